@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 SUITE = """\
@@ -56,7 +55,7 @@ def write_rows(file: Path, rows: list[dict[str, object]]) -> None:
 
 
 @pytest.fixture
-def suite_folder(tmp_path: Path) -> Path:
+def suite_folder(tmp_path):
     """Write HOME/suites with the suite `tiny`."""
     folder = tmp_path / "home" / "suites"
     folder.mkdir(parents=True)
@@ -100,7 +99,7 @@ def suite_folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def loud_model(tiny_model: Path) -> Any:
+def loud_model(tiny_model):
     """Return the tiny model with ten times its weights: at their usual size all log-probabilities are nearly alike."""
     import torch
     from transformers import AutoModelForCausalLM
@@ -115,7 +114,7 @@ def loud_model(tiny_model: Path) -> Any:
 
 
 @pytest.fixture(scope="session")
-def tiny_tokenizer(tiny_model: Path) -> Any:
+def tiny_tokenizer(tiny_model):
     """Return the tiny model's tokenizer."""
     from transformers import AutoTokenizer
 
@@ -123,7 +122,7 @@ def tiny_tokenizer(tiny_model: Path) -> Any:
 
 
 @pytest.fixture
-def save_adapter(tiny_model: Path) -> Callable[[Path, float], None]:
+def save_adapter(tiny_model):
     """Return a function that saves a LoRA adapter whose second matrices are all of a given size: 0 changes nothing."""
     import torch
     from peft import LoraConfig, get_peft_model

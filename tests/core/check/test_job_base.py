@@ -19,13 +19,10 @@ from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from finetop.core.check.scoring.batch_plan import BatchPlan
     from finetop.core.recipe.schema import Recipe
-
-    SaveAdapter = Callable[[Path, float], None]
 
 # PEFT uses an attribute that transformers renamed.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
@@ -53,7 +50,7 @@ MOVED = 4.0  # an adapter of this size changes some answers
 
 
 @pytest.fixture
-def home(suite_folder: Path) -> Home:
+def home(suite_folder):
     tasks = "".join(TASK.format(name=name, chance=0.33 if name == "guesses" else 0.0) for name in TASKS)
     (suite_folder / "large.yaml").write_text(SUITE + tasks)
     for name, size in TASKS.items():
@@ -100,7 +97,7 @@ def scores_of(happened: list[Any], model: str) -> dict[tuple[str, str], events.I
 
 
 @pytest.fixture
-def run_batches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, str, str]]:
+def run_batches(monkeypatch):
     """Record (model, row_tokens, task, item) of every item that a model is run on, except for the noise floor."""
     real, noted = scoring_passes.score_batch, []
 
@@ -130,8 +127,8 @@ def whole_base(home: Home, recipe: Recipe, checkpoint: Path) -> tuple[Any, list[
 
 @pytest.mark.parametrize("margin", [3.0, pytest.param(20.0, marks=pytest.mark.slow)])
 def test_as_much_of_the_base_as_is_asked_for_says_what_all_of_it_says(
-    home: Home, tiny_model: Path, tmp_path: Path, save_adapter: SaveAdapter, run_batches: Any, margin: float
-) -> None:
+    home, tiny_model, tmp_path, save_adapter, run_batches, margin
+):
     save_adapter(tmp_path / "adapter", MOVED)
     recipe = recipe_of(tiny_model, margin)
     lazy, happened = checked(home, recipe, tmp_path / "adapter")
@@ -157,8 +154,8 @@ def test_as_much_of_the_base_as_is_asked_for_says_what_all_of_it_says(
 
 
 def test_a_later_check_scores_of_the_base_what_is_missing(
-    home: Home, tiny_model: Path, tmp_path: Path, save_adapter: SaveAdapter, run_batches: Any
-) -> None:
+    home, tiny_model, tmp_path, save_adapter, run_batches
+):
     save_adapter(tmp_path / "first", 0.0)
     early, _ = checked(home, recipe_of(tiny_model, 20.0), tmp_path / "first")
     first = {entry for entry in run_batches if entry[0] == "base"}
@@ -178,8 +175,8 @@ def test_a_later_check_scores_of_the_base_what_is_missing(
 
 
 def test_a_full_checkpoint_and_its_base_take_turns_a_handful_of_times(
-    home: Home, tiny_model: Path, tmp_path: Path, run_batches: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    home, tiny_model, tmp_path, run_batches, monkeypatch
+):
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -207,8 +204,8 @@ def test_a_full_checkpoint_and_its_base_take_turns_a_handful_of_times(
 
 
 def test_out_of_memory_on_a_later_look_at_the_base_scores_both_again(
-    home: Home, tiny_model: Path, tmp_path: Path, save_adapter: SaveAdapter, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    home, tiny_model, tmp_path, save_adapter, monkeypatch
+):
     save_adapter(tmp_path / "adapter", 0.0)
     real, used = scoring_passes.score_batch, []
 
@@ -236,13 +233,8 @@ def test_out_of_memory_on_a_later_look_at_the_base_scores_both_again(
 
 
 def test_a_check_that_is_broken_off_keeps_what_it_scored(
-    home: Home,
-    tiny_model: Path,
-    tmp_path: Path,
-    save_adapter: SaveAdapter,
-    run_batches: list[tuple[str, int, str, str]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    home, tiny_model, tmp_path, save_adapter, run_batches, monkeypatch
+):
     class Stopped(BaseException):
         pass
 

@@ -51,7 +51,7 @@ def save(recipe: Any, base: resolved.ResolvedModel, folder: Path) -> None:
     checkpoint._save(tuned, base, folder)
 
 
-def test_a_prompt_tuned_checkpoint_is_scored(suite_folder: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_a_prompt_tuned_checkpoint_is_scored(suite_folder, tiny_model, tmp_path):
     home = Home(suite_folder.parent)
     prepare(home)
     events = EventLog(tmp_path / "events.jsonl")

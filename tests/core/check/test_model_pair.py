@@ -23,7 +23,6 @@ from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from finetop.core.check.scoring.batch_plan import Name
@@ -87,7 +86,7 @@ def change_base(base: Path, adapter: Path) -> None:
 
 
 @pytest.fixture
-def place(suite_folder: Path, tiny_model: Path) -> Path:
+def place(suite_folder, tiny_model):
     """Return HOME with a model and an adapter on it."""
     home = suite_folder.parent
     shutil.copytree(tiny_model, home / "base")
@@ -117,9 +116,7 @@ def keys(place: Path, name: Name, dtype: str = "float32") -> dict[str, str]:
         (change_base, True),
     ],
 )
-def test_a_changed_model_has_other_files_of_scores(
-    place: Path, change: Callable[[Path, Path], None], base_too: bool
-) -> None:
+def test_a_changed_model_has_other_files_of_scores(place, change, base_too):
     before = keys(place, "base"), keys(place, "tuned")
     assert not set(before[0].values()) & set(before[1].values())
     change(place / "base", place / "adapter")
@@ -129,7 +126,7 @@ def test_a_changed_model_has_other_files_of_scores(
     assert not set(after[1].values()) & set(before[0].values())
 
 
-def test_another_number_format_or_batch_plan_has_other_files(place: Path) -> None:
+def test_another_number_format_or_batch_plan_has_other_files(place):
     assert not set(keys(place, "base").values()) & set(keys(place, "base", "float64").values())
     home = Home(place)
     base = resolve.resolve_model(Model(id=str(place / "base")), home, EventLog(place / "events.jsonl"))
@@ -142,7 +139,7 @@ def test_another_number_format_or_batch_plan_has_other_files(place: Path) -> Non
     assert not {key.name for key in wide.values()} & {key.name for key in narrow.values()}
 
 
-def test_a_model_in_memory_is_not_kept(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_in_memory_is_not_kept(place, monkeypatch):
     from types import SimpleNamespace
 
     home = Home(place)
@@ -168,7 +165,7 @@ def test_a_model_in_memory_is_not_kept(place: Path, monkeypatch: pytest.MonkeyPa
     assert scoring.scores.keys() == {item.key for item in prepared.items}
 
 
-def test_what_differs_is_said(place: Path) -> None:
+def test_what_differs_is_said(place):
     home = Home(place)
     base = resolve.resolve_model(Model(id=str(place / "base")), home, EventLog(place / "events.jsonl"))
     pair = open_pair(base, place / "adapter", "float32", "cpu")
@@ -183,7 +180,7 @@ def test_what_differs_is_said(place: Path) -> None:
     assert "the recipe's" in check_context.caveats_of(pair, tokenizer, True)[0]
 
 
-def test_another_engine_has_other_files_for_what_is_written_alone(place: Path) -> None:
+def test_another_engine_has_other_files_for_what_is_written_alone(place):
     home = Home(place)
     base = resolve.resolve_model(Model(id=str(place / "base")), home, EventLog(place / "events.jsonl"))
     prepared = prepare(build(find_suite("tiny", home)), load.load_tokenizer(base), 512, 1)
@@ -197,7 +194,7 @@ def test_another_engine_has_other_files_for_what_is_written_alone(place: Path) -
     assert exact["orders"].facts["model"] == {"weights": "x", "layout": "packed", "row_tokens": 128}
 
 
-def test_what_flips_by_the_engine_is_counted(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_flips_by_the_engine_is_counted(place, monkeypatch):
     from types import SimpleNamespace
 
     home = Home(place)

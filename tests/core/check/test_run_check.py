@@ -24,10 +24,7 @@ from finetop.core.runtime.stop_signal import Stop
 from finetop.core.wording import verdicts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
-
-    SaveAdapter = Callable[[Path, float], None]
 
 # PEFT uses an attribute that transformers renamed.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
@@ -111,7 +108,7 @@ def of(kind: type, happened: list[Any]) -> list[Any]:
     return [event for event in happened if isinstance(event, kind)]
 
 
-def test_a_check_from_job_to_verdict(suite_folder: Path, tiny_model: Path, save_adapter: SaveAdapter) -> None:
+def test_a_check_from_job_to_verdict(suite_folder, tiny_model, save_adapter):
     home = suite_folder.parent
     checkpoint = home / "runs" / "0001-run" / "checkpoints" / "step-000020"
     save_adapter(checkpoint, 0.0)
@@ -164,7 +161,7 @@ def test_a_check_from_job_to_verdict(suite_folder: Path, tiny_model: Path, save_
 
 
 @pytest.mark.slow
-def test_a_full_checkpoint_that_is_the_base_shares_its_scores(suite_folder: Path, tiny_model: Path) -> None:
+def test_a_full_checkpoint_that_is_the_base_shares_its_scores(suite_folder, tiny_model):
     home = suite_folder.parent
     checkpoint = home / "runs" / "0001-run" / "checkpoints" / "step-000020"
     checkpoint.parent.mkdir(parents=True)
@@ -176,7 +173,7 @@ def test_a_full_checkpoint_that_is_the_base_shares_its_scores(suite_folder: Path
     assert len({s.key for s in of(events.Scores, happened)}) == 3  # one per task
 
 
-def test_failures_say_cause_and_hint(suite_folder: Path, tiny_model: Path) -> None:
+def test_failures_say_cause_and_hint(suite_folder, tiny_model):
     home = suite_folder.parent
     (home / "runs" / "0001-run" / "checkpoints" / "step-000020").mkdir(parents=True)
     folder = make_job(home, tiny_model, 1, {"check": {"general": {"suite": "tinny"}}})
@@ -186,9 +183,7 @@ def test_failures_say_cause_and_hint(suite_folder: Path, tiny_model: Path) -> No
     assert caught.value.exit_code == 2
 
 
-def test_sigterm_stops_and_keeps_scores(
-    suite_folder: Path, tiny_model: Path, save_adapter: SaveAdapter
-) -> None:
+def test_sigterm_stops_and_keeps_scores(suite_folder, tiny_model, save_adapter):
     home = suite_folder.parent
     checkpoint = home / "runs" / "0001-run" / "checkpoints" / "step-000020"
     save_adapter(checkpoint, 0.0)
@@ -203,8 +198,8 @@ def test_sigterm_stops_and_keeps_scores(
 
 
 def test_looks_that_are_joined_to_fill_a_gpu_decide_alike(
-    suite_folder: Path, tiny_model: Path, save_adapter: SaveAdapter, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    suite_folder, tiny_model, save_adapter, monkeypatch
+):
     from finetop.core.check import context, run_check, scoring_passes
     from finetop.core.check.scoring import batches
     from finetop.core.recipe.load import recipe_from_mapping
@@ -246,9 +241,7 @@ def test_looks_that_are_joined_to_fill_a_gpu_decide_alike(
     assert len(large) < len(small) and max(large) > max(small)
 
 
-def test_out_of_memory_scores_both_models_again_in_smaller_batches(
-    suite_folder: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_out_of_memory_scores_both_models_again_in_smaller_batches(suite_folder, tiny_model, monkeypatch):
     import shutil
 
     import torch
@@ -292,9 +285,7 @@ def test_out_of_memory_scores_both_models_again_in_smaller_batches(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("quantize", ["nf4", "int8"])
-def test_a_check_in_fewer_bits(
-    suite_folder: Path, tiny_model: Path, save_adapter: SaveAdapter, quantize: str
-) -> None:
+def test_a_check_in_fewer_bits(suite_folder, tiny_model, save_adapter, quantize):
     """An adapter that changes nothing changes nothing with a quantized base either, nor does drift."""
     home = suite_folder.parent
     checkpoint = home / "runs" / "0001-run" / "checkpoints" / "step-000020"
@@ -322,9 +313,7 @@ def test_a_check_in_fewer_bits(
 
 @pytest.mark.skipif(find_spec("vllm") is None, reason="vllm is not installed")
 @pytest.mark.filterwarnings("ignore")  # its own
-def test_answers_by_vllm_lead_to_the_verdict_of_the_exact_engine(
-    suite_folder: Path, untied_model: Path
-) -> None:
+def test_answers_by_vllm_lead_to_the_verdict_of_the_exact_engine(suite_folder, untied_model):
     """An adapter and a full checkpoint, in float32: each item scores the same, under the engine's own keys."""
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
@@ -371,7 +360,7 @@ def checked(home: Path, tiny_model: Path, number: int, target_section: dict[str,
     return verdict.result
 
 
-def test_texts_are_a_target(suite_folder: Path, tiny_model: Path, save_adapter: SaveAdapter) -> None:
+def test_texts_are_a_target(suite_folder, tiny_model, save_adapter):
     home = suite_folder.parent
     save_adapter(home / "runs" / "0001-run" / "checkpoints" / "step-000020", BROKEN)
     texts = [{"text": f"The shop number {n} opens at nine, and it closes at six."} for n in range(12)]
@@ -384,13 +373,7 @@ def test_texts_are_a_target(suite_folder: Path, tiny_model: Path, save_adapter: 
     assert f"{score.rows} windows of 12 texts; perplexity " in line
 
 
-def test_the_verdict_stands_without_its_target(
-    suite_folder: Path,
-    tiny_model: Path,
-    save_adapter: SaveAdapter,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_the_verdict_stands_without_its_target(suite_folder, tiny_model, save_adapter, monkeypatch, capsys):
     home = suite_folder.parent
     save_adapter(home / "runs" / "0001-run" / "checkpoints" / "step-000020", 0.0)
     (home / "texts.jsonl").write_text('{"text": "The shop opens at nine."}\n')

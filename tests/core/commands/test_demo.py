@@ -9,20 +9,15 @@ from finetop.core.commands import demo
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.runs import EventsAnswer
 
-LOST = {"demo-lora": 0, "demo-full-hot": 30}
 
-
-def queued(rig, monkeypatch, lost):
+def test_a_verdict_is_printed_as_soon_as_it_is_there_and_what_comes_out_otherwise_is_said(
+    rig, finetop, monkeypatch
+):
     def queue(*_):
-        return {
-            name: rig.submit(name, steps=20, lost=points, check=True) or name for name, points in lost.items()
-        }
+        return {name: rig.submit(name, steps=20, lost=points, check=True) for name, points in lost.items()}
 
+    lost = {"demo-lora": 0, "demo-full-hot": 30}
     monkeypatch.setattr(demo, "queue", queue)
-
-
-def test_a_verdict_is_printed_as_soon_as_it_is_there(rig, finetop, monkeypatch):
-    queued(rig, monkeypatch, LOST)
     code, out, err = finetop("demo")
     assert (code, err) == (0, "")
     lines = out.splitlines()
@@ -37,12 +32,10 @@ def test_a_verdict_is_printed_as_soon_as_it_is_there(rig, finetop, monkeypatch):
     assert "✓ demo-lora was made to learn and remember, and did." in out
     assert "✓ demo-full-hot was made to forget, and did." in out
 
-
-def test_what_comes_out_otherwise_is_said(rig, finetop, monkeypatch):
-    queued(rig, monkeypatch, {**LOST, "demo-full-hot": 0})
+    lost = dict.fromkeys(lost, 0)
     code, out, _ = finetop("demo")
     assert code == 1
-    assert "✗ demo-full-hot was made to forget, but did not: ok." in out
+    assert "✗ demo-full-hot-2 was made to forget, but did not: ok." in out
 
 
 def row(state, step=0, checking=None):

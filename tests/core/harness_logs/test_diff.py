@@ -44,7 +44,7 @@ def task_of(result: dict[str, Any], name: str = "t") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("version", ["0.4.3", "0.4.5", "0.4.7", "0.4.13"])
-def test_identical_logs_are_ok_with_no_flips(tmp_path: Path, version: str) -> None:
+def test_identical_logs_are_ok_with_no_flips(tmp_path, version):
     logs(tmp_path, {"t": rows(200, version=version)}, {"t": rows(200, version="0.4.13")})
     result = compare(tmp_path)
     outcome = read(result)
@@ -54,7 +54,7 @@ def test_identical_logs_are_ok_with_no_flips(tmp_path: Path, version: str) -> No
     assert outcome.notes == ("200 of 200 items joined (100 %)",)
 
 
-def test_a_drop_is_regressed_with_both_answers_of_each_flip(tmp_path: Path) -> None:
+def test_a_drop_is_regressed_with_both_answers_of_each_flip(tmp_path):
     logs(tmp_path, {"t": rows(200)}, {"t": rows(200, drop_of(10))})
     outcome = read(compare(tmp_path))
     assert outcome.verdict == "regressed"
@@ -70,7 +70,7 @@ def test_a_drop_is_regressed_with_both_answers_of_each_flip(tmp_path: Path) -> N
     assert [(kind.task, kind.n, kind.lost, kind.won) for kind in outcome.categories] == [("t", 200, 20, 0)]
 
 
-def test_a_drop_that_may_be_chance_is_no_verdict(tmp_path: Path) -> None:
+def test_a_drop_that_may_be_chance_is_no_verdict(tmp_path):
     # The base knows all but every tenth; the tuned model lost eight of those and won the first four of the others.
     def tuned(number: int) -> bool:
         return number % 11 != 2 if right(number) else number < 40
@@ -85,7 +85,7 @@ def test_a_drop_that_may_be_chance_is_no_verdict(tmp_path: Path) -> None:
     assert "points on these 100 items, which chance alone does" in verdict_line(outcome)
 
 
-def test_a_collapsed_task_is_named_though_the_pool_stands(tmp_path: Path) -> None:
+def test_a_collapsed_task_is_named_though_the_pool_stands(tmp_path):
     tasks = {f"still{number}": rows(300) for number in range(19)}
     logs(
         tmp_path,
@@ -99,7 +99,7 @@ def test_a_collapsed_task_is_named_though_the_pool_stands(tmp_path: Path) -> Non
     assert "a task is lost: broken" in verdict_line(outcome)
 
 
-def test_the_largest_task_does_not_decide_alone(tmp_path: Path) -> None:
+def test_the_largest_task_does_not_decide_alone(tmp_path):
     logs(
         tmp_path, {"big": rows(2000), "small": rows(300)}, {"big": rows(2000), "small": rows(300, drop_of(4))}
     )
@@ -111,13 +111,13 @@ def test_the_largest_task_does_not_decide_alone(tmp_path: Path) -> None:
     assert {task["total"] for task in compare(tmp_path, cap=0)["tasks"]} == {2000, 300}
 
 
-def test_one_task_is_used_whole(tmp_path: Path) -> None:
+def test_one_task_is_used_whole(tmp_path):
     logs(tmp_path, {"t": rows(1200)}, {"t": rows(1200)})
     assert read(compare(tmp_path)).items_used == 1200
 
 
 @pytest.mark.parametrize(("kept", "verdict"), [(178, "no_verdict"), (182, "ok")])
-def test_under_90_percent_joined_there_is_no_verdict(tmp_path: Path, kept: int, verdict: str) -> None:
+def test_under_90_percent_joined_there_is_no_verdict(tmp_path, kept, verdict):
     logs(tmp_path, {"t": rows(200)}, {"t": rows(kept)})
     result = compare(tmp_path)
     assert result["verdict"] == verdict
@@ -131,7 +131,7 @@ def test_under_90_percent_joined_there_is_no_verdict(tmp_path: Path, kept: int, 
         assert read(compare(tmp_path, joined=0.95)).verdict == "no_verdict"
 
 
-def test_items_missing_on_either_side_are_counted_there(tmp_path: Path) -> None:
+def test_items_missing_on_either_side_are_counted_there(tmp_path):
     logs(tmp_path, {"t": rows(200)[5:]}, {"t": rows(200)[:-3]})
     result = compare(tmp_path)
     assert {key: task_of(result)[key] for key in ("joined", "only_base", "only_tuned", "other_prompt")} == {
@@ -142,7 +142,7 @@ def test_items_missing_on_either_side_are_counted_there(tmp_path: Path) -> None:
     }
 
 
-def test_another_prompt_does_not_join(tmp_path: Path) -> None:
+def test_another_prompt_does_not_join(tmp_path):
     logs(tmp_path, {"t": rows(100)}, {"t": rows(100, prompt="Chat: {}")})
     write_results(tmp_path / "a", n_shot={"t": 0})
     write_results(tmp_path / "b", n_shot={"t": 5})
@@ -156,7 +156,7 @@ def test_another_prompt_does_not_join(tmp_path: Path) -> None:
     assert read(compare(tmp_path, joined=0)).verdict == "no_verdict"  # nothing remains to judge
 
 
-def test_another_target_does_not_join_where_both_have_one(tmp_path: Path) -> None:
+def test_another_target_does_not_join_where_both_have_one(tmp_path):
     tuned = rows(100)
     tuned[7] = {**tuned[7], "target_hash": sha("something else")}
     del tuned[8]["target_hash"]
@@ -166,7 +166,7 @@ def test_another_target_does_not_join_where_both_have_one(tmp_path: Path) -> Non
     assert f"t: 1 items have another target (first: samples_t_{DATE}.jsonl:8)" in result["notes"]
 
 
-def test_scores_that_are_not_finite_do_not_join(tmp_path: Path) -> None:
+def test_scores_that_are_not_finite_do_not_join(tmp_path):
     tuned = rows(100)
     tuned[4]["acc"], tuned[9]["acc"] = float("nan"), None
     logs(tmp_path, {"t": rows(100)}, {"t": tuned})
@@ -175,7 +175,7 @@ def test_scores_that_are_not_finite_do_not_join(tmp_path: Path) -> None:
     assert f"t: 2 items have no finite acc (first: samples_t_{DATE}.jsonl:5)" in result["notes"]
 
 
-def test_another_task_version_leaves_the_task_out(tmp_path: Path) -> None:
+def test_another_task_version_leaves_the_task_out(tmp_path):
     both = {"t": rows(100), "u": rows(100)}
     logs(tmp_path, both, both)
     write_results(tmp_path / "a", versions={"t": 1.0, "u": 1})
@@ -187,7 +187,7 @@ def test_another_task_version_leaves_the_task_out(tmp_path: Path) -> None:
     assert "left out  t: version 1 in the base's log, 2 in the tuned model's" in result["notes"]
 
 
-def test_tasks_of_one_side_are_named(tmp_path: Path) -> None:
+def test_tasks_of_one_side_are_named(tmp_path):
     logs(tmp_path, {"t": rows(100), "x": rows(9)}, {"t": rows(100), "y": rows(9)})
     result = compare(tmp_path)
     assert result["verdict"] == "ok"
@@ -195,7 +195,7 @@ def test_tasks_of_one_side_are_named(tmp_path: Path) -> None:
     assert "left out  y: only in the tuned model's log" in result["notes"]
 
 
-def test_no_task_in_common_is_no_verdict(tmp_path: Path) -> None:
+def test_no_task_in_common_is_no_verdict(tmp_path):
     logs(tmp_path, {"x": rows(9)}, {"y": rows(9)})
     result = compare(tmp_path)
     assert (result["verdict"], result["reason"]) == (
@@ -204,7 +204,7 @@ def test_no_task_in_common_is_no_verdict(tmp_path: Path) -> None:
     )
 
 
-def test_unbounded_metrics_never_decide(tmp_path: Path) -> None:
+def test_unbounded_metrics_never_decide(tmp_path):
     def text_row(number: int) -> Row:
         row = choice_row(number, True, word_perplexity=[-12.5, 9], bleu=31.0 + number)
         row["arguments"] = {"gen_args_0": {"arg_0": "some text"}}
@@ -222,7 +222,7 @@ def test_unbounded_metrics_never_decide(tmp_path: Path) -> None:
     )
 
 
-def test_lambadas_perplexity_leaves_the_choice_to_acc(tmp_path: Path) -> None:
+def test_lambadas_perplexity_leaves_the_choice_to_acc(tmp_path):
     def last_word(number: int) -> Row:
         row = choice_row(number, True, perplexity=-0.0, acc=1.0 if right(number) else 0.0)
         row["arguments"] = {"gen_args_0": {"arg_0": f"text {number}", "arg_1": " word"}}
@@ -236,7 +236,7 @@ def test_lambadas_perplexity_leaves_the_choice_to_acc(tmp_path: Path) -> None:
     assert "perplexity never decides" in with_named["reason"]
 
 
-def test_the_metric_by_default_and_by_name(tmp_path: Path) -> None:
+def test_the_metric_by_default_and_by_name(tmp_path):
     def scored(number: int) -> Row:
         return choice_row(number, True, f1=0.5, acc_norm=1.0 if number % 2 else 0.0, acc=float(right(number)))
 
@@ -251,7 +251,7 @@ def test_the_metric_by_default_and_by_name(tmp_path: Path) -> None:
     assert task_of(missing, "u")["left_out"] == "no score acc in both logs (there is f1)"
 
 
-def test_lower_is_better_is_no_drop(tmp_path: Path) -> None:
+def test_lower_is_better_is_no_drop(tmp_path):
     both = {"t": rows(50, wer=0.25)}
     logs(tmp_path, both, both)
     write_results(tmp_path / "a", higher_is_better={"t": {"wer": False}})
@@ -259,7 +259,7 @@ def test_lower_is_better_is_no_drop(tmp_path: Path) -> None:
     assert task_of(compare(tmp_path, metrics={"t": "wer"}))["left_out"] == "lower is better in wer"
 
 
-def test_scores_between_right_and_wrong_work_without_mcnemar(tmp_path: Path) -> None:
+def test_scores_between_right_and_wrong_work_without_mcnemar(tmp_path):
     logs(tmp_path, {"t": rows(60, f1=0.75)}, {"t": rows(60, f1=0.5)})
     outcome = read(compare(tmp_path))
     assert outcome.verdict == "regressed" and outcome.drop == pytest.approx(0.25)
@@ -267,7 +267,7 @@ def test_scores_between_right_and_wrong_work_without_mcnemar(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("wanted", "base"), [("", 0.7), ("flexible-extract", 0.9), ("strict-match", 0.7)])
-def test_filters(tmp_path: Path, wanted: str, base: float) -> None:
+def test_filters(tmp_path, wanted, base):
     found_rows = [
         written_row(number, number % 10 < good, filter=name)
         for name, good in (("strict-match", 7), ("flexible-extract", 9))
@@ -280,7 +280,7 @@ def test_filters(tmp_path: Path, wanted: str, base: float) -> None:
     assert f"gsm8k: filter {wanted or 'strict-match'} counts, not {other}" in result["notes"]
 
 
-def test_an_old_log_joins_a_new_one_by_the_place_of_its_filters(tmp_path: Path) -> None:
+def test_an_old_log_joins_a_new_one_by_the_place_of_its_filters(tmp_path):
     answer_text = "It is 3, no 4."
     new = [
         written_row(n, good, filter=name, said=answer_text)
@@ -297,12 +297,12 @@ def test_an_old_log_joins_a_new_one_by_the_place_of_its_filters(tmp_path: Path) 
     assert (task_of(second, "gsm8k")["filter"], second["tasks"][0]["base"]) == ("#2", 1.0)
 
 
-def test_filters_without_a_common_name_leave_the_task_out(tmp_path: Path) -> None:
+def test_filters_without_a_common_name_leave_the_task_out(tmp_path):
     logs(tmp_path, {"t": rows(9, filter="x")}, {"t": rows(9, filter="y")})
     assert task_of(compare(tmp_path))["left_out"] == "no filter in common (x; y)"
 
 
-def test_repeats_and_broken_lines_are_said_with_their_place(tmp_path: Path) -> None:
+def test_repeats_and_broken_lines_are_said_with_their_place(tmp_path):
     logs(tmp_path, {"t": rows(100)}, {"t": [*rows(100), choice_row(3, True), choice_row(5, False)]})
     file = next((tmp_path / "a").rglob("*.jsonl"))
     file.write_bytes(file.read_bytes()[:-30])
@@ -315,7 +315,7 @@ def test_repeats_and_broken_lines_are_said_with_their_place(tmp_path: Path) -> N
     assert (result["joined"]["joined"], result["joined"]["union"]) == (99, 100)
 
 
-def test_a_task_that_joined_badly_is_said_within_a_good_whole(tmp_path: Path) -> None:
+def test_a_task_that_joined_badly_is_said_within_a_good_whole(tmp_path):
     logs(tmp_path, {"t": rows(2000), "u": rows(100)}, {"t": rows(2000), "u": rows(40)})
     result = compare(tmp_path)
     assert result["verdict"] == "ok"
@@ -330,9 +330,7 @@ def test_a_task_that_joined_badly_is_said_within_a_good_whole(tmp_path: Path) ->
         (("a", "b", "c"), lambda n: n % 3, 0.34),
     ],
 )
-def test_chance(
-    tmp_path: Path, choices: tuple[str, ...], target: Callable[[int], int] | None, chance: float
-) -> None:
+def test_chance(tmp_path, choices, target, chance):
     """A base that guesses is unmeasurable, and the reason names the chance."""
     both = [
         choice_row(n, n % 100 < 100 * chance, choices=choices, target=target(n) if target else None)
@@ -344,19 +342,19 @@ def test_chance(
     assert f"within 3 standard errors of chance ({chance:.3f})" in result["reason"]
 
 
-def test_written_answers_have_no_chance(tmp_path: Path) -> None:
+def test_written_answers_have_no_chance(tmp_path):
     both = [written_row(number, number % 5 == 0) for number in range(100)]
     logs(tmp_path, {"gsm8k": both}, {"gsm8k": both})
     assert compare(tmp_path)["verdict"] == "ok"
 
 
-def test_one_right_answer_for_all_is_unmeasurable_not_an_error(tmp_path: Path) -> None:
+def test_one_right_answer_for_all_is_unmeasurable_not_an_error(tmp_path):
     both = [choice_row(number, True, choices=("no", "yes"), target=1) for number in range(30)]
     logs(tmp_path, {"t": both}, {"t": both})
     assert compare(tmp_path)["verdict"] == "no_verdict"
 
 
-def test_renamed_files_are_compared_by_their_only_task(tmp_path: Path) -> None:
+def test_renamed_files_are_compared_by_their_only_task(tmp_path):
     named = write_log(tmp_path, "arc_easy", rows(50))
     base, tuned = tmp_path / "before.jsonl", tmp_path / "after.jsonl"
     base.write_bytes(named.read_bytes())
@@ -373,7 +371,7 @@ def test_renamed_files_are_compared_by_their_only_task(tmp_path: Path) -> None:
     )  # two different task names of the harness
 
 
-def test_the_models_and_the_plan_are_in_the_result(tmp_path: Path) -> None:
+def test_the_models_and_the_plan_are_in_the_result(tmp_path):
     logs(tmp_path, {"t": rows(50)}, {"t": rows(50)})
     write_results(tmp_path / "a")
     result = compare(tmp_path)
@@ -388,7 +386,7 @@ def test_the_models_and_the_plan_are_in_the_result(tmp_path: Path) -> None:
     json.dumps(result)
 
 
-def test_swapping_the_logs_turns_the_drop_around(tmp_path: Path) -> None:
+def test_swapping_the_logs_turns_the_drop_around(tmp_path):
     logs(tmp_path, {"t": rows(800), "u": rows(800)}, {"t": rows(800, drop_of(10)), "u": rows(800)})
     there, back = read(compare(tmp_path)), read(diff(tmp_path / "b", tmp_path / "a", DiffOptions()))
     assert there.drop is not None and back.drop == -there.drop
@@ -409,13 +407,13 @@ def test_swapping_the_logs_turns_the_drop_around(tmp_path: Path) -> None:
         ({"joined": 1.5}, "--joined is 1.5"),
     ],
 )
-def test_what_cannot_be_asked(tmp_path: Path, asked: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_asked(tmp_path, asked, message):
     logs(tmp_path, {"t": rows(20)}, {"t": rows(20)})
     with pytest.raises(BadInput, match=message):
         compare(tmp_path, **asked)
 
 
-def test_the_harness_itself(tmp_path: Path, tiny_model: Path) -> None:
+def test_the_harness_itself(tmp_path, tiny_model):
     """What lm-evaluation-harness 0.4.13 writes for two models with its own tracker is read and joined completely."""
     import lm_eval
     import torch

@@ -92,7 +92,7 @@ def table(text: str, head: str) -> list[list[str]]:
     return table_rows
 
 
-def test_the_verdict_is_the_first_line() -> None:
+def test_the_verdict_is_the_first_line():
     text = written()
     first = "❌ **REGRESSED  10.0 points lost (limit 3.0), all 400 items scored**"
     assert text.splitlines()[:3] == [first, "", "support-tone, suite quick"]
@@ -108,11 +108,11 @@ def test_the_verdict_is_the_first_line() -> None:
         ),
     ],
 )
-def test_every_verdict_has_its_line(more: dict[str, Any], start: str) -> None:
+def test_every_verdict_has_its_line(more, start):
     assert written(**more).startswith(start)
 
 
-def test_tasks_are_a_table_worst_first_with_numbers_to_the_right() -> None:
+def test_tasks_are_a_table_worst_first_with_numbers_to_the_right():
     rows = table(written(), "|  | task |")
     assert {len(row) for row in rows} == {9}
     assert rows[1][2:] == ["--:"] * 7
@@ -121,7 +121,7 @@ def test_tasks_are_a_table_worst_first_with_numbers_to_the_right() -> None:
     assert rows[4][2:6] == ["0.250", "-", "-", "-"]
 
 
-def test_what_stands_beside_and_what_was_left_out_is_there() -> None:
+def test_what_stands_beside_and_what_was_left_out_is_there():
     lines = written().splitlines()
     for wanted in (
         "- change  -10.0 points over all 400 items, each scored",
@@ -134,7 +134,7 @@ def test_what_stands_beside_and_what_was_left_out_is_there() -> None:
         assert wanted in lines
 
 
-def test_flips_are_a_table_whose_texts_do_nothing() -> None:
+def test_flips_are_a_table_whose_texts_do_nothing():
     text = written()
     rows = table(text, "|  | task | item |")
     assert {len(row) for row in rows} == {6}
@@ -143,7 +143,7 @@ def test_flips_are_a_table_whose_texts_do_nothing() -> None:
     assert f"{len(rows) - 2} of 50 items that changed" in text
 
 
-def test_long_results_stay_under_a_comments_limit() -> None:
+def test_long_results_stay_under_a_comments_limit():
     task = {**REGRESSED["tasks"][1], "task": "mmlu_" + "x" * 60}
     flip = {
         **REGRESSED["flips"][0],
@@ -172,10 +172,10 @@ def test_long_results_stay_under_a_comments_limit() -> None:
         ("fine: 3.0 points (limit 5), -1 to +2", "fine: 3.0 points (limit 5), -1 to +2"),
     ],
 )
-def test_escape(outside: str, shown: str) -> None:
+def test_escape(outside, shown):
     assert escape(outside) == shown
 
 
-def test_a_hostile_task_name_keeps_the_table_whole() -> None:
+def test_a_hostile_task_name_keeps_the_table_whole():
     outcome: CheckResult = read({**REGRESSED, "tasks": [{**REGRESSED["tasks"][1], "task": "a|b\n| c | <b>"}]})
     assert {len(row) for row in table(markdown("n", outcome), "|  | task |")} == {9}

@@ -23,12 +23,12 @@ def detail(state: Any, step: int = 820, saved: tuple[int, ...] = (), **more: Any
     ("how", "word"),
     [("stop", "stopped"), ("kill", "killed"), ("pause", "paused"), ("cancel", "removed from the queue")],
 )
-def test_a_run_that_was_ended_on_request_says_how(how: Any, word: str) -> None:
+def test_a_run_that_was_ended_on_request_says_how(how, word):
     assert state_word(Stopped(1.0, how)) == word
     assert state_word(Finished(0.0, 1.0)) == "finished"
 
 
-def test_before_a_run_ends_it_is_asked_with_what_is_kept_and_lost() -> None:
+def test_before_a_run_ends_it_is_asked_with_what_is_kept_and_lost():
     running, done = Running(0.0), Finished(0.0, 1.0)
     assert [
         str(asking)

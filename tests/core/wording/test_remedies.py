@@ -134,7 +134,7 @@ def test_where_the_run_stands_says_on_which_items():
     assert remedies.now(chosen) == f"now, on the 412 selection items: {expected}"
 
 
-def test_a_share_names_its_metric_where_the_target_has_another_that_gained_nothing() -> None:
+def test_a_share_names_its_metric_where_the_target_has_another_that_gained_nothing():
     """0% of what? The displayed target went from 3.95 to 2.27."""
     only = row("a", 0.0, kept={"exact_match": 0.0}, target={"nats_per_token": 2.27, "exact_match": 0.1})
     remedies_answer = answer([only], "a")

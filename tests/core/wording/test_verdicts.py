@@ -42,7 +42,7 @@ def checked(
     return {**check_facts, "suite": "quick", "step": 120}
 
 
-def test_regressed_line() -> None:
+def test_regressed_line():
     outcome = check_result.read(checked({"arith": 60, "knowledge": 50}, until="all"))
     line = verdicts.verdict_line(outcome)
     assert line == "REGRESSED  27.5 points lost (limit 3.0), all 400 items scored"
@@ -51,13 +51,13 @@ def test_regressed_line() -> None:
     assert "points lost (limit 3.0), proven on " in early and early.endswith(" of 400 items")
 
 
-def test_ok_line() -> None:
+def test_ok_line():
     assert verdicts.verdict_line(check_result.read(checked({}, until="all"))) == (
         "OK  nothing lost (limit 3.0), all 400 items scored"
     )
 
 
-def test_a_real_drop_under_the_limit_is_named() -> None:
+def test_a_real_drop_under_the_limit_is_named():
     check_facts = checked({"arith": 20, "knowledge": 20}, margin=0.2, until="all")
     outcome = check_result.read(check_facts)
     assert outcome.real_drop
@@ -65,7 +65,7 @@ def test_a_real_drop_under_the_limit_is_named() -> None:
     assert verdicts.short_answer(check_result.brief(5, 1.0, 120, check_facts)) == "ok -10.0, arith -10.0"
 
 
-def test_no_verdict_says_why() -> None:
+def test_no_verdict_says_why():
     check_facts = {**checked({}), "verdict": "no_verdict", "reason": "models not scored alike", "drop": None}
     assert verdicts.verdict_line(check_result.read(check_facts)) == "NO VERDICT  models not scored alike"
     assert (
@@ -74,7 +74,7 @@ def test_no_verdict_says_why() -> None:
     )
 
 
-def test_a_claim_of_several_and_a_watch_say_so() -> None:
+def test_a_claim_of_several_and_a_watch_say_so():
     second = checked({}, claim=2)
     assert verdicts.verdict_line(check_result.read(second)).endswith(" of 400 items; claim 2")
     assert "claim 2 of this run: 0.0083 of alpha 0.05 is spent here." in verdicts.report(
@@ -102,11 +102,11 @@ def test_a_claim_of_several_and_a_watch_say_so() -> None:
         (0.02976, "2.98 points lost"),
     ],
 )
-def test_lost_and_won_are_the_two_words(drop: float, words: str) -> None:
+def test_lost_and_won_are_the_two_words(drop, words):
     assert verdicts.moved(drop, 0.03) == words
 
 
-def test_a_result_from_before_claims_and_weights_can_be_read() -> None:
+def test_a_result_from_before_claims_and_weights_can_be_read():
     old = {
         key: value
         for key, value in checked({}).items()
@@ -117,7 +117,7 @@ def test_a_result_from_before_claims_and_weights_can_be_read() -> None:
     assert verdicts.verdict_line(outcome) == verdicts.verdict_line(check_result.read(checked({})))
 
 
-def test_weights_are_said_where_they_differ() -> None:
+def test_weights_are_said_where_they_differ():
     check_facts = checked({"arith": 60}, until="all", weights=(3.0, 1.0, 1.0))
     lines = verdicts.task_table(check_result.read(check_facts)).splitlines()
     assert lines[0].endswith("  weight")
@@ -129,7 +129,7 @@ def test_weights_are_said_where_they_differ() -> None:
     assert "weight" not in verdicts.report("run", even)
 
 
-def test_table_has_the_worst_first_and_the_unmeasurable_last() -> None:
+def test_table_has_the_worst_first_and_the_unmeasurable_last():
     lines = verdicts.task_table(
         check_result.read(checked({"arith": 10, "knowledge": 60}, until="all"))
     ).splitlines()
@@ -143,7 +143,7 @@ def test_table_has_the_worst_first_and_the_unmeasurable_last() -> None:
 @pytest.mark.parametrize(
     ("drop", "shown"), [(0.0912, "-9.1"), (-0.004, "+0.4"), (0.0001, "0.0"), (-0.0001, "0.0"), (None, "-")]
 )
-def test_change_has_no_negative_zero(drop: float | None, shown: str) -> None:
+def test_change_has_no_negative_zero(drop, shown):
     assert verdicts.change(drop) == shown
 
 
@@ -157,11 +157,11 @@ def test_change_has_no_negative_zero(drop: float | None, shown: str) -> None:
         ("rules", -0.1, 0.1, "no clear change"),
     ],
 )
-def test_target_says_which_way_is_better(metric: str, low: float, high: float, how: str) -> None:
+def test_target_says_which_way_is_better(metric, low, high, how):
     assert f"({how}, " in verdicts.target_line(metric, check_result.TargetScore(1.0, 1.0, low, high, 60))
 
 
-def test_report_shows_all_that_stands_beside() -> None:
+def test_report_shows_all_that_stands_beside():
     check_facts = {
         **checked({"arith": 60}),
         "target": {"rules": {"base": 0.1, "tuned": 0.9, "low": 0.7, "high": 0.9, "rows": 40}},
@@ -185,7 +185,7 @@ def test_report_shows_all_that_stands_beside() -> None:
     assert "\x1b" not in text
 
 
-def test_brief_is_in_points_with_the_worst_task_first() -> None:
+def test_brief_is_in_points_with_the_worst_task_first():
     check_facts = {
         **checked({"arith": 60}, until="all"),
         "target": {"rules": {"base": 0.1, "tuned": 0.9, "low": 0.7, "high": 0.9}},
@@ -215,7 +215,7 @@ def test_brief_is_in_points_with_the_worst_task_first() -> None:
     assert verdicts.short_answer(open_one) == "NO VERDICT on core: at chance"
 
 
-def test_an_ok_names_a_task_that_fell_ten_points_or_more() -> None:
+def test_an_ok_names_a_task_that_fell_ten_points_or_more():
     check_facts = checked({"arith": 38}, margin=0.2, until="all")
     line = verdicts.verdict_line(check_result.read(check_facts))
     assert line.startswith("OK, a real drop  9.5 points lost (limit 20.0), all 400 items scored")
@@ -227,7 +227,7 @@ def test_an_ok_names_a_task_that_fell_ten_points_or_more() -> None:
     assert verdicts.short_answer(check_result.brief(5, 1.0, 120, small)) == "ok -6.0, a real drop"
 
 
-def test_wherever_a_verdict_stands_beside_an_interval_it_is_the_one_that_decided() -> None:
+def test_wherever_a_verdict_stands_beside_an_interval_it_is_the_one_that_decided():
     """A model that certainly lost 5.9 points of the suite, although its ability may be no worse."""
     outcome = check_result.read(
         {
@@ -282,7 +282,7 @@ def test_wherever_a_verdict_stands_beside_an_interval_it_is_the_one_that_decided
         ({"suite_interval": None, "items_used": 100}, (0.05, 0.05)),
     ],
 )
-def test_where_something_else_decided_no_interval_stands_beside_the_verdict(facts: Any, bounds: Any) -> None:
+def test_where_something_else_decided_no_interval_stands_beside_the_verdict(facts, bounds):
     whole = {
         "verdict": "regressed",
         "reason": "",
@@ -294,7 +294,7 @@ def test_where_something_else_decided_no_interval_stands_beside_the_verdict(fact
     assert check_result.read({**whole, **facts}).deciding_interval == bounds
 
 
-def test_an_interval_that_may_be_anything_is_open_wherever_it_stands() -> None:
+def test_an_interval_that_may_be_anything_is_open_wherever_it_stands():
     assert verdicts.interval((0.041, 0.125), 0.03) == "-12.5 to -4.1"
     assert verdicts.interval((-0.9, 1.0), 0.03) == "open"
     assert verdicts.interval(None, 0.03) == "-"

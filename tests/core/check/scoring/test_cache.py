@@ -35,31 +35,31 @@ def filled(folder: Path) -> cache.ScoreKey:
     return key
 
 
-def test_scores_come_back_as_they_were(tmp_path: Path) -> None:
+def test_scores_come_back_as_they_were(tmp_path):
     key = filled(tmp_path)
     assert cache.read(tmp_path, key, PROMPTS) == {score.item: score for score in SCORES}
     assert [file.stem for file in tmp_path.iterdir()] == [key.name]
 
 
 @pytest.mark.parametrize("changed", sorted(MODEL))
-def test_no_fact_of_the_model_may_differ(tmp_path: Path, changed: str) -> None:
+def test_no_fact_of_the_model_may_differ(tmp_path, changed):
     filled(tmp_path)
     other = cache.score_key({**MODEL, changed: "another"}, TASK)
     assert cache.read(tmp_path, other, PROMPTS) == {}
 
 
 @pytest.mark.parametrize("changed", sorted(TASK))
-def test_no_fact_of_the_task_may_differ(tmp_path: Path, changed: str) -> None:
+def test_no_fact_of_the_task_may_differ(tmp_path, changed):
     filled(tmp_path)
     assert cache.read(tmp_path, cache.score_key(MODEL, {**TASK, changed: "another"}), PROMPTS) == {}
 
 
-def test_a_changed_prompt_is_scored_again(tmp_path: Path) -> None:
+def test_a_changed_prompt_is_scored_again(tmp_path):
     key = filled(tmp_path)
     assert list(cache.read(tmp_path, key, {**PROMPTS, "a": "another"})) == ["b"]
 
 
-def test_a_file_under_a_foreign_name_is_not_believed(tmp_path: Path) -> None:
+def test_a_file_under_a_foreign_name_is_not_believed(tmp_path):
     key = filled(tmp_path)
     other = cache.score_key({**MODEL, "adapter": "x"}, TASK)
     (tmp_path / f"{key.name}.jsonl").rename(tmp_path / f"{other.name}.jsonl")
@@ -67,7 +67,7 @@ def test_a_file_under_a_foreign_name_is_not_believed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 5, 40])
-def test_a_torn_last_line_is_left_aside_and_mended(tmp_path: Path, cut: int) -> None:
+def test_a_torn_last_line_is_left_aside_and_mended(tmp_path, cut):
     key = filled(tmp_path)
     file = tmp_path / f"{key.name}.jsonl"
     file.write_bytes(file.read_bytes()[:-cut])
@@ -77,7 +77,7 @@ def test_a_torn_last_line_is_left_aside_and_mended(tmp_path: Path, cut: int) -> 
     assert cache.read(tmp_path, key, PROMPTS) == {score.item: score for score in SCORES}
 
 
-def test_a_torn_header_starts_the_file_anew(tmp_path: Path) -> None:
+def test_a_torn_header_starts_the_file_anew(tmp_path):
     key = filled(tmp_path)
     file = tmp_path / f"{key.name}.jsonl"
     file.write_bytes(file.read_bytes()[:20])
@@ -86,7 +86,7 @@ def test_a_torn_header_starts_the_file_anew(tmp_path: Path) -> None:
     assert len(cache.read(tmp_path, key, PROMPTS)) == 2
 
 
-def test_adapter_hash_follows_weights_and_scale(tmp_path: Path) -> None:
+def test_adapter_hash_follows_weights_and_scale(tmp_path):
     from finetop.core.models.hashes import adapter_hash
 
     (tmp_path / "adapter_config.json").write_text('{"r": 8, "lora_alpha": 16}')

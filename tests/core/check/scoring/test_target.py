@@ -24,7 +24,7 @@ def row(number: int, tokens: int) -> TargetRow:
     return TargetRow(str(number), TokenSequence((0,) * (tokens + 3), 3), (0,), "gold", "hash")
 
 
-def test_nats_are_per_token_of_all_answers_together() -> None:
+def test_nats_are_per_token_of_all_answers_together():
     rows = [row(0, 10), row(1, 30)]
     base = {"0": ItemScore("0", 0, gold_log_prob=-40.0), "1": ItemScore("1", 0, gold_log_prob=-40.0)}
     tuned = {"0": ItemScore("0", 0, gold_log_prob=-10.0), "1": ItemScore("1", 0, gold_log_prob=-30.0)}
@@ -34,7 +34,7 @@ def test_nats_are_per_token_of_all_answers_together() -> None:
     assert result.high - result.low == pytest.approx(2 * 1.959964 * math.sqrt(2 * 800) / 40)
 
 
-def test_the_interval_covers_in_95_of_100_samples() -> None:
+def test_the_interval_covers_in_95_of_100_samples():
     rng = random.Random(2)
     covered = 0
     for _ in range(400):
@@ -48,7 +48,7 @@ def test_the_interval_covers_in_95_of_100_samples() -> None:
     assert 365 <= covered <= 395
 
 
-def test_rows_are_rendered_with_the_answer_alone_scored(tiny_model: Path, tmp_path: Path) -> None:
+def test_rows_are_rendered_with_the_answer_alone_scored(tiny_model, tmp_path):
     from transformers import AutoTokenizer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)
@@ -69,7 +69,7 @@ def texts_file(tmp_path: Path, *texts: str) -> str:
     return str(file)
 
 
-def test_texts_are_cut_into_windows_and_all_of_them_is_scored(tiny_model: Path, tmp_path: Path) -> None:
+def test_texts_are_cut_into_windows_and_all_of_them_is_scored(tiny_model, tmp_path):
     from transformers import AutoTokenizer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)
@@ -88,7 +88,7 @@ def test_texts_are_cut_into_windows_and_all_of_them_is_scored(tiny_model: Path, 
     assert max(len(row.sequence.tokens) for row in shorter) == 8
 
 
-def test_of_more_windows_than_are_scored_every_text_has_some(tiny_model: Path, tmp_path: Path) -> None:
+def test_of_more_windows_than_are_scored_every_text_has_some(tiny_model, tmp_path):
     from transformers import AutoTokenizer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)
@@ -99,7 +99,7 @@ def test_of_more_windows_than_are_scored_every_text_has_some(tiny_model: Path, t
 
 
 @pytest.mark.parametrize("metric", ["exact_match", "token_f1", ("nats_per_token", "exact_match")])
-def test_texts_can_be_asked_nothing(tiny_model: Path, tmp_path: Path, metric: Any) -> None:
+def test_texts_can_be_asked_nothing(tiny_model, tmp_path, metric):
     from transformers import AutoTokenizer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)
@@ -109,7 +109,7 @@ def test_texts_can_be_asked_nothing(tiny_model: Path, tmp_path: Path, metric: An
     assert "\n" not in str(refused.value)
 
 
-def test_windows_of_several_texts_count_by_text() -> None:
+def test_windows_of_several_texts_count_by_text():
     """Windows of a text that change alike are one observation, not ten."""
     rows = [
         TargetRow(f"{text}.{at}", TokenSequence((0,) * 11, 1), (), "", "hash", text)
@@ -128,9 +128,7 @@ def test_windows_of_several_texts_count_by_text() -> None:
     assert result.high - result.low == pytest.approx(2 * 1.959964 * math.sqrt(12 / 11 * 12 * 400) / 1200)
 
 
-def test_rows_of_a_table_are_read_by_the_target_s_columns_and_labels(
-    tiny_model: Path, tmp_path: Path
-) -> None:
+def test_rows_of_a_table_are_read_by_the_target_s_columns_and_labels(tiny_model, tmp_path):
     from transformers import AutoTokenizer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)

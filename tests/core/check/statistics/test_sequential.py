@@ -74,7 +74,7 @@ def answers(
     return base, tuned
 
 
-def test_equal_weights_of_any_size_give_the_very_same_result() -> None:
+def test_equal_weights_of_any_size_give_the_very_same_result():
     items = suite((60, 90, 50))
     base, tuned = answers(items, {"t1": 0.08}, 0.1, random.Random(2))
     pairs = [PairedItem(item.task, item.item, "", base[item.key], tuned[item.key]) for item in items]
@@ -94,9 +94,7 @@ weights = st.sampled_from([0.25, 1.0, 1.5, 2.0, 5.0])
     st.lists(st.tuples(score, score, st.integers(0, 3), st.integers(0, 5)), min_size=4, max_size=60),
     st.integers(1, 40),
 )
-def test_all_items_tell_the_weighted_truth(
-    given_weights: list[float], drawn: list[tuple[float, float, int, int]], percent: int
-) -> None:
+def test_all_items_tell_the_weighted_truth(given_weights, drawn, percent):
     tasks = len(given_weights)
     items = [Item(f"t{task % tasks}", str(n), str(cluster)) for n, (_, _, task, cluster) in enumerate(drawn)]
     base = {item.key: row[0] for item, row in zip(items, drawn, strict=True)}
@@ -127,7 +125,7 @@ def expected(result: CheckResult, *, fallen: bool) -> tuple[str, str]:
     return ("regressed", "arithmetic") if result.chance <= level_at_the_end(0.05) else ("no_verdict", "")
 
 
-def test_an_item_of_weight_3_is_three_items_that_always_go_together() -> None:
+def test_an_item_of_weight_3_is_three_items_that_always_go_together():
     single = suite((40, 40))
     base, tuned = answers(single, {"t1": 0.3}, 0.2, random.Random(4))
     threes = [
@@ -165,7 +163,7 @@ def test_an_item_of_weight_3_is_three_items_that_always_go_together() -> None:
     assert sample_of_pool(checks[0]).sizes.max() == 1.0
 
 
-def test_the_heaviest_task_decides_and_it_is_said() -> None:
+def test_the_heaviest_task_decides_and_it_is_said():
     # 8 of 100 lost in one task of three: 2.7 points over the items, 6.0 if that task weighs 6 of 8.
     items = suite((100, 100, 100))
     base: Scores = {item.key: 1.0 for item in items}
@@ -193,7 +191,7 @@ def test_the_heaviest_task_decides_and_it_is_said() -> None:
     assert heavy.power[-1].chance < even.power[-1].chance
 
 
-def test_wrong_verdicts_of_weighted_suites_stay_below_alpha() -> None:
+def test_wrong_verdicts_of_weighted_suites_stay_below_alpha():
     # Drops close to the margin: all of it in the heaviest task, in the lightest, or spread.
     items, alpha, streams = suite((30,) * 5), 0.4, 100
     draw = random.Random(7)
@@ -221,7 +219,7 @@ def test_wrong_verdicts_of_weighted_suites_stay_below_alpha() -> None:
     assert sum(wrong_of.values()) > 0, "no order was ever wrong: the bound was not tried"
 
 
-def test_a_task_that_collapses_alone_is_found_and_named() -> None:
+def test_a_task_that_collapses_alone_is_found_and_named():
     items, draw, streams = suite((100,) * 7), random.Random(5), 60
     plan = plan_of(items, (1.0,) * 7)
     regressed = named = for_nothing = gone_on = 0
@@ -243,7 +241,7 @@ def test_a_task_that_collapses_alone_is_found_and_named() -> None:
 
 @pytest.mark.parametrize("until", ["all", "decided"])
 @pytest.mark.parametrize(("lost", "won", "expected"), [(23, 5, "ok"), (28, 10, "ok"), (20, 2, "regressed")])
-def test_no_order_of_the_items_changes_the_answer(until, lost, won, expected) -> None:
+def test_no_order_of_the_items_changes_the_answer(until, lost, won, expected):
     """Seven times 96 items: one task down 18.8 points, the pool just under the limit, as in a real model."""
     base, tuned = {}, {}
     for item in suite((96,) * 7):
@@ -260,7 +258,7 @@ def test_no_order_of_the_items_changes_the_answer(until, lost, won, expected) ->
     assert outcomes == {expected}
 
 
-def test_the_pool_regressed_goes_on_for_one_suspicious_task_and_not_for_many() -> None:
+def test_the_pool_regressed_goes_on_for_one_suspicious_task_and_not_for_many():
     # t0 loses every third item, the others one in twenty: the pool is proven first, t0 is named by its own items.
     items = suite((60,) * 5)
     base: Scores = {item.key: 1.0 for item in items}
@@ -281,7 +279,7 @@ def test_the_pool_regressed_goes_on_for_one_suspicious_task_and_not_for_many() -
     assert check.consumed == len(check.tuned) <= 128
 
 
-def test_single_items_beside_large_clusters_keep_their_own_stakes() -> None:
+def test_single_items_beside_large_clusters_keep_their_own_stakes():
     # Bets on a task use its own largest cluster; with the suite's, 12 losses of 60 would prove nothing here.
     passages = [Item("t1", f"{n:03}", f"passage {n // 10}") for n in range(60)]
     items = [*suite((60,)), *passages]

@@ -81,7 +81,7 @@ def run_to_the_end(
     return check
 
 
-def test_an_unchanged_model_is_ok_early() -> None:
+def test_an_unchanged_model_is_ok_early():
     items = suite(7, 100)
     base, tuned = flip(items, {}, {})
     check = run_to_the_end(begin(plan_of(items, base)), base, tuned)
@@ -102,7 +102,7 @@ def test_an_unchanged_model_is_ok_early() -> None:
     )
 
 
-def test_a_collapse_is_regressed_at_the_first_look() -> None:
+def test_a_collapse_is_regressed_at_the_first_look():
     items = suite(7, 100)
     base, tuned = flip(items, {f"t{task}": 40 for task in range(7)}, {})
     result = check_pairs(plan_of(items, base), pairs_of(items, base, tuned), until="decided")
@@ -112,7 +112,7 @@ def test_a_collapse_is_regressed_at_the_first_look() -> None:
     assert result.interval[0] > 0.03
 
 
-def test_a_collapsed_task_is_not_hidden_by_an_ok_pool() -> None:
+def test_a_collapsed_task_is_not_hidden_by_an_ok_pool():
     items = suite(8, 100)
     base, tuned = flip(items, {"t3": 20}, {f"t{task}": 8 for task in range(8) if task != 3})
     plan = plan_of(items, base)
@@ -137,7 +137,7 @@ def test_a_collapsed_task_is_not_hidden_by_an_ok_pool() -> None:
     assert result.drop < 0
 
 
-def test_stopped_while_a_task_is_suspicious_is_no_verdict() -> None:
+def test_stopped_while_a_task_is_suspicious_is_no_verdict():
     items = suite(8, 100)
     base, tuned = flip(items, {"t3": 20}, {f"t{task}": 8 for task in range(8) if task != 3})
     check = begin(plan_of(items, base))
@@ -148,7 +148,7 @@ def test_stopped_while_a_task_is_suspicious_is_no_verdict() -> None:
     assert "may be lost: t3 -" in result.reason
 
 
-def test_a_noisy_task_does_not_hold_back_an_ok() -> None:
+def test_a_noisy_task_does_not_hold_back_an_ok():
     items = suite(8, 100)
     base, tuned = flip(items, {"t3": 5}, {"t3": 1, **{f"t{task}": 3 for task in range(8) if task != 3}})
     check = run_to_the_end(begin(plan_of(items, base)), base, tuned)
@@ -156,7 +156,7 @@ def test_a_noisy_task_does_not_hold_back_an_ok() -> None:
     assert len(check.tuned) < 800
 
 
-def test_going_on_asks_for_everything_and_certainty_wins() -> None:
+def test_going_on_asks_for_everything_and_certainty_wins():
     items = suite(4, 100)
     base, tuned = flip(items, {}, {})
     stopped = run_to_the_end(begin(plan_of(items, base)), base, tuned)
@@ -170,7 +170,7 @@ def test_going_on_asks_for_everything_and_certainty_wins() -> None:
     assert result.plan_hash == stopped.plan.hash  # the same items in the same order: no other claim
 
 
-def test_every_item_of_a_task_is_asked_where_that_is_wanted() -> None:
+def test_every_item_of_a_task_is_asked_where_that_is_wanted():
     items = suite(7, 100)
     base, tuned = flip(items, {"t1": 4}, {})
     plan = plan_of(items, base)
@@ -194,7 +194,7 @@ def test_every_item_of_a_task_is_asked_where_that_is_wanted() -> None:
         begin(plan, whole_tasks=["t9"])
 
 
-def test_a_check_can_be_stopped_and_says_so() -> None:
+def test_a_check_can_be_stopped_and_says_so():
     items = suite(3, 100)
     base, tuned = flip(items, {"t0": 8, "t1": 8}, {"t2": 8})
     check = begin(plan_of(items, base))
@@ -213,7 +213,7 @@ score = st.one_of(st.sampled_from([0.0, 1.0]), st.integers(0, 20).map(lambda sha
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(score, score, st.integers(0, 5)), min_size=4, max_size=60), st.integers(1, 40))
-def test_all_items_tell_the_truth(drawn: list[tuple[float, float, int]], percent: int) -> None:
+def test_all_items_tell_the_truth(drawn, percent):
     items = [Item("t", str(number), str(cluster)) for number, (_, _, cluster) in enumerate(drawn)]
     base = {item.key: before for item, (before, _, _) in zip(items, drawn, strict=True)}
     tuned = {item.key: after for item, (_, after, _) in zip(items, drawn, strict=True)}
@@ -236,7 +236,7 @@ def test_all_items_tell_the_truth(drawn: list[tuple[float, float, int]], percent
         assert result.chance is None or result.chance <= level_at_the_end(0.05)
 
 
-def test_alpha_is_shared_so_that_each_answer_is_wrong_at_most_alpha() -> None:
+def test_alpha_is_shared_so_that_each_answer_is_wrong_at_most_alpha():
     items = suite(2, 60)
     base, tuned = flip(items, {"t0": 11}, {"t1": 12})
     check = begin(plan_of(items, base), until="all")
@@ -250,7 +250,7 @@ def test_alpha_is_shared_so_that_each_answer_is_wrong_at_most_alpha() -> None:
     assert exp(tasks["t0"].of_drop) == pytest.approx(55.9, abs=0.1)
 
 
-def test_whole_checks_of_unchanged_models_are_rarely_regressed() -> None:
+def test_whole_checks_of_unchanged_models_are_rarely_regressed():
     # Fresh answers, each lost or won with probability .05: the pool's drop is under the limit.
     draw = random.Random(3)
     items = suite(7, 60)
@@ -272,7 +272,7 @@ def test_whole_checks_of_unchanged_models_are_rarely_regressed() -> None:
     assert wrong_ok <= 6
 
 
-def test_unmeasurable_tasks_leave_and_say_why() -> None:
+def test_unmeasurable_tasks_leave_and_say_why():
     items = [Item("hellaswag", str(n)) for n in range(500)] + [Item("arc", str(n)) for n in range(100)]
     base: Scores = {
         item.key: float(int(item.item) < (131 if item.task == "hellaswag" else 80)) for item in items
@@ -292,7 +292,7 @@ def test_unmeasurable_tasks_leave_and_say_why() -> None:
     ]
 
 
-def test_no_measurable_task_is_no_verdict() -> None:
+def test_no_measurable_task_is_no_verdict():
     items = suite(2, 50)
     base = {item.key: float(int(item.item) < 13) for item in items}
     plan = plan_of(items, base, chance=0.25)
@@ -308,7 +308,7 @@ def test_no_measurable_task_is_no_verdict() -> None:
     assert [task.mark for task in result.tasks] == ["unmeasurable", "unmeasurable"]
 
 
-def test_measure() -> None:
+def test_measure():
     assert measure([[1.0]] * 44 + [[0.0]] * 56, 0.25).measurable
     assert not measure([[1.0]] * 37 + [[0.0]] * 63, 0.25).measurable
     assert not measure([[1.0]] * 33 + [[0.0]] * 67, 0.68).measurable  # far below the majority label
@@ -324,7 +324,7 @@ def test_measure() -> None:
         measure([[1.0]], 1.0)
 
 
-def test_scores_between_right_and_wrong() -> None:
+def test_scores_between_right_and_wrong():
     draw = random.Random(1)
     items = suite(2, 150)
     base = {item.key: 0.5 + 0.4 * draw.random() for item in items}
@@ -341,7 +341,7 @@ def test_scores_between_right_and_wrong() -> None:
     assert result.discordance == 1.0
 
 
-def test_clusters_are_fed_whole_and_out_of_turn() -> None:
+def test_clusters_are_fed_whole_and_out_of_turn():
     items = [Item("t", f"{n:03}", f"passage {n // 5}") for n in range(200)]
     base, tuned = flip(items, {"t": 30}, {})
     check = begin(plan_of(items, base))
@@ -355,7 +355,7 @@ def test_clusters_are_fed_whole_and_out_of_turn() -> None:
     assert word(conclude(run_to_the_end(check, base, tuned))) == "REGRESSED"
 
 
-def test_what_is_fed_is_checked() -> None:
+def test_what_is_fed_is_checked():
     items = suite(1, 50)
     base, tuned = flip(items, {}, {})
     check = begin(plan_of(items, base))
@@ -373,7 +373,7 @@ def test_what_is_fed_is_checked() -> None:
     assert tuned
 
 
-def test_pairs_that_cannot_be_joined_are_no_verdict() -> None:
+def test_pairs_that_cannot_be_joined_are_no_verdict():
     items = suite(1, 50)
     base, tuned = flip(items, {}, {})
     result = check_pairs(plan_of(items, base), pairs_of(items[1:], base, tuned))
@@ -381,7 +381,7 @@ def test_pairs_that_cannot_be_joined_are_no_verdict() -> None:
     assert result.reason == "1 of 50 items could not be joined (first: t0 000)."
 
 
-def test_the_plan_is_fixed_by_what_is_given() -> None:
+def test_the_plan_is_fixed_by_what_is_given():
     items = suite(2, 60)
     base, _ = flip(items, {}, {})
     tasks = [TaskPlan("t0", "acc", 0.25), TaskPlan("t1", "acc", 0.25)]
@@ -398,7 +398,7 @@ def test_the_plan_is_fixed_by_what_is_given() -> None:
         make_plan(tasks[:1], items, base, seed=3, cap=40)
 
 
-def test_plan_and_result_survive_json() -> None:
+def test_plan_and_result_survive_json():
     items = suite(2, 60)
     base, tuned = flip(items, {"t0": 9}, {"t1": 2})
     plan = plan_of(items, base)
@@ -409,12 +409,12 @@ def test_plan_and_result_survive_json() -> None:
 
 
 @pytest.mark.parametrize(("lost", "won"), [(0, 0), (5, 5), (12, 3), (3, 12), (40, 21), (1, 0)])
-def test_mcnemar_against_statsmodels(lost: int, won: int) -> None:
+def test_mcnemar_against_statsmodels(lost, won):
     expected = mcnemar([[100, lost], [won, 30]], exact=True).pvalue if lost + won else 1.0
     assert mcnemar_p(lost, won) == pytest.approx(float(expected))
 
 
-def test_published_case_of_the_paired_test() -> None:
+def test_published_case_of_the_paired_test():
     assert mcnemar_p(25, 8) == pytest.approx(2 * sum(_choose(33, k) for k in range(9)) / 2**33)
 
 
@@ -422,7 +422,7 @@ def _choose(n: int, k: int) -> int:
     return 1 if k == 0 else _choose(n, k - 1) * (n - k + 1) // k
 
 
-def test_flips_less_what_guessing_flips() -> None:
+def test_flips_less_what_guessing_flips():
     # From 80 % to 70 % right with four choices: 10 lost, of which guessing explains 20 * 30 / 300 = 2.
     base = [1.0] * 80 + [0.0] * 20
     tuned = [1.0] * 70 + [0.0] * 30
@@ -443,7 +443,7 @@ def test_flips_less_what_guessing_flips() -> None:
     assert sum_flips([flips, count_flips([0.5], [0.4], 0.0)]).lost_corrected is None
 
 
-def test_power_against_simulation() -> None:
+def test_power_against_simulation():
     random_numbers = np.random.default_rng(5)
     for items, drop in ((300, 0.0), (300, 0.05), (600, 0.05), (600, 0.02)):
         draws = random_numbers.multinomial(items, [(0.1 + drop) / 2, (0.1 - drop) / 2, 0.9], size=20_000)
@@ -455,7 +455,7 @@ def test_power_against_simulation() -> None:
     assert chance_of_regressed(0, 0.03, 0.1, 0.0, 0.05) == 0
 
 
-def test_power_is_that_of_the_items_asked_before_it_stopped() -> None:
+def test_power_is_that_of_the_items_asked_before_it_stopped():
     items = suite(2, 1000)
     base = {item.key: 1.0 for item in items}
     plan = plan_of(items, base)
@@ -474,7 +474,7 @@ def test_power_is_that_of_the_items_asked_before_it_stopped() -> None:
     assert whole.power[1].chance > stopped.power[1].chance
 
 
-def test_one_check_is_quick() -> None:
+def test_one_check_is_quick():
     draw = random.Random(1)
     items = suite(7, 100)
     base = {item.key: float(draw.random() < 0.7) for item in items}
@@ -484,7 +484,7 @@ def test_one_check_is_quick() -> None:
     assert calls < 200_000  # all eleven looks and the summary make 58,308, in 0.03 s
 
 
-def test_a_result_can_be_drawn_without_numpy() -> None:
+def test_a_result_can_be_drawn_without_numpy():
     code = "import sys, finetop.core.check.statistics.verdict; sys.exit({'numpy', 'scipy'} & set(sys.modules) != set())"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -504,9 +504,7 @@ def shown_ends(words: str) -> tuple[float, float] | None:
     seed=st.integers(0, 10_000),
 )
 @settings(max_examples=60, deadline=None)
-def test_no_printed_interval_contradicts_the_verdict_beside_it(
-    sizes: list[int], worse: list[float], better: float, margin: float, until: str, seed: int
-) -> None:
+def test_no_printed_interval_contradicts_the_verdict_beside_it(sizes, worse, better, margin, until, seed):
     """As printed: REGRESSED only below the limit, OK only above it, lost only below 0, kept only above the limit."""
     chance = random.Random(seed)
     pairs = []
@@ -544,7 +542,7 @@ def test_no_printed_interval_contradicts_the_verdict_beside_it(
             assert ends and ends[0] > limit, task
 
 
-def test_the_interval_of_the_suite_narrows_to_its_drop() -> None:
+def test_the_interval_of_the_suite_narrows_to_its_drop():
     items = suite(2, 200)
     base, tuned = flip(items, {"t0": 12, "t1": 12}, {"t0": 4, "t1": 4})
     check, widths = begin(plan_of(items, base), until="all"), []

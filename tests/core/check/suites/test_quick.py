@@ -24,7 +24,7 @@ ECHOED = {"use_word", "about"}
 
 
 @pytest.fixture(scope="module")
-def quick() -> Suite:
+def quick():
     return load_suite(Path(str(files("finetop.core.check.suites") / "quick.yaml")))
 
 
@@ -36,7 +36,7 @@ def rows_of(quick: Suite, name: str) -> tuple[Row, ...]:
     return read_rows(task_of(quick, name))
 
 
-def test_tasks_have_equal_counts_and_the_suite_unique_ids(quick: Suite) -> None:
+def test_tasks_have_equal_counts_and_the_suite_unique_ids(quick):
     assert tuple(task.name for task in quick.tasks) == NAMES
     assert [len(rows_of(quick, name)) for name in NAMES] == [ITEMS] * len(NAMES)
     assert {task.cap for task in quick.tasks} == {ITEMS}
@@ -44,12 +44,12 @@ def test_tasks_have_equal_counts_and_the_suite_unique_ids(quick: Suite) -> None:
     assert len(set(identities)) == len(identities)
 
 
-def test_every_item_is_a_cluster_of_its_own(quick: Suite) -> None:
+def test_every_item_is_a_cluster_of_its_own(quick):
     assert all(row.cluster == "" and row.category for name in NAMES for row in rows_of(quick, name))
 
 
 @pytest.mark.parametrize("name", CHOICE_NAMES)
-def test_choices_differ_and_gold_is_one_of_them(quick: Suite, name: str) -> None:
+def test_choices_differ_and_gold_is_one_of_them(quick, name):
     chance = task_of(quick, name).chance
     for row in rows_of(quick, name):
         choices = row.values["choices"]
@@ -60,7 +60,7 @@ def test_choices_differ_and_gold_is_one_of_them(quick: Suite, name: str) -> None
 
 
 @pytest.mark.parametrize("name", CHOICE_NAMES)
-def test_gold_positions_are_balanced(quick: Suite, name: str) -> None:
+def test_gold_positions_are_balanced(quick, name):
     rows = rows_of(quick, name)
     width = len(rows[0].values["choices"])
     places = Counter(row.values["gold"] for row in rows)
@@ -68,7 +68,7 @@ def test_gold_positions_are_balanced(quick: Suite, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_question_comes_twice(quick: Suite, name: str) -> None:
+def test_no_question_comes_twice(quick, name):
     questions = [
         row.values.get("prompt") or row.values["question"] or " / ".join(sorted(row.values["choices"]))
         for row in rows_of(quick, name)
@@ -76,7 +76,7 @@ def test_no_question_comes_twice(quick: Suite, name: str) -> None:
     assert [question for question, count in Counter(questions).items() if count > 1] == []
 
 
-def test_instructions_are_kept_by_their_example_and_not_by_silence(quick: Suite) -> None:
+def test_instructions_are_kept_by_their_example_and_not_by_silence(quick):
     for row in rows_of(quick, "instructions"):
         assert check_rules(row.values["answer"], row.values["rules"]), row.id
         assert not check_rules("", row.values["rules"]), row.id
@@ -84,7 +84,7 @@ def test_instructions_are_kept_by_their_example_and_not_by_silence(quick: Suite)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_harness_accepts_the_task(quick: Suite, name: str) -> None:
+def test_the_harness_accepts_the_task(quick, name):
     document = dict(rows_of(quick, name)[0].values)
     task = harness_task(task_of(quick, name))
     requests = task.construct_requests(doc=document, ctx=task.doc_to_text(document), metadata=(name, 0, 1))
@@ -109,7 +109,7 @@ def harness_task(task: SuiteTask) -> Any:
     return ConfigurableTask(config={**settings, **task.lm_eval})
 
 
-def test_general_text_is_about_twenty_kilobytes_of_paragraphs(quick: Suite) -> None:
+def test_general_text_is_about_twenty_kilobytes_of_paragraphs(quick):
     assert quick.text is not None
     text = quick.text.read_text(encoding="utf-8")
     assert 18_000 <= len(text.encode()) <= 24_000

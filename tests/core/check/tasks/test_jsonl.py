@@ -31,7 +31,7 @@ OPEN = [
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tiny_model: Path) -> Any:
+def tokenizer(tiny_model):
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(tiny_model)
@@ -46,9 +46,7 @@ def open_task(
     return task, requests_of(task, [document.item for document in task.documents], tokenizer)
 
 
-def test_choices_of_any_number_with_the_answer_by_number_letter_or_text(
-    tmp_path: Path, tokenizer: Any
-) -> None:
+def test_choices_of_any_number_with_the_answer_by_number_letter_or_text(tmp_path, tokenizer):
     task, questions = open_task(tmp_path, CHOICES, tokenizer)
     assert (task.name, task.metric, task.kind) == ("own", "acc", "likelihood")
     assert [question.item.item for question in questions] == ["1", "2", "3"]  # line numbers
@@ -60,7 +58,7 @@ def test_choices_of_any_number_with_the_answer_by_number_letter_or_text(
     assert grade_likelihoods(task, questions[0], best_is_last[2:]).score == 0.0
 
 
-def test_a_table_is_a_task_as_its_rows_would_be(tmp_path: Path, tokenizer: Any) -> None:
+def test_a_table_is_a_task_as_its_rows_would_be(tmp_path, tokenizer):
     import csv
 
     _, requests = open_task(tmp_path, CHOICES, tokenizer)
@@ -77,13 +75,13 @@ def test_a_table_is_a_task_as_its_rows_would_be(tmp_path: Path, tokenizer: Any) 
     ]
 
 
-def test_pairs_have_nothing_in_front(tmp_path: Path, tokenizer: Any) -> None:
+def test_pairs_have_nothing_in_front(tmp_path, tokenizer):
     task, questions = open_task(tmp_path, PAIRS, tokenizer)
     assert questions[1].pairs == (("", "A dog barks."), ("", "A dog bark."))
     assert grade_likelihoods(task, questions[1], [Scored(-2.0, False), Scored(-3.0, False)]).score == 1.0
 
 
-def test_written_answers_match_one_of_the_texts(tmp_path: Path, tokenizer: Any) -> None:
+def test_written_answers_match_one_of_the_texts(tmp_path, tokenizer):
     task, questions = open_task(tmp_path, OPEN, tokenizer)
     assert (task.kind, task.metric) == ("generation", "exact_match")
     assert questions[0].stop == ("\n",)
@@ -92,7 +90,7 @@ def test_written_answers_match_one_of_the_texts(tmp_path: Path, tokenizer: Any) 
     assert grade_answer(task, questions[1], "Red").score == 1.0
 
 
-def test_cloze_asks_for_the_likelihood_of_what_follows(tmp_path: Path, tokenizer: Any) -> None:
+def test_cloze_asks_for_the_likelihood_of_what_follows(tmp_path, tokenizer):
     task, questions = open_task(tmp_path, OPEN, tokenizer, "    shape: cloze\n")
     assert [question.pairs[0][1] for question in questions] == [
         " 4",
@@ -102,7 +100,7 @@ def test_cloze_asks_for_the_likelihood_of_what_follows(tmp_path: Path, tokenizer
     assert grade_likelihoods(task, questions[0], [Scored(-0.1, False)]).score == 0.0
 
 
-def test_examples_are_the_same_for_every_item(tmp_path: Path, tokenizer: Any) -> None:
+def test_examples_are_the_same_for_every_item(tmp_path, tokenizer):
     shots = [{"question": f"Which is {n}?", "choices": ["a", "b"], "answer": n % 2} for n in range(3)]
     (tmp_path / "shots.jsonl").write_text("\n".join(map(json.dumps, shots)))
     settings = "    examples: shots.jsonl\n    num_fewshot: 2\n"
@@ -126,15 +124,13 @@ def test_examples_are_the_same_for_every_item(tmp_path: Path, tokenizer: Any) ->
         ({"question": "?", "choices": ["a", "b"]}, "answer is missing"),
     ],
 )
-def test_a_row_that_does_not_fit_has_its_line(
-    tmp_path: Path, tokenizer: Any, row: dict[str, Any], said: str
-) -> None:
+def test_a_row_that_does_not_fit_has_its_line(tmp_path, tokenizer, row, said):
     with pytest.raises(BadInput, match=r"own\.jsonl:4: ") as caught:
         open_task(tmp_path, [*CHOICES, row], tokenizer)
     assert said in str(caught.value)
 
 
-def test_rows_of_no_shape_are_refused_with_the_shapes(tmp_path: Path, tokenizer: Any) -> None:
+def test_rows_of_no_shape_are_refused_with_the_shapes(tmp_path, tokenizer):
     with pytest.raises(
         BadInput, match=r"own\.jsonl:1: these keys do not form an item: id, sentence"
     ) as caught:

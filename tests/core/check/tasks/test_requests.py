@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tiny_model: Path) -> Any:
+def tokenizer(tiny_model):
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(tiny_model)
@@ -33,7 +33,7 @@ def open_requests(file: Path, tokenizer: Any) -> list[tuple[BenchmarkTask, tuple
     ]
 
 
-def test_questions_have_prompts_choices_and_gold(suite_folder: Path, tokenizer: Any) -> None:
+def test_questions_have_prompts_choices_and_gold(suite_folder, tokenizer):
     (_, numbers), (_, pairs), (_, orders) = open_requests(suite_folder / "tiny.yaml", tokenizer)
     question = numbers[4]
     assert question.item.key == ("numbers", "n4") and question.category == "even"
@@ -47,7 +47,7 @@ def test_questions_have_prompts_choices_and_gold(suite_folder: Path, tokenizer: 
     assert (order.stop, order.max_new_tokens) == (("\n",), 6)
 
 
-def test_prompts_do_not_hang_on_other_items(suite_folder: Path, tokenizer: Any) -> None:
+def test_prompts_do_not_hang_on_other_items(suite_folder, tokenizer):
     _, (task, whole), _ = open_requests(suite_folder / "tiny.yaml", tokenizer)
     _, (_, again), _ = open_requests(suite_folder / "tiny.yaml", tokenizer)
     few = requests_of(task, [question.item for question in whole[20:]], tokenizer)
@@ -56,7 +56,7 @@ def test_prompts_do_not_hang_on_other_items(suite_folder: Path, tokenizer: Any) 
     assert len({q.prompt_hash for q in whole}) == len(whole)
 
 
-def test_the_metric_judges(suite_folder: Path, tokenizer: Any) -> None:
+def test_the_metric_judges(suite_folder, tokenizer):
     (numbers, n), (pairs, p), (orders, o) = open_requests(suite_folder / "tiny.yaml", tokenizer)
     best_is_second = [Scored(-3.0, False), Scored(-1.0, True), Scored(-2.0, False)]
     right = grade_likelihoods(numbers, n[4], best_is_second)
@@ -87,9 +87,7 @@ def test_the_metric_judges(suite_folder: Path, tokenizer: Any) -> None:
         ("doc_to_choice: choices", 'doc_to_choice: "{{absent}}"', "the harness refuses the task numbers"),
     ],
 )
-def test_a_faulty_task_names_its_line(
-    suite_folder: Path, tokenizer: Any, old: str, new: str, said: str
-) -> None:
+def test_a_faulty_task_names_its_line(suite_folder, tokenizer, old, new, said):
     file = suite_folder / "tiny.yaml"
     file.write_text(file.read_text().replace(old, new, 1))
     with pytest.raises(BadInput, match=r"tiny\.yaml:") as caught:
@@ -97,21 +95,21 @@ def test_a_faulty_task_names_its_line(
     assert said in str(caught.value)
 
 
-def test_a_faulty_rule_fails_before_any_model(suite_folder: Path, tokenizer: Any) -> None:
+def test_a_faulty_rule_fails_before_any_model(suite_folder, tokenizer):
     file = suite_folder / "orders.jsonl"
     file.write_text(file.read_text().replace('"max_words"', '"max_wrods"', 1))
     with pytest.raises(BadInput, match=r"item o0: 'max_wrods' is not a rule. Did you mean max_words"):
         open_requests(suite_folder / "tiny.yaml", tokenizer)
 
 
-def test_chat_tasks_need_a_template(suite_folder: Path, tokenizer: Any) -> None:
+def test_chat_tasks_need_a_template(suite_folder, tokenizer):
     bare = type(tokenizer).from_pretrained(tokenizer.name_or_path)
     bare.chat_template = None
     with pytest.raises(BadInput, match="no chat template"):
         open_requests(suite_folder / "tiny.yaml", bare)
 
 
-def test_a_changed_gold_answer_or_rule_changes_the_hash(suite_folder: Path, tokenizer: Any) -> None:
+def test_a_changed_gold_answer_or_rule_changes_the_hash(suite_folder, tokenizer):
     before = open_requests(suite_folder / "tiny.yaml", tokenizer)
     for name, old, new in (("numbers", '"gold": 0', '"gold": 1'), ("orders", '"value": 1}', '"value": 2}')):
         file = suite_folder / f"{name}.jsonl"
@@ -124,7 +122,7 @@ def test_a_changed_gold_answer_or_rule_changes_the_hash(suite_folder: Path, toke
         )
 
 
-def test_exact_match_of_written_answers_needs_no_network(suite_folder: Path, tokenizer: Any) -> None:
+def test_exact_match_of_written_answers_needs_no_network(suite_folder, tokenizer):
     file = suite_folder / "tiny.yaml"
     text = file.read_text().replace("metric: follows", "metric: exact_match")
     file.write_text(text.replace("doc_to_target: answer", 'doc_to_target: "{{id}}"'))
@@ -135,7 +133,7 @@ def test_exact_match_of_written_answers_needs_no_network(suite_folder: Path, tok
     assert grade_answer(orders, o[3], "o4").score == 0.0
 
 
-def test_chance_is_worked_out(suite_folder: Path, tokenizer: Any) -> None:
+def test_chance_is_worked_out(suite_folder, tokenizer):
     """1/choices; the majority's share if the labels are fixed; 0 for free answers; else the suite's own value."""
     rows = [
         {"question": f"Is {n} even?", "choices": ["no", "yes"], "answer": "yes" if n % 4 else "no"}

@@ -3,8 +3,6 @@
 import json
 import shutil
 
-import pytest
-
 from finetop.core.protocol.messages.checks import Checks
 from finetop.core.protocol.messages.runs import GetRun
 
@@ -28,12 +26,8 @@ def test_it_looks_at_few_and_keeps_one_claim(rig, finetop):
     assert rows["8"][1:] == ["not", "checked"]
     assert (rows["10"][1], rows["4"][1]) == ("REGRESSED", "OK")
     checks = rig.ask(Checks("one")).checks
-    assert [(check["step"], check["watch"]) for check in checks] == [
-        (4, True),
-        (6, True),
-        (2, True),
-        (10, False),
-    ]
+    looks = [(check["step"], check["watch"]) for check in checks]
+    assert looks == [(4, True), (6, True), (2, True), (10, False)]
     row = rig.ask(GetRun("one")).row
     assert (row.check.step, row.check.verdict) == (10, "regressed"), "a run is known by its claim"
 
@@ -65,13 +59,8 @@ def test_checkpoints_that_were_removed_are_told_as_gone(rig, finetop):
     code, out, _ = finetop("check", "three", "--curve", "--json")
     document = json.loads(out)
     assert (code, document["curve"]["since"], document["curve"]["open"]) == (1, 6, [4])
-    assert [point["seen"] for point in document["checkpoints"]] == [
-        "ok",
-        "missing",
-        "regressed",
-        "regressed",
-        "missing",
-    ]
+    seen = [point["seen"] for point in document["checkpoints"]]
+    assert seen == ["ok", "missing", "regressed", "regressed", "missing"]
     shutil.rmtree(folder)
     rig.wait_state(rig.submit("four", steps=3), "finished")
     assert finetop("check", "four", "--curve")[0] == 2
@@ -89,21 +78,15 @@ def test_a_run_that_kept_its_best_is_checked_there(rig, finetop):
     assert "best       step 4: the last one that is OK" in finetop("show", "five")[1]
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "says"),
-    [
+def test_what_is_no_curve_is_one_line(rig, finetop):
+    for words, code, says in (
         (("one@4", "--curve"), 2, "not step 4"),
         (("one", "--curve", "--last"), 2, "not --last"),
         (("one", "--all"), 2, "--all works only with --curve"),
         (("nobody", "--curve"), 2, "no run"),
-    ],
-)
-def test_words_that_do_not_go_together(finetop, words, code, says):
-    got, _, err = finetop("check", *words)
-    assert (got, says in err, err.count("\n")) == (code, True, 1)
-
-
-def test_a_run_that_trains_is_not_compared_yet(rig, finetop):
+    ):
+        got, _, err = finetop("check", *words)
+        assert (got, says in err, err.count("\n")) == (code, True, 1)
     rig.wait_state(rig.submit("busy", waits_at=1), "running")
     code, _, err = finetop("check", "busy", "--curve")
     assert (code, "when it has ended" in err) == (4, True)  # 1 would mean REGRESSED
