@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from finetop.core.recipe.load import recipe_from_mapping
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -96,6 +98,19 @@ def suite_folder(tmp_path):
     ]
     write_rows(folder / "orders.jsonl", orders)
     return folder
+
+
+@pytest.fixture
+def recipe_of(tiny_model):
+    """Return a function that makes a recipe whose runs are checked by a suite."""
+
+    def make(suite: str, margin: float = 10.0, method: str = "lora") -> Any:
+        model = {"id": str(tiny_model), "dtype": "float32"}
+        whole = {"recipe": 1, "name": "run", "model": model, "method": {"name": method}}
+        whole |= {"objective": {"name": "sft"}, "check": {"general": {"suite": suite, "margin": margin}}}
+        return recipe_from_mapping(whole, to_train=False)
+
+    return make
 
 
 @pytest.fixture(scope="session")

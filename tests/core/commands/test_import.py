@@ -9,20 +9,7 @@ from rig import Rig
 
 from finetop.core.runtime.home import Home, prepare
 
-SUITE = """\
-suite: 1
-name: mini
-tasks:
-  - name: sums
-    data: sums.jsonl
-    chance: 0.0
-    metric: acc
-    lm_eval:
-      output_type: multiple_choice
-      doc_to_text: "Question: {{question}}\\nAnswer:"
-      doc_to_target: gold
-      doc_to_choice: choices
-"""
+SUITE = "suite: 1\nname: mini\ntasks: [{name: sums, data: sums.jsonl, chance: 0.0, metric: acc}]\n"
 
 
 @pytest.fixture
@@ -51,7 +38,7 @@ def suite(tmp_path):
             "id": f"n{at}",
             "question": f"What is {at} and {at + 1}?",
             "choices": [str(2 * at + 1), str(at), "none of these numbers"],
-            "gold": at % 3,
+            "answer": at % 3,
         }
         for at in range(60)
     ]
@@ -72,14 +59,8 @@ def save_adapter(base, folder, weight):
         matrices[f"{name}.lora_A.weight"] = random.normal(size=(2, 128)).astype("float32")
         matrices[f"{name}.lora_B.weight"] = (weight * random.normal(size=(64, 2))).astype("float32")
     save_file(matrices, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    config = {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": str(base),
-        "r": 2,
-        "lora_alpha": 4,
-        "target_modules": ["down_proj"],
-    }
+    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": str(base)}
+    config |= {"r": 2, "lora_alpha": 4, "target_modules": ["down_proj"]}
     (folder / "adapter_config.json").write_text(json.dumps(config))
 
 

@@ -37,13 +37,6 @@ ROWS = [
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tiny_model):
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(tiny_model)
-
-
-@pytest.fixture(scope="module")
 def of_arc():
     """Return the harness's task list for one folder only: reading all 14,000 files takes 5 s."""
     from lm_eval import tasks
@@ -69,12 +62,12 @@ def suite(folder: Path, task: str) -> Any:
     return load_suite(folder / "own.yaml")
 
 
-def test_a_yaml_finds_its_rows_wherever_one_works(folder, tokenizer, monkeypatch):
+def test_a_yaml_finds_its_rows_wherever_one_works(folder, tiny_tokenizer, monkeypatch):
     monkeypatch.chdir("/")
     (task,) = build(suite(folder, "yaml: tasks/own/capitals.yaml, metric: acc_norm, cluster: region"))
     assert (task.name, task.metric, len(task.documents)) == ("capitals", "acc_norm", 12)
     assert task.documents[0].item.cluster == task.documents[1].item.cluster != task.documents[2].item.cluster
-    questions = requests_of(task, [document.item for document in task.documents[3:5]], tokenizer)
+    questions = requests_of(task, [document.item for document in task.documents[3:5]], tiny_tokenizer)
     assert [question.gold for question in questions] == [0, 1]
     assert questions[1].pairs[2] == ("Land 4:", " Cla")
 
@@ -99,12 +92,12 @@ def test_a_changed_yaml_changes_the_fingerprint(folder):
         ("task: capitals", "task: [capitals", "can't read the task"),
     ],
 )
-def test_a_faulty_yaml_is_one_error(folder, tokenizer, old, new, said):
+def test_a_faulty_yaml_is_one_error(folder, tiny_tokenizer, old, new, said):
     file = folder / "tasks" / "own" / "capitals.yaml"
     file.write_text(TASK.replace(old, new, 1))
     with pytest.raises(BadInput) as caught:
         (task,) = build(suite(folder, "yaml: tasks/own/capitals.yaml"))
-        requests_of(task, [document.item for document in task.documents], tokenizer)
+        requests_of(task, [document.item for document in task.documents], tiny_tokenizer)
     assert said in str(caught.value)
     assert caught.value.hint
 
@@ -122,19 +115,19 @@ def test_settings_that_the_task_does_not_have(folder, settings, said):
         build(suite(folder, f"yaml: tasks/own/capitals.yaml, {settings}"))
 
 
-def test_code_beside_a_yaml_runs_where_it_is_trusted(folder, tokenizer):
+def test_code_beside_a_yaml_runs_where_it_is_trusted(folder, tiny_tokenizer):
     file = folder / "tasks" / "own" / "capitals.yaml"
     file.write_text(TASK.replace("right\n", "!function lands.last\n"))
     (file.parent / "lands.py").write_text("def last(doc):\n    return len(doc['cities']) - 1\n")
     try:
         (task,) = build(suite(folder, "yaml: tasks/own/capitals.yaml, trust_code: true"))
-        (question, *_) = requests_of(task, [task.documents[0].item], tokenizer)
+        (question, *_) = requests_of(task, [task.documents[0].item], tiny_tokenizer)
     finally:
         sys.modules.pop("lands", None)
     assert question.gold == 2
 
 
-def test_a_task_by_name_with_a_local_copy_of_its_data(folder, tokenizer):
+def test_a_task_by_name_with_a_local_copy_of_its_data(folder, tiny_tokenizer):
     rows = [
         {
             "question": f"What is {n}?",
@@ -147,7 +140,7 @@ def test_a_task_by_name_with_a_local_copy_of_its_data(folder, tokenizer):
     local = "{dataset_path: json, dataset_kwargs: {data_files: {test: rows/arc.jsonl}}}"
     (task,) = build(suite(folder, f"task: arc_easy, metric: acc_norm, lm_eval: {local}"))
     assert (task.name, task.metric, len(task.documents)) == ("arc_easy", "acc_norm", 9)
-    (question, *_) = requests_of(task, [task.documents[4].item], tokenizer)
+    (question, *_) = requests_of(task, [task.documents[4].item], tiny_tokenizer)
     assert (question.pairs[1], question.gold) == (("Question: What is 4?\nAnswer:", " b"), 1)
 
 
@@ -192,11 +185,11 @@ def test_tasks_that_run_what_a_model_writes_are_refused(folder):
         ("mmlu", "acc", "likelihood", 1254),
     ],
 )
-def test_real_tasks_are_asked(folder, tokenizer, name, metric, kind, items):
+def test_real_tasks_are_asked(folder, tiny_tokenizer, name, metric, kind, items):
     file = DATA / "lm_eval_tasks" / "open" / f"rx_{name}.yaml"
     (task,) = build(suite(folder, f"yaml: {file}"))
     assert (task.metric, task.kind, len(task.documents)) == (metric, kind, items)
-    questions = requests_of(task, [document.item for document in task.documents[:20]], tokenizer)
+    questions = requests_of(task, [document.item for document in task.documents[:20]], tiny_tokenizer)
     assert all(question.text.strip() for question in questions)
     if name == "gsm8k":
         assert questions[0].prompt.count("Question:") == 6
