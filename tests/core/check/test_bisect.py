@@ -127,17 +127,9 @@ def test_checkpoints_that_are_gone_are_named_and_not_asked_for():
 
 def test_the_table_has_a_row_for_every_checkpoint():
     result = {
-        "verdict": "regressed",
-        "reason": "",
-        "margin": 0.03,
-        "items_used": 64,
-        "items_total": 1672,
-        "drop": 0.091,
-        "interval": [-0.01, 0.19],
-        "suite_interval": [0.05, 0.13],
-        "claim": 2,
-        "watch": False,
-    }
+        "verdict": "regressed", "reason": "", "margin": 0.03, "items_used": 64, "items_total": 1672,
+        "drop": 0.091, "interval": [-0.01, 0.19], "suite_interval": [0.05, 0.13], "claim": 2, "watch": False,
+    }  # fmt: skip
     rows = table_rows([10, 20, 30], {20: result, 30: {**result, "watch": True}}, {10: "missing"})
     assert rows[0] == ("10", "gone", "", "", "", "")
     assert rows[1] == ("20", "REGRESSED", "-9.1", "-13.0 to -5.0", "64 of 1,672", "2")

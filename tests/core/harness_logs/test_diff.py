@@ -63,10 +63,8 @@ def test_a_drop_is_regressed_with_both_answers_of_each_flip(tmp_path):
     flip = next(flip for flip in outcome.flips if flip.item == "41")
     assert (flip.task, flip.question) == ("t", "Question: What is 41?\nAnswer:")
     assert (flip.gold, flip.base_answer, flip.tuned_answer) == (
-        "choice 1 of 41",
-        "choice 1 of 41",
-        "choice 2 of 41",
-    )
+        "choice 1 of 41", "choice 1 of 41", "choice 2 of 41",
+    )  # fmt: skip
     assert [(kind.task, kind.n, kind.lost, kind.won) for kind in outcome.categories] == [("t", 200, 20, 0)]
 
 
@@ -135,11 +133,8 @@ def test_items_missing_on_either_side_are_counted_there(tmp_path):
     logs(tmp_path, {"t": rows(200)[5:]}, {"t": rows(200)[:-3]})
     result = compare(tmp_path)
     assert {key: task_of(result)[key] for key in ("joined", "only_base", "only_tuned", "other_prompt")} == {
-        "joined": 192,
-        "only_base": 3,
-        "only_tuned": 5,
-        "other_prompt": 0,
-    }
+        "joined": 192, "only_base": 3, "only_tuned": 5, "other_prompt": 0,
+    }  # fmt: skip
 
 
 def test_another_prompt_does_not_join(tmp_path):
@@ -439,24 +434,16 @@ def test_the_harness_itself(tmp_path, tiny_model):
     }
     tasks: list[dict[str, Any]] = [
         {
-            **shared,
-            "task": "shops",
-            "output_type": "multiple_choice",
-            "doc_to_target": "gold",
-            "doc_to_choice": "c",
-            "metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}],
+            **shared, "task": "shops", "output_type": "multiple_choice", "doc_to_target": "gold",
+            "doc_to_choice": "c", "metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}],
             "metadata": {"version": 1.0},
         },
         {
-            **shared,
-            "task": "texts",
-            "output_type": "loglikelihood_rolling",
-            "doc_to_text": "",
-            "doc_to_target": "{{q}}",
-            "metric_list": [{"metric": "word_perplexity"}],
+            **shared, "task": "texts", "output_type": "loglikelihood_rolling", "doc_to_text": "",
+            "doc_to_target": "{{q}}", "metric_list": [{"metric": "word_perplexity"}],
             "metadata": {"version": 1.0},
         },
-    ]
+    ]  # fmt: skip
     model = AutoModelForCausalLM.from_pretrained(tiny_model)
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     for name in ("a", "b"):

@@ -28,53 +28,25 @@ REGRESSED: dict[str, Any] = {
     "notes": ["left out  boolq: version 1 in the base's log, 2 in the tuned model's"],
     "tasks": [
         {
-            "task": "knowledge",
-            "mark": "kept",
-            "n": 200,
-            "total": 200,
-            "base": 0.9,
-            "tuned": 0.9,
-            "drop": 0.0,
-            "interval": [-0.02, 0.02],
+            "task": "knowledge", "mark": "kept", "n": 200, "total": 200, "base": 0.9, "tuned": 0.9,
+            "drop": 0.0, "interval": [-0.02, 0.02],
         },
         {
-            "task": "arith",
-            "mark": "lost",
-            "n": 200,
-            "total": 200,
-            "base": 0.9,
-            "tuned": 0.7,
-            "drop": 0.2,
-            "interval": [0.1, 0.3],
-            "lost": 45,
-            "won": 5,
+            "task": "arith", "mark": "lost", "n": 200, "total": 200, "base": 0.9, "tuned": 0.7, "drop": 0.2,
+            "interval": [0.1, 0.3], "lost": 45, "won": 5,
         },
         {
-            "task": "guesses",
-            "mark": "unmeasurable",
-            "n": 0,
-            "total": 200,
-            "base": 0.25,
-            "tuned": None,
-            "drop": None,
-            "interval": None,
-            "reason": "guesses: no verdict. At chance.",
+            "task": "guesses", "mark": "unmeasurable", "n": 0, "total": 200, "base": 0.25, "tuned": None,
+            "drop": None, "interval": None, "reason": "guesses: no verdict. At chance.",
         },
     ],
     "flips": [
         {
-            "task": "arith",
-            "item": "7",
-            "category": "",
-            "question": "2 | 3 = ?\n" * 30,
-            "gold": "5",
-            "base": 1.0,
-            "tuned": 0.0,
-            "base_answer": "5",
-            "tuned_answer": "@team <img src=x>",
+            "task": "arith", "item": "7", "category": "", "question": "2 | 3 = ?\n" * 30, "gold": "5",
+            "base": 1.0, "tuned": 0.0, "base_answer": "5", "tuned_answer": "@team <img src=x>",
         }
     ],
-}
+}  # fmt: skip
 
 
 def written(**more: Any) -> str:
@@ -146,11 +118,8 @@ def test_flips_are_a_table_whose_texts_do_nothing():
 def test_long_results_stay_under_a_comments_limit():
     task = {**REGRESSED["tasks"][1], "task": "mmlu_" + "x" * 60}
     flip = {
-        **REGRESSED["flips"][0],
-        "question": "|" * 500,
-        "base_answer": "<" * 500,
-        "tuned_answer": "*" * 500,
-    }
+        **REGRESSED["flips"][0], "question": "|" * 500, "base_answer": "<" * 500, "tuned_answer": "*" * 500,
+    }  # fmt: skip
     text = written(tasks=[task] * 400, flips=[flip] * 300)
     assert len(text) < 65_536
     assert f"and {400 - TASKS_SHOWN} more tasks" in text

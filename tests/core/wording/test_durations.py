@@ -15,9 +15,5 @@ def test_one_unit_in_a_cell():
 
 def test_digits_where_two_are_compared():
     assert [exact_span(s) for s in (0, 0.0412, 3.214, 12.3, 210)] == [
-        "0 s",
-        "0.041 s",
-        "3.21 s",
-        "12 s",
-        "3.5 min",
-    ]
+        "0 s", "0.041 s", "3.21 s", "12 s", "3.5 min",
+    ]  # fmt: skip

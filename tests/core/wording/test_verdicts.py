@@ -96,12 +96,10 @@ def test_a_claim_of_several_and_a_watch_say_so():
 @pytest.mark.parametrize(
     ("drop", "words"),
     [
-        (0.091, "9.1 points lost"),
-        (-0.004, "0.4 points won"),
-        (0.0001, "nothing lost"),
+        (0.091, "9.1 points lost"), (-0.004, "0.4 points won"), (0.0001, "nothing lost"),
         (0.02976, "2.98 points lost"),
     ],
-)
+)  # fmt: skip
 def test_lost_and_won_are_the_two_words(drop, words):
     assert verdicts.moved(drop, 0.03) == words
 
@@ -150,13 +148,11 @@ def test_change_has_no_negative_zero(drop, shown):
 @pytest.mark.parametrize(
     ("metric", "low", "high", "how"),
     [
-        ("nats_per_token", -2.0, -1.9, "better"),
-        ("nats_per_token", 0.1, 0.2, "worse"),
-        ("rules", 0.1, 0.2, "better"),
-        ("rules", -0.2, -0.1, "worse"),
+        ("nats_per_token", -2.0, -1.9, "better"), ("nats_per_token", 0.1, 0.2, "worse"),
+        ("rules", 0.1, 0.2, "better"), ("rules", -0.2, -0.1, "worse"),
         ("rules", -0.1, 0.1, "no clear change"),
     ],
-)
+)  # fmt: skip
 def test_target_says_which_way_is_better(metric, low, high, how):
     assert f"({how}, " in verdicts.target_line(metric, check_result.TargetScore(1.0, 1.0, low, high, 60))
 
@@ -192,12 +188,8 @@ def test_brief_is_in_points_with_the_worst_task_first():
     }
     short = check_result.brief(7, 12.5, 120, check_facts)
     assert (short.check_id, short.at, short.step, short.verdict, short.margin) == (
-        7,
-        12.5,
-        120,
-        "regressed",
-        3.0,
-    )
+        7, 12.5, 120, "regressed", 3.0,
+    )  # fmt: skip
     assert short.drop == pytest.approx(15.0)
     assert (short.worst[0].task, short.worst[0].mark) == ("arith", "lost")
     assert short.worst[0].drop == pytest.approx(30.0)
@@ -245,18 +237,12 @@ def test_wherever_a_verdict_stands_beside_an_interval_it_is_the_one_that_decided
             "suite": "quick",
             "tasks": [
                 {
-                    "task": "arith",
-                    "mark": "open",
-                    "n": 90,
-                    "total": 96,
-                    "base": 0.9,
-                    "tuned": 0.84,
-                    "drop": 0.06,
-                    "interval": (-0.05, 0.17),
+                    "task": "arith", "mark": "open", "n": 90, "total": 96, "base": 0.9, "tuned": 0.84,
+                    "drop": 0.06, "interval": (-0.05, 0.17),
                 }
             ],
         }
-    )
+    )  # fmt: skip
     decided = "-8.4 to -3.02"
     assert f"change  {decided} points over all 672 items (95 % a side, decides)" in verdicts.report(
         "run", outcome
@@ -284,13 +270,9 @@ def test_wherever_a_verdict_stands_beside_an_interval_it_is_the_one_that_decided
 )
 def test_where_something_else_decided_no_interval_stands_beside_the_verdict(facts, bounds):
     whole = {
-        "verdict": "regressed",
-        "reason": "",
-        "margin": 0.03,
-        "items_used": 90,
-        "items_total": 100,
+        "verdict": "regressed", "reason": "", "margin": 0.03, "items_used": 90, "items_total": 100,
         "drop": 0.05,
-    }
+    }  # fmt: skip
     assert check_result.read({**whole, **facts}).deciding_interval == bounds
 
 

@@ -13,17 +13,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MODEL: dict[str, Any] = {
-    "weights": "w",
-    "adapter": None,
-    "tokenizer": "t",
-    "template": "j",
-    "dtype": "bfloat16",
-    "device": "cpu",
-    "scorer": 1,
-    "torch": "2",
-    "layout": "packed",
-    "row_tokens": 512,
-}
+    "weights": "w", "adapter": None, "tokenizer": "t", "template": "j", "dtype": "bfloat16", "device": "cpu",
+    "scorer": 1, "torch": "2", "layout": "packed", "row_tokens": 512,
+}  # fmt: skip
 TASK: dict[str, Any] = {"name": "numbers", "settings": "s", "batches": "b"}
 PROMPTS = {"a": "hash of a", "b": "hash of b"}
 SCORES = [ItemScore("a", 1.0, "9", -0.5, -0.5, -2.0), ItemScore("b", 0.0)]

@@ -153,14 +153,9 @@ def _kinds() -> dict[str, tuple[Callable[[], Any], bool]]:
 
     tokens = {"vocab_size": 320, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
     llama = {
-        **tokens,
-        "hidden_size": 32,
-        "intermediate_size": 48,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 256,
-    }
+        **tokens, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256,
+    }  # fmt: skip
     mamba = {**tokens, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 8}
     return {
         "qwen2": (lambda: hf.Qwen2Config(**llama), True),
