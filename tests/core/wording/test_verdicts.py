@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 import pytest
+from made_checks import checked
 
 from finetop.core.check import bisect
-from finetop.core.check.statistics.conclude import check_pairs
-from finetop.core.check.statistics.item_order import Item
-from finetop.core.check.statistics.plan import make_plan
-from finetop.core.check.statistics.verdict import PairedItem, TaskPlan
 from finetop.core.protocol import check_result
 from finetop.core.protocol.runs import RemedyRow
 from finetop.core.report import Bars
@@ -19,31 +14,9 @@ from finetop.core.report.sections.tasks import tasks
 from finetop.core.store.triage import facts_of
 from finetop.core.wording import remedies, verdicts
 
-TASKS = ("arith", "knowledge", "guesses")
-
-
-def checked(
-    lost: dict[str, int],
-    margin: float = 0.03,
-    until: Any = "decided",
-    weights: tuple[float, ...] = (1.0, 1.0, 1.0),
-    **standing: Any,
-) -> dict[str, Any]:
-    """Run the statistics on three tasks of 200 items with so many lost; `guesses` is at chance."""
-    items = [Item(task, str(number)) for task in TASKS for number in range(200)]
-    base = {item.key: float(item.task != "guesses" or int(item.item) % 4 == 0) for item in items}
-    plans = [TaskPlan(task, "acc", 0.25, weight) for task, weight in zip(TASKS, weights, strict=True)]
-    plan = make_plan(plans, items, base, seed=1, cap=None, margin=margin, **standing)
-    pairs = [
-        PairedItem(i.task, i.item, "", base[i.key], 0.0 if int(i.item) < lost.get(i.task, 0) else base[i.key])
-        for i in plan.order
-    ]
-    check_facts: dict[str, Any] = msgspec.to_builtins(check_pairs(plan, pairs, until=until))
-    return {**check_facts, "suite": "quick", "step": 120}
-
 
 def test_regressed_line():
-    outcome = check_result.read(checked({"arith": 60, "knowledge": 50}, until="all"))
+    outcome = check_result.read(checked({"arith": 60, "knowledge": 50}, "all"))
     line = verdicts.verdict_line(outcome)
     assert line == "REGRESSED  27.5 points lost (limit 3.0), all 400 items scored"
     early = verdicts.verdict_line(check_result.read(checked({"arith": 60, "knowledge": 50})))
@@ -52,13 +25,13 @@ def test_regressed_line():
 
 
 def test_ok_line():
-    assert verdicts.verdict_line(check_result.read(checked({}, until="all"))) == (
+    assert verdicts.verdict_line(check_result.read(checked({}, "all"))) == (
         "OK  nothing lost (limit 3.0), all 400 items scored"
     )
 
 
 def test_a_real_drop_under_the_limit_is_named():
-    check_facts = checked({"arith": 20, "knowledge": 20}, margin=0.2, until="all")
+    check_facts = checked({"arith": 20, "knowledge": 20}, "all", margin=0.2)
     outcome = check_result.read(check_facts)
     assert outcome.real_drop
     assert verdicts.verdict_line(outcome).startswith("OK, a real drop  10.0 points lost (limit 20.0)")
@@ -116,20 +89,20 @@ def test_a_result_from_before_claims_and_weights_can_be_read():
 
 
 def test_weights_are_said_where_they_differ():
-    check_facts = checked({"arith": 60}, until="all", weights=(3.0, 1.0, 1.0))
+    check_facts = checked({"arith": 60}, "all", weights=(3.0, 1.0, 1.0))
     lines = verdicts.task_table(check_result.read(check_facts)).splitlines()
     assert lines[0].endswith("  weight")
     assert [line.split()[-1] for line in lines[1:]] == ["3", "1", "-"]
     assert "  22.5 points lost, weighted (limit 3.0), all 400 items scored" in verdicts.verdict_line(
         check_result.read(check_facts)
     )
-    even = check_result.read(checked({"arith": 60}, until="all", weights=(3.0, 3.0, 3.0)))
+    even = check_result.read(checked({"arith": 60}, "all", weights=(3.0, 3.0, 3.0)))
     assert "weight" not in verdicts.report("run", even)
 
 
 def test_table_has_the_worst_first_and_the_unmeasurable_last():
     lines = verdicts.task_table(
-        check_result.read(checked({"arith": 10, "knowledge": 60}, until="all"))
+        check_result.read(checked({"arith": 10, "knowledge": 60}, "all"))
     ).splitlines()
     assert lines[0].split() == ["task", "base", "tuned", "change", "interval", "lost", "won", "items"]
     assert [line[3:12].strip() for line in lines[1:]] == ["knowledge", "arith", "guesses"]
@@ -183,7 +156,7 @@ def test_report_shows_all_that_stands_beside():
 
 def test_brief_is_in_points_with_the_worst_task_first():
     check_facts = {
-        **checked({"arith": 60}, until="all"),
+        **checked({"arith": 60}, "all"),
         "target": {"rules": {"base": 0.1, "tuned": 0.9, "low": 0.7, "high": 0.9}},
     }
     short = check_result.brief(7, 12.5, 120, check_facts)
@@ -208,14 +181,14 @@ def test_brief_is_in_points_with_the_worst_task_first():
 
 
 def test_an_ok_names_a_task_that_fell_ten_points_or_more():
-    check_facts = checked({"arith": 38}, margin=0.2, until="all")
+    check_facts = checked({"arith": 38}, "all", margin=0.2)
     line = verdicts.verdict_line(check_result.read(check_facts))
     assert line.startswith("OK, a real drop  9.5 points lost (limit 20.0), all 400 items scored")
     assert line.endswith(", arith -19.0")
     assert verdicts.short_answer(check_result.brief(5, 1.0, 120, check_facts)) == "ok -9.5, arith -19.0"
-    both = check_result.read(checked({"arith": 38, "knowledge": 30}, margin=0.2, until="all"))
+    both = check_result.read(checked({"arith": 38, "knowledge": 30}, "all", margin=0.2))
     assert verdicts.verdict_line(both).endswith(", arith -19.0 and 1 more")
-    small = checked({"arith": 12, "knowledge": 12}, margin=0.2, until="all")
+    small = checked({"arith": 12, "knowledge": 12}, "all", margin=0.2)
     assert verdicts.short_answer(check_result.brief(5, 1.0, 120, small)) == "ok -6.0, a real drop"
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 import pytest
+from made_checks import answers, plan_of, run
 from scipy.stats import binom, binomtest
 
 from finetop.core.check.statistics import no_change
@@ -24,16 +25,14 @@ from finetop.core.check.statistics.paired_tests import (
     level_at_the_end,
     more_items,
 )
-from finetop.core.check.statistics.plan import make_plan
 from finetop.core.check.statistics.sequential import begin, feed, next_items, pool_decision, verdict_so_far
-from finetop.core.check.statistics.verdict import CheckPlan, PairedItem, TaskPlan
+from finetop.core.check.statistics.verdict import PairedItem
 from finetop.core.protocol.check_result import CheckResult, read
 from finetop.core.wording.verdicts import verdict_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.check.statistics.item_order import Key
 
 ALPHA = 0.05
 
@@ -110,11 +109,6 @@ def test_an_unchanged_model_of_three_tasks_is_regressed_at_most_alpha_of_the_tim
     assert 0.15 < rejected <= alpha
 
 
-def plan_of(items: Sequence[Item], tasks: int = 1) -> CheckPlan:
-    named = [TaskPlan(f"t{place}", "acc", 0.0) for place in range(tasks)]
-    return make_plan(named, items, {item.key: 1.0 for item in items}, seed=1, cap=None)
-
-
 def check_of(lost: int, won: int, items: int, lost_to: float = 0.0) -> CheckResult:
     """Check `items` single items, all asked."""
     every = [Item("t0", f"{number:04}") for number in range(items)]
@@ -183,9 +177,7 @@ def test_before_the_end_regressed_needs_a_bar_of_a_thousand():
         assert check.pool is not None and check.pool.decision == "regressed"
         assert (pool_decision(check) == "regressed") is early
         assert bool(next_items(check)) is not early
-        while look := next_items(check):
-            check = feed(check, base, {item.key: tuned[item.key] for item in look})
-        assert verdict_so_far(check) == "regressed"
+        assert verdict_so_far(run(check, base, tuned)) == "regressed"
 
 
 @pytest.mark.parametrize(("tasks", "size", "most_flips"), [(7, 96, 0.2), (6, 500, 0.9)])
@@ -201,32 +193,18 @@ def test_quick_and_core_decide_by_the_suite_alone_as_before(tasks, size, most_fl
         assert chance <= level_at_the_end(ALPHA), share
 
 
-def unchanged(
-    items: Sequence[Item], share: float, draw: random.Random
-) -> tuple[dict[Key, float], dict[Key, float]]:
-    base: dict[Key, float] = {}
-    tuned: dict[Key, float] = {}
-    for item in items:
-        u = draw.random()
-        base[item.key], tuned[item.key] = (
-            (1.0, 0.0) if u < share / 2 else (0.0, 1.0) if u < share else (1.0, 1.0)
-        )
-    return base, tuned
-
-
 @pytest.mark.parametrize(
     ("items", "share", "tasks"), [(50, 0.1, 1), (50, 0.2, 1), (100, 0.2, 1), (105, 0.2, 7), (200, 0.2, 1)]
 )
 def test_an_unchanged_model_is_seldom_regressed(items, share, tasks):
-    draw, streams = random.Random(items), 200
+    draw, streams = random.Random(items), 120
     every = [Item(f"t{number % tasks}", f"{number:04}") for number in range(items)]
-    plan = plan_of(every, tasks)
+    plan = plan_of(every, (1.0,) * tasks)
     suite_alone = regressed = 0
     for _ in range(streams):
-        base, tuned = unchanged(every, share, draw)
-        check = begin(msgspec.structs.replace(plan, order=tuple(draw.sample(plan.order, items))))
-        while look := next_items(check):
-            check = feed(check, base, {item.key: tuned[item.key] for item in look})
+        base, tuned = answers(every, {}, share, draw)
+        order = tuple(draw.sample(plan.order, items))
+        check = run(begin(msgspec.structs.replace(plan, order=order)), base, tuned)
         regressed += verdict_so_far(check) == "regressed"
         suite_alone += check.pool is not None and check.pool.decision == "regressed"
     most = int(binom.ppf(0.999, streams, ALPHA))

@@ -4,18 +4,18 @@ import random
 import subprocess
 import sys
 from math import exp
-from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from made_checks import Scores, pairs_of, run, suite
 from scipy.stats import binom
 from statsmodels.stats.contingency_tables import mcnemar
 from work import calls_of
 
 from finetop.core.check.statistics.conclude import check_pairs, conclude
-from finetop.core.check.statistics.item_order import Item, Key
+from finetop.core.check.statistics.item_order import Item
 from finetop.core.check.statistics.paired_tests import (
     chance_of_regressed,
     count_flips,
@@ -26,7 +26,6 @@ from finetop.core.check.statistics.paired_tests import (
 )
 from finetop.core.check.statistics.plan import choose_items, make_plan
 from finetop.core.check.statistics.sequential import (
-    Check,
     begin,
     feed,
     next_items,
@@ -37,15 +36,6 @@ from finetop.core.check.statistics.verdict import CheckPlan, PairedItem, TaskPla
 from finetop.core.errors import BadInput
 from finetop.core.protocol.check_result import CheckResult
 from finetop.core.wording.verdicts import change, interval, word
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-Scores = dict[Key, float]
-
-
-def suite(tasks: int, size: int) -> list[Item]:
-    return [Item(f"t{task}", f"{number:03}") for task in range(tasks) for number in range(size)]
 
 
 def plan_of(items: list[Item], base: Scores, chance: float = 0.0, margin: float = 0.03) -> CheckPlan:
@@ -68,23 +58,10 @@ def flip(items: list[Item], lost: dict[str, int], won: dict[str, int]) -> tuple[
     return base, tuned
 
 
-def pairs_of(items: list[Item], base: Scores, tuned: Scores) -> list[PairedItem]:
-    return [PairedItem(item.task, item.item, item.cluster, base[item.key], tuned[item.key]) for item in items]
-
-
-def run_to_the_end(
-    check: Check, base: Scores, tuned: Scores, watch: Callable[[Check], None] = lambda check: None
-) -> Check:
-    while look := next_items(check):
-        check = feed(check, base, {item.key: tuned[item.key] for item in look})
-        watch(check)
-    return check
-
-
 def test_an_unchanged_model_is_ok_early():
-    items = suite(7, 100)
+    items = suite(*[100] * 7)
     base, tuned = flip(items, {}, {})
-    check = run_to_the_end(begin(plan_of(items, base)), base, tuned)
+    check = run(begin(plan_of(items, base)), base, tuned)
     result = conclude(check)
     assert word(result) == "OK"
     assert result.decided_by == "betting"
@@ -103,7 +80,7 @@ def test_an_unchanged_model_is_ok_early():
 
 
 def test_a_collapse_is_regressed_at_the_first_look():
-    items = suite(7, 100)
+    items = suite(*[100] * 7)
     base, tuned = flip(items, {f"t{task}": 40 for task in range(7)}, {})
     result = check_pairs(plan_of(items, base), pairs_of(items, base, tuned), until="decided")
     assert (word(result), result.decided_by, result.items_used) == ("REGRESSED", "betting", 64)
@@ -113,7 +90,7 @@ def test_a_collapse_is_regressed_at_the_first_look():
 
 
 def test_a_collapsed_task_is_not_hidden_by_an_ok_pool():
-    items = suite(8, 100)
+    items = suite(*[100] * 8)
     base, tuned = flip(items, {"t3": 20}, {f"t{task}": 8 for task in range(8) if task != 3})
     plan = plan_of(items, base)
     held_back: list[tuple[str, ...]] = []
@@ -138,7 +115,7 @@ def test_a_collapsed_task_is_not_hidden_by_an_ok_pool():
 
 
 def test_stopped_while_a_task_is_suspicious_is_no_verdict():
-    items = suite(8, 100)
+    items = suite(*[100] * 8)
     base, tuned = flip(items, {"t3": 20}, {f"t{task}": 8 for task in range(8) if task != 3})
     check = begin(plan_of(items, base))
     while not (check.pool and check.pool.decision):
@@ -149,32 +126,32 @@ def test_stopped_while_a_task_is_suspicious_is_no_verdict():
 
 
 def test_a_noisy_task_does_not_hold_back_an_ok():
-    items = suite(8, 100)
+    items = suite(*[100] * 8)
     base, tuned = flip(items, {"t3": 5}, {"t3": 1, **{f"t{task}": 3 for task in range(8) if task != 3}})
-    check = run_to_the_end(begin(plan_of(items, base)), base, tuned)
+    check = run(begin(plan_of(items, base)), base, tuned)
     assert word(conclude(check)) == "OK"
     assert len(check.tuned) < 800
 
 
 def test_going_on_asks_for_everything_and_certainty_wins():
-    items = suite(4, 100)
+    items = suite(*[100] * 4)
     base, tuned = flip(items, {}, {})
-    stopped = run_to_the_end(begin(plan_of(items, base)), base, tuned)
+    stopped = run(begin(plan_of(items, base)), base, tuned)
     assert verdict_so_far(stopped) == "ok"
     left = [item for item in items if item.key not in stopped.tuned]
     late = {item.key: 0.0 for item in left}
     plan = plan_of(items, base)
-    result = conclude(run_to_the_end(begin(plan, until="all"), base, {**tuned, **late}))
+    result = conclude(run(begin(plan, until="all"), base, {**tuned, **late}))
     assert result.items_used == 400
     assert (word(result), result.decided_by) == ("REGRESSED", "arithmetic")
     assert result.plan_hash == stopped.plan.hash  # the same items in the same order: no other claim
 
 
 def test_every_item_of_a_task_is_asked_where_that_is_wanted():
-    items = suite(7, 100)
+    items = suite(*[100] * 7)
     base, tuned = flip(items, {"t1": 4}, {})
     plan = plan_of(items, base)
-    stopped = conclude(run_to_the_end(begin(plan), base, tuned))
+    stopped = conclude(run(begin(plan), base, tuned))
     asked_tasks: list[set[str]] = []
     check = begin(plan, whole_tasks=["t1"])
     while look := next_items(check):
@@ -195,7 +172,7 @@ def test_every_item_of_a_task_is_asked_where_that_is_wanted():
 
 
 def test_a_check_can_be_stopped_and_says_so():
-    items = suite(3, 100)
+    items = suite(*[100] * 3)
     base, tuned = flip(items, {"t0": 8, "t1": 8}, {"t2": 8})
     check = begin(plan_of(items, base))
     assert conclude(check).reason == (
@@ -237,15 +214,15 @@ def test_all_items_tell_the_truth(drawn, percent):
 
 
 def test_alpha_is_shared_so_that_each_answer_is_wrong_at_most_alpha():
-    items = suite(2, 60)
+    items = suite(*[60] * 2)
     base, tuned = flip(items, {"t0": 11}, {"t1": 12})
     check = begin(plan_of(items, base), until="all")
     assert check.pool is not None
     assert (check.pool.alpha_regressed, check.pool.alpha_ok) == (0.025, 0.05)
-    lost = {name for name, task in run_to_the_end(check, base, tuned).tasks.items() if task.mark == "lost"}
+    lost = {name for name, task in run(check, base, tuned).tasks.items() if task.mark == "lost"}
     assert lost == {"t0"}  # 11 of 60: evidence of 94, past 2 tasks at alpha/2 (80)
     base, tuned = flip(items, {"t0": 10}, {"t1": 12})
-    tasks = run_to_the_end(begin(plan_of(items, base), until="all"), base, tuned).tasks
+    tasks = run(begin(plan_of(items, base), until="all"), base, tuned).tasks
     assert tasks["t0"].mark == "open"  # 56 is past 40, the bar at alpha, but not past 80
     assert exp(tasks["t0"].of_drop) == pytest.approx(55.9, abs=0.1)
 
@@ -253,7 +230,7 @@ def test_alpha_is_shared_so_that_each_answer_is_wrong_at_most_alpha():
 def test_whole_checks_of_unchanged_models_are_rarely_regressed():
     # Fresh answers, each lost or won with probability .05: the pool's drop is under the limit.
     draw = random.Random(3)
-    items = suite(7, 60)
+    items = suite(*[60] * 7)
     wrong = wrong_ok = 0
     streams = 40
     for _ in range(streams):
@@ -293,7 +270,7 @@ def test_unmeasurable_tasks_leave_and_say_why():
 
 
 def test_no_measurable_task_is_no_verdict():
-    items = suite(2, 50)
+    items = suite(*[50] * 2)
     base = {item.key: float(int(item.item) < 13) for item in items}
     plan = plan_of(items, base, chance=0.25)
     check = begin(plan)
@@ -326,7 +303,7 @@ def test_measure():
 
 def test_scores_between_right_and_wrong():
     draw = random.Random(1)
-    items = suite(2, 150)
+    items = suite(*[150] * 2)
     base = {item.key: 0.5 + 0.4 * draw.random() for item in items}
     tuned = {key: before - 0.3 * draw.random() for key, before in base.items()}
     result = check_pairs(plan_of(items, base), pairs_of(items, base, tuned), until="decided")
@@ -352,11 +329,11 @@ def test_clusters_are_fed_whole_and_out_of_turn():
     assert (check.consumed, check.tasks["t"].n) == (0, 5)
     check = feed(check, base, {item.key: tuned[item.key] for item in first[3:]})
     assert (check.consumed, check.tasks["t"].n) == (2, 10)
-    assert word(conclude(run_to_the_end(check, base, tuned))) == "REGRESSED"
+    assert word(conclude(run(check, base, tuned))) == "REGRESSED"
 
 
 def test_what_is_fed_is_checked():
-    items = suite(1, 50)
+    items = suite(50)
     base, tuned = flip(items, {}, {})
     check = begin(plan_of(items, base))
     with pytest.raises(BadInput, match="t9: item 1 is not in the plan"):
@@ -374,7 +351,7 @@ def test_what_is_fed_is_checked():
 
 
 def test_pairs_that_cannot_be_joined_are_no_verdict():
-    items = suite(1, 50)
+    items = suite(50)
     base, tuned = flip(items, {}, {})
     result = check_pairs(plan_of(items, base), pairs_of(items[1:], base, tuned))
     assert word(result) == "NO VERDICT"
@@ -382,7 +359,7 @@ def test_pairs_that_cannot_be_joined_are_no_verdict():
 
 
 def test_the_plan_is_fixed_by_what_is_given():
-    items = suite(2, 60)
+    items = suite(*[60] * 2)
     base, _ = flip(items, {}, {})
     tasks = [TaskPlan("t0", "acc", 0.25), TaskPlan("t1", "acc", 0.25)]
     plan = make_plan(tasks, items, base, seed=3, cap=40, excluded=[("t0", "007")])
@@ -399,7 +376,7 @@ def test_the_plan_is_fixed_by_what_is_given():
 
 
 def test_plan_and_result_survive_json():
-    items = suite(2, 60)
+    items = suite(*[60] * 2)
     base, tuned = flip(items, {"t0": 9}, {"t1": 2})
     plan = plan_of(items, base)
     result = check_pairs(plan, pairs_of(items, base, tuned))
@@ -456,7 +433,7 @@ def test_power_against_simulation():
 
 
 def test_power_is_that_of_the_items_asked_before_it_stopped():
-    items = suite(2, 1000)
+    items = suite(*[1000] * 2)
     base = {item.key: 1.0 for item in items}
     plan = plan_of(items, base)
     stopped = check_pairs(plan, pairs_of(items, base, base), until="decided")
@@ -476,7 +453,7 @@ def test_power_is_that_of_the_items_asked_before_it_stopped():
 
 def test_one_check_is_quick():
     draw = random.Random(1)
-    items = suite(7, 100)
+    items = suite(*[100] * 7)
     base = {item.key: float(draw.random() < 0.7) for item in items}
     tuned = {key: float(draw.random() < (0.94 if before else 0.1)) for key, before in base.items()}
     plan, pairs = plan_of(items, base), pairs_of(items, base, tuned)
@@ -543,7 +520,7 @@ def test_no_printed_interval_contradicts_the_verdict_beside_it(sizes, worse, bet
 
 
 def test_the_interval_of_the_suite_narrows_to_its_drop():
-    items = suite(2, 200)
+    items = suite(*[200] * 2)
     base, tuned = flip(items, {"t0": 12, "t1": 12}, {"t0": 4, "t1": 4})
     check, widths = begin(plan_of(items, base), until="all"), []
     while look := next_items(check):
