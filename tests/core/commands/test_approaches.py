@@ -45,10 +45,8 @@ def test_a_comparison_is_queued_once_and_told_of(rig, finetop, recipe):
     )
     code, out, _ = finetop("approaches", recipe, "--only", "prompt,few-shot", "--hold", "--json")
     queued = json.loads(out)["comparison"]
-    assert [(run["name"], run["was_there"]) for run in queued["runs"]] == [
-        ("tone-few-shot", False),
-        ("tone-prompt", True),
-    ]
+    wanted = [("tone-few-shot", False), ("tone-prompt", True)]
+    assert [(run["name"], run["was_there"]) for run in queued["runs"]] == wanted
     code, out, _ = finetop("approaches", "tone")
     assert code == 0 and "lora: under way, queued" in out and "retrieval: left out" in out
     code, out, _ = finetop("approaches")

@@ -104,15 +104,10 @@ def test_check_answers_with_its_exit_code_and_flips_names_the_items(finetop, rig
     assert finetop("check", f"{name}@99")[0] == 2
 
     # A table, CSV, and CSV that no spreadsheet takes for formulas.
-    assert finetop("sql", "SELECT name, step FROM runs WHERE id = 1")[1].splitlines() == [
-        "name  step",
-        "same     3",
-    ]
-    assert finetop("sql", "SELECT name, step FROM runs", "--csv")[1].splitlines() == [
-        "name,step",
-        "same,3",
-        "worse,3",
-    ]
+    wanted = ["name  step", "same     3"]
+    assert finetop("sql", "SELECT name, step FROM runs WHERE id = 1")[1].splitlines() == wanted
+    wanted = ["name,step", "same,3", "worse,3"]
+    assert finetop("sql", "SELECT name, step FROM runs", "--csv")[1].splitlines() == wanted
     cells = "SELECT '=1+1' AS \"@a\", '+x' AS b, '-3.5' AS c, -3.5 AS d, 'a=b' AS e"
     assert finetop("sql", cells, "--csv")[1].splitlines() == ["@a,b,c,d,e", "=1+1,+x,-3.5,-3.5,a=b"]
     spreadsheet = finetop("sql", cells, "--spreadsheet")[1].splitlines()

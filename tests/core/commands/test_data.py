@@ -135,11 +135,8 @@ def test_numbers_stay_when_runs_go_and_the_database_is_made_again(finetop, rig, 
     rig.start()
     rig.wait_ready()
     versions = rig.ask(DataVersions()).versions
-    assert sorted((version.number, version.names) for version in versions) == [
-        (1, []),
-        (2, ["two"]),
-        (3, ["three"]),
-    ]
+    wanted = [(1, []), (2, ["two"]), (3, ["three"])]
+    assert sorted((version.number, version.names) for version in versions) == wanted
     (facts,) = rig.ask(DataOf("three")).sources
     assert (facts.before, facts.difference.changed) == (2, 2)
     (facts,) = rig.ask(DataOf("two")).sources

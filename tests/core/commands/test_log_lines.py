@@ -61,12 +61,8 @@ def test_what_is_not_kept_is_said_between_the_lines():
     lines = LogLines(Clock())
     assert lines.feed(piece("first\ncut he")) == "first\n"
     shown = lines.feed(piece("re is the end\nlast\n", gap=1_234_500_000))
-    assert shown.splitlines() == [
-        "cut he",
-        "… 1,234.5 MB of this log are not kept: it grew too long …",
-        "re is the end",
-        "last",
-    ]
+    wanted = ["cut he", "… 1,234.5 MB of this log are not kept: it grew too long …", "re is the end", "last"]
+    assert shown.splitlines() == wanted
 
 
 def test_a_log_begins_with_a_whole_line():

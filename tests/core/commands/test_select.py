@@ -46,12 +46,8 @@ def test_rows_are_the_source_s_own_bytes_in_its_order_with_a_manifest(here, type
         "sha256": hashlib.sha256(b"".join(LINES)).hexdigest(),
         "rows": 4,
     }
-    assert (document["by"], document["seed"], document["lines"], document["scores"]) == (
-        "length",
-        1,
-        [3, 4, 5],
-        [4.0, 14.0, 4.0],
-    )
+    wanted = ("length", 1, [3, 4, 5], [4.0, 14.0, 4.0])
+    assert (document["by"], document["seed"], document["lines"], document["scores"]) == wanted
     assert document["sha256"] == hashlib.sha256(content).hexdigest()
     typed("select", "rows.jsonl", "--rows", "2", "--seed", "7", "--to", "one.jsonl")
     code, out, _ = typed("select", "rows.jsonl", "--rows", "2", "--seed", "7", "--to", "two.jsonl", "--json")

@@ -58,12 +58,8 @@ def test_a_curve_is_queued_as_one_sweep_and_told_of(rig, finetop, tmp_path, monk
         ("random,no-near-duplicates", "10", "1"), ("random,no-near-duplicates", "10", "2"),
         ("length", "10", "1"), ("length", "10", "2"), ("all", "40", "1"), ("all", "40", "2"),
     ]  # fmt: skip
-    assert reply.runs[0].row.tags == [
-        "sweep/tone",
-        "select.by/random",
-        "select.by/no-near-duplicates",
-        "rows/10",
-    ]
+    wanted = ["sweep/tone", "select.by/random", "select.by/no-near-duplicates", "rows/10"]
+    assert reply.runs[0].row.tags == wanted
     recipes = [rig.ask(GetRun(run.row.name)).recipe for run in reply.runs]
     assert {(run["train"]["max_steps"], run["train"]["epochs"]) for run in recipes} == {(18, None)}
     paths = [run["data"]["train"][0]["path"] for run in recipes]
@@ -71,10 +67,8 @@ def test_a_curve_is_queued_as_one_sweep_and_told_of(rig, finetop, tmp_path, monk
     finetop("queue", "release", reply.runs[0].row.name)
     rig.wait_state(reply.runs[0].row.name, "finished")
     code, out, _ = finetop("select", "--show", "tone")
-    assert [line.split()[:3] for line in out.splitlines()[1:3]] == [
-        ["random", "10", "1/2"],
-        ["length", "10", "0/2"],
-    ]
+    wanted = [["random", "10", "1/2"], ["length", "10", "0/2"]]
+    assert [line.split()[:3] for line in out.splitlines()[1:3]] == wanted
     assert "Would more rows help? Not known" in out
     assert json.loads(finetop("sweep", "tone", "--json")[1])["curves"]["metric"] == "evaluation loss"
 

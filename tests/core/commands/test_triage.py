@@ -47,10 +47,8 @@ def test_from_what_was_lost_to_who_has_taken_it(checked, finetop):
     code, out, _ = finetop("triage", "bad")
     assert code == 0
     assert any(row.split()[:2] == ["✗", "all"] and row.endswith("NEW") for row in out.splitlines())
-    assert [row.split()[1] for row in out.splitlines() if " of 100 " in f"{row} "] == [
-        "arithmetic",
-        "knowledge",
-    ]
+    wanted = ["arithmetic", "knowledge"]
+    assert [row.split()[1] for row in out.splitlines() if " of 100 " in f"{row} "] == wanted
 
     code, out, _ = finetop("triage", "bad", "--looking")
     assert (code, out) == (0, f"bad is assigned to {own_name()}\n")

@@ -147,10 +147,8 @@ def test_repeats_count_once_and_contradictions_are_told_apart(tmp_path):
     file = write_log(tmp_path, "t", [*rows, rows[1], choice_row(2, False), rows[1]])
     log = read_log(file).tasks["t"]
     assert [sample.score(0) for sample in log.filters["none"].values()] == [1.0] * 4
-    assert faults(log) == {
-        samples.REPEATS: (2, f"{file.name}:5"),
-        samples.CONTRADICTIONS: (1, f"{file.name}:6"),
-    }
+    wanted = {samples.REPEATS: (2, f"{file.name}:5"), samples.CONTRADICTIONS: (1, f"{file.name}:6")}
+    assert faults(log) == wanted
 
 
 def test_filters_of_a_new_log_are_named_by_their_rows(tmp_path):

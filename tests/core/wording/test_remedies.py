@@ -83,11 +83,8 @@ def test_one_that_gives_up_most_of_the_gain_is_advised_last_and_says_so():
     assert steps([tenth, untried], "tenth") == ("try", "", "tenth keeps only 10% of the gain")
     assert steps([tenth], "tenth") == ("retrain", "lower-rate", "tenth keeps only 10% of the gain")
     assert steps([tenth], "tenth", trains=False) == ("export", "tenth", "keeps only 10% of the gain")
-    assert steps([row("tenth", 0.1)], "tenth") == (
-        "retrain",
-        "lower-rate",
-        "tenth keeps only 10% of the gain",
-    )
+    wanted = ("retrain", "lower-rate", "tenth keeps only 10% of the gain")
+    assert steps([row("tenth", 0.1)], "tenth") == wanted
     better = row("half", 0.6)
     assert steps([tenth, better], "tenth") == ("confirm", "half", "keeps 60% of the gain, not confirmed yet")
     refuted = row("half", 0.6, confirmation="regressed")

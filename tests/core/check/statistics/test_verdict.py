@@ -263,10 +263,8 @@ def test_unmeasurable_tasks_leave_and_say_why():
     )
     result = check_pairs(plan, pairs_of(items, base, base))
     assert word(result) == "OK"
-    assert [(task.task, task.mark) for task in result.tasks] == [
-        ("arc", "open"),
-        ("hellaswag", "unmeasurable"),
-    ]
+    wanted = [("arc", "open"), ("hellaswag", "unmeasurable")]
+    assert [(task.task, task.mark) for task in result.tasks] == wanted
 
 
 def test_no_measurable_task_is_no_verdict():
@@ -308,12 +306,8 @@ def test_scores_between_right_and_wrong():
     tuned = {key: before - 0.3 * draw.random() for key, before in base.items()}
     result = check_pairs(plan_of(items, base), pairs_of(items, base, tuned), until="decided")
     assert word(result) == "REGRESSED"
-    assert (result.mcnemar_p, result.lost_corrected, result.won_corrected, result.power) == (
-        None,
-        None,
-        None,
-        (),
-    )
+    wanted = (None, None, None, ())
+    assert (result.mcnemar_p, result.lost_corrected, result.won_corrected, result.power) == wanted
     assert result.lost == result.items_used
     assert result.discordance == 1.0
 

@@ -53,12 +53,8 @@ def test_the_metric_judges(suite_folder, tiny_tokenizer):
     (numbers, n), (pairs, p), (orders, o) = open_requests(suite_folder / "tiny.yaml", tiny_tokenizer)
     best_is_second = [Scored(-3.0, False), Scored(-1.0, True), Scored(-2.0, False)]
     right = grade_likelihoods(numbers, n[4], best_is_second)
-    assert (right.score, right.answer, right.gold_log_prob, right.best_other_log_prob) == (
-        1.0,
-        "4",
-        -1.0,
-        -2.0,
-    )
+    wanted = (1.0, "4", -1.0, -2.0)
+    assert (right.score, right.answer, right.gold_log_prob, right.best_other_log_prob) == wanted
     assert grade_likelihoods(numbers, n[5], best_is_second).score == 0.0
     # acc_norm divides by length: -4 / 8 characters loses against -6 / 31.
     by_length = grade_likelihoods(pairs, p[1], [Scored(-4.0, False), Scored(-6.0, False)])

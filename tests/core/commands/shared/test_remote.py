@@ -140,10 +140,8 @@ def test_queues_of_several_machines_are_one_table_and_a_change_is_for_the_machin
         f"next: finetop --on box queue release {q}-b",
     ]
     document = json.loads(finetop(*BOTH, "queue", "--json")[1])
-    assert [(row["host"], row["run"]) for row in document["rows"]][2:] == [
-        ("box", f"{q}-both"),
-        ("box", f"{q}-b"),
-    ]
+    wanted = [("box", f"{q}-both"), ("box", f"{q}-b")]
+    assert [(row["host"], row["run"]) for row in document["rows"]][2:] == wanted
     assert (document["stopped"]["lab"], document["total"]) == ("the queue is held", 4)
     assert "Nothing starts on lab: the queue is held.\n" in finetop(*BOTH, "ls")[1]
     assert finetop(*BOTH, "queue", "last", f"box:{q}-both")[1].startswith(f"{q}-both is last in the queue")
