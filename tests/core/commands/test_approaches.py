@@ -33,16 +33,14 @@ def _interrupted(seconds):
 def test_a_comparison_is_queued_once_and_told_of(rig, finetop, recipe):
     assert finetop("approaches")[1].startswith("No comparisons yet.")
     code, out, _ = finetop("approaches", recipe, "--only", "prompt,lora,retrieval", "--seeds", "2", "--hold")
-    assert (code, out.splitlines()) == (
+    assert (code, out.splitlines()[:3]) == (
         0,
-        [
-            "tone-prompt is queued, held",
-            "tone-lora-s1 is queued, held",
-            "tone-lora-s2 is queued, held",
-            "retrieval is left out: ask.documents names nothing to retrieve from",
-            "3 of 3 runs are new. Results: finetop approaches tone",
-        ],
+        [f"tone-{name} is queued, held" for name in ("prompt", "lora-s1", "lora-s2")],
     )
+    assert out.splitlines()[3:] == [
+        "retrieval is left out: ask.documents names nothing to retrieve from",
+        "3 of 3 runs are new. Results: finetop approaches tone",
+    ]
     code, out, _ = finetop("approaches", recipe, "--only", "prompt,few-shot", "--hold", "--json")
     queued = json.loads(out)["comparison"]
     wanted = [("tone-few-shot", False), ("tone-prompt", True)]
@@ -107,18 +105,8 @@ def test_the_table_and_the_advice_have_room_on_80_columns(capsys):
         row("full", gap=Gap(-0.1, -0.3, 0.1, 83)),
     ]
     absent = ApproachRow(name="qlora", about="", trains=True, state="left out", said="no\x1b[2Jbits")
-    print_answer(
-        ApproachesAnswer(
-            [],
-            "kb",
-            "token_f1",
-            False,
-            "base",
-            "test.jsonl",
-            [*rows, absent],
-            [Advice("price", "word " * 60)],
-        )
-    )
+    rows, advice = [*rows, absent], [Advice("price", "word " * 60)]
+    print_answer(ApproachesAnswer([], "kb", "token_f1", False, "base", "test.jsonl", rows, advice))
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 80 and "\x1b" not in out
     lines = [line.split() for line in out.splitlines()]

@@ -39,14 +39,20 @@ def logs(folder: Path, base: dict[str, list[Row]], tuned: dict[str, list[Row]]) 
             write_log(folder / name, task, task_rows)
 
 
+def compared(
+    folder: Path, base: dict[str, list[Row]], tuned: dict[str, list[Row]], **asked: Any
+) -> dict[str, Any]:
+    logs(folder, base, tuned)
+    return compare(folder, **asked)
+
+
 def task_of(result: dict[str, Any], name: str = "t") -> dict[str, Any]:
     return next(task for task in result["joined"]["tasks"] if task["task"] == name)
 
 
 @pytest.mark.parametrize("version", ["0.4.3", "0.4.5", "0.4.7", "0.4.13"])
 def test_identical_logs_are_ok_with_no_flips(tmp_path, version):
-    logs(tmp_path, {"t": rows(200, version=version)}, {"t": rows(200, version="0.4.13")})
-    result = compare(tmp_path)
+    result = compared(tmp_path, {"t": rows(200, version=version)}, {"t": rows(200, version="0.4.13")})
     outcome = read(result)
     assert verdict_line(outcome) == "OK  nothing lost (limit 3.0), all 200 items scored"
     assert (outcome.lost, outcome.won, outcome.flips) == (0, 0, ())
@@ -55,8 +61,7 @@ def test_identical_logs_are_ok_with_no_flips(tmp_path, version):
 
 
 def test_a_drop_is_regressed_with_both_answers_of_each_flip(tmp_path):
-    logs(tmp_path, {"t": rows(200)}, {"t": rows(200, drop_of(10))})
-    outcome = read(compare(tmp_path))
+    outcome = read(compared(tmp_path, {"t": rows(200)}, {"t": rows(200, drop_of(10))}))
     assert outcome.verdict == "regressed"
     assert (outcome.base, outcome.tuned, outcome.drop) == (0.9, 0.8, pytest.approx(0.1))
     assert (outcome.lost, outcome.won, len(outcome.flips)) == (20, 0, 20)
@@ -75,8 +80,7 @@ def test_a_drop_that_may_be_chance_is_no_verdict(tmp_path):
 
     flips = [right(number) - tuned(number) for number in range(100)]
     lost, won = flips.count(1), flips.count(-1)
-    logs(tmp_path, {"t": rows(100)}, {"t": rows(100, tuned)})
-    outcome = read(compare(tmp_path))
+    outcome = read(compared(tmp_path, {"t": rows(100)}, {"t": rows(100, tuned)}))
     assert (outcome.lost, outcome.won, lost - won >= 3) == (lost, won, True)
     assert outcome.verdict == "no_verdict"
     assert outcome.chance == pytest.approx(binom.sf(lost - 1, lost + won, 0.5))
@@ -116,8 +120,7 @@ def test_one_task_is_used_whole(tmp_path):
 
 @pytest.mark.parametrize(("kept", "verdict"), [(178, "no_verdict"), (182, "ok")])
 def test_under_90_percent_joined_there_is_no_verdict(tmp_path, kept, verdict):
-    logs(tmp_path, {"t": rows(200)}, {"t": rows(kept)})
-    result = compare(tmp_path)
+    result = compared(tmp_path, {"t": rows(200)}, {"t": rows(kept)})
     assert result["verdict"] == verdict
     assert (task_of(result)["joined"], task_of(result)["only_base"]) == (kept, 200 - kept)
     if verdict == "no_verdict":
@@ -130,8 +133,7 @@ def test_under_90_percent_joined_there_is_no_verdict(tmp_path, kept, verdict):
 
 
 def test_items_missing_on_either_side_are_counted_there(tmp_path):
-    logs(tmp_path, {"t": rows(200)[5:]}, {"t": rows(200)[:-3]})
-    result = compare(tmp_path)
+    result = compared(tmp_path, {"t": rows(200)[5:]}, {"t": rows(200)[:-3]})
     assert {key: task_of(result)[key] for key in ("joined", "only_base", "only_tuned", "other_prompt")} == {
         "joined": 192, "only_base": 3, "only_tuned": 5, "other_prompt": 0,
     }  # fmt: skip
@@ -155,8 +157,7 @@ def test_another_target_does_not_join_where_both_have_one(tmp_path):
     tuned = rows(100)
     tuned[7] = {**tuned[7], "target_hash": sha("something else")}
     del tuned[8]["target_hash"]
-    logs(tmp_path, {"t": rows(100)}, {"t": tuned})
-    result = compare(tmp_path)
+    result = compared(tmp_path, {"t": rows(100)}, {"t": tuned})
     assert (task_of(result)["other_target"], task_of(result)["joined"]) == (1, 99)
     assert f"t: 1 items have another target (first: samples_t_{DATE}.jsonl:8)" in result["notes"]
 
@@ -164,8 +165,7 @@ def test_another_target_does_not_join_where_both_have_one(tmp_path):
 def test_scores_that_are_not_finite_do_not_join(tmp_path):
     tuned = rows(100)
     tuned[4]["acc"], tuned[9]["acc"] = float("nan"), None
-    logs(tmp_path, {"t": rows(100)}, {"t": tuned})
-    result = compare(tmp_path)
+    result = compared(tmp_path, {"t": rows(100)}, {"t": tuned})
     assert (task_of(result)["no_score"], task_of(result)["joined"]) == (2, 98)
     assert f"t: 2 items have no finite acc (first: samples_t_{DATE}.jsonl:5)" in result["notes"]
 
@@ -183,16 +183,14 @@ def test_another_task_version_leaves_the_task_out(tmp_path):
 
 
 def test_tasks_of_one_side_are_named(tmp_path):
-    logs(tmp_path, {"t": rows(100), "x": rows(9)}, {"t": rows(100), "y": rows(9)})
-    result = compare(tmp_path)
+    result = compared(tmp_path, {"t": rows(100), "x": rows(9)}, {"t": rows(100), "y": rows(9)})
     assert result["verdict"] == "ok"
     assert "left out  x: only in the base's log" in result["notes"]
     assert "left out  y: only in the tuned model's log" in result["notes"]
 
 
 def test_no_task_in_common_is_no_verdict(tmp_path):
-    logs(tmp_path, {"x": rows(9)}, {"y": rows(9)})
-    result = compare(tmp_path)
+    result = compared(tmp_path, {"x": rows(9)}, {"y": rows(9)})
     assert (result["verdict"], result["reason"]) == (
         "no_verdict",
         "no task could be compared: x: only in the base's log; y: only in the tuned model's log.",
@@ -206,8 +204,7 @@ def test_unbounded_metrics_never_decide(tmp_path):
         return row
 
     both = {"t": rows(100), "wikitext": [text_row(number) for number in range(40)]}
-    logs(tmp_path, both, both)
-    result = compare(tmp_path)
+    result = compared(tmp_path, both, both)
     assert result["verdict"] == "ok"
     why = "no metric that is bounded to [0, 1] in both logs (word_perplexity, bleu)"
     assert task_of(result, "wikitext")["left_out"] == why
@@ -236,8 +233,7 @@ def test_the_metric_by_default_and_by_name(tmp_path):
         return choice_row(number, True, f1=0.5, acc_norm=1.0 if number % 2 else 0.0, acc=float(right(number)))
 
     both = {"t": [scored(number) for number in range(100)], "u": rows(100, f1=0.75)}
-    logs(tmp_path, both, both)
-    result = compare(tmp_path)
+    result = compared(tmp_path, both, both)
     assert [task_of(result, name)["metric"] for name in ("t", "u")] == ["acc", "f1"]
     chosen = compare(tmp_path, metrics={"t": "acc_norm", "": "f1"})
     assert [task_of(chosen, name)["metric"] for name in ("t", "u")] == ["acc_norm", "f1"]
@@ -255,8 +251,7 @@ def test_lower_is_better_is_no_drop(tmp_path):
 
 
 def test_scores_between_right_and_wrong_work_without_mcnemar(tmp_path):
-    logs(tmp_path, {"t": rows(60, f1=0.75)}, {"t": rows(60, f1=0.5)})
-    outcome = read(compare(tmp_path))
+    outcome = read(compared(tmp_path, {"t": rows(60, f1=0.75)}, {"t": rows(60, f1=0.5)}))
     assert outcome.verdict == "regressed" and outcome.drop == pytest.approx(0.25)
     assert outcome.mcnemar_p is None and outcome.lost == 60
 
@@ -268,8 +263,7 @@ def test_filters(tmp_path, wanted, base):
         for name, good in (("strict-match", 7), ("flexible-extract", 9))
         for number in range(100)
     ]
-    logs(tmp_path, {"gsm8k": found_rows}, {"gsm8k": found_rows})
-    result = compare(tmp_path, filter=wanted)
+    result = compared(tmp_path, {"gsm8k": found_rows}, {"gsm8k": found_rows}, filter=wanted)
     assert result["tasks"][0]["base"] == base
     other = "flexible-extract" if base == 0.7 else "strict-match"
     assert f"gsm8k: filter {wanted or 'strict-match'} counts, not {other}" in result["notes"]
@@ -285,8 +279,7 @@ def test_an_old_log_joins_a_new_one_by_the_place_of_its_filters(tmp_path):
     old = [
         written_row(n, good, version="0.4.3", said=answer_text) for good in (False, True) for n in range(50)
     ]
-    logs(tmp_path, {"gsm8k": old}, {"gsm8k": new})
-    result = compare(tmp_path)
+    result = compared(tmp_path, {"gsm8k": old}, {"gsm8k": new})
     assert (task_of(result, "gsm8k")["joined"], task_of(result, "gsm8k")["filter"]) == (50, "#1")
     second = compare(tmp_path, filter="loose")
     assert (task_of(second, "gsm8k")["filter"], second["tasks"][0]["base"]) == ("#2", 1.0)
@@ -311,8 +304,7 @@ def test_repeats_and_broken_lines_are_said_with_their_place(tmp_path):
 
 
 def test_a_task_that_joined_badly_is_said_within_a_good_whole(tmp_path):
-    logs(tmp_path, {"t": rows(2000), "u": rows(100)}, {"t": rows(2000), "u": rows(40)})
-    result = compare(tmp_path)
+    result = compared(tmp_path, {"t": rows(2000), "u": rows(100)}, {"t": rows(2000), "u": rows(40)})
     assert result["verdict"] == "ok"
     assert "u: only 40 of its 100 items joined" in result["notes"]
 
@@ -331,8 +323,7 @@ def test_chance(tmp_path, choices, target, chance):
         choice_row(n, n % 100 < 100 * chance, choices=choices, target=target(n) if target else None)
         for n in range(100)
     ]
-    logs(tmp_path, {"t": both}, {"t": both})
-    result = compare(tmp_path)
+    result = compared(tmp_path, {"t": both}, {"t": both})
     assert result["verdict"] == "no_verdict"
     assert f"within 3 standard errors of chance ({chance:.3f})" in result["reason"]
 
