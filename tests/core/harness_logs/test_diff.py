@@ -67,9 +67,7 @@ def test_a_drop_is_regressed_with_both_answers_of_each_flip(tmp_path):
     assert (outcome.lost, outcome.won, len(outcome.flips)) == (20, 0, 20)
     flip = next(flip for flip in outcome.flips if flip.item == "41")
     assert (flip.task, flip.question) == ("t", "Question: What is 41?\nAnswer:")
-    assert (flip.gold, flip.base_answer, flip.tuned_answer) == (
-        "choice 1 of 41", "choice 1 of 41", "choice 2 of 41",
-    )  # fmt: skip
+    assert flip.gold == flip.base_answer == "choice 1 of 41" and flip.tuned_answer == "choice 2 of 41"
     assert [(kind.task, kind.n, kind.lost, kind.won) for kind in outcome.categories] == [("t", 200, 20, 0)]
 
 
@@ -89,33 +87,24 @@ def test_a_drop_that_may_be_chance_is_no_verdict(tmp_path):
 
 def test_a_collapsed_task_is_named_though_the_pool_stands(tmp_path):
     tasks = {f"still{number}": rows(300) for number in range(19)}
-    logs(
-        tmp_path,
-        {**tasks, "broken": rows(120)},
-        {**tasks, "broken": rows(120, lambda number: right(number) and number % 3 > 0)},
-    )
-    outcome = read(compare(tmp_path))
+    broken = rows(120, lambda number: right(number) and number % 3 > 0)
+    outcome = read(compared(tmp_path, {**tasks, "broken": rows(120)}, {**tasks, "broken": broken}))
     assert outcome.verdict == "regressed" and outcome.decided_by == "task"
     assert [task.task for task in outcome.tasks if task.mark == "lost"] == ["broken"]
     assert outcome.drop is not None and outcome.drop < 0.03
     assert "a task is lost: broken" in verdict_line(outcome)
 
 
-def test_the_largest_task_does_not_decide_alone(tmp_path):
-    logs(
-        tmp_path, {"big": rows(2000), "small": rows(300)}, {"big": rows(2000), "small": rows(300, drop_of(4))}
-    )
-    result = compare(tmp_path)
+def test_the_largest_task_does_not_decide_alone_and_one_task_is_used_whole(tmp_path):
+    alone = {"t": rows(1200)}
+    assert read(compared(tmp_path / "one", alone, alone)).items_used == 1200
+    big = {"big": rows(2000)}
+    result = compared(tmp_path, {**big, "small": rows(300)}, {**big, "small": rows(300, drop_of(4))})
     totals = {task["task"]: task["total"] for task in result["tasks"]}
     assert totals == {"big": CAP, "small": 300}
     assert "at most 500 items a task count, drawn by seed 1: 1 task has more" in result["notes"]
     assert {task["total"] for task in compare(tmp_path, cap=50)["tasks"]} == {50}
     assert {task["total"] for task in compare(tmp_path, cap=0)["tasks"]} == {2000, 300}
-
-
-def test_one_task_is_used_whole(tmp_path):
-    logs(tmp_path, {"t": rows(1200)}, {"t": rows(1200)})
-    assert read(compare(tmp_path)).items_used == 1200
 
 
 @pytest.mark.parametrize(("kept", "verdict"), [(178, "no_verdict"), (182, "ok")])
@@ -132,11 +121,34 @@ def test_under_90_percent_joined_there_is_no_verdict(tmp_path, kept, verdict):
         assert read(compare(tmp_path, joined=0.95)).verdict == "no_verdict"
 
 
-def test_items_missing_on_either_side_are_counted_there(tmp_path):
-    result = compared(tmp_path, {"t": rows(200)[5:]}, {"t": rows(200)[:-3]})
-    assert {key: task_of(result)[key] for key in ("joined", "only_base", "only_tuned", "other_prompt")} == {
-        "joined": 192, "only_base": 3, "only_tuned": 5, "other_prompt": 0,
-    }  # fmt: skip
+def test_what_does_not_join_is_counted_and_named(tmp_path):
+    other_target, no_score = rows(100), rows(100)
+    other_target[7] = {**other_target[7], "target_hash": sha("something else")}
+    del other_target[8]["target_hash"]  # joins: a target counts where both have one
+    no_score[4]["acc"], no_score[9]["acc"] = float("nan"), None
+    base = {"missing": rows(200)[5:], "target": rows(100), "score": rows(100), "filter": rows(9, filter="x")}
+    tuned = {
+        "missing": rows(200)[:-3],
+        "target": other_target,
+        "score": no_score,
+        "filter": rows(9, filter="y"),
+    }
+    result = compared(tmp_path, {**base, "x": rows(9)}, {**tuned, "y": rows(9)})
+    counted = [
+        task_of(result, "missing")[key] for key in ("joined", "only_base", "only_tuned", "other_prompt")
+    ]
+    assert counted == [192, 3, 5, 0]
+    assert (task_of(result, "target")["other_target"], task_of(result, "target")["joined"]) == (1, 99)
+    assert (task_of(result, "score")["no_score"], task_of(result, "score")["joined"]) == (2, 98)
+    assert task_of(result, "filter")["left_out"] == "no filter in common (x; y)"
+    assert result["verdict"] == "ok"
+    for note in (
+        f"target: 1 items have another target (first: samples_target_{DATE}.jsonl:8)",
+        f"score: 2 items have no finite acc (first: samples_score_{DATE}.jsonl:5)",
+        "left out  x: only in the base's log",
+        "left out  y: only in the tuned model's log",
+    ):
+        assert note in result["notes"]
 
 
 def test_another_prompt_does_not_join(tmp_path):
@@ -146,28 +158,9 @@ def test_another_prompt_does_not_join(tmp_path):
     result = compare(tmp_path)
     assert result["verdict"] == "no_verdict"
     assert result["reason"].startswith("0 of 100 items joined (0 %), under 90 %: 100 under another prompt.")
-    assert (
-        "t: 100 documents had another prompt (0 examples in the base's, 5 in the tuned model's)"
-        in result["notes"]
-    )
+    note = "t: 100 documents had another prompt (0 examples in the base's, 5 in the tuned model's)"
+    assert note in result["notes"]
     assert read(compare(tmp_path, joined=0)).verdict == "no_verdict"  # nothing remains to judge
-
-
-def test_another_target_does_not_join_where_both_have_one(tmp_path):
-    tuned = rows(100)
-    tuned[7] = {**tuned[7], "target_hash": sha("something else")}
-    del tuned[8]["target_hash"]
-    result = compared(tmp_path, {"t": rows(100)}, {"t": tuned})
-    assert (task_of(result)["other_target"], task_of(result)["joined"]) == (1, 99)
-    assert f"t: 1 items have another target (first: samples_t_{DATE}.jsonl:8)" in result["notes"]
-
-
-def test_scores_that_are_not_finite_do_not_join(tmp_path):
-    tuned = rows(100)
-    tuned[4]["acc"], tuned[9]["acc"] = float("nan"), None
-    result = compared(tmp_path, {"t": rows(100)}, {"t": tuned})
-    assert (task_of(result)["no_score"], task_of(result)["joined"]) == (2, 98)
-    assert f"t: 2 items have no finite acc (first: samples_t_{DATE}.jsonl:5)" in result["notes"]
 
 
 def test_another_task_version_leaves_the_task_out(tmp_path):
@@ -182,19 +175,10 @@ def test_another_task_version_leaves_the_task_out(tmp_path):
     assert "left out  t: version 1 in the base's log, 2 in the tuned model's" in result["notes"]
 
 
-def test_tasks_of_one_side_are_named(tmp_path):
-    result = compared(tmp_path, {"t": rows(100), "x": rows(9)}, {"t": rows(100), "y": rows(9)})
-    assert result["verdict"] == "ok"
-    assert "left out  x: only in the base's log" in result["notes"]
-    assert "left out  y: only in the tuned model's log" in result["notes"]
-
-
 def test_no_task_in_common_is_no_verdict(tmp_path):
     result = compared(tmp_path, {"x": rows(9)}, {"y": rows(9)})
-    assert (result["verdict"], result["reason"]) == (
-        "no_verdict",
-        "no task could be compared: x: only in the base's log; y: only in the tuned model's log.",
-    )
+    why = "no task could be compared: x: only in the base's log; y: only in the tuned model's log."
+    assert (result["verdict"], result["reason"]) == ("no_verdict", why)
 
 
 def test_unbounded_metrics_never_decide(tmp_path):
@@ -209,9 +193,8 @@ def test_unbounded_metrics_never_decide(tmp_path):
     why = "no metric that is bounded to [0, 1] in both logs (word_perplexity, bleu)"
     assert task_of(result, "wikitext")["left_out"] == why
     named = compare(tmp_path, metrics={"wikitext": "bleu"})
-    assert (
-        task_of(named, "wikitext")["left_out"] == "bleu runs from 31 to 70; only scores in [0, 1] can decide"
-    )
+    why = "bleu runs from 31 to 70; only scores in [0, 1] can decide"
+    assert task_of(named, "wikitext")["left_out"] == why
 
 
 def test_lambadas_perplexity_leaves_the_choice_to_acc(tmp_path):
@@ -285,11 +268,6 @@ def test_an_old_log_joins_a_new_one_by_the_place_of_its_filters(tmp_path):
     assert (task_of(second, "gsm8k")["filter"], second["tasks"][0]["base"]) == ("#2", 1.0)
 
 
-def test_filters_without_a_common_name_leave_the_task_out(tmp_path):
-    logs(tmp_path, {"t": rows(9, filter="x")}, {"t": rows(9, filter="y")})
-    assert task_of(compare(tmp_path))["left_out"] == "no filter in common (x; y)"
-
-
 def test_repeats_and_broken_lines_are_said_with_their_place(tmp_path):
     logs(tmp_path, {"t": rows(100)}, {"t": [*rows(100), choice_row(3, True), choice_row(5, False)]})
     file = next((tmp_path / "a").rglob("*.jsonl"))
@@ -328,16 +306,11 @@ def test_chance(tmp_path, choices, target, chance):
     assert f"within 3 standard errors of chance ({chance:.3f})" in result["reason"]
 
 
-def test_written_answers_have_no_chance(tmp_path):
-    both = [written_row(number, number % 5 == 0) for number in range(100)]
-    logs(tmp_path, {"gsm8k": both}, {"gsm8k": both})
-    assert compare(tmp_path)["verdict"] == "ok"
-
-
-def test_one_right_answer_for_all_is_unmeasurable_not_an_error(tmp_path):
-    both = [choice_row(number, True, choices=("no", "yes"), target=1) for number in range(30)]
-    logs(tmp_path, {"t": both}, {"t": both})
-    assert compare(tmp_path)["verdict"] == "no_verdict"
+def test_written_answers_have_no_chance_and_one_right_answer_for_all_is_unmeasurable(tmp_path):
+    both = {"gsm8k": [written_row(number, number % 5 == 0) for number in range(100)]}
+    assert compared(tmp_path / "written", both, both)["verdict"] == "ok"
+    both = {"t": [choice_row(number, True, choices=("no", "yes"), target=1) for number in range(30)]}
+    assert compared(tmp_path / "one", both, both)["verdict"] == "no_verdict"
 
 
 def test_renamed_files_are_compared_by_their_only_task(tmp_path):
@@ -352,9 +325,8 @@ def test_renamed_files_are_compared_by_their_only_task(tmp_path):
     half_named = diff(tmp_path / "samples_base.jsonl", tmp_path / "samples_tuned.jsonl", DiffOptions())
     assert task_of(half_named, "base")["joined"] == 50
     other = write_log(tmp_path, "piqa", rows(50))
-    assert (
-        diff(named, other, DiffOptions())["verdict"] == "no_verdict"
-    )  # two different task names of the harness
+    # Two different task names of the harness.
+    assert diff(named, other, DiffOptions())["verdict"] == "no_verdict"
 
 
 def test_the_models_and_the_plan_are_in_the_result(tmp_path):
@@ -408,21 +380,11 @@ def test_the_harness_itself(tmp_path, tiny_model):
     from lm_eval.tasks import TaskManager
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    (tmp_path / "rows.jsonl").write_text(
-        "".join(
-            json.dumps({"q": f"The shop {n} is", "c": ["open now", f"shut at {n}"], "gold": n % 2}) + "\n"
-            for n in range(40)
-        )
-    )
-    shared = {
-        "dataset_path": "json",
-        "dataset_kwargs": {
-            "data_files": {"test": str(tmp_path / "rows.jsonl")},
-            "cache_dir": str(tmp_path / "cache"),
-        },
-        "test_split": "test",
-        "doc_to_text": "{{q}}",
-    }
+    items = [{"q": f"The shop {n} is", "c": ["open now", f"shut at {n}"], "gold": n % 2} for n in range(40)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, items)))
+    files = {"test": str(tmp_path / "rows.jsonl")}
+    shared = {"dataset_path": "json", "test_split": "test", "doc_to_text": "{{q}}"}
+    shared |= {"dataset_kwargs": {"data_files": files, "cache_dir": str(tmp_path / "cache")}}
     tasks: list[dict[str, Any]] = [
         {
             **shared, "task": "shops", "output_type": "multiple_choice", "doc_to_target": "gold",
@@ -463,14 +425,10 @@ def test_the_harness_itself(tmp_path, tiny_model):
     assert "no metric that is bounded" in task_of(result, "texts")["left_out"]
     assert result["models"]["base"]["lm_eval_version"] == "0.4.13"
     row = result["tasks"][0]
-    scores = {
-        name: float(
-            json.loads(next((tmp_path / name).rglob("results_*.json")).read_text())["results"]["shops"][
-                "acc,none"
-            ]
-        )
-        for name in ("a", "b")
-    }
+    scores = {}
+    for name in ("a", "b"):
+        written = json.loads(next((tmp_path / name).rglob("results_*.json")).read_text())
+        scores[name] = float(written["results"]["shops"]["acc,none"])
     assert row["base"] == pytest.approx(scores["a"])
     assert row["tuned"] is None or row["tuned"] == pytest.approx(scores["b"])
     fixed = compare(tmp_path, metrics={"shops": "acc_norm"})
