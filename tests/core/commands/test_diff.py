@@ -66,11 +66,8 @@ def test_mistakes_are_one_line(finetop):
     for words, code, message in (
         (("a", "missing"), 2, "missing: there is no such file or folder."),
         (("a", "home"), 2, "home: there is no such file or folder."),
-        (("a", "b", "--metric", "acc_nrm"), 2, "no metric is acc_nrm"),
         (("a", "b", "--metric", "arc="), 2, "--metric 'arc=' names no metric."),
         (("a", "b", "--metric", "acc", "--metric", "acc"), 2, "given twice"),
-        (("a", "b", "--metric", "piqa=acc"), 2, "there is no task piqa"),
-        (("a", "b", "--filter", "strict"), 2, "no filter is strict"),
         (("a", "b", "--margin", "0"), 2, "margin is 0"),
         (("a", "b", "--margin", "three"), 2, "invalid float value"),
         (("a", "b", "--junit", "-", "--json"), 2, "--junit - and --json would mix on stdout."),

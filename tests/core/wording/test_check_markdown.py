@@ -10,41 +10,22 @@ from finetop.core.protocol.check_result import CheckResult, read
 from finetop.core.wording.check_markdown import FLIPS_SHOWN, TASKS_SHOWN, escape, markdown
 
 REGRESSED: dict[str, Any] = {
-    "verdict": "regressed",
-    "reason": "…",
-    "decided_by": "arithmetic",
+    "verdict": "regressed", "reason": "…", "decided_by": "arithmetic",
     "claims": ["Over all 400 items of 2 tasks the drop is 3.0 points or more; arithmetic, not a guess."],
-    "margin": 0.03,
-    "items_used": 400,
-    "items_total": 400,
-    "base": 0.9,
-    "tuned": 0.8,
-    "drop": 0.1,
-    "interval": [0.05, 0.15],
-    "lost": 45,
-    "won": 5,
-    "mcnemar_p": 0.001,
-    "suite": "quick",
+    "margin": 0.03, "items_used": 400, "items_total": 400, "base": 0.9, "tuned": 0.8, "drop": 0.1,
+    "interval": [0.05, 0.15], "lost": 45, "won": 5, "mcnemar_p": 0.001, "suite": "quick",
     "notes": ["left out  boolq: version 1 in the base's log, 2 in the tuned model's"],
     "tasks": [
-        {
-            "task": "knowledge", "mark": "kept", "n": 200, "total": 200, "base": 0.9, "tuned": 0.9,
-            "drop": 0.0, "interval": [-0.02, 0.02],
-        },
-        {
-            "task": "arith", "mark": "lost", "n": 200, "total": 200, "base": 0.9, "tuned": 0.7, "drop": 0.2,
-            "interval": [0.1, 0.3], "lost": 45, "won": 5,
-        },
-        {
-            "task": "guesses", "mark": "unmeasurable", "n": 0, "total": 200, "base": 0.25, "tuned": None,
-            "drop": None, "interval": None, "reason": "guesses: no verdict. At chance.",
-        },
+        {"task": "knowledge", "mark": "kept", "n": 200, "total": 200, "base": 0.9, "tuned": 0.9,
+         "drop": 0.0, "interval": [-0.02, 0.02]},
+        {"task": "arith", "mark": "lost", "n": 200, "total": 200, "base": 0.9, "tuned": 0.7, "drop": 0.2,
+         "interval": [0.1, 0.3], "lost": 45, "won": 5},
+        {"task": "guesses", "mark": "unmeasurable", "n": 0, "total": 200, "base": 0.25, "tuned": None,
+         "drop": None, "interval": None, "reason": "guesses: no verdict. At chance."},
     ],
     "flips": [
-        {
-            "task": "arith", "item": "7", "category": "", "question": "2 | 3 = ?\n" * 30, "gold": "5",
-            "base": 1.0, "tuned": 0.0, "base_answer": "5", "tuned_answer": "@team <img src=x>",
-        }
+        {"task": "arith", "item": "7", "category": "", "question": "2 | 3 = ?\n" * 30, "gold": "5",
+         "base": 1.0, "tuned": 0.0, "base_answer": "5", "tuned_answer": "@team <img src=x>"}
     ],
 }  # fmt: skip
 
@@ -65,23 +46,11 @@ def table(text: str, head: str) -> list[list[str]]:
 
 
 def test_the_verdict_is_the_first_line():
-    text = written()
     first = "❌ **REGRESSED  10.0 points lost (limit 3.0), all 400 items scored**"
-    assert text.splitlines()[:3] == [first, "", "support-tone, suite quick"]
-
-
-@pytest.mark.parametrize(
-    ("more", "start"),
-    [
-        ({"verdict": "ok", "drop": 0.01}, "✅ **OK  1.0 points lost"),
-        (
-            {"verdict": "no_verdict", "reason": "178 of 200 items joined."},
-            "⚪ **NO VERDICT  178 of 200 items joined.**",
-        ),
-    ],
-)
-def test_every_verdict_has_its_line(more, start):
-    assert written(**more).startswith(start)
+    assert written().splitlines()[:3] == [first, "", "support-tone, suite quick"]
+    assert written(verdict="ok", drop=0.01).startswith("✅ **OK  1.0 points lost")
+    open_one = written(verdict="no_verdict", reason="178 of 200 items joined.")
+    assert open_one.startswith("⚪ **NO VERDICT  178 of 200 items joined.**")
 
 
 def test_tasks_are_a_table_worst_first_with_numbers_to_the_right():

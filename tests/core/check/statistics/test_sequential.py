@@ -66,6 +66,7 @@ def test_all_items_tell_the_weighted_truth(given_weights, drawn, percent):
     weigh = {item.key: Fraction(given_weights[int(item.task[1:])]) for item in items}
     lost = sum(weigh[key] * (exact(base[key]) - exact(tuned[key])) for key in base)
     drop = lost / sum(weigh.values())
+    assert result.items_used == len(drawn)
     assert result.drop == pytest.approx(float(drop))
     assert result.base is not None and result.tuned is not None
     assert result.base - result.tuned == pytest.approx(float(drop))
