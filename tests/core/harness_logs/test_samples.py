@@ -93,16 +93,13 @@ def test_question_keeps_the_end_of_a_long_prompt():
     assert question_of(bare) == "What is 5?"
 
 
-def test_one_text_scored_says_whether_it_was_the_likeliest():
+def test_one_text_scored_says_whether_it_was_the_likeliest_and_norm_weighs_by_length():
     row = {
         "arguments": {"gen_args_0": {"arg_0": "The end of the", "arg_1": " day"}},
         "filtered_resps": [["-2.25", "False"]],
     }
     assert answer_of(row, "acc") == "right text: -2.25 nats, not the likeliest"
     assert choices_of(row) == []
-
-
-def test_norm_weighs_by_length():
     row = choice_row(0, True, choices=("a", "a much longer answer"))
     row["filtered_resps"] = [["-2.0", "False"], ["-3.0", "False"]]
     assert (answer_of(row, "acc"), answer_of(row, "acc_norm")) == ("a", "a much longer answer")
@@ -123,20 +120,13 @@ def test_broken_lines_are_counted_and_passed_over(tmp_path):
     assert faults(log) == {samples.BROKEN: (3, f"{file.name}:2"), samples.NO_HASHES: (1, f"{file.name}:4")}
 
 
-def test_bytes_that_are_no_text_are_one_broken_line(tmp_path):
-    file = write_log(tmp_path, "t", [choice_row(n, True) for n in range(3)])
-    file.write_bytes(b"\xff\xfe\x00garbage\n" + file.read_bytes())
-    log = read_log(file).tasks["t"]
-    assert faults(log) == {samples.BROKEN: (1, f"{file.name}:1")}
-    assert len(log.filters["none"]) == 3
-
-
-def test_a_line_that_is_too_long_is_passed_over(tmp_path, monkeypatch):
+def test_a_line_that_is_no_text_or_too_long_is_one_broken_line(tmp_path, monkeypatch):
     monkeypatch.setattr(samples, "MAX_LINE_BYTES", 4000)
     rows = [choice_row(0, True), choice_row(1, True, prompt="x" * 9000), choice_row(2, True)]
     file = write_log(tmp_path, "t", rows)
+    file.write_bytes(b"\xff\xfe\x00garbage\n" + file.read_bytes())
     log = read_log(file).tasks["t"]
-    assert faults(log) == {samples.BROKEN: (1, f"{file.name}:2")}
+    assert faults(log) == {samples.BROKEN: (2, f"{file.name}:1")}
     read = list(log.filters["none"].values())
     assert [sample.doc_id for sample in read] == ["0", "2"]
     assert read_row(log, read[1])["doc"]["question"] == "What is 2?"  # offsets after it are right
@@ -190,20 +180,17 @@ def test_filters_of_an_old_log_without_results_are_numbered(tmp_path):
     assert list(log.filters) == ["#1", "#2"]
 
 
-def test_an_old_log_written_twice_has_repeats_not_filters(tmp_path):
+@pytest.mark.parametrize(
+    ("wrong", "counted"),
+    [(None, {samples.REPEATS: 5}), (2, {samples.REPEATS: 4, samples.CONTRADICTIONS: 1})],
+    ids=["written twice", "of two runs"],
+)
+def test_an_old_log_with_all_documents_twice_has_repeats_not_filters(tmp_path, wrong, counted):
     rows = [choice_row(n, True, version="0.4.3") for n in range(5)]
-    log = read_log(write_log(tmp_path, "t", rows + rows)).tasks["t"]
-    assert list(log.filters) == [""] and len(log.filters[""]) == 5
-    assert {kind: count for kind, (count, _) in faults(log).items()} == {samples.REPEATS: 5}
-
-
-def test_an_old_log_of_two_runs_has_contradictions(tmp_path):
-    rows = [choice_row(n, True, version="0.4.3") for n in range(5)]
-    again = [choice_row(n, n != 2, version="0.4.3") for n in range(5)]
+    again = [choice_row(n, n != wrong, version="0.4.3") for n in range(5)]
     log = read_log(write_log(tmp_path, "t", rows + again)).tasks["t"]
-    assert list(log.filters) == [""]
-    counted = {kind: count for kind, (count, _) in faults(log).items()}
-    assert counted == {samples.REPEATS: 4, samples.CONTRADICTIONS: 1}
+    assert list(log.filters) == [""] and len(log.filters[""]) == 5
+    assert {kind: count for kind, (count, _) in faults(log).items()} == counted
 
 
 def test_the_newest_of_several_dates_is_read_and_the_others_said(tmp_path):

@@ -9,11 +9,7 @@ def test_two_units_at_most():
     ]  # fmt: skip
 
 
-def test_one_unit_in_a_cell():
+def test_one_unit_in_a_cell_and_digits_where_two_are_compared():
     assert [short_span(s) for s in (-3, 5, 380, 10_800, 190_000)] == ["0 s", "5 s", "6 m", "3 h", "2 d"]
-
-
-def test_digits_where_two_are_compared():
-    assert [exact_span(s) for s in (0, 0.0412, 3.214, 12.3, 210)] == [
-        "0 s", "0.041 s", "3.21 s", "12 s", "3.5 min",
-    ]  # fmt: skip
+    compared = [exact_span(s) for s in (0, 0.0412, 3.214, 12.3, 210)]
+    assert compared == ["0 s", "0.041 s", "3.21 s", "12 s", "3.5 min"]

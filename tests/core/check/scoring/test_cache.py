@@ -27,35 +27,18 @@ def filled(folder: Path) -> cache.ScoreKey:
     return key
 
 
-def test_scores_come_back_as_they_were(tmp_path):
+def test_scores_come_back_as_they_were_and_under_no_other_key(tmp_path):
     key = filled(tmp_path)
     assert cache.read(tmp_path, key, PROMPTS) == {score.item: score for score in SCORES}
     assert [file.stem for file in tmp_path.iterdir()] == [key.name]
-
-
-@pytest.mark.parametrize("changed", sorted(MODEL))
-def test_no_fact_of_the_model_may_differ(tmp_path, changed):
-    filled(tmp_path)
-    other = cache.score_key({**MODEL, changed: "another"}, TASK)
-    assert cache.read(tmp_path, other, PROMPTS) == {}
-
-
-@pytest.mark.parametrize("changed", sorted(TASK))
-def test_no_fact_of_the_task_may_differ(tmp_path, changed):
-    filled(tmp_path)
-    assert cache.read(tmp_path, cache.score_key(MODEL, {**TASK, changed: "another"}), PROMPTS) == {}
-
-
-def test_a_changed_prompt_is_scored_again(tmp_path):
-    key = filled(tmp_path)
-    assert list(cache.read(tmp_path, key, {**PROMPTS, "a": "another"})) == ["b"]
-
-
-def test_a_file_under_a_foreign_name_is_not_believed(tmp_path):
-    key = filled(tmp_path)
-    other = cache.score_key({**MODEL, "adapter": "x"}, TASK)
-    (tmp_path / f"{key.name}.jsonl").rename(tmp_path / f"{other.name}.jsonl")
-    assert cache.read(tmp_path, other, PROMPTS) == {}
+    others = [cache.score_key({**MODEL, fact: "another"}, TASK) for fact in MODEL]
+    others += [cache.score_key(MODEL, {**TASK, fact: "another"}) for fact in TASK]
+    for other in others:
+        assert cache.read(tmp_path, other, PROMPTS) == {}
+    assert list(cache.read(tmp_path, key, {**PROMPTS, "a": "another"})) == ["b"]  # a changed prompt
+    # A file under a foreign name is not believed.
+    (tmp_path / f"{key.name}.jsonl").rename(tmp_path / f"{others[1].name}.jsonl")
+    assert cache.read(tmp_path, others[1], PROMPTS) == {}
 
 
 @pytest.mark.parametrize("cut", [1, 5, 40])

@@ -159,17 +159,14 @@ PLAN = {
 }
 
 
-def test_hash_is_fixed_for_ever():
-    assert hash_plan(**PLAN) == "b18dc7c63aa6675fe1caa41d53135adbce258687631813db4c0136a48e7c07be"  # type: ignore[arg-type]
-
-
-def test_hash_ignores_the_order_of_tasks_and_exclusions():
-    turned = {**PLAN, "metrics": PLAN["metrics"][::-1], "excluded": PLAN["excluded"][::-1]}  # type: ignore[index]
-    assert hash_plan(**turned) == hash_plan(**PLAN)  # type: ignore[arg-type]
-
-
-def test_equal_weights_and_the_only_claim_leave_the_hash_as_it_was():
-    assert hash_plan(**PLAN, weights={"a": 1, "b": 1}, claim=0, watch=False) == hash_plan(**PLAN)  # type: ignore[arg-type]
+def test_hash_is_fixed_for_ever_and_ignores_the_order_of_tasks_and_exclusions():
+    wanted = "b18dc7c63aa6675fe1caa41d53135adbce258687631813db4c0136a48e7c07be"
+    assert hash_plan(**PLAN) == wanted
+    assert (
+        hash_plan(**{**PLAN, "metrics": PLAN["metrics"][::-1], "excluded": PLAN["excluded"][::-1]}) == wanted
+    )
+    # Equal weights and the only claim leave it as it was.
+    assert hash_plan(**PLAN, weights={"a": 1, "b": 1}, claim=0, watch=False) == wanted
 
 
 def test_the_first_look_leaves_the_rest_unread():
@@ -198,4 +195,4 @@ def test_the_first_look_leaves_the_rest_unread():
     ],
 )
 def test_hash_covers_everything(change):
-    assert hash_plan(**{**PLAN, **change}) != hash_plan(**PLAN)  # type: ignore[arg-type]
+    assert hash_plan(**{**PLAN, **change}) != hash_plan(**PLAN)
