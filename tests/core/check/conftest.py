@@ -51,11 +51,6 @@ tasks:
 """
 
 
-def write_rows(file: Path, rows: list[dict[str, object]]) -> None:
-    """Write rows as JSON lines."""
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-
-
 @pytest.fixture
 def suite_folder(tmp_path):
     """Write HOME/suites with the suite `tiny`."""
@@ -63,40 +58,24 @@ def suite_folder(tmp_path):
     folder.mkdir(parents=True)
     (folder / "tiny.yaml").write_text(SUITE, encoding="utf-8")
     (folder / "text.txt").write_text("The shop opens at nine and closes at six, but for Sundays. " * 120)
-    numbers: list[dict[str, object]] = [
-        {
-            "id": f"n{at}",
-            "category": "even" if at % 2 == 0 else "odd",
-            "question": f"What is {at} and {at + 1}?",
-            "choices": [str(2 * at + 1), str(at), "none of these numbers"],
-            "gold": at % 3,
-        }
+    numbers = [
+        {"id": f"n{at}", "category": "odd" if at % 2 else "even", "question": f"What is {at} and {at + 1}?",
+         "choices": [str(2 * at + 1), str(at), "none of these numbers"], "gold": at % 3}
         for at in range(60)
-    ]
-    write_rows(folder / "numbers.jsonl", numbers)
-    pairs: list[dict[str, object]] = [
-        {
-            "id": f"p{at}",
-            "category": "words",
-            "cluster": f"c{at // 2}",
-            "question": f"The shop number {at} is",
-            "choices": ["open now", "an old mill behind the station"],
-            "gold": at % 2,
-        }
+    ]  # fmt: skip
+    pairs = [
+        {"id": f"p{at}", "category": "words", "cluster": f"c{at // 2}", "question": f"The shop number {at} is",
+         "choices": ["open now", "an old mill behind the station"], "gold": at % 2}
         for at in range(30)
-    ]
-    write_rows(folder / "pairs.jsonl", pairs)
-    orders: list[dict[str, object]] = [
-        {
-            "id": f"o{at}",
-            "category": "length",
-            "prompt": f"Say {at} in a word.",
-            "rules": [{"rule": "max_words", "value": 1 + at % 40}],
-            "answer": at if at % 2 else [str(at)],
-        }
+    ]  # fmt: skip
+    orders = [
+        {"id": f"o{at}", "category": "length", "prompt": f"Say {at} in a word.",
+         "rules": [{"rule": "max_words", "value": 1 + at % 40}], "answer": at if at % 2 else [str(at)]}
         for at in range(12)
-    ]
-    write_rows(folder / "orders.jsonl", orders)
+    ]  # fmt: skip
+    for name, rows in (("numbers", numbers), ("pairs", pairs), ("orders", orders)):
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
     return folder
 
 

@@ -45,14 +45,10 @@ def home(suite_folder):
     (suite_folder / "large.yaml").write_text(SUITE)
     for name, size in TASKS.items():
         rows = [
-            {
-                "id": f"{name}{at}",
-                "question": f"What is {at} and {at + 1} of the {name} ones?",
-                "choices": [str(2 * at + 1), str(at), str(at + 2)],
-                "answer": at % 3,
-            }
+            {"id": f"{name}{at}", "question": f"What is {at} and {at + 1} of the {name} ones?",
+             "choices": [str(2 * at + 1), str(at), str(at + 2)], "answer": at % 3}
             for at in range(size)
-        ]
+        ]  # fmt: skip
         (suite_folder / f"{name}.jsonl").write_bytes(b"\n".join(msgspec.json.encode(row) for row in rows))
     return Home(suite_folder.parent)
 

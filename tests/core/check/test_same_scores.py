@@ -202,17 +202,10 @@ def test_made_up_items(loud_model, tiny_tokenizer, tmp_path, name):
     rows.write_text("".join(json.dumps(case.row(at)) + "\n" for at in range(count)), encoding="utf-8")
     shots = tmp_path / "shots.jsonl"
     shots.write_text("".join(json.dumps(case.row(at)) + "\n" for at in range(20, 25)), encoding="utf-8")
-    task = {
-        "task": "made_up",
-        "dataset_path": "json",
-        "dataset_kwargs": {"data_files": {"test": str(rows), "shots": str(shots)}},
-        "test_split": "test",
-        "fewshot_split": "shots",
-        "fewshot_config": {"sampler": "first_n"},
-        "num_fewshot": 0,
-        **case.settings,
-    }
-    assert_same(loud_model, tiny_tokenizer, case, task, None)
+    files = {"data_files": {"test": str(rows), "shots": str(shots)}}
+    task = {"task": "made_up", "dataset_path": "json", "dataset_kwargs": files, "test_split": "test"}
+    task |= {"fewshot_split": "shots", "fewshot_config": {"sampler": "first_n"}, "num_fewshot": 0}
+    assert_same(loud_model, tiny_tokenizer, case, {**task, **case.settings}, None)
 
 
 @pytest.fixture(scope="module")

@@ -34,14 +34,10 @@ def finetop(tmp_path, finetop_of, monkeypatch):
 def suite(tmp_path):
     (tmp_path / "mini.yaml").write_text(SUITE)
     rows = [
-        {
-            "id": f"n{at}",
-            "question": f"What is {at} and {at + 1}?",
-            "choices": [str(2 * at + 1), str(at), "none of these numbers"],
-            "answer": at % 3,
-        }
+        {"id": f"n{at}", "question": f"What is {at} and {at + 1}?", "answer": at % 3,
+         "choices": [str(2 * at + 1), str(at), "none of these numbers"]}
         for at in range(60)
-    ]
+    ]  # fmt: skip
     (tmp_path / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return "./mini.yaml"
 

@@ -38,18 +38,8 @@ def test_a_curve_is_queued_as_one_sweep_and_told_of(rig, finetop, tmp_path, monk
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(run) + "\n" for run in rows))
     recipe = tmp_path / "tone.yaml"
     recipe.write_text(RECIPE)
-    arguments = (
-        "select",
-        str(recipe),
-        "--curve",
-        "--by",
-        "length,no-near-duplicates",
-        "--rows",
-        "1/4,all",
-        "--seeds",
-        "2",
-    )
-    code, out, err = finetop(*arguments, "--hold")
+    words = "--curve --by length,no-near-duplicates --rows 1/4,all --seeds 2 --hold"
+    code, out, err = finetop("select", str(recipe), *words.split())
     assert (code, err) == (0, ""), err
     assert out == "6 runs in the sweep tone, 18 steps each. Results: finetop select --show tone\n"
     reply = rig.ask(Sweeps("tone"))

@@ -11,15 +11,8 @@ def row(name, gain=0.9, verdict="ok", confirmation="", **more):
     share = gain or 0.0
     kept = {"nats_per_token": share, "rules": more.pop("rules", share)}
     target = {"nats_per_token": 3.0 - 2.0 * share, "rules": kept["rules"]}
-    values = {
-        "gain": gain and min(kept.values()),
-        "kept": kept,
-        "target": target,
-        "drop": 0.8,
-        "interval": (-3.0, 4.6),
-        "decided": (-1.0, 2.6),
-        **more,
-    }
+    values = {"gain": gain and min(kept.values()), "kept": kept, "target": target, "drop": 0.8}
+    values |= {"interval": (-3.0, 4.6), "decided": (-1.0, 2.6), **more}
     return RemedyRow(name, "x", name, 1, verdict=verdict, confirmation=confirmation, **values)
 
 

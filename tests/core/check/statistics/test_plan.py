@@ -56,15 +56,8 @@ def test_a_weight_is_a_number_above_0(weight):
 
 
 def test_the_hash_covers_ratios_of_weights_and_the_claim():
-    plans = [
-        plan(),
-        plan(1.0, 2.0, 1.0),
-        plan(2.0, 1.0, 1.0),
-        plan(claim=1),
-        plan(claim=2),
-        plan(watch=True),
-        plan(alpha=0.025),  # what claim 1 spends, but a different plan
-    ]
+    plans = [plan(), plan(1.0, 2.0, 1.0), plan(2.0, 1.0, 1.0), plan(claim=1), plan(claim=2), plan(watch=True)]
+    plans.append(plan(alpha=0.025))  # what claim 1 spends, but a different plan
     assert all(one.hash != other.hash for one, other in combinations(plans, 2))
     assert plan(0.3, 0.3, 0.3).hash == plan().hash == plan(claim=0).hash
     assert plan(0.5, 1.0, 0.5).hash == plan(1.0, 2.0, 1.0).hash

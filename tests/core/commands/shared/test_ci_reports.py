@@ -63,16 +63,8 @@ def test_a_lost_task_and_the_whole_fail_with_numbers():
 
 
 def test_no_verdict_skips_everything():
-    outcome = read(
-        {
-            "verdict": "no_verdict",
-            "reason": "178 of 200 items joined.",
-            "margin": 0.03,
-            "items_used": 0,
-            "items_total": 200,
-        }
-    )
-    suite = suite_of(outcome)
+    facts = {"verdict": "no_verdict", "reason": "178 of 200 items joined.", "margin": 0.03}
+    suite = suite_of(read({**facts, "items_used": 0, "items_total": 200}))
     assert [case.get("name") for case in suite] == [WHOLE]
     skipped = suite.find("testcase/skipped")
     assert skipped is not None and skipped.get("message") == "NO VERDICT  178 of 200 items joined."
