@@ -5,7 +5,7 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from finetop.core.check.statistics.item_order import (
     Item,
@@ -45,6 +45,7 @@ def test_order_does_not_depend_on_the_order_given():
     assert permute(items, 7) != permute(items, 8)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**40), st.integers(1, 7), st.integers(1, 90))
 def test_permutation_keeps_every_item_and_every_cluster_whole(seed, cluster_size, items):
     given_items = suite({"a": items, "b": 20}, cluster_size)
@@ -126,6 +127,7 @@ def test_leaving_items_do_not_move_the_others():
     assert list(permute([item for item in items if item.task != "b"], 4)) == without_b
 
 
+@settings(deadline=None)
 @given(st.integers(1, 9), st.integers(1, 40))
 def test_looks_never_cut_a_cluster(cluster_size, look_items):
     order = permute(suite({"a": 100, "b": 60}, cluster_size), 1)
