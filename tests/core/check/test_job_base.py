@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # PEFT uses an attribute that transformers renamed.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 
-TASKS = {"long": 200, "guesses": 160, "short": 30}
+TASKS = {"long": 340, "guesses": 160, "short": 30}
 SUITE = """\
 suite: 1
 name: large
