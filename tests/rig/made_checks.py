@@ -55,7 +55,10 @@ def run(check: Check, base: Scores, tuned: Scores) -> Check:
 
 
 def checked(
-    lost: dict[str, int], until: Any = "decided", weights: tuple[float, ...] = (1.0, 1.0, 1.0), **standing: Any
+    lost: dict[str, int],
+    until: Any = "decided",
+    weights: tuple[float, ...] = (1.0, 1.0, 1.0),
+    **standing: Any,
 ) -> dict[str, Any]:
     """Return the result of three tasks of 200 items with so many lost; `guesses` is at chance, and is left out."""
     names = ("arith", "knowledge", "guesses")
