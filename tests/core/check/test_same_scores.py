@@ -198,7 +198,7 @@ def quiet_and_offline(tmp_path, monkeypatch):
 def test_made_up_items(loud_model, tiny_tokenizer, tmp_path, name):
     case = CASES[name]
     rows = tmp_path / "rows.jsonl"
-    count = 3 if name == "answers behind examples" else 8  # those are 256 tokens long
+    count = 2 if name == "answers behind examples" else 8  # those are 256 tokens long
     rows.write_text("".join(json.dumps(case.row(at)) + "\n" for at in range(count)), encoding="utf-8")
     shots = tmp_path / "shots.jsonl"
     shots.write_text("".join(json.dumps(case.row(at)) + "\n" for at in range(20, 25)), encoding="utf-8")
