@@ -46,6 +46,15 @@ def load_recipe() -> Loaded:
     return resolve_text(RECIPE)
 
 
+def write_recipe(folder: Path, name: str, text: str = "", **plan: Any) -> Path:
+    """Write RECIPE with its rows under another name, with more text and what a fake job of it does; return its file."""
+    (folder / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 5)
+    about = f"about: {json.dumps(json.dumps(plan))}\n" if plan else ""
+    file = folder / f"{name}.yaml"
+    file.write_text(RECIPE.replace("name: fake", f"name: {name}") + about + text)
+    return file
+
+
 @dataclass
 class Rig:
     """Starts, kills and queries one supervisor."""
