@@ -17,6 +17,7 @@ from finetop.core.check.statistics.betting import (
     exact,
     feed_pool,
     holm,
+    log_growth,
     log_mean_exp,
     log_wealth_of_drop,
     log_wealth_under,
@@ -172,6 +173,56 @@ def test_clusters_keep_the_claim_about_the_mean_item():
         assert test.decision == truth
 
 
+def simulate(sums, sizes, streams, alpha, look, seed):
+    """Run many permutations of one suite at once; return (share wrong, share decided before the end)."""
+    random = np.random.default_rng(seed)
+    order = random.permuted(np.tile(np.arange(len(sums)), (streams, 1)), axis=1)
+    drawn, widths = np.array(sums)[order], np.array(sizes)[order]
+    items, largest = sum(sizes), max(sizes)
+    truth = -100 * sum(sums) >= 3 * items
+    growth = np.zeros((2, len(BETS), streams))
+    decided = np.full(streams, -1)
+    for start in range(0, len(sums), look):
+        now = drawn[:, start : start + look]
+        before = drawn[:, :start].sum(axis=1)
+        growth += np.array(
+            log_growth(now / largest, before / largest, 0.03 * items / largest, len(sums) - start)
+        )
+        left = items - widths[:, : start + look].sum(axis=1)
+        if not left.any():
+            break
+        total = before + now.sum(axis=1)
+        sure_regressed, sure_ok = -100 * (total + left) >= 3 * items, -100 * (total - left) < 3 * items
+        bar = -log(alpha)
+        regressed = sure_regressed | (~sure_ok & (log_mean_exp(growth[0].T) >= bar))
+        ok = ~regressed & (sure_ok | (log_mean_exp(growth[1].T) >= bar))
+        decided = np.where(decided >= 0, decided, np.where(regressed, 1, np.where(ok, 0, -1)))
+    early = decided >= 0
+    return float(np.mean(early & (decided != truth))), float(np.mean(early))
+
+
+@pytest.mark.parametrize(
+    ("lost", "won"),
+    [(20, 20), (28, 12), (26, 9), (28, 9), (17, 0), (18, 0), (19, 0), (60, 0)],
+)
+def test_wrong_verdicts_stay_below_alpha(lost, won):
+    items, streams, alpha = 600, 400, 0.05
+    sums = [-1] * lost + [1] * won + [0] * (items - lost - won)
+    wrong, _ = simulate(sums, [1] * items, streams, alpha, look=64, seed=lost)
+    assert wrong <= alpha + 3 * (alpha * (1 - alpha) / streams) ** 0.5
+
+
+def test_wrong_verdicts_stay_below_alpha_with_clusters():
+    sizes = [1 + place % 7 for place in range(140)]  # 560 items; losing 16.8 is the margin
+    streams, alpha, worst = 400, 0.3, 0.0
+    for lost_clusters in (4, 5, 6, 9):
+        sums = [-size if place < lost_clusters else 0 for place, size in enumerate(sizes)]
+        wrong, _ = simulate(sums, sizes, streams, alpha, look=4, seed=lost_clusters)
+        assert wrong <= alpha + 3 * (alpha * (1 - alpha) / streams) ** 0.5, lost_clusters
+        worst = max(worst, wrong)
+    assert worst > 0
+
+
 def test_ability_wealth_is_the_product_of_the_bets():
     differences = [-1, 0, 0, 1, -1, -1, 0]
     drawn = sample(differences, [1] * 7, 1)
@@ -224,6 +275,16 @@ def test_confidence_sequence_of_nothing_and_of_certain_loss():
     low, high = confidence_sequence(sample([1] * 500, [1] * 500, 1), 0.05)
     assert low == -1.0
     assert high < -0.9
+
+
+def test_confidence_sequence_holds_at_all_looks_at_once():
+    random = np.random.default_rng(3)
+    streams, missed = 60, 0
+    for _ in range(streams):
+        differences = random.choice([-1, 0, 1], size=384, p=[0.09, 0.87, 0.04]).tolist()
+        limits = [confidence_sequence(sample(differences[:n], [1] * n, 1), 0.2) for n in range(64, 385, 64)]
+        missed += not all(low <= 0.05 <= high for low, high in limits)
+    assert 0 < missed / streams <= 0.2
 
 
 @pytest.mark.parametrize("drop", [0.0, 0.05, 0.3])

@@ -197,7 +197,7 @@ def test_quick_and_core_decide_by_the_suite_alone_as_before(tasks, size, most_fl
     ("items", "share", "tasks"), [(50, 0.1, 1), (50, 0.2, 1), (100, 0.2, 1), (105, 0.2, 7), (200, 0.2, 1)]
 )
 def test_an_unchanged_model_is_seldom_regressed(items, share, tasks):
-    draw, streams = random.Random(items), 120
+    draw, streams = random.Random(items), 200
     every = [Item(f"t{number % tasks}", f"{number:04}") for number in range(items)]
     plan = plan_of(every, (1.0,) * tasks)
     suite_alone = regressed = 0
