@@ -100,9 +100,8 @@ def planned_runs(
     metric_of(recipe)
     if recipe.objective.name != "sft":
         hint = "Use a recipe whose objective is sft."
-        raise BadInput(
-            f"approaches compare ways to answer, but objective is {recipe.objective.name}.", hint=hint
-        )
+        message = f"approaches compare ways to answer, but objective is {recipe.objective.name}."
+        raise BadInput(message, hint=hint)
     wanted = tuple(only) or recipe.approaches.only
     _require_known((*wanted, *recipe.approaches.settings))
     count = recipe.approaches.seeds if seeds is None else seeds
@@ -116,14 +115,11 @@ def planned_runs(
             planned += _runs(recipe, name, settings, count)
     if not planned:
         why = "; ".join(f"{approach.approach}: {approach.why}" for approach in left_out)
-        raise BadInput(
-            f"no approach is available for this recipe: {why}.", hint="Set data.train or ask.documents."
-        )
+        hint = "Set data.train or ask.documents."
+        raise BadInput(f"no approach is available for this recipe: {why}.", hint=hint)
     if len(planned) > MOST_RUNS:
-        raise BadInput(
-            f"that is {len(planned)} runs, and at most {MOST_RUNS} are queued at once.",
-            hint="Use fewer seeds.",
-        )
+        hint = "Use fewer seeds."
+        raise BadInput(f"that is {len(planned)} runs, and at most {MOST_RUNS} are queued at once.", hint=hint)
     return planned, left_out
 
 

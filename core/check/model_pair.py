@@ -81,9 +81,8 @@ class ModelPair:
 def open_pair(base: ResolvedModel, checkpoint: Path, dtype: str, device: str) -> ModelPair:
     """Return the pair of base and checkpoint. Raises BadInput if the checkpoint does not exist."""
     if not checkpoint.is_dir():
-        raise BadInput(
-            f"there is no checkpoint {checkpoint}.", hint="It may have been removed: pick another step."
-        )
+        hint = "It may have been removed: pick another step."
+        raise BadInput(f"there is no checkpoint {checkpoint}.", hint=hint)
     return ModelPair(base, checkpoint, scoring_dtype(dtype, base.path, device), device)
 
 

@@ -271,9 +271,8 @@ def checkpoint_of(text: str, home: Home, key: str = "model.id") -> Path:
     step = max(by_step, default=None) if reference.step is None else reference.step
     if step is None or step not in by_step:
         hint = f"It has {', '.join(map(str, sorted(by_step)))}." if by_step else "It has none yet."
-        raise NotFound(
-            f"{key}: {text} has no checkpoint{f' at step {step}' if step is not None else ''}.", hint=hint
-        )
+        message = f"{key}: {text} has no checkpoint{f' at step {step}' if step is not None else ''}."
+        raise NotFound(message, hint=hint)
     return by_step[step]
 
 

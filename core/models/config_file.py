@@ -35,15 +35,11 @@ def read(path: Path) -> dict[str, Any]:
         for key, most in LARGEST.items():
             value = part.get(key)
             if isinstance(value, int | float) and value < (0 if "expert" in key else 1):
-                raise BadInput(
-                    f"{plain(str(path))}: {key} is {value}, which is too small for a model.",
-                    hint="Give the config.json of a real model.",
-                )
+                message = f"{plain(str(path))}: {key} is {value}, which is too small for a model."
+                raise BadInput(message, hint="Give the config.json of a real model.")
             if isinstance(value, int | float) and value > most:
-                raise BadInput(
-                    f"{plain(str(path))}: {key} is {value:,}; the limit is {most:,}.",
-                    hint="Give the config.json of a real model.",
-                )
+                hint = "Give the config.json of a real model."
+                raise BadInput(f"{plain(str(path))}: {key} is {value:,}; the limit is {most:,}.", hint=hint)
     return config
 
 
@@ -55,9 +51,8 @@ def read_object(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise BadInput(f"{shown}: no such file.", hint=hint) from error
     except OSError as error:
-        raise BadInput(
-            f"{shown}: can't be read: {(error.strerror or str(error)).lower()}.", hint=hint
-        ) from error
+        message = f"{shown}: can't be read: {(error.strerror or str(error)).lower()}."
+        raise BadInput(message, hint=hint) from error
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{shown}: can't be read as JSON: {error}.", hint=hint) from error
     if not isinstance(config, dict):

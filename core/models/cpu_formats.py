@@ -86,10 +86,9 @@ def choose(recipe: Recipe, folder: Path, device: str, home: Home, before: str = 
     """
     wanted = devices.number_format(recipe.model.dtype, folder, device)
     if before == "bfloat16" and not (device == "cpu" or devices.has_bfloat16(device)):
-        raise BadInput(
-            f"this run began in bfloat16, and {devices.device_kind(device)} can't compute in it.",
-            hint="Resume it on a GPU with bfloat16, or start a run from its checkpoint: model.id=run:NAME@STEP.",
-        )
+        message = f"this run began in bfloat16, and {devices.device_kind(device)} can't compute in it."
+        hint = "Resume it on a GPU with bfloat16, or start a run from its checkpoint: model.id=run:NAME@STEP."
+        raise BadInput(message, hint=hint)
     if before:
         return before, "" if before == wanted else f"{before} is used, in which this run began"
     if device != "cpu":

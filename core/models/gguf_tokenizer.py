@@ -58,7 +58,5 @@ def rule(name: str) -> PreTokenizer:
         only_bytes = ByteLevel(add_prefix_space=False, use_regex=False)
         return Sequence([Split(Regex(SPLITS[name]), "isolated"), only_bytes])
     known = ", ".join(sorted(GPT2 | SINGLE_DIGITS | SPLITS.keys()))
-    raise BadInput(
-        f"tokenizer.ggml.pre: {plain(name)} is not a known way to split text.",
-        hint=f"Use the model's safetensors and tokenizer.json. Known: {known}.",
-    )
+    hint = f"Use the model's safetensors and tokenizer.json. Known: {known}."
+    raise BadInput(f"tokenizer.ggml.pre: {plain(name)} is not a known way to split text.", hint=hint)

@@ -23,9 +23,8 @@ def adapter_hash(folder: Path) -> str:
         try:
             whole.update((folder / name).read_bytes())
         except OSError as error:
-            raise BadInput(
-                f"{folder}: can't read {name}: {error.strerror}.", hint="Pick another checkpoint."
-            ) from error
+            hint = "Pick another checkpoint."
+            raise BadInput(f"{folder}: can't read {name}: {error.strerror}.", hint=hint) from error
     return whole.hexdigest()
 
 

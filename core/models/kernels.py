@@ -35,9 +35,8 @@ def require(kernels: Literal["none", "liger"], device: str) -> None:
         return
     if find_spec("liger_kernel") is None:
         hint = "Install it (pip install liger-kernel), or set train.kernels to none."
-        raise EnvironmentTrouble(
-            "train.kernels: liger needs liger-kernel, which is not installed.", hint=hint
-        )
+        message = "train.kernels: liger needs liger-kernel, which is not installed."
+        raise EnvironmentTrouble(message, hint=hint)
     if not device.startswith("cuda"):
         hint = "Set train.kernels to none."
         raise EnvironmentTrouble(f"train.kernels: liger needs a GPU, and this runs on {device}.", hint=hint)

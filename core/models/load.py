@@ -26,17 +26,14 @@ ADAPTER_CONFIG = "adapter_config.json"
 def check_folder(path: Path, model_id: str) -> None:
     """Refuse a folder without a usable model. Raises BadInput."""
     if not path.is_dir():
-        raise BadInput(
-            f"model.id: no folder {model_id}.",
-            hint="Give a hub id such as org/name, or a model's folder.",
-        )
+        hint = "Give a hub id such as org/name, or a model's folder."
+        raise BadInput(f"model.id: no folder {model_id}.", hint=hint)
     if not (path / "config.json").is_file():
         if is_adapter(path):
             hint = "Give the base model as model.id; an adapter is made by training."
             raise BadInput(f"model.id: {model_id} is an adapter, not a whole model.", hint=hint)
-        raise BadInput(
-            f"model.id: {model_id} holds no config.json.", hint="Give the folder of a saved model."
-        )
+        hint = "Give the folder of a saved model."
+        raise BadInput(f"model.id: {model_id} holds no config.json.", hint=hint)
     config_file.read(path / "config.json")
     files = weight_files(path)
     if not files:
@@ -99,10 +96,8 @@ def torch_dtype(name: str, device: str) -> torch.dtype:
 
     if name == "bfloat16" and device.startswith("cuda") and not devices.has_bfloat16(device):
         card = torch.cuda.get_device_name(device)
-        raise BadInput(
-            f"model.dtype is bfloat16, and {card} can't compute in it.",
-            hint="Set model.dtype to auto, which is float16 there, or to float32.",
-        )
+        hint = "Set model.dtype to auto, which is float16 there, or to float32."
+        raise BadInput(f"model.dtype is bfloat16, and {card} can't compute in it.", hint=hint)
     dtype = getattr(torch, name, None)
     if not isinstance(dtype, torch.dtype):
         raise BadInput(f"model.dtype: {name!r} is not a number format.", hint="Set bfloat16 or float32.")
@@ -181,10 +176,9 @@ def load_model(
             raise
         if isinstance(error, ImportError | RuntimeError) and resolved.quantize != "none":
             library = weight_formats.load(resolved.quantize).library
-            raise EnvironmentTrouble(
-                f"model.quantize: {resolved.quantize} is not available here: {first_line(error)}",
-                hint=f"Set model.quantize to none (--quantize none), or fix {library}.",
-            ) from error
+            message = f"model.quantize: {resolved.quantize} is not available here: {first_line(error)}"
+            hint = f"Set model.quantize to none (--quantize none), or fix {library}."
+            raise EnvironmentTrouble(message, hint=hint) from error
         raise _unusable(resolved, "model", error) from error
     return put_on(
         model, device, sorted(loading_info["missing_keys"]), resolved, is_placed=bool(placed)
@@ -199,10 +193,9 @@ def put_on(
     transformers fills those with random numbers and continues: every score would be of a broken model.
     """
     if missing:
-        raise BadInput(
-            f"model.id: {resolved.id} has no weights for {missing[0]} ({len(missing)} missing).",
-            hint="Its files do not fit its config.json. Download it again, or give another model.",
-        )
+        message = f"model.id: {resolved.id} has no weights for {missing[0]} ({len(missing)} missing)."
+        hint = "Its files do not fit its config.json. Download it again, or give another model."
+        raise BadInput(message, hint=hint)
     quantize.pass_gradients(model)
     quantize.copy_from_file(model)
     return model if is_placed else model.to(device)

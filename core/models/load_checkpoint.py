@@ -62,10 +62,8 @@ def load_checkpoint(
         if is_out_of_memory(error):
             raise
         why = "its weights are damaged" if isinstance(error, SafetensorError) else first_line(error)
-        raise BadInput(
-            f"{folder}: the adapter can't be loaded: {why}.",
-            hint=OTHER,
-        ) from error
+        hint = OTHER
+        raise BadInput(f"{folder}: the adapter can't be loaded: {why}.", hint=hint) from error
     return tuned, tokenizer
 
 
@@ -78,9 +76,8 @@ def _require_sizes(folder: Path) -> None:
     try:
         shapes = read_header(folder / "adapter_model.safetensors").values()
     except BadInput as error:
-        raise BadInput(
-            f"{folder}: the adapter can't be loaded: its weights are damaged.", hint=OTHER
-        ) from error
+        message = f"{folder}: the adapter can't be loaded: its weights are damaged."
+        raise BadInput(message, hint=OTHER) from error
     widest = max((side for shape in shapes for side in shape.size), default=0)
     pattern = config.get("rank_pattern")
     ranks = {"r": config.get("r"), "num_virtual_tokens": config.get("num_virtual_tokens")}

@@ -67,10 +67,8 @@ def merged(tuned: Any, folder: Path) -> Any:
             warnings.filterwarnings("ignore", module="peft")
             return tuned.merge_and_unload(safe_merge=True)
     except (ValueError, NotImplementedError, AttributeError) as error:
-        raise FinetopError(
-            f"{folder.name} can't be merged: {first_line(error)}",
-            hint="Use the checkpoint as a PEFT adapter with the base model.",
-        ) from error
+        hint = "Use the checkpoint as a PEFT adapter with the base model."
+        raise FinetopError(f"{folder.name} can't be merged: {first_line(error)}", hint=hint) from error
 
 
 def _load_base(base: ResolvedModel, folder: Path, dtype: torch.dtype, device: str) -> Any:

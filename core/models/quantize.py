@@ -83,9 +83,7 @@ def quantized(resolved: ResolvedModel, dtype: torch.dtype, device: str) -> dict[
         )  # on meta only the files' headers are read
         return {"device_map": {"": device}} if is_placed else {}
     if saved:
-        raise BadInput(
-            f"model.quantize: {resolved.id} is already saved quantized.",
-            hint="Set model.quantize to none.",
-        )
+        hint = "Set model.quantize to none."
+        raise BadInput(f"model.quantize: {resolved.id} is already saved quantized.", hint=hint)
     config = weight_formats.load(resolved.quantize).config(dtype)
     return {"quantization_config": config, "device_map": {"": device}}

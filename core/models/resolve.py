@@ -91,9 +91,8 @@ def whole_model(text: str, home: Home, events: EventLog) -> tuple[Path, str]:
     run_folder = folder.parent.parent
     source = f"run {run_folder.name}, step {int(folder.name.removeprefix('step-'))}"
     if load.is_reward_model(folder):
-        raise BadInput(
-            f"model.id: {text} is a reward model, which generates no text.", hint="Start from another run."
-        )
+        hint = "Start from another run."
+        raise BadInput(f"model.id: {text} is a reward model, which generates no text.", hint=hint)
     if not load.is_adapter(folder):
         return folder, source
     return _merged(folder, run_folder, home, events), f"{source}, merged"

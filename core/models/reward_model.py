@@ -94,10 +94,9 @@ def make(
     except Exception as error:
         if is_of_machine(error):
             raise
-        raise BadInput(
-            f"model.id: can't make a reward model from {base.id}: {first_line(error)}",
-            hint="Pick a model of a usual kind, such as Llama, Qwen or Mistral.",
-        ) from error
+        message = f"model.id: can't make a reward model from {base.id}: {first_line(error)}"
+        hint = "Pick a model of a usual kind, such as Llama, Qwen or Mistral."
+        raise BadInput(message, hint=hint) from error
     body = sorted(
         key for key in loading_info["missing_keys"] if key.split(".")[0] not in ("score", "classifier")
     )
@@ -114,17 +113,13 @@ def require_one_label(folder: Path, name: str, key: str) -> None:
     config = config_file.read(folder / "config.json")
     labels = len(config["id2label"]) if "id2label" in config else int(config.get("num_labels", 2))
     if labels != 1:
-        raise BadInput(
-            f"{key}: {name} is a classifier with {labels} labels, but a reward is one number.",
-            hint="Give a model that generates text, or a reward model with num_labels 1.",
-        )
+        message = f"{key}: {name} is a classifier with {labels} labels, but a reward is one number."
+        raise BadInput(message, hint="Give a model that generates text, or a reward model with num_labels 1.")
 
 
 def require_vocabulary(model: Any, tokenizer: PreTrainedTokenizerBase, name: str, key: str) -> None:
     """Check that the model knows every token of its tokenizer. Raises BadInput."""
     known, largest = model.get_input_embeddings().weight.shape[0], max(tokenizer.get_vocab().values())
     if largest >= known:
-        raise BadInput(
-            f"{key}: {name} has {known} tokens, but its tokenizer has token {largest}.",
-            hint="Model and tokenizer do not belong together: give the folder of a saved model.",
-        )
+        hint = "Model and tokenizer do not belong together: give the folder of a saved model."
+        raise BadInput(f"{key}: {name} has {known} tokens, but its tokenizer has token {largest}.", hint=hint)

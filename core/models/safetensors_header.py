@@ -62,15 +62,12 @@ def read_header(file: Path) -> dict[str, Shape]:
             if name != "__metadata__"
         }
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise BadInput(
-            f"{plain(str(file))} can't be read: {str(error)[:200]}.", hint="Copy it again."
-        ) from error
+        hint = "Copy it again."
+        raise BadInput(f"{plain(str(file))} can't be read: {str(error)[:200]}.", hint=hint) from error
     wanted = 8 + length + max((entry.data_offsets[1] for entry in entries.values()), default=0)
     if wanted != size:
-        raise BadInput(
-            f"{plain(str(file))} has {size:,} bytes, but its header says {wanted:,}: it was cut short.",
-            hint="Copy it again.",
-        )
+        message = f"{plain(str(file))} has {size:,} bytes, but its header says {wanted:,}: it was cut short."
+        raise BadInput(message, hint="Copy it again.")
     return {name: Shape(entry.dtype, tuple(entry.shape)) for name, entry in entries.items()}
 
 
@@ -88,10 +85,8 @@ def require_few(files: Sequence[Path]) -> None:
         except OSError as error:
             raise BadInput(f"{plain(str(file))} can't be read: {error.strerror}.") from error
         if count > MOST_TENSORS:
-            raise BadInput(
-                f"{plain(str(file.parent))}: its files hold more than {MOST_TENSORS:,} tensors.",
-                hint="Give another model.",
-            )
+            message = f"{plain(str(file.parent))}: its files hold more than {MOST_TENSORS:,} tensors."
+            raise BadInput(message, hint="Give another model.")
 
 
 def tensors(folder: Path) -> dict[str, Shape]:

@@ -34,20 +34,16 @@ def require_room(folder: Path, model: Path, dtype: str) -> int:
     place = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
     free = shutil.disk_usage(place).free
     if free < needed:
-        raise EnvironmentTrouble(
-            f"{place} has {gib_of(free)} GiB free, but the model needs {gib_of(needed)}.",
-            hint="Free some, or give a folder of another disk.",
-        )
+        message = f"{place} has {gib_of(free)} GiB free, but the model needs {gib_of(needed)}."
+        raise EnvironmentTrouble(message, hint="Free some, or give a folder of another disk.")
     return needed
 
 
 def require_absent(target: Path) -> None:
     """Refuse to write over anything. Raises Refused."""
     if target.exists() or target.is_symlink():
-        raise Refused(
-            f"{target} already exists and is not overwritten.",
-            hint="Give another folder: --to DIR.",
-        )
+        hint = "Give another folder: --to DIR."
+        raise Refused(f"{target} already exists and is not overwritten.", hint=hint)
 
 
 @contextmanager
@@ -64,10 +60,8 @@ def beside(target: Path) -> Iterator[Path]:
     except BaseException as error:
         shutil.rmtree(aside, ignore_errors=True)
         if isinstance(error, OSError) or is_disk_full(error):
-            raise EnvironmentTrouble(
-                f"can't write {target}: {getattr(error, 'strerror', '') or 'the disk is full'}.",
-                hint="Free some room, or give another folder.",
-            ) from error
+            message = f"can't write {target}: {getattr(error, 'strerror', '') or 'the disk is full'}."
+            raise EnvironmentTrouble(message, hint="Free some room, or give another folder.") from error
         raise
 
 

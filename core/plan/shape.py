@@ -45,10 +45,8 @@ def _read_shape(text: str) -> Shape:
 
     def number(*names: str) -> int:
         if not (value := maybe(*names)):
-            raise BadInput(
-                f"config.json has no {names[0]} ({config.get('model_type') or 'no model_type'}).",
-                hint="Give the config.json of a model that generates text.",
-            )
+            message = f"config.json has no {names[0]} ({config.get('model_type') or 'no model_type'})."
+            raise BadInput(message, hint="Give the config.json of a model that generates text.")
         return value
 
     hidden = number("hidden_size", "n_embd", "d_model")

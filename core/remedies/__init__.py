@@ -125,9 +125,8 @@ def chosen(all_candidates: Sequence[Candidate], only: Sequence[str]) -> list[Can
             known_names = sorted(
                 {word for candidate in all_candidates for word in (candidate.name, candidate.remedy)}
             )
-            raise NotFound(
-                f"this run has no remedy {name[:60]!r}.", hint=did_you_mean(name[:60], known_names)
-            )
+            hint = did_you_mean(name[:60], known_names)
+            raise NotFound(f"this run has no remedy {name[:60]!r}.", hint=hint)
         if all(candidate.why_not for candidate in named):
             raise NotFound(f"{named[0].name} is not available: {named[0].why_not}.", hint="Leave it out.")
         picked += [candidate for candidate in named if not candidate.why_not and candidate not in picked]

@@ -46,10 +46,8 @@ def changed(model: Any, base: ResolvedModel, mix: Mix, *, matrices_alone: bool =
                 continue
             before = read_weights(name).to(weight.dtype)
             if before.shape != weight.shape:
-                raise FinetopError(
-                    f"{name} has the shape {list(weight.shape)}, and {list(before.shape)} in the base.",
-                    hint="Try an earlier checkpoint.",
-                )
+                message = f"{name} has the shape {list(weight.shape)}, and {list(before.shape)} in the base."
+                raise FinetopError(message, hint="Try an earlier checkpoint.")
             before = before.to(weight.device)
             if not torch.equal(before, weight):
                 weight.data = mix(name, before.float(), weight.float()).to(weight.dtype)

@@ -276,9 +276,8 @@ def require_device(recipe: Recipe, device: str) -> None:
     """Refuse to train on the CPU if the recipe asks for a GPU. Raises EnvironmentTrouble."""
     if recipe.budget.gpus and not device.startswith("cuda"):
         hint = "Set budget.gpus to 0 to train on the CPU, or see finetop doctor."
-        raise EnvironmentTrouble(
-            f"budget.gpus is {recipe.budget.gpus}, but no GPU can be used here.", hint=hint
-        )
+        message = f"budget.gpus is {recipe.budget.gpus}, but no GPU can be used here."
+        raise EnvironmentTrouble(message, hint=hint)
 
 
 def look_ahead(recipe: Recipe, home: Home, events: EventLog) -> threading.Thread | None:

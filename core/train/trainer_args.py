@@ -36,10 +36,9 @@ def common(recipe: Recipe, dtype: str, device: str, output: Path) -> dict[str, A
     train = recipe.train
     is_cuda = device.startswith("cuda")
     if train.optimizer in GPU_ONLY and not is_cuda:
-        raise BadInput(
-            f"train.optimizer: {train.optimizer} needs a CUDA GPU, and this runs on {device}.",
-            hint="Set train.optimizer to adamw, or to adafactor, which takes less memory too.",
-        )
+        message = f"train.optimizer: {train.optimizer} needs a CUDA GPU, and this runs on {device}."
+        hint = "Set train.optimizer to adamw, or to adafactor, which takes less memory too."
+        raise BadInput(message, hint=hint)
     return {
         "output_dir": str(output),
         "num_train_epochs": train.epochs if train.epochs is not None else 1.0,  # see count_steps

@@ -118,10 +118,8 @@ def shape_of(row: Row) -> Shape:
         ):
             return shape
     shapes = "; or ".join(", ".join(keys) for keys in (KEYS["choice"], KEYS["written"], KEYS["pair"]))
-    raise BadInput(
-        f"{row.place}: these keys do not form an item: {', '.join(sorted(row.values))[:200]}.",
-        hint=f"Rows have {shapes}. Or set their prompt under lm_eval.",
-    )
+    message = f"{row.place}: these keys do not form an item: {', '.join(sorted(row.values))[:200]}."
+    raise BadInput(message, hint=f"Rows have {shapes}. Or set their prompt under lm_eval.")
 
 
 def shaped(row: Row, shape: Shape) -> dict[str, Any]:
@@ -132,10 +130,8 @@ def shaped(row: Row, shape: Shape) -> dict[str, Any]:
         if key not in row.values and not ("rules" in row.values and key == "answer")
     ]
     if missing:
-        raise BadInput(
-            f"{row.place}: {missing[0]} is missing.",
-            hint=f"A row of shape {shape} has {', '.join(KEYS[shape])}.",
-        )
+        hint = f"A row of shape {shape} has {', '.join(KEYS[shape])}."
+        raise BadInput(f"{row.place}: {missing[0]} is missing.", hint=hint)
     if shape == "choice":
         return _choice(row)
     if shape == "pair":
@@ -149,10 +145,8 @@ def shaped(row: Row, shape: Shape) -> dict[str, Any]:
 def _choice(row: Row) -> dict[str, Any]:
     choices = _listed(row.values["choices"])
     if not isinstance(choices, list) or len(choices) < 2 or not all(map(_is_text, choices)):
-        raise BadInput(
-            f"{row.place}: choices is {quoted(choices)}.",
-            hint="Give a list of two texts or more, none empty.",
-        )
+        hint = "Give a list of two texts or more, none empty."
+        raise BadInput(f"{row.place}: choices is {quoted(choices)}.", hint=hint)
     answer, gold = row.values["answer"], None
     if isinstance(answer, int) and not isinstance(answer, bool):
         gold = answer
@@ -163,10 +157,9 @@ def _choice(row: Row) -> dict[str, Any]:
     elif isinstance(answer, str) and len(answer.strip()) == 1:
         gold = ord(answer.strip().upper()) - ord("A")
     if gold is None or not 0 <= gold < len(choices):
-        raise BadInput(
-            f"{row.place}: answer is {quoted(answer)}, and there are {len(choices)} choices.",
-            hint="Give the right one's number from 0, its letter (A is the first), or its text.",
-        )
+        message = f"{row.place}: answer is {quoted(answer)}, and there are {len(choices)} choices."
+        hint = "Give the right one's number from 0, its letter (A is the first), or its text."
+        raise BadInput(message, hint=hint)
     return {**row.values, "question": _text(row, "question"), "choices": choices, "gold": gold}
 
 

@@ -76,9 +76,8 @@ def _own_rows(task: SuiteTask, place: str) -> tuple[tuple[Row, ...], Any]:
     known = set(TaskConfig.__dataclass_fields__)
     for key in task.lm_eval:
         if key not in known:
-            raise BadInput(
-                f"{place}: lm_eval.{key} is not a setting of the harness.", hint=did_you_mean(key[:60], known)
-            )
+            hint = did_you_mean(key[:60], known)
+            raise BadInput(f"{place}: lm_eval.{key} is not a setting of the harness.", hint=hint)
     rows, config = jsonl.config_of(task)
     with harness.faults(task, place, str(task.data)):
         part = ConfigurableTask(config=config)
@@ -90,10 +89,8 @@ def _documents(task: SuiteTask, part: Any, is_member: bool, place: str) -> list[
     name = part.task_name
     columns = list(getattr(part.task_docs, "features", None) or part.task_docs[0])
     if task.cluster is not None and task.cluster not in columns:
-        raise BadInput(
-            f"{place}: cluster is {quoted(task.cluster)}, and {name} has no such column.",
-            hint=did_you_mean(task.cluster, columns),
-        )
+        message = f"{place}: cluster is {quoted(task.cluster)}, and {name} has no such column."
+        raise BadInput(message, hint=did_you_mean(task.cluster, columns))
     if task.cluster is None:
         clusters = [""] * len(part.task_docs)
     else:
@@ -140,10 +137,8 @@ def chance_of(task: BenchmarkTask, requests: Sequence[Request]) -> float:
 
 def _chat(tokenizer: PreTrainedTokenizerBase) -> Callable[..., str]:
     if tokenizer.chat_template is None:
-        raise BadInput(
-            "The suite has chat tasks, and the model has no chat template.",
-            hint="Set model.chat_template to a Jinja file, or check with a suite without `chat: true`.",
-        )
+        hint = "Set model.chat_template to a Jinja file, or check with a suite without `chat: true`."
+        raise BadInput("The suite has chat tasks, and the model has no chat template.", hint=hint)
 
     def render(messages: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         return held_to_limits(

@@ -98,9 +98,8 @@ def suites(home: Home) -> tuple[Suite, ...]:
     for file in suite_files(home):
         suite = _built_in(file) if file.parent == BUILT_IN else load_suite(file)
         if (other := read.get(suite.name)) is not None:
-            raise BadInput(
-                f"Two suites are named {suite.name}: {other.file} and {file}.", hint="Rename one of them."
-            )
+            hint = "Rename one of them."
+            raise BadInput(f"Two suites are named {suite.name}: {other.file} and {file}.", hint=hint)
         read[suite.name] = suite
     return tuple(read[name] for name in sorted(read))
 
@@ -173,10 +172,8 @@ def read_examples(task: SuiteTask) -> tuple[Row, ...]:
     rows = _read_rows(Path(task.examples), task.name, "cluster")
     wanted = task.num_fewshot or 0
     if len(rows) < wanted:
-        raise BadInput(
-            f"{task.examples} has {len(rows)} examples, and num_fewshot of {task.name} is {wanted}.",
-            hint="Add examples, or lower num_fewshot.",
-        )
+        message = f"{task.examples} has {len(rows)} examples, and num_fewshot of {task.name} is {wanted}."
+        raise BadInput(message, hint="Add examples, or lower num_fewshot.")
     return rows
 
 
@@ -193,24 +190,20 @@ def _read_rows(file: Path, name: str, cluster: str) -> tuple[Row, ...]:
         if isinstance(identity, int) and not isinstance(identity, bool):
             identity = str(identity)
         if not isinstance(identity, str) or not identity:
-            raise BadInput(
-                f"{place}: id is {quoted(identity)}.", hint="Give every item a text of its own as id."
-            )
+            hint = "Give every item a text of its own as id."
+            raise BadInput(f"{place}: id is {quoted(identity)}.", hint=hint)
         if identity in rows:
-            raise BadInput(
-                f"{place}: the id {quoted(identity)} comes twice.", hint="Give every item an id of its own."
-            )
+            hint = "Give every item an id of its own."
+            raise BadInput(f"{place}: the id {quoted(identity)} comes twice.", hint=hint)
         named = {key: values.get(key) or "" for key in ("category", cluster)}
         for key, value in named.items():
             if not isinstance(value, str):
-                raise BadInput(
-                    f"{place}: {key} is {quoted(value)}; it must be text.", hint="Put it in quotes."
-                )
+                hint = "Put it in quotes."
+                raise BadInput(f"{place}: {key} is {quoted(value)}; it must be text.", hint=hint)
         rows[identity] = Row(identity, named["category"], named[cluster], {**values, "id": identity}, place)
     if not rows:
-        raise BadInput(
-            f"{file} has no items.", hint=f"Write one JSON object a line, or drop the task {name}."
-        )
+        hint = f"Write one JSON object a line, or drop the task {name}."
+        raise BadInput(f"{file} has no items.", hint=hint)
     return tuple(rows.values())
 
 

@@ -70,10 +70,8 @@ class Merger:
         try:
             module.merge(safe_merge=True, adapter_names=[self.adapter])
         except (ValueError, NotImplementedError, AttributeError) as error:
-            raise FinetopError(
-                f"{path} can't be merged: {first_line(error)}",
-                hint="Use the checkpoint as a PEFT adapter with the base model.",
-            ) from error
+            hint = "Use the checkpoint as a PEFT adapter with the base model."
+            raise FinetopError(f"{path} can't be merged: {first_line(error)}", hint=hint) from error
         merged = own_tensors(module.get_base_layer())
         for name in merged:  # empty the skeleton again
             setattr(module.get_base_layer(), name, None)

@@ -65,17 +65,15 @@ def _require_adapter(folder: Path, base: Path) -> int:
     if TOKENS in added:
         wrong = _misfit_tokens(folder, base, added[TOKENS])
         if wrong:
-            raise BadInput(
-                f"{plain(str(folder))} is not an adapter for {plain(str(base))}: {wrong}.", hint=ASK_BASE
-            )
+            message = f"{plain(str(folder))} is not an adapter for {plain(str(base))}: {wrong}."
+            raise BadInput(message, hint=ASK_BASE)
         return added[TOKENS].count
     for name, shape in added.items():
         if name in SHARED:
             continue
         if wrong := misfit(known, name.removeprefix(PREFIX), shape):
-            raise BadInput(
-                f"{plain(str(folder))} is not an adapter for {plain(str(base))}: {wrong}.", hint=ASK_BASE
-            )
+            message = f"{plain(str(folder))} is not an adapter for {plain(str(base))}: {wrong}."
+            raise BadInput(message, hint=ASK_BASE)
     return sum(shape.count for shape in added.values())
 
 

@@ -109,10 +109,8 @@ def find_base(recipe: Recipe, home: Home, events: EventLog) -> ResolvedModel:
         base = resolve.resolve_model(recipe.model, home, events)
     except (BadInput, EnvironmentTrouble) as error:
         kind = BadInput if isinstance(error, BadInput) else EnvironmentTrouble
-        raise kind(
-            f"the base model: {error.message.removeprefix('model.id: ')}",
-            hint=f"{error.hint} Or name another: --base ID|FOLDER.".strip(),
-        ) from error
+        hint = f"{error.hint} Or name another: --base ID|FOLDER.".strip()
+        raise kind(f"the base model: {error.message.removeprefix('model.id: ')}", hint=hint) from error
     print(f"base: {base.id} ({base.source}), weights sha256 {base.weights_hash[:16]}")
     return base
 
@@ -170,10 +168,9 @@ def place(model: FolderModel, run_folder: Path, *, copy: bool) -> None:
         publish(aside, target)
     except OSError as error:
         shutil.rmtree(aside, ignore_errors=True)
-        raise EnvironmentTrouble(
-            f"can't put {model.folder} into {target.parent}: {error.strerror or error}.",
-            hint="Free some room, or leave --copy out, which links the weights.",
-        ) from error
+        message = f"can't put {model.folder} into {target.parent}: {error.strerror or error}."
+        hint = "Free some room, or leave --copy out, which links the weights."
+        raise EnvironmentTrouble(message, hint=hint) from error
 
 
 def needed(folder: Path) -> list[Path]:

@@ -27,10 +27,8 @@ def wrap(model: PreTrainedModel, config: PeftConfig) -> PeftModel:
     if is_classifier(model):
         config.task_type = "SEQ_CLS"  # PEFT then trains and saves the score whole
         if not hasattr(config, "modules_to_save"):
-            raise BadInput(
-                f"method: {config.peft_type.value} can't train a reward model's score layer too.",
-                hint="Use lora or full.",
-            )
+            message = f"method: {config.peft_type.value} can't train a reward model's score layer too."
+            raise BadInput(message, hint="Use lora or full.")
 
     with warnings.catch_warnings():
         # PEFT 0.21 still uses transformers' old name for activation checkpointing
@@ -40,16 +38,12 @@ def wrap(model: PreTrainedModel, config: PeftConfig) -> PeftModel:
             wrapped = get_peft_model(model, config)
         except (ValueError, TypeError) as error:
             kind = type(model).__name__
-            raise BadInput(
-                f"method: {config.peft_type.value} does not work on {kind}: {first_line(error)}",
-                hint="Change the method's options, or use lora or full.",
-            ) from error
+            message = f"method: {config.peft_type.value} does not work on {kind}: {first_line(error)}"
+            raise BadInput(message, hint="Change the method's options, or use lora or full.") from error
     assert isinstance(wrapped, PeftModel)  # mixed models are never requested
     if not any(weight.requires_grad for weight in wrapped.parameters()):
-        raise BadInput(
-            f"method: {config.peft_type.value} finds no layer of {type(model).__name__} to train.",
-            hint="Use lora or full.",
-        )
+        message = f"method: {config.peft_type.value} finds no layer of {type(model).__name__} to train."
+        raise BadInput(message, hint="Use lora or full.")
     answer_in_kind(wrapped)
     return wrapped
 
@@ -142,10 +136,9 @@ def require_divisor(model: PreTrainedModel, size: int, target_modules: str | tup
         return
     whole = math.gcd(*inputs.values())
     divisors = [str(n) for n in range(2, min(whole, 256) + 1) if whole % n == 0]
-    raise BadInput(
-        f"method.block_size: {size} does not divide the {inputs[wrong]} inputs of {wrong}.",
-        hint=f"Set one of {', '.join(divisors)}." if divisors else "Name fewer target_modules.",
-    )
+    message = f"method.block_size: {size} does not divide the {inputs[wrong]} inputs of {wrong}."
+    hint = f"Set one of {', '.join(divisors)}." if divisors else "Name fewer target_modules."
+    raise BadInput(message, hint=hint)
 
 
 def require_rank(model: PreTrainedModel, options: Any) -> None:

@@ -56,16 +56,12 @@ class AdaLora(Method[Options]):
         """Check that the modules exist and the ranks and shares are consistent. Raises BadInput."""
         super().require(model, options)
         if options.first_rank < options.rank:
-            raise BadInput(
-                f"method.first_rank: {options.first_rank} is less than method.rank ({options.rank}).",
-                hint=f"Ranks are only reduced: set {options.rank} or more.",
-            )
+            message = f"method.first_rank: {options.first_rank} is less than method.rank ({options.rank})."
+            raise BadInput(message, hint=f"Ranks are only reduced: set {options.rank} or more.")
         if options.wait + options.settle >= 1:
             both = f"{options.wait:g} + {options.settle:g}"
-            raise BadInput(
-                f"method.settle: with method.wait it leaves no steps in between ({both}).",
-                hint="Keep their sum below 1.",
-            )
+            message = f"method.settle: with method.wait it leaves no steps in between ({both})."
+            raise BadInput(message, hint="Keep their sum below 1.")
 
     def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
         """Wrap the model with an adapter of `first_rank`. Raises BadInput."""

@@ -48,10 +48,8 @@ class Lora(Method[Options]):
         super().require(model, options)
         require_parameters(model, options.target_parameters)
         if options.target_parameters and options.dropout:
-            raise BadInput(
-                f"method.dropout: {options.dropout} does not work with method.target_parameters.",
-                hint="Set it to 0: a weight has no inputs to drop.",
-            )
+            message = f"method.dropout: {options.dropout} does not work with method.target_parameters."
+            raise BadInput(message, hint="Set it to 0: a weight has no inputs to drop.")
 
     def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
         """Wrap the model with a fresh adapter, which alone is trainable and at the start changes nothing.

@@ -51,9 +51,8 @@ class Generating(Objective[Any]):
             prompt = as_prompt(row.record)
             if needy is not None and prompt.answer is None:
                 hint = 'Write {"prompt": "…", "answer": "…"}, or remove the rule.'
-                raise BadInput(
-                    f"{row.place}: answer is missing, and the rule {needy} compares with it.", hint=hint
-                )
+                message = f"{row.place}: answer is missing, and the rule {needy} compares with it."
+                raise BadInput(message, hint=hint)
             ids = prompt_ids(prompt.prompt, tokenizer, row.place, prompt.tools)
             examples.append([PromptExample(ids, prompt.answer, prompt.prompt)])
         return examples
@@ -84,10 +83,8 @@ class Grouped(Generating):
         train, generations = recipe.train, recipe.objective.options.generations
         wanted = train.batch_size * train.grad_accumulation // generations
         if rows < wanted:
-            raise BadInput(
-                f"data.train: {rows} prompts are fewer than the {wanted} that one step takes.",
-                hint="Lower train.grad_accumulation, or raise objective.generations.",
-            )
+            message = f"data.train: {rows} prompts are fewer than the {wanted} that one step takes."
+            raise BadInput(message, hint="Lower train.grad_accumulation, or raise objective.generations.")
 
     def copies(self, options: Any) -> int:
         """Return how many training rows each prompt becomes."""

@@ -115,9 +115,8 @@ def load_teacher(setup: Setup, options: Options) -> Any:
     )
     if tokenizer.get_vocab() != setup.tokenizer.get_vocab():
         hint = "Pick a teacher of the same family."
-        raise BadInput(
-            f"objective.teacher: {options.teacher} differs in vocabulary from {setup.base.id}.", hint=hint
-        )
+        message = f"objective.teacher: {options.teacher} differs in vocabulary from {setup.base.id}."
+        raise BadInput(message, hint=hint)
     return teacher.requires_grad_(False).eval()
 
 

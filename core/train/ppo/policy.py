@@ -43,10 +43,8 @@ class Reader:
         self.keeps_few = takes(inner, "logits_to_keep")
         self.head = inner.get_output_embeddings()
         if self.head is None:
-            raise BadInput(
-                f"model.id: can't find the output layer of {type(inner).__name__}.",
-                hint="Pick a model of a usual kind, such as Llama, Qwen or Mistral.",
-            )
+            hint = "Pick a model of a usual kind, such as Llama, Qwen or Mistral."
+            raise BadInput(f"model.id: can't find the output layer of {type(inner).__name__}.", hint=hint)
 
     def read(self, ids: Tensor, attention: Tensor, answers: int, *, with_entropy: bool) -> AnswerReading:
         """Read ids and attention [rows, prompt + answers], of which the last `answers` columns are the answers.

@@ -52,9 +52,8 @@ def windows(
         try:
             text, skipped = read_given(Path(path)).decode(), 0
         except (OSError, ValueError) as error:
-            raise BadInput(
-                f"{key}.text: can't read {path}: {error}", hint="Give a .txt file in UTF-8."
-            ) from error
+            hint = "Give a .txt file in UTF-8."
+            raise BadInput(f"{key}.text: can't read {path}: {error}", hint=hint) from error
     else:
         text, skipped = general_text.general_text(recipe, home) or "", MEASURED
     ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False).input_ids

@@ -57,10 +57,8 @@ class FreezeLayers(Protection[Options]):
         count = int(config.get_text_config().num_hidden_layers)
         wrong = next((n for n in options.layers if n >= count), None)
         if wrong is not None:
-            raise BadInput(
-                f"protect.freeze_layers: there is no layer {wrong}; the model has {count}.",
-                hint=f"Name layers from 0 to {count - 1}.",
-            )
+            message = f"protect.freeze_layers: there is no layer {wrong}; the model has {count}."
+            raise BadInput(message, hint=f"Name layers from 0 to {count - 1}.")
 
     def hold(self, options: Options, model: Any) -> None:
         """Take the layers' weights, and an adapter's in them, out of what moves. Raises BadInput if none is left."""

@@ -185,9 +185,8 @@ def read(file: Path) -> list[AnyExample]:
     try:
         written = [msgspec.json.decode(line, type=Written) for line in file.read_bytes().splitlines()]
     except (msgspec.DecodeError, OSError) as error:
-        raise EnvironmentTrouble(
-            f"{file.name}: {error}", hint=f"Remove {file}: it is generated again."
-        ) from error
+        hint = f"Remove {file}: it is generated again."
+        raise EnvironmentTrouble(f"{file.name}: {error}", hint=hint) from error
     return [
         Example(row.input_ids, [IGNORED] * row.learned_from + row.input_ids[row.learned_from :])
         for row in written

@@ -152,10 +152,9 @@ def require_same(base: ResolvedModel, point: ResumePoint) -> None:
         return
     known = checkpoint.weights_hash_of(point.folder)
     if known is not None and known != base.weights_hash:
-        raise BadInput(
-            f"model.id: the weights of {base.id} are not those that the run started with.",
-            hint=f"Their sha256 was {known[:16]} and is now {base.weights_hash[:16]}: restore them.",
-        )
+        message = f"model.id: the weights of {base.id} are not those that the run started with."
+        hint = f"Their sha256 was {known[:16]} and is now {base.weights_hash[:16]}: restore them."
+        raise BadInput(message, hint=hint)
     require_same_data(point.earlier.data, fingerprints(point.job_folder), anyway=point.anyway)
 
 
@@ -168,9 +167,8 @@ def require_same_data(before: Mapping[str, str], now: Mapping[str, str], *, anyw
     if len(changed) > 1:
         message += f" (and those of {len(changed) - 1} more)"
     if not anyway:
-        raise BadInput(
-            f"{message}.", hint="Restore them, or resume with --anyway, which trains on the new ones."
-        )
+        hint = "Restore them, or resume with --anyway, which trains on the new ones."
+        raise BadInput(f"{message}.", hint=hint)
     print(f"{message}; it continues with them", flush=True)
 
 
@@ -182,10 +180,8 @@ def announce(point: ResumePoint | None, run_folder: Path, last: int, events: Eve
     if point is None:
         return
     if point.step >= last:
-        raise BadInput(
-            f"nothing is left to do: step {point.step} is done, and the run ends at {last}.",
-            hint="Raise its length: --set train.epochs=N, or train.max_steps.",
-        )
+        message = f"nothing is left to do: step {point.step} is done, and the run ends at {last}."
+        raise BadInput(message, hint="Raise its length: --set train.epochs=N, or train.max_steps.")
     for folder in checkpoint.folders(run_folder) if collectives.rank() == 0 else ():
         if checkpoint.step_of(folder) > point.step:
             checkpoint.remove(folder)
@@ -350,9 +346,8 @@ def fitting(what: str, folder: Path) -> Iterator[None]:
     try:
         yield
     except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
-        raise EnvironmentTrouble(
-            f"{folder / STATE}: {what} can't be restored: {first_line(error)}.", hint=ANOTHER
-        ) from error
+        message = f"{folder / STATE}: {what} can't be restored: {first_line(error)}."
+        raise EnvironmentTrouble(message, hint=ANOTHER) from error
 
 
 def restore_optimizer(trainer: Any, tree: Mapping[str, Any], folder: Path) -> None:

@@ -35,9 +35,8 @@ def point_of(spec: JobSpec, job_folder: Path) -> ResumePoint | None:
         isinstance(path, str) and not Path(path).is_absolute() and ".." not in Path(path).parts
     )
     if not fine or not isinstance(step, int) or step < 0:
-        raise BadInput(
-            f"job.json: args.resume is {given!r}.", hint="Name a checkpoint inside of the run's folder."
-        )
+        hint = "Name a checkpoint inside of the run's folder."
+        raise BadInput(f"job.json: args.resume is {given!r}.", hint=hint)
     run_folder = run_folder_of(job_folder)
     folder = None if path is None else run_folder / path
     earlier = read_earlier_jobs(run_folder, job_folder)

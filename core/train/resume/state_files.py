@@ -43,10 +43,9 @@ def load(folder: Path) -> Any:
         written = json.loads((folder / TREE).read_text(encoding="utf-8"))
         return _read(written, load_file(folder / TENSORS))
     except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
-        raise EnvironmentTrouble(
-            f"{folder}: the trainer's state can't be read: {first_line(error)}.",
-            hint="Resume from another checkpoint: finetop resume RUN@STEP.",
-        ) from error
+        message = f"{folder}: the trainer's state can't be read: {first_line(error)}."
+        hint = "Resume from another checkpoint: finetop resume RUN@STEP."
+        raise EnvironmentTrouble(message, hint=hint) from error
 
 
 def _written(value: Any, tensors: dict[str, Tensor], names: dict[Any, str]) -> Any:
