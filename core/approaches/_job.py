@@ -177,10 +177,7 @@ def _of_documents(asker: Asker | None) -> list[str]:
         ]
     without_passage = sum(number == 0 for number in asker.found)
     if without_passage:
-        notes = [
-            f"no passage fits {without_passage} of {len(asker.found)} questions: they got none.",
-            *notes,
-        ]
+        notes = [f"no passage fits {without_passage} of {len(asker.found)} questions: they got none.", *notes]
     return notes
 
 

@@ -16,13 +16,7 @@ from typing import TYPE_CHECKING, Any
 from finetop.core.check.model_pair import as_base, as_tuned
 from finetop.core.check.scoring import cache, drift, target
 from finetop.core.check.scoring.batch_plan import LEAST_ROW_TOKENS
-from finetop.core.check.scoring.batches import (
-    Batch,
-    PreparedSuite,
-    ScoredModel,
-    keys_of,
-    score_batch,
-)
+from finetop.core.check.scoring.batches import Batch, PreparedSuite, ScoredModel, keys_of, score_batch
 from finetop.core.check.scoring.turns import take_turns
 from finetop.core.errors import FinetopError
 from finetop.core.models import collectives

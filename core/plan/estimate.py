@@ -121,12 +121,7 @@ def estimate(
 
 
 def host_of(
-    recipe: Recipe,
-    config: Mapping[str, Any],
-    shape: Shape,
-    work: Workload,
-    known: Known,
-    machine: Machine,
+    recipe: Recipe, config: Mapping[str, Any], shape: Shape, work: Workload, known: Known, machine: Machine
 ) -> Host | None:
     """Return a machine's memory use beside its GPUs, if they share a model; None if it is not sharded."""
     if not (work.divided and work.on_gpu):

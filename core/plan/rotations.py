@@ -27,12 +27,7 @@ def oft(shape: Shape, options: Any) -> Trained:
         held += 4 * triangle * linear.count  # its indices, as two int64
         squares += count * width * width * linear.count
     return Trained(
-        numbers,
-        numbers,
-        held=held,
-        learning=names_of(targets),
-        adapted=targets,
-        rebuilt=8.0 * squares,
+        numbers, numbers, held=held, learning=names_of(targets), adapted=targets, rebuilt=8.0 * squares
     )
 
 

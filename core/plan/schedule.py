@@ -214,11 +214,7 @@ def flops_per_token(shape: Shape, trained: Trained, *, checkpointing: bool) -> f
 
 
 def predict(
-    recipe: Recipe,
-    flops: float,
-    machine: Machine,
-    past: Sequence[PastRun],
-    parameters: float,
+    recipe: Recipe, flops: float, machine: Machine, past: Sequence[PastRun], parameters: float
 ) -> Speed | None:
     """Return the tokens per second a run would reach; None if nothing is known.
 

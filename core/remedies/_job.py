@@ -138,10 +138,7 @@ def try_one(trial: Trial, candidate: Candidate, folder: Path, current: RemedyRow
         with with_model(context, after) as scoring:
             target_scores = {
                 metric: target.compare(
-                    metric,
-                    rows_of(context, metric),
-                    trial.base.scores.target[metric],
-                    scores,
+                    metric, rows_of(context, metric), trial.base.scores.target[metric], scores
                 )
                 for metric, scores in score_target(context, scoring.scored_model).items()
                 if metric in trial.base.scores.target

@@ -28,11 +28,7 @@ if TYPE_CHECKING:
 
 # Bytes; the buffers that a forward pass may change (rotary angles for long rows) are small.
 LARGEST_BUFFER = 1 << 20
-PROMPTS = (
-    "prompt_ids",
-    "prompt_input_ids",
-    "prompt_attention_mask",
-)  # what comes before a row's answers
+PROMPTS = ("prompt_ids", "prompt_input_ids", "prompt_attention_mask")  # what comes before a row's answers
 
 
 class DoesNotFit(FinetopError):

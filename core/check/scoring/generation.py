@@ -14,13 +14,7 @@ from finetop.core.check.scoring.batch_plan import Prompt
 from finetop.core.check.scoring.turns import take_turns
 from finetop.core.models import continuous
 from finetop.core.models.engine import tokens_held
-from finetop.core.models.forward import (
-    end_tokens,
-    keeps_cache,
-    longest_packed,
-    read_on,
-    spread,
-)
+from finetop.core.models.forward import end_tokens, keeps_cache, longest_packed, read_on, spread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

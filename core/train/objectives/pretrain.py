@@ -36,8 +36,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     hidden_size: Annotated[Size | None, Meta(description="Width of the model.")] = 192
     heads: Annotated[Size | None, Meta(description="Attention heads; must divide hidden_size.")] = 6
     key_value_heads: Annotated[
-        Size | None,
-        Meta(description="Key/value heads; must divide heads. Null for as many as heads."),
+        Size | None, Meta(description="Key/value heads; must divide heads. Null for as many as heads.")
     ] = 2
     intermediate_size: Annotated[
         Size | None, Meta(description="Width of the feed-forward part; null for 8/3 of hidden_size.")

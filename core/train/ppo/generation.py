@@ -92,10 +92,7 @@ class Writer:
         """Return the policy's current reading of a batch's answers, and the values, with gradients."""
         with self._mixed():
             reading = self.reader.read(
-                batch.ids,
-                batch.attention,
-                batch.mask.shape[1],
-                with_entropy=self.settings.entropy_weight > 0,
+                batch.ids, batch.attention, batch.mask.shape[1], with_entropy=self.settings.entropy_weight > 0
             )
             return reading, self.value(reading.hidden)
 

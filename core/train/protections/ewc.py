@@ -37,8 +37,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Settings under `protect.ewc:`."""
 
     weight: Annotated[
-        float,
-        Meta(ge=0, le=1e9, description="Weight of the EWC penalty: 100 to 10000 is usual; 0 for none."),
+        float, Meta(ge=0, le=1e9, description="Weight of the EWC penalty: 100 to 10000 is usual; 0 for none.")
     ] = 0.0
     text: Annotated[
         Annotated[str, Meta(min_length=1, max_length=4096)] | None,

@@ -30,8 +30,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Settings under `protect.kl_to_base:`."""
 
     weight: Annotated[
-        float,
-        Meta(ge=0, le=1000, description="Weight of the KL penalty: 0.1 to 10 is usual; 0 for none."),
+        float, Meta(ge=0, le=1000, description="Weight of the KL penalty: 0.1 to 10 is usual; 0 for none.")
     ] = 0.0
     on: Annotated[
         Literal["general", "rows"],

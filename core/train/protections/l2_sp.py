@@ -34,9 +34,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     weight: Annotated[
         float,
         Meta(
-            ge=0,
-            le=1e6,
-            description="Weight of the L2 pull to the starting weights: 0.001 to 1; 0 for none.",
+            ge=0, le=1e6, description="Weight of the L2 pull to the starting weights: 0.001 to 1; 0 for none."
         ),
     ] = 0.0
 

@@ -63,10 +63,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ] = None
     prompts: Annotated[
         PathText | None,
-        Meta(
-            description="Prompts for from_base; if null, the base writes its own.",
-            extra={"path": "file"},
-        ),
+        Meta(description="Prompts for from_base; if null, the base writes its own.", extra={"path": "file"}),
     ] = None
     max_new_tokens: Annotated[
         int, Meta(ge=1, le=10**5, description="Maximum length of the base's answers, in tokens.")

@@ -58,8 +58,7 @@ class Reward(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     ] = None
     weight: Annotated[Weight, Meta(description="Weight of the reward model's score.")] = 1.0
     quantize: Annotated[
-        Quantize,
-        Meta(description="Load the reward model's linear layers in fewer bits, as it was trained."),
+        Quantize, Meta(description="Load the reward model's linear layers in fewer bits, as it was trained.")
     ] = "none"
     rules: Annotated[
         tuple[Rule, ...], Meta(description="Rules that reward answers; their rewards are summed.")
