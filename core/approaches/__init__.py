@@ -7,9 +7,9 @@ comparison by the tag `approaches/NAME`. Nothing here imports torch.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -19,11 +19,7 @@ from finetop.core.protocol import tags
 from finetop.core.protocol.runs import NO_WEIGHT
 from finetop.core.recipe.dotted import with_settings
 from finetop.core.recipe.load import recipe_from_mapping, recipe_to_mapping
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.recipe.schema import Recipe
+from finetop.core.recipe.schema import Recipe
 
 Settings = Mapping[str, Any] | str  # of a recipe, by dotted key, or why there are none
 TAG = tags.APPROACHES  # prefix of the comparison's name in its runs' tags

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
+from finetop.core.recipe.schema import Recipe
 from finetop.core.train import methods
-
-if TYPE_CHECKING:
-    from finetop.core.recipe.schema import Recipe
 
 FULL_RATE = 0.1  # of an adapter's learning rate: 2e-5 for full, where 2e-4 is usual for LoRA
 NO_ROWS = "data.train has no rows to learn from"

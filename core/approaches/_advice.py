@@ -7,21 +7,16 @@ equal, and on a CPU nothing is compared by wall-clock time.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from finetop.core import approaches
 from finetop.core.approaches import _statistics as statistics
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
-from finetop.core.protocol.messages.approaches import Advice
+from finetop.core.protocol.messages.approaches import Advice, ApproachRow, Gap, Score
 from finetop.core.text import counted, listed
 from finetop.core.wording import approaches as words
 from finetop.core.wording.durations import exact_span
 from finetop.core.wording.units import metric_words
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.protocol.messages.approaches import ApproachRow, Gap, Score
 
 LEAST_ROWS = 50  # distinct rows seen: with fewer, a bad score may be due to them, not to training
 LEAST_EPOCHS = 0.995  # one, up to the rounding of steps

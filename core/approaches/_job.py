@@ -14,7 +14,9 @@ from __future__ import annotations
 import resource
 import statistics
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -26,30 +28,24 @@ from finetop.core.check.scoring import cache, target
 from finetop.core.check.scoring.batch_plan import BatchPlan, Prompt, halve_until_it_fits
 from finetop.core.check.scoring.generation import answer
 from finetop.core.check.scoring.scorer import packs_exactly, plan_for
-from finetop.core.data.prompts import open_asker, print_skipped
+from finetop.core.check.scoring.target import TargetRow
+from finetop.core.data.prompts import Asker, open_asker, print_skipped
 from finetop.core.errors import BadInput
 from finetop.core.models import devices, load, resolve
 from finetop.core.models.devices import scoring_dtype
 from finetop.core.models.engine import engine_for
 from finetop.core.models.forward import longest_input
 from finetop.core.models.load_checkpoint import load_checkpoint
-from finetop.core.protocol.events import ApproachMeasured, Ended, Phase, QueryPrice, RowScore
-from finetop.core.recipe.schema import Target
+from finetop.core.protocol.events import ApproachMeasured, Ended, ItemScore, Phase, QueryPrice, RowScore
+from finetop.core.recipe.schema import Ask, Metric, Recipe, Target
+from finetop.core.runtime.event_log import EventLog
+from finetop.core.runtime.home import Home
 from finetop.core.runtime.job_process import silence_libraries
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.check.scoring.target import TargetRow
-    from finetop.core.data.prompts import Asker
-    from finetop.core.protocol.events import ItemScore
     from finetop.core.recipe.job import Job
-    from finetop.core.recipe.schema import Ask, Metric, Recipe
-    from finetop.core.runtime.event_log import EventLog
-    from finetop.core.runtime.home import Home
 
 PACKAGES = ("finetop", "torch", "transformers", "peft", "bm25s")
 IF_STOPPED = "asked to stop; what was scored is kept"

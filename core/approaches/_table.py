@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
@@ -11,13 +12,21 @@ import msgspec
 from finetop.core import approaches
 from finetop.core.approaches import _statistics as statistics
 from finetop.core.protocol.messages.approaches import ApproachRow, Gap, News, Price, Retained, RunBrief, State
-from finetop.core.protocol.runs import MAKES_A_RUN, Failed, Finished, Lost, Stopped, ran_s, word
+from finetop.core.protocol.runs import (
+    MAKES_A_RUN,
+    Failed,
+    Finished,
+    JobRow,
+    Lost,
+    RunRow,
+    State as RunState,
+    Stopped,
+    ran_s,
+    word,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
     from finetop.core.protocol.events import ApproachMeasured, RowScore
-    from finetop.core.protocol.runs import JobRow, RunRow, State as RunState
 
 NOT_FOR = {
     "prompt": "it has only its weights and retrieves nothing",

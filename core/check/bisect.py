@@ -7,7 +7,8 @@ is an estimate, and is worded as one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import msgspec
 
@@ -15,11 +16,6 @@ from finetop.core.protocol.check_result import read
 from finetop.core.recipe.schema import General
 from finetop.core.text import listed
 from finetop.core.wording.verdicts import change, interval, word
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import Any
-
 
 # missing: the checkpoint is gone, or can't be checked
 Seen = Literal["ok", "regressed", "no_verdict", "missing"]

@@ -10,13 +10,12 @@ from finetop.core.check import run_check
 from finetop.core.errors import BadInput
 from finetop.core.models import devices
 from finetop.core.protocol.events import Ended, Verdict
-from finetop.core.recipe.schema import General
+from finetop.core.protocol.runs import JobSpec
+from finetop.core.recipe.schema import General, Recipe
 from finetop.core.wording import verdicts
 
 if TYPE_CHECKING:
-    from finetop.core.protocol.runs import JobSpec
     from finetop.core.recipe.job import Job
-    from finetop.core.recipe.schema import Recipe
 
 PACKAGES = ("finetop", "torch", "transformers", "peft", "lm_eval")
 IF_STOPPED = "asked to stop; what was scored is kept"

@@ -6,19 +6,17 @@ also against the exact one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from finetop.core.check.scoring.batches import Batch
-from finetop.core.check.scoring_passes import open_scoring, score_items
+from finetop.core.check.scoring_passes import Scoring, open_scoring, score_items
+from finetop.core.check.statistics.item_order import Item
 from finetop.core.protocol.check_result import NoiseFloor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from finetop.core.check.context import CheckContext
-    from finetop.core.check.scoring_passes import Scoring
-    from finetop.core.check.statistics.item_order import Item
 
 ITEMS = 128
 ITEMS_CPU = 48  # under 10 s on two cores for a model of 135M parameters

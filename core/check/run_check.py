@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import structs, to_builtins
 
 from finetop.core.check import noise_floor
-from finetop.core.check.context import open_context
+from finetop.core.check.context import CheckContext, open_context
 from finetop.core.check.model_pair import as_tuned, open_pair
 from finetop.core.check.scoring import drift, target
-from finetop.core.check.scoring.batch_plan import BatchPlan, halve_until_it_fits
+from finetop.core.check.scoring.batch_plan import BatchPlan, Name, halve_until_it_fits
 from finetop.core.check.scoring.batches import LOOK_ITEMS, PreparedSuite, ScoredModel
 from finetop.core.check.scoring.scorer import packs_exactly, plan_for
 from finetop.core.check.scoring_passes import (
@@ -38,24 +40,17 @@ from finetop.core.check.scoring_passes import (
     with_model,
 )
 from finetop.core.check.statistics import conclude, plan as planning, sequential
+from finetop.core.check.statistics.item_order import Item, Key
 from finetop.core.check.statistics.paired_tests import count_categories
+from finetop.core.check.statistics.verdict import CheckPlan
 from finetop.core.models import resolve
-from finetop.core.protocol.check_result import Contamination, Drift, Flip, NoiseFloor
-from finetop.core.protocol.events import Phase
+from finetop.core.protocol.check_result import CheckResult, Contamination, Drift, Flip, NoiseFloor
+from finetop.core.protocol.events import ItemScore, Phase
+from finetop.core.recipe.schema import Recipe
+from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
-
-    from finetop.core.check.context import CheckContext
-    from finetop.core.check.scoring.batch_plan import Name
-    from finetop.core.check.statistics.item_order import Item, Key
-    from finetop.core.check.statistics.verdict import CheckPlan
-    from finetop.core.protocol.check_result import CheckResult
-    from finetop.core.protocol.events import ItemScore
-    from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.event_log import EventLog
-    from finetop.core.runtime.home import Home
 
 Answer = TypeVar("Answer")
 BASE_AHEAD_ITEMS = 512  # a healthy model's check takes 360 to 660 where the suite is large

@@ -8,31 +8,27 @@ from __future__ import annotations
 
 import time
 import traceback
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.model_pair import as_base, as_tuned
 from finetop.core.check.scoring import cache, drift, target
-from finetop.core.check.scoring.batch_plan import LEAST_ROW_TOKENS
+from finetop.core.check.scoring.batch_plan import LEAST_ROW_TOKENS, BatchPlan, Name
 from finetop.core.check.scoring.batches import Batch, PreparedSuite, ScoredModel, keys_of, score_batch
+from finetop.core.check.scoring.cache import ScoreKey
 from finetop.core.check.scoring.turns import take_turns
+from finetop.core.check.statistics.item_order import Item, Key
 from finetop.core.errors import FinetopError
 from finetop.core.models import collectives
-from finetop.core.protocol.events import Phase, Scores
+from finetop.core.protocol.events import ItemScore, Phase, Scores
 from finetop.core.runtime import failures
 from finetop.core.runtime.failures import is_out_of_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
-
     from finetop.core.check.context import CheckContext
-    from finetop.core.check.scoring.batch_plan import BatchPlan, Name
-    from finetop.core.check.scoring.cache import ScoreKey
-    from finetop.core.check.statistics.item_order import Item, Key
-    from finetop.core.protocol.events import ItemScore
     from finetop.core.recipe.schema import Metric
 
 SLOWEST_PHASE_S = 0.5  # a phase is reported at most this often

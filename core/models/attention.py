@@ -5,6 +5,7 @@ A plan calls the same functions with a config.json, without torch.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,6 @@ from finetop.core.models import devices
 from finetop.core.runtime import compiler
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from finetop.core.recipe.schema import Attention
 
 NAMES = {"flex": "flex_attention"}  # transformers' names, where they differ

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,6 @@ from finetop.core.runtime.files import open_regular, publish
 from finetop.core.text import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
-
     from transformers import PreTrainedTokenizerBase
 
     from finetop.core.models.resolved import ResolvedModel

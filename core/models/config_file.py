@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from finetop.core.errors import BadInput
 from finetop.core.runtime.files import read_given
 from finetop.core.text import plain
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 LARGEST_FILE = 16 << 20  # bytes; a file with a quantizer's list of modules has 1 MB
 # The largest models have 126 layers, an inner width of 53,248, 262,400 words and 512 experts (2026).

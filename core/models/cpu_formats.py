@@ -19,11 +19,11 @@ from finetop.core.errors import BadInput, FinetopError
 from finetop.core.models import config_file, devices, safetensors_header
 from finetop.core.recipe import number_format
 from finetop.core.runtime.files import read_given, write_whole
+from finetop.core.runtime.home import Home
 from finetop.core.runtime.processes import boot_id
 
 if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
-    from finetop.core.runtime.home import Home
 
 # A layer of a small model on the tokens of a batch: its forward product and the two of its gradients are timed.
 TOKENS, WIDTH, INNER = 512, 576, 1536

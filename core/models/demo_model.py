@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,15 +26,13 @@ from finetop.core.models import gguf_tokenizer
 from finetop.core.protocol.events import Phase
 from finetop.core.runtime import home as home_folder
 from finetop.core.runtime.files import publish
+from finetop.core.runtime.home import Home
 from finetop.core.text import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from torch import Tensor
 
     from finetop.core.runtime.event_log import EventLog
-    from finetop.core.runtime.home import Home
 
 ALIAS = "smollm2-135m-instruct"
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetop.core.models import config_file
 from finetop.core.recipe.number_format import chosen
 from finetop.core.runtime import amd_gpus, gpu_share, gpus
 from finetop.core.runtime.gpu import computes_in_bfloat16
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
 
 
 def scoring_dtype(wanted: str, folder: Path, device: str) -> str:

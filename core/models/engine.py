@@ -6,6 +6,7 @@ make room for the next; `vllm` is a copy in vLLM (core/models/vllm.py), in train
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,8 +15,6 @@ from finetop.core.models import attention, continuous, devices
 from finetop.core.models.forward import cache_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from finetop.core.recipe.schema import EngineChoice
 
 # Part of a score's identity, except exact: flash-attn changes the last digits again.

@@ -6,14 +6,13 @@ A GGUF file has the vocabulary and the merges, but only a name for the rule that
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetop.core.errors import BadInput
 from finetop.core.text import plain
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tokenizers.pre_tokenizers import PreTokenizer
     from transformers import PreTrainedTokenizerBase
 

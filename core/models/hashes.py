@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torch import Tensor
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,8 +12,6 @@ from finetop.core.models import attention
 from finetop.core.runtime import compiler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
     from finetop.core.recipe.schema import Recipe
 
 

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput, first_line
 from finetop.core.models import load
+from finetop.core.models.resolved import ResolvedModel
 from finetop.core.models.safetensors_header import read_header
 from finetop.core.runtime.failures import is_out_of_memory
 from finetop.core.text import plain
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-    from finetop.core.models.resolved import ResolvedModel
 
 
 OTHER = "Pick another checkpoint: RUN@STEP."

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput, FinetopError, first_line
 from finetop.core.models import load
 from finetop.core.models.load import answer_in_kind, is_adapter
+from finetop.core.models.resolved import ResolvedModel
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import torch
     from transformers import PreTrainedTokenizerBase
-
-    from finetop.core.models.resolved import ResolvedModel
 
 
 def load_tuned(

@@ -21,11 +21,11 @@ from finetop.core.models.load import check_folder, read_template
 from finetop.core.models.resolved import ResolvedModel
 from finetop.core.recipe.references import is_reference
 from finetop.core.runtime.files import given_path
+from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
     from finetop.core.recipe.schema import Model, Recipe
     from finetop.core.runtime.event_log import EventLog
-    from finetop.core.runtime.home import Home
 
 KEPT = "merged"  # folder in the home's models
 

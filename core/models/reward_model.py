@@ -6,22 +6,21 @@ scores a whole conversation, rendered with its own tokenizer and chat template (
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput, first_line
 from finetop.core.models import config_file, load, quantize as fewer_bits
+from finetop.core.models.resolved import ResolvedModel
 from finetop.core.runtime.failures import is_of_machine
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from finetop.core.data.formats import Message
-    from finetop.core.models.resolved import ResolvedModel
 
 KEY = "objective.reward.model"
 

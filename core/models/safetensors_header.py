@@ -5,8 +5,9 @@ A file is 8 bytes of length, that much JSON, then the tensors' bytes without gap
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 
@@ -14,10 +15,6 @@ from finetop.core.data import weight_files
 from finetop.core.errors import BadInput
 from finetop.core.runtime.files import open_given
 from finetop.core.text import plain
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 LONGEST_HEADER = 100 << 20  # bytes; the format's own limit
 MOST_TENSORS = (

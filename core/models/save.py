@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import EnvironmentTrouble, Refused
@@ -14,9 +16,6 @@ from finetop.core.runtime.files import publish
 from finetop.core.wording.units import gib_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     import torch
     from transformers import PreTrainedTokenizerBase
 

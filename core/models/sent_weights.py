@@ -7,18 +7,15 @@ some are in no file, such as rotary angles. Every byte arrives as the first rank
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from finetop.core.models import collectives
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from torch import Tensor
 
 NOWHERE = "meta"  # the device of a tensor without numbers
 

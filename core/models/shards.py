@@ -5,14 +5,13 @@ Checkpoints have whole tensors, as one process writes them: any number of ranks 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.models import collectives, quantize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     import torch
     from torch import Tensor
 

@@ -10,8 +10,10 @@ import gc
 import math
 import os
 import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -24,9 +26,6 @@ from finetop.core.models.forward import cache_bytes, longest_input
 from finetop.core.models.safetensors_header import read_header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
     from torch import Tensor
 
     from finetop.core.models.resolved import ResolvedModel

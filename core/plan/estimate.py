@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,9 +16,11 @@ import msgspec
 from finetop.core.models import cpu_formats, weight_formats
 from finetop.core.models.attention import best_kernel
 from finetop.core.models.resolved import Moving
+from finetop.core.models.shape import Shape
 from finetop.core.plan import answers, host, memory, schedule
 from finetop.core.plan.changes import Change, changes
 from finetop.core.plan.memory import Workload
+from finetop.core.plan.method_options import Trained
 from finetop.core.plan.objective_extras import Extras, extras_of
 from finetop.core.plan.result import Fix, Host, Plan, Sharded, Verdict
 from finetop.core.plan.schedule import PastRun, disk_of, steps_of, time_of
@@ -27,19 +30,14 @@ from finetop.core.plugins import METHODS, OBJECTIVES
 from finetop.core.recipe import number_format, protections as recipe_protections
 from finetop.core.recipe.master import STATES_8BIT, STATES_32BIT, held_in, optimizer_bytes
 from finetop.core.recipe.parallel import of_ranks, reads_once, way_of
-from finetop.core.recipe.protections import Sizes
+from finetop.core.recipe.protections import Problem, Sizes
+from finetop.core.recipe.schema import Attention, EngineChoice, Recipe
 from finetop.core.runtime import compiler
 from finetop.core.wording.units import gib_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from finetop.core.models.shape import Shape
     from finetop.core.plan.lengths import Lengths
     from finetop.core.plan.machine import Machine
-    from finetop.core.plan.method_options import Trained
-    from finetop.core.recipe.protections import Problem
-    from finetop.core.recipe.schema import Attention, EngineChoice, Recipe
 
 NUMBER_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 UNBUILT = Moving()

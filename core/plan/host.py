@@ -6,13 +6,8 @@ are not counted, because the system drops them when memory is needed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from finetop.core.plan.memory import CPU_FIXED_BYTES, DATA_BYTES
+from finetop.core.plan.memory import CPU_FIXED_BYTES, DATA_BYTES, Workload
 from finetop.core.recipe import parallel
-
-if TYPE_CHECKING:
-    from finetop.core.plan.memory import Workload
 
 # A process with a GPU, beside its libraries' pages: the driver's own, kernels, pinned rows. An estimate, not yet
 # confirmed on a GPU.

@@ -10,10 +10,10 @@ from finetop.core.errors import EnvironmentTrouble
 from finetop.core.models import demo_model
 from finetop.core.plan.shape import read_config
 from finetop.core.runtime.files import given_path
+from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
     from finetop.core.recipe.schema import Model
-    from finetop.core.runtime.home import Home
 
 
 NOT_YET = "the demo model is downloaded by the first run: tokens are estimated from characters until then."

@@ -13,29 +13,25 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec import structs
 
 from finetop.core.data import files, packing, sampled, training_set
 from finetop.core.data.examples import AnyExample, pieces, through_model
 from finetop.core.data.hub import is_local
-from finetop.core.data.prompts import open_asker
+from finetop.core.data.prompts import Asker, open_asker
+from finetop.core.data.source_record import Use
+from finetop.core.data.sources import Row
 from finetop.core.data.training_set import NamedRows, ReadData
 from finetop.core.errors import BadInput
 from finetop.core.models.load import read_template
-from finetop.core.plugins import OBJECTIVES
+from finetop.core.plugins import OBJECTIVES, ObjectiveFacts
 from finetop.core.protocol.events import DataRead
 from finetop.core.recipe import protections as recipe_protections
+from finetop.core.recipe.schema import Data, Recipe, Source
+from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
-
-if TYPE_CHECKING:
-    from finetop.core.data.prompts import Asker
-    from finetop.core.data.source_record import Use
-    from finetop.core.data.sources import Row
-    from finetop.core.plugins import ObjectiveFacts
-    from finetop.core.recipe.schema import Data, Recipe, Source
-    from finetop.core.runtime.home import Home
 
 SECONDS = 2.0  # for reading and preparing rows
 BLOCK = 64  # rows between two checks of the clock

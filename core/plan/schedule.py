@@ -6,23 +6,22 @@ Speed comes from earlier runs on this machine, else it is a guess from the devic
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from finetop.core.plan.memory import Workload
 from finetop.core.plan.objective_extras import extras_of
 from finetop.core.plan.result import Disk, Sampled, Steps, Time
 from finetop.core.plugins import OBJECTIVES, writes_text
 from finetop.core.recipe.length import count_steps, steps_between
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from finetop.core.models.shape import Shape
     from finetop.core.plan.lengths import Lengths
     from finetop.core.plan.machine import Machine
-    from finetop.core.plan.memory import Workload
     from finetop.core.plan.method_options import Trained
     from finetop.core.recipe.schema import Recipe
 

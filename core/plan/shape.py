@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from finetop.core.errors import BadInput
 from finetop.core.models import attention, config_file
 from finetop.core.models.shape import Linear, Shape
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 LLAMAS = ("llama", "mistral", "ministral", "granite", "qwen2", "qwen3")  # counted to a thousandth
 

@@ -6,18 +6,14 @@ Counts follow PEFT 0.21's layers. An unknown method is counted as LoRA, and mark
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from finetop.core.models.shape import small
+from finetop.core.models.shape import Linear, Shape, small
 from finetop.core.plan.method_options import Trained, names_of, option_of, saved_modules, targets_of
 from finetop.core.plan.rotations import boft, hra, oft
 from finetop.core.recipe.master import is_wide
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from finetop.core.models.shape import Linear, Shape
 
 
 def trained(shape: Shape, method: str, options: Any) -> Trained:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core import plugins
 from finetop.core.errors import NotFound, did_you_mean
+from finetop.core.models.resolved import ResolvedModel
+from finetop.core.plugins import PluginKind
 from finetop.core.protocol.messages.remedies import Candidate, RetrainingRow
 from finetop.core.recipe.load import recipe_from_resolved
 from finetop.core.train import methods
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
     from finetop.core.check.model_pair import Change
-    from finetop.core.models.resolved import ResolvedModel
-    from finetop.core.plugins import PluginKind
 
 # Methods whose adapter adds its scale times an update to the weights: another scale makes it stronger or weaker.
 SCALED = ("adalora", "corda", "loftq", "lora", "lora-plus", "olora", "pissa", "rslora")

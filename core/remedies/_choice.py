@@ -21,20 +21,18 @@ those of one model that was picked without them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from finetop.core.check.statistics.item_order import clusters_of, first_look
-from finetop.core.protocol.check_result import LOWER_IS_BETTER
+from finetop.core.protocol.check_result import LOWER_IS_BETTER, TargetScore
+from finetop.core.protocol.runs import RemedyRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
     from finetop.core.check.statistics.verdict import CheckPlan
-    from finetop.core.protocol.check_result import TargetScore
-    from finetop.core.protocol.runs import RemedyRow
 
 # Items; an unchanged model needs 449 of 1,000 on average, one that loses 1 point 655.
 CHOOSING_MOST = 1000

@@ -8,42 +8,35 @@ memory at a time.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from finetop.core import remedies
 from finetop.core.check import run_check as checking
-from finetop.core.check.context import open_context
+from finetop.core.check.context import CheckContext, open_context
 from finetop.core.check.model_pair import Change, facts_of, open_pair, put_away
+from finetop.core.check.run_check import BaseScores
 from finetop.core.check.scoring import cache, target
-from finetop.core.check.scoring_passes import rows_of, score_target, with_model
+from finetop.core.check.scoring.batch_plan import BatchPlan, Name
+from finetop.core.check.scoring_passes import Scoring, rows_of, score_target, with_model
 from finetop.core.check.statistics import conclude, sequential
+from finetop.core.check.statistics.verdict import CheckPlan
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
 from finetop.core.models import devices, resolve
 from finetop.core.models.hashes import fingerprint
-from finetop.core.protocol.check_result import worst_first
+from finetop.core.protocol.check_result import CheckResult, worst_first
 from finetop.core.protocol.events import Ended, ItemScore, Phase, RemedyConfirmed, RemedyTried
 from finetop.core.protocol.messages.remedies import Candidate
 from finetop.core.protocol.runs import RemedyRow
-from finetop.core.recipe.job import candidate_of
+from finetop.core.recipe.job import Job, candidate_of
+from finetop.core.recipe.schema import Recipe
 from finetop.core.remedies._choice import NO_ITEMS, gained, parts, ranked, shares
 from finetop.core.remedies._weights import Unchanged
+from finetop.core.runtime.event_log import EventLog
+from finetop.core.runtime.home import Home
 from finetop.core.runtime.job_process import silence_libraries
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from finetop.core.check.context import CheckContext
-    from finetop.core.check.run_check import BaseScores
-    from finetop.core.check.scoring.batch_plan import BatchPlan, Name
-    from finetop.core.check.scoring_passes import Scoring
-    from finetop.core.check.statistics.verdict import CheckPlan
-    from finetop.core.protocol.check_result import CheckResult
-    from finetop.core.recipe.job import Job
-    from finetop.core.recipe.schema import Recipe
-    from finetop.core.runtime.event_log import EventLog
-    from finetop.core.runtime.home import Home
 
 PACKAGES = ("finetop", "torch", "transformers", "peft", "lm_eval")
 IF_STOPPED = "asked to stop; what was scored is kept"

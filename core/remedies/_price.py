@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import median
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from finetop.core.protocol.check_result import CheckResult
+from finetop.core.protocol.runs import RemedyRow
 from finetop.core.remedies._choice import choosing_items
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.protocol.check_result import CheckResult
-    from finetop.core.protocol.runs import RemedyRow
 
 
 class Price(msgspec.Struct, frozen=True):

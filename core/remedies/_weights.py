@@ -7,19 +7,17 @@ are first rounded to the model's number format, as when the base is loaded; the 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.data import weight_files
 from finetop.core.errors import FinetopError
 from finetop.core.models import load
+from finetop.core.models.resolved import ResolvedModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from torch import Tensor
-
-    from finetop.core.models.resolved import ResolvedModel
 
     # (name, the base's weights, the tuned ones), both float32 -> the new weights
     Mix = Callable[[str, Tensor, Tensor], Tensor]

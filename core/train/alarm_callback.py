@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from finetop.core.protocol.events import Alarm
 from finetop.core.train import alarms, objectives
+from finetop.core.train.alarms import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.event_log import EventLog
-    from finetop.core.train.alarms import Watch
 
 
 class Alarms:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -12,32 +13,30 @@ import torch
 from transformers import TrainerCallback
 from transformers.trainer_utils import has_length
 
+from finetop.core.data.formats import Prompt
 from finetop.core.models import checkpoint, collectives, shards
 from finetop.core.models.devices import energy_counter, keep_to
 from finetop.core.models.quantize import count_numbers
 from finetop.core.protocol.events import Phase, Planned, metrics
 from finetop.core.protocol.metric_names import NAMES, WANTED
 from finetop.core.recipe.length import steps_between
+from finetop.core.recipe.schema import Train
 from finetop.core.runtime import gpu_share, ranks
+from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.failures import is_disk_full, named
 from finetop.core.runtime.gpu_energy import Energy
+from finetop.core.runtime.stop_signal import Stop
 from finetop.core.train import check_callback, drift_probe, master, nan_guard, samples, stop_early
+from finetop.core.train.alarm_callback import Alarms
 from finetop.core.train.intervals import Ration
 from finetop.core.train.resume import random_state
+from finetop.core.train.trainer_setup import Setup
 from finetop.core.wording.durations import long_span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
     from transformers import TrainerState
 
-    from finetop.core.data.formats import Prompt
     from finetop.core.models.checkpoint import KeepState
-    from finetop.core.recipe.schema import Train
-    from finetop.core.runtime.event_log import EventLog
-    from finetop.core.runtime.stop_signal import Stop
-    from finetop.core.train.alarm_callback import Alarms
-    from finetop.core.train.trainer_setup import Setup
 
 PHASE_S = 1.0  # between two progress events, log lines or GPU readings
 WATCHED = (stop_early.EVAL_LOSS, stop_early.EVAL_REWARD)

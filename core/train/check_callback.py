@@ -11,41 +11,34 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import torch
 
 from finetop.core.check import run_check
-from finetop.core.check.context import open_context
+from finetop.core.check.context import CheckContext, open_context
 from finetop.core.check.model_pair import ModelPair
-from finetop.core.check.scoring.batches import ScoredModel, score_batch
+from finetop.core.check.run_check import BaseScores
+from finetop.core.check.scoring.batch_plan import BatchPlan
+from finetop.core.check.scoring.batches import Batch, PreparedSuite, ScoredModel, score_batch
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.models import attention, collectives, shards
 from finetop.core.models.devices import free_memory
-from finetop.core.protocol.check_result import read
+from finetop.core.protocol.check_result import CheckResult, read
 from finetop.core.protocol.events import Alarm, Best, Phase, Verdict
 from finetop.core.recipe.length import steps_between
-from finetop.core.runtime.stop_signal import StopAsked
+from finetop.core.recipe.schema import Check
+from finetop.core.runtime.event_log import EventLog
+from finetop.core.runtime.stop_signal import Stop, StopAsked
 from finetop.core.train import master
 from finetop.core.train.resume import random_state
+from finetop.core.train.resume.resume_point import ResumePoint
+from finetop.core.train.trainer_setup import Setup
 from finetop.core.wording.verdicts import verdict_line
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from finetop.core.check.context import CheckContext
-    from finetop.core.check.run_check import BaseScores
-    from finetop.core.check.scoring.batch_plan import BatchPlan
-    from finetop.core.check.scoring.batches import Batch, PreparedSuite
-    from finetop.core.protocol.check_result import CheckResult
-    from finetop.core.recipe.schema import Check
-    from finetop.core.runtime.event_log import EventLog
-    from finetop.core.runtime.stop_signal import Stop
-    from finetop.core.train.resume.resume_point import ResumePoint
-    from finetop.core.train.trainer_setup import Setup
 
 Forwards = dict[torch.nn.Module, Any]  # per module, its instance's own forward; absent if it uses its class's
 

@@ -8,12 +8,10 @@ and rounds once. TRL's own code handles the cases that this can't: a head that i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from torch import Tensor
 
 POSITIONS = 256  # logits held at once: 50 MB in float32 for 49,152 words
 KNOWN = {"log_probs", "entropy", "mean_logits", "is_top1"}

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetop.core.models import collectives, devices
+from finetop.core.protocol.events import Ended
 from finetop.core.runtime import job_process, ranks
 from finetop.core.train import train
 from finetop.core.train.resume.resume_point import point_of
 
 if TYPE_CHECKING:
-    from finetop.core.protocol.events import Ended
     from finetop.core.recipe.job import Job
 
 PACKAGES = ("finetop", "torch", "transformers", "trl", "peft", "accelerate", "datasets")

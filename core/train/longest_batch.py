@@ -7,24 +7,21 @@ bit-identical with and without it.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from torch import Tensor
 
 from finetop.core.errors import FinetopError
 from finetop.core.models import shards
 from finetop.core.models.devices import free_memory
 from finetop.core.protocol.events import Phase
 from finetop.core.recipe.job import settings_to_lower
+from finetop.core.recipe.schema import Recipe
 from finetop.core.runtime import failures
+from finetop.core.runtime.event_log import EventLog
 from finetop.core.train import check_callback, loss_scale, paged, parallel
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from torch import Tensor
-
-    from finetop.core.recipe.schema import Recipe
-    from finetop.core.runtime.event_log import EventLog
 
 # Bytes; the buffers that a forward pass may change (rotary angles for long rows) are small.
 LARGEST_BUFFER = 1 << 20

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from finetop.core.errors import BadInput
 from finetop.core.models import shards
 from finetop.core.models.devices import memory_of
+from finetop.core.models.engine import Engine
 from finetop.core.recipe import master
+from finetop.core.recipe.master import Held
+from finetop.core.recipe.schema import Recipe
 from finetop.core.train import methods
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from torch import Tensor
-
-    from finetop.core.models.engine import Engine
-    from finetop.core.recipe.master import Held
-    from finetop.core.recipe.schema import Recipe
 
 WORDS = {
     "float32": "trained weights are kept in float32; computation is in {}",

@@ -6,10 +6,8 @@ holds its states twice. `load_state_dict` would replace them by tensors that are
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from collections.abc import Mapping
+from typing import Any
 
 STATES = ("state1", "state2")
 LEAST_NUMBERS = 100_000  # smaller states are never paged

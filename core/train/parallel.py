@@ -6,21 +6,18 @@ gradients and optimizer sharded (FSDP2, core/models/shards.py).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from finetop.core.errors import BadInput
 from finetop.core.models import collectives, config_file, load, sent_weights, shards
+from finetop.core.models.resolved import ResolvedModel
 from finetop.core.recipe.parallel import reads_once, way_of
+from finetop.core.recipe.schema import Recipe
 from finetop.core.train.resume import random_state
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from finetop.core.models.resolved import ResolvedModel
-    from finetop.core.recipe.schema import Recipe
-    from finetop.core.train.resume.resume_point import ResumePoint
+from finetop.core.train.resume.resume_point import ResumePoint
 
 
 def load_model(recipe: Recipe, base: ResolvedModel, device: str, make: Callable[[str], Any]) -> Any:

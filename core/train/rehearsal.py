@@ -33,12 +33,12 @@ from finetop.core.models import (
     shape,
 )
 from finetop.core.models.resolved import Moving, ResolvedModel
+from finetop.core.models.shape import Shape
 from finetop.core.recipe import number_format
 from finetop.core.runtime.home import Home
 from finetop.core.train import methods, objectives, protections, trainer_args
 
 if TYPE_CHECKING:
-    from finetop.core.models.shape import Shape
     from finetop.core.recipe.schema import Recipe
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from transformers import GenerationConfig
@@ -10,15 +11,13 @@ from transformers import GenerationConfig
 from finetop.core.data.formats import Message, Prompt
 from finetop.core.data.render import render_prompt
 from finetop.core.models import engine as engines
+from finetop.core.models.engine import Engine
 from finetop.core.models.forward import end_tokens
 from finetop.core.protocol.events import Phase, Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.models.engine import Engine
     from finetop.core.runtime.event_log import EventLog
 
 SHOWN = 2000  # characters of a prompt in its event

@@ -9,17 +9,14 @@ plain 16-bit AdamW.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 from finetop.core.train.weight_groups import weight_groups
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from torch import Tensor
 
 LOST_BITS = 16  # of float32's 32 bits, those that bfloat16 lacks
 

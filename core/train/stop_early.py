@@ -7,8 +7,10 @@ earlier jobs, and decides like one that was never interrupted. With several rank
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput
 from finetop.core.models import checkpoint, collectives
@@ -18,10 +20,6 @@ from finetop.core.recipe.cross_checks import watched_metric
 from finetop.core.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-    from typing import Any
-
     from finetop.core.recipe.schema import Recipe, StopEarly
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.train.resume.resume_point import ResumePoint

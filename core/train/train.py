@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.tasks import download
-from finetop.core.check.tasks.suite import find_suite
+from finetop.core.check.tasks.suite import Suite, find_suite
 from finetop.core.data import training_set
+from finetop.core.data.examples import AnyExample
 from finetop.core.data.prompts import open_asker, print_skipped
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import (
@@ -24,29 +27,23 @@ from finetop.core.models import (
     shards,
     vllm,
 )
-from finetop.core.models.engine import engine_for
+from finetop.core.models.engine import Engine, engine_for
 from finetop.core.models.forward import has_virtual_tokens
 from finetop.core.protocol.events import Alarm, Ended, Phase
 from finetop.core.recipe import parallel as recipe_parallel, protections as recipe_protections
 from finetop.core.recipe.length import count_steps
 from finetop.core.recipe.load import recipe_to_mapping
+from finetop.core.recipe.schema import Recipe
+from finetop.core.runtime.event_log import EventLog
+from finetop.core.runtime.home import Home
 from finetop.core.runtime.job_process import silence_libraries
+from finetop.core.runtime.stop_signal import Stop
 from finetop.core.train import objectives, rehearsal
 from finetop.core.train.resume.earlier_jobs import EarlierJobs
 from finetop.core.train.trainer_setup import Setup
 from finetop.core.wording import rewards
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from finetop.core.check.tasks.suite import Suite
-    from finetop.core.data.examples import AnyExample
-    from finetop.core.models.engine import Engine
-    from finetop.core.recipe.schema import Recipe
-    from finetop.core.runtime.event_log import EventLog
-    from finetop.core.runtime.home import Home
-    from finetop.core.runtime.stop_signal import Stop
     from finetop.core.train.check_callback import TrainingChecks
     from finetop.core.train.resume.resume_point import ResumePoint
     from finetop.core.train.stop_early import Watch

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +14,6 @@ from finetop.core.recipe import raw_options
 from finetop.core.train import objectives
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     from finetop.core.recipe.schema import Recipe
 
 OPTIMIZERS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -10,8 +11,6 @@ from finetop.core.models.devices import free_memory
 from finetop.core.runtime.failures import is_out_of_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from finetop.core.models.engine import Engine
     from finetop.core.models.vllm import Copy
 

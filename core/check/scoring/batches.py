@@ -14,18 +14,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.scoring import cache
-from finetop.core.check.scoring.batch_plan import Prompt
+from finetop.core.check.scoring.batch_plan import BatchPlan, Name, Prompt
+from finetop.core.check.scoring.cache import ScoreKey
 from finetop.core.check.scoring.generation import answer
 from finetop.core.check.scoring.packing import TokenSequence
-from finetop.core.check.scoring.prefix_cache import PrefixMemory, find, room_for
+from finetop.core.check.scoring.prefix_cache import Prefixes, PrefixMemory, find, room_for
 from finetop.core.check.scoring.scorer import encode_pair, encode_prompt, score
 from finetop.core.check.statistics.item_order import (
     Item,
     Key,
+    Stages,
     cap_items,
     clusters_of,
     looks_of,
@@ -35,18 +38,12 @@ from finetop.core.check.statistics.item_order import (
 from finetop.core.check.statistics.verdict import TaskPlan
 from finetop.core.check.tasks.grading import grade_answer, grade_likelihoods
 from finetop.core.check.tasks.requests import chance_of, requests_of
+from finetop.core.check.tasks.types import BenchmarkTask, Request
+from finetop.core.protocol.events import ItemScore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.check.scoring.batch_plan import BatchPlan, Name
-    from finetop.core.check.scoring.cache import ScoreKey
-    from finetop.core.check.scoring.prefix_cache import Prefixes
-    from finetop.core.check.statistics.item_order import Stages
-    from finetop.core.check.tasks.types import BenchmarkTask, Request
-    from finetop.core.protocol.events import ItemScore
 
 Inputs = tuple["TokenSequence | Prompt", ...]
 

@@ -6,6 +6,7 @@ An alarm, never a verdict: perplexity has no bounds, and a change of style alone
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,6 @@ from finetop.core.check.scoring.turns import take_turns
 from finetop.core.protocol.events import ItemScore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from transformers import PreTrainedTokenizerBase
 
 WINDOW = 256  # tokens; each window is read without what precedes it

@@ -5,24 +5,22 @@ Batched, left-padded, cut at the stop strings, independent of a model's own gene
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.check.scoring.batch_plan import Prompt
+from finetop.core.check.scoring.batch_plan import BatchPlan, Prompt
 from finetop.core.check.scoring.turns import take_turns
 from finetop.core.models import continuous
 from finetop.core.models.engine import tokens_held
 from finetop.core.models.forward import end_tokens, keeps_cache, longest_packed, read_on, spread
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.check.scoring.batch_plan import BatchPlan
     from finetop.core.check.scoring.prefix_cache import PrefixMemory
 
 LONGEST_ANSWER = 256  # tokens, where a task sets no limit of its own

@@ -7,15 +7,11 @@ sequence is read as if it were alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 # How many times longer than its longest sequence a row may be, to keep one context's choices together.
 OVERFULL = 1.5

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,6 @@ from finetop.core.check.scoring.packing import TokenSequence
 from finetop.core.models.forward import read_on, spread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from finetop.core.check.scoring.batch_plan import Prompt
 
 LEAST_TOKENS = 48  # tokens of a prefix beyond the shorter prefix that it extends

@@ -7,6 +7,7 @@ log-probability.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from finetop.core.check.scoring.batch_plan import BatchPlan
 from finetop.core.check.scoring.packing import PackedBatch, TokenSequence, pack, packed_batches
 from finetop.core.check.scoring.prefix_cache import Past, Prefixes, PrefixMemory
 from finetop.core.check.scoring.turns import take_turns
-from finetop.core.models.engine import CACHE_PER_TOKEN, at_once
+from finetop.core.models.engine import CACHE_PER_TOKEN, Engine, at_once
 from finetop.core.models.forward import (
     cache_bytes,
     has_virtual_tokens,
@@ -26,12 +27,9 @@ from finetop.core.models.forward import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.models.engine import Engine
 
 ROW = 256  # nodes of a row: 2 x 256 takes 0.86 of the time of 1 x 512, as attention covers fewer unrelated nodes
 # A text that is scored as a whole shares little with others, and is run as the harness runs it: attention to a

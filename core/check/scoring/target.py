@@ -13,12 +13,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core.check.scoring.batch_plan import Prompt
+from finetop.core.check.scoring.batch_plan import BatchPlan, Prompt
 from finetop.core.check.scoring.generation import LONGEST_ANSWER, answer
 from finetop.core.check.scoring.packing import TokenSequence
 from finetop.core.check.scoring.scorer import score
@@ -26,19 +28,14 @@ from finetop.core.data.examples import Example
 from finetop.core.data.formats import Text
 from finetop.core.errors import BadInput
 from finetop.core.protocol.check_result import TargetScore
-from finetop.core.protocol.events import ItemScore
+from finetop.core.protocol.events import ItemScore, SourceRead
 from finetop.core.recipe.answer_rules import check_rules, exact, token_f1
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping, Sequence
-    from pathlib import Path
-
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.check.scoring.batch_plan import BatchPlan
     from finetop.core.data.prompts import Asker
     from finetop.core.data.sources import Row
-    from finetop.core.protocol.events import SourceRead
     from finetop.core.recipe.schema import Metric, Rule, Target
     from finetop.core.runtime.home import Home
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput, did_you_mean
 from finetop.core.protocol.events import ItemScore
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from finetop.core.check.scoring.scorer import Scored
     from finetop.core.check.tasks.suite import SuiteTask
     from finetop.core.check.tasks.types import BenchmarkTask, Request

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
@@ -18,8 +19,6 @@ from finetop.core.errors import BadInput, EnvironmentTrouble, did_you_mean, near
 from finetop.core.runtime.files import read_given
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from finetop.core.check.tasks.suite import SuiteTask
 
 LEVELS_UP = 4  # folders above a YAML that are searched for its data files

@@ -11,7 +11,8 @@ Plain rows need no settings. Their keys determine how they are asked:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -19,9 +20,6 @@ from finetop.core.check.tasks.suite import Row, Shape, SuiteTask, read_examples,
 from finetop.core.errors import BadInput
 from finetop.core.recipe.answer_rules import check_rules, exact
 from finetop.core.text import quoted
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 KEYS: Mapping[Shape, tuple[str, ...]] = {
     "choice": ("question", "choices", "answer"),

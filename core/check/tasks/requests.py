@@ -9,22 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from finetop.core.check.statistics.item_order import Item
 from finetop.core.check.tasks import grading, harness, jsonl
-from finetop.core.check.tasks.suite import Row, SuiteTask, task_fingerprint
+from finetop.core.check.tasks.suite import Row, Suite, SuiteTask, task_fingerprint
 from finetop.core.check.tasks.types import KINDS, BenchmarkTask, Document, Kind, Request
 from finetop.core.data.render import held_to_limits
 from finetop.core.errors import BadInput, did_you_mean
 from finetop.core.text import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.check.tasks.suite import Suite
 
 LONGEST_WRITTEN = 256  # tokens of an answer if a task sets no limit: the default of the harness's own models
 FEWSHOT_SEED = 1234

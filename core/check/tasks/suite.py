@@ -9,6 +9,7 @@ or lm_eval, because the command line lists suites.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -25,8 +26,6 @@ from finetop.core.runtime.files import given_path, read_given
 from finetop.core.text import plain, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from finetop.core.runtime.home import Home
 
 BUILT_IN = Path(__file__).parents[1] / "suites"

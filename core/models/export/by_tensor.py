@@ -9,23 +9,18 @@ from __future__ import annotations
 
 import json
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from finetop.core.data.weight_files import weight_files
 from finetop.core.errors import FinetopError, first_line
 from finetop.core.models import load, weight_formats
-from finetop.core.models.safetensors_header import read_header
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
-    from torch import Tensor
-
-    from finetop.core.models.resolved import ResolvedModel
-    from finetop.core.models.safetensors_header import Shape
+from finetop.core.models.resolved import ResolvedModel
+from finetop.core.models.safetensors_header import Shape, read_header
 
 INDEX = "model.safetensors.index.json"
 NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}  # safetensors' names

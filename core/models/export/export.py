@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from torch import Tensor
 
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.models import devices, load, merge as merging, resolve, save, weight_formats
@@ -14,22 +17,18 @@ from finetop.core.models.export import by_tensor
 from finetop.core.models.export.agreement import Agreement, compare, scores, windows
 from finetop.core.models.hashes import fingerprint
 from finetop.core.models.load_checkpoint import load_checkpoint
+from finetop.core.models.resolved import ResolvedModel
 from finetop.core.models.safetensors_header import tensors
 from finetop.core.plugins import REMEDIES
 from finetop.core.protocol.events import Phase
+from finetop.core.protocol.messages.remedies import Candidate
+from finetop.core.recipe.schema import Recipe
+from finetop.core.runtime.event_log import EventLog
+from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.models.resolved import ResolvedModel
-    from finetop.core.protocol.messages.remedies import Candidate
-    from finetop.core.recipe.schema import Recipe
-    from finetop.core.runtime.event_log import EventLog
-    from finetop.core.runtime.home import Home
 
 SHARE_OF_GPU = 0.9  # of the free memory, that a model's weights may take
 

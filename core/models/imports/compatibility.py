@@ -5,19 +5,14 @@ PEFT skips weights that it does not find in the base, with a warning: a check wo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from finetop.core.errors import BadInput
-from finetop.core.models.imports.inspect import CONFIGS, read_json
+from finetop.core.models.imports.inspect import CONFIGS, FolderModel, read_json
 from finetop.core.models.safetensors_header import Shape, read_header, tensors
 from finetop.core.text import plain
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from finetop.core.models.imports.inspect import FolderModel
 
 PREFIX = "base_model.model."  # PEFT's wrapper around the model
 SHARED = ("base_model.vera_A", "base_model.vera_B")  # shared by all layers, so of no module

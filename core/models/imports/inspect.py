@@ -8,14 +8,12 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from finetop.core.errors import BadInput, did_you_mean
 from finetop.core.runtime.files import read_given
 from finetop.core.text import plain, quoted
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Kind = Literal["adapter", "full"]
 CONFIGS: dict[Kind, str] = {"adapter": "adapter_config.json", "full": "config.json"}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.data import weight_files
@@ -12,20 +14,17 @@ from finetop.core.models import resolve
 from finetop.core.models.checkpoint import clear_leftovers, folder_of
 from finetop.core.models.imports.compatibility import require_fit
 from finetop.core.models.imports.inspect import CONFIGS, FolderModel, ModelFolder, inspect_folder, read_json
+from finetop.core.models.resolved import ResolvedModel
 from finetop.core.models.safetensors_header import tensors
 from finetop.core.protocol.events import Best, Checkpoint, Ended, Phase, Planned, metrics
 from finetop.core.protocol.metric_names import METRICS, NAMES
 from finetop.core.runtime.files import publish
+from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from finetop.core.models.resolved import ResolvedModel
     from finetop.core.recipe.job import Job
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.event_log import EventLog
-    from finetop.core.runtime.home import Home
 
 PACKAGES = ("finetop", "torch", "transformers", "peft")
 IF_STOPPED = "asked to stop"

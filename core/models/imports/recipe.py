@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from finetop.core.data import files, hub
 from finetop.core.errors import BadInput
-from finetop.core.models.imports.inspect import AdapterConfig, inspect_folder, read_adapter
+from finetop.core.models.imports.inspect import AdapterConfig, ModelFolder, inspect_folder, read_adapter
 from finetop.core.plugins import METHODS
 from finetop.core.protocol.runs import IMPORTED
 from finetop.core.recipe.load import Loaded, resolve_text
 from finetop.core.runtime.files import given_path
 from finetop.core.text import plain
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from finetop.core.models.imports.inspect import ModelFolder
 
 OBJECTIVE = IMPORTED  # the training objective is unknown
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from finetop.core.plugins import ALARMS, Configured, Options, PluginKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from finetop.core.recipe.schema import Recipe
 
 

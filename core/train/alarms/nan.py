@@ -7,16 +7,14 @@ A gradient alone must be so for three consecutive steps. In float16 the loss is 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from finetop.core.train.alarms import Alarm, AlarmNote, Run
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 LOSSES = ("loss", "eval_loss")
 LOSS_SCALE = "loss_scale"  # the metric

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput, did_you_mean, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from peft import LoraConfig, PeftConfig, PeftModel
     from transformers import PreTrainedModel
 

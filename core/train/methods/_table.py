@@ -7,6 +7,7 @@ quantized bases was observed with PEFT 0.21.2 and bitsandbytes 0.50.2; tests/cor
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +34,6 @@ from finetop.core.train.methods._settings import LORA
 from finetop.core.train.methods._start import ALL_FORMATS, Start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from peft import PeftModel
     from transformers import PreTrainedModel
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -14,8 +15,6 @@ from finetop.core.train.methods._settings import Alpha, Dropout, ModulesToSave, 
 from finetop.core.train.methods._start import Start
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from peft import LoraConfig, PeftModel
     from transformers import PreTrainedModel
 

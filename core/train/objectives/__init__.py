@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.plugins import OBJECTIVES, ObjectiveFacts, Options, PluginKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput
@@ -11,8 +12,6 @@ from finetop.core.train.objectives import Objective
 from finetop.core.train.trainers.groups import METRICS as OF_GROUPS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from transformers import PreTrainedTokenizerBase
 
     from finetop.core.data.examples import AnyExample

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -12,8 +13,6 @@ from finetop.core.models import collectives
 from finetop.core.train.objectives.sft import Conversations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from torch import Tensor
 
     from finetop.core.recipe.schema import Recipe

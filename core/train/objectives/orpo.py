@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -10,8 +11,6 @@ from msgspec import Meta
 from finetop.core.train.objectives.dpo import Pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from finetop.core.data.examples import AnyExample
     from finetop.core.train.trainer_setup import Setup
 

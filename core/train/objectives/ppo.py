@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from finetop.core.recipe.schema import Recipe
 from finetop.core.train.objectives._generation import PARTS, Generating
 from finetop.core.train.ppo.options import Options as Options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from finetop.core.recipe.schema import Recipe
     from finetop.core.train.trainer_setup import Setup
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -11,8 +12,6 @@ from finetop.core.errors import BadInput, first_line
 from finetop.core.train.objectives import Objective
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 

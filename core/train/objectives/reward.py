@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -10,8 +11,6 @@ from msgspec import Meta
 from finetop.core.train.objectives.dpo import Pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 

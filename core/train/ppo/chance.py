@@ -5,13 +5,11 @@ So a resumed run draws the same numbers as one that was never interrupted.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy
 import torch
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 Item = TypeVar("Item")
 PROMPTS, ANSWERS, ORDER, EVALUATION = range(4)  # what random numbers are for

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
+from finetop.core.data.examples import PromptExample
 from finetop.core.train.ppo import advantages, rollouts
+from finetop.core.train.ppo.options import Options
+from finetop.core.train.ppo.policy import AnswerReading, Reader, Reference, Value
 from finetop.core.train.ppo.rollouts import Batch
+from finetop.core.train.trainers.reward_sum import RewardScores, RewardSum
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from torch import Tensor
     from transformers import PreTrainedTokenizerBase
-
-    from finetop.core.data.examples import PromptExample
-    from finetop.core.train.ppo.options import Options
-    from finetop.core.train.ppo.policy import AnswerReading, Reader, Reference, Value
-    from finetop.core.train.trainers.reward_sum import RewardScores, RewardSum
 
 
 @dataclass

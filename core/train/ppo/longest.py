@@ -6,6 +6,7 @@ core/train/longest_batch.py restores what it changes in the trainer.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from torch.nn.utils import clip_grad_norm_
@@ -13,8 +14,6 @@ from torch.nn.utils import clip_grad_norm_
 from finetop.core.train.ppo import chance, losses
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from finetop.core.train.ppo.generation import Writer
     from finetop.core.train.ppo.options import Options
     from finetop.core.train.ppo.rollouts import Batch

@@ -7,7 +7,9 @@ stopping work the same. A step is an optimizer step; a rollout is generated befo
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,24 +17,20 @@ from torch.nn.utils import clip_grad_norm_
 from transformers import TrainerControl, TrainerState, get_scheduler
 from transformers.trainer_callback import CallbackHandler, DefaultFlowCallback
 
+from finetop.core.data.examples import PromptExample
 from finetop.core.models.forward import end_tokens
 from finetop.core.train.ppo import advantages, chance, longest, losses, rollouts
 from finetop.core.train.ppo.generation import Writer
+from finetop.core.train.ppo.options import Options
 from finetop.core.train.ppo.policy import Reader, Reference, Value, switch_dropout_off
 from finetop.core.train.ppo.rollouts import Batch
 from finetop.core.train.resume import state_files
 from finetop.core.train.resume.resume import put_at
+from finetop.core.train.trainers.reward_sum import RewardSum
 from finetop.core.train.weight_groups import weight_groups
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
     from transformers import PreTrainedTokenizerBase, TrainingArguments
-
-    from finetop.core.data.examples import PromptExample
-    from finetop.core.train.ppo.options import Options
-    from finetop.core.train.trainers.reward_sum import RewardSum
 
 
 class PolicyTrainer:

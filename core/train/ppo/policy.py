@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from finetop.core.errors import BadInput
 from finetop.core.models.forward import takes
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from torch import Tensor
 
 POSITIONS = 512  # computed at once: with 49,000 tokens, 100 MB a copy in float32
 

@@ -6,27 +6,26 @@ The first tokens of a suite's text are reserved for the drift probe and the chec
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from finetop.core.errors import BadInput
 from finetop.core.models import attention
 from finetop.core.protocol.events import Phase
+from finetop.core.recipe.schema import Recipe
+from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.files import read_given
+from finetop.core.runtime.home import Home
+from finetop.core.train.trainer_setup import Setup
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.recipe.schema import Recipe
-    from finetop.core.runtime.event_log import EventLog
-    from finetop.core.runtime.home import Home
-    from finetop.core.train.trainer_setup import Setup
 
 MEASURED = 1536  # tokens: the drift probe reads 512 to 1,536, the check's drift 1,024
 ROWS = 1024  # tokens in a batch that is only read: its logits are 200 MB in float32 for 49,000 words

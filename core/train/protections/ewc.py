@@ -12,6 +12,7 @@ train the base's own weights: a LoRA starts with B = 0, so the Fisher informatio
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -23,8 +24,6 @@ from finetop.core.train.protections import Protection
 from finetop.core.train.protections._step import Acting, zero_if_none
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from torch import Tensor
 
     from finetop.core.recipe.schema import Recipe

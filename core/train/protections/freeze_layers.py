@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -13,8 +14,6 @@ from finetop.core.train.protections import Protection
 from finetop.core.train.protections._step import Acting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from finetop.core.recipe.schema import Recipe
     from finetop.core.train.trainer_setup import Setup
 

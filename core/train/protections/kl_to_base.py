@@ -10,6 +10,7 @@ words: what is forgotten first is in the tail.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -21,8 +22,6 @@ from finetop.core.train.protections import Protection
 from finetop.core.train.protections._step import Acting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from finetop.core.train.trainer_setup import Setup
 
 

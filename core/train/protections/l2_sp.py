@@ -10,6 +10,7 @@ and scaled by the optimizer with the rest, as in the paper.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,8 +22,6 @@ from finetop.core.train.protections import Protection
 from finetop.core.train.protections._step import Acting, zero_if_none
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from torch import Tensor
 
     from finetop.core.train.trainer_setup import Setup

@@ -9,6 +9,7 @@ scale out again. It needs no memory or time; once losses fall below tau it has n
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -18,8 +19,6 @@ from finetop.core.train.protections import Protection
 from finetop.core.train.protections._step import Acting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from finetop.core.recipe.schema import Recipe
     from finetop.core.train.trainer_setup import Setup
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -19,8 +20,6 @@ from finetop.core.train import objectives
 from finetop.core.train.protections import Protection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from torch import Tensor
 
     from finetop.core.data.examples import AnyExample, Example

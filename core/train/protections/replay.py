@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -22,9 +24,6 @@ from finetop.core.train import objectives
 from finetop.core.train.protections import Protection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
     from finetop.core.data.examples import AnyExample
     from finetop.core.data.formats import Message
     from finetop.core.data.sources import Row

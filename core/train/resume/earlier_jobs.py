@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from finetop.core.protocol import events
 from finetop.core.runtime.job_folder import read_spec
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 # Only lines with a mark are decoded: a run of a million steps has a million others.
 STARTED = b'"type":"started"'

@@ -7,12 +7,14 @@ continue where they stopped. Events of later steps are superseded.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import RandomSampler, Sampler
 from transformers import TrainerCallback
@@ -20,20 +22,16 @@ from transformers import TrainerCallback
 from finetop.core.data.weight_files import weight_files
 from finetop.core.errors import BadInput, EnvironmentTrouble, first_line
 from finetop.core.models import checkpoint, collectives, shards
+from finetop.core.models.resolved import ResolvedModel
 from finetop.core.protocol.events import Resumed
+from finetop.core.runtime.event_log import EventLog
 from finetop.core.train import paged
 from finetop.core.train.resume import random_state, sharded, state_files
 from finetop.core.train.resume.earlier_jobs import fingerprints
+from finetop.core.train.resume.resume_point import ResumePoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from torch import Tensor
-
-    from finetop.core.models.resolved import ResolvedModel
-    from finetop.core.runtime.event_log import EventLog
     from finetop.core.train.callbacks import Meter
-    from finetop.core.train.resume.resume_point import ResumePoint
 
 STATE = checkpoint.STATE
 FORMAT = 1

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from finetop.core.errors import BadInput
+from finetop.core.protocol.runs import JobSpec
 from finetop.core.runtime.job_folder import run_folder_of
 from finetop.core.train.resume.earlier_jobs import EarlierJobs, read_earlier_jobs
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import JobSpec
 
 
 @dataclass(frozen=True)

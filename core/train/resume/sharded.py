@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from finetop.core.models import collectives, shards
 from finetop.core.recipe.parallel import IN_PARTS_ABOVE, PART_BYTES, STATE_BYTES
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from torch import Tensor
 
 ABOVE = IN_PARTS_ABOVE  # below this size, one file is as fast
 FOLDER = "shards"  # in a checkpoint's state

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from finetop.core.errors import EnvironmentTrouble, first_line
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from torch import Tensor
 
 TREE, TENSORS = "state.json", "tensors.safetensors"
 # Values that JSON lacks are written as a mapping with one key that names the kind.

@@ -5,13 +5,12 @@ TRL gets token ids instead of texts, so that the model reads exactly what fineto
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
     from finetop.core.data.examples import PromptExample
     from finetop.core.train.trainer_setup import Setup
     from finetop.core.train.trainers.reward_sum import RewardSum

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,8 +11,6 @@ from finetop.core.train.trainer_args import configure
 from finetop.core.train.trainers import masks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
     from finetop.core.data.examples import AnyExample
     from finetop.core.train.trainer_setup import Setup
 

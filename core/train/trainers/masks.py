@@ -8,13 +8,11 @@ kept with it, 40.5 without).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetop.core.models.forward import has_virtual_tokens
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 def leave_out(trainer: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,19 +12,17 @@ from typing import TYPE_CHECKING, Any
 from finetop.core.data import hub, weight_files
 from finetop.core.errors import BadInput
 from finetop.core.models import checkpoint, load, resolve, resolved
+from finetop.core.models.resolved import ResolvedModel
 from finetop.core.models.reward_model import KEY, RewardModel, make, require_one_label, require_vocabulary
 from finetop.core.recipe.references import is_reference
 from finetop.core.runtime.files import given_path
+from finetop.core.runtime.home import Home
 from finetop.core.train import rewards
+from finetop.core.train.rewards import Reward, RewardRule
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from finetop.core.data.formats import Message
-    from finetop.core.models.resolved import ResolvedModel
     from finetop.core.runtime.event_log import EventLog
-    from finetop.core.runtime.home import Home
-    from finetop.core.train.rewards import Reward, RewardRule
     from finetop.core.train.trainer_setup import Setup
 
 MODEL = "model"  # name of the reward model's part
