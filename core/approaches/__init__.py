@@ -49,9 +49,8 @@ class Approach(plugins.Plugin):
     """A way to do a task, compared with others: prompting, examples, retrieval, training."""
 
     trains = True  # weights move; without, its run is the measuring itself
-    updates: Literal["index", "train", ""] = (
-        "train"  # on new facts: indexed anew, trained once more, or never
-    )
+    # on new facts: indexed anew, trained once more, or never
+    updates: Literal["index", "train", ""] = "train"
 
     @abstractmethod
     def settings(self, recipe: Recipe) -> Settings:
@@ -89,10 +88,7 @@ def subject(recipe: Recipe) -> dict[str, Any]:
 def planned_runs(
     recipe: Recipe, only: Sequence[str] = (), seeds: int | None = None
 ) -> tuple[list[PlannedRun], list[LeftOut]]:
-    """Return the runs of a comparison, those that do not train first. `only` and `seeds` override the recipe's.
-
-    Raises BadInput for a recipe that can't be compared, NotFound for an unknown approach.
-    """
+    """Return a comparison's runs, untrained first; `only` and `seeds` override. Raises BadInput, NotFound."""
     metric_of(recipe)
     if recipe.objective.name != "sft":
         hint = "Use a recipe whose objective is sft."
@@ -142,9 +138,8 @@ def _runs(recipe: Recipe, approach: str, settings: Mapping[str, Any], seeds: int
         rows = [*mapping["data"]["train"], *msgspec.to_builtins(update.train)]
         update_settings = {"data.train": rows, "train.seed": first, "check.at_end": False, "samples.count": 0}
         name = f"{recipe.name}-{approach}-update"
-        planned.append(
-            _planned_run(with_settings(mapping, update_settings), name, approach, first, learns_news=True)
-        )
+        newer = with_settings(mapping, update_settings)
+        planned.append(_planned_run(newer, name, approach, first, learns_news=True))
     return planned
 
 

@@ -43,7 +43,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.runtime.job_process import silence_libraries
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
     from finetop.core.recipe.job import Job
 
@@ -105,7 +105,7 @@ class Loaded:
     """A model to query, its tokenizer, and the facts that its scores depend on."""
 
     model: Any
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: Tokenizer
     facts: Mapping[str, Any]
     plan: BatchPlan
     longest: int
@@ -167,10 +167,8 @@ def _of_documents(asker: Asker | None) -> list[str]:
         return []
     notes = asker.passed_over
     if len(notes) > NAMED_DOCUMENTS:
-        notes = [
-            *notes[: NAMED_DOCUMENTS - 1],
-            f"documents: {len(notes) - NAMED_DOCUMENTS + 1} more are not used.",
-        ]
+        rest = f"documents: {len(notes) - NAMED_DOCUMENTS + 1} more are not used."
+        notes = [*notes[: NAMED_DOCUMENTS - 1], rest]
     without_passage = sum(number == 0 for number in asker.found)
     if without_passage:
         notes = [f"no passage fits {without_passage} of {len(asker.found)} questions: they got none.", *notes]
@@ -245,10 +243,8 @@ def price_queries(loaded: Loaded, rows: Sequence[TargetRow], settings: Target, a
     finally:
         torch.set_num_threads(threads)
     spent = zip(*rounds, strict=True)
-    return Prices(
-        [QueryPrice(row.item, list(seconds)) for row, seconds in zip(priced_rows, spent, strict=True)],
-        load.others(),
-    )
+    pairs = zip(priced_rows, spent, strict=True)
+    return Prices([QueryPrice(row.item, list(seconds)) for row, seconds in pairs], load.others())
 
 
 class Load:
@@ -345,9 +341,8 @@ def measure_news(
     questions = msgspec.structs.replace(target_settings, path=update.test)
 
     def ask_by(row_asker: Asker | None, what: str) -> Scores:
-        rows = target.read_rows(
-            questions, loaded.tokenizer, home, loaded.longest, row_asker, window=recipe.data.max_tokens
-        )
+        tokenizer, longest, window = loaded.tokenizer, loaded.longest, recipe.data.max_tokens
+        rows = target.read_rows(questions, tokenizer, home, longest, row_asker, window=window)
         return score_all(loaded, rows, questions, home, events, what)
 
     before = ask_by(asker, "new facts, before")

@@ -28,9 +28,8 @@ def score(runs: Sequence[Items]) -> Score | None:
     items = over_seeds(runs)
     if not items:
         return None
-    mean, low, high = _interval(
-        [value for value, _ in items.values()], [weight for _, weight in items.values()]
-    )
+    values, weights = zip(*items.values(), strict=True)
+    mean, low, high = _interval(values, weights)
     means = [_ratio(run) for run in runs]
     return Score(mean, low, high, len(items), len(runs), stdev(means) if len(means) > 1 else None)
 
@@ -56,11 +55,9 @@ def price(runs: Sequence[Spent], rows: Sequence[str], of: str, others: float | N
         if rows
         for at in range(min(len(spent[row]) for row in rows))
     ]
-    return (
-        Price(median(rounds), min(rounds), max(rounds), of, len(rows), len(rounds), others)
-        if rounds
-        else None
-    )
+    if not rounds:
+        return None
+    return Price(median(rounds), min(rounds), max(rounds), of, len(rows), len(rounds), others)
 
 
 def is_same_price(first: Price, other: Price) -> bool:

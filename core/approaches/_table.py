@@ -63,15 +63,11 @@ class Member:
 def rows(members: Sequence[Member], metric: str, left_out: Mapping[str, str]) -> list[ApproachRow]:
     """Return a row per approach: measured ones best first, then the others, then those left out."""
     named = dict.fromkeys(member.approach for member in members)
-    rows_by_name = {
-        name: _row(name, [entry for entry in members if entry.approach == name], metric) for name in named
-    }
+    members_of = {name: [entry for entry in members if entry.approach == name] for name in named}
+    rows_by_name = {name: _row(name, entries, metric) for name, entries in members_of.items()}
     prices = _prices(members)
-    done = [
-        msgspec.structs.replace(row, query=prices.get(row.name))
-        for row in rows_by_name.values()
-        if row.target is not None
-    ]
+    measured = [row for row in rows_by_name.values() if row.target is not None]
+    done = [msgspec.structs.replace(row, query=prices.get(row.name)) for row in measured]
     done.sort(key=lambda row: (_sort_key(row, metric), row.name))
     if done:
         best = done[0].name
@@ -111,9 +107,7 @@ def _prices(members: Sequence[Member]) -> dict[str, Price]:
     for name in dict.fromkeys(measurement.approach for measurement in measurements):
         own = [measurement for measurement in measurements if measurement.approach == name]
         runs = [{query.row: query.spent_s for query in measurement.queries} for measurement in own]
-        others = max(
-            (measurement.others for measurement in own if measurement.others is not None), default=None
-        )
+        others = max((each.others for each in own if each.others is not None), default=None)
         rows = shared or [row for row in runs[0] if all(row in run for run in runs)]
         price = statistics.price(runs, rows, own[0].price_of, others)
         if price is not None:
@@ -168,10 +162,8 @@ def _row(name: str, members: Sequence[Member], metric: str) -> ApproachRow:
     own = [member for member in members if not member.learns_news]
     measurements = [entry.measured for entry in own if entry.measured is not None]
     metrics = dict.fromkeys(key for entry in measurements for key in entry.scores)
-    scores = {
-        key: statistics.score([_items(entry.scores.get(key, ())) for entry in measurements])
-        for key in metrics
-    }
+    own_items = {key: [_items(entry.scores.get(key, ())) for entry in measurements] for key in metrics}
+    scores = {key: statistics.score(items) for key, items in own_items.items()}
     state, reason = _state(members)
     gpu_s = [seconds * len(job.gpus) for entry in own for job, seconds in _making_jobs(entry) if job.gpus]
     energy = [
@@ -211,16 +203,10 @@ def _mean(values: Iterable[float | None]) -> float | None:
 def _seen(members: Sequence[Member], trains: bool) -> dict[str, Any]:
     """Count what an approach read until its measured checkpoint; of several seeds, the one that read least."""
     if not trains:
-        return {
-            "rows_seen": max(
-                (int(member.recipe.get("ask", {}).get("shots", 0)) for member in members), default=None
-            )
-        }
-    read = [
-        (*_read(member, member.trained), member.trained.rows)
-        for member in members
-        if member.trained is not None
-    ]
+        shots = (int(member.recipe.get("ask", {}).get("shots", 0)) for member in members)
+        return {"rows_seen": max(shots, default=None)}
+    pairs = [(member, member.trained) for member in members if member.trained is not None]
+    read = [(*_read(member, trained), trained.rows) for member, trained in pairs]
     if not read:
         return {}
     rows, epochs, given = min(read, key=lambda member: member[0])
@@ -238,9 +224,7 @@ def _read(member: Member, trained: Trained) -> tuple[int, float | None]:
 
 def _losses(members: Sequence[Member]) -> dict[str, Any]:
     """Return the mean loss of an approach's seeds: first and last, and midway if all have it."""
-    trained = [
-        facts.trained for facts in members if facts.trained is not None and facts.trained.losses is not None
-    ]
+    trained = [member.trained for member in members if member.trained and member.trained.losses is not None]
     known = [facts.losses for facts in trained if facts.losses is not None]
     if not known:
         return {}
@@ -325,11 +309,8 @@ def _new_facts(updates: str, members: Sequence[Member], metric: str) -> News | N
         return None
     if updates == "train":
         return _trained_anew(members, before, metric)
-    after = [
-        _items(measurement.news_after.get(metric, ()))
-        for measurement in own
-        if measurement.news_after.get(metric)
-    ]
+    gained = [each.news_after[metric] for each in own if each.news_after.get(metric)]
+    after = [_items(scores) for scores in gained]
     if not after:
         why = NOT_FOR.get(members[0].approach, "none of its documents has the new facts")
         return News("", statistics.score(before), said=why)

@@ -82,9 +82,8 @@ def most_looks(steps: Sequence[int], seen: Mapping[int, Seen]) -> int:
 def _limits(steps: Sequence[int], seen: Mapping[int, Seen]) -> tuple[float, float]:
     """Return the last OK (-inf if there is none) and the first REGRESSED after it (inf if there is none)."""
     last_ok = max((step for step in steps if seen.get(step) == "ok"), default=float("-inf"))
-    since = min(
-        (step for step in steps if seen.get(step) == "regressed" and step > last_ok), default=float("inf")
-    )
+    bad = (step for step in steps if seen.get(step) == "regressed" and step > last_ok)
+    since = min(bad, default=float("inf"))
     return last_ok, since
 
 
@@ -144,9 +143,8 @@ def _sentence(curve: Curve) -> str:
     if curve.newest_verdict == "ok":
         return f"not regressed at step {curve.newest}, the newest checkpoint ({beside})."
     if curve.after is not None:
-        return (
-            f"no verdict at step {curve.newest}, the newest checkpoint; OK at step {curve.after} ({beside})."
-        )
+        place = f"step {curve.newest}, the newest checkpoint"
+        return f"no verdict at {place}; OK at step {curve.after} ({beside})."
     return f"no verdict at any of the checkpoints checked ({beside})."
 
 

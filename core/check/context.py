@@ -29,7 +29,7 @@ from finetop.core.runtime.files import read_given
 from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
     from finetop.core.runtime.event_log import EventLog
 
@@ -83,14 +83,8 @@ def open_context(
     prepared = prepare(build(suite), tokenizer, longest, general.seed, filled(pair.device))
     wanted = recipe.check.target
     keeps = None if run_folder is None else events.write
-    engine = engine_for(
-        recipe.model.engine,
-        pair.device,
-        pair.dtype,
-        config,
-        learned_tokens=pair.reads_rows_alone,
-        copies=True,
-    )
+    alone, kind = pair.reads_rows_alone, pair.dtype
+    engine = engine_for(recipe.model.engine, pair.device, kind, config, learned_tokens=alone, copies=True)
     target_rows: list[target.TargetRow] = []
     target_failed = ""
     if wanted is not None:
@@ -147,9 +141,7 @@ def _contaminated(
         return frozenset(), (note,)
 
 
-def caveats_of(
-    pair: ModelPair, tokenizer: PreTrainedTokenizerBase, has_own_template: bool
-) -> tuple[str, ...]:
+def caveats_of(pair: ModelPair, tokenizer: Tokenizer, has_own_template: bool) -> tuple[str, ...]:
     """Return what differs between the checkpoint and how it is prompted; empty for a model in memory.
 
     Both models get the same prompts, made with the base's tokenizer and its chat template or the recipe's.
@@ -169,7 +161,7 @@ def caveats_of(
     return tuple(caveats)
 
 
-def _tokenizer_caveats(folder: Path, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+def _tokenizer_caveats(folder: Path, tokenizer: Tokenizer) -> list[str]:
     from transformers import AutoTokenizer
 
     try:

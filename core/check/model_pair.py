@@ -26,7 +26,7 @@ from finetop.core.models.resolved import ResolvedModel
 from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
 TOKENS_FIRST = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING")  # PEFT's types
@@ -85,7 +85,7 @@ def open_pair(base: ResolvedModel, checkpoint: Path, dtype: str, device: str) ->
     return ModelPair(base, checkpoint, scoring_dtype(dtype, base.path, device), device)
 
 
-def facts_of(pair: ModelPair, name: Name, tokenizer: PreTrainedTokenizerBase, home: Home) -> dict[str, Any]:
+def facts_of(pair: ModelPair, name: Name, tokenizer: Tokenizer, home: Home) -> dict[str, Any]:
     """Return everything a model's scores depend on, except the batch plan and the task."""
     import lm_eval
     import torch

@@ -113,9 +113,8 @@ def in_smaller_batches(context: CheckContext, take: Callable[[BatchPlan], Answer
         print(f"out of memory: both models are scored again in rows of {row_tokens} tokens", flush=True)
 
     with context.copy or nullcontext():
-        return halve_until_it_fits(
-            take, plan, device, or_else="check on a larger device", before_again=score_again
-        )
+        or_else = "check on a larger device"
+        return halve_until_it_fits(take, plan, device, or_else=or_else, before_again=score_again)
 
 
 def score_until_decided(
@@ -213,9 +212,8 @@ def plan_of(context: CheckContext, before: Scoring, *, claim: int = 0, watch: bo
 
 def base_scoring(context: CheckContext, base: BaseScores) -> Scoring:
     """Open the base's scoring for the looks, with the scores it already has."""
-    return open_scoring(
-        context, context.prepared, _scored_model(context, "base", base.plan), base.scores.items
-    )
+    model = _scored_model(context, "base", base.plan)
+    return open_scoring(context, context.prepared, model, base.scores.items)
 
 
 def tuned_scoring(context: CheckContext, base: BaseScores) -> Scoring:
@@ -230,15 +228,11 @@ def score_base(context: CheckContext, plan: BatchPlan, *, whole: bool = False) -
     suite if the base is not available later.
     """
     first = noise_floor.first_items(context)
-    with with_model(
-        context, open_scoring(context, context.prepared, _scored_model(context, "base", plan))
-    ) as scoring:
+    begun = open_scoring(context, context.prepared, _scored_model(context, "base", plan))
+    with with_model(context, begun) as scoring:
         begins = (*_sampled(context, scoring), *first)
-        if (
-            plan.layout == "packed"
-            and unscored(scoring, begins)
-            and not packs_exactly(scoring.scored_model.model())
-        ):
+        is_new = plan.layout == "packed" and unscored(scoring, begins)
+        if is_new and not packs_exactly(scoring.scored_model.model()):
             plan = replace(plan, layout="plain")
             scoring = open_scoring(context, context.prepared, replace(scoring.scored_model, plan=plan))
         if whole:

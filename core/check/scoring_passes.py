@@ -191,9 +191,8 @@ def score_target(context: CheckContext, scored_model: ScoredModel) -> dict[Metri
 
         def work(metric: Metric = metric, rows: Sequence[target.TargetRow] = rows) -> list[ItemScore]:
             model, tokenizer = scored_model.model(), context.prepared.tokenizer
-            return target.score_rows(
-                metric, rows, wanted, model, tokenizer, scored_model.plan, shares=context.shares
-            )
+            plan, shares = scored_model.plan, context.shares
+            return target.score_rows(metric, rows, wanted, model, tokenizer, plan, shares=shares)
 
         prompts = {row.item: row.prompt_hash for row in rows}
         try:
@@ -254,9 +253,8 @@ def report_scores(context: CheckContext, scoring: Scoring, items: Iterable[Item]
             by_task.setdefault(item.task, []).append(scoring.scores[item.key])
     for task, scores in by_task.items():
         kept_under = scoring.keys[task].name if scoring.keys else ""
-        context.events.write(
-            Scores(name, kept_under, task, scores, context.step if name == "tuned" else None)
-        )
+        step = context.step if name == "tuned" else None
+        context.events.write(Scores(name, kept_under, task, scores, step))
 
 
 def report_phase(context: CheckContext, phase: str, done: int, total: int, pace: Pace, left: int) -> None:

@@ -20,7 +20,7 @@ from finetop.core.runtime.files import open_regular, publish
 from finetop.core.text import quoted
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
     from finetop.core.models.resolved import ResolvedModel
     from finetop.core.runtime.event_log import EventLog
@@ -56,7 +56,7 @@ _manifest = msgspec.json.Decoder(Manifest)
 
 def write(
     model: Any,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
     base: ResolvedModel,
     run_folder: Path,
     step: int,
@@ -80,7 +80,7 @@ def write(
 
 def _write(
     model: Any,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
     base: ResolvedModel,
     run_folder: Path,
     step: int,
@@ -173,9 +173,8 @@ def fault_of(folder: Path) -> str:
         return f"its {MANIFEST} belongs to step {manifest.step}"
     if not manifest.files:
         return f"its {MANIFEST} names no file"
-    return next(
-        (fault for name, size in manifest.files.items() if (fault := _file_fault(folder, name, size))), ""
-    )
+    faults = (_file_fault(folder, name, size) for name, size in manifest.files.items())
+    return next(filter(None, faults), "")
 
 
 def _file_fault(folder: Path, name: str, size: int) -> str:

@@ -72,18 +72,13 @@ def train_in(
         return "bfloat16", f"measured: {speeds.words}; bfloat16 is used, as train.master asks for"
     if 4 * parameters > ROOM * total:
         sizes = f"{4 * parameters / 2**30:.1f} of {total / 2**30:.1f} GiB"
-        return (
-            "bfloat16",
-            f"measured: {speeds.words}; bfloat16 is used, as float32 weights would take {sizes}",
-        )
+        words = f"measured: {speeds.words}; bfloat16 is used, as float32 weights would take {sizes}"
+        return "bfloat16", words
     return "float32", f"measured: {speeds.words}: float32 is used in place of bfloat16"
 
 
 def choose(recipe: Recipe, folder: Path, device: str, home: Home, before: str = "") -> tuple[str, str]:
-    """Return the number format to train a model in, and why if there was a choice.
-
-    A resumed run keeps the format that it began in (`before`). Raises BadInput if that is impossible.
-    """
+    """Return the format to train in, and why if there was a choice; a resumed run keeps `before`. Raises BadInput."""
     wanted = devices.number_format(recipe.model.dtype, folder, device)
     if before == "bfloat16" and not (device == "cpu" or devices.has_bfloat16(device)):
         message = f"this run began in bfloat16, and {devices.device_kind(device)} can't compute in it."

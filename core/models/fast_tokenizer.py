@@ -21,10 +21,7 @@ SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls
 
 
 class LightTokenizer:
-    """A fast tokenizer from a folder with a tokenizer.json; `template` replaces its own chat template.
-
-    `inner` replaces the folder's tokenizer, for one that was newly trained.
-    """
+    """A folder's fast tokenizer, or a newly trained `inner`; `template` replaces its own chat template."""
 
     is_fast = True
 
@@ -85,10 +82,7 @@ class LightTokenizer:
         return str(self.inner.decode(list(tokens), skip_special_tokens=False))
 
     def trained(self, texts: Iterable[str], vocabulary: int) -> LightTokenizer:
-        """Train a tokenizer of this kind on texts, as transformers' train_new_from_iterator does.
-
-        Raises ValueError for a tokenizer that is not BPE.
-        """
+        """Train a tokenizer of this kind on texts, as transformers does. Raises ValueError if it is not BPE."""
         return LightTokenizer(self.folder, self.chat_template, _trained(self.inner, texts, vocabulary))
 
     def __call__(
@@ -122,11 +116,8 @@ def _trained(inner: Any, texts: Iterable[str], vocabulary: int) -> Any:
         for entry in added
         if entry["special"]
     ]
-    named = {
-        key: model[key]
-        for key in ("continuing_subword_prefix", "end_of_word_suffix")
-        if model[key] is not None
-    }
+    affixes = ("continuing_subword_prefix", "end_of_word_suffix")
+    named = {key: model[key] for key in affixes if model[key] is not None}
     steps = () if splits is None else splits.get("pretokenizers", (splits,))
     if any(step["type"] == "ByteLevel" for step in steps):
         named["initial_alphabet"] = pre_tokenizers.ByteLevel.alphabet()
@@ -136,17 +127,13 @@ def _trained(inner: Any, texts: Iterable[str], vocabulary: int) -> Any:
     if behind is not None:
         for entry in behind.get("special_tokens", {}).values():
             entry["ids"] = [tokenizer.token_to_id(token) for token in entry["tokens"]]
-        tokenizer = Tokenizer.from_str(
-            json.dumps({**json.loads(tokenizer.to_str()), "post_processor": behind})
-        )
+        whole = {**json.loads(tokenizer.to_str()), "post_processor": behind}
+        tokenizer = Tokenizer.from_str(json.dumps(whole))
     return tokenizer
 
 
 class Characters:
-    """A stand-in for a missing tokenizer: four characters count as one token.
-
-    Turns are rendered with `template`, the one in the model's folder, or the plain one.
-    """
+    """A stand-in for a missing tokenizer: four characters a token; `template`, the folder's or the plain one."""
 
     is_fast = True
     bos_token_id: int | None = None
@@ -183,9 +170,8 @@ class Characters:
     def __call__(self, text: str | list[str], **_: Any) -> dict[str, Any]:
         if isinstance(text, str):
             return {"input_ids": [1] * -(-len(text) // self.EACH)}
-        spans = [
-            [(at, min(at + self.EACH, len(part))) for at in range(0, len(part), self.EACH)] for part in text
-        ]
+        each = self.EACH
+        spans = [[(at, min(at + each, len(part))) for at in range(0, len(part), each)] for part in text]
         return {"input_ids": [[1] * len(part) for part in spans], "offset_mapping": spans}
 
 

@@ -14,7 +14,7 @@ from finetop.core.text import plain
 
 if TYPE_CHECKING:
     from tokenizers.pre_tokenizers import PreTokenizer
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 KEYS = ("tokenizer.ggml.model", "tokenizer.ggml.pre")
 GPT2 = {"gpt-2", "phi-2", "mpt", "olmo", "jais"}
@@ -28,7 +28,7 @@ WORDS = (
 SPLITS = {**dict.fromkeys(LLAMA3, WORDS % "{1,3}"), **dict.fromkeys(QWEN2, WORDS % "")}
 
 
-def load(file: Path) -> PreTrainedTokenizerBase:
+def load(file: Path) -> Tokenizer:
     """Load the tokenizer of a GGUF file. Raises BadInput if its rule for splitting text is unknown."""
     from transformers import PreTrainedTokenizerFast
     from transformers.integrations.gguf import read_gguf_metadata

@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 
 
 def fuse(model: Any, kernels: Literal["none", "liger"], device: str) -> None:
-    """Put fused kernels into the layers of a model that trains on a device; the loss stays finetop's own.
-
-    Raises EnvironmentTrouble without them.
-    """
+    """Put fused kernels into a model that trains on a device, except its loss. Raises EnvironmentTrouble."""
     require(kernels, device)
     if kernels == "none":
         return

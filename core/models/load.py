@@ -115,10 +115,7 @@ PLAIN_TEMPLATE = (
 
 
 def load_tokenizer(resolved: ResolvedModel) -> PreTrainedTokenizerBase:
-    """Load the tokenizer, with a padding token and a chat template: the recipe's, its own, or a plain one.
-
-    Raises BadInput if there is none or it can't be read.
-    """
+    """Load the tokenizer with a padding token and a template: the recipe's, its own or a plain one. Raises BadInput."""
     from transformers import AutoTokenizer
 
     try:
@@ -179,9 +176,8 @@ def load_model(
             hint = f"Set model.quantize to none (--quantize none), or fix {library}."
             raise EnvironmentTrouble(message, hint=hint) from error
         raise _unusable(resolved, "model", error) from error
-    return put_on(
-        model, device, sorted(loading_info["missing_keys"]), resolved, is_placed=bool(placed)
-    ), tokenizer
+    missing = sorted(loading_info["missing_keys"])
+    return put_on(model, device, missing, resolved, is_placed=bool(placed)), tokenizer
 
 
 def put_on(
@@ -222,9 +218,8 @@ def is_reward_model(folder: Path) -> bool:
             continue  # missing; or broken, which loading it reports
         kinds = config.get("architectures")
         kinds = kinds if isinstance(kinds, list) else ()
-        return config.get("task_type") == "SEQ_CLS" or any(
-            str(kind).endswith("ForSequenceClassification") for kind in kinds
-        )
+        scores = any(str(kind).endswith("ForSequenceClassification") for kind in kinds)
+        return config.get("task_type") == "SEQ_CLS" or scores
     return False
 
 
@@ -241,9 +236,8 @@ def _unusable(resolved: ResolvedModel, part: str, error: Exception) -> BadInput 
         hint = "Read that code, then set model.trust_remote_code: true; or pick another model."
         return BadInput(f"model.id: {resolved.id} needs to run Python code that comes with it.", hint=hint)
     if "Unrecognized configuration class" in text:
-        return BadInput(
-            f"model.id: {resolved.id} is not a causal language model.", hint="Pick one that generates text."
-        )
+        message = f"model.id: {resolved.id} is not a causal language model."
+        return BadInput(message, hint="Pick one that generates text.")
     if isinstance(error, ImportError):
         message = f"model.id: {resolved.id} needs a package that is not installed: {first_line(error)}"
         return EnvironmentTrouble(message, hint="Install it, or pick another model.")

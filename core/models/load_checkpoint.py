@@ -16,7 +16,7 @@ from finetop.core.text import plain
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase as Tokenizer
 
 
 OTHER = "Pick another checkpoint: RUN@STEP."
@@ -25,7 +25,7 @@ WIDEST = 65_536  # the largest width that a method may have here
 
 def load_checkpoint(
     base: ResolvedModel, folder: Path, dtype: torch.dtype, device: str
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+) -> tuple[PreTrainedModel, Tokenizer]:
     """Load a tuned model from a checkpoint's folder: an adapter on the base model, or a full model.
 
     Raises BadInput if the folder has neither, or only pickled weights, or a reward model.
@@ -66,10 +66,7 @@ def load_checkpoint(
 
 
 def _require_sizes(folder: Path) -> None:
-    """Refuse an adapter whose settings are wider than any of its tensors: PEFT allocates it before it reads them.
-
-    Raises BadInput.
-    """
+    """Refuse settings wider than any tensor of an adapter, which PEFT would allocate first. Raises BadInput."""
     config = load.adapter_config(folder)
     try:
         shapes = read_header(folder / "adapter_model.safetensors").values()
@@ -79,9 +76,8 @@ def _require_sizes(folder: Path) -> None:
     widest = max((side for shape in shapes for side in shape.size), default=0)
     pattern = config.get("rank_pattern")
     ranks = {"r": config.get("r"), "num_virtual_tokens": config.get("num_virtual_tokens")}
-    ranks |= (
-        {f"rank_pattern.{name}": rank for name, rank in pattern.items()} if isinstance(pattern, dict) else {}
-    )
+    if isinstance(pattern, dict):
+        ranks |= {f"rank_pattern.{name}": rank for name, rank in pattern.items()}
     # A Kronecker product's rank may exceed the sides of its factors.
     most = widest if config.get("peft_type") == "LORA" else max(widest, WIDEST)
     for name, rank in ranks.items():

@@ -14,16 +14,11 @@ from finetop.core.models.resolved import ResolvedModel
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
-def load_tuned(
-    base: ResolvedModel, folder: Path, dtype: torch.dtype, device: str
-) -> tuple[Any, PreTrainedTokenizerBase]:
-    """Load a checkpoint as it was trained, an adapter on its base, for evaluation; and the tokenizer saved with it.
-
-    Raises BadInput, EnvironmentTrouble.
-    """
+def load_tuned(base: ResolvedModel, folder: Path, dtype: torch.dtype, device: str) -> tuple[Any, Tokenizer]:
+    """Load a checkpoint and its tokenizer as trained, an adapter on its base. Raises BadInput, EnvironmentTrouble."""
     tokenizer = load.load_tokenizer(replace(base, path=folder, chat_template=None))
     if not is_adapter(folder):
         return load_whole(replace(base, path=folder, quantize="none"), dtype, device), tokenizer
@@ -56,10 +51,7 @@ def whole(base: ResolvedModel, folder: Path, dtype: torch.dtype, device: str) ->
 
 
 def merged(tuned: Any, folder: Path) -> Any:
-    """Merge an adapter into its base's unquantized weights; `tuned` is consumed.
-
-    Raises FinetopError if the sum is not finite, or PEFT can't merge this kind.
-    """
+    """Merge an adapter into its base's unquantized weights, consuming `tuned`. Raises FinetopError."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="peft")

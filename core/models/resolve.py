@@ -1,7 +1,4 @@
-"""Resolves the model that a recipe names: a folder, a run, the demo model, or one of the hub.
-
-The model of a run that trained an adapter is merged once, and kept.
-"""
+"""Resolves a recipe's model: a folder, a run (an adapter's merged once, and kept), the demo model, or the hub's."""
 
 from __future__ import annotations
 
@@ -31,11 +28,7 @@ KEPT = "merged"  # folder in the home's models
 
 
 def resolve_model(model: Model, home: Home, events: EventLog) -> ResolvedModel:
-    """Resolve the model that a recipe names, and download or convert it if needed.
-
-    Raises BadInput if there is no such model or it can't be used, EnvironmentTrouble if the hub can't be
-    reached.
-    """
+    """Resolve a recipe's model, downloading or converting if needed. Raises BadInput, EnvironmentTrouble."""
     from finetop.core.data import hub
     from finetop.core.models import demo_model
 

@@ -18,7 +18,7 @@ from finetop.core.runtime.failures import is_of_machine
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase as Tokenizer
 
     from finetop.core.data.formats import Message
 
@@ -30,7 +30,7 @@ class RewardModel:
     """A loaded reward model, with its own tokenizer, and the number of texts that it reads at once."""
 
     model: Any
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: Tokenizer
     batch_size: int
 
     def score(self, prompts: Sequence[Sequence[Message]], answers: Sequence[str]) -> list[float]:
@@ -42,9 +42,8 @@ class RewardModel:
         scores = [0.0] * len(texts)
         for at in range(0, len(order), self.batch_size):
             indexes = order[at : at + self.batch_size]
-            batch = _padded(
-                [texts[index] for index in indexes], int(self.tokenizer.pad_token_id), self.model.device
-            )
+            some, pad = [texts[index] for index in indexes], int(self.tokenizer.pad_token_id)
+            batch = _padded(some, pad, self.model.device)
             with torch.no_grad():
                 batch_scores = self.model(**batch, use_cache=False).logits[:, 0].float().tolist()
             for index, value in zip(indexes, batch_scores, strict=True):
@@ -68,13 +67,8 @@ def _padded(texts: Sequence[list[int]], pad: int, device: Any) -> dict[str, torc
     return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
 
 
-def make(
-    base: ResolvedModel, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype, device: str
-) -> PreTrainedModel:
-    """Load a base with one number as its output, randomly initialised unless the base is a reward model.
-
-    Raises BadInput if it has several labels, or models of its kind can't output a score.
-    """
+def make(base: ResolvedModel, tokenizer: Tokenizer, dtype: torch.dtype, device: str) -> PreTrainedModel:
+    """Load a base with one number as output, random unless it is a reward model. Raises BadInput."""
     from transformers import AutoModelForSequenceClassification
 
     require_one_label(base.path, base.id, "model.id")
@@ -96,9 +90,8 @@ def make(
         message = f"model.id: can't make a reward model from {base.id}: {first_line(error)}"
         hint = "Pick a model of a usual kind, such as Llama, Qwen or Mistral."
         raise BadInput(message, hint=hint) from error
-    body = sorted(
-        key for key in loading_info["missing_keys"] if key.split(".")[0] not in ("score", "classifier")
-    )
+    missing = loading_info["missing_keys"]
+    body = sorted(key for key in missing if key.split(".")[0] not in ("score", "classifier"))
     model = load.put_on(model, device, body, base, is_placed=bool(placed))
     require_vocabulary(model, tokenizer, base.id, "model.id")
     model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
@@ -116,7 +109,7 @@ def require_one_label(folder: Path, name: str, key: str) -> None:
         raise BadInput(message, hint="Give a model that generates text, or a reward model with num_labels 1.")
 
 
-def require_vocabulary(model: Any, tokenizer: PreTrainedTokenizerBase, name: str, key: str) -> None:
+def require_vocabulary(model: Any, tokenizer: Tokenizer, name: str, key: str) -> None:
     """Check that the model knows every token of its tokenizer. Raises BadInput."""
     known, largest = model.get_input_embeddings().weight.shape[0], max(tokenizer.get_vocab().values())
     if largest >= known:

@@ -17,9 +17,8 @@ from finetop.core.runtime.files import open_given
 from finetop.core.text import plain
 
 LONGEST_HEADER = 100 << 20  # bytes; the format's own limit
-MOST_TENSORS = (
-    500_000  # of a model; one of 61 layers with 384 experts, whose matrices each have scales, has 140,000
-)
+# Of a model; one of 61 layers with 384 experts, whose matrices each have scales, has 140,000.
+MOST_TENSORS = 500_000
 
 
 @dataclass(frozen=True)
@@ -53,11 +52,8 @@ def read_header(file: Path) -> dict[str, Shape]:
             if not 2 <= length <= min(LONGEST_HEADER, size - 8):
                 raise BadInput(f"{plain(str(file))} is not a safetensors file.", hint="Copy it again.")
             raw = msgspec.json.decode(opened.read(length), type=dict[str, msgspec.Raw])
-        entries = {
-            name: msgspec.json.decode(entry, type=_Entry)
-            for name, entry in raw.items()
-            if name != "__metadata__"
-        }
+        raw.pop("__metadata__", None)
+        entries = {name: msgspec.json.decode(entry, type=_Entry) for name, entry in raw.items()}
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         hint = "Copy it again."
         raise BadInput(f"{plain(str(file))} can't be read: {str(error)[:200]}.", hint=hint) from error
@@ -69,10 +65,7 @@ def read_header(file: Path) -> dict[str, Shape]:
 
 
 def require_few(files: Sequence[Path]) -> None:
-    """Check that a model's files have no more tensors than a real model; they are counted, not read.
-
-    Raises BadInput.
-    """
+    """Check by counting that a model's files have no more tensors than a real model's. Raises BadInput."""
     count = 0
     for file in files:
         try:

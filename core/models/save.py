@@ -17,7 +17,7 @@ from finetop.core.wording.units import gib_of
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 MORE = 1.02  # tokenizer, configuration, headers
@@ -25,10 +25,7 @@ FACTS = "finetop.json"  # where a model comes from
 
 
 def require_room(folder: Path, model: Path, dtype: str) -> int:
-    """Check that the disk of `folder` has room for a model of the size of that in `model`. Return the bytes needed.
-
-    Raises EnvironmentTrouble.
-    """
+    """Check that `folder`'s disk has room for the model in `model`; return the bytes. Raises EnvironmentTrouble."""
     needed = int(sum(shape.count for shape in tensors(model).values()) * BYTES[dtype] * MORE)
     place = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
     free = shutil.disk_usage(place).free
@@ -47,10 +44,7 @@ def require_absent(target: Path) -> None:
 
 @contextmanager
 def beside(target: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside the target to write to; it is removed if the block fails.
-
-    Raises EnvironmentTrouble if it can't be created, or the disk is full.
-    """
+    """Yield a temporary folder beside the target, removed if the block fails. Raises EnvironmentTrouble."""
     aside = target.with_name(f".{target.name}.partial")
     try:
         shutil.rmtree(aside, ignore_errors=True)
@@ -71,7 +65,7 @@ def recast(model: Any, dtype: torch.dtype) -> Any:
     return model
 
 
-def write(model: Any, tokenizer: PreTrainedTokenizerBase, facts: dict[str, Any], folder: Path) -> None:
+def write(model: Any, tokenizer: Tokenizer, facts: dict[str, Any], folder: Path) -> None:
     """Save weights as safetensors, configuration, generation settings, tokenizer and template, and the facts."""
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

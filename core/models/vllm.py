@@ -92,9 +92,8 @@ def hand_over(opened: Any, model: Any, folder: Path) -> None:
     def known() -> Iterator[tuple[str, Tensor]]:
         for name, weight in weights_of(model):
             if name not in saved:
-                message = (
-                    f"model.engine: vllm can't take the weights of this model: {name} is not in its files."
-                )
+                why = f"{name} is not in its files"
+                message = f"model.engine: vllm can't take the weights of this model: {why}."
                 raise FinetopError(message, hint="Set model.engine to auto.")
             yield name, weight
 
@@ -159,9 +158,8 @@ def _merged(layer: Any, path: str, yielded: set[int]) -> Iterator[tuple[str, Ten
             warnings.simplefilter("ignore")
             layer.unmerge()
     except (ValueError, NotImplementedError, AttributeError) as error:
-        message = (
-            f"model.engine: vllm reads merged weights, but {path[:-1]} can't be merged: {first_line(error)}"
-        )
+        why = f"{path[:-1]} can't be merged: {first_line(error)}"
+        message = f"model.engine: vllm reads merged weights, but {why}"
         raise FinetopError(message, hint="Set model.engine to auto.") from error
     finally:
         layer.merged_adapters.clear()

@@ -147,9 +147,8 @@ def require_target(recipe: Recipe, config_file: ConfigFile | None, home: Home) -
     if not files.is_there(Path(wanted.path)):
         return  # reported with the other files
     tokenizer, _ = lengths.plain_tokenizer(recipe, None if config_file is None else config_file.folder)
-    asker = open_asker(
-        recipe.ask, recipe.data.train, home, shots=False
-    )  # those come from rows that were read already
+    # Its shots come from rows that were read already.
+    asker = open_asker(recipe.ask, recipe.data.train, home, shots=False)
     positions = None if config_file is None else shape_of(recipe, config_file.config).max_positions
     longest = positions or 10**6
     scoring_target.read_rows(wanted, tokenizer, home, longest, asker, window=recipe.data.max_tokens)
@@ -168,9 +167,8 @@ def require_room(
     known = Known(lengths=measured, moving=Moving(shape=shape))
     plan = estimate(recipe, config, whole, known)
     if plan.host is not None and plan.host.lacks:
-        message = (
-            f"{plan.host.ranks} ranks need {gib_of(plan.host.bytes)} GiB of host memory, but this machine has"
-        )
+        host = plan.host
+        message = f"{host.ranks} ranks need {gib_of(host.bytes)} GiB of host memory, but this machine has"
         raise Refused(
             f"{recipe.name} does not fit this machine's memory: {message} {gib_of(plan.host.total or 0.0)} in all.",
             hint="Use fewer GPUs (budget.gpus), lora instead of full tuning, or a smaller model.",

@@ -92,9 +92,8 @@ def _checkpointing(start: Change) -> Change | None:
     if recipe.train.activation_checkpointing or recipe.trainer_args.get("activation_checkpointing"):
         return None
     train = replace(recipe.train, activation_checkpointing=True)
-    return start.then(
-        replace(recipe, train=train), "activations recomputed", "train.activation_checkpointing=true"
-    )
+    text, setting = "activations recomputed", "train.activation_checkpointing=true"
+    return start.then(replace(recipe, train=train), text, setting)
 
 
 def _divided(start: Change) -> Change | None:
@@ -107,11 +106,8 @@ def _divided(start: Change) -> Change | None:
 
 def _stochastic(start: Change) -> Change | None:
     train = start.recipe.train
-    if (
-        METHODS.load(start.recipe.method.name).keeps_base
-        or train.master != "float32"
-        or train.optimizer != "adamw"
-    ):
+    keeps_base = METHODS.load(start.recipe.method.name).keeps_base
+    if keeps_base or train.master != "float32" or train.optimizer != "adamw":
         return None
     rounded = replace(start.recipe, train=replace(train, master="stochastic"))
     return start.then(rounded, "16-bit weights, rounded stochastically", "train.master=stochastic")
@@ -121,9 +117,8 @@ def _lora(start: Change) -> Change | None:
     if start.recipe.method.name not in ("full", "freeze"):
         return None
     method = Method(name="lora", options=METHODS.load("lora").options())
-    return start.then(
-        replace(start.recipe, method=method), "LoRA instead of full tuning", "method={name: lora}"
-    )
+    changed = replace(start.recipe, method=method)
+    return start.then(changed, "LoRA instead of full tuning", "method={name: lora}")
 
 
 def _nf4(start: Change) -> Change | None:

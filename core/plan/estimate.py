@@ -126,9 +126,8 @@ def host_of(
         return None
     lengths, here = known.lengths, -(-work.ranks // (recipe.budget.nodes or 1))
     tokens = 0.0 if lengths is None else lengths.tokens + lengths.eval_tokens
-    is_new = recipe.objective.name == "pretrain" or bool(
-        shape.experts
-    )  # fused experts, which the file may not have
+    # The file may not have fused experts.
+    is_new = recipe.objective.name == "pretrain" or bool(shape.experts)
     converts = is_new or saved_bytes(shape) != work.compute_bytes
     readers = 1 if reads_once(recipe, config) else here
     return Host(here, host.held(work, tokens, here, readers=readers, converts=converts), machine.host)
@@ -324,9 +323,8 @@ def _on_cpu(wanted: str, recipe: Recipe, shape: Shape, machine: Machine) -> tupl
     """Return the number format used by a CPU with bfloat16 instructions, and why."""
     count = 0.0 if recipe.model.quantize != "none" else float(shape.parameters)
     only_16_bit = cpu_formats.only_16_bit(recipe)
-    return cpu_formats.train_in(
-        wanted, machine.speeds, count, machine.total or math.inf, only_16_bit=only_16_bit
-    )
+    total = machine.total or math.inf
+    return cpu_formats.train_in(wanted, machine.speeds, count, total, only_16_bit=only_16_bit)
 
 
 def capacity_of(recipe: Recipe, machine: Machine) -> float | None:

@@ -12,9 +12,8 @@ from finetop.core.recipe import parallel
 # A process with a GPU, beside its libraries' pages: the driver's own, kernels, pinned rows. An estimate, not yet
 # confirmed on a GPU.
 DRIVER_BYTES = 1.5e9
-PARTS_HELD = (
-    4  # a file of a sharded state: copied from the GPU, as bytes, in its file format; and the previous one
-)
+# Files of a sharded state: copied from the GPU, as bytes, in the file format; and the previous one.
+PARTS_HELD = 4
 
 
 def held(work: Workload, tokens: float, here: int, *, readers: int, converts: bool) -> float:

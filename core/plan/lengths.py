@@ -95,9 +95,7 @@ class Lengths:
     eval_tokens: int = 0
     answer_tokens: int = 0  # learned tokens
     written: int = 0  # rows that the base writes before the first step, at their longest
-    reports: tuple[
-        DataRead, ...
-    ] = ()  # of each source, as the job reports it; of the rows that were prepared
+    reports: tuple[DataRead, ...] = ()  # of each source, as the job reports it; of the prepared rows
     row: tuple[tuple[str, bool], ...] = ()  # the first row, as the model sees it
     sampled: Sampled | None = None
 
@@ -133,10 +131,8 @@ def measure(recipe: Recipe, folder: Path | None, home: Home, *, seconds: float =
     asker = open_asker(recipe.ask, recipe.data.train, home, shots=False)
     making = _Making(recipe, objective, tokenizer, asker)
     roles = [source.role for source in here.train]
-    train = [
-        _Prepared(source, times, asked=role == "train")
-        for source, role in zip(rows.train, roles, strict=True)
-    ]
+    pairs = zip(rows.train, roles, strict=True)
+    train = [_Prepared(source, times, asked=role == "train") for source, role in pairs]
     held_back = [_Prepared(source, times, asked=True) for source in rows.eval]
     making.run([*train, *held_back], deadline)
     is_whole = (len(here.train), here.eval) == (len(data.train), data.eval)
@@ -326,9 +322,8 @@ class _Making:
 def _whole(recipe: Recipe, train: Sequence[_Prepared]) -> Lengths:
     """Mix the sources as the job does, and count."""
     shares = [prepared.source.share for prepared in train]
-    mixed = training_set.mix(
-        [prepared.examples for prepared in train], shares, recipe.train.seed, lambda _: None
-    )
+    examples = [prepared.examples for prepared in train]
+    mixed = training_set.mix(examples, shares, recipe.train.seed, lambda _: None)
     sizes = [through_model(example) for example in mixed]
     written = recipe_protections.written(recipe, len(mixed))
     sizes += [written.tokens] * written.rows
@@ -355,9 +350,8 @@ def packed(recipe: Recipe, sizes: Sequence[int]) -> int | None:
 def _part(train: Sequence[_Prepared], unsure: float) -> Lengths:
     """Estimate from part of the rows what a mix of all amounts to; `unsure` is the variance of a file's share."""
     rows = [entry.rows for entry in train]
-    fixed = sum(
-        (each for each, entry in zip(rows, train, strict=True) if entry.source.share is None), Estimate(0.0)
-    )
+    pairs = zip(rows, train, strict=True)
+    fixed = sum((each for each, entry in pairs if entry.source.share is None), Estimate(0.0))
     whole = fixed.times(1 / (1 - sum(entry.source.share or 0.0 for entry in train)))
     mixed, tokens, answers = Estimate(0.0), Estimate(0.0), 0.0
     for each, entry in zip(rows, train, strict=True):
@@ -367,9 +361,8 @@ def _part(train: Sequence[_Prepared], unsure: float) -> Lengths:
             read = Estimate(read.value / each.value, read.variance / each.value**2).by(used)
         mixed, tokens = mixed + used, tokens + read
         answers += used.value * entry.report.answer_tokens / max(1, len(entry.examples))
-    mixed, tokens = (
-        Estimate(entry.value, entry.variance + unsure * entry.value**2) for entry in (mixed, tokens)
-    )
+    both = (mixed, tokens)
+    mixed, tokens = (Estimate(each.value, each.variance + unsure * each.value**2) for each in both)
     return Lengths(
         rows=round(mixed.value),
         eval_rows=0,

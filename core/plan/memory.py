@@ -93,9 +93,8 @@ class Workload:
     frozen_models: float = 0.0  # bytes of other models: reference, reward, teacher
     protections: float = 0.0  # bytes that protections against forgetting hold
     token_extras: float = 0.0  # bytes that an objective adds for each token of the batch
-    answers: float = (
-        0.0  # keys and values while an engine writes a step's answers, before anything is learned
-    )
+    # keys and values while an engine writes a step's answers, before anything is learned
+    answers: float = 0.0
     engine: float = 0.0  # of an engine with its own weights and cache
     has_logits: bool = True
     logit_tokens: int | None = None  # tokens of a text whose logits are computed; None: all

@@ -48,9 +48,8 @@ def boft(shape: Shape, options: Any) -> Trained:
         flops += 2.0 * (7 * factors - 1) * linear.inputs**3 * linear.count
         numbers += (factors * linear.inputs * width + linear.outputs) * linear.count
         held += factors * linear.inputs * linear.inputs * linear.count  # permutations, as whole matrices
-        rebuilt += (
-            3 * factors * linear.inputs * linear.inputs + 2 * linear.inputs * linear.outputs
-        ) * linear.count
+        side, out = linear.inputs, linear.outputs
+        rebuilt += (3 * factors * side * side + 2 * side * out) * linear.count
     return Trained(
         numbers,
         numbers,

@@ -23,10 +23,7 @@ def read_config(place: Path) -> dict[str, Any]:
 
 
 def read_shape(config: Mapping[str, Any]) -> Shape:
-    """Count a model as a Llama of its widths; remembered, as the app asks at every key.
-
-    Raises BadInput for a config that does not say hidden size, layers, heads or vocabulary.
-    """
+    """Count a model as a Llama of its widths, remembered for the app. Raises BadInput if the config lacks one."""
     return _read_shape(json.dumps(config, sort_keys=True, default=str))
 
 

@@ -17,10 +17,7 @@ from finetop.core.recipe.master import is_wide
 
 
 def trained(shape: Shape, method: str, options: Any) -> Trained:
-    """Count what a method with these options trains.
-
-    `options` is the method's own struct; settings it does not have take PEFT's defaults.
-    """
+    """Count what a method trains with these options; settings that its struct lacks take PEFT's defaults."""
     if method in _COUNTS:
         return _COUNTS[method](shape, options)
     if method == "peft":

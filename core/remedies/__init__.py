@@ -111,19 +111,15 @@ def subject_of(recipe: Mapping[str, Any], step: int, kind: str, steps: Sequence[
 
 
 def chosen(all_candidates: Sequence[Candidate], only: Sequence[str]) -> list[Candidate]:
-    """Return candidates by name, or all of a remedy by the remedy's name; without names all that are available.
-
-    Raises NotFound, with a suggestion, and for an unavailable one, with the reason.
-    """
+    """Return candidates by their or their remedy's name; without names all that are available. Raises NotFound."""
     if not only:
         return [candidate for candidate in all_candidates if not candidate.why_not]
     picked: list[Candidate] = []
     for name in only:
         named = [candidate for candidate in all_candidates if name in (candidate.name, candidate.remedy)]
         if not named:
-            known_names = sorted(
-                {word for candidate in all_candidates for word in (candidate.name, candidate.remedy)}
-            )
+            pairs = [(candidate.name, candidate.remedy) for candidate in all_candidates]
+            known_names = sorted({word for pair in pairs for word in pair})
             hint = did_you_mean(name[:60], known_names)
             raise NotFound(f"this run has no remedy {name[:60]!r}.", hint=hint)
         if all(candidate.why_not for candidate in named):

@@ -102,6 +102,5 @@ def best(rows: Sequence[RemedyRow]) -> RemedyRow | None:
     """Return the confirmed best, else the best so far: the first that was not refuted on fresh items."""
     order = ranked(rows)
     confirmed = [row for row in order if row.confirmation == "ok"]
-    return next(
-        iter(confirmed or [row for row in order if row.confirmation not in ("regressed", "no_verdict")]), None
-    )
+    open_ones = [row for row in order if row.confirmation not in ("regressed", "no_verdict")]
+    return next(iter(confirmed or open_ones), None)

@@ -109,9 +109,8 @@ def _try_under(request: RemedyRequest, context: CheckContext, plan: BatchPlan) -
     base = checking.score_base(context, plan)
     before = checking.base_scoring(context, base)
     check_plan = checking.plan_of(context, before)
-    trial = Trial(
-        request, context, base, before, *parts(check_plan, remedies.most_candidates()), context.events
-    )
+    two = parts(check_plan, remedies.most_candidates())
+    trial = Trial(request, context, base, before, *two, context.events)
     current = try_one(trial, NOW, request.checkpoint, None)
     put_away(context.pair)
     results: list[tuple[RemedyRow, Candidate, Path]] = []
@@ -201,10 +200,8 @@ def context_of(trial: Trial, candidate: Candidate, folder: Path, doing: str = ""
     candidate_pair = replace(common.pair, checkpoint=folder, loaded=None, loaded_name="")
     candidate_pair.change = remedies.load(candidate.remedy).change(candidate, candidate_pair.base, folder)
     tokenizer = common.prepared.tokenizer
-    facts: dict[Name, Any] = {
-        "base": common.facts["base"],
-        "tuned": facts_of(candidate_pair, "tuned", tokenizer, home),
-    }
+    tuned_facts = facts_of(candidate_pair, "tuned", tokenizer, home)
+    facts: dict[Name, Any] = {"base": common.facts["base"], "tuned": tuned_facts}
     context = replace(common, model_label=f"{doing}{candidate.label}", pair=candidate_pair, facts=facts)
     if candidate_pair.change is not None:
         candidate_pair.change = with_cached_note(candidate_pair.change, context)

@@ -28,16 +28,12 @@ class Unchanged(FinetopError):
 
 
 def changed(model: Any, base: ResolvedModel, mix: Mix, *, matrices_alone: bool = False) -> Any:
-    """Rebuild a model's weights with a function; an adapter is merged first. `matrices_alone`: only linear layers.
-
-    Raises FinetopError if the base has no such weights.
-    """
+    """Rebuild a merged model's weights with a function (`matrices_alone`: linear layers'). Raises FinetopError."""
     import torch
 
     whole = merged(model)
-    embeddings = {
-        id(part.weight) for part in (whole.get_input_embeddings(), whole.get_output_embeddings()) if part
-    }
+    ends = (whole.get_input_embeddings(), whole.get_output_embeddings())
+    embeddings = {id(part.weight) for part in ends if part}
     with torch.no_grad(), weights_of(base, whole) as read_weights:
         for name, weight in whole.named_parameters():
             if matrices_alone and (weight.ndim != 2 or id(weight) in embeddings):
@@ -75,9 +71,8 @@ def weights_of(base: ResolvedModel, model: Any) -> Iterator[Callable[[str], Tens
         for file in weight_files.weight_files(base.path):
             reader = opened.enter_context(safe_open(file, "pt", device="cpu"))
             places.update(dict.fromkeys(reader.keys(), reader))
-        named = {
-            name: _in_file(name, model.base_model_prefix, places) for name, _ in model.named_parameters()
-        }
+        prefix = model.base_model_prefix
+        named = {name: _in_file(name, prefix, places) for name, _ in model.named_parameters()}
         if None not in named.values():
             yield lambda name: places[str(named[name])].get_tensor(named[name])
             return

@@ -105,17 +105,14 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         own = {name: float(logs[key]) for key, name in self.own.items() if key in logs}
         if "eval_loss" in logs:
             eval_values = {"eval_loss": float(logs["eval_loss"])}
-            eval_values |= {
-                f"eval_{n}": float(logs[f"eval_{k}"]) for k, n in self.own.items() if f"eval_{k}" in logs
-            }
+            of_eval = {f"eval_{key}": f"eval_{name}" for key, name in self.own.items()}
+            eval_values |= {name: float(logs[key]) for key, name in of_eval.items() if key in logs}
             self.events.write(metrics(state.global_step, eval_values))
             self.alarms.look(state.global_step, eval_values)
             by_reward = "eval_reward" in eval_values  # then eval_loss is only the negative reward
             shown_keys = [key for key in eval_values if not (by_reward and key == "eval_loss")]
-            print(
-                f"step {state.global_step}: "
-                + ", ".join(f"{key} {eval_values[key]:.4f}" for key in shown_keys)
-            )
+            shown = ", ".join(f"{key} {eval_values[key]:.4f}" for key in shown_keys)
+            print(f"step {state.global_step}: {shown}")
             self._phase(state, time.monotonic())
         if "loss" not in logs:
             return  # an evaluation, or the trainer's summary at the end
@@ -163,10 +160,8 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
             for key in ("loss", "grad_norm", *self.own.values(), "tokens_per_s")
             if key in values
         )
-        print(
-            f"step {state.global_step}/{state.max_steps}: {metrics_text}, {long_span(left_s)} left",
-            flush=True,
-        )
+        place = f"step {state.global_step}/{state.max_steps}"
+        print(f"{place}: {metrics_text}, {long_span(left_s)} left", flush=True)
 
     def _look_at_gpu(self, now: float) -> None:
         """Read the state and energy of this rank's GPU, and apply a changed share of its memory."""
@@ -220,18 +215,14 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         self._phase(state, time.monotonic())  # with all that was spent
         if self.energies:
             of, ranks_told = collectives.count(), len(self.energies)
-            which = (
-                "the GPU" if of == 1 else f"{of} GPUs" if ranks_told == of else f"{ranks_told} of {of} GPUs"
-            )
+            which = f"{of} GPUs" if ranks_told == of else f"{ranks_told} of {of} GPUs"
+            which = "the GPU" if of == 1 else which
             which = f"its share of {which}" if self.was_shared else which
             print(f"energy: {self.energy_wh:.3g} Wh of {which}, over the whole run", flush=True)
 
 
 def _epochs(train: Train, args: Any, state: Any, batches: Any) -> float:
-    """Return how often all rows are read in the planned steps: below 1 if train.max_steps ends before the last row.
-
-    The trainer's own number is rounded up: it has 1 for a quarter of an epoch.
-    """
+    """Return how often all rows are read in the planned steps; the trainer's own number is rounded up."""
     if train.max_steps is None and train.epochs is not None:
         return train.epochs
     if batches is None or not has_length(batches):
@@ -332,9 +323,8 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         """Return True if a resumed run begins at a step whose due evaluation was not done."""
         if self.watch is None or self.watch.of_target or not step or not self.setup.eval:
             return False
-        return step % steps_between(self.setup.recipe.train.eval_every, total) == 0 and (
-            step not in self.watch.values
-        )
+        every = steps_between(self.setup.recipe.train.eval_every, total)
+        return step % every == 0 and step not in self.watch.values
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.owes_evaluation and self.evaluate is not None:
@@ -381,9 +371,8 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         """
         now = time.monotonic()
         due = [self.is_first and ration.asks(step, now) for ration in (self.drift, self.samples)]
-        stops, probes, writes, *used = collectives.largest(
-            [bool(self.stop.reason), *due, *self.meter.own_energy()]
-        )
+        asked = [bool(self.stop.reason), *due, *self.meter.own_energy()]
+        stops, probes, writes, *used = collectives.largest(asked)
         self.meter.take_energies(used)
         return bool(stops) and agree_on(self.stop), bool(probes), bool(writes)
 
@@ -470,10 +459,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         self.samples.took(time.monotonic() - before if step else 0.0)
 
     def _save(self, model: Any, step: int) -> bool:
-        """Write a checkpoint during training; return True if it was written.
-
-        A full disk raises an alarm instead of an error: hours of work may still be saved later.
-        """
+        """Write a checkpoint; return True if written. A full disk raises an alarm: work may still be saved later."""
         self._now_does("writing a checkpoint")
         if not nan_guard.are_finite(model):
             print(f"step {step}: no checkpoint: the weights are NaN", flush=True)

@@ -113,10 +113,7 @@ def go_on(checks: TrainingChecks | None, point: ResumePoint | None) -> None:
 
 
 def is_due(checks: TrainingChecks, step: int, total: int) -> bool:
-    """Return whether to check at this step.
-
-    The last step is left to the check at the end, unless the best checkpoint is kept: the last may be it.
-    """
+    """Return whether to check at this step; the last is left to the check at the end, unless it may be the best."""
     assert checks.check.every is not None
     if step == total and (checks.check.at_end or checks.judges_last):
         return checks.keeps_best or checks.judges_last
@@ -124,10 +121,7 @@ def is_due(checks: TrainingChecks, step: int, total: int) -> bool:
 
 
 def check_in_memory(checks: TrainingChecks, step: int, checkpoint: str) -> CheckResult | None:
-    """Check the model in memory as the next claim, and write its verdict for the checkpoint of this step.
-
-    Return None if a stop was requested meanwhile, or if memory did not suffice.
-    """
+    """Check the model in memory as the next claim and write its verdict; None if stopped, or short of memory."""
     began = time.monotonic()
     device = checks.context.pair.device
     checks.context.step = step
@@ -276,9 +270,8 @@ def finish(checks: TrainingChecks | None, last_step: int) -> None:
         return
     best = best_step(checks)
     if best is None:
-        text = (
-            f"NO CHECKPOINT is OK: none of the {len(checks.outcomes)} that were checked; the newest is kept"
-        )
+        count = len(checks.outcomes)
+        text = f"NO CHECKPOINT is OK: none of the {count} that were checked; the newest is kept"
         checks.events.write(Alarm("check", last_step, text))
         print(f"alarm: {text}", flush=True)
         return

@@ -50,9 +50,8 @@ class Choice:
 
         Return, each [positions]: log-probabilities, entropy, None, mean logit, whether the target is the likeliest.
         """
-        learns = torch.is_grad_enabled() and (
-            weight.requires_grad or (bias is not None and bias.requires_grad)
-        )
+        held = (weight,) if bias is None else (weight, bias)
+        learns = torch.is_grad_enabled() and any(part.requires_grad for part in held)
         if learns or softcap is not None or not set(outputs) <= KNOWN:
             given = (hidden, weight, bias, targets, temperature, chunk_size, softcap, scale, outputs)
             return self.otherwise.apply(*given)

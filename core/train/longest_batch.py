@@ -245,19 +245,15 @@ def _copies(model: Any) -> list[tuple[Tensor, Tensor]]:
 
 def _own_state(trainer: Any) -> dict[str, Any]:
     """Copy the trainer's plain attributes: counts, and what TRL collects between two log lines."""
-    collected = {
-        name: copy.deepcopy(vars(trainer)[name]) for name in ("_metrics", "_logs") if name in vars(trainer)
-    }
+    own = vars(trainer)
+    collected = {name: copy.deepcopy(own[name]) for name in ("_metrics", "_logs") if name in own}
     return _plain(trainer) | collected
 
 
 def _plain(holder: Any) -> dict[str, Any]:
     """Return the attributes that are plain values."""
-    return {
-        name: value
-        for name, value in vars(holder).items()
-        if value is None or isinstance(value, bool | int | float | str)
-    }
+    plain = bool | int | float | str | None
+    return {name: value for name, value in vars(holder).items() if isinstance(value, plain)}
 
 
 def _flush(trainer: Any) -> None:

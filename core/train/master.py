@@ -94,10 +94,7 @@ def mixed(held: Held | None, dtype: str, device: str) -> Any:
 
 @contextmanager
 def as_saved(model: Any, dtype: str) -> Iterator[None]:
-    """Temporarily round float32 weights to the format that a checkpoint is scored in; an adapter's own stay.
-
-    So a check during training scores the very model that a check of its checkpoint loads.
-    """
+    """Temporarily round float32 weights, except an adapter's own, to the format in which a checkpoint is scored."""
     kind = getattr(torch, dtype)
     moving = (
         [] if shards.is_divided(model)

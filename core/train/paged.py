@@ -37,9 +37,8 @@ def buffers(optimizer: Any) -> dict[Any, dict[str, Any]]:
     if not is_paged(optimizer):
         return {}
     states = inner_of(optimizer).state
-    return {
-        weight: {name: state[name] for name in STATES if name in state} for weight, state in states.items()
-    }
+    states = inner_of(optimizer).state.items()
+    return {weight: {name: held[name] for name in STATES if name in held} for weight, held in states}
 
 
 def page_again(optimizer: Any, before: Mapping[Any, Mapping[str, Any]]) -> None:

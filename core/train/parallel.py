@@ -65,10 +65,7 @@ def skip_unused_search(trainer: Any) -> None:
 
 
 def as_before(recipe: Recipe, point: ResumePoint | None) -> Recipe:
-    """Return the recipe of a resumed run with as many rows per step as before, on the present number of ranks.
-
-    Raises BadInput if that number of rows can't be made of batches of train.batch_size.
-    """
+    """Return a resumed run's recipe with as many rows per step as before, on the present ranks. Raises BadInput."""
     before = point.earlier.ranks if point is not None and point.step else collectives.count()
     now, added = collectives.count(), recipe.train.grad_accumulation
     if before == now:

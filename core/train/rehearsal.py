@@ -22,18 +22,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.errors import BadInput, FinetopError
-from finetop.core.models import (
-    collectives,
-    config_file,
-    cpu_formats,
-    devices,
-    kernels,
-    load,
-    rehearsed,
-    shape,
-)
+from finetop.core.models import collectives, config_file, cpu_formats, devices, kernels, load, rehearsed
 from finetop.core.models.resolved import Moving, ResolvedModel
-from finetop.core.models.shape import Shape
+from finetop.core.models.shape import Shape, read as read_shape
 from finetop.core.recipe import number_format
 from finetop.core.runtime.home import Home
 from finetop.core.train import methods, objectives, protections, trainer_args
@@ -52,9 +43,8 @@ def require(recipe: Recipe, base: ResolvedModel, dtype: str, device: str, home: 
     """
     trainer_args.common(recipe, dtype, device, base.path)
     trainer_args.require_raw(recipe)
-    for _, require_kernel in kernels.requirements(
-        recipe, device, config_file.read(base.path / "config.json")
-    ):
+    config = config_file.read(base.path / "config.json")
+    for _, require_kernel in kernels.requirements(recipe, device, config):
         require_kernel()
     if objectives.load(recipe.objective.name).own_model:  # it is another than the causal one
         moving = Moving(shape=_causal_shape(recipe, base))
@@ -75,7 +65,7 @@ def _causal_shape(recipe: Recipe, base: ResolvedModel) -> Shape | None:
     try:
         config = objective.resized(recipe.objective.options, load.read_config(base))
         with torch.device("meta"):
-            return shape.read(load.shape_of(base, config))
+            return read_shape(load.shape_of(base, config))
     except (ArithmeticError, AttributeError, ImportError, OSError, RuntimeError, ValueError, FinetopError):
         return None  # the job says what is wrong with it
 

@@ -16,7 +16,7 @@ from finetop.core.models.forward import end_tokens
 from finetop.core.protocol.events import Phase, Sample
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
     from finetop.core.runtime.event_log import EventLog
 
@@ -46,7 +46,7 @@ def as_prompts(texts: Sequence[str]) -> list[Prompt]:
 
 def write(
     model: Any,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
     prompts: Sequence[Prompt],
     max_new_tokens: int,
     step: int,
@@ -66,9 +66,8 @@ def write(
     )
     was_training = model.training
     model.eval()
-    answers = engines.write(
-        model, prompt_ids, config, engine, counted=progress_reporter(events, max_new_tokens)
-    )
+    report = progress_reporter(events, max_new_tokens)
+    answers = engines.write(model, prompt_ids, config, engine, counted=report)
     model.train(was_training)
     for index, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
         text = str(tokenizer.decode(answer, skip_special_tokens=True)).strip()

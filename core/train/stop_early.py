@@ -51,10 +51,7 @@ class Watch:
 
 
 def begin(recipe: Recipe, point: ResumePoint | None) -> Watch | None:
-    """Return the watched metric, with the values of a resumed run's earlier jobs; None if nothing is watched.
-
-    Raises BadInput if those values have ended the run already.
-    """
+    """Return the watched metric with earlier jobs' values; None if none is. Raises BadInput if they end the run."""
     metric = watched_metric(recipe)
     if metric is None:
         return None
@@ -73,9 +70,8 @@ def begin(recipe: Recipe, point: ResumePoint | None) -> Watch | None:
         watch.values = {step: value for step, value in _earlier(watch, point) if step <= point.step}
         if reason := end_of(watch):
             hint = "Raise it, or set train.stop_early to null: --set train.stop_early=null."
-            message = (
-                f"train.stop_early.patience ({watch.wanted and watch.wanted.patience}) is used up: {reason}."
-            )
+            patience = watch.wanted and watch.wanted.patience
+            message = f"train.stop_early.patience ({patience}) is used up: {reason}."
             raise BadInput(message, hint=hint)
     return watch
 
@@ -83,9 +79,7 @@ def begin(recipe: Recipe, point: ResumePoint | None) -> Watch | None:
 def _earlier(watch: Watch, point: ResumePoint) -> list[tuple[int, float]]:
     earlier = point.earlier
     if not watch.of_target:
-        values: Mapping[int, float] = (
-            earlier.eval_losses if watch.metric == EVAL_LOSS else earlier.eval_rewards
-        )
+        values = earlier.eval_losses if watch.metric == EVAL_LOSS else earlier.eval_rewards
         return sorted(values.items())
     scores = ((step, target_of(watch, result)) for step, result in sorted(earlier.verdicts.items()))
     return [(step, value) for step, value in scores if value is not None]
@@ -144,9 +138,8 @@ def finish(watch: Watch | None, run_folder: Path, events: EventLog) -> None:
     """Report which of the existing checkpoints is the best, if it is to be kept."""
     if watch is None or not watch.keeps:
         return
-    steps = collectives.from_first(
-        lambda: {checkpoint.step_of(folder) for folder in checkpoint.complete(run_folder)}
-    )
+    there = collectives.from_first(lambda: checkpoint.complete(run_folder))
+    steps = {checkpoint.step_of(folder) for folder in there}
     best = best_of({step: value for step, value in watch.values.items() if step in steps}, lower=watch.lower)
     if best is None:
         print(f"no checkpoint has a measured {watch.name}: the newest is the run's result", flush=True)

@@ -58,9 +58,8 @@ class Probe(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         setup = self.setup
         setup.events.write(Phase("scoring the target"))
         try:
-            values = halve_until_it_fits(
-                self._scored, self.plan, setup.device, or_else="use fewer rows in check.target"
-            )
+            or_else = "use fewer rows in check.target"
+            values = halve_until_it_fits(self._scored, self.plan, setup.device, or_else=or_else)
         except FinetopError as error:
             _failed(setup, step, error)
             return

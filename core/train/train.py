@@ -16,19 +16,10 @@ from finetop.core.data import training_set
 from finetop.core.data.examples import AnyExample
 from finetop.core.data.prompts import open_asker, print_skipped
 from finetop.core.errors import BadInput, EnvironmentTrouble
-from finetop.core.models import (
-    attention,
-    collectives,
-    cpu_formats,
-    devices,
-    kernels,
-    load,
-    resolve,
-    shards,
-    vllm,
-)
+from finetop.core.models import attention, collectives, cpu_formats, devices, kernels, load, resolve, vllm
 from finetop.core.models.engine import Engine, engine_for
 from finetop.core.models.forward import has_virtual_tokens
+from finetop.core.models.shards import is_divided
 from finetop.core.protocol.events import Alarm, Ended, Phase
 from finetop.core.recipe import parallel as recipe_parallel, protections as recipe_protections
 from finetop.core.recipe.length import count_steps
@@ -79,9 +70,8 @@ def train(
         events.write(Phase("finding the model"))
         base = resolve.resolve_model(recipe.model, home, events)
     before = ""
-    if (
-        point is not None and point.step
-    ):  # an earlier finetop did not record the format: it chose by the CPU's instructions
+    # An earlier finetop did not record the format: it chose by the CPU's instructions.
+    if point is not None and point.step:
         before = point.earlier.dtype or devices.number_format(recipe.model.dtype, base.path, device)
     dtype, why = collectives.from_first(lambda: cpu_formats.choose(recipe, base.path, device, home, before))
     rehearsal.require_number_format(recipe, dtype, device)
@@ -193,9 +183,8 @@ def train(
     scale.watch(trainer)
     protection_callback.begin(setup, trainer)
     copies = objective.copies(recipe.objective.options)
-    trainer.args.max_steps = count_steps(
-        recipe.train, len(trainer.train_dataset) * copies, collectives.count()
-    )
+    rows_learned = len(trainer.train_dataset) * copies
+    trainer.args.max_steps = count_steps(recipe.train, rows_learned, collectives.count())
     longest_batch.try_worst(trainer, recipe, device, events, checks)
     resume.repeatable(trainer, recipe.train.seed)
     pacer.evaluate = trainer.evaluate
@@ -247,11 +236,10 @@ def engine_of(recipe: Recipe, model: Any, device: str, dtype: str) -> Engine:
     """Return the engine that generates answers during training; exact for sharded weights. Raises BadInput."""
     if recipe.model.engine == "vllm":
         vllm.require(device)
-    if shards.is_divided(model):
+    if is_divided(model):
         return "exact"
-    return engine_for(
-        recipe.model.engine, device, dtype, model.config, learned_tokens=has_virtual_tokens(model)
-    )
+    learned_tokens = has_virtual_tokens(model)
+    return engine_for(recipe.model.engine, device, dtype, model.config, learned_tokens=learned_tokens)
 
 
 def use_tensor_cores(device: str) -> None:

@@ -28,10 +28,7 @@ SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "
 
 
 def common(recipe: Recipe, dtype: str, device: str, output: Path) -> dict[str, Any]:
-    """Return the arguments common to all transformers trainers, from the recipe.
-
-    Raises BadInput for an optimizer that this device does not support.
-    """
+    """Return the recipe's arguments common to all trainers. Raises BadInput for an optimizer unfit for the device."""
     train = recipe.train
     is_cuda = device.startswith("cuda")
     if train.optimizer in GPU_ONLY and not is_cuda:

@@ -14,7 +14,7 @@ from finetop.core.train import methods
 from finetop.core.train.methods import _start
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
     from finetop.core.data.examples import AnyExample
     from finetop.core.models.engine import Engine
@@ -31,7 +31,7 @@ class Setup:
 
     recipe: Recipe
     base: ResolvedModel
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: Tokenizer
     model: Any  # a transformers model, or a PEFT model around one
     dtype: str
     device: str
@@ -49,7 +49,7 @@ class Setup:
 def prepare(
     recipe: Recipe,
     base: ResolvedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
     model: Any,
     train: Sequence[AnyExample],
     home: Home,
@@ -66,7 +66,7 @@ def prepare(
     return methods.load(recipe.method.name).prepare(model, recipe.method.options, start)
 
 
-def general_windows(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, home: Home) -> list[list[int]]:
+def general_windows(recipe: Recipe, tokenizer: Tokenizer, home: Home) -> list[list[int]]:
     """Cut the general text of the recipe's suite into windows of tokens; empty if there is no text."""
     from finetop.core.check.tasks import general_text
 

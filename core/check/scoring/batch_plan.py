@@ -23,10 +23,7 @@ LEAST_ROW_TOKENS = 64
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """How sequences are put together for the model, and how many tokens it reads at once.
-
-    Scores from different plans are never compared.
-    """
+    """How sequences are batched, and how many tokens are read at once; plans' scores are never compared."""
 
     layout: Literal["packed", "plain"]
     row_tokens: int

@@ -42,7 +42,7 @@ from finetop.core.check.tasks.types import BenchmarkTask, Request
 from finetop.core.protocol.events import ItemScore
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
 Inputs = tuple["TokenSequence | Prompt", ...]
@@ -74,15 +74,12 @@ class PreparedSuite:
     batches: tuple[Batch, ...]
     inputs: Mapping[Key, Inputs]  # of each item: its tokens
     prefixes: Mapping[str, Prefixes]  # of each task: prefixes that its items share
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: Tokenizer
 
 
 @dataclass(frozen=True)
 class ScoredModel:
-    """One model and how it is run.
-
-    Holds the facts that identify it in the cache, and how to get it (it may never be loaded).
-    """
+    """One model and how it is run: its facts for the cache, and how to get it (it may never be loaded)."""
 
     name: Name
     facts: Mapping[str, Any] | None  # None: its scores are not cached
@@ -93,7 +90,7 @@ class ScoredModel:
 
 def prepare(
     tasks: Sequence[BenchmarkTask],
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
     longest: int,
     seed: int,
     filled: int = 0,
@@ -167,9 +164,8 @@ def _batches(order: Sequence[Item], looks: Mapping[str, int], stages: Stages) ->
     The first part of its sample is always scored; there a batch takes more looks, so that it is as large as one of
     an unsampled task.
     """
-    stage_of = {
-        item.key: stage for parts in stages.values() for stage, part in enumerate(parts) for item in part
-    }
+    staged = [(stage, part) for parts in stages.values() for stage, part in enumerate(parts)]
+    stage_of = {item.key: stage for stage, part in staged for item in part}
     batches: dict[tuple[int, str, int], list[str]] = defaultdict(list)
     for number, look in enumerate(looks_of(clusters_of(order), LOOK_ITEMS)):
         for item in look:
@@ -222,7 +218,7 @@ def _memory(prepared: PreparedSuite, scored_model: ScoredModel, task: str) -> Pr
     return scored_model.memories[task]
 
 
-def _inputs(request: Request, tokenizer: PreTrainedTokenizerBase, longest: int) -> Inputs:
+def _inputs(request: Request, tokenizer: Tokenizer, longest: int) -> Inputs:
     """Tokenize a question: each choice after the context, or the prompt alone."""
     if request.pairs:
         return tuple(encode_pair(tokenizer, context, text, longest) for context, text in request.pairs)

@@ -28,7 +28,7 @@ from finetop.core.models.forward import (
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
 ROW = 256  # nodes of a row: 2 x 256 takes 0.86 of the time of 1 x 512, as attention covers fewer unrelated nodes
@@ -45,10 +45,7 @@ PROBE_TOLERANCE_16_BIT = 0.25
 
 @dataclass(frozen=True)
 class Scored:
-    """A model's result for a sequence's scored tokens.
-
-    Their summed log-probability (nats), and whether greedy decoding would write exactly them.
-    """
+    """The summed log-probability (nats) of scored tokens, and whether greedy decoding would write exactly them."""
 
     log_prob: float
     is_greedy: bool
@@ -135,10 +132,7 @@ def _token_scores(logits: Tensor, pairs: Sequence[tuple[int, int, int]]) -> list
 def _reads(
     model: Any, sequences: Sequence[TokenSequence], plan: BatchPlan, memory: PrefixMemory | None
 ) -> Iterator[Callable[[], _Read]]:
-    """Yield all sequences in batches ready to run: packed, each group after its shared prefix.
-
-    Unpacked where packing is not exact.
-    """
+    """Yield all sequences in batches ready to run: packed after a shared prefix, unpacked where that is inexact."""
     scored = [
         place for place, sequence in enumerate(sequences) if sequence.scored_from < len(sequence.tokens)
     ]
@@ -168,10 +162,8 @@ def _packed(
 ) -> Iterator[Callable[[], _Read]]:
     """Put sequences with the same prefix, without that prefix, into rows of trees."""
     begun = past.length if past is not None else 0
-    rests = [
-        TokenSequence(sequences[place].tokens[begun:], sequences[place].scored_from - begun)
-        for place in places
-    ]
+    some = [sequences[place] for place in places]
+    rests = [TokenSequence(each.tokens[begun:], each.scored_from - begun) for each in some]
     if past is not None:  # each row continues from a copy of the prefix
         room = row_tokens * CACHE_PER_TOKEN // max(1, cache_bytes(model))
         row_tokens = min(row_tokens, max(row, room // (begun + row) * row))
@@ -268,9 +260,8 @@ def packs_exactly(model: Any) -> bool:
 def _probe(vocabulary: int) -> list[TokenSequence]:
     """Make branches of one scored token each, far from their trunk in a row, so that wrong positions show."""
     trunk = [(7 * place + 11) % vocabulary for place in range(PROBE_TRUNK)]
-    branches = [
-        [(13 * place + 5 * branch + 3) % vocabulary for place in range(6)] for branch in range(PROBE_BRANCHES)
-    ]
+    starts = [5 * branch + 3 for branch in range(PROBE_BRANCHES)]
+    branches = [[(13 * place + start) % vocabulary for place in range(6)] for start in starts]
     return [TokenSequence((*trunk, *branch), PROBE_TRUNK + 5) for branch in branches]
 
 
@@ -284,9 +275,7 @@ def window_log_probs(model: Any, window: Sequence[int]) -> Tensor:
         return torch.log_softmax(logits[0].float(), dim=-1)
 
 
-def encode_pair(
-    tokenizer: PreTrainedTokenizerBase, context: str, continuation: str, longest: int
-) -> TokenSequence:
+def encode_pair(tokenizer: Tokenizer, context: str, continuation: str, longest: int) -> TokenSequence:
     """Tokenize a context and its continuation as the harness does; a context that is too long loses its beginning.
 
     With an empty continuation nothing is scored, and the context keeps its trailing spaces.
@@ -309,21 +298,19 @@ def encode_pair(
     return TokenSequence(tokens, max(1, len(tokens) - len(following)))
 
 
-def encode_prompt(
-    tokenizer: PreTrainedTokenizerBase, text: str, longest: int, max_new_tokens: int
-) -> tuple[int, ...]:
+def encode_prompt(tokenizer: Tokenizer, text: str, longest: int, max_new_tokens: int) -> tuple[int, ...]:
     """Tokenize a prompt as the harness does; its beginning is cut to make room for the answer."""
     tokens = encode_text(tokenizer, text) or [prefix_token(tokenizer)]
     return tuple(tokens[-max(1, longest - max_new_tokens) :])
 
 
-def prefix_token(tokenizer: PreTrainedTokenizerBase) -> int:
+def prefix_token(tokenizer: Tokenizer) -> int:
     """Return the token put before a text without a context."""
     first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     return int(first)
 
 
-def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+def encode_text(tokenizer: Tokenizer, text: str) -> list[int]:
     """Tokenize with the tokenizer's special tokens, unless the text already begins with one (a chat template's)."""
     first = tokenizer.bos_token or tokenizer.eos_token
     begins = first is not None and text.startswith(str(first))

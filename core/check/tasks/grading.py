@@ -97,9 +97,7 @@ def _metric(task: BenchmarkTask, request: Request, responses: Sequence[Any]) -> 
     for instance, response in zip(instances, responses, strict=True):
         instance.resps, instance.filtered_resps = [response], {}
     filters = request.part._filters  # noqa: SLF001  # no public name
-    chosen = next(
-        (candidate for candidate in filters if candidate.name == task.suite_task.filter), filters[0]
-    )
+    chosen = next((each for each in filters if each.name == task.suite_task.filter), filters[0])
     chosen.apply(instances)
     results = [instance.filtered_resps[chosen.name] for instance in instances]
     values: dict[str, Any] = request.part.process_results(instances[0].doc, results)

@@ -58,10 +58,7 @@ METRICS: Mapping[Shape, str] = {"choice": "acc", "pair": "acc", "written": "exac
 
 
 class Documents(list[dict[str, Any]]):
-    """Rows as the harness reads a data set.
-
-    A list that knows its columns. Arrow would refuse columns of mixed types.
-    """
+    """Rows as the harness reads a data set: a list that knows its columns. Arrow refuses columns of mixed types."""
 
     @property
     def features(self) -> dict[str, None]:
@@ -70,10 +67,7 @@ class Documents(list[dict[str, Any]]):
 
 
 def config_of(task: SuiteTask) -> tuple[tuple[Row, ...], dict[str, Any]]:
-    """Return a task's rows and the harness's configuration for it.
-
-    Raises BadInput with file and line for a row that does not have the task's shape.
-    """
+    """Return a task's rows and the harness's configuration. Raises BadInput with the line of a row of other shape."""
     rows, examples = read_rows(task), read_examples(task)
     shape = None if "output_type" in task.lm_eval or task.shape is None else task.shape
     if shape is None and "output_type" not in task.lm_eval:
@@ -111,9 +105,8 @@ def config_of(task: SuiteTask) -> tuple[tuple[Row, ...], dict[str, Any]]:
 def shape_of(row: Row) -> Shape:
     """Return the shape of a plain row, from its keys. Raises BadInput for one that fits no shape."""
     for shape, keys in KEYS.items():
-        if all(key in row.values for key in keys) or (
-            shape == "written" and {"prompt", "rules"} <= set(row.values)
-        ):
+        by_rules = shape == "written" and {"prompt", "rules"} <= row.values.keys()
+        if by_rules or all(key in row.values for key in keys):
             return shape
     shapes = "; or ".join(", ".join(keys) for keys in (KEYS["choice"], KEYS["written"], KEYS["pair"]))
     message = f"{row.place}: these keys do not form an item: {', '.join(sorted(row.values))[:200]}."
@@ -122,11 +115,8 @@ def shape_of(row: Row) -> Shape:
 
 def shaped(row: Row, shape: Shape) -> dict[str, Any]:
     """Return a plain row with the columns that its shape's settings name."""
-    missing = [
-        key
-        for key in KEYS[shape]
-        if key not in row.values and not ("rules" in row.values and key == "answer")
-    ]
+    there = {*row.values, *(("answer",) if "rules" in row.values else ())}
+    missing = [key for key in KEYS[shape] if key not in there]
     if missing:
         hint = f"A row of shape {shape} has {', '.join(KEYS[shape])}."
         raise BadInput(f"{row.place}: {missing[0]} is missing.", hint=hint)
@@ -164,10 +154,7 @@ def _choice(row: Row) -> dict[str, Any]:
 def _answers(row: Row) -> Sequence[str]:
     answer = row.values.get("answer", "")
     answers = answer if isinstance(answer, list) else [answer]
-    texts = [
-        str(entry) if isinstance(entry, int | float) and not isinstance(entry, bool) else entry
-        for entry in answers
-    ]
+    texts = [str(each) if type(each) in (int, float) else each for each in answers]
     if "rules" in row.values and not any(map(_is_text, texts)):
         return [""]
     if not texts or not all(map(_is_text, texts)):

@@ -21,7 +21,7 @@ from finetop.core.errors import BadInput, did_you_mean
 from finetop.core.text import quoted
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
 LONGEST_WRITTEN = 256  # tokens of an answer if a task sets no limit: the default of the harness's own models
@@ -29,11 +29,7 @@ FEWSHOT_SEED = 1234
 
 
 def build(suite: Suite) -> tuple[BenchmarkTask, ...]:
-    """Open every task of a suite and its data set.
-
-    Raises BadInput, with file and line, for settings that the harness does not accept, EnvironmentTrouble for a
-    data set that can't be reached.
-    """
+    """Open every task of a suite and its data set. Raises BadInput with the line, or EnvironmentTrouble."""
     harness.quiet()
     return tuple(build_task(task, place) for task, place in zip(suite.tasks, suite.places, strict=True))
 
@@ -92,9 +88,8 @@ def _documents(task: SuiteTask, part: Any, is_member: bool, place: str) -> list[
     if task.cluster is None:
         clusters = [""] * len(part.task_docs)
     else:
-        clusters = [
-            hashlib.sha256(str(value).encode()).hexdigest()[:16] for value in part.task_docs[task.cluster]
-        ]
+        values = part.task_docs[task.cluster]
+        clusters = [hashlib.sha256(str(value).encode()).hexdigest()[:16] for value in values]
     prefix = f"{name}-" if is_member else ""
     return [
         Document(Item(task.name, f"{prefix}{number}", cluster), name if is_member else "", part, number)
@@ -102,19 +97,13 @@ def _documents(task: SuiteTask, part: Any, is_member: bool, place: str) -> list[
     ]
 
 
-def requests_of(
-    task: BenchmarkTask, items: Iterable[Item], tokenizer: PreTrainedTokenizerBase
-) -> tuple[Request, ...]:
-    """Render the prompts of the chosen items, and try the metric on each.
-
-    So a template, metric or rule that does not fit fails before a model is loaded. Raises BadInput.
-    """
+def requests_of(task: BenchmarkTask, items: Iterable[Item], tokenizer: Tokenizer) -> tuple[Request, ...]:
+    """Render the chosen items' prompts and try the metric on each, before a model is loaded. Raises BadInput."""
     wanted = {item.item for item in items}
     render = _chat(tokenizer) if task.suite_task.chat else None
     with harness.faults(task.suite_task, task.place, ""):
-        requests = tuple(
-            _question(task, document, render) for document in task.documents if document.item.item in wanted
-        )
+        chosen = [document for document in task.documents if document.item.item in wanted]
+        requests = tuple(_question(task, document, render) for document in chosen)
         grading.try_out(task, requests)
     return requests
 
@@ -133,7 +122,7 @@ def chance_of(task: BenchmarkTask, requests: Sequence[Request]) -> float:
     return min(0.999, max(guessing, majority))
 
 
-def _chat(tokenizer: PreTrainedTokenizerBase) -> Callable[..., str]:
+def _chat(tokenizer: Tokenizer) -> Callable[..., str]:
     if tokenizer.chat_template is None:
         hint = "Set model.chat_template to a Jinja file, or check with a suite without `chat: true`."
         raise BadInput("The suite has chat tasks, and the model has no chat template.", hint=hint)
@@ -160,12 +149,10 @@ def _question(task: BenchmarkTask, document: Document, render: Callable[..., str
     seed = int.from_bytes(hashlib.sha256(item.item.encode()).digest()[:4], "big") ^ FEWSHOT_SEED
     part.set_fewshot_seed(seed)
     with_template: dict[str, Any] = {"apply_chat_template": render is not None, "chat_template": render}
-    context = part.fewshot_context(
-        values, num_fewshot=shots, gen_prefix=part.doc_to_prefix(values), **with_template
-    )
-    built = part.construct_requests(
-        doc=values, ctx=context, metadata=(item.task, document.number, 1), **with_template
-    )
+    prefix = part.doc_to_prefix(values)
+    context = part.fewshot_context(values, num_fewshot=shots, gen_prefix=prefix, **with_template)
+    place = (item.task, document.number, 1)
+    built = part.construct_requests(doc=values, ctx=context, metadata=place, **with_template)
     instances = tuple(built) if isinstance(built, list) else (built,)
     arguments = [list(map(str, instance.args)) for instance in instances]
     settings: dict[str, Any] = {}

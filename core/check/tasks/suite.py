@@ -121,9 +121,8 @@ def find_suite(name: str, home: Home) -> Suite:
     known = {suite.name: suite for suite in suites(home)}
     if name not in known:
         is_file = name.endswith((".yaml", ".yml"))
-        hint = (
-            f"A file starts with ./ or /: write ./{name[:60]}." if is_file else did_you_mean(name[:60], known)
-        )
+        written = f"A file starts with ./ or /: write ./{name[:60]}."
+        hint = written if is_file else did_you_mean(name[:60], known)
         raise NotFound(f"there is no suite {quoted(name)}.", hint=hint)
     return known[name]
 
@@ -156,10 +155,7 @@ def load_suite(file: Path) -> Suite:
 
 
 def read_rows(task: SuiteTask) -> tuple[Row, ...]:
-    """Read the items of a task's own file. If no row has an id, the line number is used.
-
-    Raises BadInput with file and line for a row that is no item, or an id that comes twice.
-    """
+    """Read a task's own items; without ids, line numbers are used. Raises BadInput with file and line of a bad row."""
     assert task.data is not None
     return _read_rows(Path(task.data), task.name, task.cluster or "cluster")
 
@@ -207,14 +203,9 @@ def _read_rows(file: Path, name: str, cluster: str) -> tuple[Row, ...]:
 
 
 def task_fingerprint(task: SuiteTask) -> str:
-    """Hash (sha256, hex) everything in a task that can change a score, except its rows.
-
-    Rows are keyed by their prompts.
-    """
-    scored = {
-        field: getattr(task, field)
-        for field in ("metric", "filter", "shape", "num_fewshot", "chat", "lm_eval")
-    }
+    """Hash (sha256, hex) all in a task that can change a score, except its rows, which are keyed by prompts."""
+    scoring = ("metric", "filter", "shape", "num_fewshot", "chat", "lm_eval")
+    scored = {field: getattr(task, field) for field in scoring}
     return hashlib.sha256(msgspec.json.encode(scored, order="deterministic")).hexdigest()
 
 
@@ -242,9 +233,8 @@ def _fields(node: Node, kind: type[msgspec.Struct], what: str, prefix: str) -> N
         child = entries.get(field.name)
         if child is None:
             if field.required:
-                raise RecipeError(
-                    f"{prefix}{field.name} is missing.", place=node.place, key=prefix + field.name
-                )
+                key = prefix + field.name
+                raise RecipeError(f"{key} is missing.", place=node.place, key=key)
             continue
         value = to_plain(child)
         try:
@@ -297,11 +287,8 @@ def _task(task: SuiteTask, node: Node) -> SuiteTask:
         )
     name = task.name or task.task or Path(task.data or task.yaml or "").stem
     check_name(name, node.value["name"].place if "name" in node.value else node.place)
-    paths = {
-        key: str(_data_file(getattr(task, key), node.value[key], key))
-        for key in PATHS
-        if getattr(task, key) is not None
-    }
+    named = {key: getattr(task, key) for key in PATHS}
+    paths = {key: str(_data_file(path, node.value[key], key)) for key, path in named.items() if path}
     return msgspec.structs.replace(task, name=name, **paths)
 
 
@@ -317,10 +304,6 @@ def _no_twins(tasks: tuple[SuiteTask, ...], nodes: list[Node]) -> None:
     seen: set[str] = set()
     for task, node in zip(tasks, nodes, strict=True):
         if task.name in seen:
-            raise RecipeError(
-                f"the task {task.name} comes twice.",
-                place=node.place,
-                key="name",
-                hint="Give one another name.",
-            )
+            message, hint = f"the task {task.name} comes twice.", "Give one another name."
+            raise RecipeError(message, place=node.place, key="name", hint=hint)
         seen.add(task.name)

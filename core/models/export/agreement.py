@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import log_softmax
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 WINDOW = 256  # tokens
 WINDOWS = 4
@@ -57,7 +57,7 @@ class Agreement:
         return asdict(self)
 
 
-def windows(text: str, tokenizer: PreTrainedTokenizerBase, longest: int | None) -> Tensor:
+def windows(text: str, tokenizer: Tokenizer, longest: int | None) -> Tensor:
     """Cut a text into windows of token ids [windows, tokens]; `longest` is the model's longest input."""
     width = min(WINDOW, longest or WINDOW)
     ids = tokenizer(text[: width * WINDOWS * 16], add_special_tokens=False, verbose=False).input_ids

@@ -79,11 +79,8 @@ def merger_for(base: ResolvedModel, tuned: Any, folder: Path, kind: torch.dtype)
     That is so of whole bases, of those that are listened to written out, of files that name tensors otherwise
     than the model, and of adapters whose numbers are not all in their file.
     """
-    if (
-        not weight_formats.load(base.quantize).by_tensor
-        or base.trust_remote_code
-        or not load.is_adapter(folder)
-    ):
+    by_tensor = weight_formats.load(base.quantize).by_tensor and load.is_adapter(folder)
+    if not by_tensor or base.trust_remote_code:
         return None
     if not hasattr(tuned, "merge_and_unload"):
         return None
@@ -114,9 +111,8 @@ def skeleton_of(base: ResolvedModel, folder: Path) -> Any:
     # PEFT has put the adapter's weights on the base's device, which is meta.
     mark = f".{skeleton.active_adapter}"
     names = {name.replace(mark, ""): name for name, _ in all_tensors(skeleton) if mark in name}
-    names |= {
-        short.removesuffix(".weight"): name for short, name in names.items()
-    }  # DoRA's magnitudes are saved by such names
+    # DoRA's magnitudes are saved by names without the suffix.
+    names |= {short.removesuffix(".weight"): name for short, name in names.items()}
     saved = load_peft_weights(str(folder), device="cpu")
     adapter_state = {names[name]: value for name, value in saved.items() if name in names}
     skeleton.load_state_dict(adapter_state, strict=False, assign=True)

@@ -27,7 +27,7 @@ from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
 SHARE_OF_GPU = 0.9  # of the free memory, that a model's weights may take
@@ -109,7 +109,7 @@ def export_by_tensor(
     request: ExportRequest,
     base: ResolvedModel,
     merger: by_tensor.Merger,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
     trained: Tensor,
     texts: Tensor,
     work: str,
@@ -156,7 +156,7 @@ def format_of(request: ExportRequest, base: ResolvedModel) -> str:
 
 def load_trained(
     request: ExportRequest, base: ResolvedModel, work: str, events: EventLog
-) -> tuple[Any, PreTrainedTokenizerBase]:
+) -> tuple[Any, Tokenizer]:
     """Load the checkpoint as it was trained.
 
     An int8 base also rounds its layers' inputs, which moves a token by up to 2 nats and has nothing to do with merging:
@@ -174,11 +174,8 @@ def load_trained(
 
 def load_remedied(
     request: ExportRequest, remedy: Remedied, base: ResolvedModel, work: str, events: EventLog
-) -> tuple[Any, PreTrainedTokenizerBase]:
-    """Load the checkpoint as it was scored and build the remedy's model from it again.
-
-    Raises FinetopError if its weights are not those that were scored.
-    """
+) -> tuple[Any, Tokenizer]:
+    """Load the checkpoint as it was scored, and rebuild the remedy's model. Raises FinetopError for other weights."""
     number_format = load.torch_dtype(work, request.device)
     if weight_formats.load(base.quantize).rounds_inputs:
         tuned = merging.load_written_out(base, request.checkpoint, number_format, request.device)
@@ -237,7 +234,7 @@ def warn_of_quantization(base: ResolvedModel) -> None:
         )
 
 
-def general_windows(text: str | None, tokenizer: PreTrainedTokenizerBase, model: Any) -> Tensor:
+def general_windows(text: str | None, tokenizer: Tokenizer, model: Any) -> Tensor:
     """Cut the general text of the recipe's suite into windows that the model can read. Raises BadInput without text."""
     if not text:
         hint = "Set check.general.suite to one that has a text, such as quick."

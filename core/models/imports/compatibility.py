@@ -23,13 +23,9 @@ ASK_BASE = "Give the base that it was trained on: --base ID|FOLDER."
 
 
 def require_fit(model: FolderModel, base: Path) -> int:
-    """Refuse broken weights, and those that can't have been trained on the base. Raises BadInput.
-
-    Returns how many numbers they have.
-    """
-    return (
-        _require_adapter(model.folder, base) if model.kind == "adapter" else _require_full(model.folder, base)
-    )
+    """Refuse broken weights, or ones not trained on the base; return how many numbers they have. Raises BadInput."""
+    require = _require_adapter if model.kind == "adapter" else _require_full
+    return require(model.folder, base)
 
 
 def _require_full(folder: Path, base: Path) -> int:

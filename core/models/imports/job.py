@@ -88,12 +88,10 @@ def adopt(recipe: Recipe, path: Path, *, copy: bool, run_folder: Path, home: Hom
         events.write(metrics(step, values))
     for model in chosen.checkpoints:
         target = folder_of(run_folder, model.step)
-        events.write(
-            Checkpoint(model.step, str(target.relative_to(run_folder)), size_of(model.folder), model.kind)
-        )
-        print(
-            f"step {model.step}: {model.kind}, {model.folder}, weights sha256 {fingerprint(model, home)[:16]}"
-        )
+        path = str(target.relative_to(run_folder))
+        events.write(Checkpoint(model.step, path, size_of(model.folder), model.kind))
+        digest = fingerprint(model, home)[:16]
+        print(f"step {model.step}: {model.kind}, {model.folder}, weights sha256 {digest}")
     if chosen.best is not None:
         events.write(Best(chosen.best, f"step {chosen.best}: the folder's own model is this checkpoint"))
 
@@ -148,10 +146,7 @@ def fingerprint(model: FolderModel, home: Home) -> str:
 
 
 def place(model: FolderModel, run_folder: Path, *, copy: bool) -> None:
-    """Link a model, or with `copy` copy its files, to the place of the run's checkpoint of its step.
-
-    Raises EnvironmentTrouble for a full or unwritable disk.
-    """
+    """Link a model (`copy`: its files) to the run's checkpoint of its step. Raises EnvironmentTrouble."""
     target = folder_of(run_folder, model.step)
     if target.is_symlink() or target.exists():
         return  # done by an earlier attempt

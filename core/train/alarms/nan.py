@@ -60,11 +60,8 @@ class Nan:
 def is_overflow(values: Mapping[str, float]) -> bool:
     """Return True if only a step's scaled gradients overflowed: its loss is finite, and the scale can still fall."""
     is_number = math.isfinite(values.get("loss", 0.0))
-    return (
-        is_number
-        and values.get(LOSS_SCALE, 0.0) >= LEAST_SCALE
-        and not math.isfinite(values.get("grad_norm", 0.0))
-    )
+    can_fall = values.get(LOSS_SCALE, 0.0) >= LEAST_SCALE
+    return is_number and can_fall and not math.isfinite(values.get("grad_norm", 0.0))
 
 
 class NanAlarm(Alarm[Options]):

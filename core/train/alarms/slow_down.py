@@ -100,9 +100,8 @@ class SlowDown:
             return None
         self.is_on = True
         now, before = self.step.recent.median(), self.step.before.median()
-        return AlarmNote(
-            f"slow: {exact_span(now)} a step since step {self.slow_since[0]}, {exact_span(before)} before"
-        )
+        since = f"{exact_span(now)} a step since step {self.slow_since[0]}"
+        return AlarmNote(f"slow: {since}, {exact_span(before)} before")
 
 
 class SlowDownAlarm(Alarm[Options]):

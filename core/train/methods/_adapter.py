@@ -15,10 +15,7 @@ if TYPE_CHECKING:
 
 
 def wrap(model: PreTrainedModel, config: PeftConfig) -> PeftModel:
-    """Wrap a model with a fresh adapter, which alone is trainable, together with a reward model's score layer.
-
-    Raises BadInput if PEFT can't put this adapter onto this model.
-    """
+    """Wrap a model with a fresh adapter, trained alone or with a reward model's score layer. Raises BadInput."""
     from peft import PeftModel, get_peft_model
 
     from finetop.core.models.load import answer_in_kind
@@ -60,10 +57,7 @@ def head_of(model: PreTrainedModel) -> Any:
 
 
 def require_modules(model: PreTrainedModel, options: Any) -> None:
-    """Check that the modules which the options name are in the model, and that no head is adapted.
-
-    Raises BadInput.
-    """
+    """Check that the modules which the options name are in the model, and that no head is adapted. Raises BadInput."""
     targets = getattr(options, "target_modules", ())
     named = () if isinstance(targets, str) else targets
     _require_names(model, named, "method.target_modules")
@@ -96,9 +90,8 @@ def require_parameters(model: PreTrainedModel, wanted: tuple[str, ...]) -> None:
     paths = {path: weight.ndim for path, weight in model.named_parameters()}
     for name in wanted:
         if not any(is_named(path, name) and dimensions > 2 for path, dimensions in paths.items()):
-            fused = sorted(
-                {path.split(".layers.", 1)[-1].partition(".")[2] for path, n in paths.items() if n > 2}
-            )
+            of_layers = [path.partition(".layers.")[2] or path for path, n in paths.items() if n > 2]
+            fused = sorted({path.partition(".")[2] for path in of_layers})
             raise BadInput(
                 f"method.target_parameters: the model has no fused weight {name!r}.",
                 hint=f"It has {', '.join(fused)}."
@@ -141,10 +134,7 @@ def require_divisor(model: PreTrainedModel, size: int, target_modules: str | tup
 
 
 def require_rank(model: PreTrainedModel, options: Any) -> None:
-    """Check that named modules exist, and that the rank does not exceed the smaller side of any adapted layer.
-
-    Raises BadInput.
-    """
+    """Check that named modules exist and no adapted layer's smaller side is below the rank. Raises BadInput."""
     require_modules(model, options)
     for path, module in adapted(model, options.target_modules):
         width = min(widths(module))

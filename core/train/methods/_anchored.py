@@ -71,10 +71,7 @@ def anchor(model: PreTrainedModel, options: Any, begin: Callable[[Any], None]) -
 
 
 def require_matrices(wrapped: PeftModel) -> None:
-    """Check that every adapted layer has a single matrix: the experts of a mixture are many in one.
-
-    Raises BadInput.
-    """
+    """Check that every adapted layer has a single matrix: the experts of a mixture are many in one. Raises BadInput."""
     from peft.tuners.lora.layer import ParamWrapper
 
     path = next((path for path, layer in wrapped.named_modules() if isinstance(layer, ParamWrapper)), None)

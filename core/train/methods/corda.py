@@ -46,10 +46,7 @@ class Corda(Method[Options]):
     not_quantized = "it decomposes each matrix by its inputs, which needs unquantized weights"
 
     def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
-        """Run texts through the model, then wrap it with an adapter initialised where they flow least, or most.
-
-        Raises BadInput for modules or a rank that do not fit the model, and if there is no text.
-        """
+        """Run texts through the model; wrap it with an adapter that starts where they flow least, or most."""
         from peft.tuners.lora.config import CordaConfig
 
         from finetop.core.train.methods._anchored import NAME, anchor

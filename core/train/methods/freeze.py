@@ -56,10 +56,7 @@ class Freeze(Method[Options]):
             raise BadInput(message, hint="Set method.head and method.embeddings alike.")
 
     def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PreTrainedModel:
-        """Freeze all but the last layers, the norm after them, and what else the options name.
-
-        Changes and returns the model itself. Raises BadInput for options that do not fit it.
-        """
+        """Freeze all but the last layers, the norm after them and what the options name, in the model itself."""
         self.require(model, options)
         model.requires_grad_(False)
         for moving in _moving(model, options):

@@ -52,10 +52,7 @@ class Lora(Method[Options]):
             raise BadInput(message, hint="Set it to 0: a weight has no inputs to drop.")
 
     def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
-        """Wrap the model with a fresh adapter, which alone is trainable and at the start changes nothing.
-
-        Raises BadInput if a named module is not in the model.
-        """
+        """Wrap the model with a fresh adapter, which alone is trainable and at the start changes nothing."""
         self.require(model, options)
         more = {"target_parameters": list(options.target_parameters)} if options.target_parameters else {}
         return wrap(model, lora_config(options, use_rslora=options.rslora, **more))

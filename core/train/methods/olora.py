@@ -52,10 +52,7 @@ class Olora(Method[Options]):
             )
 
     def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
-        """Wrap the model with an adapter initialised to the first directions of each weight's QR decomposition.
-
-        Raises BadInput for modules or a rank that do not fit the model.
-        """
+        """Wrap the model with an adapter initialised to the first directions of each weight's QR decomposition."""
         from finetop.core.train.methods._anchored import NAME, anchor
 
         self.require(model, options)

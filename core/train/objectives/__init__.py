@@ -10,7 +10,7 @@ from finetop.core.plugins import OBJECTIVES, ObjectiveFacts, Options, PluginKind
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase as Tokenizer
 
     from finetop.core.data.examples import AnyExample
     from finetop.core.data.formats import Kind
@@ -27,9 +27,7 @@ class Objective(ObjectiveFacts[Options]):
     config = "trl.SFTConfig"  # the class of its trainer's arguments
     own_model = False  # load_model returns another model than the causal one that the recipe names
 
-    def make_tokenizer(
-        self, options: Options, base: ResolvedModel, rows: ReadData
-    ) -> PreTrainedTokenizerBase:
+    def make_tokenizer(self, options: Options, base: ResolvedModel, rows: ReadData) -> Tokenizer:
         """Return the tokenizer that it trains with: the base's, or one made of the rows."""
         from finetop.core.models import load
 
@@ -48,7 +46,7 @@ class Objective(ObjectiveFacts[Options]):
         self,
         options: Options,
         base: ResolvedModel,
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: Tokenizer,
         dtype: torch.dtype,
         device: str,
     ) -> PreTrainedModel:
@@ -59,7 +57,7 @@ class Objective(ObjectiveFacts[Options]):
 
     @abstractmethod
     def examples(
-        self, rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+        self, rows: Sequence[Row], options: Options, tokenizer: Tokenizer, max_tokens: int
     ) -> list[list[AnyExample]]:
         """Make the examples of each row. Raises BadInput."""
 

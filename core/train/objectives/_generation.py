@@ -12,7 +12,7 @@ from finetop.core.train.objectives import Objective
 from finetop.core.train.trainers.groups import METRICS as OF_GROUPS
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
     from finetop.core.data.examples import AnyExample
     from finetop.core.data.sources import Row
@@ -35,16 +35,15 @@ class Generating(Objective[Any]):
             yield "method.name", text, "Set method.name to lora or full."
 
     def examples(
-        self, rows: Sequence[Row], options: Any, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+        self, rows: Sequence[Row], options: Any, tokenizer: Tokenizer, max_tokens: int
     ) -> list[list[AnyExample]]:
         """Render each prompt up to where the answer begins. Raises BadInput if a rule lacks a row's answer."""
         from finetop.core.data.examples import PromptExample
         from finetop.core.data.formats import as_prompt
         from finetop.core.data.render import prompt_ids
 
-        needy = next(
-            (rule.rule for rule in options.reward.rules if rewards.load(rule.rule).needs_answer), None
-        )
+        named = [rule.rule for rule in options.reward.rules]
+        needy = next((name for name in named if rewards.load(name).needs_answer), None)
         examples: list[list[AnyExample]] = []
         for row in rows:
             prompt = as_prompt(row.record)
@@ -71,9 +70,8 @@ class Grouped(Generating):
                 f"(train.batch_size {train.batch_size} x train.grad_accumulation {train.grad_accumulation})."
             )
             near = -(-rows // generations) * generations
-            fit = next(
-                (count for count in range(1, near + 1) if train.batch_size * count % generations == 0), near
-            )
+            size = train.batch_size
+            fit = next((count for count in range(1, near) if size * count % generations == 0), near)
             hint = f"Make their product a multiple of it: set train.grad_accumulation to {fit}."
             yield "objective.generations", said, hint
 

@@ -11,7 +11,7 @@ from msgspec import Meta
 from finetop.core.train.objectives import Objective
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
     from finetop.core.data.examples import AnyExample
     from finetop.core.data.sources import Row
@@ -33,7 +33,7 @@ class ContinuedPretraining(Objective[Options]):
     rows = ("text",)
 
     def examples(
-        self, rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+        self, rows: Sequence[Row], options: Options, tokenizer: Tokenizer, max_tokens: int
     ) -> list[list[AnyExample]]:
         """Cut each text into pieces of at most `max_tokens`; only a last piece of one token is dropped."""
         from finetop.core.data import text_chunks

@@ -69,9 +69,8 @@ class Distill(Conversations):
         options: Options = setup.recipe.objective.options
         teacher = load_teacher(setup, options)
         trainer = language.make_trainer(setup, packing=False)
-        batches: dict[
-            str, list[Tensor]
-        ] = {}  # read once per log line: each read makes the host wait for the GPU
+        # Read once per log line: each read makes the host wait for the GPU.
+        batches: dict[str, list[Tensor]] = {}
         log = trainer.log
 
         def compute_loss(

@@ -11,7 +11,7 @@ from msgspec import Meta
 from finetop.core.train.objectives import Objective
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
     from finetop.core.data.examples import AnyExample
     from finetop.core.data.sources import Row
@@ -67,7 +67,7 @@ class Kto(Objective[Options]):
                 yield name, f"{name} is 1; kto compares answers within a batch.", "Set it to 2."
 
     def examples(
-        self, rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+        self, rows: Sequence[Row], options: Options, tokenizer: Tokenizer, max_tokens: int
     ) -> list[list[AnyExample]]:
         """Tokenize each answer with its prompt; of a pair, both. Raises BadInput."""
         from finetop.core.data import preferences

@@ -13,7 +13,7 @@ from finetop.core.train.objectives import Objective
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase as Tokenizer
 
     from finetop.core.data.examples import AnyExample
     from finetop.core.data.sources import Row
@@ -74,19 +74,14 @@ class Pretrain(Objective[Options]):
         heads, hidden = options.heads, options.hidden_size
         if heads and hidden and hidden % heads:
             message = f"objective.heads: {heads} heads do not divide hidden_size {hidden}."
-            yield (
-                "objective.heads",
-                message,
-                f"Set it to {_divisor(hidden, heads)}, for example, which divides it.",
-            )
+            hint = f"Set it to {_divisor(hidden, heads)}, for example, which divides it."
+            yield "objective.heads", message, hint
         if heads and options.key_value_heads and heads % options.key_value_heads:
             message = f"objective.key_value_heads: {options.key_value_heads} do not divide {heads} heads."
             fit = _divisor(heads, options.key_value_heads)
             yield "objective.key_value_heads", message, f"Set it to {fit}, for example, which divides them."
 
-    def make_tokenizer(
-        self, options: Options, base: ResolvedModel, rows: ReadData
-    ) -> PreTrainedTokenizerBase:
+    def make_tokenizer(self, options: Options, base: ResolvedModel, rows: ReadData) -> Tokenizer:
         """Train a tokenizer of the base's kind on the texts, or load the base's. Raises BadInput if it can't."""
         from finetop.core.models import load
 
@@ -96,7 +91,7 @@ class Pretrain(Objective[Options]):
         if not tokenizer.is_fast:
             hint = "Set objective.tokenizer to reuse, or pick a model with a tokenizer.json."
             raise BadInput("objective.tokenizer: that of model.id can't be trained.", hint=hint)
-        trained: PreTrainedTokenizerBase = tokenizer.train_new_from_iterator(
+        trained: Tokenizer = tokenizer.train_new_from_iterator(
             texts_to_train(rows), options.vocabulary, show_progress=False
         )
         trained.chat_template = (
@@ -144,7 +139,7 @@ class Pretrain(Objective[Options]):
         self,
         options: Options,
         base: ResolvedModel,
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: Tokenizer,
         dtype: torch.dtype,
         device: str,
     ) -> PreTrainedModel:
@@ -163,16 +158,15 @@ class Pretrain(Objective[Options]):
             with torch.device("meta" if device == "meta" else "cpu"):
                 model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)
         except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
-            raise BadInput(
-                f"objective: no {config.model_type} model has these sizes: {first_line(error)}"
-            ) from error
+            message = f"objective: no {config.model_type} model has these sizes: {first_line(error)}"
+            raise BadInput(message) from error
         print(f"a new {config.model_type} model of {sum(p.numel() for p in model.parameters()):,} parameters")
         for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
             setattr(model.generation_config, name, getattr(tokenizer, name))
         return model.to(device)
 
     def examples(
-        self, rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+        self, rows: Sequence[Row], options: Options, tokenizer: Tokenizer, max_tokens: int
     ) -> list[list[AnyExample]]:
         """Cut each text, with an end-of-text token, into pieces of at most `max_tokens`."""
         from finetop.core.data import text_chunks

@@ -12,7 +12,7 @@ from finetop.core.train.objectives.dpo import Pairs
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase as Tokenizer
 
     from finetop.core.models.resolved import ResolvedModel
     from finetop.core.recipe.schema import Recipe
@@ -56,17 +56,14 @@ class RewardModel(Pairs):
             message = f"method.name: {name} can't make a reward model: it does not train the score."
             yield "method.name", message, "Set method.name to lora or full."
         if recipe.check.target is not None:
-            yield (
-                "check.target",
-                "check.target: a reward model generates no answers.",
-                "Set check.target to null.",
-            )
+            message = "check.target: a reward model generates no answers."
+            yield "check.target", message, "Set check.target to null."
 
     def load_model(
         self,
         options: Options,
         base: ResolvedModel,
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: Tokenizer,
         dtype: torch.dtype,
         device: str,
     ) -> PreTrainedModel:

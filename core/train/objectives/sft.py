@@ -11,7 +11,7 @@ from msgspec import Meta
 from finetop.core.train.objectives import Objective
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
     from finetop.core.data.examples import AnyExample
     from finetop.core.data.sources import Row
@@ -38,7 +38,7 @@ class Conversations(Objective[Any]):
     rows = ("conversation",)
 
     def examples(
-        self, rows: Sequence[Row], options: Any, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+        self, rows: Sequence[Row], options: Any, tokenizer: Tokenizer, max_tokens: int
     ) -> list[list[AnyExample]]:
         """Render each conversation with the chat template, and label the tokens to learn. Raises BadInput."""
         from finetop.core.data import render

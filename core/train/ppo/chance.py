@@ -1,7 +1,4 @@
-"""The random numbers of PPO: each is derived from its purpose, the seed and the run's position.
-
-So a resumed run draws the same numbers as one that was never interrupted.
-"""
+"""PPO's random numbers, each derived from its purpose, the seed and the position: resuming draws the same."""
 
 from __future__ import annotations
 

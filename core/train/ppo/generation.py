@@ -18,7 +18,7 @@ from finetop.core.train.ppo.rollouts import Batch
 from finetop.core.train.trainers.reward_sum import RewardScores, RewardSum
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Writer:
 
     model: Any
     settings: Options
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: Tokenizer
     payer: RewardSum
     reader: Reader
     value: Value
@@ -55,9 +55,8 @@ class Writer:
     def pay(self, prompts: Sequence[PromptExample], answers: Sequence[Sequence[int]]) -> RewardScores:
         """Return the rewards of answers. Raises BadInput if the reward model gives no number."""
         texts = [str(self.tokenizer.decode(list(answer), skip_special_tokens=True)) for answer in answers]
-        return self.payer.pay(
-            [prompt.prompt for prompt in prompts], texts, [prompt.answer for prompt in prompts]
-        )
+        asked, right = [prompt.prompt for prompt in prompts], [prompt.answer for prompt in prompts]
+        return self.payer.pay(asked, texts, right)
 
     def judge(
         self,
@@ -71,18 +70,16 @@ class Writer:
         `counted` [rows] is each answer's normalized reward, `coefficient` the cost of a nat. Without gradients.
         """
         padding = int(self.tokenizer.pad_token_id)
-        ids, attention, mask = rollouts.pad(
-            [prompt.prompt_ids for prompt in prompts], answers, padding, self.model.device
-        )
+        asked = [prompt.prompt_ids for prompt in prompts]
+        ids, attention, mask = rollouts.pad(asked, answers, padding, self.model.device)
         with torch.no_grad(), self._mixed():
             reading = self.reader.read(ids, attention, mask.shape[1], with_entropy=False)
             values = self.value(reading.hidden) * mask
             reference = self.reference.logprobs(ids, attention, mask.shape[1])
         counted_rewards = torch.tensor(counted, device=ids.device)
         rewards = advantages.token_rewards(counted_rewards, reading.logprobs, reference, mask, coefficient)
-        better, returns = advantages.estimate(
-            rewards, values, mask, self.settings.gamma, self.settings.gae_lambda
-        )
+        gamma, lam = self.settings.gamma, self.settings.gae_lambda
+        better, returns = advantages.estimate(rewards, values, mask, gamma, lam)
         nats = ((reading.logprobs - reference) * mask).sum(1)
         return Batch(ids, attention, mask, reading.logprobs * mask, values, better, returns), nats
 

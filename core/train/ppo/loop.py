@@ -30,7 +30,7 @@ from finetop.core.train.trainers.reward_sum import RewardSum
 from finetop.core.train.weight_groups import weight_groups
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase, TrainingArguments
+    from transformers import PreTrainedTokenizerBase as Tokenizer, TrainingArguments
 
 
 class PolicyTrainer:
@@ -41,7 +41,7 @@ class PolicyTrainer:
         model: Any,
         arguments: TrainingArguments,
         settings: Options,
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: Tokenizer,
         train: Sequence[PromptExample],
         evaluation: Sequence[PromptExample],
         payer: RewardSum,
@@ -146,10 +146,8 @@ class PolicyTrainer:
         self.rollout = [Batch(**tensors).to(self.device) for tensors in tree["rollout"]]
         self.make_optimizers()
         self.value.load_state_dict(tree["value"])
-        for optimizer, saved in (
-            (self.optimizer, tree["optimizer"]),
-            (self.value_optimizer, tree["value_optimizer"]),
-        ):
+        for name in ("optimizer", "value_optimizer"):
+            optimizer, saved = getattr(self, name), tree[name]
             fresh = optimizer.state_dict()
             optimizer.load_state_dict({"state": saved, "param_groups": fresh["param_groups"]})
         if self.scaler is not None and tree.get("scaler"):
@@ -210,10 +208,8 @@ class PolicyTrainer:
         self.seen = advantages.seen_more(self.seen, rewards.total)
         counted = advantages.normalized(rewards.total, settings.normalize, self.seen, settings.reward_limit)
         unfinished = [answer[-1] not in self.writer.ends for answer in answers]
-        counted = [
-            score - settings.no_end_penalty * is_cut
-            for score, is_cut in zip(counted, unfinished, strict=True)
-        ]
+        penalty = settings.no_end_penalty
+        counted = [score - penalty * is_cut for score, is_cut in zip(counted, unfinished, strict=True)]
         batches, nats = self._judge(prompts, answers, counted, size, size * steps)
         mask = torch.cat([batch.mask.flatten() for batch in batches])
         values, returns = (

@@ -55,9 +55,8 @@ class Reader:
         with self._heads_input() as seen:
             logits = self.model(**given).logits
         logits, hidden = logits[:, -answers - 1 : -1], seen[0][:, -answers - 1 : -1]
-        logprobs, entropy = log_probabilities(
-            logits, ids[:, -answers:], self.temperature, entropy_moves=with_entropy
-        )
+        wanted, heat = ids[:, -answers:], self.temperature
+        logprobs, entropy = log_probabilities(logits, wanted, heat, entropy_moves=with_entropy)
         return AnswerReading(logprobs, entropy, hidden)
 
     @contextmanager

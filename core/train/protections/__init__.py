@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 
 
 class Protection(recipe_protections.ProtectionFacts[Options]):
-    """What holds a model to what it knew while it trains; a setting of `protect:` is the name of a file.
-
-    Its options leave it out by default.
-    """
+    """What holds a model to what it knew while it trains, set under `protect:` by its file's name; off by default."""
 
     def require(self, config: Any, options: Options) -> None:
         """Require that it fits the model's config.json. Raises BadInput."""

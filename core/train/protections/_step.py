@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.event_log import EventLog
@@ -23,7 +23,7 @@ class Base:
 
     recipe: Recipe
     model: Any
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: Tokenizer
     objective: Objective[Any]
     run_folder: Path
     home: Home

@@ -24,7 +24,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.train.trainer_setup import Setup
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
 MEASURED = 1536  # tokens: the drift probe reads 512 to 1,536, the check's drift 1,024
@@ -38,7 +38,7 @@ def windows(
     tokens: int,
     most: int,
     recipe: Recipe,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
     home: Home,
 ) -> list[list[int]]:
     """Cut general text, from a file or from the recipe's suite, into at most `most` windows of `tokens` tokens.

@@ -59,9 +59,8 @@ class Ewc(Protection[Options]):
     def limits(self, recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
         """Refuse adapters."""
         if methods.load(recipe.method.name).keeps_base:
-            message = (
-                f"protect.ewc protects the base's own weights, but {recipe.method.name} does not change them."
-            )
+            name = recipe.method.name
+            message = f"protect.ewc protects the base's own weights, but {name} does not change them."
             hint = "Set method.name to full or freeze, or protect.ewc to null; protect.kl_to_base works with adapters."
             yield "protect.ewc", message, hint
 
@@ -93,10 +92,7 @@ class Ewc(Protection[Options]):
 
 
 def fisher(model: Any, moving: Sequence[Any], pool: Sequence[Sequence[int]], seed: int) -> list[Tensor]:
-    """Estimate the diagonal of the Fisher information of each weight, in nats per token: weight-shaped, in bfloat16.
-
-    pool: token ids of windows. Labels are drawn by the seed.
-    """
+    """Estimate each weight's diagonal Fisher information on windows of ids, in nats per token, in bfloat16."""
     import torch
 
     from finetop.core.train import check_callback

@@ -46,9 +46,8 @@ class FreezeLayers(Protection[Options]):
             hint = f"Set {key}.layers to {sorted(set(options.layers))}."
             yield key, f"{key} names layer {twice} twice.", hint
         if recipe.method.name in LEARNED_TOKENS:
-            message = (
-                f"{key}: {recipe.method.name} trains no layer; it trains virtual tokens before the text."
-            )
+            name = recipe.method.name
+            message = f"{key}: {name} trains no layer; it trains virtual tokens before the text."
             yield key, message, f"Set {key} to null."
 
     def require(self, config: Any, options: Options) -> None:

@@ -56,11 +56,8 @@ class KlToBase(Protection[Options]):
         """Refuse a text that would not be read."""
         if options.text is not None and options.on == "rows":
             key = "protect.kl_to_base.text"
-            yield (
-                key,
-                f"{key} is not read: on is rows.",
-                f"Set {key} to null, or protect.kl_to_base.on to general.",
-            )
+            hint = f"Set {key} to null, or protect.kl_to_base.on to general."
+            yield key, f"{key} is not read: on is rows.", hint
 
     def paths(self, options: Options) -> Iterator[tuple[str, str]]:
         """Yield the path of the text."""

@@ -61,9 +61,8 @@ class L2Sp(Protection[Options]):
         """Keep the starting weights."""
 
         pairs = list(pairs_of(setup.model))
-        of_pairs = {
-            id(weight) for pair in pairs for part in (pair.first, pair.second) for weight in part.parameters()
-        }
+        parts = [part for pair in pairs for part in (pair.first, pair.second)]
+        of_pairs = {id(weight) for part in parts for weight in part.parameters()}
         held = [
             (weight, weight.detach().clone())
             for weight in setup.model.parameters()
@@ -116,11 +115,8 @@ def pairs_of(model: Any) -> Iterator[Pair]:
         for name in layer.active_adapters:
             first: Any = dict(layer.lora_A.items()).get(name)
             is_flat = getattr(getattr(first, "weight", None), "ndim", 0) == 2  # false for AdaLoRA and others
-            if (
-                is_flat
-                and any(w.requires_grad for w in first.parameters())
-                and name not in layer.lora_magnitude_vector
-            ):
+            moves = is_flat and any(w.requires_grad for w in first.parameters())
+            if moves and name not in layer.lora_magnitude_vector:
                 yield Pair(first, layer.lora_B[name], float(layer.scaling[name]))
 
 

@@ -55,9 +55,8 @@ class LossAdaptiveLr(Protection[Options]):
     def begin(self, options: Options, setup: Setup, trainer: Any) -> Acting:
         """Scale each step's learning rate by its loss."""
 
-        return Acting(
-            f"full steps up to {options.tau:g} nats/token", rate=lambda loss: rate(loss, options.tau)
-        )
+        about = f"full steps up to {options.tau:g} nats/token"
+        return Acting(about, rate=lambda loss: rate(loss, options.tau))
 
 
 def rate(loss: float, tau: float) -> float:

@@ -42,10 +42,7 @@ class EarlierJobs:
 
 
 def read_earlier_jobs(run_folder: Path, job_folder: Path) -> EarlierJobs:
-    """Read what a run's jobs reported before the one in `job_folder` began.
-
-    Of that job itself, events before its newest start count: a cluster may have restarted it.
-    """
+    """Read what a run's jobs reported before the newest start of the one in `job_folder`, which may have restarted."""
     earlier = EarlierJobs()
     for folder in sorted((run_folder / "jobs").glob("*")):
         if folder.name > job_folder.name:

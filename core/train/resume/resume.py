@@ -129,18 +129,12 @@ def held_tensors(model: Any) -> dict[str, Tensor] | None:
 
 
 def adapter_tensors(model: Any) -> dict[str, Tensor] | None:
-    """Return an adapter's weights and buffers as they are in memory; None if the model has none.
-
-    Their saved form may differ: pruned ranks, merged halves, rounded numbers.
-    """
+    """Return an adapter's tensors as in memory, which may differ from their saved form; None if there is none."""
     if not shards.is_adapter(model):
         return None
     name = model.active_adapter
-    held = {
-        key: tensor
-        for key, tensor in model.named_parameters()
-        if tensor.requires_grad or name in key.split(".")
-    }
+    named = dict(model.named_parameters())
+    held = {key: weight for key, weight in named.items() if weight.requires_grad or name in key.split(".")}
     return held | {key: tensor for key, tensor in model.named_buffers() if name in key.split(".")}
 
 
@@ -171,10 +165,7 @@ def require_same_data(before: Mapping[str, str], now: Mapping[str, str], *, anyw
 
 
 def announce(point: ResumePoint | None, run_folder: Path, last: int, events: EventLog) -> None:
-    """Report the step that the run resumes from, and remove later checkpoints, which are void.
-
-    Raises BadInput if nothing is left to do until the step `last`.
-    """
+    """Report where the run resumes, and remove later, void checkpoints. Raises BadInput if nothing is left to do."""
     if point is None:
         return
     if point.step >= last:
@@ -228,10 +219,7 @@ class SeededByEpoch(Sampler[int]):  # type: ignore[misc]  # the library is untyp
 
 
 def train(trainer: Any, point: ResumePoint | None, meter: Meter) -> None:
-    """Train from the beginning or from a checkpoint; set the token count of `meter`.
-
-    Raises EnvironmentTrouble if the checkpoint's state can't be read or does not fit this model.
-    """
+    """Train from the start or a checkpoint; set `meter`'s tokens. Raises EnvironmentTrouble for an unfit state."""
     if point is None or point.folder is None:
         trainer.train()
         return
@@ -388,11 +376,8 @@ def _as_saved(held: dict[str, Any], saved: Mapping[str, Any]) -> None:
     """Restore the saved number formats: `load_state_dict` casts an optimizer's tensors to the weight's own."""
     for name, value in saved.items():
         tensor = held.get(name)
-        if (
-            isinstance(value, torch.Tensor)
-            and isinstance(tensor, torch.Tensor)
-            and tensor.dtype != value.dtype
-        ):
+        both = isinstance(value, torch.Tensor) and isinstance(tensor, torch.Tensor)
+        if both and tensor.dtype != value.dtype:
             held[name] = value.to(tensor.device)
 
 

@@ -28,9 +28,8 @@ def point_of(spec: JobSpec, job_folder: Path) -> ResumePoint | None:
     if given is None:
         return None
     path, step = given.get("checkpoint"), given.get("step")
-    fine = path is None or (
-        isinstance(path, str) and not Path(path).is_absolute() and ".." not in Path(path).parts
-    )
+    parts = Path(path).parts if isinstance(path, str) else ("..",)
+    fine = path is None or not (".." in parts or Path(path).is_absolute())
     if not fine or not isinstance(step, int) or step < 0:
         hint = "Name a checkpoint inside of the run's folder."
         raise BadInput(f"job.json: args.resume is {given!r}.", hint=hint)

@@ -68,9 +68,8 @@ def read_state(
     for name, dtype in wanted.items():
         index, _, key = name.partition(".")
         like = weights[int(index)]
-        tensors[name] = state[int(index)][key] = torch.empty_like(
-            like, dtype=getattr(torch, dtype), requires_grad=False
-        )
+        kind = getattr(torch, dtype)
+        tensors[name] = state[int(index)][key] = torch.empty_like(like, dtype=kind, requires_grad=False)
     _read(tensors, folder)
 
 

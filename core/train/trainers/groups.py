@@ -124,9 +124,8 @@ def reward_function(scorer: RewardSum, rows: Sequence[PromptExample]) -> Callabl
 
     def reward(completions: Sequence[str], row: Sequence[int], log_metric: Any, **_: Any) -> list[float]:
         examples = [rows[number] for number in row]
-        rewards = scorer.pay(
-            [example.prompt for example in examples], completions, [example.answer for example in examples]
-        )
+        asked, right = [example.prompt for example in examples], [example.answer for example in examples]
+        rewards = scorer.pay(asked, completions, right)
         for name, scores in rewards.parts.items():
             log_metric(f"part/{name}", _mean(scores))
         return rewards.total
@@ -137,10 +136,8 @@ def reward_function(scorer: RewardSum, rows: Sequence[PromptExample]) -> Callabl
 def _over_ids(trainer_class: Any, setup: Setup) -> Any:
     """Return a subclass that takes prompts as token ids and logs finetop's metrics."""
 
-    from finetop.core.models import (
-        attention,
-        engine,
-    )  # imported with torch, which listing the settings must not load
+    # imported with torch, which listing the settings must not load
+    from finetop.core.models import attention, engine
     from finetop.core.train import master
 
     gives_log_probs = "num_generations" in signature(trainer_class._generate_single_turn).parameters  # noqa: SLF001  # GRPO's

@@ -34,9 +34,7 @@ def is_exact(trainer: Any) -> bool:
     Virtual tokens have a mask of their own, and a mixture's load balancing counts the tokens that are not masked.
     """
     config = trainer.model.config.get_text_config()
-    balances = bool(getattr(config, "output_router_logits", False)) or getattr(
-        trainer, "aux_loss_enabled", False
-    )
+    balances = getattr(config, "output_router_logits", False) or getattr(trainer, "aux_loss_enabled", False)
     return not balances and not has_virtual_tokens(trainer.model)
 
 

@@ -47,10 +47,7 @@ class RewardSum:
     def pay(
         self, prompts: Sequence[Sequence[Message]], answers: Sequence[str], right: Sequence[str | None]
     ) -> RewardScores:
-        """Return the rewards of answers to their prompts; `right` are the rows' own answers, or None.
-
-        Raises BadInput if the reward model's scores are not finite.
-        """
+        """Return answers' rewards; `right` are the rows' own. Raises BadInput if the model's scores are not finite."""
         total, parts = [0.0] * len(answers), {}
         if self.model is not None:
             parts[MODEL] = self.model.score(prompts, answers)
@@ -129,9 +126,8 @@ def load_reward(
 
         model = PeftModel.from_pretrained(model, folder, torch_device=device)
         load.answer_in_kind(model)
-        head = next(
-            (module for name, module in model.named_modules() if name.endswith("score.modules_to_save")), None
-        )
+        heads = (module for name, module in model.named_modules() if name.endswith("score.modules_to_save"))
+        head = next(heads, None)
         if head is None:
             hint = "Train it again with objective.name: reward."
             raise BadInput(f"{KEY}: {folder} has no weights for the score.", hint=hint)
@@ -143,9 +139,8 @@ def load_reward(
 def whole(folder: Path, home: Home) -> ResolvedModel:
     """Resolve a reward model that is saved whole. Raises BadInput if its weights are missing."""
     load.check_folder(folder, str(folder))
-    return resolved.ResolvedModel(
-        str(folder), folder, None, None, "local folder", weight_files.weights_hash(folder, home)
-    )
+    weights = weight_files.weights_hash(folder, home)
+    return resolved.ResolvedModel(str(folder), folder, None, None, "local folder", weights)
 
 
 def base_of(folder: Path, home: Home, events: EventLog) -> ResolvedModel:
@@ -154,9 +149,8 @@ def base_of(folder: Path, home: Home, events: EventLog) -> ResolvedModel:
 
     config = load.adapter_config(folder)
     name, revision = str(config["base_model_name_or_path"]), config.get("revision")
-    base = resolve.resolve_model(
-        Model(id=name, revision=None if hub.is_local(name) else revision), home, events
-    )
+    revision = None if hub.is_local(name) else revision
+    base = resolve.resolve_model(Model(id=name, revision=revision), home, events)
     manifest = folder / "manifest.json"
     known = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else None
     if known is not None and known["base"]["weights_hash"] not in (None, base.weights_hash):
