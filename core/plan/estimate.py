@@ -17,13 +17,12 @@ from finetop.core.models import cpu_formats, weight_formats
 from finetop.core.models.attention import best_kernel
 from finetop.core.models.resolved import Moving
 from finetop.core.models.shape import Shape
-from finetop.core.plan import answers, host, memory, schedule
+from finetop.core.plan import answers, memory, schedule
 from finetop.core.plan.changes import Change, changes
 from finetop.core.plan.memory import Workload
 from finetop.core.plan.method_options import Trained
-from finetop.core.plan.objective_extras import Extras, extras_of
 from finetop.core.plan.result import Fix, Host, Plan, Sharded, Verdict
-from finetop.core.plan.schedule import PastRun, disk_of, steps_of, time_of
+from finetop.core.plan.schedule import Extras, PastRun, disk_of, extras_of, steps_of, time_of
 from finetop.core.plan.shape import read_shape
 from finetop.core.plan.trainable import trained
 from finetop.core.plugins import METHODS, OBJECTIVES
@@ -130,7 +129,9 @@ def host_of(
     is_new = recipe.objective.name == "pretrain" or bool(shape.experts)
     converts = is_new or saved_bytes(shape) != work.compute_bytes
     readers = 1 if reads_once(recipe, config) else here
-    return Host(here, host.held(work, tokens, here, readers=readers, converts=converts), machine.host)
+    return Host(
+        here, memory.host_memory(work, tokens, here, readers=readers, converts=converts), machine.host
+    )
 
 
 def shape_of(recipe: Recipe, config: Mapping[str, Any]) -> Shape:

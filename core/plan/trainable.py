@@ -12,7 +12,6 @@ from typing import Any
 
 from finetop.core.models.shape import Linear, Shape, small
 from finetop.core.plan.method_options import Trained, names_of, option_of, saved_modules, targets_of
-from finetop.core.plan.rotations import boft, hra, oft
 from finetop.core.recipe.master import is_wide
 
 
@@ -283,6 +282,73 @@ def _osf(shape: Shape, options: Any) -> Trained:
     return Trained(numbers, numbers, held=held, learning=names_of(targets), rebuilt=2 * weights)
 
 
+def _oft(shape: Shape, options: Any) -> Trained:
+    """Count a rotation of a layer's inputs in blocks (arXiv:2306.07280): the upper triangle of each block.
+
+    The rotated input is kept; it is the layer's input itself unless autocast copies it.
+    """
+    targets = targets_of(shape, options)
+    size = int(option_of(options, "block_size", "oft_block_size", default=32) or 0)
+    blocks = int(option_of(options, "r", default=0) or 0)
+    numbers = held = squares = 0
+    for linear in targets:
+        width = size or max(2, linear.inputs // max(1, blocks))
+        triangle = width * (width - 1) // 2
+        count = 1 if option_of(options, "block_share", default=False) else linear.inputs // width
+        numbers += count * triangle * linear.count
+        held += 4 * triangle * linear.count  # its indices, as two int64
+        squares += count * width * width * linear.count
+    return Trained(
+        numbers, numbers, held=held, learning=names_of(targets), adapted=targets, rebuilt=8.0 * squares
+    )
+
+
+def _boft(shape: Shape, options: Any) -> Trained:
+    """Count butterfly rotations (arXiv:2311.06243): whole blocks, and a length for each output.
+
+    Each factor becomes a whole matrix, in x in, and is multiplied with its permutations and the next factor; the last
+    with the unit matrix. These are 3 f products, to which a backward pass adds 4 f - 1.
+    """
+    targets = targets_of(shape, options)
+    factors = int(option_of(options, "factors", "boft_n_butterfly_factor", default=1))
+    size = int(option_of(options, "block_size", "boft_block_size", default=4) or 0)
+    number = int(option_of(options, "boft_block_num", default=0) or 0)
+    numbers = held = 0
+    rebuilt = flops = 0.0
+    for linear in targets:
+        width = size or linear.inputs // max(1, number)
+        flops += 2.0 * (7 * factors - 1) * linear.inputs**3 * linear.count
+        numbers += (factors * linear.inputs * width + linear.outputs) * linear.count
+        held += factors * linear.inputs * linear.inputs * linear.count  # permutations, as whole matrices
+        side, out = linear.inputs, linear.outputs
+        rebuilt += (3 * factors * side * side + 2 * side * out) * linear.count
+    return Trained(
+        numbers,
+        numbers,
+        held=held,
+        learning=names_of(targets),
+        adapted=targets,
+        rebuilt=rebuilt,
+        batch_flops=flops,
+    )
+
+
+def _hra(shape: Shape, options: Any) -> Trained:
+    """Count a chain of reflections of a layer's inputs (arXiv:2405.17484)."""
+    rank = int(option_of(options, "rank", "r", default=8))
+    targets = targets_of(shape, options)
+    numbers = sum(rank * linear.inputs * linear.count for linear in targets)
+    # For each reflection the product before it; the first and the last matrix; the weights before and after.
+    rebuilt = sum(
+        ((rank + 2) * linear.inputs + 2 * linear.outputs) * linear.inputs * linear.count for linear in targets
+    )
+    # Their product is multiplied with the unit matrix and with the weights, forward and back.
+    flops = sum(
+        4.0 * linear.inputs**2 * (linear.inputs + linear.outputs) * linear.count for linear in targets
+    )
+    return Trained(numbers, numbers, learning=names_of(targets), rebuilt=float(rebuilt), batch_flops=flops)
+
+
 def _layernorm(shape: Shape, options: Any) -> Trained:
     """Count the norms' weights, as copies beside them (arXiv:2312.11420)."""
     return Trained(shape.norms, shape.norms, wide=shape.norms * is_wide(shape.hidden), norms_move=True)
@@ -329,12 +395,12 @@ _COUNTS: Mapping[str, Callable[[Shape, Any], Trained]] = {
     "corda": _corda,
     "loftq": _lora,
     "adalora": _adalora,
-    "oft": oft,
-    "boft": boft,
+    "oft": _oft,
+    "boft": _boft,
     "ia3": _ia3,
     "vera": _vera,
     "shira": _shira,
-    "hra": hra,
+    "hra": _hra,
     "osf": _osf,
     "prompt-tuning": _prompt_tuning,
     "p-tuning": _p_tuning,

@@ -17,17 +17,25 @@ from finetop.core.data.formats import Prompt
 from finetop.core.models import checkpoint, collectives, shards
 from finetop.core.models.devices import energy_counter, keep_to
 from finetop.core.models.quantize import count_numbers
-from finetop.core.protocol.events import Phase, Planned, metrics
+from finetop.core.protocol.events import Alarm, Phase, Planned, metrics
 from finetop.core.protocol.metric_names import NAMES, WANTED
 from finetop.core.recipe.length import steps_between
-from finetop.core.recipe.schema import Train
+from finetop.core.recipe.schema import Recipe, Train
 from finetop.core.runtime import gpu_share, ranks
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.failures import is_disk_full, named
 from finetop.core.runtime.gpu_energy import Energy
 from finetop.core.runtime.stop_signal import Stop
-from finetop.core.train import check_callback, drift_probe, master, nan_guard, samples, stop_early
-from finetop.core.train.alarm_callback import Alarms
+from finetop.core.train import (
+    alarms as detectors,
+    check_callback,
+    drift_probe,
+    master,
+    nan_guard,
+    objectives,
+    samples,
+    stop_early,
+)
 from finetop.core.train.intervals import Ration
 from finetop.core.train.resume import random_state
 from finetop.core.train.trainer_setup import Setup
@@ -41,6 +49,29 @@ if TYPE_CHECKING:
 PHASE_S = 1.0  # between two progress events, log lines or GPU readings
 WATCHED = (stop_early.EVAL_LOSS, stop_early.EVAL_REWARD)
 DISK_S = 10.0  # between two readings of the free disk space
+
+
+class Alarms:
+    """The alarms of one run. Silent until `begin`: an alarm must know how long the run will be."""
+
+    def __init__(self, recipe: Recipe, events: EventLog) -> None:
+        self.recipe = recipe
+        self.events = events
+        self.watches: dict[str, detectors.Watch] = {}
+
+    def begin(self, steps: int) -> None:
+        objective = objectives.load(self.recipe.objective.name)
+        run = detectors.Run(steps, objective.loss_falls, self.recipe.drift.limit)
+        self.watches = detectors.watches(self.recipe, run)
+
+    def look(self, step: int, values: Mapping[str, float]) -> None:
+        """Pass what was measured at a step to every alarm; costs about 20 microseconds."""
+        now = time.monotonic()
+        for kind, watch in self.watches.items():
+            note = watch.look(step, now, values)
+            if note is not None:
+                self.events.write(Alarm(kind, step, note.text, note.is_over))
+                print(f"{'over' if note.is_over else 'alarm'}: step {step}: {note.text}", flush=True)
 
 
 class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped

@@ -22,6 +22,7 @@ from finetop.core.recipe.schema import Recipe
 from finetop.core.runtime import failures
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.train import check_callback, loss_scale, paged, parallel
+from finetop.core.train.trainer_args import recompute_activations
 
 # Bytes; the buffers that a forward pass may change (rotary angles for long rows) are small.
 LARGEST_BUFFER = 1 << 20
@@ -82,10 +83,7 @@ def _train(trainer: Any, device: str) -> None:
 
     arguments = trainer.args
     batch = _longest_of_step(trainer)
-    if arguments.activation_checkpointing:
-        trainer.model.activation_checkpointing_enable(
-            activation_checkpointing_kwargs=arguments.activation_checkpointing_kwargs
-        )
+    recompute_activations(trainer.model, arguments)
     trainer.create_optimizer()
     trainer.current_gradient_accumulation_steps = arguments.gradient_accumulation_steps
     with _as_prepared(trainer, device):

@@ -21,7 +21,7 @@ from finetop.core.recipe import protections as recipe_protections
 from finetop.core.recipe.schema import Recipe
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.train import protections
-from finetop.core.train.protections._step import Acting, Base
+from finetop.core.train.protections import Acting, Base
 from finetop.core.train.trainer_setup import Setup
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.tasks import download
-from finetop.core.check.tasks.suite import Suite, find_suite
+from finetop.core.check.tasks.suite import Suite, find_suite, general_text
 from finetop.core.data import training_set
 from finetop.core.data.examples import AnyExample
 from finetop.core.data.prompts import open_asker, print_skipped
@@ -95,10 +95,8 @@ def train(
     if collectives.rank() == 0:
         look_ahead(recipe, home, events)
 
-    from finetop.core.check.tasks import general_text
     from finetop.core.models import checkpoint
     from finetop.core.train import (
-        alarm_callback,
         budget_callback,
         callbacks,
         check_callback,
@@ -114,7 +112,7 @@ def train(
         trainer_args,
         trainer_setup,
     )
-    from finetop.core.train.protections._step import Base
+    from finetop.core.train.protections import Base
     from finetop.core.train.resume import random_state, resume
 
     silence_libraries()
@@ -169,10 +167,10 @@ def train(
     require_watched(progress, checks, examples.eval)
     prompts = samples.as_prompts(recipe.samples.prompts) or rows.prompts(recipe.samples.count)
     prompts = prompts[: recipe.samples.count] if objective.writes else []
-    text = general_text.general_text(recipe, home) if objective.writes else None
+    text = general_text(recipe, home) if objective.writes else None
     events.write(Phase("preparing the trainer"))
     earlier = EarlierJobs() if point is None else point.earlier
-    alarms = alarm_callback.Alarms(recipe, events)
+    alarms = callbacks.Alarms(recipe, events)
     meter = callbacks.Meter(events, device, objective.metrics, alarms, earlier.spent_s, earlier.energy_wh)
     pacer = callbacks.Pacer(setup, prompts, text, meter, stop, checks, progress)
     watch = nan_guard.NanGuard(recipe.train.stop_on_nan)

@@ -67,6 +67,13 @@ def common(recipe: Recipe, dtype: str, device: str, output: Path) -> dict[str, A
     }
 
 
+def recompute_activations(model: Any, arguments: Any) -> None:
+    """Make a model recompute its activations instead of keeping them, if the arguments say so."""
+    if arguments.activation_checkpointing:
+        options = arguments.activation_checkpointing_kwargs
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs=options)
+
+
 def configure(
     config: Any, values: dict[str, Any], raw: dict[str, Any], own: Mapping[str, str] | None = None
 ) -> Any:

@@ -68,9 +68,9 @@ def prepare(
 
 def general_windows(recipe: Recipe, tokenizer: Tokenizer, home: Home) -> list[list[int]]:
     """Cut the general text of the recipe's suite into windows of tokens; empty if there is no text."""
-    from finetop.core.check.tasks import general_text
+    from finetop.core.check.tasks import suite
 
-    text = general_text.general_text(recipe, home) or ""
+    text = suite.general_text(recipe, home) or ""
     ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False).input_ids
     return [ids[at : at + WINDOW] for at in range(0, len(ids), WINDOW)]
 

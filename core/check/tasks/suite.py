@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from finetop.core.data.files import stream_rows
-from finetop.core.errors import BadInput, NotFound, RecipeError, did_you_mean
+from finetop.core.errors import BadInput, FinetopError, NotFound, RecipeError, did_you_mean
 from finetop.core.recipe.names import check_name
 from finetop.core.recipe.strict_yaml import MAX_BYTES, Node, Origin, parse, to_plain
 from finetop.core.recipe.type_words import type_words
@@ -26,6 +26,7 @@ from finetop.core.runtime.files import given_path, read_given
 from finetop.core.text import plain, quoted
 
 if TYPE_CHECKING:
+    from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.home import Home
 
 BUILT_IN = Path(__file__).parents[1] / "suites"
@@ -125,6 +126,17 @@ def find_suite(name: str, home: Home) -> Suite:
         hint = written if is_file else did_you_mean(name[:60], known)
         raise NotFound(f"there is no suite {quoted(name)}.", hint=hint)
     return known[name]
+
+
+def general_text(recipe: Recipe, home: Home) -> str | None:
+    """Return the general text of the recipe's suite, or of the suite quick; None if there is none."""
+    name = recipe.check.general.suite if recipe.check.general is not None else "quick"
+    try:
+        path = find_suite(name, home).text
+        return None if path is None else read_given(path).decode()
+    except (FinetopError, OSError) as error:
+        print(f"no drift probe: {error}")
+        return None
 
 
 def load_suite(file: Path) -> Suite:

@@ -88,8 +88,8 @@ def adopt(recipe: Recipe, path: Path, *, copy: bool, run_folder: Path, home: Hom
         events.write(metrics(step, values))
     for model in chosen.checkpoints:
         target = folder_of(run_folder, model.step)
-        path = str(target.relative_to(run_folder))
-        events.write(Checkpoint(model.step, path, size_of(model.folder), model.kind))
+        place_of = str(target.relative_to(run_folder))
+        events.write(Checkpoint(model.step, place_of, size_of(model.folder), model.kind))
         digest = fingerprint(model, home)[:16]
         print(f"step {model.step}: {model.kind}, {model.folder}, weights sha256 {digest}")
     if chosen.best is not None:

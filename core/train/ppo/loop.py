@@ -19,15 +19,16 @@ from transformers.trainer_callback import CallbackHandler, DefaultFlowCallback
 
 from finetop.core.data.examples import PromptExample
 from finetop.core.models.forward import end_tokens
-from finetop.core.train.ppo import advantages, chance, longest, losses, rollouts
+from finetop.core.train.ppo import advantages, chance, losses, rollouts
 from finetop.core.train.ppo.generation import Writer
 from finetop.core.train.ppo.options import Options
 from finetop.core.train.ppo.policy import Reader, Reference, Value, switch_dropout_off
 from finetop.core.train.ppo.rollouts import Batch
 from finetop.core.train.resume import state_files
 from finetop.core.train.resume.resume import put_at
+from finetop.core.train.stochastic_adamw import weight_groups
+from finetop.core.train.trainer_args import recompute_activations
 from finetop.core.train.trainers.reward_sum import RewardSum
-from finetop.core.train.weight_groups import weight_groups
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer, TrainingArguments
@@ -162,9 +163,37 @@ class PolicyTrainer:
             self.value_optimizer = torch.optim.AdamW(self.value.parameters(), rate, weight_decay=0.0)
 
     def try_longest(self) -> None:
-        """Take the costliest possible step and evaluation. The caller undoes what they change."""
-        longest.learn(self)
-        longest.measure(self)
+        """Take the costliest possible step and evaluation: the longest prompts, each answer of the maximum length.
+
+        Callbacks are not called; the caller undoes what they change.
+        """
+        arguments = self.args
+        recompute_activations(self.model, arguments)
+        self.make_optimizers()
+        self.model.train()
+        batches = self._longest(self.train_dataset, arguments.per_device_train_batch_size)
+        # With gradient accumulation the second batch's gradient needs memory beside the first's.
+        for batch in batches[: min(2, arguments.gradient_accumulation_steps)]:
+            loss, _ = losses.batch_loss(*self.writer.read(batch), batch, self.settings)
+            (loss / float(batch.mask.sum())).backward()
+        moving = [weight for weight in self.model.parameters() if weight.requires_grad]
+        clip_grad_norm_(moving, arguments.max_grad_norm or math.inf)
+        self.optimizer.step()
+        self.value_optimizer.step()
+        self.model.zero_grad(set_to_none=True)
+        self.value.zero_grad(set_to_none=True)
+        if self.eval_dataset:
+            self._longest(self.eval_dataset, arguments.per_device_eval_batch_size)
+
+    def _longest(self, rows: Sequence[PromptExample], size: int) -> list[Batch]:
+        """Answer as many of the longest prompts as are answered at once, and score them `size` at a time."""
+        order = sorted(rows, key=lambda row: -len(row.prompt_ids))
+        prompts = [order[index % len(order)] for index in range(max(size, self.writer.together))]
+        answers = self.writer.answers(prompts, chance.seed_of(self.args.seed, chance.ANSWERS), ends=())
+        rewards = self.writer.pay(prompts, answers).total
+        parts = [slice(at, at + size) for at in range(0, min(2, len(prompts) // size) * size, size)]
+        judge, coefficient = self.writer.judge, self.coefficient
+        return [judge(prompts[part], answers[part], rewards[part], coefficient)[0] for part in parts]
 
     # Preparation.
 
@@ -183,10 +212,7 @@ class PolicyTrainer:
         if state.global_step:
             for schedule in self.schedules:
                 put_at(schedule, self.scheduled)
-        if arguments.activation_checkpointing:
-            self.model.activation_checkpointing_enable(
-                activation_checkpointing_kwargs=arguments.activation_checkpointing_kwargs
-            )
+        recompute_activations(self.model, arguments)
         self.callback_handler.optimizer = self.optimizer
         self.callback_handler.lr_scheduler = self.schedules[0]
 

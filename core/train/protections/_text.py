@@ -45,7 +45,7 @@ def windows(
 
     Windows are spread evenly over the text. Raises BadInput that names `key` if there is not even one.
     """
-    from finetop.core.check.tasks import general_text
+    from finetop.core.check.tasks import suite
 
     if path is not None:
         try:
@@ -54,7 +54,7 @@ def windows(
             hint = "Give a .txt file in UTF-8."
             raise BadInput(f"{key}.text: can't read {path}: {error}", hint=hint) from error
     else:
-        text, skipped = general_text.general_text(recipe, home) or "", MEASURED
+        text, skipped = suite.general_text(recipe, home) or "", MEASURED
     ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False).input_ids
     ids = ids[skipped:]
     count = len(ids) // tokens

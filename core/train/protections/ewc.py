@@ -20,8 +20,7 @@ from msgspec import Meta
 
 from finetop.core.recipe.protections import Memory, Sizes
 from finetop.core.train import methods
-from finetop.core.train.protections import Protection
-from finetop.core.train.protections._step import Acting, zero_if_none
+from finetop.core.train.protections import Acting, Protection, zero_if_none
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,8 +10,7 @@ from msgspec import Meta
 
 from finetop.core.errors import BadInput
 from finetop.core.train.methods import LEARNED_TOKENS
-from finetop.core.train.protections import Protection
-from finetop.core.train.protections._step import Acting
+from finetop.core.train.protections import Acting, Protection
 
 if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe

@@ -18,8 +18,7 @@ from msgspec import Meta
 
 from finetop.core.errors import BadInput
 from finetop.core.recipe.protections import Memory, Sizes
-from finetop.core.train.protections import Protection
-from finetop.core.train.protections._step import Acting
+from finetop.core.train.protections import Acting, Protection
 
 if TYPE_CHECKING:
     from finetop.core.train.trainer_setup import Setup

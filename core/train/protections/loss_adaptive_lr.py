@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.protections import Protection
-from finetop.core.train.protections._step import Acting
+from finetop.core.train.protections import Acting, Protection
 
 if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from finetop.core.data.examples import AnyExample, Example
     from finetop.core.recipe.schema import Recipe
-    from finetop.core.train.protections._step import Base
+    from finetop.core.train.protections import Base
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from finetop.core.data.sources import Row
     from finetop.core.recipe.schema import Recipe, Source
     from finetop.core.runtime.home import Home
-    from finetop.core.train.protections._step import Base
+    from finetop.core.train.protections import Base
 
 FILE = "replay.jsonl"
 BATCH = 32  # texts generated together

@@ -375,7 +375,7 @@ def divided(values: Mapping[str, Any], weight: Tensor) -> dict[str, Any]:
 def _as_saved(held: dict[str, Any], saved: Mapping[str, Any]) -> None:
     """Restore the saved number formats: `load_state_dict` casts an optimizer's tensors to the weight's own."""
     for name, value in saved.items():
-        tensor = held.get(name)
+        tensor: Any = held.get(name)
         both = isinstance(value, torch.Tensor) and isinstance(tensor, torch.Tensor)
         if both and tensor.dtype != value.dtype:
             held[name] = value.to(tensor.device)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from finetop.core import remedies
-from finetop.core.check.tasks.general_text import general_text
+from finetop.core.check.tasks.suite import general_text
 from finetop.core.errors import FinetopError
 from finetop.core.models import load, resolved
 from finetop.core.models.export import export

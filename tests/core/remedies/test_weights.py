@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from finetop.core import remedies
-from finetop.core.check.tasks.general_text import general_text
+from finetop.core.check.tasks.suite import general_text
 from finetop.core.errors import FinetopError
 from finetop.core.models import load, resolve, resolved
 from finetop.core.models.hashes import fingerprint

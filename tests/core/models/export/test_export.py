@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from finetop.core.check.tasks.general_text import general_text
+from finetop.core.check.tasks.suite import general_text
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, Refused
 from finetop.core.models import checkpoint, load, merge, resolve, save
 from finetop.core.models.export import adapter, agreement, export

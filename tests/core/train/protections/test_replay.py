@@ -68,7 +68,7 @@ def test_a_file_that_is_there_is_read_and_not_written_anew(
     from finetop.core.recipe.protections import chosen
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.train import objectives
-    from finetop.core.train.protections._step import Base
+    from finetop.core.train.protections import Base
 
     recipe = recipe_of({"replay": {"from_base": 2, "share": 0.5}})
     row = replay.Written("ab", [7, 8, 9], 1)
