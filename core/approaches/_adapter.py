@@ -24,11 +24,8 @@ def adapter(recipe: Recipe, quantize: str) -> dict[str, Any]:
     fits = own and quantize in methods.load(name).quantized
     options = msgspec.to_builtins(recipe.method.options) if fits else {}
     rate = recipe.train.learning_rate if own else recipe.train.learning_rate / FULL_RATE
-    return {
-        "method": {"name": name if fits else "lora", **options},
-        "model.quantize": quantize,
-        "train.learning_rate": min(1.0, rate),
-    }
+    method = {"name": name if fits else "lora", **options}
+    return {"method": method, "model.quantize": quantize, "train.learning_rate": min(1.0, rate)}
 
 
 def full(recipe: Recipe) -> dict[str, Any]:

@@ -360,11 +360,8 @@ def _changes(rows: Sequence[ApproachRow], done: Sequence[ApproachRow]) -> list[s
     wide_ones = [row.name for row in spread if row.target and row.target.spread and _is_wide(row.target)]
     if wide_ones:
         lines.append(f"The seed: for {listed(wide_ones)} it moves the score more than the rows do.")
-    lines += [
-        f"A gentler setting of {row.name}: it REGRESSED, so what it gains costs what the base could."
-        for row in done
-        if _forgot(row)
-    ]
+    gentler = "it REGRESSED, so what it gains costs what the base could."
+    lines += [f"A gentler setting of {row.name}: {gentler}" for row in done if _forgot(row)]
     return lines
 
 

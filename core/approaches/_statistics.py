@@ -49,12 +49,9 @@ def gap(of: Sequence[Items], to: Sequence[Items]) -> Gap | None:
 
 def price(runs: Sequence[Spent], rows: Sequence[str], of: str, others: float | None) -> Price | None:
     """Return a query's price from its rounds, each the mean over these rows; None if there are none."""
-    rounds = [
-        fmean(spent[row][at] for row in rows)
-        for spent in runs
-        if rows
-        for at in range(min(len(spent[row]) for row in rows))
-    ]
+    counts = [min(len(spent[row]) for row in rows) if rows else 0 for spent in runs]
+    pairs = [(spent, at) for spent, count in zip(runs, counts, strict=True) for at in range(count)]
+    rounds = [fmean(spent[row][at] for row in rows) for spent, at in pairs]
     if not rounds:
         return None
     return Price(median(rounds), min(rounds), max(rounds), of, len(rows), len(rounds), others)

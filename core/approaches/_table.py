@@ -92,12 +92,8 @@ def rows(members: Sequence[Member], metric: str, left_out: Mapping[str, str]) ->
 
 def _prices(members: Sequence[Member]) -> dict[str, Price]:
     """Return each approach's price per query: over the rows that all priced, else over its own."""
-    measurements = [
-        measurement.measured
-        for measurement in members
-        if measurement.measured is not None and not measurement.learns_news
-    ]
-    measurements = [measurement for measurement in measurements if measurement.queries]
+    measured = [member.measured for member in members if not member.learns_news]
+    measurements = [each for each in measured if each is not None and each.queries]
     shared = [
         query.row
         for query in (measurements[0].queries if measurements else ())
@@ -141,16 +137,9 @@ def _beside_by(members: Sequence[Member], done: Sequence[ApproachRow], metric: s
 
 
 def _items_of(members: Iterable[Member], approach: str, metric: str) -> list[statistics.Items]:
-    measured_members = [
-        member
-        for member in members
-        if member.approach == approach and not member.learns_news and member.measured
-    ]
-    return [
-        _items(entry.measured.scores.get(metric, ()))
-        for entry in measured_members
-        if entry.measured is not None
-    ]
+    own = [member for member in members if member.approach == approach and not member.learns_news]
+    measured = [member.measured for member in own if member.measured is not None]
+    return [_items(entry.scores.get(metric, ())) for entry in measured]
 
 
 def _items(scores: Iterable[RowScore]) -> statistics.Items:
@@ -341,10 +330,5 @@ def _trained_anew(members: Sequence[Member], before: Sequence[statistics.Items],
         return News("train", score_before, said=_state([retrained])[1] or "it was not scored")
     after = [_items(retrained.measured.news[metric])]
     seconds = sum(spent for _, spent in _making_jobs(retrained))
-    return News(
-        "train",
-        score_before,
-        statistics.score(after),
-        statistics.gap(after, first or before),
-        seconds or None,
-    )
+    gain = statistics.gap(after, first or before)
+    return News("train", score_before, statistics.score(after), gain, seconds or None)

@@ -95,11 +95,8 @@ def wanted_settings(recipe: Mapping[str, Any], given: Mapping[str, Any]) -> dict
 
 def comparable(results: Sequence[dict[str, Any]], wanted: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
     """Return the newest result of each step made under the wanted settings; `results` are newest first."""
-    return {
-        result["step"]: result
-        for result in reversed(results)
-        if result["step"] is not None and _is_alike(result, wanted)
-    }
+    alike = [result for result in results if result["step"] is not None and _is_alike(result, wanted)]
+    return {result["step"]: result for result in reversed(alike)}
 
 
 def _is_alike(result: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

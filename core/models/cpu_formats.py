@@ -101,9 +101,8 @@ def _of_float16(recipe: Recipe, folder: Path, device: str) -> list[str]:
     config = config_file.read(folder / "config.json")
     family, card = str(config.get("model_type") or ""), devices.device_kind(device)
     has_bfloat16 = devices.has_bfloat16(device)
-    return number_format.float16_warnings(
-        recipe, devices.saved_in(folder), family, card, has_bfloat16=has_bfloat16
-    )
+    saved = devices.saved_in(folder)
+    return number_format.float16_warnings(recipe, saved, family, card, has_bfloat16=has_bfloat16)
 
 
 def only_16_bit(recipe: Recipe) -> bool:

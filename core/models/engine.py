@@ -130,14 +130,8 @@ def _write_continuously(
     config.min_new_tokens = None
     read = at_once(str(model.device))
     requests = [continuous.GenerationRequest(prompt, config.max_new_tokens) for prompt in prompts]
-    return continuous.write(
-        model,
-        requests,
-        config,
-        held=tokens_held(model, read),
-        at_once=read,
-        flash=engine == "continuous-flash",
-    )
+    held, flash = tokens_held(model, read), engine == "continuous-flash"
+    return continuous.write(model, requests, config, held=held, at_once=read, flash=flash)
 
 
 def _write_padded(
@@ -162,10 +156,8 @@ def _write_padded(
         stopping_criteria=[count],
     )
     ends = config.eos_token_id
-    return [
-        cut(row, ends if isinstance(ends, list) else [ends] if ends is not None else [])
-        for row in written[:, width:].tolist()
-    ]
+    ends = ends if isinstance(ends, list) else [] if ends is None else [ends]
+    return [cut(row, ends) for row in written[:, width:].tolist()]
 
 
 def cut(tokens: Sequence[int], ends: Sequence[int]) -> list[int]:

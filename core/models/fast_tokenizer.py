@@ -33,9 +33,8 @@ class LightTokenizer:
         config = _json(folder / "tokenizer_config.json")
         special = {**_json(folder / "special_tokens_map.json"), **config}
         self.special = {key: _text(special[key]) for key in SPECIAL if special.get(key) is not None}
-        self.special.setdefault(
-            "pad_token", self.special.get("eos_token") or self.special.get("unk_token") or ""
-        )
+        ends = self.special.get("eos_token") or self.special.get("unk_token") or ""
+        self.special.setdefault("pad_token", ends)
         self.chat_template = template or _template_of(folder, config) or self._plain_template()
         self._compiled = compiled(self.chat_template)
 
@@ -212,9 +211,8 @@ def compiled(template: str) -> Any:
             value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
         )
 
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
-    )
+    more = [Generation, loopcontrols]
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=more)
     environment.filters["tojson"] = tojson
     environment.globals["raise_exception"] = refuse
     environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)

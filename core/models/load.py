@@ -47,9 +47,8 @@ def read_config(base: ResolvedModel) -> Any:
     """Read a model's configuration. Raises OSError, or the library's own error, if it can't be read."""
     from transformers import AutoConfig
 
-    return AutoConfig.from_pretrained(
-        base.path, trust_remote_code=base.trust_remote_code, local_files_only=True
-    )
+    remote = base.trust_remote_code
+    return AutoConfig.from_pretrained(base.path, trust_remote_code=remote, local_files_only=True)
 
 
 def shape_of(base: ResolvedModel, config: Any = None) -> Any:
@@ -119,9 +118,8 @@ def load_tokenizer(resolved: ResolvedModel) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            resolved.path, trust_remote_code=resolved.trust_remote_code, local_files_only=True
-        )
+        path, remote = resolved.path, resolved.trust_remote_code
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=remote, local_files_only=True)
     except (
         Exception
     ) as error:  # each library has its own errors for a damaged file, some without a common base class

@@ -60,10 +60,8 @@ def require(device: str) -> None:
 def require_reach(config: Any, device: str) -> None:
     """Check that new weights reach all of a copy of a model with this configuration. Raises BadInput."""
     if device == "cpu" and getattr(config.get_text_config(), "tie_word_embeddings", False):
-        message = (
-            "model.engine: on a CPU, vllm can't update an output layer that is tied to the embeddings,"
-            " as in this model."
-        )
+        message = "model.engine: on a CPU, vllm can't update an output layer that is tied to the embeddings,"
+        message += " as in this model."
         raise BadInput(message, hint="Set model.engine to auto.")
 
 

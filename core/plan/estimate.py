@@ -129,9 +129,8 @@ def host_of(
     is_new = recipe.objective.name == "pretrain" or bool(shape.experts)
     converts = is_new or saved_bytes(shape) != work.compute_bytes
     readers = 1 if reads_once(recipe, config) else here
-    return Host(
-        here, memory.host_memory(work, tokens, here, readers=readers, converts=converts), machine.host
-    )
+    needed = memory.host_memory(work, tokens, here, readers=readers, converts=converts)
+    return Host(here, needed, machine.host)
 
 
 def shape_of(recipe: Recipe, config: Mapping[str, Any]) -> Shape:
@@ -165,11 +164,9 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
     written = int(getattr(recipe.objective.options, "max_new_tokens", 0)) if extras.writes else 0
     sizes = Sizes(moving.numbers, moving_bytes, shape.vocabulary)
     engine = answers.engine_of(recipe, on_gpu=on_gpu, flash=flash) if extras.writes else "exact"
-    cache = (
-        answers.held(engine, recipe, shape, longest + written, size, on_gpu=on_gpu, flash=flash)
-        if extras.writes
-        else 0.0
-    )
+    cache = 0.0
+    if extras.writes:
+        cache = answers.held(engine, recipe, shape, longest + written, size, on_gpu=on_gpu, flash=flash)
     has_any = recipe.protect != type(recipe.protect)()  # computing it reads the disk
     held = recipe_protections.memory(recipe, sizes) if has_any else recipe_protections.Memory()
     held_as = weight_formats.load(recipe.model.quantize)
@@ -297,9 +294,8 @@ def _token_extras(shape: Shape, extras: Extras, size: float, engine: EngineChoic
 def dtype_of(recipe: Recipe, shape: Shape, machine: Machine) -> str:
     """Return the number format that the run computes in, as core/models chooses it."""
     on_cpu = machine.device == "cpu"
-    wanted = number_format.chosen(
-        recipe.model.dtype, saved_in(shape), on_cpu=on_cpu, has_bfloat16=machine.has_bfloat16
-    )
+    saved, has_it = saved_in(shape), machine.has_bfloat16
+    wanted = number_format.chosen(recipe.model.dtype, saved, on_cpu=on_cpu, has_bfloat16=has_it)
     if wanted not in NUMBER_BYTES:
         return "float32"
     if not on_cpu:
@@ -315,9 +311,8 @@ def saved_in(shape: Shape) -> str:
 def refusals(recipe: Recipe, shape: Shape, machine: Machine, ranks: int = 1) -> Iterator[Problem]:
     """Yield what the job would refuse about the number format on this machine."""
     dtype, on_cpu = dtype_of(recipe, shape, machine), machine.device == "cpu"
-    return number_format.refusals(
-        recipe, dtype, machine.name, on_cpu=on_cpu, has_bfloat16=machine.has_bfloat16, ranks=ranks
-    )
+    card, has_it = machine.name, machine.has_bfloat16
+    return number_format.refusals(recipe, dtype, card, on_cpu=on_cpu, has_bfloat16=has_it, ranks=ranks)
 
 
 def _on_cpu(wanted: str, recipe: Recipe, shape: Shape, machine: Machine) -> tuple[str, str]:

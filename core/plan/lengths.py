@@ -392,13 +392,8 @@ def _packed_part(recipe: Recipe, train: Sequence[_Prepared], lengths: Lengths) -
         rows=(lengths.sampled.rows[0] + written.rows, lengths.sampled.rows[1] + written.rows),
         tokens=(low + more, high + more),
     )
-    lengths = replace(
-        lengths,
-        rows=lengths.rows + written.rows,
-        tokens=lengths.tokens + more,
-        written=written.rows,
-        sampled=part,
-    )
+    rows, tokens = lengths.rows + written.rows, lengths.tokens + more
+    lengths = replace(lengths, rows=rows, tokens=tokens, written=written.rows, sampled=part)
     if (packs := packed(recipe, sizes)) is None:
         return replace(lengths, sampled=replace(part, sequences=part.rows))
     each = packs / max(1, sum(sizes))

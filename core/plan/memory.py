@@ -228,14 +228,9 @@ def layer_bytes(work: Workload) -> float:
     if moving.norms_move and not work.fused_kernels:
         norm += stream * shape.hidden  # normalised, before the norm's weight
     kept = shape.norms_per_layer * norm
-    kept += (
-        size
-        * shape.hidden
-        * sum(
-            learns[role] * (_linears(shape, role) if work.master else 1)
-            for role in ("attention in", "mlp in")
-        )
-    )
+    roles = ("attention in", "mlp in")
+    copies = sum(learns[role] * (_linears(shape, role) if work.master else 1) for role in roles)
+    kept += size * shape.hidden * copies
     keys = shape.query_width if work.masked else shape.key_width
     kept += size * (shape.query_width + 2 * keys)  # rotated queries and keys, values
     kept += size * shape.query_width  # attention's output, for its own gradient

@@ -200,13 +200,8 @@ def disk_of(recipe: Recipe, shape: Shape, work: Workload, machine: Machine, step
         states += moving.beside * work.trained_bytes  # an adapter is saved a second time, as it was held
     saves = saves_of(recipe, None if steps is None else steps.steps)
     kept = min(saves, recipe.train.keep_checkpoints or saves) if saves else 1
-    return Disk(
-        checkpoint=weights,
-        kept=kept,
-        optimizer=states,
-        total=kept * (weights + states),
-        free=machine.free_disk,
-    )
+    whole = kept * (weights + states)
+    return Disk(weights, kept, optimizer=states, total=whole, free=machine.free_disk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,11 +256,8 @@ def predict(
         same = (run.model, run.method, run.objective) == (model, method, objective)
         if same and (not run.parameters or _times(run.parameters, parameters) < NEAR):
             return Speed(run.tokens_per_s, f"measured by run {run.name}", True, True)
-    others = [
-        run
-        for run in here
-        if run.parameters and not (extras_of(run.objective).writes or extras_of(run.objective).teacher)
-    ]
+    apart = {name for name, extras in EXTRAS.items() if extras.writes or extras.teacher}
+    others = [run for run in here if run.parameters and run.objective not in apart]
     nearest = min(
         others,
         key=lambda run: (

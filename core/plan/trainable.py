@@ -76,9 +76,7 @@ def _lora(shape: Shape, options: Any) -> Trained:
     targets = targets_of(shape, options)
     whole, embedded, head = saved_modules(shape, options)
     numbers = sum(rank * (linear.inputs + linear.outputs) * linear.count for linear in targets) + whole
-    wide = sum(
-        small((rank * layer.inputs, layer.count), (rank * layer.outputs, layer.count)) for layer in targets
-    )
+    wide = sum(small((rank * each.inputs, each.count), (rank * each.outputs, each.count)) for each in targets)
     return Trained(
         numbers=numbers,
         beside=numbers,
@@ -160,9 +158,8 @@ def _loha(shape: Shape, options: Any) -> Trained:
     """Count two products of rank r, multiplied elementwise (arXiv:2108.06098), built whole like LoKr's."""
     rank = int(option_of(options, "r", default=8))
     targets = targets_of(shape, options)
-    return _delta(
-        targets, sum(2 * rank * (linear.inputs + linear.outputs) * linear.count for linear in targets)
-    )
+    numbers = sum(2 * rank * (linear.inputs + linear.outputs) * linear.count for linear in targets)
+    return _delta(targets, numbers)
 
 
 def _delta(targets: tuple[Linear, ...], numbers: int) -> Trained:
@@ -193,19 +190,10 @@ def _adalora(shape: Shape, options: Any) -> Trained:
     rank = int(option_of(options, "first_rank", "init_r", default=12))
     targets = targets_of(shape, options)
     numbers = sum((rank * (linear.inputs + linear.outputs) + rank) * linear.count for linear in targets)
-    wide = sum(
-        small((rank * layer.inputs, layer.count), (rank * layer.outputs, layer.count), (rank, layer.count))
-        for layer in targets
-    )
-    return Trained(
-        numbers,
-        numbers,
-        wide=wide,
-        sums=3 * numbers,
-        learning=names_of(targets),
-        adapted=targets,
-        inner=2 * rank,
-    )
+    sides = [((each.inputs * rank, each.count), (each.outputs * rank, each.count)) for each in targets]
+    wide = sum(small(*pair) for pair in sides) + small(*((rank, each.count) for each in targets))
+    names, sums = names_of(targets), 3 * numbers
+    return Trained(numbers, numbers, wide=wide, sums=sums, learning=names, adapted=targets, inner=2 * rank)
 
 
 # Families in which PEFT scales queries and values instead of keys and values.
@@ -228,13 +216,10 @@ def _ia3(shape: Shape, options: Any) -> Trained:
     scaled_out = tuple(linear for linear in targets if linear.name not in feedforward)
     widths = sum(linear.inputs * linear.count for linear in scaled_in)
     numbers = widths + sum(linear.outputs * linear.count for linear in scaled_out)
-    wide = small(
-        *((linear.inputs, linear.count) for linear in scaled_in),
-        *((linear.outputs, linear.count) for linear in scaled_out),
-    )
-    return Trained(
-        numbers, numbers, wide=wide, adapted=scaled_out, output_copies=1.0, token_floats=float(widths)
-    )
+    scaled = [(linear.inputs, linear.count) for linear in scaled_in]
+    wide = small(*scaled, *((linear.outputs, linear.count) for linear in scaled_out))
+    floats = float(widths)
+    return Trained(numbers, numbers, wide=wide, adapted=scaled_out, output_copies=1.0, token_floats=floats)
 
 
 def _vera(shape: Shape, options: Any) -> Trained:
@@ -298,9 +283,8 @@ def _oft(shape: Shape, options: Any) -> Trained:
         numbers += count * triangle * linear.count
         held += 4 * triangle * linear.count  # its indices, as two int64
         squares += count * width * width * linear.count
-    return Trained(
-        numbers, numbers, held=held, learning=names_of(targets), adapted=targets, rebuilt=8.0 * squares
-    )
+    names = names_of(targets)
+    return Trained(numbers, numbers, held=held, learning=names, adapted=targets, rebuilt=8.0 * squares)
 
 
 def _boft(shape: Shape, options: Any) -> Trained:
@@ -322,14 +306,9 @@ def _boft(shape: Shape, options: Any) -> Trained:
         held += factors * linear.inputs * linear.inputs * linear.count  # permutations, as whole matrices
         side, out = linear.inputs, linear.outputs
         rebuilt += (3 * factors * side * side + 2 * side * out) * linear.count
+    names = names_of(targets)
     return Trained(
-        numbers,
-        numbers,
-        held=held,
-        learning=names_of(targets),
-        adapted=targets,
-        rebuilt=rebuilt,
-        batch_flops=flops,
+        numbers, numbers, held=held, learning=names, adapted=targets, rebuilt=rebuilt, batch_flops=flops
     )
 
 

@@ -50,10 +50,9 @@ def parts(plan: CheckPlan, candidates: int) -> tuple[CheckPlan, CheckPlan | None
     fresh = plan.order[len(choosing) :]
     if len(choosing) < LEAST_FRESH or len(fresh) < LEAST_FRESH:
         return _part(plan, plan.order, "choosing", plan.alpha), None
-    return (
-        _part(plan, choosing, "choosing", plan.alpha),
-        _part(plan, fresh, f"confirming, one of {candidates}", plan.alpha / candidates),
-    )
+    confirming = f"confirming, one of {candidates}"
+    fresh_part = _part(plan, fresh, confirming, plan.alpha / candidates)
+    return _part(plan, choosing, "choosing", plan.alpha), fresh_part
 
 
 def choosing_items(items: int) -> int:

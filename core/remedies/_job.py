@@ -249,11 +249,8 @@ def confirm(trial: Trial, results: Sequence[tuple[RemedyRow, Candidate, Path]]) 
     for row in ranked([row for row, _, _ in results]):
         if trial.confirming is None:
             reason = f"not confirmed: {NO_ITEMS}, all {len(trial.choosing.order):,} were needed to choose."
-            trial.events.write(
-                RemedyConfirmed(
-                    step=trial.request.step, name=row.name, verdict="no_items", reason=reason, alpha=0.0
-                )
-            )
+            of: dict[str, Any] = {"step": trial.request.step, "name": row.name}
+            trial.events.write(RemedyConfirmed(**of, verdict="no_items", reason=reason, alpha=0.0))
             return
         candidate, folder = places[row.name]
         context = context_of(trial, candidate, folder, "confirming ")

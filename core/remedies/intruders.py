@@ -46,9 +46,8 @@ class Intruders(Remedy):
             counts: list[int] = []
 
             def mix(name: str, before: Tensor, after: Tensor) -> Tensor:
-                new_weights, count = without_intruders(
-                    before, after, int(settings["top"]), settings["cosine"], settings["scale"]
-                )
+                top, cosine, scale = int(settings["top"]), settings["cosine"], settings["scale"]
+                new_weights, count = without_intruders(before, after, top, cosine, scale)
                 counts.append(count)
                 return new_weights
 

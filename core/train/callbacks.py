@@ -26,16 +26,8 @@ from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.failures import is_disk_full, named
 from finetop.core.runtime.gpu_energy import Energy
 from finetop.core.runtime.stop_signal import Stop
-from finetop.core.train import (
-    alarms as detectors,
-    check_callback,
-    drift_probe,
-    master,
-    nan_guard,
-    objectives,
-    samples,
-    stop_early,
-)
+from finetop.core.train import check_callback, drift_probe, master, nan_guard, objectives, samples, stop_early
+from finetop.core.train.alarms import Run, Watch, watches
 from finetop.core.train.intervals import Ration
 from finetop.core.train.resume import random_state
 from finetop.core.train.trainer_setup import Setup
@@ -57,12 +49,12 @@ class Alarms:
     def __init__(self, recipe: Recipe, events: EventLog) -> None:
         self.recipe = recipe
         self.events = events
-        self.watches: dict[str, detectors.Watch] = {}
+        self.watches: dict[str, Watch] = {}
 
     def begin(self, steps: int) -> None:
         objective = objectives.load(self.recipe.objective.name)
-        run = detectors.Run(steps, objective.loss_falls, self.recipe.drift.limit)
-        self.watches = detectors.watches(self.recipe, run)
+        run = Run(steps, objective.loss_falls, self.recipe.drift.limit)
+        self.watches = watches(self.recipe, run)
 
     def look(self, step: int, values: Mapping[str, float]) -> None:
         """Pass what was measured at a step to every alarm; costs about 20 microseconds."""
@@ -343,9 +335,8 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
             self.drift = Ration(steps_between(recipe.drift.every, total))
             before = time.monotonic()
             with shards.put_together(model) as is_whole:
-                self.probe = drift_probe.start(
-                    model, self.setup.tokenizer, self.general_text, self.setup.device, shared=is_whole
-                )
+                setup, text = self.setup, self.general_text
+                self.probe = drift_probe.start(model, setup.tokenizer, text, setup.device, shared=is_whole)
             self.drift.took(time.monotonic() - before)
             if self.probe is not None and not state.global_step:
                 self.events.write(metrics(0, {"drift": 0.0, "kl": 0.0}))

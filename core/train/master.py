@@ -35,10 +35,8 @@ def hold(model: Any, recipe: Recipe, dtype: str, device: str) -> Held | None:
         return None
     if methods.load(recipe.method.name).keeps_base:
         return exact(model) if dtype == "float16" else None
-    moving, still = (
-        sum(weight.numel() for weight in model.parameters() if weight.requires_grad is moves)
-        for moves in (True, False)
-    )
+    weights = [(weight.numel(), weight.requires_grad) for weight in model.parameters()]
+    moving, still = (sum(count for count, moves in weights if moves is wanted) for wanted in (True, False))
     memory, in_float16 = memory_of(device, recipe.budget.memory_gib), dtype == "float16"
     wide = wide_numbers(model) / max(1, moving)
     held = master.held_in(recipe.train, 2.0, moving, still, memory, wide, in_float16=in_float16)
@@ -78,11 +76,8 @@ def moving_weights(model: Any) -> list[Tensor]:
 def wide_numbers(model: Any) -> int:
     """Count the trained numbers whose states an 8-bit optimizer keeps in 32 bits."""
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding)}
-    return sum(
-        weight.numel()
-        for weight in moving_weights(model)
-        if master.is_wide(weight.numel(), is_embedding=id(weight) in embeddings)
-    )
+    pairs = [(weight.numel(), id(weight) in embeddings) for weight in moving_weights(model)]
+    return sum(count for count, is_embedding in pairs if master.is_wide(count, is_embedding=is_embedding))
 
 
 def mixed(held: Held | None, dtype: str, device: str) -> Any:

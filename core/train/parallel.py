@@ -72,11 +72,9 @@ def as_before(recipe: Recipe, point: ResumePoint | None) -> Recipe:
         return recipe
     if added * before % now:
         rows = recipe.train.batch_size * added * before
-        message = (
-            f"budget.gpus: a step of this run has {rows} rows, which {now} ranks can't share in batches of "
-        )
+        message = f"budget.gpus: a step of this run has {rows} rows, which {now} ranks can't share in batches"
         hint = f"Set train.batch_size to {max(1, rows // now)}, or resume on {before}."
-        raise BadInput(f"{message}{recipe.train.batch_size}.", hint=hint)
+        raise BadInput(f"{message} of {recipe.train.batch_size}.", hint=hint)
     print(
         f"{before} ranks before, {now} now: train.grad_accumulation is {added * before // now} in"
         f" place of {added}, so that a step has the same number of rows",

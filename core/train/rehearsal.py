@@ -78,8 +78,9 @@ def require_number_format(recipe: Recipe, dtype: str, device: str, old_card: str
     has_bfloat16 = not old_card and devices.has_bfloat16(device)
     card = old_card or (devices.device_kind(device) if device.startswith("cuda:") else device)
     ranks = max(collectives.count(), recipe.budget.gpus or 1)
+    on_cpu = device == "cpu"
     refusals = number_format.refusals(
-        recipe, dtype, card, on_cpu=device == "cpu", has_bfloat16=has_bfloat16, ranks=ranks
+        recipe, dtype, card, on_cpu=on_cpu, has_bfloat16=has_bfloat16, ranks=ranks
     )
     for _, message, hint in refusals:
         raise BadInput(message, hint=hint)

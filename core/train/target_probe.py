@@ -79,9 +79,8 @@ class Probe(TrainerCallback):  # type: ignore[misc]  # the library is untyped
                 plan = replace(plan, layout="plain")
             for metric in self.wanted.metrics:
                 rows = target.rows_for(metric, self.rows, setup.device, self.wanted)
-                scores = target.score_rows(
-                    metric, rows, self.wanted, setup.model, setup.tokenizer, plan, shares=is_whole
-                )
+                model, tokenizer = setup.model, setup.tokenizer
+                scores = target.score_rows(metric, rows, self.wanted, model, tokenizer, plan, shares=is_whole)
                 total = sum(target.weight_of(metric, row) for row in rows)
                 values[f"target_{metric}"] = sum(target.value_of(metric, score) for score in scores) / total
         return values

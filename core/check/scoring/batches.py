@@ -152,10 +152,9 @@ def _tokens_of(item: Inputs, prefixes: Prefixes) -> int:
     """Count the tokens read for an item: its context after a kept prefix, and each choice."""
     number = prefixes.longest(item[0])
     kept = len(prefixes.tokens[number]) if number >= 0 else 0
-    choices = [
-        len(choice.tokens) - choice.scored_from for choice in item[1:] if isinstance(choice, TokenSequence)
-    ]
-    return len(item[0].tokens) - kept + sum(choices)
+    choices = [part for part in item[1:] if isinstance(part, TokenSequence)]
+    scored = sum(len(choice.tokens) - choice.scored_from for choice in choices)
+    return len(item[0].tokens) - kept + scored
 
 
 def _batches(order: Sequence[Item], looks: Mapping[str, int], stages: Stages) -> tuple[Batch, ...]:
@@ -201,10 +200,8 @@ def score_batch(prepared: PreparedSuite, scored_model: ScoredModel, batch: Batch
         answers = answer(scored_model.model(), prepared.tokenizer, together, scored_model.plan, memory)
         return [grade_answer(task, request, text) for request, text in zip(requests, answers, strict=True)]
     scored = iter(score(scored_model.model(), together, scored_model.plan, memory))
-    return [
-        grade_likelihoods(task, request, [next(scored) for _ in of_item])
-        for request, of_item in zip(requests, inputs, strict=True)
-    ]
+    pairs = zip(requests, inputs, strict=True)
+    return [grade_likelihoods(task, request, [next(scored) for _ in parts]) for request, parts in pairs]
 
 
 def _memory(prepared: PreparedSuite, scored_model: ScoredModel, task: str) -> PrefixMemory | None:

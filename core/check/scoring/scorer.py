@@ -16,15 +16,8 @@ from finetop.core.check.scoring.batch_plan import BatchPlan
 from finetop.core.check.scoring.packing import PackedBatch, TokenSequence, pack, packed_batches
 from finetop.core.check.scoring.prefix_cache import Past, Prefixes, PrefixMemory
 from finetop.core.check.scoring.turns import take_turns
+from finetop.core.models import forward
 from finetop.core.models.engine import CACHE_PER_TOKEN, Engine, at_once
-from finetop.core.models.forward import (
-    cache_bytes,
-    has_virtual_tokens,
-    logits_at,
-    longest_input,
-    longest_packed,
-    mask_for,
-)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -133,10 +126,8 @@ def _reads(
     model: Any, sequences: Sequence[TokenSequence], plan: BatchPlan, memory: PrefixMemory | None
 ) -> Iterator[Callable[[], _Read]]:
     """Yield all sequences in batches ready to run: packed after a shared prefix, unpacked where that is inexact."""
-    scored = [
-        place for place, sequence in enumerate(sequences) if sequence.scored_from < len(sequence.tokens)
-    ]
-    most = longest_packed(model.config)
+    scored = [place for place, each in enumerate(sequences) if each.scored_from < len(each.tokens)]
+    most = forward.longest_packed(model.config)
     long = [place for place in scored if len(sequences[place].tokens) - 1 > most]
     short = sorted(set(scored) - set(long))
     alone = [place for place in short if plan.layout == "plain" or sequences[place].scored_from == WHOLE]
@@ -146,7 +137,7 @@ def _reads(
     for place in sorted(set(short) - set(alone)):
         number = memory.prefixes.longest(sequences[place]) if memory is not None else -1
         groups.setdefault(number, []).append(place)
-    row = min(ROW, plan.row_tokens, most, longest_input(model.config))
+    row = min(ROW, plan.row_tokens, most, forward.longest_input(model.config))
     for number, places in sorted(groups.items()):
         past = memory.past(model, number, plan.row_tokens) if memory is not None and number >= 0 else None
         yield from _packed(model, sequences, places, row, plan.row_tokens, past)
@@ -165,7 +156,7 @@ def _packed(
     some = [sequences[place] for place in places]
     rests = [TokenSequence(each.tokens[begun:], each.scored_from - begun) for each in some]
     if past is not None:  # each row continues from a copy of the prefix
-        room = row_tokens * CACHE_PER_TOKEN // max(1, cache_bytes(model))
+        room = row_tokens * CACHE_PER_TOKEN // max(1, forward.cache_bytes(model))
         row_tokens = min(row_tokens, max(row, room // (begun + row) * row))
     for batch in packed_batches(pack(rests, row), rests, row_tokens):
         yield partial(_run_packed, model, batch, places, past)
@@ -180,13 +171,13 @@ def _run_packed(model: Any, batch: PackedBatch, places: Sequence[int], past: Pas
     if past is not None:
         begun, cache = past.length, past.fresh(rows)
     seen = torch.from_numpy(batch.visible).to(device)
-    logits = logits_at(
+    logits = forward.logits_at(
         model,
         torch.from_numpy(batch.tokens).to(device),
         torch.arange(columns - batch.kept, columns, device=device),
         cache,
         position_ids=torch.from_numpy(batch.depths).to(device) + begun,
-        attention_mask=mask_for(model, torch.cat([seen.new_ones(rows, columns, begun), seen], dim=2)),
+        attention_mask=forward.mask_for(model, torch.cat([seen.new_ones(rows, columns, begun), seen], dim=2)),
     )
     predicting = {
         places[number]: [at * batch.kept + column for column in columns]
@@ -214,7 +205,7 @@ def _run_plain(model: Any, sequences: Sequence[TokenSequence], batch: Sequence[i
     first = min(sequences[place].scored_from for place in batch) - 1
     padded = [[*tokens, *[0] * (longest - len(tokens))] for tokens in inputs]
     read = [[1] * len(tokens) + [0] * (longest - len(tokens)) for tokens in inputs]
-    logits = logits_at(
+    logits = forward.logits_at(
         model,
         torch.tensor(padded, device=model.device),
         torch.arange(first, longest, device=model.device),
@@ -236,7 +227,7 @@ def packs_exactly(model: Any) -> bool:
     """
     import torch
 
-    if has_virtual_tokens(model):
+    if forward.has_virtual_tokens(model):
         return False
     sequences = _probe(int(model.config.get_text_config().vocab_size))
     beginning = sequences[0].tokens[: PROBE_TRUNK // 2]
@@ -271,7 +262,7 @@ def window_log_probs(model: Any, window: Sequence[int]) -> Tensor:
 
     with torch.inference_mode():
         ids = torch.tensor([list(window)[:-1]], device=model.device)
-        logits = logits_at(model, ids, torch.arange(ids.shape[1], device=model.device))
+        logits = forward.logits_at(model, ids, torch.arange(ids.shape[1], device=model.device))
         return torch.log_softmax(logits[0].float(), dim=-1)
 
 

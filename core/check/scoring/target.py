@@ -175,10 +175,8 @@ def score_rows(
     most = longest_answer(rows, target)
     prompts = [Prompt(row.prompt, (), most) for row in rows]
     answers = answer(model, tokenizer, prompts, plan, shares=shares)
-    return [
-        ItemScore(row.item, _right(metric, text, row.gold, target.rules), text[:500])
-        for row, text in zip(rows, answers, strict=True)
-    ]
+    rules, pairs = target.rules, zip(rows, answers, strict=True)
+    return [ItemScore(row.item, _right(metric, text, row.gold, rules), text[:500]) for row, text in pairs]
 
 
 def longest_answer(rows: Sequence[TargetRow], target: Target) -> int:

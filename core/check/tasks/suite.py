@@ -285,18 +285,11 @@ def _task(task: SuiteTask, node: Node) -> SuiteTask:
     for key in ONLY_DATA:
         if getattr(task, key) is not None and task.data is None:
             place = node.value[key].place
-            raise RecipeError(
-                f"{key} can't be combined with {given[0]}.",
-                place=place,
-                key=key,
-                hint="It is for rows of a data file.",
-            )
+            message, hint = f"{key} can't be combined with {given[0]}.", "It is for rows of a data file."
+            raise RecipeError(message, place=place, key=key, hint=hint)
     if task.yaml is not None and task.lm_eval:
-        raise RecipeError(
-            "lm_eval can't be combined with yaml.",
-            place=node.value["lm_eval"].place,
-            hint="Write it into that file.",
-        )
+        message, place = "lm_eval can't be combined with yaml.", node.value["lm_eval"].place
+        raise RecipeError(message, place=place, hint="Write it into that file.")
     name = task.name or task.task or Path(task.data or task.yaml or "").stem
     check_name(name, node.value["name"].place if "name" in node.value else node.place)
     named = {key: getattr(task, key) for key in PATHS}

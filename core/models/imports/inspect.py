@@ -74,11 +74,8 @@ def inspect_folder(path: Path) -> ModelFolder:
     """Return what a folder contains. Raises BadInput if nothing in it can be checked."""
     _require_folder(path)
     inside = [(int(match[1]), folder) for folder, match in _checkpoint_folders(path)]
-    checkpoints = tuple(
-        FolderModel(step, folder, kind)
-        for step, folder in sorted(inside)
-        if (kind := kind_of(folder)) is not None
-    )
+    kinds = [(step, folder, kind_of(folder)) for step, folder in sorted(inside)]
+    checkpoints = tuple(FolderModel(step, folder, kind) for step, folder, kind in kinds if kind is not None)
     kind = kind_of(path)
     if kind is None and not checkpoints:
         raise BadInput(

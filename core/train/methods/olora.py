@@ -37,14 +37,8 @@ class Olora(Method[Options]):
     def require(self, model: PreTrainedModel, options: Options) -> None:
         """Require a rank that fits, and layers that PEFT can read: none is transposed, as in GPT-2. Raises BadInput."""
         super().require(model, options)
-        turned = next(
-            (
-                path
-                for path, module in adapted(model, options.target_modules)
-                if not hasattr(module, "in_features")
-            ),
-            None,
-        )
+        layers = adapted(model, options.target_modules)
+        turned = next((path for path, module in layers if not hasattr(module, "in_features")), None)
         if turned is not None:
             raise BadInput(
                 f"method: olora does not work on {turned.rpartition('.')[2]}, whose matrix is transposed.",

@@ -91,12 +91,10 @@ class Pretrain(Objective[Options]):
         if not tokenizer.is_fast:
             hint = "Set objective.tokenizer to reuse, or pick a model with a tokenizer.json."
             raise BadInput("objective.tokenizer: that of model.id can't be trained.", hint=hint)
-        trained: Tokenizer = tokenizer.train_new_from_iterator(
-            texts_to_train(rows), options.vocabulary, show_progress=False
-        )
-        trained.chat_template = (
-            tokenizer.chat_template
-        )  # the recipe's or the default one: tokenizer files alone do not have it
+        texts, count = texts_to_train(rows), options.vocabulary
+        trained: Tokenizer = tokenizer.train_new_from_iterator(texts, count, show_progress=False)
+        # The recipe's or the default one: tokenizer files alone do not have it.
+        trained.chat_template = tokenizer.chat_template
         print(f"tokenizer: {len(trained)} tokens, trained on the texts")
         return trained
 

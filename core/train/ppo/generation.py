@@ -86,9 +86,8 @@ class Writer:
     def read(self, batch: Batch) -> tuple[AnswerReading, Tensor]:
         """Return the policy's current reading of a batch's answers, and the values, with gradients."""
         with self._mixed():
-            reading = self.reader.read(
-                batch.ids, batch.attention, batch.mask.shape[1], with_entropy=self.settings.entropy_weight > 0
-            )
+            moves, answers = self.settings.entropy_weight > 0, batch.mask.shape[1]
+            reading = self.reader.read(batch.ids, batch.attention, answers, with_entropy=moves)
             return reading, self.value(reading.hidden)
 
     def _mixed(self) -> Any:

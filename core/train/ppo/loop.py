@@ -238,9 +238,8 @@ class PolicyTrainer:
         counted = [score - penalty * is_cut for score, is_cut in zip(counted, unfinished, strict=True)]
         batches, nats = self._judge(prompts, answers, counted, size, size * steps)
         mask = torch.cat([batch.mask.flatten() for batch in batches])
-        values, returns = (
-            torch.cat([getattr(b, name).flatten() for b in batches]) for name in ("values", "returns")
-        )
+        values = torch.cat([batch.values.flatten() for batch in batches])
+        returns = torch.cat([batch.returns.flatten() for batch in batches])
         self.rollout = rollouts.whitened(batches) if settings.whiten else batches
         self.order = chance.order_of(settings.minibatches, steps, settings.passes, seed, self.rollout_number)
         self.rollout_number += 1

@@ -209,10 +209,8 @@ def write(options: Options, base: Base, file: Path, wanted: int) -> None:
     aside = file.with_suffix(".partial")
     aside.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in generated))
     aside.replace(file)
-    print(
-        f"protect.replay: the base generated {len(generated)} rows of {wanted} in {time.monotonic() - began:.1f} s",
-        flush=True,
-    )
+    about = f"the base generated {len(generated)} rows of {wanted}"
+    print(f"protect.replay: {about} in {time.monotonic() - began:.1f} s", flush=True)
 
 
 def _prompts(options: Options, home: Home) -> list[Row]:

@@ -15,15 +15,8 @@ from finetop.core.runtime.job_folder import read_spec
 
 # Only lines with a mark are decoded: a run of a million steps has a million others.
 STARTED = b'"type":"started"'
-MARKS = (
-    b'"type":"data"',
-    b'"type":"planned"',
-    b'"type":"verdict"',
-    b'"type":"resumed"',
-    b'"eval_loss"',
-    b'"spent_s"',
-    b'"energy_wh"',
-)
+TYPES = (b'"type":"data"', b'"type":"planned"', b'"type":"verdict"', b'"type":"resumed"')
+MARKS = (*TYPES, b'"eval_loss"', b'"spent_s"', b'"energy_wh"')
 
 
 @dataclass
@@ -74,11 +67,8 @@ def _ranks_of(job_folder: Path) -> int | None:
 
 def fingerprints(job_folder: Path) -> dict[str, str]:
     """Return the fingerprints of the data that a job has read, by source."""
-    return {
-        event.source: event.fingerprint
-        for event in _events(job_folder / "events.jsonl")
-        if isinstance(event, events.DataRead)
-    }
+    read = [event for event in _events(job_folder / "events.jsonl") if isinstance(event, events.DataRead)]
+    return {event.source: event.fingerprint for event in read}
 
 
 def _add(earlier: EarlierJobs, event: events.Event, is_training: bool) -> None:

@@ -69,9 +69,8 @@ def begin(setup: Setup) -> RewardSum:
     model = None
     if reward.model is not None:
         size = setup.recipe.train.eval_batch_size or setup.recipe.train.batch_size
-        model = load_reward(
-            reward.model, setup.dtype, setup.device, size, setup.home, setup.events, reward.quantize
-        )
+        home, events = setup.home, setup.events
+        model = load_reward(reward.model, setup.dtype, setup.device, size, home, events, reward.quantize)
         if model.tokenizer.get_vocab() != setup.tokenizer.get_vocab():
             print("the reward model tokenizes answers itself: its vocabulary differs")
     rules = tuple((rewards.load(rule.rule), rule.value, rule.weight) for rule in reward.rules)
