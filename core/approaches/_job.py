@@ -126,16 +126,8 @@ def measure(request: MeasureRequest, home: Home, events: EventLog, run_folder: P
     asker = open_asker(recipe.ask, recipe.data.train, home)
     print_skipped(asker)
     loaded = open_approach(request, home, events)
-    rows = target.read_rows(
-        recipe.check.target,
-        loaded.tokenizer,
-        home,
-        loaded.longest,
-        asker,
-        events.write,
-        run_folder,
-        recipe.data.max_tokens,
-    )
+    wanted, tokenizer, window = recipe.check.target, loaded.tokenizer, recipe.data.max_tokens
+    rows = target.read_rows(wanted, tokenizer, home, loaded.longest, asker, events.write, run_folder, window)
     notes = [NO_PROMPTS] if asker is not None and rows[0].text is not None else _of_documents(asker)
     events.write(Phase("pricing queries"))
     prices = price_queries(loaded, rows, recipe.check.target, asker)
@@ -311,12 +303,11 @@ def cached_or_scored(
     def under(plan: BatchPlan) -> dict[str, ItemScore]:
         run = {**loaded.facts, **plan.facts(writes=metric != "nats_per_token")}
         key = cache.score_key(run, target.task_facts(metric, rows, settings))
-        return cache.read_or_score(
-            home.scores,
-            key,
-            prompts,
-            lambda: target.score_rows(metric, rows, settings, loaded.model, loaded.tokenizer, plan),
-        )
+
+        def fresh() -> list[ItemScore]:
+            return target.score_rows(metric, rows, settings, loaded.model, loaded.tokenizer, plan)
+
+        return cache.read_or_score(home.scores, key, prompts, fresh)
 
     return halve_until_it_fits(under, loaded.plan, loaded.device, or_else="measure on a larger device")
 

@@ -76,17 +76,13 @@ def rows(members: Sequence[Member], metric: str, left_out: Mapping[str, str]) ->
         for other in dict.fromkeys(key for row in done for key in row.others):
             done = _beside_by(members, done, other)
     waiting = [row for row in rows_by_name.values() if row.target is None]
-    absent = [
-        ApproachRow(
-            name=name,
-            about=approaches.load(name).about,
-            trains=approaches.load(name).trains,
-            state="left out",
-            said=why,
+    unused = {name: why for name, why in sorted(left_out.items()) if name not in named}
+    absent = []
+    for name, why in unused.items():
+        kind = approaches.load(name)
+        absent.append(
+            ApproachRow(name=name, about=kind.about, trains=kind.trains, state="left out", said=why)
         )
-        for name, why in sorted(left_out.items())
-        if name not in named
-    ]
     return [*done, *waiting, *absent]
 
 
@@ -94,11 +90,9 @@ def _prices(members: Sequence[Member]) -> dict[str, Price]:
     """Return each approach's price per query: over the rows that all priced, else over its own."""
     measured = [member.measured for member in members if not member.learns_news]
     measurements = [each for each in measured if each is not None and each.queries]
-    shared = [
-        query.row
-        for query in (measurements[0].queries if measurements else ())
-        if all(any(own.row == query.row for own in measurement.queries) for measurement in measurements)
-    ]
+    priced = [{query.row for query in each.queries} for each in measurements]
+    first = measurements[0].queries if measurements else ()
+    shared = [query.row for query in first if all(query.row in rows for rows in priced)]
     prices = {}
     for name in dict.fromkeys(measurement.approach for measurement in measurements):
         own = [measurement for measurement in measurements if measurement.approach == name]
@@ -303,13 +297,8 @@ def _new_facts(updates: str, members: Sequence[Member], metric: str) -> News | N
     if not after:
         why = NOT_FOR.get(members[0].approach, "none of its documents has the new facts")
         return News("", statistics.score(before), said=why)
-    return News(
-        "index",
-        statistics.score(before),
-        statistics.score(after),
-        statistics.gap(after, before),
-        _mean(measurement.news_s for measurement in own),
-    )
+    gain, seconds = statistics.gap(after, before), _mean(measurement.news_s for measurement in own)
+    return News("index", statistics.score(before), statistics.score(after), gain, seconds)
 
 
 def _trained_anew(members: Sequence[Member], before: Sequence[statistics.Items], metric: str) -> News:
@@ -317,14 +306,9 @@ def _trained_anew(members: Sequence[Member], before: Sequence[statistics.Items],
     retrained = next((member for member in members if member.learns_news), None)
     if retrained is None:
         return News("train", statistics.score(before), said="approaches.update.train has no rows for it")
-    first = [
-        _items(member.measured.news[metric])
-        for member in members
-        if member.seed == retrained.seed
-        and not member.learns_news
-        and member.measured is not None
-        and member.measured.news.get(metric)
-    ]
+    others = [each for each in members if each.seed == retrained.seed and not each.learns_news]
+    measured = [each.measured for each in others if each.measured is not None]
+    first = [_items(each.news[metric]) for each in measured if each.news.get(metric)]
     score_before = statistics.score(first or before)
     if retrained.measured is None or not retrained.measured.news.get(metric):
         return News("train", score_before, said=_state([retrained])[1] or "it was not scored")

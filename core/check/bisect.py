@@ -102,11 +102,8 @@ def comparable(results: Sequence[dict[str, Any]], wanted: Mapping[str, Any]) -> 
 def _is_alike(result: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Compare settings; results from before they were recorded have only suite and margin."""
     kept = result.get("general") or {"suite": result.get("suite"), "margin": 100 * result.get("margin", 0.0)}
-    return all(
-        abs(kept[key] - wanted[key]) < 1e-9 if isinstance(kept[key], float) else kept[key] == wanted[key]
-        for key in SETTINGS
-        if key in kept
-    )
+    pairs = [(kept[key], wanted[key]) for key in SETTINGS if key in kept]
+    return all(abs(own - other) < 1e-9 if isinstance(own, float) else own == other for own, other in pairs)
 
 
 def conclude(steps: Sequence[int], seen: Mapping[int, Seen]) -> Curve:

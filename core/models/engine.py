@@ -149,12 +149,8 @@ def _write_padded(
     padding, config.use_cache = config.pad_token_id, True
     ids = torch.tensor([[padding] * (width - len(prompt)) + list(prompt) for prompt in prompts])
     mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-    written = model.generate(
-        input_ids=ids.to(model.device),
-        attention_mask=mask.to(model.device),
-        generation_config=config,
-        stopping_criteria=[count],
-    )
+    given = {"input_ids": ids.to(model.device), "attention_mask": mask.to(model.device)}
+    written = model.generate(**given, generation_config=config, stopping_criteria=[count])
     ends = config.eos_token_id
     ends = ends if isinstance(ends, list) else [] if ends is None else [ends]
     return [cut(row, ends) for row in written[:, width:].tolist()]

@@ -20,6 +20,20 @@ from finetop.core.runtime.limits import limited
 SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
+def rendered_by(
+    self: LightTokenizer | Characters,
+    conversation: Sequence[Mapping[str, Any]],
+    *,
+    tokenize: bool = False,
+    add_generation_prompt: bool = False,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+) -> str:
+    """Render turns as text. Raises jinja2's TemplateError."""
+    assert not tokenize
+    facts = {"documents": None, "add_generation_prompt": add_generation_prompt, **self.special}
+    return str(self.compiled.render(messages=conversation, tools=tools, **facts))
+
+
 class LightTokenizer:
     """A folder's fast tokenizer, or a newly trained `inner`; `template` replaces its own chat template."""
 
@@ -36,7 +50,7 @@ class LightTokenizer:
         ends = self.special.get("eos_token") or self.special.get("unk_token") or ""
         self.special.setdefault("pad_token", ends)
         self.chat_template = template or _template_of(folder, config) or self._plain_template()
-        self._compiled = compiled(self.chat_template)
+        self.compiled = compiled(self.chat_template)
 
     @property
     def bos_token_id(self) -> int | None:
@@ -54,25 +68,7 @@ class LightTokenizer:
         begins = self.inner.encode("a").ids[:1] == [self.bos_token_id]
         return ("{{ bos_token }}" if begins else "") + PLAIN_TEMPLATE
 
-    def apply_chat_template(
-        self,
-        conversation: Sequence[Mapping[str, Any]],
-        *,
-        tokenize: bool = False,
-        add_generation_prompt: bool = False,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-    ) -> str:
-        """Render turns as text. Raises jinja2's TemplateError."""
-        assert not tokenize
-        return str(
-            self._compiled.render(
-                messages=conversation,
-                tools=tools,
-                documents=None,
-                add_generation_prompt=add_generation_prompt,
-                **self.special,
-            )
-        )
+    apply_chat_template = rendered_by
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         return list(self(text, add_special_tokens=add_special_tokens)["input_ids"])
@@ -110,11 +106,8 @@ def _trained(inner: Any, texts: Iterable[str], vocabulary: int) -> Any:
     if model["type"] != "BPE":
         raise ValueError(f"a tokenizer of type {model['type']}")
     model["vocab"], model["merges"] = {}, []
-    special = [
-        AddedToken(**{key: value for key, value in entry.items() if key not in ("id", "special")})
-        for entry in added
-        if entry["special"]
-    ]
+    marked = [entry for entry in added if entry.pop("special")]
+    special = [AddedToken(**{key: entry[key] for key in entry if key != "id"}) for entry in marked]
     affixes = ("continuing_subword_prefix", "end_of_word_suffix")
     named = {key: model[key] for key in affixes if model[key] is not None}
     steps = () if splits is None else splits.get("pretokenizers", (splits,))
@@ -140,28 +133,12 @@ class Characters:
     EACH = 4  # characters per token, of English text in vocabularies of 30,000 to 150,000 words
 
     def __init__(self, folder: Path | None = None, template: str | None = None) -> None:
+        self.special: dict[str, str] = {}
         own = None if folder is None else _template_of(folder, _json(folder / "tokenizer_config.json"))
         self.chat_template = template or own or PLAIN_TEMPLATE
-        self._compiled = compiled(self.chat_template)
+        self.compiled = compiled(self.chat_template)
 
-    def apply_chat_template(
-        self,
-        conversation: Sequence[Mapping[str, Any]],
-        *,
-        tokenize: bool = False,
-        add_generation_prompt: bool = False,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-    ) -> str:
-        """Render turns as text. Raises jinja2's TemplateError."""
-        assert not tokenize
-        return str(
-            self._compiled.render(
-                messages=conversation,
-                tools=tools,
-                documents=None,
-                add_generation_prompt=add_generation_prompt,
-            )
-        )
+    apply_chat_template = rendered_by
 
     def encode(self, text: str, **_: Any) -> list[int]:
         return list(self(text)["input_ids"])

@@ -27,13 +27,7 @@ def load_tuned(base: ResolvedModel, folder: Path, dtype: torch.dtype, device: st
 
 def load_whole(resolved: ResolvedModel, dtype: torch.dtype, device: str) -> Any:
     """Load a whole model for evaluation; it may be a reward model."""
-    if load.is_reward_model(resolved.path):
-        from finetop.core.models import reward_model
-
-        model: Any = reward_model.make(resolved, load.load_tokenizer(resolved), dtype, device)
-    else:
-        model, _ = load.load_model(resolved, dtype, device)
-    return model.eval()
+    return _load_base(resolved, resolved.path, dtype, device).eval()
 
 
 def load_written_out(base: ResolvedModel, folder: Path, dtype: torch.dtype, device: str) -> Any:

@@ -115,12 +115,8 @@ def _merged(folder: Path, run_folder: Path, home: Home, events: EventLog) -> Pat
     number_format = load.torch_dtype(dtype, device)
     model = merge.whole(base, folder, number_format, device)
     tokenizer = load.load_tokenizer(replace(base, path=folder, chat_template=None))  # with its template
-    facts = {
-        "run": run_folder.name,
-        "checkpoint": folder.name,
-        "base": base.id,
-        "weights_hash": base.weights_hash,
-    }
+    facts = {"run": run_folder.name, "checkpoint": folder.name, "base": base.id}
+    facts["weights_hash"] = base.weights_hash
     with save.beside(target) as aside:
         save.write(model, tokenizer, facts, aside)
         save.put(aside, target)

@@ -47,11 +47,9 @@ def changes(recipe: Recipe, *, in_float16: bool = False) -> Iterator[Change]:
     tokens = recipe.data.max_tokens
     while tokens // 2 >= SHORTEST:
         tokens //= 2
-        shorter = base.then(
-            replace(base.recipe, data=replace(base.recipe.data, max_tokens=tokens)),
-            f"rows of at most {tokens} tokens",
-            f"data.max_tokens={tokens}",
-        )
+        data = replace(base.recipe.data, max_tokens=tokens)
+        text, setting = f"rows of at most {tokens} tokens", f"data.max_tokens={tokens}"
+        shorter = base.then(replace(base.recipe, data=data), text, setting)
         yield shorter
         yield from _cheap(shorter)
 
@@ -79,12 +77,9 @@ def _batches(start: Change) -> Iterator[Change]:
         size, times = size // 2, times * 2
         accumulation = train.grad_accumulation * times
         smaller = replace(train, batch_size=size, grad_accumulation=accumulation)
-        yield start.then(
-            replace(start.recipe, train=smaller),
-            f"batches of {size} with grad_accumulation {accumulation}",
-            f"train.batch_size={size}",
-            f"train.grad_accumulation={accumulation}",
-        )
+        text = f"batches of {size} with grad_accumulation {accumulation}"
+        sets = (f"train.batch_size={size}", f"train.grad_accumulation={accumulation}")
+        yield start.then(replace(start.recipe, train=smaller), text, *sets)
 
 
 def _checkpointing(start: Change) -> Change | None:

@@ -108,11 +108,8 @@ def measure(recipe: Recipe, folder: Path | None, home: Home, *, seconds: float =
     """
     deadline = time.monotonic() + seconds
     data = recipe_protections.with_sources(recipe)
-    here = structs.replace(
-        data,
-        train=tuple(filter(is_here, data.train)),
-        eval=tuple(filter(is_here, data.eval)) if isinstance(data.eval, tuple) else data.eval,
-    )
+    evaluation = data.eval if not isinstance(data.eval, tuple) else tuple(filter(is_here, data.eval))
+    here = structs.replace(data, train=tuple(filter(is_here, data.train)), eval=evaluation)
     if not here.train:
         return None
     objective = OBJECTIVES.load(recipe.objective.name)
@@ -248,11 +245,8 @@ class _Prepared:
     def fit(self, data: Data) -> None:
         """Cut or drop long rows, as the job does."""
         self.fitted = training_set.fitted(self.source.name, (self.made[at] for at in sorted(self.made)), data)
-        self._each = (
-            [training_set.fitted(self.source.name, (self.made[at],), data) for at in sorted(self.made)]
-            if not self.is_whole
-            else []
-        )
+        each = () if self.is_whole else sorted(self.made)
+        self._each = [training_set.fitted(self.source.name, (self.made[at],), data) for at in each]
 
     def _guess(self, values: Sequence[float]) -> Estimate:
         """Return the estimated sum over all rows, from the values of the prepared ones."""
@@ -327,16 +321,9 @@ def _whole(recipe: Recipe, train: Sequence[_Prepared]) -> Lengths:
     sizes = [through_model(example) for example in mixed]
     written = recipe_protections.written(recipe, len(mixed))
     sizes += [written.tokens] * written.rows
-    return Lengths(
-        rows=len(sizes),
-        eval_rows=0,
-        tokens=sum(sizes),
-        longest=0,
-        how="",
-        sequences=packed(recipe, sizes),
-        answer_tokens=sum(example.answer_tokens for example in mixed),
-        written=written.rows,
-    )
+    count, learned = sum(sizes), sum(example.answer_tokens for example in mixed)
+    lengths = Lengths(len(sizes), 0, count, longest=0, how="", answer_tokens=learned, written=written.rows)
+    return replace(lengths, sequences=packed(recipe, sizes))
 
 
 def packed(recipe: Recipe, sizes: Sequence[int]) -> int | None:
@@ -387,11 +374,8 @@ def _packed_part(recipe: Recipe, train: Sequence[_Prepared], lengths: Lengths) -
     more = written.rows * written.tokens
     low, high = lengths.sampled.tokens
     sizes = [through_model(example) for prepared in train for example in prepared.examples]
-    part = replace(
-        lengths.sampled,
-        rows=(lengths.sampled.rows[0] + written.rows, lengths.sampled.rows[1] + written.rows),
-        tokens=(low + more, high + more),
-    )
+    first, last = (edge + written.rows for edge in lengths.sampled.rows)
+    part = replace(lengths.sampled, rows=(first, last), tokens=(low + more, high + more))
     rows, tokens = lengths.rows + written.rows, lengths.tokens + more
     lengths = replace(lengths, rows=rows, tokens=tokens, written=written.rows, sampled=part)
     if (packs := packed(recipe, sizes)) is None:

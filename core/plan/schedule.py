@@ -258,15 +258,11 @@ def predict(
             return Speed(run.tokens_per_s, f"measured by run {run.name}", True, True)
     apart = {name for name, extras in EXTRAS.items() if extras.writes or extras.teacher}
     others = [run for run in here if run.parameters and run.objective not in apart]
-    nearest = min(
-        others,
-        key=lambda run: (
-            round(_times(run.parameters, parameters), 1),
-            run.model != model,
-            run.method != method,
-        ),
-        default=None,
-    )
+
+    def distance(run: PastRun) -> tuple[float, bool, bool]:
+        return round(_times(run.parameters, parameters), 1), run.model != model, run.method != method
+
+    nearest = min(others, key=distance, default=None)
     if nearest is not None and _times(nearest.parameters, parameters) < NEAR:
         extras = extras_of(nearest.objective)
         share = (6.0 if nearest.trainable * 2 > nearest.parameters else 4.0) + 2.0 * extras.reads

@@ -123,15 +123,8 @@ def _corda(shape: Shape, options: Any) -> Trained:
     """
     anchored = _anchored(shape, options)
     covariances = sum(linear.inputs**2 * linear.count for linear in anchored.adapted)
-    apart = max(
-        (
-            6 * linear.inputs**2
-            + 5 * linear.inputs * linear.outputs
-            + 4 * min(linear.inputs, linear.outputs) ** 2
-            for linear in anchored.adapted
-        ),
-        default=0,
-    )
+    sides = [(linear.inputs, linear.outputs) for linear in anchored.adapted]
+    apart = max((6 * a**2 + 5 * a * b + 4 * min(a, b) ** 2 for a, b in sides), default=0)
     return replace(anchored, preparing=float(covariances + apart))
 
 

@@ -256,16 +256,9 @@ def confirm(trial: Trial, results: Sequence[tuple[RemedyRow, Candidate, Path]]) 
         context = context_of(trial, candidate, folder, "confirming ")
         _, result = score_part(trial, context, trial.confirming)
         put_away(context.pair)
-        trial.events.write(
-            RemedyConfirmed(
-                step=trial.request.step,
-                name=row.name,
-                verdict=result.verdict,
-                reason=result.reason,
-                **_numbers(result),
-                alpha=trial.confirming.alpha,
-            )
-        )
+        of = {"step": trial.request.step, "name": row.name, **_numbers(result)}
+        verdict, reason, alpha = result.verdict, result.reason, trial.confirming.alpha
+        trial.events.write(RemedyConfirmed(**of, verdict=verdict, reason=reason, alpha=alpha))
         if result.verdict == "ok":
             return
 

@@ -57,7 +57,6 @@ class Interpolate(Remedy):
         ]
 
     def change(self, candidate: Candidate, base: ResolvedModel, checkpoint: Path) -> Change:
-        """Return the change of one strength."""
         from finetop.core.check.model_pair import Change
         from finetop.core.remedies._weights import changed
 

@@ -178,11 +178,8 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
     def _show(self, state: TrainerState, values: dict[str, float], now: float) -> None:
         self.shown = now
         left_s = self._phase(state, now)
-        metrics_text = ", ".join(
-            f"{key} {values[key]:.4g}"
-            for key in ("loss", "grad_norm", *self.own.values(), "tokens_per_s")
-            if key in values
-        )
+        names = ("loss", "grad_norm", *self.own.values(), "tokens_per_s")
+        metrics_text = ", ".join(f"{key} {values[key]:.4g}" for key in names if key in values)
         place = f"step {state.global_step}/{state.max_steps}"
         print(f"{place}: {metrics_text}, {long_span(left_s)} left", flush=True)
 
@@ -487,15 +484,9 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
             print(f"step {step}: no checkpoint: the weights are NaN", flush=True)
             return False
         try:
-            folder = checkpoint.write(
-                model,
-                self.setup.tokenizer,
-                self.setup.base,
-                self.setup.run_folder,
-                step,
-                self.events,
-                self.keep_state,
-            )
+            setup, keep_state = self.setup, self.keep_state
+            base, run_folder = setup.base, setup.run_folder
+            folder = checkpoint.write(model, setup.tokenizer, base, run_folder, step, self.events, keep_state)
         except Exception as error:
             if not is_disk_full(error):
                 raise

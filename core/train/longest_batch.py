@@ -163,10 +163,8 @@ def uneven(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Shorten the last of several rows by a token, as in usual batches: rows of equal length would need no mask."""
     if len(rows) < 2 or "seq_lengths" in rows[0]:
         return rows
-    last = {
-        name: value[:-1] if isinstance(value, list) and len(value) > 1 and name not in PROMPTS else value
-        for name, value in rows[-1].items()
-    }
+    cuts = [name for name, value in rows[-1].items() if isinstance(value, list) and len(value) > 1]
+    last = rows[-1] | {name: rows[-1][name][:-1] for name in cuts if name not in PROMPTS}
     return [*rows[:-1], last]
 
 

@@ -79,9 +79,8 @@ def require_number_format(recipe: Recipe, dtype: str, device: str, old_card: str
     card = old_card or (devices.device_kind(device) if device.startswith("cuda:") else device)
     ranks = max(collectives.count(), recipe.budget.gpus or 1)
     on_cpu = device == "cpu"
-    refusals = number_format.refusals(
-        recipe, dtype, card, on_cpu=on_cpu, has_bfloat16=has_bfloat16, ranks=ranks
-    )
+    given = {"on_cpu": on_cpu, "has_bfloat16": has_bfloat16}
+    refusals = number_format.refusals(recipe, dtype, card, **given, ranks=ranks)
     for _, message, hint in refusals:
         raise BadInput(message, hint=hint)
 
@@ -105,16 +104,8 @@ def answer(folder: Path, device: str, home: Home, old_card: str = "") -> int:
     warnings.simplefilter("ignore")
     devices.import_libraries()
     recipe = recipe_from_resolved(json.load(sys.stdin))
-    base = ResolvedModel(
-        recipe.model.id,
-        folder,
-        None,
-        None,
-        "",
-        "",
-        trust_remote_code=recipe.model.trust_remote_code,
-        quantize=recipe.model.quantize,
-    )
+    remote, bits = recipe.model.trust_remote_code, recipe.model.quantize
+    base = ResolvedModel(recipe.model.id, folder, None, None, "", "", trust_remote_code=remote, quantize=bits)
     result: Any
     try:
         has_bfloat16 = False if old_card else None

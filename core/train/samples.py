@@ -58,12 +58,9 @@ def write(
     prompt_ids = tokenizer(
         rendered, add_special_tokens=False, truncation=True, truncation_side="left", max_length=LONGEST
     ).input_ids
-    config = GenerationConfig(
-        do_sample=False,
-        max_new_tokens=max_new_tokens,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=end_tokens(model, tokenizer),
-    )
+    pad, ends = tokenizer.pad_token_id, end_tokens(model, tokenizer)
+    most = max_new_tokens
+    config = GenerationConfig(do_sample=False, max_new_tokens=most, pad_token_id=pad, eos_token_id=ends)
     was_training = model.training
     model.eval()
     report = progress_reporter(events, max_new_tokens)

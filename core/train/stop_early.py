@@ -59,13 +59,8 @@ def begin(recipe: Recipe, point: ResumePoint | None) -> Watch | None:
     name = {"reward": EVAL_REWARD}.get(metric, metric)
     if metric == "target" and target is not None:
         name = target.metrics[0]
-    watch = Watch(
-        name,
-        name == EVAL_LOSS or name in LOWER_IS_BETTER,
-        recipe.train.keep == "best",
-        recipe.train.stop_early,
-        of_target=metric == "target",
-    )
+    train, lower = recipe.train, name == EVAL_LOSS or name in LOWER_IS_BETTER
+    watch = Watch(name, lower, train.keep == "best", train.stop_early, of_target=metric == "target")
     if point is not None:
         watch.values = {step: value for step, value in _earlier(watch, point) if step <= point.step}
         if reason := end_of(watch):

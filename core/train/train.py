@@ -15,6 +15,7 @@ from finetop.core.check.tasks.suite import Suite, find_suite, general_text
 from finetop.core.data import training_set
 from finetop.core.data.examples import AnyExample
 from finetop.core.data.prompts import open_asker, print_skipped
+from finetop.core.data.sources import Row
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import attention, collectives, cpu_formats, devices, kernels, load, resolve, vllm
 from finetop.core.models.engine import Engine, engine_for
@@ -58,15 +59,9 @@ def train(
     with collectives.in_turn():
         asker = open_asker(recipe.ask, recipe.data.train, home, shots=False)
         print_skipped(asker)
-        rows = training_set.read(
-            recipe_protections.with_sources(recipe),
-            recipe.train.seed,
-            home,
-            events,
-            objective.rows,
-            run_folder if collectives.rank() == 0 else None,
-            asker,
-        )
+        sources, seed = recipe_protections.with_sources(recipe), recipe.train.seed
+        folder = run_folder if collectives.rank() == 0 else None
+        rows = training_set.read(sources, seed, home, events, objective.rows, folder, asker)
         events.write(Phase("finding the model"))
         base = resolve.resolve_model(recipe.model, home, events)
     before = ""
@@ -81,16 +76,12 @@ def train(
     if rewarded := rewards.reward_words(recipe_to_mapping(recipe)["objective"]):
         print(f"reward: {rewarded}", flush=True)
     tokenizer = objective.make_tokenizer(recipe.objective.options, base, rows)
-    examples = training_set.build(
-        rows,
-        recipe.data,
-        lambda some_rows: objective.examples(
-            some_rows, recipe.objective.options, tokenizer, recipe.data.max_tokens
-        ),
-        recipe.train.seed,
-        tokenizer,
-        events,
-    )
+    options, most = recipe.objective.options, recipe.data.max_tokens
+
+    def make(some: Sequence[Row]) -> list[list[AnyExample]]:
+        return objective.examples(some, options, tokenizer, most)
+
+    examples = training_set.build(rows, recipe.data, make, recipe.train.seed, tokenizer, events)
 
     if collectives.rank() == 0:
         look_ahead(recipe, home, events)
@@ -127,14 +118,11 @@ def train(
     events.write(Phase("loading the model"))
     random_state.seed(recipe.train.seed)
     use_tensor_cores(device)
-    loaded = parallel.load_model(
-        recipe,
-        base,
-        device,
-        lambda place: objective.load_model(
-            recipe.objective.options, base, tokenizer, load.torch_dtype(dtype, place), place
-        ),
-    )
+
+    def load_to(place: str) -> Any:
+        return objective.load_model(options, base, tokenizer, load.torch_dtype(dtype, place), place)
+
+    loaded = parallel.load_model(recipe, base, device, load_to)
     attention.use(loaded, recipe.model.attention, device, packs=packs(recipe))
     kernels.fuse(loaded, recipe.train.kernels, device)
     at_start = Base(recipe, loaded, tokenizer, objective, run_folder, home, events)
@@ -282,13 +270,8 @@ def look_ahead(recipe: Recipe, home: Home, events: EventLog) -> threading.Thread
 
 def _fetch(name: str, suite: Suite, home: Home, events: EventLog) -> None:
     """Fetch in a separate process: its libraries would stay in the trainer's memory."""
-    done = subprocess.run(
-        download.command(name, home),
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command, environment = download.command(name, home), {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return
     failed = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("✗")]

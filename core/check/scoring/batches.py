@@ -89,11 +89,7 @@ class ScoredModel:
 
 
 def prepare(
-    tasks: Sequence[BenchmarkTask],
-    tokenizer: Tokenizer,
-    longest: int,
-    seed: int,
-    filled: int = 0,
+    tasks: Sequence[BenchmarkTask], tokenizer: Tokenizer, longest: int, seed: int, filled: int = 0
 ) -> PreparedSuite:
     """Choose the items (each task capped by the seed), render them, order them and cut them into batches.
 
@@ -113,13 +109,11 @@ def prepare(
         for name, requests in task_requests.items()
     }
     prefixes = {name: find(of_task.values()) for name, of_task in inputs.items()}
-    looks = {
-        task.name: max(
-            LOOKS_PER_GENERATION if task.kind == "generation" else 1,
-            _looks_to_fill(filled, inputs[task.name].values(), prefixes[task.name], len(order)),
-        )
-        for task in tasks
-    }
+    looks = {}
+    for task in tasks:
+        least = LOOKS_PER_GENERATION if task.kind == "generation" else 1
+        of_task, shared = inputs[task.name].values(), prefixes[task.name]
+        looks[task.name] = max(least, _looks_to_fill(filled, of_task, shared, len(order)))
     return PreparedSuite(
         tasks=by_name,
         plans=tuple(

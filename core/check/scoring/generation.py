@@ -67,14 +67,8 @@ def _answer_continuously(
 
     config = GenerationConfig(do_sample=False, eos_token_id=end_tokens(model, tokenizer))
     held = tokens_held(model, plan.row_tokens)
-    written = continuous.write(
-        model,
-        [*map(asked, prompts)],
-        config,
-        held=held,
-        at_once=plan.row_tokens,
-        flash=plan.engine == "continuous-flash",
-    )
+    asked_all, at_once, flash = [*map(asked, prompts)], plan.row_tokens, plan.engine == "continuous-flash"
+    written = continuous.write(model, asked_all, config, held=held, at_once=at_once, flash=flash)
     return [_text(tokenizer, tokens, prompt.stop) for tokens, prompt in zip(written, prompts, strict=True)]
 
 
@@ -182,11 +176,7 @@ class _State:
 
 
 def _begin(
-    model: Any,
-    tokenizer: Tokenizer,
-    prompts: Sequence[Prompt],
-    known: tuple[Any, int],
-    shared: int,
+    model: Any, tokenizer: Tokenizer, prompts: Sequence[Prompt], known: tuple[Any, int], shared: int
 ) -> _State:
     """Read the prompts: their shared prefix once, then the rest of each, left-padded."""
     import torch
@@ -237,9 +227,8 @@ def _forward(model: Any, ids: Tensor, mask: Tensor, positions: Tensor, cache: An
 
 
 def _has_ended(tokenizer: Tokenizer, tokens: list[int], prompt: Prompt, ends: Sequence[int]) -> bool:
-    return (
-        tokens[-1] in ends or len(tokens) >= prompt.max_new_tokens or _stopped(tokenizer, tokens, prompt.stop)
-    )
+    is_full = len(tokens) >= prompt.max_new_tokens
+    return tokens[-1] in ends or is_full or _stopped(tokenizer, tokens, prompt.stop)
 
 
 def _stopped(tokenizer: Tokenizer, tokens: list[int], stop: tuple[str, ...]) -> bool:

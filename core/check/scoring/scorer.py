@@ -89,13 +89,11 @@ def score(
 def _scores(make: Callable[[], _Read], sequences: Sequence[TokenSequence]) -> dict[int, Scored]:
     """Run a batch and sum the log-probabilities of each sequence's scored tokens, in float64."""
     read = make()
-    pairs = sorted(
-        (position, place, token)
-        for place, positions in read.predicting.items()
-        for position, token in zip(
-            positions, sequences[place].tokens[sequences[place].scored_from :], strict=True
-        )
-    )
+    pairs = []
+    for place, positions in read.predicting.items():
+        tokens = sequences[place].tokens[sequences[place].scored_from :]
+        pairs += [(position, place, token) for position, token in zip(positions, tokens, strict=True)]
+    pairs.sort()
     totals = dict.fromkeys(read.predicting, 0.0)
     greedy = dict.fromkeys(read.predicting, True)
     for at in range(0, len(pairs), HEAD_ROWS):
@@ -205,12 +203,9 @@ def _run_plain(model: Any, sequences: Sequence[TokenSequence], batch: Sequence[i
     first = min(sequences[place].scored_from for place in batch) - 1
     padded = [[*tokens, *[0] * (longest - len(tokens))] for tokens in inputs]
     read = [[1] * len(tokens) + [0] * (longest - len(tokens)) for tokens in inputs]
-    logits = forward.logits_at(
-        model,
-        torch.tensor(padded, device=model.device),
-        torch.arange(first, longest, device=model.device),
-        attention_mask=torch.tensor(read, device=model.device),
-    )
+    ids, mask = (torch.tensor(rows, device=model.device) for rows in (padded, read))
+    kept = torch.arange(first, longest, device=model.device)
+    logits = forward.logits_at(model, ids, kept, attention_mask=mask)
     width = longest - first
     predicting = {
         place: [number * width + at - first for at in range(sequences[place].scored_from - 1, len(tokens))]

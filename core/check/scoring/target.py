@@ -175,8 +175,8 @@ def score_rows(
     most = longest_answer(rows, target)
     prompts = [Prompt(row.prompt, (), most) for row in rows]
     answers = answer(model, tokenizer, prompts, plan, shares=shares)
-    rules, pairs = target.rules, zip(rows, answers, strict=True)
-    return [ItemScore(row.item, _right(metric, text, row.gold, rules), text[:500]) for row, text in pairs]
+    rules, answered = target.rules, zip(rows, answers, strict=True)
+    return [ItemScore(row.item, _right(metric, text, row.gold, rules), text[:500]) for row, text in answered]
 
 
 def longest_answer(rows: Sequence[TargetRow], target: Target) -> int:

@@ -14,15 +14,8 @@ if TYPE_CHECKING:
     from finetop.core.check.tasks.types import BenchmarkTask, Request
 
 LONGEST_ANSWER_KEPT = 500  # characters
-UNBOUNDED = (
-    "perplexity",
-    "word_perplexity",
-    "byte_perplexity",
-    "bits_per_byte",
-    "bpb",
-    "logprob",
-    "brier_score",
-)
+PERPLEXITIES = ("perplexity", "word_perplexity", "byte_perplexity")
+UNBOUNDED = (*PERPLEXITIES, "bits_per_byte", "bpb", "logprob", "brier_score")
 
 
 def metric_of(task: SuiteTask, parts: Sequence[Any], place: str) -> str:

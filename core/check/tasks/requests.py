@@ -54,12 +54,9 @@ def build_task(task: SuiteTask, place: str) -> BenchmarkTask:
     if None in kinds or len(kinds) > 1:
         types = ", ".join(sorted({part.OUTPUT_TYPE for part in parts}))
         fault = "output types" if len(kinds) > 1 else "an output type whose scores have no bounds"
-        raise BadInput(
-            f"{place}: {task.name} has {fault}: {types}.",
-            hint="Give its members as tasks of their own."
-            if len(kinds) > 1
-            else f"Only scores in [0, 1] can decide: use {', '.join(KINDS)}.",
-        )
+        known = f"Only scores in [0, 1] can decide: use {', '.join(KINDS)}."
+        hint = "Give its members as tasks of their own." if len(kinds) > 1 else known
+        raise BadInput(f"{place}: {task.name} has {fault}: {types}.", hint=hint)
     metric = grading.metric_of(task, parts, place)
     return BenchmarkTask(task, place, cast("Kind", kinds.pop()), metric, fingerprint, tuple(documents))
 

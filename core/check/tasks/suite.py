@@ -277,11 +277,8 @@ def _task(task: SuiteTask, node: Node) -> SuiteTask:
     given = [source for source in SOURCES if getattr(task, source) is not None]
     if len(given) != 1:
         fault = f"both {given[0]} and {given[1]}" if given else "no data, task or yaml"
-        raise RecipeError(
-            f"a task has {fault}.",
-            place=node.place,
-            hint="Set one: data (a file of rows), task (the harness's name) or yaml (a task's file).",
-        )
+        hint = "Set one: data (a file of rows), task (the harness's name) or yaml (a task's file)."
+        raise RecipeError(f"a task has {fault}.", place=node.place, hint=hint)
     for key in ONLY_DATA:
         if getattr(task, key) is not None and task.data is None:
             place = node.value[key].place

@@ -89,12 +89,5 @@ def compare(of: str, before: Tensor, after: Tensor, *dtypes: str) -> Agreement:
     """Compare two models' scores; the coarsest number format involved sets the bounds."""
     apart = (before - after).abs()
     mean_bound, largest_bound = max(BOUNDS[dtype] for dtype in dtypes)
-    return Agreement(
-        of=of,
-        tokens=apart.numel(),
-        mean=float(apart.mean()),
-        largest=float(apart.max()),
-        mean_bound=mean_bound,
-        largest_bound=largest_bound,
-        of_texts=apart.ndim == 2 and apart.shape[1] == 1,
-    )
+    mean, largest, of_texts = float(apart.mean()), float(apart.max()), apart.ndim == 2 and apart.shape[1] == 1
+    return Agreement(of, apart.numel(), mean, largest, mean_bound, largest_bound, of_texts)

@@ -154,12 +154,8 @@ def read_adapter(folder: Path) -> AdapterConfig:
         hint = "Only causal language models (CAUSAL_LM) can be checked."
         raise BadInput(f"{plain(str(file))}: task_type is {quoted(task)}.", hint=hint)
     base, revision = read.get("base_model_name_or_path"), read.get("revision")
-    return AdapterConfig(
-        peft_type=peft_type.upper(),
-        base=base if isinstance(base, str) and base else None,
-        revision=revision if isinstance(revision, str) and revision else None,
-        settings=read,
-    )
+    base, revision = (text if isinstance(text, str) and text else None for text in (base, revision))
+    return AdapterConfig(peft_type.upper(), base, revision, settings=read)
 
 
 def read_json(file: Path) -> dict[str, Any]:

@@ -35,14 +35,8 @@ NEEDED = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
 def work(job: Job) -> Ended:
     """Report that the run was made elsewhere, then import it."""
     job.started("made elsewhere", "", PACKAGES)
-    adopt(
-        job.recipe(),
-        job.absolute("path"),
-        copy=job.args.get("copy") is True,
-        run_folder=job.run_folder,
-        home=job.home,
-        events=job.events,
-    )
+    path, copy = job.absolute("path"), job.args.get("copy") is True
+    adopt(job.recipe(), path, copy=copy, run_folder=job.run_folder, home=job.home, events=job.events)
     return Ended("finished")
 
 
@@ -195,11 +189,8 @@ def read_history(file: Path | None) -> History:
     by_step: dict[int, dict[str, float]] = {}
     for step, values in _lines(log if isinstance(log, list) else []):
         by_step.setdefault(step, {}).update(values)
-    return History(
-        steps=int(_number(read.get("max_steps")) or 0),
-        epochs=_number(read.get("num_train_epochs")) or 0.0,
-        values=tuple(sorted(by_step.items())),
-    )
+    steps, epochs = int(_number(read.get("max_steps")) or 0), _number(read.get("num_train_epochs")) or 0.0
+    return History(steps, epochs, values=tuple(sorted(by_step.items())))
 
 
 def _lines(log: list[Any]) -> Iterator[tuple[int, dict[str, float]]]:

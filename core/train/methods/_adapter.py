@@ -92,12 +92,8 @@ def require_parameters(model: PreTrainedModel, wanted: tuple[str, ...]) -> None:
         if not any(is_named(path, name) and dimensions > 2 for path, dimensions in paths.items()):
             of_layers = [path.partition(".layers.")[2] or path for path, n in paths.items() if n > 2]
             fused = sorted({path.partition(".")[2] for path in of_layers})
-            raise BadInput(
-                f"method.target_parameters: the model has no fused weight {name!r}.",
-                hint=f"It has {', '.join(fused)}."
-                if fused
-                else "It is not a mixture of experts: leave it out.",
-            )
+            hint = f"It has {', '.join(fused)}." if fused else "It is not a mixture of experts: leave it out."
+            raise BadInput(f"method.target_parameters: the model has no fused weight {name!r}.", hint=hint)
 
 
 def adapted(model: PreTrainedModel, target_modules: str | tuple[str, ...]) -> Iterator[tuple[str, Any]]:
@@ -139,10 +135,9 @@ def require_rank(model: PreTrainedModel, options: Any) -> None:
     for path, module in adapted(model, options.target_modules):
         width = min(widths(module))
         if width < options.rank:
-            raise BadInput(
-                f"method.rank: {options.rank} is more than the {width} directions of {path.rpartition('.')[2]}.",
-                hint=f"Set {width} or less.",
-            )
+            name = path.rpartition(".")[2]
+            message = f"method.rank: {options.rank} is more than the {width} directions of {name}."
+            raise BadInput(message, hint=f"Set {width} or less.")
 
 
 def widths(module: Any) -> tuple[int, int]:

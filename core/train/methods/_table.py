@@ -55,13 +55,11 @@ class TableMethod(Method[Any]):
     check: Callable[[PreTrainedModel, Any], None] | None = None  # an additional check of the options
 
     def require(self, model: PreTrainedModel, options: Any) -> None:
-        """Check that the options fit the model's modules and widths. Raises BadInput."""
         super().require(model, options)
         if self.check is not None:
             self.check(model, options)
 
     def prepare(self, model: PreTrainedModel, options: Any, start: Start) -> PeftModel:
-        """Wrap the model with a fresh adapter: it alone is trainable. Raises BadInput."""
         import peft
 
         self.require(model, options)

@@ -64,7 +64,6 @@ class AdaLora(Method[Options]):
             raise BadInput(message, hint="Keep their sum below 1.")
 
     def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
-        """Wrap the model with an adapter of `first_rank`. Raises BadInput."""
         from peft import AdaLoraConfig
 
         self.require(model, options)
@@ -124,10 +123,8 @@ SUMS = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # PEFT's running importance of eac
 def kept(model: Any) -> dict[str, Any]:
     """Return the state of the rank allocation, for a checkpoint to resume from."""
     allocator = model.base_model.rankallocator
-    return {
-        **{name: getattr(allocator, name) for name in SUMS},
-        "ranks": model.peft_config[NAME].rank_pattern,
-    }
+    sums = {name: getattr(allocator, name) for name in SUMS}
+    return {**sums, "ranks": model.peft_config[NAME].rank_pattern}
 
 
 def put_back(model: Any, tree: dict[str, Any]) -> None:
@@ -168,11 +165,10 @@ def pull(model: Any, weight: float) -> None:
 
     if not weight:
         return
-    matrices = [
-        (name, matrix)
-        for name, matrix in model.named_parameters()
-        if matrix.requires_grad and matrix.numel() and ("lora_A" in name or "lora_B" in name)
+    named = [
+        (name, weight) for name, weight in model.named_parameters() if "lora_A" in name or "lora_B" in name
     ]
+    matrices = [(name, matrix) for name, matrix in named if matrix.requires_grad and matrix.numel()]
     with torch.enable_grad():
         for name, matrix in matrices:
             rows = matrix if "lora_A" in name else matrix.T

@@ -59,12 +59,9 @@ class Corda(Method[Options]):
             )
             raise BadInput("method.keep: there is no general text to read.", hint=hint)
         method = "kpm" if options.keep == "knowledge" else "ipm"  # the paper's names
-        config = lora_config(
-            options,
-            init_lora_weights="corda",
-            target_modules=names_of(model, options.target_modules),
-            corda_config=CordaConfig(corda_method=method),
-        )
+        targets, settings = names_of(model, options.target_modules), CordaConfig(corda_method=method)
+        more = {"init_lora_weights": "corda", "target_modules": targets, "corda_config": settings}
+        config = lora_config(options, **more)
         if model.device.type != "meta":  # in a rehearsal nothing can be computed
             was_training = model.training
             begin(model, config, texts)

@@ -40,10 +40,9 @@ class Olora(Method[Options]):
         layers = adapted(model, options.target_modules)
         turned = next((path for path, module in layers if not hasattr(module, "in_features")), None)
         if turned is not None:
-            raise BadInput(
-                f"method: olora does not work on {turned.rpartition('.')[2]}, whose matrix is transposed.",
-                hint="Use pissa, or lora.",
-            )
+            name = turned.rpartition(".")[2]
+            message = f"method: olora does not work on {name}, whose matrix is transposed."
+            raise BadInput(message, hint="Use pissa, or lora.")
 
     def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
         """Wrap the model with an adapter initialised to the first directions of each weight's QR decomposition."""

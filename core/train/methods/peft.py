@@ -82,7 +82,6 @@ class OtherAdapter(Method[Options]):
         config_of(options)
 
     def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
-        """Wrap the model with a fresh adapter of that type, which alone is trainable. Raises BadInput."""
         require_modules(model, options)
         return wrap(model, config_of(options))
 

@@ -43,12 +43,7 @@ class Objective(ObjectiveFacts[Options]):
         return config
 
     def load_model(
-        self,
-        options: Options,
-        base: ResolvedModel,
-        tokenizer: Tokenizer,
-        dtype: torch.dtype,
-        device: str,
+        self, options: Options, base: ResolvedModel, tokenizer: Tokenizer, dtype: torch.dtype, device: str
     ) -> PreTrainedModel:
         """Load the model that is trained."""
         from finetop.core.models import load

@@ -84,6 +84,5 @@ class Grouped(Generating):
             raise BadInput(message, hint="Lower train.grad_accumulation, or raise objective.generations.")
 
     def copies(self, options: Any) -> int:
-        """Return how many training rows each prompt becomes."""
         copies: int = options.generations * options.passes
         return copies

@@ -41,7 +41,6 @@ class ContinuedPretraining(Objective[Options]):
         return text_chunks.examples(rows, tokenizer, max_tokens, end_of_text=options.end_of_text)
 
     def make_trainer(self, setup: Setup) -> Any:
-        """Build TRL's trainer."""
         from finetop.core.train.trainers import language
 
         return language.make_trainer(setup, packing=setup.recipe.objective.options.packing)

@@ -106,11 +106,9 @@ def load_teacher(setup: Setup, options: Options) -> Any:
     from finetop.core.recipe.schema import Model
 
     named = Model(id=str(options.teacher), dtype=setup.recipe.model.dtype)
-    teacher, tokenizer = load.load_model(
-        resolve.resolve_model(named, setup.home, setup.events),
-        load.torch_dtype(setup.dtype, setup.device),
-        setup.device,
-    )
+    base = resolve.resolve_model(named, setup.home, setup.events)
+    kind = load.torch_dtype(setup.dtype, setup.device)
+    teacher, tokenizer = load.load_model(base, kind, setup.device)
     if tokenizer.get_vocab() != setup.tokenizer.get_vocab():
         hint = "Pick a teacher of the same family."
         message = f"objective.teacher: {options.teacher} differs in vocabulary from {setup.base.id}."

@@ -106,7 +106,6 @@ class Dpo(Pairs):
             yield "objective.loss", "objective.loss: exo_pair is not defined without label_smoothing.", hint
 
     def make_trainer(self, setup: Setup) -> Any:
-        """Build TRL's trainer over tokenized pairs."""
         from trl import DPOConfig, DPOTrainer
 
         from finetop.core.train.trainers import language

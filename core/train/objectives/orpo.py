@@ -41,17 +41,13 @@ class Orpo(Pairs):
     own = {"beta": "objective.weight"}
 
     def make_trainer(self, setup: Setup) -> Any:
-        """Build TRL's trainer over tokenized pairs."""
         from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
         from finetop.core.train.trainers import language
 
         options: Options = setup.recipe.objective.options
-        values = {
-            "beta": options.weight,
-            "max_length": setup.recipe.data.max_tokens,
-            "remove_unused_columns": False,
-        }
+        most = setup.recipe.data.max_tokens
+        values = {"beta": options.weight, "max_length": most, "remove_unused_columns": False}
 
         class TokenizedORPO(ORPOTrainer):  # type: ignore[misc]
             def tokenize_row(self, feature: dict[str, Any], model: Any = None) -> dict[str, Any]:

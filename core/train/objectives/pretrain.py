@@ -134,12 +134,7 @@ class Pretrain(Objective[Options]):
         return config
 
     def load_model(
-        self,
-        options: Options,
-        base: ResolvedModel,
-        tokenizer: Tokenizer,
-        dtype: torch.dtype,
-        device: str,
+        self, options: Options, base: ResolvedModel, tokenizer: Tokenizer, dtype: torch.dtype, device: str
     ) -> PreTrainedModel:
         """Build a model of the base's architecture in these sizes, with random weights. Raises BadInput."""
         import torch
@@ -172,7 +167,6 @@ class Pretrain(Objective[Options]):
         return text_chunks.examples(rows, tokenizer, max_tokens, end_of_text=True)
 
     def make_trainer(self, setup: Setup) -> Any:
-        """Build TRL's trainer."""
         from finetop.core.train.trainers import language
 
         return language.make_trainer(setup, packing=setup.recipe.objective.options.packing)

@@ -60,12 +60,7 @@ class RewardModel(Pairs):
             yield "check.target", message, "Set check.target to null."
 
     def load_model(
-        self,
-        options: Options,
-        base: ResolvedModel,
-        tokenizer: Tokenizer,
-        dtype: torch.dtype,
-        device: str,
+        self, options: Options, base: ResolvedModel, tokenizer: Tokenizer, dtype: torch.dtype, device: str
     ) -> PreTrainedModel:
         """Load the base with a score layer in place of its output layer. Raises BadInput."""
         from finetop.core.models import reward_model
@@ -95,12 +90,9 @@ class RewardModel(Pairs):
 
         def table(pairs: Sequence[Any]) -> Any:
             """Return a data set of the two whole texts of each pair, prompt included."""
-            return language.data_set(
-                {
-                    "chosen_ids": [pair.prompt_ids + pair.chosen_ids for pair in pairs],
-                    "rejected_ids": [pair.prompt_ids + pair.rejected_ids for pair in pairs],
-                }
-            )
+            parts = ("chosen_ids", "rejected_ids")
+            whole = {name: [pair.prompt_ids + getattr(pair, name) for pair in pairs] for name in parts}
+            return language.data_set(whole)
 
         return language.build(setup, PairwiseReward, RewardConfig, values, self.own, table=table)
 

@@ -52,7 +52,6 @@ class Sft(Conversations):
     options = Options
 
     def make_trainer(self, setup: Setup) -> Any:
-        """Build TRL's trainer."""
         from finetop.core.train.trainers import language
 
         options: Options = setup.recipe.objective.options

@@ -37,9 +37,6 @@ def next_rows(rows: Sequence[Item], seed: int, drawn: int, count: int) -> list[I
 
 def order_of(minibatches: int, batches: int, passes: int, seed: int, rollout: int) -> list[int]:
     """Return the order of a rollout's batches: minibatches of `batches` each, shuffled anew in every pass."""
-    return [
-        minibatch * batches + number
-        for once in range(passes)
-        for minibatch in permutation(minibatches, seed_of(seed, ORDER, rollout, once))
-        for number in range(batches)
-    ]
+    seeds = [seed_of(seed, ORDER, rollout, once) for once in range(passes)]
+    minibatch_order = [number for drawn in seeds for number in permutation(minibatches, drawn)]
+    return [minibatch * batches + number for minibatch in minibatch_order for number in range(batches)]

@@ -205,10 +205,9 @@ class PolicyTrainer:
         state.num_train_epochs = math.ceil(self._epochs(arguments.max_steps))
         state.train_batch_size = arguments.per_device_train_batch_size
         warmup = arguments.get_warmup_steps(arguments.max_steps)
-        self.schedules = [
-            get_scheduler(arguments.lr_scheduler_type, optimizer, warmup, arguments.max_steps)
-            for optimizer in (self.optimizer, self.value_optimizer)
-        ]
+        kind, steps = arguments.lr_scheduler_type, arguments.max_steps
+        both = (self.optimizer, self.value_optimizer)
+        self.schedules = [get_scheduler(kind, optimizer, warmup, steps) for optimizer in both]
         if state.global_step:
             for schedule in self.schedules:
                 put_at(schedule, self.scheduled)

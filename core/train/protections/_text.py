@@ -33,13 +33,7 @@ POSITIONS = 128  # compared at once: 25 MB in float32 for 49,152 words
 
 
 def windows(
-    key: str,
-    path: str | None,
-    tokens: int,
-    most: int,
-    recipe: Recipe,
-    tokenizer: Tokenizer,
-    home: Home,
+    key: str, path: str | None, tokens: int, most: int, recipe: Recipe, tokenizer: Tokenizer, home: Home
 ) -> list[list[int]]:
     """Cut general text, from a file or from the recipe's suite, into at most `most` windows of `tokens` tokens.
 

@@ -56,7 +56,6 @@ class Ewc(Protection[Options]):
     steps = True
 
     def limits(self, recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
-        """Refuse adapters."""
         if methods.load(recipe.method.name).keeps_base:
             name = recipe.method.name
             message = f"protect.ewc protects the base's own weights, but {name} does not change them."
@@ -64,7 +63,6 @@ class Ewc(Protection[Options]):
             yield "protect.ewc", message, hint
 
     def paths(self, options: Options) -> Iterator[tuple[str, str]]:
-        """Yield the path of the text."""
         if options.text is not None:
             yield "protect.ewc.text", options.text
 

@@ -34,7 +34,6 @@ class FreezeLayers(Protection[Options]):
     steps = True
 
     def is_on(self, options: Options) -> bool:
-        """Return whether anything is named."""
         return bool(options.layers) or options.embeddings
 
     def limits(self, recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:

@@ -59,7 +59,6 @@ class KlToBase(Protection[Options]):
             yield key, f"{key} is not read: on is rows.", hint
 
     def paths(self, options: Options) -> Iterator[tuple[str, str]]:
-        """Yield the path of the text."""
         if options.text is not None:
             yield "protect.kl_to_base.text", options.text
 

@@ -57,16 +57,11 @@ class L2Sp(Protection[Options]):
         return Memory(on_device=sizes.moving * sizes.weight_bytes)
 
     def begin(self, options: Options, setup: Setup, trainer: Any) -> Acting:
-        """Keep the starting weights."""
-
         pairs = list(pairs_of(setup.model))
         parts = [part for pair in pairs for part in (pair.first, pair.second)]
         of_pairs = {id(weight) for part in parts for weight in part.parameters()}
-        held = [
-            (weight, weight.detach().clone())
-            for weight in setup.model.parameters()
-            if weight.requires_grad and id(weight) not in of_pairs
-        ]
+        moving = [weight for weight in setup.model.parameters() if weight.requires_grad]
+        held = [(weight, weight.detach().clone()) for weight in moving if id(weight) not in of_pairs]
 
         def gradients(scale: float) -> dict[str, Any]:
             whole = pull(held, options.weight * scale) + pull_products(pairs, options.weight * scale)

@@ -52,8 +52,6 @@ class LossAdaptiveLr(Protection[Options]):
             yield key, f"{key}: the loss of {name} is not in nats/token.", hint
 
     def begin(self, options: Options, setup: Setup, trainer: Any) -> Acting:
-        """Scale each step's learning rate by its loss."""
-
         about = f"full steps up to {options.tau:g} nats/token"
         return Acting(about, rate=lambda loss: rate(loss, options.tau))
 

@@ -111,13 +111,11 @@ class Replay(Protection[Options]):
             yield f"{key}.prompts", text, f"Set {key}.prompts to null."
 
     def paths(self, options: Options) -> Iterator[tuple[str, str]]:
-        """Yield the paths of the files."""
         for name in ("path", "prompts"):
             if getattr(options, name) is not None:
                 yield f"protect.replay.{name}", getattr(options, name)
 
     def sources(self, options: Options) -> tuple[Source, ...]:
-        """Return the file as a source of training rows."""
         from finetop.core.recipe.schema import Source
 
         if options.path is None:
@@ -126,7 +124,6 @@ class Replay(Protection[Options]):
         return (Source(path=options.path, columns=columns, labels=labels, share=share, role="replay"),)
 
     def read_files(self, options: Options, home: Home) -> None:
-        """Read the file of prompts. Raises BadInput."""
         _prompts(options, home)
 
     def written(self, options: Options, recipe: Recipe, rows: int) -> tuple[int, int]:

@@ -364,12 +364,8 @@ def restore_optimizer(trainer: Any, tree: Mapping[str, Any], folder: Path) -> No
 
 def divided(values: Mapping[str, Any], weight: Tensor) -> dict[str, Any]:
     """Shard an optimizer's tensors of a weight like the weight itself; values of other shapes stay whole."""
-    return {
-        name: shards.like(value, weight)
-        if isinstance(value, torch.Tensor) and value.shape == weight.shape
-        else value
-        for name, value in values.items()
-    }
+    same = {key for key, value in values.items() if getattr(value, "shape", None) == weight.shape}
+    return {key: shards.like(value, weight) if key in same else value for key, value in values.items()}
 
 
 def _as_saved(held: dict[str, Any], saved: Mapping[str, Any]) -> None:

@@ -38,12 +38,8 @@ def save(model: Any, state: Mapping[int, Mapping[str, Any]], folder: Path) -> di
     """
     from torch.distributed.tensor import DTensor
 
-    tensors = {
-        f"{index}.{key}": value
-        for index, values in state.items()
-        for key, value in values.items()
-        if isinstance(value, DTensor)
-    }
+    named = {f"{index}.{key}": held for index, values in state.items() for key, held in values.items()}
+    tensors = {name: value for name, value in named.items() if isinstance(value, DTensor)}
     if shards.is_rounded(model):
         tensors |= {f"{WEIGHT}{name}": weight.detach() for name, weight in model.named_parameters()}
     collectives.from_first(lambda: _make(folder))

@@ -79,16 +79,9 @@ def make_trainer(
         return language.data_set({"prompt": ids, "row": list(range(first, first + len(prompts)))})
 
     with language.switched_off(setup.model):
-        trainer = language.build(
-            setup,
-            _over_ids(trainer_class, setup),
-            config_class,
-            values,
-            {**OWN, **own},
-            table=table,
-            padded="left",
-            reward_funcs=reward_function(scorer, rows),
-        )
+        own_class, settings = _over_ids(trainer_class, setup), {**OWN, **own}
+        given: dict[str, Any] = {"table": table, "reward_funcs": reward_function(scorer, rows)}
+        trainer = language.build(setup, own_class, config_class, values, settings, padded="left", **given)
     if setup.recipe.model.engine == "vllm":
         _keep_base_exact(trainer, setup)
     return trainer
