@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from finetop.core.plugins import ALARMS, Configured, Options, PluginKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from finetop.core.recipe.schema import Recipe
 
 
@@ -40,10 +39,7 @@ class Watch(Protocol):
 
 
 class Alarm(Configured[Options]):
-    """A detector on the numbers of a run; a setting of `alarms:` is the name of a file.
-
-    `on` of its options turns it on or off; `spike: false` is short for it.
-    """
+    """A detector on a run's numbers, set under `alarms:` by its file's name; `spike: false` means `on: false`."""
 
     @abstractmethod
     def watch(self, options: Options, run: Run) -> Watch | None:

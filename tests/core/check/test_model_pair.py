@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from finetop.core.check import context as check_context, noise_floor, scoring_passes
+from finetop.core.check import context as check_context, run_check, scoring_passes
 from finetop.core.check.model_pair import facts_of, open_pair
 from finetop.core.check.scoring import cache
 from finetop.core.check.scoring.batch_plan import BatchPlan
@@ -189,7 +189,7 @@ def test_what_flips_by_the_engine_is_counted(place, monkeypatch):
     def floor(engine: Engine) -> NoiseFloor:
         scored_model = ScoredModel("base", None, lambda: model, BatchPlan("packed", 128, engine))
         scoring = scoring_passes.open_scoring(context, opened.prepared, scored_model)
-        return noise_floor.measure(context, scoring, noise_floor.first_items(context))
+        return run_check.measure_noise(context, scoring, run_check.first_items(context))
 
     assert floor("exact") == NoiseFloor(48, 0)
     assert floor("continuous") == NoiseFloor(48, 0, "continuous", 12, 0)

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 from finetop.core import remedies
 from finetop.core.check.scoring.packing import TokenSequence
 from finetop.core.check.scoring.scorer import plan_for, score
-from finetop.core.check.tasks.general_text import general_text
+from finetop.core.check.tasks.suite import general_text
 from finetop.core.errors import FinetopError
 from finetop.core.models import load
 from finetop.core.models.export import export

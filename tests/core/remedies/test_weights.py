@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from tiny_run import recipe_of
 
 from finetop.core import remedies
-from finetop.core.check.tasks.general_text import general_text
+from finetop.core.check.tasks.suite import general_text
 from finetop.core.errors import FinetopError
 from finetop.core.models import load, merge, resolve
 from finetop.core.models.export import export

@@ -13,7 +13,7 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from finetop.core.check.tasks.general_text import general_text
+from finetop.core.check.tasks.suite import general_text
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, Refused
 from finetop.core.models import checkpoint, load, merge, resolve, save
 from finetop.core.models.export import adapter, agreement, export

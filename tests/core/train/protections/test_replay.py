@@ -14,8 +14,7 @@ from finetop.core.protocol.events import Planned
 from finetop.core.recipe.protections import chosen
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.train import objectives
-from finetop.core.train.protections import replay
-from finetop.core.train.protections._step import Base
+from finetop.core.train.protections import Base, replay
 
 SHORT = {"train": {"max_steps": 1, "grad_accumulation": 1}}
 
