@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +178,18 @@ def mixed_rows() -> list[RunRow]:
     ]
 
 
+def resolved(text: str, *settings: str) -> dict[str, Any]:
+    """Return a recipe resolved: a copy of one that is read once."""
+    return deepcopy(_resolved(text, settings))
+
+
+@cache
+def _resolved(text: str, settings: tuple[str, ...]) -> dict[str, Any]:
+    from finetop.core.recipe.load import resolve_text
+
+    return resolve_text(text, settings).resolved
+
+
 def many_rows(number: int) -> list[RunRow]:
     """Return a long list of finished runs."""
     done = Finished(NOW - 5000, NOW - 4000)
@@ -327,11 +342,10 @@ class FakeSupervisor:
         row = next((row for row in self.rows if run in (row.name, str(row.id))), None)
         if row is None:
             raise NotFound(f"there is no run {run}.")
-        from finetop.core.recipe.load import resolve_text
-
         text = "recipe: 1\nextends: lora\nname: kept\ndata: {train: [{path: 'builtin:demo/support_train.jsonl'}]}\n"
-        recipe = resolve_text(text, ["train.epochs=3"]).resolved
-        return RunDetail(row, "0001", recipe, text, [], [], [], [], [], [], [], "cpu", {}, {})
+        return RunDetail(
+            row, "0001", resolved(text, "train.epochs=3"), text, [], [], [], [], [], [], [], "cpu", {}, {}
+        )
 
     def close(self) -> None:
         pass
@@ -357,6 +371,11 @@ def make_app(
     )
 
 
+def asked(fake: Any, kind: type) -> list[Any]:
+    """Return the requests of one kind that a fake was sent."""
+    return [ask for ask in fake.asked if isinstance(ask, kind)]
+
+
 def text_of(app: FinetopApp) -> str:
     """Return the screen as the user sees it: every row as text."""
     width, height = app.size
@@ -375,3 +394,19 @@ async def settled(pilot: Any, seconds: float = 0.0, *, but_threads: bool = False
     await pilot.pause()
     await at_rest(but_threads=but_threads)
     await pilot.pause()
+
+
+async def pressed(pilot: Any, *keys: str, within_s: float = 0.0, but_threads: bool = False) -> None:
+    """Press keys and wait until the app has settled."""
+    await pilot.press(*keys)
+    await settled(pilot, within_s, but_threads=but_threads)
+
+
+@asynccontextmanager
+async def shown_app(
+    app: FinetopApp, size: tuple[int, int] = (80, 24)
+) -> AsyncIterator[tuple[FinetopApp, Any]]:
+    """Run an app without a terminal; its first screen has settled."""
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot)
+        yield app, pilot

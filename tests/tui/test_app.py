@@ -11,7 +11,17 @@ from pathlib import Path
 
 import pytest
 from textual import events
-from tui_fakes import NOW, FakeSupervisor, make_app, mixed_rows, row_with, settled, text_of
+from tui_fakes import (
+    NOW,
+    FakeSupervisor,
+    make_app,
+    mixed_rows,
+    pressed,
+    row_with,
+    settled,
+    shown_app,
+    text_of,
+)
 
 from finetop.core.errors import FinetopError, NoSupervisor
 from finetop.core.protocol.messages.session import ChangesAnswer, HelloAnswer
@@ -55,9 +65,7 @@ def test_starting_loads_no_recipes_and_no_large_widgets() -> None:
 
 async def test_a_lost_supervisor_is_said_on_every_screen_and_comes_back_by_itself() -> None:
     fake = FakeSupervisor(mixed_rows())
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
+    async with shown_app(make_app(fake)) as (app, pilot):
         before = text_of(app).splitlines()[:12]
         fake.leave()
         await settled(pilot, 0.1)
@@ -65,11 +73,9 @@ async def test_a_lost_supervisor_is_said_on_every_screen_and_comes_back_by_itsel
         assert words in text_of(app)
         assert "next  R  restart it" in text_of(app)
         assert text_of(app).splitlines()[:12] == before
-        await pilot.press("4")
-        await settled(pilot)
+        await pressed(pilot, "4")
         assert words in text_of(app)
-        await pilot.press("question_mark")
-        await settled(pilot)
+        await pressed(pilot, "question_mark")
         assert words in text_of(app)
         await pilot.press("escape", "1")
         fake.is_gone = False
@@ -113,8 +119,7 @@ async def test_a_supervisor_that_will_not_start_says_why_and_R_tries_again() -> 
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot, 0.1)
         assert "NO SUPERVISOR" in text_of(app)
-        await pilot.press("R")
-        await settled(pilot, 0.1)
+        await pressed(pilot, "R", within_s=0.1)
         assert len(tries) == 2
         assert "the disk is full. Make room." in text_of(app)
 
@@ -158,53 +163,38 @@ async def test_changes_are_told_at_most_once_a_pace() -> None:
 
 
 async def test_places_by_number_help_and_commands() -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=(80, 40)) as pilot:
-        await settled(pilot)
-        await pilot.press("question_mark")
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows())), (80, 40)) as (app, pilot):
+        await pressed(pilot, "question_mark")
         assert "finetop stop RUN" in row_with(app, "stop after a checkpoint")
-        await pilot.press("G")
-        await settled(pilot)
+        await pressed(pilot, "G")
         assert "find a command, screen, run or theme by name" in text_of(app)
-        await pilot.press("escape", "4")
-        await settled(pilot)
+        await pressed(pilot, "escape", "4")
         assert isinstance(app.screen, LaunchScreen)
-        await pilot.press("1")
-        await settled(pilot)
+        await pressed(pilot, "1")
         assert isinstance(app.screen, RunsScreen)
-        await pilot.press("colon", *"launch", "enter")
-        await settled(pilot)
+        await pressed(pilot, "colon", *"launch", "enter")
         assert isinstance(app.screen, LaunchScreen)
-        await pilot.press("ctrl+p", "escape")
-        await settled(pilot)
+        await pressed(pilot, "ctrl+p", "escape")
         assert isinstance(app.screen, LaunchScreen)
 
 
 async def test_commands_act_on_the_screen_they_were_called_from() -> None:
     fake = FakeSupervisor(mixed_rows())
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pilot.press("colon", *"forgetting", "enter")
-        await settled(pilot)
+    async with shown_app(make_app(fake)) as (app, pilot):
+        await pressed(pilot, "colon", *"forgetting", "enter")
         assert isinstance(app.screen, RunsScreen)
         assert "check of support-full-1e-4" in text_of(app)
 
 
 async def test_messages_stay_until_the_next_key_and_are_all_kept() -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
         app.say("first")
         app.say("second", "red")
         await settled(pilot, 0.3)
         assert text_of(app).splitlines()[-2] == " second"
-        await pilot.press("j")
-        await settled(pilot)
+        await pressed(pilot, "j")
         assert "second" not in text_of(app)
-        await pilot.press("colon", *"messages", "enter")
-        await settled(pilot)
+        await pressed(pilot, "colon", *"messages", "enter")
         rows = text_of(app).splitlines()
         assert "2 messages" in rows[1]
         assert "second" in rows[3]
@@ -212,20 +202,15 @@ async def test_messages_stay_until_the_next_key_and_are_all_kept() -> None:
 
 
 async def test_leaving_says_what_goes_on() -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pilot.press("ctrl+c")
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
+        await pressed(pilot, "ctrl+c")
         assert "q quits." in text_of(app)
         await pilot.press("q")
     assert app.return_value == "3 trainings, 1 check keep running. To return: finetop"
 
 
 async def test_a_small_terminal_is_told_so_and_resizing_mends_it() -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=(50, 12)) as pilot:
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows())), (50, 12)) as (app, pilot):
         assert "too small: 50x12, needs 60x20" in text_of(app)
         await pilot.resize_terminal(60, 20)
         await settled(pilot)
@@ -234,20 +219,15 @@ async def test_a_small_terminal_is_told_so_and_resizing_mends_it() -> None:
 
 
 async def test_keys_move_through_a_list_that_has_no_height_yet() -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=(80, 3)) as pilot:
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows())), (80, 3)) as (app, pilot):
         table = app.screen.query_one(Table)
         assert table.rows_in_view() == (0, 0)
-        await pilot.press("j", "space")
-        await settled(pilot)
+        await pressed(pilot, "j", "space")
         assert table.cursor == 2
 
 
 async def test_the_background_is_never_painted() -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, _):
         for strip in app.screen._compositor.render_strips():
             for segment in strip:
                 colour = segment.style.bgcolor if segment.style is not None else None
@@ -293,7 +273,7 @@ def test_outside_a_terminal_it_says_so() -> None:
     assert not Path("/x").exists()
 
 
-KEYS = (
+KEYS = [
     "1",
     "2",
     "3",
@@ -309,7 +289,7 @@ KEYS = (
     "w",
     "colon",
     "slash",
-)
+]
 
 
 @pytest.mark.parametrize("first", ["2", "3", "4", "question_mark", "a", "r"])
@@ -317,7 +297,7 @@ async def test_keys_that_come_at_once_go_to_the_screen_that_each_is_for(first: s
     app, draw = make_app(FakeSupervisor(mixed_rows()), tmp_path), random.Random(first)
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot)
-        for burst in [["e", first], *(draw.choices(KEYS, k=6) for _ in range(12))]:
+        for burst in [["e", first], *(draw.choices(KEYS, k=6) for _ in range(6))]:
             for key in burst:
                 app.post_message(events.Key(key, key if len(key) == 1 else None))
             await settled(pilot)
@@ -369,55 +349,39 @@ async def test_a_fault_of_the_app_is_one_line_and_its_traceback_is_in_a_file(tmp
 
 
 async def test_the_palette_finds_runs_recipes_tasks_and_metrics_and_says_when_nothing_matches() -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("ctrl+p", *"support-r16")
-        await settled(pilot, 0.3)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
+        await pressed(pilot, "ctrl+p", *"support-r16", within_s=0.3)
         assert row_with(app, "▸").split()[1:5] == ["run", "support-r16", "ok", "-0.1"]
-        await pilot.press("ctrl+u", *"eval_loss")
-        await settled(pilot, 0.3)
+        await pressed(pilot, "ctrl+u", *"eval_loss", within_s=0.3)
         assert "metric" in row_with(app, "sort runs by this metric")
-        await pilot.press("ctrl+u", *"arith")
-        await settled(pilot, 0.3)
+        await pressed(pilot, "ctrl+u", *"arith", within_s=0.3)
         assert row_with(app, " in support").split()[1:3] == ["task", "arith"]
-        await pilot.press("ctrl+u", *"zzz")
-        await settled(pilot, 0.3)
+        await pressed(pilot, "ctrl+u", *"zzz", within_s=0.3)
         assert "nothing matches 'zzz'" in text_of(app)
-        await pilot.press("ctrl+u", *"qlora")
-        await settled(pilot, 0.3)
+        await pressed(pilot, "ctrl+u", *"qlora", within_s=0.3)
         assert "recipe" in row_with(app, "qlora")
-        await pilot.press("enter")
-        await settled(pilot, 0.3)
+        await pressed(pilot, "enter", within_s=0.3)
         assert isinstance(app.screen, LaunchScreen)
         assert app.screen.state.bases[app.screen.state.base_at].title == "qlora"
 
 
 async def test_a_key_that_does_nothing_says_what_to_press() -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("Z")
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
+        await pressed(pilot, "Z")
         assert " Z does nothing here. ? lists the keys." in text_of(app)
-        await pilot.press("s")
-        await settled(pilot)
+        await pressed(pilot, "s")
         assert " s does nothing here. S: stop after a checkpoint (asks)." in text_of(app)
-        await pilot.press("j")
-        await settled(pilot)
+        await pressed(pilot, "j")
         assert "does nothing" not in text_of(app)
 
 
 async def test_places_and_keys_of_the_footer_can_be_clicked() -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
         at = text_of(app).splitlines()[0].index("Launch")
         await pilot.click(offset=(at, 0))
         await settled(pilot)
         assert isinstance(app.screen, LaunchScreen)
-        await pilot.press("1")
-        await settled(pilot)
+        await pressed(pilot, "1")
         at = text_of(app).splitlines()[-1].index("filter")
         await pilot.click(offset=(at, 23))
         await settled(pilot)
@@ -431,13 +395,9 @@ def test_the_help_lists_two_ways_of_a_key_once() -> None:
 
 
 async def test_the_clock_is_right_on_every_screen() -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("4")
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
+        await pressed(pilot, "4")
         app._now = lambda: NOW + 60
         app.redraw_frame()
-        await pilot.press("1")
-        await settled(pilot)
+        await pressed(pilot, "1")
         assert text_of(app).splitlines()[0].endswith("14:23")

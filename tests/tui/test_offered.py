@@ -6,7 +6,7 @@ from typing import Any
 
 from run_states import make_all
 from still import Still
-from tui_fakes import settled
+from tui_fakes import pressed, settled
 
 from finetop.core.protocol.request import Ask
 from finetop.core.supervisor.requests import dispatch
@@ -52,12 +52,10 @@ def offered(app: FinetopApp) -> list[str]:
 async def press(app: FinetopApp, pilot: Any, key: str) -> list[str]:
     """Press a key and the first answer to its question; return the refusals."""
     before = len(app.messages)
-    await pilot.press(key)
-    await settled(pilot)
+    await pressed(pilot, key)
     question = app.screen.query_one(Bottom).question
     if isinstance(question, Question):
-        await pilot.press(question.answers[0].key)
-        await settled(pilot)
+        await pressed(pilot, question.answers[0].key)
     elif question is not None:
         await pilot.press("escape")
     return [message.text for message in app.messages[before:] if message.style == "red"]

@@ -167,21 +167,15 @@ def test_labels_of_all_rows_are_printed_for_their_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("written", "said"),
-    [
-        (
-            "columns: {promt: q}",
-            "rows have no key 'promt'. Write KEY: COLUMN, such as prompt: question. Did you mean",
-        ),
-        ("columns: {question: prompt}", "rows have no key 'question'. Write KEY: COLUMN"),
-        (
-            "columns: {prompt: 'a {q'}",
-            "columns.prompt has a { that stands alone. Write {column} for a column",
-        ),
-        ("columns: {prompt: '{{q}}'}", "columns.prompt names no column."),
-        ("columns: {text: q}, labels: {0: a}", "labels has no effect"),
-        ("columns: [a]", "data.train[0].columns is "),
-        ("labels: {0: 1}", "data.train[0].labels is "),
-    ],
+    {
+        "columns: {promt: q}": "rows have no key 'promt'. Write KEY: COLUMN, such as prompt: question. Did you mean",
+        "columns: {question: prompt}": "rows have no key 'question'. Write KEY: COLUMN",
+        "columns: {prompt: 'a {q'}": "columns.prompt has a { that stands alone. Write {column} for a column",
+        "columns: {prompt: '{{q}}'}": "columns.prompt names no column.",
+        "columns: {text: q}, labels: {0: a}": "labels has no effect",
+        "columns: [a]": "data.train[0].columns is ",
+        "labels: {0: 1}": "data.train[0].labels is ",
+    }.items(),
 )
 def test_what_can_not_be_is_refused_with_its_line(written: str, said: str) -> None:
     text = f"recipe: 1\nextends: lora\ndata:\n  train:\n    - {{path: a.csv, {written}}}\n"

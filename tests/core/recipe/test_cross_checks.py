@@ -11,20 +11,14 @@ BASE = "recipe: 1\nname: x\ncheck: {target: {path: t.jsonl, metric: token_f1}}\n
 
 @pytest.mark.parametrize(
     ("written", "said"),
-    [
-        (
-            "ask: {documents: [d.md], search: dense}",
-            r"ask\.search is dense, but ask\.embedder names no model",
-        ),
-        ("ask: {chunk_words: 20, overlap_words: 20}", r"a passage has 20 words. Set it to 4, or less"),
-        ("approaches: {only: [lorra]}", r"approaches\.only: no approach 'lorra'. Did you mean lora"),
-        (
-            "approaches: {settings: {full-lora: {}}}",
-            r"approaches\.settings: no approach 'full-lora'",
-        ),
-        ("approaches: {metric: rules}", r"approaches\.metric: rules is not in check\.target\.metric"),
-        ("approaches: {update: {documents: [d.md]}}", r"approaches\.update\.test"),
-    ],
+    {
+        "ask: {documents: [d.md], search: dense}": r"ask\.search is dense, but ask\.embedder names no model",
+        "ask: {chunk_words: 20, overlap_words: 20}": r"a passage has 20 words. Set it to 4, or less",
+        "approaches: {only: [lorra]}": r"approaches\.only: no approach 'lorra'. Did you mean lora",
+        "approaches: {settings: {full-lora: {}}}": r"approaches\.settings: no approach 'full-lora'",
+        "approaches: {metric: rules}": r"approaches\.metric: rules is not in check\.target\.metric",
+        "approaches: {update: {documents: [d.md]}}": r"approaches\.update\.test",
+    }.items(),
 )
 def test_what_does_not_go_together_is_told_with_its_line(written, said):
     with pytest.raises(RecipeError, match=said) as caught:
@@ -166,19 +160,13 @@ def test_a_metric_to_stop_by_must_be_measured(written, said):
 
 @pytest.mark.parametrize(
     ("written", "metric"),
-    [
-        ("", None),
-        ("train: {keep: best}", "eval_loss"),
-        ("train: {stop_early: {patience: 5, min_delta: 0.01}}", "eval_loss"),
-        (
-            "train: {keep: best}\nobjective: {name: ppo, reward: {rules: [{rule: json_valid}]}}",
-            "reward",
-        ),
-        (
-            "train: {stop_early: {metric: target}, keep: best}\ncheck: {every: 0.5, target: {path: t.jsonl}}",
-            "target",
-        ),
-    ],
+    {
+        "": None,
+        "train: {keep: best}": "eval_loss",
+        "train: {stop_early: {patience: 5, min_delta: 0.01}}": "eval_loss",
+        "train: {keep: best}\nobjective: {name: ppo, reward: {rules: [{rule: json_valid}]}}": "reward",
+        "train: {stop_early: {metric: target}, keep: best}\ncheck: {every: 0.5, target: {path: t.jsonl}}": "target",
+    }.items(),
 )
 def test_what_is_watched(written, metric):
     assert watched_metric(resolve_text(PATIENT + written).recipe) == metric

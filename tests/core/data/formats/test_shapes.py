@@ -129,11 +129,7 @@ FAULTS: list[tuple[Any, dict[str, Any], str]] = [
         "chosen and rejected are the same answer",
     ),
     ("preference", {"chosen": "b", "rejected": "c"}, "there is no prompt before the answers"),
-    (
-        "labelled",
-        {"messages": [ASK, SAY], "label": "good"},
-        "label is 'good'. It is true for a good answer",
-    ),
+    ("labelled", {"messages": [ASK, SAY], "label": "good"}, "label is 'good'. It is true for a good answer"),
     ("text", {"text": " "}, "text is empty"),
     ("prompt", {"prompt": [ASK, SAY]}, "prompt ends with an answer"),
 ]

@@ -35,10 +35,7 @@ def test_headings_come_along() -> None:
     found = cut(MANUAL, words=14)
     assert [(one.place, one.text) for one in found] == [
         ("tent.md:3", "Dome\nSleeps two people."),
-        (
-            "tent.md:5",
-            "Dome\nSet up\nStake it down at the corners first. Then raise both poles together.",
-        ),
+        ("tent.md:5", "Dome\nSet up\nStake it down at the corners first. Then raise both poles together."),
         ("tent.md:9", "Dome > Set up\nPull the lines.\nCare\nDry it well."),
     ]
     assert {one.title for one in found} == {"Dome"}

@@ -6,7 +6,7 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
-from tui_fakes import NOW, FakeSupervisor, settled, text_of
+from tui_fakes import NOW, FakeSupervisor, pressed, settled, text_of
 from waiting import TORCH_LIMIT_S
 
 from finetop.core.lint.report import Finding, Lengths, LintMessage, Progress, Report, Trouble
@@ -73,21 +73,17 @@ async def test_the_pane_sums_up_and_the_page_reads_all(
         folder=tmp_path, pace_s=0.01,
     )  # fmt: skip
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("4", "k")
-        await settled(pilot, but_threads=True)
-        await pilot.press("L")
-        await settled(pilot, but_threads=True)
+        await pressed(pilot, "4", "k", but_threads=True)
+        await pressed(pilot, "L", but_threads=True)
         assert isinstance(app.screen, LaunchScreen)
         async with asyncio.timeout(TORCH_LIMIT_S):
             while "L details" not in text_of(app):
                 await settled(pilot, 0.2)
         assert "1 error" in text_of(app)
-        await pilot.press("L", "n")
-        await settled(pilot)
+        await pressed(pilot, "L", "n")
         assert isinstance(app.screen, LintScreen)
         assert "▸✗ answers that are empty: 1 row (2.4 %)  [empty]" in text_of(app)
         assert "faq.jsonl:41" in text_of(app)
-        await pilot.press("escape")
-        await settled(pilot)
+        await pressed(pilot, "escape")
         assert isinstance(app.screen, LaunchScreen)
         assert "next  L  read the data findings: 1 error" in text_of(app), "rather than to queue it"

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 from plan_fakes import make_plan
-from tui_fakes import NOW, FakeSupervisor, row_with, settled, text_of
+from tui_fakes import NOW, FakeSupervisor, pressed, row_with, settled, text_of
 from waiting import TORCH_LIMIT_S, until
 
 from finetop.core.errors import BadInput
@@ -157,8 +157,7 @@ async def test_the_app_finds_out_what_a_run_comes_to_without_waiting_for_it(
         folder=folder, pace_s=0.01,
     )  # fmt: skip
     async with app.run_test(size=(100, 30)) as pilot:
-        await pilot.press("4", "k")
-        await settled(pilot, but_threads=True)
+        await pressed(pilot, "4", "k", but_threads=True)
         assert "⟦" not in text_of(app)
         async with asyncio.timeout(TORCH_LIMIT_S):
             while "⟦Ahoy there!" not in text_of(app):
@@ -189,8 +188,7 @@ async def test_what_the_job_would_refuse_stands_beside_its_setting_and_is_not_qu
             while "fix 1 setting: data" not in text_of(app):
                 await settled(pilot, 0.3, but_threads=True)
         assert "faq.jsonl:41" in row_with(app, "data  ")
-        await pilot.press("R")
-        await settled(pilot, but_threads=True)
+        await pressed(pilot, "R", but_threads=True)
         assert "not queued: faq.jsonl:41: messages must be" in text_of(app)
         assert not any(isinstance(ask, Submit) for ask in fake.asked)
 
