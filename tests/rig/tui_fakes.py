@@ -65,6 +65,7 @@ from finetop.tui.app import FinetopApp
 from finetop.tui.theme import Look
 
 NOW = 1_790_000_520.0
+ROW = '{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Ahoy!"}]}\n'
 SETTINGS = ("method.rank", "train.learning_rate", "train.seed")
 
 
@@ -352,7 +353,10 @@ class FakeSupervisor:
 
 
 def make_app(
-    fake: FakeSupervisor, folder: Path | None = None, start: Callable[[Home], None] | None = None
+    fake: FakeSupervisor,
+    folder: Path | None = None,
+    start: Callable[[Home], None] | None = None,
+    home: Home | None = None,
 ) -> FinetopApp:
     """Return the app on a fake supervisor, with a stopped clock and a named machine."""
 
@@ -360,7 +364,7 @@ def make_app(
         raise NoSupervisor("the supervisor did not start.")
 
     return FinetopApp(
-        Home(Path("/home/you/.finetop")),
+        home or Home(Path("/home/you/.finetop")),
         connect=lambda home: fake,
         start=no_start if start is None else start,
         now=lambda: NOW,

@@ -43,24 +43,17 @@ SIZE = (80, 24)
 HEAVY = ("torch", "duckdb", "transformers", "datasets", "trl", "peft", "pandas", "pyarrow", "numpy", "scipy")
 
 
-def test_the_app_loads_nothing_heavy() -> None:
-    code = (
-        "import sys, finetop.tui.app, finetop.tui.screens.launch.screen, finetop.tui.screens.pages\n"
-        f"print([name for name in {HEAVY!r} if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-
-
-def test_starting_loads_no_recipes_and_no_large_widgets() -> None:
+def test_starting_loads_no_recipes_and_no_large_widgets_and_no_screen_anything_heavy() -> None:
     code = (
         "import sys, finetop.tui.app\n"
         "late = ('yaml', 'finetop.core.recipe.load', 'finetop.core.recipe.schema', 'textual.widgets._data_table',"
         " 'textual.widgets._markdown', 'markdown_it', 'finetop.tui.screens.launch.screen')\n"
-        "print([name for name in late if name in sys.modules])"
+        "print([name for name in late if name in sys.modules])\n"
+        "import finetop.tui.screens.launch.screen, finetop.tui.screens.pages\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.split() == ["[]", "[]"]
 
 
 async def test_a_lost_supervisor_is_said_on_every_screen_and_comes_back_by_itself() -> None:
@@ -163,27 +156,33 @@ async def test_changes_are_told_at_most_once_a_pace() -> None:
 
 
 async def test_places_by_number_help_and_commands() -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows())), (80, 40)) as (app, pilot):
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with shown_app(app, (50, 12)) as (app, pilot):
+        assert "too small: 50x12, needs 60x20" in text_of(app)
+        await pilot.resize_terminal(80, 40)
+        await settled(pilot)
+        assert "too small" not in text_of(app) and "REGRESSED" in text_of(app)
+        for segment in (segment for strip in app.screen._compositor.render_strips() for segment in strip):
+            colour = segment.style.bgcolor if segment.style is not None else None
+            assert colour is None or colour.is_default, f"the background is painted: {segment}"
         await pressed(pilot, "question_mark")
         assert "finetop stop RUN" in row_with(app, "stop after a checkpoint")
         await pressed(pilot, "G")
         assert "find a command, screen, run or theme by name" in text_of(app)
         await pressed(pilot, "escape", "4")
         assert isinstance(app.screen, LaunchScreen)
+        app._now = lambda: NOW + 60
+        app.redraw_frame()
         await pressed(pilot, "1")
         assert isinstance(app.screen, RunsScreen)
+        assert text_of(app).splitlines()[0].endswith("14:23"), "the clock is right on every screen"
+        await pressed(pilot, "colon", *"forgetting", "enter")
+        assert isinstance(app.screen, RunsScreen), "a command acts on the screen it was called from"
+        assert "check of support-full-1e-4" in text_of(app)
         await pressed(pilot, "colon", *"launch", "enter")
         assert isinstance(app.screen, LaunchScreen)
         await pressed(pilot, "ctrl+p", "escape")
         assert isinstance(app.screen, LaunchScreen)
-
-
-async def test_commands_act_on_the_screen_they_were_called_from() -> None:
-    fake = FakeSupervisor(mixed_rows())
-    async with shown_app(make_app(fake)) as (app, pilot):
-        await pressed(pilot, "colon", *"forgetting", "enter")
-        assert isinstance(app.screen, RunsScreen)
-        assert "check of support-full-1e-4" in text_of(app)
 
 
 async def test_messages_stay_until_the_next_key_and_are_all_kept() -> None:
@@ -209,29 +208,12 @@ async def test_leaving_says_what_goes_on() -> None:
     assert app.return_value == "3 trainings, 1 check keep running. To return: finetop"
 
 
-async def test_a_small_terminal_is_told_so_and_resizing_mends_it() -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows())), (50, 12)) as (app, pilot):
-        assert "too small: 50x12, needs 60x20" in text_of(app)
-        await pilot.resize_terminal(60, 20)
-        await settled(pilot)
-        assert "too small" not in text_of(app)
-        assert "REGRESSED" in text_of(app)
-
-
 async def test_keys_move_through_a_list_that_has_no_height_yet() -> None:
     async with shown_app(make_app(FakeSupervisor(mixed_rows())), (80, 3)) as (app, pilot):
         table = app.screen.query_one(Table)
         assert table.rows_in_view() == (0, 0)
         await pressed(pilot, "j", "space")
         assert table.cursor == 2
-
-
-async def test_the_background_is_never_painted() -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, _):
-        for strip in app.screen._compositor.render_strips():
-            for segment in strip:
-                colour = segment.style.bgcolor if segment.style is not None else None
-                assert colour is None or colour.is_default, segment
 
 
 def test_ascii_keeps_every_cell_in_its_place() -> None:
@@ -252,13 +234,8 @@ def test_words_are_short_and_numbers_are_never_cut() -> None:
     assert cut_middle("qwen3-8b-support-tone-lr2e-5-s2", 22) == "qwen3-8b-su…-lr2e-5-s2"
     assert of_steps(820, 1200) == "820/1,200"
     assert of_steps(123_456, 120_000_000) == "123k/120M"
-    assert [value(number) for number in (0.9821, 12.345, 8.1e-5, 0.0, None)] == [
-        "0.982",
-        "12.35",
-        "8.1e-5",
-        "0.000",
-        "-",
-    ]
+    numbers = (0.9821, 12.345, 8.1e-5, 0.0, None)
+    assert [value(number) for number in numbers] == ["0.982", "12.35", "8.1e-5", "0.000", "-"]
     assert [short_span(seconds) for seconds in (5, 380, 10_800, 190_000)] == ["5 s", "6 m", "3 h", "2 d"]
     assert long_span(9600) == "2 h 40 min"
 
@@ -392,12 +369,3 @@ def test_the_help_lists_two_ways_of_a_key_once() -> None:
     rows = [key.shown for key in paired(RunScreen.KEYS)]
     assert "+ -" in rows and "-" not in rows
     assert "↓ ↑ j k" in rows and "pgdn pgup" in rows and "⇧← ⇧→" in rows
-
-
-async def test_the_clock_is_right_on_every_screen() -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
-        await pressed(pilot, "4")
-        app._now = lambda: NOW + 60
-        app.redraw_frame()
-        await pressed(pilot, "1")
-        assert text_of(app).splitlines()[0].endswith("14:23")

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tui_fakes import FakeSupervisor, make_app, mixed_rows, settled
+from tui_fakes import ROW, FakeSupervisor, make_app, mixed_rows, settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SIZES = [(80, 24), (120, 40)]
-ROW = '{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Ahoy!"}]}\n'
 
 
 @pytest.mark.parametrize("size", SIZES, ids=["80x24", "120x40"])

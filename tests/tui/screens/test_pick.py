@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 from tui_fakes import FakeSupervisor, asked, make_app, mixed_rows, pressed, shown_app, text_of
 
 from finetop.core.protocol.messages.notes import Note, Tag
@@ -30,9 +30,7 @@ def rows_with(app: Any, words: str) -> list[str]:
 def tagged() -> FakeSupervisor:
     rows = mixed_rows()
     tags = {0: ["keep"], 1: ["draft", "keep"], 2: ["sweep/lr"]}
-    return FakeSupervisor(
-        [msgspec.structs.replace(row, tags=tags.get(at, [])) for at, row in enumerate(rows)]
-    )
+    return FakeSupervisor([replace(row, tags=tags.get(at, [])) for at, row in enumerate(rows)])
 
 
 async def test_a_tag_is_picked_dropped_or_named_anew() -> None:
@@ -71,7 +69,7 @@ async def test_of_several_runs_a_tag_that_some_have_says_so_and_esc_leaves_all()
 
 async def test_a_note_is_put_into_the_line_to_be_changed() -> None:
     fake = tagged()
-    fake.rows[0] = msgspec.structs.replace(fake.rows[0], note="too hot")
+    fake.rows[0] = replace(fake.rows[0], note="too hot")
     async with shown_app(make_app(fake), SIZE) as (_, pilot):
         await typed(pilot, "t", "pagedown", "pagedown", "space", *", again", "enter")
         assert asked(fake, Note) == [Note(fake.rows[0].name, "too hot, again")]

@@ -596,13 +596,8 @@ def test_a_picture_survives_resizing_forgetting_and_suspending(demos: _Demos) ->
 def test_what_a_link_brings_together_arrives_key_by_key(demos: _Demos) -> None:
     terminal = demos.start(TICKS="1")
     terminal.wait_for("END")
-    for piece in (
-        b"\x1bx\x1b[C\x1b",
-        b"2",
-        "é".encode()[:1],
-        "é".encode()[1:],
-        b"\xff\x9b",
-    ):  # the last one is noise
+    noise = b"\xff\x9b"
+    for piece in (b"\x1bx\x1b[C\x1b", b"2", "é".encode()[:1], "é".encode()[1:], noise):
         os.write(terminal.fd, piece)
         time.sleep(0.02)
     terminal.end()
@@ -627,16 +622,4 @@ def test_no_color_reaches_the_terminal(demos: _Demos) -> None:
     terminal.wait_for("END")
     terminal.end()
     for parameters in re.findall(rb"\x1b\[([\d;]*)m", terminal.sent):
-        assert set(parameters.split(b";")) <= {
-            b"",
-            b"0",
-            b"1",
-            b"2",
-            b"3",
-            b"4",
-            b"7",
-            b"22",
-            b"23",
-            b"24",
-            b"27",
-        }
+        assert set(parameters.split(b";")) <= {b"", *b"0 1 2 3 4 7 22 23 24 27".split()}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
 from approach_fakes import ComparingSupervisor, answer, meanwhile, measured, measured_rows
+from msgspec.structs import replace
 from tui_fakes import make_app, pressed, row_with, settled, shown_app, text_of
 
 from finetop.core.protocol.messages.approaches import Advice
@@ -115,7 +115,6 @@ HOSTILE = "a\x1b]0;owned\x07\x1b[2J\u202e\r\nb"
     "size", [(60, 20), pytest.param((120, 40), marks=pytest.mark.slow)], ids=["60x20", "120x40"]
 )
 async def test_hostile_words_draw_nothing_of_their_own(size: tuple[int, int]) -> None:
-    replace = msgspec.structs.replace
     rows = [
         replace(
             row,

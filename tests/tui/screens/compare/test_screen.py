@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
 from compare_fakes import SeveralRuns, three
+from msgspec.structs import replace
 from run_fakes import make_run_app, make_source
 from tui_fakes import NOW, asked, pressed, row_with, settled, shown_app, text_of
 
@@ -89,13 +89,9 @@ async def test_how_the_data_of_two_runs_differ_is_asked_once_for_each_pair() -> 
 
 def test_of_runs_on_different_tests_none_is_the_best_by_its_target() -> None:
     first, two, old = three().details.values()
-    tests = [
-        msgspec.structs.replace(make_source(1, 40), use="test", content=content)
-        for content in ("a" * 64, "b" * 64)
-    ]
+    tests = [replace(make_source(1, 40), use="test", content=content) for content in ("a" * 64, "b" * 64)]
     first, two = (
-        msgspec.structs.replace(run, sources=[*run.sources, test])
-        for run, test in zip((first, two), tests, strict=True)
+        replace(run, sources=[*run.sources, test]) for run, test in zip((first, two), tests, strict=True)
     )
     for runs, are_told in (((first, two), True), ((first, old), False), ((first, first), False)):
         text = "\n".join(
@@ -111,9 +107,7 @@ async def test_runs_that_go_on_are_asked_for_again_and_others_not() -> None:
     fake = three()
     going = fake.details["support-r16"]
     state = Running(NOW - 800, "training", 820, 1200, "steps", 380.0)
-    fake.details["support-r16"] = msgspec.structs.replace(
-        going, row=msgspec.structs.replace(going.row, state=state)
-    )
+    fake.details["support-r16"] = replace(going, row=replace(going.row, state=state))
     async with shown_app(make_run_app(fake)) as (_, pilot):
         await compared(fake, pilot)
         fake.asked.clear()
@@ -126,10 +120,8 @@ async def test_no_text_of_a_run_reaches_the_terminal_as_a_command() -> None:
     evil = "\x1b]52;c;aGk=\x07\x1b[2J\u202e"
     fake = three(evil)
     for name, detail in fake.details.items():
-        samples = [msgspec.structs.replace(sample, prompt=evil, text=evil) for sample in detail.samples]
-        fake.details[name] = msgspec.structs.replace(
-            detail, samples=samples, recipe={"x": {"y": name + evil}}
-        )
+        samples = [replace(sample, prompt=evil, text=evil) for sample in detail.samples]
+        fake.details[name] = replace(detail, samples=samples, recipe={"x": {"y": name + evil}})
     async with shown_app(make_run_app(fake)) as (app, pilot):
         await compared(fake, pilot)
         for _ in range(4):
@@ -142,8 +134,8 @@ async def test_runs_have_letters_colours_and_names_that_differ() -> None:
     for at, name in enumerate(list(fake.details)):
         detail = fake.details.pop(name)
         longer = f"smollm2-135m-instruct-support-lora-r0.000{at}"
-        row = msgspec.structs.replace(detail.row, name=longer)
-        fake.details[longer] = msgspec.structs.replace(detail, row=row)
+        row = replace(detail.row, name=longer)
+        fake.details[longer] = replace(detail, row=row)
     fake.detail = next(iter(fake.details.values()))
     async with shown_app(make_run_app(fake)) as (app, pilot):
         screen = await compared(fake, pilot)
@@ -200,8 +192,8 @@ async def test_the_charts_are_those_of_run(size: tuple[int, int], charts: int) -
 async def test_a_run_that_never_started_stretches_no_axis() -> None:
     fake = three()
     waits = fake.details["support-r16"]
-    row = msgspec.structs.replace(waits.row, state=Queued(2, "waits"), step=0, steps=90_000, metrics={})
-    fake.details["support-r16"] = msgspec.structs.replace(waits, row=row)
+    row = replace(waits.row, state=Queued(2, "waits"), step=0, steps=90_000, metrics={})
+    fake.details["support-r16"] = replace(waits, row=row)
     async with shown_app(make_run_app(fake), (120, 40)) as (app, pilot):
         screen = await compared(fake, pilot)
         assert axis_of_all(screen.state).end == 1200 and "90,000" not in row_with(app, " step 0")

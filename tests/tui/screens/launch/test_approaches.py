@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 from approach_fakes import ComparingSupervisor, measured
-from tui_fakes import asked, make_app, pressed, settled, shown_app, text_of
+from tui_fakes import ROW, asked, make_app, pressed, settled, shown_app, text_of
 
 from finetop.core.protocol.messages.approaches import SubmitApproaches
 from finetop.tui.screens.approaches.screen import ApproachesScreen
 from finetop.tui.screens.launch.screen import LaunchScreen
 
-ROW = '{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Ahoy!"}]}\n'
 RECIPE = """recipe: 1
 name: kb
 extends: lora
@@ -41,10 +40,6 @@ async def opened(pilot: Any, recipe: str) -> None:
     await settled(pilot)
 
 
-def asked_of(fake: ComparingSupervisor) -> list[SubmitApproaches]:
-    return asked(fake, SubmitApproaches)
-
-
 async def test_c_asks_with_how_many_runs_then_queues_them_and_shows_the_comparison(folder: Path) -> None:
     fake = ComparingSupervisor(measured())
     async with shown_app(make_app(fake, folder)) as (app, pilot):
@@ -53,10 +48,10 @@ async def test_c_asks_with_how_many_runs_then_queues_them_and_shows_the_comparis
         await pressed(pilot, "C", within_s=0.5)
         assert "Compare 3 approaches: queue 4 runs?  Not retrieval" in text_of(app)
         await pilot.press("escape")
-        assert not asked_of(fake)
+        assert not asked(fake, SubmitApproaches)
         await pressed(pilot, "C", within_s=0.5)
         await pressed(pilot, "y", within_s=0.5)
-        (request,) = asked_of(fake)
+        (request,) = asked(fake, SubmitApproaches)
         assert [run.name for run in request.runs] == ["kb-few-shot", "kb-prompt", "kb-lora-s1", "kb-lora-s2"]
         assert (request.name, request.metric, list(request.left_out)) == ("kb", "exact_match", ["retrieval"])
         assert isinstance(app.screen, ApproachesScreen)
@@ -70,4 +65,4 @@ async def test_without_a_target_it_says_what_is_missing(folder: Path) -> None:
         assert "C compare approaches" not in text_of(app)
         await pressed(pilot, "C", within_s=0.3)
         assert "check.target is not set" in text_of(app)
-        assert not asked_of(fake)
+        assert not asked(fake, SubmitApproaches)

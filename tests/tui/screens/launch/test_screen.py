@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tui_fakes import (
+    ROW,
     FakeSupervisor,
     asked,
     make_app,
@@ -38,35 +39,33 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SIZE = (80, 24)
-ROW = '{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Ahoy!"}]}\n'
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "faq.jsonl").write_text(ROW * 40)
-    (tmp_path / "mine.yaml").write_text("recipe: 1\nextends: full\ndata: {train: [{path: faq.jsonl}]}\n")
-    (tmp_path / "broken.yaml").write_text("recipe: 1\nextends: fulll\n")
-    return tmp_path
+def folder(folder: Path) -> Path:
+    (folder / "broken.yaml").write_text("recipe: 1\nextends: fulll\n")
+    return folder
 
 
-def submitted(fake: FakeSupervisor) -> list[Any]:
-    return asked(fake, Submit)
-
-
-async def test_the_form_shows_defaults_and_what_is_missing(folder: Path) -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder)) as (app, pilot):
+async def test_the_form_shows_what_is_missing_and_a_refused_queueing_puts_the_cursor_there(
+    folder: Path,
+) -> None:
+    fake = FakeSupervisor(mixed_rows())
+    async with shown_app(make_app(fake, folder)) as (app, pilot):
         await pressed(pilot, "4")
-        text = text_of(app)
-        for words in (
-            "learning rate  2e-4",
-            "rank           16",
-            "epochs         2",
-            "mine.yaml",
-            "broken.yaml",
-        ):
-            assert words in text
+        assert "mine.yaml" in text_of(app) and "broken.yaml" in text_of(app)
         assert "needs a data file" in row_with(app, "data  ")
-        assert "next  R  fix 1 setting: data" in text
+        assert "next  R  fix 1 setting: data" in text_of(app)
+        await pressed(pilot, "R")
+        assert "▸ data" in row_with(app, "data  ")
+        assert "not queued: data.train: needs a data file." in text_of(app)
+        await pressed(pilot, "g", "enter", "ctrl+u")
+        await pressed(pilot, *"q1", "question_mark", "R", "S")  # letters are text while a field is typed
+        assert "q1?RS" in row_with(app, "name ")
+        assert "? keys" not in text_of(app)
+        await pressed(pilot, "escape", "u")  # esc keeps the typed text, u undoes it
+        assert "q1?RS" not in text_of(app)
+        assert not asked(fake, Submit)
 
 
 async def test_data_is_typed_looked_at_and_queued(folder: Path) -> None:
@@ -78,7 +77,7 @@ async def test_data_is_typed_looked_at_and_queued(folder: Path) -> None:
         assert "user: Hello?   assistant: Ahoy!" in text_of(app)
         assert "about 4 steps of 16 rows, then a check on quick" in text_of(app)
         await pressed(pilot, "g", "enter", "ctrl+u", *"tone", "enter", "R")
-        (request,) = submitted(fake)
+        (request,) = asked(fake, Submit)
         assert request.name == "tone"
         assert request.recipe["data"]["train"][0]["path"] == str(folder / "faq.jsonl")
         assert resolve_text(request.source, (), folder).resolved == request.recipe
@@ -113,28 +112,6 @@ async def test_errors_show_beside_the_field_when_typing_pauses(
         assert "recipe: 4" in row_with(app, "batch  ")
 
 
-async def test_letters_are_text_while_a_field_is_typed(folder: Path) -> None:
-    fake = FakeSupervisor(mixed_rows())
-    async with shown_app(make_app(fake, folder)) as (app, pilot):
-        await pressed(pilot, "4", "tab", "g", "enter", "ctrl+u")
-        await pressed(pilot, *"q1", "question_mark", "R", "S")
-        assert "q1?RS" in row_with(app, "name ")
-        assert "? keys" not in text_of(app)
-        await pilot.press("escape", "u")  # esc keeps the typed text, u undoes it
-        await settled(pilot)
-        assert "q1?RS" not in text_of(app)
-        assert not submitted(fake)
-
-
-async def test_a_refused_queueing_puts_the_cursor_on_the_first_fault(folder: Path) -> None:
-    fake = FakeSupervisor(mixed_rows())
-    async with shown_app(make_app(fake, folder)) as (app, pilot):
-        await pressed(pilot, "4", "R")
-        assert "▸ data" in row_with(app, "data  ")
-        assert "not queued: data.train: needs a data file." in text_of(app)
-        assert not submitted(fake)
-
-
 async def test_all_settings_are_there_and_an_unknown_file_says_what_is_wrong(folder: Path) -> None:
     async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder)) as (app, pilot):
         await pressed(pilot, "4", "tab", "v", "G")
@@ -159,7 +136,7 @@ async def test_n_fills_the_form_from_a_run(folder: Path) -> None:
         assert "epochs         3" in text_of(app)
         assert "✓ 252 rows" in row_with(app, "data  ") or "rows" in row_with(app, "data  ")
         await pressed(pilot, "R")
-        assert submitted(fake)[0].recipe["train"]["epochs"] == 3.0
+        assert asked(fake, Submit)[0].recipe["train"]["epochs"] == 3.0
 
 
 async def test_code_of_a_model_is_asked_about_by_name(folder: Path) -> None:
@@ -173,9 +150,9 @@ async def test_code_of_a_model_is_asked_about_by_name(folder: Path) -> None:
         assert "✗ runs Python code that comes with other/model" in text_of(app)
         await pressed(pilot, "R")
         assert "Run Python code that comes with other/model?" in text_of(app)
-        assert not submitted(fake)
+        assert not asked(fake, Submit)
         await pressed(pilot, "y")
-        assert len(submitted(fake)) == 1
+        assert len(asked(fake, Submit)) == 1
 
 
 def test_a_form_without_edits_keeps_the_text_it_came_from(folder: Path) -> None:
@@ -297,9 +274,9 @@ async def test_the_data_goes_along_to_a_recipe_that_names_none(folder: Path) -> 
     async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder), (120, 40)) as (app, pilot):
         await pressed(pilot, "4", "enter", "enter", *"faq.jsonl", "enter", "tab", "j")
         assert base_title(app) == "qlora"
-        assert value_of(app.screen.state.form, "data.train") == "faq.jsonl"  # type: ignore[attr-defined]
+        assert value_of(app.screen.state.form, "data.train") == "faq.jsonl"
         await pressed(pilot, "slash", *"demo-lora", "enter")
-        assert value_of(app.screen.state.form, "data.train") != "faq.jsonl"  # type: ignore[attr-defined]
+        assert value_of(app.screen.state.form, "data.train") != "faq.jsonl"
 
 
 def test_a_recipe_stands_below_what_it_is_about(folder: Path) -> None:

@@ -26,14 +26,6 @@ from finetop.tui.screens.launch.sweep import checked_all, points_of, runs_of, sw
 from finetop.tui.screens.runs.screen import RunsScreen
 
 SIZE = (80, 24)
-ROW = '{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Ahoy!"}]}\n'
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "faq.jsonl").write_text(ROW * 40)
-    (tmp_path / "mine.yaml").write_text("recipe: 1\nextends: full\ndata: {train: [{path: faq.jsonl}]}\n")
-    return tmp_path
 
 
 def form_of(folder: Path, **sweeps: str) -> Form:

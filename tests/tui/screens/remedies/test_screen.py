@@ -6,8 +6,8 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 from remedy_fakes import RUN, MendingSupervisor, after, before, make_answer, make_remedy, meanwhile, tried
 from tui_fakes import NOW, asked, make_app, make_row, pressed, row_with, settled, shown_app, text_of
 
@@ -34,10 +34,6 @@ async def opened(pilot: Any) -> None:
     await pressed(pilot, "r", within_s=0.2)
 
 
-def requests_of(kind: type, fake: MendingSupervisor) -> list[Any]:
-    return asked(fake, kind)
-
-
 async def test_r_leads_here_and_esc_back() -> None:
     async with shown_app(make_app(MendingSupervisor(after()))) as (app, pilot):
         await opened(pilot)
@@ -58,11 +54,11 @@ async def test_what_is_marked_is_tried_else_the_one_under_the_cursor_or_all() ->
         assert "Try the 4 available?  about 3 min" in text_of(app)
         await pressed(pilot, "escape", "j", "R")
         assert "Try 3/4 of the change, or all 4 remaining?" in text_of(app)
-        assert not requests_of(Remedy, fake)
+        assert not asked(fake, Remedy)
         await pressed(pilot, "y")
         await pressed(pilot, "space", "space", "R")
         await pressed(pilot, "R", "a")
-        assert [ask.only for ask in requests_of(Remedy, fake)] == [
+        assert [ask.only for ask in asked(fake, Remedy)] == [
             ["interpolate-0.75"],
             ["interpolate-0.5", "interpolate-0.75"],
             ["interpolate-0.75", "interpolate-0.5", "intruders", "prune-small"],
@@ -82,15 +78,13 @@ async def test_one_is_exported_to_where_it_is_said() -> None:
         await pressed(pilot, "escape", "k", "E")
         assert target in text_of(app)
         await pressed(pilot, "enter")
-        (export,) = requests_of(Export, fake)
+        (export,) = asked(fake, Export)
         assert (export.run, export.step, export.remedy) == (RUN, 1200, "interpolate-0.5")
         assert export.to == "/nowhere/support-full-1e-4-interpolate-0.5"
         assert "it is verified once written" in text_of(app)
         await pressed(pilot, "E")
         await pressed(pilot, "ctrl+u", *"half", "enter")
-        assert requests_of(Export, fake)[-1].to == "/nowhere/half", (
-            "from the folder where finetop was started"
-        )
+        assert asked(fake, Export)[-1].to == "/nowhere/half", "from the folder where finetop was started"
 
 
 async def test_one_that_trains_again_opens_launch_filled(tmp_path: Path) -> None:
@@ -204,9 +198,9 @@ async def test_the_trying_is_ended_only_when_that_is_meant() -> None:
     async with shown_app(make_app(fake)) as (_, pilot):
         await opened(pilot)
         await pilot.press("S", "escape")
-        assert not requests_of(Stop, fake)
+        assert not asked(fake, Stop)
         await pressed(pilot, "S", "y")
-        assert len(requests_of(Stop, fake)) == 1
+        assert len(asked(fake, Stop)) == 1
 
 
 async def test_why_the_trying_failed_is_said() -> None:
@@ -224,10 +218,7 @@ HOSTILE = "a\x1b]0;owned\x07\x1b[2J\u202e\r\nb"
 
 @pytest.mark.parametrize("size", [(60, 20), (120, 40)], ids=["60x20", "120x40"])
 async def test_hostile_words_draw_nothing_of_their_own(size: tuple[int, int]) -> None:
-    rows = [
-        msgspec.structs.replace(remedy, label=HOSTILE, about=HOSTILE, note=HOSTILE, reason=HOSTILE)
-        for remedy in tried()
-    ]
+    rows = [replace(remedy, label=HOSTILE, about=HOSTILE, note=HOSTILE, reason=HOSTILE) for remedy in tried()]
     rows.append(make_remedy(HOSTILE, HOSTILE, why_not=HOSTILE))
     async with shown_app(
         make_app(MendingSupervisor(make_answer(rows, run=HOSTILE, metric=HOSTILE))), size

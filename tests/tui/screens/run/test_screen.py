@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import msgspec
 import pytest
 from at_rest import at_rest
+from msgspec.structs import replace
 from run_fakes import (
     FakeRun,
     failed,
@@ -140,7 +140,7 @@ async def test_a_run_without_drift_shows_its_next_metric() -> None:
         del fake.points[key]
     row = fake.detail.row
     metrics = {key: value for key, value in row.metrics.items() if key not in ("drift", "kl")}
-    fake.detail = msgspec.structs.replace(fake.detail, row=msgspec.structs.replace(row, metrics=metrics))
+    fake.detail = replace(fake.detail, row=replace(row, metrics=metrics))
     async with on_run(fake) as (app, _):
         assert "│ grad norm" in row_with(app, " loss ")
         assert "DRIFT" not in text_of(app)
@@ -150,9 +150,9 @@ async def test_values_that_are_not_finite_are_counted_and_the_alarm_is_shown() -
     fake = training()
     fake.points["loss"] += [(820, None), (820, None)]
     row = fake.detail.row
-    row = msgspec.structs.replace(row, metrics={**row.metrics, "loss": None})
+    row = replace(row, metrics={**row.metrics, "loss": None})
     alarm = AlarmRow("nan", 820, "loss is nan at step 820: lower train.learning_rate", NOW)
-    fake.detail = msgspec.structs.replace(fake.detail, row=row, alarms=[alarm])
+    fake.detail = replace(fake.detail, row=row, alarms=[alarm])
     async with on_run(fake, size=LARGE) as (app, _):
         title = row_with(app, " loss ")
         assert "train not finite" in title and "2 not finite" in title
@@ -175,7 +175,7 @@ async def test_alarms_are_listed_with_their_steps_and_an_alarm_that_is_over_is_s
         assert listed[0].startswith(" !       400  SLOW: 3 s a step since step 380, 1 s before")
         assert listed[1].rstrip() == "          80  spike: the loss rose to 80  over since 89"
         assert len(listed) == 6
-        fake.detail = msgspec.structs.replace(fake.detail, alarms=alarms[:-1])
+        fake.detail = replace(fake.detail, alarms=alarms[:-1])
         screen._open_tab("metrics")
         fake.change()
         await settled(pilot)
@@ -248,8 +248,8 @@ async def test_curves_of_a_week_are_asked_for_when_they_would_look_different() -
         """Return how many curve requests the screen made once the run has reached a step."""
         fake.asked.clear()
         row = fake.detail.row
-        row = msgspec.structs.replace(row, step=step, metrics={**row.metrics, **metrics})
-        fake.detail = msgspec.structs.replace(fake.detail, row=row)
+        row = replace(row, step=step, metrics={**row.metrics, **metrics})
+        fake.detail = replace(fake.detail, row=row)
         fake.change()
         await settled(pilot)
         assert f"running {step:,}" in text_of(app)
@@ -307,18 +307,6 @@ async def test_the_cursor_shows_values_and_a_zoom_asks_for_the_steps_in_view() -
         assert screen.state.shown == Shown() and "1,200" in text_of(app)
 
 
-async def test_scale_and_smoothing_are_those_of_the_chart_under_the_cursor() -> None:
-    async with on_run(training(), "y", "m", size=LARGE) as (app, pilot):
-        assert "smoothed 0.6  log y" in row_with(app, " loss ")
-        await pilot.press("y", "m", "m")
-        assert "smoothed" not in text_of(app) and "log y" not in text_of(app)
-        await pressed(pilot, "down", "down", "y", "m")
-        assert "smoothed" not in row_with(app, "▸").partition("│")[0]
-        assert "smoothed 0.6  log y" in row_with(app, "▸").partition("│")[2]
-        await pressed(pilot, "question_mark")
-        assert "logarithmic y axis on or off" in text_of(app)
-
-
 def test_an_axis_of_time_is_round_and_moves_seldom() -> None:
     state = Running(NOW - 800, "training", 820, 1200, "steps", 380.0)
     detail = make_detail(state)
@@ -326,16 +314,16 @@ def test_an_axis_of_time_is_round_and_moves_seldom() -> None:
     assert axis_of(detail, "time", 1100.0, 32, 1500).end == 1500  # 1,480 s in total
     assert axis_of(detail, "time", 1200.0, 32, 1500).end == 2000
     assert axis_of(detail, "time", 100.0, 32, 1500).end == 500  # much faster than estimated
-    done = msgspec.structs.replace(detail.row, state=Finished(NOW - 900, NOW))
-    assert axis_of(msgspec.structs.replace(detail, row=done), "time", 817.0, 32).end == 817
+    done = replace(detail.row, state=Finished(NOW - 900, NOW))
+    assert axis_of(replace(detail, row=done), "time", 817.0, 32).end == 817
 
 
 def test_an_axis_of_tokens_ends_with_the_planned_steps_else_it_doubles() -> None:
     detail = make_detail(Running(NOW - 800))
-    limited = msgspec.structs.replace(detail, row=msgspec.structs.replace(detail.row, steps=900))
+    limited = replace(detail, row=replace(detail.row, steps=900))
     assert axis_of(limited, "epoch", None, 32).end == 1.5  # of the two planned
     assert axis_of(limited, "tokens", None, 32).end == 460_800
-    unplanned = msgspec.structs.replace(detail, planned={})
+    unplanned = replace(detail, planned={})
     assert axis_of(unplanned, "tokens", 419_840.0, 32).end == 640_000
     assert axis_of(unplanned, "tokens", 639_000.0, 32, 640_000).end == 640_000
 
@@ -381,10 +369,14 @@ def test_zooming_keeps_the_cursor_on_its_step_and_ends_at_a_few_steps() -> None:
     assert shown_.zoom is None
 
 
-async def test_x_goes_through_tokens_time_and_epochs_and_the_planned_end_stands_where_it_is_known() -> None:
+async def test_x_goes_through_tokens_time_and_epochs_and_scale_and_smoothing_are_those_of_a_chart() -> None:
     fake = training()
-    async with on_run(fake, "x", size=LARGE) as (app, pilot):
+    async with on_run(fake, "y", "m", size=LARGE) as (app, pilot):
         screen: Any = app.screen
+        assert "smoothed 0.6  log y" in row_with(app, " loss ")
+        await pilot.press("y", "m", "m")
+        assert "smoothed" not in text_of(app) and "log y" not in text_of(app)
+        await pressed(pilot, "x")
         assert "by tokens" in row_with(app, " loss ") and "614k" in row_with(app, "token 0")
         await pressed(pilot, "x")
         asks = asked(fake, Curves)
@@ -397,6 +389,11 @@ async def test_x_goes_through_tokens_time_and_epochs_and_the_planned_end_stands_
         assert " 1.5 " in row_with(app, "epoch 0")
         await pressed(pilot, "x")
         assert screen.state.shown == Shown() and "1,200" in row_with(app, " step 0 ")
+        await pressed(pilot, "down", "down", "y", "m")
+        assert "smoothed" not in row_with(app, "▸").partition("│")[0]
+        assert "smoothed 0.6  log y" in row_with(app, "▸").partition("│")[2]
+        await pressed(pilot, "question_mark")
+        assert "logarithmic y axis on or off" in text_of(app)
 
 
 async def test_the_cursor_on_another_axis_zooms() -> None:
@@ -592,9 +589,8 @@ async def test_a_step_is_gone_to_by_its_number_and_from_the_charts_cursor() -> N
         await pressed(pilot, "l")
         assert text_of(app).splitlines()[5].startswith(f"▸step {step}/1200")
         await pressed(pilot, "slash", *"step 12", "enter")
-        assert text_of(app).splitlines()[5].startswith("▸step 12/1200") and "from 1 % of 61.4 kB" in text_of(
-            app
-        )
+        assert text_of(app).splitlines()[5].startswith("▸step 12/1200")
+        assert "from 1 % of 61.4 kB" in text_of(app)
         await pressed(pilot, "up")
         assert text_of(app).splitlines()[5].startswith(" step 11/1200")
         assert text_of(app).splitlines()[6].startswith("▸step 12/1200")
@@ -615,7 +611,7 @@ async def test_a_step_is_gone_to_by_its_number_and_from_the_charts_cursor() -> N
 async def test_samples_show_start_middle_and_end_and_all_on_demand() -> None:
     fake = training()
     samples = [SampleRow(at, 0, "What?", f"answer at {at}") for at in (0, 200, 400, 600, 800)]
-    fake.detail = msgspec.structs.replace(fake.detail, samples=samples)
+    fake.detail = replace(fake.detail, samples=samples)
     async with on_run(fake, "tab", "tab", "v") as (app, pilot):
         assert [at for at in (0, 200, 400, 600, 800) if f"answer at {at}\n" in text_of(app)] == [0, 400, 800]
         await pilot.press("v")
@@ -665,9 +661,8 @@ async def test_the_recipe_marks_what_is_learned_and_counts_rows() -> None:
     async with on_run(training(), "tab", "tab", "tab", size=LARGE) as (app, pilot):
         assert " learned  Ahoy! Your parcel sails today." in text_of(app)
         assert "faq.jsonl  812 rows, 809 kept, 3 dropped; longest 912 tokens" in text_of(app)
-        assert "settings that differ from the recipe lora" in text_of(
-            app
-        ) and "data.train[0].path" in text_of(app)
+        assert "settings that differ from the recipe lora" in text_of(app)
+        assert "data.train[0].path" in text_of(app)
         assert "method.rank" not in text_of(app), "that is lora's own"
         await pilot.press("v")
         assert row_with(app, " method.rank ").split() == ["method.rank", "16"]
@@ -711,7 +706,7 @@ async def test_v_goes_to_earlier_checks() -> None:
     early = make_result("ok", reason="ok", drop=0.004, step=600)
     fake.checks.append({"check_id": 9, "at": NOW - 5000, **early})
     checks = [*fake.detail.checks, brief(9, NOW - 5000, 600, early)]
-    fake.detail = msgspec.structs.replace(fake.detail, checks=checks)
+    fake.detail = replace(fake.detail, checks=checks)
     async with on_run(fake, "enter") as (app, pilot):
         assert row_with(app, "by step") == "   by step  600 ✓ -0.4  1,200 ✗ -9.1"
         await pilot.press("v")
@@ -724,7 +719,7 @@ async def test_many_checked_steps_fit_one_row_newest_last() -> None:
     early = make_result("ok", reason="ok", drop=0.004)
     earlier = [brief(12 - at, NOW - 5000, 1100 - 100 * at, early) for at in range(11)]
     checks = [*fake.detail.checks, *earlier]
-    fake.detail = msgspec.structs.replace(fake.detail, checks=checks, best=Best(900, "the lowest loss"))
+    fake.detail = replace(fake.detail, checks=checks, best=Best(900, "the lowest loss"))
     async with on_run(fake, "enter") as (app, pilot):
         row = row_with(app, "by step")
         assert row.startswith("   by step  …  ") and row.endswith("1,100 ✓ -0.4  1,200 ✗ -9.1")
@@ -737,10 +732,8 @@ async def test_an_accepted_regression_is_not_red_any_more() -> None:
     fake = regressed()
     row = fake.detail.row
     assert row.check is not None
-    accepted = msgspec.structs.replace(
-        row.check, accepted="ana", accepted_for="only the voice counts", check_id=99
-    )
-    fake.detail = msgspec.structs.replace(fake.detail, row=msgspec.structs.replace(row, check=accepted))
+    accepted = replace(row.check, accepted="ana", accepted_for="only the voice counts", check_id=99)
+    fake.detail = replace(fake.detail, row=replace(row, check=accepted))
     async with on_run(fake, "enter") as (app, _):
         assert "✗ accepted by ana" in text_of(app) and "REGRESSED" not in text_of(app)
         assert "reason: only the voice counts" in text_of(app)
@@ -751,8 +744,8 @@ async def test_no_check_says_why_and_a_running_one_how_far_it_is_and_can_be_stop
     async with on_run(fake, *["tab"] * 4) as (app, pilot):
         assert "Not checked yet." in text_of(app)
         checking = Running(NOW - 30, "scoring", 212.0, 640.0, "items", 41.0)
-        row = msgspec.structs.replace(fake.detail.row, checking=checking)
-        fake.change(msgspec.structs.replace(fake.detail, row=row))
+        row = replace(fake.detail.row, checking=checking)
+        fake.change(replace(fake.detail, row=row))
         await settled(pilot)
         assert "checking  scoring, 212 of 640 items, 40 s left" in text_of(app)
         await pressed(pilot, "S")
@@ -880,10 +873,8 @@ async def test_no_outside_text_reaches_the_terminal_raw() -> None:
     )
     fake.detail.recipe[HOSTILE] = {HOSTILE: HOSTILE}
     short = brief(15, NOW, 5, result)
-    row = msgspec.structs.replace(
-        fake.detail.row, check=short, metrics={**fake.detail.row.metrics, HOSTILE: 1.0}
-    )
-    fake.detail = msgspec.structs.replace(fake.detail, checks=[short], row=row)
+    row = replace(fake.detail.row, check=short, metrics={**fake.detail.row.metrics, HOSTILE: 1.0})
+    fake.detail = replace(fake.detail, checks=[short], row=row)
     fake.checks = [{"check_id": 15, "at": NOW, **result}]
     fake.log += HOSTILE + "\n" + HOSTILE
     fake.processes = [ProcessRow(1, 12, HOSTILE, "R", 1.0, None, None)]
@@ -932,11 +923,9 @@ def test_metrics_are_written_short(key: str, number: float | None, words: str) -
 
 def test_unknown_metrics_come_last_and_the_evaluation_stays_with_the_loss() -> None:
     detail = make_detail(Running(NOW), 20)
-    row = msgspec.structs.replace(
-        detail.row, metrics={"zeal": 1.0, "drift": 0.1, "eval_loss": 2.0, "tokens": 3.0}
-    )
+    row = replace(detail.row, metrics={"zeal": 1.0, "drift": 0.1, "eval_loss": 2.0, "tokens": 3.0})
     assert metric_keys(row) == ["loss", "drift", "zeal"]
-    paid = msgspec.structs.replace(row, metrics={"loss": 0.0, "reward": 0.3, "drift": 0.1})
+    paid = replace(row, metrics={"loss": 0.0, "reward": 0.3, "drift": 0.1})
     assert metric_keys(paid) == ["reward", "loss", "drift"]  # the first metrics are charts
 
 
@@ -983,7 +972,7 @@ def test_picture(
 async def test_what_a_run_was_trained_on_stands_in_its_recipe_and_its_tree() -> None:
     fake = regressed()
     app = make_run_app(fake)
-    old, fake.detail = fake.detail, msgspec.structs.replace(fake.detail, sources=[make_source(2, 417)])
+    old, fake.detail = fake.detail, replace(fake.detail, sources=[make_source(2, 417)])
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(fake, pilot, *["tab"] * TABS.index("recipe"), "G")
         shown = text_of(app)
@@ -1007,9 +996,9 @@ async def test_a_drop_that_no_task_shows_alone_says_what_it_is_proven_on_and_off
         for at, task in enumerate(result["tasks"][:4])
     ]
     short = fake.detail.row.check
-    worst = [msgspec.structs.replace(task, mark="open") for task in short.worst]
-    row = msgspec.structs.replace(fake.detail.row, check=msgspec.structs.replace(short, worst=worst))
-    fake.detail = msgspec.structs.replace(fake.detail, row=row)
+    worst = [replace(task, mark="open") for task in short.worst]
+    row = replace(fake.detail.row, check=replace(short, worst=worst))
+    fake.detail = replace(fake.detail, row=row)
     async with on_run(fake) as (app, pilot):
         await pressed(pilot, "enter")
         text = text_of(app)
@@ -1040,8 +1029,8 @@ async def test_an_export_and_the_writing_of_samples_say_how_far_they_are() -> No
     fake = training()
     state = Running(NOW - 20, "writing", 2.0, 8.0, "GB")
     going = Running(NOW - 800, "writing samples", 12.0, 32.0, "tokens")
-    row = msgspec.structs.replace(fake.detail.row, state=going, alarm="", others=[SideJob("export", state)])
-    fake.detail = msgspec.structs.replace(fake.detail, row=row)
+    row = replace(fake.detail.row, state=going, alarm="", others=[SideJob("export", state)])
+    fake.detail = replace(fake.detail, row=row)
     async with on_run(fake, size=(120, 40)) as (app, _):
         assert "export: writing, 2 of 8 GB" in text_of(app)
         assert "writing samples, 12 of 32 tokens" in text_of(app)

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 from tui_fakes import (
     NOW,
     FakeSupervisor,
@@ -279,9 +279,7 @@ async def test_P_pauses_what_runs_or_waits_and_lets_go_on_what_is_held() -> None
         assert asked(fake, Pause) == [Pause("support-r16")]
         assert "support-r16 was told." in text_of(app)
         held = [
-            msgspec.structs.replace(row, state=Queued(1, held=True, paused_at=820))
-            if row.name == "support-r16"
-            else row
+            replace(row, state=Queued(1, held=True, paused_at=820)) if row.name == "support-r16" else row
             for row in mixed_rows()
         ]
         fake.change(held)

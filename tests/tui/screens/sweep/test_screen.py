@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 from sweep_fakes import SweepingSupervisor, by_rate, by_selector, by_word, make_answer, make_run
 from tui_fakes import make_app, make_check, pressed, row_with, settled, shown_app, text_of
 
@@ -66,7 +66,7 @@ async def test_o_puts_the_best_first_and_nothing_else_moves_rows() -> None:
         await pressed(pilot, "o")
         assert order() == ["2e-4", "1e-3", "5e-5", "1e-5"]
         assert "▸   1e-5" in text_of(app), "the cursor stays on its setting"
-        fake.found = msgspec.structs.replace(by_rate(), runs=by_rate().runs[::-1])
+        fake.found = replace(by_rate(), runs=by_rate().runs[::-1])
         fake.change()
         await settled(pilot, 0.3)
         assert order() == ["2e-4", "1e-3", "5e-5", "1e-5"]
@@ -144,11 +144,9 @@ HOSTILE = "a\x1b]0;owned\x07\x1b[2J\u202e\r\nb"
 async def test_hostile_words_draw_nothing_of_their_own(size: tuple[int, int]) -> None:
     check = make_check("ok", 0.1, target={HOSTILE: [0.1, 0.2]}, reason=HOSTILE)
     runs = [make_run(at, {HOSTILE: value}, 1, check=check) for at, value in ((1, HOSTILE), (2, "b" * 400))]
-    hostile = [
-        msgspec.structs.replace(run, row=msgspec.structs.replace(run.row, name=HOSTILE)) for run in runs
-    ]
+    hostile = [replace(run, row=replace(run.row, name=HOSTILE)) for run in runs]
     sweeps = make_answer(hostile, [HOSTILE])
-    fake = SweepingSupervisor(msgspec.structs.replace(sweeps, sweeps=[SweepBrief(HOSTILE, 2, 2, 0)]))
+    fake = SweepingSupervisor(replace(sweeps, sweeps=[SweepBrief(HOSTILE, 2, 2, 0)]))
     async with shown_app(make_app(fake), size) as (app, pilot):
         app.open_sweep("")
         await settled(pilot, 0.2)
