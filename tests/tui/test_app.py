@@ -185,7 +185,7 @@ async def test_places_by_number_help_and_commands() -> None:
         assert isinstance(app.screen, LaunchScreen)
 
 
-async def test_messages_stay_until_the_next_key_and_are_all_kept() -> None:
+async def test_messages_stay_until_the_next_key_the_mouse_goes_places_and_leaving_says_what_goes_on() -> None:
     async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
         app.say("first")
         app.say("second", "red")
@@ -198,13 +198,26 @@ async def test_messages_stay_until_the_next_key_and_are_all_kept() -> None:
         assert "2 messages" in rows[1]
         assert "second" in rows[3]
         assert "first" in rows[4]
-
-
-async def test_leaving_says_what_goes_on() -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
+        await pressed(pilot, "escape")
+        await pressed(pilot, "Z")
+        assert " Z does nothing here. ? lists the keys." in text_of(app)
+        await pressed(pilot, "s")
+        assert " s does nothing here. S: stop after a checkpoint (asks)." in text_of(app)
+        await pressed(pilot, "j")
+        assert "does nothing" not in text_of(app)
+        at = text_of(app).splitlines()[0].index("Launch")
+        await pilot.click(offset=(at, 0))
+        await settled(pilot)
+        assert isinstance(app.screen, LaunchScreen)
+        await pressed(pilot, "1")
+        at = text_of(app).splitlines()[-1].index("filter")
+        await pilot.click(offset=(at, 23))
+        await settled(pilot)
+        assert text_of(app).splitlines()[-2].startswith(" /    ")
+        await pressed(pilot, "escape")
         await pressed(pilot, "ctrl+c")
         assert "q quits." in text_of(app)
-        await pilot.press("q")
+        await pressed(pilot, "q")
     assert app.return_value == "3 trainings, 1 check keep running. To return: finetop"
 
 
@@ -216,21 +229,17 @@ async def test_keys_move_through_a_list_that_has_no_height_yet() -> None:
         assert table.cursor == 2
 
 
-def test_ascii_keeps_every_cell_in_its_place() -> None:
+def test_texts_are_cut_clean_and_ascii_keeps_every_cell_in_its_place() -> None:
     text = "▸ ✗ a…b ▁▂▃▄▅▆▇█ ● ○ ■ ─━│ ★☆ ⣿ 日本"
     drawn = to_look(Look(ascii=True), text)
     assert drawn.isascii()
     assert drawn == "> x a~b ..::||## * o # -#| @% : ????"
-
-
-def test_a_strip_is_exactly_as_wide_and_clean() -> None:
+    # a strip is exactly as wide, and clean
     strip = to_strip((("日本\x1b[31mx", "red"), ("y" * 50, "")), 20, Look())
     assert strip.cell_length == sum(segment.cell_length for segment in strip) == 20
     assert strip.text.isprintable()
     assert strip.text.endswith("…")
-
-
-def test_words_are_short_and_numbers_are_never_cut() -> None:
+    # words are short, and numbers are never cut
     assert cut_middle("qwen3-8b-support-tone-lr2e-5-s2", 22) == "qwen3-8b-su…-lr2e-5-s2"
     assert of_steps(820, 1200) == "820/1,200"
     assert of_steps(123_456, 120_000_000) == "123k/120M"
@@ -340,29 +349,6 @@ async def test_the_palette_finds_runs_recipes_tasks_and_metrics_and_says_when_no
         await pressed(pilot, "enter", within_s=0.3)
         assert isinstance(app.screen, LaunchScreen)
         assert app.screen.state.bases[app.screen.state.base_at].title == "qlora"
-
-
-async def test_a_key_that_does_nothing_says_what_to_press() -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
-        await pressed(pilot, "Z")
-        assert " Z does nothing here. ? lists the keys." in text_of(app)
-        await pressed(pilot, "s")
-        assert " s does nothing here. S: stop after a checkpoint (asks)." in text_of(app)
-        await pressed(pilot, "j")
-        assert "does nothing" not in text_of(app)
-
-
-async def test_places_and_keys_of_the_footer_can_be_clicked() -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
-        at = text_of(app).splitlines()[0].index("Launch")
-        await pilot.click(offset=(at, 0))
-        await settled(pilot)
-        assert isinstance(app.screen, LaunchScreen)
-        await pressed(pilot, "1")
-        at = text_of(app).splitlines()[-1].index("filter")
-        await pilot.click(offset=(at, 23))
-        await settled(pilot)
-        assert text_of(app).splitlines()[-2].startswith(" /    ")
 
 
 def test_the_help_lists_two_ways_of_a_key_once() -> None:

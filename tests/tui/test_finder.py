@@ -62,11 +62,7 @@ async def test_each_row_says_what_it_is_and_which_key_does_it() -> None:
         assert row_with(app, "▸").rstrip("│ ").endswith(" S")
         await pressed(pilot, "ctrl+u", *"launch", "enter")
         assert isinstance(app.screen, LaunchScreen)
-
-
-async def test_q_leaves_as_in_vim() -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
-        await pressed(pilot, "colon", "q", "enter")
+        await pressed(pilot, "colon", "q", "enter")  # as in vim
         assert app._exit
 
 

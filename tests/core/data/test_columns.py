@@ -109,39 +109,31 @@ def test_a_list_of_turns_may_be_json_in_a_cell(tmp_path: Path) -> None:
     assert row.conversation.answer == "Ho"
 
 
-SHAPES: list[tuple[Kind, list[dict[str, Any]], type]] = [
-    ("conversation", [{"id": 1, "question": "a", "answer": "b"}], Conversation),
-    ("conversation", [{"Customer Query": "a", "Agent Response": "b"}], Conversation),
-    ("conversation", [{"customer_query": "a", "agent_response": "b"}], Conversation),
-    ("conversation", [{"frage": "a", "antwort": "b"}], Conversation),
-    (
-        "conversation",
-        [{"text": "a", "label": 0}, {"text": "b", "label": 2}, {"text": "b", "label": 10}],
-        Conversation,
-    ),
-    ("conversation", [{"text": "a", "label": True}, {"text": "b", "label": False}], Conversation),
-    ("conversation", [{"text": "a", "label": "sport"}], Conversation),
-    ("conversation", [{"null": "a", "true": "yes"}], Conversation),
-    (
-        "conversation",
-        [{"chat": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}],
-        Conversation,
-    ),
-    (
-        "conversation",
-        [{"turns": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}],
-        Conversation,
-    ),
-    ("preference", [{"question": "a", "better": "b", "worse": "c"}], Preference),
-    ("labelled", [{"question": "a", "response": "b", "rating": 1}], Labelled),
-    ("text", [{"id": "x1", "body": "a"}], Text),
-    ("conversation", [{"question": "a", "answer": 17}], Conversation),
-    ("prompt", [{"question": "a", "solution": "b"}], Prompt),
-    ("prompt", [{"question": "a", "answer": 17}], Prompt),
-]
+SHAPES = {
+    "conversation": [
+        ([{"id": 1, "question": "a", "answer": "b"}], Conversation),
+        ([{"Customer Query": "a", "Agent Response": "b"}], Conversation),
+        ([{"customer_query": "a", "agent_response": "b"}], Conversation),
+        ([{"frage": "a", "antwort": "b"}], Conversation),
+        ([{"text": "a", "label": 0}, {"text": "b", "label": 2}, {"text": "b", "label": 10}], Conversation),
+        ([{"text": "a", "label": True}, {"text": "b", "label": False}], Conversation),
+        ([{"text": "a", "label": "sport"}], Conversation),
+        ([{"null": "a", "true": "yes"}], Conversation),
+        ([{"chat": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}], Conversation),
+        ([{"turns": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}], Conversation),
+        ([{"question": "a", "answer": 17}], Conversation),
+    ],
+    "preference": [([{"question": "a", "better": "b", "worse": "c"}], Preference)],
+    "labelled": [([{"question": "a", "response": "b", "rating": 1}], Labelled)],
+    "text": [([{"id": "x1", "body": "a"}], Text)],
+    "prompt": [([{"question": "a", "solution": "b"}], Prompt), ([{"question": "a", "answer": 17}], Prompt)],
+}
 
 
-@pytest.mark.parametrize(("kind", "rows", "record"), SHAPES)
+@pytest.mark.parametrize(
+    ("kind", "rows", "record"),
+    [(kind, rows, record) for kind, cases in SHAPES.items() for rows, record in cases],
+)
 def test_what_the_error_prints_is_pasted_and_works(
     kind: Kind, rows: list[dict[str, Any]], record: type, tmp_path: Path
 ) -> None:

@@ -296,8 +296,8 @@ def test_a_model_that_is_damaged_is_named(tmp_path: Path, tiny_model: Path) -> N
         lint(tmp_path, data, model=str(folder))
 
 
-def test_tables_and_folders_are_linted_as_their_rows_would_be(tmp_path: Path) -> None:
-    """Including what needs a second pass: copies, which are compared across blocks and files."""
+def test_tables_are_linted_as_their_rows_would_be_and_a_wrong_row_is_a_finding(tmp_path: Path) -> None:
+    # Including what needs a second pass: copies, which are compared across blocks and files.
     rows = [{"prompt": f"Question {number}?", "completion": f"Answer {number}."} for number in range(700)]
     rows[600] = {"prompt": "Question 3?", "completion": "Answer 3."}
     rows[650] = {"prompt": "Question 650?", "completion": " "}
@@ -318,9 +318,7 @@ def test_tables_and_folders_are_linted_as_their_rows_would_be(tmp_path: Path) ->
     }
     assert [(finding.name, finding.rows) for finding in table.sources] == [("parts", 700)]
     assert table.sources[0].sha256 == source_record.sha256_of(folder)
-
-
-def test_a_row_of_a_table_that_is_wrong_is_a_finding(tmp_path: Path) -> None:
+    # a row of a table that is wrong
     (tmp_path / "a.csv").write_text('prompt,completion\na,b\nc,d,e\nf,"g" h\nf,g\n')
     report = lint(tmp_path, tmp_path / "a.csv", only=("unreadable",))
     assert report.findings[0].places == ("a.csv:3", "a.csv:4")

@@ -46,13 +46,12 @@ def test_every_builtin_recipe_loads_and_survives_json(name: str, tmp_path: Path)
     assert json.loads(json.dumps(loaded.resolved)) == loaded.resolved == recipe_to_mapping(loaded.recipe)
 
 
-def test_lora_and_full_differ_where_they_must(tmp_path: Path) -> None:
+def test_lora_and_full_differ_where_they_must_and_without_rows_are_refused_before_a_run(
+    tmp_path: Path,
+) -> None:
     assert {"lora", "full"} <= {recipe.name for recipe in list_builtin()}
     assert load_recipe("lora", cwd=tmp_path).recipe.train.learning_rate == 2e-4
     assert load_recipe("full", cwd=tmp_path).recipe.train.learning_rate == 2e-5
-
-
-def test_a_recipe_without_rows_loads_and_is_refused_before_a_run(tmp_path: Path) -> None:
     loaded = load_recipe("lora", cwd=tmp_path)
     with pytest.raises(
         RecipeError, match=r"builtin:lora\.yaml: data\.train is not set: .* --set 'data\.train="
@@ -96,6 +95,9 @@ def test_another_method_drops_the_options_of_the_old_one(tmp_path: Path) -> None
     write(tmp_path, "same.yaml", CHILD + "method: {name: lora}\n")
     assert load_recipe("./full.yaml", cwd=tmp_path).recipe.method.name == "full"
     assert load_recipe("same.yaml", cwd=tmp_path).recipe.method.options.rank == 4
+    assert load_recipe("lora", ["method.name=full"], cwd=tmp_path).recipe.method.name == "full"
+    both = load_recipe("full", ["method.rank=3", "method.name=lora"], cwd=tmp_path).recipe
+    assert both.method.options.rank == 3
 
 
 def test_a_fault_in_a_parent_is_shown_there(tmp_path: Path) -> None:
@@ -199,12 +201,6 @@ def test_checks_on_the_way_are_set_in_one_line(tmp_path: Path) -> None:
     assert (keep.every, keep.on_fail) == (20, "keep-best")
 
 
-def test_set_of_a_method_drops_old_options_whatever_the_order(tmp_path: Path) -> None:
-    assert load_recipe("lora", ["method.name=full"], cwd=tmp_path).recipe.method.name == "full"
-    both = load_recipe("full", ["method.rank=3", "method.name=lora"], cwd=tmp_path).recipe
-    assert both.method.options.rank == 3
-
-
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -241,7 +237,7 @@ def test_a_file_name_that_cannot_be_a_run_asks_for_a_name(tmp_path: Path) -> Non
     assert load_recipe("my recipe.yaml", ["name=mine"], cwd=tmp_path).recipe.name == "mine"
 
 
-def test_files_are_checked_before_a_run(home: Path) -> None:
+def test_files_are_checked_before_a_run(home: Path, tmp_path: Path) -> None:
     text = "recipe: 1\ndata:\n  train:\n    - path: train.jsonl\n    - {path: trian.jsonl, share: 0.1}\n"
     write(home, "r.yaml", text)
     with pytest.raises(RecipeError) as caught:
@@ -249,6 +245,17 @@ def test_files_are_checked_before_a_run(home: Path) -> None:
     message = f"r.yaml:5: data.train[1].path: no such file: {home}/trian.jsonl. Did you mean train.jsonl?"
     assert str(caught.value) == message
     check_files(load_recipe("r.yaml", ["data.train=[{path: train.jsonl}]"], cwd=home))
+    loaded = resolve_text("recipe: 1\ndata: {train: [{path: train.jsonl}]}\n", cwd=home)
+    assert loaded.recipe.data.train[0].path == str(home / "train.jsonl")
+    check_files(loaded)
+    # a folder or a pattern
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "a.csv").write_text("prompt,completion\na,b\n")
+    text = "recipe: 1\nextends: lora\ndata: {train: [{path: parts}, {path: parts/*.csv}]}\n"
+    check_files(resolve_text(text, cwd=tmp_path))
+    for path, expected in (("none", "no such file"), ("none/*.csv", "no such folder")):
+        with pytest.raises(RecipeError, match=expected):
+            check_files(resolve_text(text.replace("path: parts/*.csv", f"path: {path}"), cwd=tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -306,19 +313,3 @@ def test_a_resolved_recipe_is_converted_by_its_types_and_no_rule_is_run(tmp_path
     foreign = {**whole, "method": {"name": "none", "rank": 3}}
     assert recipe_from_resolved(foreign).method.options == {"rank": 3}
     assert recipe_from_resolved({**whole, "alarms": {"spike": False}}).alarms.spike.on is False
-
-
-def test_text_without_a_file_starts_from_the_working_folder(home: Path) -> None:
-    loaded = resolve_text("recipe: 1\ndata: {train: [{path: train.jsonl}]}\n", cwd=home)
-    assert loaded.recipe.data.train[0].path == str(home / "train.jsonl")
-    check_files(loaded)
-
-
-def test_a_path_of_rows_may_be_a_folder_or_a_pattern(tmp_path: Path) -> None:
-    (tmp_path / "parts").mkdir()
-    (tmp_path / "parts" / "a.csv").write_text("prompt,completion\na,b\n")
-    text = "recipe: 1\nextends: lora\ndata: {train: [{path: parts}, {path: parts/*.csv}]}\n"
-    check_files(resolve_text(text, cwd=tmp_path))
-    for path, expected in (("none", "no such file"), ("none/*.csv", "no such folder")):
-        with pytest.raises(RecipeError, match=expected):
-            check_files(resolve_text(text.replace("path: parts/*.csv", f"path: {path}"), cwd=tmp_path))

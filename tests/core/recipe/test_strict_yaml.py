@@ -86,9 +86,6 @@ def test_scalars_follow_yaml_1_2() -> None:
     read = to_plain(parse(text, ORIGIN))
     assert read == expected
     assert [type(value) for value in read] == [type(value) for value in expected]
-
-
-def test_an_escaped_nan_as_text_is_text() -> None:
     assert to_plain(parse("{a: '.nan', b: 'true', c: ''}", ORIGIN)) == {"a": ".nan", "b": "true", "c": ""}
 
 

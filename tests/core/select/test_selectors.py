@@ -49,17 +49,11 @@ def test_every_selector_says_what_it_does_and_where_it_is_from():
         select.load("diverse")
 
 
-def test_random_is_the_seed_s_alone(tmp_path):
+def test_random_is_the_seed_s_alone_and_length_takes_the_longest_answers_and_the_first_of_two(tmp_path):
     pool = pool_of(tmp_path, [(f"q{n}", f"a{n}") for n in range(50)])
     assert order("random", pool, 1) == order("random", pool, 1) != order("random", pool, 2)
     assert sorted(order("random", pool, 1)) == list(range(50))
-
-
-def test_length_takes_the_longest_answers_and_the_first_of_two(tmp_path):
     assert order("length", pool_of(tmp_path)) == [3, 0, 1, 2, 4]
-
-
-def test_copies_and_light_edits_are_left_out_but_for_the_first(tmp_path):
     rows = [
         *ROWS,
         ("Where are you?", "Under the bridge."),

@@ -232,18 +232,20 @@ def _log(first: int, height: int = 40, width: int = 120) -> str:
     )
 
 
-def test_an_unchanged_frame_sends_nothing() -> None:
+def test_what_changed_alone_is_sent() -> None:
     ours = Ours((120, 40))
     assert "step 109" in ours.send(_log(100))
     assert ours.send(_log(100)) == ""
-
-
-def test_a_changed_number_sends_few_bytes() -> None:
+    # a changed number
     ours = Ours((120, 40))
     ours.send(_log(100))
     text = ours.send(_at(0, 3, _styled("38;2;200;200;200", f"{'loss curve 7':<120}") + _at(0, 0, "")))
     assert text.endswith("7")
     assert len(text) <= 9
+    # blanks are erased to the end of the line
+    ours = Ours((120, 40))
+    ours.send(_at(0, 0, "x" * 120))
+    assert len(ours.send(_at(0, 0, "x" * 20 + " " * 100) + _at(0, 0, ""))) <= 10
 
 
 def _like_log(first: int) -> str:
@@ -291,27 +293,19 @@ def test_a_line_that_comes_back_below_in_another_look_scrolls_nothing() -> None:
     assert emulator.seen() == plain.seen()
 
 
-def test_blanks_are_erased_to_the_end_of_the_line() -> None:
-    ours = Ours((120, 40))
-    ours.send(_at(0, 0, "x" * 120))
-    assert len(ours.send(_at(0, 0, "x" * 20 + " " * 100) + _at(0, 0, ""))) <= 10
-
-
-def test_no_color_keeps_bold_dim_and_reverse() -> None:
+def test_no_color_keeps_bold_dim_and_reverse_and_a_flood_of_accents_is_cut() -> None:
     text = Ours((20, 2)).send(_at(0, 0, _styled("1;2;7;38;2;1;2;3;48;5;4", "ab")), colour=False)
     assert "\x1b[1;2;7mab" in text
     assert "38;" not in text
+    # a flood of accents
+    text = Ours((20, 2)).send(_at(0, 0, "e" + "\u0301" * 900 + "b" + "\u0301") + _at(1, 0, "\u0301" * 900))
+    assert 10 < text.count("\u0301") <= 32
 
 
 @pytest.mark.parametrize("joined", ["👩\u200d🔬", "☠\ufe0f", "🇩🇪", "👋🏽", "é\u0301", "क्षि"])
 def test_joined_characters_leave_no_doubt_where_the_next_cell_is(joined: str) -> None:
     text = Ours((20, 2)).send(_at(0, 0, f"{joined}ab"))
     assert re.search(f"{joined[-1]}\x1b\\[(?:1;)?[23][GH]ab", text)
-
-
-def test_a_flood_of_accents_is_cut() -> None:
-    text = Ours((20, 2)).send(_at(0, 0, "e" + "\u0301" * 900 + "b" + "\u0301") + _at(1, 0, "\u0301" * 900))
-    assert 10 < text.count("\u0301") <= 32
 
 
 def test_links_and_controls_in_text_do_not_reach_the_terminal() -> None:

@@ -307,7 +307,7 @@ async def test_the_cursor_shows_values_and_a_zoom_asks_for_the_steps_in_view() -
         assert screen.state.shown == Shown() and "1,200" in text_of(app)
 
 
-def test_an_axis_of_time_is_round_and_moves_seldom() -> None:
+def test_an_axis_of_time_is_round_and_one_of_tokens_ends_with_the_planned_steps_else_it_doubles() -> None:
     state = Running(NOW - 800, "training", 820, 1200, "steps", 380.0)
     detail = make_detail(state)
     assert axis_of(detail, "time", 820.0, 32).end == 1500
@@ -316,9 +316,7 @@ def test_an_axis_of_time_is_round_and_moves_seldom() -> None:
     assert axis_of(detail, "time", 100.0, 32, 1500).end == 500  # much faster than estimated
     done = replace(detail.row, state=Finished(NOW - 900, NOW))
     assert axis_of(replace(detail, row=done), "time", 817.0, 32).end == 817
-
-
-def test_an_axis_of_tokens_ends_with_the_planned_steps_else_it_doubles() -> None:
+    # of tokens
     detail = make_detail(Running(NOW - 800))
     limited = replace(detail, row=replace(detail.row, steps=900))
     assert axis_of(limited, "epoch", None, 32).end == 1.5  # of the two planned
@@ -328,11 +326,30 @@ def test_an_axis_of_tokens_ends_with_the_planned_steps_else_it_doubles() -> None
     assert axis_of(unplanned, "tokens", 639_000.0, 32, 640_000).end == 640_000
 
 
-def test_moving_beyond_the_edge_moves_a_zoomed_picture() -> None:
+def test_the_cursor_stops_at_the_data_and_moves_a_zoomed_picture_which_ends_at_a_few_steps() -> None:
     axis = Axis(1200, 820, 32)
     near = moved(Shown(cursor=31, zoom=(400, 720)), axis, 10)
     assert near.cursor == 31 and near.zoom == (500, 820)
     assert moved(Shown(cursor=0, zoom=(0, 320)), axis, -5).zoom == (0, 320)
+    axis = Axis(1200, 600, 32, oldest=75)
+    assert moved(Shown(cursor=14), axis, 10).cursor == 16, "where the run stands, not at its planned end"
+    assert moved(Shown(cursor=30), axis, 1).cursor == 16, "back to it"
+    assert moved(Shown(cursor=3), axis, -10).cursor == 2, "at the first value"
+    assert moved(Shown(cursor=31, zoom=(280, 600)), axis, 5) == Shown(cursor=31, zoom=(280, 600))
+    assert moved(Shown(cursor=0, zoom=(320, 640)), axis, -1).zoom == (310, 630), "there is more"
+    assert with_mouse(Shown(), axis, PointedLines.Pointed(30, 2, False), 30, None).cursor == 16, (
+        "nor by the mouse"
+    )
+    # a zoom keeps the cursor on its step
+    axis = Axis(1200, 820, 32)
+    shown_ = zoomed(Shown(cursor=8), axis, 1)
+    assert shown_.zoom == (19, 619) and shown_.cursor == 16
+    for _ in range(20):
+        shown_ = zoomed(shown_, axis, 1)
+    assert shown_.zoom is not None and shown_.zoom[1] - shown_.zoom[0] == 8
+    for _ in range(20):
+        shown_ = zoomed(shown_, axis, -1)
+    assert shown_.zoom is None
 
 
 @pytest.mark.parametrize("size", [(80, 24), (60, 24), (59, 24), (120, 40)])
@@ -343,30 +360,6 @@ async def test_a_charts_title_keeps_its_metric_and_its_value(size: tuple[int, in
             title = next(line for line in text_of(app).splitlines() if line.startswith((" loss ", "▸loss ")))
             assert "1.1" in title
             assert size[0] < 60 or ("drift  " in title and " 0.09" in title)
-
-
-def test_the_cursor_stops_where_the_data_begin_and_end() -> None:
-    axis = Axis(1200, 600, 32, oldest=75)
-    assert moved(Shown(cursor=14), axis, 10).cursor == 16, "where the run stands, not at its planned end"
-    assert moved(Shown(cursor=30), axis, 1).cursor == 16, "back to it"
-    assert moved(Shown(cursor=3), axis, -10).cursor == 2, "at the first value"
-    assert moved(Shown(cursor=31, zoom=(280, 600)), axis, 5) == Shown(cursor=31, zoom=(280, 600))
-    assert moved(Shown(cursor=0, zoom=(320, 640)), axis, -1).zoom == (310, 630), "there is more"
-    assert with_mouse(Shown(), axis, PointedLines.Pointed(30, 2, False), 30, None).cursor == 16, (
-        "nor by the mouse"
-    )
-
-
-def test_zooming_keeps_the_cursor_on_its_step_and_ends_at_a_few_steps() -> None:
-    axis = Axis(1200, 820, 32)
-    shown_ = zoomed(Shown(cursor=8), axis, 1)
-    assert shown_.zoom == (19, 619) and shown_.cursor == 16
-    for _ in range(20):
-        shown_ = zoomed(shown_, axis, 1)
-    assert shown_.zoom is not None and shown_.zoom[1] - shown_.zoom[0] == 8
-    for _ in range(20):
-        shown_ = zoomed(shown_, axis, -1)
-    assert shown_.zoom is None
 
 
 async def test_x_goes_through_tokens_time_and_epochs_and_scale_and_smoothing_are_those_of_a_chart() -> None:

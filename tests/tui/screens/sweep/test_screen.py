@@ -29,36 +29,19 @@ async def opened(pilot: Any) -> None:
     await pressed(pilot, "w", within_s=0.2)
 
 
-async def test_w_leads_here_enter_opens_the_chosen_seed_and_esc_leads_back() -> None:
-    async with shown_app(make_app(SweepingSupervisor(by_rate()))) as (app, pilot):
-        await opened(pilot)
-        assert isinstance(app.screen, SweepScreen)
-        assert row_with(app, "5e-5  ").split()[1:] == [
-            "3/3",
-            "0.82",
-            "±",
-            "0.02",
-            "-0.6",
-            "±",
-            "0.3",
-            "3",
-            "ok",
-        ]
-        assert row_with(app, "1e-3  ").endswith("1/3         0.90        -7.9  1 REGRESSED, 1 running")
-        assert "next  b  open tone-" in text_of(app)
-        await pressed(pilot, "j", "right")
-        assert row_with(app, "tone-5e-5-s2").startswith("▸✓")
-        await pressed(pilot, "enter")
-        assert isinstance(app.screen, RunScreen) and app.screen.run == "tone-5e-5-s2"
-        await pressed(pilot, "escape")
-        await pressed(pilot, "escape")
-        assert isinstance(app.screen, RunsScreen)
-
-
-async def test_o_puts_the_best_first_and_nothing_else_moves_rows() -> None:
+async def test_keys_lead_to_sweeps_and_runs_and_o_alone_moves_rows() -> None:
     fake = SweepingSupervisor(by_rate())
     async with shown_app(make_app(fake)) as (app, pilot):
         await opened(pilot)
+        assert isinstance(app.screen, SweepScreen)
+        await pressed(pilot, "right_square_bracket", within_s=0.2)
+        assert "Sweep older" in text_of(app) and "rank" in text_of(app)
+        await pressed(pilot, "left_square_bracket", within_s=0.2)
+        assert "next  b  open tone-" in text_of(app)
+        await pressed(pilot, "c")
+        assert isinstance(app.screen, CompareScreen)
+        assert app.screen.state.names == ["tone-1e-5-s1", "tone-1e-5-s2", "tone-1e-5-s3"]
+        await pressed(pilot, "escape")
 
         def order() -> list[str]:
             return [line[4:8] for line in text_of(app).splitlines()[3:7]]
@@ -72,17 +55,13 @@ async def test_o_puts_the_best_first_and_nothing_else_moves_rows() -> None:
         assert order() == ["2e-4", "1e-3", "5e-5", "1e-5"]
         await pressed(pilot, "o")
         assert order() == ["1e-3", "2e-4", "5e-5", "1e-5"], "as they were queued"
-
-
-async def test_brackets_lead_to_the_next_sweep_and_c_compares_a_settings_runs() -> None:
-    async with shown_app(make_app(SweepingSupervisor(by_rate()))) as (app, pilot):
-        await opened(pilot)
-        await pressed(pilot, "right_square_bracket", within_s=0.2)
-        assert "Sweep older" in text_of(app) and "rank" in text_of(app)
-        await pressed(pilot, "left_square_bracket", within_s=0.2)
-        await pressed(pilot, "c")
-        assert isinstance(app.screen, CompareScreen)
-        assert app.screen.state.names == ["tone-1e-5-s1", "tone-1e-5-s2", "tone-1e-5-s3"]
+        await pressed(pilot, "k", "right")
+        assert row_with(app, "tone-5e-5-s2").startswith("▸✓")
+        await pressed(pilot, "enter")
+        assert isinstance(app.screen, RunScreen) and app.screen.run == "tone-5e-5-s2"
+        await pressed(pilot, "escape")
+        await pressed(pilot, "escape")
+        assert isinstance(app.screen, RunsScreen)
 
 
 async def test_without_a_sweep_it_says_how_to_make_one() -> None:

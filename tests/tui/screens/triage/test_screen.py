@@ -254,17 +254,31 @@ async def test_f_goes_on_with_more_items_of_a_task_or_of_all(store: duckdb.DuckD
         assert asked(fake, Check)[-1] == Check("support-full-1e-4", more=[])
 
 
-async def test_c_compares_what_is_marked_else_with_a_run_that_is_ok(store: duckdb.DuckDBPyConnection) -> None:
+async def test_c_compares_a_filter_hides_runs_and_another_screen_leads_to_one(
+    store: duckdb.DuckDBPyConnection,
+) -> None:
     async with shown_app(make_app(FakeTriage(store))) as (app, pilot):
         await opened(pilot, "c")
         assert isinstance(app.screen, CompareScreen)
-        assert app.screen.state.names == ["support-full-1e-4", "support-r16"]
+        assert app.screen.state.names == ["support-full-1e-4", "support-r16"], "with a run that is ok"
         await pressed(pilot, "escape")
         await pressed(pilot, "space", "space", "c")
         assert isinstance(app.screen, CompareScreen)
-        assert app.screen.state.names == ["support-full-1e-4", "sql-full-2e-5"]
+        assert app.screen.state.names == ["support-full-1e-4", "sql-full-2e-5"], "what is marked"
         await pressed(pilot, "escape")
         assert "•✗ support-full-1e-4" in text_of(app)
+        await pressed(pilot, "slash", *"sql", "enter", within_s=0.1)
+        assert "/ sql: 1 match" in text_of(app)
+        assert "sql-full-2e-5" in row_with(app, "▸")
+        await pressed(pilot, "slash", *"zzz", "enter", within_s=0.1)
+        assert "0 of 4 checked runs match" in text_of(app)
+        await pressed(pilot, "escape", within_s=0.1)
+        assert "support-full-1e-4" in text_of(app)
+        await pressed(pilot, "1")
+        app.open_triage("sql-full-2e-5")
+        await settled(pilot, 0.2)
+        assert isinstance(app.screen, TriageScreen)
+        assert "sql-full-2e-5" in row_with(app, "▸")
 
 
 async def test_nothing_to_triage_says_so_and_checks_what_has_no_check(tmp_path: Path) -> None:
@@ -296,25 +310,6 @@ async def test_without_any_check_it_says_what_to_do(tmp_path: Path) -> None:
         assert "1 finished run has no check:  support-r2" in text
         assert "next  f  check support-r2" in text
     connection.close()
-
-
-async def test_a_filter_hides_runs_and_says_so(store: duckdb.DuckDBPyConnection) -> None:
-    async with shown_app(make_app(FakeTriage(store))) as (app, pilot):
-        await opened(pilot, "slash", *"sql", "enter")
-        assert "/ sql: 1 match" in text_of(app)
-        assert "sql-full-2e-5" in row_with(app, "▸")
-        await pressed(pilot, "slash", *"zzz", "enter", within_s=0.1)
-        assert "0 of 4 checked runs match" in text_of(app)
-        await pressed(pilot, "escape", within_s=0.1)
-        assert "support-full-1e-4" in text_of(app)
-
-
-async def test_another_screen_leads_to_a_run_here(store: duckdb.DuckDBPyConnection) -> None:
-    async with shown_app(make_app(FakeTriage(store))) as (app, pilot):
-        app.open_triage("sql-full-2e-5")
-        await settled(pilot, 0.2)
-        assert isinstance(app.screen, TriageScreen)
-        assert "sql-full-2e-5" in row_with(app, "▸")
 
 
 async def test_the_footer_names_its_keys(store: duckdb.DuckDBPyConnection) -> None:
