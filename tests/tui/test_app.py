@@ -260,22 +260,8 @@ def test_outside_a_terminal_it_says_so() -> None:
 
 
 KEYS = [
-    "1",
-    "2",
-    "3",
-    "4",
-    "e",
-    "question_mark",
-    "a",
-    "r",
-    "y",
-    "j",
-    "escape",
-    "enter",
-    "w",
-    "colon",
-    "slash",
-]
+    "1", "2", "3", "4", "e", "question_mark", "a", "r", "y", "j", "escape", "enter", "w", "colon", "slash",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("first", ["2", "3", "4", "question_mark", "a", "r"])

@@ -13,6 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SIZES = [(80, 24), (120, 40)]
+IDS = [
+    "runs",
+    "runs-stop",
+    "runs-empty",
+    "runs-filter",
+    "runs-grouped-fault",
+    "runs-marked",
+    "help",
+    "launch",
+]
+IDS += ["launch-error"]
 
 
 @pytest.mark.parametrize("size", SIZES, ids=["80x24", "120x40"])
@@ -29,17 +40,7 @@ SIZES = [(80, 24), (120, 40)]
         ("mixed", ["4"]),
         ("mixed", ["4", "enter", "enter", *"faq.jsonl", "enter", "j", "j", "enter", "ctrl+u", "0", "enter"]),
     ],
-    ids=[
-        "runs",
-        "runs-stop",
-        "runs-empty",
-        "runs-filter",
-        "runs-grouped-fault",
-        "runs-marked",
-        "help",
-        "launch",
-        "launch-error",
-    ],
+    ids=IDS,
 )
 def test_picture(
     snap_compare: Callable[..., bool], tmp_path: Path, size: tuple[int, int], rows: str, keys: list[str]

@@ -68,7 +68,7 @@ def test_good_and_bad_answers_by_numbers_and_words(label: Any, is_good: bool, tm
     assert isinstance(row.record, Labelled) and row.record.is_good is is_good
 
 
-def test_good_and_bad_answers_by_names_of_their_own(tmp_path: Path) -> None:
+def test_good_and_bad_answers_by_names_of_their_own_and_turns_as_json_in_a_cell(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("q,a,rating\nx,y,up\nx,z,down\n")
     source = Source(
         path=str(tmp_path / "a.csv"),
@@ -77,6 +77,12 @@ def test_good_and_bad_answers_by_names_of_their_own(tmp_path: Path) -> None:
     )
     found = [row.record for row in sources.read(source, None, ("labelled",))]
     assert [one.is_good for one in found if isinstance(one, Labelled)] == [True, False]
+    # a list of turns as JSON in a cell
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]
+    cell = json.dumps(turns).replace('"', '""')
+    (tmp_path / "a.csv").write_text(f'id,chat\n1,"{cell}"\n')
+    (row,) = sources.read(Source(path=str(tmp_path / "a.csv"), columns={"messages": "chat"}), None)
+    assert row.conversation.answer == "Ho"
 
 
 def test_an_unknown_column_lists_those_there_are(tmp_path: Path) -> None:
@@ -99,14 +105,6 @@ def test_an_unknown_column_lists_those_there_are(tmp_path: Path) -> None:
     ):
         named = {"prompt": "question", "completion": "answer"}
         sources.read(Source(path=str(tmp_path / "a.csv"), columns=named), None)
-
-
-def test_a_list_of_turns_may_be_json_in_a_cell(tmp_path: Path) -> None:
-    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]
-    cell = json.dumps(turns).replace('"', '""')
-    (tmp_path / "a.csv").write_text(f'id,chat\n1,"{cell}"\n')
-    (row,) = sources.read(Source(path=str(tmp_path / "a.csv"), columns={"messages": "chat"}), None)
-    assert row.conversation.answer == "Ho"
 
 
 SHAPES = {
@@ -148,13 +146,19 @@ def test_what_the_error_prints_is_pasted_and_works(
     assert [type(row.record) for row in found] == [record] * len(rows)
 
 
-def test_labels_of_all_rows_are_printed_for_their_names(tmp_path: Path) -> None:
+def test_labels_are_printed_for_their_names_and_kept_as_they_were_written(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,label\n" + "".join(f"row,{number % 3}\n" for number in range(9)))
     with pytest.raises(BadInput) as caught:
         sources.read(Source(path=str(tmp_path / "a.csv")), None)
     assert caught.value.hint.endswith(
         "columns: {prompt: text, completion: label}, labels: {0: name of 0, 1: name of 1, 2: name of 2}"
     )
+    text = (
+        "recipe: 1\nextends: lora\ndata: {train: [{path: a.csv, labels: {0: no, 1: 'yes', true: false}}]}\n"
+    )
+    loaded = resolve_text(text)
+    assert loaded.recipe.data.train[0].labels == {"0": "no", "1": "yes", "true": False}
+    assert loaded.resolved["data"]["train"][0]["labels"] == {"0": "no", "1": "yes", "true": False}
 
 
 @pytest.mark.parametrize(
@@ -174,12 +178,3 @@ def test_what_can_not_be_is_refused_with_its_line(written: str, said: str) -> No
     with pytest.raises(RecipeError) as caught:
         resolve_text(text, label="mine.yaml")
     assert str(caught.value).startswith("mine.yaml:5: ") and said in str(caught.value)
-
-
-def test_a_recipe_keeps_labels_as_they_were_written() -> None:
-    text = (
-        "recipe: 1\nextends: lora\ndata: {train: [{path: a.csv, labels: {0: no, 1: 'yes', true: false}}]}\n"
-    )
-    loaded = resolve_text(text)
-    assert loaded.recipe.data.train[0].labels == {"0": "no", "1": "yes", "true": False}
-    assert loaded.resolved["data"]["train"][0]["labels"] == {"0": "no", "1": "yes", "true": False}

@@ -12,14 +12,21 @@ from finetop.core.recipe.home_settings import NAMES, OF_FINETOP, OF_SBATCH, QUEU
 from finetop.core.runtime.home import Home
 
 
-def test_without_the_file_the_defaults_hold(tmp_path):
+def test_without_the_file_the_defaults_hold_and_what_is_set_is_read(tmp_path):
     assert load(Home(tmp_path)) == Settings()
-
-
-def test_what_is_set_is_read(tmp_path):
     (tmp_path / "settings.yaml").write_text("settings: 1\nkeep: {last: 7, days: null, total_gib: 20.5}\n")
     keep = load(Home(tmp_path)).keep
     assert (keep.last, keep.days, keep.total_gib) == (7, None, 20.5)
+    text = "settings: 1\ntell: {on: [all], command: [notify-send, finetop], webhook: {url_file: hook.txt}}\n"
+    (tmp_path / "settings.yaml").write_text(text)
+    tell_settings = load(Home(tmp_path)).tell
+    assert tell_settings.command == ("notify-send", "finetop")
+    assert tell_settings.webhook is not None and tell_settings.webhook.url_file == str(tmp_path / "hook.txt")
+    (tmp_path / "settings.yaml").write_text(
+        "settings: 1\ntell: {webhook: {url: 'https://ntfy.example.org/lab'}}\n"
+    )
+    tell_settings = load(Home(tmp_path)).tell
+    assert tell_settings.webhook is not None and tell_settings.webhook.url == "https://ntfy.example.org/lab"
 
 
 @pytest.mark.parametrize(
@@ -77,19 +84,6 @@ def test_who_is_told_is_read_strictly_and_no_secret_stands_in_the_file(tmp_path,
     assert "abcdefghijklmnop" not in str(caught.value) and "pass@" not in str(caught.value)
 
 
-def test_who_is_told(tmp_path):
-    text = "settings: 1\ntell: {on: [all], command: [notify-send, finetop], webhook: {url_file: hook.txt}}\n"
-    (tmp_path / "settings.yaml").write_text(text)
-    tell_settings = load(Home(tmp_path)).tell
-    assert tell_settings.command == ("notify-send", "finetop")
-    assert tell_settings.webhook is not None and tell_settings.webhook.url_file == str(tmp_path / "hook.txt")
-    (tmp_path / "settings.yaml").write_text(
-        "settings: 1\ntell: {webhook: {url: 'https://ntfy.example.org/lab'}}\n"
-    )
-    tell_settings = load(Home(tmp_path)).tell
-    assert tell_settings.webhook is not None and tell_settings.webhook.url == "https://ntfy.example.org/lab"
-
-
 REFUSED = OF_FINETOP | set(OF_SBATCH) | QUEUES_NOTHING
 
 
@@ -105,15 +99,8 @@ def refusal(folder, option):
 @pytest.mark.parametrize(
     "option",
     [
-        *(
-            "--wra=id",
-            "--outpu=/x",
-            "--job-nam=x",
-            "--comm=x",
-            "--arra=1-9",
-            "--depend=afterok:1",
-            "--no-requeu",
-        ),
+        *("--wra=id", "--outpu=/x", "--job-nam=x", "--comm=x", "--arra=1-9"),
+        *("--depend=afterok:1", "--no-requeu"),
         *("--parsabl", "--pars", "--inp=/x", "--open-m=truncate", "--time-m=1", "--mem-per-g=1G", "--a"),
         *("--n=2", "--tim=5", "--nta=2", "--e", "--q=x"),  # sbatch calls these ambiguous
     ],

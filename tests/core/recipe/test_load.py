@@ -59,7 +59,9 @@ def test_lora_and_full_differ_where_they_must_and_without_rows_are_refused_befor
         check_files(loaded)
 
 
-def test_unknown_recipes_are_not_found(tmp_path: Path) -> None:
+def test_unknown_recipes_are_not_found_and_a_file_name_that_cannot_be_a_run_asks_for_a_name(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(NotFound, match=r"there is no recipe 'lroa'. Did you mean lora\?"):
         load_recipe("lroa", cwd=tmp_path)
     write(tmp_path, "support.yaml", "recipe: 1")
@@ -68,6 +70,10 @@ def test_unknown_recipes_are_not_found(tmp_path: Path) -> None:
     for hostile in ("builtin:../../etc/passwd", "a\0b", "x" * 5000, "~nobody-here/x.yaml", ""):
         with pytest.raises((NotFound, RecipeError)):
             load_recipe(hostile, cwd=tmp_path)
+    write(tmp_path, "my recipe.yaml", "recipe: 1\n")
+    with pytest.raises(RecipeError, match=r"my recipe.yaml: 'my recipe' cannot be a name"):
+        load_recipe("my recipe.yaml", cwd=tmp_path)
+    assert load_recipe("my recipe.yaml", ["name=mine"], cwd=tmp_path).recipe.name == "mine"
 
 
 def test_extends_merges_mappings_and_replaces_lists(tmp_path: Path) -> None:
@@ -100,13 +106,17 @@ def test_another_method_drops_the_options_of_the_old_one(tmp_path: Path) -> None
     assert both.method.options.rank == 3
 
 
-def test_a_fault_in_a_parent_is_shown_there(tmp_path: Path) -> None:
+def test_a_fault_in_a_parent_is_shown_there_and_a_chain_that_is_too_long_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "sub/base.yaml", "recipe: 1\ntrain:\n  epochs: 1\n  bach_size: 2\n")
     write(tmp_path, "child.yaml", "recipe: 1\nextends: sub/base.yaml\n")
     with pytest.raises(
         RecipeError, match=r"^sub/base\.yaml:4: train\.bach_size .* Did you mean batch_size\?"
     ):
         load_recipe("child.yaml", cwd=tmp_path)
+    for i in range(12):
+        write(tmp_path, f"r{i}.yaml", f"recipe: 1\nextends: ./r{i + 1}.yaml\n")
+    with pytest.raises(RecipeError, match=r"r7\.yaml:2: extends goes deeper than 8 recipes\."):
+        load_recipe("r0.yaml", cwd=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -143,13 +153,6 @@ def test_extends_faults(tmp_path: Path, extends: str, said: str) -> None:
     assert str(caught.value).startswith(said)
 
 
-def test_a_chain_that_is_too_long_is_refused(tmp_path: Path) -> None:
-    for i in range(12):
-        write(tmp_path, f"r{i}.yaml", f"recipe: 1\nextends: ./r{i + 1}.yaml\n")
-    with pytest.raises(RecipeError, match=r"r7\.yaml:2: extends goes deeper than 8 recipes\."):
-        load_recipe("r0.yaml", cwd=tmp_path)
-
-
 def test_paths_start_from_the_file_that_wrote_them(tmp_path: Path) -> None:
     sources = "{path: a.jsonl}, {path: ../b.jsonl}, {path: 'builtin:demo/c.jsonl'}"
     text = f"recipe: 1\nmodel: {{id: ./m}}\ndata: {{train: [{sources}]}}\n"
@@ -165,7 +168,7 @@ def test_paths_start_from_the_file_that_wrote_them(tmp_path: Path) -> None:
     assert load_recipe("lora", cwd=tmp_path).recipe.model.id == "smollm2-135m-instruct"
 
 
-def test_set_lays_values_over_the_recipe(tmp_path: Path) -> None:
+def test_set_lays_values_over_the_recipe_and_checks_on_the_way_take_one_line(tmp_path: Path) -> None:
     sets = [
         "train.epochs=0.5",
         "train.learning_rate=1e-5",
@@ -185,9 +188,6 @@ def test_set_lays_values_over_the_recipe(tmp_path: Path) -> None:
     assert recipe.data.train[1].role == "replay"
     assert recipe.check.general is None
     assert recipe.samples.prompts == ("x", "z")
-
-
-def test_checks_on_the_way_are_set_in_one_line(tmp_path: Path) -> None:
     general = "{suite: quick, margin: 3.0, alpha: 0.05}"
     text = (
         "recipe: 1\nname: support-tone\nextends: lora\n"
@@ -228,13 +228,6 @@ def test_set_faults(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(RecipeError) as caught:
         load_recipe("lora", [text], cwd=tmp_path)
     assert str(caught.value).startswith(said)
-
-
-def test_a_file_name_that_cannot_be_a_run_asks_for_a_name(tmp_path: Path) -> None:
-    write(tmp_path, "my recipe.yaml", "recipe: 1\n")
-    with pytest.raises(RecipeError, match=r"my recipe.yaml: 'my recipe' cannot be a name"):
-        load_recipe("my recipe.yaml", cwd=tmp_path)
-    assert load_recipe("my recipe.yaml", ["name=mine"], cwd=tmp_path).recipe.name == "mine"
 
 
 def test_files_are_checked_before_a_run(home: Path, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_stages_share_what_stands_above_and_begin_from_those_before(tmp_path):
     assert recipes["ppo"].objective.options.reward.rules == ()
 
 
-def test_what_a_stage_says_itself_holds(tmp_path):
+def test_what_a_stage_says_itself_holds_and_a_quoted_name_is_without_its_quotes(tmp_path):
     chain = load(
         tmp_path, CHAIN + "    model: {id: 'stage:sft@40'}\n    objective: {reward: {model: 'run:old@9'}}\n"
     )
@@ -58,6 +58,9 @@ def test_what_a_stage_says_itself_holds(tmp_path):
     assert [str(reference) for reference in references_found.values()] == ["stage:sft@40", "run:old@9"]
     assert load(tmp_path, sets=["name=mine"]).name == "mine"
     assert load(tmp_path, "recipe: 1\nextends: lora\n") is None
+    chain = load(tmp_path, sets=['name="links"'])
+    assert chain.name == "links"
+    assert chain.stages[0].loaded.recipe.name == "links.sft"
 
 
 @pytest.mark.parametrize(
@@ -91,12 +94,6 @@ def test_the_chains_that_come_with_finetop_load_and_are_no_single_recipes(tmp_pa
         chain = load_chain(name, cwd=tmp_path)
         assert chain.name == name
         assert len(chain.stages) == 3
-
-
-def test_a_name_that_is_quoted_is_the_name_without_its_quotes(tmp_path):
-    chain = load(tmp_path, sets=['name="links"'])
-    assert chain.name == "links"
-    assert chain.stages[0].loaded.recipe.name == "links.sft"
 
 
 def extended(tmp_path, text, sets=()):
@@ -169,16 +166,13 @@ def test_an_extended_chain_that_can_not_be_is_one_line_with_its_place(tmp_path, 
         extended(tmp_path, text)
 
 
-def test_a_slip_in_the_stage_of_a_set_is_named(tmp_path):
+def test_a_slip_in_the_stage_of_a_set_and_a_chain_in_the_place_of_one_recipe_are_named(tmp_path):
     with pytest.raises(
         RecipeError, match=r"--set: pppo is neither a stage nor a section\. Did you mean ppo\?"
     ):
         load(tmp_path, sets=["pppo.train.seed=1"])
     with pytest.raises(RecipeError, match=r"is neither a stage nor a section\. Stages: sft, reward, ppo\."):
         load(tmp_path, sets=["zzzz.train.seed=1"])
-
-
-def test_a_chain_in_the_place_of_one_recipe_is_said_to_be_one(tmp_path):
     with pytest.raises(RecipeError, match=r"builtin:rlhf\.yaml:10: stages: this is a chain of runs"):
         load_recipe("rlhf", (), tmp_path)
     (tmp_path / "no.yaml").write_text("extends: rlhf\nstages: []\n")

@@ -93,7 +93,7 @@ def test_counts_the_other_problems_and_lists_them_for_a_form() -> None:
     assert [problem.place for problem in find_problems("a: [")] == ["recipe:1"]
 
 
-def test_defaults_and_both_shapes_of_a_setting() -> None:
+def test_defaults_and_both_shapes_of_a_setting_which_is_frozen() -> None:
     recipe = resolve_text(HEAD).recipe
     assert (recipe.method.name, recipe.method.options.rank, recipe.objective.name) == ("lora", 16, "sft")
     assert recipe.data.eval == EvalShare(share=0.1)
@@ -105,9 +105,6 @@ def test_defaults_and_both_shapes_of_a_setting() -> None:
     assert written.data.eval == (Source(id="squad", split="test"),)
     assert written.check.target is not None and written.check.target.metrics == ("exact_match",)
     assert (written.train.warmup_steps, written.train.eval_every) == (10, 0.5)
-
-
-def test_a_recipe_is_frozen() -> None:
     recipe = resolve_text(HEAD).recipe
     with pytest.raises(AttributeError):
         recipe.train.seed = 2  # type: ignore[misc]

@@ -216,10 +216,16 @@ def test_styles_have_one_spelling(parameters: str, canonical: str) -> None:
     assert restyle("", parameters) == canonical
 
 
-def test_a_blank_shows_its_background_and_lines() -> None:
+def test_a_blank_shows_its_background_and_lines_and_no_color_keeps_bold_dim_and_reverse() -> None:
     assert blank_style("1;31") == ""
     assert blank_style("31;44") == "44"
     assert blank_style("4;31") == "4;31"
+    text = Ours((20, 2)).send(_at(0, 0, _styled("1;2;7;38;2;1;2;3;48;5;4", "ab")), colour=False)
+    assert "\x1b[1;2;7mab" in text
+    assert "38;" not in text
+    # a flood of accents
+    text = Ours((20, 2)).send(_at(0, 0, "e" + "\u0301" * 900 + "b" + "\u0301") + _at(1, 0, "\u0301" * 900))
+    assert 10 < text.count("\u0301") <= 32
 
 
 def _log(first: int, height: int = 40, width: int = 120) -> str:
@@ -291,15 +297,6 @@ def test_a_line_that_comes_back_below_in_another_look_scrolls_nothing() -> None:
         emulator.feed(ours.send(frame))
         plain.feed(frame)
     assert emulator.seen() == plain.seen()
-
-
-def test_no_color_keeps_bold_dim_and_reverse_and_a_flood_of_accents_is_cut() -> None:
-    text = Ours((20, 2)).send(_at(0, 0, _styled("1;2;7;38;2;1;2;3;48;5;4", "ab")), colour=False)
-    assert "\x1b[1;2;7mab" in text
-    assert "38;" not in text
-    # a flood of accents
-    text = Ours((20, 2)).send(_at(0, 0, "e" + "\u0301" * 900 + "b" + "\u0301") + _at(1, 0, "\u0301" * 900))
-    assert 10 < text.count("\u0301") <= 32
 
 
 @pytest.mark.parametrize("joined", ["👩\u200d🔬", "☠\ufe0f", "🇩🇪", "👋🏽", "é\u0301", "क्षि"])

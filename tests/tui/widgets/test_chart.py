@@ -54,29 +54,23 @@ def test_values_are_dots_on_labelled_axes() -> None:
     assert set("".join(row[GUTTER:] for row in rows[:4])) <= set(" .:'")
 
 
-def test_a_missing_column_is_a_gap_in_a_dense_curve_and_joined_in_a_sparse_one() -> None:
+def test_gaps_spikes_points_and_the_limit_are_seen() -> None:
     dense = rows_of([Series(curve({0: 0.5, 1: 0.5, 2: 0.5, 3: 0.5, 8: 0.5, 9: 0.5}))])
     assert dense[2][GUTTER : GUTTER + 5] == "⠉⠉┈┈⠉"
     sparse = rows_of([Series(curve({0: 0.5, 6: 0.5, 12: 0.5}))])
     assert sparse[2][GUTTER : GUTTER + 7] == "•⠉⠉•⠉⠉•", "points that are few are marked"
-
-
-def test_a_spike_is_seen_and_the_usual_noise_is_not() -> None:
+    # a spike is seen and the usual noise is not
     noisy = curve(dict.fromkeys(range(12), 0.25), spread=0.05)
     spike = Curve(
         "loss", noisy.column, noisy.low, [*noisy.high[:6], 1.0, *noisy.high[7:]], noisy.mean, 1, 1.0, 0
     )
     assert not any(dot(row, 4, rows_of([Series(noisy)])) for row in range(11))
     assert all(dot(row, 6, rows_of([Series(spike)])) for row in range(11))
-
-
-def test_points_are_marks_over_the_line() -> None:
+    # points are marks over the line
     line, points = Series(curve({0: 0.5, 1: 0.5, 2: 0.5})), Series(curve({2: 0.5}), is_points=True)
     assert rows_of([line, points])[2][GUTTER : GUTTER + 2] == "⠉•"
     assert rows_of([line, points], only_ascii=True)[2][GUTTER : GUTTER + 2] == "'o"
-
-
-def test_the_limit_is_a_named_dashed_line_behind_the_curve() -> None:
+    # the limit
     rows = rows_of([Series(curve({0: 0.9, 1: 0.9}))], limit=0.9)
     assert rows[0] == "  1.0 ⠒-- limit ", "the limit's name replaces no tick"
     assert "limit" not in "".join(rows_of([Series(curve({0: 0.5}))], limit=2.0))  # out of range, so no line
@@ -207,9 +201,16 @@ def test_y_ticks_are_round_short_and_differ(low: float, high: float, words: list
     assert [text for _, text in y_ticks(Scale(low, high), 11)] == words
 
 
-def test_a_logarithmic_axis_has_its_powers_of_ten() -> None:
+def test_a_logarithmic_axis_has_its_powers_of_ten_and_a_range_leaves_out_a_fast_start() -> None:
     assert [text for _, text in y_ticks(Scale(1e-3, 10.0, True), 11)] == ["0.001", "0.01", "0.1", "1", "10"]
     assert [text for _, text in y_ticks(Scale(0.8, 9.0, True), 11)] == ["1", "2", "5"]
+    falling = [
+        Series(curve({at: 1 + gap + 3 * math.exp(-at / 5) for at in range(100)})) for gap in (0.0, 0.1)
+    ]
+    scale = settled_scale(falling, VIEW)
+    assert scale is not None and scale.high < 1.3
+    assert settled_scale([Series(curve({0: 0.0, 99: 1.0}))], VIEW) is not None
+    assert settled_scale([Series(curve({at: float(at) for at in range(100)}))], VIEW) is None
 
 
 def test_of_two_lines_the_last_is_seen_the_raw_curve_is_faint_and_a_band_is_filled() -> None:
@@ -249,16 +250,6 @@ def test_names_and_labels_keep_the_order_of_the_lines() -> None:
         [Series(curve(flat), letter="A"), Series(curve(flat), letter="B")], width=46, has_letters=True
     )
     assert rows[2].count("A") >= 2 and rows[2].count("B") >= 2
-
-
-def test_the_scale_of_several_curves_leaves_out_their_fast_start() -> None:
-    falling = [
-        Series(curve({at: 1 + gap + 3 * math.exp(-at / 5) for at in range(100)})) for gap in (0.0, 0.1)
-    ]
-    scale = settled_scale(falling, VIEW)
-    assert scale is not None and scale.high < 1.3
-    assert settled_scale([Series(curve({0: 0.0, 99: 1.0}))], VIEW) is not None
-    assert settled_scale([Series(curve({at: float(at) for at in range(100)}))], VIEW) is None
 
 
 def test_smoothing_and_the_value_at_a_cell() -> None:

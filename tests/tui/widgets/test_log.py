@@ -130,7 +130,7 @@ def test_wrapping_keeps_every_word(width: int) -> None:
     assert "".join(wrapped(text, width)).replace(" ", "") == text.replace(" ", "").replace("\n", "")
 
 
-def test_what_is_not_kept_of_a_log_is_said_where_it_is_missing() -> None:
+def test_what_is_missing_of_a_log_is_said_where_it_is_missing() -> None:
     tail = feed(EMPTY, "first\nhalf a li")
     tail = fed(tail, LogAnswer(12, "e\nlast\n", 9_000_000, 9_000_000, gap=8_400_000))
     assert tail.shown == (
@@ -140,9 +140,7 @@ def test_what_is_not_kept_of_a_log_is_said_where_it_is_missing() -> None:
         "e",
         "last",
     )
-
-
-def test_who_falls_behind_goes_to_the_end_and_says_so() -> None:
+    # who falls behind goes to the end
     tail = feed(EMPTY, "first\n")
     near = LogAnswer(12, "second\n", 13, 13 + PIECE_BYTES)
     assert skipped(fed(tail, near), near).offset == 13

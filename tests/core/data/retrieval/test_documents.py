@@ -33,11 +33,15 @@ def test_a_folder_is_read_with_all_below_it(tmp_path: Path) -> None:
     assert passed_over == []
 
 
-def test_a_row_of_json_lines_is_a_document(tmp_path: Path) -> None:
+def test_a_row_of_json_lines_is_a_document_and_a_bad_row_hides_no_other(tmp_path: Path) -> None:
     (tmp_path / "kb.jsonl").write_text('{"text": "Two doors.", "title": "Dome"}\n\n{"content": "Dry."}\n')
     found, passed_over = read(tmp_path / "kb.jsonl")
     assert [(one.line, one.title, one.text) for one in found] == [(1, "Dome", "Two doors."), (3, "", "Dry.")]
     assert passed_over == []
+    (tmp_path / "kb.jsonl").write_text('{"text": "one"}\n{oops\n{"text": "three"}\n')
+    found, passed_over = read(tmp_path / "kb.jsonl")
+    assert [one.text for one in found] == ["one", "three"]
+    assert passed_over == ["kb.jsonl:2: is not JSON: object keys must be strings (byte 1)."]
 
 
 @pytest.mark.parametrize(
@@ -100,13 +104,6 @@ def test_what_cannot_be_used_is_one_line(tmp_path: Path, name: str, content: byt
     found, passed_over = read(tmp_path / name)
     assert found == []
     assert passed_over == [line]
-
-
-def test_a_bad_row_hides_no_other(tmp_path: Path) -> None:
-    (tmp_path / "kb.jsonl").write_text('{"text": "one"}\n{oops\n{"text": "three"}\n')
-    found, passed_over = read(tmp_path / "kb.jsonl")
-    assert [one.text for one in found] == ["one", "three"]
-    assert passed_over == ["kb.jsonl:2: is not JSON: object keys must be strings (byte 1)."]
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
