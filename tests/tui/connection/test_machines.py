@@ -30,8 +30,6 @@ from finetop.core.protocol.runs import Finished, Running
 from finetop.tui.connection.machines import Machine, top_words, trouble_words
 from finetop.tui.text import line_width
 
-SIZE = (80, 24)
-
 
 async def test_the_top_row_says_where_and_the_lost_link_keeps_everything_on_the_screen() -> None:
     lab = Linked("lab", mixed_rows())

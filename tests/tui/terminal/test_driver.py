@@ -355,19 +355,6 @@ def pipe() -> Iterator[_Pipe]:
     assert not pipe.bugs
 
 
-def _read_until_quiet(fd: int, wait_s: float) -> bytes:
-    pieces = []
-    while select.select([fd], [], [], wait_s)[0]:
-        try:
-            piece = os.read(fd, 65536)
-        except OSError:
-            break
-        if not piece:
-            break
-        pieces.append(piece)
-    return b"".join(pieces)
-
-
 def _noise(seed: int, width: int = 120, height: int = 40) -> str:
     letters = random.Random(seed)
     rows = (_at(0, y, "".join(letters.choices("abcdefgh", k=width))) for y in range(height))

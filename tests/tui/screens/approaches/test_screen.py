@@ -27,16 +27,11 @@ async def opened(pilot: Any) -> None:
     await pressed(pilot, "a", within_s=0.3)
 
 
-async def test_enter_opens_the_chosen_run_v_turns_to_the_prices_and_tab_to_what_is_below() -> None:
+async def test_v_turns_to_the_prices_and_tab_to_what_is_below() -> None:
     async with shown_app(make_app(ComparingSupervisor(measured()))) as (app, pilot):
         await opened(pilot)
         assert isinstance(app.screen, ApproachesScreen)
         assert "Best: retrieval-lora or retrieval" in text_of(app)
-        await pressed(pilot, "right")
-        assert row_with(app, "kb-retrieval-lora-s2").startswith("▸✓")
-        await pressed(pilot, "enter")
-        assert isinstance(app.screen, RunScreen) and app.screen.run == "kb-retrieval-lora-s2"
-        await pressed(pilot, "escape", "left")
         assert "changing knowledge" in text_of(app) and "1-" in row_with(app, "advice, from these")
         await pressed(pilot, "pagedown")
         assert "what would change this" in text_of(app)
@@ -52,6 +47,15 @@ async def test_enter_opens_the_chosen_run_v_turns_to_the_prices_and_tab_to_what_
         await pressed(pilot, "tab", "c")
         assert isinstance(app.screen, CompareScreen) and len(app.screen.state.names) == 5
         assert app.screen.state.names[:2] == ["kb-retrieval-lora-s1", "kb-retrieval-s1"]
+
+
+async def test_enter_opens_the_chosen_run_and_esc_leads_back() -> None:
+    async with shown_app(make_app(ComparingSupervisor(measured()))) as (app, pilot):
+        await opened(pilot)
+        await pressed(pilot, "right")
+        assert row_with(app, "kb-retrieval-lora-s2").startswith("▸✓")
+        await pressed(pilot, "enter")
+        assert isinstance(app.screen, RunScreen) and app.screen.run == "kb-retrieval-lora-s2"
         await pressed(pilot, "escape")
         await pressed(pilot, "escape")
         assert isinstance(app.screen, RunsScreen)

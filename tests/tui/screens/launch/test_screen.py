@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-SIZE = (80, 24)
-
 
 @pytest.fixture
 def folder(folder: Path) -> Path:

@@ -25,8 +25,6 @@ from finetop.tui.screens.launch.screen import PAUSE_S, LaunchScreen
 from finetop.tui.screens.launch.sweep import checked_all, points_of, runs_of, swept
 from finetop.tui.screens.runs.screen import RunsScreen
 
-SIZE = (80, 24)
-
 
 def form_of(folder: Path, **sweeps: str) -> Form:
     """Return a form of mine.yaml with several values in some fields."""
@@ -75,7 +73,7 @@ async def test_w_takes_several_values_and_r_queues_a_run_for_each_after_asking(f
 async def test_what_is_wrong_with_one_of_several_values_stands_beside_the_field(folder: Path) -> None:
     async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder), (120, 40)) as (app, pilot):
         await at(pilot, "train.batch_size")
-        await pressed(pilot, "w", *"0", PAUSE_S)
+        await pressed(pilot, "w", *"0", within_s=PAUSE_S)
         assert "0: must be 1 or more" in row_with(app, "batch  ")
         await pressed(pilot, "backspace", "8", "enter", "u")
         assert "sweep" not in row_with(app, "batch  ")

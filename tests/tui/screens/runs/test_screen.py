@@ -47,8 +47,6 @@ from finetop.tui.widgets.table import Table
 if TYPE_CHECKING:
     from finetop.tui.app import FinetopApp
 
-SIZE = (80, 24)
-
 
 def empty_list() -> RunList:
     async def ask(request: Any) -> Any:
