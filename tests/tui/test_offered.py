@@ -35,14 +35,6 @@ class InProcess:
         pass
 
 
-def app_of(still: Still, run: str = "") -> FinetopApp:
-    asker = InProcess(still)
-    return FinetopApp(
-        still.home, run=run, connect=lambda home: asker, start=lambda home: None, machine="box", look=Look("16"),
-        folder=still.home.root, pace_s=0.05,
-    )  # fmt: skip
-
-
 def offered(app: FinetopApp) -> list[str]:
     """Return the keys offered as next and alternative step."""
     bottom = app.screen.query_one(Bottom)
@@ -65,7 +57,11 @@ async def test_no_key_that_is_offered_leads_to_a_refusal(quiet: Still) -> None:
     make_all(quiet, *IN_TRIAGE, *IN_REMEDIES, *ON_RUN, *IN_RUNS)
     refused: dict[str, list[str]] = {}
     pressed = 0
-    app = app_of(quiet)
+    asker = InProcess(quiet)
+    app = FinetopApp(
+        quiet.home, connect=lambda home: asker, start=lambda home: None, machine="box", look=Look("16"),
+        folder=quiet.home.root, pace_s=0.05,
+    )  # fmt: skip
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot)
         for opens, among in (

@@ -76,7 +76,9 @@ def test_unknown_recipes_are_not_found_and_a_file_name_that_cannot_be_a_run_asks
     assert load_recipe("my recipe.yaml", ["name=mine"], cwd=tmp_path).recipe.name == "mine"
 
 
-def test_extends_merges_mappings_and_replaces_lists(tmp_path: Path) -> None:
+def test_extends_merges_mappings_replaces_lists_and_drops_the_options_of_another_method(
+    tmp_path: Path,
+) -> None:
     write(
         tmp_path,
         "base.yaml",
@@ -93,9 +95,6 @@ def test_extends_merges_mappings_and_replaces_lists(tmp_path: Path) -> None:
     assert loaded.places["method.rank"] == "base.yaml:5"
     assert loaded.places["method.alpha"] == "child.yaml:3"
     assert loaded.places["train.learning_rate"].startswith("builtin:lora.yaml:")
-
-
-def test_another_method_drops_the_options_of_the_old_one(tmp_path: Path) -> None:
     write(tmp_path, "base.yaml", "recipe: 1\nmethod: {rank: 4}\n")
     write(tmp_path, "full.yaml", CHILD + "method: {name: full}\n")
     write(tmp_path, "same.yaml", CHILD + "method: {name: lora}\n")

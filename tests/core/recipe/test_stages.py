@@ -31,7 +31,7 @@ def load(tmp_path, text=CHAIN, sets=()):
     return load_chain("chain.yaml", sets, tmp_path)
 
 
-def test_stages_share_what_stands_above_and_begin_from_those_before(tmp_path):
+def test_stages_share_what_stands_above_begin_from_those_before_and_hold_what_they_say(tmp_path):
     chain = load(tmp_path, sets=["train.seed=5", "ppo.train.batch_size=2", "ppo.name=x"][:2])
     assert chain.name == "c"
     recipes = {stage.name: stage.loaded.recipe for stage in chain.stages}
@@ -48,9 +48,6 @@ def test_stages_share_what_stands_above_and_begin_from_those_before(tmp_path):
         "objective.reward.model": "stage:reward",
     }
     assert recipes["ppo"].objective.options.reward.rules == ()
-
-
-def test_what_a_stage_says_itself_holds_and_a_quoted_name_is_without_its_quotes(tmp_path):
     chain = load(
         tmp_path, CHAIN + "    model: {id: 'stage:sft@40'}\n    objective: {reward: {model: 'run:old@9'}}\n"
     )
@@ -104,7 +101,7 @@ def extended(tmp_path, text, sets=()):
     return {stage.name: stage.loaded for stage in chain.stages}
 
 
-def test_a_chain_that_extends_another_keeps_its_stages_and_lays_its_own_over_them(tmp_path):
+def test_a_chain_that_extends_another_lays_its_own_stages_over_them_or_leaves_one_out(tmp_path):
     plain = extended(tmp_path, "")
     assert list(plain) == ["sft", "reward", "ppo"]
     assert plain["sft"].recipe.name == "mine.sft"
@@ -129,9 +126,6 @@ def test_a_chain_that_extends_another_keeps_its_stages_and_lays_its_own_over_the
     assert recipes["ppo"].method.options.rank == 4
     assert chain_made["ppo"].places["method.rank"] == "chain.yaml:13"
     assert chain_made["ppo"].chain == ("mine.yaml", "builtin:ppo.yaml")
-
-
-def test_a_stage_can_be_left_out_and_the_next_begins_from_the_one_before(tmp_path):
     chain_made = extended(
         tmp_path,
         "stages:\n  - {name: reward, leave_out: true}\n"

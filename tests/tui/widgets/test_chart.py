@@ -37,7 +37,7 @@ def dot(row: int, column: int, rows: list[str]) -> bool:
     return bits > 0 and bool(bits & ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))[column % 2][row % 4])
 
 
-def test_values_are_dots_on_labelled_axes() -> None:
+def test_values_gaps_spikes_points_and_the_limit_are_drawn_on_labelled_axes() -> None:
     rows = rows_of([Series(curve({0: 1.0, 1: 0.0, 4: 0.5}))])
     assert dot(0, 0, rows) and dot(15, 1, rows)
     assert dot(8, 4, rows) and not dot(8, 5, rows)
@@ -52,9 +52,6 @@ def test_values_are_dots_on_labelled_axes() -> None:
     rows = rows_of([Series(curve({0: 1.0, 1: 0.0, 2: 0.5}))], only_ascii=True)
     assert all(row.isascii() for row in rows)
     assert set("".join(row[GUTTER:] for row in rows[:4])) <= set(" .:'")
-
-
-def test_gaps_spikes_points_and_the_limit_are_seen() -> None:
     dense = rows_of([Series(curve({0: 0.5, 1: 0.5, 2: 0.5, 3: 0.5, 8: 0.5, 9: 0.5}))])
     assert dense[2][GUTTER : GUTTER + 5] == "⠉⠉┈┈⠉"
     sparse = rows_of([Series(curve({0: 0.5, 6: 0.5, 12: 0.5}))])

@@ -59,7 +59,7 @@ def test_it_fits_whatever_it_shows(spots: list[Spot], limit: float | None, width
     assert all(line_width(line) in (0, width) for line in lines), GUTTER
 
 
-def test_each_name_has_a_row_of_its_own_that_says_its_height() -> None:
+def test_each_name_has_a_row_of_its_own_crosses_no_limit_and_stands_apart() -> None:
     close = [Spot("now", -9.1, 0.91), Spot("b", -8.9, 0.91), Spot("★c", -0.8, 0.90), Spot("base", 0.0, 0.71)]
     picture = drawn(*close)
     for spot in close:
@@ -67,9 +67,6 @@ def test_each_name_has_a_row_of_its_own_that_says_its_height() -> None:
         assert row.split()[0] == f"{spot.y:.2f}" and not any(
             f" {other.text} " in f"{row} " for other in close if other is not spot
         )
-
-
-def test_names_cross_no_limit_and_stand_apart() -> None:
     picture = drawn(*(Spot(letter, -2.9, 0.5) for letter in "ABCDEFGH"), Spot("z", -9.0, 0.9), height=4)
     at = picture[0].index("┊")
     assert all(line.index(letter) >= at for letter in "ABCDEFGH" for line in picture if letter in line)

@@ -126,13 +126,10 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     ]
 
 
-def test_a_hostile_name_is_made_safe(tmp_path: Path) -> None:
+def test_a_hostile_name_is_made_safe_and_one_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a\x1b[31m\n.txt").write_text("")
     _, passed_over = read(tmp_path)
     assert len(passed_over) == 1
     assert "\x1b" not in passed_over[0] and "\n" not in passed_over[0]
-
-
-def test_a_name_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"documents: .*nowhere: no such file or directory\. Check the path\."):
         documents.find([str(tmp_path / "nowhere")])

@@ -548,17 +548,11 @@ def test_a_new_run_from_a_failed_one_changes_what_its_error_names(
     assert (key, "with" in words) == (("n", True) if settings else ("enter", False))
 
 
-def many_that_need_you(number: int) -> list[Any]:
-    failed = Failed(NOW - 300, "out of memory")
-    needing = [make_row(100 + i, f"failed-{i}", failed, needs_you=True) for i in range(number)]
-    return [
-        *needing,
-        make_row(1, "goes-on", Running(NOW - 800, "training", 820, 1200), step=820, left_s=380.0),
-    ]
-
-
 async def test_what_runs_is_in_sight_under_many_that_need_you() -> None:
-    async with shown_app(make_app(FakeSupervisor(many_that_need_you(23)))) as (app, pilot):
+    failed = Failed(NOW - 300, "out of memory")
+    rows = [make_row(100 + at, f"failed-{at}", failed, needs_you=True) for at in range(23)]
+    rows.append(make_row(1, "goes-on", Running(NOW - 800, "training", 820, 1200), step=820, left_s=380.0))
+    async with shown_app(make_app(FakeSupervisor(rows))) as (app, pilot):
         assert "── running, out of view" in text_of(app)
         assert "820/1,200" in row_with(app, "goes-on") and "6 m" in row_with(app, "goes-on")
         await pressed(pilot, "G")
