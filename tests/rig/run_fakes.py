@@ -6,11 +6,12 @@ import asyncio
 import math
 import random
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from tui_fakes import NOW, make_check, make_row
+from tui_fakes import NOW, make_check, make_row, resolved
 
 from finetop.core.errors import FinetopError, NotFound
 from finetop.core.protocol import wire
@@ -49,7 +50,6 @@ from finetop.core.protocol.runs import (
     SampleRow,
     State,
 )
-from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import log_file
 from finetop.core.runtime.home import Home
 from finetop.tui.app import FinetopApp
@@ -62,6 +62,11 @@ SUPPORT = "What are your opening hours?"
 
 def points_until(step: int) -> Points:
     """Return the metrics of a run that learns and drifts, up to a step of 1200."""
+    return {key: list(pairs) for key, pairs in _points(step).items()}
+
+
+@cache
+def _points(step: int) -> Points:
     noise = random.Random(7)
     points: Points = {key: [] for key in ("loss", "eval_loss", "drift", "kl", "grad_norm", "tokens_per_s")}
     points |= {"learning_rate": [], "memory_gib": [], "gpu_util": []}
@@ -81,6 +86,7 @@ def points_until(step: int) -> Points:
     return points
 
 
+@cache
 def log_until(step: int) -> str:
     """Return a trainer's log up to a step."""
     noise = random.Random(3)
@@ -181,7 +187,7 @@ def make_detail(state: State, step: int = 820, **more: Any) -> RunDetail:
     row = make_row(4, row_values.pop("name", "support-r16"), state, **row_values)
     values: dict[str, Any] = {
         "folder": "runs/0004-support-r16",
-        "recipe": resolve_text(RECIPE, []).resolved,
+        "recipe": resolved(RECIPE),
         "recipe_source": RECIPE,
         "jobs": [JobRow(12, "train", state, 1, "jobs/0012-train", 0)],
         "checkpoints": [
