@@ -102,9 +102,8 @@ class Client:
                     raise broken_link(link.label) from error
                 attempts = attempts + 1 if link.is_up else 0  # a break may not have been noticed yet
                 if attempts >= ATTEMPTS:
-                    raise NoSupervisor(
-                        f"no supervisor answers on {link.label}.", hint="The next command starts it."
-                    ) from error
+                    hint = "The next command starts it."
+                    raise NoSupervisor(f"no supervisor answers on {link.label}.", hint=hint) from error
             time.sleep(0.3)
             link.wait()
 
@@ -190,9 +189,8 @@ def encode(number: int, ask: Ask, heard: HeldAnswers | None = None) -> bytes:
         number_of_known = None if heard is None else heard.number(ask)
         line = wire.envelope(number, ask, number_of_known) + b"\n"
     except UnicodeEncodeError as error:  # an argument of the command line that is not UTF-8
-        raise BadInput(
-            f"{error.object!a:.60} is not UTF-8 text.", hint="Type it again, or rename the file."
-        ) from error
+        hint = "Type it again, or rename the file."
+        raise BadInput(f"{error.object!a:.60} is not UTF-8 text.", hint=hint) from error
     if len(line) > wire.REQUEST_LIMIT:
         raise BadInput(
             f"the request is {len(line) / 2**20:.1f} MiB; the limit is {wire.REQUEST_LIMIT >> 20}.",
@@ -231,9 +229,8 @@ def connect(home: Home, *, start: bool = True) -> socket.socket:
         return _connect_once(home.socket)
     except OSError:
         if not start:
-            raise NoSupervisor(
-                f"no supervisor runs for {home.root}.", hint="`finetop supervisor start` starts one."
-            ) from None
+            hint = "`finetop supervisor start` starts one."
+            raise NoSupervisor(f"no supervisor runs for {home.root}.", hint=hint) from None
     start_supervisor(home)
     return _connect_once(home.socket)
 

@@ -145,9 +145,8 @@ def require_compatible(args: argparse.Namespace, settings: dict[str, Any], home:
     """Refuse options that contradict each other. Raises BadInput."""
     if bool(args.run) == bool(args.model):
         given = f"both {args.run} and --model" if args.run else "neither a run nor --model"
-        raise BadInput(
-            f"{given}: name what to check.", hint="`finetop check RUN` or `finetop check --model PATH`."
-        )
+        hint = "`finetop check RUN` or `finetop check --model PATH`."
+        raise BadInput(f"{given}: name what to check.", hint=hint)
     if args.model and home.link is not None:
         raise BadInput(
             f"--model {args.model} is a folder on this machine, but {home.label} is another.",
@@ -159,15 +158,13 @@ def require_compatible(args: argparse.Namespace, settings: dict[str, Any], home:
     if args.run and of_model:
         raise BadInput(f"{of_model[0]} works only with --model; a run has its own.", hint="Leave it out.")
     if args.all and not args.curve:
-        raise BadInput(
-            "--all works only with --curve.", hint=f"Try `finetop check {args.run or 'RUN'} --curve --all`."
-        )
+        hint = f"Try `finetop check {args.run or 'RUN'} --curve --all`."
+        raise BadInput("--all works only with --curve.", hint=hint)
     if args.curve and (args.last or "@" in (args.run or "")):
         option = "--last" if args.last else f"step {args.run.partition('@')[2]}"
         name = (args.run or "RUN").partition("@")[0]
-        raise BadInput(
-            f"--curve checks a whole run, not {option}.", hint=f"Try `finetop check {name} --curve`."
-        )
+        hint = f"Try `finetop check {name} --curve`."
+        raise BadInput(f"--curve checks a whole run, not {option}.", hint=hint)
     if args.curve and (args.junit or args.markdown):
         raise BadInput("--junit and --markdown report one check, not a curve.", hint="Leave --curve out.")
     if args.again and (args.last or args.curve or args.more is not None):
@@ -259,9 +256,8 @@ def result_of(home: Home, answer: CheckAnswer) -> dict[str, Any]:
     for check in checks:
         if check[by] == wanted:
             return check
-    raise EnvironmentTrouble(
-        f"the check of {answer.run} left no result.", hint=f"See `finetop tail --log {answer.run}`."
-    )
+    hint = f"See `finetop tail --log {answer.run}`."
+    raise EnvironmentTrouble(f"the check of {answer.run} left no result.", hint=hint)
 
 
 PLUGIN = Command("did a run forget? 0 ok, 1 regressed, 3 no verdict", "check", run, arguments)

@@ -100,9 +100,8 @@ def metrics_of(texts: list[str]) -> dict[str, str]:
         if not name or word.startswith("="):
             raise BadInput(f"--metric {word[:60]!r} names no metric.", hint="Give NAME or TASK=NAME.")
         if task in metrics:
-            raise BadInput(
-                f"--metric: {task or 'the metric of all tasks'} is given twice.", hint="Give it once."
-            )
+            hint = "Give it once."
+            raise BadInput(f"--metric: {task or 'the metric of all tasks'} is given twice.", hint=hint)
         metrics[task] = name
     return metrics
 

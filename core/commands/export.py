@@ -65,10 +65,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
 def target_of(given: str, name: str, home: Home) -> Path:
     """Return the folder to write to; on another machine it must be an absolute path. Raises BadInput."""
     if home.link is not None and not given.startswith("/"):
-        raise BadInput(
-            f"--to {given or 'is missing'}: the folder is created on {home.label}.",
-            hint="Give its whole path there: --to /path/there.",
-        )
+        hint = "Give its whole path there: --to /path/there."
+        raise BadInput(f"--to {given or 'is missing'}: the folder is created on {home.label}.", hint=hint)
     return given_path(given or name).absolute()
 
 

@@ -62,10 +62,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
 def print_filtered(args: argparse.Namespace, home: Home) -> int:
     """Print the items that a filter leaves of the check that decided the run's verdict. Raises BadInput."""
     if args.check is not None:
-        raise BadInput(
-            "--check can't be combined with --kind, --margin or --in-runs.",
-            hint="They filter the check that decided the run's verdict.",
-        )
+        hint = "They filter the check that decided the run's verdict."
+        raise BadInput("--check can't be combined with --kind, --margin or --in-runs.", hint=hint)
     if not 0 <= args.margin < 1e6:
         raise BadInput(f"--margin is {args.margin}; it must be 0 or more nats.")
     message = LostItems(

@@ -125,9 +125,8 @@ def requests_of(args: argparse.Namespace) -> dict[str, LintRequest]:
     }
     if all(_is_data(word) for word in args.data):
         if args.set:
-            raise BadInput(
-                "--set changes a recipe, but files were given.", hint="Name a recipe, or leave it out."
-            )
+            hint = "Name a recipe, or leave it out."
+            raise BadInput("--set changes a recipe, but files were given.", hint=hint)
         named = tuple(Given("train", {"path": path, **columns}) for path in args.data)
         return {WHOLE: LintRequest((*named, *tests), model=args.model, **common)}
     if len(args.data) > 1:
@@ -136,9 +135,8 @@ def requests_of(args: argparse.Namespace) -> dict[str, LintRequest]:
     from finetop.core.recipe.stages import load_chain
 
     if columns:
-        raise BadInput(
-            "--columns is for files; a recipe names its own.", hint="Set it next to path in the recipe."
-        )
+        hint = "Set it next to path in the recipe."
+        raise BadInput("--columns is for files; a recipe names its own.", hint=hint)
     chain = load_chain(args.data[0], args.set)
     if args.model is not None:
         raise BadInput("--model is for files; a recipe names its own.", hint="Use --set model.id=ID.")

@@ -153,9 +153,8 @@ def require_columns(client: Client, more: tuple[str, ...]) -> None:
         try:
             client.ask(Runs(f"sort:{key}", limit=1))
         except BadInput as error:
-            raise BadInput(
-                error.message.replace(f"sort:{key}:", f"--columns {key}:"), hint=error.hint
-            ) from None
+            hint = error.hint
+            raise BadInput(error.message.replace(f"sort:{key}:", f"--columns {key}:"), hint=hint) from None
 
 
 def print_none(page: RunsAnswer, text: str) -> None:

@@ -171,9 +171,8 @@ def run_app(where: Where, open_app: OpenApp) -> int:
 
 def require_machine(where: Where) -> None:
     if where.remote_command:
-        raise BadInput(
-            "--remote-command works only with --on HOST.", hint="Name the machine, or leave it out."
-        )
+        hint = "Name the machine, or leave it out."
+        raise BadInput("--remote-command works only with --on HOST.", hint=hint)
 
 
 def split_where(arguments: list[str]) -> tuple[Where, list[str]]:

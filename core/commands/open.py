@@ -19,9 +19,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.json:
         raise BadInput("finetop open shows a run in the app; it has no --json.", hint="See `finetop show`.")
     if args.open_app is None:
-        raise EnvironmentTrouble(
-            "the app is not available here.", hint=f"`finetop show {args.run}` prints the run."
-        )
+        hint = f"`finetop show {args.run}` prints the run."
+        raise EnvironmentTrouble("the app is not available here.", hint=hint)
     detail = ask_once(home, GetRun(args.run))
     return int(args.open_app([home], detail.row.name))
 

@@ -133,13 +133,11 @@ def rerun(args: argparse.Namespace, home: Home, name: str) -> int:
         )
         if retraining is None:
             known = [retraining.name for retraining in answer.retrainings]
-            raise NotFound(
-                f"--rerun {args.rerun}: there is no such remedy.", hint=did_you_mean(args.rerun, known)
-            )
+            hint = did_you_mean(args.rerun, known)
+            raise NotFound(f"--rerun {args.rerun}: there is no such remedy.", hint=hint)
         if retraining.why_not:
-            raise Refused(
-                f"{retraining.label}: {retraining.why_not}.", hint="Try another: `finetop remedy RUN --list`."
-            )
+            hint = "Try another: `finetop remedy RUN --list`."
+            raise Refused(f"{retraining.label}: {retraining.why_not}.", hint=hint)
         recipe = with_settings(detail.recipe, retraining.settings)
         wanted = f"{detail.row.name.rpartition(':')[2]}-{retraining.name}"
         host = detail.row.name.rpartition(":")[0]

@@ -80,9 +80,8 @@ def format_of(ending: str, *, markdown: bool) -> str:
             raise BadInput("--markdown contradicts --to FILE.html.", hint="Use one of them.")
         return "markdown"
     if ending and ending not in endings:
-        raise BadInput(
-            f"--to: {plain(ending)} is not a format.", hint=f"End it in {' or '.join(sorted(endings))}."
-        )
+        hint = f"End it in {' or '.join(sorted(endings))}."
+        raise BadInput(f"--to: {plain(ending)} is not a format.", hint=hint)
     return endings.get(ending, "html")
 
 
@@ -93,9 +92,8 @@ def require_free(target: Path, *, force: bool) -> None:
     if target.is_dir():
         raise BadInput(f"--to: {plain(str(target))} is a folder.", hint="Name a file.")
     if not force and (target.exists() or target.is_symlink()):
-        raise BadInput(
-            f"{plain(str(target))} already exists.", hint="Name another with --to, or use --force."
-        )
+        hint = "Name another with --to, or use --force."
+        raise BadInput(f"{plain(str(target))} already exists.", hint=hint)
 
 
 def write(target: Path, text: str) -> None:

@@ -72,9 +72,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
     chain = load_chain(args.recipe, sets)
     if args.sweep or args.seeds is not None:
         if chain is not None:
-            raise BadInput(
-                f"{args.recipe} has stages, and a chain can't be swept.", hint="Sweep one of its stages."
-            )
+            hint = "Sweep one of its stages."
+            raise BadInput(f"{args.recipe} has stages, and a chain can't be swept.", hint=hint)
         return run_sweep(args, home, sets, priority)
     if chain is not None:
         return run_chain(args, home, chain, priority)

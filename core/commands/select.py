@@ -179,9 +179,8 @@ def settings_of(name: str) -> Iterator[tuple[str, str]]:
 def wanted_of(args: argparse.Namespace) -> Wanted:
     """Return what to select. Raises BadInput, NotFound for an unknown selector."""
     if not args.data:
-        raise BadInput(
-            "select from what?", hint="finetop select faq.jsonl --rows 200 --by diversity --to few.jsonl"
-        )
+        hint = "finetop select faq.jsonl --rows 200 --by diversity --to few.jsonl"
+        raise BadInput("select from what?", hint=hint)
     if args.rows is None:
         raise BadInput("--rows is missing.", hint="Add the number of rows: --rows 200.")
     if not (args.rows.isascii() and args.rows.isdigit() and 0 < int(args.rows[:20]) <= options.MOST):
@@ -193,9 +192,8 @@ def wanted_of(args: argparse.Namespace) -> Wanted:
     to = Path(args.to).absolute()
     for file in (to, manifest_of(to)):
         if file.exists() or file.is_symlink():
-            raise BadInput(
-                f"--to: {shown(str(file))} already exists and is not overwritten.", hint="Give another file."
-            )
+            hint = "Give another file."
+            raise BadInput(f"--to: {shown(str(file))} already exists and is not overwritten.", hint=hint)
     if not to.parent.is_dir():
         raise BadInput(f"--to: no folder {shown(str(to.parent))}.", hint="Create it, or give another file.")
     return Wanted(by, args.seed, rows=int(args.rows), to=str(to), settings=msgspec.to_builtins(settings))

@@ -81,9 +81,8 @@ def ask(
         hint = f"Accept its terms on its hub page ({repository}), then log in with `hf auth login`."
         return BadInput(f"{key}: {repository} is available only after you accept its terms.", hint=hint)
     if isinstance(answer, errors.RevisionNotFoundError):
-        return BadInput(
-            f"model.revision: {repository} has no revision {revision!r}.", hint="Check the spelling."
-        )
+        hint = "Check the spelling."
+        return BadInput(f"model.revision: {repository} has no revision {revision!r}.", hint=hint)
     if isinstance(answer, errors.RepositoryNotFoundError | errors.HFValidationError):
         hint = "Check the spelling (org/name), or give a folder (./ or /). If it is private: `hf auth login`."
         return BadInput(f"{key}: the hub has no {kind} {repository!r}.", hint=hint)

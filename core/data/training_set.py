@@ -96,9 +96,8 @@ def arranged(data: Data, seed: int, reading: Reading, asker: Asker | None = None
     Shared by jobs and by plans, which read in their own way. Raises BadInput.
     """
     if not data.train:
-        raise BadInput(
-            "data.train: there is nothing to learn from.", hint="Name a file: data.train: [{path: …}]."
-        )
+        hint = "Name a file: data.train: [{path: …}]."
+        raise BadInput("data.train: there is nothing to learn from.", hint=hint)
     train = []
     for source in data.train:
         rows = reading(source, source.role)
@@ -318,9 +317,8 @@ def require_rows(train: int, held_back: int, *, has_eval: bool, data: Data) -> N
     if not train:
         raise BadInput("data.train: no row is left to learn from.", hint=why)
     if has_eval and not held_back:
-        raise BadInput(
-            "data.eval: no row is left to evaluate on.", hint=f"{why} Or set data.eval.share to 0."
-        )
+        hint = f"{why} Or set data.eval.share to 0."
+        raise BadInput("data.eval: no row is left to evaluate on.", hint=hint)
 
 
 def refuse_too_long(name: str, long_rows: int, rows: int, longest: int, data: Data) -> None:

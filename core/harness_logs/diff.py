@@ -111,14 +111,12 @@ def _check_names(options: DiffOptions, base: SampleLog, tuned: SampleLog) -> Non
         known = {name for log in logs if not task or log.task == task for name in log.metrics}
         if known and metric not in known:
             where = f" of {plain(task)}" if task else ""
-            raise BadInput(
-                f"--metric: no metric{where} is {plain(metric)}.", hint=did_you_mean(metric, known)
-            )
+            hint = did_you_mean(metric, known)
+            raise BadInput(f"--metric: no metric{where} is {plain(metric)}.", hint=hint)
     filters = {name for log in logs for name in log.filters}
     if options.filter and options.filter not in filters:
-        raise BadInput(
-            f"--filter: no filter is {plain(options.filter)}.", hint=did_you_mean(options.filter, filters)
-        )
+        hint = did_you_mean(options.filter, filters)
+        raise BadInput(f"--filter: no filter is {plain(options.filter)}.", hint=hint)
 
 
 def _plan(compared: Sequence[Compared], options: DiffOptions) -> CheckPlan:

@@ -85,10 +85,8 @@ def find_files(path: Path) -> tuple[tuple[SampleFile, ...], tuple[str, ...]]:
     if not path.is_file():
         raise BadInput(f"{plain(str(path))}: is not a file.", hint="Give samples_*.jsonl.")
     if path.suffix == ".json":
-        raise BadInput(
-            f"{plain(str(path))}: holds results, not samples.",
-            hint="Give samples_*.jsonl or its folder (the harness writes them with --log_samples).",
-        )
+        hint = "Give samples_*.jsonl or its folder (the harness writes them with --log_samples)."
+        raise BadInput(f"{plain(str(path))}: holds results, not samples.", hint=hint)
     return (_named(path),), ()
 
 
@@ -115,10 +113,8 @@ def _newest(folder: Path) -> tuple[tuple[SampleFile, ...], tuple[str, ...]]:
             sample_file = _named(path)
             by_task.setdefault(sample_file.task, []).append(sample_file)
     if not by_task:
-        raise BadInput(
-            f"{plain(str(folder))}: has no samples_*.jsonl in it.",
-            hint="Run the harness with --log_samples --output_path, or give another folder.",
-        )
+        hint = "Run the harness with --log_samples --output_path, or give another folder."
+        raise BadInput(f"{plain(str(folder))}: has no samples_*.jsonl in it.", hint=hint)
     notes = []
     chosen = []
     for task, files in sorted(by_task.items()):

@@ -137,10 +137,8 @@ def read_task(file: SampleFile, results: Results | None, *, broken_results: bool
         raise BadInput(f"{plain(str(file.path))}: cannot be read: {error.strerror or error}.") from error
     reading.finish()
     if not reading.filters:
-        raise BadInput(
-            f"{plain(str(file.path))}: has no sample in it{_why(reading.faults)}.",
-            hint="Samples have doc_hash and prompt_hash since lm-evaluation-harness 0.4.3.",
-        )
+        hint = "Samples have doc_hash and prompt_hash since lm-evaluation-harness 0.4.3."
+        raise BadInput(f"{plain(str(file.path))}: has no sample in it{_why(reading.faults)}.", hint=hint)
     return TaskLog(
         task=file.task,
         file=file,

@@ -51,16 +51,14 @@ def require_place(out: Path, reads: list[Read]) -> None:
     trained = [read for read in reads if read.role in ("train", "replay")]
     if len(trained) != 1 or trained[0].source.path is None:
         number = "several sources" if len(trained) > 1 else "no file"
-        raise BadInput(
-            f"--fix writes one new file, but the recipe trains on {number}.", hint="Name one file."
-        )
+        hint = "Name one file."
+        raise BadInput(f"--fix writes one new file, but the recipe trains on {number}.", hint=hint)
     if trained[0].source.rows is not None:
         raise BadInput("--fix would leave out rows beyond the recipe's `rows`.", hint="Name the file itself.")
     for path in (out, manifest_of(out)):
         if path.exists() or path.is_symlink():
-            raise BadInput(
-                f"{path} already exists; --fix does not overwrite files.", hint="Give another name."
-            )
+            hint = "Give another name."
+            raise BadInput(f"{path} already exists; --fix does not overwrite files.", hint=hint)
     if not out.parent.is_dir():
         raise BadInput(f"{out}: no folder {out.parent}.", hint="Create it, or give another path.")
 
@@ -106,9 +104,8 @@ def write(out: Path, whole: Whole, fixes: Mapping[int, list[tuple[str, Fix]]]) -
             manifest_of(out).unlink()
             raise
     except FileExistsError as error:
-        raise BadInput(
-            f"{out} already exists; --fix does not overwrite files.", hint="Give another name."
-        ) from error
+        hint = "Give another name."
+        raise BadInput(f"{out} already exists; --fix does not overwrite files.", hint=hint) from error
     except OSError as error:
         raise EnvironmentTrouble(
             f"{out}: can't be written: {(error.strerror or str(error)).lower()}."
@@ -151,9 +148,8 @@ def _changed(
     if removals:
         return None, removals[:1]
     if isinstance(line, Unread):  # there is nothing to copy
-        raise BadInput(
-            f"--fix can't keep a row: {line.why}.", hint="Let --fix remove it: don't skip unreadable."
-        )
+        hint = "Let --fix remove it: don't skip unreadable."
+        raise BadInput(f"--fix can't keep a row: {line.why}.", hint=hint)
     kept = line.rstrip(b"\r\n")
     raw = lines.decoded(kept) if row_fixes else None
     if not isinstance(raw, dict):

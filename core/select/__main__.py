@@ -103,9 +103,8 @@ def scorer_of(section: dict[str, Any], home: Home) -> Scorer:
         except BadInput as error:
             raise BadInput(error.message.replace("model.id: ", "--model: "), hint=error.hint) from error
         except EnvironmentTrouble as error:
-            raise EnvironmentTrouble(
-                error.message.replace("model.id: ", "--model: "), hint=error.hint
-            ) from error
+            hint = error.hint
+            raise EnvironmentTrouble(error.message.replace("model.id: ", "--model: "), hint=hint) from error
     return open_scorer(base, model.dtype, home)
 
 

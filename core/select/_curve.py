@@ -70,9 +70,8 @@ def amounts_of(text: str) -> tuple[Amount, ...]:
         elif word.isascii() and word.isdigit() and 0 < int(word[:20]) < 2**31:
             amounts.append(Amount(rows=int(word)))
         else:
-            raise BadInput(
-                f"--rows: {quoted(word)} is not a number of rows.", hint=f"Write {AMOUNTS}, or numbers."
-            )
+            hint = f"Write {AMOUNTS}, or numbers."
+            raise BadInput(f"--rows: {quoted(word)} is not a number of rows.", hint=hint)
     if all(amount.share == 1 for amount in amounts):
         raise BadInput("--rows: with all rows there is nothing to choose.", hint=f"Write {AMOUNTS}.")
     return tuple(dict.fromkeys(amounts))

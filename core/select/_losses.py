@@ -171,10 +171,8 @@ def _whole(record: formats.Record, place: str, *, with_prompt: bool) -> str:
     needs = (
         "rows of a prompt and one answer" if not with_prompt else "rows of a prompt and one answer, or texts"
     )
-    raise BadInput(
-        f"{place}: this selector needs {needs}; these are of another kind.",
-        hint="Choose by random, diversity, length or no-near-duplicates.",
-    )
+    hint = "Choose by random, diversity, length or no-near-duplicates."
+    raise BadInput(f"{place}: this selector needs {needs}; these are of another kind.", hint=hint)
 
 
 def open_scorer(base: ResolvedModel, dtype: str, home: Home) -> Scorer:

@@ -80,9 +80,8 @@ def open_pool(source: Source, report: Tell, sha256: str = "") -> Pool:
     """Read a file once, validating each row. Raises BadInput at the first invalid one."""
     path, lines, format_name = Path(str(source.path)), [], source.format
     if files.listed(path) != [path]:
-        raise BadInput(
-            f"{path}: rows are selected from one file; these are several.", hint="Name one of them."
-        )
+        hint = "Name one of them."
+        raise BadInput(f"{path}: rows are selected from one file; these are several.", hint=hint)
     for place, row in sources.rows(source, None):
         if format_name == "auto":
             format_name = sources.format_of(source, None, row, place, KINDS)

@@ -105,9 +105,8 @@ def usual_places(file: Path) -> dict[str, Place]:
     if root.value is None:
         return {}
     if not isinstance(root.value, dict):
-        raise RecipeError(
-            "is not a mapping of names.", place=root.place, hint="Write `lab: {ssh: user@host}`."
-        )
+        hint = "Write `lab: {ssh: user@host}`."
+        raise RecipeError("is not a mapping of names.", place=root.place, hint=hint)
     places: dict[str, Place] = {}
     for name, node in root.value.items():
         if not _LABEL.fullmatch(name) or name == HERE:
@@ -116,16 +115,12 @@ def usual_places(file: Path) -> dict[str, Place]:
         given: dict[str, str] = {}
         entries = {} if node.value is None else node.value
         if not isinstance(entries, dict):
-            raise RecipeError(
-                f"{name} is {quoted(entries)}.", place=node.place, hint="Write `lab: {ssh: user@host}`."
-            )
+            hint = "Write `lab: {ssh: user@host}`."
+            raise RecipeError(f"{name} is {quoted(entries)}.", place=node.place, hint=hint)
         for key, setting in entries.items():
             if key not in SETTINGS:
-                raise RecipeError(
-                    f"{name}.{key} is not a setting of a host.",
-                    place=setting.place,
-                    hint=did_you_mean(key, SETTINGS),
-                )
+                hint = did_you_mean(key, SETTINGS)
+                raise RecipeError(f"{name}.{key} is not a setting of a host.", place=setting.place, hint=hint)
             if not isinstance(setting.value, str) or not setting.value.isprintable() or not setting.value:
                 raise RecipeError(
                     f"{name}.{key} is {quoted(setting.value)}; it must be text.", place=setting.place

@@ -42,9 +42,8 @@ def remote_command(place: Place) -> str:
 def forwarded(path: str) -> str:
     """Escape a socket's path for ssh -L. Raises BadInput for one that ssh would expand."""
     if "${" in path or "\n" in path:
-        raise BadInput(
-            f"ssh can't forward the socket {clean_line(path)}.", hint="Give another home: --home DIR."
-        )
+        hint = "Give another home: --home DIR."
+        raise BadInput(f"ssh can't forward the socket {clean_line(path)}.", hint=hint)
     return path.replace("\\", "\\\\").replace("%", "%%").replace(":", "\\:")
 
 

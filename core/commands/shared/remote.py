@@ -24,10 +24,8 @@ def run_on(command: Command, verb: str, args: argparse.Namespace, where: Where) 
     A command with `run_several` takes several machines at once, else the machine of its RUN is found. Raises BadInput.
     """
     if not command.is_remote:
-        raise BadInput(
-            f"finetop {verb} works on the local machine only.",
-            hint=f"Run it there: ssh {clean_line(where.on[0], limit=80)} finetop {verb} …",
-        )
+        hint = f"Run it there: ssh {clean_line(where.on[0], limit=80)} finetop {verb} …"
+        raise BadInput(f"finetop {verb} works on the local machine only.", hint=hint)
     with open_homes(where.on, home=where.home, command=where.remote_command) as homes:
         if (len(homes) > 1 or "runs" in args) and command.run_several is not None:
             return command.run_several(args, homes)
@@ -35,10 +33,8 @@ def run_on(command: Command, verb: str, args: argparse.Namespace, where: Where) 
         if "run" in args and args.run:
             home, args.run = find_run(args.run, homes)
         elif len(homes) > 1:
-            raise BadInput(
-                f"finetop {verb} works on one machine at a time.",
-                hint=f"Name one: --on {clean_line(where.on[0], limit=80)}",
-            )
+            hint = f"Name one: --on {clean_line(where.on[0], limit=80)}"
+            raise BadInput(f"finetop {verb} works on one machine at a time.", hint=hint)
         return command.run(args, home)
 
 
@@ -72,10 +68,8 @@ def find_run(run: str, homes: Sequence[Home]) -> tuple[Home, str]:
             hint=f"Say which: {owners[0].label}:{run}.",
         )
     if len(owners) > 1:
-        raise BadInput(
-            f"{run} is on {listed([home.label for home in owners])}.",
-            hint=f"Say which: {owners[0].label}:{run}.",
-        )
+        hint = f"Say which: {owners[0].label}:{run}."
+        raise BadInput(f"{run} is on {listed([home.label for home in owners])}.", hint=hint)
     return owners[0], run
 
 

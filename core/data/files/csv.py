@@ -102,15 +102,11 @@ def _fault(reason: str, place: str) -> BadData:
         hint = "Close it; a quote within a quoted cell is written twice."
         return BadData(f"{place}: a quote that opens in this row is never closed.", hint=hint)
     if "expected after" in reason:
-        return BadData(
-            f"{place}: a quoted cell continues after its closing quote.",
-            hint='Write a quote within one twice: "".',
-        )
+        hint = 'Write a quote within one twice: "".'
+        return BadData(f"{place}: a quoted cell continues after its closing quote.", hint=hint)
     if "new-line" in reason:
-        return BadData(
-            f"{place}: lines end in a carriage return alone, as on old Macs.",
-            hint="Save the file with line feeds.",
-        )
+        hint = "Save the file with line feeds."
+        return BadData(f"{place}: lines end in a carriage return alone, as on old Macs.", hint=hint)
     return BadData(f"{place}: is not a table row: {reason}.")
 
 

@@ -34,9 +34,8 @@ class JsonFile(FileType):
         elif first == "{":
             yield from _objects(text)
         elif first:
-            raise BadData(
-                f"{name}: is not a JSON list of rows.", hint='Write [{"prompt": "…", "completion": "…"}, …].'
-            )
+            hint = 'Write [{"prompt": "…", "completion": "…"}, …].'
+            raise BadData(f"{name}: is not a JSON list of rows.", hint=hint)
 
 
 def _items(text: _Stream, number: int) -> Rows:
@@ -131,9 +130,8 @@ def _row(written: str, name: str, number: int) -> dict[str, Any] | BadData:
 
 def _no_object(item: Any, place: str) -> BadData:
     kind = "a list" if isinstance(item, list) else "a single value"
-    return BadData(
-        f"{place}: is {kind}, not an object.", hint='Write [{"prompt": "…", "completion": "…"}, …].'
-    )
+    hint = 'Write [{"prompt": "…", "completion": "…"}, …].'
+    return BadData(f"{place}: is {kind}, not an object.", hint=hint)
 
 
 class _TooLong(Exception):

@@ -40,9 +40,8 @@ class SharegptFormat(Format):
             hint = "End with gpt's turn: the answer to learn."
             raise BadData(f"{place}: conversations ends with a turn of {last.role}.", hint=hint)
         if len(turns) == 1:
-            raise BadData(
-                f"{place}: conversations has an answer and no question.", hint="Put a human turn before it."
-            )
+            hint = "Put a human turn before it."
+            raise BadData(f"{place}: conversations has an answer and no question.", hint=hint)
         tools = read_tools(row.get("tools"), place)
         return Conversation(turns[:-1], last.content, tools=tools, calls=last.calls)
 

@@ -39,10 +39,8 @@ def find(model: str) -> Path:
     try:
         import model2vec  # noqa: F401
     except ImportError as error:
-        raise BadInput(
-            "search: dense needs model2vec, which is not installed.",
-            hint="Install it with pip install 'finetop[dense]', or search by bm25.",
-        ) from error
+        hint = "Install it with pip install 'finetop[dense]', or search by bm25."
+        raise BadInput("search: dense needs model2vec, which is not installed.", hint=hint) from error
     if is_local(model):
         folder = given_path(model)
         if not folder.is_dir():
