@@ -53,14 +53,12 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.open_app is not None and is_terminal and not (args.no_app or args.json):
         return int(args.open_app([home]))
     if not args.json:
-        print(
-            f"Two runs are queued in {home.root}: they keep running if you leave; `finetop` opens the app on them."
-        )
+        leave = "they keep running if you leave; `finetop` opens the app on them"
+        print(f"Two runs are queued in {home.root}: {leave}.")
     rows, checks, began = [], [], time.monotonic()
     for recipe, name in names.items():
-        row = until_over(
-            home, name, (lambda new: None) if args.json else ProgressPrinter(recipe, name, began)
-        )
+        show = (lambda new: None) if args.json else ProgressPrinter(recipe, name, began)
+        row = until_over(home, name, show)
         rows.append((recipe, row))
         checks.append(newest_check(home, name))
         if not args.json:
@@ -138,12 +136,9 @@ def queue(home: Home, seed: int | None) -> dict[str, str]:
     loaded = [load_recipe(name, sets) for name in RECIPES]
     for recipe in loaded:
         check_files(recipe)
-    names = {}
     with Client(home) as client:
-        for name, recipe in zip(RECIPES, loaded, strict=True):
-            answer = client.ask(Submit(recipe.resolved, recipe.text, recipe.recipe.name))
-            names[name] = answer.name
-    return names
+        asked = (Submit(recipe.resolved, recipe.text, recipe.recipe.name) for recipe in loaded)
+        return {name: client.ask(submit).name for name, submit in zip(RECIPES, asked, strict=True)}
 
 
 def newest_check(home: Home, name: str) -> dict[str, object] | None:
@@ -167,10 +162,8 @@ def print_outcome(row: data.RunRow, check: dict[str, object] | None) -> None:
 
 def print_both(rows: list[tuple[str, data.RunRow]]) -> None:
     """Print both runs side by side, and whether each had the expected outcome."""
-    print_table(
-        ("run", "how", "target, nats/token", "target, style", "did it forget?"),
-        [run_cells(r) for _, r in rows],
-    )
+    head = ("run", "how", "target, nats/token", "target, style", "did it forget?")
+    print_table(head, [run_cells(row) for _, row in rows])
     print()
     for recipe, row in rows:
         print(verdict_line(recipe, row))
@@ -200,6 +193,5 @@ def verdict_line(recipe: str, row: data.RunRow) -> str:
     return f"✗ {row.name} was made {goal}, but did not: {outcome}."
 
 
-PLUGIN = Command(
-    "train two small runs: one remembers, one forgets", "maintenance", run, arguments, is_remote=False
-)
+ABOUT = "train two small runs: one remembers, one forgets"
+PLUGIN = Command(ABOUT, "maintenance", run, arguments, is_remote=False)

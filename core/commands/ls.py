@@ -47,16 +47,10 @@ In quotes: finetop ls 'method:lora loss<1.2 -tag:draft note:"to do"'"""
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = FILTER
-    parser.add_argument("filter", nargs="*", metavar="FILTER", help="which runs: see below")
-    parser.add_argument(
-        "--sort",
-        default="needs_you",
-        metavar="KEY",
-        help="needs_you, newest, name, age, any metric or setting; --sort=-drop: largest first",
-    )
-    parser.add_argument(
-        "--columns", default="", metavar="A,B", help="more columns: metrics, settings, tags, note, age …"
-    )
+    options.value(parser, "filter", "FILTER", "which runs: see below", nargs="*")
+    about = "needs_you, newest, name, age, any metric or setting; --sort=-drop: largest first"
+    options.value(parser, "--sort", "KEY", about, default="needs_you")
+    options.optional(parser, "--columns", "A,B", "more columns: metrics, settings, tags, note, age …")
     options.limit(parser, 50)
 
 
@@ -71,9 +65,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
         print_rows_json(page.rows, page.groups, line, counts)
         return 0
     if not page.total:
-        print(
-            f"No runs yet in {home.shown}. `finetop demo` shows one that forgets; `finetop run RECIPE` starts yours."
-        )
+        start = "`finetop demo` shows one that forgets; `finetop run RECIPE` starts yours."
+        print(f"No runs yet in {home.shown}. {start}")
     elif not page.rows:
         print_none(page, text)
     else:
@@ -84,10 +77,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
-    """List the runs of several machines in one table with a host column.
-
-    Exit code 4 if one of them did not answer: stderr names it. Raises BadInput if all refuse the filter.
-    """
+    """List the runs of several machines in one table with a host column. Exit code 4 if one did not answer."""
     text, line, more = wanted(args)
     labels = [home.label for home in homes]
     found, missing = remote.ask_all(homes, _ask(text, args, more))
@@ -136,11 +126,8 @@ def wanted(args: argparse.Namespace) -> tuple[str, Filter, tuple[str, ...]]:
     """Parse the filter, the order and the columns before anything is requested. Raises BadInput."""
     text = " ".join(args.filter)
     line = parse(text)
-    return (
-        text,
-        replace(line, sort=line.sort or read_sort(args.sort, f"--sort {args.sort}")),
-        run_columns.read_columns(args.columns),
-    )
+    sort = line.sort or read_sort(args.sort, f"--sort {args.sort}")
+    return text, replace(line, sort=sort), run_columns.read_columns(args.columns)
 
 
 def _ask(text: str, args: argparse.Namespace, more: tuple[str, ...]) -> Runs:
@@ -153,8 +140,8 @@ def require_columns(client: Client, more: tuple[str, ...]) -> None:
         try:
             client.ask(Runs(f"sort:{key}", limit=1))
         except BadInput as error:
-            hint = error.hint
-            raise BadInput(error.message.replace(f"sort:{key}:", f"--columns {key}:"), hint=hint) from None
+            message = error.message.replace(f"sort:{key}:", f"--columns {key}:")
+            raise BadInput(message, hint=error.hint) from None
 
 
 def print_none(page: RunsAnswer, text: str) -> None:
@@ -173,12 +160,8 @@ def none_match(text: str, total: int) -> str:
 
 def headings(rows: Sequence[data.RunRow], groups: Sequence[Group], key: str) -> Mapping[int, str]:
     """Return the heading above the first row of each group, by row index."""
-    if not key:
-        return {}
-    return {
-        index: f"{'' if index == 0 else chr(10)}{run_groups.group_heading(key, group)}"
-        for index, group in run_groups.of_rows(rows, groups)
-    }
+    firsts = run_groups.of_rows(rows, groups) if key else ()
+    return {index: "\n" * (index > 0) + run_groups.group_heading(key, group) for index, group in firsts}
 
 
 def _right(first: int, more: Sequence[str]) -> list[int]:

@@ -6,13 +6,14 @@ import argparse
 
 from finetop.core.client.connection import ask_once
 from finetop.core.commands import Command
+from finetop.core.commands.shared import options
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.runtime.home import Home
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="its name or number")
+    options.value(parser, "run", "RUN", "its name or number")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

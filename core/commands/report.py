@@ -30,7 +30,7 @@ STDOUT = "-"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="a run's name or number, or a comparison's name")
+    options.value(parser, "run", "RUN", "a run's name or number, or a comparison's name")
     options.path(parser, "--to", "FILE", "format by file extension (default ./RUN.html; - for stdout)")
     options.flag(parser, "--markdown", "write Markdown")
     options.flag(parser, "--force", "overwrite an existing file")
@@ -106,6 +106,5 @@ def write(target: Path, text: str) -> None:
         ) from error
 
 
-PLUGIN = Command(
-    "write a one-page report of a run or a comparison: HTML or Markdown", "compare", run, arguments
-)
+ABOUT = "write a one-page report of a run or a comparison: HTML or Markdown"
+PLUGIN = Command(ABOUT, "compare", run, arguments)

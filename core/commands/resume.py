@@ -23,12 +23,8 @@ from finetop.core.runtime.home import Home
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "runs",
-        nargs="+",
-        metavar="RUN[@STEP]",
-        help="runs that have ended; from the newest checkpoint, or from STEP",
-    )
+    about = "runs that have ended; from the newest checkpoint, or from STEP"
+    options.value(parser, "runs", "RUN[@STEP]", about, nargs="+")
     options.settings(parser, "change one setting: train.epochs=4")
     options.flag(parser, "--anyway", "even if data changed or later checkpoints would be removed")
     options.wait(parser)

@@ -15,7 +15,7 @@ from finetop.core.commands.plan import on_its_base
 from finetop.core.commands.queue import priority_of
 from finetop.core.commands.shared import options
 from finetop.core.commands.shared.follow import Progress, exit_code, until_over
-from finetop.core.commands.shared.output import answer_words, plain, print_json, state_words, warn
+from finetop.core.commands.shared.output import answer_words, plain, print_json, reply, state_words, warn
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.plan import ahead, inputs
 from finetop.core.plan.machine import read_machine
@@ -25,7 +25,14 @@ from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.machine import LookAhead
 from finetop.core.protocol.messages.runs import GetRun, Runs
 from finetop.core.protocol.messages.session import Hello
-from finetop.core.protocol.messages.submit import Stage, Submit, SubmitChain, SubmitSweep, SweepRun
+from finetop.core.protocol.messages.submit import (
+    Stage,
+    Submit,
+    SubmitAnswer,
+    SubmitChain,
+    SubmitSweep,
+    SweepRun,
+)
 from finetop.core.protocol.request import Answer, Request
 from finetop.core.recipe import sweeps
 from finetop.core.recipe.find import by_name
@@ -41,26 +48,14 @@ SECONDS = 1.2  # for reading rows, of the 2 s that the checks before queueing ma
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     options.path(parser, "recipe", "RECIPE", "a built-in recipe's name, or a .yaml file")
-    options.settings(
-        parser, "change one setting: train.learning_rate=1e-4; for one stage of a chain: sft.train.epochs=1"
-    )
-    options.repeated(
-        parser,
-        "--sweep",
-        "KEY=V,V",
-        "one run per value: train.learning_rate=1e-5,2e-5; repeatable: all combinations",
-    )
-    parser.add_argument(
-        "--seeds", type=options.count, metavar="N", help="each run with seeds 1 to N: see finetop sweep"
-    )
+    about = "change one setting: train.learning_rate=1e-4; for one stage of a chain: sft.train.epochs=1"
+    options.settings(parser, about)
+    about = "one run per value: train.learning_rate=1e-5,2e-5; repeatable: all combinations"
+    options.repeated(parser, "--sweep", "KEY=V,V", about)
+    options.value(parser, "--seeds", "N", "each run with seeds 1 to N: see finetop sweep", type=options.count)
     options.name(parser, "name of the run or chain")
-    parser.add_argument(
-        "--from",
-        dest="first",
-        default="",
-        metavar="STAGE",
-        help="start a chain at this stage, from the runs of its earlier stages",
-    )
+    about = "start a chain at this stage, from the runs of its earlier stages"
+    options.value(parser, "--from", "STAGE", about, dest="first", default="")
     options.queueing(parser)
     options.flag(parser, "--force", "queue it even if the job is known to fail, and print why")
     options.wait(parser)
@@ -84,17 +79,17 @@ def run(args: argparse.Namespace, home: Home) -> int:
     require_names(loaded.recipe, home)
     forced = require_sound([loaded.recipe], home, force=args.force)
     queued = queue(home, Submit(resolved, loaded.text, loaded.recipe.name, args.hold, priority), forced)
-    if not args.wait:
-        if args.json:
-            print_json(
-                {"run": queued.name, "run_id": queued.run_id, "place": queued.place, "held": queued.held}
-            )
-        elif queued.held:
-            print(f"{queued.name} is queued, held. Release it: finetop queue release {queued.name}")
-        else:
-            print(f"{queued.name} is queued, place {queued.place}. Follow it: finetop tail {queued.name}")
-        return 0
-    return follow_run(args, home, queued.name)
+    if args.wait:
+        return follow_run(args, home, queued.name)
+    follow = f"Follow it: finetop tail {queued.name}"
+    if queued.held:
+        follow = f"Release it: finetop queue release {queued.name}"
+    document = {"run": queued.name, "run_id": queued.run_id, "place": queued.place, "held": queued.held}
+    return reply(args, document, f"{queued_line(queued)}. {follow}")
+
+
+def queued_line(queued: SubmitAnswer) -> str:
+    return f"{queued.name} is queued, {'held' if queued.held else f'place {queued.place}'}"
 
 
 def require_names(recipe: Recipe, home: Home) -> None:
@@ -105,17 +100,15 @@ def require_names(recipe: Recipe, home: Home) -> None:
     """
     method = recipe.method.options
     named = [getattr(method, key, ()) for key in ("target_modules", "target_parameters", "modules_to_save")]
-    if home.link is not None or not (
-        recipe.trainer_args or any(isinstance(names, tuple) and names for names in named)
-    ):
+    has_names = any(isinstance(names, tuple) and names for names in named)
+    if home.link is not None or not (recipe.trainer_args or has_names):
         return
     try:
         model_config = inputs.find_config(recipe.model, home)
     except FinetopError:
         return  # the job will find the model, or report why not
-    Rehearsal(
-        recipe, model_config.file, read_machine(home.root, use_gpu=recipe.budget.gpus != 0), home
-    ).answer()
+    machine = read_machine(home.root, use_gpu=recipe.budget.gpus != 0)
+    Rehearsal(recipe, model_config.file, machine, home).answer()
 
 
 def require_sound(recipes: Sequence[Recipe], home: Home, *, force: bool) -> list[str]:
@@ -192,8 +185,7 @@ def run_sweep(args: argparse.Namespace, home: Home, sets: Sequence[str], priorit
     if args.json:
         print_json({"sweep": queued.sweep, "runs": plain(queued.runs)})
         return 0
-    for queued_run in queued.runs:
-        print(f"{queued_run.name} is queued, {'held' if queued_run.held else f'place {queued_run.place}'}")
+    print(*map(queued_line, queued.runs), sep="\n")
     print(f"{len(queued.runs)} runs in the sweep {queued.sweep}. Results: finetop sweep {queued.sweep}")
     return 0
 
@@ -207,8 +199,7 @@ def follow_run(args: argparse.Namespace, home: Home, name: str) -> int:
         print(f"{last.name}: {state_words(last)}  {answer_words(last)}".rstrip())
         if isinstance(last.state, data.Finished) and last.state.cause:
             print(f"  {clean_line(last.state.cause)}")
-        hint = getattr(last.state, "hint", "")
-        if hint:
+        if hint := getattr(last.state, "hint", ""):
             print(hint)
     return exit_code(last)
 
@@ -224,10 +215,7 @@ def run_chain(args: argparse.Namespace, home: Home, chain: Chain, priority: int)
     forced = require_sound(recipes, home, force=args.force)
     queued = queue(home, SubmitChain(chain.name, stages, chain.text, args.first, args.hold, priority), forced)
     if not args.json:
-        for queued_run in queued.runs:
-            print(
-                f"{queued_run.name} is queued, {'held' if queued_run.held else f'place {queued_run.place}'}"
-            )
+        print(*map(queued_line, queued.runs), sep="\n")
     elif not args.wait:
         print_json({"runs": plain(queued.runs)})
     if not args.wait:

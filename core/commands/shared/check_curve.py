@@ -87,9 +87,8 @@ def _results(home: Home, name: str, wanted: Mapping[str, Any]) -> dict[int, dict
 
 def existing_steps(home: Home, detail: data.RunDetail) -> set[int]:
     """Return the checkpoints whose folders still exist: older ones are removed while a run trains."""
-    folders = {
-        str(home.root / detail.folder / checkpoint.path): checkpoint.step for checkpoint in detail.checkpoints
-    }
+    root = home.root / detail.folder
+    folders = {str(root / checkpoint.path): checkpoint.step for checkpoint in detail.checkpoints}
     if home.link is None:
         return {step for folder, step in folders.items() if Path(folder).is_dir()}
     answer = ask_once(home, Paths(list(folders)))

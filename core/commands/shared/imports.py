@@ -20,23 +20,13 @@ from finetop.core.runtime.home import Home
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of both: the base, the name, the training rows, the quantization."""
-    options.path(
-        parser, "--base", "ID|FOLDER", "the model it was tuned from (default: the one that an adapter names)"
-    )
+    about = "the model it was tuned from (default: the one that an adapter names)"
+    options.path(parser, "--base", "ID|FOLDER", about)
     parser.add_argument("--name", default="", help="the run's name (default: the folder's)")
-    options.repeated(
-        parser,
-        "--data",
-        "FILE",
-        "rows it was trained on: benchmark items among them are not counted; repeatable",
-        type=options.a_path,
-    )
-    parser.add_argument(
-        "--quantize",
-        choices=weight_formats.NAMES,
-        default="none",
-        help="load both models' linear layers in fewer bits",
-    )
+    about = "rows it was trained on: benchmark items among them are not counted; repeatable"
+    options.repeated(parser, "--data", "FILE", about, type=options.a_path)
+    about = "load both models' linear layers in fewer bits"
+    options.choice(parser, "--quantize", weight_formats.NAMES, about)
 
 
 def request_of(

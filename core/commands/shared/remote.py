@@ -56,19 +56,16 @@ def find_run(run: str, homes: Sequence[Home]) -> tuple[Home, str]:
     reachable = [home for home in homes if not _is_away(home)]
     owners = [home for home in reachable if _has(home, run.partition("@")[0])]
     if not owners:
-        text = (
-            f"there is no run {clean_line(run, limit=80)!r} on {listed([home.label for home in reachable])}"
-        )
+        where = listed([home.label for home in reachable])
+        text = f"there is no run {clean_line(run, limit=80)!r} on {where}"
         if unreachable:
             raise NoSupervisor(f"{text}, and {listed(unreachable)} can't be reached.")
         raise NotFound(f"{text}.", hint="See `finetop ls`.")
+    hint = f"Say which: {owners[0].label}:{run}."
     if unreachable and len(owners) == 1:
-        raise BadInput(
-            f"{run} is on {owners[0].label}, and {listed(unreachable)} may have one too, but can't be reached.",
-            hint=f"Say which: {owners[0].label}:{run}.",
-        )
+        others = f"{listed(unreachable)} may have one too, but can't be reached"
+        raise BadInput(f"{run} is on {owners[0].label}, and {others}.", hint=hint)
     if len(owners) > 1:
-        hint = f"Say which: {owners[0].label}:{run}."
         raise BadInput(f"{run} is on {listed([home.label for home in owners])}.", hint=hint)
     return owners[0], run
 

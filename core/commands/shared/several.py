@@ -25,7 +25,7 @@ Outcomes = list[tuple[str, Made | FinetopError]]  # (run as typed, outcome)
 
 def arguments(parser: argparse.ArgumentParser, about: str = "name or number") -> None:
     """Add RUN, repeatable."""
-    parser.add_argument("runs", nargs="+", metavar="RUN", help=f"{about}; several may be named")
+    options.value(parser, "runs", "RUN", f"{about}; several may be named", nargs="+")
 
 
 def command(
