@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from finetop.core.client.seed_groups import retained
@@ -59,29 +60,20 @@ def differences(recipes: Sequence[Mapping[str, Any]]) -> list[Difference]:
 
     A setting that only one of the methods has is left out if it has its default value.
     """
-    flat = [
-        {key: value for key, value in flat_settings(recipe, of_item=_numbered) if value != {}}
-        for recipe in recipes
-    ]
-    keys = sorted(
-        dict.fromkeys(key for settings in flat for key in settings), key=lambda key: key != FIRST_LISTED
-    )
+    flat = [dict(flat_settings(recipe, of_item=lambda key, at: f"{key}.{at + 1}")) for recipe in recipes]
+    flat = [{key: value for key, value in settings.items() if value != {}} for settings in flat]
     unset = [_defaults(recipe) for recipe in recipes]
-    return [
-        Difference(
-            key, tuple(_value_text(settings[key]) if key in settings else NOT_SET for settings in flat)
-        )
-        for key in keys
-        if key.partition(".")[0] not in NOT_COMPARED
-        and any(key not in settings or settings[key] != flat[0].get(key) for settings in flat)
-        and not (
-            any(key not in settings for settings in flat)
-            and all(
-                key not in settings or unset[at].get(key, NOT_SET) == settings[key]
-                for at, settings in enumerate(flat)
-            )
-        )
-    ]
+    found = []
+    for key in dict.fromkeys([FIRST_LISTED, *chain.from_iterable(flat)]):
+        values = [settings.get(key, NOT_SET) for settings in flat]
+        if key.partition(".")[0] in NOT_COMPARED or all(value == values[0] for value in values):
+            continue
+        is_missing = any(key not in settings for settings in flat)
+        given = [(at, settings[key]) for at, settings in enumerate(flat) if key in settings]
+        if is_missing and all(unset[at].get(key, NOT_SET) == value for at, value in given):
+            continue
+        found.append(Difference(key, tuple(map(_value_text, values))))
+    return found
 
 
 def _defaults(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,22 +87,14 @@ def _defaults(recipe: Mapping[str, Any]) -> dict[str, Any]:
         return {}
 
 
-def _numbered(key: str, at: int) -> str:
-    return f"{key}.{at + 1}"
-
-
 def data_differences(runs: Sequence[RunDetail]) -> list[Difference]:
     """List the sources that runs have read in different versions, with each run's version."""
-    versions_by_run = [
-        {(source_words(row), row.use): f"v{row.number}, {counted(row.rows, 'row')}" for row in run.sources}
-        for run in runs
-    ]
-    keys = dict.fromkeys(key for versions in versions_by_run for key in versions)
-    return [
-        Difference(name, tuple(versions.get((name, use), NOT_SET) for versions in versions_by_run))
-        for name, use in keys
-        if len({versions.get((name, use)) for versions in versions_by_run}) > 1
-    ]
+    versions: dict[tuple[str, str], list[str]] = {}
+    for at, run in enumerate(runs):
+        for row in run.sources:
+            of_runs = versions.setdefault((source_words(row), row.use), [NOT_SET] * len(runs))
+            of_runs[at] = f"v{row.number}, {counted(row.rows, 'row')}"
+    return [Difference(key[0], tuple(cells)) for key, cells in versions.items() if len(set(cells)) > 1]
 
 
 def _value_text(value: Any) -> str:
@@ -127,22 +111,17 @@ def _value_text(value: Any) -> str:
 
 def outcomes(runs: Sequence[RunDetail], now: float) -> list[Outcome]:
     """Return the results of the runs; rows that none of them has are left out."""
-    rows = [
-        _learned("loss", "loss", runs, min),
-        _learned("eval loss", "eval_loss", runs, min),
-        _learned("reward", "reward", runs, max),
-    ]
+    rows = [_learned("loss", "loss", runs, min), _learned("eval loss", "eval_loss", runs, min)]
+    rows.append(_learned("reward", "reward", runs, max))
     is_one_test, is_one_suite = not other_tests(runs), not suites_differ(runs)
     for metric in dict.fromkeys(name for run in runs if run.row.check for name in run.row.check.target):
         values = [target_of(run, metric) for run in runs]
         row = _numbers(f"target, {metric_words(metric)}", values, min if metric in LOWER_IS_BETTER else max)
         rows.append(row if is_one_test else replace(row, best=(), why_no_best=TESTS_DIFFER))
     kept = [retained(run.row) for run in runs]
+    checks = [run.row.check for run in runs]
     named = suites_differ(runs) or None
-    answers = (
-        "-" if row.check is None else short_answer(row.check, name_suite=named)
-        for row in (r.row for r in runs)
-    )
+    answers = ["-" if check is None else short_answer(check, name_suite=named) for check in checks]
     rows += [
         Outcome("retained", tuple(answers), _best(kept, max) if is_one_suite else ()),
         _numbers("drift", [run.row.metrics.get("drift") for run in runs], min),
@@ -189,11 +168,9 @@ def _rows_read(run: RunDetail, *, of_eval: bool) -> Any:
 
     Rows set aside for evaluation are drawn by the seed, so the rows left for training depend on it too.
     """
-    data = run.recipe.get("data") or {}
+    data, seed = run.recipe.get("data") or {}, (run.recipe.get("train") or {}).get("seed")
     eval_rows = data.get("eval", {"share": None})
-    drawn = (
-        (eval_rows, (run.recipe.get("train") or {}).get("seed")) if isinstance(eval_rows, Mapping) else None
-    )
+    drawn = (eval_rows, seed) if isinstance(eval_rows, Mapping) else None
     uses = ("eval",) if of_eval and drawn is None else ("train", "replay")
     read = [(row.content, row.use, row.share, row.learned) for row in run.sources if row.use in uses]
     return drawn, read or (data.get("eval") if uses == ("eval",) else data.get("train"))
@@ -254,9 +231,8 @@ def _ran(state: State, now: float) -> float | None:
 
 
 def _gpu_hours(run: RunDetail, now: float) -> str:
-    hours = sum(
-        (_ran(job.state, now) or 0.0) * len(job.gpus) / 3600 for job in run.jobs if job.verb in MAKES_A_RUN
-    )
+    jobs = [job for job in run.jobs if job.verb in MAKES_A_RUN]
+    hours = sum((_ran(job.state, now) or 0.0) * len(job.gpus) / 3600 for job in jobs)
     return f"{hours:.1f}" if hours else "-"
 
 
@@ -266,9 +242,9 @@ def why_no_trades(runs: Sequence[RunDetail]) -> str:
 
 
 def trades(runs: Sequence[RunDetail], metric: str = "") -> list[Trade]:
-    """Return target and retained score of the runs that have both, by `metric`, or by the first that a run has.
+    """Return target and retained score of the runs that have both, if tests and suites are the same.
 
-    Empty if tests or suites differ.
+    By `metric`, or by the first that a run has.
     """
     if why_no_trades(runs):
         return []
@@ -304,7 +280,6 @@ def front_sentence(runs: Sequence[RunDetail], names: Sequence[str]) -> str:
         return f"Can't rank: {'only one' if points else 'no'} run has a target score."
     on_it = [names[number] for number in front(points)]
     left_out = len(runs) - len(points)
-    is_are = "is" if len(on_it) == 1 else "are"
-    verb = "is" if left_out == 1 else "are"
-    rest = f"; {left_out} without a check of both {verb} left out" if left_out else ""
-    return f"{listed(on_it)} {is_are} on the Pareto front: none is better at both{rest}."
+    verb, rest_verb = ("is" if number == 1 else "are" for number in (len(on_it), left_out))
+    rest = f"; {left_out} without a check of both {rest_verb} left out" if left_out else ""
+    return f"{listed(on_it)} {verb} on the Pareto front: none is better at both{rest}."

@@ -24,8 +24,7 @@ _NOT_WANTED = ["*/*", "consolidated*"]  # other formats of the same weights
 def fetch(model_id: str, revision: str | None, trust_remote_code: bool, events: EventLog) -> tuple[Path, str]:
     """Return the folder and the commit of a model on the hub: the cached copy if the hub does not answer.
 
-    Raises BadInput if there is no such model or revision, EnvironmentTrouble if it is neither cached nor
-    reachable.
+    Raises BadInput if there is no such model, EnvironmentTrouble if it is neither cached nor reachable.
     """
     answer = ask(model_id, revision)
     if isinstance(answer, BadInput):
@@ -42,11 +41,9 @@ def fetch(model_id: str, revision: str | None, trust_remote_code: bool, events: 
     place = Path(HF_HUB_CACHE) / repo_folder_name(repo_id=model_id, repo_type="model")
     events.write(Phase("downloading model"))
     with showing_growth(place, events, "downloading model"):
+        wanted = [*_WANTED, "*.py"] if trust_remote_code else _WANTED
         folder = snapshot_download(
-            model_id,
-            revision=answer,
-            allow_patterns=[*_WANTED, *(["*.py"] if trust_remote_code else [])],
-            ignore_patterns=_NOT_WANTED,
+            model_id, revision=answer, allow_patterns=wanted, ignore_patterns=_NOT_WANTED
         )
     return Path(folder), answer
 
@@ -54,10 +51,9 @@ def fetch(model_id: str, revision: str | None, trust_remote_code: bool, events: 
 def ask(
     repository: str, revision: str | None, kind: Literal["model", "dataset"] = "model"
 ) -> str | BadInput | EnvironmentTrouble:
-    """Return the commit of a model or data set on the hub, waiting at most 8 seconds.
+    """Return the commit of a model or data set on the hub, or the error, within 8 seconds.
 
-    Returns, and does not raise, BadInput if the hub has no such repository, EnvironmentTrouble if it does
-    not answer.
+    BadInput if the hub has no such repository, EnvironmentTrouble if it does not answer.
     """
     from huggingface_hub import HfApi, errors
 
@@ -86,10 +82,9 @@ def ask(
     if isinstance(answer, errors.RepositoryNotFoundError | errors.HFValidationError):
         hint = "Check the spelling (org/name), or give a folder (./ or /). If it is private: `hf auth login`."
         return BadInput(f"{key}: the hub has no {kind} {repository!r}.", hint=hint)
-    return EnvironmentTrouble(
-        f"{key}: {repository} is not here and the hub can't be reached ({_reason(answer)}).",
-        hint="Give a local folder instead, or download it where there is a network and copy the hub's cache.",
-    )
+    why = f"{repository} is not here and the hub can't be reached ({_reason(answer)})"
+    hint = "Give a local folder instead, or download it where there is a network and copy the hub's cache."
+    return EnvironmentTrouble(f"{key}: {why}.", hint=hint)
 
 
 def _reason(error: Exception) -> str:
@@ -111,17 +106,15 @@ def cached(model_id: str, revision: str | None) -> Path | None:
 
 
 @contextmanager
-def showing_growth(
-    folder: Path, events: EventLog, name: str, total_mb: float | None = None
-) -> Iterator[None]:
-    """Report a download's growth on disk once a second, as Phase events in MB."""
+def showing_growth(folder: Path, events: EventLog, name: str, most: float | None = None) -> Iterator[None]:
+    """Report a download's growth on disk once a second, as Phase events in MB, of `most` in all."""
     over = threading.Event()
     before = _size_mb(folder)
 
     def watch() -> None:
         while not over.wait(1.0):
             done = _size_mb(folder) - before
-            events.write(Phase(name, done=round(min(done, total_mb or done), 1), total=total_mb, unit="MB"))
+            events.write(Phase(name, done=round(min(done, most or done), 1), total=most, unit="MB"))
 
     watcher: Any = threading.Thread(target=watch, daemon=True)
     watcher.start()

@@ -97,14 +97,10 @@ def rows(
 def entries(
     source: Source, home: Home | None, seen: Seen | None = None
 ) -> Iterator[tuple[Place, dict[str, Any] | BadData]]:
-    """Yield each row of a source, or the error of that row alone. Raises BadInput for what can't be read at all.
-
-    `seen` records rows as written, before `columns` and `labels` apply.
-    """
+    """Yield each row of a source, or its error alone; `seen` records rows as written. Raises BadInput."""
     is_first = True
-    for place, row in (
-        files.entries(Path(source.path)) if source.path is not None else _set_rows(source, home, seen)
-    ):
+    is_file = source.path is not None
+    for place, row in files.entries(Path(str(source.path))) if is_file else _set_rows(source, home, seen):
         if isinstance(row, BadData):
             yield place, row
             continue
@@ -112,7 +108,7 @@ def entries(
             columns.require(row, source.columns, place)
             is_first = False
         # A missing column is None in a table; a format must not see that key.
-        kept = files.filled(row, place) if source.path is not None else files.without_nulls(row)
+        kept = files.filled(row, place) if is_file else files.without_nulls(row)
         if seen is not None:
             seen.contents.add(kept)
         try:
@@ -146,14 +142,11 @@ def _dataset(source: Source, home: Home) -> Any:
         elif not Path(data_id).is_dir():
             raise BadInput(f"data: no folder {data_id}.", hint="Give a folder, or a hub id such as org/name.")
         home_folder.make(home)
-        return datasets.load_dataset(
-            data_id, source.subset, split=split, cache_dir=str(home.root / "datasets")
-        )
+        cache = str(home.root / "datasets")
+        return datasets.load_dataset(data_id, source.subset, split=split, cache_dir=cache)
     except (ValueError, FileNotFoundError, datasets.exceptions.DatasetsError) as error:
-        hint = "Check the id, split and subset."
-        raise BadInput(
-            f"data: can't read {data_id} (split {split}): {first_line(error)}", hint=hint
-        ) from error
+        fault = f"data: can't read {data_id} (split {split}): {first_line(error)}"
+        raise BadInput(fault, hint="Check the id, split and subset.") from error
 
 
 def _is_saved(folder: Path) -> bool:

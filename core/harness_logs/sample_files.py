@@ -67,9 +67,8 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
 
     def lower_is_better(self, task: str) -> frozenset[str]:
         known = self.higher_is_better.get(task)
-        return frozenset(
-            name for name, higher in (known if isinstance(known, dict) else {}).items() if higher is False
-        )
+        directions = known if isinstance(known, dict) else {}
+        return frozenset(name for name, higher in directions.items() if higher is False)
 
 
 def find_files(path: Path) -> tuple[tuple[SampleFile, ...], tuple[str, ...]]:
@@ -123,10 +122,8 @@ def _newest(folder: Path) -> tuple[tuple[SampleFile, ...], tuple[str, ...]]:
         chosen.append(files[-1])
         if len(files) > 1:
             older = ", ".join(file.date or "one without a date" for file in files[:-1][-3:])
-            notes.append(
-                f"{task}: {len(files)} logs; the newest was read, {files[-1].date}, not {older}"
-                f"{' or older ones' if len(files) > 4 else ''}"
-            )
+            older += " or older ones" if len(files) > 4 else ""
+            notes.append(f"{task}: {len(files)} logs; the newest was read, {files[-1].date}, not {older}")
     models = sorted({file.path.parent.name for file in chosen})
     if len(models) > 1:
         notes.append(f"its tasks come from {len(models)} folders: {', '.join(models[:4])}")
@@ -137,10 +134,8 @@ def _one_model(folder: Path, task: str, files: Iterable[SampleFile]) -> None:
     """Refuse a folder above several models: the newest file of a task could be any model's."""
     models = sorted({file.path.parent.name for file in files})
     if len(models) > 1:
-        raise BadInput(
-            f"{plain(str(folder))}: {plain(task)} has logs of {len(models)} models: {', '.join(models[:4])}.",
-            hint="Give the folder of one.",
-        )
+        logs = f"{plain(task)} has logs of {len(models)} models: {', '.join(models[:4])}"
+        raise BadInput(f"{plain(str(folder))}: {logs}.", hint="Give the folder of one.")
 
 
 def _named(path: Path) -> SampleFile:

@@ -23,9 +23,7 @@ AHEAD = 2  # blocks assigned to a worker: one in progress, one waiting
 ALONE_BYTES = 400_000  # smaller data are processed faster here than by workers, which take 0.5 s to start
 
 
-Workers = Callable[
-    [Iterable[Block]], Iterator[Seen]
-]  # look at all blocks; what was seen comes in their order
+Workers = Callable[[Iterable[Block]], Iterator[Seen]]  # what was seen comes in the order of the blocks
 
 
 def _alone(looker: BlockRunner, blocks: Iterable[Block]) -> Iterator[Seen]:

@@ -99,13 +99,8 @@ def _checkpoint(row: RunRow) -> None:
     raise NotFound("this run has no checkpoint.", hint=hint)
 
 
-_RULES: dict[RequestName, Callable[[RunRow], None]] = {
-    "check": check,
-    "remedies": remedies,
-    "remedy": remedy,
-    "bisect": bisect,
-    "retry": retry,
-}
+_Rules = dict[RequestName, Callable[[RunRow], None]]
+_RULES: _Rules = {"check": check, "remedies": remedies, "remedy": remedy, "bisect": bisect, "retry": retry}
 
 
 def accepts(row: RunRow, request: RequestName) -> bool:

@@ -31,12 +31,7 @@ def manifest_of(file: Path) -> Path:
 
 
 def write(
-    pool: Pool,
-    wanted: Wanted,
-    choice: Choice,
-    places: Sequence[int],
-    folder: Path,
-    scorer: Losses | None,
+    pool: Pool, wanted: Wanted, choice: Choice, places: Sequence[int], folder: Path, scorer: Losses | None
 ) -> tuple[Path, Path, str]:
     """Write the rows at these places and their manifest; return both paths and the sha256 of the rows.
 
@@ -57,9 +52,8 @@ def write(
         finally:
             aside.unlink(missing_ok=True)
     except OSError as error:
-        raise EnvironmentTrouble(
-            f"{target or folder}: can't be written: {error.strerror}.", hint="Give another file."
-        ) from error
+        fault = f"{target or folder}: can't be written: {error.strerror}."
+        raise EnvironmentTrouble(fault, hint="Give another file.") from error
     return target, manifest_of(target), sha256
 
 
@@ -103,14 +97,11 @@ def _facts(
 ) -> dict[str, Any]:
     """Return where the rows come from, and how they were chosen."""
     chosen = sorted(places)
-    model = None
-    if scorer is not None:
-        model = {"id": scorer.base.id, **scorer.facts}
-    scores = None
+    model = None if scorer is None else {"id": scorer.base.id, **scorer.facts}
+    scores: list[float | None] | None = None
     if choice.scores is not None:
-        scores = [
-            None if (score := choice.scores[place]) is None else round(score, DIGITS) for place in chosen
-        ]
+        found = [choice.scores[place] for place in chosen]
+        scores = [None if score is None else round(score, DIGITS) for score in found]
     return {
         "format": FORMAT,
         "made_by": f"finetop {version('finetop')} select",

@@ -65,10 +65,7 @@ class Pool:
                 self.tell(doing, number, len(self))
 
     def losses(self, *, with_prompt: bool = True) -> list[float | None]:
-        """Return the model's loss on each answer, in nats per token, with or without its prompt.
-
-        None if a row's answer lies beyond what the model reads at once.
-        """
+        """Return the model's loss on each answer, in nats per token; None if it lies beyond what is read at once."""
         if self.scorer is None:
             raise AssertionError("a selector that needs a model was given none")
         if with_prompt not in self._losses:

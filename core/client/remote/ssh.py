@@ -51,10 +51,8 @@ def failure(place: Place, code: int, stderr: str, *, could_ask: bool) -> tuple[F
     """Return the error for ssh's exit code and last words, and True if retrying can't help."""
     label, last = place.label, last_words(stderr)
     if code in (126, 127):
-        hint = (
-            f"Install it there (pip install finetop), or say where it is: --remote-command '~/venv/bin/finetop'"
-            f" (tried: {place.command})."
-        )
+        where = f"say where it is: --remote-command '~/venv/bin/finetop' (tried: {place.command})"
+        hint = f"Install it there (pip install finetop), or {where}."
         return EnvironmentTrouble(f"{label}: its shell does not find finetop.", hint=hint), True
     if code != 255:
         if "invalid choice" in stderr:
@@ -62,9 +60,9 @@ def failure(place: Place, code: int, stderr: str, *, could_ask: bool) -> tuple[F
             return EnvironmentTrouble(f"{label} has a finetop that is too old for this one.", hint=hint), True
         message = last.removeprefix("finetop: ") or f"finetop there ended with code {code}."
         return EnvironmentTrouble(f"{label}: {message}"), code != 0
-    return NoSupervisor(
-        f"{label} is out of reach: {last or 'ssh printed nothing'}.", hint=_hint(place, stderr, could_ask)
-    ), ("Permission denied" in stderr or "Host key verification failed" in stderr)
+    is_hopeless = "Permission denied" in stderr or "Host key verification failed" in stderr
+    hint = _hint(place, stderr, could_ask)
+    return NoSupervisor(f"{label} is out of reach: {last or 'ssh printed nothing'}.", hint=hint), is_hopeless
 
 
 def _hint(place: Place, stderr: str, could_ask: bool) -> str:
@@ -77,8 +75,7 @@ def _hint(place: Place, stderr: str, could_ask: bool) -> str:
 
 def last_words(stderr: str) -> str:
     """Return the last meaningful line, without its full stop."""
-    lines = [line.strip() for line in clean(stderr).splitlines() if line.strip()]
-    lines = [
-        line for line in lines if not line.startswith(("Warning: Permanently added", "Killed by signal"))
-    ]
+    noise = ("Warning: Permanently added", "Killed by signal")
+    lines = [line.strip() for line in clean(stderr).splitlines()]
+    lines = [line for line in lines if line and not line.startswith(noise)]
     return clean_line(lines[-1], limit=200).rstrip(".") if lines else ""

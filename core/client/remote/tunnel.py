@@ -345,7 +345,6 @@ def require_understood(greeting: Greeting, label: str, own_version: int = wire.V
     if there.protocol == own_version:
         return
     older = "there" if there.protocol < own_version else "here"
-    raise NoSupervisor(
-        f"{label} has finetop {there.version}, which speaks protocol {there.protocol}; this one speaks {own_version}.",
-        hint=f"Upgrade finetop {older}: pip install --upgrade finetop.",
-    )
+    hint = f"Upgrade finetop {older}: pip install --upgrade finetop."
+    speaks = f"speaks protocol {there.protocol}; this one speaks {own_version}"
+    raise NoSupervisor(f"{label} has finetop {there.version}, which {speaks}.", hint=hint)

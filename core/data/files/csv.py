@@ -7,7 +7,7 @@ are text, an empty cell is missing.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from itertools import chain
 from typing import BinaryIO
 
 from finetop.core.data.files import FileType, Rows, _text
@@ -31,7 +31,7 @@ class CsvFile(FileType):
         if not first:
             return
         delimiter = "\t" if name.lower().removesuffix(".gz").endswith((".tsv", ".tab")) else _delimiter(first)
-        reader = csv.reader(_after(first, lines), delimiter=delimiter, strict=True)
+        reader = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
         header: list[str] | None = None
         while True:
             line = reader.line_num + 1
@@ -59,11 +59,6 @@ class CsvFile(FileType):
             else:
                 cells += [""] * (len(header) - len(cells))
                 yield line, {key: cell or None for key, cell in zip(header, cells, strict=True) if key}
-
-
-def _after(first: str, lines: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from lines
 
 
 def _delimiter(header: str) -> str:

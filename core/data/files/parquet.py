@@ -65,12 +65,10 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, float):
         return value if value - value == 0 else None  # JSON has no NaN or infinity
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):  # a tuple is an entry of a map
         return [_plain(item) for item in value]
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple):  # an entry of a map
-        return [_plain(item) for item in value]
     if isinstance(value, bytes):
         try:
             return value.decode()

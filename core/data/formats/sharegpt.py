@@ -8,16 +8,8 @@ from typing import Any
 from finetop.core.data.formats import Conversation, Format, Message, Role, read_calls, read_text, read_tools
 from finetop.core.errors import BadData
 
-ROLES: dict[str, Role] = {
-    "system": "system",
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "assistant": "assistant",
-    "function_call": "assistant",
-    "observation": "tool",
-    "tool": "tool",
-}
+ROLES: dict[str, Role] = {"system": "system", "human": "user", "user": "user", "gpt": "assistant"}
+ROLES |= {"assistant": "assistant", "function_call": "assistant", "observation": "tool", "tool": "tool"}
 
 
 class SharegptFormat(Format):

@@ -48,10 +48,9 @@ def find(model: str) -> Path:
     else:
         folder = _of_the_hub(model)
     if not (folder / "model.safetensors").is_file() or not (folder / "tokenizer.json").is_file():
-        raise BadInput(
-            f"search: {model} is not a static model: it needs model.safetensors and tokenizer.json.",
-            hint="Give one that model2vec has made, such as minishlab/potion-retrieval-32M.",
-        )
+        hint = "Give one that model2vec has made, such as minishlab/potion-retrieval-32M."
+        needs = "it needs model.safetensors and tokenizer.json"
+        raise BadInput(f"search: {model} is not a static model: {needs}.", hint=hint)
     return folder
 
 
@@ -60,8 +59,7 @@ def _of_the_hub(model: str) -> Path:
     if isinstance(answer, BadInput):
         raise answer
     if isinstance(answer, EnvironmentTrouble):
-        kept = hub.cached(model, None)
-        if kept is None:
+        if (kept := hub.cached(model, None)) is None:
             raise answer
         return kept
     from huggingface_hub import snapshot_download

@@ -29,10 +29,7 @@ class Compared:
 
 
 def read(sources: Sequence[Sequence[str]]) -> Hashes:
-    """Read the hashes of several sources, concatenated, each from the first of its files that exists.
-
-    Raises OSError.
-    """
+    """Read the hashes of several sources, each from the first of its files that exists. Raises OSError."""
     parts = [np.empty(0, dtype=f"<u{ROW_BYTES}"), *map(_read, sources)]
     return np.concatenate(parts)
 
@@ -47,10 +44,7 @@ def _read(files: Sequence[str]) -> Hashes:
 
 
 def compare(before: Hashes, after: Hashes, examples: int = 0) -> Compared:
-    """Compare two lists of rows. A row that occurs twice counts twice.
-
-    About 2 s for a million rows on each side.
-    """
+    """Compare two lists of rows; a row that occurs twice counts twice. About 2 s for a million rows on each side."""
     firsts_before, counts_before = _firsts(before)
     firsts_after, counts_after = _firsts(after)
     shared, at_before, at_after = np.intersect1d(

@@ -28,11 +28,10 @@ class Conflicts(PairRule):
         for done, (first, second) in enumerate(pairs):
             if done % 1000 == 0:
                 whole.say("contradictions", done, len(pairs))
-            kind = (
-                self._kind(seen, first, second)
-                if (first, second) in same
-                else self._else(seen, first, second, light[first, second])
-            )
+            if (first, second) in same:
+                kind = self._kind(seen, first, second)
+            else:
+                kind = self._else(seen, first, second, light[first, second])
             if kind:
                 found.setdefault(first, Like(first, kind, second))
                 found.setdefault(second, Like(second, kind, first))
@@ -67,9 +66,8 @@ class Conflicts(PairRule):
         words = change.only_in[0] | change.only_in[1]
         if any(not words.isdisjoint(bare(answer).tolist()) for answer in answers):
             return ""
-        return (
-            "answers to different questions" if answers_else(asked, answers, seen.counts(), len(seen)) else ""
-        )
+        is_else = answers_else(asked, answers, seen.counts(), len(seen))
+        return "answers to different questions" if is_else else ""
 
 
 PLUGIN = Conflicts()

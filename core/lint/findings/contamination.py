@@ -67,9 +67,8 @@ def read(whole: Whole) -> Iterator[Item]:
     """
     for path in whole.asked.against:
         file = given_path(path)
-        yield from _of_file(
-            file, file.stem if file.stem not in ("open", "test", "train") else file.parent.name
-        )
+        is_named = file.stem not in ("open", "test", "train")
+        yield from _of_file(file, file.stem if is_named else file.parent.name)
     general = ((whole.asked.recipe or {}).get("check") or {}).get("general") or {}
     suite = find_suite(str(general.get("suite") or General().suite), whole.home)
     for task in suite.tasks:

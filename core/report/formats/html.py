@@ -71,9 +71,8 @@ def _block(block: Block) -> str:
             return f"<figure><figcaption>{escape(title)}</figcaption>{bars(block)}</figure>"
         case Source(title, text):
             # `clean` keeps the lines, and <pre> shows them as written
-            return (
-                f"<details><summary>{escape(title)}</summary><pre>{html.escape(clean(text))}</pre></details>"
-            )
+            shown = html.escape(clean(text))
+            return f"<details><summary>{escape(title)}</summary><pre>{shown}</pre></details>"
         case Table():
             return _table(block)
 

@@ -67,12 +67,9 @@ def _row(cells: tuple[str, ...]) -> str:
 
 def _chart(chart: Chart) -> str:
     limit = "" if chart.limit is None else f", limit {chart.limit:g}"
-    rows = tuple(_line(line) for line in chart.lines)
-    table = Table(
-        ("curve", f"{chart.x} {chart.first:g} to {chart.last:,.12g}", "first", "last", "lowest", "highest"),
-        rows,
-        (2, 3, 4, 5),
-    )
+    span = f"{chart.x} {chart.first:g} to {chart.last:,.12g}"
+    head = ("curve", span, "first", "last", "lowest", "highest")
+    table = Table(head, tuple(_line(line) for line in chart.lines), (2, 3, 4, 5))
     return f"**{escape(chart.title)}{escape(limit)}**\n\n{_table(table)}"
 
 
@@ -82,13 +79,10 @@ def _line(line: Line) -> tuple[str, ...]:
 
 
 def _bars(drawn: Bars) -> str:
-    rows = tuple(
-        (bar.name, _interval(bar, drawn.limit), signed(bar.change, drawn.limit), _WORDS[bar.tone])
-        for bar in drawn.bars
-    )
-    return f"**{escape(drawn.title)}, limit {drawn.limit:+g}**\n\n" + _table(
-        Table(("task", "-100 to +100: ─ interval, ● change, ┊ limit", "change", "loss"), rows, (2,))
-    )
+    bars, limit = drawn.bars, drawn.limit
+    rows = [(bar.name, _interval(bar, limit), signed(bar.change, limit), _WORDS[bar.tone]) for bar in bars]
+    head = ("task", "-100 to +100: ─ interval, ● change, ┊ limit", "change", "loss")
+    return f"**{escape(drawn.title)}, limit {limit:+g}**\n\n{_table(Table(head, tuple(rows), (2,)))}"
 
 
 def _interval(bar: Bar, limit: float) -> str:
