@@ -14,7 +14,8 @@ from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import SHORT_WORDS, change_of, interval_of
 
-WORDS = {**SHORT_WORDS, "no_verdict": "open", "failed": "failed", "unchanged": "nothing to do"}
+WORDS = {str(verdict): text for verdict, text in SHORT_WORDS.items()}
+WORDS |= {"no_verdict": "open", "failed": "failed", "unchanged": "nothing to do"}
 BEST, CONFIRMED = "☆", "★"
 LITTLE_GAIN = 0.5  # share of the gain: a remedy that keeps less gives up most of what was learned
 

@@ -56,9 +56,9 @@ def contradiction(
         return ""
     is_open = not are_labels and _makes_up(asked)
     common = max(OFTEN_AT_LEAST, OFTEN * texts)
-    topics = [_topics(side, counts, common) for side in (asked, first, second)]
+    about, short, long = (_topics(side, counts, common) for side in (asked, first, second))
     if len(first) <= SHORT:
-        if is_open and not _is_off(*topics, len(second)) and not _is_verdict(first, second):
+        if is_open and not _is_off(about, short, long, len(second)) and not _is_verdict(first, second):
             return ""
         return "" if _says(second, first) else "different short answers"
     change = compare(first, second, counts)
@@ -70,7 +70,7 @@ def contradiction(
         ends = [int(side[-1]) for side in (first, second)]
         if all(end & DIGIT for end in ends) and ends[0] >> MARKS != ends[1] >> MARKS:
             return "different numbers at the end"
-    return "answers to different questions" if _unlike(*topics, is_open=is_open) else ""
+    return "answers to different questions" if _unlike(about, short, long, is_open=is_open) else ""
 
 
 def _makes_up(asked: Codes) -> bool:
