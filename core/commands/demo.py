@@ -60,7 +60,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         show = (lambda new: None) if args.json else ProgressPrinter(recipe, name, began)
         row = until_over(home, name, show)
         rows.append((recipe, row))
-        checks.append(newest_check(home, name))
+        checks.append(next(iter(ask_once(home, Checks(name)).checks), None))  # the newest
         if not args.json:
             print_outcome(row, checks[-1])
     if args.json:
@@ -139,11 +139,6 @@ def queue(home: Home, seed: int | None) -> dict[str, str]:
     with Client(home) as client:
         asked = (Submit(recipe.resolved, recipe.text, recipe.recipe.name) for recipe in loaded)
         return {name: client.ask(submit).name for name, submit in zip(RECIPES, asked, strict=True)}
-
-
-def newest_check(home: Home, name: str) -> dict[str, object] | None:
-    checks: list[dict[str, object]] = ask_once(home, Checks(name)).checks
-    return checks[0] if checks else None
 
 
 def as_expected(recipe: str, row: data.RunRow) -> bool:

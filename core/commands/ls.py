@@ -10,15 +10,8 @@ from dataclasses import replace
 from finetop.core.client.connection import Client
 from finetop.core.client.remote.merge_runs import bare, merged, placed
 from finetop.core.commands import Command
-from finetop.core.commands.shared import options, remote
-from finetop.core.commands.shared.output import (
-    answer_words,
-    number,
-    plain,
-    print_json,
-    print_table,
-    state_words,
-)
+from finetop.core.commands.shared import options, output, remote
+from finetop.core.commands.shared.output import answer_words, plain, print_json, print_table
 from finetop.core.errors import BadInput
 from finetop.core.protocol import run_columns, runs as data
 from finetop.core.protocol.messages.runs import Group, Runs, RunsAnswer
@@ -111,10 +104,11 @@ def print_rows(
     """Print the table; with a host column if the runs are of several machines."""
     hosts = ("host",) if any(row.host for row in rows) else ()
     differ = len({row.check.suite for row in rows if row.check is not None}) > 1
+    numbers = [column for column, key in enumerate(more, start=6) if not run_columns.is_word(key)]
     print_table(
         (*hosts, "run", "how", "state", "step", "loss", "left/age", *more, "did it forget?"),
         [(*(row.host for _ in hosts), *line_of(row, more, name_suite=differ)) for row in rows],
-        right=[len(hosts) + column for column in (3, 4, 5, *_right(6, more))],
+        right=[len(hosts) + column for column in (3, 4, 5, *numbers)],
         above=headings(rows, groups, line.group),
         widest=WIDEST,
     )
@@ -164,10 +158,6 @@ def headings(rows: Sequence[data.RunRow], groups: Sequence[Group], key: str) -> 
     return {index: "\n" * (index > 0) + run_groups.group_heading(key, group) for index, group in firsts}
 
 
-def _right(first: int, more: Sequence[str]) -> list[int]:
-    return [first + place for place, key in enumerate(more) if not run_columns.is_word(key)]
-
-
 def line_of(row: data.RunRow, more: Sequence[str] = (), *, name_suite: bool | None = None) -> tuple[str, ...]:
     state = row.state
     if isinstance(state, data.Queued):
@@ -177,16 +167,11 @@ def line_of(row: data.RunRow, more: Sequence[str] = (), *, name_suite: bool | No
     else:
         when = ago(state.ended)
     steps = f"{row.step:,}/{row.steps:,}" if row.steps else count(row.step)
-    return (
-        bare(row),
-        row.method,
-        state_words(row),
-        steps,
-        f"{'reward ' if row.main_metric == 'reward' else ''}{number(row.metrics.get(row.main_metric))}",
-        when,
-        *(_cell(row, key) for key in more),
-        row.said or answer_words(row, name_suite=name_suite),
-    )
+    reward = "reward " if row.main_metric == "reward" else ""
+    loss = reward + output.number(row.metrics.get(row.main_metric))
+    columns = [_cell(row, key) for key in more]
+    said = row.said or answer_words(row, name_suite=name_suite)
+    return bare(row), row.method, output.state_words(row), steps, loss, when, *columns, said
 
 
 def _cell(row: data.RunRow, key: str) -> str:

@@ -62,10 +62,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if chain is None:
         parts = {"": load_recipe(args.recipe, args.set)}
     else:
-        parts = {
-            stage.name: replace(stage.loaded, recipe=on_its_base(stage.loaded.recipe, chain))
-            for stage in chain.stages
-        }
+        stages = {stage.name: stage.loaded for stage in chain.stages}
+        parts = {name: replace(its, recipe=on_its_base(its.recipe, chain)) for name, its in stages.items()}
     plans: dict[str, Plan] = {}
     for stage, loaded in parts.items():
         plan = plan_of(args, home, loaded)
@@ -78,12 +76,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
         print_json({"stages": [{"stage": stage, "plan": plain(plan)} for stage, plan in plans.items()]})
     elif args.json:
         print_json({"plan": plain(plans[""])})
-    return int(any(map(does_not_fit, plans.values())))
-
-
-def does_not_fit(plan: Plan) -> bool:
-    """Return True if a run does not fit its GPU or the machine's memory."""
-    return plan.verdict == "no" or (plan.host is not None and plan.host.lacks)
+    hosts = [plan.host for plan in plans.values() if plan.host is not None]
+    return int(any(plan.verdict == "no" for plan in plans.values()) or any(host.lacks for host in hosts))
 
 
 def plan_of(args: argparse.Namespace, home: Home, loaded: Loaded) -> Plan:

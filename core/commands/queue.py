@@ -54,10 +54,8 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     home, args.run = remote.find_run(args.run, homes)
     other = args.other.partition(":")[0]
     if other != home.label and other in [machine.label for machine in homes] and ":" in args.other:
-        raise BadInput(
-            f"{args.other} is on another machine than {home.label}:{args.run}, and each has a queue of its own.",
-            hint=f"Name a run that waits on {home.label}.",
-        )
+        why = f"is on another machine than {home.label}:{args.run}, and each has a queue of its own"
+        raise BadInput(f"{args.other} {why}.", hint=f"Name a run that waits on {home.label}.")
     return run(args, home)
 
 
@@ -65,16 +63,14 @@ def list_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     """List what waits on each machine. Exit code 4 if one of them did not answer."""
     answers, missing = remote.ask_all(homes, Queue())
     stopped = {label: answer.stopped for label, answer in answers.items() if answer.stopped}
-    merged = QueueAnswer(
-        [
-            msgspec.structs.replace(row, host=home.label, do=command_for(row.do, home))
-            for home in homes
-            if home.label in answers
-            for row in answers[home.label].rows
-        ],
-        sum(answer.total for answer in answers.values()),
-        [f"{label}:{name}" for label, answer in answers.items() for name in answer.running],
-    )
+    rows = []
+    for home in homes:
+        own = "" if home.link is None else f"finetop --on {host_word(home)} "  # a command as typed here
+        for row in answers[home.label].rows if home.label in answers else ():
+            do = row.do.replace("finetop ", own or "finetop ", 1)
+            rows.append(msgspec.structs.replace(row, host=home.label, do=do))
+    running = [f"{label}:{name}" for label, answer in answers.items() for name in answer.running]
+    merged = QueueAnswer(rows, sum(answer.total for answer in answers.values()), running)
     if args.json:
         print_json({**plain(merged), "stopped": stopped, "missing": missing})
     elif answers:
@@ -82,11 +78,6 @@ def list_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
             print(f"Nothing starts on {label}: {clean_line(because)}")
         print_queue(merged)
     return 4 if missing else 0
-
-
-def command_for(do: str, home: Home) -> str:
-    """Return a command as typed for one machine among several."""
-    return do if home.link is None else do.replace("finetop ", f"finetop --on {host_word(home)} ", 1)
 
 
 def host_word(home: Home) -> str:
@@ -106,15 +97,9 @@ def request_of(args: argparse.Namespace) -> Ask:
         raise BadInput(f"finetop queue {action}: which run?", hint=f"Use {CHANGES}.")
     if other and action not in ("before", "priority"):
         raise BadInput(f"finetop queue {action} takes one run, not {other[:60]!r} too.", hint="Leave it out.")
-    match action:
-        case "hold":
-            return Hold(run)
-        case "release":
-            return Release(run)
-        case "priority":
-            return Prioritise(run, priority_of(other))
-        case _:
-            return Move(run, action, other)
+    if action in ("hold", "release"):
+        return Hold(run) if action == "hold" else Release(run)
+    return Prioritise(run, priority_of(other)) if action == "priority" else Move(run, action, other)
 
 
 def priority_of(word: str) -> int:

@@ -95,9 +95,12 @@ def show_recipe(args: argparse.Namespace) -> int:
     else:
         parts = [(stage.name, stage.loaded) for stage in chain.stages]
     if args.json:
-        documents = [(name, as_data(loaded, all_of_it=args.all)) for name, loaded in parts]
-        stages = [{"stage": name, **document} for name, document in documents]
-        print_json({"stages": stages} if chain is not None else documents[0][1])
+        documents: list[dict[str, object]] = []
+        for name, loaded in parts:
+            sources = {key: source for key, _, source in chosen_settings(loaded, all_of_it=args.all)}
+            stage = {"stage": name} if name else {}
+            documents.append({**stage, "recipe": loaded.resolved, "from": sources})
+        print_json(documents[0] if chain is None else {"stages": documents})
         return 0
     for number, (name, loaded) in enumerate(parts):
         if number:
@@ -109,12 +112,6 @@ def show_recipe(args: argparse.Namespace) -> int:
 
 def chosen_settings(loaded: Loaded, *, all_of_it: bool) -> list[Setting]:
     return [setting for setting in settings_of(loaded) if all_of_it or setting[2] != DEFAULT]
-
-
-def as_data(loaded: Loaded, *, all_of_it: bool) -> dict[str, object]:
-    """Return the whole recipe, and the source of each setting by dotted key."""
-    sources = {key: source for key, _, source in chosen_settings(loaded, all_of_it=all_of_it)}
-    return {"recipe": loaded.resolved, "from": sources}
 
 
 # --- a recipe as it will run ----------------------------------------------------------------------------------

@@ -22,17 +22,11 @@ from finetop.core.plan.machine import read_machine
 from finetop.core.plan.rehearsal import Rehearsal
 from finetop.core.plan.result import Shown, as_error
 from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages import submit
 from finetop.core.protocol.messages.machine import LookAhead
 from finetop.core.protocol.messages.runs import GetRun, Runs
 from finetop.core.protocol.messages.session import Hello
-from finetop.core.protocol.messages.submit import (
-    Stage,
-    Submit,
-    SubmitAnswer,
-    SubmitChain,
-    SubmitSweep,
-    SweepRun,
-)
+from finetop.core.protocol.messages.submit import Submit, SubmitAnswer, SubmitChain, SubmitSweep
 from finetop.core.protocol.request import Answer, Request
 from finetop.core.recipe import sweeps
 from finetop.core.recipe.find import by_name
@@ -112,24 +106,19 @@ def require_names(recipe: Recipe, home: Home) -> None:
 
 
 def require_sound(recipes: Sequence[Recipe], home: Home, *, force: bool) -> list[str]:
-    """Check what the runs will read, on the machine where they will run, and refuse runs that would fail.
-
-    With `force` nothing is refused; the expected failures are returned. Raises BadInput, NotFound, Refused.
-    """
+    """Return why runs will fail, judged on the machine where they will run. Without `force` such runs are refused."""
     looker, troubles = ahead.RunChecker(home, SECONDS), []
-    problems = _problems_there if home.link is not None else _problems_here
     for recipe in recipes:
-        errors = problems(recipe, looker)
+        if home.link is None:
+            errors = [error for _, error in ahead.check_before_queue(recipe, looker).problems]
+        else:
+            errors = _problems_there(recipe, looker)
         if errors and not force:
             if len(errors) > 1:
                 errors[0].hint = f"{errors[0].hint} (and {len(errors) - 1} more)".strip()
             raise errors[0]
         troubles += [f"{error.message} {error.hint}".strip() for error in errors]
     return list(dict.fromkeys(troubles))
-
-
-def _problems_here(recipe: Recipe, looker: ahead.RunChecker) -> list[FinetopError]:
-    return [error for _, error in ahead.check_before_queue(recipe, looker).problems]
 
 
 def _problems_there(recipe: Recipe, looker: ahead.RunChecker) -> list[FinetopError]:
@@ -162,10 +151,9 @@ def warn_if_stopped(client: Client) -> None:
     if stopped := client.ask(Runs(limit=1)).stopped:
         warn(f"nothing starts: {clean_line(stopped)}.")
     if os.environ.get(ranks.CPU_RANKS) and (there := client.ask(Hello()).cpu_ranks) != ranks.without_gpu():
-        warn(
-            f"{ranks.CPU_RANKS} is {ranks.without_gpu()} here, but the supervisor started with {there}, and uses that. "
-            "To change it: finetop supervisor stop, and run again."
-        )
+        here = f"{ranks.CPU_RANKS} is {ranks.without_gpu()} here"
+        to_change = "To change it: finetop supervisor stop, and run again."
+        warn(f"{here}, but the supervisor started with {there}, and uses that. {to_change}")
 
 
 def run_sweep(args: argparse.Namespace, home: Home, sets: Sequence[str], priority: int) -> int:
@@ -179,7 +167,7 @@ def run_sweep(args: argparse.Namespace, home: Home, sets: Sequence[str], priorit
     points = sweeps.points(
         name, axes, lambda pairs: load_recipe(args.recipe, [*sets, *sweeps.as_sets(pairs)])
     )
-    runs = [SweepRun(point.name, require_files(point.loaded, home)) for point in points]
+    runs = [submit.SweepRun(point.name, require_files(point.loaded, home)) for point in points]
     forced = require_sound([point.loaded.recipe for point in points], home, force=args.force)
     queued = queue(home, SubmitSweep(name, runs, base.text, args.hold, priority), forced)
     if args.json:
@@ -210,7 +198,7 @@ def run_chain(args: argparse.Namespace, home: Home, chain: Chain, priority: int)
     start = names.index(args.first) if args.first in names else 0
     for stage in chain.stages[start:]:
         require_files(stage.loaded, home)
-    stages = [Stage(stage.name, portable_recipe(stage.loaded, home)) for stage in chain.stages]
+    stages = [submit.Stage(stage.name, portable_recipe(stage.loaded, home)) for stage in chain.stages]
     recipes = [on_its_base(stage.loaded.recipe, chain) for stage in chain.stages[start:]]
     forced = require_sound(recipes, home, force=args.force)
     queued = queue(home, SubmitChain(chain.name, stages, chain.text, args.first, args.hold, priority), forced)
@@ -218,19 +206,12 @@ def run_chain(args: argparse.Namespace, home: Home, chain: Chain, priority: int)
         print(*map(queued_line, queued.runs), sep="\n")
     elif not args.wait:
         print_json({"runs": plain(queued.runs)})
-    if not args.wait:
-        return 0
     code = 0
-    for queued_run in queued.runs:
-        code = follow_run(args, home, queued_run.name)
-        if code == 1 and is_stuck(home, queued_run.name):
-            return code  # later stages wait for it
+    for run in queued.runs if args.wait else ():
+        code = follow_run(args, home, run.name)
+        if code == 1 and not isinstance(ask_once(home, GetRun(run.name)).row.state, data.Finished):
+            break  # later stages wait for it
     return code
-
-
-def is_stuck(home: Home, name: str) -> bool:
-    """Return True if a run ended in a state that keeps the later stages waiting."""
-    return not isinstance(ask_once(home, GetRun(name)).row.state, data.Finished)
 
 
 PLUGIN = Command("queue a run of a recipe, or the runs of a chain", "run", run, arguments)

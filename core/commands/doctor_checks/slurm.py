@@ -51,19 +51,16 @@ def slurm_findings(home: Home) -> Iterator[Finding]:
 
 def partition(settings: Slurm, nodes: list[Node]) -> Finding:
     """Report whether the partition exists, and its nodes and GPUs."""
-    known = sorted({name.strip().rstrip("*") for node in nodes for name in node.partitions.split(",")})
-    if settings.partition is not None and (lost := set(settings.partition.split(",")) - set(known)):
-        text = f"there is no partition {min(lost)}. Partitions: {', '.join(known)}"
-        return trouble("Slurm", text, "Set slurm.partition in settings.yaml.")
-    own = settings.partition or ""
-    inside = [node for node in nodes if not own or set(own.split(",")) & set(_names(node))]
-    gpus = sum(node.gpus for node in inside)
-    where = f"partition {own}" if own else "its default partition"
-    return ok("Slurm", f"{where}: {counted(len(inside), 'node')}, {counted(gpus, 'GPU')}")
-
-
-def _names(node: Node) -> list[str]:
-    return [name.strip().rstrip("*") for name in node.partitions.split(",")]
+    inside = [{name.strip().rstrip("*") for name in node.partitions.split(",")} for node in nodes]
+    known, where = set().union(*inside), "its default partition"
+    if settings.partition is not None:
+        own, where = set(settings.partition.split(",")), f"partition {settings.partition}"
+        if lost := own - known:
+            text = f"there is no partition {min(lost)}. Partitions: {', '.join(sorted(known))}"
+            return trouble("Slurm", text, "Set slurm.partition in settings.yaml.")
+        nodes = [node for node, names in zip(nodes, inside, strict=True) if own & names]
+    gpus = sum(node.gpus for node in nodes)
+    return ok("Slurm", f"{where}: {counted(len(nodes), 'node')}, {counted(gpus, 'GPU')}")
 
 
 def shared(folder: Path, nodes: list[Node]) -> Finding:
