@@ -56,10 +56,7 @@ class Trade:
 
 
 def differences(recipes: Sequence[Mapping[str, Any]]) -> list[Difference]:
-    """List the settings that are not the same in all recipes: the learning rate first, then in the recipes' order.
-
-    A setting that only one of the methods has is left out if it has its default value.
-    """
+    """List the settings that differ. One that only one of the methods has is left out if it has its default value."""
     flat = [dict(flat_settings(recipe, of_item=lambda key, at: f"{key}.{at + 1}")) for recipe in recipes]
     flat = [{key: value for key, value in settings.items() if value != {}} for settings in flat]
     unset = [_defaults(recipe) for recipe in recipes]
@@ -126,9 +123,9 @@ def outcomes(runs: Sequence[RunDetail], now: float) -> list[Outcome]:
         Outcome("retained", tuple(answers), _best(kept, max) if is_one_suite else ()),
         _numbers("drift", [run.row.metrics.get("drift") for run in runs], min),
         Outcome("step", tuple(_steps(run) for run in runs)),
-        Outcome("time", tuple("-" if s is None else long_span(s) for s in (_seconds(run, now) for run in runs))),
+        Outcome("time", tuple(_time(run, now) for run in runs)),
         Outcome("GPU hours", tuple(_gpu_hours(run, now) for run in runs)),
-    ]  # fmt: skip
+    ]
     return [row for row in rows if any(cell != "-" for cell in row.cells)]
 
 
@@ -164,10 +161,8 @@ def _objective(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rows_read(run: RunDetail, *, of_eval: bool) -> Any:
-    """Return what identifies the rows that a run learned from or was evaluated on: hashes, else the recipe's data.
-
-    Rows set aside for evaluation are drawn by the seed, so the rows left for training depend on it too.
-    """
+    """Return what identifies the rows that a run learned from or was evaluated on: hashes, else the recipe's data."""
+    # Rows set aside for evaluation are drawn by the seed, so the rows left for training depend on it too.
     data, seed = run.recipe.get("data") or {}, (run.recipe.get("train") or {}).get("seed")
     eval_rows = data.get("eval", {"share": None})
     drawn = (eval_rows, seed) if isinstance(eval_rows, Mapping) else None
@@ -219,11 +214,11 @@ def _steps(run: RunDetail) -> str:
     return "-" if not row.step else f"{row.step:,}" + (f" of {row.steps:,}" if row.steps else "")
 
 
-def _seconds(run: RunDetail, now: float) -> float | None:
-    """Return the seconds that a run's training jobs have run, or None."""
+def _time(run: RunDetail, now: float) -> str:
+    """Return how long a run's training jobs have run."""
     spans = [_ran(job.state, now) for job in run.jobs if job.verb in MAKES_A_RUN]
     known = [span for span in spans if span is not None]
-    return sum(known) if known else None
+    return long_span(sum(known)) if known else "-"
 
 
 def _ran(state: State, now: float) -> float | None:
@@ -242,10 +237,7 @@ def why_no_trades(runs: Sequence[RunDetail]) -> str:
 
 
 def trades(runs: Sequence[RunDetail], metric: str = "") -> list[Trade]:
-    """Return target and retained score of the runs that have both, if tests and suites are the same.
-
-    By `metric`, or by the first that a run has.
-    """
+    """Return target (`metric`, or the first of a run) and retained score of runs that have both and are comparable."""
     if why_no_trades(runs):
         return []
     if not metric:

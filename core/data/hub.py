@@ -82,15 +82,12 @@ def ask(
     if isinstance(answer, errors.RepositoryNotFoundError | errors.HFValidationError):
         hint = "Check the spelling (org/name), or give a folder (./ or /). If it is private: `hf auth login`."
         return BadInput(f"{key}: the hub has no {kind} {repository!r}.", hint=hint)
-    why = f"{repository} is not here and the hub can't be reached ({_reason(answer)})"
+    reason = str(answer).splitlines()[0][:120] if str(answer) else f"no answer in {GIVE_UP_S:.0f} s"
+    if type(answer).__name__ == "OfflineModeIsEnabled":
+        reason = "HF_HUB_OFFLINE is set"
+    why = f"{repository} is not here and the hub can't be reached ({reason})"
     hint = "Give a local folder instead, or download it where there is a network and copy the hub's cache."
     return EnvironmentTrouble(f"{key}: {why}.", hint=hint)
-
-
-def _reason(error: Exception) -> str:
-    if type(error).__name__ == "OfflineModeIsEnabled":
-        return "HF_HUB_OFFLINE is set"
-    return str(error).splitlines()[0][:120] if str(error) else f"no answer in {GIVE_UP_S:.0f} s"
 
 
 def cached(model_id: str, revision: str | None) -> Path | None:

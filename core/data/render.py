@@ -85,7 +85,8 @@ def _template(
     speak: bool,
     tools: Tools = (),
 ) -> str:
-    if not _knows_tools(tokenizer):
+    written = str(tokenizer.chat_template)
+    if "tool_calls" not in written or "tools" not in written:
         messages, tools = _with_tools_as_text(messages, tools), ()
     turns = [_turn(message) for message in messages]
     named = {"tools": [_described(tool) for tool in tools]} if tools else {}
@@ -135,11 +136,6 @@ def _called(call: Call) -> dict[str, Any]:
 
 def _described(tool: Mapping[str, Any]) -> dict[str, Any]:
     return dict(tool) if "function" in tool else {"type": "function", "function": dict(tool)}
-
-
-def _knows_tools(tokenizer: PreTrainedTokenizerBase) -> bool:
-    template = str(tokenizer.chat_template)
-    return "tool_calls" in template and "tools" in template
 
 
 def _with_tools_as_text(messages: Sequence[Message], tools: Tools) -> list[Message]:

@@ -137,7 +137,7 @@ def _dataset(source: Source, home: Home) -> Any:
     try:
         if not is_local(data_id):
             _ask_hub(data_id)
-        elif _is_saved(Path(data_id)):
+        elif any((Path(data_id) / name).is_file() for name in ("state.json", "dataset_dict.json")):
             return _pick_split(datasets.load_from_disk(data_id), split, source)
         elif not Path(data_id).is_dir():
             raise BadInput(f"data: no folder {data_id}.", hint="Give a folder, or a hub id such as org/name.")
@@ -147,10 +147,6 @@ def _dataset(source: Source, home: Home) -> Any:
     except (ValueError, FileNotFoundError, datasets.exceptions.DatasetsError) as error:
         fault = f"data: can't read {data_id} (split {split}): {first_line(error)}"
         raise BadInput(fault, hint="Check the id, split and subset.") from error
-
-
-def _is_saved(folder: Path) -> bool:
-    return (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
 
 
 def _pick_split(saved: Any, split: str, source: Source) -> Any:

@@ -15,6 +15,7 @@ from finetop.core.errors import BadData
 from finetop.core.text import quoted
 
 DELIMITERS = ",;\t|"
+_NAMED = {"\t": "tabs", ",": "commas", ";": "semicolons"}
 LONGEST_NAME = 64  # characters of a column's name
 _NAMES = "Add a first row that names the columns, such as prompt,completion."
 
@@ -51,7 +52,7 @@ class CsvFile(FileType):
             if header is None:
                 header = _header(cells, place)
             elif len(cells) > len(header):
-                hint = f"Put cells that hold {_shown(delimiter)} in double quotes."
+                hint = f"Put cells that hold {_NAMED.get(delimiter, delimiter)} in double quotes."
                 message = f"has {len(cells)} cells, but there are {len(header)} columns."
                 yield line, BadData(f"{place}: {message}", hint=hint)
             elif sum(map(len, cells)) > _text.MAX_BYTES:
@@ -103,10 +104,6 @@ def _fault(reason: str, place: str) -> BadData:
         hint = "Save the file with line feeds."
         return BadData(f"{place}: lines end in a carriage return alone, as on old Macs.", hint=hint)
     return BadData(f"{place}: is not a table row: {reason}.")
-
-
-def _shown(delimiter: str) -> str:
-    return {"\t": "tabs", ",": "commas", ";": "semicolons"}.get(delimiter, delimiter)
 
 
 PLUGIN = CsvFile()

@@ -27,7 +27,9 @@ class ParquetFile(FileType):
                 for row in batch.to_pylist():
                     number += 1
                     plain = {key: _plain(value) for key, value in row.items()}
-                    yield number, _checked(plain, f"{name}:{number}")
+                    size = sum(len(value) for value in plain.values() if isinstance(value, str))
+                    is_small = size <= _text.MAX_BYTES
+                    yield number, plain if is_small else _text.too_long(f"{name}:{number}", "row")
 
     def count(self, file: BinaryIO, name: str) -> int:
         """Return the number of rows that a file records. Raises BadData like `rows`."""
@@ -52,11 +54,6 @@ def _table(file: BinaryIO, name: str) -> Iterator[Any]:
             reason = (str(error).splitlines() or [""])[0][:160].rstrip(".")
             message = f"{name}: is not a Parquet file, or is damaged: {reason}."
             raise BadData(message, hint="Write it again.") from error
-
-
-def _checked(row: dict[str, Any], place: str) -> dict[str, Any] | BadData:
-    size = sum(len(value) for value in row.values() if isinstance(value, str))
-    return row if size <= _text.MAX_BYTES else _text.too_long(place, "row")
 
 
 def _plain(value: Any) -> Any:

@@ -62,18 +62,11 @@ def compare(before: Hashes, after: Hashes, examples: int = 0) -> Compared:
     if both == len(before) == len(after):
         same_order = bool(np.array_equal(before, after))
     taken_before, taken_after = {index for index, _ in pairs}, {index for _, index in pairs}
-    return Compared(
-        Difference(
-            both=both,
-            changed=changed,
-            gone=len(before) - both - changed,
-            new=len(after) - both - changed,
-            same_order=same_order,
-        ),
-        pairs,
-        _some(own_before, taken_before, examples) if len(before) - both > changed else [],
-        _some(own_after, taken_after, examples) if len(after) - both > changed else [],
-    )
+    gone, new = len(before) - both - changed, len(after) - both - changed
+    rows_gone = _some(own_before, taken_before, examples) if gone > 0 else []
+    rows_new = _some(own_after, taken_after, examples) if new > 0 else []
+    difference = Difference(both=both, changed=changed, gone=gone, new=new, same_order=same_order)
+    return Compared(difference, pairs, rows_gone, rows_new)
 
 
 def _firsts(hashes: Hashes) -> tuple[Any, Any]:
@@ -99,11 +92,8 @@ def _in_place(
     starts_after = np.concatenate(([0], np.cumsum(gaps_after)))
     for gap in np.flatnonzero(sizes)[:examples]:
         for offset in range(int(sizes[gap])):
-            place_before, place_after = (
-                rows_before[starts_before[gap] + offset],
-                rows_after[starts_after[gap] + offset],
-            )
-            pairs.append((int(place_before), int(place_after)))
+            place_before = int(rows_before[starts_before[gap] + offset])
+            pairs.append((place_before, int(rows_after[starts_after[gap] + offset])))
             if len(pairs) == examples:
                 return int(sizes.sum()), pairs
     return int(sizes.sum()), pairs

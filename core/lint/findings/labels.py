@@ -42,7 +42,8 @@ class _Labels(Finder):
             return []
         written: dict[str, list[str]] = {}
         for label in self.counts:
-            written.setdefault(_plain(label), []).append(label)
+            plain = " ".join(label.lower().split()).strip(" .!\"'`*")  # what the spellings of one label share
+            written.setdefault(plain, []).append(label)
         if not 2 <= len(written) <= FEW or self.rows < 3 * len(written):
             return []
         return [*self._twice(whole, written, of), *self._balance(whole, written, of)]
@@ -102,11 +103,6 @@ class _Labels(Finder):
                 examples=tuple(example(whole.place(self.first[label]), label) for label in firsts),
             )
         ]
-
-
-def _plain(label: str) -> str:
-    """Return what the spellings of one label share: no case, no extra blanks, no full stop."""
-    return " ".join(label.lower().split()).strip(" .!\"'`*")
 
 
 class Labels(Rule):

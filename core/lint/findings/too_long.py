@@ -37,8 +37,11 @@ class _Lengths(Finder):
         """Report what happens to these rows."""
         if not self.rows:
             return []
+        allowed = (self.lens.on_long or "").removeprefix("error-over-").removesuffix("%")
         counts = [(whole.reads[source], rows) for source, rows in self.of_source.items()]
-        refusing = [read.name for read, rows in counts if _refuses(self.lens.on_long, rows, read.rows)]
+        if allowed.isdecimal():
+            counts = [(read, rows) for read, rows in counts if 100 * rows > int(allowed) * read.rows]
+        refusing = [read.name for read, _ in counts] if allowed.isdecimal() else []
         return [
             self.rule.finding(
                 whole,
@@ -65,11 +68,6 @@ class _Lengths(Finder):
             return "Such rows are truncated, dropped or refused, depending on data.on_long."
         lost = "long answers are never learned. Raise data.max_tokens."
         return f"They are dropped, with {self.lost:,} tokens to learn: {lost}"
-
-
-def _refuses(on_long: str | None, too_long: int, rows: int) -> bool:
-    allowed = (on_long or "").removeprefix("error-over-").removesuffix("%")
-    return allowed.isdecimal() and 100 * too_long > int(allowed) * rows
 
 
 class TooLong(Rule):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from finetop.core.report import Bar, Bars, Block, Chart, Facts, Line, Page, Points, Section, Source, Table
+from finetop.core.report import Bar, Bars, Block, Chart, Facts, Line, Page, Points, Source, Table
 from finetop.core.report.formats import ReportFormat
 from finetop.core.text import clean
 from finetop.core.wording.check_markdown import escape
@@ -25,14 +25,10 @@ class Markdown(ReportFormat):
             escape(page.about),
             f"**{escape(page.word)}** {escape(page.sentence)}",
             *([_points(page.sure)] if page.sure else []),
-            *(_section(section) for section in page.sections),
-            f"---\n\n{escape(page.made)}",
         ]
-        return "\n\n".join(parts) + "\n"
-
-
-def _section(section: Section) -> str:
-    return "\n\n".join([f"## {escape(section.title)}", *map(block_text, section.blocks)])
+        for section in page.sections:
+            parts += [f"## {escape(section.title)}", *map(block_text, section.blocks)]
+        return "\n\n".join([*parts, f"---\n\n{escape(page.made)}"]) + "\n"
 
 
 def block_text(block: Block) -> str:
