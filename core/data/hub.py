@@ -22,10 +22,7 @@ _NOT_WANTED = ["*/*", "consolidated*"]  # other formats of the same weights
 
 
 def fetch(model_id: str, revision: str | None, trust_remote_code: bool, events: EventLog) -> tuple[Path, str]:
-    """Return the folder and the commit of a model on the hub: the cached copy if the hub does not answer.
-
-    Raises BadInput if there is no such model, EnvironmentTrouble if it is neither cached nor reachable.
-    """
+    """Return the folder and commit of a hub model: cached if the hub is silent. Raises BadInput, EnvironmentTrouble."""
     answer = ask(model_id, revision)
     if isinstance(answer, BadInput):
         raise answer
@@ -51,10 +48,7 @@ def fetch(model_id: str, revision: str | None, trust_remote_code: bool, events: 
 def ask(
     repository: str, revision: str | None, kind: Literal["model", "dataset"] = "model"
 ) -> str | BadInput | EnvironmentTrouble:
-    """Return the commit of a model or data set on the hub, or the error, within 8 seconds.
-
-    BadInput if the hub has no such repository, EnvironmentTrouble if it does not answer.
-    """
+    """Return the commit of a model or data set on the hub, or BadInput or EnvironmentTrouble, within 8 seconds."""
     from huggingface_hub import HfApi, errors
 
     outcome: list[str | Exception] = []

@@ -131,10 +131,7 @@ def points(
     equal: Equal,
     with_all: bool,
 ) -> list[Planned]:
-    """Return the recipe of each run; `every` is the source's number of rows, `load` applies settings to the recipe.
-
-    Rows that two selectors chose alike are trained on once. Raises BadInput.
-    """
+    """Return the recipe of each run; rows that two selectors chose alike are trained on once. Raises BadInput."""
     at = source_of(base.recipe)
     fixed = [] if equal == "epochs" else [f"train.max_steps={steps_on(base.recipe, every)}", "train.epochs="]
     planned: list[Planned] = []

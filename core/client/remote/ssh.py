@@ -24,10 +24,7 @@ OPTIONS = (
 
 
 def command(place: Place, local: str, there: str, *, may_ask: bool) -> list[str]:
-    """Return the ssh command: it holds a session on that machine, and forwards the socket `there` to `local`.
-
-    Without `there` nothing is forwarded. With `may_ask` ssh may ask for a password on the terminal.
-    """
+    """Return the ssh command that holds a session, and forwards the socket `there`, if given, to `local`."""
     forward = ["-L", f"{forwarded(local)}:{forwarded(there)}"] if there else []
     quiet = [] if may_ask else ["-o", "BatchMode=yes"]
     return ["ssh", *OPTIONS, *quiet, *forward, "--", place.destination, remote_command(place)]

@@ -82,10 +82,7 @@ class Tunnel:
     # --- from outside -----------------------------------------------------------------------------------
 
     def open(self, *, may_ask: bool = True) -> Greeting:
-        """Connect, and stay connected from then on. ssh may ask for a password on the terminal.
-
-        Raises EnvironmentTrouble and other FinetopErrors, with ssh's own last words.
-        """
+        """Connect, and stay connected. ssh may ask for a password. Raises FinetopErrors with ssh's own last words."""
         self._connect(may_ask=may_ask)
         self.keep()
         assert self.greeting is not None

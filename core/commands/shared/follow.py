@@ -23,10 +23,7 @@ LINK_PACE_S = 1.0  # between two requests over a link: each costs some 300 bytes
 
 
 def new_events(home: Home, name: str, *, after_step: int = -1) -> Iterator[EventsAnswer]:
-    """Yield a run's new events each time something changed, until none of its jobs is queued or running.
-
-    Continues when the supervisor restarts.
-    """
+    """Yield a run's new events until none of its jobs is queued or running; goes on when the supervisor restarts."""
     with Client(home) as client:
         while True:
             new = client.ask(EventsSince(name, after_step))

@@ -19,10 +19,7 @@ from finetop.core.text import clean_line, listed
 
 
 def run_on(command: Command, verb: str, args: argparse.Namespace, where: Where) -> int:
-    """Run a verb on the machines that are named.
-
-    A command with `run_several` takes several machines at once, else the machine of its RUN is found. Raises BadInput.
-    """
+    """Run a verb on the machines named: on several at once if it can, else where its RUN is found. Raises BadInput."""
     if not command.is_remote:
         hint = f"Run it there: ssh {clean_line(where.on[0], limit=80)} finetop {verb} …"
         raise BadInput(f"finetop {verb} works on the local machine only.", hint=hint)
