@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from finetop.core.commands import Command
-from finetop.core.commands.shared import options, triage_state
+from finetop.core.commands.shared import options
+from finetop.core.commands.triage import own_name, record
 from finetop.core.protocol.messages.triage import Standing
 from finetop.core.runtime.home import Home
 
@@ -17,8 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    standing = Standing("accepted", triage_state.own_name(), reason=args.reason.strip())
-    return triage_state.record(home, args, standing)
+    return record(home, args, Standing("accepted", own_name(), reason=args.reason.strip()))
 
 
 PLUGIN = Command("accept a regression, with a reason", "fix", run, arguments)

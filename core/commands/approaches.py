@@ -17,12 +17,8 @@ from finetop.core.commands.queue import priority_of
 from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput, NotFound, did_you_mean, near
-from finetop.core.protocol.messages.approaches import (
-    Approaches,
-    ApproachesAnswer,
-    ApproachRow,
-    ComparisonBrief,
-)
+from finetop.core.protocol.messages import approaches as data
+from finetop.core.protocol.messages.approaches import Approaches
 from finetop.core.recipe.load import load_recipe
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
@@ -125,7 +121,7 @@ def print_comparisons(args: argparse.Namespace, home: Home) -> int:
     return 0
 
 
-def brief_cells(brief: ComparisonBrief) -> tuple[str, ...]:
+def brief_cells(brief: data.ComparisonBrief) -> tuple[str, ...]:
     failed = brief.runs - brief.measured - brief.to_come
     counts = (brief.approaches, brief.runs, brief.measured, brief.to_come, failed)
     return brief.name, brief.metric, *map(str, counts), f"{ago(brief.created)} ago"
@@ -141,7 +137,7 @@ def print_comparison(args: argparse.Namespace, home: Home, name: str) -> int:
     return int(any(row.state == "failed" for row in answer.rows))
 
 
-def print_answer(answer: ApproachesAnswer) -> None:
+def print_answer(answer: data.ApproachesAnswer) -> None:
     """Print each approach's results, its costs, and the advice."""
     better = "lower is better" if answer.lower_is_better else "higher is better"
     by = metric_words(answer.metric)
@@ -163,7 +159,7 @@ def print_answer(answer: ApproachesAnswer) -> None:
                 print(f"  {line}")
 
 
-def prices(row: ApproachRow) -> tuple[str, ...]:
+def prices(row: data.ApproachRow) -> tuple[str, ...]:
     """Return an approach's price cells: as many columns as fit in 80 characters."""
     name, setup, gpu, prompt, memory, new_facts, _, spent = words.prices(row)
     setup = setup if gpu == words.NOT_KNOWN else f"{setup}, GPU {gpu}"

@@ -169,15 +169,9 @@ def print_both(rows: list[tuple[str, data.RunRow]]) -> None:
 
 def run_cells(row: data.RunRow) -> tuple[str, ...]:
     target = row.check.target if row.check else {}
-    loss = target.get("nats_per_token", [None, None])
-    rules = target.get("rules", [None, None])
-    return (
-        row.name,
-        row.method,
-        f"{number(loss[0], 2)} -> {number(loss[1], 2)}",
-        f"{number(rules[0], 2)} -> {number(rules[1], 2)}",
-        short_answer(row.check) if row.check else state_words(row),
-    )
+    pairs = [target.get(metric, [None, None]) for metric in ("nats_per_token", "rules")]
+    loss, rules = (f"{number(base, 2)} -> {number(tuned, 2)}" for base, tuned in pairs)
+    return row.name, row.method, loss, rules, short_answer(row.check) if row.check else state_words(row)
 
 
 def verdict_line(recipe: str, row: data.RunRow) -> str:

@@ -76,16 +76,9 @@ def cells(gpu: GpuRow) -> tuple[str, ...]:
     if gpu.fault in ("lost", "unreadable"):
         return (str(gpu.index), name, *["-"] * 6)
     free = max(0.0, gpu.total_gib - gpu.ours_gib - gpu.others_gib)
-    return (
-        str(gpu.index),
-        name,
-        f"{gpu.total_gib:.0f}",
-        f"{gpu.ours_gib:.1f}",
-        f"{gpu.others_gib:.1f}",
-        f"{free:.1f}",
-        "-" if gpu.busy is None else f"{gpu.busy} %",
-        "-" if gpu.celsius is None else str(gpu.celsius),
-    )
+    memory = [f"{gpu.total_gib:.0f}", *(f"{part:.1f}" for part in (gpu.ours_gib, gpu.others_gib, free))]
+    busy = "-" if gpu.busy is None else f"{gpu.busy} %"
+    return str(gpu.index), name, *memory, busy, "-" if gpu.celsius is None else str(gpu.celsius)
 
 
 PLUGIN = Command(ABOUT, "organise", run, run_several=run_several)

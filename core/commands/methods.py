@@ -27,12 +27,9 @@ def run(args: argparse.Namespace, home: Home) -> int:
     objective_rows = [(name, objectives.load(name).about) for name in objectives.names()]
     recipes = [(recipe.name, recipe.about) for recipe in (*list_builtin(), *list_chains())]
     if args.json:
-        trained = {
-            "methods": dict(method_rows),
-            "model.quantize": quantized,
-            "objectives": dict(objective_rows),
-        }
-        print_json({**trained, "protections": dict(protection_rows), "recipes": dict(recipes)})
+        trained = {"methods": dict(method_rows), "model.quantize": quantized}
+        kinds = {"objectives": objective_rows, "protections": protection_rows, "recipes": recipes}
+        print_json({**trained, **{kind: dict(rows) for kind, rows in kinds.items()}})
         return 0
     rows = [(name, " ".join(quantized[name]), about) for name, about in method_rows]
     print_table(("method", "model.quantize", "which weights are trained"), rows)

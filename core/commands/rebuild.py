@@ -24,12 +24,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
     prepare(home)
     with contextlib.suppress(NoSupervisor), Client(home, start=False) as client:
         client.ask(Shutdown())  # jobs keep running; the next command starts a supervisor on the new database
-    process = subprocess.run(
-        [sys.executable, "-m", "finetop.core.supervisor.rebuild.rebuild", "--home", str(home.root)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-m", "finetop.core.supervisor.rebuild.rebuild", "--home", str(home.root)]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
     if process.returncode:
         lines = process.stderr.strip().splitlines() or ["it ended without a message."]
         raise of_code(process.returncode, lines[-1])

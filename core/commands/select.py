@@ -22,7 +22,7 @@ from finetop.core.commands.shared.output import plain, print_json, reply
 from finetop.core.data import files
 from finetop.core.errors import BadInput
 from finetop.core.protocol.messages.submit import SubmitSweep, SweepRun
-from finetop.core.recipe.load import check_files, load_recipe
+from finetop.core.recipe.load import Loaded, check_files, load_recipe
 from finetop.core.recipe.schema import Model
 from finetop.core.runtime.files import given_path
 from finetop.core.runtime.home import Home, prepare
@@ -104,15 +104,12 @@ def run_curve(args: argparse.Namespace, home: Home) -> int:
             selections.append(selection)
         elif selection.seed == 1:
             print(curve.left_out(selection), file=sys.stderr)
-    planned = curve.points(
-        base,
-        selections,
-        every,
-        args.seeds,
-        lambda own_sets: load_recipe(args.data, [*sets, *own_sets]),
-        equal=args.equal,
-        with_all=any(amount.share == 1 for amount in amounts),
-    )
+
+    def load(own_sets: list[str]) -> Loaded:
+        return load_recipe(args.data, [*sets, *own_sets])
+
+    with_all = any(amount.share == 1 for amount in amounts)
+    planned = curve.points(base, selections, every, args.seeds, load, equal=args.equal, with_all=with_all)
     points = [(one.point, list(one.tags)) for one in planned]
     runs = [SweepRun(point.name, require_files(point.loaded, home), tags) for point, tags in points]
     queued = ask_once(home, SubmitSweep(base.recipe.name, runs, base.text, args.hold))
@@ -126,11 +123,10 @@ def print_selectors(*, as_json: bool) -> int:
     """Print what each selector does, its source, and its settings."""
     selectors = {name: select.load(name) for name in select.names()}
     if as_json:
-        facts = ("about", "paper", "needs_model")
-        documents = {
-            name: {**{key: getattr(selector, key) for key in facts}, "settings": dict(settings_of(name))}
-            for name, selector in selectors.items()
-        }
+        documents = {}
+        for name, selector in selectors.items():
+            facts = {key: getattr(selector, key) for key in ("about", "paper", "needs_model")}
+            documents[name] = {**facts, "settings": dict(settings_of(name))}
         print_json({"selectors": documents})
         return 0
     for name, selector in selectors.items():
@@ -200,11 +196,9 @@ def source_of(text: str) -> Path:
 
 def too_few(short: TooFew) -> BadInput:
     """Return the error for a selector that has fewer rows than requested."""
-    return BadInput(
-        f"{short.by} takes only rows that {short.may}: {short.most:,} of {short.of:,}, "
-        f"but {short.rows:,} were requested.",
-        hint=f"Request {short.most:,} or fewer." if short.most else "Choose by another selector.",
-    )
+    has = f"takes only rows that {short.may}: {short.most:,} of {short.of:,}"
+    hint = f"Request {short.most:,} or fewer." if short.most else "Choose by another selector."
+    return BadInput(f"{short.by} {has}, but {short.rows:,} were requested.", hint=hint)
 
 
 def shown_progress(messages: Iterable[Doing | Selected | TooFew]) -> Iterator[Selected | TooFew]:

@@ -90,24 +90,18 @@ def power_of(suite: Suite) -> dict[str, Any]:
     items = sum(items for items, _ in weighted_counts) if None not in counts else None
     margin, level = MARGIN / 100, level_at_the_end(ALPHA)
     sizes = [margin * times for times in (2, 3, 4)]
-    power: dict[str, Any] = {
-        "items": items,
-        "at_most": any(task.data is None for task in suite.tasks),
-        "margin": MARGIN,
-        "won": 100 * WON_BY_CHANCE,
-        "caught": [],
-        "items_for": {
-            f"{share:g}": items_for(share, margin, 2 * WON_BY_CHANCE + sizes[0], sizes[0], level)
-            for share in WANTED_POWER
-        },
-    }
+    twice, flips = sizes[0], 2 * WON_BY_CHANCE
+    needed = {f"{share:g}": items_for(share, margin, flips + twice, twice, level) for share in WANTED_POWER}
+    caught: list[dict[str, float]] = []
     if items:
         weights, squares = (sum(n * weight**exponent for n, weight in weighted_counts) for exponent in (1, 2))
         effective = round(weights**2 / squares)
         for drop in sizes:
-            chance = chance_of_regressed(effective, margin, 2 * WON_BY_CHANCE + drop, drop, level)
-            power["caught"].append({"drop": round(100 * drop, 6), "chance": round(chance, 3)})
-    return power
+            chance = chance_of_regressed(effective, margin, flips + drop, drop, level)
+            caught.append({"drop": round(100 * drop, 6), "chance": round(chance, 3)})
+    assumed = {"margin": MARGIN, "won": 100 * WON_BY_CHANCE}
+    at_most = any(task.data is None for task in suite.tasks)
+    return {"items": items, "at_most": at_most, **assumed, "caught": caught, "items_for": needed}
 
 
 def power_lines(power: dict[str, Any]) -> list[str]:
@@ -134,13 +128,9 @@ def power_lines(power: dict[str, Any]) -> list[str]:
 
 
 def as_json(suite: Suite, *, with_power: bool) -> dict[str, Any]:
-    return {
-        "name": suite.name,
-        "about": suite.about,
-        "file": str(suite.file),
-        "tasks": [{key: getattr(task, key) for key in OF_A_TASK} for task in suite.tasks],
-        **({"power": power_of(suite)} if with_power else {}),
-    }
+    tasks = [{key: getattr(task, key) for key in OF_A_TASK} for task in suite.tasks]
+    power = {"power": power_of(suite)} if with_power else {}
+    return {"name": suite.name, "about": suite.about, "file": str(suite.file), "tasks": tasks, **power}
 
 
 PLUGIN = Command("list benchmark suites", "check", run, arguments, is_remote=False)

@@ -43,14 +43,10 @@ def print_curves(curves: selection_curve.Curves) -> None:
     rows = []
     for cell in curves.cells:
         against = selection_curve.short(cell.difference, sign=True) + marks.get(cell.against, "")
-        row = (
-            cell.by,
-            f"{cell.rows:,}",
-            f"{cell.finished}/{cell.runs}",
-            selection_curve.short(cell.target),
-            cell.against if cell.against == "same rows" else against,
-        )
-        rows.append((*row, *[selection_curve.short(cell.retained, sign=True, digits=1)] * has_retained))
+        against = cell.against if cell.against == "same rows" else against
+        numbers = (f"{cell.rows:,}", f"{cell.finished}/{cell.runs}", selection_curve.short(cell.target))
+        retained = [selection_curve.short(cell.retained, sign=True, digits=1)] * has_retained
+        rows.append((cell.by, *numbers, against, *retained))
     head = ("rows by", "rows", "done", "target", "against random", *["retained"] * has_retained)
     print_table(head, rows, right=(1, 2))
     better = "lower" if curves.is_lower_better else "higher"

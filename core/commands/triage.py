@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 from collections.abc import Sequence
 
 import msgspec
@@ -10,8 +11,8 @@ import msgspec
 from finetop.core.client.connection import ask_once
 from finetop.core.client.remote.merge_triage import merged_table
 from finetop.core.commands import Command
-from finetop.core.commands.shared import options, remote, triage_state
-from finetop.core.commands.shared.output import number, plain, print_json, print_table
+from finetop.core.commands.shared import options, remote
+from finetop.core.commands.shared.output import number, plain, print_json, print_table, reply
 from finetop.core.errors import BadInput
 from finetop.core.protocol.messages import triage as data
 from finetop.core.protocol.messages.triage import Standing, Triage, TriageRow, TriageRun
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if wanted is not None:
         if not wanted.fixed_by and not args.new and not args.looking:  # --note alone keeps the state
             wanted = _with_note(home, args)
-        return triage_state.record(home, args, wanted)
+        return record(home, args, wanted)
     if args.run:
         return print_run(args, home)
     answer = ask_once(home, Triage(args.filter, 0, args.limit))
@@ -73,14 +74,28 @@ def _standing(args: argparse.Namespace) -> Standing | None:
     if not args.run:
         raise BadInput(f"{(options or ['--note'])[0]} needs a run.", hint="Name it: finetop triage RUN …")
     state: data.StandingState = "fixed" if args.fixed_by else "looking" if args.looking else "new"
-    return Standing(state, triage_state.own_name(), note=args.note.strip(), fixed_by=args.fixed_by)
+    return Standing(state, own_name(), note=args.note.strip(), fixed_by=args.fixed_by)
 
 
 def _with_note(home: Home, args: argparse.Namespace) -> Standing:
     """Return the regression's current state with the new note."""
     answer = ask_once(home, TriageRun(args.run))
-    before = answer.row.standings.get(args.task, Standing(by=triage_state.own_name()))
+    before = answer.row.standings.get(args.task, Standing(by=own_name()))
     return msgspec.structs.replace(before, note=args.note.strip())
+
+
+def own_name() -> str:
+    """Return the user's name, to record who assigned or accepted a regression."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # the user has no name, as in a container
+        return ""
+
+
+def record(home: Home, args: argparse.Namespace, standing: Standing) -> int:
+    """Record the triage state of a regression of args.run, or of args.task if one is named, and print it."""
+    answer = ask_once(home, data.SetStanding(args.run, args.task, standing))
+    return reply(args, {"run": args.run, "task": args.task, **plain(answer)}, answer.message)
 
 
 def print_table_of_runs(args: argparse.Namespace, answer: data.TriageAnswer) -> int:
@@ -134,11 +149,8 @@ def print_run(args: argparse.Namespace, home: Home) -> int:
     row = answer.row
     print(f"{row.shown_name}, suite {row.suite}, limit {row.margin:.1f}, base {row.model}")
     print(answer.tasks[0].reason)
-    print_table(
-        ("", "task", "base", "tuned", "change", "interval", "lost", "won", "items", "state"),
-        [task_cells(task, row) for task in answer.tasks],
-        right=(2, 3, 4, 6, 7, 8),
-    )
+    head = ("", "task", "base", "tuned", "change", "interval", "lost", "won", "items", "state")
+    print_table(head, [task_cells(task, row) for task in answer.tasks], right=(2, 3, 4, 6, 7, 8))
     steps = [point for point in answer.curve if point.step is not None]
     if len(steps) > 1:
         scores = [f"{point.step} {number(point.score)}{MARKS[point.mark]}" for point in steps]
@@ -155,18 +167,11 @@ def print_run(args: argparse.Namespace, home: Home) -> int:
 def task_cells(task: data.TaskFacts, row: TriageRow) -> tuple[str, ...]:
     """Return a task's cells."""
     standing = row.standings.get(task.task) if task.task else row.standing
-    return (
-        MARKS[task.mark],
-        task.task or "all",
-        number(task.base),
-        number(task.tuned),
-        "-" if task.drop is None else change_of(task.drop, None if task.task else row.margin),
-        interval_of(task.interval, row.margin),
-        str(task.lost),
-        str(task.won),
-        f"{task.n} of {task.total}",
-        standing_words(standing) if standing is not None else "",
-    )
+    drop = "-" if task.drop is None else change_of(task.drop, None if task.task else row.margin)
+    scores = (number(task.base), number(task.tuned), drop, interval_of(task.interval, row.margin))
+    items = (str(task.lost), str(task.won), f"{task.n} of {task.total}")
+    state = standing_words(standing) if standing is not None else ""
+    return MARKS[task.mark], task.task or "all", *scores, *items, state
 
 
 PLUGIN = Command("show what each run lost, worst first, and its owner", "fix", run, arguments, run_several)

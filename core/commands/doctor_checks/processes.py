@@ -100,15 +100,11 @@ def keepers(home: Home) -> Iterator[Finding]:
 
 def astray(home: Home, live: list[str]) -> Iterator[Finding]:
     """Report live jobs that the supervisor lists as ended."""
+    folder = "split_part(r.folder, '/', 2) || '/' || split_part(j.folder, '/', 2)"
+    running = f"SELECT {folder} FROM jobs j JOIN runs r ON r.id = j.run_id WHERE j.word = 'running'"
     try:
         with Client(home, start=False) as client:
-            answer = client.ask(
-                Sql(
-                    "SELECT split_part(r.folder, '/', 2) || '/' || split_part(j.folder, '/', 2) FROM jobs j"
-                    " JOIN runs r ON r.id = j.run_id WHERE j.word = 'running'",
-                    10_000,
-                )
-            )
+            answer = client.ask(Sql(running, 10_000))
     except FinetopError:
         return
     unknown = sorted(set(live) - {str(row[0]) for row in answer.rows})

@@ -33,31 +33,16 @@ def request_of(
     args: argparse.Namespace, path: str, *, general: Mapping[str, Any] | None = None, at_end: bool = False
 ) -> ImportRequest:
     """Return the import request for the folder at `path`."""
-    return ImportRequest(
-        path=path,
-        cwd=Path.cwd(),
-        base=args.base or "",
-        name=args.name,
-        data=tuple(args.data),
-        quantize=args.quantize,
-        general=general or {},
-        at_end=at_end,
-    )
+    base, rows, more = args.base or "", tuple(args.data), general or {}
+    return ImportRequest(path, Path.cwd(), base, args.name, rows, args.quantize, more, at_end)
 
 
 def queue(home: Home, adopted: Adopted, *, copy: bool = False, reuse: bool = False) -> ImportAnswer:
     """Queue the import of a folder; with `reuse` return its existing run."""
+    loaded, found = adopted.recipe, adopted.found
+    name, path = loaded.recipe.name, str(found.path)
     return ask_once(
-        home,
-        Import(
-            recipe=adopted.recipe.resolved,
-            source=adopted.recipe.text,
-            name=adopted.recipe.recipe.name,
-            path=str(adopted.found.path),
-            steps=adopted.found.steps,
-            copy=copy,
-            reuse=reuse,
-        ),
+        home, Import(loaded.resolved, loaded.text, name, path, found.steps, copy=copy, reuse=reuse)
     )
 
 
