@@ -221,11 +221,9 @@ def connect(home: Home, *, start: bool = True) -> socket.socket:
 
 
 def start_supervisor(home: Home) -> None:
-    """Start a supervisor in its own session and wait until it answers.
+    """Start a supervisor in its own session and wait until it answers. Raises EnvironmentTrouble, NoSupervisor.
 
     Several clients may do this at once: all supervisors but one find the lock held and exit.
-    Raises EnvironmentTrouble for an unusable home or environment variable, NoSupervisor with the last line of its log,
-    or if it takes too long.
     """
     require_readable()
     prepare(home)

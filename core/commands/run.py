@@ -87,10 +87,9 @@ def queued_line(queued: SubmitAnswer) -> str:
 
 
 def require_names(recipe: Recipe, home: Home) -> None:
-    """Require, before queueing, that the model has the named modules and the trainer the raw options.
+    """Require that the model has the modules named, and the trainer the raw options. Raises BadInput.
 
     The job's own code checks it, in a process of a few seconds; not possible if the model is not on this machine.
-    Raises BadInput.
     """
     method = recipe.method.options
     named = [getattr(method, key, ()) for key in ("target_modules", "target_parameters", "modules_to_save")]

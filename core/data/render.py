@@ -43,10 +43,7 @@ class Rendered:
 
 
 def render(conversation: Conversation, tokenizer: PreTrainedTokenizerBase, loss: str, place: str) -> Rendered:
-    """Render a whole conversation with its answers marked (`loss` answers), or all of it (`all`).
-
-    Raises BadInput at `place` if the template rejects the row, or changes the last prompt once it is answered.
-    """
+    """Render a conversation with its answers marked (`loss` answers), or all (`all`). Raises BadInput at `place`."""
     messages, tools = conversation.messages, conversation.tools
     text = _template(messages, tokenizer, place, speak=False, tools=tools)
     if loss == "all":
@@ -186,10 +183,9 @@ def _labels(input_ids: list[int], offsets: list[Span], learned: tuple[Span, ...]
 def answer_ids(
     prompt: Sequence[Message], answers: Sequence[str], tokenizer: PreTrainedTokenizerBase, place: str
 ) -> tuple[list[int], list[list[int]]]:
-    """Return the tokens of a prompt, and of each answer's continuation of it, including its end.
+    """Return the tokens of a prompt, and of each answer's continuation, with its end. Raises BadInput at `place`.
 
     The prompt is the tokens that all share: where a token crosses into one answer, it belongs to all of them.
-    Raises BadInput at `place`.
     """
     before = _template(prompt, tokenizer, place, speak=True)
     rendered = []

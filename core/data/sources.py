@@ -42,10 +42,9 @@ class Row:
 def read(
     source: Source, home: Home | None, kinds: Sequence[Kind] = ("conversation",), seen: Seen | None = None
 ) -> list[Row]:
-    """Read all rows of one source (or the first `rows`) as records of these kinds; `seen` records what is read.
+    """Read all rows (or the first `rows`) of a source as records of these kinds; `seen` records what is read.
 
-    Raises BadInput at the first row of unknown shape, if there is no such data, or it is empty;
-    EnvironmentTrouble if the hub can't be reached.
+    Raises BadInput for a row of unknown shape, or if there is none; EnvironmentTrouble if the hub can't be reached.
     """
     rows = list(stream(source, home, kinds, seen))
     if not rows:

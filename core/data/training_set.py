@@ -73,12 +73,10 @@ def read(
     run_folder: Path | None = None,
     asker: Asker | None = None,
 ) -> ReadData:
-    """Read every source and hold out rows for evaluation. Nothing heavy is loaded for it.
+    """Read every source and hold out rows for evaluation. Raises BadInput with file, line, value and fix.
 
-    A record of each source is written as an event, and its row hashes to the run's folder, if given. `asker` builds the
-    prompts, except for replayed rows.
-
-    Raises BadInput with file, line, value and fix.
+    Each source is recorded as an event, its row hashes in the run's folder, if given. `asker` builds prompts that are
+    not replayed.
     """
     events.write(Phase("reading data"))
 
@@ -119,13 +117,11 @@ def with_prompts(rows: list[Row], asker: Asker | None) -> list[Row]:
 def held_out(
     train: Sequence[NamedRows], roles: Sequence[str], share: float, seed: int
 ) -> tuple[list[NamedRows], list[NamedRows]]:
-    """Hold out a share of the training mix for evaluation: from each source in proportion to its part of the mix.
-
-    Replayed sources are kept whole. A source that is used several times keeps at least half of its rows.
-    """
+    """Hold out a share of the training mix for evaluation, from each source by its part; replayed ones stay whole."""
     parts = in_mix([len(source.rows) for source in train], [source.share for source in train])
     kept, held_back = [], []
     for source, role, part in zip(train, roles, parts, strict=True):
+        # one that is used several times keeps at least half of its rows
         most = len(source.rows) - 1 if part <= len(source.rows) else len(source.rows) // 2
         count = min(round(part * share), most) if role == "train" else 0
         rows, aside = set_aside(source.rows, count, seed)
@@ -150,10 +146,7 @@ def build(
     tokenizer: PreTrainedTokenizerBase,
     events: EventLog,
 ) -> Examples:
-    """Make examples of all rows, truncate or drop the long ones, and mix the sources by their shares.
-
-    `make` comes from the objective. Raises BadInput if too many rows are too long, or none is left.
-    """
+    """Make (with `make`) the examples of all rows, fit them to data.max_tokens, and mix them. Raises BadInput."""
     shares = [source.share for source in read_data.train]
     by_source = [_examples(source, data, make, events) for source in read_data.train]
     train = [part.examples for part in by_source]
@@ -172,10 +165,7 @@ def build(
 def mix(
     groups: Sequence[list[AnyExample]], shares: Shares, seed: int, say: Callable[[str], None] = print
 ) -> list[AnyExample]:
-    """Combine sources; one with a share gets that share of the whole, drawn by the seed.
-
-    A source that is too small for its share is repeated, which is reported with `say`.
-    """
+    """Combine sources by their shares, drawn by the seed; one too small is repeated, which `say` reports."""
     mixed: list[AnyExample] = []
     for group, share, part in zip(groups, shares, in_mix([*map(len, groups)], shares), strict=True):
         if share is None or not group:

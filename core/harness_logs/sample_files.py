@@ -72,11 +72,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_files(path: Path) -> tuple[tuple[SampleFile, ...], tuple[str, ...]]:
-    """Return the newest sample file of each task (of the one file, or below the folder), and notes on the choice.
-
-    Raises NotFound if nothing exists at `path`, BadInput if it has no samples, or those of one task come from
-    several models.
-    """
+    """Return the newest sample file of each task of a file or folder, and notes. Raises NotFound, BadInput."""
     if path.is_dir():
         return _newest(path)
     if not path.exists():

@@ -78,9 +78,8 @@ def chosen(request: LintRequest) -> tuple[str, ...]:
         if name not in names:
             raise NotFound(f"there is no finding {name[:60]!r}.", hint=did_you_mean(name[:60], names))
     wanted = [name for name in request.only or names if name not in request.skip]
-    return tuple(
-        name for name in names if name in wanted and rules.load(name).option in ("", *request.options)
-    )
+    options = ("", *request.options)
+    return tuple(name for name in names if name in wanted and rules.load(name).option in options)
 
 
 def run(request: LintRequest, home: Home, say: Say) -> Report:
@@ -254,12 +253,10 @@ def _format(given: Sequence[bytes | Unread], read: Read, kinds: Sequence[Kind], 
 
 def _lengths(counted: _Counted, lens: Lens, setup: Setup) -> Lengths:
     ordered = sorted(counted.lengths.items())
-    number = sum(count for _, count in ordered)
-
     seen = list(accumulate(count for _, count in ordered))
 
     def quantile(share: float) -> int:
-        return ordered[bisect_left(seen, share * number)][0] if ordered else 0
+        return ordered[bisect_left(seen, share * seen[-1])][0] if ordered else 0
 
     bins: Counter[int] = Counter()
     for length, count in ordered:

@@ -119,11 +119,9 @@ def _lengths(lengths: Lengths) -> Iterator[_Part]:
     learned = f"{lengths.learned:,} of them learned{kept} ({lengths.how})"
     yield _Part(f"{lengths.tokens:,}, {learned}", "tokens".ljust(LABEL))
     over = f"; {lengths.over:,} over {lengths.max_tokens:,}" if lengths.max_tokens is not None else ""
-    yield _Part(
-        f"shortest {lengths.shortest:,}, median {lengths.median:,}, 90 % up to {lengths.p90:,},"
-        f" 99 % up to {lengths.p99:,}, longest {lengths.longest:,}{over}",
-        "a row".ljust(LABEL),
-    )
+    most = f"median {lengths.median:,}, 90 % up to {lengths.p90:,}, 99 % up to {lengths.p99:,}"
+    text = f"shortest {lengths.shortest:,}, {most}, longest {lengths.longest:,}{over}"
+    yield _Part(text, "a row".ljust(LABEL))
 
 
 def _finding(finding: Finding) -> Iterator[_Part]:

@@ -35,8 +35,7 @@ def write(
 ) -> tuple[Path, Path, str]:
     """Write the rows at these places and their manifest; return both paths and the sha256 of the rows.
 
-    If no file is named, it is one in `folder` named after its content. Raises BadInput if a file exists there, or the
-    source has changed meanwhile; EnvironmentTrouble if the disk refuses.
+    Without a name the file is one in `folder`, named after its content. Raises BadInput, EnvironmentTrouble.
     """
     lines = [pool.lines[place] for place in sorted(places)]
     target = Path(wanted.to) if wanted.to else None

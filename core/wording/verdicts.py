@@ -235,11 +235,7 @@ def on_suite(suite: str, *, named: bool | None = None) -> str:
 
 
 def short_answer(check: CheckBrief, *, name_suite: bool | None = None) -> str:
-    """Answer "did it forget?" in a table cell.
-
-    'REGRESSED -9.1', 'ok -1.9 on core, a real drop', 'NO VERDICT: why', each with '; target failed' if it could not be
-    measured; for the suite see `on_suite`.
-    """
+    """Answer "did it forget?" in a cell: 'ok -1.9 on core, a real drop', 'NO VERDICT: why', '…; target failed'."""
     return f"{_short_answer(check, name_suite)}{target_mark(check)}"
 
 

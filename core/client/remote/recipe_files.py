@@ -37,10 +37,7 @@ def own_paths(loaded: Loaded) -> list[str]:
 
 
 def require_there(loaded: Loaded, path_facts: Sequence[PathFacts], label: str) -> None:
-    """Compare the files on the machine `label` with those that a recipe names.
-
-    A file that also exists here with another size is refused: the two were meant to be the same. Raises RecipeError.
-    """
+    """Require a recipe's files on the machine `label`, as large as those of that name here. Raises RecipeError."""
     facts = {fact.path: fact for fact in path_facts}
 
     def look(path: Path, is_folder: bool | None) -> tuple[str, str]:

@@ -36,11 +36,7 @@ def run_on(command: Command, verb: str, args: argparse.Namespace, where: Where) 
 
 
 def find_run(run: str, homes: Sequence[Home]) -> tuple[Home, str]:
-    """Return the machine that RUN or HOST:RUN is on, and the run's name there.
-
-    Raises NotFound if none has it, BadInput if several have it or unreachable ones may have it, and NoSupervisor if
-    the named machine can't be reached.
-    """
+    """Return the machine of RUN or HOST:RUN, and the run's name there. Raises NotFound, BadInput, NoSupervisor."""
     label, colon, rest = run.partition(":")
     named = [home for home in homes if home.label == label]
     if len(homes) == 1:

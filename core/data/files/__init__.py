@@ -224,10 +224,9 @@ def facts_of(path: Path) -> Facts:
 
 
 def count_rows(path: Path, most: int) -> tuple[float, bool]:
-    """Return how many rows a path has, and whether that is exact.
+    """Return how many rows a path has, and whether that is exact. Raises BadInput.
 
-    Parquet files record it. Otherwise up to `most` rows are read, and the rest is estimated from the bytes that they
-    took, compressed or not. Raises BadInput.
+    Parquet files record it. Else it is estimated from the bytes that up to `most` rows took, compressed or not.
     """
     paths = listed(path)
     rows, before, size = 0, 0, sum(file.stat().st_size for file in paths)

@@ -32,10 +32,7 @@ class Dense(NamedTuple):
 
 
 def find(model: str) -> Path:
-    """Return the model's folder: a local one, or a model of the hub, downloaded once.
-
-    Raises BadInput if there is none or model2vec is not installed, EnvironmentTrouble if the hub can't be reached.
-    """
+    """Return the model's folder: a local one, or of the hub, downloaded once. Raises BadInput, EnvironmentTrouble."""
     try:
         import model2vec  # noqa: F401
     except ImportError as error:

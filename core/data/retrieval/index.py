@@ -80,8 +80,7 @@ class Index:
 def build(settings: Settings, home: Home) -> Index:
     """Index documents, or load the existing index of the same ones.
 
-    Raises BadInput if there is nothing to search, a path does not exist, or the dense model can't be used;
-    EnvironmentTrouble if that model is on the hub and can't be reached.
+    Raises BadInput for nothing to search, or an unusable dense model; EnvironmentTrouble if the hub can't be reached.
     """
     _refuse_odd(settings)
     model = dense.find(settings.model or "") if settings.search == "dense" else None

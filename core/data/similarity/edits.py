@@ -142,10 +142,7 @@ def may_be_alike(one: list[int], other: list[int]) -> bool:
 
 
 def compare(one: Codes, other: Codes, counts: Counts | None = None, *, if_light: bool = False) -> Change:
-    """Align two texts word by word and summarize what differs.
-
-    With `if_light` only light edits are summarized completely: others are just reported as unlike.
-    """
+    """Align two texts word by word and summarize what differs; with `if_light` others are only reported as unlike."""
     first, second = one.tolist(), other.tolist()
     bare_one, bare_other = bare(one).tolist(), bare(other).tolist()
     weight_one, weight_other = [_WEIGHTS[code & 7] for code in first], [_WEIGHTS[code & 7] for code in second]

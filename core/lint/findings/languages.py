@@ -55,10 +55,8 @@ class _Languages(Finder):
         (main, number), *others = self.counts.most_common()
         is_mixed = number < MAIN * known
         ats = sorted(at for language, _ in others for at in self.rows[language])[:PLACES]
-        why = (
-            f"{name_of(main)} has {100 * number / known:.0f} % of the rows whose language is known. A few rows"
-            " in another are too few to learn it, and enough to answer in it at times."
-        )
+        share = f"{name_of(main)} has {100 * number / known:.0f} % of the rows whose language is known."
+        why = f"{share} A few rows in another are too few to learn it, and enough to answer in it at times."
         of_one = f"rows in another language than {name_of(main)}"
         shown = whole.again(_spread(self.rows, others))
         return [
