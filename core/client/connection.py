@@ -168,10 +168,8 @@ class AsyncClient:
 
 def broken_link(label: str) -> NoSupervisor:
     """Return the error for a connection that broke between a request and its answer."""
-    unknown = "the request may or may not have been carried out"
-    return NoSupervisor(
-        f"the link to {label} broke before it answered: {unknown}.", hint="Check when it is back."
-    )
+    unknown, hint = "the request may or may not have been carried out", "Check when it is back."
+    return NoSupervisor(f"the link to {label} broke before it answered: {unknown}.", hint=hint)
 
 
 def encode(number: int, ask: Ask, heard: HeldAnswers | None = None) -> bytes:
@@ -199,9 +197,8 @@ def decode(line: bytes, ask: Request[Answer], heard: HeldAnswers | None = None) 
             answer: Answer = msgspec.json.decode(whole, type=answer_type(type(ask)))
             return answer
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, DoesNotFit) as error:
-        hint = (
-            "It is of another version: `finetop supervisor stop` ends it, the next command starts this one."
-        )
+        ends = "`finetop supervisor stop` ends it, the next command starts this one"
+        hint = f"It is of another version: {ends}."
         raise NoSupervisor(f"the supervisor's answer can't be read: {error}.", hint=hint) from error
     raise of_code(reply.error.exit, reply.error.message, reply.error.hint)
 
@@ -253,13 +250,9 @@ def stand_in(home: Home) -> tuple[socket.socket, subprocess.Popen[bytes]]:
     require_readable()
     ours, theirs = socket.socketpair()
     ours.settimeout(ANSWER_TIMEOUT_S)
+    command = [sys.executable, "-m", "finetop.core.supervisor.stand_in", "--home", str(home.root)]
     with theirs:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "finetop.core.supervisor.stand_in", "--home", str(home.root)],
-            stdin=theirs.fileno(),
-            start_new_session=True,
-            cwd="/",
-        )
+        process = subprocess.Popen(command, stdin=theirs.fileno(), start_new_session=True, cwd="/")
     return ours, process
 
 

@@ -6,7 +6,7 @@ import argparse
 
 from finetop.core.commands import Command
 from finetop.core.commands.shared import options
-from finetop.core.commands.triage import own_name, record
+from finetop.core.commands.shared.triage_state import own_name, record
 from finetop.core.protocol.messages.triage import Standing
 from finetop.core.runtime.home import Home
 

@@ -105,13 +105,10 @@ def print_rows(
     hosts = ("host",) if any(row.host for row in rows) else ()
     differ = len({row.check.suite for row in rows if row.check is not None}) > 1
     numbers = [column for column, key in enumerate(more, start=6) if not run_columns.is_word(key)]
-    print_table(
-        (*hosts, "run", "how", "state", "step", "loss", "left/age", *more, "did it forget?"),
-        [(*(row.host for _ in hosts), *line_of(row, more, name_suite=differ)) for row in rows],
-        right=[len(hosts) + column for column in (3, 4, 5, *numbers)],
-        above=headings(rows, groups, line.group),
-        widest=WIDEST,
-    )
+    head = (*hosts, "run", "how", "state", "step", "loss", "left/age", *more, "did it forget?")
+    cells = [(*(row.host for _ in hosts), *line_of(row, more, name_suite=differ)) for row in rows]
+    right = [len(hosts) + column for column in (3, 4, 5, *numbers)]
+    print_table(head, cells, right=right, above=headings(rows, groups, line.group), widest=WIDEST)
     if matching > len(rows):
         print(f"… {matching - len(rows)} more: --limit {matching}")
 

@@ -31,8 +31,9 @@ def run(args: argparse.Namespace, home: Home) -> int:
         print_json({"columns": answer.columns, "rows": answer.rows, "cut": answer.cut})
     elif args.csv or args.spreadsheet:
         writer = csv.writer(sys.stdout)
+        safe = spreadsheet_cell if args.spreadsheet else str
         for row in (answer.columns, *answer.rows):
-            writer.writerow([_cell(value) for value in row] if args.spreadsheet else row)
+            writer.writerow([safe(value) if isinstance(value, str) else value for value in row])
     else:
         columns = list(zip(*answer.rows, strict=True))
         numbers = [
@@ -44,10 +45,6 @@ def run(args: argparse.Namespace, home: Home) -> int:
         more = "raise --limit for more" if len(answer.rows) == args.limit < SQL_ROWS else MOST
         warn(f"cut at {len(answer.rows):,} rows; {more}.")
     return 0
-
-
-def _cell(value: object) -> object:
-    return spreadsheet_cell(value) if isinstance(value, str) else value
 
 
 PLUGIN = Command("run one SELECT on the database, read-only", "organise", run, arguments)

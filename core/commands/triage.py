@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 from collections.abc import Sequence
 
 import msgspec
@@ -12,7 +11,8 @@ from finetop.core.client.connection import ask_once
 from finetop.core.client.remote.merge_triage import merged_table
 from finetop.core.commands import Command
 from finetop.core.commands.shared import options, remote
-from finetop.core.commands.shared.output import number, plain, print_json, print_table, reply
+from finetop.core.commands.shared.output import number, plain, print_json, print_table
+from finetop.core.commands.shared.triage_state import own_name, record
 from finetop.core.errors import BadInput
 from finetop.core.protocol.messages import triage as data
 from finetop.core.protocol.messages.triage import Standing, Triage, TriageRow, TriageRun
@@ -82,20 +82,6 @@ def _with_note(home: Home, args: argparse.Namespace) -> Standing:
     answer = ask_once(home, TriageRun(args.run))
     before = answer.row.standings.get(args.task, Standing(by=own_name()))
     return msgspec.structs.replace(before, note=args.note.strip())
-
-
-def own_name() -> str:
-    """Return the user's name, to record who assigned or accepted a regression."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # the user has no name, as in a container
-        return ""
-
-
-def record(home: Home, args: argparse.Namespace, standing: Standing) -> int:
-    """Record the triage state of a regression of args.run, or of args.task if one is named, and print it."""
-    answer = ask_once(home, data.SetStanding(args.run, args.task, standing))
-    return reply(args, {"run": args.run, "task": args.task, **plain(answer)}, answer.message)
 
 
 def print_table_of_runs(args: argparse.Namespace, answer: data.TriageAnswer) -> int:

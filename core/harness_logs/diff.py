@@ -54,7 +54,10 @@ def diff(base_path: Path, tuned_path: Path, options: DiffOptions) -> dict[str, A
     for a path that is no log, an unknown task, metric or filter, or a number out of range.
     """
     started = time.monotonic()
-    _check(options)
+    if not 0 <= options.joined <= 1:
+        raise BadInput(f"--joined is {options.joined:g}.", hint="Give a share from 0 to 1; 0.9 is usual.")
+    if options.cap is not None and options.cap < 0:
+        raise BadInput(f"--cap is {options.cap}.", hint="Give at least 1 item a task, or 0 for all of them.")
     base, tuned = _same_names(read_log(base_path), read_log(tuned_path))
     _check_names(options, base, tuned)
     joins, compared = [], []
@@ -79,13 +82,6 @@ def diff(base_path: Path, tuned_path: Path, options: DiffOptions) -> dict[str, A
         "joined": {**msgspec.to_builtins(whole), "share": whole.share, "asked": options.joined},
         "seconds": time.monotonic() - started,
     }
-
-
-def _check(options: DiffOptions) -> None:
-    if not 0 <= options.joined <= 1:
-        raise BadInput(f"--joined is {options.joined:g}.", hint="Give a share from 0 to 1; 0.9 is usual.")
-    if options.cap is not None and options.cap < 0:
-        raise BadInput(f"--cap is {options.cap}.", hint="Give at least 1 item a task, or 0 for all of them.")
 
 
 def _same_names(base: SampleLog, tuned: SampleLog) -> tuple[SampleLog, SampleLog]:
@@ -125,9 +121,9 @@ def _plan(compared: Sequence[Compared], options: DiffOptions) -> CheckPlan:
     cap = options.cap if options.cap is not None else CAP if len(compared) > 1 else 0
     scores = {key: pair.base.score(task.base_place) for key, (task, pair) in _by_key(compared).items()}
     items = [Item(*key) for key in scores]
-    plans, cap = [task.plan for task in compared], cap or None
-    seed, margin, alpha = options.seed, options.margin, options.alpha
-    return make_plan(plans, items, scores, seed=seed, cap=cap, margin=margin, alpha=alpha)
+    plans, seed = [task.plan for task in compared], options.seed
+    margin, alpha = options.margin, options.alpha
+    return make_plan(plans, items, scores, seed=seed, cap=cap or None, margin=margin, alpha=alpha)
 
 
 def _by_key(compared: Sequence[Compared]) -> dict[tuple[str, str], tuple[Compared, Pair]]:

@@ -16,7 +16,6 @@ from finetop.core.errors import BadInput, NotFound
 from finetop.core.text import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
 MAX_RESULTS_BYTES = 256 * 2**20
@@ -113,7 +112,10 @@ def _newest(folder: Path) -> tuple[tuple[SampleFile, ...], tuple[str, ...]]:
     notes = []
     chosen = []
     for task, files in sorted(by_task.items()):
-        _one_model(folder, task, files)
+        models = sorted({file.path.parent.name for file in files})
+        if len(models) > 1:  # the newest file could be any model's
+            logs = f"{plain(task)} has logs of {len(models)} models: {', '.join(models[:4])}"
+            raise BadInput(f"{plain(str(folder))}: {logs}.", hint="Give the folder of one.")
         files.sort(key=lambda file: (file.date, str(file.path)))
         chosen.append(files[-1])
         if len(files) > 1:
@@ -124,14 +126,6 @@ def _newest(folder: Path) -> tuple[tuple[SampleFile, ...], tuple[str, ...]]:
     if len(models) > 1:
         notes.append(f"its tasks come from {len(models)} folders: {', '.join(models[:4])}")
     return tuple(chosen), tuple(notes)
-
-
-def _one_model(folder: Path, task: str, files: Iterable[SampleFile]) -> None:
-    """Refuse a folder above several models: the newest file of a task could be any model's."""
-    models = sorted({file.path.parent.name for file in files})
-    if len(models) > 1:
-        logs = f"{plain(task)} has logs of {len(models)} models: {', '.join(models[:4])}"
-        raise BadInput(f"{plain(str(folder))}: {logs}.", hint="Give the folder of one.")
 
 
 def _named(path: Path) -> SampleFile:

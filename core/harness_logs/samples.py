@@ -134,7 +134,9 @@ def read_task(file: SampleFile, results: Results | None, *, broken_results: bool
     reading.finish()
     if not reading.filters:
         hint = "Samples have doc_hash and prompt_hash since lm-evaluation-harness 0.4.3."
-        raise BadInput(f"{plain(str(file.path))}: has no sample in it{_why(reading.faults)}.", hint=hint)
+        faults = ", ".join(f"{fault.count} {fault.kind}" for fault in reading.faults.values())
+        why = f" ({faults})" if faults else ""
+        raise BadInput(f"{plain(str(file.path))}: has no sample in it{why}.", hint=hint)
     return TaskLog(
         task=file.task,
         file=file,
@@ -369,8 +371,3 @@ def _plain_text(raw: msgspec.Raw | None) -> str:
 
 def _pass_name(place: int) -> str:
     return f"#{place + 1}" if place else ""
-
-
-def _why(faults: Mapping[str, Fault]) -> str:
-    counts = ", ".join(f"{fault.count} {fault.kind}" for fault in faults.values())
-    return f" ({counts})" if counts else ""

@@ -35,7 +35,8 @@ def holds(line: Filter, row: RunRow, now: float) -> bool:
 def _holds(term: Term, row: RunRow, now: float) -> bool:
     match term.kind:
         case "word":
-            return any(fits(term, text) for text in _shown(row))
+            texts = (row.name, row.model, row.method, row.objective, row.host, row.note)  # as lists show them
+            return any(fits(term, text) for text in (*texts, *row.tags, *answer_texts(row)))
         case "text":
             return any(fits(term, text) for text in texts_of(row, term.key))
         case "choice":
@@ -65,11 +66,6 @@ def lower(text: str) -> str:
     if text.isascii():
         return text.lower()
     return "".join(small if len(small := letter.lower()) == 1 else letter for letter in text)
-
-
-def _shown(row: RunRow) -> list[str]:
-    """List the texts that a bare word is searched in: what the list shows of a run."""
-    return [row.name, row.model, row.method, row.objective, row.host, row.note, *row.tags, *answer_texts(row)]
 
 
 def answer_texts(row: RunRow) -> list[str]:

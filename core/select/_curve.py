@@ -89,10 +89,8 @@ def source_of(recipe: Recipe) -> int:
     """Return the place of the source that rows are selected from: the only one with role train. Raises BadInput."""
     places = [at for at, source in enumerate(recipe.data.train) if source.role == "train"]
     if len(places) != 1:
-        hint = "Keep one; sources with role: replay may stay."
-        raise BadInput(
-            f"data.train has {len(places)} sources to select from, but a curve needs one.", hint=hint
-        )
+        has = f"{len(places)} sources to select from, but a curve needs one"
+        raise BadInput(f"data.train has {has}.", hint="Keep one; sources with role: replay may stay.")
     source, key = recipe.data.train[places[0]], f"data.train[{places[0]}]"
     if source.path is None:
         hint = "Save it first, datasets.load_dataset(…).to_json(FILE), and give it as path."

@@ -47,7 +47,9 @@ def write(
             target = target or folder / f"{wanted.by}-{len(lines)}-{sha256[:12]}.jsonl"
             facts = _facts(pool, wanted, choice, places, scorer, sha256)
             write_whole(manifest_of(target), msgspec.json.encode(facts) + b"\n")
-            _place(aside, target, may_be_there=not wanted.to)
+            if wanted.to and os.path.lexists(target):
+                raise BadInput(f"{target} already exists and is not overwritten.", hint="Give another file.")
+            aside.replace(target)
         finally:
             aside.unlink(missing_ok=True)
     except OSError as error:
@@ -82,13 +84,6 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
         return
     with path.open("rb") as source:
         yield from enumerate(source, start=1)
-
-
-def _place(aside: Path, target: Path, *, may_be_there: bool) -> None:
-    """Rename the file to its final name, if that is free. Raises BadInput."""
-    if not may_be_there and os.path.lexists(target):
-        raise BadInput(f"{target} already exists and is not overwritten.", hint="Give another file.")
-    aside.replace(target)
 
 
 def _facts(

@@ -12,16 +12,8 @@ from typing import Any, Protocol
 
 from msgspec.structs import replace
 
-from finetop.core.client.remote.merge_runs import (
-    at,
-    merged,
-    numbered,
-    order,
-    placed,
-    placed_detail,
-    there,
-    unplaced,
-)
+from finetop.core.client.remote import merge_runs
+from finetop.core.client.remote.merge_runs import numbered, placed, placed_detail, there, unplaced
 from finetop.core.client.remote.merge_triage import merged_table, placed_row
 from finetop.core.errors import BadInput, NoSupervisor
 from finetop.core.protocol.filter_match import holds
@@ -216,7 +208,7 @@ class Fleet:
             heads = [source for source in sources if source.rows]
             if not heads:
                 break
-            first = min(heads, key=lambda source: order(source.rows[0], sort, line.group))
+            first = min(heads, key=lambda source: merge_runs.order(source.rows[0], sort, line.group))
             if at >= ask.offset:
                 rows.append(first.rows[0])
             await first.step()
@@ -249,7 +241,7 @@ class Fleet:
     async def page(self, label: str, ask: Runs) -> RunsAnswer | None:
         """Request a page of one machine's list; None if it is out of reach. Raises BadInput."""
         try:
-            answer: RunsAnswer = await self._askers[label].ask(at(ask, label))
+            answer: RunsAnswer = await self._askers[label].ask(merge_runs.at(ask, label))
         except NoSupervisor:
             return None
         rows = [placed(row, self._labels, label) for row in answer.rows]
@@ -266,9 +258,9 @@ class Fleet:
 
     def page_seen(self, label: str, ask: Runs) -> tuple[list[RunRow], int]:
         """Return a page of what was last seen of a machine out of reach: rows, and how many match."""
-        line, now = parse(at(ask, label).filter), time.time()
+        line, now = parse(merge_runs.at(ask, label).filter), time.time()
         rows = [row for row in self._seen[label].values() if holds(line, unplaced(row, self._labels), now)]
-        rows = merged([[row] for row in rows], line.sort or read_sort(ask.sort), line.group)
+        rows = merge_runs.merged([[row] for row in rows], line.sort or read_sort(ask.sort), line.group)
         kind, places = self._places.get(label, (None, {}))
         if kind == (ask.filter, ask.sort):  # in its machine's own order
             rows.sort(key=lambda row: places.get(row.id, len(places)))

@@ -123,8 +123,7 @@ def usual_places(file: Path) -> dict[str, Place]:
         if not _DESTINATION.fullmatch(destination):
             place = entries.get("ssh", node).place
             hint = "Give what ssh takes: host, user@host, or a name of ~/.ssh/config."
-            raise RecipeError(
-                f"{name}.ssh is {quoted(destination)}; it must be a host.", place=place, hint=hint
-            )
+            fault = f"{name}.ssh is {quoted(destination)}; it must be a host."
+            raise RecipeError(fault, place=place, hint=hint)
         places[name] = Place(name, destination, given.get("command", COMMAND), given.get("home", ""))
     return places

@@ -10,7 +10,7 @@ import msgspec
 
 from finetop.core.protocol.filter_match import fits, place
 from finetop.core.protocol.messages.runs import Runs
-from finetop.core.protocol.run_filter import Sort, Term, format_filter, format_term, parse
+from finetop.core.protocol.run_filter import Sort, format_filter, format_term, parse
 from finetop.core.protocol.runs import Relative, RunDetail, RunRow
 
 
@@ -67,17 +67,13 @@ def at(ask: Runs, label: str) -> Runs:
     line = parse(ask.filter)
     terms = []
     for term in line.terms:
-        if not _names(term, label):
+        is_label = (term.kind == "word" or term.key == "host") and bool(term.value)  # `host:lab`, `lab` alone
+        if not (is_label and fits(term, label)):
             terms.append(term.typed)
         elif term.negated:  # matches no run there: on its own machine a run has no host
             terms.append(format_term(replace(term, kind="text", key="host", op=":", negated=False)))
     text = " ".join(filter(None, [*terms, format_filter(replace(line, terms=()))]))
     return msgspec.structs.replace(ask, filter=text)
-
-
-def _names(term: Term, label: str) -> bool:
-    """Return True if a term matches the machine's label: `host:lab`, or `lab` alone."""
-    return (term.kind == "word" or term.key == "host") and bool(term.value) and fits(term, label)
 
 
 def merged(lists: Sequence[Sequence[RunRow]], sort: Sort, group: str = "") -> list[RunRow]:

@@ -52,8 +52,6 @@ def _version(facts: SourceFacts) -> tuple[str, ...]:
     row = facts.row
     share = "" if row.share is None else f", {100 * row.share:g} % of all rows"
     version = f"{data_versions.source_words(row)} v{row.number}"
-    notes = (
-        data_versions.since(facts) or "first version read",
-        "; ".join(data_versions.further_facts(facts)),
-    )
+    since, more = data_versions.since(facts), "; ".join(data_versions.further_facts(facts))
+    notes = (since or "first version read", more)
     return version, row.content[:16], f"{row.use}{share}", f"{row.rows:,}", *notes
