@@ -178,8 +178,7 @@ def cold_rig(tmp_path: Path) -> Iterator[Rig]:
 
 @pytest.fixture
 def rig(cold_rig: Rig) -> Rig:
-    cold_rig.start()
-    cold_rig.wait_ready()
+    cold_rig.up()
     return cold_rig
 
 

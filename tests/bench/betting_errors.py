@@ -10,10 +10,10 @@ a 95 % Clopper-Pearson interval. Exits 1 if a wrong rate is above alpha by more 
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 
+import bench
 import numpy as np
 from simulation.streams import (
     ALPHA,
@@ -129,10 +129,7 @@ def ability(table: Table) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--streams", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
+    options = bench.options(__doc__, streams=2000, seed=1)
     began = time.process_time()
     table = Table(options.streams, options.seed)
     for suite in (

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 import random
 import statistics
 import time
+
+import bench
 
 from finetop.core.protocol.messages.runs import Curve
 from finetop.tui.theme import Look
@@ -53,10 +54,7 @@ def picture_ms(curve: Curve, points: int, width: int, height: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--points", type=int, default=10_000)
-    parser.add_argument("--size", default="120x30")
-    arguments = parser.parse_args()
+    arguments = bench.options(__doc__, points=10_000, size="120x30")
     width, height = (int(part) for part in arguments.size.split("x"))
     curve = noisy_curve(arguments.points, columns_of(width))
     cost = picture_ms(curve, arguments.points, width, height)

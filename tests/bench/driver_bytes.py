@@ -21,6 +21,7 @@ import termios
 import time
 from itertools import pairwise
 
+import bench
 from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.containers import Grid
@@ -135,10 +136,7 @@ def _frame(chance: random.Random) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=15)
-    parser.add_argument("--app", choices=("stock", "ours"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = bench.options(__doc__, seconds=15.0, app=({"choices": ("stock", "ours")}, argparse.SUPPRESS))
     if arguments.app:
         LiveApp(driver_class=DifferenceDriver if arguments.app == "ours" else None).run()
         return

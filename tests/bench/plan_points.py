@@ -9,12 +9,13 @@ read from torch's allocator (litgpt, PEFT, torchtune say so) exclude the driver'
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import bench
 
 from finetop.core.models.weight_formats import int8, nf4
 from finetop.core.plan import memory
@@ -98,9 +99,7 @@ def underestimated(compared: list[Compared]) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--points", type=Path)
-    args = parser.parse_args()
+    args = bench.options(__doc__, points=Path)
     data = os.environ.get("FINETOP_TEST_DATA")
     folder = args.points or (Path(data) / "memory_points" if data else None)
     if folder is None:

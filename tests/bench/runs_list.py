@@ -9,7 +9,6 @@ does. `--home` keeps the store for reuse.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import tempfile
@@ -18,10 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import bench
 import msgspec
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "rig"))
-
 from rig import Rig
 
 from finetop.core.protocol.messages.runs import Runs, RunsAnswer
@@ -124,12 +121,7 @@ def table(title: str, timings: dict[str, tuple[list[float], list[float]]]) -> No
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--runs", type=int, default=100_000)
-    parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--repeats", type=int, default=30)
-    parser.add_argument("--home", type=Path)
-    args = parser.parse_args()
+    args = bench.options(__doc__, runs=100_000, steps=10, repeats=30, home=Path)
     with tempfile.TemporaryDirectory() as folder:
         home = Home(args.home or Path(folder) / "home")
         if not home.database.exists():

@@ -11,13 +11,14 @@ Both run through the training job's own path, with the shipped recipes except fo
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+import bench
 
 
 def train(model: str, recipe: dict[str, Any], data: Path) -> None:
@@ -57,8 +58,7 @@ def train(model: str, recipe: dict[str, Any], data: Path) -> None:
         resolve_text(json.dumps(whole)).recipe, folder / "run", Home(folder / "home"), "cpu", log, Stop()
     )
     module.make_trainer = make
-    job_events = [events.decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
-    points = [event for event in job_events if isinstance(event, events.Metrics)]
+    points = bench.read_events(folder, events.Metrics)
     losses = [event.values["loss"] for event in points if "loss" in event.values]
     held = [(event.step, event.values["eval_loss"]) for event in points if "eval_loss" in event.values]
     print(f"training loss {losses[0]:.3f} -> {losses[-1]:.3f}; held out", *(f"{s}: {v:.4f}" for s, v in held))
@@ -66,12 +66,9 @@ def train(model: str, recipe: dict[str, Any], data: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--only", choices=("domain", "scratch"))
-    given = parser.parse_args()
+    given = bench.options(
+        __doc__, model={"required": True}, steps=40, threads=2, only={"choices": ("domain", "scratch")}
+    )
     import torch
 
     torch.set_num_threads(given.threads)

@@ -93,8 +93,7 @@ def good_run(cold_rig):
     rig = still(cold_rig.home.root)
     rig.run("good", (10, 20))
     rig.close()
-    cold_rig.start()
-    cold_rig.wait_ready()
+    cold_rig.up()
     return cold_rig, next(cold_rig.home.runs.iterdir())
 
 
@@ -117,8 +116,7 @@ def test_event_lines(quiet, cold_rig, tmp_path, survived):
         assert (detail.jobs[0].bad_lines, steps, detail.row.step) == (1, [1, 2], 2), bad.what
         assert detail.checks == detail.checkpoints == detail.alarms == []
     quiet.close()
-    cold_rig.start()
-    cold_rig.wait_ready()
+    cold_rig.up()
     answers = table.line_answers(Door(tmp_path / "here", cold_rig.home))
     require_good(answers)
     table.in_step(1, table.section("Event lines", answers))

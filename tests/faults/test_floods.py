@@ -75,8 +75,7 @@ def endure(rig, terminal, plan: dict, seconds: float) -> dict:
     """Let a job flood for a while, with the app on its log. Return the counts."""
     (rig.home.root).mkdir(parents=True, exist_ok=True)
     (rig.home.root / "settings.yaml").write_text(f"settings: 1\nlogs: {{mib: {LOG_MIB}}}\n")
-    supervisor = rig.start(FINETOP_TEST_JOB=str(JOB))
-    rig.wait_ready()
+    supervisor = rig.up(FINETOP_TEST_JOB=str(JOB))
     name = rig.submit("flood", **plan)
     rig.wait_state(name, "running")
     app = terminal(rig.home.root)

@@ -87,8 +87,7 @@ def burst_of(draw: random.Random, keys: list[str]) -> str:
 def home(cold_rig: Rig, tmp_path: Path) -> Iterator[Rig]:
     """A home with finished, failed and living runs."""
     cold_rig.settings, cold_rig.variables = SEVERAL, HARMLESS
-    cold_rig.start()
-    cold_rig.wait_ready()
+    cold_rig.up()
     yield cold_rig
 
 

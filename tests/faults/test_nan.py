@@ -36,8 +36,7 @@ raise SystemExit(1)
 
 def test_a_loss_that_is_no_number_is_told_kept_and_drawn(cold_rig, tmp_path, survived):
     (tmp_path / "job.py").write_text(JOB)
-    cold_rig.start(FINETOP_TEST_JOB=str(tmp_path / "job.py"))
-    cold_rig.wait_ready()
+    cold_rig.up(FINETOP_TEST_JOB=str(tmp_path / "job.py"))
     name = cold_rig.submit("hot")
     row = cold_rig.wait_state(name, "failed")
     wrong = row.state.kind != "nan"

@@ -34,8 +34,7 @@ ENVIRONMENT = {
 @pytest.fixture
 def two(cold_rig, tmp_path, tiny_model):
     """A rig whose training runs in two ranks, and a recipe of many steps for it."""
-    cold_rig.start(**ENVIRONMENT)
-    cold_rig.wait_ready()
+    cold_rig.up(**ENVIRONMENT)
     check = {"general": {"suite": "quick"}}
     rig = make_run(
         tmp_path / "data",
@@ -115,7 +114,7 @@ def test_a_rank_that_never_comes_to_the_first_step_ends_the_run_and_is_named(two
 
 def test_where_the_launcher_is_killed_no_rank_is_blamed(two, survived):
     name, words = begun(two, "launcher")
-    keeper = json.loads((two.job_folder(name) / "keeper.json").read_text())
+    keeper = two.keeper(name)
     os.kill(keeper["job_pid"], signal.SIGKILL)
     row = two.wait_state(name, "failed", "stopped", "finished", "lost")
     wrong = row.state.cause != "the launcher of the ranks (torchrun or srun) was killed by signal 9"

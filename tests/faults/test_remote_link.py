@@ -10,6 +10,7 @@ from pathlib import Path
 
 import far
 import pytest
+from rig import counted
 from terminal import Terminal
 from waiting import LIMIT_S, wait_until
 
@@ -83,15 +84,8 @@ def test_the_app_lives_through_drops_and_leaves_no_ssh_behind(hosts, terminal, s
     rig.ask(Stop(name))
     rig.wait_state(name, "stopped")
     wrote, told = steps_there(rig, name), steps_told(rig, name)
-    survived(
-        "5",
-        "link dropped, app killed, terminal gone (--on, stand-in for ssh)",
-        repeats=4,
-        written=len(wrote),
-        lost=len(set(wrote) - set(told)),
-        doubled=len(told) - len(set(told)),
-        orphans=len(hosts.living()),
-    )
+    survived("5", "link dropped, app killed, terminal gone (--on, stand-in for ssh)", repeats=4,
+             **counted(told, wrote), orphans=len(hosts.living()))  # fmt: skip
 
 
 @pytest.mark.slow
@@ -141,15 +135,8 @@ def test_over_a_real_link_with_loss_a_drop_loses_nothing(tmp_path, monkeypatch, 
         app.keys("q")
         app.wait_end()
         wait_until(lambda: not ssh_of(host), "no ssh is left here")
-        survived(
-            "5",
-            "cable pulled, session killed (--on, sshd, 150 ms, 1 % loss)",
-            repeats=2,
-            written=len(wrote),
-            lost=len(set(wrote) - set(reported_steps)),
-            doubled=len(reported_steps) - len(set(reported_steps)),
-            orphans=len(ssh_of(host)),
-        )
+        survived("5", "cable pulled, session killed (--on, sshd, 150 ms, 1 % loss)", repeats=2,
+                 **counted(reported_steps, wrote), orphans=len(ssh_of(host)))  # fmt: skip
 
 
 def ssh_of(host: far.Far) -> list[str]:

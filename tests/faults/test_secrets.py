@@ -25,8 +25,7 @@ SECRETS = {"HF_TOKEN": CANARY, "WANDB_API_KEY": "c4n4ry" * 7, "MY_PASSWORD": "a 
 
 def test_secrets_of_the_environment_are_nowhere_to_be_found(cold_rig, tmp_path, monkeypatch, capfd, survived):
     """In the database, run folders, logs, exports, what commands print, or the arguments of any process."""
-    cold_rig.start(**SECRETS)
-    cold_rig.wait_ready()
+    cold_rig.up(**SECRETS)
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
     live = cold_rig.submit("lives", waits_at=2, grandchild=True)

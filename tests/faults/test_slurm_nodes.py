@@ -6,7 +6,6 @@ Each node has its own boot id, so that a rank of another node is as unknown as o
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -45,8 +44,7 @@ def two(slurm_rig, tmp_path, tiny_model, request):
     """A rig whose runs are on two nodes without GPUs, so near their time limit that Slurm's signal means that."""
     slurm_rig.settings = "settings: 1\nslurm: {time: '5'}\nretry: {times: 0}\nresume: {after_crash: false}\n"
     job = {"FINETOP_TEST_NODES_JOB": NODES_JOB} if request.param == "ranks" else {}
-    slurm_rig.start(FINETOP_TEST_WARNING_S="5", **ENVIRONMENT, **job)
-    slurm_rig.wait_ready()
+    slurm_rig.up(FINETOP_TEST_WARNING_S="5", **ENVIRONMENT, **job)
     train = {"max_steps": 100_000, "save_every": 100_000, "keep_checkpoints": None}
     check = {"general": {"suite": "quick"}}
     rig = make_run(
@@ -216,7 +214,7 @@ def test_where_srun_is_killed_nothing_is_left_on_the_nodes_when_the_run_has_fail
     for name in names:
         submit(two, name)
         words = wait_trains(two, cluster, name, moments)
-        job = json.loads((two.job_folder(name) / "keeper.json").read_text())["job_pid"]
+        job = two.keeper(name)["job_pid"]
         os.kill(job, signal.SIGKILL)
         state = two.wait_state(name, "stopped", "failed", "finished", "lost").state
         wrong += type(state).__name__ != "Failed"

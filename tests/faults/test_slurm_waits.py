@@ -21,8 +21,7 @@ ANSWER_S = 5.0  # a hundred times what an answer takes: a wait for Slurm takes 9
 
 @pytest.fixture
 def live(slurm_rig):
-    slurm_rig.start()
-    slurm_rig.wait_ready()
+    slurm_rig.up()
     return slurm_rig
 
 
@@ -143,8 +142,7 @@ def test_what_slurm_refuses_fails_in_words_with_the_setting_to_change(
     slurm_rig, survived, slurm, words, hint
 ):
     slurm_rig.settings = f"settings: 1\nslurm: {slurm}\n"
-    slurm_rig.start()
-    slurm_rig.wait_ready()
+    slurm_rig.up()
     name = slurm_rig.submit("refused", steps=5)
     state = slurm_rig.wait_state(name, "failed").state
     assert state.cause.startswith("Slurm ") and words in state.cause
@@ -154,8 +152,7 @@ def test_what_slurm_refuses_fails_in_words_with_the_setting_to_change(
 
 def test_a_time_that_the_partition_does_not_allow_is_told(slurm_rig, survived):
     slurm_rig.settings = "settings: 1\nslurm: {partition: debug, time: '3-00:00:00'}\n"
-    slurm_rig.start()
-    slurm_rig.wait_ready()
+    slurm_rig.up()
     name = slurm_rig.submit("long", steps=5)
     state = wait_because(slurm_rig, name, "PartitionTimeLimit")
     assert state.because.endswith("(slurm.time is more than the partition allows)")

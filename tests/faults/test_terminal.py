@@ -57,11 +57,9 @@ def test_a_dead_supervisor_is_said_and_the_app_lives(rig, terminal):
     app.wait_text("No runs yet")
     # Shown once the followed connection has answered; if the supervisor was gone before that, the app starts one.
     app.wait_text("CPU core")
-    rig.processes[-1].kill()
-    rig.processes[-1].wait()
+    rig.kill()
     app.wait_text("NO SUPERVISOR")
-    rig.start()
-    rig.wait_ready()
+    rig.up()
     rig.submit("after-the-break", steps=1)
     app.wait_text("after-the-break")
 

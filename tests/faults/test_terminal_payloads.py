@@ -26,8 +26,7 @@ def filled(cold_rig):
     rig.open()
     rig.supervisor.connection.execute("UPDATE runs SET name = 'hostile' WHERE id = 1")
     rig.close()
-    cold_rig.start()
-    cold_rig.wait_ready()
+    cold_rig.up()
     return cold_rig
 
 

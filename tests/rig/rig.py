@@ -38,6 +38,12 @@ IN_SLURM = "settings: 1\nslurm: {partition: main}\n"
 RECIPE = "recipe: 1\nextends: lora\nname: fake\ncheck: {at_end: false}\ndata: {train: [{path: rows.jsonl}]}\n"
 
 
+def counted(stored: list[int], side: list[int]) -> dict[str, int]:
+    """Return how many steps a job wrote, and how many of them the store lacks, or has twice."""
+    once = set(stored)
+    return {"written": len(side), "lost": len(set(side) - once), "doubled": len(stored) - len(once)}
+
+
 @dataclass
 class Rig:
     """Starts, kills and queries one supervisor."""
@@ -54,13 +60,8 @@ class Rig:
         if not (self.home.root / "settings.yaml").exists():
             (self.home.root / "settings.yaml").write_text(self.settings)
         command = [str(PROGRAM), "--home", str(self.home.root)]
-        variables = {
-            **os.environ,
-            MARK: str(self.home.root),
-            **self.variables,
-            **self.side_setting(),
-            **environment,
-        }
+        side = {} if self.side is None else {"FINETOP_TEST_SIDE": str(self.side)}
+        variables = {**os.environ, MARK: str(self.home.root), **self.variables, **side, **environment}
         self.home.log.touch()
         process: Process
         if "LD_PRELOAD" in variables:  # a library that is loaded first
@@ -73,8 +74,11 @@ class Rig:
         self.processes.append(process)
         return process
 
-    def side_setting(self) -> dict[str, str]:
-        return {} if self.side is None else {"FINETOP_TEST_SIDE": str(self.side)}
+    def up(self, **environment: str) -> Process:
+        """Start a supervisor, and wait until it answers."""
+        process = self.start(**environment)
+        self.wait_ready()
+        return process
 
     def wait_ready(self) -> None:
         wait_until(self.answers, self.home.log.read_text)
@@ -177,11 +181,16 @@ class Rig:
 
     def restart(self, **environment: str) -> Process:
         """Kill the supervisor, and start another."""
+        self.kill()
+        return self.up(**environment)
+
+    def kill(self) -> None:
         self.processes[-1].kill()
         self.processes[-1].wait()
-        process = self.start(**environment)
-        self.wait_ready()
-        return process
+
+    def keeper(self, name: str) -> dict[str, Any]:
+        """Return the record of the keeper of a run's newest job."""
+        return dict(json.loads((self.job_folder(name) / "keeper.json").read_text()))
 
     def descendants(self) -> list[str]:
         """Return the living processes that descend from this home's supervisors, whoever their parent is now."""
