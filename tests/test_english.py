@@ -11,17 +11,12 @@ from source import ROOT, files, texts
 STARTS = re.compile(r"(?:Say|Tell|Gives?|Have|Hear|See that|Know|Take care)\b(?! up)")
 # In docstrings and comments, each with what to write.
 PHRASES = {
-    r"how manieth": "number",
-    r"\bhas it not\b|\bhave it not\b|\bknows it not\b": "doesn't have it",
-    r"\b(?:is|are|was|were) had\b": "is available",
-    r"\bso many as\b": "as many as",
-    r"(?<![`\"])\bmend(?:s|ed|ing)?\b": "fix",
-    r"\b(?:is|are|was|were) paid\b": "is rewarded",
-    r"\bgoes? as a whole\b": "whole",
-    r"\b(?:is|are) no number\b": "is not a number",
-    r"\bwhat is looked at\b": "what is checked",
-    r"\bput right\b": "fixed",
-}
+    r"how manieth": "number", r"\bhas it not\b|\bhave it not\b|\bknows it not\b": "doesn't have it",
+    r"\b(?:is|are|was|were) had\b": "is available", r"\bso many as\b": "as many as",
+    r"(?<![`\"])\bmend(?:s|ed|ing)?\b": "fix", r"\b(?:is|are|was|were) paid\b": "is rewarded",
+    r"\bgoes? as a whole\b": "whole", r"\b(?:is|are) no number\b": "is not a number",
+    r"\bwhat is looked at\b": "what is checked", r"\bput right\b": "fixed",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

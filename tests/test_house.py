@@ -135,15 +135,8 @@ def calls_of(tree: ast.AST, inside: str = "") -> list[tuple[str, ast.Call]]:
 
 # What a plug-in may have is a default of its kind's class: nobody asks one by getattr or hasattr whether it is there.
 PLUGINS = {
-    "methods",
-    "objectives",
-    "protections",
-    "alarms",
-    "rewards",
-    "weight_formats",
-    "findings",
-    "select",
-}
+    "methods", "objectives", "protections", "alarms", "rewards", "weight_formats", "findings", "select",
+}  # fmt: skip
 PLUGINS |= {"remedies", "approaches", "formats", "files", "METHODS", "OBJECTIVES", "PROTECTIONS", "ALARMS"}
 PLUGINS |= {"REWARD_RULES", "WEIGHT_FORMATS", "FORMATS", "REMEDIES", "APPROACHES", "KIND"}
 

@@ -117,12 +117,8 @@ def memory_mb(pid: int | str, key: str = "VmRSS") -> float:
 def store_runs(connection: Any, count: int, **columns: str) -> None:
     """Store that many finished runs; `columns` are SQL over their number i."""
     usual = {
-        "model": "'model'",
-        "method": "'lora'",
-        "state": FINISHED,
-        "steps": "100",
-        "last": "'{\"loss\":1.5}'",
-    }
+        "model": "'model'", "method": "'lora'", "state": FINISHED, "steps": "100", "last": "'{\"loss\":1.5}'",
+    }  # fmt: skip
     connection.execute(RUNS.format(**{**usual, **columns}), [count])
 
 

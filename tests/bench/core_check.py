@@ -63,13 +63,9 @@ def write_suite(home: Home, data: Path, items: int) -> None:
 
 def write_job(home: Home, base: str, number: int) -> Path:
     recipe = {
-        "recipe": 1,
-        "name": "bench",
-        "model": {"id": base, "dtype": "float32"},
-        "method": {"name": "lora"},
-        "objective": {"name": "sft"},
-        "check": {"general": {"suite": "core-local"}},
-    }
+        "recipe": 1, "name": "bench", "model": {"id": base, "dtype": "float32"}, "method": {"name": "lora"},
+        "objective": {"name": "sft"}, "check": {"general": {"suite": "core-local"}},
+    }  # fmt: skip
     checkpoint = "checkpoints/step-000001"
     return bench.write_job(home, "0001-bench", recipe, "check", number, checkpoint=checkpoint, step=1)
 

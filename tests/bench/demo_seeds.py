@@ -51,13 +51,9 @@ def line(name: str, seed: int, result: Any, spent: tuple[float, float]) -> str:
 
 def main() -> int:
     given = bench.options(
-        __doc__,
-        seeds=20,
-        first=1,
-        home=(Path, "a home with the model in it (else a new one)"),
-        only=({"choices": list(EXPECTED)}, "one of the two runs"),
-        set=([], "change a setting of both recipes"),
-    )
+        __doc__, seeds=20, first=1, home=(Path, "a home with the model in it (else a new one)"),
+        only=({"choices": list(EXPECTED)}, "one of the two runs"), set=([], "change a setting of both recipes"),
+    )  # fmt: skip
     job_process.set_environment()
     with tempfile.TemporaryDirectory() as aside:
         home = Home(given.home or Path(aside))

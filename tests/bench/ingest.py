@@ -127,13 +127,9 @@ def peer(events: int) -> tuple[float, float]:
 
 def main() -> int:
     args = bench.options(
-        __doc__,
-        repeats=3,
-        events=200_000,
-        watch=20.0,
-        writers={"type": int, "nargs": "*", "default": list(WRITERS)},
-        peer=(str, argparse.SUPPRESS),
-    )
+        __doc__, repeats=3, events=200_000, watch=20.0,
+        writers={"type": int, "nargs": "*", "default": list(WRITERS)}, peer=(str, argparse.SUPPRESS),
+    )  # fmt: skip
     if args.peer:
         plain_appends(args.peer, args.events)
         return 0

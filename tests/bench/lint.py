@@ -131,16 +131,11 @@ def show(message: LintMessage, seconds: float, peak: int, marks: int) -> None:
 
 def main() -> None:
     args = bench.options(
-        __doc__,
-        rows=100_000,
-        sentences=(6, "of an answer, at most"),
+        __doc__, rows=100_000, sentences=(6, "of an answer, at most"),
         gigabytes=(float, "make rows until the file is so large"),
-        model=(str, "folder of the model whose tokenizer counts"),
-        workers=2,
-        only="",
-        skip="",
+        model=(str, "folder of the model whose tokenizer counts"), workers=2, only="", skip="",
         folder=(str, "where the file is made"),
-    )
+    )  # fmt: skip
     data = os.environ.get("FINETOP_TEST_DATA")
     if data is None:
         sys.exit("FINETOP_TEST_DATA names the folder of the sets that rows are made of")

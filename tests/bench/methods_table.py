@@ -87,15 +87,10 @@ class Result:
 
 def main() -> int:
     args = bench.options(
-        __doc__,
-        model={"required": True, "type": Path},
-        methods=("", "names, with +nf4 or +int8; all of them by default"),
-        steps=30,
-        tokens=128,
-        dtype="float32",
-        markdown=False,
-        set=([], "laid over each recipe, as in finetop run"),
-    )
+        __doc__, model={"required": True, "type": Path},
+        methods=("", "names, with +nf4 or +int8; all of them by default"), steps=30, tokens=128, dtype="float32",
+        markdown=False, set=([], "laid over each recipe, as in finetop run"),
+    )  # fmt: skip
     failed = 0
     print(head(args.markdown), flush=True)
     for name in args.methods.split(",") if args.methods else everything():
@@ -126,23 +121,12 @@ def run(name: str, args: argparse.Namespace, folder: Path) -> Result:
     source = Path(os.environ["FINETOP_TEST_DATA"]) / "medquad" / "train.jsonl"
     data = write_rows(source, folder, args.steps * 4)
     sets = [
-        f"model.id={args.model.resolve()}",
-        f"model.dtype={args.dtype}",
-        f"model.quantize={kind or 'none'}",
-        f"data.train=[{{path: {data}}}]",
-        "data.eval={share: 0}",
-        f"data.max_tokens={args.tokens}",
-        "data.on_long=truncate",
-        "train.epochs=null",
-        f"train.max_steps={args.steps}",
-        "train.batch_size=4",
-        "train.grad_accumulation=1",
-        "train.save_every=1.0",
-        "samples.count=0",
-        "drift.every=null",
-        "check.at_end=false",
-        *args.set,
-    ]
+        f"model.id={args.model.resolve()}", f"model.dtype={args.dtype}", f"model.quantize={kind or 'none'}",
+        f"data.train=[{{path: {data}}}]", "data.eval={share: 0}", f"data.max_tokens={args.tokens}",
+        "data.on_long=truncate", "train.epochs=null", f"train.max_steps={args.steps}", "train.batch_size=4",
+        "train.grad_accumulation=1", "train.save_every=1.0", "samples.count=0", "drift.every=null",
+        "check.at_end=false", *args.set,
+    ]  # fmt: skip
     loaded = load_recipe(method, sets)
     home = Home(folder / "home")
     job = bench.write_job(home, "0001-bench", loaded.resolved)
@@ -218,14 +202,9 @@ def line(result: Result, markdown: bool) -> str:
     """Return a row of the table."""
     planned_text = "" if result.planned_gib is None else f"{result.planned_gib:.2f}"
     cells = [
-        f"{result.trainable:,}",
-        f"{result.first:.3f}",
-        f"{result.last:.3f}",
-        f"{result.tokens_per_s:.0f}",
-        f"{result.peak_gib:.2f}",
-        planned_text,
-        f"{result.back:.1e}",
-    ]
+        f"{result.trainable:,}", f"{result.first:.3f}", f"{result.last:.3f}", f"{result.tokens_per_s:.0f}",
+        f"{result.peak_gib:.2f}", planned_text, f"{result.back:.1e}",
+    ]  # fmt: skip
     if markdown:
         return "| " + " | ".join((result.name, *cells)) + " |"
     return f"{result.name:20}" + "".join(f"{cell:>12}" for cell in cells)

@@ -31,30 +31,19 @@ from finetop.core.train import methods, objectives
 from finetop.core.train.methods import _start
 
 SETTINGS = (
-    "check.at_end=false",
-    "train.batch_size=4",
-    "train.grad_accumulation=2",
-    "data.max_tokens=256",
-    "data.on_long=truncate",
-    "train.eval_every=1000",
-    "train.save_every=1000",
-    "drift.every=null",
+    "check.at_end=false", "train.batch_size=4", "train.grad_accumulation=2", "data.max_tokens=256",
+    "data.on_long=truncate", "train.eval_every=1000", "train.save_every=1000", "drift.every=null",
     "samples.count=0",
-)
+)  # fmt: skip
 PAIRS = "dpo_en_demo/train.jsonl"
 WRITES = ("data.max_tokens=128", "data.on_long=drop", "objective.max_new_tokens=48")
 # The rows and settings of objectives that do not use medquad's.
 DATA = {
-    "dpo": (PAIRS, ()),
-    "orpo": (PAIRS, ()),
-    "reward": (PAIRS, ()),
-    "kto": ("kto_en_demo/train.jsonl", ()),
-    "continued-pretraining": ("medical_text/train.jsonl", ()),
-    "pretrain": ("shakespeare/train.jsonl", ()),
-    "ppo": ("medquad/train.jsonl", WRITES),
-    "rloo": ("medquad/train.jsonl", WRITES),
+    "dpo": (PAIRS, ()), "orpo": (PAIRS, ()), "reward": (PAIRS, ()), "kto": ("kto_en_demo/train.jsonl", ()),
+    "continued-pretraining": ("medical_text/train.jsonl", ()), "pretrain": ("shakespeare/train.jsonl", ()),
+    "ppo": ("medquad/train.jsonl", WRITES), "rloo": ("medquad/train.jsonl", WRITES),
     "grpo": ("medquad/train.jsonl", WRITES),
-}
+}  # fmt: skip
 
 
 def everything() -> list[str]:
@@ -117,13 +106,9 @@ def plan(loaded: Loaded, model: Path, home: Home) -> Plan:
 
 def main() -> int:
     args = bench.options(
-        __doc__,
-        model={"type": Path, "required": True},
-        methods=("lora,full", "names, or all"),
-        steps=3,
-        reward=("", "a checkpoint of a reward run"),
-        set=[],
-    )
+        __doc__, model={"type": Path, "required": True}, methods=("lora,full", "names, or all"), steps=3,
+        reward=("", "a checkpoint of a reward run"), set=[],
+    )  # fmt: skip
     data = os.environ.get("FINETOP_TEST_DATA")
     if data is None:
         print("FINETOP_TEST_DATA names no folder", file=sys.stderr)

@@ -210,17 +210,12 @@ def measure(name: str, args: argparse.Namespace, data: Path) -> None:
 
 def main() -> None:
     args = bench.options(
-        __doc__,
-        model={"required": True},
-        sets={"nargs": "+", "default": ["report"]},
-        kinds={"nargs": "+", "default": list(KINDS)},
-        seed=1,
-        count=50,
+        __doc__, model={"required": True}, sets={"nargs": "+", "default": ["report"]},
+        kinds={"nargs": "+", "default": list(KINDS)}, seed=1, count=50,
         misses=(0, "show so many that were missed, of each kind"),
-        show_clean=(0, "show so many rows that are named, of each finding"),
-        clean_only=False,
+        show_clean=(0, "show so many rows that are named, of each finding"), clean_only=False,
         alone=(False, "lint by the findings for a kind alone: faster"),
-    )
+    )  # fmt: skip
     data = Path(os.environ["FINETOP_TEST_DATA"])
     edits.ODD_WORDS = odd_words(data)
     groups = {"report": REPORT, "tune": TUNE}

@@ -31,14 +31,10 @@ def row_of(outcome: dict[str, Any]) -> tuple[str, ...]:
     masks = Counter(outcome["masks"])
     without = masks.pop("none", 0)
     return (
-        outcome["name"],
-        ", ".join(map(str, outcome["codes"].values())),
-        str(len(outcome["mismatches"])),
-        str(sum(ours.values())),
-        str(whole - sum(ours.values())),
-        str(sum(outcome["copies"].values())),
+        outcome["name"], ", ".join(map(str, outcome["codes"].values())), str(len(outcome["mismatches"])),
+        str(sum(ours.values())), str(whole - sum(ours.values())), str(sum(outcome["copies"].values())),
         f"{sum(masks.values())} of {without + sum(masks.values())}",
-    )
+    )  # fmt: skip
 
 
 def main() -> int:
@@ -62,13 +58,9 @@ def main() -> int:
         runs = RIG / "pretended_runs.py"
         command = [sys.executable, str(runs), str(folder / "home"), str(model), *given.names]
         environment = {
-            **os.environ,
-            pretended_guard.LIBRARY: str(library),
-            "CUDA_VISIBLE_DEVICES": "GPU-0",
-            "HF_HUB_OFFLINE": "1",
-            "PYTHONPATH": str(RIG),
-            "PYTHONWARNINGS": "ignore",
-        }
+            **os.environ, pretended_guard.LIBRARY: str(library), "CUDA_VISIBLE_DEVICES": "GPU-0",
+            "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(RIG), "PYTHONWARNINGS": "ignore",
+        }  # fmt: skip
         waits: Counter[str] = Counter()
         failed = 0
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:

@@ -74,20 +74,12 @@ def measure(args: argparse.Namespace, root: Path) -> int:
         args, home, [*common, f"data.train=[{{path: {pairs}}}]", f"data.eval=[{{path: {held_out}}}]"]
     )
     writing = [
-        *common,
-        f"data.train=[{{path: {prompts}}}]",
-        "data.eval={share: 0}",
-        f"objective.reward={{model: {judge}}}",
-        f"objective.max_new_tokens={args.new_tokens}",
-        "samples.count=3",
-        f"samples.max_new_tokens={args.new_tokens}",
-        "train.eval_every=1.0",
-        "train.save_every=1.0",
-        "train.schedule=constant",
-        "train.warmup_steps=0",
-        "check={at_end: false, general: null}",
+        *common, f"data.train=[{{path: {prompts}}}]", "data.eval={share: 0}",
+        f"objective.reward={{model: {judge}}}", f"objective.max_new_tokens={args.new_tokens}", "samples.count=3",
+        f"samples.max_new_tokens={args.new_tokens}", "train.eval_every=1.0", "train.save_every=1.0",
+        "train.schedule=constant", "train.warmup_steps=0", "check={at_end: false, general: null}",
         "drift.every=null",
-    ]
+    ]  # fmt: skip
     is_good, start = True, None
     for name in args.objectives.split(","):
         steps, seconds = run(home, name, [*writing, *settings(name, args)])
@@ -155,16 +147,10 @@ def reward_model(args: argparse.Namespace, home: Home, sets: list[str]) -> Path:
     if there:
         return there[-1]
     sized = [
-        "data.max_tokens=256",
-        "data.on_long=drop",
-        "train.batch_size=4",
-        "train.eval_batch_size=8",
-        "train.grad_accumulation=1",
-        f"train.max_steps={args.pairs * 3 // 8}",
-        "train.eval_every=1.0",
-        "train.save_every=1.0",
-        "train.learning_rate=3e-4",
-    ]
+        "data.max_tokens=256", "data.on_long=drop", "train.batch_size=4", "train.eval_batch_size=8",
+        "train.grad_accumulation=1", f"train.max_steps={args.pairs * 3 // 8}", "train.eval_every=1.0",
+        "train.save_every=1.0", "train.learning_rate=3e-4",
+    ]  # fmt: skip
     steps, seconds = run(home, "reward", [*sets, *sized, *args.reward_set])
     accuracy = [values["eval_reward_accuracy"] for values in steps if "eval_reward_accuracy" in values]
     loss = [values["loss"] for values in steps if "loss" in values]

@@ -29,33 +29,17 @@ from finetop.core.store.database import open_store
 
 RECIPE = "recipe: 1\nextends: lora\nname: fake\ncheck: {at_end: false}\ndata: {train: [{path: rows.jsonl}]}\n"
 KEYS = (
-    "loss",
-    "eval_loss",
-    "grad_norm",
-    "learning_rate",
-    "epoch",
-    "tokens_per_s",
-    "memory_gib",
-    "drift",
-    "reward",
+    "loss", "eval_loss", "grad_norm", "learning_rate", "epoch", "tokens_per_s", "memory_gib", "drift", "reward",
     "kl",
-)
+)  # fmt: skip
 ROWS = 100  # per page
 ASKED = {
-    "plain": "",
-    "by text": "legal",
-    "by method and tag": "method:pissa tag:ablation",
-    "by metric": "loss<1.2",
-    "by setting": "train.learning_rate<=1e-4",
-    "by verdict": "verdict:regressed",
-    "by age": "age<1d",
-    "sorted by metric": "sort:loss",
-    "filtered and sorted": "loss<1.2 sort:-eval_loss",
-    "sorted by setting": "sort:train.learning_rate",
-    "grouped": "group:method",
-    "grouped by setting": "group:train.seed sort:loss",
-    "that hides all": "loss<1.2 name:zzz",
-}
+    "plain": "", "by text": "legal", "by method and tag": "method:pissa tag:ablation", "by metric": "loss<1.2",
+    "by setting": "train.learning_rate<=1e-4", "by verdict": "verdict:regressed", "by age": "age<1d",
+    "sorted by metric": "sort:loss", "filtered and sorted": "loss<1.2 sort:-eval_loss",
+    "sorted by setting": "sort:train.learning_rate", "grouped": "group:method",
+    "grouped by setting": "group:train.seed sort:loss", "that hides all": "loss<1.2 name:zzz",
+}  # fmt: skip
 RUN = """
 INSERT INTO runs (id, name, model, method, objective, created, folder, recipe, source, state, rank, ended, step, steps,
                   last, brief, tags)

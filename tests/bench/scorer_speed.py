@@ -32,20 +32,8 @@ if TYPE_CHECKING:
 CELL = 10  # items that a check scores together
 BATCH_SIZES = (1, 4, 8, 16)
 WORDS = [
-    "the",
-    "of",
-    "water",
-    "river",
-    "light",
-    "small",
-    "how",
-    "energy",
-    "plant",
-    "because",
-    "cell",
-    "heat",
-    "moves",
-]
+    "the", "of", "water", "river", "light", "small", "how", "energy", "plant", "because", "cell", "heat", "moves",
+]  # fmt: skip
 TARGETS = {"zero-shot, 4 choices": 3.9, "5-shot, 4 letters": 8.0, "5-shot, 4 texts": 8.0}
 
 
@@ -213,14 +201,9 @@ def compare(name: str, model: Any, tokenizer: Any, items: list[Item], rounds: in
 
 def main() -> int:
     given = bench.options(
-        __doc__,
-        home=Path,
-        threads=2,
-        rounds=3,
-        items=20,
-        only={"choices": ["zero", "letters", "texts"]},
+        __doc__, home=Path, threads=2, rounds=3, items=20, only={"choices": ["zero", "letters", "texts"]},
         dtype={"default": "float32", "choices": ["float32", "bfloat16"]},
-    )
+    )  # fmt: skip
 
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -191,14 +191,9 @@ def run_arm(arm: str, model: str, count: int) -> None:
 def main() -> None:
     """Run the arms in turn and print their medians."""
     given = bench.options(
-        __doc__,
-        model={"required": True},
-        rows=32,
-        rounds=1,
-        threads=2,
-        arms=",".join(ARMS[:5]),
+        __doc__, model={"required": True}, rows=32, rounds=1, threads=2, arms=",".join(ARMS[:5]),
         arm=({"choices": ARMS}, "run this one here"),
-    )
+    )  # fmt: skip
     if given.arm:
         run_arm(given.arm, given.model, given.rows)
         return

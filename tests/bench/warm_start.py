@@ -36,13 +36,9 @@ LOADING = "loading the model"
 
 def main() -> int:
     args = bench.options(
-        __doc__,
-        model={"required": True},
-        rows={"required": True},
-        times=3,
-        samples=False,
+        __doc__, model={"required": True}, rows={"required": True}, times=3, samples=False,
         only={"choices": ("cold", "warm")},
-    )
+    )  # fmt: skip
     recipe = recipe_of(args)
     print(f"{'':6} {'Enter to step 1':>16} {'loading':>9} {'all else':>9}   phases, s")
     for kind, switch in (("cold", "0"), ("warm", "1")):

@@ -104,17 +104,10 @@ def endure(rig, terminal, plan: dict, seconds: float) -> dict:
     assert word(rig.ask(GetRun(name)).row.state) == "stopped"
     longest = max((len(line) for line in printed.read_bytes().split(b"\n")), default=0)
     return {
-        "written": len(side),
-        "lost": len(side) - stored[1],
-        "doubled": stored[0] - stored[1],
-        "supervisor MB": highest_mb(supervisor.pid),
-        "app MB": highest_mb(app.pid),
-        "tail MB": tail_mb,
-        "log MiB": disk,
-        "longest line": longest,
-        "keys": sorted(keys),
-        "answers": sorted(answers),
-    }
+        "written": len(side), "lost": len(side) - stored[1], "doubled": stored[0] - stored[1],
+        "supervisor MB": highest_mb(supervisor.pid), "app MB": highest_mb(app.pid), "tail MB": tail_mb,
+        "log MiB": disk, "longest line": longest, "keys": sorted(keys), "answers": sorted(answers),
+    }  # fmt: skip
 
 
 def judge(found: dict, what: str, survived) -> None:

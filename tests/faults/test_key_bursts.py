@@ -31,17 +31,8 @@ BYTES = {
     "left_square_bracket": "[", "right_square_bracket": "]", "left_curly_bracket": "{", "right_curly_bracket": "}",
 }  # fmt: skip
 TEXTS = (
-    ":theme\r",
-    ":live\r",
-    ":columns\r",
-    ":messages\r",
-    ":",
-    "\x1b/",
-    "loss",
-    "state:finished\r",
-    "12",
-    "rank",
-)
+    ":theme\r", ":live\r", ":columns\r", ":messages\r", ":", "\x1b/", "loss", "state:finished\r", "12", "rank",
+)  # fmt: skip
 SIZES = ((60, 20), (80, 24), (120, 40), (200, 50))
 HARMLESS = {"EDITOR": "true", "VISUAL": "true", "PAGER": "true", "SHELL": "true", "HF_HUB_OFFLINE": "1"}
 

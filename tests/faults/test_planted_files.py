@@ -24,15 +24,8 @@ HUGE = 1 << 40
 BOUND_MIB = 300  # of the supervisor: 95 when it starts, plus the largest record that it reads
 OF_RUN = ("run.json", "recipe.yaml")
 OF_JOB = (
-    "job.json",
-    "events.jsonl",
-    "exit.json",
-    "keeper.json",
-    "attempt",
-    "log.txt",
-    "gpu.json",
-    "ranks/0.json",
-)
+    "job.json", "events.jsonl", "exit.json", "keeper.json", "attempt", "log.txt", "gpu.json", "ranks/0.json",
+)  # fmt: skip
 OF_HOME = ("store.json", "spare.json", "spare.log", "app.json", "hosts.sockets.json")
 
 

@@ -37,12 +37,8 @@ def two(cold_rig, tmp_path, tiny_model):
     cold_rig.up(**ENVIRONMENT)
     check = {"general": {"suite": "quick"}}
     rig = make_run(
-        tmp_path / "data",
-        tiny_model,
-        "long",
-        train={"max_steps": 100_000, "save_every": 100_000},
-        check=check,
-    )
+        tmp_path / "data", tiny_model, "long", train={"max_steps": 100_000, "save_every": 100_000}, check=check,
+    )  # fmt: skip
     cold_rig.recipe = resolve_text((rig / "recipe.json").read_text())
     return cold_rig
 

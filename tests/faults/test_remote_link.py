@@ -101,16 +101,8 @@ def test_over_a_real_link_with_loss_a_drop_loses_nothing(tmp_path, monkeypatch, 
         app = terminal(*host.words)
         app.wait_text("far-one")
         command = [
-            sys.executable,
-            "-m",
-            "finetop.tui.main",
-            *host.words,
-            "tail",
-            name,
-            "--json",
-            "-n",
-            "9999",
-        ]
+            sys.executable, "-m", "finetop.tui.main", *host.words, "tail", name, "--json", "-n", "9999",
+        ]  # fmt: skip
         with (tmp_path / "tail.txt").open("w") as out:
             tail = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL)
         wait_until(lambda: (tmp_path / "tail.txt").stat().st_size > 0, "the tail has begun")

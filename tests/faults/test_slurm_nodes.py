@@ -245,14 +245,8 @@ def test_a_run_on_two_nodes_that_is_preempted_goes_on_in_the_same_job(two, clust
         submit(two, name)
         words = wait_trains(two, cluster, name, moments)
         cluster.call(
-            "sbatch",
-            "--partition=urgent",
-            "--nodes=4",
-            "--exclusive",
-            "--output=/dev/null",
-            "--wrap",
-            "sleep 1",
-        )
+            "sbatch", "--partition=urgent", "--nodes=4", "--exclusive", "--output=/dev/null", "--wrap", "sleep 1",
+        )  # fmt: skip
         two.wait_state(name, "queued", "stopped", "failed", "lost")
         wrong += alive(words)
         two.wait_state(name, "running", "stopped", "failed", "lost")

@@ -69,13 +69,9 @@ def test_a_dumb_terminal_is_refused_with_the_way_out(rig, terminal):
     import sys
 
     process = subprocess.run(
-        [sys.executable, "-m", "finetop.tui.main"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "FINETOP_HOME": str(rig.home.root)},
-    )
+        [sys.executable, "-m", "finetop.tui.main"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        check=False, env={**os.environ, "FINETOP_HOME": str(rig.home.root)},
+    )  # fmt: skip
     assert process.returncode == 4
     assert "finetop ls" in process.stderr
     assert process.stderr.count("\n") == 1

@@ -62,9 +62,5 @@ def test_no_command_lets_a_payload_through(filled, capfd, survived, tmp_path, mo
                 for line in shown.out.splitlines():
                     json.loads(line)
     survived(
-        "20",
-        "payloads in all that commands print",
-        repeats=2 * len(commands),
-        written=len(PAYLOADS),
-        wrong=wrong,
-    )
+        "20", "payloads in all that commands print", repeats=2 * len(commands), written=len(PAYLOADS), wrong=wrong,
+    )  # fmt: skip

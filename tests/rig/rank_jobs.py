@@ -41,13 +41,8 @@ MARKED = [
 TEXTS = [{"text": f"Number {n} is here. " * (n % 4 + 1)} for n in range(1, 41)]
 # What rows an objective learns from; the others use conversations.
 DATA = {
-    "dpo": PAIRS,
-    "orpo": PAIRS,
-    "reward": PAIRS,
-    "kto": MARKED,
-    "continued-pretraining": TEXTS,
-    "pretrain": TEXTS,
-}
+    "dpo": PAIRS, "orpo": PAIRS, "reward": PAIRS, "kto": MARKED, "continued-pretraining": TEXTS, "pretrain": TEXTS,
+}  # fmt: skip
 TEXT = "The shop opens at nine, and closes at six. We mend radios, lamps and clocks in the old mill. " * 40
 WAYS = {
     "sft-full": {"method": {"name": "full"}, "train": {"learning_rate": 0.003}},
@@ -141,14 +136,9 @@ def environment() -> dict[str, str]:
 def start(job: Path, count: int) -> subprocess.Popen[str]:
     """Start one job as its keeper would."""
     return subprocess.Popen(
-        ranks.launch_command(job, count),
-        env=environment(),
-        cwd=job,
-        stdout=(job / "log.txt").open("w"),
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+        ranks.launch_command(job, count), env=environment(), cwd=job, stdout=(job / "log.txt").open("w"),
+        stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
 
 
 def run_all(jobs: list[Path], count: int) -> None:

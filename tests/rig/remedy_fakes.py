@@ -47,15 +47,9 @@ def make_remedy(
 def confirmed_fields(**more: Any) -> dict[str, Any]:
     """Return the fields of a confirmation."""
     return {
-        "confirmation": "ok",
-        "fresh_drop": 0.8,
-        "fresh_interval": (-3.4, 5.0),
-        "fresh_decided": (-0.4, 2.0),
-        "fresh_used": 300,
-        "fresh_total": 336,
-        "alpha": 0.005,
-        **more,
-    }
+        "confirmation": "ok", "fresh_drop": 0.8, "fresh_interval": (-3.4, 5.0), "fresh_decided": (-0.4, 2.0),
+        "fresh_used": 300, "fresh_total": 336, "alpha": 0.005, **more,
+    }  # fmt: skip
 
 
 def untried() -> list[RemedyRow]:

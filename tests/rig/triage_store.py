@@ -31,13 +31,9 @@ def add_run(connection: duckdb.DuckDBPyConnection, name: str, **recipe: str) -> 
     with transaction(connection):
         number = runs.next_run_id(connection)
         runs.add_run(
-            connection,
-            run_id=number,
-            name=name,
-            folder=f"runs/{number:04d}-{name}",
-            recipe=recipe_of(**recipe),
+            connection, run_id=number, name=name, folder=f"runs/{number:04d}-{name}", recipe=recipe_of(**recipe),
             source="",
-        )
+        )  # fmt: skip
         job, _ = jobs.add_job(connection, run_id=number, verb="check", args={}, priority=5)
         jobs.set_state(connection, job, Finished(1.0, 2.0))
         runs.set_state(connection, number, Finished(1.0, 2.0))

@@ -99,19 +99,11 @@ def make_check(
 def make_row(id_: int, name: str, state: State, **more: Any) -> RunRow:
     """Return a row of the list with common values."""
     values: dict[str, Any] = {
-        "model": "smollm2-135m-instruct",
-        "method": "lora",
-        "objective": "sft",
-        "created": NOW - 9000,
-        "step": 1200,
-        "steps": 1200,
+        "model": "smollm2-135m-instruct", "method": "lora", "objective": "sft", "created": NOW - 9000,
+        "step": 1200, "steps": 1200,
         "metrics": {"loss": 0.9821, "eval_loss": 1.02, "learning_rate": 8.1e-5, "tokens_per_s": 4103.0},
-        "check": None,
-        "checking": None,
-        "needs_you": False,
-        "saved": 1,
-        **more,
-    }
+        "check": None, "checking": None, "needs_you": False, "saved": 1, **more,
+    }  # fmt: skip
     return RunRow(id=id_, name=name, state=state, **values)
 
 
