@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import os
 import signal
@@ -109,9 +110,18 @@ def keep_imports() -> None:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Llama of two layers with a byte-level tokenizer and a chat template, saved as safetensors (once a worker)."""
-    folder = tmp_path_factory.mktemp("tiny") / "model"
-    build_tiny_model(folder)
+    """A Llama of two layers with a byte-level tokenizer and a chat template, saved as safetensors.
+
+    All workers share it: a worker whose tests only name it imports no torch for it.
+    """
+    place = tmp_path_factory.getbasetemp()
+    place = place.parent if "PYTEST_XDIST_WORKER" in os.environ else place
+    folder = place / "tiny" / "model"
+    with (place / "tiny.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (place / "tiny.built").exists():
+            build_tiny_model(folder)
+            (place / "tiny.built").touch()
     return folder
 
 

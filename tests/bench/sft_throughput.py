@@ -119,28 +119,14 @@ def ours(model: str, rows: list[dict[str, Any]], *, same: bool, dtype: str | Non
     prepare(Home(folder / "home"))
     bench.write_rows(folder / "rows.jsonl", rows)
     recipe: dict[str, Any] = {
-        "recipe": 1,
-        "name": "throughput",
-        "model": {"id": model, "dtype": dtype or "bfloat16"},
-        "method": {"name": "lora", "rank": 16, "alpha": 32},
-        "objective": {"name": "sft"},
-        "data": {
-            "train": [{"path": str(folder / "rows.jsonl")}],
-            "eval": {"share": 0},
-            "max_tokens": MAX_TOKENS,
-            "on_long": "truncate",
-        },
-        "train": {
-            "epochs": 1,
-            "batch_size": BATCH,
-            "grad_accumulation": 1,
-            "learning_rate": RATE,
-            "schedule": "constant",
-            "warmup_steps": 0,
-            "save_every": 1.0,
-        },
+        "recipe": 1, "name": "throughput", "model": {"id": model, "dtype": dtype or "bfloat16"},
+        "method": {"name": "lora", "rank": 16, "alpha": 32}, "objective": {"name": "sft"},
+        "data": {"train": [{"path": str(folder / "rows.jsonl")}], "eval": {"share": 0}, "max_tokens": MAX_TOKENS,
+                 "on_long": "truncate"},
+        "train": {"epochs": 1, "batch_size": BATCH, "grad_accumulation": 1, "learning_rate": RATE,
+                  "schedule": "constant", "warmup_steps": 0, "save_every": 1.0},
         "check": {"at_end": False, "general": None},
-    }
+    }  # fmt: skip
     if same:
         recipe |= {"samples": {"count": 0}, "drift": {"every": None}}
         recipe["trainer_args"] = {"train_sampling_strategy": "random"}
@@ -174,18 +160,13 @@ def run_arm(arm: str, model: str, count: int) -> None:
         "RESULT",
         json.dumps(
             {
-                "arm": arm,
-                "dtype": watch.dtype,
-                "cpu_s": watch.cpu,
-                "wall_s": watch.wall,
-                "rows_per_cpu_s": count / watch.cpu,
-                "rows_per_s": count / watch.wall,
-                "first": statistics.mean(watch.losses[:quarter]),
-                "last": statistics.mean(watch.losses[-quarter:]),
+                "arm": arm, "dtype": watch.dtype, "cpu_s": watch.cpu, "wall_s": watch.wall,
+                "rows_per_cpu_s": count / watch.cpu, "rows_per_s": count / watch.wall,
+                "first": statistics.mean(watch.losses[:quarter]), "last": statistics.mean(watch.losses[-quarter:]),
                 "memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
             }
         ),
-    )
+    )  # fmt: skip
 
 
 def main() -> None:

@@ -111,30 +111,14 @@ class Bench:
         from finetop.core.recipe.load import resolve_text
 
         whole: dict[str, Any] = {
-            "recipe": 1,
-            "name": "bench",
-            "model": {"id": str(self.model), "dtype": card.number_format()},
-            "method": {"name": "lora"},
-            "objective": {"name": "sft"},
-            "data": {
-                "train": [{"path": str(self.folder / f"{rows}.jsonl")}],
-                "eval": {"share": 0.0},
-                "max_tokens": TOKENS,
-                "on_long": "truncate",
-            },
-            "train": {
-                "epochs": None,
-                "max_steps": STEPS,
-                "batch_size": BATCH,
-                "grad_accumulation": 1,
-                "save_every": 1000,
-                "resumable": False,
-                "activation_checkpointing": False,
-            },
-            "samples": {"count": 0},
-            "check": {"at_end": False, "general": None},
-            "drift": {"every": None},
-        }
+            "recipe": 1, "name": "bench", "model": {"id": str(self.model), "dtype": card.number_format()},
+            "method": {"name": "lora"}, "objective": {"name": "sft"},
+            "data": {"train": [{"path": str(self.folder / f"{rows}.jsonl")}], "eval": {"share": 0.0},
+                     "max_tokens": TOKENS, "on_long": "truncate"},
+            "train": {"epochs": None, "max_steps": STEPS, "batch_size": BATCH, "grad_accumulation": 1,
+                      "save_every": 1000, "resumable": False, "activation_checkpointing": False},
+            "samples": {"count": 0}, "check": {"at_end": False, "general": None}, "drift": {"every": None},
+        }  # fmt: skip
         for name, section in sections.items():
             whole[name] = section if name in ("method", "objective") else {**whole.get(name, {}), **section}
         return resolve_text(json.dumps(whole)).recipe

@@ -177,29 +177,13 @@ def recipe_of(case: Case, home: Path, model: Path, steps: int) -> dict[str, Any]
     from finetop.core.recipe.load import resolve_text
 
     whole: dict[str, Any] = {
-        "recipe": 1,
-        "name": "run",
-        "model": {"id": str(model), "dtype": "auto"},
-        "method": {"name": "lora"},
+        "recipe": 1, "name": "run", "model": {"id": str(model), "dtype": "auto"}, "method": {"name": "lora"},
         "objective": {"name": "sft"},
-        "data": {
-            "train": [{"path": str(home / f"{case.rows}.jsonl")}],
-            "eval": {"share": 0.2},
-            "max_tokens": 64,
-        },
-        "train": {
-            "epochs": None,
-            "max_steps": steps,
-            "batch_size": 2,
-            "grad_accumulation": 2,
-            "learning_rate": 1e-3,
-            "eval_every": 2,
-            "save_every": 2,
-        },
-        "samples": {"count": 1, "max_new_tokens": 4},
-        "check": {"at_end": False, "general": {"suite": "tiny"}},
-        "drift": {"every": 2},
-    }
+        "data": {"train": [{"path": str(home / f"{case.rows}.jsonl")}], "eval": {"share": 0.2}, "max_tokens": 64},
+        "train": {"epochs": None, "max_steps": steps, "batch_size": 2, "grad_accumulation": 2, "learning_rate": 1e-3,
+                  "eval_every": 2, "save_every": 2}, "samples": {"count": 1, "max_new_tokens": 4},
+        "check": {"at_end": False, "general": {"suite": "tiny"}}, "drift": {"every": 2},
+    }  # fmt: skip
     for name, section in case.sections.items():
         whole[name] = section if name in ("method", "objective") else {**whole.get(name, {}), **section}
     resolved: dict[str, Any] = resolve_text(json.dumps(whole)).resolved

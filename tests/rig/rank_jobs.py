@@ -48,26 +48,13 @@ WAYS = {
     "sft-full": {"method": {"name": "full"}, "train": {"learning_rate": 0.003}},
     "sft-lora": {"method": {"name": "lora", "rank": 4}, "train": {"learning_rate": 0.01}},
     "dpo-lora": {"method": {"name": "lora", "rank": 4}, "objective": {"name": "dpo"}},
-    "sft-lora-divided": {
-        "method": {"name": "lora", "rank": 4},
-        "train": {"learning_rate": 0.01, "parallel": "fsdp"},
-    },
-    "sft-qlora-divided": {
-        "method": {"name": "lora", "rank": 4},
-        "model": {"quantize": "nf4"},
-        "train": {"learning_rate": 0.01, "parallel": "fsdp"},
-    },
-    "dpo-lora-divided": {
-        "method": {"name": "lora", "rank": 4},
-        "objective": {"name": "dpo"},
-        "train": {"parallel": "fsdp"},
-    },
-    "dpo-full": {
-        "method": {"name": "full"},
-        "objective": {"name": "dpo"},
-        "train": {"learning_rate": 0.001},
-    },
-}
+    "sft-lora-divided": {"method": {"name": "lora", "rank": 4}, "train": {"learning_rate": 0.01, "parallel": "fsdp"}},
+    "sft-qlora-divided": {"method": {"name": "lora", "rank": 4}, "model": {"quantize": "nf4"},
+                          "train": {"learning_rate": 0.01, "parallel": "fsdp"}},
+    "dpo-lora-divided": {"method": {"name": "lora", "rank": 4}, "objective": {"name": "dpo"},
+                         "train": {"parallel": "fsdp"}},
+    "dpo-full": {"method": {"name": "full"}, "objective": {"name": "dpo"}, "train": {"learning_rate": 0.001}},
+}  # fmt: skip
 
 
 def make_run(home: Path, model: Path, name: str, /, **sections: Any) -> Path:
@@ -84,26 +71,13 @@ def make_run(home: Path, model: Path, name: str, /, **sections: Any) -> Path:
     data = home / f"{name}.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     recipe: dict[str, Any] = {
-        "recipe": 1,
-        "name": "tiny",
-        "model": {"id": str(model), "dtype": "float32"},
-        "method": {"name": "lora"},
-        "objective": {"name": "sft"},
-        "data": {"train": [{"path": str(data)}], "max_tokens": 64},
-        "train": {
-            "epochs": None,
-            "max_steps": 5,
-            "batch_size": 2,
-            "grad_accumulation": 1,
-            "learning_rate": 0.001,
-            "keep_checkpoints": None,
-            "save_every": 2,
-            "eval_every": 1.0,
-        },
-        "samples": {"count": 2, "max_new_tokens": 4},
-        "check": {"at_end": False, "general": {"suite": "tiny"}},
+        "recipe": 1, "name": "tiny", "model": {"id": str(model), "dtype": "float32"}, "method": {"name": "lora"},
+        "objective": {"name": "sft"}, "data": {"train": [{"path": str(data)}], "max_tokens": 64},
+        "train": {"epochs": None, "max_steps": 5, "batch_size": 2, "grad_accumulation": 1, "learning_rate": 0.001,
+                  "keep_checkpoints": None, "save_every": 2, "eval_every": 1.0},
+        "samples": {"count": 2, "max_new_tokens": 4}, "check": {"at_end": False, "general": {"suite": "tiny"}},
         "drift": {"every": 0.5},
-    }
+    }  # fmt: skip
     for section, values in sections.items():
         own = {} if section in ("method", "objective") else recipe.get(section, {})
         recipe[section] = {**own, **values}

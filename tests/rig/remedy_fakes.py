@@ -30,17 +30,12 @@ def make_remedy(
     if verdict in ("ok", "regressed", "no_verdict"):
         values |= {
             "target": {"exact_match": 0.71 + 0.2 * (gain or 0.0), "rules": (gain or 0.0) ** 8},
-            "kept": {"exact_match": gain or 0.0, "rules": (gain or 0.0) ** 8},
-            "gain": gain and min(gain, gain**8),
-            "drop": drop,
-            "interval": (drop - 4.0, drop + 4.0),
-            "decided": (drop - 0.5, drop + 1.0),
-            "items_used": 192,
-            "items_total": 336,
-            "worst": [TaskBrief("arith", 22.0, "lost"), TaskBrief("words", 0.4, "open")],
-            "weights": "ab" * 32,
+            "kept": {"exact_match": gain or 0.0, "rules": (gain or 0.0) ** 8}, "gain": gain and min(gain, gain**8),
+            "drop": drop, "interval": (drop - 4.0, drop + 4.0), "decided": (drop - 0.5, drop + 1.0),
+            "items_used": 192, "items_total": 336,
+            "worst": [TaskBrief("arith", 22.0, "lost"), TaskBrief("words", 0.4, "open")], "weights": "ab" * 32,
             "seconds": 41.0,
-        }
+        }  # fmt: skip
     return RemedyRow(name, name.partition("-")[0], label, 1200, verdict=verdict, **{**values, **more})  # type: ignore[arg-type]
 
 
