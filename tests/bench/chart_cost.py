@@ -29,15 +29,9 @@ def noisy_curve(points: int, columns: int) -> Curve:
         bins[at * columns // points].append(1 + 2 * math.exp(-4 * at / points) + noise.gauss(0, 0.1))
     filled = [column for column, values in enumerate(bins) if values]
     return Curve(
-        "loss",
-        filled,
-        [min(bins[column]) for column in filled],
-        [max(bins[column]) for column in filled],
-        [sum(bins[column]) / len(bins[column]) for column in filled],
-        points,
-        bins[filled[-1]][-1],
-        0,
-    )
+        "loss", filled, [min(bins[column]) for column in filled], [max(bins[column]) for column in filled],
+        [sum(bins[column]) / len(bins[column]) for column in filled], points, bins[filled[-1]][-1], 0,
+    )  # fmt: skip
 
 
 def picture_ms(curve: Curve, points: int, width: int, height: int) -> float:

@@ -99,21 +99,11 @@ def measure(home: Home, row: str, seed: int, model: str) -> Batch:
 def batch_of(row: str, seed: int, result: CheckResult, cpu_s: float, protect_s: float) -> Batch:
     low, high = result.interval or (None, None)
     return Batch(
-        row=row,
-        seed=seed,
-        nats=result.target["nats_per_token"].tuned,
-        style=result.target["rules"].tuned,
-        base=result.base,
-        tuned=result.tuned,
-        drop=result.drop,
-        low=low,
-        high=high,
-        verdict=word(result),
-        items=result.items_used,
-        drift=None if result.drift is None else result.drift.tuned - result.drift.base,
-        cpu_s=cpu_s,
-        protect_s=protect_s,
-    )
+        row=row, seed=seed, nats=result.target["nats_per_token"].tuned, style=result.target["rules"].tuned,
+        base=result.base, tuned=result.tuned, drop=result.drop, low=low, high=high, verdict=word(result),
+        items=result.items_used, drift=None if result.drift is None else result.drift.tuned - result.drift.base,
+        cpu_s=cpu_s, protect_s=protect_s,
+    )  # fmt: skip
 
 
 def show(cells: list[Batch], seeds: list[int]) -> None:

@@ -55,21 +55,13 @@ def workload(point: dict[str, Any], config: dict[str, Any]) -> memory.Workload:
     options = {"r": point["rank"], "target_modules": point["targets"]}
     size = float(point["weights_bytes"] if is_full else point["adapter_bytes"])
     return memory.Workload(
-        shape=shape,
-        trained=trained(shape, "full" if is_full else "lora", options),
-        batch_size=point["batch_size"],
-        sequence=point["seq_len"],
-        weight_bytes=float(point["weights_bytes"]),
-        linear_bytes=LINEAR_BYTES.get(point["quantize"]),
-        unpacked_bytes=UNPACKED_BYTES.get(point["quantize"], 2.0),
-        trained_bytes=size,
-        optimizer_bytes=2 * size,
-        transient_bytes=size,
-        checkpointing=point["activation_checkpointing"],
-        chunked_loss=point["chunked_loss"],
-        fused_kernels=point["fused_kernels"],
-        quantized_keeps_inputs=True,
-    )
+        shape=shape, trained=trained(shape, "full" if is_full else "lora", options), batch_size=point["batch_size"],
+        sequence=point["seq_len"], weight_bytes=float(point["weights_bytes"]),
+        linear_bytes=LINEAR_BYTES.get(point["quantize"]), unpacked_bytes=UNPACKED_BYTES.get(point["quantize"], 2.0),
+        trained_bytes=size, optimizer_bytes=2 * size, transient_bytes=size,
+        checkpointing=point["activation_checkpointing"], chunked_loss=point["chunked_loss"],
+        fused_kernels=point["fused_kernels"], quantized_keeps_inputs=True,
+    )  # fmt: skip
 
 
 def compare(folder: Path) -> list[Compared]:

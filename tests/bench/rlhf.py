@@ -40,20 +40,12 @@ KINDS: tuple[formats.Kind, ...] = ("preference",)
 def main() -> int:
     """Train the four, print their results, and judge."""
     args = bench.options(
-        __doc__,
-        model={"required": True, "type": Path},
-        home=(Path, "keep runs here; else they are gone at the end"),
-        objectives="ppo,rloo,grpo",
-        answers=(384, "that each objective has written"),
-        new_tokens=20,
-        prompts=32,
-        prompt_words=32,
-        words=16,
-        pairs=200,
-        held_out=72,
-        dtype="float32",
+        __doc__, model={"required": True, "type": Path},
+        home=(Path, "keep runs here; else they are gone at the end"), objectives="ppo,rloo,grpo",
+        answers=(384, "that each objective has written"), new_tokens=20, prompts=32, prompt_words=32, words=16,
+        pairs=200, held_out=72, dtype="float32",
         **{f"{name}_set": ([], f"laid over the {name} recipe") for name in ("reward", "ppo", "rloo", "grpo")},
-    )
+    )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="rlhf-") as folder:
         return measure(args, (args.home or Path(folder)).resolve())
 

@@ -338,15 +338,10 @@ def make_app(
         raise NoSupervisor("the supervisor did not start.")
 
     return FinetopApp(
-        Home(Path("/home/you/.finetop")),
-        connect=lambda home: fake,
-        start=no_start if start is None else start,
-        now=lambda: NOW,
-        machine="gpu-box-3",
-        look=Look("16"),
-        folder=Path("/nowhere") if folder is None else folder,
+        Home(Path("/home/you/.finetop")), connect=lambda home: fake, start=no_start if start is None else start,
+        now=lambda: NOW, machine="gpu-box-3", look=Look("16"), folder=Path("/nowhere") if folder is None else folder,
         pace_s=0.01,
-    )
+    )  # fmt: skip
 
 
 def text_of(app: FinetopApp) -> str:
