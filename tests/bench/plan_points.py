@@ -82,14 +82,6 @@ def compare(folder: Path) -> list[Compared]:
     return compared
 
 
-def mean_error(compared: list[Compared]) -> float:
-    return sum(abs(point.error) for point in compared) / len(compared)
-
-
-def underestimated(compared: list[Compared]) -> list[str]:
-    return [point.id for point in compared if point.need < point.measured]
-
-
 def main() -> int:
     args = bench.options(__doc__, points=Path)
     data = os.environ.get("FINETOP_TEST_DATA")
@@ -105,9 +97,10 @@ def main() -> int:
             f"{point.id:<26}{point.measured / 1e9:>9.2f}{point.estimate / 1e9:>9.2f}{point.error:>+8.1%}"
             f"{point.need / 1e9:>9.2f}{mark}"
         )
-    under = underestimated(compared)
+    under = [point.id for point in compared if point.need < point.measured]
+    mean_error = sum(abs(point.error) for point in compared) / len(compared)
     bias = sum(point.error for point in compared) / len(compared)
-    print(f"\n{len(compared)} points: mean error {mean_error(compared):.1%}, mean {bias:+.1%},"
+    print(f"\n{len(compared)} points: mean error {mean_error:.1%}, mean {bias:+.1%},"
           f" {len(under)} above need ({', '.join(under) or 'none'})")  # fmt: skip
     return 0
 

@@ -15,31 +15,26 @@ PROGRAM = str(Path(__file__).with_name("brood.py"))
 BOMB = 150
 
 
-def keeper_of(rig, name: str) -> dict[str, int]:
-    facts: dict[str, int] = rig.keeper(name)
-    return facts
-
-
 def killed(rig, name: str) -> None:
     rig.ask(Kill(name))
 
 
 def killed_while_stopped(rig, name: str) -> None:
-    os.kill(keeper_of(rig, name)["job_pid"], signal.SIGSTOP)
+    os.kill(rig.keeper(name)["job_pid"], signal.SIGSTOP)
     rig.ask(Kill(name))
 
 
 def killed_while_the_keeper_is_stopped(rig, name: str) -> None:
-    os.kill(keeper_of(rig, name)["pid"], signal.SIGSTOP)
+    os.kill(rig.keeper(name)["pid"], signal.SIGSTOP)
     rig.ask(Kill(name))
 
 
 def keeper_killed(rig, name: str) -> None:
-    os.kill(keeper_of(rig, name)["pid"], signal.SIGKILL)
+    os.kill(rig.keeper(name)["pid"], signal.SIGKILL)
 
 
 def keeper_killed_without_a_supervisor(rig, name: str) -> None:
-    keeper = keeper_of(rig, name)["pid"]
+    keeper = rig.keeper(name)["pid"]
     rig.kill()
     os.kill(keeper, signal.SIGKILL)
     assert len(rig.descendants()) > 5, "what is in sessions of its own outlives the keeper"

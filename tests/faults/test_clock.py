@@ -30,7 +30,7 @@ def test_a_clock_that_is_set_changes_no_order_and_no_length(
     name = cold_rig.submit("lives", steps=100_000, pause_s=0.01)
     cold_rig.submit("waits", steps=5)
     cold_rig.wait_state(name, "running")
-    app = terminal_of(cold_rig)
+    app = terminal_of(cold_rig.home.root)
     app.wait_text("lives")
     for jump in range(jumps):
         library.set(shift_s=DAY_S * (1, -1, 0)[jump % 3] + moments.uniform(-3600, 3600))

@@ -58,7 +58,7 @@ def trouble(rig) -> str:
 @pytest.mark.slow
 def test_a_full_disk_is_said_survived_and_left_behind(small_disk, tmp_path, terminal_of, survived, times):
     rig, is_over, ends_meanwhile = small_disk, tmp_path / "is-over", tmp_path / "ends-meanwhile"
-    app = terminal_of(rig)
+    app = terminal_of(rig.home.root)
     app.wait_text("runs")
     endless = {"steps": 1_000_000, "pause_s": 0.005}
     names = [rig.submit(f"writer-{n}", until_file=str(is_over), **endless) for n in range(WRITERS)]

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import far
@@ -19,18 +18,9 @@ from finetop.core.protocol.messages.runs import EventsSince, GetRun
 
 
 @pytest.fixture
-def terminal() -> Iterator[Callable[..., Terminal]]:
-    """Start `finetop` in a terminal."""
-    opened: list[Terminal] = []
-
-    def start(*words: str, columns: int = 80, rows: int = 24) -> Terminal:
-        home = Path(os.environ["FINETOP_HOME"])
-        opened.append(Terminal([sys.executable, "-m", "finetop.tui.main", *words], home, columns, rows))
-        return opened[-1]
-
-    yield start
-    for terminal in opened:
-        terminal.close()
+def terminal(terminal_of):
+    """Start `finetop` in a terminal, on the home that is set by then."""
+    return lambda *words: terminal_of(Path(os.environ["FINETOP_HOME"]), *words)
 
 
 def steps_there(rig, run: str) -> list[int]:

@@ -63,7 +63,7 @@ def press(app, key: str) -> None:
 @pytest.mark.slow
 def test_while_no_call_returns_the_app_and_its_questions_are_answered(live, made, terminal_of, survived):
     keys, begun = 40, attempt(live, "long-one")
-    app = terminal_of(live)
+    app = terminal_of(live.home.root)
     app.wait_text("long-one")
     made.set(folder=live.home.runs, delay_ms=DELAY_MS)
     calls = made.calls

@@ -30,14 +30,14 @@ def test_hang_up_ends_the_app_and_nothing_else(rig, terminal):
     assert rig.ask(GetRun(name)).jobs[0].attempt == 1
 
 
-def test_hang_up_of_the_shell_that_started_everything_leaves_the_supervisor(cold_rig_terminal):
-    home, app = cold_rig_terminal
+def test_hang_up_of_the_shell_that_started_everything_leaves_the_supervisor(cold_rig, terminal_of):
+    app = terminal_of(cold_rig.home.root)  # it starts one
     app.wait_text("No runs yet")
     app.hang_up()
     app.wait_end()
     from finetop.core.client.connection import Client
 
-    with Client(home, start=False) as client:
+    with Client(cold_rig.home, start=False) as client:
         pid = client.ask(Hello()).pid
         client.ask(Shutdown())
     assert pid > 1

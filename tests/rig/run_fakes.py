@@ -6,11 +6,10 @@ import asyncio
 import math
 import random
 import tempfile
-from pathlib import Path
 from typing import Any
 
 import msgspec
-from tui_fakes import NOW, make_check, make_row
+from tui_fakes import NOW, make_app, make_check, make_row
 
 from finetop.core.errors import FinetopError, NotFound
 from finetop.core.protocol import wire
@@ -51,7 +50,6 @@ from finetop.core.protocol.runs import (
 )
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import log_file
-from finetop.core.runtime.home import Home
 from finetop.tui.app import FinetopApp
 from finetop.tui.theme import Look
 
@@ -377,7 +375,4 @@ def _binned(key: str, pairs: list[tuple[int, float | None]], ask: Curves) -> Cur
 
 def make_run_app(fake: FakeRun, look: Look | None = None) -> FinetopApp:
     """Return the app on one fake run, with a stopped clock."""
-    return FinetopApp(
-        Home(Path("/home/you/.finetop")), connect=lambda home: fake, start=lambda home: None, now=lambda: NOW,
-        machine="gpu-box-3", look=Look("16") if look is None else look, folder=Path("/nowhere"), pace_s=0.01,
-    )  # fmt: skip
+    return make_app(fake, start=lambda home: None, look=look)

@@ -330,16 +330,19 @@ class FakeSupervisor:
 
 
 def make_app(
-    fake: FakeSupervisor, folder: Path | None = None, start: Callable[[Home], None] | None = None
+    fake: Any,
+    folder: Path | None = None,
+    start: Callable[[Home], None] | None = None,
+    look: Look | None = None,
 ) -> FinetopApp:
-    """Return the app on a fake supervisor, with a stopped clock and a named machine."""
+    """Return the app on a fake supervisor or run, with a stopped clock and a named machine."""
 
     def no_start(home: Home) -> None:
         raise NoSupervisor("the supervisor did not start.")
 
     return FinetopApp(
         Home(Path("/home/you/.finetop")), connect=lambda home: fake, start=no_start if start is None else start,
-        now=lambda: NOW, machine="gpu-box-3", look=Look("16"), folder=Path("/nowhere") if folder is None else folder,
+        now=lambda: NOW, machine="gpu-box-3", look=look or Look("16"), folder=folder or Path("/nowhere"),
         pace_s=0.01,
     )  # fmt: skip
 
