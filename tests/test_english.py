@@ -1,7 +1,5 @@
 """Docstrings and comments are written in plain English: phrasings that readers stopped at are banned."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

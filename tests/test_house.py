@@ -1,7 +1,5 @@
 """The layout of the source: rooms in one order, imports downwards alone (types too), no circle, no loose modules."""
 
-from __future__ import annotations
-
 import ast
 import re
 import tomllib

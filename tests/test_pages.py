@@ -1,7 +1,5 @@
 """Pages of docs that list what there is: they name all of it and nothing else, and what they show can be read."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

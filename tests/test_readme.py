@@ -1,7 +1,5 @@
 """README and docs are true: commands run, links lead somewhere, the tree is the tree, recipes and settings load."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

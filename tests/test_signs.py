@@ -1,7 +1,5 @@
 """Each file, folder and module that a docstring, a comment or a page names is there."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from functools import cache

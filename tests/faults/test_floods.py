@@ -3,8 +3,6 @@
 None of them may affect the memory of supervisor, app and commands, the disk, the keys, or any event.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Fault 17: a GPU is lost under a job: it leaves the pool, its job is ended and names it, the others go on."""
 
-from __future__ import annotations
-
 import json
 import random
 import time

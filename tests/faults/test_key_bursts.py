@@ -1,7 +1,5 @@
 """Fault 5: bursts of keys, clicks and sizes drawn at random, over a slow link: the app lives, draws and leaves well."""
 
-from __future__ import annotations
-
 import os
 import random
 import sys

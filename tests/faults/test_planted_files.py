@@ -1,7 +1,5 @@
 """Pipes, devices, folders and huge files in the places of a home's own files: nothing waits for them or is filled."""
 
-from __future__ import annotations
-
 import os
 import shutil
 

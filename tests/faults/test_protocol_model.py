@@ -1,7 +1,5 @@
 """Fault 2: the protocol of supervisor, keepers and store, explored in a model; real processes repeat its deaths."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import random

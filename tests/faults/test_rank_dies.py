@@ -1,7 +1,5 @@
 """Faults 30 and 32 on one machine: one of two ranks is killed, or asked to stop; real training, gloo on the CPU."""
 
-from __future__ import annotations
-
 import json
 import os
 import random

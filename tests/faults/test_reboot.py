@@ -1,7 +1,5 @@
 """Fault 13: the machine restarts. Running jobs resume from their newest checkpoint, by policy; waiting ones wait on."""
 
-from __future__ import annotations
-
 import json
 import os
 import random

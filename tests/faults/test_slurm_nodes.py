@@ -4,8 +4,6 @@ often with ranks that only keep step.
 Each node has its own boot id, so that a rank of another node is as unknown as on another machine.
 """
 
-from __future__ import annotations
-
 import os
 import random
 import signal

@@ -1,7 +1,5 @@
 """Fault 30: preempted, requeued, at the time limit, its node lost: saved, resumed, one curve."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections import Counter

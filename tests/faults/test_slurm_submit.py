@@ -1,7 +1,5 @@
 """Faults 27 and 29: Slurm's controller killed in mid-submit, sbatch's answer lost, the supervisor killed as well."""
 
-from __future__ import annotations
-
 import os
 import random
 import time

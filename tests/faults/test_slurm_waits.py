@@ -1,7 +1,5 @@
 """Fault 28: Slurm out of reach, jobs held, nodes drained, an unmet dependency: the app stays responsive and says so."""
 
-from __future__ import annotations
-
 import time
 
 import pytest
