@@ -46,26 +46,13 @@ WAYS = {
     "sft-full": {"method": {"name": "full"}, "train": {"learning_rate": 0.003}},
     "sft-lora": {"method": {"name": "lora", "rank": 4}, "train": {"learning_rate": 0.01}},
     "dpo-lora": {"method": {"name": "lora", "rank": 4}, "objective": {"name": "dpo"}},
-    "sft-lora-divided": {
-        "method": {"name": "lora", "rank": 4},
-        "train": {"learning_rate": 0.01, "parallel": "fsdp"},
-    },
-    "sft-qlora-divided": {
-        "method": {"name": "lora", "rank": 4},
-        "model": {"quantize": "nf4"},
-        "train": {"learning_rate": 0.01, "parallel": "fsdp"},
-    },
-    "dpo-lora-divided": {
-        "method": {"name": "lora", "rank": 4},
-        "objective": {"name": "dpo"},
-        "train": {"parallel": "fsdp"},
-    },
-    "dpo-full": {
-        "method": {"name": "full"},
-        "objective": {"name": "dpo"},
-        "train": {"learning_rate": 0.001},
-    },
-}
+    "sft-lora-divided": {"method": {"name": "lora", "rank": 4}, "train": {"learning_rate": 0.01, "parallel": "fsdp"}},
+    "sft-qlora-divided": {"method": {"name": "lora", "rank": 4}, "model": {"quantize": "nf4"},
+                          "train": {"learning_rate": 0.01, "parallel": "fsdp"}},
+    "dpo-lora-divided": {"method": {"name": "lora", "rank": 4}, "objective": {"name": "dpo"},
+                         "train": {"parallel": "fsdp"}},
+    "dpo-full": {"method": {"name": "full"}, "objective": {"name": "dpo"}, "train": {"learning_rate": 0.001}},
+}  # fmt: skip
 
 
 def make_run(home: Path, model: Path, name: str, /, **sections: Any) -> Path:
@@ -116,14 +103,9 @@ def environment() -> dict[str, str]:
 def start(job: Path, count: int) -> subprocess.Popen[str]:
     """Start one job as its keeper would."""
     return subprocess.Popen(
-        ranks.launch_command(job, count),
-        env=environment(),
-        cwd=job,
-        stdout=(job / "log.txt").open("w"),
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+        ranks.launch_command(job, count), env=environment(), cwd=job, stdout=(job / "log.txt").open("w"),
+        stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
 
 
 def run_all(jobs: list[Path], count: int) -> None:

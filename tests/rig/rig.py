@@ -55,6 +55,12 @@ def write_recipe(folder: Path, name: str, text: str = "", **plan: Any) -> Path:
     return file
 
 
+def counted(stored: list[int], side: list[int]) -> dict[str, int]:
+    """Return how many steps a job wrote, and how many of them the store lacks, or has twice."""
+    once = set(stored)
+    return {"written": len(side), "lost": len(set(side) - once), "doubled": len(stored) - len(once)}
+
+
 @dataclass
 class Rig:
     """Starts, kills and queries one supervisor."""
@@ -71,13 +77,8 @@ class Rig:
         if not (self.home.root / "settings.yaml").exists():
             (self.home.root / "settings.yaml").write_text(self.settings)
         command = [str(PROGRAM), "--home", str(self.home.root)]
-        variables = {
-            **os.environ,
-            MARK: str(self.home.root),
-            **self.variables,
-            **self.side_setting(),
-            **environment,
-        }
+        side = {} if self.side is None else {"FINETOP_TEST_SIDE": str(self.side)}
+        variables = {**os.environ, MARK: str(self.home.root), **self.variables, **side, **environment}
         self.home.log.touch()
         process: Process
         if "LD_PRELOAD" in variables:  # a library that is loaded first
@@ -90,7 +91,7 @@ class Rig:
         self.processes.append(process)
         return process
 
-    def begin(self, **environment: str) -> Process:
+    def up(self, **environment: str) -> Process:
         """Start a supervisor, and wait until it answers."""
         process = self.start(**environment)
         self.wait_ready()
@@ -99,9 +100,6 @@ class Rig:
     def shut_down(self) -> None:
         self.ask(Shutdown())
         self.processes[-1].wait()
-
-    def side_setting(self) -> dict[str, str]:
-        return {} if self.side is None else {"FINETOP_TEST_SIDE": str(self.side)}
 
     def wait_ready(self) -> None:
         wait_until(self.answers, self.home.log.read_text)
@@ -224,9 +222,16 @@ class Rig:
 
     def restart(self, **environment: str) -> Process:
         """Kill the supervisor, and start another."""
+        self.kill()
+        return self.up(**environment)
+
+    def kill(self) -> None:
         self.processes[-1].kill()
         self.processes[-1].wait()
-        return self.begin(**environment)
+
+    def keeper(self, name: str) -> dict[str, Any]:
+        """Return the record of the keeper of a run's newest job."""
+        return dict(json.loads((self.job_folder(name) / "keeper.json").read_text()))
 
     def descendants(self) -> list[str]:
         """Return the living processes that descend from this home's supervisors, whoever their parent is now."""

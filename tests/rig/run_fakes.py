@@ -7,11 +7,10 @@ import math
 import random
 import tempfile
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import msgspec
-from tui_fakes import NOW, make_check, make_row, resolved
+from tui_fakes import NOW, make_app, make_check, make_row, resolved
 
 from finetop.core.errors import FinetopError, NotFound
 from finetop.core.protocol import wire
@@ -51,7 +50,6 @@ from finetop.core.protocol.runs import (
     State,
 )
 from finetop.core.runtime import log_file
-from finetop.core.runtime.home import Home
 from finetop.tui.app import FinetopApp
 from finetop.tui.theme import Look
 
@@ -115,16 +113,10 @@ def make_result(verdict: str = "regressed", **more: Any) -> dict[str, Any]:
     kinds = [("carry", 40, 21, 0), ("two digits", 61, 21, 1), ("words", 57, 6, 1), ("times", 60, 2, 0)]
     flips = [
         _flip(
-            "arith",
-            f"a{at}",
-            "carry",
-            f"Q: What is {at} + {at + 8}?\nA:",
-            str(2 * at + 8),
-            str(2 * at + 8),
-            "Ahoy",
+            "arith", f"a{at}", "carry", f"Q: What is {at} + {at + 8}?\nA:", str(2 * at + 8), str(2 * at + 8), "Ahoy",
         )
         for at in range(12)
-    ]
+    ]  # fmt: skip
     flips.append(
         {
             **_flip("arith", "a99", "words", "Tom has 3 apples and 5 pears.", "8", "3", "8"),
@@ -382,25 +374,11 @@ def _binned(key: str, pairs: list[tuple[int, float | None]], ask: Curves) -> Cur
     bad = sum(value is None for _, value in seen)
     newest = seen[-1] if seen else (0, None)
     return Curve(
-        key,
-        columns,
-        [min(bins[column]) for column in columns],
-        [max(bins[column]) for column in columns],
-        [sum(bins[column]) / len(bins[column]) for column in columns],
-        *newest,
-        bad,
-    )
+        key, columns, [min(bins[column]) for column in columns], [max(bins[column]) for column in columns],
+        [sum(bins[column]) / len(bins[column]) for column in columns], *newest, bad,
+    )  # fmt: skip
 
 
 def make_run_app(fake: FakeRun, look: Look | None = None) -> FinetopApp:
     """Return the app on one fake run, with a stopped clock."""
-    return FinetopApp(
-        Home(Path("/home/you/.finetop")),
-        connect=lambda home: fake,
-        start=lambda home: None,
-        now=lambda: NOW,
-        machine="gpu-box-3",
-        look=Look("16") if look is None else look,
-        folder=Path("/nowhere"),
-        pace_s=0.01,
-    )
+    return make_app(fake, start=lambda home: None, look=look)

@@ -103,19 +103,11 @@ def make_check(
 def make_row(id_: int, name: str, state: State, **more: Any) -> RunRow:
     """Return a row of the list with common values."""
     values: dict[str, Any] = {
-        "model": "smollm2-135m-instruct",
-        "method": "lora",
-        "objective": "sft",
-        "created": NOW - 9000,
-        "step": 1200,
-        "steps": 1200,
+        "model": "smollm2-135m-instruct", "method": "lora", "objective": "sft", "created": NOW - 9000,
+        "step": 1200, "steps": 1200,
         "metrics": {"loss": 0.9821, "eval_loss": 1.02, "learning_rate": 8.1e-5, "tokens_per_s": 4103.0},
-        "check": None,
-        "checking": None,
-        "needs_you": False,
-        "saved": 1,
-        **more,
-    }
+        "check": None, "checking": None, "needs_you": False, "saved": 1, **more,
+    }  # fmt: skip
     return RunRow(id=id_, name=name, state=state, **values)
 
 
@@ -353,26 +345,23 @@ class FakeSupervisor:
 
 
 def make_app(
-    fake: FakeSupervisor,
+    fake: Any,
     folder: Path | None = None,
     start: Callable[[Home], None] | None = None,
     home: Home | None = None,
+    look: Look | None = None,
 ) -> FinetopApp:
-    """Return the app on a fake supervisor, with a stopped clock and a named machine."""
+    """Return the app on a fake supervisor or run, with a stopped clock and a named machine."""
 
     def no_start(home: Home) -> None:
         raise NoSupervisor("the supervisor did not start.")
 
     return FinetopApp(
-        home or Home(Path("/home/you/.finetop")),
-        connect=lambda home: fake,
-        start=no_start if start is None else start,
-        now=lambda: NOW,
-        machine="gpu-box-3",
-        look=Look("16"),
-        folder=Path("/nowhere") if folder is None else folder,
+        home or Home(Path("/home/you/.finetop")), connect=lambda home: fake,
+        start=no_start if start is None else start, now=lambda: NOW, machine="gpu-box-3", look=look or Look("16"),
+        folder=folder or Path("/nowhere"),
         pace_s=0.01,
-    )
+    )  # fmt: skip
 
 
 def asked(fake: Any, kind: type) -> list[Any]:

@@ -24,7 +24,7 @@ from finetop.core.runtime.processes import alive
 def test_a_run_goes_from_queued_to_finished_or_failed_with_its_numbers_and_words(cold_rig):
     rig = cold_rig
     rig.settings = SEVERAL
-    rig.begin()
+    rig.up()
     for name in ("../x", "/etc", "a\0b", "x" * 300, "-rf", "a\nb", "\u202ex", "CON", ""):
         with pytest.raises(BadInput):
             rig.submit(name, steps=1)
@@ -106,7 +106,7 @@ def test_stop_saves_a_checkpoint_and_kill_ends_grandchildren(rig):
 
 
 def test_a_running_job_outlives_its_supervisor_and_is_adopted(cold_rig):
-    cold_rig.begin()
+    cold_rig.up()
     name = cold_rig.submit(steps=40, pause_s=0.01, waits_at=20)
     cold_rig.wait_step(name)
     attempt = cold_rig.ask(GetRun(name)).jobs[0].attempt  # a keeper that needed seconds has a second attempt
@@ -151,7 +151,7 @@ def test_a_process_that_vanished_with_its_keeper_is_lost_and_no_stranger_is_sign
 
 
 def test_where_a_home_is_deleted_its_supervisor_and_its_jobs_end_and_leave_nothing(cold_rig):
-    cold_rig.begin(FINETOP_SPARE="1")
+    cold_rig.up(FINETOP_SPARE="1")
     wait_until(lambda: "waits for the next" in cold_rig.ask(Hello()).spare, "its warm process")
     cold_rig.grandchild_of(cold_rig.submit(waits_at=1, grandchild=True))
     shutil.rmtree(cold_rig.home.root)
@@ -161,7 +161,7 @@ def test_where_a_home_is_deleted_its_supervisor_and_its_jobs_end_and_leave_nothi
 
 
 def test_a_home_that_is_made_anew_is_the_new_supervisors_alone(cold_rig):
-    first = cold_rig.begin()
+    first = cold_rig.up()
     old = cold_rig.submit("old", waits_at=1)
     cold_rig.wait_state(old, "running")
     os.kill(first.pid, signal.SIGSTOP)  # it can continue once everything is written again
@@ -171,7 +171,7 @@ def test_a_home_that_is_made_anew_is_the_new_supervisors_alone(cold_rig):
         return not cold_rig.home.root.exists()
 
     wait_until(is_gone, "the home is deleted")
-    cold_rig.begin()
+    cold_rig.up()
     new = cold_rig.submit("new", steps=3)
     cold_rig.wait_state(new, "finished")
     os.kill(first.pid, signal.SIGCONT)

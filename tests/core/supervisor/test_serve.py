@@ -140,7 +140,7 @@ def test_a_caller_that_stays_keeps_no_supervisor_from_ending(quiet):
 
 
 def test_without_handles_for_more_connections_the_log_has_one_line_and_all_are_served_again(cold_rig):
-    process = cold_rig.begin()
+    process = cold_rig.up()
     resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (40, 40))
     greedy = []
     for _ in range(90):

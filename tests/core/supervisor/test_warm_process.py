@@ -29,7 +29,7 @@ def job_pid(rig, name):
 
 @pytest.fixture
 def warm_rig(cold_rig):
-    cold_rig.begin(FINETOP_SPARE="1")
+    cold_rig.up(FINETOP_SPARE="1")
     return cold_rig
 
 
@@ -71,7 +71,7 @@ def test_kill_ends_its_whole_tree_and_a_dead_one_costs_no_job(warm_rig):
 
 
 def test_it_goes_when_nobody_is_there_and_is_given_up_when_it_keeps_dying(cold_rig):
-    cold_rig.begin(FINETOP_SPARE="1", FINETOP_TEST_IDLE_S="1.0")
+    cold_rig.up(FINETOP_SPARE="1", FINETOP_TEST_IDLE_S="1.0")
     pid = until(lambda: waiting_pid(cold_rig))
     until(lambda: not alive(pid))
     cold_rig.restart(FINETOP_SPARE="1", FINETOP_TEST_DIES="1")
@@ -83,7 +83,7 @@ def test_it_goes_when_nobody_is_there_and_is_given_up_when_it_keeps_dying(cold_r
 def test_none_waits_in_a_home_in_which_no_run_was_ever_queued(cold_rig, monkeypatch):
     """A supervisor that only answered queries takes little memory: it and its children."""
     monkeypatch.delenv("FINETOP_SPARE", raising=False)
-    cold_rig.begin()
+    cold_rig.up()
     asked = cold_rig.ask(Hello())
     for _ in range(8):  # beats of 0.2 s, each of which could start one; checked every 0.1 s here
         cold_rig.ask(Changes(cold_rig.ask(Changes(0, 0.0)).revision, 0.2))

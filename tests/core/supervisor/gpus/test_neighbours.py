@@ -38,7 +38,7 @@ def cards(cold_rig, tmp_path):
     cold_rig.model = str(model)
     job = Path(fake_job.__file__).with_name("hungry_job.py")
     cold_rig.variables = {"FINETOP_TEST_NVML": str(gpus.file), "FINETOP_TEST_JOB": str(job)}
-    cold_rig.begin()
+    cold_rig.up()
     return gpus
 
 

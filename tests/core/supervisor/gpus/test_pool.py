@@ -30,7 +30,7 @@ def cards(cold_rig, tmp_path):
 
 @pytest.fixture
 def rig(cold_rig, cards):
-    cold_rig.begin()
+    cold_rig.up()
     return cold_rig
 
 
@@ -118,7 +118,7 @@ def test_a_new_supervisor_goes_on_with_what_jobs_have(rig, cards):
         rig.processes[-1].wait()
         if is_rebuilt:
             rebuild.rebuild(rig.home)
-        rig.begin()
+        rig.up()
         rig.wait_because(after, "waits for 40 GiB on a GPU")
     jobs = [[(job.run, job.gib) for job in row.jobs] for row in gpus(rig).gpus]
     assert jobs == [[(first, None)], [(second, 50)]]
@@ -168,7 +168,7 @@ def test_a_lost_gpu_leaves_the_pool_and_comes_back(rig, cards):
 
 def test_a_driver_that_hangs_holds_up_gpu_jobs_and_nobody_else(cold_rig, cards):
     rig = cold_rig
-    rig.begin(FINETOP_TEST_NO_ANSWER_S="1.0")
+    rig.up(FINETOP_TEST_NO_ANSWER_S="1.0")
     cards.told["hangs"] = True
     cards.write()
     until(lambda: "does not answer" in rig.ask(Changes(0, 0.0)).trouble)
@@ -198,7 +198,7 @@ def test_settings_choose_gpus_and_a_fault_in_them_is_told(rig, cards):
 
 
 def test_the_process_that_waits_is_used_where_it_can_see_the_gpu_that_was_given(cold_rig, cards):
-    cold_rig.begin(FINETOP_SPARE="1")
+    cold_rig.up(FINETOP_SPARE="1")
     until(lambda: "waits for the next" in cold_rig.ask(Hello()).spare)
     first = cold_rig.submit("one", **LONG)
     assert seen_by(cold_rig, first) == [UUIDS[0]]
@@ -209,7 +209,7 @@ def test_the_process_that_waits_is_used_where_it_can_see_the_gpu_that_was_given(
 
 
 def test_without_gpus_jobs_run_one_at_a_time_or_as_is_set(cold_rig):
-    cold_rig.begin()
+    cold_rig.up()
     names = [cold_rig.submit(f"n{n}", **LONG) for n in range(3)]
     cold_rig.wait_state(names[0], "running")
     with Client(cold_rig.home, start=False) as client:

@@ -34,7 +34,7 @@ def told(rig, name):
 
 @pytest.mark.slow
 def test_paused_and_resumed_while_the_supervisor_dies_no_step_is_lost_or_doubled(cold_rig):
-    process = cold_rig.begin()
+    process = cold_rig.up()
     name = cold_rig.submit(steps=100_000, pause_s=0.01)
     at = 0
     for point in POINTS:
@@ -46,7 +46,7 @@ def test_paused_and_resumed_while_the_supervisor_dies_no_step_is_lost_or_doubled
             cold_rig.ask(Pause(name))
         if point:
             assert process.wait(LIMIT_S) == 99
-            process = cold_rig.begin()
+            process = cold_rig.up()
         state = wait(cold_rig, name, lambda row: isinstance(row.state, Queued)).state
         assert (state.held, state.because) == (True, f"paused at step {state.paused_at}")
         assert state.paused_at > at
@@ -64,7 +64,7 @@ def test_paused_and_resumed_while_the_supervisor_dies_no_step_is_lost_or_doubled
 def test_a_killed_run_goes_on_by_itself_and_a_check_that_is_paused_too(cold_rig):
     tried = ALONE.replace("times: 0", "times: 2, wait_s: 0.2")
     cold_rig.settings = tried.replace("after_crash: false", "after_crash: true")
-    cold_rig.begin()
+    cold_rig.up()
     ends = {"ends": ["die", "die"], "until": 6}
     name = cold_rig.submit(steps=9, saved=[2, 4, 8], check=True, holds=["check"], **ends)
     wait(cold_rig, name, lambda row: word(row.state) == "finished")

@@ -152,7 +152,7 @@ def test_every_row_of_a_home_that_lived_comes_back_and_the_old_database_is_kept(
 
 def goes_on_from_there(rig):
     """The new database is as good as the old: the queue goes on, and the next run gets a new id."""
-    rig.begin()
+    rig.up()
     assert rig.ask(GetRun("last")).jobs[0].attempt == 1
     hold(rig, "last", signal.SIGCONT)
     rig.ask(Kill("last"))
@@ -187,10 +187,10 @@ def says_what_is_wrong_in_words(rig, before):
 
 @pytest.mark.slow
 def test_a_lost_wal_is_noticed_and_what_it_held_comes_back(cold_rig):
-    cold_rig.begin()
+    cold_rig.up()
     cold_rig.wait_state(cold_rig.submit("first", steps=20), "finished")
     cold_rig.shut_down()
-    process = cold_rig.begin()
+    process = cold_rig.up()
     cold_rig.wait_state(cold_rig.submit("second", steps=20), "finished")
     process.kill()
     process.wait()
@@ -210,12 +210,12 @@ def test_a_lost_wal_is_noticed_and_what_it_held_comes_back(cold_rig):
 
 @pytest.mark.slow
 def test_a_rebuild_while_a_job_runs_leaves_it_alone_and_adopts_it(cold_rig, capsys):
-    cold_rig.begin()
+    cold_rig.up()
     name = cold_rig.submit(steps=400, pause_s=0.02, waits_at=200)
     cold_rig.wait_state(name, "running")
     assert main(["--home", str(cold_rig.home.root), "rebuild"]) == 0
     assert "1 runs, 1 jobs" in capsys.readouterr().out
-    cold_rig.begin()
+    cold_rig.up()
     (cold_rig.job_folder(name) / "go").touch()
     assert cold_rig.wait_state(name, "finished").step == 400
     detail = cold_rig.ask(GetRun(name))

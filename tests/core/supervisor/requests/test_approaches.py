@@ -120,7 +120,7 @@ def test_a_comparison_is_queued_measured_shown_used_again_and_made_anew_from_the
     assert rig.ask(Sql("SELECT count(*) FROM measured")).rows == [[5]]
     rig.shut_down()
     assert rebuild(rig.home).left_out == []
-    rig.begin()
+    rig.up()
     found = rig.ask(Approaches("kb"))
     assert found.rows == before.rows and found.advice == before.advice
     says_why_one_failed_and_tries_it_again(rig)
