@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import cache
 from typing import Any
 
 import pytest
@@ -12,8 +11,6 @@ import textual.pilot
 from at_rest import at_rest
 from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
-
-from finetop.core.plugins import PluginKind
 
 
 async def wait_for_idle(*_: float) -> None:
@@ -39,15 +36,6 @@ def parse_once(self: Stylesheet, *source: Any, **more: Any) -> list[RuleSet]:
 
 
 Stylesheet._parse_rules = parse_once  # type: ignore[method-assign]
-
-
-list_once = cache(PluginKind.files)
-
-
-@pytest.fixture(autouse=True)
-def plugins_listed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """List each kind of plug-in once for all tests; a screen lists them again for each row that it draws."""
-    monkeypatch.setattr(PluginKind, "files", list_once)
 
 
 @pytest.fixture(autouse=True)
