@@ -51,10 +51,8 @@ PAGES = (
 MATCH = Key("n", "match", "match(1)", "next match of the search", sign="n N")
 MATCHES = (MATCH, Key("N", "", "match(-1)", "previous match"))
 NO_MORE = "nothing more in that direction."
-NO_SEARCH, NO_MATCH = (
-    "no search yet: / starts one, then n and N step through the matches.",
-    "no more matches in that direction.",
-)
+NO_SEARCH = "no search yet: / starts one, then n and N step through the matches."
+NO_MATCH = "no more matches in that direction."
 BACK = Key("escape", "back", "back", "back to the previous screen")
 
 
@@ -88,11 +86,10 @@ def paired(keys: Sequence[Key]) -> list[Key]:
         if first is None:
             rows.append(key)
             continue
-        own = [_SIGNS.get(entry.keys.partition(",")[0], entry.shown).split() for entry in (first, key)]
-        is_shown = key.shown.partition(" ")[0] in first.shown
-        sign = (
-            first.shown if is_shown else " ".join(name for pair in zip(*own, strict=False) for name in pair)
-        )
+        sign = first.shown
+        if key.shown.partition(" ")[0] not in sign:
+            own = [_SIGNS.get(entry.keys.partition(",")[0], entry.shown).split() for entry in (first, key)]
+            sign = " ".join(name for pair in zip(*own, strict=False) for name in pair)
         rows[rows.index(first)] = replace(first, sign=sign, about=f"{first.about} / {key.about}")
     return rows
 

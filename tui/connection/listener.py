@@ -205,6 +205,5 @@ def own_settings(home: Home) -> Settings:
 def notification(how: str, text: str) -> str:
     """Return the sequence that makes the terminal show a notification; empty if none is wanted."""
     shown = cut_end(clean_line(text).replace(";", ","), NOTIFICATION)
-    return {"osc9": f"\x1b]9;finetop: {shown}\x07", "osc777": f"\x1b]777;notify;finetop;{shown}\x07"}.get(
-        how, ""
-    )
+    forms = {"osc9": f"\x1b]9;finetop: {shown}\x07", "osc777": f"\x1b]777;notify;finetop;{shown}\x07"}
+    return forms.get(how, "")

@@ -13,17 +13,7 @@ from finetop.tui.theme import Depth, Look
 
 _PLAIN: Final = ("dumb", "vt100", "vt220")
 # Terminals with 24-bit colours even if COLORTERM was not passed on; tmux reduces them where necessary.
-_TERMS: Final = (
-    "alacritty",
-    "contour",
-    "foot",
-    "iterm2",
-    "rio",
-    "tmux",
-    "wezterm",
-    "xterm-ghostty",
-    "xterm-kitty",
-)
+_TERMS = ("alacritty", "contour", "foot", "iterm2", "rio", "tmux", "wezterm", "xterm-ghostty", "xterm-kitty")
 _PROGRAMS: Final = (
     "Hyper",
     "Tabby",
@@ -82,8 +72,7 @@ def require_theme(name: str) -> None:
         from finetop.core.text import quoted  # the app starts without the code that reads recipes
 
         raise EnvironmentTrouble(
-            f"FINETOP_THEME is {quoted(name)} in the environment.",
-            hint=f"It is one of {', '.join(THEMES)}.",
+            f"FINETOP_THEME is {quoted(name)} in the environment.", hint=f"It is one of {', '.join(THEMES)}."
         )
 
 

@@ -15,7 +15,7 @@ from finetop.core.text import clean_line
 from finetop.tui.text import Line, joined
 from finetop.tui.theme import SERIES, SERIES_FAINT, StyleName
 from finetop.tui.widgets.axis import Scale, share_of
-from finetop.tui.widgets.series import Series, View, spikes_of, values_of
+from finetop.tui.widgets.series import Series, View, points_of, spikes_of
 from finetop.tui.widgets.ticks import LABEL, x_ticks, y_ticks
 
 GUTTER = LABEL + 1  # cells left of the picture, for the labels of the y axis
@@ -155,7 +155,6 @@ def _put(cells: Cells, bits: Bits, style: StyleName, *, only_ascii: bool) -> Non
 
 
 def _draw_area(cells: Cells, bits: Bits, style: StyleName) -> None:
-    """Fill what is below a line, faintly."""
     lowest: dict[int, int] = {}
     for y, x in bits:
         lowest[x] = max(y, lowest.get(x, y))
@@ -165,7 +164,6 @@ def _draw_area(cells: Cells, bits: Bits, style: StyleName) -> None:
 
 
 def _draw_band(cells: Cells, line: Series, scale: Scale) -> None:
-    """Fill what lies between a line's low and high, faintly."""
     curve = line.curve
     for column, low, high in zip(curve.column, curve.low, curve.high, strict=True):
         ends = [_dot_row(min(max(end, scale.low), scale.high), scale, len(cells)) for end in (high, low)]
@@ -176,18 +174,13 @@ def _draw_band(cells: Cells, line: Series, scale: Scale) -> None:
 
 
 def _is_sparse(bands: Sequence[Band]) -> bool:
-    """Return whether points are so few that each is drawn."""
     return bool(bands) and bands[-1][0] - bands[0][0] >= _FEW * (len(bands) - 1)
 
 
 def _bands(series: Series, smoothing: float, scale: Scale, rows: int, columns: int) -> list[Band]:
     """Return the dots that a curve goes through, one per column."""
-    bands: list[Band] = []
-    for column, value in zip(series.curve.column, values_of(series, smoothing), strict=True):
-        row = _dot_row(value, scale, rows)
-        if row is not None and 0 <= column < 2 * columns:
-            bands.append((column, row, row))
-    return bands
+    places = [(column, _dot_row(value, scale, rows)) for column, value in points_of(series, smoothing)]
+    return [(column, row, row) for column, row in places if row is not None and 0 <= column < 2 * columns]
 
 
 def _strokes(series: Series, smoothing: float, scale: Scale, rows: int, columns: int) -> list[Band]:
@@ -322,13 +315,11 @@ def _thickened(bands: Sequence[Band], rows: int) -> list[Band]:
     """Make a line two dots thick: each of its dots gets one below it, at the bottom one above it."""
     lowest = 4 * rows - 1
     return [
-        (column, top, bottom + 1) if bottom < lowest else (column, max(0, top - 1), bottom)
-        for column, top, bottom in bands
+        (x, top, bottom + 1) if bottom < lowest else (x, max(0, top - 1), bottom) for x, top, bottom in bands
     ]
 
 
 def _bits_of(bands: Sequence[Band]) -> Bits:
-    """Return the dots of a line by cell."""
     bits: Bits = {}
     for column, top, bottom in bands:
         for y in range(top, bottom + 1):
@@ -338,7 +329,6 @@ def _bits_of(bands: Sequence[Band]) -> Bits:
 
 
 def _glyph(bits: int, *, only_ascii: bool) -> str:
-    """Return the character of a cell's dots."""
     if not only_ascii:
         return chr(0x2800 + bits)
     return "." if bits & _LOWER and not bits & _UPPER else "'" if bits & _UPPER and not bits & _LOWER else ":"

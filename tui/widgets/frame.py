@@ -249,7 +249,6 @@ class Bottom(Lines, can_focus=True):
             question.changed(entry.text)
 
     def redraw(self) -> None:
-        """Redraw the rows."""
         self._open_again()
         middle = self._middle()
         blank: list[Line] = [()] * (len(self.next) - len(middle))  # a message must not move what is above
@@ -283,8 +282,8 @@ class Bottom(Lines, can_focus=True):
             above: list[Line] = []
             if self._is_refused and line_width(self.aside) > beside:  # show all of the reason
                 above = paragraph(self.aside[0][0], width, 2, style="red")
-            aside = () if above else _cut(self.aside, beside)
-            room = max(8, width - line_width(label) - line_width(aside) - 4)
+            aside = [] if above else [(cut_end(text, max(0, beside)), style) for text, style in self.aside]
+            room = max(8, width - line_width(label) - line_width(tuple(aside)) - 4)
             text = drawn(self.question.entry, room)
             return [*above, spread((*label, *text), (*aside, (" ", "")), width)]
         if isinstance(self.question, Question):
@@ -321,11 +320,6 @@ def clicked(lines: Sequence[Line], x: int, y: int, *, style: str | None = None) 
         if x < end:
             return span.strip()
     return ""
-
-
-def _cut(words: Line, width: int) -> Line:
-    """Cut the text beside a typed one, so that the typed one stays."""
-    return tuple((cut_end(text, max(0, width)), style) for text, style in words)
 
 
 def _key_words(pairs: Sequence[tuple[str, str]]) -> Line:

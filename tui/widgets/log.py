@@ -78,7 +78,6 @@ def skipped(tail: Tail, answer: LogAnswer) -> Tail:
 
 
 def _with_gap(tail: Tail, words: str) -> Tail:
-    """Mark a gap after the last line."""
     return _bounded((*tail.shown, words), tail.dropped, "", tail.offset, tail.begin)
 
 

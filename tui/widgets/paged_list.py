@@ -102,12 +102,10 @@ class PagedList(Generic[Row]):
 def refreshed(pages: Pages[Row], offset: int, rows: Sequence[Row], matching: int) -> Pages[Row]:
     """Update each row in its place; another order and new runs are only noted."""
     newer = {row.id: row for row in rows}
-    held = {row.id for row in pages.rows.values()}
+    held = {index: row.id for index, row in pages.rows.items()}
     kept = {index: newer.get(row.id, row) for index, row in pages.rows.items()}
-    strangers = sum(1 for id_ in newer if id_ not in held)
+    strangers = len(newer.keys() - held.values())
     complete = offset == 0 and len(pages.rows) >= pages.matching
     newcomers = max(strangers if complete else 0, matching - pages.matching, 0)
-    reordered = any(
-        index in pages.rows and pages.rows[index].id != row.id for index, row in enumerate(rows, start=offset)
-    )
+    reordered = any(held.get(index, row.id) != row.id for index, row in enumerate(rows, start=offset))
     return replace(pages, rows=kept, newcomers=newcomers, reordered=reordered)

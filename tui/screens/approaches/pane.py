@@ -131,19 +131,14 @@ def picture_lines(
     spots: list[Spot] = []
     absent: list[str] = []
     for index, row in enumerate(answer.rows):
+        letter = letter_of(answer, index)
         if row.target is None:
             continue
         if row.retained is None or row.retained.drop is None:
-            absent.append(letter_of(answer, index))
+            absent.append(letter)
             continue
-        spots.append(
-            Spot(
-                letter_of(answer, index),
-                -row.retained.drop,
-                row.target.mean,
-                "reverse" if row is chosen else _style(row),
-            )
-        )
+        style: StyleName = "reverse" if row is chosen else _style(row)
+        spots.append(Spot(letter, -row.retained.drop, row.target.mean, style))
     if len(spots) < 2 or height < LEAST:
         return [((" The chart needs two approaches that are measured and checked.", "dim"),)]
     rows = height - 1 if absent else height

@@ -78,9 +78,8 @@ def head_line(columns: Sequence[Column]) -> Line:
     """Return the header row."""
     line = " " * START + f"{'approach':<{NAME}}"
     for column in columns:
-        line += (
-            f"{column.title:>{column.cells}}" if column.is_right else f" {column.title:<{column.cells - 1}}"
-        )
+        title, cells = column.title, column.cells
+        line += f"{title:>{cells}}" if column.is_right else f" {title:<{cells - 1}}"
     return ((line, "dim"),)
 
 

@@ -90,9 +90,8 @@ def updated(linted: Linted, event: LintMessage) -> Linted:
 
 def errors_of(linted: Linted) -> int:
     """Count the errors: training would stop at them, or learn from broken rows."""
-    return (
-        0 if linted.report is None else sum(finding.severity == "error" for finding in linted.report.findings)
-    )
+    findings = [] if linted.report is None else linted.report.findings
+    return sum(finding.severity == "error" for finding in findings)
 
 
 def lint_words(linted: Linted) -> Line:

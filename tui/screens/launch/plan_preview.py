@@ -74,11 +74,8 @@ def _setting(form: Form, key: str) -> str:
     """Return the form's setting at which a problem of a whole section is shown."""
     keys = [entry.key for entry in form.settings]
     at = field_of(form, key)
-    return (
-        at
-        if at in keys
-        else next((setting for setting in keys if setting.startswith(f"{key}.")), "data.train")
-    )
+    of_section = (setting for setting in keys if setting.startswith(f"{key}."))
+    return at if at in keys else next(of_section, "data.train")
 
 
 def row_key(recipe: Mapping[str, Any]) -> str:
@@ -114,13 +111,7 @@ class Ahead:
         await asyncio.sleep(PAUSE_S)
         self.outlook = replace(self.outlook, is_asked=True)
         yield
-        is_new = key != self._row_of
-        previews = (
-            local_preview(recipe, home.root, row=is_new)
-            if home.link is None
-            else remote_preview(host, home, portable_recipe(loaded, home), row=is_new)
-        )
-        async with aclosing(previews) as findings:
+        async with aclosing(_preview(host, home, loaded, row=key != self._row_of)) as findings:
             async for shown in findings:
                 self.outlook = updated(self.outlook, shown)
                 if shown.row is not None:
@@ -128,6 +119,12 @@ class Ahead:
                 yield
         self.outlook = replace(self.outlook, is_asked=False)
         yield
+
+
+def _preview(host: Host, home: Home, loaded: Loaded, *, row: bool) -> AsyncGenerator[Shown]:
+    if home.link is None:
+        return local_preview(loaded.resolved, home.root, row=row)
+    return remote_preview(host, home, portable_recipe(loaded, home), row=row)
 
 
 async def remote_preview(
@@ -162,12 +159,7 @@ async def require_sound(host: Host, home: Home, loaded: Loaded) -> None:
     """Check that a run's job would not fail on something known before it is queued. Raises BadInput, Refused."""
     if home.link is None and not home.root.is_dir():
         return  # no supervisor was ever here
-    previews = (
-        local_preview(loaded.resolved, home.root, row=False)
-        if home.link is None
-        else remote_preview(host, home, portable_recipe(loaded, home), row=False)
-    )
-    async with aclosing(previews) as findings:
+    async with aclosing(_preview(host, home, loaded, row=False)) as findings:
         async for shown in findings:
             if shown.problems:
                 from finetop.core.plan.result import as_error

@@ -42,14 +42,7 @@ from finetop.tui.screens.launch.search import search, to_match
 from finetop.tui.screens.launch.state import LaunchState
 from finetop.tui.screens.launch.submit import ask_before, ask_comparison, queue_form, write_recipe
 from finetop.tui.screens.launch.sweep import checked_all, swept
-from finetop.tui.screens.launch.view import (
-    beside,
-    field_lines,
-    in_border,
-    next_words,
-    recipe_lines,
-    scrolled,
-)
+from finetop.tui.screens.launch.view import beside, field_lines, in_border, next_words, recipe_lines, scrolled
 from finetop.tui.widgets.app_screen import AppScreen
 from finetop.tui.widgets.entry import Entry, entry_of, inserted, typed
 from finetop.tui.widgets.frame import Bottom, Top
@@ -80,7 +73,6 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
         yield Bottom()
 
     def to_run(self) -> str:
-        """Return the command that queues the form."""
         return command_of(self.state.form)
 
     def on_mount(self) -> None:
@@ -102,7 +94,6 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
     # --- what is seen ---------------------------------------------------------------------------------
 
     def redraw(self) -> None:
-        """Redraw everything."""
         state = self.state
         form, pane = self.query_one("#form", Lines), self.query_one("#pane", Lines)
         width, height = form.room
@@ -110,14 +101,9 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
         title = [in_border(left_width, has_cursor=state.part == "recipes")] if form.box else []
         height -= len(title)
         left, right = recipe_lines(state, left_width), field_lines(state, width - left_width - 2)
-        at_recipe, at_field = (
-            f"{at + 1} of {number}"
-            for at, number in ((state.base_at, len(state.bases)), (state.field_at, len(state.fields)))
-        )
-        rows = beside(
-            scrolled(*left, height, at_recipe), scrolled(*right, height, at_field), left_width, height
-        )
-        form.show([*title, *rows])
+        recipes = scrolled(*left, height, f"{state.base_at + 1} of {len(state.bases)}")
+        settings = scrolled(*right, height, f"{state.field_at + 1} of {len(state.fields)}")
+        form.show([*title, *beside(recipes, settings, left_width, height)])
         pane.show(pane_lines(state, pane.room.width, pane.room.height))
         bottom = self.bottom
         bottom.is_typed_above = state.entry is not None
@@ -141,7 +127,6 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
         self._after_check()
 
     def go_to_base(self, at: int) -> None:
-        """Select a recipe and show it."""
         if at != self.state.base_at:
             self.state.base_at = at
             self._open_base()
@@ -164,7 +149,6 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
             self._after_check()
 
     def show_recipe(self, name: str) -> None:
-        """Select the recipe of that name and show it."""
         state = self.state
         state.part = "recipes"
         state.base_at = next((at for at, base in enumerate(state.bases) if base.title == name), state.base_at)
@@ -240,7 +224,6 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
         self.redraw()
 
     def _complete(self, text: str) -> None:
-        """Complete a path as far as it is unambiguous, and list how it can go on."""
         longer, self.state.names = completed(text, host_of(self).folder)
         self._take(entry_of(longer))
 
@@ -294,34 +277,30 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
         self.action_move(rows_of(pages, self.query_one("#form", Lines).room.height))
 
     def action_undo(self) -> None:
+        form, key = self.state.form, self.state.key
         if self.state.part != "settings":
             host_of(self).say("u undoes a setting; tab goes to the settings.")
-        elif self.state.key in (*self.state.form.edits, *self.state.form.sweeps):
-            self.state.change(
-                edited(swept(self.state.form, self.state.key, is_swept=False), self.state.key, None)
-            )
+        elif key in (*form.edits, *form.sweeps):
+            self.state.change(edited(swept(form, key, is_swept=False), key, None))
             self._check()
         else:
             host_of(self).say("nothing to reset: it has the recipe's value.")
 
     def action_sweep(self) -> None:
         """Turn the field under the cursor into a sweep, and edit its values."""
-        if self.state.key in ("", "name"):
-            host_of(self).say(
-                "w sweeps the setting under the cursor: go to one first, e.g. the learning rate."
-            )
+        host, key = host_of(self), self.state.key
+        if key in ("", "name"):
+            host.say("w sweeps the setting under the cursor: go to one first, e.g. the learning rate.")
             return
-        self.state.change(swept(self.state.form, self.state.key, is_swept=True))
-        value = value_of(self.state.form, self.state.key)
+        self.state.change(swept(self.state.form, key, is_swept=True))
+        value = value_of(self.state.form, key)
         self._take(entry_of(value if "," in value else f"{value}, "))
 
     def action_write(self) -> None:
-        """Write the recipe to a file; ask before an existing one is overwritten."""
         self._check()
         write_recipe(self, self.state.form)
 
     def action_lint(self) -> None:
-        """Open the report on the data."""
         linted, loaded = self.state.data_lint.linted, self.state.form.loaded
         if linted.report is not None:
             self.app.push_screen(LintScreen(clean_line(value_of(self.state.form, "name")), linted.report))

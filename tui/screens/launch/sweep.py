@@ -66,11 +66,8 @@ def points_of(form: Form) -> tuple[SweepPoint, ...]:
     """Resolve the recipe of each run. Raises FinetopError."""
     axes = axes_of(form)
     swept_keys = {axis.key for axis in axes}
-    sets_before = [
-        as_set(form, key, text)
-        for key, text in form.edits.items()
-        if is_known(form, key) and key not in swept_keys
-    ]
+    fixed = [key for key in form.edits if is_known(form, key) and key not in swept_keys]
+    sets_before = [as_set(form, key, form.edits[key]) for key in fixed]
 
     def load(pairs: Sequence[Pair]) -> Loaded:
         sets = [*sets_before, *(as_set(form, key, value) for key, value in pairs)]

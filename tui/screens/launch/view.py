@@ -41,10 +41,8 @@ def recipe_lines(state: LaunchState, width: int) -> tuple[list[Line], int]:
             cursor = len(lines)
         mark = " *" if base.key in state.typed_over else ""
         name = cut_middle(clean_line(base.title), width - 3 - len(mark))
-        row: Line = (
-            _cursor(is_here, is_active=state.part == "recipes"),
-            (f" {name}", "bold" if is_here else ""),
-        )
+        gutter = _cursor(is_here, is_active=state.part == "recipes")
+        row: Line = (gutter, (f" {name}", "bold" if is_here else ""))
         lines.append((*row, (mark, "bold")) if mark else row)
     return lines, cursor
 

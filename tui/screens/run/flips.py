@@ -13,9 +13,8 @@ _LABEL = 10  # cells
 
 def flips_of(outcome: CheckResult, task: str) -> list[Flip]:
     """List a task's changed answers, lost ones first."""
-    return sorted(
-        (flip for flip in outcome.flips if flip.task == task), key=lambda flip: flip.tuned > flip.base
-    )
+    flips = [flip for flip in outcome.flips if flip.task == task]
+    return sorted(flips, key=lambda flip: flip.tuned > flip.base)
 
 
 def flip_rows(outcome: CheckResult, task: TaskResult, width: int, rows: int) -> list[Line]:
@@ -41,7 +40,6 @@ def flip_rows(outcome: CheckResult, task: TaskResult, width: int, rows: int) -> 
 
 
 def _kinds(outcome: CheckResult, task: str) -> str:
-    """Return the kinds of items that lost most."""
     kinds = [kind for kind in outcome.categories if kind.task == task and kind.category and kind.lost]
     kinds.sort(key=lambda kind: -kind.lost / max(1, kind.n))
     return "   ".join(f"{clean_line(kind.category)} {kind.lost} of {kind.n}" for kind in kinds[:4])

@@ -57,17 +57,13 @@ def _busy(row: RunRow) -> str:
 def head_lines(detail: RunDetail, slow: Slow, width: int, now: float) -> list[Line]:
     """Return the two rows of the head."""
     row = detail.row
-    mark = mark_of(row)
-    name: Line = (
-        (f" {mark.mark} ", mark.style),
-        (cut_middle(clean_line(row.name), 32), "bold"),
-        (f"   {method_words(detail)}", ""),
-    )
+    mark, name = mark_of(row), cut_middle(clean_line(row.name), 32)
+    left: Line = ((f" {mark.mark} ", mark.style), (name, "bold"), (f"   {method_words(detail)}", ""))
     beside, device = beside_words(row), clean_line(detail.device)
-    first = name
+    first = left
     for parts in ([beside, device, slow.busy], [beside, slow.busy], [beside or slow.busy]):  # as many as fit
-        if first == name and (right := "   ".join(filter(None, parts))):
-            first = spread(name, ((right, "dim"), (" ", "")), width)
+        if first == left and (right := "   ".join(filter(None, parts))):
+            first = spread(left, ((right, "dim"), (" ", "")), width)
     return [first, _state_line(row, slow, width, now)]
 
 
@@ -104,10 +100,9 @@ def _state_line(row: RunRow, slow: Slow, width: int, now: float) -> Line:
     if not row.step and state.pulse:
         return (("   ", ""), *stuck_words(state))
     if not row.step:
+        start: Line = (("   ", ""), ("starting", "cyan"), (f"  {jobs.phase(state)}", ""))
         left = f"{long_span(state.left_s)} left " if state.left_s is not None else ""
-        return spread(
-            (("   ", ""), ("starting", "cyan"), (f"  {jobs.phase(state)}", "")), ((left, ""),), width
-        )
+        return spread(start, ((left, ""),), width)
     return _progress_line(row, state, slow, width, now)
 
 

@@ -61,7 +61,5 @@ def by_cell(
 
 def marks_in(placed: Mapping[int, list[Event]], *, only_ascii: bool) -> dict[int, Cell]:
     """Return the mark drawn in each cell: that of its heaviest event."""
-    return {
-        cell: (events[0].mark.ascii if only_ascii else events[0].mark.mark, events[0].mark.style)
-        for cell, events in placed.items()
-    }
+    marks = {cell: events[0].mark for cell, events in placed.items()}
+    return {cell: (mark.ascii if only_ascii else mark.mark, mark.style) for cell, mark in marks.items()}

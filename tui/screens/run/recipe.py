@@ -28,9 +28,8 @@ def recipe_lines(
     """Return the tab: the data, and the settings that differ from the built-in recipe, or all of them."""
     lines: list[Line] = []
     if detail.first_row:
-        lines.append(
-            rule((("first row as the model sees it", ""),), width, (("learned part in bold", "dim"),))
-        )
+        aside: Line = (("learned part in bold", "dim"),)
+        lines.append(rule((("first row as the model sees it", ""),), width, aside))
         for text, is_learned in detail.first_row:
             style: StyleName = "bold" if is_learned else ""
             label = "learned" if is_learned else "read"

@@ -81,11 +81,8 @@ class RunData:
     async def load_curves(self, host: Host, keys: list[str], stretch: Stretch) -> None:
         """Load the charts' curves if there are newer values or the range has changed."""
         row, request, x = self.known.row, (tuple(keys), stretch), stretch.x
-        if (
-            not keys
-            or stretch.columns < 1
-            or (request == self._curves_of and not self._can_be_seen(row, host.now()))
-        ):
+        is_current = request == self._curves_of and not self._can_be_seen(row, host.now())
+        if not keys or stretch.columns < 1 or is_current:
             return
         self._curves_at = host.now()
         answer: CurvesAnswer = await host.ask(Curves(row.name, keys, **stretch._asdict()))
@@ -118,16 +115,12 @@ class RunData:
         request = (tuple(keys), row.step)
         if not keys or request == self._sparks_of:
             return
-        if (
-            self._sparks_of[:1] == request[:1]
-            and host.now() - self._sparks_at < SPARKS_S
-            and isinstance(row.state, Running)
-        ):
+        is_young = host.now() - self._sparks_at < SPARKS_S
+        if self._sparks_of[:1] == request[:1] and is_young and isinstance(row.state, Running):
             return
         self._sparks_of, self._sparks_at = request, host.now()
-        answer: CurvesAnswer = await host.ask(
-            Curves(row.name, list(keys), columns=columns, last=max(row.step, 1))
-        )
+        curves = Curves(row.name, list(keys), columns=columns, last=max(row.step, 1))
+        answer: CurvesAnswer = await host.ask(curves)
         self.sparks = {curve.key: sparkline(curve.mean, columns) for curve in answer.curves}
 
     async def load_log(self, host: Host, job: JobRow | None) -> None:

@@ -65,11 +65,9 @@ class ViewState:
     @property
     def has_search(self) -> bool:
         """True if the open tab shows search results: in the log, or metrics by name."""
-        return (
-            self.log.search is not None
-            if self.tab == "log"
-            else self.tab == "metrics" and bool(self.grid.sought)
-        )
+        if self.tab == "log":
+            return self.log.search is not None
+        return self.tab == "metrics" and bool(self.grid.sought)
 
     @property
     def detail(self) -> RunDetail:
@@ -158,7 +156,7 @@ class ViewState:
 
     def turn_axis(self) -> None:
         """Switch to the next x axis that the run has: steps, tokens, time, epochs."""
-        self.shown = replace(self.shown, x=next_x(self.shown.x, self.detail), cursor=None, zoom=None)
+        self.shown = replace(self.shown, x=next_x(self.shown.x, [self.detail]), cursor=None, zoom=None)
         self.scales.clear()
 
     def turn_full(self) -> bool:

@@ -125,10 +125,8 @@ def zoomed_to(shown: Shown, axis: Axis, start_cell: int, end_cell: int) -> Shown
     first, last = x_range(shown, axis)
     cell_width = (last - first) / max(1, axis.cells)
     begin = _grains(first + min(start_cell, end_cell) * cell_width, axis)
-    end = max(
-        _grains(first + (max(start_cell, end_cell) + 1) * cell_width, axis),
-        begin + min(CLOSEST * axis.grain, axis.end),
-    )
+    end = _grains(first + (max(start_cell, end_cell) + 1) * cell_width, axis)
+    end = max(end, begin + min(CLOSEST * axis.grain, axis.end))
     begin = max(0, min(begin, begin + axis.end - end))
     return replace(shown, cursor=None, zoom=_zoom(begin, min(end, axis.end), axis))
 

@@ -7,16 +7,7 @@ from finetop.core.protocol.runs import Failed, Lost, Queued, Running, RunRow, St
 from finetop.core.protocol.tags import comparison_of, sweep_of
 from finetop.core.wording.next_step import is_held
 from finetop.tui.keys import MATCH, MATCHES, Key, moves
-from finetop.tui.screens.shared.run_actions import (
-    GO_ON,
-    KILL,
-    NEW,
-    PAUSE,
-    REMEDIES,
-    RETRY,
-    STOP,
-    is_unseen,
-)
+from finetop.tui.screens.shared.run_actions import GO_ON, KILL, NEW, PAUSE, REMEDIES, RETRY, STOP, is_unseen
 
 OPEN = Key("enter", "open", "open", "open the run under the cursor", "finetop show RUN")
 CHECK = Key("f", "check", "check", "check for forgetting", "finetop check RUN")
@@ -46,25 +37,8 @@ COMMANDS = (  # only in the command palette
 MOVES = moves("run")
 KEYS = (
     *MATCHES,
-    *(
-        OPEN,
-        MARK,
-        COMPARE,
-        NEW,
-        CHECK,
-        REMEDIES,
-        FILTER,
-        TAG,
-        STOP,
-        PAUSE,
-        RETRY,
-        SORT,
-        KILL,
-        SEEN,
-        TRASH,
-        SWEEP,
-    ),
-    *(APPROACHES, LIVE, UNDO, BACK, *MOVES),
+    *(OPEN, MARK, COMPARE, NEW, CHECK, REMEDIES, FILTER, TAG, STOP, PAUSE, RETRY, SORT, KILL, SEEN, TRASH),
+    *(SWEEP, APPROACHES, LIVE, UNDO, BACK, *MOVES),
 )
 
 

@@ -114,9 +114,8 @@ def _by_run(overlay: Overlay, rows: Sequence[RunRow]) -> list[tuple[str, Series]
 def _by_group(overlay: Overlay, rows: Sequence[RunRow]) -> list[tuple[str, Series]]:
     groups: dict[str, list[Curve]] = {}
     for row in rows[:MOST]:
-        groups.setdefault(clean_line(row.group), []).append(
-            overlay.curves.get(row.id, _nothing(overlay.metric))
-        )
+        curve = overlay.curves.get(row.id, _nothing(overlay.metric))
+        groups.setdefault(clean_line(row.group), []).append(curve)
     lines = []
     for number, (group, curves) in enumerate(list(groups.items())[: len(LETTERS)]):
         mean = mean_of(overlay.metric, curves)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 
 from finetop.core.errors import BadInput
 from finetop.core.protocol.messages.runs import RunsAnswer
@@ -65,12 +66,11 @@ def facts_width(width: int) -> int:
 def with_curve(lines: Sequence[Line], curve: Sequence[Line], width: int) -> list[Line]:
     """Put a run's curve beside the lines of its pane, below the full-width first line."""
     left = facts_width(width)
-    rows: list[Line] = []
-    for y in range(max(len(lines) - 1, len(curve))):
-        facts = cut_line(lines[y + 1], left - 2) if y + 1 < len(lines) else ()
-        blank = " " * (left - line_width(facts))
-        rows.append((*facts, (blank, ""), *(curve[y] if y < len(curve) else ())))
-    return [*lines[:1], *rows]
+    rows: list[Line] = [*lines[:1]]
+    for line, picture in zip_longest(lines[1:], curve, fillvalue=()):
+        facts = cut_line(line, left - 2)
+        rows.append((*facts, (" " * (left - line_width(facts)), ""), *picture))
+    return rows
 
 
 def _facts(row: RunRow, now: float) -> str:
@@ -81,9 +81,8 @@ def _facts(row: RunRow, now: float) -> str:
     if ran is not None:
         facts.append(long_span(ran))
     if ended is not None:
-        facts.append(
-            f"ended {clock(ended)}" if now - ended < 86400 else f"ended {long_span(now - ended)} ago"
-        )
+        ago = now - ended
+        facts.append(f"ended {clock(ended)}" if ago < 86400 else f"ended {long_span(ago)} ago")
     return ", ".join(facts)
 
 
@@ -141,14 +140,10 @@ def _worst(check: CheckBrief, width: int) -> Line:
 
 
 def _target(check: CheckBrief) -> str:
-    """Return each target metric as base -> tuned."""
-    pairs = []
-    for metric, (base, tuned) in ((name, pair) for name, pair in check.target.items() if len(pair) == 2):
-        label = metric_words(metric)
-        pairs.append(f"{label} {value(base, 4)} -> {value(tuned, 4)}")
     if check.target_failed:
-        pairs = [f"failed: {clean_line(check.target_failed)}"]
-    return "  ".join(pairs[:2])
+        return f"failed: {clean_line(check.target_failed)}"
+    pairs = [(metric_words(name), pair) for name, pair in check.target.items() if len(pair) == 2]
+    return "  ".join(f"{label} {value(base, 4)} -> {value(tuned, 4)}" for label, (base, tuned) in pairs[:2])
 
 
 def _main_number(row: RunRow, spark: str) -> Line:
@@ -203,11 +198,8 @@ def empty_lines(runs: RunList, home: str) -> list[Line]:
 
 def _hidden(text: str, answer: RunsAnswer) -> list[Line]:
     """Explain that the filter hides all runs, and which of its terms hides the most."""
-    hidden: Line = (
-        (f" No run matches {clean_line(text)!r}.  ", ""),
-        ("esc", "key"),
-        (" clears the filter.", ""),
-    )
+    no_match = f" No run matches {clean_line(text)!r}.  "
+    hidden: Line = ((no_match, ""), ("esc", "key"), (" clears the filter.", ""))
     term, matching = max(answer.without, key=lambda pair: pair[1], default=("", 0))
     if matching and len(answer.without) > 1:
         more = f"{count(matching)} match without {clean_line(term)}"
@@ -250,14 +242,9 @@ def state_line(runs: RunList, width: int) -> Line:
     running = jobs.counts(answer.jobs) or "nothing running"
     short = f"{sum(answer.jobs.values())} running" if answer.jobs else running
     queued: Line = (("   ", ""), (f"{answer.queued} queued{stopped}", "queued" if answer.queued else "dim"))
-    rest: Line = (
-        *(queued if answer.queued or stopped else ()),
-        ("   ", ""),
-        (f"{count(answer.total)} total", "dim"),
-    )
-    forms: tuple[Line, ...] = tuple(
-        (*left, ("   ", ""), (jobs_text, style), *rest) for jobs_text in (running, short)
-    )
+    total: Line = (("   ", ""), (f"{count(answer.total)} total", "dim"))
+    rest = (*(queued if answer.queued or stopped else ()), *total)
+    forms: list[Line] = [(*left, ("   ", ""), (words, style), *rest) for words in (running, short)]
     room = width - 2 - line_width(right)
     left = next((form for form in forms if line_width(form) <= room), forms[-1][:-2])
     while line_width(left) > room and len(left) > len(marked) + 1:

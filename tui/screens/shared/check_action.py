@@ -49,9 +49,8 @@ async def check(
     if not screen.is_free:
         return
     if not tasks:
-        host.say(
-            f"all items of {clean_line(run)} at step {count(checked.row.step or 0)} are already checked."
-        )
+        at = count(checked.row.step or 0)
+        host.say(f"all items of {clean_line(run)} at step {at} are already checked.")
         return
 
     def answer(key: str, more: list[TaskFacts], count_text: str, of: list[str]) -> Answer:
@@ -59,15 +58,11 @@ async def check(
         return Answer(key, label, lambda: screen.run_worker(send(host, Check(run, step, more=of))))
 
     task_facts = [facts for facts in tasks if facts.task == task]
-    name = cut_end(clean_line(task), 24)
-    answers = (
-        [answer("y", task_facts, f"{count(items_left(task_facts))} of {name}", [task])] if task_facts else []
-    )
+    of_task = f"{count(items_left(task_facts))} of {cut_end(clean_line(task), 24)}"
+    answers = [answer("y", task_facts, of_task, [task])] if task_facts else []
     answers.append(answer("a" if task_facts else "y", tasks, f"all {count(items_left(tasks))}", []))
-    question: Line = (
-        (f" Check the remaining {counted(items_left(tasks), 'item')}?", "bold"),
-        ("  Same verdict, tighter interval.", ""),
-    )
+    rest = f" Check the remaining {counted(items_left(tasks), 'item')}?"
+    question: Line = ((rest, "bold"), ("  Same verdict, tighter interval.", ""))
     screen.bottom.ask(question, answers, leave="cancel")
 
 

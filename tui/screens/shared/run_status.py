@@ -222,12 +222,8 @@ def verdict_sentence(check: CheckBrief) -> Line:
             return (*start, word, (f"{on}  {evidence}", ""))
         case "ok":
             return (*start, (SHORT_WORDS["ok"], "green"), (f"{on}{ok_details(check)}  {evidence}", ""))
-        case _:
-            return (
-                *start,
-                (WORDS["no_verdict"], "amber mark"),
-                (f"{on}  {clean_line(check.reason)}", "amber"),
-            )
+    why = f"{on}  {clean_line(check.reason)}"
+    return (*start, (WORDS["no_verdict"], "amber mark"), (why, "amber"))
 
 
 def state_sentence(row: RunRow, now: float) -> Line:
@@ -250,19 +246,12 @@ def state_sentence(row: RunRow, now: float) -> Line:
     if row.check is not None:
         return verdict_sentence(row.check)
     if isinstance(state, Stopped):
-        kept = {
-            "stop": "its checkpoint is kept",
-            "kill": "nothing was saved at the end",
-            "cancel": "it never ran",
-            "pause": "its checkpoint is kept",
-        }
+        left = {"kill": "nothing was saved at the end", "cancel": "it never ran"}
+        kept = left.get(state.how, "its checkpoint is kept")
         planned = f" of {count(row.steps)}" if row.steps else ""
         at = f"at step {count(row.step)}{planned}; " if row.step else ""
-        return (
-            *start,
-            (state_word(state), "bold"),
-            (f"  {at}{kept[state.how]}; not checked for forgetting", ""),
-        )
+        text = f"  {at}{kept}; not checked for forgetting"
+        return (*start, (state_word(state), "bold"), (text, ""))
     if row.method == NO_WEIGHT:
         text = "  no weights changed: the base model, prompted another way"
         return (*start, ("same weights", "bold"), (text, ""))
@@ -307,9 +296,8 @@ def next_step(row: RunRow) -> tuple[str, str]:
         case "resume":
             return "P", "resume it"
         case "retry":
-            return "T", "retry: " + (
-                "it resumes from its newest checkpoint" if row.saved else "it starts again"
-            )
+            how = "it resumes from its newest checkpoint" if row.saved else "it starts again"
+            return "T", f"retry: {how}"
         case "check":
             return "f", "check it for forgetting: base against tuned, on the same items"
         case "check again":

@@ -115,9 +115,8 @@ def picture_lines(held: SweepData, chosen: Setting | None, *, width: int, height
     if first:
         panels.append(panel(first, name, None, panel_width, height - 1))
     if second and len(panels) < count:
-        panels.append(
-            panel(second, "retained, points", -margins[0] if margins else None, panel_width, height - 1)
-        )
+        limit = -margins[0] if margins else None
+        panels.append(panel(second, "retained, points", limit, panel_width, height - 1))
     for row in zip(*panels, strict=True):
         line: Line = row[0]
         for more in row[1:]:
@@ -143,18 +142,9 @@ def _points(
         bar = _interval(held, setting, is_target=is_target) or (spread.mean - apart, spread.mean + apart)
         if len(axis.series) > MOST_BARS and (chosen is None or axis.others(chosen) != axis.others(setting)):
             bar = (spread.mean, spread.mean)
-        series = axis.series.index(axis.others(setting))
-        points.append(
-            Point(
-                axis.x(setting),
-                clean_line(setting.values[axis.at]),
-                spread.mean,
-                *bar,
-                axis.letter(setting),
-                setting is chosen,
-                series - len(axis.series) // 2,
-            )
-        )
+        word, letter = clean_line(setting.values[axis.at]), axis.letter(setting)
+        beside = axis.series.index(axis.others(setting)) - len(axis.series) // 2
+        points.append(Point(axis.x(setting), word, spread.mean, *bar, letter, setting is chosen, beside))
     return points
 
 

@@ -101,9 +101,8 @@ def setting_line(
     if columns.has_loss:
         numbers += f"{seed_groups.spread_text(seed_groups.spread(runs, seed_groups.loss), 3):>{LOSS - 1}} "
     if columns.has_target:
-        numbers += (
-            f"{seed_groups.spread_text(seed_groups.spread(runs, seed_groups.target), 2):>{TARGET - 1}} "
-        )
+        target = seed_groups.spread_text(seed_groups.spread(runs, seed_groups.target), 2)
+        numbers += f"{target:>{TARGET - 1}} "
     retained = seed_groups.spread_text(seed_groups.spread(runs, seed_groups.retained), 1, sign=True)
     numbers += f"{retained:>{RETAINED - 1}}  "
     start = (*start, (numbers, ""))
@@ -174,13 +173,11 @@ def cell_line(
     text = cell.against if cell.against == "same rows" else selection_curve.short(cell.difference, sign=True)
     text = "control" if cell.by == CONTROL else text
     apart = " " * max(0, AGAINST - len(text) - 1 - len(against))
+    by = cut_middle(clean_line(cell.by), columns.selector)
     line: Line = (
         cursor_mark(has_cursor),
         (f" {letter:<2}", ""),
-        (
-            f"{cut_middle(clean_line(cell.by), columns.selector):<{columns.selector}}",
-            "bold" if has_cursor else "",
-        ),
+        (f"{by:<{columns.selector}}", "bold" if has_cursor else ""),
         (f"{number}{selection_curve.short(cell.target):<{MEASURE}}{text} ", ""),
         (against, colour),
     )
@@ -190,8 +187,6 @@ def cell_line(
     if columns.has_verdicts:
         return (*line, (f"{apart}{retained:<{RETAINED + MARKED}}", ""), *answer(runs, now))
     verdicts = [verdict for _, verdict, _ in seed_groups.verdicts(runs)]
-    worst = next(
-        (MARKS[verdict] for verdict in ("regressed", "no_verdict", "ok") if verdict in verdicts), None
-    )
+    worst = next((MARKS[each] for each in ("regressed", "no_verdict", "ok") if each in verdicts), None)
     mark: Line = () if worst is None else ((f" {worst.mark}", worst.style),)
     return (*line, (f"{apart}{retained.partition(' ')[0]}", ""), *mark)

@@ -47,7 +47,6 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
         yield Bottom()
 
     def to_fill(self) -> dict[str, str]:
-        """Return the values for a command's placeholders."""
         return {"RUN": self.row.name, "TASK": self.items.task}
 
     # --- what is seen ---------------------------------------------------------------------------------
@@ -86,7 +85,6 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
         self.show_pane()
 
     def show_pane(self) -> None:
-        """Redraw a short view of the item under the cursor, and the next step."""
         width, at = self.query_one("#pane", Lines).room.width, self.query_one(Table).cursor
         item, kind = self.item_at(at), self.kind_at(at)
         lines: list[Line] = []
@@ -100,11 +98,10 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
             answer = clean_line(item.tuned_answer).strip() or "(nothing)"
             lines.append(((" tuned said  ", "dim"), (answer, "")))
         self.query_one("#pane", Lines).show(lines)
-        step = (
-            "enter",
-            "only its items" if kind is not None else "the whole item: answers, choices, steps, other runs",
-        )
-        if kind is None and item is None:
+        step = ("enter", "the whole item: answers, choices, steps, other runs")
+        if kind is not None:
+            step = ("enter", "only its items")
+        elif item is None:
             step = ("esc", "clear the filter" if self.items.filter else "back to the table")
         self.bottom.offer((next_line(*step),), footer_keys(is_filtered=bool(self.items.filter)))
 
@@ -147,7 +144,6 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
             self.open_item(at - len(self.items.shown_kinds))
 
     def open_item(self, at: int) -> None:
-        """Open an item of the list in full."""
         self._read = ItemScreen(self.row, self.items, at)
         self.app.push_screen(self._read)
 

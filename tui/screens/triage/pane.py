@@ -48,11 +48,9 @@ def pane_lines(
     verdict = verdict_lines(cell.facts, row, width)
     lines += verdict
     lines += _state_lines(row, task, width, now)
-    lines += [
-        *_curve_lines(cell, width),
-        *_kind_lines(cell, task, width, are_flips_said=_has_flips(verdict)),
-        *_noise_lines(cell),
-    ]
+    lines += _curve_lines(cell, width)
+    lines += _kind_lines(cell, task, width, are_flips_said=_has_flips(verdict))
+    lines += _noise_lines(cell)
     left = height - len(lines)
     if left >= 3 and cell.first:
         lines += _items(cell, width, left)
@@ -68,9 +66,8 @@ def verdict_lines(facts: TaskFacts, row: TriageRow, width: int) -> list[Line]:
         return [(start, (f"  {text}", "")) if not at else ((f"   {text}", ""),)
                 for at, text in enumerate(wrapped(reason, width - 17, 2))]  # fmt: skip
     seen = row.standings.get(facts.task) or (row.standing if facts.mark == "lost" else None)
-    is_settled = seen is not None and seen.state in ("accepted", "fixed")
-    word = _word(facts, seen.state if is_settled and seen is not None else "")
-    style = "" if is_settled else mark.style
+    settled = seen.state if seen is not None and seen.state in ("accepted", "fixed") else ""
+    word, style = _word(facts, settled), "" if settled else mark.style
     between = "" if facts.interval is None else f" ({interval_of(facts.interval, row.margin)})"
     scores = f"{_score(facts.base)} -> {_score(facts.tuned)}"
     line: Line = (
@@ -143,10 +140,8 @@ def _curve_lines(cell: CellAnswer, width: int) -> list[Line]:
             break
         shown.insert(0, piece)
     points_text = "   ".join([start, *shown])
-    more = f"   {hidden} not checked"
-    return [
-        _labelled("when", points_text + (more if hidden and cell_len(points_text + more) <= room else ""))
-    ]
+    whole = f"{points_text}   {hidden} not checked" if hidden else points_text
+    return [_labelled("when", whole if cell_len(whole) <= room else points_text)]
 
 
 def _point(point: CurvePoint, points: Sequence[CurvePoint]) -> str:
@@ -194,10 +189,8 @@ def _items(cell: CellAnswer, width: int, rows: int) -> list[Line]:
     if rest:
         shown = cell.first[: max(1, rows - 2)]
         others = facts.lost - len(shown)
-    lines = [
-        item_head(widths, first="lost item"),
-        *(item_line(item, widths, with_task=not facts.task) for item in shown),
-    ]
+    lines = [item_head(widths, first="lost item")]
+    lines += [item_line(item, widths, with_task=not facts.task) for item in shown]
     if rest and len(lines) < rows:
         more = [f"{others} more lost"] * (others > 0) + [f"{facts.won} won"] * bool(facts.won)
         lines += [((f"   {', '.join(more)}: ", "dim"), ("enter", "key"))] if more else []

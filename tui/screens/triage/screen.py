@@ -19,15 +19,7 @@ from finetop.tui.screens.triage import actions, table as triage_table
 from finetop.tui.screens.triage.keys import KEYS, footer_keys, next_steps_of, unchecked_step
 from finetop.tui.screens.triage.pane import pane_lines
 from finetop.tui.screens.triage.state import NAME, TASKS, WHOLE, TriageList, runs_to_compare
-from finetop.tui.screens.triage.table import (
-    Columns,
-    columns_of,
-    empty_lines,
-    head_lines,
-    row_line,
-    state_line,
-    turned_line,
-)
+from finetop.tui.screens.triage.table import Columns, columns_of
 from finetop.tui.text import Line
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines, set_height
@@ -72,7 +64,6 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         return self.held.tasks[at] if 0 <= at < len(self.held.tasks) else ""
 
     async def to_save(self) -> Sheet:
-        """Return the loaded part of the matrix as a sheet to save."""
         from finetop.tui.save.tables import triage
 
         rows = self.held.pages.rows
@@ -82,7 +73,6 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         return "" if self.held.row is None else self.held.row.name
 
     def to_fill(self) -> dict[str, str]:
-        """Return the values for a command's placeholders."""
         return {"RUN": self.to_copy(), "TASK": self.cell_task}
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
@@ -96,7 +86,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         row = self.held.pages.rows.get(index)
         if row is None:
             return waiting_line(has_cursor=has_cursor)
-        return row_line(self.held, row, self._columns, has_cursor=has_cursor)
+        return triage_table.row_line(self.held, row, self._columns, has_cursor=has_cursor)
 
     def redraw(self) -> None:
         held, width = self.held, self.query_one("#state", Lines).room.width
@@ -109,18 +99,18 @@ class TriageScreen(ListScreen, inherit_bindings=False):
             whole = self.held.run_turned
             tasks = whole.tasks if whole is not None else []
             span = triage_table.span_of(tasks, self.held.row.margin)
-            state.show((turned_line(held, self.held.row, width),))
+            state.show((triage_table.turned_line(held, self.held.row, width),))
             set_height(self.query_one("#head", Lines), 1)
             self.query_one("#head", Lines).show((triage_table.run_head_line(width, *span),))
             rows = len(tasks) or 1
         else:
-            state.show((state_line(held, width, host_of(self).now()),))
+            state.show((triage_table.state_line(held, width, host_of(self).now()),))
             head = self.query_one("#head", Lines)
-            lines = head_lines(self._columns, held.tasks)
+            lines = triage_table.head_lines(self._columns, held.tasks)
             set_height(head, len(lines))
             head.show(lines)
             rows = held.pages.matching
-        self.query_one("#empty", Lines).show(empty_lines(held))
+        self.query_one("#empty", Lines).show(triage_table.empty_lines(held))
         self._share_height(rows)
         table.show(rows, None if self.held.is_turned else self.held.row_at)
         self.show_pane()
@@ -135,7 +125,6 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         set_height(pane, height)
 
     def show_pane(self) -> None:
-        """Redraw the pane, the next step and the footer for the cell under the cursor."""
         row, task, held = self.held.row, self.cell_task, self.held
         pane, bottom = self.query_one("#pane", Lines), self.bottom
         if row is None:
@@ -163,11 +152,9 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         self.rest()
 
     def _in_view(self) -> tuple[int, int]:
-        return (
-            (self.held.row_at, self.held.row_at + 1)
-            if self.held.is_turned
-            else self.query_one(Table).rows_in_view()
-        )
+        if self.held.is_turned:
+            return self.held.row_at, self.held.row_at + 1
+        return self.query_one(Table).rows_in_view()
 
     async def _load_list(self, run: str) -> bool:
         place = await self.held.load(run, self.held.row)
@@ -280,9 +267,8 @@ class TriageScreen(ListScreen, inherit_bindings=False):
 
     @work
     async def _say(self, row: TriageRow, task: str, standing: Standing) -> None:
-        if await actions.send_standing(
-            host_of(self), SetStanding(row.name, task, standing), self.held.undoing
-        ):
+        request = SetStanding(row.name, task, standing)
+        if await actions.send_standing(host_of(self), request, self.held.undoing):
             self.refresh_soon(at_once=True)
 
     @work
@@ -299,7 +285,6 @@ class TriageScreen(ListScreen, inherit_bindings=False):
             self.run_worker(check(self, self.held.row.name, task=self.cell_task))
 
     def action_mark(self) -> None:
-        """Mark or unmark the run for a comparison, and go to the next."""
         if self.held.is_turned:
             host_of(self).say("only runs can be marked: v shows all runs.")
         elif self.held.row is not None:
@@ -324,6 +309,5 @@ class TriageScreen(ListScreen, inherit_bindings=False):
             host_of(self).open_remedies(self.held.row.name)
 
     def action_steps(self) -> None:
-        """Offer to find the checkpoint that lost it."""
         if self.held.row is not None:
             self.run_worker(ask_bisection(self, self.held.row.name))

@@ -103,13 +103,11 @@ class TriageList(PagedList["TriageRow"]):
     @property
     def most_tasks(self) -> int:
         """The largest number of tasks of a run; the columns of several suites are more."""
-        return max(
-            (sum(cell is not None for cell in row.cells) for row in self.pages.rows.values()), default=0
-        )
+        rows = self.pages.rows.values()
+        return max((sum(cell is not None for cell in row.cells) for row in rows), default=0)
 
     @property
     def _newest(self) -> tuple[str, float] | None:
-        """The newest known check."""
         return None if self.answer is None else (self.answer.newest, self.answer.newest_at)
 
     async def load_cell(self, row: TriageRow, task: str) -> bool:
@@ -166,9 +164,9 @@ def runs_to_compare(held: TriageList, row: TriageRow) -> list[str]:
 def _other_of(row: TriageRow, pages: Pages[TriageRow]) -> str:
     """Return a run's fix, else the first loaded ok run of the same base, else an empty string."""
     fixed_by = row.standings.get("", Standing()).fixed_by
-    others = (candidate for _, candidate in sorted(pages.rows.items()) if candidate.model == row.model)
+    others = (other for _, other in sorted(pages.rows.items()) if other.id != row.id)
     return fixed_by or next(
-        (other.name for other in others if other.verdict == "ok" and other.id != row.id), ""
+        (run.name for run in others if run.model == row.model and run.verdict == "ok"), ""
     )
 
 
@@ -236,9 +234,8 @@ class Items:
 
     async def more(self, first: int, end: int) -> bool:
         """Load one chunk of the items [first, end) if any is missing; return whether anything arrived."""
-        missing = next(
-            (at for at in range(max(0, first), min(end, self.matching)) if at not in self.items), None
-        )
+        wanted = range(max(0, first), min(end, self.matching))
+        missing = next((at for at in wanted if at not in self.items), None)
         if missing is None:
             return False
         request, offset = self.request, missing - missing % CHUNK

@@ -53,9 +53,8 @@ def columns_of(width: int, tasks: Sequence[str], cursor: int) -> Columns:
 def head_lines(columns: Columns, tasks: Sequence[str]) -> list[Line]:
     """Return the header; long task names take two rows."""
     width = columns.cell - 1
-    halves = [
-        _halved(clean_line(task), width) for task in tasks[columns.first : columns.first + columns.shown]
-    ]
+    shown = tasks[columns.first : columns.first + columns.shown]
+    halves = [_halved(clean_line(task), width) for task in shown]
     above = "".join(f"{first:>{width}} " for first, _ in halves)
     below = "".join(f"{second:>{width}} " for _, second in halves)
     more = f"{f'+{columns.hidden}':>{_MORE - 1}} " if columns.hidden else ""
@@ -101,28 +100,22 @@ def row_line(held: TriageList, row: TriageRow, columns: Columns, *, has_cursor: 
 
 
 def _is_settled(standing: Standing | None) -> bool:
-    """Return True if a regression was accepted or has a fix."""
     return standing is not None and standing.state in ("accepted", "fixed")
 
 
 def _cell(cell: TriageCell | None, width: int, *, is_cursor: bool, is_settled: bool) -> tuple[Span, ...]:
     """Draw a change and its mark: red for a proven, unsettled loss, dim for ok."""
     mark = TASK_MARKS.get(cell.mark) if cell is not None else None
-    text = "-" if cell is None or mark is None or cell.drop is None else change(cell.drop / 100)
-    cell_text = (
-        f"{text}{mark.mark if mark is not None and cell is not None and cell.drop is not None else ' '}"
-    )
+    text = "- "
+    if cell is not None and mark is not None and cell.drop is not None:
+        text = f"{change(cell.drop / 100)}{mark.mark}"
     style: StyleName = "red" if cell is not None and cell.mark == "lost" and not is_settled else ""
     style = "dim" if cell is not None and cell.mark == "kept" else style
-    return (
-        (" " * max(0, width - 1 - len(cell_text)), ""),
-        (cell_text, "reverse" if is_cursor else style),
-        (" ", ""),
-    )
+    blank = " " * max(0, width - 1 - len(text))
+    return ((blank, ""), (text, "reverse" if is_cursor else style), (" ", ""))
 
 
 def _more(cell: TriageCell | None, *, is_settled: bool) -> tuple[Span, ...]:
-    """Draw the worst mark of the tasks out of view."""
     mark = TASK_MARKS.get(cell.mark) if cell is not None else None
     style: StyleName = "red" if cell is not None and cell.mark == "lost" and not is_settled else ""
     return ((f"{mark.mark if mark is not None else '-':>{_MORE - 1}}", style), (" ", ""))
@@ -231,10 +224,8 @@ def state_line(held: TriageList, width: int, now: float) -> Line:
 def _right(held: TriageList) -> Line:
     pages = held.pages
     if held.filter:
-        return (
-            ("/", "key"),
-            (f" {cut_middle(clean_line(held.filter), 20)}: {count(pages.matching)} match", "bold"),
-        )
+        words = cut_middle(clean_line(held.filter), 20)
+        return (("/", "key"), (f" {words}: {count(pages.matching)} match", "bold"))
     if pages.newcomers:
         return (("o", "key"), (f" shows {counted(pages.newcomers, 'new check')}", "bold"))
     if pages.reordered:
