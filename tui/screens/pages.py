@@ -38,7 +38,6 @@ class TablePage(AppScreen[ScreenResultType], Generic[ScreenResultType], inherit_
 
     DEFAULT_CSS = "TablePage { overflow: hidden; #about { height: 2; } #list { height: 1fr; } }"
     KEYS: ClassVar[tuple[Key, ...]] = (SEARCH, *MATCHES, BACK, *MOVES)
-    BINDINGS: ClassVar = bindings(KEYS)
     sought = ""  # the search text
 
     def compose(self) -> ComposeResult:
@@ -58,9 +57,6 @@ class TablePage(AppScreen[ScreenResultType], Generic[ScreenResultType], inherit_
     def show_title(self, title: str, aside: str = "") -> None:
         line: Line = ((f" {title}", "bold"), (f"   {aside}" if aside else "", "dim"))
         self.query_one("#about", Lines).show((line,))
-
-    def action_back(self) -> None:
-        self.dismiss()
 
     def action_search(self) -> None:
         start = self.query_one(Table).cursor
@@ -113,7 +109,6 @@ class KeyRow:
 class KeysPage(TablePage[None], inherit_bindings=False):
     """Keys of the previous screen, each with its equivalent command, then the keys that work everywhere."""
 
-    BINDINGS: ClassVar = TablePage.BINDINGS
     TITLE = "Keys"
 
     def __init__(self, title: str, keys: Sequence[Key]) -> None:
@@ -160,7 +155,6 @@ def key_rows(key: Key, width: int) -> list[KeyRow]:
 class MessagesPage(TablePage[None], inherit_bindings=False):
     """Messages shown above the footer, newest first; a slow link may have hidden some."""
 
-    BINDINGS: ClassVar = TablePage.BINDINGS
     TITLE = "Messages"
 
     def on_mount(self) -> None:
@@ -209,12 +203,8 @@ class CommandsPage(TablePage["Key | Match | None"], inherit_bindings=False):
                 about = row.command
         name += " " * max(0, NAME_WIDTH - cell_len(name))
         about = cut_end(about, max(0, width - 17 - cell_len(name) - len(sign)))
-        left: Line = (
-            cursor_mark(has_cursor),
-            (f"  {kind_of(row):<9}", "dim"),
-            (f"{name}  ", "bold"),
-            (about, "bold" if has_cursor else ""),
-        )
+        start: Line = (cursor_mark(has_cursor), (f"  {kind_of(row):<9}", "dim"), (f"{name}  ", "bold"))
+        left: Line = (*start, (about, "bold" if has_cursor else ""))
         return spread(left, ((sign, "key"), (" ", "")), width)
 
     def _filter(self, text: str) -> None:

@@ -23,10 +23,7 @@ class _Parts(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def restyle(style: str, parameters: str, colour: bool = True) -> str:
-    """Return the canonical style after an SGR sequence with these parameters.
-
-    "" is the default style; colour=False leaves attributes only, as NO_COLOR asks.
-    """
+    """Return the canonical style ("" by default) after SGR parameters; without colour attributes alone (NO_COLOR)."""
     attributes, foreground, background = _parts(style)
     on = set(attributes)
     codes = parameters.split(";")

@@ -178,7 +178,6 @@ def _is_sparse(bands: Sequence[Band]) -> bool:
 
 
 def _bands(series: Series, smoothing: float, scale: Scale, rows: int, columns: int) -> list[Band]:
-    """Return the dots that a curve goes through, one per column."""
     places = [(column, _dot_row(value, scale, rows)) for column, value in points_of(series, smoothing)]
     return [(column, row, row) for column, row in places if row is not None and 0 <= column < 2 * columns]
 
@@ -205,7 +204,6 @@ def _draw_letters(cells: Cells, series: Sequence[Series], heights: Sequence[Sequ
 
 
 def _draw_limit(cells: Cells, limit: float | None, scale: Scale) -> None:
-    """Draw the limit as a labelled line behind the curves."""
     if limit is None or not scale.low <= limit <= scale.high:  # NaN is not between them either
         return
     row = cells[_row(limit, scale, len(cells))]
@@ -229,10 +227,8 @@ def _draw_ends(
     named.sort(key=lambda pair: (pair[0][1], -pair[1].curve.mean[-1]))
     if room:
         rows = rows_of_their_own([top // 4 for (_, top, _), _ in named], len(cells))
-        return {
-            y: ((f" {clean_line(line.end)}"[:room], line.style),)
-            for y, (_, line) in zip(rows, named, strict=False)
-        }
+        texts = [(f" {clean_line(line.end)}"[:room], line.style) for _, line in named]
+        return {y: (text,) for y, text in zip(rows, texts, strict=False)}
     least = 0  # the row below the previous label: labels keep the order of the lines
     for (column, top, _), line in named:
         text = clean_line(line.end)

@@ -299,14 +299,13 @@ class Bottom(Lines, can_focus=True):
         if width < SMALLEST[0] or height < SMALLEST[1]:
             small = f"too small: {width}x{height}, needs {SMALLEST[0]}x{SMALLEST[1]}"
             return ((f" {small}", "amber"),)
-        if isinstance(self.question, TextQuestion):
-            tab = (("tab", "complete"),) if self.question.complete is not None else ()
-            return _key_words(
-                (*self.question.keys, ("enter", self.question.keep), *tab, ("esc", self.question.leave))
-            )
-        if isinstance(self.question, Question):
-            answers = tuple((answer.key, answer.label) for answer in self.question.answers)
-            return _key_words((*answers, ("esc", self.question.leave)))
+        question = self.question
+        if isinstance(question, TextQuestion):
+            tab = (("tab", "complete"),) if question.complete is not None else ()
+            return _key_words((*question.keys, ("enter", question.keep), *tab, ("esc", question.leave)))
+        if isinstance(question, Question):
+            answers = tuple((answer.key, answer.label) for answer in question.answers)
+            return _key_words((*answers, ("esc", question.leave)))
         return footer(self.keys, width, has_help=not self.is_typed_above)
 
 

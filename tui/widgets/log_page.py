@@ -65,10 +65,7 @@ def index_of(page: Page, at: int) -> int:
 def view(
     page: Page, at: int, width: int, height: int, sought: str = "", mark: int | None = None
 ) -> list[Line]:
-    """Return the rows from a place on, and at the log's end a full view; the searched text is highlighted.
-
-    `mark` is the place of a line that was jumped to: the cursor is drawn before it.
-    """
+    """Return the rows from a place on, at the end a full view; `sought` is highlighted, the line at `mark` marked."""
     index = index_of(page, at)
     rows: list[Line] = []
     for place in range(index, len(page.lines)):

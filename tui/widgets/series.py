@@ -19,15 +19,12 @@ _LESS: Final = 0.6  # share of the whole range: below it, cutting the start off 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One curve of a chart: a line or single points.
-
-    `end` is drawn after its last point, `letter` along the line if the picture has letters.
-    """
+    """One curve of a chart: a line or single points."""
 
     curve: Curve
     is_points: bool = False
-    end: str = ""
-    letter: str = ""
+    end: str = ""  # drawn after its last point
+    letter: str = ""  # drawn along the line if the picture has letters
     style: StyleName = "series1"
     has_band: bool = False  # low and high are drawn faintly: a spread, not extremes of single points
 
@@ -97,10 +94,7 @@ def _extent(series: Series, smoothing: float) -> list[float]:
 
 
 def settled_scale(series: Sequence[Series], view: View) -> Scale | None:
-    """Return the y axis for the curves after their fast start, so that their differences show.
-
-    None if that would show little more than the whole.
-    """
+    """Return the y axis for the curves after their fast start; None if it would show little more than the whole."""
     points = [point for line in series for point in points_of(line, view.smoothing)]
     columns = [column for column, _ in points]
     late = min(columns, default=0) + _START * (max(columns, default=0) - min(columns, default=0))

@@ -72,13 +72,11 @@ def run_lines(row: ApproachRow, chosen: int, width: int) -> list[Line]:
         mark = MARKS["finished" if run.is_measured else run.state]
         is_chosen = at == chosen % len(row.runs)
         cells = 34 if width < 100 else 48
-        start: Line = (
-            cursor_mark(is_chosen and len(row.runs) > 1),
-            (mark.mark, mark.style),
-            (f" {cut_middle(clean_line(run.name), cells):<{cells}}", "bold" if is_chosen else ""),
-        )
+        start: Line = (cursor_mark(is_chosen and len(row.runs) > 1), (mark.mark, mark.style))
+        name = f" {cut_middle(clean_line(run.name), cells):<{cells}}"
         seed = " on new facts too" if run.learns_news else f" seed {run.seed}"
-        lines.append((*start, (cut_end(f"{seed}  {_state_words(run)}", width - cells - 4), "")))
+        words = cut_end(f"{seed}  {_state_words(run)}", width - cells - 4)
+        lines.append((*start, (name, "bold" if is_chosen else ""), (words, "")))
     return lines
 
 

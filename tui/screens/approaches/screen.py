@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Literal
 
 from textual.app import ComposeResult
 
 from finetop.core.client import compare_runs
 from finetop.core.protocol.messages.approaches import Approaches, ApproachesAnswer, ApproachRow
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import BACK, PAGES, Key, bindings, rows_of
+from finetop.tui.keys import BACK, PAGES, Key, rows_of
 from finetop.tui.save import Sheet
 from finetop.tui.screens.approaches import pane
 from finetop.tui.screens.approaches.row import Column, approach_line, columns_of, head_line, letter_of
@@ -66,7 +66,6 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
 
     CSS_PATH = "screen.tcss"
     KEYS = KEYS
-    BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Approaches"
 
     def __init__(self, comparison: str = "") -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 
 from finetop.core.client import compare_runs
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import BACK, NO_MORE, PAGES, Key, bindings, rows_of
+from finetop.tui.keys import BACK, NO_MORE, PAGES, Key, rows_of
 from finetop.tui.save import Sheet
 from finetop.tui.screens.compare.curves import axis_of_all, chart_lines, ends_of, pointed_at
 from finetop.tui.screens.compare.draw import data_lines, head_lines, sample_lines, scatter_lines, table_lines
@@ -63,7 +62,6 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
 
     CSS_PATH = "screen.tcss"
     KEYS = KEYS
-    BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Compare"
 
     def __init__(self, runs: Sequence[str]) -> None:

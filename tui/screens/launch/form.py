@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -207,22 +208,17 @@ def visible(form: Form, *, all_settings: bool, searched: str = "") -> tuple[tupl
     if not form.before:
         return ()  # the base can't be read: it has no fields to show
     known = {entry.key: entry for entry in form.settings}
-    if search_words := searched.lower().split():
-        return tuple(
-            (key, entry)
-            for key, entry in known.items()
-            if all(word in f"{key} {IMPORTANT.get(key, '')} {entry.about}".lower() for word in search_words)
-        )
+    if words := searched.lower().split():
+        texts = [f"{key} {IMPORTANT.get(key, '')} {entry.about}".lower() for key, entry in known.items()]
+        fits = (all(word in text for word in words) for text in texts)
+        return tuple(compress(known.items(), fits))
     if all_settings:
-        return tuple((key, entry) for key, entry in known.items())
+        return tuple(known.items())
     return tuple((label, known[key]) for key, label in IMPORTANT.items() if key in known)
 
 
 def value_of(form: Form, key: str) -> str:
-    """Return the text in a field: what was typed, else the recipe's value.
-
-    An edit can drop another setting of the base: epochs drop its max_steps.
-    """
+    """Return a field's text: what was typed, else the recipe's value, which an edit can drop: epochs drop max_steps."""
     if key in form.edits:
         return form.edits[key]
     return shown_value(form, key) if form.loaded is None else _text_of(form.loaded.resolved, key, form)

@@ -40,13 +40,8 @@ def pane_lines(state: LaunchState, width: int, height: int) -> list[Line]:
     data = data_words(state)
     planning: Line = (("planning …", "dim"), (" ", ""))
     aside = planning if state.outlook.is_asked else lint_words(state.data_lint.linted)
-    return [
-        *explanation_lines(state, width),
-        rule(((title, "dim"),), width, ((data, "dim"), (" ", "")) if data else ()),
-        *row,
-        rule((("plan", "dim"),), width, aside),
-        *plan,
-    ]
+    first = rule(((title, "dim"),), width, ((data, "dim"), (" ", "")) if data else ())
+    return [*explanation_lines(state, width), first, *row, rule((("plan", "dim"),), width, aside), *plan]
 
 
 def row_lines(state: LaunchState, width: int, rows: int) -> tuple[list[Line], str]:

@@ -37,15 +37,12 @@ _LINE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What is known so far: `trouble` says why there is no plan, `row` is empty if it can't be rendered.
-
-    `problems` are the errors that the run's job would end with.
-    """
+    """What is known so far."""
 
     plan: Plan | None = None
-    row: tuple[tuple[str, bool], ...] = ()
-    trouble: str = ""
-    problems: tuple[Found, ...] = ()
+    row: tuple[tuple[str, bool], ...] = ()  # empty if it can't be rendered
+    trouble: str = ""  # why there is no plan
+    problems: tuple[Found, ...] = ()  # the errors that the run's job would end with
     is_asked: bool = False  # more findings are to come
 
 
@@ -143,10 +140,7 @@ async def remote_preview(
 
 
 async def local_preview(recipe: Mapping[str, Any], home: Path, *, row: bool) -> AsyncGenerator[Shown]:
-    """Start a process for the plan, the first row if `row`, and the errors that the job's own code would raise.
-
-    The process ends when the generator is closed.
-    """
+    """Yield the plan, the first row if `row`, and errors of the job's own code, from a process that ends with this."""
     from finetop.core.plan.result import Shown
 
     request = msgspec.json.encode({"recipe": recipe, "row": row, "rehearse": True})
@@ -181,10 +175,7 @@ NOTHING = Preview(0, False, "")
 
 
 def preview_of(path: str) -> Preview:
-    """Count the rows of a .jsonl file and read the first; NOTHING for other or unreadable files.
-
-    Runs in a thread.
-    """
+    """Count the rows of a .jsonl file and read the first; NOTHING for other or unreadable files. Runs in a thread."""
     if files.type_of(path) != files.USUAL:
         return NOTHING
     try:
@@ -201,7 +192,6 @@ def preview_of(path: str) -> Preview:
 
 
 def _words(line: bytes) -> str:
-    """Return a row as `role: text` pairs."""
     try:
         row: Any = json.loads(line)
     except (ValueError, RecursionError):

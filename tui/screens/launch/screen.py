@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import aclosing, suppress
-from typing import Any, ClassVar
+from typing import Any
 
 from textual import events, work
 from textual.app import ComposeResult
@@ -16,23 +16,10 @@ from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.recipe.load import Loaded
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import files_are_here, host_of, show_refusals
-from finetop.tui.keys import NO_MATCH, NO_SEARCH, bindings, rows_of
+from finetop.tui.keys import NO_MATCH, NO_SEARCH, rows_of
 from finetop.tui.paths import completed
-from finetop.tui.screens.launch.form import (
-    Base,
-    Form,
-    builtin_bases,
-    edited,
-    field_of,
-    file_base,
-    is_known,
-    open_form,
-    recipe_files,
-    run_base,
-    shown_value,
-    train_path,
-    value_of,
-)
+from finetop.tui.screens.launch import form as forms
+from finetop.tui.screens.launch.form import Base, Form
 from finetop.tui.screens.launch.keys import KEYS, footer_keys
 from finetop.tui.screens.launch.lint import LintScreen
 from finetop.tui.screens.launch.pane import code_line, pane_lines
@@ -57,7 +44,6 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
 
     CSS_PATH = "screen.tcss"
     KEYS = KEYS
-    BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Launch"
     state: LaunchState
 
@@ -77,13 +63,13 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
 
     def on_mount(self) -> None:
         folder, bases = host_of(self).folder, list[Base]()
-        for path in recipe_files(folder):
+        for path in forms.recipe_files(folder):
             try:
-                bases.append(file_base(path))
+                bases.append(forms.file_base(path))
             except FinetopError as error:
                 bases.append(Base(path.name, str(error), "", folder))
-        first, *others = builtin_bases(folder)
-        form = open_form(first, files_are_here=files_are_here(host_of(self)))
+        first, *others = forms.builtin_bases(folder)
+        form = forms.open_form(first, files_are_here=files_are_here(host_of(self)))
         self.state = LaunchState(form, [*bases, first, *others], len(bases))
         self._after_check()
 
@@ -119,9 +105,13 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
         if edited_before is not None:
             state.form = checked_all(edited_before)
         else:
-            form = open_form(base, files_are_here=files_are_here(host_of(self)))
-            if state.data and is_known(form, "data.train") and not shown_value(form, "data.train"):
-                form = checked_all(edited(form, "data.train", state.data))
+            form = forms.open_form(base, files_are_here=files_are_here(host_of(self)))
+            if (
+                state.data
+                and forms.is_known(form, "data.train")
+                and not forms.shown_value(form, "data.train")
+            ):
+                form = checked_all(forms.edited(form, "data.train", state.data))
             state.form = form
         state.keep_cursor_in()
         self._after_check()
@@ -138,11 +128,11 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
         host = host_of(self)
         with show_refusals(host):
             detail = await host.ask(GetRun(run))
-            base = run_base(clean_line(run), detail.recipe, host.folder)
+            base = forms.run_base(clean_line(run), detail.recipe, host.folder)
             self.state.bases = [base, *(other for other in self.state.bases if other.group != base.group)]
             edits = {key: str(value) for key, value in (settings or {}).items()}
             self.state.typed_over.pop(base.key, None)
-            self.state.form = open_form(base, edits, files_are_here=files_are_here(host_of(self)))
+            self.state.form = forms.open_form(base, edits, files_are_here=files_are_here(host_of(self)))
             self.state.base_at, self.state.field_at, self.state.part = 0, 0, "settings"
             for key in list(edits)[:1]:
                 self.state.show_setting(key)
@@ -160,9 +150,9 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
 
     def _after_check(self) -> None:
         state = self.state
-        path, loaded = train_path(state.form), state.form.loaded
+        path, loaded = forms.train_path(state.form), state.form.loaded
         # The preview of the form's data may stay while another setting is being fixed.
-        if path != self._previewed and (loaded is not None or not value_of(state.form, "data.train")):
+        if path != self._previewed and (loaded is not None or not forms.value_of(state.form, "data.train")):
             self._previewed, state.preview = path, NOTHING
             if path is not None:
                 self._look_at(path)
@@ -217,7 +207,7 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
         changed = self.state.entry is not None and self.state.entry.text != entry.text
         self.state.entry = entry
         if changed:
-            self.state.change(edited(self.state.form, self.state.key, entry.text))
+            self.state.change(forms.edited(self.state.form, self.state.key, entry.text))
             self._typed += 1
             at = self._typed
             self.set_timer(PAUSE_S, lambda: self._check() if at == self._typed else None)
@@ -255,7 +245,7 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
             self.state.part = "settings"
             self._go_to_first_problem()
         elif self.state.key:
-            self.state.entry = entry_of(value_of(self.state.form, self.state.key))
+            self.state.entry = entry_of(forms.value_of(self.state.form, self.state.key))
         self.redraw()
 
     def action_view(self) -> None:
@@ -281,7 +271,7 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
         if self.state.part != "settings":
             host_of(self).say("u undoes a setting; tab goes to the settings.")
         elif key in (*form.edits, *form.sweeps):
-            self.state.change(edited(swept(form, key, is_swept=False), key, None))
+            self.state.change(forms.edited(swept(form, key, is_swept=False), key, None))
             self._check()
         else:
             host_of(self).say("nothing to reset: it has the recipe's value.")
@@ -293,7 +283,7 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
             host.say("w sweeps the setting under the cursor: go to one first, e.g. the learning rate.")
             return
         self.state.change(swept(self.state.form, key, is_swept=True))
-        value = value_of(self.state.form, key)
+        value = forms.value_of(self.state.form, key)
         self._take(entry_of(value if "," in value else f"{value}, "))
 
     def action_write(self) -> None:
@@ -303,7 +293,9 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
     def action_lint(self) -> None:
         linted, loaded = self.state.data_lint.linted, self.state.form.loaded
         if linted.report is not None:
-            self.app.push_screen(LintScreen(clean_line(value_of(self.state.form, "name")), linted.report))
+            self.app.push_screen(
+                LintScreen(clean_line(forms.value_of(self.state.form, "name")), linted.report)
+            )
         else:
             message = "the data check is still running: press L again when it is done."
             if loaded is None or not loaded.recipe.data.train:
@@ -345,7 +337,7 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
         problems = self.state.shown_form.problems
         if not problems:
             return
-        key = field_of(self.state.form, problems[0].key)
-        if is_known(self.state.form, key):
+        key = forms.field_of(self.state.form, problems[0].key)
+        if forms.is_known(self.state.form, key):
             self.state.part = "settings"
             self.state.show_setting(key)

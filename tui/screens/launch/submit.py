@@ -130,7 +130,6 @@ def ask_before(screen: AppScreen[Any], form: Form, submit: Callable[[Home], obje
 
 
 def _ask_how_many(screen: AppScreen[Any], form: Form, submit: Callable[[Home], object]) -> None:
-    """Ask before several runs are queued; a single run needs no question."""
     number = runs_of(form)
     go_on = partial(_ask_where, screen, submit)
     if number == 1:

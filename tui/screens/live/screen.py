@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from textual.app import ComposeResult
 
@@ -17,7 +16,7 @@ from finetop.core.text import clean_line, count
 from finetop.core.wording import jobs
 from finetop.core.wording.durations import long_span
 from finetop.tui.app_interface import Host, host_of
-from finetop.tui.keys import BACK, PAGES, Key, bindings, rows_of
+from finetop.tui.keys import BACK, PAGES, Key, rows_of
 from finetop.tui.screens.shared.run_status import forgot, mark_of
 from finetop.tui.screens.shared.sparklines import Sparklines
 from finetop.tui.text import Line, Span, cut_line, cut_middle, leaf, line_width, rule, value
@@ -49,7 +48,6 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
 
     DEFAULT_CSS = "LiveScreen { overflow: hidden; #state { height: 2; } #tiles { height: 1fr; } }"
     KEYS = (OPEN, *MOVES, BACK)
-    BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Live"
 
     def __init__(self) -> None:
@@ -137,9 +135,6 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
             host_of(self).open_remedies(tile.name)
         elif tile is not None:
             host_of(self).open_run(tile.name)
-
-    def action_back(self) -> None:
-        self.dismiss()
 
 
 async def _side_jobs(host: Host) -> list[Job]:

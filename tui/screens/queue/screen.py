@@ -14,7 +14,7 @@ from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import clock, long_span
 from finetop.core.wording.queue import QUEUE_HELD, priority_word, what_words, why
 from finetop.tui.app_interface import host_of, show_refusals
-from finetop.tui.keys import MATCH, MATCHES, Key, bindings, moves
+from finetop.tui.keys import MATCH, MATCHES, Key, moves
 from finetop.tui.save import Sheet
 from finetop.tui.screens.queue.machine import free_words, machine_lines
 from finetop.tui.screens.queue.row import DAY_S, entry_line, head_line, progress, step_of
@@ -66,7 +66,6 @@ class QueueScreen(ListScreen, inherit_bindings=False):
 
     CSS_PATH = "screen.tcss"
     KEYS = KEYS
-    BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Queue"
     LEAST_S: ClassVar = 2.0  # running jobs change the store all the time
     queues: QueueList

@@ -17,7 +17,7 @@ from finetop.core.runtime.files import given_path
 from finetop.core.text import clean_line
 from finetop.core.wording import remedies
 from finetop.tui.app_interface import files_are_here, host_of, show_refusals
-from finetop.tui.keys import Key, bindings, moves, rows_of
+from finetop.tui.keys import Key, moves, rows_of
 from finetop.tui.paths import completed
 from finetop.tui.save import Sheet
 from finetop.tui.screens.remedies import pane
@@ -64,7 +64,6 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
 
     CSS_PATH = "screen.tcss"
     KEYS = KEYS
-    BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Remedies"
     LEAST_S: ClassVar = 0.5
 

@@ -24,7 +24,6 @@ from finetop.tui.text import (
     decimals,
     labelled,
     line_width,
-    paragraph,
     rule,
     wrapped,
 )
@@ -173,7 +172,7 @@ def _proof_over_all(outcome: CheckResult, width: int) -> list[Line]:
     rest = outcome.items_total - max(outcome.items_used, outcome.items_scored)
     if rest > 0:
         text += f" f checks the remaining {count(rest)}."
-    return paragraph(text, width, 2, indent=3)
+    return [((f"   {row}", ""),) for row in wrapped(text, width - 4, 2)]
 
 
 def _beside(outcome: CheckResult, width: int, rows: int) -> list[Line]:

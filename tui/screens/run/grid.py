@@ -32,12 +32,8 @@ class Grid:
     def listed(self, keys: Sequence[str]) -> list[str]:
         """List the metrics that match the group and the search."""
         groups, sought = groups_of(keys), self.sought.casefold()
-        return [
-            key
-            for key in keys
-            if (not self.group or groups[key] == self.group)
-            and (sought in key.casefold() or sought in title_of(key).casefold())
-        ]
+        keys = [key for key in keys if not self.group or groups[key] == self.group]
+        return [key for key in keys if sought in key.casefold() or sought in title_of(key).casefold()]
 
     def metric(self, keys: Sequence[str]) -> str | None:
         listed = self.listed(keys)

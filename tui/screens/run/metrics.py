@@ -102,9 +102,7 @@ def _below_lines(board: Board, width: int) -> list[Line]:
     detail = board.state.detail
     if isinstance(detail.row.state, Failed) and detail.row.state.hint:
         rows = wrapped(detail.row.state.hint, width - 10, 2)
-        return [
-            ((" fix     " if not at else "         ", "bold"), (text, "")) for at, text in enumerate(rows)
-        ]
+        return [((" fix     " if not at else " " * 9, "bold"), (row, "")) for at, row in enumerate(rows)]
     if not isinstance(detail.row.state, Running):
         return []
     alarm = open_alarm(detail)

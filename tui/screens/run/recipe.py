@@ -66,7 +66,6 @@ def _built_in(name: str) -> dict[str, Any] | None:
 
 
 def _differing_lines(recipe: dict[str, Any], base: dict[str, Any], name: str, width: int) -> list[Line]:
-    """Return the settings that differ from the built-in recipe, each with its value there."""
     theirs = flat_texts(base)
     settings = [(key, text) for key, text in flat_texts(recipe).items() if key not in _OF_THE_FILE]
     differing = [(key, text) for key, text in settings if theirs.get(key, "null") != text]

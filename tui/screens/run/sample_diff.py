@@ -60,7 +60,6 @@ def differing(before: str, after: str) -> tuple[list[bool], list[bool]]:
 
 
 def _rows(text: str, flags: list[bool], width: int, *, is_there: bool) -> list[Line]:
-    """Wrap a text into rows with its flagged letters in bold."""
     if not text.strip():
         return [(("(nothing)" if is_there else "(no sample)", "dim"),)]
     at = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -14,7 +13,7 @@ from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import RunDetail
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of, show_refusals
-from finetop.tui.keys import NO_MATCH, NO_MORE, NO_SEARCH, bindings, rows_of
+from finetop.tui.keys import NO_MATCH, NO_MORE, NO_SEARCH, rows_of
 from finetop.tui.save import Sheet
 from finetop.tui.screens.run.grid import metrics_line
 from finetop.tui.screens.run.head import OF_CHARTS, TABS, Slow, Tab, head_lines, tabs_line, updated_slow
@@ -42,7 +41,6 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
 
     CSS_PATH = "screen.tcss"
     KEYS = KEYS
-    BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Run"
 
     def __init__(self, run: str) -> None:

@@ -70,7 +70,6 @@ def _check_lines(state: ViewState) -> tuple[list[Line], str]:
 
 
 def _part(state: ViewState, lines: list[Line], keep: int | None = None) -> tuple[list[Line], str]:
-    """Return the visible part of a long tab, and which rows those are; row `keep` is always in view."""
     state.tops[state.tab], shown, where = in_view(lines, state.tops.get(state.tab, 0), state.size[1], keep)
     state.is_longer = bool(where)
     return shown, where

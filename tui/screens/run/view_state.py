@@ -287,10 +287,7 @@ class ViewState:
             self.point_at(step)
 
     def pointed_at(self, event: PointedLines.Used) -> Shown | None:
-        """Return the view after a mouse event on the charts; None if the mouse was on no chart.
-
-        Pressing also selects the chart.
-        """
+        """Return the view after a mouse event on the charts; None if the mouse was on no chart. A press selects one."""
         place = self.chart_under(event.x, event.y)
         if place is None:
             return None

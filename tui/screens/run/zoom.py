@@ -32,16 +32,13 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """The whole x axis: its end, the run's newest x value, its width in cells, and its unit.
-
-    `oldest` is where the drawn curves begin.
-    """
+    """The whole x axis: its end, the run's newest x value, its width in cells, and its unit."""
 
     end: float
     newest: float
     cells: int
     grain: float = 1  # a step, a token, a second, a thousandth of an epoch
-    oldest: float = 0
+    oldest: float = 0  # where the drawn curves begin
 
 
 def oldest_in(curves: Iterable[Curve], stretch: Stretch) -> float:
@@ -75,10 +72,7 @@ def x_range(shown: Shown, axis: Axis) -> tuple[float, float]:
 
 
 def moved(shown: Shown, axis: Axis, by: int) -> Shown:
-    """Move the cursor; it starts at the newest step and stops at both ends of the data.
-
-    At the edge of a zoomed chart, the view moves as long as there is more data.
-    """
+    """Move the cursor within the data, first from the newest step; a zoomed chart's view moves along at its edge."""
     first, last = x_range(shown, axis)
     least, most = _ends(shown, axis)
     at = most if shown.cursor is None else shown.cursor
@@ -153,10 +147,7 @@ def _within(cell: int, last: int) -> int:
 
 
 def with_mouse(shown: Shown, axis: Axis, event: PointedLines.Used, cell: int, start: int | None) -> Shown:
-    """Return the view after a mouse event at a cell, dragged from `start`.
-
-    Pressing sets the cursor, the wheel zooms around the mouse, dragging zooms to the range covered.
-    """
+    """Return the view after a mouse event: a press sets the cursor, the wheel zooms around it, a drag to its range."""
     if isinstance(event, PointedLines.Wheel):
         return zoomed(replace(shown, cursor=cell), axis, event.direction)
     if isinstance(event, PointedLines.Dragged):

@@ -8,7 +8,7 @@ from itertools import zip_longest
 from finetop.core.errors import BadInput
 from finetop.core.protocol.messages.runs import RunsAnswer
 from finetop.core.protocol.run_filter import FilterFault, Sort
-from finetop.core.protocol.runs import CheckBrief, Finished, Queued, Running, RunRow
+from finetop.core.protocol.runs import CheckBrief, Failed, Finished, Queued, Running, RunRow
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import jobs, pulse, run_groups
 from finetop.core.wording.durations import clock, long_span
@@ -16,16 +16,8 @@ from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import change_of
 from finetop.tui.keys import after_search
 from finetop.tui.screens.runs.state import RunList
-from finetop.tui.screens.shared.run_status import (
-    ended_at,
-    heading_of,
-    hint_of,
-    hue,
-    job_words,
-    next_step,
-    ran_for,
-    state_sentence,
-)
+from finetop.tui.screens.shared import run_status
+from finetop.tui.screens.shared.run_status import ended_at
 from finetop.tui.text import Line, cut_line, cut_middle, decimals, leaf, line_width, rule, spread, value
 from finetop.tui.theme import StyleName
 from finetop.tui.widgets.frame import next_line
@@ -53,7 +45,7 @@ def pane_lines(row: RunRow, *, width: int, height: int, now: float, spark: str) 
     """Return the pane in `height` rows: a rule with the facts, the verdict, and what it is based on."""
     name = cut_middle(clean_line(row.name), 30)
     lines = [rule(((name, "bold"),), width, ((_facts(row, now), "dim"), (" ", "")))]
-    lines.append(state_sentence(row, now))
+    lines.append(run_status.state_sentence(row, now))
     lines += _details(row, spark, facts_width(width))
     return lines[: max(2, height)]
 
@@ -77,7 +69,7 @@ def _facts(row: RunRow, now: float) -> str:
     facts = [clean_line(row.method), cut_middle(leaf(row.model), 24)]
     if row.objective not in ("", "sft"):
         facts.insert(1, clean_line(row.objective))
-    ended, ran = ended_at(row), ran_for(row)
+    ended, ran = ended_at(row), run_status.ran_for(row)
     if ran is not None:
         facts.append(long_span(ran))
     if ended is not None:
@@ -87,17 +79,15 @@ def _facts(row: RunRow, now: float) -> str:
 
 
 def _details(row: RunRow, spark: str, width: int) -> list[Line]:
-    """Return further details, the most telling first."""
     lines: list[Line] = []
-    hint = hint_of(row)
-    if hint:
-        lines.append(_labelled("fix", hint))
+    if isinstance(row.state, Failed) and row.state.hint:
+        lines.append(_labelled("fix", clean_line(row.state.hint)))
     if isinstance(row.state, Finished) and row.state.cause:
         lines.append(_labelled("ended", clean_line(row.state.cause)))
     if isinstance(row.state, Running):
         lines += [_labelled("why", spans) for spans in pulse.reasons(row.state)[:REASONS]]
     if isinstance(row.state, Running | Queued):  # for an ended run, the row above shows them
-        lines += [(("   also   ", "dim"), *job_words(job)) for job in row.side_jobs]
+        lines += [(("   also   ", "dim"), *run_status.job_words(job)) for job in row.side_jobs]
     if row.check is not None and row.check.worst:
         lines.append(_worst(row.check, width))
     tags = clean_line(" ".join(row.tags))
@@ -150,7 +140,7 @@ def _main_number(row: RunRow, spark: str) -> Line:
     number = row.metrics.get(row.main_metric)
     if number is None:
         return ()
-    curve: Line = ((f"{spark} ", hue(row)),) if spark else ()
+    curve: Line = ((f"{spark} ", run_status.hue(row)),) if spark else ()
     return (*curve, (value(number), "bold"))
 
 
@@ -171,7 +161,7 @@ def heading_words(runs: RunList, row: RunRow) -> str:
     if line.group:
         group = runs.groups.get(row.group)
         return "" if group is None else clean_line(run_groups.group_heading(line.group, group))
-    return heading_of(row) if runs.has_parts else ""
+    return run_status.heading_of(row) if runs.has_parts else ""
 
 
 def fault_words(fault: BadInput) -> str:
@@ -211,7 +201,7 @@ def _hidden(text: str, answer: RunsAnswer) -> list[Line]:
 def next_lines(runs: RunList, row: RunRow | None) -> list[Line]:
     """Return the next step for the run under the cursor, or for an empty list."""
     if row is not None:
-        step = next_step(row)
+        step = run_status.next_step(row)
         return [next_line(*(after_search(step) if runs.filter else step))]
     if not runs.is_empty:
         return []

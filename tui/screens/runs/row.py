@@ -128,14 +128,10 @@ def run_line(runs: RunList, row: RunRow, *, has_cursor: bool = False, width: int
     mark, is_marked = mark_of(row), row.id in runs.marked
     name_width, columns = _laid_out(width, bool(row.host), runs.columns)
     name = cut_middle(clean_line(bare(row)), name_width)
-    cells: Line = (
-        cursor_mark(has_cursor),
-        (MARKS["marked"].mark, MARKS["marked"].style) if is_marked else (" ", ""),
-        (mark.mark, mark.style),
-        (" ", ""),
-        (name, "bold" if has_cursor or is_marked else ""),
-        (" " * (name_width - cell_len(name)), ""),
-    )
+    marked: Line = ((MARKS["marked"].mark, MARKS["marked"].style) if is_marked else (" ", ""),)
+    cells: Line = (cursor_mark(has_cursor), *marked, (mark.mark, mark.style), (" ", ""))
+    style: StyleName = "bold" if has_cursor or is_marked else ""
+    cells = (*cells, (name, style), (" " * (name_width - cell_len(name)), ""))
     for column in columns:
         text = clean_line(column.cell(row, now, runs.sparklines.drawn))
         style = hue(row) if column.style is None else column.style
@@ -176,10 +172,7 @@ def _name_width(width: int) -> int:
 
 
 def _columns(width: int, has_hosts: bool, chosen: tuple[str, ...] = ()) -> list[Column]:
-    """Return the columns of a terminal; on a narrow one the host replaces method and loss.
-
-    Chosen columns come before those of a wide terminal; one that does not fit is left out.
-    """
+    """Return the columns of a terminal; chosen ones that fit come before those of a wide terminal."""
     columns = _usual(width, has_hosts)
     if not chosen:
         return columns

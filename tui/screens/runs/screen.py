@@ -18,7 +18,6 @@ from finetop.core.protocol.runs import RunRow
 from finetop.core.protocol.tags import SEEN, comparison_of, sweep_of
 from finetop.core.text import count
 from finetop.tui.app_interface import Host, host_of, show_refusals
-from finetop.tui.keys import bindings
 from finetop.tui.save import Sheet
 from finetop.tui.screens.runs import actions, input_lines, pane
 from finetop.tui.screens.runs.actions import queue_demo
@@ -45,7 +44,6 @@ class RunsScreen(ListScreen, inherit_bindings=False):
 
     CSS_PATH = "screen.tcss"
     KEYS = (*KEYS, *COMMANDS)
-    BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Runs"
     LEAST_S: ClassVar = 0.5  # limits redraws when many machines report changes
 
@@ -293,7 +291,6 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         self._type_part("group")
 
     def _type_part(self, part: Literal["sort", "group"]) -> None:
-        """Ask for the sort or group of the list as a part of its filter."""
         text = f"{input_lines.without_part(self.runs.filter, part)} {part}:".strip()
         input_lines.ask_filter(self, text, leave="cancel", left=self.runs.filter)
 

@@ -51,10 +51,7 @@ class RunList(PagedList["RunRow"]):
         return self.answer is not None and not self.answer.matching and not self.pages.matching
 
     def look_through(self) -> None:
-        """Compute the time column's title for each part of the list, and whether all checks have one suite.
-
-        Done once per loaded set of rows, which may be large.
-        """
+        """Compute each part's title of the time column and `name_suite`, once per set of rows, which may be large."""
         if self._looked_through is not self.pages:
             parts: dict[str, list[RunRow]] = {}
             for row in self.pages.rows.values():

@@ -26,6 +26,8 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 MOST_BARS = 2  # with more series only the selected one has bars, because they would hide each other
 ONE = "o"  # the mark of a single series
 
+Value = Callable[[RunRow], float | None]
+
 
 @dataclass(frozen=True, slots=True)
 class Point:
@@ -126,12 +128,7 @@ def picture_lines(held: SweepData, chosen: Setting | None, *, width: int, height
 
 
 def _points(
-    held: SweepData,
-    axis: Axis,
-    chosen: Setting | None,
-    value: Callable[[RunRow], float | None],
-    *,
-    is_target: bool = False,
+    held: SweepData, axis: Axis, chosen: Setting | None, value: Value, *, is_target: bool = False
 ) -> list[Point]:
     points = []
     for setting in held.settings:
@@ -233,7 +230,6 @@ def _values(points: Sequence[Point], across: Callable[[float], int], columns: in
 
 
 def _scattered(held: SweepData, chosen: Setting | None, width: int, height: int) -> list[Line]:
-    """Draw the settings by their letters: target against points retained."""
     spots, limit = [], None
     for letter, setting in zip(letters(held), held.settings, strict=True):
         reached = seed_groups.spread(setting.runs, seed_groups.target)
@@ -243,12 +239,8 @@ def _scattered(held: SweepData, chosen: Setting | None, width: int, height: int)
             spots.append(Spot(letter, kept.mean, reached.mean, "reverse" if setting is chosen else "bold"))
     if len(spots) < 2:
         return []
+    is_lower, x_words = held.is_lower_better, "{:.1f}".format
     drawn = scatter(
-        spots,
-        width=width,
-        height=height - 1,
-        limit=limit,
-        x_words=lambda x: f"{x:.1f}",
-        lower_is_better=held.is_lower_better,
+        spots, width=width, height=height - 1, limit=limit, x_words=x_words, lower_is_better=is_lower
     )
     return [scatter_rule(held.metric, width), *drawn]

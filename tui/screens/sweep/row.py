@@ -11,7 +11,7 @@ from finetop.core.protocol.runs import Failed, Lost, Queued, Running, RunRow
 from finetop.core.select import CONTROL
 from finetop.core.text import clean_line
 from finetop.tui.screens.shared.run_status import forgot
-from finetop.tui.text import Line, cursor_mark, cut_end, cut_line, cut_middle, line_width
+from finetop.tui.text import Line, Span, cursor_mark, cut_end, cut_line, cut_middle, line_width
 from finetop.tui.theme import MARKS, StyleName
 
 DONE, LOSS, TARGET, RETAINED = 6, 15, 13, 12  # cells of the columns
@@ -36,10 +36,7 @@ class Columns(NamedTuple):
 
 
 def columns_of(width: int, keys: Sequence[str], settings: Sequence[Setting]) -> Columns:
-    """Divide the width: values get what the number columns leave, and share spare cells.
-
-    The target column needs a target; with one, the loss column needs spare width.
-    """
+    """Divide the width: values get what the number columns leave; beside a target the loss needs spare width."""
     metric = seed_groups.metric(run for setting in settings for run in setting.runs)
     has_target = bool(metric) and width >= 66
     has_loss = width >= 84 or not metric
@@ -113,9 +110,7 @@ def answer(runs: Sequence[RunRow], now: float) -> Line:
     """Answer "did it forget?" for runs that differ by seed: verdicts first, then failed and running ones."""
     if len(runs) == 1:
         return forgot(runs[0], now)
-    parts: list[tuple[str, StyleName]] = [
-        (f"{count} {word}", MARKS[verdict].style) for count, verdict, word in seed_groups.verdicts(runs)
-    ]
+    parts: list[Span] = [(f"{n} {word}", MARKS[key].style) for n, key, word in seed_groups.verdicts(runs)]
     states: tuple[tuple[tuple[type, ...], str, StyleName], ...] = (
         ((Failed, Lost), "FAILED", "red"),
         ((Running,), "running", "cyan"),
@@ -174,13 +169,10 @@ def cell_line(
     text = "control" if cell.by == CONTROL else text
     apart = " " * max(0, AGAINST - len(text) - 1 - len(against))
     by = cut_middle(clean_line(cell.by), columns.selector)
-    line: Line = (
-        cursor_mark(has_cursor),
-        (f" {letter:<2}", ""),
-        (f"{by:<{columns.selector}}", "bold" if has_cursor else ""),
-        (f"{number}{selection_curve.short(cell.target):<{MEASURE}}{text} ", ""),
-        (against, colour),
-    )
+    style: StyleName = "bold" if has_cursor else ""
+    line: Line = (cursor_mark(has_cursor), (f" {letter:<2}", ""), (f"{by:<{columns.selector}}", style))
+    target = f"{number}{selection_curve.short(cell.target):<{MEASURE}}{text} "
+    line = (*line, (target, ""), (against, colour))
     if not columns.has_retained:
         return line
     retained = selection_curve.short(cell.retained, sign=True, digits=1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from textual.app import ComposeResult
 
 from finetop.core.client import compare_runs, seed_groups, selection_curve
@@ -13,7 +11,7 @@ from finetop.core.protocol.runs import Finished
 from finetop.core.text import clean_line, counted
 from finetop.core.wording.units import metric_words
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import BACK, PAGES, Key, bindings
+from finetop.tui.keys import BACK, PAGES, Key
 from finetop.tui.save import Sheet
 from finetop.tui.screens.shared.run_status import forgot, mark_of
 from finetop.tui.screens.sweep import row as rows
@@ -65,7 +63,6 @@ class SweepScreen(ListScreen, inherit_bindings=False):
 
     CSS_PATH = "screen.tcss"
     KEYS = KEYS
-    BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Sweep"
 
     def __init__(self, sweep: str = "") -> None:
@@ -291,10 +288,9 @@ def _run_line(held: SweepData, setting: Setting, at: int, *, is_chosen: bool, wi
         numbers += f"  {seed_groups.loss_label([row])} {value(seed_groups.loss(row)):>6}"
     if held.metric:
         numbers += f"  target {value(seed_groups.target(row)):>6}"
-    is_one_of_more = is_chosen and len(setting.runs) > 1
+    line: Line = (cursor_mark(is_chosen and len(setting.runs) > 1), (mark.mark, mark.style))
     return (
-        cursor_mark(is_one_of_more),
-        (mark.mark, mark.style),
+        *line,
         (f" {name:<{cells}}", "bold" if is_chosen else ""),
         (f"{numbers}  ", ""),
         *forgot(row, now),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import ClassVar
 
 from rich.cells import cell_len
 from textual import work
@@ -14,7 +13,7 @@ from finetop.core.protocol.check_result import Flip
 from finetop.core.protocol.messages.triage import ItemAnswer, ItemKind, LookAtItem, TriageRow
 from finetop.core.text import clean_line, count
 from finetop.tui.app_interface import host_of, show_refusals
-from finetop.tui.keys import NO_MORE, bindings, rows_of
+from finetop.tui.keys import NO_MORE, rows_of
 from finetop.tui.screens.triage.keys import ITEM_KEYS
 from finetop.tui.screens.triage.state import Items
 from finetop.tui.text import Line, cut_end, cut_middle, labelled, padded, paragraph, rule
@@ -34,7 +33,6 @@ class ItemScreen(AppScreen[None], inherit_bindings=False):
 
     CSS_PATH = "item_screen.tcss"
     KEYS = ITEM_KEYS
-    BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Item"
     COPIES_LINES = True
 
@@ -110,9 +108,6 @@ class ItemScreen(AppScreen[None], inherit_bindings=False):
         self.redraw()
         if self.top == before:
             host_of(self).say(NO_MORE)
-
-    def action_back(self) -> None:
-        self.dismiss()
 
 
 def title_line(item: Flip, row: TriageRow, place: tuple[int, int], width: int) -> Line:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from textual.app import ComposeResult
 
 from finetop.core.protocol.check_result import Flip
 from finetop.core.protocol.messages.triage import ItemKind, TriageRow
 from finetop.core.text import clean_line, count, counted
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import MATCH, Key, bindings
+from finetop.tui.keys import MATCH, Key
 from finetop.tui.screens.triage.item_screen import ItemScreen
 from finetop.tui.screens.triage.keys import ITEM, ITEMS_BACK, ITEMS_FILTER, ITEMS_KEYS
 from finetop.tui.screens.triage.pane import NARROW, ItemWidths, item_head, item_line, item_widths
@@ -29,7 +27,6 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
 
     CSS_PATH = "items_screen.tcss"
     KEYS = ITEMS_KEYS
-    BINDINGS: ClassVar = bindings(ITEMS_KEYS)
     TITLE = "Items"
 
     def __init__(self, row: TriageRow, task: str, text: str = "") -> None:
@@ -180,14 +177,9 @@ def kind_line(kind: ItemKind, width: int, *, has_cursor: bool) -> Line:
     """Draw one kind of items with its numbers lost and won."""
     name = cut_end(clean_line(kind.kind).replace("_", " "), 24)
     bar = share_bar(kind.lost / max(1, kind.n), 12, "red") if width >= NARROW else ()
-    return (
-        cursor_mark(has_cursor),
-        ("  ", ""),
-        (f"{name:<26}", "bold" if has_cursor else ""),
-        (f"{kind.lost:>5} lost of {kind.n:<6}", ""),
-        *bar,
-        (f"   {kind.won} won" if kind.won else "", "dim"),
-    )
+    line: Line = (cursor_mark(has_cursor), ("  ", ""), (f"{name:<26}", "bold" if has_cursor else ""))
+    won = f"   {kind.won} won" if kind.won else ""
+    return (*line, (f"{kind.lost:>5} lost of {kind.n:<6}", ""), *bar, (won, "dim"))
 
 
 def flip_line(item: Flip, widths: ItemWidths, *, has_cursor: bool, with_task: bool) -> Line:

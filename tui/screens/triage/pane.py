@@ -15,7 +15,6 @@ from finetop.core.wording.triage import since_words, standing_words
 from finetop.core.wording.verdicts import change, change_of, interval_of
 from finetop.tui.text import (
     Line,
-    Span,
     cursor_mark,
     cut_end,
     cut_middle,
@@ -62,14 +61,14 @@ def verdict_lines(facts: TaskFacts, row: TriageRow, width: int) -> list[Line]:
     mark = TASK_MARKS.get(facts.mark)
     if mark is None or facts.drop is None:
         reason = clean_line(facts.reason).removeprefix(f"{clean_line(facts.task)}: ")
-        start: Span = (" ? NO VERDICT", "amber mark") if not facts.task else (" - not measured", "")
-        return [(start, (f"  {text}", "")) if not at else ((f"   {text}", ""),)
+        start: Line = ((" - not measured", ""),) if facts.task else ((" ? NO VERDICT", "amber mark"),)
+        return [(*start, (f"  {text}", "")) if not at else ((f"   {text}", ""),)
                 for at, text in enumerate(wrapped(reason, width - 17, 2))]  # fmt: skip
     seen = row.standings.get(facts.task) or (row.standing if facts.mark == "lost" else None)
     settled = seen.state if seen is not None and seen.state in ("accepted", "fixed") else ""
     word, style = _word(facts, settled), "" if settled else mark.style
     between = "" if facts.interval is None else f" ({interval_of(facts.interval, row.margin)})"
-    scores = f"{_score(facts.base)} -> {_score(facts.tuned)}"
+    scores = f"{decimals(facts.base, 3)} -> {decimals(facts.tuned, 3)}"
     line: Line = (
         (f" {mark.mark} ", style),
         (word, style if word != "ok" else "green"),
@@ -95,10 +94,6 @@ def _word(facts: TaskFacts, settled: str) -> str:
     if facts.mark == "kept":
         return "ok, a real drop" if facts.is_drop_proven else "ok"
     return "real drop, size open" if facts.is_drop_proven else "open"
-
-
-def _score(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
 
 
 def _labelled(label: str, text: str) -> Line:

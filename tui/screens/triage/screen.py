@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
+from msgspec.structs import replace
 from textual import work
 from textual.app import ComposeResult
 
-from finetop.core.protocol.messages.triage import SetStanding, Standing, TriageRow
-from finetop.core.text import count
+from finetop.core.commands.shared.triage_state import own_name
+from finetop.core.protocol.messages.triage import SetStanding, SetStandingAnswer, Standing, TriageRow
+from finetop.core.text import clean_line, count
 from finetop.tui.app_interface import host_of, show_refusals
 from finetop.tui.key_order import WAY
-from finetop.tui.keys import bindings
 from finetop.tui.save import Sheet
 from finetop.tui.screens.shared.check_action import ask_bisection, ask_unchecked, check
-from finetop.tui.screens.triage import actions, table as triage_table
+from finetop.tui.screens.triage import table as triage_table
 from finetop.tui.screens.triage.keys import KEYS, footer_keys, next_steps_of, unchecked_step
 from finetop.tui.screens.triage.pane import pane_lines
 from finetop.tui.screens.triage.state import NAME, TASKS, WHOLE, TriageList, runs_to_compare
 from finetop.tui.screens.triage.table import Columns, columns_of
-from finetop.tui.text import Line
+from finetop.tui.text import Line, cut_middle
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines, set_height
 from finetop.tui.widgets.list_screen import ListScreen
@@ -34,7 +36,6 @@ class TriageScreen(ListScreen, inherit_bindings=False):
 
     CSS_PATH = "screen.tcss"
     KEYS = KEYS
-    BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Triage"
     LEAST_S: ClassVar = 2.0  # the table changes only when a check ends
 
@@ -172,7 +173,6 @@ class TriageScreen(ListScreen, inherit_bindings=False):
             self.load_anew()
 
     async def _load_in_view(self) -> None:
-        """Load the rows in view, the run shown by task, and the cell under the cursor."""
         while not self._wants_anew and await self.held.load_missing(*self._in_view()):
             self.redraw()
         if self.app.screen is not self:
@@ -249,31 +249,59 @@ class TriageScreen(ListScreen, inherit_bindings=False):
     # --- keys: acting -----------------------------------------------------------------------------------
 
     def action_accept(self) -> None:
-        self._ask(actions.ask_acceptance)
+        accepted = partial(Standing, "accepted", own_name())
+        self._ask("reason for accepting?", "accept it", lambda text, _: accepted(reason=text))
 
     def action_fixed(self) -> None:
-        self._ask(actions.ask_fix)
+        fixed = partial(Standing, "fixed", own_name())
+        self._ask("which run fixes it?", "mark as fixed", lambda text, _: fixed(fixed_by=text))
 
     def action_note(self) -> None:
-        self._ask(actions.ask_note)
+        """Ask for a note; the regression's state stays."""
+        self._ask("note", "save", lambda text, before: replace(before, note=text), has_note=True)
 
-    def _ask(self, typed_of: Callable[[Standing], actions.Typed]) -> None:
-        if self.held.row is not None:
-            actions.ask(self.bottom, self.held.row, self.cell_task, typed_of, self._say)
+    def _ask(
+        self, label: str, keep: str, changed: Callable[[str, Standing], Standing], *, has_note: bool = False
+    ) -> None:
+        """Ask for a reason, run or note, and set it on the regression that was under the cursor."""
+        row, task = self.held.row, self.cell_task
+        if row is None:
+            return
+        before = row.standings.get(task, Standing(by=own_name()))
+        what = f"{clean_line(task)} of " if task else ""
+
+        def done(text: str, is_kept: bool) -> None:
+            if is_kept and text.strip():
+                self._say(row, task, changed(text.strip(), before))
+
+        label = f"{what}{cut_middle(clean_line(row.name), 24)}: {label}"
+        self.bottom.say_aside(())
+        self.bottom.ask_text(label, before.note if has_note else "", done=done, keep=keep, leave="cancel")
 
     def action_own(self) -> None:
-        if self.held.row is not None:
-            actions.assign(self.held.row, self.cell_task, self._say)
+        """Assign a regression to the user, or unassign it if it is theirs."""
+        row, task = self.held.row, self.cell_task
+        if row is not None:
+            seen = row.standings.get(task)
+            is_own = seen is not None and seen.state == "looking" and seen.by == own_name()
+            self._say(row, task, Standing("new" if is_own else "looking", own_name()))
 
     @work
     async def _say(self, row: TriageRow, task: str, standing: Standing) -> None:
-        request = SetStanding(row.name, task, standing)
-        if await actions.send_standing(host_of(self), request, self.held.undoing):
+        with show_refusals(host_of(self)):
+            answer: SetStandingAnswer = await host_of(self).ask(SetStanding(row.name, task, standing))
+            self.held.undoing.append(SetStanding(row.name, task, answer.before))
+            host_of(self).say(f"{answer.message}   u undoes it")
             self.refresh_soon(at_once=True)
 
     @work
     async def action_undo(self) -> None:
-        if await actions.undo_standing(host_of(self), self.held.undoing):
+        if not self.held.undoing:
+            host_of(self).say("nothing to undo.")
+            return
+        with show_refusals(host_of(self)):
+            answer: SetStandingAnswer = await host_of(self).ask(self.held.undoing.pop())
+            host_of(self).say(f"undone: {answer.message}")
             self.refresh_soon(at_once=True)
 
     def action_check(self) -> None:

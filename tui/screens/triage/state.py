@@ -78,10 +78,7 @@ class TriageList(PagedList["TriageRow"]):
         return self.answer is not None and not self.pages.matching
 
     async def load(self, run: str, at: TriageRow | None) -> int | None:
-        """Load the table from its start; return the index of the run of that name, else of the run `at`.
-
-        Returns None if the filter has changed meanwhile, and the table must be loaded again.
-        """
+        """Load the table anew; return the index of that run, else of the run `at`; None if the filter has changed."""
         before = self.filter
         answer = await self._asked(0, CHUNK)
         if before != self.filter:
@@ -164,9 +161,9 @@ def runs_to_compare(held: TriageList, row: TriageRow) -> list[str]:
 def _other_of(row: TriageRow, pages: Pages[TriageRow]) -> str:
     """Return a run's fix, else the first loaded ok run of the same base, else an empty string."""
     fixed_by = row.standings.get("", Standing()).fixed_by
-    others = (other for _, other in sorted(pages.rows.items()) if other.id != row.id)
+    rows = (other for _, other in sorted(pages.rows.items()) if other.model == row.model)
     return fixed_by or next(
-        (run.name for run in others if run.model == row.model and run.verdict == "ok"), ""
+        (other.name for other in rows if other.verdict == "ok" and other.id != row.id), ""
     )
 
 

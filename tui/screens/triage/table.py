@@ -177,15 +177,9 @@ def task_line(
     scores = f"{decimals(task.base, 3):>6}{decimals(task.tuned, 3):>6}" if width >= _FULL else ""
     moved = f"{change(task.drop / 100):>8}"
     state = standing_words(seen) if seen is not None else ""
-    return (
-        *line,
-        (scores, ""),
-        (moved, style),
-        ("  ", ""),
-        *_bar(task, row.margin, bar_width(width), span),
-        (f"{task.lost:>6}{task.won:>5}  ", ""),
-        (state, "red" if state == "NEW" else "dim"),
-    )
+    bar = _bar(task, row.margin, bar_width(width), span)
+    line = (*line, (scores, ""), (moved, style), ("  ", ""), *bar, (f"{task.lost:>6}{task.won:>5}  ", ""))
+    return (*line, (state, "red" if state == "NEW" else "dim"))
 
 
 def _bar(task: TaskFacts, margin: float, cells: int, span: tuple[float, float]) -> Line:
@@ -268,19 +262,17 @@ def empty_lines(held: TriageList) -> list[Line]:
         hidden = f" 0 of {counted(answer.total, 'checked run')} match   {clean_line(held.filter)}"
         return [(), ((hidden, ""),), ((" ", ""), ("esc", "key"), (" clears the filter.", ""))]
     how = " f checks one." if answer.unchecked_total else ""
-    return [(), ((f" No run has been checked yet.{how}", "bold"),), *unchecked_lines(held)]
-
-
-def unchecked_lines(held: TriageList) -> list[Line]:
-    """Return the finished runs that have no check."""
-    answer = held.answer
-    if answer is None or not answer.unchecked_total:
-        return []
+    lines: list[Line] = [(), ((f" No run has been checked yet.{how}", "bold"),)]
+    if not answer.unchecked_total:
+        return lines
     more = answer.unchecked_total - len(answer.unchecked)
     names = ",  ".join(cut_middle(clean_line(name), 24) for name in answer.unchecked)
     rest = f" and {count(more)} more" if more > 0 else ""
     noun = "finished run has" if answer.unchecked_total == 1 else "finished runs have"
-    return [((f"   {count(answer.unchecked_total)} {noun} no check:  ", ""), (f"{names}{rest}", "bold"))]
+    return [
+        *lines,
+        ((f"   {count(answer.unchecked_total)} {noun} no check:  ", ""), (f"{names}{rest}", "bold")),
+    ]
 
 
 def newest_words(answer: TriageAnswer, now: float) -> str:
