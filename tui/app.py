@@ -51,10 +51,7 @@ MINUTE_S = 60.0
 
 
 class FinetopApp(NavigatingApp, inherit_bindings=False):
-    """The terminal app of one home, or with `others` of several machines; it opens on `run` if one is given.
-
-    Tests pass another connection, clock, machine and look.
-    """
+    """The app of one home, or with `others` of several; it opens on `run`. Tests pass other connections and looks."""
 
     AUTO_FOCUS = "Bottom"
     ENABLE_COMMAND_PALETTE = False

@@ -21,18 +21,14 @@ _SIGNS = {
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key (or several that do the same) of a screen.
+    """One key (or several that do the same) of a screen."""
 
-    `keys` are Textual's names ("j,down"), `label` is the footer's word (empty: not shown there), `action` the
-    screen's action, `command` the equivalent on the command line, `sign` what the user reads if not the first name.
-    """
-
-    keys: str
-    label: str
-    action: str = ""
+    keys: str  # Textual's names: "j,down"
+    label: str  # the footer's word; empty: not shown there
+    action: str = ""  # of the screen
     about: str = ""
-    command: str = ""
-    sign: str = ""
+    command: str = ""  # the equivalent on the command line
+    sign: str = ""  # what the user reads if not the first name
 
     @property
     def shown(self) -> str:

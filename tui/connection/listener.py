@@ -77,14 +77,12 @@ class MachineListener:
     ringer: Ringer
 
     def connected(self, hello: HelloAnswer) -> None:
-        """Handle a supervisor's answer."""
         machine = self.machine
         machine.is_lost, machine.trouble, machine.refusal = False, "", ""
         machine.name, machine.device = clean_line(hello.host), clean_line(hello.device)
         self.app.say_how_it_stands()
 
     def changed(self, answer: ChangesAnswer) -> None:
-        """Handle a newer store."""
         app, machine = self.app, self.machine
         if answer.trouble != machine.trouble:
             machine.trouble = clean_line(answer.trouble)

@@ -150,7 +150,6 @@ class PickPage(TablePage["Picked | None"], inherit_bindings=False):
 
     @work(exclusive=True, group="look")
     async def _say_of(self, text: str) -> None:
-        """Show why a text that matches nothing can't be used."""
         assert self._look is not None
         error, bottom = await self._look(text), self.bottom
         if isinstance(bottom.question, TextQuestion) and bottom.question.entry.text == text:

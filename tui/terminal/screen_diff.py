@@ -187,7 +187,6 @@ def _draw_row(strokes: _Strokes, y: int, old: Row, new: Row) -> None:
 
 
 def _alike(old: Row, new: Row, x: int) -> bool:
-    """Return whether a blank of the new row looks the same as on the old one."""
     return old.graphemes[x] == " " and blank_style(new.styles[x]) == blank_style(old.styles[x])
 
 

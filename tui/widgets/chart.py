@@ -94,9 +94,8 @@ def draw(
             text, style = row[view.cursor]
             is_free = text in (*_GAPS, "-", _AREA) and style not in SERIES  # not in a label
             row[view.cursor] = ("┊", "dim") if is_free else (text, "reverse")
-    lines: list[Line] = []
-    for y, row in enumerate(cells):
-        lines.append(((f"{labels.get(y, ''):>{LABEL}} ", "dim"), *joined(row), *beside.get(y, ())))
+    gutters = [f"{labels.get(y, ''):>{LABEL}} " for y in range(rows)]
+    lines = [((text, "dim"), *joined(cells[y]), *beside.get(y, ())) for y, text in enumerate(gutters)]
     return [*lines, axis]
 
 
@@ -193,7 +192,6 @@ def _strokes(series: Series, smoothing: float, scale: Scale, rows: int, columns:
 
 
 def _draw_letters(cells: Cells, series: Sequence[Series], heights: Sequence[Sequence[Band]]) -> None:
-    """Write each line's letter along it, different lines at different cells."""
     lettered = [(line, bands) for line, bands in zip(series, heights, strict=True) if line.letter and bands]
     every = max(_LETTERS_EVERY, 3 * len(lettered))
     for number, (line, bands) in enumerate(lettered):

@@ -93,24 +93,19 @@ Complete = Callable[[str], tuple[str, tuple[str, ...]]]
 
 @dataclass(frozen=True, slots=True)
 class TextQuestion:
-    """A text typed above the footer; `changed` gets every change, `done` the final text and whether it is kept.
-
-    While `fault` returns a problem with the text, enter does not keep it. A later refusal opens it again, unless it
-    may be asked only `once`. `complete` returns how far tab completes it, and the possible continuations. `keys` are
-    named in the footer beside enter and esc; a key for which `passes` (given the text) is True goes to the screen.
-    """
+    """A text typed above the footer."""
 
     label: str
     entry: Entry
-    changed: Callable[[str], None]
-    done: Callable[[str, bool], object]
+    changed: Callable[[str], None]  # gets every change
+    done: Callable[[str, bool], object]  # gets the final text, and whether it is kept
     keep: str
     leave: str
-    fault: Callable[[str], str] = lambda text: ""
-    once: bool = False
-    complete: Complete | None = None
-    keys: tuple[tuple[str, str], ...] = ()
-    passes: Callable[[str, str], bool] = lambda key, text: False
+    fault: Callable[[str], str]  # returns a problem with the text, with which enter does not keep it
+    once: bool  # else a later refusal opens it again
+    complete: Complete | None  # returns how far tab completes the text, and the possible continuations
+    keys: tuple[tuple[str, str], ...]  # named in the footer beside enter and esc
+    passes: Callable[[str, str], bool]  # whether a key, given the text, goes to the screen
 
 
 class Bottom(Lines, can_focus=True):

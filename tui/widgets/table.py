@@ -84,15 +84,12 @@ class Table(Widget):
         self.go(self.cursor + rows)
 
     def page(self, pages: float) -> None:
-        """Move the cursor by `pages` pages."""
         self.move(rows_of(pages, self.rows))
 
     def ends(self, direction: int) -> None:
-        """Move the cursor to the first row, or to the last."""
         self.go(0 if direction < 0 else self.count - 1)
 
     def go(self, index: int) -> None:
-        """Put the cursor on a row."""
         index = min(max(0, index), max(0, self.count - 1))
         if index == self.cursor:
             return

@@ -183,10 +183,9 @@ def scatter_lines(state: CompareState) -> list[Line]:
         y_words=value,
         lower_is_better=metric in LOWER_IS_BETTER,
     )
-    lines = [rule(((title, ""),), width, ((better, "dim"), (" ", ""))), *picture, ()]
-    for trade in sorted(trades, key=lambda trade: trade.run not in front):
-        lines.append(_trade_line(runs, trade, chosen, is_best=trade.run in front))
-    return lines
+    trades = sorted(trades, key=lambda trade: trade.run not in front)
+    listed = [_trade_line(runs, trade, chosen, is_best=trade.run in front) for trade in trades]
+    return [rule(((title, ""),), width, ((better, "dim"), (" ", ""))), *picture, (), *listed]
 
 
 def _spot(trade: Trade, chosen: int, *, is_best: bool) -> Spot:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -16,11 +16,10 @@ from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.recipe.load import Loaded
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import files_are_here, host_of, show_refusals
-from finetop.tui.keys import NO_MATCH, NO_SEARCH, rows_of
+from finetop.tui.keys import MATCH, MATCHES, NO_MATCH, NO_SEARCH, PAGES, Key, rows_of
 from finetop.tui.paths import completed
 from finetop.tui.screens.launch import form as forms
 from finetop.tui.screens.launch.form import Base, Form
-from finetop.tui.screens.launch.keys import KEYS, footer_keys
 from finetop.tui.screens.launch.lint import LintScreen
 from finetop.tui.screens.launch.pane import code_line, pane_lines
 from finetop.tui.screens.launch.plan_preview import NOTHING, preview_of
@@ -37,6 +36,48 @@ from finetop.tui.widgets.lines import Lines
 
 PAUSE_S = 0.3  # pause in typing before errors are shown
 TALL = 34  # rows of the terminal
+
+EDIT = Key("enter", "edit", "enter", "edit the field; on a recipe: go to its settings")
+QUEUE = Key(
+    "R", "queue it", "queue", "queue the run, or the whole sweep", "finetop run RECIPE --set KEY=VALUE"
+)
+SWEEP = Key(
+    "w",
+    "sweep",
+    "sweep",
+    "one run for each of several values of this field",
+    "finetop run RECIPE --sweep KEY=V,V",
+)
+APPROACHES = Key(
+    "C",
+    "compare approaches",
+    "approaches",
+    "compare prompting, retrieval and training on check.target (asks)",
+    "finetop approaches RECIPE",
+)
+WRITE = Key("e", "write file", "write", "write the recipe to a file", "finetop show RUN --recipe")
+PART = Key("tab,shift+tab,left,right,h", "recipes, settings", "part", "switch between recipes and settings")
+ALL = Key("v", "all settings", "view", "all settings, or the most common", "finetop methods")
+SEARCH = Key("slash", "search", "search", "find a recipe or a setting", "finetop methods")
+UNDO = Key("u", "reset field", "undo", "reset the field to the recipe's value")
+LINT = Key("L", "data", "lint", "findings in the data: duplicates, leaks, damage", "finetop lint RECIPE")
+BACK = Key("escape", "back", "back", "back to Runs; the form is kept")
+MOVES = (
+    Key("j,down", "", "move(1)", "next recipe or field"),
+    Key("k,up", "", "move(-1)", "previous recipe or field"),
+    Key("g,home", "", "move(-999)", "first"),
+    Key("G,end", "", "move(999)", "last"),
+    *PAGES,
+)
+KEYS = (EDIT, QUEUE, SWEEP, APPROACHES, WRITE, PART, ALL, SEARCH, *MATCHES, UNDO, LINT, BACK, *MOVES)
+_SETTINGS = Key("", "settings", "enter", sign="enter")
+_RECIPES = Key("", "recipes", "part", sign="tab")
+_COMPLETE = Key("tab", "complete")
+WHILE_TYPING = (
+    Key("enter", "done", "enter"),
+    Key("up", "other field", "move(1)", sign="↑↓"),
+    Key("ctrl+u", "clear"),
+)
 
 
 class LaunchScreen(AppScreen[None], inherit_bindings=False):
@@ -341,3 +382,15 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
         if forms.is_known(self.state.form, key):
             self.state.part = "settings"
             self.state.show_setting(key)
+
+
+def footer_keys(state: LaunchState) -> Sequence[Key]:
+    """Return the keys for what the cursor is on, the most used first."""
+    if state.entry is not None:
+        return (_COMPLETE, *WHILE_TYPING) if state.types_path else WHILE_TYPING
+    loaded = state.form.loaded
+    compare = (APPROACHES,) if loaded is not None and loaded.recipe.check.target is not None else ()
+    search = (MATCH, SEARCH) if state.sought else (SEARCH,)
+    if state.part == "recipes":
+        return (_SETTINGS, QUEUE, *compare, *search, WRITE, ALL, BACK)
+    return (EDIT, QUEUE, SWEEP, *compare, *search, UNDO, _RECIPES, WRITE, ALL, BACK)

@@ -138,7 +138,6 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
 
 
 async def _side_jobs(host: Host) -> list[Job]:
-    """Return the jobs on all machines that make no run; machines that do not answer are skipped."""
     side_jobs = []
     for home in host.homes:
         try:

@@ -135,11 +135,10 @@ class QueueList:
 
     def stopped(self) -> str:
         """Return why no job starts now, or an empty string."""
-        reasons = []
-        for machine in self.machines:
-            if machine.queue is not None and machine.queue.stopped:
-                reasons.append(f"{machine.label}: {machine.queue.stopped}".removeprefix(": "))
-        return clean_line(", ".join(reasons))
+        known = [
+            (machine.label, machine.queue.stopped) for machine in self.machines if machine.queue is not None
+        ]
+        return clean_line(", ".join(f"{label}: {why}".removeprefix(": ") for label, why in known if why))
 
 
 def _words(entry: Entry) -> str:

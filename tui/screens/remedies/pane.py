@@ -113,7 +113,6 @@ def best_lines(answer: RemediesAnswer, width: int) -> list[Line]:
 
 
 def _under_way(answer: RemediesAnswer) -> Line:
-    """Return what the job is doing while there are no findings yet."""
     job = answer.job
     if isinstance(job, Queued):
         return ((" ○ remedies queued", ""),)
@@ -171,7 +170,6 @@ def _style(row: RemedyRow) -> StyleName:
 
 
 def _spots(answer: RemediesAnswer) -> list[Spot]:
-    """Return a spot for each remedy with both a target score and a drop, and for the run and its base."""
     spots = [
         Spot(f"{remedies.star(answer, row)}{letter}", -row.drop, reached, _style(row))
         for letter, row in remedies.lettered(answer.rows)

@@ -124,7 +124,6 @@ def _verdict(row: RemedyRow) -> Line:
 
 
 def _activity(answer: RemediesAnswer) -> str:
-    """Return what the job is doing to this remedy, and the most time that it takes."""
     job = answer.job
     if not isinstance(job, Running):
         return ""

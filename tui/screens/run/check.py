@@ -17,16 +17,7 @@ from finetop.tui.screens.run.flips import flip_rows
 from finetop.tui.screens.run.state import Checked
 from finetop.tui.screens.run.view_state import ViewState
 from finetop.tui.screens.shared.run_status import mark_of_check
-from finetop.tui.text import (
-    Line,
-    cursor_mark,
-    cut_end,
-    decimals,
-    labelled,
-    line_width,
-    rule,
-    wrapped,
-)
+from finetop.tui.text import Line, cursor_mark, cut_end, decimals, labelled, line_width, rule, wrapped
 from finetop.tui.theme import MARKS, TASK_MARKS
 
 _FLIPS = 3  # least rows for changed answers
@@ -85,8 +76,8 @@ def check_lines(state: ViewState, check: Checked) -> list[Line]:
     hidden = table_rows < len(tasks)
     heading = f"{first + 1}-{first + table_rows} of {len(tasks)} tasks" if hidden else "worst first"
     table = [_head(width, heading)]
-    for index in range(first, first + table_rows):
-        table.append(_task_line(tasks[index], outcome.margin, width, has_cursor=index == cursor))
+    for at, task in enumerate(tasks[first : first + table_rows], first):
+        table.append(_task_line(task, outcome.margin, width, has_cursor=at == cursor))
     task = tasks[min(cursor, len(tasks) - 1)]
     rows = height - len(top) - len(table)
     return [*top, *table, *flip_rows(outcome, task, width, rows)][:height]

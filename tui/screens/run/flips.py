@@ -34,9 +34,7 @@ def flip_rows(outcome: CheckResult, task: TaskResult, width: int, rows: int) -> 
         return [*lines, ((f"   {reason}", "dim"),)]
     question, gold, answer = _flip_widths(width)
     lines.append(((f"   {'question':<{question}}{'gold':<{gold}}{'base said':<{answer}}tuned said", "dim"),))
-    for flip in flips[: max(0, rows - len(lines))]:
-        lines.append(_flip_line(flip, question, gold, answer))
-    return lines[:rows]
+    return [*lines, *(_flip_line(flip, question, gold, answer) for flip in flips)][:rows]
 
 
 def _kinds(outcome: CheckResult, task: str) -> str:

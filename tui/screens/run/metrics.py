@@ -49,7 +49,6 @@ def log_rule(width: int) -> Line:
 
 
 def _cursor_rule(board: Board, width: int) -> Line:
-    """Return the rule with the events under the cursor; it replaces the log's rule."""
     step = board.state.step
     if step is None:
         return ()

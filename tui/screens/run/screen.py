@@ -282,7 +282,6 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
             self._show(self.state.grid.smooth(self.state.metric_keys, self.state.shown))
 
     def _show(self, shown: Shown) -> None:
-        """Change the view of the charts, if the tab has any."""
         if self._has_no_charts():
             return
         before, self.state.shown = self.state.shown, shown

@@ -17,17 +17,16 @@ _YOUNG = 0.1  # share of the plan; before that the axis ends at the newest value
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """How the charts are viewed. `cursor` is a chart cell, `zoom` the first and last x in view (None: all).
+    """How the charts are viewed."""
 
-    If `is_fit`, the axis ends at the newest value instead of the planned end; None: only while the run is young.
-    """
-
-    cursor: int | None = None
-    zoom: tuple[float, float] | None = None
+    cursor: int | None = None  # a chart cell
+    zoom: tuple[float, float] | None = None  # first and last x in view; None: all
     smoothing: float = 0.0
     is_log: bool = False
     x: Across = "step"
-    is_fit: bool | None = None
+    is_fit: bool | None = (
+        None  # the axis ends at the newest value, not as planned; None: while the run is young
+    )
 
 
 @dataclass(frozen=True, slots=True)

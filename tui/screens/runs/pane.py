@@ -145,10 +145,9 @@ def _main_number(row: RunRow, spark: str) -> Line:
 
 
 def _numbers(row: RunRow) -> str:
-    parts = []
-    for key, label in (("eval_loss", "eval loss"), ("grad_norm", "grad norm"), ("learning_rate", "rate")):
-        if row.metrics.get(key) is not None:
-            parts.append(f"{label} {value(row.metrics[key])}")
+    labels = {"eval_loss": "eval loss", "grad_norm": "grad norm", "learning_rate": "rate"}
+    known = [key for key in labels if row.metrics.get(key) is not None]
+    parts = [f"{labels[key]} {value(row.metrics[key])}" for key in known]
     drift = row.metrics.get("drift")
     if drift is not None:
         parts.append(f"drift {decimals(drift)} nats/token")

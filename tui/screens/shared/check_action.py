@@ -1,7 +1,4 @@
-"""The keys f and s of a run on any screen: check it, check more items, find the checkpoint that lost it.
-
-A decided check is not repeated: more items are offered, with their cost.
-"""
+"""The keys f and s of a run on any screen: check it or more of its items, find the checkpoint that lost it."""
 
 from __future__ import annotations
 

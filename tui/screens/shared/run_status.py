@@ -287,7 +287,6 @@ def next_step(row: RunRow) -> tuple[str, str]:
 
 
 def _reading_step(row: RunRow) -> tuple[str, str]:
-    """Return what to read or queue next if no action is advised."""
     state = row.state
     if isinstance(state, Failed):
         if fix := fix_words(row):

@@ -220,7 +220,6 @@ def _across(xs: Sequence[float], columns: int) -> Callable[[float], int]:
 
 
 def _values(points: Sequence[Point], across: Callable[[float], int], columns: int) -> str:
-    """Return the labels of the x axis, as many as fit."""
     line = ""
     for x, word in sorted({point.x: point.word for point in points}.items()):
         start = max(0, min(columns - len(word), across(x) - len(word) // 2))

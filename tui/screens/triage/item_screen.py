@@ -154,7 +154,6 @@ def _answer_width(width: int) -> int:
 
 
 def _answers(item: Flip, width: int) -> list[Line]:
-    """Return the gold answer and both models' answers, with log-probability and margin."""
     room = _answer_width(width)
     rows = (
         ("gold", item.gold, None, None, None),
@@ -181,7 +180,6 @@ def _signed(value: float | None, how: str) -> str:
 
 
 def _beside(known: ItemAnswer, width: int) -> list[Line]:
-    """Return when the item was lost, by which other runs, and how many similar items were."""
     lines = []
     if len(known.steps) > 2:
         marks = {True: MARKS["accepted"].mark, False: MARKS["finished"].mark}

@@ -101,7 +101,6 @@ def _labelled(label: str, text: str) -> Line:
 
 
 def _state_lines(row: TriageRow, task: str, width: int, now: float) -> list[Line]:
-    """Return the state and note that users gave a cell or the run."""
     seen = row.standings.get(task)
     if seen is None:
         return []
@@ -175,7 +174,6 @@ def _noise_lines(cell: CellAnswer) -> list[Line]:
 
 
 def _items(cell: CellAnswer, width: int, rows: int) -> list[Line]:
-    """Return the most certain lost items in `rows` rows, with their header."""
     widths = item_widths(width)
     facts = cell.facts
     shown = cell.first[: rows - 1]
