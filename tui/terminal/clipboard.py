@@ -32,7 +32,6 @@ class Copied:
 
     @property
     def text(self) -> str:
-        """Return the copied text; empty if there is none."""
         return self.texts[self.at] if self.texts else ""
 
     @property

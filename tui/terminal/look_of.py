@@ -33,10 +33,7 @@ _VTE: Final = 3600
 def find_look(
     environ: Mapping[str, str] | None = None, encoding: str | None = None, *, kept: str = "", ground: str = ""
 ) -> Look:
-    """Choose the look: NO_COLOR first, then FINETOP_THEME, the `kept` theme, COLORFGBG, the reported `ground`.
-
-    `ground` is "dark" or "light" once the terminal has reported it; until then the colours fit both.
-    """
+    """Choose the look by NO_COLOR, FINETOP_THEME, the `kept` theme, COLORFGBG, the reported `ground`; else for both."""
     environ = os.environ if environ is None else environ
     encoding = _encoding(environ) if encoding is None else encoding
     only_ascii = encoding.lower().replace("-", "") != "utf8"

@@ -82,10 +82,7 @@ class PagedList(Generic[Row]):
         return len(self.pages.rows) > before
 
     async def refresh(self, first: int, end: int) -> bool:
-        """Update the rows [first, end), each in its place.
-
-        Returns whether the list was empty and no longer is: then no row could move from under the cursor.
-        """
+        """Update the rows [first, end) in their places; return whether the list was empty, so that none could move."""
         offset = first - first % CHUNK
         rows, matching = await self._page(offset, max(CHUNK, end - offset))
         self.pages = refreshed(self.pages, offset, rows, matching)

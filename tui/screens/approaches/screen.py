@@ -232,7 +232,6 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
             host_of(self).say(f"{self.at.name} has no run.")
 
     def action_compare(self) -> None:
-        """Open Compare with one run of each approach that has any."""
         rows = [] if self.state.answer is None else self.state.answer.rows
         runs = [run for run in (_run_of(row, self.state.chosen) for row in rows) if run]
         if len(runs) < 2:

@@ -15,18 +15,7 @@ from finetop.tui.save import Sheet
 from finetop.tui.screens.compare.curves import axis_of_all, chart_lines, ends_of, pointed_at
 from finetop.tui.screens.compare.draw import data_lines, head_lines, sample_lines, scatter_lines, table_lines
 from finetop.tui.screens.compare.state import TABS, CompareState, Tab
-from finetop.tui.screens.run.keys import (
-    AXIS,
-    FAR_RIGHT,
-    FIT,
-    FULL,
-    LOG_SCALE,
-    RIGHT,
-    SMOOTH,
-    TAB_BEFORE,
-    ZOOM,
-    ZOOM_OUT,
-)
+from finetop.tui.screens.run import keys
 from finetop.tui.screens.run.x_axis import next_x
 from finetop.tui.screens.run.zoom import Shown, moved, x_range, zoomed
 from finetop.tui.screens.shared.lettered import LETTERS
@@ -51,8 +40,9 @@ HIDE = Key("space", "hide", "hide", "hide or show the selected run's curve")
 DROP = Key("X", "", "drop", "leave the selected run out of this view; nothing is deleted")
 MOVES = (*PAGES, Key("g,home", "", "ends(-1)", "first row"), Key("G,end", "", "ends(1)", "last row"))
 KEYS = (
-    *(NEXT_TAB, TAB_BEFORE, RUN, RUN_BEFORE, OPEN, METRIC, METRIC_BEFORE, CURSOR, RIGHT, FAR_LEFT, FAR_RIGHT),
-    *(ZOOM, ZOOM_OUT, ALL, AXIS, FIT, FULL, LOG_SCALE, SMOOTH, HIDE, DROP, BACK, *MOVES),
+    *(NEXT_TAB, keys.TAB_BEFORE, RUN, RUN_BEFORE, OPEN, METRIC, METRIC_BEFORE, CURSOR, keys.RIGHT, FAR_LEFT),
+    *(keys.FAR_RIGHT, keys.ZOOM, keys.ZOOM_OUT, ALL, keys.AXIS, keys.FIT, keys.FULL, keys.LOG_SCALE),
+    *(keys.SMOOTH, HIDE, DROP, BACK, *MOVES),
 )
 _SCROLL = Key("", "scroll", sign="pgdn")
 
@@ -214,7 +204,6 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
             self._wake.set()
 
     def action_hide(self) -> None:
-        """Hide the selected run's curve, or show it again."""
         if self.state.tab == "numbers" and self.state.runs:
             self.state.hidden ^= {self.state.runs[self.state.chosen].row.name}
             self.redraw()
@@ -271,7 +260,8 @@ def footer_keys(tab: Tab) -> tuple[Key, ...]:
     """Return the footer keys of a tab."""
     match tab:
         case "numbers":
-            return (RUN, OPEN, METRIC, FULL, HIDE, CURSOR, ZOOM, AXIS, NEXT_TAB, BACK, FIT, SMOOTH, LOG_SCALE)
+            first = (RUN, OPEN, METRIC, keys.FULL, HIDE, CURSOR, keys.ZOOM, keys.AXIS, NEXT_TAB, BACK)
+            return (*first, keys.FIT, keys.SMOOTH, keys.LOG_SCALE)
         case "data" | "samples":
             return (RUN, OPEN, _SCROLL, NEXT_TAB, BACK)
         case "scatter":

@@ -41,20 +41,10 @@ EDIT = Key("enter", "edit", "enter", "edit the field; on a recipe: go to its set
 QUEUE = Key(
     "R", "queue it", "queue", "queue the run, or the whole sweep", "finetop run RECIPE --set KEY=VALUE"
 )
-SWEEP = Key(
-    "w",
-    "sweep",
-    "sweep",
-    "one run for each of several values of this field",
-    "finetop run RECIPE --sweep KEY=V,V",
-)
-APPROACHES = Key(
-    "C",
-    "compare approaches",
-    "approaches",
-    "compare prompting, retrieval and training on check.target (asks)",
-    "finetop approaches RECIPE",
-)
+_EACH_VALUE = "one run for each of several values of this field"
+SWEEP = Key("w", "sweep", "sweep", _EACH_VALUE, "finetop run RECIPE --sweep KEY=V,V")
+_SIDE_BY_SIDE = "compare prompting, retrieval and training on check.target (asks)"
+APPROACHES = Key("C", "compare approaches", "approaches", _SIDE_BY_SIDE, "finetop approaches RECIPE")
 WRITE = Key("e", "write file", "write", "write the recipe to a file", "finetop show RUN --recipe")
 PART = Key("tab,shift+tab,left,right,h", "recipes, settings", "part", "switch between recipes and settings")
 ALL = Key("v", "all settings", "view", "all settings, or the most common", "finetop methods")

@@ -45,11 +45,8 @@ def checked_all(form: Form) -> Form:
     for axis in axes:
         for value in axis.values[1:]:
             other = checked(replace(first, edits={**first.edits, axis.key: value}))
-            problems += [
-                Problem(problem.key, f"{value}: {problem.short}", problem.whole)
-                for problem in other.problems
-                if problem not in first_checked.problems
-            ]
+            new = [problem for problem in other.problems if problem not in first_checked.problems]
+            problems += [Problem(each.key, f"{value}: {each.short}", each.whole) for each in new]
     loaded = None if problems else first_checked.loaded
     return replace(form, loaded=loaded, problems=tuple(problems), before=first_checked.before)
 

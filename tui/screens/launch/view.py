@@ -87,7 +87,6 @@ def _value(form: Form, field: Field, width: int) -> Line:
 
 
 def _aside(state: LaunchState, field: Field, width: int) -> Line:
-    """Return the note beside a field: its problem, row count, sweep or the recipe's value."""
     form = state.shown_form
     problem = forms.problem_at(form, field.key)
     if problem is not None:

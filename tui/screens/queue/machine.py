@@ -86,11 +86,8 @@ def _lines(answer: GpusAnswer, width: int) -> list[Line]:
 
 def _slots(answer: GpusAnswer, width: int) -> Line:
     live, slots = len(answer.on_cpu), max(1, answer.cpu_jobs)
-    line: Line = (
-        (" CPU  ", "dim"),
-        *share_bar(live / slots, BAR, "cyan"),
-        (f"  {live} of {slots} job{'' if slots == 1 else 's'} at a time", ""),
-    )
+    use = f"  {live} of {slots} job{'' if slots == 1 else 's'} at a time"
+    line: Line = ((" CPU  ", "dim"), *share_bar(live / slots, BAR, "cyan"), (use, ""))
     cores = f"   {answer.cores} core{'' if answer.cores == 1 else 's'}, no GPU"
     for text in (f"{cores} (settings.yaml slots.cpu_jobs)", cores):
         if line_width(line) + len(text) <= width:

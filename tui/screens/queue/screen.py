@@ -203,7 +203,6 @@ class QueueScreen(ListScreen, inherit_bindings=False):
             await ask_to_end(self, self.entry.name, self._do)
 
     def action_whole(self) -> None:
-        """Hold or release the whole queue of the machine under the cursor."""
         machine = self.queues.machine_of(self.entry)
         on = f" of {clean_line(machine.label)}" if machine.label else ""
         if machine.queue is not None and machine.queue.stopped == QUEUE_HELD:

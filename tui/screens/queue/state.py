@@ -8,18 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from finetop.core.errors import NoSupervisor
+from finetop.core.protocol.messages import queue as messages
 from finetop.core.protocol.messages.limits import PRIORITIES
 from finetop.core.protocol.messages.machine import Gpus, GpusAnswer
-from finetop.core.protocol.messages.queue import (
-    Hold,
-    LiveRow,
-    Move,
-    Prioritise,
-    Queue,
-    QueueAnswer,
-    QueueRow,
-    Release,
-)
+from finetop.core.protocol.messages.queue import LiveRow, Move, Prioritise, QueueAnswer, QueueRow
 from finetop.core.protocol.request import Ask
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
@@ -96,7 +88,7 @@ class QueueList:
             raise errors[-1]
 
     async def _load_one(self, machine: OnMachine) -> None:
-        machine.queue = await self._ask_on(machine.home, Queue())
+        machine.queue = await self._ask_on(machine.home, messages.Queue())
         machine.gpus = await self._ask_on(machine.home, Gpus())
 
     def lay_out(self) -> None:
@@ -135,9 +127,7 @@ class QueueList:
 
     def stopped(self) -> str:
         """Return why no job starts now, or an empty string."""
-        known = [
-            (machine.label, machine.queue.stopped) for machine in self.machines if machine.queue is not None
-        ]
+        known = [(each.label, each.queue.stopped) for each in self.machines if each.queue is not None]
         return clean_line(", ".join(f"{label}: {why}".removeprefix(": ") for label, why in known if why))
 
 
@@ -185,7 +175,7 @@ def with_priority(entry: Entry, line: Sequence[QueueRow], levels: int) -> Change
 
 def hold_change(entry: Entry, *, hold: bool) -> Change:
     """Hold a waiting job, or release it."""
-    asks = (Hold(entry.name), Release(entry.name))
+    asks = (messages.Hold(entry.name), messages.Release(entry.name))
     request, back = asks if hold else asks[::-1]
     return Change(request, (back,), f"the {'hold' if hold else 'release'} of {entry.row.run}")
 

@@ -105,10 +105,8 @@ def _name(label: str, has_cursor: bool, room: int) -> Line:
 
 def _gain(row: RemedyRow, columns: Columns) -> Line:
     metric = metric_words(remedies.gain_metric(row)) if columns.metric else ""
-    share: Line = (
-        (f"{remedies.gain(row):>{columns.share}}", ""),
-        (f" {cut_end(metric, columns.metric - 1):<{columns.metric - 1}}" if columns.metric else "", "dim"),
-    )
+    shown = f" {cut_end(metric, columns.metric - 1):<{columns.metric - 1}}" if columns.metric else ""
+    share: Line = ((f"{remedies.gain(row):>{columns.share}}", ""), (shown, "dim"))
     if not columns.bar:
         return share
     # The bar shows the gain, which is never bad: red marks only what was forgotten.

@@ -31,20 +31,10 @@ from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table
 
 OPEN = Key("enter", "details", "open", "details", "finetop remedy RUN --list --json")
-RUN = Key(
-    "R",
-    "try it",
-    "run",
-    "try it, or the marked ones; retrain with its settings",
-    "finetop remedy RUN [--only NAME]",
-)
-EXPORT = Key(
-    "E",
-    "export",
-    "export",
-    "export it as a full model, verified",
-    "finetop export RUN --remedy NAME --to DIR",
-)
+_TRY = "try it, or the marked ones; retrain with its settings"
+RUN = Key("R", "try it", "run", _TRY, "finetop remedy RUN [--only NAME]")
+_EXPORT_COMMAND = "finetop export RUN --remedy NAME --to DIR"
+EXPORT = Key("E", "export", "export", "export it as a full model, verified", _EXPORT_COMMAND)
 MARK = Key("space", "mark", "mark", "mark, to try several at once")
 STOP = Key("S", "stop", "stop", "stop trying (asks); scores so far are kept", "finetop stop RUN")
 SORT = Key("o", "sort", "sort", "sort by gain kept, or in the default order")

@@ -39,7 +39,6 @@ class RemediesState:
 
     @property
     def rows(self) -> list[tuple[str, RemedyRow | RetrainingRow]]:
-        """All rows with their letters, in their current order."""
         if self.answer is None:
             return []
         place = {name: at for at, name in enumerate(self.order)}

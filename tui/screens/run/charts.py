@@ -137,7 +137,6 @@ def _title(board: Board, key: str, series: list[Series], limit: float | None, wi
 
 
 def _values(board: Board, key: str, series: list[Series], width: int, *, has_names: bool) -> list[Line]:
-    """Return the cursor's position and each series' value there, or the newest values without a cursor."""
     view = board.views[key]
     parts: list[Line] = []
     if view.cursor is not None:

@@ -16,7 +16,7 @@ from finetop.core.wording.verdicts import change, further_lines, interval, verdi
 from finetop.tui.screens.run.flips import flip_rows
 from finetop.tui.screens.run.state import Checked
 from finetop.tui.screens.run.view_state import ViewState
-from finetop.tui.screens.shared.run_status import mark_of_check
+from finetop.tui.screens.shared.run_status import NOT_CHECKED, mark_of_check
 from finetop.tui.text import Line, cursor_mark, cut_end, decimals, labelled, line_width, rule, wrapped
 from finetop.tui.theme import MARKS, TASK_MARKS
 
@@ -190,13 +190,13 @@ def _head(width: int, heading: str) -> Line:
 
 
 def _task_line(task: TaskResult, margin: float, width: int, *, has_cursor: bool) -> Line:
-    mark = TASK_MARKS.get(task.mark)
+    mark = TASK_MARKS.get(task.mark, NOT_CHECKED)
     name_width = _name_width(width) if width >= 72 else 16
-    name = cut_end(clean_line(task.task), name_width - 1)
+    name = f"{cut_end(clean_line(task.task), name_width - 1):<{name_width}}"
     line: Line = (
         cursor_mark(has_cursor),
-        (f" {mark.mark} " if mark is not None else " - ", mark.style if mark is not None else ""),
-        (f"{name:<{name_width}}", "bold" if has_cursor else ""),
+        (f" {mark.mark} ", mark.style),
+        (name, "bold" if has_cursor else ""),
     )
     if task.drop is None:
         reason = clean_line(task.reason).removeprefix(f"{clean_line(task.task)}: ")

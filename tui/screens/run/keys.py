@@ -33,13 +33,8 @@ TAB_BEFORE = Key("shift+tab", "", "tab(-1)", "previous tab")
 CHECK = Key("f", "check", "check", "check for forgetting", "finetop check RUN[@STEP]")
 LOG = Key("l", "log", "log", "the whole log, at the cursor's step", "finetop tail --log RUN")
 SEARCH = Key("slash", "search", "search", "filter metrics; else search the log, or go to `step N`")
-EVENT = Key(
-    "right_square_bracket",
-    "alarm, checkpoint",
-    "event(1)",
-    "next event: alarm, check or checkpoint",
-    sign="[ ]",
-)
+_NEXT_EVENT = "next event: alarm, check or checkpoint"
+EVENT = Key("right_square_bracket", "alarm, checkpoint", "event(1)", _NEXT_EVENT, sign="[ ]")
 EVENT_BEFORE = Key("left_square_bracket", "", "event(-1)", "previous event")
 HITS = Key("full_stop", "", "hit(1)", "next match in the log")
 HIT_BEFORE = Key("comma", "", "hit(-1)", "previous match in the log")

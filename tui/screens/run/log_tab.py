@@ -222,7 +222,6 @@ async def _load_page(host: Host, log_view: LogView, run: str, job: int) -> None:
 
 
 async def _search_on(host: Host, search: Search, run: str, job: int) -> None:
-    """Search the piece before the part already searched."""
     end = -1 if search.begin is None else search.begin
     answer: FoundInLog = await host.ask(FindInLog(run, job, search.text, end=end))
     search.hits = [*answer.at, *search.hits]

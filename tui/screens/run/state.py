@@ -9,18 +9,10 @@ from typing import Any
 import msgspec
 
 from finetop.core.protocol.check_result import CheckResult, read
+from finetop.core.protocol.messages import runs as messages
 from finetop.core.protocol.messages.checks import Checks, ChecksAnswer
 from finetop.core.protocol.messages.data_versions import DataOf, DataOfAnswer, SourceFacts
-from finetop.core.protocol.messages.runs import (
-    Across,
-    Curve,
-    Curves,
-    CurvesAnswer,
-    LogAnswer,
-    Processes,
-    ProcessesAnswer,
-    ProcessRow,
-)
+from finetop.core.protocol.messages.runs import Across, Curve, Curves, CurvesAnswer
 from finetop.core.protocol.runs import MAKES_A_RUN, JobRow, Queued, RunDetail, Running, RunRow
 from finetop.core.wording.sparkline import sparkline
 from finetop.tui.app_interface import Host
@@ -55,7 +47,7 @@ class RunData:
     sparks: dict[str, str] = field(default_factory=dict)
     tail: Tail = EMPTY
     checks: list[Checked] = field(default_factory=list)
-    processes: list[ProcessRow] = field(default_factory=list)
+    processes: list[messages.ProcessRow] = field(default_factory=list)
     data: list[SourceFacts] = field(default_factory=list)
     _processes_at: float = -1e9
     _curves_of: tuple[Sequence[str], Stretch] | None = None
@@ -132,7 +124,7 @@ class RunData:
         if self._log_is_whole:
             return
         for _ in range(_PIECES):
-            answer: LogAnswer = await host.ask(request(self.tail, self.known.row.name, job.id))
+            answer: messages.LogAnswer = await host.ask(request(self.tail, self.known.row.name, job.id))
             if self._log_of != job.id:
                 return  # another job's log was selected meanwhile
             before = self.tail.offset
@@ -158,7 +150,7 @@ class RunData:
             self.processes = []
         elif host.now() - self._processes_at >= PROCESSES_S:
             self._processes_at = host.now()
-            answer: ProcessesAnswer = await host.ask(Processes(row.name))
+            answer: messages.ProcessesAnswer = await host.ask(messages.Processes(row.name))
             self.processes = answer.processes
 
     async def load_data(self, host: Host) -> None:

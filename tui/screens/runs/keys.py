@@ -12,13 +12,8 @@ from finetop.tui.screens.shared.run_actions import GO_ON, KILL, NEW, PAUSE, REME
 OPEN = Key("enter", "open", "open", "open the run under the cursor", "finetop show RUN")
 CHECK = Key("f", "check", "check", "check for forgetting", "finetop check RUN")
 SWEEP = Key("w", "sweep", "sweep", "its sweep, else the newest", "finetop sweep NAME")
-APPROACHES = Key(
-    "a",
-    "approaches",
-    "approaches",
-    "its comparison of approaches, else the newest",
-    "finetop approaches NAME",
-)
+_ITS_COMPARISON = "its comparison of approaches, else the newest"
+APPROACHES = Key("a", "approaches", "approaches", _ITS_COMPARISON, "finetop approaches NAME")
 LIVE = Key("d", "live", "live", "live view of running jobs", "finetop queue")
 FILTER = Key("slash", "filter", "filter", "filter, e.g. method:lora loss<1.2 -tag:x", "finetop ls FILTER")
 SORT = Key("o", "sort", "sort", "sort, or show new runs", "finetop ls --sort newest")

@@ -1,7 +1,4 @@
-"""The marked runs' curves in one chart in the pane of the list; for a grouped list, each group's mean and band.
-
-On a wide terminal, the curve of the run under the cursor is drawn beside its facts.
-"""
+"""Curves in the pane of the list: of the marked runs, each group's mean and band, or of the run under the cursor."""
 
 from __future__ import annotations
 

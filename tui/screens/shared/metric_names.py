@@ -81,10 +81,7 @@ def shown(key: str, number: float | None) -> str:
 
 
 def drift_forecast(curve: Curve, limit: float, first: int, last: int, columns: int) -> int | None:
-    """Predict at which step drift reaches its limit, at the pace of its last half; None if not before the end.
-
-    Also None before half of the limit is used up, or with fewer than three points.
-    """
+    """Predict the step at which drift reaches its limit, at its last half's pace; None if too early or past the end."""
     if len(curve.mean) < 3 or not limit / 2 <= curve.mean[-1] < limit or columns < 1:
         return None
     half, per_column = len(curve.mean) // 2, (last - first) / columns

@@ -3,20 +3,9 @@
 from __future__ import annotations
 
 from finetop.core.plugins import is_checkable
+from finetop.core.protocol import runs
 from finetop.core.protocol.messages.limits import ordinal
-from finetop.core.protocol.runs import (
-    NO_WEIGHT,
-    CheckBrief,
-    Ended,
-    Failed,
-    Lost,
-    Queued,
-    Running,
-    RunRow,
-    SideJob,
-    Stopped,
-    ran_s,
-)
+from finetop.core.protocol.runs import NO_WEIGHT, CheckBrief, Failed, Lost, Queued, Running, RunRow, Stopped
 from finetop.core.text import clean_line, count
 from finetop.core.wording import jobs, pulse, verdicts
 from finetop.core.wording.durations import long_span
@@ -155,7 +144,7 @@ def _beside(row: RunRow, room: int) -> Line:
     return (*line, *verdict) if line_width((*line, *verdict)) <= room else line
 
 
-def job_words(job: SideJob, room: int = 1000) -> Line:
+def job_words(job: runs.SideJob, room: int = 1000) -> Line:
     """Return the progress of a job, coloured by its state."""
     state = job.state
     if isinstance(state, Running) and state.pulse and not state.asked:
@@ -315,10 +304,10 @@ def _reading_step(row: RunRow) -> tuple[str, str]:
 
 def ended_at(row: RunRow) -> float | None:
     """Return when a run ended, or None."""
-    return row.state.ended if isinstance(row.state, Ended) else None
+    return row.state.ended if isinstance(row.state, runs.Ended) else None
 
 
 def ran_for(row: RunRow) -> float | None:
     """Return how many seconds an ended run took, or None."""
-    ran = ran_s(row.state)
+    ran = runs.ran_s(row.state)
     return None if ran is None else max(0.0, ran)

@@ -69,11 +69,9 @@ def verdict_lines(facts: TaskFacts, row: TriageRow, width: int) -> list[Line]:
     word, style = _word(facts, settled), "" if settled else mark.style
     between = "" if facts.interval is None else f" ({interval_of(facts.interval, row.margin)})"
     scores = f"{decimals(facts.base, 3)} -> {decimals(facts.tuned, 3)}"
-    line: Line = (
-        (f" {mark.mark} ", style),
-        (word, style if word != "ok" else "green"),
-        (f"   {scores}   change {change_of(facts.drop, None if facts.task else row.margin)}{between}", ""),
-    )
+    moved = change_of(facts.drop, None if facts.task else row.margin)
+    line: Line = ((f" {mark.mark} ", style), (word, style if word != "ok" else "green"))
+    line = (*line, (f"   {scores}   change {moved}{between}", ""))
     flips = f"{flips_words(facts)}, {count(facts.total - facts.n)} not asked" if facts.total > facts.n else ""
     for flips_text in (flips, flips_words(facts)):
         if flips_text and line_width(line) + len(flips_text) + 4 <= width:
