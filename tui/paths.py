@@ -19,8 +19,8 @@ def completed(text: str, folder: Path) -> tuple[str, tuple[str, ...]]:
         entries = sorted((folder / given_path(above or ".")).iterdir())[:MOST]
     except (OSError, BadInput):
         return text, ()
-    begun_so = [entry for entry in entries if entry.name.startswith(begun)]
-    shown = [entry for entry in begun_so if begun or not entry.name.startswith(".")]
+    matching = [entry for entry in entries if entry.name.startswith(begun)]
+    shown = [entry for entry in matching if begun or not entry.name.startswith(".")]
     names = tuple(entry.name + ("/" if entry.is_dir() else "") for entry in shown)
     shared = commonprefix(names or (begun,))  # noqa: RUF071  # of letters, not of folders
     return above + shared, names if len(names) > 1 else ()

@@ -308,9 +308,7 @@ def _between(before: Band, after: Band) -> list[Band]:
 def _thickened(bands: Sequence[Band], rows: int) -> list[Band]:
     """Make a line two dots thick: each of its dots gets one below it, at the bottom one above it."""
     lowest = 4 * rows - 1
-    return [
-        (x, top, bottom + 1) if bottom < lowest else (x, max(0, top - 1), bottom) for x, top, bottom in bands
-    ]
+    return [(x, top, low + 1) if low < lowest else (x, max(0, top - 1), low) for x, top, low in bands]
 
 
 def _bits_of(bands: Sequence[Band]) -> Bits:

@@ -137,11 +137,8 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
             state.form = checked_all(edited_before)
         else:
             form = forms.open_form(base, files_are_here=files_are_here(host_of(self)))
-            if (
-                state.data
-                and forms.is_known(form, "data.train")
-                and not forms.shown_value(form, "data.train")
-            ):
+            needs_data = forms.is_known(form, "data.train") and not forms.shown_value(form, "data.train")
+            if state.data and needs_data:
                 form = checked_all(forms.edited(form, "data.train", state.data))
             state.form = form
         state.keep_cursor_in()
@@ -324,9 +321,8 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
     def action_lint(self) -> None:
         linted, loaded = self.state.data_lint.linted, self.state.form.loaded
         if linted.report is not None:
-            self.app.push_screen(
-                LintScreen(clean_line(forms.value_of(self.state.form, "name")), linted.report)
-            )
+            name = clean_line(forms.value_of(self.state.form, "name"))
+            self.app.push_screen(LintScreen(name, linted.report))
         else:
             message = "the data check is still running: press L again when it is done."
             if loaded is None or not loaded.recipe.data.train:

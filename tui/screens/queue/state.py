@@ -152,9 +152,8 @@ def move_change(entry: Entry, line: Sequence[QueueRow], rows: int) -> Change | N
     place = _place(entry, line)
     if place is None or place == (0 if rows < 0 else len(line) - 1):
         return None
-    to = (
-        max(0, place + rows) if rows < 0 else place + rows + 1
-    )  # before this one, counted with the job itself
+    # The row that it goes before, counted with the job itself.
+    to = max(0, place + rows) if rows < 0 else place + rows + 1
     request = Move(entry.name, "last")
     if to < len(line):
         request = Move(entry.name, "before", _run_name(entry, line[to]))

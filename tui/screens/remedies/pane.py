@@ -66,7 +66,8 @@ def detail_lines(answer: RemediesAnswer, row: RemedyRow, width: int) -> list[Lin
         counts = ": the worst metric, which counts" if metric == remedies.least(row) else ""
         lines.append(((f"   {metric_words(metric)} {reached:.3f}{now}{kept}{counts}", ""),))
     lines.append(())
-    for task in (task for task in row.worst if task.mark != "unmeasurable"):
+    measured = [task for task in row.worst if task.mark != "unmeasurable"]
+    for task in measured:
         style: StyleName = "red" if task.mark == "lost" else ""
         lines.append(((f"   {clean_line(task.task):<20}", ""), (f"{change_of(task.drop):>6}", style)))
     if row.weights:

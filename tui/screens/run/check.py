@@ -193,11 +193,8 @@ def _task_line(task: TaskResult, margin: float, width: int, *, has_cursor: bool)
     mark = TASK_MARKS.get(task.mark, NOT_CHECKED)
     name_width = _name_width(width) if width >= 72 else 16
     name = f"{cut_end(clean_line(task.task), name_width - 1):<{name_width}}"
-    line: Line = (
-        cursor_mark(has_cursor),
-        (f" {mark.mark} ", mark.style),
-        (name, "bold" if has_cursor else ""),
-    )
+    line: Line = (cursor_mark(has_cursor), (f" {mark.mark} ", mark.style))
+    line = (*line, (name, "bold" if has_cursor else ""))
     if task.drop is None:
         reason = clean_line(task.reason).removeprefix(f"{clean_line(task.task)}: ")
         return (*line, (f" {reason or 'not measured'}", "dim"))

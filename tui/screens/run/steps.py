@@ -100,9 +100,6 @@ def _row(branch: str, relative: Relative, *, has_cursor: bool, is_parent: bool) 
     indent = "" if is_parent else "─ "
     step = "last step" if relative.step is None else f"step {count(relative.step)}"
     name = cut_middle(clean_line(relative.name), _NAME)
-    line: Line = (
-        cursor_mark(has_cursor),
-        (f"  {branch} {indent}", "dim"),
-        (name, "bold" if has_cursor else ""),
-    )
+    line: Line = (cursor_mark(has_cursor), (f"  {branch} {indent}", "dim"))
+    line = (*line, (name, "bold" if has_cursor else ""))
     return (*line, (f"  {step}, as {clean_line(relative.setting)}", "dim"))

@@ -258,7 +258,7 @@ class ViewState:
         return cell_of(step, View(*x_range(shown, axis), x=shown.x), self.held.steps, axis.cells)
 
     def to_event(self, direction: int) -> bool:
-        """Go to the next (1) or previous (-1) event, on charts past the cursor's column; return if there is one."""
+        """Go to the next (1) or previous (-1) event, on charts past the cursor's column; return whether it exists."""
         steps, shown = sorted({event.step for event in events_of(self.detail)}), self.shown
         here = self.step
         if self.tab == "log":

@@ -289,12 +289,8 @@ def _run_line(held: SweepData, setting: Setting, at: int, *, is_chosen: bool, wi
     if held.metric:
         numbers += f"  target {value(seed_groups.target(row)):>6}"
     line: Line = (cursor_mark(is_chosen and len(setting.runs) > 1), (mark.mark, mark.style))
-    return (
-        *line,
-        (f" {name:<{cells}}", "bold" if is_chosen else ""),
-        (f"{numbers}  ", ""),
-        *forgot(row, now),
-    )
+    line = (*line, (f" {name:<{cells}}", "bold" if is_chosen else ""))
+    return (*line, (f"{numbers}  ", ""), *forgot(row, now))
 
 
 def words_lines(curves: selection_curve.Curves, width: int, height: int) -> list[Line]:

@@ -154,9 +154,8 @@ def _other_of(row: TriageRow, pages: Pages[TriageRow]) -> str:
     """Return a run's fix, else the first loaded ok run of the same base, else an empty string."""
     fixed_by = row.standings.get("", messages.Standing()).fixed_by
     rows = (other for _, other in sorted(pages.rows.items()) if other.model == row.model)
-    return fixed_by or next(
-        (other.name for other in rows if other.verdict == "ok" and other.id != row.id), ""
-    )
+    others = (other.name for other in rows if other.verdict == "ok" and other.id != row.id)
+    return fixed_by or next(others, "")
 
 
 def parse_filter(run: str, task: str, text: str) -> LostItems:

@@ -269,10 +269,8 @@ def empty_lines(held: TriageList) -> list[Line]:
     names = ",  ".join(cut_middle(clean_line(name), 24) for name in answer.unchecked)
     rest = f" and {count(more)} more" if more > 0 else ""
     noun = "finished run has" if answer.unchecked_total == 1 else "finished runs have"
-    return [
-        *lines,
-        ((f"   {count(answer.unchecked_total)} {noun} no check:  ", ""), (f"{names}{rest}", "bold")),
-    ]
+    number = count(answer.unchecked_total)
+    return [*lines, ((f"   {number} {noun} no check:  ", ""), (f"{names}{rest}", "bold"))]
 
 
 def newest_words(answer: TriageAnswer, now: float) -> str:
