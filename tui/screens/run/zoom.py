@@ -24,9 +24,7 @@ class Shown:
     smoothing: float = 0.0
     is_log: bool = False
     x: Across = "step"
-    is_fit: bool | None = (
-        None  # the axis ends at the newest value, not as planned; None: while the run is young
-    )
+    is_fit: bool | None = None  # the axis ends at the newest value, not as planned; None: while young
 
 
 @dataclass(frozen=True, slots=True)
