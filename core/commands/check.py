@@ -137,7 +137,7 @@ def require_compatible(args: argparse.Namespace, settings: dict[str, Any], home:
         hint = f"Run it there: ssh {home.label} finetop check --model …"
         where = f"a folder on this machine, but {home.label} is another"
         raise BadInput(f"--model {args.model} is {where}.", hint=hint)
-    unset = (None, "", [], "none")
+    unset: tuple[object, ...] = (None, "", [], "none")
     of_model = [f"--{option}" for option in MODEL_OPTIONS if getattr(args, option) not in unset]
     if args.run and of_model:
         raise BadInput(f"{of_model[0]} works only with --model; a run has its own.", hint="Leave it out.")
