@@ -116,6 +116,12 @@ class StoreTrouble(EnvironmentTrouble):
     pass
 
 
+def of_code(exit_code: int, message: str, hint: str = "") -> FinetopError:
+    """Return the error that another process reported with this exit code."""
+    kinds: dict[int, type[FinetopError]] = {2: BadInput, 3: NoVerdict, 4: EnvironmentTrouble}
+    return kinds.get(exit_code, FinetopError)(message, hint=hint)
+
+
 def first_line(error: BaseException) -> str:
     """Return a library's error in one line of at most 300 characters; its type name if it has no text."""
     lines = [line.strip() for line in str(error).strip().splitlines()] or [type(error).__name__]

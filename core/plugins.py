@@ -127,10 +127,7 @@ class PluginKind(Generic[Kind]):
 
     def files(self) -> tuple[str, ...]:
         """List the plug-ins with a file of their own."""
-        from pkgutil import iter_modules
-
-        modules = [module.name for module in iter_modules(import_module(self.package).__path__)]
-        return tuple(sorted(name.replace("_", self.joined_by) for name in modules if name[0] != "_"))
+        return _files(self.package, self.joined_by)
 
     def load(self, name: str) -> Kind:
         """Import a plug-in by name; only listed ones are ever imported. Raises NotFound with a suggestion."""
@@ -143,6 +140,15 @@ class PluginKind(Generic[Kind]):
     def rows(self) -> Mapping[str, Any]:
         """Return the plug-ins that are rows of the table."""
         return cast("Mapping[str, Any]", import_module(self.table).ROWS) if self.table else {}
+
+
+@cache
+def _files(package: str, joined_by: str) -> tuple[str, ...]:
+    """List a folder's plug-ins, cached: screens ask what a run accepts for every row."""
+    from pkgutil import iter_modules
+
+    modules = [module.name for module in iter_modules(import_module(package).__path__)]
+    return tuple(sorted(name.replace("_", joined_by) for name in modules if name[0] != "_"))
 
 
 @cache

@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetop.core.check.tasks.general_text import general_text
+from finetop.core.check.tasks.suite import general_text
 from finetop.core.protocol.events import Ended
 from finetop.core.recipe.job import Job, what_to_lower
 from finetop.core.recipe.load import recipe_from_mapping

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import os
 import signal
@@ -109,9 +110,18 @@ def keep_imports() -> None:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Llama of two layers with a byte-level tokenizer and a chat template, saved as safetensors (once a worker)."""
-    folder = tmp_path_factory.mktemp("tiny") / "model"
-    build_tiny_model(folder)
+    """A Llama of two layers with a byte-level tokenizer and a chat template, saved as safetensors.
+
+    All workers share it: a worker whose tests only name it imports no torch for it.
+    """
+    place = tmp_path_factory.getbasetemp()
+    place = place.parent if "PYTEST_XDIST_WORKER" in os.environ else place
+    folder = place / "tiny" / "model"
+    with (place / "tiny.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (place / "tiny.built").exists():
+            build_tiny_model(folder)
+            (place / "tiny.built").touch()
     return folder
 
 
@@ -150,18 +160,10 @@ def build_tiny_model(folder: Path, *, width: int = 64, tied: bool = True) -> Non
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=width,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=512,
-        tie_word_embeddings=tied,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
+        vocab_size=len(tokenizer), hidden_size=width, intermediate_size=128, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512, tie_word_embeddings=tied,
+        bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(folder)
 
 
@@ -178,8 +180,7 @@ def cold_rig(tmp_path: Path) -> Iterator[Rig]:
 
 @pytest.fixture
 def rig(cold_rig: Rig) -> Rig:
-    cold_rig.start()
-    cold_rig.wait_ready()
+    cold_rig.up()
     return cold_rig
 
 

@@ -1,7 +1,5 @@
 """docs/alarms.md: a section for every alarm that there is and none else, and every file that it shows can be read."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

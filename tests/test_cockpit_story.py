@@ -3,8 +3,6 @@
 Launch, watch, lose the link, come back, triage the regression, apply a remedy, export it. Every key is counted.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shlex

@@ -1,7 +1,5 @@
 """The recording in docs is whole: a terminal that replays it shows the story's screens, in their order."""
 
-from __future__ import annotations
-
 import json
 from itertools import pairwise
 from pathlib import Path

@@ -1,7 +1,5 @@
 """docs/formats.md: each example is read by the recipe beside it, and no format, type or key is left out."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """The report of `make gpu` on sections that crash, hang and leave things behind: the page holds all that was found."""
 
-from __future__ import annotations
-
 import argparse
 import importlib.util
 import json

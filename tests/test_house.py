@@ -1,14 +1,14 @@
 """The layout of the source: rooms in one order, imports downwards alone (types too), no circle, no loose modules."""
 
-from __future__ import annotations
-
 import ast
+import re
 import tomllib
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from source import ROOT, files, imports as imports_of, parsed, statements
+
 LOOSE = {"errors", "text", "plugins", "run_job"}  # the modules that are rooms of their own
 
 
@@ -20,17 +20,14 @@ def name_of(file: Path) -> str:
 @cache
 def imports() -> dict[str, set[str]]:
     """Read which of our modules each of our modules imports: at its top, in functions, and for types."""
-    files = {name_of(file): file for top in ("core", "tui") for file in (ROOT / top).rglob("*.py")}
+    modules = {name_of(file): file for file in files("core", "tui")}
     read: dict[str, set[str]] = {}
-    for module, file in files.items():
-        read[module] = targets = set()
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module in files:
-                names = {f"{node.module}.{alias.name}" for alias in node.names}
-                targets |= {name if name in files else node.module for name in names}
-            elif isinstance(node, ast.Import):
-                targets |= {alias.name for alias in node.names if alias.name in files}
-        targets.discard(module)
+    for module, file in modules.items():
+        targets = {
+            name if (name := f"{source}.{part}") in modules else source
+            for source, part in imports_of(file.read_text(encoding="utf-8"))
+        }
+        read[module] = targets & modules.keys() - {module}
     return read
 
 
@@ -72,15 +69,8 @@ def test_every_module_of_core_has_a_room() -> None:
 
 
 def test_a_room_says_in_a_few_lines_what_it_is_for() -> None:
-    faces = [
-        ROOT / "tui" / "__init__.py",
-        *(ROOT / "core").glob("*/__init__.py"),
-        *(ROOT / "tui").glob("*/__init__.py"),
-    ]
-    lengths = {
-        name_of(face): len((ast.get_docstring(ast.parse(face.read_text())) or "").splitlines())
-        for face in faces
-    }
+    faces = [ROOT / "tui" / "__init__.py", *ROOT.glob("core/*/__init__.py"), *ROOT.glob("tui/*/__init__.py")]
+    lengths = {name_of(face): len((ast.get_docstring(parsed(face)) or "").splitlines()) for face in faces}
     assert {name for name, lines in lengths.items() if not 1 <= lines <= 6} == set()
 
 
@@ -95,6 +85,7 @@ def test_tests_mirror_the_rooms() -> None:
 # is built on it (open_regular, read_own, end_of, write_whole). What a person names is opened by open_given.
 OF_THE_HOME = ("supervisor", "store", "runtime", "commands", "client")
 OPENS = {"open", "read_bytes", "read_text", "write_bytes", "write_text", "copyfile", "copytree"}
+CALLED = re.compile(rf"\b(?:{'|'.join(OPENS)})\(")
 OPEN_OTHERWISE = {
     "runtime/files.py": "the one place",
     "runtime/processes.py": "the kernel's files of cgroups",
@@ -114,16 +105,14 @@ def test_all_below_the_home_is_opened_by_one_function() -> None:
     """A pipe named run.json held the supervisor at its start, and a device filled it."""
     unused, found = set(OPEN_OTHERWISE), []
     for room in OF_THE_HOME:
-        for file in (ROOT / "core" / room).rglob("*.py"):
-            name, text = file.relative_to(ROOT / "core").as_posix(), file.read_text(encoding="utf-8")
-            for inside, call in calls_of(ast.parse(text)):
-                opens = (
-                    call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-                )
+        for file in files(f"core/{room}"):
+            name = file.relative_to(ROOT / "core").as_posix()
+            calls = calls_of(parsed(file)) if CALLED.search(file.read_text(encoding="utf-8")) else []
+            for inside, call in calls:
+                if getattr(call.func, "attr", getattr(call.func, "id", "")) not in OPENS:
+                    continue
                 said = ast.unparse(call)
-                if opens not in OPENS or any(
-                    own in said for own in ("os.devnull", "os.O_DIRECTORY", "'/proc/")
-                ):
+                if any(own in said for own in ("os.devnull", "os.O_DIRECTORY", "'/proc/")):
                     continue
                 known = {name, f"{name} {inside}"} & set(OPEN_OTHERWISE)
                 unused -= known
@@ -143,40 +132,30 @@ def calls_of(tree: ast.AST, inside: str = "") -> list[tuple[str, ast.Call]]:
 
 
 # What a plug-in may have is a default of its kind's class: nobody asks one by getattr or hasattr whether it is there.
-PLUGINS = {"methods", "objectives", "protections", "alarms", "rewards", "weight_formats"}
-PLUGINS |= {
-    "findings",
-    "select",
-    "remedies",
-    "approaches",
-    "formats",
-    "files",
-    "FORMATS",
-    "REMEDIES",
-    "APPROACHES",
-}
-PLUGINS |= {"METHODS", "OBJECTIVES", "PROTECTIONS", "ALARMS", "REWARD_RULES", "WEIGHT_FORMATS", "KIND"}
+PLUGINS = {
+    "methods", "objectives", "protections", "alarms", "rewards", "weight_formats", "findings", "select",
+}  # fmt: skip
+PLUGINS |= {"remedies", "approaches", "formats", "files", "METHODS", "OBJECTIVES", "PROTECTIONS", "ALARMS"}
+PLUGINS |= {"REWARD_RULES", "WEIGHT_FORMATS", "FORMATS", "REMEDIES", "APPROACHES", "KIND"}
 
 
 def test_no_plugin_is_asked_what_it_has() -> None:
     seen, asked = 0, []
-    for top in ("core", "tui"):
-        for file in (ROOT / top).rglob("*.py"):
-            tree = ast.parse(file.read_text(encoding="utf-8"))
-            for around in ast.walk(tree):
-                if not isinstance(around, ast.FunctionDef | ast.AsyncFunctionDef):
-                    continue
-                nodes = list(ast.walk(around))
-                names = {
-                    target.id for node in nodes for target in targets_of(node) if loads_plugin(node.value)
-                }
-                seen += sum(map(loads_plugin, nodes))
-                asked += [
-                    f"{file.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}"
-                    for node in nodes
-                    if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("getattr", "hasattr")
-                    if loads_plugin(node.args[0]) or getattr(node.args[0], "id", "") in names
-                ]
+    for file in files("core", "tui"):
+        if ".load(" not in file.read_text(encoding="utf-8"):
+            continue
+        for around in statements(parsed(file)):
+            if not isinstance(around, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            nodes = list(ast.walk(around))
+            names = {target.id for node in nodes for target in targets_of(node) if loads_plugin(node.value)}
+            seen += sum(map(loads_plugin, nodes))
+            asked += [
+                f"{file.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}"
+                for node in nodes
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("getattr", "hasattr")
+                if loads_plugin(node.args[0]) or getattr(node.args[0], "id", "") in names
+            ]
     assert seen > 40
     assert not asked
 

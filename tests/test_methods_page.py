@@ -1,7 +1,5 @@
 """docs/methods.md: it names all that there is and nothing else, and every recipe that it shows can be read."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -49,13 +49,9 @@ FORBIDDEN = {
 def test_importing_a_process_loads_nothing_forbidden(module):
     code = f"import sys, {module}; print(sorted(set(sys.argv[1].split(',')) & set(sys.modules)))"
     made = subprocess.run(
-        [sys.executable, "-c", code, ",".join(FORBIDDEN[module])],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "PYTHONPATH": ""},
-        cwd="/",
-    )
+        [sys.executable, "-c", code, ",".join(FORBIDDEN[module])], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": ""}, cwd="/",
+    )  # fmt: skip
     assert made.stdout.strip() == "[]"
 
 

@@ -1,7 +1,5 @@
 """README and docs are true: commands run, links lead somewhere, the tree is the tree, recipes and settings load."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex
@@ -65,8 +63,7 @@ def made_elsewhere(folder: Path, tiny_model: Path) -> None:
 def test_every_command_runs_in_the_order_given(cold_rig, tiny_model, tmp_path, monkeypatch):
     """On fake jobs: what is tried here is that each line is understood and answered."""
     cold_rig.settings = SEVERAL  # the runs of a sweep keep nobody waiting
-    cold_rig.start()
-    cold_rig.wait_ready()
+    cold_rig.up()
     monkeypatch.setenv("FINETOP_HOME", str(cold_rig.home.root))
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")

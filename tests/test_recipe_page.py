@@ -1,7 +1,5 @@
 """docs/recipe.md: every section with its settings and none else; what it shows can be read, as docs/check.md's can."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

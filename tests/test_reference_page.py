@@ -1,7 +1,5 @@
 """docs/reference.md is what `finetop recipe --markdown` prints; both commands name every setting, without torch."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """docs/rules.md: its tables list exactly the rules there are, each as it can be written."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """docs/security.md: every limit that it names is the code's own."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -4,38 +4,18 @@ Exports, remedies and approaches go there too.
 """
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
+from typed import LAMPS, finetop_in
 from waiting import TORCH_LIMIT_S, wait_until
-
-ROWS = [
-    {
-        "messages": [
-            {"role": "user", "content": f"Can you mend lamp {n}?"},
-            {"role": "assistant", "content": "Yes."},
-        ]
-    }
-    for n in range(24)
-]
 
 
 @pytest.fixture
 def finetop(tmp_path, cluster):
-    """Run one command in a process of its own: (exit code, stdout, stderr). The supervisor ends with the test."""
+    """Run one command in a process of its own; the supervisor ends with the test."""
     cluster.clear()
     (tmp_path / "home").mkdir(mode=0o700)
-    own = {"FINETOP_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", **cluster.variables}
-
-    def run(*words):
-        command = [sys.executable, "-m", "finetop.tui.main", *words]
-        made = subprocess.run(
-            command, capture_output=True, text=True, check=False, env={**os.environ, **own}, cwd=tmp_path
-        )
-        return made.returncode, made.stdout, made.stderr
-
+    run = finetop_in(tmp_path, **cluster.variables)
     yield run
     run("supervisor", "stop")
     cluster.clear()
@@ -52,7 +32,7 @@ def losses(finetop, name):
 
 def queued(finetop, tmp_path, tiny_model, more="", steps=400):
     """Queue a run in Slurm."""
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in LAMPS))
     (tmp_path / "mine.yaml").write_text(
         f"recipe: 1\nextends: lora\nname: mine\nmodel: {{id: {tiny_model}, dtype: float32}}\n"
         "data: {train: [{path: rows.jsonl}]}\n"
@@ -116,7 +96,7 @@ def test_exports_remedies_and_approaches_go_there_too(finetop, cluster, tiny_mod
         return {job: (state, said) for job, state, said in cluster.jobs()}
 
     before = all_jobs()
-    (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS[:8]))
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in LAMPS[:8]))
     target = "check: {target: {path: test.jsonl, metric: nats_per_token}}\n"
     queued(finetop, tmp_path, tiny_model, target, steps=20)
     wait_until(lambda: shown(finetop)["checks"], cluster.log, TORCH_LIMIT_S)

@@ -1,7 +1,5 @@
 """docs/suites.md: every suite that it shows can be read, and its plain rows are tasks."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

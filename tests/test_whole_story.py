@@ -1,40 +1,21 @@
 """From a recipe to a verdict with nothing faked: real supervisor, trainer, check and suite, on a tiny model."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
+from typed import LAMPS, finetop_in
 
 
 @pytest.fixture
 def finetop(tmp_path):
-    """Run one command in a process of its own: (exit code, stdout, stderr). The supervisor ends with the test."""
-    environment = {**os.environ, "FINETOP_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
-
-    def run(*words):
-        command = [sys.executable, "-m", "finetop.tui.main", *words]
-        made = subprocess.run(
-            command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path
-        )
-        return made.returncode, made.stdout, made.stderr
-
+    """Run one command in a process of its own; the supervisor ends with the test."""
+    run = finetop_in(tmp_path)
     yield run
     run("supervisor", "stop")
 
 
 def test_a_recipe_becomes_a_verdict(finetop, tiny_model, tmp_path):
-    rows = [
-        {
-            "messages": [
-                {"role": "user", "content": f"Can you mend lamp {i}?"},
-                {"role": "assistant", "content": "Yes."},
-            ]
-        }
-        for i in range(24)
-    ]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in LAMPS))
     (tmp_path / "mine.yaml").write_text(
         f"recipe: 1\nextends: lora\nname: mine\nmodel: {{id: {tiny_model}, dtype: float32}}\n"
         "data: {train: [{path: rows.jsonl}], eval: {share: 0.2}}\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import socket
 import time
@@ -22,6 +23,7 @@ from finetop.core.protocol.request import Answer, Request
 from finetop.core.runtime.files import write_whole
 from finetop.core.text import clean, clean_line
 from finetop.core.wording import jobs
+from finetop.tui.app_interface import Asker, host_of
 from finetop.tui.connection.listener import FAR_PACE_S, PACE_S, MachineListener, Ringer, follow
 from finetop.tui.connection.machines import Machine, load_words, restart_words, top_words, trouble_words
 from finetop.tui.kept import kept
@@ -42,7 +44,6 @@ if TYPE_CHECKING:
 
     from finetop.core.client.remote.fleet import Fleet
     from finetop.core.runtime.home import Home
-    from finetop.tui.app_interface import Asker
     from finetop.tui.finder import Match
     from finetop.tui.widgets.app_screen import AppScreen
 
@@ -50,10 +51,7 @@ MINUTE_S = 60.0
 
 
 class FinetopApp(NavigatingApp, inherit_bindings=False):
-    """The terminal app of one home, or with `others` of several machines; it opens on `run` if one is given.
-
-    Tests pass another connection, clock, machine and look.
-    """
+    """The app of one home, or with `others` of several; it opens on `run`. Tests pass other connections and looks."""
 
     AUTO_FOCUS = "Bottom"
     ENABLE_COMMAND_PALETTE = False
@@ -89,9 +87,7 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
         self.homes = (home, *others)
         self.folder = Path.cwd() if folder is None else folder
         own = clean_line(socket.gethostname()) if machine is None else machine
-        self.machines = [
-            Machine(shown_home, own if shown_home.link is None else "") for shown_home in self.homes
-        ]
+        self.machines = [Machine(each, own if each.link is None else "") for each in self.homes]
         self.trouble = ""
         self.fault: Fault | None = None  # the fault that ended the app
         self.said: ShownMessage | None = None
@@ -138,10 +134,7 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
 
     def places(self) -> Sequence[tuple[str, str, int, StyleName]]:
         """Return each place's key, name, number, and the number's style."""
-        return [
-            (place.key, place.name, sum(place.counted(machine) for machine in self.machines), place.hue)
-            for place in PLACES
-        ]
+        return [(each.key, each.name, sum(map(each.counted, self.machines)), each.hue) for each in PLACES]
 
     def now(self) -> float:
         return self._now()
@@ -196,10 +189,9 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
 
     def choose_theme(self, theme: str) -> None:
         """Draw in a theme, and keep it."""
-        from finetop.tui.app_interface import host_of
-        from finetop.tui.screens import themes
+        from finetop.tui.screens.themes import apply_theme
 
-        themes.apply_theme(host_of(self), theme)
+        apply_theme(host_of(self), theme)
 
     def keys_everywhere(self) -> Sequence[Key]:
         return EVERYWHERE
@@ -215,11 +207,10 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
 
     @work
     async def _follow(self, watcher: Asker, machine: Machine) -> None:
-        pace_s = PACE_S if machine.home.link is None else FAR_PACE_S
-        pace_s = pace_s if self._pace_s is None else self._pace_s
-        await follow(
-            watcher, MachineListener(self, machine, self._ringer), lambda: self._begin(machine), pace_s
-        )
+        usual = PACE_S if machine.home.link is None else FAR_PACE_S
+        pace_s = usual if self._pace_s is None else self._pace_s
+        listener = MachineListener(self, machine, self._ringer)
+        await follow(watcher, listener, lambda: self._begin(machine), pace_s)
 
     def _begin(self, machine: Machine) -> None:
         """Start a machine's supervisor if none answers. Runs in a thread. Raises FinetopError."""
@@ -242,9 +233,8 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
     async def start_supervisor(self) -> None:
         """Start a supervisor to replace one that is gone, or retry a broken link now; the connection finds it."""
         lost = [machine for machine in self.machines if machine.is_lost]
-        self.say(
-            "connecting …" if any(machine.is_unlinked for machine in lost) else "starting the supervisor …"
-        )
+        is_unlinked = any(machine.is_unlinked for machine in lost)
+        self.say("connecting …" if is_unlinked else "starting the supervisor …")
         try:
             for machine in lost:
                 await asyncio.to_thread(self._begin, machine)
@@ -268,15 +258,11 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
 
     def _fatal_error(self) -> None:
         """Exit after a bug in the app: one line reports it, a file has the traceback."""
-        error = self._exception
-        message = f"the app crashed: {clean_line(repr(error))}"
-        try:
+        error, hint = self._exception, "Running jobs keep running."
+        with contextlib.suppress(OSError):
             write_whole(self.fault_file, "".join(traceback.format_exception(error)).encode())
-        except OSError:
-            self.fault = Fault(f"{message}.", hint="Running jobs keep running.")
-        else:
-            hint = f"Running jobs keep running. The traceback is in {self.fault_file}."
-            self.fault = Fault(f"{message}.", hint=hint)
+            hint += f" The traceback is in {self.fault_file}."
+        self.fault = Fault(f"the app crashed: {clean_line(repr(error))}.", hint=hint)
         self._close_messages_no_wait()
 
     @property
@@ -372,11 +358,9 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
 
     def action_leave(self) -> None:
         number = sum(self.running.values())
-        self.exit(
-            f"{jobs.counts(self.running)} keep{'s' if number == 1 else ''} running. To return: finetop{self._on()}"
-            if number
-            else ""
-        )
+        keep = "keeps" if number == 1 else "keep"
+        words = f"{jobs.counts(self.running)} {keep} running. To return: finetop{self._on()}"
+        self.exit(words if number else "")
 
     async def on_unmount(self) -> None:
         for asker in (*self._askers.values(), *self._watchers):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby, islice
 
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.runs import Runs, RunsAnswer
@@ -17,13 +18,9 @@ from finetop.tui.app_interface import Host
 from finetop.tui.keys import Key
 from finetop.tui.palette import THEME_ABOUT, THEMES
 from finetop.tui.screens.shared.run_status import forgot
-from finetop.tui.text import Line
 
 MOST, ROWS = 8, 50  # shown per kind; newest runs whose metrics and tasks are known
-REGRESSED, SHORTEST = (
-    2,
-    3,
-)  # runs, the worst first, whose items are searched; letters needed for that
+REGRESSED, SHORTEST = 2, 3  # runs, the worst first, whose items are searched; letters needed for that
 _OTHER_NAMES = {"leave": ("quit", "exit")}
 _SCREENS = ("place", "live", "help", "messages")
 _WORD = re.compile(r"[^\W_]+")
@@ -93,45 +90,29 @@ async def find(host: Host, text: str) -> list[Match]:
         return []
     runs = await _runs(host, " ".join(f'"{word}"' for word in words if '"' not in word), MOST)
     newest = await _runs(host, "", ROWS)
-    metrics = dict.fromkeys(key for row in newest for key in row.metrics)
-    tasks = {
-        task.task: row for row in reversed(newest) if row.check is not None for task in row.check.worst
-    }  # the newest run that has the task
-    matches = [
-        Match(row.name, "run", _text_of(forgot(row, host.now())), partial(host.open_run, row.name))
-        for row in runs
-    ]
-    matches += _named(
-        words,
-        (
-            Match(clean_line(task), "task", f"in {clean_line(row.name)}", partial(host.open_triage, row.name))
-            for task, row in tasks.items()
-        ),
-    )
-    matches += _named(
-        words,
-        (
-            Match(
-                recipe.name, "recipe", recipe.about.strip('"'), partial(host.open_launch, recipe=recipe.name)
-            )
-            for recipe in list_builtin()
-        ),
-    )
-    matches += _named(
-        words,
-        (
-            Match(clean_line(key), "metric", "sort runs by this metric", partial(host.sort_runs, key))
-            for key in metrics
-        ),
-    )
-    matches += _named(
-        words,
-        (
-            Match(theme, "theme", f"colours {THEME_ABOUT[theme]}", partial(host.choose_theme, theme))
-            for theme in THEMES
-        ),
-    )
+    matches = []
+    for row in runs:
+        about = "".join(text for text, _ in forgot(row, host.now()))
+        matches.append(Match(row.name, "run", about, partial(host.open_run, row.name)))
+    for _, things in groupby(_known(host, newest), key=kind_of):
+        named = (thing for thing in things if all(word in thing.name.lower() for word in words))
+        matches += islice(named, MOST)
     return matches + await _items(host, " ".join(words))
+
+
+def _known(host: Host, newest: Sequence[RunRow]) -> Iterator[Match]:
+    """Yield the tasks, recipes, metrics and themes; a task opens the newest run that has it."""
+    checked = [row for row in reversed(newest) if row.check is not None]
+    tasks = {task.task: row.name for row in checked if row.check is not None for task in row.check.worst}
+    for task, run in tasks.items():
+        yield Match(clean_line(task), "task", f"in {clean_line(run)}", partial(host.open_triage, run))
+    for recipe in list_builtin():
+        opens = partial(host.open_launch, recipe=recipe.name)
+        yield Match(recipe.name, "recipe", recipe.about.strip('"'), opens)
+    for key in dict.fromkeys(key for row in newest for key in row.metrics):
+        yield Match(clean_line(key), "metric", "sort runs by this metric", partial(host.sort_runs, key))
+    for theme in THEMES:
+        yield Match(theme, "theme", f"colours {THEME_ABOUT[theme]}", partial(host.choose_theme, theme))
 
 
 async def _items(host: Host, text: str) -> list[Match]:
@@ -152,16 +133,7 @@ async def _items(host: Host, text: str) -> list[Match]:
     return matches[:MOST]
 
 
-def _text_of(line: Line) -> str:
-    return "".join(text for text, _ in line)
-
-
-def _named(words: list[str], things: Iterable[Match]) -> list[Match]:
-    return [thing for thing in things if all(word in thing.name.lower() for word in words)][:MOST]
-
-
 async def _runs(host: Host, text: str, limit: int) -> list[RunRow]:
-    """Return the newest runs that match; empty if the request fails."""
     try:
         answer: RunsAnswer = await host.ask(Runs(text, "newest", 0, limit))
     except FinetopError:

@@ -21,18 +21,14 @@ _SIGNS = {
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key (or several that do the same) of a screen.
+    """One key (or several that do the same) of a screen."""
 
-    `keys` are Textual's names ("j,down"), `label` is the footer's word (empty: not shown there), `action` the
-    screen's action, `command` the equivalent on the command line, `sign` what the user reads if not the first name.
-    """
-
-    keys: str
-    label: str
-    action: str = ""
+    keys: str  # Textual's names: "j,down"
+    label: str  # the footer's word; empty: not shown there
+    action: str = ""  # of the screen
     about: str = ""
-    command: str = ""
-    sign: str = ""
+    command: str = ""  # the equivalent on the command line
+    sign: str = ""  # what the user reads if not the first name
 
     @property
     def shown(self) -> str:
@@ -51,10 +47,8 @@ PAGES = (
 MATCH = Key("n", "match", "match(1)", "next match of the search", sign="n N")
 MATCHES = (MATCH, Key("N", "", "match(-1)", "previous match"))
 NO_MORE = "nothing more in that direction."
-NO_SEARCH, NO_MATCH = (
-    "no search yet: / starts one, then n and N step through the matches.",
-    "no more matches in that direction.",
-)
+NO_SEARCH = "no search yet: / starts one, then n and N step through the matches."
+NO_MATCH = "no more matches in that direction."
 BACK = Key("escape", "back", "back", "back to the previous screen")
 
 
@@ -88,11 +82,10 @@ def paired(keys: Sequence[Key]) -> list[Key]:
         if first is None:
             rows.append(key)
             continue
-        own = [_SIGNS.get(entry.keys.partition(",")[0], entry.shown).split() for entry in (first, key)]
-        is_shown = key.shown.partition(" ")[0] in first.shown
-        sign = (
-            first.shown if is_shown else " ".join(name for pair in zip(*own, strict=False) for name in pair)
-        )
+        sign = first.shown
+        if key.shown.partition(" ")[0] not in sign:
+            own = [_SIGNS.get(entry.keys.partition(",")[0], entry.shown).split() for entry in (first, key)]
+            sign = " ".join(name for pair in zip(*own, strict=False) for name in pair)
         rows[rows.index(first)] = replace(first, sign=sign, about=f"{first.about} / {key.about}")
     return rows
 

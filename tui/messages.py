@@ -10,23 +10,21 @@ from textual.message import Message
 from finetop.tui.theme import StyleName
 
 
+@dataclass
 class StoreChanged(Message):
     """The store is newer than what was shown. A newer message replaces one that still waits."""
 
-    def __init__(self, revision: int) -> None:
-        super().__init__()
-        self.revision = revision
+    revision: int
 
     def can_replace(self, message: Message) -> bool:
         return isinstance(message, StoreChanged)
 
 
+@dataclass
 class GroundTold(Message):
     """The terminal has reported its background."""
 
-    def __init__(self, ground: Literal["dark", "light"]) -> None:
-        super().__init__()
-        self.ground = ground
+    ground: Literal["dark", "light"]
 
 
 @dataclass(frozen=True, slots=True)

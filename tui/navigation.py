@@ -24,7 +24,6 @@ class NavigatingApp(OrderedKeysApp, inherit_bindings=False):
     """An app that goes from screen to screen."""
 
     def say(self, text: str, style: StyleName = "") -> None:
-        """Show a message above the footer until the next key, and keep it."""
         raise NotImplementedError
 
     def open_run(self, run: str) -> None:

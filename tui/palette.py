@@ -11,14 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 Colours = Literal["none", "16", "either", "dark", "light", "colour-blind dark", "colour-blind light"]
-THEMES: Final[tuple[Colours, ...]] = (
-    "dark",
-    "light",
-    "colour-blind dark",
-    "colour-blind light",
-    "16",
-    "none",
-)
+THEMES: tuple[Colours, ...] = ("dark", "light", "colour-blind dark", "colour-blind light", "16", "none")
 THEME_ABOUT: Final[Mapping[str, str]] = {
     "": "to match the terminal: dark or light",
     "dark": "for a dark background",

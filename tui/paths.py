@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os.path import commonprefix
 from pathlib import Path
 
 from finetop.core.errors import BadInput
@@ -18,13 +19,8 @@ def completed(text: str, folder: Path) -> tuple[str, tuple[str, ...]]:
         entries = sorted((folder / given_path(above or ".")).iterdir())[:MOST]
     except (OSError, BadInput):
         return text, ()
-    names = tuple(
-        entry.name + ("/" if entry.is_dir() else "")
-        for entry in entries
-        if entry.name.startswith(begun) and (begun or not entry.name.startswith("."))
-    )
-    first, last = (names[0], names[-1]) if names else (begun, begun)
-    same = next(
-        (at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last))
-    )
-    return above + first[:same], names if len(names) > 1 else ()
+    matching = [entry for entry in entries if entry.name.startswith(begun)]
+    shown = [entry for entry in matching if begun or not entry.name.startswith(".")]
+    names = tuple(entry.name + ("/" if entry.is_dir() else "") for entry in shown)
+    shared = commonprefix(names or (begun,))  # noqa: RUF071  # of letters, not of folders
+    return above + shared, names if len(names) > 1 else ()

@@ -201,10 +201,7 @@ def _broken(paragraph: str, width: int) -> list[str]:
 
 
 def in_view(lines: list[Line], top: int, height: int, keep: int | None = None) -> tuple[int, list[Line], str]:
-    """Cut lines to a height, from row `top` on and with row `keep` in view.
-
-    Returns the first row, the lines, and which rows these are of how many (empty if all are in view).
-    """
+    """Return the first row in view, from `top` on and with `keep` in it, the lines, and their place: `1-9 of 20`."""
     last = max(0, len(lines) - height)
     top = min(top, last)
     if keep is not None:

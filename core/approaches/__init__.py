@@ -7,9 +7,9 @@ comparison by the tag `approaches/NAME`. Nothing here imports torch.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -19,11 +19,7 @@ from finetop.core.protocol import tags
 from finetop.core.protocol.runs import NO_WEIGHT
 from finetop.core.recipe.dotted import with_settings
 from finetop.core.recipe.load import recipe_from_mapping, recipe_to_mapping
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.recipe.schema import Recipe
+from finetop.core.recipe.schema import Recipe
 
 Settings = Mapping[str, Any] | str  # of a recipe, by dotted key, or why there are none
 TAG = tags.APPROACHES  # prefix of the comparison's name in its runs' tags
@@ -53,9 +49,8 @@ class Approach(plugins.Plugin):
     """A way to do a task, compared with others: prompting, examples, retrieval, training."""
 
     trains = True  # weights move; without, its run is the measuring itself
-    updates: Literal["index", "train", ""] = (
-        "train"  # on new facts: indexed anew, trained once more, or never
-    )
+    # on new facts: indexed anew, trained once more, or never
+    updates: Literal["index", "train", ""] = "train"
 
     @abstractmethod
     def settings(self, recipe: Recipe) -> Settings:
@@ -93,16 +88,12 @@ def subject(recipe: Recipe) -> dict[str, Any]:
 def planned_runs(
     recipe: Recipe, only: Sequence[str] = (), seeds: int | None = None
 ) -> tuple[list[PlannedRun], list[LeftOut]]:
-    """Return the runs of a comparison, those that do not train first. `only` and `seeds` override the recipe's.
-
-    Raises BadInput for a recipe that can't be compared, NotFound for an unknown approach.
-    """
+    """Return a comparison's runs, untrained first; `only` and `seeds` override. Raises BadInput, NotFound."""
     metric_of(recipe)
     if recipe.objective.name != "sft":
         hint = "Use a recipe whose objective is sft."
-        raise BadInput(
-            f"approaches compare ways to answer, but objective is {recipe.objective.name}.", hint=hint
-        )
+        message = f"approaches compare ways to answer, but objective is {recipe.objective.name}."
+        raise BadInput(message, hint=hint)
     wanted = tuple(only) or recipe.approaches.only
     _require_known((*wanted, *recipe.approaches.settings))
     count = recipe.approaches.seeds if seeds is None else seeds
@@ -116,14 +107,11 @@ def planned_runs(
             planned += _runs(recipe, name, settings, count)
     if not planned:
         why = "; ".join(f"{approach.approach}: {approach.why}" for approach in left_out)
-        raise BadInput(
-            f"no approach is available for this recipe: {why}.", hint="Set data.train or ask.documents."
-        )
+        hint = "Set data.train or ask.documents."
+        raise BadInput(f"no approach is available for this recipe: {why}.", hint=hint)
     if len(planned) > MOST_RUNS:
-        raise BadInput(
-            f"that is {len(planned)} runs, and at most {MOST_RUNS} are queued at once.",
-            hint="Use fewer seeds.",
-        )
+        hint = "Use fewer seeds."
+        raise BadInput(f"that is {len(planned)} runs, and at most {MOST_RUNS} are queued at once.", hint=hint)
     return planned, left_out
 
 
@@ -150,9 +138,8 @@ def _runs(recipe: Recipe, approach: str, settings: Mapping[str, Any], seeds: int
         rows = [*mapping["data"]["train"], *msgspec.to_builtins(update.train)]
         update_settings = {"data.train": rows, "train.seed": first, "check.at_end": False, "samples.count": 0}
         name = f"{recipe.name}-{approach}-update"
-        planned.append(
-            _planned_run(with_settings(mapping, update_settings), name, approach, first, learns_news=True)
-        )
+        newer = with_settings(mapping, update_settings)
+        planned.append(_planned_run(newer, name, approach, first, learns_news=True))
     return planned
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
+from finetop.core.recipe.schema import Recipe
 from finetop.core.train import methods
-
-if TYPE_CHECKING:
-    from finetop.core.recipe.schema import Recipe
 
 FULL_RATE = 0.1  # of an adapter's learning rate: 2e-5 for full, where 2e-4 is usual for LoRA
 NO_ROWS = "data.train has no rows to learn from"
@@ -26,11 +24,8 @@ def adapter(recipe: Recipe, quantize: str) -> dict[str, Any]:
     fits = own and quantize in methods.load(name).quantized
     options = msgspec.to_builtins(recipe.method.options) if fits else {}
     rate = recipe.train.learning_rate if own else recipe.train.learning_rate / FULL_RATE
-    return {
-        "method": {"name": name if fits else "lora", **options},
-        "model.quantize": quantize,
-        "train.learning_rate": min(1.0, rate),
-    }
+    method = {"name": name if fits else "lora", **options}
+    return {"method": method, "model.quantize": quantize, "train.learning_rate": min(1.0, rate)}
 
 
 def full(recipe: Recipe) -> dict[str, Any]:

@@ -7,21 +7,16 @@ equal, and on a CPU nothing is compared by wall-clock time.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from finetop.core import approaches
 from finetop.core.approaches import _statistics as statistics
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
-from finetop.core.protocol.messages.approaches import Advice
+from finetop.core.protocol.messages.approaches import Advice, ApproachRow, Gap, Score
 from finetop.core.text import counted, listed
 from finetop.core.wording import approaches as words
 from finetop.core.wording.durations import exact_span
 from finetop.core.wording.units import metric_words
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.protocol.messages.approaches import ApproachRow, Gap, Score
 
 LEAST_ROWS = 50  # distinct rows seen: with fewer, a bad score may be due to them, not to training
 LEAST_EPOCHS = 0.995  # one, up to the rounding of steps
@@ -134,9 +129,8 @@ def _no_fair_chance(row: ApproachRow) -> str:
     findings = findings if findings[0].startswith("saw") else [f"saw {_read(row)}", *findings]
     more = "on more rows" if few and not short else "longer" if short or falls else ""
     ways = [more, *(["with a lower train.learning_rate"] if _rose(row) else [])]
-    return (
-        f"{row.name} {' and '.join(findings)}: train it {' or '.join(filter(None, ways))} before you decide"
-    )
+    how = " or ".join(filter(None, ways))
+    return f"{row.name} {' and '.join(findings)}: train it {how} before you decide"
 
 
 def _against_training(done: Sequence[ApproachRow]) -> str:
@@ -159,9 +153,8 @@ def _misses(best: ApproachRow, metric: str) -> str:
     """Return that not even the best solves the task, if its score is a share of answers and surely below a half."""
     if metric not in SHARES or best.target is None or best.target.high >= 0.5:
         return ""
-    return (
-        f" None solves this: of the answers of {best.name} at most {100 * best.target.high:.0f} % are right."
-    )
+    most = 100 * best.target.high
+    return f" None solves this: of the answers of {best.name} at most {most:.0f} % are right."
 
 
 def _cost(row: ApproachRow) -> tuple[bool, float]:
@@ -293,17 +286,13 @@ def _trained_against_untrained(done: Sequence[ApproachRow], wanted: str, metric:
     known = [(row, score, gap) for row, score, gap in scored if score is not None]
     sign = 1 if wanted in LOWER_IS_BETTER else -1
     known.sort(key=lambda scored_row: sign * scored_row[1].mean)
-    sides = [
-        next((scored_row for scored_row in known if scored_row[0].trains is trains), None)
-        for trains in (True, False)
-    ]
+    sides = [next((each for each in known if each[0].trains is trains), None) for trains in (True, False)]
     trained, untrained = sides
     if trained is None or untrained is None:
         which = "that trains" if trained is None else "that does not train"
         return f"Not measured: no approach {which} has such a score."
-    better, other = (
-        (trained, untrained) if known.index(trained) < known.index(untrained) else (untrained, trained)
-    )
+    is_trained = known.index(trained) < known.index(untrained)
+    better, other = (trained, untrained) if is_trained else (untrained, trained)
     unit = " nats/token, fewer are better" if wanted == "nats_per_token" else ""
     numbers = f"{better[0].name} {_score(better[1])}, {other[0].name} {_score(other[1])}{unit}"
     gap = other[2] if better[2] is None else None  # the best has no difference from itself
@@ -365,18 +354,14 @@ def _changes(rows: Sequence[ApproachRow], done: Sequence[ApproachRow]) -> list[s
         lines.append(f"What {listed(missing)} score{'s' * (len(missing) == 1)}: not measured yet.")
     single = [row.name for row in done if row.trains and row.target is not None and row.target.seeds == 1]
     if single:
-        lines.append(
-            f"Other seeds: {listed(single)} had one{' each' * (len(single) > 1)}, and training differs by its seed."
-        )
+        had = f"{listed(single)} had one{' each' * (len(single) > 1)}"
+        lines.append(f"Other seeds: {had}, and training differs by its seed.")
     spread = [row for row in done if row.target is not None and row.target.spread is not None]
     wide_ones = [row.name for row in spread if row.target and row.target.spread and _is_wide(row.target)]
     if wide_ones:
         lines.append(f"The seed: for {listed(wide_ones)} it moves the score more than the rows do.")
-    lines += [
-        f"A gentler setting of {row.name}: it REGRESSED, so what it gains costs what the base could."
-        for row in done
-        if _forgot(row)
-    ]
+    gentler = "it REGRESSED, so what it gains costs what the base could."
+    lines += [f"A gentler setting of {row.name}: {gentler}" for row in done if _forgot(row)]
     return lines
 
 
@@ -404,9 +389,8 @@ def _not_measured(rows: Sequence[ApproachRow], metric: str) -> list[str]:
     done = [row for row in rows if row.target is not None]
     absent = [name for name in approaches.names() if name not in {row.name for row in rows}]
     if absent:
-        lines.append(
-            f"{listed(absent)}: no run of this comparison is of {'it' if len(absent) == 1 else 'them'}."
-        )
+        them = "it" if len(absent) == 1 else "them"
+        lines.append(f"{listed(absent)}: no run of this comparison is of {them}.")
     for row in done:
         more = [f"and {len(row.notes) - NOTES} more"] if len(row.notes) > NOTES else []
         lines += [f"{row.name}: {' '.join([*row.notes[:NOTES], *more])}"] if row.notes else []

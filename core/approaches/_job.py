@@ -14,7 +14,9 @@ from __future__ import annotations
 import resource
 import statistics
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -26,30 +28,24 @@ from finetop.core.check.scoring import cache, target
 from finetop.core.check.scoring.batch_plan import BatchPlan, Prompt, halve_until_it_fits
 from finetop.core.check.scoring.generation import answer
 from finetop.core.check.scoring.scorer import packs_exactly, plan_for
-from finetop.core.data.prompts import open_asker, print_skipped
+from finetop.core.check.scoring.target import TargetRow
+from finetop.core.data.prompts import Asker, open_asker, print_skipped
 from finetop.core.errors import BadInput
 from finetop.core.models import devices, load, resolve
 from finetop.core.models.devices import scoring_dtype
 from finetop.core.models.engine import engine_for
 from finetop.core.models.forward import longest_input
 from finetop.core.models.load_checkpoint import load_checkpoint
-from finetop.core.protocol.events import ApproachMeasured, Ended, Phase, QueryPrice, RowScore
-from finetop.core.recipe.schema import Target
+from finetop.core.protocol.events import ApproachMeasured, Ended, ItemScore, Phase, QueryPrice, RowScore
+from finetop.core.recipe.schema import Ask, Metric, Recipe, Target
+from finetop.core.runtime.event_log import EventLog
+from finetop.core.runtime.home import Home
 from finetop.core.runtime.job_process import silence_libraries
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
-    from transformers import PreTrainedTokenizerBase
-
-    from finetop.core.check.scoring.target import TargetRow
-    from finetop.core.data.prompts import Asker
-    from finetop.core.protocol.events import ItemScore
     from finetop.core.recipe.job import Job
-    from finetop.core.recipe.schema import Ask, Metric, Recipe
-    from finetop.core.runtime.event_log import EventLog
-    from finetop.core.runtime.home import Home
 
 PACKAGES = ("finetop", "torch", "transformers", "peft", "bm25s")
 IF_STOPPED = "asked to stop; what was scored is kept"
@@ -109,7 +105,7 @@ class Loaded:
     """A model to query, its tokenizer, and the facts that its scores depend on."""
 
     model: Any
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: Tokenizer
     facts: Mapping[str, Any]
     plan: BatchPlan
     longest: int
@@ -130,16 +126,8 @@ def measure(request: MeasureRequest, home: Home, events: EventLog, run_folder: P
     asker = open_asker(recipe.ask, recipe.data.train, home)
     print_skipped(asker)
     loaded = open_approach(request, home, events)
-    rows = target.read_rows(
-        recipe.check.target,
-        loaded.tokenizer,
-        home,
-        loaded.longest,
-        asker,
-        events.write,
-        run_folder,
-        recipe.data.max_tokens,
-    )
+    wanted, tokenizer, window = recipe.check.target, loaded.tokenizer, recipe.data.max_tokens
+    rows = target.read_rows(wanted, tokenizer, home, loaded.longest, asker, events.write, run_folder, window)
     notes = [NO_PROMPTS] if asker is not None and rows[0].text is not None else _of_documents(asker)
     events.write(Phase("pricing queries"))
     prices = price_queries(loaded, rows, recipe.check.target, asker)
@@ -171,16 +159,11 @@ def _of_documents(asker: Asker | None) -> list[str]:
         return []
     notes = asker.passed_over
     if len(notes) > NAMED_DOCUMENTS:
-        notes = [
-            *notes[: NAMED_DOCUMENTS - 1],
-            f"documents: {len(notes) - NAMED_DOCUMENTS + 1} more are not used.",
-        ]
+        rest = f"documents: {len(notes) - NAMED_DOCUMENTS + 1} more are not used."
+        notes = [*notes[: NAMED_DOCUMENTS - 1], rest]
     without_passage = sum(number == 0 for number in asker.found)
     if without_passage:
-        notes = [
-            f"no passage fits {without_passage} of {len(asker.found)} questions: they got none.",
-            *notes,
-        ]
+        notes = [f"no passage fits {without_passage} of {len(asker.found)} questions: they got none.", *notes]
     return notes
 
 
@@ -252,10 +235,8 @@ def price_queries(loaded: Loaded, rows: Sequence[TargetRow], settings: Target, a
     finally:
         torch.set_num_threads(threads)
     spent = zip(*rounds, strict=True)
-    return Prices(
-        [QueryPrice(row.item, list(seconds)) for row, seconds in zip(priced_rows, spent, strict=True)],
-        load.others(),
-    )
+    pairs = zip(priced_rows, spent, strict=True)
+    return Prices([QueryPrice(row.item, list(seconds)) for row, seconds in pairs], load.others())
 
 
 class Load:
@@ -322,12 +303,11 @@ def cached_or_scored(
     def under(plan: BatchPlan) -> dict[str, ItemScore]:
         run = {**loaded.facts, **plan.facts(writes=metric != "nats_per_token")}
         key = cache.score_key(run, target.task_facts(metric, rows, settings))
-        return cache.read_or_score(
-            home.scores,
-            key,
-            prompts,
-            lambda: target.score_rows(metric, rows, settings, loaded.model, loaded.tokenizer, plan),
-        )
+
+        def fresh() -> list[ItemScore]:
+            return target.score_rows(metric, rows, settings, loaded.model, loaded.tokenizer, plan)
+
+        return cache.read_or_score(home.scores, key, prompts, fresh)
 
     return halve_until_it_fits(under, loaded.plan, loaded.device, or_else="measure on a larger device")
 
@@ -352,9 +332,8 @@ def measure_news(
     questions = msgspec.structs.replace(target_settings, path=update.test)
 
     def ask_by(row_asker: Asker | None, what: str) -> Scores:
-        rows = target.read_rows(
-            questions, loaded.tokenizer, home, loaded.longest, row_asker, window=recipe.data.max_tokens
-        )
+        tokenizer, longest, window = loaded.tokenizer, loaded.longest, recipe.data.max_tokens
+        rows = target.read_rows(questions, tokenizer, home, longest, row_asker, window=window)
         return score_all(loaded, rows, questions, home, events, what)
 
     before = ask_by(asker, "new facts, before")

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from finetop.core import approaches
+from finetop.core.approaches import PlannedRun
 from finetop.core.data import sources, target_rows
 from finetop.core.data.fingerprint import fingerprint
 from finetop.core.plugins import OBJECTIVES
 from finetop.core.protocol.messages.approaches import ApproachRun, SubmitApproaches
-from finetop.core.protocol.messages.limits import PRIORITIES
+from finetop.core.protocol.messages.limits import PRIORITIES, Priority
 from finetop.core.recipe.find import by_name
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.approaches import PlannedRun
-    from finetop.core.protocol.messages.limits import Priority
-    from finetop.core.recipe.load import Loaded
-    from finetop.core.recipe.schema import Recipe
-    from finetop.core.runtime.home import Home
+from finetop.core.recipe.load import Loaded
+from finetop.core.recipe.schema import Recipe
+from finetop.core.runtime.home import Home
 
 
 def _require_readable(recipe: Recipe, planned: Sequence[PlannedRun], home: Home) -> None:

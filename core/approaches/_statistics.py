@@ -28,9 +28,8 @@ def score(runs: Sequence[Items]) -> Score | None:
     items = over_seeds(runs)
     if not items:
         return None
-    mean, low, high = _interval(
-        [value for value, _ in items.values()], [weight for _, weight in items.values()]
-    )
+    values, weights = zip(*items.values(), strict=True)
+    mean, low, high = _interval(values, weights)
     means = [_ratio(run) for run in runs]
     return Score(mean, low, high, len(items), len(runs), stdev(means) if len(means) > 1 else None)
 
@@ -50,17 +49,12 @@ def gap(of: Sequence[Items], to: Sequence[Items]) -> Gap | None:
 
 def price(runs: Sequence[Spent], rows: Sequence[str], of: str, others: float | None) -> Price | None:
     """Return a query's price from its rounds, each the mean over these rows; None if there are none."""
-    rounds = [
-        fmean(spent[row][at] for row in rows)
-        for spent in runs
-        if rows
-        for at in range(min(len(spent[row]) for row in rows))
-    ]
-    return (
-        Price(median(rounds), min(rounds), max(rounds), of, len(rows), len(rounds), others)
-        if rounds
-        else None
-    )
+    counts = [min(len(spent[row]) for row in rows) if rows else 0 for spent in runs]
+    pairs = [(spent, at) for spent, count in zip(runs, counts, strict=True) for at in range(count)]
+    rounds = [fmean(spent[row][at] for row in rows) for spent, at in pairs]
+    if not rounds:
+        return None
+    return Price(median(rounds), min(rounds), max(rounds), of, len(rows), len(rounds), others)
 
 
 def is_same_price(first: Price, other: Price) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
@@ -11,13 +12,21 @@ import msgspec
 from finetop.core import approaches
 from finetop.core.approaches import _statistics as statistics
 from finetop.core.protocol.messages.approaches import ApproachRow, Gap, News, Price, Retained, RunBrief, State
-from finetop.core.protocol.runs import MAKES_A_RUN, Failed, Finished, Lost, Stopped, ran_s, word
+from finetop.core.protocol.runs import (
+    MAKES_A_RUN,
+    Failed,
+    Finished,
+    JobRow,
+    Lost,
+    RunRow,
+    State as RunState,
+    Stopped,
+    ran_s,
+    word,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
     from finetop.core.protocol.events import ApproachMeasured, RowScore
-    from finetop.core.protocol.runs import JobRow, RunRow, State as RunState
 
 NOT_FOR = {
     "prompt": "it has only its weights and retrieves nothing",
@@ -54,15 +63,11 @@ class Member:
 def rows(members: Sequence[Member], metric: str, left_out: Mapping[str, str]) -> list[ApproachRow]:
     """Return a row per approach: measured ones best first, then the others, then those left out."""
     named = dict.fromkeys(member.approach for member in members)
-    rows_by_name = {
-        name: _row(name, [entry for entry in members if entry.approach == name], metric) for name in named
-    }
+    members_of = {name: [entry for entry in members if entry.approach == name] for name in named}
+    rows_by_name = {name: _row(name, entries, metric) for name, entries in members_of.items()}
     prices = _prices(members)
-    done = [
-        msgspec.structs.replace(row, query=prices.get(row.name))
-        for row in rows_by_name.values()
-        if row.target is not None
-    ]
+    measured = [row for row in rows_by_name.values() if row.target is not None]
+    done = [msgspec.structs.replace(row, query=prices.get(row.name)) for row in measured]
     done.sort(key=lambda row: (_sort_key(row, metric), row.name))
     if done:
         best = done[0].name
@@ -71,40 +76,28 @@ def rows(members: Sequence[Member], metric: str, left_out: Mapping[str, str]) ->
         for other in dict.fromkeys(key for row in done for key in row.others):
             done = _beside_by(members, done, other)
     waiting = [row for row in rows_by_name.values() if row.target is None]
-    absent = [
-        ApproachRow(
-            name=name,
-            about=approaches.load(name).about,
-            trains=approaches.load(name).trains,
-            state="left out",
-            said=why,
+    unused = {name: why for name, why in sorted(left_out.items()) if name not in named}
+    absent = []
+    for name, why in unused.items():
+        kind = approaches.load(name)
+        absent.append(
+            ApproachRow(name=name, about=kind.about, trains=kind.trains, state="left out", said=why)
         )
-        for name, why in sorted(left_out.items())
-        if name not in named
-    ]
     return [*done, *waiting, *absent]
 
 
 def _prices(members: Sequence[Member]) -> dict[str, Price]:
     """Return each approach's price per query: over the rows that all priced, else over its own."""
-    measurements = [
-        measurement.measured
-        for measurement in members
-        if measurement.measured is not None and not measurement.learns_news
-    ]
-    measurements = [measurement for measurement in measurements if measurement.queries]
-    shared = [
-        query.row
-        for query in (measurements[0].queries if measurements else ())
-        if all(any(own.row == query.row for own in measurement.queries) for measurement in measurements)
-    ]
+    measured = [member.measured for member in members if not member.learns_news]
+    measurements = [each for each in measured if each is not None and each.queries]
+    priced = [{query.row for query in each.queries} for each in measurements]
+    first = measurements[0].queries if measurements else ()
+    shared = [query.row for query in first if all(query.row in rows for rows in priced)]
     prices = {}
     for name in dict.fromkeys(measurement.approach for measurement in measurements):
         own = [measurement for measurement in measurements if measurement.approach == name]
         runs = [{query.row: query.spent_s for query in measurement.queries} for measurement in own]
-        others = max(
-            (measurement.others for measurement in own if measurement.others is not None), default=None
-        )
+        others = max((each.others for each in own if each.others is not None), default=None)
         rows = shared or [row for row in runs[0] if all(row in run for run in runs)]
         price = statistics.price(runs, rows, own[0].price_of, others)
         if price is not None:
@@ -138,16 +131,9 @@ def _beside_by(members: Sequence[Member], done: Sequence[ApproachRow], metric: s
 
 
 def _items_of(members: Iterable[Member], approach: str, metric: str) -> list[statistics.Items]:
-    measured_members = [
-        member
-        for member in members
-        if member.approach == approach and not member.learns_news and member.measured
-    ]
-    return [
-        _items(entry.measured.scores.get(metric, ()))
-        for entry in measured_members
-        if entry.measured is not None
-    ]
+    own = [member for member in members if member.approach == approach and not member.learns_news]
+    measured = [member.measured for member in own if member.measured is not None]
+    return [_items(entry.scores.get(metric, ())) for entry in measured]
 
 
 def _items(scores: Iterable[RowScore]) -> statistics.Items:
@@ -159,10 +145,8 @@ def _row(name: str, members: Sequence[Member], metric: str) -> ApproachRow:
     own = [member for member in members if not member.learns_news]
     measurements = [entry.measured for entry in own if entry.measured is not None]
     metrics = dict.fromkeys(key for entry in measurements for key in entry.scores)
-    scores = {
-        key: statistics.score([_items(entry.scores.get(key, ())) for entry in measurements])
-        for key in metrics
-    }
+    own_items = {key: [_items(entry.scores.get(key, ())) for entry in measurements] for key in metrics}
+    scores = {key: statistics.score(items) for key, items in own_items.items()}
     state, reason = _state(members)
     gpu_s = [seconds * len(job.gpus) for entry in own for job, seconds in _making_jobs(entry) if job.gpus]
     energy = [
@@ -202,16 +186,10 @@ def _mean(values: Iterable[float | None]) -> float | None:
 def _seen(members: Sequence[Member], trains: bool) -> dict[str, Any]:
     """Count what an approach read until its measured checkpoint; of several seeds, the one that read least."""
     if not trains:
-        return {
-            "rows_seen": max(
-                (int(member.recipe.get("ask", {}).get("shots", 0)) for member in members), default=None
-            )
-        }
-    read = [
-        (*_read(member, member.trained), member.trained.rows)
-        for member in members
-        if member.trained is not None
-    ]
+        shots = (int(member.recipe.get("ask", {}).get("shots", 0)) for member in members)
+        return {"rows_seen": max(shots, default=None)}
+    pairs = [(member, member.trained) for member in members if member.trained is not None]
+    read = [(*_read(member, trained), trained.rows) for member, trained in pairs]
     if not read:
         return {}
     rows, epochs, given = min(read, key=lambda member: member[0])
@@ -229,9 +207,7 @@ def _read(member: Member, trained: Trained) -> tuple[int, float | None]:
 
 def _losses(members: Sequence[Member]) -> dict[str, Any]:
     """Return the mean loss of an approach's seeds: first and last, and midway if all have it."""
-    trained = [
-        facts.trained for facts in members if facts.trained is not None and facts.trained.losses is not None
-    ]
+    trained = [member.trained for member in members if member.trained and member.trained.losses is not None]
     known = [facts.losses for facts in trained if facts.losses is not None]
     if not known:
         return {}
@@ -316,21 +292,13 @@ def _new_facts(updates: str, members: Sequence[Member], metric: str) -> News | N
         return None
     if updates == "train":
         return _trained_anew(members, before, metric)
-    after = [
-        _items(measurement.news_after.get(metric, ()))
-        for measurement in own
-        if measurement.news_after.get(metric)
-    ]
+    gained = [each.news_after[metric] for each in own if each.news_after.get(metric)]
+    after = [_items(scores) for scores in gained]
     if not after:
         why = NOT_FOR.get(members[0].approach, "none of its documents has the new facts")
         return News("", statistics.score(before), said=why)
-    return News(
-        "index",
-        statistics.score(before),
-        statistics.score(after),
-        statistics.gap(after, before),
-        _mean(measurement.news_s for measurement in own),
-    )
+    gain, seconds = statistics.gap(after, before), _mean(measurement.news_s for measurement in own)
+    return News("index", statistics.score(before), statistics.score(after), gain, seconds)
 
 
 def _trained_anew(members: Sequence[Member], before: Sequence[statistics.Items], metric: str) -> News:
@@ -338,23 +306,13 @@ def _trained_anew(members: Sequence[Member], before: Sequence[statistics.Items],
     retrained = next((member for member in members if member.learns_news), None)
     if retrained is None:
         return News("train", statistics.score(before), said="approaches.update.train has no rows for it")
-    first = [
-        _items(member.measured.news[metric])
-        for member in members
-        if member.seed == retrained.seed
-        and not member.learns_news
-        and member.measured is not None
-        and member.measured.news.get(metric)
-    ]
+    others = [each for each in members if each.seed == retrained.seed and not each.learns_news]
+    measured = [each.measured for each in others if each.measured is not None]
+    first = [_items(each.news[metric]) for each in measured if each.news.get(metric)]
     score_before = statistics.score(first or before)
     if retrained.measured is None or not retrained.measured.news.get(metric):
         return News("train", score_before, said=_state([retrained])[1] or "it was not scored")
     after = [_items(retrained.measured.news[metric])]
     seconds = sum(spent for _, spent in _making_jobs(retrained))
-    return News(
-        "train",
-        score_before,
-        statistics.score(after),
-        statistics.gap(after, first or before),
-        seconds or None,
-    )
+    gain = statistics.gap(after, first or before)
+    return News("train", score_before, statistics.score(after), gain, seconds or None)

@@ -7,7 +7,8 @@ is an estimate, and is worded as one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import msgspec
 
@@ -15,11 +16,6 @@ from finetop.core.protocol.check_result import read
 from finetop.core.recipe.schema import General
 from finetop.core.text import listed
 from finetop.core.wording.verdicts import change, interval, word
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import Any
-
 
 # missing: the checkpoint is gone, or can't be checked
 Seen = Literal["ok", "regressed", "no_verdict", "missing"]
@@ -86,9 +82,8 @@ def most_looks(steps: Sequence[int], seen: Mapping[int, Seen]) -> int:
 def _limits(steps: Sequence[int], seen: Mapping[int, Seen]) -> tuple[float, float]:
     """Return the last OK (-inf if there is none) and the first REGRESSED after it (inf if there is none)."""
     last_ok = max((step for step in steps if seen.get(step) == "ok"), default=float("-inf"))
-    since = min(
-        (step for step in steps if seen.get(step) == "regressed" and step > last_ok), default=float("inf")
-    )
+    bad = (step for step in steps if seen.get(step) == "regressed" and step > last_ok)
+    since = min(bad, default=float("inf"))
     return last_ok, since
 
 
@@ -100,21 +95,15 @@ def wanted_settings(recipe: Mapping[str, Any], given: Mapping[str, Any]) -> dict
 
 def comparable(results: Sequence[dict[str, Any]], wanted: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
     """Return the newest result of each step made under the wanted settings; `results` are newest first."""
-    return {
-        result["step"]: result
-        for result in reversed(results)
-        if result["step"] is not None and _is_alike(result, wanted)
-    }
+    alike = [result for result in results if result["step"] is not None and _is_alike(result, wanted)]
+    return {result["step"]: result for result in reversed(alike)}
 
 
 def _is_alike(result: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Compare settings; results from before they were recorded have only suite and margin."""
     kept = result.get("general") or {"suite": result.get("suite"), "margin": 100 * result.get("margin", 0.0)}
-    return all(
-        abs(kept[key] - wanted[key]) < 1e-9 if isinstance(kept[key], float) else kept[key] == wanted[key]
-        for key in SETTINGS
-        if key in kept
-    )
+    pairs = [(kept[key], wanted[key]) for key in SETTINGS if key in kept]
+    return all(abs(own - other) < 1e-9 if isinstance(own, float) else own == other for own, other in pairs)
 
 
 def conclude(steps: Sequence[int], seen: Mapping[int, Seen]) -> Curve:
@@ -148,9 +137,8 @@ def _sentence(curve: Curve) -> str:
     if curve.newest_verdict == "ok":
         return f"not regressed at step {curve.newest}, the newest checkpoint ({beside})."
     if curve.after is not None:
-        return (
-            f"no verdict at step {curve.newest}, the newest checkpoint; OK at step {curve.after} ({beside})."
-        )
+        place = f"step {curve.newest}, the newest checkpoint"
+        return f"no verdict at {place}; OK at step {curve.after} ({beside})."
     return f"no verdict at any of the checkpoints checked ({beside})."
 
 

@@ -3,42 +3,35 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.check.model_pair import facts_of
+from finetop.core.check.model_pair import ModelPair, facts_of
 from finetop.core.check.scoring import drift, target
-from finetop.core.check.scoring.batches import prepare
+from finetop.core.check.scoring.batch_plan import Name
+from finetop.core.check.scoring.batches import PreparedSuite, prepare
+from finetop.core.check.statistics.item_order import Key
 from finetop.core.check.tasks.requests import build
-from finetop.core.check.tasks.suite import find_suite
-from finetop.core.data.formats import texts_of
+from finetop.core.check.tasks.suite import Suite, find_suite
+from finetop.core.data.formats import Kind, texts_of
 from finetop.core.data.prompts import open_asker, print_skipped
 from finetop.core.errors import FinetopError
 from finetop.core.models import load, vllm
-from finetop.core.models.engine import engine_for, filled
+from finetop.core.models.engine import Engine, engine_for, filled
 from finetop.core.models.forward import longest_input
 from finetop.core.plugins import OBJECTIVES
 from finetop.core.recipe import protections as recipe_protections
-from finetop.core.recipe.schema import General
+from finetop.core.recipe.schema import General, Recipe
 from finetop.core.runtime.files import read_given
+from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
-    from transformers import PreTrainedTokenizerBase
-
-    from finetop.core.check.model_pair import ModelPair
-    from finetop.core.check.scoring.batch_plan import Name
-    from finetop.core.check.scoring.batches import PreparedSuite
-    from finetop.core.check.statistics.item_order import Key
-    from finetop.core.check.tasks.suite import Suite
-    from finetop.core.data.formats import Kind
-    from finetop.core.models.engine import Engine
-    from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.event_log import EventLog
-    from finetop.core.runtime.home import Home
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
 CONTAMINATION_BLOCK = 500  # texts searched at a time
@@ -90,14 +83,8 @@ def open_context(
     prepared = prepare(build(suite), tokenizer, longest, general.seed, filled(pair.device))
     wanted = recipe.check.target
     keeps = None if run_folder is None else events.write
-    engine = engine_for(
-        recipe.model.engine,
-        pair.device,
-        pair.dtype,
-        config,
-        learned_tokens=pair.reads_rows_alone,
-        copies=True,
-    )
+    alone, kind = pair.reads_rows_alone, pair.dtype
+    engine = engine_for(recipe.model.engine, pair.device, kind, config, learned_tokens=alone, copies=True)
     target_rows: list[target.TargetRow] = []
     target_failed = ""
     if wanted is not None:
@@ -154,9 +141,7 @@ def _contaminated(
         return frozenset(), (note,)
 
 
-def caveats_of(
-    pair: ModelPair, tokenizer: PreTrainedTokenizerBase, has_own_template: bool
-) -> tuple[str, ...]:
+def caveats_of(pair: ModelPair, tokenizer: Tokenizer, has_own_template: bool) -> tuple[str, ...]:
     """Return what differs between the checkpoint and how it is prompted; empty for a model in memory.
 
     Both models get the same prompts, made with the base's tokenizer and its chat template or the recipe's.
@@ -176,7 +161,7 @@ def caveats_of(
     return tuple(caveats)
 
 
-def _tokenizer_caveats(folder: Path, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+def _tokenizer_caveats(folder: Path, tokenizer: Tokenizer) -> list[str]:
     from transformers import AutoTokenizer
 
     try:

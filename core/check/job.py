@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -10,13 +10,12 @@ from finetop.core.check import run_check
 from finetop.core.errors import BadInput
 from finetop.core.models import devices
 from finetop.core.protocol.events import Ended, Verdict
-from finetop.core.recipe.schema import General
+from finetop.core.protocol.runs import JobSpec
+from finetop.core.recipe.schema import General, Recipe
 from finetop.core.wording import verdicts
 
 if TYPE_CHECKING:
-    from finetop.core.protocol.runs import JobSpec
     from finetop.core.recipe.job import Job
-    from finetop.core.recipe.schema import Recipe
 
 PACKAGES = ("finetop", "torch", "transformers", "peft", "lm_eval")
 IF_STOPPED = "asked to stop; what was scored is kept"
@@ -29,17 +28,9 @@ def work(job: Job) -> Ended:
     recipe = with_settings(job.recipe(), settings_of(job.spec))
     checkpoint = job.inside(job.args.get("checkpoint"))
     claim, watch = claim_of(job.spec)
-    checked = run_check.check(
-        recipe,
-        checkpoint,
-        job.home,
-        device,
-        job.events,
-        claim=claim,
-        watch=watch,
-        more=more_of(job.spec),
-        run_folder=job.run_folder,
-    )
+    how: dict[str, Any] = {"claim": claim, "watch": watch, "more": more_of(job.spec)}
+    events, run_folder = job.events, job.run_folder
+    checked = run_check.check(recipe, checkpoint, job.home, device, events, **how, run_folder=run_folder)
     step = step if isinstance(step, int) else None
     checked = msgspec.structs.replace(checked, step=step, checkpoint=job.args["checkpoint"])
     job.events.write(Verdict(step, msgspec.to_builtins(checked)))

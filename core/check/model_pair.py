@@ -7,9 +7,11 @@ full checkpoint and its base replace each other in memory; a base whose scores a
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.scoring.batch_plan import VERSION, Name
@@ -20,15 +22,12 @@ from finetop.core.models.devices import device_kind, free_memory, scoring_dtype
 from finetop.core.models.forward import has_virtual_tokens
 from finetop.core.models.hashes import adapter_hash
 from finetop.core.models.load_checkpoint import load_checkpoint
+from finetop.core.models.resolved import ResolvedModel
+from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
-    from transformers import PreTrainedTokenizerBase
-
-    from finetop.core.models.resolved import ResolvedModel
-    from finetop.core.runtime.home import Home
 
 TOKENS_FIRST = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING")  # PEFT's types
 
@@ -81,13 +80,12 @@ class ModelPair:
 def open_pair(base: ResolvedModel, checkpoint: Path, dtype: str, device: str) -> ModelPair:
     """Return the pair of base and checkpoint. Raises BadInput if the checkpoint does not exist."""
     if not checkpoint.is_dir():
-        raise BadInput(
-            f"there is no checkpoint {checkpoint}.", hint="It may have been removed: pick another step."
-        )
+        hint = "It may have been removed: pick another step."
+        raise BadInput(f"there is no checkpoint {checkpoint}.", hint=hint)
     return ModelPair(base, checkpoint, scoring_dtype(dtype, base.path, device), device)
 
 
-def facts_of(pair: ModelPair, name: Name, tokenizer: PreTrainedTokenizerBase, home: Home) -> dict[str, Any]:
+def facts_of(pair: ModelPair, name: Name, tokenizer: Tokenizer, home: Home) -> dict[str, Any]:
     """Return everything a model's scores depend on, except the batch plan and the task."""
     import lm_eval
     import torch

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import structs, to_builtins
 
-from finetop.core.check import noise_floor
-from finetop.core.check.context import open_context
+from finetop.core.check.context import CheckContext, open_context
 from finetop.core.check.model_pair import as_tuned, open_pair
 from finetop.core.check.scoring import drift, target
-from finetop.core.check.scoring.batch_plan import BatchPlan, halve_until_it_fits
-from finetop.core.check.scoring.batches import LOOK_ITEMS, PreparedSuite, ScoredModel
+from finetop.core.check.scoring.batch_plan import BatchPlan, Name, halve_until_it_fits
+from finetop.core.check.scoring.batches import LOOK_ITEMS, Batch, PreparedSuite, ScoredModel
 from finetop.core.check.scoring.scorer import packs_exactly, plan_for
 from finetop.core.check.scoring_passes import (
     ModelScores,
@@ -38,26 +39,21 @@ from finetop.core.check.scoring_passes import (
     with_model,
 )
 from finetop.core.check.statistics import conclude, plan as planning, sequential
+from finetop.core.check.statistics.item_order import Item, Key
 from finetop.core.check.statistics.paired_tests import count_categories
+from finetop.core.check.statistics.verdict import CheckPlan
 from finetop.core.models import resolve
-from finetop.core.protocol.check_result import Contamination, Drift, Flip, NoiseFloor
-from finetop.core.protocol.events import Phase
+from finetop.core.protocol.check_result import CheckResult, Contamination, Drift, Flip, NoiseFloor
+from finetop.core.protocol.events import ItemScore, Phase
+from finetop.core.recipe.schema import Recipe
+from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
-
-    from finetop.core.check.context import CheckContext
-    from finetop.core.check.scoring.batch_plan import Name
-    from finetop.core.check.statistics.item_order import Item, Key
-    from finetop.core.check.statistics.verdict import CheckPlan
-    from finetop.core.protocol.check_result import CheckResult
-    from finetop.core.protocol.events import ItemScore
-    from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.event_log import EventLog
-    from finetop.core.runtime.home import Home
 
 Answer = TypeVar("Answer")
+NOISE_ITEMS = 128
+NOISE_ITEMS_CPU = 48  # under 10 s on two cores for a model of 135M parameters
 BASE_AHEAD_ITEMS = 512  # a healthy model's check takes 360 to 660 where the suite is large
 FLIPS_KEPT = 300
 QUESTION_KEPT = 1000  # characters
@@ -118,9 +114,8 @@ def in_smaller_batches(context: CheckContext, take: Callable[[BatchPlan], Answer
         print(f"out of memory: both models are scored again in rows of {row_tokens} tokens", flush=True)
 
     with context.copy or nullcontext():
-        return halve_until_it_fits(
-            take, plan, device, or_else="check on a larger device", before_again=score_again
-        )
+        or_else = "check on a larger device"
+        return halve_until_it_fits(take, plan, device, or_else=or_else, before_again=score_again)
 
 
 def score_until_decided(
@@ -218,9 +213,8 @@ def plan_of(context: CheckContext, before: Scoring, *, claim: int = 0, watch: bo
 
 def base_scoring(context: CheckContext, base: BaseScores) -> Scoring:
     """Open the base's scoring for the looks, with the scores it already has."""
-    return open_scoring(
-        context, context.prepared, _scored_model(context, "base", base.plan), base.scores.items
-    )
+    model = _scored_model(context, "base", base.plan)
+    return open_scoring(context, context.prepared, model, base.scores.items)
 
 
 def tuned_scoring(context: CheckContext, base: BaseScores) -> Scoring:
@@ -234,26 +228,59 @@ def score_base(context: CheckContext, plan: BatchPlan, *, whole: bool = False) -
     That is the sample that shows which tasks are measurable, its noise floor, drift and target; and the `whole`
     suite if the base is not available later.
     """
-    first = noise_floor.first_items(context)
-    with with_model(
-        context, open_scoring(context, context.prepared, _scored_model(context, "base", plan))
-    ) as scoring:
+    first = first_items(context)
+    begun = open_scoring(context, context.prepared, _scored_model(context, "base", plan))
+    with with_model(context, begun) as scoring:
         begins = (*_sampled(context, scoring), *first)
-        if (
-            plan.layout == "packed"
-            and unscored(scoring, begins)
-            and not packs_exactly(scoring.scored_model.model())
-        ):
+        is_new = plan.layout == "packed" and unscored(scoring, begins)
+        if is_new and not packs_exactly(scoring.scored_model.model()):
             plan = replace(plan, layout="plain")
             scoring = open_scoring(context, context.prepared, replace(scoring.scored_model, plan=plan))
         if whole:
             score_items(context, scoring, context.prepared.items, "scoring base")
             report_scores(context, scoring, context.prepared.items)
         _measure_base(context, scoring)
-        floor = noise_floor.measure(context, scoring, first)
+        floor = measure_noise(context, scoring, first)
         windows = score_windows(context, scoring.scored_model)
         reached = score_target(context, scoring.scored_model)
     return BaseScores(ModelScores(scoring.scores, windows, reached), plan, floor, whole)
+
+
+def first_items(context: CheckContext, *, written: bool = False) -> tuple[Item, ...]:
+    """Return the first items of the suite, or of those with written answers."""
+    most = NOISE_ITEMS_CPU if context.pair.device.startswith("cpu") else NOISE_ITEMS
+    prepared = context.prepared
+    if not written:
+        return prepared.items[:most]
+    return tuple(item for item in prepared.items if prepared.tasks[item.task].kind == "generation")[:most]
+
+
+def measure_noise(context: CheckContext, base: Scoring, first: Sequence[Item]) -> NoiseFloor:
+    """Count the items that flip on the base by themselves: in batches of another size and order, and between engines.
+
+    Such flips mean nothing. The exact engine writes the first answers again if another wrote them.
+    """
+    prepared, plan = base.prepared, base.scored_model.plan
+    batches = tuple(
+        Batch(name, tuple(item.item for item in reversed(first) if item.task == name))
+        for name in prepared.tasks
+    )
+    mixed = replace(prepared, items=tuple(first), batches=tuple(batch for batch in batches if batch.items))
+    other = replace(base.scored_model, plan=replace(plan, row_tokens=plan.row_tokens // 3))
+    flips = _flips(context, base, open_scoring(context, mixed, other), first)
+    if plan.engine == "exact":
+        return NoiseFloor(len(first), flips)
+    answers = first_items(context, written=True)
+    exact = replace(base.scored_model, plan=replace(plan, engine="exact"))
+    flipped = _flips(context, base, open_scoring(context, prepared, exact), answers)
+    return NoiseFloor(len(first), flips, plan.engine, len(answers), flipped)
+
+
+def _flips(context: CheckContext, base: Scoring, other: Scoring, items: Sequence[Item]) -> int:
+    """Count the items that the base scores differently in the other batches; missing scores are computed."""
+    score_items(context, base, items, "measuring base")
+    score_items(context, other, items, "noise floor")
+    return sum(base.scores[item.key].score != other.scores[item.key].score for item in items)
 
 
 def _sampled(context: CheckContext, scoring: Scoring) -> tuple[Item, ...]:

@@ -8,37 +8,27 @@ from __future__ import annotations
 
 import time
 import traceback
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.model_pair import as_base, as_tuned
 from finetop.core.check.scoring import cache, drift, target
-from finetop.core.check.scoring.batch_plan import LEAST_ROW_TOKENS
-from finetop.core.check.scoring.batches import (
-    Batch,
-    PreparedSuite,
-    ScoredModel,
-    keys_of,
-    score_batch,
-)
+from finetop.core.check.scoring.batch_plan import LEAST_ROW_TOKENS, BatchPlan, Name
+from finetop.core.check.scoring.batches import Batch, PreparedSuite, ScoredModel, keys_of, score_batch
+from finetop.core.check.scoring.cache import ScoreKey
 from finetop.core.check.scoring.turns import take_turns
+from finetop.core.check.statistics.item_order import Item, Key
 from finetop.core.errors import FinetopError
 from finetop.core.models import collectives
-from finetop.core.protocol.events import Phase, Scores
+from finetop.core.protocol.events import ItemScore, Phase, Scores
 from finetop.core.runtime import failures
 from finetop.core.runtime.failures import is_out_of_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
-
     from finetop.core.check.context import CheckContext
-    from finetop.core.check.scoring.batch_plan import BatchPlan, Name
-    from finetop.core.check.scoring.cache import ScoreKey
-    from finetop.core.check.statistics.item_order import Item, Key
-    from finetop.core.protocol.events import ItemScore
     from finetop.core.recipe.schema import Metric
 
 SLOWEST_PHASE_S = 0.5  # a phase is reported at most this often
@@ -77,18 +67,12 @@ def open_scoring(
 ) -> Scoring:
     """Open a model's scoring with the scores it has (`scored`) and those in the cache."""
     keys = keys_of(prepared, scored_model)
-    kept = {
-        (task, item): score
-        for task, key in keys.items()
-        for item, score in cache.read(context.home.scores, key, prepared.prompts[task]).items()
-    }
-    return Scoring(
-        prepared=prepared,
-        scored_model=scored_model,
-        keys=keys,
-        batch_of={(batch.task, item): batch for batch in prepared.batches for item in batch.items},
-        scores={**kept, **(scored or {})},
-    )
+    kept: dict[Key, ItemScore] = {}
+    for task, key in keys.items():
+        cached = cache.read(context.home.scores, key, prepared.prompts[task])
+        kept.update({(task, item): score for item, score in cached.items()})
+    batch_of = {(batch.task, item): batch for batch in prepared.batches for item in batch.items}
+    return Scoring(prepared, scored_model, keys, batch_of, scores={**kept, **(scored or {})})
 
 
 @contextmanager
@@ -173,13 +157,11 @@ def score_items(context: CheckContext, scoring: Scoring, items: Sequence[Item], 
 def score_windows(context: CheckContext, scored_model: ScoredModel) -> list[ItemScore]:
     prompts = drift.prompts_of(context.windows)
     key = _extra_key(scored_model, {"name": "drift", "window": drift.WINDOW}, writes=False)
-    return _kept(
-        context,
-        key,
-        prompts,
-        lambda: drift.score_windows(scored_model.model(), context.windows, shares=context.shares),
-        f"drift of {scored_model.name}",
-    )
+
+    def score() -> list[ItemScore]:
+        return drift.score_windows(scored_model.model(), context.windows, shares=context.shares)
+
+    return _kept(context, key, prompts, score, f"drift of {scored_model.name}")
 
 
 def rows_of(context: CheckContext, metric: Metric) -> Sequence[target.TargetRow]:
@@ -201,9 +183,8 @@ def score_target(context: CheckContext, scored_model: ScoredModel) -> dict[Metri
 
         def work(metric: Metric = metric, rows: Sequence[target.TargetRow] = rows) -> list[ItemScore]:
             model, tokenizer = scored_model.model(), context.prepared.tokenizer
-            return target.score_rows(
-                metric, rows, wanted, model, tokenizer, scored_model.plan, shares=context.shares
-            )
+            plan, shares = scored_model.plan, context.shares
+            return target.score_rows(metric, rows, wanted, model, tokenizer, plan, shares=shares)
 
         prompts = {row.item: row.prompt_hash for row in rows}
         try:
@@ -264,9 +245,8 @@ def report_scores(context: CheckContext, scoring: Scoring, items: Iterable[Item]
             by_task.setdefault(item.task, []).append(scoring.scores[item.key])
     for task, scores in by_task.items():
         kept_under = scoring.keys[task].name if scoring.keys else ""
-        context.events.write(
-            Scores(name, kept_under, task, scores, context.step if name == "tuned" else None)
-        )
+        step = context.step if name == "tuned" else None
+        context.events.write(Scores(name, kept_under, task, scores, step))
 
 
 def report_phase(context: CheckContext, phase: str, done: int, total: int, pace: Pace, left: int) -> None:

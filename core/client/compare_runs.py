@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from finetop.core.client.seed_groups import retained
@@ -55,33 +56,21 @@ class Trade:
 
 
 def differences(recipes: Sequence[Mapping[str, Any]]) -> list[Difference]:
-    """List the settings that are not the same in all recipes: the learning rate first, then in the recipes' order.
-
-    A setting that only one of the methods has is left out if it has its default value.
-    """
-    flat = [
-        {key: value for key, value in flat_settings(recipe, of_item=_numbered) if value != {}}
-        for recipe in recipes
-    ]
-    keys = sorted(
-        dict.fromkeys(key for settings in flat for key in settings), key=lambda key: key != FIRST_LISTED
-    )
+    """List the settings that differ. One that only one of the methods has is left out if it has its default value."""
+    flat = [dict(flat_settings(recipe, of_item=lambda key, at: f"{key}.{at + 1}")) for recipe in recipes]
+    flat = [{key: value for key, value in settings.items() if value != {}} for settings in flat]
     unset = [_defaults(recipe) for recipe in recipes]
-    return [
-        Difference(
-            key, tuple(_value_text(settings[key]) if key in settings else NOT_SET for settings in flat)
-        )
-        for key in keys
-        if key.partition(".")[0] not in NOT_COMPARED
-        and any(key not in settings or settings[key] != flat[0].get(key) for settings in flat)
-        and not (
-            any(key not in settings for settings in flat)
-            and all(
-                key not in settings or unset[at].get(key, NOT_SET) == settings[key]
-                for at, settings in enumerate(flat)
-            )
-        )
-    ]
+    found = []
+    for key in dict.fromkeys([FIRST_LISTED, *chain.from_iterable(flat)]):
+        values = [settings.get(key, NOT_SET) for settings in flat]
+        if key.partition(".")[0] in NOT_COMPARED or all(value == values[0] for value in values):
+            continue
+        is_missing = any(key not in settings for settings in flat)
+        given = [(at, settings[key]) for at, settings in enumerate(flat) if key in settings]
+        if is_missing and all(unset[at].get(key, NOT_SET) == value for at, value in given):
+            continue
+        found.append(Difference(key, tuple(map(_value_text, values))))
+    return found
 
 
 def _defaults(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,22 +84,14 @@ def _defaults(recipe: Mapping[str, Any]) -> dict[str, Any]:
         return {}
 
 
-def _numbered(key: str, at: int) -> str:
-    return f"{key}.{at + 1}"
-
-
 def data_differences(runs: Sequence[RunDetail]) -> list[Difference]:
     """List the sources that runs have read in different versions, with each run's version."""
-    versions_by_run = [
-        {(source_words(row), row.use): f"v{row.number}, {counted(row.rows, 'row')}" for row in run.sources}
-        for run in runs
-    ]
-    keys = dict.fromkeys(key for versions in versions_by_run for key in versions)
-    return [
-        Difference(name, tuple(versions.get((name, use), NOT_SET) for versions in versions_by_run))
-        for name, use in keys
-        if len({versions.get((name, use)) for versions in versions_by_run}) > 1
-    ]
+    versions: dict[tuple[str, str], list[str]] = {}
+    for at, run in enumerate(runs):
+        for row in run.sources:
+            of_runs = versions.setdefault((source_words(row), row.use), [NOT_SET] * len(runs))
+            of_runs[at] = f"v{row.number}, {counted(row.rows, 'row')}"
+    return [Difference(key[0], tuple(cells)) for key, cells in versions.items() if len(set(cells)) > 1]
 
 
 def _value_text(value: Any) -> str:
@@ -127,29 +108,24 @@ def _value_text(value: Any) -> str:
 
 def outcomes(runs: Sequence[RunDetail], now: float) -> list[Outcome]:
     """Return the results of the runs; rows that none of them has are left out."""
-    rows = [
-        _learned("loss", "loss", runs, min),
-        _learned("eval loss", "eval_loss", runs, min),
-        _learned("reward", "reward", runs, max),
-    ]
+    rows = [_learned("loss", "loss", runs, min), _learned("eval loss", "eval_loss", runs, min)]
+    rows.append(_learned("reward", "reward", runs, max))
     is_one_test, is_one_suite = not other_tests(runs), not suites_differ(runs)
     for metric in dict.fromkeys(name for run in runs if run.row.check for name in run.row.check.target):
         values = [target_of(run, metric) for run in runs]
         row = _numbers(f"target, {metric_words(metric)}", values, min if metric in LOWER_IS_BETTER else max)
         rows.append(row if is_one_test else replace(row, best=(), why_no_best=TESTS_DIFFER))
     kept = [retained(run.row) for run in runs]
+    checks = [run.row.check for run in runs]
     named = suites_differ(runs) or None
-    answers = (
-        "-" if row.check is None else short_answer(row.check, name_suite=named)
-        for row in (r.row for r in runs)
-    )
+    answers = ["-" if check is None else short_answer(check, name_suite=named) for check in checks]
     rows += [
         Outcome("retained", tuple(answers), _best(kept, max) if is_one_suite else ()),
         _numbers("drift", [run.row.metrics.get("drift") for run in runs], min),
         Outcome("step", tuple(_steps(run) for run in runs)),
-        Outcome("time", tuple("-" if s is None else long_span(s) for s in (_seconds(run, now) for run in runs))),
+        Outcome("time", tuple(_time(run, now) for run in runs)),
         Outcome("GPU hours", tuple(_gpu_hours(run, now) for run in runs)),
-    ]  # fmt: skip
+    ]
     return [row for row in rows if any(cell != "-" for cell in row.cells)]
 
 
@@ -185,15 +161,11 @@ def _objective(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rows_read(run: RunDetail, *, of_eval: bool) -> Any:
-    """Return what identifies the rows that a run learned from or was evaluated on: hashes, else the recipe's data.
-
-    Rows set aside for evaluation are drawn by the seed, so the rows left for training depend on it too.
-    """
-    data = run.recipe.get("data") or {}
+    """Return what identifies the rows that a run learned from or was evaluated on: hashes, else the recipe's data."""
+    # Rows set aside for evaluation are drawn by the seed, so the rows left for training depend on it too.
+    data, seed = run.recipe.get("data") or {}, (run.recipe.get("train") or {}).get("seed")
     eval_rows = data.get("eval", {"share": None})
-    drawn = (
-        (eval_rows, (run.recipe.get("train") or {}).get("seed")) if isinstance(eval_rows, Mapping) else None
-    )
+    drawn = (eval_rows, seed) if isinstance(eval_rows, Mapping) else None
     uses = ("eval",) if of_eval and drawn is None else ("train", "replay")
     read = [(row.content, row.use, row.share, row.learned) for row in run.sources if row.use in uses]
     return drawn, read or (data.get("eval") if uses == ("eval",) else data.get("train"))
@@ -242,11 +214,11 @@ def _steps(run: RunDetail) -> str:
     return "-" if not row.step else f"{row.step:,}" + (f" of {row.steps:,}" if row.steps else "")
 
 
-def _seconds(run: RunDetail, now: float) -> float | None:
-    """Return the seconds that a run's training jobs have run, or None."""
+def _time(run: RunDetail, now: float) -> str:
+    """Return how long a run's training jobs have run."""
     spans = [_ran(job.state, now) for job in run.jobs if job.verb in MAKES_A_RUN]
     known = [span for span in spans if span is not None]
-    return sum(known) if known else None
+    return long_span(sum(known)) if known else "-"
 
 
 def _ran(state: State, now: float) -> float | None:
@@ -254,9 +226,8 @@ def _ran(state: State, now: float) -> float | None:
 
 
 def _gpu_hours(run: RunDetail, now: float) -> str:
-    hours = sum(
-        (_ran(job.state, now) or 0.0) * len(job.gpus) / 3600 for job in run.jobs if job.verb in MAKES_A_RUN
-    )
+    jobs = [job for job in run.jobs if job.verb in MAKES_A_RUN]
+    hours = sum((_ran(job.state, now) or 0.0) * len(job.gpus) / 3600 for job in jobs)
     return f"{hours:.1f}" if hours else "-"
 
 
@@ -266,10 +237,7 @@ def why_no_trades(runs: Sequence[RunDetail]) -> str:
 
 
 def trades(runs: Sequence[RunDetail], metric: str = "") -> list[Trade]:
-    """Return target and retained score of the runs that have both, by `metric`, or by the first that a run has.
-
-    Empty if tests or suites differ.
-    """
+    """Return target (`metric`, or the first of a run) and retained score of runs that have both and are comparable."""
     if why_no_trades(runs):
         return []
     if not metric:
@@ -304,7 +272,6 @@ def front_sentence(runs: Sequence[RunDetail], names: Sequence[str]) -> str:
         return f"Can't rank: {'only one' if points else 'no'} run has a target score."
     on_it = [names[number] for number in front(points)]
     left_out = len(runs) - len(points)
-    is_are = "is" if len(on_it) == 1 else "are"
-    verb = "is" if left_out == 1 else "are"
-    rest = f"; {left_out} without a check of both {verb} left out" if left_out else ""
-    return f"{listed(on_it)} {is_are} on the Pareto front: none is better at both{rest}."
+    verb, rest_verb = ("is" if number == 1 else "are" for number in (len(on_it), left_out))
+    rest = f"; {left_out} without a check of both {rest_verb} left out" if left_out else ""
+    return f"{listed(on_it)} {verb} on the Pareto front: none is better at both{rest}."

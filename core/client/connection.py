@@ -12,12 +12,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 
 import msgspec
 
-from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, NoSupervisor, NoVerdict
+from finetop.core.errors import BadInput, NoSupervisor, of_code
 from finetop.core.protocol import wire
 from finetop.core.protocol.patch import DoesNotFit
 from finetop.core.protocol.patch_cache import HeldAnswers
@@ -32,14 +31,9 @@ ANSWER_TIMEOUT_S = 60.0
 STAND_IN_ENDS_S = 10.0  # after the connection is closed; it usually takes 20 ms
 ATTEMPTS = 5  # to repeat a read-only request over a link that seems to be up
 
-_ERRORS: dict[int, type[FinetopError]] = {1: FinetopError, 2: BadInput, 3: NoVerdict, 4: EnvironmentTrouble}
-
 
 class Client:
-    """A connection for one command: requests block until answered.
-
-    Raises NoSupervisor when the connection ends, or the error that the supervisor answered.
-    """
+    """A connection for one command; raises NoSupervisor when it ends, or the error that the supervisor answered."""
 
     def __init__(self, home: Home, *, start: bool = True, makes_home: bool = False) -> None:
         self.home = home
@@ -59,9 +53,7 @@ class Client:
     def __enter__(self) -> Client:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -102,9 +94,8 @@ class Client:
                     raise broken_link(link.label) from error
                 attempts = attempts + 1 if link.is_up else 0  # a break may not have been noticed yet
                 if attempts >= ATTEMPTS:
-                    raise NoSupervisor(
-                        f"no supervisor answers on {link.label}.", hint="The next command starts it."
-                    ) from error
+                    hint = "The next command starts it."
+                    raise NoSupervisor(f"no supervisor answers on {link.label}.", hint=hint) from error
             time.sleep(0.3)
             link.wait()
 
@@ -146,9 +137,8 @@ class AsyncClient:
                 raise NoSupervisor(f"not connected to {link.label}: the request was not sent.")
             try:
                 if self._writer is None:
-                    self._reader, self._writer = await asyncio.open_unix_connection(
-                        str(self.home.socket), limit=wire.ANSWER_LIMIT
-                    )
+                    opening = asyncio.open_unix_connection(self.home.socket, limit=wire.ANSWER_LIMIT)
+                    self._reader, self._writer = await opening
                     require_own(self._writer.get_extra_info("socket"))
                 assert self._reader is not None
                 self._number += 1
@@ -178,10 +168,8 @@ class AsyncClient:
 
 def broken_link(label: str) -> NoSupervisor:
     """Return the error for a connection that broke between a request and its answer."""
-    return NoSupervisor(
-        f"the link to {label} broke before it answered: the request may or may not have been carried out.",
-        hint="Check when it is back.",
-    )
+    unknown, hint = "the request may or may not have been carried out", "Check when it is back."
+    return NoSupervisor(f"the link to {label} broke before it answered: {unknown}.", hint=hint)
 
 
 def encode(number: int, ask: Ask, heard: HeldAnswers | None = None) -> bytes:
@@ -190,14 +178,11 @@ def encode(number: int, ask: Ask, heard: HeldAnswers | None = None) -> bytes:
         number_of_known = None if heard is None else heard.number(ask)
         line = wire.envelope(number, ask, number_of_known) + b"\n"
     except UnicodeEncodeError as error:  # an argument of the command line that is not UTF-8
-        raise BadInput(
-            f"{error.object!a:.60} is not UTF-8 text.", hint="Type it again, or rename the file."
-        ) from error
+        hint = "Type it again, or rename the file."
+        raise BadInput(f"{error.object!a:.60} is not UTF-8 text.", hint=hint) from error
     if len(line) > wire.REQUEST_LIMIT:
-        raise BadInput(
-            f"the request is {len(line) / 2**20:.1f} MiB; the limit is {wire.REQUEST_LIMIT >> 20}.",
-            hint="Send less.",
-        )
+        size = f"{len(line) / 2**20:.1f} MiB; the limit is {wire.REQUEST_LIMIT >> 20}"
+        raise BadInput(f"the request is {size}.", hint="Send less.")
     return line
 
 
@@ -212,38 +197,30 @@ def decode(line: bytes, ask: Request[Answer], heard: HeldAnswers | None = None) 
             answer: Answer = msgspec.json.decode(whole, type=answer_type(type(ask)))
             return answer
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, DoesNotFit) as error:
-        raise NoSupervisor(
-            f"the supervisor's answer can't be read: {error}.",
-            hint="It is of another version: `finetop supervisor stop` ends it, the next command starts this one.",
-        ) from error
-    kind = _ERRORS.get(reply.error.exit, FinetopError)
-    raise kind(reply.error.message, hint=reply.error.hint)
+        ends = "`finetop supervisor stop` ends it, the next command starts this one"
+        hint = f"It is of another version: {ends}."
+        raise NoSupervisor(f"the supervisor's answer can't be read: {error}.", hint=hint) from error
+    raise of_code(reply.error.exit, reply.error.message, reply.error.hint)
 
 
 def connect(home: Home, *, start: bool = True) -> socket.socket:
-    """Connect to the home's supervisor; with `start`, start one if there is none.
-
-    On another machine the link starts it: this waits until the link is up.
-    """
+    """Connect to the home's supervisor; with `start`, start one if there is none, as a link to another machine does."""
     if home.link is not None:
         return _connect_over(home.link)
     try:
         return _connect_once(home.socket)
     except OSError:
         if not start:
-            raise NoSupervisor(
-                f"no supervisor runs for {home.root}.", hint="`finetop supervisor start` starts one."
-            ) from None
+            hint = "`finetop supervisor start` starts one."
+            raise NoSupervisor(f"no supervisor runs for {home.root}.", hint=hint) from None
     start_supervisor(home)
     return _connect_once(home.socket)
 
 
 def start_supervisor(home: Home) -> None:
-    """Start a supervisor in its own session and wait until it answers.
+    """Start a supervisor in its own session and wait until it answers. Raises EnvironmentTrouble, NoSupervisor.
 
     Several clients may do this at once: all supervisors but one find the lock held and exit.
-    Raises EnvironmentTrouble for an unusable home or environment variable, NoSupervisor with the last line of its log,
-    or if it takes too long.
     """
     require_readable()
     prepare(home)
@@ -269,20 +246,13 @@ def start_supervisor(home: Home) -> None:
 
 
 def stand_in(home: Home) -> tuple[socket.socket, subprocess.Popen[bytes]]:
-    """Start a process that answers on this connection alone, as the supervisor of an empty home would.
-
-    Raises EnvironmentTrouble for an environment variable that can't be decoded.
-    """
+    """Start a process that answers on this connection alone, as the supervisor of an empty home would."""
     require_readable()
     ours, theirs = socket.socketpair()
     ours.settimeout(ANSWER_TIMEOUT_S)
+    command = [sys.executable, "-m", "finetop.core.supervisor.stand_in", "--home", str(home.root)]
     with theirs:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "finetop.core.supervisor.stand_in", "--home", str(home.root)],
-            stdin=theirs.fileno(),
-            start_new_session=True,
-            cwd="/",
-        )
+        process = subprocess.Popen(command, stdin=theirs.fileno(), start_new_session=True, cwd="/")
     return ours, process
 
 

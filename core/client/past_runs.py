@@ -33,16 +33,7 @@ def past_runs(home: Home) -> list[PastRun]:
         if rate is None:
             continue
         counts = json.loads(planned or "{}")
-        runs.append(
-            PastRun(
-                name=str(name),
-                model=str(model),
-                method=str(method),
-                objective=str(objective),
-                on_gpu=not str(device).startswith("cpu"),
-                tokens_per_s=float(rate),
-                parameters=float(counts.get("parameters", 0)),
-                trainable=float(counts.get("trainable_parameters", 0)),
-            )
-        )
+        sizes = [float(counts.get(key, 0)) for key in ("parameters", "trainable_parameters")]
+        on_gpu = not str(device).startswith("cpu")
+        runs.append(PastRun(str(name), str(model), str(method), str(objective), on_gpu, float(rate), *sizes))
     return runs

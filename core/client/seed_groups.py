@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
@@ -79,12 +80,8 @@ def retained(run: RunRow) -> float | None:
 
 def verdicts(runs: Sequence[RunRow]) -> list[tuple[int, str, str]]:
     """Count the verdicts of runs that differ by their seed: [(2, "ok", "ok"), (1, "regressed", "REGRESSED")]."""
-    run_verdicts: list[str] = [run.check.verdict for run in runs if run.check is not None]
-    return [
-        (run_verdicts.count(verdict), verdict, name)
-        for verdict, name in SHORT_WORDS.items()
-        if verdict in run_verdicts
-    ]
+    counts = Counter(run.check.verdict for run in runs if run.check is not None)
+    return [(counts[verdict], verdict, name) for verdict, name in SHORT_WORDS.items() if verdict in counts]
 
 
 def spread_text(value: Spread | None, digits: int, *, sign: bool = False) -> str:

@@ -25,6 +25,8 @@ from finetop.core.wording.units import plus_minus
 EVALUATION = "evaluation loss"
 
 Against = Literal["", "better", "worse", "open", "same rows"]
+Runs = Mapping[int, RunRow]  # by seed
+Number = Callable[[RunRow], float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def read(answer: SweepsAnswer) -> Curves | None:
     return Curves(metric, is_lower, cells, doubling, last)
 
 
-def _measure(runs: Sequence[RunRow]) -> tuple[str, Callable[[RunRow], float | None]]:
+def _measure(runs: Sequence[RunRow]) -> tuple[str, Number]:
     """Choose the metric: the target of the runs' checks, else the evaluation loss."""
     for run in runs:
         if run.check is not None and seed_groups.target(run) is not None:
@@ -94,11 +96,7 @@ def _measure(runs: Sequence[RunRow]) -> tuple[str, Callable[[RunRow], float | No
 
 
 def _cell(
-    key: tuple[str, int],
-    groups: Mapping[tuple[str, int], Mapping[int, RunRow]],
-    number: Callable[[RunRow], float | None],
-    *,
-    is_lower: bool,
+    key: tuple[str, int], groups: Mapping[tuple[str, int], Runs], number: Number, *, is_lower: bool
 ) -> Cell:
     by, rows = key
     runs = groups[key]
@@ -106,10 +104,8 @@ def _cell(
     difference: Estimate | None = None
     against: Against = ""
     if by not in (CONTROL, ALL) and control:
-        own_numbers, control_numbers = _numbers(runs, number), _numbers(control, number)
-        difference = estimate(
-            [own_numbers[seed] - control_numbers[seed] for seed in own_numbers if seed in control_numbers]
-        )
+        own, random = _numbers(runs, number), _numbers(control, number)
+        difference = estimate([own[seed] - random[seed] for seed in own if seed in random])
         against = _against(difference, is_lower=is_lower)
         if all(run is control.get(seed) for seed, run in runs.items()):
             against = "same rows"
@@ -127,19 +123,16 @@ def _against(difference: Estimate | None, *, is_lower: bool) -> Against:
     return "better" if (difference.mean < 0) == is_lower else "worse"
 
 
-def _numbers(runs: Mapping[int, RunRow], number: Callable[[RunRow], float | None]) -> dict[int, float]:
+def _numbers(runs: Runs, number: Number) -> dict[int, float]:
     """Return the number of each seed whose run has finished and has it."""
     numbers = {seed: number(run) for seed, run in runs.items() if isinstance(run.state, Finished)}
     return {seed: value for seed, value in numbers.items() if value is not None}
 
 
-def _doubling(
-    control: Mapping[int, Mapping[int, RunRow]], number: Callable[[RunRow], float | None]
-) -> tuple[Estimate | None, tuple[int, int]]:
+def _doubling(control: Mapping[int, Runs], number: Number) -> tuple[Estimate | None, tuple[int, int]]:
     """Return the effect of the data curve's last step, scaled to one doubling."""
-    measured = {
-        rows: numbers for rows, runs in sorted(control.items()) if (numbers := _numbers(runs, number))
-    }
+    numbers = {rows: _numbers(runs, number) for rows, runs in sorted(control.items())}
+    measured = {rows: by_seed for rows, by_seed in numbers.items() if by_seed}
     last = next(reversed(list(pairwise(measured))), (0, 0))
     if not last[0]:
         return None, last
@@ -168,12 +161,11 @@ def sentences(curves: Curves) -> list[str]:
 
 def _about_selectors(curves: Curves) -> list[str]:
     lines = []
-    for against, verb_text in (("worse", "loses to random"), ("better", "is better than random")):
+    for against, verb in (("worse", "loses to random"), ("better", "is better than random")):
         for cell in curves.cells:
             if cell.against == against and cell.difference is not None:
-                lines.append(
-                    f"{cell.by} {verb_text} at {cell.rows:,} rows: {interval(cell.difference, sign=True)}."
-                )
+                by = interval(cell.difference, sign=True)
+                lines.append(f"{cell.by} {verb} at {cell.rows:,} rows: {by}.")
     compared = [cell for cell in curves.cells if cell.against in ("worse", "better", "open")]
     if compared and not lines:
         lines.append("Between random and the others these seeds show no difference.")
@@ -189,16 +181,14 @@ def about_rows(curves: Curves) -> str:
     if curves.doubling is None:
         return "Would more rows help? Not known before random rows of two sizes have finished with one seed."
     change = curves.doubling
-    what = (
-        f"From {few:,} to {many:,} rows, {curves.metric} changed by {interval(change, sign=True)} a doubling"
-    )
+    by = interval(change, sign=True)
+    what = f"From {few:,} to {many:,} rows, {curves.metric} changed by {by} a doubling"
     if change.count == 1:
         return f"Would more rows help? {what}, with one seed: not distinguishable from chance."
     if not change.is_known:
         return f"Would more rows help? {what}: these {change.count} seeds don't decide it."
-    if (change.mean < 0) == curves.is_lower_better:
-        return f"Would more rows help? Probably: {what[0].lower()}{what[1:]}."
-    return f"Would more rows help? Not more of these: {what[0].lower()}{what[1:]}."
+    answer = "Probably" if (change.mean < 0) == curves.is_lower_better else "Not more of these"
+    return f"Would more rows help? {answer}: {what[0].lower()}{what[1:]}."
 
 
 def interval(value: Estimate, *, sign: bool = False, digits: int = 3) -> str:

@@ -22,7 +22,7 @@ NOTHING = "No alarms or endings yet."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--limit", type=int, default=20, metavar="N", help="at most this many rows")
+    options.value(parser, "--limit", "N", "at most this many rows", type=int, default=20)
     options.flag(parser, "--test", "send a test message now and report the result")
     options.flag(parser, "--kinds", "list the kinds of notifications")
 
@@ -48,10 +48,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
-    """List the events of several machines in one table with a host column, or test the notifications of each.
-
-    Exit code 4 if one of them did not answer.
-    """
+    """List the events of several machines in one table, or test the notifications of each; see `remote.ask_all`."""
     if args.kinds:
         return run(args, homes[0])
     answers, missing = remote.ask_all(homes, SendTest() if args.test else notices_of(args))
@@ -81,13 +78,8 @@ def notices_of(args: argparse.Namespace) -> Notices:
 
 
 def cells(notice: Notice) -> tuple[str, ...]:
-    return (
-        ago(notice.at),
-        notice.run or "-",
-        notice.kind,
-        "" if notice.step is None else str(notice.step),
-        notice.text,
-    )
+    step = "" if notice.step is None else str(notice.step)
+    return ago(notice.at), notice.run or "-", notice.kind, step, notice.text
 
 
 def notification_line(answer: NoticesAnswer, home: Home) -> str:

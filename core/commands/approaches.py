@@ -17,7 +17,8 @@ from finetop.core.commands.queue import priority_of
 from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput, NotFound, did_you_mean, near
-from finetop.core.protocol.messages.approaches import Approaches, ApproachesAnswer, ApproachRow
+from finetop.core.protocol.messages import approaches as data
+from finetop.core.protocol.messages.approaches import Approaches
 from finetop.core.recipe.load import load_recipe
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
@@ -32,18 +33,11 @@ PACE_S = 5.0  # between two polls: each one compares all that is measured
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    options.path(
-        parser,
-        "what",
-        "RECIPE|NAME",
-        "a recipe to compare on, or a comparison to show; without it, all comparisons",
-        nargs="?",
-    )
+    about = "a recipe to compare on, or a comparison to show; without it, all comparisons"
+    options.path(parser, "what", "RECIPE|NAME", about, nargs="?")
     options.settings(parser, "change one setting of the recipe")
-    parser.add_argument(
-        "--only", default="", metavar="A,B", help=f"only these approaches: {', '.join(approaches.names())}"
-    )
-    parser.add_argument("--seeds", type=options.count, metavar="N", help="train each approach N times")
+    options.optional(parser, "--only", "A,B", f"only these approaches: {', '.join(approaches.names())}")
+    options.value(parser, "--seeds", "N", "train each approach N times", type=options.count)
     options.name(parser, "the comparison's name")
     options.queueing(parser)
     options.flag(parser, "--wait", "follow until everything is measured")
@@ -103,7 +97,7 @@ def follow(args: argparse.Namespace, home: Home, name: str) -> int:
             found = ask_once(home, Approaches(name))
             if not any(row.state == "under way" for row in found.rows):
                 break
-            brief = next(one for one in found.comparisons if one.name == found.name)
+            brief = next(brief for brief in found.comparisons if brief.name == found.name)
             line = f"{brief.measured} of {brief.runs} runs are measured"
             if line != shown and not args.json:
                 print(line, flush=True)
@@ -122,28 +116,15 @@ def print_comparisons(args: argparse.Namespace, home: Home) -> int:
     elif not answer.comparisons:
         print("No comparisons yet. Queue one: finetop approaches RECIPE (see finetop methods).")
     else:
-        print_table(
-            ("comparison", "compared by", "approaches", "runs", "measured", "pending", "failed", "queued"),
-            [
-                (
-                    *(
-                        clean_line(comparison.name),
-                        clean_line(comparison.metric),
-                        str(comparison.approaches),
-                        str(comparison.runs),
-                    ),
-                    *(
-                        str(comparison.measured),
-                        str(comparison.to_come),
-                        str(comparison.runs - comparison.measured - comparison.to_come),
-                    ),
-                    f"{ago(comparison.created)} ago",
-                )
-                for comparison in answer.comparisons
-            ],
-            right=(2, 3, 4, 5, 6),
-        )
+        head = ("comparison", "compared by", "approaches", "runs", "measured", "pending", "failed", "queued")
+        print_table(head, [brief_cells(brief) for brief in answer.comparisons], right=(2, 3, 4, 5, 6))
     return 0
+
+
+def brief_cells(brief: data.ComparisonBrief) -> tuple[str, ...]:
+    failed = brief.runs - brief.measured - brief.to_come
+    counts = (brief.approaches, brief.runs, brief.measured, brief.to_come, failed)
+    return brief.name, brief.metric, *map(str, counts), f"{ago(brief.created)} ago"
 
 
 def print_comparison(args: argparse.Namespace, home: Home, name: str) -> int:
@@ -156,13 +137,12 @@ def print_comparison(args: argparse.Namespace, home: Home, name: str) -> int:
     return int(any(row.state == "failed" for row in answer.rows))
 
 
-def print_answer(answer: ApproachesAnswer) -> None:
+def print_answer(answer: data.ApproachesAnswer) -> None:
     """Print each approach's results, its costs, and the advice."""
     better = "lower is better" if answer.lower_is_better else "higher is better"
     by = metric_words(answer.metric)
-    print(
-        f"{clean_line(answer.name)}: {clean_line(answer.model)} on {clean_line(answer.target)}, by {by} ({better})"
-    )
+    name, model, target = map(clean_line, (answer.name, answer.model, answer.target))
+    print(f"{name}: {model} on {target}, by {by} ({better})")
     done = [row for row in answer.rows if row.target is not None]
     if done:
         print_table(words.head(answer), [words.cells(row) for row in done], right=(1, 2, 3, 4))
@@ -179,16 +159,11 @@ def print_answer(answer: ApproachesAnswer) -> None:
                 print(f"  {line}")
 
 
-def prices(row: ApproachRow) -> tuple[str, ...]:
+def prices(row: data.ApproachRow) -> tuple[str, ...]:
     """Return an approach's price cells: as many columns as fit in 80 characters."""
     name, setup, gpu, prompt, memory, new_facts, _, spent = words.prices(row)
-    return (
-        name,
-        setup if gpu == words.NOT_KNOWN else f"{setup}, GPU {gpu}",
-        prompt,
-        memory,
-        f"{new_facts}, {spent}" if spent else new_facts,
-    )
+    setup = setup if gpu == words.NOT_KNOWN else f"{setup}, GPU {gpu}"
+    return name, setup, prompt, memory, f"{new_facts}, {spent}" if spent else new_facts
 
 
 PLUGIN = Command(ABOUT, "compare", run, arguments)

@@ -26,7 +26,7 @@ from finetop.core.wording.durations import ago
 from finetop.core.wording.verdicts import report
 
 Reuse = Literal["none", "under_way", "made"]
-MODEL_OPTIONS = ("base", "name", "data")  # options that describe --model and don't apply to a run
+MODEL_OPTIONS = ("base", "name", "data", "quantize")  # describe --model and don't apply to a run
 
 
 @dataclass(frozen=True)
@@ -46,27 +46,16 @@ class WantedCheck:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", nargs="?", metavar="RUN[@STEP]", help="a run, or one of its checkpoints")
-    options.path(
-        parser, "--model", "PATH", "a model not trained by finetop, instead of RUN: see finetop import"
-    )
+    options.value(parser, "run", "RUN[@STEP]", "a run, or one of its checkpoints", nargs="?")
+    about = "a model not trained by finetop, instead of RUN: see finetop import"
+    options.path(parser, "--model", "PATH", about)
     imports.arguments(parser)
     options.path(parser, "--suite", "NAME|FILE.yaml", "suite to check on (default: the recipe's)")
-    parser.add_argument(
-        "--margin",
-        type=float,
-        metavar="POINTS",
-        help="a drop of this or more is REGRESSED (default: the recipe's)",
-    )
-    parser.add_argument(
-        "--seed", type=int, metavar="N", help="random seed for drawing items (default: the recipe's)"
-    )
-    parser.add_argument(
-        "--more",
-        nargs="*",
-        metavar="TASK",
-        help="continue after the verdict until all items (of these tasks) are scored: same claim, more items",
-    )
+    about = "a drop of this or more is REGRESSED (default: the recipe's)"
+    options.value(parser, "--margin", "POINTS", about, type=float)
+    options.value(parser, "--seed", "N", "random seed for drawing items (default: the recipe's)", type=int)
+    about = "continue after the verdict until all items (of these tasks) are scored: same claim, more items"
+    options.value(parser, "--more", "TASK", about, nargs="*")
     options.flag(parser, "--again", "check again even though there is a verdict")
     options.flag(parser, "--last", "print the newest check and run nothing")
     ci_reports.arguments(parser)
@@ -98,7 +87,7 @@ def checked(args: argparse.Namespace, home: Home) -> int:
     if args.curve:
         return curve(home, wanted, every=args.all)
     wants_new = args.again or args.more is not None
-    answer = None if args.last else check_now(home, wanted, reuse="under_way" if wants_new else "made")
+    answer = None if args.last else check_now(home, wanted, "under_way" if wants_new else "made")
     result = newest(home, wanted) if answer is None else result_of(home, answer)
     ci_reports.write(args, wanted.name, read(result))
     is_new = answer is not None and answer.stands != "made"
@@ -119,10 +108,7 @@ def reused_line(wanted: WantedCheck, result: CheckResult, at: float) -> str:
 
 
 def settings_of(args: argparse.Namespace, home: Home) -> dict[str, Any]:
-    """Gather the settings that apply to these checks alone.
-
-    Raises BadInput for an invalid value, NotFound for an unknown suite.
-    """
+    """Gather the settings of these checks alone. Raises BadInput, and NotFound for an unknown suite."""
     given: dict[str, Any] = {}
     if args.suite:
         if home.link is None:  # on another machine, the job there looks for the suite
@@ -145,42 +131,36 @@ def require_compatible(args: argparse.Namespace, settings: dict[str, Any], home:
     """Refuse options that contradict each other. Raises BadInput."""
     if bool(args.run) == bool(args.model):
         given = f"both {args.run} and --model" if args.run else "neither a run nor --model"
-        raise BadInput(
-            f"{given}: name what to check.", hint="`finetop check RUN` or `finetop check --model PATH`."
-        )
+        hint = "`finetop check RUN` or `finetop check --model PATH`."
+        raise BadInput(f"{given}: name what to check.", hint=hint)
     if args.model and home.link is not None:
-        raise BadInput(
-            f"--model {args.model} is a folder on this machine, but {home.label} is another.",
-            hint=f"Run it there: ssh {home.label} finetop check --model …",
-        )
-    of_model = [f"--{option}" for option in MODEL_OPTIONS if getattr(args, option)]
-    if args.quantize != "none":
-        of_model.append("--quantize")
+        hint = f"Run it there: ssh {home.label} finetop check --model …"
+        where = f"a folder on this machine, but {home.label} is another"
+        raise BadInput(f"--model {args.model} is {where}.", hint=hint)
+    unset: tuple[object, ...] = (None, "", [], "none")
+    of_model = [f"--{option}" for option in MODEL_OPTIONS if getattr(args, option) not in unset]
     if args.run and of_model:
         raise BadInput(f"{of_model[0]} works only with --model; a run has its own.", hint="Leave it out.")
     if args.all and not args.curve:
-        raise BadInput(
-            "--all works only with --curve.", hint=f"Try `finetop check {args.run or 'RUN'} --curve --all`."
-        )
+        hint = f"Try `finetop check {args.run or 'RUN'} --curve --all`."
+        raise BadInput("--all works only with --curve.", hint=hint)
     if args.curve and (args.last or "@" in (args.run or "")):
         option = "--last" if args.last else f"step {args.run.partition('@')[2]}"
         name = (args.run or "RUN").partition("@")[0]
-        raise BadInput(
-            f"--curve checks a whole run, not {option}.", hint=f"Try `finetop check {name} --curve`."
-        )
+        hint = f"Try `finetop check {name} --curve`."
+        raise BadInput(f"--curve checks a whole run, not {option}.", hint=hint)
     if args.curve and (args.junit or args.markdown):
         raise BadInput("--junit and --markdown report one check, not a curve.", hint="Leave --curve out.")
-    if args.again and (args.last or args.curve or args.more is not None):
-        option = "--last" if args.last else "--curve" if args.curve else "--more"
-        raise BadInput(f"--again starts a new check; {option} does not.", hint="Leave one of them out.")
-    if args.more is not None and (args.last or args.curve):
-        option = "--last" if args.last else "--curve"
-        raise BadInput(f"--more continues a check; {option} does not.", hint="Leave one of them out.")
+    hint = "Leave one of them out."
+    others = [option for option, given in (("--last", args.last), ("--curve", args.curve)) if given]
+    has_more = args.more is not None
+    if args.again and (others or has_more):
+        raise BadInput(f"--again starts a new check; {[*others, '--more'][0]} does not.", hint=hint)
+    if has_more and others:
+        raise BadInput(f"--more continues a check; {others[0]} does not.", hint=hint)
     if args.last and settings:
-        raise BadInput(
-            f"--last only prints the newest check; it can't use --{next(iter(settings))}.",
-            hint="Leave one of them out.",
-        )
+        unused = next(iter(settings))
+        raise BadInput(f"--last only prints the newest check; it can't use --{unused}.", hint=hint)
 
 
 def adopt(args: argparse.Namespace, home: Home, silent: bool) -> str:
@@ -202,21 +182,16 @@ def newest(home: Home, wanted: WantedCheck) -> dict[str, Any]:
 def curve(home: Home, wanted: WantedCheck, *, every: bool) -> int:
     """Check several checkpoints under the same settings."""
 
+    name, settings, silent = wanted.name, wanted.settings, wanted.silent
+
     def look(step: int, watch: bool) -> None:
-        check_now(home, WantedCheck(wanted.name, step, wanted.settings, wanted.silent), watch=watch)
+        check_now(home, WantedCheck(name, step, settings, silent), "under_way", watch=watch)
 
-    return check_curve.run(
-        home, wanted.name, look, settings=wanted.settings, every=every, as_json=wanted.silent
-    )
+    return check_curve.run(home, name, look, settings=settings, every=every, as_json=silent)
 
 
-def check_now(
-    home: Home, wanted: WantedCheck, *, watch: bool = False, reuse: Reuse = "under_way"
-) -> CheckAnswer:
-    """Request a check and wait for it, or for the existing one, showing progress.
-
-    Raises FinetopError with the cause when its job fails.
-    """
+def check_now(home: Home, wanted: WantedCheck, reuse: Reuse, *, watch: bool = False) -> CheckAnswer:
+    """Wait for a check, a new or the existing one, showing progress. Raises FinetopError when its job fails."""
     name, progress = wanted.name, follow.JobProgress(sys.stderr if wanted.silent else sys.stdout)
     message = Check(name, wanted.step, watch=watch, general=wanted.settings, more=wanted.more, reuse=reuse)
     while True:
@@ -242,9 +217,8 @@ def waiting_line(wanted: WantedCheck, answer: CheckAnswer) -> str:
     name = wanted.name
     match answer.stands:
         case "after" if answer.step:
-            return (
-                f"{name} is being checked at step {answer.step}; the check of {wanted.text} comes after it."
-            )
+            later = f"the check of {wanted.text} comes after it."
+            return f"{name} is being checked at step {answer.step}; {later}"
         case "after":
             return f"waits for {name} to be trained and checked. A saved checkpoint now: finetop check {name}@STEP"
         case "under_way":
@@ -256,12 +230,10 @@ def result_of(home: Home, answer: CheckAnswer) -> dict[str, Any]:
     """Return the check that was made. Raises FinetopError if there is none."""
     checks = ask_once(home, Checks(answer.run)).checks
     by, wanted = ("step", answer.step) if answer.check_id is None else ("check_id", answer.check_id)
-    for check in checks:
-        if check[by] == wanted:
-            return check
-    raise EnvironmentTrouble(
-        f"the check of {answer.run} left no result.", hint=f"See `finetop tail --log {answer.run}`."
-    )
+    if (result := next((check for check in checks if check[by] == wanted), None)) is not None:
+        return result
+    hint = f"See `finetop tail --log {answer.run}`."
+    raise EnvironmentTrouble(f"the check of {answer.run} left no result.", hint=hint)
 
 
 PLUGIN = Command("did a run forget? 0 ok, 1 regressed, 3 no verdict", "check", run, arguments)

@@ -32,7 +32,7 @@ OPTIONS = {
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     for name, (unit, text) in OPTIONS.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", metavar=unit, help=f"{text} ('none': no limit)")
+        options.value(parser, f"--{name.replace('_', '-')}", unit, f"{text} ('none': no limit)")
     options.yes(parser)
 
 

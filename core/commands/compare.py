@@ -23,7 +23,7 @@ FEW, MANY = 1, 10  # examples of each kind of difference
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", metavar="RUN", nargs="+", help="two or more runs, by name or number")
+    options.value(parser, "runs", "RUN", "two or more runs, by name or number", nargs="+")
     only = parser.add_mutually_exclusive_group()
     options.flag(only, "--recipe", "only differences of the recipes")
     options.flag(only, "--data", "only differences of the data, with more examples")
@@ -44,16 +44,9 @@ def run(args: argparse.Namespace, home: Home) -> int:
     outcomes = [] if args.recipe else compare_runs.outcomes(details, time.time())
     trades = compare_runs.trades(details)
     if args.json:
-        print_json(
-            {
-                "runs": names,
-                "differences": plain(differing),
-                "outcomes": plain(outcomes),
-                "trades": plain(trades),
-                "front": [names[number] for number in compare_runs.front(trades)],
-                "data": plain(data_answers),
-            }
-        )
+        front = [names[number] for number in compare_runs.front(trades)]
+        results = plain({"differences": differing, "outcomes": outcomes, "trades": trades})
+        print_json({"runs": names, **results, "front": front, "data": plain(data_answers)})
         return 0
     if args.data:
         print_data(details, data_answers)
@@ -64,11 +57,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         print("Their recipes are the same.")
     if outcomes:
         print()
-        rows = [
-            (row.label, *(f"{cell}{' *' if at in row.best else ''}" for at, cell in enumerate(row.cells)))
-            for row in outcomes
-        ]
-        print_table(("results (* best)", *names), rows)
+        print_table(("results (* best)", *names), [outcome_cells(outcome) for outcome in outcomes])
         for why in compare_runs.why_no_best(outcomes):
             print(why)
         print(f"\n{compare_runs.front_sentence(details, names)}")
@@ -78,9 +67,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     return 0
 
 
-def differing_data(
-    client: Client, details: Sequence[data.RunDetail], examples: int
-) -> list[DataDifferAnswer]:
+def differing_data(client: Client, details: list[data.RunDetail], examples: int) -> list[DataDifferAnswer]:
     """Request how the data of each run differ from the first's; empty if all have read the same data."""
     if data_versions.same_data([run.sources for run in details]):
         return []
@@ -88,16 +75,20 @@ def differing_data(
     return [client.ask(DataDiffer(first, other, examples)) for other in others]
 
 
+def outcome_cells(outcome: compare_runs.Outcome) -> tuple[str, ...]:
+    marks = [" *" if at in outcome.best else "" for at in range(len(outcome.cells))]
+    return outcome.label, *map(str.__add__, outcome.cells, marks)
+
+
 def print_data(details: Sequence[data.RunDetail], answers: Sequence[DataDifferAnswer]) -> None:
     """Print how the data of each run differ from the first's, or that they don't."""
+    recipes = {run.row.name: run.recipe for run in details}
     if not answers:
         print(data_versions.same_line(details[0].sources))
     for answer in answers:
         first, other = clean_line(answer.run), clean_line(answer.other)
         print(f"how the data of {first} (A) and {other} (B) differ")
-        for kind, text in data_versions.differ_lines(
-            answer, "A", "B", {run.row.name: run.recipe for run in details}
-        ):
+        for kind, text in data_versions.differ_lines(answer, "A", "B", recipes):
             print(f"    {kind} {text}" if kind in ("-", "+") else f"  {'  ' if kind else ''}{text}")
 
 

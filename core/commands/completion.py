@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 
 from finetop.core.commands import Command
-from finetop.core.commands.shared.output import print_json
+from finetop.core.commands.shared.output import reply
 from finetop.core.runtime.home import Home
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "shell", choices=("bash", "zsh", "tcsh"), help='use: eval "$(finetop completion bash)"'
-    )
+    about = 'use: eval "$(finetop completion bash)"'
+    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"), help=about)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -21,10 +20,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
     from finetop.core.commands.main import whole_parser
 
     script = shtab.complete(whole_parser(), shell=args.shell)
-    print_json({"shell": args.shell, "script": script}) if args.json else print(script)
-    return 0
+    return reply(args, {"shell": args.shell, "script": script}, script)
 
 
-PLUGIN = Command(
-    "print a completion script for bash, zsh or tcsh", "maintenance", run, arguments, is_remote=False
-)
+ABOUT = "print a completion script for bash, zsh or tcsh"
+PLUGIN = Command(ABOUT, "maintenance", run, arguments, is_remote=False)

@@ -19,7 +19,7 @@ RUNS_SHOWN = 3
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", nargs="?", default="", metavar="TEXT", help="only paths that contain this")
+    options.optional(parser, "path", "TEXT", "only paths that contain this")
     options.limit(parser, 50)
 
 
@@ -28,45 +28,29 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.json:
         print_json({"versions": plain(answer.versions), "total": answer.total})
     elif not answer.versions:
-        print(
-            f"No version of a source with {clean_line(args.path)!r} in its path."
-            if args.path
-            else "No versions yet: a run records the data it reads when it starts."
-        )
+        none = "No versions yet: a run records the data it reads when it starts."
+        print(f"No version of a source with {clean_line(args.path)!r} in its path." if args.path else none)
     else:
-        print_table(
-            ("source", "version", "rows", "first read", "runs", "read by, newest first"),
-            [_line(version) for version in answer.versions],
-            right=(2, 4),
-            below=[_origin(version) for version in answer.versions],
-        )
+        head = ("source", "version", "rows", "first read", "runs", "read by, newest first")
+        below = [[f"  {line}"] if (line := _origin(version)) else [] for version in answer.versions]
+        print_table(head, list(map(_line, answer.versions)), right=(2, 4), below=below)
         if answer.total > len(answer.versions):
             print(f"… {answer.total - len(answer.versions)} more: --limit {answer.total}")
         print("How the data of two runs differ: finetop compare RUN RUN --data")
     return 0
 
 
-def _line(version_row: DataVersion) -> Sequence[str]:
-    more = version_row.runs - min(len(version_row.names), RUNS_SHOWN)
-    names = ", ".join(version_row.names[:RUNS_SHOWN]) + (f" and {more} more" if more > 0 else "")
-    of = "" if version_row.number == version_row.newest else f" of {version_row.newest}"
-    version = f"v{version_row.number}{of}  #{version_row.content[:6]}"
-    return (
-        data_versions.source_words(version_row),
-        version,
-        f"{version_row.rows:,}",
-        day(version_row.first_seen),
-        f"{version_row.runs}",
-        names or "-",
-    )
+def _line(row: DataVersion) -> Sequence[str]:
+    more = row.runs - min(len(row.names), RUNS_SHOWN)
+    names = ", ".join(row.names[:RUNS_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    of = "" if row.number == row.newest else f" of {row.newest}"
+    version = f"v{row.number}{of}  #{row.content[:6]}"
+    numbers = (f"{row.rows:,}", day(row.first_seen), str(row.runs))
+    return data_versions.source_words(row), version, *numbers, names or "-"
 
 
-def _origin(version: DataVersion) -> list[str]:
-    return (
-        []
-        if version.origin is None
-        else [f"  {data_versions.origin_words(version.origin, version.origin_number)}"]
-    )
+def _origin(row: DataVersion) -> str:
+    return "" if row.origin is None else data_versions.origin_words(row.origin, row.origin_number)
 
 
 PLUGIN = Command("list versions of data and the runs that used them", "data", run, arguments)

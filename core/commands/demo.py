@@ -53,16 +53,14 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.open_app is not None and is_terminal and not (args.no_app or args.json):
         return int(args.open_app([home]))
     if not args.json:
-        print(
-            f"Two runs are queued in {home.root}: they keep running if you leave; `finetop` opens the app on them."
-        )
+        leave = "they keep running if you leave; `finetop` opens the app on them"
+        print(f"Two runs are queued in {home.root}: {leave}.")
     rows, checks, began = [], [], time.monotonic()
     for recipe, name in names.items():
-        row = until_over(
-            home, name, (lambda new: None) if args.json else ProgressPrinter(recipe, name, began)
-        )
+        show = (lambda new: None) if args.json else ProgressPrinter(recipe, name, began)
+        row = until_over(home, name, show)
         rows.append((recipe, row))
-        checks.append(newest_check(home, name))
+        checks.append(next(iter(ask_once(home, Checks(name)).checks), None))  # the newest
         if not args.json:
             print_outcome(row, checks[-1])
     if args.json:
@@ -138,17 +136,9 @@ def queue(home: Home, seed: int | None) -> dict[str, str]:
     loaded = [load_recipe(name, sets) for name in RECIPES]
     for recipe in loaded:
         check_files(recipe)
-    names = {}
     with Client(home) as client:
-        for name, recipe in zip(RECIPES, loaded, strict=True):
-            answer = client.ask(Submit(recipe.resolved, recipe.text, recipe.recipe.name))
-            names[name] = answer.name
-    return names
-
-
-def newest_check(home: Home, name: str) -> dict[str, object] | None:
-    checks: list[dict[str, object]] = ask_once(home, Checks(name)).checks
-    return checks[0] if checks else None
+        asked = (Submit(recipe.resolved, recipe.text, recipe.recipe.name) for recipe in loaded)
+        return {name: client.ask(submit).name for name, submit in zip(RECIPES, asked, strict=True)}
 
 
 def as_expected(recipe: str, row: data.RunRow) -> bool:
@@ -167,10 +157,8 @@ def print_outcome(row: data.RunRow, check: dict[str, object] | None) -> None:
 
 def print_both(rows: list[tuple[str, data.RunRow]]) -> None:
     """Print both runs side by side, and whether each had the expected outcome."""
-    print_table(
-        ("run", "how", "target, nats/token", "target, style", "did it forget?"),
-        [run_cells(r) for _, r in rows],
-    )
+    head = ("run", "how", "target, nats/token", "target, style", "did it forget?")
+    print_table(head, [run_cells(row) for _, row in rows])
     print()
     for recipe, row in rows:
         print(verdict_line(recipe, row))
@@ -181,15 +169,9 @@ def print_both(rows: list[tuple[str, data.RunRow]]) -> None:
 
 def run_cells(row: data.RunRow) -> tuple[str, ...]:
     target = row.check.target if row.check else {}
-    loss = target.get("nats_per_token", [None, None])
-    rules = target.get("rules", [None, None])
-    return (
-        row.name,
-        row.method,
-        f"{number(loss[0], 2)} -> {number(loss[1], 2)}",
-        f"{number(rules[0], 2)} -> {number(rules[1], 2)}",
-        short_answer(row.check) if row.check else state_words(row),
-    )
+    pairs = [target.get(metric, [None, None]) for metric in ("nats_per_token", "rules")]
+    loss, rules = (f"{number(base, 2)} -> {number(tuned, 2)}" for base, tuned in pairs)
+    return row.name, row.method, loss, rules, short_answer(row.check) if row.check else state_words(row)
 
 
 def verdict_line(recipe: str, row: data.RunRow) -> str:
@@ -200,6 +182,5 @@ def verdict_line(recipe: str, row: data.RunRow) -> str:
     return f"✗ {row.name} was made {goal}, but did not: {outcome}."
 
 
-PLUGIN = Command(
-    "train two small runs: one remembers, one forgets", "maintenance", run, arguments, is_remote=False
-)
+ABOUT = "train two small runs: one remembers, one forgets"
+PLUGIN = Command(ABOUT, "maintenance", run, arguments, is_remote=False)

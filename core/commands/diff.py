@@ -16,70 +16,37 @@ from finetop.core.runtime.files import given_path
 from finetop.core.runtime.home import Home
 from finetop.core.wording.verdicts import report
 
-COUNTS = {
-    "joined": "joined",
-    "only A": "only_base",
-    "only B": "only_tuned",
-    "other prompt": "other_prompt",
-    "other target": "other_target",
-    "no score": "no_score",
-}  # of items, by the title of their column
+# Counts of items, by the title of their column.
+COUNTS = {"joined": "joined", "only A": "only_base", "only B": "only_tuned"}
+COUNTS |= {name.replace("_", " "): name for name in ("other_prompt", "other_target", "no_score")}
 ABOUT = "compare two sample logs of lm-evaluation-harness: 0 ok, 1 regressed, 3 no verdict"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     options.path(parser, "base", "A", "the base's samples_*.jsonl, or a folder of them")
     options.path(parser, "tuned", "B", "the tuned model's")
-    options.repeated(
-        parser,
-        "--metric",
-        "[TASK=]NAME",
-        "metric that decides (default: the first of acc, exact_match, acc_norm, or any in [0, 1]); repeatable",
+    about = (
+        "metric that decides (default: the first of acc, exact_match, acc_norm, or any in [0, 1]); repeatable"
     )
-    parser.add_argument(
-        "--filter", default="", metavar="NAME", help="filter, for tasks with several (default: the first)"
-    )
-    parser.add_argument(
-        "--margin",
-        type=float,
-        default=MARGIN,
-        metavar="POINTS",
-        help=f"a drop of this or more is REGRESSED ({MARGIN:g})",
-    )
-    parser.add_argument(
-        "--alpha", type=float, default=ALPHA, help=f"highest error rate of a verdict ({ALPHA:g})"
-    )
-    parser.add_argument(
-        "--seed", type=int, default=1, help="random seed of the draw and the order of items (1)"
-    )
-    parser.add_argument(
-        "--cap",
-        type=int,
-        default=None,
-        metavar="N",
-        help="at most N items per task (500 if there are several tasks; 0: all)",
-    )
-    parser.add_argument(
-        "--joined",
-        type=float,
-        default=JOINED,
-        metavar="SHARE",
-        help="no verdict if a smaller share of items is in both logs with the same prompt (0.9)",
-    )
+    options.repeated(parser, "--metric", "[TASK=]NAME", about)
+    options.optional(parser, "--filter", "NAME", "filter, for tasks with several (default: the first)")
+    about = f"a drop of this or more is REGRESSED ({MARGIN:g})"
+    options.value(parser, "--margin", "POINTS", about, type=float, default=MARGIN)
+    about = f"highest error rate of a verdict ({ALPHA:g})"
+    parser.add_argument("--alpha", type=float, default=ALPHA, help=about)
+    about = "random seed of the draw and the order of items (1)"
+    parser.add_argument("--seed", type=int, default=1, help=about)
+    about = "at most N items per task (500 if there are several tasks; 0: all)"
+    options.value(parser, "--cap", "N", about, type=int, default=None)
+    about = "no verdict if a smaller share of items is in both logs with the same prompt (0.9)"
+    options.value(parser, "--joined", "SHARE", about, type=float, default=JOINED)
     ci_reports.arguments(parser)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
     silent = ci_reports.on_stdout(args)
-    wanted = DiffOptions(
-        metrics=metrics_of(args.metric),
-        filter=args.filter,
-        margin=args.margin / 100,
-        alpha=args.alpha,
-        seed=args.seed,
-        cap=args.cap,
-        joined=args.joined,
-    )
+    numbers = {"margin": args.margin / 100, "alpha": args.alpha, "seed": args.seed, "joined": args.joined}
+    wanted = DiffOptions(metrics=metrics_of(args.metric), filter=args.filter, cap=args.cap, **numbers)
     result = diff(given_path(args.base), given_path(args.tuned), wanted)
     name = f"{args.base} -> {args.tuned}"
     ci_reports.write(args, name, read(result))
@@ -100,9 +67,8 @@ def metrics_of(texts: list[str]) -> dict[str, str]:
         if not name or word.startswith("="):
             raise BadInput(f"--metric {word[:60]!r} names no metric.", hint="Give NAME or TASK=NAME.")
         if task in metrics:
-            raise BadInput(
-                f"--metric: {task or 'the metric of all tasks'} is given twice.", hint="Give it once."
-            )
+            hint = "Give it once."
+            raise BadInput(f"--metric: {task or 'the metric of all tasks'} is given twice.", hint=hint)
         metrics[task] = name
     return metrics
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 
 from finetop.core.commands import Command
-from finetop.core.commands.doctor_checks import Finding
+from finetop.core.commands.doctor_checks import Finding, trouble
 from finetop.core.commands.shared.output import print_json
 from finetop.core.errors import FinetopError
 from finetop.core.runtime.home import Home, is_made, prepare
@@ -38,7 +38,7 @@ def find_all(home: Home) -> Iterator[Finding]:
         if is_there:
             prepare(home)
     except FinetopError as error:
-        yield Finding("trouble", "home", error.message, error.hint)
+        yield trouble("home", error.message, error.hint)
         return
     yield from folders.folder_findings(home) if is_there else folders.future_home_findings(home)
     yield from processes.process_findings(home) if is_there else ()

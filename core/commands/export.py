@@ -27,18 +27,12 @@ ABOUT = "write a run's model, or only its adapter, to a folder, and verify that 
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN[@STEP]", help="a run: its best or newest checkpoint, or STEP's")
+    options.value(parser, "run", "RUN[@STEP]", "a run: its best or newest checkpoint, or STEP's")
     options.path(parser, "--to", "DIR", "a new folder (default: ./RUN-STEP)")
-    parser.add_argument(
-        "--dtype",
-        choices=("auto", "float32", "bfloat16", "float16"),
-        default="auto",
-        help="number format of the written weights (default: the base model's)",
-    )
+    about = "number format of the written weights (default: the base model's)"
+    options.choice(parser, "--dtype", ("auto", "float32", "bfloat16", "float16"), about)
     options.flag(parser, "--adapter", "only the adapter, unmerged, for PEFT")
-    parser.add_argument(
-        "--remedy", default="", metavar="NAME", help="the model of this remedy: see `finetop remedy`"
-    )
+    options.optional(parser, "--remedy", "NAME", "the model of this remedy: see `finetop remedy`")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -65,10 +59,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
 def target_of(given: str, name: str, home: Home) -> Path:
     """Return the folder to write to; on another machine it must be an absolute path. Raises BadInput."""
     if home.link is not None and not given.startswith("/"):
-        raise BadInput(
-            f"--to {given or 'is missing'}: the folder is created on {home.label}.",
-            hint="Give its whole path there: --to /path/there.",
-        )
+        hint = "Give its whole path there: --to /path/there."
+        raise BadInput(f"--to {given or 'is missing'}: the folder is created on {home.label}.", hint=hint)
     return given_path(given or name).absolute()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from typing import Any
 
 from finetop.core.client.connection import ask_once
@@ -20,25 +21,17 @@ LONGEST = 200  # characters shown of a question or an answer
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="name or number")
+    options.value(parser, "run", "RUN", "name or number")
     parser.add_argument("--task", default="", help="only this task")
-    parser.add_argument(
-        "--check", type=options.count, default=None, metavar="N", help="from this check (default: the newest)"
-    )
+    options.value(parser, "--check", "N", "from this check (default: the newest)", type=options.count)
     parser.add_argument("--kind", default="", help="only items of this kind, as `finetop triage` names it")
     way = parser.add_mutually_exclusive_group()
     way.add_argument("--lost", dest="only", action="store_const", const="lost", help="only lost items")
     way.add_argument("--won", dest="only", action="store_const", const="won", help="only won items")
-    parser.add_argument(
-        "--margin",
-        type=float,
-        default=0.0,
-        metavar="NATS",
-        help="only items whose gold answer is at least this far from the best other answer of the tuned model",
-    )
-    parser.add_argument(
-        "--in-runs", type=options.count, default=0, metavar="N", help="only items lost in N runs of this base"
-    )
+    about = "only items whose gold answer is at least this far from the best other answer of the tuned model"
+    options.value(parser, "--margin", "NATS", about, type=float, default=0.0)
+    about = "only items lost in N runs of this base"
+    options.value(parser, "--in-runs", "N", about, type=options.count, default=0)
     options.limit(parser, 50)
 
 
@@ -62,23 +55,18 @@ def run(args: argparse.Namespace, home: Home) -> int:
 def print_filtered(args: argparse.Namespace, home: Home) -> int:
     """Print the items that a filter leaves of the check that decided the run's verdict. Raises BadInput."""
     if args.check is not None:
-        raise BadInput(
-            "--check can't be combined with --kind, --margin or --in-runs.",
-            hint="They filter the check that decided the run's verdict.",
-        )
+        hint = "They filter the check that decided the run's verdict."
+        raise BadInput("--check can't be combined with --kind, --margin or --in-runs.", hint=hint)
     if not 0 <= args.margin < 1e6:
         raise BadInput(f"--margin is {args.margin}; it must be 0 or more nats.")
-    message = LostItems(
-        args.run, args.task, args.kind, args.only or "", args.margin, args.in_runs, limit=args.limit
-    )
-    answer = ask_once(home, message)
+    limits = {"margin": args.margin, "runs": args.in_runs, "limit": args.limit}
+    answer = ask_once(home, LostItems(args.run, args.task, args.kind, args.only or "", **limits))
     if args.json:
         items = [item_facts(item) for item in answer.items]
         print_json({"check_id": answer.check_id, "matching": answer.matching, "items": items})
         return 0
-    print(
-        f"{answer.matching} of {answer.lost + answer.won} changed items in check {answer.check_id} of {args.run}"
-    )
+    changed = answer.lost + answer.won
+    print(f"{answer.matching} of {changed} changed items in check {answer.check_id} of {args.run}")
     for item in answer.items:
         print_item(item)
     if answer.matching > len(answer.items):
@@ -108,37 +96,25 @@ def print_item(item: Flip) -> None:
 
 
 ALWAYS_KEYS = ("task", "item", "won", "base_answer", "tuned_answer")
-OPTIONAL_KEYS = (
-    "question",
-    "gold",
-    "base_log_prob",
-    "tuned_log_prob",
-    "base_margin",
-    "tuned_margin",
-    "since",
-)
+PROBABILITIES = ("base_log_prob", "tuned_log_prob")
+OPTIONAL_KEYS = ("question", "gold", *PROBABILITIES, "base_margin", "tuned_margin", "since")
 
 
 def facts(flip: Flip) -> dict[str, Any]:
     """Return a flip's keys of --json."""
-    probs = {"base_log_prob": flip.base_log_prob, "tuned_log_prob": flip.tuned_log_prob}
-    return {
-        **{key: getattr(flip, key) for key in ALWAYS_KEYS},
-        "base_score": flip.base,
-        "tuned_score": flip.tuned,
-        **probs,
-    }
+    scores = {"base_score": flip.base, "tuned_score": flip.tuned}
+    return _values(flip, ALWAYS_KEYS) | scores | _values(flip, PROBABILITIES)
+
+
+def _values(flip: Flip, keys: Iterable[str]) -> dict[str, Any]:
+    return {key: getattr(flip, key) for key in keys}
 
 
 def item_facts(item: Flip) -> dict[str, Any]:
     """Return the --json keys of a filtered item; unknown ones are left out."""
-    known = {
-        "kind": item.category,
-        **{key: getattr(item, key) for key in OPTIONAL_KEYS},
-        "also": item.also or None,
-    }
-    both = {key: getattr(item, key) for key in ALWAYS_KEYS}
-    return {**both, **{key: value for key, value in known.items() if value not in ("", None)}}
+    known = {"kind": item.category, **_values(item, OPTIONAL_KEYS), "also": item.also or None}
+    known = {key: value for key, value in known.items() if value not in ("", None)}
+    return _values(item, ALWAYS_KEYS) | known
 
 
 PLUGIN = Command("list the items that changed: question, gold answer, both answers", "check", run, arguments)

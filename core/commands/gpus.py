@@ -22,7 +22,7 @@ HEAD = ("GPU", "name", "GiB", "ours", "others", "free", "busy", "°C")
 def run(args: argparse.Namespace, home: Home) -> int:
     answer = ask_once(home, Gpus())
     if args.json:
-        print_json({**plain(answer)})
+        print_json(plain(answer))
     else:
         print_answer(answer)
     return 4 if answer.trouble else 0
@@ -52,11 +52,9 @@ def print_answer(answer: GpusAnswer) -> None:
         print_nodes(answer.nodes)
     for job in answer.on_cpu:
         print(f"{clean_line(job.run)} ({job.verb}) {'is on the CPU' if answer.gpus else 'runs'}")
-    for job_waiting in answer.waiting:
-        print(
-            f"{clean_line(job_waiting.run)} {'' if job_waiting.because.startswith('wait') else 'waits: '}"
-            f"{clean_line(job_waiting.because)}"
-        )
+    for waiting in answer.waiting:
+        waits = "" if waiting.because.startswith("wait") else "waits: "
+        print(f"{clean_line(waiting.run)} {waits}{clean_line(waiting.because)}")
 
 
 def print_gpus(answer: GpusAnswer) -> None:
@@ -69,15 +67,7 @@ def print_gpus(answer: GpusAnswer) -> None:
 
 def print_nodes(nodes: Sequence[NodeRow]) -> None:
     """Print the cluster's nodes, each with its GPUs and this home's runs on it."""
-    rows = [
-        (
-            clean_line(node.name),
-            clean_line(node.partitions),
-            node_words(node),
-            clean_line(", ".join(node.jobs)),
-        )
-        for node in nodes
-    ]
+    rows = [(node.name, node.partitions, node_words(node), ", ".join(node.jobs)) for node in nodes]
     print_table(("node", "partition", "state", "runs here"), rows)
 
 
@@ -86,16 +76,9 @@ def cells(gpu: GpuRow) -> tuple[str, ...]:
     if gpu.fault in ("lost", "unreadable"):
         return (str(gpu.index), name, *["-"] * 6)
     free = max(0.0, gpu.total_gib - gpu.ours_gib - gpu.others_gib)
-    return (
-        str(gpu.index),
-        name,
-        f"{gpu.total_gib:.0f}",
-        f"{gpu.ours_gib:.1f}",
-        f"{gpu.others_gib:.1f}",
-        f"{free:.1f}",
-        "-" if gpu.busy is None else f"{gpu.busy} %",
-        "-" if gpu.celsius is None else str(gpu.celsius),
-    )
+    memory = [f"{gpu.total_gib:.0f}", *(f"{part:.1f}" for part in (gpu.ours_gib, gpu.others_gib, free))]
+    busy = "-" if gpu.busy is None else f"{gpu.busy} %"
+    return str(gpu.index), name, *memory, busy, "-" if gpu.celsius is None else str(gpu.celsius)
 
 
 PLUGIN = Command(ABOUT, "organise", run, run_several=run_several)

@@ -14,7 +14,7 @@ from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.data import files
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
-from finetop.core.lint.report import Given, LintMessage, LintRequest, Progress, Report
+from finetop.core.lint.report import Given, LintMessage, LintRequest, Progress, Report, Trouble
 from finetop.core.lint.report_text import report_lines
 from finetop.core.runtime.child import asked_child
 from finetop.core.runtime.files import given_path
@@ -31,48 +31,26 @@ WHOLE = ""  # the key of a request without stages
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    options.path(
-        parser,
-        "data",
-        "DATA|RECIPE",
-        "files or folders of training rows, or one recipe with all its data",
-        nargs="+",
-    )
-    options.repeated(
-        parser, "--test", "FILE", "test rows: no training row may be among them", type=options.a_path
-    )
-    options.repeated(
-        parser,
-        "--against",
-        "FILE",
-        "a benchmark's file: no training row may contain its questions; repeatable",
-        type=options.a_path,
-    )
+    about = "files or folders of training rows, or one recipe with all its data"
+    options.path(parser, "data", "DATA|RECIPE", about, nargs="+")
+    about = "test rows: no training row may be among them"
+    options.repeated(parser, "--test", "FILE", about, type=options.a_path)
+    about = "a benchmark's file: no training row may contain its questions; repeatable"
+    options.repeated(parser, "--against", "FILE", about, type=options.a_path)
     options.settings(parser, "change a setting of the recipe")
     options.columns(parser)
-    options.path(
-        parser, "--model", "ID", "count tokens with this model's tokenizer (for files; a recipe sets its own)"
-    )
-    parser.add_argument(
-        "--max-tokens", type=int, metavar="N", help="longest row, in tokens (default: the recipe's)"
-    )
+    about = "count tokens with this model's tokenizer (for files; a recipe sets its own)"
+    options.path(parser, "--model", "ID", about)
+    options.value(parser, "--max-tokens", "N", "longest row, in tokens (default: the recipe's)", type=int)
     options.repeated(parser, "--only", "NAME", "run only this check; repeatable")
     options.repeated(parser, "--skip", "NAME", "skip this check; repeatable")
 
-    parser.add_argument(
-        "--loss",
-        nargs="?",
-        type=options.count,
-        const=SAMPLE,
-        metavar="ROWS",
-        help=f"also score answers with the base model, on ROWS evenly spaced rows (default: {SAMPLE:,})",
+    about = f"also score answers with the base model, on ROWS evenly spaced rows (default: {SAMPLE:,})"
+    options.value(parser, "--loss", "ROWS", about, nargs="?", type=options.count, const=SAMPLE)
+    about = (
+        "write a new file with certain errors fixed or removed; each change is listed in OUT.manifest.jsonl"
     )
-    options.path(
-        parser,
-        "--fix",
-        "OUT",
-        "write a new file with certain errors fixed or removed; each change is listed in OUT.manifest.jsonl",
-    )
+    options.path(parser, "--fix", "OUT", about)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -88,12 +66,10 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.json and WHOLE in reports:
         print_json({"lint": plain(reports[WHOLE])})
     elif args.json:
-        print_json(
-            {"stages": [{"stage": stage, "lint": plain(request)} for stage, request in reports.items()]}
-        )
+        print_json({"stages": [{"stage": stage, "lint": plain(report)} for stage, report in reports.items()]})
     for report in reports.values():
         if report.unfixed is not None:
-            raise _error(report.unfixed.message, report.unfixed.hint, report.unfixed.exit_code)
+            raise _error(report.unfixed)
     return 1 if any(report.matters for report in reports.values()) else 0
 
 
@@ -125,9 +101,8 @@ def requests_of(args: argparse.Namespace) -> dict[str, LintRequest]:
     }
     if all(_is_data(word) for word in args.data):
         if args.set:
-            raise BadInput(
-                "--set changes a recipe, but files were given.", hint="Name a recipe, or leave it out."
-            )
+            hint = "Name a recipe, or leave it out."
+            raise BadInput("--set changes a recipe, but files were given.", hint=hint)
         named = tuple(Given("train", {"path": path, **columns}) for path in args.data)
         return {WHOLE: LintRequest((*named, *tests), model=args.model, **common)}
     if len(args.data) > 1:
@@ -136,46 +111,39 @@ def requests_of(args: argparse.Namespace) -> dict[str, LintRequest]:
     from finetop.core.recipe.stages import load_chain
 
     if columns:
-        raise BadInput(
-            "--columns is for files; a recipe names its own.", hint="Set it next to path in the recipe."
-        )
+        hint = "Set it next to path in the recipe."
+        raise BadInput("--columns is for files; a recipe names its own.", hint=hint)
     chain = load_chain(args.data[0], args.set)
     if args.model is not None:
         raise BadInput("--model is for files; a recipe names its own.", hint="Use --set model.id=ID.")
     if chain is None:
         return {WHOLE: LintRequest(tests, recipe=load_recipe(args.data[0], args.set).resolved, **common)}
     if args.fix is not None:
-        raise BadInput(
-            f"--fix writes one file, but {args.data[0]} has {len(chain.stages)} stages.",
-            hint="Fix the files of a stage one by one: finetop lint FILE.jsonl --fix OUT",
-        )
+        hint = "Fix the files of a stage one by one: finetop lint FILE.jsonl --fix OUT"
+        stages = f"{args.data[0]} has {len(chain.stages)} stages"
+        raise BadInput(f"--fix writes one file, but {stages}.", hint=hint)
     return _of_stages(chain, tests, common)
 
 
 def _of_stages(chain: Chain, tests: tuple[Given, ...], common: Mapping[str, Any]) -> dict[str, LintRequest]:
-    """Return a request for each stage: tokens are counted for the chain's first model, and no row of a stage may be in
-    the test of any stage.
-    """
+    """Return a request for each stage, with the chain's first model, and the tests of all stages."""
     from finetop.core.recipe.dotted import with_settings
     from finetop.core.recipe.references import is_reference, parse
 
     requests: dict[str, LintRequest] = {}
     models: dict[str, str] = {}
-    targets = {stage.name: stage.loaded.recipe.check.target for stage in chain.stages}
+    targets = [target for stage in chain.stages if (target := stage.loaded.recipe.check.target) is not None]
     for stage in chain.stages:
         recipe, model = stage.loaded.resolved, stage.loaded.recipe.model.id
         if is_reference(model) and (reference := parse(model, "model.id")).kind == "stage":
             model = models[reference.name]
         models[stage.name] = model
-        own = targets[stage.name]
-        others = {
-            target.path: target.source for target in targets.values() if target is not None and target != own
-        }
+        own = stage.loaded.recipe.check.target
+        others = {target.path: target.source for target in targets if target != own}
         others = others if stage.loaded.recipe.data.train else {}
-        elsewhere = tuple(Given("test", msgspec.to_builtins(others[path])) for path in sorted(others))
-        requests[stage.name] = LintRequest(
-            (*tests, *elsewhere), recipe=with_settings(recipe, {"model.id": model}), **common
-        )
+        elsewhere = [Given("test", msgspec.to_builtins(others[path])) for path in sorted(others)]
+        recipe = with_settings(recipe, {"model.id": model})
+        requests[stage.name] = LintRequest((*tests, *elsewhere), recipe=recipe, **common)
     return requests
 
 
@@ -193,11 +161,9 @@ def _is_data(word: str) -> bool:
 def linted(request: LintRequest, home: Home, *, shows: bool, stage: str = "") -> Report:
     """Lint in a separate process, showing progress. Raises the error it reports, or EnvironmentTrouble if it dies."""
     of_stage = f"stage {stage}: " if stage else ""
+    child = asked_child("finetop.core.lint", str(home.root), asked=msgspec.json.encode(request))
     try:
-        with asked_child("finetop.core.lint", str(home.root), asked=msgspec.json.encode(request)) as (
-            process,
-            lines,
-        ):
+        with child as (process, lines):
             for line in lines:
                 message = msgspec.json.decode(line, type=LintMessage)
                 if message.progress is not None and shows:
@@ -205,27 +171,24 @@ def linted(request: LintRequest, home: Home, *, shows: bool, stage: str = "") ->
                 if message.report is not None:
                     return message.report
                 if message.trouble is not None:
-                    raise _error(
-                        of_stage + message.trouble.message, message.trouble.hint, message.trouble.exit_code
-                    )
+                    raise _error(message.trouble, of_stage)
             raise EnvironmentTrouble(f"lint ended before its report (exit {process.wait()}).")
     finally:
         if shows:
             print("\r\x1b[K", end="", file=sys.__stderr__, flush=True)
 
 
-def _error(message: str, hint: str, exit_code: int) -> FinetopError:
-    error = FinetopError(message, hint=hint)
-    error.exit_code = exit_code
+def _error(trouble: Trouble, before: str = "") -> FinetopError:
+    error = FinetopError(before + trouble.message, hint=trouble.hint)
+    error.exit_code = trouble.exit_code
     return error
 
 
 def show_progress(progress: Progress, before: str) -> None:
     """Show the progress on one line of the terminal."""
     share = 100 * progress.done / progress.total if progress.total else 0
-    print(
-        f"\r\x1b[K{before}{clean_line(progress.phase)} {share:.0f} %", end="", file=sys.__stderr__, flush=True
-    )
+    line = f"{before}{clean_line(progress.phase)} {share:.0f} %"
+    print(f"\r\x1b[K{line}", end="", file=sys.__stderr__, flush=True)
 
 
 PLUGIN = Command("find problems in data before a run trains on them", "data", run, arguments, is_remote=False)

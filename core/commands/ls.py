@@ -10,15 +10,8 @@ from dataclasses import replace
 from finetop.core.client.connection import Client
 from finetop.core.client.remote.merge_runs import bare, merged, placed
 from finetop.core.commands import Command
-from finetop.core.commands.shared import options, remote
-from finetop.core.commands.shared.output import (
-    answer_words,
-    number,
-    plain,
-    print_json,
-    print_table,
-    state_words,
-)
+from finetop.core.commands.shared import options, output, remote
+from finetop.core.commands.shared.output import answer_words, plain, print_json, print_table
 from finetop.core.errors import BadInput
 from finetop.core.protocol import run_columns, runs as data
 from finetop.core.protocol.messages.runs import Group, Runs, RunsAnswer
@@ -47,16 +40,10 @@ In quotes: finetop ls 'method:lora loss<1.2 -tag:draft note:"to do"'"""
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = FILTER
-    parser.add_argument("filter", nargs="*", metavar="FILTER", help="which runs: see below")
-    parser.add_argument(
-        "--sort",
-        default="needs_you",
-        metavar="KEY",
-        help="needs_you, newest, name, age, any metric or setting; --sort=-drop: largest first",
-    )
-    parser.add_argument(
-        "--columns", default="", metavar="A,B", help="more columns: metrics, settings, tags, note, age …"
-    )
+    options.value(parser, "filter", "FILTER", "which runs: see below", nargs="*")
+    about = "needs_you, newest, name, age, any metric or setting; --sort=-drop: largest first"
+    options.value(parser, "--sort", "KEY", about, default="needs_you")
+    options.optional(parser, "--columns", "A,B", "more columns: metrics, settings, tags, note, age …")
     options.limit(parser, 50)
 
 
@@ -71,9 +58,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
         print_rows_json(page.rows, page.groups, line, counts)
         return 0
     if not page.total:
-        print(
-            f"No runs yet in {home.shown}. `finetop demo` shows one that forgets; `finetop run RECIPE` starts yours."
-        )
+        start = "`finetop demo` shows one that forgets; `finetop run RECIPE` starts yours."
+        print(f"No runs yet in {home.shown}. {start}")
     elif not page.rows:
         print_none(page, text)
     else:
@@ -84,10 +70,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
-    """List the runs of several machines in one table with a host column.
-
-    Exit code 4 if one of them did not answer: stderr names it. Raises BadInput if all refuse the filter.
-    """
+    """List the runs of several machines in one table with a host column. Exit code 4 if one did not answer."""
     text, line, more = wanted(args)
     labels = [home.label for home in homes]
     found, missing = remote.ask_all(homes, _ask(text, args, more))
@@ -121,13 +104,11 @@ def print_rows(
     """Print the table; with a host column if the runs are of several machines."""
     hosts = ("host",) if any(row.host for row in rows) else ()
     differ = len({row.check.suite for row in rows if row.check is not None}) > 1
-    print_table(
-        (*hosts, "run", "how", "state", "step", "loss", "left/age", *more, "did it forget?"),
-        [(*(row.host for _ in hosts), *line_of(row, more, name_suite=differ)) for row in rows],
-        right=[len(hosts) + column for column in (3, 4, 5, *_right(6, more))],
-        above=headings(rows, groups, line.group),
-        widest=WIDEST,
-    )
+    numbers = [column for column, key in enumerate(more, start=6) if not run_columns.is_word(key)]
+    head = (*hosts, "run", "how", "state", "step", "loss", "left/age", *more, "did it forget?")
+    cells = [(*(row.host for _ in hosts), *line_of(row, more, name_suite=differ)) for row in rows]
+    right = [len(hosts) + column for column in (3, 4, 5, *numbers)]
+    print_table(head, cells, right=right, above=headings(rows, groups, line.group), widest=WIDEST)
     if matching > len(rows):
         print(f"… {matching - len(rows)} more: --limit {matching}")
 
@@ -136,11 +117,8 @@ def wanted(args: argparse.Namespace) -> tuple[str, Filter, tuple[str, ...]]:
     """Parse the filter, the order and the columns before anything is requested. Raises BadInput."""
     text = " ".join(args.filter)
     line = parse(text)
-    return (
-        text,
-        replace(line, sort=line.sort or read_sort(args.sort, f"--sort {args.sort}")),
-        run_columns.read_columns(args.columns),
-    )
+    sort = line.sort or read_sort(args.sort, f"--sort {args.sort}")
+    return text, replace(line, sort=sort), run_columns.read_columns(args.columns)
 
 
 def _ask(text: str, args: argparse.Namespace, more: tuple[str, ...]) -> Runs:
@@ -153,9 +131,8 @@ def require_columns(client: Client, more: tuple[str, ...]) -> None:
         try:
             client.ask(Runs(f"sort:{key}", limit=1))
         except BadInput as error:
-            raise BadInput(
-                error.message.replace(f"sort:{key}:", f"--columns {key}:"), hint=error.hint
-            ) from None
+            message = error.message.replace(f"sort:{key}:", f"--columns {key}:")
+            raise BadInput(message, hint=error.hint) from None
 
 
 def print_none(page: RunsAnswer, text: str) -> None:
@@ -174,16 +151,8 @@ def none_match(text: str, total: int) -> str:
 
 def headings(rows: Sequence[data.RunRow], groups: Sequence[Group], key: str) -> Mapping[int, str]:
     """Return the heading above the first row of each group, by row index."""
-    if not key:
-        return {}
-    return {
-        index: f"{'' if index == 0 else chr(10)}{run_groups.group_heading(key, group)}"
-        for index, group in run_groups.of_rows(rows, groups)
-    }
-
-
-def _right(first: int, more: Sequence[str]) -> list[int]:
-    return [first + place for place, key in enumerate(more) if not run_columns.is_word(key)]
+    firsts = run_groups.of_rows(rows, groups) if key else ()
+    return {index: "\n" * (index > 0) + run_groups.group_heading(key, group) for index, group in firsts}
 
 
 def line_of(row: data.RunRow, more: Sequence[str] = (), *, name_suite: bool | None = None) -> tuple[str, ...]:
@@ -195,16 +164,11 @@ def line_of(row: data.RunRow, more: Sequence[str] = (), *, name_suite: bool | No
     else:
         when = ago(state.ended)
     steps = f"{row.step:,}/{row.steps:,}" if row.steps else count(row.step)
-    return (
-        bare(row),
-        row.method,
-        state_words(row),
-        steps,
-        f"{'reward ' if row.main_metric == 'reward' else ''}{number(row.metrics.get(row.main_metric))}",
-        when,
-        *(_cell(row, key) for key in more),
-        row.said or answer_words(row, name_suite=name_suite),
-    )
+    reward = "reward " if row.main_metric == "reward" else ""
+    loss = reward + output.number(row.metrics.get(row.main_metric))
+    columns = [_cell(row, key) for key in more]
+    said = row.said or answer_words(row, name_suite=name_suite)
+    return bare(row), row.method, output.state_words(row), steps, loss, when, *columns, said
 
 
 def _cell(row: data.RunRow, key: str) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib import import_module
 from pathlib import Path
-from textwrap import wrap
+from textwrap import fill
 from typing import IO, NoReturn, Protocol, cast
 
 from finetop.core.commands import Command, Where
@@ -176,9 +176,8 @@ def run_app(where: Where, open_app: OpenApp) -> int:
 
 def require_machine(where: Where) -> None:
     if where.remote_command:
-        raise BadInput(
-            "--remote-command works only with --on HOST.", hint="Name the machine, or leave it out."
-        )
+        hint = "Name the machine, or leave it out."
+        raise BadInput("--remote-command works only with --on HOST.", hint=hint)
 
 
 def split_where(arguments: list[str]) -> tuple[Where, list[str]]:
@@ -190,13 +189,12 @@ def split_where(arguments: list[str]) -> tuple[Where, list[str]]:
             if not rest:
                 raise BadInput(f"{option}: a value is missing.", hint="See `finetop --help`.")
             value = rest.pop(0)
-        match option:
-            case "--home":
-                where.home = value
-            case "--on":
-                where.on.append(value)
-            case _:
-                where.remote_command = value
+        if option == "--on":
+            where.on.append(value)
+        elif option == "--home":
+            where.home = value
+        else:
+            where.remote_command = value
     return where, rest
 
 
@@ -210,19 +208,13 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
 def add_arguments(parser: argparse.ArgumentParser, command: Command) -> None:
     command.arguments(parser)
     options.flag(parser, "--json", "print JSON (one object per line when streaming)")
-    parser.add_argument("--home", metavar="DIR", help="home folder (default: FINETOP_HOME, else ~/.finetop)")
-    options.repeated(
-        parser,
-        "--on",
-        "HOST",
-        "on another machine, through ssh: user@host or a name of hosts.yaml; repeatable; . is this machine",
+    options.value(parser, "--home", "DIR", "home folder (default: FINETOP_HOME, else ~/.finetop)")
+    about = (
+        "on another machine, through ssh: user@host or a name of hosts.yaml; repeatable; . is this machine"
     )
-    parser.add_argument(
-        "--remote-command",
-        default="",
-        metavar="WORDS",
-        help="path of finetop on that machine, if it is not on PATH: '~/venv/bin/finetop'",
-    )
+    options.repeated(parser, "--on", "HOST", about)
+    about = "path of finetop on that machine, if it is not on PATH: '~/venv/bin/finetop'"
+    options.optional(parser, "--remote-command", "WORDS", about)
 
 
 def print_help() -> None:
@@ -235,11 +227,7 @@ def print_help() -> None:
         print(f"\n{group}")
         for verb, command in commands.items():
             if group == command.group:
-                print(
-                    "\n".join(
-                        wrap(command.about, 78, initial_indent=f"  {verb:<12} ", subsequent_indent=" " * 15)
-                    )
-                )
+                print(fill(command.about, 78, initial_indent=f"  {verb:<12} ", subsequent_indent=" " * 15))
     print("\nAll accept --json, --home DIR and --help; those that show or change runs also --on HOST.")
     print("Exit codes: 0 done, 1 a negative answer, 2 bad input, 3 no verdict, 4 the environment.")
 

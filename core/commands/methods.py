@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from finetop.core.commands import Command
+from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.commands.shared.settings import print_settings
 from finetop.core.recipe.fields import fields_of_plugin
@@ -14,9 +15,7 @@ from finetop.core.train import methods, objectives, protections
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "name", nargs="?", metavar="NAME", help="every setting of this method, objective or protection"
-    )
+    options.value(parser, "name", "NAME", "every setting of this method, objective or protection", nargs="?")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -28,15 +27,9 @@ def run(args: argparse.Namespace, home: Home) -> int:
     objective_rows = [(name, objectives.load(name).about) for name in objectives.names()]
     recipes = [(recipe.name, recipe.about) for recipe in (*list_builtin(), *list_chains())]
     if args.json:
-        print_json(
-            {
-                "methods": dict(method_rows),
-                "model.quantize": quantized,
-                "objectives": dict(objective_rows),
-                "protections": dict(protection_rows),
-                "recipes": dict(recipes),
-            }
-        )
+        trained = {"methods": dict(method_rows), "model.quantize": quantized}
+        kinds = {"objectives": objective_rows, "protections": protection_rows, "recipes": recipes}
+        print_json({**trained, **{kind: dict(rows) for kind, rows in kinds.items()}})
         return 0
     rows = [(name, " ".join(quantized[name]), about) for name, about in method_rows]
     print_table(("method", "model.quantize", "which weights are trained"), rows)
@@ -53,10 +46,7 @@ def print_plugin(name: str, json: bool) -> int:
     """Print every setting of the method, objective or protection of this name. Raises NotFound."""
     known = fields_of_plugin(name)
     if json:
-        shown = {
-            kind: {"about": about, "settings": [plain(field) for field in own]}
-            for kind, (about, own) in known.items()
-        }
+        shown = {kind: {"about": about, "settings": plain(own)} for kind, (about, own) in known.items()}
         print_json({"name": name, **shown})
         return 0
     for kind, (about, own) in known.items():
@@ -65,6 +55,5 @@ def print_plugin(name: str, json: bool) -> int:
     return 0
 
 
-PLUGIN = Command(
-    "list methods, objectives, protections and built-in recipes", "run", run, arguments, is_remote=False
-)
+ABOUT = "list methods, objectives, protections and built-in recipes"
+PLUGIN = Command(ABOUT, "run", run, arguments, is_remote=False)

@@ -6,15 +6,16 @@ import argparse
 
 from finetop.core.client.connection import Client
 from finetop.core.commands import Command
-from finetop.core.commands.shared.output import plain, print_json
+from finetop.core.commands.shared import options
+from finetop.core.commands.shared.output import plain, reply
 from finetop.core.protocol.messages.notes import Note, NoteAnswer
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.runtime.home import Home
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="name or number")
-    parser.add_argument("text", nargs="*", metavar="TEXT", help='the note; "" deletes it')
+    options.value(parser, "run", "RUN", "name or number")
+    options.value(parser, "text", "TEXT", 'the note; "" deletes it', nargs="*")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -24,11 +25,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         else:
             detail = client.ask(GetRun(args.run))
             answer = NoteAnswer(detail.row.name, detail.row.note, detail.row.note)
-    if args.json:
-        print_json(plain(answer))
-    else:
-        print(f"{answer.run}: {answer.note or 'no note'}")
-    return 0
+    return reply(args, plain(answer), f"{answer.run}: {answer.note or 'no note'}")
 
 
 PLUGIN = Command("write or read a run's note", "organise", run, arguments)

@@ -26,15 +26,8 @@ from finetop.core.plan.machine import Machine, as_measured, read_machine
 from finetop.core.plan.rehearsal import Rehearsal
 from finetop.core.plan.result import Disk, Plan, Sampled, Steps, Time
 from finetop.core.plan.shape import billions, read_shape
-from finetop.core.recipe import references
-from finetop.core.recipe.load import (
-    FileCheck,
-    Loaded,
-    check_files,
-    file_problem,
-    load_recipe,
-    recipe_to_mapping,
-)
+from finetop.core.recipe import load as recipes, references
+from finetop.core.recipe.load import FileCheck, Loaded, load_recipe
 from finetop.core.recipe.references import is_reference
 from finetop.core.recipe.schema import Model, Recipe
 from finetop.core.recipe.stages import Chain, load_chain
@@ -57,15 +50,10 @@ VERDICTS = {
 def arguments(parser: argparse.ArgumentParser) -> None:
     options.path(parser, "recipe", "RECIPE", "a built-in recipe's name, or a .yaml file")
     options.settings(parser, "change one setting: train.batch_size=1")
-    options.path(
-        parser, "--config", "PATH", "the model's config.json or folder, if the model is not downloaded yet"
-    )
-    parser.add_argument(
-        "--gpus", type=options.count, metavar="N", help="plan for N GPUs (default: the recipe's)"
-    )
-    parser.add_argument(
-        "--gpu-memory", type=float, metavar="GIB", help="plan for a GPU with this much memory"
-    )
+    about = "the model's config.json or folder, if the model is not downloaded yet"
+    options.path(parser, "--config", "PATH", about)
+    options.value(parser, "--gpus", "N", "plan for N GPUs (default: the recipe's)", type=options.count)
+    options.value(parser, "--gpu-memory", "GIB", "plan for a GPU with this much memory", type=float)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -74,10 +62,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if chain is None:
         parts = {"": load_recipe(args.recipe, args.set)}
     else:
-        parts = {
-            stage.name: replace(stage.loaded, recipe=on_its_base(stage.loaded.recipe, chain))
-            for stage in chain.stages
-        }
+        stages = {stage.name: stage.loaded for stage in chain.stages}
+        parts = {name: replace(its, recipe=on_its_base(its.recipe, chain)) for name, its in stages.items()}
     plans: dict[str, Plan] = {}
     for stage, loaded in parts.items():
         plan = plan_of(args, home, loaded)
@@ -90,19 +76,15 @@ def run(args: argparse.Namespace, home: Home) -> int:
         print_json({"stages": [{"stage": stage, "plan": plain(plan)} for stage, plan in plans.items()]})
     elif args.json:
         print_json({"plan": plain(plans[""])})
-    return int(any(map(does_not_fit, plans.values())))
-
-
-def does_not_fit(plan: Plan) -> bool:
-    """Return True if a run does not fit its GPU or the machine's memory."""
-    return plan.verdict == "no" or (plan.host is not None and plan.host.lacks)
+    hosts = [plan.host for plan in plans.values() if plan.host is not None]
+    return int(any(plan.verdict == "no" for plan in plans.values()) or any(host.lacks for host in hosts))
 
 
 def plan_of(args: argparse.Namespace, home: Home, loaded: Loaded) -> Plan:
     """Plan one run; refuse what its job would refuse. Raises BadInput, EnvironmentTrouble."""
     recipe = loaded.recipe
     if recipe.data.train:
-        check_files(loaded, None if args.config is None else skipping_model(recipe.model.id))
+        recipes.check_files(loaded, None if args.config is None else skipping_model(recipe.model.id))
     model_config = inputs.find_config(recipe.model, home, args.config)
     machine = machine_for(args, recipe, home)
     rehearsal = Rehearsal(recipe, model_config.file, machine, home)
@@ -113,13 +95,8 @@ def plan_of(args: argparse.Namespace, home: Home, loaded: Loaded) -> Plan:
         machine = as_measured(machine)
     finally:
         rehearsal.stop()
-    known = Known(
-        lengths=findings_ahead.lengths,
-        past=past_runs.past_runs(home),
-        teacher=teacher_of(recipe, home),
-        moving=rehearsed,
-        note=model_config.note,
-    )
+    past, teacher = past_runs.past_runs(home), teacher_of(recipe, home)
+    known = Known(findings_ahead.lengths, past, teacher=teacher, moving=rehearsed, note=model_config.note)
     return estimate(recipe, model_config.config, machine, known, gpus=args.gpus)
 
 
@@ -136,7 +113,7 @@ def skipping_model(model: str) -> FileCheck:
     """Return a file check that skips the model, whose config.json was given."""
 
     def look(path: Path, is_folder: bool | None) -> tuple[str, str]:
-        return ("", "") if is_folder and str(path) == model else file_problem(path, is_folder)
+        return ("", "") if is_folder and str(path) == model else recipes.file_problem(path, is_folder)
 
     return look
 
@@ -181,7 +158,7 @@ def report(recipe: Recipe, plan: Plan, model: str) -> Iterator[str]:
         f"{recipe.name}: {recipe.objective.name} with {recipe.method.name} on {name}, {billions(plan.parameters)}"
         f" parameters ({plan.family}), of which {billions(plan.trainable)} are trained ({plan.dtype})"
     )
-    if reward_text := rewards.reward_words(recipe_to_mapping(recipe)["objective"]):
+    if reward_text := rewards.reward_words(recipes.recipe_to_mapping(recipe)["objective"]):
         yield from labelled("reward", reward_text)
     yield ""
     yield from memory_lines(plan)
@@ -214,9 +191,8 @@ def memory_lines(plan: Plan) -> Iterator[str]:
     if plan.host is not None:
         yield f"  memory of each machine, {f'{plan.host.ranks} ranks on it':<34}{gib_of(plan.host.bytes):>8}"
         if plan.host.lacks:
-            yield from wrapped(
-                f"does NOT fit: this machine has {gib_of(plan.host.total or 0.0)} GiB", mark="✗ "
-            )
+            total = gib_of(plan.host.total or 0.0)
+            yield from wrapped(f"does NOT fit: this machine has {total} GiB", mark="✗ ")
 
 
 def data_words(steps: Steps) -> str:
@@ -252,10 +228,8 @@ def time_words(time: Time | None, steps: Steps | None) -> str:
     parts = {"generating answers": time.writing, "evaluation": time.evaluation, "checkpoints": time.saving}
     named = ", ".join(f"{name} {long_span(part)}" for name, part in parts.items() if part >= 1)
     within = f", including {named}" if named else ""
-    return (
-        f"{about}{long_span(time.seconds)}, at {time.tokens_per_s:,.0f} tokens/s ({time.source}){within};"
-        " checks not included"
-    )
+    rate = f"{time.tokens_per_s:,.0f} tokens/s ({time.source})"
+    return f"{about}{long_span(time.seconds)}, at {rate}{within}; checks not included"
 
 
 def disk_words(disk: Disk) -> str:
@@ -279,6 +253,5 @@ def wrapped(text: str, mark: str = "") -> Iterator[str]:
     )  # fmt: skip
 
 
-PLUGIN = Command(
-    "predict memory, time and disk of a run before it starts", "run", run, arguments, is_remote=False
-)
+ABOUT = "predict memory, time and disk of a run before it starts"
+PLUGIN = Command(ABOUT, "run", run, arguments, is_remote=False)

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from finetop.core.client.connection import ask_once
 from finetop.core.commands import Command
-from finetop.core.commands.shared import remote
-from finetop.core.commands.shared.output import plain, print_json, print_table
+from finetop.core.commands.shared import options, remote
+from finetop.core.commands.shared.output import plain, print_json, print_table, reply
 from finetop.core.errors import BadInput, did_you_mean
 from finetop.core.protocol.messages.limits import PRIORITIES, Done
 from finetop.core.protocol.messages.queue import Hold, Move, Prioritise, Queue, QueueAnswer, QueueRow, Release
 from finetop.core.protocol.request import Ask
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
-from finetop.core.wording.queue import (
-    priority_word,
-    running_words,
-    starts_about,
-    stopped_words,
-    what_words,
-    why,
-)
+from finetop.core.wording import queue as words
 
 ACTIONS = ("first", "last", "before", "hold", "release", "priority")
 CHANGES = "first RUN, last RUN, before RUN OTHER, priority RUN high|normal|low|N, hold [RUN], release [RUN]"
@@ -33,11 +26,9 @@ LEAST, MOST = 0, 100  # range of a priority
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", nargs="?", default="", metavar="CHANGE", help=CHANGES)
-    parser.add_argument("run", nargs="?", default="", metavar="RUN", help="name or number")
-    parser.add_argument(
-        "other", nargs="?", default="", metavar="OTHER|PRIORITY", help="a smaller number starts first"
-    )
+    options.optional(parser, "action", "CHANGE", CHANGES)
+    options.optional(parser, "run", "RUN", "name or number")
+    options.optional(parser, "other", "OTHER|PRIORITY", "a smaller number starts first")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -45,8 +36,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
     message = request_of(args)
     answer = ask_once(home, message)
     if isinstance(answer, Done):
-        print_json({"message": answer.message}) if args.json else print(answer.message)
-    elif args.json:
+        return reply(args, plain(answer), answer.message)
+    if args.json:
         print_json(plain(answer))
     else:
         print_queue(answer)
@@ -63,10 +54,8 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     home, args.run = remote.find_run(args.run, homes)
     other = args.other.partition(":")[0]
     if other != home.label and other in [machine.label for machine in homes] and ":" in args.other:
-        raise BadInput(
-            f"{args.other} is on another machine than {home.label}:{args.run}, and each has a queue of its own.",
-            hint=f"Name a run that waits on {home.label}.",
-        )
+        why = f"is on another machine than {home.label}:{args.run}, and each has a queue of its own"
+        raise BadInput(f"{args.other} {why}.", hint=f"Name a run that waits on {home.label}.")
     return run(args, home)
 
 
@@ -74,16 +63,14 @@ def list_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     """List what waits on each machine. Exit code 4 if one of them did not answer."""
     answers, missing = remote.ask_all(homes, Queue())
     stopped = {label: answer.stopped for label, answer in answers.items() if answer.stopped}
-    merged = QueueAnswer(
-        [
-            msgspec.structs.replace(row, host=home.label, do=command_for(row.do, home))
-            for home in homes
-            if home.label in answers
-            for row in answers[home.label].rows
-        ],
-        sum(answer.total for answer in answers.values()),
-        [f"{label}:{name}" for label, answer in answers.items() for name in answer.running],
-    )
+    rows = []
+    for home in homes:
+        own = "" if home.link is None else f"finetop --on {host_word(home)} "  # a command as typed here
+        for row in answers[home.label].rows if home.label in answers else ():
+            do = row.do.replace("finetop ", own or "finetop ", 1)
+            rows.append(msgspec.structs.replace(row, host=home.label, do=do))
+    running = [f"{label}:{name}" for label, answer in answers.items() for name in answer.running]
+    merged = QueueAnswer(rows, sum(answer.total for answer in answers.values()), running)
     if args.json:
         print_json({**plain(merged), "stopped": stopped, "missing": missing})
     elif answers:
@@ -91,11 +78,6 @@ def list_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
             print(f"Nothing starts on {label}: {clean_line(because)}")
         print_queue(merged)
     return 4 if missing else 0
-
-
-def command_for(do: str, home: Home) -> str:
-    """Return a command as typed for one machine among several."""
-    return do if home.link is None else do.replace("finetop ", f"finetop --on {host_word(home)} ", 1)
 
 
 def host_word(home: Home) -> str:
@@ -115,15 +97,9 @@ def request_of(args: argparse.Namespace) -> Ask:
         raise BadInput(f"finetop queue {action}: which run?", hint=f"Use {CHANGES}.")
     if other and action not in ("before", "priority"):
         raise BadInput(f"finetop queue {action} takes one run, not {other[:60]!r} too.", hint="Leave it out.")
-    match action:
-        case "hold":
-            return Hold(run)
-        case "release":
-            return Release(run)
-        case "priority":
-            return Prioritise(run, priority_of(other))
-        case _:
-            return Move(run, action, other)
+    if action in ("hold", "release"):
+        return Hold(run) if action == "hold" else Release(run)
+    return Prioritise(run, priority_of(other)) if action == "priority" else Move(run, action, other)
 
 
 def priority_of(word: str) -> int:
@@ -132,35 +108,30 @@ def priority_of(word: str) -> int:
         return PRIORITIES[word]
     if not word.isdecimal() or not LEAST <= int(word[:9]) <= MOST:
         named_priorities = ", ".join(f"{name} ({number})" for name, number in PRIORITIES.items())
-        hint = (
-            f"Use {named_priorities} or a number from {LEAST} to {MOST}; smaller starts first, a check has 0."
-        )
+        order = "smaller starts first, a check has 0"
+        hint = f"Use {named_priorities} or a number from {LEAST} to {MOST}; {order}."
         raise BadInput(f"priority is {word[:60]!r}." if word else "priority: which one?", hint=hint)
     return int(word)
 
 
 def print_queue(answer: QueueAnswer) -> None:
     """Print what runs, what waits and why, and the next command."""
-    if stopped := stopped_words(answer):
+    if stopped := words.stopped_words(answer):
         print(sentence(stopped))
-    running = sentence(running_words(answer))
+    running = sentence(words.running_words(answer))
     if not answer.rows:
         print(f"Nothing waits. {running}.")
         return
     print(f"{running}. Waiting, next to start first:")
-    columns = [
-        column for column in COLUMNS if column[0] in ALWAYS or any(column[1](row) for row in answer.rows)
-    ]
-    titles = [title for title, _ in columns]
-    rows = [[cell(row) for _, cell in columns] for row in answer.rows]
-    print_table(titles, rows, right=(titles.index("#"),))
+    columns = {title: list(map(cell, answer.rows)) for title, cell in COLUMNS.items()}
+    columns = {title: cells for title, cells in columns.items() if title in ALWAYS or any(cells)}
+    rows = list(zip(*columns.values(), strict=True))
+    print_table(list(columns), rows, right=(list(columns).index("#"),))
     if answer.total > len(answer.rows):
         print(f"… and {answer.total - len(answer.rows)} more")
     if commands := [row.do for row in answer.rows if row.do]:
-        print(
-            f"next: {clean_line(commands[0])}"
-            + (f"   (and {len(commands) - 1} more)" if len(commands) > 1 else "")
-        )
+        more = f"   (and {len(commands) - 1} more)" if len(commands) > 1 else ""
+        print(f"next: {clean_line(commands[0])}{more}")
 
 
 def sentence(text: str) -> str:
@@ -169,20 +140,20 @@ def sentence(text: str) -> str:
 
 def _priority(row: QueueRow) -> str:
     usual = PRIORITIES["normal"] if row.what == "train" else 0
-    return "" if row.priority == usual else priority_word(row.priority)
+    return "" if row.priority == usual else words.priority_word(row.priority)
 
 
 ALWAYS = ("#", "run", "what", "why it waits")
-COLUMNS = (
-    ("host", lambda row: row.host),
-    ("#", lambda row: str(row.state.place or "-")),
-    ("run", lambda row: row.run),
-    ("what", lambda row: what_words(row.what, row.step)),
-    ("wants", lambda row: row.wants),
-    ("starts about", lambda row: starts_about(row, time.time())),
-    ("priority", _priority),
-    ("why it waits", lambda row: why(row.state, time.time())),
-)
+COLUMNS: Mapping[str, Callable[[QueueRow], str]] = {
+    "host": lambda row: row.host,
+    "#": lambda row: str(row.state.place or "-"),
+    "run": lambda row: row.run,
+    "what": lambda row: words.what_words(row.what, row.step),
+    "wants": lambda row: row.wants,
+    "starts about": lambda row: words.starts_about(row, time.time()),
+    "priority": _priority,
+    "why it waits": lambda row: words.why(row.state, time.time()),
+}
 
 
 PLUGIN = Command("show what waits and why; reorder, hold, release", "organise", run, arguments, run_several)

@@ -12,7 +12,7 @@ import msgspec
 from finetop.core.client.connection import Client
 from finetop.core.commands import Command
 from finetop.core.commands.shared.output import print_json, warn
-from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, NoSupervisor
+from finetop.core.errors import BadInput, NoSupervisor, of_code
 from finetop.core.protocol.messages.session import Shutdown
 from finetop.core.runtime.home import Home, is_made, prepare
 
@@ -24,15 +24,11 @@ def run(args: argparse.Namespace, home: Home) -> int:
     prepare(home)
     with contextlib.suppress(NoSupervisor), Client(home, start=False) as client:
         client.ask(Shutdown())  # jobs keep running; the next command starts a supervisor on the new database
-    process = subprocess.run(
-        [sys.executable, "-m", "finetop.core.supervisor.rebuild.rebuild", "--home", str(home.root)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-m", "finetop.core.supervisor.rebuild.rebuild", "--home", str(home.root)]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
     if process.returncode:
         lines = process.stderr.strip().splitlines() or ["it ended without a message."]
-        raise {2: BadInput, 4: EnvironmentTrouble}.get(process.returncode, FinetopError)(lines[-1])
+        raise of_code(process.returncode, lines[-1])
     result = msgspec.json.decode(process.stdout)
     if args.json:
         print_json(result)

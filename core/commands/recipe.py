@@ -26,13 +26,8 @@ Setting = tuple[str, Any, str]  # dotted key, value, source
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    options.path(
-        parser,
-        "what",
-        "SECTION|RECIPE",
-        "a section or a setting (train, check.target), a built-in recipe's name, or a .yaml file",
-        nargs="?",
-    )
+    about = "a section or a setting (train, check.target), a built-in recipe's name, or a .yaml file"
+    options.path(parser, "what", "SECTION|RECIPE", about, nargs="?")
     options.settings(parser, "change one setting of the recipe: train.epochs=3")
     options.flag(parser, "--all", "with a recipe: include settings at their default")
     options.flag(parser, "--markdown", "the whole reference as Markdown, methods and objectives included")
@@ -88,25 +83,24 @@ def settings_at(key: str) -> tuple[Field, ...]:
         name = near(key[:60], builtin_names())
         all_of_them = "See `finetop recipe` for the sections, `finetop methods` for the recipes."
         hint = f"Did you mean {name}?" if name else all_of_them
-        raise NotFound(
-            f"there is no section, setting or built-in recipe {shown(key[:60])!r}.", hint=hint
-        ) from error
+        what = f"section, setting or built-in recipe {shown(key[:60])!r}"
+        raise NotFound(f"there is no {what}.", hint=hint) from error
 
 
 def show_recipe(args: argparse.Namespace) -> int:
     """Print a recipe, or each stage of a chain, as it will run."""
     chain = load_chain(args.what, args.set)
-    parts = (
-        [("", load_recipe(args.what, args.set))]
-        if chain is None
-        else [(stage.name, stage.loaded) for stage in chain.stages]
-    )
+    if chain is None:
+        parts = [("", load_recipe(args.what, args.set))]
+    else:
+        parts = [(stage.name, stage.loaded) for stage in chain.stages]
     if args.json:
-        shown = [
-            {**({"stage": name} if name else {}), **as_data(loaded, all_of_it=args.all)}
-            for name, loaded in parts
-        ]
-        print_json({"stages": shown} if chain is not None else shown[0])
+        documents: list[dict[str, object]] = []
+        for name, loaded in parts:
+            sources = {key: source for key, _, source in chosen_settings(loaded, all_of_it=args.all)}
+            stage = {"stage": name} if name else {}
+            documents.append({**stage, "recipe": loaded.resolved, "from": sources})
+        print_json(documents[0] if chain is None else {"stages": documents})
         return 0
     for number, (name, loaded) in enumerate(parts):
         if number:
@@ -118,12 +112,6 @@ def show_recipe(args: argparse.Namespace) -> int:
 
 def chosen_settings(loaded: Loaded, *, all_of_it: bool) -> list[Setting]:
     return [setting for setting in settings_of(loaded) if all_of_it or setting[2] != DEFAULT]
-
-
-def as_data(loaded: Loaded, *, all_of_it: bool) -> dict[str, object]:
-    """Return the whole recipe, and the source of each setting by dotted key."""
-    sources = {key: source for key, _, source in chosen_settings(loaded, all_of_it=all_of_it)}
-    return {"recipe": loaded.resolved, "from": sources}
 
 
 # --- a recipe as it will run ----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from finetop.core.commands.export import until_done
 from finetop.core.commands.shared import options
 from finetop.core.commands.shared.imports import require_finished
 from finetop.core.commands.shared.options import run_and_step
-from finetop.core.commands.shared.output import plain, print_json, print_table
+from finetop.core.commands.shared.output import plain, print_json, print_table, reply
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.remedies import Remedies, RemediesAnswer, Remedy
@@ -24,15 +24,12 @@ from finetop.core.wording.durations import long_span
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN[@STEP]", help="a run: its best or newest checkpoint, or STEP's")
-    parser.add_argument(
-        "--only", nargs="+", default=[], metavar="NAME", help="try only these: interpolate, interpolate-0.5 …"
-    )
+    options.value(parser, "run", "RUN[@STEP]", "a run: its best or newest checkpoint, or STEP's")
+    about = "try only these: interpolate, interpolate-0.5 …"
+    options.value(parser, "--only", "NAME", about, nargs="+", default=[])
     options.flag(parser, "--wait", "wait for the result; it is the exit code")
     options.flag(parser, "--list", "list the remedies and their results; try nothing")
-    parser.add_argument(
-        "--rerun", default="", metavar="NAME", help="queue a run that retrains with a change: lower-rate …"
-    )
+    options.optional(parser, "--rerun", "NAME", "queue a run that retrains with a change: lower-rate …")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -45,15 +42,11 @@ def run(args: argparse.Namespace, home: Home) -> int:
         return print_remedies(args, home, name, step)
     queued = ask_once(home, Remedy(name, step, args.only))
     if not args.wait:
-        if args.json:
-            print_json(
-                {"run": queued.run, "step": queued.step, "remedies": queued.names, "job": queued.job_id}
-            )
-        else:
-            number = counted(len(queued.names), "remedy", "remedies")
-            print(f"{number} queued for {queued.run}: {', '.join(queued.names)}.")
-            print(f"See them: finetop remedy {queued.run} --list")
-        return 0
+        number = counted(len(queued.names), "remedy", "remedies")
+        text = f"{number} queued for {queued.run}: {', '.join(queued.names)}."
+        text += f"\nSee them: finetop remedy {queued.run} --list"
+        document = {"run": queued.run, "step": queued.step, "remedies": queued.names, "job": queued.job_id}
+        return reply(args, document, text)
     job = until_done(home, queued, quiet=args.json)
     hint = f"See `finetop tail --log {queued.run}`."
     require_finished(job.state, f"the remedies of {queued.run} were not all tried", hint)
@@ -91,9 +84,8 @@ def print_answer(answer: RemediesAnswer, run: str) -> None:
             print(f"  {retraining.label}: not available, {retraining.why_not}")
             continue
         price = "" if retraining.price_s is None else f", about {long_span(retraining.price_s)}"
-        print(
-            f"  {retraining.label}{price}: finetop remedy {clean_line(answer.run)} --rerun {retraining.name}"
-        )
+        command = f"finetop remedy {clean_line(answer.run)} --rerun {retraining.name}"
+        print(f"  {retraining.label}{price}: {command}")
     if not answer.is_under_way:
         print_next(answer, run)
 
@@ -128,30 +120,22 @@ def rerun(args: argparse.Namespace, home: Home, name: str) -> int:
     with Client(home) as client:
         answer = client.ask(Remedies(name))
         detail = client.ask(GetRun(name))
-        retraining = next(
-            (retraining for retraining in answer.retrainings if retraining.name == args.rerun), None
-        )
+        retrainings = {retraining.name: retraining for retraining in answer.retrainings}
+        retraining = retrainings.get(args.rerun)
         if retraining is None:
-            known = [retraining.name for retraining in answer.retrainings]
-            raise NotFound(
-                f"--rerun {args.rerun}: there is no such remedy.", hint=did_you_mean(args.rerun, known)
-            )
+            hint = did_you_mean(args.rerun, retrainings)
+            raise NotFound(f"--rerun {args.rerun}: there is no such remedy.", hint=hint)
         if retraining.why_not:
-            raise Refused(
-                f"{retraining.label}: {retraining.why_not}.", hint="Try another: `finetop remedy RUN --list`."
-            )
+            hint = "Try another: `finetop remedy RUN --list`."
+            raise Refused(f"{retraining.label}: {retraining.why_not}.", hint=hint)
         recipe = with_settings(detail.recipe, retraining.settings)
-        wanted = f"{detail.row.name.rpartition(':')[2]}-{retraining.name}"
-        host = detail.row.name.rpartition(":")[0]
+        host, colon, own_name = detail.row.name.rpartition(":")
+        wanted = f"{own_name}-{retraining.name}"
         source = f"# {detail.row.name} with {retraining.label}\n{detail.recipe_source}"
-        queued = client.ask(
-            Submit({**recipe, "name": wanted}, source, f"{host}:{wanted}" if host else wanted)
-        )
-    if args.json:
-        print_json({"run": queued.name, "run_id": queued.run_id, "settings": retraining.settings})
-    else:
-        print(f"{queued.name} is queued, place {queued.place}. Follow it: finetop tail {queued.name}")
-    return 0
+        queued = client.ask(Submit({**recipe, "name": wanted}, source, f"{host}{colon}{wanted}"))
+    text = f"{queued.name} is queued, place {queued.place}. Follow it: finetop tail {queued.name}"
+    document = {"run": queued.name, "run_id": queued.run_id, "settings": retraining.settings}
+    return reply(args, document, text)
 
 
 PLUGIN = Command("fix a run that forgot, without retraining it", "fix", run, arguments)

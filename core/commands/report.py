@@ -30,7 +30,7 @@ STDOUT = "-"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="a run's name or number, or a comparison's name")
+    options.value(parser, "run", "RUN", "a run's name or number, or a comparison's name")
     options.path(parser, "--to", "FILE", "format by file extension (default ./RUN.html; - for stdout)")
     options.flag(parser, "--markdown", "write Markdown")
     options.flag(parser, "--force", "overwrite an existing file")
@@ -80,9 +80,8 @@ def format_of(ending: str, *, markdown: bool) -> str:
             raise BadInput("--markdown contradicts --to FILE.html.", hint="Use one of them.")
         return "markdown"
     if ending and ending not in endings:
-        raise BadInput(
-            f"--to: {plain(ending)} is not a format.", hint=f"End it in {' or '.join(sorted(endings))}."
-        )
+        hint = f"End it in {' or '.join(sorted(endings))}."
+        raise BadInput(f"--to: {plain(ending)} is not a format.", hint=hint)
     return endings.get(ending, "html")
 
 
@@ -93,9 +92,8 @@ def require_free(target: Path, *, force: bool) -> None:
     if target.is_dir():
         raise BadInput(f"--to: {plain(str(target))} is a folder.", hint="Name a file.")
     if not force and (target.exists() or target.is_symlink()):
-        raise BadInput(
-            f"{plain(str(target))} already exists.", hint="Name another with --to, or use --force."
-        )
+        hint = "Name another with --to, or use --force."
+        raise BadInput(f"{plain(str(target))} already exists.", hint=hint)
 
 
 def write(target: Path, text: str) -> None:
@@ -108,6 +106,5 @@ def write(target: Path, text: str) -> None:
         ) from error
 
 
-PLUGIN = Command(
-    "write a one-page report of a run or a comparison: HTML or Markdown", "compare", run, arguments
-)
+ABOUT = "write a one-page report of a run or a comparison: HTML or Markdown"
+PLUGIN = Command(ABOUT, "compare", run, arguments)

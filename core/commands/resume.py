@@ -23,12 +23,8 @@ from finetop.core.runtime.home import Home
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "runs",
-        nargs="+",
-        metavar="RUN[@STEP]",
-        help="runs that have ended; from the newest checkpoint, or from STEP",
-    )
+    about = "runs that have ended; from the newest checkpoint, or from STEP"
+    options.value(parser, "runs", "RUN[@STEP]", about, nargs="+")
     options.settings(parser, "change one setting: train.epochs=4")
     options.flag(parser, "--anyway", "even if data changed or later checkpoints would be removed")
     options.wait(parser)
@@ -52,16 +48,14 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
                 last[run] = followed(*outcome, args.json)
                 code = max(code, 1 if last[run].said else exit_code(last[run]))
     if args.json:
-        several.print_outcomes(
-            [
-                (run, result if isinstance(result, FinetopError) else (run, result[1]))
-                for run, result in outcomes
-            ],
-            lambda result: {
-                "resumed": plain(result[1]),
-                **({"run": plain(last[result[0]])} if result[0] in last else {}),
-            },
-        )
+        documents: list[tuple[str, dict[str, object] | FinetopError]] = []
+        for run, outcome in outcomes:
+            if isinstance(outcome, FinetopError):
+                documents.append((run, outcome))
+            else:
+                ended = {"run": plain(last[run])} if run in last else {}
+                documents.append((run, {"resumed": plain(outcome[1]), **ended}))
+        several.print_outcomes(documents, dict)
     return code
 
 

@@ -6,26 +6,22 @@ import argparse
 
 from finetop.core.client.connection import ask_once
 from finetop.core.commands import Command
-from finetop.core.commands.shared.output import plain, print_json
+from finetop.core.commands.shared import options
+from finetop.core.commands.shared.output import plain, reply
 from finetop.core.protocol.messages.queue import Retry
 from finetop.core.runtime.home import Home
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "run", metavar="RUN", help="name or number; a run that waits for its next try gets it now"
-    )
+    options.value(parser, "run", "RUN", "name or number; a run that waits for its next try gets it now")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
     queued = ask_once(home, Retry(args.run))
-    if args.json:
-        print_json({"retried": plain(queued)})
-        return 0
     where = f", from step {queued.step}" if queued.step else ", from the beginning"
     what = f"resumes{where}" if queued.what == "train" else f"repeats its {queued.what}"
-    print(f"{queued.run} {what}, place {queued.place}. Follow it: finetop tail {queued.run}")
-    return 0
+    text = f"{queued.run} {what}, place {queued.place}. Follow it: finetop tail {queued.run}"
+    return reply(args, {"retried": plain(queued)}, text)
 
 
 PLUGIN = Command("retry a run's failed job: training, check or export", "run", run, arguments)

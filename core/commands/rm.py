@@ -61,11 +61,8 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
 def confirm(args: argparse.Namespace, removed: Sequence[Removed]) -> bool:
     """List the runs to remove, and ask for confirmation."""
     if not args.json:
-        print_table(
-            ("run", "number", "checkpoints", "files", "size"),
-            [removed_cells(row) for row in removed],
-            right=(1, 2, 3, 4),
-        )
+        head = ("run", "number", "checkpoints", "files", "size")
+        print_table(head, [removed_cells(row) for row in removed], right=(1, 2, 3, 4))
     size = size_word(sum(row.size_bytes for row in removed))
     return agreed(args, f"{trash_confirmation([clean_line(row.name) for row in removed], size)}.")
 
@@ -74,6 +71,5 @@ def removed_cells(row: Removed) -> tuple[str, ...]:
     return row.name, str(row.run_id), str(row.checkpoints), str(row.files), size_word(row.size_bytes)
 
 
-PLUGIN = several.command(
-    "move runs to the trash: rows, logs, checkpoints", "maintenance", arguments, run_several
-)
+ABOUT = "move runs to the trash: rows, logs, checkpoints"
+PLUGIN = several.command(ABOUT, "maintenance", arguments, run_several)

@@ -17,7 +17,7 @@ from finetop.core.commands.plan import on_its_base
 from finetop.core.commands.queue import priority_of
 from finetop.core.commands.shared import options
 from finetop.core.commands.shared.follow import Progress, exit_code, until_over
-from finetop.core.commands.shared.output import answer_words, plain, print_json, state_words, warn
+from finetop.core.commands.shared.output import answer_words, plain, print_json, reply, state_words, warn
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.external import trainers
 from finetop.core.external.recipe import CommandRequest, command_recipe, with_environment
@@ -27,10 +27,11 @@ from finetop.core.plan.machine import read_machine
 from finetop.core.plan.rehearsal import Rehearsal
 from finetop.core.plan.result import Shown, as_error
 from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages import submit
 from finetop.core.protocol.messages.machine import LookAhead
 from finetop.core.protocol.messages.runs import GetRun, Runs
 from finetop.core.protocol.messages.session import Hello
-from finetop.core.protocol.messages.submit import Stage, Submit, SubmitChain, SubmitSweep, SweepRun
+from finetop.core.protocol.messages.submit import Submit, SubmitAnswer, SubmitChain, SubmitSweep
 from finetop.core.protocol.request import Answer, Request
 from finetop.core.recipe import sweeps
 from finetop.core.recipe.find import by_name
@@ -46,47 +47,21 @@ SECONDS = 1.2  # for reading rows, of the 2 s that the checks before queueing ma
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    options.path(
-        parser,
-        "recipe",
-        "RECIPE",
-        "a built-in recipe's name, or a .yaml file; instead of it any program: -- COMMAND …",
-        nargs="?",
-    )
-    options.settings(
-        parser, "change one setting: train.learning_rate=1e-4; for one stage of a chain: sft.train.epochs=1"
-    )
-    options.repeated(
-        parser,
-        "--sweep",
-        "KEY=V,V",
-        "one run per value: train.learning_rate=1e-5,2e-5; repeatable: all combinations",
-    )
-    parser.add_argument(
-        "--seeds", type=options.count, metavar="N", help="each run with seeds 1 to N: see finetop sweep"
-    )
+    about = "a built-in recipe's name, or a .yaml file; instead of it any program: -- COMMAND …"
+    options.path(parser, "recipe", "RECIPE", about, nargs="?")
+    about = "change one setting: train.learning_rate=1e-4; for one stage of a chain: sft.train.epochs=1"
+    options.settings(parser, about)
+    about = "one run per value: train.learning_rate=1e-5,2e-5; repeatable: all combinations"
+    options.repeated(parser, "--sweep", "KEY=V,V", about)
+    options.value(parser, "--seeds", "N", "each run with seeds 1 to N: see finetop sweep", type=options.count)
     options.name(parser, "name of the run or chain")
-    parser.add_argument(
-        "--from",
-        dest="first",
-        default="",
-        metavar="STAGE",
-        help="start a chain at this stage, from the runs of its earlier stages",
-    )
+    about = "start a chain at this stage, from the runs of its earlier stages"
+    options.value(parser, "--from", "STAGE", about, dest="first", default="")
     of_command = options.of_command(parser)
-    of_command.add_argument(
-        "--with",
-        dest="trainer",
-        default="",
-        metavar="TRAINER",
-        help="RECIPE is the configuration of another trainer: axolotl, llamafactory, torchtune, trl, trl:dpo",
-    )
-    of_command.add_argument(
-        "--resume-command",
-        default="",
-        metavar="WORDS",
-        help="what is started to go on after a pause or a failure, quoted as in a shell",
-    )
+    about = "RECIPE is another trainer's configuration: axolotl, llamafactory, torchtune, trl, trl:dpo"
+    options.value(of_command, "--with", "TRAINER", about, dest="trainer", default="")
+    about = "what is started to go on after a pause or a failure, quoted as in a shell"
+    options.value(of_command, "--resume-command", "WORDS", about, default="")
     options.queueing(parser)
     options.flag(parser, "--force", "queue it even if the job is known to fail, and print why")
     options.wait(parser)
@@ -101,9 +76,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
     chain = load_chain(args.recipe, sets)
     if args.sweep or args.seeds is not None:
         if chain is not None:
-            raise BadInput(
-                f"{args.recipe} has stages, and a chain can't be swept.", hint="Sweep one of its stages."
-            )
+            hint = "Sweep one of its stages."
+            raise BadInput(f"{args.recipe} has stages, and a chain can't be swept.", hint=hint)
         return run_sweep(args, home, sets, priority, lambda sets: load_recipe(args.recipe, sets))
     if chain is not None:
         return run_chain(args, home, chain, priority)
@@ -154,59 +128,51 @@ def run_one(args: argparse.Namespace, home: Home, loaded: Loaded, priority: int)
         require_names(loaded.recipe, home)
         forced = require_sound([loaded.recipe], home, force=args.force)
     queued = queue(home, Submit(resolved, loaded.text, loaded.recipe.name, args.hold, priority), forced)
-    if not args.wait:
-        if args.json:
-            print_json(
-                {"run": queued.name, "run_id": queued.run_id, "place": queued.place, "held": queued.held}
-            )
-        elif queued.held:
-            print(f"{queued.name} is queued, held. Release it: finetop queue release {queued.name}")
-        else:
-            print(f"{queued.name} is queued, place {queued.place}. Follow it: finetop tail {queued.name}")
-        return 0
-    return follow_run(args, home, queued.name)
+    if args.wait:
+        return follow_run(args, home, queued.name)
+    follow = f"Follow it: finetop tail {queued.name}"
+    if queued.held:
+        follow = f"Release it: finetop queue release {queued.name}"
+    document = {"run": queued.name, "run_id": queued.run_id, "place": queued.place, "held": queued.held}
+    return reply(args, document, f"{queued_line(queued)}. {follow}")
+
+
+def queued_line(queued: SubmitAnswer) -> str:
+    return f"{queued.name} is queued, {'held' if queued.held else f'place {queued.place}'}"
 
 
 def require_names(recipe: Recipe, home: Home) -> None:
-    """Require, before queueing, that the model has the named modules and the trainer the raw options.
+    """Require that the model has the modules named, and the trainer the raw options. Raises BadInput.
 
     The job's own code checks it, in a process of a few seconds; not possible if the model is not on this machine.
-    Raises BadInput.
     """
     method = recipe.method.options
     named = [getattr(method, key, ()) for key in ("target_modules", "target_parameters", "modules_to_save")]
-    if home.link is not None or not (
-        recipe.trainer_args or any(isinstance(names, tuple) and names for names in named)
-    ):
+    has_names = any(isinstance(names, tuple) and names for names in named)
+    if home.link is not None or not (recipe.trainer_args or has_names):
         return
     try:
         model_config = inputs.find_config(recipe.model, home)
     except FinetopError:
         return  # the job will find the model, or report why not
-    Rehearsal(
-        recipe, model_config.file, read_machine(home.root, use_gpu=recipe.budget.gpus != 0), home
-    ).answer()
+    machine = read_machine(home.root, use_gpu=recipe.budget.gpus != 0)
+    Rehearsal(recipe, model_config.file, machine, home).answer()
 
 
 def require_sound(recipes: Sequence[Recipe], home: Home, *, force: bool) -> list[str]:
-    """Check what the runs will read, on the machine where they will run, and refuse runs that would fail.
-
-    With `force` nothing is refused; the expected failures are returned. Raises BadInput, NotFound, Refused.
-    """
+    """Return why runs will fail, judged on the machine where they will run. Without `force` such runs are refused."""
     looker, troubles = ahead.RunChecker(home, SECONDS), []
-    problems = _problems_there if home.link is not None else _problems_here
     for recipe in recipes:
-        errors = problems(recipe, looker)
+        if home.link is None:
+            errors = [error for _, error in ahead.check_before_queue(recipe, looker).problems]
+        else:
+            errors = _problems_there(recipe, looker)
         if errors and not force:
             if len(errors) > 1:
                 errors[0].hint = f"{errors[0].hint} (and {len(errors) - 1} more)".strip()
             raise errors[0]
         troubles += [f"{error.message} {error.hint}".strip() for error in errors]
     return list(dict.fromkeys(troubles))
-
-
-def _problems_here(recipe: Recipe, looker: ahead.RunChecker) -> list[FinetopError]:
-    return [error for _, error in ahead.check_before_queue(recipe, looker).problems]
 
 
 def _problems_there(recipe: Recipe, looker: ahead.RunChecker) -> list[FinetopError]:
@@ -239,10 +205,9 @@ def warn_if_stopped(client: Client) -> None:
     if stopped := client.ask(Runs(limit=1)).stopped:
         warn(f"nothing starts: {clean_line(stopped)}.")
     if os.environ.get(ranks.CPU_RANKS) and (there := client.ask(Hello()).cpu_ranks) != ranks.without_gpu():
-        warn(
-            f"{ranks.CPU_RANKS} is {ranks.without_gpu()} here, but the supervisor started with {there}, and uses that. "
-            "To change it: finetop supervisor stop, and run again."
-        )
+        here = f"{ranks.CPU_RANKS} is {ranks.without_gpu()} here"
+        to_change = "To change it: finetop supervisor stop, and run again."
+        warn(f"{here}, but the supervisor started with {there}, and uses that. {to_change}")
 
 
 def run_sweep(
@@ -265,7 +230,7 @@ def run_sweep(
     resolved = [require_files(point.loaded, home) for point in points]
     if is_command and home.link is None:
         resolved = [with_environment(recipe) for recipe in resolved]
-    runs = [SweepRun(point.name, recipe) for point, recipe in zip(points, resolved, strict=True)]
+    runs = [submit.SweepRun(point.name, recipe) for point, recipe in zip(points, resolved, strict=True)]
     forced = (
         [] if is_command else require_sound([point.loaded.recipe for point in points], home, force=args.force)
     )
@@ -273,8 +238,7 @@ def run_sweep(
     if args.json:
         print_json({"sweep": queued.sweep, "runs": plain(queued.runs)})
         return 0
-    for queued_run in queued.runs:
-        print(f"{queued_run.name} is queued, {'held' if queued_run.held else f'place {queued_run.place}'}")
+    print(*map(queued_line, queued.runs), sep="\n")
     print(f"{len(queued.runs)} runs in the sweep {queued.sweep}. Results: finetop sweep {queued.sweep}")
     return 0
 
@@ -288,8 +252,7 @@ def follow_run(args: argparse.Namespace, home: Home, name: str) -> int:
         print(f"{last.name}: {state_words(last)}  {answer_words(last)}".rstrip())
         if isinstance(last.state, data.Finished) and last.state.cause:
             print(f"  {clean_line(last.state.cause)}")
-        hint = getattr(last.state, "hint", "")
-        if hint:
+        if hint := getattr(last.state, "hint", ""):
             print(hint)
     return exit_code(last)
 
@@ -300,36 +263,21 @@ def run_chain(args: argparse.Namespace, home: Home, chain: Chain, priority: int)
     start = names.index(args.first) if args.first in names else 0
     for stage in chain.stages[start:]:
         require_files(stage.loaded, home)
-    stages = [Stage(stage.name, portable_recipe(stage.loaded, home)) for stage in chain.stages]
+    stages = [submit.Stage(stage.name, portable_recipe(stage.loaded, home)) for stage in chain.stages]
     recipes = [on_its_base(stage.loaded.recipe, chain) for stage in chain.stages[start:]]
     forced = require_sound(recipes, home, force=args.force)
     queued = queue(home, SubmitChain(chain.name, stages, chain.text, args.first, args.hold, priority), forced)
     if not args.json:
-        for queued_run in queued.runs:
-            print(
-                f"{queued_run.name} is queued, {'held' if queued_run.held else f'place {queued_run.place}'}"
-            )
+        print(*map(queued_line, queued.runs), sep="\n")
     elif not args.wait:
         print_json({"runs": plain(queued.runs)})
-    if not args.wait:
-        return 0
     code = 0
-    for queued_run in queued.runs:
-        code = follow_run(args, home, queued_run.name)
-        if code == 1 and is_stuck(home, queued_run.name):
-            return code  # later stages wait for it
+    for run in queued.runs if args.wait else ():
+        code = follow_run(args, home, run.name)
+        if code == 1 and not isinstance(ask_once(home, GetRun(run.name)).row.state, data.Finished):
+            break  # later stages wait for it
     return code
 
 
-def is_stuck(home: Home, name: str) -> bool:
-    """Return True if a run ended in a state that keeps the later stages waiting."""
-    return not isinstance(ask_once(home, GetRun(name)).row.state, data.Finished)
-
-
-PLUGIN = Command(
-    "queue a run of a recipe or of any training program, or the runs of a chain",
-    "run",
-    run,
-    arguments,
-    takes_command=True,
-)
+ABOUT = "queue a run of a recipe or of any training program, or the runs of a chain"
+PLUGIN = Command(ABOUT, "run", run, arguments, takes_command=True)

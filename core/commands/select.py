@@ -18,11 +18,11 @@ from finetop.core.client.connection import ask_once
 from finetop.core.client.remote.recipe_files import require_files
 from finetop.core.commands import Command, sweep
 from finetop.core.commands.shared import options
-from finetop.core.commands.shared.output import plain, print_json
+from finetop.core.commands.shared.output import plain, print_json, reply
 from finetop.core.data import files
 from finetop.core.errors import BadInput
 from finetop.core.protocol.messages.submit import SubmitSweep, SweepRun
-from finetop.core.recipe.load import check_files, load_recipe
+from finetop.core.recipe.load import Loaded, check_files, load_recipe
 from finetop.core.recipe.schema import Model
 from finetop.core.runtime.files import given_path
 from finetop.core.runtime.home import Home, prepare
@@ -39,39 +39,24 @@ SAY_EVERY_S = 2.0
 def arguments(parser: argparse.ArgumentParser) -> None:
     options.path(parser, "data", "DATA", "a file of rows; with --curve a recipe's name or file", nargs="?")
     options.flag(parser, "--list", "describe each selector, with its source")
-    parser.add_argument(
-        "--rows", metavar="N", help=f"how many rows; with --curve, several amounts (default: {curve.AMOUNTS})"
-    )
-    parser.add_argument(
-        "--by",
-        metavar="SELECTOR",
-        help=f"{', '.join(select.names())} (default: random); with --curve, several or all (default: all)",
-    )
-    parser.add_argument("--seed", type=options.count_or_none, default=1, metavar="S", help="random seed (1)")
+    about = f"how many rows; with --curve, several amounts (default: {curve.AMOUNTS})"
+    options.value(parser, "--rows", "N", about)
+    about = f"{', '.join(select.names())} (default: random); with --curve, several or all (default: all)"
+    options.value(parser, "--by", "SELECTOR", about)
+    options.value(parser, "--seed", "S", "random seed (1)", type=options.count_or_none, default=1)
     options.settings(parser, "a setting of the selector: see --list")
-    options.path(
-        parser,
-        "--model",
-        "MODEL",
-        "model that computes the loss: a hub id, a folder, run:NAME",
-        default=DEFAULT_MODEL,
-    )
+    about = "model that computes the loss: a hub id, a folder, run:NAME"
+    options.path(parser, "--model", "MODEL", about, default=DEFAULT_MODEL)
     parser.add_argument("--format", default="auto", help="format of the rows (default: that of the first)")
     options.columns(parser)
     options.path(parser, "--to", "FILE", "the new file; a manifest is written next to it")
     options.flag(parser, "--curve", "train on the rows of each selector, at several amounts, as one sweep")
-    parser.add_argument(
-        "--seeds", type=options.count, default=3, metavar="N", help="with --curve: runs per point (3)"
-    )
-    parser.add_argument(
-        "--equal",
-        choices=("steps", "epochs"),
-        default="steps",
-        help="with --curve: train all runs for equal steps or equal epochs (steps)",
-    )
+    options.value(parser, "--seeds", "N", "with --curve: runs per point (3)", type=options.count, default=3)
+    about = "with --curve: train all runs for equal steps or equal epochs (steps)"
+    options.choice(parser, "--equal", ("steps", "epochs"), about)
     options.name(parser, "with --curve: the sweep's name")
     options.flag(parser, "--hold", "with --curve: hold it until `finetop queue release`")
-    parser.add_argument("--show", metavar="NAME", help="show a curve's results, as `finetop sweep NAME` does")
+    options.value(parser, "--show", "NAME", "show a curve's results, as `finetop sweep NAME` does")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -89,13 +74,10 @@ def run(args: argparse.Namespace, home: Home) -> int:
     for selection in shown_progress(asked(message, home)):
         if isinstance(selection, TooFew):
             raise too_few(selection)
-        if args.json:
-            print_json({"selected": plain(selection)})
-        else:
-            print(
-                f"{selection.rows:,} of {selection.of:,} rows, by {selection.by}, in {shown(selection.path)}"
-            )
-            print(f"The rows, and how they were chosen: {shown(selection.manifest)}")
+        rows = f"{selection.rows:,} of {selection.of:,} rows"
+        text = f"{rows}, by {selection.by}, in {shown(selection.path)}"
+        text += f"\nThe rows, and how they were chosen: {shown(selection.manifest)}"
+        reply(args, {"selected": plain(selection)}, text)
     return 0
 
 
@@ -122,41 +104,29 @@ def run_curve(args: argparse.Namespace, home: Home) -> int:
             selections.append(selection)
         elif selection.seed == 1:
             print(curve.left_out(selection), file=sys.stderr)
-    planned = curve.points(
-        base,
-        selections,
-        every,
-        args.seeds,
-        lambda own_sets: load_recipe(args.data, [*sets, *own_sets]),
-        equal=args.equal,
-        with_all=any(amount.share == 1 for amount in amounts),
-    )
-    runs = [
-        SweepRun(
-            curve_point.point.name, require_files(curve_point.point.loaded, home), list(curve_point.tags)
-        )
-        for curve_point in planned
-    ]
+
+    def load(own_sets: list[str]) -> Loaded:
+        return load_recipe(args.data, [*sets, *own_sets])
+
+    with_all = any(amount.share == 1 for amount in amounts)
+    planned = curve.points(base, selections, every, args.seeds, load, equal=args.equal, with_all=with_all)
+    points = [(one.point, list(one.tags)) for one in planned]
+    runs = [SweepRun(point.name, require_files(point.loaded, home), tags) for point, tags in points]
     queued = ask_once(home, SubmitSweep(base.recipe.name, runs, base.text, args.hold))
-    if args.json:
-        print_json({"sweep": queued.sweep, "runs": plain(queued.runs)})
-        return 0
     how = f"{curve.steps_on(base.recipe, every):,} steps each" if args.equal == "steps" else "equal epochs"
-    print(
-        f"{len(runs)} runs in the sweep {queued.sweep}, {how}. Results: finetop select --show {queued.sweep}"
-    )
-    return 0
+    text = f"{len(runs)} runs in the sweep {queued.sweep}, {how}."
+    text += f" Results: finetop select --show {queued.sweep}"
+    return reply(args, {"sweep": queued.sweep, "runs": plain(queued.runs)}, text)
 
 
 def print_selectors(*, as_json: bool) -> int:
     """Print what each selector does, its source, and its settings."""
     selectors = {name: select.load(name) for name in select.names()}
     if as_json:
-        facts = ("about", "paper", "needs_model")
-        documents = {
-            name: {**{key: getattr(selector, key) for key in facts}, "settings": dict(settings_of(name))}
-            for name, selector in selectors.items()
-        }
+        documents = {}
+        for name, selector in selectors.items():
+            facts = {key: getattr(selector, key) for key in ("about", "paper", "needs_model")}
+            documents[name] = {**facts, "settings": dict(settings_of(name))}
         print_json({"selectors": documents})
         return 0
     for name, selector in selectors.items():
@@ -179,9 +149,8 @@ def settings_of(name: str) -> Iterator[tuple[str, str]]:
 def wanted_of(args: argparse.Namespace) -> Wanted:
     """Return what to select. Raises BadInput, NotFound for an unknown selector."""
     if not args.data:
-        raise BadInput(
-            "select from what?", hint="finetop select faq.jsonl --rows 200 --by diversity --to few.jsonl"
-        )
+        hint = "finetop select faq.jsonl --rows 200 --by diversity --to few.jsonl"
+        raise BadInput("select from what?", hint=hint)
     if args.rows is None:
         raise BadInput("--rows is missing.", hint="Add the number of rows: --rows 200.")
     if not (args.rows.isascii() and args.rows.isdigit() and 0 < int(args.rows[:20]) <= options.MOST):
@@ -193,9 +162,8 @@ def wanted_of(args: argparse.Namespace) -> Wanted:
     to = Path(args.to).absolute()
     for file in (to, manifest_of(to)):
         if file.exists() or file.is_symlink():
-            raise BadInput(
-                f"--to: {shown(str(file))} already exists and is not overwritten.", hint="Give another file."
-            )
+            hint = "Give another file."
+            raise BadInput(f"--to: {shown(str(file))} already exists and is not overwritten.", hint=hint)
     if not to.parent.is_dir():
         raise BadInput(f"--to: no folder {shown(str(to.parent))}.", hint="Create it, or give another file.")
     return Wanted(by, args.seed, rows=int(args.rows), to=str(to), settings=msgspec.to_builtins(settings))
@@ -228,11 +196,9 @@ def source_of(text: str) -> Path:
 
 def too_few(short: TooFew) -> BadInput:
     """Return the error for a selector that has fewer rows than requested."""
-    return BadInput(
-        f"{short.by} takes only rows that {short.may}: {short.most:,} of {short.of:,}, "
-        f"but {short.rows:,} were requested.",
-        hint=f"Request {short.most:,} or fewer." if short.most else "Choose by another selector.",
-    )
+    has = f"takes only rows that {short.may}: {short.most:,} of {short.of:,}"
+    hint = f"Request {short.most:,} or fewer." if short.most else "Choose by another selector."
+    return BadInput(f"{short.by} {has}, but {short.rows:,} were requested.", hint=hint)
 
 
 def shown_progress(messages: Iterable[Doing | Selected | TooFew]) -> Iterator[Selected | TooFew]:
@@ -244,10 +210,8 @@ def shown_progress(messages: Iterable[Doing | Selected | TooFew]) -> Iterator[Se
         elif time.monotonic() - last_print >= SAY_EVERY_S:
             last_print = time.monotonic()
             of = f" of {message.total:,}" if message.total else ""
-            print(
-                f"{message.what}{f': {message.done:,}{of} rows' if message.done or message.total else ''}",
-                file=sys.stderr,
-            )
+            rows = f": {message.done:,}{of} rows" if message.done or message.total else ""
+            print(f"{message.what}{rows}", file=sys.stderr)
 
 
 PLUGIN = Command(ABOUT, "data", run, arguments, is_remote=False)

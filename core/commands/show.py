@@ -24,7 +24,7 @@ from finetop.core.wording.verdicts import next_of_target, short_answer
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="name or number")
+    options.value(parser, "run", "RUN", "name or number")
     options.flag(parser, "--recipe", "print only its resolved recipe, as YAML")
 
 
@@ -84,9 +84,8 @@ def print_run(detail: data.RunDetail, home: Home, sources: Sequence[SourceFacts]
         print(f"  best       {clean_line(detail.best.text)}")
     for check in detail.checks:
         standing = ", watch" if check.watch else f", claim {check.claim}" if check.claim else ""
-        print(
-            f"  check      at step {check.step}: {short_answer(check, name_suite=True)}{standing}, {ago(check.at)} ago"
-        )
+        verdict = f"{short_answer(check, name_suite=True)}{standing}"
+        print(f"  check      at step {check.step}: {verdict}, {ago(check.at)} ago")
         if check.target_failed:
             print(f"             target failed: {clean_line(check.target_failed)}")
     for parent in detail.parents:
@@ -109,9 +108,8 @@ def print_run(detail: data.RunDetail, home: Home, sources: Sequence[SourceFacts]
     last = max((sample.step for sample in detail.samples), default=0)
     for sample in detail.samples:
         if sample.step == last:
-            print(
-                f"  sample     {clean_line(sample.prompt, limit=100)}\n             {clean(sample.text, limit=400)}"
-            )
+            print(f"  sample     {clean_line(sample.prompt, limit=100)}")
+            print(f"             {clean(sample.text, limit=400)}")
     compared = [tag.removeprefix(TAG) for tag in row.tags if tag.startswith(TAG)]
     if compared:
         print(f"next: finetop approaches {clean_line(compared[0])}")
@@ -157,9 +155,8 @@ def job_words(job: data.JobRow) -> list[str]:
     if isinstance(job.state, data.Failed | data.Lost):
         lines.append(clean_line(job.state.cause))
     if resumed := job.args.get("resume"):
-        lines.append(
-            f"from step {resumed.get('step')}" if resumed.get("checkpoint") else "from the beginning"
-        )
+        has_begun = bool(resumed.get("checkpoint"))
+        lines.append(f"from step {resumed.get('step')}" if has_begun else "from the beginning")
         lines += [clean_line(str(change)) for change in job.args.get("changes", ())]
     if job.verb == "export":
         lines.append(f"to {clean_line(str(job.args.get('to')))}")

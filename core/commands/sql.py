@@ -18,13 +18,11 @@ MOST = f"an answer holds at most {SQL_ROWS:,} rows and {SQL_BYTES >> 20} MiB"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("query", metavar="SELECT", help="tables: runs, jobs, metrics, checks, item_scores …")
+    options.value(parser, "query", "SELECT", "tables: runs, jobs, metrics, checks, item_scores …")
     options.flag(parser, "--csv", "print CSV")
     options.flag(parser, "--spreadsheet", "CSV for spreadsheets: no cell is read as a formula")
     options.limit(parser, 1000)
-    parser.add_argument(
-        "--timeout", type=options.seconds, default=10.0, metavar="S", help="time limit in seconds"
-    )
+    options.value(parser, "--timeout", "S", "time limit in seconds", type=options.seconds, default=10.0)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -33,25 +31,20 @@ def run(args: argparse.Namespace, home: Home) -> int:
         print_json({"columns": answer.columns, "rows": answer.rows, "cut": answer.cut})
     elif args.csv or args.spreadsheet:
         writer = csv.writer(sys.stdout)
+        safe = spreadsheet_cell if args.spreadsheet else str
         for row in (answer.columns, *answer.rows):
-            writer.writerow([_cell(value) for value in row] if args.spreadsheet else row)
+            writer.writerow([safe(value) if isinstance(value, str) else value for value in row])
     else:
+        columns = list(zip(*answer.rows, strict=True))
         numbers = [
-            column
-            for column in range(len(answer.columns))
-            if answer.rows and all(isinstance(row[column], int | float | None) for row in answer.rows)
+            at for at, cells in enumerate(columns) if all(isinstance(v, int | float | None) for v in cells)
         ]
-        print_table(
-            answer.columns, [["" if v is None else str(v) for v in row] for row in answer.rows], right=numbers
-        )
+        rows = [["" if value is None else str(value) for value in row] for row in answer.rows]
+        print_table(answer.columns, rows, right=numbers)
     if answer.cut:
         more = "raise --limit for more" if len(answer.rows) == args.limit < SQL_ROWS else MOST
         warn(f"cut at {len(answer.rows):,} rows; {more}.")
     return 0
-
-
-def _cell(value: object) -> object:
-    return spreadsheet_cell(value) if isinstance(value, str) else value
 
 
 PLUGIN = Command("run one SELECT on the database, read-only", "organise", run, arguments)

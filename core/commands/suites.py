@@ -18,9 +18,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.text import counted
 
 OF_A_TASK = ("name", "data", "task", "yaml", "metric", "num_fewshot", "cap", "weight")  # in --json
-WON_BY_CHANCE = (
-    0.02  # share of items that an unchanged model wins, and loses, by chance: assumed before any score
-)
+WON_BY_CHANCE = 0.02  # share of items that an unchanged model wins, and loses, by chance: an assumption
 WANTED_POWER = (0.8, 0.95)  # how often a drop of twice the margin should be caught
 
 
@@ -38,14 +36,10 @@ def run(args: argparse.Namespace, home: Home) -> int:
     elif args.suite:
         print_suite(found_suites[0])
     else:
-        print_table(
-            ("suite", "tasks", "about"),
-            [(suite.name, str(len(suite.tasks)), suite.about) for suite in found_suites],
-            right=(1,),
-        )
-        print(
-            "\nA suite's tasks: `finetop suites NAME`. One of your own: a file in HOME/suites, or ./FILE.yaml."
-        )
+        rows = [(suite.name, str(len(suite.tasks)), suite.about) for suite in found_suites]
+        print_table(("suite", "tasks", "about"), rows, right=(1,))
+        own = "One of your own: a file in HOME/suites, or ./FILE.yaml."
+        print(f"\nA suite's tasks: `finetop suites NAME`. {own}")
     return 0
 
 
@@ -59,24 +53,15 @@ def fetch(name: str | None, home: Home) -> int:
 
 def print_suite(suite: Suite) -> None:
     print(f"{suite.name}: {suite.about}\n{suite.file}\n")
-    print_table(
-        ("task", "items from", "metric", "shots", "at most", "weight"),
-        [
-            (
-                task.name,
-                source_of(task),
-                task.metric or "its first",
-                "-" if task.num_fewshot is None else str(task.num_fewshot),
-                "all" if task.cap is None else str(task.cap),
-                f"{task.weight:g}",
-            )
-            for task in suite.tasks
-        ],
-        right=(3, 4, 5),
-    )
-    print()
-    for line in power_lines(power_of(suite)):
-        print(line)
+    head = ("task", "items from", "metric", "shots", "at most", "weight")
+    print_table(head, [cells(task) for task in suite.tasks], right=(3, 4, 5))
+    print("", *power_lines(power_of(suite)), sep="\n")
+
+
+def cells(task: SuiteTask) -> tuple[str, ...]:
+    shots = "-" if task.num_fewshot is None else str(task.num_fewshot)
+    cap = "all" if task.cap is None else str(task.cap)
+    return task.name, source_of(task), task.metric or "its first", shots, cap, f"{task.weight:g}"
 
 
 def source_of(task: SuiteTask) -> str:
@@ -105,34 +90,18 @@ def power_of(suite: Suite) -> dict[str, Any]:
     items = sum(items for items, _ in weighted_counts) if None not in counts else None
     margin, level = MARGIN / 100, level_at_the_end(ALPHA)
     sizes = [margin * times for times in (2, 3, 4)]
-    power: dict[str, Any] = {
-        "items": items,
-        "at_most": any(task.data is None for task in suite.tasks),
-        "margin": MARGIN,
-        "won": 100 * WON_BY_CHANCE,
-        "caught": [],
-        "items_for": {
-            f"{share:g}": items_for(share, margin, 2 * WON_BY_CHANCE + sizes[0], sizes[0], level)
-            for share in WANTED_POWER
-        },
-    }
+    twice, flips = sizes[0], 2 * WON_BY_CHANCE
+    needed = {f"{share:g}": items_for(share, margin, flips + twice, twice, level) for share in WANTED_POWER}
+    caught: list[dict[str, float]] = []
     if items:
-        effective_items = sum(n * weight for n, weight in weighted_counts) ** 2 / sum(
-            n * weight**2 for n, weight in weighted_counts
-        )
-        power["caught"] = [
-            {
-                "drop": round(100 * drop, 6),
-                "chance": round(
-                    chance_of_regressed(
-                        round(effective_items), margin, 2 * WON_BY_CHANCE + drop, drop, level
-                    ),
-                    3,
-                ),
-            }
-            for drop in sizes
-        ]
-    return power
+        weights, squares = (sum(n * weight**exponent for n, weight in weighted_counts) for exponent in (1, 2))
+        effective = round(weights**2 / squares)
+        for drop in sizes:
+            chance = chance_of_regressed(effective, margin, flips + drop, drop, level)
+            caught.append({"drop": round(100 * drop, 6), "chance": round(chance, 3)})
+    assumed = {"margin": MARGIN, "won": 100 * WON_BY_CHANCE}
+    at_most = any(task.data is None for task in suite.tasks)
+    return {"items": items, "at_most": at_most, **assumed, "caught": caught, "items_for": needed}
 
 
 def power_lines(power: dict[str, Any]) -> list[str]:
@@ -142,21 +111,15 @@ def power_lines(power: dict[str, Any]) -> list[str]:
         lines.append("How many items it has is not known before its data is fetched: give each task a cap.")
     if caught:
         nearly_sure = [size for size in caught if size["chance"] > 0.99]
-        often = [
-            f"{size['drop']:g} points {100 * size['chance']:.0f} %"
-            for size in caught
-            if size not in nearly_sure
-        ]
+        open_sizes = [size for size in caught if size not in nearly_sure]
+        often = [f"{size['drop']:g} points {100 * size['chance']:.0f} %" for size in open_sizes]
         often += [f"{nearly_sure[0]['drop']:g} points or more over 99 %"] if nearly_sure else []
         most = "at most " if power["at_most"] else ""
         what = f"What {most}{counted(power['items'], 'item')} can show"
         lines.append(f"{what}: how often a drop is caught: {', '.join(often)}.")
     now = caught[0]["chance"] if caught else 0.0
-    more = [
-        f"{items:,} items for {100 * float(share):g} %"
-        for share, items in power["items_for"].items()
-        if items and now < float(share)
-    ]
+    needed = {float(share): items for share, items in power["items_for"].items() if items}
+    more = [f"{items:,} items for {100 * share:g} %" for share, items in needed.items() if now < share]
     if more:
         lines.append(f"To catch {twice:g} points{' more often' if caught else ''}: {', '.join(more)}.")
     flips = f"{power['won']:g} % of the items are won by chance and as many are lost"
@@ -165,13 +128,9 @@ def power_lines(power: dict[str, Any]) -> list[str]:
 
 
 def as_json(suite: Suite, *, with_power: bool) -> dict[str, Any]:
-    return {
-        "name": suite.name,
-        "about": suite.about,
-        "file": str(suite.file),
-        "tasks": [{key: getattr(task, key) for key in OF_A_TASK} for task in suite.tasks],
-        **({"power": power_of(suite)} if with_power else {}),
-    }
+    tasks = [{key: getattr(task, key) for key in OF_A_TASK} for task in suite.tasks]
+    power = {"power": power_of(suite)} if with_power else {}
+    return {"name": suite.name, "about": suite.about, "file": str(suite.file), "tasks": tasks, **power}
 
 
 PLUGIN = Command("list benchmark suites", "check", run, arguments, is_remote=False)

@@ -10,7 +10,7 @@ import time
 from finetop.core.client.connection import Client
 from finetop.core.commands import Command
 from finetop.core.commands.shared import options
-from finetop.core.commands.shared.output import plain, print_json
+from finetop.core.commands.shared.output import plain, print_json, reply
 from finetop.core.errors import EnvironmentTrouble, NoSupervisor
 from finetop.core.protocol.messages.session import Changes, Hello, Shutdown
 from finetop.core.runtime import locks
@@ -30,20 +30,13 @@ def run(args: argparse.Namespace, home: Home) -> int:
         facts = client.ask(Hello())
         if args.what == "status":
             trouble = client.ask(Changes(0, 0.0)).trouble
-            if args.json:
-                print_json({"supervisor": plain(facts), "trouble": trouble})
-            else:
-                print(
-                    f"supervisor {facts.pid}, finetop {facts.version}, up {ago(facts.started)}, {facts.device}"
-                )
-                print(f"  home    {facts.home}\n  socket  {home.socket}")
-                print(f"  spare   {facts.spare}")
-                print(f"  {trouble or 'healthy'}")
-            return 0
+            up = f"up {ago(facts.started)}, {facts.device}"
+            text = f"supervisor {facts.pid}, finetop {facts.version}, {up}\n  home    {facts.home}"
+            text += f"\n  socket  {home.socket}\n  spare   {facts.spare}\n  {trouble or 'healthy'}"
+            return reply(args, {"supervisor": plain(facts), "trouble": trouble}, text)
         done = client.ask(Shutdown())
     until_ended(home, facts.pid)
-    print_json({"message": done.message}) if args.json else print(done.message)
-    return 0
+    return reply(args, plain(done), done.message)
 
 
 def start(args: argparse.Namespace, home: Home) -> int:

@@ -8,6 +8,7 @@ import textwrap
 from finetop.core.client import seed_groups, selection_curve
 from finetop.core.client.connection import ask_once
 from finetop.core.commands import Command
+from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import answer_words, plain, print_json, print_table
 from finetop.core.protocol.messages.runs import Sweeps, SweepsAnswer
 from finetop.core.runtime.home import Home
@@ -15,7 +16,7 @@ from finetop.core.text import clean_line
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sweep", nargs="?", default="", metavar="NAME", help="default: list all sweeps")
+    options.optional(parser, "sweep", "NAME", "default: list all sweeps")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -30,10 +31,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     elif not answer.sweeps:
         print("No sweeps yet. Queue one: finetop run RECIPE --sweep train.learning_rate=1e-5,2e-5 --seeds 3")
     else:
-        rows = [
-            (sweep_row.name, str(sweep_row.runs), str(sweep_row.finished), str(sweep_row.to_come))
-            for sweep_row in answer.sweeps
-        ]
+        rows = [(row.name, str(row.runs), str(row.finished), str(row.to_come)) for row in answer.sweeps]
         print_table(("sweep", "runs", "finished", "pending"), rows, right=(1, 2, 3))
     return 0
 
@@ -45,14 +43,10 @@ def print_curves(curves: selection_curve.Curves) -> None:
     rows = []
     for cell in curves.cells:
         against = selection_curve.short(cell.difference, sign=True) + marks.get(cell.against, "")
-        row = (
-            cell.by,
-            f"{cell.rows:,}",
-            f"{cell.finished}/{cell.runs}",
-            selection_curve.short(cell.target),
-            cell.against if cell.against == "same rows" else against,
-        )
-        rows.append((*row, *[selection_curve.short(cell.retained, sign=True, digits=1)] * has_retained))
+        against = cell.against if cell.against == "same rows" else against
+        numbers = (f"{cell.rows:,}", f"{cell.finished}/{cell.runs}", selection_curve.short(cell.target))
+        retained = [selection_curve.short(cell.retained, sign=True, digits=1)] * has_retained
+        rows.append((cell.by, *numbers, against, *retained))
     head = ("rows by", "rows", "done", "target", "against random", *["retained"] * has_retained)
     print_table(head, rows, right=(1, 2))
     better = "lower" if curves.is_lower_better else "higher"
@@ -73,24 +67,19 @@ def print_sweep(sweeps_answer: SweepsAnswer) -> None:
         verdicts = ", ".join(f"{count} {word}" for count, _, word in seed_groups.verdicts(group.runs))
         answer = answers.pop() if len(group.runs) == 1 and answers else verdicts
         values = group.values if keys else (clean_line(group.runs[0].name),)
-        rows.append(
-            (
-                *(clean_line(value, limit=40) for value in values),
-                f"{group.finished}/{len(group.runs)}",
-                seed_groups.spread_text(seed_groups.spread(group.runs, seed_groups.loss), 3),
-                seed_groups.spread_text(seed_groups.spread(group.runs, seed_groups.target), 2),
-                seed_groups.spread_text(seed_groups.spread(group.runs, seed_groups.retained), 1, sign=True),
-                answer,
-            )
-        )
+        cells = [clean_line(value, limit=40) for value in values]
+        numbers = (seed_groups.loss, seed_groups.target, seed_groups.retained)
+        loss, target, retained = (seed_groups.spread(group.runs, number) for number in numbers)
+        spreads = [seed_groups.spread_text(loss, 3), seed_groups.spread_text(target, 2)]
+        spreads.append(seed_groups.spread_text(retained, 1, sign=True))
+        rows.append((*cells, f"{group.finished}/{len(group.runs)}", *spreads, answer))
     titles = keys or ["run"]
-    loss = seed_groups.loss_label(group.row for group in sweeps_answer.runs)
-    head = (*titles, "done", loss, "target", "retained", "did it forget?")
+    loss_label = seed_groups.loss_label(group.row for group in sweeps_answer.runs)
+    head = (*titles, "done", loss_label, "target", "retained", "did it forget?")
     print_table(head, rows, right=range(len(titles), len(titles) + 4))
     if any(len(group.runs) > 1 for group in settings):
         print("± is the standard deviation over the seeds that have finished.")
 
 
-PLUGIN = Command(
-    "show a sweep: eval loss, target and retained, mean and spread over seeds", "compare", run, arguments
-)
+ABOUT = "show a sweep: eval loss, target and retained, mean and spread over seeds"
+PLUGIN = Command(ABOUT, "compare", run, arguments)

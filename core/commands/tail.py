@@ -23,15 +23,9 @@ _HELD = 2 * SHOWN_BYTES  # characters kept of an unfinished line
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="name or number")
-    parser.add_argument(
-        "-n",
-        "--lines",
-        type=options.count_or_none,
-        default=10,
-        metavar="N",
-        help="start with the last N steps",
-    )
+    options.value(parser, "run", "RUN", "name or number")
+    about = "start with the last N steps"
+    parser.add_argument("-n", "--lines", type=options.count_or_none, default=10, metavar="N", help=about)
     options.flag(parser, "--log", "the job's log instead of its metrics")
     options.flag(parser, "--no-follow", "print the lines so far and exit")
 

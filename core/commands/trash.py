@@ -7,7 +7,7 @@ import argparse
 from finetop.core.client.connection import Client
 from finetop.core.commands import Command
 from finetop.core.commands.shared import options
-from finetop.core.commands.shared.output import agreed, plain, print_json, print_table
+from finetop.core.commands.shared.output import agreed, plain, print_json, print_table, reply
 from finetop.core.protocol.messages.trash import EmptyTrash, Restore, Trash, TrashAnswer
 from finetop.core.runtime.home import Home
 from finetop.core.wording.durations import ago
@@ -16,7 +16,7 @@ from finetop.core.wording.units import size_word
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--restore", metavar="RUN", help="restore this run, by name or number")
+    options.value(group, "--restore", "RUN", "restore this run, by name or number")
     options.flag(group, "--empty", "delete everything in the trash for good")
     options.yes(parser)
 
@@ -25,8 +25,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     with Client(home) as client:
         if args.restore:
             done = client.ask(Restore(args.restore))
-            print_json({"message": done.message}) if args.json else print(done.message)
-            return 0
+            return reply(args, plain(done), done.message)
         answer = client.ask(Trash())
         if not args.json:
             print_trash(answer)
@@ -39,8 +38,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
             print("Nothing was done.")
             return 1
         done = client.ask(EmptyTrash([removed.folder for removed in answer.runs]))
-    print_json({"message": done.message}) if args.json else print(done.message)
-    return 0
+    return reply(args, plain(done), done.message)
 
 
 def print_trash(answer: TrashAnswer) -> None:
@@ -48,8 +46,7 @@ def print_trash(answer: TrashAnswer) -> None:
         print("The trash is empty.")
         return
     rows = [
-        (removed.name, str(removed.run_id), size_word(removed.size_bytes), f"{ago(removed.at)} ago")
-        for removed in answer.runs
+        (run.name, str(run.run_id), size_word(run.size_bytes), f"{ago(run.at)} ago") for run in answer.runs
     ]
     print_table(("run", "number", "size", "removed"), rows, right=(1, 2, 3))
 

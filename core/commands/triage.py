@@ -10,19 +10,12 @@ import msgspec
 from finetop.core.client.connection import ask_once
 from finetop.core.client.remote.merge_triage import merged_table
 from finetop.core.commands import Command
-from finetop.core.commands.shared import options, remote, triage_state
+from finetop.core.commands.shared import options, remote
 from finetop.core.commands.shared.output import number, plain, print_json, print_table
+from finetop.core.commands.shared.triage_state import own_name, record
 from finetop.core.errors import BadInput
-from finetop.core.protocol.messages.triage import (
-    Standing,
-    StandingState,
-    TaskFacts,
-    Triage,
-    TriageAnswer,
-    TriageCell,
-    TriageRow,
-    TriageRun,
-)
+from finetop.core.protocol.messages import triage as data
+from finetop.core.protocol.messages.triage import Standing, Triage, TriageRow, TriageRun
 from finetop.core.runtime.home import Home
 from finetop.core.wording.durations import ago
 from finetop.core.wording.triage import counts_line, standing_words, state_words, worst_cell
@@ -32,20 +25,14 @@ TASKS = 6  # columns of the table; --tasks N shows more
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", nargs="?", metavar="RUN", help="one run in detail, task by task")
-    parser.add_argument(
-        "task", nargs="?", default="", metavar="TASK", help="a task of the run, for the options below"
-    )
+    options.value(parser, "run", "RUN", "one run in detail, task by task", nargs="?")
+    options.optional(parser, "task", "TASK", "a task of the run, for the options below")
     options.flag(parser, "--looking", "assign it to yourself")
-    parser.add_argument("--note", default="", metavar="TEXT", help="write a note on it")
-    parser.add_argument("--fixed-by", default="", metavar="RUN", help="mark it as fixed by a later run")
+    options.optional(parser, "--note", "TEXT", "write a note on it")
+    options.optional(parser, "--fixed-by", "RUN", "mark it as fixed by a later run")
     options.flag(parser, "--new", "mark it as new again")
-    parser.add_argument(
-        "--filter", default="", metavar="WORDS", help="only runs whose name, model or state contains these"
-    )
-    parser.add_argument(
-        "--tasks", type=options.count, default=TASKS, metavar="N", help="maximum number of columns"
-    )
+    options.optional(parser, "--filter", "WORDS", "only runs whose name, model or state contains these")
+    options.value(parser, "--tasks", "N", "maximum number of columns", type=options.count, default=TASKS)
     options.limit(parser, 50)
 
 
@@ -54,7 +41,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if wanted is not None:
         if not wanted.fixed_by and not args.new and not args.looking:  # --note alone keeps the state
             wanted = _with_note(home, args)
-        return triage_state.record(home, args, wanted)
+        return record(home, args, wanted)
     if args.run:
         return print_run(args, home)
     answer = ask_once(home, Triage(args.filter, 0, args.limit))
@@ -74,38 +61,30 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
 
 def _standing(args: argparse.Namespace) -> Standing | None:
     """Return the triage state to record, or None if the call only prints. Raises BadInput."""
-    options = [
-        option
-        for option, is_given in (
-            ("--looking", args.looking),
-            ("--fixed-by", args.fixed_by),
-            ("--new", args.new),
-        )
-        if is_given
-    ]
+    states = (("--looking", args.looking), ("--fixed-by", args.fixed_by), ("--new", args.new))
+    options = [option for option, is_given in states if is_given]
     if len(options) > 1:
         raise BadInput(f"{options[0]} and {options[1]} can't be combined.", hint="Give one of them.")
     if not options and not args.note:
         if args.task:
-            raise BadInput(
-                f"nothing to record for {args.task}: add --looking, --note, --fixed-by or --new.",
-                hint=f"The lost items: finetop flips {args.run} --task {args.task}",
-            )
+            hint = f"The lost items: finetop flips {args.run} --task {args.task}"
+            add = "add --looking, --note, --fixed-by or --new"
+            raise BadInput(f"nothing to record for {args.task}: {add}.", hint=hint)
         return None
     if not args.run:
         raise BadInput(f"{(options or ['--note'])[0]} needs a run.", hint="Name it: finetop triage RUN …")
-    state: StandingState = "fixed" if args.fixed_by else "looking" if args.looking else "new"
-    return Standing(state, triage_state.own_name(), note=args.note.strip(), fixed_by=args.fixed_by)
+    state: data.StandingState = "fixed" if args.fixed_by else "looking" if args.looking else "new"
+    return Standing(state, own_name(), note=args.note.strip(), fixed_by=args.fixed_by)
 
 
 def _with_note(home: Home, args: argparse.Namespace) -> Standing:
     """Return the regression's current state with the new note."""
     answer = ask_once(home, TriageRun(args.run))
-    before = answer.row.standings.get(args.task, Standing(by=triage_state.own_name()))
+    before = answer.row.standings.get(args.task, Standing(by=own_name()))
     return msgspec.structs.replace(before, note=args.note.strip())
 
 
-def print_table_of_runs(args: argparse.Namespace, answer: TriageAnswer) -> int:
+def print_table_of_runs(args: argparse.Namespace, answer: data.TriageAnswer) -> int:
     """Print runs by tasks, the worst of both first."""
     if args.json:
         print_json({"triage": plain(answer)})
@@ -118,11 +97,8 @@ def print_table_of_runs(args: argparse.Namespace, answer: TriageAnswer) -> int:
         print(counts_line(answer))
         shown, hidden = answer.tasks[: args.tasks], answer.tasks[args.tasks :]
         head = ("", "run", "all", *shown, *([f"+{len(hidden)}"] if hidden else []), "state")
-        print_table(
-            head,
-            [row_cells(row, len(shown), bool(hidden)) for row in answer.rows],
-            right=range(2, len(head) - 1),
-        )
+        rows = [row_cells(row, len(shown), bool(hidden)) for row in answer.rows]
+        print_table(head, rows, right=range(2, len(head) - 1))
         if answer.matching > len(answer.rows):
             print(f"… {answer.matching - len(answer.rows)} more: --limit {answer.matching}")
         if hidden:
@@ -144,7 +120,7 @@ def row_cells(row: TriageRow, shown: int, has_more: bool) -> tuple[str, ...]:
     return (marks[row.verdict], row.shown_name, f"{whole}{marks[row.verdict]}", *cells, state_words(row))
 
 
-def _cell(cell: TriageCell | None) -> str:
+def _cell(cell: data.TriageCell | None) -> str:
     if cell is None or cell.drop is None:
         return "-"
     return f"{change(cell.drop / 100)}{MARKS[cell.mark]}"
@@ -159,44 +135,29 @@ def print_run(args: argparse.Namespace, home: Home) -> int:
     row = answer.row
     print(f"{row.shown_name}, suite {row.suite}, limit {row.margin:.1f}, base {row.model}")
     print(answer.tasks[0].reason)
-    print_table(
-        ("", "task", "base", "tuned", "change", "interval", "lost", "won", "items", "state"),
-        [task_cells(task, row) for task in answer.tasks],
-        right=(2, 3, 4, 6, 7, 8),
-    )
+    head = ("", "task", "base", "tuned", "change", "interval", "lost", "won", "items", "state")
+    print_table(head, [task_cells(task, row) for task in answer.tasks], right=(2, 3, 4, 6, 7, 8))
     steps = [point for point in answer.curve if point.step is not None]
     if len(steps) > 1:
-        print(
-            f"by step  {'   '.join(f'{point.step} {number(point.score)}{MARKS[point.mark]}' for point in steps)}"
-        )
+        scores = [f"{point.step} {number(point.score)}{MARKS[point.mark]}" for point in steps]
+        print(f"by step  {'   '.join(scores)}")
     elif answer.not_looked_at:
         print(f"Since which step? finetop check {row.name} --curve")
     for task, standing in row.standings.items():
-        parts = [
-            standing_words(standing),
-            standing.reason,
-            f"note: {standing.note}" if standing.note else "",
-            f"{ago(standing.at)} ago",
-        ]
+        note = f"note: {standing.note}" if standing.note else ""
+        parts = [standing_words(standing), standing.reason, note, f"{ago(standing.at)} ago"]
         print(f"{task or 'all'}: {', '.join(filter(None, parts))}")
     return 0
 
 
-def task_cells(task: TaskFacts, row: TriageRow) -> tuple[str, ...]:
+def task_cells(task: data.TaskFacts, row: TriageRow) -> tuple[str, ...]:
     """Return a task's cells."""
     standing = row.standings.get(task.task) if task.task else row.standing
-    return (
-        MARKS[task.mark],
-        task.task or "all",
-        number(task.base),
-        number(task.tuned),
-        "-" if task.drop is None else change_of(task.drop, None if task.task else row.margin),
-        interval_of(task.interval, row.margin),
-        str(task.lost),
-        str(task.won),
-        f"{task.n} of {task.total}",
-        standing_words(standing) if standing is not None else "",
-    )
+    drop = "-" if task.drop is None else change_of(task.drop, None if task.task else row.margin)
+    scores = (number(task.base), number(task.tuned), drop, interval_of(task.interval, row.margin))
+    items = (str(task.lost), str(task.won), f"{task.n} of {task.total}")
+    state = standing_words(standing) if standing is not None else ""
+    return MARKS[task.mark], task.task or "all", *scores, *items, state
 
 
 PLUGIN = Command("show what each run lost, worst first, and its owner", "fix", run, arguments, run_several)

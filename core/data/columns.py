@@ -12,25 +12,14 @@ from finetop.core.recipe.columns import ANSWERS, is_template, parts
 from finetop.core.text import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from finetop.core.data.files import Place
 
 Row = dict[str, Any]
-ASKING = (
-    "prompt",
-    "question",
-    "query",
-    "instruction",
-    "input",
-    "user",
-    "human",
-    "source",
-    "context",
-    "sentence",
-    "review",
-    "text",
-)  # usual names of a prompt's column
+# Usual names of a prompt's column.
+ASKING: tuple[str, ...] = ("prompt", "question", "query", "instruction", "input", "user", "human")
+ASKING += ("source", "context", "sentence", "review", "text")
 ANSWERING = ("completion", "answer", "response", "output", "reply", "target", "assistant")
 LABELS = ("label", "labels", "class", "category", "intent", "sentiment", "topic")
 BETTER = ("chosen", "preferred", "accepted", "better", "winner", "positive")
@@ -42,10 +31,7 @@ _OTHERWISE = ("true", "false", "null")  # words that YAML does not read as text
 
 
 def shaped(row: Row, columns: Mapping[str, str], labels: Mapping[str, str | bool], place: Place) -> Row:
-    """Return a row with only the keys that `columns` gives it, and with its label by name.
-
-    Numbers become text, except in `label`. Raises BadData for a label without a name.
-    """
+    """Return a row with only the keys of `columns`, numbers as text, and its label by name. Raises BadData."""
     values = row if not columns else {
         key: value for key, written in columns.items() if (value := _value(row, written)) is not None
     }  # fmt: skip
@@ -94,11 +80,8 @@ def _named(row: Row, columns: Mapping[str, str], labels: Mapping[str, str | bool
     if key is None or isinstance(row[key], list | dict):
         return row
     value = label_of(row[key])
-    spelled = (
-        value
-        if value in labels
-        else next((label for label in labels if label.lower() == value.lower()), None)
-    )
+    alike = [label for label in labels if label.lower() == value.lower()]
+    spelled = value if value in labels else next(iter(alike), None)
     if spelled is not None:
         named = labels[spelled]
         return {**row, key: named if key == "label" else _text(named)}
@@ -150,11 +133,8 @@ def _guessed(row: Row, kinds: tuple[str, ...]) -> dict[str, str]:
         elif kind == "preference":
             names = {"prompt": asks, "chosen": _first(BETTER, texts), "rejected": _first(WORSE, texts)}
         elif kind == "labelled":
-            names = {
-                "prompt": asks,
-                "completion": _first(ANSWERING, texts, but=asks),
-                "label": _first(LABELS, by_name) or _first(("good", "is_good", "rating", "score"), by_name),
-            }
+            label = _first(LABELS, by_name) or _first(("good", "is_good", "rating", "score"), by_name)
+            names = {"prompt": asks, "completion": _first(ANSWERING, texts, but=asks), "label": label}
         elif kind == "text":
             names = {"text": _first(TEXTS, texts) or (texts[0] if len(texts) == 1 else None)}
         elif kind == "prompt" and asks is not None:
@@ -168,9 +148,7 @@ def _guessed(row: Row, kinds: tuple[str, ...]) -> dict[str, str]:
     return {}
 
 
-def _first(
-    wanted: Sequence[str], names: Mapping[str, Any] | Sequence[str], but: str | None = None
-) -> str | None:
+def _first(wanted: Iterable[str], names: Iterable[str], but: str | None = None) -> str | None:
     """Return the first wanted name that exists, exactly or else as the end of another (customer_question)."""
     given = [name for name in names if name != but]
     whole = next((name for name in wanted if name in given), None)
@@ -188,11 +166,8 @@ def _labels(column: str, rows: Sequence[Row]) -> dict[str, str]:
 
 
 def _mapping(entries: Mapping[str, str]) -> str:
-    return (
-        "{"
-        + ", ".join(f"{_scalar(key, is_key=True)}: {_scalar(value)}" for key, value in entries.items())
-        + "}"
-    )
+    written = [f"{_scalar(key, is_key=True)}: {_scalar(value)}" for key, value in entries.items()]
+    return f"{{{', '.join(written)}}}"
 
 
 def _scalar(text: str, *, is_key: bool = False) -> str:

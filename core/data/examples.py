@@ -74,11 +74,8 @@ class PairExample:
         return PairExample(self.prompt_ids[:max_tokens], self.chosen_ids[:room], self.rejected_ids[:room])
 
     def columns(self) -> dict[str, Any]:
-        return {
-            "prompt_ids": self.prompt_ids,
-            "chosen_ids": self.chosen_ids,
-            "rejected_ids": self.rejected_ids,
-        }
+        answers = {"chosen_ids": self.chosen_ids, "rejected_ids": self.rejected_ids}
+        return {"prompt_ids": self.prompt_ids, **answers}
 
     def runs(self) -> list[tuple[list[int], bool]]:
         return [(self.prompt_ids, False), (self.chosen_ids, True)]

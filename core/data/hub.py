@@ -22,11 +22,7 @@ _NOT_WANTED = ["*/*", "consolidated*"]  # other formats of the same weights
 
 
 def fetch(model_id: str, revision: str | None, trust_remote_code: bool, events: EventLog) -> tuple[Path, str]:
-    """Return the folder and the commit of a model on the hub: the cached copy if the hub does not answer.
-
-    Raises BadInput if there is no such model or revision, EnvironmentTrouble if it is neither cached nor
-    reachable.
-    """
+    """Return the folder and commit of a hub model: cached if the hub is silent. Raises BadInput, EnvironmentTrouble."""
     answer = ask(model_id, revision)
     if isinstance(answer, BadInput):
         raise answer
@@ -42,11 +38,9 @@ def fetch(model_id: str, revision: str | None, trust_remote_code: bool, events: 
     place = Path(HF_HUB_CACHE) / repo_folder_name(repo_id=model_id, repo_type="model")
     events.write(Phase("downloading model"))
     with showing_growth(place, events, "downloading model"):
+        wanted = [*_WANTED, "*.py"] if trust_remote_code else _WANTED
         folder = snapshot_download(
-            model_id,
-            revision=answer,
-            allow_patterns=[*_WANTED, *(["*.py"] if trust_remote_code else [])],
-            ignore_patterns=_NOT_WANTED,
+            model_id, revision=answer, allow_patterns=wanted, ignore_patterns=_NOT_WANTED
         )
     return Path(folder), answer
 
@@ -54,11 +48,7 @@ def fetch(model_id: str, revision: str | None, trust_remote_code: bool, events: 
 def ask(
     repository: str, revision: str | None, kind: Literal["model", "dataset"] = "model"
 ) -> str | BadInput | EnvironmentTrouble:
-    """Return the commit of a model or data set on the hub, waiting at most 8 seconds.
-
-    Returns, and does not raise, BadInput if the hub has no such repository, EnvironmentTrouble if it does
-    not answer.
-    """
+    """Return the commit of a model or data set on the hub, or BadInput or EnvironmentTrouble, within 8 seconds."""
     from huggingface_hub import HfApi, errors
 
     outcome: list[str | Exception] = []
@@ -81,22 +71,17 @@ def ask(
         hint = f"Accept its terms on its hub page ({repository}), then log in with `hf auth login`."
         return BadInput(f"{key}: {repository} is available only after you accept its terms.", hint=hint)
     if isinstance(answer, errors.RevisionNotFoundError):
-        return BadInput(
-            f"model.revision: {repository} has no revision {revision!r}.", hint="Check the spelling."
-        )
+        hint = "Check the spelling."
+        return BadInput(f"model.revision: {repository} has no revision {revision!r}.", hint=hint)
     if isinstance(answer, errors.RepositoryNotFoundError | errors.HFValidationError):
         hint = "Check the spelling (org/name), or give a folder (./ or /). If it is private: `hf auth login`."
         return BadInput(f"{key}: the hub has no {kind} {repository!r}.", hint=hint)
-    return EnvironmentTrouble(
-        f"{key}: {repository} is not here and the hub can't be reached ({_reason(answer)}).",
-        hint="Give a local folder instead, or download it where there is a network and copy the hub's cache.",
-    )
-
-
-def _reason(error: Exception) -> str:
-    if type(error).__name__ == "OfflineModeIsEnabled":
-        return "HF_HUB_OFFLINE is set"
-    return str(error).splitlines()[0][:120] if str(error) else f"no answer in {GIVE_UP_S:.0f} s"
+    reason = str(answer).splitlines()[0][:120] if str(answer) else f"no answer in {GIVE_UP_S:.0f} s"
+    if type(answer).__name__ == "OfflineModeIsEnabled":
+        reason = "HF_HUB_OFFLINE is set"
+    why = f"{repository} is not here and the hub can't be reached ({reason})"
+    hint = "Give a local folder instead, or download it where there is a network and copy the hub's cache."
+    return EnvironmentTrouble(f"{key}: {why}.", hint=hint)
 
 
 def cached(model_id: str, revision: str | None) -> Path | None:
@@ -112,17 +97,15 @@ def cached(model_id: str, revision: str | None) -> Path | None:
 
 
 @contextmanager
-def showing_growth(
-    folder: Path, events: EventLog, name: str, total_mb: float | None = None
-) -> Iterator[None]:
-    """Report a download's growth on disk once a second, as Phase events in MB."""
+def showing_growth(folder: Path, events: EventLog, name: str, most: float | None = None) -> Iterator[None]:
+    """Report a download's growth on disk once a second, as Phase events in MB, of `most` in all."""
     over = threading.Event()
     before = _size_mb(folder)
 
     def watch() -> None:
         while not over.wait(1.0):
             done = _size_mb(folder) - before
-            events.write(Phase(name, done=round(min(done, total_mb or done), 1), total=total_mb, unit="MB"))
+            events.write(Phase(name, done=round(min(done, most or done), 1), total=most, unit="MB"))
 
     watcher: Any = threading.Thread(target=watch, daemon=True)
     watcher.start()

@@ -22,9 +22,8 @@ def pairs(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> list[list[
     for row in rows:
         record = row.record
         assert isinstance(record, Preference)
-        prompt, (chosen, rejected) = answer_ids(
-            record.prompt, (record.chosen, record.rejected), tokenizer, row.place
-        )
+        answers = (record.chosen, record.rejected)
+        prompt, (chosen, rejected) = answer_ids(record.prompt, answers, tokenizer, row.place)
         examples.append([PairExample(prompt, chosen, rejected)])
     return examples
 

@@ -57,12 +57,12 @@ class Asker:
             return prompt
         system = "\n\n".join(filter(None, (self.ask.system, own)))
         question = turns[-1].content
-        passages = (
-            [hit.chunk.text for hit in self.index.search(question, self.ask.top_k)] if self.index else []
-        )
+        hits = self.index.search(question, self.ask.top_k) if self.index else []
+        passages = [hit.chunk.text for hit in hits]
         self.found.append(len(passages))
         last = replace(turns[-1], content=with_passages(question, passages))
-        shots = [turn for shot in self._shots(question) for turn in _as_turns(shot)]
+        examples = [turn for shot in self._shots(question) for turn in shot.messages]
+        shots = [turn for turn in examples if turn.role != "system"]  # a conversation may have only one
         return (*([Message("system", system)] if system else []), *shots, *turns[:-1], last)
 
     def _shots(self, question: str) -> Sequence[Conversation]:
@@ -78,10 +78,7 @@ class Asker:
 
 
 def open_asker(ask: Ask, train: Sequence[Source], home: Home, *, shots: bool = True) -> Asker | None:
-    """Prepare the additions to prompts; None if there are none. `shots` is false for training rows.
-
-    Raises BadInput for documents and rows that can't be read.
-    """
+    """Prepare the additions to prompts, or return None; `shots` is false for training rows. Raises BadInput."""
     if ask.system is None and not ask.documents and not (shots and ask.shots):
         return None
     index, seconds = _index(ask, home) if ask.documents else (None, 0.0)
@@ -101,16 +98,8 @@ def _index(ask: Ask, home: Home) -> tuple[Index, float]:
     """Index the documents, or load their existing index; and return the seconds that building it took, now or then."""
     from finetop.core.data import retrieval
 
-    index = retrieval.build(
-        retrieval.Settings(
-            documents=ask.documents,
-            chunk_words=ask.chunk_words,
-            overlap_words=ask.overlap_words,
-            search=ask.search,
-            model=ask.embedder,
-        ),
-        home,
-    )
+    settings = retrieval.Settings(ask.documents, ask.chunk_words, ask.overlap_words, ask.search, ask.embedder)
+    index = retrieval.build(settings, home)
     return index, index.seconds
 
 
@@ -118,10 +107,8 @@ def _pool(train: Sequence[Source], home: Home) -> tuple[Conversation, ...]:
     """Read the rows that examples are taken from: all training rows except replayed ones."""
     from finetop.core.data import sources
 
-    rows = [
-        row.conversation for source in train if source.role == "train" for row in sources.read(source, home)
-    ]
-    return tuple(rows[:NEAREST_OF])
+    rows_by_source = [sources.read(source, home) for source in train if source.role == "train"]
+    return tuple([row.conversation for rows in rows_by_source for row in rows][:NEAREST_OF])
 
 
 def _searched(pool: Sequence[Conversation]) -> Any:
@@ -136,11 +123,6 @@ def _searched(pool: Sequence[Conversation]) -> Any:
 
 def _question(conversation: Conversation) -> str:
     return conversation.prompt[-1].content if conversation.prompt else ""
-
-
-def _as_turns(shot: Conversation) -> tuple[Message, ...]:
-    """Return an example as turns without its system turn, since a conversation may have only one."""
-    return tuple(turn for turn in shot.messages if turn.role != "system")
 
 
 def with_passages(question: str, passages: Sequence[str]) -> str:

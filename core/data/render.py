@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
+    Tools = Sequence[Mapping[str, Any]]  # descriptions of functions
+
 # Limits of a template per row: SmolLM2's takes 0.1 ms, and a second for a row of 10 MB.
 SECONDS, BYTES, LONGEST = 10.0, 1 << 30, 100_000_000
+Span = tuple[int, int]
 
 TOOLS_IN_WORDS = (
     "You may call functions. For each call, answer with an object of its name and arguments within "
@@ -35,15 +38,12 @@ class Rendered:
     """A conversation as text; `learned` are the spans [start, end) of the characters to learn."""
 
     text: str
-    learned: tuple[tuple[int, int], ...]
+    learned: tuple[Span, ...]
     rewritten: int = 0  # earlier answers that the template changes, so they are not learned
 
 
 def render(conversation: Conversation, tokenizer: PreTrainedTokenizerBase, loss: str, place: str) -> Rendered:
-    """Render a whole conversation with its answers marked (`loss` answers), or all of it (`all`).
-
-    Raises BadInput at `place` if the template rejects the row, or changes the last prompt once it is answered.
-    """
+    """Render a conversation with its answers marked (`loss` answers), or all (`all`). Raises BadInput at `place`."""
     messages, tools = conversation.messages, conversation.tools
     text = _template(messages, tokenizer, place, speak=False, tools=tools)
     if loss == "all":
@@ -54,27 +54,21 @@ def render(conversation: Conversation, tokenizer: PreTrainedTokenizerBase, loss:
             continue
         is_last = index == len(messages) - 1
         before = _template(messages[:index], tokenizer, place, speak=True, tools=tools) if index else ""
-        through = (
-            text if is_last else _template(messages[: index + 1], tokenizer, place, speak=False, tools=tools)
-        )
+        answered = messages[: index + 1]
+        through = text if is_last else _template(answered, tokenizer, place, speak=False, tools=tools)
         if text.startswith(before) and text.startswith(through):
             spans.append((len(before), len(through)))
         elif is_last:
-            raise BadData(
-                f"{place}: the chat template writes the prompt differently once the answer is there,"
-                " so the answer can't be separated from it.",
-                hint="Set model.chat_template to a template that only adds text, or objective.loss to all.",
-            )
+            hint = "Set model.chat_template to a template that only adds text, or objective.loss to all."
+            fault = "the chat template writes the prompt differently once the answer is there"
+            raise BadData(f"{place}: {fault}, so the answer can't be separated from it.", hint=hint)
         else:
             rewritten += 1
     return Rendered(text, tuple(spans), rewritten)
 
 
 def render_prompt(
-    prompt: Sequence[Message],
-    tokenizer: PreTrainedTokenizerBase,
-    place: str = "prompt",
-    tools: Sequence[Mapping[str, Any]] = (),
+    prompt: Sequence[Message], tokenizer: PreTrainedTokenizerBase, place: str = "prompt", tools: Tools = ()
 ) -> str:
     """Render what comes before an answer, including the assistant's generation prompt. Raises BadInput."""
     return _template(prompt, tokenizer, place, speak=True, tools=tools)
@@ -86,16 +80,18 @@ def _template(
     place: str,
     *,
     speak: bool,
-    tools: Sequence[Mapping[str, Any]] = (),
+    tools: Tools = (),
 ) -> str:
-    if not _knows_tools(tokenizer):
+    written = str(tokenizer.chat_template)
+    if "tool_calls" not in written or "tools" not in written:
         messages, tools = _with_tools_as_text(messages, tools), ()
     turns = [_turn(message) for message in messages]
     named = {"tools": [_described(tool) for tool in tools]} if tools else {}
-    return held_to_limits(
-        lambda: tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=speak, **named),
-        place,
-    )
+
+    def rendered() -> Any:
+        return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=speak, **named)
+
+    return held_to_limits(rendered, place)
 
 
 class Unbounded(BadData):
@@ -106,6 +102,7 @@ def held_to_limits(template: Callable[[], Any], place: str) -> str:
     """Run a chat template for one text, with limited time, memory and length. Raises BadData at `place`."""
     from jinja2 import TemplateError
 
+    of_row = f"{place}: the model's chat template"
     hint = "Change the row, or set model.chat_template to a template that takes it."
     try:
         with limited(SECONDS, BYTES), template_limits.held_to(LONGEST):
@@ -113,17 +110,13 @@ def held_to_limits(template: Callable[[], Any], place: str) -> str:
         if len(text) > LONGEST:  # from a filter, or a tokenizer class with its own rendering
             raise template_limits.TooLong(len(text))
     except (TemplateError, OverflowError, RecursionError) as error:
-        raise BadData(
-            f"{place}: the model's chat template refuses the row: {first_line(error)}", hint=hint
-        ) from error
+        raise BadData(f"{of_row} refuses the row: {first_line(error)}", hint=hint) from error
     except template_limits.TooLong as error:
-        message = f"{place}: the model's chat template turns the row into {error.size:,} characters"
+        message = f"{of_row} turns the row into {error.size:,} characters"
         raise Unbounded(f"{message}; the limit is {LONGEST:,}.", hint=hint) from error
     except (TimeoutError, MemoryError) as error:
         much = f"{SECONDS:g} s" if isinstance(error, TimeoutError) else f"{BYTES >> 20} MiB"
-        raise Unbounded(
-            f"{place}: the model's chat template takes more than {much} for the row.", hint=hint
-        ) from error
+        raise Unbounded(f"{of_row} takes more than {much} for the row.", hint=hint) from error
     return text
 
 
@@ -142,25 +135,9 @@ def _described(tool: Mapping[str, Any]) -> dict[str, Any]:
     return dict(tool) if "function" in tool else {"type": "function", "function": dict(tool)}
 
 
-def _knows_tools(tokenizer: PreTrainedTokenizerBase) -> bool:
-    template = str(tokenizer.chat_template)
-    return "tool_calls" in template and "tools" in template
-
-
-def _with_tools_as_text(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> list[Message]:
-    """Write tools and calls as text, in the format of Hermes and Qwen, for a template that supports neither.
-
-    A tool's result becomes a user turn, since such templates often have no tool turns.
-    """
-    written = [
-        Message(
-            "user" if message.role == "tool" else message.role,
-            f"<tool_response>\n{message.content}\n</tool_response>"
-            if message.role == "tool"
-            else "\n".join(filter(None, (message.content, *map(_call_in_words, message.calls)))),
-        )
-        for message in messages
-    ]
+def _with_tools_as_text(messages: Sequence[Message], tools: Tools) -> list[Message]:
+    """Write tools and calls as text, in the format of Hermes and Qwen, for a template that supports neither."""
+    written = list(map(_in_words, messages))
     if not tools:
         return written
     lines = "\n".join(json.dumps(_described(tool), ensure_ascii=False) for tool in tools)
@@ -170,8 +147,12 @@ def _with_tools_as_text(messages: Sequence[Message], tools: Sequence[Mapping[str
     return [Message("system", text), *written]
 
 
-def _call_in_words(call: Call) -> str:
-    return f"<tool_call>\n{json.dumps(_called(call), ensure_ascii=False)}\n</tool_call>"
+def _in_words(message: Message) -> Message:
+    if message.role == "tool":  # such templates often have no tool turns
+        return Message("user", f"<tool_response>\n{message.content}\n</tool_response>")
+    calls = [json.dumps(_called(call), ensure_ascii=False) for call in message.calls]
+    texts = (message.content, *(f"<tool_call>\n{call}\n</tool_call>" for call in calls))
+    return Message(message.role, "\n".join(filter(None, texts)))
 
 
 def tokenize(rows: Sequence[Rendered], tokenizer: PreTrainedTokenizerBase) -> list[Example]:
@@ -179,22 +160,17 @@ def tokenize(rows: Sequence[Rendered], tokenizer: PreTrainedTokenizerBase) -> li
     if not rows:
         return []
     if not tokenizer.is_fast:
-        hint = "Pick a model with a tokenizer.json."
-        raise BadInput(
-            "model.id: its tokenizer does not give the positions of tokens in the text.", hint=hint
-        )
-    encoded: Any = tokenizer(
-        [row.text for row in rows], add_special_tokens=False, return_offsets_mapping=True, verbose=False
-    )
+        fault = "its tokenizer does not give the positions of tokens in the text"
+        raise BadInput(f"model.id: {fault}.", hint="Pick a model with a tokenizer.json.")
+    texts = [row.text for row in rows]
+    encoded: Any = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     return [
         Example(input_ids, _labels(input_ids, offsets, row.learned), row.rewritten)
         for row, input_ids, offsets in zip(rows, encoded["input_ids"], encoded["offset_mapping"], strict=True)
     ]
 
 
-def _labels(
-    input_ids: list[int], offsets: list[tuple[int, int]], learned: tuple[tuple[int, int], ...]
-) -> list[int]:
+def _labels(input_ids: list[int], offsets: list[Span], learned: tuple[Span, ...]) -> list[int]:
     labels, spans = [], list(learned)
     for token, (start, end) in zip(input_ids, offsets, strict=True):
         # Some characters take several byte tokens with the same offsets: all of them count.
@@ -207,10 +183,9 @@ def _labels(
 def answer_ids(
     prompt: Sequence[Message], answers: Sequence[str], tokenizer: PreTrainedTokenizerBase, place: str
 ) -> tuple[list[int], list[list[int]]]:
-    """Return the tokens of a prompt, and of each answer's continuation of it, including its end.
+    """Return the tokens of a prompt, and of each answer's continuation, with its end. Raises BadInput at `place`.
 
     The prompt is the tokens that all share: where a token crosses into one answer, it belongs to all of them.
-    Raises BadInput at `place`.
     """
     before = _template(prompt, tokenizer, place, speak=True)
     rendered = []
@@ -229,10 +204,7 @@ def answer_ids(
 
 
 def prompt_ids(
-    prompt: Sequence[Message],
-    tokenizer: PreTrainedTokenizerBase,
-    place: str,
-    tools: Sequence[Mapping[str, Any]] = (),
+    prompt: Sequence[Message], tokenizer: PreTrainedTokenizerBase, place: str, tools: Tools = ()
 ) -> list[int]:
     """Return the tokens of a prompt, up to where the answer begins. Raises BadInput at `place`."""
     text = render_prompt(prompt, tokenizer, place, tools)

@@ -55,9 +55,8 @@ def read(source: Source, home: Home, kinds: Sequence[Kind]) -> Part:
         return Part(rows, len(rows))
     of, is_exact = files.count_rows(path, most)
     of = max(float(len(rows)), of)
-    return Part(
-        rows, of if source.rows is None else min(of, source.rows), 0.0 if is_exact else (of / 10) ** 2
-    )
+    variance = 0.0 if is_exact else (of / 10) ** 2
+    return Part(rows, of if source.rows is None else min(of, source.rows), variance)
 
 
 def _is_small(path: Path) -> bool:

@@ -88,10 +88,7 @@ def name_of(source: Source) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file that was read; '' if it can't be read again. 0.1 s for 100 MB.
-
-    For a folder or a pattern, it is the hash of its files' names and hashes.
-    """
+    """Return the sha256 of a file that was read, or of a folder's names and hashes; '' if it can't be read again."""
     try:
         listed = files.listed(path)
         if listed == [path]:
@@ -139,18 +136,11 @@ class _Selected(msgspec.Struct):
 
 def _selected(file: Path, sha256: str) -> Origin | None:
     manifest = file.with_name(f"{file.name.removesuffix('.jsonl')}.manifest.json")
-    manifest_facts = msgspec.json.decode(_content(manifest, WHOLE_BYTES), type=_Selected)
-    if manifest_facts.sha256 != sha256:
+    facts = msgspec.json.decode(_content(manifest, WHOLE_BYTES), type=_Selected)
+    if facts.sha256 != sha256:
         return None
-    source = manifest_facts.source
-    return _origin(
-        how="selected",
-        path=source.path,
-        sha256=source.sha256,
-        of_rows=source.rows,
-        rows=manifest_facts.rows,
-        by=manifest_facts.by,
-    )
+    source, made = facts.source, {"how": "selected", "rows": facts.rows, "by": facts.by}
+    return _origin(path=source.path, sha256=source.sha256, of_rows=source.rows, **made)
 
 
 class _Mended(msgspec.Struct):
@@ -167,18 +157,11 @@ class _Mended(msgspec.Struct):
 
 def _mended(file: Path, sha256: str) -> Origin | None:
     first = _content(file.with_name(f"{file.name}.manifest.jsonl"), HEAD_BYTES).partition(b"\n")[0]
-    manifest_facts = msgspec.json.decode(first, type=_Mended)
-    if manifest_facts.to_sha256 != sha256:
+    facts = msgspec.json.decode(first, type=_Mended)
+    if facts.to_sha256 != sha256:
         return None
-    return _origin(
-        how="mended",
-        path=manifest_facts.source,
-        sha256=manifest_facts.from_sha256,
-        of_rows=manifest_facts.from_rows,
-        rows=manifest_facts.rows,
-        removed=manifest_facts.removed,
-        mended=manifest_facts.mended,
-    )
+    made = {"how": "mended", "rows": facts.rows, "removed": facts.removed, "mended": facts.mended}
+    return _origin(path=facts.source, sha256=facts.from_sha256, of_rows=facts.from_rows, **made)
 
 
 def _origin(**facts: Any) -> Origin:

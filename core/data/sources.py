@@ -42,10 +42,9 @@ class Row:
 def read(
     source: Source, home: Home | None, kinds: Sequence[Kind] = ("conversation",), seen: Seen | None = None
 ) -> list[Row]:
-    """Read all rows of one source (or the first `rows`) as records of these kinds; `seen` records what is read.
+    """Read all rows (or the first `rows`) of a source as records of these kinds; `seen` records what is read.
 
-    Raises BadInput at the first row of unknown shape, if there is no such data, or it is empty;
-    EnvironmentTrouble if the hub can't be reached.
+    Raises BadInput for a row of unknown shape, or if there is none; EnvironmentTrouble if the hub can't be reached.
     """
     rows = list(stream(source, home, kinds, seen))
     if not rows:
@@ -97,14 +96,10 @@ def rows(
 def entries(
     source: Source, home: Home | None, seen: Seen | None = None
 ) -> Iterator[tuple[Place, dict[str, Any] | BadData]]:
-    """Yield each row of a source, or the error of that row alone. Raises BadInput for what can't be read at all.
-
-    `seen` records rows as written, before `columns` and `labels` apply.
-    """
+    """Yield each row of a source, or its error alone; `seen` records rows as written. Raises BadInput."""
     is_first = True
-    for place, row in (
-        files.entries(Path(source.path)) if source.path is not None else _set_rows(source, home, seen)
-    ):
+    is_file = source.path is not None
+    for place, row in files.entries(Path(str(source.path))) if is_file else _set_rows(source, home, seen):
         if isinstance(row, BadData):
             yield place, row
             continue
@@ -112,7 +107,7 @@ def entries(
             columns.require(row, source.columns, place)
             is_first = False
         # A missing column is None in a table; a format must not see that key.
-        kept = files.filled(row, place) if source.path is not None else files.without_nulls(row)
+        kept = files.filled(row, place) if is_file else files.without_nulls(row)
         if seen is not None:
             seen.contents.add(kept)
         try:
@@ -141,23 +136,16 @@ def _dataset(source: Source, home: Home) -> Any:
     try:
         if not is_local(data_id):
             _ask_hub(data_id)
-        elif _is_saved(Path(data_id)):
+        elif any((Path(data_id) / name).is_file() for name in ("state.json", "dataset_dict.json")):
             return _pick_split(datasets.load_from_disk(data_id), split, source)
         elif not Path(data_id).is_dir():
             raise BadInput(f"data: no folder {data_id}.", hint="Give a folder, or a hub id such as org/name.")
         home_folder.make(home)
-        return datasets.load_dataset(
-            data_id, source.subset, split=split, cache_dir=str(home.root / "datasets")
-        )
+        cache = str(home.root / "datasets")
+        return datasets.load_dataset(data_id, source.subset, split=split, cache_dir=cache)
     except (ValueError, FileNotFoundError, datasets.exceptions.DatasetsError) as error:
-        hint = "Check the id, split and subset."
-        raise BadInput(
-            f"data: can't read {data_id} (split {split}): {first_line(error)}", hint=hint
-        ) from error
-
-
-def _is_saved(folder: Path) -> bool:
-    return (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
+        fault = f"data: can't read {data_id} (split {split}): {first_line(error)}"
+        raise BadInput(fault, hint="Check the id, split and subset.") from error
 
 
 def _pick_split(saved: Any, split: str, source: Source) -> Any:

@@ -23,10 +23,7 @@ OF_TEXTS = "nats_per_token"  # the only metric that needs no question
 
 
 def read(target: Target, source: Source, home: Home, seen: Seen | None = None) -> list[Row]:
-    """Read the target's rows from its source, up to `source.rows`. Needs no model.
-
-    Raises BadInput for a row that can't be read, or a metric that does not apply to the rows.
-    """
+    """Read the target's rows from its source. Raises BadInput, also for a metric that does not apply to them."""
     rows = sources.read(source, home, KINDS, seen)
     require_metrics(target, rows[0].record)
     return rows

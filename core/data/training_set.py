@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     MakeExamples = Callable[[Sequence[Row]], list[list[AnyExample]]]  # returns the examples of each row
     Reading = Callable[[Source, source_record.Use], list[Row]]
+    Shares = Sequence[float | None]  # of the training mix; None: all rows
 
 BLOCK = 1000  # rows rendered between two progress events
 
@@ -72,12 +73,10 @@ def read(
     run_folder: Path | None = None,
     asker: Asker | None = None,
 ) -> ReadData:
-    """Read every source and hold out rows for evaluation. Nothing heavy is loaded for it.
+    """Read every source and hold out rows for evaluation. Raises BadInput with file, line, value and fix.
 
-    A record of each source is written as an event, and its row hashes to the run's folder, if given. `asker` builds the
-    prompts, except for replayed rows.
-
-    Raises BadInput with file, line, value and fix.
+    Each source is recorded as an event, its row hashes in the run's folder, if given. `asker` builds prompts that are
+    not replayed.
     """
     events.write(Phase("reading data"))
 
@@ -91,14 +90,10 @@ def read(
 
 
 def arranged(data: Data, seed: int, reading: Reading, asker: Asker | None = None) -> ReadData:
-    """Read every source with `reading`, build its prompts, and hold out rows for evaluation.
-
-    Shared by jobs and by plans, which read in their own way. Raises BadInput.
-    """
+    """Read every source with `reading`, a job's or a plan's, and hold out rows for evaluation. Raises BadInput."""
     if not data.train:
-        raise BadInput(
-            "data.train: there is nothing to learn from.", hint="Name a file: data.train: [{path: …}]."
-        )
+        hint = "Name a file: data.train: [{path: …}]."
+        raise BadInput("data.train: there is nothing to learn from.", hint=hint)
     train = []
     for source in data.train:
         rows = reading(source, source.role)
@@ -108,10 +103,9 @@ def arranged(data: Data, seed: int, reading: Reading, asker: Asker | None = None
     if isinstance(data.eval, EvalShare):
         train, held_back = held_out(train, [source.role for source in data.train], data.eval.share, seed)
     else:
-        held_back = [
-            NamedRows(source_record.name_of(source), with_prompts(reading(source, "eval"), asker))
-            for source in data.eval
-        ]
+        names = [source_record.name_of(source) for source in data.eval]
+        rows_of_eval = [with_prompts(reading(source, "eval"), asker) for source in data.eval]
+        held_back = list(map(NamedRows, names, rows_of_eval))
     return ReadData(train, [source for source in held_back if source.rows])
 
 
@@ -123,13 +117,11 @@ def with_prompts(rows: list[Row], asker: Asker | None) -> list[Row]:
 def held_out(
     train: Sequence[NamedRows], roles: Sequence[str], share: float, seed: int
 ) -> tuple[list[NamedRows], list[NamedRows]]:
-    """Hold out a share of the training mix for evaluation: from each source in proportion to its part of the mix.
-
-    Replayed sources are kept whole. A source that is used several times keeps at least half of its rows.
-    """
+    """Hold out a share of the training mix for evaluation, from each source by its part; replayed ones stay whole."""
     parts = in_mix([len(source.rows) for source in train], [source.share for source in train])
     kept, held_back = [], []
     for source, role, part in zip(train, roles, parts, strict=True):
+        # one that is used several times keeps at least half of its rows
         most = len(source.rows) - 1 if part <= len(source.rows) else len(source.rows) // 2
         count = min(round(part * share), most) if role == "train" else 0
         rows, aside = set_aside(source.rows, count, seed)
@@ -154,37 +146,26 @@ def build(
     tokenizer: PreTrainedTokenizerBase,
     events: EventLog,
 ) -> Examples:
-    """Make examples of all rows, truncate or drop the long ones, and mix the sources by their shares.
-
-    `make` comes from the objective. Raises BadInput if too many rows are too long, or none is left.
-    """
+    """Make (with `make`) the examples of all rows, fit them to data.max_tokens, and mix them. Raises BadInput."""
     shares = [source.share for source in read_data.train]
     by_source = [_examples(source, data, make, events) for source in read_data.train]
-    train = [source_examples.examples for source_examples in by_source]
-    for report in mixed_reports(
-        [source_examples.report for source_examples in by_source], [*map(len, train)], shares
-    ):
+    train = [part.examples for part in by_source]
+    for report in mixed_reports([part.report for part in by_source], [*map(len, train)], shares):
         _report(report, events)
     held_back = []
     for source in read_data.eval:
-        source_examples = _examples(source, data, make, events)
-        _report(source_examples.report, events)
-        held_back.append(source_examples.examples)
+        of_source = _examples(source, data, make, events)
+        _report(of_source.report, events)
+        held_back.append(of_source.examples)
     require_rows(sum(map(len, train)), sum(map(len, held_back)), has_eval=bool(read_data.eval), data=data)
     _show_first_row(next(example for examples in train for example in examples), tokenizer, events)
     return Examples(mix(train, shares, seed), [example for examples in held_back for example in examples])
 
 
 def mix(
-    groups: Sequence[list[AnyExample]],
-    shares: Sequence[float | None],
-    seed: int,
-    say: Callable[[str], None] = print,
+    groups: Sequence[list[AnyExample]], shares: Shares, seed: int, say: Callable[[str], None] = print
 ) -> list[AnyExample]:
-    """Combine sources; one with a share gets that share of the whole, drawn by the seed.
-
-    A source that is too small for its share is repeated, which is reported with `say`.
-    """
+    """Combine sources by their shares, drawn by the seed; one too small is repeated, which `say` reports."""
     mixed: list[AnyExample] = []
     for group, share, part in zip(groups, shares, in_mix([*map(len, groups)], shares), strict=True):
         if share is None or not group:
@@ -197,23 +178,20 @@ def mix(
     return mixed
 
 
-def in_mix(sizes: Sequence[int], shares: Sequence[float | None]) -> list[float]:
+def in_mix(sizes: Sequence[int], shares: Shares) -> list[float]:
     """Return how many rows of each source are in the mix: all, or its share of the whole; 0 of an empty source."""
-    fixed = sum(size for size, share in zip(sizes, shares, strict=True) if share is None)
+    sources = list(zip(sizes, shares, strict=True))
+    fixed = sum(size for size, share in sources if share is None)
     whole = fixed / (1.0 - sum(share for share in shares if share is not None))
-    return [
-        float(size) if share is None else share * whole * bool(size)
-        for size, share in zip(sizes, shares, strict=True)
-    ]
+    return [float(size) if share is None else share * whole * bool(size) for size, share in sources]
 
 
-def mixed_reports(
-    reports: Sequence[DataRead], sizes: Sequence[int], shares: Sequence[float | None]
-) -> list[DataRead]:
+def mixed_reports(reports: Sequence[DataRead], sizes: Sequence[int], shares: Shares) -> list[DataRead]:
     """Add to the reports of sources with a share how many of their examples (`sizes`) are in the mix."""
+    sources = zip(reports, shares, in_mix(sizes, shares), strict=True)
     return [
         report if share is None else structs.replace(report, used=round(part))
-        for report, share, part in zip(reports, shares, in_mix(sizes, shares), strict=True)
+        for report, share, part in sources
     ]
 
 
@@ -221,17 +199,15 @@ def _examples(source: NamedRows, data: Data, make: MakeExamples, events: EventLo
     """Make the examples of one source. Raises BadInput if too many are too long, after reporting the source."""
 
     def made() -> Iterator[list[AnyExample]]:
-        for start in range(0, len(source.rows), BLOCK):
-            rows = source.rows[start : start + BLOCK]
-            events.write(
-                Phase("preparing data", done=float(start), total=float(len(source.rows)), unit="rows")
-            )
-            yield from make(rows)
+        total = len(source.rows)
+        for start in range(0, total, BLOCK):
+            events.write(Phase("preparing data", done=float(start), total=float(total), unit="rows"))
+            yield from make(source.rows[start : start + BLOCK])
 
     result = fitted(source.name, made(), data)
     if result.rewritten:
-        note = f"{source.name}: {result.rewritten} earlier answers are not learned: the chat template rewrites them"
-        print(note)
+        why = "earlier answers are not learned: the chat template rewrites them"
+        print(f"{source.name}: {result.rewritten} {why}")
     report = result.report
     try:
         refuse_too_long(source.name, result.too_long, report.rows, report.longest_tokens, data)
@@ -303,24 +279,19 @@ def _as_bytes(example: AnyExample) -> bytes:
         return array("q", [example.tokens, *example.input_ids, *example.labels]).tobytes()
     written = b""
     for value in example.columns().values():
-        written += (
-            array("q", [len(value), *value]).tobytes() if isinstance(value, list) else repr(value).encode()
-        )
+        is_list = isinstance(value, list)
+        written += array("q", [len(value), *value]).tobytes() if is_list else repr(value).encode()
     return written
 
 
 def require_rows(train: int, held_back: int, *, has_eval: bool, data: Data) -> None:
-    """Check that training rows are left, and evaluation rows if there were any.
-
-    Raises BadInput.
-    """
+    """Check that training rows are left, and evaluation rows if there were any. Raises BadInput."""
     why = f"All rows were longer than data.max_tokens ({data.max_tokens}), or had no answer within. Raise it."
     if not train:
         raise BadInput("data.train: no row is left to learn from.", hint=why)
     if has_eval and not held_back:
-        raise BadInput(
-            "data.eval: no row is left to evaluate on.", hint=f"{why} Or set data.eval.share to 0."
-        )
+        hint = f"{why} Or set data.eval.share to 0."
+        raise BadInput("data.eval: no row is left to evaluate on.", hint=hint)
 
 
 def refuse_too_long(name: str, long_rows: int, rows: int, longest: int, data: Data) -> None:
@@ -329,11 +300,9 @@ def refuse_too_long(name: str, long_rows: int, rows: int, longest: int, data: Da
         return
     allowed = int(data.on_long.removeprefix("error-over-").removesuffix("%"))
     if 100 * long_rows > allowed * rows:
-        raise BadInput(
-            f"{name}: {long_rows} of {rows} rows are longer than data.max_tokens ({data.max_tokens}); "
-            f"the longest has {longest}.",
-            hint=f"Raise data.max_tokens, or set data.on_long to truncate or drop (now {data.on_long}).",
-        )
+        hint = f"Raise data.max_tokens, or set data.on_long to truncate or drop (now {data.on_long})."
+        limit = f"data.max_tokens ({data.max_tokens}); the longest has {longest}"
+        raise BadInput(f"{name}: {long_rows} of {rows} rows are longer than {limit}.", hint=hint)
 
 
 def _show_first_row(first: AnyExample, tokenizer: PreTrainedTokenizerBase, events: EventLog) -> None:

@@ -26,9 +26,8 @@ def weight_files(path: Path) -> list[Path]:
             raise BadInput(f"{index} is damaged.", hint="Download the model again.") from error
         missing = [name for name in names if not (path / name).is_file()]
         if missing:
-            raise BadInput(
-                f"{path}: {missing[0]} is missing of {len(names)} files.", hint="Download it again."
-            )
+            hint = "Download it again."
+            raise BadInput(f"{path}: {missing[0]} is missing of {len(names)} files.", hint=hint)
         return [path / name for name in names]
     files = sorted(path.glob("*.safetensors"))
     strange = next((file for file in files if not file.is_file()), None)

@@ -22,7 +22,7 @@ from finetop.core.recipe import command as commands
 from finetop.core.runtime import failures, processes
 from finetop.core.runtime.files import end_of
 from finetop.core.runtime.job_process import attempt_of
-from finetop.core.train.alarm_callback import Alarms
+from finetop.core.train.alarms import Alarms
 
 if TYPE_CHECKING:
     from finetop.core.recipe.job import Job

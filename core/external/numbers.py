@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from finetop.core.external.sources import Places, Point, Reader
     from finetop.core.runtime.event_log import EventLog
-    from finetop.core.train.alarm_callback import Alarms
+    from finetop.core.train.alarms import Alarms
 
 AUTO, NONE = "auto", "none"
 LOOK_S = 5.0  # between two searches for new files

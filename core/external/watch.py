@@ -16,7 +16,7 @@ from finetop.core.protocol.events import Ended, Phase
 from finetop.core.recipe.command import output_of
 from finetop.core.runtime import processes
 from finetop.core.runtime.job_process import attempt_of
-from finetop.core.train.alarm_callback import Alarms
+from finetop.core.train.alarms import Alarms
 
 if TYPE_CHECKING:
     from finetop.core.recipe.job import Job

@@ -21,7 +21,7 @@ from finetop.core.check.statistics.verdict import CheckPlan, PairedItem, no_verd
 from finetop.core.errors import BadInput, did_you_mean
 from finetop.core.harness_logs.join import Compared, DiffOptions, Joined, Pair, TaskJoin, join_task
 from finetop.core.harness_logs.sample_text import answer_of, gold_of, question_of
-from finetop.core.harness_logs.samples import DocKey, SampleLog, read_log, read_row
+from finetop.core.harness_logs.samples import SampleLog, read_log, read_row
 from finetop.core.protocol.check_result import CheckResult
 from finetop.core.text import counted, plain
 
@@ -42,6 +42,10 @@ class _PlanItem:
     pair: Pair
     scores: PairedItem
 
+    @property
+    def rise(self) -> float:
+        return self.scores.tuned - self.scores.base
+
 
 def diff(base_path: Path, tuned_path: Path, options: DiffOptions) -> dict[str, Any]:
     """Compare a tuned model's log with its base's and return the whole result, in the form that result.read accepts.
@@ -50,7 +54,10 @@ def diff(base_path: Path, tuned_path: Path, options: DiffOptions) -> dict[str, A
     for a path that is no log, an unknown task, metric or filter, or a number out of range.
     """
     started = time.monotonic()
-    _check(options)
+    if not 0 <= options.joined <= 1:
+        raise BadInput(f"--joined is {options.joined:g}.", hint="Give a share from 0 to 1; 0.9 is usual.")
+    if options.cap is not None and options.cap < 0:
+        raise BadInput(f"--cap is {options.cap}.", hint="Give at least 1 item a task, or 0 for all of them.")
     base, tuned = _same_names(read_log(base_path), read_log(tuned_path))
     _check_names(options, base, tuned)
     joins, compared = [], []
@@ -77,13 +84,6 @@ def diff(base_path: Path, tuned_path: Path, options: DiffOptions) -> dict[str, A
     }
 
 
-def _check(options: DiffOptions) -> None:
-    if not 0 <= options.joined <= 1:
-        raise BadInput(f"--joined is {options.joined:g}.", hint="Give a share from 0 to 1; 0.9 is usual.")
-    if options.cap is not None and options.cap < 0:
-        raise BadInput(f"--cap is {options.cap}.", hint="Give at least 1 item a task, or 0 for all of them.")
-
-
 def _same_names(base: SampleLog, tuned: SampleLog) -> tuple[SampleLog, SampleLog]:
     """Let two single files be compared whatever their names: a renamed file does not name its task."""
     names = [next(iter(log.tasks)) for log in (base, tuned) if len(log.tasks) == 1]
@@ -94,11 +94,8 @@ def _same_names(base: SampleLog, tuned: SampleLog) -> tuple[SampleLog, SampleLog
     if len(known) == 2:
         return base, tuned
     name = known[0] if known else names[0]
-    renamed = [
-        SampleLog(log.path, {name: replace(task, task=name)}, log.notes)
-        for log, task in zip((base, tuned), logs, strict=True)
-    ]
-    return renamed[0], renamed[1]
+    tasks = [{name: replace(task, task=name)} for task in logs]
+    return replace(base, tasks=tasks[0]), replace(tuned, tasks=tasks[1])
 
 
 def _check_names(options: DiffOptions, base: SampleLog, tuned: SampleLog) -> None:
@@ -111,34 +108,27 @@ def _check_names(options: DiffOptions, base: SampleLog, tuned: SampleLog) -> Non
         known = {name for log in logs if not task or log.task == task for name in log.metrics}
         if known and metric not in known:
             where = f" of {plain(task)}" if task else ""
-            raise BadInput(
-                f"--metric: no metric{where} is {plain(metric)}.", hint=did_you_mean(metric, known)
-            )
+            hint = did_you_mean(metric, known)
+            raise BadInput(f"--metric: no metric{where} is {plain(metric)}.", hint=hint)
     filters = {name for log in logs for name in log.filters}
     if options.filter and options.filter not in filters:
-        raise BadInput(
-            f"--filter: no filter is {plain(options.filter)}.", hint=did_you_mean(options.filter, filters)
-        )
+        hint = did_you_mean(options.filter, filters)
+        raise BadInput(f"--filter: no filter is {plain(options.filter)}.", hint=hint)
 
 
 def _plan(compared: Sequence[Compared], options: DiffOptions) -> CheckPlan:
     """Fix items, caps and order before reading any of the tuned model's scores."""
     cap = options.cap if options.cap is not None else CAP if len(compared) > 1 else 0
-    items = [Item(task.plan.name, _name(key)) for task in compared for key in task.pairs]
-    base = {
-        (task.plan.name, _name(key)): pair.base.score(task.base_place)
-        for task in compared
-        for key, pair in task.pairs.items()
-    }
-    return make_plan(
-        [task.plan for task in compared],
-        items,
-        base,
-        seed=options.seed,
-        cap=cap or None,
-        margin=options.margin,
-        alpha=options.alpha,
-    )
+    scores = {key: pair.base.score(task.base_place) for key, (task, pair) in _by_key(compared).items()}
+    items = [Item(*key) for key in scores]
+    plans, seed = [task.plan for task in compared], options.seed
+    margin, alpha = options.margin, options.alpha
+    return make_plan(plans, items, scores, seed=seed, cap=cap or None, margin=margin, alpha=alpha)
+
+
+def _by_key(compared: Sequence[Compared]) -> dict[tuple[str, str], tuple[Compared, Pair]]:
+    pairs = [(task, key, pair) for task in compared for key, pair in task.pairs.items()]
+    return {(task.plan.name, f"{key[0]} {key[1]}"): (task, pair) for task, key, pair in pairs}
 
 
 def _judge(plan: CheckPlan, drawn: Sequence[_PlanItem], whole: Joined, options: DiffOptions) -> CheckResult:
@@ -159,18 +149,13 @@ def _too_few(whole: Joined, bar: float) -> str:
     }
     details = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items() if count)
     share = int(1000 * whole.share) / 10  # rounded down: 89.97 is not 90
-    return (
-        f"{whole.joined:,} of {whole.union:,} items joined ({share:g} %), under {100 * bar:g} %: {details}."
-        f" Score both models on the same items, or lower --joined."
-    )
+    joined = f"{whole.joined:,} of {whole.union:,} items joined ({share:g} %), under {100 * bar:g} %"
+    return f"{joined}: {details}. Score both models on the same items, or lower --joined."
 
 
 def _drawn(plan: CheckPlan, compared: Sequence[Compared]) -> list[_PlanItem]:
     """Return the plan's items with both samples and scores."""
-    by_key = {
-        (task.plan.name, _name(key)): (task, pair) for task in compared for key, pair in task.pairs.items()
-    }
-    drawn = []
+    by_key, drawn = _by_key(compared), []
     for item in plan.order:
         task, pair = by_key[item.key]
         before, after = pair.base.score(task.base_place), pair.tuned.score(task.tuned_place)
@@ -181,9 +166,7 @@ def _drawn(plan: CheckPlan, compared: Sequence[Compared]) -> list[_PlanItem]:
 def _flips(drawn: Sequence[_PlanItem]) -> list[dict[str, Any]]:
     """List the items that changed, with both answers, lost ones first; texts are read from the files again."""
     changed = [entry for entry in drawn if entry.scores.base != entry.scores.tuned]
-    changed.sort(
-        key=lambda entry: (entry.scores.tuned - entry.scores.base, entry.scores.task, entry.scores.item)
-    )
+    changed.sort(key=lambda entry: (entry.rise, entry.scores.task, entry.scores.item))
     return [_flip(entry) for entry in changed[:FLIPS_KEPT]]
 
 
@@ -230,11 +213,8 @@ def _join_notes(task: TaskJoin, base: SampleLog, tuned: SampleLog, options: Diff
     if task.other_prompt:
         results = [log.tasks[task.task].results for log in (base, tuned)]
         shots = [of_log.num_fewshot(task.task) if of_log else None for of_log in results]
-        why = (
-            f" ({shots[0]} examples in the base's, {shots[1]} in the tuned model's)"
-            if shots[0] != shots[1]
-            else ""
-        )
+        why = f" ({shots[0]} examples in the base's, {shots[1]} in the tuned model's)"
+        why = why if shots[0] != shots[1] else ""
         yield f"{task.task}: {task.other_prompt:,} documents had another prompt{why}"
     if task.other_target:
         yield f"{task.task}: {task.other_target:,} items have another target (first: {task.first_other_target})"
@@ -270,12 +250,6 @@ def _left_out(task: TaskJoin) -> str:
 
 def _model(log: SampleLog) -> dict[str, Any]:
     results = next((task.results for task in log.tasks.values() if task.results), None)
-    facts = {"path": str(log.path)}
-    for name in ("model_name", "lm_eval_version", "chat_template_sha"):
-        if results is not None and isinstance(value := getattr(results, name), str):
-            facts[name] = value
-    return facts
-
-
-def _name(key: DocKey) -> str:
-    return f"{key[0]} {key[1]}"
+    names = ("model_name", "lm_eval_version", "chat_template_sha")
+    facts = {name: getattr(results, name, None) for name in names}
+    return {"path": str(log.path)} | {name: fact for name, fact in facts.items() if isinstance(fact, str)}

@@ -21,18 +21,11 @@ if TYPE_CHECKING:
 
     from finetop.core.harness_logs.samples import DocKey, Sample, TaskLog
 
+    BothSamples = tuple[Mapping[DocKey, Sample], Mapping[DocKey, Sample]]
+
 FIRST_METRICS = ("acc", "exact_match", "acc_norm")
-NEVER_DECIDE = frozenset(
-    [
-        "perplexity",
-        "word_perplexity",
-        "byte_perplexity",
-        "bits_per_byte",
-        "likelihood",
-        "brier_score",
-        "bypass",
-    ]
-)
+NEVER_DECIDE = frozenset(("perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte"))
+NEVER_DECIDE |= {"likelihood", "brier_score", "bypass"}
 JOINED = 0.9
 SURE = 1 - 1e-9  # the highest chance allowed (it must be below 1), used where every target is the same
 
@@ -122,15 +115,8 @@ def join_task(
         return TaskJoin(task=task, metric=metric, filter=names[0], left_out=why), None
     places = (base.metrics.index(metric), tuned.metrics.index(metric))
     join, pairs = _join((base, tuned), metric, names[0], samples, places)
-    compared = Compared(
-        plan=TaskPlan(task, metric, _chance(base, [pair.base for pair in pairs.values()])),
-        base=base,
-        tuned=tuned,
-        base_place=places[0],
-        tuned_place=places[1],
-        pairs=pairs,
-    )
-    return join, compared
+    plan = TaskPlan(task, metric, _chance(base, [pair.base for pair in pairs.values()]))
+    return join, Compared(plan, base, tuned, *places, pairs)
 
 
 def _filters(base: TaskLog, tuned: TaskLog, wanted: str) -> tuple[str, str] | None:
@@ -150,11 +136,7 @@ def _filters(base: TaskLog, tuned: TaskLog, wanted: str) -> tuple[str, str] | No
     return (here[place], there[place]) if place < min(len(here), len(there)) else None
 
 
-def _metric(
-    logs: tuple[TaskLog, TaskLog],
-    samples: tuple[Mapping[DocKey, Sample], Mapping[DocKey, Sample]],
-    wanted: str,
-) -> tuple[str, str]:
+def _metric(logs: tuple[TaskLog, TaskLog], samples: BothSamples, wanted: str) -> tuple[str, str]:
     """Choose the metric that decides: (name, "") or (name, why none can decide)."""
     ranges = [_ranges(log, log_samples) for log, log_samples in zip(logs, samples, strict=True)]
     both = [name for name in ranges[0] if name in ranges[1]]
@@ -196,7 +178,7 @@ def _join(
     logs: tuple[TaskLog, TaskLog],
     metric: str,
     filter_name: str,
-    samples: tuple[Mapping[DocKey, Sample], Mapping[DocKey, Sample]],
+    samples: BothSamples,
     places: tuple[int, int],
 ) -> tuple[TaskJoin, dict[DocKey, Pair]]:
     """Pair the documents that have the same prompt in both logs, and count the rest by reason."""
@@ -235,10 +217,7 @@ def _join(
 
 
 def _chance(log: TaskLog, samples: Sequence[Sample]) -> float:
-    """Return what guessing scores: 1/choices, or the most common answer's share where the choices are fixed.
-
-    0 where answers are written.
-    """
+    """Return what guessing scores: 1/choices, the most common answer's share if these are fixed, 0 if it is written."""
     if not samples:
         return 0.0
     chance = sum(1 / sample.choices for sample in samples if sample.choices) / len(samples)

@@ -16,7 +16,6 @@ from finetop.core.errors import BadInput, NotFound
 from finetop.core.text import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
 MAX_RESULTS_BYTES = 256 * 2**20
@@ -67,17 +66,12 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
 
     def lower_is_better(self, task: str) -> frozenset[str]:
         known = self.higher_is_better.get(task)
-        return frozenset(
-            name for name, higher in (known if isinstance(known, dict) else {}).items() if higher is False
-        )
+        directions = known if isinstance(known, dict) else {}
+        return frozenset(name for name, higher in directions.items() if higher is False)
 
 
 def find_files(path: Path) -> tuple[tuple[SampleFile, ...], tuple[str, ...]]:
-    """Return the newest sample file of each task (of the one file, or below the folder), and notes on the choice.
-
-    Raises NotFound if nothing exists at `path`, BadInput if it has no samples, or those of one task come from
-    several models.
-    """
+    """Return the newest sample file of each task of a file or folder, and notes. Raises NotFound, BadInput."""
     if path.is_dir():
         return _newest(path)
     if not path.exists():
@@ -85,10 +79,8 @@ def find_files(path: Path) -> tuple[tuple[SampleFile, ...], tuple[str, ...]]:
     if not path.is_file():
         raise BadInput(f"{plain(str(path))}: is not a file.", hint="Give samples_*.jsonl.")
     if path.suffix == ".json":
-        raise BadInput(
-            f"{plain(str(path))}: holds results, not samples.",
-            hint="Give samples_*.jsonl or its folder (the harness writes them with --log_samples).",
-        )
+        hint = "Give samples_*.jsonl or its folder (the harness writes them with --log_samples)."
+        raise BadInput(f"{plain(str(path))}: holds results, not samples.", hint=hint)
     return (_named(path),), ()
 
 
@@ -115,36 +107,25 @@ def _newest(folder: Path) -> tuple[tuple[SampleFile, ...], tuple[str, ...]]:
             sample_file = _named(path)
             by_task.setdefault(sample_file.task, []).append(sample_file)
     if not by_task:
-        raise BadInput(
-            f"{plain(str(folder))}: has no samples_*.jsonl in it.",
-            hint="Run the harness with --log_samples --output_path, or give another folder.",
-        )
+        hint = "Run the harness with --log_samples --output_path, or give another folder."
+        raise BadInput(f"{plain(str(folder))}: has no samples_*.jsonl in it.", hint=hint)
     notes = []
     chosen = []
     for task, files in sorted(by_task.items()):
-        _one_model(folder, task, files)
+        models = sorted({file.path.parent.name for file in files})
+        if len(models) > 1:  # the newest file could be any model's
+            logs = f"{plain(task)} has logs of {len(models)} models: {', '.join(models[:4])}"
+            raise BadInput(f"{plain(str(folder))}: {logs}.", hint="Give the folder of one.")
         files.sort(key=lambda file: (file.date, str(file.path)))
         chosen.append(files[-1])
         if len(files) > 1:
             older = ", ".join(file.date or "one without a date" for file in files[:-1][-3:])
-            notes.append(
-                f"{task}: {len(files)} logs; the newest was read, {files[-1].date}, not {older}"
-                f"{' or older ones' if len(files) > 4 else ''}"
-            )
+            older += " or older ones" if len(files) > 4 else ""
+            notes.append(f"{task}: {len(files)} logs; the newest was read, {files[-1].date}, not {older}")
     models = sorted({file.path.parent.name for file in chosen})
     if len(models) > 1:
         notes.append(f"its tasks come from {len(models)} folders: {', '.join(models[:4])}")
     return tuple(chosen), tuple(notes)
-
-
-def _one_model(folder: Path, task: str, files: Iterable[SampleFile]) -> None:
-    """Refuse a folder above several models: the newest file of a task could be any model's."""
-    models = sorted({file.path.parent.name for file in files})
-    if len(models) > 1:
-        raise BadInput(
-            f"{plain(str(folder))}: {plain(task)} has logs of {len(models)} models: {', '.join(models[:4])}.",
-            hint="Give the folder of one.",
-        )
 
 
 def _named(path: Path) -> SampleFile:

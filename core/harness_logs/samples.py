@@ -28,12 +28,8 @@ if TYPE_CHECKING:
 DocKey = tuple[str, str]  # the document's hash, the prompt's hash
 
 MAX_LINE_BYTES = 64 * 2**20  # four choices behind a prompt of a million tokens is about 20 MB
-NOT_METRICS = frozenset(
-    (
-        *("doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics"),
-        *("doc_hash", "prompt_hash", "target_hash"),
-    )
-)
+NOT_METRICS = frozenset(("doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter"))
+NOT_METRICS |= {"metrics", "doc_hash", "prompt_hash", "target_hash"}
 BROKEN = "lines that are not a JSON object"
 NO_HASHES = "rows without hashes"
 REPEATS = "repeated documents, counted once"
@@ -137,10 +133,10 @@ def read_task(file: SampleFile, results: Results | None, *, broken_results: bool
         raise BadInput(f"{plain(str(file.path))}: cannot be read: {error.strerror or error}.") from error
     reading.finish()
     if not reading.filters:
-        raise BadInput(
-            f"{plain(str(file.path))}: has no sample in it{_why(reading.faults)}.",
-            hint="Samples have doc_hash and prompt_hash since lm-evaluation-harness 0.4.3.",
-        )
+        hint = "Samples have doc_hash and prompt_hash since lm-evaluation-harness 0.4.3."
+        faults = ", ".join(f"{fault.count} {fault.kind}" for fault in reading.faults.values())
+        why = f" ({faults})" if faults else ""
+        raise BadInput(f"{plain(str(file.path))}: has no sample in it{why}.", hint=hint)
     return TaskLog(
         task=file.task,
         file=file,
@@ -194,9 +190,9 @@ class _Reading:
     def fault(self, kind: str, line: int, count: int = 1) -> None:
         before = self.faults.get(kind)
         place = f"{self.file.path.name}:{line}" if line else self.file.path.name
-        self.faults[kind] = Fault(
-            kind, before.count + count if before else count, before.first if before else place
-        )
+        if before is None:
+            before = Fault(kind, 0, place)
+        self.faults[kind] = Fault(kind, before.count + count, before.first)
 
     def take(self, number: int, offset: int, line: bytes) -> None:
         row = _decode(line)
@@ -248,11 +244,9 @@ class _Reading:
         a log that was written twice has the same answers, and another run has other responses.
         """
         first, later = self.answers[0], self.answers[place]
-        return (
-            first.keys() == later.keys()
-            and all(first[key][0] == later[key][0] for key in first)
-            and any(first[key][1] != later[key][1] for key in first)
-        )
+        if first.keys() != later.keys() or any(first[key][0] != later[key][0] for key in first):
+            return False
+        return any(first[key][1] != later[key][1] for key in first)
 
     def _filter(self, row: Mapping[str, msgspec.Raw], key: DocKey, doc_id: str) -> str:
         if name := self._shared_text(row.get("filter")):
@@ -348,9 +342,8 @@ def _continuations(row: Mapping[str, msgspec.Raw]) -> tuple[str, ...]:
     else:
         pairs = [(item[0], item[1]) for item in arguments if isinstance(item, list) and len(item) > 1]
     # For mutual information every choice is scored a second time, without a context.
-    texts = tuple(
-        text for prompt, text in pairs if isinstance(text, str) and not (unconditional and prompt == "")
-    )
+    kept = [text for prompt, text in pairs if not (unconditional and prompt == "")]
+    texts = tuple(text for text in kept if isinstance(text, str))
     return texts if len(texts) == len(pairs) or unconditional else ()
 
 
@@ -378,8 +371,3 @@ def _plain_text(raw: msgspec.Raw | None) -> str:
 
 def _pass_name(place: int) -> str:
     return f"#{place + 1}" if place else ""
-
-
-def _why(faults: Mapping[str, Fault]) -> str:
-    counts = ", ".join(f"{fault.count} {fault.kind}" for fault in faults.values())
-    return f" ({counts})" if counts else ""

@@ -22,9 +22,8 @@ from finetop.core.runtime.home import Home
 
 def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the client handles ctrl+c; workers inherit this
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(143)
-    )  # exit by exception, so that half-written files are removed
+    # exit by exception, so that half-written files are removed
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.nice(5)
     request = msgspec.json.decode(sys.stdin.buffer.read(), type=LintRequest)
     home = Home(Path(sys.argv[1]))

@@ -10,14 +10,8 @@ from finetop.core.data.formats.sharegpt import ROLES
 Mend = Callable[[str, str], str | None]  # a text and its role -> the fixed text; None if it can't be fixed
 KEYS = {
     "system": "system",
-    "instruction": "user",
-    "input": "user",
-    "prompt": "user",
-    "output": "assistant",
-    "completion": "assistant",
-    "answer": "assistant",
-    "chosen": "assistant",
-    "rejected": "assistant",
+    **dict.fromkeys(("instruction", "input", "prompt"), "user"),
+    **dict.fromkeys(("output", "completion", "answer", "chosen", "rejected"), "assistant"),
     "text": "text",
 }
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from finetop.core.lint.lines import Read
     from finetop.core.lint.second_pass import Whole
 
+    RowFixes = list[tuple[str, Fix]]  # each with the finding that wants it
+
 VERSION = 1
 
 
@@ -51,33 +53,30 @@ def require_place(out: Path, reads: list[Read]) -> None:
     trained = [read for read in reads if read.role in ("train", "replay")]
     if len(trained) != 1 or trained[0].source.path is None:
         number = "several sources" if len(trained) > 1 else "no file"
-        raise BadInput(
-            f"--fix writes one new file, but the recipe trains on {number}.", hint="Name one file."
-        )
+        hint = "Name one file."
+        raise BadInput(f"--fix writes one new file, but the recipe trains on {number}.", hint=hint)
     if trained[0].source.rows is not None:
         raise BadInput("--fix would leave out rows beyond the recipe's `rows`.", hint="Name the file itself.")
     for path in (out, manifest_of(out)):
         if path.exists() or path.is_symlink():
-            raise BadInput(
-                f"{path} already exists; --fix does not overwrite files.", hint="Give another name."
-            )
+            hint = "Give another name."
+            raise BadInput(f"{path} already exists; --fix does not overwrite files.", hint=hint)
     if not out.parent.is_dir():
         raise BadInput(f"{out}: no folder {out.parent}.", hint="Create it, or give another path.")
 
 
-def write(out: Path, whole: Whole, fixes: Mapping[int, list[tuple[str, Fix]]]) -> Fixed:
+def write(out: Path, whole: Whole, fixes: Mapping[int, RowFixes]) -> Fixed:
     """Write the new file and its manifest: both whole, or neither. Raises BadInput, EnvironmentTrouble."""
     number = next(n for n, read in enumerate(whole.reads) if read.role in ("train", "replay"))
     read = whole.reads[number]
-    temporary, temporary_manifest = (
-        path.with_name(f".{path.name}.{os.getpid()}") for path in (out, manifest_of(out))
-    )
+    manifest = manifest_of(out)
+    temporary, manifest_aside = (path.with_name(f".{path.name}.{os.getpid()}") for path in (out, manifest))
     if read.is_plain and lines.size_of(read) != read.bytes:
         raise BadInput(f"{read.name}: changed while being read.", hint="Lint it again.")
     rows = removed = mended = 0
     after = hashlib.sha256()
     try:
-        with temporary.open("xb") as file, temporary_manifest.open("xb") as manifest:
+        with temporary.open("xb") as file, manifest_aside.open("xb") as changes_file:
             for line_number, line, row_fixes in _lines(whole, number, fixes):
                 kept, changes = _changed(line, row_fixes)
                 if kept is not None:
@@ -87,37 +86,33 @@ def write(out: Path, whole: Whole, fixes: Mapping[int, list[tuple[str, Fix]]]) -
                 removed += kept is None
                 mended += kept is not None and bool(changes)
                 for name, fix in changes:
-                    change = Change(
-                        line_number, name, fix.action, fix.why, _hash(line), None if kept is None else _hash(kept),
-                        None if kept is None else rows,
-                    )  # fmt: skip
-                    manifest.write(msgspec.json.encode(change) + b"\n")
+                    new = (None, None) if kept is None else (_hash(kept), rows)
+                    change = Change(line_number, name, fix.action, fix.why, _hash(line), *new)
+                    changes_file.write(msgspec.json.encode(change) + b"\n")
                 if line_number % 10_000 == 0:
                     whole.say("writing the new file", line_number, read.rows)
         head = {
             "manifest": VERSION, "from": read.source.path, "from_sha256": read.sha256, "from_rows": read.rows,
             "to": str(out), "to_sha256": after.hexdigest(), "rows": rows, "removed": removed, "mended": mended,
         }  # fmt: skip
-        _put_in_front(temporary_manifest, msgspec.json.encode(head) + b"\n")
-        put(temporary_manifest, manifest_of(out))
+        _put_in_front(manifest_aside, msgspec.json.encode(head) + b"\n")
+        put(manifest_aside, manifest)
         try:
             put(temporary, out)
         except OSError:
-            manifest_of(out).unlink()
+            manifest.unlink()
             raise
     except FileExistsError as error:
-        raise BadInput(
-            f"{out} already exists; --fix does not overwrite files.", hint="Give another name."
-        ) from error
+        hint = "Give another name."
+        raise BadInput(f"{out} already exists; --fix does not overwrite files.", hint=hint) from error
     except OSError as error:
-        raise EnvironmentTrouble(
-            f"{out}: can't be written: {(error.strerror or str(error)).lower()}."
-        ) from error
+        why = (error.strerror or str(error)).lower()
+        raise EnvironmentTrouble(f"{out}: can't be written: {why}.") from error
     finally:
-        for path in (temporary, temporary_manifest):
+        for path in (temporary, manifest_aside):
             with suppress(OSError):
                 path.unlink()
-    return Fixed(str(out), str(manifest_of(out)), rows, removed, mended)
+    return Fixed(str(out), str(manifest), rows, removed, mended)
 
 
 def put(file: Path, place: Path) -> None:
@@ -133,8 +128,8 @@ def put(file: Path, place: Path) -> None:
 
 
 def _lines(
-    whole: Whole, number: int, fixes: Mapping[int, list[tuple[str, Fix]]]
-) -> Iterator[tuple[int, bytes | Unread, list[tuple[str, Fix]]]]:
+    whole: Whole, number: int, fixes: Mapping[int, RowFixes]
+) -> Iterator[tuple[int, bytes | Unread, RowFixes]]:
     """Yield each line of the file with its fixes."""
     read = whole.reads[number]
     for index in range(len(read.starts)):
@@ -143,17 +138,14 @@ def _lines(
             yield line_number, line, fixes.get(block.at + offset, [])
 
 
-def _changed(
-    line: bytes | Unread, row_fixes: list[tuple[str, Fix]]
-) -> tuple[bytes | None, list[tuple[str, Fix]]]:
+def _changed(line: bytes | Unread, row_fixes: RowFixes) -> tuple[bytes | None, RowFixes]:
     """Return the new line (None if it is removed) and the changes made."""
     removals = [entry for entry in row_fixes if entry[1].action == "remove"]
     if removals:
         return None, removals[:1]
     if isinstance(line, Unread):  # there is nothing to copy
-        raise BadInput(
-            f"--fix can't keep a row: {line.why}.", hint="Let --fix remove it: don't skip unreadable."
-        )
+        hint = "Let --fix remove it: don't skip unreadable."
+        raise BadInput(f"--fix can't keep a row: {line.why}.", hint=hint)
     kept = line.rstrip(b"\r\n")
     raw = lines.decoded(kept) if row_fixes else None
     if not isinstance(raw, dict):

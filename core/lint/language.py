@@ -7,6 +7,7 @@ and eleven scripts take 10. A text of fewer than eight words is left undecided.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection
 
 NAMES = {
@@ -137,15 +138,12 @@ def _counts(words: Collection[str]) -> bytes:
 
 def _script(text: str) -> str:
     """Return the non-Latin script that a text is mostly written in, or ""."""
-    counts: dict[str, int] = {}
-    for match in _SCRIPTS.finditer(text):
-        name = str(match.lastgroup)
-        counts[name] = counts.get(name, 0) + 1
+    counts = Counter(str(match.lastgroup) for match in _SCRIPTS.finditer(text))
     if not counts:
         return ""
     if "kana" in counts:  # Japanese is written with Chinese characters too
         counts["kana"] += counts.pop("han", 0)
-    name, number = max(counts.items(), key=lambda pair: pair[1])
+    name, number = counts.most_common(1)[0]
     latin = sum(character.isascii() and character.isalpha() for character in text)
     return name if number >= LEAST_SCRIPT and number > 0.5 * (latin + number) else ""
 

@@ -166,10 +166,9 @@ def _keep(file: BinaryIO, block: Block) -> int:
     try:
         file.write(len(encoded).to_bytes(4, "big") + encoded)
     except OSError as error:
-        raise EnvironmentTrouble(
-            f"{disk_folder()}: {error.strerror}. Rows that are not JSON lines are kept there while they are checked.",
-            hint="Make room, or name another folder: TMPDIR=FOLDER.",
-        ) from error
+        why = f"{error.strerror}. Rows that are not JSON lines are kept there while they are checked"
+        hint = "Make room, or name another folder: TMPDIR=FOLDER."
+        raise EnvironmentTrouble(f"{disk_folder()}: {why}.", hint=hint) from error
     return at
 
 
@@ -188,10 +187,8 @@ def _file_lines(read: Read) -> Iterator[tuple[str, int, int, bytes | Unread]]:
                 offset += len(line)
                 whole.update(line)
                 if offset - begin > LONGEST_LINE:
-                    raise BadData(
-                        f"{read.name}:{number}: the line goes on for more than {LONGEST_LINE >> 20} MiB.",
-                        hint="Write one JSON object a line.",
-                    )
+                    too_long = f"the line goes on for more than {LONGEST_LINE >> 20} MiB"
+                    raise BadData(f"{read.name}:{number}: {too_long}.", hint="Write one JSON object a line.")
             read.bytes = offset
             if number == 1:
                 kept = kept.removeprefix(_BOM)

@@ -8,9 +8,12 @@ else, so that 5 GB stream. Rows come in one sequence: those to train on, then ev
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +43,7 @@ SEVERITIES = ("error", "warning", "note")
 PASSED_OVER = 20  # unusable documents that are named
 LEARNED = ("train", "replay")
 ORDER: tuple[SourceRole, ...] = ("train", "replay", "eval", "test")
+Say = Callable[[str, float, float], None]  # phase, done, total
 
 
 @dataclass
@@ -73,16 +77,12 @@ def chosen(request: LintRequest) -> tuple[str, ...]:
     for name in (*request.only, *request.skip):
         if name not in names:
             raise NotFound(f"there is no finding {name[:60]!r}.", hint=did_you_mean(name[:60], names))
-    return tuple(
-        name
-        for name in names
-        if (not request.only or name in request.only)
-        and name not in request.skip
-        and rules.load(name).option in ("", *request.options)
-    )
+    wanted = [name for name in request.only or names if name not in request.skip]
+    options = ("", *request.options)
+    return tuple(name for name in names if name in wanted and rules.load(name).option in options)
 
 
-def run(request: LintRequest, home: Home, say: Callable[[str, float, float], None]) -> Report:
+def run(request: LintRequest, home: Home, say: Say) -> Report:
     """Check all rows, and return the report. Raises BadInput for data that can't be read at all."""
     began = time.monotonic()
     names = chosen(request)
@@ -110,15 +110,8 @@ def run(request: LintRequest, home: Home, say: Callable[[str, float, float], Non
                         finder.take(seen.at + index, sight)
     notes += [f"{read.name}: its first {read.rows:,} rows were checked" for read in reads if read.is_cut]
     looker = BlockRunner(Setup((), setup.sources, lens))
-    whole = Whole(
-        reads,
-        home,
-        lambda block: looker.rows_of(block, measured=False),
-        say,
-        request,
-        notes,
-        _model(request, recipe),
-    )
+    rows_of = partial(looker.rows_of, measured=False)
+    whole = Whole(reads, home, rows_of, say, request, notes, _model(request, recipe))
     findings: list[Finding] = []
     for finder in finders.values():
         findings += finder.finish(whole)
@@ -176,9 +169,8 @@ def _fixes(finders: Mapping[str, Finder], whole: Whole) -> dict[int, list[tuple[
 
 
 def _sources(request: LintRequest, recipe: Recipe | None) -> list[tuple[Source, SourceRole]]:
-    given: list[tuple[Source, SourceRole]] = [
-        (msgspec.convert(entry.settings, Source), entry.role) for entry in request.sources
-    ]
+    given: list[tuple[Source, SourceRole]] = []
+    given += [(msgspec.convert(entry.settings, Source), entry.role) for entry in request.sources]
     if recipe is not None:
         given += [(source, source.role) for source in recipe.data.train]
         if isinstance(recipe.data.eval, tuple):
@@ -202,21 +194,12 @@ def _setup(
     tokenizer = None if model is None else _tokenizer_folder(model, home, notes)
     if model is None:
         notes.append("tokens are estimated, four characters each: name a recipe or --model to count them")
-    lens = Lens(
-        max_tokens=request.max_tokens,
-        has_tokenizer=tokenizer is not None,
-        options=request.options,
-        sample=request.sample,
-    )
+    has_tokenizer, most = tokenizer is not None, request.max_tokens
+    lens = Lens(max_tokens=most, has_tokenizer=has_tokenizer, options=request.options, sample=request.sample)
     if recipe is not None:
-        kinds = OBJECTIVES.load(recipe.objective.name).rows
-        lens = replace(
-            lens,
-            kinds=tuple(kinds),
-            objective=recipe.objective.name,
-            max_tokens=request.max_tokens or recipe.data.max_tokens,
-            on_long=recipe.data.on_long,
-        )
+        name, data = recipe.objective.name, recipe.data
+        kinds, most = tuple(OBJECTIVES.load(name).rows), most or data.max_tokens
+        lens = replace(lens, kinds=kinds, objective=name, max_tokens=most, on_long=data.on_long)
     template = None if model is None else read_template(model.chat_template)
     roles = tuple(read.role for read in reads)
     return lens, Setup(tuple(names), roles, lens, tokenizer, template, request.recipe, str(home.root))
@@ -242,20 +225,12 @@ def _tokenizer_folder(model: Model, home: Home, notes: list[str]) -> str | None:
     return str(config_file.folder)
 
 
-def _blocks(
-    reads: Sequence[Read], home: Home, lens: Lens, say: Callable[[str, float, float], None]
-) -> Iterator[Block]:
+def _blocks(reads: Sequence[Read], home: Home, lens: Lens, say: Say) -> Iterator[Block]:
     total, done, at, reported_at = sum(map(lines.size_of, reads)), 0, 0, 0.0
     for number, read in enumerate(reads):
         if read.source.format != "auto":
             read.format = read.source.format
-        kinds = kinds_for(lens, read.role)
-
-        def detect(
-            given: Sequence[bytes | Unread], read: Read = read, kinds: Sequence[Kind] = kinds
-        ) -> str | None:
-            return _format(given, read, kinds, home)
-
+        detect = partial(_format, read=read, kinds=kinds_for(lens, read.role), home=home)
         for block in lines.blocks(read, number, at, home, detect):
             yield block
             if time.monotonic() - reported_at > 0.2:
@@ -278,15 +253,10 @@ def _format(given: Sequence[bytes | Unread], read: Read, kinds: Sequence[Kind], 
 
 def _lengths(counted: _Counted, lens: Lens, setup: Setup) -> Lengths:
     ordered = sorted(counted.lengths.items())
-    number = sum(count for _, count in ordered)
+    seen = list(accumulate(count for _, count in ordered))
 
     def quantile(share: float) -> int:
-        seen = 0
-        for length, count in ordered:
-            seen += count
-            if seen >= share * number:
-                return length
-        return 0
+        return ordered[bisect_left(seen, share * seen[-1])][0] if ordered else 0
 
     bins: Counter[int] = Counter()
     for length, count in ordered:

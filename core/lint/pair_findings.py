@@ -76,13 +76,11 @@ class PairFinder(Finder):
         counts = Counter(like.kind for like in likes)
         first_of: dict[str, Like] = {}
         for like in likes:
-            if like.kind not in first_of or like.number < first_of[like.kind].number:
-                first_of[like.kind] = like
+            first_of[like.kind] = min(like, first_of.get(like.kind, like), key=lambda like: like.number)
         first = heapq.nsmallest(PLACES, likes, key=lambda like: like.number)
         kinds = dict(sorted(counts.items(), key=lambda one: (-one[1], first_of[one[0]].number)))
-        pairs = {
-            frozenset((like.number, like.other)): like for like in reversed(first)
-        }  # each pair is shown once
+        # each pair is shown once
+        pairs = {frozenset((like.number, like.other)): like for like in reversed(first)}
         every = dict.fromkeys([*(first_of[kind] for kind in kinds), *reversed(pairs.values())])
         shown = sorted(list(every)[:EXAMPLES], key=lambda like: like.number)
         return [
@@ -106,9 +104,10 @@ class PairFinder(Finder):
             return example(place, f"as {like.other}: {_joined(question, row.answer)}")
         other_at = self._seen.at[like.other]
         other = _short(whole.place(other_at), place)
-        if self.rule.shows_both and (
-            answers := _where_they_differ(row.answer, next(iter(whole.again([other_at]))).answer)
-        ):
+        answers = None
+        if self.rule.shows_both:
+            answers = _where_they_differ(row.answer, next(whole.again([other_at])).answer)
+        if answers is not None:
             return example(place, f"“{answers[0]}”, {other} “{answers[1]}”: {question}")
         return example(place, f"as {other}: {_joined(question, row.answer)}")
 

@@ -14,17 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from finetop.core.data.similarity import minhash
-from finetop.core.data.similarity.edits import (
-    NONE,
-    TABLE,
-    Change,
-    Counts,
-    asks_the_same,
-    compare,
-    count_words,
-    is_rare,
-)
+from finetop.core.data.similarity import edits, minhash
+from finetop.core.data.similarity.edits import Change, Counts, asks_the_same, compare, is_rare
 from finetop.core.data.similarity.spill_file import Store
 from finetop.core.data.similarity.word_codes import Codes, bare
 from finetop.core.lint.row_hashes import COLUMNS, HEAD, LONGEST, TEXT
@@ -101,22 +92,15 @@ class Gathered:
     def blocks(self) -> Iterator[tuple[int, list[Codes]]]:
         """Yield the words of all rows, question and answer as two texts, in blocks with their first row's number."""
         for first, texts in self._words.blocks():
-            sizes = (self._size(first + place) for place in range(len(texts)))
-            yield (
-                first,
-                [
-                    part
-                    for text, size in zip(texts, sizes, strict=True)
-                    for part in (text[:size], text[size:])
-                ],
-            )
+            sized = [(text, self._size(number)) for number, text in enumerate(texts, start=first)]
+            yield first, [part for text, size in sized for part in (text[:size], text[size:])]
 
     def counts(self) -> Counts:
         """Count the words of all rows."""
         if self._counts is None:
-            self._counts = np.zeros(TABLE, np.uint32)
+            self._counts = np.zeros(edits.TABLE, np.uint32)
             for _, texts in self._words.blocks():
-                count_words(self._counts, texts)
+                edits.count_words(self._counts, texts)
         return self._counts
 
     def members(self, whole: Whole, side: Sequence[SourceRole]) -> NDArray[np.int64]:
@@ -148,9 +132,8 @@ class Gathered:
                         " near duplicates and contradictions; the others only for copies, leaks and benchmarks"
                     )
                     members = members[:MOST_ROWS]
-                _, group, sizes = np.unique(
-                    heads["question"][members], return_inverse=True, return_counts=True
-                )
+                questions = heads["question"][members]
+                _, group, sizes = np.unique(questions, return_inverse=True, return_counts=True)
                 by_answer = (heads["kind"][members] == TEXT) | (sizes[group] > CROWD)
                 pair_blocks.append(self._pairs(members[by_answer], whole, by_answer=True))
                 groups = _Groups(members[~by_answer], group[~by_answer])
@@ -158,9 +141,8 @@ class Gathered:
                 pair_blocks.append(groups.across(self._pairs(groups.firsts, whole, by_answer=False)))
             both = np.unique(np.concatenate([pairs @ [len(self), 1] for pairs in pair_blocks]))
             if len(both) > MOST_PAIRS:
-                whole.notes.append(
-                    f"{MOST_PAIRS:,} of the candidate pairs of rows were compared, those of the first rows"
-                )
+                pairs_of = "candidate pairs of rows were compared, those of the first rows"
+                whole.notes.append(f"{MOST_PAIRS:,} of the {pairs_of}")
             both = both[:MOST_PAIRS]
             self._alike = np.stack([both // max(1, len(self)), both % max(1, len(self))], axis=1)
         return self._alike
@@ -191,16 +173,11 @@ class Gathered:
                     change = compare(*questions, counts, if_light=True)
                     if not change.is_light:
                         continue
-                    self._light[pair] = change if change.is_few_words else replace(change, only_in=NONE)
+                    self._light[pair] = change if change.is_few_words else replace(change, only_in=edits.NONE)
                     if not any(map(self.is_answered, pair, change.only_in)):
                         judgement = asks_the_same(change, min(map(len, questions)))
-                        judged.take(
-                            *pair,
-                            int(firsts["question"][place]),
-                            int(seconds["question"][place]),
-                            change,
-                            judgement,
-                        )
+                        both = int(firsts["question"][place]), int(seconds["question"][place])
+                        judged.take(pair, both, change, judgement)
             self._same |= set(judged.same())
             texts = pairs[heads["kind"][pairs[:, 0]] == TEXT]
             if len(texts) > MOST_LIGHT:

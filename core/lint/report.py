@@ -153,14 +153,10 @@ class LintMessage(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def keep(report: Report, root: Path) -> None:
     """Save what was found in the files that are trained on, replacing earlier results."""
-    briefs = [
-        Brief(entry.name, entry.about, entry.severity, entry.count, entry.of) for entry in report.findings
-    ]
+    briefs = [Brief(rule.name, rule.about, rule.severity, rule.count, rule.of) for rule in report.findings]
     content = msgspec.json.encode(Kept(time.time(), [entry.name for entry in report.sources], briefs))
     for source in report.sources:
         if source.role in ("train", "replay") and SHA256.fullmatch(source.sha256) and root.is_dir():
-            with suppress(
-                OSError
-            ):  # a full disk, or a home that is not ours: the report itself was delivered
+            with suppress(OSError):  # a full disk, or a home that is not ours: the report was delivered
                 (root / FOLDER).mkdir(mode=0o700, exist_ok=True)
                 write_whole(root / FOLDER / f"{source.sha256}.json", content)

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from finetop.core.lint.report import Finding, Lengths, Report
 
-WIDTH = 80
 MARKS = {"error": "✗", "warning": "!", "note": "·"}
 SHOWN_KINDS = 6
 FIRST = 3  # findings named as what to do first
@@ -28,9 +27,7 @@ class _Part(NamedTuple):
     is_cut: bool = False
 
 
-def report_lines(
-    report: Report, width: int = WIDTH, *, is_page: bool = False, stage: str = ""
-) -> Iterator[str]:
+def report_lines(report: Report, width: int = 80, *, is_page: bool = False, stage: str = "") -> Iterator[str]:
     """Yield the whole report in lines of at most `width` cells, headed by the chain's stage if there is one.
 
     What to do first is put where it is seen first: at the bottom in a terminal, at the top of a page that scrolls.
@@ -106,10 +103,8 @@ def _report(report: Report, *, is_page: bool) -> Iterator[_Part]:
         yield from _first(report)
     mended = [finding.name for finding in report.findings if finding.fix and finding.fixable]
     if mended and report.fixed is None:
-        yield _Part(
-            f"--fix OUT writes a file with certain errors fixed or removed: {', '.join(mended)}",
-            "fix".ljust(LABEL),
-        )
+        fix = "--fix OUT writes a file with certain errors fixed or removed"
+        yield _Part(f"{fix}: {', '.join(mended)}", "fix".ljust(LABEL))
     if any(finding.count > len(finding.examples) for finding in report.findings):
         yield _Part("--json names up to 1,000 rows of each finding", "more".ljust(LABEL))
     if report.fixed is not None:
@@ -121,25 +116,19 @@ def _report(report: Report, *, is_page: bool) -> Iterator[_Part]:
 def _lengths(lengths: Lengths) -> Iterator[_Part]:
     """Yield how long rows are, and how much of them is learned and cut."""
     kept = "" if lengths.kept == lengths.learned else f", {lengths.kept:,} after cutting and dropping"
-    yield _Part(
-        f"{lengths.tokens:,}, {lengths.learned:,} of them learned{kept} ({lengths.how})",
-        "tokens".ljust(LABEL),
-    )
+    learned = f"{lengths.learned:,} of them learned{kept} ({lengths.how})"
+    yield _Part(f"{lengths.tokens:,}, {learned}", "tokens".ljust(LABEL))
     over = f"; {lengths.over:,} over {lengths.max_tokens:,}" if lengths.max_tokens is not None else ""
-    yield _Part(
-        f"shortest {lengths.shortest:,}, median {lengths.median:,}, 90 % up to {lengths.p90:,},"
-        f" 99 % up to {lengths.p99:,}, longest {lengths.longest:,}{over}",
-        "a row".ljust(LABEL),
-    )
+    most = f"median {lengths.median:,}, 90 % up to {lengths.p90:,}, 99 % up to {lengths.p99:,}"
+    text = f"shortest {lengths.shortest:,}, {most}, longest {lengths.longest:,}{over}"
+    yield _Part(text, "a row".ljust(LABEL))
 
 
 def _finding(finding: Finding) -> Iterator[_Part]:
     share = 100 * finding.count / finding.of if finding.of else 0
     of_all = "<0.1" if 0 < share < 0.1 else f"{share:.1f}"
-    yield _Part(
-        f"{finding.about}: {counted(finding.count, 'row')} ({of_all} %)  [{finding.name}]",
-        f"{MARKS[finding.severity]} ",
-    )
+    rows = f"{counted(finding.count, 'row')} ({of_all} %)"
+    yield _Part(f"{finding.about}: {rows}  [{finding.name}]", f"{MARKS[finding.severity]} ")
     kinds = list(finding.kinds.items())
     if len(kinds) > 1:
         kind_counts = ", ".join(f"{kind} {number:,}" for kind, number in kinds[:SHOWN_KINDS])

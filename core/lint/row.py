@@ -21,14 +21,12 @@ KNOWN_ROLES = ("system", "user", "assistant", "tool")
 
 
 class Lens(msgspec.Struct, frozen=True):
-    """What is the same for every row: what the rows are for, and how they are measured.
+    """What is the same for every row: what the rows are for, and how they are measured."""
 
-    `kinds` are those that the objective reads, its preferred one first. With `max_tokens` None nothing is cut.
-    """
-
+    # those that the objective reads, its preferred one first
     kinds: tuple[str, ...] = ("conversation", "text", "preference", "labelled", "prompt")
     objective: str | None = None
-    max_tokens: int | None = None
+    max_tokens: int | None = None  # None: nothing is cut
     on_long: str | None = None
     has_tokenizer: bool = False
     options: tuple[str, ...] = ()

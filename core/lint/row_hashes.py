@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 
 # row, question, answer, context, worse answer; kind; words of both sides
 HEAD: Final = struct.Struct("<QQQQQHHH")
-COLUMNS: Final = np.dtype(
-    [(name, "<u8") for name in ("row", "question", "answer", "context", "worse")]
-    + [(name, "<u2") for name in ("kind", "asked", "answered")]
-)
+_HASHES, _SIZES = ("row", "question", "answer", "context", "worse"), ("kind", "asked", "answered")
+COLUMNS: Final = np.dtype([(name, "<u8") for name in _HASHES] + [(name, "<u2") for name in _SIZES])
 LONGEST: Final = 8192  # words of a question or an answer that are compared
 CONVERSATION, TEXT, PREFERENCE, GOOD, BAD, PROMPT = range(6)
 

@@ -81,17 +81,14 @@ class Meter:
                 learner = OBJECTIVE_OF[kind] if is_test else self.lens.objective or OBJECTIVE_OF[kind]
                 by_objective.setdefault(learner, []).append(number)
         for objective, numbers in by_objective.items():
-            for number, row in zip(
-                numbers, self._counted(objective, [rows[n] for n in numbers]), strict=True
-            ):
+            counted = self._counted(objective, [rows[number] for number in numbers])
+            for number, row in zip(numbers, counted, strict=True):
                 measured[number] = row
         return measured
 
     def _counted(self, objective: str, rows: list[Row]) -> list[Row]:
         try:
-            return [
-                _with(row, counts) for row, counts in zip(rows, self._examples(objective, rows), strict=True)
-            ]
+            return list(map(_with, rows, self._examples(objective, rows)))
         except render.Unbounded:
             raise  # each other row would take as long
         except FinetopError as error:
@@ -118,13 +115,10 @@ class Meter:
         rendered = [render.render(row.conversation, self.tokenizer, loss, row.place) for row in rows]
         counted = [self._by_words(row) for row in rendered]
         whole = [row for row, counts in zip(rendered, counted, strict=True) if counts is None]
-        encoded = iter(
-            self.tokenizer.inner.encode_batch([row.text for row in whole], add_special_tokens=False)
-        )
-        return [
-            self._count(row, next(encoded).offsets) if counts is None else counts
-            for row, counts in zip(rendered, counted, strict=True)
-        ]
+        texts = [row.text for row in whole]
+        encoded = iter(self.tokenizer.inner.encode_batch(texts, add_special_tokens=False))
+        pairs = zip(rendered, counted, strict=True)
+        return [counts or self._count(row, next(encoded).offsets) for row, counts in pairs]
 
     def _by_words(self, row: render.Rendered) -> Counts | None:
         """Count word by word; None if only offsets can tell which tokens are learned."""
@@ -172,23 +166,17 @@ class Meter:
     def _estimated(self, row: Row) -> Counts:
         """Estimate four characters per token, plus what a chat template adds around turns."""
         tokens = sum(math.ceil(len(turn.text) / CHARACTERS_PER_TOKEN) + TURN_TOKENS for turn in row.turns)
-        learned = sum(
-            math.ceil(len(turn.text) / CHARACTERS_PER_TOKEN) + 1
-            for turn in row.turns
-            if turn.role in ("assistant", "rejected", "text")
-        )
+        answers = [turn.text for turn in row.turns if turn.role in ("assistant", "rejected", "text")]
+        learned = sum(math.ceil(len(text) / CHARACTERS_PER_TOKEN) + 1 for text in answers)
         most = self.lens.max_tokens
         if row.is_text or most is None or tokens <= most:
             return Counts(tokens, learned, learned)
-        return Counts(
-            tokens, learned, max(0, learned - (tokens - most)) if self.lens.on_long == "truncate" else 0
-        )
+        left = max(0, learned - (tokens - most))
+        return Counts(tokens, learned, left if self.lens.on_long == "truncate" else 0)
 
 
 def _with(row: Row, counts: Counts) -> Row:
-    return replace(
-        row, tokens=counts.tokens, learned=counts.learned, kept=counts.kept, rewritten=counts.rewritten
-    )
+    return replace(row, **counts._asdict())
 
 
 class Counter:
@@ -246,15 +234,12 @@ def _splits_at_spaces(settings: dict[str, Any]) -> bool:
     normalizer, splits = settings.get("normalizer"), settings.get("pre_tokenizer")
     if normalizer is not None and normalizer.get("type") != "NFC":
         return False
-    if any(
-        token["single_word"] or token["lstrip"] or token["rstrip"] or re.search(r"\s", token["content"])
-        for token in settings["added_tokens"]
-    ):
-        return False
+    for token in settings["added_tokens"]:
+        if token["single_word"] or token["lstrip"] or token["rstrip"] or re.search(r"\s", token["content"]):
+            return False
     steps = () if splits is None else splits.get("pretokenizers", (splits,))
-    return all(map(_is_known, steps)) and any(
-        step.get("use_regex") or step["type"] == "Split" for step in steps
-    )
+    has_split = any(step.get("use_regex") or step["type"] == "Split" for step in steps)
+    return has_split and all(map(_is_known, steps))
 
 
 def _is_known(step: dict[str, Any]) -> bool:

@@ -19,20 +19,12 @@ class Families:
         self._in_place: dict[int, set[int]] = {}
         self._partners: Counter[int] = Counter()
 
-    def take(
-        self,
-        first_row: int,
-        second_row: int,
-        first_question: int,
-        second_question: int,
-        change: Change,
-        judgement: Sameness,
-    ) -> None:
+    def take(self, rows: tuple[int, int], questions: tuple[int, int], change: Change, told: Sameness) -> None:
         """Record how two rows differ, and the hashes of their questions."""
-        self._partners.update((first_row, second_row))
-        self._in_place.setdefault(change.skeleton, set()).update((first_question, second_question))
-        if judgement:
-            self._told.append((first_row, second_row, change.skeleton, judgement))
+        self._partners.update(rows)
+        self._in_place.setdefault(change.skeleton, set()).update(questions)
+        if told:
+            self._told.append((*rows, change.skeleton, told))
 
     def is_template(self, change: Change) -> bool:
         """Return whether three or more questions differ where these do."""

@@ -76,10 +76,8 @@ class BlockRunner:
         results: dict[str, list[tuple[int, Any]]] = {}
         for rule in self.rules:
             look = rule.look
-            seen = [
-                (index, sight) for index, row in enumerate(read) if (sight := look(row, lens)) is not None
-            ]
-            if seen:
+            sights = enumerate(look(row, lens) for row in read)
+            if seen := [(index, sight) for index, sight in sights if sight is not None]:
                 results[rule.name] = seen
         counts = [(row.tokens, row.learned, row.kept, row.record is not None) for row in read]
         return Seen(block.at, block.source, counts, results)

@@ -23,9 +23,7 @@ AHEAD = 2  # blocks assigned to a worker: one in progress, one waiting
 ALONE_BYTES = 400_000  # smaller data are processed faster here than by workers, which take 0.5 s to start
 
 
-Workers = Callable[
-    [Iterable[Block]], Iterator[Seen]
-]  # look at all blocks; what was seen comes in their order
+Workers = Callable[[Iterable[Block]], Iterator[Seen]]  # what was seen comes in the order of the blocks
 
 
 def _alone(looker: BlockRunner, blocks: Iterable[Block]) -> Iterator[Seen]:
@@ -40,12 +38,9 @@ class _Worker:
     """One process, and a thread that reads its output, so that neither blocks the other."""
 
     def __init__(self, setup: Setup) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "finetop.core.lint.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
-        )
+        command = [sys.executable, "-m", "finetop.core.lint.worker"]
+        env = {**os.environ, "TOKENIZERS_PARALLELISM": "false"}
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
         assert self.process.stdin is not None and self.process.stdout is not None
         self.stdin, self.stdout = self.process.stdin, self.process.stdout
         self.answers: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()

@@ -5,6 +5,7 @@ A plan calls the same functions with a config.json, without torch.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,6 @@ from finetop.core.models import devices
 from finetop.core.runtime import compiler
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from finetop.core.recipe.schema import Attention
 
 NAMES = {"flex": "flex_attention"}  # transformers' names, where they differ
@@ -36,9 +35,8 @@ def use(model: Any, wanted: Attention, device: str, *, packs: bool) -> None:
             print(f"model.attention: this model does not support {name}: {first_line(error)}", flush=True)
             return
         hint = "Set model.attention to auto."
-        raise BadInput(
-            f"model.attention: this model does not support {wanted}: {first_line(error)}", hint=hint
-        ) from error
+        message = f"model.attention: this model does not support {wanted}: {first_line(error)}"
+        raise BadInput(message, hint=hint) from error
 
 
 def kernel_of(model: Any) -> str:
@@ -82,21 +80,17 @@ def require(wanted: Attention, device: str, flex_fault: str = "") -> None:
         return
     hint = "Set model.attention to auto, or to sdpa."
     if not device.startswith("cuda"):
-        raise EnvironmentTrouble(
-            f"model.attention: {wanted} needs a GPU, and this runs on {device}.", hint=hint
-        )
+        message = f"model.attention: {wanted} needs a GPU, and this runs on {device}."
+        raise EnvironmentTrouble(message, hint=hint)
     if wanted == "flash_attention_2" and not _has("flash_attn"):
         hint = "Install it (pip install flash-attn), or set model.attention to auto."
-        raise EnvironmentTrouble(
-            f"model.attention: {wanted} needs flash-attn, which is not installed.", hint=hint
-        )
+        message = f"model.attention: {wanted} needs flash-attn, which is not installed."
+        raise EnvironmentTrouble(message, hint=hint)
     if wanted == "flex" and flex_fault:
         raise BadInput(f"model.attention: flex attention {flex_fault}.", hint=hint)
     if wanted == "flex" and (lacks := compiler.triton_lacks()):
-        raise EnvironmentTrouble(
-            f"model.attention: flex needs {lacks}, which this machine lacks.",
-            hint=f"{compiler.fix()} Or set model.attention to auto.",
-        )
+        hint = f"{compiler.fix()} Or set model.attention to auto."
+        raise EnvironmentTrouble(f"model.attention: flex needs {lacks}, which this machine lacks.", hint=hint)
 
 
 def best_kernel(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,7 @@ from finetop.core.runtime.files import open_regular, publish
 from finetop.core.text import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
-
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
     from finetop.core.models.resolved import ResolvedModel
     from finetop.core.runtime.event_log import EventLog
@@ -57,7 +56,7 @@ _manifest = msgspec.json.Decoder(Manifest)
 
 def write(
     model: Any,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
     base: ResolvedModel,
     run_folder: Path,
     step: int,
@@ -81,7 +80,7 @@ def write(
 
 def _write(
     model: Any,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
     base: ResolvedModel,
     run_folder: Path,
     step: int,
@@ -174,9 +173,8 @@ def fault_of(folder: Path) -> str:
         return f"its {MANIFEST} belongs to step {manifest.step}"
     if not manifest.files:
         return f"its {MANIFEST} names no file"
-    return next(
-        (fault for name, size in manifest.files.items() if (fault := _file_fault(folder, name, size))), ""
-    )
+    faults = (_file_fault(folder, name, size) for name, size in manifest.files.items())
+    return next(filter(None, faults), "")
 
 
 def _file_fault(folder: Path, name: str, size: int) -> str:
@@ -271,9 +269,8 @@ def checkpoint_of(text: str, home: Home, key: str = "model.id") -> Path:
     step = max(by_step, default=None) if reference.step is None else reference.step
     if step is None or step not in by_step:
         hint = f"It has {', '.join(map(str, sorted(by_step)))}." if by_step else "It has none yet."
-        raise NotFound(
-            f"{key}: {text} has no checkpoint{f' at step {step}' if step is not None else ''}.", hint=hint
-        )
+        message = f"{key}: {text} has no checkpoint{f' at step {step}' if step is not None else ''}."
+        raise NotFound(message, hint=hint)
     return by_step[step]
 
 

@@ -5,14 +5,12 @@ Every function here must be called by all ranks, in the same order: a rank that 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from finetop.core.runtime import ranks
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
 
 Value = TypeVar("Value")
 # The others wait while rank 0 writes a large checkpoint; a dead rank is noticed by its neighbours (ranks.watch).

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from finetop.core.errors import BadInput
 from finetop.core.runtime.files import read_given
 from finetop.core.text import plain
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 LARGEST_FILE = 16 << 20  # bytes; a file with a quantizer's list of modules has 1 MB
 # The largest models have 126 layers, an inner width of 53,248, 262,400 words and 512 experts (2026).
@@ -35,15 +33,11 @@ def read(path: Path) -> dict[str, Any]:
         for key, most in LARGEST.items():
             value = part.get(key)
             if isinstance(value, int | float) and value < (0 if "expert" in key else 1):
-                raise BadInput(
-                    f"{plain(str(path))}: {key} is {value}, which is too small for a model.",
-                    hint="Give the config.json of a real model.",
-                )
+                message = f"{plain(str(path))}: {key} is {value}, which is too small for a model."
+                raise BadInput(message, hint="Give the config.json of a real model.")
             if isinstance(value, int | float) and value > most:
-                raise BadInput(
-                    f"{plain(str(path))}: {key} is {value:,}; the limit is {most:,}.",
-                    hint="Give the config.json of a real model.",
-                )
+                hint = "Give the config.json of a real model."
+                raise BadInput(f"{plain(str(path))}: {key} is {value:,}; the limit is {most:,}.", hint=hint)
     return config
 
 
@@ -55,9 +49,8 @@ def read_object(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise BadInput(f"{shown}: no such file.", hint=hint) from error
     except OSError as error:
-        raise BadInput(
-            f"{shown}: can't be read: {(error.strerror or str(error)).lower()}.", hint=hint
-        ) from error
+        message = f"{shown}: can't be read: {(error.strerror or str(error)).lower()}."
+        raise BadInput(message, hint=hint) from error
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{shown}: can't be read as JSON: {error}.", hint=hint) from error
     if not isinstance(config, dict):

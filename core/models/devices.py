@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetop.core.models import config_file
 from finetop.core.recipe.number_format import chosen
 from finetop.core.runtime import amd_gpus, gpu_share, gpus
 from finetop.core.runtime.gpu import computes_in_bfloat16
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
 
 
 def scoring_dtype(wanted: str, folder: Path, device: str) -> str:
@@ -34,10 +32,7 @@ def scoring_dtype(wanted: str, folder: Path, device: str) -> str:
 
 
 def device_kind(device: str) -> str:
-    """Return what determines a device's last digits.
-
-    The GPU's model, or the CPU's instruction set and threads.
-    """
+    """Return what determines a device's last digits: the GPU's model, or the CPU's instruction set and threads."""
     import torch
 
     if device.startswith("cuda"):
@@ -108,10 +103,7 @@ def memory_of(device: str, limit_gib: float | None = None) -> float | None:
 
 
 def open_device(limit_gib: float | None, number: int = 0, libraries: Iterable[str] = ()) -> str:
-    """Choose the device of a job, and limit its share of a GPU's memory; None for no limit.
-
-    The libraries that the job needs are imported first.
-    """
+    """Import the job's libraries, choose its device, and limit its share of a GPU's memory; None for no limit."""
     import_libraries(*libraries)
     device = pick_device(number)
     if limit_gib is not None and device.startswith("cuda"):
@@ -120,10 +112,7 @@ def open_device(limit_gib: float | None, number: int = 0, libraries: Iterable[st
 
 
 def keep_to(limit_gib: float | None, device: str) -> None:
-    """Limit this process's GPU memory from now on, whatever it holds already; None for no limit.
-
-    If that does not suffice, the allocator first frees its cache, and then fails.
-    """
+    """Limit this process's GPU memory from now on; None for no limit. The allocator frees its cache, then fails."""
     import torch
 
     total = torch.cuda.get_device_properties(device).total_memory / 2**30

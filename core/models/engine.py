@@ -6,6 +6,7 @@ make room for the next; `vllm` is a copy in vLLM (core/models/vllm.py), in train
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,8 +15,6 @@ from finetop.core.models import attention, continuous, devices
 from finetop.core.models.forward import cache_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from finetop.core.recipe.schema import EngineChoice
 
 # Part of a score's identity, except exact: flash-attn changes the last digits again.
@@ -131,14 +130,8 @@ def _write_continuously(
     config.min_new_tokens = None
     read = at_once(str(model.device))
     requests = [continuous.GenerationRequest(prompt, config.max_new_tokens) for prompt in prompts]
-    return continuous.write(
-        model,
-        requests,
-        config,
-        held=tokens_held(model, read),
-        at_once=read,
-        flash=engine == "continuous-flash",
-    )
+    held, flash = tokens_held(model, read), engine == "continuous-flash"
+    return continuous.write(model, requests, config, held=held, at_once=read, flash=flash)
 
 
 def _write_padded(
@@ -156,17 +149,11 @@ def _write_padded(
     padding, config.use_cache = config.pad_token_id, True
     ids = torch.tensor([[padding] * (width - len(prompt)) + list(prompt) for prompt in prompts])
     mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-    written = model.generate(
-        input_ids=ids.to(model.device),
-        attention_mask=mask.to(model.device),
-        generation_config=config,
-        stopping_criteria=[count],
-    )
+    given = {"input_ids": ids.to(model.device), "attention_mask": mask.to(model.device)}
+    written = model.generate(**given, generation_config=config, stopping_criteria=[count])
     ends = config.eos_token_id
-    return [
-        cut(row, ends if isinstance(ends, list) else [ends] if ends is not None else [])
-        for row in written[:, width:].tolist()
-    ]
+    ends = ends if isinstance(ends, list) else [] if ends is None else [ends]
+    return [cut(row, ends) for row in written[:, width:].tolist()]
 
 
 def cut(tokens: Sequence[int], ends: Sequence[int]) -> list[int]:

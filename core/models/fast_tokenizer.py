@@ -20,11 +20,22 @@ from finetop.core.runtime.limits import limited
 SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
-class LightTokenizer:
-    """A fast tokenizer from a folder with a tokenizer.json; `template` replaces its own chat template.
+def rendered_by(
+    self: LightTokenizer | Characters,
+    conversation: Sequence[Mapping[str, Any]],
+    *,
+    tokenize: bool = False,
+    add_generation_prompt: bool = False,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+) -> str:
+    """Render turns as text. Raises jinja2's TemplateError."""
+    assert not tokenize
+    facts = {"documents": None, "add_generation_prompt": add_generation_prompt, **self.special}
+    return str(self.compiled.render(messages=conversation, tools=tools, **facts))
 
-    `inner` replaces the folder's tokenizer, for one that was newly trained.
-    """
+
+class LightTokenizer:
+    """A folder's fast tokenizer, or a newly trained `inner`; `template` replaces its own chat template."""
 
     is_fast = True
 
@@ -36,11 +47,10 @@ class LightTokenizer:
         config = _json(folder / "tokenizer_config.json")
         special = {**_json(folder / "special_tokens_map.json"), **config}
         self.special = {key: _text(special[key]) for key in SPECIAL if special.get(key) is not None}
-        self.special.setdefault(
-            "pad_token", self.special.get("eos_token") or self.special.get("unk_token") or ""
-        )
+        ends = self.special.get("eos_token") or self.special.get("unk_token") or ""
+        self.special.setdefault("pad_token", ends)
         self.chat_template = template or _template_of(folder, config) or self._plain_template()
-        self._compiled = compiled(self.chat_template)
+        self.compiled = compiled(self.chat_template)
 
     @property
     def bos_token_id(self) -> int | None:
@@ -58,25 +68,7 @@ class LightTokenizer:
         begins = self.inner.encode("a").ids[:1] == [self.bos_token_id]
         return ("{{ bos_token }}" if begins else "") + PLAIN_TEMPLATE
 
-    def apply_chat_template(
-        self,
-        conversation: Sequence[Mapping[str, Any]],
-        *,
-        tokenize: bool = False,
-        add_generation_prompt: bool = False,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-    ) -> str:
-        """Render turns as text. Raises jinja2's TemplateError."""
-        assert not tokenize
-        return str(
-            self._compiled.render(
-                messages=conversation,
-                tools=tools,
-                documents=None,
-                add_generation_prompt=add_generation_prompt,
-                **self.special,
-            )
-        )
+    apply_chat_template = rendered_by
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         return list(self(text, add_special_tokens=add_special_tokens)["input_ids"])
@@ -85,10 +77,7 @@ class LightTokenizer:
         return str(self.inner.decode(list(tokens), skip_special_tokens=False))
 
     def trained(self, texts: Iterable[str], vocabulary: int) -> LightTokenizer:
-        """Train a tokenizer of this kind on texts, as transformers' train_new_from_iterator does.
-
-        Raises ValueError for a tokenizer that is not BPE.
-        """
+        """Train a tokenizer of this kind on texts, as transformers does. Raises ValueError if it is not BPE."""
         return LightTokenizer(self.folder, self.chat_template, _trained(self.inner, texts, vocabulary))
 
     def __call__(
@@ -117,16 +106,10 @@ def _trained(inner: Any, texts: Iterable[str], vocabulary: int) -> Any:
     if model["type"] != "BPE":
         raise ValueError(f"a tokenizer of type {model['type']}")
     model["vocab"], model["merges"] = {}, []
-    special = [
-        AddedToken(**{key: value for key, value in entry.items() if key not in ("id", "special")})
-        for entry in added
-        if entry["special"]
-    ]
-    named = {
-        key: model[key]
-        for key in ("continuing_subword_prefix", "end_of_word_suffix")
-        if model[key] is not None
-    }
+    marked = [entry for entry in added if entry.pop("special")]
+    special = [AddedToken(**{key: entry[key] for key in entry if key != "id"}) for entry in marked]
+    affixes = ("continuing_subword_prefix", "end_of_word_suffix")
+    named = {key: model[key] for key in affixes if model[key] is not None}
     steps = () if splits is None else splits.get("pretokenizers", (splits,))
     if any(step["type"] == "ByteLevel" for step in steps):
         named["initial_alphabet"] = pre_tokenizers.ByteLevel.alphabet()
@@ -136,17 +119,13 @@ def _trained(inner: Any, texts: Iterable[str], vocabulary: int) -> Any:
     if behind is not None:
         for entry in behind.get("special_tokens", {}).values():
             entry["ids"] = [tokenizer.token_to_id(token) for token in entry["tokens"]]
-        tokenizer = Tokenizer.from_str(
-            json.dumps({**json.loads(tokenizer.to_str()), "post_processor": behind})
-        )
+        whole = {**json.loads(tokenizer.to_str()), "post_processor": behind}
+        tokenizer = Tokenizer.from_str(json.dumps(whole))
     return tokenizer
 
 
 class Characters:
-    """A stand-in for a missing tokenizer: four characters count as one token.
-
-    Turns are rendered with `template`, the one in the model's folder, or the plain one.
-    """
+    """A stand-in for a missing tokenizer: four characters a token; `template`, the folder's or the plain one."""
 
     is_fast = True
     bos_token_id: int | None = None
@@ -154,28 +133,12 @@ class Characters:
     EACH = 4  # characters per token, of English text in vocabularies of 30,000 to 150,000 words
 
     def __init__(self, folder: Path | None = None, template: str | None = None) -> None:
+        self.special: dict[str, str] = {}
         own = None if folder is None else _template_of(folder, _json(folder / "tokenizer_config.json"))
         self.chat_template = template or own or PLAIN_TEMPLATE
-        self._compiled = compiled(self.chat_template)
+        self.compiled = compiled(self.chat_template)
 
-    def apply_chat_template(
-        self,
-        conversation: Sequence[Mapping[str, Any]],
-        *,
-        tokenize: bool = False,
-        add_generation_prompt: bool = False,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-    ) -> str:
-        """Render turns as text. Raises jinja2's TemplateError."""
-        assert not tokenize
-        return str(
-            self._compiled.render(
-                messages=conversation,
-                tools=tools,
-                documents=None,
-                add_generation_prompt=add_generation_prompt,
-            )
-        )
+    apply_chat_template = rendered_by
 
     def encode(self, text: str, **_: Any) -> list[int]:
         return list(self(text)["input_ids"])
@@ -183,9 +146,8 @@ class Characters:
     def __call__(self, text: str | list[str], **_: Any) -> dict[str, Any]:
         if isinstance(text, str):
             return {"input_ids": [1] * -(-len(text) // self.EACH)}
-        spans = [
-            [(at, min(at + self.EACH, len(part))) for at in range(0, len(part), self.EACH)] for part in text
-        ]
+        each = self.EACH
+        spans = [[(at, min(at + each, len(part))) for at in range(0, len(part), each)] for part in text]
         return {"input_ids": [[1] * len(part) for part in spans], "offset_mapping": spans}
 
 
@@ -226,9 +188,8 @@ def compiled(template: str) -> Any:
             value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
         )
 
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
-    )
+    more = [Generation, loopcontrols]
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=more)
     environment.filters["tojson"] = tojson
     environment.globals["raise_exception"] = refuse
     environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import Tensor
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 LENGTHS = ("n_positions", "max_position_embeddings", "n_ctx", "max_sequence_length")
 USUAL_LENGTH = 2048  # tokens, if a model's configuration has no limit
@@ -29,7 +28,7 @@ def _arguments(forward: Callable[..., Any]) -> frozenset[str]:
     return frozenset(inspect.signature(forward).parameters)  # 0.1 ms, else spent on every token generated
 
 
-def end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def end_tokens(model: Any, tokenizer: Tokenizer) -> list[int]:
     """Return the tokens that end an answer: the model's and the tokenizer's."""
     own = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     known = own if isinstance(own, list) else [own]
@@ -37,18 +36,12 @@ def end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
 
 
 def cache_argument(model: Any) -> str:
-    """Return the name of the key/value cache's argument (and output field).
-
-    Code that comes with a model may be older than transformers 5.24, which renamed it.
-    """
+    """Return the name of the cache's argument and output; code of a model may have that of transformers before 5.24."""
     return "cache" if takes(model, "cache") else "past_key_values"
 
 
 def keeps_cache(model: Any) -> bool:
-    """Return whether a model can continue from what it has read: it needs a cache of a known name.
-
-    And no adapter that puts virtual tokens before each input.
-    """
+    """Return whether a model continues from what it read: with a known cache, and no virtual tokens before inputs."""
     known = takes(model, "cache") or takes(model, "past_key_values")
     return known and not has_virtual_tokens(model)
 
@@ -59,16 +52,12 @@ def has_virtual_tokens(model: Any) -> bool:
 
 
 def logits_at(model: Any, ids: Tensor, kept: Tensor, cache: Any = None, **inputs: Any) -> Tensor:
-    """Return the logits [batch, kept, vocabulary] at some positions; if possible the head computes only those.
-
-    ids [batch, tokens], kept [positions].
-    """
+    """Return the logits [batch, kept, vocabulary] of ids [batch, tokens] at kept [positions], only these if it can."""
     if cache is not None:
         inputs[cache_argument(model)] = cache
     if takes(model, "logits_to_keep") and not has_virtual_tokens(model):
-        logits: Tensor = model(
-            input_ids=ids, logits_to_keep=kept, use_cache=cache is not None, **inputs
-        ).logits
+        out = model(input_ids=ids, logits_to_keep=kept, use_cache=cache is not None, **inputs)
+        logits: Tensor = out.logits
         return logits
     logits = model(input_ids=ids, use_cache=cache is not None, **inputs).logits
     return logits[:, -ids.shape[1] :][:, kept]
@@ -86,10 +75,7 @@ def cache_bytes(model: Any) -> int:
 
 
 def spread(cache: Any, rows: int) -> Any:
-    """Expand a cache of one row to several: keys and values are shared, not copied.
-
-    Layers with more than keys and values (recurrent states) repeat them.
-    """
+    """Expand a cache of one row to several, sharing keys and values; recurrent states are repeated."""
     for layer in cache.layers:
         keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
         if keys is None or values is None or hasattr(layer, "conv_states"):
@@ -111,9 +97,8 @@ def read_on(
     last = {"logits_to_keep": 1} if takes(model, "logits_to_keep") else {}
     if mask is not None and cache is not None and all(getattr(cache, "is_linear", [False])):
         mask = mask[:, -ids.shape[1] :]  # a recurrent state has no positions to mask
-    out = model(
-        input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, **{name: cache}, **last
-    )
+    more = {name: cache, **last}
+    out = model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, **more)
     return out.logits[:, -1], getattr(out, name)
 
 

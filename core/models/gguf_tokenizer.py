@@ -6,16 +6,15 @@ A GGUF file has the vocabulary and the merges, but only a name for the rule that
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetop.core.errors import BadInput
 from finetop.core.text import plain
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tokenizers.pre_tokenizers import PreTokenizer
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 KEYS = ("tokenizer.ggml.model", "tokenizer.ggml.pre")
 GPT2 = {"gpt-2", "phi-2", "mpt", "olmo", "jais"}
@@ -29,7 +28,7 @@ WORDS = (
 SPLITS = {**dict.fromkeys(LLAMA3, WORDS % "{1,3}"), **dict.fromkeys(QWEN2, WORDS % "")}
 
 
-def load(file: Path) -> PreTrainedTokenizerBase:
+def load(file: Path) -> Tokenizer:
     """Load the tokenizer of a GGUF file. Raises BadInput if its rule for splitting text is unknown."""
     from transformers import PreTrainedTokenizerFast
     from transformers.integrations.gguf import read_gguf_metadata
@@ -58,7 +57,5 @@ def rule(name: str) -> PreTokenizer:
         only_bytes = ByteLevel(add_prefix_space=False, use_regex=False)
         return Sequence([Split(Regex(SPLITS[name]), "isolated"), only_bytes])
     known = ", ".join(sorted(GPT2 | SINGLE_DIGITS | SPLITS.keys()))
-    raise BadInput(
-        f"tokenizer.ggml.pre: {plain(name)} is not a known way to split text.",
-        hint=f"Use the model's safetensors and tokenizer.json. Known: {known}.",
-    )
+    hint = f"Use the model's safetensors and tokenizer.json. Known: {known}."
+    raise BadInput(f"tokenizer.ggml.pre: {plain(name)} is not a known way to split text.", hint=hint)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torch import Tensor
 
 
@@ -23,9 +22,8 @@ def adapter_hash(folder: Path) -> str:
         try:
             whole.update((folder / name).read_bytes())
         except OSError as error:
-            raise BadInput(
-                f"{folder}: can't read {name}: {error.strerror}.", hint="Pick another checkpoint."
-            ) from error
+            hint = "Pick another checkpoint."
+            raise BadInput(f"{folder}: can't read {name}: {error.strerror}.", hint=hint) from error
     return whole.hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,16 +12,11 @@ from finetop.core.models import attention
 from finetop.core.runtime import compiler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
     from finetop.core.recipe.schema import Recipe
 
 
 def fuse(model: Any, kernels: Literal["none", "liger"], device: str) -> None:
-    """Put fused kernels into the layers of a model that trains on a device; the loss stays finetop's own.
-
-    Raises EnvironmentTrouble without them.
-    """
+    """Put fused kernels into a model that trains on a device, except its loss. Raises EnvironmentTrouble."""
     require(kernels, device)
     if kernels == "none":
         return
@@ -35,9 +31,8 @@ def require(kernels: Literal["none", "liger"], device: str) -> None:
         return
     if find_spec("liger_kernel") is None:
         hint = "Install it (pip install liger-kernel), or set train.kernels to none."
-        raise EnvironmentTrouble(
-            "train.kernels: liger needs liger-kernel, which is not installed.", hint=hint
-        )
+        message = "train.kernels: liger needs liger-kernel, which is not installed."
+        raise EnvironmentTrouble(message, hint=hint)
     if not device.startswith("cuda"):
         hint = "Set train.kernels to none."
         raise EnvironmentTrouble(f"train.kernels: liger needs a GPU, and this runs on {device}.", hint=hint)

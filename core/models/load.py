@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,6 @@ from finetop.core.runtime.files import read_given
 from finetop.core.text import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -26,17 +25,14 @@ ADAPTER_CONFIG = "adapter_config.json"
 def check_folder(path: Path, model_id: str) -> None:
     """Refuse a folder without a usable model. Raises BadInput."""
     if not path.is_dir():
-        raise BadInput(
-            f"model.id: no folder {model_id}.",
-            hint="Give a hub id such as org/name, or a model's folder.",
-        )
+        hint = "Give a hub id such as org/name, or a model's folder."
+        raise BadInput(f"model.id: no folder {model_id}.", hint=hint)
     if not (path / "config.json").is_file():
         if is_adapter(path):
             hint = "Give the base model as model.id; an adapter is made by training."
             raise BadInput(f"model.id: {model_id} is an adapter, not a whole model.", hint=hint)
-        raise BadInput(
-            f"model.id: {model_id} holds no config.json.", hint="Give the folder of a saved model."
-        )
+        hint = "Give the folder of a saved model."
+        raise BadInput(f"model.id: {model_id} holds no config.json.", hint=hint)
     config_file.read(path / "config.json")
     files = weight_files(path)
     if not files:
@@ -51,9 +47,8 @@ def read_config(base: ResolvedModel) -> Any:
     """Read a model's configuration. Raises OSError, or the library's own error, if it can't be read."""
     from transformers import AutoConfig
 
-    return AutoConfig.from_pretrained(
-        base.path, trust_remote_code=base.trust_remote_code, local_files_only=True
-    )
+    remote = base.trust_remote_code
+    return AutoConfig.from_pretrained(base.path, trust_remote_code=remote, local_files_only=True)
 
 
 def shape_of(base: ResolvedModel, config: Any = None) -> Any:
@@ -99,10 +94,8 @@ def torch_dtype(name: str, device: str) -> torch.dtype:
 
     if name == "bfloat16" and device.startswith("cuda") and not devices.has_bfloat16(device):
         card = torch.cuda.get_device_name(device)
-        raise BadInput(
-            f"model.dtype is bfloat16, and {card} can't compute in it.",
-            hint="Set model.dtype to auto, which is float16 there, or to float32.",
-        )
+        hint = "Set model.dtype to auto, which is float16 there, or to float32."
+        raise BadInput(f"model.dtype is bfloat16, and {card} can't compute in it.", hint=hint)
     dtype = getattr(torch, name, None)
     if not isinstance(dtype, torch.dtype):
         raise BadInput(f"model.dtype: {name!r} is not a number format.", hint="Set bfloat16 or float32.")
@@ -121,16 +114,12 @@ PLAIN_TEMPLATE = (
 
 
 def load_tokenizer(resolved: ResolvedModel) -> PreTrainedTokenizerBase:
-    """Load the tokenizer, with a padding token and a chat template: the recipe's, its own, or a plain one.
-
-    Raises BadInput if there is none or it can't be read.
-    """
+    """Load the tokenizer with a padding token and a template: the recipe's, its own or a plain one. Raises BadInput."""
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            resolved.path, trust_remote_code=resolved.trust_remote_code, local_files_only=True
-        )
+        path, remote = resolved.path, resolved.trust_remote_code
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=remote, local_files_only=True)
     except (
         Exception
     ) as error:  # each library has its own errors for a damaged file, some without a common base class
@@ -181,14 +170,12 @@ def load_model(
             raise
         if isinstance(error, ImportError | RuntimeError) and resolved.quantize != "none":
             library = weight_formats.load(resolved.quantize).library
-            raise EnvironmentTrouble(
-                f"model.quantize: {resolved.quantize} is not available here: {first_line(error)}",
-                hint=f"Set model.quantize to none (--quantize none), or fix {library}.",
-            ) from error
+            message = f"model.quantize: {resolved.quantize} is not available here: {first_line(error)}"
+            hint = f"Set model.quantize to none (--quantize none), or fix {library}."
+            raise EnvironmentTrouble(message, hint=hint) from error
         raise _unusable(resolved, "model", error) from error
-    return put_on(
-        model, device, sorted(loading_info["missing_keys"]), resolved, is_placed=bool(placed)
-    ), tokenizer
+    missing = sorted(loading_info["missing_keys"])
+    return put_on(model, device, missing, resolved, is_placed=bool(placed)), tokenizer
 
 
 def put_on(
@@ -199,10 +186,9 @@ def put_on(
     transformers fills those with random numbers and continues: every score would be of a broken model.
     """
     if missing:
-        raise BadInput(
-            f"model.id: {resolved.id} has no weights for {missing[0]} ({len(missing)} missing).",
-            hint="Its files do not fit its config.json. Download it again, or give another model.",
-        )
+        message = f"model.id: {resolved.id} has no weights for {missing[0]} ({len(missing)} missing)."
+        hint = "Its files do not fit its config.json. Download it again, or give another model."
+        raise BadInput(message, hint=hint)
     quantize.pass_gradients(model)
     quantize.copy_from_file(model)
     return model if is_placed else model.to(device)
@@ -230,9 +216,8 @@ def is_reward_model(folder: Path) -> bool:
             continue  # missing; or broken, which loading it reports
         kinds = config.get("architectures")
         kinds = kinds if isinstance(kinds, list) else ()
-        return config.get("task_type") == "SEQ_CLS" or any(
-            str(kind).endswith("ForSequenceClassification") for kind in kinds
-        )
+        scores = any(str(kind).endswith("ForSequenceClassification") for kind in kinds)
+        return config.get("task_type") == "SEQ_CLS" or scores
     return False
 
 
@@ -249,9 +234,8 @@ def _unusable(resolved: ResolvedModel, part: str, error: Exception) -> BadInput 
         hint = "Read that code, then set model.trust_remote_code: true; or pick another model."
         return BadInput(f"model.id: {resolved.id} needs to run Python code that comes with it.", hint=hint)
     if "Unrecognized configuration class" in text:
-        return BadInput(
-            f"model.id: {resolved.id} is not a causal language model.", hint="Pick one that generates text."
-        )
+        message = f"model.id: {resolved.id} is not a causal language model."
+        return BadInput(message, hint="Pick one that generates text.")
     if isinstance(error, ImportError):
         message = f"model.id: {resolved.id} needs a package that is not installed: {first_line(error)}"
         return EnvironmentTrouble(message, hint="Install it, or pick another model.")

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput, first_line
 from finetop.core.models import load
+from finetop.core.models.resolved import ResolvedModel
 from finetop.core.models.safetensors_header import read_header
 from finetop.core.runtime.failures import is_out_of_memory
 from finetop.core.text import plain
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-    from finetop.core.models.resolved import ResolvedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase as Tokenizer
 
 
 OTHER = "Pick another checkpoint: RUN@STEP."
@@ -27,7 +25,7 @@ WIDEST = 65_536  # the largest width that a method may have here
 
 def load_checkpoint(
     base: ResolvedModel, folder: Path, dtype: torch.dtype, device: str
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+) -> tuple[PreTrainedModel, Tokenizer]:
     """Load a tuned model from a checkpoint's folder: an adapter on the base model, or a full model.
 
     Raises BadInput if the folder has neither, or only pickled weights, or a reward model.
@@ -62,31 +60,24 @@ def load_checkpoint(
         if is_out_of_memory(error):
             raise
         why = "its weights are damaged" if isinstance(error, SafetensorError) else first_line(error)
-        raise BadInput(
-            f"{folder}: the adapter can't be loaded: {why}.",
-            hint=OTHER,
-        ) from error
+        hint = OTHER
+        raise BadInput(f"{folder}: the adapter can't be loaded: {why}.", hint=hint) from error
     return tuned, tokenizer
 
 
 def _require_sizes(folder: Path) -> None:
-    """Refuse an adapter whose settings are wider than any of its tensors: PEFT allocates it before it reads them.
-
-    Raises BadInput.
-    """
+    """Refuse settings wider than any tensor of an adapter, which PEFT would allocate first. Raises BadInput."""
     config = load.adapter_config(folder)
     try:
         shapes = read_header(folder / "adapter_model.safetensors").values()
     except BadInput as error:
-        raise BadInput(
-            f"{folder}: the adapter can't be loaded: its weights are damaged.", hint=OTHER
-        ) from error
+        message = f"{folder}: the adapter can't be loaded: its weights are damaged."
+        raise BadInput(message, hint=OTHER) from error
     widest = max((side for shape in shapes for side in shape.size), default=0)
     pattern = config.get("rank_pattern")
     ranks = {"r": config.get("r"), "num_virtual_tokens": config.get("num_virtual_tokens")}
-    ranks |= (
-        {f"rank_pattern.{name}": rank for name, rank in pattern.items()} if isinstance(pattern, dict) else {}
-    )
+    if isinstance(pattern, dict):
+        ranks |= {f"rank_pattern.{name}": rank for name, rank in pattern.items()}
     # A Kronecker product's rank may exceed the sides of its factors.
     most = widest if config.get("peft_type") == "LORA" else max(widest, WIDEST)
     for name, rank in ranks.items():

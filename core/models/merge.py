@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput, FinetopError, first_line
 from finetop.core.models import load
 from finetop.core.models.load import answer_in_kind, is_adapter
+from finetop.core.models.resolved import ResolvedModel
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import torch
-    from transformers import PreTrainedTokenizerBase
-
-    from finetop.core.models.resolved import ResolvedModel
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
-def load_tuned(
-    base: ResolvedModel, folder: Path, dtype: torch.dtype, device: str
-) -> tuple[Any, PreTrainedTokenizerBase]:
-    """Load a checkpoint as it was trained, an adapter on its base, for evaluation; and the tokenizer saved with it.
-
-    Raises BadInput, EnvironmentTrouble.
-    """
+def load_tuned(base: ResolvedModel, folder: Path, dtype: torch.dtype, device: str) -> tuple[Any, Tokenizer]:
+    """Load a checkpoint and its tokenizer as trained, an adapter on its base. Raises BadInput, EnvironmentTrouble."""
     tokenizer = load.load_tokenizer(replace(base, path=folder, chat_template=None))
     if not is_adapter(folder):
         return load_whole(replace(base, path=folder, quantize="none"), dtype, device), tokenizer
@@ -34,13 +27,7 @@ def load_tuned(
 
 def load_whole(resolved: ResolvedModel, dtype: torch.dtype, device: str) -> Any:
     """Load a whole model for evaluation; it may be a reward model."""
-    if load.is_reward_model(resolved.path):
-        from finetop.core.models import reward_model
-
-        model: Any = reward_model.make(resolved, load.load_tokenizer(resolved), dtype, device)
-    else:
-        model, _ = load.load_model(resolved, dtype, device)
-    return model.eval()
+    return _load_base(resolved, resolved.path, dtype, device).eval()
 
 
 def load_written_out(base: ResolvedModel, folder: Path, dtype: torch.dtype, device: str) -> Any:
@@ -58,19 +45,14 @@ def whole(base: ResolvedModel, folder: Path, dtype: torch.dtype, device: str) ->
 
 
 def merged(tuned: Any, folder: Path) -> Any:
-    """Merge an adapter into its base's unquantized weights; `tuned` is consumed.
-
-    Raises FinetopError if the sum is not finite, or PEFT can't merge this kind.
-    """
+    """Merge an adapter into its base's unquantized weights, consuming `tuned`. Raises FinetopError."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="peft")
             return tuned.merge_and_unload(safe_merge=True)
     except (ValueError, NotImplementedError, AttributeError) as error:
-        raise FinetopError(
-            f"{folder.name} can't be merged: {first_line(error)}",
-            hint="Use the checkpoint as a PEFT adapter with the base model.",
-        ) from error
+        hint = "Use the checkpoint as a PEFT adapter with the base model."
+        raise FinetopError(f"{folder.name} can't be merged: {first_line(error)}", hint=hint) from error
 
 
 def _load_base(base: ResolvedModel, folder: Path, dtype: torch.dtype, device: str) -> Any:

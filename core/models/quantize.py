@@ -63,29 +63,23 @@ def count_numbers(model: Any) -> int:
 def _in_4_bits(model: Any) -> list[Any]:
     """Return bitsandbytes' 4-bit layers; empty if it is not imported."""
     modules = sys.modules.get("bitsandbytes.nn")
-    return (
-        []
-        if modules is None
-        else [module for module in model.modules() if isinstance(module, modules.Linear4bit)]
-    )
+    if modules is None:
+        return []
+    return [module for module in model.modules() if isinstance(module, modules.Linear4bit)]
 
 
 def quantized(resolved: ResolvedModel, dtype: torch.dtype, device: str) -> dict[str, Any]:
     """Return from_pretrained's arguments for a model's device and the format of its linear layers (not the head)."""
     saved = config_file.read(resolved.path / "config.json").get("quantization_config")
-    if (
-        resolved.quantize == "none"
-    ):  # to a GPU tensor by tensor: the machine's memory may be smaller than the model
+    # To a GPU tensor by tensor: the machine's memory may be smaller than the model.
+    if resolved.quantize == "none":
         if device == "auto":  # as much as fits on the GPU, the rest on the CPU
             return {"device_map": "auto"}
-        is_placed = (
-            saved or device.startswith("cuda") or device == "meta"
-        )  # on meta only the files' headers are read
+        # On meta only the files' headers are read.
+        is_placed = saved or device.startswith("cuda") or device == "meta"
         return {"device_map": {"": device}} if is_placed else {}
     if saved:
-        raise BadInput(
-            f"model.quantize: {resolved.id} is already saved quantized.",
-            hint="Set model.quantize to none.",
-        )
+        hint = "Set model.quantize to none."
+        raise BadInput(f"model.quantize: {resolved.id} is already saved quantized.", hint=hint)
     config = weight_formats.load(resolved.quantize).config(dtype)
     return {"quantization_config": config, "device_map": {"": device}}

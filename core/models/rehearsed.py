@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,13 +11,11 @@ import msgspec
 from finetop.core.errors import FinetopError
 from finetop.core.models.config_file import LARGEST_FILE
 from finetop.core.models.resolved import Moving
+from finetop.core.models.shape import Shape
 from finetop.core.runtime.files import read_given, write_whole
 from finetop.core.runtime.job_process import versions
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from finetop.core.models.shape import Shape
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.home import Home
 

@@ -1,7 +1,4 @@
-"""Resolves the model that a recipe names: a folder, a run, the demo model, or one of the hub.
-
-The model of a run that trained an adapter is merged once, and kept.
-"""
+"""Resolves a recipe's model: a folder, a run (an adapter's merged once, and kept), the demo model, or the hub's."""
 
 from __future__ import annotations
 
@@ -21,21 +18,17 @@ from finetop.core.models.load import check_folder, read_template
 from finetop.core.models.resolved import ResolvedModel
 from finetop.core.recipe.references import is_reference
 from finetop.core.runtime.files import given_path
+from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
     from finetop.core.recipe.schema import Model, Recipe
     from finetop.core.runtime.event_log import EventLog
-    from finetop.core.runtime.home import Home
 
 KEPT = "merged"  # folder in the home's models
 
 
 def resolve_model(model: Model, home: Home, events: EventLog) -> ResolvedModel:
-    """Resolve the model that a recipe names, and download or convert it if needed.
-
-    Raises BadInput if there is no such model or it can't be used, EnvironmentTrouble if the hub can't be
-    reached.
-    """
+    """Resolve a recipe's model, downloading or converting if needed. Raises BadInput, EnvironmentTrouble."""
     from finetop.core.data import hub
     from finetop.core.models import demo_model
 
@@ -91,9 +84,8 @@ def whole_model(text: str, home: Home, events: EventLog) -> tuple[Path, str]:
     run_folder = folder.parent.parent
     source = f"run {run_folder.name}, step {int(folder.name.removeprefix('step-'))}"
     if load.is_reward_model(folder):
-        raise BadInput(
-            f"model.id: {text} is a reward model, which generates no text.", hint="Start from another run."
-        )
+        hint = "Start from another run."
+        raise BadInput(f"model.id: {text} is a reward model, which generates no text.", hint=hint)
     if not load.is_adapter(folder):
         return folder, source
     return _merged(folder, run_folder, home, events), f"{source}, merged"
@@ -123,12 +115,8 @@ def _merged(folder: Path, run_folder: Path, home: Home, events: EventLog) -> Pat
     number_format = load.torch_dtype(dtype, device)
     model = merge.whole(base, folder, number_format, device)
     tokenizer = load.load_tokenizer(replace(base, path=folder, chat_template=None))  # with its template
-    facts = {
-        "run": run_folder.name,
-        "checkpoint": folder.name,
-        "base": base.id,
-        "weights_hash": base.weights_hash,
-    }
+    facts = {"run": run_folder.name, "checkpoint": folder.name, "base": base.id}
+    facts["weights_hash"] = base.weights_hash
     with save.beside(target) as aside:
         save.write(model, tokenizer, facts, aside)
         save.put(aside, target)

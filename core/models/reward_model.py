@@ -6,22 +6,21 @@ scores a whole conversation, rendered with its own tokenizer and chat template (
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput, first_line
 from finetop.core.models import config_file, load, quantize as fewer_bits
+from finetop.core.models.resolved import ResolvedModel
 from finetop.core.runtime.failures import is_of_machine
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase as Tokenizer
 
     from finetop.core.data.formats import Message
-    from finetop.core.models.resolved import ResolvedModel
 
 KEY = "objective.reward.model"
 
@@ -31,7 +30,7 @@ class RewardModel:
     """A loaded reward model, with its own tokenizer, and the number of texts that it reads at once."""
 
     model: Any
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: Tokenizer
     batch_size: int
 
     def score(self, prompts: Sequence[Sequence[Message]], answers: Sequence[str]) -> list[float]:
@@ -43,9 +42,8 @@ class RewardModel:
         scores = [0.0] * len(texts)
         for at in range(0, len(order), self.batch_size):
             indexes = order[at : at + self.batch_size]
-            batch = _padded(
-                [texts[index] for index in indexes], int(self.tokenizer.pad_token_id), self.model.device
-            )
+            some, pad = [texts[index] for index in indexes], int(self.tokenizer.pad_token_id)
+            batch = _padded(some, pad, self.model.device)
             with torch.no_grad():
                 batch_scores = self.model(**batch, use_cache=False).logits[:, 0].float().tolist()
             for index, value in zip(indexes, batch_scores, strict=True):
@@ -69,13 +67,8 @@ def _padded(texts: Sequence[list[int]], pad: int, device: Any) -> dict[str, torc
     return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
 
 
-def make(
-    base: ResolvedModel, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype, device: str
-) -> PreTrainedModel:
-    """Load a base with one number as its output, randomly initialised unless the base is a reward model.
-
-    Raises BadInput if it has several labels, or models of its kind can't output a score.
-    """
+def make(base: ResolvedModel, tokenizer: Tokenizer, dtype: torch.dtype, device: str) -> PreTrainedModel:
+    """Load a base with one number as output, random unless it is a reward model. Raises BadInput."""
     from transformers import AutoModelForSequenceClassification
 
     require_one_label(base.path, base.id, "model.id")
@@ -94,13 +87,11 @@ def make(
     except Exception as error:
         if is_of_machine(error):
             raise
-        raise BadInput(
-            f"model.id: can't make a reward model from {base.id}: {first_line(error)}",
-            hint="Pick a model of a usual kind, such as Llama, Qwen or Mistral.",
-        ) from error
-    body = sorted(
-        key for key in loading_info["missing_keys"] if key.split(".")[0] not in ("score", "classifier")
-    )
+        message = f"model.id: can't make a reward model from {base.id}: {first_line(error)}"
+        hint = "Pick a model of a usual kind, such as Llama, Qwen or Mistral."
+        raise BadInput(message, hint=hint) from error
+    missing = loading_info["missing_keys"]
+    body = sorted(key for key in missing if key.split(".")[0] not in ("score", "classifier"))
     model = load.put_on(model, device, body, base, is_placed=bool(placed))
     require_vocabulary(model, tokenizer, base.id, "model.id")
     model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
@@ -114,17 +105,13 @@ def require_one_label(folder: Path, name: str, key: str) -> None:
     config = config_file.read(folder / "config.json")
     labels = len(config["id2label"]) if "id2label" in config else int(config.get("num_labels", 2))
     if labels != 1:
-        raise BadInput(
-            f"{key}: {name} is a classifier with {labels} labels, but a reward is one number.",
-            hint="Give a model that generates text, or a reward model with num_labels 1.",
-        )
+        message = f"{key}: {name} is a classifier with {labels} labels, but a reward is one number."
+        raise BadInput(message, hint="Give a model that generates text, or a reward model with num_labels 1.")
 
 
-def require_vocabulary(model: Any, tokenizer: PreTrainedTokenizerBase, name: str, key: str) -> None:
+def require_vocabulary(model: Any, tokenizer: Tokenizer, name: str, key: str) -> None:
     """Check that the model knows every token of its tokenizer. Raises BadInput."""
     known, largest = model.get_input_embeddings().weight.shape[0], max(tokenizer.get_vocab().values())
     if largest >= known:
-        raise BadInput(
-            f"{key}: {name} has {known} tokens, but its tokenizer has token {largest}.",
-            hint="Model and tokenizer do not belong together: give the folder of a saved model.",
-        )
+        hint = "Model and tokenizer do not belong together: give the folder of a saved model."
+        raise BadInput(f"{key}: {name} has {known} tokens, but its tokenizer has token {largest}.", hint=hint)

@@ -5,8 +5,9 @@ A file is 8 bytes of length, that much JSON, then the tensors' bytes without gap
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 
@@ -15,14 +16,9 @@ from finetop.core.errors import BadInput
 from finetop.core.runtime.files import open_given
 from finetop.core.text import plain
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
 LONGEST_HEADER = 100 << 20  # bytes; the format's own limit
-MOST_TENSORS = (
-    500_000  # of a model; one of 61 layers with 384 experts, whose matrices each have scales, has 140,000
-)
+# Of a model; one of 61 layers with 384 experts, whose matrices each have scales, has 140,000.
+MOST_TENSORS = 500_000
 
 
 @dataclass(frozen=True)
@@ -56,29 +52,20 @@ def read_header(file: Path) -> dict[str, Shape]:
             if not 2 <= length <= min(LONGEST_HEADER, size - 8):
                 raise BadInput(f"{plain(str(file))} is not a safetensors file.", hint="Copy it again.")
             raw = msgspec.json.decode(opened.read(length), type=dict[str, msgspec.Raw])
-        entries = {
-            name: msgspec.json.decode(entry, type=_Entry)
-            for name, entry in raw.items()
-            if name != "__metadata__"
-        }
+        raw.pop("__metadata__", None)
+        entries = {name: msgspec.json.decode(entry, type=_Entry) for name, entry in raw.items()}
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise BadInput(
-            f"{plain(str(file))} can't be read: {str(error)[:200]}.", hint="Copy it again."
-        ) from error
+        hint = "Copy it again."
+        raise BadInput(f"{plain(str(file))} can't be read: {str(error)[:200]}.", hint=hint) from error
     wanted = 8 + length + max((entry.data_offsets[1] for entry in entries.values()), default=0)
     if wanted != size:
-        raise BadInput(
-            f"{plain(str(file))} has {size:,} bytes, but its header says {wanted:,}: it was cut short.",
-            hint="Copy it again.",
-        )
+        message = f"{plain(str(file))} has {size:,} bytes, but its header says {wanted:,}: it was cut short."
+        raise BadInput(message, hint="Copy it again.")
     return {name: Shape(entry.dtype, tuple(entry.shape)) for name, entry in entries.items()}
 
 
 def require_few(files: Sequence[Path]) -> None:
-    """Check that a model's files have no more tensors than a real model; they are counted, not read.
-
-    Raises BadInput.
-    """
+    """Check by counting that a model's files have no more tensors than a real model's. Raises BadInput."""
     count = 0
     for file in files:
         try:
@@ -88,10 +75,8 @@ def require_few(files: Sequence[Path]) -> None:
         except OSError as error:
             raise BadInput(f"{plain(str(file))} can't be read: {error.strerror}.") from error
         if count > MOST_TENSORS:
-            raise BadInput(
-                f"{plain(str(file.parent))}: its files hold more than {MOST_TENSORS:,} tensors.",
-                hint="Give another model.",
-            )
+            message = f"{plain(str(file.parent))}: its files hold more than {MOST_TENSORS:,} tensors."
+            raise BadInput(message, hint="Give another model.")
 
 
 def tensors(folder: Path) -> dict[str, Shape]:

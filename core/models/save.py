@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import EnvironmentTrouble, Refused
@@ -14,11 +16,8 @@ from finetop.core.runtime.files import publish
 from finetop.core.wording.units import gib_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     import torch
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 MORE = 1.02  # tokenizer, configuration, headers
@@ -26,36 +25,26 @@ FACTS = "finetop.json"  # where a model comes from
 
 
 def require_room(folder: Path, model: Path, dtype: str) -> int:
-    """Check that the disk of `folder` has room for a model of the size of that in `model`. Return the bytes needed.
-
-    Raises EnvironmentTrouble.
-    """
+    """Check that `folder`'s disk has room for the model in `model`; return the bytes. Raises EnvironmentTrouble."""
     needed = int(sum(shape.count for shape in tensors(model).values()) * BYTES[dtype] * MORE)
     place = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
     free = shutil.disk_usage(place).free
     if free < needed:
-        raise EnvironmentTrouble(
-            f"{place} has {gib_of(free)} GiB free, but the model needs {gib_of(needed)}.",
-            hint="Free some, or give a folder of another disk.",
-        )
+        message = f"{place} has {gib_of(free)} GiB free, but the model needs {gib_of(needed)}."
+        raise EnvironmentTrouble(message, hint="Free some, or give a folder of another disk.")
     return needed
 
 
 def require_absent(target: Path) -> None:
     """Refuse to write over anything. Raises Refused."""
     if target.exists() or target.is_symlink():
-        raise Refused(
-            f"{target} already exists and is not overwritten.",
-            hint="Give another folder: --to DIR.",
-        )
+        hint = "Give another folder: --to DIR."
+        raise Refused(f"{target} already exists and is not overwritten.", hint=hint)
 
 
 @contextmanager
 def beside(target: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside the target to write to; it is removed if the block fails.
-
-    Raises EnvironmentTrouble if it can't be created, or the disk is full.
-    """
+    """Yield a temporary folder beside the target, removed if the block fails. Raises EnvironmentTrouble."""
     aside = target.with_name(f".{target.name}.partial")
     try:
         shutil.rmtree(aside, ignore_errors=True)
@@ -64,10 +53,8 @@ def beside(target: Path) -> Iterator[Path]:
     except BaseException as error:
         shutil.rmtree(aside, ignore_errors=True)
         if isinstance(error, OSError) or is_disk_full(error):
-            raise EnvironmentTrouble(
-                f"can't write {target}: {getattr(error, 'strerror', '') or 'the disk is full'}.",
-                hint="Free some room, or give another folder.",
-            ) from error
+            message = f"can't write {target}: {getattr(error, 'strerror', '') or 'the disk is full'}."
+            raise EnvironmentTrouble(message, hint="Free some room, or give another folder.") from error
         raise
 
 
@@ -78,7 +65,7 @@ def recast(model: Any, dtype: torch.dtype) -> Any:
     return model
 
 
-def write(model: Any, tokenizer: PreTrainedTokenizerBase, facts: dict[str, Any], folder: Path) -> None:
+def write(model: Any, tokenizer: Tokenizer, facts: dict[str, Any], folder: Path) -> None:
     """Save weights as safetensors, configuration, generation settings, tokenizer and template, and the facts."""
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -7,18 +7,15 @@ some are in no file, such as rotary angles. Every byte arrives as the first rank
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from finetop.core.models import collectives
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from torch import Tensor
 
 NOWHERE = "meta"  # the device of a tensor without numbers
 
@@ -53,9 +50,8 @@ class Sender:
             (place.module, place.key, place.shape) for place in first
         ]
         if not all(collectives.gathered(same)):
-            raise RuntimeError(
-                "the ranks built different models of one recipe: their weights can't be shared"
-            )
+            why = "the ranks built different models of one recipe: their weights can't be shared"
+            raise RuntimeError(why)
         self.dtypes = {(place.module, place.key): place.dtype for place in first}
 
     def _places(self, model: Any) -> list[Place]:
@@ -86,11 +82,8 @@ class Sender:
 def _received(tensor: Tensor, dtype: torch.dtype, device: str, *, moves: bool) -> Tensor:
     """Return a tensor with the first rank's values, on the device if it `moves`; that rank keeps its own tensor."""
     is_first = collectives.rank() == 0
-    data = (
-        tensor.data.to(device).contiguous()
-        if is_first
-        else torch.empty(tensor.shape, dtype=dtype, device=device)
-    )
+    shape = tensor.shape
+    data = tensor.data.to(device).contiguous() if is_first else torch.empty(shape, dtype=dtype, device=device)
     if data.numel():
         dist.broadcast(data.view(-1).view(torch.uint8), src=0)  # gloo does not know every number format
     if not moves:  # tensors in plain attributes stay on the CPU

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterable
+from typing import Any, Literal
 
 import msgspec
 
 from finetop.core.models import attention
 from finetop.core.recipe.master import is_wide
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 Role = Literal["attention in", "attention out", "mlp in", "mlp out", "other"]
 

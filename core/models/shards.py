@@ -5,14 +5,13 @@ Checkpoints have whole tensors, as one process writes them: any number of ranks 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.models import collectives, quantize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     import torch
     from torch import Tensor
 
@@ -95,10 +94,7 @@ def like(whole: Tensor, divided: Tensor) -> Tensor:
 
 
 def whole(tree: Any) -> Any:
-    """Gather the sharded tensors in a tree of dicts and lists, on the CPU of rank 0; other ranks get None.
-
-    All ranks take part, one tensor at a time, so that no GPU holds more than one whole.
-    """
+    """Gather a tree's sharded tensors on rank 0's CPU, one at a time; other ranks take part and get None."""
     from torch.distributed.tensor import DTensor
 
     if isinstance(tree, DTensor):
@@ -112,10 +108,7 @@ def whole(tree: Any) -> Any:
 
 
 def state_of(model: Any, *, rounded: bool = True) -> dict[str, Tensor]:
-    """Return a sharded model's whole weights by name, on rank 0; rounded to the computing format, or as kept.
-
-    For an adapter, only the trained ones, as kept.
-    """
+    """Return a sharded model's weights (an adapter's trained ones) on rank 0, rounded to its format unless told not."""
     if is_adapter(model):
         moving = {name: weight.detach() for name, weight in model.named_parameters() if weight.requires_grad}
         return {name: tensor for name, tensor in whole(moving).items() if tensor is not None}
@@ -125,9 +118,8 @@ def state_of(model: Any, *, rounded: bool = True) -> dict[str, Tensor]:
         first = names.setdefault(local(tensor).data_ptr(), name)
         gathered = state.get(first) if first != name else whole(tensor)
         if gathered is not None:
-            state[name] = (
-                gathered.to(saved_dtype(model)) if rounded and gathered.is_floating_point() else gathered
-            )
+            rounds = rounded and gathered.is_floating_point()
+            state[name] = gathered.to(saved_dtype(model)) if rounds else gathered
     return state
 
 

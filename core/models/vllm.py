@@ -10,8 +10,10 @@ import gc
 import math
 import os
 import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -24,9 +26,6 @@ from finetop.core.models.forward import cache_bytes, longest_input
 from finetop.core.models.safetensors_header import read_header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
     from torch import Tensor
 
     from finetop.core.models.resolved import ResolvedModel
@@ -61,10 +60,8 @@ def require(device: str) -> None:
 def require_reach(config: Any, device: str) -> None:
     """Check that new weights reach all of a copy of a model with this configuration. Raises BadInput."""
     if device == "cpu" and getattr(config.get_text_config(), "tie_word_embeddings", False):
-        message = (
-            "model.engine: on a CPU, vllm can't update an output layer that is tied to the embeddings,"
-            " as in this model."
-        )
+        message = "model.engine: on a CPU, vllm can't update an output layer that is tied to the embeddings,"
+        message += " as in this model."
         raise BadInput(message, hint="Set model.engine to auto.")
 
 
@@ -93,9 +90,8 @@ def hand_over(opened: Any, model: Any, folder: Path) -> None:
     def known() -> Iterator[tuple[str, Tensor]]:
         for name, weight in weights_of(model):
             if name not in saved:
-                message = (
-                    f"model.engine: vllm can't take the weights of this model: {name} is not in its files."
-                )
+                why = f"{name} is not in its files"
+                message = f"model.engine: vllm can't take the weights of this model: {why}."
                 raise FinetopError(message, hint="Set model.engine to auto.")
             yield name, weight
 
@@ -160,9 +156,8 @@ def _merged(layer: Any, path: str, yielded: set[int]) -> Iterator[tuple[str, Ten
             warnings.simplefilter("ignore")
             layer.unmerge()
     except (ValueError, NotImplementedError, AttributeError) as error:
-        message = (
-            f"model.engine: vllm reads merged weights, but {path[:-1]} can't be merged: {first_line(error)}"
-        )
+        why = f"{path[:-1]} can't be merged: {first_line(error)}"
+        message = f"model.engine: vllm reads merged weights, but {why}"
         raise FinetopError(message, hint="Set model.engine to auto.") from error
     finally:
         layer.merged_adapters.clear()

@@ -7,10 +7,11 @@ here: a model that is no Llama is built by another process (6 s), the first time
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -22,23 +23,19 @@ from finetop.core.data.prompts import open_asker
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, Refused
 from finetop.core.models import kernels, rehearsed
 from finetop.core.models.resolved import Moving
+from finetop.core.models.shape import Shape
 from finetop.core.plan import inputs, lengths, machine as machines
 from finetop.core.plan.estimate import Known, estimate, find_fix, refusals, shape_of
+from finetop.core.plan.inputs import ConfigFile
+from finetop.core.plan.lengths import Lengths
 from finetop.core.plan.machine import Machine
 from finetop.core.plan.rehearsal import Rehearsal
 from finetop.core.plan.result import READ_BY, Problem
 from finetop.core.recipe import home_settings, protections as recipe_protections
 from finetop.core.recipe.load import recipe_to_mapping
+from finetop.core.recipe.schema import Recipe
+from finetop.core.runtime.home import Home
 from finetop.core.wording.units import gib_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from finetop.core.models.shape import Shape
-    from finetop.core.plan.inputs import ConfigFile
-    from finetop.core.plan.lengths import Lengths
-    from finetop.core.recipe.schema import Recipe
-    from finetop.core.runtime.home import Home
 
 ROOM = "train.batch_size"  # the setting under which a machine that is too small is reported
 
@@ -150,9 +147,8 @@ def require_target(recipe: Recipe, config_file: ConfigFile | None, home: Home) -
     if not files.is_there(Path(wanted.path)):
         return  # reported with the other files
     tokenizer, _ = lengths.plain_tokenizer(recipe, None if config_file is None else config_file.folder)
-    asker = open_asker(
-        recipe.ask, recipe.data.train, home, shots=False
-    )  # those come from rows that were read already
+    # Its shots come from rows that were read already.
+    asker = open_asker(recipe.ask, recipe.data.train, home, shots=False)
     positions = None if config_file is None else shape_of(recipe, config_file.config).max_positions
     longest = positions or 10**6
     scoring_target.read_rows(wanted, tokenizer, home, longest, asker, window=recipe.data.max_tokens)
@@ -171,9 +167,8 @@ def require_room(
     known = Known(lengths=measured, moving=Moving(shape=shape))
     plan = estimate(recipe, config, whole, known)
     if plan.host is not None and plan.host.lacks:
-        message = (
-            f"{plan.host.ranks} ranks need {gib_of(plan.host.bytes)} GiB of host memory, but this machine has"
-        )
+        host = plan.host
+        message = f"{host.ranks} ranks need {gib_of(host.bytes)} GiB of host memory, but this machine has"
         raise Refused(
             f"{recipe.name} does not fit this machine's memory: {message} {gib_of(plan.host.total or 0.0)} in all.",
             hint="Use fewer GPUs (budget.gpus), lora instead of full tuning, or a smaller model.",

@@ -47,11 +47,9 @@ def changes(recipe: Recipe, *, in_float16: bool = False) -> Iterator[Change]:
     tokens = recipe.data.max_tokens
     while tokens // 2 >= SHORTEST:
         tokens //= 2
-        shorter = base.then(
-            replace(base.recipe, data=replace(base.recipe.data, max_tokens=tokens)),
-            f"rows of at most {tokens} tokens",
-            f"data.max_tokens={tokens}",
-        )
+        data = replace(base.recipe.data, max_tokens=tokens)
+        text, setting = f"rows of at most {tokens} tokens", f"data.max_tokens={tokens}"
+        shorter = base.then(replace(base.recipe, data=data), text, setting)
         yield shorter
         yield from _cheap(shorter)
 
@@ -79,12 +77,9 @@ def _batches(start: Change) -> Iterator[Change]:
         size, times = size // 2, times * 2
         accumulation = train.grad_accumulation * times
         smaller = replace(train, batch_size=size, grad_accumulation=accumulation)
-        yield start.then(
-            replace(start.recipe, train=smaller),
-            f"batches of {size} with grad_accumulation {accumulation}",
-            f"train.batch_size={size}",
-            f"train.grad_accumulation={accumulation}",
-        )
+        text = f"batches of {size} with grad_accumulation {accumulation}"
+        sets = (f"train.batch_size={size}", f"train.grad_accumulation={accumulation}")
+        yield start.then(replace(start.recipe, train=smaller), text, *sets)
 
 
 def _checkpointing(start: Change) -> Change | None:
@@ -92,9 +87,8 @@ def _checkpointing(start: Change) -> Change | None:
     if recipe.train.activation_checkpointing or recipe.trainer_args.get("activation_checkpointing"):
         return None
     train = replace(recipe.train, activation_checkpointing=True)
-    return start.then(
-        replace(recipe, train=train), "activations recomputed", "train.activation_checkpointing=true"
-    )
+    text, setting = "activations recomputed", "train.activation_checkpointing=true"
+    return start.then(replace(recipe, train=train), text, setting)
 
 
 def _divided(start: Change) -> Change | None:
@@ -107,11 +101,8 @@ def _divided(start: Change) -> Change | None:
 
 def _stochastic(start: Change) -> Change | None:
     train = start.recipe.train
-    if (
-        METHODS.load(start.recipe.method.name).keeps_base
-        or train.master != "float32"
-        or train.optimizer != "adamw"
-    ):
+    keeps_base = METHODS.load(start.recipe.method.name).keeps_base
+    if keeps_base or train.master != "float32" or train.optimizer != "adamw":
         return None
     rounded = replace(start.recipe, train=replace(train, master="stochastic"))
     return start.then(rounded, "16-bit weights, rounded stochastically", "train.master=stochastic")
@@ -121,9 +112,8 @@ def _lora(start: Change) -> Change | None:
     if start.recipe.method.name not in ("full", "freeze"):
         return None
     method = Method(name="lora", options=METHODS.load("lora").options())
-    return start.then(
-        replace(start.recipe, method=method), "LoRA instead of full tuning", "method={name: lora}"
-    )
+    changed = replace(start.recipe, method=method)
+    return start.then(changed, "LoRA instead of full tuning", "method={name: lora}")
 
 
 def _nf4(start: Change) -> Change | None:

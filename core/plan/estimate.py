@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,31 +16,27 @@ import msgspec
 from finetop.core.models import cpu_formats, weight_formats
 from finetop.core.models.attention import best_kernel
 from finetop.core.models.resolved import Moving
-from finetop.core.plan import answers, host, memory, schedule
+from finetop.core.models.shape import Shape
+from finetop.core.plan import answers, memory, schedule
 from finetop.core.plan.changes import Change, changes
 from finetop.core.plan.memory import Workload
-from finetop.core.plan.objective_extras import Extras, extras_of
+from finetop.core.plan.method_options import Trained
 from finetop.core.plan.result import Fix, Host, Plan, Sharded, Verdict
-from finetop.core.plan.schedule import PastRun, disk_of, steps_of, time_of
+from finetop.core.plan.schedule import Extras, PastRun, disk_of, extras_of, steps_of, time_of
 from finetop.core.plan.shape import read_shape
 from finetop.core.plan.trainable import trained
 from finetop.core.plugins import METHODS, OBJECTIVES
 from finetop.core.recipe import number_format, protections as recipe_protections
 from finetop.core.recipe.master import STATES_8BIT, STATES_32BIT, held_in, optimizer_bytes
 from finetop.core.recipe.parallel import of_ranks, reads_once, way_of
-from finetop.core.recipe.protections import Sizes
+from finetop.core.recipe.protections import Problem, Sizes
+from finetop.core.recipe.schema import Attention, EngineChoice, Recipe
 from finetop.core.runtime import compiler
 from finetop.core.wording.units import gib_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from finetop.core.models.shape import Shape
     from finetop.core.plan.lengths import Lengths
     from finetop.core.plan.machine import Machine
-    from finetop.core.plan.method_options import Trained
-    from finetop.core.recipe.protections import Problem
-    from finetop.core.recipe.schema import Attention, EngineChoice, Recipe
 
 NUMBER_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 UNBUILT = Moving()
@@ -121,24 +118,19 @@ def estimate(
 
 
 def host_of(
-    recipe: Recipe,
-    config: Mapping[str, Any],
-    shape: Shape,
-    work: Workload,
-    known: Known,
-    machine: Machine,
+    recipe: Recipe, config: Mapping[str, Any], shape: Shape, work: Workload, known: Known, machine: Machine
 ) -> Host | None:
     """Return a machine's memory use beside its GPUs, if they share a model; None if it is not sharded."""
     if not (work.divided and work.on_gpu):
         return None
     lengths, here = known.lengths, -(-work.ranks // (recipe.budget.nodes or 1))
     tokens = 0.0 if lengths is None else lengths.tokens + lengths.eval_tokens
-    is_new = recipe.objective.name == "pretrain" or bool(
-        shape.experts
-    )  # fused experts, which the file may not have
+    # The file may not have fused experts.
+    is_new = recipe.objective.name == "pretrain" or bool(shape.experts)
     converts = is_new or saved_bytes(shape) != work.compute_bytes
     readers = 1 if reads_once(recipe, config) else here
-    return Host(here, host.held(work, tokens, here, readers=readers, converts=converts), machine.host)
+    needed = memory.host_memory(work, tokens, here, readers=readers, converts=converts)
+    return Host(here, needed, machine.host)
 
 
 def shape_of(recipe: Recipe, config: Mapping[str, Any]) -> Shape:
@@ -172,11 +164,9 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
     written = int(getattr(recipe.objective.options, "max_new_tokens", 0)) if extras.writes else 0
     sizes = Sizes(moving.numbers, moving_bytes, shape.vocabulary)
     engine = answers.engine_of(recipe, on_gpu=on_gpu, flash=flash) if extras.writes else "exact"
-    cache = (
-        answers.held(engine, recipe, shape, longest + written, size, on_gpu=on_gpu, flash=flash)
-        if extras.writes
-        else 0.0
-    )
+    cache = 0.0
+    if extras.writes:
+        cache = answers.held(engine, recipe, shape, longest + written, size, on_gpu=on_gpu, flash=flash)
     has_any = recipe.protect != type(recipe.protect)()  # computing it reads the disk
     held = recipe_protections.memory(recipe, sizes) if has_any else recipe_protections.Memory()
     held_as = weight_formats.load(recipe.model.quantize)
@@ -304,9 +294,8 @@ def _token_extras(shape: Shape, extras: Extras, size: float, engine: EngineChoic
 def dtype_of(recipe: Recipe, shape: Shape, machine: Machine) -> str:
     """Return the number format that the run computes in, as core/models chooses it."""
     on_cpu = machine.device == "cpu"
-    wanted = number_format.chosen(
-        recipe.model.dtype, saved_in(shape), on_cpu=on_cpu, has_bfloat16=machine.has_bfloat16
-    )
+    saved, has_it = saved_in(shape), machine.has_bfloat16
+    wanted = number_format.chosen(recipe.model.dtype, saved, on_cpu=on_cpu, has_bfloat16=has_it)
     if wanted not in NUMBER_BYTES:
         return "float32"
     if not on_cpu:
@@ -322,18 +311,16 @@ def saved_in(shape: Shape) -> str:
 def refusals(recipe: Recipe, shape: Shape, machine: Machine, ranks: int = 1) -> Iterator[Problem]:
     """Yield what the job would refuse about the number format on this machine."""
     dtype, on_cpu = dtype_of(recipe, shape, machine), machine.device == "cpu"
-    return number_format.refusals(
-        recipe, dtype, machine.name, on_cpu=on_cpu, has_bfloat16=machine.has_bfloat16, ranks=ranks
-    )
+    card, has_it = machine.name, machine.has_bfloat16
+    return number_format.refusals(recipe, dtype, card, on_cpu=on_cpu, has_bfloat16=has_it, ranks=ranks)
 
 
 def _on_cpu(wanted: str, recipe: Recipe, shape: Shape, machine: Machine) -> tuple[str, str]:
     """Return the number format used by a CPU with bfloat16 instructions, and why."""
     count = 0.0 if recipe.model.quantize != "none" else float(shape.parameters)
     only_16_bit = cpu_formats.only_16_bit(recipe)
-    return cpu_formats.train_in(
-        wanted, machine.speeds, count, machine.total or math.inf, only_16_bit=only_16_bit
-    )
+    total = machine.total or math.inf
+    return cpu_formats.train_in(wanted, machine.speeds, count, total, only_16_bit=only_16_bit)
 
 
 def capacity_of(recipe: Recipe, machine: Machine) -> float | None:

@@ -10,10 +10,10 @@ from finetop.core.errors import EnvironmentTrouble
 from finetop.core.models import demo_model
 from finetop.core.plan.shape import read_config
 from finetop.core.runtime.files import given_path
+from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
     from finetop.core.recipe.schema import Model
-    from finetop.core.runtime.home import Home
 
 
 NOT_YET = "the demo model is downloaded by the first run: tokens are estimated from characters until then."
@@ -47,10 +47,8 @@ def find_config(model: Model, home: Home, given: str | None = None) -> ConfigFil
         file = demo_model.KNOWN / "config.json"
         return ConfigFile(read_config(file), file, is_here=False)
     if place is None:
-        raise EnvironmentTrouble(
-            f"model.id: {model.id} is not on this machine; a plan downloads nothing.",
-            hint="Give its config.json with --config PATH.",
-        )
+        message = f"model.id: {model.id} is not on this machine; a plan downloads nothing."
+        raise EnvironmentTrouble(message, hint="Give its config.json with --config PATH.")
     return ConfigFile(read_config(place), place / "config.json" if place.is_dir() else place)
 
 

@@ -13,29 +13,25 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec import structs
 
 from finetop.core.data import files, packing, sampled, training_set
 from finetop.core.data.examples import AnyExample, pieces, through_model
 from finetop.core.data.hub import is_local
-from finetop.core.data.prompts import open_asker
+from finetop.core.data.prompts import Asker, open_asker
+from finetop.core.data.source_record import Use
+from finetop.core.data.sources import Row
 from finetop.core.data.training_set import NamedRows, ReadData
 from finetop.core.errors import BadInput
 from finetop.core.models.load import read_template
-from finetop.core.plugins import OBJECTIVES
+from finetop.core.plugins import OBJECTIVES, ObjectiveFacts
 from finetop.core.protocol.events import DataRead
 from finetop.core.recipe import protections as recipe_protections
+from finetop.core.recipe.schema import Data, Recipe, Source
+from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
-
-if TYPE_CHECKING:
-    from finetop.core.data.prompts import Asker
-    from finetop.core.data.source_record import Use
-    from finetop.core.data.sources import Row
-    from finetop.core.plugins import ObjectiveFacts
-    from finetop.core.recipe.schema import Data, Recipe, Source
-    from finetop.core.runtime.home import Home
 
 SECONDS = 2.0  # for reading and preparing rows
 BLOCK = 64  # rows between two checks of the clock
@@ -99,9 +95,7 @@ class Lengths:
     eval_tokens: int = 0
     answer_tokens: int = 0  # learned tokens
     written: int = 0  # rows that the base writes before the first step, at their longest
-    reports: tuple[
-        DataRead, ...
-    ] = ()  # of each source, as the job reports it; of the rows that were prepared
+    reports: tuple[DataRead, ...] = ()  # of each source, as the job reports it; of the prepared rows
     row: tuple[tuple[str, bool], ...] = ()  # the first row, as the model sees it
     sampled: Sampled | None = None
 
@@ -114,11 +108,8 @@ def measure(recipe: Recipe, folder: Path | None, home: Home, *, seconds: float =
     """
     deadline = time.monotonic() + seconds
     data = recipe_protections.with_sources(recipe)
-    here = structs.replace(
-        data,
-        train=tuple(filter(is_here, data.train)),
-        eval=tuple(filter(is_here, data.eval)) if isinstance(data.eval, tuple) else data.eval,
-    )
+    evaluation = data.eval if not isinstance(data.eval, tuple) else tuple(filter(is_here, data.eval))
+    here = structs.replace(data, train=tuple(filter(is_here, data.train)), eval=evaluation)
     if not here.train:
         return None
     objective = OBJECTIVES.load(recipe.objective.name)
@@ -137,10 +128,8 @@ def measure(recipe: Recipe, folder: Path | None, home: Home, *, seconds: float =
     asker = open_asker(recipe.ask, recipe.data.train, home, shots=False)
     making = _Making(recipe, objective, tokenizer, asker)
     roles = [source.role for source in here.train]
-    train = [
-        _Prepared(source, times, asked=role == "train")
-        for source, role in zip(rows.train, roles, strict=True)
-    ]
+    pairs = zip(rows.train, roles, strict=True)
+    train = [_Prepared(source, times, asked=role == "train") for source, role in pairs]
     held_back = [_Prepared(source, times, asked=True) for source in rows.eval]
     making.run([*train, *held_back], deadline)
     is_whole = (len(here.train), here.eval) == (len(data.train), data.eval)
@@ -256,11 +245,8 @@ class _Prepared:
     def fit(self, data: Data) -> None:
         """Cut or drop long rows, as the job does."""
         self.fitted = training_set.fitted(self.source.name, (self.made[at] for at in sorted(self.made)), data)
-        self._each = (
-            [training_set.fitted(self.source.name, (self.made[at],), data) for at in sorted(self.made)]
-            if not self.is_whole
-            else []
-        )
+        each = () if self.is_whole else sorted(self.made)
+        self._each = [training_set.fitted(self.source.name, (self.made[at],), data) for at in each]
 
     def _guess(self, values: Sequence[float]) -> Estimate:
         """Return the estimated sum over all rows, from the values of the prepared ones."""
@@ -330,22 +316,14 @@ class _Making:
 def _whole(recipe: Recipe, train: Sequence[_Prepared]) -> Lengths:
     """Mix the sources as the job does, and count."""
     shares = [prepared.source.share for prepared in train]
-    mixed = training_set.mix(
-        [prepared.examples for prepared in train], shares, recipe.train.seed, lambda _: None
-    )
+    examples = [prepared.examples for prepared in train]
+    mixed = training_set.mix(examples, shares, recipe.train.seed, lambda _: None)
     sizes = [through_model(example) for example in mixed]
     written = recipe_protections.written(recipe, len(mixed))
     sizes += [written.tokens] * written.rows
-    return Lengths(
-        rows=len(sizes),
-        eval_rows=0,
-        tokens=sum(sizes),
-        longest=0,
-        how="",
-        sequences=packed(recipe, sizes),
-        answer_tokens=sum(example.answer_tokens for example in mixed),
-        written=written.rows,
-    )
+    count, learned = sum(sizes), sum(example.answer_tokens for example in mixed)
+    lengths = Lengths(len(sizes), 0, count, longest=0, how="", answer_tokens=learned, written=written.rows)
+    return replace(lengths, sequences=packed(recipe, sizes))
 
 
 def packed(recipe: Recipe, sizes: Sequence[int]) -> int | None:
@@ -359,9 +337,8 @@ def packed(recipe: Recipe, sizes: Sequence[int]) -> int | None:
 def _part(train: Sequence[_Prepared], unsure: float) -> Lengths:
     """Estimate from part of the rows what a mix of all amounts to; `unsure` is the variance of a file's share."""
     rows = [entry.rows for entry in train]
-    fixed = sum(
-        (each for each, entry in zip(rows, train, strict=True) if entry.source.share is None), Estimate(0.0)
-    )
+    pairs = zip(rows, train, strict=True)
+    fixed = sum((each for each, entry in pairs if entry.source.share is None), Estimate(0.0))
     whole = fixed.times(1 / (1 - sum(entry.source.share or 0.0 for entry in train)))
     mixed, tokens, answers = Estimate(0.0), Estimate(0.0), 0.0
     for each, entry in zip(rows, train, strict=True):
@@ -371,9 +348,8 @@ def _part(train: Sequence[_Prepared], unsure: float) -> Lengths:
             read = Estimate(read.value / each.value, read.variance / each.value**2).by(used)
         mixed, tokens = mixed + used, tokens + read
         answers += used.value * entry.report.answer_tokens / max(1, len(entry.examples))
-    mixed, tokens = (
-        Estimate(entry.value, entry.variance + unsure * entry.value**2) for entry in (mixed, tokens)
-    )
+    both = (mixed, tokens)
+    mixed, tokens = (Estimate(each.value, each.variance + unsure * each.value**2) for each in both)
     return Lengths(
         rows=round(mixed.value),
         eval_rows=0,
@@ -398,18 +374,10 @@ def _packed_part(recipe: Recipe, train: Sequence[_Prepared], lengths: Lengths) -
     more = written.rows * written.tokens
     low, high = lengths.sampled.tokens
     sizes = [through_model(example) for prepared in train for example in prepared.examples]
-    part = replace(
-        lengths.sampled,
-        rows=(lengths.sampled.rows[0] + written.rows, lengths.sampled.rows[1] + written.rows),
-        tokens=(low + more, high + more),
-    )
-    lengths = replace(
-        lengths,
-        rows=lengths.rows + written.rows,
-        tokens=lengths.tokens + more,
-        written=written.rows,
-        sampled=part,
-    )
+    first, last = (edge + written.rows for edge in lengths.sampled.rows)
+    part = replace(lengths.sampled, rows=(first, last), tokens=(low + more, high + more))
+    rows, tokens = lengths.rows + written.rows, lengths.tokens + more
+    lengths = replace(lengths, rows=rows, tokens=tokens, written=written.rows, sampled=part)
     if (packs := packed(recipe, sizes)) is None:
         return replace(lengths, sampled=replace(part, sequences=part.rows))
     each = packs / max(1, sum(sizes))

@@ -43,10 +43,7 @@ class Machine:
 
 
 def read_machine(home: Path, *, measure: bool = True, use_gpu: bool = True) -> Machine:
-    """Inspect this machine; `home` is on the disk that checkpoints are written to.
-
-    `measure` times a small matrix product if there is no GPU (0.1 s).
-    """
+    """Inspect this machine, with `home`'s disk; `measure` times a matrix product if there is no GPU (0.1 s)."""
     disk = free_disk(home)
     cards = gpus() if use_gpu else ()
     if cards:

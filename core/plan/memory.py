@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from finetop.core.recipe import parallel
+
 if TYPE_CHECKING:
     from finetop.core.models.shape import Shape
     from finetop.core.plan.method_options import Trained
@@ -55,6 +57,11 @@ CPU_MARGIN, CPU_MARGIN_BYTES = 0.12, 0.1e9
 # A token of the data in the machine's memory: in Python lists, and as the trainer's data set while it is built from
 # them (11.6 million tokens: 518 MiB and 480 MiB).
 DATA_BYTES = 95.0
+# A process with a GPU, beside its libraries' pages: the driver's own, kernels, pinned rows. An estimate, not yet
+# confirmed on a GPU.
+DRIVER_BYTES = 1.5e9
+# Files of a sharded state: copied from the GPU, as bytes, in the file format; and the previous one.
+PARTS_HELD = 4
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -93,9 +100,8 @@ class Workload:
     frozen_models: float = 0.0  # bytes of other models: reference, reward, teacher
     protections: float = 0.0  # bytes that protections against forgetting hold
     token_extras: float = 0.0  # bytes that an objective adds for each token of the batch
-    answers: float = (
-        0.0  # keys and values while an engine writes a step's answers, before anything is learned
-    )
+    # keys and values while an engine writes a step's answers, before anything is learned
+    answers: float = 0.0
     engine: float = 0.0  # of an engine with its own weights and cache
     has_logits: bool = True
     logit_tokens: int | None = None  # tokens of a text whose logits are computed; None: all
@@ -222,14 +228,9 @@ def layer_bytes(work: Workload) -> float:
     if moving.norms_move and not work.fused_kernels:
         norm += stream * shape.hidden  # normalised, before the norm's weight
     kept = shape.norms_per_layer * norm
-    kept += (
-        size
-        * shape.hidden
-        * sum(
-            learns[role] * (_linears(shape, role) if work.master else 1)
-            for role in ("attention in", "mlp in")
-        )
-    )
+    roles = ("attention in", "mlp in")
+    copies = sum(learns[role] * (_linears(shape, role) if work.master else 1) for role in roles)
+    kept += size * shape.hidden * copies
     keys = shape.query_width if work.masked else shape.key_width
     kept += size * (shape.query_width + 2 * keys)  # rotated queries and keys, values
     kept += size * shape.query_width  # attention's output, for its own gradient
@@ -283,3 +284,34 @@ def logit_memory(work: Workload) -> float:
         again = work.compute_bytes if work.divided else work.weight_bytes
         held += shape.output_weights * (4 + again)  # the head's gradient, in float32 and then again
     return held
+
+
+def host_memory(work: Workload, tokens: float, here: int, *, readers: int, converts: bool) -> float:
+    """Return the bytes that `here` ranks of a sharded model, the first among them, hold beside the GPUs at their peak.
+
+    A file's pages are not counted, because the system drops them when memory is needed.
+
+    `tokens` are of all rows, which each rank reads; `readers` of them read the model; `converts` is True if its file
+    has another number format than the run, or there is no file.
+    """
+    each = CPU_FIXED_BYTES + DRIVER_BYTES + tokens * DATA_BYTES
+    return here * each + max(readers * _read(work, converts=converts), _written(work, here))
+
+
+def _read(work: Workload, *, converts: bool) -> float:
+    """Return what a rank that reads the model holds of it: the file is mapped."""
+    whole, size = work.shape.parameters, work.compute_bytes
+    if work.linear_bytes is not None:
+        return whole * size + work.shape.linear_weights * (work.linear_bytes - size)
+    return whole * size if converts else 0.0
+
+
+def _written(work: Workload, here: int) -> float:
+    """Return what the first rank gathers for a checkpoint: the weights, and the state unless it is sharded."""
+    whole, moving, size = work.shape.parameters, work.trained, work.compute_bytes
+    if moving.beside:
+        return moving.numbers * (2 * work.trained_bytes + work.optimizer_bytes)
+    state = moving.numbers * work.optimizer_bytes + (whole * 4.0 if size < 4 else 0.0)
+    if parallel.STATE_BYTES * whole > parallel.IN_PARTS_ABOVE:
+        state = here * min(PARTS_HELD * float(parallel.PART_BYTES), PARTS_HELD * state / work.ranks)
+    return whole * size + state

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from finetop.core.models.shape import Linear, Shape
 
 
@@ -29,9 +28,8 @@ class Trained:
     wide_copies: float = 0.0  # copies of a layer's input (inputs) that a path keeps beyond LoRA's
     output_copies: float = 0.0  # the same of a layer's output
     token_floats: float = 0.0  # numbers of 4 bytes per token that paths keep beside these, in all layers
-    batch_flops: float = (
-        0.0  # arithmetic on weights alone in each forward and backward pass, whatever the batch's size
-    )
+    # arithmetic on weights alone in each forward and backward pass, whatever the batch's size
+    batch_flops: float = 0.0
     depth: float = 1.0  # share of the layers, from the last, that a gradient passes through
     norms_move: bool = False
     head_moves: bool = False
@@ -64,10 +62,7 @@ def names_of(linears: Iterable[Linear]) -> frozenset[str]:
 
 
 def saved_modules(shape: Shape, options: Any) -> tuple[int, int, bool]:
-    """Return the numbers of modules trained whole beside an adapter, those in embeddings, and if one is the head.
-
-    They are trained as copies; that of a tied head is a separate linear layer.
-    """
+    """Count modules trained whole, as copies, beside an adapter: all, in embeddings, and whether one is the head."""
     total = embedded = 0
     names = {name.rsplit(".", 1)[-1] for name in option_of(options, "modules_to_save", default=()) or ()}
     for name in names:

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,13 +19,11 @@ from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import rehearsed
 from finetop.core.models.resolved import Moving
 from finetop.core.recipe.load import recipe_to_mapping
+from finetop.core.recipe.schema import Recipe
 from finetop.core.runtime.processes import boot_id, die_with
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from finetop.core.plan.machine import Machine
-    from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.home import Home
 
 PATIENCE_S = 120.0  # imports take 3 to 8 s, a shape of 2,000 layers a minute

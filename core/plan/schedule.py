@@ -6,23 +6,21 @@ Speed comes from earlier runs on this machine, else it is a guess from the devic
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from finetop.core.plan.objective_extras import extras_of
+from finetop.core.plan.memory import Workload
 from finetop.core.plan.result import Disk, Sampled, Steps, Time
 from finetop.core.plugins import OBJECTIVES, writes_text
 from finetop.core.recipe.length import count_steps, steps_between
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from finetop.core.models.shape import Shape
     from finetop.core.plan.lengths import Lengths
     from finetop.core.plan.machine import Machine
-    from finetop.core.plan.memory import Workload
     from finetop.core.plan.method_options import Trained
     from finetop.core.recipe.schema import Recipe
 
@@ -37,6 +35,42 @@ CPU_BATCH_S, GPU_BATCH_S = 0.05, 0.02
 CPU_LAYER_S, GPU_LAYER_S = 0.0012, 0.0008
 SAVE_S, SAVED_BYTES = 0.3, 0.5e9  # the least time of a checkpoint, and the bytes written per second
 NEAR = 4.0  # how many times larger or smaller a model may be for its speed to predict another's
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """Additional models, texts per batch, logits."""
+
+    texts_per_row: int = 1  # both answers of a pair go through the model
+    reference: bool = False  # the base beside it: a separate copy, unless an adapter can be switched off
+    teacher: bool = False
+    whole_logits: int = 0  # models whose logits exist for every token and word at once, instead of in tiles
+    no_logits: bool = False  # one number per text
+    reads: int = 0  # extra passes over a batch per step without learning: by a reference, by the policy
+    writes: bool = False  # keeps keys and values of the answers that it writes; a reward model may judge them
+    is_known: bool = True
+
+
+EXTRAS: Mapping[str, Extras] = {
+    "sft": Extras(),
+    "continued-pretraining": Extras(),
+    "pretrain": Extras(),
+    "reward": Extras(texts_per_row=2, no_logits=True),
+    # Without an adapter, the reference's scores of each pair are stored before the first step.
+    "dpo": Extras(texts_per_row=2, reads=1),
+    # Each prompt is also read with another row's answer, without gradients: nothing of it is kept.
+    "kto": Extras(reads=2),
+    "orpo": Extras(texts_per_row=2, whole_logits=1),
+    "distill": Extras(teacher=True, whole_logits=2),
+    "ppo": Extras(reference=True, whole_logits=1, reads=2, writes=True),  # logits of answers alone
+    "rloo": Extras(reference=True, reads=2, writes=True),
+    "grpo": Extras(reference=True, reads=2, writes=True),
+}
+
+
+def extras_of(objective: str) -> Extras:
+    """Return what an objective needs; an unknown one counts as supervised fine-tuning, and the plan notes that."""
+    return EXTRAS.get(objective, Extras(is_known=False))
 
 
 def steps_of(recipe: Recipe, lengths: Lengths, gpus: int) -> Steps:
@@ -166,13 +200,8 @@ def disk_of(recipe: Recipe, shape: Shape, work: Workload, machine: Machine, step
         states += moving.beside * work.trained_bytes  # an adapter is saved a second time, as it was held
     saves = saves_of(recipe, None if steps is None else steps.steps)
     kept = min(saves, recipe.train.keep_checkpoints or saves) if saves else 1
-    return Disk(
-        checkpoint=weights,
-        kept=kept,
-        optimizer=states,
-        total=kept * (weights + states),
-        free=machine.free_disk,
-    )
+    whole = kept * (weights + states)
+    return Disk(weights, kept, optimizer=states, total=whole, free=machine.free_disk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,11 +243,7 @@ def flops_per_token(shape: Shape, trained: Trained, *, checkpointing: bool) -> f
 
 
 def predict(
-    recipe: Recipe,
-    flops: float,
-    machine: Machine,
-    past: Sequence[PastRun],
-    parameters: float,
+    recipe: Recipe, flops: float, machine: Machine, past: Sequence[PastRun], parameters: float
 ) -> Speed | None:
     """Return the tokens per second a run would reach; None if nothing is known.
 
@@ -231,20 +256,13 @@ def predict(
         same = (run.model, run.method, run.objective) == (model, method, objective)
         if same and (not run.parameters or _times(run.parameters, parameters) < NEAR):
             return Speed(run.tokens_per_s, f"measured by run {run.name}", True, True)
-    others = [
-        run
-        for run in here
-        if run.parameters and not (extras_of(run.objective).writes or extras_of(run.objective).teacher)
-    ]
-    nearest = min(
-        others,
-        key=lambda run: (
-            round(_times(run.parameters, parameters), 1),
-            run.model != model,
-            run.method != method,
-        ),
-        default=None,
-    )
+    apart = {name for name, extras in EXTRAS.items() if extras.writes or extras.teacher}
+    others = [run for run in here if run.parameters and run.objective not in apart]
+
+    def distance(run: PastRun) -> tuple[float, bool, bool]:
+        return round(_times(run.parameters, parameters), 1), run.model != model, run.method != method
+
+    nearest = min(others, key=distance, default=None)
     if nearest is not None and _times(nearest.parameters, parameters) < NEAR:
         extras = extras_of(nearest.objective)
         share = (6.0 if nearest.trainable * 2 > nearest.parameters else 4.0) + 2.0 * extras.reads

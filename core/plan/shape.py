@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from finetop.core.errors import BadInput
 from finetop.core.models import attention, config_file
 from finetop.core.models.shape import Linear, Shape
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 LLAMAS = ("llama", "mistral", "ministral", "granite", "qwen2", "qwen3")  # counted to a thousandth
 
@@ -25,10 +23,7 @@ def read_config(place: Path) -> dict[str, Any]:
 
 
 def read_shape(config: Mapping[str, Any]) -> Shape:
-    """Count a model as a Llama of its widths; remembered, as the app asks at every key.
-
-    Raises BadInput for a config that does not say hidden size, layers, heads or vocabulary.
-    """
+    """Count a model as a Llama of its widths, remembered for the app. Raises BadInput if the config lacks one."""
     return _read_shape(json.dumps(config, sort_keys=True, default=str))
 
 
@@ -45,10 +40,8 @@ def _read_shape(text: str) -> Shape:
 
     def number(*names: str) -> int:
         if not (value := maybe(*names)):
-            raise BadInput(
-                f"config.json has no {names[0]} ({config.get('model_type') or 'no model_type'}).",
-                hint="Give the config.json of a model that generates text.",
-            )
+            message = f"config.json has no {names[0]} ({config.get('model_type') or 'no model_type'})."
+            raise BadInput(message, hint="Give the config.json of a model that generates text.")
         return value
 
     hidden = number("hidden_size", "n_embd", "d_model")

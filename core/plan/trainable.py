@@ -6,25 +6,17 @@ Counts follow PEFT 0.21's layers. An unknown method is counted as LoRA, and mark
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from finetop.core.models.shape import small
+from finetop.core.models.shape import Linear, Shape, small
 from finetop.core.plan.method_options import Trained, names_of, option_of, saved_modules, targets_of
-from finetop.core.plan.rotations import boft, hra, oft
 from finetop.core.recipe.master import is_wide
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from finetop.core.models.shape import Linear, Shape
 
 
 def trained(shape: Shape, method: str, options: Any) -> Trained:
-    """Count what a method with these options trains.
-
-    `options` is the method's own struct; settings it does not have take PEFT's defaults.
-    """
+    """Count what a method trains with these options; settings that its struct lacks take PEFT's defaults."""
     if method in _COUNTS:
         return _COUNTS[method](shape, options)
     if method == "peft":
@@ -84,9 +76,7 @@ def _lora(shape: Shape, options: Any) -> Trained:
     targets = targets_of(shape, options)
     whole, embedded, head = saved_modules(shape, options)
     numbers = sum(rank * (linear.inputs + linear.outputs) * linear.count for linear in targets) + whole
-    wide = sum(
-        small((rank * layer.inputs, layer.count), (rank * layer.outputs, layer.count)) for layer in targets
-    )
+    wide = sum(small((rank * each.inputs, each.count), (rank * each.outputs, each.count)) for each in targets)
     return Trained(
         numbers=numbers,
         beside=numbers,
@@ -133,15 +123,8 @@ def _corda(shape: Shape, options: Any) -> Trained:
     """
     anchored = _anchored(shape, options)
     covariances = sum(linear.inputs**2 * linear.count for linear in anchored.adapted)
-    apart = max(
-        (
-            6 * linear.inputs**2
-            + 5 * linear.inputs * linear.outputs
-            + 4 * min(linear.inputs, linear.outputs) ** 2
-            for linear in anchored.adapted
-        ),
-        default=0,
-    )
+    sides = [(linear.inputs, linear.outputs) for linear in anchored.adapted]
+    apart = max((6 * a**2 + 5 * a * b + 4 * min(a, b) ** 2 for a, b in sides), default=0)
     return replace(anchored, preparing=float(covariances + apart))
 
 
@@ -168,9 +151,8 @@ def _loha(shape: Shape, options: Any) -> Trained:
     """Count two products of rank r, multiplied elementwise (arXiv:2108.06098), built whole like LoKr's."""
     rank = int(option_of(options, "r", default=8))
     targets = targets_of(shape, options)
-    return _delta(
-        targets, sum(2 * rank * (linear.inputs + linear.outputs) * linear.count for linear in targets)
-    )
+    numbers = sum(2 * rank * (linear.inputs + linear.outputs) * linear.count for linear in targets)
+    return _delta(targets, numbers)
 
 
 def _delta(targets: tuple[Linear, ...], numbers: int) -> Trained:
@@ -201,19 +183,10 @@ def _adalora(shape: Shape, options: Any) -> Trained:
     rank = int(option_of(options, "first_rank", "init_r", default=12))
     targets = targets_of(shape, options)
     numbers = sum((rank * (linear.inputs + linear.outputs) + rank) * linear.count for linear in targets)
-    wide = sum(
-        small((rank * layer.inputs, layer.count), (rank * layer.outputs, layer.count), (rank, layer.count))
-        for layer in targets
-    )
-    return Trained(
-        numbers,
-        numbers,
-        wide=wide,
-        sums=3 * numbers,
-        learning=names_of(targets),
-        adapted=targets,
-        inner=2 * rank,
-    )
+    sides = [((each.inputs * rank, each.count), (each.outputs * rank, each.count)) for each in targets]
+    wide = sum(small(*pair) for pair in sides) + small(*((rank, each.count) for each in targets))
+    names, sums = names_of(targets), 3 * numbers
+    return Trained(numbers, numbers, wide=wide, sums=sums, learning=names, adapted=targets, inner=2 * rank)
 
 
 # Families in which PEFT scales queries and values instead of keys and values.
@@ -236,13 +209,10 @@ def _ia3(shape: Shape, options: Any) -> Trained:
     scaled_out = tuple(linear for linear in targets if linear.name not in feedforward)
     widths = sum(linear.inputs * linear.count for linear in scaled_in)
     numbers = widths + sum(linear.outputs * linear.count for linear in scaled_out)
-    wide = small(
-        *((linear.inputs, linear.count) for linear in scaled_in),
-        *((linear.outputs, linear.count) for linear in scaled_out),
-    )
-    return Trained(
-        numbers, numbers, wide=wide, adapted=scaled_out, output_copies=1.0, token_floats=float(widths)
-    )
+    scaled = [(linear.inputs, linear.count) for linear in scaled_in]
+    wide = small(*scaled, *((linear.outputs, linear.count) for linear in scaled_out))
+    floats = float(widths)
+    return Trained(numbers, numbers, wide=wide, adapted=scaled_out, output_copies=1.0, token_floats=floats)
 
 
 def _vera(shape: Shape, options: Any) -> Trained:
@@ -288,6 +258,67 @@ def _osf(shape: Shape, options: Any) -> Trained:
         held += low + (high * larger * linear.count if larger > smaller else 0)
     weights = float(sum(linear.weights for linear in targets))
     return Trained(numbers, numbers, held=held, learning=names_of(targets), rebuilt=2 * weights)
+
+
+def _oft(shape: Shape, options: Any) -> Trained:
+    """Count a rotation of a layer's inputs in blocks (arXiv:2306.07280): the upper triangle of each block.
+
+    The rotated input is kept; it is the layer's input itself unless autocast copies it.
+    """
+    targets = targets_of(shape, options)
+    size = int(option_of(options, "block_size", "oft_block_size", default=32) or 0)
+    blocks = int(option_of(options, "r", default=0) or 0)
+    numbers = held = squares = 0
+    for linear in targets:
+        width = size or max(2, linear.inputs // max(1, blocks))
+        triangle = width * (width - 1) // 2
+        count = 1 if option_of(options, "block_share", default=False) else linear.inputs // width
+        numbers += count * triangle * linear.count
+        held += 4 * triangle * linear.count  # its indices, as two int64
+        squares += count * width * width * linear.count
+    names = names_of(targets)
+    return Trained(numbers, numbers, held=held, learning=names, adapted=targets, rebuilt=8.0 * squares)
+
+
+def _boft(shape: Shape, options: Any) -> Trained:
+    """Count butterfly rotations (arXiv:2311.06243): whole blocks, and a length for each output.
+
+    Each factor becomes a whole matrix, in x in, and is multiplied with its permutations and the next factor; the last
+    with the unit matrix. These are 3 f products, to which a backward pass adds 4 f - 1.
+    """
+    targets = targets_of(shape, options)
+    factors = int(option_of(options, "factors", "boft_n_butterfly_factor", default=1))
+    size = int(option_of(options, "block_size", "boft_block_size", default=4) or 0)
+    number = int(option_of(options, "boft_block_num", default=0) or 0)
+    numbers = held = 0
+    rebuilt = flops = 0.0
+    for linear in targets:
+        width = size or linear.inputs // max(1, number)
+        flops += 2.0 * (7 * factors - 1) * linear.inputs**3 * linear.count
+        numbers += (factors * linear.inputs * width + linear.outputs) * linear.count
+        held += factors * linear.inputs * linear.inputs * linear.count  # permutations, as whole matrices
+        side, out = linear.inputs, linear.outputs
+        rebuilt += (3 * factors * side * side + 2 * side * out) * linear.count
+    names = names_of(targets)
+    return Trained(
+        numbers, numbers, held=held, learning=names, adapted=targets, rebuilt=rebuilt, batch_flops=flops
+    )
+
+
+def _hra(shape: Shape, options: Any) -> Trained:
+    """Count a chain of reflections of a layer's inputs (arXiv:2405.17484)."""
+    rank = int(option_of(options, "rank", "r", default=8))
+    targets = targets_of(shape, options)
+    numbers = sum(rank * linear.inputs * linear.count for linear in targets)
+    # For each reflection the product before it; the first and the last matrix; the weights before and after.
+    rebuilt = sum(
+        ((rank + 2) * linear.inputs + 2 * linear.outputs) * linear.inputs * linear.count for linear in targets
+    )
+    # Their product is multiplied with the unit matrix and with the weights, forward and back.
+    flops = sum(
+        4.0 * linear.inputs**2 * (linear.inputs + linear.outputs) * linear.count for linear in targets
+    )
+    return Trained(numbers, numbers, learning=names_of(targets), rebuilt=float(rebuilt), batch_flops=flops)
 
 
 def _layernorm(shape: Shape, options: Any) -> Trained:
@@ -336,12 +367,12 @@ _COUNTS: Mapping[str, Callable[[Shape, Any], Trained]] = {
     "corda": _corda,
     "loftq": _lora,
     "adalora": _adalora,
-    "oft": oft,
-    "boft": boft,
+    "oft": _oft,
+    "boft": _boft,
     "ia3": _ia3,
     "vera": _vera,
     "shira": _shira,
-    "hra": hra,
+    "hra": _hra,
     "osf": _osf,
     "prompt-tuning": _prompt_tuning,
     "p-tuning": _p_tuning,

@@ -30,10 +30,8 @@ def writes_text(row: RunRow) -> None:
 def weights(method: str, name: str) -> None:
     """Require that a run has weights of its own."""
     if method == NO_WEIGHT:
-        raise Refused(
-            f"{name} trains no weights: it is the base model, prompted in its own way.",
-            hint="See `finetop approaches`.",
-        )
+        hint = "See `finetop approaches`."
+        raise Refused(f"{name} trains no weights: it is the base model, prompted in its own way.", hint=hint)
 
 
 def check(row: RunRow) -> None:
@@ -54,9 +52,8 @@ def remedy(row: RunRow) -> None:
     """Require that remedies can be tried now: none of this run's are being tried."""
     remedies(row)
     if any(job.verb == "remedy" for job in row.others):
-        raise Refused(
-            f"remedies of {row.name} are already being tried.", hint=f"See `finetop show {row.name}`."
-        )
+        hint = f"See `finetop show {row.name}`."
+        raise Refused(f"remedies of {row.name} are already being tried.", hint=hint)
 
 
 def bisect(row: RunRow) -> None:
@@ -102,13 +99,8 @@ def _checkpoint(row: RunRow) -> None:
     raise NotFound("this run has no checkpoint.", hint=hint)
 
 
-_RULES: dict[RequestName, Callable[[RunRow], None]] = {
-    "check": check,
-    "remedies": remedies,
-    "remedy": remedy,
-    "bisect": bisect,
-    "retry": retry,
-}
+_Rules = dict[RequestName, Callable[[RunRow], None]]
+_RULES: _Rules = {"check": check, "remedies": remedies, "remedy": remedy, "bisect": bisect, "retry": retry}
 
 
 def accepts(row: RunRow, request: RequestName) -> bool:

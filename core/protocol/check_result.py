@@ -24,16 +24,13 @@ DecidedBy = Literal["", "betting", "arithmetic", "task"]
 
 
 class TargetScore(msgspec.Struct, frozen=True):
-    """A metric of the target; low to high bounds tuned - base (95 %), from the paired rows.
-
-    For plain text the rows are windows, cut from `texts` documents.
-    """
+    """A metric of the target; low to high bounds tuned - base (95 %), from the paired rows."""
 
     base: float
     tuned: float
     low: float
     high: float
-    rows: int = 0
+    rows: int = 0  # for plain text windows, cut from `texts` documents
     texts: int = 0
 
 
@@ -63,15 +60,8 @@ class Contamination(msgspec.Struct, frozen=True):
     by_task: dict[str, int] = {}
 
 
-def _no_choices() -> tuple[str, ...]:
-    return ()
-
-
 class Flip(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One item whose score changed, as stored in a result; the store adds the fields after `choices`.
-
-    The margin is the gold answer's lead over the best other answer, in nats.
-    """
+    """One item whose score changed, as stored in a result; the store adds the fields after `choices`."""
 
     task: str
     item: str
@@ -82,10 +72,10 @@ class Flip(msgspec.Struct, frozen=True, omit_defaults=True):
     tuned: float
     base_answer: str
     tuned_answer: str
-    choices: tuple[str, ...] = msgspec.field(default_factory=_no_choices)  # empty: a free-text answer
+    choices: tuple[str, ...] = msgspec.field(default_factory=tuple)  # empty: a free-text answer
     base_log_prob: float | None = None
     tuned_log_prob: float | None = None
-    base_margin: float | None = None
+    base_margin: float | None = None  # the gold answer's lead over the best other answer, in nats
     tuned_margin: float | None = None
     since: int | None = None  # first checked step from which it is lost in every later check
     also: int = 0  # other runs of the same base that lost it
@@ -221,9 +211,7 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
         return low_power(self.power, self.margin) if self.verdict == "ok" else None
 
 
-LOW_POWER = (
-    0.8  # an OK that would miss a drop of twice the margin more often than that speaks of its items alone
-)
+LOW_POWER = 0.8  # an OK that catches a drop of twice the margin less often speaks of its items alone
 FELL = 10.0  # points: a task that lost this many is named, whatever the verdict on the whole
 
 
@@ -238,10 +226,7 @@ def low_power(power: Iterable[Power], margin: float) -> Power | None:
 
 
 def read(result: Mapping[str, Any]) -> CheckResult:
-    """Convert a plain result to typed data.
-
-    Raises msgspec.ValidationError if it is invalid; unknown keys are ignored.
-    """
+    """Convert a plain result to typed data; unknown keys are ignored. Raises msgspec.ValidationError."""
     return msgspec.convert(dict(result), CheckResult)
 
 

@@ -132,12 +132,9 @@ class Checkpoint(msgspec.Struct, tag="checkpoint", frozen=True):
 
 
 class Resumed(msgspec.Struct, tag="resumed", frozen=True):
-    """The run resumes from this step's checkpoint: what was reported of later steps is discarded.
+    """The run resumes from this step's checkpoint: what was reported of later steps is discarded."""
 
-    Step 0: it starts over.
-    """
-
-    step: Step
+    step: Step  # 0: it starts over
 
 
 class Alarm(msgspec.Struct, tag="alarm", frozen=True):
@@ -161,16 +158,13 @@ class ItemScore(msgspec.Struct, frozen=True):
 
 
 class Scores(msgspec.Struct, tag="scores", frozen=True):
-    """Item scores of one model on one task, as they come; `key` is the cache's full key.
-
-    `step` distinguishes the checks of one job; None if a job has one check, and for a base that all share.
-    """
+    """Item scores of one model on one task, as they come; `key` is the cache's full key."""
 
     model: Literal["base", "tuned"]
     key: Text
     task: Text
     items: list[ItemScore]
-    step: Step | None = None
+    step: Step | None = None  # of one of several checks of a job; None for a base that all share
 
 
 class Verdict(msgspec.Struct, tag="verdict", frozen=True):
@@ -206,7 +200,7 @@ class RemedyTried(msgspec.Struct, tag="remedy_tried", frozen=True, kw_only=True)
     target: Annotated[dict[Key, Value], Meta(max_length=20)] = {}
     kept: Annotated[
         dict[Key, Value], Meta(max_length=20)
-    ] = {}  # share of the gain that is kept, by each metric that gained
+    ] = {}  # share of the gain, by each metric that gained
     gain: Value | None = None  # the least of them
     drop: Share | None = None
     interval: tuple[Share, Share] | None = None  # of the drop of ability
@@ -262,9 +256,8 @@ class ApproachMeasured(msgspec.Struct, tag="approach_measured", frozen=True, kw_
     step: Step | None = None  # of the checkpoint; None if no weights changed
     scores: RowScores  # by metric
     prompt_tokens: Value  # mean over the rows
-    queries: Annotated[
-        list[QueryPrice], Meta(max_length=100)
-    ] = []  # one at a time, in rounds, retrieval included
+    # one at a time, in rounds, retrieval included
+    queries: Annotated[list[QueryPrice], Meta(max_length=100)] = []
     price_of: Text = ""  # what is measured: seconds of CPU (of this process, on one thread) or GPU
     others: Value | None = None  # the share of the machine's CPUs used by other processes meanwhile
     memory_gib: Value | None = None
@@ -284,9 +277,7 @@ class Ended(msgspec.Struct, tag="ended", frozen=True):
     cause: Text = ""
     hint: Text = ""
     exit_code: Count = 0
-    kind: Text = (
-        ""  # of a failure: see Kind in core/protocol/runs.py; of a stop: "asked" if a signal requested it
-    )
+    kind: Text = ""  # of a failure: see Kind in core/errors.py; of a stop: "asked" if a signal requested it
 
 
 Event = (
@@ -363,6 +354,4 @@ def metrics(step: int, values: Mapping[str, float]) -> Metrics:
 
 
 def _named(value: float) -> Literal["nan", "inf", "-inf"]:
-    if math.isnan(value):
-        return "nan"
-    return "inf" if value > 0 else "-inf"
+    return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"

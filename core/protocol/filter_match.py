@@ -6,7 +6,7 @@ Used for rows of unreachable machines, for lists of several machines, and to tes
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,14 +23,8 @@ VERDICT_TEXTS = {  # each verdict as lists show it, in all forms
     "fixed": "fixed",
 }
 
-_COMPARE: dict[str, Callable[[float, float], bool]] = {
-    ":": operator.eq,
-    "=": operator.eq,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
+_COMPARE = {":": operator.eq, "=": operator.eq, "<": operator.lt, "<=": operator.le}
+_COMPARE |= {">": operator.gt, ">=": operator.ge}
 
 
 def holds(line: Filter, row: RunRow, now: float) -> bool:
@@ -41,7 +35,8 @@ def holds(line: Filter, row: RunRow, now: float) -> bool:
 def _holds(term: Term, row: RunRow, now: float) -> bool:
     match term.kind:
         case "word":
-            return any(fits(term, text) for text in _shown(row))
+            texts = (row.name, row.model, row.method, row.objective, row.host, row.note)  # as lists show them
+            return any(fits(term, text) for text in (*texts, *row.tags, *answer_texts(row)))
         case "text":
             return any(fits(term, text) for text in texts_of(row, term.key))
         case "choice":
@@ -57,7 +52,7 @@ def _holds(term: Term, row: RunRow, now: float) -> bool:
 
 def _compares(term: Term, number: float) -> bool:
     assert isinstance(term.value, float)
-    return _COMPARE[term.op](number, term.value)
+    return bool(_COMPARE[term.op](number, term.value))
 
 
 def fits(term: Term, text: str) -> bool:
@@ -73,29 +68,15 @@ def lower(text: str) -> str:
     return "".join(small if len(small := letter.lower()) == 1 else letter for letter in text)
 
 
-def _shown(row: RunRow) -> list[str]:
-    """List the texts that a bare word is searched in: what the list shows of a run."""
-    return [row.name, row.model, row.method, row.objective, row.host, row.note, *row.tags, *answer_texts(row)]
-
-
 def answer_texts(row: RunRow) -> list[str]:
     """List the texts of the "did it forget?" column: state, cause, verdict with its reason, suite, alarm."""
-    texts = [
-        word(row.state),
-        _fact(row, "phase"),
-        _fact(row, "cause"),
-        VERDICT_TEXTS[verdict(row)],
-        row.alarm,
-    ]
+    facts = [str(getattr(row.state, name, "")) for name in ("phase", "cause")]
+    texts = [word(row.state), *facts, VERDICT_TEXTS[verdict(row)], row.alarm]
     if row.check is not None:
         reason = row.check.reason if row.check.verdict == "no_verdict" else ""
         suite = row.check.suite if row.check.suite != USUAL_SUITE else ""
         texts += [reason, suite, row.check.accepted, row.check.fixed_by]
     return [text for text in texts if text]
-
-
-def _fact(row: RunRow, name: str) -> str:
-    return str(getattr(row.state, name, ""))
 
 
 def texts_of(row: RunRow, key: str) -> Sequence[str]:

@@ -41,11 +41,8 @@ def _of_objects(old: dict[str, Any], new: dict[str, Any]) -> Patch | None:
 
 
 def _of_arrays(old: list[Any], new: list[Any]) -> Patch | None:
-    changed = {
-        str(place): patch
-        for place, (before, now) in enumerate(zip(old, new, strict=False))
-        if (patch := difference(before, now)) is not None
-    }
+    patches = map(difference, old, new)
+    changed = {str(place): patch for place, patch in enumerate(patches) if patch is not None}
     if not changed and len(old) == len(new):
         return None
     patch_of_array: Patch = {"a": changed}
@@ -70,10 +67,9 @@ def _patched(old: Any, patch: Patch) -> Any:
     if "=" in patch:
         return patch["="]
     if "o" in patch:
-        result = {key: value for key, value in old.items() if key not in set(patch.get("x", ()))}
-        for key, inner in patch["o"].items():
-            result[key] = inner["="] if "=" in inner else _patched(old[key], inner)
-        return result
+        gone, inner = set(patch.get("x", ())), patch["o"]
+        result = {key: value for key, value in old.items() if key not in gone}
+        return result | {key: _patched(old.get(key), change) for key, change in inner.items()}
     rows = list(old[: patch.get("n", len(old))])
     for place, inner in patch["a"].items():
         rows[int(place)] = _patched(rows[int(place)], inner)

@@ -44,13 +44,8 @@ NUMBER_OF: dict[str, Callable[[RunRow], float | None]] = {
 NUMBERS = tuple(NUMBER_OF)
 SPANS = ("age", "left", "time")  # durations
 KEYS = (*TEXTS, *CHOICES, *NUMBERS, *SPANS)
-TITLES = {  # of columns whose key differs
-    "run": "name",
-    "tags": "tag",
-    "curve": "loss",
-    "left/age": "time",
-    "tok/s": "tokens_per_s",
-}
+# Of columns whose key differs.
+TITLES = {"run": "name", "tags": "tag", "curve": "loss", "left/age": "time", "tok/s": "tokens_per_s"}
 SORTS = ("needs_you", "newest", "name", "age", *NUMBERS)
 GROUPS = ("method", "model", "objective", "tag", "state", "verdict", "suite")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -109,16 +104,18 @@ class Filter:
     def settings(self) -> tuple[str, ...]:
         """The settings that it names."""
         keys = [term.key for term in self.terms if term.kind == "setting"]
-        keys += [self.sort.key] if self.sort is not None and is_setting(self.sort.key) else []
-        return tuple(dict.fromkeys([*keys, *([self.group] if is_setting(self.group) else [])]))
+        keys += filter(is_setting, [self._sorted_by, self.group])
+        return tuple(dict.fromkeys(keys))
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics that it names."""
         keys = [term.key for term in self.terms if term.kind == "metric"]
-        return tuple(
-            dict.fromkeys([*keys, *([self.sort.key] if self.sort and is_metric(self.sort.key) else [])])
-        )
+        return tuple(dict.fromkeys([*keys, *filter(is_metric, [self._sorted_by])]))
+
+    @property
+    def _sorted_by(self) -> str:
+        return "" if self.sort is None else self.sort.key
 
 
 def is_setting(key: str) -> bool:
@@ -234,12 +231,11 @@ def _tokens(line: str) -> Iterator[_Token]:
             continue
         start, text, bare = at, "", -1
         while at < len(line) and not line[at].isspace():
-            if line[at] != '"':
-                text += line[at]
-                at += 1
-                continue
-            bare = len(text) if bare < 0 else bare
-            inside, at = _quoted(line, start, at + 1)
+            if line[at] == '"':
+                bare = len(text) if bare < 0 else bare
+                inside, at = _quoted(line, start, at + 1)
+            else:
+                inside, at = line[at], at + 1
             text += inside
         yield _Token(line[start:at], text, len(text) if bare < 0 else bare)
 
@@ -289,17 +285,15 @@ def _keyed(token: _Token, negated: bool, key: str, op: Op, value: str) -> Term:
         _require_no_order(typed, key, op)
         choice = SHOWN_AS.get(value.lower(), value.lower())
         if choice not in CHOICES[key]:
-            hint = _near(choice, CHOICES[key])
-            raise FilterFault(typed, f"no {key} {value[:60]!r}.", hint=hint)
+            raise FilterFault(typed, f"no {key} {value[:60]!r}.", hint=_near(choice, CHOICES[key]))
         return Term("choice", key, "=", choice, negated, typed)
     if key in SPANS:
         return Term("age", key, op, _span(typed, key, op, value), negated, typed)
     if key in NUMBERS:
         return Term("number", key, op, _number(typed, key, value), negated, typed)
     if is_setting(key):
-        if op in _COMPARES or _NUMBER.fullmatch(value):
-            return Term("setting", key, op, _number(typed, key, value), negated, typed)
-        return Term("setting", key, op, value, negated, typed)
+        is_number = op in _COMPARES or _NUMBER.fullmatch(value)
+        return Term("setting", key, op, _number(typed, key, value) if is_number else value, negated, typed)
     return _metric(token, negated, key, op, value)
 
 
@@ -358,8 +352,7 @@ def _span(typed: str, key: str, op: Op, value: str) -> float:
     match = _AGE.fullmatch(value)
     seconds = float(match[1]) * UNITS[match[2]] if match is not None else math.nan
     if not math.isfinite(seconds):
-        fault = f"{value[:60]!r} is not a duration."
-        raise FilterFault(typed, fault, hint="Use 30m, 2h, 2d or 1w.")
+        raise FilterFault(typed, f"{value[:60]!r} is not a duration.", hint="Use 30m, 2h, 2d or 1w.")
     return seconds
 
 
@@ -392,11 +385,8 @@ def _age_word(seconds: float) -> str:
 
 def quoted(text: str) -> str:
     """Quote a text if needed, so that it parses as one word."""
-    if text and not text.startswith("-") and not re.search(r'[\s":=<>!\\]', text) and not _has_blank(text):
+    has_blank = any(letter.isspace() for letter in text)
+    if text and not text.startswith("-") and not re.search(r'[\s":=<>!\\]', text) and not has_blank:
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
-
-
-def _has_blank(text: str) -> bool:
-    return any(letter.isspace() for letter in text)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from finetop.core.errors import Kind
 from finetop.core.protocol.data_diff import SourceRow
@@ -103,9 +104,7 @@ State = Queued | Running | Ended
 
 def without_silence(state: Running) -> Running:
     """Return a state without its signs of silence."""
-    return msgspec.structs.replace(
-        state, pulse="", silent_s=0.0, usual_s=None, evidence="", frames=[], late=[]
-    )
+    return replace(state, pulse="", silent_s=0.0, usual_s=None, evidence="", frames=[], late=[])
 
 
 def visible_state(state: State) -> State:
@@ -117,7 +116,7 @@ def visible_state(state: State) -> State:
 
 def without_log(state: State) -> State:
     """Return a state without the log's last lines, which would be too long for lists of runs."""
-    return msgspec.structs.replace(state, log=[]) if isinstance(state, Failed | Lost) else state
+    return replace(state, log=[]) if isinstance(state, Failed | Lost) else state
 
 
 def ran_s(state: State) -> float | None:
@@ -237,9 +236,8 @@ class RemedyRow(msgspec.Struct, frozen=True):
     settings: dict[str, Any] = {}
     about: str = ""
     why_not: str = ""  # why it is not available
-    verdict: Literal["", "ok", "regressed", "no_verdict", "failed", "unchanged"] = (
-        ""  # on the selection items; "": not tried
-    )
+    # on the selection items; "": not tried
+    verdict: Literal["", "ok", "regressed", "no_verdict", "failed", "unchanged"] = ""
     reason: str = ""
     target: dict[str, float] = {}  # metric -> score
     kept: dict[str, float] = {}  # share of the gain that is kept, by each metric of the target that gained
@@ -301,9 +299,7 @@ class RunRow(msgspec.Struct, frozen=True):
     tags: list[str] = []
     note: str = ""
     said: str = ""  # why resuming it was refused
-    host: str = (
-        ""  # its machine, if the list shows several machines; the name of the run then starts with "HOST:"
-    )
+    host: str = ""  # its machine, if the list shows several: the name of the run then starts with "HOST:"
     settings: dict[str, float | str] = {}  # of its recipe, the requested ones
     group: str = ""  # its group's word; empty: none
     gpus: str = ""  # of its live jobs: "GPU 0, 1"

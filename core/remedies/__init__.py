@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core import plugins
 from finetop.core.errors import NotFound, did_you_mean
+from finetop.core.models.resolved import ResolvedModel
+from finetop.core.plugins import PluginKind
 from finetop.core.protocol.messages.remedies import Candidate, RetrainingRow
 from finetop.core.recipe.load import recipe_from_resolved
 from finetop.core.train import methods
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
     from finetop.core.check.model_pair import Change
-    from finetop.core.models.resolved import ResolvedModel
-    from finetop.core.plugins import PluginKind
 
 # Methods whose adapter adds its scale times an update to the weights: another scale makes it stronger or weaker.
 SCALED = ("adalora", "corda", "loftq", "lora", "lora-plus", "olora", "pissa", "rslora")
@@ -112,22 +111,17 @@ def subject_of(recipe: Mapping[str, Any], step: int, kind: str, steps: Sequence[
 
 
 def chosen(all_candidates: Sequence[Candidate], only: Sequence[str]) -> list[Candidate]:
-    """Return candidates by name, or all of a remedy by the remedy's name; without names all that are available.
-
-    Raises NotFound, with a suggestion, and for an unavailable one, with the reason.
-    """
+    """Return candidates by their or their remedy's name; without names all that are available. Raises NotFound."""
     if not only:
         return [candidate for candidate in all_candidates if not candidate.why_not]
     picked: list[Candidate] = []
     for name in only:
         named = [candidate for candidate in all_candidates if name in (candidate.name, candidate.remedy)]
         if not named:
-            known_names = sorted(
-                {word for candidate in all_candidates for word in (candidate.name, candidate.remedy)}
-            )
-            raise NotFound(
-                f"this run has no remedy {name[:60]!r}.", hint=did_you_mean(name[:60], known_names)
-            )
+            pairs = [(candidate.name, candidate.remedy) for candidate in all_candidates]
+            known_names = sorted({word for pair in pairs for word in pair})
+            hint = did_you_mean(name[:60], known_names)
+            raise NotFound(f"this run has no remedy {name[:60]!r}.", hint=hint)
         if all(candidate.why_not for candidate in named):
             raise NotFound(f"{named[0].name} is not available: {named[0].why_not}.", hint="Leave it out.")
         picked += [candidate for candidate in named if not candidate.why_not and candidate not in picked]

@@ -21,20 +21,18 @@ those of one model that was picked without them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from finetop.core.check.statistics.item_order import clusters_of, first_look
-from finetop.core.protocol.check_result import LOWER_IS_BETTER
+from finetop.core.protocol.check_result import LOWER_IS_BETTER, TargetScore
+from finetop.core.protocol.runs import RemedyRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
     from finetop.core.check.statistics.verdict import CheckPlan
-    from finetop.core.protocol.check_result import TargetScore
-    from finetop.core.protocol.runs import RemedyRow
 
 # Items; an unchanged model needs 449 of 1,000 on average, one that loses 1 point 655.
 CHOOSING_MOST = 1000
@@ -52,10 +50,9 @@ def parts(plan: CheckPlan, candidates: int) -> tuple[CheckPlan, CheckPlan | None
     fresh = plan.order[len(choosing) :]
     if len(choosing) < LEAST_FRESH or len(fresh) < LEAST_FRESH:
         return _part(plan, plan.order, "choosing", plan.alpha), None
-    return (
-        _part(plan, choosing, "choosing", plan.alpha),
-        _part(plan, fresh, f"confirming, one of {candidates}", plan.alpha / candidates),
-    )
+    confirming = f"confirming, one of {candidates}"
+    fresh_part = _part(plan, fresh, confirming, plan.alpha / candidates)
+    return _part(plan, choosing, "choosing", plan.alpha), fresh_part
 
 
 def choosing_items(items: int) -> int:
@@ -104,6 +101,5 @@ def best(rows: Sequence[RemedyRow]) -> RemedyRow | None:
     """Return the confirmed best, else the best so far: the first that was not refuted on fresh items."""
     order = ranked(rows)
     confirmed = [row for row in order if row.confirmation == "ok"]
-    return next(
-        iter(confirmed or [row for row in order if row.confirmation not in ("regressed", "no_verdict")]), None
-    )
+    open_ones = [row for row in order if row.confirmation not in ("regressed", "no_verdict")]
+    return next(iter(confirmed or open_ones), None)

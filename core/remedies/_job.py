@@ -8,42 +8,35 @@ memory at a time.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from finetop.core import remedies
 from finetop.core.check import run_check as checking
-from finetop.core.check.context import open_context
+from finetop.core.check.context import CheckContext, open_context
 from finetop.core.check.model_pair import Change, facts_of, open_pair, put_away
+from finetop.core.check.run_check import BaseScores
 from finetop.core.check.scoring import cache, target
-from finetop.core.check.scoring_passes import rows_of, score_target, with_model
+from finetop.core.check.scoring.batch_plan import BatchPlan, Name
+from finetop.core.check.scoring_passes import Scoring, rows_of, score_target, with_model
 from finetop.core.check.statistics import conclude, sequential
+from finetop.core.check.statistics.verdict import CheckPlan
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
 from finetop.core.models import devices, resolve
 from finetop.core.models.hashes import fingerprint
-from finetop.core.protocol.check_result import worst_first
+from finetop.core.protocol.check_result import CheckResult, worst_first
 from finetop.core.protocol.events import Ended, ItemScore, Phase, RemedyConfirmed, RemedyTried
 from finetop.core.protocol.messages.remedies import Candidate
 from finetop.core.protocol.runs import RemedyRow
-from finetop.core.recipe.job import candidate_of
+from finetop.core.recipe.job import Job, candidate_of
+from finetop.core.recipe.schema import Recipe
 from finetop.core.remedies._choice import NO_ITEMS, gained, parts, ranked, shares
 from finetop.core.remedies._weights import Unchanged
+from finetop.core.runtime.event_log import EventLog
+from finetop.core.runtime.home import Home
 from finetop.core.runtime.job_process import silence_libraries
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from finetop.core.check.context import CheckContext
-    from finetop.core.check.run_check import BaseScores
-    from finetop.core.check.scoring.batch_plan import BatchPlan, Name
-    from finetop.core.check.scoring_passes import Scoring
-    from finetop.core.check.statistics.verdict import CheckPlan
-    from finetop.core.protocol.check_result import CheckResult
-    from finetop.core.recipe.job import Job
-    from finetop.core.recipe.schema import Recipe
-    from finetop.core.runtime.event_log import EventLog
-    from finetop.core.runtime.home import Home
 
 PACKAGES = ("finetop", "torch", "transformers", "peft", "lm_eval")
 IF_STOPPED = "asked to stop; what was scored is kept"
@@ -116,9 +109,8 @@ def _try_under(request: RemedyRequest, context: CheckContext, plan: BatchPlan) -
     base = checking.score_base(context, plan)
     before = checking.base_scoring(context, base)
     check_plan = checking.plan_of(context, before)
-    trial = Trial(
-        request, context, base, before, *parts(check_plan, remedies.most_candidates()), context.events
-    )
+    two = parts(check_plan, remedies.most_candidates())
+    trial = Trial(request, context, base, before, *two, context.events)
     current = try_one(trial, NOW, request.checkpoint, None)
     put_away(context.pair)
     results: list[tuple[RemedyRow, Candidate, Path]] = []
@@ -138,10 +130,7 @@ def try_one(trial: Trial, candidate: Candidate, folder: Path, current: RemedyRow
         with with_model(context, after) as scoring:
             target_scores = {
                 metric: target.compare(
-                    metric,
-                    rows_of(context, metric),
-                    trial.base.scores.target[metric],
-                    scores,
+                    metric, rows_of(context, metric), trial.base.scores.target[metric], scores
                 )
                 for metric, scores in score_target(context, scoring.scored_model).items()
                 if metric in trial.base.scores.target
@@ -211,10 +200,8 @@ def context_of(trial: Trial, candidate: Candidate, folder: Path, doing: str = ""
     candidate_pair = replace(common.pair, checkpoint=folder, loaded=None, loaded_name="")
     candidate_pair.change = remedies.load(candidate.remedy).change(candidate, candidate_pair.base, folder)
     tokenizer = common.prepared.tokenizer
-    facts: dict[Name, Any] = {
-        "base": common.facts["base"],
-        "tuned": facts_of(candidate_pair, "tuned", tokenizer, home),
-    }
+    tuned_facts = facts_of(candidate_pair, "tuned", tokenizer, home)
+    facts: dict[Name, Any] = {"base": common.facts["base"], "tuned": tuned_facts}
     context = replace(common, model_label=f"{doing}{candidate.label}", pair=candidate_pair, facts=facts)
     if candidate_pair.change is not None:
         candidate_pair.change = with_cached_note(candidate_pair.change, context)
@@ -262,26 +249,16 @@ def confirm(trial: Trial, results: Sequence[tuple[RemedyRow, Candidate, Path]]) 
     for row in ranked([row for row, _, _ in results]):
         if trial.confirming is None:
             reason = f"not confirmed: {NO_ITEMS}, all {len(trial.choosing.order):,} were needed to choose."
-            trial.events.write(
-                RemedyConfirmed(
-                    step=trial.request.step, name=row.name, verdict="no_items", reason=reason, alpha=0.0
-                )
-            )
+            of: dict[str, Any] = {"step": trial.request.step, "name": row.name}
+            trial.events.write(RemedyConfirmed(**of, verdict="no_items", reason=reason, alpha=0.0))
             return
         candidate, folder = places[row.name]
         context = context_of(trial, candidate, folder, "confirming ")
         _, result = score_part(trial, context, trial.confirming)
         put_away(context.pair)
-        trial.events.write(
-            RemedyConfirmed(
-                step=trial.request.step,
-                name=row.name,
-                verdict=result.verdict,
-                reason=result.reason,
-                **_numbers(result),
-                alpha=trial.confirming.alpha,
-            )
-        )
+        of = {"step": trial.request.step, "name": row.name, **_numbers(result)}
+        verdict, reason, alpha = result.verdict, result.reason, trial.confirming.alpha
+        trial.events.write(RemedyConfirmed(**of, verdict=verdict, reason=reason, alpha=alpha))
         if result.verdict == "ok":
             return
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import median
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from finetop.core.protocol.check_result import CheckResult
+from finetop.core.protocol.runs import RemedyRow
 from finetop.core.remedies._choice import choosing_items
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.protocol.check_result import CheckResult
-    from finetop.core.protocol.runs import RemedyRow
 
 
 class Price(msgspec.Struct, frozen=True):
@@ -32,18 +28,15 @@ def price(
     Of several checks the slowest counts, as one that found its scores in the cache took almost no time. None without
     any measurement.
     """
-    measured_rows = next(
-        (measured_of_group for rows in (own, others) if (measured_of_group := _measured(rows))), []
-    )
+    measured_rows = _measured(own) or _measured(others)
     items = next((row.items_total for row in _measured(own)), 0)
     items = items or max((choosing_items(check.items_total) for check in checks), default=0)
     if measured_rows:
         each = median(row.seconds / row.items_total for row in measured_rows)
         items = items or round(median(row.items_total for row in measured_rows))
     else:
-        each = max(
-            (check.seconds / check.items_scored for check in checks if check.items_scored), default=0.0
-        )
+        scored = [check for check in checks if check.items_scored]
+        each = max((check.seconds / check.items_scored for check in scored), default=0.0)
     # As many items are left for confirmation.
     return Price(each * items, each * items) if each and items else None
 

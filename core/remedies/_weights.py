@@ -7,19 +7,17 @@ are first rounded to the model's number format, as when the base is loaded; the 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.data import weight_files
 from finetop.core.errors import FinetopError
 from finetop.core.models import load
+from finetop.core.models.resolved import ResolvedModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from torch import Tensor
-
-    from finetop.core.models.resolved import ResolvedModel
 
     # (name, the base's weights, the tuned ones), both float32 -> the new weights
     Mix = Callable[[str, Tensor, Tensor], Tensor]
@@ -30,26 +28,20 @@ class Unchanged(FinetopError):
 
 
 def changed(model: Any, base: ResolvedModel, mix: Mix, *, matrices_alone: bool = False) -> Any:
-    """Rebuild a model's weights with a function; an adapter is merged first. `matrices_alone`: only linear layers.
-
-    Raises FinetopError if the base has no such weights.
-    """
+    """Rebuild a merged model's weights with a function (`matrices_alone`: linear layers'). Raises FinetopError."""
     import torch
 
     whole = merged(model)
-    embeddings = {
-        id(part.weight) for part in (whole.get_input_embeddings(), whole.get_output_embeddings()) if part
-    }
+    ends = (whole.get_input_embeddings(), whole.get_output_embeddings())
+    embeddings = {id(part.weight) for part in ends if part}
     with torch.no_grad(), weights_of(base, whole) as read_weights:
         for name, weight in whole.named_parameters():
             if matrices_alone and (weight.ndim != 2 or id(weight) in embeddings):
                 continue
             before = read_weights(name).to(weight.dtype)
             if before.shape != weight.shape:
-                raise FinetopError(
-                    f"{name} has the shape {list(weight.shape)}, and {list(before.shape)} in the base.",
-                    hint="Try an earlier checkpoint.",
-                )
+                message = f"{name} has the shape {list(weight.shape)}, and {list(before.shape)} in the base."
+                raise FinetopError(message, hint="Try an earlier checkpoint.")
             before = before.to(weight.device)
             if not torch.equal(before, weight):
                 weight.data = mix(name, before.float(), weight.float()).to(weight.dtype)
@@ -79,9 +71,8 @@ def weights_of(base: ResolvedModel, model: Any) -> Iterator[Callable[[str], Tens
         for file in weight_files.weight_files(base.path):
             reader = opened.enter_context(safe_open(file, "pt", device="cpu"))
             places.update(dict.fromkeys(reader.keys(), reader))
-        named = {
-            name: _in_file(name, model.base_model_prefix, places) for name, _ in model.named_parameters()
-        }
+        prefix = model.base_model_prefix
+        named = {name: _in_file(name, prefix, places) for name, _ in model.named_parameters()}
         if None not in named.values():
             yield lambda name: places[str(named[name])].get_tensor(named[name])
             return

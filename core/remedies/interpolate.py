@@ -10,19 +10,18 @@ exported.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import FinetopError
+from finetop.core.models.resolved import ResolvedModel
 from finetop.core.protocol.messages.remedies import Candidate
 from finetop.core.remedies import Remedy, Subject
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torch import Tensor
 
     from finetop.core.check.model_pair import Change
-    from finetop.core.models.resolved import ResolvedModel
 
 SCALED = ("LORA", "ADALORA", "LOHA", "LOKR")  # PEFT's types
 # Settings of PEFT with which the scale is not everything: a separate magnitude (DoRA), replaced weights.
@@ -58,7 +57,6 @@ class Interpolate(Remedy):
         ]
 
     def change(self, candidate: Candidate, base: ResolvedModel, checkpoint: Path) -> Change:
-        """Return the change of one strength."""
         from finetop.core.check.model_pair import Change
         from finetop.core.remedies._weights import changed
 

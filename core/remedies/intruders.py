@@ -8,19 +8,17 @@ layers: embeddings and the head have one row per token. Both decompositions are 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from finetop.core.models.resolved import ResolvedModel
 from finetop.core.protocol.messages.remedies import Candidate
 from finetop.core.remedies import Remedy, Subject
 
 if TYPE_CHECKING:
-    from pathlib import Path
-    from typing import Any
-
     from torch import Tensor
 
     from finetop.core.check.model_pair import Change
-    from finetop.core.models.resolved import ResolvedModel
 
 TOP = 10
 COSINE = 0.5
@@ -48,9 +46,8 @@ class Intruders(Remedy):
             counts: list[int] = []
 
             def mix(name: str, before: Tensor, after: Tensor) -> Tensor:
-                new_weights, count = without_intruders(
-                    before, after, int(settings["top"]), settings["cosine"], settings["scale"]
-                )
+                top, cosine, scale = int(settings["top"]), settings["cosine"], settings["scale"]
+                new_weights, count = without_intruders(before, after, top, cosine, scale)
                 counts.append(count)
                 return new_weights
 

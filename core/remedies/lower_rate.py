@@ -12,7 +12,6 @@ class LowerRate(Retraining):
     about = "learning rate / 3"
 
     def settings(self, recipe: Mapping[str, Any]) -> Mapping[str, Any] | str:
-        """Change only the learning rate."""
         return {"train.learning_rate": float(f"{float(recipe['train']['learning_rate']) / 3:.2g}")}
 
 

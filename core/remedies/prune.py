@@ -7,18 +7,17 @@ arXiv:2311.03099). The draw is seeded by the tensor's name, and made on the CPU:
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from finetop.core.models.resolved import ResolvedModel
 from finetop.core.protocol.messages.remedies import Candidate
 from finetop.core.remedies import Remedy, Subject
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torch import Tensor
 
     from finetop.core.check.model_pair import Change
-    from finetop.core.models.resolved import ResolvedModel
 
 KEPT = 0.5
 

@@ -26,10 +26,8 @@ class ComparisonDetail:
 def comparison_of(ask: Ask, name: str) -> ComparisonDetail:
     """Request all that a report of a comparison needs. Raises FinetopError."""
     answer: ApproachesAnswer = ask(Approaches(name))
-    first_runs = (
-        next((run for run in row.runs if not run.learns_news), None) for row in answer.rows if row.trains
-    )
-    return ComparisonDetail(answer, tuple(load_facts(ask, run.name) for run in first_runs if run is not None))
+    own_runs = [[run for run in row.runs if not run.learns_news] for row in answer.rows if row.trains]
+    return ComparisonDetail(answer, tuple(load_facts(ask, runs[0].name) for runs in own_runs if runs))
 
 
 def page_of_comparison(comparison: ComparisonDetail, now: float, version: str) -> Page:
@@ -71,9 +69,8 @@ def _verdicts(comparison: ComparisonDetail) -> tuple[Block, ...]:
         rows.append((run.detail.row.name, word, sentence))
     if not rows:
         return ()
-    about = Points(
-        ("For each approach that trains: the run of its first seed. The table above includes all seeds.",)
-    )
+    which = "For each approach that trains: the run of its first seed."
+    about = Points((f"{which} The table above includes all seeds.",))
     return (about, Table(("run", "verdict", "in words"), tuple(rows)))
 
 
@@ -89,9 +86,8 @@ def _data(comparison: ComparisonDetail) -> tuple[Block, ...]:
         if data_versions.same_data([first.detail.sources, run.detail.sources]):
             continue
         if contents and contents == {row.content for row in first.detail.sources}:
-            lines.append(
-                f"{name} has read the same rows differently: in other prompts, truncated or weighted differently."
-            )
+            how = "in other prompts, truncated or weighted differently"
+            lines.append(f"{name} has read the same rows differently: {how}.")
         else:
             versions = ", ".join(map(data_versions.version_words, run.detail.sources)) or "version unknown"
             lines.append(f"{name} was trained on others: {versions}.")
@@ -99,17 +95,11 @@ def _data(comparison: ComparisonDetail) -> tuple[Block, ...]:
 
 
 def _runs(answer: ApproachesAnswer) -> tuple[Block, ...]:
-    rows = [
-        (
-            run.name,
-            row.name,
-            str(run.seed),
-            run.state,
-            "done" if run.is_measured else run.said or "not yet",
-            "its rows and the new facts" if run.learns_news else "its rows" if row.trains else "",
-        )
-        for row in answer.rows
-        for run in row.runs
-    ]
+    rows = []
+    for approach in answer.rows:
+        for run in approach.runs:
+            measured = "done" if run.is_measured else run.said or "not yet"
+            read = "its rows and the new facts" if run.learns_news else "its rows" if approach.trains else ""
+            rows.append((run.name, approach.name, str(run.seed), run.state, measured, read))
     head = ("run", "approach", "seed", "state", "measuring", "trained on")
     return (Table(head, tuple(rows), right=(2,)),) if rows else ()

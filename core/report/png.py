@@ -33,9 +33,7 @@ ROWS_SHOWN, WIDEST = 100, 1600  # rows, and their unscaled width: 0.5 s; the csv
 _COLOURS = dict(re.findall(r"--(\w+):(#[0-9a-f]{6})", COLOURS_CSS.partition("@media")[0]))
 _STROKES = {"grid": ("rule", 1.0, 255), "zero": ("ink", 1.0, 255), "limit": ("open", 1.0, 255)}
 _DASH, _GAP = 5, 4
-_ASCII = str.maketrans(
-    {"…": "...", "–": "-", "—": "-", "✗": "x", "✓": "v", "→": "->", "·": ".", "★": "*", "▸": ">"}
-)
+_ASCII = str.maketrans("–—✗✓·★▸", "--xv.*>") | {ord("…"): "...", ord("→"): "->"}
 
 
 def png(charts: Sequence[Chart], tables: Sequence[Table]) -> bytes:
@@ -171,18 +169,15 @@ def _table(table: Table) -> Image:
         x, y = float(edge), edge + (number + 0.7) * height
         for at in range(columns):
             is_right = at in table.right
-            place = x + widths[at] - CELL * SCALE if is_right else x
-            draw.text(
-                (place, y), shown[at][number], font=font, anchor="rs" if is_right else "ls",
-                fill=_COLOURS["ink" if number else "dim"],
-            )  # fmt: skip
+            left = x + widths[at] - CELL * SCALE if is_right else x
+            anchor, ink = "rs" if is_right else "ls", _COLOURS["ink" if number else "dim"]
+            draw.text((left, y), shown[at][number], font=font, anchor=anchor, fill=ink)
             x += widths[at]
         under = edge + (number + 1) * height
         draw.line(((edge, under), (image.width - edge, under)), fill=_COLOURS["rule"], width=SCALE)
     if below:
-        draw.text(
-            (edge, edge + (len(rows) + 0.7) * height), below, font=font, anchor="ls", fill=_COLOURS["dim"]
-        )
+        place = (edge, edge + (len(rows) + 0.7) * height)
+        draw.text(place, below, font=font, anchor="ls", fill=_COLOURS["dim"])
     return image
 
 

@@ -83,9 +83,7 @@ def chart(drawn: Chart) -> str:
     at = _LEFT
     for number, line in enumerate(drawn.lines):
         parts += _curve(line, number, place)
-        name = (
-            f"{clean_line(line.name)[:40]} {line.mean[-1]:.4g}" if line.mean else clean_line(line.name)[:40]
-        )
+        name = clean_line(line.name)[:40] + (f" {line.mean[-1]:.4g}" if line.mean else "")
         parts.append(_rule(at, _TOP - 16, at + 16, _TOP - 16, f"line c{number % COLOURS}"))
         parts.append(_text(at + 21, _TOP - 12, name, "start"))
         at += 40 + 7 * len(name)
@@ -94,9 +92,7 @@ def chart(drawn: Chart) -> str:
 
 def _extent(drawn: Chart) -> tuple[float, float]:
     """Return the lowest and highest value of a chart, with a margin."""
-    values = [
-        value for line in drawn.lines for values in (line.mean, line.low, line.high) for value in values
-    ]
+    values = [value for line in drawn.lines for value in (*line.mean, *line.low, *line.high)]
     if drawn.limit is not None and math.isfinite(drawn.limit):
         values.append(drawn.limit)
     values = [value for value in values if math.isfinite(value)] or [0.0, 1.0]

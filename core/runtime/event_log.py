@@ -22,9 +22,10 @@ class EventLog:
 
     A line cut short by a crash gets its newline before the next is written. On a full disk `write` does not raise but
     counts in `lost`, so that logging never kills training; `sync` makes lines durable. A deleted file is created again.
+    Without a path events are only passed to `seen`.
     """
 
-    def __init__(self, path: Path, seen: Callable[[Event], None] = lambda event: None) -> None:
+    def __init__(self, path: Path | None, seen: Callable[[Event], None] = lambda event: None) -> None:
         self._path = path
         self._seen = seen  # called with every event
         self._file = retry_file_work(self._open)
@@ -36,6 +37,8 @@ class EventLog:
         self._turn = threading.Lock()  # other threads write events too
 
     def _open(self) -> int:
+        if self._path is None:
+            return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         return open_own(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
 
     def _resume(self) -> int:

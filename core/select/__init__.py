@@ -23,13 +23,10 @@ CONTROL = "random"  # the baseline for every other selector
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A selector's ranking of all rows: `order` are places in the pool, best first; other rows are not eligible.
+    """A selector's ranking of all rows."""
 
-    `scores` is what the order comes from, one per row of the pool; None if a row has none.
-    """
-
-    order: Sequence[int]
-    scores: Sequence[float | None] | None = None
+    order: Sequence[int]  # places in the pool, best first; other rows are not eligible
+    scores: Sequence[float | None] | None = None  # what the order comes from, one per row of the pool
     score: str = ""  # what the scores are
     may: str = ""  # describes the eligible rows: "have an instruction that helps"
 

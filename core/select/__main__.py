@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
+from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, of_code
 from finetop.core.recipe.schema import Source
 from finetop.core.runtime.home import Home
 from finetop.core.select import Choice, load
@@ -31,9 +31,8 @@ def main() -> int:
     from finetop.core.runtime.job_process import set_environment
 
     set_environment()
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(143)
-    )  # exit by exception, so that half-written files are removed
+    # exit by exception, so that half-written files are removed
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.nice(5)
     ask = msgspec.json.decode(sys.stdin.buffer.read(), type=Ask)
     try:
@@ -52,15 +51,12 @@ def write_message(message: SelectMessage) -> None:
 
 def work(ask: Ask, home: Home) -> None:
     """Write every wanted file, in the order requested. Raises FinetopError."""
-    pool = open_pool(
-        msgspec.convert(ask.source, Source), lambda what, done, total: write_message(Doing(what, done, total))
-    )
+    source = msgspec.convert(ask.source, Source)
+    pool = open_pool(source, lambda *doing: write_message(Doing(*doing)))
     pool.most = max(count_of(wanted, pool) for wanted in ask.wanted)
     if pool.most > len(pool):
-        raise BadInput(
-            f"{pool.path.name} has {len(pool):,} rows, but {pool.most:,} were requested.",
-            hint="Request fewer.",
-        )
+        rows = f"{len(pool):,} rows, but {pool.most:,} were requested"
+        raise BadInput(f"{pool.path.name} has {rows}.", hint="Request fewer.")
     if any(load(wanted.by).needs_model for wanted in ask.wanted):
         pool.scorer = scorer_of(ask.model, home)
     folder = home.root / "selected"
@@ -100,12 +96,9 @@ def scorer_of(section: dict[str, Any], home: Home) -> Scorer:
     with tempfile.TemporaryDirectory(prefix="finetop-select-") as aside:  # its download events are not read
         try:
             base = resolve.resolve_model(model, home, EventLog(Path(aside) / "events.jsonl"))
-        except BadInput as error:
-            raise BadInput(error.message.replace("model.id: ", "--model: "), hint=error.hint) from error
-        except EnvironmentTrouble as error:
-            raise EnvironmentTrouble(
-                error.message.replace("model.id: ", "--model: "), hint=error.hint
-            ) from error
+        except (BadInput, EnvironmentTrouble) as error:
+            message = error.message.replace("model.id: ", "--model: ")
+            raise of_code(error.exit_code, message, error.hint) from error
     return open_scorer(base, model.dtype, home)
 
 

@@ -70,9 +70,8 @@ def amounts_of(text: str) -> tuple[Amount, ...]:
         elif word.isascii() and word.isdigit() and 0 < int(word[:20]) < 2**31:
             amounts.append(Amount(rows=int(word)))
         else:
-            raise BadInput(
-                f"--rows: {quoted(word)} is not a number of rows.", hint=f"Write {AMOUNTS}, or numbers."
-            )
+            hint = f"Write {AMOUNTS}, or numbers."
+            raise BadInput(f"--rows: {quoted(word)} is not a number of rows.", hint=hint)
     if all(amount.share == 1 for amount in amounts):
         raise BadInput("--rows: with all rows there is nothing to choose.", hint=f"Write {AMOUNTS}.")
     return tuple(dict.fromkeys(amounts))
@@ -90,16 +89,13 @@ def source_of(recipe: Recipe) -> int:
     """Return the place of the source that rows are selected from: the only one with role train. Raises BadInput."""
     places = [at for at, source in enumerate(recipe.data.train) if source.role == "train"]
     if len(places) != 1:
-        raise BadInput(
-            f"data.train has {len(places)} sources to select from, but a curve needs one.",
-            hint="Keep one; sources with role: replay may stay.",
-        )
+        has = f"{len(places)} sources to select from, but a curve needs one"
+        raise BadInput(f"data.train has {has}.", hint="Keep one; sources with role: replay may stay.")
     source, key = recipe.data.train[places[0]], f"data.train[{places[0]}]"
     if source.path is None:
-        raise BadInput(
-            f"{key}: {quoted(source.id)} is not a file; rows are selected from the lines of a file.",
-            hint="Save it first, datasets.load_dataset(…).to_json(FILE), and give it as path.",
-        )
+        hint = "Save it first, datasets.load_dataset(…).to_json(FILE), and give it as path."
+        fault = "is not a file; rows are selected from the lines of a file"
+        raise BadInput(f"{key}: {quoted(source.id)} {fault}.", hint=hint)
     for setting in ("rows", "share"):
         if getattr(source, setting) is not None:
             raise BadInput(f"{key}.{setting} is set, but a curve sets it.", hint="Leave it out.")
@@ -108,20 +104,18 @@ def source_of(recipe: Recipe) -> int:
 
 def wanted_of(bys: Sequence[str], amounts: Sequence[Amount], seeds: int) -> list[Wanted]:
     """Return the files that a curve needs; none for all rows. Raises BadInput if there are too many runs."""
+    settings = {by: msgspec.to_builtins(select.load(by).options()) for by in bys}
+    chosen = [amount for amount in amounts if amount.share != 1]
     wanted = [
-        Wanted(
-            by, int(seed), amount.rows, amount.share, settings=msgspec.to_builtins(select.load(by).options())
-        )
+        Wanted(by, int(seed), amount.rows, amount.share, settings=settings[by])
         for by in bys
         for seed in seeds_of(seeds).values
-        for amount in amounts
-        if amount.share != 1
+        for amount in chosen
     ]
     if len(wanted) + seeds > MOST_RUNS:
-        raise BadInput(
-            f"that is {len(wanted) + seeds:,} runs, and at most {MOST_RUNS} are queued at once.",
-            hint="Use fewer selectors (--by), amounts (--rows) or seeds (--seeds).",
-        )
+        hint = "Use fewer selectors (--by), amounts (--rows) or seeds (--seeds)."
+        runs = f"{len(wanted) + seeds:,} runs, and at most {MOST_RUNS} are queued at once"
+        raise BadInput(f"that is {runs}.", hint=hint)
     return wanted
 
 
@@ -135,16 +129,12 @@ def points(
     equal: Equal,
     with_all: bool,
 ) -> list[Planned]:
-    """Return the recipe of each run; `every` is the source's number of rows, `load` applies settings to the recipe.
-
-    Rows that two selectors chose alike are trained on once. Raises BadInput.
-    """
+    """Return the recipe of each run; rows that two selectors chose alike are trained on once. Raises BadInput."""
     at = source_of(base.recipe)
     fixed = [] if equal == "epochs" else [f"train.max_steps={steps_on(base.recipe, every)}", "train.epochs="]
     planned: list[Planned] = []
-    for chosen in _distinct(selections) + (
-        [_Rows((ALL,), every, seed, "") for seed in range(1, seeds + 1)] * with_all
-    ):
+    all_rows = [_Rows((ALL,), every, seed, "") for seed in range(1, seeds + 1)]
+    for chosen in _distinct(selections) + all_rows * with_all:
         ending = f"-{chosen.by[0]}-{chosen.rows}-s{chosen.seed}"
         name = base.recipe.name[: LONGEST_NAME - len(ending)] + ending
         sets = [*fixed, f"train.seed={chosen.seed}", f'name="{name}"']
@@ -178,7 +168,5 @@ def steps_on(recipe: Recipe, rows: int) -> int:
 
 def left_out(too_few: TooFew) -> str:
     """Return why a point of a curve is missing."""
-    return (
-        f"{too_few.by} on {too_few.rows:,} rows is left out: it takes only rows that {too_few.may},"
-        f" {too_few.most:,} of {too_few.of:,}."
-    )
+    most = f"it takes only rows that {too_few.may}, {too_few.most:,} of {too_few.of:,}"
+    return f"{too_few.by} on {too_few.rows:,} rows is left out: {most}."

@@ -75,16 +75,15 @@ class Scorer:
             if not some:
                 continue
             scores = self._score([cut_of[name].sequence for name in some], pool.tell)
-            new_scores = [
-                ItemScore(name, 0.0, gold_log_prob=log_prob)
-                for name, log_prob in zip(some, scores, strict=True)
-            ]
+            pairs = zip(some, scores, strict=True)
+            new_scores = [ItemScore(name, 0.0, gold_log_prob=log_prob) for name, log_prob in pairs]
             cache.append(self.home.scores, key, new_scores, names)
             known.update({score.item: score for score in new_scores})
-        return [
-            None if cut is None else -(known[cut.hash].gold_log_prob or 0.0) / cut.answer_tokens
-            for cut in cuts
-        ]
+
+        def loss(cut: Cut) -> float:
+            return -(known[cut.hash].gold_log_prob or 0.0) / cut.answer_tokens
+
+        return [None if cut is None else loss(cut) for cut in cuts]
 
     def _score(self, sequences: Sequence[TokenSequence], report: Tell) -> list[float]:
         """Score some, in smaller batches if memory runs out. Raises EnvironmentTrouble if the smallest does not fit."""
@@ -168,13 +167,9 @@ def _whole(record: formats.Record, place: str, *, with_prompt: bool) -> str:
     """Return a plain text, all of which is learned. Raises BadInput for a row of another kind."""
     if isinstance(record, formats.Text) and with_prompt:
         return record.text
-    needs = (
-        "rows of a prompt and one answer" if not with_prompt else "rows of a prompt and one answer, or texts"
-    )
-    raise BadInput(
-        f"{place}: this selector needs {needs}; these are of another kind.",
-        hint="Choose by random, diversity, length or no-near-duplicates.",
-    )
+    needs = f"rows of a prompt and one answer{', or texts' if with_prompt else ''}"
+    hint = "Choose by random, diversity, length or no-near-duplicates."
+    raise BadInput(f"{place}: this selector needs {needs}; these are of another kind.", hint=hint)
 
 
 def open_scorer(base: ResolvedModel, dtype: str, home: Home) -> Scorer:

@@ -31,17 +31,11 @@ def manifest_of(file: Path) -> Path:
 
 
 def write(
-    pool: Pool,
-    wanted: Wanted,
-    choice: Choice,
-    places: Sequence[int],
-    folder: Path,
-    scorer: Losses | None,
+    pool: Pool, wanted: Wanted, choice: Choice, places: Sequence[int], folder: Path, scorer: Losses | None
 ) -> tuple[Path, Path, str]:
     """Write the rows at these places and their manifest; return both paths and the sha256 of the rows.
 
-    If no file is named, it is one in `folder` named after its content. Raises BadInput if a file exists there, or the
-    source has changed meanwhile; EnvironmentTrouble if the disk refuses.
+    Without a name the file is one in `folder`, named after its content. Raises BadInput, EnvironmentTrouble.
     """
     lines = [pool.lines[place] for place in sorted(places)]
     target = Path(wanted.to) if wanted.to else None
@@ -53,13 +47,14 @@ def write(
             target = target or folder / f"{wanted.by}-{len(lines)}-{sha256[:12]}.jsonl"
             facts = _facts(pool, wanted, choice, places, scorer, sha256)
             write_whole(manifest_of(target), msgspec.json.encode(facts) + b"\n")
-            _place(aside, target, may_be_there=not wanted.to)
+            if wanted.to and os.path.lexists(target):
+                raise BadInput(f"{target} already exists and is not overwritten.", hint="Give another file.")
+            aside.replace(target)
         finally:
             aside.unlink(missing_ok=True)
     except OSError as error:
-        raise EnvironmentTrouble(
-            f"{target or folder}: can't be written: {error.strerror}.", hint="Give another file."
-        ) from error
+        fault = f"{target or folder}: can't be written: {error.strerror}."
+        raise EnvironmentTrouble(fault, hint="Give another file.") from error
     return target, manifest_of(target), sha256
 
 
@@ -91,26 +86,16 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
         yield from enumerate(source, start=1)
 
 
-def _place(aside: Path, target: Path, *, may_be_there: bool) -> None:
-    """Rename the file to its final name, if that is free. Raises BadInput."""
-    if not may_be_there and os.path.lexists(target):
-        raise BadInput(f"{target} already exists and is not overwritten.", hint="Give another file.")
-    aside.replace(target)
-
-
 def _facts(
     pool: Pool, wanted: Wanted, choice: Choice, places: Sequence[int], scorer: Losses | None, sha256: str
 ) -> dict[str, Any]:
     """Return where the rows come from, and how they were chosen."""
     chosen = sorted(places)
-    model = None
-    if scorer is not None:
-        model = {"id": scorer.base.id, **scorer.facts}
-    scores = None
+    model = None if scorer is None else {"id": scorer.base.id, **scorer.facts}
+    scores: list[float | None] | None = None
     if choice.scores is not None:
-        scores = [
-            None if (score := choice.scores[place]) is None else round(score, DIGITS) for place in chosen
-        ]
+        found = [choice.scores[place] for place in chosen]
+        scores = [None if score is None else round(score, DIGITS) for score in found]
     return {
         "format": FORMAT,
         "made_by": f"finetop {version('finetop')} select",

@@ -65,10 +65,7 @@ class Pool:
                 self.tell(doing, number, len(self))
 
     def losses(self, *, with_prompt: bool = True) -> list[float | None]:
-        """Return the model's loss on each answer, in nats per token, with or without its prompt.
-
-        None if a row's answer lies beyond what the model reads at once.
-        """
+        """Return the model's loss on each answer, in nats per token; None if it lies beyond what is read at once."""
         if self.scorer is None:
             raise AssertionError("a selector that needs a model was given none")
         if with_prompt not in self._losses:
@@ -80,9 +77,8 @@ def open_pool(source: Source, report: Tell, sha256: str = "") -> Pool:
     """Read a file once, validating each row. Raises BadInput at the first invalid one."""
     path, lines, format_name = Path(str(source.path)), [], source.format
     if files.listed(path) != [path]:
-        raise BadInput(
-            f"{path}: rows are selected from one file; these are several.", hint="Name one of them."
-        )
+        hint = "Name one of them."
+        raise BadInput(f"{path}: rows are selected from one file; these are several.", hint=hint)
     for place, row in sources.rows(source, None):
         if format_name == "auto":
             format_name = sources.format_of(source, None, row, place, KINDS)

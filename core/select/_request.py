@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, NoVerdict
+from finetop.core.errors import EnvironmentTrouble, of_code
 from finetop.core.runtime import child
 
 if TYPE_CHECKING:
@@ -77,26 +77,18 @@ _told = msgspec.json.Decoder(SelectMessage)
 def select(ask: Ask, home: Home) -> Iterator[Doing | Selected | TooFew]:
     """Select rows in a separate process, which ends when nobody reads its output. Raises FinetopError."""
     home_folder, request = str(home.root), msgspec.json.encode(ask)
-    with (
-        tempfile.TemporaryFile() as errors,
-        child.asked_child(
+    with tempfile.TemporaryFile() as errors:
+        asked = child.asked_child(
             "finetop.core.select", home_folder, asked=request, errors=errors, own_session=True
-        ) as (process, lines),
-    ):
-        for line in lines:
-            message = _told.decode(line)
-            if isinstance(message, Trouble):
-                raise error_of(message)
-            yield message
-        if process.wait() != 0:
-            errors.seek(0)
-            raise EnvironmentTrouble(
-                f"the process that selects ended with {process.returncode}: {child.last_line(errors.read())}",
-                hint="If memory ran out: select from fewer rows, or with a smaller --model.",
-            )
-
-
-def error_of(trouble: Trouble) -> FinetopError:
-    """Turn the process's message into an error with the same exit code."""
-    kinds: dict[int, type[FinetopError]] = {2: BadInput, 3: NoVerdict, 4: EnvironmentTrouble}
-    return kinds.get(trouble.exit_code, FinetopError)(trouble.message, hint=trouble.hint)
+        )
+        with asked as (process, lines):
+            for line in lines:
+                message = _told.decode(line)
+                if isinstance(message, Trouble):
+                    raise of_code(message.exit_code, message.message, message.hint)
+                yield message
+            if process.wait() != 0:
+                errors.seek(0)
+                why = f"ended with {process.returncode}: {child.last_line(errors.read())}"
+                hint = "If memory ran out: select from fewer rows, or with a smaller --model."
+                raise EnvironmentTrouble(f"the process that selects {why}", hint=hint)

@@ -16,10 +16,8 @@ class Difficulty(Selector[NoSettings]):
 
     def choose(self, pool: Pool, options: NoSettings, seed: int) -> Choice:
         """Order rows by the ratio of the two losses, highest first; those from 1 on are not eligible."""
-        ratios = [
-            None if with_it is None or not without else with_it / without
-            for with_it, without in zip(pool.losses(), pool.losses(with_prompt=False), strict=True)
-        ]
+        pairs = zip(pool.losses(), pool.losses(with_prompt=False), strict=True)
+        ratios = [None if before is None or not alone else before / alone for before, alone in pairs]
         helped = [(ratio, place) for place, ratio in enumerate(ratios) if ratio is not None and ratio < LIMIT]
         order = [place for _, place in sorted(helped, key=lambda pair: (-pair[0], pair[1]))]
         may = "have an instruction that makes their answer likelier (a ratio below 1)"

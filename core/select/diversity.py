@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Any
 from zlib import crc32
 
@@ -59,12 +60,12 @@ def _vectors(pool: Pool) -> Any:
     ends = [0]
     column_of: dict[str, int] = {}
     for record in pool.records("reading words"):
-        word_counts: dict[int, int] = {}
+        word_counts: Counter[int] = Counter()
         for text in texts_of(record):
             for word in _WORD.findall(text.lower()):
                 if word not in column_of:
                     column_of[word] = crc32(word.encode()) % COLUMNS
-                word_counts[column_of[word]] = word_counts.get(column_of[word], 0) + 1
+                word_counts[column_of[word]] += 1
         columns += word_counts
         counts += word_counts.values()
         ends.append(len(columns))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -12,32 +13,30 @@ import torch
 from transformers import TrainerCallback
 from transformers.trainer_utils import has_length
 
+from finetop.core.data.formats import Prompt
 from finetop.core.models import checkpoint, collectives, shards
 from finetop.core.models.devices import energy_counter, keep_to
 from finetop.core.models.quantize import count_numbers
 from finetop.core.protocol.events import Phase, Planned, metrics
 from finetop.core.protocol.metric_names import NAMES, WANTED
 from finetop.core.recipe.length import steps_between
+from finetop.core.recipe.schema import Train
 from finetop.core.runtime import gpu_share, ranks
+from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.failures import is_disk_full, named
 from finetop.core.runtime.gpu_energy import Energy
+from finetop.core.runtime.stop_signal import Stop
 from finetop.core.train import check_callback, drift_probe, master, nan_guard, samples, stop_early
+from finetop.core.train.alarms import Alarms
 from finetop.core.train.intervals import Ration
 from finetop.core.train.resume import random_state
+from finetop.core.train.trainer_setup import Setup
 from finetop.core.wording.durations import long_span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
     from transformers import TrainerState
 
-    from finetop.core.data.formats import Prompt
     from finetop.core.models.checkpoint import KeepState
-    from finetop.core.recipe.schema import Train
-    from finetop.core.runtime.event_log import EventLog
-    from finetop.core.runtime.stop_signal import Stop
-    from finetop.core.train.alarm_callback import Alarms
-    from finetop.core.train.trainer_setup import Setup
 
 PHASE_S = 1.0  # between two progress events, log lines or GPU readings
 WATCHED = (stop_early.EVAL_LOSS, stop_early.EVAL_REWARD)
@@ -106,17 +105,14 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         own = {name: float(logs[key]) for key, name in self.own.items() if key in logs}
         if "eval_loss" in logs:
             eval_values = {"eval_loss": float(logs["eval_loss"])}
-            eval_values |= {
-                f"eval_{n}": float(logs[f"eval_{k}"]) for k, n in self.own.items() if f"eval_{k}" in logs
-            }
+            of_eval = {f"eval_{key}": f"eval_{name}" for key, name in self.own.items()}
+            eval_values |= {name: float(logs[key]) for key, name in of_eval.items() if key in logs}
             self.events.write(metrics(state.global_step, eval_values))
             self.alarms.look(state.global_step, eval_values)
             by_reward = "eval_reward" in eval_values  # then eval_loss is only the negative reward
             shown_keys = [key for key in eval_values if not (by_reward and key == "eval_loss")]
-            print(
-                f"step {state.global_step}: "
-                + ", ".join(f"{key} {eval_values[key]:.4f}" for key in shown_keys)
-            )
+            shown = ", ".join(f"{key} {eval_values[key]:.4f}" for key in shown_keys)
+            print(f"step {state.global_step}: {shown}")
             self._phase(state, time.monotonic())
         if "loss" not in logs:
             return  # an evaluation, or the trainer's summary at the end
@@ -159,15 +155,10 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
     def _show(self, state: TrainerState, values: dict[str, float], now: float) -> None:
         self.shown = now
         left_s = self._phase(state, now)
-        metrics_text = ", ".join(
-            f"{key} {values[key]:.4g}"
-            for key in ("loss", "grad_norm", *self.own.values(), "tokens_per_s")
-            if key in values
-        )
-        print(
-            f"step {state.global_step}/{state.max_steps}: {metrics_text}, {long_span(left_s)} left",
-            flush=True,
-        )
+        names = ("loss", "grad_norm", *self.own.values(), "tokens_per_s")
+        metrics_text = ", ".join(f"{key} {values[key]:.4g}" for key in names if key in values)
+        place = f"step {state.global_step}/{state.max_steps}"
+        print(f"{place}: {metrics_text}, {long_span(left_s)} left", flush=True)
 
     def _look_at_gpu(self, now: float) -> None:
         """Read the state and energy of this rank's GPU, and apply a changed share of its memory."""
@@ -221,18 +212,14 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         self._phase(state, time.monotonic())  # with all that was spent
         if self.energies:
             of, ranks_told = collectives.count(), len(self.energies)
-            which = (
-                "the GPU" if of == 1 else f"{of} GPUs" if ranks_told == of else f"{ranks_told} of {of} GPUs"
-            )
+            which = f"{of} GPUs" if ranks_told == of else f"{ranks_told} of {of} GPUs"
+            which = "the GPU" if of == 1 else which
             which = f"its share of {which}" if self.was_shared else which
             print(f"energy: {self.energy_wh:.3g} Wh of {which}, over the whole run", flush=True)
 
 
 def _epochs(train: Train, args: Any, state: Any, batches: Any) -> float:
-    """Return how often all rows are read in the planned steps: below 1 if train.max_steps ends before the last row.
-
-    The trainer's own number is rounded up: it has 1 for a quarter of an epoch.
-    """
+    """Return how often all rows are read in the planned steps; the trainer's own number is rounded up."""
     if train.max_steps is None and train.epochs is not None:
         return train.epochs
     if batches is None or not has_length(batches):
@@ -322,9 +309,8 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
             self.drift = Ration(steps_between(recipe.drift.every, total))
             before = time.monotonic()
             with shards.put_together(model) as is_whole:
-                self.probe = drift_probe.start(
-                    model, self.setup.tokenizer, self.general_text, self.setup.device, shared=is_whole
-                )
+                setup, text = self.setup, self.general_text
+                self.probe = drift_probe.start(model, setup.tokenizer, text, setup.device, shared=is_whole)
             self.drift.took(time.monotonic() - before)
             if self.probe is not None and not state.global_step:
                 self.events.write(metrics(0, {"drift": 0.0, "kl": 0.0}))
@@ -333,9 +319,8 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         """Return True if a resumed run begins at a step whose due evaluation was not done."""
         if self.watch is None or self.watch.of_target or not step or not self.setup.eval:
             return False
-        return step % steps_between(self.setup.recipe.train.eval_every, total) == 0 and (
-            step not in self.watch.values
-        )
+        every = steps_between(self.setup.recipe.train.eval_every, total)
+        return step % every == 0 and step not in self.watch.values
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.owes_evaluation and self.evaluate is not None:
@@ -382,9 +367,8 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         """
         now = time.monotonic()
         due = [self.is_first and ration.asks(step, now) for ration in (self.drift, self.samples)]
-        stops, probes, writes, *used = collectives.largest(
-            [bool(self.stop.reason), *due, *self.meter.own_energy()]
-        )
+        asked = [bool(self.stop.reason), *due, *self.meter.own_energy()]
+        stops, probes, writes, *used = collectives.largest(asked)
         self.meter.take_energies(used)
         return bool(stops) and agree_on(self.stop), bool(probes), bool(writes)
 
@@ -471,24 +455,15 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         self.samples.took(time.monotonic() - before if step else 0.0)
 
     def _save(self, model: Any, step: int) -> bool:
-        """Write a checkpoint during training; return True if it was written.
-
-        A full disk raises an alarm instead of an error: hours of work may still be saved later.
-        """
+        """Write a checkpoint; return True if written. A full disk raises an alarm: work may still be saved later."""
         self._now_does("writing a checkpoint")
         if not nan_guard.are_finite(model):
             print(f"step {step}: no checkpoint: the weights are NaN", flush=True)
             return False
         try:
-            folder = checkpoint.write(
-                model,
-                self.setup.tokenizer,
-                self.setup.base,
-                self.setup.run_folder,
-                step,
-                self.events,
-                self.keep_state,
-            )
+            setup, keep_state = self.setup, self.keep_state
+            base, run_folder = setup.base, setup.run_folder
+            folder = checkpoint.write(model, setup.tokenizer, base, run_folder, step, self.events, keep_state)
         except Exception as error:
             if not is_disk_full(error):
                 raise

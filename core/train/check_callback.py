@@ -11,41 +11,34 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import torch
 
 from finetop.core.check import run_check
-from finetop.core.check.context import open_context
+from finetop.core.check.context import CheckContext, open_context
 from finetop.core.check.model_pair import ModelPair
-from finetop.core.check.scoring.batches import ScoredModel, score_batch
+from finetop.core.check.run_check import BaseScores
+from finetop.core.check.scoring.batch_plan import BatchPlan
+from finetop.core.check.scoring.batches import Batch, PreparedSuite, ScoredModel, score_batch
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.models import attention, collectives, shards
 from finetop.core.models.devices import free_memory
-from finetop.core.protocol.check_result import read
+from finetop.core.protocol.check_result import CheckResult, read
 from finetop.core.protocol.events import Alarm, Best, Phase, Verdict
 from finetop.core.recipe.length import steps_between
-from finetop.core.runtime.stop_signal import StopAsked
+from finetop.core.recipe.schema import Check
+from finetop.core.runtime.event_log import EventLog
+from finetop.core.runtime.stop_signal import Stop, StopAsked
 from finetop.core.train import master
 from finetop.core.train.resume import random_state
+from finetop.core.train.resume.resume_point import ResumePoint
+from finetop.core.train.trainer_setup import Setup
 from finetop.core.wording.verdicts import verdict_line
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from finetop.core.check.context import CheckContext
-    from finetop.core.check.run_check import BaseScores
-    from finetop.core.check.scoring.batch_plan import BatchPlan
-    from finetop.core.check.scoring.batches import Batch, PreparedSuite
-    from finetop.core.protocol.check_result import CheckResult
-    from finetop.core.recipe.schema import Check
-    from finetop.core.runtime.event_log import EventLog
-    from finetop.core.runtime.stop_signal import Stop
-    from finetop.core.train.resume.resume_point import ResumePoint
-    from finetop.core.train.trainer_setup import Setup
 
 Forwards = dict[torch.nn.Module, Any]  # per module, its instance's own forward; absent if it uses its class's
 
@@ -120,10 +113,7 @@ def go_on(checks: TrainingChecks | None, point: ResumePoint | None) -> None:
 
 
 def is_due(checks: TrainingChecks, step: int, total: int) -> bool:
-    """Return whether to check at this step.
-
-    The last step is left to the check at the end, unless the best checkpoint is kept: the last may be it.
-    """
+    """Return whether to check at this step; the last is left to the check at the end, unless it may be the best."""
     assert checks.check.every is not None
     if step == total and (checks.check.at_end or checks.judges_last):
         return checks.keeps_best or checks.judges_last
@@ -131,10 +121,7 @@ def is_due(checks: TrainingChecks, step: int, total: int) -> bool:
 
 
 def check_in_memory(checks: TrainingChecks, step: int, checkpoint: str) -> CheckResult | None:
-    """Check the model in memory as the next claim, and write its verdict for the checkpoint of this step.
-
-    Return None if a stop was requested meanwhile, or if memory did not suffice.
-    """
+    """Check the model in memory as the next claim and write its verdict; None if stopped, or short of memory."""
     began = time.monotonic()
     device = checks.context.pair.device
     checks.context.step = step
@@ -283,9 +270,8 @@ def finish(checks: TrainingChecks | None, last_step: int) -> None:
         return
     best = best_step(checks)
     if best is None:
-        text = (
-            f"NO CHECKPOINT is OK: none of the {len(checks.outcomes)} that were checked; the newest is kept"
-        )
+        count = len(checks.outcomes)
+        text = f"NO CHECKPOINT is OK: none of the {count} that were checked; the newest is kept"
         checks.events.write(Alarm("check", last_step, text))
         print(f"alarm: {text}", flush=True)
         return

@@ -8,12 +8,10 @@ and rounds once. TRL's own code handles the cases that this can't: a head that i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from torch import Tensor
 
 POSITIONS = 256  # logits held at once: 50 MB in float32 for 49,152 words
 KNOWN = {"log_probs", "entropy", "mean_logits", "is_top1"}
@@ -52,9 +50,8 @@ class Choice:
 
         Return, each [positions]: log-probabilities, entropy, None, mean logit, whether the target is the likeliest.
         """
-        learns = torch.is_grad_enabled() and (
-            weight.requires_grad or (bias is not None and bias.requires_grad)
-        )
+        held = (weight,) if bias is None else (weight, bias)
+        learns = torch.is_grad_enabled() and any(part.requires_grad for part in held)
         if learns or softcap is not None or not set(outputs) <= KNOWN:
             given = (hidden, weight, bias, targets, temperature, chunk_size, softcap, scale, outputs)
             return self.otherwise.apply(*given)

@@ -9,14 +9,11 @@ samples and evaluations are bit-identical to those of a loaded model.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from peft.tuners import lora
-from torch import nn
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from torch import Tensor, nn
 
 
 def install(model: nn.Module) -> None:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax
 
 from finetop.core.models import attention, collectives
 
 if TYPE_CHECKING:
-    from torch import Tensor
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
 WINDOW = 256  # tokens
@@ -34,9 +34,7 @@ class Probe:
     log_probs: Tensor  # [KL_TOKENS, vocabulary]
 
 
-def start(
-    model: Any, tokenizer: PreTrainedTokenizerBase, text: str, device: str, *, shared: bool = True
-) -> Probe | None:
+def start(model: Any, tokenizer: Tokenizer, text: str, device: str, *, shared: bool = True) -> Probe | None:
     """Measure the model before its first step. None if the text is shorter than one window.
 
     With `shared` each rank reads its share of the windows; else every rank reads all, as ranks of a sharded model must.
@@ -74,9 +72,8 @@ def _score(model: Any, windows: Tensor, *, shared: bool) -> tuple[float, Tensor]
             logits = model(input_ids=window[None], use_cache=False).logits[0, -len(window) : -1].float()
         sums.append(float(cross_entropy(logits, window[1:], reduction="sum")))
         if kept is None:
-            kept = log_softmax(logits[:KL_TOKENS], dim=-1).to(
-                torch.float16 if windows.is_cuda else torch.bfloat16
-            )
+            kind = torch.float16 if windows.is_cuda else torch.bfloat16
+            kept = log_softmax(logits[:KL_TOKENS], dim=-1).to(kind)
     model.train(was_training)
     if kept is None:  # fewer windows than ranks
         kept = torch.zeros(1, 1)

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetop.core.models import collectives, devices
+from finetop.core.protocol.events import Ended
 from finetop.core.runtime import job_process, ranks
 from finetop.core.train import train
 from finetop.core.train.resume.resume_point import point_of
 
 if TYPE_CHECKING:
-    from finetop.core.protocol.events import Ended
     from finetop.core.recipe.job import Job
 
 PACKAGES = ("finetop", "torch", "transformers", "trl", "peft", "accelerate", "datasets")
@@ -51,10 +51,7 @@ def work(job: Job) -> Ended:
 
 
 def narrow_gpus() -> None:
-    """Restrict this process to the first of the GPUs given to it, by number or UUID.
-
-    With several visible the trainer would split batches over threads, and then refuse to.
-    """
+    """Restrict this process to the first of its GPUs: with several the trainer would split batches over threads."""
     given = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")
     if len(given) > 1:
         print(f"only the first of {len(given)} GPUs is used: set budget.gpus to train on several", flush=True)

@@ -7,32 +7,26 @@ bit-identical with and without it.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from torch import Tensor
 
 from finetop.core.errors import FinetopError
 from finetop.core.models import shards
 from finetop.core.models.devices import free_memory
 from finetop.core.protocol.events import Phase
 from finetop.core.recipe.job import settings_to_lower
+from finetop.core.recipe.schema import Recipe
 from finetop.core.runtime import failures
+from finetop.core.runtime.event_log import EventLog
 from finetop.core.train import check_callback, loss_scale, paged, parallel
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from torch import Tensor
-
-    from finetop.core.recipe.schema import Recipe
-    from finetop.core.runtime.event_log import EventLog
+from finetop.core.train.trainer_args import recompute_activations
 
 # Bytes; the buffers that a forward pass may change (rotary angles for long rows) are small.
 LARGEST_BUFFER = 1 << 20
-PROMPTS = (
-    "prompt_ids",
-    "prompt_input_ids",
-    "prompt_attention_mask",
-)  # what comes before a row's answers
+PROMPTS = ("prompt_ids", "prompt_input_ids", "prompt_attention_mask")  # what comes before a row's answers
 
 
 class DoesNotFit(FinetopError):
@@ -89,10 +83,7 @@ def _train(trainer: Any, device: str) -> None:
 
     arguments = trainer.args
     batch = _longest_of_step(trainer)
-    if arguments.activation_checkpointing:
-        trainer.model.activation_checkpointing_enable(
-            activation_checkpointing_kwargs=arguments.activation_checkpointing_kwargs
-        )
+    recompute_activations(trainer.model, arguments)
     trainer.create_optimizer()
     trainer.current_gradient_accumulation_steps = arguments.gradient_accumulation_steps
     with _as_prepared(trainer, device):
@@ -172,10 +163,8 @@ def uneven(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Shorten the last of several rows by a token, as in usual batches: rows of equal length would need no mask."""
     if len(rows) < 2 or "seq_lengths" in rows[0]:
         return rows
-    last = {
-        name: value[:-1] if isinstance(value, list) and len(value) > 1 and name not in PROMPTS else value
-        for name, value in rows[-1].items()
-    }
+    cuts = [name for name, value in rows[-1].items() if isinstance(value, list) and len(value) > 1]
+    last = rows[-1] | {name: rows[-1][name][:-1] for name in cuts if name not in PROMPTS}
     return [*rows[:-1], last]
 
 
@@ -252,19 +241,15 @@ def _copies(model: Any) -> list[tuple[Tensor, Tensor]]:
 
 def _own_state(trainer: Any) -> dict[str, Any]:
     """Copy the trainer's plain attributes: counts, and what TRL collects between two log lines."""
-    collected = {
-        name: copy.deepcopy(vars(trainer)[name]) for name in ("_metrics", "_logs") if name in vars(trainer)
-    }
+    own = vars(trainer)
+    collected = {name: copy.deepcopy(own[name]) for name in ("_metrics", "_logs") if name in own}
     return _plain(trainer) | collected
 
 
 def _plain(holder: Any) -> dict[str, Any]:
     """Return the attributes that are plain values."""
-    return {
-        name: value
-        for name, value in vars(holder).items()
-        if value is None or isinstance(value, bool | int | float | str)
-    }
+    plain = bool | int | float | str | None
+    return {name: value for name, value in vars(holder).items() if isinstance(value, plain)}
 
 
 def _flush(trainer: Any) -> None:

@@ -39,10 +39,7 @@ def scaler_of(trainer: Any) -> Any:
 
 
 def unscale(trainer: Any, weights: list[torch.Tensor]) -> None:
-    """Divide gradients by the loss scale if there is one; those that overflowed become 0.
-
-    For a step that is undone: the scaler itself stays as it was.
-    """
+    """Divide gradients by the loss scale, if any, for a step that is undone; those that overflowed become 0."""
     scaler = scaler_of(trainer)
     if scaler is None:
         return

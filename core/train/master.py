@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from finetop.core.errors import BadInput
 from finetop.core.models import shards
 from finetop.core.models.devices import memory_of
+from finetop.core.models.engine import Engine
 from finetop.core.recipe import master
+from finetop.core.recipe.master import Held
+from finetop.core.recipe.schema import Recipe
 from finetop.core.train import methods
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from torch import Tensor
-
-    from finetop.core.models.engine import Engine
-    from finetop.core.recipe.master import Held
-    from finetop.core.recipe.schema import Recipe
 
 WORDS = {
     "float32": "trained weights are kept in float32; computation is in {}",
@@ -39,10 +35,8 @@ def hold(model: Any, recipe: Recipe, dtype: str, device: str) -> Held | None:
         return None
     if methods.load(recipe.method.name).keeps_base:
         return exact(model) if dtype == "float16" else None
-    moving, still = (
-        sum(weight.numel() for weight in model.parameters() if weight.requires_grad is moves)
-        for moves in (True, False)
-    )
+    weights = [(weight.numel(), weight.requires_grad) for weight in model.parameters()]
+    moving, still = (sum(count for count, moves in weights if moves is wanted) for wanted in (True, False))
     memory, in_float16 = memory_of(device, recipe.budget.memory_gib), dtype == "float16"
     wide = wide_numbers(model) / max(1, moving)
     held = master.held_in(recipe.train, 2.0, moving, still, memory, wide, in_float16=in_float16)
@@ -82,11 +76,8 @@ def moving_weights(model: Any) -> list[Tensor]:
 def wide_numbers(model: Any) -> int:
     """Count the trained numbers whose states an 8-bit optimizer keeps in 32 bits."""
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding)}
-    return sum(
-        weight.numel()
-        for weight in moving_weights(model)
-        if master.is_wide(weight.numel(), is_embedding=id(weight) in embeddings)
-    )
+    pairs = [(weight.numel(), id(weight) in embeddings) for weight in moving_weights(model)]
+    return sum(count for count, is_embedding in pairs if master.is_wide(count, is_embedding=is_embedding))
 
 
 def mixed(held: Held | None, dtype: str, device: str) -> Any:
@@ -98,10 +89,7 @@ def mixed(held: Held | None, dtype: str, device: str) -> Any:
 
 @contextmanager
 def as_saved(model: Any, dtype: str) -> Iterator[None]:
-    """Temporarily round float32 weights to the format that a checkpoint is scored in; an adapter's own stay.
-
-    So a check during training scores the very model that a check of its checkpoint loads.
-    """
+    """Temporarily round float32 weights, except an adapter's own, to the format in which a checkpoint is scored."""
     kind = getattr(torch, dtype)
     moving = (
         [] if shards.is_divided(model)

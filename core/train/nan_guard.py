@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
-from finetop.core.errors import FinetopError
+from finetop.core.errors import FinetopError, Kind
 from finetop.core.models import checkpoint, collectives, shards
 from finetop.core.text import number_words
 from finetop.core.train.alarms import nan
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from finetop.core.errors import Kind
     from finetop.core.recipe.schema import Recipe
 
 

@@ -6,10 +6,8 @@ holds its states twice. `load_state_dict` would replace them by tensors that are
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from collections.abc import Mapping
+from typing import Any
 
 STATES = ("state1", "state2")
 LEAST_NUMBERS = 100_000  # smaller states are never paged
@@ -39,9 +37,8 @@ def buffers(optimizer: Any) -> dict[Any, dict[str, Any]]:
     if not is_paged(optimizer):
         return {}
     states = inner_of(optimizer).state
-    return {
-        weight: {name: state[name] for name in STATES if name in state} for weight, state in states.items()
-    }
+    states = inner_of(optimizer).state.items()
+    return {weight: {name: held[name] for name in STATES if name in held} for weight, held in states}
 
 
 def page_again(optimizer: Any, before: Mapping[Any, Mapping[str, Any]]) -> None:

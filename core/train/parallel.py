@@ -6,21 +6,18 @@ gradients and optimizer sharded (FSDP2, core/models/shards.py).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from finetop.core.errors import BadInput
 from finetop.core.models import collectives, config_file, load, sent_weights, shards
+from finetop.core.models.resolved import ResolvedModel
 from finetop.core.recipe.parallel import reads_once, way_of
+from finetop.core.recipe.schema import Recipe
 from finetop.core.train.resume import random_state
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from finetop.core.models.resolved import ResolvedModel
-    from finetop.core.recipe.schema import Recipe
-    from finetop.core.train.resume.resume_point import ResumePoint
+from finetop.core.train.resume.resume_point import ResumePoint
 
 
 def load_model(recipe: Recipe, base: ResolvedModel, device: str, make: Callable[[str], Any]) -> Any:
@@ -68,21 +65,16 @@ def skip_unused_search(trainer: Any) -> None:
 
 
 def as_before(recipe: Recipe, point: ResumePoint | None) -> Recipe:
-    """Return the recipe of a resumed run with as many rows per step as before, on the present number of ranks.
-
-    Raises BadInput if that number of rows can't be made of batches of train.batch_size.
-    """
+    """Return a resumed run's recipe with as many rows per step as before, on the present ranks. Raises BadInput."""
     before = point.earlier.ranks if point is not None and point.step else collectives.count()
     now, added = collectives.count(), recipe.train.grad_accumulation
     if before == now:
         return recipe
     if added * before % now:
         rows = recipe.train.batch_size * added * before
-        message = (
-            f"budget.gpus: a step of this run has {rows} rows, which {now} ranks can't share in batches of "
-        )
+        message = f"budget.gpus: a step of this run has {rows} rows, which {now} ranks can't share in batches"
         hint = f"Set train.batch_size to {max(1, rows // now)}, or resume on {before}."
-        raise BadInput(f"{message}{recipe.train.batch_size}.", hint=hint)
+        raise BadInput(f"{message} of {recipe.train.batch_size}.", hint=hint)
     print(
         f"{before} ranks before, {now} now: train.grad_accumulation is {added * before // now} in"
         f" place of {added}, so that a step has the same number of rows",

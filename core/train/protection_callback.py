@@ -7,25 +7,22 @@ of loss + penalty, with any trainer and any loss. Without protections nothing ch
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from transformers import TrainerCallback
 
+from finetop.core.data.examples import AnyExample
 from finetop.core.errors import BadInput
 from finetop.core.protocol.events import Phase, metrics
 from finetop.core.recipe import protections as recipe_protections
+from finetop.core.recipe.schema import Recipe
+from finetop.core.runtime.event_log import EventLog
 from finetop.core.train import protections
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from finetop.core.data.examples import AnyExample
-    from finetop.core.recipe.schema import Recipe
-    from finetop.core.runtime.event_log import EventLog
-    from finetop.core.train.protections._step import Acting, Base
-    from finetop.core.train.trainer_setup import Setup
+from finetop.core.train.protections import Acting, Base
+from finetop.core.train.trainer_setup import Setup
 
 
 def rows(base: Base, train: list[AnyExample]) -> list[AnyExample]:

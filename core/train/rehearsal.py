@@ -22,23 +22,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.errors import BadInput, FinetopError
-from finetop.core.models import (
-    collectives,
-    config_file,
-    cpu_formats,
-    devices,
-    kernels,
-    load,
-    rehearsed,
-    shape,
-)
+from finetop.core.models import collectives, config_file, cpu_formats, devices, kernels, load, rehearsed
 from finetop.core.models.resolved import Moving, ResolvedModel
+from finetop.core.models.shape import Shape, read as read_shape
 from finetop.core.recipe import number_format
 from finetop.core.runtime.home import Home
 from finetop.core.train import methods, objectives, protections, trainer_args
 
 if TYPE_CHECKING:
-    from finetop.core.models.shape import Shape
     from finetop.core.recipe.schema import Recipe
 
 
@@ -52,9 +43,8 @@ def require(recipe: Recipe, base: ResolvedModel, dtype: str, device: str, home: 
     """
     trainer_args.common(recipe, dtype, device, base.path)
     trainer_args.require_raw(recipe)
-    for _, require_kernel in kernels.requirements(
-        recipe, device, config_file.read(base.path / "config.json")
-    ):
+    config = config_file.read(base.path / "config.json")
+    for _, require_kernel in kernels.requirements(recipe, device, config):
         require_kernel()
     if objectives.load(recipe.objective.name).own_model:  # it is another than the causal one
         moving = Moving(shape=_causal_shape(recipe, base))
@@ -75,7 +65,7 @@ def _causal_shape(recipe: Recipe, base: ResolvedModel) -> Shape | None:
     try:
         config = objective.resized(recipe.objective.options, load.read_config(base))
         with torch.device("meta"):
-            return shape.read(load.shape_of(base, config))
+            return read_shape(load.shape_of(base, config))
     except (ArithmeticError, AttributeError, ImportError, OSError, RuntimeError, ValueError, FinetopError):
         return None  # the job says what is wrong with it
 
@@ -88,9 +78,9 @@ def require_number_format(recipe: Recipe, dtype: str, device: str, old_card: str
     has_bfloat16 = not old_card and devices.has_bfloat16(device)
     card = old_card or (devices.device_kind(device) if device.startswith("cuda:") else device)
     ranks = max(collectives.count(), recipe.budget.gpus or 1)
-    refusals = number_format.refusals(
-        recipe, dtype, card, on_cpu=device == "cpu", has_bfloat16=has_bfloat16, ranks=ranks
-    )
+    on_cpu = device == "cpu"
+    given = {"on_cpu": on_cpu, "has_bfloat16": has_bfloat16}
+    refusals = number_format.refusals(recipe, dtype, card, **given, ranks=ranks)
     for _, message, hint in refusals:
         raise BadInput(message, hint=hint)
 
@@ -114,16 +104,8 @@ def answer(folder: Path, device: str, home: Home, old_card: str = "") -> int:
     warnings.simplefilter("ignore")
     devices.import_libraries()
     recipe = recipe_from_resolved(json.load(sys.stdin))
-    base = ResolvedModel(
-        recipe.model.id,
-        folder,
-        None,
-        None,
-        "",
-        "",
-        trust_remote_code=recipe.model.trust_remote_code,
-        quantize=recipe.model.quantize,
-    )
+    remote, bits = recipe.model.trust_remote_code, recipe.model.quantize
+    base = ResolvedModel(recipe.model.id, folder, None, None, "", "", trust_remote_code=remote, quantize=bits)
     result: Any
     try:
         has_bfloat16 = False if old_card else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from transformers import GenerationConfig
@@ -10,15 +11,13 @@ from transformers import GenerationConfig
 from finetop.core.data.formats import Message, Prompt
 from finetop.core.data.render import render_prompt
 from finetop.core.models import engine as engines
+from finetop.core.models.engine import Engine
 from finetop.core.models.forward import end_tokens
 from finetop.core.protocol.events import Phase, Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
-    from transformers import PreTrainedTokenizerBase
-
-    from finetop.core.models.engine import Engine
     from finetop.core.runtime.event_log import EventLog
 
 SHOWN = 2000  # characters of a prompt in its event
@@ -47,7 +46,7 @@ def as_prompts(texts: Sequence[str]) -> list[Prompt]:
 
 def write(
     model: Any,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
     prompts: Sequence[Prompt],
     max_new_tokens: int,
     step: int,
@@ -59,17 +58,13 @@ def write(
     prompt_ids = tokenizer(
         rendered, add_special_tokens=False, truncation=True, truncation_side="left", max_length=LONGEST
     ).input_ids
-    config = GenerationConfig(
-        do_sample=False,
-        max_new_tokens=max_new_tokens,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=end_tokens(model, tokenizer),
-    )
+    pad, ends = tokenizer.pad_token_id, end_tokens(model, tokenizer)
+    most = max_new_tokens
+    config = GenerationConfig(do_sample=False, max_new_tokens=most, pad_token_id=pad, eos_token_id=ends)
     was_training = model.training
     model.eval()
-    answers = engines.write(
-        model, prompt_ids, config, engine, counted=progress_reporter(events, max_new_tokens)
-    )
+    report = progress_reporter(events, max_new_tokens)
+    answers = engines.write(model, prompt_ids, config, engine, counted=report)
     model.train(was_training)
     for index, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
         text = str(tokenizer.decode(answer, skip_special_tokens=True)).strip()

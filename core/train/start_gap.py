@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.data.examples import Example
+from finetop.core.data.examples import AnyExample, Example
 from finetop.core.protocol.events import Alarm
 from finetop.core.train.methods import LEARNED_TOKENS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.data.examples import AnyExample
     from finetop.core.runtime.event_log import EventLog
 
 ROWS = 4

@@ -9,17 +9,12 @@ plain 16-bit AdamW.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
-
-from finetop.core.train.weight_groups import weight_groups
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from torch import Tensor
 
 LOST_BITS = 16  # of float32's 32 bits, those that bfloat16 lacks
 
@@ -89,3 +84,17 @@ def put_rounded(held: Tensor, exact: Tensor) -> None:
         bits = exact.view(torch.int32)
         bits.add_(torch.randint_like(bits, 1 << LOST_BITS)).bitwise_and_(-(1 << LOST_BITS))
     held.copy_(exact)
+
+
+def weight_groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:
+    """Return the trained weights in two groups: only matrices get weight decay, as in transformers."""
+    from transformers.trainer_pt_utils import get_parameter_names
+
+    plain = [r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)"]
+    decayed = set(get_parameter_names(model, [torch.nn.LayerNorm], plain))
+    moving = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
+    groups = [
+        {"params": [weight for name, weight in moving if name in decayed], "weight_decay": weight_decay},
+        {"params": [weight for name, weight in moving if name not in decayed], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]

@@ -7,8 +7,10 @@ earlier jobs, and decides like one that was never interrupted. With several rank
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput
 from finetop.core.models import checkpoint, collectives
@@ -18,10 +20,6 @@ from finetop.core.recipe.cross_checks import watched_metric
 from finetop.core.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-    from typing import Any
-
     from finetop.core.recipe.schema import Recipe, StopEarly
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.train.resume.resume_point import ResumePoint
@@ -53,10 +51,7 @@ class Watch:
 
 
 def begin(recipe: Recipe, point: ResumePoint | None) -> Watch | None:
-    """Return the watched metric, with the values of a resumed run's earlier jobs; None if nothing is watched.
-
-    Raises BadInput if those values have ended the run already.
-    """
+    """Return the watched metric with earlier jobs' values; None if none is. Raises BadInput if they end the run."""
     metric = watched_metric(recipe)
     if metric is None:
         return None
@@ -64,20 +59,14 @@ def begin(recipe: Recipe, point: ResumePoint | None) -> Watch | None:
     name = {"reward": EVAL_REWARD}.get(metric, metric)
     if metric == "target" and target is not None:
         name = target.metrics[0]
-    watch = Watch(
-        name,
-        name == EVAL_LOSS or name in LOWER_IS_BETTER,
-        recipe.train.keep == "best",
-        recipe.train.stop_early,
-        of_target=metric == "target",
-    )
+    train, lower = recipe.train, name == EVAL_LOSS or name in LOWER_IS_BETTER
+    watch = Watch(name, lower, train.keep == "best", train.stop_early, of_target=metric == "target")
     if point is not None:
         watch.values = {step: value for step, value in _earlier(watch, point) if step <= point.step}
         if reason := end_of(watch):
             hint = "Raise it, or set train.stop_early to null: --set train.stop_early=null."
-            message = (
-                f"train.stop_early.patience ({watch.wanted and watch.wanted.patience}) is used up: {reason}."
-            )
+            patience = watch.wanted and watch.wanted.patience
+            message = f"train.stop_early.patience ({patience}) is used up: {reason}."
             raise BadInput(message, hint=hint)
     return watch
 
@@ -85,9 +74,7 @@ def begin(recipe: Recipe, point: ResumePoint | None) -> Watch | None:
 def _earlier(watch: Watch, point: ResumePoint) -> list[tuple[int, float]]:
     earlier = point.earlier
     if not watch.of_target:
-        values: Mapping[int, float] = (
-            earlier.eval_losses if watch.metric == EVAL_LOSS else earlier.eval_rewards
-        )
+        values = earlier.eval_losses if watch.metric == EVAL_LOSS else earlier.eval_rewards
         return sorted(values.items())
     scores = ((step, target_of(watch, result)) for step, result in sorted(earlier.verdicts.items()))
     return [(step, value) for step, value in scores if value is not None]
@@ -146,9 +133,8 @@ def finish(watch: Watch | None, run_folder: Path, events: EventLog) -> None:
     """Report which of the existing checkpoints is the best, if it is to be kept."""
     if watch is None or not watch.keeps:
         return
-    steps = collectives.from_first(
-        lambda: {checkpoint.step_of(folder) for folder in checkpoint.complete(run_folder)}
-    )
+    there = collectives.from_first(lambda: checkpoint.complete(run_folder))
+    steps = {checkpoint.step_of(folder) for folder in there}
     best = best_of({step: value for step, value in watch.values.items() if step in steps}, lower=watch.lower)
     if best is None:
         print(f"no checkpoint has a measured {watch.name}: the newest is the run's result", flush=True)

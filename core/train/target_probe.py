@@ -8,13 +8,14 @@ is the base, and after the last one.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transformers import TrainerCallback
 
 from finetop.core.check.scoring import target
-from finetop.core.check.scoring.batch_plan import halve_until_it_fits
+from finetop.core.check.scoring.batch_plan import BatchPlan, halve_until_it_fits
 from finetop.core.check.scoring.scorer import packs_exactly, plan_for
+from finetop.core.check.scoring.target import TargetRow
 from finetop.core.data.prompts import open_asker
 from finetop.core.errors import FinetopError
 from finetop.core.models import attention, collectives, shards
@@ -22,14 +23,10 @@ from finetop.core.models.devices import free_memory
 from finetop.core.models.forward import longest_input
 from finetop.core.plugins import has_base
 from finetop.core.protocol.events import Alarm, Phase, metrics
+from finetop.core.recipe.schema import Target
 from finetop.core.train import check_callback, master
-
-if TYPE_CHECKING:
-    from finetop.core.check.scoring.batch_plan import BatchPlan
-    from finetop.core.check.scoring.target import TargetRow
-    from finetop.core.recipe.schema import Target
-    from finetop.core.train.check_callback import Forwards
-    from finetop.core.train.trainer_setup import Setup
+from finetop.core.train.check_callback import Forwards
+from finetop.core.train.trainer_setup import Setup
 
 
 @dataclass
@@ -61,9 +58,8 @@ class Probe(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         setup = self.setup
         setup.events.write(Phase("scoring the target"))
         try:
-            values = halve_until_it_fits(
-                self._scored, self.plan, setup.device, or_else="use fewer rows in check.target"
-            )
+            or_else = "use fewer rows in check.target"
+            values = halve_until_it_fits(self._scored, self.plan, setup.device, or_else=or_else)
         except FinetopError as error:
             _failed(setup, step, error)
             return
@@ -83,9 +79,8 @@ class Probe(TrainerCallback):  # type: ignore[misc]  # the library is untyped
                 plan = replace(plan, layout="plain")
             for metric in self.wanted.metrics:
                 rows = target.rows_for(metric, self.rows, setup.device, self.wanted)
-                scores = target.score_rows(
-                    metric, rows, self.wanted, setup.model, setup.tokenizer, plan, shares=is_whole
-                )
+                model, tokenizer = setup.model, setup.tokenizer
+                scores = target.score_rows(metric, rows, self.wanted, model, tokenizer, plan, shares=is_whole)
                 total = sum(target.weight_of(metric, row) for row in rows)
                 values[f"target_{metric}"] = sum(target.value_of(metric, score) for score in scores) / total
         return values

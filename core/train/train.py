@@ -5,48 +5,38 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.tasks import download
-from finetop.core.check.tasks.suite import find_suite
+from finetop.core.check.tasks.suite import Suite, find_suite, general_text
 from finetop.core.data import training_set
+from finetop.core.data.examples import AnyExample
 from finetop.core.data.prompts import open_asker, print_skipped
+from finetop.core.data.sources import Row
 from finetop.core.errors import BadInput, EnvironmentTrouble
-from finetop.core.models import (
-    attention,
-    collectives,
-    cpu_formats,
-    devices,
-    kernels,
-    load,
-    resolve,
-    shards,
-    vllm,
-)
-from finetop.core.models.engine import engine_for
+from finetop.core.models import attention, collectives, cpu_formats, devices, kernels, load, resolve, vllm
+from finetop.core.models.engine import Engine, engine_for
 from finetop.core.models.forward import has_virtual_tokens
+from finetop.core.models.shards import is_divided
 from finetop.core.protocol.events import Alarm, Ended, Phase
 from finetop.core.recipe import parallel as recipe_parallel, protections as recipe_protections
 from finetop.core.recipe.length import count_steps
 from finetop.core.recipe.load import recipe_to_mapping
+from finetop.core.recipe.schema import Recipe
+from finetop.core.runtime.event_log import EventLog
+from finetop.core.runtime.home import Home
 from finetop.core.runtime.job_process import silence_libraries
+from finetop.core.runtime.stop_signal import Stop
 from finetop.core.train import objectives, rehearsal
+from finetop.core.train.alarms import Alarms
 from finetop.core.train.resume.earlier_jobs import EarlierJobs
 from finetop.core.train.trainer_setup import Setup
 from finetop.core.wording import rewards
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from finetop.core.check.tasks.suite import Suite
-    from finetop.core.data.examples import AnyExample
-    from finetop.core.models.engine import Engine
-    from finetop.core.recipe.schema import Recipe
-    from finetop.core.runtime.event_log import EventLog
-    from finetop.core.runtime.home import Home
-    from finetop.core.runtime.stop_signal import Stop
     from finetop.core.train.check_callback import TrainingChecks
     from finetop.core.train.resume.resume_point import ResumePoint
     from finetop.core.train.stop_early import Watch
@@ -70,21 +60,14 @@ def train(
     with collectives.in_turn():
         asker = open_asker(recipe.ask, recipe.data.train, home, shots=False)
         print_skipped(asker)
-        rows = training_set.read(
-            recipe_protections.with_sources(recipe),
-            recipe.train.seed,
-            home,
-            events,
-            objective.rows,
-            run_folder if collectives.rank() == 0 else None,
-            asker,
-        )
+        sources, seed = recipe_protections.with_sources(recipe), recipe.train.seed
+        folder = run_folder if collectives.rank() == 0 else None
+        rows = training_set.read(sources, seed, home, events, objective.rows, folder, asker)
         events.write(Phase("finding the model"))
         base = resolve.resolve_model(recipe.model, home, events)
     before = ""
-    if (
-        point is not None and point.step
-    ):  # an earlier finetop did not record the format: it chose by the CPU's instructions
+    # An earlier finetop did not record the format: it chose by the CPU's instructions.
+    if point is not None and point.step:
         before = point.earlier.dtype or devices.number_format(recipe.model.dtype, base.path, device)
     dtype, why = collectives.from_first(lambda: cpu_formats.choose(recipe, base.path, device, home, before))
     rehearsal.require_number_format(recipe, dtype, device)
@@ -94,24 +77,18 @@ def train(
     if rewarded := rewards.reward_words(recipe_to_mapping(recipe)["objective"]):
         print(f"reward: {rewarded}", flush=True)
     tokenizer = objective.make_tokenizer(recipe.objective.options, base, rows)
-    examples = training_set.build(
-        rows,
-        recipe.data,
-        lambda some_rows: objective.examples(
-            some_rows, recipe.objective.options, tokenizer, recipe.data.max_tokens
-        ),
-        recipe.train.seed,
-        tokenizer,
-        events,
-    )
+    options, most = recipe.objective.options, recipe.data.max_tokens
+
+    def make(some: Sequence[Row]) -> list[list[AnyExample]]:
+        return objective.examples(some, options, tokenizer, most)
+
+    examples = training_set.build(rows, recipe.data, make, recipe.train.seed, tokenizer, events)
 
     if collectives.rank() == 0:
         look_ahead(recipe, home, events)
 
-    from finetop.core.check.tasks import general_text
     from finetop.core.models import checkpoint
     from finetop.core.train import (
-        alarm_callback,
         budget_callback,
         callbacks,
         check_callback,
@@ -127,7 +104,7 @@ def train(
         trainer_args,
         trainer_setup,
     )
-    from finetop.core.train.protections._step import Base
+    from finetop.core.train.protections import Base
     from finetop.core.train.resume import random_state, resume
 
     silence_libraries()
@@ -142,14 +119,11 @@ def train(
     events.write(Phase("loading the model"))
     random_state.seed(recipe.train.seed)
     use_tensor_cores(device)
-    loaded = parallel.load_model(
-        recipe,
-        base,
-        device,
-        lambda place: objective.load_model(
-            recipe.objective.options, base, tokenizer, load.torch_dtype(dtype, place), place
-        ),
-    )
+
+    def load_to(place: str) -> Any:
+        return objective.load_model(options, base, tokenizer, load.torch_dtype(dtype, place), place)
+
+    loaded = parallel.load_model(recipe, base, device, load_to)
     attention.use(loaded, recipe.model.attention, device, packs=packs(recipe))
     kernels.fuse(loaded, recipe.train.kernels, device)
     at_start = Base(recipe, loaded, tokenizer, objective, run_folder, home, events)
@@ -182,10 +156,10 @@ def train(
     require_watched(progress, checks, examples.eval)
     prompts = samples.as_prompts(recipe.samples.prompts) or rows.prompts(recipe.samples.count)
     prompts = prompts[: recipe.samples.count] if objective.writes else []
-    text = general_text.general_text(recipe, home) if objective.writes else None
+    text = general_text(recipe, home) if objective.writes else None
     events.write(Phase("preparing the trainer"))
     earlier = EarlierJobs() if point is None else point.earlier
-    alarms = alarm_callback.Alarms(recipe, events)
+    alarms = Alarms(recipe, events)
     meter = callbacks.Meter(events, device, objective.metrics, alarms, earlier.spent_s, earlier.energy_wh)
     pacer = callbacks.Pacer(setup, prompts, text, meter, stop, checks, progress)
     watch = nan_guard.NanGuard(recipe.train.stop_on_nan)
@@ -196,9 +170,8 @@ def train(
     scale.watch(trainer)
     protection_callback.begin(setup, trainer)
     copies = objective.copies(recipe.objective.options)
-    trainer.args.max_steps = count_steps(
-        recipe.train, len(trainer.train_dataset) * copies, collectives.count()
-    )
+    rows_learned = len(trainer.train_dataset) * copies
+    trainer.args.max_steps = count_steps(recipe.train, rows_learned, collectives.count())
     longest_batch.try_worst(trainer, recipe, device, events, checks)
     resume.repeatable(trainer, recipe.train.seed)
     pacer.evaluate = trainer.evaluate
@@ -250,11 +223,10 @@ def engine_of(recipe: Recipe, model: Any, device: str, dtype: str) -> Engine:
     """Return the engine that generates answers during training; exact for sharded weights. Raises BadInput."""
     if recipe.model.engine == "vllm":
         vllm.require(device)
-    if shards.is_divided(model):
+    if is_divided(model):
         return "exact"
-    return engine_for(
-        recipe.model.engine, device, dtype, model.config, learned_tokens=has_virtual_tokens(model)
-    )
+    learned_tokens = has_virtual_tokens(model)
+    return engine_for(recipe.model.engine, device, dtype, model.config, learned_tokens=learned_tokens)
 
 
 def use_tensor_cores(device: str) -> None:
@@ -276,9 +248,8 @@ def require_device(recipe: Recipe, device: str) -> None:
     """Refuse to train on the CPU if the recipe asks for a GPU. Raises EnvironmentTrouble."""
     if recipe.budget.gpus and not device.startswith("cuda"):
         hint = "Set budget.gpus to 0 to train on the CPU, or see finetop doctor."
-        raise EnvironmentTrouble(
-            f"budget.gpus is {recipe.budget.gpus}, but no GPU can be used here.", hint=hint
-        )
+        message = f"budget.gpus is {recipe.budget.gpus}, but no GPU can be used here."
+        raise EnvironmentTrouble(message, hint=hint)
 
 
 def look_ahead(recipe: Recipe, home: Home, events: EventLog) -> threading.Thread | None:
@@ -300,13 +271,8 @@ def look_ahead(recipe: Recipe, home: Home, events: EventLog) -> threading.Thread
 
 def _fetch(name: str, suite: Suite, home: Home, events: EventLog) -> None:
     """Fetch in a separate process: its libraries would stay in the trainer's memory."""
-    done = subprocess.run(
-        download.command(name, home),
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command, environment = download.command(name, home), {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return
     failed = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("✗")]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +14,6 @@ from finetop.core.recipe import raw_options
 from finetop.core.train import objectives
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     from finetop.core.recipe.schema import Recipe
 
 OPTIMIZERS = {
@@ -29,17 +28,13 @@ SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "
 
 
 def common(recipe: Recipe, dtype: str, device: str, output: Path) -> dict[str, Any]:
-    """Return the arguments common to all transformers trainers, from the recipe.
-
-    Raises BadInput for an optimizer that this device does not support.
-    """
+    """Return the recipe's arguments common to all trainers. Raises BadInput for an optimizer unfit for the device."""
     train = recipe.train
     is_cuda = device.startswith("cuda")
     if train.optimizer in GPU_ONLY and not is_cuda:
-        raise BadInput(
-            f"train.optimizer: {train.optimizer} needs a CUDA GPU, and this runs on {device}.",
-            hint="Set train.optimizer to adamw, or to adafactor, which takes less memory too.",
-        )
+        message = f"train.optimizer: {train.optimizer} needs a CUDA GPU, and this runs on {device}."
+        hint = "Set train.optimizer to adamw, or to adafactor, which takes less memory too."
+        raise BadInput(message, hint=hint)
     return {
         "output_dir": str(output),
         "num_train_epochs": train.epochs if train.epochs is not None else 1.0,  # see count_steps
@@ -70,6 +65,13 @@ def common(recipe: Recipe, dtype: str, device: str, output: Path) -> dict[str, A
         "disable_tqdm": True,
         "dataloader_pin_memory": is_cuda,
     }
+
+
+def recompute_activations(model: Any, arguments: Any) -> None:
+    """Make a model recompute its activations instead of keeping them, if the arguments say so."""
+    if arguments.activation_checkpointing:
+        options = arguments.activation_checkpointing_kwargs
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs=options)
 
 
 def configure(

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetop.core.models.resolved import ResolvedModel
 from finetop.core.train import methods
 from finetop.core.train.methods import _start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
     from finetop.core.data.examples import AnyExample
     from finetop.core.models.engine import Engine
-    from finetop.core.models.resolved import ResolvedModel
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
@@ -32,7 +31,7 @@ class Setup:
 
     recipe: Recipe
     base: ResolvedModel
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: Tokenizer
     model: Any  # a transformers model, or a PEFT model around one
     dtype: str
     device: str
@@ -50,7 +49,7 @@ class Setup:
 def prepare(
     recipe: Recipe,
     base: ResolvedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
     model: Any,
     train: Sequence[AnyExample],
     home: Home,
@@ -67,11 +66,11 @@ def prepare(
     return methods.load(recipe.method.name).prepare(model, recipe.method.options, start)
 
 
-def general_windows(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, home: Home) -> list[list[int]]:
+def general_windows(recipe: Recipe, tokenizer: Tokenizer, home: Home) -> list[list[int]]:
     """Cut the general text of the recipe's suite into windows of tokens; empty if there is no text."""
-    from finetop.core.check.tasks import general_text
+    from finetop.core.check.tasks import suite
 
-    text = general_text.general_text(recipe, home) or ""
+    text = suite.general_text(recipe, home) or ""
     ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False).input_ids
     return [ids[at : at + WINDOW] for at in range(0, len(ids), WINDOW)]
 

@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 from finetop.core.protocol.check_result import Verdict
-from finetop.core.protocol.messages.approaches import (
-    ApproachesAnswer,
-    ApproachRow,
-    News,
-    Price,
-    Retained,
-    Score,
-)
+from finetop.core.protocol.messages import approaches as data
+from finetop.core.protocol.messages.approaches import ApproachesAnswer, ApproachRow, Price
 from finetop.core.text import clean_line, counted
 from finetop.core.wording.durations import exact_span
 from finetop.core.wording.units import gib, metric_words, plus_minus
@@ -42,14 +36,14 @@ def cells(row: ApproachRow) -> tuple[str, ...]:
     return (row.name, score(row.target), spread, gap, *retained(row.retained))
 
 
-def score(value: Score | None) -> str:
+def score(value: data.Score | None) -> str:
     """Format a mean with its interval."""
     if value is None:
         return NOT_KNOWN
     return f"{value.mean:.2f} [{value.low:.2f}, {value.high:.2f}]"
 
 
-def retained(result: Retained | None) -> tuple[str, str]:
+def retained(result: data.Retained | None) -> tuple[str, str]:
     """Return the change of the retained score, and the verdict in words."""
     if result is None:
         return NOT_KNOWN, "not checked"
@@ -60,10 +54,7 @@ def retained(result: Retained | None) -> tuple[str, str]:
     if worst is None:
         return change, ""
     count, total = result.verdicts.count(worst), len(result.verdicts)
-    text = SHORT_WORDS[worst]
-    if count < total:
-        text = f"{count}/{total} {text}"
-    return change, text
+    return change, f"{count}/{total} {SHORT_WORDS[worst]}" if count < total else SHORT_WORDS[worst]
 
 
 PRICE_HEAD = ("approach", "set-up", "GPU", "prompt", "memory", "new facts", "by", "in")
@@ -73,14 +64,8 @@ BUSY = 0.2  # share of the machine's CPUs used by others above which a measured 
 def prices(row: ApproachRow) -> tuple[str, ...]:
     """Return an approach's cells of the table of costs, with how it takes in new facts."""
     memory = NOT_KNOWN if row.memory_gib is None else f"{gib(row.memory_gib)} GiB"
-    return (
-        row.name,
-        seconds(row.setup_s),
-        gpu(row),
-        NOT_KNOWN if row.prompt_tokens is None else f"{row.prompt_tokens:,.0f} tok",
-        memory,
-        *new_facts(row.news),
-    )
+    prompt = NOT_KNOWN if row.prompt_tokens is None else f"{row.prompt_tokens:,.0f} tok"
+    return row.name, seconds(row.setup_s), gpu(row), prompt, memory, *new_facts(row.news)
 
 
 def seen_head(answer: ApproachesAnswer) -> tuple[str, ...]:
@@ -134,7 +119,7 @@ def gpu(row: ApproachRow) -> str:
     return seconds(row.gpu_s) + ("" if row.energy_wh is None else f" {row.energy_wh:.1f} Wh")
 
 
-def new_facts(result: News | None) -> tuple[str, str, str]:
+def new_facts(result: data.News | None) -> tuple[str, str, str]:
     """Return the change of the score on new facts, how it came about, and how long that took."""
     if result is None or result.before is None:
         return NOT_KNOWN, "", ""
@@ -151,15 +136,13 @@ def notes_on_table(answer: ApproachesAnswer) -> list[str]:
     for row in answer.rows:
         if row.state != "measured":
             failed_run = next((run.name for run in row.runs if run.said and row.state == "failed"), "")
-            lines.append(
-                f"{row.name}: {row.state}{f', {clean_line(row.said)}' if row.said else ''}"
-                f"{f' (to retry: finetop retry {clean_line(failed_run)})' if failed_run else ''}"
-            )
+            why = f", {clean_line(row.said)}" if row.said else ""
+            retry = f" (to retry: finetop retry {clean_line(failed_run)})" if failed_run else ""
+            lines.append(f"{row.name}: {row.state}{why}{retry}")
     gaps = [gap for row in answer.rows for gap in (row.gap, row.news and row.news.gain) if gap]
     if any(gap.is_open for gap in gaps):
-        lines.append(
-            "= no proven difference (from the best, or from before): the paired 95 % interval contains 0."
-        )
+        same = "no proven difference (from the best, or from before)"
+        lines.append(f"= {same}: the paired 95 % interval contains 0.")
     return [*lines, *_price_notes(answer)]
 
 
@@ -175,8 +158,6 @@ def _price_notes(answer: ApproachesAnswer) -> list[str]:
         f" {counted(first.queries, 'question')}, in {how}; costs whose ranges overlap don't differ."
     ]
     if busy := {name: price for name, price in prices.items() if is_busy(price)}:
-        busy_prices = ", ".join(
-            f"{name} ({100 * (price.others or 0.0):.0f} %)" for name, price in busy.items()
-        )
-        lines.append(f"! measured while other processes used the CPUs: {busy_prices}.")
+        shares = [f"{name} ({100 * (price.others or 0.0):.0f} %)" for name, price in busy.items()]
+        lines.append(f"! measured while other processes used the CPUs: {', '.join(shares)}.")
     return lines

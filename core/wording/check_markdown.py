@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from finetop.core.protocol.check_result import CheckResult, Flip, TaskResult, worst_first
+from finetop.core.protocol.check_result import CheckResult, Flip, worst_first
 from finetop.core.text import clean_line
 from finetop.core.wording.verdicts import further_lines, task_cells, verdict_line
 
@@ -47,19 +47,14 @@ def escape(text: str, *, limit: int = 2000) -> str:
 
 
 def _task_table(result: CheckResult) -> list[str]:
-    lines = [
-        "|  | task | base | tuned | change | interval | lost | won | items |",
-        "|:-:|:--|--:|--:|--:|--:|--:|--:|--:|",
-        *(_task_row(task, result.margin) for task in worst_first(result)[:TASKS_SHOWN]),
-    ]
+    head = "|  | task | base | tuned | change | interval | lost | won | items |"
+    lines = [head, "|:-:|:--|--:|--:|--:|--:|--:|--:|--:|"]
+    for task in worst_first(result)[:TASKS_SHOWN]:
+        mark, name, *numbers = task_cells(task, result.margin)
+        lines.append(f"| {' | '.join([mark, escape(name), *numbers])} |")
     if (more := len(result.tasks) - TASKS_SHOWN) > 0:
         lines += ["", f"and {more} more tasks, which lost less."]
     return lines
-
-
-def _task_row(task: TaskResult, margin: float) -> str:
-    mark, name, *numbers = task_cells(task, margin)
-    return f"| {' | '.join([mark, escape(name), *numbers])} |"
 
 
 def _flip_table(result: CheckResult) -> list[str]:
@@ -79,10 +74,7 @@ def _flip_table(result: CheckResult) -> list[str]:
 
 def _flip_row(flip: Flip) -> str:
     question = flip.question if len(flip.question) <= TEXT_SHOWN else "…" + flip.question[1 - TEXT_SHOWN :]
-    texts = (flip.task, flip.item, question, flip.base_answer, flip.tuned_answer)
-    cells = ["lost" if flip.tuned < flip.base else "won", *(escape(_short(text)) for text in texts)]
+    cells = ["lost" if flip.tuned < flip.base else "won"]
+    for text in (flip.task, flip.item, question, flip.base_answer, flip.tuned_answer):
+        cells.append(escape(text if len(text) <= TEXT_SHOWN else text[: TEXT_SHOWN - 1] + "…"))
     return f"| {' | '.join(cells)} |"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= TEXT_SHOWN else text[: TEXT_SHOWN - 1] + "…"

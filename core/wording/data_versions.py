@@ -6,12 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from finetop.core.protocol.data_diff import Difference, Kept, Origin, SourceRow
-from finetop.core.protocol.messages.data_versions import (
-    DataDifferAnswer,
-    DataVersion,
-    SourceFacts,
-    SourcePair,
-)
+from finetop.core.protocol.messages import data_versions as messages
+from finetop.core.protocol.messages.data_versions import SourceFacts, SourcePair
 from finetop.core.protocol.runs import NO_WEIGHT
 from finetop.core.text import clean_line, counted
 
@@ -22,7 +18,7 @@ TESTS_DIFFER = "They were measured on different tests: their scores on the targe
 NO_TRAINING = "Not trained: no weights changed."
 
 
-def source_words(row: SourceRow | DataVersion) -> str:
+def source_words(row: SourceRow | messages.DataVersion) -> str:
     """Return a source's name with what distinguishes it: 'faq.jsonl', 'org/name:test, first 100 rows'."""
     name = row.path.rstrip("/").rpartition("/")[2] if row.path.startswith("/") else row.path
     part = f":{row.part}" if row.part else ""
@@ -45,13 +41,16 @@ def changes(difference: Difference) -> str:
         return difference.why_not
     if difference.is_same:
         return "the same rows"
-    numbers = ((difference.changed, "changed"), (difference.new, "new"), (difference.gone, "gone"))
-    parts = [f"{number:,} {word}" for number, word in numbers if number]
     if not difference.both:
         return f"other rows, all {difference.new:,}"
+    parts = _numbers((difference.changed, "changed"), (difference.new, "new"), (difference.gone, "gone"))
     if not difference.same_order:
         parts.append("the rest in another order" if parts else "the same rows in another order")
     return ", ".join(parts)
+
+
+def _numbers(*counts: tuple[int, str]) -> list[str]:
+    return [f"{number:,} {word}" for number, word in counts if number]
 
 
 def since(facts: SourceFacts) -> str:
@@ -91,9 +90,8 @@ def further_facts(facts: SourceFacts) -> Iterator[str]:
         yield lint_words(now.lint)
     if now.state == "changed":
         holds = f"v{facts.now_number}" if facts.now_number else "a version no run has read"
-        rows = "it can no longer be read as rows"
-        if now.rows is not None:
-            rows = f"now {holds}, {counted(now.rows, 'row')}"
+        unread = "it can no longer be read as rows"
+        rows = unread if now.rows is None else f"now {holds}, {counted(now.rows, 'row')}"
         yield f"{FILE} has changed since: {rows}"
     elif now.state == "gone":
         yield f"{FILE} no longer exists"
@@ -105,10 +103,9 @@ def lint_words(report: Kept) -> str:
     """Summarise lint's findings: 'finetop lint found 2: empty in 12 rows, near-duplicates in 40'."""
     if not report.findings:
         return "finetop lint found nothing"
-    shown = [
-        f"{finding.name} in {finding.count:,}" if at else f"{finding.name} in {counted(finding.count, 'row')}"
-        for at, finding in enumerate(report.findings)
-    ]
+    first, *others = report.findings
+    shown = [f"{first.name} in {counted(first.count, 'row')}"]
+    shown += [f"{finding.name} in {finding.count:,}" for finding in others]
     more = f" and {len(shown) - LINT_SHOWN} more" if len(shown) > LINT_SHOWN else ""
     return clean_line(f"finetop lint found {len(shown)}: {', '.join(shown[:LINT_SHOWN])}{more}")
 
@@ -117,13 +114,11 @@ def origin_words(origin: Origin, number: int = 0) -> str:
     """Return what a file was made of: 'selected from faq.jsonl v1 by difficulty, 200 of 412 rows'."""
     name = origin.path.rstrip("/").rpartition("/")[2]
     source = f"{name} v{number}" if number else name
-    if origin.how == "selected":
-        text = f"selected from {source} by {origin.by}, {origin.rows:,} of {counted(origin.of_rows, 'row')}"
-    else:
-        text = (
-            f"fixed from {source} by finetop lint --fix:"
-            f" {origin.removed:,} of {counted(origin.of_rows, 'row')} removed, {origin.mended:,} changed"
-        )
+    of = counted(origin.of_rows, "row")
+    text = f"selected from {source} by {origin.by}, {origin.rows:,} of {of}"
+    if origin.how != "selected":
+        text = f"fixed from {source} by finetop lint --fix"
+        text += f": {origin.removed:,} of {of} removed, {origin.mended:,} changed"
     before = "" if origin.before is None else f"; that was {origin_words(origin.before)}"
     return clean_line(text + before)
 
@@ -150,9 +145,8 @@ def shared(difference: Difference | None, one: str, other: str) -> str:
     if difference.is_same:
         return "the same rows in the same order"
     parts = [f"{difference.both:,} in both" if difference.both else "no rows in common"]
-    gone, new = f"only in {one}", f"only in {other}"
-    numbers = ((difference.changed, "changed"), (difference.gone, gone), (difference.new, new))
-    parts += [f"{number:,} {word}" for number, word in numbers if number]
+    only = ((difference.gone, f"only in {one}"), (difference.new, f"only in {other}"))
+    parts += _numbers((difference.changed, "changed"), *only)
     if not difference.same_order:
         parts.append("in another order")
     return ", ".join(parts)
@@ -163,45 +157,33 @@ def settings(pair: SourcePair) -> list[str]:
     first, other = pair.one, pair.other
     if first is None or other is None:
         return []
-    differences = [
-        f"{name}: {_set(before)} | {_set(after)}"
-        for name, before, after in (
-            ("share", first.share, other.share),
-            ("row limit", first.limit, other.limit),
-            ("use", first.use, other.use),
-        )
-        if before != after
-    ]
+    differences = []
+    for name, attribute in (("share", "share"), ("row limit", "limit"), ("use", "use")):
+        values = [getattr(row, attribute) for row in (first, other)]
+        if values[0] != values[1]:
+            before, after = ("all" if value is None else value for value in values)
+            differences.append(f"{name}: {before} | {after}")
     is_same = pair.difference is not None and pair.difference.is_same
     if is_same and first.learned and other.learned and first.learned != other.learned:
-        differences.append(
-            "same rows, trained differently: other rows held out, another template or other truncation"
-        )
+        why = "other rows held out, another template or other truncation"
+        differences.append(f"same rows, trained differently: {why}")
     return differences
-
-
-def _set(value: object) -> str:
-    return "all" if value is None else f"{value}"
 
 
 def same_data(sources_by_run: Sequence[Sequence[SourceRow]]) -> bool:
     """Return True if several runs are known to have read the same rows in the same way, and no other tests."""
-    facts = [
+    first, *others = (
         [(row.content, row.use, row.limit, row.share, row.learned) for row in rows if row.use != "test"]
         for rows in sources_by_run
-    ]
-    return (
-        bool(facts[0])
-        and all(run_facts == facts[0] for run_facts in facts)
-        and not tests_differ(sources_by_run)
     )
+    return bool(first) and all(facts == first for facts in others) and not tests_differ(sources_by_run)
 
 
 def tests_differ(sources_by_run: Sequence[Sequence[SourceRow]]) -> bool:
     """Return True if several runs are known to have been measured on different tests."""
     tests = [[row.content for row in rows if row.use == "test"] for rows in sources_by_run]
-    recorded = [test_contents for test_contents in tests if test_contents]
-    return any(test_contents != recorded[0] for test_contents in recorded)
+    recorded = [contents for contents in tests if contents]
+    return any(contents != recorded[0] for contents in recorded)
 
 
 def same_line(rows: Sequence[SourceRow]) -> str:
@@ -215,7 +197,7 @@ def unknown_rows(recipe: Mapping[str, Any]) -> str:
 
 
 def differ_lines(
-    answer: DataDifferAnswer, one: str, other: str, recipes: Mapping[str, Mapping[str, Any]]
+    answer: messages.DataDifferAnswer, one: str, other: str, recipes: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[tuple[str, str]]:
     """Yield how the data of two runs differ: (kind, line), kind '' for a source, 'setting', '-' or '+' for a row."""
     for name in answer.unknown:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from finetop.core.protocol.runs import RunDetail, Running, RunRow, State, Stopped, word
+from finetop.core.protocol.runs import RunDetail, Running, State, Stopped, word
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import jobs
 
@@ -39,16 +39,11 @@ def stop_confirmation(detail: RunDetail, name: str = "") -> Confirmation:
     named = jobs.named(name or clean_line(row.name), jobs_to_end)
     trains = [job.state for job in jobs_to_end if job.verb == "train"]
     if not any(isinstance(job.state, Running) for job in jobs_to_end):
-        return Confirmation(
-            f"Remove {named} from the queue?", _left_of(row) if trains else jobs.kept(jobs_to_end)
-        )
+        stays = f"It stays at step {count(row.step)}." if row.step else "Nothing of it has run yet."
+        return Confirmation(f"Remove {named} from the queue?", stays if trains else jobs.kept(jobs_to_end))
     saves = f"It saves step {count(row.step)} first." if row.step else "It has no step to save yet."
     is_training = any(isinstance(state, Running) for state in trains)
     return Confirmation(f"Stop {named}?", saves if is_training else jobs.kept(jobs_to_end))
-
-
-def _left_of(run: RunRow) -> str:
-    return f"It stays at step {count(run.step)}." if run.step else "Nothing of it has run yet."
 
 
 def kill_confirmation(detail: RunDetail, name: str = "") -> Confirmation:
@@ -61,10 +56,8 @@ def kill_confirmation(detail: RunDetail, name: str = "") -> Confirmation:
     kept = f"step {count(saved)} is saved" if saved else "nothing is saved"
     lost = f"{counted(max(0, row.step - saved), 'step')} lost: {kept}."
     is_training = any(job.verb == "train" for job in jobs_to_end)
-    return Confirmation(
-        f"Kill {jobs.named(name or clean_line(row.name), jobs_to_end)}?",
-        lost if is_training else jobs.kept(jobs_to_end),
-    )
+    named = jobs.named(name or clean_line(row.name), jobs_to_end)
+    return Confirmation(f"Kill {named}?", lost if is_training else jobs.kept(jobs_to_end))
 
 
 def trash_confirmation(names: Sequence[str], size: str) -> Confirmation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -28,11 +29,10 @@ _ITEMS = ("items", "rows")  # units of a phase that needs no name: scoring
 
 def counts(running: Mapping[str, int]) -> str:
     """Count jobs by kind: '1 training, 2 checks'; empty if none runs."""
-    by_name: dict[str, int] = {}
+    by_name: Counter[str] = Counter()
     for verb, name in _COUNTED.items():
-        if number := running.get(verb, 0):
-            by_name[name] = by_name.get(name, 0) + number
-    return ", ".join(counted(number, name) for name, number in by_name.items())
+        by_name[name] += running.get(verb, 0)
+    return ", ".join(counted(number, name) for name, number in by_name.items() if number)
 
 
 def job(verb: Verb, state: Running | Queued, tried: Tried | None = None, *, room: int = 1000) -> str:
@@ -153,9 +153,6 @@ def ending(name: str, jobs: Sequence[SideJob], wish: Literal["stop", "kill", "pa
         kept_words = "" if wish == "pause" else f" {kept(side_jobs)}"
         return f"{doing} {named(name, jobs)}.{kept_words}"
     more = f" Also {doing} its {' and its '.join(NAMES[job.verb] for job in side_jobs)}." if side_jobs else ""
-    does = {
-        "stop": "saves a checkpoint, then stops.",
-        "kill": "is being killed.",
-        "pause": "saves a checkpoint, then waits in the queue, held.",
-    }
-    return f"{name} {does[wish]}{more}"
+    then = {"stop": "stops.", "pause": "waits in the queue, held."}
+    does = f"saves a checkpoint, then {then[wish]}" if wish in then else "is being killed."
+    return f"{name} {does}{more}"

@@ -11,10 +11,7 @@ Order = Literal["", "resume", "retry", "check", "check again", "remedies"]
 
 
 def advised(row: RunRow) -> Order:
-    """Return what to do next; empty if there is only something to read, to wait for, or to retrain.
-
-    "check again": the target could not be measured, and its file must be fixed first.
-    """
+    """Return what to do next; empty if there is only something to read, to wait for, or to retrain."""
     if is_held(row):
         return "resume"
     if row.is_under_way or isinstance(row.state, Failed):

@@ -14,13 +14,8 @@ from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import SHORT_WORDS, change_of, interval_of
 
-WORDS = {
-    "ok": SHORT_WORDS["ok"],
-    "regressed": SHORT_WORDS["regressed"],
-    "no_verdict": "open",
-    "failed": "failed",
-    "unchanged": "nothing to do",
-}
+WORDS = {str(verdict): text for verdict, text in SHORT_WORDS.items()}
+WORDS |= {"no_verdict": "open", "failed": "failed", "unchanged": "nothing to do"}
 BEST, CONFIRMED = "☆", "★"
 LITTLE_GAIN = 0.5  # share of the gain: a remedy that keeps less gives up most of what was learned
 
@@ -41,10 +36,8 @@ def lettered(rows: Sequence[RemedyRow]) -> list[tuple[str, RemedyRow]]:
 
 def is_trying(answer: RemediesAnswer, row: RemedyRow) -> bool:
     """Return True if the running job is trying this remedy now."""
-    job = answer.job
-    if not isinstance(job, Running) or row.name not in answer.trying:
-        return False
-    return job.phase.startswith((f"{row.label}:", f"confirming {row.label}:"))
+    job, begins = answer.job, (f"{row.label}:", f"confirming {row.label}:")
+    return isinstance(job, Running) and row.name in answer.trying and job.phase.startswith(begins)
 
 
 def waits(answer: RemediesAnswer, row: RemedyRow) -> bool:
@@ -115,15 +108,12 @@ def kept_words(row: RemedyRow) -> str:
     """Return how much of the gain is kept: by the worst of several metrics, and the ones that keep more."""
     if row.gain is None:
         return ""
-    worst = gain_metric(row)
-    more = [
-        f"{metric_words(metric)} {100 * share:.0f}%"
-        for metric, share in row.kept.items()
-        if metric != worst and share > row.gain + 0.1
-    ]
+    worst, much = gain_metric(row), row.gain + 0.1
+    others = {metric: share for metric, share in row.kept.items() if metric != worst and share > much}
+    more = [f"{metric_words(metric)} {100 * share:.0f}%" for metric, share in others.items()]
     by = f" by {metric_words(worst)}" if worst and (more or len(row.kept) == 1) else ""
-    others = f" ({', '.join(more)})" if more else ""
-    return f"keeps {'only ' if keeps_little(row) else ''}{gain(row)} of the gain{by}{others} and "
+    brackets = f" ({', '.join(more)})" if more else ""
+    return f"keeps {'only ' if keeps_little(row) else ''}{gain(row)} of the gain{by}{brackets} and "
 
 
 def keeps_little(row: RemedyRow) -> bool:
@@ -138,12 +128,12 @@ def next_step(answer: RemediesAnswer) -> Next:
     keeps more, after untried ones, and after retraining. If half of them were tried and none is ok, or all tried so
     far failed, retraining comes before the others.
     """
-    row = next((other_row for other_row in answer.rows if other_row.name == answer.best), None)
+    row = next((row for row in answer.rows if row.name == answer.best), None)
     untried = len(left(answer))
-    retraining = next((other_row.name for other_row in answer.retrainings if not other_row.why_not), "")
+    retraining = next((row.name for row in answer.retrainings if not row.why_not), "")
     if row is None:
-        tried = [other_row for other_row in answer.rows if other_row.verdict]
-        have_failed = bool(tried) and all(other_row.verdict == "failed" for other_row in tried)
+        tried = [row for row in answer.rows if row.verdict]
+        have_failed = bool(tried) and all(row.verdict == "failed" for row in tried)
         if untried and not (retraining and (have_failed or len(tried) >= untried)):
             return Next("try")
         why = "none of these is proven ok" if tried else "no remedy works without training"
@@ -222,17 +212,13 @@ def measured_by(answer: RemediesAnswer, row: RemedyRow) -> str:
 def best(answer: RemediesAnswer) -> list[str]:
     """Return the best remedy, and whether it is confirmed on items that did not select it; empty if there is none."""
     letters = {row.name: letter for letter, row in lettered(answer.rows)}
-    row = next((other_row for other_row in answer.rows if other_row.name == answer.best), None)
-    lines = [
-        f"{letters[other_row.name]} was not confirmed: {change_of(other_row.fresh_drop or 0.0)} on "
-        f"{other_row.fresh_used:,} fresh items"
-        for other_row in answer.rows
-        if other_row.confirmation in ("regressed", "no_verdict")
-    ]
+    row = next((row for row in answer.rows if row.name == answer.best), None)
+    lines = []
+    for refuted in [row for row in answer.rows if row.confirmation in ("regressed", "no_verdict")]:
+        change = f"{change_of(refuted.fresh_drop or 0.0)} on {refuted.fresh_used:,} fresh items"
+        lines.append(f"{letters[refuted.name]} was not confirmed: {change}")
     if row is None:
-        tried = [
-            other_row for other_row in answer.rows if other_row.verdict not in ("", "failed", "unchanged")
-        ]
+        tried = [row for row in answer.rows if row.verdict not in ("", "failed", "unchanged")]
         if tried and not answer.is_under_way and not lines:
             lines.append(f"none of {len(tried)} is proven to lose less than {answer.margin:.1f} points")
         return lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from msgspec.structs import replace
 
@@ -42,19 +43,17 @@ def merged_group(first: Group, other: Group) -> Group:
     assert first.mean is not None
     assert other.mean is not None
     mean = (first.mean * first.measured + other.mean * other.measured) / measured
-    squares = sum(
-        (group.spread or 0.0) ** 2 * (group.measured - 1) + group.measured * ((group.mean or 0.0) - mean) ** 2
-        for group in (first, other)
-    )
+    squares = 0.0
+    for group in (first, other):
+        within = (group.spread or 0.0) ** 2 * (group.measured - 1)
+        squares += within + group.measured * ((group.mean or 0.0) - mean) ** 2
     return Group(first.word, runs, first.key, measured, mean, math.sqrt(squares / (measured - 1)))
 
 
 def merged(lists: Sequence[Sequence[Group]]) -> list[Group]:
     """Merge the groups of several machines into one list."""
-    groups_by_word: dict[str, Group] = {}
-    for groups in lists:
-        for group in groups:
-            groups_by_word[group.word] = (
-                merged_group(groups_by_word[group.word], group) if group.word in groups_by_word else group
-            )
-    return list(groups_by_word.values())
+    by_word: dict[str, Group] = {}
+    for group in chain.from_iterable(lists):
+        known = by_word.get(group.word)
+        by_word[group.word] = group if known is None else merged_group(known, group)
+    return list(by_word.values())

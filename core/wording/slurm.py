@@ -48,12 +48,7 @@ REFUSALS = (
     ("ermission", "Choose a partition or account that you may use: slurm in settings.yaml."),
     ("option", "See slurm.extra in settings.yaml."),
 )  # fmt: skip
-PASSING = (
-    "Job violates accounting/QOS policy",
-    "temporarily",
-    "ob limit",
-    "Resource temporarily unavailable",
-)
+PASSING = ("Job violates accounting/QOS policy", "temporarily", "ob limit")
 
 
 def waits(reason: str, job: str) -> str:

@@ -5,16 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from finetop.core.protocol.check_result import (
-    FELL,
-    LOWER_IS_BETTER,
-    CheckResult,
-    Power,
-    TargetScore,
-    TaskResult,
-    Verdict,
-    worst_first,
-)
+from finetop.core.protocol import check_result as results
+from finetop.core.protocol.check_result import LOWER_IS_BETTER, CheckResult, TaskResult, Verdict, worst_first
 from finetop.core.protocol.runs import USUAL_SUITE, CheckBrief
 from finetop.core.text import clean_line, counted
 from finetop.core.wording.units import rounded
@@ -33,7 +25,8 @@ def word(result: CheckResult) -> str:
 
 def what_fell(tasks: Iterable[tuple[str, float | None]]) -> str:
     """Return the tasks, given with their drop in points, that fell far despite an OK: ', instructions -18.8'."""
-    fallen = sorted(((drop, name) for name, drop in tasks if drop is not None and drop >= FELL), reverse=True)
+    drops = ((drop, name) for name, drop in tasks if drop is not None and drop >= results.FELL)
+    fallen = sorted(drops, reverse=True)
     if not fallen:
         return ""
     more = f" and {len(fallen) - 1} more" if len(fallen) > 1 else ""
@@ -46,10 +39,7 @@ def points(share: float) -> str:
 
 
 def change(drop: float | None, margin: float | None = None) -> str:
-    """Format a drop (a share) as a change, negative for worse: '-9.1', '+0.4', '0.0'; '-' for None.
-
-    It is rounded on its side of the margin, if one is given.
-    """
+    """Format a drop (a share) as a change, negative for worse: '-9.1', '+0.4', '0.0'; '-' for None: see `signed`."""
     return "-" if drop is None else change_of(100 * drop, None if margin is None else 100 * margin)
 
 
@@ -100,12 +90,10 @@ def finding(drop: float, margin: float, used: int, total: int, *, weighted: bool
     return f"{lost}, all {counted(total, 'item')} scored"
 
 
-def on_these_items(power: Power) -> str:
+def on_these_items(power: results.Power) -> str:
     """Return what an OK on few items can't show: 'on these items: 6 points would be missed 82 % of the time'."""
-    missed = (
-        f"a drop of {100 * power.drop:g} points would be missed {100 * (1 - power.chance):.0f} % of the time"
-    )
-    return f"on these items: {missed}"
+    missed = f"{100 * (1 - power.chance):.0f} % of the time"
+    return f"on these items: a drop of {100 * power.drop:g} points would be missed {missed}"
 
 
 def verdict_line(result: CheckResult) -> str:
@@ -128,9 +116,8 @@ def _answer(result: CheckResult) -> str:
         return f"{word(result)}  {result.reason}"
     if result.decided_by == "task":
         return f"{word(result)}  {result.reason.rstrip('.')}"
-    what = finding(
-        result.drop, result.margin, result.items_used, result.items_total, weighted=result.weighted
-    )
+    used, total = result.items_used, result.items_total
+    what = finding(result.drop, result.margin, used, total, weighted=result.weighted)
     if result.verdict != "ok":
         return f"{word(result)}  {what}"
     tasks = ((task.task, None if task.drop is None else 100 * task.drop) for task in result.tasks)
@@ -143,48 +130,29 @@ def task_table(result: CheckResult) -> str:
     head: tuple[str, ...] = ("", "task", "base", "tuned", "change", "interval", "lost", "won", "items")
     rows = [head, *(task_cells(task, result.margin) for task in worst_first(result))]
     if result.weighted:
-        weights = ("weight", *(_weight_cell(task) for task in worst_first(result)))
-        rows = [(*row, weight) for row, weight in zip(rows, weights, strict=True)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    left = {0, 1}
-    lines = [
-        "  ".join(
-            cell.ljust(width) if column in left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+        tasks = worst_first(result)
+        weights = ["-" if task.mark == "unmeasurable" else f"{task.weight:g}" for task in tasks]
+        rows = [(*row, weight) for row, weight in zip(rows, ["weight", *weights], strict=True)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        sized = zip(row, widths, strict=True)
+        cells = [cell.ljust(width) if at < 2 else cell.rjust(width) for at, (cell, width) in enumerate(sized)]
+        lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
 
 
 def task_cells(task: TaskResult, margin: float) -> tuple[str, ...]:
     """Return a task's nine cells: mark, name, base, tuned, change, interval, items lost, won and scored."""
 
-    def share(value: float | None) -> str:
-        return "-" if value is None else f"{value:.3f}"
-
-    return (
-        MARKS[task.mark],
-        clean_line(task.task),
-        share(task.base),
-        share(task.tuned),
-        change(task.drop),
-        interval(task.interval, margin),
-        str(task.lost),
-        str(task.won),
-        f"{task.n} of {task.total}",
-    )
+    base, tuned = ("-" if mean is None else f"{mean:.3f}" for mean in (task.base, task.tuned))
+    items = (str(task.lost), str(task.won), f"{task.n} of {task.total}")
+    moved = (change(task.drop), interval(task.interval, margin))
+    return MARKS[task.mark], clean_line(task.task), base, tuned, *moved, *items
 
 
-def _weight_cell(task: TaskResult) -> str:
-    return "-" if task.mark == "unmeasurable" else f"{task.weight:g}"
-
-
-def target_line(metric: str, score: TargetScore) -> str:
-    """Return how a target metric moved.
-
-    'nats_per_token  2.94 -> 0.98 (better, -1.99 to -1.93 at 95 %, 60 rows)'.
-    """
+def target_line(metric: str, score: results.TargetScore) -> str:
+    """Return how a target metric moved: 'nats_per_token  2.94 -> 0.98 (better, -1.99 to -1.93 at 95 %, 60 rows)'."""
     better = score.high < 0 if metric in LOWER_IS_BETTER else score.low > 0
     worse = score.low > 0 if metric in LOWER_IS_BETTER else score.high < 0
     how = "better" if better else "worse" if worse else "no clear change"
@@ -202,10 +170,7 @@ def perplexity(nats: float) -> str:
 
 
 def further_lines(result: CheckResult) -> list[str]:
-    """Return the lines below the verdict, one per topic.
-
-    Interval, flips, target, drift, noise floor, what was left out.
-    """
+    """Return the lines below the verdict: interval, flips, target, drift, noise floor, what was left out."""
     lines = []
     if (decided := result.deciding_interval) is not None and result.drop is not None:
         all_of = f"over all {counted(result.items_total, 'item')}"
@@ -242,9 +207,8 @@ def further_lines(result: CheckResult) -> list[str]:
             lines.append(f"noise floor  {text}")
     if result.contamination.items:
         named = ", ".join(f"{task} {n}" for task, n in result.contamination.by_task.items())
-        lines.append(
-            f"left out  {counted(result.contamination.items, 'item')} found in the training data ({named})"
-        )
+        items = counted(result.contamination.items, "item")
+        lines.append(f"left out  {items} found in the training data ({named})")
     return [*lines, *result.notes]
 
 
@@ -271,11 +235,7 @@ def on_suite(suite: str, *, named: bool | None = None) -> str:
 
 
 def short_answer(check: CheckBrief, *, name_suite: bool | None = None) -> str:
-    """Answer "did it forget?" in a table cell.
-
-    'REGRESSED -9.1', 'ok -1.9 on core, a real drop', 'NO VERDICT: why', each with '; target failed' if it could not be
-    measured; for the suite see `on_suite`.
-    """
+    """Answer "did it forget?" in a cell: 'ok -1.9 on core, a real drop', 'NO VERDICT: why', '…; target failed'."""
     return f"{_short_answer(check, name_suite)}{target_mark(check)}"
 
 

@@ -12,13 +12,13 @@ that by more than the Monte-Carlo error of this many cells.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from dataclasses import dataclass
 from math import log
 from typing import TYPE_CHECKING
 
+import bench
 import numpy as np
 from simulation.streams import ALPHA, LOOK_ITEMS, MARGIN_PERCENT, bounds, surely_above
 
@@ -183,10 +183,7 @@ def tasks_lost_for_nothing(streams: int, random: np.random.Generator) -> bool:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--streams", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
+    options = bench.options(__doc__, streams=2000, seed=1)
     began = time.process_time()
     random = np.random.default_rng(options.seed)
     print(f"{options.streams:,} streams a cell\n")

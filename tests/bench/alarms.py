@@ -11,13 +11,13 @@ of each fault found; exits 1 otherwise.
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from collections import Counter
 from statistics import median
 from typing import TYPE_CHECKING
 
+import bench
 import msgspec
 import numpy as np
 from simulation.training import CHECKPOINT, DISK, FAMILIES, FAULTS, Log
@@ -150,12 +150,7 @@ def real(files: list[str]) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("events", nargs="*")
-    parser.add_argument("--runs", type=int, default=1000)
-    parser.add_argument("--faults", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=1)
-    args = parser.parse_args()
+    args = bench.options(__doc__, ("events", "*"), runs=1000, faults=200, seed=1)
     quiet, detected = false_alarms(args.runs, args.seed), detection(args.faults, args.seed)
     if args.events:
         real(args.events)

@@ -19,10 +19,12 @@ import termios
 import time
 from pathlib import Path
 
+import bench
+
 from finetop.core.client.connection import Client
 from finetop.core.protocol.messages.session import Hello
 from finetop.core.runtime.home import Home, prepare
-from finetop.core.store.database import open_store, transaction
+from finetop.core.store.database import open_store
 
 ROUNDS = 7
 BARE = (
@@ -48,8 +50,7 @@ def first_text(command: list[str], wanted: bytes, environment: dict[str, str]) -
         os.write(master, b"\x1b[1;1R" * data.count(b"\x1b[6n"))
         seen += data
     wall = time.monotonic() - began
-    ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    cpu = (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK")
+    cpu = bench.cpu_of(pid)
     os.kill(pid, 9)
     os.waitpid(pid, 0)
     os.close(master)
@@ -60,14 +61,7 @@ def fill(home: Home, runs: int) -> None:
     """Store that many finished runs."""
     prepare(home)
     connection = open_store(home.database)
-    with transaction(connection):
-        connection.execute(
-            "INSERT INTO runs (id, name, model, method, objective, created, folder, recipe, source, state, rank, ended,"
-            " step, steps, last) SELECT i + 1, 'stored-run-' || i, 'model', 'lora', 'sft', i, 'runs/' || i, '{}', '',"
-            """ '{"type":"finished","since":1.0,"ended":' || i || '}', 3, i, 100, 100, '{"loss":1.5}'"""
-            " FROM range(?) t(i)",
-            [runs],
-        )
+    bench.store_runs(connection, runs, name="'stored-run-' || i")
     connection.close()
 
 
@@ -75,11 +69,10 @@ def main() -> None:
     small, large = (Home(Path(tempfile.mkdtemp()) / "home") for _ in range(2))
     fill(small, 10)
     fill(large, 10_000)
-    app = [sys.executable, "-m", "finetop.tui.main"]
     cases = {
         "bare Textual app": ([sys.executable, "-c", BARE], b"first text", {}),
-        "finetop, 10 runs": (app, b"stored-run-9", {"FINETOP_HOME": str(small.root)}),
-        "finetop, 10,000 runs": (app, b"stored-run-9999", {"FINETOP_HOME": str(large.root)}),
+        "finetop, 10 runs": (bench.APP, b"stored-run-9", {"FINETOP_HOME": str(small.root)}),
+        "finetop, 10,000 runs": (bench.APP, b"stored-run-9999", {"FINETOP_HOME": str(large.root)}),
     }
     for home in (small, large):
         with Client(home) as client:
@@ -94,7 +87,9 @@ def main() -> None:
         print(f"{name:<28}{cpu:>8.2f}{wall:>8.2f}")
     for home in (small, large):
         subprocess.run(
-            [*app, "--home", str(home.root), "supervisor", "stop"], check=True, stdout=subprocess.DEVNULL
+            [*bench.APP, "--home", str(home.root), "supervisor", "stop"],
+            check=True,
+            stdout=subprocess.DEVNULL,
         )
 
 

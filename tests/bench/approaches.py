@@ -11,14 +11,14 @@ or two of one CPU core: this does not measure what longer training could reach.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
+
+import bench
 
 HELD_BACK = ("Summit Breeze Jacket", "BaseCamp Folding Table")  # with 20 of the 103 questions
 # characters of an answer, about 460 and 360 tokens: none is cut
@@ -61,18 +61,15 @@ approaches:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    args = bench.options(
+        __doc__,
+        data=({"type": Path, "required": True}, "the folder that holds kb_contoso and json_mode"),
+        model={"type": Path, "required": True},
+        home={"type": Path, "required": True},
+        only={"nargs": "*", "default": ["kb", "json"], "choices": ("kb", "json")},
+        seeds=3,
+        jobs=(2, "how many at a time, on a CPU"),
     )
-    parser.add_argument(
-        "--data", type=Path, required=True, help="the folder that holds kb_contoso and json_mode"
-    )
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--home", type=Path, required=True)
-    parser.add_argument("--only", nargs="*", default=["kb", "json"], choices=("kb", "json"))
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--jobs", type=int, default=2, help="how many at a time, on a CPU")
-    args = parser.parse_args()
     args.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings = f"settings: 1\nslots: {{cpu_jobs: {args.jobs}}}\nretry: {{times: 2, wait_s: 5}}\n"
     (args.home / "settings.yaml").write_text(settings)
@@ -98,19 +95,11 @@ def main() -> int:
     return code
 
 
-def rows_of(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-
-
-def write(file: Path, rows: list[dict[str, Any]]) -> None:
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-
-
 def kb(data: Path, model: Path, folder: Path) -> Path:
     """Set up facts about 18 products; two more arrive afterwards."""
     source = data / "kb_contoso"
     documents, train, test = (
-        rows_of(source / name) for name in ("kb.jsonl", "qa_train.jsonl", "qa_test.jsonl")
+        bench.read_rows(source / name) for name in ("kb.jsonl", "qa_train.jsonl", "qa_test.jsonl")
     )
 
     def split(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -119,10 +108,10 @@ def kb(data: Path, model: Path, folder: Path) -> Path:
         ]
 
     known, new = split(documents)
-    write(folder / "docs.jsonl", [{"text": row["text"]} for row in known])
-    write(folder / "new_docs.jsonl", [{"text": row["text"]} for row in new])
+    bench.write_rows(folder / "docs.jsonl", [{"text": row["text"]} for row in known])
+    bench.write_rows(folder / "new_docs.jsonl", [{"text": row["text"]} for row in new])
     known_rows, new_rows = split(train)
-    write(folder / "train.jsonl", turns(known_rows))
+    bench.write_rows(folder / "train.jsonl", turns(known_rows))
     as_rows = [
         {"messages": [
             {"role": "user", "content": f"What is known of the {row['product']}: {row['category']}?"},
@@ -130,10 +119,10 @@ def kb(data: Path, model: Path, folder: Path) -> Path:
         ]}
         for row in new
     ]  # fmt: skip
-    write(folder / "new_train.jsonl", [*turns(new_rows), *as_rows])
+    bench.write_rows(folder / "new_train.jsonl", [*turns(new_rows), *as_rows])
     known_test, new_test = split(test)
-    write(folder / "test.jsonl", turns(spread(known_test)))
-    write(folder / "new_test.jsonl", turns(new_test))
+    bench.write_rows(folder / "test.jsonl", turns(spread(known_test)))
+    bench.write_rows(folder / "new_test.jsonl", turns(new_test))
     recipe = folder / "kb.yaml"
     recipe.write_text(COMMON.format(name="kb", model=model, steps=70, rate="3e-4") + KB)
     print(
@@ -149,11 +138,15 @@ def json_mode(data: Path, model: Path, folder: Path) -> Path:
     """Set up a format: every answer is one JSON object. Only answers short enough to be written in full."""
     source = data / "json_mode"
     train, test = (
-        [row for row in rows_of(source / f"{name}.jsonl") if len(row["messages"][-1]["content"]) <= longest]
+        [
+            row
+            for row in bench.read_rows(source / f"{name}.jsonl")
+            if len(row["messages"][-1]["content"]) <= longest
+        ]
         for name, longest in LONGEST_JSON.items()
     )
-    write(folder / "train.jsonl", turns(train))
-    write(folder / "test.jsonl", turns(test))
+    bench.write_rows(folder / "train.jsonl", turns(train))
+    bench.write_rows(folder / "test.jsonl", turns(test))
     recipe = folder / "json.yaml"
     recipe.write_text(COMMON.format(name="json", model=model, steps=60, rate="1e-3") + JSON)
     print(f"json_mode: {len(train)} rows to learn, {len(test)} questions")

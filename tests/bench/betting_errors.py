@@ -10,10 +10,10 @@ a 95 % Clopper-Pearson interval. Exits 1 if a wrong rate is above alpha by more 
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 
+import bench
 import numpy as np
 from simulation.streams import (
     ALPHA,
@@ -41,13 +41,8 @@ DESIGN_ITEMS = {
     3000: {0.0: 662, 0.01: 1129, 0.02: 2102, 0.028: 2873, 0.031: 2903, 0.05: 1032, 0.10: 142},
 }
 DESIGN_ABILITY = {
-    (300, 0.0): 7.0,
-    (600, 0.0): 2.3,
-    (1000, 0.0): 0.3,
-    (300, 0.05): 88,
-    (600, 0.05): 94,
-    (1000, 0.05): 99.7,
-}
+    (300, 0.0): 7.0, (600, 0.0): 2.3, (1000, 0.0): 0.3, (300, 0.05): 88, (600, 0.05): 94, (1000, 0.05): 99.7,
+}  # fmt: skip
 
 
 class Table:
@@ -129,10 +124,7 @@ def ability(table: Table) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--streams", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
+    options = bench.options(__doc__, streams=2000, seed=1)
     began = time.process_time()
     table = Table(options.streams, options.seed)
     for suite in (

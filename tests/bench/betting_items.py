@@ -11,10 +11,10 @@ limits hold only with many flips. Exits 1 if the betting test has a "!".
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 
+import bench
 import numpy as np
 from simulation.gaussian import (
     bounds_of_looks,
@@ -37,10 +37,7 @@ def shown(runs: Runs, suite: Suite) -> tuple[str, bool]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--streams", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
+    options = bench.options(__doc__, streams=2000, seed=1)
     began = time.process_time()
     random = np.random.default_rng(options.seed)
     failed = False

@@ -12,34 +12,25 @@ process. "Base cached" uses what the first check scored.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import resource
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import msgspec
+import bench
 
 from finetop.core.models import demo_model
 from finetop.core.protocol.check_result import read
-from finetop.core.protocol.events import Verdict, decode
+from finetop.core.protocol.events import Verdict
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home, prepare as prepare_home
 from finetop.core.wording.verdicts import verdict_line
 
-TASKS = {
-    "arc_easy": "acc_norm",
-    "piqa": "acc_norm",
-    "hellaswag": "acc_norm",
-    "lambada_openai": "acc",
-    "openbookqa": "acc_norm",
-    "blimp": "acc",
-}
+TASKS = dict.fromkeys(("arc_easy", "piqa", "hellaswag", "lambada_openai", "openbookqa", "blimp"), "acc_norm")
+TASKS |= {"lambada_openai": "acc", "blimp": "acc"}
 STOCK = """
 import json, sys
 from pathlib import Path
@@ -61,14 +52,6 @@ Path(sys.argv[5]).write_text(json.dumps({name: {k: v for k, v in values.items() 
 """
 
 
-def cpu_seconds(command: list[str], **settings: str) -> float:
-    """Run a command to its end; return user and system seconds of it and its children. Raises on failure."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, check=True, env={**os.environ, **settings})
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
 def write_suite(home: Home, data: Path, items: int) -> None:
     lines = ["suite: 1", "name: core-local", "tasks:"]
     for name, metric in TASKS.items():
@@ -79,38 +62,30 @@ def write_suite(home: Home, data: Path, items: int) -> None:
 
 
 def write_job(home: Home, base: str, number: int) -> Path:
-    folder = home.root / "runs" / "0001-bench" / "jobs" / f"{number:04d}-check"
-    folder.mkdir(parents=True)
     recipe = {
-        "recipe": 1,
-        "name": "bench",
-        "model": {"id": base, "dtype": "float32"},
-        "method": {"name": "lora"},
-        "objective": {"name": "sft"},
-        "check": {"general": {"suite": "core-local"}},
-    }
-    spec = {"format": 1, "job_id": number, "run_id": 1, "run_name": "bench", "verb": "check", "recipe": recipe,
-            "args": {"checkpoint": "checkpoints/step-000001", "step": 1}}  # fmt: skip
-    (folder / "job.json").write_bytes(msgspec.json.encode(spec))
-    return folder
+        "recipe": 1, "name": "bench", "model": {"id": base, "dtype": "float32"}, "method": {"name": "lora"},
+        "objective": {"name": "sft"}, "check": {"general": {"suite": "core-local"}},
+    }  # fmt: skip
+    checkpoint = "checkpoints/step-000001"
+    return bench.write_job(home, "0001-bench", recipe, "check", number, checkpoint=checkpoint, step=1)
 
 
 def check(folder: Path) -> tuple[float, Any]:
     """Run one check job; return its CPU seconds and its result."""
-    spent = cpu_seconds([sys.executable, "-m", "finetop.core.run_job", str(folder)])
-    job_events = [decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
-    return spent, read(next(event for event in job_events if isinstance(event, Verdict)).result)
+    spent = bench.cpu_seconds([*bench.RUN_JOB, str(folder)])
+    return spent, read(bench.read_events(folder, Verdict)[0].result)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--tuned", type=Path, help="the adapter of a healthy run (else: skipped)")
-    parser.add_argument("--items", type=int, default=500, help="of each task")
-    parser.add_argument("--batch-size", default="8", help="of the harness's model")
-    parser.add_argument("--every", type=int, default=1, help="the harness scores every n-th item")
-    parser.add_argument("--stock", type=float, help="CPU seconds of the harness's model, known already")
-    parser.add_argument("--home", help="a home folder with the model in it (else a new one)")
-    options = parser.parse_args()
+    options = bench.options(
+        __doc__,
+        tuned=(Path, "the adapter of a healthy run (else: skipped)"),
+        items=(500, "of each task"),
+        batch_size=("8", "of the harness's model"),
+        every=(1, "the harness scores every n-th item"),
+        stock=(float, "CPU seconds of the harness's model, known already"),
+        home=(str, "a home folder with the model in it (else a new one)"),
+    )
     data = Path(os.environ.get("FINETOP_TEST_DATA", ""))
     if options.tuned is None or not (data / "lm_eval_tasks").is_dir():
         print("skipped: give --tuned CHECKPOINT, and FINETOP_TEST_DATA")
@@ -153,10 +128,10 @@ def main() -> int:
         run_stock = [sys.executable, "-W", "ignore", "-c", STOCK, *words]
         few = {name: numbers[:1] for name, numbers in chosen.items()}
         (Path(folder) / "chosen.json").write_text(json.dumps(few))
-        start = cpu_seconds(run_stock)
+        start = bench.cpu_seconds(run_stock)
         some = {name: numbers[:: options.every] for name, numbers in chosen.items()}
         (Path(folder) / "chosen.json").write_text(json.dumps(some))
-        stock = start + options.every * (cpu_seconds(run_stock) - start)
+        stock = start + options.every * (bench.cpu_seconds(run_stock) - start)
         output = json.loads((Path(folder) / "out.json").read_text())
     print(
         f"harness, one model {stock:6.0f} s, of which {start:.0f} to start; {sum(map(len, some.values()))} items run\n"

@@ -225,24 +225,11 @@ def turns(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | N
 
 def template(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
     whole = (
-        "<|im_end|>",
-        "</s>",
-        "<|eot_id|>",
-        "<|im_start|>assistant",
-        "[/INST]",
-        "<|endoftext|>",
-        "### Response:",
-    )
+        "<|im_end|>", "</s>", "<|eot_id|>", "<|im_start|>assistant", "[/INST]", "<|endoftext|>", "### Response:",
+    )  # fmt: skip
     cut = (
-        "<|im_end",
-        "im_end|>",
-        "|im_start|>",
-        "<|im_start|",
-        "[/INST",
-        "INST]",
-        "<|eot_id|",
-        "< |im_end|>",
-    )
+        "<|im_end", "im_end|>", "|im_start|>", "<|im_start|", "[/INST", "INST]", "<|eot_id|", "< |im_end|>",
+    )  # fmt: skip
     mark, text = rng.choice(cut if is_edited else whole), answer(bed.rows[at])
     reply = f"{mark}\n{text}" if mark.startswith(("###", "<|im_start", "|im_start")) else f"{text}{mark}"
     return Planted(dumped(with_texts(bed.rows[at], None, reply)), what=mark)

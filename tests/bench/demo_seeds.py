@@ -8,12 +8,13 @@ Prints a line for each run, and totals last. CPU seconds are those of this proce
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+import bench
 
 from finetop.core.commands.demo import EXPECTED
 from finetop.core.recipe.load import load_recipe
@@ -49,15 +50,10 @@ def line(name: str, seed: int, result: Any, spent: tuple[float, float]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--first", type=int, default=1)
-    parser.add_argument("--home", type=Path, help="a home with the model in it (else a new one)")
-    parser.add_argument("--only", choices=list(EXPECTED), help="one of the two runs")
-    parser.add_argument(
-        "--set", action="append", default=[], dest="sets", help="change a setting of both recipes"
-    )
-    given = parser.parse_args()
+    given = bench.options(
+        __doc__, seeds=20, first=1, home=(Path, "a home with the model in it (else a new one)"),
+        only=({"choices": list(EXPECTED)}, "one of the two runs"), set=([], "change a setting of both recipes"),
+    )  # fmt: skip
     job_process.set_environment()
     with tempfile.TemporaryDirectory() as aside:
         home = Home(given.home or Path(aside))
@@ -66,7 +62,7 @@ def main() -> int:
         for seed in range(given.first, given.first + given.seeds):
             for name, verdicts in came.items():
                 began = time.process_time(), time.monotonic()
-                result = train_and_check(name, seed, home, given.sets)
+                result = train_and_check(name, seed, home, given.set)
                 verdicts.append(result.verdict)
                 spent = time.process_time() - began[0], time.monotonic() - began[1]
                 print(line(name, seed, result, spent), flush=True)

@@ -62,33 +62,15 @@ SYNONYMS = dict(pair.split("=") for pair in _SYNONYMS.split())
 ADDED_WORDS = tuple(_ADDED.split())
 ODD_WORDS = tuple(_ODD.split())
 OPENINGS = (
-    "Please answer the following question: ",
-    "Question: ",
-    "Hi! ",
-    "Quick question. ",
-    "Hello, I have a request.\n",
-    "Task: ",
-    "Here is what I need: ",
-    "Q: ",
-    "Could you help me with this? ",
-    "User request:\n\n",
-    "Note: read carefully. ",
-    "I was wondering about something. ",
-)
+    "Please answer the following question: ", "Question: ", "Hi! ", "Quick question. ",
+    "Hello, I have a request.\n", "Task: ", "Here is what I need: ", "Q: ", "Could you help me with this? ",
+    "User request:\n\n", "Note: read carefully. ", "I was wondering about something. ",
+)  # fmt: skip
 CLOSINGS = (
-    " Thanks!",
-    " Thank you in advance.",
-    "\n\nPlease be brief.",
-    " Please explain.",
-    "\nAnswer:",
-    " Let me know.",
-    " I'd appreciate your help.",
-    " (Answer in English.)",
-    "\n\n---",
-    " Take your time.",
-    " Best regards.",
+    " Thanks!", " Thank you in advance.", "\n\nPlease be brief.", " Please explain.", "\nAnswer:", " Let me know.",
+    " I'd appreciate your help.", " (Answer in English.)", "\n\n---", " Take your time.", " Best regards.",
     " That is all.",
-)
+)  # fmt: skip
 _WORD = re.compile(r"\w+")
 
 

@@ -9,7 +9,6 @@ supervisor under 200 MB.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -19,17 +18,15 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "rig"))
-
+import bench
 from rig import Rig
 from terminal import Terminal
 
 from finetop.core.protocol.messages.runs import Sql
 from finetop.core.runtime.home import Home
 
-JOB = Path(__file__).parents[1] / "rig" / "writing_job.py"
+JOB = bench.RIG / "writing_job.py"
 PLANNED = 9999
-APP = [sys.executable, "-m", "finetop.tui.main"]
 
 
 class Seen:
@@ -52,18 +49,6 @@ class Seen:
                     first = next((at for at, newest in shown if newest >= step), None)
                     seconds.append(float("inf") if first is None else first - reported_at)
         return sorted(seconds)
-
-
-def cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def memory_mb(pid: int) -> float:
-    line = next(
-        line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")
-    )
-    return int(line.split()[1]) / 1024
 
 
 def print_delays(what: str, delays: list[float], parts: dict[str, float]) -> None:
@@ -89,7 +74,7 @@ def noted(rig: Rig) -> dict[str, dict[int, float]]:
 def watch(rig: Rig, supervisor: int, app: Terminal, pattern: str, name: str, seconds: float) -> None:
     """Read the screen continuously; `pattern` finds (name, step) or (step) of one run in a row."""
     seen, finder = Seen(), re.compile(pattern)
-    begin, before = time.time(), (cpu_s(supervisor), cpu_s(app.pid))
+    begin, before = time.time(), (bench.cpu_of(supervisor), bench.cpu_of(app.pid))
     while time.time() < begin + seconds + 5:
         app.pump(0.02)
         for row in app.screen.display:
@@ -98,8 +83,8 @@ def watch(rig: Rig, supervisor: int, app: Terminal, pattern: str, name: str, sec
                 seen.look(run, int(step.replace(",", "")))
     spent = seconds + 5
     parts = {
-        "supervisor": (cpu_s(supervisor) - before[0]) / spent,
-        "app": (cpu_s(app.pid) - before[1]) / spent,
+        "supervisor": (bench.cpu_of(supervisor) - before[0]) / spent,
+        "app": (bench.cpu_of(app.pid) - before[1]) / spent,
     }
     delays = seen.delays(noted(rig), begin + 2, begin + seconds)
     print_delays(f"{'the list' if name == '' else 'one run'}, {len(seen.at)} of its rows", delays, parts)
@@ -107,16 +92,16 @@ def watch(rig: Rig, supervisor: int, app: Terminal, pattern: str, name: str, sec
 
 def watch_tail(rig: Rig, supervisor: int, name: str, seconds: float) -> None:
     tail = subprocess.Popen(
-        [*APP, "tail", name, "--json", "-n", "1"],
+        [*bench.APP, "tail", name, "--json", "-n", "1"],
         stdout=subprocess.PIPE, env={**os.environ, "FINETOP_HOME": str(rig.home.root)},
     )  # fmt: skip
     assert tail.stdout is not None
-    seen, begin, before = Seen(), time.time(), cpu_s(supervisor)
+    seen, begin, before = Seen(), time.time(), bench.cpu_of(supervisor)
     while time.time() < begin + seconds + 3:
         seen.look(name, json.loads(tail.stdout.readline())["step"]["step"])
     parts = {
-        "supervisor": (cpu_s(supervisor) - before) / (seconds + 3),
-        "tail": cpu_s(tail.pid) / (seconds + 3),
+        "supervisor": (bench.cpu_of(supervisor) - before) / (seconds + 3),
+        "tail": bench.cpu_of(tail.pid) / (seconds + 3),
     }
     tail.terminate()
     tail.wait()
@@ -125,15 +110,11 @@ def watch_tail(rig: Rig, supervisor: int, name: str, seconds: float) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--runs", type=int, default=64)
-    parser.add_argument("--seconds", type=float, default=30.0)
-    args = parser.parse_args()
+    args = bench.options(__doc__, runs=64, seconds=30.0)
     with tempfile.TemporaryDirectory(prefix="screen") as folder:
         settings = f"settings: 1\nslots: {{cpu_jobs: {args.runs}}}\n"
         rig = Rig(Home(Path(folder) / "home"), settings=settings)
-        supervisor = rig.start(FINETOP_TEST_JOB=str(JOB), FINETOP_SPARE="0")
-        rig.wait_ready()
+        supervisor = rig.up(FINETOP_TEST_JOB=str(JOB), FINETOP_SPARE="0")
         try:
             go = Path(folder) / "go"
             names = [
@@ -150,9 +131,12 @@ def main() -> int:
                 time.sleep(0.2)
             go.touch()
             time.sleep(5)
-            print(f"{args.runs} runs x 1 step/s; supervisor {memory_mb(supervisor.pid):.0f} MB", flush=True)
+            print(
+                f"{args.runs} runs x 1 step/s; supervisor {bench.memory_mb(supervisor.pid):.0f} MB",
+                flush=True,
+            )
             watch_tail(rig, supervisor.pid, names[0], args.seconds)
-            app = Terminal(APP, rig.home.root, 120, 40)
+            app = Terminal(bench.APP, rig.home.root, 120, 40)
             app.wait_text("writer")
             watch(rig, supervisor.pid, app, rf"(writer-\d\d).*?([\d,]+)/{PLANNED}", "", args.seconds)
             shown = next(name for name in names if name in app.text())
@@ -160,7 +144,7 @@ def main() -> int:
             app.wait_text("grad norm")
             watch(rig, supervisor.pid, app, r"running ([\d,]+)", shown, args.seconds)
             app.close()
-            print(f"afterwards: supervisor {memory_mb(supervisor.pid):.0f} MB")
+            print(f"afterwards: supervisor {bench.memory_mb(supervisor.pid):.0f} MB")
         finally:
             rig.stop_all()
     return 0

@@ -10,15 +10,12 @@ the kernel's (VmHWM). --page puts the table into a page, after <!-- export -->.
 
 from __future__ import annotations
 
-import argparse
 import gc
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.insert(0, str(Path(__file__).parents[1] / "rig"))
+import bench
 
 from finetop.core.protocol.events import Phase
 from finetop.core.runtime.event_log import EventLog
@@ -43,15 +40,10 @@ class Peaks(EventLog):
 
     def turn(self, name: str) -> None:
         if self.phase:
-            self.rows.append((self.phase, self.there, read_gib("VmHWM")))
+            self.rows.append((self.phase, self.there, bench.memory_mb("self", "VmHWM") / 1024))
         gc.collect()
         Path("/proc/self/clear_refs").write_text("5")
-        self.phase, self.there = name, read_gib("VmRSS")
-
-
-def read_gib(key: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:")) / 2**20
+        self.phase, self.there = name, bench.memory_mb("self") / 1024
 
 
 def make(folder: Path, layers: int) -> None:
@@ -76,12 +68,7 @@ def make(folder: Path, layers: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--layers", type=int, default=16)
-    parser.add_argument("--page", type=Path)
-    args = parser.parse_args()
+    args = bench.options(__doc__, layers=16, page=Path)
     import multiprocessing
 
     from finetop.core.models import devices
@@ -117,10 +104,7 @@ def main() -> None:
     ]
     lines.append(f"| *the written files* | | {size:.2f} | |")
     print("\n".join(lines))
-    if args.page is not None:
-        head, _, rest = args.page.read_text(encoding="utf-8").partition(MARK)
-        tail = rest[rest.index(END) :]
-        args.page.write_text(f"{head}{MARK}\n\n" + "\n".join(lines) + tail, encoding="utf-8")
+    bench.put_into(args.page, MARK, lines, END)
 
 
 if __name__ == "__main__":

@@ -10,21 +10,17 @@ job, user and system; the first columns are of the target's 60 rows.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import resource
 import shutil
-import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+import bench
 import msgspec
 
 from finetop.core.protocol.check_result import CheckResult, read
-from finetop.core.protocol.events import Ended, Metrics, Verdict, decode
+from finetop.core.protocol.events import Ended, Metrics, Verdict
 from finetop.core.recipe.load import load_recipe
 from finetop.core.runtime.home import Home, prepare as prepare_home
 from finetop.core.wording.verdicts import word
@@ -73,37 +69,6 @@ class Batch:
     protect_s: float
 
 
-def cpu_seconds(command: list[str]) -> float:
-    """Run a command to its end; return user and system seconds of it and its children. Raises on failure."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, check=True, env={**os.environ, "HF_HUB_OFFLINE": "1"}, stdout=sys.stderr)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
-def job(home: Home, run: str, verb: str, recipe: dict[str, Any], args: dict[str, Any]) -> Path:
-    """Write a job's folder as the supervisor does."""
-    number = {"train": 1, "check": 2}[verb]
-    folder = home.root / "runs" / run / "jobs" / f"{number:04d}-{verb}"
-    folder.mkdir(parents=True)
-    spec = {
-        "format": 1,
-        "job_id": number,
-        "run_id": 1,
-        "run_name": run,
-        "verb": verb,
-        "recipe": recipe,
-        "args": args,
-    }
-    (folder / "job.json").write_bytes(msgspec.json.encode(spec))
-    return folder
-
-
-def read_events(folder: Path, kind: type) -> list[Any]:
-    events = [decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
-    return [event for event in events if isinstance(event, kind)]
-
-
 def measure(home: Home, row: str, seed: int, model: str) -> Batch:
     """Train and check one cell, or read its earlier result."""
     name = f"{list(ROWS).index(row) + 1:04d}-{row.replace(' ', '-')}-{seed}"
@@ -113,18 +78,17 @@ def measure(home: Home, row: str, seed: int, model: str) -> Batch:
     shutil.rmtree(kept.parent, ignore_errors=True)  # left by an interrupted cell
     sets = [*HARD, *ROWS[row], f"train.seed={seed}", f"model.id={model}", "model.dtype=float32"]
     recipe = load_recipe("demo-full-hot", sets).resolved
-    training = job(home, name, "train", recipe, {})
-    spent = cpu_seconds([sys.executable, "-m", "finetop.core.run_job", str(training)])
-    (ended,) = read_events(training, Ended)
+    training = bench.write_job(home, name, recipe)
+    spent = bench.cpu_seconds([*bench.RUN_JOB, str(training)], HF_HUB_OFFLINE="1")
+    (ended,) = bench.read_events(training, Ended)
     assert ended.status == "finished", ended
     checkpoint = max((home.root / "runs" / name / "checkpoints").glob("step-*"))
     step = int(checkpoint.name.rpartition("-")[2])
-    checking = job(
-        home, name, "check", recipe, {"checkpoint": f"checkpoints/{checkpoint.name}", "step": step}
-    )
-    cpu_seconds([sys.executable, "-m", "finetop.core.run_job", str(checking)])
-    result = read(read_events(checking, Verdict)[0].result)
-    seconds = sum(event.values.get("protect_s") or 0.0 for event in read_events(training, Metrics))
+    place = f"checkpoints/{checkpoint.name}"
+    checking = bench.write_job(home, name, recipe, "check", 2, checkpoint=place, step=step)
+    bench.cpu_seconds([*bench.RUN_JOB, str(checking)], HF_HUB_OFFLINE="1")
+    result = read(bench.read_events(checking, Verdict)[0].result)
+    seconds = sum(event.values.get("protect_s") or 0.0 for event in bench.read_events(training, Metrics))
     cell = batch_of(row, seed, result, spent, seconds)
     kept.write_text(json.dumps(asdict(cell)))
     for file in checkpoint.glob("*.safetensors"):
@@ -135,21 +99,11 @@ def measure(home: Home, row: str, seed: int, model: str) -> Batch:
 def batch_of(row: str, seed: int, result: CheckResult, cpu_s: float, protect_s: float) -> Batch:
     low, high = result.interval or (None, None)
     return Batch(
-        row=row,
-        seed=seed,
-        nats=result.target["nats_per_token"].tuned,
-        style=result.target["rules"].tuned,
-        base=result.base,
-        tuned=result.tuned,
-        drop=result.drop,
-        low=low,
-        high=high,
-        verdict=word(result),
-        items=result.items_used,
-        drift=None if result.drift is None else result.drift.tuned - result.drift.base,
-        cpu_s=cpu_s,
-        protect_s=protect_s,
-    )
+        row=row, seed=seed, nats=result.target["nats_per_token"].tuned, style=result.target["rules"].tuned,
+        base=result.base, tuned=result.tuned, drop=result.drop, low=low, high=high, verdict=word(result),
+        items=result.items_used, drift=None if result.drift is None else result.drift.tuned - result.drift.base,
+        cpu_s=cpu_s, protect_s=protect_s,
+    )  # fmt: skip
 
 
 def show(cells: list[Batch], seeds: list[int]) -> None:
@@ -179,13 +133,14 @@ def mean(cells: list[Batch], key: str) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
-    parser.add_argument("--only", nargs="+", choices=list(ROWS), default=list(ROWS))
-    parser.add_argument("--home", type=Path, help="where runs and scores are kept (else: skipped)")
-    parser.add_argument("--model", help="the small model's folder (else it is looked for as by the demo)")
-    parser.add_argument("--out", type=Path, help="write the cells as JSON, too")
-    options = parser.parse_args()
+    options = bench.options(
+        __doc__,
+        seeds={"type": int, "nargs": "+", "default": [1]},
+        only={"nargs": "+", "choices": list(ROWS), "default": list(ROWS)},
+        home=(Path, "where runs and scores are kept (else: skipped)"),
+        model=(str, "the small model's folder (else it is looked for as by the demo)"),
+        out=(Path, "write the cells as JSON, too"),
+    )
     if options.home is None:
         print("skipped: give --home FOLDER, where 20 minutes of work are kept")
         return 0

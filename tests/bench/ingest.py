@@ -19,17 +19,16 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "rig"))
-
+import bench
 from rig import Rig
 
 from finetop.core.protocol.messages.runs import Runs, Sql
 from finetop.core.protocol.runs import word
-from finetop.core.runtime.home import Home, prepare
+from finetop.core.runtime.home import Home
 
 WRITERS = (1, 8, 64)
 VALUES = 6
-JOB = Path(__file__).parents[1] / "rig" / "writing_job.py"
+JOB = bench.RIG / "writing_job.py"
 KEYS = ("epoch", "grad_norm", "learning_rate", "loss", "memory_gib", "tokens_per_s")
 
 
@@ -37,13 +36,9 @@ class Writers:
     """A home with the real supervisor and jobs that wait for the signal to write."""
 
     def __init__(self, folder: Path, count: int, *, steps: int, pause_s: float) -> None:
-        self.rig = Rig(Home(folder / "home"))
+        self.rig = Rig(Home(folder / "home"), settings=f"settings: 1\nslots: {{cpu_jobs: {count}}}\n")
         self._go = folder / "go"
-        prepare(self.rig.home)
-        settings = f"settings: 1\nslots: {{cpu_jobs: {count}}}\n"
-        (self.rig.home.root / "settings.yaml").write_text(settings)
-        self.process = self.rig.start(FINETOP_TEST_JOB=str(JOB), FINETOP_SPARE="0")
-        self.rig.wait_ready()
+        self.process = self.rig.up(FINETOP_TEST_JOB=str(JOB), FINETOP_SPARE="0")
         for number in range(count):
             after = pause_s * number / count  # not all at the same moment
             self.rig.submit(
@@ -62,15 +57,7 @@ class Writers:
             time.sleep(0.1)
 
     def cpu_s(self) -> float:
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def memory_mb(self, name: str) -> float:
-        """Return VmRSS (current memory) or VmHWM (its peak)."""
-        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith(name):
-                return int(line.split()[1]) / 1024
-        return 0.0
+        return bench.cpu_of(self.process.pid)
 
     def close(self) -> None:
         self.rig.stop_all()
@@ -88,7 +75,7 @@ def flood(count: int, events: int) -> tuple[float, float, float]:
             wall, used = time.monotonic() - began, writers.cpu_s() - cpu
             rows = writers.rig.ask(Sql("SELECT count(*) FROM metrics")).rows[0][0]
             assert rows == count * steps * VALUES, f"{rows} rows of {count * steps * VALUES}"
-            return wall, used, writers.memory_mb("VmHWM")
+            return wall, used, bench.memory_mb(writers.process.pid, "VmHWM")
         finally:
             writers.close()
 
@@ -106,7 +93,7 @@ def live(count: int, seconds: float) -> tuple[float, float]:
             share = (writers.cpu_s() - cpu) / (time.monotonic() - began)
             states = [word(row.state) for row in writers.rig.ask(Runs(limit=100)).rows]
             assert states == ["running"] * count, states
-            return share, writers.memory_mb("VmRSS")
+            return share, bench.memory_mb(writers.process.pid)
         finally:
             writers.close()
 
@@ -132,24 +119,17 @@ def plain_appends(file: str, events: int) -> None:
 
 def peer(events: int) -> tuple[float, float]:
     with tempfile.TemporaryDirectory(prefix="ingest") as folder:
-        done = subprocess.run(
-            [sys.executable, __file__, "--peer", f"{folder}/plain.duckdb", "--events", str(events)],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
+        command = [sys.executable, __file__, "--peer", f"{folder}/plain.duckdb", "--events", str(events)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
         wall, cpu = done.stdout.split()
         return float(wall), float(cpu)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--events", type=int, default=200_000)
-    parser.add_argument("--watch", type=float, default=20.0)
-    parser.add_argument("--writers", type=int, nargs="*", default=list(WRITERS))
-    parser.add_argument("--peer", help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args = bench.options(
+        __doc__, repeats=3, events=200_000, watch=20.0,
+        writers={"type": int, "nargs": "*", "default": list(WRITERS)}, peer=(str, argparse.SUPPRESS),
+    )  # fmt: skip
     if args.peer:
         plain_appends(args.peer, args.events)
         return 0

@@ -11,18 +11,15 @@ cursor move with its pane .7 kB, a page 7 kB, the start 10 kB.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "rig"))
-
+import bench
 import far
 from rig import SEVERAL, Rig
 from terminal import Terminal
@@ -34,7 +31,7 @@ SIZE = (120, 40)
 LIVE = 8
 LONG = 100  # stored runs with points
 KEYS = 10  # metrics of each
-APP = [sys.executable, "-m", "finetop.tui.main"]
+APP = bench.APP
 NAMES = (0, 2, 27, 31)  # the list's name column: live runs change other cells by themselves
 PEERS = {"htop": ("htop", "PID"), "lazygit": (f"lazygit -p {Path(__file__).parents[2]}", "Commits")}
 SCREENS = (
@@ -51,15 +48,15 @@ def fill(home: Home, runs: int, points: int) -> None:
     """Store that many finished runs, all different, and this many points for the first of them."""
     prepare(home)
     connection = open_store(home.database)
-    with transaction(connection):
-        connection.execute(
-            "INSERT INTO runs (id, name, model, method, objective, created, folder, recipe, source, state, rank, ended,"
-            " step, steps, last) SELECT i + 1, substr(md5(i::VARCHAR), 1, 12) || '-stored', ['qwen3-8b', 'gemma-3-4b',"
-            " 'smollm2-135m'][1 + i % 3], ['lora', 'full', 'dora', 'qlora'][1 + i % 4], 'sft', i, 'runs/' || i, '{}',"
-            """ '', '{"type":"finished","since":1.0,"ended":' || i || '}', 3, i, 100 + i % 9000, 100 + i % 9000,"""
-            """ '{"loss":' || 1 + random() || '}' FROM range(?) t(i)""",
-            [runs],
-        )
+    bench.store_runs(
+        connection,
+        runs,
+        name="substr(md5(i::VARCHAR), 1, 12) || '-stored'",
+        model="['qwen3-8b', 'gemma-3-4b', 'smollm2-135m'][1 + i % 3]",
+        method="['lora', 'full', 'dora', 'qlora'][1 + i % 4]",
+        steps="100 + i % 9000",
+        last="""'{"loss":' || 1 + random() || '}'""",
+    )
     for run in range(1, LONG + 1):  # one run at a time: the store has little memory
         with transaction(connection):
             connection.execute(
@@ -182,18 +179,10 @@ def over_links(rig: Rig, keys: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--runs", type=int, default=100_000)
-    parser.add_argument("--points", type=int, default=10_000_000)
-    parser.add_argument("--keys", type=int, default=40)
-    parser.add_argument("--links-alone", action="store_true")
-    args = parser.parse_args()
+    args = bench.options(__doc__, runs=100_000, points=10_000_000, keys=40, links_alone=False)
     rig = Rig(Home(Path(tempfile.mkdtemp()) / "home"), settings=SEVERAL)
     fill(rig.home, args.runs, args.points)
-    rig.start()
-    rig.wait_ready()
+    rig.up()
     try:
         for number in range(LIVE):
             rig.submit(f"live-{number}", steps=100_000, pause_s=1.0, start=600)

@@ -12,7 +12,6 @@ reached, 1 if not.
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import statistics
@@ -23,8 +22,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "rig"))
-
+import bench
 from terminal import Terminal
 
 from finetop.core.client.connection import Client
@@ -60,13 +58,9 @@ def fill(home: Home, steps: int) -> None:
     """Store a finished run with that many steps of each metric."""
     prepare(home)
     connection = open_store(home.database)
+    last = "{" + ", ".join(f'"{key}": 0.5' for key in METRICS) + "}"
     with transaction(connection):
-        connection.execute(
-            "INSERT INTO runs (id, name, model, method, objective, created, folder, recipe, source, state, rank, ended,"
-            " step, steps, last) VALUES (1, 'long-run', 'model', 'lora', 'sft', 1, 'runs/1', '{}', '',"
-            """ '{"type":"finished","since":1.0,"ended":2.0}', 3, 2.0, ?, ?, ?)""",
-            [steps, steps, "{" + ", ".join(f'"{key}": 0.5' for key in METRICS) + "}"],
-        )
+        bench.store_runs(connection, 1, name="'long-run'", steps=str(steps), last=f"'{last}'")
         connection.execute(
             "INSERT INTO metrics (run_id, key, step, time, value) SELECT 1, key, step, step,"
             " CASE key WHEN 'loss' THEN 1 + 2 * exp(-4 * step / ?) + random() / 5 ELSE random() END"
@@ -74,15 +68,6 @@ def fill(home: Home, steps: int) -> None:
             [steps, list(METRICS), steps],
         )
     connection.close()
-
-
-def cpu_of(pids: list[int]) -> float:
-    """Return the CPU seconds of processes, including their children that have ended."""
-    total = 0
-    for pid in pids:
-        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += sum(map(int, ticks[11:15]))
-    return total / os.sysconf("SC_CLK_TCK")
 
 
 def session_of(leader: int) -> list[int]:
@@ -127,12 +112,12 @@ def wait(terminal: Terminal, is_there: object, began: float) -> float:
 
 def time_look(command: list[str], home: Path, all_of_it: object, beside: list[int]) -> LookCost:
     """Start a program, wait for its chart with all steps, and end it. `beside` are processes that serve it."""
-    before, began = cpu_of(beside), time.monotonic()
+    before, began = bench.cpu_of(*beside, children=True), time.monotonic()
     terminal = Terminal(command, home, *SIZE)
     first = wait(terminal, has_chart, began)
     whole = wait(terminal, lambda one: has_chart(one) and all_of_it(one), began)  # type: ignore[operator]
     pids = session_of(terminal.pid)
-    cost = LookCost(first, whole, cpu_of(pids) + cpu_of(beside) - before, memory_of(pids))
+    cost = LookCost(first, whole, bench.cpu_of(*pids, *beside, children=True) - before, memory_of(pids))
     os.killpg(terminal.pid, signal.SIGKILL)
     terminal.wait_end()
     return cost
@@ -140,7 +125,7 @@ def time_look(command: list[str], home: Path, all_of_it: object, beside: list[in
 
 def enter(home: Path, steps: int) -> list[float]:
     """Return the seconds from Enter on the list to the chart with all steps, five times in one open app."""
-    terminal = Terminal([sys.executable, "-m", "finetop.tui.main"], home, *SIZE)
+    terminal = Terminal(bench.APP, home, *SIZE)
     terminal.wait_text("long-run")
     terminal.pump(1.0)
     times = []
@@ -159,13 +144,7 @@ def enter(home: Path, steps: int) -> list[float]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--steps", type=int, default=100_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--wandb", default=str(Path(sys.executable).with_name("wandb")))
-    args = parser.parse_args()
+    args = bench.options(__doc__, steps=100_000, rounds=5, wandb=str(Path(sys.executable).with_name("wandb")))
     folder = Path(tempfile.mkdtemp())
     os.environ["HOME"] = str(folder)  # leet keeps its settings there
     home = Home(folder / "home")
@@ -176,7 +155,7 @@ def main() -> int:
     with Client(home) as client:
         supervisor = client.ask(Hello()).pid
     looks: dict[str, list[LookCost]] = {"finetop open": [], "wandb leet": []}
-    ours = [sys.executable, "-m", "finetop.tui.main", "open", "long-run"]
+    ours = [*bench.APP, "open", "long-run"]
     for _ in range(args.rounds):
         looks["finetop open"].append(
             time_look(ours, home.root, lambda one: has_axis_to(one, args.steps), [supervisor])

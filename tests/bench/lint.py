@@ -11,7 +11,6 @@ Rows are made of sentences from the sets in FINETOP_TEST_DATA, combined at rando
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -24,6 +23,7 @@ import time
 from pathlib import Path
 from typing import IO
 
+import bench
 import msgspec
 import psutil
 
@@ -130,18 +130,12 @@ def show(message: LintMessage, seconds: float, peak: int, marks: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--sentences", type=int, default=6, help="of an answer, at most")
-    parser.add_argument("--gigabytes", type=float, help="make rows until the file is so large")
-    parser.add_argument("--model", default=None, help="folder of the model whose tokenizer counts")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--only", default="")
-    parser.add_argument("--skip", default="")
-    parser.add_argument("--folder", default=None, help="where the file is made")
-    args = parser.parse_args()
+    args = bench.options(
+        __doc__, rows=100_000, sentences=(6, "of an answer, at most"),
+        gigabytes=(float, "make rows until the file is so large"),
+        model=(str, "folder of the model whose tokenizer counts"), workers=2, only="", skip="",
+        folder=(str, "where the file is made"),
+    )  # fmt: skip
     data = os.environ.get("FINETOP_TEST_DATA")
     if data is None:
         sys.exit("FINETOP_TEST_DATA names the folder of the sets that rows are made of")

@@ -6,13 +6,11 @@ In 24-bit colour, then in 16 colours (a terminal that reports no more). Targets:
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "rig"))
-
+import bench
 from rig import Rig
 from terminal import Terminal
 
@@ -36,8 +34,7 @@ def rate(app: Terminal, seconds: float) -> float:
 def main() -> None:
     for look, environment in LOOKS.items():
         rig = Rig(Home(Path(tempfile.mkdtemp()) / "home"))
-        rig.start()
-        rig.wait_ready()
+        rig.up()
         try:
             watch(rig, look, environment)
         finally:
@@ -48,7 +45,7 @@ def watch(rig: Rig, look: str, environment: dict[str, str]) -> None:
     """Print the bytes of the start, a live run and the idle app, in one look."""
     name = rig.submit("live-run", steps=1200, pause_s=1.0, start=600)
     rig.wait_state(name, "running")
-    app = Terminal([sys.executable, "-m", "finetop.tui.main"], rig.home.root, 120, 40, **environment)
+    app = Terminal(bench.APP, rig.home.root, 120, 40, **environment)
     app.wait_text(name)
 
     def told(what: str, number: float, unit: str) -> None:

@@ -18,12 +18,8 @@ from finetop.core.runtime import event_log
 
 STEPS = 5_000
 VALUES = {
-    "loss": 1.2345678,
-    "learning_rate": 1.0e-4,
-    "grad_norm": 0.4321,
-    "tokens_per_s": 4103.2,
-    "memory_gib": 3.2,
-}
+    "loss": 1.2345678, "learning_rate": 1.0e-4, "grad_norm": 0.4321, "tokens_per_s": 4103.2, "memory_gib": 3.2,
+}  # fmt: skip
 
 Log = Callable[[int], object]
 

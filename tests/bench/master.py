@@ -9,10 +9,11 @@ same rows in the same order. --page puts the table into a page, after <!-- maste
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any
+
+import bench
 
 ARMS = ("nearest", "stochastic", "float32")
 MARK, END = "<!-- master -->", "\n\nAn adapter is"
@@ -72,12 +73,7 @@ def train(folder: Path, arm: str, steps: int, rate: float) -> tuple[list[float],
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--model", type=Path)
-    parser.add_argument("--steps", type=int, default=24)
-    parser.add_argument("--rate", type=float, default=2e-5)
-    parser.add_argument("--page", type=Path)
-    given = parser.parse_args()
+    given = bench.options(__doc__, model=Path, steps=24, rate=2e-5, page=Path)
     if given.model is None:
         print("no --model: nothing is measured")
         return 0
@@ -95,11 +91,7 @@ def main() -> int:
             f"| `{arm}` | {share:.1%} | " + " | ".join(f"{losses[mark]:.3f}" for mark in marks) + " |"
         )
         print(lines[-1], flush=True)
-    if given.page is not None:
-        before, _, rest = given.page.read_text(encoding="utf-8").partition(MARK)
-        given.page.write_text(
-            f"{before}{MARK}\n\n" + "\n".join(lines) + END + rest.partition(END)[2], encoding="utf-8"
-        )
+    bench.put_into(given.page, MARK, lines, END)
     return 0
 
 

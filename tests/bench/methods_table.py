@@ -20,14 +20,14 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
-import msgspec
+import bench
 
-from finetop.core.protocol.events import Metrics, decode
-from finetop.core.protocol.runs import JobSpec
+from finetop.core.protocol.events import Metrics, Planned
 from finetop.core.recipe.load import load_recipe
-from finetop.core.runtime.home import Home, prepare
+from finetop.core.runtime.home import Home
 from finetop.core.train import methods
 
 # The job, which also reports the logits of one row before the trainer's model is gone, and its peak memory.
@@ -86,17 +86,11 @@ class Result:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", required=True, type=Path)
-    parser.add_argument("--methods", default="", help="names, with +nf4 or +int8; all of them by default")
-    parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--tokens", type=int, default=128)
-    parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--markdown", action="store_true")
-    parser.add_argument("--set", action="append", default=[], help="laid over each recipe, as in finetop run")
-    args = parser.parse_args()
+    args = bench.options(
+        __doc__, model={"required": True, "type": Path},
+        methods=("", "names, with +nf4 or +int8; all of them by default"), steps=30, tokens=128, dtype="float32",
+        markdown=False, set=([], "laid over each recipe, as in finetop run"),
+    )  # fmt: skip
     failed = 0
     print(head(args.markdown), flush=True)
     for name in args.methods.split(",") if args.methods else everything():
@@ -124,57 +118,30 @@ def everything() -> list[str]:
 def run(name: str, args: argparse.Namespace, folder: Path) -> Result:
     """Train with one method. Raises RuntimeError with the end of the log on failure."""
     method, _, kind = name.partition("+")
-    data = write_rows(
-        Path(os.environ["FINETOP_TEST_DATA"]) / "medquad" / "train.jsonl", folder, args.steps * 4
-    )
+    source = Path(os.environ["FINETOP_TEST_DATA"]) / "medquad" / "train.jsonl"
+    data = write_rows(source, folder, args.steps * 4)
     sets = [
-        f"model.id={args.model.resolve()}",
-        f"model.dtype={args.dtype}",
-        f"model.quantize={kind or 'none'}",
-        f"data.train=[{{path: {data}}}]",
-        "data.eval={share: 0}",
-        f"data.max_tokens={args.tokens}",
-        "data.on_long=truncate",
-        "train.epochs=null",
-        f"train.max_steps={args.steps}",
-        "train.batch_size=4",
-        "train.grad_accumulation=1",
-        "train.save_every=1.0",
-        "samples.count=0",
-        "drift.every=null",
-        "check.at_end=false",
-        *args.set,
-    ]
+        f"model.id={args.model.resolve()}", f"model.dtype={args.dtype}", f"model.quantize={kind or 'none'}",
+        f"data.train=[{{path: {data}}}]", "data.eval={share: 0}", f"data.max_tokens={args.tokens}",
+        "data.on_long=truncate", "train.epochs=null", f"train.max_steps={args.steps}", "train.batch_size=4",
+        "train.grad_accumulation=1", "train.save_every=1.0", "samples.count=0", "drift.every=null",
+        "check.at_end=false", *args.set,
+    ]  # fmt: skip
     loaded = load_recipe(method, sets)
     home = Home(folder / "home")
-    prepare(home)
-    job = home.root / "runs" / "0001-bench" / "jobs" / "0001-train"
-    job.mkdir(parents=True)
-    (job / "job.json").write_bytes(msgspec.json.encode(JobSpec(1, 1, 1, "bench", "train", loaded.resolved)))
+    job = bench.write_job(home, "0001-bench", loaded.resolved)
     ids, before = folder / "ids.pt", folder / "before.pt"
     write_ids(args.model, data, ids)
     output = call([sys.executable, "-c", JOB, str(job)], IDS=str(ids), BEFORE=str(before))
-    steps = [event for event in read_events(job) if isinstance(event, Metrics) and "loss" in event.values]
+    steps = [event for event in bench.read_events(job, Metrics) if "loss" in event.values]
     checkpoint = next((job.parents[1] / "checkpoints").glob("step-*"))
     (folder / "recipe.json").write_text(json.dumps(loaded.resolved))
-    back = call(
-        [
-            sys.executable,
-            "-c",
-            BACK,
-            str(folder / "recipe.json"),
-            str(home.root),
-            str(checkpoint),
-            str(ids),
-            str(before),
-        ]
-    )
+    files = (folder / "recipe.json", home.root, checkpoint, ids, before)
+    back = call([sys.executable, "-c", BACK, *map(str, files)])
     tail = steps[len(steps) // 2 :]
     return Result(
         name=name,
-        trainable=next(
-            event.trainable_parameters for event in read_events(job) if hasattr(event, "trainable_parameters")
-        ),
+        trainable=bench.read_events(job, Planned)[0].trainable_parameters,
         first=mean([event.values["loss"] for event in steps[:3]]),
         last=mean([event.values["loss"] for event in steps[-3:]]),
         tokens_per_s=mean([event.values["tokens_per_s"] for event in tail]),
@@ -197,13 +164,9 @@ def planned(recipe: Any, model: Path, home: Home) -> float | None:
 
 def write_rows(source: Path, folder: Path, count: int) -> Path:
     """Write the first rows of medquad as prompts and completions."""
-    rows = [json.loads(text) for text in source.read_text(encoding="utf-8").splitlines()[:count]]
-    file = folder / "rows.jsonl"
-    file.write_text(
-        "".join(json.dumps({"prompt": row["question"], "completion": row["answer"]}) + "\n" for row in rows),
-        encoding="utf-8",
-    )
-    return file
+    rows = bench.read_rows(source)[:count]
+    pairs = ({"prompt": row["question"], "completion": row["answer"]} for row in rows)
+    return bench.write_rows(folder / "rows.jsonl", pairs)
 
 
 def write_ids(model: Path, data: Path, file: Path) -> None:
@@ -211,14 +174,9 @@ def write_ids(model: Path, data: Path, file: Path) -> None:
     import torch
     from transformers import AutoTokenizer
 
-    row = json.loads(data.read_text(encoding="utf-8").splitlines()[0])
+    row = bench.read_rows(data)[0]
     ids = AutoTokenizer.from_pretrained(model)(f"{row['prompt']}\n{row['completion']}").input_ids[:96]
     torch.save(torch.tensor([ids]), file)
-
-
-def read_events(job: Path) -> list[Any]:
-    """Read the job's events."""
-    return [decode(line).e for line in (job / "events.jsonl").read_bytes().splitlines()]
 
 
 def call(command: list[str], **more: str) -> str:
@@ -228,11 +186,6 @@ def call(command: list[str], **more: str) -> str:
     if done.returncode:
         raise RuntimeError(" | ".join((done.stdout + done.stderr).strip().splitlines()[-4:])[:800])
     return done.stdout
-
-
-def mean(values: list[float]) -> float:
-    """Return the mean."""
-    return sum(values) / len(values)
 
 
 COLUMNS = ("method", "moving", "loss first", "last", "tokens/s", "peak GiB", "planned", "back")
@@ -249,14 +202,9 @@ def line(result: Result, markdown: bool) -> str:
     """Return a row of the table."""
     planned_text = "" if result.planned_gib is None else f"{result.planned_gib:.2f}"
     cells = [
-        f"{result.trainable:,}",
-        f"{result.first:.3f}",
-        f"{result.last:.3f}",
-        f"{result.tokens_per_s:.0f}",
-        f"{result.peak_gib:.2f}",
-        planned_text,
-        f"{result.back:.1e}",
-    ]
+        f"{result.trainable:,}", f"{result.first:.3f}", f"{result.last:.3f}", f"{result.tokens_per_s:.0f}",
+        f"{result.peak_gib:.2f}", planned_text, f"{result.back:.1e}",
+    ]  # fmt: skip
     if markdown:
         return "| " + " | ".join((result.name, *cells)) + " |"
     return f"{result.name:20}" + "".join(f"{cell:>12}" for cell in cells)

@@ -11,22 +11,18 @@ plan's with its margin, and a time off by more than a factor of two. Nothing els
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
+import bench
 
 from finetop.core.errors import FinetopError
 from finetop.core.protocol import events
-from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.load import load_recipe
-from finetop.core.runtime.home import Home, prepare
+from finetop.core.runtime.home import Home
 
 GIB = 2**30
 OWN = ("check.at_end=false", "check.every=null")
@@ -66,13 +62,9 @@ class Run:
 
 def planned(recipe: str, home: Home, sets: list[str]) -> tuple[dict[str, Any] | None, str]:
     """Run `finetop plan`. Returns the plan, or why it was refused."""
-    words = [sys.executable, "-m", "finetop.tui.main", "plan", recipe, "--json", "--home", str(home.root)]
-    output = subprocess.run(
-        [*words, *(word for setting in sets for word in ("--set", setting))],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    words = [*bench.APP, "plan", recipe, "--json", "--home", str(home.root)]
+    words += [word for setting in sets for word in ("--set", setting)]
+    output = subprocess.run(words, capture_output=True, text=True, check=False)
     try:
         return json.loads(output.stdout)["plan"], ""
     except (ValueError, KeyError):
@@ -82,20 +74,8 @@ def planned(recipe: str, home: Home, sets: list[str]) -> tuple[dict[str, Any] | 
 def run(recipe: str, home: Home, sets: list[str], number: int) -> Run:
     """Train as the supervisor would, and read the run's events."""
     loaded = load_recipe(recipe, sets)
-    prepare(home)
-    job = home.run_folder(number, loaded.recipe.name) / "jobs" / "0001-train"
-    job.mkdir(parents=True)
-    spec = JobSpec(number, number, 1, loaded.recipe.name, "train", loaded.resolved)
-    (job / "job.json").write_bytes(msgspec.json.encode(spec))
-    with (job / "log.txt").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "finetop.core.run_job", str(job)],
-            env=dict(os.environ),
-            stdout=log,
-            stderr=log,
-        )
-        _, _, usage = os.wait4(process.pid, 0)
-    actual = Run(peak=usage.ru_maxrss * 1024.0)
+    job = bench.write_job(home, home.run_folder(number, loaded.recipe.name).name, loaded.resolved)
+    actual = Run(peak=bench.run_job(job).ru_maxrss * 1024.0)
     file = job / "events.jsonl"
     for line in file.read_bytes().splitlines() if file.is_file() else ():
         read = events.decode(line)
@@ -149,13 +129,12 @@ def row(name: str, plan: dict[str, Any] | None, refused: str, actual: Run) -> li
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    args = bench.options(
+        __doc__,
+        ("recipes", "+"),
+        home=({"type": Path, "required": True}, "with the models that the recipes name"),
+        set=[],
     )
-    parser.add_argument("recipes", nargs="+", metavar="RECIPE")
-    parser.add_argument("--home", type=Path, required=True, help="with the models that the recipes name")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    args = parser.parse_args()
     home, sets = Home(args.home.absolute()), [*args.set, *OWN]
     print(f"Planned / real.\n\n| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}", flush=True)
     first = 1 + max((int(run_folder.name[:4]) for run_folder in home.root.glob("runs/[0-9]*")), default=0)

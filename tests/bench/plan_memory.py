@@ -12,52 +12,38 @@ ppo, rloo and grpo use beside a rule.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import msgspec
+import bench
 
 from finetop.core.plan import lengths, machine
 from finetop.core.plan.estimate import Known, estimate
 from finetop.core.plan.result import Plan
 from finetop.core.plan.shape import read_config, read_shape
-from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.load import Loaded, load_recipe
-from finetop.core.runtime.home import Home, prepare
+from finetop.core.runtime.home import Home
 from finetop.core.train import methods, objectives
 from finetop.core.train.methods import _start
 
 SETTINGS = (
-    "check.at_end=false",
-    "train.batch_size=4",
-    "train.grad_accumulation=2",
-    "data.max_tokens=256",
-    "data.on_long=truncate",
-    "train.eval_every=1000",
-    "train.save_every=1000",
-    "drift.every=null",
+    "check.at_end=false", "train.batch_size=4", "train.grad_accumulation=2", "data.max_tokens=256",
+    "data.on_long=truncate", "train.eval_every=1000", "train.save_every=1000", "drift.every=null",
     "samples.count=0",
-)
+)  # fmt: skip
 PAIRS = "dpo_en_demo/train.jsonl"
 WRITES = ("data.max_tokens=128", "data.on_long=drop", "objective.max_new_tokens=48")
 # The rows and settings of objectives that do not use medquad's.
 DATA = {
-    "dpo": (PAIRS, ()),
-    "orpo": (PAIRS, ()),
-    "reward": (PAIRS, ()),
-    "kto": ("kto_en_demo/train.jsonl", ()),
-    "continued-pretraining": ("medical_text/train.jsonl", ()),
-    "pretrain": ("shakespeare/train.jsonl", ()),
-    "ppo": ("medquad/train.jsonl", WRITES),
-    "rloo": ("medquad/train.jsonl", WRITES),
+    "dpo": (PAIRS, ()), "orpo": (PAIRS, ()), "reward": (PAIRS, ()), "kto": ("kto_en_demo/train.jsonl", ()),
+    "continued-pretraining": ("medical_text/train.jsonl", ()), "pretrain": ("shakespeare/train.jsonl", ()),
+    "ppo": ("medquad/train.jsonl", WRITES), "rloo": ("medquad/train.jsonl", WRITES),
     "grpo": ("medquad/train.jsonl", WRITES),
-}
+}  # fmt: skip
 
 
 def everything() -> list[str]:
@@ -73,10 +59,8 @@ def everything() -> list[str]:
 
 def longest_rows(file: Path, folder: Path) -> Path:
     """Write the hundred rows with the longest answers, or texts."""
-    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    chosen = sorted(rows, key=_length, reverse=True)[:100]
-    (folder / file.name).write_text("".join(json.dumps(row) + "\n" for row in chosen), encoding="utf-8")
-    return folder / file.name
+    chosen = sorted(bench.read_rows(file), key=_length, reverse=True)[:100]
+    return bench.write_rows(folder / file.name, chosen)
 
 
 def _length(row: dict[str, Any]) -> int:
@@ -108,17 +92,8 @@ def recipe_of(
 
 def run(loaded: Loaded, home: Home) -> tuple[float, str]:
     """Train, and return the peak in bytes and the last line of the log."""
-    prepare(home)
-    job = home.run_folder(1, loaded.recipe.name) / "jobs" / "0001-train"
-    job.mkdir(parents=True)
-    spec = JobSpec(1, 1, 1, loaded.recipe.name, "train", loaded.resolved)
-    (job / "job.json").write_bytes(msgspec.json.encode(spec))
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    with (job / "log.txt").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "finetop.core.run_job", str(job)], env=environment, stdout=log, stderr=log
-        )
-        _, _, usage = os.wait4(process.pid, 0)
+    job = bench.write_job(home, home.run_folder(1, loaded.recipe.name).name, loaded.resolved)
+    usage = bench.run_job(job)
     lines = (job / "log.txt").read_text(encoding="utf-8").strip().splitlines() or [""]
     return usage.ru_maxrss * 1024.0, lines[-1]
 
@@ -130,15 +105,10 @@ def plan(loaded: Loaded, model: Path, home: Home) -> Plan:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--methods", default="lora,full", help="names, or all")
-    parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--reward", default="", help="a checkpoint of a reward run")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    args = parser.parse_args()
+    args = bench.options(
+        __doc__, model={"type": Path, "required": True}, methods=("lora,full", "names, or all"), steps=3,
+        reward=("", "a checkpoint of a reward run"), set=[],
+    )  # fmt: skip
     data = os.environ.get("FINETOP_TEST_DATA")
     if data is None:
         print("FINETOP_TEST_DATA names no folder", file=sys.stderr)

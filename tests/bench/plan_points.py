@@ -9,12 +9,13 @@ read from torch's allocator (litgpt, PEFT, torchtune say so) exclude the driver'
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import bench
 
 from finetop.core.models.weight_formats import int8, nf4
 from finetop.core.plan import memory
@@ -54,21 +55,13 @@ def workload(point: dict[str, Any], config: dict[str, Any]) -> memory.Workload:
     options = {"r": point["rank"], "target_modules": point["targets"]}
     size = float(point["weights_bytes"] if is_full else point["adapter_bytes"])
     return memory.Workload(
-        shape=shape,
-        trained=trained(shape, "full" if is_full else "lora", options),
-        batch_size=point["batch_size"],
-        sequence=point["seq_len"],
-        weight_bytes=float(point["weights_bytes"]),
-        linear_bytes=LINEAR_BYTES.get(point["quantize"]),
-        unpacked_bytes=UNPACKED_BYTES.get(point["quantize"], 2.0),
-        trained_bytes=size,
-        optimizer_bytes=2 * size,
-        transient_bytes=size,
-        checkpointing=point["activation_checkpointing"],
-        chunked_loss=point["chunked_loss"],
-        fused_kernels=point["fused_kernels"],
-        quantized_keeps_inputs=True,
-    )
+        shape=shape, trained=trained(shape, "full" if is_full else "lora", options), batch_size=point["batch_size"],
+        sequence=point["seq_len"], weight_bytes=float(point["weights_bytes"]),
+        linear_bytes=LINEAR_BYTES.get(point["quantize"]), unpacked_bytes=UNPACKED_BYTES.get(point["quantize"], 2.0),
+        trained_bytes=size, optimizer_bytes=2 * size, transient_bytes=size,
+        checkpointing=point["activation_checkpointing"], chunked_loss=point["chunked_loss"],
+        fused_kernels=point["fused_kernels"], quantized_keeps_inputs=True,
+    )  # fmt: skip
 
 
 def compare(folder: Path) -> list[Compared]:
@@ -89,18 +82,8 @@ def compare(folder: Path) -> list[Compared]:
     return compared
 
 
-def mean_error(compared: list[Compared]) -> float:
-    return sum(abs(point.error) for point in compared) / len(compared)
-
-
-def underestimated(compared: list[Compared]) -> list[str]:
-    return [point.id for point in compared if point.need < point.measured]
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--points", type=Path)
-    args = parser.parse_args()
+    args = bench.options(__doc__, points=Path)
     data = os.environ.get("FINETOP_TEST_DATA")
     folder = args.points or (Path(data) / "memory_points" if data else None)
     if folder is None:
@@ -114,9 +97,10 @@ def main() -> int:
             f"{point.id:<26}{point.measured / 1e9:>9.2f}{point.estimate / 1e9:>9.2f}{point.error:>+8.1%}"
             f"{point.need / 1e9:>9.2f}{mark}"
         )
-    under = underestimated(compared)
+    under = [point.id for point in compared if point.need < point.measured]
+    mean_error = sum(abs(point.error) for point in compared) / len(compared)
     bias = sum(point.error for point in compared) / len(compared)
-    print(f"\n{len(compared)} points: mean error {mean_error(compared):.1%}, mean {bias:+.1%},"
+    print(f"\n{len(compared)} points: mean error {mean_error:.1%}, mean {bias:+.1%},"
           f" {len(under)} above need ({', '.join(under) or 'none'})")  # fmt: skip
     return 0
 

@@ -26,14 +26,13 @@ import json
 import os
 import random
 import re
-import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-sys.path.insert(0, str(Path(__file__).parent))
+import bench
 import edits
 from defects import KINDS, Bed, Planted
 
@@ -210,19 +209,13 @@ def measure(name: str, args: argparse.Namespace, data: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--sets", nargs="+", default=["report"])
-    parser.add_argument("--kinds", nargs="+", default=list(KINDS))
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--count", type=int, default=50)
-    parser.add_argument("--misses", type=int, default=0, help="show so many that were missed, of each kind")
-    parser.add_argument(
-        "--show-clean", type=int, default=0, help="show so many rows that are named, of each finding"
-    )
-    parser.add_argument("--clean-only", action="store_true")
-    parser.add_argument("--alone", action="store_true", help="lint by the findings for a kind alone: faster")
-    args = parser.parse_args()
+    args = bench.options(
+        __doc__, model={"required": True}, sets={"nargs": "+", "default": ["report"]},
+        kinds={"nargs": "+", "default": list(KINDS)}, seed=1, count=50,
+        misses=(0, "show so many that were missed, of each kind"),
+        show_clean=(0, "show so many rows that are named, of each finding"), clean_only=False,
+        alone=(False, "lint by the findings for a kind alone: faster"),
+    )  # fmt: skip
     data = Path(os.environ["FINETOP_TEST_DATA"])
     edits.ODD_WORDS = odd_words(data)
     groups = {"report": REPORT, "tune": TUNE}

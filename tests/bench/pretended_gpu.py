@@ -9,7 +9,6 @@ which need not wait; attention with and without a mask. --page puts the table in
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -19,8 +18,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-RIG = Path(__file__).parents[1] / "rig"
-sys.path[:0] = [str(RIG), str(RIG.parent)]
+import bench
+
+RIG = bench.RIG
 MARK = "<!-- table -->"
 HEAD = ("run", "train, resume, check", "mixed devices", "waits of ours", "of libraries", "copies in", "masks")
 
@@ -31,22 +31,16 @@ def row_of(outcome: dict[str, Any]) -> tuple[str, ...]:
     masks = Counter(outcome["masks"])
     without = masks.pop("none", 0)
     return (
-        outcome["name"],
-        ", ".join(map(str, outcome["codes"].values())),
-        str(len(outcome["mismatches"])),
-        str(sum(ours.values())),
-        str(whole - sum(ours.values())),
-        str(sum(outcome["copies"].values())),
+        outcome["name"], ", ".join(map(str, outcome["codes"].values())), str(len(outcome["mismatches"])),
+        str(sum(ours.values())), str(whole - sum(ours.values())), str(sum(outcome["copies"].values())),
         f"{sum(masks.values())} of {without + sum(masks.values())}",
-    )
+    )  # fmt: skip
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("names", nargs="*")
-    parser.add_argument("--page", type=Path)
-    parser.add_argument("--places", action="store_true", help="list what is waited for, line by line")
-    given = parser.parse_args()
+    given = bench.options(
+        __doc__, ("names", "*"), page=Path, places=(False, "list what is waited for, line by line")
+    )
     import pretended_guard
 
     if why := pretended_guard.why_not():
@@ -58,30 +52,15 @@ def main() -> int:
         folder = Path(place)
         library = pretended_guard.build(folder)
         model = folder / "tiny"
-        subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                f"import conftest, pathlib; conftest.build_tiny_model(pathlib.Path({str(model)!r}))",
-            ],
-            env={**os.environ, "PYTHONPATH": f"{RIG}:{RIG.parent}"},
-            check=True,
-        )
-        command = [
-            sys.executable,
-            str(RIG / "pretended_runs.py"),
-            str(folder / "home"),
-            str(model),
-            *given.names,
-        ]
+        build = f"import conftest, pathlib; conftest.build_tiny_model(pathlib.Path({str(model)!r}))"
+        own = {**os.environ, "PYTHONPATH": f"{RIG}:{RIG.parent}"}
+        subprocess.run([sys.executable, "-c", build], env=own, check=True)
+        runs = RIG / "pretended_runs.py"
+        command = [sys.executable, str(runs), str(folder / "home"), str(model), *given.names]
         environment = {
-            **os.environ,
-            pretended_guard.LIBRARY: str(library),
-            "CUDA_VISIBLE_DEVICES": "GPU-0",
-            "HF_HUB_OFFLINE": "1",
-            "PYTHONPATH": str(RIG),
-            "PYTHONWARNINGS": "ignore",
-        }
+            **os.environ, pretended_guard.LIBRARY: str(library), "CUDA_VISIBLE_DEVICES": "GPU-0",
+            "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(RIG), "PYTHONWARNINGS": "ignore",
+        }  # fmt: skip
         waits: Counter[str] = Counter()
         failed = 0
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
@@ -96,9 +75,7 @@ def main() -> int:
     if given.places:
         for site, count in waits.most_common():
             print(f"{count:5} {site}")
-    if given.page is not None:
-        before = given.page.read_text(encoding="utf-8").partition(MARK)[0]
-        given.page.write_text(f"{before}{MARK}\n\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    bench.put_into(given.page, MARK, lines)
     return 1 if failed or process.returncode else 0
 
 

@@ -10,7 +10,6 @@ started on the remote machine, in a terminal through ssh.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -20,8 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "rig"))
-
+import bench
 import far
 
 from finetop.core.protocol.messages.queue import Stop
@@ -31,7 +29,7 @@ LINKS = (("150 ms, 1 % loss", 0.0), ("150 ms, 1 % loss, 64 kbit/s", 64.0))
 SIZE = (120, 40)
 WATCH_S = 30.0
 QUEUED = 30
-APP = [sys.executable, "-m", "finetop.tui.main"]
+APP = bench.APP
 
 
 class Watch:
@@ -183,10 +181,11 @@ def picture(tui: Any, out: Path | None, name: str) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--out", type=Path, help="a folder for pictures")
-    parser.add_argument("--link", type=int, choices=range(len(LINKS)), help="one of the links alone")
-    args = parser.parse_args()
+    args = bench.options(
+        __doc__,
+        out=(Path, "a folder for pictures"),
+        link=({"type": int, "choices": range(len(LINKS))}, "one of the links alone"),
+    )
     if reason := far.missing():
         print(f"left out: {reason}")
         return 0

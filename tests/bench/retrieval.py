@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import tempfile
@@ -23,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import bench
 import bm25s
 from bm25s.stopwords import STOPWORDS_EN_PLUS
 
@@ -50,13 +50,12 @@ class Question:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    given = bench.options(
+        __doc__,
+        chunk_words=150,
+        overlap_words=20,
+        model=(str, "a static model's folder, to measure dense search too"),
     )
-    parser.add_argument("--chunk-words", type=int, default=150)
-    parser.add_argument("--overlap-words", type=int, default=20)
-    parser.add_argument("--model", help="a static model's folder, to measure dense search too")
-    given = parser.parse_args()
     data = Path(os.environ["FINETOP_TEST_DATA"])
     for name, documents, questions in (contoso(data, "qa_test"), contoso(data, "qa_train"), medquad(data)):
         compare(name, documents, questions, given)
@@ -66,7 +65,7 @@ def compare(name: str, documents: Path, questions: list[Question], given: argpar
     home = Home(Path(tempfile.mkdtemp()))
     settings = retrieval.Settings((str(documents),), given.chunk_words, given.overlap_words)
     index, ours = indexed(settings, home)
-    rows = read(documents)
+    rows = bench.read_rows(documents)
     whole = Texts([row["text"] for row in rows], range(len(rows)))
     print(f"\n{name}: {len(rows)} rows, {len(index.chunks)} chunks, {len(questions)} questions")
     report("finetop bm25", ours, questions, lambda text: ranked_rows(index, text), index.seconds)
@@ -128,7 +127,7 @@ def report(name: str, texts: Texts, questions: list[Question], search: Any, seco
 
 def contoso(data: Path, split: str) -> tuple[str, Path, list[Question]]:
     documents = data / "kb_contoso" / "kb.jsonl"
-    products = [row["product"] for row in read(documents)]
+    products = [row["product"] for row in bench.read_rows(documents)]
 
     def question(row: dict[str, str]) -> Question:
         name = set(tokens(row["product"]))
@@ -148,14 +147,14 @@ def contoso(data: Path, split: str) -> tuple[str, Path, list[Question]]:
     return (
         f"kb_contoso {split}",
         documents,
-        [question(row) for row in read(data / "kb_contoso" / f"{split}.jsonl")],
+        [question(row) for row in bench.read_rows(data / "kb_contoso" / f"{split}.jsonl")],
     )
 
 
 def medquad(data: Path) -> tuple[str, Path, list[Question]]:
     documents = Path(tempfile.mkdtemp()) / "answers.jsonl"
-    rows = read(data / "medquad" / "train.jsonl")
-    documents.write_text("".join(json.dumps({"text": row["answer"]}) + "\n" for row in rows))
+    rows = bench.read_rows(data / "medquad" / "train.jsonl")
+    bench.write_rows(documents, ({"text": row["answer"]} for row in rows))
 
     def question(number: int, row: dict[str, str]) -> Question:
         return Question(
@@ -163,10 +162,6 @@ def medquad(data: Path) -> tuple[str, Path, list[Question]]:
         )
 
     return "medquad", documents, [question(number, row) for number, row in enumerate(rows)]
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def tokens(text: str) -> list[str]:

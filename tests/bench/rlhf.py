@@ -14,22 +14,18 @@ quarter exceeds that of PPO's first rollout by a deviation of the rewards then, 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-import msgspec
+import bench
 
 from finetop.core.data import formats
-from finetop.core.protocol.events import Metrics, decode
-from finetop.core.protocol.runs import JobSpec
+from finetop.core.protocol.events import Ended, Metrics
 from finetop.core.recipe.load import load_recipe
 from finetop.core.runtime.home import Home, prepare
 
@@ -43,29 +39,18 @@ KINDS: tuple[formats.Kind, ...] = ("preference",)
 
 def main() -> int:
     """Train the four, print their results, and judge."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", required=True, type=Path)
-    parser.add_argument("--home", type=Path, help="keep runs here; else they are gone at the end")
-    parser.add_argument("--objectives", default="ppo,rloo,grpo")
-    parser.add_argument("--answers", type=int, default=384, help="that each objective has written")
-    parser.add_argument("--new-tokens", type=int, default=20)
-    parser.add_argument("--prompts", type=int, default=32)
-    parser.add_argument("--prompt-words", type=int, default=32)
-    parser.add_argument("--words", type=int, default=16)
-    parser.add_argument("--pairs", type=int, default=200)
-    parser.add_argument("--held-out", type=int, default=72)
-    parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--reward-set", action="append", default=[], help="laid over the reward recipe")
-    for name in ("ppo", "rloo", "grpo"):
-        parser.add_argument(f"--{name}-set", action="append", default=[], help=f"laid over the {name} recipe")
-    args = parser.parse_args()
+    args = bench.options(
+        __doc__, model={"required": True, "type": Path},
+        home=(Path, "keep runs here; else they are gone at the end"), objectives="ppo,rloo,grpo",
+        answers=(384, "that each objective has written"), new_tokens=20, prompts=32, prompt_words=32, words=16,
+        pairs=200, held_out=72, dtype="float32",
+        **{f"{name}_set": ([], f"laid over the {name} recipe") for name in ("reward", "ppo", "rloo", "grpo")},
+    )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="rlhf-") as folder:
-        return bench(args, (args.home or Path(folder)).resolve())
+        return measure(args, (args.home or Path(folder)).resolve())
 
 
-def bench(args: argparse.Namespace, root: Path) -> int:
+def measure(args: argparse.Namespace, root: Path) -> int:
     """Run all of it in one home folder."""
     home = Home(root)
     prepare(home)
@@ -81,20 +66,12 @@ def bench(args: argparse.Namespace, root: Path) -> int:
         args, home, [*common, f"data.train=[{{path: {pairs}}}]", f"data.eval=[{{path: {held_out}}}]"]
     )
     writing = [
-        *common,
-        f"data.train=[{{path: {prompts}}}]",
-        "data.eval={share: 0}",
-        f"objective.reward={{model: {judge}}}",
-        f"objective.max_new_tokens={args.new_tokens}",
-        "samples.count=3",
-        f"samples.max_new_tokens={args.new_tokens}",
-        "train.eval_every=1.0",
-        "train.save_every=1.0",
-        "train.schedule=constant",
-        "train.warmup_steps=0",
-        "check={at_end: false, general: null}",
+        *common, f"data.train=[{{path: {prompts}}}]", "data.eval={share: 0}",
+        f"objective.reward={{model: {judge}}}", f"objective.max_new_tokens={args.new_tokens}", "samples.count=3",
+        f"samples.max_new_tokens={args.new_tokens}", "train.eval_every=1.0", "train.save_every=1.0",
+        "train.schedule=constant", "train.warmup_steps=0", "check={at_end: false, general: null}",
         "drift.every=null",
-    ]
+    ]  # fmt: skip
     is_good, start = True, None
     for name in args.objectives.split(","):
         steps, seconds = run(home, name, [*writing, *settings(name, args)])
@@ -131,8 +108,8 @@ def write_data(args: argparse.Namespace, root: Path) -> tuple[Path, Path, Path]:
     seen: set[str] = set()
     for split in ("train", "valid"):
         file = Path(os.environ["FINETOP_TEST_DATA"]) / "dpo_en_demo" / f"{split}.jsonl"
-        for line in file.read_text(encoding="utf-8").splitlines():
-            pair: Any = formats.read(json.loads(line), file.name, "auto", KINDS)
+        for row in bench.read_rows(file):
+            pair: Any = formats.read(row, file.name, "auto", KINDS)
             chosen, rejected = (" ".join(text.split()[: args.words]) for text in (pair.chosen, pair.rejected))
             prompt = " ".join(pair.prompt[-1].content.split()[-args.prompt_words :])
             if chosen != rejected and prompt not in seen:
@@ -147,7 +124,7 @@ def write_data(args: argparse.Namespace, root: Path) -> tuple[Path, Path, Path]:
         "prompts": [{"prompt": row["prompt"]} for _, row in short],
     }
     for name, some in parts.items():
-        (root / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in some))
+        bench.write_rows(root / f"{name}.jsonl", some)
     print(
         f"{len(parts['pairs'])} pairs to learn from, {len(parts['held_out'])} held out, {len(short)} prompts of "
         f"{short[0][0]} to {short[-1][0]} tokens",
@@ -162,16 +139,10 @@ def reward_model(args: argparse.Namespace, home: Home, sets: list[str]) -> Path:
     if there:
         return there[-1]
     sized = [
-        "data.max_tokens=256",
-        "data.on_long=drop",
-        "train.batch_size=4",
-        "train.eval_batch_size=8",
-        "train.grad_accumulation=1",
-        f"train.max_steps={args.pairs * 3 // 8}",
-        "train.eval_every=1.0",
-        "train.save_every=1.0",
-        "train.learning_rate=3e-4",
-    ]
+        "data.max_tokens=256", "data.on_long=drop", "train.batch_size=4", "train.eval_batch_size=8",
+        "train.grad_accumulation=1", f"train.max_steps={args.pairs * 3 // 8}", "train.eval_every=1.0",
+        "train.save_every=1.0", "train.learning_rate=3e-4",
+    ]  # fmt: skip
     steps, seconds = run(home, "reward", [*sets, *sized, *args.reward_set])
     accuracy = [values["eval_reward_accuracy"] for values in steps if "eval_reward_accuracy" in values]
     loss = [values["loss"] for values in steps if "loss" in values]
@@ -187,26 +158,13 @@ def run(home: Home, name: str, sets: list[str]) -> tuple[list[dict[str, Any]], f
     """Train by a built-in recipe; return each step's metrics, and seconds. Raises RuntimeError with the log's end."""
     loaded = load_recipe(name, sets)
     number = 1 + len(list(home.runs.iterdir()))
-    job = home.runs / f"{number:04d}-{name}" / "jobs" / "0001-train"
-    job.mkdir(parents=True)
-    (job / "job.json").write_bytes(
-        msgspec.json.encode(JobSpec(number, number, 1, name, "train", loaded.resolved))
-    )
+    job = bench.write_job(home, f"{number:04d}-{name}", loaded.resolved)
     began = time.monotonic()
-    process = subprocess.run(
-        [sys.executable, "-m", "finetop.core.run_job", str(job)],
-        cwd=job,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if process.returncode:
-        raise RuntimeError(f"{name}: exit {process.returncode}\n{process.stdout[-3000:]}")
-    (job / "log.txt").write_text(process.stdout)
-    job_events = [decode(line).e for line in (job / "events.jsonl").read_bytes().splitlines()]
-    return [event.values for event in job_events if isinstance(event, Metrics)], time.monotonic() - began
+    bench.run_job(job)
+    took = time.monotonic() - began
+    if [event.status for event in bench.read_events(job, Ended)] != ["finished"]:
+        raise RuntimeError(f"{name} failed\n{(job / 'log.txt').read_text()[-3000:]}")
+    return [event.values for event in bench.read_events(job, Metrics)], took
 
 
 def report(

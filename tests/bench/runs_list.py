@@ -9,7 +9,6 @@ does. `--home` keeps the store for reuse.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import tempfile
@@ -18,10 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import bench
 import msgspec
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "rig"))
-
 from rig import Rig
 
 from finetop.core.protocol.messages.runs import Runs, RunsAnswer
@@ -32,33 +29,17 @@ from finetop.core.store.database import open_store
 
 RECIPE = "recipe: 1\nextends: lora\nname: fake\ncheck: {at_end: false}\ndata: {train: [{path: rows.jsonl}]}\n"
 KEYS = (
-    "loss",
-    "eval_loss",
-    "grad_norm",
-    "learning_rate",
-    "epoch",
-    "tokens_per_s",
-    "memory_gib",
-    "drift",
-    "reward",
+    "loss", "eval_loss", "grad_norm", "learning_rate", "epoch", "tokens_per_s", "memory_gib", "drift", "reward",
     "kl",
-)
+)  # fmt: skip
 ROWS = 100  # per page
 ASKED = {
-    "plain": "",
-    "by text": "legal",
-    "by method and tag": "method:pissa tag:ablation",
-    "by metric": "loss<1.2",
-    "by setting": "train.learning_rate<=1e-4",
-    "by verdict": "verdict:regressed",
-    "by age": "age<1d",
-    "sorted by metric": "sort:loss",
-    "filtered and sorted": "loss<1.2 sort:-eval_loss",
-    "sorted by setting": "sort:train.learning_rate",
-    "grouped": "group:method",
-    "grouped by setting": "group:train.seed sort:loss",
-    "that hides all": "loss<1.2 name:zzz",
-}
+    "plain": "", "by text": "legal", "by method and tag": "method:pissa tag:ablation", "by metric": "loss<1.2",
+    "by setting": "train.learning_rate<=1e-4", "by verdict": "verdict:regressed", "by age": "age<1d",
+    "sorted by metric": "sort:loss", "filtered and sorted": "loss<1.2 sort:-eval_loss",
+    "sorted by setting": "sort:train.learning_rate", "grouped": "group:method",
+    "grouped by setting": "group:train.seed sort:loss", "that hides all": "loss<1.2 name:zzz",
+}  # fmt: skip
 RUN = """
 INSERT INTO runs (id, name, model, method, objective, created, folder, recipe, source, state, rank, ended, step, steps,
                   last, brief, tags)
@@ -124,12 +105,7 @@ def table(title: str, timings: dict[str, tuple[list[float], list[float]]]) -> No
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--runs", type=int, default=100_000)
-    parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--repeats", type=int, default=30)
-    parser.add_argument("--home", type=Path)
-    args = parser.parse_args()
+    args = bench.options(__doc__, runs=100_000, steps=10, repeats=30, home=Path)
     with tempfile.TemporaryDirectory() as folder:
         home = Home(args.home or Path(folder) / "home")
         if not home.database.exists():

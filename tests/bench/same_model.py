@@ -10,7 +10,6 @@ one.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
+import bench
 import torch
 from peft import LoraConfig, get_peft_model
 
@@ -92,15 +92,14 @@ def scored_model(base: ResolvedModel, dtype: torch.dtype, device: str) -> Any:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--suite", default="quick")
-    parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--home", help="a home folder with the model in it (else a new one)")
-    parser.add_argument("--tuned", type=Path, help="a checkpoint that is known to be bad")
-    parser.add_argument(
-        "--skip-bfloat16", action="store_true", help="it is slow on a CPU without such arithmetic"
+    options = bench.options(
+        __doc__,
+        suite="quick",
+        seeds=20,
+        home=(str, "a home folder with the model in it (else a new one)"),
+        tuned=(Path, "a checkpoint that is known to be bad"),
+        skip_bfloat16=(False, "it is slow on a CPU without such arithmetic"),
     )
-    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         home = Home(Path(options.home or folder))
         prepare_home(home)

@@ -13,8 +13,6 @@ ours runs at fewer places).
 
 from __future__ import annotations
 
-import argparse
-import json
 import logging
 import os
 import random
@@ -26,26 +24,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import bench
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 CELL = 10  # items that a check scores together
 BATCH_SIZES = (1, 4, 8, 16)
-WORDS = (
-    "the",
-    "of",
-    "water",
-    "river",
-    "light",
-    "small",
-    "how",
-    "energy",
-    "plant",
-    "because",
-    "cell",
-    "heat",
-    "moves",
-)
+WORDS = [
+    "the", "of", "water", "river", "light", "small", "how", "energy", "plant", "because", "cell", "heat", "moves",
+]  # fmt: skip
 TARGETS = {"zero-shot, 4 choices": 3.9, "5-shot, 4 letters": 8.0, "5-shot, 4 texts": 8.0}
 
 
@@ -61,7 +49,7 @@ def _rows(name: str) -> list[dict[str, Any]] | None:
     folder = os.environ.get("FINETOP_TEST_DATA")
     if not folder:
         return None
-    return [json.loads(line) for line in (Path(folder) / name).read_text(encoding="utf-8").splitlines()]
+    return bench.read_rows(Path(folder) / name)
 
 
 def _words(rng: random.Random, count: int) -> str:
@@ -212,16 +200,10 @@ def compare(name: str, model: Any, tokenizer: Any, items: list[Item], rounds: in
 
 
 def main() -> int:
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    options.add_argument("--home", type=Path)
-    options.add_argument("--threads", type=int, default=2)
-    options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--items", type=int, default=20)
-    options.add_argument("--only", choices=["zero", "letters", "texts"])
-    options.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
-    given = options.parse_args()
+    given = bench.options(
+        __doc__, home=Path, threads=2, rounds=3, items=20, only={"choices": ["zero", "letters", "texts"]},
+        dtype={"default": "float32", "choices": ["float32", "bfloat16"]},
+    )  # fmt: skip
 
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -13,7 +13,6 @@ It continues where it was stopped: the runs are a sweep of its home, and finishe
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -21,6 +20,7 @@ import sys
 import time
 from pathlib import Path
 
+import bench
 import msgspec
 
 from finetop.core import select
@@ -53,7 +53,7 @@ check: {{general: {{suite: quick}}}}
 
 def corrupt(source: Path, target: Path, manifest: Path) -> set[int]:
     """Swap the answers of half the rows among each other; return the lines whose answer is now another's."""
-    rows = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
+    rows = bench.read_rows(source)
     chosen = random.Random(0).sample(range(len(rows)), len(rows) // 2)
     answers = [rows[place]["answer"] for place in chosen]
     moved = answers[1:] + answers[:1]
@@ -65,19 +65,16 @@ def corrupt(source: Path, target: Path, manifest: Path) -> set[int]:
             other = random.Random(at).randrange(len(moved))
             moved[at], moved[other] = moved[other], moved[at]
     swapped = dict(zip(chosen, moved, strict=True))
-    with target.open("w", encoding="utf-8") as file:
-        for place, row in enumerate(rows):
-            pair = {"prompt": row["question"], "completion": swapped.get(place, row["answer"])}
-            file.write(json.dumps(pair, ensure_ascii=False) + "\n")
+    answered = ((row["question"], swapped.get(place, row["answer"])) for place, row in enumerate(rows))
+    bench.write_rows(target, ({"prompt": question, "completion": answer} for question, answer in answered))
     lines = {place + 1 for place in chosen if swapped[place] != rows[place]["answer"]}
     manifest.write_text(json.dumps(sorted(lines)))
     return lines
 
 
 def clean(source: Path, target: Path) -> None:
-    rows = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
-    pairs = [{"prompt": row["question"], "completion": row["answer"]} for row in rows]
-    target.write_text("".join(json.dumps(pair, ensure_ascii=False) + "\n" for pair in pairs))
+    rows = bench.read_rows(source)
+    bench.write_rows(target, ({"prompt": row["question"], "completion": row["answer"]} for row in rows))
 
 
 def queue(base: Loaded, home: Home, seeds: int, recipe: str) -> None:
@@ -136,11 +133,7 @@ def tell_corrupted(selections: list[Selected], swapped: set[int], rows: int) -> 
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--home", type=Path, default=Path("/tmp/finetop-selection"))
-    parser.add_argument("--model", default="smollm2-135m-instruct")
-    parser.add_argument("--seeds", type=int, default=3)
-    args = parser.parse_args()
+    args = bench.options(__doc__, home=Path("/tmp/finetop-selection"), model="smollm2-135m-instruct", seeds=3)
     if not DATA.is_dir():
         print(f"skipped: there is no {DATA}")
         return 0

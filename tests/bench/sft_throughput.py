@@ -18,7 +18,6 @@ its rows per CPU second at .8 of its memory. A round of all five takes 4 to 7 mi
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
@@ -30,6 +29,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import bench
+
 ARMS = ("trl-bf16", "trl-fp32", "ours", "ours-bf16", "ours-fp32", "ours-same")
 FORMATS = {"bf16": "bfloat16", "fp32": "float32"}
 BATCH, MAX_TOKENS, RATE = 4, 256, 2e-4
@@ -38,8 +39,7 @@ BATCH, MAX_TOKENS, RATE = 4, 256, 2e-4
 def rows_of(count: int) -> list[dict[str, Any]]:
     """Return the first rows of medquad."""
     data = Path(os.environ["FINETOP_TEST_DATA"]) / "medquad" / "train.jsonl"
-    rows = [json.loads(line) for line in data.read_text(encoding="utf-8").splitlines()[:count]]
-    return [{"messages": row["messages"]} for row in rows]
+    return [{"messages": row["messages"]} for row in bench.read_rows(data)[:count]]
 
 
 def clock() -> Any:
@@ -76,21 +76,11 @@ def plain_trl(model: str, rows: list[dict[str, Any]], *, bf16: bool) -> Any:
     )
     watch = clock()
     config = SFTConfig(
-        output_dir=tempfile.mkdtemp(),
-        per_device_train_batch_size=BATCH,
-        num_train_epochs=1,
-        learning_rate=RATE,
-        lr_scheduler_type="constant",
-        max_length=MAX_TOKENS,
-        logging_steps=1,
-        report_to="none",
-        save_strategy="no",
-        use_cpu=True,
-        bf16=bf16,
-        gradient_checkpointing=False,
-        model_init_kwargs={"dtype": "bfloat16" if bf16 else "float32"},
-        seed=1,
-    )
+        output_dir=tempfile.mkdtemp(), per_device_train_batch_size=BATCH, num_train_epochs=1, learning_rate=RATE,
+        lr_scheduler_type="constant", max_length=MAX_TOKENS, logging_steps=1, report_to="none", save_strategy="no",
+        use_cpu=True, bf16=bf16, gradient_checkpointing=False,
+        model_init_kwargs={"dtype": "bfloat16" if bf16 else "float32"}, seed=1,
+    )  # fmt: skip
     trainer = SFTTrainer(
         model=model,
         args=config,
@@ -117,30 +107,16 @@ def ours(model: str, rows: list[dict[str, Any]], *, same: bool, dtype: str | Non
         cpu_formats.measured = lambda _: cpu_formats.Speeds(1, 2)
     folder = Path(tempfile.mkdtemp())
     prepare(Home(folder / "home"))
-    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    bench.write_rows(folder / "rows.jsonl", rows)
     recipe: dict[str, Any] = {
-        "recipe": 1,
-        "name": "throughput",
-        "model": {"id": model, "dtype": dtype or "bfloat16"},
-        "method": {"name": "lora", "rank": 16, "alpha": 32},
-        "objective": {"name": "sft"},
-        "data": {
-            "train": [{"path": str(folder / "rows.jsonl")}],
-            "eval": {"share": 0},
-            "max_tokens": MAX_TOKENS,
-            "on_long": "truncate",
-        },
-        "train": {
-            "epochs": 1,
-            "batch_size": BATCH,
-            "grad_accumulation": 1,
-            "learning_rate": RATE,
-            "schedule": "constant",
-            "warmup_steps": 0,
-            "save_every": 1.0,
-        },
+        "recipe": 1, "name": "throughput", "model": {"id": model, "dtype": dtype or "bfloat16"},
+        "method": {"name": "lora", "rank": 16, "alpha": 32}, "objective": {"name": "sft"},
+        "data": {"train": [{"path": str(folder / "rows.jsonl")}], "eval": {"share": 0}, "max_tokens": MAX_TOKENS,
+                 "on_long": "truncate"},
+        "train": {"epochs": 1, "batch_size": BATCH, "grad_accumulation": 1, "learning_rate": RATE,
+                  "schedule": "constant", "warmup_steps": 0, "save_every": 1.0},
         "check": {"at_end": False, "general": None},
-    }
+    }  # fmt: skip
     if same:
         recipe |= {"samples": {"count": 0}, "drift": {"every": None}}
         recipe["trainer_args"] = {"train_sampling_strategy": "random"}
@@ -174,46 +150,29 @@ def run_arm(arm: str, model: str, count: int) -> None:
         "RESULT",
         json.dumps(
             {
-                "arm": arm,
-                "dtype": watch.dtype,
-                "cpu_s": watch.cpu,
-                "wall_s": watch.wall,
-                "rows_per_cpu_s": count / watch.cpu,
-                "rows_per_s": count / watch.wall,
-                "first": statistics.mean(watch.losses[:quarter]),
-                "last": statistics.mean(watch.losses[-quarter:]),
+                "arm": arm, "dtype": watch.dtype, "cpu_s": watch.cpu, "wall_s": watch.wall,
+                "rows_per_cpu_s": count / watch.cpu, "rows_per_s": count / watch.wall,
+                "first": statistics.mean(watch.losses[:quarter]), "last": statistics.mean(watch.losses[-quarter:]),
                 "memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
             }
         ),
-    )
+    )  # fmt: skip
 
 
 def main() -> None:
     """Run the arms in turn and print their medians."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--rows", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--arms", default=",".join(ARMS[:5]))
-    parser.add_argument("--arm", choices=ARMS, help="run this one here")
-    given = parser.parse_args()
+    given = bench.options(
+        __doc__, model={"required": True}, rows=32, rounds=1, threads=2, arms=",".join(ARMS[:5]),
+        arm=({"choices": ARMS}, "run this one here"),
+    )  # fmt: skip
     if given.arm:
         run_arm(given.arm, given.model, given.rows)
         return
     found: dict[str, list[dict[str, Any]]] = {}
     for _ in range(given.rounds):
         for arm in given.arms.split(","):
-            command = [
-                sys.executable,
-                __file__,
-                "--model",
-                given.model,
-                "--rows",
-                str(given.rows),
-                "--arm",
-                arm,
-            ]
+            own = ["--model", given.model, "--rows", str(given.rows), "--arm", arm]
+            command = [sys.executable, __file__, *own]
             environment = {**os.environ, "OMP_NUM_THREADS": str(given.threads), "GOMP_SPINCOUNT": "20000"}
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
             lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]

@@ -11,11 +11,11 @@ streams of a cell by more than the Monte-Carlo error, all cells considered.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from typing import TYPE_CHECKING
 
+import bench
 import numpy as np
 from simulation.streams import ALPHA, LOOK_ITEMS, STREAMS_AT_ONCE, join, run_differences, surely_above
 
@@ -202,11 +202,7 @@ def agrees(random: np.random.Generator, streams: int = 60) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--streams", type=int, default=4000)
-    parser.add_argument("--whole", type=int, default=400, help="whole checks a cell; 0 for none")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
+    options = bench.options(__doc__, streams=4000, whole=(400, "whole checks a cell; 0 for none"), seed=1)
     began, random = time.process_time(), np.random.default_rng(options.seed)
     same = agrees(random)
     print(

@@ -20,6 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import bench
+
 from finetop.core.client.connection import Client
 from finetop.core.errors import FinetopError
 from finetop.core.protocol import events
@@ -33,15 +35,10 @@ LOADING = "loading the model"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--rows", required=True)
-    parser.add_argument("--times", type=int, default=3)
-    parser.add_argument("--samples", action="store_true")
-    parser.add_argument("--only", choices=("cold", "warm"))
-    args = parser.parse_args()
+    args = bench.options(
+        __doc__, model={"required": True}, rows={"required": True}, times=3, samples=False,
+        only={"choices": ("cold", "warm")},
+    )  # fmt: skip
     recipe = recipe_of(args)
     print(f"{'':6} {'Enter to step 1':>16} {'loading':>9} {'all else':>9}   phases, s")
     for kind, switch in (("cold", "0"), ("warm", "1")):

@@ -13,13 +13,13 @@ allowed one by more than the Monte-Carlo error, or a single collapse of 40 point
 
 from __future__ import annotations
 
-import argparse
 import random as random_orders
 import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import bench
 import msgspec
 import numpy as np
 from simulation.streams import ALPHA, MARGIN_PERCENT, bounds, surely_above
@@ -166,10 +166,7 @@ class Streams:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--streams", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
+    options = bench.options(__doc__, streams=2000, seed=1)
     began, failed, streams = time.process_time(), False, options.streams
     print(f"{streams:,} streams a cell, margin {MARGIN_PERCENT}.0 points, alpha {ALPHA}; shares of streams\n")
     print(

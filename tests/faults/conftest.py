@@ -132,12 +132,12 @@ def fault_of(file: Path) -> str:
 
 @pytest.fixture
 def terminal_of() -> Iterator[Callable[..., Terminal]]:
-    """Start `finetop` in a terminal, on a rig's home."""
+    """Start `finetop` in a terminal, on a home."""
     opened: list[Terminal] = []
 
-    def start(rig: Rig, *words: str, columns: int = 80, rows: int = 24) -> Terminal:
+    def start(home: Path, *words: str, columns: int = 80, rows: int = 24) -> Terminal:
         command = [sys.executable, "-m", "finetop.tui.main", *words]
-        opened.append(Terminal(command, rig.home.root, columns, rows))
+        opened.append(Terminal(command, home, columns, rows))
         return opened[-1]
 
     yield start
@@ -148,12 +148,4 @@ def terminal_of() -> Iterator[Callable[..., Terminal]]:
 @pytest.fixture
 def terminal(rig: Rig, terminal_of: Callable[..., Terminal]) -> Callable[..., Terminal]:
     """Start `finetop` in a terminal, on the rig's home."""
-    return partial(terminal_of, rig)
-
-
-@pytest.fixture
-def cold_rig_terminal(cold_rig) -> Iterator[tuple[object, Terminal]]:
-    """The app in a terminal on a home without a supervisor: it starts one."""
-    app = Terminal([sys.executable, "-m", "finetop.tui.main"], cold_rig.home.root)
-    yield cold_rig.home, app
-    app.close()
+    return partial(terminal_of, rig.home.root)

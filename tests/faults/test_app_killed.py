@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from rig import counted
 from terminal import Terminal
 from waiting import wait_until
 
@@ -95,6 +96,5 @@ def test_killed_while_it_draws_the_app_leaves_all_as_it_was_and_reset_mends_the_
     wrong += ["started twice"] if rig.ask(GetRun(name)).jobs[0].attempt != 1 else []
     print(*wrong, sep="\n")
     what = f"kill -9 of the app while it draws ({request.node.callspec.params['shell']})"
-    survived("4", what, repeats=kills, written=len(side), wrong=len(wrong),
-             lost=len(set(side) - set(reported)), doubled=len(reported) - len(set(reported)),
+    survived("4", what, repeats=kills, **counted(reported, side), wrong=len(wrong),
              orphans=len(rig.orphans()))  # fmt: skip

@@ -41,15 +41,13 @@ def require_good(told: list[tuple[Bad, Answer]]) -> None:
 
 
 def test_there_are_150_of_them():
-    counts = [
-        len(module.EXAMPLES)
-        for module in (event_lines, yaml_files, names, payloads, rows, checkpoints, environment)
-    ]
-    assert counts == [40, 30, 25, 20, 15, 10, 10]
+    kinds = (event_lines, yaml_files, names, payloads, rows, checkpoints, environment)
+    assert [len(kind.EXAMPLES) for kind in kinds] == [40, 30, 25, 20, 15, 10, 10]
 
 
 def test_yaml_files(rig, tmp_path, survived):
-    answers = table.yaml_answers(Door(tmp_path / "here", rig.home))
+    door = Door(tmp_path / "here", rig.home)
+    answers = [(bad, door.yaml_file(bad)) for bad in yaml_files.EXAMPLES]
     require_good(answers)
     table.in_step(2, table.section("YAML files: recipes, settings, hosts", answers))
     assert rig.ask(Runs()).total == 0
@@ -62,7 +60,7 @@ def test_names(rig, tmp_path, survived):
     assert door.ask(["run", "good.yaml"]).code == 0
     rig.wait_state("good", "finished")
     before = set(tmp_path.rglob("*"))
-    answers = table.name_answers(door)
+    answers = [(bad, door.ask(bad.given)) for bad in names.EXAMPLES]
     require_good(answers)
     table.in_step(3, table.section("Names", answers))
     assert not {path for path in set(tmp_path.rglob("*")) - before if "duckdb" not in path.name}
@@ -71,7 +69,8 @@ def test_names(rig, tmp_path, survived):
 
 
 def test_rows(tmp_path, cold_rig, survived):
-    answers = table.row_answers(Door(tmp_path / "here", cold_rig.home))
+    door = Door(tmp_path / "here", cold_rig.home)
+    answers = [(bad, door.row(bad)) for bad in rows.EXAMPLES]
     require_good(answers)
     table.in_step(5, table.section("Rows of data", answers))
     survived("21", "rows of data that can't be learned from", repeats=len(answers))
@@ -79,7 +78,7 @@ def test_rows(tmp_path, cold_rig, survived):
 
 def test_environment(tmp_path, cold_rig, survived):
     door = Door(tmp_path / "here", cold_rig.home)
-    answers = table.environment_answers(door)
+    answers = [(bad, door.ask(bad.given[1], **bad.given[0])) for bad in environment.EXAMPLES]
     require_good(answers)
     table.in_step(7, table.section("Variables of the environment", answers))
     assert not cold_rig.home.root.exists()
@@ -93,8 +92,7 @@ def good_run(cold_rig):
     rig = still(cold_rig.home.root)
     rig.run("good", (10, 20))
     rig.close()
-    cold_rig.start()
-    cold_rig.wait_ready()
+    cold_rig.up()
     return cold_rig, next(cold_rig.home.runs.iterdir())
 
 
@@ -104,7 +102,8 @@ def test_checkpoints(good_run, tmp_path, tiny_model, survived):
     whole = tmp_path / "whole"
     whole_checkpoint(whole, tiny_model)
     door = Door(tmp_path / "here", rig.home)
-    answers = table.checkpoint_answers(door, folder / "checkpoints" / "step-000020", whole, tiny_model)
+    place = folder / "checkpoints" / "step-000020"
+    answers = [(bad, door.checkpoint(bad, whole, place, tiny_model)) for bad in checkpoints.EXAMPLES]
     require_good(answers)
     table.in_step(6, table.section("Checkpoints", answers))
     assert [job.verb for job in rig.ask(GetRun("good")).jobs] == ["train"]
@@ -117,8 +116,7 @@ def test_event_lines(quiet, cold_rig, tmp_path, survived):
         assert (detail.jobs[0].bad_lines, steps, detail.row.step) == (1, [1, 2], 2), bad.what
         assert detail.checks == detail.checkpoints == detail.alarms == []
     quiet.close()
-    cold_rig.start()
-    cold_rig.wait_ready()
+    cold_rig.up()
     answers = table.line_answers(Door(tmp_path / "here", cold_rig.home))
     require_good(answers)
     table.in_step(1, table.section("Event lines", answers))

@@ -1,6 +1,5 @@
 """Fault 34: everything that a job has started is gone after any ending: workers, sessions, daemons, bombs."""
 
-import json
 import os
 import signal
 from pathlib import Path
@@ -16,37 +15,30 @@ PROGRAM = str(Path(__file__).with_name("brood.py"))
 BOMB = 150
 
 
-def keeper_of(rig, name: str) -> dict[str, int]:
-    facts: dict[str, int] = json.loads((rig.job_folder(name) / "keeper.json").read_text())
-    return facts
-
-
 def killed(rig, name: str) -> None:
     rig.ask(Kill(name))
 
 
 def killed_while_stopped(rig, name: str) -> None:
-    os.kill(keeper_of(rig, name)["job_pid"], signal.SIGSTOP)
+    os.kill(rig.keeper(name)["job_pid"], signal.SIGSTOP)
     rig.ask(Kill(name))
 
 
 def killed_while_the_keeper_is_stopped(rig, name: str) -> None:
-    os.kill(keeper_of(rig, name)["pid"], signal.SIGSTOP)
+    os.kill(rig.keeper(name)["pid"], signal.SIGSTOP)
     rig.ask(Kill(name))
 
 
 def keeper_killed(rig, name: str) -> None:
-    os.kill(keeper_of(rig, name)["pid"], signal.SIGKILL)
+    os.kill(rig.keeper(name)["pid"], signal.SIGKILL)
 
 
 def keeper_killed_without_a_supervisor(rig, name: str) -> None:
-    keeper = keeper_of(rig, name)["pid"]
-    rig.processes[-1].kill()
-    rig.processes[-1].wait()
+    keeper = rig.keeper(name)["pid"]
+    rig.kill()
     os.kill(keeper, signal.SIGKILL)
     assert len(rig.descendants()) > 5, "what is in sessions of its own outlives the keeper"
-    rig.start(FINETOP_TEST_JOB=PROGRAM)
-    rig.wait_ready()
+    rig.up(FINETOP_TEST_JOB=PROGRAM)
 
 
 def nothing(rig, name: str) -> None:
@@ -66,8 +58,7 @@ CASES = [
 
 @pytest.mark.parametrize("repeats", [1, pytest.param(times(20), marks=pytest.mark.slow)])
 def test_nothing_is_left_of_a_job_however_it_ends(cold_rig, survived, repeats):
-    cold_rig.start(FINETOP_TEST_JOB=PROGRAM)
-    cold_rig.wait_ready()
+    cold_rig.up(FINETOP_TEST_JOB=PROGRAM)
     for what, then, end, (word, how) in CASES:
         wrong = orphans = 0
         for _ in range(repeats):
@@ -83,8 +74,7 @@ def test_nothing_is_left_of_a_job_however_it_ends(cold_rig, survived, repeats):
 
 @pytest.mark.slow
 def test_a_large_bomb_is_put_out(cold_rig, survived):
-    cold_rig.start(FINETOP_TEST_JOB=PROGRAM)
-    cold_rig.wait_ready()
+    cold_rig.up(FINETOP_TEST_JOB=PROGRAM)
     for _ in range(3):
         name = cold_rig.submit(then="wait", bomb=3000)
         wait_until(lambda: cold_rig.ask(GetRun(name)).row.step, "it has begun")  # noqa: B023

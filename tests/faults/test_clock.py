@@ -5,6 +5,7 @@ import time
 
 import pytest
 import shim
+from rig import counted
 from waiting import LIMIT_S, times, wait_until
 
 from finetop.core.protocol import runs as data
@@ -24,13 +25,12 @@ def test_a_clock_that_is_set_changes_no_order_and_no_length(
     for key, value in library.environment.items():  # the app's clock is the same
         monkeypatch.setenv(key, value)
     moments, wrong = random.Random(8), []
-    cold_rig.start()
-    cold_rig.wait_ready()
+    cold_rig.up()
     began = time.monotonic()
     name = cold_rig.submit("lives", steps=100_000, pause_s=0.01)
     cold_rig.submit("waits", steps=5)
     cold_rig.wait_state(name, "running")
-    app = terminal_of(cold_rig)
+    app = terminal_of(cold_rig.home.root)
     app.wait_text("lives")
     for jump in range(jumps):
         library.set(shift_s=DAY_S * (1, -1, 0)[jump % 3] + moments.uniform(-3600, 3600))
@@ -58,8 +58,7 @@ def test_a_clock_that_is_set_changes_no_order_and_no_length(
     wrong += ["out of order"] if order != side[: len(order)] else []
     wrong += ["started twice"] if cold_rig.ask(GetRun(name)).jobs[0].attempt != 1 else []
     print(*wrong, sep="\n")
-    survived("8", "the clock is set a day on or back", repeats=jumps, written=len(side), wrong=len(wrong),
-             lost=len(set(side) - set(reported)), doubled=len(reported) - len(set(reported)),
+    survived("8", "the clock is set a day on or back", repeats=jumps, **counted(reported, side), wrong=len(wrong),
              orphans=len(cold_rig.orphans()))  # fmt: skip
 
 
@@ -68,12 +67,10 @@ def test_a_clock_that_goes_back_delays_no_start(cold_rig, tmp_path):
     if shim.missing():
         pytest.skip(shim.missing())
     library = shim.shim(tmp_path)
-    library.environment["FINETOP_TEST_GRACE_S"] = "8"  # a late keeper exits
-    dying = cold_rig.start(FINETOP_ABORT_AT="supervisor-claimed", **library.environment)
-    cold_rig.wait_ready()
+    library.environment["FINETOP_TEST_GRACE_S"] = "5"  # a late keeper exits
+    dying = cold_rig.up(FINETOP_ABORT_AT="supervisor-claimed", **library.environment)
     name = cold_rig.submit_to_dying(steps=3)
     dying.wait(LIMIT_S)
     library.set(shift_s=-DAY_S)
-    cold_rig.start(**library.environment)
-    cold_rig.wait_ready()
+    cold_rig.up(**library.environment)
     assert cold_rig.wait_state(name, "finished").step == 3

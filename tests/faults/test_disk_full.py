@@ -2,10 +2,11 @@
 
 import json
 import subprocess
+from collections import Counter
 
 import pytest
 from dumping import differences, dump
-from rig import SEVERAL
+from rig import SEVERAL, counted
 from waiting import wait_until
 
 from finetop.core.errors import EnvironmentTrouble
@@ -30,8 +31,7 @@ def small_disk(request, cold_rig, tmp_path):
         pytest.skip("mounting a small file system needs root")
     cold_rig.side = tmp_path
     cold_rig.settings = SEVERAL
-    cold_rig.start()
-    cold_rig.wait_ready()
+    cold_rig.up()
     yield cold_rig
     cold_rig.stop_all()
     subprocess.run(["umount", "-l", str(root)], check=True)
@@ -58,7 +58,7 @@ def trouble(rig) -> str:
 @pytest.mark.slow
 def test_a_full_disk_is_said_survived_and_left_behind(small_disk, tmp_path, terminal_of, survived, times):
     rig, is_over, ends_meanwhile = small_disk, tmp_path / "is-over", tmp_path / "ends-meanwhile"
-    app = terminal_of(rig)
+    app = terminal_of(rig.home.root)
     app.wait_text("runs")
     endless = {"steps": 1_000_000, "pause_s": 0.005}
     names = [rig.submit(f"writer-{n}", until_file=str(is_over), **endless) for n in range(WRITERS)]
@@ -85,18 +85,16 @@ def test_a_full_disk_is_said_survived_and_left_behind(small_disk, tmp_path, term
     ends = [rig.wait_state(name, "finished", "failed", "lost", "stopped").state for name in names]
     rig.wait_state(rig.submit("third", steps=1), "finished")
     wrong = [f"{end}" for end in ends if data.word(end) != "finished"]
-    lost = doubled = written = 0
+    counts: Counter[str] = Counter()
     for name in names:
         reported, side = rig.told_and_written(name)
-        lost += len(set(side) - set(reported))
-        doubled += len(reported) - len(set(reported))
+        counts.update(counted(reported, side))
         wrong += [f"{name}: {step} is in no line" for step in set(reported) - whole_lines(rig, name)]
-        written += len(side)
     orphans = rig.orphans()
     wrong += corrupt(rig)
     print(*wrong, sep="\n")
-    survived("6", f"full disk, {len(names)} runs write", repeats=times, written=written, lost=lost,
-             doubled=doubled, wrong=len(wrong), orphans=len(orphans))  # fmt: skip
+    survived("6", f"full disk, {len(names)} runs write", repeats=times, **counts, wrong=len(wrong),
+             orphans=len(orphans))  # fmt: skip
 
 
 def whole_lines(rig, name: str) -> set[int]:

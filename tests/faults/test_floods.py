@@ -3,13 +3,10 @@
 None of them may affect the memory of supervisor, app and commands, the disk, the keys, or any event.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,9 +20,8 @@ from finetop.core.protocol.runs import word
 JOB = Path(__file__).parents[1] / "rig" / "flooding_job.py"
 MEMORY_MB = 200
 LOG_MIB = 8
-SLACK_MIB = (
-    1500  # what a flood writes in the second before its first check, where memory is as fast as it ever gets
-)
+# what a flood writes in the second before its first check, where memory is as fast as it ever gets
+SLACK_MIB = 1500
 FLOODS = {
     "a line of 30 MB": {"log": "line", "bytes": 30 << 20, "events": 20},
     "a flood of lines": {"log": "lines", "bytes": 1 << 16, "events": 20},
@@ -61,32 +57,24 @@ def key_s(app: Terminal) -> float:
     return max(taken)
 
 
-def follow(home: Path, printed: Path, name: str) -> subprocess.Popen[bytes]:
-    """Follow the log from the command line."""
-    with printed.open("wb") as out:
-        return subprocess.Popen(
-            [sys.executable, "-m", "finetop.tui.main", "tail", name, "--log"],
-            stdout=out,
-            env={**os.environ, "FINETOP_HOME": str(home)},
-        )
-
-
-def endure(rig, terminal, plan: dict, seconds: float) -> dict:
+def endure(rig, terminal_of, plan: dict, seconds: float) -> dict:
     """Let a job flood for a while, with the app on its log. Return the counts."""
     (rig.home.root).mkdir(parents=True, exist_ok=True)
     (rig.home.root / "settings.yaml").write_text(f"settings: 1\nlogs: {{mib: {LOG_MIB}}}\n")
-    supervisor = rig.start(FINETOP_TEST_JOB=str(JOB))
-    rig.wait_ready()
+    supervisor = rig.up(FINETOP_TEST_JOB=str(JOB))
     name = rig.submit("flood", **plan)
     rig.wait_state(name, "running")
-    app = terminal(rig.home.root)
+    app = terminal_of(rig.home.root, columns=120, rows=40)
     app.wait_text(name)
     app.keys("\r")
     app.wait_text("loss")
     app.keys("l")
     folder = rig.job_folder(name)
     printed = rig.home.root.parent / "printed"
-    tail = follow(rig.home.root, printed, name)
+    command = [sys.executable, "-m", "finetop.tui.main", "tail", name, "--log"]
+    with printed.open("wb") as out:
+        own = {**os.environ, "FINETOP_HOME": str(rig.home.root)}
+        tail = subprocess.Popen(command, stdout=out, env=own)
     until, keys, answers, disk = time.monotonic() + seconds, [], [], 0.0
     while not keys or time.monotonic() < until:
         keys.append(key_s(app))
@@ -105,17 +93,10 @@ def endure(rig, terminal, plan: dict, seconds: float) -> dict:
     assert word(rig.ask(GetRun(name)).row.state) == "stopped"
     longest = max((len(line) for line in printed.read_bytes().split(b"\n")), default=0)
     return {
-        "written": len(side),
-        "lost": len(side) - stored[1],
-        "doubled": stored[0] - stored[1],
-        "supervisor MB": highest_mb(supervisor.pid),
-        "app MB": highest_mb(app.pid),
-        "tail MB": tail_mb,
-        "log MiB": disk,
-        "longest line": longest,
-        "keys": sorted(keys),
-        "answers": sorted(answers),
-    }
+        "written": len(side), "lost": len(side) - stored[1], "doubled": stored[0] - stored[1],
+        "supervisor MB": highest_mb(supervisor.pid), "app MB": highest_mb(app.pid), "tail MB": tail_mb,
+        "log MiB": disk, "longest line": longest, "keys": sorted(keys), "answers": sorted(answers),
+    }  # fmt: skip
 
 
 def judge(found: dict, what: str, survived) -> None:
@@ -135,27 +116,13 @@ def judge(found: dict, what: str, survived) -> None:
     )  # fmt: skip
 
 
-@pytest.fixture
-def terminal() -> Iterator[Callable[[Path], Terminal]]:
-    """Start the app in a terminal on a home."""
-    opened: list[Terminal] = []
-
-    def start(home: Path) -> Terminal:
-        opened.append(Terminal([sys.executable, "-m", "finetop.tui.main"], home, 120, 40))
-        return opened[-1]
-
-    yield start
-    for terminal in opened:
-        terminal.close()
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("what", FLOODS)
-def test_a_flood_is_endured(cold_rig, terminal, survived, what):
-    judge(endure(cold_rig, terminal, FLOODS[what], 1.5), what, survived)
+def test_a_flood_is_endured(cold_rig, terminal_of, survived, what):
+    judge(endure(cold_rig, terminal_of, FLOODS[what], 1.5), what, survived)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("what", LONG)
-def test_a_long_flood_is_endured(cold_rig, terminal, survived, what):
-    judge(endure(cold_rig, terminal, LONG[what], 20.0), what, survived)
+def test_a_long_flood_is_endured(cold_rig, terminal_of, survived, what):
+    judge(endure(cold_rig, terminal_of, LONG[what], 20.0), what, survived)

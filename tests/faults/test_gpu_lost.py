@@ -1,7 +1,5 @@
 """Fault 17: a GPU is lost under a job: it leaves the pool, its job is ended and names it, the others go on."""
 
-from __future__ import annotations
-
 import json
 import random
 import time
@@ -31,8 +29,7 @@ def test_a_lost_gpu_takes_its_own_job_and_no_other(cold_rig, tmp_path, survived,
     moments = random.Random(17)
     cards = Cards(tmp_path / "nvml.json")
     cold_rig.model = "org/nowhere"  # its needs are unknown: a whole GPU
-    cold_rig.start(FINETOP_TEST_NVML=str(cards.file))
-    cold_rig.wait_ready()
+    cold_rig.up(FINETOP_TEST_NVML=str(cards.file))
     written = lost = doubled = wrong = orphans = 0
     for number in range(repeats):
         names = [

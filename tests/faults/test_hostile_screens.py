@@ -92,10 +92,9 @@ def app_over(tmp_path: Path) -> Iterator[Callable[[int], Watched]]:
             (beside / f"{number}{text}.yaml").write_text(
                 f"# {text}\nrecipe: 1\nname: {text}\nextends: {text}\n"
             )
-        rig.start(
+        rig.up(
             FINETOP_TEST_NVML=str(cards.file), FINETOP_TEST_HOST=PAYLOADS["red"] + "host" + PAYLOADS["title"]
         )
-        rig.wait_ready()
         command = ["env", "-C", str(beside), sys.executable, "-m", "finetop.tui.main"]
         opened.append(Terminal(command, rig.home.root, 120, 40))
         opened[-1].wait_text("finetop")

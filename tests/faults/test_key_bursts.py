@@ -1,7 +1,5 @@
 """Fault 5: bursts of keys, clicks and sizes drawn at random, over a slow link: the app lives, draws and leaves well."""
 
-from __future__ import annotations
-
 import os
 import random
 import sys
@@ -31,17 +29,8 @@ BYTES = {
     "left_square_bracket": "[", "right_square_bracket": "]", "left_curly_bracket": "{", "right_curly_bracket": "}",
 }  # fmt: skip
 TEXTS = (
-    ":theme\r",
-    ":live\r",
-    ":columns\r",
-    ":messages\r",
-    ":",
-    "\x1b/",
-    "loss",
-    "state:finished\r",
-    "12",
-    "rank",
-)
+    ":theme\r", ":live\r", ":columns\r", ":messages\r", ":", "\x1b/", "loss", "state:finished\r", "12", "rank",
+)  # fmt: skip
 SIZES = ((60, 20), (80, 24), (120, 40), (200, 50))
 HARMLESS = {"EDITOR": "true", "VISUAL": "true", "PAGER": "true", "SHELL": "true", "HF_HUB_OFFLINE": "1"}
 
@@ -87,8 +76,7 @@ def burst_of(draw: random.Random, keys: list[str]) -> str:
 def home(cold_rig: Rig, tmp_path: Path) -> Iterator[Rig]:
     """A home with finished, failed and living runs."""
     cold_rig.settings, cold_rig.variables = SEVERAL, HARMLESS
-    cold_rig.start()
-    cold_rig.wait_ready()
+    cold_rig.up()
     yield cold_rig
 
 

@@ -1,6 +1,5 @@
 """Fault 14: no memory left: the failure says exactly that, and blames nothing else."""
 
-import json
 import os
 import re
 import signal
@@ -47,8 +46,7 @@ def small_group() -> Iterator[Path]:
 def test_what_the_kernel_killed_for_want_of_memory_says_so_and_what_somebody_killed_does_not(
     cold_rig, small_group, survived, repeats
 ):
-    supervisor = cold_rig.start()
-    cold_rig.wait_ready()
+    supervisor = cold_rig.up()
     (small_group / "cgroup.procs").write_text(str(supervisor.pid))
     wrong = 0
     for _ in range(repeats):
@@ -60,7 +58,7 @@ def test_what_the_kernel_killed_for_want_of_memory_says_so_and_what_somebody_kil
         # right after it, in the same group: a user's own kill -9
         name = cold_rig.submit(steps=100_000, pause_s=0.01)
         wait_until(lambda: cold_rig.ask(GetRun(name)).row.step, "it trains")  # noqa: B023
-        record = json.loads((cold_rig.job_folder(name) / "keeper.json").read_text())
+        record = cold_rig.keeper(name)
         os.kill(record["job_pid"], signal.SIGKILL)
         state = cold_rig.wait_state(name, "failed").state
         wrong += (state.kind, state.cause) != ("killed", "killed by signal 9")

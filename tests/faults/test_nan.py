@@ -6,7 +6,6 @@ import sys
 
 import msgspec
 import pytest
-from terminal import Terminal
 
 from finetop.core.models import checkpoint
 from finetop.core.protocol import events
@@ -34,10 +33,9 @@ raise SystemExit(1)
 """
 
 
-def test_a_loss_that_is_no_number_is_told_kept_and_drawn(cold_rig, tmp_path, survived):
+def test_a_loss_that_is_no_number_is_told_kept_and_drawn(cold_rig, tmp_path, terminal_of, survived):
     (tmp_path / "job.py").write_text(JOB)
-    cold_rig.start(FINETOP_TEST_JOB=str(tmp_path / "job.py"))
-    cold_rig.wait_ready()
+    cold_rig.up(FINETOP_TEST_JOB=str(tmp_path / "job.py"))
     name = cold_rig.submit("hot")
     row = cold_rig.wait_state(name, "failed")
     wrong = row.state.kind != "nan"
@@ -49,11 +47,10 @@ def test_a_loss_that_is_no_number_is_told_kept_and_drawn(cold_rig, tmp_path, sur
     wrong += (alarm.kind, alarm.step) != ("nan", 11)
     (curve,) = cold_rig.ask(Curves(name, ["loss"], columns=30, last=30)).curves
     wrong += (curve.bad, max(curve.high), len(curve.high)) != (10, 1.0, 10)
-    app = Terminal([sys.executable, "-m", "finetop.tui.main"], cold_rig.home.root)
+    app = terminal_of(cold_rig.home.root)
     app.wait_text("FAILED")
     app.keys("\r")
     app.wait_text("10 not finite")
-    app.close()
     survived("15", "a loss that is no number", written=20, lost=20 - len(stored), wrong=wrong)
 
 

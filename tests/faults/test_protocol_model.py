@@ -1,7 +1,5 @@
 """Fault 2: the protocol of supervisor, keepers and store, explored in a model; real processes repeat its deaths."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import random
@@ -14,7 +12,7 @@ from typing import NamedTuple
 import pytest
 from explore import explore
 from protocol_model import KEEPER_PLACES, PLACES, Job, Rules, State, Supervisor
-from rig import Rig
+from rig import Rig, counted
 from waiting import times, wait_until
 
 from finetop.core.errors import FinetopError, NoSupervisor
@@ -171,8 +169,7 @@ def test_real_processes_that_die_there_come_to_what_the_model_allows(cold_rig, s
         if deaths >= min(died, len(trace.supervisors)) and asked in asks
     }
     reported, side = cold_rig.told_and_written(name)
-    survived("2", f"killed at {trace.name}", written=len(side), lost=len(set(side) - set(reported)),
-             doubled=len(reported) - len(set(reported)), orphans=len(cold_rig.orphans()))  # fmt: skip
+    survived("2", f"killed at {trace.name}", **counted(reported, side), orphans=len(cold_rig.orphans()))
     assert real in allowed, (real, allowed, cold_rig.about(name))
 
 

@@ -341,8 +341,7 @@ def compare(world: World) -> dict[str, list[str]]:
 def test_whatever_dies_whenever_nothing_is_lost_doubled_wrong_or_left_behind(cold_rig, survived, monkeypatch):
     monkeypatch.setenv("FINETOP_TEST_GRACE_S", "6")  # keepers die, too
     cold_rig.settings = SEVERAL
-    cold_rig.start()
-    cold_rig.wait_ready()
+    cold_rig.up()
     world = World(cold_rig, random.Random(SEED))
     live(world, DURATION_S)
     settle(world)

@@ -1,7 +1,5 @@
 """Faults 30 and 32 on one machine: one of two ranks is killed, or asked to stop; real training, gloo on the CPU."""
 
-from __future__ import annotations
-
 import json
 import os
 import random
@@ -27,31 +25,27 @@ ENVIRONMENT = {
     "FINETOP_CPU_RANKS": "2",
     "HF_HUB_OFFLINE": "1",
     "OMP_NUM_THREADS": "1",
-    "CUDA_VISIBLE_DEVICES": "",
 }
+ENVIRONMENT |= {"CUDA_VISIBLE_DEVICES": ""}
+
+OVER = ("failed", "stopped", "finished", "lost")
 
 
 @pytest.fixture
 def two(cold_rig, tmp_path, tiny_model):
     """A rig whose training runs in two ranks, and a recipe of many steps for it."""
-    cold_rig.start(**ENVIRONMENT)
-    cold_rig.wait_ready()
+    cold_rig.up(**ENVIRONMENT)
     check = {"general": {"suite": "quick"}}
     rig = make_run(
-        tmp_path / "data",
-        tiny_model,
-        "long",
-        train={"max_steps": 100_000, "save_every": 100_000},
-        check=check,
-    )
+        tmp_path / "data", tiny_model, "long", train={"max_steps": 100_000, "save_every": 100_000}, check=check,
+    )  # fmt: skip
     cold_rig.recipe = resolve_text((rig / "recipe.json").read_text())
     return cold_rig
 
 
 def begun(rig, name):
     """Queue a run, and wait until both ranks train. Return its name and the ranks' records."""
-    recipe = {**rig.recipe.resolved, "train": {**rig.recipe.resolved["train"], "max_steps": 100_000}}
-    name = str(rig.ask(Submit(recipe, rig.recipe.text, name)).name)
+    name = str(rig.ask(Submit(rig.recipe.resolved, rig.recipe.text, name)).name)
     wait_until(lambda: rig.ask(GetRun(name)).row.step >= 3, lambda: rig.about(name), TORCH_LIMIT_S)
     words = ranks.read(rig.job_folder(name))
     assert sorted(words) == [0, 1]
@@ -67,7 +61,7 @@ def test_a_rank_that_is_killed_ends_the_run_and_is_named(two, survived, repeats)
         rank = (number + 1) % 2
         time.sleep(moments.uniform(0.0, 0.3))
         os.kill(words[rank].pid, signal.SIGKILL)
-        row = two.wait_state(name, "failed", "stopped", "finished", "lost")
+        row = two.wait_state(name, *OVER)
         wrong += (row.state.kind, row.state.cause) != ("killed", f"rank {rank}: killed by signal 9")
         wrong += len(two.ask(GetRun(name)).jobs) != 1
         wrong += any(processes.alive(record.pid) for record in words.values())
@@ -87,7 +81,7 @@ def test_a_rank_that_stands_still_ends_the_run_and_is_named(two, survived, rank)
     name, words = begun(two, f"still-{rank}")
     os.kill(words[rank].pid, signal.SIGSTOP)
     impatient(two)
-    row = two.wait_state(name, "failed", "stopped", "finished", "lost")
+    row = two.wait_state(name, *OVER)
     pid, host = words[rank].pid, words[rank].host
     wrong = row.state.kind != "hung"
     wrong += not row.state.cause.startswith(f"hung: rank {rank} (pid {pid} on {host}) has not finished step ")
@@ -99,13 +93,12 @@ def test_a_rank_that_stands_still_ends_the_run_and_is_named(two, survived, rank)
 
 
 def test_a_rank_that_never_comes_to_the_first_step_ends_the_run_and_is_named(two, survived):
-    recipe = {**two.recipe.resolved, "train": {**two.recipe.resolved["train"], "max_steps": 100_000}}
-    name = str(two.ask(Submit(recipe, two.recipe.text, "early")).name)
+    name = str(two.ask(Submit(two.recipe.resolved, two.recipe.text, "early")).name)
     wait_until(lambda: 1 in ranks.read(two.job_folder(name)), lambda: two.about(name), TORCH_LIMIT_S)
     words = ranks.read(two.job_folder(name))[1]
     os.kill(words.pid, signal.SIGSTOP)
     impatient(two)
-    row = two.wait_state(name, "failed", "stopped", "finished", "lost")
+    row = two.wait_state(name, *OVER)
     wrong = not row.state.cause.startswith(
         f"hung: rank 1 (pid {words.pid} on {words.host}) has not finished "
     )
@@ -115,9 +108,9 @@ def test_a_rank_that_never_comes_to_the_first_step_ends_the_run_and_is_named(two
 
 def test_where_the_launcher_is_killed_no_rank_is_blamed(two, survived):
     name, words = begun(two, "launcher")
-    keeper = json.loads((two.job_folder(name) / "keeper.json").read_text())
+    keeper = two.keeper(name)
     os.kill(keeper["job_pid"], signal.SIGKILL)
-    row = two.wait_state(name, "failed", "stopped", "finished", "lost")
+    row = two.wait_state(name, *OVER)
     wrong = row.state.cause != "the launcher of the ranks (torchrun or srun) was killed by signal 9"
     wrong += any(processes.alive(record.pid) for record in words.values())
     survived("32", "kill -9 of torchrun", wrong=wrong, orphans=len(two.orphans()))
@@ -131,7 +124,7 @@ def lines_of(rig, name):
 def test_sigterm_to_either_rank_saves_a_checkpoint_and_ends_both(two, survived, rank):
     name, words = begun(two, f"asked-{rank}")
     os.kill(words[rank].pid, signal.SIGTERM)
-    row = two.wait_state(name, "failed", "stopped", "finished", "lost")
+    row = two.wait_state(name, *OVER)
     (saved,) = checkpoint.complete(two.job_folder(name).parent.parent)
     wrong = row.state.cause != "ended by signal 15 from outside, and saved"
     wrong += checkpoint.step_of(saved) != two.ask(GetRun(name)).row.step

@@ -1,14 +1,12 @@
 """Fault 13: the machine restarts. Running jobs resume from their newest checkpoint, by policy; waiting ones wait on."""
 
-from __future__ import annotations
-
 import json
 import os
 import random
 import signal
 
 import pytest
-from rig import ALONE
+from rig import ALONE, counted
 from waiting import times, wait_until
 
 from finetop.core.protocol.messages.queue import Hold, Move, Queue, Retry, Stop
@@ -21,9 +19,7 @@ STEPS = 100_000
 
 def reboot(rig):
     """End all live processes, as a restart does; the boot id in the keepers' records is no longer the machine's."""
-    process = rig.processes[-1]
-    process.kill()
-    process.wait()
+    rig.kill()
     for record in rig.home.runs.glob("*/jobs/*/keeper.json"):
         facts = json.loads(record.read_text())
         if facts["boot"] != "before" and start_time(facts["pid"]) == facts["start"]:
@@ -31,8 +27,7 @@ def reboot(rig):
                 os.kill(pid, signal.SIGKILL)
         record.write_text(json.dumps({**facts, "boot": "before"}))
     rig.home.socket.unlink(missing_ok=True)
-    rig.start()
-    rig.wait_ready()
+    rig.up()
 
 
 def wait(rig, name, wanted):
@@ -55,8 +50,7 @@ def side(rig, detail, job):
 def test_what_ran_goes_on_and_what_waited_waits(cold_rig, survived, restarts):
     moments = random.Random(13)
     cold_rig.settings = ALONE.replace("after_reboot: false", "after_reboot: true")
-    cold_rig.start()
-    cold_rig.wait_ready()
+    cold_rig.up()
     name = cold_rig.submit("ran", steps=STEPS, pause_s=0.005, saves_every=3)
     for waits in ("a", "b", "c"):
         cold_rig.submit(waits, steps=1)
@@ -91,30 +85,27 @@ def test_what_ran_goes_on_and_what_waited_waits(cold_rig, survived, restarts):
              wrong=wrong)  # fmt: skip
 
 
-def test_without_the_setting_it_is_lost_and_says_so(cold_rig, survived):
-    cold_rig.start()
-    cold_rig.wait_ready()
-    name = cold_rig.submit("ran", steps=STEPS, pause_s=0.005, saved=[3])
-    waits = cold_rig.submit("waits", steps=1)
-    wait(cold_rig, name, lambda found: found.row.step > 5)
-    cold_rig.ask(Hold())
-    reboot(cold_rig)
-    row = wait(cold_rig, name, lambda found: isinstance(found.row.state, Lost)).row
+def test_without_the_setting_it_is_lost_and_says_so(rig, survived):
+    name = rig.submit("ran", steps=STEPS, pause_s=0.005, saved=[3])
+    waits = rig.submit("waits", steps=1)
+    wait(rig, name, lambda found: found.row.step > 5)
+    rig.ask(Hold())
+    reboot(rig)
+    row = wait(rig, name, lambda found: isinstance(found.row.state, Lost)).row
     assert (row.state.cause, row.needs_you) == ("the machine restarted", True)
-    state = cold_rig.ask(GetRun(waits)).row.state
-    reported, written = cold_rig.told_and_written(name)
-    survived("13", "the same, resume.after_reboot off", written=len(written), lost=len(set(written) - set(reported)),
-             doubled=len(reported) - len(set(reported)), wrong=not isinstance(state, Queued))  # fmt: skip
-    assert cold_rig.ask(Retry(name)).step == 3
+    state = rig.ask(GetRun(waits)).row.state
+    reported, written = rig.told_and_written(name)
+    survived("13", "the same, resume.after_reboot off", **counted(reported, written),
+             wrong=not isinstance(state, Queued))  # fmt: skip
+    assert rig.ask(Retry(name)).step == 3
 
 
 def test_what_was_asked_to_stop_does_not_go_on_by_itself(cold_rig, survived):
     cold_rig.settings = ALONE.replace("after_reboot: false", "after_reboot: true")
-    process = cold_rig.start()
-    cold_rig.wait_ready()
+    process = cold_rig.up()
     name = cold_rig.submit("ran", steps=STEPS, pause_s=0.005, saves_every=3)
     wait(cold_rig, name, lambda found: found.row.step > 5)
-    keeper = json.loads((cold_rig.job_folder(name) / "keeper.json").read_text())
+    keeper = cold_rig.keeper(name)
     os.kill(keeper["pid"], signal.SIGSTOP)  # it gets no request before the machine goes down
     cold_rig.ask(Stop(name))
     assert process.poll() is None

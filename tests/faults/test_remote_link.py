@@ -5,11 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import far
 import pytest
+from rig import counted
 from terminal import Terminal
 from waiting import LIMIT_S, wait_until
 
@@ -18,18 +18,9 @@ from finetop.core.protocol.messages.runs import EventsSince, GetRun
 
 
 @pytest.fixture
-def terminal() -> Iterator[Callable[..., Terminal]]:
-    """Start `finetop` in a terminal."""
-    opened: list[Terminal] = []
-
-    def start(*words: str, columns: int = 80, rows: int = 24) -> Terminal:
-        home = Path(os.environ["FINETOP_HOME"])
-        opened.append(Terminal([sys.executable, "-m", "finetop.tui.main", *words], home, columns, rows))
-        return opened[-1]
-
-    yield start
-    for terminal in opened:
-        terminal.close()
+def terminal(terminal_of):
+    """Start `finetop` in a terminal, on the home that is set by then."""
+    return lambda *words: terminal_of(Path(os.environ["FINETOP_HOME"]), *words)
 
 
 def steps_there(rig, run: str) -> list[int]:
@@ -83,15 +74,8 @@ def test_the_app_lives_through_drops_and_leaves_no_ssh_behind(hosts, terminal, s
     rig.ask(Stop(name))
     rig.wait_state(name, "stopped")
     wrote, told = steps_there(rig, name), steps_told(rig, name)
-    survived(
-        "5",
-        "link dropped, app killed, terminal gone (--on, stand-in for ssh)",
-        repeats=4,
-        written=len(wrote),
-        lost=len(set(wrote) - set(told)),
-        doubled=len(told) - len(set(told)),
-        orphans=len(hosts.living()),
-    )
+    survived("5", "link dropped, app killed, terminal gone (--on, stand-in for ssh)", repeats=4,
+             **counted(told, wrote), orphans=len(hosts.living()))  # fmt: skip
 
 
 @pytest.mark.slow
@@ -107,16 +91,8 @@ def test_over_a_real_link_with_loss_a_drop_loses_nothing(tmp_path, monkeypatch, 
         app = terminal(*host.words)
         app.wait_text("far-one")
         command = [
-            sys.executable,
-            "-m",
-            "finetop.tui.main",
-            *host.words,
-            "tail",
-            name,
-            "--json",
-            "-n",
-            "9999",
-        ]
+            sys.executable, "-m", "finetop.tui.main", *host.words, "tail", name, "--json", "-n", "9999",
+        ]  # fmt: skip
         with (tmp_path / "tail.txt").open("w") as out:
             tail = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL)
         wait_until(lambda: (tmp_path / "tail.txt").stat().st_size > 0, "the tail has begun")
@@ -141,15 +117,8 @@ def test_over_a_real_link_with_loss_a_drop_loses_nothing(tmp_path, monkeypatch, 
         app.keys("q")
         app.wait_end()
         wait_until(lambda: not ssh_of(host), "no ssh is left here")
-        survived(
-            "5",
-            "cable pulled, session killed (--on, sshd, 150 ms, 1 % loss)",
-            repeats=2,
-            written=len(wrote),
-            lost=len(set(wrote) - set(reported_steps)),
-            doubled=len(reported_steps) - len(set(reported_steps)),
-            orphans=len(ssh_of(host)),
-        )
+        survived("5", "cable pulled, session killed (--on, sshd, 150 ms, 1 % loss)", repeats=2,
+                 **counted(reported_steps, wrote), orphans=len(ssh_of(host)))  # fmt: skip
 
 
 def ssh_of(host: far.Far) -> list[str]:

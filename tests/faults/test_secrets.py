@@ -1,6 +1,5 @@
 """Fault 23: secrets stay in the environment: canaries appear nowhere, and a recipe that holds one is refused."""
 
-import json
 import os
 from pathlib import Path
 
@@ -25,8 +24,7 @@ SECRETS = {"HF_TOKEN": CANARY, "WANDB_API_KEY": "c4n4ry" * 7, "MY_PASSWORD": "a 
 
 def test_secrets_of_the_environment_are_nowhere_to_be_found(cold_rig, tmp_path, monkeypatch, capfd, survived):
     """In the database, run folders, logs, exports, what commands print, or the arguments of any process."""
-    cold_rig.start(**SECRETS)
-    cold_rig.wait_ready()
+    cold_rig.up(**SECRETS)
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
     live = cold_rig.submit("lives", waits_at=2, grandchild=True)
@@ -36,7 +34,8 @@ def test_secrets_of_the_environment_are_nowhere_to_be_found(cold_rig, tmp_path, 
         for p in Path("/proc").glob("[0-9]*/cmdline")
         if p.parent.name != str(os.getpid()) and readable(p)
     ]
-    child = json.loads(wait_file(cold_rig.job_folder(live) / "keeper.json"))["job_pid"]
+    wait_until((cold_rig.job_folder(live) / "keeper.json").exists, "its keeper has written")
+    child = cold_rig.keeper(live)["job_pid"]
     environment = Path(f"/proc/{child}/environ").read_bytes()
     assert CANARY.encode() in environment, "the job needs them, and must have them"
     cold_rig.ask(Kill(live))
@@ -69,11 +68,6 @@ def readable(path: Path) -> bool:
         return bool(path.read_bytes())
     except OSError:
         return False
-
-
-def wait_file(path: Path) -> str:
-    wait_until(path.exists, str(path))
-    return path.read_text()
 
 
 @pytest.mark.parametrize(

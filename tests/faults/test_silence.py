@@ -1,6 +1,5 @@
 """Faults 7 and 16: silent jobs: hung, stopped by a signal, deadlocked; all marks cleared when they go on."""
 
-import json
 import os
 import random
 import signal
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig import SEVERAL, Rig
+from rig import SEVERAL, Rig, counted
 from waiting import times, wait_until
 
 from finetop.core.protocol.messages.queue import Kill, Stop
@@ -28,8 +27,7 @@ NOT_SOON_S = 60  # longer than an active job can be silent on a busy machine
 def rig(cold_rig: Rig) -> Rig:
     """A supervisor that runs several jobs at a time."""
     cold_rig.settings = SEVERAL
-    cold_rig.start()
-    cold_rig.wait_ready()
+    cold_rig.up()
     return cold_rig
 
 
@@ -64,12 +62,6 @@ def go_on(rig, name: str) -> None:
     (rig.job_folder(name) / "go").touch()
 
 
-def told(rig, name: str) -> tuple[int, int, int]:
-    """How many steps the job wrote, and how many of them the store lacks or has twice."""
-    stored, side = rig.told_and_written(name)
-    return len(side), len(set(side) - set(stored)), len(stored) - len(set(stored))
-
-
 @pytest.mark.parametrize("spins", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_job_that_sleeps_in_step_5_is_hung_says_where_and_is_well_when_it_goes_on(rig, survived, spins):
     name = waiting(rig, steps=50, spins=spins, grandchild=True)
@@ -96,9 +88,8 @@ def test_a_job_that_sleeps_in_step_5_is_hung_says_where_and_is_well_when_it_goes
     assert not row.needs_you
     rig.ask(Kill(another))
     rig.wait_state(another, "stopped")
-    written, lost, doubled = told(rig, name)
     what = "hung trainer, busy" if spins else "hung trainer, asleep"
-    survived("16", what, written=written, lost=lost, doubled=doubled, wrong=row.step != 50)
+    survived("16", what, **counted(*rig.told_and_written(name)), wrong=row.step != 50)
 
 
 def test_what_is_said_of_a_silence_goes_by_itself_while_the_run_still_trains(rig):
@@ -133,8 +124,8 @@ def ended(rig, name: str) -> dict[str, int]:
     """Stop a run, and count its steps."""
     rig.ask(Stop(name))
     row = rig.wait_state(name, "stopped")
-    written, lost, doubled = told(rig, name)
-    return {"written": written, "lost": lost, "doubled": doubled, "wrong": row.step != written}
+    counts = counted(*rig.told_and_written(name))
+    return {**counts, "wrong": row.step != counts["written"]}
 
 
 @pytest.mark.parametrize(("stops", "stopped_s"), STOPS)
@@ -142,7 +133,7 @@ def test_a_stopped_trainer_is_said_to_be_stopped_and_is_never_killed_for_it(rig,
     moments = random.Random(7)
     name = rig.submit(steps=100_000, pause_s=0.02)
     until(rig, name, lambda state: getattr(state, "done", None))
-    job = json.loads((rig.job_folder(name) / "keeper.json").read_text())["job_pid"]
+    job = rig.keeper(name)["job_pid"]
     for _ in range(stops):
         time.sleep(moments.uniform(0.0, 0.3))
         os.kill(job, signal.SIGSTOP)
@@ -183,16 +174,14 @@ def test_a_supervisor_that_was_stopped_reads_what_it_missed_and_calls_nothing_hu
 
 
 def test_a_new_supervisor_still_knows_that_a_job_is_hung(cold_rig):
-    process = cold_rig.start()
-    cold_rig.wait_ready()
+    process = cold_rig.up()
     name = waiting(cold_rig, steps=50)
     watched(cold_rig)
     until(cold_rig, name, lambda state: getattr(state, "frames", []))
     before = cold_rig.ask(GetRun(name)).row.state
     process.kill()
     process.wait()
-    cold_rig.start()
-    cold_rig.wait_ready()
+    cold_rig.up()
     after = cold_rig.ask(GetRun(name)).row.state
     assert (after.pulse, after.frames) == ("hung", before.frames)
     assert after.silent_s >= before.silent_s
@@ -217,8 +206,7 @@ def test_of_deadlocked_ranks_the_one_that_the_others_wait_for_is_named(rig, surv
 
 @pytest.mark.slow  # two processes import torch
 def test_a_deadlock_of_two_gloo_ranks_is_found_and_the_late_one_is_named(cold_rig, survived):
-    cold_rig.start(FINETOP_TEST_JOB=str(Path(__file__).with_name("gloo_job.py")))
-    cold_rig.wait_ready()
+    cold_rig.up(FINETOP_TEST_JOB=str(Path(__file__).with_name("gloo_job.py")))
     name = cold_rig.submit()
     until(cold_rig, name, lambda state: getattr(state, "done", 0) == 4)
     watched(cold_rig)

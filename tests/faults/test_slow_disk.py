@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import shim
+from rig import counted
 from waiting import LIMIT_S, wait_until
 
 from finetop.core.errors import EnvironmentTrouble
@@ -31,8 +32,7 @@ def live(cold_rig, made, tmp_path):
     """A rig with a run that was just started, whose run folders' file system can be made slow."""
     cold_rig.side = tmp_path / "side"
     cold_rig.side.mkdir()
-    cold_rig.start(**made.environment)
-    cold_rig.wait_ready()
+    cold_rig.up(**made.environment)
     name = cold_rig.submit("long-one", steps=100_000, pause_s=0.02)
     wait_until(lambda: cold_rig.ask(GetRun(name)).row.step > 0, "its job tells")
     return cold_rig
@@ -43,13 +43,12 @@ def attempt(rig, name: str) -> int:
     return int(rig.ask(GetRun(name)).jobs[0].attempt)
 
 
-def counted(rig, name: str, begun: int) -> tuple[int, int, int, int]:
+def stopped(rig, name: str, begun: int, wrong: int = 0) -> dict[str, int]:
     """Stop a run, and count: written, lost, doubled, wrongly marked; `begun` is its attempt."""
     rig.ask(Stop(name))
     state = rig.wait_state(name, "stopped", "failed", "lost", "finished").state
-    reported, side = rig.told_and_written(name)
-    wrong = (data.word(state) != "stopped") + (attempt(rig, name) != begun)
-    return len(side), len(set(side) - set(reported)), len(reported) - len(set(reported)), wrong
+    wrong += (data.word(state) != "stopped") + (attempt(rig, name) != begun)
+    return {**counted(*rig.told_and_written(name)), "wrong": wrong, "orphans": len(rig.orphans())}
 
 
 def press(app, key: str) -> None:
@@ -62,12 +61,9 @@ def press(app, key: str) -> None:
 
 @needs_shim
 @pytest.mark.slow
-@pytest.mark.parametrize("keys", [40])
-def test_while_no_call_returns_the_app_and_its_questions_are_answered(
-    live, made, terminal_of, survived, keys
-):
-    begun = attempt(live, "long-one")
-    app = terminal_of(live)
+def test_while_no_call_returns_the_app_and_its_questions_are_answered(live, made, terminal_of, survived):
+    keys, begun = 40, attempt(live, "long-one")
+    app = terminal_of(live.home.root)
     app.wait_text("long-one")
     made.set(folder=live.home.runs, delay_ms=DELAY_MS)
     calls = made.calls
@@ -77,28 +73,24 @@ def test_while_no_call_returns_the_app_and_its_questions_are_answered(
         live.ask(Runs())
     assert made.calls < calls + 200, "it is not slow: the test tests nothing"
     made.set()
-    written, lost, doubled, wrong = counted(live, "long-one", begun)
-    survived("18", "no call returns", repeats=2 * keys, written=written, lost=lost, doubled=doubled,
-             wrong=wrong, orphans=len(live.orphans()))  # fmt: skip
+    survived("18", "no call returns", repeats=2 * keys, **stopped(live, "long-one", begun))
 
 
 @needs_shim
 @pytest.mark.slow
-@pytest.mark.parametrize("times", [20])
 @pytest.mark.parametrize("what", ["error", "lock_error"])
-def test_a_file_system_that_is_stale_or_has_lost_its_locks_ends_no_run(live, made, survived, times, what):
+def test_a_file_system_that_is_stale_or_has_lost_its_locks_ends_no_run(live, made, survived, what):
     number = errno.ESTALE if what == "error" else errno.ENOLCK
     words = "Stale file handle" if what == "error" else "No locks available"
-    wrong, begun = 0, attempt(live, "long-one")
+    wrong, begun, times = 0, attempt(live, "long-one"), 20
     for _ in range(times):
         made.set(folder=live.home.runs, **{what: number})
         wait_until(lambda: words in live.ask(Changes(0, 0.0)).trouble, "it is said")
         wrong += data.word(live.ask(GetRun("long-one")).row.state) != "running"
         made.set()
         wait_until(lambda: not live.ask(Changes(0, 0.0)).trouble, "recovered")
-    written, lost, doubled, marked = counted(live, "long-one", begun)
-    survived("18", "stale (ESTALE)" if what == "error" else "no locks (ENOLCK)", repeats=times, written=written,
-             lost=lost, doubled=doubled, wrong=wrong + marked, orphans=len(live.orphans()))  # fmt: skip
+    fault = "stale (ESTALE)" if what == "error" else "no locks (ENOLCK)"
+    survived("18", fault, repeats=times, **stopped(live, "long-one", begun, wrong))
 
 
 @needs_shim
@@ -106,26 +98,20 @@ def test_a_home_that_can_not_be_locked_is_refused_in_words(cold_rig, made, survi
     prepare(cold_rig.home)
     made.set(folder=cold_rig.home.root, lock_error=errno.EOPNOTSUPP)
     command = [sys.executable, "-m", "finetop.core.supervisor", "--home", str(cold_rig.home.root)]
-    ended = subprocess.run(
-        command,
-        env={**os.environ, **made.environment},
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-    )
+    own = {**os.environ, **made.environment}
+    ended = subprocess.run(command, env=own, capture_output=True, text=True, timeout=LIMIT_S)
     output = ended.stderr.strip()
     assert (ended.returncode, "\n" in output) == (EnvironmentTrouble.exit_code, False)
     assert "can't be locked: Operation not supported. Put the home on a local disk" in output
     assert not cold_rig.home.database.exists()
-    survived("18", "a home without locks", wrong=0)
+    survived("18", "a home without locks")
 
 
 def test_a_home_on_a_network_file_system_is_refused(tmp_path, monkeypatch, survived):
     mounts = tmp_path / "mounts"
-    wrong = 0
     for kind in sorted(files.NETWORK):
         mounts.write_text(f"/dev/vda / ext4 rw 0 0\nserver:/export {tmp_path} {kind} rw 0 0\n")
         monkeypatch.setattr(files, "MOUNTS", mounts)
         with pytest.raises(EnvironmentTrouble, match=f"is on {kind}, a network file system"):
             files.require_local(tmp_path)
-    survived("18", "a home on a network file system", repeats=len(files.NETWORK), wrong=wrong)
+    survived("18", "a home on a network file system", repeats=len(files.NETWORK))

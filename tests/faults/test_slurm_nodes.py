@@ -4,9 +4,6 @@ often with ranks that only keep step.
 Each node has its own boot id, so that a rank of another node is as unknown as on another machine.
 """
 
-from __future__ import annotations
-
-import json
 import os
 import random
 import signal
@@ -16,7 +13,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from rank_jobs import make_run, of, read_events
+from rank_jobs import make_run
+from tiny_run import of, read_events
 from waiting import TORCH_LIMIT_S, times, wait_until
 
 from finetop.core.models import checkpoint
@@ -45,8 +43,7 @@ def two(slurm_rig, tmp_path, tiny_model, request):
     """A rig whose runs are on two nodes without GPUs, so near their time limit that Slurm's signal means that."""
     slurm_rig.settings = "settings: 1\nslurm: {time: '5'}\nretry: {times: 0}\nresume: {after_crash: false}\n"
     job = {"FINETOP_TEST_NODES_JOB": NODES_JOB} if request.param == "ranks" else {}
-    slurm_rig.start(FINETOP_TEST_WARNING_S="5", **ENVIRONMENT, **job)
-    slurm_rig.wait_ready()
+    slurm_rig.up(FINETOP_TEST_WARNING_S="5", **ENVIRONMENT, **job)
     train = {"max_steps": 100_000, "save_every": 100_000, "keep_checkpoints": None}
     check = {"general": {"suite": "quick"}}
     rig = make_run(
@@ -105,6 +102,15 @@ def outcome(rig, names: list[str]) -> Counter[str]:
     return counts
 
 
+def of_steps(counts: Counter[str]) -> dict[str, int]:
+    return {name: counts[name] for name in ("written", "lost", "doubled")}
+
+
+def end_of(rig, name: str):
+    """Wait for the end of a run, and return its row."""
+    return rig.wait_state(name, "stopped", "failed", "finished", "lost", limit_s=TORCH_LIMIT_S)
+
+
 def alive(words: dict[int, ranks.RankRecord]) -> int:
     return sum(
         processes.alive(record.pid) and processes.start_time(record.pid) == record.start
@@ -119,14 +125,13 @@ def test_a_stop_saves_one_checkpoint_and_ends_both_nodes(two, cluster, survived,
         submit(two, name)
         words = wait_trains(two, cluster, name, moments)
         two.ask(Stop(name))
-        state = two.wait_state(name, "stopped", "failed", "finished", "lost", limit_s=TORCH_LIMIT_S).state
+        state = end_of(two, name).state
         wrong += getattr(state, "how", "") != "stop"
         wrong += alive(words)
     counts = outcome(two, names)
     wrong += counts["checkpoints"] != repeats or counts["stops"] != repeats or counts["unfit"]
     survived("30", f"stop of a run on two nodes; checkpoints {counts['checkpoints']}", repeats=repeats,
-             written=counts["written"], lost=counts["lost"], doubled=counts["doubled"], wrong=wrong,
-             orphans=len(two.orphans()))  # fmt: skip
+             **of_steps(counts), wrong=wrong, orphans=len(two.orphans()))  # fmt: skip
 
 
 @OFTEN
@@ -142,21 +147,16 @@ def test_a_pause_saves_one_checkpoint_and_the_run_goes_on_from_it(two, cluster, 
         two.ask(Release(name))
     wait_trains(two, cluster, name, moments)
     two.ask(Stop(name))
-    two.wait_state(name, "stopped", "failed", "finished", "lost", limit_s=TORCH_LIMIT_S)
+    end_of(two, name)
     counts = outcome(two, [name])
     wrong += counts["checkpoints"] != repeats + 1 or counts["resumed"] != repeats or counts["unfit"]
     survived("30", f"pause of a run on two nodes; checkpoints {counts['checkpoints']}, resumed {counts['resumed']}",
-             repeats=repeats, written=counts["written"], lost=counts["lost"], doubled=counts["doubled"], wrong=wrong,
-             orphans=len(two.orphans()))  # fmt: skip
+             repeats=repeats, **of_steps(counts), wrong=wrong, orphans=len(two.orphans()))  # fmt: skip
 
 
 def times_queued_again(rig, name: str) -> int:
     """Count how often a run's job has queued itself in Slurm again, by its own log."""
     return (rig.job_folder(name) / "slurm.txt").read_text().count("is queued again")
-
-
-def is_queued_again(rig, name: str, number: int) -> bool:
-    return times_queued_again(rig, name) == number
 
 
 @OFTEN
@@ -168,17 +168,16 @@ def test_near_its_time_limit_a_run_on_two_nodes_saves_and_queues_itself_again(
     for number in range(1, repeats + 1):
         wait_trains(two, cluster, name, moments)
         cluster.call("scancel", "--signal=TERM", "--batch", job_of(cluster, name))  # as Slurm itself does
-        wait_until(partial(is_queued_again, two, name, number), partial(two.about, name), TORCH_LIMIT_S)
+        wait_until(lambda: times_queued_again(two, name) == number, partial(two.about, name), TORCH_LIMIT_S)  # noqa: B023
     wait_trains(two, cluster, name, moments)
     two.ask(Stop(name))
-    two.wait_state(name, "stopped", "failed", "finished", "lost", limit_s=TORCH_LIMIT_S)
+    end_of(two, name)
     counts = outcome(two, [name])
     again = times_queued_again(two, name)
     wrong += counts["checkpoints"] != repeats + 1 or counts["resumed"] != repeats or counts["unfit"]
     wrong += again != repeats or len(two.ask(GetRun(name)).jobs) != 1
     survived("30", f"the time limit of a run on two nodes; checkpoints {counts['checkpoints']}, queued again {again}",
-             repeats=repeats, written=counts["written"], lost=counts["lost"], doubled=counts["doubled"], wrong=wrong,
-             orphans=len(two.orphans()))  # fmt: skip
+             repeats=repeats, **of_steps(counts), wrong=wrong, orphans=len(two.orphans()))  # fmt: skip
 
 
 @TWICE
@@ -188,7 +187,7 @@ def test_a_stop_while_both_nodes_start_is_heard_once_a_rank_is_there(two, cluste
         submit(two, name)
         wait_until((two.job_folder(name) / "keeper.json").exists, cluster.log)
         two.ask(Stop(name))
-        state = two.wait_state(name, "stopped", "failed", "finished", "lost", limit_s=TORCH_LIMIT_S).state
+        state = end_of(two, name).state
         wrong += (getattr(state, "how", ""), getattr(state, "cause", "")) != ("stop", "asked to stop")
         wrong += alive(ranks.read(two.job_folder(name)))
     survived("30", "stop of a run on two nodes that has just begun", repeats=repeats, wrong=wrong,
@@ -202,7 +201,7 @@ def test_a_kill_ends_both_nodes_before_it_is_said(two, cluster, survived, repeat
         submit(two, name)
         words = wait_trains(two, cluster, name, moments)
         two.ask(Kill(name))
-        state = two.wait_state(name, "stopped", "failed", "finished", "lost").state
+        state = end_of(two, name).state
         wrong += getattr(state, "how", "") != "kill"
         wrong += alive(words)
     survived("30", "kill of a run on two nodes", repeats=repeats, wrong=wrong, orphans=len(two.orphans()))
@@ -216,9 +215,9 @@ def test_where_srun_is_killed_nothing_is_left_on_the_nodes_when_the_run_has_fail
     for name in names:
         submit(two, name)
         words = wait_trains(two, cluster, name, moments)
-        job = json.loads((two.job_folder(name) / "keeper.json").read_text())["job_pid"]
+        job = two.keeper(name)["job_pid"]
         os.kill(job, signal.SIGKILL)
-        state = two.wait_state(name, "stopped", "failed", "finished", "lost").state
+        state = end_of(two, name).state
         wrong += type(state).__name__ != "Failed"
         wrong += alive(words)
     survived("30", "srun of two nodes killed", repeats=repeats, wrong=wrong, orphans=len(two.orphans()))
@@ -232,7 +231,7 @@ def test_the_rank_that_is_killed_is_named_whichever_node_it_is_on(two, cluster, 
         words = wait_trains(two, cluster, name, moments)
         rank = (number + 1) % 2
         os.kill(words[rank].pid, signal.SIGKILL)
-        state = two.wait_state(name, "stopped", "failed", "finished", "lost").state
+        state = end_of(two, name).state
         wrong += getattr(state, "cause", "") != f"rank {rank}: killed by signal 9"
         wrong += alive(words)
     survived("32", "kill -9 of a rank on one of two nodes", repeats=repeats, wrong=wrong,
@@ -247,21 +246,14 @@ def test_a_run_on_two_nodes_that_is_preempted_goes_on_in_the_same_job(two, clust
         submit(two, name)
         words = wait_trains(two, cluster, name, moments)
         cluster.call(
-            "sbatch",
-            "--partition=urgent",
-            "--nodes=4",
-            "--exclusive",
-            "--output=/dev/null",
-            "--wrap",
-            "sleep 1",
-        )
+            "sbatch", "--partition=urgent", "--nodes=4", "--exclusive", "--output=/dev/null", "--wrap", "sleep 1",
+        )  # fmt: skip
         two.wait_state(name, "queued", "stopped", "failed", "lost")
         wrong += alive(words)
         two.wait_state(name, "running", "stopped", "failed", "lost")
         wait_trains(two, cluster, name, moments)
         wrong += len(two.ask(GetRun(name)).jobs) != 1
         two.ask(Stop(name))
-        two.wait_state(name, "stopped", "failed", "lost", limit_s=TORCH_LIMIT_S)
-    survived(
-        "30", "preemption of a run on two nodes", repeats=repeats, wrong=wrong, orphans=len(two.orphans())
-    )
+        end_of(two, name)
+    what = "preemption of a run on two nodes"
+    survived("30", what, repeats=repeats, wrong=wrong, orphans=len(two.orphans()))

@@ -1,16 +1,17 @@
 """Fault 30: preempted, requeued, at the time limit, its node lost: saved, resumed, one curve."""
 
-from __future__ import annotations
-
-import json
 import os
 import signal
+from collections import Counter
 
 import pytest
+from rig import counted
 from waiting import times, wait_until
 
 from finetop.core.protocol.messages.queue import Queue, Stop
 from finetop.core.protocol.messages.runs import GetRun
+
+pytestmark = pytest.mark.slow
 
 
 def start(rig, cluster, name: str, **plan: object) -> str:
@@ -22,23 +23,20 @@ def start(rig, cluster, name: str, **plan: object) -> str:
     )
 
 
-def one_curve(
-    rig, survived, fault: str, what: str, names: list[str], most_lost: int = 0, repeats: int = 1
-) -> None:
+def one_curve(rig, survived, what: str, names: list[str], most_lost: int = 0, repeats: int = 1) -> None:
     """Check that runs finished with each step counted once; and how many lost steps they repeated."""
-    lost = doubled = wrong = written = again = 0
+    total, again = Counter[str](), 0
     for name in names:
         row = rig.wait_state(name, "finished", "failed", "lost", "stopped")
         detail = rig.ask(GetRun(name))
         side = [int(n) for job in detail.jobs for n in side_of(rig, detail, job)]
         reported = rig.told_and_written(name)[0]
-        lost += len(set(side) - set(reported))
-        doubled += len(reported) - len(set(reported))
-        wrong += type(row.state).__name__ != "Finished" or sorted(reported) != list(range(1, row.steps + 1))
-        written += len(side)
+        total.update(counted(reported, side))
+        is_whole = sorted(reported) == list(range(1, row.steps + 1))
+        total["wrong"] += type(row.state).__name__ != "Finished" or not is_whole
         again += len(side) - len(set(side))
-    survived(fault, f"{what}; steps lost {again}", repeats=repeats, written=written, lost=lost, doubled=doubled,
-             wrong=wrong + (again > most_lost), orphans=len(rig.orphans()))  # fmt: skip
+    total["wrong"] += again > most_lost
+    survived("30", f"{what}; steps lost {again}", repeats=repeats, **total, orphans=len(rig.orphans()))
 
 
 def side_of(rig, detail, job) -> list[str]:
@@ -48,12 +46,10 @@ def side_of(rig, detail, job) -> list[str]:
 
 @pytest.fixture
 def live(slurm_rig):
-    slurm_rig.start()
-    slurm_rig.wait_ready()
+    slurm_rig.up()
     return slurm_rig
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("repeats", [times(20)])
 def test_a_job_that_is_preempted_saves_and_goes_on_with_no_step_lost(live, cluster, survived, repeats):
     names = [f"victim-{n}" for n in range(repeats)]
@@ -66,10 +62,9 @@ def test_a_job_that_is_preempted_saves_and_goes_on_with_no_step_lost(live, clust
         assert urgent is not None
         live.wait_state(name, "queued", "finished")
         live.wait_state(name, "finished", "failed", "lost")
-    one_curve(live, survived, "30", "preempted in Slurm", names, repeats=repeats)
+    one_curve(live, survived, "preempted in Slurm", names, repeats=repeats)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("repeats", [times(20)])
 def test_a_job_that_is_requeued_goes_on_from_its_checkpoint(live, cluster, survived, repeats):
     names = [f"victim-{n}" for n in range(repeats)]
@@ -77,56 +72,49 @@ def test_a_job_that_is_requeued_goes_on_from_its_checkpoint(live, cluster, survi
         number = start(live, cluster, name)
         assert cluster.call("scontrol", "requeue", number) is not None
         live.wait_state(name, "finished", "failed", "lost")
-    one_curve(live, survived, "30", "requeued in Slurm", names, repeats=repeats)
+    one_curve(live, survived, "requeued in Slurm", names, repeats=repeats)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("repeats", [times(20)])
 def test_a_job_near_its_time_limit_saves_and_queues_itself_again(slurm_rig, cluster, survived, repeats):
     slurm_rig.settings = "settings: 1\nslurm: {time: '5'}\n"  # so little is left that the signal means that
-    slurm_rig.start(FINETOP_TEST_WARNING_S="5")
-    slurm_rig.wait_ready()
+    slurm_rig.up(FINETOP_TEST_WARNING_S="5")
     names = [f"victim-{n}" for n in range(repeats)]
     for name in names:
         number = start(slurm_rig, cluster, name)
         cluster.call("scancel", "--signal=TERM", "--batch", number)
         slurm_rig.wait_state(name, "finished", "failed", "lost")
         assert "is queued again" in (slurm_rig.job_folder(name) / "slurm.txt").read_text()
-    one_curve(slurm_rig, survived, "30", "the time limit is near", names, repeats=repeats)
+    one_curve(slurm_rig, survived, "the time limit is near", names, repeats=repeats)
 
 
-@pytest.mark.slow
 def test_a_job_that_reaches_its_time_limit_again_and_again_comes_to_its_end(slurm_rig, cluster, survived):
     slurm_rig.settings = "settings: 1\nslurm: {partition: debug, time: '1'}\n"
-    slurm_rig.start(FINETOP_TEST_WARNING_S="30")
-    slurm_rig.wait_ready()
+    slurm_rig.up(FINETOP_TEST_WARNING_S="30")
     start(slurm_rig, cluster, "victim", steps=400, pause_s=0.3)
     slurm_rig.wait_state("victim", "finished", "failed", "lost", limit_s=600.0)
-    one_curve(slurm_rig, survived, "30", "its time limit reached, in earnest", ["victim"])
+    one_curve(slurm_rig, survived, "its time limit reached, in earnest", ["victim"])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("repeats", [times(20)])
 def test_a_job_whose_keeper_is_killed_loses_no_more_than_since_its_last_checkpoint(
     slurm_rig, cluster, survived, repeats
 ):
     """As by a node's kernel: no process is left to write an exit record."""
     slurm_rig.settings = "settings: 1\nslurm: {}\nretry: {wait_s: 0.1}\n"
-    slurm_rig.start()
-    slurm_rig.wait_ready()
+    slurm_rig.up()
     names = [f"victim-{n}" for n in range(repeats)]
     for name in names:
         start(slurm_rig, cluster, name, saves_every=10)
         slurm_rig.wait_step(name, 25)
-        keeper = json.loads((slurm_rig.job_folder(name) / "keeper.json").read_text())["pid"]
+        keeper = slurm_rig.keeper(name)["pid"]
         os.kill(keeper, signal.SIGKILL)
         slurm_rig.wait_state(name, "finished", "failed", "stopped")
     # the kernel ends the job with its keeper: at most what it did since step 20, until then
     what = "its keeper killed on its node, a checkpoint each 10 steps"
-    one_curve(slurm_rig, survived, "30", what, names, most_lost=10 * repeats, repeats=repeats)
+    one_curve(slurm_rig, survived, what, names, most_lost=10 * repeats, repeats=repeats)
 
 
-@pytest.mark.slow
 def test_a_job_that_somebody_cancels_there_is_stopped_and_stays_so(live, cluster, survived):
     number = start(live, cluster, "victim")
     cluster.call("scancel", number)
@@ -135,7 +123,6 @@ def test_a_job_that_somebody_cancels_there_is_stopped_and_stays_so(live, cluster
     survived("30", "cancelled in Slurm by somebody", orphans=len(live.orphans()))
 
 
-@pytest.mark.slow
 def test_stop_saves_first_and_is_the_end(live, cluster, survived):
     start(live, cluster, "victim")
     live.ask(Stop("victim"))
@@ -144,15 +131,12 @@ def test_stop_saves_first_and_is_the_end(live, cluster, survived):
     steps = [checkpoint.step for checkpoint in live.ask(GetRun("victim")).checkpoints]
     assert (row.state.how, steps[-1]) == ("stop", max(side))
     wait_until(lambda: not cluster.call("squeue", "-h"), "its job is over")
-    survived("30", "stopped by finetop", written=len(side), lost=len(set(side) - set(reported)),
-             orphans=len(live.orphans()))  # fmt: skip
+    survived("30", "stopped by finetop", **counted(reported, side), orphans=len(live.orphans()))
 
 
-@pytest.mark.slow
 def test_a_sweep_is_an_array_with_a_limit_one_of_it_requeued(slurm_rig, cluster, survived):
     slurm_rig.settings = "settings: 1\nslurm: {at_once: 2}\n"
-    slurm_rig.start()
-    slurm_rig.wait_ready()
+    slurm_rig.up()
     names = slurm_rig.submit_sweep("rates", 6, steps=60, pause_s=0.05)
 
     def tasks(*states: str) -> list[str]:
@@ -166,4 +150,4 @@ def test_a_sweep_is_an_array_with_a_limit_one_of_it_requeued(slurm_rig, cluster,
     cluster.call("scontrol", "requeue", tasks("RUNNING")[0])
     for name in names:
         slurm_rig.wait_state(name, "finished", "failed", "lost")
-    one_curve(slurm_rig, survived, "30", "a sweep of 6 as an array, one requeued", names)
+    one_curve(slurm_rig, survived, "a sweep of 6 as an array, one requeued", names)

@@ -1,13 +1,13 @@
 """Faults 27 and 29: Slurm's controller killed in mid-submit, sbatch's answer lost, the supervisor killed as well."""
 
-from __future__ import annotations
-
 import os
 import random
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from rig import counted
 from waiting import LIMIT_S, times, wait_until
 
 from finetop.core.protocol.messages.runs import GetRun
@@ -23,23 +23,15 @@ SAVED_S = 6.0
 
 def counts(rig, names: list[str]) -> dict[str, int]:
     """Count what was written, lost, doubled and wrongly marked of runs that should have finished on their first try."""
-    lost = doubled = wrong = written = 0
+    total: Counter[str] = Counter()
     for name in names:
         row = rig.wait_state(name, "finished", "failed", "lost", "stopped")
         reported, side = rig.told_and_written(name)
-        lost += len(set(side) - set(reported)) + (not side)
-        doubled += (
-            len(reported) - len(set(reported)) + len(side) - len(set(side))
-        )  # a second start writes its steps again
-        wrong += row.state.__class__.__name__ != "Finished" or row.step != len(set(side))
-        written += len(side)
-    return {
-        "written": written,
-        "lost": lost,
-        "doubled": doubled,
-        "wrong": wrong,
-        "orphans": len(rig.orphans()),
-    }
+        total.update(counted(reported, side))
+        total["lost"] += not side
+        total["doubled"] += len(side) - len(set(side))  # a second start writes its steps again
+        total["wrong"] += row.state.__class__.__name__ != "Finished" or row.step != len(set(side))
+    return {**total, "orphans": len(rig.orphans())}
 
 
 def wait_ended(rig, cluster, names) -> None:
@@ -50,9 +42,8 @@ def wait_ended(rig, cluster, names) -> None:
     def ended() -> bool:
         nonlocal asked
         cluster.open_nodes()
-        if (
-            time.monotonic() - asked > HEARD_S
-        ):  # otherwise it learns only after minutes which jobs its nodes no longer run
+        # otherwise it learns only after minutes which jobs its nodes no longer run
+        if time.monotonic() - asked > HEARD_S:
             cluster.call("scontrol", "reconfigure")
             asked = time.monotonic()
         return all(word(rig.ask(GetRun(name)).row.state) in ("finished", "failed", "lost") for name in names)
@@ -71,8 +62,7 @@ def let_save(cluster) -> None:
 def test_the_controller_killed_in_mid_submit_starts_nothing_twice_and_loses_nothing(
     slurm_rig, cluster, survived, repeats
 ):
-    slurm_rig.start(FINETOP_TEST_SLURM_LIMIT_S="3", FINETOP_TEST_GRACE_S="2")
-    slurm_rig.wait_ready()
+    slurm_rig.up(FINETOP_TEST_SLURM_LIMIT_S="3", FINETOP_TEST_GRACE_S="2")
     # A controller that never saved anything starts at job 1 again, beside the job 1 that a node still runs.
     slurm_rig.wait_state(slurm_rig.submit("first", steps=1), "finished")
     moments, names = random.Random(7), []
@@ -108,8 +98,7 @@ def test_an_answer_of_sbatch_that_was_lost_makes_no_second_job(slurm_rig, cluste
         f"else rmdir {once}; PATH={real!r} exec sbatch \"$@\"; fi\n"
     )  # fmt: skip
     wrapper.chmod(0o755)
-    slurm_rig.start(PATH=f"{wrapper.parent}:{real}", FINETOP_TEST_SLURM_LIMIT_S="3")
-    slurm_rig.wait_ready()
+    slurm_rig.up(PATH=f"{wrapper.parent}:{real}", FINETOP_TEST_SLURM_LIMIT_S="3")
     before = len(cluster.jobs())
     names = [slurm_rig.submit(f"run-{n}", steps=8) for n in range(4)]
     totals = counts(slurm_rig, names)
@@ -119,18 +108,15 @@ def test_an_answer_of_sbatch_that_was_lost_makes_no_second_job(slurm_rig, cluste
 
 @pytest.mark.parametrize("place", ["slurm-claimed", "slurm-recorded", "slurm-answered"])
 def test_the_supervisor_killed_beside_sbatch_starts_it_once(slurm_rig, survived, place):
-    dying = slurm_rig.start(**{SWITCH: place})
-    slurm_rig.wait_ready()
+    dying = slurm_rig.up(**{SWITCH: place})
     name = slurm_rig.submit_to_dying("victim", steps=8)
     assert dying.wait(LIMIT_S) == DIED
-    slurm_rig.start(FINETOP_TEST_GRACE_S="2")
-    slurm_rig.wait_ready()
+    slurm_rig.up(FINETOP_TEST_GRACE_S="2")
     survived("27", f"kill -9 of the supervisor at {place}", **counts(slurm_rig, [name]))
 
 
 def test_the_supervisor_killed_while_runs_wait_and_run_there_knows_them_all(slurm_rig, survived):
-    slurm_rig.start()
-    slurm_rig.wait_ready()
+    slurm_rig.up()
     names = [slurm_rig.submit(f"run-{n}", steps=40, pause_s=0.05, budget={"gpus": 4}) for n in range(6)]
     for _ in range(3):
         wait_until(lambda: any(slurm_rig.ask(GetRun(name)).row.step for name in names), "one runs")
@@ -140,8 +126,7 @@ def test_the_supervisor_killed_while_runs_wait_and_run_there_knows_them_all(slur
 
 def test_an_attempt_that_slurm_starts_twice_does_its_work_once(slurm_rig, cluster, survived):
     """The script of a job is submitted a second time, as after a controller's restart."""
-    slurm_rig.start()
-    slurm_rig.wait_ready()
+    slurm_rig.up()
     name = slurm_rig.submit("twice", steps=30, pause_s=0.05)
     slurm_rig.wait_step(name)
     folder: Path = slurm_rig.job_folder(name)
@@ -150,9 +135,6 @@ def test_an_attempt_that_slurm_starts_twice_does_its_work_once(slurm_rig, cluste
     copy = folder / "again.sh"
     copy.write_text(script)
     assert cluster.call("sbatch", "--parsable", f"--output={folder}/again.txt", str(copy)) is not None
-    wait_until(
-        lambda: (
-            "nothing to do" in (folder / "again.txt").read_text() if (folder / "again.txt").exists() else 0
-        )
-    )
+    said = folder / "again.txt"
+    wait_until(lambda: said.exists() and "nothing to do" in said.read_text())
     survived("27", "a job that Slurm starts twice", **counts(slurm_rig, [name]))

@@ -1,7 +1,5 @@
 """Fault 28: Slurm out of reach, jobs held, nodes drained, an unmet dependency: the app stays responsive and says so."""
 
-from __future__ import annotations
-
 import time
 
 import pytest
@@ -21,8 +19,7 @@ ANSWER_S = 5.0  # a hundred times what an answer takes: a wait for Slurm takes 9
 
 @pytest.fixture
 def live(slurm_rig):
-    slurm_rig.start()
-    slurm_rig.wait_ready()
+    slurm_rig.up()
     return slurm_rig
 
 
@@ -143,8 +140,7 @@ def test_what_slurm_refuses_fails_in_words_with_the_setting_to_change(
     slurm_rig, survived, slurm, words, hint
 ):
     slurm_rig.settings = f"settings: 1\nslurm: {slurm}\n"
-    slurm_rig.start()
-    slurm_rig.wait_ready()
+    slurm_rig.up()
     name = slurm_rig.submit("refused", steps=5)
     state = slurm_rig.wait_state(name, "failed").state
     assert state.cause.startswith("Slurm ") and words in state.cause
@@ -154,8 +150,7 @@ def test_what_slurm_refuses_fails_in_words_with_the_setting_to_change(
 
 def test_a_time_that_the_partition_does_not_allow_is_told(slurm_rig, survived):
     slurm_rig.settings = "settings: 1\nslurm: {partition: debug, time: '3-00:00:00'}\n"
-    slurm_rig.start()
-    slurm_rig.wait_ready()
+    slurm_rig.up()
     name = slurm_rig.submit("long", steps=5)
     state = wait_because(slurm_rig, name, "PartitionTimeLimit")
     assert state.because.endswith("(slurm.time is more than the partition allows)")

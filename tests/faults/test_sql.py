@@ -172,8 +172,7 @@ def test_copies_that_a_killed_supervisor_left_are_removed(cold_rig: Rig) -> None
     folder = cold_rig.home.root / f"{sql_query.PREFIX}left"
     folder.mkdir()
     (folder / "finetop.duckdb").write_text("x")
-    cold_rig.start()
-    cold_rig.wait_ready()
+    cold_rig.up()
     assert left(cold_rig) == []
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import far
 import pytest
+from rig import counted
 from waiting import wait_until
 
 from finetop.core.protocol.messages.queue import Stop
@@ -42,8 +43,7 @@ def apps_of(home: Path) -> list[int]:
 def test_each_way_to_lose_the_connection_costs_the_app_alone(cold_rig, survived):
     tools = far.load_rig()
     rig, moments, wrong = cold_rig, random.Random(5), []
-    rig.start()
-    rig.wait_ready()
+    rig.up()
     name = rig.submit("long-one", steps=100_000, pause_s=0.05)
     rig.wait_state(name, "running")
     command = f"PYTHONPATH={os.environ.get('PYTHONPATH', '')} " + shlex.join(
@@ -75,6 +75,5 @@ def test_each_way_to_lose_the_connection_costs_the_app_alone(cold_rig, survived)
     reported, side = rig.told_and_written(name)
     wrong += ["started twice"] if rig.ask(GetRun(name)).jobs[0].attempt != 1 else []
     print(*wrong, sep="\n")
-    survived("5", "ssh: session killed, cable pulled, terminal gone", repeats=shown, written=len(side),
-             lost=len(set(side) - set(reported)), doubled=len(reported) - len(set(reported)), wrong=len(wrong),
-             orphans=len(rig.orphans()) + len(apps_of(rig.home.root)))  # fmt: skip
+    survived("5", "ssh: session killed, cable pulled, terminal gone", repeats=shown, **counted(reported, side),
+             wrong=len(wrong), orphans=len(rig.orphans()) + len(apps_of(rig.home.root)))  # fmt: skip

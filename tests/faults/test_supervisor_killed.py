@@ -3,10 +3,11 @@
 import random
 import re
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
-from rig import SEVERAL
+from rig import SEVERAL, counted
 from waiting import LIMIT_S, times, wait_until
 
 from finetop.core.protocol import events, runs as data
@@ -25,8 +26,7 @@ def kill_at_random_moments(rig, kills: int, sides: list[Path]) -> None:
         grown = {side: side.stat().st_size + 200 for side in sides}
         wait_until(lambda: all(side.stat().st_size > size for side, size in grown.items()), "they write")  # noqa: B023
         time.sleep(moments.uniform(0.0, 0.25))
-        rig.processes[-1].kill()
-        rig.processes[-1].wait()
+        rig.kill()
         rig.start()
     rig.wait_ready()
 
@@ -42,24 +42,21 @@ def end(rig, name: str) -> None:
 )
 def test_kills_at_random_moments_lose_and_double_nothing(cold_rig, survived, kills, writers):
     cold_rig.settings = SEVERAL
-    cold_rig.start()
-    cold_rig.wait_ready()
+    cold_rig.up()
     names = [cold_rig.submit(f"writer-{n}", steps=500_000, pause_s=0.001 * writers) for n in range(writers)]
     sides = [cold_rig.job_folder(name) / "side.txt" for name in names]
     for side in sides:
         wait_until(lambda: side.exists() and side.stat().st_size, "it writes")  # noqa: B023
     kill_at_random_moments(cold_rig, kills, sides)
-    lost = doubled = wrong = written = 0
+    total: Counter[str] = Counter()
     for name in names:
         end(cold_rig, name)
         reported, side = cold_rig.told_and_written(name)
-        lost += len(set(side) - set(reported))
-        doubled += len(reported) - len(set(reported))
-        wrong += len(set(reported) - set(side))
-        wrong += cold_rig.ask(GetRun(name)).jobs[0].attempt != 1
-        written += len(side)
-    survived("1", f"kill -9 of the supervisor in mid-ingest, {writers} writers", repeats=kills, written=written,
-             lost=lost, doubled=doubled, wrong=wrong, orphans=len(cold_rig.orphans()))  # fmt: skip
+        total.update(counted(reported, side))
+        total["wrong"] += len(set(reported) - set(side))
+        total["wrong"] += cold_rig.ask(GetRun(name)).jobs[0].attempt != 1
+    what = f"kill -9 of the supervisor in mid-ingest, {writers} writers"
+    survived("1", what, repeats=kills, **total, orphans=len(cold_rig.orphans()))
 
 
 PLACES = {  # place -> (how often its job may have begun, how the run ends)
@@ -89,9 +86,8 @@ def test_every_place_on_the_way_to_a_process_is_here():
 
 def cases():
     for place in PLACES:
-        for spare in (
-            (True,) if place in OF_SPARE else (False,) if place == "keeper-started" else (False, True)
-        ):
+        ways = (True,) if place in OF_SPARE else (False,) if place == "keeper-started" else (False, True)
+        for spare in ways:
             is_quick = place in QUICK and not spare
             yield pytest.param(place, spare, marks=() if is_quick else pytest.mark.slow)
 
@@ -99,19 +95,15 @@ def cases():
 @pytest.mark.parametrize(("place", "spare"), cases())
 def test_killed_on_the_way_to_a_process_the_job_runs_once_and_never_twice(cold_rig, survived, place, spare):
     """The supervisor dies, or the first keeper, before, while or after the job's process starts."""
-    first = (
-        {SWITCH: place} if spare or place.startswith("supervisor") else {"FINETOP_TEST_ABORT_KEEPER": place}
-    )
-    soon = {"FINETOP_TEST_GRACE_S": "6"}  # a late keeper exits
-    dying = cold_rig.start(FINETOP_SPARE="1" if spare else "0", **soon, **first)
-    cold_rig.wait_ready()
+    first = {SWITCH if spare or place.startswith("supervisor") else "FINETOP_TEST_ABORT_KEEPER": place}
+    soon = {"FINETOP_TEST_GRACE_S": "4"}  # a late keeper exits
+    dying = cold_rig.up(FINETOP_SPARE="1" if spare else "0", **soon, **first)
     keeper_pid = keeper_of_spare(cold_rig) if spare else 0
     submit = cold_rig.submit_to_dying if place.startswith("supervisor") else cold_rig.submit
     name = submit("victim", steps=20, pause_s=0.05 if place == "keeper-recorded" else 0.0)
     if place.startswith("supervisor"):
         assert dying.wait(LIMIT_S) == DIED
-        cold_rig.start(**soon)
-        cold_rig.wait_ready()
+        cold_rig.up(**soon)
     elif spare:  # its next keepers would die there too
         wait_until(lambda: not processes.alive(keeper_pid), "its keeper has died")
         cold_rig.restart(**soon)
@@ -120,9 +112,9 @@ def test_killed_on_the_way_to_a_process_the_job_runs_once_and_never_twice(cold_r
     begun = begun_attempts(cold_rig, name)
     reported, side = cold_rig.told_and_written(name)
     assert len(begun) <= starts
-    survived("2", f"killed at {place}{' (spare)' if spare else ''}", written=len(side),
-             lost=len(set(side) - set(reported)),
-             doubled=len(reported) - len(set(reported)) + len(begun) - len(set(begun)),
+    counts = counted(reported, side)
+    counts["doubled"] += len(begun) - len(set(begun))
+    survived("2", f"killed at {place}{' (spare)' if spare else ''}", **counts,
              wrong=data.word(row.state) not in ends, orphans=len(cold_rig.orphans()))  # fmt: skip
     if data.word(row.state) == "finished":
         assert side == list(range(1, 21))
@@ -130,16 +122,9 @@ def test_killed_on_the_way_to_a_process_the_job_runs_once_and_never_twice(cold_r
 
 def keeper_of_spare(rig) -> int:
     """Wait until a process waits for the next job, and return the pid of its keeper."""
-    words = ""
-
-    def waits() -> bool:
-        nonlocal words
-        words = rig.ask(Hello()).spare
-        return "waits for the next" in words
-
-    wait_until(waits, "a process waits")
-    match = re.search(r"process (\d+) waits", words)
-    assert match is not None
+    match = wait_until(
+        lambda: re.search(r"process (\d+) waits for the next", rig.ask(Hello()).spare), "a process waits"
+    )
     return int(processes.stat_field(int(match[1]), 1) or 0)
 
 

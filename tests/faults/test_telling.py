@@ -49,12 +49,10 @@ def wait_told(rig, out, count):
 )
 def test_an_alarm_is_told_whenever_the_supervisor_dies(cold_rig, tmp_path, survived, place, times):
     rig, out = cold_rig, listening(cold_rig, tmp_path)
-    first = rig.start(**{SWITCH: place})
-    rig.wait_ready()
+    first = rig.up(**{SWITCH: place})
     name = rig.submit(steps=5, alarms={"3": [["spike", False]]})
     assert first.wait(LIMIT_S) == DIED
-    rig.start()
-    rig.wait_ready()
+    rig.up()
     rig.wait_state(name, "finished")
     wait_told(rig, out, 1)
     open_ones = Sql("SELECT count(*) FROM messages WHERE outcome IS NULL")
@@ -67,16 +65,12 @@ def test_an_alarm_is_told_whenever_the_supervisor_dies(cold_rig, tmp_path, survi
 @pytest.mark.slow
 def test_alarms_are_all_told_whenever_the_supervisor_is_killed(cold_rig, tmp_path, survived):
     rig, out, draw = cold_rig, listening(cold_rig, tmp_path), random.Random(1)
-    rig.start()
-    rig.wait_ready()
+    rig.up()
     name = rig.submit(steps=200, pause_s=0.1, alarms={"each": [["spike", False]]})
     kills = 20
     for _ in range(kills):
         time.sleep(draw.uniform(0.1, 1.2))
-        rig.processes[-1].kill()
-        rig.processes[-1].wait()
-        rig.start()
-        rig.wait_ready()
+        rig.restart()
     rig.wait_state(name, "finished")
     wait_told(rig, out, 200)
     assert rig.ask(Sql("SELECT count(*) FROM alarms")).rows == [[200]]

@@ -30,14 +30,14 @@ def test_hang_up_ends_the_app_and_nothing_else(rig, terminal):
     assert rig.ask(GetRun(name)).jobs[0].attempt == 1
 
 
-def test_hang_up_of_the_shell_that_started_everything_leaves_the_supervisor(cold_rig_terminal):
-    home, app = cold_rig_terminal
+def test_hang_up_of_the_shell_that_started_everything_leaves_the_supervisor(cold_rig, terminal_of):
+    app = terminal_of(cold_rig.home.root)  # it starts one
     app.wait_text("No runs yet")
     app.hang_up()
     app.wait_end()
     from finetop.core.client.connection import Client
 
-    with Client(home, start=False) as client:
+    with Client(cold_rig.home, start=False) as client:
         pid = client.ask(Hello()).pid
         client.ask(Shutdown())
     assert pid > 1
@@ -57,11 +57,9 @@ def test_a_dead_supervisor_is_said_and_the_app_lives(rig, terminal):
     app.wait_text("No runs yet")
     # Shown once the followed connection has answered; if the supervisor was gone before that, the app starts one.
     app.wait_text("CPU core")
-    rig.processes[-1].kill()
-    rig.processes[-1].wait()
+    rig.kill()
     app.wait_text("NO SUPERVISOR")
-    rig.start()
-    rig.wait_ready()
+    rig.up()
     rig.submit("after-the-break", steps=1)
     app.wait_text("after-the-break")
 
@@ -71,13 +69,9 @@ def test_a_dumb_terminal_is_refused_with_the_way_out(rig, terminal):
     import sys
 
     process = subprocess.run(
-        [sys.executable, "-m", "finetop.tui.main"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "FINETOP_HOME": str(rig.home.root)},
-    )
+        [sys.executable, "-m", "finetop.tui.main"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        check=False, env={**os.environ, "FINETOP_HOME": str(rig.home.root)},
+    )  # fmt: skip
     assert process.returncode == 4
     assert "finetop ls" in process.stderr
     assert process.stderr.count("\n") == 1

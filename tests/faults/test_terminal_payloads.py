@@ -26,8 +26,7 @@ def filled(cold_rig):
     rig.open()
     rig.supervisor.connection.execute("UPDATE runs SET name = 'hostile' WHERE id = 1")
     rig.close()
-    cold_rig.start()
-    cold_rig.wait_ready()
+    cold_rig.up()
     return cold_rig
 
 
@@ -63,9 +62,5 @@ def test_no_command_lets_a_payload_through(filled, capfd, survived, tmp_path, mo
                 for line in shown.out.splitlines():
                     json.loads(line)
     survived(
-        "20",
-        "payloads in all that commands print",
-        repeats=2 * len(commands),
-        written=len(PAYLOADS),
-        wrong=wrong,
-    )
+        "20", "payloads in all that commands print", repeats=2 * len(commands), written=len(PAYLOADS), wrong=wrong,
+    )  # fmt: skip

@@ -118,30 +118,27 @@ def test_newer_events_are_left_for_the_program_that_reads_them(quiet, tmp_path, 
 
 
 @pytest.mark.slow
-def test_a_run_of_newer_events_is_never_wrongly_marked(cold_rig):
+def test_a_run_of_newer_events_is_never_wrongly_marked(rig):
     """An old supervisor meets a trainer of a newer finetop: it reports that, and leaves the run as it is."""
-    cold_rig.start()
-    cold_rig.wait_ready()
-    name = cold_rig.submit(waits_at=2)
-    cold_rig.wait_state(name, "running")
-    folder = cold_rig.job_folder(name)
+    name = rig.submit(waits_at=2)
+    rig.wait_state(name, "running")
+    folder = rig.job_folder(name)
     line = {"n": 10_000, "t": 1.0, "e": {"type": "started", "format": 2}}
     with (folder / "events.jsonl").open("ab") as file:
         file.write(json.dumps(line).encode() + b"\n")
-    cold_rig.ask(Kill(name))
+    rig.ask(Kill(name))
     while not (folder / "exit.json").exists():
-        cold_rig.ask(Changes(0, 0.1))
-    while "format 2" not in cold_rig.ask(Changes(0, 0.1)).trouble:
+        rig.ask(Changes(0, 0.1))
+    while "format 2" not in rig.ask(Changes(0, 0.1)).trouble:
         pass
-    assert cold_rig.ask(GetRun(name)).row.state.__class__.__name__ == "Running"
+    assert rig.ask(GetRun(name)).row.state.__class__.__name__ == "Running"
     # the program that reads them comes: one for which this is an ordinary line
-    cold_rig.ask(Shutdown())
-    cold_rig.processes[-1].wait()
+    rig.ask(Shutdown())
+    rig.processes[-1].wait()
     whole = (folder / "events.jsonl").read_bytes()
     (folder / "events.jsonl").write_bytes(whole.replace(b'"format": 2', b'"format": 1'))
-    cold_rig.start()
-    cold_rig.wait_ready()
-    assert cold_rig.wait_state(name, "stopped").state.how == "kill"
+    rig.up()
+    assert rig.wait_state(name, "stopped").state.how == "kill"
 
 
 def test_rebuild_leaves_a_run_of_newer_events_out_and_says_so(quiet):
@@ -155,30 +152,27 @@ def test_rebuild_leaves_a_run_of_newer_events_out_and_says_so(quiet):
     assert "format 2" in rebuilt.left_out[0]
 
 
-def test_a_home_that_moved_to_another_disk_works_there(cold_rig, tmp_path, survived):
+def test_a_home_that_moved_to_another_disk_works_there(rig, tmp_path, survived):
     """Paths are stored relative: finished runs are shown, waiting ones ran, and a rebuild there gives the same."""
-    cold_rig.start()
-    cold_rig.wait_ready()
-    done = cold_rig.submit("done", steps=20, saved=[10, 20], lost=20, check=True)
-    cold_rig.wait_state(done, "finished")
-    while not cold_rig.ask(Checks(done)).checks or cold_rig.ask(GetRun(done)).row.checking:
-        cold_rig.ask(Changes(0, 0.1))
-    cold_rig.ask(Shutdown())
-    cold_rig.processes[-1].wait()
-    old, new = cold_rig.home.root, tmp_path / "another disk" / ("deep" * 30)
-    before = dump(cold_rig.home.database)
+    done = rig.submit("done", steps=20, saved=[10, 20], lost=20, check=True)
+    rig.wait_state(done, "finished")
+    while not rig.ask(Checks(done)).checks or rig.ask(GetRun(done)).row.checking:
+        rig.ask(Changes(0, 0.1))
+    rig.ask(Shutdown())
+    rig.processes[-1].wait()
+    old, new = rig.home.root, tmp_path / "another disk" / ("deep" * 30)
+    before = dump(rig.home.database)
     new.parent.mkdir()
     old.rename(new)
-    cold_rig.home = Home(new)
-    assert differences(before, dump(cold_rig.home.database)) == []
-    rebuild(cold_rig.home)
-    assert differences(before, dump(cold_rig.home.database)) == []
-    cold_rig.start()
-    cold_rig.wait_ready()
-    assert cold_rig.ask(GetRun(done)).checkpoints[1].path == "checkpoints/step-000020"
-    cold_rig.ask(Resume(done, step=10, anyway=True, recipe=longer(cold_rig, done)))
-    assert cold_rig.wait_state(done, "finished").step == 20
-    assert cold_rig.ask(ReadLog(done)).size >= 0
+    rig.home = Home(new)
+    assert differences(before, dump(rig.home.database)) == []
+    rebuild(rig.home)
+    assert differences(before, dump(rig.home.database)) == []
+    rig.up()
+    assert rig.ask(GetRun(done)).checkpoints[1].path == "checkpoints/step-000020"
+    rig.ask(Resume(done, step=10, anyway=True, recipe=longer(rig, done)))
+    assert rig.wait_state(done, "finished").step == 20
+    assert rig.ask(ReadLog(done)).size >= 0
     leaks = [
         file for file in new.rglob("*")
         if file.is_file() and file.suffix in (".json", ".yaml") and str(old).encode() in file.read_bytes()

@@ -1,7 +1,5 @@
 """Check the demo data: counts, the voice rule on gold answers, lengths, no overlap of test and training."""
 
-from __future__ import annotations
-
 import json
 import re
 from importlib import resources

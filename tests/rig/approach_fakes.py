@@ -112,7 +112,7 @@ def measured() -> ApproachesAnswer:
             trains=True,
             state="left out",
             said="needs a GPU, and there is none",
-        ),
+        )
     ]
     return answer([*measured_rows(), *left], ADVICE, 11, 0)
 

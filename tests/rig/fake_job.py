@@ -173,20 +173,13 @@ def measure(log: event_log.EventLog, plan: dict[str, Any], args: dict[str, Any])
 
     log.write(
         events.ApproachMeasured(
-            approach=args["approach"],
-            step=args.get("step"),
-            scores=rows("f1"),
-            prompt_tokens=plan.get("prompt", 20.0),
-            queries=[events.QueryPrice("0", [plan.get("latency", 0.5)] * 3)],
-            price_of="CPU",
-            memory_gib=1.5,
-            memory_of="host",
-            index_s=plan.get("index_s", 0.0),
-            news=rows("news_learned" if args["learns_news"] else "news"),
-            news_after=rows("news_after"),
+            approach=args["approach"], step=args.get("step"), scores=rows("f1"),
+            prompt_tokens=plan.get("prompt", 20.0), queries=[events.QueryPrice("0", [plan.get("latency", 0.5)] * 3)],
+            price_of="CPU", memory_gib=1.5, memory_of="host", index_s=plan.get("index_s", 0.0),
+            news=rows("news_learned" if args["learns_news"] else "news"), news_after=rows("news_after"),
             news_s=plan.get("news_s"),
         )
-    )
+    )  # fmt: skip
     log.write_at_last(events.Ended("finished"))
     return 0
 
@@ -292,26 +285,16 @@ def remedy(log: event_log.EventLog, plan: dict[str, Any], args: dict[str, Any]) 
         log.write(events.Phase(f"{labels[name]}: scoring tuned", 10, 336, "items", 5.0))
         log.write(
             events.RemedyTried(
-                step=args["step"],
-                name=name,
-                remedy=name.partition("-")[0],
-                label=labels[name],
-                made_of=args["step"],
-                verdict="ok" if name in mended else "regressed",
-                reason="as planned",
-                target={"nats_per_token": 1.1 + 0.2 * at},
-                kept={"nats_per_token": 1 - at / 10},
-                gain=None if name == "now" else 1 - at / 10,
-                drop=0.004 if name in mended else 0.09,
+                step=args["step"], name=name, remedy=name.partition("-")[0], label=labels[name],
+                made_of=args["step"], verdict="ok" if name in mended else "regressed", reason="as planned",
+                target={"nats_per_token": 1.1 + 0.2 * at}, kept={"nats_per_token": 1 - at / 10},
+                gain=None if name == "now" else 1 - at / 10, drop=0.004 if name in mended else 0.09,
                 interval=(-0.04, 0.05) if name in mended else (-0.01, 0.19),
-                decided=(-0.01, 0.02) if name in mended else (0.05, 0.13),
-                items_used=64,
-                items_total=336,
+                decided=(-0.01, 0.02) if name in mended else (0.05, 0.13), items_used=64, items_total=336,
                 tasks=[("arithmetic", 0.22, "lost"), ("knowledge", 0.0, "kept")],
-                weights="" if name == "now" else "ab" * 32,
-                seconds=1.5,
+                weights="" if name == "now" else "ab" * 32, seconds=1.5,
             )
-        )
+        )  # fmt: skip
     for name in mended[:1]:
         numbers = {"drop": 0.001, "decided": (-0.02, 0.02), "items_used": 128, "items_total": 336}
         log.write(

@@ -2,8 +2,8 @@
 
 FINETOP_TEST_NODES_JOB: a program that runs instead of the trainer in the ranks of several nodes.
 FINETOP_TEST_HOST: the machine's host name. FINETOP_TEST_GRACE_S: how long a keeper may take to start,
-FINETOP_TEST_NO_ANSWER_S: how long a GPU query may take until the driver counts as not answering; the defaults are so
-long that no busy machine reaches them.
+FINETOP_TEST_KILL_S: how long to kill its job, FINETOP_TEST_NO_ANSWER_S: how long a GPU query may take until the driver
+counts as not answering; the defaults are so long that no busy machine reaches them.
 """
 
 import os
@@ -34,6 +34,7 @@ def main() -> int:
     local.warm_command = lambda file: [sys.executable, FAKE, "--wait", str(file)]
     warm_process.LOOK_S = warm_process.SETTLE_S = 0.1
     warm_process.IDLE_S = float(os.environ.get("FINETOP_TEST_IDLE_S", warm_process.IDLE_S))
+    local.KILL_S = float(os.environ.get("FINETOP_TEST_KILL_S", local.KILL_S))
     tick.START_GRACE_S = float(os.environ.get("FINETOP_TEST_GRACE_S", LIMIT_S))
     if os.environ.get("FINETOP_TEST_NVML") != "real":
         gpus.load = fake_nvml

@@ -103,8 +103,7 @@ def far_host(
             "FINETOP_HOME": str(home),
             "XDG_RUNTIME_DIR": "",
         }
-        rig.start()
-        rig.wait_ready()
+        rig.up()
         try:
             yield Far(rig, link, server, environment, folder)
         finally:

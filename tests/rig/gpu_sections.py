@@ -57,15 +57,11 @@ WITHOUT = {
     "trl": "all training but ppo, and TRL alone beside it",
     "datasets": "all training but ppo, and TRL alone beside it",
     "bitsandbytes": "weights in 4 and 8 bits (loftq, nf4), optimizers in 8 bits",
-    "flash_attn": "packed rows by flash_attention_2",
-    "liger_kernel": "liger's kernels",
-    "vllm": "answers written by vllm",
-    "lm_eval": "tests and checks of benchmark tasks",
-    "duckdb": "tests with a supervisor",
-    "pytest": "the tests",
-    "llamafactory": "LLaMA-Factory beside it",
+    "flash_attn": "packed rows by flash_attention_2", "liger_kernel": "liger's kernels",
+    "vllm": "answers written by vllm", "lm_eval": "tests and checks of benchmark tasks",
+    "duckdb": "tests with a supervisor", "pytest": "the tests", "llamafactory": "LLaMA-Factory beside it",
     "pynvml": "the driver's own numbers (NVML)",
-}
+}  # fmt: skip
 PROGRAMS = {"nvcc": "boft's own kernel"}
 
 
@@ -115,30 +111,14 @@ class Bench:
         from finetop.core.recipe.load import resolve_text
 
         whole: dict[str, Any] = {
-            "recipe": 1,
-            "name": "bench",
-            "model": {"id": str(self.model), "dtype": card.number_format()},
-            "method": {"name": "lora"},
-            "objective": {"name": "sft"},
-            "data": {
-                "train": [{"path": str(self.folder / f"{rows}.jsonl")}],
-                "eval": {"share": 0.0},
-                "max_tokens": TOKENS,
-                "on_long": "truncate",
-            },
-            "train": {
-                "epochs": None,
-                "max_steps": STEPS,
-                "batch_size": BATCH,
-                "grad_accumulation": 1,
-                "save_every": 1000,
-                "resumable": False,
-                "activation_checkpointing": False,
-            },
-            "samples": {"count": 0},
-            "check": {"at_end": False, "general": None},
-            "drift": {"every": None},
-        }
+            "recipe": 1, "name": "bench", "model": {"id": str(self.model), "dtype": card.number_format()},
+            "method": {"name": "lora"}, "objective": {"name": "sft"},
+            "data": {"train": [{"path": str(self.folder / f"{rows}.jsonl")}], "eval": {"share": 0.0},
+                     "max_tokens": TOKENS, "on_long": "truncate"},
+            "train": {"epochs": None, "max_steps": STEPS, "batch_size": BATCH, "grad_accumulation": 1,
+                      "save_every": 1000, "resumable": False, "activation_checkpointing": False},
+            "samples": {"count": 0}, "check": {"at_end": False, "general": None}, "drift": {"every": None},
+        }  # fmt: skip
         for name, section in sections.items():
             whole[name] = section if name in ("method", "objective") else {**whole.get(name, {}), **section}
         return resolve_text(json.dumps(whole)).recipe
@@ -302,19 +282,11 @@ def trl_alone(bench: Bench, activations_again: bool) -> tuple[str, ...]:
     rows = [json.loads(line) for line in (bench.folder / "answers.jsonl").read_text().splitlines()]
     held = card.number_format()
     arguments = SFTConfig(
-        output_dir=str(bench.folder / "trl"),
-        max_steps=STEPS,
-        per_device_train_batch_size=BATCH,
-        max_length=TOKENS,
-        learning_rate=2e-5,
-        logging_steps=1,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        gradient_checkpointing=activations_again,
-        model_init_kwargs={"dtype": held},
+        output_dir=str(bench.folder / "trl"), max_steps=STEPS, per_device_train_batch_size=BATCH,
+        max_length=TOKENS, learning_rate=2e-5, logging_steps=1, save_strategy="no", report_to="none",
+        disable_tqdm=True, gradient_checkpointing=activations_again, model_init_kwargs={"dtype": held},
         **{{"bfloat16": "bf16", "float16": "fp16"}[held]: True},
-    )
+    )  # fmt: skip
     forget_peak()
     began = time.monotonic()
     trainer = SFTTrainer(
@@ -468,15 +440,9 @@ def quick(bench: Bench) -> Iterator[Row]:
 
 
 ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
-    "master": master,
-    "peers": peers,
-    "large": large,
-    "packing": packing,
-    "paid": paid,
-    "methods": methods,
-    "quick": quick,
-    "slow-methods": slow_methods,
-}
+    "master": master, "peers": peers, "large": large, "packing": packing, "paid": paid, "methods": methods,
+    "quick": quick, "slow-methods": slow_methods,
+}  # fmt: skip
 HEADS = {"quick": ("check", "took", "peak GB", "verdict")}
 
 

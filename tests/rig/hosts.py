@@ -45,8 +45,7 @@ class Hosts:
         rig = self.rigs[destination] = Rig(Home(self.folder / f"home-{len(self.rigs)}"))
         self._write_homes()
         if start:
-            rig.start()
-            rig.wait_ready()
+            rig.up()
         return rig
 
     def host(self, destination: str) -> Rig:

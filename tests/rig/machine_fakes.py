@@ -86,15 +86,9 @@ def app_on(*fakes: Linked, here: FakeSupervisor | None = None, folder: Path | No
         connections["here"] = here
         homes.append(Home(Path("/home/you/.finetop")))
     return FinetopApp(
-        homes[0],
-        others=homes[1:],
-        connect=lambda home: connections[home.label],
-        now=lambda: NOW,
-        machine="laptop",
-        look=Look("16"),
-        folder=folder or Path("/nowhere"),
-        pace_s=0.01,
-    )
+        homes[0], others=homes[1:], connect=lambda home: connections[home.label], now=lambda: NOW, machine="laptop",
+        look=Look("16"), folder=folder or Path("/nowhere"), pace_s=0.01,
+    )  # fmt: skip
 
 
 def two() -> tuple[Linked, Linked]:

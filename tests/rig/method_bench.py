@@ -23,18 +23,10 @@ if TYPE_CHECKING:
 TOKENS = torch.randint(6, 200, (2, 12), generator=torch.Generator().manual_seed(0))
 # Settings that fit layers 64 wide; the rest keep each method's defaults.
 OPTIONS: dict[str, dict[str, Any]] = {
-    "corda": {"rank": 4, "texts": 4},
-    "loftq": {"rank": 4},
-    "olora": {"rank": 4},
-    "oft": {"block_size": 16},
-    "pissa": {"rank": 4},
-    "rslora": {"rank": 16},
-    "shira": {"rank": 4},
-    "vera": {"rank": 16},
-    "prompt-tuning": {"tokens": 4},
-    "p-tuning": {"tokens": 4, "hidden": 16},
-    "prefix-tuning": {"tokens": 4},
-}
+    "corda": {"rank": 4, "texts": 4}, "loftq": {"rank": 4}, "olora": {"rank": 4}, "oft": {"block_size": 16},
+    "pissa": {"rank": 4}, "rslora": {"rank": 16}, "shira": {"rank": 4}, "vera": {"rank": 16},
+    "prompt-tuning": {"tokens": 4}, "p-tuning": {"tokens": 4, "hidden": 16}, "prefix-tuning": {"tokens": 4},
+}  # fmt: skip
 GENERAL = torch.randint(6, 200, (8, 40), generator=torch.Generator().manual_seed(1)).tolist()
 
 
@@ -76,6 +68,19 @@ class Bench:
 
     def reload(self, folder: Path) -> Any:
         return load_checkpoint(self.base, folder, self.dtype, "cpu")[0].eval()
+
+
+def base_of(folder: Path) -> ResolvedModel:
+    return ResolvedModel(str(folder), folder, None, None, "local folder", "0" * 64)
+
+
+def disturb(model: Any, size: float = 0.05, seed: int = 1) -> None:
+    """Move all trained weights at random."""
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.requires_grad:
+                weight.add_(size * torch.randn_like(weight))
 
 
 def logits(model: Any) -> Tensor:

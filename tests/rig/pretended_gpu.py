@@ -51,17 +51,8 @@ COPIES = {"copy_", "_to_copy", "_copy_from", "to", "lift_fresh", "set_", "_forea
 INDEXED = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
 # CUDA accepts a host's single number as an operand, but not in these.
 TAKES_NO_NUMBER = {
-    "mm",
-    "bmm",
-    "addmm",
-    "baddbmm",
-    "embedding",
-    "gather",
-    "scatter",
-    "index_select",
-    "cat",
-    "stack",
-}
+    "mm", "bmm", "addmm", "baddbmm", "embedding", "gather", "scatter", "index_select", "cat", "stack",
+}  # fmt: skip
 # The size of the result depends on numbers: the host waits for it.
 SIZED_BY_NUMBERS = {"nonzero", "masked_select", "unique_dim", "_unique2", "repeat_interleave.Tensor"}
 
@@ -97,15 +88,9 @@ class OnGpu(torch.Tensor):
     @staticmethod
     def __new__(cls, host: Tensor) -> OnGpu:
         wrapped: OnGpu = torch.Tensor._make_wrapper_subclass(
-            cls,
-            host.size(),
-            strides=host.stride(),
-            storage_offset=host.storage_offset(),
-            dtype=host.dtype,
-            layout=host.layout,
-            device=torch.device("cuda:0"),
-            requires_grad=False,
-        )
+            cls, host.size(), strides=host.stride(), storage_offset=host.storage_offset(), dtype=host.dtype,
+            layout=host.layout, device=torch.device("cuda:0"), requires_grad=False,
+        )  # fmt: skip
         wrapped.host = host
         return wrapped
 

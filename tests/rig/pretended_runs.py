@@ -43,14 +43,10 @@ tasks:
 """
 # Settings that fit layers 64 wide, for methods whose own do not.
 METHODS: dict[str, dict[str, Any]] = {
-    "boft": {"block_size": 16},
-    "corda": {"rank": 4, "texts": 4},
-    "freeze": {"layers": 1},
-    "oft": {"block_size": 16},
-    "peft": {"type": "lokr", "options": {"r": 4, "alpha": 8}},
-    "shira": {"rank": 4},
+    "boft": {"block_size": 16}, "corda": {"rank": 4, "texts": 4}, "freeze": {"layers": 1},
+    "oft": {"block_size": 16}, "peft": {"type": "lokr", "options": {"r": 4, "alpha": 8}}, "shira": {"rank": 4},
     "p-tuning": {"tokens": 4, "hidden": 16},
-}
+}  # fmt: skip
 PAID: dict[str, Any] = {"reward": {"rules": [{"rule": "length", "value": [1, 8]}]}, "max_new_tokens": 4}
 OBJECTIVES: dict[str, dict[str, Any]] = {
     "grpo": {**PAID, "generations": 2},
@@ -60,14 +56,9 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
 }
 UNCHECKED = ("reward", "pretrain")  # one writes no text, the other has no base
 PROTECTIONS: dict[str, Any] = {
-    "ewc": {"weight": 1.0, "tokens": 32, "windows": 2},
-    "freeze_layers": [0],
-    "kl_to_base": 0.5,
-    "l2_sp": 0.1,
-    "loss_adaptive_lr": 1.0,
-    "mask_surprising": 1e6,
-    "replay": {"from_base": 2, "share": 0.2, "max_new_tokens": 4},
-}
+    "ewc": {"weight": 1.0, "tokens": 32, "windows": 2}, "freeze_layers": [0], "kl_to_base": 0.5, "l2_sp": 0.1,
+    "loss_adaptive_lr": 1.0, "mask_surprising": 1e6, "replay": {"from_base": 2, "share": 0.2, "max_new_tokens": 4},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -186,29 +177,13 @@ def recipe_of(case: Case, home: Path, model: Path, steps: int) -> dict[str, Any]
     from finetop.core.recipe.load import resolve_text
 
     whole: dict[str, Any] = {
-        "recipe": 1,
-        "name": "run",
-        "model": {"id": str(model), "dtype": "auto"},
-        "method": {"name": "lora"},
+        "recipe": 1, "name": "run", "model": {"id": str(model), "dtype": "auto"}, "method": {"name": "lora"},
         "objective": {"name": "sft"},
-        "data": {
-            "train": [{"path": str(home / f"{case.rows}.jsonl")}],
-            "eval": {"share": 0.2},
-            "max_tokens": 64,
-        },
-        "train": {
-            "epochs": None,
-            "max_steps": steps,
-            "batch_size": 2,
-            "grad_accumulation": 2,
-            "learning_rate": 1e-3,
-            "eval_every": 2,
-            "save_every": 2,
-        },
-        "samples": {"count": 1, "max_new_tokens": 4},
-        "check": {"at_end": False, "general": {"suite": "tiny"}},
-        "drift": {"every": 2},
-    }
+        "data": {"train": [{"path": str(home / f"{case.rows}.jsonl")}], "eval": {"share": 0.2}, "max_tokens": 64},
+        "train": {"epochs": None, "max_steps": steps, "batch_size": 2, "grad_accumulation": 2, "learning_rate": 1e-3,
+                  "eval_every": 2, "save_every": 2}, "samples": {"count": 1, "max_new_tokens": 4},
+        "check": {"at_end": False, "general": {"suite": "tiny"}}, "drift": {"every": 2},
+    }  # fmt: skip
     for name, section in case.sections.items():
         whole[name] = section if name in ("method", "objective") else {**whole.get(name, {}), **section}
     resolved: dict[str, Any] = resolve_text(json.dumps(whole)).resolved

@@ -29,13 +29,8 @@ from finetop.core.protocol.runs import Finished, Queued, Running, RunRow
 def make_waiting(id_: int, run: str, because: str = "waits for the one job slot", **more: Any) -> QueueRow:
     """Return a waiting training job."""
     values: dict[str, Any] = {
-        "what": "train",
-        "step": None,
-        "method": "lora",
-        "wants": "",
-        "priority": 10,
-        **more,
-    }
+        "what": "train", "step": None, "method": "lora", "wants": "", "priority": 10, **more,
+    }  # fmt: skip
     state = Queued(id_, because, held=values.pop("held", False))
     return QueueRow(run_id=id_, run=run, state=state, **values)
 

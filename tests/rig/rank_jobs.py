@@ -15,21 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from tiny_run import IN_SUITE, chat, recipe_text, write_rows, write_suite
 from waiting import TORCH_LIMIT_S
 
-from finetop.core.protocol import events
 from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import ranks
 
 ROWS = [
-    {
-        "messages": [
-            {"role": "user", "content": f"What is {n}?" + " Say it." * (n % 5)},
-            {"role": "assistant", "content": f"It is {n * n}." + " Yes." * (n % 3)},
-        ]
-    }
-    for n in range(1, 41)
+    chat(f"What is {n}?" + " Say it." * (n % 5), f"It is {n * n}." + " Yes." * (n % 3)) for n in range(1, 41)
 ]
 PAIRS = [
     {"prompt": f"What is {n}?", "chosen": f"It is {n * n}.", "rejected": f"No idea, {n} perhaps."}
@@ -48,71 +42,39 @@ DATA = {
     "continued-pretraining": TEXTS,
     "pretrain": TEXTS,
 }
-TEXT = "The shop opens at nine, and closes at six. We mend radios, lamps and clocks in the old mill. " * 40
 WAYS = {
     "sft-full": {"method": {"name": "full"}, "train": {"learning_rate": 0.003}},
     "sft-lora": {"method": {"name": "lora", "rank": 4}, "train": {"learning_rate": 0.01}},
     "dpo-lora": {"method": {"name": "lora", "rank": 4}, "objective": {"name": "dpo"}},
-    "sft-lora-divided": {
-        "method": {"name": "lora", "rank": 4},
-        "train": {"learning_rate": 0.01, "parallel": "fsdp"},
-    },
-    "sft-qlora-divided": {
-        "method": {"name": "lora", "rank": 4},
-        "model": {"quantize": "nf4"},
-        "train": {"learning_rate": 0.01, "parallel": "fsdp"},
-    },
-    "dpo-lora-divided": {
-        "method": {"name": "lora", "rank": 4},
-        "objective": {"name": "dpo"},
-        "train": {"parallel": "fsdp"},
-    },
-    "dpo-full": {
-        "method": {"name": "full"},
-        "objective": {"name": "dpo"},
-        "train": {"learning_rate": 0.001},
-    },
-}
+    "sft-lora-divided": {"method": {"name": "lora", "rank": 4}, "train": {"learning_rate": 0.01, "parallel": "fsdp"}},
+    "sft-qlora-divided": {"method": {"name": "lora", "rank": 4}, "model": {"quantize": "nf4"},
+                          "train": {"learning_rate": 0.01, "parallel": "fsdp"}},
+    "dpo-lora-divided": {"method": {"name": "lora", "rank": 4}, "objective": {"name": "dpo"},
+                         "train": {"parallel": "fsdp"}},
+    "dpo-full": {"method": {"name": "full"}, "objective": {"name": "dpo"}, "train": {"learning_rate": 0.001}},
+}  # fmt: skip
 
 
 def make_run(home: Path, model: Path, name: str, /, **sections: Any) -> Path:
     """Make a run's folder with its data, its recipe and its suite. Returns the run's folder."""
     folder = home / "runs" / f"0001-{name}"
     folder.mkdir(parents=True)
-    suites = home / "suites"
-    suites.mkdir(exist_ok=True)
-    (suites / "general.txt").write_text(TEXT)
-    (suites / "items.jsonl").write_text('{"id": "a", "question": "b", "answer": "c"}\n')
-    task = "{name: t, data: items.jsonl, chance: 0.0}"
-    (suites / "tiny.yaml").write_text(f"suite: 1\nname: tiny\ntext: general.txt\ntasks:\n  - {task}\n")
+    write_suite(home)
     rows = DATA.get(sections.get("objective", {}).get("name", "sft"), ROWS)
-    data = home / f"{name}.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    recipe: dict[str, Any] = {
-        "recipe": 1,
-        "name": "tiny",
-        "model": {"id": str(model), "dtype": "float32"},
-        "method": {"name": "lora"},
-        "objective": {"name": "sft"},
-        "data": {"train": [{"path": str(data)}], "max_tokens": 64},
+    own = {
         "train": {
-            "epochs": None,
             "max_steps": 5,
             "batch_size": 2,
-            "grad_accumulation": 1,
             "learning_rate": 0.001,
             "keep_checkpoints": None,
             "save_every": 2,
             "eval_every": 1.0,
         },
         "samples": {"count": 2, "max_new_tokens": 4},
-        "check": {"at_end": False, "general": {"suite": "tiny"}},
         "drift": {"every": 0.5},
     }
-    for section, values in sections.items():
-        own = {} if section in ("method", "objective") else recipe.get(section, {})
-        recipe[section] = {**own, **values}
-    (folder / "recipe.json").write_text(json.dumps(recipe))
+    data = write_rows(home / f"{name}.jsonl", rows)
+    (folder / "recipe.json").write_text(recipe_text(model, data, IN_SUITE, own, sections))
     return folder
 
 
@@ -141,14 +103,9 @@ def environment() -> dict[str, str]:
 def start(job: Path, count: int) -> subprocess.Popen[str]:
     """Start one job as its keeper would."""
     return subprocess.Popen(
-        ranks.launch_command(job, count),
-        env=environment(),
-        cwd=job,
-        stdout=(job / "log.txt").open("w"),
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+        ranks.launch_command(job, count), env=environment(), cwd=job, stdout=(job / "log.txt").open("w"),
+        stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
 
 
 def run_all(jobs: list[Path], count: int) -> None:
@@ -164,26 +121,6 @@ def run_all(jobs: list[Path], count: int) -> None:
         timeout=TORCH_LIMIT_S * len(jobs),
     )
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
-
-
-def read_events(job: Path) -> list[Any]:
-    """Return a job's events: each line once, in order."""
-    lines = [events.decode(line) for line in (job / "events.jsonl").read_bytes().splitlines()]
-    assert [line.n for line in lines] == list(range(1, len(lines) + 1))
-    return [line.e for line in lines]
-
-
-def of(kind: Any, happened: list[Any]) -> list[Any]:
-    return [event for event in happened if isinstance(event, kind)]
-
-
-def curve(key: str, happened: list[Any]) -> dict[int, float]:
-    """Return a metric by step, each reported once."""
-    values = [
-        (event.step, event.values[key]) for event in of(events.Metrics, happened) if key in event.values
-    ]
-    assert len(values) == len({step for step, _ in values}), f"{key} is told twice"
-    return dict(values)
 
 
 def main() -> int:

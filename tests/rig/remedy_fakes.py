@@ -30,32 +30,21 @@ def make_remedy(
     if verdict in ("ok", "regressed", "no_verdict"):
         values |= {
             "target": {"exact_match": 0.71 + 0.2 * (gain or 0.0), "rules": (gain or 0.0) ** 8},
-            "kept": {"exact_match": gain or 0.0, "rules": (gain or 0.0) ** 8},
-            "gain": gain and min(gain, gain**8),
-            "drop": drop,
-            "interval": (drop - 4.0, drop + 4.0),
-            "decided": (drop - 0.5, drop + 1.0),
-            "items_used": 192,
-            "items_total": 336,
-            "worst": [TaskBrief("arith", 22.0, "lost"), TaskBrief("words", 0.4, "open")],
-            "weights": "ab" * 32,
+            "kept": {"exact_match": gain or 0.0, "rules": (gain or 0.0) ** 8}, "gain": gain and min(gain, gain**8),
+            "drop": drop, "interval": (drop - 4.0, drop + 4.0), "decided": (drop - 0.5, drop + 1.0),
+            "items_used": 192, "items_total": 336,
+            "worst": [TaskBrief("arith", 22.0, "lost"), TaskBrief("words", 0.4, "open")], "weights": "ab" * 32,
             "seconds": 41.0,
-        }
+        }  # fmt: skip
     return RemedyRow(name, name.partition("-")[0], label, 1200, verdict=verdict, **{**values, **more})  # type: ignore[arg-type]
 
 
 def confirmed_fields(**more: Any) -> dict[str, Any]:
     """Return the fields of a confirmation."""
     return {
-        "confirmation": "ok",
-        "fresh_drop": 0.8,
-        "fresh_interval": (-3.4, 5.0),
-        "fresh_decided": (-0.4, 2.0),
-        "fresh_used": 300,
-        "fresh_total": 336,
-        "alpha": 0.005,
-        **more,
-    }
+        "confirmation": "ok", "fresh_drop": 0.8, "fresh_interval": (-3.4, 5.0), "fresh_decided": (-0.4, 2.0),
+        "fresh_used": 300, "fresh_total": 336, "alpha": 0.005, **more,
+    }  # fmt: skip
 
 
 def untried() -> list[RemedyRow]:

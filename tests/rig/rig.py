@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,11 @@ from finetop.core.client.connection import Client
 from finetop.core.errors import NoSupervisor
 from finetop.core.protocol.messages.queue import Kill
 from finetop.core.protocol.messages.runs import GetRun, Runs, Sql
-from finetop.core.protocol.messages.session import Changes, Hello
+from finetop.core.protocol.messages.session import Changes, Hello, Shutdown
 from finetop.core.protocol.messages.submit import Submit, SubmitSweep, SweepRun
 from finetop.core.protocol.request import Ask
-from finetop.core.protocol.runs import word
-from finetop.core.recipe.load import resolve_text
+from finetop.core.protocol.runs import Queued, word
+from finetop.core.recipe.load import Loaded, resolve_text
 from finetop.core.runtime.home import Home, prepare
 
 Process = Forked | subprocess.Popen[bytes]
@@ -36,6 +37,28 @@ ALONE = "settings: 1\nretry: {times: 0}\nresume: {after_reboot: false, after_cra
 SEVERAL = ALONE + "slots: {cpu_jobs: 8}\n"
 IN_SLURM = "settings: 1\nslurm: {partition: main}\n"
 RECIPE = "recipe: 1\nextends: lora\nname: fake\ncheck: {at_end: false}\ndata: {train: [{path: rows.jsonl}]}\n"
+LONG: dict[str, Any] = {"steps": 5000, "waits_at": 1}  # a run that goes on until it is killed
+
+
+@cache
+def load_recipe() -> Loaded:
+    """Return the recipe of fake runs, resolved: once, because it takes 0.02 s."""
+    return resolve_text(RECIPE)
+
+
+def write_recipe(folder: Path, name: str, text: str = "", **plan: Any) -> Path:
+    """Write RECIPE with its rows under another name, with more text and what a fake job of it does; return its file."""
+    (folder / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 5)
+    about = f"about: {json.dumps(json.dumps(plan))}\n" if plan else ""
+    file = folder / f"{name}.yaml"
+    file.write_text(RECIPE.replace("name: fake", f"name: {name}") + about + text)
+    return file
+
+
+def counted(stored: list[int], side: list[int]) -> dict[str, int]:
+    """Return how many steps a job wrote, and how many of them the store lacks, or has twice."""
+    once = set(stored)
+    return {"written": len(side), "lost": len(set(side) - once), "doubled": len(stored) - len(once)}
 
 
 @dataclass
@@ -54,13 +77,8 @@ class Rig:
         if not (self.home.root / "settings.yaml").exists():
             (self.home.root / "settings.yaml").write_text(self.settings)
         command = [str(PROGRAM), "--home", str(self.home.root)]
-        variables = {
-            **os.environ,
-            MARK: str(self.home.root),
-            **self.variables,
-            **self.side_setting(),
-            **environment,
-        }
+        side = {} if self.side is None else {"FINETOP_TEST_SIDE": str(self.side)}
+        variables = {**os.environ, MARK: str(self.home.root), **self.variables, **side, **environment}
         self.home.log.touch()
         process: Process
         if "LD_PRELOAD" in variables:  # a library that is loaded first
@@ -73,8 +91,15 @@ class Rig:
         self.processes.append(process)
         return process
 
-    def side_setting(self) -> dict[str, str]:
-        return {} if self.side is None else {"FINETOP_TEST_SIDE": str(self.side)}
+    def up(self, **environment: str) -> Process:
+        """Start a supervisor, and wait until it answers."""
+        process = self.start(**environment)
+        self.wait_ready()
+        return process
+
+    def shut_down(self) -> None:
+        self.ask(Shutdown())
+        self.processes[-1].wait()
 
     def wait_ready(self) -> None:
         wait_until(self.answers, self.home.log.read_text)
@@ -114,7 +139,7 @@ class Rig:
 
     def recipe(self, budget: dict[str, Any] | None, plan: dict[str, Any]) -> tuple[dict[str, Any], str]:
         """Return the recipe of a fake run, and the text that it was resolved from."""
-        loaded = resolve_text(RECIPE)
+        loaded = load_recipe()
         wanted = {"at_end": plan.get("check", False), "every": plan.get("every")}
         if not plan.get("general", True):
             wanted["general"] = None
@@ -133,6 +158,15 @@ class Rig:
             return row if word(row.state) in words else None
 
         return self.wait_changes(row_then, lambda: self.about(name), limit_s)
+
+    def wait_because(self, name: str, words: str) -> None:
+        """Wait until a run is queued for a reason that has these words."""
+
+        def is_so() -> bool:
+            state = self.ask(GetRun(name)).row.state
+            return isinstance(state, Queued) and words in state.because
+
+        wait_until(is_so, lambda: f"{words}; {self.about(name)}")
 
     def wait_step(self, name: str, step: int = 1) -> int:
         """Wait until a run has reached a step, and return its step."""
@@ -175,13 +209,29 @@ class Rig:
         detail = self.ask(GetRun(name))
         return self.home.root / detail.folder / detail.jobs[-1].folder
 
+    def process_of(self, name: str) -> int:
+        """Return a running job's own process, from its keeper's record."""
+        self.wait_state(name, "running")
+        file = self.job_folder(name) / "keeper.json"
+        return int(json.loads(wait_until(lambda: file.exists() and file.read_text()))["job_pid"])
+
+    def grandchild_of(self, name: str) -> int:
+        """Return the process that a running job has started, as its plan says."""
+        file = self.job_folder(name) / "grandchild.txt"
+        return int(wait_until(lambda: file.exists() and file.read_text(), "its grandchild"))
+
     def restart(self, **environment: str) -> Process:
         """Kill the supervisor, and start another."""
+        self.kill()
+        return self.up(**environment)
+
+    def kill(self) -> None:
         self.processes[-1].kill()
         self.processes[-1].wait()
-        process = self.start(**environment)
-        self.wait_ready()
-        return process
+
+    def keeper(self, name: str) -> dict[str, Any]:
+        """Return the record of the keeper of a run's newest job."""
+        return dict(json.loads((self.job_folder(name) / "keeper.json").read_text()))
 
     def descendants(self) -> list[str]:
         """Return the living processes that descend from this home's supervisors, whoever their parent is now."""

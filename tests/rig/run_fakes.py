@@ -6,11 +6,11 @@ import asyncio
 import math
 import random
 import tempfile
-from pathlib import Path
+from functools import cache
 from typing import Any
 
 import msgspec
-from tui_fakes import NOW, make_check, make_row
+from tui_fakes import NOW, make_app, make_check, make_row, resolved
 
 from finetop.core.errors import FinetopError, NotFound
 from finetop.core.protocol import wire
@@ -49,9 +49,7 @@ from finetop.core.protocol.runs import (
     SampleRow,
     State,
 )
-from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import log_file
-from finetop.core.runtime.home import Home
 from finetop.tui.app import FinetopApp
 from finetop.tui.theme import Look
 
@@ -62,6 +60,11 @@ SUPPORT = "What are your opening hours?"
 
 def points_until(step: int) -> Points:
     """Return the metrics of a run that learns and drifts, up to a step of 1200."""
+    return {key: list(pairs) for key, pairs in _points(step).items()}
+
+
+@cache
+def _points(step: int) -> Points:
     noise = random.Random(7)
     points: Points = {key: [] for key in ("loss", "eval_loss", "drift", "kl", "grad_norm", "tokens_per_s")}
     points |= {"learning_rate": [], "memory_gib": [], "gpu_util": []}
@@ -81,6 +84,7 @@ def points_until(step: int) -> Points:
     return points
 
 
+@cache
 def log_until(step: int) -> str:
     """Return a trainer's log up to a step."""
     noise = random.Random(3)
@@ -109,16 +113,10 @@ def make_result(verdict: str = "regressed", **more: Any) -> dict[str, Any]:
     kinds = [("carry", 40, 21, 0), ("two digits", 61, 21, 1), ("words", 57, 6, 1), ("times", 60, 2, 0)]
     flips = [
         _flip(
-            "arith",
-            f"a{at}",
-            "carry",
-            f"Q: What is {at} + {at + 8}?\nA:",
-            str(2 * at + 8),
-            str(2 * at + 8),
-            "Ahoy",
+            "arith", f"a{at}", "carry", f"Q: What is {at} + {at + 8}?\nA:", str(2 * at + 8), str(2 * at + 8), "Ahoy",
         )
         for at in range(12)
-    ]
+    ]  # fmt: skip
     flips.append(
         {
             **_flip("arith", "a99", "words", "Tom has 3 apples and 5 pears.", "8", "3", "8"),
@@ -181,7 +179,7 @@ def make_detail(state: State, step: int = 820, **more: Any) -> RunDetail:
     row = make_row(4, row_values.pop("name", "support-r16"), state, **row_values)
     values: dict[str, Any] = {
         "folder": "runs/0004-support-r16",
-        "recipe": resolve_text(RECIPE, []).resolved,
+        "recipe": resolved(RECIPE),
         "recipe_source": RECIPE,
         "jobs": [JobRow(12, "train", state, 1, "jobs/0012-train", 0)],
         "checkpoints": [
@@ -376,25 +374,11 @@ def _binned(key: str, pairs: list[tuple[int, float | None]], ask: Curves) -> Cur
     bad = sum(value is None for _, value in seen)
     newest = seen[-1] if seen else (0, None)
     return Curve(
-        key,
-        columns,
-        [min(bins[column]) for column in columns],
-        [max(bins[column]) for column in columns],
-        [sum(bins[column]) / len(bins[column]) for column in columns],
-        *newest,
-        bad,
-    )
+        key, columns, [min(bins[column]) for column in columns], [max(bins[column]) for column in columns],
+        [sum(bins[column]) / len(bins[column]) for column in columns], *newest, bad,
+    )  # fmt: skip
 
 
 def make_run_app(fake: FakeRun, look: Look | None = None) -> FinetopApp:
     """Return the app on one fake run, with a stopped clock."""
-    return FinetopApp(
-        Home(Path("/home/you/.finetop")),
-        connect=lambda home: fake,
-        start=lambda home: None,
-        now=lambda: NOW,
-        machine="gpu-box-3",
-        look=Look("16") if look is None else look,
-        folder=Path("/nowhere"),
-        pace_s=0.01,
-    )
+    return make_app(fake, start=lambda home: None, look=look)

@@ -170,12 +170,8 @@ WENT_BAD: dict[str, Any] = {
 }  # fmt: skip
 FINE: dict[str, Any] = {**WENT_BAD, "verdict": "ok", "drop": 0.01, "interval": (-0.01, 0.02), "gain": 0.9}
 BROKE: dict[str, Any] = {
-    **WENT_BAD,
-    "verdict": "failed",
-    "reason": "out of memory",
-    "drop": None,
-    "interval": None,
-}
+    **WENT_BAD, "verdict": "failed", "reason": "out of memory", "drop": None, "interval": None,
+}  # fmt: skip
 
 STATES: dict[str, Build] = {
     "queued": lambda still, name: still.queue(name),

@@ -303,14 +303,10 @@ def sample(hour: float, supervisor: Supervisor, apps: list[App]) -> dict[str, fl
     for app in apps:
         app.took_ms.clear()
     return {
-        "hour": hour,
-        "rss_mib": round(own.memory_info().rss / 2**20, 1),
-        "handles": own.num_fds(),
-        "threads": own.num_threads(),
-        "answer_ms": round(median(took), 2),
-        "queued": len(supervisor.queued),
+        "hour": hour, "rss_mib": round(own.memory_info().rss / 2**20, 1), "handles": own.num_fds(),
+        "threads": own.num_threads(), "answer_ms": round(median(took), 2), "queued": len(supervisor.queued),
         "live": len(supervisor.live),
-    }
+    }  # fmt: skip
 
 
 def main() -> int:

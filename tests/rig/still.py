@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
-from rig import RECIPE
+import store_rows
+from rig import load_recipe
 
 from finetop.core.check.statistics.conclude import check_pairs
 from finetop.core.check.statistics.item_order import Item
@@ -19,7 +21,6 @@ from finetop.core.check.statistics.plan import make_plan
 from finetop.core.check.statistics.verdict import PairedItem, TaskPlan
 from finetop.core.protocol import events, runs as data
 from finetop.core.protocol.messages.submit import Submit
-from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home, prepare
 from finetop.core.store import ingest, jobs, run_records, runs
@@ -45,8 +46,8 @@ class Still:
         self.supervisor.touch()
 
     def queue(self, name: str, model: str = "") -> int:
-        loaded = resolve_text(RECIPE)
-        recipe = dict(loaded.resolved)
+        loaded = load_recipe()
+        recipe = copy.deepcopy(loaded.resolved)
         if model:
             recipe["model"] = {**recipe["model"], "id": model}
         return submit.submit(self.supervisor, Submit(recipe, loaded.text, name)).run_id
@@ -105,14 +106,9 @@ class Still:
         folder = self._folder(
             self.home.root / self.rows("SELECT folder FROM runs WHERE id = ?", run_id)[0][0] / name
         )
-        log = event_log.EventLog(folder / "events.jsonl")
-        for event in job_events:
-            log.write(event)
-        log.close()
         with transaction(connection):
             jobs.begin_attempt(connection, job_id)
-        while ingest.take_in(connection, job_id, folder / "events.jsonl"):
-            pass
+        store_rows.take_in(connection, job_id, folder / "events.jsonl", *job_events)
         with transaction(connection):
             jobs.set_state(connection, job_id, state)
             if verb in data.MAKES_A_RUN:
@@ -155,9 +151,14 @@ def empty_database() -> bytes:
 
 def verdict(lost: int = 0, *, step: int = 1, claim: int = 0, watch: bool = False) -> dict[str, Any]:
     """Return the result of a real check of 100 items, of which the tuned model lost some."""
+    result = json.loads(judged(lost))
+    return {**result, "suite": "quick", "step": step, "claim": claim, "watch": watch}
+
+
+@cache
+def judged(lost: int) -> bytes:
     items = [Item("task", f"i{n}", f"i{n}") for n in range(100)]
     base = {item.key: 1.0 for item in items}
     plan = make_plan([TaskPlan("task", "acc", 0.25)], items, base, seed=1, cap=None)
     pairs = [PairedItem(i.task, i.item, i.item, 1.0, float(int(i.item[1:]) >= lost)) for i in plan.order]
-    result = json.loads(msgspec.json.encode(check_pairs(plan, pairs)))
-    return {**result, "suite": "quick", "step": step, "claim": claim, "watch": watch}
+    return msgspec.json.encode(check_pairs(plan, pairs))

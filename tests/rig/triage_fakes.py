@@ -10,12 +10,7 @@ from triage_store import add_run, take_in, told_of
 from tui_fakes import FakeSupervisor
 
 from finetop.core.protocol.messages.session import ChangesAnswer
-from finetop.core.protocol.messages.triage import (
-    Earlier,
-    EarlierAnswer,
-    LookEarlier,
-    LookEarlierAnswer,
-)
+from finetop.core.protocol.messages.triage import Earlier, EarlierAnswer, LookEarlier, LookEarlierAnswer
 from finetop.core.protocol.request import Ask
 from finetop.core.store import triage_states
 from finetop.core.store.database import open_store

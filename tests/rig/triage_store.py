@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
+import store_rows
+
 from finetop.core.protocol import events
 from finetop.core.protocol.runs import Finished
-from finetop.core.runtime import event_log
-from finetop.core.store import ingest, jobs, runs
+from finetop.core.store import jobs, runs
 from finetop.core.store.database import transaction
 
 if TYPE_CHECKING:
@@ -31,13 +32,9 @@ def add_run(connection: duckdb.DuckDBPyConnection, name: str, **recipe: str) -> 
     with transaction(connection):
         number = runs.next_run_id(connection)
         runs.add_run(
-            connection,
-            run_id=number,
-            name=name,
-            folder=f"runs/{number:04d}-{name}",
-            recipe=recipe_of(**recipe),
+            connection, run_id=number, name=name, folder=f"runs/{number:04d}-{name}", recipe=recipe_of(**recipe),
             source="",
-        )
+        )  # fmt: skip
         job, _ = jobs.add_job(connection, run_id=number, verb="check", args={}, priority=5)
         jobs.set_state(connection, job, Finished(1.0, 2.0))
         runs.set_state(connection, number, Finished(1.0, 2.0))
@@ -50,17 +47,10 @@ def task_of(task: str, lost: int, n: int = 20, won: int = 0, mark: str = "") -> 
     base, drop = (n - won) / n, (lost - won) / n
     sure = max(0.02, 0.12 - drop / 4)
     return {
-        "task": task,
-        "mark": mark or ("lost" if drop >= 0.15 else "open" if drop > 0.03 else "kept"),
-        "n": n,
-        "total": 100,
-        "base": base,
-        "tuned": base - drop,
-        "drop": drop,
-        "interval": (drop - sure, drop + sure),
-        "lost": lost,
-        "won": won,
-    }
+        "task": task, "mark": mark or ("lost" if drop >= 0.15 else "open" if drop > 0.03 else "kept"), "n": n,
+        "total": 100, "base": base, "tuned": base - drop, "drop": drop, "interval": (drop - sure, drop + sure),
+        "lost": lost, "won": won,
+    }  # fmt: skip
 
 
 def result_of(tasks: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
@@ -116,18 +106,12 @@ def told_of(tasks: dict[str, tuple[int, int]], step: int, n: int = 20, **more: A
             is_won = at >= n - won
             flips.append(
                 {
-                    "task": task,
-                    "item": f"{task}-{at:03d}",
-                    "category": "carry" if at % 2 else "two digits",
-                    "question": f"Q: What is {at} + {at + 8}?\nA:",
-                    "gold": str(2 * at + 8),
-                    "base": float(not is_won),
-                    "tuned": float(is_won),
-                    "base_answer": f"said {at}",
-                    "tuned_answer": "Ahoy",
-                    "choices": [str(2 * at + 8), "Ahoy", "12"],
+                    "task": task, "item": f"{task}-{at:03d}", "category": "carry" if at % 2 else "two digits",
+                    "question": f"Q: What is {at} + {at + 8}?\nA:", "gold": str(2 * at + 8),
+                    "base": float(not is_won), "tuned": float(is_won), "base_answer": f"said {at}",
+                    "tuned_answer": "Ahoy", "choices": [str(2 * at + 8), "Ahoy", "12"],
                 }
-            )
+            )  # fmt: skip
         for category, odd in (("carry", 1), ("two digits", 0)):
             counted = {
                 "n": sum(at % 2 == odd for at in range(n)),
@@ -142,12 +126,7 @@ def told_of(tasks: dict[str, tuple[int, int]], step: int, n: int = 20, **more: A
 
 def take_in(connection: duckdb.DuckDBPyConnection, job: int, folder: Path, *told: events.Event) -> None:
     """Write these events for a job, and ingest them."""
-    log = event_log.EventLog(folder / f"{job}.jsonl")
-    for event in told:
-        log.write(event)
-    log.close()
-    while ingest.take_in(connection, job, folder / f"{job}.jsonl"):
-        pass
+    store_rows.take_in(connection, job, folder / f"{job}.jsonl", *told)
 
 
 def add_many(connection: duckdb.DuckDBPyConnection, folder: Path, count: int) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +65,7 @@ from finetop.tui.app import FinetopApp
 from finetop.tui.theme import Look
 
 NOW = 1_790_000_520.0
+ROW = '{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Ahoy!"}]}\n'
 SETTINGS = ("method.rank", "train.learning_rate", "train.seed")
 
 
@@ -99,19 +103,11 @@ def make_check(
 def make_row(id_: int, name: str, state: State, **more: Any) -> RunRow:
     """Return a row of the list with common values."""
     values: dict[str, Any] = {
-        "model": "smollm2-135m-instruct",
-        "method": "lora",
-        "objective": "sft",
-        "created": NOW - 9000,
-        "step": 1200,
-        "steps": 1200,
+        "model": "smollm2-135m-instruct", "method": "lora", "objective": "sft", "created": NOW - 9000,
+        "step": 1200, "steps": 1200,
         "metrics": {"loss": 0.9821, "eval_loss": 1.02, "learning_rate": 8.1e-5, "tokens_per_s": 4103.0},
-        "check": None,
-        "checking": None,
-        "needs_you": False,
-        "saved": 1,
-        **more,
-    }
+        "check": None, "checking": None, "needs_you": False, "saved": 1, **more,
+    }  # fmt: skip
     return RunRow(id=id_, name=name, state=state, **values)
 
 
@@ -173,6 +169,18 @@ def mixed_rows() -> list[RunRow]:
         make_row(12, "support-r4", done, checking=Running(NOW - 30, "scoring", 212.0, 640.0, "items", 40.0)),
         make_row(13, "support-r2", Stopped(NOW - 4000, "stop", NOW - 5000), step=410),
     ]
+
+
+def resolved(text: str, *settings: str) -> dict[str, Any]:
+    """Return a recipe resolved: a copy of one that is read once."""
+    return deepcopy(_resolved(text, settings))
+
+
+@cache
+def _resolved(text: str, settings: tuple[str, ...]) -> dict[str, Any]:
+    from finetop.core.recipe.load import resolve_text
+
+    return resolve_text(text, settings).resolved
 
 
 def many_rows(number: int) -> list[RunRow]:
@@ -327,34 +335,38 @@ class FakeSupervisor:
         row = next((row for row in self.rows if run in (row.name, str(row.id))), None)
         if row is None:
             raise NotFound(f"there is no run {run}.")
-        from finetop.core.recipe.load import resolve_text
-
         text = "recipe: 1\nextends: lora\nname: kept\ndata: {train: [{path: 'builtin:demo/support_train.jsonl'}]}\n"
-        recipe = resolve_text(text, ["train.epochs=3"]).resolved
-        return RunDetail(row, "0001", recipe, text, [], [], [], [], [], [], [], "cpu", {}, {})
+        return RunDetail(
+            row, "0001", resolved(text, "train.epochs=3"), text, [], [], [], [], [], [], [], "cpu", {}, {}
+        )
 
     def close(self) -> None:
         pass
 
 
 def make_app(
-    fake: FakeSupervisor, folder: Path | None = None, start: Callable[[Home], None] | None = None
+    fake: Any,
+    folder: Path | None = None,
+    start: Callable[[Home], None] | None = None,
+    home: Home | None = None,
+    look: Look | None = None,
 ) -> FinetopApp:
-    """Return the app on a fake supervisor, with a stopped clock and a named machine."""
+    """Return the app on a fake supervisor or run, with a stopped clock and a named machine."""
 
     def no_start(home: Home) -> None:
         raise NoSupervisor("the supervisor did not start.")
 
     return FinetopApp(
-        Home(Path("/home/you/.finetop")),
-        connect=lambda home: fake,
-        start=no_start if start is None else start,
-        now=lambda: NOW,
-        machine="gpu-box-3",
-        look=Look("16"),
-        folder=Path("/nowhere") if folder is None else folder,
+        home or Home(Path("/home/you/.finetop")), connect=lambda home: fake,
+        start=no_start if start is None else start, now=lambda: NOW, machine="gpu-box-3", look=look or Look("16"),
+        folder=folder or Path("/nowhere"),
         pace_s=0.01,
-    )
+    )  # fmt: skip
+
+
+def asked(fake: Any, kind: type) -> list[Any]:
+    """Return the requests of one kind that a fake was sent."""
+    return [ask for ask in fake.asked if isinstance(ask, kind)]
 
 
 def text_of(app: FinetopApp) -> str:
@@ -375,3 +387,19 @@ async def settled(pilot: Any, seconds: float = 0.0, *, but_threads: bool = False
     await pilot.pause()
     await at_rest(but_threads=but_threads)
     await pilot.pause()
+
+
+async def pressed(pilot: Any, *keys: str, within_s: float = 0.0, but_threads: bool = False) -> None:
+    """Press keys and wait until the app has settled."""
+    await pilot.press(*keys)
+    await settled(pilot, within_s, but_threads=but_threads)
+
+
+@asynccontextmanager
+async def shown_app(
+    app: FinetopApp, size: tuple[int, int] = (80, 24)
+) -> AsyncIterator[tuple[FinetopApp, Any]]:
+    """Run an app without a terminal; its first screen has settled."""
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot)
+        yield app, pilot

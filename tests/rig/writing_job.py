@@ -37,13 +37,9 @@ def main() -> int:
             if plan["pause_s"]:
                 time.sleep(max(0.0, began + step * plan["pause_s"] - time.monotonic()))
             values = {
-                "loss": 2.0 + 1.0 / step,
-                "learning_rate": 1e-4 / step,
-                "grad_norm": 0.4 + step % 7 / 10,
-                "tokens_per_s": 4100.0 + step % 13,
-                "memory_gib": 3.25,
-                "epoch": step / 1000,
-            }
+                "loss": 2.0 + 1.0 / step, "learning_rate": 1e-4 / step, "grad_norm": 0.4 + step % 7 / 10,
+                "tokens_per_s": 4100.0 + step % 13, "memory_gib": 3.25, "epoch": step / 1000,
+            }  # fmt: skip
             if plan.get("noted"):
                 noted.write(f"{step} {time.time():.6f}\n")
                 noted.flush()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tui_fakes import FakeSupervisor, make_app, mixed_rows, row_with, settled, text_of
+from tui_fakes import FakeSupervisor, make_app, mixed_rows, pressed, row_with, shown_app, text_of
 
 from finetop.tui.finder import Match, command_names, kind_of, ranked
 from finetop.tui.modes import EVERYWHERE, MESSAGES, THEME
@@ -53,28 +53,16 @@ def test_exact_before_beginning_before_words_and_commands_before_items_of_a_rank
 
 
 async def test_each_row_says_what_it_is_and_which_key_does_it() -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("colon", *"runs")
-        await settled(pilot, 0.3)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
+        await pressed(pilot, "colon", *"runs", within_s=0.3)
         assert row_with(app, "▸").split()[1:3] == ["screen", "runs"]
         assert row_with(app, "▸").rstrip("│ ").endswith(" 1")
-        await pilot.press("ctrl+u", *"stop")
-        await settled(pilot, 0.3)
+        await pressed(pilot, "ctrl+u", *"stop", within_s=0.3)
         assert row_with(app, "▸").split()[1:3] == ["command", "stop"]
         assert row_with(app, "▸").rstrip("│ ").endswith(" S")
-        await pilot.press("ctrl+u", *"launch", "enter")
-        await settled(pilot)
+        await pressed(pilot, "ctrl+u", *"launch", "enter")
         assert isinstance(app.screen, LaunchScreen)
-
-
-async def test_q_leaves_as_in_vim() -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("colon", "q", "enter")
-        await settled(pilot)
+        await pressed(pilot, "colon", "q", "enter")  # as in vim
         assert app._exit
 
 
@@ -83,13 +71,9 @@ async def test_a_theme_is_found_by_its_name(monkeypatch: Any, tmp_path: Any) -> 
     for name in ("FINETOP_THEME", "NO_COLOR", "COLORFGBG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("finetop.tui.kept.file_of", lambda home: tmp_path / "app.json")
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("colon", *"light")
-        await settled(pilot, 0.3)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
+        await pressed(pilot, "colon", *"light", within_s=0.3)
         assert row_with(app, "▸").split()[1:3] == ["theme", "light"], text_of(app)
-        await pilot.press("enter")
-        await settled(pilot)
+        await pressed(pilot, "enter")
         assert app.look.colours == "light"
     assert '"light"' in (tmp_path / "app.json").read_text()

@@ -8,7 +8,7 @@ import pytest
 from queue_fakes import QueueFake
 from run_fakes import make_run_app, training
 from triage_fakes import FakeTriage, make_store
-from tui_fakes import FakeSupervisor, make_app, mixed_rows, settled, text_of
+from tui_fakes import FakeSupervisor, make_app, mixed_rows, pressed, settled, shown_app, text_of
 
 from finetop.tui.keys import NO_MATCH, NO_SEARCH
 from finetop.tui.screens.launch.screen import LaunchScreen
@@ -21,10 +21,9 @@ if TYPE_CHECKING:
 SIZE = (100, 30)
 
 
-async def pressed(pilot: Any, *keys: str) -> None:
+async def typed(pilot: Any, *keys: str) -> None:
     for key in keys:
-        await pilot.press(key)
-        await settled(pilot)
+        await pressed(pilot, key)
     await settled(pilot, 0.1)
 
 
@@ -46,109 +45,99 @@ async def test_in_a_list_n_goes_to_the_next_row_that_is_left(
     tmp_path: Path, name: str, keys: list[str], search: str
 ) -> None:
     makes: dict[str, Any] = {"runs": lambda: FakeSupervisor(mixed_rows()), "queue": QueueFake}
-    fake = makes.get(name, lambda: FakeTriage(make_store(tmp_path)))()
-    app = make_app(fake, tmp_path)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pressed(pilot, *keys, "slash", *search, "enter", "g")
+    async with shown_app(
+        make_app(makes.get(name, lambda: FakeTriage(make_store(tmp_path)))(), tmp_path), SIZE
+    ) as (app, pilot):
+        await typed(pilot, *keys, "slash", *search, "enter", "g")
         screen, first = app.screen, cursor(app)
         assert "n N match" in text_of(app).splitlines()[-1]
-        await pressed(pilot, "n")
+        await typed(pilot, "n")
         assert app.screen is screen
         second = cursor(app)
         assert second != first
-        await pressed(pilot, "N")
+        await typed(pilot, "N")
         assert cursor(app) == first
-        await pressed(pilot, "N")
+        await typed(pilot, "N")
         assert cursor(app) == first
         assert NO_MATCH in text_of(app)
 
 
 async def test_without_a_filter_n_is_a_new_run_and_with_one_the_footer_does_not_offer_it() -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=(160, 30)) as pilot:
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows())), (160, 30)) as (app, pilot):
         assert "n new run" in text_of(app).splitlines()[-1]
-        await pressed(pilot, "slash", *"state:finished", "enter")
+        await typed(pilot, "slash", *"state:finished", "enter")
         assert isinstance(app.screen, RunsScreen)
         footer = text_of(app).splitlines()[-1]
         assert "n N match" in footer
         assert "new run" not in footer
-        await pressed(pilot, "escape", "n")
+        await typed(pilot, "escape", "n")
         assert isinstance(app.screen, LaunchScreen)
 
 
 async def test_what_is_next_on_n_says_that_the_search_ends_first() -> None:
     rows = [row for row in mixed_rows() if row.name == "sql-lora-70b"]  # out of memory: n is a smaller batch
-    app = make_app(FakeSupervisor(rows))
-    async with app.run_test(size=(120, 30)) as pilot:
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(rows)), (120, 30)) as (app, pilot):
         assert "next  n  a new run" in text_of(app)
-        await pressed(pilot, "slash", *"sql", "enter")
+        await typed(pilot, "slash", *"sql", "enter")
         assert "next  esc  end the search, then n: a new run" in text_of(app)
-        await pressed(pilot, "escape", "n")
+        await typed(pilot, "escape", "n")
         assert isinstance(app.screen, LaunchScreen)
 
 
 async def test_in_the_log_n_goes_to_the_next_line_and_of_metrics_to_the_next_chart() -> None:
     app = make_run_app(training())
     app._first_run = "support-r16"
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
+    async with shown_app(app, SIZE) as (app, pilot):
         screen = app.screen
         assert isinstance(screen, RunScreen)
-        await pressed(pilot, "l", "slash", *"loss", "enter")
+        await typed(pilot, "l", "slash", *"loss", "enter")
         assert "n N match" in text_of(app).splitlines()[-1]
         search = screen.state.log.search
         assert search is not None
         assert len(search.hits) > 2
         newest = search.at
-        await pressed(pilot, "N")
+        await typed(pilot, "N")
         assert app.screen is screen
         assert search.at == search.hits[-2] != newest
-        await pressed(pilot, "n")
+        await typed(pilot, "n")
         assert search.at == newest
-        await pressed(pilot, "n")
+        await typed(pilot, "n")
         assert NO_MATCH in text_of(app)
-        await pressed(pilot, "escape", *["tab"] * 6, "slash", *"loss", "enter")
+        await typed(pilot, "escape", *["tab"] * 6, "slash", *"loss", "enter")
         assert screen.state.tab == "metrics"
-        await pressed(pilot, "n")
+        await typed(pilot, "n")
         assert app.screen is screen
         assert screen.state.grid.at == 0
-        await pressed(pilot, "escape", "n")
+        await typed(pilot, "escape", "n")
         assert isinstance(app.screen, LaunchScreen)
 
 
 async def test_in_launch_n_goes_on_to_the_next_setting_with_these_words(tmp_path: Path) -> None:
-    app = make_app(FakeSupervisor(mixed_rows()), tmp_path)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pressed(pilot, "4", "n")
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()), tmp_path), SIZE) as (app, pilot):
+        await typed(pilot, "4", "n")
         assert NO_SEARCH in text_of(app)
-        await pressed(pilot, "slash", *"learning rate", "enter")
+        await typed(pilot, "slash", *"learning rate", "enter")
         screen = app.screen
         assert isinstance(screen, LaunchScreen)
         visited = [screen.state.key]
         assert "n N match" in text_of(app).splitlines()[-1]
         while NO_MATCH not in text_of(app):
-            await pressed(pilot, "n")
+            await typed(pilot, "n")
             visited.append(screen.state.key)
         assert len(set(visited)) > 1
-        await pressed(pilot, "N")
+        await typed(pilot, "N")
         assert screen.state.key == list(dict.fromkeys(visited))[-2]
 
 
 async def test_the_help_is_searched_as_well() -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pressed(pilot, "question_mark", "n")
+    async with shown_app(make_app(FakeSupervisor(mixed_rows())), SIZE) as (app, pilot):
+        await typed(pilot, "question_mark", "n")
         assert NO_SEARCH in text_of(app)
-        await pressed(pilot, "slash", *"trash", "enter")
+        await typed(pilot, "slash", *"trash", "enter")
         first = cursor(app)
         assert "trash" in first
-        await pressed(pilot, "n")
+        await typed(pilot, "n")
         assert "trash" in cursor(app)
         assert cursor(app) != first
-        await pressed(pilot, "N")
+        await typed(pilot, "N")
         assert cursor(app) == first

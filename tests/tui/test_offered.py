@@ -6,7 +6,7 @@ from typing import Any
 
 from run_states import make_all
 from still import Still
-from tui_fakes import settled
+from tui_fakes import pressed, settled
 
 from finetop.core.protocol.request import Ask
 from finetop.core.supervisor.requests import dispatch
@@ -35,14 +35,6 @@ class InProcess:
         pass
 
 
-def app_of(still: Still, run: str = "") -> FinetopApp:
-    asker = InProcess(still)
-    return FinetopApp(
-        still.home, run=run, connect=lambda home: asker, start=lambda home: None, machine="box", look=Look("16"),
-        folder=still.home.root, pace_s=0.05,
-    )  # fmt: skip
-
-
 def offered(app: FinetopApp) -> list[str]:
     """Return the keys offered as next and alternative step."""
     bottom = app.screen.query_one(Bottom)
@@ -52,12 +44,10 @@ def offered(app: FinetopApp) -> list[str]:
 async def press(app: FinetopApp, pilot: Any, key: str) -> list[str]:
     """Press a key and the first answer to its question; return the refusals."""
     before = len(app.messages)
-    await pilot.press(key)
-    await settled(pilot)
+    await pressed(pilot, key)
     question = app.screen.query_one(Bottom).question
     if isinstance(question, Question):
-        await pilot.press(question.answers[0].key)
-        await settled(pilot)
+        await pressed(pilot, question.answers[0].key)
     elif question is not None:
         await pilot.press("escape")
     return [message.text for message in app.messages[before:] if message.style == "red"]
@@ -67,7 +57,11 @@ async def test_no_key_that_is_offered_leads_to_a_refusal(quiet: Still) -> None:
     make_all(quiet, *IN_TRIAGE, *IN_REMEDIES, *ON_RUN, *IN_RUNS)
     refused: dict[str, list[str]] = {}
     pressed = 0
-    app = app_of(quiet)
+    asker = InProcess(quiet)
+    app = FinetopApp(
+        quiet.home, connect=lambda home: asker, start=lambda home: None, machine="box", look=Look("16"),
+        folder=quiet.home.root, pace_s=0.05,
+    )  # fmt: skip
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot)
         for opens, among in (

@@ -7,13 +7,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tui_fakes import FakeSupervisor, make_app, mixed_rows, settled
+from tui_fakes import ROW, FakeSupervisor, make_app, mixed_rows, settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SIZES = [(80, 24), (120, 40)]
-ROW = '{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Ahoy!"}]}\n'
+IDS = [
+    "runs",
+    "runs-stop",
+    "runs-empty",
+    "runs-filter",
+    "runs-grouped-fault",
+    "runs-marked",
+    "help",
+    "launch",
+]
+IDS += ["launch-error"]
 
 
 @pytest.mark.parametrize("size", SIZES, ids=["80x24", "120x40"])
@@ -30,17 +40,7 @@ ROW = '{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant"
         ("mixed", ["4"]),
         ("mixed", ["4", "enter", "enter", *"faq.jsonl", "enter", "j", "j", "enter", "ctrl+u", "0", "enter"]),
     ],
-    ids=[
-        "runs",
-        "runs-stop",
-        "runs-empty",
-        "runs-filter",
-        "runs-grouped-fault",
-        "runs-marked",
-        "help",
-        "launch",
-        "launch-error",
-    ],
+    ids=IDS,
 )
 def test_picture(
     snap_compare: Callable[..., bool], tmp_path: Path, size: tuple[int, int], rows: str, keys: list[str]

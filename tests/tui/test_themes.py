@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from textual.events import Key
-from tui_fakes import FakeSupervisor, make_app, mixed_rows, settled, text_of
+from tui_fakes import FakeSupervisor, make_app, mixed_rows, pressed, settled, shown_app, text_of
 
 from finetop.core.runtime.home import Home
 from finetop.tui.kept import keep, kept
@@ -33,27 +33,21 @@ def accent(app: Any) -> str:
 
 async def themes(pilot: Any) -> None:
     await settled(pilot)
-    await pilot.press("colon")
-    await settled(pilot)
-    await pilot.press(*"theme", "enter")
-    await settled(pilot)
+    await pressed(pilot, "colon")
+    await pressed(pilot, *"theme", "enter")
 
 
 async def test_a_theme_is_drawn_at_once_and_esc_undoes_it_enter_keeps_it(tmp_path: Path) -> None:
     keep(Home(tmp_path), columns=["note"])
-    app = make_app(FakeSupervisor(mixed_rows()), tmp_path)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()), tmp_path)) as (app, pilot):
         app.show_theme("")
         await themes(pilot)
-        await pilot.press("j", "j")
-        await settled(pilot)
+        await pressed(pilot, "j", "j")
         assert app.look.colours == "light"
-        await pilot.press("escape")
-        await settled(pilot)
+        await pressed(pilot, "escape")
         assert app.look.colours == "either"
         await themes(pilot)
-        await pilot.press("j", "enter")
-        await settled(pilot)
+        await pressed(pilot, "j", "enter")
         assert app.look.colours == "dark" and "needs you" in text_of(app)
         assert accent(app) == "#b69cff"
     assert (kept(Home(tmp_path)).theme, kept(Home(tmp_path)).columns) == ("dark", ["note"])
@@ -62,9 +56,7 @@ async def test_a_theme_is_drawn_at_once_and_esc_undoes_it_enter_keeps_it(tmp_pat
 async def test_what_the_terminal_says_of_its_background_is_taken_unless_a_theme_was_chosen(
     tmp_path: Path,
 ) -> None:
-    app = make_app(FakeSupervisor(mixed_rows()), tmp_path)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()), tmp_path)) as (app, pilot):
         app.post_message(GroundTold("light"))
         await settled(pilot)
         assert app.look.colours == "light" and accent(app) == "#5a2bd0"
@@ -75,8 +67,7 @@ async def test_what_the_terminal_says_of_its_background_is_taken_unless_a_theme_
 
 
 async def test_a_command_typed_in_one_burst_keeps_all_its_letters(tmp_path: Path) -> None:
-    app = make_app(FakeSupervisor(mixed_rows()), tmp_path)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()), tmp_path)) as (app, pilot):
         app.show_theme("")
         await settled(pilot)
         for key in ("colon", *"theme", "enter", "j"):
@@ -89,7 +80,6 @@ async def test_a_theme_of_the_environment_is_said_to_go_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FINETOP_THEME", "16")
-    app = make_app(FakeSupervisor(mixed_rows()), tmp_path)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()), tmp_path)) as (app, pilot):
         await themes(pilot)
         assert "the environment sets the colours: 16." in text_of(app)

@@ -77,14 +77,12 @@ class MachineListener:
     ringer: Ringer
 
     def connected(self, hello: HelloAnswer) -> None:
-        """Handle a supervisor's answer."""
         machine = self.machine
         machine.is_lost, machine.trouble, machine.refusal = False, "", ""
         machine.name, machine.device = clean_line(hello.host), clean_line(hello.device)
         self.app.say_how_it_stands()
 
     def changed(self, answer: ChangesAnswer) -> None:
-        """Handle a newer store."""
         app, machine = self.app, self.machine
         if answer.trouble != machine.trouble:
             machine.trouble = clean_line(answer.trouble)
@@ -205,6 +203,5 @@ def own_settings(home: Home) -> Settings:
 def notification(how: str, text: str) -> str:
     """Return the sequence that makes the terminal show a notification; empty if none is wanted."""
     shown = cut_end(clean_line(text).replace(";", ","), NOTIFICATION)
-    return {"osc9": f"\x1b]9;finetop: {shown}\x07", "osc777": f"\x1b]777;notify;finetop;{shown}\x07"}.get(
-        how, ""
-    )
+    forms = {"osc9": f"\x1b]9;finetop: {shown}\x07", "osc777": f"\x1b]777;notify;finetop;{shown}\x07"}
+    return forms.get(how, "")

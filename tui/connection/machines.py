@@ -101,7 +101,6 @@ def _state(machine: Machine, label: str) -> Line:
 
 
 def _fitting(spans: Line, width: int) -> Line:
-    """Drop what does not fit, from the end."""
     while spans and line_width(spans) > width:
         spans = spans[:-1]
     return spans

@@ -35,10 +35,7 @@ async def ask_of(screen: AppScreen[Any], picture: str) -> None:
 
 
 def ask(bottom: Bottom, host: Host, shown: Sheet, screen: str) -> None:
-    """Ask for the name above the footer, then write the file; nothing is overwritten without asking.
-
-    `screen` is the picture of the screen.
-    """
+    """Ask for the name above the footer, then write the file; nothing is overwritten without asking."""
 
     def done(text: str, is_kept: bool) -> None:
         if not is_kept:
@@ -67,7 +64,6 @@ def _target(host: Host, text: str) -> Path:
 
 
 def _fault(host: Host, text: str, shown: Sheet) -> str:
-    """Return why the file can't be written, or an empty string."""
     forms = endings(shown)
     if not text.strip():
         return f"type a name that ends in {' or '.join(forms)}"

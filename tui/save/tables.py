@@ -34,25 +34,18 @@ def runs(rows: Sequence[RunRow]) -> Sheet:
     settings = sorted({key for row in rows for key in row.settings})
     head = ("run", "model", "method", "objective", "state", "created", "step", "steps")
     check = ("did it forget?", "change", "limit", "checked at step")
-    return Sheet(
-        "runs",
+    lines = tuple(
         (
-            Table(
-                (*head, *check, "tags", "note", *keys, *settings),
-                tuple(
-                    (
-                        *(row.name, row.model, row.method, row.objective, data.word(row.state)),
-                        *(_moment(row.created), str(row.step), str(row.steps)),
-                        *_checked(row),
-                        *(" ".join(row.tags), row.note),
-                        *(_number(row.metrics.get(key)) for key in keys),
-                        *(str(row.settings.get(key, "")) for key in settings),
-                    )
-                    for row in rows
-                ),
-            ),
-        ),
+            *(row.name, row.model, row.method, row.objective, data.word(row.state)),
+            *(_moment(row.created), str(row.step), str(row.steps)),
+            *_checked(row),
+            *(" ".join(row.tags), row.note),
+            *(_number(row.metrics.get(key)) for key in keys),
+            *(str(row.settings.get(key, "")) for key in settings),
+        )
+        for row in rows
     )
+    return Sheet("runs", (Table((*head, *check, "tags", "note", *keys, *settings), lines),))
 
 
 def _checked(row: RunRow) -> tuple[str, str, str, str]:
@@ -87,9 +80,7 @@ def run(detail: RunDetail, tab: str, outcome: CheckResult | None) -> Sheet:
 
 
 def compare(
-    details: Sequence[RunDetail],
-    curves: Mapping[str, Sequence[Curve | None]],
-    stretch: Stretch,
+    details: Sequence[RunDetail], curves: Mapping[str, Sequence[Curve | None]], stretch: Stretch
 ) -> Sheet:
     """Return the overlaid curves, the results, and the differences between the recipes."""
     _, first, last, columns = stretch
@@ -103,21 +94,15 @@ def compare(
         if named := tuple(replace(line, name=name) for name, line in lines if line.steps):
             charts.append(Chart(metric, named, last, first=first))
     names = tuple(detail.row.name for detail in details)
-    outcomes = compare_runs.outcomes(details, time.time())
-    differences = compare_runs.differences([detail.recipe for detail in details])
-    data_differences = compare_runs.data_differences(details)
-    return Sheet(
-        "compare",
-        (
-            Table(("results", *names), tuple((outcome.label, *outcome.cells) for outcome in outcomes)),
-            Table(
-                ("recipe differences", *names),
-                tuple((difference.key, *difference.values) for difference in differences),
-            ),
-            Table(("data", *names), tuple((source.key, *source.values) for source in data_differences)),
-        ),
-        tuple(charts),
+    results = compare_runs.outcomes(details, time.time())
+    differing = compare_runs.differences([detail.recipe for detail in details])
+    sources = compare_runs.data_differences(details)
+    tables = (
+        Table(("results", *names), tuple((row.label, *row.cells) for row in results)),
+        Table(("recipe differences", *names), tuple((row.key, *row.values) for row in differing)),
+        Table(("data", *names), tuple((row.key, *row.values) for row in sources)),
     )
+    return Sheet("compare", tables, tuple(charts))
 
 
 def queue(entries: Sequence[tuple[str, LiveRow | QueueRow]]) -> Sheet:
@@ -129,9 +114,8 @@ def queue(entries: Sequence[tuple[str, LiveRow | QueueRow]]) -> Sheet:
         else:
             facts = ("runs", row.on, "", row.state.phase, "")
         rows.append((name, row.what, *facts))
-    return Sheet(
-        "queue", (Table(("run", "what", "state", "on / wants", "priority", "why", "starts"), tuple(rows)),)
-    )
+    head = ("run", "what", "state", "on / wants", "priority", "why", "starts")
+    return Sheet("queue", (Table(head, tuple(rows)),))
 
 
 def sweep(name: str, keys: Sequence[str], settings: Sequence[Setting]) -> Sheet:
@@ -159,19 +143,14 @@ def approaches(answer: ApproachesAnswer) -> Sheet:
     """Return how well each approach does, what it costs, and the advice."""
     done = [row for row in answer.rows if row.target is not None]
     left = [row for row in answer.rows if row.target is None]
-    return Sheet(
-        f"approaches-{_file_name(answer.name)}",
-        (
-            Table(words.head(answer), tuple(words.cells(row) for row in done)),
-            Table(words.PRICE_HEAD, tuple(words.prices(row) for row in done)),
-            Table(words.seen_head(answer), tuple(words.seen_cells(row) for row in done)),
-            Table(
-                ("not measured", "state", "why"),
-                tuple((row.name, row.state, row.said) for row in left),
-            ),
-            Table(("topic", "advice"), tuple((line.topic, line.text) for line in answer.advice)),
-        ),
+    tables = (
+        Table(words.head(answer), tuple(map(words.cells, done))),
+        Table(words.PRICE_HEAD, tuple(map(words.prices, done))),
+        Table(words.seen_head(answer), tuple(map(words.seen_cells, done))),
+        Table(("not measured", "state", "why"), tuple((row.name, row.state, row.said) for row in left)),
+        Table(("topic", "advice"), tuple((line.topic, line.text) for line in answer.advice)),
     )
+    return Sheet(f"approaches-{_file_name(answer.name)}", tables)
 
 
 def triage(rows: Iterable[TriageRow], names: Sequence[str]) -> Sheet:
@@ -200,10 +179,8 @@ def remedies(answer: RemediesAnswer | None) -> Sheet:
         *("change on fresh items", "fresh items", "alpha", "why not"),
     )
     now = [] if answer.now is None else [answer.now]
-    return Sheet(
-        f"{_file_name(answer.run)}-remedies",
-        (Table(head, tuple(_remedy(row, metrics) for row in (*now, *answer.rows))),),
-    )
+    rows = tuple(_remedy(row, metrics) for row in (*now, *answer.rows))
+    return Sheet(f"{_file_name(answer.run)}-remedies", (Table(head, rows),))
 
 
 def _remedy(row: RemedyRow, metrics: Sequence[str]) -> tuple[str, ...]:

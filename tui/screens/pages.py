@@ -26,9 +26,8 @@ from finetop.tui.widgets.table import Table
 BACK = Key("escape,question_mark,f1", "back", "back", "back to the previous screen")
 SEARCH = Key("slash", "search", "search", "search in these lines")
 MOVES = moves()
-TYPED_BESIDE = tuple(
-    Key(key.keys.rpartition(",")[2], "", key.action) for key in MOVES[:4]
-)  # without their letters, which are typed text
+# Without their letters, which are typed text.
+TYPED_BESIDE = tuple(Key(key.keys.rpartition(",")[2], "", key.action) for key in MOVES[:4])
 NAME_WIDTH = 14  # least cells
 _SIGN = 14  # cells of the key column in the help
 PAUSE_S = 0.15  # pause in typing before the supervisor is asked
@@ -39,7 +38,6 @@ class TablePage(AppScreen[ScreenResultType], Generic[ScreenResultType], inherit_
 
     DEFAULT_CSS = "TablePage { overflow: hidden; #about { height: 2; } #list { height: 1fr; } }"
     KEYS: ClassVar[tuple[Key, ...]] = (SEARCH, *MATCHES, BACK, *MOVES)
-    BINDINGS: ClassVar = bindings(KEYS)
     sought = ""  # the search text
 
     def compose(self) -> ComposeResult:
@@ -57,15 +55,10 @@ class TablePage(AppScreen[ScreenResultType], Generic[ScreenResultType], inherit_
         return ""
 
     def show_title(self, title: str, aside: str = "") -> None:
-        """Write the title row."""
         line: Line = ((f" {title}", "bold"), (f"   {aside}" if aside else "", "dim"))
         self.query_one("#about", Lines).show((line,))
 
-    def action_back(self) -> None:
-        self.dismiss()
-
     def action_search(self) -> None:
-        """Ask for a text, and go to the next line that contains it."""
         start = self.query_one(Table).cursor
 
         def changed(text: str) -> None:
@@ -116,7 +109,6 @@ class KeyRow:
 class KeysPage(TablePage[None], inherit_bindings=False):
     """Keys of the previous screen, each with its equivalent command, then the keys that work everywhere."""
 
-    BINDINGS: ClassVar = TablePage.BINDINGS
     TITLE = "Keys"
 
     def __init__(self, title: str, keys: Sequence[Key]) -> None:
@@ -142,16 +134,12 @@ class KeysPage(TablePage[None], inherit_bindings=False):
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         row = self._rows[index]
-        sign = row.key.shown if row.is_first else ""
-        line: Line = (
-            cursor_mark(has_cursor),
-            (f"  {sign:<{_SIGN}}", "key"),
-            (row.text, "bold" if has_cursor else ""),
-        )
+        cursor = cursor_mark(has_cursor)
         command: Line = ((row.command, "dim"), (" ", ""))
         if row.command and not row.text:  # on a row of its own
-            line = (line[0], (" " * max(2, width - 2 - len(row.command)), ""))
-            return (*line, *command)
+            return (cursor, (" " * max(2, width - 2 - len(row.command)), ""), *command)
+        sign = row.key.shown if row.is_first else ""
+        line: Line = (cursor, (f"  {sign:<{_SIGN}}", "key"), (row.text, "bold" if has_cursor else ""))
         return spread(line, command, width) if row.command else line
 
 
@@ -167,7 +155,6 @@ def key_rows(key: Key, width: int) -> list[KeyRow]:
 class MessagesPage(TablePage[None], inherit_bindings=False):
     """Messages shown above the footer, newest first; a slow link may have hidden some."""
 
-    BINDINGS: ClassVar = TablePage.BINDINGS
     TITLE = "Messages"
 
     def on_mount(self) -> None:
@@ -192,11 +179,9 @@ class CommandsPage(TablePage["Key | Match | None"], inherit_bindings=False):
     def __init__(self, keys: Sequence[Key]) -> None:
         super().__init__()
         by_action = {key.action: key for key in reversed(keys)}  # the screen's own keys win
-        self._all = tuple(
-            key
-            for key in keys
-            if key is by_action[key.action] and not key.action.startswith(("move", "page", "match"))
-        )
+        moves = ("move", "page", "match")
+        own = (key for key in keys if key is by_action[key.action])
+        self._all = tuple(key for key in own if not key.action.startswith(moves))
         self._matching: tuple[Key | Match, ...] = self._all
 
     def on_mount(self) -> None:
@@ -218,12 +203,8 @@ class CommandsPage(TablePage["Key | Match | None"], inherit_bindings=False):
                 about = row.command
         name += " " * max(0, NAME_WIDTH - cell_len(name))
         about = cut_end(about, max(0, width - 17 - cell_len(name) - len(sign)))
-        left: Line = (
-            cursor_mark(has_cursor),
-            (f"  {kind_of(row):<9}", "dim"),
-            (f"{name}  ", "bold"),
-            (about, "bold" if has_cursor else ""),
-        )
+        start: Line = (cursor_mark(has_cursor), (f"  {kind_of(row):<9}", "dim"), (f"{name}  ", "bold"))
+        left: Line = (*start, (about, "bold" if has_cursor else ""))
         return spread(left, ((sign, "key"), (" ", "")), width)
 
     def _filter(self, text: str) -> None:

@@ -95,11 +95,8 @@ class PickPage(TablePage["Picked | None"], inherit_bindings=False):
         """List the choices whose name contains the typed word; new ones come last."""
         word = "" if is_expression(text) else text.strip()
         matching = [choice for choice in self._all if word.casefold() in choice.name.casefold()]
-        new_choices = [
-            Choice(name, of=self._new)
-            for name in self._changed
-            if name not in {known.name for known in self._all}
-        ]
+        known = {choice.name for choice in self._all}
+        new_choices = [Choice(name, of=self._new) for name in self._changed if name not in known]
         matching += [choice for choice in new_choices if word.casefold() in choice.name.casefold()]
         if self._new and word and word not in {choice.name for choice in matching} and not self._fault(word):
             matching.append(Choice(word, f"a {self._new}", of=self._new))
@@ -130,7 +127,6 @@ class PickPage(TablePage["Picked | None"], inherit_bindings=False):
 
     @on(Table.Opened)
     def action_pick(self) -> None:
-        """Select or deselect the choice under the cursor."""
         at, bottom = self.query_one(Table).cursor, self.bottom
         if at >= len(self._listed):
             return
@@ -154,14 +150,12 @@ class PickPage(TablePage["Picked | None"], inherit_bindings=False):
 
     @work(exclusive=True, group="look")
     async def _say_of(self, text: str) -> None:
-        """Show why a text that matches nothing can't be used."""
         assert self._look is not None
         error, bottom = await self._look(text), self.bottom
         if isinstance(bottom.question, TextQuestion) and bottom.question.entry.text == text:
             bottom.say_aside(((error, "red"),))
 
     def _fault(self, text: str) -> str:
-        """Return the error in the typed text, or an empty string."""
         try:
             self._read(text)
         except BadInput as fault:
@@ -180,10 +174,8 @@ class PickPage(TablePage["Picked | None"], inherit_bindings=False):
         if self._look is not None and (error := await self._look(text)):
             host_of(self).say(error, "red")
             return
-        on_, off = (
-            tuple(name for name, is_on in self._changed.items() if is_on is wanted)
-            for wanted in (True, False)
-        )
+        on_ = tuple(name for name, is_on in self._changed.items() if is_on)
+        off = tuple(name for name, is_on in self._changed.items() if not is_on)
         self.dismiss(Picked(on_, off, text))
 
 

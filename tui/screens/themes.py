@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, ClassVar
+from typing import Any
 
 from textual import on
 from textual.app import App
@@ -11,7 +11,7 @@ from textual.app import App
 from finetop.core.errors import FinetopError
 from finetop.tui.app_interface import Host, host_of
 from finetop.tui.kept import keep
-from finetop.tui.keys import Key, bindings
+from finetop.tui.keys import Key
 from finetop.tui.palette import THEME_ABOUT, THEMES
 from finetop.tui.screens.pages import MOVES, TablePage
 from finetop.tui.text import Line, cursor_mark
@@ -56,7 +56,6 @@ class ThemesPage(TablePage[None], inherit_bindings=False):
     """The themes that this terminal can draw; esc restores the previous one."""
 
     KEYS = (KEEP, BACK, *MOVES)
-    BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Theme"
 
     def on_mount(self) -> None:

@@ -17,14 +17,9 @@ _COMMAND: Final = re.compile(r"(?:^|: |`)(finetop [^`]+?)[`.]*$")
 
 def copying(text: str) -> str:
     """Return the sequence that copies a text: cleaned, as it may be pasted into a shell, and cut at LIMIT bytes."""
-    data = (
-        clean(text, limit=LIMIT)
-        .strip("\n")
-        .encode("utf-8", "replace")[:LIMIT]
-        .decode("utf-8", "ignore")
-        .encode()
-    )
-    return f"\x1b]52;c;{b64encode(data).decode()}\x07"
+    data = clean(text, limit=LIMIT).strip("\n").encode("utf-8", "replace")[:LIMIT]
+    whole = data.decode("utf-8", "ignore").encode()  # without a character cut in two
+    return f"\x1b]52;c;{b64encode(whole).decode()}\x07"
 
 
 @dataclass(slots=True)
@@ -37,7 +32,6 @@ class Copied:
 
     @property
     def text(self) -> str:
-        """Return the copied text; empty if there is none."""
         return self.texts[self.at] if self.texts else ""
 
     @property

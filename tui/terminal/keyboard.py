@@ -19,9 +19,8 @@ _WORDS = frozenset("bf")
 _GROUND_TOLD = re.compile(
     r"\x1b\]11;rgba?:([0-9a-fA-F]{1,4})/([0-9a-fA-F]{1,4})/([0-9a-fA-F]{1,4})(?:/[0-9a-fA-F]+)?(?:\x07|\x1b\\)"
 )
-_GROUND_BEGUN = re.compile(
-    r"\x1b\](?:1(?:1(?:;[^\x07\x1b]{0,40}\x1b?)?)?)?\Z"
-)  # an answer that came in two parts
+# An answer that came in two parts.
+_GROUND_BEGUN = re.compile(r"\x1b\](?:1(?:1(?:;[^\x07\x1b]{0,40}\x1b?)?)?)?\Z")
 
 
 def _ground(parts: Sequence[str]) -> Literal["dark", "light"]:

@@ -13,17 +13,7 @@ from finetop.tui.theme import Depth, Look
 
 _PLAIN: Final = ("dumb", "vt100", "vt220")
 # Terminals with 24-bit colours even if COLORTERM was not passed on; tmux reduces them where necessary.
-_TERMS: Final = (
-    "alacritty",
-    "contour",
-    "foot",
-    "iterm2",
-    "rio",
-    "tmux",
-    "wezterm",
-    "xterm-ghostty",
-    "xterm-kitty",
-)
+_TERMS = ("alacritty", "contour", "foot", "iterm2", "rio", "tmux", "wezterm", "xterm-ghostty", "xterm-kitty")
 _PROGRAMS: Final = (
     "Hyper",
     "Tabby",
@@ -43,10 +33,7 @@ _VTE: Final = 3600
 def find_look(
     environ: Mapping[str, str] | None = None, encoding: str | None = None, *, kept: str = "", ground: str = ""
 ) -> Look:
-    """Choose the look: NO_COLOR first, then FINETOP_THEME, the `kept` theme, COLORFGBG, the reported `ground`.
-
-    `ground` is "dark" or "light" once the terminal has reported it; until then the colours fit both.
-    """
+    """Choose the look by NO_COLOR, FINETOP_THEME, the `kept` theme, COLORFGBG, the reported `ground`; else for both."""
     environ = os.environ if environ is None else environ
     encoding = _encoding(environ) if encoding is None else encoding
     only_ascii = encoding.lower().replace("-", "") != "utf8"
@@ -82,8 +69,7 @@ def require_theme(name: str) -> None:
         from finetop.core.text import quoted  # the app starts without the code that reads recipes
 
         raise EnvironmentTrouble(
-            f"FINETOP_THEME is {quoted(name)} in the environment.",
-            hint=f"It is one of {', '.join(THEMES)}.",
+            f"FINETOP_THEME is {quoted(name)} in the environment.", hint=f"It is one of {', '.join(THEMES)}."
         )
 
 

@@ -158,9 +158,7 @@ def _draw_row(strokes: _Strokes, y: int, old: Row, new: Row) -> None:
     graphemes, styles = new
     width = len(graphemes)
     unlike = map(or_, map(ne, graphemes, old.graphemes), map(ne, styles, old.styles))
-    changed = [
-        x for x in compress(range(width), unlike) if graphemes[x] != " " or not _look_alike(old, new, x)
-    ]
+    changed = [x for x in compress(range(width), unlike) if graphemes[x] != " " or not _alike(old, new, x)]
     if not changed:
         return
     blank_from = width
@@ -188,8 +186,7 @@ def _draw_row(strokes: _Strokes, y: int, old: Row, new: Row) -> None:
         strokes.pieces.append("\x1b[K")
 
 
-def _look_alike(old: Row, new: Row, x: int) -> bool:
-    """Return whether a blank of the new row looks the same as on the old one."""
+def _alike(old: Row, new: Row, x: int) -> bool:
     return old.graphemes[x] == " " and blank_style(new.styles[x]) == blank_style(old.styles[x])
 
 
@@ -238,10 +235,8 @@ def _move(strokes: _Strokes, x: int, y: int, row: Row) -> None:
         if x == 0 and 0 < down <= 4:
             ways.append("\r" + "\n" * down)
         if strokes.x is not None:
-            vertical = (
-                f"\x1b[{down if down != 1 else ''}B" if down > 0 else f"\x1b[{-down if down != -1 else ''}A"
-            )
-            ways.append(_sideways(x - strokes.x) + vertical)
+            rows = "" if abs(down) == 1 else abs(down)
+            ways.append(f"{_sideways(x - strokes.x)}\x1b[{rows}{'B' if down > 0 else 'A'}")
     strokes.pieces.append(min(ways, key=len))
     strokes.x, strokes.y = x, y
 

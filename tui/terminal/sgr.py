@@ -16,19 +16,21 @@ _SHOWN_ON_BLANK = frozenset({"4", "21", "7", "9", "51", "52", "53"})
 
 
 class _Parts(NamedTuple):
-    attributes: frozenset[str]
-    foreground: str
-    background: str
+    attributes: frozenset[str] = frozenset()
+    foreground: str = ""
+    background: str = ""
 
 
 @lru_cache(maxsize=4096)
 def restyle(style: str, parameters: str, colour: bool = True) -> str:
-    """Return the canonical style after an SGR sequence with these parameters.
+    """Return the canonical style ("" by default) after SGR parameters; without colour attributes alone (NO_COLOR)."""
+    attributes, foreground, background = _applied(_parts(style), parameters)
+    colours = [foreground, background] if colour else []
+    return ";".join(part for part in [*sorted(attributes), *colours] if part)
 
-    "" is the default style; colour=False leaves attributes only, as NO_COLOR asks.
-    """
-    attributes, foreground, background = _parts(style)
-    on = set(attributes)
+
+def _applied(parts: _Parts, parameters: str) -> _Parts:
+    on, foreground, background = set(parts.attributes), parts.foreground, parts.background
     codes = parameters.split(";")
     while codes:
         code = codes.pop(0) or "0"
@@ -56,8 +58,7 @@ def restyle(style: str, parameters: str, colour: bool = True) -> str:
             foreground = code
         elif code.isdigit() and (40 <= int(code) <= 47 or 100 <= int(code) <= 107):
             background = code
-    colours = [foreground, background] if colour else []
-    return ";".join(part for part in [*sorted(on), *colours] if part)
+    return _Parts(frozenset(on), foreground, background)
 
 
 @lru_cache(maxsize=4096)
@@ -91,22 +92,7 @@ def blank_style(style: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _parts(style: str) -> _Parts:
-    attributes, foreground, background = set(), "", ""
-    codes = style.split(";") if style else []
-    while codes:
-        code = codes.pop(0)
-        head = _base(code)
-        if head in _OFF:
-            attributes.add(code)
-            continue
-        if head in ("38", "48") and ":" not in code:
-            arguments = {"2": 4, "5": 2}.get(codes[0] if codes else "", 0)
-            code, codes = ";".join([code, *codes[:arguments]]), codes[arguments:]
-        if head == "38" or head.startswith(("3", "9")):
-            foreground = code
-        else:
-            background = code
-    return _Parts(frozenset(attributes), foreground, background)
+    return _applied(_Parts(), style)
 
 
 def _base(attribute: str) -> str:

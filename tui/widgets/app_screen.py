@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from typing import ClassVar, Final, Generic
+from typing import Any, ClassVar, Final, Generic
 
 from textual.css.query import NoMatches
 from textual.screen import Screen, ScreenResultType
 
 from finetop.core.text import clean_line
-from finetop.tui.keys import Key
+from finetop.tui.keys import Key, bindings
 from finetop.tui.save import Sheet
 from finetop.tui.widgets.frame import Bottom, Question
 from finetop.tui.widgets.table import Table
@@ -25,6 +25,12 @@ class AppScreen(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bin
 
     KEYS: ClassVar[tuple[Key, ...]] = ()  # all of this screen, for the help
     COPIES_LINES: ClassVar = False  # else a newline would run what is copied in a shell
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Bind a screen's keys, unless it binds others."""
+        if "BINDINGS" not in vars(cls):
+            cls.BINDINGS = bindings(cls.KEYS)
+        super().__init_subclass__(**options)
 
     @property
     def bottom(self) -> Bottom:
@@ -68,6 +74,9 @@ class AppScreen(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bin
 
     def action_ends(self, direction: int) -> None:
         self.query_one(Table).ends(direction)
+
+    def action_back(self) -> None:
+        self.dismiss()
 
 
 def filled(command: str, words: Mapping[str, str]) -> str:

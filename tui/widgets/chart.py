@@ -15,7 +15,7 @@ from finetop.core.text import clean_line
 from finetop.tui.text import Line, joined
 from finetop.tui.theme import SERIES, SERIES_FAINT, StyleName
 from finetop.tui.widgets.axis import Scale, share_of
-from finetop.tui.widgets.series import Series, View, spikes_of, values_of
+from finetop.tui.widgets.series import Series, View, points_of, spikes_of
 from finetop.tui.widgets.ticks import LABEL, x_ticks, y_ticks
 
 GUTTER = LABEL + 1  # cells left of the picture, for the labels of the y axis
@@ -94,9 +94,8 @@ def draw(
             text, style = row[view.cursor]
             is_free = text in (*_GAPS, "-", _AREA) and style not in SERIES  # not in a label
             row[view.cursor] = ("┊", "dim") if is_free else (text, "reverse")
-    lines: list[Line] = []
-    for y, row in enumerate(cells):
-        lines.append(((f"{labels.get(y, ''):>{LABEL}} ", "dim"), *joined(row), *beside.get(y, ())))
+    gutters = [f"{labels.get(y, ''):>{LABEL}} " for y in range(rows)]
+    lines = [((text, "dim"), *joined(cells[y]), *beside.get(y, ())) for y, text in enumerate(gutters)]
     return [*lines, axis]
 
 
@@ -155,7 +154,6 @@ def _put(cells: Cells, bits: Bits, style: StyleName, *, only_ascii: bool) -> Non
 
 
 def _draw_area(cells: Cells, bits: Bits, style: StyleName) -> None:
-    """Fill what is below a line, faintly."""
     lowest: dict[int, int] = {}
     for y, x in bits:
         lowest[x] = max(y, lowest.get(x, y))
@@ -165,7 +163,6 @@ def _draw_area(cells: Cells, bits: Bits, style: StyleName) -> None:
 
 
 def _draw_band(cells: Cells, line: Series, scale: Scale) -> None:
-    """Fill what lies between a line's low and high, faintly."""
     curve = line.curve
     for column, low, high in zip(curve.column, curve.low, curve.high, strict=True):
         ends = [_dot_row(min(max(end, scale.low), scale.high), scale, len(cells)) for end in (high, low)]
@@ -176,18 +173,12 @@ def _draw_band(cells: Cells, line: Series, scale: Scale) -> None:
 
 
 def _is_sparse(bands: Sequence[Band]) -> bool:
-    """Return whether points are so few that each is drawn."""
     return bool(bands) and bands[-1][0] - bands[0][0] >= _FEW * (len(bands) - 1)
 
 
 def _bands(series: Series, smoothing: float, scale: Scale, rows: int, columns: int) -> list[Band]:
-    """Return the dots that a curve goes through, one per column."""
-    bands: list[Band] = []
-    for column, value in zip(series.curve.column, values_of(series, smoothing), strict=True):
-        row = _dot_row(value, scale, rows)
-        if row is not None and 0 <= column < 2 * columns:
-            bands.append((column, row, row))
-    return bands
+    places = [(column, _dot_row(value, scale, rows)) for column, value in points_of(series, smoothing)]
+    return [(column, row, row) for column, row in places if row is not None and 0 <= column < 2 * columns]
 
 
 def _strokes(series: Series, smoothing: float, scale: Scale, rows: int, columns: int) -> list[Band]:
@@ -201,7 +192,6 @@ def _strokes(series: Series, smoothing: float, scale: Scale, rows: int, columns:
 
 
 def _draw_letters(cells: Cells, series: Sequence[Series], heights: Sequence[Sequence[Band]]) -> None:
-    """Write each line's letter along it, different lines at different cells."""
     lettered = [(line, bands) for line, bands in zip(series, heights, strict=True) if line.letter and bands]
     every = max(_LETTERS_EVERY, 3 * len(lettered))
     for number, (line, bands) in enumerate(lettered):
@@ -212,7 +202,6 @@ def _draw_letters(cells: Cells, series: Sequence[Series], heights: Sequence[Sequ
 
 
 def _draw_limit(cells: Cells, limit: float | None, scale: Scale) -> None:
-    """Draw the limit as a labelled line behind the curves."""
     if limit is None or not scale.low <= limit <= scale.high:  # NaN is not between them either
         return
     row = cells[_row(limit, scale, len(cells))]
@@ -236,10 +225,8 @@ def _draw_ends(
     named.sort(key=lambda pair: (pair[0][1], -pair[1].curve.mean[-1]))
     if room:
         rows = rows_of_their_own([top // 4 for (_, top, _), _ in named], len(cells))
-        return {
-            y: ((f" {clean_line(line.end)}"[:room], line.style),)
-            for y, (_, line) in zip(rows, named, strict=False)
-        }
+        texts = [(f" {clean_line(line.end)}"[:room], line.style) for _, line in named]
+        return {y: (text,) for y, text in zip(rows, texts, strict=False)}
     least = 0  # the row below the previous label: labels keep the order of the lines
     for (column, top, _), line in named:
         text = clean_line(line.end)
@@ -321,14 +308,10 @@ def _between(before: Band, after: Band) -> list[Band]:
 def _thickened(bands: Sequence[Band], rows: int) -> list[Band]:
     """Make a line two dots thick: each of its dots gets one below it, at the bottom one above it."""
     lowest = 4 * rows - 1
-    return [
-        (column, top, bottom + 1) if bottom < lowest else (column, max(0, top - 1), bottom)
-        for column, top, bottom in bands
-    ]
+    return [(x, top, low + 1) if low < lowest else (x, max(0, top - 1), low) for x, top, low in bands]
 
 
 def _bits_of(bands: Sequence[Band]) -> Bits:
-    """Return the dots of a line by cell."""
     bits: Bits = {}
     for column, top, bottom in bands:
         for y in range(top, bottom + 1):
@@ -338,7 +321,6 @@ def _bits_of(bands: Sequence[Band]) -> Bits:
 
 
 def _glyph(bits: int, *, only_ascii: bool) -> str:
-    """Return the character of a cell's dots."""
     if not only_ascii:
         return chr(0x2800 + bits)
     return "." if bits & _LOWER and not bits & _UPPER else "'" if bits & _UPPER and not bits & _LOWER else ":"

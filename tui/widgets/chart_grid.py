@@ -46,7 +46,6 @@ def chart_width(width: int, columns: int) -> int:
 
 
 def _column_width(width: int, columns: int) -> int:
-    """Return the cells of a column, without the line between two."""
     return (width - columns + 1) // columns
 
 

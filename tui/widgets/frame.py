@@ -93,24 +93,19 @@ Complete = Callable[[str], tuple[str, tuple[str, ...]]]
 
 @dataclass(frozen=True, slots=True)
 class TextQuestion:
-    """A text typed above the footer; `changed` gets every change, `done` the final text and whether it is kept.
-
-    While `fault` returns a problem with the text, enter does not keep it. A later refusal opens it again, unless it
-    may be asked only `once`. `complete` returns how far tab completes it, and the possible continuations. `keys` are
-    named in the footer beside enter and esc; a key for which `passes` (given the text) is True goes to the screen.
-    """
+    """A text typed above the footer."""
 
     label: str
     entry: Entry
-    changed: Callable[[str], None]
-    done: Callable[[str, bool], object]
+    changed: Callable[[str], None]  # gets every change
+    done: Callable[[str, bool], object]  # gets the final text, and whether it is kept
     keep: str
     leave: str
-    fault: Callable[[str], str] = lambda text: ""
-    once: bool = False
-    complete: Complete | None = None
-    keys: tuple[tuple[str, str], ...] = ()
-    passes: Callable[[str, str], bool] = lambda key, text: False
+    fault: Callable[[str], str]  # returns a problem with the text, with which enter does not keep it
+    once: bool  # else a later refusal opens it again
+    complete: Complete | None  # returns how far tab completes the text, and the possible continuations
+    keys: tuple[tuple[str, str], ...]  # named in the footer beside enter and esc
+    passes: Callable[[str, str], bool]  # whether a key, given the text, goes to the screen
 
 
 class Bottom(Lines, can_focus=True):
@@ -249,7 +244,6 @@ class Bottom(Lines, can_focus=True):
             question.changed(entry.text)
 
     def redraw(self) -> None:
-        """Redraw the rows."""
         self._open_again()
         middle = self._middle()
         blank: list[Line] = [()] * (len(self.next) - len(middle))  # a message must not move what is above
@@ -283,8 +277,8 @@ class Bottom(Lines, can_focus=True):
             above: list[Line] = []
             if self._is_refused and line_width(self.aside) > beside:  # show all of the reason
                 above = paragraph(self.aside[0][0], width, 2, style="red")
-            aside = () if above else _cut(self.aside, beside)
-            room = max(8, width - line_width(label) - line_width(aside) - 4)
+            aside = [] if above else [(cut_end(text, max(0, beside)), style) for text, style in self.aside]
+            room = max(8, width - line_width(label) - line_width(tuple(aside)) - 4)
             text = drawn(self.question.entry, room)
             return [*above, spread((*label, *text), (*aside, (" ", "")), width)]
         if isinstance(self.question, Question):
@@ -300,14 +294,13 @@ class Bottom(Lines, can_focus=True):
         if width < SMALLEST[0] or height < SMALLEST[1]:
             small = f"too small: {width}x{height}, needs {SMALLEST[0]}x{SMALLEST[1]}"
             return ((f" {small}", "amber"),)
-        if isinstance(self.question, TextQuestion):
-            tab = (("tab", "complete"),) if self.question.complete is not None else ()
-            return _key_words(
-                (*self.question.keys, ("enter", self.question.keep), *tab, ("esc", self.question.leave))
-            )
-        if isinstance(self.question, Question):
-            answers = tuple((answer.key, answer.label) for answer in self.question.answers)
-            return _key_words((*answers, ("esc", self.question.leave)))
+        question = self.question
+        if isinstance(question, TextQuestion):
+            tab = (("tab", "complete"),) if question.complete is not None else ()
+            return _key_words((*question.keys, ("enter", question.keep), *tab, ("esc", question.leave)))
+        if isinstance(question, Question):
+            answers = tuple((answer.key, answer.label) for answer in question.answers)
+            return _key_words((*answers, ("esc", question.leave)))
         return footer(self.keys, width, has_help=not self.is_typed_above)
 
 
@@ -321,11 +314,6 @@ def clicked(lines: Sequence[Line], x: int, y: int, *, style: str | None = None) 
         if x < end:
             return span.strip()
     return ""
-
-
-def _cut(words: Line, width: int) -> Line:
-    """Cut the text beside a typed one, so that the typed one stays."""
-    return tuple((cut_end(text, max(0, width)), style) for text, style in words)
 
 
 def _key_words(pairs: Sequence[tuple[str, str]]) -> Line:

@@ -21,9 +21,8 @@ from finetop.tui.app_interface import host_of
 from finetop.tui.text import CURSOR, RULE, Line, cut_end, cut_line, line_width
 from finetop.tui.theme import Look, style, to_look
 
-Box = Literal[
-    "", "top", "sides", "low", "whole"
-]  # the top border, rows between, rows and the border below, all
+# The top border, rows between, rows and the border below, all.
+Box = Literal["", "top", "sides", "low", "whole"]
 ROOMY: Final = Size(100, 34)  # the smallest terminal with boxes
 _GAP = 3  # blanks in a title through which the border is drawn
 
@@ -48,11 +47,8 @@ class Lines(Widget):
     def room(self) -> Size:
         """Return the cells within its box, with a title in the border; as wide as the terminal, even before layout."""
         width, height = self.app.size.width, self.size.height
-        return (
-            Size(width - 2, max(0, height - (self.box in ("low", "whole"))))
-            if self.box
-            else Size(width, height)
-        )
+        has_border = self.box in ("low", "whole")
+        return Size(width - 2, max(0, height - has_border)) if self.box else Size(width, height)
 
     def show(self, lines: Sequence[Line]) -> None:
         """Replace the lines; only rows that differ are redrawn."""

@@ -165,6 +165,3 @@ class ListScreen(LoadedScreen, inherit_bindings=False):
         """List what matches."""
         self.listed.filter = text.strip()
         self.load_anew()
-
-    def action_back(self) -> None:
-        self.dismiss()

@@ -78,7 +78,6 @@ def skipped(tail: Tail, answer: LogAnswer) -> Tail:
 
 
 def _with_gap(tail: Tail, words: str) -> Tail:
-    """Mark a gap after the last line."""
     return _bounded((*tail.shown, words), tail.dropped, "", tail.offset, tail.begin)
 
 
@@ -101,10 +100,7 @@ def last_rows(tail: Tail, height: int) -> list[Line]:
 
 
 def view(tail: Tail, width: int, height: int, first: int | None, sought: str = "") -> list[Line]:
-    """Return the rows in view: from line number `first` on, or the end; long lines wrap.
-
-    `sought` is a text to highlight.
-    """
+    """Return the rows in view: from line number `first` on, or the end; long lines wrap, `sought` is highlighted."""
     shown = tail.shown
     rows: list[Line] = []
     if first is None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from finetop.core.protocol.messages.runs import LogAnswer, ReadLog
 from finetop.core.runtime import log_file
-from finetop.tui.text import Line
+from finetop.tui.text import CURSOR, Line
 from finetop.tui.widgets.log import drawn_rows, shown_line
 
 HALF: Final = 1 << 15  # bytes held on each side of the place
@@ -34,27 +35,26 @@ def requests(run: str, job: int | None, at: int) -> tuple[ReadLog, ReadLog]:
 def page_of(before: LogAnswer, behind: LogAnswer, at: int) -> Page:
     """Join the two parts; a line whose beginning is cut off is left out."""
     begin = max(0, at - HALF)
-    lines: list[str] = []
-    begins: list[int] = []
-    place = begin
-    for number, raw in enumerate(before.text.split("\n")[:-1] if at else []):
-        if number or not begin:
-            lines.append(shown_line(raw))
-            begins.append(place)
-        place += len(raw.encode("utf-8", "replace")) + 1
-    place = at
+    placed, _ = _placed(before.text.split("\n")[:-1] if at else [], begin)
+    if begin:
+        placed = placed[1:]
     if behind.gap:
-        lines.append(log_file.words_for(behind.gap))
-        begins.append(place)
-        place += behind.gap
+        placed.append((log_file.words_for(behind.gap), at))
     *whole, rest = behind.text.split("\n")
     if behind.next >= behind.size and rest:
         whole.append(rest)
-    for raw in whole:
-        lines.append(shown_line(raw))
-        begins.append(place)
+    more, end = _placed(whole, at + behind.gap)
+    placed += more
+    return Page(tuple(line for line, _ in placed), tuple(place for _, place in placed), end, behind.size, at)
+
+
+def _placed(lines: Sequence[str], place: int) -> tuple[list[tuple[str, int]], int]:
+    """Return raw lines as they are shown, each with the place where it begins, and the place after the last."""
+    placed = []
+    for raw in lines:
+        placed.append((shown_line(raw), place))
         place += len(raw.encode("utf-8", "replace")) + 1
-    return Page(tuple(lines), tuple(begins), place, behind.size, at)
+    return placed, place
 
 
 def index_of(page: Page, at: int) -> int:
@@ -65,10 +65,7 @@ def index_of(page: Page, at: int) -> int:
 def view(
     page: Page, at: int, width: int, height: int, sought: str = "", mark: int | None = None
 ) -> list[Line]:
-    """Return the rows from a place on, and at the log's end a full view; the searched text is highlighted.
-
-    `mark` is the place of a line that was jumped to: the cursor is drawn before it.
-    """
+    """Return the rows from a place on, at the end a full view; `sought` is highlighted, the line at `mark` marked."""
     index = index_of(page, at)
     rows: list[Line] = []
     for place in range(index, len(page.lines)):
@@ -87,7 +84,7 @@ def _rows(page: Page, place: int, width: int, sought: str, mark: int | None) -> 
     first, *others = drawn_rows(page.lines[place], width, sought)
     if page.begins[place] == mark and first:
         (text, style), *spans = first
-        first = (("▸", "reverse"), (text[1:], style), *spans)
+        first = (CURSOR, (text[1:], style), *spans)
     return [first, *others]
 
 

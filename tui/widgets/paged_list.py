@@ -82,10 +82,7 @@ class PagedList(Generic[Row]):
         return len(self.pages.rows) > before
 
     async def refresh(self, first: int, end: int) -> bool:
-        """Update the rows [first, end), each in its place.
-
-        Returns whether the list was empty and no longer is: then no row could move from under the cursor.
-        """
+        """Update the rows [first, end) in their places; return whether the list was empty, so that none could move."""
         offset = first - first % CHUNK
         rows, matching = await self._page(offset, max(CHUNK, end - offset))
         self.pages = refreshed(self.pages, offset, rows, matching)
@@ -102,12 +99,10 @@ class PagedList(Generic[Row]):
 def refreshed(pages: Pages[Row], offset: int, rows: Sequence[Row], matching: int) -> Pages[Row]:
     """Update each row in its place; another order and new runs are only noted."""
     newer = {row.id: row for row in rows}
-    held = {row.id for row in pages.rows.values()}
+    held = {index: row.id for index, row in pages.rows.items()}
     kept = {index: newer.get(row.id, row) for index, row in pages.rows.items()}
-    strangers = sum(1 for id_ in newer if id_ not in held)
+    strangers = len(newer.keys() - held.values())
     complete = offset == 0 and len(pages.rows) >= pages.matching
     newcomers = max(strangers if complete else 0, matching - pages.matching, 0)
-    reordered = any(
-        index in pages.rows and pages.rows[index].id != row.id for index, row in enumerate(rows, start=offset)
-    )
+    reordered = any(held.get(index, row.id) != row.id for index, row in enumerate(rows, start=offset))
     return replace(pages, rows=kept, newcomers=newcomers, reordered=reordered)

@@ -115,13 +115,12 @@ def _axis(low: float, high: float, cells: int) -> _Axis:
 
 
 def _side(spot: Spot, limit: float | None, across: _Axis) -> range:
-    """Return the columns on a spot's side of the limit."""
     if limit is None:
         return range(across.cells)
     at = across.cell(limit)
-    return (
-        range(at, at + 1) if spot.x == limit else range(at + 1, across.cells) if spot.x > limit else range(at)
-    )
+    if spot.x == limit:
+        return range(at, at + 1)
+    return range(at + 1, across.cells) if spot.x > limit else range(at)
 
 
 def _free(

@@ -19,19 +19,14 @@ _LESS: Final = 0.6  # share of the whole range: below it, cutting the start off 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One curve of a chart: a line or single points.
-
-    `end` is drawn after its last point, `letter` along the line if the picture has letters.
-    """
+    """One curve of a chart: a line or single points."""
 
     curve: Curve
     is_points: bool = False
-    end: str = ""
-    letter: str = ""
+    end: str = ""  # drawn after its last point
+    letter: str = ""  # drawn along the line if the picture has letters
     style: StyleName = "series1"
-    has_band: bool = (
-        False  # low and high of its curve are drawn faintly: a spread, not the extremes of single points
-    )
+    has_band: bool = False  # low and high are drawn faintly: a spread, not extremes of single points
 
 
 class Stretch(NamedTuple):
@@ -71,6 +66,11 @@ def values_of(series: Series, smoothing: float) -> list[float]:
     return smoothed(means, smoothing) if smoothing and not series.is_points else means
 
 
+def points_of(series: Series, smoothing: float) -> list[tuple[int, float]]:
+    """Return the columns with what the line goes through there."""
+    return list(zip(series.curve.column, values_of(series, smoothing), strict=True))
+
+
 def spikes_of(series: Series, smoothing: float) -> list[tuple[int, float, float]]:
     """Return what sticks out of the line: column, the bin's mean and its extreme. Usual noise is not drawn."""
     if smoothing or series.is_points or series.has_band or not series.curve.column:
@@ -94,18 +94,11 @@ def _extent(series: Series, smoothing: float) -> list[float]:
 
 
 def settled_scale(series: Sequence[Series], view: View) -> Scale | None:
-    """Return the y axis for the curves after their fast start, so that their differences show.
-
-    None if that would show little more than the whole.
-    """
-    columns = [column for line in series for column in line.curve.column]
+    """Return the y axis for the curves after their fast start; None if it would show little more than the whole."""
+    points = [point for line in series for point in points_of(line, view.smoothing)]
+    columns = [column for column, _ in points]
     late = min(columns, default=0) + _START * (max(columns, default=0) - min(columns, default=0))
-    values = [
-        value
-        for line in series
-        for column, value in zip(line.curve.column, values_of(line, view.smoothing), strict=True)
-        if column >= late and math.isfinite(value) and (value > 0 or not view.is_log)
-    ]
+    values = [value for column, value in points if column >= late and math.isfinite(value)]
     whole = fitted(None, series, view)
     if not values or whole is None or view.is_log:
         return None
@@ -117,9 +110,7 @@ def fitted(
     scale: Scale | None, series: Sequence[Series], view: View, limit: float | None = None
 ) -> Scale | None:
     """Return the y axis for curves: the previous one, widened if they leave it; None if there is nothing to draw."""
-    values = [
-        value for line in series for value in _extent(line, view.smoothing) if value > 0 or not view.is_log
-    ]
+    values = [y for line in series for y in _extent(line, view.smoothing) if y > 0 or not view.is_log]
     if not values:
         return scale
     low, high = min(values), max(values)
@@ -145,7 +136,7 @@ def end_value(series: Series, smoothing: float = 0.0) -> float | None:
 
 def value_at(series: Series, cell: int, smoothing: float = 0.0) -> float | None:
     """Return a curve's value at a cell: the mean of its bins there, else the newest before; None before the first."""
-    pairs = list(zip(series.curve.column, values_of(series, smoothing), strict=True))
+    pairs = points_of(series, smoothing)
     here = [value for column, value in pairs if column // 2 == cell]
     if here:
         return sum(here) / len(here)

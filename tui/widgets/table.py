@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from textual import events
 from textual.geometry import Region
@@ -25,17 +26,13 @@ def waiting_line(*, has_cursor: bool) -> Line:
 
 
 class Table(Widget):
-    """Rows drawn by the screen, with headings between them. Nothing moves without a key.
+    """Rows drawn by the screen, under headings: the first in view always has its own. Nothing moves without a key."""
 
-    The heading of the first row in view is always shown, so that no row lacks its heading.
-    """
-
+    @dataclass
     class Moved(Message):
         """The cursor is on another row."""
 
-        def __init__(self, index: int) -> None:
-            super().__init__()
-            self.index = index
+        index: int
 
     class Scrolled(Message):
         """Other rows came into view."""
@@ -87,15 +84,12 @@ class Table(Widget):
         self.go(self.cursor + rows)
 
     def page(self, pages: float) -> None:
-        """Move the cursor by `pages` pages."""
         self.move(rows_of(pages, self.rows))
 
     def ends(self, direction: int) -> None:
-        """Move the cursor to the first row, or to the last."""
         self.go(0 if direction < 0 else self.count - 1)
 
     def go(self, index: int) -> None:
-        """Put the cursor on a row."""
         index = min(max(0, index), max(0, self.count - 1))
         if index == self.cursor:
             return

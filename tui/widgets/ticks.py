@@ -77,12 +77,9 @@ def _log_ticks(scale: Scale, rows: int) -> list[tuple[float, str]]:
     every = max(1, -(-(last - first) // max(1, rows // 2)))
     ticks = [10.0**power for power in range(first, last + 1, every)]
     if last - first < 2:
-        ticks = [
-            factor * 10.0**power
-            for power in range(first - 1, last + 1)
-            for factor in (1, 2, 5)
-            if scale.low * (1 - 1e-9) <= factor * 10.0**power <= scale.high * (1 + 1e-9)
-        ]
+        low, high = scale.low * (1 - 1e-9), scale.high * (1 + 1e-9)
+        finer = [factor * 10.0**power for power in range(first - 1, last + 1) for factor in (1, 2, 5)]
+        ticks = [tick for tick in finer if low <= tick <= high]
     return [(value, label(value)) for value in ticks]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -10,8 +11,6 @@ from finetop.core.models.devices import free_memory
 from finetop.core.runtime.failures import is_out_of_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from finetop.core.models.engine import Engine
     from finetop.core.models.vllm import Copy
 
@@ -24,10 +23,7 @@ LEAST_ROW_TOKENS = 64
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """How sequences are put together for the model, and how many tokens it reads at once.
-
-    Scores from different plans are never compared.
-    """
+    """How sequences are batched, and how many tokens are read at once; plans' scores are never compared."""
 
     layout: Literal["packed", "plain"]
     row_tokens: int

@@ -14,18 +14,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.scoring import cache
-from finetop.core.check.scoring.batch_plan import Prompt
+from finetop.core.check.scoring.batch_plan import BatchPlan, Name, Prompt
+from finetop.core.check.scoring.cache import ScoreKey
 from finetop.core.check.scoring.generation import answer
 from finetop.core.check.scoring.packing import TokenSequence
-from finetop.core.check.scoring.prefix_cache import PrefixMemory, find, room_for
+from finetop.core.check.scoring.prefix_cache import Prefixes, PrefixMemory, find, room_for
 from finetop.core.check.scoring.scorer import encode_pair, encode_prompt, score
 from finetop.core.check.statistics.item_order import (
     Item,
     Key,
+    Stages,
     cap_items,
     clusters_of,
     looks_of,
@@ -35,18 +38,12 @@ from finetop.core.check.statistics.item_order import (
 from finetop.core.check.statistics.verdict import TaskPlan
 from finetop.core.check.tasks.grading import grade_answer, grade_likelihoods
 from finetop.core.check.tasks.requests import chance_of, requests_of
+from finetop.core.check.tasks.types import BenchmarkTask, Request
+from finetop.core.protocol.events import ItemScore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
-    from transformers import PreTrainedTokenizerBase
-
-    from finetop.core.check.scoring.batch_plan import BatchPlan, Name
-    from finetop.core.check.scoring.cache import ScoreKey
-    from finetop.core.check.scoring.prefix_cache import Prefixes
-    from finetop.core.check.statistics.item_order import Stages
-    from finetop.core.check.tasks.types import BenchmarkTask, Request
-    from finetop.core.protocol.events import ItemScore
 
 Inputs = tuple["TokenSequence | Prompt", ...]
 
@@ -77,15 +74,12 @@ class PreparedSuite:
     batches: tuple[Batch, ...]
     inputs: Mapping[Key, Inputs]  # of each item: its tokens
     prefixes: Mapping[str, Prefixes]  # of each task: prefixes that its items share
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: Tokenizer
 
 
 @dataclass(frozen=True)
 class ScoredModel:
-    """One model and how it is run.
-
-    Holds the facts that identify it in the cache, and how to get it (it may never be loaded).
-    """
+    """One model and how it is run: its facts for the cache, and how to get it (it may never be loaded)."""
 
     name: Name
     facts: Mapping[str, Any] | None  # None: its scores are not cached
@@ -95,11 +89,7 @@ class ScoredModel:
 
 
 def prepare(
-    tasks: Sequence[BenchmarkTask],
-    tokenizer: PreTrainedTokenizerBase,
-    longest: int,
-    seed: int,
-    filled: int = 0,
+    tasks: Sequence[BenchmarkTask], tokenizer: Tokenizer, longest: int, seed: int, filled: int = 0
 ) -> PreparedSuite:
     """Choose the items (each task capped by the seed), render them, order them and cut them into batches.
 
@@ -119,13 +109,11 @@ def prepare(
         for name, requests in task_requests.items()
     }
     prefixes = {name: find(of_task.values()) for name, of_task in inputs.items()}
-    looks = {
-        task.name: max(
-            LOOKS_PER_GENERATION if task.kind == "generation" else 1,
-            _looks_to_fill(filled, inputs[task.name].values(), prefixes[task.name], len(order)),
-        )
-        for task in tasks
-    }
+    looks = {}
+    for task in tasks:
+        least = LOOKS_PER_GENERATION if task.kind == "generation" else 1
+        of_task, shared = inputs[task.name].values(), prefixes[task.name]
+        looks[task.name] = max(least, _looks_to_fill(filled, of_task, shared, len(order)))
     return PreparedSuite(
         tasks=by_name,
         plans=tuple(
@@ -158,10 +146,9 @@ def _tokens_of(item: Inputs, prefixes: Prefixes) -> int:
     """Count the tokens read for an item: its context after a kept prefix, and each choice."""
     number = prefixes.longest(item[0])
     kept = len(prefixes.tokens[number]) if number >= 0 else 0
-    choices = [
-        len(choice.tokens) - choice.scored_from for choice in item[1:] if isinstance(choice, TokenSequence)
-    ]
-    return len(item[0].tokens) - kept + sum(choices)
+    choices = [part for part in item[1:] if isinstance(part, TokenSequence)]
+    scored = sum(len(choice.tokens) - choice.scored_from for choice in choices)
+    return len(item[0].tokens) - kept + scored
 
 
 def _batches(order: Sequence[Item], looks: Mapping[str, int], stages: Stages) -> tuple[Batch, ...]:
@@ -170,9 +157,8 @@ def _batches(order: Sequence[Item], looks: Mapping[str, int], stages: Stages) ->
     The first part of its sample is always scored; there a batch takes more looks, so that it is as large as one of
     an unsampled task.
     """
-    stage_of = {
-        item.key: stage for parts in stages.values() for stage, part in enumerate(parts) for item in part
-    }
+    staged = [(stage, part) for parts in stages.values() for stage, part in enumerate(parts)]
+    stage_of = {item.key: stage for stage, part in staged for item in part}
     batches: dict[tuple[int, str, int], list[str]] = defaultdict(list)
     for number, look in enumerate(looks_of(clusters_of(order), LOOK_ITEMS)):
         for item in look:
@@ -208,10 +194,8 @@ def score_batch(prepared: PreparedSuite, scored_model: ScoredModel, batch: Batch
         answers = answer(scored_model.model(), prepared.tokenizer, together, scored_model.plan, memory)
         return [grade_answer(task, request, text) for request, text in zip(requests, answers, strict=True)]
     scored = iter(score(scored_model.model(), together, scored_model.plan, memory))
-    return [
-        grade_likelihoods(task, request, [next(scored) for _ in of_item])
-        for request, of_item in zip(requests, inputs, strict=True)
-    ]
+    pairs = zip(requests, inputs, strict=True)
+    return [grade_likelihoods(task, request, [next(scored) for _ in parts]) for request, parts in pairs]
 
 
 def _memory(prepared: PreparedSuite, scored_model: ScoredModel, task: str) -> PrefixMemory | None:
@@ -225,7 +209,7 @@ def _memory(prepared: PreparedSuite, scored_model: ScoredModel, task: str) -> Pr
     return scored_model.memories[task]
 
 
-def _inputs(request: Request, tokenizer: PreTrainedTokenizerBase, longest: int) -> Inputs:
+def _inputs(request: Request, tokenizer: Tokenizer, longest: int) -> Inputs:
     """Tokenize a question: each choice after the context, or the prompt alone."""
     if request.pairs:
         return tuple(encode_pair(tokenizer, context, text, longest) for context, text in request.pairs)

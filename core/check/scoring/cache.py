@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from finetop.core.models import collectives
 from finetop.core.protocol.events import ItemScore
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
 FORMAT = 1
 
@@ -52,10 +50,7 @@ def score_key(model: Mapping[str, Any], task: Mapping[str, Any]) -> ScoreKey:
 
 
 def read(folder: Path, key: ScoreKey, prompts: Mapping[str, str]) -> dict[str, ItemScore]:
-    """Read the scores of the items whose prompt (item -> hash) is unchanged.
-
-    Empty if there is no file, or it has another key. The first rank reads for all, because it also writes.
-    """
+    """Read the scores of items whose prompt (item -> hash) is unchanged, on the first rank, which also writes."""
     return collectives.from_first(lambda: _read(folder, key, prompts))
 
 
@@ -84,10 +79,7 @@ def _read(folder: Path, key: ScoreKey, prompts: Mapping[str, str]) -> dict[str, 
 def read_or_score(
     folder: Path, key: ScoreKey | None, prompts: Mapping[str, str], score: Callable[[], list[ItemScore]]
 ) -> dict[str, ItemScore]:
-    """Return the scores of items (item -> prompt's hash) if all are cached, else score them all and cache them.
-
-    Without a key nothing is cached.
-    """
+    """Return items' scores (item -> prompt's hash) if all are cached, else score and cache all; no key, no cache."""
     kept = read(folder, key, prompts) if key else {}
     if len(kept) < len(prompts):
         scores = score()
@@ -98,10 +90,7 @@ def read_or_score(
 
 
 def append(folder: Path, key: ScoreKey, scores: Iterable[ItemScore], prompts: Mapping[str, str]) -> None:
-    """Append scores to the key's file; a new file, or one whose first line was cut short, gets its header.
-
-    With several ranks only the first writes.
-    """
+    """Append scores to the key's file, on the first rank alone; a new or cut short file gets its header."""
     lines = [Line(prompts[score.item], score) for score in scores]
     if not lines or collectives.rank():
         return

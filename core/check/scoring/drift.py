@@ -6,6 +6,7 @@ An alarm, never a verdict: perplexity has no bounds, and a change of style alone
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,7 @@ from finetop.core.check.scoring.turns import take_turns
 from finetop.core.protocol.events import ItemScore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 WINDOW = 256  # tokens; each window is read without what precedes it
 WINDOWS = 4
@@ -25,7 +24,7 @@ KL_WINDOWS = 1
 Windows = tuple[tuple[int, ...], ...]
 
 
-def windows_of(text: str, tokenizer: PreTrainedTokenizerBase) -> Windows:
+def windows_of(text: str, tokenizer: Tokenizer) -> Windows:
     """Cut the beginning of a text into windows of WINDOW tokens; empty if it is shorter than one."""
     most = WINDOW * WINDOWS
     ids = tokenizer(text[: most * 16], add_special_tokens=False, verbose=False).input_ids[:most]
@@ -34,16 +33,12 @@ def windows_of(text: str, tokenizer: PreTrainedTokenizerBase) -> Windows:
 
 def prompts_of(windows: Windows) -> dict[str, str]:
     """Return the windows as cache items, each with a hash of its tokens."""
-    return {
-        str(place): hashlib.sha256(repr(ids).encode()).hexdigest()[:24] for place, ids in enumerate(windows)
-    }
+    hashes = [hashlib.sha256(repr(ids).encode()).hexdigest()[:24] for ids in windows]
+    return {str(place): digest for place, digest in enumerate(hashes)}
 
 
 def score_windows(model: Any, windows: Windows, *, shares: bool = False) -> list[ItemScore]:
-    """Score each window; `gold_log_prob` is the summed log-probability of all its tokens but the first.
-
-    Ranks share the windows.
-    """
+    """Score each window, shared by ranks; `gold_log_prob` sums the log-probabilities of all tokens but the first."""
 
     def score(place: int) -> ItemScore:
         ids = windows[place]
@@ -59,11 +54,7 @@ def nats_per_token(windows: Windows, scores: Sequence[ItemScore]) -> float:
 
 
 def divergence(tuned: Any, as_base: Callable[[], Any], windows: Windows) -> float:
-    """Compute KL(base
-    tuned) in nats per token on the first windows, with one loaded model for both.
-
-    `as_base` returns a context manager in which the model is its own base.
-    """
+    """Return KL(base || tuned) in nats per token; in `as_base()` the one loaded model is its own base."""
     total, tokens = 0.0, 0
     for ids in windows[:KL_WINDOWS]:
         with as_base():

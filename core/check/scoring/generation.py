@@ -1,34 +1,23 @@
-"""Writes greedy answers.
-
-Batched, left-padded, cut at the stop strings, independent of a model's own generation settings.
-"""
+"""Greedy answers: batched, left-padded, cut at stop strings, whatever a model's own generation settings."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.check.scoring.batch_plan import Prompt
+from finetop.core.check.scoring.batch_plan import BatchPlan, Prompt
 from finetop.core.check.scoring.turns import take_turns
 from finetop.core.models import continuous
 from finetop.core.models.engine import tokens_held
-from finetop.core.models.forward import (
-    end_tokens,
-    keeps_cache,
-    longest_packed,
-    read_on,
-    spread,
-)
+from finetop.core.models.forward import end_tokens, keeps_cache, longest_packed, read_on, spread
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
-    from finetop.core.check.scoring.batch_plan import BatchPlan
     from finetop.core.check.scoring.prefix_cache import PrefixMemory
 
 LONGEST_ANSWER = 256  # tokens, where a task sets no limit of its own
@@ -37,7 +26,7 @@ LEAST_SHARED = 8  # shared leading tokens of a batch that are worth a forward pa
 
 def answer(
     model: Any,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
     prompts: Sequence[Prompt],
     plan: BatchPlan,
     memory: PrefixMemory | None = None,
@@ -68,7 +57,7 @@ def answer(
 
 
 def _answer_continuously(
-    model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], plan: BatchPlan
+    model: Any, tokenizer: Tokenizer, prompts: Sequence[Prompt], plan: BatchPlan
 ) -> list[str]:
     from transformers import GenerationConfig
 
@@ -78,19 +67,13 @@ def _answer_continuously(
 
     config = GenerationConfig(do_sample=False, eos_token_id=end_tokens(model, tokenizer))
     held = tokens_held(model, plan.row_tokens)
-    written = continuous.write(
-        model,
-        [*map(asked, prompts)],
-        config,
-        held=held,
-        at_once=plan.row_tokens,
-        flash=plan.engine == "continuous-flash",
-    )
+    asked_all, at_once, flash = [*map(asked, prompts)], plan.row_tokens, plan.engine == "continuous-flash"
+    written = continuous.write(model, asked_all, config, held=held, at_once=at_once, flash=flash)
     return [_text(tokenizer, tokens, prompt.stop) for tokens, prompt in zip(written, prompts, strict=True)]
 
 
 def _answer_by_copy(
-    model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], plan: BatchPlan
+    model: Any, tokenizer: Tokenizer, prompts: Sequence[Prompt], plan: BatchPlan
 ) -> list[str]:
     assert plan.copy is not None
     requests = [(prompt.tokens, prompt.max_new_tokens, prompt.stop) for prompt in prompts]
@@ -101,7 +84,7 @@ def _answer_by_copy(
 
 def _answer_all(
     model: Any,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
     prompts: Sequence[Prompt],
     plan: BatchPlan,
     memory: PrefixMemory | None,
@@ -109,9 +92,8 @@ def _answer_all(
     shares: bool,
 ) -> list[str]:
     most = longest_packed(model.config) if plan.layout == "packed" else 0
-    splits = [
-        _room(prompt) <= most for prompt in prompts
-    ]  # where packing is inexact, so is continuing from a prefix
+    # Where packing is inexact, so is continuing from a prefix.
+    splits = [_room(prompt) <= most for prompt in prompts]
     begins = [
         memory.prefixes.longest(prompt) if memory is not None and splits[place] else -1
         for place, prompt in enumerate(prompts)
@@ -157,9 +139,7 @@ def _known(model: Any, memory: PrefixMemory | None, number: int, plan: BatchPlan
     return past.fresh(1), past.length
 
 
-def _write(
-    model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], state: _State
-) -> list[str]:
+def _write(model: Any, tokenizer: Tokenizer, prompts: Sequence[Prompt], state: _State) -> list[str]:
     """Write answers to prompts with the same stop strings; a finished answer leaves the batch."""
     ends = end_tokens(model, tokenizer)
     written: list[list[int]] = [[] for _ in prompts]
@@ -167,11 +147,8 @@ def _write(
     while True:
         for place, token in zip(active, state.following, strict=True):
             written[place].append(token)
-        going = [
-            row
-            for row, place in enumerate(active)
-            if not _has_ended(tokenizer, written[place], prompts[place], ends)
-        ]
+        ended = [_has_ended(tokenizer, written[place], prompts[place], ends) for place in active]
+        going = [row for row, is_over in enumerate(ended) if not is_over]
         if not going:
             break
         active = [active[row] for row in going]
@@ -179,7 +156,7 @@ def _write(
     return [_text(tokenizer, tokens, prompt.stop) for tokens, prompt in zip(written, prompts, strict=True)]
 
 
-def _answer_alone(model: Any, tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> str:
+def _answer_alone(model: Any, tokenizer: Tokenizer, prompt: Prompt) -> str:
     """Write one answer, reading everything again for each token, for models without a cache."""
     import torch
 
@@ -199,11 +176,7 @@ class _State:
 
 
 def _begin(
-    model: Any,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[Prompt],
-    known: tuple[Any, int],
-    shared: int,
+    model: Any, tokenizer: Tokenizer, prompts: Sequence[Prompt], known: tuple[Any, int], shared: int
 ) -> _State:
     """Read the prompts: their shared prefix once, then the rest of each, left-padded."""
     import torch
@@ -253,26 +226,20 @@ def _forward(model: Any, ids: Tensor, mask: Tensor, positions: Tensor, cache: An
     return _State(logits.argmax(-1).tolist(), mask, cache)
 
 
-def _has_ended(
-    tokenizer: PreTrainedTokenizerBase, tokens: list[int], prompt: Prompt, ends: Sequence[int]
-) -> bool:
-    return (
-        tokens[-1] in ends or len(tokens) >= prompt.max_new_tokens or _stopped(tokenizer, tokens, prompt.stop)
-    )
+def _has_ended(tokenizer: Tokenizer, tokens: list[int], prompt: Prompt, ends: Sequence[int]) -> bool:
+    is_full = len(tokens) >= prompt.max_new_tokens
+    return tokens[-1] in ends or is_full or _stopped(tokenizer, tokens, prompt.stop)
 
 
-def _stopped(tokenizer: PreTrainedTokenizerBase, tokens: list[int], stop: tuple[str, ...]) -> bool:
-    """Return whether an answer contains a stop string, which may be the text of a special token.
-
-    Its last tokens are enough: each adds at least one character, or completes one.
-    """
+def _stopped(tokenizer: Tokenizer, tokens: list[int], stop: tuple[str, ...]) -> bool:
+    """Return whether the last tokens of an answer, which suffice, contain a stop string or special token's text."""
     if not stop:
         return False
     tail = tokenizer.decode(tokens[-max(map(len, stop)) - 4 :])
     return any(ending in tail for ending in stop)
 
 
-def _text(tokenizer: PreTrainedTokenizerBase, tokens: list[int], stop: tuple[str, ...]) -> str:
+def _text(tokenizer: Tokenizer, tokens: list[int], stop: tuple[str, ...]) -> str:
     """Decode an answer without special tokens, up to the first stop string."""
     text = str(tokenizer.decode(tokens, skip_special_tokens=True))
     for ending in stop:

@@ -7,15 +7,11 @@ sequence is read as if it were alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 # How many times longer than its longest sequence a row may be, to keep one context's choices together.
 OVERFULL = 1.5
@@ -23,10 +19,7 @@ OVERFULL = 1.5
 
 @dataclass(frozen=True)
 class TokenSequence:
-    """Tokens of which those from `scored_from` on are predicted, each from all before it.
-
-    The first one never is.
-    """
+    """Tokens of which those from `scored_from` on are predicted, each from all before it; the first one never is."""
 
     tokens: tuple[int, ...]
     scored_from: int
@@ -34,17 +27,12 @@ class TokenSequence:
 
 @dataclass
 class Row:
-    """One tree.
-
-    Parallel lists over its nodes, and for each sequence its place in the input and the nodes of its tokens.
-    """
+    """One tree: parallel lists over its nodes, and for each sequence its place in the input and its tokens' nodes."""
 
     tokens: list[int] = field(default_factory=list)
     parents: list[int] = field(default_factory=list)
     depths: list[int] = field(default_factory=list)
-    paths: dict[int, list[int]] = field(
-        default_factory=dict
-    )  # sequence -> its nodes, from the first token on
+    paths: dict[int, list[int]] = field(default_factory=dict)  # sequence -> its nodes, in order
     children: dict[tuple[int, int], int] = field(default_factory=dict)
     longest: int = 0  # tokens of the longest sequence
 
@@ -121,10 +109,7 @@ def pack(sequences: Sequence[TokenSequence], row_tokens: int) -> list[Row]:
 
 
 def _bundles(sequences: Sequence[TokenSequence], row_tokens: int) -> list[Row]:
-    """Put sequences that share most of their tokens into one tree each, in token order.
-
-    A tree may be half again as long as a row, to keep a long context and its choices together.
-    """
+    """Put sequences that share most tokens into one tree each, in token order, at most half again a row's length."""
     bundles: list[Row] = []
     for place in sorted(range(len(sequences)), key=lambda place: sequences[place].tokens):
         tokens = sequences[place].tokens[:-1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,6 @@ from finetop.core.check.scoring.packing import TokenSequence
 from finetop.core.models.forward import read_on, spread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from finetop.core.check.scoring.batch_plan import Prompt
 
 LEAST_TOKENS = 48  # tokens of a prefix beyond the shorter prefix that it extends
@@ -45,13 +44,9 @@ class Prefixes:
 
 
 def find(items: Iterable[Sequence[TokenSequence | Prompt]]) -> Prefixes:
-    """Find the prefixes that sequences of two or more items share.
-
-    Each item comes with all its sequences: a context shared by one item's choices does not count.
-    """
-    entries = sorted(
-        {(_readable(sequence), number) for number, item in enumerate(items) for sequence in item}
-    )
+    """Find the prefixes that sequences of two or more items share; each item comes with all its sequences."""
+    owned = [(sequence, number) for number, item in enumerate(items) for sequence in item]
+    entries = sorted({(_readable(sequence), number) for sequence, number in owned})
     prefixes: list[Tokens] = []
     waiting = [(entries, 0)]
     while waiting:
@@ -116,10 +111,7 @@ class Past:
 
 
 class PrefixMemory:
-    """The most recently used prefixes that one model has read, in at most `limit_bytes`.
-
-    One memory belongs to one model with one set of weights: clear it when they change.
-    """
+    """The prefixes that one model has read last, in at most `limit_bytes`; clear it when its weights change."""
 
     def __init__(self, prefixes: Prefixes, limit_bytes: int) -> None:
         self.prefixes = prefixes

@@ -7,6 +7,7 @@ log-probability.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,23 +16,13 @@ from finetop.core.check.scoring.batch_plan import BatchPlan
 from finetop.core.check.scoring.packing import PackedBatch, TokenSequence, pack, packed_batches
 from finetop.core.check.scoring.prefix_cache import Past, Prefixes, PrefixMemory
 from finetop.core.check.scoring.turns import take_turns
-from finetop.core.models.engine import CACHE_PER_TOKEN, at_once
-from finetop.core.models.forward import (
-    cache_bytes,
-    has_virtual_tokens,
-    logits_at,
-    longest_input,
-    longest_packed,
-    mask_for,
-)
+from finetop.core.models import forward
+from finetop.core.models.engine import CACHE_PER_TOKEN, Engine, at_once
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
     from torch import Tensor
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
-    from finetop.core.models.engine import Engine
 
 ROW = 256  # nodes of a row: 2 x 256 takes 0.86 of the time of 1 x 512, as attention covers fewer unrelated nodes
 # A text that is scored as a whole shares little with others, and is run as the harness runs it: attention to a
@@ -47,10 +38,7 @@ PROBE_TOLERANCE_16_BIT = 0.25
 
 @dataclass(frozen=True)
 class Scored:
-    """A model's result for a sequence's scored tokens.
-
-    Their summed log-probability (nats), and whether greedy decoding would write exactly them.
-    """
+    """The summed log-probability (nats) of scored tokens, and whether greedy decoding would write exactly them."""
 
     log_prob: float
     is_greedy: bool
@@ -101,13 +89,11 @@ def score(
 def _scores(make: Callable[[], _Read], sequences: Sequence[TokenSequence]) -> dict[int, Scored]:
     """Run a batch and sum the log-probabilities of each sequence's scored tokens, in float64."""
     read = make()
-    pairs = sorted(
-        (position, place, token)
-        for place, positions in read.predicting.items()
-        for position, token in zip(
-            positions, sequences[place].tokens[sequences[place].scored_from :], strict=True
-        )
-    )
+    pairs = []
+    for place, positions in read.predicting.items():
+        tokens = sequences[place].tokens[sequences[place].scored_from :]
+        pairs += [(position, place, token) for position, token in zip(positions, tokens, strict=True)]
+    pairs.sort()
     totals = dict.fromkeys(read.predicting, 0.0)
     greedy = dict.fromkeys(read.predicting, True)
     for at in range(0, len(pairs), HEAD_ROWS):
@@ -137,14 +123,9 @@ def _token_scores(logits: Tensor, pairs: Sequence[tuple[int, int, int]]) -> list
 def _reads(
     model: Any, sequences: Sequence[TokenSequence], plan: BatchPlan, memory: PrefixMemory | None
 ) -> Iterator[Callable[[], _Read]]:
-    """Yield all sequences in batches ready to run: packed, each group after its shared prefix.
-
-    Unpacked where packing is not exact.
-    """
-    scored = [
-        place for place, sequence in enumerate(sequences) if sequence.scored_from < len(sequence.tokens)
-    ]
-    most = longest_packed(model.config)
+    """Yield all sequences in batches ready to run: packed after a shared prefix, unpacked where that is inexact."""
+    scored = [place for place, each in enumerate(sequences) if each.scored_from < len(each.tokens)]
+    most = forward.longest_packed(model.config)
     long = [place for place in scored if len(sequences[place].tokens) - 1 > most]
     short = sorted(set(scored) - set(long))
     alone = [place for place in short if plan.layout == "plain" or sequences[place].scored_from == WHOLE]
@@ -154,7 +135,7 @@ def _reads(
     for place in sorted(set(short) - set(alone)):
         number = memory.prefixes.longest(sequences[place]) if memory is not None else -1
         groups.setdefault(number, []).append(place)
-    row = min(ROW, plan.row_tokens, most, longest_input(model.config))
+    row = min(ROW, plan.row_tokens, most, forward.longest_input(model.config))
     for number, places in sorted(groups.items()):
         past = memory.past(model, number, plan.row_tokens) if memory is not None and number >= 0 else None
         yield from _packed(model, sequences, places, row, plan.row_tokens, past)
@@ -170,12 +151,10 @@ def _packed(
 ) -> Iterator[Callable[[], _Read]]:
     """Put sequences with the same prefix, without that prefix, into rows of trees."""
     begun = past.length if past is not None else 0
-    rests = [
-        TokenSequence(sequences[place].tokens[begun:], sequences[place].scored_from - begun)
-        for place in places
-    ]
+    some = [sequences[place] for place in places]
+    rests = [TokenSequence(each.tokens[begun:], each.scored_from - begun) for each in some]
     if past is not None:  # each row continues from a copy of the prefix
-        room = row_tokens * CACHE_PER_TOKEN // max(1, cache_bytes(model))
+        room = row_tokens * CACHE_PER_TOKEN // max(1, forward.cache_bytes(model))
         row_tokens = min(row_tokens, max(row, room // (begun + row) * row))
     for batch in packed_batches(pack(rests, row), rests, row_tokens):
         yield partial(_run_packed, model, batch, places, past)
@@ -190,13 +169,13 @@ def _run_packed(model: Any, batch: PackedBatch, places: Sequence[int], past: Pas
     if past is not None:
         begun, cache = past.length, past.fresh(rows)
     seen = torch.from_numpy(batch.visible).to(device)
-    logits = logits_at(
+    logits = forward.logits_at(
         model,
         torch.from_numpy(batch.tokens).to(device),
         torch.arange(columns - batch.kept, columns, device=device),
         cache,
         position_ids=torch.from_numpy(batch.depths).to(device) + begun,
-        attention_mask=mask_for(model, torch.cat([seen.new_ones(rows, columns, begun), seen], dim=2)),
+        attention_mask=forward.mask_for(model, torch.cat([seen.new_ones(rows, columns, begun), seen], dim=2)),
     )
     predicting = {
         places[number]: [at * batch.kept + column for column in columns]
@@ -224,12 +203,9 @@ def _run_plain(model: Any, sequences: Sequence[TokenSequence], batch: Sequence[i
     first = min(sequences[place].scored_from for place in batch) - 1
     padded = [[*tokens, *[0] * (longest - len(tokens))] for tokens in inputs]
     read = [[1] * len(tokens) + [0] * (longest - len(tokens)) for tokens in inputs]
-    logits = logits_at(
-        model,
-        torch.tensor(padded, device=model.device),
-        torch.arange(first, longest, device=model.device),
-        attention_mask=torch.tensor(read, device=model.device),
-    )
+    ids, mask = (torch.tensor(rows, device=model.device) for rows in (padded, read))
+    kept = torch.arange(first, longest, device=model.device)
+    logits = forward.logits_at(model, ids, kept, attention_mask=mask)
     width = longest - first
     predicting = {
         place: [number * width + at - first for at in range(sequences[place].scored_from - 1, len(tokens))]
@@ -246,7 +222,7 @@ def packs_exactly(model: Any) -> bool:
     """
     import torch
 
-    if has_virtual_tokens(model):
+    if forward.has_virtual_tokens(model):
         return False
     sequences = _probe(int(model.config.get_text_config().vocab_size))
     beginning = sequences[0].tokens[: PROBE_TRUNK // 2]
@@ -270,9 +246,8 @@ def packs_exactly(model: Any) -> bool:
 def _probe(vocabulary: int) -> list[TokenSequence]:
     """Make branches of one scored token each, far from their trunk in a row, so that wrong positions show."""
     trunk = [(7 * place + 11) % vocabulary for place in range(PROBE_TRUNK)]
-    branches = [
-        [(13 * place + 5 * branch + 3) % vocabulary for place in range(6)] for branch in range(PROBE_BRANCHES)
-    ]
+    starts = [5 * branch + 3 for branch in range(PROBE_BRANCHES)]
+    branches = [[(13 * place + start) % vocabulary for place in range(6)] for start in starts]
     return [TokenSequence((*trunk, *branch), PROBE_TRUNK + 5) for branch in branches]
 
 
@@ -282,13 +257,11 @@ def window_log_probs(model: Any, window: Sequence[int]) -> Tensor:
 
     with torch.inference_mode():
         ids = torch.tensor([list(window)[:-1]], device=model.device)
-        logits = logits_at(model, ids, torch.arange(ids.shape[1], device=model.device))
+        logits = forward.logits_at(model, ids, torch.arange(ids.shape[1], device=model.device))
         return torch.log_softmax(logits[0].float(), dim=-1)
 
 
-def encode_pair(
-    tokenizer: PreTrainedTokenizerBase, context: str, continuation: str, longest: int
-) -> TokenSequence:
+def encode_pair(tokenizer: Tokenizer, context: str, continuation: str, longest: int) -> TokenSequence:
     """Tokenize a context and its continuation as the harness does; a context that is too long loses its beginning.
 
     With an empty continuation nothing is scored, and the context keeps its trailing spaces.
@@ -311,21 +284,19 @@ def encode_pair(
     return TokenSequence(tokens, max(1, len(tokens) - len(following)))
 
 
-def encode_prompt(
-    tokenizer: PreTrainedTokenizerBase, text: str, longest: int, max_new_tokens: int
-) -> tuple[int, ...]:
+def encode_prompt(tokenizer: Tokenizer, text: str, longest: int, max_new_tokens: int) -> tuple[int, ...]:
     """Tokenize a prompt as the harness does; its beginning is cut to make room for the answer."""
     tokens = encode_text(tokenizer, text) or [prefix_token(tokenizer)]
     return tuple(tokens[-max(1, longest - max_new_tokens) :])
 
 
-def prefix_token(tokenizer: PreTrainedTokenizerBase) -> int:
+def prefix_token(tokenizer: Tokenizer) -> int:
     """Return the token put before a text without a context."""
     first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     return int(first)
 
 
-def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+def encode_text(tokenizer: Tokenizer, text: str) -> list[int]:
     """Tokenize with the tokenizer's special tokens, unless the text already begins with one (a chat template's)."""
     first = tokenizer.bos_token or tokenizer.eos_token
     begins = first is not None and text.startswith(str(first))

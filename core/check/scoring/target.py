@@ -13,12 +13,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core.check.scoring.batch_plan import Prompt
+from finetop.core.check.scoring.batch_plan import BatchPlan, Prompt
 from finetop.core.check.scoring.generation import LONGEST_ANSWER, answer
 from finetop.core.check.scoring.packing import TokenSequence
 from finetop.core.check.scoring.scorer import score
@@ -26,19 +28,14 @@ from finetop.core.data.examples import Example
 from finetop.core.data.formats import Text
 from finetop.core.errors import BadInput
 from finetop.core.protocol.check_result import TargetScore
-from finetop.core.protocol.events import ItemScore
+from finetop.core.protocol.events import ItemScore, SourceRead
 from finetop.core.recipe.answer_rules import check_rules, exact, token_f1
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping, Sequence
-    from pathlib import Path
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
-    from transformers import PreTrainedTokenizerBase
-
-    from finetop.core.check.scoring.batch_plan import BatchPlan
     from finetop.core.data.prompts import Asker
     from finetop.core.data.sources import Row
-    from finetop.core.protocol.events import SourceRead
     from finetop.core.recipe.schema import Metric, Rule, Target
     from finetop.core.runtime.home import Home
 
@@ -73,7 +70,7 @@ class TargetRow:
 
 def read_rows(
     target: Target,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
     home: Home,
     longest: int,
     asker: Asker | None = None,
@@ -121,7 +118,7 @@ def read_rows(
     return answered
 
 
-def _windows(read: Sequence[Row], tokenizer: PreTrainedTokenizerBase, window: int) -> list[TargetRow]:
+def _windows(read: Sequence[Row], tokenizer: Tokenizer, window: int) -> list[TargetRow]:
     """Cut texts as training does. If there are more than ROWS windows, take the first of each text, then the second."""
     from finetop.core.data import text_chunks
 
@@ -165,28 +162,21 @@ def score_rows(
     rows: Sequence[TargetRow],
     target: Target,
     model: Any,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
     plan: BatchPlan,
     *,
     shares: bool = False,
 ) -> list[ItemScore]:
-    """Score rows under one model; for nats_per_token `gold_log_prob` is the answer's, else `score` is in [0, 1].
-
-    Ranks share the batches.
-    """
+    """Score rows, shared by ranks: nats_per_token gives the answer's `gold_log_prob`, others a `score` in [0, 1]."""
     if metric == "nats_per_token":
         scored = score(model, [row.sequence for row in rows], plan, shares=shares)
-        return [
-            ItemScore(row.item, 0.0, gold_log_prob=result.log_prob)
-            for row, result in zip(rows, scored, strict=True)
-        ]
+        pairs = zip(rows, scored, strict=True)
+        return [ItemScore(row.item, 0.0, gold_log_prob=result.log_prob) for row, result in pairs]
     most = longest_answer(rows, target)
     prompts = [Prompt(row.prompt, (), most) for row in rows]
     answers = answer(model, tokenizer, prompts, plan, shares=shares)
-    return [
-        ItemScore(row.item, _right(metric, text, row.gold, target.rules), text[:500])
-        for row, text in zip(rows, answers, strict=True)
-    ]
+    rules, answered = target.rules, zip(rows, answers, strict=True)
+    return [ItemScore(row.item, _right(metric, text, row.gold, rules), text[:500]) for row, text in answered]
 
 
 def longest_answer(rows: Sequence[TargetRow], target: Target) -> int:

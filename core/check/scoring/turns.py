@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from finetop.core.models import collectives
 from finetop.core.runtime.failures import is_out_of_memory
 from finetop.core.runtime.stop_signal import StopAsked
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
 
 Made = TypeVar("Made")
 

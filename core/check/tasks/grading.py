@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput, did_you_mean
 from finetop.core.protocol.events import ItemScore
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from finetop.core.check.scoring.scorer import Scored
     from finetop.core.check.tasks.suite import SuiteTask
     from finetop.core.check.tasks.types import BenchmarkTask, Request
 
 LONGEST_ANSWER_KEPT = 500  # characters
-UNBOUNDED = (
-    "perplexity",
-    "word_perplexity",
-    "byte_perplexity",
-    "bits_per_byte",
-    "bpb",
-    "logprob",
-    "brier_score",
-)
+PERPLEXITIES = ("perplexity", "word_perplexity", "byte_perplexity")
+UNBOUNDED = (*PERPLEXITIES, "bits_per_byte", "bpb", "logprob", "brier_score")
 
 
 def metric_of(task: SuiteTask, parts: Sequence[Any], place: str) -> str:
@@ -32,22 +24,17 @@ def metric_of(task: SuiteTask, parts: Sequence[Any], place: str) -> str:
     if task.metric is not None and task.data is None:
         for part in parts:
             if task.metric not in part.aggregation():
-                raise BadInput(
-                    f"{place}: {part.task_name} has no metric {task.metric}.",
-                    hint=did_you_mean(task.metric, part.aggregation()),
-                )
+                hint = did_you_mean(task.metric, part.aggregation())
+                raise BadInput(f"{place}: {part.task_name} has no metric {task.metric}.", hint=hint)
     bounded = [name for name in listed if name not in UNBOUNDED]
     metric = task.metric or next(iter(bounded), None)
     if metric is None:
-        raise BadInput(
-            f"{place}: {task.name} has no metric in [0, 1], only {', '.join(listed)}.",
-            hint="Only scores in [0, 1] can decide: name another metric, or leave the task out.",
-        )
+        hint = "Only scores in [0, 1] can decide: name another metric, or leave the task out."
+        raise BadInput(f"{place}: {task.name} has no metric in [0, 1], only {', '.join(listed)}.", hint=hint)
     names = [part.name for part in parts[0]._filters]  # noqa: SLF001  # no public name
     if task.filter is not None and task.filter not in names:
-        raise BadInput(
-            f"{place}: {task.name} has no filter {task.filter}.", hint=did_you_mean(task.filter, names)
-        )
+        hint = did_you_mean(task.filter, names)
+        raise BadInput(f"{place}: {task.name} has no filter {task.filter}.", hint=hint)
     return metric
 
 
@@ -103,9 +90,7 @@ def _metric(task: BenchmarkTask, request: Request, responses: Sequence[Any]) -> 
     for instance, response in zip(instances, responses, strict=True):
         instance.resps, instance.filtered_resps = [response], {}
     filters = request.part._filters  # noqa: SLF001  # no public name
-    chosen = next(
-        (candidate for candidate in filters if candidate.name == task.suite_task.filter), filters[0]
-    )
+    chosen = next((each for each in filters if each.name == task.suite_task.filter), filters[0])
     chosen.apply(instances)
     results = [instance.filtered_resps[chosen.name] for instance in instances]
     values: dict[str, Any] = request.part.process_results(instances[0].doc, results)
@@ -115,8 +100,6 @@ def _metric(task: BenchmarkTask, request: Request, responses: Sequence[Any]) -> 
     value = values[name]
     value = value.item() if hasattr(value, "item") else value  # numpy's numbers and booleans
     if not isinstance(value, int | float) or not 0 <= float(value) <= 1:
-        raise BadInput(
-            f"{task.name}: {name} of item {request.item.item} is {str(value)[:60]}.",
-            hint="Only scores in [0, 1] can decide.",
-        )
+        hint = "Only scores in [0, 1] can decide."
+        raise BadInput(f"{task.name}: {name} of item {request.item.item} is {str(value)[:60]}.", hint=hint)
     return float(value)

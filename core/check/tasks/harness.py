@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
@@ -18,8 +19,6 @@ from finetop.core.errors import BadInput, EnvironmentTrouble, did_you_mean, near
 from finetop.core.runtime.files import read_given
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from finetop.core.check.tasks.suite import SuiteTask
 
 LEVELS_UP = 4  # folders above a YAML that are searched for its data files
@@ -38,10 +37,8 @@ def load(task: SuiteTask, place: str) -> tuple[Any, ...]:
     manager = task_manager()
     if task.task not in manager.task_index:
         meant = near(task.task, manager.all_tasks)
-        raise BadInput(
-            f"{place}: the harness has no task {task.task!r}.",
-            hint=f"Did you mean {meant}?" if meant else "All of them: `lm-eval ls tasks`.",
-        )
+        hint = f"Did you mean {meant}?" if meant else "All of them: `lm-eval ls tasks`."
+        raise BadInput(f"{place}: the harness has no task {task.task!r}.", hint=hint)
     if task.lm_eval:
         return (_with_own_settings(task, manager.task_index[task.task].yaml_path, place),)
     with faults(task, place, task.task), hub_if_it_answers():
@@ -63,20 +60,16 @@ def refuse_code_of_models(parts: Sequence[Any], place: str) -> None:
     """Refuse tasks that run code written by a model, unless the suite trusts them. Raises BadInput."""
     unsafe = [part.task_name for part in parts if getattr(part, "UNSAFE_CODE", False)]
     if unsafe:
-        raise BadInput(
-            f"{place}: {unsafe[0]} runs code that a model generates.",
-            hint="Set trust_code: true there if this machine may do that.",
-        )
+        hint = "Set trust_code: true there if this machine may do that."
+        raise BadInput(f"{place}: {unsafe[0]} runs code that a model generates.", hint=hint)
 
 
 def _with_own_settings(task: SuiteTask, file: Path | None, place: str) -> Any:
     """Return a task of the harness with some of its settings replaced by the suite's. Raises BadInput for a group."""
     config = read_yaml(file, True, place) if file is not None else {}
     if "class" in config or not isinstance(config.get("task"), str):
-        raise BadInput(
-            f"{place}: {task.task} is not a single task; lm_eval replaces the settings of one.",
-            hint="Give its members one by one, or leave lm_eval out.",
-        )
+        message = f"{place}: {task.task} is not a single task; lm_eval replaces the settings of one."
+        raise BadInput(message, hint="Give its members one by one, or leave lm_eval out.")
     settings = {key: value for key, value in config.items() if key not in ("tag", "group", "task_list")}
     own = with_absolute_paths(task.lm_eval, Path(place.rpartition(":")[0]))
     return _open({**settings, **_without_absent_splits(settings, own), **own}, task, place)
@@ -108,10 +101,8 @@ def _open(config: dict[str, Any], task: SuiteTask, place: str) -> Any:
             hint = "Give its members one by one." if key == "group" else did_you_mean(key[:60], known)
             raise BadInput(f"{place}: {key} is not a setting of a harness task.", hint=hint)
     if config.get("unsafe_code") and not task.trust_code:
-        raise BadInput(
-            f"{place}: {task.name} runs code that a model generates.",
-            hint="Set trust_code: true there if this machine may do that.",
-        )
+        hint = "Set trust_code: true there if this machine may do that."
+        raise BadInput(f"{place}: {task.name} runs code that a model generates.", hint=hint)
     source = str(config.get("dataset_path"))
     is_local = source in LOCAL_LOADERS or Path(source).is_dir()
     with faults(task, place, source), nullcontext() if is_local else hub_if_it_answers():
@@ -125,10 +116,8 @@ def read_yaml(file: Path, trust_code: bool, place: str) -> dict[str, Any]:
 
     try:
         if not trust_code and b"!function" in read_given(file):
-            raise BadInput(
-                f"{place}: {file} runs Python from files next to it (!function).",
-                hint="Read that code, then set trust_code: true for this task.",
-            )
+            hint = "Read that code, then set trust_code: true for this task."
+            raise BadInput(f"{place}: {file} runs Python from files next to it (!function).", hint=hint)
         config: dict[str, Any] = load_yaml(file, resolve_func=trust_code)
     except (OSError, ValueError, ImportError, AttributeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())[:300]
@@ -186,10 +175,9 @@ def faults(task: SuiteTask, place: str, source: str) -> Iterator[None]:
     except (ConnectionError, DatasetNotFoundError, OfflineModeIsEnabled, HfHubHTTPError) as error:
         raise out_of_reach(task, source, error) from error
     except ModuleNotFoundError as error:
-        raise EnvironmentTrouble(
-            f"{place}: the task {task.name} needs the Python package {error.name}.",
-            hint=f"Install it: `pip install {error.name}` (or lm_eval's extra for this task).",
-        ) from error
+        message = f"{place}: the task {task.name} needs the Python package {error.name}."
+        hint = f"Install it: `pip install {error.name}` (or lm_eval's extra for this task)."
+        raise EnvironmentTrouble(message, hint=hint) from error
     except (
         KeyError,
         ValueError,

@@ -11,7 +11,8 @@ Plain rows need no settings. Their keys determine how they are asked:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -19,9 +20,6 @@ from finetop.core.check.tasks.suite import Row, Shape, SuiteTask, read_examples,
 from finetop.core.errors import BadInput
 from finetop.core.recipe.answer_rules import check_rules, exact
 from finetop.core.text import quoted
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 KEYS: Mapping[Shape, tuple[str, ...]] = {
     "choice": ("question", "choices", "answer"),
@@ -60,10 +58,7 @@ METRICS: Mapping[Shape, str] = {"choice": "acc", "pair": "acc", "written": "exac
 
 
 class Documents(list[dict[str, Any]]):
-    """Rows as the harness reads a data set.
-
-    A list that knows its columns. Arrow would refuse columns of mixed types.
-    """
+    """Rows as the harness reads a data set: a list that knows its columns. Arrow refuses columns of mixed types."""
 
     @property
     def features(self) -> dict[str, None]:
@@ -72,10 +67,7 @@ class Documents(list[dict[str, Any]]):
 
 
 def config_of(task: SuiteTask) -> tuple[tuple[Row, ...], dict[str, Any]]:
-    """Return a task's rows and the harness's configuration for it.
-
-    Raises BadInput with file and line for a row that does not have the task's shape.
-    """
+    """Return a task's rows and the harness's configuration. Raises BadInput with the line of a row of other shape."""
     rows, examples = read_rows(task), read_examples(task)
     shape = None if "output_type" in task.lm_eval or task.shape is None else task.shape
     if shape is None and "output_type" not in task.lm_eval:
@@ -113,29 +105,21 @@ def config_of(task: SuiteTask) -> tuple[tuple[Row, ...], dict[str, Any]]:
 def shape_of(row: Row) -> Shape:
     """Return the shape of a plain row, from its keys. Raises BadInput for one that fits no shape."""
     for shape, keys in KEYS.items():
-        if all(key in row.values for key in keys) or (
-            shape == "written" and {"prompt", "rules"} <= set(row.values)
-        ):
+        by_rules = shape == "written" and {"prompt", "rules"} <= row.values.keys()
+        if by_rules or all(key in row.values for key in keys):
             return shape
     shapes = "; or ".join(", ".join(keys) for keys in (KEYS["choice"], KEYS["written"], KEYS["pair"]))
-    raise BadInput(
-        f"{row.place}: these keys do not form an item: {', '.join(sorted(row.values))[:200]}.",
-        hint=f"Rows have {shapes}. Or set their prompt under lm_eval.",
-    )
+    message = f"{row.place}: these keys do not form an item: {', '.join(sorted(row.values))[:200]}."
+    raise BadInput(message, hint=f"Rows have {shapes}. Or set their prompt under lm_eval.")
 
 
 def shaped(row: Row, shape: Shape) -> dict[str, Any]:
     """Return a plain row with the columns that its shape's settings name."""
-    missing = [
-        key
-        for key in KEYS[shape]
-        if key not in row.values and not ("rules" in row.values and key == "answer")
-    ]
+    there = {*row.values, *(("answer",) if "rules" in row.values else ())}
+    missing = [key for key in KEYS[shape] if key not in there]
     if missing:
-        raise BadInput(
-            f"{row.place}: {missing[0]} is missing.",
-            hint=f"A row of shape {shape} has {', '.join(KEYS[shape])}.",
-        )
+        hint = f"A row of shape {shape} has {', '.join(KEYS[shape])}."
+        raise BadInput(f"{row.place}: {missing[0]} is missing.", hint=hint)
     if shape == "choice":
         return _choice(row)
     if shape == "pair":
@@ -149,10 +133,8 @@ def shaped(row: Row, shape: Shape) -> dict[str, Any]:
 def _choice(row: Row) -> dict[str, Any]:
     choices = _listed(row.values["choices"])
     if not isinstance(choices, list) or len(choices) < 2 or not all(map(_is_text, choices)):
-        raise BadInput(
-            f"{row.place}: choices is {quoted(choices)}.",
-            hint="Give a list of two texts or more, none empty.",
-        )
+        hint = "Give a list of two texts or more, none empty."
+        raise BadInput(f"{row.place}: choices is {quoted(choices)}.", hint=hint)
     answer, gold = row.values["answer"], None
     if isinstance(answer, int) and not isinstance(answer, bool):
         gold = answer
@@ -163,20 +145,16 @@ def _choice(row: Row) -> dict[str, Any]:
     elif isinstance(answer, str) and len(answer.strip()) == 1:
         gold = ord(answer.strip().upper()) - ord("A")
     if gold is None or not 0 <= gold < len(choices):
-        raise BadInput(
-            f"{row.place}: answer is {quoted(answer)}, and there are {len(choices)} choices.",
-            hint="Give the right one's number from 0, its letter (A is the first), or its text.",
-        )
+        message = f"{row.place}: answer is {quoted(answer)}, and there are {len(choices)} choices."
+        hint = "Give the right one's number from 0, its letter (A is the first), or its text."
+        raise BadInput(message, hint=hint)
     return {**row.values, "question": _text(row, "question"), "choices": choices, "gold": gold}
 
 
 def _answers(row: Row) -> Sequence[str]:
     answer = row.values.get("answer", "")
     answers = answer if isinstance(answer, list) else [answer]
-    texts = [
-        str(entry) if isinstance(entry, int | float) and not isinstance(entry, bool) else entry
-        for entry in answers
-    ]
+    texts = [str(each) if type(each) in (int, float) else each for each in answers]
     if "rules" in row.values and not any(map(_is_text, texts)):
         return [""]
     if not texts or not all(map(_is_text, texts)):

@@ -9,33 +9,27 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from finetop.core.check.statistics.item_order import Item
 from finetop.core.check.tasks import grading, harness, jsonl
-from finetop.core.check.tasks.suite import Row, SuiteTask, task_fingerprint
+from finetop.core.check.tasks.suite import Row, Suite, SuiteTask, task_fingerprint
 from finetop.core.check.tasks.types import KINDS, BenchmarkTask, Document, Kind, Request
 from finetop.core.data.render import held_to_limits
 from finetop.core.errors import BadInput, did_you_mean
 from finetop.core.text import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
-    from transformers import PreTrainedTokenizerBase
-
-    from finetop.core.check.tasks.suite import Suite
 
 LONGEST_WRITTEN = 256  # tokens of an answer if a task sets no limit: the default of the harness's own models
 FEWSHOT_SEED = 1234
 
 
 def build(suite: Suite) -> tuple[BenchmarkTask, ...]:
-    """Open every task of a suite and its data set.
-
-    Raises BadInput, with file and line, for settings that the harness does not accept, EnvironmentTrouble for a
-    data set that can't be reached.
-    """
+    """Open every task of a suite and its data set. Raises BadInput with the line, or EnvironmentTrouble."""
     harness.quiet()
     return tuple(build_task(task, place) for task, place in zip(suite.tasks, suite.places, strict=True))
 
@@ -60,12 +54,9 @@ def build_task(task: SuiteTask, place: str) -> BenchmarkTask:
     if None in kinds or len(kinds) > 1:
         types = ", ".join(sorted({part.OUTPUT_TYPE for part in parts}))
         fault = "output types" if len(kinds) > 1 else "an output type whose scores have no bounds"
-        raise BadInput(
-            f"{place}: {task.name} has {fault}: {types}.",
-            hint="Give its members as tasks of their own."
-            if len(kinds) > 1
-            else f"Only scores in [0, 1] can decide: use {', '.join(KINDS)}.",
-        )
+        known = f"Only scores in [0, 1] can decide: use {', '.join(KINDS)}."
+        hint = "Give its members as tasks of their own." if len(kinds) > 1 else known
+        raise BadInput(f"{place}: {task.name} has {fault}: {types}.", hint=hint)
     metric = grading.metric_of(task, parts, place)
     return BenchmarkTask(task, place, cast("Kind", kinds.pop()), metric, fingerprint, tuple(documents))
 
@@ -76,9 +67,8 @@ def _own_rows(task: SuiteTask, place: str) -> tuple[tuple[Row, ...], Any]:
     known = set(TaskConfig.__dataclass_fields__)
     for key in task.lm_eval:
         if key not in known:
-            raise BadInput(
-                f"{place}: lm_eval.{key} is not a setting of the harness.", hint=did_you_mean(key[:60], known)
-            )
+            hint = did_you_mean(key[:60], known)
+            raise BadInput(f"{place}: lm_eval.{key} is not a setting of the harness.", hint=hint)
     rows, config = jsonl.config_of(task)
     with harness.faults(task, place, str(task.data)):
         part = ConfigurableTask(config=config)
@@ -90,16 +80,13 @@ def _documents(task: SuiteTask, part: Any, is_member: bool, place: str) -> list[
     name = part.task_name
     columns = list(getattr(part.task_docs, "features", None) or part.task_docs[0])
     if task.cluster is not None and task.cluster not in columns:
-        raise BadInput(
-            f"{place}: cluster is {quoted(task.cluster)}, and {name} has no such column.",
-            hint=did_you_mean(task.cluster, columns),
-        )
+        message = f"{place}: cluster is {quoted(task.cluster)}, and {name} has no such column."
+        raise BadInput(message, hint=did_you_mean(task.cluster, columns))
     if task.cluster is None:
         clusters = [""] * len(part.task_docs)
     else:
-        clusters = [
-            hashlib.sha256(str(value).encode()).hexdigest()[:16] for value in part.task_docs[task.cluster]
-        ]
+        values = part.task_docs[task.cluster]
+        clusters = [hashlib.sha256(str(value).encode()).hexdigest()[:16] for value in values]
     prefix = f"{name}-" if is_member else ""
     return [
         Document(Item(task.name, f"{prefix}{number}", cluster), name if is_member else "", part, number)
@@ -107,19 +94,13 @@ def _documents(task: SuiteTask, part: Any, is_member: bool, place: str) -> list[
     ]
 
 
-def requests_of(
-    task: BenchmarkTask, items: Iterable[Item], tokenizer: PreTrainedTokenizerBase
-) -> tuple[Request, ...]:
-    """Render the prompts of the chosen items, and try the metric on each.
-
-    So a template, metric or rule that does not fit fails before a model is loaded. Raises BadInput.
-    """
+def requests_of(task: BenchmarkTask, items: Iterable[Item], tokenizer: Tokenizer) -> tuple[Request, ...]:
+    """Render the chosen items' prompts and try the metric on each, before a model is loaded. Raises BadInput."""
     wanted = {item.item for item in items}
     render = _chat(tokenizer) if task.suite_task.chat else None
     with harness.faults(task.suite_task, task.place, ""):
-        requests = tuple(
-            _question(task, document, render) for document in task.documents if document.item.item in wanted
-        )
+        chosen = [document for document in task.documents if document.item.item in wanted]
+        requests = tuple(_question(task, document, render) for document in chosen)
         grading.try_out(task, requests)
     return requests
 
@@ -138,12 +119,10 @@ def chance_of(task: BenchmarkTask, requests: Sequence[Request]) -> float:
     return min(0.999, max(guessing, majority))
 
 
-def _chat(tokenizer: PreTrainedTokenizerBase) -> Callable[..., str]:
+def _chat(tokenizer: Tokenizer) -> Callable[..., str]:
     if tokenizer.chat_template is None:
-        raise BadInput(
-            "The suite has chat tasks, and the model has no chat template.",
-            hint="Set model.chat_template to a Jinja file, or check with a suite without `chat: true`.",
-        )
+        hint = "Set model.chat_template to a Jinja file, or check with a suite without `chat: true`."
+        raise BadInput("The suite has chat tasks, and the model has no chat template.", hint=hint)
 
     def render(messages: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         return held_to_limits(
@@ -167,12 +146,10 @@ def _question(task: BenchmarkTask, document: Document, render: Callable[..., str
     seed = int.from_bytes(hashlib.sha256(item.item.encode()).digest()[:4], "big") ^ FEWSHOT_SEED
     part.set_fewshot_seed(seed)
     with_template: dict[str, Any] = {"apply_chat_template": render is not None, "chat_template": render}
-    context = part.fewshot_context(
-        values, num_fewshot=shots, gen_prefix=part.doc_to_prefix(values), **with_template
-    )
-    built = part.construct_requests(
-        doc=values, ctx=context, metadata=(item.task, document.number, 1), **with_template
-    )
+    prefix = part.doc_to_prefix(values)
+    context = part.fewshot_context(values, num_fewshot=shots, gen_prefix=prefix, **with_template)
+    place = (item.task, document.number, 1)
+    built = part.construct_requests(doc=values, ctx=context, metadata=place, **with_template)
     instances = tuple(built) if isinstance(built, list) else (built,)
     arguments = [list(map(str, instance.args)) for instance in instances]
     settings: dict[str, Any] = {}

@@ -9,6 +9,7 @@ or lm_eval, because the command line lists suites.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,7 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from finetop.core.data.files import stream_rows
-from finetop.core.errors import BadInput, NotFound, RecipeError, did_you_mean
+from finetop.core.errors import BadInput, FinetopError, NotFound, RecipeError, did_you_mean
 from finetop.core.recipe.names import check_name
 from finetop.core.recipe.strict_yaml import MAX_BYTES, Node, Origin, parse, to_plain
 from finetop.core.recipe.type_words import type_words
@@ -25,8 +26,7 @@ from finetop.core.runtime.files import given_path, read_given
 from finetop.core.text import plain, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.home import Home
 
 BUILT_IN = Path(__file__).parents[1] / "suites"
@@ -98,9 +98,8 @@ def suites(home: Home) -> tuple[Suite, ...]:
     for file in suite_files(home):
         suite = _built_in(file) if file.parent == BUILT_IN else load_suite(file)
         if (other := read.get(suite.name)) is not None:
-            raise BadInput(
-                f"Two suites are named {suite.name}: {other.file} and {file}.", hint="Rename one of them."
-            )
+            hint = "Rename one of them."
+            raise BadInput(f"Two suites are named {suite.name}: {other.file} and {file}.", hint=hint)
         read[suite.name] = suite
     return tuple(read[name] for name in sorted(read))
 
@@ -123,11 +122,21 @@ def find_suite(name: str, home: Home) -> Suite:
     known = {suite.name: suite for suite in suites(home)}
     if name not in known:
         is_file = name.endswith((".yaml", ".yml"))
-        hint = (
-            f"A file starts with ./ or /: write ./{name[:60]}." if is_file else did_you_mean(name[:60], known)
-        )
+        written = f"A file starts with ./ or /: write ./{name[:60]}."
+        hint = written if is_file else did_you_mean(name[:60], known)
         raise NotFound(f"there is no suite {quoted(name)}.", hint=hint)
     return known[name]
+
+
+def general_text(recipe: Recipe, home: Home) -> str | None:
+    """Return the general text of the recipe's suite, or of the suite quick; None if there is none."""
+    name = recipe.check.general.suite if recipe.check.general is not None else "quick"
+    try:
+        path = find_suite(name, home).text
+        return None if path is None else read_given(path).decode()
+    except (FinetopError, OSError) as error:
+        print(f"no drift probe: {error}")
+        return None
 
 
 def load_suite(file: Path) -> Suite:
@@ -158,10 +167,7 @@ def load_suite(file: Path) -> Suite:
 
 
 def read_rows(task: SuiteTask) -> tuple[Row, ...]:
-    """Read the items of a task's own file. If no row has an id, the line number is used.
-
-    Raises BadInput with file and line for a row that is no item, or an id that comes twice.
-    """
+    """Read a task's own items; without ids, line numbers are used. Raises BadInput with file and line of a bad row."""
     assert task.data is not None
     return _read_rows(Path(task.data), task.name, task.cluster or "cluster")
 
@@ -173,10 +179,8 @@ def read_examples(task: SuiteTask) -> tuple[Row, ...]:
     rows = _read_rows(Path(task.examples), task.name, "cluster")
     wanted = task.num_fewshot or 0
     if len(rows) < wanted:
-        raise BadInput(
-            f"{task.examples} has {len(rows)} examples, and num_fewshot of {task.name} is {wanted}.",
-            hint="Add examples, or lower num_fewshot.",
-        )
+        message = f"{task.examples} has {len(rows)} examples, and num_fewshot of {task.name} is {wanted}."
+        raise BadInput(message, hint="Add examples, or lower num_fewshot.")
     return rows
 
 
@@ -193,36 +197,27 @@ def _read_rows(file: Path, name: str, cluster: str) -> tuple[Row, ...]:
         if isinstance(identity, int) and not isinstance(identity, bool):
             identity = str(identity)
         if not isinstance(identity, str) or not identity:
-            raise BadInput(
-                f"{place}: id is {quoted(identity)}.", hint="Give every item a text of its own as id."
-            )
+            hint = "Give every item a text of its own as id."
+            raise BadInput(f"{place}: id is {quoted(identity)}.", hint=hint)
         if identity in rows:
-            raise BadInput(
-                f"{place}: the id {quoted(identity)} comes twice.", hint="Give every item an id of its own."
-            )
+            hint = "Give every item an id of its own."
+            raise BadInput(f"{place}: the id {quoted(identity)} comes twice.", hint=hint)
         named = {key: values.get(key) or "" for key in ("category", cluster)}
         for key, value in named.items():
             if not isinstance(value, str):
-                raise BadInput(
-                    f"{place}: {key} is {quoted(value)}; it must be text.", hint="Put it in quotes."
-                )
+                hint = "Put it in quotes."
+                raise BadInput(f"{place}: {key} is {quoted(value)}; it must be text.", hint=hint)
         rows[identity] = Row(identity, named["category"], named[cluster], {**values, "id": identity}, place)
     if not rows:
-        raise BadInput(
-            f"{file} has no items.", hint=f"Write one JSON object a line, or drop the task {name}."
-        )
+        hint = f"Write one JSON object a line, or drop the task {name}."
+        raise BadInput(f"{file} has no items.", hint=hint)
     return tuple(rows.values())
 
 
 def task_fingerprint(task: SuiteTask) -> str:
-    """Hash (sha256, hex) everything in a task that can change a score, except its rows.
-
-    Rows are keyed by their prompts.
-    """
-    scored = {
-        field: getattr(task, field)
-        for field in ("metric", "filter", "shape", "num_fewshot", "chat", "lm_eval")
-    }
+    """Hash (sha256, hex) all in a task that can change a score, except its rows, which are keyed by prompts."""
+    scoring = ("metric", "filter", "shape", "num_fewshot", "chat", "lm_eval")
+    scored = {field: getattr(task, field) for field in scoring}
     return hashlib.sha256(msgspec.json.encode(scored, order="deterministic")).hexdigest()
 
 
@@ -250,9 +245,8 @@ def _fields(node: Node, kind: type[msgspec.Struct], what: str, prefix: str) -> N
         child = entries.get(field.name)
         if child is None:
             if field.required:
-                raise RecipeError(
-                    f"{prefix}{field.name} is missing.", place=node.place, key=prefix + field.name
-                )
+                key = prefix + field.name
+                raise RecipeError(f"{key} is missing.", place=node.place, key=key)
             continue
         value = to_plain(child)
         try:
@@ -283,33 +277,20 @@ def _task(task: SuiteTask, node: Node) -> SuiteTask:
     given = [source for source in SOURCES if getattr(task, source) is not None]
     if len(given) != 1:
         fault = f"both {given[0]} and {given[1]}" if given else "no data, task or yaml"
-        raise RecipeError(
-            f"a task has {fault}.",
-            place=node.place,
-            hint="Set one: data (a file of rows), task (the harness's name) or yaml (a task's file).",
-        )
+        hint = "Set one: data (a file of rows), task (the harness's name) or yaml (a task's file)."
+        raise RecipeError(f"a task has {fault}.", place=node.place, hint=hint)
     for key in ONLY_DATA:
         if getattr(task, key) is not None and task.data is None:
             place = node.value[key].place
-            raise RecipeError(
-                f"{key} can't be combined with {given[0]}.",
-                place=place,
-                key=key,
-                hint="It is for rows of a data file.",
-            )
+            message, hint = f"{key} can't be combined with {given[0]}.", "It is for rows of a data file."
+            raise RecipeError(message, place=place, key=key, hint=hint)
     if task.yaml is not None and task.lm_eval:
-        raise RecipeError(
-            "lm_eval can't be combined with yaml.",
-            place=node.value["lm_eval"].place,
-            hint="Write it into that file.",
-        )
+        message, place = "lm_eval can't be combined with yaml.", node.value["lm_eval"].place
+        raise RecipeError(message, place=place, hint="Write it into that file.")
     name = task.name or task.task or Path(task.data or task.yaml or "").stem
     check_name(name, node.value["name"].place if "name" in node.value else node.place)
-    paths = {
-        key: str(_data_file(getattr(task, key), node.value[key], key))
-        for key in PATHS
-        if getattr(task, key) is not None
-    }
+    named = {key: getattr(task, key) for key in PATHS}
+    paths = {key: str(_data_file(path, node.value[key], key)) for key, path in named.items() if path}
     return msgspec.structs.replace(task, name=name, **paths)
 
 
@@ -325,10 +306,6 @@ def _no_twins(tasks: tuple[SuiteTask, ...], nodes: list[Node]) -> None:
     seen: set[str] = set()
     for task, node in zip(tasks, nodes, strict=True):
         if task.name in seen:
-            raise RecipeError(
-                f"the task {task.name} comes twice.",
-                place=node.place,
-                key="name",
-                hint="Give one another name.",
-            )
+            message, hint = f"the task {task.name} comes twice.", "Give one another name."
+            raise RecipeError(message, place=node.place, key="name", hint=hint)
         seen.add(task.name)

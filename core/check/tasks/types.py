@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
 from finetop.core.check.statistics.item_order import Item
 from finetop.core.check.tasks.suite import SuiteTask
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 
 Kind = Literal["likelihood", "generation"]
 KINDS: Mapping[str, Kind] = {

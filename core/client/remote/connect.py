@@ -32,9 +32,9 @@ def open_homes(
     here = find_home()
     places = read_places(host_words, usual_places(here.root / HOSTS), command=command, home=home or "")
     with ExitStack() as stack:
+        memory = here.root / SOCKETS
         links = [
-            stack.enter_context(_link(place, here.root / SOCKETS, say)) if place.destination else None
-            for place in places
+            stack.enter_context(_link(place, memory, say)) if place.destination else None for place in places
         ]
         _open([link for link in links if link is not None], is_alone=len(places) == 1)
         yield [find_home(home) if link is None else Home(_root_of(link), link) for link in links]

@@ -7,64 +7,30 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import Any, Protocol
 
-import msgspec
+from msgspec.structs import replace
 
-from finetop.core.client.remote.merge_runs import (
-    at,
-    merged,
-    numbered,
-    order,
-    placed,
-    placed_detail,
-    there,
-    unplaced,
-)
+from finetop.core.client.remote import merge_runs
+from finetop.core.client.remote.merge_runs import numbered, placed, placed_detail, there, unplaced
 from finetop.core.client.remote.merge_triage import merged_table, placed_row
 from finetop.core.errors import BadInput, NoSupervisor
 from finetop.core.protocol.filter_match import holds
-from finetop.core.protocol.messages.approaches import (
-    Approaches,
-    ApproachesAnswer,
-    SubmitApproaches,
-    SubmitApproachesAnswer,
-)
+from finetop.core.protocol.messages import approaches, runs, submit, triage
+from finetop.core.protocol.messages.approaches import Approaches, ApproachesAnswer
 from finetop.core.protocol.messages.limits import Done
 from finetop.core.protocol.messages.queue import Move
-from finetop.core.protocol.messages.runs import (
-    EventsAnswer,
-    Group,
-    Runs,
-    RunsAnswer,
-    SweepBrief,
-    Sweeps,
-    SweepsAnswer,
-)
-from finetop.core.protocol.messages.submit import (
-    Import,
-    ImportAnswer,
-    Submit,
-    SubmitAnswer,
-    SubmitChain,
-    SubmitChainAnswer,
-    SubmitSweep,
-    SubmitSweepAnswer,
-)
+from finetop.core.protocol.messages.runs import Group, Runs, RunsAnswer, Sweeps, SweepsAnswer
 from finetop.core.protocol.messages.trash import Remove, RemoveAnswer, Removed
-from finetop.core.protocol.messages.triage import (
-    ItemAnswer,
-    SetStanding,
-    Triage,
-    TriageAnswer,
-    TriageRunAnswer,
-)
+from finetop.core.protocol.messages.triage import Triage, TriageAnswer
 from finetop.core.protocol.request import Answer, Ask, Request
 from finetop.core.protocol.run_filter import parse, read_sort
 from finetop.core.protocol.runs import RunDetail, RunRow
 from finetop.core.wording import run_groups
 
 CHUNK = 100  # rows per request to one machine
+SUBMITS = (submit.Submit, submit.SubmitChain, submit.SubmitSweep, approaches.SubmitApproaches, submit.Import)
 List = tuple[str, str]  # filter, sort
 Begin = tuple[int, ...]  # how many rows of each machine come before a place in the merged list
 
@@ -103,9 +69,9 @@ class Fleet:
             return await self._runs(ask)
         if isinstance(ask, Triage):
             return await self._triage(ask)
-        if isinstance(ask, Submit | SubmitChain | SubmitSweep | SubmitApproaches | Import):
+        if isinstance(ask, SUBMITS):
             label, name = self._split(ask.name)
-            return self._named(label, await self._askers[label].ask(msgspec.structs.replace(ask, name=name)))
+            return self._named(label, await self._askers[label].ask(replace(ask, name=name)))
         if isinstance(ask, Remove):
             return await self._remove(ask)
         if isinstance(ask, Sweeps):
@@ -116,31 +82,25 @@ class Fleet:
         if not isinstance(about, str):
             raise BadInput(f"on which machine? Name one: {', '.join(self._labels)}.")
         label, run = self._split(about)
-        if isinstance(ask, SetStanding) and ask.standing.fixed_by:
-            standing = msgspec.structs.replace(ask.standing, fixed_by=self._fix(ask.standing.fixed_by, label))
-            ask = msgspec.structs.replace(ask, standing=standing)
+        if isinstance(ask, triage.SetStanding) and ask.standing.fixed_by:
+            standing = replace(ask.standing, fixed_by=self._fix(ask.standing.fixed_by, label))
+            ask = replace(ask, standing=standing)
         if isinstance(ask, Move) and ask.other:
-            ask = msgspec.structs.replace(ask, other=self._split(ask.other)[1])
-        return self._named(label, await self._askers[label].ask(msgspec.structs.replace(ask, run=run)))
+            ask = replace(ask, other=self._split(ask.other)[1])
+        return self._named(label, await self._askers[label].ask(replace(ask, run=run)))
 
     async def _remove(self, ask: Remove) -> RemoveAnswer:
         """Move runs of several machines to the trash, or list what would be moved, each on its own machine."""
         runs_by_label: dict[str, list[str]] = {}
-        for run in ask.runs:
-            label, own = self._split(run)
+        for name in ask.runs:
+            label, own = self._split(name)
             runs_by_label.setdefault(label, []).append(own)
         removed: list[Removed] = []
         for label, own_runs in runs_by_label.items():
-            own_ask = msgspec.structs.replace(ask, runs=own_runs)
-            answer: RemoveAnswer = await self._askers[label].ask(own_ask)
-            removed += [
-                msgspec.structs.replace(
-                    removed_run,
-                    run_id=numbered(removed_run.run_id, self._labels, label),
-                    name=f"{label}:{removed_run.name}",
-                )
-                for removed_run in answer.runs
-            ]
+            answer: RemoveAnswer = await self._askers[label].ask(replace(ask, runs=own_runs))
+            for run in answer.runs:
+                number = numbered(run.run_id, self._labels, label)
+                removed.append(replace(run, run_id=number, name=f"{label}:{run.name}"))
         return RemoveAnswer(removed)
 
     async def _sweeps(self, ask: Sweeps) -> SweepsAnswer:
@@ -148,11 +108,8 @@ class Fleet:
         if ask.sweep:
             label, name = self._split(ask.sweep)
             found: SweepsAnswer = await self._askers[label].ask(Sweeps(name))
-            runs = [
-                msgspec.structs.replace(swept_run, row=placed(swept_run.row, self._labels, label))
-                for swept_run in found.runs
-            ]
-            return msgspec.structs.replace(found, runs=runs, sweeps=_sweeps_of(label, found))
+            swept = [replace(run, row=placed(run.row, self._labels, label)) for run in found.runs]
+            return replace(found, runs=swept, sweeps=_sweeps_of(label, found))
         answers = await self._answers(ask)
         return SweepsAnswer([sweep for answer in answers for sweep in _sweeps_of(*answer)], [], [])
 
@@ -193,34 +150,33 @@ class Fleet:
     def _named(self, label: str, answer: Any) -> Any:
         """Prefix an answer's names with its machine."""
         match answer:
-            case SubmitAnswer() | ImportAnswer():
-                return msgspec.structs.replace(answer, name=f"{label}:{answer.name}")
-            case SubmitApproachesAnswer():
-                return msgspec.structs.replace(answer, comparison=f"{label}:{answer.comparison}")
-            case SubmitChainAnswer() | SubmitSweepAnswer():
-                return msgspec.structs.replace(answer, runs=[self._named(label, run) for run in answer.runs])
-            case EventsAnswer():
-                return msgspec.structs.replace(answer, row=placed(answer.row, self._labels, label))
+            case submit.SubmitAnswer() | submit.ImportAnswer():
+                return replace(answer, name=f"{label}:{answer.name}")
+            case approaches.SubmitApproachesAnswer():
+                return replace(answer, comparison=f"{label}:{answer.comparison}")
+            case submit.SubmitChainAnswer() | submit.SubmitSweepAnswer():
+                return replace(answer, runs=[self._named(label, run) for run in answer.runs])
+            case runs.EventsAnswer():
+                return replace(answer, row=placed(answer.row, self._labels, label))
             case Done():
                 return Done(f"{label}: {answer.message}")
-            case TriageRunAnswer():
-                return msgspec.structs.replace(answer, row=placed_row(answer.row, self._labels, label))
-            case ItemAnswer():
-                return msgspec.structs.replace(answer, also=[f"{label}:{run}" for run in answer.also])
+            case triage.TriageRunAnswer():
+                return replace(answer, row=placed_row(answer.row, self._labels, label))
+            case triage.ItemAnswer():
+                return replace(answer, also=[f"{label}:{run}" for run in answer.also])
             case RunDetail():
                 detail = placed_detail(answer, self._labels, label)
                 self._seen[label][detail.row.id] = detail.row
                 return detail
             case _ if isinstance(getattr(answer, "run", None), str):
-                return msgspec.structs.replace(answer, run=f"{label}:{answer.run}")
+                return replace(answer, run=f"{label}:{answer.run}")
         return answer
 
     async def _triage(self, ask: Triage) -> TriageAnswer:
         """Merge the machines' triage tables; a machine that is out of reach is left out."""
-        widened = msgspec.structs.replace(ask, offset=0, limit=ask.offset + ask.limit)
-        replies = await asyncio.gather(
-            *(self._askers[label].ask(widened) for label in self._labels), return_exceptions=True
-        )
+        widened = replace(ask, offset=0, limit=ask.offset + ask.limit)
+        asked = [self._askers[label].ask(widened) for label in self._labels]
+        replies = await asyncio.gather(*asked, return_exceptions=True)
         answers: dict[str, TriageAnswer] = {}
         for label, answer in zip(self._labels, replies, strict=True):
             if isinstance(answer, TriageAnswer):
@@ -241,9 +197,8 @@ class Fleet:
             self._begins[kind] = {0: (0,) * len(self._labels)}
         begins = self._begins[kind]
         at = max(place for place in begins if place <= ask.offset)
-        sources = [
-            _Source(self, label, ask, begin) for label, begin in zip(self._labels, begins[at], strict=True)
-        ]
+        labelled = zip(self._labels, begins[at], strict=True)
+        sources = [_Source(self, label, ask, begin) for label, begin in labelled]
         await asyncio.gather(*(source.more() for source in sources))
         refused = [source.refusal for source in sources if source.refusal is not None]
         if refused and not any(source.has_answered for source in sources):
@@ -253,14 +208,16 @@ class Fleet:
             heads = [source for source in sources if source.rows]
             if not heads:
                 break
-            first = min(heads, key=lambda source: order(source.rows[0], sort, line.group))
+            first = min(heads, key=lambda source: merge_runs.order(source.rows[0], sort, line.group))
             if at >= ask.offset:
                 rows.append(first.rows[0])
             await first.step()
             at += 1
             if at % CHUNK == 0:
                 begins[at] = tuple(source.taken for source in sources)
-        counts = [self._counts[label] for label in self._labels if label in self._counts]
+        by_label = {label: self._counts[label] for label in self._labels if label in self._counts}
+        stopped = [f"{label}: {count.stopped}" for label, count in by_label.items() if count.stopped]
+        counts = by_label.values()
         return RunsAnswer(
             rows=rows,
             matching=sum(source.matching for source in sources),
@@ -269,36 +226,26 @@ class Fleet:
             jobs=dict(sum((Counter(count.jobs) for count in counts), Counter())),
             queued=sum(count.queued for count in counts),
             revision=sum(count.revision for count in counts),
-            stopped=", ".join(
-                f"{label}: {self._counts[label].stopped}"
-                for label in self._labels
-                if label in self._counts and self._counts[label].stopped
-            ),
+            stopped=", ".join(stopped),
             groups=self._groups_of(kind, rows) if line.group else [],
             without=_added_up([source.without for source in sources]),
         )
 
     def _groups_of(self, kind: List, rows: Sequence[RunRow]) -> list[Group]:
         """Return the groups of rows, as far as a machine has sent them on this page or an earlier one."""
-        known = [
-            self._groups[label][1] for label in self._labels if self._groups.get(label, ((), {}))[0] == kind
-        ]
-        merged_groups = {
-            group.word: group
-            for group in run_groups.merged([list(groups_by_word.values()) for groups_by_word in known])
-        }
-        return [
-            merged_groups[word] for word in dict.fromkeys(row.group for row in rows) if word in merged_groups
-        ]
+        sent = [self._groups[label] for label in self._labels if label in self._groups]
+        known = [list(by_word.values()) for sent_kind, by_word in sent if sent_kind == kind]
+        groups = {group.word: group for group in run_groups.merged(known)}
+        return [groups[word] for word in dict.fromkeys(row.group for row in rows) if word in groups]
 
     async def page(self, label: str, ask: Runs) -> RunsAnswer | None:
         """Request a page of one machine's list; None if it is out of reach. Raises BadInput."""
         try:
-            answer: RunsAnswer = await self._askers[label].ask(at(ask, label))
+            answer: RunsAnswer = await self._askers[label].ask(merge_runs.at(ask, label))
         except NoSupervisor:
             return None
         rows = [placed(row, self._labels, label) for row in answer.rows]
-        self._counts[label] = msgspec.structs.replace(answer, rows=[])
+        self._counts[label] = replace(answer, rows=[])
         self._seen[label].update({row.id: row for row in rows})
         kind = (ask.filter, ask.sort)
         if label not in self._places or self._places[label][0] != kind or ask.offset == 0:
@@ -307,13 +254,13 @@ class Fleet:
         self._groups[label][1].update({group.word: group for group in answer.groups})
         if ask.offset == 0 and not ask.filter and answer.matching == len(rows):
             self._seen[label] = {row.id: row for row in rows}  # the whole list: drop runs that were removed
-        return msgspec.structs.replace(answer, rows=rows)
+        return replace(answer, rows=rows)
 
     def page_seen(self, label: str, ask: Runs) -> tuple[list[RunRow], int]:
         """Return a page of what was last seen of a machine out of reach: rows, and how many match."""
-        line, now = parse(at(ask, label).filter), time.time()
+        line, now = parse(merge_runs.at(ask, label).filter), time.time()
         rows = [row for row in self._seen[label].values() if holds(line, unplaced(row, self._labels), now)]
-        rows = merged([[row] for row in rows], line.sort or read_sort(ask.sort), line.group)
+        rows = merge_runs.merged([[row] for row in rows], line.sort or read_sort(ask.sort), line.group)
         kind, places = self._places.get(label, (None, {}))
         if kind == (ask.filter, ask.sort):  # in its machine's own order
             rows.sort(key=lambda row: places.get(row.id, len(places)))
@@ -335,7 +282,7 @@ class _Source:
     async def more(self) -> None:
         """Request the rows after those that were consumed."""
         limit = min(CHUNK, max(1, self._ask.limit))
-        page = msgspec.structs.replace(self._ask, offset=self.taken, limit=limit)
+        page = replace(self._ask, offset=self.taken, limit=limit)
         try:
             answer = await self._fleet.page(self._label, page)
         except BadInput as error:
@@ -355,28 +302,26 @@ class _Source:
             await self.more()
 
 
-def _sweeps_of(label: str, answer: SweepsAnswer) -> list[SweepBrief]:
+def _sweeps_of(label: str, answer: SweepsAnswer) -> list[runs.SweepBrief]:
     """Prefix the names of a machine's sweeps: lab:tone."""
-    return [msgspec.structs.replace(brief, name=f"{label}:{brief.name}") for brief in answer.sweeps]
+    return [replace(brief, name=f"{label}:{brief.name}") for brief in answer.sweeps]
 
 
 def _placed_approaches(label: str, answer: ApproachesAnswer) -> ApproachesAnswer:
     """Prefix the names of a machine's comparisons and their runs: lab:tone."""
 
     def named(brief: Any) -> Any:
-        return msgspec.structs.replace(brief, name=f"{label}:{brief.name}")
+        return replace(brief, name=f"{label}:{brief.name}")
 
-    return msgspec.structs.replace(
-        answer,
-        comparisons=[named(brief) for brief in answer.comparisons],
-        name=f"{label}:{answer.name}" if answer.name else "",
-        rows=[msgspec.structs.replace(row, runs=[named(run) for run in row.runs]) for row in answer.rows],
-    )
+    comparisons = [named(brief) for brief in answer.comparisons]
+    rows = [replace(row, runs=[named(run) for run in row.runs]) for row in answer.rows]
+    name = f"{label}:{answer.name}" if answer.name else ""
+    return replace(answer, comparisons=comparisons, name=name, rows=rows)
 
 
 def _added_up(lists: Sequence[Sequence[tuple[str, int]]]) -> list[tuple[str, int]]:
     """Sum over machines how many runs match without each term."""
     totals: Counter[str] = Counter()
-    for term, matching in (pair for pairs in lists for pair in pairs):
+    for term, matching in chain.from_iterable(lists):
         totals[term] += matching
     return list(totals.items())

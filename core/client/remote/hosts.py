@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 
 from finetop.core.errors import BadInput, RecipeError, did_you_mean
@@ -45,10 +46,7 @@ class Place:
 def read_places(
     host_words: Sequence[str], usual: Mapping[str, Place], *, command: str = "", home: str = ""
 ) -> list[Place]:
-    """Parse the values of `--on`: names in hosts.yaml, ssh destinations, or `.` for this machine.
-
-    `command` and `home` apply to all of them. Labels are unique. Raises BadInput.
-    """
+    """Parse the values of `--on`, each with a label of its own; `command` and `home` apply to all. Raises BadInput."""
     places: list[Place] = []
     for word in host_words:
         place = usual.get(word) or _place(word)
@@ -64,10 +62,8 @@ def _place(word: str) -> Place:
         return Place(HERE, "")
     match = _DESTINATION.fullmatch(word)
     if match is None:
-        raise BadInput(
-            f"--on {clean_line(word, limit=80)!r} is not a host.",
-            hint="Give what ssh takes: host, user@host, a name of ~/.ssh/config or hosts.yaml; `.` is this machine.",
-        )
+        hint = "Give what ssh takes: host, user@host, a name of ~/.ssh/config or hosts.yaml; `.` is this machine."
+        raise BadInput(f"--on {clean_line(word, limit=80)!r} is not a host.", hint=hint)
     return Place(_label(match["host"]), word)
 
 
@@ -82,11 +78,9 @@ def _with_unique_label(place: Place, labels: Sequence[str]) -> Place:
     """Return a place with a unique label: user and whole host if the short one is taken."""
     if place.label not in labels:
         return place
-    label = re.sub(r"[^A-Za-z0-9._-]+", "-", place.destination).strip("-.")
-    number = 2
-    while label in labels:
-        label, number = f"{place.label}-{number}", number + 1
-    return replace(place, label=label)
+    whole = re.sub(r"[^A-Za-z0-9._-]+", "-", place.destination).strip("-.")
+    numbered = (f"{place.label}-{number}" for number in count(2))
+    return replace(place, label=next(label for label in chain([whole], numbered) if label not in labels))
 
 
 def usual_places(file: Path) -> dict[str, Place]:
@@ -105,9 +99,8 @@ def usual_places(file: Path) -> dict[str, Place]:
     if root.value is None:
         return {}
     if not isinstance(root.value, dict):
-        raise RecipeError(
-            "is not a mapping of names.", place=root.place, hint="Write `lab: {ssh: user@host}`."
-        )
+        hint = "Write `lab: {ssh: user@host}`."
+        raise RecipeError("is not a mapping of names.", place=root.place, hint=hint)
     places: dict[str, Place] = {}
     for name, node in root.value.items():
         if not _LABEL.fullmatch(name) or name == HERE:
@@ -116,27 +109,21 @@ def usual_places(file: Path) -> dict[str, Place]:
         given: dict[str, str] = {}
         entries = {} if node.value is None else node.value
         if not isinstance(entries, dict):
-            raise RecipeError(
-                f"{name} is {quoted(entries)}.", place=node.place, hint="Write `lab: {ssh: user@host}`."
-            )
+            hint = "Write `lab: {ssh: user@host}`."
+            raise RecipeError(f"{name} is {quoted(entries)}.", place=node.place, hint=hint)
         for key, setting in entries.items():
             if key not in SETTINGS:
-                raise RecipeError(
-                    f"{name}.{key} is not a setting of a host.",
-                    place=setting.place,
-                    hint=did_you_mean(key, SETTINGS),
-                )
-            if not isinstance(setting.value, str) or not setting.value.isprintable() or not setting.value:
-                raise RecipeError(
-                    f"{name}.{key} is {quoted(setting.value)}; it must be text.", place=setting.place
-                )
-            given[key] = setting.value
+                hint = did_you_mean(key, SETTINGS)
+                raise RecipeError(f"{name}.{key} is not a setting of a host.", place=setting.place, hint=hint)
+            value = setting.value
+            if not isinstance(value, str) or not value.isprintable() or not value:
+                raise RecipeError(f"{name}.{key} is {quoted(value)}; it must be text.", place=setting.place)
+            given[key] = value
         destination = given.get("ssh", name)
         if not _DESTINATION.fullmatch(destination):
-            raise RecipeError(
-                f"{name}.ssh is {quoted(destination)}; it must be a host.",
-                place=entries.get("ssh", node).place,
-                hint="Give what ssh takes: host, user@host, or a name of ~/.ssh/config.",
-            )
+            place = entries.get("ssh", node).place
+            hint = "Give what ssh takes: host, user@host, or a name of ~/.ssh/config."
+            fault = f"{name}.ssh is {quoted(destination)}; it must be a host."
+            raise RecipeError(fault, place=place, hint=hint)
         places[name] = Place(name, destination, given.get("command", COMMAND), given.get("home", ""))
     return places

@@ -10,8 +10,8 @@ import msgspec
 
 from finetop.core.protocol.filter_match import fits, place
 from finetop.core.protocol.messages.runs import Runs
-from finetop.core.protocol.run_filter import Sort, Term, format_filter, format_term, parse
-from finetop.core.protocol.runs import RunDetail, RunRow
+from finetop.core.protocol.run_filter import Sort, format_filter, format_term, parse
+from finetop.core.protocol.runs import Relative, RunDetail, RunRow
 
 
 def placed(row: RunRow, labels: Sequence[str], label: str) -> RunRow:
@@ -27,17 +27,14 @@ def unplaced(row: RunRow, labels: Sequence[str]) -> RunRow:
 
 def placed_detail(detail: RunDetail, labels: Sequence[str], label: str) -> RunDetail:
     """Return a run's details as one of several machines' runs, its relatives included."""
-    relatives_placed = [
-        [
-            msgspec.structs.replace(
-                relative, id=numbered(relative.id, labels, label), name=f"{label}:{relative.name}"
-            )
-            for relative in relatives
-        ]
-        for relatives in (detail.parents, detail.children)
-    ]
+
+    def there(relative: Relative) -> Relative:
+        number = numbered(relative.id, labels, label)
+        return msgspec.structs.replace(relative, id=number, name=f"{label}:{relative.name}")
+
     row = placed(detail.row, labels, label)
-    return msgspec.structs.replace(detail, row=row, parents=relatives_placed[0], children=relatives_placed[1])
+    parents, children = ([there(run) for run in runs] for runs in (detail.parents, detail.children))
+    return msgspec.structs.replace(detail, row=row, parents=parents, children=children)
 
 
 def numbered(number: int, labels: Sequence[str], label: str) -> int:
@@ -70,17 +67,13 @@ def at(ask: Runs, label: str) -> Runs:
     line = parse(ask.filter)
     terms = []
     for term in line.terms:
-        if not _names(term, label):
+        is_label = (term.kind == "word" or term.key == "host") and bool(term.value)  # `host:lab`, `lab` alone
+        if not (is_label and fits(term, label)):
             terms.append(term.typed)
         elif term.negated:  # matches no run there: on its own machine a run has no host
             terms.append(format_term(replace(term, kind="text", key="host", op=":", negated=False)))
     text = " ".join(filter(None, [*terms, format_filter(replace(line, terms=()))]))
     return msgspec.structs.replace(ask, filter=text)
-
-
-def _names(term: Term, label: str) -> bool:
-    """Return True if a term matches the machine's label: `host:lab`, or `lab` alone."""
-    return (term.kind == "word" or term.key == "host") and bool(term.value) and fits(term, label)
 
 
 def merged(lists: Sequence[Sequence[RunRow]], sort: Sort, group: str = "") -> list[RunRow]:

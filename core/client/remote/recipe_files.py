@@ -15,16 +15,11 @@ from finetop.core.text import plain
 
 
 def require_files(loaded: Loaded, home: Home) -> dict[str, Any]:
-    """Require that a run's files exist where it will run, and return the resolved recipe to send.
-
-    Raises RecipeError with the line that names the file.
-    """
+    """Require a run's files where it will run, and return the resolved recipe to send. Raises RecipeError."""
     if home.link is None:
         check_files(loaded)
-        return portable_recipe(loaded, home)
-    paths = own_paths(loaded)
-    answer = ask_once(home, Paths(paths))
-    require_there(loaded, answer.found, home.label)
+    else:
+        require_there(loaded, ask_once(home, Paths(own_paths(loaded))).found, home.label)
     return portable_recipe(loaded, home)
 
 
@@ -42,10 +37,7 @@ def own_paths(loaded: Loaded) -> list[str]:
 
 
 def require_there(loaded: Loaded, path_facts: Sequence[PathFacts], label: str) -> None:
-    """Compare the files on the machine `label` with those that a recipe names.
-
-    A file that also exists here with another size is refused: the two were meant to be the same. Raises RecipeError.
-    """
+    """Require a recipe's files on the machine `label`, as large as those of that name here. Raises RecipeError."""
     facts = {fact.path: fact for fact in path_facts}
 
     def look(path: Path, is_folder: bool | None) -> tuple[str, str]:
@@ -54,9 +46,8 @@ def require_there(loaded: Loaded, path_facts: Sequence[PathFacts], label: str) -
         if _is_ours(str(path)):
             return "", ""
         if fact is None or fact.kind == "none":
-            fix = (
-                f"Copy it there: scp {shown} {label}:{shown}" if path.exists() else "Give a path that exists."
-            )
+            copy = f"Copy it there: scp {shown} {label}:{shown}"
+            fix = copy if path.exists() else "Give a path that exists."
             return f"{label} has no {shown}; a run reads the files of the machine that it runs on.", fix
         kinds = ("file", "folder") if is_folder is None else ("folder",) if is_folder else ("file",)
         if fact.kind not in kinds:

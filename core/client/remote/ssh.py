@@ -24,10 +24,7 @@ OPTIONS = (
 
 
 def command(place: Place, local: str, there: str, *, may_ask: bool) -> list[str]:
-    """Return the ssh command: it holds a session on that machine, and forwards the socket `there` to `local`.
-
-    Without `there` nothing is forwarded. With `may_ask` ssh may ask for a password on the terminal.
-    """
+    """Return the ssh command that holds a session, and forwards the socket `there`, if given, to `local`."""
     forward = ["-L", f"{forwarded(local)}:{forwarded(there)}"] if there else []
     quiet = [] if may_ask else ["-o", "BatchMode=yes"]
     return ["ssh", *OPTIONS, *quiet, *forward, "--", place.destination, remote_command(place)]
@@ -42,9 +39,8 @@ def remote_command(place: Place) -> str:
 def forwarded(path: str) -> str:
     """Escape a socket's path for ssh -L. Raises BadInput for one that ssh would expand."""
     if "${" in path or "\n" in path:
-        raise BadInput(
-            f"ssh can't forward the socket {clean_line(path)}.", hint="Give another home: --home DIR."
-        )
+        hint = "Give another home: --home DIR."
+        raise BadInput(f"ssh can't forward the socket {clean_line(path)}.", hint=hint)
     return path.replace("\\", "\\\\").replace("%", "%%").replace(":", "\\:")
 
 
@@ -52,10 +48,8 @@ def failure(place: Place, code: int, stderr: str, *, could_ask: bool) -> tuple[F
     """Return the error for ssh's exit code and last words, and True if retrying can't help."""
     label, last = place.label, last_words(stderr)
     if code in (126, 127):
-        hint = (
-            f"Install it there (pip install finetop), or say where it is: --remote-command '~/venv/bin/finetop'"
-            f" (tried: {place.command})."
-        )
+        where = f"say where it is: --remote-command '~/venv/bin/finetop' (tried: {place.command})"
+        hint = f"Install it there (pip install finetop), or {where}."
         return EnvironmentTrouble(f"{label}: its shell does not find finetop.", hint=hint), True
     if code != 255:
         if "invalid choice" in stderr:
@@ -63,9 +57,9 @@ def failure(place: Place, code: int, stderr: str, *, could_ask: bool) -> tuple[F
             return EnvironmentTrouble(f"{label} has a finetop that is too old for this one.", hint=hint), True
         message = last.removeprefix("finetop: ") or f"finetop there ended with code {code}."
         return EnvironmentTrouble(f"{label}: {message}"), code != 0
-    return NoSupervisor(
-        f"{label} is out of reach: {last or 'ssh printed nothing'}.", hint=_hint(place, stderr, could_ask)
-    ), ("Permission denied" in stderr or "Host key verification failed" in stderr)
+    is_hopeless = "Permission denied" in stderr or "Host key verification failed" in stderr
+    hint = _hint(place, stderr, could_ask)
+    return NoSupervisor(f"{label} is out of reach: {last or 'ssh printed nothing'}.", hint=hint), is_hopeless
 
 
 def _hint(place: Place, stderr: str, could_ask: bool) -> str:
@@ -78,8 +72,7 @@ def _hint(place: Place, stderr: str, could_ask: bool) -> str:
 
 def last_words(stderr: str) -> str:
     """Return the last meaningful line, without its full stop."""
-    lines = [line.strip() for line in clean(stderr).splitlines() if line.strip()]
-    lines = [
-        line for line in lines if not line.startswith(("Warning: Permanently added", "Killed by signal"))
-    ]
+    noise = ("Warning: Permanently added", "Killed by signal")
+    lines = [line.strip() for line in clean(stderr).splitlines()]
+    lines = [line for line in lines if line and not line.startswith(noise)]
     return clean_line(lines[-1], limit=200).rstrip(".") if lines else ""

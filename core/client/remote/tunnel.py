@@ -54,7 +54,8 @@ class Tunnel:
         self._folder = _own_folder()
         self._memory = memory
         self._heard = heard
-        self._there = _remembered(memory, place)
+        # It saves one connection, 1.4 s at a round trip of 150 ms.
+        self._there = _all_remembered(memory).get(_key(place), "")
         self._process: subprocess.Popen[bytes] | None = None
         self._said = b""
         self._error: FinetopError | None = None
@@ -82,10 +83,7 @@ class Tunnel:
     # --- from outside -----------------------------------------------------------------------------------
 
     def open(self, *, may_ask: bool = True) -> Greeting:
-        """Connect, and stay connected from then on. ssh may ask for a password on the terminal.
-
-        Raises EnvironmentTrouble and other FinetopErrors, with ssh's own last words.
-        """
+        """Connect, and stay connected. ssh may ask for a password. Raises FinetopErrors with ssh's own last words."""
         self._connect(may_ask=may_ask)
         self.keep()
         assert self.greeting is not None
@@ -296,11 +294,6 @@ def _runtime_folder() -> Path:
     return Path("/tmp")
 
 
-def _remembered(memory: Path | None, place: Place) -> str:
-    """Return the socket's path at the last connection: it saves one connection, 1.4 s at a round trip of 150 ms."""
-    return _all_remembered(memory).get(_key(place), "") if memory is not None else ""
-
-
 def _remember(memory: Path | None, place: Place, socket: str) -> None:
     if memory is None:
         return
@@ -345,7 +338,6 @@ def require_understood(greeting: Greeting, label: str, own_version: int = wire.V
     if there.protocol == own_version:
         return
     older = "there" if there.protocol < own_version else "here"
-    raise NoSupervisor(
-        f"{label} has finetop {there.version}, which speaks protocol {there.protocol}; this one speaks {own_version}.",
-        hint=f"Upgrade finetop {older}: pip install --upgrade finetop.",
-    )
+    hint = f"Upgrade finetop {older}: pip install --upgrade finetop."
+    speaks = f"speaks protocol {there.protocol}; this one speaks {own_version}"
+    raise NoSupervisor(f"{label} has finetop {there.version}, which {speaks}.", hint=hint)

@@ -12,3 +12,15 @@ class Finding(NamedTuple):
     about: str
     text: str
     fix: str = ""  # what to do; empty if all is well
+
+
+def ok(about: str, text: str) -> Finding:
+    return Finding("ok", about, text)
+
+
+def warning(about: str, text: str, fix: str) -> Finding:
+    return Finding("warning", about, text, fix)
+
+
+def trouble(about: str, text: str, fix: str) -> Finding:
+    return Finding("trouble", about, text, fix)

@@ -8,17 +8,15 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from finetop.core.commands.doctor_checks import Finding
+from finetop.core.commands.doctor_checks import Finding, ok, trouble, warning
 from finetop.core.runtime import compiler, gpus
 from finetop.core.runtime.gpu import Gpu, GpuReading
 
 RELOAD = "After a driver's update reboot, or reload it: modprobe -r nvidia_uvm nvidia && modprobe nvidia."
-INSTALL_DRIVER = (
+INSTALL = (
     "Install NVIDIA's driver with its tools; for a container set NVIDIA_DRIVER_CAPABILITIES=compute,utility."
 )
-RESET_LOST = (
-    "See `dmesg | grep -i xid`, then nvidia-smi --gpu-reset -i {index}, or reboot. Jobs use the others."
-)
+RESET = "See `dmesg | grep -i xid`, then nvidia-smi --gpu-reset -i {index}, or reboot. Jobs use the others."
 OLDEST_OF_CUDA_13 = (7, 5)  # compute capability; a V100 has 7.0, a P100 6.0
 RUNTIMES = ("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12")  # torch's packages of CUDA 13 and 12
 
@@ -27,20 +25,20 @@ def gpu_findings() -> Iterator[Finding]:
     reading = gpus.read_once()
     devices = list(Path("/dev").glob("nvidia[0-9]*"))
     if reading.trouble:
-        yield Finding("trouble", "GPU", reading.trouble, RELOAD)
+        yield trouble("GPU", reading.trouble, RELOAD)
     elif reading.gpus:
-        yield Finding("ok", "GPU", gpu_summary(reading))
+        yield ok("GPU", gpu_summary(reading))
         yield from (unfit(gpu) for gpu in reading.gpus if gpu.fault)
         yield from torch_fits(reading)
         yield from kernels_can_be_built()
         if not gpus.sees_all_processes():
             text = "in a container: memory used by others is visible, but maybe not who uses it"
-            yield Finding("ok", "GPU", text)
+            yield ok("GPU", text)
     elif devices:
         text = f"{len(devices)} in /dev, but {gpus.LIBRARY} shows none: the driver is incomplete"
-        yield Finding("trouble", "GPU", text, INSTALL_DRIVER)
+        yield trouble("GPU", text, INSTALL)
     else:
-        yield Finding("ok", "GPU", f"none found; {os.cpu_count()} CPU cores")
+        yield ok("GPU", f"none found; {os.cpu_count()} CPU cores")
 
 
 def gpu_summary(reading: GpuReading) -> str:
@@ -55,11 +53,9 @@ def gpu_summary(reading: GpuReading) -> str:
 
 def unfit(gpu: Gpu) -> Finding:
     """Report why no job gets a GPU."""
-    fix = RESET_LOST.format(index=gpu.index) if gpu.fault == "lost" else "Jobs use the others."
-    word = {"lost": "lost: ", "failing": "fails: "}.get(gpu.fault, "")
-    return Finding(
-        "warning" if gpu.fault == "unreadable" else "trouble", f"GPU {gpu.index}", word + gpu.trouble, fix
-    )
+    fix = RESET.format(index=gpu.index) if gpu.fault == "lost" else "Jobs use the others."
+    text = {"lost": "lost: ", "failing": "fails: "}.get(gpu.fault, "") + gpu.trouble
+    return (warning if gpu.fault == "unreadable" else trouble)(f"GPU {gpu.index}", text, fix)
 
 
 def torch_fits(reading: GpuReading) -> Iterator[Finding]:
@@ -67,32 +63,25 @@ def torch_fits(reading: GpuReading) -> Iterator[Finding]:
     version = version_of("torch")
     if "+cpu" in version:
         text = f"torch {version} is built without CUDA: jobs would train on the CPU"
-        yield Finding(
-            "trouble", "GPU", text, "Install torch built for CUDA: https://pytorch.org/get-started."
-        )
+        yield trouble("GPU", text, "Install torch built for CUDA: https://pytorch.org/get-started.")
     runtime = next(filter(None, (version_of(name) for name in RUNTIMES)), "")
     wanted, offered = runtime.partition(".")[0], reading.cuda.partition(".")[0]
     if wanted.isdecimal() and offered.isdecimal() and int(wanted) > int(offered):
-        text = (
-            f"torch {version} needs CUDA {wanted}, but driver {reading.driver} supports up to {reading.cuda}"
-        )
-        yield Finding(
-            "trouble", "GPU", text, f"Update the driver, or install torch built for CUDA {offered}."
-        )
+        limit = f"driver {reading.driver} supports up to {reading.cuda}"
+        fix = f"Update the driver, or install torch built for CUDA {offered}."
+        yield trouble("GPU", f"torch {version} needs CUDA {wanted}, but {limit}", fix)
     old = [gpu for gpu in reading.gpus if gpu.capability is not None and gpu.capability < OLDEST_OF_CUDA_13]
     if wanted.isdecimal() and int(wanted) >= 13 and old:
         major, minor = old[0].capability or (0, 0)
         text = f"torch {version} is built for CUDA {wanted}, which has no code for {old[0].name} ({major}.{minor})"
-        yield Finding(
-            "trouble", "GPU", text, "Install torch built for CUDA 12: https://pytorch.org/get-started."
-        )
+        yield trouble("GPU", text, "Install torch built for CUDA 12: https://pytorch.org/get-started.")
 
 
 def kernels_can_be_built() -> Iterator[Finding]:
     """Report what Triton lacks to compile GPU kernels at first use."""
     if lacks := compiler.triton_lacks():
         text = f"lacks {lacks}: losses are slower, and liger, flex and train.compile can't be used"
-        yield Finding("warning", "compiler", text, compiler.fix())
+        yield warning("compiler", text, compiler.fix())
 
 
 def version_of(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import re
 import shutil
@@ -11,12 +12,13 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-from finetop.core.commands.doctor_checks import Finding
+from finetop.core.commands.doctor_checks import Finding, ok, trouble, warning
 from finetop.core.runtime.home import Home
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets", "lm-eval", "duckdb", "textual")
 INSTALL = "Install finetop again: pip install finetop."
 TOLERATED_S = 120.0
+COMPARE = {">=": operator.ge, "<=": operator.le, "==": operator.eq, "<": operator.lt, ">": operator.gt}
 LOGIND = ("/etc/systemd/logind.conf", "/etc/systemd/logind.conf.d", "/run/systemd/logind.conf.d",
           "/usr/lib/systemd/logind.conf.d")  # fmt: skip
 
@@ -25,8 +27,8 @@ def python() -> Finding:
     text = f"{sys.version.split()[0]} on {sys.platform}"
     if sys.platform != "linux":
         fix = "Jobs run; a killed job's grandchildren and others' GPU memory are not seen."
-        return Finding("warning", "python", f"{text}: made for Linux", fix)
-    return Finding("ok", "python", text)
+        return warning("python", f"{text}: made for Linux", fix)
+    return ok("python", text)
 
 
 def libraries() -> Finding:
@@ -43,10 +45,10 @@ def libraries() -> Finding:
         if not fits(version, wanted.get(name, "")):
             wrong.append(f"{name} {version} (wanted {wanted[name]})")
     if missing:
-        return Finding("trouble", "libraries", f"missing: {', '.join(missing)}", INSTALL)
+        return trouble("libraries", f"missing: {', '.join(missing)}", INSTALL)
     if wrong:
-        return Finding("warning", "libraries", f"not tested with {', '.join(wrong)}", INSTALL)
-    return Finding("ok", "libraries", ", ".join(installed))
+        return warning("libraries", f"not tested with {', '.join(wrong)}", INSTALL)
+    return ok("libraries", ", ".join(installed))
 
 
 def requirements() -> dict[str, str]:
@@ -69,14 +71,7 @@ def fits(version: str, wanted: str) -> bool:
         other = numbers(match[2])
         width = max(len(own), len(other))
         left, right = (parts + (0,) * (width - len(parts)) for parts in (own, other))
-        holds = {
-            ">=": left >= right,
-            "<=": left <= right,
-            "==": left == right,
-            "<": left < right,
-            ">": left > right,
-        }
-        if not holds[match[1]]:
+        if not COMPARE[match[1]](left, right):
             return False
     return True
 
@@ -98,13 +93,13 @@ def lingering(system: Path = Path("/")) -> Finding:
     """Report whether systemd ends this user's processes, jobs included, when the last session closes."""
     tool = shutil.which("loginctl")
     if tool is None or not (system / "run/systemd/system").exists():
-        return Finding("ok", "after logout", "jobs go on (no systemd here)")
+        return ok("after logout", "jobs go on (no systemd here)")
     result = output_of([tool, "show-user", str(os.getuid()), "--property=Linger", "--value"])
     lingers = result is not None and result.stdout.strip() == "yes"
     if kills_at_logout(system) and not lingers:
         text = "systemd kills your jobs and the supervisor (KillUserProcesses=yes)"
-        return Finding("trouble", "after logout", text, "loginctl enable-linger")
-    return Finding("ok", "after logout", "jobs go on" + (" (lingering)" if lingers else ""))
+        return trouble("after logout", text, "loginctl enable-linger")
+    return ok("after logout", "jobs go on" + (" (lingering)" if lingers else ""))
 
 
 def kills_at_logout(system: Path) -> bool:
@@ -126,11 +121,9 @@ def kills_at_logout(system: Path) -> bool:
 
 def clock(home: Home) -> Finding:
     """Report whether the clock is behind files that this home has written: ages and dates would be wrong."""
-    mtimes = [
-        file.stat().st_mtime for file in (home.database, home.log, home.root / "store.json") if file.exists()
-    ]
-    ahead = max(mtimes, default=0.0) - time.time()
+    files = (home.database, home.log, home.root / "store.json")
+    ahead = max((file.stat().st_mtime for file in files if file.exists()), default=0.0) - time.time()
     if ahead > TOLERATED_S:
         text = f"is {ahead / 3600:.1f} hours behind files of this home: it was set back"
-        return Finding("warning", "clock", text, "timedatectl set-ntp true")
-    return Finding("ok", "clock", time.strftime("%F %T %Z"))
+        return warning("clock", text, "timedatectl set-ntp true")
+    return ok("clock", time.strftime("%F %T %Z"))

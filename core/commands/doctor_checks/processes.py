@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 from finetop.core.client.connection import Client
-from finetop.core.commands.doctor_checks import Finding
+from finetop.core.commands.doctor_checks import Finding, ok, trouble, warning
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.runs import Sql
 from finetop.core.protocol.messages.session import Changes, Hello
@@ -32,47 +32,39 @@ def supervisor(home: Home) -> Iterator[Finding]:
     try:
         with Client(home, start=False) as client:
             facts = client.ask(Hello())
-            trouble = client.ask(Changes(0, 0.0)).trouble
+            fault = client.ask(Changes(0, 0.0)).trouble
     except FinetopError as error:
         if held:
             text = f"one holds the lock but does not answer: {error.message}"
-            yield Finding("trouble", "supervisor", text, f"See {home.log}; end that process, jobs go on.")
+            yield trouble("supervisor", text, f"See {home.log}; end that process, jobs go on.")
             return
-        yield Finding("ok", "supervisor", f"{error.message} The next command starts one.")
+        yield ok("supervisor", f"{error.message} The next command starts one.")
         yield from database(home)
         return
-    yield Finding("ok", "supervisor", f"{facts.pid}, finetop {facts.version}, protocol {facts.protocol}")
+    yield ok("supervisor", f"{facts.pid}, finetop {facts.version}, protocol {facts.protocol}")
     if facts.version != metadata.version("finetop"):
-        yield Finding(
-            "warning", "supervisor", f"this program is finetop {metadata.version('finetop')}", RESTART
-        )
-    yield Finding("ok", "spare", facts.spare)
+        yield warning("supervisor", f"this program is finetop {metadata.version('finetop')}", RESTART)
+    yield ok("spare", facts.spare)
     if held:
-        yield Finding("ok", "lock", "held by the supervisor")
+        yield ok("lock", "held by the supervisor")
     else:
-        yield Finding(
-            "trouble", "lock", f"nobody holds {home.lock.name}: a second supervisor could start", RESTART
-        )
-    if trouble:
-        yield Finding(
-            "trouble", "store", trouble, "finetop rebuild" if "rebuild" in trouble else f"See {home.log}."
-        )
+        yield trouble("lock", f"nobody holds {home.lock.name}: a second supervisor could start", RESTART)
+    if fault:
+        yield trouble("store", fault, "finetop rebuild" if "rebuild" in fault else f"See {home.log}.")
     yield socket_rights(home.socket)
 
 
 def database(home: Home) -> Iterator[Finding]:
     """Without a supervisor, report why the last one could not open the database: from the last line of its log."""
     if not home.database.exists() and any(home.runs.glob("*/run.json")):
-        yield Finding(
-            "trouble", "store", f"{home.database.name} is missing, but there are runs", "finetop rebuild"
-        )
+        yield trouble("store", f"{home.database.name} is missing, but there are runs", "finetop rebuild")
         return
     try:
         last = end_of(home.log, 4096).decode("utf-8", "replace").strip().splitlines()[-1:]
     except OSError:
         return
     if last and "finetop rebuild" in last[0]:
-        yield Finding("trouble", "store", f"the last start failed: {last[0]}", "finetop rebuild")
+        yield trouble("store", f"the last start failed: {last[0]}", "finetop rebuild")
 
 
 def _is_held(lock: Path) -> bool:
@@ -86,8 +78,8 @@ def _is_held(lock: Path) -> bool:
 def socket_rights(path: Path) -> Finding:
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077 or path.stat().st_uid != os.getuid():
-        return Finding("trouble", "socket", f"open to others ({mode:o})", RESTART)
-    return Finding("ok", "socket", f"private to you ({mode:o})")
+        return trouble("socket", f"open to others ({mode:o})", RESTART)
+    return ok("socket", f"private to you ({mode:o})")
 
 
 def keepers(home: Home) -> Iterator[Finding]:
@@ -100,27 +92,21 @@ def keepers(home: Home) -> Iterator[Finding]:
         names = ", ".join(name for name, _ in hollow)
         text = f"{names}: the keeper runs, but the job's process has ended or not started yet"
         fix = f"If this persists: kill {pids}" if pids else "Check again in a minute."
-        yield Finding("warning", "keepers", text, fix)
+        yield warning("keepers", text, fix)
     text_of_live = f"{counted(len(live), 'job')} live" if live else "no job is running"
-    yield Finding("ok", "keepers", text_of_live)
+    yield ok("keepers", text_of_live)
     yield from astray(home, live)
 
 
 def astray(home: Home, live: list[str]) -> Iterator[Finding]:
     """Report live jobs that the supervisor lists as ended."""
+    folder = "split_part(r.folder, '/', 2) || '/' || split_part(j.folder, '/', 2)"
+    running = f"SELECT {folder} FROM jobs j JOIN runs r ON r.id = j.run_id WHERE j.word = 'running'"
     try:
         with Client(home, start=False) as client:
-            answer = client.ask(
-                Sql(
-                    "SELECT split_part(r.folder, '/', 2) || '/' || split_part(j.folder, '/', 2) FROM jobs j"
-                    " JOIN runs r ON r.id = j.run_id WHERE j.word = 'running'",
-                    10_000,
-                )
-            )
+            answer = client.ask(Sql(running, 10_000))
     except FinetopError:
         return
     unknown = sorted(set(live) - {str(row[0]) for row in answer.rows})
     if unknown:
-        yield Finding(
-            "warning", "keepers", f"{', '.join(unknown)}: running, but not listed", "finetop rebuild adds it."
-        )
+        yield warning("keepers", f"{', '.join(unknown)}: running, but not listed", "finetop rebuild adds it.")

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from finetop.core.commands.doctor_checks import Finding
+from finetop.core.commands.doctor_checks import Finding, ok, trouble, warning
 from finetop.core.errors import FinetopError
 from finetop.core.recipe import home_settings
 from finetop.core.recipe.home_settings import Slurm
@@ -31,21 +31,17 @@ def slurm_findings(home: Home) -> Iterator[Finding]:
         return  # the settings' own finding reports it
     if settings is None:
         if shutil.which("sbatch") is not None:
-            yield Finding(
-                "ok", "Slurm", "sbatch is available; jobs run on this machine: no slurm in settings.yaml"
-            )
+            yield ok("Slurm", "sbatch is available; jobs run on this machine: no slurm in settings.yaml")
         return
     missing = [name for name in COMMANDS if shutil.which(name) is None]
     if missing:
         fix = "Load your cluster's module, then: finetop supervisor stop."
-        yield Finding("trouble", "Slurm", f"{missing[0]} is not on the PATH", fix)
+        yield trouble("Slurm", f"{missing[0]} is not on the PATH", fix)
         return
     try:
         nodes = slurm_commands.nodes()
     except (NoAnswer, CommandFailed) as error:
-        yield Finding(
-            "trouble", "Slurm", f"it does not answer: {error}", "Jobs that run there go on; try again."
-        )
+        yield trouble("Slurm", f"it does not answer: {error}", "Jobs that run there go on; try again.")
         return
     yield partition(settings, nodes)
     yield shared(home.root, nodes)
@@ -55,19 +51,16 @@ def slurm_findings(home: Home) -> Iterator[Finding]:
 
 def partition(settings: Slurm, nodes: list[Node]) -> Finding:
     """Report whether the partition exists, and its nodes and GPUs."""
-    known = sorted({name.strip().rstrip("*") for node in nodes for name in node.partitions.split(",")})
-    if settings.partition is not None and (lost := set(settings.partition.split(",")) - set(known)):
-        text = f"there is no partition {min(lost)}. Partitions: {', '.join(known)}"
-        return Finding("trouble", "Slurm", text, "Set slurm.partition in settings.yaml.")
-    own = settings.partition or ""
-    inside = [node for node in nodes if not own or set(own.split(",")) & set(_names(node))]
-    gpus = sum(node.gpus for node in inside)
-    where = f"partition {own}" if own else "its default partition"
-    return Finding("ok", "Slurm", f"{where}: {counted(len(inside), 'node')}, {counted(gpus, 'GPU')}")
-
-
-def _names(node: Node) -> list[str]:
-    return [name.strip().rstrip("*") for name in node.partitions.split(",")]
+    inside = [{name.strip().rstrip("*") for name in node.partitions.split(",")} for node in nodes]
+    known, where = set().union(*inside), "its default partition"
+    if settings.partition is not None:
+        own, where = set(settings.partition.split(",")), f"partition {settings.partition}"
+        if lost := own - known:
+            text = f"there is no partition {min(lost)}. Partitions: {', '.join(sorted(known))}"
+            return trouble("Slurm", text, "Set slurm.partition in settings.yaml.")
+        nodes = [node for node, names in zip(nodes, inside, strict=True) if own & names]
+    gpus = sum(node.gpus for node in nodes)
+    return ok("Slurm", f"{where}: {counted(len(nodes), 'node')}, {counted(gpus, 'GPU')}")
 
 
 def shared(folder: Path, nodes: list[Node]) -> Finding:
@@ -76,15 +69,13 @@ def shared(folder: Path, nodes: list[Node]) -> Finding:
     is_alone = {node.name for node in nodes} <= {os.uname().nodename.partition(".")[0]}
     if kind in OF_ONE_MACHINE and not is_alone:
         text = f"{folder} is on {kind}, a disk of this machine: nodes can't see it"
-        return Finding(
-            "warning", "Slurm", text, "Put it on the file system that all nodes share, at one path."
-        )
-    return Finding("ok", "Slurm", f"{folder} is on {kind or 'an unknown file system'}")
+        return warning("Slurm", text, "Put it on the file system that all nodes share, at one path.")
+    return ok("Slurm", f"{folder} is on {kind or 'an unknown file system'}")
 
 
 def database(home: Home) -> Finding:
     """Report where the database is; it must not be on a shared file system."""
     text = f"the database is {home.database}"
     if why := files.why_not_for_database(files.file_system_of(home.database.parent)):
-        return Finding("trouble", "Slurm", f"{text}, which {why}", f"Set {DATABASE_FOLDER}=/var/tmp/finetop.")
-    return Finding("ok", "Slurm", f"{text}, on this machine's own disk")
+        return trouble("Slurm", f"{text}, which {why}", f"Set {DATABASE_FOLDER}=/var/tmp/finetop.")
+    return ok("Slurm", f"{text}, on this machine's own disk")

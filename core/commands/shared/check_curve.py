@@ -40,15 +40,12 @@ def run(
 ) -> int:
     """Check checkpoints until the regressed step is known, and print each result. Exit code by the newest.
 
-    `check_step` queues a check and waits for it; `settings` apply to these checks alone. Raises Refused
-    while the run trains, NotFound if no checkpoint is left.
+    `check_step` queues a check and waits; `settings` are of these checks alone. Raises Refused, NotFound.
     """
     detail = ask_once(home, GetRun(name))
     if isinstance(detail.row.state, data.Queued | data.Running):
-        raise Refused(
-            f"{name} is {data.word(detail.row.state)}: its checkpoints are compared when it has ended.",
-            hint=f"See `finetop show {name}`.",
-        )
+        why = f"{name} is {data.word(detail.row.state)}: its checkpoints are compared when it has ended."
+        raise Refused(why, hint=f"See `finetop show {name}`.")
     wanted = bisect.wanted_settings(detail.recipe, settings)
     results = _results(home, name, wanted)
     steps = sorted({checkpoint.step for checkpoint in detail.checkpoints} | set(results))
@@ -72,7 +69,12 @@ def run(
             print(f"step {step}: {verdict_line(read(results[step]))}", flush=True)
     curve = bisect.conclude(steps, verdicts)
     if as_json:
-        _print_json(name, steps, verdicts, results, checked, curve)
+        points = []
+        for step in steps:
+            kept = {key: results[step].get(key) for key in KEPT if step in results}
+            seen = verdicts.get(step, "not looked at")  # part of the --json format
+            points.append({"step": step, "seen": seen, "looked_now": step in checked, **kept})
+        print_json({"run": name, "curve": plain(curve), "checkpoints": points})
     else:
         print_table(bisect.TABLE_HEAD, bisect.table_rows(steps, results, verdicts), right=(0, 2, 4, 5))
         print(f"\n{name}: {curve.text}")
@@ -87,9 +89,8 @@ def _results(home: Home, name: str, wanted: Mapping[str, Any]) -> dict[int, dict
 
 def existing_steps(home: Home, detail: data.RunDetail) -> set[int]:
     """Return the checkpoints whose folders still exist: older ones are removed while a run trains."""
-    folders = {
-        str(home.root / detail.folder / checkpoint.path): checkpoint.step for checkpoint in detail.checkpoints
-    }
+    root = home.root / detail.folder
+    folders = {str(root / checkpoint.path): checkpoint.step for checkpoint in detail.checkpoints}
     if home.link is None:
         return {step for folder, step in folders.items() if Path(folder).is_dir()}
     answer = ask_once(home, Paths(list(folders)))
@@ -104,23 +105,3 @@ def _try(check_step: CheckStep, step: int, *, is_look: bool) -> None:
         if error.exit_code != BadInput.exit_code or not is_look:
             raise
         warn(f"step {step} is left out: {error}")
-
-
-def _print_json(
-    name: str,
-    steps: list[int],
-    seen: Mapping[int, bisect.Seen],
-    results: Mapping[int, Mapping[str, Any]],
-    checked: list[int],
-    curve: bisect.Curve,
-) -> None:
-    points = [
-        {
-            "step": step,
-            "seen": seen.get(step, "not looked at"),  # part of the --json format
-            "looked_now": step in checked,
-            **{key: results[step].get(key) for key in KEPT if step in results},
-        }
-        for step in steps
-    ]
-    print_json({"run": name, "curve": plain(curve), "checkpoints": points})

@@ -103,10 +103,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def on_stdout(args: argparse.Namespace) -> bool:
-    """Return True if a report goes to stdout, so that nothing else may be printed. Call it before the work begins.
-
-    Raises BadInput if two outputs would mix there, or a report's folder is missing.
-    """
+    """Return True if a report goes to stdout, so that nothing else may be printed. To call first. Raises BadInput."""
     taking = [f"--{name} -" for name in WRITERS if getattr(args, name) == STDOUT]
     if len(taking) + bool(args.json) > 1:
         both = " and ".join([*taking, *(["--json"] if args.json else [])])

@@ -23,10 +23,7 @@ LINK_PACE_S = 1.0  # between two requests over a link: each costs some 300 bytes
 
 
 def new_events(home: Home, name: str, *, after_step: int = -1) -> Iterator[EventsAnswer]:
-    """Yield a run's new events each time something changed, until none of its jobs is queued or running.
-
-    Continues when the supervisor restarts.
-    """
+    """Yield a run's new events until none of its jobs is queued or running; goes on when the supervisor restarts."""
     with Client(home) as client:
         while True:
             new = client.ask(EventsSince(name, after_step))
@@ -44,6 +41,9 @@ def new_events(home: Home, name: str, *, after_step: int = -1) -> Iterator[Event
             client.ask(Changes(new.revision, 10.0, name))
 
 
+ShowJob = Callable[[JobRow, RunRow, QueueAnswer], None]
+
+
 def is_live(row: data.RunRow) -> bool:
     return isinstance(row.state, data.Queued | data.Running) or row.checking is not None
 
@@ -55,9 +55,7 @@ def until_over(home: Home, name: str, show: Callable[[EventsAnswer], None]) -> d
     return new.row
 
 
-def until_ended(
-    home: Home, name: str, job_id: int, show: Callable[[JobRow, RunRow, QueueAnswer], None]
-) -> JobRow:
+def until_ended(home: Home, name: str, job_id: int, show: ShowJob) -> JobRow:
     """Follow one job of a run, and the retry that replaces it, until it has ended. Returns its row."""
     looks = 0
     with Client(home) as client:
@@ -79,11 +77,8 @@ def until_ended(
 
 def _next_try(ended: JobRow, jobs: Sequence[JobRow]) -> JobRow | None:
     """Return the job that was queued in place of one that did not finish, or None."""
-    if isinstance(ended.state, data.Finished):
-        return None
-    return next(
-        (job for job in jobs if job.id > ended.id and job.verb == ended.verb and job.is_under_way), None
-    )
+    later = (job for job in jobs if job.id > ended.id and job.verb == ended.verb and job.is_under_way)
+    return None if isinstance(ended.state, data.Finished) else next(later, None)
 
 
 class JobProgress:
@@ -103,14 +98,8 @@ class JobProgress:
             left = f", about {long_span(left_s)} left" if left_s is not None else ""
             self._show(job.state.phase, f"{phase_line(row)}{left}", has_time=bool(left))
             return
-        waiting = next(
-            (
-                queue_row
-                for queue_row in queue.rows
-                if (queue_row.run_id, queue_row.what) == (row.id, job.verb)
-            ),
-            None,
-        )
+        own_rows = (waits for waits in queue.rows if (waits.run_id, waits.what) == (row.id, job.verb))
+        waiting = next(own_rows, None)
         if waiting is not None:  # None: it has begun in the meantime
             key = (waiting.state.place, waiting.state.because, queue.stopped, queue.running)
             line = waits(waiting, queue, time.time())

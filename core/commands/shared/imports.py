@@ -20,54 +20,29 @@ from finetop.core.runtime.home import Home
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of both: the base, the name, the training rows, the quantization."""
-    options.path(
-        parser, "--base", "ID|FOLDER", "the model it was tuned from (default: the one that an adapter names)"
-    )
+    about = "the model it was tuned from (default: the one that an adapter names)"
+    options.path(parser, "--base", "ID|FOLDER", about)
     parser.add_argument("--name", default="", help="the run's name (default: the folder's)")
-    options.repeated(
-        parser,
-        "--data",
-        "FILE",
-        "rows it was trained on: benchmark items among them are not counted; repeatable",
-        type=options.a_path,
-    )
-    parser.add_argument(
-        "--quantize",
-        choices=weight_formats.NAMES,
-        default="none",
-        help="load both models' linear layers in fewer bits",
-    )
+    about = "rows it was trained on: benchmark items among them are not counted; repeatable"
+    options.repeated(parser, "--data", "FILE", about, type=options.a_path)
+    about = "load both models' linear layers in fewer bits"
+    options.choice(parser, "--quantize", weight_formats.NAMES, about)
 
 
 def request_of(
     args: argparse.Namespace, path: str, *, general: Mapping[str, Any] | None = None, at_end: bool = False
 ) -> ImportRequest:
     """Return the import request for the folder at `path`."""
-    return ImportRequest(
-        path=path,
-        cwd=Path.cwd(),
-        base=args.base or "",
-        name=args.name,
-        data=tuple(args.data),
-        quantize=args.quantize,
-        general=general or {},
-        at_end=at_end,
-    )
+    base, rows, more = args.base or "", tuple(args.data), general or {}
+    return ImportRequest(path, Path.cwd(), base, args.name, rows, args.quantize, more, at_end)
 
 
 def queue(home: Home, adopted: Adopted, *, copy: bool = False, reuse: bool = False) -> ImportAnswer:
     """Queue the import of a folder; with `reuse` return its existing run."""
+    loaded, found = adopted.recipe, adopted.found
+    name, path = loaded.recipe.name, str(found.path)
     return ask_once(
-        home,
-        Import(
-            recipe=adopted.recipe.resolved,
-            source=adopted.recipe.text,
-            name=adopted.recipe.recipe.name,
-            path=str(adopted.found.path),
-            steps=adopted.found.steps,
-            copy=copy,
-            reuse=reuse,
-        ),
+        home, Import(loaded.resolved, loaded.text, name, path, found.steps, copy=copy, reuse=reuse)
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,25 @@ def repeated(parser: argparse._ActionsContainer, name: str, value: str, about: s
     parser.add_argument(name, action="append", default=[], metavar=value, help=about, **more)
 
 
-def path(parser: argparse._ActionsContainer, name: str, value: str, about: str, **more: Any) -> None:
+def value(parser: argparse._ActionsContainer, name: str, metavar: str, about: str, **more: Any) -> None:
+    """Add an option with a value, or an argument."""
+    parser.add_argument(name, metavar=metavar, help=about, **more)
+
+
+def optional(parser: argparse.ArgumentParser, name: str, metavar: str, about: str) -> None:
+    """Add an option with a text, or an argument that may be left out: empty without it."""
+    more = {} if name.startswith("-") else {"nargs": "?"}
+    value(parser, name, metavar, about, default="", **more)
+
+
+def choice(parser: argparse.ArgumentParser, name: str, choices: Sequence[str], about: str) -> None:
+    """Add an option with a fixed set of values, of which the first is the default."""
+    parser.add_argument(name, choices=choices, default=choices[0], help=about)
+
+
+def path(parser: argparse._ActionsContainer, name: str, metavar: str, about: str, **more: Any) -> None:
     """Add a path, or a name that may be one: see `a_path`."""
-    parser.add_argument(name, type=a_path, metavar=value, help=about, **more)
+    value(parser, name, metavar, about, type=a_path, **more)
 
 
 def name(parser: argparse.ArgumentParser, of: str) -> None:
@@ -82,12 +99,8 @@ def of_command(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
 def queueing(parser: argparse.ArgumentParser) -> None:
     """Add --hold and --priority."""
     flag(parser, "--hold", "hold it until `finetop queue release`")
-    parser.add_argument(
-        "--priority",
-        default="normal",
-        metavar="P",
-        help="high, normal, low or a number; smaller starts first",
-    )
+    about = "high, normal, low or a number; smaller starts first"
+    value(parser, "--priority", "P", about, default="normal")
 
 
 def settings(parser: argparse.ArgumentParser, about: str) -> None:
@@ -97,11 +110,8 @@ def settings(parser: argparse.ArgumentParser, about: str) -> None:
 
 def columns(parser: argparse.ArgumentParser) -> None:
     """Add --columns TEXT, for files given without a recipe."""
-    parser.add_argument(
-        "--columns",
-        metavar="TEXT",
-        help="as in a recipe: 'columns: {prompt: question}, labels: {0: no, 1: yes}'",
-    )
+    about = "as in a recipe: 'columns: {prompt: question}, labels: {0: no, 1: yes}'"
+    value(parser, "--columns", "TEXT", about)
 
 
 def columns_of(text: str | None) -> dict[str, Any]:
@@ -121,7 +131,7 @@ def columns_of(text: str | None) -> dict[str, Any]:
 
 def limit(parser: argparse.ArgumentParser, rows: int) -> None:
     """Add --limit N."""
-    parser.add_argument("--limit", type=count, default=rows, metavar="N", help="at most this many rows")
+    value(parser, "--limit", "N", "at most this many rows", type=count, default=rows)
 
 
 def wait(parser: argparse.ArgumentParser) -> None:

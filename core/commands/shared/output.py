@@ -29,6 +29,12 @@ def print_json(document: dict[str, Any]) -> None:
     print(json_safe(msgspec.json.encode({"schema": SCHEMA, **document}).decode()), flush=True)
 
 
+def reply(args: argparse.Namespace, document: dict[str, Any], text: str) -> int:
+    """Print the document with --json, else the text. Returns exit code 0."""
+    print_json(document) if args.json else print(text)
+    return 0
+
+
 def plain(value: Any) -> Any:
     return msgspec.to_builtins(value)
 

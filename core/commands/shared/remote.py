@@ -19,15 +19,10 @@ from finetop.core.text import clean_line, listed
 
 
 def run_on(command: Command, verb: str, args: argparse.Namespace, where: Where) -> int:
-    """Run a verb on the machines that are named.
-
-    A command with `run_several` takes several machines at once, else the machine of its RUN is found. Raises BadInput.
-    """
+    """Run a verb on the machines named: on several at once if it can, else where its RUN is found. Raises BadInput."""
     if not command.is_remote:
-        raise BadInput(
-            f"finetop {verb} works on the local machine only.",
-            hint=f"Run it there: ssh {clean_line(where.on[0], limit=80)} finetop {verb} …",
-        )
+        hint = f"Run it there: ssh {clean_line(where.on[0], limit=80)} finetop {verb} …"
+        raise BadInput(f"finetop {verb} works on the local machine only.", hint=hint)
     with open_homes(where.on, home=where.home, command=where.remote_command) as homes:
         if (len(homes) > 1 or "runs" in args) and command.run_several is not None:
             return command.run_several(args, homes)
@@ -35,19 +30,13 @@ def run_on(command: Command, verb: str, args: argparse.Namespace, where: Where) 
         if "run" in args and args.run:
             home, args.run = find_run(args.run, homes)
         elif len(homes) > 1:
-            raise BadInput(
-                f"finetop {verb} works on one machine at a time.",
-                hint=f"Name one: --on {clean_line(where.on[0], limit=80)}",
-            )
+            hint = f"Name one: --on {clean_line(where.on[0], limit=80)}"
+            raise BadInput(f"finetop {verb} works on one machine at a time.", hint=hint)
         return command.run(args, home)
 
 
 def find_run(run: str, homes: Sequence[Home]) -> tuple[Home, str]:
-    """Return the machine that RUN or HOST:RUN is on, and the run's name there.
-
-    Raises NotFound if none has it, BadInput if several have it or unreachable ones may have it, and NoSupervisor if
-    the named machine can't be reached.
-    """
+    """Return the machine of RUN or HOST:RUN, and the run's name there. Raises NotFound, BadInput, NoSupervisor."""
     label, colon, rest = run.partition(":")
     named = [home for home in homes if home.label == label]
     if len(homes) == 1:
@@ -60,22 +49,17 @@ def find_run(run: str, homes: Sequence[Home]) -> tuple[Home, str]:
     reachable = [home for home in homes if not _is_away(home)]
     owners = [home for home in reachable if _has(home, run.partition("@")[0])]
     if not owners:
-        text = (
-            f"there is no run {clean_line(run, limit=80)!r} on {listed([home.label for home in reachable])}"
-        )
+        where = listed([home.label for home in reachable])
+        text = f"there is no run {clean_line(run, limit=80)!r} on {where}"
         if unreachable:
             raise NoSupervisor(f"{text}, and {listed(unreachable)} can't be reached.")
         raise NotFound(f"{text}.", hint="See `finetop ls`.")
+    hint = f"Say which: {owners[0].label}:{run}."
     if unreachable and len(owners) == 1:
-        raise BadInput(
-            f"{run} is on {owners[0].label}, and {listed(unreachable)} may have one too, but can't be reached.",
-            hint=f"Say which: {owners[0].label}:{run}.",
-        )
+        others = f"{listed(unreachable)} may have one too, but can't be reached"
+        raise BadInput(f"{run} is on {owners[0].label}, and {others}.", hint=hint)
     if len(owners) > 1:
-        raise BadInput(
-            f"{run} is on {listed([home.label for home in owners])}.",
-            hint=f"Say which: {owners[0].label}:{run}.",
-        )
+        raise BadInput(f"{run} is on {listed([home.label for home in owners])}.", hint=hint)
     return owners[0], run
 
 

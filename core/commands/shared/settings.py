@@ -53,12 +53,9 @@ def _page() -> Iterator[str]:
         if below:
             yield f"## {key}\n\n{about}\n"
             yield from _table(below, f"{key}.")
-    for kind, title, names in (
-        ("method", "Methods", METHODS.names()),
-        ("objective", "Objectives", OBJECTIVES.names()),
-    ):
-        yield f"## {title}\n\nSettings of `{kind}`, besides its name.\n"
-        for name in names:
+    for kind, plugins in (("method", METHODS), ("objective", OBJECTIVES)):
+        yield f"## {kind.capitalize()}s\n\nSettings of `{kind}`, besides its name.\n"
+        for name in plugins.names():
             about, own = fields_of_plugin(name)[kind]
             yield f"### {name}\n\n{about[0].upper()}{about[1:]}.\n"
             yield from _table(own, f"{kind}.") if own else ["No settings of its own.\n"]

@@ -25,7 +25,7 @@ Outcomes = list[tuple[str, Made | FinetopError]]  # (run as typed, outcome)
 
 def arguments(parser: argparse.ArgumentParser, about: str = "name or number") -> None:
     """Add RUN, repeatable."""
-    parser.add_argument("runs", nargs="+", metavar="RUN", help=f"{about}; several may be named")
+    options.value(parser, "runs", "RUN", f"{about}; several may be named", nargs="+")
 
 
 def command(
@@ -41,10 +41,7 @@ def command(
 def each(
     args: argparse.Namespace, homes: Sequence[Home], do: Callable[[str, Home], Made]
 ) -> tuple[Outcomes[Made], int]:
-    """Call `do` for each run of `args.runs`, with the machine that has it; a failure is printed and the others go on.
-
-    Returns each run's outcome, and the worst exit code. A single run raises its own FinetopError.
-    """
+    """Call `do` for each of `args.runs` on its machine. Returns outcomes and the worst exit code; one alone raises."""
     outcomes: Outcomes[Made] = []
     code = 0
     for run in dict.fromkeys(args.runs):
@@ -67,10 +64,7 @@ def send_each(
     message_of: Callable[[str], Ask],
     asking: Callable[[RunDetail], Confirmation] | None = None,
 ) -> int:
-    """Send an order for each run, and print the supervisor's answers.
-
-    With `asking`, a person at a terminal is asked first; exit code 1 if the answer is no.
-    """
+    """Send an order for each run and print the answers. With `asking` a person is asked first; exit code 1 if not."""
     left = 0
 
     def do(run: str, home: Home) -> str:

@@ -6,7 +6,7 @@ import argparse
 import getpass
 
 from finetop.core.client.connection import ask_once
-from finetop.core.commands.shared.output import plain, print_json
+from finetop.core.commands.shared.output import plain, reply
 from finetop.core.protocol.messages.triage import SetStanding, Standing
 from finetop.core.runtime.home import Home
 
@@ -22,10 +22,4 @@ def own_name() -> str:
 def record(home: Home, args: argparse.Namespace, standing: Standing) -> int:
     """Record the triage state of a regression of args.run, or of args.task if one is named, and print it."""
     answer = ask_once(home, SetStanding(args.run, args.task, standing))
-    if args.json:
-        print_json(
-            {"run": args.run, "task": args.task, "message": answer.message, "before": plain(answer.before)}
-        )
-    else:
-        print(answer.message)
-    return 0
+    return reply(args, {"run": args.run, "task": args.task, **plain(answer)}, answer.message)

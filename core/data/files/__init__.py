@@ -48,10 +48,7 @@ class FileType(Plugin):
 
     @abstractmethod
     def rows(self, file: BinaryIO, name: str) -> Rows:
-        """Yield the rows of an open file with this name.
-
-        What is wrong with one row alone is yielded in its place, as BadData; what is wrong with the file is raised.
-        """
+        """Yield the rows of an open file with this name, or BadData for one row; a fault of the file is raised."""
 
     def count(self, file: BinaryIO, name: str) -> int | None:
         """Return how many rows an open file says that it has; None where it doesn't."""
@@ -105,13 +102,10 @@ def without_nulls(row: Row) -> Row:
 
 
 def entries(path: Path) -> Iterator[tuple[Place, Row | BadData]]:
-    """Yield each row with its place, or the error of that row alone; an empty cell of a table is None.
-
-    Raises BadInput for what can't be read at all.
-    """
+    """Yield each row with its place, or its error; an empty cell of a table is None. Raises BadInput."""
     has_rows = False
     for file in listed(path):
-        name = file.name if file == path else shown_name(path, file)
+        name = shown_name(path, file)
         for number, row in _of_file(file, name):
             has_rows = True
             yield Place(name, number), row
@@ -180,12 +174,10 @@ def listed(path: Path) -> list[Path]:
     if len({_types().get(ending, ending) for ending in ending_counts}) > 1:
         counts_text = ", ".join(f"{count} {ending}" for ending, count in ending_counts.most_common(6))
         known = [ending for ending, _ in ending_counts.most_common() if ending in _types()]
-        best = min(
-            known, key=lambda ending: _types()[ending] == "text", default=""
-        )  # no README.md beside data
-        packed = PACKED * all(
-            file.name.lower().endswith(best + PACKED) for file in files if ending_of(file.name) == best
-        )
+        # no README.md beside data
+        best = min(known, key=lambda ending: _types()[ending] == "text", default="")
+        names = [file.name.lower() for file in files if ending_of(file.name) == best]
+        packed = PACKED * all(name.endswith(best + PACKED) for name in names)
         folder = path.parent if is_pattern(path) else path
         hint = f"Choose one: path: {folder}/*{best}{packed}" if best else "Name a file."
         raise BadInput(f"{path}: has files of several types: {counts_text}.", hint=hint)
@@ -227,18 +219,14 @@ def is_there(path: Path) -> bool:
 def facts_of(path: Path) -> Facts:
     """Return the facts of a path's files without opening them. Raises OSError, BadInput."""
     stats = [file.stat() for file in listed(path)]
-    return Facts(
-        sum(stat.st_size for stat in stats),
-        max(stat.st_mtime for stat in stats),
-        max(stat.st_ctime for stat in stats),
-    )
+    written, placed = max(stat.st_mtime for stat in stats), max(stat.st_ctime for stat in stats)
+    return Facts(sum(stat.st_size for stat in stats), written, placed)
 
 
 def count_rows(path: Path, most: int) -> tuple[float, bool]:
-    """Return how many rows a path has, and whether that is exact.
+    """Return how many rows a path has, and whether that is exact. Raises BadInput.
 
-    Parquet files record it. Otherwise up to `most` rows are read, and the rest is estimated from the bytes that they
-    took, compressed or not. Raises BadInput.
+    Parquet files record it. Else it is estimated from the bytes that up to `most` rows took, compressed or not.
     """
     paths = listed(path)
     rows, before, size = 0, 0, sum(file.stat().st_size for file in paths)

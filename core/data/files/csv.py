@@ -7,7 +7,7 @@ are text, an empty cell is missing.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from itertools import chain
 from typing import BinaryIO
 
 from finetop.core.data.files import FileType, Rows, _text
@@ -15,6 +15,7 @@ from finetop.core.errors import BadData
 from finetop.core.text import quoted
 
 DELIMITERS = ",;\t|"
+_NAMED = {"\t": "tabs", ",": "commas", ";": "semicolons"}
 LONGEST_NAME = 64  # characters of a column's name
 _NAMES = "Add a first row that names the columns, such as prompt,completion."
 
@@ -31,7 +32,7 @@ class CsvFile(FileType):
         if not first:
             return
         delimiter = "\t" if name.lower().removesuffix(".gz").endswith((".tsv", ".tab")) else _delimiter(first)
-        reader = csv.reader(_after(first, lines), delimiter=delimiter, strict=True)
+        reader = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
         header: list[str] | None = None
         while True:
             line = reader.line_num + 1
@@ -51,7 +52,7 @@ class CsvFile(FileType):
             if header is None:
                 header = _header(cells, place)
             elif len(cells) > len(header):
-                hint = f"Put cells that hold {_shown(delimiter)} in double quotes."
+                hint = f"Put cells that hold {_NAMED.get(delimiter, delimiter)} in double quotes."
                 message = f"has {len(cells)} cells, but there are {len(header)} columns."
                 yield line, BadData(f"{place}: {message}", hint=hint)
             elif sum(map(len, cells)) > _text.MAX_BYTES:
@@ -59,11 +60,6 @@ class CsvFile(FileType):
             else:
                 cells += [""] * (len(header) - len(cells))
                 yield line, {key: cell or None for key, cell in zip(header, cells, strict=True) if key}
-
-
-def _after(first: str, lines: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from lines
 
 
 def _delimiter(header: str) -> str:
@@ -102,20 +98,12 @@ def _fault(reason: str, place: str) -> BadData:
         hint = "Close it; a quote within a quoted cell is written twice."
         return BadData(f"{place}: a quote that opens in this row is never closed.", hint=hint)
     if "expected after" in reason:
-        return BadData(
-            f"{place}: a quoted cell continues after its closing quote.",
-            hint='Write a quote within one twice: "".',
-        )
+        hint = 'Write a quote within one twice: "".'
+        return BadData(f"{place}: a quoted cell continues after its closing quote.", hint=hint)
     if "new-line" in reason:
-        return BadData(
-            f"{place}: lines end in a carriage return alone, as on old Macs.",
-            hint="Save the file with line feeds.",
-        )
+        hint = "Save the file with line feeds."
+        return BadData(f"{place}: lines end in a carriage return alone, as on old Macs.", hint=hint)
     return BadData(f"{place}: is not a table row: {reason}.")
-
-
-def _shown(delimiter: str) -> str:
-    return {"\t": "tabs", ",": "commas", ";": "semicolons"}.get(delimiter, delimiter)
 
 
 PLUGIN = CsvFile()

@@ -17,6 +17,7 @@ from finetop.core.recipe.columns import row_keys
 
 CHUNK = 1 << 20
 _SPACE = " \t\r\n"
+_LIST = 'Write [{"prompt": "…", "completion": "…"}, …].'
 _decoder = json.JSONDecoder()
 
 
@@ -34,9 +35,7 @@ class JsonFile(FileType):
         elif first == "{":
             yield from _objects(text)
         elif first:
-            raise BadData(
-                f"{name}: is not a JSON list of rows.", hint='Write [{"prompt": "…", "completion": "…"}, …].'
-            )
+            raise BadData(f"{name}: is not a JSON list of rows.", hint=_LIST)
 
 
 def _items(text: _Stream, number: int) -> Rows:
@@ -76,13 +75,9 @@ def _objects(text: _Stream) -> Rows:
 
 
 def _list_of_rows(row: dict[str, Any], name: str) -> str | None:
-    """Return the key of the only list of objects in an object that is not itself a row; None if there is none.
-
-    Raises BadData if there are several.
-    """
-    lists = [
-        key for key, value in row.items() if isinstance(value, list) and value and isinstance(value[0], dict)
-    ]
+    """Return the key of the only list of objects in an object that is no row; None without one. Raises BadData."""
+    filled = {key: value for key, value in row.items() if isinstance(value, list) and value}
+    lists = [key for key, value in filled.items() if isinstance(value[0], dict)]
     if not lists or set(row_keys()) & set(lists):
         return None
     if len(lists) > 1:
@@ -131,9 +126,7 @@ def _row(written: str, name: str, number: int) -> dict[str, Any] | BadData:
 
 def _no_object(item: Any, place: str) -> BadData:
     kind = "a list" if isinstance(item, list) else "a single value"
-    return BadData(
-        f"{place}: is {kind}, not an object.", hint='Write [{"prompt": "…", "completion": "…"}, …].'
-    )
+    return BadData(f"{place}: is {kind}, not an object.", hint=_LIST)
 
 
 class _TooLong(Exception):
@@ -210,9 +203,8 @@ class _Stream:
                     raise _text.too_long(f"{self.name}:{number}", "row") from error
                 wanted = max(CHUNK, 2 * (len(self.text) - self.at))
                 if not self._until(wanted):
-                    message = (
-                        f"is not JSON: {error.msg.lower()}" if error.pos < len(self.text) else "does not end"
-                    )
+                    is_within = error.pos < len(self.text)
+                    message = f"is not JSON: {error.msg.lower()}" if is_within else "does not end"
                     raise self.fault(number, message) from error
         written = self.text[self.at : end]
         self.at = end

@@ -18,10 +18,7 @@ class JsonlFile(FileType):
     endings = (".jsonl", ".ndjson")
 
     def rows(self, file: BinaryIO, name: str) -> Rows:
-        """Yield each row with its line number, from 1; blank lines are skipped.
-
-        Holds one line at a time. Raises BadData for a line that does not end.
-        """
+        """Yield each row that is not blank with its line number, from 1. Raises BadData for a line without end."""
         number = 0
         while line := file.readline(_text.MAX_BYTES + 1):
             number += 1

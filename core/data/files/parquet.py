@@ -27,7 +27,9 @@ class ParquetFile(FileType):
                 for row in batch.to_pylist():
                     number += 1
                     plain = {key: _plain(value) for key, value in row.items()}
-                    yield number, _checked(plain, f"{name}:{number}")
+                    size = sum(len(value) for value in plain.values() if isinstance(value, str))
+                    is_small = size <= _text.MAX_BYTES
+                    yield number, plain if is_small else _text.too_long(f"{name}:{number}", "row")
 
     def count(self, file: BinaryIO, name: str) -> int:
         """Return the number of rows that a file records. Raises BadData like `rows`."""
@@ -54,23 +56,16 @@ def _table(file: BinaryIO, name: str) -> Iterator[Any]:
             raise BadData(message, hint="Write it again.") from error
 
 
-def _checked(row: dict[str, Any], place: str) -> dict[str, Any] | BadData:
-    size = sum(len(value) for value in row.values() if isinstance(value, str))
-    return row if size <= _text.MAX_BYTES else _text.too_long(place, "row")
-
-
 def _plain(value: Any) -> Any:
     """Convert a value to a JSON type: times and decimals to text, bytes to text if they are UTF-8."""
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
         return value if value - value == 0 else None  # JSON has no NaN or infinity
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):  # a tuple is an entry of a map
         return [_plain(item) for item in value]
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple):  # an entry of a map
-        return [_plain(item) for item in value]
     if isinstance(value, bytes):
         try:
             return value.decode()

@@ -123,10 +123,7 @@ names, load = KIND.names, KIND.load
 
 
 def detect(row: Mapping[str, Any], place: str, kinds: Sequence[Kind] = ("conversation",)) -> str:
-    """Return the name of a row's format, among those of the wanted kinds, in the order of kinds.
-
-    Raises BadData that lists the formats of these kinds.
-    """
+    """Return the name of a row's format, among those of these kinds. Raises BadData that lists these formats."""
     for format in (format for kind in kinds for format in _of_kind(kind)):
         if format.matches(row):
             return format.name
@@ -185,10 +182,8 @@ def texts_of(record: Record) -> tuple[str, ...]:
             return (text,)
         case Preference(prompt, chosen, rejected):
             return (*(message.content for message in prompt), chosen, rejected)
-        case Labelled(prompt, answer):
-            return (*(message.content for message in prompt), answer)
-        case Prompt(prompt, answer):
-            return (*(message.content for message in prompt), *filter(None, (answer,)))
+        case Labelled(prompt, answer) | Prompt(prompt, answer):
+            return (*(message.content for message in prompt), *([] if answer is None else [answer]))
 
 
 def read_turns(value: Any, key: str, place: str) -> tuple[Message, ...]:
@@ -228,14 +223,11 @@ def read_calls(value: Any, key: str, place: str) -> tuple[Call, ...]:
         arguments = call.get("arguments", {}) if isinstance(call, dict) else None
         if isinstance(arguments, str):
             arguments = _json(arguments)
-        if (
-            not isinstance(call, dict)
-            or not isinstance(call.get("name"), str)
-            or not isinstance(arguments, dict)
-        ):
+        name = call.get("name") if isinstance(call, dict) else None
+        if not isinstance(name, str) or not isinstance(arguments, dict):
             hint = 'Write {"name": "…", "arguments": {…}}.'
             raise BadData(f"{place}: {key}[{i}] is not a function call.", hint=hint)
-        calls.append(Call(call["name"], arguments))
+        calls.append(Call(name, arguments))
     return tuple(calls)
 
 

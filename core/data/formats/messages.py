@@ -24,9 +24,8 @@ class MessagesFormat(Format):
             hint = "End with the assistant's turn: the answer to learn."
             raise BadData(f"{place}: {last} is a turn of {turns[-1].role}.", hint=hint)
         if len(turns) == 1:
-            raise BadData(
-                f"{place}: messages has an answer and no question.", hint="Put a user turn before it."
-            )
+            hint = "Put a user turn before it."
+            raise BadData(f"{place}: messages has an answer and no question.", hint=hint)
         tools = read_tools(row.get("tools"), place)
         return Conversation(turns[:-1], turns[-1].content, tools=tools, calls=turns[-1].calls)
 

@@ -26,7 +26,7 @@ class PreferenceFormat(Format):
         chosen, rejected = (_turns(row[key], key, place) for key in ("chosen", "rejected"))
         prompt = _prompt(row, place)
         if prompt is None:
-            shared = sum(1 for _ in _common(chosen, rejected))
+            shared = _common(chosen, rejected)
             prompt, chosen, rejected = chosen[:shared], chosen[shared:], rejected[shared:]
         if not prompt:
             raise BadData(f"{place}: there is no prompt before the answers.", hint=f"Write {self.about}.")
@@ -59,13 +59,10 @@ def _turns(value: Any, key: str, place: str) -> tuple[Message, ...]:
     return (Message("assistant", read_text(value, key, place)),)
 
 
-def _common(chosen: tuple[Message, ...], rejected: tuple[Message, ...]) -> list[Message]:
-    shared = []
-    for turn, other in zip(chosen[:-1], rejected[:-1], strict=False):
-        if turn != other:
-            break
-        shared.append(turn)
-    return shared
+def _common(chosen: tuple[Message, ...], rejected: tuple[Message, ...]) -> int:
+    """Count the turns that both conversations begin with, their last ones aside."""
+    pairs = enumerate(zip(chosen[:-1], rejected[:-1], strict=False))
+    return next((at for at, (turn, other) in pairs if turn != other), min(len(chosen), len(rejected)) - 1)
 
 
 PLUGIN = PreferenceFormat()

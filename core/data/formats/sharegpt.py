@@ -8,16 +8,8 @@ from typing import Any
 from finetop.core.data.formats import Conversation, Format, Message, Role, read_calls, read_text, read_tools
 from finetop.core.errors import BadData
 
-ROLES: dict[str, Role] = {
-    "system": "system",
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "assistant": "assistant",
-    "function_call": "assistant",
-    "observation": "tool",
-    "tool": "tool",
-}
+ROLES: dict[str, Role] = {"system": "system", "human": "user", "user": "user", "gpt": "assistant"}
+ROLES |= {"assistant": "assistant", "function_call": "assistant", "observation": "tool", "tool": "tool"}
 
 
 class SharegptFormat(Format):
@@ -40,9 +32,8 @@ class SharegptFormat(Format):
             hint = "End with gpt's turn: the answer to learn."
             raise BadData(f"{place}: conversations ends with a turn of {last.role}.", hint=hint)
         if len(turns) == 1:
-            raise BadData(
-                f"{place}: conversations has an answer and no question.", hint="Put a human turn before it."
-            )
+            hint = "Put a human turn before it."
+            raise BadData(f"{place}: conversations has an answer and no question.", hint=hint)
         tools = read_tools(row.get("tools"), place)
         return Conversation(turns[:-1], last.content, tools=tools, calls=last.calls)
 

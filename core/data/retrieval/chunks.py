@@ -13,9 +13,8 @@ TITLE_WORDS = 12  # a first line of at most this many is taken as the title
 WORD = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]{{1,100}}")
 
 _HEADING = re.compile(r"(#{1,6})\s+(.*?)\s*#*\s*$")
-_RULE = re.compile(
-    r"([=\-~^\"'*+#_])\1{2,}\s*$"
-)  # below a heading (in reStructuredText also above it), or alone
+# Below a heading (in reStructuredText also above it), or alone.
+_RULE = re.compile(r"([=\-~^\"'*+#_])\1{2,}\s*$")
 _FENCE = re.compile(r"\s*(```|~~~)")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])")
 

@@ -32,17 +32,12 @@ class Dense(NamedTuple):
 
 
 def find(model: str) -> Path:
-    """Return the model's folder: a local one, or a model of the hub, downloaded once.
-
-    Raises BadInput if there is none or model2vec is not installed, EnvironmentTrouble if the hub can't be reached.
-    """
+    """Return the model's folder: a local one, or of the hub, downloaded once. Raises BadInput, EnvironmentTrouble."""
     try:
         import model2vec  # noqa: F401
     except ImportError as error:
-        raise BadInput(
-            "search: dense needs model2vec, which is not installed.",
-            hint="Install it with pip install 'finetop[dense]', or search by bm25.",
-        ) from error
+        hint = "Install it with pip install 'finetop[dense]', or search by bm25."
+        raise BadInput("search: dense needs model2vec, which is not installed.", hint=hint) from error
     if is_local(model):
         folder = given_path(model)
         if not folder.is_dir():
@@ -50,10 +45,9 @@ def find(model: str) -> Path:
     else:
         folder = _of_the_hub(model)
     if not (folder / "model.safetensors").is_file() or not (folder / "tokenizer.json").is_file():
-        raise BadInput(
-            f"search: {model} is not a static model: it needs model.safetensors and tokenizer.json.",
-            hint="Give one that model2vec has made, such as minishlab/potion-retrieval-32M.",
-        )
+        hint = "Give one that model2vec has made, such as minishlab/potion-retrieval-32M."
+        needs = "it needs model.safetensors and tokenizer.json"
+        raise BadInput(f"search: {model} is not a static model: {needs}.", hint=hint)
     return folder
 
 
@@ -62,8 +56,7 @@ def _of_the_hub(model: str) -> Path:
     if isinstance(answer, BadInput):
         raise answer
     if isinstance(answer, EnvironmentTrouble):
-        kept = hub.cached(model, None)
-        if kept is None:
+        if (kept := hub.cached(model, None)) is None:
             raise answer
         return kept
     from huggingface_hub import snapshot_download

@@ -127,12 +127,10 @@ def _add_folder(folder: Path, name: str, listing: Listing, seen: set[tuple[int, 
         else:
             strange.setdefault(entry.suffix.lower(), []).append(inside)
     for suffix, names in strange.items():
-        first = (
-            _shown(names[0]) if len(names) == 1 else f"{_shown(name)}: {len(names)} {_shown(suffix)} files"
-        )
-        listing.passed_over.append(
-            f"{first}: this file type is not supported. {file_types.HINTS.get(suffix, file_types.SAVE_AS_TEXT)}"
-        )
+        several = f"{_shown(name)}: {len(names)} {_shown(suffix)} files"
+        first = _shown(names[0]) if len(names) == 1 else several
+        hint = file_types.HINTS.get(suffix, file_types.SAVE_AS_TEXT)
+        listing.passed_over.append(f"{first}: this file type is not supported. {hint}")
 
 
 def _add_file(path: Path, name: str, listing: Listing, seen: set[tuple[int, int]]) -> None:
@@ -143,10 +141,8 @@ def _add_file(path: Path, name: str, listing: Listing, seen: set[tuple[int, int]
                 return
             seen.add((facts.st_dev, facts.st_ino))
             if facts.st_size > MAX_BYTES:
-                size = f"{facts.st_size / 2**20:,.0f} MiB"
-                listing.passed_over.append(
-                    f"{_shown(name)}: has {size}, {MAX_BYTES >> 20} at most. Split it."
-                )
+                size = f"{facts.st_size / 2**20:,.0f} MiB, {MAX_BYTES >> 20} at most"
+                listing.passed_over.append(f"{_shown(name)}: has {size}. Split it.")
                 return
             listing.files.append(File(path, name, hashlib.file_digest(file, "sha256").hexdigest()))
     except OSError as error:

@@ -72,9 +72,8 @@ def _checked(texts_read: Iterator[Text], problems: list[str]) -> Iterator[Text]:
             raise Unusable(": has no text.")
         if endless := _ENDLESS.search(body):
             line = text.line + body.count("\n", 0, endless.start())
-            problems.append(
-                f":{line}: has a word of {len(endless[0]):,} characters: that is not human-written text."
-            )
+            word = f"a word of {len(endless[0]):,} characters"
+            problems.append(f":{line}: has {word}: that is not human-written text.")
             continue
         yield Text(text.line, text.title, body)
     if not has_text and not problems:
@@ -91,9 +90,8 @@ def _decode(content: bytes, suffix: str = "") -> str:
         raise Unusable(": is a PDF. " + HINTS[".pdf"])
     for number, line in enumerate(content.split(b"\n"), start=1):
         if len(line) > MAX_LINE:
-            raise Unusable(
-                f":{number}: the line is longer than {MAX_LINE >> 20} MiB. Break it into paragraphs."
-            )
+            most = f"{MAX_LINE >> 20} MiB"
+            raise Unusable(f":{number}: the line is longer than {most}. Break it into paragraphs.")
     if suffix in (".html", ".htm") and (named := _CHARSET.search(content[:4096])):
         return _decoded(content, named[1].decode())
     return _decoded(content, "utf-8-sig")
@@ -167,11 +165,8 @@ def _from_table(text: str, delimiter: str) -> Iterator[Text]:
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restkey="")
     try:
         for row in reader:
-            cells = {
-                str(key).strip(): value
-                for key, value in row.items()
-                if isinstance(value, str) and value.strip()
-            }
+            texts = ((str(key).strip(), value) for key, value in row.items() if isinstance(value, str))
+            cells = {key: value for key, value in texts if value.strip()}
             by_name = {key.lower(): value for key, value in cells.items()}
             body = _first(by_name, TEXT_KEYS) or "\n".join(f"{key}: {value}" for key, value in cells.items())
             if body:
@@ -191,10 +186,9 @@ class _Page(HTMLParser):
     """The text of a page: headings as in Markdown, list items and table rows one per line, without invisible parts."""
 
     UNSEEN = frozenset(("script", "style", "noscript", "template", "svg"))
-    PARTS = frozenset(
-        ("p", "div", "section", "article", "header", "footer", "main", "nav", "aside", "figure")
-    )
-    PARTS |= {"table", "ul", "ol", "dl", "blockquote", "pre", "form", "h1", "h2", "h3", "h4", "h5", "h6"}
+    PARTS = frozenset(("p", "div", "section", "article", "header", "footer", "main", "nav", "aside"))
+    PARTS |= {"figure", "table", "ul", "ol", "dl", "blockquote", "pre", "form"}
+    PARTS |= {f"h{level}" for level in range(1, 7)}
     LINES = frozenset(("li", "tr", "br", "dt", "dd", "caption", "option"))
 
     def __init__(self) -> None:

@@ -80,8 +80,7 @@ class Index:
 def build(settings: Settings, home: Home) -> Index:
     """Index documents, or load the existing index of the same ones.
 
-    Raises BadInput if there is nothing to search, a path does not exist, or the dense model can't be used;
-    EnvironmentTrouble if that model is on the hub and can't be reached.
+    Raises BadInput for nothing to search, or an unusable dense model; EnvironmentTrouble if the hub can't be reached.
     """
     _refuse_odd(settings)
     model = dense.find(settings.model or "") if settings.search == "dense" else None
@@ -103,20 +102,16 @@ def _refuse_odd(settings: Settings) -> None:
     if not settings.documents:
         raise BadInput("documents: no file or folder is named.", hint="Name a file or a folder.")
     if not 0 <= settings.overlap_words < settings.chunk_words:
-        raise BadInput(
-            f"overlap_words is {settings.overlap_words}, and a chunk has {settings.chunk_words} words.",
-            hint="It must be less.",
-        )
+        words = f"overlap_words is {settings.overlap_words}, and a chunk has {settings.chunk_words} words"
+        raise BadInput(f"{words}.", hint="It must be less.")
     if settings.search == "dense" and not settings.model:
         raise BadInput("search: dense needs a model.", hint="Give a static model's folder or hub id.")
 
 
 def _key(settings: Settings, listing: documents.Listing, weights: str | None) -> str:
-    facts = {
-        "format": FORMAT,
-        "settings": asdict(settings) | {"documents": None, "model": weights},
-        "files": [(file.name, file.sha256) for file in listing.files],
-    }
+    files = [(file.name, file.sha256) for file in listing.files]
+    own = asdict(settings) | {"documents": None, "model": weights}
+    facts = {"format": FORMAT, "settings": own, "files": files}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 

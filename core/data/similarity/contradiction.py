@@ -27,9 +27,7 @@ LONG: Final = 40  # words of an answer that a few words can't replace
 HALF_LONG: Final = 20
 ENOUGH: Final = 6  # meaningful words in an answer, to judge that it is about something else
 FEW: Final = 3  # of them, if it shares none with the question and the other answer
-MANY: Final = (
-    10  # of them, with which two answers without a common word are on different things, whatever the question
-)
+MANY: Final = 10  # of them, with which two answers without a common word differ, whatever the question
 NOTHING: Final = 0.05  # as good as none
 OFF: Final = 0.25  # share of the prompt words used by one answer that the other also uses
 ALIKE: Final = 0.6  # common share of two long answers that are one text with a change
@@ -58,13 +56,9 @@ def contradiction(
         return ""
     is_open = not are_labels and _makes_up(asked)
     common = max(OFTEN_AT_LEAST, OFTEN * texts)
-    topics = [_topics(side, counts, common) for side in (asked, first, second)]
+    about, short, long = (_topics(side, counts, common) for side in (asked, first, second))
     if len(first) <= SHORT:
-        if (
-            is_open
-            and not _is_off(topics[0], topics[1], topics[2], len(second))
-            and not _is_verdict(first, second)
-        ):
+        if is_open and not _is_off(about, short, long, len(second)) and not _is_verdict(first, second):
             return ""
         return "" if _says(second, first) else "different short answers"
     change = compare(first, second, counts)
@@ -76,7 +70,7 @@ def contradiction(
         ends = [int(side[-1]) for side in (first, second)]
         if all(end & DIGIT for end in ends) and ends[0] >> MARKS != ends[1] >> MARKS:
             return "different numbers at the end"
-    return "answers to different questions" if _unlike(*topics, is_open=is_open) else ""
+    return "answers to different questions" if _unlike(about, short, long, is_open=is_open) else ""
 
 
 def _makes_up(asked: Codes) -> bool:
@@ -129,12 +123,8 @@ def _matters(codes: Codes) -> set[int]:
 
 def _topics(codes: Codes, counts: Counts | None, common: float) -> set[int]:
     """Return the words that show a text's topic: those that few texts have."""
-    meaningful = _matters(codes)
-    return (
-        meaningful
-        if counts is None
-        else {word for word in meaningful if counts[word & (TABLE - 1)] <= common}
-    )
+    words = _matters(codes)
+    return words if counts is None else {word for word in words if counts[word & (TABLE - 1)] <= common}
 
 
 def _unlike(about: set[int], first: set[int], second: set[int], *, is_open: bool) -> bool:
@@ -156,8 +146,5 @@ def answers_else(
     about = _topics(asked[0], counts, common) & _topics(asked[1], counts, common)
     first, second = (_topics(side, counts, common) for side in answers)
     less, more = sorted((len(first & about), len(second & about)))
-    return (
-        less == 0 < more
-        and min(len(first), len(second)) >= ENOUGH
-        and _unlike(about, first, second, is_open=True)
-    )
+    is_enough = less == 0 < more and min(len(first), len(second)) >= ENOUGH
+    return is_enough and _unlike(about, first, second, is_open=True)

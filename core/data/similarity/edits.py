@@ -37,9 +37,8 @@ SEVERAL: Final = 16  # words: about two sentences, of which one in common is too
 SENTENCE: Final = 4.0  # weight: a shorter sentence is judged together with the next one
 
 Counts = NDArray[np.uint32]
-_WEIGHTS: Final = [
-    LITTLE_WEIGHT if code & LITTLE else NAME_WEIGHT if code & NAME else 1.0 for code in range(8)
-]
+_MARKS = range(8)
+_WEIGHTS: Final = [LITTLE_WEIGHT if mark & LITTLE else NAME_WEIGHT if mark & NAME else 1.0 for mark in _MARKS]
 NONE: Final[tuple[frozenset[int], frozenset[int]]] = (frozenset(), frozenset())
 
 
@@ -51,7 +50,7 @@ class Change:
     swapped_names: int = 0  # names or numbers replaced by others
     added_names: int = 0  # names or numbers that only one text has
     other_words: int = (
-        0  # places where other words may change the question: both common, both rare, or several at once
+        0  # places where other words may change the question: both common, both rare, or several
     )
     added: float = 0.0  # weight of the words added before or after
     added_inside: float = 0.0  # the part of those that belongs to its first or last sentence
@@ -77,12 +76,8 @@ class Change:
     def is_few_words(self) -> bool:
         """True if they differ in one word, in long texts a few, inserted, removed or replaced, and in no name."""
         most = max(1.01, FEW_WORDS * self.weight)
-        return (
-            any(self.only_in)
-            and not self.added
-            and not self.added_names
-            and (1 - self.share) * self.weight <= most
-        )
+        is_added = bool(self.added or self.added_names)
+        return any(self.only_in) and not is_added and (1 - self.share) * self.weight <= most
 
     @property
     def is_light(self) -> bool:
@@ -99,14 +94,9 @@ class Change:
     @property
     def is_sure(self) -> bool:
         """True for a light edit that keeps the question the same, however short the texts are."""
-        is_long = self.words >= LONG
-        return (
-            self.is_light
-            and not self.added_names
-            and (is_long or not self.other_words)
-            and (is_long or self.added_inside <= 3 * LITTLE_WEIGHT)
-            and self.share >= SURE
-        )
+        keeps = not self.other_words and self.added_inside <= 3 * LITTLE_WEIGHT
+        keeps = keeps or self.words >= LONG
+        return self.is_light and not self.added_names and keeps and self.share >= SURE
 
 
 Sameness = Literal["", "near", "sure", "same"]
@@ -152,10 +142,7 @@ def may_be_alike(one: list[int], other: list[int]) -> bool:
 
 
 def compare(one: Codes, other: Codes, counts: Counts | None = None, *, if_light: bool = False) -> Change:
-    """Align two texts word by word and summarize what differs.
-
-    With `if_light` only light edits are summarized completely: others are just reported as unlike.
-    """
+    """Align two texts word by word and summarize what differs; with `if_light` others are only reported as unlike."""
     first, second = one.tolist(), other.tolist()
     bare_one, bare_other = bare(one).tolist(), bare(other).tolist()
     weight_one, weight_other = [_WEIGHTS[code & 7] for code in first], [_WEIGHTS[code & 7] for code in second]
@@ -252,9 +239,8 @@ def is_rare(word: int, counts: Counts) -> bool:
 
 def _other_words(gone: list[int], new: list[int], counts: Counts) -> bool:
     """Return whether words were replaced, inserted or removed in a way that may change the question."""
-    meaningful = [
-        side for side in ([code for code in side if not code & LITTLE] for side in (gone, new)) if side
-    ]
+    sides = ([code for code in side if not code & LITTLE] for side in (gone, new))
+    meaningful = [side for side in sides if side]
     if not meaningful:
         return False
     if max(map(len, meaningful)) > 1:

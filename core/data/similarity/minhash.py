@@ -23,7 +23,7 @@ from finetop.core.data.similarity.word_codes import LITTLE, Codes, bare
 
 BANDS: Final = 32
 WIDTH: Final = (
-    3  # numbers in a band: of texts that share half of their shingles 98.6 % meet in one, of a third 71 %
+    3  # numbers in a band: of texts that share half of their shingles 98.6 % meet in one, a third 71 %
 )
 PERMUTATIONS: Final = BANDS * WIDTH
 LONG: Final = 64  # words; a longer text is represented by its pairs only

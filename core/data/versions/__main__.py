@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from finetop.core.data.versions import current_file, diff
 from finetop.core.data.versions.lint_record import of_content
@@ -18,10 +19,10 @@ NOT_KEPT = "its row hashes were deleted"
 def main() -> int:
     os.nice(5)
     request = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
-    files = [
-        msgspec.structs.replace(current_file.state_of(file), lint=of_content(Path(request.home), file.sha256))
-        for file in request.files
-    ]
+    home = Path(request.home)
+    lints = [of_content(home, file.sha256) for file in request.files]
+    states = map(current_file.state_of, request.files)
+    files = [replace(state, lint=lint) for state, lint in zip(states, lints, strict=True)]
     sys.stdout.buffer.write(msgspec.json.encode(Found([compared(pair) for pair in request.pairs], files)))
     return 0
 
@@ -36,7 +37,7 @@ def compared(pair: Pair) -> Difference:
     if not pair.examples:
         return comparison.difference
     examples, not_found = current_file.examples(comparison, before, after, pair.files)
-    return msgspec.structs.replace(comparison.difference, examples=examples, not_found=not_found)
+    return replace(comparison.difference, examples=examples, not_found=not_found)
 
 
 if __name__ == "__main__":

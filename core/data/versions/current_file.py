@@ -123,10 +123,8 @@ def _turns(prompt: Sequence[formats.Message]) -> str:
 
 def _from_difference(first: str, second: str) -> tuple[str, str]:
     """Cut most of the shared beginning of two texts, so that the difference is visible."""
-    shared = next(
-        (at for at, (a, b) in enumerate(zip(first, second, strict=False)) if a != b),
-        min(len(first), len(second)),
-    )
+    pairs = enumerate(zip(first, second, strict=False))
+    shared = next((at for at, (a, b) in pairs if a != b), min(len(first), len(second)))
     start = shared - BEFORE
     if start <= 0:
         return _cut(first), _cut(second)

@@ -29,10 +29,7 @@ class Compared:
 
 
 def read(sources: Sequence[Sequence[str]]) -> Hashes:
-    """Read the hashes of several sources, concatenated, each from the first of its files that exists.
-
-    Raises OSError.
-    """
+    """Read the hashes of several sources, each from the first of its files that exists. Raises OSError."""
     parts = [np.empty(0, dtype=f"<u{ROW_BYTES}"), *map(_read, sources)]
     return np.concatenate(parts)
 
@@ -47,10 +44,7 @@ def _read(files: Sequence[str]) -> Hashes:
 
 
 def compare(before: Hashes, after: Hashes, examples: int = 0) -> Compared:
-    """Compare two lists of rows. A row that occurs twice counts twice.
-
-    About 2 s for a million rows on each side.
-    """
+    """Compare two lists of rows; a row that occurs twice counts twice. About 2 s for a million rows on each side."""
     firsts_before, counts_before = _firsts(before)
     firsts_after, counts_after = _firsts(after)
     shared, at_before, at_after = np.intersect1d(
@@ -68,18 +62,11 @@ def compare(before: Hashes, after: Hashes, examples: int = 0) -> Compared:
     if both == len(before) == len(after):
         same_order = bool(np.array_equal(before, after))
     taken_before, taken_after = {index for index, _ in pairs}, {index for _, index in pairs}
-    return Compared(
-        Difference(
-            both=both,
-            changed=changed,
-            gone=len(before) - both - changed,
-            new=len(after) - both - changed,
-            same_order=same_order,
-        ),
-        pairs,
-        _some(own_before, taken_before, examples) if len(before) - both > changed else [],
-        _some(own_after, taken_after, examples) if len(after) - both > changed else [],
-    )
+    gone, new = len(before) - both - changed, len(after) - both - changed
+    rows_gone = _some(own_before, taken_before, examples) if gone > 0 else []
+    rows_new = _some(own_after, taken_after, examples) if new > 0 else []
+    difference = Difference(both=both, changed=changed, gone=gone, new=new, same_order=same_order)
+    return Compared(difference, pairs, rows_gone, rows_new)
 
 
 def _firsts(hashes: Hashes) -> tuple[Any, Any]:
@@ -105,11 +92,8 @@ def _in_place(
     starts_after = np.concatenate(([0], np.cumsum(gaps_after)))
     for gap in np.flatnonzero(sizes)[:examples]:
         for offset in range(int(sizes[gap])):
-            place_before, place_after = (
-                rows_before[starts_before[gap] + offset],
-                rows_after[starts_after[gap] + offset],
-            )
-            pairs.append((int(place_before), int(place_after)))
+            place_before = int(rows_before[starts_before[gap] + offset])
+            pairs.append((place_before, int(rows_after[starts_after[gap] + offset])))
             if len(pairs) == examples:
                 return int(sizes.sum()), pairs
     return int(sizes.sum()), pairs

@@ -123,15 +123,11 @@ class Tally(Finder):
         """Return the finding, if there is any."""
         if not self.count:
             return []
+        kinds = dict(sorted(self.kinds.items(), key=lambda pair: -pair[1]))
+        examples = tuple(example(whole.place(at), text) for at, _, text in self._shown())
+        fixable = len(self.acted)
         return [
-            self.rule.finding(
-                whole,
-                self.count,
-                self.first,
-                fixable=len(self.acted),
-                kinds=dict(sorted(self.kinds.items(), key=lambda pair: -pair[1])),
-                examples=tuple(example(whole.place(at), text) for at, _, text in self._shown()),
-            )
+            self.rule.finding(whole, self.count, self.first, fixable=fixable, kinds=kinds, examples=examples)
         ]
 
     def _shown(self) -> list[tuple[int, str, str]]:

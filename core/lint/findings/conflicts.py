@@ -28,11 +28,10 @@ class Conflicts(PairRule):
         for done, (first, second) in enumerate(pairs):
             if done % 1000 == 0:
                 whole.say("contradictions", done, len(pairs))
-            kind = (
-                self._kind(seen, first, second)
-                if (first, second) in same
-                else self._else(seen, first, second, light[first, second])
-            )
+            if (first, second) in same:
+                kind = self._kind(seen, first, second)
+            else:
+                kind = self._else(seen, first, second, light[first, second])
             if kind:
                 found.setdefault(first, Like(first, kind, second))
                 found.setdefault(second, Like(second, kind, first))
@@ -55,10 +54,7 @@ class Conflicts(PairRule):
         return contradiction(seen.asked(first), *answers, seen.counts(), len(seen), are_labels=are_labels)
 
     def _else(self, seen: Gathered, first: int, second: int, change: Change) -> str:
-        """Return a text if one of two rows with nearly the same prompt answers a different question; "" if not.
-
-        An answer with one of the changed words is about that word; a place where many questions differ is their topic.
-        """
+        """Return a text if nearly the same prompt of two rows asks for different things; "" if not."""
         kinds = seen.heads["kind"]
         is_of_all = {int(kinds[first]), int(kinds[second])} == {row_hashes.CONVERSATION}
         if not is_of_all or not change.is_few_words or seen.is_template(change):
@@ -66,10 +62,9 @@ class Conflicts(PairRule):
         asked, answers = (seen.asked(first), seen.asked(second)), (seen.answer(first), seen.answer(second))
         words = change.only_in[0] | change.only_in[1]
         if any(not words.isdisjoint(bare(answer).tolist()) for answer in answers):
-            return ""
-        return (
-            "answers to different questions" if answers_else(asked, answers, seen.counts(), len(seen)) else ""
-        )
+            return ""  # that answer is about a word that changed
+        is_else = answers_else(asked, answers, seen.counts(), len(seen))
+        return "answers to different questions" if is_else else ""
 
 
 PLUGIN = Conflicts()

@@ -61,15 +61,11 @@ class Contamination(PairRule):
 
 
 def read(whole: Whole) -> Iterator[Item]:
-    """Read the items of the recipe's suite (of quick, without one) and of the `--against` files.
-
-    Tasks that only the harness can read are listed in the report's notes. Raises BadInput for a file without questions.
-    """
+    """Read the items of the recipe's suite (of quick, without one) and of `--against` files. Raises BadInput."""
     for path in whole.asked.against:
         file = given_path(path)
-        yield from _of_file(
-            file, file.stem if file.stem not in ("open", "test", "train") else file.parent.name
-        )
+        is_named = file.stem not in ("open", "test", "train")
+        yield from _of_file(file, file.stem if is_named else file.parent.name)
     general = ((whole.asked.recipe or {}).get("check") or {}).get("general") or {}
     suite = find_suite(str(general.get("suite") or General().suite), whole.home)
     for task in suite.tasks:
@@ -77,10 +73,9 @@ def read(whole: Whole) -> Iterator[Item]:
             yield from _of_file(Path(task.data), task.name)
     others = [task.name for task in suite.tasks if task.data is None]
     if others:
-        whole.notes.append(
-            f"not searched for items of {', '.join(others)} of the suite {suite.name}, which the harness reads: a "
-            "check searches for them; to do it here, give their files with --against"
-        )
+        not_searched = f"not searched for items of {', '.join(others)} of the suite {suite.name}"
+        here = "a check searches for them; to do it here, give their files with --against"
+        whole.notes.append(f"{not_searched}, which the harness reads: {here}")
 
 
 def _of_file(file: Path, name: str) -> Iterator[Item]:

@@ -66,9 +66,8 @@ LEAST: Final = 2  # letters of a cut word
 LONGEST: Final = 24
 _LAST = re.compile(r"(?:^|[\s\"'“‘(\[/*_.-])([^\W\d_]+)$")
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
-_FORMS = frozenset(
-    ("s", "es", "d", "ed", "r", "er", "y", "ly", "st", "est", "ing", "ers")
-)  # suffixes of a whole word
+# Suffixes of a whole word.
+_FORMS = frozenset(("s", "es", "d", "ed", "r", "er", "y", "ly", "st", "est", "ing", "ers"))
 
 
 def _last_part(text: str, question: str) -> str:
@@ -83,10 +82,8 @@ def _has_word(text: str, word: str) -> bool:
     at = text.find(word)
     while at >= 0:
         end = at + len(word)
-        if (
-            not (at and (text[at - 1].isalpha() or text[at - 1] in "'’"))
-            and not text[end : end + 1].isalpha()
-        ):
+        begins = not at or not (text[at - 1].isalpha() or text[at - 1] in "'’")
+        if begins and not text[end : end + 1].isalpha():
             return True
         at = text.find(word, end)
     return False
@@ -114,9 +111,8 @@ def _unfinished(text: str) -> str:
         return _OPEN
     if is_part and len(words) >= 4 and len(text.split()) >= 6:
         return _OPEN
-    if len(words) >= 2 and any(
-        last_line.count(opening) > last_line.count(closing) for opening, closing in ("()", "[]", "{}")
-    ):
+    opened = (last_line.count(opening) - last_line.count(closing) for opening, closing in ("()", "[]", "{}"))
+    if len(words) >= 2 and max(opened) > 0:
         return "in open brackets"
     if not (last[-1].isalpha() or last.isdigit()):  # not a footnote's number: above.1
         return ""
@@ -183,9 +179,8 @@ class _Ends(Finder):
     def __init__(self, rule: Rule, lens: Lens) -> None:
         super().__init__(rule, lens)
         # Certain; certain or several sentences; certain or one sentence; all.
-        self.tallies: dict[tuple[str, ...], Tally] = {
-            kinds: Tally(rule, lens) for kinds in ((), (_UNSURE[0],), (_UNSURE[1],), _UNSURE)
-        }
+        every: tuple[tuple[str, ...], ...] = ((), (_UNSURE[0],), (_UNSURE[1],), _UNSURE)
+        self.tallies = {kinds: Tally(rule, lens) for kinds in every}
         self.counts: Counter[str] = Counter()
         # by last word: row, the text, how else it ends
         self.parts: dict[str, list[tuple[int, str, str]]] = {}
@@ -258,17 +253,11 @@ class Vocabulary:
         folded = part.casefold()
         if folded in self._known:
             return False
-        if (
-            self._ends
-            and part.islower()
-            and len(part) > 3
-            and part.isascii()
-            and folded[-3:] not in self._ends
-        ):
+        is_word = part.islower() and len(part) > 3 and part.isascii()
+        if self._ends and is_word and folded[-3:] not in self._ends:
             return True
-        longer = takewhile(
-            lambda word: word.startswith(folded), self._sorted[bisect_left(self._sorted, folded) :]
-        )
+        following = self._sorted[bisect_left(self._sorted, folded) :]
+        longer = takewhile(lambda word: word.startswith(folded), following)
         return any(word[len(folded) :] not in _FORMS for word in longer)
 
 
@@ -276,13 +265,10 @@ def vocabulary_of(whole: Whole) -> Vocabulary:
     """Collect words from some rows, without each answer's last one, which may be cut."""
     rows, each = whole.rows, SAMPLE // STRETCHES
     ats = [place * rows // STRETCHES + n for place in range(STRETCHES) for n in range(each)]
-    if rows <= SAMPLE:
-        ats = list(range(rows))
     texts = []
-    for row in whole.again(ats):
+    for row in whole.again(ats if rows > SAMPLE else range(rows)):
         answer = row.answer.rstrip()
-        part = last_part(answer)
-        texts += [row.asked, answer[: len(answer) - len(part)]]
+        texts += [row.asked, answer.removesuffix(last_part(answer))]
     return Vocabulary(texts)
 
 
@@ -297,10 +283,7 @@ class CutOff(Rule):
     finder = _Ends
 
     def look(self, row: Row, lens: Lens) -> list[str] | None:
-        """Return how the answer ends: the kind, the text, and the last word if it may be cut.
-
-        For a finished answer of one sentence it returns only that kind.
-        """
+        """Return how the answer ends: the kind, and unless it is finished the text, and a word that may be cut."""
         if row.record is None or row.is_text or not row.answer or (row.turns and row.turns[-1].has_calls):
             return None
         text = row.answer.rstrip()

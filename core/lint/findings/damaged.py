@@ -49,8 +49,7 @@ class Damaged(Rule):
             if not is_wrong and not text.isprintable() and (control := _CONTROL.search(text)):
                 shown = f"U+{ord(control[0]):04X} in: {excerpt(text, *control.span())}"
                 sights.append(Sight("control characters", shown))
-        left = _html_left(row)
-        if left is not None:
+        if (left := _html_left(row)) is not None:
             sights.append(left)
         return sights or None
 

@@ -9,6 +9,7 @@ from finetop.core.lint.row import Lens, Row
 
 MARKS = frozenset("-–—_.…?*#·•~=+,;:!\"'`()[]{}<>/\\|")  # an answer of these alone says nothing
 BARE = frozenset("-–—_.…·•~,;:")  # one or two of these are enough: "?" or "<" can be an answer
+ASKED = ("-", "–", "—", "_", "·", "•", "~", ",", ";")  # a question that ends so asks for marks itself: - - -
 UNSEEN = re.compile(
     "[\\s\u00ad\u115f\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2064\u2800\u3164\ufeff]+"
     "|&nbsp;|&#160;|</?(?:br|p|div|span) ?/?>"
@@ -39,16 +40,12 @@ class Empty(Rule):
         bare = UNSEEN.sub(" ", row.answer).strip()
         if not bare:
             return [Sight("empty", excerpt(row.asked), "remove")]
-        if (len(bare) > 2 and set(bare) <= MARKS) or (set(bare) <= BARE and not _ends_in_marks(row.asked)):
+        asks_for_marks = row.asked.rstrip().endswith(ASKED)
+        if (len(bare) > 2 and set(bare) <= MARKS) or (set(bare) <= BARE and not asks_for_marks):
             return [Sight("only punctuation", f"{excerpt(row.asked)} → {bare}")]
         if bare.lower().strip("<>[](){}\"'*_#. ") in WORDS:
             return [Sight("a placeholder such as n/a", f"{excerpt(row.asked)} → {bare}")]
         return None
-
-
-def _ends_in_marks(question: str) -> bool:
-    """Return whether the question itself asks for marks: - - -"""
-    return question.rstrip().endswith(("-", "–", "—", "_", "·", "•", "~", ",", ";"))
 
 
 PLUGIN = Empty()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain, starmap
 
 from finetop.core.lint.findings import Finder, Rule, example
 from finetop.core.lint.report import EXAMPLES, PLACES, Finding
@@ -41,7 +42,8 @@ class _Labels(Finder):
             return []
         written: dict[str, list[str]] = {}
         for label in self.counts:
-            written.setdefault(_plain(label), []).append(label)
+            plain = " ".join(label.lower().split()).strip(" .!\"'`*")  # what the spellings of one label share
+            written.setdefault(plain, []).append(label)
         if not 2 <= len(written) <= FEW or self.rows < 3 * len(written):
             return []
         return [*self._twice(whole, written, of), *self._balance(whole, written, of)]
@@ -51,9 +53,10 @@ class _Labels(Finder):
         several = {plain: labels for plain, labels in written.items() if len(labels) > 1}
         if not several:
             return []
-        rare = [
-            label for labels in several.values() for label in sorted(labels, key=lambda one: -counts[one])[1:]
-        ]
+        by_count = [sorted(labels, key=lambda label: -counts[label]) for labels in several.values()]
+        rare = [label for labels in by_count for label in labels[1:]]
+        spelled = chain.from_iterable(several.values())
+        shown = ((whole.place(self.first[label]), repr(label)) for label in rare[:EXAMPLES])
         return [
             self.rule.finding(
                 whole,
@@ -63,39 +66,31 @@ class _Labels(Finder):
                 severity="warning",
                 of=of,
                 why="The model learns to choose between spellings; a metric of exact answers counts one as wrong.",
-                kinds={
-                    label.strip() or "(blank)": counts[label]
-                    for labels in several.values()
-                    for label in labels
-                },
-                examples=tuple(
-                    example(whole.place(self.first[label]), repr(label)) for label in rare[:EXAMPLES]
-                ),
+                kinds={label.strip() or "(blank)": counts[label] for label in spelled},
+                examples=tuple(starmap(example, shown)),
             )
         ]
 
     def _balance(self, whole: Whole, written: dict[str, list[str]], of: int) -> list[Finding]:
         assert self.counts is not None
-        counts = Counter(
-            {labels[0].strip(): sum(self.counts[one] for one in labels) for labels in written.values()}
-        )
+        sums = [sum(map(self.counts.__getitem__, labels)) for labels in written.values()]
+        names = [labels[0].strip() for labels in written.values()]
+        counts = Counter(dict(zip(names, sums, strict=True)))
         ranked = counts.most_common()
         (most, top), (least, bottom) = ranked[0], ranked[-1]
         rare = [label for label, number in ranked if number < RARE]
         is_lopsided = top > MAJORITY * self.rows
         words = f"{len(ranked)} labels, from {top:,} rows ({most}) to {bottom:,} ({least})."
-        if is_lopsided:
-            words += (
-                f" Always answering {most} is right {100 * top / self.rows:.0f} % of the time:"
-                " the model may learn only that."
-            )
-        if rare:
-            words += f" {len(rare)} have fewer than {RARE} rows, which is too few to learn them well."
         about = "labels, and how often each occurs"
+        if rare:
+            about = f"labels of fewer than {RARE} rows"
         if is_lopsided:
             about = "imbalanced labels"
-        elif rare:
-            about = f"labels of fewer than {RARE} rows"
+            words += f" Always answering {most} is right {100 * top / self.rows:.0f} % of the time:"
+            words += " the model may learn only that."
+        if rare:
+            words += f" {len(rare)} have fewer than {RARE} rows, which is too few to learn them well."
+        firsts = [labels[0] for labels in list(written.values())[:EXAMPLES]]
         return [
             self.rule.finding(
                 whole,
@@ -105,17 +100,9 @@ class _Labels(Finder):
                 of=of,
                 why=words,
                 kinds=dict(ranked),
-                examples=tuple(
-                    example(whole.place(self.first[labels[0]]), labels[0])
-                    for labels in list(written.values())[:EXAMPLES]
-                ),
+                examples=tuple(example(whole.place(self.first[label]), label) for label in firsts),
             )
         ]
-
-
-def _plain(label: str) -> str:
-    """Return what the spellings of one label share: no case, no extra blanks, no full stop."""
-    return " ".join(label.lower().split()).strip(" .!\"'`*")
 
 
 class Labels(Rule):

@@ -55,23 +55,20 @@ class _Languages(Finder):
         (main, number), *others = self.counts.most_common()
         is_mixed = number < MAIN * known
         ats = sorted(at for language, _ in others for at in self.rows[language])[:PLACES]
+        share = f"{name_of(main)} has {100 * number / known:.0f} % of the rows whose language is known."
+        why = f"{share} A few rows in another are too few to learn it, and enough to answer in it at times."
+        of_one = f"rows in another language than {name_of(main)}"
+        shown = whole.again(_spread(self.rows, others))
         return [
             self.rule.finding(
                 whole,
                 known - number,
                 ats,
-                about="rows in several languages"
-                if is_mixed
-                else f"rows in another language than {name_of(main)}",
+                about="rows in several languages" if is_mixed else of_one,
                 severity="note" if is_mixed else "warning",
-                why=(
-                    f"{name_of(main)} has {100 * number / known:.0f} % of the rows whose language is known. A few rows"
-                    " in another are too few to learn it, and enough to answer in it at times."
-                ),
+                why=why,
                 kinds={name_of(language): count for language, count in self.counts.most_common()},
-                examples=tuple(
-                    example(row.place, excerpt(row.answer)) for row in whole.again(_spread(self.rows, others))
-                ),
+                examples=tuple(example(row.place, excerpt(row.answer)) for row in shown),
             )
         ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from finetop.core.data.similarity.containment import Items
 from finetop.core.data.similarity.edits import Sameness, asks_the_same, compare
+from finetop.core.data.similarity.word_codes import Codes
 from finetop.core.lint import pair_index, row_hashes
 from finetop.core.lint.pair_findings import Like, PairRule
 from finetop.core.lint.pair_index import Gathered
@@ -31,18 +32,17 @@ class Leaks(PairRule):
             return []
         heads = seen.heads
         is_text = heads["kind"] == row_hashes.TEXT
-        wanted = Items(
-            [seen.answer(number) if is_text[number] else seen.asked(number) for number in tests],
-            seen.counts(),
-            is_loose=True,
-        )
+
+        def codes(number: int) -> Codes:
+            return seen.answer(number) if is_text[number] else seen.asked(number)
+
+        wanted = Items(list(map(codes, tests)), seen.counts(), is_loose=True)
         training = seen.members(whole, pair_index.SIDES[0])
         judged, answered, hits = Families(), {}, {}
         for first in range(0, len(training), 1000):
             whole.say("rows of the test", first, len(training))
             numbers = training[first : first + 1000].tolist()
-            texts = [seen.answer(number) if is_text[number] else seen.asked(number) for number in numbers]
-            for hit in wanted.search(texts):
+            for hit in wanted.search(list(map(codes, numbers))):
                 number, test = numbers[hit.text], tests[hit.item]
                 hits[number, test] = "as it is" if hit.is_verbatim else "lightly edited"
                 told = asks_the_same(hit.change, len(wanted.items[hit.item]))
@@ -51,7 +51,7 @@ class Leaks(PairRule):
                 is_same = heads["context"][number] == heads["context"][test]
                 if hit.change.is_light and is_same and not is_other:
                     questions = int(heads["question"][number]), int(heads["question"][test])
-                    judged.take(number, test, *questions, hit.change, told)
+                    judged.take((number, test), questions, hit.change, told)
         found: dict[int, Like] = {}
         for number, test in judged.same():
             what = "a text" if is_text[test] else "the question alone"

@@ -43,11 +43,7 @@ class NearDuplicates(PairRule):
         """Return how two rows with like questions are alike; "" if they are not."""
         heads = seen.heads
         one, other = heads[first], heads[second]
-        if (
-            one["kind"] != other["kind"]
-            or one["context"] != other["context"]
-            or one["worse"] != other["worse"]
-        ):
+        if any(one[part] != other[part] for part in ("kind", "context", "worse")):
             return ""
         answer = compare(seen.answer(first), seen.answer(second), seen.counts(), if_light=True)
         if not answer.is_light or answer.swapped_names:

@@ -18,13 +18,11 @@ class NothingLearned(Rule):
         if row.record is None or row.refused or row.kept or not row.tokens:
             return None
         if lens.max_tokens is None or row.tokens <= lens.max_tokens:
-            return (
-                [Sight("no token is learned", excerpt(row.asked), "remove")] if lens.has_tokenizer else None
-            )
+            sight = Sight("no token is learned", excerpt(row.asked), "remove")
+            return [sight] if lens.has_tokenizer else None
         if lens.on_long == "truncate":
-            return [
-                Sight("the whole answer is cut off", f"{row.tokens:,} tokens: {excerpt(row.asked)}", "remove")
-            ]
+            shown = f"{row.tokens:,} tokens: {excerpt(row.asked)}"
+            return [Sight("the whole answer is cut off", shown, "remove")]
         return None  # dropped as too long, which is a separate finding
 
 

@@ -7,6 +7,7 @@ import tempfile
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby, starmap
 from pathlib import Path
 from statistics import median
 
@@ -52,16 +53,15 @@ class _Losses(Finder):
             return []
         chosen = spread(len(self.ats), self.lens.sample)
         losses = _losses(whole, [self.ats[number] for number in chosen])
-        known = [
-            (self.ats[n], self.tokens[n], loss)
-            for n, loss in zip(chosen, losses, strict=True)
-            if loss is not None
-        ]
+        scored = zip(chosen, losses, strict=True)
+        known = [(self.ats[at], self.tokens[at], loss) for at, loss in scored if loss is not None]
         found = outliers(known)
         if not found:
             return []
         middle = median(loss for _, _, loss in known)
-        worst = sorted(found, key=lambda one: -abs(one.z))[:EXAMPLES]
+        worst = sorted(found, key=lambda outlier: -abs(outlier.z))[:EXAMPLES]
+        rows = zip(worst, whole.again([outlier.at for outlier in worst]), strict=True)
+        shown = ((row.place, f"{outlier.loss:.2f} nats: {excerpt(row.answer)}") for outlier, row in rows)
         of_all = "" if len(chosen) == len(self.ats) else f", a sample of {len(self.ats):,}"
         harder = sum(one.z > 0 for one in found)
         return [
@@ -72,19 +72,15 @@ class _Losses(Finder):
                 of=len(known),
                 why=f"{self.rule.why} Median {middle:.2f} nats/token over {len(known):,} answers{of_all}.",
                 kinds={"far harder": harder, "far easier": len(found) - harder},
-                examples=tuple(
-                    example(row.place, f"{one.loss:.2f} nats: {excerpt(row.answer)}")
-                    for one, row in zip(worst, whole.again(one.at for one in worst), strict=True)
-                ),
+                examples=tuple(starmap(example, shown)),
             )
         ]
 
 
 def spread(count: int, most: int) -> list[int]:
     """Choose at most `most` of `count` numbers, evenly spread."""
-    if count <= most:
-        return list(range(count))
-    return [number * count // most for number in range(most)]
+    number = min(count, most)
+    return [place * count // number for place in range(number)]
 
 
 def outliers(known: Sequence[tuple[int, int, float]]) -> list[Outlier]:
@@ -105,9 +101,8 @@ def outliers(known: Sequence[tuple[int, int, float]]) -> list[Outlier]:
         deviation = 1.4826 * median(abs(value - middle) for _, _, value in group)
         if not deviation:
             continue
-        extremes += [
-            Outlier(at, loss, z) for at, loss, value in group if abs(z := (value - middle) / deviation) > FAR
-        ]
+        scaled = [Outlier(at, loss, (value - middle) / deviation) for at, loss, value in group]
+        extremes += [outlier for outlier in scaled if abs(outlier.z) > FAR]
     return sorted(extremes, key=lambda outlier: outlier.at)
 
 
@@ -138,14 +133,8 @@ def _losses(whole: Whole, ats: Sequence[int]) -> list[float | None]:
 
 def _by_format(whole: Whole, ats: Sequence[int]) -> Iterator[tuple[str, list[Row]]]:
     """Yield rows in order, grouped as long as they come from one source."""
-    rows: list[Row] = []
-    for row in whole.again(ats):
-        if rows and rows[-1].source != row.source:
-            yield str(whole.reads[rows[-1].source].format), rows
-            rows = []
-        rows.append(row)
-    if rows:
-        yield str(whole.reads[rows[-1].source].format), rows
+    for source, rows in groupby(whole.again(ats), key=lambda row: row.source):
+        yield str(whole.reads[source].format), list(rows)
 
 
 class Outliers(Rule):

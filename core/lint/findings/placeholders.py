@@ -38,10 +38,8 @@ class Placeholders(Rule):
         for text in row.learned_texts:
             if not any(hint in text for hint in _HINTS):
                 continue
-            match = next(
-                (candidate for candidate in _PLACEHOLDER.finditer(text) if candidate[0] not in row.asked),
-                None,
-            )
+            own = (match for match in _PLACEHOLDER.finditer(text) if match[0] not in row.asked)
+            match = next(own, None)
             if match is not None and not _is_meant(row, match[0]):
                 return [Sight("placeholder", excerpt(text, *match.span()))]
         return None

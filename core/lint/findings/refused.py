@@ -245,12 +245,9 @@ _SELF = re.compile(
 
 
 def _says_no(head: str, question: str) -> bool:
-    if (
-        head.count(" ") >= MOST
-        or "help but" in head
-        or not _NEGATED.search(head)
-        or not _FIRST_PERSON.search(head)
-    ):
+    if head.count(" ") >= MOST or "help but" in head:
+        return False
+    if not (_NEGATED.search(head) and _FIRST_PERSON.search(head)):
         return False
     return set(_LETTERS.findall(head)).isdisjoint(set(_LETTERS.findall(question.lower())) - LITTLE_WORDS)
 
@@ -306,11 +303,8 @@ class Refused(Rule):
         head = text.lower()
         if _may_refuse(head) and (match := _REFUSES.search(head)):
             return [Sight("refuses", excerpt(text, *match.span()))]
-        if (
-            (head.startswith(_DECLINED) or _has_any(head, _OWN[:8]))
-            and _has_any(head, _WAYS)
-            and (match := _DECLINES.search(head))
-        ):
+        may_decline = head.startswith(_DECLINED) or _has_any(head, _OWN[:8])
+        if may_decline and _has_any(head, _WAYS) and (match := _DECLINES.search(head)):
             return [Sight("refuses", excerpt(text, *match.span()))]
         if _has_any(head, _NAMES) and (match := _SELF.search(head)):
             return [Sight("speaks of itself as a model", excerpt(text, *match.span()))]

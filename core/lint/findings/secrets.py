@@ -19,15 +19,10 @@ class Secrets(Rule):
 
     def look(self, row: Row, lens: Lens) -> list[Sight] | None:
         hits = sights(row, secrets_in)
-        if PASSWORD in hits and _is_made_up(row):
-            del hits[PASSWORD]
+        texts = [turn.text.lower() for turn in row.turns]
+        if PASSWORD in hits and any("generat" in text and "passw" in text for text in texts):
+            del hits[PASSWORD]  # one that is made up on request is nobody's
         return list(hits.values()) or None
-
-
-def _is_made_up(row: Row) -> bool:
-    """Return whether the row asks to generate a password, which then is nobody's."""
-    texts = [turn.text.lower() for turn in row.turns]
-    return any("generat" in text and "passw" in text for text in texts)
 
 
 PLUGIN = Secrets()

@@ -26,14 +26,10 @@ _MARK = re.compile(
     r"|\[ ?/?INST(?![\w\]])|(?<![A-Z_\[/])/?INST\]|<<? ?/?SYS ?>>?)",
     re.MULTILINE,
 )
-_KINDS = {
-    "token": "a special token",
-    "inst": "[INST] or <<SYS>>",
-    "header": "a prompt's heading",
-    "broken": "a broken mark",
-}
+_KINDS = {"token": "a special token", "inst": "[INST] or <<SYS>>"}
+_KINDS |= {"header": "a prompt's heading", "broken": "a broken mark"}
 _END = re.compile(
-    r"(?:<\|(?:im_end|eot_id|eom_id|endoftext|end_of_text|end|eos)\|>|</s>|<end_of_turn>|<eos>|<pad>)$"
+    r"(?:<\|(?:im_end|eot_id|eom_id|end(?:oftext|_of_text)?|eos)\|>|</s>|<end_of_turn>|<eos>|<pad>)$"
 )
 _BEGIN = {
     "assistant": re.compile(
@@ -66,10 +62,7 @@ class Template(Rule):
         is_mended = True
         for turn in row.turns:
             text = turn.text
-            if not any(hint in text for hint in _HINTS):
-                continue
-            match = _first_mark(text)
-            if match is None:
+            if not any(hint in text for hint in _HINTS) or (match := _first_mark(text)) is None:
                 continue
             sights.append(Sight(_KINDS[str(match.lastgroup)], excerpt(text, *match.span())))
             is_mended = is_mended and repaired(text, turn.role) is not None
@@ -87,10 +80,8 @@ class Template(Rule):
 def _first_mark(text: str) -> re.Match[str] | None:
     """Return the first mark; <s>struck through</s> is not one."""
     is_struck = "<s>" in text and "</s>" in text.partition("<s>")[2]
-    for match in _MARK.finditer(text):
-        if not (is_struck and match[0] in ("<s>", "</s>")):
-            return match
-    return None
+    marks = (match for match in _MARK.finditer(text) if not (is_struck and match[0] in ("<s>", "</s>")))
+    return next(marks, None)
 
 
 def repaired(text: str, role: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from finetop.core.lint.findings import Finder, Rule, example
@@ -16,7 +17,7 @@ class _Lengths(Finder):
     def __init__(self, rule: Rule, lens: Lens) -> None:
         super().__init__(rule, lens)
         self.rows = 0
-        self.of_source: dict[int, int] = {}
+        self.of_source: Counter[int] = Counter()
         self.lost = 0  # learned tokens
         self.answers_cut = 0
         self.first: list[tuple[int, int]] = []
@@ -25,7 +26,7 @@ class _Lengths(Finder):
     def take(self, at: int, seen: Sequence[int]) -> None:
         source, tokens, learned, kept = seen
         self.rows += 1
-        self.of_source[source] = self.of_source.get(source, 0) + 1
+        self.of_source[source] += 1
         self.lost += learned - kept
         self.answers_cut += kept < learned
         if len(self.first) < PLACES:
@@ -36,11 +37,11 @@ class _Lengths(Finder):
         """Report what happens to these rows."""
         if not self.rows:
             return []
-        refusing = [
-            source
-            for source, rows in self.of_source.items()
-            if _refuses(self.lens.on_long, rows, whole.reads[source].rows)
-        ]
+        allowed = (self.lens.on_long or "").removeprefix("error-over-").removesuffix("%")
+        counts = [(whole.reads[source], rows) for source, rows in self.of_source.items()]
+        if allowed.isdecimal():
+            counts = [(read, rows) for read, rows in counts if 100 * rows > int(allowed) * read.rows]
+        refusing = [read.name for read, _ in counts] if allowed.isdecimal() else []
         return [
             self.rule.finding(
                 whole,
@@ -48,7 +49,7 @@ class _Lengths(Finder):
                 (at for at, _ in self.first),
                 about=f"{self.rule.about} ({self.lens.max_tokens:,})",
                 severity="error" if refusing else "warning",
-                why=self._why(whole.reads[refusing[0]].name if refusing else ""),
+                why=self._why(refusing[0] if refusing else ""),
                 examples=tuple(example(whole.place(at), f"{tokens:,} tokens") for tokens, at in self.longest),
             )
         ]
@@ -57,27 +58,16 @@ class _Lengths(Finder):
         """Return what happens to these rows; `refused` names a source that has too many of them."""
         on_long = self.lens.on_long
         if refused:
-            return (
-                f"data.on_long is {on_long}: training refuses {refused}. Raise data.max_tokens, or set data.on_long to"
-                " truncate or drop."
-            )
+            fix = "Raise data.max_tokens, or set data.on_long to truncate or drop."
+            return f"data.on_long is {on_long}: training refuses {refused}. {fix}"
         if on_long == "truncate":
-            return (
-                f"They are truncated: {self.answers_cut:,} lose part of the answer, {self.lost:,}"
-                " tokens in all, and the"
-                " model learns to break off there. Raise data.max_tokens, shorten the prompts, or drop such rows."
-            )
+            lost = f"{self.answers_cut:,} lose part of the answer, {self.lost:,} tokens in all"
+            fix = "Raise data.max_tokens, shorten the prompts, or drop such rows."
+            return f"They are truncated: {lost}, and the model learns to break off there. {fix}"
         if on_long is None:
             return "Such rows are truncated, dropped or refused, depending on data.on_long."
-        return (
-            f"They are dropped, with {self.lost:,} tokens to learn: long answers are never learned."
-            " Raise data.max_tokens."
-        )
-
-
-def _refuses(on_long: str | None, too_long: int, rows: int) -> bool:
-    allowed = (on_long or "").removeprefix("error-over-").removesuffix("%")
-    return allowed.isdecimal() and 100 * too_long > int(allowed) * rows
+        lost = "long answers are never learned. Raise data.max_tokens."
+        return f"They are dropped, with {self.lost:,} tokens to learn: {lost}"
 
 
 class TooLong(Rule):

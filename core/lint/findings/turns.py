@@ -20,16 +20,15 @@ class Turns(Rule):
     severity = "error"
 
     def look(self, row: Row, lens: Lens) -> list[Sight] | None:
+        shown = excerpt(" | ".join(f"{turn.role}: {turn.text[:40]}" for turn in row.turns))
         if row.fault == "turns":
-            return [Sight(_broken(row), f"{row.why}: {_excerpt_of(row.turns)}", "remove")]
+            return [Sight(_broken(row), f"{row.why}: {shown}", "remove")]
         if row.refused:
-            return [
-                Sight("the chat template refuses it", f"{row.refused}: {_excerpt_of(row.turns)}", "remove")
-            ]
+            return [Sight("the chat template refuses it", f"{row.refused}: {shown}", "remove")]
         if row.record is None or row.is_text or len(row.turns) < 2:
             return None
         kind = _odd(row.turns)
-        return [Sight(kind, _excerpt_of(row.turns))] if kind else None
+        return [Sight(kind, shown)] if kind else None
 
 
 def _broken(row: Row) -> str:
@@ -61,10 +60,6 @@ def _odd(turns: Sequence[Turn]) -> str:
     if first is not None and first.role == "assistant":
         return "begins with an answer"
     return ""
-
-
-def _excerpt_of(turns: Sequence[Turn]) -> str:
-    return excerpt(" | ".join(f"{turn.role}: {turn.text[:40]}" for turn in turns))
 
 
 PLUGIN = Turns()

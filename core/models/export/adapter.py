@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from finetop.core.errors import BadInput
 from finetop.core.models import checkpoint, load, merge as merging, resolve, save
 from finetop.core.models.devices import free_memory, scoring_dtype
 from finetop.core.models.export import export as whole
 from finetop.core.models.export.agreement import Agreement, compare, scores
+from finetop.core.models.export.export import ExportRequest
+from finetop.core.models.resolved import ResolvedModel
 from finetop.core.models.safetensors_header import read_header
 from finetop.core.protocol.events import Phase
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from finetop.core.models.export.export import ExportRequest
-    from finetop.core.models.resolved import ResolvedModel
-    from finetop.core.runtime.event_log import EventLog
-    from finetop.core.runtime.home import Home
+from finetop.core.runtime.event_log import EventLog
+from finetop.core.runtime.home import Home
 
 CARD = """---
 base_model: {base}

@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 from torch.nn.functional import log_softmax
 
 if TYPE_CHECKING:
-    from torch import Tensor
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 WINDOW = 256  # tokens
 WINDOWS = 4
@@ -57,7 +57,7 @@ class Agreement:
         return asdict(self)
 
 
-def windows(text: str, tokenizer: PreTrainedTokenizerBase, longest: int | None) -> Tensor:
+def windows(text: str, tokenizer: Tokenizer, longest: int | None) -> Tensor:
     """Cut a text into windows of token ids [windows, tokens]; `longest` is the model's longest input."""
     width = min(WINDOW, longest or WINDOW)
     ids = tokenizer(text[: width * WINDOWS * 16], add_special_tokens=False, verbose=False).input_ids
@@ -89,12 +89,5 @@ def compare(of: str, before: Tensor, after: Tensor, *dtypes: str) -> Agreement:
     """Compare two models' scores; the coarsest number format involved sets the bounds."""
     apart = (before - after).abs()
     mean_bound, largest_bound = max(BOUNDS[dtype] for dtype in dtypes)
-    return Agreement(
-        of=of,
-        tokens=apart.numel(),
-        mean=float(apart.mean()),
-        largest=float(apart.max()),
-        mean_bound=mean_bound,
-        largest_bound=largest_bound,
-        of_texts=apart.ndim == 2 and apart.shape[1] == 1,
-    )
+    mean, largest, of_texts = float(apart.mean()), float(apart.max()), apart.ndim == 2 and apart.shape[1] == 1
+    return Agreement(of, apart.numel(), mean, largest, mean_bound, largest_bound, of_texts)

@@ -9,23 +9,18 @@ from __future__ import annotations
 
 import json
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from finetop.core.data.weight_files import weight_files
 from finetop.core.errors import FinetopError, first_line
 from finetop.core.models import load, weight_formats
-from finetop.core.models.safetensors_header import read_header
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
-    from torch import Tensor
-
-    from finetop.core.models.resolved import ResolvedModel
-    from finetop.core.models.safetensors_header import Shape
+from finetop.core.models.resolved import ResolvedModel
+from finetop.core.models.safetensors_header import Shape, read_header
 
 INDEX = "model.safetensors.index.json"
 NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}  # safetensors' names
@@ -70,10 +65,8 @@ class Merger:
         try:
             module.merge(safe_merge=True, adapter_names=[self.adapter])
         except (ValueError, NotImplementedError, AttributeError) as error:
-            raise FinetopError(
-                f"{path} can't be merged: {first_line(error)}",
-                hint="Use the checkpoint as a PEFT adapter with the base model.",
-            ) from error
+            hint = "Use the checkpoint as a PEFT adapter with the base model."
+            raise FinetopError(f"{path} can't be merged: {first_line(error)}", hint=hint) from error
         merged = own_tensors(module.get_base_layer())
         for name in merged:  # empty the skeleton again
             setattr(module.get_base_layer(), name, None)
@@ -86,11 +79,8 @@ def merger_for(base: ResolvedModel, tuned: Any, folder: Path, kind: torch.dtype)
     That is so of whole bases, of those that are listened to written out, of files that name tensors otherwise
     than the model, and of adapters whose numbers are not all in their file.
     """
-    if (
-        not weight_formats.load(base.quantize).by_tensor
-        or base.trust_remote_code
-        or not load.is_adapter(folder)
-    ):
+    by_tensor = weight_formats.load(base.quantize).by_tensor and load.is_adapter(folder)
+    if not by_tensor or base.trust_remote_code:
         return None
     if not hasattr(tuned, "merge_and_unload"):
         return None
@@ -121,9 +111,8 @@ def skeleton_of(base: ResolvedModel, folder: Path) -> Any:
     # PEFT has put the adapter's weights on the base's device, which is meta.
     mark = f".{skeleton.active_adapter}"
     names = {name.replace(mark, ""): name for name, _ in all_tensors(skeleton) if mark in name}
-    names |= {
-        short.removesuffix(".weight"): name for short, name in names.items()
-    }  # DoRA's magnitudes are saved by such names
+    # DoRA's magnitudes are saved by names without the suffix.
+    names |= {short.removesuffix(".weight"): name for short, name in names.items()}
     saved = load_peft_weights(str(folder), device="cpu")
     adapter_state = {names[name]: value for name, value in saved.items() if name in names}
     skeleton.load_state_dict(adapter_state, strict=False, assign=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from torch import Tensor
 
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.models import devices, load, merge as merging, resolve, save, weight_formats
@@ -14,22 +17,18 @@ from finetop.core.models.export import by_tensor
 from finetop.core.models.export.agreement import Agreement, compare, scores, windows
 from finetop.core.models.hashes import fingerprint
 from finetop.core.models.load_checkpoint import load_checkpoint
+from finetop.core.models.resolved import ResolvedModel
 from finetop.core.models.safetensors_header import tensors
 from finetop.core.plugins import REMEDIES
 from finetop.core.protocol.events import Phase
+from finetop.core.protocol.messages.remedies import Candidate
+from finetop.core.recipe.schema import Recipe
+from finetop.core.runtime.event_log import EventLog
+from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
-    from torch import Tensor
-    from transformers import PreTrainedTokenizerBase
-
-    from finetop.core.models.resolved import ResolvedModel
-    from finetop.core.protocol.messages.remedies import Candidate
-    from finetop.core.recipe.schema import Recipe
-    from finetop.core.runtime.event_log import EventLog
-    from finetop.core.runtime.home import Home
 
 SHARE_OF_GPU = 0.9  # of the free memory, that a model's weights may take
 
@@ -110,7 +109,7 @@ def export_by_tensor(
     request: ExportRequest,
     base: ResolvedModel,
     merger: by_tensor.Merger,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
     trained: Tensor,
     texts: Tensor,
     work: str,
@@ -157,7 +156,7 @@ def format_of(request: ExportRequest, base: ResolvedModel) -> str:
 
 def load_trained(
     request: ExportRequest, base: ResolvedModel, work: str, events: EventLog
-) -> tuple[Any, PreTrainedTokenizerBase]:
+) -> tuple[Any, Tokenizer]:
     """Load the checkpoint as it was trained.
 
     An int8 base also rounds its layers' inputs, which moves a token by up to 2 nats and has nothing to do with merging:
@@ -175,11 +174,8 @@ def load_trained(
 
 def load_remedied(
     request: ExportRequest, remedy: Remedied, base: ResolvedModel, work: str, events: EventLog
-) -> tuple[Any, PreTrainedTokenizerBase]:
-    """Load the checkpoint as it was scored and build the remedy's model from it again.
-
-    Raises FinetopError if its weights are not those that were scored.
-    """
+) -> tuple[Any, Tokenizer]:
+    """Load the checkpoint as it was scored, and rebuild the remedy's model. Raises FinetopError for other weights."""
     number_format = load.torch_dtype(work, request.device)
     if weight_formats.load(base.quantize).rounds_inputs:
         tuned = merging.load_written_out(base, request.checkpoint, number_format, request.device)
@@ -238,7 +234,7 @@ def warn_of_quantization(base: ResolvedModel) -> None:
         )
 
 
-def general_windows(text: str | None, tokenizer: PreTrainedTokenizerBase, model: Any) -> Tensor:
+def general_windows(text: str | None, tokenizer: Tokenizer, model: Any) -> Tensor:
     """Cut the general text of the recipe's suite into windows that the model can read. Raises BadInput without text."""
     if not text:
         hint = "Set check.general.suite to one that has a text, such as quick."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from msgspec.structs import replace
 
@@ -11,16 +11,11 @@ from finetop.core.models import devices
 from finetop.core.models.export.adapter import export_adapter
 from finetop.core.models.export.export import ExportRequest, Remedied, export
 from finetop.core.protocol.events import Ended
-from finetop.core.recipe.job import candidate_of
+from finetop.core.protocol.runs import JobSpec
+from finetop.core.recipe.job import Job, candidate_of
+from finetop.core.recipe.schema import Recipe
+from finetop.core.runtime.home import Home
 from finetop.core.runtime.job_process import silence_libraries
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from finetop.core.protocol.runs import JobSpec
-    from finetop.core.recipe.job import Job
-    from finetop.core.recipe.schema import Recipe
-    from finetop.core.runtime.home import Home
 
 PACKAGES = ("finetop", "torch", "transformers", "peft")
 IF_STOPPED = "asked to stop; nothing was written"

@@ -5,19 +5,14 @@ PEFT skips weights that it does not find in the base, with a warning: a check wo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from finetop.core.errors import BadInput
-from finetop.core.models.imports.inspect import CONFIGS, read_json
+from finetop.core.models.imports.inspect import CONFIGS, FolderModel, read_json
 from finetop.core.models.safetensors_header import Shape, read_header, tensors
 from finetop.core.text import plain
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from finetop.core.models.imports.inspect import FolderModel
 
 PREFIX = "base_model.model."  # PEFT's wrapper around the model
 SHARED = ("base_model.vera_A", "base_model.vera_B")  # shared by all layers, so of no module
@@ -28,13 +23,9 @@ ASK_BASE = "Give the base that it was trained on: --base ID|FOLDER."
 
 
 def require_fit(model: FolderModel, base: Path) -> int:
-    """Refuse broken weights, and those that can't have been trained on the base. Raises BadInput.
-
-    Returns how many numbers they have.
-    """
-    return (
-        _require_adapter(model.folder, base) if model.kind == "adapter" else _require_full(model.folder, base)
-    )
+    """Refuse broken weights, or ones not trained on the base; return how many numbers they have. Raises BadInput."""
+    require = _require_adapter if model.kind == "adapter" else _require_full
+    return require(model.folder, base)
 
 
 def _require_full(folder: Path, base: Path) -> int:
@@ -65,17 +56,15 @@ def _require_adapter(folder: Path, base: Path) -> int:
     if TOKENS in added:
         wrong = _misfit_tokens(folder, base, added[TOKENS])
         if wrong:
-            raise BadInput(
-                f"{plain(str(folder))} is not an adapter for {plain(str(base))}: {wrong}.", hint=ASK_BASE
-            )
+            message = f"{plain(str(folder))} is not an adapter for {plain(str(base))}: {wrong}."
+            raise BadInput(message, hint=ASK_BASE)
         return added[TOKENS].count
     for name, shape in added.items():
         if name in SHARED:
             continue
         if wrong := misfit(known, name.removeprefix(PREFIX), shape):
-            raise BadInput(
-                f"{plain(str(folder))} is not an adapter for {plain(str(base))}: {wrong}.", hint=ASK_BASE
-            )
+            message = f"{plain(str(folder))} is not an adapter for {plain(str(base))}: {wrong}."
+            raise BadInput(message, hint=ASK_BASE)
     return sum(shape.count for shape in added.values())
 
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from finetop.core.errors import BadInput, did_you_mean
 from finetop.core.runtime.files import read_given
 from finetop.core.text import plain, quoted
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Kind = Literal["adapter", "full"]
 CONFIGS: dict[Kind, str] = {"adapter": "adapter_config.json", "full": "config.json"}
@@ -76,11 +74,8 @@ def inspect_folder(path: Path) -> ModelFolder:
     """Return what a folder contains. Raises BadInput if nothing in it can be checked."""
     _require_folder(path)
     inside = [(int(match[1]), folder) for folder, match in _checkpoint_folders(path)]
-    checkpoints = tuple(
-        FolderModel(step, folder, kind)
-        for step, folder in sorted(inside)
-        if (kind := kind_of(folder)) is not None
-    )
+    kinds = [(step, folder, kind_of(folder)) for step, folder in sorted(inside)]
+    checkpoints = tuple(FolderModel(step, folder, kind) for step, folder, kind in kinds if kind is not None)
     kind = kind_of(path)
     if kind is None and not checkpoints:
         raise BadInput(
@@ -115,9 +110,8 @@ def _folders_in(path: Path) -> list[Path]:
     try:
         return [entry for entry in path.iterdir() if entry.is_dir()]
     except OSError as error:
-        raise BadInput(
-            f"{plain(str(path))} can't be listed: {error.strerror}.", hint="Check its permissions."
-        ) from error
+        hint = "Check its permissions."
+        raise BadInput(f"{plain(str(path))} can't be listed: {error.strerror}.", hint=hint) from error
 
 
 def kind_of(folder: Path) -> Kind | None:
@@ -138,9 +132,8 @@ def require_weights(model: FolderModel) -> None:
             " it is opened.",
             hint="If you trust it, load it and call save_pretrained (it writes safetensors), then give that folder.",
         )
-    raise BadInput(
-        f"{plain(str(model.folder))} has no {wanted} beside its {CONFIGS[model.kind]}.", hint="Copy it again."
-    )
+    hint = "Copy it again."
+    raise BadInput(f"{plain(str(model.folder))} has no {wanted} beside its {CONFIGS[model.kind]}.", hint=hint)
 
 
 def read_adapter(folder: Path) -> AdapterConfig:
@@ -149,9 +142,8 @@ def read_adapter(folder: Path) -> AdapterConfig:
     read = read_json(file)
     peft_type, task = read.get("peft_type"), read.get("task_type")
     if not isinstance(peft_type, str) or not peft_type:
-        raise BadInput(
-            f"{plain(str(file))}: peft_type is {quoted(peft_type)}.", hint="Save the adapter with PEFT."
-        )
+        hint = "Save the adapter with PEFT."
+        raise BadInput(f"{plain(str(file))}: peft_type is {quoted(peft_type)}.", hint=hint)
     if peft_type.upper() in UNSCORED:
         raise BadInput(
             f"{plain(str(file))}: peft_type {quoted(peft_type)} needs more input than text; such"
@@ -159,17 +151,11 @@ def read_adapter(folder: Path) -> AdapterConfig:
             hint="Others can: LoRA and its variants, IA3, OFT, prompt tuning …",
         )
     if task not in (None, "CAUSAL_LM"):
-        raise BadInput(
-            f"{plain(str(file))}: task_type is {quoted(task)}.",
-            hint="Only causal language models (CAUSAL_LM) can be checked.",
-        )
+        hint = "Only causal language models (CAUSAL_LM) can be checked."
+        raise BadInput(f"{plain(str(file))}: task_type is {quoted(task)}.", hint=hint)
     base, revision = read.get("base_model_name_or_path"), read.get("revision")
-    return AdapterConfig(
-        peft_type=peft_type.upper(),
-        base=base if isinstance(base, str) and base else None,
-        revision=revision if isinstance(revision, str) and revision else None,
-        settings=read,
-    )
+    base, revision = (text if isinstance(text, str) and text else None for text in (base, revision))
+    return AdapterConfig(peft_type.upper(), base, revision, settings=read)
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -177,9 +163,8 @@ def read_json(file: Path) -> dict[str, Any]:
     try:
         read = json.loads(read_given(file, LONGEST_JSON))
     except (OSError, ValueError, RecursionError) as error:
-        raise BadInput(
-            f"{plain(str(file))} can't be read: {str(error)[:200]}.", hint="Copy it again."
-        ) from error
+        hint = "Copy it again."
+        raise BadInput(f"{plain(str(file))} can't be read: {str(error)[:200]}.", hint=hint) from error
     if not isinstance(read, dict):
         raise BadInput(f"{plain(str(file))} is {quoted(read)}; it must be a mapping.", hint="Copy it again.")
     return read

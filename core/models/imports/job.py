@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.data import weight_files
@@ -12,20 +14,17 @@ from finetop.core.models import resolve
 from finetop.core.models.checkpoint import clear_leftovers, folder_of
 from finetop.core.models.imports.compatibility import require_fit
 from finetop.core.models.imports.inspect import CONFIGS, FolderModel, ModelFolder, inspect_folder, read_json
+from finetop.core.models.resolved import ResolvedModel
 from finetop.core.models.safetensors_header import tensors
 from finetop.core.protocol.events import Best, Checkpoint, Ended, Phase, Planned, metrics
 from finetop.core.protocol.metric_names import METRICS, NAMES
 from finetop.core.runtime.files import publish
+from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from finetop.core.models.resolved import ResolvedModel
     from finetop.core.recipe.job import Job
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.event_log import EventLog
-    from finetop.core.runtime.home import Home
 
 PACKAGES = ("finetop", "torch", "transformers", "peft")
 IF_STOPPED = "asked to stop"
@@ -36,15 +35,10 @@ NEEDED = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
 def work(job: Job) -> Ended:
     """Report that the run was made elsewhere, then import it."""
     job.started("made elsewhere", "", PACKAGES)
-    adopt(
-        job.recipe(),
-        job.absolute("path"),
-        copy=job.args.get("copy") is True,
-        with_history=job.args.get("history") is not False,
-        run_folder=job.run_folder,
-        home=job.home,
-        events=job.events,
-    )
+    path, args = job.absolute("path"), job.args
+    copy, with_history = args.get("copy") is True, args.get("history") is not False
+    folder, home, events = job.run_folder, job.home, job.events
+    adopt(job.recipe(), path, folder, home, events, copy=copy, with_history=with_history)
     return Ended("finished")
 
 
@@ -59,11 +53,11 @@ class ChosenCheckpoints:
 def adopt(
     recipe: Recipe,
     path: Path,
-    *,
-    copy: bool,
     run_folder: Path,
     home: Home,
     events: EventLog,
+    *,
+    copy: bool,
     with_history: bool = True,
 ) -> None:
     """Make a folder's models the checkpoints of a run, and its trainer's log the run's metrics.
@@ -101,12 +95,10 @@ def adopt(
         events.write(metrics(step, values))
     for model in chosen.checkpoints:
         target = folder_of(run_folder, model.step)
-        events.write(
-            Checkpoint(model.step, str(target.relative_to(run_folder)), size_of(model.folder), model.kind)
-        )
-        print(
-            f"step {model.step}: {model.kind}, {model.folder}, weights sha256 {fingerprint(model, home)[:16]}"
-        )
+        place_of = str(target.relative_to(run_folder))
+        events.write(Checkpoint(model.step, place_of, size_of(model.folder), model.kind))
+        digest = fingerprint(model, home)[:16]
+        print(f"step {model.step}: {model.kind}, {model.folder}, weights sha256 {digest}")
     if chosen.best is not None:
         events.write(Best(chosen.best, f"step {chosen.best}: the folder's own model is this checkpoint"))
 
@@ -121,10 +113,8 @@ def find_base(recipe: Recipe, home: Home, events: EventLog) -> ResolvedModel:
         base = resolve.resolve_model(recipe.model, home, events)
     except (BadInput, EnvironmentTrouble) as error:
         kind = BadInput if isinstance(error, BadInput) else EnvironmentTrouble
-        raise kind(
-            f"the base model: {error.message.removeprefix('model.id: ')}",
-            hint=f"{error.hint} Or name another: --base ID|FOLDER.".strip(),
-        ) from error
+        hint = f"{error.hint} Or name another: --base ID|FOLDER.".strip()
+        raise kind(f"the base model: {error.message.removeprefix('model.id: ')}", hint=hint) from error
     print(f"base: {base.id} ({base.source}), weights sha256 {base.weights_hash[:16]}")
     return base
 
@@ -163,10 +153,7 @@ def fingerprint(model: FolderModel, home: Home) -> str:
 
 
 def place(model: FolderModel, run_folder: Path, *, copy: bool) -> None:
-    """Link a model, or with `copy` copy its files, to the place of the run's checkpoint of its step.
-
-    Raises EnvironmentTrouble for a full or unwritable disk.
-    """
+    """Link a model (`copy`: its files) to the run's checkpoint of its step. Raises EnvironmentTrouble."""
     target = folder_of(run_folder, model.step)
     if target.is_symlink() or target.exists():
         return  # done by an earlier attempt
@@ -182,10 +169,9 @@ def place(model: FolderModel, run_folder: Path, *, copy: bool) -> None:
         publish(aside, target)
     except OSError as error:
         shutil.rmtree(aside, ignore_errors=True)
-        raise EnvironmentTrouble(
-            f"can't put {model.folder} into {target.parent}: {error.strerror or error}.",
-            hint="Free some room, or leave --copy out, which links the weights.",
-        ) from error
+        message = f"can't put {model.folder} into {target.parent}: {error.strerror or error}."
+        hint = "Free some room, or leave --copy out, which links the weights."
+        raise EnvironmentTrouble(message, hint=hint) from error
 
 
 def needed(folder: Path) -> list[Path]:
@@ -216,11 +202,8 @@ def read_history(file: Path | None) -> History:
     by_step: dict[int, dict[str, float]] = {}
     for step, values in _lines(log if isinstance(log, list) else []):
         by_step.setdefault(step, {}).update(values)
-    return History(
-        steps=int(_number(read.get("max_steps")) or 0),
-        epochs=_number(read.get("num_train_epochs")) or 0.0,
-        values=tuple(sorted(by_step.items())),
-    )
+    steps, epochs = int(_number(read.get("max_steps")) or 0), _number(read.get("num_train_epochs")) or 0.0
+    return History(steps, epochs, values=tuple(sorted(by_step.items())))
 
 
 def _lines(log: list[Any]) -> Iterator[tuple[int, dict[str, float]]]:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from finetop.core.data import files, hub
 from finetop.core.errors import BadInput
-from finetop.core.models.imports.inspect import AdapterConfig, inspect_folder, read_adapter
+from finetop.core.models.imports.inspect import AdapterConfig, ModelFolder, inspect_folder, read_adapter
 from finetop.core.plugins import METHODS
 from finetop.core.protocol.runs import IMPORTED
 from finetop.core.recipe.load import Loaded, resolve_text
 from finetop.core.runtime.files import given_path
 from finetop.core.text import plain
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from finetop.core.models.imports.inspect import ModelFolder
 
 OBJECTIVE = IMPORTED  # the training objective is unknown
 
@@ -85,9 +81,8 @@ def base_of(
             return str(folder.resolve()), None
         return request.base, None
     if adapter is None:
-        raise BadInput(
-            f"{place} is a full model that does not name its base model.", hint="Add --base ID|FOLDER."
-        )
+        hint = "Add --base ID|FOLDER."
+        raise BadInput(f"{place} is a full model that does not name its base model.", hint=hint)
     if adapter.base is None:
         raise BadInput(f"{place}: adapter_config.json names no base model.", hint="Add --base ID|FOLDER.")
     folder = request.cwd / given_path(adapter.base)
@@ -95,10 +90,8 @@ def base_of(
         require_model(folder, "adapter_config.json")
         return str(folder.resolve()), None
     if hub.is_local(adapter.base) or adapter.base.count("/") > 1:
-        raise BadInput(
-            f"{place} was tuned from {plain(adapter.base)}, and that folder is not here.",
-            hint="Say where it is: --base ID|FOLDER.",
-        )
+        message = f"{place} was tuned from {plain(adapter.base)}, and that folder is not here."
+        raise BadInput(message, hint="Say where it is: --base ID|FOLDER.")
     return adapter.base, adapter.revision
 
 
@@ -107,10 +100,8 @@ def require_model(folder: Path, who: str) -> None:
     if not folder.is_dir():
         raise BadInput(f"{who}: no folder {plain(str(folder))}.", hint="Check the spelling.")
     if not (folder / "config.json").is_file():
-        raise BadInput(
-            f"{who}: {plain(str(folder))} holds no config.json: it is not a whole model.",
-            hint="Give the folder of a saved model: --base ID|FOLDER.",
-        )
+        message = f"{who}: {plain(str(folder))} holds no config.json: it is not a whole model."
+        raise BadInput(message, hint="Give the folder of a saved model: --base ID|FOLDER.")
 
 
 def method_of(adapter: AdapterConfig) -> dict[str, Any]:
@@ -133,9 +124,8 @@ def rows_file(file: str, cwd: Path) -> str:
     """Return the absolute path of a file of training rows. Raises BadInput if it does not exist."""
     path = (cwd / given_path(file)).absolute()
     if not files.is_there(path):
-        raise BadInput(
-            f"--data: there is no file {plain(str(path))}.", hint="Give a file of rows, or a folder."
-        )
+        hint = "Give a file of rows, or a folder."
+        raise BadInput(f"--data: there is no file {plain(str(path))}.", hint=hint)
     return str(path)
 
 

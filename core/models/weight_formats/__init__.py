@@ -14,9 +14,8 @@ class WeightFormat(WeightFormatFacts):
     linear_bytes: float | None = None  # of a weight, with its scales; None: those of model.dtype
     unpacked_bytes = 2.0  # of a weight of the layer that is worked on, which is written out
     keeps_inputs = False  # its layers keep what goes into them for the backward pass
-    rounds_inputs = (
-        False  # its layers round what goes into them too: exports are compared with the base written out
-    )
+    # its layers round what goes into them too: exports are compared with the base written out
+    rounds_inputs = False
     by_tensor = False  # an export unpacks it tensor by tensor, by bitsandbytes' quant_state
 
     def config(self, dtype: Any) -> Any:

@@ -68,9 +68,7 @@ class Price(msgspec.Struct, frozen=True):
     of: str  # CPU or GPU
     queries: int  # per round, the same for all approaches
     rounds: int  # of all seeds together
-    others: float | None = (
-        None  # the largest share of the machine's CPUs that other processes used meanwhile, over all rounds
-    )
+    others: float | None = None  # the largest share of the CPUs that other processes used, over all rounds
 
 
 class RunBrief(msgspec.Struct, frozen=True):

@@ -30,10 +30,7 @@ class LookAheadAnswer(msgspec.Struct, frozen=True):
 
 
 class LookAhead(Question[LookAheadAnswer], tag="look-ahead", frozen=True):
-    """Request the plan of a resolved recipe on the supervisor's machine, and its first row as rendered.
-
-    It takes seconds: use a connection of its own.
-    """
+    """Request the plan of a resolved recipe, and its first row as rendered; seconds: on a connection of its own."""
 
     recipe: dict[str, Any]
     row: bool = True  # include the first row

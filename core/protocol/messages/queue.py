@@ -37,10 +37,7 @@ class RetryAnswer(msgspec.Struct, frozen=True):
 
 
 class Retry(Order[RetryAnswer], tag="retry", frozen=True):
-    """Queue a run's failed job again: its training from the newest checkpoint, else its check or export.
-
-    A run that waits for its next try starts it now.
-    """
+    """Queue a run's failed job again, training from the newest checkpoint; one that waits for its next try starts."""
 
     run: str
 

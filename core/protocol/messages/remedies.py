@@ -27,18 +27,14 @@ class RemediesAnswer(msgspec.Struct, frozen=True):
     metric: str  # the target's first, shown first; "" without a target
     base: dict[str, float]  # metric -> score of the base, if known
     margin: float  # points
-    now: (
-        RemedyRow | None
-    )  # the checkpoint itself, on the selection items or else as its newest check scored it
+    now: RemedyRow | None  # the checkpoint itself, on the selection items or as its newest check scored it
     rows: list[RemedyRow]  # without training, in order
     retrainings: list[RetrainingRow]
     best: str = ""  # name of the confirmed one, else of the best so far
     job: State | None = None  # of the newest job that tries remedies
     job_id: int | None = None
     trying: list[str] = []  # what that job tries
-    price_s: float | None = (
-        None  # of trying one, as measured (core/remedies/_price.py); None if none was tried
-    )
+    price_s: float | None = None  # of trying one, as measured (remedies/_price.py); None if none was tried
     confirming_s: float = 0.0  # of confirming the best
     now_by: Literal["check", "choosing"] = "check"  # the source of `now`
 

@@ -60,7 +60,7 @@ class SweepsAnswer(msgspec.Struct, frozen=True):
     runs: list[SweptRun]
     keys: list[
         str
-    ]  # what differs among the runs, seed aside; for selected rows: see finetop.core.client.selection_curve
+    ]  # what differs among the runs, seed aside; of selected rows: see client/selection_curve.py
 
 
 class Sweeps(Question[SweepsAnswer], tag="sweeps", frozen=True):
@@ -94,13 +94,10 @@ class CurvesAnswer(msgspec.Struct, frozen=True):
 
 
 class Curves(Question[CurvesAnswer], tag="curves", frozen=True):
-    """Request charts: per key, min and max in each of `columns` equal bins of [first, last] on the axis `x`.
-
-    Without keys: the newest values of all keys in few columns, for sparklines.
-    """
+    """Request charts: per key, min and max in each of `columns` equal bins of [first, last] on the axis `x`."""
 
     run: str
-    keys: list[str]
+    keys: list[str]  # empty: the newest values of all keys in few columns, for sparklines
     columns: Whole
     last: Place  # end of the x axis: the planned last step
     first: Place = 0

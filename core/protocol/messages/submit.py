@@ -114,14 +114,11 @@ class ExportAnswer(msgspec.Struct, frozen=True):
 
 
 class Export(Order[ExportAnswer], tag="export", frozen=True):
-    """Queue the export of a run's checkpoint as one whole model, or of its adapter alone.
-
-    Without a step: the run's best, else the newest.
-    """
+    """Queue the export of a run's checkpoint as one whole model, or of its adapter alone."""
 
     run: str
     to: str  # absolute, must not exist yet
-    step: Whole | None = None
+    step: Whole | None = None  # None: the run's best, else the newest
     dtype: str = "auto"
     remedy: str = ""  # export this remedy's model instead of the checkpoint's
     adapter: bool = False  # the adapter alone, in its own dtype

@@ -80,10 +80,7 @@ class CleanAnswer(msgspec.Struct, frozen=True):
 
 
 class Clean(Order[CleanAnswer], tag="clean", frozen=True):
-    """Clean up checkpoints and caches by the home's settings; `keep` overrides them (see recipe/home_settings.py).
+    """Clean up checkpoints and caches by the home's settings (recipe/home_settings.py)."""
 
-    Without `shown` nothing is removed; with it, items whose path is among these.
-    """
-
-    keep: dict[str, Any] = {}
-    shown: list[str] | None = None
+    keep: dict[str, Any] = {}  # overrides the settings
+    shown: list[str] | None = None  # paths of the items that may be removed; None: only list them

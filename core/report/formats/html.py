@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 
-from finetop.core.report import Bars, Block, Chart, Facts, Page, Points, Section, Source, Table
+from finetop.core.report import Bars, Block, Chart, Facts, Page, Points, Source, Table
 from finetop.core.report.formats import ReportFormat
 from finetop.core.report.svg import COLOURS_CSS, PICTURE_CSS, bars, chart, escape
 from finetop.core.text import clean
@@ -38,6 +38,9 @@ class Html(ReportFormat):
 
     def written(self, page: Page) -> str:
         title = escape(page.title)
+        sections = []
+        for section in page.sections:
+            sections += [f"<h2>{escape(section.title)}</h2>", *map(_block, section.blocks)]
         sure = f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in page.sure)}</ul>" if page.sure else ""
         return "\n".join(
             [
@@ -48,15 +51,11 @@ class Html(ReportFormat):
                 f'<h1>{title}</h1><p class="about">{escape(page.about)}</p>',
                 f'<div class="verdict {page.tone}"><p><strong class="{page.tone}">{escape(page.word)}</strong>',
                 f"{escape(page.sentence)}</p>{sure}</div>",
-                *(_section(section) for section in page.sections),
+                *sections,
                 f"<footer>{escape(page.made)}</footer></body></html>",
                 "",
             ]
         )
-
-
-def _section(section: Section) -> str:
-    return f"<h2>{escape(section.title)}</h2>\n" + "\n".join(map(_block, section.blocks))
 
 
 def _block(block: Block) -> str:
@@ -71,29 +70,23 @@ def _block(block: Block) -> str:
             return f"<figure><figcaption>{escape(title)}</figcaption>{bars(block)}</figure>"
         case Source(title, text):
             # `clean` keeps the lines, and <pre> shows them as written
-            return (
-                f"<details><summary>{escape(title)}</summary><pre>{html.escape(clean(text))}</pre></details>"
-            )
+            shown = html.escape(clean(text))
+            return f"<details><summary>{escape(title)}</summary><pre>{shown}</pre></details>"
         case Table():
             return _table(block)
 
 
 def _table(table: Table) -> str:
+    classes = {**dict.fromkeys(table.long, ' class="t"'), **dict.fromkeys(table.right, ' class="n"')}
+
     def cells(row: tuple[str, ...], tag: str) -> str:
-        return "".join(f"<{tag}{_class(table, at)}>{_cell(text)}</{tag}>" for at, text in enumerate(row))
+        texts = [html.escape(clean(text), quote=True) for text in row]
+        return "".join(f"<{tag}{classes.get(at, '')}>{text}</{tag}>" for at, text in enumerate(texts))
 
     head = f"<thead><tr>{cells(table.head, 'th')}</tr></thead>"
     body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in table.rows)
     more = f'<p class="more">{escape(table.more)}</p>' if table.more else ""
     return f'<div class="wide"><table>{head}<tbody>{body}</tbody></table></div>{more}'
-
-
-def _class(table: Table, column: int) -> str:
-    return ' class="n"' if column in table.right else ' class="t"' if column in table.long else ""
-
-
-def _cell(text: str) -> str:
-    return html.escape(clean(text), quote=True)
 
 
 PLUGIN = Html()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from finetop.core.report import Bar, Bars, Block, Chart, Facts, Line, Page, Points, Section, Source, Table
+from finetop.core.report import Bar, Bars, Block, Chart, Facts, Line, Page, Points, Source, Table
 from finetop.core.report.formats import ReportFormat
 from finetop.core.text import clean
 from finetop.core.wording.check_markdown import escape
@@ -25,14 +25,10 @@ class Markdown(ReportFormat):
             escape(page.about),
             f"**{escape(page.word)}** {escape(page.sentence)}",
             *([_points(page.sure)] if page.sure else []),
-            *(_section(section) for section in page.sections),
-            f"---\n\n{escape(page.made)}",
         ]
-        return "\n\n".join(parts) + "\n"
-
-
-def _section(section: Section) -> str:
-    return "\n\n".join([f"## {escape(section.title)}", *map(block_text, section.blocks)])
+        for section in page.sections:
+            parts += [f"## {escape(section.title)}", *map(block_text, section.blocks)]
+        return "\n\n".join([*parts, f"---\n\n{escape(page.made)}"]) + "\n"
 
 
 def block_text(block: Block) -> str:
@@ -67,12 +63,9 @@ def _row(cells: tuple[str, ...]) -> str:
 
 def _chart(chart: Chart) -> str:
     limit = "" if chart.limit is None else f", limit {chart.limit:g}"
-    rows = tuple(_line(line) for line in chart.lines)
-    table = Table(
-        ("curve", f"{chart.x} {chart.first:g} to {chart.last:,.12g}", "first", "last", "lowest", "highest"),
-        rows,
-        (2, 3, 4, 5),
-    )
+    span = f"{chart.x} {chart.first:g} to {chart.last:,.12g}"
+    head = ("curve", span, "first", "last", "lowest", "highest")
+    table = Table(head, tuple(_line(line) for line in chart.lines), (2, 3, 4, 5))
     return f"**{escape(chart.title)}{escape(limit)}**\n\n{_table(table)}"
 
 
@@ -82,13 +75,10 @@ def _line(line: Line) -> tuple[str, ...]:
 
 
 def _bars(drawn: Bars) -> str:
-    rows = tuple(
-        (bar.name, _interval(bar, drawn.limit), signed(bar.change, drawn.limit), _WORDS[bar.tone])
-        for bar in drawn.bars
-    )
-    return f"**{escape(drawn.title)}, limit {drawn.limit:+g}**\n\n" + _table(
-        Table(("task", "-100 to +100: ─ interval, ● change, ┊ limit", "change", "loss"), rows, (2,))
-    )
+    bars, limit = drawn.bars, drawn.limit
+    rows = [(bar.name, _interval(bar, limit), signed(bar.change, limit), _WORDS[bar.tone]) for bar in bars]
+    head = ("task", "-100 to +100: ─ interval, ● change, ┊ limit", "change", "loss")
+    return f"**{escape(drawn.title)}, limit {limit:+g}**\n\n{_table(Table(head, tuple(rows), (2,)))}"
 
 
 def _interval(bar: Bar, limit: float) -> str:

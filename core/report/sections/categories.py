@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from finetop.core.protocol.check_result import Category
 from finetop.core.report import Block, Table
 from finetop.core.report.load import RunFacts
 
@@ -13,14 +14,12 @@ def blocks(facts: RunFacts) -> tuple[Block, ...]:
     outcome = facts.outcome
     if outcome is None:
         return ()
-    worst = sorted(
-        outcome.categories,
-        key=lambda category: (category.won - category.lost, -category.n, category.task, category.category),
-    )
-    rows = [
-        (category.task, category.category, str(category.n), str(category.lost), str(category.won))
-        for category in worst
-    ]
+
+    def place(kind: Category) -> tuple[int, int, str, str]:
+        return kind.won - kind.lost, -kind.n, kind.task, kind.category
+
+    kinds = sorted(outcome.categories, key=place)
+    rows = [(kind.task, kind.category, str(kind.n), str(kind.lost), str(kind.won)) for kind in kinds]
     if not rows:
         return ()
     more = len(rows) - CATEGORIES_SHOWN

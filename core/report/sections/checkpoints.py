@@ -16,16 +16,10 @@ def blocks(facts: RunFacts) -> tuple[Block, ...]:
 def checkpoints(detail: RunDetail) -> tuple[Block, ...]:
     blocks_found: list[Block] = []
     if detail.checkpoints:
-        rows = [
-            (
-                f"{checkpoint.step:,}",
-                checkpoint.kind,
-                f"{checkpoint.size_bytes / 1e6:,.1f} MB",
-                moment(checkpoint.at),
-                checkpoint.path,
-            )
-            for checkpoint in detail.checkpoints
-        ]
+        rows = []
+        for saved in detail.checkpoints:
+            size = f"{saved.size_bytes / 1e6:,.1f} MB"
+            rows.append((f"{saved.step:,}", saved.kind, size, moment(saved.at), saved.path))
         head = ("step", "kind", "size", "at", "folder")
         blocks_found.append(Table(head, tuple(rows), right=(0, 2)))
     state = detail.row.state

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from finetop.core.protocol.messages.runs import Curve
 from finetop.core.report import Block, Chart, Line, Table
@@ -21,20 +20,13 @@ def blocks(facts: RunFacts) -> tuple[Block, ...]:
     curves = facts.curves
     blocks_found: list[Block] = []
     for key, title in (("reward", "Reward"), ("loss", "Loss"), ("drift", "Drift, nats/token")):
-        lines = [
-            line_of(curves[curve_key], 0, facts.last, COLUMNS)
-            for curve_key in (key, *_OVER.get(key, ()))
-            if curve_key in curves
-        ]
+        drawn = [curves[name] for name in (key, *_OVER.get(key, ())) if name in curves]
+        lines = [line_of(curve, 0, facts.last, COLUMNS) for curve in drawn]
         lines = [line for line in lines if line.steps]
         if lines:
             limit = (facts.detail.recipe.get("drift") or {}).get("limit") if key == "drift" else None
             blocks_found.append(Chart(title, tuple(lines), facts.last, limit))
-    rows = [
-        (key, _short(curve.last_value), str(curve.last_step), sparkline(_finite(curve.mean), SPARK))
-        for key, curve in sorted(curves.items())
-        if curve.column
-    ]
+    rows = [_row(curve) for _, curve in sorted(curves.items()) if curve.column]
     if rows:
         blocks_found.append(Table(("metric", "last", "at step", "whole run"), tuple(rows), right=(1, 2)))
     return tuple(blocks_found)
@@ -53,9 +45,6 @@ def line_of(curve: Curve, first: float, last: float, columns: int) -> Line:
     return Line(curve.key, steps, mean, low, high, is_points=len(bins) <= FEW_POINTS)
 
 
-def _finite(values: Sequence[float]) -> list[float]:
-    return [value for value in values if math.isfinite(value)]
-
-
-def _short(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
+def _row(curve: Curve) -> tuple[str, ...]:
+    last = "-" if curve.last_value is None else f"{curve.last_value:.4g}"
+    return curve.key, last, str(curve.last_step), sparkline(list(filter(math.isfinite, curve.mean)), SPARK)

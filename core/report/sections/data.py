@@ -14,19 +14,12 @@ def blocks(facts: RunFacts) -> tuple[Block, ...]:
     detail = facts.detail
     blocks_found: list[Block] = []
     if detail.data:
-        rows = [
-            (
-                source.source,
-                f"{source.rows:,}",
-                f"{source.kept:,}",
-                f"{source.kept if source.used is None else source.used:,}",
-                f"{source.dropped:,}",
-                f"{source.truncated:,}",
-                f"{source.longest_tokens:,}",
-                f"{source.answer_tokens:,}",
-            )
-            for source in detail.data
-        ]
+        rows = []
+        for source in detail.data:
+            used = source.kept if source.used is None else source.used
+            counts = (source.rows, source.kept, used, source.dropped, source.truncated)
+            tokens = (source.longest_tokens, source.answer_tokens)
+            rows.append((source.source, *(f"{number:,}" for number in (*counts, *tokens))))
         head = ("source", "rows", "kept", "used", "dropped", "truncated", "longest, tokens", "learned tokens")
         blocks_found.append(Table(head, tuple(rows), right=(1, 2, 3, 4, 5, 6, 7)))
     blocks_found += _versions(facts)
@@ -51,21 +44,14 @@ def _lint(facts: SourceFacts) -> list[tuple[str, ...]]:
     """Return lint's findings on a source, if it has checked the same content."""
     report = None if facts.now is None else facts.now.lint
     name = data_versions.source_words(facts.row)
-    return [
-        (finding.about, name, finding.severity, f"{finding.count:,}", f"{finding.of:,}")
-        for finding in (report.findings if report is not None else ())
-    ]
+    found = [] if report is None else report.findings
+    return [(rule.about, name, rule.severity, f"{rule.count:,}", f"{rule.of:,}") for rule in found]
 
 
 def _version(facts: SourceFacts) -> tuple[str, ...]:
     row = facts.row
     share = "" if row.share is None else f", {100 * row.share:g} % of all rows"
-    beside = "; ".join(data_versions.further_facts(facts))
-    return (
-        f"{data_versions.source_words(row)} v{row.number}",
-        row.content[:16],
-        f"{row.use}{share}",
-        f"{row.rows:,}",
-        data_versions.since(facts) or "first version read",
-        beside,
-    )
+    version = f"{data_versions.source_words(row)} v{row.number}"
+    since, more = data_versions.since(facts), "; ".join(data_versions.further_facts(facts))
+    notes = (since or "first version read", more)
+    return version, row.content[:16], f"{row.use}{share}", f"{row.rows:,}", *notes

@@ -14,22 +14,17 @@ def blocks(facts: RunFacts) -> tuple[Block, ...]:
     """List the worst lost answers, then some that were won, with their questions."""
     if not facts.flips:
         return ()
-    flips_with_question = (
-        {(item_flip.task, item_flip.item): item_flip for item_flip in facts.outcome.flips}
-        if facts.outcome is not None
-        else {}
-    )
+    kept = () if facts.outcome is None else facts.outcome.flips
+    with_question = {(flip.task, flip.item): flip for flip in kept}
     lost = sorted((flip for flip in facts.flips if not flip.won), key=_fall)
     won = [flip for flip in facts.flips if flip.won]
     shown = [*lost[:LOST_SHOWN], *won[:WON_SHOWN]]
-    rows = tuple(_flip_row(flip, flips_with_question.get((flip.task, flip.item))) for flip in shown)
+    rows = tuple(_flip_row(flip, with_question.get((flip.task, flip.item))) for flip in shown)
     more = len(facts.flips) - len(shown)
     head = ("", "task", "question", "right", "base said", "tuned said", "log p, base -> tuned")
     left_out = f"{more} more: finetop flips {facts.detail.row.name}" if more else ""
-    return (
-        Points((f"{len(lost)} lost, {len(won)} won; the worst first.",)),
-        Table(head, rows, right=(6,), long=(2, 4, 5), more=left_out),
-    )
+    summary = Points((f"{len(lost)} lost, {len(won)} won; the worst first.",))
+    return summary, Table(head, rows, right=(6,), long=(2, 4, 5), more=left_out)
 
 
 def _fall(flip: Flip) -> float:
@@ -39,19 +34,12 @@ def _fall(flip: Flip) -> float:
     return flip.tuned_log_prob - flip.base_log_prob
 
 
-def _flip_row(flip: Flip, flip_with_question: Flip | None) -> tuple[str, ...]:
-    return (
-        "won" if flip.won else "lost",
-        flip.task,
-        shortened_front(flip_with_question.question) if flip_with_question is not None else flip.item,
-        shortened(flip_with_question.gold) if flip_with_question is not None else "",
-        shortened(flip.base_answer),
-        shortened(flip.tuned_answer),
-        _fell(flip),
-    )
-
-
-def _fell(flip: Flip) -> str:
-    if flip.base_log_prob is None or flip.tuned_log_prob is None:
-        return ""
-    return f"{flip.base_log_prob:.1f} -> {flip.tuned_log_prob:.1f}"
+def _flip_row(flip: Flip, with_question: Flip | None) -> tuple[str, ...]:
+    question, gold = flip.item, ""
+    if with_question is not None:
+        question, gold = shortened_front(with_question.question), shortened(with_question.gold)
+    fell = ""
+    if flip.base_log_prob is not None and flip.tuned_log_prob is not None:
+        fell = f"{flip.base_log_prob:.1f} -> {flip.tuned_log_prob:.1f}"
+    answers = shortened(flip.base_answer), shortened(flip.tuned_answer)
+    return "won" if flip.won else "lost", flip.task, question, gold, *answers, fell

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from finetop.core.train.alarms import Alarm, AlarmNote, Run
 from finetop.core.train.alarms._window import Window
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 NOTHING = 1e-10
 BASELINE = 200  # steps; their median is the usual size

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from finetop.core.runtime.disk_space import DiskSpace, change_text
 from finetop.core.train.alarms import Alarm, AlarmNote, Run
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

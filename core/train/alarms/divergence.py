@@ -15,16 +15,14 @@ only the gradient is compared.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from finetop.core.train.alarms import Alarm, AlarmNote, Run
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 FIRST = 3  # steps; later ones are compared with the lowest of them
 EARLY = 32  # steps; spike can raise from step 36 on. With 64, one healthy run of 6,000 raised it

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from finetop.core.train.alarms import Alarm, AlarmNote, Run
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 BACK = 0.9  # of the limit: below it the alarm is over, so a drift near the limit does not raise it repeatedly
 

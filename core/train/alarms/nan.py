@@ -7,16 +7,14 @@ A gradient alone must be so for three consecutive steps. In float16 the loss is 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from finetop.core.train.alarms import Alarm, AlarmNote, Run
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 LOSSES = ("loss", "eval_loss")
 LOSS_SCALE = "loss_scale"  # the metric
@@ -62,11 +60,8 @@ class Nan:
 def is_overflow(values: Mapping[str, float]) -> bool:
     """Return True if only a step's scaled gradients overflowed: its loss is finite, and the scale can still fall."""
     is_number = math.isfinite(values.get("loss", 0.0))
-    return (
-        is_number
-        and values.get(LOSS_SCALE, 0.0) >= LEAST_SCALE
-        and not math.isfinite(values.get("grad_norm", 0.0))
-    )
+    can_fall = values.get(LOSS_SCALE, 0.0) >= LEAST_SCALE
+    return is_number and can_fall and not math.isfinite(values.get("grad_norm", 0.0))
 
 
 class NanAlarm(Alarm[Options]):

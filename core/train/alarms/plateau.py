@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import fmean, variance
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from finetop.core.train.alarms import Alarm, AlarmNote, Run
 from finetop.core.train.alarms._window import middle
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 BLOCKS = 24
 SMALLEST = 4  # steps in a block

@@ -7,8 +7,9 @@ checkpoints.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -16,9 +17,6 @@ from msgspec import Meta
 from finetop.core.train.alarms import Alarm, AlarmNote, Run
 from finetop.core.train.alarms._window import Window
 from finetop.core.wording.durations import exact_span
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 RECENT = 20  # steps
 BASELINE = 200
@@ -102,9 +100,8 @@ class SlowDown:
             return None
         self.is_on = True
         now, before = self.step.recent.median(), self.step.before.median()
-        return AlarmNote(
-            f"slow: {exact_span(now)} a step since step {self.slow_since[0]}, {exact_span(before)} before"
-        )
+        since = f"{exact_span(now)} a step since step {self.slow_since[0]}"
+        return AlarmNote(f"slow: {since}, {exact_span(before)} before")
 
 
 class SlowDownAlarm(Alarm[Options]):

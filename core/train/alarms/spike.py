@@ -10,17 +10,15 @@ itself.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from finetop.core.train.alarms import Alarm, AlarmNote, Run
 from finetop.core.train.alarms._window import Window
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 RECENT = 7  # steps
 LONGER = 21

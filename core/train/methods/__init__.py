@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.models.resolved import Moving
+from finetop.core.models.resolved import Moving, ResolvedModel
 from finetop.core.plugins import METHODS, MethodFacts, Options, PluginKind
 from finetop.core.train.methods import _adapter, _start
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from torch.optim import Optimizer
     from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
-
-    from finetop.core.models.resolved import ResolvedModel
 
 
 class Method(MethodFacts[Options]):

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput, did_you_mean, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from peft import LoraConfig, PeftConfig, PeftModel
     from transformers import PreTrainedModel
 
 
 def wrap(model: PreTrainedModel, config: PeftConfig) -> PeftModel:
-    """Wrap a model with a fresh adapter, which alone is trainable, together with a reward model's score layer.
-
-    Raises BadInput if PEFT can't put this adapter onto this model.
-    """
+    """Wrap a model with a fresh adapter, trained alone or with a reward model's score layer. Raises BadInput."""
     from peft import PeftModel, get_peft_model
 
     from finetop.core.models.load import answer_in_kind
@@ -27,10 +23,8 @@ def wrap(model: PreTrainedModel, config: PeftConfig) -> PeftModel:
     if is_classifier(model):
         config.task_type = "SEQ_CLS"  # PEFT then trains and saves the score whole
         if not hasattr(config, "modules_to_save"):
-            raise BadInput(
-                f"method: {config.peft_type.value} can't train a reward model's score layer too.",
-                hint="Use lora or full.",
-            )
+            message = f"method: {config.peft_type.value} can't train a reward model's score layer too."
+            raise BadInput(message, hint="Use lora or full.")
 
     with warnings.catch_warnings():
         # PEFT 0.21 still uses transformers' old name for activation checkpointing
@@ -40,16 +34,12 @@ def wrap(model: PreTrainedModel, config: PeftConfig) -> PeftModel:
             wrapped = get_peft_model(model, config)
         except (ValueError, TypeError) as error:
             kind = type(model).__name__
-            raise BadInput(
-                f"method: {config.peft_type.value} does not work on {kind}: {first_line(error)}",
-                hint="Change the method's options, or use lora or full.",
-            ) from error
+            message = f"method: {config.peft_type.value} does not work on {kind}: {first_line(error)}"
+            raise BadInput(message, hint="Change the method's options, or use lora or full.") from error
     assert isinstance(wrapped, PeftModel)  # mixed models are never requested
     if not any(weight.requires_grad for weight in wrapped.parameters()):
-        raise BadInput(
-            f"method: {config.peft_type.value} finds no layer of {type(model).__name__} to train.",
-            hint="Use lora or full.",
-        )
+        message = f"method: {config.peft_type.value} finds no layer of {type(model).__name__} to train."
+        raise BadInput(message, hint="Use lora or full.")
     answer_in_kind(wrapped)
     return wrapped
 
@@ -67,10 +57,7 @@ def head_of(model: PreTrainedModel) -> Any:
 
 
 def require_modules(model: PreTrainedModel, options: Any) -> None:
-    """Check that the modules which the options name are in the model, and that no head is adapted.
-
-    Raises BadInput.
-    """
+    """Check that the modules which the options name are in the model, and that no head is adapted. Raises BadInput."""
     targets = getattr(options, "target_modules", ())
     named = () if isinstance(targets, str) else targets
     _require_names(model, named, "method.target_modules")
@@ -103,15 +90,10 @@ def require_parameters(model: PreTrainedModel, wanted: tuple[str, ...]) -> None:
     paths = {path: weight.ndim for path, weight in model.named_parameters()}
     for name in wanted:
         if not any(is_named(path, name) and dimensions > 2 for path, dimensions in paths.items()):
-            fused = sorted(
-                {path.split(".layers.", 1)[-1].partition(".")[2] for path, n in paths.items() if n > 2}
-            )
-            raise BadInput(
-                f"method.target_parameters: the model has no fused weight {name!r}.",
-                hint=f"It has {', '.join(fused)}."
-                if fused
-                else "It is not a mixture of experts: leave it out.",
-            )
+            of_layers = [path.partition(".layers.")[2] or path for path, n in paths.items() if n > 2]
+            fused = sorted({path.partition(".")[2] for path in of_layers})
+            hint = f"It has {', '.join(fused)}." if fused else "It is not a mixture of experts: leave it out."
+            raise BadInput(f"method.target_parameters: the model has no fused weight {name!r}.", hint=hint)
 
 
 def adapted(model: PreTrainedModel, target_modules: str | tuple[str, ...]) -> Iterator[tuple[str, Any]]:
@@ -142,25 +124,20 @@ def require_divisor(model: PreTrainedModel, size: int, target_modules: str | tup
         return
     whole = math.gcd(*inputs.values())
     divisors = [str(n) for n in range(2, min(whole, 256) + 1) if whole % n == 0]
-    raise BadInput(
-        f"method.block_size: {size} does not divide the {inputs[wrong]} inputs of {wrong}.",
-        hint=f"Set one of {', '.join(divisors)}." if divisors else "Name fewer target_modules.",
-    )
+    message = f"method.block_size: {size} does not divide the {inputs[wrong]} inputs of {wrong}."
+    hint = f"Set one of {', '.join(divisors)}." if divisors else "Name fewer target_modules."
+    raise BadInput(message, hint=hint)
 
 
 def require_rank(model: PreTrainedModel, options: Any) -> None:
-    """Check that named modules exist, and that the rank does not exceed the smaller side of any adapted layer.
-
-    Raises BadInput.
-    """
+    """Check that named modules exist and no adapted layer's smaller side is below the rank. Raises BadInput."""
     require_modules(model, options)
     for path, module in adapted(model, options.target_modules):
         width = min(widths(module))
         if width < options.rank:
-            raise BadInput(
-                f"method.rank: {options.rank} is more than the {width} directions of {path.rpartition('.')[2]}.",
-                hint=f"Set {width} or less.",
-            )
+            name = path.rpartition(".")[2]
+            message = f"method.rank: {options.rank} is more than the {width} directions of {name}."
+            raise BadInput(message, hint=f"Set {width} or less.")
 
 
 def widths(module: Any) -> tuple[int, int]:

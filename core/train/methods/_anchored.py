@@ -9,19 +9,17 @@ merged and loaded it is a plain LoRA. It costs r (in + out) more numbers per lay
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from finetop.core.errors import BadInput
 from finetop.core.train.methods._adapter import lora_config, wrap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from peft import PeftModel
-    from torch import Tensor
     from transformers import PreTrainedModel
 
 NAME = "default"  # PEFT's name of the adapter
@@ -73,10 +71,7 @@ def anchor(model: PreTrainedModel, options: Any, begin: Callable[[Any], None]) -
 
 
 def require_matrices(wrapped: PeftModel) -> None:
-    """Check that every adapted layer has a single matrix: the experts of a mixture are many in one.
-
-    Raises BadInput.
-    """
+    """Check that every adapted layer has a single matrix: the experts of a mixture are many in one. Raises BadInput."""
     from peft.tuners.lora.layer import ParamWrapper
 
     path = next((path for path, layer in wrapped.named_modules() if isinstance(layer, ParamWrapper)), None)

@@ -41,8 +41,7 @@ class OftOptions(Settings, frozen=True, kw_only=True):
 
     block_size: BlockSize = 32
     exact: Annotated[
-        bool,
-        Meta(description="Exact rotations by matrix inversion; false: a five-term series, faster."),
+        bool, Meta(description="Exact rotations by matrix inversion; false: a five-term series, faster.")
     ] = False
     dropout: BlockDropout = 0.0
     target_modules: TargetModules = "all-linear"

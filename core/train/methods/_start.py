@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from finetop.core.recipe import weight_formats
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
 
 ALL_FORMATS = (weight_formats.NAMES[0], *weight_formats.NAMES[:0:-1])  # whole, then the most bits first
 

@@ -7,6 +7,7 @@ quantized bases was observed with PEFT 0.21.2 and bitsandbytes 0.50.2; tests/cor
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +34,6 @@ from finetop.core.train.methods._settings import LORA
 from finetop.core.train.methods._start import ALL_FORMATS, Start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from peft import PeftModel
     from transformers import PreTrainedModel
 
@@ -56,13 +55,11 @@ class TableMethod(Method[Any]):
     check: Callable[[PreTrainedModel, Any], None] | None = None  # an additional check of the options
 
     def require(self, model: PreTrainedModel, options: Any) -> None:
-        """Check that the options fit the model's modules and widths. Raises BadInput."""
         super().require(model, options)
         if self.check is not None:
             self.check(model, options)
 
     def prepare(self, model: PreTrainedModel, options: Any, start: Start) -> PeftModel:
-        """Wrap the model with a fresh adapter: it alone is trainable. Raises BadInput."""
         import peft
 
         self.require(model, options)
@@ -98,10 +95,9 @@ def _butterflies(model: PreTrainedModel, options: BoftOptions) -> None:
     """Check that PEFT can use several factors here; else it uses one, but saves the number that was requested."""
     _blocks(model, options)
     if options.factors > 1 and not _turns_butterflies():
-        raise BadInput(
-            f"method.factors: {options.factors} need PEFT's CUDA extension, which can't be built here.",
-            hint="Set method.factors to 1, and a larger block_size; or install CUDA's compiler and ninja.",
-        )
+        message = f"method.factors: {options.factors} need PEFT's CUDA extension, which can't be built here."
+        hint = "Set method.factors to 1, and a larger block_size; or install CUDA's compiler and ninja."
+        raise BadInput(message, hint=hint)
 
 
 def _turns_butterflies() -> bool:
@@ -118,20 +114,16 @@ def _sparse(model: PreTrainedModel, options: ShiraOptions) -> None:
         inputs, outputs = widths(module)
         if options.rank * (inputs + outputs) > inputs * outputs:
             most = inputs * outputs // (inputs + outputs)
-            raise BadInput(
-                f"method.rank: {options.rank} asks for more weights than {path.rpartition('.')[2]} has.",
-                hint=f"Set {most} or less." if most else "Name fewer target_modules.",
-            )
+            message = f"method.rank: {options.rank} asks for more weights than {path.rpartition('.')[2]} has."
+            raise BadInput(message, hint=f"Set {most} or less." if most else "Name fewer target_modules.")
 
 
 def _one_key_a_head(model: PreTrainedModel, options: PrefixTuningOptions) -> None:
     """Check that PEFT can count the key heads: it fails for Falcon's, which are shared."""
     config = model.config.get_text_config()
     if config.model_type == "falcon" and (config.multi_query or config.new_decoder_architecture):
-        raise BadInput(
-            "method: prefix-tuning does not work with Falcon's keys, which its heads share.",
-            hint="Use prompt-tuning, or lora.",
-        )
+        message = "method: prefix-tuning does not work with Falcon's keys, which its heads share."
+        raise BadInput(message, hint="Use prompt-tuning, or lora.")
 
 
 def _norms(model: PreTrainedModel, options: LayernormOptions, start: Start) -> dict[str, Any]:

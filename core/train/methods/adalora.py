@@ -56,19 +56,14 @@ class AdaLora(Method[Options]):
         """Check that the modules exist and the ranks and shares are consistent. Raises BadInput."""
         super().require(model, options)
         if options.first_rank < options.rank:
-            raise BadInput(
-                f"method.first_rank: {options.first_rank} is less than method.rank ({options.rank}).",
-                hint=f"Ranks are only reduced: set {options.rank} or more.",
-            )
+            message = f"method.first_rank: {options.first_rank} is less than method.rank ({options.rank})."
+            raise BadInput(message, hint=f"Ranks are only reduced: set {options.rank} or more.")
         if options.wait + options.settle >= 1:
             both = f"{options.wait:g} + {options.settle:g}"
-            raise BadInput(
-                f"method.settle: with method.wait it leaves no steps in between ({both}).",
-                hint="Keep their sum below 1.",
-            )
+            message = f"method.settle: with method.wait it leaves no steps in between ({both})."
+            raise BadInput(message, hint="Keep their sum below 1.")
 
     def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
-        """Wrap the model with an adapter of `first_rank`. Raises BadInput."""
         from peft import AdaLoraConfig
 
         self.require(model, options)
@@ -128,10 +123,8 @@ SUMS = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # PEFT's running importance of eac
 def kept(model: Any) -> dict[str, Any]:
     """Return the state of the rank allocation, for a checkpoint to resume from."""
     allocator = model.base_model.rankallocator
-    return {
-        **{name: getattr(allocator, name) for name in SUMS},
-        "ranks": model.peft_config[NAME].rank_pattern,
-    }
+    sums = {name: getattr(allocator, name) for name in SUMS}
+    return {**sums, "ranks": model.peft_config[NAME].rank_pattern}
 
 
 def put_back(model: Any, tree: dict[str, Any]) -> None:
@@ -172,11 +165,10 @@ def pull(model: Any, weight: float) -> None:
 
     if not weight:
         return
-    matrices = [
-        (name, matrix)
-        for name, matrix in model.named_parameters()
-        if matrix.requires_grad and matrix.numel() and ("lora_A" in name or "lora_B" in name)
+    named = [
+        (name, weight) for name, weight in model.named_parameters() if "lora_A" in name or "lora_B" in name
     ]
+    matrices = [(name, matrix) for name, matrix in named if matrix.requires_grad and matrix.numel()]
     with torch.enable_grad():
         for name, matrix in matrices:
             rows = matrix if "lora_A" in name else matrix.T

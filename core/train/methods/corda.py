@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -14,8 +15,6 @@ from finetop.core.train.methods._settings import Alpha, Dropout, ModulesToSave, 
 from finetop.core.train.methods._start import Start
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from peft import LoraConfig, PeftModel
     from transformers import PreTrainedModel
 
@@ -47,10 +46,7 @@ class Corda(Method[Options]):
     not_quantized = "it decomposes each matrix by its inputs, which needs unquantized weights"
 
     def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
-        """Run texts through the model, then wrap it with an adapter initialised where they flow least, or most.
-
-        Raises BadInput for modules or a rank that do not fit the model, and if there is no text.
-        """
+        """Run texts through the model; wrap it with an adapter that starts where they flow least, or most."""
         from peft.tuners.lora.config import CordaConfig
 
         from finetop.core.train.methods._anchored import NAME, anchor
@@ -63,12 +59,9 @@ class Corda(Method[Options]):
             )
             raise BadInput("method.keep: there is no general text to read.", hint=hint)
         method = "kpm" if options.keep == "knowledge" else "ipm"  # the paper's names
-        config = lora_config(
-            options,
-            init_lora_weights="corda",
-            target_modules=names_of(model, options.target_modules),
-            corda_config=CordaConfig(corda_method=method),
-        )
+        targets, settings = names_of(model, options.target_modules), CordaConfig(corda_method=method)
+        more = {"init_lora_weights": "corda", "target_modules": targets, "corda_config": settings}
+        config = lora_config(options, **more)
         if model.device.type != "meta":  # in a rehearsal nothing can be computed
             was_training = model.training
             begin(model, config, texts)

@@ -43,28 +43,20 @@ class Freeze(Method[Options]):
         """Check that there are that many layers, and a separate head if it is to be trained. Raises BadInput."""
         count = len(layers_of(model))
         if options.layers > count:
-            raise BadInput(
-                f"method.layers: {options.layers} is more than the model's {count} layers.",
-                hint=f"Set {count} or less.",
-            )
+            message = f"method.layers: {options.layers} is more than the model's {count} layers."
+            raise BadInput(message, hint=f"Set {count} or less.")
         if not (options.layers or options.embeddings or options.head):
             hint = "Set method.layers to 1 or more, or embeddings or head to true."
-            raise BadInput(
-                "method.layers: 0 layers, no embeddings and no head: nothing would be trained.", hint=hint
-            )
+            message = "method.layers: 0 layers, no embeddings and no head: nothing would be trained."
+            raise BadInput(message, hint=hint)
         is_tied = bool(getattr(model.config.get_text_config(), "tie_word_embeddings", False))
         if options.head != options.embeddings and is_tied:
             key = "head" if options.head else "embeddings"
-            raise BadInput(
-                f"method.{key}: the model's output layer is its embeddings: train both, or neither.",
-                hint="Set method.head and method.embeddings alike.",
-            )
+            message = f"method.{key}: the model's output layer is its embeddings: train both, or neither."
+            raise BadInput(message, hint="Set method.head and method.embeddings alike.")
 
     def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PreTrainedModel:
-        """Freeze all but the last layers, the norm after them, and what else the options name.
-
-        Changes and returns the model itself. Raises BadInput for options that do not fit it.
-        """
+        """Freeze all but the last layers, the norm after them and what the options name, in the model itself."""
         self.require(model, options)
         model.requires_grad_(False)
         for moving in _moving(model, options):
@@ -92,9 +84,8 @@ def layers_of(model: PreTrainedModel) -> nn.ModuleList:
     for module in model.modules():
         if isinstance(module, nn.ModuleList) and len(module) == count:
             return module
-    raise BadInput(
-        f"method: freeze can't find the layers of {type(model).__name__}.", hint="Use lora or full."
-    )
+    hint = "Use lora or full."
+    raise BadInput(f"method: freeze can't find the layers of {type(model).__name__}.", hint=hint)
 
 
 def _after(model: PreTrainedModel, stack: nn.ModuleList) -> list[Any]:

@@ -25,7 +25,6 @@ class Full(Method[Options]):
     keeps_base = False
 
     def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PreTrainedModel:
-        """Make every parameter trainable; changes and returns the model itself."""
         for parameter in model.parameters():
             parameter.requires_grad_(True)
         return model

@@ -6,6 +6,7 @@ closely as rank r allows. PEFT's replace_lora_weights_loftq does the same but ne
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,8 +18,6 @@ from finetop.core.train.methods._settings import Alpha, Dropout, ModulesToSave, 
 from finetop.core.train.methods._start import Start
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from peft import PeftModel
     from torch import Tensor
     from transformers import PreTrainedModel

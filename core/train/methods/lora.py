@@ -48,16 +48,11 @@ class Lora(Method[Options]):
         super().require(model, options)
         require_parameters(model, options.target_parameters)
         if options.target_parameters and options.dropout:
-            raise BadInput(
-                f"method.dropout: {options.dropout} does not work with method.target_parameters.",
-                hint="Set it to 0: a weight has no inputs to drop.",
-            )
+            message = f"method.dropout: {options.dropout} does not work with method.target_parameters."
+            raise BadInput(message, hint="Set it to 0: a weight has no inputs to drop.")
 
     def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
-        """Wrap the model with a fresh adapter, which alone is trainable and at the start changes nothing.
-
-        Raises BadInput if a named module is not in the model.
-        """
+        """Wrap the model with a fresh adapter, which alone is trainable and at the start changes nothing."""
         self.require(model, options)
         more = {"target_parameters": list(options.target_parameters)} if options.target_parameters else {}
         return wrap(model, lora_config(options, use_rslora=options.rslora, **more))

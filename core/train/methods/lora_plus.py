@@ -39,7 +39,6 @@ class LoraPlus(Method[Options]):
     options = Options
 
     def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
-        """Wrap the model with a fresh adapter: it alone is trainable. Raises BadInput."""
         self.require(model, options)
         return wrap(model, lora_config(options))
 
@@ -54,13 +53,9 @@ class LoraPlus(Method[Options]):
         for name, weight in model.named_parameters():
             if weight.requires_grad:
                 (second if "lora_B" in name else others).append(weight)
-        return kind(
-            [
-                {"params": others, "lr": rate, "weight_decay": decay},
-                {"params": second, "lr": rate * options.ratio, "weight_decay": decay},
-            ],
-            **settings,
-        )
+        rates = ((others, rate), (second, rate * options.ratio))
+        groups = [{"params": weights, "lr": lr, "weight_decay": decay} for weights, lr in rates]
+        return kind(groups, **settings)
 
 
 PLUGIN = LoraPlus()

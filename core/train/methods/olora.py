@@ -37,25 +37,15 @@ class Olora(Method[Options]):
     def require(self, model: PreTrainedModel, options: Options) -> None:
         """Require a rank that fits, and layers that PEFT can read: none is transposed, as in GPT-2. Raises BadInput."""
         super().require(model, options)
-        turned = next(
-            (
-                path
-                for path, module in adapted(model, options.target_modules)
-                if not hasattr(module, "in_features")
-            ),
-            None,
-        )
+        layers = adapted(model, options.target_modules)
+        turned = next((path for path, module in layers if not hasattr(module, "in_features")), None)
         if turned is not None:
-            raise BadInput(
-                f"method: olora does not work on {turned.rpartition('.')[2]}, whose matrix is transposed.",
-                hint="Use pissa, or lora.",
-            )
+            name = turned.rpartition(".")[2]
+            message = f"method: olora does not work on {name}, whose matrix is transposed."
+            raise BadInput(message, hint="Use pissa, or lora.")
 
     def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
-        """Wrap the model with an adapter initialised to the first directions of each weight's QR decomposition.
-
-        Raises BadInput for modules or a rank that do not fit the model.
-        """
+        """Wrap the model with an adapter initialised to the first directions of each weight's QR decomposition."""
         from finetop.core.train.methods._anchored import NAME, anchor
 
         self.require(model, options)

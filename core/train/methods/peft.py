@@ -82,7 +82,6 @@ class OtherAdapter(Method[Options]):
         config_of(options)
 
     def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
-        """Wrap the model with a fresh adapter of that type, which alone is trainable. Raises BadInput."""
         require_modules(model, options)
         return wrap(model, config_of(options))
 
@@ -103,9 +102,8 @@ def config_of(options: Options) -> PeftConfig:
     try:
         return kind(task_type="CAUSAL_LM", **where, **options.options)
     except (ValueError, TypeError) as error:
-        raise BadInput(
-            f"method.options: {options.type}: {first_line(error)}", hint="Change that setting."
-        ) from error
+        hint = "Change that setting."
+        raise BadInput(f"method.options: {options.type}: {first_line(error)}", hint=hint) from error
 
 
 def _class_of(name: str) -> type[PeftConfig]:
@@ -114,9 +112,8 @@ def _class_of(name: str) -> type[PeftConfig]:
     classes = {str(kind.value): config_class for kind, config_class in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
     spelled = _spelled(name)
     if spelled in UNFIT:
-        raise BadInput(
-            f"method.type: {name} can't be trained here: {UNFIT[spelled]}.", hint="Use another type."
-        )
+        hint = "Use another type."
+        raise BadInput(f"method.type: {name} can't be trained here: {UNFIT[spelled]}.", hint=hint)
     if spelled in OURS:
         hint = f"Set method.name to {OURS[spelled]}."
         raise BadInput(f"method.type: {name} is a method of its own.", hint=hint)

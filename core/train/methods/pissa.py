@@ -41,10 +41,7 @@ class Pissa(Method[Options]):
     not_quantized = "PEFT can't read the lengths of int8 weights"
 
     def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
-        """Wrap the model with an adapter initialised to each weight's largest singular directions.
-
-        Raises BadInput for modules or a rank that do not fit the model.
-        """
+        """Wrap the model with an adapter initialised to each weight's largest singular directions."""
         from finetop.core.train.methods._anchored import NAME, anchor
 
         self.require(model, options)

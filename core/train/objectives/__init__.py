@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.plugins import OBJECTIVES, ObjectiveFacts, Options, PluginKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase as Tokenizer
 
     from finetop.core.data.examples import AnyExample
     from finetop.core.data.formats import Kind
@@ -28,9 +27,7 @@ class Objective(ObjectiveFacts[Options]):
     config = "trl.SFTConfig"  # the class of its trainer's arguments
     own_model = False  # load_model returns another model than the causal one that the recipe names
 
-    def make_tokenizer(
-        self, options: Options, base: ResolvedModel, rows: ReadData
-    ) -> PreTrainedTokenizerBase:
+    def make_tokenizer(self, options: Options, base: ResolvedModel, rows: ReadData) -> Tokenizer:
         """Return the tokenizer that it trains with: the base's, or one made of the rows."""
         from finetop.core.models import load
 
@@ -46,12 +43,7 @@ class Objective(ObjectiveFacts[Options]):
         return config
 
     def load_model(
-        self,
-        options: Options,
-        base: ResolvedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        dtype: torch.dtype,
-        device: str,
+        self, options: Options, base: ResolvedModel, tokenizer: Tokenizer, dtype: torch.dtype, device: str
     ) -> PreTrainedModel:
         """Load the model that is trained."""
         from finetop.core.models import load
@@ -60,7 +52,7 @@ class Objective(ObjectiveFacts[Options]):
 
     @abstractmethod
     def examples(
-        self, rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+        self, rows: Sequence[Row], options: Options, tokenizer: Tokenizer, max_tokens: int
     ) -> list[list[AnyExample]]:
         """Make the examples of each row. Raises BadInput."""
 

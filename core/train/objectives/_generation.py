@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput
@@ -11,9 +12,7 @@ from finetop.core.train.objectives import Objective
 from finetop.core.train.trainers.groups import METRICS as OF_GROUPS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
     from finetop.core.data.examples import AnyExample
     from finetop.core.data.sources import Row
@@ -36,24 +35,22 @@ class Generating(Objective[Any]):
             yield "method.name", text, "Set method.name to lora or full."
 
     def examples(
-        self, rows: Sequence[Row], options: Any, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+        self, rows: Sequence[Row], options: Any, tokenizer: Tokenizer, max_tokens: int
     ) -> list[list[AnyExample]]:
         """Render each prompt up to where the answer begins. Raises BadInput if a rule lacks a row's answer."""
         from finetop.core.data.examples import PromptExample
         from finetop.core.data.formats import as_prompt
         from finetop.core.data.render import prompt_ids
 
-        needy = next(
-            (rule.rule for rule in options.reward.rules if rewards.load(rule.rule).needs_answer), None
-        )
+        named = [rule.rule for rule in options.reward.rules]
+        needy = next((name for name in named if rewards.load(name).needs_answer), None)
         examples: list[list[AnyExample]] = []
         for row in rows:
             prompt = as_prompt(row.record)
             if needy is not None and prompt.answer is None:
                 hint = 'Write {"prompt": "…", "answer": "…"}, or remove the rule.'
-                raise BadInput(
-                    f"{row.place}: answer is missing, and the rule {needy} compares with it.", hint=hint
-                )
+                message = f"{row.place}: answer is missing, and the rule {needy} compares with it."
+                raise BadInput(message, hint=hint)
             ids = prompt_ids(prompt.prompt, tokenizer, row.place, prompt.tools)
             examples.append([PromptExample(ids, prompt.answer, prompt.prompt)])
         return examples
@@ -73,9 +70,8 @@ class Grouped(Generating):
                 f"(train.batch_size {train.batch_size} x train.grad_accumulation {train.grad_accumulation})."
             )
             near = -(-rows // generations) * generations
-            fit = next(
-                (count for count in range(1, near + 1) if train.batch_size * count % generations == 0), near
-            )
+            size = train.batch_size
+            fit = next((count for count in range(1, near) if size * count % generations == 0), near)
             hint = f"Make their product a multiple of it: set train.grad_accumulation to {fit}."
             yield "objective.generations", said, hint
 
@@ -84,12 +80,9 @@ class Grouped(Generating):
         train, generations = recipe.train, recipe.objective.options.generations
         wanted = train.batch_size * train.grad_accumulation // generations
         if rows < wanted:
-            raise BadInput(
-                f"data.train: {rows} prompts are fewer than the {wanted} that one step takes.",
-                hint="Lower train.grad_accumulation, or raise objective.generations.",
-            )
+            message = f"data.train: {rows} prompts are fewer than the {wanted} that one step takes."
+            raise BadInput(message, hint="Lower train.grad_accumulation, or raise objective.generations.")
 
     def copies(self, options: Any) -> int:
-        """Return how many training rows each prompt becomes."""
         copies: int = options.generations * options.passes
         return copies

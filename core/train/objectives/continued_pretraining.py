@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -10,9 +11,7 @@ from msgspec import Meta
 from finetop.core.train.objectives import Objective
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
     from finetop.core.data.examples import AnyExample
     from finetop.core.data.sources import Row
@@ -34,7 +33,7 @@ class ContinuedPretraining(Objective[Options]):
     rows = ("text",)
 
     def examples(
-        self, rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+        self, rows: Sequence[Row], options: Options, tokenizer: Tokenizer, max_tokens: int
     ) -> list[list[AnyExample]]:
         """Cut each text into pieces of at most `max_tokens`; only a last piece of one token is dropped."""
         from finetop.core.data import text_chunks
@@ -42,7 +41,6 @@ class ContinuedPretraining(Objective[Options]):
         return text_chunks.examples(rows, tokenizer, max_tokens, end_of_text=options.end_of_text)
 
     def make_trainer(self, setup: Setup) -> Any:
-        """Build TRL's trainer."""
         from finetop.core.train.trainers import language
 
         return language.make_trainer(setup, packing=setup.recipe.objective.options.packing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -12,8 +13,6 @@ from finetop.core.models import collectives
 from finetop.core.train.objectives.sft import Conversations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from torch import Tensor
 
     from finetop.core.recipe.schema import Recipe
@@ -70,9 +69,8 @@ class Distill(Conversations):
         options: Options = setup.recipe.objective.options
         teacher = load_teacher(setup, options)
         trainer = language.make_trainer(setup, packing=False)
-        batches: dict[
-            str, list[Tensor]
-        ] = {}  # read once per log line: each read makes the host wait for the GPU
+        # Read once per log line: each read makes the host wait for the GPU.
+        batches: dict[str, list[Tensor]] = {}
         log = trainer.log
 
         def compute_loss(
@@ -108,16 +106,13 @@ def load_teacher(setup: Setup, options: Options) -> Any:
     from finetop.core.recipe.schema import Model
 
     named = Model(id=str(options.teacher), dtype=setup.recipe.model.dtype)
-    teacher, tokenizer = load.load_model(
-        resolve.resolve_model(named, setup.home, setup.events),
-        load.torch_dtype(setup.dtype, setup.device),
-        setup.device,
-    )
+    base = resolve.resolve_model(named, setup.home, setup.events)
+    kind = load.torch_dtype(setup.dtype, setup.device)
+    teacher, tokenizer = load.load_model(base, kind, setup.device)
     if tokenizer.get_vocab() != setup.tokenizer.get_vocab():
         hint = "Pick a teacher of the same family."
-        raise BadInput(
-            f"objective.teacher: {options.teacher} differs in vocabulary from {setup.base.id}.", hint=hint
-        )
+        message = f"objective.teacher: {options.teacher} differs in vocabulary from {setup.base.id}."
+        raise BadInput(message, hint=hint)
     return teacher.requires_grad_(False).eval()
 
 

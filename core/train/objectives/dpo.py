@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -10,9 +11,7 @@ from msgspec import Meta
 from finetop.core.train.objectives import Objective
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
     from finetop.core.data.examples import AnyExample
     from finetop.core.data.sources import Row
@@ -65,7 +64,7 @@ class Pairs(Objective[Any]):
     rows = ("preference",)
 
     def examples(
-        self, rows: Sequence[Row], options: Any, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+        self, rows: Sequence[Row], options: Any, tokenizer: Tokenizer, max_tokens: int
     ) -> list[list[AnyExample]]:
         """Tokenize each pair with its prompt. Raises BadInput."""
         from finetop.core.data import preferences
@@ -98,11 +97,8 @@ class Dpo(Pairs):
         losses = options.loss if isinstance(options.loss, tuple) else (options.loss,)
         if options.loss_weights and len(options.loss_weights) != len(losses):
             message = f"objective.loss_weights: {len(options.loss_weights)} weights for {len(losses)} losses."
-            yield (
-                "objective.loss_weights",
-                message,
-                f"Write one for each, such as {list(range(1, 1 + len(losses)))}.",
-            )
+            hint = f"Write one for each, such as {list(range(1, 1 + len(losses)))}."
+            yield "objective.loss_weights", message, hint
         if not losses:
             yield "objective.loss", "objective.loss is empty.", "Set it to sigmoid, for example."
         if "exo_pair" in losses and not options.label_smoothing:
@@ -110,7 +106,6 @@ class Dpo(Pairs):
             yield "objective.loss", "objective.loss: exo_pair is not defined without label_smoothing.", hint
 
     def make_trainer(self, setup: Setup) -> Any:
-        """Build TRL's trainer over tokenized pairs."""
         from trl import DPOConfig, DPOTrainer
 
         from finetop.core.train.trainers import language

@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.answer_settings import (
-    Clip,
-    Generations,
-    MaxNewTokens,
-    Passes,
-    Paying,
-    Temperature,
-)
+from finetop.core.train.answer_settings import Clip, Generations, MaxNewTokens, Passes, Paying, Temperature
 from finetop.core.train.objectives._generation import Grouped
 from finetop.core.train.rewards import Reward
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -10,8 +11,6 @@ from msgspec import Meta
 from finetop.core.train.objectives.dpo import Pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from finetop.core.data.examples import AnyExample
     from finetop.core.train.trainer_setup import Setup
 
@@ -42,17 +41,13 @@ class Orpo(Pairs):
     own = {"beta": "objective.weight"}
 
     def make_trainer(self, setup: Setup) -> Any:
-        """Build TRL's trainer over tokenized pairs."""
         from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
         from finetop.core.train.trainers import language
 
         options: Options = setup.recipe.objective.options
-        values = {
-            "beta": options.weight,
-            "max_length": setup.recipe.data.max_tokens,
-            "remove_unused_columns": False,
-        }
+        most = setup.recipe.data.max_tokens
+        values = {"beta": options.weight, "max_length": most, "remove_unused_columns": False}
 
         class TokenizedORPO(ORPOTrainer):  # type: ignore[misc]
             def tokenize_row(self, feature: dict[str, Any], model: Any = None) -> dict[str, Any]:

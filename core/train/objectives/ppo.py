@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from finetop.core.recipe.schema import Recipe
 from finetop.core.train.objectives._generation import PARTS, Generating
 from finetop.core.train.ppo.options import Options as Options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from finetop.core.recipe.schema import Recipe
     from finetop.core.train.trainer_setup import Setup
 
 
@@ -41,10 +40,9 @@ class Ppo(Generating):
         """Refuse dropout, which would make old and new probabilities differ by more than the weights."""
         yield from super().limits(recipe)
         if getattr(recipe.method.options, "dropout", 0):
-            message = (
-                "method.dropout: ppo compares an answer's old and new probability, which dropout would blur."
-            )
-            yield "method.dropout", message, "Set method.dropout to 0."
+            key = "method.dropout"
+            message = f"{key}: ppo compares an answer's old and new probability, which dropout would blur."
+            yield key, message, f"Set {key} to 0."
 
     def copies(self, options: Options) -> int:
         """Return how often each prompt's answer is learned from."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -11,10 +12,8 @@ from finetop.core.errors import BadInput, first_line
 from finetop.core.train.objectives import Objective
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase as Tokenizer
 
     from finetop.core.data.examples import AnyExample
     from finetop.core.data.sources import Row
@@ -36,8 +35,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     hidden_size: Annotated[Size | None, Meta(description="Width of the model.")] = 192
     heads: Annotated[Size | None, Meta(description="Attention heads; must divide hidden_size.")] = 6
     key_value_heads: Annotated[
-        Size | None,
-        Meta(description="Key/value heads; must divide heads. Null for as many as heads."),
+        Size | None, Meta(description="Key/value heads; must divide heads. Null for as many as heads.")
     ] = 2
     intermediate_size: Annotated[
         Size | None, Meta(description="Width of the feed-forward part; null for 8/3 of hidden_size.")
@@ -76,19 +74,14 @@ class Pretrain(Objective[Options]):
         heads, hidden = options.heads, options.hidden_size
         if heads and hidden and hidden % heads:
             message = f"objective.heads: {heads} heads do not divide hidden_size {hidden}."
-            yield (
-                "objective.heads",
-                message,
-                f"Set it to {_divisor(hidden, heads)}, for example, which divides it.",
-            )
+            hint = f"Set it to {_divisor(hidden, heads)}, for example, which divides it."
+            yield "objective.heads", message, hint
         if heads and options.key_value_heads and heads % options.key_value_heads:
             message = f"objective.key_value_heads: {options.key_value_heads} do not divide {heads} heads."
             fit = _divisor(heads, options.key_value_heads)
             yield "objective.key_value_heads", message, f"Set it to {fit}, for example, which divides them."
 
-    def make_tokenizer(
-        self, options: Options, base: ResolvedModel, rows: ReadData
-    ) -> PreTrainedTokenizerBase:
+    def make_tokenizer(self, options: Options, base: ResolvedModel, rows: ReadData) -> Tokenizer:
         """Train a tokenizer of the base's kind on the texts, or load the base's. Raises BadInput if it can't."""
         from finetop.core.models import load
 
@@ -98,12 +91,10 @@ class Pretrain(Objective[Options]):
         if not tokenizer.is_fast:
             hint = "Set objective.tokenizer to reuse, or pick a model with a tokenizer.json."
             raise BadInput("objective.tokenizer: that of model.id can't be trained.", hint=hint)
-        trained: PreTrainedTokenizerBase = tokenizer.train_new_from_iterator(
-            texts_to_train(rows), options.vocabulary, show_progress=False
-        )
-        trained.chat_template = (
-            tokenizer.chat_template
-        )  # the recipe's or the default one: tokenizer files alone do not have it
+        texts, count = texts_to_train(rows), options.vocabulary
+        trained: Tokenizer = tokenizer.train_new_from_iterator(texts, count, show_progress=False)
+        # The recipe's or the default one: tokenizer files alone do not have it.
+        trained.chat_template = tokenizer.chat_template
         print(f"tokenizer: {len(trained)} tokens, trained on the texts")
         return trained
 
@@ -143,12 +134,7 @@ class Pretrain(Objective[Options]):
         return config
 
     def load_model(
-        self,
-        options: Options,
-        base: ResolvedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        dtype: torch.dtype,
-        device: str,
+        self, options: Options, base: ResolvedModel, tokenizer: Tokenizer, dtype: torch.dtype, device: str
     ) -> PreTrainedModel:
         """Build a model of the base's architecture in these sizes, with random weights. Raises BadInput."""
         import torch
@@ -165,16 +151,15 @@ class Pretrain(Objective[Options]):
             with torch.device("meta" if device == "meta" else "cpu"):
                 model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)
         except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
-            raise BadInput(
-                f"objective: no {config.model_type} model has these sizes: {first_line(error)}"
-            ) from error
+            message = f"objective: no {config.model_type} model has these sizes: {first_line(error)}"
+            raise BadInput(message) from error
         print(f"a new {config.model_type} model of {sum(p.numel() for p in model.parameters()):,} parameters")
         for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
             setattr(model.generation_config, name, getattr(tokenizer, name))
         return model.to(device)
 
     def examples(
-        self, rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+        self, rows: Sequence[Row], options: Options, tokenizer: Tokenizer, max_tokens: int
     ) -> list[list[AnyExample]]:
         """Cut each text, with an end-of-text token, into pieces of at most `max_tokens`."""
         from finetop.core.data import text_chunks
@@ -182,7 +167,6 @@ class Pretrain(Objective[Options]):
         return text_chunks.examples(rows, tokenizer, max_tokens, end_of_text=True)
 
     def make_trainer(self, setup: Setup) -> Any:
-        """Build TRL's trainer."""
         from finetop.core.train.trainers import language
 
         return language.make_trainer(setup, packing=setup.recipe.objective.options.packing)

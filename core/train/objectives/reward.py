@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -10,10 +11,8 @@ from msgspec import Meta
 from finetop.core.train.objectives.dpo import Pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase as Tokenizer
 
     from finetop.core.models.resolved import ResolvedModel
     from finetop.core.recipe.schema import Recipe
@@ -57,19 +56,11 @@ class RewardModel(Pairs):
             message = f"method.name: {name} can't make a reward model: it does not train the score."
             yield "method.name", message, "Set method.name to lora or full."
         if recipe.check.target is not None:
-            yield (
-                "check.target",
-                "check.target: a reward model generates no answers.",
-                "Set check.target to null.",
-            )
+            message = "check.target: a reward model generates no answers."
+            yield "check.target", message, "Set check.target to null."
 
     def load_model(
-        self,
-        options: Options,
-        base: ResolvedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        dtype: torch.dtype,
-        device: str,
+        self, options: Options, base: ResolvedModel, tokenizer: Tokenizer, dtype: torch.dtype, device: str
     ) -> PreTrainedModel:
         """Load the base with a score layer in place of its output layer. Raises BadInput."""
         from finetop.core.models import reward_model
@@ -99,12 +90,9 @@ class RewardModel(Pairs):
 
         def table(pairs: Sequence[Any]) -> Any:
             """Return a data set of the two whole texts of each pair, prompt included."""
-            return language.data_set(
-                {
-                    "chosen_ids": [pair.prompt_ids + pair.chosen_ids for pair in pairs],
-                    "rejected_ids": [pair.prompt_ids + pair.rejected_ids for pair in pairs],
-                }
-            )
+            parts = ("chosen_ids", "rejected_ids")
+            whole = {name: [pair.prompt_ids + getattr(pair, name) for pair in pairs] for name in parts}
+            return language.data_set(whole)
 
         return language.build(setup, PairwiseReward, RewardConfig, values, self.own, table=table)
 

@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.answer_settings import (
-    Clip,
-    Generations,
-    MaxNewTokens,
-    Passes,
-    Paying,
-    Temperature,
-)
+from finetop.core.train.answer_settings import Clip, Generations, MaxNewTokens, Passes, Paying, Temperature
 from finetop.core.train.objectives._generation import Grouped
 from finetop.core.train.rewards import Reward
 
@@ -64,10 +57,8 @@ class Rloo(Grouped):
 
         options: Options = setup.recipe.objective.options
         limit = options.reward_limit
-        more = {
-            "normalize_advantages": options.normalize,
-            "reward_clip_range": None if limit is None else (-limit, limit),
-        }
+        clips = None if limit is None else (-limit, limit)
+        more = {"normalize_advantages": options.normalize, "reward_clip_range": clips}
         return groups.make_trainer(setup, RLOOTrainer, RLOOConfig, more, self.own)
 
 

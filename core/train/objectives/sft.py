@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -10,9 +11,7 @@ from msgspec import Meta
 from finetop.core.train.objectives import Objective
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
     from finetop.core.data.examples import AnyExample
     from finetop.core.data.sources import Row
@@ -39,7 +38,7 @@ class Conversations(Objective[Any]):
     rows = ("conversation",)
 
     def examples(
-        self, rows: Sequence[Row], options: Any, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+        self, rows: Sequence[Row], options: Any, tokenizer: Tokenizer, max_tokens: int
     ) -> list[list[AnyExample]]:
         """Render each conversation with the chat template, and label the tokens to learn. Raises BadInput."""
         from finetop.core.data import render
@@ -53,7 +52,6 @@ class Sft(Conversations):
     options = Options
 
     def make_trainer(self, setup: Setup) -> Any:
-        """Build TRL's trainer."""
         from finetop.core.train.trainers import language
 
         options: Options = setup.recipe.objective.options

@@ -12,6 +12,5 @@ policy      log-probabilities, entropies and values of answers; the reference
 rollouts    answers sampled and put into batches
 generation  the policy with everything that scores its answers
 chance      random numbers, each derived from the seed and from the run's position
-longest     the costliest step, tried before the first
 loop        the trainer, with the interface of transformers' own, its optimizer and schedule
 """

@@ -1,17 +1,12 @@
-"""The random numbers of PPO: each is derived from its purpose, the seed and the run's position.
-
-So a resumed run draws the same numbers as one that was never interrupted.
-"""
+"""PPO's random numbers, each derived from its purpose, the seed and the position: resuming draws the same."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy
 import torch
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 Item = TypeVar("Item")
 PROMPTS, ANSWERS, ORDER, EVALUATION = range(4)  # what random numbers are for
@@ -42,9 +37,6 @@ def next_rows(rows: Sequence[Item], seed: int, drawn: int, count: int) -> list[I
 
 def order_of(minibatches: int, batches: int, passes: int, seed: int, rollout: int) -> list[int]:
     """Return the order of a rollout's batches: minibatches of `batches` each, shuffled anew in every pass."""
-    return [
-        minibatch * batches + number
-        for once in range(passes)
-        for minibatch in permutation(minibatches, seed_of(seed, ORDER, rollout, once))
-        for number in range(batches)
-    ]
+    seeds = [seed_of(seed, ORDER, rollout, once) for once in range(passes)]
+    minibatch_order = [number for drawn in seeds for number in permutation(minibatches, drawn)]
+    return [minibatch * batches + number for minibatch in minibatch_order for number in range(batches)]

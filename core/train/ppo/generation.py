@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
+from finetop.core.data.examples import PromptExample
 from finetop.core.train.ppo import advantages, rollouts
+from finetop.core.train.ppo.options import Options
+from finetop.core.train.ppo.policy import AnswerReading, Reader, Reference, Value
 from finetop.core.train.ppo.rollouts import Batch
+from finetop.core.train.trainers.reward_sum import RewardScores, RewardSum
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from torch import Tensor
-    from transformers import PreTrainedTokenizerBase
-
-    from finetop.core.data.examples import PromptExample
-    from finetop.core.train.ppo.options import Options
-    from finetop.core.train.ppo.policy import AnswerReading, Reader, Reference, Value
-    from finetop.core.train.trainers.reward_sum import RewardScores, RewardSum
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
 @dataclass
@@ -29,7 +27,7 @@ class Writer:
 
     model: Any
     settings: Options
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: Tokenizer
     payer: RewardSum
     reader: Reader
     value: Value
@@ -57,9 +55,8 @@ class Writer:
     def pay(self, prompts: Sequence[PromptExample], answers: Sequence[Sequence[int]]) -> RewardScores:
         """Return the rewards of answers. Raises BadInput if the reward model gives no number."""
         texts = [str(self.tokenizer.decode(list(answer), skip_special_tokens=True)) for answer in answers]
-        return self.payer.pay(
-            [prompt.prompt for prompt in prompts], texts, [prompt.answer for prompt in prompts]
-        )
+        asked, right = [prompt.prompt for prompt in prompts], [prompt.answer for prompt in prompts]
+        return self.payer.pay(asked, texts, right)
 
     def judge(
         self,
@@ -73,30 +70,24 @@ class Writer:
         `counted` [rows] is each answer's normalized reward, `coefficient` the cost of a nat. Without gradients.
         """
         padding = int(self.tokenizer.pad_token_id)
-        ids, attention, mask = rollouts.pad(
-            [prompt.prompt_ids for prompt in prompts], answers, padding, self.model.device
-        )
+        asked = [prompt.prompt_ids for prompt in prompts]
+        ids, attention, mask = rollouts.pad(asked, answers, padding, self.model.device)
         with torch.no_grad(), self._mixed():
             reading = self.reader.read(ids, attention, mask.shape[1], with_entropy=False)
             values = self.value(reading.hidden) * mask
             reference = self.reference.logprobs(ids, attention, mask.shape[1])
         counted_rewards = torch.tensor(counted, device=ids.device)
         rewards = advantages.token_rewards(counted_rewards, reading.logprobs, reference, mask, coefficient)
-        better, returns = advantages.estimate(
-            rewards, values, mask, self.settings.gamma, self.settings.gae_lambda
-        )
+        gamma, lam = self.settings.gamma, self.settings.gae_lambda
+        better, returns = advantages.estimate(rewards, values, mask, gamma, lam)
         nats = ((reading.logprobs - reference) * mask).sum(1)
         return Batch(ids, attention, mask, reading.logprobs * mask, values, better, returns), nats
 
     def read(self, batch: Batch) -> tuple[AnswerReading, Tensor]:
         """Return the policy's current reading of a batch's answers, and the values, with gradients."""
         with self._mixed():
-            reading = self.reader.read(
-                batch.ids,
-                batch.attention,
-                batch.mask.shape[1],
-                with_entropy=self.settings.entropy_weight > 0,
-            )
+            moves, answers = self.settings.entropy_weight > 0, batch.mask.shape[1]
+            reading = self.reader.read(batch.ids, batch.attention, answers, with_entropy=moves)
             return reading, self.value(reading.hidden)
 
     def _mixed(self) -> Any:

@@ -7,7 +7,9 @@ stopping work the same. A step is an optimizer step; a rollout is generated befo
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,24 +17,21 @@ from torch.nn.utils import clip_grad_norm_
 from transformers import TrainerControl, TrainerState, get_scheduler
 from transformers.trainer_callback import CallbackHandler, DefaultFlowCallback
 
+from finetop.core.data.examples import PromptExample
 from finetop.core.models.forward import end_tokens
-from finetop.core.train.ppo import advantages, chance, longest, losses, rollouts
+from finetop.core.train.ppo import advantages, chance, losses, rollouts
 from finetop.core.train.ppo.generation import Writer
+from finetop.core.train.ppo.options import Options
 from finetop.core.train.ppo.policy import Reader, Reference, Value, switch_dropout_off
 from finetop.core.train.ppo.rollouts import Batch
 from finetop.core.train.resume import state_files
 from finetop.core.train.resume.resume import put_at
-from finetop.core.train.weight_groups import weight_groups
+from finetop.core.train.stochastic_adamw import weight_groups
+from finetop.core.train.trainer_args import recompute_activations
+from finetop.core.train.trainers.reward_sum import RewardSum
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from transformers import PreTrainedTokenizerBase, TrainingArguments
-
-    from finetop.core.data.examples import PromptExample
-    from finetop.core.train.ppo.options import Options
-    from finetop.core.train.trainers.reward_sum import RewardSum
+    from transformers import PreTrainedTokenizerBase as Tokenizer, TrainingArguments
 
 
 class PolicyTrainer:
@@ -43,7 +42,7 @@ class PolicyTrainer:
         model: Any,
         arguments: TrainingArguments,
         settings: Options,
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: Tokenizer,
         train: Sequence[PromptExample],
         evaluation: Sequence[PromptExample],
         payer: RewardSum,
@@ -148,10 +147,8 @@ class PolicyTrainer:
         self.rollout = [Batch(**tensors).to(self.device) for tensors in tree["rollout"]]
         self.make_optimizers()
         self.value.load_state_dict(tree["value"])
-        for optimizer, saved in (
-            (self.optimizer, tree["optimizer"]),
-            (self.value_optimizer, tree["value_optimizer"]),
-        ):
+        for name in ("optimizer", "value_optimizer"):
+            optimizer, saved = getattr(self, name), tree[name]
             fresh = optimizer.state_dict()
             optimizer.load_state_dict({"state": saved, "param_groups": fresh["param_groups"]})
         if self.scaler is not None and tree.get("scaler"):
@@ -166,9 +163,37 @@ class PolicyTrainer:
             self.value_optimizer = torch.optim.AdamW(self.value.parameters(), rate, weight_decay=0.0)
 
     def try_longest(self) -> None:
-        """Take the costliest possible step and evaluation. The caller undoes what they change."""
-        longest.learn(self)
-        longest.measure(self)
+        """Take the costliest possible step and evaluation: the longest prompts, each answer of the maximum length.
+
+        Callbacks are not called; the caller undoes what they change.
+        """
+        arguments = self.args
+        recompute_activations(self.model, arguments)
+        self.make_optimizers()
+        self.model.train()
+        batches = self._longest(self.train_dataset, arguments.per_device_train_batch_size)
+        # With gradient accumulation the second batch's gradient needs memory beside the first's.
+        for batch in batches[: min(2, arguments.gradient_accumulation_steps)]:
+            loss, _ = losses.batch_loss(*self.writer.read(batch), batch, self.settings)
+            (loss / float(batch.mask.sum())).backward()
+        moving = [weight for weight in self.model.parameters() if weight.requires_grad]
+        clip_grad_norm_(moving, arguments.max_grad_norm or math.inf)
+        self.optimizer.step()
+        self.value_optimizer.step()
+        self.model.zero_grad(set_to_none=True)
+        self.value.zero_grad(set_to_none=True)
+        if self.eval_dataset:
+            self._longest(self.eval_dataset, arguments.per_device_eval_batch_size)
+
+    def _longest(self, rows: Sequence[PromptExample], size: int) -> list[Batch]:
+        """Answer as many of the longest prompts as are answered at once, and score them `size` at a time."""
+        order = sorted(rows, key=lambda row: -len(row.prompt_ids))
+        prompts = [order[index % len(order)] for index in range(max(size, self.writer.together))]
+        answers = self.writer.answers(prompts, chance.seed_of(self.args.seed, chance.ANSWERS), ends=())
+        rewards = self.writer.pay(prompts, answers).total
+        parts = [slice(at, at + size) for at in range(0, min(2, len(prompts) // size) * size, size)]
+        judge, coefficient = self.writer.judge, self.coefficient
+        return [judge(prompts[part], answers[part], rewards[part], coefficient)[0] for part in parts]
 
     # Preparation.
 
@@ -180,17 +205,13 @@ class PolicyTrainer:
         state.num_train_epochs = math.ceil(self._epochs(arguments.max_steps))
         state.train_batch_size = arguments.per_device_train_batch_size
         warmup = arguments.get_warmup_steps(arguments.max_steps)
-        self.schedules = [
-            get_scheduler(arguments.lr_scheduler_type, optimizer, warmup, arguments.max_steps)
-            for optimizer in (self.optimizer, self.value_optimizer)
-        ]
+        kind, steps = arguments.lr_scheduler_type, arguments.max_steps
+        both = (self.optimizer, self.value_optimizer)
+        self.schedules = [get_scheduler(kind, optimizer, warmup, steps) for optimizer in both]
         if state.global_step:
             for schedule in self.schedules:
                 put_at(schedule, self.scheduled)
-        if arguments.activation_checkpointing:
-            self.model.activation_checkpointing_enable(
-                activation_checkpointing_kwargs=arguments.activation_checkpointing_kwargs
-            )
+        recompute_activations(self.model, arguments)
         self.callback_handler.optimizer = self.optimizer
         self.callback_handler.lr_scheduler = self.schedules[0]
 
@@ -212,15 +233,12 @@ class PolicyTrainer:
         self.seen = advantages.seen_more(self.seen, rewards.total)
         counted = advantages.normalized(rewards.total, settings.normalize, self.seen, settings.reward_limit)
         unfinished = [answer[-1] not in self.writer.ends for answer in answers]
-        counted = [
-            score - settings.no_end_penalty * is_cut
-            for score, is_cut in zip(counted, unfinished, strict=True)
-        ]
+        penalty = settings.no_end_penalty
+        counted = [score - penalty * is_cut for score, is_cut in zip(counted, unfinished, strict=True)]
         batches, nats = self._judge(prompts, answers, counted, size, size * steps)
         mask = torch.cat([batch.mask.flatten() for batch in batches])
-        values, returns = (
-            torch.cat([getattr(b, name).flatten() for b in batches]) for name in ("values", "returns")
-        )
+        values = torch.cat([batch.values.flatten() for batch in batches])
+        returns = torch.cat([batch.returns.flatten() for batch in batches])
         self.rollout = rollouts.whitened(batches) if settings.whiten else batches
         self.order = chance.order_of(settings.minibatches, steps, settings.passes, seed, self.rollout_number)
         self.rollout_number += 1

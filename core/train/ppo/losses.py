@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
+
+from finetop.core.train.ppo.policy import AnswerReading
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from finetop.core.train.ppo.options import Options
-    from finetop.core.train.ppo.policy import AnswerReading
     from finetop.core.train.ppo.rollouts import Batch
 
 

@@ -21,12 +21,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     max_new_tokens: MaxNewTokens = 128
     temperature: Temperature = 1.0
     minibatches: Annotated[
-        int,
-        Meta(
-            ge=1,
-            le=1024,
-            description="Optimizer steps per pass over a rollout.",
-        ),
+        int, Meta(ge=1, le=1024, description="Optimizer steps per pass over a rollout.")
     ] = 2
     passes: Passes = 2
     clip: Clip = 0.2
@@ -67,11 +62,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     gamma: Annotated[float, Meta(ge=0, le=1, description="Discount per token.")] = 1.0
     gae_lambda: Annotated[
         float,
-        Meta(
-            ge=0,
-            le=1,
-            description="1 trusts later rewards, 0 the value function (arXiv:1506.02438).",
-        ),
+        Meta(ge=0, le=1, description="1 trusts later rewards, 0 the value function (arXiv:1506.02438)."),
     ] = 0.95
     whiten: Annotated[
         bool, Meta(description="Scale advantages to mean 0 and variance 1 within a rollout.")

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from finetop.core.errors import BadInput
 from finetop.core.models.forward import takes
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from torch import Tensor
 
 POSITIONS = 512  # computed at once: with 49,000 tokens, 100 MB a copy in float32
 
@@ -43,10 +39,8 @@ class Reader:
         self.keeps_few = takes(inner, "logits_to_keep")
         self.head = inner.get_output_embeddings()
         if self.head is None:
-            raise BadInput(
-                f"model.id: can't find the output layer of {type(inner).__name__}.",
-                hint="Pick a model of a usual kind, such as Llama, Qwen or Mistral.",
-            )
+            hint = "Pick a model of a usual kind, such as Llama, Qwen or Mistral."
+            raise BadInput(f"model.id: can't find the output layer of {type(inner).__name__}.", hint=hint)
 
     def read(self, ids: Tensor, attention: Tensor, answers: int, *, with_entropy: bool) -> AnswerReading:
         """Read ids and attention [rows, prompt + answers], of which the last `answers` columns are the answers.
@@ -61,9 +55,8 @@ class Reader:
         with self._heads_input() as seen:
             logits = self.model(**given).logits
         logits, hidden = logits[:, -answers - 1 : -1], seen[0][:, -answers - 1 : -1]
-        logprobs, entropy = log_probabilities(
-            logits, ids[:, -answers:], self.temperature, entropy_moves=with_entropy
-        )
+        wanted, heat = ids[:, -answers:], self.temperature
+        logprobs, entropy = log_probabilities(logits, wanted, heat, entropy_moves=with_entropy)
         return AnswerReading(logprobs, entropy, hidden)
 
     @contextmanager

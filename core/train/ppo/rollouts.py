@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from finetop.core.models import engine
 from finetop.core.train.ppo import advantages
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -46,10 +43,8 @@ def whitened(batches: Sequence[Batch]) -> list[Batch]:
     mask = torch.cat([batch.mask.flatten() for batch in batches])
     flat = advantages.whiten(torch.cat([batch.advantages.flatten() for batch in batches]), mask)
     parts = flat.split([batch.mask.numel() for batch in batches])
-    return [
-        replace(batch, advantages=part.view_as(batch.mask))
-        for batch, part in zip(batches, parts, strict=True)
-    ]
+    pairs = zip(batches, parts, strict=True)
+    return [replace(batch, advantages=part.view_as(batch.mask)) for batch, part in pairs]
 
 
 def pad(
@@ -63,11 +58,8 @@ def pad(
         ids.append([padding] * front + [*prompt, *answer] + [padding] * behind)
         attention.append([0] * front + [1] * (len(prompt) + len(answer)) + [0] * behind)
         mask.append([1.0] * len(answer) + [0.0] * behind)
-    return (
-        torch.tensor(ids, device=device),
-        torch.tensor(attention, device=device),
-        torch.tensor(mask, device=device),
-    )
+    of_ids, of_attention, of_mask = (torch.tensor(rows, device=device) for rows in (ids, attention, mask))
+    return of_ids, of_attention, of_mask
 
 
 def by_length(

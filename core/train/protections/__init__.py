@@ -2,24 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.plugins import PROTECTIONS, Options, PluginKind
 from finetop.core.recipe import protections as recipe_protections
 
 if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase as Tokenizer
+
     from finetop.core.data.examples import AnyExample
     from finetop.core.models.resolved import ResolvedModel
     from finetop.core.recipe.schema import Recipe
-    from finetop.core.train.protections._step import Acting, Base
+    from finetop.core.runtime.event_log import EventLog
+    from finetop.core.runtime.home import Home
+    from finetop.core.train.objectives import Objective
     from finetop.core.train.trainer_setup import Setup
 
 
-class Protection(recipe_protections.ProtectionFacts[Options]):
-    """What holds a model to what it knew while it trains; a setting of `protect:` is the name of a file.
+@dataclass(frozen=True)
+class Base:
+    """The base in memory before the method is applied, and what else a protection may read."""
 
-    Its options leave it out by default.
+    recipe: Recipe
+    model: Any
+    tokenizer: Tokenizer
+    objective: Objective[Any]
+    run_folder: Path
+    home: Home
+    events: EventLog
+
+
+@dataclass(frozen=True)
+class Acting:
+    """What one protection does in each step, and the text that it reports when it begins.
+
+    `gradients(scale)` adds its own gradients, times the loss scale, to the step's, and returns its metrics;
+    `rate(loss)` returns the factor of this step's learning rate, from the mean loss of the step's batches.
     """
+
+    about: str
+    gradients: Callable[[float], dict[str, Any]] | None = None
+    rate: Callable[[float], float] | None = None
+
+
+def zero_if_none(weight: torch.Tensor) -> torch.Tensor:
+    """Return a weight's gradient, set to zeros if the loss did not reach it."""
+    import torch
+
+    if weight.grad is None:
+        weight.grad = torch.zeros_like(weight)
+    return weight.grad
+
+
+class Protection(recipe_protections.ProtectionFacts[Options]):
+    """What holds a model to what it knew while it trains, set under `protect:` by its file's name; off by default."""
 
     def require(self, config: Any, options: Options) -> None:
         """Require that it fits the model's config.json. Raises BadInput."""

@@ -6,27 +6,26 @@ The first tokens of a suite's text are reserved for the drift probe and the chec
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from finetop.core.errors import BadInput
 from finetop.core.models import attention
 from finetop.core.protocol.events import Phase
+from finetop.core.recipe.schema import Recipe
+from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.files import read_given
+from finetop.core.runtime.home import Home
+from finetop.core.train.trainer_setup import Setup
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
-    from torch import Tensor
-    from transformers import PreTrainedTokenizerBase
-
-    from finetop.core.recipe.schema import Recipe
-    from finetop.core.runtime.event_log import EventLog
-    from finetop.core.runtime.home import Home
-    from finetop.core.train.trainer_setup import Setup
 
 MEASURED = 1536  # tokens: the drift probe reads 512 to 1,536, the check's drift 1,024
 ROWS = 1024  # tokens in a batch that is only read: its logits are 200 MB in float32 for 49,000 words
@@ -34,29 +33,22 @@ POSITIONS = 128  # compared at once: 25 MB in float32 for 49,152 words
 
 
 def windows(
-    key: str,
-    path: str | None,
-    tokens: int,
-    most: int,
-    recipe: Recipe,
-    tokenizer: PreTrainedTokenizerBase,
-    home: Home,
+    key: str, path: str | None, tokens: int, most: int, recipe: Recipe, tokenizer: Tokenizer, home: Home
 ) -> list[list[int]]:
     """Cut general text, from a file or from the recipe's suite, into at most `most` windows of `tokens` tokens.
 
     Windows are spread evenly over the text. Raises BadInput that names `key` if there is not even one.
     """
-    from finetop.core.check.tasks import general_text
+    from finetop.core.check.tasks import suite
 
     if path is not None:
         try:
             text, skipped = read_given(Path(path)).decode(), 0
         except (OSError, ValueError) as error:
-            raise BadInput(
-                f"{key}.text: can't read {path}: {error}", hint="Give a .txt file in UTF-8."
-            ) from error
+            hint = "Give a .txt file in UTF-8."
+            raise BadInput(f"{key}.text: can't read {path}: {error}", hint=hint) from error
     else:
-        text, skipped = general_text.general_text(recipe, home) or "", MEASURED
+        text, skipped = suite.general_text(recipe, home) or "", MEASURED
     ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False).input_ids
     ids = ids[skipped:]
     count = len(ids) // tokens

@@ -12,6 +12,7 @@ train the base's own weights: a LoRA starts with B = 0, so the Fisher informatio
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -19,12 +20,9 @@ from msgspec import Meta
 
 from finetop.core.recipe.protections import Memory, Sizes
 from finetop.core.train import methods
-from finetop.core.train.protections import Protection
-from finetop.core.train.protections._step import Acting, zero_if_none
+from finetop.core.train.protections import Acting, Protection, zero_if_none
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from torch import Tensor
 
     from finetop.core.recipe.schema import Recipe
@@ -37,8 +35,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Settings under `protect.ewc:`."""
 
     weight: Annotated[
-        float,
-        Meta(ge=0, le=1e9, description="Weight of the EWC penalty: 100 to 10000 is usual; 0 for none."),
+        float, Meta(ge=0, le=1e9, description="Weight of the EWC penalty: 100 to 10000 is usual; 0 for none.")
     ] = 0.0
     text: Annotated[
         Annotated[str, Meta(min_length=1, max_length=4096)] | None,
@@ -59,16 +56,13 @@ class Ewc(Protection[Options]):
     steps = True
 
     def limits(self, recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
-        """Refuse adapters."""
         if methods.load(recipe.method.name).keeps_base:
-            message = (
-                f"protect.ewc protects the base's own weights, but {recipe.method.name} does not change them."
-            )
+            name = recipe.method.name
+            message = f"protect.ewc protects the base's own weights, but {name} does not change them."
             hint = "Set method.name to full or freeze, or protect.ewc to null; protect.kl_to_base works with adapters."
             yield "protect.ewc", message, hint
 
     def paths(self, options: Options) -> Iterator[tuple[str, str]]:
-        """Yield the path of the text."""
         if options.text is not None:
             yield "protect.ewc.text", options.text
 
@@ -95,10 +89,7 @@ class Ewc(Protection[Options]):
 
 
 def fisher(model: Any, moving: Sequence[Any], pool: Sequence[Sequence[int]], seed: int) -> list[Tensor]:
-    """Estimate the diagonal of the Fisher information of each weight, in nats per token: weight-shaped, in bfloat16.
-
-    pool: token ids of windows. Labels are drawn by the seed.
-    """
+    """Estimate each weight's diagonal Fisher information on windows of ids, in nats per token, in bfloat16."""
     import torch
 
     from finetop.core.train import check_callback

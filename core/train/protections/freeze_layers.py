@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -9,12 +10,9 @@ from msgspec import Meta
 
 from finetop.core.errors import BadInput
 from finetop.core.train.methods import LEARNED_TOKENS
-from finetop.core.train.protections import Protection
-from finetop.core.train.protections._step import Acting
+from finetop.core.train.protections import Acting, Protection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from finetop.core.recipe.schema import Recipe
     from finetop.core.train.trainer_setup import Setup
 
@@ -36,7 +34,6 @@ class FreezeLayers(Protection[Options]):
     steps = True
 
     def is_on(self, options: Options) -> bool:
-        """Return whether anything is named."""
         return bool(options.layers) or options.embeddings
 
     def limits(self, recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
@@ -47,9 +44,8 @@ class FreezeLayers(Protection[Options]):
             hint = f"Set {key}.layers to {sorted(set(options.layers))}."
             yield key, f"{key} names layer {twice} twice.", hint
         if recipe.method.name in LEARNED_TOKENS:
-            message = (
-                f"{key}: {recipe.method.name} trains no layer; it trains virtual tokens before the text."
-            )
+            name = recipe.method.name
+            message = f"{key}: {name} trains no layer; it trains virtual tokens before the text."
             yield key, message, f"Set {key} to null."
 
     def require(self, config: Any, options: Options) -> None:
@@ -57,10 +53,8 @@ class FreezeLayers(Protection[Options]):
         count = int(config.get_text_config().num_hidden_layers)
         wrong = next((n for n in options.layers if n >= count), None)
         if wrong is not None:
-            raise BadInput(
-                f"protect.freeze_layers: there is no layer {wrong}; the model has {count}.",
-                hint=f"Name layers from 0 to {count - 1}.",
-            )
+            message = f"protect.freeze_layers: there is no layer {wrong}; the model has {count}."
+            raise BadInput(message, hint=f"Name layers from 0 to {count - 1}.")
 
     def hold(self, options: Options, model: Any) -> None:
         """Take the layers' weights, and an adapter's in them, out of what moves. Raises BadInput if none is left."""

@@ -10,6 +10,7 @@ words: what is forgotten first is in the tail.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -17,12 +18,9 @@ from msgspec import Meta
 
 from finetop.core.errors import BadInput
 from finetop.core.recipe.protections import Memory, Sizes
-from finetop.core.train.protections import Protection
-from finetop.core.train.protections._step import Acting
+from finetop.core.train.protections import Acting, Protection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from finetop.core.train.trainer_setup import Setup
 
 
@@ -30,8 +28,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Settings under `protect.kl_to_base:`."""
 
     weight: Annotated[
-        float,
-        Meta(ge=0, le=1000, description="Weight of the KL penalty: 0.1 to 10 is usual; 0 for none."),
+        float, Meta(ge=0, le=1000, description="Weight of the KL penalty: 0.1 to 10 is usual; 0 for none.")
     ] = 0.0
     on: Annotated[
         Literal["general", "rows"],
@@ -58,14 +55,10 @@ class KlToBase(Protection[Options]):
         """Refuse a text that would not be read."""
         if options.text is not None and options.on == "rows":
             key = "protect.kl_to_base.text"
-            yield (
-                key,
-                f"{key} is not read: on is rows.",
-                f"Set {key} to null, or protect.kl_to_base.on to general.",
-            )
+            hint = f"Set {key} to null, or protect.kl_to_base.on to general."
+            yield key, f"{key} is not read: on is rows.", hint
 
     def paths(self, options: Options) -> Iterator[tuple[str, str]]:
-        """Yield the path of the text."""
         if options.text is not None:
             yield "protect.kl_to_base.text", options.text
 

@@ -10,6 +10,7 @@ and scaled by the optimizer with the rest, as in the paper.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,12 +18,9 @@ import msgspec
 from msgspec import Meta
 
 from finetop.core.recipe.protections import Memory, Sizes
-from finetop.core.train.protections import Protection
-from finetop.core.train.protections._step import Acting, zero_if_none
+from finetop.core.train.protections import Acting, Protection, zero_if_none
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from torch import Tensor
 
     from finetop.core.train.trainer_setup import Setup
@@ -34,9 +32,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     weight: Annotated[
         float,
         Meta(
-            ge=0,
-            le=1e6,
-            description="Weight of the L2 pull to the starting weights: 0.001 to 1; 0 for none.",
+            ge=0, le=1e6, description="Weight of the L2 pull to the starting weights: 0.001 to 1; 0 for none."
         ),
     ] = 0.0
 
@@ -61,17 +57,11 @@ class L2Sp(Protection[Options]):
         return Memory(on_device=sizes.moving * sizes.weight_bytes)
 
     def begin(self, options: Options, setup: Setup, trainer: Any) -> Acting:
-        """Keep the starting weights."""
-
         pairs = list(pairs_of(setup.model))
-        of_pairs = {
-            id(weight) for pair in pairs for part in (pair.first, pair.second) for weight in part.parameters()
-        }
-        held = [
-            (weight, weight.detach().clone())
-            for weight in setup.model.parameters()
-            if weight.requires_grad and id(weight) not in of_pairs
-        ]
+        parts = [part for pair in pairs for part in (pair.first, pair.second)]
+        of_pairs = {id(weight) for part in parts for weight in part.parameters()}
+        moving = [weight for weight in setup.model.parameters() if weight.requires_grad]
+        held = [(weight, weight.detach().clone()) for weight in moving if id(weight) not in of_pairs]
 
         def gradients(scale: float) -> dict[str, Any]:
             whole = pull(held, options.weight * scale) + pull_products(pairs, options.weight * scale)
@@ -119,11 +109,8 @@ def pairs_of(model: Any) -> Iterator[Pair]:
         for name in layer.active_adapters:
             first: Any = dict(layer.lora_A.items()).get(name)
             is_flat = getattr(getattr(first, "weight", None), "ndim", 0) == 2  # false for AdaLoRA and others
-            if (
-                is_flat
-                and any(w.requires_grad for w in first.parameters())
-                and name not in layer.lora_magnitude_vector
-            ):
+            moves = is_flat and any(w.requires_grad for w in first.parameters())
+            if moves and name not in layer.lora_magnitude_vector:
                 yield Pair(first, layer.lora_B[name], float(layer.scaling[name]))
 
 

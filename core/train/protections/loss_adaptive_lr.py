@@ -9,17 +9,15 @@ scale out again. It needs no memory or time; once losses fall below tau it has n
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.protections import Protection
-from finetop.core.train.protections._step import Acting
+from finetop.core.train.protections import Acting, Protection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from finetop.core.recipe.schema import Recipe
     from finetop.core.train.trainer_setup import Setup
 
@@ -54,11 +52,8 @@ class LossAdaptiveLr(Protection[Options]):
             yield key, f"{key}: the loss of {name} is not in nats/token.", hint
 
     def begin(self, options: Options, setup: Setup, trainer: Any) -> Acting:
-        """Scale each step's learning rate by its loss."""
-
-        return Acting(
-            f"full steps up to {options.tau:g} nats/token", rate=lambda loss: rate(loss, options.tau)
-        )
+        about = f"full steps up to {options.tau:g} nats/token"
+        return Acting(about, rate=lambda loss: rate(loss, options.tau))
 
 
 def rate(loss: float, tau: float) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -19,13 +20,11 @@ from finetop.core.train import objectives
 from finetop.core.train.protections import Protection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from torch import Tensor
 
     from finetop.core.data.examples import AnyExample, Example
     from finetop.core.recipe.schema import Recipe
-    from finetop.core.train.protections._step import Base
+    from finetop.core.train.protections import Base
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

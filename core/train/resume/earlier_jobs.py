@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from finetop.core.protocol import events
 from finetop.core.runtime.job_folder import read_spec
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
 # Only lines with a mark are decoded: a run of a million steps has a million others.
 STARTED = b'"type":"started"'
-MARKS = (
-    b'"type":"data"',
-    b'"type":"planned"',
-    b'"type":"verdict"',
-    b'"type":"resumed"',
-    b'"eval_loss"',
-    b'"spent_s"',
-    b'"energy_wh"',
-)
+TYPES = (b'"type":"data"', b'"type":"planned"', b'"type":"verdict"', b'"type":"resumed"')
+MARKS = (*TYPES, b'"eval_loss"', b'"spent_s"', b'"energy_wh"')
 
 
 @dataclass
@@ -44,10 +35,7 @@ class EarlierJobs:
 
 
 def read_earlier_jobs(run_folder: Path, job_folder: Path) -> EarlierJobs:
-    """Read what a run's jobs reported before the one in `job_folder` began.
-
-    Of that job itself, events before its newest start count: a cluster may have restarted it.
-    """
+    """Read what a run's jobs reported before the newest start of the one in `job_folder`, which may have restarted."""
     earlier = EarlierJobs()
     for folder in sorted((run_folder / "jobs").glob("*")):
         if folder.name > job_folder.name:
@@ -79,11 +67,8 @@ def _ranks_of(job_folder: Path) -> int | None:
 
 def fingerprints(job_folder: Path) -> dict[str, str]:
     """Return the fingerprints of the data that a job has read, by source."""
-    return {
-        event.source: event.fingerprint
-        for event in _events(job_folder / "events.jsonl")
-        if isinstance(event, events.DataRead)
-    }
+    read = [event for event in _events(job_folder / "events.jsonl") if isinstance(event, events.DataRead)]
+    return {event.source: event.fingerprint for event in read}
 
 
 def _add(earlier: EarlierJobs, event: events.Event, is_training: bool) -> None:

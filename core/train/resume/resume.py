@@ -7,12 +7,14 @@ continue where they stopped. Events of later steps are superseded.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import RandomSampler, Sampler
 from transformers import TrainerCallback
@@ -20,20 +22,16 @@ from transformers import TrainerCallback
 from finetop.core.data.weight_files import weight_files
 from finetop.core.errors import BadInput, EnvironmentTrouble, first_line
 from finetop.core.models import checkpoint, collectives, shards
+from finetop.core.models.resolved import ResolvedModel
 from finetop.core.protocol.events import Resumed
+from finetop.core.runtime.event_log import EventLog
 from finetop.core.train import paged
 from finetop.core.train.resume import random_state, sharded, state_files
 from finetop.core.train.resume.earlier_jobs import fingerprints
+from finetop.core.train.resume.resume_point import ResumePoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from torch import Tensor
-
-    from finetop.core.models.resolved import ResolvedModel
-    from finetop.core.runtime.event_log import EventLog
     from finetop.core.train.callbacks import Meter
-    from finetop.core.train.resume.resume_point import ResumePoint
 
 STATE = checkpoint.STATE
 FORMAT = 1
@@ -131,18 +129,12 @@ def held_tensors(model: Any) -> dict[str, Tensor] | None:
 
 
 def adapter_tensors(model: Any) -> dict[str, Tensor] | None:
-    """Return an adapter's weights and buffers as they are in memory; None if the model has none.
-
-    Their saved form may differ: pruned ranks, merged halves, rounded numbers.
-    """
+    """Return an adapter's tensors as in memory, which may differ from their saved form; None if there is none."""
     if not shards.is_adapter(model):
         return None
     name = model.active_adapter
-    held = {
-        key: tensor
-        for key, tensor in model.named_parameters()
-        if tensor.requires_grad or name in key.split(".")
-    }
+    named = dict(model.named_parameters())
+    held = {key: weight for key, weight in named.items() if weight.requires_grad or name in key.split(".")}
     return held | {key: tensor for key, tensor in model.named_buffers() if name in key.split(".")}
 
 
@@ -152,10 +144,9 @@ def require_same(base: ResolvedModel, point: ResumePoint) -> None:
         return
     known = checkpoint.weights_hash_of(point.folder)
     if known is not None and known != base.weights_hash:
-        raise BadInput(
-            f"model.id: the weights of {base.id} are not those that the run started with.",
-            hint=f"Their sha256 was {known[:16]} and is now {base.weights_hash[:16]}: restore them.",
-        )
+        message = f"model.id: the weights of {base.id} are not those that the run started with."
+        hint = f"Their sha256 was {known[:16]} and is now {base.weights_hash[:16]}: restore them."
+        raise BadInput(message, hint=hint)
     require_same_data(point.earlier.data, fingerprints(point.job_folder), anyway=point.anyway)
 
 
@@ -168,24 +159,18 @@ def require_same_data(before: Mapping[str, str], now: Mapping[str, str], *, anyw
     if len(changed) > 1:
         message += f" (and those of {len(changed) - 1} more)"
     if not anyway:
-        raise BadInput(
-            f"{message}.", hint="Restore them, or resume with --anyway, which trains on the new ones."
-        )
+        hint = "Restore them, or resume with --anyway, which trains on the new ones."
+        raise BadInput(f"{message}.", hint=hint)
     print(f"{message}; it continues with them", flush=True)
 
 
 def announce(point: ResumePoint | None, run_folder: Path, last: int, events: EventLog) -> None:
-    """Report the step that the run resumes from, and remove later checkpoints, which are void.
-
-    Raises BadInput if nothing is left to do until the step `last`.
-    """
+    """Report where the run resumes, and remove later, void checkpoints. Raises BadInput if nothing is left to do."""
     if point is None:
         return
     if point.step >= last:
-        raise BadInput(
-            f"nothing is left to do: step {point.step} is done, and the run ends at {last}.",
-            hint="Raise its length: --set train.epochs=N, or train.max_steps.",
-        )
+        message = f"nothing is left to do: step {point.step} is done, and the run ends at {last}."
+        raise BadInput(message, hint="Raise its length: --set train.epochs=N, or train.max_steps.")
     for folder in checkpoint.folders(run_folder) if collectives.rank() == 0 else ():
         if checkpoint.step_of(folder) > point.step:
             checkpoint.remove(folder)
@@ -234,10 +219,7 @@ class SeededByEpoch(Sampler[int]):  # type: ignore[misc]  # the library is untyp
 
 
 def train(trainer: Any, point: ResumePoint | None, meter: Meter) -> None:
-    """Train from the beginning or from a checkpoint; set the token count of `meter`.
-
-    Raises EnvironmentTrouble if the checkpoint's state can't be read or does not fit this model.
-    """
+    """Train from the start or a checkpoint; set `meter`'s tokens. Raises EnvironmentTrouble for an unfit state."""
     if point is None or point.folder is None:
         trainer.train()
         return
@@ -350,9 +332,8 @@ def fitting(what: str, folder: Path) -> Iterator[None]:
     try:
         yield
     except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
-        raise EnvironmentTrouble(
-            f"{folder / STATE}: {what} can't be restored: {first_line(error)}.", hint=ANOTHER
-        ) from error
+        message = f"{folder / STATE}: {what} can't be restored: {first_line(error)}."
+        raise EnvironmentTrouble(message, hint=ANOTHER) from error
 
 
 def restore_optimizer(trainer: Any, tree: Mapping[str, Any], folder: Path) -> None:
@@ -383,23 +364,16 @@ def restore_optimizer(trainer: Any, tree: Mapping[str, Any], folder: Path) -> No
 
 def divided(values: Mapping[str, Any], weight: Tensor) -> dict[str, Any]:
     """Shard an optimizer's tensors of a weight like the weight itself; values of other shapes stay whole."""
-    return {
-        name: shards.like(value, weight)
-        if isinstance(value, torch.Tensor) and value.shape == weight.shape
-        else value
-        for name, value in values.items()
-    }
+    same = {key for key, value in values.items() if getattr(value, "shape", None) == weight.shape}
+    return {key: shards.like(value, weight) if key in same else value for key, value in values.items()}
 
 
 def _as_saved(held: dict[str, Any], saved: Mapping[str, Any]) -> None:
     """Restore the saved number formats: `load_state_dict` casts an optimizer's tensors to the weight's own."""
     for name, value in saved.items():
-        tensor = held.get(name)
-        if (
-            isinstance(value, torch.Tensor)
-            and isinstance(tensor, torch.Tensor)
-            and tensor.dtype != value.dtype
-        ):
+        tensor: Any = held.get(name)
+        both = isinstance(value, torch.Tensor) and isinstance(tensor, torch.Tensor)
+        if both and tensor.dtype != value.dtype:
             held[name] = value.to(tensor.device)
 
 

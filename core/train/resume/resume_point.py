@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from finetop.core.errors import BadInput
+from finetop.core.protocol.runs import JobSpec
 from finetop.core.runtime.job_folder import run_folder_of
 from finetop.core.train.resume.earlier_jobs import EarlierJobs, read_earlier_jobs
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import JobSpec
 
 
 @dataclass(frozen=True)
@@ -31,13 +28,11 @@ def point_of(spec: JobSpec, job_folder: Path) -> ResumePoint | None:
     if given is None:
         return None
     path, step = given.get("checkpoint"), given.get("step")
-    fine = path is None or (
-        isinstance(path, str) and not Path(path).is_absolute() and ".." not in Path(path).parts
-    )
+    parts = Path(path).parts if isinstance(path, str) else ("..",)
+    fine = path is None or not (".." in parts or Path(path).is_absolute())
     if not fine or not isinstance(step, int) or step < 0:
-        raise BadInput(
-            f"job.json: args.resume is {given!r}.", hint="Name a checkpoint inside of the run's folder."
-        )
+        hint = "Name a checkpoint inside of the run's folder."
+        raise BadInput(f"job.json: args.resume is {given!r}.", hint=hint)
     run_folder = run_folder_of(job_folder)
     folder = None if path is None else run_folder / path
     earlier = read_earlier_jobs(run_folder, job_folder)

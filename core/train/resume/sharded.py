@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from finetop.core.models import collectives, shards
 from finetop.core.recipe.parallel import IN_PARTS_ABOVE, PART_BYTES, STATE_BYTES
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from torch import Tensor
 
 ABOVE = IN_PARTS_ABOVE  # below this size, one file is as fast
 FOLDER = "shards"  # in a checkpoint's state
@@ -41,12 +38,8 @@ def save(model: Any, state: Mapping[int, Mapping[str, Any]], folder: Path) -> di
     """
     from torch.distributed.tensor import DTensor
 
-    tensors = {
-        f"{index}.{key}": value
-        for index, values in state.items()
-        for key, value in values.items()
-        if isinstance(value, DTensor)
-    }
+    named = {f"{index}.{key}": held for index, values in state.items() for key, held in values.items()}
+    tensors = {name: value for name, value in named.items() if isinstance(value, DTensor)}
     if shards.is_rounded(model):
         tensors |= {f"{WEIGHT}{name}": weight.detach() for name, weight in model.named_parameters()}
     collectives.from_first(lambda: _make(folder))
@@ -71,9 +64,8 @@ def read_state(
     for name, dtype in wanted.items():
         index, _, key = name.partition(".")
         like = weights[int(index)]
-        tensors[name] = state[int(index)][key] = torch.empty_like(
-            like, dtype=getattr(torch, dtype), requires_grad=False
-        )
+        kind = getattr(torch, dtype)
+        tensors[name] = state[int(index)][key] = torch.empty_like(like, dtype=kind, requires_grad=False)
     _read(tensors, folder)
 
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from finetop.core.errors import EnvironmentTrouble, first_line
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from torch import Tensor
 
 TREE, TENSORS = "state.json", "tensors.safetensors"
 # Values that JSON lacks are written as a mapping with one key that names the kind.
@@ -43,10 +40,9 @@ def load(folder: Path) -> Any:
         written = json.loads((folder / TREE).read_text(encoding="utf-8"))
         return _read(written, load_file(folder / TENSORS))
     except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
-        raise EnvironmentTrouble(
-            f"{folder}: the trainer's state can't be read: {first_line(error)}.",
-            hint="Resume from another checkpoint: finetop resume RUN@STEP.",
-        ) from error
+        message = f"{folder}: the trainer's state can't be read: {first_line(error)}."
+        hint = "Resume from another checkpoint: finetop resume RUN@STEP."
+        raise EnvironmentTrouble(message, hint=hint) from error
 
 
 def _written(value: Any, tensors: dict[str, Tensor], names: dict[Any, str]) -> Any:

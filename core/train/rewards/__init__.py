@@ -6,7 +6,8 @@ The rules of suites are rewards too: 1 where they hold, else 0. A rule is data; 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -14,12 +15,8 @@ from msgspec import Meta
 from finetop.core.errors import NotFound, did_you_mean
 from finetop.core.plugins import REWARD_RULES, Plugin, PluginKind
 from finetop.core.recipe import answer_rules as suite_rules
+from finetop.core.recipe.answer_rules import ValueKind
 from finetop.core.recipe.weight_formats import Quantize
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from finetop.core.recipe.answer_rules import ValueKind
 
 Weight = Annotated[float, Meta(gt=-1000, lt=1000)]
 
@@ -58,8 +55,7 @@ class Reward(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     ] = None
     weight: Annotated[Weight, Meta(description="Weight of the reward model's score.")] = 1.0
     quantize: Annotated[
-        Quantize,
-        Meta(description="Load the reward model's linear layers in fewer bits, as it was trained."),
+        Quantize, Meta(description="Load the reward model's linear layers in fewer bits, as it was trained.")
     ] = "none"
     rules: Annotated[
         tuple[Rule, ...], Meta(description="Rules that reward answers; their rewards are summed.")

@@ -12,7 +12,6 @@ class JsonValid(RewardRule):
     about = "the answer is valid JSON"
 
     def score(self, text: str, value: None, answer: str | None) -> float:
-        """Return 1 if the text is JSON."""
         if len(text) > LONGEST_JSON_TEXT:
             return 0.0
         try:

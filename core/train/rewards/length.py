@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from finetop.core.recipe.answer_rules import words
 from finetop.core.train.rewards import RewardRule
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 class Length(RewardRule):

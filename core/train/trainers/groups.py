@@ -5,13 +5,12 @@ TRL gets token ids instead of texts, so that the model reads exactly what fineto
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
     from finetop.core.data.examples import PromptExample
     from finetop.core.train.trainer_setup import Setup
     from finetop.core.train.trainers.reward_sum import RewardSum
@@ -80,16 +79,9 @@ def make_trainer(
         return language.data_set({"prompt": ids, "row": list(range(first, first + len(prompts)))})
 
     with language.switched_off(setup.model):
-        trainer = language.build(
-            setup,
-            _over_ids(trainer_class, setup),
-            config_class,
-            values,
-            {**OWN, **own},
-            table=table,
-            padded="left",
-            reward_funcs=reward_function(scorer, rows),
-        )
+        own_class, settings = _over_ids(trainer_class, setup), {**OWN, **own}
+        given: dict[str, Any] = {"table": table, "reward_funcs": reward_function(scorer, rows)}
+        trainer = language.build(setup, own_class, config_class, values, settings, padded="left", **given)
     if setup.recipe.model.engine == "vllm":
         _keep_base_exact(trainer, setup)
     return trainer
@@ -125,9 +117,8 @@ def reward_function(scorer: RewardSum, rows: Sequence[PromptExample]) -> Callabl
 
     def reward(completions: Sequence[str], row: Sequence[int], log_metric: Any, **_: Any) -> list[float]:
         examples = [rows[number] for number in row]
-        rewards = scorer.pay(
-            [example.prompt for example in examples], completions, [example.answer for example in examples]
-        )
+        asked, right = [example.prompt for example in examples], [example.answer for example in examples]
+        rewards = scorer.pay(asked, completions, right)
         for name, scores in rewards.parts.items():
             log_metric(f"part/{name}", _mean(scores))
         return rewards.total
@@ -138,10 +129,8 @@ def reward_function(scorer: RewardSum, rows: Sequence[PromptExample]) -> Callabl
 def _over_ids(trainer_class: Any, setup: Setup) -> Any:
     """Return a subclass that takes prompts as token ids and logs finetop's metrics."""
 
-    from finetop.core.models import (
-        attention,
-        engine,
-    )  # imported with torch, which listing the settings must not load
+    # imported with torch, which listing the settings must not load
+    from finetop.core.models import attention, engine
     from finetop.core.train import master
 
     gives_log_probs = "num_generations" in signature(trainer_class._generate_single_turn).parameters  # noqa: SLF001  # GRPO's

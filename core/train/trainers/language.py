@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,8 +11,6 @@ from finetop.core.train.trainer_args import configure
 from finetop.core.train.trainers import masks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
     from finetop.core.data.examples import AnyExample
     from finetop.core.train.trainer_setup import Setup
 
@@ -96,10 +95,7 @@ def reference_values(setup: Setup) -> dict[str, Any]:
 
 
 def share_reference(dataset: Any, setup: Setup, name: str) -> None:
-    """Make the first of several ranks write the reference's scores where the others read them.
-
-    TRL would use a temporary file, a different one in each process.
-    """
+    """Make all ranks read the first one's reference scores: TRL's temporary file differs in each process."""
     if collectives.count() > 1:
         file = setup.run_folder / f"reference-{name}.arrow"
         collectives.from_first(lambda: file.unlink(missing_ok=True))

@@ -8,13 +8,11 @@ kept with it, 40.5 without).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetop.core.models.forward import has_virtual_tokens
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 def leave_out(trainer: Any) -> None:
@@ -36,9 +34,7 @@ def is_exact(trainer: Any) -> bool:
     Virtual tokens have a mask of their own, and a mixture's load balancing counts the tokens that are not masked.
     """
     config = trainer.model.config.get_text_config()
-    balances = bool(getattr(config, "output_router_logits", False)) or getattr(
-        trainer, "aux_loss_enabled", False
-    )
+    balances = getattr(config, "output_router_logits", False) or getattr(trainer, "aux_loss_enabled", False)
     return not balances and not has_virtual_tokens(trainer.model)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,19 +12,17 @@ from typing import TYPE_CHECKING, Any
 from finetop.core.data import hub, weight_files
 from finetop.core.errors import BadInput
 from finetop.core.models import checkpoint, load, resolve, resolved
+from finetop.core.models.resolved import ResolvedModel
 from finetop.core.models.reward_model import KEY, RewardModel, make, require_one_label, require_vocabulary
 from finetop.core.recipe.references import is_reference
 from finetop.core.runtime.files import given_path
+from finetop.core.runtime.home import Home
 from finetop.core.train import rewards
+from finetop.core.train.rewards import Reward, RewardRule
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from finetop.core.data.formats import Message
-    from finetop.core.models.resolved import ResolvedModel
     from finetop.core.runtime.event_log import EventLog
-    from finetop.core.runtime.home import Home
-    from finetop.core.train.rewards import Reward, RewardRule
     from finetop.core.train.trainer_setup import Setup
 
 MODEL = "model"  # name of the reward model's part
@@ -48,10 +47,7 @@ class RewardSum:
     def pay(
         self, prompts: Sequence[Sequence[Message]], answers: Sequence[str], right: Sequence[str | None]
     ) -> RewardScores:
-        """Return the rewards of answers to their prompts; `right` are the rows' own answers, or None.
-
-        Raises BadInput if the reward model's scores are not finite.
-        """
+        """Return answers' rewards; `right` are the rows' own. Raises BadInput if the model's scores are not finite."""
         total, parts = [0.0] * len(answers), {}
         if self.model is not None:
             parts[MODEL] = self.model.score(prompts, answers)
@@ -73,9 +69,8 @@ def begin(setup: Setup) -> RewardSum:
     model = None
     if reward.model is not None:
         size = setup.recipe.train.eval_batch_size or setup.recipe.train.batch_size
-        model = load_reward(
-            reward.model, setup.dtype, setup.device, size, setup.home, setup.events, reward.quantize
-        )
+        home, events = setup.home, setup.events
+        model = load_reward(reward.model, setup.dtype, setup.device, size, home, events, reward.quantize)
         if model.tokenizer.get_vocab() != setup.tokenizer.get_vocab():
             print("the reward model tokenizes answers itself: its vocabulary differs")
     rules = tuple((rewards.load(rule.rule), rule.value, rule.weight) for rule in reward.rules)
@@ -130,9 +125,8 @@ def load_reward(
 
         model = PeftModel.from_pretrained(model, folder, torch_device=device)
         load.answer_in_kind(model)
-        head = next(
-            (module for name, module in model.named_modules() if name.endswith("score.modules_to_save")), None
-        )
+        heads = (module for name, module in model.named_modules() if name.endswith("score.modules_to_save"))
+        head = next(heads, None)
         if head is None:
             hint = "Train it again with objective.name: reward."
             raise BadInput(f"{KEY}: {folder} has no weights for the score.", hint=hint)
@@ -144,9 +138,8 @@ def load_reward(
 def whole(folder: Path, home: Home) -> ResolvedModel:
     """Resolve a reward model that is saved whole. Raises BadInput if its weights are missing."""
     load.check_folder(folder, str(folder))
-    return resolved.ResolvedModel(
-        str(folder), folder, None, None, "local folder", weight_files.weights_hash(folder, home)
-    )
+    weights = weight_files.weights_hash(folder, home)
+    return resolved.ResolvedModel(str(folder), folder, None, None, "local folder", weights)
 
 
 def base_of(folder: Path, home: Home, events: EventLog) -> ResolvedModel:
@@ -155,9 +148,8 @@ def base_of(folder: Path, home: Home, events: EventLog) -> ResolvedModel:
 
     config = load.adapter_config(folder)
     name, revision = str(config["base_model_name_or_path"]), config.get("revision")
-    base = resolve.resolve_model(
-        Model(id=name, revision=None if hub.is_local(name) else revision), home, events
-    )
+    revision = None if hub.is_local(name) else revision
+    base = resolve.resolve_model(Model(id=name, revision=revision), home, events)
     manifest = folder / "manifest.json"
     known = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else None
     if known is not None and known["base"]["weights_hash"] not in (None, base.weights_hash):

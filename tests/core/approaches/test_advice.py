@@ -17,16 +17,11 @@ def price(median, of="GPU", half=0.1, others=0.0):
 def row(name, mean, gap=None, *, trains=False, half=0.05, **facts):
     facts = {**(FAIR if trains else {}), **facts}
     return ApproachRow(
-        name=name,
-        about="",
-        trains=trains,
-        state="measured",
+        name=name, about="", trains=trains, state="measured",
         target=Score(mean, mean - half, mean + half, 50, facts.pop("seeds", 1), facts.pop("spread", None)),
-        gap=None if gap is None else Gap(gap, gap - half, gap + half, 50),
-        is_best=gap is None,
-        retained=facts.pop("retained", Retained(0.0, [], same_weights=True)),
-        **facts,
-    )
+        gap=None if gap is None else Gap(gap, gap - half, gap + half, 50), is_best=gap is None,
+        retained=facts.pop("retained", Retained(0.0, [], same_weights=True)), **facts,
+    )  # fmt: skip
 
 
 def news(how, before, after, seconds):
@@ -44,35 +39,24 @@ def texts(rows, metric="token_f1"):
 
 RETRIEVAL = row("retrieval", 0.8, query=price(2.0), setup_s=1.0, news=news("index", 0.1, 0.8, 0.5))
 LORA = row(
-    "lora",
-    0.4,
-    -0.4,
-    trains=True,
-    query=price(0.5),
-    setup_s=301.0,
-    gpu_s=300.0,
+    "lora", 0.4, -0.4, trains=True, query=price(0.5), setup_s=301.0, gpu_s=300.0,
     news=news("train", 0.1, 0.15, 310.0),
-)
+)  # fmt: skip
 
 
 def test_knowledge_that_changes_goes_where_it_is_answered_soonest_if_that_is_proven():
     advice_text = texts([RETRIEVAL, LORA])["changing knowledge"]
-    assert advice_text.startswith(
-        "Retrieve: new facts are answered better by retrieval, after 0.5 s of indexing"
-    )
-    assert (
-        "(0.10 to 0.80, by 0.70 [0.60, 0.80])" in advice_text
-        and "Not proven for lora, after 5.2 min of" in advice_text
-    )
+    soonest = "new facts are answered better by retrieval, after 0.5 s of indexing"
+    assert advice_text.startswith(f"Retrieve: {soonest}")
+    assert "(0.10 to 0.80, by 0.70 [0.60, 0.80])" in advice_text
+    assert "Not proven for lora, after 5.2 min of" in advice_text
     fluent = msgspec.structs.replace(LORA, news=news("train", 0.85, 0.9, 310.0))
     beside = texts([RETRIEVAL, fluent])["changing knowledge"]
     assert "Yet lora (0.85 to 0.90) scores better on them, and did before having them." in beside
     assert "Yet" not in advice_text
     misled = msgspec.structs.replace(LORA, news=news("train", 0.5, 0.1, 310.0))
-    assert (
-        "With them lora (0.50 to 0.10, by 0.40 [0.30, 0.50]) answered worse"
-        in texts([RETRIEVAL, misled])["changing knowledge"]
-    )
+    worse = "With them lora (0.50 to 0.10, by 0.40 [0.30, 0.50]) answered worse"
+    assert worse in texts([RETRIEVAL, misled])["changing knowledge"]
     learned = msgspec.structs.replace(LORA, news=news("train", 0.1, 0.9, 310.0))
     both = texts([RETRIEVAL, learned])["changing knowledge"]
     assert both.startswith("Either way") and "then lora, after 5.2 min of training" in both
@@ -89,20 +73,15 @@ def test_knowledge_that_changes_goes_where_it_is_answered_soonest_if_that_is_pro
 def test_what_cant_be_told_apart_is_not_called_better():
     forgot = msgspec.structs.replace(LORA, is_best=True, gap=None, retained=Retained(5.0, ["regressed"]))
     level = row("retrieval", 0.38, -0.02, query=price(2.0))
-    assert "Beware: lora REGRESSED" in texts([forgot, level])["on this target"], (
-        "the best, though another is cheaper"
-    )
+    best = texts([forgot, level])["on this target"]
+    assert "Beware: lora REGRESSED" in best, "though another is cheaper"
     close = row("lora", 0.78, -0.02, trains=True, query=price(0.5), setup_s=100.0)
     advice_text = texts([RETRIEVAL, close])
-    assert (
-        "lora can't be distinguished from it" in advice_text["on this target"]
-        and "cheapest of them is retrieval" not in advice_text
-    )
+    assert "lora can't be distinguished from it" in advice_text["on this target"]
+    assert "cheapest of them is retrieval" not in advice_text
     assert "retrieval is also the cheapest" in advice_text["on this target"], "retrieval trains nothing"
-    assert (
-        "Were the difference of lora real, about 313 rows would show it"
-        in advice_text["what would change this"]
-    )
+    rows = "Were the difference of lora real, about 313 rows would show it"
+    assert rows in advice_text["what would change this"]
     far = texts([RETRIEVAL, LORA])["on this target"]
     assert "lora, the next, is 0.40 [0.35, 0.45] behind it" in far
 
@@ -127,10 +106,8 @@ def test_training_on_12_rows_whose_loss_rose_is_not_called_worse_than_asking():
     untrained = row("few-shot", 0.9, rows_seen=4)
 
     def said(**facts):
-        return texts(
-            [untrained, row("lora", 0.1, -0.8, trains=True, **facts), row("prompt", 0.1, -0.8, rows_seen=0)],
-            "rules",
-        )
+        lora = row("lora", 0.1, -0.8, trains=True, **facts)
+        return texts([untrained, lora, row("prompt", 0.1, -0.8, rows_seen=0)], "rules")
 
     few = said(rows_seen=12, rows_given=12, losses=(2.0, 2.4))
     assert "Don't train" not in " ".join(few.values())
@@ -149,35 +126,24 @@ def test_training_on_12_rows_whose_loss_rose_is_not_called_worse_than_asking():
     assert said(rows_seen=2000, losses=(1.0, 2.0))["style and format"].startswith("Not proven")
 
 
-@pytest.mark.parametrize(
-    ("facts", "why"),
-    [
-        # 8 steps of 2 rows, of 70: distinct rows that were read
-        (
-            {"rows_seen": 16, "rows_given": 70, "epochs_seen": 0.2286},
-            "lora saw 16 of 70 rows, 0.23 epochs: train it longer before you decide",
-        ),
-        (
-            {"rows_seen": 400, "rows_given": 900, "epochs_seen": 0.44},
-            "lora saw 400 of 900 rows, 0.44 epochs: train it longer",
-        ),
-        (
-            {"losses": (3.0, 1.0), "loss_midway": 2.0},
-            "lora saw 900 of 900 rows, 3 epochs and its loss was still falling: train it longer",
-        ),
-        ({"rows_seen": None, "epochs_seen": None}, "how much lora read is not known"),
-    ],
-)
+@pytest.mark.parametrize(("facts", "why"), [
+    # 8 steps of 2 rows, of 70: distinct rows that were read
+    ({"rows_seen": 16, "rows_given": 70, "epochs_seen": 0.2286},
+     "lora saw 16 of 70 rows, 0.23 epochs: train it longer before you decide"),
+    ({"rows_seen": 400, "rows_given": 900, "epochs_seen": 0.44},
+     "lora saw 400 of 900 rows, 0.44 epochs: train it longer"),
+    ({"losses": (3.0, 1.0), "loss_midway": 2.0},
+     "lora saw 900 of 900 rows, 3 epochs and its loss was still falling: train it longer"),
+    ({"rows_seen": None, "epochs_seen": None}, "how much lora read is not known"),
+])  # fmt: skip
 def test_nothing_speaks_against_training_that_had_no_fair_chance(facts, why):
     unfair = row("lora", 0.1, -0.8, trains=True, **facts)
     full, trained = row("full", 0.2, -0.7, trains=True), row("lora", 0.9, trains=True, **facts)
     untrained = row("few-shot", 0.9, query=price(1.0))
     advice_text = texts([untrained, full, unfair], "rules")
     assert advice_text["style and format"].startswith("Not proven: few-shot keeps the rules better than full")
-    assert (
-        why in advice_text["style and format"]
-        and f"It says little about training: {why}" in advice_text["on this target"]
-    )
+    assert why in advice_text["style and format"]
+    assert f"It says little about training: {why}" in advice_text["on this target"]
     fair = texts([untrained, full, row("lora", 0.1, -0.8, trains=True)], "rules")
     assert fair["style and format"].startswith("Don't train") and "says little" not in fair["on this target"]
     assert "says little" not in texts([trained, row("few-shot", 0.1, -0.8)], "rules")["on this target"]
@@ -191,9 +157,8 @@ def test_prices_that_overlap_are_the_same_and_a_busy_machine_is_named():
     lora = msgspec.structs.replace(LORA, query=wide, gpu_s=None)
     retrieval = msgspec.structs.replace(RETRIEVAL, query=price(1.7, "CPU", 0.2))
     advice_text = texts([retrieval, lora])["price"]
-    assert (
-        "2.40 CPU s [1.80, 3.00] a query" in advice_text and "1.70 CPU s [1.50, 1.90] a query" in advice_text
-    )
+    assert "2.40 CPU s [1.80, 3.00] a query" in advice_text
+    assert "1.70 CPU s [1.50, 1.90] a query" in advice_text
     assert "A query costs the same with both; lora is trained first." in advice_text
     assert "lora: priced on a busy machine" in advice_text
     nearly = msgspec.structs.replace(LORA, query=price(2.0, "CPU", 0.01))
@@ -209,9 +174,8 @@ def test_prices_that_overlap_are_the_same_and_a_busy_machine_is_named():
 def beside(row_measured, metric, mean, gap=None):
     """Return a row with a score by another metric, and its difference from the best by that metric."""
     gaps = {} if gap is None else {metric: Gap(gap, gap - 0.2, gap + 0.2, 50)}
-    return msgspec.structs.replace(
-        row_measured, others={metric: Score(mean, mean - 0.1, mean + 0.1, 50)}, other_gaps=gaps
-    )
+    others = {metric: Score(mean, mean - 0.1, mean + 0.1, 50)}
+    return msgspec.structs.replace(row_measured, others=others, other_gaps=gaps)
 
 
 def test_form_is_read_from_rules_that_were_measured_beside_what_is_compared_by():
@@ -223,9 +187,8 @@ def test_form_is_read_from_rules_that_were_measured_beside_what_is_compared_by()
     assert trained.startswith("Train:") and "paired difference 0.80 [0.60, 1.00]" in trained
     assert "REGRESSED in 1 of 1 runs" in trained
     assert said(beside(RETRIEVAL, "rules", 0.9), beside(LORA, "rules", 0.1, -0.8)).startswith("Don't train")
-    assert said(beside(RETRIEVAL, "rules", 0.9), beside(LORA, "rules", 0.8, -0.1)).startswith(
-        "No proven difference"
-    )
+    near = said(beside(RETRIEVAL, "rules", 0.9), beside(LORA, "rules", 0.8, -0.1))
+    assert near.startswith("No proven difference")
 
 
 def test_vocabulary_is_read_from_nats_where_they_were_measured():
@@ -251,9 +214,8 @@ def test_training_is_paid_back_by_shorter_queries_or_it_is_not():
 
 
 def test_what_was_not_measured_is_said():
-    left_out = ApproachRow(
-        name="qlora", about="", trains=True, state="left out", said="bitsandbytes is not installed"
-    )
+    why = "bitsandbytes is not installed"
+    left_out = ApproachRow(name="qlora", about="", trains=True, state="left out", said=why)
     unchecked = msgspec.structs.replace(LORA, retained=None, gpu_s=None)
     advice_text = texts([RETRIEVAL, unchecked, left_out])["not measured"]
     assert "qlora: bitsandbytes is not installed." in advice_text and "Whether lora forgot" in advice_text
@@ -271,15 +233,10 @@ def test_the_best_of_those_that_fail_is_not_praised():
     poor = row("few-shot", 0.08, half=0.06)
     advice_text = texts([poor, row("prompt", 0.02, -0.06)], "rules")["on this target"]
     assert "None solves this: of the answers of few-shot at most 14 % are right." in advice_text
-    assert (
-        "None solves this"
-        not in texts([row("a", 0.45, half=0.06), row("b", 0.4, -0.05)], "rules")["on this target"]
-    )
-    assert "None solves this" not in texts([poor, row("prompt", 0.02, -0.06)])["on this target"], (
-        "F1 is no share"
-    )
-    same = texts([row("prompt", 0.0, query=price(1.0, "CPU")), row("lora", 0.0, 0.0, trains=True)])[
-        "on this target"
-    ]
+    half = texts([row("a", 0.45, half=0.06), row("b", 0.4, -0.05)], "rules")["on this target"]
+    by_f1 = texts([poor, row("prompt", 0.02, -0.06)])["on this target"]  # which is no share
+    assert "None solves this" not in half + by_f1
+    alike = [row("prompt", 0.0, query=price(1.0, "CPU")), row("lora", 0.0, 0.0, trains=True)]
+    same = texts(alike)["on this target"]
     assert same.startswith("All score the same on 50 rows, token f1 0.00") and "scores best" not in same
     assert "The cheapest of them is prompt: no set-up, 1.00 CPU s [0.90, 1.10] a query." in same

@@ -76,14 +76,12 @@ def test_each_row_has_its_score_and_a_query_its_price(folder, tiny_model):
     assert (folder / "data" / f"{test.content[:16]}.rows").stat().st_size == 3 * 8
 
     measured = measure(folder, tiny_model, "retrieval")
-    assert [query.row for query in measured.queries] == [query.row for query in prompt.queries], (
-        "priced on the same rows"
-    )
+    asked = [[query.row for query in one.queries] for one in (measured, prompt)]
+    assert asked[0] == asked[1], "priced on the same rows"
     assert measured.prompt_tokens > prompt.prompt_tokens and measured.passages == 1 and measured.index_s > 0
     assert measured.news_s > 0 and len(measured.news_after["token_f1"]) == 1
-    assert measured.news_after["nats_per_token"][0].value != measured.news["nats_per_token"][0].value, (
-        "it was looked up"
-    )
+    before, after = (told["nats_per_token"][0].value for told in (measured.news, measured.news_after))
+    assert before != after, "it was looked up"
 
     kept = sorted((folder / "home" / "scores").iterdir())
     again = measure(folder, tiny_model, "retrieval")
@@ -91,9 +89,8 @@ def test_each_row_has_its_score_and_a_query_its_price(folder, tiny_model):
 
     few = measure(folder, tiny_model, "few-shot", ["ask.pick=nearest", "ask.shots=2"])
     assert few.prompt_tokens > prompt.prompt_tokens and few.news_after, "the new rows are among its examples"
-    assert not measure(folder, tiny_model, "few-shot", ["ask.shots=2"]).news_after, (
-        "fixed ones stay as they are"
-    )
+    fixed = measure(folder, tiny_model, "few-shot", ["ask.shots=2"])
+    assert not fixed.news_after, "they stay as they are"
 
 
 def test_what_others_take_of_the_cpus_is_all_that_was_busy_but_for_this_process(monkeypatch):

@@ -30,10 +30,8 @@ def test_each_approach_makes_its_own_of_the_recipe_and_those_that_train_have_see
     assert not left_out and list(points)[:3] == ["kb-few-shot", "kb-prompt", "kb-retrieval"]
     trained = {name for name in points if name.startswith("kb-lora")}
     assert trained == {"kb-lora-s5", "kb-lora-s6", "kb-lora-update"}
-    assert {name for name in points if "retrieval-lora" in name} == {
-        "kb-retrieval-lora-s5",
-        "kb-retrieval-lora-s6",
-    }
+    both = {name for name in points if "retrieval-lora" in name}
+    assert both == {"kb-retrieval-lora-s5", "kb-retrieval-lora-s6"}
     prompt, few = points["kb-prompt"].recipe, points["kb-few-shot"].recipe
     assert prompt["method"]["name"] == "none" and prompt["check"]["general"] is None
     assert (prompt["ask"]["shots"], prompt["ask"]["documents"], prompt["data"]["train"]) == (0, [], [])
@@ -48,9 +46,8 @@ def test_each_approach_makes_its_own_of_the_recipe_and_those_that_train_have_see
     assert scratch["objective"]["name"] == "pretrain" and scratch["check"]["general"] is None
     news = points["kb-lora-update"]
     assert news.learns_news and len(news.recipe["data"]["train"]) == 2 and not news.recipe["check"]["at_end"]
-    assert all(
-        point.recipe["approaches"]["update"]["test"].endswith("ask.jsonl") for point in points.values()
-    )
+    asked = [point.recipe["approaches"]["update"]["test"] for point in points.values()]
+    assert all(file.endswith("ask.jsonl") for file in asked)
 
 
 def test_what_a_recipe_does_not_allow_is_left_out_and_says_why():
@@ -69,16 +66,13 @@ def test_a_full_recipes_rate_is_brought_to_an_adapters():
     assert points["kb-lora-s5"].recipe["method"]["name"] == "lora"
 
 
-@pytest.mark.parametrize(
-    ("sets", "asked", "said"),
-    [
-        (["check.target=null"], {}, "check.target is not set"),
-        (["approaches.metric=exact_match"], {}, "approaches.metric: exact_match"),
-        ([], {"only": ["lorra"]}, "no approach 'lorra'. Did you mean lora"),
-        (["approaches.settings={full: {train.epoch: 1}}"], {"only": ["full"]}, "approach full: .*epoch"),
-        (["data.train=[]", "ask.documents=[]"], {"only": ["full", "retrieval"]}, "no approach is available"),
-    ],
-)
+@pytest.mark.parametrize(("sets", "asked", "said"), [
+    (["check.target=null"], {}, "check.target is not set"),
+    (["approaches.metric=exact_match"], {}, "approaches.metric: exact_match"),
+    ([], {"only": ["lorra"]}, "no approach 'lorra'. Did you mean lora"),
+    (["approaches.settings={full: {train.epoch: 1}}"], {"only": ["full"]}, "approach full: .*epoch"),
+    (["data.train=[]", "ask.documents=[]"], {"only": ["full", "retrieval"]}, "no approach is available"),
+])  # fmt: skip
 def test_a_recipe_that_cant_be_compared_says_why(sets, asked, said):
     with pytest.raises(FinetopError, match=said):
         made(sets=sets, **asked)

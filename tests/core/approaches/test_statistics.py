@@ -16,9 +16,8 @@ def items(values, weight=1.0):
 def test_a_share_has_wilsons_interval_which_is_never_empty():
     score_of_items = statistics.score([items([1.0] * 3 + [0.0] * 21)])
     low, high = proportion_confint(3, 24, method="wilson")
-    assert (score_of_items.low, score_of_items.high) == pytest.approx(
-        (low, high)
-    ) and score_of_items.mean == 0.125
+    assert (score_of_items.low, score_of_items.high) == pytest.approx((low, high))
+    assert score_of_items.mean == 0.125
     none = statistics.score([items([0.0] * 24)])
     assert none.low == 0.0 and none.high > 0.1, "of 24 rows that all failed, more may do well"
 
@@ -27,19 +26,15 @@ def test_the_interval_of_a_mean_is_the_normal_one():
     values = [random.Random(1).random() for _ in range(50)]
     score_of_items = statistics.score([items(values)])
     half = stats.norm.ppf(0.975) * stats.sem(values)
-    assert (score_of_items.mean, score_of_items.high) == pytest.approx(
-        (sum(values) / 50, sum(values) / 50 + half)
-    )
+    mean = sum(values) / 50
+    assert (score_of_items.mean, score_of_items.high) == pytest.approx((mean, mean + half))
 
 
 def test_seeds_are_averaged_row_by_row_and_their_spread_is_told_beside():
     runs = [items([0.0, 0.5, 1.0]), items([0.5, 0.5, 1.0]), items([1.0, 0.5, 1.0, 0.3])]
     score_of_items = statistics.score(runs)
-    assert (
-        score_of_items.rows == 3
-        and score_of_items.seeds == 3
-        and score_of_items.mean == pytest.approx(2.0 / 3)
-    )
+    assert (score_of_items.rows, score_of_items.seeds) == (3, 3)
+    assert score_of_items.mean == pytest.approx(2.0 / 3)
     assert score_of_items.spread == pytest.approx(stats.tstd([0.5, 2.0 / 3, 0.7]))
 
 

@@ -24,13 +24,10 @@ def member(number, approach, f1, nats, trained=None, **told):
 
 def test_each_metric_has_its_own_best_and_the_others_their_paired_difference_to_it():
     table = rows(
-        [
-            member(1, "prompt", [0.1, 0.2, 0.3], [2.0, 2.2, 2.4]),
-            member(2, "retrieval", [0.5, 0.6, 0.9], [3.0, 3.2, 3.6], index_s=2.0),
-        ],
-        "token_f1",
-        {"lora": "no rows"},
-    )
+        [member(1, "prompt", [0.1, 0.2, 0.3], [2.0, 2.2, 2.4]),
+         member(2, "retrieval", [0.5, 0.6, 0.9], [3.0, 3.2, 3.6], index_s=2.0)],
+        "token_f1", {"lora": "no rows"},
+    )  # fmt: skip
     assert [row.name for row in table] == ["retrieval", "prompt", "lora"]
     best, prompt, absent = table
     assert best.is_best and best.gap is None and prompt.gap.mean == pytest.approx(-0.4667, abs=1e-3)
@@ -64,19 +61,14 @@ def test_prices_are_of_the_questions_that_all_were_priced_on():
         return member(number, approach, [0.1], [2.0], queries=queries, price_of="CPU", others=others)
 
     table = rows(
-        [
-            priced(1, "prompt", [[1.0, 1.2, 1.1], [3.0, 3.0, 3.0], [99.0, 99.0, 99.0]]),
-            priced(2, "retrieval", [[2.0, 4.0, 6.0], [2.0, 4.0, 6.0]], 0.1),
-            priced(3, "retrieval", [[3.0, 3.0, 3.0], [3.0, 3.0, 3.0]], 0.5),
-        ],
-        "token_f1",
-        {},
-    )
+        [priced(1, "prompt", [[1.0, 1.2, 1.1], [3.0, 3.0, 3.0], [99.0, 99.0, 99.0]]),
+         priced(2, "retrieval", [[2.0, 4.0, 6.0], [2.0, 4.0, 6.0]], 0.1),
+         priced(3, "retrieval", [[3.0, 3.0, 3.0], [3.0, 3.0, 3.0]], 0.5)],
+        "token_f1", {},
+    )  # fmt: skip
     price = {row.name: row.query for row in table}
-    assert (price["prompt"].low, price["prompt"].median, price["prompt"].high) == pytest.approx(
-        (2.0, 2.05, 2.1)
-    )
-    looked_up = price["retrieval"]
+    plain, looked_up = price["prompt"], price["retrieval"]
+    assert (plain.low, plain.median, plain.high) == pytest.approx((2.0, 2.05, 2.1))
     assert (looked_up.low, looked_up.median, looked_up.high) == (2.0, 3.0, 6.0)
     assert (looked_up.queries, looked_up.rounds, looked_up.others, looked_up.of) == (2, 6, 0.5, "CPU")
 

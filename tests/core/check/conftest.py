@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from finetop.core.recipe.load import recipe_from_mapping
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 SUITE = """\
@@ -50,57 +51,49 @@ tasks:
 """
 
 
-def write_rows(file: Path, rows: list[dict[str, object]]) -> None:
-    """Write rows as JSON lines."""
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-
-
 @pytest.fixture
-def suite_folder(tmp_path: Path) -> Path:
+def suite_folder(tmp_path):
     """Write HOME/suites with the suite `tiny`."""
     folder = tmp_path / "home" / "suites"
     folder.mkdir(parents=True)
     (folder / "tiny.yaml").write_text(SUITE, encoding="utf-8")
     (folder / "text.txt").write_text("The shop opens at nine and closes at six, but for Sundays. " * 120)
-    numbers: list[dict[str, object]] = [
-        {
-            "id": f"n{at}",
-            "category": "even" if at % 2 == 0 else "odd",
-            "question": f"What is {at} and {at + 1}?",
-            "choices": [str(2 * at + 1), str(at), "none of these numbers"],
-            "gold": at % 3,
-        }
+    numbers = [
+        {"id": f"n{at}", "category": "odd" if at % 2 else "even", "question": f"What is {at} and {at + 1}?",
+         "choices": [str(2 * at + 1), str(at), "none of these numbers"], "gold": at % 3}
         for at in range(60)
-    ]
-    write_rows(folder / "numbers.jsonl", numbers)
-    pairs: list[dict[str, object]] = [
-        {
-            "id": f"p{at}",
-            "category": "words",
-            "cluster": f"c{at // 2}",
-            "question": f"The shop number {at} is",
-            "choices": ["open now", "an old mill behind the station"],
-            "gold": at % 2,
-        }
+    ]  # fmt: skip
+    pairs = [
+        {"id": f"p{at}", "category": "words", "cluster": f"c{at // 2}", "question": f"The shop number {at} is",
+         "choices": ["open now", "an old mill behind the station"], "gold": at % 2}
         for at in range(30)
-    ]
-    write_rows(folder / "pairs.jsonl", pairs)
-    orders: list[dict[str, object]] = [
-        {
-            "id": f"o{at}",
-            "category": "length",
-            "prompt": f"Say {at} in a word.",
-            "rules": [{"rule": "max_words", "value": 1 + at % 40}],
-            "answer": at if at % 2 else [str(at)],
-        }
+    ]  # fmt: skip
+    orders = [
+        {"id": f"o{at}", "category": "length", "prompt": f"Say {at} in a word.",
+         "rules": [{"rule": "max_words", "value": 1 + at % 40}], "answer": at if at % 2 else [str(at)]}
         for at in range(12)
-    ]
-    write_rows(folder / "orders.jsonl", orders)
+    ]  # fmt: skip
+    for name, rows in (("numbers", numbers), ("pairs", pairs), ("orders", orders)):
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
     return folder
 
 
+@pytest.fixture
+def recipe_of(tiny_model):
+    """Return a function that makes a recipe whose runs are checked by a suite."""
+
+    def make(suite: str, margin: float = 10.0, method: str = "lora") -> Any:
+        model = {"id": str(tiny_model), "dtype": "float32"}
+        whole = {"recipe": 1, "name": "run", "model": model, "method": {"name": method}}
+        whole |= {"objective": {"name": "sft"}, "check": {"general": {"suite": suite, "margin": margin}}}
+        return recipe_from_mapping(whole, to_train=False)
+
+    return make
+
+
 @pytest.fixture(scope="session")
-def loud_model(tiny_model: Path) -> Any:
+def loud_model(tiny_model):
     """Return the tiny model with ten times its weights: at their usual size all log-probabilities are nearly alike."""
     import torch
     from transformers import AutoModelForCausalLM
@@ -115,7 +108,7 @@ def loud_model(tiny_model: Path) -> Any:
 
 
 @pytest.fixture(scope="session")
-def tiny_tokenizer(tiny_model: Path) -> Any:
+def tiny_tokenizer(tiny_model):
     """Return the tiny model's tokenizer."""
     from transformers import AutoTokenizer
 
@@ -123,7 +116,7 @@ def tiny_tokenizer(tiny_model: Path) -> Any:
 
 
 @pytest.fixture
-def save_adapter(tiny_model: Path) -> Callable[[Path, float], None]:
+def save_adapter(tiny_model):
     """Return a function that saves a LoRA adapter whose second matrices are all of a given size: 0 changes nothing."""
     import torch
     from peft import LoraConfig, get_peft_model

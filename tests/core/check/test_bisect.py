@@ -26,7 +26,7 @@ def broken_from(first: int | None) -> dict[int, Seen]:
 
 
 @pytest.mark.parametrize("first", STEPS)
-def test_finds_the_first_regressed_in_a_handful_of_looks(first: int) -> None:
+def test_finds_the_first_regressed_in_a_handful_of_looks(first):
     order, found = look_at(broken_from(first))
     assert found.since == first
     assert found.after == (first - 20 if first > 20 else None)
@@ -38,7 +38,7 @@ def test_finds_the_first_regressed_in_a_handful_of_looks(first: int) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 7, 16])
-def test_it_takes_no_more_looks_than_it_says(size: int) -> None:
+def test_it_takes_no_more_looks_than_it_says(size):
     steps = STEPS[:size]
     takes = []
     for first in (*steps, None):
@@ -52,14 +52,14 @@ def test_it_takes_no_more_looks_than_it_says(size: int) -> None:
     assert max(takes) == 0, "some order takes as many"
 
 
-def test_one_look_is_enough_for_a_newest_that_is_ok() -> None:
+def test_one_look_is_enough_for_a_newest_that_is_ok():
     order, found = look_at(broken_from(None))
     assert order == [320]
     assert (found.since, found.newest_verdict) == (None, "ok")
     assert found.text.startswith("not regressed at step 320, the newest checkpoint (steps 20, 40, ")
 
 
-def test_says_what_was_not_looked_at() -> None:
+def test_says_what_was_not_looked_at():
     truth: dict[int, Seen] = {step: "ok" if step < 120 else "regressed" for step in (40, 80, 120, 160, 200)}
     order, found = look_at(truth)
     assert order == [200, 40, 120, 80]
@@ -70,12 +70,12 @@ def test_says_what_was_not_looked_at() -> None:
     assert everything.text == "regressed since step 120 (all checkpoints were checked)."
 
 
-def test_what_is_known_already_is_not_looked_at_again() -> None:
+def test_what_is_known_already_is_not_looked_at_again():
     order, found = look_at(broken_from(180), known={320: "regressed", 20: "ok", 160: "ok", 180: "regressed"})
     assert (order, found.since) == ([], 180)
 
 
-def test_damage_that_heals_and_comes_back_counts_from_the_last_ok() -> None:
+def test_damage_that_heals_and_comes_back_counts_from_the_last_ok():
     truth: dict[int, Seen] = {10: "ok", 20: "regressed", 30: "ok", 40: "regressed", 50: "regressed"}
     found = conclude(sorted(truth), truth)
     assert (found.after, found.since, found.recovered) == (30, 40, (20,))
@@ -85,7 +85,7 @@ def test_damage_that_heals_and_comes_back_counts_from_the_last_ok() -> None:
     assert found.after is None or truth[found.after] == "ok"
 
 
-def test_any_pattern_ends_in_a_bracket_of_looked_at_steps() -> None:
+def test_any_pattern_ends_in_a_bracket_of_looked_at_steps():
     chance = random.Random(5)
     for _ in range(500):
         truth: dict[int, Seen] = {
@@ -103,7 +103,7 @@ def test_any_pattern_ends_in_a_bracket_of_looked_at_steps() -> None:
         assert all(truth[step] in ("no_verdict", "missing") for step in between), "all that can be judged is"
 
 
-def test_checkpoints_without_a_verdict_are_stepped_over() -> None:
+def test_checkpoints_without_a_verdict_are_stepped_over():
     truth: dict[int, Seen] = {10: "ok", 20: "no_verdict", 30: "regressed", 40: "regressed", 50: "no_verdict"}
     _, found = look_at(truth)
     assert (found.since, found.open) == (30, (20,))
@@ -115,7 +115,7 @@ def test_checkpoints_without_a_verdict_are_stepped_over() -> None:
     assert found.text.startswith("no verdict at any of the checkpoints checked")
 
 
-def test_checkpoints_that_are_gone_are_named_and_not_asked_for() -> None:
+def test_checkpoints_that_are_gone_are_named_and_not_asked_for():
     truth = broken_from(200)
     gone: dict[int, Seen] = dict.fromkeys((20, 180, 200, 320), "missing")
     order, found = look_at(truth, gone)
@@ -125,19 +125,11 @@ def test_checkpoints_that_are_gone_are_named_and_not_asked_for() -> None:
     assert next_step([5, 9], {5: "missing", 9: "missing"}) is None
 
 
-def test_the_table_has_a_row_for_every_checkpoint() -> None:
+def test_the_table_has_a_row_for_every_checkpoint():
     result = {
-        "verdict": "regressed",
-        "reason": "",
-        "margin": 0.03,
-        "items_used": 64,
-        "items_total": 1672,
-        "drop": 0.091,
-        "interval": [-0.01, 0.19],
-        "suite_interval": [0.05, 0.13],
-        "claim": 2,
-        "watch": False,
-    }
+        "verdict": "regressed", "reason": "", "margin": 0.03, "items_used": 64, "items_total": 1672,
+        "drop": 0.091, "interval": [-0.01, 0.19], "suite_interval": [0.05, 0.13], "claim": 2, "watch": False,
+    }  # fmt: skip
     rows = table_rows([10, 20, 30], {20: result, 30: {**result, "watch": True}}, {10: "missing"})
     assert rows[0] == ("10", "gone", "", "", "", "")
     assert rows[1] == ("20", "REGRESSED", "-9.1", "-13.0 to -5.0", "64 of 1,672", "2")

@@ -14,18 +14,14 @@ from finetop.core.check.context import open_context
 from finetop.core.check.model_pair import open_pair
 from finetop.core.models import resolve
 from finetop.core.protocol import check_result, events
-from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from finetop.core.check.scoring.batch_plan import BatchPlan
     from finetop.core.recipe.schema import Recipe
-
-    SaveAdapter = Callable[[Path, float], None]
 
 # PEFT uses an attribute that transformers renamed.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
@@ -37,49 +33,24 @@ name: large
 about: one task that is long, one at chance, one that is small
 text: text.txt
 tasks:
-"""
-TASK = """\
-  - name: {name}
-    data: {name}.jsonl
-    chance: {chance}
-    metric: acc
-    lm_eval:
-      output_type: multiple_choice
-      doc_to_text: "Question: {{{{question}}}}\\nAnswer:"
-      doc_to_target: gold
-      doc_to_choice: choices
+  - {name: long, data: long.jsonl, chance: 0.0, metric: acc}
+  - {name: guesses, data: guesses.jsonl, chance: 0.33, metric: acc}
+  - {name: short, data: short.jsonl, chance: 0.0, metric: acc}
 """
 MOVED = 4.0  # an adapter of this size changes some answers
 
 
 @pytest.fixture
-def home(suite_folder: Path) -> Home:
-    tasks = "".join(TASK.format(name=name, chance=0.33 if name == "guesses" else 0.0) for name in TASKS)
-    (suite_folder / "large.yaml").write_text(SUITE + tasks)
+def home(suite_folder):
+    (suite_folder / "large.yaml").write_text(SUITE)
     for name, size in TASKS.items():
         rows = [
-            {
-                "id": f"{name}{at}",
-                "question": f"What is {at} and {at + 1} of the {name} ones?",
-                "choices": [str(2 * at + 1), str(at), str(at + 2)],
-                "gold": at % 3,
-            }
+            {"id": f"{name}{at}", "question": f"What is {at} and {at + 1} of the {name} ones?",
+             "choices": [str(2 * at + 1), str(at), str(at + 2)], "answer": at % 3}
             for at in range(size)
-        ]
+        ]  # fmt: skip
         (suite_folder / f"{name}.jsonl").write_bytes(b"\n".join(msgspec.json.encode(row) for row in rows))
     return Home(suite_folder.parent)
-
-
-def recipe_of(tiny_model: Path, margin: float = 10.0, method: str = "lora") -> Recipe:
-    whole = {
-        "recipe": 1,
-        "name": "run",
-        "model": {"id": str(tiny_model), "dtype": "float32"},
-        "method": {"name": method},
-        "objective": {"name": "sft"},
-        "check": {"general": {"suite": "large", "margin": margin}},
-    }
-    return recipe_from_mapping(whole, "job.json", to_train=False)
 
 
 def checked(home: Home, recipe: Recipe, checkpoint: Path, name: str = "events") -> tuple[Any, list[Any]]:
@@ -93,6 +64,11 @@ def read_events(home: Home, name: str = "events") -> list[Any]:
     return [events.decode(line).e for line in (home.root / f"{name}.jsonl").read_bytes().splitlines()]
 
 
+def forget_scores(home: Home) -> None:
+    for file in home.scores.glob("*.jsonl"):
+        file.unlink()
+
+
 def scores_of(happened: list[Any], model: str) -> dict[tuple[str, str], events.ItemScore]:
     """Return a model's last reported score of each item."""
     score_events = [event for event in happened if isinstance(event, events.Scores) and event.model == model]
@@ -100,7 +76,7 @@ def scores_of(happened: list[Any], model: str) -> dict[tuple[str, str], events.I
 
 
 @pytest.fixture
-def run_batches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, str, str]]:
+def run_batches(monkeypatch):
     """Record (model, row_tokens, task, item) of every item that a model is run on, except for the noise floor."""
     real, noted = scoring_passes.score_batch, []
 
@@ -130,10 +106,10 @@ def whole_base(home: Home, recipe: Recipe, checkpoint: Path) -> tuple[Any, list[
 
 @pytest.mark.parametrize("margin", [3.0, pytest.param(20.0, marks=pytest.mark.slow)])
 def test_as_much_of_the_base_as_is_asked_for_says_what_all_of_it_says(
-    home: Home, tiny_model: Path, tmp_path: Path, save_adapter: SaveAdapter, run_batches: Any, margin: float
-) -> None:
+    home, recipe_of, tmp_path, save_adapter, run_batches, margin
+):
     save_adapter(tmp_path / "adapter", MOVED)
-    recipe = recipe_of(tiny_model, margin)
+    recipe = recipe_of("large", margin)
     lazy, happened = checked(home, recipe, tmp_path / "adapter")
     run = Counter(model for model, *_ in run_batches)
     assert lazy.lost + lazy.won > 0, "nothing moved: the comparison would be empty"
@@ -141,8 +117,7 @@ def test_as_much_of_the_base_as_is_asked_for_says_what_all_of_it_says(
     assert 160 + 30 + 100 <= run["base"] <= sum(TASKS.values())
     assert margin == 3.0 or run["base"] < sum(TASKS.values()), "near the margin nothing stops early"
     assert Counter((model, task, item) for model, _, task, item in run_batches).most_common(1)[0][1] == 1
-    for file in home.scores.glob("*.jsonl"):
-        file.unlink()
+    forget_scores(home)
     run_batches.clear()
     whole, in_full = whole_base(home, recipe, tmp_path / "adapter")
     assert sum(model == "base" for model, *_ in run_batches) == sum(TASKS.values())
@@ -157,14 +132,14 @@ def test_as_much_of_the_base_as_is_asked_for_says_what_all_of_it_says(
 
 
 def test_a_later_check_scores_of_the_base_what_is_missing(
-    home: Home, tiny_model: Path, tmp_path: Path, save_adapter: SaveAdapter, run_batches: Any
-) -> None:
+    home, recipe_of, tmp_path, save_adapter, run_batches
+):
     save_adapter(tmp_path / "first", 0.0)
-    early, _ = checked(home, recipe_of(tiny_model, 20.0), tmp_path / "first")
+    early, _ = checked(home, recipe_of("large", 20.0), tmp_path / "first")
     first = {entry for entry in run_batches if entry[0] == "base"}
     run_batches.clear()
     save_adapter(tmp_path / "second", MOVED)
-    late, happened = checked(home, recipe_of(tiny_model, 3.0), tmp_path / "second", "second")
+    late, happened = checked(home, recipe_of("large", 3.0), tmp_path / "second", "second")
     second = {entry for entry in run_batches if entry[0] == "base"}
     assert late.items_used > early.items_used
     assert second and not first & second
@@ -172,14 +147,14 @@ def test_a_later_check_scores_of_the_base_what_is_missing(
     keys = {event.key for event in happened if isinstance(event, events.Scores) and event.model == "base"}
     assert all((home.scores / f"{key}.jsonl").is_file() for key in keys)
     run_batches.clear()
-    again, _ = checked(home, recipe_of(tiny_model, 3.0), tmp_path / "second", "third")
+    again, _ = checked(home, recipe_of("large", 3.0), tmp_path / "second", "third")
     assert not run_batches
     assert msgspec.structs.replace(again, seconds=late.seconds) == late
 
 
 def test_a_full_checkpoint_and_its_base_take_turns_a_handful_of_times(
-    home: Home, tiny_model: Path, tmp_path: Path, run_batches: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    home, tiny_model, recipe_of, tmp_path, run_batches, monkeypatch
+):
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -189,26 +164,25 @@ def test_a_full_checkpoint_and_its_base_take_turns_a_handful_of_times(
         model.model.layers[1].mlp.down_proj.weight.mul_(3)
     model.save_pretrained(tmp_path / "full")
     monkeypatch.setattr(run_check, "BASE_AHEAD_ITEMS", 128)
-    lazy, happened = checked(home, recipe_of(tiny_model, 3.0, "full"), tmp_path / "full")
+    lazy, happened = checked(home, recipe_of("large", 3.0, "full"), tmp_path / "full")
     loads = [event for event in happened if isinstance(event, events.Phase) and event.name == "loading model"]
     assert lazy.items_used > 128, "the base was not asked for twice"
     # One phase before anything is read, then base, tuned, base, … for 128 items, 256 and all.
     assert 1 + 4 <= len(loads) <= 1 + 2 * 3
-    early, _ = checked(home, recipe_of(tiny_model, 30.0, "full"), tmp_path / "full", "early")
+    early, _ = checked(home, recipe_of("large", 30.0, "full"), tmp_path / "full", "early")
     assert early.items_used <= 128
-    for file in home.scores.glob("*.jsonl"):
-        file.unlink()
+    forget_scores(home)
     run_batches.clear()
-    alone, _ = checked(home, recipe_of(tiny_model, 30.0, "full"), tmp_path / "full", "alone")
+    alone, _ = checked(home, recipe_of("large", 30.0, "full"), tmp_path / "full", "alone")
     assert msgspec.structs.replace(alone, seconds=early.seconds) == early
     assert sum(name == "base" for name, *_ in run_batches) < sum(TASKS.values())
-    whole, _ = whole_base(home, recipe_of(tiny_model, 3.0, "full"), tmp_path / "full")
+    whole, _ = whole_base(home, recipe_of("large", 3.0, "full"), tmp_path / "full")
     assert msgspec.structs.replace(whole, seconds=lazy.seconds) == lazy
 
 
 def test_out_of_memory_on_a_later_look_at_the_base_scores_both_again(
-    home: Home, tiny_model: Path, tmp_path: Path, save_adapter: SaveAdapter, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    home, recipe_of, tmp_path, save_adapter, monkeypatch
+):
     save_adapter(tmp_path / "adapter", 0.0)
     real, used = scoring_passes.score_batch, []
 
@@ -219,7 +193,7 @@ def test_out_of_memory_on_a_later_look_at_the_base_scores_both_again(
         return real(prepared, scored_model, batch)
 
     monkeypatch.setattr(scoring_passes, "score_batch", short_of_memory)
-    result, happened = checked(home, recipe_of(tiny_model, 3.0), tmp_path / "adapter")
+    result, happened = checked(home, recipe_of("large", 3.0), tmp_path / "adapter")
     assert (result.verdict, result.lost, result.won) == ("ok", 0, 0)
     assert {name: facts["row_tokens"] for name, facts in result.models.items()} == {"base": 256, "tuned": 256}
     assert used.index(("base", 256)) > used.index(("tuned", 512))
@@ -230,19 +204,13 @@ def test_out_of_memory_on_a_later_look_at_the_base_scores_both_again(
         if isinstance(event, events.Scores)
         for item in event.items
     }
-    assert (
-        len(set(last.values())) == 2 * 3 - 1
-    )  # one file per model and task, but none for tuned items of `guesses`
+    # One file per model and task, but none for tuned items of `guesses`.
+    assert len(set(last.values())) == 2 * 3 - 1
 
 
 def test_a_check_that_is_broken_off_keeps_what_it_scored(
-    home: Home,
-    tiny_model: Path,
-    tmp_path: Path,
-    save_adapter: SaveAdapter,
-    run_batches: list[tuple[str, int, str, str]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    home, recipe_of, tmp_path, save_adapter, run_batches, monkeypatch
+):
     class Stopped(BaseException):
         pass
 
@@ -257,11 +225,11 @@ def test_a_check_that_is_broken_off_keeps_what_it_scored(
 
     monkeypatch.setattr(scoring_passes, "score_batch", stopped_on_the_way)
     with pytest.raises(Stopped):
-        checked(home, recipe_of(tiny_model, 3.0), tmp_path / "adapter")
+        checked(home, recipe_of("large", 3.0), tmp_path / "adapter")
     before = set(run_batches)
     assert {name for name, *_ in before} == {"base", "tuned"}
     run_batches.clear()
     monkeypatch.setattr(scoring_passes, "score_batch", noting)
-    result, _ = checked(home, recipe_of(tiny_model, 3.0), tmp_path / "adapter", "again")
+    result, _ = checked(home, recipe_of("large", 3.0), tmp_path / "adapter", "again")
     assert run_batches and not before & set(run_batches)
     assert result.items_scored >= 64

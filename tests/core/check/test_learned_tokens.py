@@ -11,7 +11,6 @@ from finetop.core.check import run_check
 from finetop.core.check.scoring import drift
 from finetop.core.models import checkpoint, load, resolve, resolved
 from finetop.core.models.load_checkpoint import load_checkpoint
-from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home, prepare
 from finetop.core.train import methods
@@ -24,18 +23,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.is_gradient_checkpointing. is deprecated:FutureWarning", "ignore::DeprecationWarning"
 )
-
-
-def recipe_of(tiny_model: Path, method: str) -> Any:
-    sections = {
-        "recipe": 1,
-        "name": "run",
-        "model": {"id": str(tiny_model), "dtype": "float32"},
-        "method": {"name": method},
-        "objective": {"name": "sft"},
-        "check": {"general": {"suite": "tiny", "margin": 10.0}},
-    }
-    return recipe_from_mapping(sections)
 
 
 def save(recipe: Any, base: resolved.ResolvedModel, folder: Path) -> None:
@@ -51,21 +38,19 @@ def save(recipe: Any, base: resolved.ResolvedModel, folder: Path) -> None:
     checkpoint._save(tuned, base, folder)
 
 
-def test_a_prompt_tuned_checkpoint_is_scored(suite_folder: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_a_prompt_tuned_checkpoint_is_scored(suite_folder, recipe_of, tmp_path):
     home = Home(suite_folder.parent)
     prepare(home)
     events = EventLog(tmp_path / "events.jsonl")
     results = {}
     for method in ("lora", "prompt-tuning"):  # the first caches the base's scores from packed rows
-        recipe = recipe_of(tiny_model, method)
+        recipe = recipe_of("tiny", method=method)
         base = resolve.resolve_model(recipe.model, home, events)
         save(recipe, base, tmp_path / method)
         results[method] = run_check.check(recipe, tmp_path / method, home, "cpu", events)
     events.close()
-    assert {name: result.models["tuned"]["layout"] for name, result in results.items()} == {
-        "lora": "packed",
-        "prompt-tuning": "plain",
-    }
+    layouts = {name: result.models["tuned"]["layout"] for name, result in results.items()}
+    assert layouts == {"lora": "packed", "prompt-tuning": "plain"}
     assert results["lora"].drift.base == pytest.approx(results["prompt-tuning"].drift.base, abs=1e-4)
     tuned, tokenizer = load_checkpoint(base, tmp_path / "prompt-tuning", torch.float32, "cpu")
     windows = drift.windows_of((suite_folder / "text.txt").read_text(), tokenizer)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
-from finetop.core.check import context as check_context, noise_floor, scoring_passes
+from finetop.core.check import context as check_context, run_check, scoring_passes
 from finetop.core.check.model_pair import facts_of, open_pair
 from finetop.core.check.scoring import cache
 from finetop.core.check.scoring.batch_plan import BatchPlan
@@ -23,7 +25,6 @@ from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from finetop.core.check.scoring.batch_plan import Name
@@ -87,7 +88,7 @@ def change_base(base: Path, adapter: Path) -> None:
 
 
 @pytest.fixture
-def place(suite_folder: Path, tiny_model: Path) -> Path:
+def place(suite_folder, tiny_model):
     """Return HOME with a model and an adapter on it."""
     home = suite_folder.parent
     shutil.copytree(tiny_model, home / "base")
@@ -95,84 +96,70 @@ def place(suite_folder: Path, tiny_model: Path) -> Path:
     return home
 
 
+@dataclass
+class Opened:
+    """A model of a home with its tokenizer, and the suite as its tokens."""
+
+    place: Path
+
+    def __post_init__(self) -> None:
+        self.home = Home(self.place)
+        log = EventLog(self.place / "events.jsonl")
+        self.base = resolve.resolve_model(Model(id=str(self.place / "base")), self.home, log)
+        self.tokenizer = load.load_tokenizer(self.base)
+        self.prepared = prepare(build(find_suite("tiny", self.home)), self.tokenizer, 512, 1)
+
+    def keys(self, plan: BatchPlan) -> dict[str, ScoreKey]:
+        return keys_of(self.prepared, ScoredModel("base", {"weights": "x"}, lambda: None, plan))
+
+    def context(self, **more: Any) -> Any:
+        facts = {"home": self.home, "prepared": self.prepared, "events": EventLog(self.place / "e.jsonl")}
+        facts |= {"phase_at": 0.0, "model_label": "", "shares": True, "stops": lambda: False}
+        return SimpleNamespace(**facts, **more)
+
+
 def keys(place: Path, name: Name, dtype: str = "float32") -> dict[str, str]:
     """Return the name of each task's score file."""
-    home = Home(place)
-    base = resolve.resolve_model(Model(id=str(place / "base")), home, EventLog(place / "events.jsonl"))
-    pair = open_pair(base, place / "adapter", dtype, "cpu")
-    tokenizer = load.load_tokenizer(base)
-    prepared = prepare(build(find_suite("tiny", home)), tokenizer, 512, 1)
-    facts = facts_of(pair, name, tokenizer, home)
+    opened = Opened(place)
+    pair = open_pair(opened.base, place / "adapter", dtype, "cpu")
+    facts = facts_of(pair, name, opened.tokenizer, opened.home)
     scored_model = ScoredModel(name, {**facts, "dtype": dtype}, lambda: None, PLAN)
-    return {task: key.name for task, key in keys_of(prepared, scored_model).items()}
+    return {task: key.name for task, key in keys_of(opened.prepared, scored_model).items()}
 
 
-@pytest.mark.parametrize(
-    ("change", "base_too"),
-    [
+def test_a_changed_model_has_other_files_of_scores(place):
+    before = keys(place, "base"), keys(place, "tuned")
+    assert not set(before[0].values()) & set(before[1].values())
+    assert not set(before[0].values()) & set(keys(place, "base", "float64").values())
+    for change, base_too in (
         (retrain, False),
         (rescale, False),
         (change_tokenizer, True),
         (change_template, True),
         (change_base, True),
-    ],
-)
-def test_a_changed_model_has_other_files_of_scores(
-    place: Path, change: Callable[[Path, Path], None], base_too: bool
-) -> None:
-    before = keys(place, "base"), keys(place, "tuned")
-    assert not set(before[0].values()) & set(before[1].values())
-    change(place / "base", place / "adapter")
-    after = keys(place, "base"), keys(place, "tuned")
-    assert not set(before[1].values()) & set(after[1].values())
-    assert (before[0] == after[0]) is not base_too
-    assert not set(after[1].values()) & set(before[0].values())
+    ):
+        change(place / "base", place / "adapter")
+        after = keys(place, "base"), keys(place, "tuned")
+        assert not set(before[1].values()) & set(after[1].values()), change.__name__
+        assert (before[0] == after[0]) is not base_too, change.__name__
+        assert not set(after[1].values()) & set(before[0].values()), change.__name__
+        before = after
 
 
-def test_another_number_format_or_batch_plan_has_other_files(place: Path) -> None:
-    assert not set(keys(place, "base").values()) & set(keys(place, "base", "float64").values())
-    home = Home(place)
-    base = resolve.resolve_model(Model(id=str(place / "base")), home, EventLog(place / "events.jsonl"))
-    tokenizer = load.load_tokenizer(base)
-    prepared = prepare(build(find_suite("tiny", home)), tokenizer, 512, 1)
-    wide, narrow = (
-        keys_of(prepared, ScoredModel("base", {"weights": "x"}, lambda: None, BatchPlan("packed", rows)))
-        for rows in (128, 64)
-    )
-    assert not {key.name for key in wide.values()} & {key.name for key in narrow.values()}
-
-
-def test_a_model_in_memory_is_not_kept(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from types import SimpleNamespace
-
-    home = Home(place)
-    base = resolve.resolve_model(Model(id=str(place / "base")), home, EventLog(place / "events.jsonl"))
-    tokenizer = load.load_tokenizer(base)
-    model, _ = load.load_model(base, torch.float32, "cpu")
-    prepared = prepare(build(find_suite("tiny", home)), tokenizer, 512, 1)
-    context: Any = SimpleNamespace(
-        home=home,
-        prepared=prepared,
-        events=EventLog(place / "e.jsonl"),
-        reported=set(),
-        phase_at=0.0,
-        step=3,
-        model_label="",
-        reports_scores=True,
-        shares=True,
-        stops=lambda: False,
-    )
+def test_a_model_in_memory_is_not_kept(place, monkeypatch):
+    opened = Opened(place)
+    model, _ = load.load_model(opened.base, torch.float32, "cpu")
+    context = opened.context(reported=set(), step=3, reports_scores=True)
     monkeypatch.setattr(cache, "append", lambda *_: pytest.fail("kept"))
-    scoring = scoring_passes.open_scoring(context, prepared, ScoredModel("tuned", None, lambda: model, PLAN))
-    scoring_passes.score_items(context, scoring, prepared.items, "scoring")
-    assert scoring.scores.keys() == {item.key for item in prepared.items}
+    scored_model = ScoredModel("tuned", None, lambda: model, PLAN)
+    scoring = scoring_passes.open_scoring(context, opened.prepared, scored_model)
+    scoring_passes.score_items(context, scoring, opened.prepared.items, "scoring")
+    assert scoring.scores.keys() == {item.key for item in opened.prepared.items}
 
 
-def test_what_differs_is_said(place: Path) -> None:
-    home = Home(place)
-    base = resolve.resolve_model(Model(id=str(place / "base")), home, EventLog(place / "events.jsonl"))
-    pair = open_pair(base, place / "adapter", "float32", "cpu")
-    tokenizer = load.load_tokenizer(base)
+def test_what_differs_is_said(place):
+    opened = Opened(place)
+    pair, tokenizer = open_pair(opened.base, place / "adapter", "float32", "cpu"), opened.tokenizer
     assert check_context.caveats_of(pair, tokenizer, False) == ()
     (place / "adapter" / "manifest.json").write_text(json.dumps({"base": {"weights_hash": "f" * 64}}))
     tokenizer.save_pretrained(place / "adapter")
@@ -183,42 +170,26 @@ def test_what_differs_is_said(place: Path) -> None:
     assert "the recipe's" in check_context.caveats_of(pair, tokenizer, True)[0]
 
 
-def test_another_engine_has_other_files_for_what_is_written_alone(place: Path) -> None:
-    home = Home(place)
-    base = resolve.resolve_model(Model(id=str(place / "base")), home, EventLog(place / "events.jsonl"))
-    prepared = prepare(build(find_suite("tiny", home)), load.load_tokenizer(base), 512, 1)
-
-    def made(plan: BatchPlan) -> dict[str, ScoreKey]:
-        return keys_of(prepared, ScoredModel("base", {"weights": "x"}, lambda: None, plan))
-
-    exact, other = made(PLAN), made(BatchPlan("packed", 128, "continuous"))
+def test_another_batch_plan_has_other_files_and_another_engine_for_what_is_written_alone(place):
+    opened = Opened(place)
+    exact, narrow, other = map(
+        opened.keys, (PLAN, BatchPlan("packed", 64), BatchPlan("packed", 128, "continuous"))
+    )
+    assert not {key.name for key in exact.values()} & {key.name for key in narrow.values()}
     assert {task for task in exact if exact[task].name != other[task].name} == {"orders"}
     # scores from before engines existed stay valid
     assert exact["orders"].facts["model"] == {"weights": "x", "layout": "packed", "row_tokens": 128}
 
 
-def test_what_flips_by_the_engine_is_counted(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from types import SimpleNamespace
-
-    home = Home(place)
-    base = resolve.resolve_model(Model(id=str(place / "base")), home, EventLog(place / "events.jsonl"))
-    model, tokenizer = load.load_model(base, torch.float32, "cpu")
-    prepared = prepare(build(find_suite("tiny", home)), tokenizer, 512, 1)
-    context: Any = SimpleNamespace(
-        home=home,
-        prepared=prepared,
-        pair=SimpleNamespace(device="cpu"),
-        events=EventLog(place / "e.jsonl"),
-        phase_at=0.0,
-        model_label="",
-        shares=True,
-        stops=lambda: False,
-    )
+def test_what_flips_by_the_engine_is_counted(place, monkeypatch):
+    opened = Opened(place)
+    model, tokenizer = load.load_model(opened.base, torch.float32, "cpu")
+    context = opened.context(pair=SimpleNamespace(device="cpu"))
 
     def floor(engine: Engine) -> NoiseFloor:
         scored_model = ScoredModel("base", None, lambda: model, BatchPlan("packed", 128, engine))
-        scoring = scoring_passes.open_scoring(context, prepared, scored_model)
-        return noise_floor.measure(context, scoring, noise_floor.first_items(context))
+        scoring = scoring_passes.open_scoring(context, opened.prepared, scored_model)
+        return run_check.measure_noise(context, scoring, run_check.first_items(context))
 
     assert floor("exact") == NoiseFloor(48, 0)
     assert floor("continuous") == NoiseFloor(48, 0, "continuous", 12, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,21 +14,21 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 import torch
-from waiting import TORCH_LIMIT_S, wait_until
+from transformers import AutoModelForCausalLM
+from waiting import TORCH_LIMIT_S
 
 from finetop.core import run_job
-from finetop.core.check.scoring import target
+from finetop.core.check import context, run_check, scoring_passes
+from finetop.core.check.scoring import batches, target
 from finetop.core.errors import FinetopError
 from finetop.core.protocol import check_result, events
-from finetop.core.runtime import event_log, job_folder
-from finetop.core.runtime.stop_signal import Stop
+from finetop.core.recipe.load import recipe_from_mapping
+from finetop.core.runtime import event_log, job_folder, stop_signal
+from finetop.core.runtime.home import Home
 from finetop.core.wording import verdicts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
-
-    SaveAdapter = Callable[[Path, float], None]
 
 # PEFT uses an attribute that transformers renamed.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
@@ -35,52 +36,46 @@ pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is d
 BROKEN = 40.0  # an adapter with weights this large ruins its model
 
 
+@pytest.fixture
+def home(suite_folder):
+    return suite_folder.parent
+
+
+@pytest.fixture
+def checkpoint(home):
+    """The folder of the run's checkpoint at step 20, which is not there yet."""
+    return home / "runs" / "0001-run" / "checkpoints" / "step-000020"
+
+
 def make_job(
     home: Path, tiny_model: Path, number: int, recipe: dict[str, Any] | None = None, **args: Any
 ) -> Path:
     """Write HOME/runs/0001-run/jobs/N-check/job.json for the checkpoint at step 20."""
-    run = home / "runs" / "0001-run"
-    folder = run / "jobs" / f"{number:04d}-check"
+    folder = home / "runs" / "0001-run" / "jobs" / f"{number:04d}-check"
     folder.mkdir(parents=True)
+    said = [(f"Hi {n}", "yes we do") for n in range(6)] + [("Say 3 in a word.", "three")]
     rows = [
-        {"messages": [{"role": "user", "content": f"Hi {n}"}, {"role": "assistant", "content": "yes we do"}]}
-        for n in range(6)
+        {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]}
+        for asked, answer in said
     ]
-    rows.append(
-        {
-            "messages": [
-                {"role": "user", "content": "Say 3 in a word."},
-                {"role": "assistant", "content": "three"},
-            ]
-        }
-    )
     (home / "rows.jsonl").write_bytes(b"\n".join(msgspec.json.encode(row) for row in rows))
+    path = str(home / "rows.jsonl")
+    rules = [{"rule": "max_words", "value": 500}]
     whole = {
         "recipe": 1,
         "name": "run",
         "model": {"id": str(tiny_model), "dtype": "float32"},
         "method": {"name": "lora"},
         "objective": {"name": "sft"},
-        "data": {"train": [{"path": str(home / "rows.jsonl")}]},
+        "data": {"train": [{"path": path}]},
         "check": {
             "general": {"suite": "tiny", "margin": 10.0},
-            "target": {
-                "path": str(home / "rows.jsonl"),
-                "metric": ["nats_per_token", "rules"],
-                "rules": [{"rule": "max_words", "value": 500}],
-            },
+            "target": {"path": path, "metric": ["nats_per_token", "rules"], "rules": rules},
         },
         **(recipe or {}),
     }
-    spec = {
-        "format": 1,
-        "job_id": number,
-        "run_id": 1,
-        "run_name": "run",
-        "verb": "check",
-        "recipe": whole,
-        "args": {"checkpoint": "checkpoints/step-000020", "step": 20, **args},
-    }
+    spec = {"format": 1, "job_id": number, "run_id": 1, "run_name": "run", "verb": "check", "recipe": whole}
+    spec["args"] = {"checkpoint": "checkpoints/step-000020", "step": 20, **args}
     (folder / "job.json").write_bytes(msgspec.json.encode(spec))
     return folder
 
@@ -88,19 +83,14 @@ def make_job(
 def start(folder: Path) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
     with (folder / "log.txt").open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "finetop.core.run_job", str(folder)],
-            stdout=log,
-            stderr=log,
-            env=environment,
-        )
+        command = [sys.executable, "-m", "finetop.core.run_job", str(folder)]
+        return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 
 
-def work(folder: Path) -> events.Ended:
+def work(folder: Path, stop: stop_signal.Stop | None = None) -> events.Ended:
     """Run the job in this process."""
-    return run_job.work(
-        job_folder.read_spec(folder), folder, event_log.EventLog(folder / "events.jsonl"), Stop()
-    )
+    log = event_log.EventLog(folder / "events.jsonl")
+    return run_job.work(job_folder.read_spec(folder), folder, log, stop or stop_signal.Stop())
 
 
 def read_events(folder: Path) -> list[Any]:
@@ -111,9 +101,7 @@ def of(kind: type, happened: list[Any]) -> list[Any]:
     return [event for event in happened if isinstance(event, kind)]
 
 
-def test_a_check_from_job_to_verdict(suite_folder: Path, tiny_model: Path, save_adapter: SaveAdapter) -> None:
-    home = suite_folder.parent
-    checkpoint = home / "runs" / "0001-run" / "checkpoints" / "step-000020"
+def test_a_check_from_job_to_verdict(home, checkpoint, tiny_model, save_adapter):
     save_adapter(checkpoint, 0.0)
     first = make_job(home, tiny_model, 1)
     assert start(first).wait(TORCH_LIMIT_S) == 0, (first / "log.txt").read_text()
@@ -164,9 +152,7 @@ def test_a_check_from_job_to_verdict(suite_folder: Path, tiny_model: Path, save_
 
 
 @pytest.mark.slow
-def test_a_full_checkpoint_that_is_the_base_shares_its_scores(suite_folder: Path, tiny_model: Path) -> None:
-    home = suite_folder.parent
-    checkpoint = home / "runs" / "0001-run" / "checkpoints" / "step-000020"
+def test_a_full_checkpoint_that_is_the_base_shares_its_scores(home, checkpoint, tiny_model):
     checkpoint.parent.mkdir(parents=True)
     checkpoint.symlink_to(tiny_model)
     folder = make_job(home, tiny_model, 1, {"method": {"name": "full"}})
@@ -176,9 +162,8 @@ def test_a_full_checkpoint_that_is_the_base_shares_its_scores(suite_folder: Path
     assert len({s.key for s in of(events.Scores, happened)}) == 3  # one per task
 
 
-def test_failures_say_cause_and_hint(suite_folder: Path, tiny_model: Path) -> None:
-    home = suite_folder.parent
-    (home / "runs" / "0001-run" / "checkpoints" / "step-000020").mkdir(parents=True)
+def test_failures_say_cause_and_hint(home, checkpoint, tiny_model):
+    checkpoint.mkdir(parents=True)
     folder = make_job(home, tiny_model, 1, {"check": {"general": {"suite": "tinny"}}})
     with pytest.raises(FinetopError) as caught:
         work(folder)
@@ -186,32 +171,29 @@ def test_failures_say_cause_and_hint(suite_folder: Path, tiny_model: Path) -> No
     assert caught.value.exit_code == 2
 
 
-def test_sigterm_stops_and_keeps_scores(
-    suite_folder: Path, tiny_model: Path, save_adapter: SaveAdapter
-) -> None:
-    home = suite_folder.parent
-    checkpoint = home / "runs" / "0001-run" / "checkpoints" / "step-000020"
+def test_sigterm_stops_and_keeps_scores(home, checkpoint, tiny_model, save_adapter, monkeypatch):
     save_adapter(checkpoint, 0.0)
     folder = make_job(home, tiny_model, 1)
-    process = start(folder)
-    wait_until(lambda: any((home / "scores").glob("*.jsonl")), "scores are written", TORCH_LIMIT_S)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(TORCH_LIMIT_S) == 0
-    ended = read_events(folder)[-1]
-    assert ended.status in ("stopped", "finished")  # it may have finished first
-    assert list((home / "scores").glob("*.jsonl"))
+    real = scoring_passes.score_batch
+
+    def then_terminated(*given: Any) -> Any:
+        if any((home / "scores").glob("*.jsonl")):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(*given)
+
+    monkeypatch.setattr(scoring_passes, "score_batch", then_terminated)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert work(folder, stop_signal.listen()).status == "stopped"
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert any(file.stat().st_size for file in (home / "scores").glob("*.jsonl"))
 
 
 def test_looks_that_are_joined_to_fill_a_gpu_decide_alike(
-    suite_folder: Path, tiny_model: Path, save_adapter: SaveAdapter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from finetop.core.check import context, run_check, scoring_passes
-    from finetop.core.check.scoring import batches
-    from finetop.core.recipe.load import recipe_from_mapping
-    from finetop.core.runtime.home import Home
-    from finetop.core.runtime.job_folder import read_spec
+    home, checkpoint, tiny_model, save_adapter, monkeypatch
+):
 
-    home = suite_folder.parent
     suite = home / "suites" / "tiny.yaml"
     suite.write_text(suite.read_text().replace("cap: 40", "cap: 400"))
     rows = [
@@ -219,10 +201,9 @@ def test_looks_that_are_joined_to_fill_a_gpu_decide_alike(
         for n in range(400)
     ]
     (home / "suites" / "numbers.jsonl").write_bytes(b"\n".join(msgspec.json.encode(row) for row in rows))
-    checkpoint = home / "runs" / "0001-run" / "checkpoints" / "step-000020"
     save_adapter(checkpoint, BROKEN)
     folder = make_job(home, tiny_model, 1)
-    recipe = recipe_from_mapping(read_spec(folder).recipe, "job.json")
+    recipe = recipe_from_mapping(job_folder.read_spec(folder).recipe, "job.json")
     sizes: list[int] = []
     real = batches.score_batch
 
@@ -246,22 +227,8 @@ def test_looks_that_are_joined_to_fill_a_gpu_decide_alike(
     assert len(large) < len(small) and max(large) > max(small)
 
 
-def test_out_of_memory_scores_both_models_again_in_smaller_batches(
-    suite_folder: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import shutil
+def test_out_of_memory_scores_both_models_again_in_smaller_batches(home, checkpoint, tiny_model, monkeypatch):
 
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    from finetop.core.check import run_check, scoring_passes
-    from finetop.core.check.scoring import batches
-    from finetop.core.recipe.load import recipe_from_mapping
-    from finetop.core.runtime.home import Home
-    from finetop.core.runtime.job_folder import read_spec
-
-    home = suite_folder.parent
-    checkpoint = home / "runs" / "0001-run" / "checkpoints" / "step-000020"
     shutil.copytree(tiny_model, checkpoint)
     model: Any = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
     with torch.no_grad():
@@ -281,7 +248,7 @@ def test_out_of_memory_scores_both_models_again_in_smaller_batches(
 
     monkeypatch.setattr(scoring_passes, "score_batch", short_of_memory)
     log = event_log.EventLog(folder / "events.jsonl")
-    recipe = recipe_from_mapping(read_spec(folder).recipe, "job.json")
+    recipe = recipe_from_mapping(job_folder.read_spec(folder).recipe, "job.json")
     result = run_check.check(recipe, checkpoint, Home(home), "cpu", log)
     assert {name: facts["row_tokens"] for name, facts in result.models.items()} == {"base": 256, "tuned": 256}
     assert {("base", 256), ("tuned", 256)} <= set(used)
@@ -292,12 +259,8 @@ def test_out_of_memory_scores_both_models_again_in_smaller_batches(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("quantize", ["nf4", "int8"])
-def test_a_check_in_fewer_bits(
-    suite_folder: Path, tiny_model: Path, save_adapter: SaveAdapter, quantize: str
-) -> None:
+def test_a_check_in_fewer_bits(home, checkpoint, tiny_model, save_adapter, quantize):
     """An adapter that changes nothing changes nothing with a quantized base either, nor does drift."""
-    home = suite_folder.parent
-    checkpoint = home / "runs" / "0001-run" / "checkpoints" / "step-000020"
     save_adapter(checkpoint, 0.0)
     model = {"id": str(tiny_model), "dtype": "float32", "quantize": quantize}
     folder = make_job(home, tiny_model, 1, {"model": model})
@@ -322,18 +285,13 @@ def test_a_check_in_fewer_bits(
 
 @pytest.mark.skipif(find_spec("vllm") is None, reason="vllm is not installed")
 @pytest.mark.filterwarnings("ignore")  # its own
-def test_answers_by_vllm_lead_to_the_verdict_of_the_exact_engine(
-    suite_folder: Path, untied_model: Path
-) -> None:
+def test_answers_by_vllm_lead_to_the_verdict_of_the_exact_engine(home, checkpoint, untied_model):
     """An adapter and a full checkpoint, in float32: each item scores the same, under the engine's own keys."""
     from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
 
-    home = suite_folder.parent
     torch.manual_seed(1)
     model: Any = AutoModelForCausalLM.from_pretrained(untied_model, dtype=torch.float32)
     adapted = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
-    checkpoint = home / "runs" / "0001-run" / "checkpoints" / "step-000020"
     adapted.save_pretrained(checkpoint)
 
     def outcome(number: int, engine: str, **more: Any) -> tuple[check_result.CheckResult, dict[str, Any]]:
@@ -371,9 +329,8 @@ def checked(home: Path, tiny_model: Path, number: int, target_section: dict[str,
     return verdict.result
 
 
-def test_texts_are_a_target(suite_folder: Path, tiny_model: Path, save_adapter: SaveAdapter) -> None:
-    home = suite_folder.parent
-    save_adapter(home / "runs" / "0001-run" / "checkpoints" / "step-000020", BROKEN)
+def test_texts_are_a_target(home, checkpoint, tiny_model, save_adapter):
+    save_adapter(checkpoint, BROKEN)
     texts = [{"text": f"The shop number {n} opens at nine, and it closes at six."} for n in range(12)]
     (home / "texts.jsonl").write_text("\n".join(map(json.dumps, texts)))
     result = check_result.read(checked(home, tiny_model, 1, {"path": str(home / "texts.jsonl")}))
@@ -385,14 +342,9 @@ def test_texts_are_a_target(suite_folder: Path, tiny_model: Path, save_adapter: 
 
 
 def test_the_verdict_stands_without_its_target(
-    suite_folder: Path,
-    tiny_model: Path,
-    save_adapter: SaveAdapter,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    home = suite_folder.parent
-    save_adapter(home / "runs" / "0001-run" / "checkpoints" / "step-000020", 0.0)
+    home, checkpoint, tiny_model, save_adapter, monkeypatch, capsys
+):
+    save_adapter(checkpoint, 0.0)
     (home / "texts.jsonl").write_text('{"text": "The shop opens at nine."}\n')
 
     gone = checked(home, tiny_model, 1, {"path": str(home / "gone.jsonl")})

@@ -1,11 +1,8 @@
 """Runs side by side, as plain data."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec
-import pytest
 from hypothesis import given, strategies as st
 from run_fakes import make_detail, make_source
 from tui_fakes import NOW, make_check
@@ -19,11 +16,13 @@ def ended(
     name: str, *, check: Any = None, metrics: dict[str, float | None] | None = None, **more: Any
 ) -> RunDetail:
     detail = make_detail(Finished(NOW - 5000, NOW - 4000), 1200, name=name, check=check, **more)
-    return (
-        detail
-        if metrics is None
-        else msgspec.structs.replace(detail, row=msgspec.structs.replace(detail.row, metrics=metrics))
-    )
+    if metrics is None:
+        return detail
+    return msgspec.structs.replace(detail, row=msgspec.structs.replace(detail.row, metrics=metrics))
+
+
+def outcomes(runs: list[RunDetail]) -> dict[str, compare_runs.Outcome]:
+    return {row.label: row for row in compare_runs.outcomes(runs, NOW)}
 
 
 def checked(name: str, drop: float, target: float) -> RunDetail:
@@ -31,22 +30,15 @@ def checked(name: str, drop: float, target: float) -> RunDetail:
 
 
 def test_only_what_differs_is_listed_in_the_recipes_order() -> None:
-    first: dict[str, Any] = {
-        "name": "a",
-        "method": {"name": "lora", "rank": 8, "dropout": 0.0},
-        "train": {"learning_rate": 1e-4, "seed": 1},
-    }
+    lora = {"name": "lora", "rank": 8, "dropout": 0.0}
+    first: dict[str, Any] = {"name": "a", "method": lora, "train": {"learning_rate": 1e-4, "seed": 1}}
     two: dict[str, Any] = {
-        "name": "b",
-        "method": {"name": "full"},
-        "train": {"learning_rate": 2e-05, "seed": 1},
-    }
+        "name": "b", "method": {"name": "full"}, "train": {"learning_rate": 2e-05, "seed": 1},
+    }  # fmt: skip
     found_rows = compare_runs.differences([first, two])
     assert [(row.key, row.values) for row in found_rows] == [
-        ("train.learning_rate", ("1e-4", "2e-5")),
-        ("method.name", ("lora", "full")),
-        ("method.rank", ("8", "-")),
-    ]
+        ("train.learning_rate", ("1e-4", "2e-5")), ("method.name", ("lora", "full")), ("method.rank", ("8", "-")),
+    ]  # fmt: skip
     assert compare_runs.differences([first, first]) == []
 
 
@@ -58,20 +50,18 @@ def test_sources_of_data_are_compared_one_by_one() -> None:
 
 
 def test_the_best_number_is_marked_and_what_nobody_has_is_left_out() -> None:
-    runs = [
-        ended(
-            "a",
-            metrics={"loss": 0.98},
-            check=make_check("regressed", 9.1, target={"exact_match": [0.7, 0.91]}),
-        ),
-        ended("b", metrics={"loss": 1.21}, check=make_check("ok", 0.1, target={"exact_match": [0.7, 0.86]})),
-    ]
-    rows = {row.label: row for row in compare_runs.outcomes(runs, NOW)}
+    runs = []
+    for verdict, drop, target, loss in (("regressed", 9.1, 0.91, 0.98), ("ok", 0.1, 0.86, 1.21)):
+        check = make_check(verdict, drop, target={"exact_match": [0.7, target]})
+        runs.append(ended("a", metrics={"loss": loss}, check=check))
+    rows = outcomes(runs)
     assert rows["loss"].cells == ("0.98", "1.21") and rows["loss"].best == (0,)
     assert rows["target, exact match"].best == (0,)
     assert rows["retained"].best == (1,) and rows["retained"].cells[0] == "REGRESSED -9.1"
     assert rows["time"].cells == ("16 min", "16 min")
     assert "reward" not in rows and "GPU hours" not in rows
+    going = make_detail(Running(NOW - 90, "training", 5, 10, "steps", 1.0), 5)  # its time counts until now
+    assert outcomes([going, going])["time"].cells == ("1 min", "1 min")
 
 
 def losses(*recipes: dict[str, Any], sources: Any = ()) -> dict[str, compare_runs.Outcome]:
@@ -79,7 +69,7 @@ def losses(*recipes: dict[str, Any], sources: Any = ()) -> dict[str, compare_run
     for at, (recipe, read) in enumerate(zip(recipes, sources or [[]] * len(recipes), strict=True)):
         run = ended(f"r{at}", metrics={"loss": 0.4 + at / 10, "eval_loss": 0.5 + at / 10})
         runs.append(msgspec.structs.replace(run, recipe=recipe, sources=read))
-    return {row.label: row for row in compare_runs.outcomes(runs, NOW)}
+    return outcomes(runs)
 
 
 def test_losses_of_different_objectives_or_rows_have_no_best_and_it_is_said_why() -> None:
@@ -89,9 +79,7 @@ def test_losses_of_different_objectives_or_rows_have_no_best_and_it_is_said_why(
     found_rows = losses(dpo, orpo)
     assert not found_rows["loss"].best and not found_rows["eval loss"].best
     assert found_rows["loss"].why_no_best == "No best loss: their objectives differ (dpo, orpo)."
-    assert compare_runs.why_no_best([found_rows["loss"], found_rows["loss"]]) == [
-        found_rows["loss"].why_no_best
-    ]
+    assert compare_runs.why_no_best([found_rows["loss"]] * 2) == [found_rows["loss"].why_no_best]
     same = losses(sft, {**sft, "objective": {"name": "sft", "packing": True}})
     assert same["loss"].best == same["eval loss"].best == (0,) and not same["loss"].why_no_best
     firmer = losses(dpo, {**dpo, "objective": {"name": "dpo", "beta": 0.5}})
@@ -111,39 +99,28 @@ def test_losses_of_different_objectives_or_rows_have_no_best_and_it_is_said_why(
 def test_rewards_of_different_rules_and_what_different_suites_retained_have_no_best() -> None:
     first, two = (ended(name, metrics={"reward": value}) for name, value in (("a", 0.7), ("b", 0.9)))
     two = msgspec.structs.replace(two, recipe={**two.recipe, "reward": {"length": [1, 9]}})
-    rows = {row.label: row for row in compare_runs.outcomes([first, two], NOW)}
+    rows = outcomes([first, two])
     assert rows["reward"].why_no_best == "No best reward: their rewards differ." and not rows["reward"].best
     checks = [make_check("ok", drop, target={"exact_match": [0.7, 0.8]}) for drop in (1.0, 2.0)]
     runs = [
         ended(str(at), check=msgspec.structs.replace(check, suite=suite))
         for at, (check, suite) in enumerate(zip(checks, ("quick", "core"), strict=True))
     ]
-    kept = {row.label: row for row in compare_runs.outcomes(runs, NOW)}["retained"]
+    kept = outcomes(runs)["retained"]
     assert not kept.best and compare_runs.trades(runs) == []
     assert "different suites" in compare_runs.front_sentence(runs, "AB")
 
 
-def test_a_run_that_goes_on_counts_its_time_until_now() -> None:
-    going = make_detail(Running(NOW - 90, "training", 5, 10, "steps", 1.0), 5)
-    assert {row.label: row.cells for row in compare_runs.outcomes([going, going], NOW)}["time"] == (
-        "1 min",
-        "1 min",
-    )
-
-
-@pytest.mark.parametrize(
-    ("scores", "front"),
-    [
+def test_the_front_is_those_that_nothing_betters() -> None:
+    for scores, front in (
         (((9.1, 0.91), (0.1, 0.86), (0.4, 0.83)), "A, B"),  # C is worse than B in both
         (((1.0, 0.9), (1.0, 0.9)), "A, B"),  # equal: neither is better
         (((0.0, 0.9), (3.0, 0.8)), "A"),
-    ],
-)
-def test_the_front_is_those_that_nothing_betters(scores: Any, front: str) -> None:
-    runs = [checked(f"r{number}", drop, target) for number, (drop, target) in enumerate(scores)]
-    found_rows = compare_runs.front(compare_runs.trades(runs))
-    assert ", ".join("ABC"[number] for number in found_rows) == front
-    assert compare_runs.front_sentence(runs, "ABC").startswith(front.replace(", ", " and "))
+    ):
+        runs = [checked(f"r{number}", drop, target) for number, (drop, target) in enumerate(scores)]
+        found_rows = compare_runs.front(compare_runs.trades(runs))
+        assert ", ".join("ABC"[number] for number in found_rows) == front
+        assert compare_runs.front_sentence(runs, "ABC").startswith(front.replace(", ", " and "))
 
 
 def test_where_too_few_have_both_scores_it_is_said() -> None:
@@ -155,13 +132,11 @@ def test_where_too_few_have_both_scores_it_is_said() -> None:
 @given(st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=1, max_size=8), st.booleans())
 def test_whoever_is_off_the_front_is_bettered_by_one_on_it(ends: list[tuple[int, int]], lower: bool) -> None:
     metric = "nats_per_token" if lower else "exact_match"
-    found_rows = [
-        Trade(number, metric, float(-x if lower else x), float(y)) for number, (x, y) in enumerate(ends)
-    ]
+    sign = -1 if lower else 1
+    found_rows = [Trade(number, metric, float(sign * x), float(y)) for number, (x, y) in enumerate(ends)]
     on_it = compare_runs.front(found_rows)
     assert on_it
     for number, (x, y) in enumerate(ends):
-        bettered = any(
-            (a, b) != (x, y) and a >= x and b >= y for a, b in (ends[on_front] for on_front in on_it)
-        )
+        better = [ends[at] for at in on_it if ends[at] != (x, y)]
+        bettered = any(a >= x and b >= y for a, b in better)
         assert bettered == (number not in on_it)

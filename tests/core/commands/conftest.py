@@ -1,43 +1,34 @@
 """Commands as typed, run in the test's own process."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pytest
 
 from finetop.core.commands.main import main
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
-    from rig import Rig
+@pytest.fixture
+def command(capsys):
+    """Return a function that runs one command: (exit code, stdout, stderr)."""
 
-    from finetop.core.runtime.home import Home
+    def run(*arguments):
+        code = main(list(arguments))
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
 
-    Finetop = Callable[..., tuple[int, str, str]]
+    return run
 
 
 @pytest.fixture
-def finetop_of(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Callable[[Home], Finetop]:
-    """Return a function that runs one command on a home: (exit code, stdout, stderr)."""
+def finetop_of(command, monkeypatch):
+    """Return a function that makes commands run on a home."""
 
-    def of(home: Home) -> Finetop:
+    def of(home):
         monkeypatch.setenv("FINETOP_HOME", str(home.root))
-
-        def run(*arguments: str) -> tuple[int, str, str]:
-            code = main(list(arguments))
-            captured = capsys.readouterr()
-            return code, captured.out, captured.err
-
-        return run
+        return command
 
     return of
 
 
 @pytest.fixture
-def finetop(rig: Rig, finetop_of: Callable[[Home], Finetop]) -> Finetop:
+def finetop(rig, finetop_of):
     """Run one command on the rig's home."""
     return finetop_of(rig.home)

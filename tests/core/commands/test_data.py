@@ -33,7 +33,7 @@ def two(rig, tmp_path):
     return faq
 
 
-def test_a_file_that_was_edited_is_another_version(finetop, rig, two):
+def test_a_file_that_was_edited_is_another_version_and_numbers_stay(finetop, rig, two, tmp_path):
     code, out, _ = finetop("data")
     assert code == 0
     first, second = (line.split() for line in reversed(out.splitlines()[1:3]))
@@ -66,6 +66,27 @@ def test_a_file_that_was_edited_is_another_version(finetop, rig, two):
     out = finetop("compare", "one", "two", "--data")[1]
     assert "17 in both, 3 changed" in out and "8 rows can't be shown" in out
     assert "the file no longer exists" in finetop("show", "one")[1]
+
+    # Numbers stay when runs go and the database is made again.
+    assert finetop("rm", "one", "--yes")[0] == 0
+    assert finetop("trash", "--empty", "--yes")[0] == 0
+    other = tmp_path / "new.jsonl"
+    write(other, rows_of(22, edits=(3,)))
+    other.replace(two)
+    rig.submit("three", steps=1, reads=[str(two)])
+    rig.wait_state("three", "finished")
+    rig.stop_all()
+    code, _, err = finetop("rebuild")
+    assert code == 0, err
+    rig.start()
+    rig.wait_ready()
+    versions = rig.ask(DataVersions()).versions
+    wanted = [(1, []), (2, ["two"]), (3, ["three"])]
+    assert sorted((version.number, version.names) for version in versions) == wanted
+    (facts,) = rig.ask(DataOf("three")).sources
+    assert (facts.before, facts.difference.changed) == (2, 2)
+    (facts,) = rig.ask(DataOf("two")).sources
+    assert facts.before == 1 and "its row hashes were deleted" in facts.difference.why_not
 
 
 def test_what_is_the_same_and_what_an_old_run_never_told(finetop, rig, two):
@@ -118,29 +139,3 @@ def test_runs_that_were_measured_on_different_tests_say_so(finetop, rig, tmp_pat
     out = finetop("compare", "one", "untold", "--data")[1]
     assert "Same data: " in out and "different tests" not in out  # an unknown test is not claimed to differ
     assert "test.jsonl" in finetop("data", "test.jsonl")[1]
-
-
-def test_numbers_stay_when_runs_go_and_the_database_is_made_again(finetop, rig, two, tmp_path):
-    faq = two
-    assert finetop("rm", "one", "--yes")[0] == 0
-    assert finetop("trash", "--empty", "--yes")[0] == 0
-    other = tmp_path / "new.jsonl"
-    write(other, rows_of(22, edits=(3,)))
-    other.replace(faq)
-    rig.submit("three", steps=1, reads=[str(faq)])
-    rig.wait_state("three", "finished")
-    rig.stop_all()
-    code, _, err = finetop("rebuild")
-    assert code == 0, err
-    rig.start()
-    rig.wait_ready()
-    versions = rig.ask(DataVersions()).versions
-    assert sorted((version.number, version.names) for version in versions) == [
-        (1, []),
-        (2, ["two"]),
-        (3, ["three"]),
-    ]
-    (facts,) = rig.ask(DataOf("three")).sources
-    assert (facts.before, facts.difference.changed) == (2, 2)
-    (facts,) = rig.ask(DataOf("two")).sources
-    assert facts.before == 1 and "its row hashes were deleted" in facts.difference.why_not

@@ -1,9 +1,6 @@
 """`finetop demo` on fake jobs: its progress and time left, each verdict as it comes, and the exit code."""
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -12,29 +9,15 @@ from finetop.core.commands import demo
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.runs import EventsAnswer
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
-    from rig import Rig
+def test_a_verdict_is_printed_as_soon_as_it_is_there_and_what_comes_out_otherwise_is_said(
+    rig, finetop, monkeypatch
+):
+    def queue(*_):
+        return {name: rig.submit(name, steps=20, lost=points, check=True) for name, points in lost.items()}
 
-    Finetop = Callable[..., tuple[int, str, str]]
-
-LOST = {"demo-lora": 0, "demo-full-hot": 30}
-
-
-def queued(rig: Rig, monkeypatch: pytest.MonkeyPatch, lost: dict[str, int]) -> None:
-    def queue(*_: object) -> dict[str, str]:
-        return {
-            name: rig.submit(name, steps=20, lost=points, check=True) or name for name, points in lost.items()
-        }
-
+    lost = {"demo-lora": 0, "demo-full-hot": 30}
     monkeypatch.setattr(demo, "queue", queue)
-
-
-def test_a_verdict_is_printed_as_soon_as_it_is_there(
-    rig: Rig, finetop: Finetop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    queued(rig, monkeypatch, LOST)
     code, out, err = finetop("demo")
     assert (code, err) == (0, "")
     lines = out.splitlines()
@@ -49,17 +32,13 @@ def test_a_verdict_is_printed_as_soon_as_it_is_there(
     assert "✓ demo-lora was made to learn and remember, and did." in out
     assert "✓ demo-full-hot was made to forget, and did." in out
 
-
-def test_what_comes_out_otherwise_is_said(
-    rig: Rig, finetop: Finetop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    queued(rig, monkeypatch, {**LOST, "demo-full-hot": 0})
+    lost = dict.fromkeys(lost, 0)
     code, out, _ = finetop("demo")
     assert code == 1
-    assert "✗ demo-full-hot was made to forget, but did not: ok." in out
+    assert "✗ demo-full-hot-2 was made to forget, but did not: ok." in out
 
 
-def row(state: data.State, step: int = 0, checking: data.Running | None = None) -> data.RunRow:
+def row(state, step=0, checking=None):
     return data.RunRow(1, "one", "m", "lora", "sft", state, 0.0, step, 40, {}, None, checking, False)
 
 
@@ -74,7 +53,7 @@ STORY = [
 ]
 
 
-def test_what_is_left_falls_and_goes_by_the_pace_of_what_is_done() -> None:
+def test_what_is_left_falls_and_goes_by_the_pace_of_what_is_done():
     left = [demo.time_left(recipe, at, 0.0) for recipe, at in STORY]
     assert left == sorted(left, reverse=True)
     recipe, at = STORY[2]
@@ -85,7 +64,7 @@ def test_what_is_left_falls_and_goes_by_the_pace_of_what_is_done() -> None:
     assert slow == pytest.approx(on_time * (285 + demo.TRUSTED_S) / (142.5 + demo.TRUSTED_S))
 
 
-def test_a_line_counts_what_its_phase_counts() -> None:
+def test_a_line_counts_what_its_phase_counts():
     recipe, at = STORY[2]
     assert recipe == "demo-lora"
     checking = data.Running(0.0, "measuring base", 336, 672, "items")
@@ -95,9 +74,7 @@ def test_a_line_counts_what_its_phase_counts() -> None:
     assert demo.progress_line("one", at, 59.0).endswith("(less than a minute left)")
 
 
-def test_in_a_terminal_one_line_is_written_over(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_in_a_terminal_one_line_is_written_over(capsys, monkeypatch):
     printer = demo.ProgressPrinter("demo-lora", "one", 0.0)
     training = row(data.Running(0.0, "training", 20, 40, "steps"), 20)
     rows = [training, msgspec.structs.replace(training, metrics={"loss": 1.7})]

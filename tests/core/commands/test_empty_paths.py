@@ -1,7 +1,5 @@
 """An empty path, as from an unset shell variable, is refused: no default takes its place."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """`finetop gpus`: its output for GPUs of every kind, and for a machine without one."""
 
-from __future__ import annotations
-
 import json
 
 from fake_nvml import UUIDS, Cards

@@ -5,38 +5,24 @@ import json
 import pytest
 from still import still
 
-from finetop.core.commands.main import main
-
 
 @pytest.fixture
-def finetop(cold_rig, capsys, monkeypatch):
-    """Run one command on a home with two finished runs, one of four checkpoints: (exit code, stdout, stderr)."""
-    monkeypatch.setenv("FINETOP_HOME", str(cold_rig.home.root))
+def finetop(cold_rig, finetop_of):
+    """Run one command on a home with two finished runs, one of four checkpoints."""
     still_rig = still(cold_rig.home.root)
     still_rig.run("one", (1, 2, 3, 4))
     still_rig.run("two", (1,))
     still_rig.close()
     cold_rig.start()
     cold_rig.wait_ready()
-
-    def run(*arguments):
-        code = main(list(arguments))
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    run.rig, run.home = cold_rig, cold_rig.home
-    return run
-
-
-def test_nothing_goes_where_nobody_can_be_asked(finetop):
-    for arguments in (["rm", "one"], ["rm", "one", "--json"]):
-        code, out, err = finetop(*arguments)
-        assert (code, "Add --yes" in err) == (2, True)
-    assert "one" in out or "--json" in arguments
-    assert "one" in finetop("ls")[1]
+    return finetop_of(cold_rig.home)
 
 
 def test_a_run_goes_to_the_trash_comes_back_and_goes_for_good(finetop):
+    for arguments in (["rm", "one"], ["rm", "one", "--json"]):  # nobody can be asked
+        code, _, err = finetop(*arguments)
+        assert (code, "Add --yes" in err) == (2, True)
+    assert "one" in finetop("ls")[1]
     code, out, _ = finetop("rm", "one", "--yes")
     assert (code, "1 run, " in out, "finetop trash --restore" in out) == (0, True, True)
     assert "one" not in finetop("ls")[1]
@@ -52,32 +38,24 @@ def test_a_run_goes_to_the_trash_comes_back_and_goes_for_good(finetop):
     assert "The trash is empty." in finetop("trash", "--restore", "one")[2]
 
 
-@pytest.mark.parametrize(("answer", "gone"), [("y", True), ("", False)])
-def test_a_person_is_asked_with_what_goes_and_how_much(finetop, monkeypatch, answer, gone):
-    questions = []
+def test_a_person_is_asked_and_of_several_a_wrong_name_keeps_no_other(finetop, monkeypatch):
+    stop_tries_each_run_and_exits_with_the_worst(finetop)
+    questions, answers = [], ["", "y"]
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("builtins.input", lambda question: questions.append(question) or answer)
+    monkeypatch.setattr("builtins.input", lambda question: questions.append(question) or answers.pop(0))
     code, out, _ = finetop("rm", "one", "two")
-    assert questions[0].startswith("Move 2 runs to the trash?  ")
-    assert questions[0].endswith("B. [y/N] ")
-    assert (code == 0, finetop("show", "one")[0] == 2) == (gone, gone)
-    assert gone or "Nothing was done." in out
-
-
-def test_of_several_a_wrong_name_keeps_no_other_and_all_that_goes_is_named(finetop, monkeypatch):
-    questions = []
-    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("builtins.input", lambda question: questions.append(question) or "y")
+    assert questions[0].startswith("Move 2 runs to the trash?  ") and questions[0].endswith("B. [y/N] ")
+    assert (code == 0, finetop("show", "one")[0], "Nothing was done." in out) == (False, 0, True)
     code, out, err = finetop("rm", "one", "nobody", "two")
     assert (code, err.count("\n"), "no run 'nobody'" in err) == (2, 1, True)
     assert [line.split()[0] for line in out.splitlines()[:3]] == ["run", "one", "two"]
-    assert questions[0].startswith("Move 2 runs to the trash?  ")
+    assert questions[1].startswith("Move 2 runs to the trash?  ")
     assert [finetop("show", name)[0] for name in ("one", "two")] == [2, 2]
     code, out, err = finetop("rm", "one", "two", "--yes")
-    assert (code, out, err.count("\n"), len(questions)) == (2, "", 2, 1)
+    assert (code, out, err.count("\n"), len(questions)) == (2, "", 2, 2)
 
 
-def test_stop_tries_each_run_and_exits_with_the_worst(finetop):
+def stop_tries_each_run_and_exits_with_the_worst(finetop):
     code, out, err = finetop("stop", "one", "nobody", "two")
     assert (code, out) == (2, "")  # 1 for an ended run, 2 for an unknown one
     assert [line.split()[1] for line in err.splitlines()] == ["one", "there", "two"]
@@ -85,41 +63,37 @@ def test_stop_tries_each_run_and_exits_with_the_worst(finetop):
     assert [(run["run"], "error" in run) for run in answer["runs"]] == [("one", True), ("nobody", True)]
 
 
-def test_clean_shows_first_and_does_it_with_yes_alone(finetop):
+def test_clean_shows_first_and_does_it_with_yes_alone(finetop, cold_rig):
     code, out, _ = finetop("clean", "--last", "2")
     assert (code, "one@2" in out, "one@1" in out, "one@3" not in out) == (0, True, True, True)
     assert "finetop clean --yes" in out
-    steps = sorted(p.name for p in next(finetop.home.runs.glob("*-one")).glob("checkpoints/*"))
-    assert len(steps) == 4
+    assert len(list(cold_rig.home.runs.glob("*-one/checkpoints/*"))) == 4
     assert "2 deleted" in finetop("clean", "--last", "2", "--yes")[1]
-    steps = sorted(p.name for p in next(finetop.home.runs.glob("*-one")).glob("checkpoints/*"))
+    steps = sorted(p.name for p in cold_rig.home.runs.glob("*-one/checkpoints/*"))
     assert steps == ["step-000003", "step-000004"]
     assert finetop("clean", "--last", "2")[1].startswith("Nothing to clean.")
     code, _, err = finetop("clean", "--last", "few")
     assert (code, "--last is 'few'; it must be a number or none." in err) == (2, True)
-    (finetop.home.root / "settings.yaml").write_text("settings: 1\nkeep: {last: none}\n")
+    (cold_rig.home.root / "settings.yaml").write_text("settings: 1\nkeep: {last: none}\n")
     code, _, err = finetop("clean")
     assert (code, "settings.yaml:2: keep.last is 'none'" in err) == (2, True)
 
 
-def test_rebuild_says_what_it_took_in_and_the_next_command_finds_all(finetop):
+def test_rebuild_says_what_it_took_in_and_the_next_command_finds_all(finetop, cold_rig):
     before = finetop("show", "one", "--json")[1]
     code, out, _ = finetop("rebuild")
-    assert (code, "2 runs, 2 jobs, " in out, "kept as finetop.duckdb.before-rebuild-" in out) == (
-        0,
-        True,
-        True,
-    )
-    finetop.rig.start()
-    finetop.rig.wait_ready()
+    wanted = (0, True, True)
+    assert (code, "2 runs, 2 jobs, " in out, "kept as finetop.duckdb.before-rebuild-" in out) == wanted
+    cold_rig.start()
+    cold_rig.wait_ready()
     assert finetop("show", "one", "--json")[1] == before
     finetop("supervisor", "stop")
-    finetop.home.database.write_bytes(b"not a database " * 1000)
+    cold_rig.home.database.write_bytes(b"not a database " * 1000)
     code, out, err = finetop("ls")
     assert (code, "`finetop rebuild`" in err, err.count("\n")) == (4, True, 1)
     code, out, _ = finetop("doctor")
     assert (code, "-> finetop rebuild" in out) == (4, True)
     assert finetop("rebuild", "--json")[0] == 0
-    finetop.rig.start()
-    finetop.rig.wait_ready()
+    cold_rig.start()
+    cold_rig.wait_ready()
     assert finetop("show", "one", "--json")[1] == before

@@ -1,82 +1,48 @@
 """`finetop import` and `finetop check --model`, with the real supervisor, jobs and scorer on a tiny model."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 from rig import Rig
 
-from finetop.core.commands.main import main
 from finetop.core.runtime.home import Home, prepare
 
-Run = Callable[..., tuple[int, str, str]]
-
-SUITE = """\
-suite: 1
-name: mini
-tasks:
-  - name: sums
-    data: sums.jsonl
-    chance: 0.0
-    metric: acc
-    lm_eval:
-      output_type: multiple_choice
-      doc_to_text: "Question: {{question}}\\nAnswer:"
-      doc_to_target: gold
-      doc_to_choice: choices
-"""
+SUITE = "suite: 1\nname: mini\ntasks: [{name: sums, data: sums.jsonl, chance: 0.0, metric: acc}]\n"
 
 
 @pytest.fixture
-def finetop(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Run]:
-    """Run one command in this process, in the test's folder: (exit code, stdout, stderr)."""
+def finetop(tmp_path, finetop_of, monkeypatch):
+    """Run one command in the test's folder."""
     home = Home(tmp_path / "home")
-    monkeypatch.setenv("FINETOP_HOME", str(home.root))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    for name, value in (("HF_HUB_OFFLINE", "1"), ("OMP_NUM_THREADS", "1"), ("CUDA_VISIBLE_DEVICES", "")):
+        monkeypatch.setenv(name, value)
+    command = finetop_of(home)
     monkeypatch.chdir(tmp_path)
     prepare(home)
     rig = Rig(home)
     with home.log.open("ab") as log:
-        command = [sys.executable, "-m", "finetop.core.supervisor", "--home", str(home.root)]
-        rig.processes.append(subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True))
+        program = [sys.executable, "-m", "finetop.core.supervisor", "--home", str(home.root)]
+        rig.processes.append(subprocess.Popen(program, stdout=log, stderr=log, start_new_session=True))
     rig.wait_ready()
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        code = main(list(arguments))
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    yield run
+    yield command
     rig.stop_all()
 
 
 @pytest.fixture
-def suite(tmp_path: Path) -> str:
+def suite(tmp_path):
     (tmp_path / "mini.yaml").write_text(SUITE)
     rows = [
-        {
-            "id": f"n{at}",
-            "question": f"What is {at} and {at + 1}?",
-            "choices": [str(2 * at + 1), str(at), "none of these numbers"],
-            "gold": at % 3,
-        }
+        {"id": f"n{at}", "question": f"What is {at} and {at + 1}?", "answer": at % 3,
+         "choices": [str(2 * at + 1), str(at), "none of these numbers"]}
         for at in range(60)
-    ]
+    ]  # fmt: skip
     (tmp_path / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return "./mini.yaml"
 
 
-def save_adapter(base: Path, folder: Path, weight: float) -> None:
+def save_adapter(base, folder, weight):
     """Write a LoRA adapter as PEFT does, with second matrices of `weight` times noise: 0 changes nothing."""
     import numpy
     from safetensors.numpy import save_file
@@ -89,19 +55,13 @@ def save_adapter(base: Path, folder: Path, weight: float) -> None:
         matrices[f"{name}.lora_A.weight"] = random.normal(size=(2, 128)).astype("float32")
         matrices[f"{name}.lora_B.weight"] = (weight * random.normal(size=(64, 2))).astype("float32")
     save_file(matrices, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    config = {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": str(base),
-        "r": 2,
-        "lora_alpha": 4,
-        "target_modules": ["down_proj"],
-    }
+    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": str(base)}
+    config |= {"r": 2, "lora_alpha": 4, "target_modules": ["down_proj"]}
     (folder / "adapter_config.json").write_text(json.dumps(config))
 
 
 @pytest.fixture
-def trainer_folder(tiny_model: Path, tmp_path: Path) -> Path:
+def trainer_folder(tiny_model, tmp_path):
     """A Trainer's output folder with two checkpoints and a log of 20 steps."""
     folder = tmp_path / "tone"
     folder.mkdir()
@@ -117,14 +77,11 @@ def trainer_folder(tiny_model: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def shown(finetop: Run, name: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(finetop("show", name, "--json")[1])["run"]
-    return document
+def shown(finetop, name):
+    return json.loads(finetop("show", name, "--json")[1])["run"]
 
 
-def test_a_trainers_folder_becomes_a_run_with_curves_and_a_check(
-    finetop: Run, trainer_folder: Path, suite: str, tmp_path: Path
-) -> None:
+def test_a_trainers_folder_becomes_a_run_with_curves_and_a_check(finetop, trainer_folder, suite, tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"prompt": "What is 3 and 4?", "completion": "7"}\n')
     code, out, err = finetop("import", "tone", "--suite", suite, "--data", "rows.jsonl", "--check")
     assert code == 0, err
@@ -150,9 +107,7 @@ def test_a_trainers_folder_becomes_a_run_with_curves_and_a_check(
 
 
 @pytest.mark.slow  # four jobs; each has a quick test of its own
-def test_a_model_is_checked_by_its_path_and_known_again(
-    finetop: Run, tiny_model: Path, suite: str, tmp_path: Path
-) -> None:
+def test_a_model_is_checked_by_its_path_and_known_again(finetop, tiny_model, suite, tmp_path):
     save_adapter(tiny_model, tmp_path / "mine", 0.0)
     arguments = ("check", "--model", "mine", "--base", str(tiny_model), "--suite", suite, "--margin", "10")
     code, out, err = finetop(*arguments, "--markdown", "report.md", "--junit", "report.xml")
@@ -183,9 +138,7 @@ def test_a_model_is_checked_by_its_path_and_known_again(
 
 
 @pytest.mark.slow  # a quick test covers a quantised check from job to verdict
-def test_a_model_in_fewer_bits_is_another_run(
-    finetop: Run, tiny_model: Path, suite: str, tmp_path: Path
-) -> None:
+def test_a_model_in_fewer_bits_is_another_run(finetop, tiny_model, suite, tmp_path):
     save_adapter(tiny_model, tmp_path / "mine", 0.0)
     code, out, err = finetop("check", "--model", "mine", "--quantize", "nf4", "--suite", suite, "--json")
     assert code == 0, out + err
@@ -194,7 +147,7 @@ def test_a_model_in_fewer_bits_is_another_run(
     assert check["models"]["tuned"]["quantize"].startswith("nf4, bitsandbytes")
 
 
-def test_full_models_copies_and_names(finetop: Run, tiny_model: Path, tmp_path: Path) -> None:
+def test_full_models_copies_and_names(finetop, tiny_model, tmp_path):
     import shutil
 
     shutil.copytree(tiny_model, tmp_path / "whole")
@@ -211,7 +164,7 @@ def test_full_models_copies_and_names(finetop: Run, tiny_model: Path, tmp_path: 
     assert not (copy / "training_args.bin").exists()
 
 
-def other_base(tiny_model: Path, folder: Path) -> None:
+def other_base(tiny_model, folder):
     import shutil
 
     import numpy
@@ -226,7 +179,7 @@ def other_base(tiny_model: Path, folder: Path) -> None:
     save_file(cut, folder / "model.safetensors", metadata={"format": "pt"})
 
 
-def test_a_wrong_base_fails_the_import_in_one_line(finetop: Run, tiny_model: Path, tmp_path: Path) -> None:
+def test_a_wrong_base_fails_the_import_in_one_line(finetop, tiny_model, tmp_path):
     save_adapter(tiny_model, tmp_path / "mine", 0.0)
     other_base(tiny_model, tmp_path / "other")
     code, _, err = finetop("import", "mine", "--base", "other")
@@ -240,9 +193,7 @@ def test_a_wrong_base_fails_the_import_in_one_line(finetop: Run, tiny_model: Pat
     assert "org/nowhere is not here and the hub can't be reached" in err and "--base ID|FOLDER" in err
 
 
-def test_what_can_be_seen_at_once_needs_no_job(
-    finetop: Run, tiny_model: Path, suite: str, tmp_path: Path
-) -> None:
+def test_what_can_be_seen_at_once_needs_no_job(finetop, tiny_model, suite, tmp_path):
     save_adapter(tiny_model, tmp_path / "mine", 0.0)
     save_adapter(tiny_model, tmp_path / "pickled", 0.0)
     (tmp_path / "pickled" / "adapter_model.safetensors").rename(tmp_path / "pickled" / "adapter_model.bin")

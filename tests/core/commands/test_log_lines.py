@@ -22,6 +22,9 @@ def test_lines_are_printed_when_they_have_ended():
     assert lines.feed(piece("o\nthr")) == "two\n"
     assert lines.end() == "thr\n"
     assert lines.end() == ""
+    assert from_line(piece("f a line\nnext\nla")).text == "next\nla"  # a log begins with a whole line
+    assert from_line(piece("\nnext\n")).text == "next\n"
+    assert from_line(piece("one line that never ends")).text == "one line that never ends"
 
 
 def test_a_progress_bar_is_shown_now_and_then_and_whole_at_its_end():
@@ -35,11 +38,7 @@ def test_a_progress_bar_is_shown_now_and_then_and_whole_at_its_end():
     assert len(shown) == 50 / OPEN_S
     assert shown[0] == "10%" and shown[-1] == "100%"
     assert lines.feed(piece("\ndone\n")) == "100%\ndone\n"
-
-
-def test_a_state_that_does_not_change_is_shown_once():
-    clock = Clock()
-    lines = LogLines(clock)
+    # A state that does not change is shown once.
     lines.feed(piece("loading"))
     clock.at += OPEN_S
     assert lines.feed(piece("")) == "loading\n"
@@ -61,15 +60,5 @@ def test_what_is_not_kept_is_said_between_the_lines():
     lines = LogLines(Clock())
     assert lines.feed(piece("first\ncut he")) == "first\n"
     shown = lines.feed(piece("re is the end\nlast\n", gap=1_234_500_000))
-    assert shown.splitlines() == [
-        "cut he",
-        "… 1,234.5 MB of this log are not kept: it grew too long …",
-        "re is the end",
-        "last",
-    ]
-
-
-def test_a_log_begins_with_a_whole_line():
-    assert from_line(piece("f a line\nnext\nla")).text == "next\nla"
-    assert from_line(piece("\nnext\n")).text == "next\n"
-    assert from_line(piece("one line that never ends")).text == "one line that never ends"
+    wanted = ["cut he", "… 1,234.5 MB of this log are not kept: it grew too long …", "re is the end", "last"]
+    assert shown.splitlines() == wanted

@@ -3,7 +3,6 @@
 import json
 
 import msgspec
-from rig import Rig
 
 from finetop.core.commands import ls
 from finetop.core.commands.shared.follow import step_line
@@ -12,7 +11,7 @@ from finetop.core.protocol.run_filter import parse
 from finetop.core.protocol.runs import CheckBrief, Finished, RunRow
 
 
-def test_a_filter_groups_and_columns_as_typed(rig: Rig, finetop):
+def test_a_filter_groups_and_columns_as_typed(rig, finetop):
     for name in ("sorted", "grouped", "other"):
         rig.submit(name, steps=3)
     for name in ("sorted", "grouped", "other"):
@@ -44,7 +43,7 @@ def test_a_filter_groups_and_columns_as_typed(rig: Rig, finetop):
     )
 
 
-def test_tags_and_a_note_as_typed(rig: Rig, finetop):
+def test_tags_and_a_note_as_typed(rig, finetop):
     rig.submit("mine", steps=2)
     assert finetop("tag", "mine", "+keep", "-draft", "seed:1") == (0, "mine: keep seed:1\n", "")
     assert finetop("tag", "mine", "-keep") == (0, "mine: seed:1\n", "")
@@ -61,7 +60,7 @@ def test_tags_and_a_note_as_typed(rig: Rig, finetop):
     assert finetop("tag", "nobody", "+x")[0] == 2
 
 
-def checked_row(suite: str) -> RunRow:
+def checked_row(suite):
     check = CheckBrief(1, "ok", "", 1, 0.4, 3.0, False, 10, 10, suite, 0.0, [], {})
     return RunRow(
         1, suite, "m", "lora", "sft", Finished(2.0, 1.0), 0.0, 3, 3, {"loss": 0.5}, check, None, False

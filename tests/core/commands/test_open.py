@@ -1,17 +1,11 @@
 """`finetop open RUN`."""
 
-from __future__ import annotations
-
 import sys
-from typing import TYPE_CHECKING
 
 from terminal import Terminal
 
-if TYPE_CHECKING:
-    from rig import Rig
 
-
-def test_the_app_begins_on_a_run_and_goes_back_to_the_list(rig: Rig) -> None:
+def test_the_app_begins_on_a_run_and_goes_back_to_the_list(rig):
     name = rig.submit("watched", steps=3)
     rig.wait_state(name, "finished")
     terminal = Terminal([sys.executable, "-m", "finetop.tui.main", "open", name], rig.home.root)
@@ -23,11 +17,8 @@ def test_the_app_begins_on_a_run_and_goes_back_to_the_list(rig: Rig) -> None:
         terminal.close()
 
 
-def test_what_can_not_be_opened_is_said_in_a_line(rig: Rig, finetop: object) -> None:
+def test_what_can_not_be_opened_is_said_in_a_line(rig, finetop):
     assert callable(finetop)
-    assert finetop("open", "nobody") == (
-        4,
-        "",
-        "finetop: the app is not available here. `finetop show nobody` prints the run.\n",
-    )
+    wanted = (4, "", "finetop: the app is not available here. `finetop show nobody` prints the run.\n")
+    assert finetop("open", "nobody") == wanted
     assert finetop("open", "nobody", "--json")[0] == 2

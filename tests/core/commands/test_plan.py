@@ -1,9 +1,6 @@
 """`finetop plan`: its output, its exit codes, and that it loads nothing heavy and starts nothing."""
 
-from __future__ import annotations
-
 import json
-import os
 import subprocess
 import sys
 
@@ -14,11 +11,8 @@ from finetop.core.commands.main import main
 from finetop.core.models.resolved import Moving
 from finetop.core.plan import machine
 
-LLAMA = {
-    "model_type": "llama",
-    "hidden_size": 4096,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
+LLAMA = {"model_type": "llama", "hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32}
+LLAMA |= {
     "num_key_value_heads": 8,
     "intermediate_size": 14336,
     "vocab_size": 128256,
@@ -58,43 +52,36 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def plan(folder, capsys):
-    def run(*arguments):
-        code = main(["plan", *arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+def plan(folder, command):
+    """Plan mine.yaml with these further words."""
+    return lambda *words: command("plan", str(folder / "mine.yaml"), *words)
 
 
-def test_it_says_what_fits_and_how_long(plan, folder):
-    code, out, err = plan(str(folder / "mine.yaml"), "--gpu-memory", "24")
+def test_it_says_what_fits_and_how_long(plan, folder, monkeypatch):
+    code, out, err = plan("--gpu-memory", "24")
     assert (code, err) == (0, "")
     assert "8.03B" in out and "✓ fits" in out
     assert "90 rows, 10 for evaluation" in out
     assert "12 of 16 rows" in out
     assert "4 checkpoints of 0.16 GiB" in out
     assert all(len(line) <= 80 for line in out.splitlines())
+    monkeypatch.setattr(Silent, "said", Moving(8_030_261_248, 123_456_789))
+    assert "of which 123M" in plan("--gpu-memory", "40")[1]  # as the job counts
     assert not (folder / "home").exists()  # no home was created
 
 
 def test_what_does_not_fit_says_what_would_and_exits_with_one(plan, folder):
-    code, out, _ = plan(str(folder / "mine.yaml"), "--gpu-memory", "12")
+    code, out, _ = plan("--gpu-memory", "12")
     assert code == 1
     assert "✗ does NOT fit" in out
     command = next(line for line in out.splitlines() if line.startswith("  --set"))
     sets = [word for word in command.split() if word != "--set"]
-    code, out, _ = plan(
-        str(folder / "mine.yaml"),
-        "--gpu-memory",
-        "12",
-        *(word for setting in sets for word in ("--set", setting)),
-    )
+    code, out, _ = plan("--gpu-memory", "12", *(word for setting in sets for word in ("--set", setting)))
     assert (code, "✓ fits" in out) == (0, True)
 
 
 def test_one_json_document_with_a_schema(plan, folder):
-    code, out, _ = plan(str(folder / "mine.yaml"), "--gpus", "2", "--json")
+    code, out, _ = plan("--gpus", "2", "--json")
     document = json.loads(out)
     assert (code, document["schema"]) == (0, 1)
     plan_facts = document["plan"]
@@ -106,15 +93,7 @@ def test_one_json_document_with_a_schema(plan, folder):
 
 
 def test_the_memory_beside_several_gpus_is_told_and_a_machine_that_lacks_it(plan, folder, monkeypatch):
-    arguments = (
-        str(folder / "mine.yaml"),
-        "--gpus",
-        "8",
-        "--gpu-memory",
-        "80",
-        "--set",
-        "method={name: full}",
-    )
+    arguments = ("--gpus", "8", "--gpu-memory", "80", "--set", "method={name: full}")
     code, out, _ = plan(*arguments)
     (line,) = (line for line in out.splitlines() if "memory of each machine, 8 ranks on it" in line)
     each = next(line for line in out.splitlines() if "weights sharded (fsdp)" in line)
@@ -129,30 +108,30 @@ def test_the_memory_beside_several_gpus_is_told_and_a_machine_that_lacks_it(plan
 def test_a_model_that_is_not_here_needs_its_config(plan, folder, monkeypatch):
     monkeypatch.setenv("HF_HUB_CACHE", str(folder / "cache"))
     sets = ("--set", "model.id=org/not-here")
-    code, _, err = plan(str(folder / "mine.yaml"), *sets)
+    code, _, err = plan(*sets)
     assert code == 4
     assert "org/not-here is not on this machine" in err and "--config" in err
-    code, out, _ = plan(
-        str(folder / "mine.yaml"), *sets, "--config", str(folder / "model"), "--gpu-memory", "40"
-    )
+    code, out, _ = plan(*sets, "--config", str(folder / "model"), "--gpu-memory", "40")
     assert (code, "on model, 8.03B" in out) == (0, True)
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
+def test_what_can_not_be_is_refused_in_one_line(plan, folder):
+    for words, said in (
         (("--gpus", "0"), "--gpus: '0' is not a whole number from 1"),
         (("--gpu-memory", "-1"), "--gpu-memory is -1.0"),
         (("--gpu-memory", "nan"), "--gpu-memory is nan"),
         (("--set", "train.batch_size=0"), "train.batch_size"),
         (("--config", "/no/such/file"), "/no/such/file: no such file"),
         (("--set", "method.rnk=3"), "Did you mean rank"),
-    ],
-)
-def test_what_can_not_be_is_refused_in_one_line(words, said, plan, folder):
-    code, out, err = plan(str(folder / "mine.yaml"), *words)
-    assert (code, out) == (2, "")
-    assert said in err and len(err.splitlines()) == 1
+        (("--set", "data.max_tokens=8"), "data.train: no row is left to learn from"),
+        (("--set", "data.train=[{path: /no/rows.jsonl}]"), "no such file"),
+        (("--config", "/dev/zero"), "/dev/zero: can't be read: not a file"),
+    ):
+        code, out, err = plan(*words)
+        assert (code, out, said in err, len(err.splitlines())) == (2, "", True, 1), err
+    (folder / "model" / "config.json").write_text(json.dumps({**LLAMA, "num_hidden_layers": 10**7}))
+    code, _, err = plan()
+    assert (code, "num_hidden_layers is 10,000,000" in err) == (2, True)
 
 
 @pytest.mark.slow
@@ -178,43 +157,17 @@ def test_what_the_job_refuses_is_refused(folder, monkeypatch, capsys):
     assert "is not a causal language model" in capsys.readouterr().err
 
 
-def test_rows_that_are_all_too_long_are_refused_as_the_job_does(plan, folder):
-    code, out, err = plan(str(folder / "mine.yaml"), "--set", "data.max_tokens=8")
-    assert (code, out) == (2, "")
-    assert "data.train: no row is left to learn from" in err
-
-
-def test_files_that_are_not_there_are_refused_as_by_run(plan, folder):
-    code, _, err = plan(str(folder / "mine.yaml"), "--set", "data.train=[{path: /no/rows.jsonl}]")
-    assert (code, "no such file" in err) == (2, True)
-
-
-def test_each_stage_of_a_chain_is_planned_on_the_model_that_the_first_begins_from(plan, folder):
+def test_each_stage_of_a_chain_is_planned_on_the_model_that_the_first_begins_from(command, folder):
     (folder / "links.yaml").write_text(
         "recipe: 1\nmodel: {id: ./model}\ndata: {train: [{path: rows.jsonl}]}\n"
         "stages:\n  - {name: sft, extends: lora}\n  - {name: more, extends: full}\n"
     )
-    code, out, err = plan(str(folder / "links.yaml"), "--gpu-memory", "24")
+    code, out, err = command("plan", str(folder / "links.yaml"), "--gpu-memory", "24")
     assert (code, err) == (1, "")  # full does not fit
     assert [line for line in out.splitlines() if line.startswith("stage ")] == ["stage sft", "stage more"]
     assert "links.more: sft with full on model, 8.03B" in out
-    code, out, _ = plan(str(folder / "links.yaml"), "--gpu-memory", "24", "--json")
+    code, out, _ = command("plan", str(folder / "links.yaml"), "--gpu-memory", "24", "--json")
     assert [stage["stage"] for stage in json.loads(out)["stages"]] == ["sft", "more"]
-
-
-def test_what_the_job_counts_is_what_the_plan_says(plan, folder, monkeypatch):
-    monkeypatch.setattr(Silent, "said", Moving(8_030_261_248, 123_456_789))
-    _, out, _ = plan(str(folder / "mine.yaml"), "--gpu-memory", "40")
-    assert "of which 123M" in out
-
-
-def test_a_device_is_no_config(plan, folder):
-    code, _, err = plan(str(folder / "mine.yaml"), "--config", "/dev/zero")
-    assert (code, "/dev/zero: can't be read: not a file" in err) == (2, True)
-    config = {**LLAMA, "num_hidden_layers": 10**7}
-    (folder / "model" / "config.json").write_text(json.dumps(config))
-    code, _, err = plan(str(folder / "mine.yaml"))
-    assert (code, "num_hidden_layers is 10,000,000" in err) == (2, True)
 
 
 def test_it_loads_no_training_stack_and_no_database(folder):
@@ -231,29 +184,22 @@ plan.Rehearsal = Silent
 assert main(["plan", sys.argv[1], "--gpu-memory", "24"]) == 0
 print(sorted({"torch", "transformers", "trl", "peft", "datasets", "duckdb", "textual"} & set(sys.modules)))
 """
-    completed = subprocess.run(
-        [sys.executable, "-c", code, str(folder / "mine.yaml")],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "FINETOP_HOME": str(folder / "home")},
-    )
+    program = [sys.executable, "-c", code, str(folder / "mine.yaml")]
+    completed = subprocess.run(program, capture_output=True, text=True, check=True)
     assert completed.stdout.splitlines()[-1] == "[]"
 
 
-def test_earlier_runs_of_the_home_say_how_fast_it_is(rig, tmp_path, folder, capsys, monkeypatch):
+def test_earlier_runs_of_the_home_say_how_fast_it_is(rig, folder, command, monkeypatch):
     """An earlier run of the same model and method is in the store; the plan uses its pace."""
     monkeypatch.setenv("FINETOP_HOME", str(rig.home.root))
-    events_told = {"steps": 4, "start": 0, "parameters": 8_000_000_000}
-    about = json.dumps(json.dumps(events_told))
+    about = json.dumps(json.dumps({"steps": 4, "start": 0, "parameters": 8_000_000_000}))
     text = (folder / "mine.yaml").read_text() + f"about: {about}\ncheck: {{at_end: false}}\n"
     (folder / "mine.yaml").write_text(text.replace("id: ./model", f"id: {folder / 'model'}"))
-    assert (
-        main(["run", str(folder / "mine.yaml"), "--wait", "--force"]) == 0
-    )  # no model of that size fits here
-    capsys.readouterr()
-    assert main(["plan", str(folder / "mine.yaml"), "--json"]) in (0, 1)
-    plan_facts = json.loads(capsys.readouterr().out)["plan"]
+    # No model of that size fits here.
+    assert command("run", str(folder / "mine.yaml"), "--wait", "--force")[0] == 0
+    code, out, _ = command("plan", str(folder / "mine.yaml"), "--json")
+    assert code in (0, 1)
+    plan_facts = json.loads(out)["plan"]
     assert plan_facts["time"]["is_measured"], plan_facts["time"]
     assert plan_facts["time"]["source"] == "measured by run mine"
     assert 4000 < plan_facts["time"]["tokens_per_s"] < 4200

@@ -3,30 +3,16 @@
 import json
 import re
 
-import pytest
-from waiting import wait_until
-
-from finetop.core.protocol.messages.queue import Hold
-from finetop.core.protocol.messages.runs import GetRun
-from finetop.core.protocol.runs import Queued, word
-
-
-def wait(rig, name, wanted):
-    wait_until(lambda: wanted(rig.ask(GetRun(name)).row), lambda: rig.about(name))
+from rig import write_recipe
 
 
 def test_what_waits_is_listed_and_changed_as_typed(rig, finetop, tmp_path):
     assert finetop("queue") == (0, "Nothing waits. Running: nothing.\n", "")
-    rig.submit("busy", steps=10_000, pause_s=0.01)
-    wait(rig, "busy", lambda row: word(row.state) == "running" and row.step > 3)
+    rig.wait_step(rig.submit("busy", steps=10_000, pause_s=0.01), 4)
     for name in ("a", "b"):
         rig.submit(name, steps=1)
-    (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 5)
-    recipe = tmp_path / "c.yaml"
-    recipe.write_text(
-        "recipe: 1\nextends: lora\nname: c\ndata: {train: [{path: rows.jsonl}]}\nbudget: {gpus: 0}\n"
-    )
-    code, out, _ = finetop("run", str(recipe), "--hold", "--priority", "high")
+    recipe = str(write_recipe(tmp_path, "c", "budget: {gpus: 0}\n"))
+    code, out, _ = finetop("run", recipe, "--hold", "--priority", "high")
     assert (code, out) == (0, "c is queued, held. Release it: finetop queue release c\n")
     assert finetop("queue", "first", "b")[:2] == (0, "b is first in the queue.\n")
     code, out, _ = finetop("queue")
@@ -40,6 +26,7 @@ def test_what_waits_is_listed_and_changed_as_typed(rig, finetop, tmp_path):
     ]
     assert finetop("queue", "release", "c")[1] == "c is released, place 1.\n"
     assert finetop("queue", "hold")[0] == 0
+    wrong_words_are_one_line_with_the_fix(finetop)
     assert finetop("queue")[1].startswith("Nothing starts: the queue is held: finetop queue release\n")
     assert "queued, the queue is held" in finetop("ls")[1]
     assert finetop("ls")[1].endswith("Nothing starts: the queue is held.\n")
@@ -51,7 +38,7 @@ def test_what_waits_is_listed_and_changed_as_typed(rig, finetop, tmp_path):
     assert finetop("pause", "busy")[1] == (
         "busy saves a checkpoint, then waits in the queue, held. To resume: finetop resume busy\n"
     )
-    wait(rig, "busy", lambda row: isinstance(row.state, Queued))
+    rig.wait_state("busy", "queued")
     code, out, _ = finetop("ls")
     assert "paused at step" in out
     code, out, _ = finetop("queue", "priority", "busy", "7")
@@ -63,9 +50,8 @@ def test_what_waits_is_listed_and_changed_as_typed(rig, finetop, tmp_path):
     assert (code, "busy is queued" in err) == (1, True)
 
 
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
+def wrong_words_are_one_line_with_the_fix(finetop):
+    for words, says in (
         (("frist",), "finetop queue has no action 'frist'. Did you mean first?"),
         (("first",), "finetop queue first: which run? Use first RUN"),
         (("hold", "a", "b"), "finetop queue hold takes one run, not 'b' too."),
@@ -78,29 +64,6 @@ def test_what_waits_is_listed_and_changed_as_typed(rig, finetop, tmp_path):
         (("priority", "a", "-1"), ""),
         (("priority", "a", "²"), "priority is '²'."),
         (("hold", "\x1b[31mx"), "there is no run"),
-    ],
-)
-def test_a_wrong_word_is_one_line_with_the_fix(quiet_finetop, words, says):
-    code, out, err = quiet_finetop("queue", *words)
-    assert (code, out, says in err, err.count("\n")) == (2, "", True, 1)
-    assert "\x1b" not in err
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    from rig import Rig
-
-    from finetop.core.runtime.home import Home
-
-    new_rig = Rig(Home(tmp_path_factory.mktemp("queue") / "home"))
-    new_rig.start()
-    new_rig.wait_ready()
-    new_rig.ask(Hold())
-    new_rig.submit("a", steps=1)
-    yield new_rig
-    new_rig.stop_all()
-
-
-@pytest.fixture
-def quiet_finetop(served, finetop_of):
-    return finetop_of(served.home)
+    ):
+        code, out, err = finetop("queue", *words)
+        assert (code, out, says in err, err.count("\n"), "\x1b" in err) == (2, "", True, 1, False)

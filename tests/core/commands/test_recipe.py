@@ -1,11 +1,8 @@
 """`finetop recipe FILE`: the recipe as it will run, each value with its source."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex
-from pathlib import Path
 
 import pytest
 
@@ -24,19 +21,19 @@ check: {target: {path: t.jsonl, metric: [rules], rules: [{rule: regex, value: '^
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text(MINE)
     (tmp_path / "base.yaml").write_text("recipe: 1\nextends: ppo\ntrain: {seed: 7}\n")
     return tmp_path
 
 
-def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def shown(capsys, *arguments):
     assert main(["recipe", *arguments]) == 0
     return capsys.readouterr().out
 
 
-def test_each_value_has_its_source(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_value_has_its_source(capsys):
     lines = shown(capsys, "mine.yaml", "--set", "train.epochs=3").splitlines()
     assert lines[0] == "# mine.yaml extends base.yaml extends builtin:ppo.yaml"
     for line in (
@@ -55,16 +52,14 @@ def test_each_value_has_its_source(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("name", ["mine.yaml", *(recipe.name for recipe in list_builtin())])
-def test_what_is_printed_is_the_same_recipe(
-    name: str, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_printed_is_the_same_recipe(name, folder, capsys):
     wanted = load_recipe(name).resolved | {"extends": None}
     name = f"builtin:{name}" if name == "approaches" else name
     for arguments in ([], ["--all"]):
         assert resolve_text(shown(capsys, name, *arguments), (), folder).resolved == wanted
 
 
-def test_a_chain_is_printed_stage_by_stage(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_chain_is_printed_stage_by_stage(capsys):
     pages = shown(capsys, "rlhf", "--set", "sft.train.epochs=9").split("---\n")
     assert [page.splitlines()[0].partition(" of ")[0] for page in pages] == [
         "# stage sft",
@@ -78,7 +73,7 @@ def test_a_chain_is_printed_stage_by_stage(capsys: pytest.CaptureFixture[str]) -
     assert answer["stages"][2]["recipe"]["objective"]["reward"]["model"] == "stage:reward"
 
 
-def test_sections_stay_what_they_were(capsys: pytest.CaptureFixture[str]) -> None:
+def test_sections_stay_what_they_were(capsys):
     assert "train.epochs" in shown(capsys, "train")
     assert "finetop recipe builtin:approaches" in shown(capsys, "approaches")
 
@@ -94,16 +89,14 @@ def test_sections_stay_what_they_were(capsys: pytest.CaptureFixture[str]) -> Non
         (["mine.yaml", "--set", "train.epoch=1"], "Did you mean epochs?"),
     ],
 )
-def test_what_can_not_be_is_one_line(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_can_not_be_is_one_line(words, said, capsys):
     assert main(["recipe", *words]) == 2
     error = capsys.readouterr().err
     assert said in error
     assert len(error.splitlines()) == 1
 
 
-def test_an_error_of_several_names_the_command_that_prints_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_error_of_several_names_the_command_that_prints_all(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.yaml").write_text("recipe: 1\nextends: lora\nlr: 3\ntrain: {epochs: 0}\n")
     assert main(["plan", "bad.yaml", "--set", "method.r=8"]) == 2

@@ -20,12 +20,8 @@ def test_one_page_is_written_and_none_is_overwritten(finetop, rig, tmp_path, mon
     assert code == 2 and f"{name}.html already exists" in err and "--force" in err
     assert finetop("report", name, "--force")[0] == 0
     code, out, _ = finetop("report", name, "--to", "deep.md", "--json")
-    assert json.loads(out) == {
-        "schema": 1,
-        "run": name,
-        "format": "markdown",
-        "file": str(tmp_path / "deep.md"),
-    }
+    written = {"run": name, "format": "markdown", "file": str(tmp_path / "deep.md")}
+    assert json.loads(out) == {"schema": 1, **written}
     assert (tmp_path / "deep.md").read_text().startswith(f"# {name}\n")
     code, out, _ = finetop("report", name, "--to", "-", "--markdown")
     assert code == 0 and out.startswith(f"# {name}\n")
@@ -63,17 +59,11 @@ def test_a_comparison_is_told_with_its_table_its_advice_and_its_data(finetop, ri
     plans = {"prompt": {"f1": [0.1, 0.2] * 12}, "lora": {"f1": [0.6, 0.9] * 12, "reads": [str(rows)]}}
     points, _ = approaches.planned_runs(resolve_text(COMPARED).recipe)
     runs = [
-        ApproachRun(
-            point.name,
-            point.approach,
-            point.seed,
-            {**point.recipe, "about": json.dumps(plans[point.approach])},
-            point.name,
-        )
-        for point in points
+        ApproachRun(one.name, one.approach, one.seed, {**one.recipe, "about": about}, one.name)
+        for one in points
+        for about in [json.dumps(plans[one.approach])]
     ]
-    left_out = {"retrieval": "no documents"}
-    rig.ask(SubmitApproaches("kb", "s", "token_f1", runs, left_out, COMPARED))
+    rig.ask(SubmitApproaches("kb", "s", "token_f1", runs, {"retrieval": "no documents"}, COMPARED))
     rig.wait_job("kb-lora", "measure")
     rig.wait_state("kb-prompt", "finished")
     code, out, _ = finetop("report", "kb", "--to", "-", "--markdown")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,7 +27,7 @@ CHOICE = {"question": "Two and two?", "choices": ["four", "five"], "answer": 0}
 class Folder:
     """A folder with a recipe for the tiny model, whose sections and files a test changes."""
 
-    def __init__(self, root: Path, model: Path) -> None:
+    def __init__(self, root, model):
         self.root = root
         self.write("rows.jsonl", [PLAIN] * 20)
         self.recipe: dict[str, Any] = {
@@ -41,14 +40,15 @@ class Folder:
             "check": {"at_end": True, "general": None},
         }
 
-    def at(self, name: str) -> str:
+    def at(self, name):
         return str(self.root / name)
 
-    def write(self, name: str, rows: list[Any]) -> str:
-        (self.root / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    def write(self, name, rows):
+        text = rows if isinstance(rows, str) else "".join(json.dumps(row) + "\n" for row in rows)
+        (self.root / name).write_text(text)
         return self.at(name)
 
-    def file(self, **sections: Any) -> str:
+    def file(self, **sections):
         whole = {
             name: {**self.recipe.get(name, {}), **section} if isinstance(section, dict) else section
             for name, section in {**self.recipe, **sections}.items()
@@ -58,125 +58,96 @@ class Folder:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
+def folder(tmp_path, tiny_model, monkeypatch):
     monkeypatch.setenv("FINETOP_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(machine, "gpus", lambda: ())
     return Folder(tmp_path, tiny_model)
 
 
-def a_long_row(folder: Folder) -> dict[str, Any]:
-    folder.write("rows.jsonl", [PLAIN] * 5 + [{"prompt": "Why?", "completion": "so " * 500}] * 5)
-    return {}
-
-
-def a_bad_row(folder: Folder) -> dict[str, Any]:
-    folder.write("rows.jsonl", [PLAIN] * 5 + [{"prompt": "Why?", "completion": 5}])
-    return {}
-
-
-def other_columns(folder: Folder) -> dict[str, Any]:
-    folder.write("rows.jsonl", [{"first": "a", "second": "b"}] * 5)
-    return {}
-
-
-def a_bad_eval_row(folder: Folder) -> dict[str, Any]:
-    path = folder.write("eval.jsonl", [PLAIN, {"prompt": "Why?"}])
-    return {"data": {"eval": [{"path": path}]}}
-
-
-def a_bad_replay_row(folder: Folder) -> dict[str, Any]:
-    path = folder.write("replay.jsonl", [{"chosen": "a"}])
-    return {"protect": {"replay": {"path": path}}}
-
-
-def a_bad_prompt_of_replay(folder: Folder) -> dict[str, Any]:
-    path = folder.write("prompts.jsonl", [{"text": "a"}])
-    return {"protect": {"replay": {"from_base": 5, "prompts": path}}}
-
-
-def a_bad_suite_row(folder: Folder) -> dict[str, Any]:
-    folder.write("items.jsonl", [CHOICE] * 3 + [{**CHOICE, "answer": 7}])
-    suite = {"suite": 1, "name": "own", "tasks": [{"data": "items.jsonl"}]}
-    (folder.root / "own.yaml").write_text(json.dumps(suite))
-    return {"check": {"general": {"suite": folder.at("own.yaml")}}}
-
-
-def no_file_of_the_suite(folder: Folder) -> dict[str, Any]:
-    suite = {"suite": 1, "name": "own", "tasks": [{"data": "gone.jsonl"}]}
-    (folder.root / "own.yaml").write_text(json.dumps(suite))
-    return {"check": {"general": {"suite": folder.at("own.yaml")}}}
-
-
-def no_such_suite(folder: Folder) -> dict[str, Any]:
-    return {"check": {"general": {"suite": "quik"}}}
-
-
-def a_bad_target_row(folder: Folder) -> dict[str, Any]:
-    path = folder.write("test.jsonl", [PLAIN, {"prompt": "Why?", "completion": ""}])
-    return {"check": {"target": {"path": path}}}
-
-
-def no_answer_for_a_reward(folder: Folder) -> dict[str, Any]:
-    folder.write("rows.jsonl", [{"prompt": "Two and two?"}] * 20)
-    return {
-        "objective": {"name": "grpo", "reward": {"rules": [{"rule": "exact_match"}]}},
-        "data": {"train": [{"path": folder.at("rows.jsonl")}], "max_tokens": 200},
-    }
-
-
-def an_unknown_split(folder: Folder) -> dict[str, Any]:
-    import datasets
-
-    rows = datasets.Dataset.from_list([PLAIN] * 5)
-    datasets.disable_progress_bars()
-    datasets.DatasetDict({"train": rows}).save_to_disk(folder.at("set"))
-    return {"data": {"train": [{"id": folder.at("set"), "split": "tests"}]}}
-
-
-def a_template_that_refuses(folder: Folder) -> dict[str, Any]:
-    (folder.root / "odd.jinja").write_text("{{ raise_exception('never') }}")
-    return {"model": {"chat_template": folder.at("odd.jinja")}}
-
-
-REFUSED = {
-    a_long_row: "rows.jsonl: 4 of 9 rows are longer than data.max_tokens (200); the longest has",
-    a_bad_row: "rows.jsonl:6: completion is a number; it must be text.",
-    other_columns: "rows.jsonl:1: no format fits a row with first, second.",
-    a_bad_eval_row: "eval.jsonl:2: completion is missing.",
-    a_bad_replay_row: "replay.jsonl:1: no format fits a row with chosen.",
-    a_bad_prompt_of_replay: "prompts.jsonl:1: no format fits a row with text.",
-    a_bad_suite_row: "items.jsonl:4: answer is 7, and there are 2 choices.",
-    no_file_of_the_suite: "data: there is no file",
-    no_such_suite: "there is no suite 'quik'.",
-    a_bad_target_row: "test.jsonl:2: completion is empty.",
-    no_answer_for_a_reward: "rows.jsonl:1: answer is missing, and the rule exact_match compares with it.",
-    an_unknown_split: "has no split tests. There is train.",
-    a_template_that_refuses: "rows.jsonl:1: the model's chat template refuses the row: never",
+OWN = json.dumps({"suite": 1, "name": "own", "tasks": [{"data": "items.jsonl"}]})
+BY_RULE = {"name": "grpo", "reward": {"rules": [{"rule": "exact_match"}]}}
+BAD_ROW = {"rows.jsonl": [PLAIN] * 5 + [{"prompt": "Why?", "completion": 5}]}
+REFUSED = {  # files, sections of the recipe (@ is the folder), what is said
+    "a long row": (
+        {"rows.jsonl": [PLAIN] * 5 + [{"prompt": "Why?", "completion": "so " * 500}] * 5},
+        {"data": {"eval": {"share": 0.1}}},
+        "rows are longer than data.max_tokens (200); the longest has",
+    ),
+    "a bad row": (BAD_ROW, {}, "rows.jsonl:6: completion is a number; it must be text."),
+    "other columns": (
+        {"rows.jsonl": [{"first": "a", "second": "b"}] * 5},
+        {},
+        "rows.jsonl:1: no format fits a row with first, second.",
+    ),
+    "a bad eval row": (
+        {"eval.jsonl": [PLAIN, {"prompt": "Why?"}]},
+        {"data": {"eval": [{"path": "@eval.jsonl"}]}},
+        "eval.jsonl:2: completion is missing.",
+    ),
+    "a bad replay row": (
+        {"replay.jsonl": [{"chosen": "a"}]},
+        {"protect": {"replay": {"path": "@replay.jsonl"}}},
+        "replay.jsonl:1: no format fits a row with chosen.",
+    ),
+    "a bad prompt of replay": (
+        {"prompts.jsonl": [{"text": "a"}]},
+        {"protect": {"replay": {"from_base": 5, "prompts": "@prompts.jsonl"}}},
+        "prompts.jsonl:1: no format fits a row with text.",
+    ),
+    "a bad suite row": (
+        {"items.jsonl": [CHOICE] * 3 + [{**CHOICE, "answer": 7}], "own.yaml": OWN},
+        {"check": {"general": {"suite": "@own.yaml"}}},
+        "items.jsonl:4: answer is 7, and there are 2 choices.",
+    ),
+    "no file of the suite": (
+        {"own.yaml": OWN},
+        {"check": {"general": {"suite": "@own.yaml"}}},
+        "data: there is no file",
+    ),
+    "no such suite": ({}, {"check": {"general": {"suite": "quik"}}}, "there is no suite 'quik'."),
+    "a bad target row": (
+        {"test.jsonl": [PLAIN, {"prompt": "Why?", "completion": ""}]},
+        {"check": {"target": {"path": "@test.jsonl"}}},
+        "test.jsonl:2: completion is empty.",
+    ),
+    "no answer for a reward": (
+        {"rows.jsonl": [{"prompt": "Two and two?"}] * 20},
+        {"objective": BY_RULE, "data": {"train": [{"path": "@rows.jsonl"}], "max_tokens": 200}},
+        "rows.jsonl:1: answer is missing, and the rule exact_match compares with it.",
+    ),
+    "an unknown split": (
+        {},
+        {"data": {"train": [{"id": "@set", "split": "tests"}]}},
+        "has no split tests. There is train.",
+    ),
+    "a template that refuses": (
+        {"odd.jinja": "{{ raise_exception('never') }}"},
+        {"model": {"chat_template": "@odd.jinja"}},
+        "rows.jsonl:1: the model's chat template refuses the row: never",
+    ),
 }
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("spoil", REFUSED, ids=lambda spoil: spoil.__name__)
-def test_it_refuses_what_the_job_would(
-    spoil: Any, folder: Folder, capsys: pytest.CaptureFixture[str]
-) -> None:
-    if spoil is a_long_row:
-        folder.recipe["data"]["eval"] = {"share": 0.1}
-    path = folder.file(**spoil(folder))
-    assert main(["run", path]) == 2
-    captured = capsys.readouterr()
-    wanted = REFUSED[spoil]
-    if spoil is a_long_row:
-        assert "rows are longer than data.max_tokens (200); the longest has" in captured.err
-    else:
-        assert wanted in captured.err
-    assert captured.err.count("\n") == 1 and not captured.out
+@pytest.mark.parametrize("name", REFUSED)
+def test_it_refuses_what_the_job_would(name, folder, command):
+    files, sections, said = REFUSED[name]
+    for file, rows in files.items():
+        folder.write(file, rows)
+    if name == "an unknown split":
+        import datasets
+
+        datasets.disable_progress_bars()
+        datasets.DatasetDict({"train": datasets.Dataset.from_list([PLAIN] * 5)}).save_to_disk(
+            folder.at("set")
+        )
+    sections = json.loads(json.dumps(sections).replace("@", f"{folder.root}/"))
+    code, out, err = command("run", folder.file(**sections))
+    assert (code, out, said in err, err.count("\n")) == (2, "", True, 1), err
     assert not (folder.root / "home").exists()  # no supervisor was asked to queue it
 
 
-def test_a_machine_that_is_too_small_is_refused_with_what_makes_it_fit(
-    folder: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_machine_that_is_too_small_is_refused_with_what_makes_it_fit(folder, monkeypatch, capsys):
     monkeypatch.setattr(machine.cpu_formats, "total_memory", lambda: 1.5 * 2**30)
     monkeypatch.setattr(machine, "free_memory", lambda: 0.0)  # a queued job waits for free memory
     path = folder.file(train={"batch_size": 65536, "grad_accumulation": 1})
@@ -186,9 +157,7 @@ def test_a_machine_that_is_too_small_is_refused_with_what_makes_it_fit(
     assert "It fits with batches of" in stderr and "--set train.batch_size=" in stderr
 
 
-def test_a_model_that_is_no_llama_is_built_before_its_size_is_judged(
-    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_that_is_no_llama_is_built_before_its_size_is_judged(folder, tmp_path, monkeypatch):
     """Gemma's head is its embedding again, which its config does not say: as a Llama it has 2.5 GiB more in float32."""
     config = {"model_type": "gemma", "hidden_size": 2048, "num_hidden_layers": 1, "num_attention_heads": 8}
     config |= {"num_key_value_heads": 1, "intermediate_size": 1024, "vocab_size": 256000, "head_dim": 256}
@@ -197,10 +166,10 @@ def test_a_model_that_is_no_llama_is_built_before_its_size_is_judged(
     built = []
 
     class Built:
-        def __init__(self, _recipe: Any, file: Path, *_given: Any) -> None:
+        def __init__(self, _recipe, file, *_given):
             built.append(file)
 
-        def answer(self) -> Moving:
+        def answer(self):
             tied = {**config, "tie_word_embeddings": True}
             return Moving(shape=structs.replace(read_shape(tied), is_known=True))
 
@@ -215,20 +184,15 @@ def test_a_model_that_is_no_llama_is_built_before_its_size_is_judged(
         assert len(built) == times
 
 
-def test_with_force_it_is_queued_and_what_will_happen_is_said(
-    rig: Any, folder: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_with_force_it_is_queued_and_what_will_happen_is_said(rig, folder, monkeypatch, command):
     monkeypatch.setenv("FINETOP_HOME", str(rig.home.root))
-    path = folder.file(**a_bad_row(folder))
-    assert main(["run", path, "--force", "--hold", "--json"]) == 0
-    captured = capsys.readouterr()
-    assert json.loads(captured.out)["run"] == "mine"
-    assert "queued anyway; the job will fail with: rows.jsonl:6: completion is a number" in captured.err
+    folder.write("rows.jsonl", BAD_ROW["rows.jsonl"])
+    code, out, err = command("run", folder.file(), "--force", "--hold", "--json")
+    assert (code, json.loads(out)["run"]) == (0, "mine")
+    assert "queued anyway; the job will fail with: rows.jsonl:6: completion is a number" in err
 
 
-def test_a_chain_and_a_sweep_are_looked_at_before_anything_is_queued(
-    rig: Any, folder: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_chain_and_a_sweep_are_looked_at_before_anything_is_queued(rig, folder, monkeypatch, capsys):
     monkeypatch.setenv("FINETOP_HOME", str(rig.home.root))
     looks = []
     measure = lengths.measure
@@ -256,10 +220,11 @@ def test_a_chain_and_a_sweep_are_looked_at_before_anything_is_queued(
         assert len(client.ask(Runs()).rows) == 3
 
 
-def test_it_looks_without_the_training_stack(folder: Folder) -> None:
+def test_it_looks_without_the_training_stack(folder):
+    folder.write("rows.jsonl", BAD_ROW["rows.jsonl"])
     code = (
         "import sys\nfrom finetop.core.commands.main import main\n"
-        f"assert main(['run', {folder.file(**a_bad_row(folder))!r}]) == 2\n"
+        f"assert main(['run', {folder.file()!r}]) == 2\n"
         "print(sorted({'torch', 'transformers', 'trl', 'peft', 'duckdb'} & set(sys.modules)))\n"
     )
     completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -267,7 +232,7 @@ def test_it_looks_without_the_training_stack(folder: Folder) -> None:
 
 
 @pytest.fixture
-def on_a_t4(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> Folder:
+def on_a_t4(folder, monkeypatch):
     card = Gpu(0, "GPU-0", "Tesla T4", total_gib=15.0, capability=(7, 5))
     monkeypatch.setattr(machine, "gpus", lambda: (card,))
     return folder
@@ -286,20 +251,18 @@ def on_a_t4(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> Folder:
         ),
     ],
 )
-def test_what_a_t4_can_t_compute_is_refused_before_it_is_queued(
-    on_a_t4: Folder, sections: dict[str, Any], said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_a_t4_can_t_compute_is_refused_before_it_is_queued(on_a_t4, sections, said, capsys):
     assert main(["run", on_a_t4.file(**sections)]) == 2
     assert said in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
-def test_a_default_recipe_is_not_refused_for_a_t4(on_a_t4: Folder, method: str) -> None:
+def test_a_default_recipe_is_not_refused_for_a_t4(on_a_t4, method):
     recipe = load_recipe(on_a_t4.file(method={"name": method})).recipe
     assert ahead.check_before_queue(recipe, ahead.RunChecker(Home(on_a_t4.root / "home"))).problems == ()
 
 
-def test_what_is_read_names_all_that_a_look_depends_on(folder: Folder) -> None:
+def test_what_is_read_names_all_that_a_look_depends_on(folder):
     first_recipe, other = (
         load_recipe(folder.file(), [setting]).recipe for setting in ("train.seed=1", "train.seed=2")
     )

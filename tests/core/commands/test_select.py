@@ -1,7 +1,5 @@
 """`finetop select` as typed: rows verbatim and in order, a manifest, reproducible, and one line for each refusal."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 
@@ -48,12 +46,8 @@ def test_rows_are_the_source_s_own_bytes_in_its_order_with_a_manifest(here, type
         "sha256": hashlib.sha256(b"".join(LINES)).hexdigest(),
         "rows": 4,
     }
-    assert (document["by"], document["seed"], document["lines"], document["scores"]) == (
-        "length",
-        1,
-        [3, 4, 5],
-        [4.0, 14.0, 4.0],
-    )
+    wanted = ("length", 1, [3, 4, 5], [4.0, 14.0, 4.0])
+    assert (document["by"], document["seed"], document["lines"], document["scores"]) == wanted
     assert document["sha256"] == hashlib.sha256(content).hexdigest()
     typed("select", "rows.jsonl", "--rows", "2", "--seed", "7", "--to", "one.jsonl")
     code, out, _ = typed("select", "rows.jsonl", "--rows", "2", "--seed", "7", "--to", "two.jsonl", "--json")
@@ -74,11 +68,7 @@ def test_rows_are_the_source_s_own_bytes_in_its_order_with_a_manifest(here, type
         (("rows.jsonl", "--to", "x.jsonl"), 2, "--rows is missing."),
         (("org/name", "--rows", "1", "--to", "x.jsonl"), 2, "Save a hub data set to a file first"),
         (("rows.jsonl", "--rows", "1", "--by", "best", "--to", "x.jsonl"), 2, "there is no selector 'best'."),
-        (
-            ("rows.jsonl", "--rows", "1", "--to", "rows.jsonl"),
-            2,
-            "already exists and is not overwritten.",
-        ),
+        (("rows.jsonl", "--rows", "1", "--to", "rows.jsonl"), 2, "already exists and is not overwritten."),
         (("rows.jsonl", "--rows", "1", "--to", "no/x.jsonl"), 2, "no folder"),
         (("bad.jsonl", "--rows", "1", "--to", "x.jsonl"), 2, "bad.jsonl:2: is not JSON"),
         (("home", "--rows", "1", "--to", "x.jsonl"), 2, "home is a folder."),

@@ -1,14 +1,12 @@
 """`finetop select RECIPE --curve` as typed: the runs it queues, and what it refuses."""
 
-from __future__ import annotations
-
 import json
 
 import pytest
 
 from finetop.core.commands import select as commands
 from finetop.core.errors import BadInput
-from finetop.core.protocol.messages.runs import GetRun, Sweeps, SweepsAnswer
+from finetop.core.protocol.messages.runs import GetRun, Sweeps
 from finetop.core.runtime.home import Home
 from finetop.core.select import _curve as curve
 
@@ -40,32 +38,18 @@ def test_a_curve_is_queued_as_one_sweep_and_told_of(rig, finetop, tmp_path, monk
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(run) + "\n" for run in rows))
     recipe = tmp_path / "tone.yaml"
     recipe.write_text(RECIPE)
-    arguments = (
-        "select",
-        str(recipe),
-        "--curve",
-        "--by",
-        "length,no-near-duplicates",
-        "--rows",
-        "1/4,all",
-        "--seeds",
-        "2",
-    )
-    code, out, err = finetop(*arguments, "--hold")
+    words = "--curve --by length,no-near-duplicates --rows 1/4,all --seeds 2 --hold"
+    code, out, err = finetop("select", str(recipe), *words.split())
     assert (code, err) == (0, ""), err
     assert out == "6 runs in the sweep tone, 18 steps each. Results: finetop select --show tone\n"
-    reply: SweepsAnswer = rig.ask(Sweeps("tone"))
+    reply = rig.ask(Sweeps("tone"))
     assert reply.keys == ["select.by", "rows"]
     assert [tuple(run.values.values()) for run in reply.runs] == [
         ("random,no-near-duplicates", "10", "1"), ("random,no-near-duplicates", "10", "2"),
         ("length", "10", "1"), ("length", "10", "2"), ("all", "40", "1"), ("all", "40", "2"),
     ]  # fmt: skip
-    assert reply.runs[0].row.tags == [
-        "sweep/tone",
-        "select.by/random",
-        "select.by/no-near-duplicates",
-        "rows/10",
-    ]
+    wanted = ["sweep/tone", "select.by/random", "select.by/no-near-duplicates", "rows/10"]
+    assert reply.runs[0].row.tags == wanted
     recipes = [rig.ask(GetRun(run.row.name)).recipe for run in reply.runs]
     assert {(run["train"]["max_steps"], run["train"]["epochs"]) for run in recipes} == {(18, None)}
     paths = [run["data"]["train"][0]["path"] for run in recipes]
@@ -73,10 +57,8 @@ def test_a_curve_is_queued_as_one_sweep_and_told_of(rig, finetop, tmp_path, monk
     finetop("queue", "release", reply.runs[0].row.name)
     rig.wait_state(reply.runs[0].row.name, "finished")
     code, out, _ = finetop("select", "--show", "tone")
-    assert [line.split()[:3] for line in out.splitlines()[1:3]] == [
-        ["random", "10", "1/2"],
-        ["length", "10", "0/2"],
-    ]
+    wanted = [["random", "10", "1/2"], ["length", "10", "0/2"]]
+    assert [line.split()[:3] for line in out.splitlines()[1:3]] == wanted
     assert "Would more rows help? Not known" in out
     assert json.loads(finetop("sweep", "tone", "--json")[1])["curves"]["metric"] == "evaluation loss"
 

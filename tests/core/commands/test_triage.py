@@ -1,10 +1,7 @@
 """`finetop triage`, `accept` and the filtered `flips`, on a real supervisor; recorded states survive a rebuild."""
 
-from __future__ import annotations
-
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -16,34 +13,18 @@ from finetop.core.errors import Refused
 from finetop.core.protocol.messages.checks import Check
 from finetop.core.protocol.messages.runs import Runs
 from finetop.core.protocol.messages.session import Changes
-from finetop.core.protocol.messages.triage import (
-    LookAtCell,
-    LookEarlier,
-    LookEarlierAnswer,
-    SetStanding,
-    Standing,
-    Triage,
-)
+from finetop.core.protocol.messages.triage import LookAtCell, LookEarlier, SetStanding, Standing, Triage
 from finetop.core.protocol.runs import Finished
 from finetop.core.store import flipped_items, triage_states
 from finetop.core.supervisor.rebuild.rebuild import rebuild
 from finetop.core.supervisor.requests import bisect, triage
 from finetop.core.wording.triage import since_words
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from rig import Rig
-    from still import Still
-
-    Finetop = Callable[..., tuple[int, str, str]]
-
-
 DONE = msgspec.json.encode(Finished(1.0, 2.0)).decode()
 
 
 @pytest.fixture
-def checked(rig: Rig) -> Rig:
+def checked(rig):
     """A home with a run that forgot and one that did not."""
     for name, lost in (("bad", 30), ("good", 0)):
         rig.submit(name, steps=3, lost=lost)
@@ -53,7 +34,7 @@ def checked(rig: Rig) -> Rig:
     return rig
 
 
-def test_from_what_was_lost_to_who_has_taken_it(checked: Rig, finetop: Finetop) -> None:
+def test_from_what_was_lost_to_who_has_taken_it(checked, finetop):
     code, out, _ = finetop("triage")
     assert (code, out.splitlines()[0]) == (0, "1 new")
     head, bad, good = out.splitlines()[1:4]
@@ -66,10 +47,8 @@ def test_from_what_was_lost_to_who_has_taken_it(checked: Rig, finetop: Finetop) 
     code, out, _ = finetop("triage", "bad")
     assert code == 0
     assert any(row.split()[:2] == ["✗", "all"] and row.endswith("NEW") for row in out.splitlines())
-    assert [row.split()[1] for row in out.splitlines() if " of 100 " in f"{row} "] == [
-        "arithmetic",
-        "knowledge",
-    ]
+    wanted = ["arithmetic", "knowledge"]
+    assert [row.split()[1] for row in out.splitlines() if " of 100 " in f"{row} "] == wanted
 
     code, out, _ = finetop("triage", "bad", "--looking")
     assert (code, out) == (0, f"bad is assigned to {own_name()}\n")
@@ -106,7 +85,7 @@ def test_from_what_was_lost_to_who_has_taken_it(checked: Rig, finetop: Finetop) 
     refuses_in_one_line(finetop)
 
 
-def refuses_in_one_line(finetop: Finetop) -> None:
+def refuses_in_one_line(finetop):
     for arguments, code, expected in (
         (["accept", "good", "--reason", "x"], 1, "good has not regressed"),
         (["accept", "bad"], 2, "--reason"),
@@ -128,13 +107,13 @@ def refuses_in_one_line(finetop: Finetop) -> None:
         assert expected in error, arguments
 
 
-def test_looks_at_earlier_checkpoints_are_queued_one_by_one(quiet: Still) -> None:
+def test_looks_at_earlier_checkpoints_are_queued_one_by_one(quiet):
     run = quiet.run("bad", (300, 600, 900, 1200))
 
-    def look() -> LookEarlierAnswer:
+    def look():
         return asyncio.run(bisect.check_next(quiet.supervisor, LookEarlier("bad")))
 
-    def checked_at(step: int, lost: int) -> None:
+    def checked_at(step, lost):
         quiet.supervisor.connection.execute("UPDATE jobs SET word = 'finished' WHERE word = 'queued'")
         quiet.supervisor.connection.execute("UPDATE jobs SET state = ? WHERE verb = 'check'", [DONE])
         quiet.job(run, "check", told_of({"arith": (lost, 0)}, step, suite="quick"), Finished(1.0, 2.0))
@@ -152,13 +131,13 @@ def test_looks_at_earlier_checkpoints_are_queued_one_by_one(quiet: Still) -> Non
     assert since_words(curve) == "lost from step 900 (ok at 600)"
 
 
-def test_what_was_said_survives_a_rebuild(quiet: Still) -> None:
+def test_what_was_said_survives_a_rebuild(quiet):
     run = quiet.run("bad", (1200,))
     quiet.job(run, "check", told_of({"arith": (9, 0)}, 1200), Finished(1.0, 2.0))
     standing = Standing("accepted", "ana", reason="known", note="ask Ben")
     triage.set_standing(quiet.supervisor, SetStanding("bad", "", standing))
 
-    def seen() -> tuple[Any, ...]:
+    def seen():
         (row,) = triage.page(quiet.supervisor, Triage()).rows
         return row.standings, triage_states.to_triage(quiet.supervisor.connection)
 

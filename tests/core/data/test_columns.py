@@ -68,7 +68,7 @@ def test_good_and_bad_answers_by_numbers_and_words(label: Any, is_good: bool, tm
     assert isinstance(row.record, Labelled) and row.record.is_good is is_good
 
 
-def test_good_and_bad_answers_by_names_of_their_own(tmp_path: Path) -> None:
+def test_good_and_bad_answers_by_names_of_their_own_and_turns_as_json_in_a_cell(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("q,a,rating\nx,y,up\nx,z,down\n")
     source = Source(
         path=str(tmp_path / "a.csv"),
@@ -77,6 +77,12 @@ def test_good_and_bad_answers_by_names_of_their_own(tmp_path: Path) -> None:
     )
     found = [row.record for row in sources.read(source, None, ("labelled",))]
     assert [one.is_good for one in found if isinstance(one, Labelled)] == [True, False]
+    # a list of turns as JSON in a cell
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]
+    cell = json.dumps(turns).replace('"', '""')
+    (tmp_path / "a.csv").write_text(f'id,chat\n1,"{cell}"\n')
+    (row,) = sources.read(Source(path=str(tmp_path / "a.csv"), columns={"messages": "chat"}), None)
+    assert row.conversation.answer == "Ho"
 
 
 def test_an_unknown_column_lists_those_there_are(tmp_path: Path) -> None:
@@ -101,47 +107,31 @@ def test_an_unknown_column_lists_those_there_are(tmp_path: Path) -> None:
         sources.read(Source(path=str(tmp_path / "a.csv"), columns=named), None)
 
 
-def test_a_list_of_turns_may_be_json_in_a_cell(tmp_path: Path) -> None:
-    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]
-    cell = json.dumps(turns).replace('"', '""')
-    (tmp_path / "a.csv").write_text(f'id,chat\n1,"{cell}"\n')
-    (row,) = sources.read(Source(path=str(tmp_path / "a.csv"), columns={"messages": "chat"}), None)
-    assert row.conversation.answer == "Ho"
+SHAPES = {
+    "conversation": [
+        ([{"id": 1, "question": "a", "answer": "b"}], Conversation),
+        ([{"Customer Query": "a", "Agent Response": "b"}], Conversation),
+        ([{"customer_query": "a", "agent_response": "b"}], Conversation),
+        ([{"frage": "a", "antwort": "b"}], Conversation),
+        ([{"text": "a", "label": 0}, {"text": "b", "label": 2}, {"text": "b", "label": 10}], Conversation),
+        ([{"text": "a", "label": True}, {"text": "b", "label": False}], Conversation),
+        ([{"text": "a", "label": "sport"}], Conversation),
+        ([{"null": "a", "true": "yes"}], Conversation),
+        ([{"chat": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}], Conversation),
+        ([{"turns": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}], Conversation),
+        ([{"question": "a", "answer": 17}], Conversation),
+    ],
+    "preference": [([{"question": "a", "better": "b", "worse": "c"}], Preference)],
+    "labelled": [([{"question": "a", "response": "b", "rating": 1}], Labelled)],
+    "text": [([{"id": "x1", "body": "a"}], Text)],
+    "prompt": [([{"question": "a", "solution": "b"}], Prompt), ([{"question": "a", "answer": 17}], Prompt)],
+}
 
 
-SHAPES: list[tuple[Kind, list[dict[str, Any]], type]] = [
-    ("conversation", [{"id": 1, "question": "a", "answer": "b"}], Conversation),
-    ("conversation", [{"Customer Query": "a", "Agent Response": "b"}], Conversation),
-    ("conversation", [{"customer_query": "a", "agent_response": "b"}], Conversation),
-    ("conversation", [{"frage": "a", "antwort": "b"}], Conversation),
-    (
-        "conversation",
-        [{"text": "a", "label": 0}, {"text": "b", "label": 2}, {"text": "b", "label": 10}],
-        Conversation,
-    ),
-    ("conversation", [{"text": "a", "label": True}, {"text": "b", "label": False}], Conversation),
-    ("conversation", [{"text": "a", "label": "sport"}], Conversation),
-    ("conversation", [{"null": "a", "true": "yes"}], Conversation),
-    (
-        "conversation",
-        [{"chat": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}],
-        Conversation,
-    ),
-    (
-        "conversation",
-        [{"turns": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}],
-        Conversation,
-    ),
-    ("preference", [{"question": "a", "better": "b", "worse": "c"}], Preference),
-    ("labelled", [{"question": "a", "response": "b", "rating": 1}], Labelled),
-    ("text", [{"id": "x1", "body": "a"}], Text),
-    ("conversation", [{"question": "a", "answer": 17}], Conversation),
-    ("prompt", [{"question": "a", "solution": "b"}], Prompt),
-    ("prompt", [{"question": "a", "answer": 17}], Prompt),
-]
-
-
-@pytest.mark.parametrize(("kind", "rows", "record"), SHAPES)
+@pytest.mark.parametrize(
+    ("kind", "rows", "record"),
+    [(kind, rows, record) for kind, cases in SHAPES.items() for rows, record in cases],
+)
 def test_what_the_error_prints_is_pasted_and_works(
     kind: Kind, rows: list[dict[str, Any]], record: type, tmp_path: Path
 ) -> None:
@@ -156,44 +146,35 @@ def test_what_the_error_prints_is_pasted_and_works(
     assert [type(row.record) for row in found] == [record] * len(rows)
 
 
-def test_labels_of_all_rows_are_printed_for_their_names(tmp_path: Path) -> None:
+def test_labels_are_printed_for_their_names_and_kept_as_they_were_written(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,label\n" + "".join(f"row,{number % 3}\n" for number in range(9)))
     with pytest.raises(BadInput) as caught:
         sources.read(Source(path=str(tmp_path / "a.csv")), None)
     assert caught.value.hint.endswith(
         "columns: {prompt: text, completion: label}, labels: {0: name of 0, 1: name of 1, 2: name of 2}"
     )
-
-
-@pytest.mark.parametrize(
-    ("written", "said"),
-    [
-        (
-            "columns: {promt: q}",
-            "rows have no key 'promt'. Write KEY: COLUMN, such as prompt: question. Did you mean",
-        ),
-        ("columns: {question: prompt}", "rows have no key 'question'. Write KEY: COLUMN"),
-        (
-            "columns: {prompt: 'a {q'}",
-            "columns.prompt has a { that stands alone. Write {column} for a column",
-        ),
-        ("columns: {prompt: '{{q}}'}", "columns.prompt names no column."),
-        ("columns: {text: q}, labels: {0: a}", "labels has no effect"),
-        ("columns: [a]", "data.train[0].columns is "),
-        ("labels: {0: 1}", "data.train[0].labels is "),
-    ],
-)
-def test_what_can_not_be_is_refused_with_its_line(written: str, said: str) -> None:
-    text = f"recipe: 1\nextends: lora\ndata:\n  train:\n    - {{path: a.csv, {written}}}\n"
-    with pytest.raises(RecipeError) as caught:
-        resolve_text(text, label="mine.yaml")
-    assert str(caught.value).startswith("mine.yaml:5: ") and said in str(caught.value)
-
-
-def test_a_recipe_keeps_labels_as_they_were_written() -> None:
     text = (
         "recipe: 1\nextends: lora\ndata: {train: [{path: a.csv, labels: {0: no, 1: 'yes', true: false}}]}\n"
     )
     loaded = resolve_text(text)
     assert loaded.recipe.data.train[0].labels == {"0": "no", "1": "yes", "true": False}
     assert loaded.resolved["data"]["train"][0]["labels"] == {"0": "no", "1": "yes", "true": False}
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    {
+        "columns: {promt: q}": "rows have no key 'promt'. Write KEY: COLUMN, such as prompt: question. Did you mean",
+        "columns: {question: prompt}": "rows have no key 'question'. Write KEY: COLUMN",
+        "columns: {prompt: 'a {q'}": "columns.prompt has a { that stands alone. Write {column} for a column",
+        "columns: {prompt: '{{q}}'}": "columns.prompt names no column.",
+        "columns: {text: q}, labels: {0: a}": "labels has no effect",
+        "columns: [a]": "data.train[0].columns is ",
+        "labels: {0: 1}": "data.train[0].labels is ",
+    }.items(),
+)
+def test_what_can_not_be_is_refused_with_its_line(written: str, said: str) -> None:
+    text = f"recipe: 1\nextends: lora\ndata:\n  train:\n    - {{path: a.csv, {written}}}\n"
+    with pytest.raises(RecipeError) as caught:
+        resolve_text(text, label="mine.yaml")
+    assert str(caught.value).startswith("mine.yaml:5: ") and said in str(caught.value)

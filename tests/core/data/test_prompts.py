@@ -34,16 +34,15 @@ def asked(home, ask, *turns, shots=True):
     return [(turn.role, turn.content) for turn in asker.asked(Conversation(prompt, "right")).prompt]
 
 
-def test_without_it_nothing_is_asked_otherwise(home):
+def test_the_system_turn_stands_first_joins_the_rows_own_and_plain_texts_ask_nothing(home):
     assert open_asker(Ask(), [], home) is None
     assert open_asker(Ask(shots=3), [], home, shots=False) is None, "rows to learn from get no examples"
-
-
-def test_the_system_turn_stands_first_and_joins_the_rows_own(home):
     question = ("user", "Hi")
     assert asked(home, Ask(system="Be brief."), question) == [("system", "Be brief."), question]
     joined = asked(home, Ask(system="Be brief."), ("system", "JSON."), question)
     assert joined == [("system", "Be brief.\n\nJSON."), question]
+    asker = open_asker(Ask(system="Be brief."), [], home)
+    assert asker.asked(Text("once upon a time")) == Text("once upon a time")
 
 
 def test_passages_that_fit_stand_before_the_question_alone(home):
@@ -66,8 +65,3 @@ def test_fixed_examples_are_spread_over_the_rows_and_nearest_ones_end_with_the_m
     assert near[2:4] == [("user", ROWS[1][0]), ("assistant", ROWS[1][1])]
     own = asked(home, Ask(shots=2, pick="nearest"), ("user", ROWS[1][0]))
     assert (("assistant", ROWS[1][1])) not in own, "a question is not its own example"
-
-
-def test_plain_texts_ask_nothing(home):
-    asker = open_asker(Ask(system="Be brief."), [], home)
-    assert asker.asked(Text("once upon a time")) == Text("once upon a time")

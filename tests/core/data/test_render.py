@@ -27,18 +27,17 @@ def learned(conversation, tokenizer, loss="answers"):
     return tokenizer.decode([label for label in example.labels if label != IGNORED])
 
 
-def test_only_the_answer_and_its_end_are_learned(tokenizer):
+def test_every_answer_and_its_end_are_learned_and_no_question_but_by_loss_all(tokenizer):
     assert learned(ASKED, tokenizer) == "Behind the station.<|end|>\n"
-
-
-def test_every_answer_of_a_conversation_is_learned_and_no_question(tokenizer):
     assert learned(TWO_ANSWERS, tokenizer) == "First.<|end|>\nSecond.<|end|>\n"
-
-
-def test_loss_all_learns_the_question_too(tokenizer):
     assert learned(ASKED, tokenizer, "all") == (
         "<|user|>Where are you?<|end|>\n<|assistant|>Behind the station.<|end|>\n"
     )
+    (example,) = render.tokenize([render.render(ASKED, tokenizer, "answers", "row")], tokenizer)
+    prompt = tokenizer(render.render_prompt(ASKED.prompt, tokenizer), add_special_tokens=False).input_ids
+    assert example.input_ids[: len(prompt)] == prompt
+    assert example.labels[: len(prompt)] == [IGNORED] * len(prompt)
+    assert IGNORED not in example.labels[len(prompt) :]
 
 
 @pytest.mark.parametrize(
@@ -46,14 +45,6 @@ def test_loss_all_learns_the_question_too(tokenizer):
 )
 def test_no_character_of_an_odd_answer_is_lost(tokenizer, answer):
     assert learned(Conversation(ASKED.prompt, answer), tokenizer) == f"{answer}<|end|>\n"
-
-
-def test_the_prompt_is_a_prefix_of_what_is_trained_on(tokenizer):
-    (example,) = render.tokenize([render.render(ASKED, tokenizer, "answers", "row")], tokenizer)
-    prompt = tokenizer(render.render_prompt(ASKED.prompt, tokenizer), add_special_tokens=False).input_ids
-    assert example.input_ids[: len(prompt)] == prompt
-    assert example.labels[: len(prompt)] == [IGNORED] * len(prompt)
-    assert IGNORED not in example.labels[len(prompt) :]
 
 
 def test_a_template_that_rewrites_earlier_answers_learns_only_the_last(tokenizer, monkeypatch):
@@ -67,14 +58,11 @@ def test_a_template_that_rewrites_earlier_answers_learns_only_the_last(tokenizer
     assert learned(TWO_ANSWERS, tokenizer) == "Second.<|end|>\n"
 
 
-def test_a_template_whose_prompt_is_no_prefix_is_refused_with_the_place(tokenizer, monkeypatch):
+def test_a_row_that_the_template_refuses_or_a_prompt_that_is_no_prefix_is_named(tokenizer, monkeypatch):
     template = "{{ messages | length }}{% for message in messages %}{{ message.content }}{% endfor %}"
     monkeypatch.setattr(tokenizer, "chat_template", template)
     with pytest.raises(BadInput, match=r"^faq\.jsonl:3: the chat template writes the prompt differently"):
         render.render(ASKED, tokenizer, "answers", "faq.jsonl:3")
-
-
-def test_a_row_that_the_template_refuses_is_named(tokenizer, monkeypatch):
     monkeypatch.setattr(tokenizer, "chat_template", "{{ raise_exception('no system turns') }}")
     with pytest.raises(BadInput, match=r"^faq\.jsonl:3: .*no system turns"):
         render.render(ASKED, tokenizer, "answers", "faq.jsonl:3")

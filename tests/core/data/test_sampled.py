@@ -20,22 +20,8 @@ COLUMNS = {"prompt": "q", "completion": "a"}
 
 def rows() -> list[dict[str, str]]:
     drawn = random.Random(7)
-    words = [
-        "the",
-        "shop",
-        "opens",
-        "at",
-        "nine",
-        "and",
-        "closes",
-        "at",
-        "six",
-        "we",
-        "mend",
-        "radios",
-        "lamps",
-        "clocks",
-    ]
+    words = ["the", "shop", "opens", "at", "nine", "and", "closes", "at", "six"]
+    words += ["we", "mend", "radios", "lamps", "clocks"]
     return [
         {"q": f"{i}: {' '.join(drawn.choices(words, k=8))}?", "a": " ".join(drawn.choices(words, k=12)), "no": "x" * 40}
         for i in range(ROWS)

@@ -79,14 +79,11 @@ def test_a_manifest_that_can_not_be_is_as_if_there_were_none(faq, tmp_path, spoi
     assert of_file(few, sha256_of(few)) is None
 
 
-def test_a_file_that_was_changed_after_it_was_made_has_no_origin(faq, tmp_path):
+def test_a_changed_file_has_no_origin_and_manifests_in_a_circle_end(faq, tmp_path):
     few = tmp_path / "few.jsonl"
     selected(faq, few)
     few.write_text(few.read_text() + '{"text": "one more"}\n')
     assert of_file(few, sha256_of(few)) is None
-
-
-def test_manifests_in_a_circle_end(faq, tmp_path):
     few = tmp_path / "few.jsonl"
     selected(faq, few, rows=5)
     selected(few, faq, rows=5)

@@ -137,20 +137,27 @@ def test_rows_set_aside_are_not_trained_on_and_are_the_same_each_time(tmp_path, 
     assert not places & {row.place for row in first.train[0].rows}
     assert places == {row.place for row in again.eval[0].rows}
     assert places != {row.place for row in other.eval[0].rows}
-
-
-def test_one_row_is_still_trained_on(tmp_path, events):
+    # one row is still trained on
     recipe = Data(train=sources(tmp_path, ["only"]), eval=EvalShare(share=0.5))
     read = training_set.read(recipe, 1, Home(tmp_path), events)
     assert len(read.train[0].rows) == 1
     assert read.eval == []
-
-
-def test_a_replay_source_is_not_used_for_evaluation(tmp_path, events):
+    # a replay source is not used for evaluation
     replay = Source(path=write_rows(tmp_path / "general.jsonl", ["g"] * 20), role="replay")
     recipe = Data(train=(*sources(tmp_path, ["a"] * 20), replay), eval=EvalShare(share=0.5))
     read = training_set.read(recipe, 1, Home(tmp_path), events)
     assert [source.name for source in read.eval] == ["faq.jsonl (set aside)"]
+    # a source that is used several times keeps half of its rows
+    main = Source(path=write_rows(tmp_path / "main.jsonl", [f"m{i}" for i in range(100)]))
+    few = Source(path=write_rows(tmp_path / "few.jsonl", [f"f{i}" for i in range(4)]), share=0.5)
+    read = training_set.read(Data(train=(main, few), eval=EvalShare(share=0.1)), 1, Home(tmp_path), events)
+    assert [len(one.rows) for one in (*read.train, *read.eval)] == [90, 2, 10, 2]
+    # only the first rows are used
+    path = write_rows(tmp_path / "faq.jsonl", ["a", "b", "c"])
+    read = training_set.read(
+        Data(train=(Source(path=path, rows=2),), eval=NO_EVAL), 1, Home(tmp_path), events
+    )
+    assert [row.place for row in read.train[0].rows] == ["faq.jsonl:1", "faq.jsonl:2"]
 
 
 def test_a_share_is_of_the_whole_mix(capsys):
@@ -179,21 +186,6 @@ def test_evaluation_rows_are_mixed_as_the_training_rows_are(tmp_path, events, to
     assert len(built.train) == 180
     told = written(tmp_path, DataRead)
     assert [(one.kept, one.used) for one in told] == [(126, None), (894, 54), (14, None), (6, None)]
-
-
-def test_a_source_that_is_used_several_times_keeps_half_of_its_rows(tmp_path, events):
-    main = Source(path=write_rows(tmp_path / "main.jsonl", [f"m{i}" for i in range(100)]))
-    few = Source(path=write_rows(tmp_path / "few.jsonl", [f"f{i}" for i in range(4)]), share=0.5)
-    read = training_set.read(Data(train=(main, few), eval=EvalShare(share=0.1)), 1, Home(tmp_path), events)
-    assert [len(one.rows) for one in (*read.train, *read.eval)] == [90, 2, 10, 2]
-
-
-def test_only_the_first_rows_are_used(tmp_path, events):
-    path = write_rows(tmp_path / "faq.jsonl", ["a", "b", "c"])
-    read = training_set.read(
-        Data(train=(Source(path=path, rows=2),), eval=NO_EVAL), 1, Home(tmp_path), events
-    )
-    assert [row.place for row in read.train[0].rows] == ["faq.jsonl:1", "faq.jsonl:2"]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

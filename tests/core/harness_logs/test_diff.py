@@ -39,14 +39,20 @@ def logs(folder: Path, base: dict[str, list[Row]], tuned: dict[str, list[Row]]) 
             write_log(folder / name, task, task_rows)
 
 
+def compared(
+    folder: Path, base: dict[str, list[Row]], tuned: dict[str, list[Row]], **asked: Any
+) -> dict[str, Any]:
+    logs(folder, base, tuned)
+    return compare(folder, **asked)
+
+
 def task_of(result: dict[str, Any], name: str = "t") -> dict[str, Any]:
     return next(task for task in result["joined"]["tasks"] if task["task"] == name)
 
 
 @pytest.mark.parametrize("version", ["0.4.3", "0.4.5", "0.4.7", "0.4.13"])
-def test_identical_logs_are_ok_with_no_flips(tmp_path: Path, version: str) -> None:
-    logs(tmp_path, {"t": rows(200, version=version)}, {"t": rows(200, version="0.4.13")})
-    result = compare(tmp_path)
+def test_identical_logs_are_ok_with_no_flips(tmp_path, version):
+    result = compared(tmp_path, {"t": rows(200, version=version)}, {"t": rows(200, version="0.4.13")})
     outcome = read(result)
     assert verdict_line(outcome) == "OK  nothing lost (limit 3.0), all 200 items scored"
     assert (outcome.lost, outcome.won, outcome.flips) == (0, 0, ())
@@ -54,56 +60,46 @@ def test_identical_logs_are_ok_with_no_flips(tmp_path: Path, version: str) -> No
     assert outcome.notes == ("200 of 200 items joined (100 %)",)
 
 
-def test_a_drop_is_regressed_with_both_answers_of_each_flip(tmp_path: Path) -> None:
-    logs(tmp_path, {"t": rows(200)}, {"t": rows(200, drop_of(10))})
-    outcome = read(compare(tmp_path))
+def test_a_drop_is_regressed_with_both_answers_of_each_flip(tmp_path):
+    outcome = read(compared(tmp_path, {"t": rows(200)}, {"t": rows(200, drop_of(10))}))
     assert outcome.verdict == "regressed"
     assert (outcome.base, outcome.tuned, outcome.drop) == (0.9, 0.8, pytest.approx(0.1))
     assert (outcome.lost, outcome.won, len(outcome.flips)) == (20, 0, 20)
     flip = next(flip for flip in outcome.flips if flip.item == "41")
     assert (flip.task, flip.question) == ("t", "Question: What is 41?\nAnswer:")
-    assert (flip.gold, flip.base_answer, flip.tuned_answer) == (
-        "choice 1 of 41",
-        "choice 1 of 41",
-        "choice 2 of 41",
-    )
+    assert flip.gold == flip.base_answer == "choice 1 of 41" and flip.tuned_answer == "choice 2 of 41"
     assert [(kind.task, kind.n, kind.lost, kind.won) for kind in outcome.categories] == [("t", 200, 20, 0)]
 
 
-def test_a_drop_that_may_be_chance_is_no_verdict(tmp_path: Path) -> None:
+def test_a_drop_that_may_be_chance_is_no_verdict(tmp_path):
     # The base knows all but every tenth; the tuned model lost eight of those and won the first four of the others.
     def tuned(number: int) -> bool:
         return number % 11 != 2 if right(number) else number < 40
 
     flips = [right(number) - tuned(number) for number in range(100)]
     lost, won = flips.count(1), flips.count(-1)
-    logs(tmp_path, {"t": rows(100)}, {"t": rows(100, tuned)})
-    outcome = read(compare(tmp_path))
+    outcome = read(compared(tmp_path, {"t": rows(100)}, {"t": rows(100, tuned)}))
     assert (outcome.lost, outcome.won, lost - won >= 3) == (lost, won, True)
     assert outcome.verdict == "no_verdict"
     assert outcome.chance == pytest.approx(binom.sf(lost - 1, lost + won, 0.5))
     assert "points on these 100 items, which chance alone does" in verdict_line(outcome)
 
 
-def test_a_collapsed_task_is_named_though_the_pool_stands(tmp_path: Path) -> None:
+def test_a_collapsed_task_is_named_though_the_pool_stands(tmp_path):
     tasks = {f"still{number}": rows(300) for number in range(19)}
-    logs(
-        tmp_path,
-        {**tasks, "broken": rows(120)},
-        {**tasks, "broken": rows(120, lambda number: right(number) and number % 3 > 0)},
-    )
-    outcome = read(compare(tmp_path))
+    broken = rows(120, lambda number: right(number) and number % 3 > 0)
+    outcome = read(compared(tmp_path, {**tasks, "broken": rows(120)}, {**tasks, "broken": broken}))
     assert outcome.verdict == "regressed" and outcome.decided_by == "task"
     assert [task.task for task in outcome.tasks if task.mark == "lost"] == ["broken"]
     assert outcome.drop is not None and outcome.drop < 0.03
     assert "a task is lost: broken" in verdict_line(outcome)
 
 
-def test_the_largest_task_does_not_decide_alone(tmp_path: Path) -> None:
-    logs(
-        tmp_path, {"big": rows(2000), "small": rows(300)}, {"big": rows(2000), "small": rows(300, drop_of(4))}
-    )
-    result = compare(tmp_path)
+def test_the_largest_task_does_not_decide_alone_and_one_task_is_used_whole(tmp_path):
+    alone = {"t": rows(1200)}
+    assert read(compared(tmp_path / "one", alone, alone)).items_used == 1200
+    big = {"big": rows(2000)}
+    result = compared(tmp_path, {**big, "small": rows(300)}, {**big, "small": rows(300, drop_of(4))})
     totals = {task["task"]: task["total"] for task in result["tasks"]}
     assert totals == {"big": CAP, "small": 300}
     assert "at most 500 items a task count, drawn by seed 1: 1 task has more" in result["notes"]
@@ -111,15 +107,9 @@ def test_the_largest_task_does_not_decide_alone(tmp_path: Path) -> None:
     assert {task["total"] for task in compare(tmp_path, cap=0)["tasks"]} == {2000, 300}
 
 
-def test_one_task_is_used_whole(tmp_path: Path) -> None:
-    logs(tmp_path, {"t": rows(1200)}, {"t": rows(1200)})
-    assert read(compare(tmp_path)).items_used == 1200
-
-
 @pytest.mark.parametrize(("kept", "verdict"), [(178, "no_verdict"), (182, "ok")])
-def test_under_90_percent_joined_there_is_no_verdict(tmp_path: Path, kept: int, verdict: str) -> None:
-    logs(tmp_path, {"t": rows(200)}, {"t": rows(kept)})
-    result = compare(tmp_path)
+def test_under_90_percent_joined_there_is_no_verdict(tmp_path, kept, verdict):
+    result = compared(tmp_path, {"t": rows(200)}, {"t": rows(kept)})
     assert result["verdict"] == verdict
     assert (task_of(result)["joined"], task_of(result)["only_base"]) == (kept, 200 - kept)
     if verdict == "no_verdict":
@@ -131,51 +121,49 @@ def test_under_90_percent_joined_there_is_no_verdict(tmp_path: Path, kept: int, 
         assert read(compare(tmp_path, joined=0.95)).verdict == "no_verdict"
 
 
-def test_items_missing_on_either_side_are_counted_there(tmp_path: Path) -> None:
-    logs(tmp_path, {"t": rows(200)[5:]}, {"t": rows(200)[:-3]})
-    result = compare(tmp_path)
-    assert {key: task_of(result)[key] for key in ("joined", "only_base", "only_tuned", "other_prompt")} == {
-        "joined": 192,
-        "only_base": 3,
-        "only_tuned": 5,
-        "other_prompt": 0,
+def test_what_does_not_join_is_counted_and_named(tmp_path):
+    other_target, no_score = rows(100), rows(100)
+    other_target[7] = {**other_target[7], "target_hash": sha("something else")}
+    del other_target[8]["target_hash"]  # joins: a target counts where both have one
+    no_score[4]["acc"], no_score[9]["acc"] = float("nan"), None
+    base = {"missing": rows(200)[5:], "target": rows(100), "score": rows(100), "filter": rows(9, filter="x")}
+    tuned = {
+        "missing": rows(200)[:-3],
+        "target": other_target,
+        "score": no_score,
+        "filter": rows(9, filter="y"),
     }
+    result = compared(tmp_path, {**base, "x": rows(9)}, {**tuned, "y": rows(9)})
+    counted = [
+        task_of(result, "missing")[key] for key in ("joined", "only_base", "only_tuned", "other_prompt")
+    ]
+    assert counted == [192, 3, 5, 0]
+    assert (task_of(result, "target")["other_target"], task_of(result, "target")["joined"]) == (1, 99)
+    assert (task_of(result, "score")["no_score"], task_of(result, "score")["joined"]) == (2, 98)
+    assert task_of(result, "filter")["left_out"] == "no filter in common (x; y)"
+    assert result["verdict"] == "ok"
+    for note in (
+        f"target: 1 items have another target (first: samples_target_{DATE}.jsonl:8)",
+        f"score: 2 items have no finite acc (first: samples_score_{DATE}.jsonl:5)",
+        "left out  x: only in the base's log",
+        "left out  y: only in the tuned model's log",
+    ):
+        assert note in result["notes"]
 
 
-def test_another_prompt_does_not_join(tmp_path: Path) -> None:
+def test_another_prompt_does_not_join(tmp_path):
     logs(tmp_path, {"t": rows(100)}, {"t": rows(100, prompt="Chat: {}")})
     write_results(tmp_path / "a", n_shot={"t": 0})
     write_results(tmp_path / "b", n_shot={"t": 5})
     result = compare(tmp_path)
     assert result["verdict"] == "no_verdict"
     assert result["reason"].startswith("0 of 100 items joined (0 %), under 90 %: 100 under another prompt.")
-    assert (
-        "t: 100 documents had another prompt (0 examples in the base's, 5 in the tuned model's)"
-        in result["notes"]
-    )
+    note = "t: 100 documents had another prompt (0 examples in the base's, 5 in the tuned model's)"
+    assert note in result["notes"]
     assert read(compare(tmp_path, joined=0)).verdict == "no_verdict"  # nothing remains to judge
 
 
-def test_another_target_does_not_join_where_both_have_one(tmp_path: Path) -> None:
-    tuned = rows(100)
-    tuned[7] = {**tuned[7], "target_hash": sha("something else")}
-    del tuned[8]["target_hash"]
-    logs(tmp_path, {"t": rows(100)}, {"t": tuned})
-    result = compare(tmp_path)
-    assert (task_of(result)["other_target"], task_of(result)["joined"]) == (1, 99)
-    assert f"t: 1 items have another target (first: samples_t_{DATE}.jsonl:8)" in result["notes"]
-
-
-def test_scores_that_are_not_finite_do_not_join(tmp_path: Path) -> None:
-    tuned = rows(100)
-    tuned[4]["acc"], tuned[9]["acc"] = float("nan"), None
-    logs(tmp_path, {"t": rows(100)}, {"t": tuned})
-    result = compare(tmp_path)
-    assert (task_of(result)["no_score"], task_of(result)["joined"]) == (2, 98)
-    assert f"t: 2 items have no finite acc (first: samples_t_{DATE}.jsonl:5)" in result["notes"]
-
-
-def test_another_task_version_leaves_the_task_out(tmp_path: Path) -> None:
+def test_another_task_version_leaves_the_task_out(tmp_path):
     both = {"t": rows(100), "u": rows(100)}
     logs(tmp_path, both, both)
     write_results(tmp_path / "a", versions={"t": 1.0, "u": 1})
@@ -187,42 +175,29 @@ def test_another_task_version_leaves_the_task_out(tmp_path: Path) -> None:
     assert "left out  t: version 1 in the base's log, 2 in the tuned model's" in result["notes"]
 
 
-def test_tasks_of_one_side_are_named(tmp_path: Path) -> None:
-    logs(tmp_path, {"t": rows(100), "x": rows(9)}, {"t": rows(100), "y": rows(9)})
-    result = compare(tmp_path)
-    assert result["verdict"] == "ok"
-    assert "left out  x: only in the base's log" in result["notes"]
-    assert "left out  y: only in the tuned model's log" in result["notes"]
+def test_no_task_in_common_is_no_verdict(tmp_path):
+    result = compared(tmp_path, {"x": rows(9)}, {"y": rows(9)})
+    why = "no task could be compared: x: only in the base's log; y: only in the tuned model's log."
+    assert (result["verdict"], result["reason"]) == ("no_verdict", why)
 
 
-def test_no_task_in_common_is_no_verdict(tmp_path: Path) -> None:
-    logs(tmp_path, {"x": rows(9)}, {"y": rows(9)})
-    result = compare(tmp_path)
-    assert (result["verdict"], result["reason"]) == (
-        "no_verdict",
-        "no task could be compared: x: only in the base's log; y: only in the tuned model's log.",
-    )
-
-
-def test_unbounded_metrics_never_decide(tmp_path: Path) -> None:
+def test_unbounded_metrics_never_decide(tmp_path):
     def text_row(number: int) -> Row:
         row = choice_row(number, True, word_perplexity=[-12.5, 9], bleu=31.0 + number)
         row["arguments"] = {"gen_args_0": {"arg_0": "some text"}}
         return row
 
     both = {"t": rows(100), "wikitext": [text_row(number) for number in range(40)]}
-    logs(tmp_path, both, both)
-    result = compare(tmp_path)
+    result = compared(tmp_path, both, both)
     assert result["verdict"] == "ok"
     why = "no metric that is bounded to [0, 1] in both logs (word_perplexity, bleu)"
     assert task_of(result, "wikitext")["left_out"] == why
     named = compare(tmp_path, metrics={"wikitext": "bleu"})
-    assert (
-        task_of(named, "wikitext")["left_out"] == "bleu runs from 31 to 70; only scores in [0, 1] can decide"
-    )
+    why = "bleu runs from 31 to 70; only scores in [0, 1] can decide"
+    assert task_of(named, "wikitext")["left_out"] == why
 
 
-def test_lambadas_perplexity_leaves_the_choice_to_acc(tmp_path: Path) -> None:
+def test_lambadas_perplexity_leaves_the_choice_to_acc(tmp_path):
     def last_word(number: int) -> Row:
         row = choice_row(number, True, perplexity=-0.0, acc=1.0 if right(number) else 0.0)
         row["arguments"] = {"gen_args_0": {"arg_0": f"text {number}", "arg_1": " word"}}
@@ -236,13 +211,12 @@ def test_lambadas_perplexity_leaves_the_choice_to_acc(tmp_path: Path) -> None:
     assert "perplexity never decides" in with_named["reason"]
 
 
-def test_the_metric_by_default_and_by_name(tmp_path: Path) -> None:
+def test_the_metric_by_default_and_by_name(tmp_path):
     def scored(number: int) -> Row:
         return choice_row(number, True, f1=0.5, acc_norm=1.0 if number % 2 else 0.0, acc=float(right(number)))
 
     both = {"t": [scored(number) for number in range(100)], "u": rows(100, f1=0.75)}
-    logs(tmp_path, both, both)
-    result = compare(tmp_path)
+    result = compared(tmp_path, both, both)
     assert [task_of(result, name)["metric"] for name in ("t", "u")] == ["acc", "f1"]
     chosen = compare(tmp_path, metrics={"t": "acc_norm", "": "f1"})
     assert [task_of(chosen, name)["metric"] for name in ("t", "u")] == ["acc_norm", "f1"]
@@ -251,7 +225,7 @@ def test_the_metric_by_default_and_by_name(tmp_path: Path) -> None:
     assert task_of(missing, "u")["left_out"] == "no score acc in both logs (there is f1)"
 
 
-def test_lower_is_better_is_no_drop(tmp_path: Path) -> None:
+def test_lower_is_better_is_no_drop(tmp_path):
     both = {"t": rows(50, wer=0.25)}
     logs(tmp_path, both, both)
     write_results(tmp_path / "a", higher_is_better={"t": {"wer": False}})
@@ -259,28 +233,26 @@ def test_lower_is_better_is_no_drop(tmp_path: Path) -> None:
     assert task_of(compare(tmp_path, metrics={"t": "wer"}))["left_out"] == "lower is better in wer"
 
 
-def test_scores_between_right_and_wrong_work_without_mcnemar(tmp_path: Path) -> None:
-    logs(tmp_path, {"t": rows(60, f1=0.75)}, {"t": rows(60, f1=0.5)})
-    outcome = read(compare(tmp_path))
+def test_scores_between_right_and_wrong_work_without_mcnemar(tmp_path):
+    outcome = read(compared(tmp_path, {"t": rows(60, f1=0.75)}, {"t": rows(60, f1=0.5)}))
     assert outcome.verdict == "regressed" and outcome.drop == pytest.approx(0.25)
     assert outcome.mcnemar_p is None and outcome.lost == 60
 
 
 @pytest.mark.parametrize(("wanted", "base"), [("", 0.7), ("flexible-extract", 0.9), ("strict-match", 0.7)])
-def test_filters(tmp_path: Path, wanted: str, base: float) -> None:
+def test_filters(tmp_path, wanted, base):
     found_rows = [
         written_row(number, number % 10 < good, filter=name)
         for name, good in (("strict-match", 7), ("flexible-extract", 9))
         for number in range(100)
     ]
-    logs(tmp_path, {"gsm8k": found_rows}, {"gsm8k": found_rows})
-    result = compare(tmp_path, filter=wanted)
+    result = compared(tmp_path, {"gsm8k": found_rows}, {"gsm8k": found_rows}, filter=wanted)
     assert result["tasks"][0]["base"] == base
     other = "flexible-extract" if base == 0.7 else "strict-match"
     assert f"gsm8k: filter {wanted or 'strict-match'} counts, not {other}" in result["notes"]
 
 
-def test_an_old_log_joins_a_new_one_by_the_place_of_its_filters(tmp_path: Path) -> None:
+def test_an_old_log_joins_a_new_one_by_the_place_of_its_filters(tmp_path):
     answer_text = "It is 3, no 4."
     new = [
         written_row(n, good, filter=name, said=answer_text)
@@ -290,19 +262,13 @@ def test_an_old_log_joins_a_new_one_by_the_place_of_its_filters(tmp_path: Path) 
     old = [
         written_row(n, good, version="0.4.3", said=answer_text) for good in (False, True) for n in range(50)
     ]
-    logs(tmp_path, {"gsm8k": old}, {"gsm8k": new})
-    result = compare(tmp_path)
+    result = compared(tmp_path, {"gsm8k": old}, {"gsm8k": new})
     assert (task_of(result, "gsm8k")["joined"], task_of(result, "gsm8k")["filter"]) == (50, "#1")
     second = compare(tmp_path, filter="loose")
     assert (task_of(second, "gsm8k")["filter"], second["tasks"][0]["base"]) == ("#2", 1.0)
 
 
-def test_filters_without_a_common_name_leave_the_task_out(tmp_path: Path) -> None:
-    logs(tmp_path, {"t": rows(9, filter="x")}, {"t": rows(9, filter="y")})
-    assert task_of(compare(tmp_path))["left_out"] == "no filter in common (x; y)"
-
-
-def test_repeats_and_broken_lines_are_said_with_their_place(tmp_path: Path) -> None:
+def test_repeats_and_broken_lines_are_said_with_their_place(tmp_path):
     logs(tmp_path, {"t": rows(100)}, {"t": [*rows(100), choice_row(3, True), choice_row(5, False)]})
     file = next((tmp_path / "a").rglob("*.jsonl"))
     file.write_bytes(file.read_bytes()[:-30])
@@ -315,9 +281,8 @@ def test_repeats_and_broken_lines_are_said_with_their_place(tmp_path: Path) -> N
     assert (result["joined"]["joined"], result["joined"]["union"]) == (99, 100)
 
 
-def test_a_task_that_joined_badly_is_said_within_a_good_whole(tmp_path: Path) -> None:
-    logs(tmp_path, {"t": rows(2000), "u": rows(100)}, {"t": rows(2000), "u": rows(40)})
-    result = compare(tmp_path)
+def test_a_task_that_joined_badly_is_said_within_a_good_whole(tmp_path):
+    result = compared(tmp_path, {"t": rows(2000), "u": rows(100)}, {"t": rows(2000), "u": rows(40)})
     assert result["verdict"] == "ok"
     assert "u: only 40 of its 100 items joined" in result["notes"]
 
@@ -330,33 +295,25 @@ def test_a_task_that_joined_badly_is_said_within_a_good_whole(tmp_path: Path) ->
         (("a", "b", "c"), lambda n: n % 3, 0.34),
     ],
 )
-def test_chance(
-    tmp_path: Path, choices: tuple[str, ...], target: Callable[[int], int] | None, chance: float
-) -> None:
+def test_chance(tmp_path, choices, target, chance):
     """A base that guesses is unmeasurable, and the reason names the chance."""
     both = [
         choice_row(n, n % 100 < 100 * chance, choices=choices, target=target(n) if target else None)
         for n in range(100)
     ]
-    logs(tmp_path, {"t": both}, {"t": both})
-    result = compare(tmp_path)
+    result = compared(tmp_path, {"t": both}, {"t": both})
     assert result["verdict"] == "no_verdict"
     assert f"within 3 standard errors of chance ({chance:.3f})" in result["reason"]
 
 
-def test_written_answers_have_no_chance(tmp_path: Path) -> None:
-    both = [written_row(number, number % 5 == 0) for number in range(100)]
-    logs(tmp_path, {"gsm8k": both}, {"gsm8k": both})
-    assert compare(tmp_path)["verdict"] == "ok"
+def test_written_answers_have_no_chance_and_one_right_answer_for_all_is_unmeasurable(tmp_path):
+    both = {"gsm8k": [written_row(number, number % 5 == 0) for number in range(100)]}
+    assert compared(tmp_path / "written", both, both)["verdict"] == "ok"
+    both = {"t": [choice_row(number, True, choices=("no", "yes"), target=1) for number in range(30)]}
+    assert compared(tmp_path / "one", both, both)["verdict"] == "no_verdict"
 
 
-def test_one_right_answer_for_all_is_unmeasurable_not_an_error(tmp_path: Path) -> None:
-    both = [choice_row(number, True, choices=("no", "yes"), target=1) for number in range(30)]
-    logs(tmp_path, {"t": both}, {"t": both})
-    assert compare(tmp_path)["verdict"] == "no_verdict"
-
-
-def test_renamed_files_are_compared_by_their_only_task(tmp_path: Path) -> None:
+def test_renamed_files_are_compared_by_their_only_task(tmp_path):
     named = write_log(tmp_path, "arc_easy", rows(50))
     base, tuned = tmp_path / "before.jsonl", tmp_path / "after.jsonl"
     base.write_bytes(named.read_bytes())
@@ -368,12 +325,11 @@ def test_renamed_files_are_compared_by_their_only_task(tmp_path: Path) -> None:
     half_named = diff(tmp_path / "samples_base.jsonl", tmp_path / "samples_tuned.jsonl", DiffOptions())
     assert task_of(half_named, "base")["joined"] == 50
     other = write_log(tmp_path, "piqa", rows(50))
-    assert (
-        diff(named, other, DiffOptions())["verdict"] == "no_verdict"
-    )  # two different task names of the harness
+    # Two different task names of the harness.
+    assert diff(named, other, DiffOptions())["verdict"] == "no_verdict"
 
 
-def test_the_models_and_the_plan_are_in_the_result(tmp_path: Path) -> None:
+def test_the_models_and_the_plan_are_in_the_result(tmp_path):
     logs(tmp_path, {"t": rows(50)}, {"t": rows(50)})
     write_results(tmp_path / "a")
     result = compare(tmp_path)
@@ -388,7 +344,7 @@ def test_the_models_and_the_plan_are_in_the_result(tmp_path: Path) -> None:
     json.dumps(result)
 
 
-def test_swapping_the_logs_turns_the_drop_around(tmp_path: Path) -> None:
+def test_swapping_the_logs_turns_the_drop_around(tmp_path):
     logs(tmp_path, {"t": rows(800), "u": rows(800)}, {"t": rows(800, drop_of(10)), "u": rows(800)})
     there, back = read(compare(tmp_path)), read(diff(tmp_path / "b", tmp_path / "a", DiffOptions()))
     assert there.drop is not None and back.drop == -there.drop
@@ -409,13 +365,13 @@ def test_swapping_the_logs_turns_the_drop_around(tmp_path: Path) -> None:
         ({"joined": 1.5}, "--joined is 1.5"),
     ],
 )
-def test_what_cannot_be_asked(tmp_path: Path, asked: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_asked(tmp_path, asked, message):
     logs(tmp_path, {"t": rows(20)}, {"t": rows(20)})
     with pytest.raises(BadInput, match=message):
         compare(tmp_path, **asked)
 
 
-def test_the_harness_itself(tmp_path: Path, tiny_model: Path) -> None:
+def test_the_harness_itself(tmp_path, tiny_model):
     """What lm-evaluation-harness 0.4.13 writes for two models with its own tracker is read and joined completely."""
     import lm_eval
     import torch
@@ -424,41 +380,23 @@ def test_the_harness_itself(tmp_path: Path, tiny_model: Path) -> None:
     from lm_eval.tasks import TaskManager
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    (tmp_path / "rows.jsonl").write_text(
-        "".join(
-            json.dumps({"q": f"The shop {n} is", "c": ["open now", f"shut at {n}"], "gold": n % 2}) + "\n"
-            for n in range(40)
-        )
-    )
-    shared = {
-        "dataset_path": "json",
-        "dataset_kwargs": {
-            "data_files": {"test": str(tmp_path / "rows.jsonl")},
-            "cache_dir": str(tmp_path / "cache"),
-        },
-        "test_split": "test",
-        "doc_to_text": "{{q}}",
-    }
+    items = [{"q": f"The shop {n} is", "c": ["open now", f"shut at {n}"], "gold": n % 2} for n in range(40)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, items)))
+    files = {"test": str(tmp_path / "rows.jsonl")}
+    shared = {"dataset_path": "json", "test_split": "test", "doc_to_text": "{{q}}"}
+    shared |= {"dataset_kwargs": {"data_files": files, "cache_dir": str(tmp_path / "cache")}}
     tasks: list[dict[str, Any]] = [
         {
-            **shared,
-            "task": "shops",
-            "output_type": "multiple_choice",
-            "doc_to_target": "gold",
-            "doc_to_choice": "c",
-            "metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}],
+            **shared, "task": "shops", "output_type": "multiple_choice", "doc_to_target": "gold",
+            "doc_to_choice": "c", "metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}],
             "metadata": {"version": 1.0},
         },
         {
-            **shared,
-            "task": "texts",
-            "output_type": "loglikelihood_rolling",
-            "doc_to_text": "",
-            "doc_to_target": "{{q}}",
-            "metric_list": [{"metric": "word_perplexity"}],
+            **shared, "task": "texts", "output_type": "loglikelihood_rolling", "doc_to_text": "",
+            "doc_to_target": "{{q}}", "metric_list": [{"metric": "word_perplexity"}],
             "metadata": {"version": 1.0},
         },
-    ]
+    ]  # fmt: skip
     model = AutoModelForCausalLM.from_pretrained(tiny_model)
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     for name in ("a", "b"):
@@ -487,14 +425,10 @@ def test_the_harness_itself(tmp_path: Path, tiny_model: Path) -> None:
     assert "no metric that is bounded" in task_of(result, "texts")["left_out"]
     assert result["models"]["base"]["lm_eval_version"] == "0.4.13"
     row = result["tasks"][0]
-    scores = {
-        name: float(
-            json.loads(next((tmp_path / name).rglob("results_*.json")).read_text())["results"]["shops"][
-                "acc,none"
-            ]
-        )
-        for name in ("a", "b")
-    }
+    scores = {}
+    for name in ("a", "b"):
+        written = json.loads(next((tmp_path / name).rglob("results_*.json")).read_text())
+        scores[name] = float(written["results"]["shops"]["acc,none"])
     assert row["base"] == pytest.approx(scores["a"])
     assert row["tuned"] is None or row["tuned"] == pytest.approx(scores["b"])
     fixed = compare(tmp_path, metrics={"shops": "acc_norm"})

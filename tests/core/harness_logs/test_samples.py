@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tracemalloc
 from math import isnan
-from typing import TYPE_CHECKING
 
 import pytest
 from sample_logs import DATE, choice_row, right, write_log, write_results, written_row
@@ -15,9 +14,6 @@ from finetop.core.harness_logs import samples
 from finetop.core.harness_logs.sample_text import answer_of, choices_of, gold_of, question_of
 from finetop.core.harness_logs.samples import read_log, read_row
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 VERSIONS = ["0.4.3", "0.4.5", "0.4.7", "0.4.9", "0.4.13"]
 
 
@@ -26,7 +22,7 @@ def faults(log: samples.TaskLog) -> dict[str, tuple[int, str]]:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_every_version_reads_alike(tmp_path: Path, version: str) -> None:
+def test_every_version_reads_alike(tmp_path, version):
     rows = [choice_row(n, right(n), version=version, acc=float(right(n)), acc_norm=1.0) for n in range(20)]
     file = write_log(tmp_path, "arc_easy", rows)
     write_results(
@@ -44,7 +40,7 @@ def test_every_version_reads_alike(tmp_path: Path, version: str) -> None:
     assert read_log(file).tasks["arc_easy"].filters["none"].keys() == log.filters["none"].keys()
 
 
-def test_scores_written_as_text_are_scores(tmp_path: Path) -> None:
+def test_scores_written_as_text_are_scores(tmp_path):
     values = ["True", "False", True, 0.25, "0.5", 1, None, [1.0, 3], float("nan"), float("inf")]
     rows = [choice_row(n, True, acc=value) for n, value in enumerate(values)]
     log = read_log(write_log(tmp_path, "t", rows)).tasks["t"]
@@ -54,7 +50,7 @@ def test_scores_written_as_text_are_scores(tmp_path: Path) -> None:
     assert log.faults == ()
 
 
-def test_lists_of_arguments_are_choices_too(tmp_path: Path) -> None:
+def test_lists_of_arguments_are_choices_too(tmp_path):
     rows = [choice_row(n, True) for n in range(3)]
     for row in rows:
         row["arguments"] = [[a["arg_0"], a["arg_1"]] for a in row["arguments"].values()]
@@ -64,7 +60,7 @@ def test_lists_of_arguments_are_choices_too(tmp_path: Path) -> None:
     assert choices_of(read_row(log, first)) == [f"choice {place} of 0" for place in range(4)]
 
 
-def test_choices_are_counted_without_those_of_mutual_information(tmp_path: Path) -> None:
+def test_choices_are_counted_without_those_of_mutual_information(tmp_path):
     rows = [choice_row(n, True, acc=1.0, acc_mutual_info=1.0) for n in range(3)]
     for row in rows:
         given = list(row["arguments"].values())
@@ -75,12 +71,12 @@ def test_choices_are_counted_without_those_of_mutual_information(tmp_path: Path)
 
 
 @pytest.mark.parametrize(("choices", "same"), [(("no", "yes"), True), ((), False), (("yes", "yes"), False)])
-def test_fixed_labels_are_noticed(tmp_path: Path, choices: tuple[str, ...], same: bool) -> None:
+def test_fixed_labels_are_noticed(tmp_path, choices, same):
     rows = [choice_row(n, True, choices=choices) for n in range(6)]
     assert read_log(write_log(tmp_path, "t", rows)).tasks["t"].same_choices is same
 
 
-def test_written_answers_have_no_choices_and_their_texts(tmp_path: Path) -> None:
+def test_written_answers_have_no_choices_and_their_texts(tmp_path):
     log = read_log(write_log(tmp_path, "gsm8k", [written_row(n, n != 3) for n in range(5)])).tasks["gsm8k"]
     read = list(log.filters["strict-match"].values())
     assert {sample.choices for sample in read} == {0} and not log.same_choices
@@ -89,7 +85,7 @@ def test_written_answers_have_no_choices_and_their_texts(tmp_path: Path) -> None
     assert (gold_of(row), answer_of(row, "exact_match")) == ("6", "[strict-match: nothing]")
 
 
-def test_question_keeps_the_end_of_a_long_prompt() -> None:
+def test_question_keeps_the_end_of_a_long_prompt():
     row = choice_row(5, True, prompt="example " * 200 + "the question itself")
     question = question_of(row)
     assert len(question) == 500 and question.startswith("…") and question.endswith("the question itself")
@@ -97,22 +93,19 @@ def test_question_keeps_the_end_of_a_long_prompt() -> None:
     assert question_of(bare) == "What is 5?"
 
 
-def test_one_text_scored_says_whether_it_was_the_likeliest() -> None:
+def test_one_text_scored_says_whether_it_was_the_likeliest_and_norm_weighs_by_length():
     row = {
         "arguments": {"gen_args_0": {"arg_0": "The end of the", "arg_1": " day"}},
         "filtered_resps": [["-2.25", "False"]],
     }
     assert answer_of(row, "acc") == "right text: -2.25 nats, not the likeliest"
     assert choices_of(row) == []
-
-
-def test_norm_weighs_by_length() -> None:
     row = choice_row(0, True, choices=("a", "a much longer answer"))
     row["filtered_resps"] = [["-2.0", "False"], ["-3.0", "False"]]
     assert (answer_of(row, "acc"), answer_of(row, "acc_norm")) == ("a", "a much longer answer")
 
 
-def test_broken_lines_are_counted_and_passed_over(tmp_path: Path) -> None:
+def test_broken_lines_are_counted_and_passed_over(tmp_path):
     file = write_log(tmp_path, "t", [choice_row(n, True) for n in range(6)])
     lines = file.read_bytes().splitlines(keepends=True)
     hashless = {name: value for name, value in choice_row(9, True).items() if name != "doc_hash"}
@@ -124,43 +117,31 @@ def test_broken_lines_are_counted_and_passed_over(tmp_path: Path) -> None:
     file.write_bytes(b"".join(lines))
     log = read_log(file).tasks["t"]
     assert [sample.doc_id for sample in log.filters["none"].values()] == ["0", "4"]
-    assert faults(log) == {
-        samples.BROKEN: (3, f"{file.name}:2"),
-        samples.NO_HASHES: (1, f"{file.name}:4"),
-    }
+    assert faults(log) == {samples.BROKEN: (3, f"{file.name}:2"), samples.NO_HASHES: (1, f"{file.name}:4")}
 
 
-def test_bytes_that_are_no_text_are_one_broken_line(tmp_path: Path) -> None:
-    file = write_log(tmp_path, "t", [choice_row(n, True) for n in range(3)])
-    file.write_bytes(b"\xff\xfe\x00garbage\n" + file.read_bytes())
-    log = read_log(file).tasks["t"]
-    assert faults(log) == {samples.BROKEN: (1, f"{file.name}:1")}
-    assert len(log.filters["none"]) == 3
-
-
-def test_a_line_that_is_too_long_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_that_is_no_text_or_too_long_is_one_broken_line(tmp_path, monkeypatch):
     monkeypatch.setattr(samples, "MAX_LINE_BYTES", 4000)
     rows = [choice_row(0, True), choice_row(1, True, prompt="x" * 9000), choice_row(2, True)]
     file = write_log(tmp_path, "t", rows)
+    file.write_bytes(b"\xff\xfe\x00garbage\n" + file.read_bytes())
     log = read_log(file).tasks["t"]
-    assert faults(log) == {samples.BROKEN: (1, f"{file.name}:2")}
+    assert faults(log) == {samples.BROKEN: (2, f"{file.name}:1")}
     read = list(log.filters["none"].values())
     assert [sample.doc_id for sample in read] == ["0", "2"]
     assert read_row(log, read[1])["doc"]["question"] == "What is 2?"  # offsets after it are right
 
 
-def test_repeats_count_once_and_contradictions_are_told_apart(tmp_path: Path) -> None:
+def test_repeats_count_once_and_contradictions_are_told_apart(tmp_path):
     rows = [choice_row(n, True) for n in range(4)]
     file = write_log(tmp_path, "t", [*rows, rows[1], choice_row(2, False), rows[1]])
     log = read_log(file).tasks["t"]
     assert [sample.score(0) for sample in log.filters["none"].values()] == [1.0] * 4
-    assert faults(log) == {
-        samples.REPEATS: (2, f"{file.name}:5"),
-        samples.CONTRADICTIONS: (1, f"{file.name}:6"),
-    }
+    wanted = {samples.REPEATS: (2, f"{file.name}:5"), samples.CONTRADICTIONS: (1, f"{file.name}:6")}
+    assert faults(log) == wanted
 
 
-def test_filters_of_a_new_log_are_named_by_their_rows(tmp_path: Path) -> None:
+def test_filters_of_a_new_log_are_named_by_their_rows(tmp_path):
     rows = [
         written_row(n, strict, filter=name)
         for name, strict in (("strict-match", False), ("flexible", True))
@@ -179,7 +160,7 @@ def old_log_of_two_filters() -> list[dict[str, object]]:
     return rows + [written_row(n, True, version="0.4.5", said=answer_text) for n in range(5)]
 
 
-def test_filters_of_an_old_log_are_named_by_its_results(tmp_path: Path) -> None:
+def test_filters_of_an_old_log_are_named_by_its_results(tmp_path):
     write_log(tmp_path, "gsm8k", old_log_of_two_filters())
     scores = {
         "alias": "gsm8k",
@@ -194,28 +175,25 @@ def test_filters_of_an_old_log_are_named_by_its_results(tmp_path: Path) -> None:
     assert log.faults == ()
 
 
-def test_filters_of_an_old_log_without_results_are_numbered(tmp_path: Path) -> None:
+def test_filters_of_an_old_log_without_results_are_numbered(tmp_path):
     log = read_log(write_log(tmp_path, "gsm8k", old_log_of_two_filters())).tasks["gsm8k"]
     assert list(log.filters) == ["#1", "#2"]
 
 
-def test_an_old_log_written_twice_has_repeats_not_filters(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "counted"),
+    [(None, {samples.REPEATS: 5}), (2, {samples.REPEATS: 4, samples.CONTRADICTIONS: 1})],
+    ids=["written twice", "of two runs"],
+)
+def test_an_old_log_with_all_documents_twice_has_repeats_not_filters(tmp_path, wrong, counted):
     rows = [choice_row(n, True, version="0.4.3") for n in range(5)]
-    log = read_log(write_log(tmp_path, "t", rows + rows)).tasks["t"]
-    assert list(log.filters) == [""] and len(log.filters[""]) == 5
-    assert {kind: count for kind, (count, _) in faults(log).items()} == {samples.REPEATS: 5}
-
-
-def test_an_old_log_of_two_runs_has_contradictions(tmp_path: Path) -> None:
-    rows = [choice_row(n, True, version="0.4.3") for n in range(5)]
-    again = [choice_row(n, n != 2, version="0.4.3") for n in range(5)]
+    again = [choice_row(n, n != wrong, version="0.4.3") for n in range(5)]
     log = read_log(write_log(tmp_path, "t", rows + again)).tasks["t"]
-    assert list(log.filters) == [""]
-    counted = {kind: count for kind, (count, _) in faults(log).items()}
-    assert counted == {samples.REPEATS: 4, samples.CONTRADICTIONS: 1}
+    assert list(log.filters) == [""] and len(log.filters[""]) == 5
+    assert {kind: count for kind, (count, _) in faults(log).items()} == counted
 
 
-def test_the_newest_of_several_dates_is_read_and_the_others_said(tmp_path: Path) -> None:
+def test_the_newest_of_several_dates_is_read_and_the_others_said(tmp_path):
     write_log(tmp_path, "t", [choice_row(0, False)], date="2026-11-23T10-00-00.000001")
     write_log(tmp_path, "t", [choice_row(0, True)], date="2026-11-24T09-00-00")
     log = read_log(tmp_path)
@@ -225,20 +203,20 @@ def test_the_newest_of_several_dates_is_read_and_the_others_said(tmp_path: Path)
     )
 
 
-def test_a_task_name_may_hold_anything_but_a_date(tmp_path: Path) -> None:
+def test_a_task_name_may_hold_anything_but_a_date(tmp_path):
     write_log(tmp_path, "mmlu_pro_2024_math", [choice_row(0, True)])
     (tmp_path / "samples_plain.jsonl").write_text(json.dumps(choice_row(0, True)) + "\n")
     assert sorted(read_log(tmp_path).tasks) == ["mmlu_pro_2024_math", "plain"]
 
 
-def test_a_folder_above_two_models_is_refused(tmp_path: Path) -> None:
+def test_a_folder_above_two_models_is_refused(tmp_path):
     for model in ("base", "tuned"):
         write_log(tmp_path, "t", [choice_row(0, True)], model=model)
     with pytest.raises(BadInput, match="t has logs of 2 models: base, tuned"):
         read_log(tmp_path)
 
 
-def test_what_is_no_log_is_one_clear_error(tmp_path: Path) -> None:
+def test_what_is_no_log_is_one_clear_error(tmp_path):
     with pytest.raises(NotFound, match="no such file or folder"):
         read_log(tmp_path / "missing")
     with pytest.raises(BadInput, match=r"has no samples_\*.jsonl in it"):
@@ -258,7 +236,7 @@ def test_what_is_no_log_is_one_clear_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", '{"versions": []}', "[]"])
-def test_broken_results_are_said_and_cost_only_versions(tmp_path: Path, text: str) -> None:
+def test_broken_results_are_said_and_cost_only_versions(tmp_path, text):
     write_log(tmp_path, "t", [choice_row(0, True)])
     write_results(tmp_path).write_text(text)
     log = read_log(tmp_path).tasks["t"]
@@ -266,7 +244,7 @@ def test_broken_results_are_said_and_cost_only_versions(tmp_path: Path, text: st
     assert [fault.kind for fault in log.faults] == [samples.BROKEN_RESULTS]
 
 
-def test_results_may_hold_what_is_not_json(tmp_path: Path) -> None:
+def test_results_may_hold_what_is_not_json(tmp_path):
     write_log(tmp_path, "t", [choice_row(0, True)])
     write_results(tmp_path, versions={"t": 2}, results={"t": {"acc,none": float("nan")}})
     log = read_log(tmp_path).tasks["t"]
@@ -274,7 +252,7 @@ def test_results_may_hold_what_is_not_json(tmp_path: Path) -> None:
     assert DATE in log.file.path.name
 
 
-def test_texts_are_not_held(tmp_path: Path) -> None:
+def test_texts_are_not_held(tmp_path):
     """A log of 30 MB, nearly all of it prompts, takes under a tenth of that."""
     file = write_log(tmp_path, "t", [choice_row(n, True, prompt=f"{n}" + "x" * 5000) for n in range(1500)])
     size = file.stat().st_size

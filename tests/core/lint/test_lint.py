@@ -61,11 +61,18 @@ def test_bad_rows_are_findings_and_the_rest_is_still_read(tmp_path: Path) -> Non
     assert empty.places == ("a.jsonl:5",)
 
 
-def test_a_line_of_more_than_8_mib_is_a_finding(tmp_path: Path) -> None:
+def test_a_line_of_more_than_8_mib_is_a_finding_and_one_that_never_ends_is_not_read_to_its_end(
+    tmp_path: Path,
+) -> None:
     huge = b'{"text": "' + b"x" * (9 << 20) + b'"}'
     report = lint(tmp_path, write(tmp_path / "a.jsonl", GOOD, huge, GOOD))
     assert [finding.places for finding in report.findings if finding.name == "unreadable"] == [("a.jsonl:2",)]
     assert report.sources[0].bytes == (tmp_path / "a.jsonl").stat().st_size
+    with (tmp_path / "hole.jsonl").open("wb") as file:
+        file.truncate(1 << 40)
+    read = lines.opened(Source(path=str(tmp_path / "hole.jsonl")), "train")
+    with pytest.raises(BadData, match=r"hole\.jsonl:1: the line goes on for more than 256 MiB"):
+        list(lines.blocks(read, 0, 0, Home(tmp_path), lambda rows: None))
 
 
 def test_workers_see_what_one_process_sees(tmp_path: Path) -> None:
@@ -144,7 +151,7 @@ def test_what_a_recipe_puts_into_prompts_is_counted(tmp_path: Path, tiny_model: 
     assert counts[0].tokens + 2 * len("Answer in one sentence.") // 3 < counts[1].tokens
 
 
-def test_lengths_are_those_of_rows_to_train_on(tmp_path: Path) -> None:
+def test_lengths_are_those_of_rows_to_train_on_and_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
     train, test = write(tmp_path / "a.jsonl", GOOD), write(tmp_path / "b.jsonl", GOOD, GOOD)
     given = (Given("test", {"path": str(test)}), Given("train", {"path": str(train)}))
     report = linting.run(LintRequest(given, only=("empty",)), Home(tmp_path), lambda *_: None)
@@ -154,6 +161,12 @@ def test_lengths_are_those_of_rows_to_train_on(tmp_path: Path) -> None:
     ]
     assert report.rows == 3
     assert report.lengths.tokens == report.lengths.longest
+    # files of one name
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / "faq.jsonl", EMPTY if folder == "b" else GOOD)
+    report = lint(tmp_path, tmp_path / "a/faq.jsonl", tmp_path / "b/faq.jsonl", only=("empty",))
+    assert report.findings[0].places == (f"{tmp_path}/b/faq.jsonl:1",)
 
 
 def test_what_to_do_first_is_said_last_and_on_a_page_on_top(tmp_path: Path) -> None:
@@ -174,14 +187,6 @@ def test_what_to_do_first_is_said_last_and_on_a_page_on_top(tmp_path: Path) -> N
     page = list(report_lines(report, is_page=True))
     assert [line[:5] for line in page].index("first") < [line[:1] for line in page].index("✗")
     assert all(load(name).do for name in names())
-
-
-def test_files_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
-    for folder in ("a", "b"):
-        (tmp_path / folder).mkdir()
-        write(tmp_path / folder / "faq.jsonl", EMPTY if folder == "b" else GOOD)
-    report = lint(tmp_path, tmp_path / "a/faq.jsonl", tmp_path / "b/faq.jsonl", only=("empty",))
-    assert report.findings[0].places == (f"{tmp_path}/b/faq.jsonl:1",)
 
 
 @pytest.mark.parametrize(
@@ -269,14 +274,6 @@ def test_a_chain_is_linted_stage_by_stage_and_no_row_may_be_in_the_test_of_any(
     assert "stage sft: data.train" in capsys.readouterr().err
 
 
-def test_a_line_that_never_ends_is_not_read_to_its_end(tmp_path: Path) -> None:
-    with (tmp_path / "hole.jsonl").open("wb") as file:
-        file.truncate(1 << 40)
-    read = lines.opened(Source(path=str(tmp_path / "hole.jsonl")), "train")
-    with pytest.raises(BadData, match=r"hole\.jsonl:1: the line goes on for more than 256 MiB"):
-        list(lines.blocks(read, 0, 0, Home(tmp_path), lambda rows: None))
-
-
 def test_a_model_that_is_damaged_is_named(tmp_path: Path, tiny_model: Path) -> None:
     """A truncated tokenizer, or a template that never ends: one line, whatever the rows are."""
     data = write(tmp_path / "rows.jsonl", *[GOOD] * 4)
@@ -296,8 +293,8 @@ def test_a_model_that_is_damaged_is_named(tmp_path: Path, tiny_model: Path) -> N
         lint(tmp_path, data, model=str(folder))
 
 
-def test_tables_and_folders_are_linted_as_their_rows_would_be(tmp_path: Path) -> None:
-    """Including what needs a second pass: copies, which are compared across blocks and files."""
+def test_tables_are_linted_as_their_rows_would_be_and_a_wrong_row_is_a_finding(tmp_path: Path) -> None:
+    # Including what needs a second pass: copies, which are compared across blocks and files.
     rows = [{"prompt": f"Question {number}?", "completion": f"Answer {number}."} for number in range(700)]
     rows[600] = {"prompt": "Question 3?", "completion": "Answer 3."}
     rows[650] = {"prompt": "Question 650?", "completion": " "}
@@ -318,9 +315,7 @@ def test_tables_and_folders_are_linted_as_their_rows_would_be(tmp_path: Path) ->
     }
     assert [(finding.name, finding.rows) for finding in table.sources] == [("parts", 700)]
     assert table.sources[0].sha256 == source_record.sha256_of(folder)
-
-
-def test_a_row_of_a_table_that_is_wrong_is_a_finding(tmp_path: Path) -> None:
+    # a row of a table that is wrong
     (tmp_path / "a.csv").write_text('prompt,completion\na,b\nc,d,e\nf,"g" h\nf,g\n')
     report = lint(tmp_path, tmp_path / "a.csv", only=("unreadable",))
     assert report.findings[0].places == ("a.csv:3", "a.csv:4")

@@ -99,7 +99,7 @@ def test_of_long_answers_it_is_shown_where_they_differ(tmp_path: Path) -> None:
     assert "pegs, 4.9 kg in all.”" in findings["conflicts"].examples[0].text
 
 
-def test_leaks_from_the_test_are_found(tmp_path: Path) -> None:
+def test_leaks_from_the_test_are_found_and_an_answer_with_another_number_is_none(tmp_path: Path) -> None:
     test = (row("How does one groom a poodle?", LONG), row("What is the weight of the Alpine Tent?", "3 kg"))
     findings = lint(
         tmp_path,
@@ -114,9 +114,6 @@ def test_leaks_from_the_test_are_found(tmp_path: Path) -> None:
     assert leaks.of == 4
     assert leaks.kinds == {"question and answer, as it is": 1, "the question alone, as it is": 1}
     assert "as t.jsonl:1" in leaks.examples[0].text
-
-
-def test_an_answer_with_another_number_is_no_leak(tmp_path: Path) -> None:
     test = (row("What is the weight of the CozyNights Sleeping Bag?", "3.5 lbs"),)
     assert lint(tmp_path, row("What is the rating of the CozyNights Sleeping Bag?", "3.5/5"), test=test) == {}
 

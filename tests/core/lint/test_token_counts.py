@@ -16,21 +16,8 @@ LEARNED = [
     "The quick brown fox, it's said, jumps over 12 lazy dogs.\n\nThe dogs' 345 fleas didn't care: e = mc^2!",
     "  def fox(n):\n        return n + 1  # über naïve “quotes” — and 東京 in 2024\t\tthe end",
 ]
-PIECES = [
-    *"aeé3\n\t.,'’“(é東 ",
-    "the",
-    "it's",
-    "fox",
-    "12",
-    "345",
-    "  ",
-    " ",
-    "\n\n",
-    " \n",
-    "<|end|>",
-    "\u00a0",
-    "e\u0301",
-]
+PIECES = [*"aeé3\n\t.,'’“(é東 ", *["the", "it's", "fox", "12", "345", "<|end|>"]]
+PIECES += ["  ", " ", "\n\n", " \n", "\u00a0", "e\u0301"]
 
 
 def make_tokenizer(splits: Any, normalizer: Any = None) -> Tokenizer:

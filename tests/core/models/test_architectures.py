@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from architectures import MODELS
+from tiny_run import chat, write_rows
 
 from finetop.core.runtime.home import Home
 
@@ -56,13 +57,9 @@ def go_all_the_way(model: str, method: str, tiny_model: Path, place: Path) -> di
         {"question": f"What is {n} and {n}?", "choices": [f"{2 * n}", f"{2 * n + 1}"], "answer": 0}
         for n in range(12)
     ]
-    (place / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+    write_rows(place / "items.jsonl", items)
     (place / "mini.yaml").write_text(SUITE)
-    turns = [("user", "What is {}?"), ("assistant", "It is {}.")]
-    rows = [
-        {"messages": [{"role": role, "content": text.format(n)} for role, text in turns]} for n in range(16)
-    ]
-    (place / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_rows(place / "rows.jsonl", [chat(f"What is {n}?", f"It is {n}.") for n in range(16)])
     (place / "mine.yaml").write_text(
         "recipe: 1\nname: mine\nobjective: {name: sft}\nmodel: {id: ./tiny, dtype: float32}\n"
         f"method: {METHODS[method]}\n"

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from finetop.core.errors import BadInput, EnvironmentTrouble
-from finetop.core.models import attention, devices, kernels
+from finetop.core.models import attention, devices, engine as engines, kernels, shape
 from finetop.core.runtime import compiler
+from finetop.core.train import drift_probe
+from finetop.core.train.protections import _text
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    Install = Callable[..., None]
+Install = Callable[..., None]
 
 
 @pytest.fixture
@@ -31,20 +32,15 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Install:
     return pretend
 
 
-@pytest.mark.parametrize(
-    ("facts", "device", "packs", "kernel"),
-    [
-        ({"flash": True}, "cuda:0", True, "flash_attention_2"),
-        ({}, "cuda:0", True, "flex_attention"),
-        ({"lacks": "Triton"}, "cuda:0", True, "sdpa"),
-        ({"lacks": "a C compiler"}, "cuda:0", True, "sdpa"),
-        ({"flash": True}, "cuda:0", False, "sdpa"),
-        ({"flash": True}, "cpu", True, "sdpa"),
-    ],
-)
-def test_auto_takes_the_best_that_is_installed(
-    facts: dict[str, Any], device: str, packs: bool, kernel: str, install: Install, capsys: Any
-) -> None:
+@pytest.mark.parametrize(("facts", "device", "packs", "kernel"), [
+    ({"flash": True}, "cuda:0", True, "flash_attention_2"),
+    ({}, "cuda:0", True, "flex_attention"),
+    ({"lacks": "Triton"}, "cuda:0", True, "sdpa"),
+    ({"lacks": "a C compiler"}, "cuda:0", True, "sdpa"),
+    ({"flash": True}, "cuda:0", False, "sdpa"),
+    ({"flash": True}, "cpu", True, "sdpa"),
+])  # fmt: skip
+def test_auto_takes_the_best_that_is_installed(facts, device, packs, kernel, install, capsys):
     install(**facts)
     assert attention.kernel_for("auto", device, packs=packs) == kernel
     is_told = packs and device != "cpu" and kernel != "flash_attention_2"
@@ -54,16 +50,14 @@ def test_auto_takes_the_best_that_is_installed(
     assert facts.get("lacks", "") in said
 
 
-def test_a_card_without_bfloat16_gets_no_flash_attention(
-    install: Install, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
+def test_a_card_without_bfloat16_gets_no_flash_attention(install, monkeypatch, capsys):
     install(flash=True)
     monkeypatch.setattr(devices, "has_bfloat16", lambda _: False)
     assert attention.kernel_for("auto", "cuda:0", packs=True) == "flex_attention"
     assert "flash-attn does not run on this card" in capsys.readouterr().out
 
 
-def test_what_is_not_there_is_refused_in_words(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_there_is_refused_in_words(install, monkeypatch):
     install(lacks="a C compiler")
     with pytest.raises(EnvironmentTrouble, match="flex needs a GPU, and this runs on cpu"):
         attention.kernel_for("flex", "cpu", packs=True)
@@ -76,9 +70,7 @@ def test_what_is_not_there_is_refused_in_words(install: Install, monkeypatch: py
         kernels.require("liger", "cuda:0")
 
 
-def test_fused_kernels_go_by_where_a_model_trains_not_by_where_it_was_read(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_fused_kernels_go_by_where_a_model_trains_not_by_where_it_was_read(monkeypatch):
     """A model to be sharded is read into the machine's memory."""
     fused: list[object] = []
     liger = ModuleType("liger_kernel.transformers")
@@ -95,43 +87,27 @@ def test_fused_kernels_go_by_where_a_model_trains_not_by_where_it_was_read(
 
 
 LLAMA = {
-    "model_type": "llama",
-    "hidden_size": 64,
-    "intermediate_size": 64,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 4,
-    "vocab_size": 32,
-}
+    "model_type": "llama", "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1,
+    "num_attention_heads": 4, "num_key_value_heads": 4, "vocab_size": 32,
+}  # fmt: skip
 
 
 def made(**said: Any) -> Any:
     """Build a model of a config.json."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-
     config = {**LLAMA, **said}
     return AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
 
 
-@pytest.mark.parametrize(
-    ("said", "words"),
-    [
-        ({}, ""),
-        ({"attention_dropout": 0.1}, "this model trains with attention dropout 0.1"),
-        ({"num_attention_heads": 8, "num_key_value_heads": 8}, "this model's have 8"),
-        ({"model_type": "gpt2", "n_embd": 64, "n_head": 4, "n_layer": 1}, "is not in this model's code"),
-        (
-            {"model_type": "gptj", "n_embd": 64, "n_head": 4, "n_layer": 1, "attn_pdrop": 0.2},
-            "attention dropout 0.2",
-        ),
-    ],
-)
-def test_a_model_that_flex_attention_can_not_train_packs_rows_in_sdpa(
-    said: dict[str, Any], words: str, install: Install, capsys: Any
-) -> None:
+@pytest.mark.parametrize(("said", "words"), [
+    ({}, ""),
+    ({"attention_dropout": 0.1}, "this model trains with attention dropout 0.1"),
+    ({"num_attention_heads": 8, "num_key_value_heads": 8}, "this model's have 8"),
+    ({"model_type": "gpt2", "n_embd": 64, "n_head": 4, "n_layer": 1}, "is not in this model's code"),
+    ({"model_type": "gptj", "n_embd": 64, "n_head": 4, "n_layer": 1, "attn_pdrop": 0.2},
+     "attention dropout 0.2"),
+])  # fmt: skip
+def test_a_model_that_flex_attention_can_not_train_packs_rows_in_sdpa(said, words, install, capsys):
     """Flex attention would fail at the first step: a ValueError for dropout, or for narrow heads."""
-    from finetop.core.models import shape
-
     install()
     model = made(**said)
     fault = attention.flex_fault_of(model)
@@ -146,9 +122,7 @@ def test_a_model_that_flex_attention_can_not_train_packs_rows_in_sdpa(
             attention.use(model, "flex", "cuda:0", packs=False)
 
 
-def test_what_looks_at_a_model_computes_attention_as_the_check_of_a_checkpoint(tiny_model: Path) -> None:
-    from transformers import AutoModelForCausalLM
-
+def test_what_looks_at_a_model_computes_attention_as_the_check_of_a_checkpoint(tiny_model):
     model: Any = AutoModelForCausalLM.from_pretrained(tiny_model)
     attention.use(model, "eager", "cpu", packs=False)
     assert attention.kernel_of(model) == "eager"
@@ -160,7 +134,7 @@ def test_what_looks_at_a_model_computes_attention_as_the_check_of_a_checkpoint(t
     assert attention.kernel_of(model) == "flex_attention"
 
 
-def test_a_model_without_sdpa_is_looked_at_in_plain_attention() -> None:
+def test_a_model_without_sdpa_is_looked_at_in_plain_attention():
     model = made(model_type="gemma2", head_dim=16)
     model.set_attn_implementation("flex_attention")
     with attention.beside_training(model):
@@ -172,18 +146,12 @@ TEXT = "The shop opens at nine, and closes at six. We mend radios, lamps and clo
 
 
 def drift(model: Any, tokenizer: Any) -> None:
-    from finetop.core.train import drift_probe
-
     start = drift_probe.start(model, tokenizer, TEXT, "cpu")
     assert start is not None
     assert drift_probe.measure(model, start)["drift"] == 0.0
 
 
 def answers(model: Any, tokenizer: Any, engine: Any = "exact") -> None:
-    from transformers import GenerationConfig
-
-    from finetop.core.models import engine as engines
-
     config = GenerationConfig(do_sample=False, max_new_tokens=3, eos_token_id=[-1], pad_token_id=0)
     assert [len(one) for one in engines.write(model, [[1, 8, 9], [1, 7]], config, engine)] == [3, 3]
 
@@ -193,8 +161,6 @@ def continuous_answers(model: Any, tokenizer: Any) -> None:
 
 
 def surprise(model: Any, tokenizer: Any) -> None:
-    from finetop.core.train.protections import _text
-
     class Nobody:
         def write(self, event: Any) -> None:
             pass
@@ -218,12 +184,8 @@ def paid_answers(model: Any, tokenizer: Any) -> None:
 
 
 @pytest.mark.parametrize("look", [drift, answers, continuous_answers, surprise, paid_answers])
-def test_nothing_but_training_computes_flex_attention(
-    look: Callable[[Any, Any], None], tiny_model: Path
-) -> None:
+def test_nothing_but_training_computes_flex_attention(look, tiny_model):
     """It compiles for minutes, again for other lengths, and takes no masks of ours."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     model: Any = AutoModelForCausalLM.from_pretrained(tiny_model).train()
     model.set_attn_implementation("flex_attention")
     seen = set()
@@ -236,10 +198,7 @@ def test_nothing_but_training_computes_flex_attention(
 
 @pytest.mark.gpu(needs="kernels", packages=("triton",))
 @pytest.mark.filterwarnings("ignore")  # torch's, about how transformers makes the mask
-def test_packed_rows_read_the_same_in_flex_attention_as_in_sdpa_on_a_gpu(tiny_model: Path) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM
-
+def test_packed_rows_read_the_same_in_flex_attention_as_in_sdpa_on_a_gpu(tiny_model):
     if lacks := compiler.triton_lacks():
         pytest.skip(f"this machine lacks {lacks}")
     model: Any = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).to("cuda:0").train()

@@ -10,7 +10,6 @@ import pytest
 from finetop.core.models import checkpoint
 from finetop.core.models.resolved import ResolvedModel
 from finetop.core.protocol.events import Checkpoint, decode
-from finetop.core.runtime.event_log import EventLog
 
 BASE = ResolvedModel("base", Path("base"), None, None, "local folder", "ab" * 32)
 
@@ -31,13 +30,6 @@ class FakeModel:
 class FakeTokenizer:
     def save_pretrained(self, folder: Path) -> None:
         (folder / "tokenizer.json").write_text("{}")
-
-
-@pytest.fixture
-def events(tmp_path):
-    log = EventLog(tmp_path / "events.jsonl")
-    yield log
-    log.close()
 
 
 def write(tmp_path, events, step, model=None):
@@ -73,10 +65,8 @@ def test_the_newest_are_kept(tmp_path, events):
     for step in (5, 10, 15, 20):
         write(tmp_path, events, step)
         checkpoint.prune(tmp_path, 2)
-    assert sorted(folder.name for folder in (tmp_path / "checkpoints").iterdir()) == [
-        "step-000015",
-        "step-000020",
-    ]
+    left = sorted(folder.name for folder in (tmp_path / "checkpoints").iterdir())
+    assert left == ["step-000015", "step-000020"]
     checkpoint.prune(tmp_path, None)
     assert len(checkpoint.complete(tmp_path)) == 2
 

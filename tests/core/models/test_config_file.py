@@ -60,9 +60,8 @@ def test_tensors_are_counted_before_they_are_read(tmp_path, monkeypatch):
 @pytest.mark.parametrize("settings", [{"r": 10**9}, {"r": 4, "rank_pattern": {"q_proj": 10**9}}])
 def test_an_adapter_is_no_wider_than_its_tensors(settings, tmp_path):
     header = json.dumps({"a": {"dtype": "F32", "shape": [4, 8], "data_offsets": [0, 128]}}).encode()
-    (tmp_path / "adapter_model.safetensors").write_bytes(
-        len(header).to_bytes(8, "little") + header + bytes(128)
-    )
+    whole = len(header).to_bytes(8, "little") + header + bytes(128)
+    (tmp_path / "adapter_model.safetensors").write_bytes(whole)
     (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", **settings}))
     with pytest.raises(BadInput, match="is 1,000,000,000, and no tensor"):
         _require_sizes(tmp_path)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+import gguf_file
 import numpy
 import pytest
 import torch
@@ -11,34 +12,17 @@ import torch
 from finetop.core.models import demo_model
 from finetop.core.runtime.event_log import EventLog
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 WIDTH, INNER, HEADS, GROUPS, LAYERS = 128, 64, 4, 2, 2
 WORDS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *"abcdefgh", "ab"]
 
 
 def write(file: Path) -> Path:
     """Write a tiny Llama like the packaged model: linear layers in 4 bits, embeddings in 8, norms unquantized."""
-    from gguf import GGMLQuantizationType as Kind, GGUFWriter
+    from gguf import GGMLQuantizationType as Kind
     from gguf.quants import quantize
 
-    writer = GGUFWriter(file, "llama")
-    writer.add_name("tiny")
-    writer.add_block_count(LAYERS)
-    writer.add_context_length(64)
-    writer.add_embedding_length(WIDTH)
-    writer.add_feed_forward_length(INNER)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(GROUPS)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_vocab_size(len(WORDS))
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("smollm")
-    writer.add_token_list(WORDS)
-    writer.add_token_types([3, 3, 3] + [1] * (len(WORDS) - 3))
-    writer.add_token_merges(["a b"])
-    writer.add_eos_token_id(2)
+    sizes = {"width": WIDTH, "inner": INNER, "heads": HEADS, "groups": GROUPS, "layers": LAYERS}
+    writer = gguf_file.begin(file, WORDS, ["a b"], "smollm", special=[0, 1, 2], **sizes)
     kept = WIDTH * GROUPS // HEADS
     shapes = {"attn_q": (WIDTH, WIDTH), "attn_k": (kept, WIDTH), "attn_v": (kept, WIDTH), "attn_output": (WIDTH, WIDTH),
               "ffn_gate": (INNER, WIDTH), "ffn_up": (INNER, WIDTH), "ffn_down": (WIDTH, INNER)}  # fmt: skip
@@ -55,17 +39,12 @@ def write(file: Path) -> Path:
             add(f"blk.{layer}.{part}", (WIDTH,), Kind.F32)
         for part, shape in shapes.items():
             add(f"blk.{layer}.{part}", shape, Kind.Q4_1)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    gguf_file.finish(writer)
     return file
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_weights_are_those_that_transformers_reads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_weights_are_those_that_transformers_reads(tmp_path, monkeypatch):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     gguf = write(tmp_path / "model.gguf")

@@ -4,46 +4,55 @@ from __future__ import annotations
 
 import gc
 import weakref
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
 
 import pytest
 import torch
-from transformers import GenerationConfig
+from peft import LoraConfig, get_peft_model
+from transformers import (
+    DeepseekV3Config,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    GenerationConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MambaConfig,
+    MistralConfig,
+    MistralForCausalLM,
+)
+from transformers.generation.continuous_batching import (
+    cache,
+    continuous_api,
+    input_outputs,
+    model_runner,
+    offloading_manager,
+)
 
 from finetop.core.errors import BadInput
-from finetop.core.models import continuous, devices, engine
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from finetop.core.models import continuous, devices, engine, shape as shapes
+from finetop.core.plan import answers
+from finetop.core.recipe.load import load_recipe
 
 # PEFT uses an attribute that transformers renamed.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 SIZES: dict[str, Any] = {
-    "vocab_size": 200,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-}
+    "vocab_size": 200, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "num_key_value_heads": 2,
+}  # fmt: skip
 ENDS = [2, 3]
 
 
 def llama() -> Any:
-    from transformers import LlamaConfig, LlamaForCausalLM
-
     return LlamaForCausalLM(LlamaConfig(**SIZES))
 
 
 def windowed() -> Any:
-    from transformers import MistralConfig, MistralForCausalLM
-
     return MistralForCausalLM(MistralConfig(**SIZES, sliding_window=16))
 
 
 def adapted() -> Any:
-    from peft import LoraConfig, get_peft_model
-
     return get_peft_model(llama(), LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False))
 
 
@@ -68,7 +77,7 @@ def greedy(**more: Any) -> Any:
 
 @pytest.mark.parametrize("make", [llama, windowed, adapted])
 @pytest.mark.parametrize("held", [10_000, 100])
-def test_answers_are_those_of_the_exact_engine(make: Callable[[], Any], held: int) -> None:
+def test_answers_are_those_of_the_exact_engine(make, held):
     model = loud(make).train()
     asked = [continuous.GenerationRequest(one, 10) for one in prompts()]
     written = continuous.write(model, asked, greedy(), held=held, at_once=64)
@@ -78,8 +87,6 @@ def test_answers_are_those_of_the_exact_engine(make: Callable[[], Any], held: in
 
 
 def mixed() -> Any:
-    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
-
     kinds = ["sliding_attention", "sliding_attention", "sliding_attention", "full_attention"]
     sizes = {**SIZES, "num_hidden_layers": 4, "head_dim": 8, "sliding_window": 16, "layer_types": kinds}
     return Gemma3ForCausalLM(Gemma3TextConfig(**sizes))
@@ -87,16 +94,8 @@ def mixed() -> Any:
 
 @pytest.mark.parametrize("make", [llama, windowed, mixed])
 @pytest.mark.parametrize("held", [10_000, 100])
-def test_what_transformers_holds_is_counted(
-    make: Callable[[], Any], held: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_transformers_holds_is_counted(make, held, monkeypatch):
     """Its cache, masks and indexes, for the plan: at 4,096 tokens per step masks take more than many models."""
-    from transformers.generation.continuous_batching import input_outputs
-
-    from finetop.core.models import shape as shapes
-    from finetop.core.plan import answers
-    from finetop.core.recipe.load import load_recipe
-
     model, found = make().bfloat16(), []
     original = input_outputs.ContinuousBatchingIOs._setup_static_tensors
 
@@ -120,7 +119,7 @@ def test_what_transformers_holds_is_counted(
     assert answers.held("continuous", recipe, shape, 64, 2.0, on_gpu=True, flash=True) < planned
 
 
-def test_an_answer_ends_where_it_is_said_to() -> None:
+def test_an_answer_ends_where_it_is_said_to():
     model, asked = loud(llama).eval(), prompts()
     whole = engine.write(model, asked, greedy(), "exact")
     stops = [continuous.GenerationRequest(one, 10, lambda tokens: len(tokens) == 4) for one in asked]
@@ -130,7 +129,7 @@ def test_an_answer_ends_where_it_is_said_to() -> None:
     assert written == [one[: at + 1] for at, one in enumerate(whole)]
 
 
-def test_the_trial_of_the_longest_answers_has_no_end() -> None:
+def test_the_trial_of_the_longest_answers_has_no_end():
     model = loud(llama).eval()
     ends = {engine.write(model, prompts(), greedy(), "exact")[0][0]}
     config = GenerationConfig(do_sample=False, max_new_tokens=6, eos_token_id=[*ends], min_new_tokens=6)
@@ -138,7 +137,7 @@ def test_the_trial_of_the_longest_answers_has_no_end() -> None:
     assert config.min_new_tokens == 6 and config.eos_token_id == [*ends]
 
 
-def test_the_same_seed_draws_the_same_and_uses_up_one_number() -> None:
+def test_the_same_seed_draws_the_same_and_uses_up_one_number():
     model = loud(llama).eval()
     config = GenerationConfig(do_sample=True, temperature=1.0, top_k=0, max_new_tokens=8, eos_token_id=ENDS)
 
@@ -152,7 +151,7 @@ def test_the_same_seed_draws_the_same_and_uses_up_one_number() -> None:
     assert drawn(5)[0] != drawn(6)[0]
 
 
-def test_an_error_comes_through_and_leaves_the_model_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_comes_through_and_leaves_the_model_as_it_was(monkeypatch):
     model = loud(llama).train()
 
     def full(*_: Any, **__: Any) -> Any:
@@ -164,7 +163,7 @@ def test_an_error_comes_through_and_leaves_the_model_as_it_was(monkeypatch: pyte
     assert model.training and model.config._attn_implementation == "sdpa"
 
 
-def test_the_cache_holds_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_holds_no_more_than_it_may(monkeypatch):
     model, made = loud(llama).eval(), []
     begin = type(model).init_continuous_batching
 
@@ -182,9 +181,7 @@ def test_the_cache_holds_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch) ->
     assert every < made[2] <= every + 60 + 7 * page
 
 
-def test_what_writes_is_chosen_by_device_and_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    from transformers import DeepseekV3Config, LlamaConfig, MambaConfig
-
+def test_what_writes_is_chosen_by_device_and_model(monkeypatch):
     config = LlamaConfig()
     assert engine.engine_for("auto", "cuda:0", "bfloat16", config) == "exact"  # flash-attn is not installed
     assert engine.engine_for("continuous", "cpu", "bfloat16", config) == "continuous"
@@ -213,8 +210,6 @@ def test_what_writes_is_chosen_by_device_and_model(monkeypatch: pytest.MonkeyPat
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Return the list of transformers classes that continuous batching builds, each with its own stream as on a GPU."""
-    from transformers.generation.continuous_batching import continuous_api, input_outputs
-
     found: list[Any] = []
     begin, begin_ios = (
         continuous_api.ContinuousBatchProcessor.__init__,
@@ -241,13 +236,7 @@ class SideStream:
         pass
 
 
-def test_it_computes_on_the_stream_that_weights_were_written_on(
-    made: list[Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from contextlib import nullcontext
-
-    from transformers.generation.continuous_batching import continuous_api, model_runner, offloading_manager
-
+def test_it_computes_on_the_stream_that_weights_were_written_on(made, monkeypatch):
     streams = []
     for module in (continuous_api, model_runner, offloading_manager):
         monkeypatch.setattr(module, "stream_context", lambda stream: streams.append(stream) or nullcontext())
@@ -257,9 +246,7 @@ def test_it_computes_on_the_stream_that_weights_were_written_on(
     assert set(streams) == {None}
 
 
-def test_its_cache_goes_when_the_answers_are_there_and_nothing_is_swept(
-    made: list[Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_its_cache_goes_when_the_answers_are_there_and_nothing_is_swept(made, monkeypatch):
     """On a GPU, emptying the cache at each training step returned all memory, which was then allocated again."""
     swept = []
     monkeypatch.setattr(torch.cpu, "empty_cache", lambda: swept.append("memory"), raising=False)
@@ -277,10 +264,8 @@ def test_its_cache_goes_when_the_answers_are_there_and_nothing_is_swept(
     assert swept == []
 
 
-def test_a_gpu_that_lacks_memory_is_told_of_by_torch() -> None:
+def test_a_gpu_that_lacks_memory_is_told_of_by_torch():
     """transformers compares an estimate with the driver's free memory, and raises MemoryError as for the host's."""
-    from transformers.generation.continuous_batching import cache
-
     manager = loud(llama).init_continuous_batching(greedy())
     look = cache.get_device_and_memory_breakdown
     with continuous._ours(manager, torch.device("cuda", 1)):
@@ -293,9 +278,7 @@ def test_a_gpu_that_lacks_memory_is_told_of_by_torch() -> None:
 
 
 @pytest.mark.gpu(needs="kernels")
-def test_on_a_gpu_it_reads_weights_behind_the_kernels_that_write_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_on_a_gpu_it_reads_weights_behind_the_kernels_that_write_them(monkeypatch):
     """The stream is held up, then weights change in place: answers must be those of the new weights."""
     model = loud(llama).to("cuda:0").eval()
     asked = [continuous.GenerationRequest(one, 10) for one in prompts()]

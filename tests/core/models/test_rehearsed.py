@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from finetop.core.models import rehearsed
 from finetop.core.models.resolved import Moving
 from finetop.core.runtime.home import Home, prepare
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_the_newest_answers_are_kept(tmp_path: Path) -> None:

@@ -6,40 +6,20 @@ import json
 
 import pytest
 import torch
+from tiny_run import recipe_text
 
 from finetop.core.errors import BadInput, NotFound
 from finetop.core.models import checkpoint, load, resolve
 from finetop.core.recipe.load import resolve_text
 from finetop.core.recipe.schema import Model
-from finetop.core.runtime.event_log import EventLog
-from finetop.core.runtime.home import Home
-
-
-@pytest.fixture
-def home(tmp_path):
-    made = Home(tmp_path / "home")
-    made.models.mkdir(parents=True)
-    return made
-
-
-@pytest.fixture
-def events(tmp_path):
-    log = EventLog(tmp_path / "events.jsonl")
-    yield log
-    log.close()
 
 
 def make_run(home, tiny_model, events, name, method, steps):
     from finetop.core.train import methods
     from finetop.core.train.methods import _start
 
-    settings = {
-        "recipe": 1,
-        "name": "x",
-        "model": {"id": str(tiny_model), "dtype": "float32"},
-        "method": {"name": method},
-    }
-    loaded = resolve_text(json.dumps({**settings, "objective": {"name": "sft"}}))
+    own = {"method": {"name": method}, "train": {"max_steps": 1}}
+    loaded = resolve_text(recipe_text(tiny_model, home.root / "rows.jsonl", own))
     folder = home.runs / name
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps({"recipe": loaded.resolved}))
@@ -75,15 +55,12 @@ def test_an_adapter_is_merged_once_and_a_whole_model_is_taken_as_it_is(home, tin
     assert whole.path == home.runs / "0008-a" / "checkpoints" / "step-000005"
 
 
-@pytest.mark.parametrize(
-    ("text", "kind", "says"),
-    [
-        ("run:9", NotFound, "model.id: there is no run '9'"),
-        ("run:7@3", NotFound, "model.id: run:7@3 has no checkpoint at step 3. It has none yet."),
-        ("run:", BadInput, "model.id: 'run:' names no run"),
-        ("run:a@b", BadInput, "model.id: 'run:a@b' names no run"),
-    ],
-)
+@pytest.mark.parametrize(("text", "kind", "says"), [
+    ("run:9", NotFound, "model.id: there is no run '9'"),
+    ("run:7@3", NotFound, "model.id: run:7@3 has no checkpoint at step 3. It has none yet."),
+    ("run:", BadInput, "model.id: 'run:' names no run"),
+    ("run:a@b", BadInput, "model.id: 'run:a@b' names no run"),
+])  # fmt: skip
 def test_what_is_not_there_is_said(home, events, text, kind, says):
     (home.runs / "0007-x").mkdir(parents=True)
     with pytest.raises(kind) as caught:

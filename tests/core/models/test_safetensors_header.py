@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from finetop.core.errors import BadInput
 from finetop.core.models.safetensors_header import Shape, read_header, tensors
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_all_tensors_with_their_shapes(full: Path) -> None:
@@ -23,17 +20,14 @@ def test_all_tensors_with_their_shapes(full: Path) -> None:
     assert Shape("F32", (3, 4)).count == 12
 
 
-@pytest.mark.parametrize(
-    ("spoil", "says"),
-    [
-        (lambda whole: whole[:-100], "it was cut short"),
-        (lambda whole: whole + b"\0", "its header says"),
-        (lambda whole: whole[:5], "is not a safetensors file"),
-        (lambda whole: b"\xff" * len(whole), "is not a safetensors file"),
-        (lambda whole: whole[:8] + b"}" + whole[9:], "can't be read"),
-        (lambda whole: b"", "is not a safetensors file"),
-    ],
-)
+@pytest.mark.parametrize(("spoil", "says"), [
+    (lambda whole: whole[:-100], "it was cut short"),
+    (lambda whole: whole + b"\0", "its header says"),
+    (lambda whole: whole[:5], "is not a safetensors file"),
+    (lambda whole: b"\xff" * len(whole), "is not a safetensors file"),
+    (lambda whole: whole[:8] + b"}" + whole[9:], "can't be read"),
+    (lambda whole: b"", "is not a safetensors file"),
+])  # fmt: skip
 def test_a_broken_file_is_refused(full: Path, spoil: object, says: str) -> None:
     assert callable(spoil)
     file = full / "model.safetensors"

@@ -8,8 +8,9 @@ from __future__ import annotations
 import sys
 from contextlib import nullcontext
 from importlib.util import find_spec
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import method_bench
 import pytest
@@ -20,9 +21,6 @@ from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
 from finetop.core.models import engine, vllm
 from finetop.core.runtime import compiler
 from finetop.core.train import methods
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # PEFT uses an attribute that transformers renamed.
 pytestmark = [
@@ -46,7 +44,7 @@ def bench(untied_model: Path) -> method_bench.Bench:
 
 
 @pytest.mark.parametrize("name", MERGED)
-def test_the_weights_are_those_that_it_computes_with(bench: method_bench.Bench, name: str) -> None:
+def test_the_weights_are_those_that_it_computes_with(bench, name):
     model = bench.prepare(name, **method_bench.OPTIONS.get(name, {}))
     method_bench.train(model)
     before, merged, off = held(model), bench.load(), bench.load()
@@ -60,7 +58,7 @@ def test_the_weights_are_those_that_it_computes_with(bench: method_bench.Bench, 
     assert all(torch.equal(before[name], weight) for name, weight in model.named_parameters())
 
 
-def test_what_an_adapter_holds_whole_is_handed_over(bench: method_bench.Bench) -> None:
+def test_what_an_adapter_holds_whole_is_handed_over(bench):
     from peft import LoraConfig, get_peft_model
 
     settings = LoraConfig(r=2, target_modules=["q_proj", "embed_tokens"], modules_to_save=["lm_head"])
@@ -74,18 +72,15 @@ def test_what_an_adapter_holds_whole_is_handed_over(bench: method_bench.Bench) -
     assert torch.equal(handed["lm_head.weight"], bench.loaded.lm_head.weight)
 
 
-def test_what_can_not_be_merged_or_is_named_otherwise_is_one_line(
-    bench: method_bench.Bench, untied_model: Path
-) -> None:
+def test_what_can_not_be_merged_or_is_named_otherwise_is_one_line(bench, untied_model):
     class Opened:
         def collective_rpc(self, _: str, kwargs: dict[str, Any]) -> None:
             list(kwargs["weights_iterator"])
 
     model = bench.load()
     model.renamed = torch.nn.Linear(2, 2)
-    with pytest.raises(
-        FinetopError, match=r"vllm can't take the weights .*: renamed\.weight is not in its files"
-    ):
+    says = r"vllm can't take the weights .*: renamed\.weight is not in its files"
+    with pytest.raises(FinetopError, match=says):
         vllm.hand_over(Opened(), model, untied_model)
     adapted = bench.prepare("lora")
     layer = adapted.get_base_model().model.layers[0].self_attn.q_proj
@@ -95,7 +90,7 @@ def test_what_can_not_be_merged_or_is_named_otherwise_is_one_line(
         vllm.hand_over(Opened(), adapted, untied_model)
 
 
-def test_a_copy_that_new_weights_do_not_reach_is_refused(bench: method_bench.Bench) -> None:
+def test_a_copy_that_new_weights_do_not_reach_is_refused(bench):
     config = bench.load().config
     vllm.require_reach(config, "cpu")
     config.tie_word_embeddings = True
@@ -104,14 +99,14 @@ def test_a_copy_that_new_weights_do_not_reach_is_refused(bench: method_bench.Ben
         vllm.require_reach(config, "cpu")
 
 
-def test_vllm_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vllm_that_is_not_there_is_one_line(monkeypatch):
     monkeypatch.setattr(vllm, "find_spec", lambda name: None)
     with pytest.raises(EnvironmentTrouble, match="vllm is not installed") as raised:
         vllm.require("cuda:0")
     assert raised.value.hint == "Install it (pip install 'finetop[vllm]'), or set model.engine to auto."
 
 
-def test_vllm_on_a_gpu_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vllm_on_a_gpu_needs_a_compiler(monkeypatch):
     platforms = SimpleNamespace(current_platform=SimpleNamespace(device_type="cuda"))
     monkeypatch.setattr(vllm, "find_spec", lambda name: True)
     monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(platforms=platforms))
@@ -126,9 +121,7 @@ def test_vllm_on_a_gpu_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.skipif(find_spec("vllm") is None, reason="vllm is not installed")
 @pytest.mark.filterwarnings("ignore")  # vLLM's own
 class TestWriting:
-    def test_answers_are_those_of_the_exact_engine(
-        self, bench: method_bench.Bench, untied_model: Path
-    ) -> None:
+    def test_answers_are_those_of_the_exact_engine(self, bench, untied_model):
         """With an adapter on, off, and on; then for more tokens than there was room for."""
         model = bench.prepare("lora").to(DEVICE).eval()
         with torch.no_grad():

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from finetop.core.plan.machine import Machine
+from finetop.core.runtime.home import Home, prepare
 
 
 @pytest.fixture
 def llama_8b() -> dict[str, Any]:
     return {
-        "model_type": "llama",
-        "hidden_size": 4096,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "intermediate_size": 14336,
-        "vocab_size": 128256,
-        "tie_word_embeddings": False,
-        "max_position_embeddings": 8192,
-        "torch_dtype": "bfloat16",
-    }
+        "model_type": "llama", "hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32,
+        "num_key_value_heads": 8, "intermediate_size": 14336, "vocab_size": 128256,
+        "tie_word_embeddings": False, "max_position_embeddings": 8192, "torch_dtype": "bfloat16",
+    }  # fmt: skip
 
 
 @pytest.fixture
@@ -35,3 +30,10 @@ def card() -> Machine:
 def cores() -> Machine:
     """Return a CPU without 16-bit arithmetic."""
     return Machine("cpu", "2 CPU cores", 16 * 2**30, has_bfloat16=False, flops=150e9, free_disk=100e9)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    made = Home(tmp_path / "home")
+    prepare(made)
+    return made

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tiny_run import of, read_events, write_rows
 
 from finetop.core.data import training_set
 from finetop.core.data.examples import through_model
@@ -20,7 +21,7 @@ from finetop.core.data.prompts import open_asker
 from finetop.core.errors import BadInput
 from finetop.core.models.resolved import ResolvedModel
 from finetop.core.plan import lengths, schedule
-from finetop.core.protocol.events import DataRead, FirstRow, decode
+from finetop.core.protocol.events import DataRead, FirstRow
 from finetop.core.recipe import protections as recipe_protections
 from finetop.core.recipe.length import count_steps
 from finetop.core.recipe.load import resolve_text
@@ -42,18 +43,9 @@ LLAMA3 = (
 )
 TEMPLATES = {"chatml": CHATML, "llama3": LLAMA3, "none": None}
 WORDS = (
-    "shop",
-    "opens",
-    "at nine",
-    "and",
-    "closes at",
-    "six",
-    "mend radios,",
-    "lamps",
-    "behind old mill.",
-    "Ähre",
-    "1234",
-)
+    "shop", "opens", "at nine", "and", "closes at", "six", "mend radios,", "lamps", "behind old mill.",
+    "Ähre", "1234",
+)  # fmt: skip
 REWARD = {"rules": [{"rule": "length", "value": [1, 9]}]}
 CALL = {"function": {"name": "look_up", "arguments": {"what": "hours"}}}
 TOOLS = [
@@ -97,18 +89,14 @@ def text(drawn: random.Random) -> dict[str, Any]:
 
 def pair(drawn: random.Random) -> dict[str, Any]:
     return {
-        "prompt": random_text(drawn, 9),
-        "chosen": random_text(drawn, 20),
-        "rejected": random_text(drawn, 40),
-    }
+        "prompt": random_text(drawn, 9), "chosen": random_text(drawn, 20), "rejected": random_text(drawn, 40),
+    }  # fmt: skip
 
 
 def labelled(drawn: random.Random) -> dict[str, Any]:
     return {
-        "prompt": random_text(drawn, 9),
-        "completion": random_text(drawn, 20),
-        "label": drawn.random() < 0.5,
-    }
+        "prompt": random_text(drawn, 9), "completion": random_text(drawn, 20), "label": drawn.random() < 0.5,
+    }  # fmt: skip
 
 
 def random_conversation(drawn: random.Random) -> dict[str, Any]:
@@ -119,12 +107,9 @@ def case(objective: str, *rows: Any, data: Any = None, train: Any = None, **more
     """Describe a recipe: an objective, the kinds of rows of its sources, and other sections."""
     options = more.pop("options", {})
     return {
-        "objective": {"name": objective, **options},
-        "rows": rows,
-        "data": data or {},
-        "train": train or {},
+        "objective": {"name": objective, **options}, "rows": rows, "data": data or {}, "train": train or {},
         **more,
-    }
+    }  # fmt: skip
 
 
 DROP, CUT = {"on_long": "drop", "max_tokens": 250}, {"on_long": "truncate", "max_tokens": 250}
@@ -155,9 +140,7 @@ CASES = {
     "cpt": case("continued-pretraining", text),
     "cpt-unpacked": case("continued-pretraining", text, options={"packing": False}, data={"max_tokens": 64}),
     "cpt-short": case("continued-pretraining", text, options={"end_of_text": False}, data={"max_tokens": 50}),
-    "pretrain": case(
-        "pretrain", text, data={"max_tokens": 64}, train={"epochs": 2}, options={"vocabulary": 320}
-    ),
+    "pretrain": case("pretrain", text, data={"max_tokens": 64}, train={"epochs": 2}, options={"vocabulary": 320}),
     "pretrain-chats": case("pretrain", chat, options={"vocabulary": 330, "packing": False}),
     "pretrain-reuse": case("pretrain", text, options={"tokenizer": "reuse"}, data={"max_tokens": 64}),
     "reward": case("reward", pair),
@@ -170,7 +153,7 @@ CASES = {
     "ppo": case("ppo", random_conversation, options={"reward": REWARD, "max_new_tokens": 8, "passes": 2}),
     "rloo": case("rloo", random_conversation, options=WRITE),
     "grpo": case("grpo", chat, random_conversation, options={**WRITE, "passes": 2}, data=CUT),
-}
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -199,9 +182,7 @@ def recipe_of(described: dict[str, Any], folder: Path, model: Path) -> Any:
     }
 
     def write(name: str, kind: Any, count: int) -> str:
-        file = folder / name
-        file.write_text("".join(json.dumps(kind(drawn)) + "\n" for _ in range(count)))
-        return str(file)
+        return str(write_rows(folder / name, (kind(drawn) for _ in range(count))))
 
     data = described["data"]
     shares, roles, take = data.pop("shares", None), data.pop("roles", None), data.pop("take", None)
@@ -252,13 +233,9 @@ def prepared(recipe: Any, model: Path, folder: Path) -> SimpleNamespace:
     tokenizer = objective.make_tokenizer(recipe.objective.options, base, rows)
     options, most = recipe.objective.options, recipe.data.max_tokens
     examples = training_set.build(
-        rows,
-        recipe.data,
-        lambda some: objective.examples(some, options, tokenizer, most),
-        seed,
-        tokenizer,
+        rows, recipe.data, lambda some: objective.examples(some, options, tokenizer, most), seed, tokenizer,
         log,
-    )
+    )  # fmt: skip
     log.close()
     number = len(examples.train)
     packs = bool(getattr(options, "packing", False))
@@ -266,22 +243,33 @@ def prepared(recipe: Any, model: Path, folder: Path) -> SimpleNamespace:
         ids = [example.columns()["input_ids"] for example in examples.train]
         number = len(pack_dataset(Dataset.from_dict({"input_ids": ids, "labels": ids}), most, "bfd"))
     copies = objective.copies(options)
-    happened = [decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
+    happened = read_events(folder)
     return SimpleNamespace(
         train=examples.train,
         eval=examples.eval,
         sequences=number if packs else None,
         steps=count_steps(recipe.train, number * copies),
-        reports=tuple(event for event in happened if isinstance(event, DataRead)),
-        row=next(tuple(event.pieces) for event in happened if isinstance(event, FirstRow)),
+        reports=tuple(of(DataRead, happened)),
+        row=tuple(of(FirstRow, happened)[0].pieces),
     )
 
 
-@pytest.mark.parametrize("template", TEMPLATES)
-@pytest.mark.parametrize("name", CASES)
-def test_a_plan_is_what_the_job_makes(
-    name: str, template: str, models: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+# Those whose rows differ by template; the other pairs are for the slow tests.
+RENDERED = {"sft", "sft-plain", "sft-all", "sft-tools", "sft-long-cut", "sft-packed", "sft-two"}
+RENDERED |= {"reward", "dpo-cut", "kto", "kto-pairs", "distill", "ppo", "rloo", "grpo"}
+
+
+@pytest.mark.parametrize(
+    ("name", "template"),
+    [
+        pytest.param(
+            name, template, marks=() if template == "chatml" or name in RENDERED else pytest.mark.slow
+        )
+        for name in CASES
+        for template in TEMPLATES
+    ],
+)
+def test_a_plan_is_what_the_job_makes(name, template, models, tmp_path, capsys):
     model = models[template]
     recipe = recipe_of(CASES[name], tmp_path, model)
     real = prepared(recipe, model, tmp_path)
@@ -311,17 +299,15 @@ def unanswered(_: random.Random) -> dict[str, Any]:
 REFUSED = {
     "too long": case("sft", long_chat, data={"max_tokens": 100}),
     "nothing left": case("sft", chat, plain, data={"max_tokens": 8, "on_long": "drop"}),
-    "nothing to evaluate on": case(
-        "sft", plain, own_eval=long_chat, data={"max_tokens": 180, "on_long": "drop"}
-    ),
+    "nothing to evaluate on": case("sft", plain, own_eval=long_chat, data={"max_tokens": 180, "on_long": "drop"}),
     "other rows": case("dpo", chat),
     "a row's key": case("kto", random_conversation),
     "no answer": case("grpo", plain, unanswered, options={**WRITE, "reward": EXACT}),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_plan_refuses_with_the_job_s_words(name: str, models: dict[str, Path], tmp_path: Path) -> None:
+def test_a_plan_refuses_with_the_job_s_words(name, models, tmp_path):
     recipe = recipe_of(REFUSED[name], tmp_path, models["chatml"])
     with pytest.raises(BadInput) as of_job:
         prepared(recipe, models["chatml"], tmp_path)
@@ -330,9 +316,7 @@ def test_a_plan_refuses_with_the_job_s_words(name: str, models: dict[str, Path],
     assert (str(of_plan.value), type(of_plan.value)) == (str(of_job.value), type(of_job.value))
 
 
-def test_a_row_that_the_template_refuses_is_named_as_by_the_job(
-    models: dict[str, Path], tmp_path: Path
-) -> None:
+def test_a_row_that_the_template_refuses_is_named_as_by_the_job(models, tmp_path):
     model = Path(shutil.copytree(models["llama3"], tmp_path / "model"))
     template = "{% if messages|length > 5 %}{{ raise_exception('too many turns') }}{% endif %}" + LLAMA3
     (model / "chat_template.jinja").write_text(template)
@@ -344,9 +328,7 @@ def test_a_row_that_the_template_refuses_is_named_as_by_the_job(
     assert str(of_plan.value) == str(of_job.value)
 
 
-def test_rows_were_dropped_cut_repeated_and_packed_in_these_recipes(
-    models: dict[str, Path], tmp_path: Path
-) -> None:
+def test_rows_were_dropped_cut_repeated_and_packed_in_these_recipes(models, tmp_path):
     """The recipes above would prove little if nothing happened to their rows."""
     seen = {}
     for name in ("sft-long-dropped", "sft-long-cut", "sft-share-of-few", "sft-packed-shares"):

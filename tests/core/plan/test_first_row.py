@@ -44,13 +44,10 @@ def test_it_is_shown_with_what_is_learned(model: Path, tmp_path: Path) -> None:
     assert "Hello?" in row[0][0] and not row[0][1]
 
 
-@pytest.mark.parametrize(
-    ("template", "words"),
-    [
-        ("{{ unfinished", "the chat template can't be read"),
-        ("{{ raise_exception('no system') }}", "no system"),
-    ],
-)
+@pytest.mark.parametrize(("template", "words"), [
+    ("{{ unfinished", "the chat template can't be read"),
+    ("{{ raise_exception('no system') }}", "no system"),
+])  # fmt: skip
 def test_a_template_that_refuses_is_named(model: Path, tmp_path: Path, template: str, words: str) -> None:
     (model / "chat_template.jinja").write_text(template)
     with pytest.raises(BadInput, match=words):

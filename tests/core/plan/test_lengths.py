@@ -6,17 +6,13 @@ import json
 import random
 
 import pytest
+from tiny_run import chat, write_rows
 
 from finetop.core.data import sampled
 from finetop.core.errors import BadInput
 from finetop.core.plan import lengths
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.home import Home
-
-TURNS = [
-    {"role": "user", "content": "What opens at nine?"},
-    {"role": "assistant", "content": "The shop. " * 3},
-]
 
 
 def recipe_of(objective="sft", protect=None, objective_options=None, **data):
@@ -33,8 +29,7 @@ def recipe_of(objective="sft", protect=None, objective_options=None, **data):
 
 
 def write(path, rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return {"path": str(path)}
+    return {"path": str(write_rows(path, rows))}
 
 
 def measure_lengths(recipe, tmp_path, model=None, **more):
@@ -44,7 +39,7 @@ def measure_lengths(recipe, tmp_path, model=None, **more):
 
 
 def test_characters_stand_for_tokens_where_there_is_no_tokenizer(tmp_path):
-    source = write(tmp_path / "a.jsonl", [{"messages": TURNS}] * 20)
+    source = write(tmp_path / "a.jsonl", [chat("What opens at nine?", "The shop. " * 3)] * 20)
     measured = measure_lengths(recipe_of(train=[source], eval={"share": 0.1}), tmp_path)
     each = -(-len("### Question\nWhat opens at nine?\n\n### Answer\n" + "The shop. " * 3 + "\n") // 4)
     assert (measured.rows, measured.eval_rows, measured.longest) == (18, 2, each)
@@ -69,9 +64,8 @@ def test_too_many_long_rows_are_refused_where_tokens_are_counted(tmp_path, tiny_
     with pytest.raises(BadInput, match=r"^a\.jsonl: 9 of 9 rows are longer than data\.max_tokens \(32\)"):
         measure_lengths(recipe, tmp_path, tiny_model)
     rest = write(tmp_path / "b.jsonl", [{"prompt": "a", "completion": "b"}])
-    assert (
-        measure_lengths(recipe_of(train=[source, rest], max_tokens=32), tmp_path).too_long == 9
-    )  # from characters alone
+    unsure = measure_lengths(recipe_of(train=[source, rest], max_tokens=32), tmp_path)
+    assert unsure.too_long == 9  # from characters alone
 
 
 def test_what_is_not_a_file_here_is_left_out_and_said(tmp_path):
@@ -90,9 +84,8 @@ def test_a_row_of_no_known_shape_names_its_place(tmp_path):
 
 def test_rows_that_the_base_will_write_are_counted_too(tmp_path, tiny_model):
     source = write(tmp_path / "a.jsonl", [{"prompt": "q", "completion": "c"}] * 40)
-    measured = measure_lengths(
-        recipe_of(train=[source], protect={"replay": {"from_base": 5, "share": 0.2}}), tmp_path, tiny_model
-    )
+    recipe = recipe_of(train=[source], protect={"replay": {"from_base": 5, "share": 0.2}})
+    measured = measure_lengths(recipe, tmp_path, tiny_model)
     assert (measured.rows, measured.written) == (50, 10)  # a share of all, however often each is used
 
 
@@ -102,26 +95,22 @@ def in_haste(monkeypatch):
     monkeypatch.setattr(lengths, "LEAST_ROWS", 0)
 
 
-def random_rows(seed, most=30):
+def random_rows(seed, most=30, count=2000):
     drawn = random.Random(seed)
     return [
-        {"prompt": f"Why {row}?", "completion": "so it is " * drawn.randint(1, most)} for row in range(5000)
+        {"prompt": f"Why {row}?", "completion": "so it is " * drawn.randint(1, most)} for row in range(count)
     ]
 
 
 @pytest.mark.usefixtures("in_haste")
 def test_what_does_not_end_in_time_is_told_with_an_interval(tmp_path, tiny_model):
-    recipe = recipe_of(
-        train=[write(tmp_path / "a.jsonl", random_rows(1))],
-        eval={"share": 0.1},
-        max_tokens=100,
-        on_long="drop",
-    )
+    source = write(tmp_path / "a.jsonl", random_rows(1))
+    recipe = recipe_of(train=[source], eval={"share": 0.1}, max_tokens=100, on_long="drop")
     whole = measure_lengths(recipe, tmp_path, tiny_model, seconds=1e9)
     part = measure_lengths(recipe, tmp_path, tiny_model, seconds=0.0)
     assert whole.sampled is None
     assert part.sampled is not None and part.sampled.read == lengths.BLOCK
-    assert part.sampled.of == 4500
+    assert part.sampled.of == 1800
     for edges, real in ((part.sampled.rows, whole.rows), (part.sampled.tokens, whole.tokens)):
         assert edges[0] <= real <= edges[1] and edges[0] < edges[1]
     assert part.row == whole.row  # the first, whatever else was read
@@ -136,8 +125,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(seeds, least, tmp_path, m
     monkeypatch.setattr(lengths, "BLOCK", 100)
     held = 0
     for seed in range(seeds):
-        source = write(tmp_path / "a.jsonl", random_rows(seed))
-        recipe = recipe_of(train=[source])
+        recipe = recipe_of(train=[write(tmp_path / "a.jsonl", random_rows(seed, count=1000))])
         whole, part = (measure_lengths(recipe, tmp_path, seconds=seconds) for seconds in (1e9, 0.0))
         assert part.sampled is not None
         held += part.sampled.tokens[0] <= whole.tokens <= part.sampled.tokens[1]
@@ -145,19 +133,19 @@ def test_intervals_hold_the_truth_as_often_as_they_say(seeds, least, tmp_path, m
 
 
 def test_a_thousand_rows_are_made_ready_whatever_the_clock_says(tmp_path, tiny_model):
-    recipe = recipe_of(train=[write(tmp_path / "a.jsonl", random_rows(1)[:990])], max_tokens=500)
+    recipe = recipe_of(train=[write(tmp_path / "a.jsonl", random_rows(1, count=990))], max_tokens=500)
     assert measure_lengths(recipe, tmp_path, tiny_model, seconds=0.0).sampled is None
 
 
 def test_a_large_file_is_told_from_all_of_its_places(tmp_path, tiny_model, monkeypatch):
     monkeypatch.setattr(sampled, "WHOLE_BYTES", 10_000)
     monkeypatch.setattr(sampled, "PLACE_BYTES", 1_000)
-    rows = random_rows(2, most=5)[:2500] + random_rows(3, most=40)[2500:]  # longer towards the end
+    rows = random_rows(2, most=5, count=1500) + random_rows(3, most=40, count=1500)  # longer towards the end
     recipe = recipe_of(train=[write(tmp_path / "a.jsonl", rows)])
     part = measure_lengths(recipe, tmp_path, tiny_model, seconds=1e9)
     monkeypatch.setattr(sampled, "WHOLE_BYTES", 1e9)
     whole = measure_lengths(recipe, tmp_path, tiny_model, seconds=1e9)
-    assert part.sampled is not None and part.sampled.read < 2000
+    assert part.sampled is not None and part.sampled.read < 1500
     assert part.sampled.rows[0] <= whole.rows <= part.sampled.rows[1]
     assert part.sampled.tokens[0] <= whole.tokens <= part.sampled.tokens[1]
     assert part.row == whole.row and whole.sampled is None
@@ -189,8 +177,7 @@ def test_too_few_prompts_for_a_step_are_refused(tmp_path, tiny_model):
 
 def test_a_rule_that_compares_with_an_answer_refuses_rows_without_one(tmp_path, tiny_model):
     source = write(tmp_path / "a.jsonl", [{"prompt": "q"}] * 20)
-    recipe = recipe_of(
-        "grpo", objective_options={"reward": {"rules": [{"rule": "exact_match"}]}}, train=[source]
-    )
+    reward = {"reward": {"rules": [{"rule": "exact_match"}]}}
+    recipe = recipe_of("grpo", objective_options=reward, train=[source])
     with pytest.raises(BadInput, match=r"a\.jsonl:1: answer is missing, and the rule exact_match compares"):
         measure_lengths(recipe, tmp_path, tiny_model)

@@ -8,7 +8,6 @@ from fake_nvml import Cards, FakeNvml
 from finetop.core.models import cpu_formats
 from finetop.core.plan import machine
 from finetop.core.runtime import gpus
-from finetop.core.runtime.home import Home, prepare
 
 
 @pytest.fixture
@@ -66,14 +65,11 @@ def test_a_core_does_some_arithmetic():
     assert 1e8 < machine.cpu_flops() < 1e14
 
 
-def test_what_was_measured_of_a_cpu_is_read_again(tmp_path, monkeypatch):
-    home = Home(tmp_path / "home")
-    prepare(home)
+def test_what_was_measured_of_a_cpu_is_read_again(home, monkeypatch):
     before = machine.read_machine(home.root, measure=False, use_gpu=False)
     assert before.speeds is None
     monkeypatch.setattr(cpu_formats, "measure", lambda: cpu_formats.Speeds(343, 177))
     cpu_formats.measured(home)  # as the job and its rehearsal do
     assert machine.as_measured(before).speeds == cpu_formats.Speeds(343, 177)
-    assert machine.read_machine(home.root, measure=False, use_gpu=False).speeds == cpu_formats.Speeds(
-        343, 177
-    )
+    again = machine.read_machine(home.root, measure=False, use_gpu=False)
+    assert again.speeds == cpu_formats.Speeds(343, 177)

@@ -58,12 +58,8 @@ def test_an_optimizer_that_copies_counts_where_activations_are_small(work):
 
 def test_weights_in_four_bits_leave_embeddings_and_head_whole(work):
     shape = work.shape
-    adapter = replace(
-        work,
-        trained=trained(shape, "lora", {"r": 8}),
-        linear_bytes=nf4.PLUGIN.linear_bytes,
-        trained_bytes=4.0,
-    )
+    small = {"linear_bytes": nf4.PLUGIN.linear_bytes, "trained_bytes": 4.0}
+    adapter = replace(work, trained=trained(shape, "lora", {"r": 8}), **small)
     rest = shape.parameters - shape.linear_weights
     adapted = 20_971_520  # 8 x (in + out) of seven layers in 32
     assert adapter.trained.numbers == adapted
@@ -124,11 +120,8 @@ def test_getting_ready_counts_where_it_holds_more_than_a_step(work):
     corda = replace(lora, trained=trained(work.shape, "corda", {"rank": 8}))
     h, m, layers = 4096, 14336, 32
     covariances = 4 * ((6 * h * h + m * m) * layers + 6 * m * m + 5 * m * h + 4 * h * h)
-    step = sum(
-        entry.bytes
-        for entry in memory.parts(corda)
-        if entry.name not in ("libraries", "slack", "preparation")
-    )
+    apart = ("libraries", "slack", "preparation")
+    step = sum(entry.bytes for entry in memory.parts(corda) if entry.name not in apart)
     assert part(corda, "preparation") == pytest.approx(part(corda, "weights") + covariances - step)
 
 
@@ -148,9 +141,8 @@ def test_int8_keeps_what_goes_into_each_layer_and_nf4_does_not(work):
     """bitsandbytes 0.50: MatMul8bitFp and MatMul8bitLt keep the input, MatMul4Bit only the packed weight."""
     frozen = replace(work, trained=trained(work.shape, "prompt-tuning", {"tokens": 8}))
     h, m = 4096, 14336
-    kept = memory.layer_bytes(
-        replace(frozen, linear_bytes=int8.PLUGIN.linear_bytes, quantized_keeps_inputs=True)
-    )
+    in_int8 = replace(frozen, linear_bytes=int8.PLUGIN.linear_bytes, quantized_keeps_inputs=True)
+    kept = memory.layer_bytes(in_int8)
     assert kept - memory.layer_bytes(replace(frozen, linear_bytes=nf4.PLUGIN.linear_bytes)) == 2 * (2 * h + m)
 
 
@@ -167,9 +159,8 @@ def test_the_verdict_asks_for_more_than_the_estimate(work):
 def test_several_gpus_hold_the_buffers_by_which_they_talk(work):
     assert part(work, "NCCL") == 0
     several = replace(work, ranks=2)
-    assert (
-        part(several, "NCCL") == part(replace(several, ranks=16), "NCCL") == pytest.approx(0.69e9, rel=0.01)
-    )
+    buffers = part(several, "NCCL")
+    assert buffers == part(replace(several, ranks=16), "NCCL") == pytest.approx(0.69e9, rel=0.01)
     assert part(replace(several, on_gpu=False), "NCCL") == 0
     parts = memory.parts(several)
     formula = sum(entry.bytes for entry in parts if entry.name not in ("libraries", "slack", "NCCL"))
@@ -199,9 +190,8 @@ def test_on_a_cpu_the_paths_of_lora_share_their_input(work):
     def copied(on_gpu, method="lora", **options):
         moving = trained(work.shape, method, options)
         workload = replace(work, on_gpu=on_gpu, trained=moving, trained_bytes=4.0)
-        return part(workload, "activations") - part(
-            replace(workload, trained_bytes=workload.compute_bytes), "activations"
-        )
+        plain = replace(workload, trained_bytes=workload.compute_bytes)
+        return part(workload, "activations") - part(plain, "activations")
 
     assert copied(True) > 0
     assert copied(False) == 0

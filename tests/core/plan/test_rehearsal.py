@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
+from method_bench import base_of
 
 from finetop.core.errors import BadInput
 from finetop.core.models import rehearsed
+from finetop.core.plan.machine import Machine
 from finetop.core.plan.rehearsal import Rehearsal
 from finetop.core.recipe.load import load_recipe
-from finetop.core.runtime.home import Home, prepare
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from finetop.core.plan.machine import Machine
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    made = Home(tmp_path / "home")
-    prepare(made)
-    return made
+from finetop.core.runtime.home import Home
+from finetop.core.train import rehearsal
 
 
 def test_a_format_that_the_card_has_not_is_refused(tiny_model: Path, card: Machine, home: Home) -> None:
@@ -63,11 +54,9 @@ def test_an_answer_is_kept_until_something_that_it_depends_on_changes(
     assert asked().process is not None
 
 
-def test_a_model_that_an_objective_makes_anew_is_known_in_its_sizes(
-    tiny_model: Path, card: Machine, home: Home
-) -> None:
+def test_a_model_that_an_objective_makes_anew_is_known_in_its_sizes(tiny_model: Path, home: Home) -> None:
     recipe = load_recipe("pretrain", ()).recipe
-    moving = Rehearsal(recipe, tiny_model / "config.json", card, home).answer()
+    moving = rehearsal.require(recipe, base_of(tiny_model), "bfloat16", "cuda", home)  # as the process does
     assert moving.shape is not None and (moving.shape.layers, moving.shape.hidden) == (4, 192)
     assert moving.shape.vocabulary == recipe.objective.options.vocabulary
     assert rehearsed.shape_of(recipe, tiny_model / "config.json", home) == moving.shape

@@ -6,6 +6,9 @@ import json
 
 import msgspec
 import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.generation.continuous_batching.cache import group_layers_by_attn_type
 
 from finetop.core.errors import BadInput
 from finetop.core.models import shape
@@ -63,9 +66,6 @@ CONFIGS = [
 
 
 def made(family, settings):
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
     with torch.device("meta"):
         return AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **settings))
 
@@ -74,8 +74,6 @@ def made(family, settings):
     ("family", "settings"), CONFIGS, ids=[f"{name}{i}" for i, (name, _) in enumerate(CONFIGS)]
 )
 def test_every_number_of_a_model_is_in_a_part(family, settings):
-    import torch
-
     model = made(family, settings)
     read = shape.read(model)
     assert read.is_known
@@ -128,14 +126,10 @@ def test_what_a_step_keeps_is_told_by_the_parts(family, settings, parts):
     ) == parts
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        USUAL,
-        {**USUAL, "head_dim": 24, "attention_bias": True, "mlp_bias": True},
-        {**USUAL, "tie_word_embeddings": True},
-    ],
-)
+@pytest.mark.parametrize("settings", [
+    USUAL, {**USUAL, "head_dim": 24, "attention_bias": True, "mlp_bias": True},
+    {**USUAL, "tie_word_embeddings": True},
+])  # fmt: skip
 def test_of_a_llama_the_config_alone_tells_as_much(settings):
     model = made("llama", settings)
     saved = json.loads(model.config.to_json_string(use_diff=True))
@@ -146,8 +140,6 @@ def test_of_a_llama_the_config_alone_tells_as_much(settings):
     "family", ["llama", "mistral", "gemma2", "gemma3_text", "gpt_oss", "olmo3", "exaone4", "qwen3"]
 )
 def test_layers_of_each_kind_of_attention_are_those_that_transformers_counts(family):
-    from transformers.generation.continuous_batching.cache import group_layers_by_attn_type
-
     model = made(family, {**MOE, "num_hidden_layers": 13})
     counted = shape.read(model).kinds
     assert sorted(counted) == sorted(map(len, group_layers_by_attn_type(model.config).values()))

@@ -21,13 +21,9 @@ from finetop.core.train.trainer_args import OPTIMIZERS
 
 # Settings that fit a model 64 wide; the rest keep their defaults.
 FITTING = {
-    "boft": {"block_size": 4},
-    "corda": {"rank": 4},
-    "oft": {"block_size": 16},
-    "shira": {"rank": 4},
-    "freeze": {"layers": 1},
-    "prefix-tuning": {"tokens": 6},
-}
+    "boft": {"block_size": 4}, "corda": {"rank": 4}, "oft": {"block_size": 16}, "shira": {"rank": 4},
+    "freeze": {"layers": 1}, "prefix-tuning": {"tokens": 6},
+}  # fmt: skip
 MORE = [
     ("lora", {"rank": 3, "target_modules": ["q_proj", "down_proj"]}),
     ("lora", {"rank": 3, "modules_to_save": ["up_proj"], "target_modules": ["q_proj"]}),
@@ -65,11 +61,7 @@ def prepared(name, options, folder):
 
 
 def really_trained(model):
-    return sum(
-        weight.numel()
-        for weight in {id(weight): weight for weight in model.parameters()}.values()
-        if weight.requires_grad
-    )
+    return sum(weight.numel() for weight in set(model.parameters()) if weight.requires_grad)
 
 
 def really_held(model):
@@ -96,18 +88,15 @@ def test_every_method_is_counted_as_it_trains(name, tiny_model):
     shape, options = read_shape(read_config(tiny_model)), options_of(methods.load(name), {})
     assert trained(shape, name, options).is_known
     if name == "loftq":
-        counted = trained(read_shape(read_config(tiny_model)), "loftq", options_of(methods.load(name), {}))
-        lora = trained(read_shape(read_config(tiny_model)), "lora", options_of(methods.load("lora"), {}))
-        assert counted.numbers == lora.numbers  # it needs quantised weights to start from
+        lora = trained(shape, "lora", options_of(methods.load("lora"), {}))
+        assert trained(shape, name, options).numbers == lora.numbers  # it starts from quantised weights
         return
     options = options_of(methods.load(name), FITTING.get(name, {}))
-    counted = trained(read_shape(read_config(tiny_model)), name, options)
+    counted = trained(shape, name, options)
     assert counted.is_known
     model = prepared(name, options, tiny_model)
     assert counted.numbers == really_trained(model)
-    assert counted_bytes(read_shape(read_config(tiny_model)), counted) == pytest.approx(
-        really_held(model), rel=0.005
-    )
+    assert counted_bytes(shape, counted) == pytest.approx(really_held(model), rel=0.005)
 
 
 @pytest.mark.parametrize(("name", "settings"), MORE, ids=[f"{name}{i}" for i, (name, _) in enumerate(MORE)])
@@ -117,20 +106,17 @@ def test_settings_are_counted_too(name, settings, tiny_model):
     assert counted.numbers == really_trained(prepared(name, options, tiny_model))
 
 
-@pytest.mark.parametrize(
-    ("kind", "settings"),
-    [
-        ("lora", {"r": 2}),
-        ("vera", {}),
-        ("hra", {"r": 4}),
-        ("ia3", {"feedforward_modules": []}),
-        ("oft", {}),
-        ("loha", {"r": 3}),
-        ("lokr", {"r": 8}),
-        ("lokr", {"r": 2}),
-        ("lokr", {"r": 2, "decompose_both": True, "decompose_factor": 4}),
-    ],
-)
+@pytest.mark.parametrize(("kind", "settings"), [
+    ("lora", {"r": 2}),
+    ("vera", {}),
+    ("hra", {"r": 4}),
+    ("ia3", {"feedforward_modules": []}),
+    ("oft", {}),
+    ("loha", {"r": 3}),
+    ("lokr", {"r": 8}),
+    ("lokr", {"r": 2}),
+    ("lokr", {"r": 2, "decompose_both": True, "decompose_factor": 4}),
+])  # fmt: skip
 def test_any_peft_method_that_is_known_is_counted(kind, settings, tiny_model):
     named = {"type": kind, "options": settings, "target_modules": ["q_proj", "v_proj"]}
     options = options_of(methods.load("peft"), named)
@@ -148,22 +134,15 @@ def test_widths_are_split_as_peft_splits_them():
 
 
 def test_a_method_without_a_formula_says_so():
-    config = json.loads(
-        '{"model_type": "llama", "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,'
-        ' "vocab_size": 9}'
-    )
-    assert not trained(read_shape(config), "not-yet", None).is_known
+    assert not trained(read_shape(LLAMA), "not-yet", None).is_known
 
 
 LLAMA = {
     "model_type": "llama",
     "hidden_size": 96,  # keys of 32 x 96 are small for 8 bits, the other matrices are not
-    "intermediate_size": 160,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 6,
-    "num_key_value_heads": 2,
+    "intermediate_size": 160, "num_hidden_layers": 2, "num_attention_heads": 6, "num_key_value_heads": 2,
     "vocab_size": 331,
-}
+}  # fmt: skip
 GPT2 = {"model_type": "gpt2", "n_embd": 96, "n_layer": 2, "n_head": 6, "n_positions": 77, "vocab_size": 331}
 WHOLE = ["embed_tokens", "lm_head"]
 HELD_IN_8_BITS = [
@@ -241,13 +220,7 @@ def test_the_trainer_chooses_by_what_the_optimizer_really_holds(llama_8b):
 
 
 GEMMA_2_9B = {
-    "model_type": "gemma2",
-    "hidden_size": 3584,
-    "num_hidden_layers": 42,
-    "num_attention_heads": 16,
-    "num_key_value_heads": 8,
-    "head_dim": 256,
-    "intermediate_size": 14336,
-    "vocab_size": 256000,
+    "model_type": "gemma2", "hidden_size": 3584, "num_hidden_layers": 42, "num_attention_heads": 16,
+    "num_key_value_heads": 8, "head_dim": 256, "intermediate_size": 14336, "vocab_size": 256000,
     "tie_word_embeddings": True,
-}
+}  # fmt: skip

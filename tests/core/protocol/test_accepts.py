@@ -1,10 +1,9 @@
 """Which requests a run accepts in each state, and the reasons for refusals."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
+from tui_fakes import make_row
 
 from finetop.core.errors import BadInput, NotFound, Refused
 from finetop.core.protocol import accepts
@@ -14,11 +13,7 @@ DONE = Finished(1.0, 9.0)
 
 
 def run(name: str = "tone", state: State = DONE, **more: Any) -> RunRow:
-    values: dict[str, Any] = {"method": "lora", "objective": "sft", "saved": 2, **more}
-    return RunRow(
-        id=1, name=name, model="m", state=state, created=1.0, step=9, steps=9, metrics={}, check=None,
-        checking=values.pop("checking", None), needs_you=False, **values,
-    )  # fmt: skip
+    return make_row(1, name, state, saved=more.pop("saved", 2), **more)
 
 
 def test_a_finished_run_with_a_checkpoint_takes_all_but_what_is_under_way() -> None:
@@ -38,18 +33,15 @@ def test_a_check_of_what_writes_no_text_or_has_no_base_is_refused_in_one_line() 
         accepts.check(run("asked", method="none", objective="none"))
 
 
-@pytest.mark.parametrize(
-    ("state", "hint"),
-    [
+def test_a_run_without_a_checkpoint_has_nothing_to_check_and_says_what_helps() -> None:
+    for state, hint in (
         (Running(1.0), "`finetop stop` saves one"),
         (Queued(1), "until it runs"),
         (Stopped(9.0, "kill"), "train it again"),
-    ],
-)
-def test_a_run_without_a_checkpoint_has_nothing_to_check_and_says_what_helps(state: State, hint: str) -> None:
-    with pytest.raises(NotFound, match="no checkpoint") as refused:
-        accepts.check(run(state=state, saved=0))
-    assert hint in refused.value.hint
+    ):
+        with pytest.raises(NotFound, match="no checkpoint") as refused:
+            accepts.check(run(state=state, saved=0))
+        assert hint in refused.value.hint
 
 
 def test_a_run_goes_on_only_from_what_has_its_trainer_s_state() -> None:

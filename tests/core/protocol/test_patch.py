@@ -31,12 +31,8 @@ def test_a_patch_makes_any_answer_of_any_other(old, new):
     result = patched(old, through_json(difference(old, new)))
     assert same(sorted_keys(result), sorted_keys(new))
     assert msgspec.json.encode(old) == before, "the old one has changed"
-
-
-@given(answer=answers)
-def test_what_is_the_same_needs_no_patch(answer):
-    assert difference(answer, through_json(answer)) is None
-    assert patched(answer, None) == answer
+    assert difference(new, through_json(new)) is None, "what is the same needs no patch"
+    assert patched(new, None) == new
 
 
 def sorted_keys(value):
@@ -53,17 +49,10 @@ def test_one_number_in_a_list_of_rows_is_a_short_patch():
     assert patch == {"o": {"rows": {"a": {"40": {"o": {"metrics": {"o": {"loss": {"=": 0.5}}}}}}}}}
 
 
-@pytest.mark.parametrize(
-    "patch",
-    [
-        {"o": {"gone": {"a": {}}}},
-        {"a": {"7": {"=": 1}}},
-        {"a": {}, "n": 9},
-        {"o": 3},
-        {},
+def test_a_patch_of_another_answer_is_refused():
+    for patch in (
+        *({"o": {"gone": {"a": {}}}}, {"a": {"7": {"=": 1}}}, {"a": {}, "n": 9}, {"o": 3}, {}),
         {"a": {"x": {"=": 1}}},
-    ],
-)
-def test_a_patch_of_another_answer_is_refused(patch):
-    with pytest.raises(DoesNotFit):
-        patched([1, 2], patch)
+    ):
+        with pytest.raises(DoesNotFit):
+            patched([1, 2], patch)

@@ -6,38 +6,13 @@ import pytest
 from hypothesis import given, strategies as st
 
 from finetop.core.errors import BadInput
-from finetop.core.protocol.run_filter import (
-    CHOICES,
-    GROUPS,
-    NUMBERS,
-    SORTS,
-    TEXTS,
-    Filter,
-    Sort,
-    Term,
-    format_filter,
-    parse,
-    require_known,
-)
+from finetop.core.protocol import run_filter
+from finetop.core.protocol.run_filter import Filter, Sort, Term, format_filter, parse, require_known
 
 PIECES = [
-    "method",
-    "loss",
-    "train.seed",
-    "age",
-    "state",
-    "sort",
-    "group",
-    ":",
-    "=",
-    "!=",
-    "<",
-    "<=",
-    ">",
-    '"',
-    "-",
-]
-PIECES += ["\\", " ", "2d", "1.2", "1e999", "lora", "ok", "\u3000", "\x1b[31m", "é", "\ud800"]
+    "method", "loss", "train.seed", "age", "state", "sort", "group", ":", "=", "!=", "<", "<=", ">", '"', "-", "\\",
+    " ", "2d", "1.2", "1e999", "lora", "ok", "\u3000", "\x1b[31m", "é", "\ud800",
+]  # fmt: skip
 VALUES = st.text(max_size=12).filter(lambda text: not any(0xD800 <= ord(letter) <= 0xDFFF for letter in text))
 METRICS = st.sampled_from(["loss", "eval_loss", "rewards/exact_match", "free@k"])
 SETTINGS = st.sampled_from(["train.learning_rate", "method.rank", "protect.kl_to_base.weight"])
@@ -55,11 +30,11 @@ def is_number(text):
 
 TERMS = st.one_of(
     st.builds(Term, st.just("word"), st.just(""), st.just(":"), VALUES, st.booleans()),
-    st.builds(Term, st.just("text"), st.sampled_from(TEXTS), PARTS, VALUES, st.booleans()),
-    st.sampled_from([(key, word) for key, words in CHOICES.items() for word in words]).flatmap(
+    st.builds(Term, st.just("text"), st.sampled_from(run_filter.TEXTS), PARTS, VALUES, st.booleans()),
+    st.sampled_from([(key, word) for key, words in run_filter.CHOICES.items() for word in words]).flatmap(
         lambda pair: st.builds(Term, st.just("choice"), st.just(pair[0]), st.just("="), st.just(pair[1]), st.booleans())
     ),
-    st.builds(Term, st.just("number"), st.sampled_from(NUMBERS), OPS, REAL, st.booleans()),
+    st.builds(Term, st.just("number"), st.sampled_from(run_filter.NUMBERS), OPS, REAL, st.booleans()),
     st.builds(
         Term, st.just("age"), st.just("age"), st.sampled_from(["<", "<=", ">", ">="]),
         st.floats(0, 1e300), st.booleans(),
@@ -70,12 +45,12 @@ TERMS = st.one_of(
         Term, st.just("setting"), SETTINGS, PARTS, VALUES.filter(lambda text: not is_number(text)), st.booleans()
     ),
 )  # fmt: skip
-KEYS = st.one_of(st.sampled_from([key for key in SORTS if key != "needs_you"]), METRICS, SETTINGS)
+KEYS = st.one_of(st.sampled_from([key for key in run_filter.SORTS if key != "needs_you"]), METRICS, SETTINGS)
 FILTERS = st.builds(
     Filter,
     st.lists(TERMS, max_size=6).map(tuple),
     st.none() | st.builds(Sort, KEYS, st.booleans()) | st.just(Sort()),
-    st.just("") | st.sampled_from(GROUPS) | SETTINGS,
+    st.just("") | st.sampled_from(run_filter.GROUPS) | SETTINGS,
 )
 
 
@@ -112,13 +87,9 @@ def test_the_line_of_the_readme():
     assert parse('note=""').terms[0].value == ""
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (
-            "mehtod:lora",
-            "mehtod:lora: no field 'mehtod', and a metric takes a number. Did you mean method?",
-        ),
+def test_a_fault_names_the_term_what_is_wrong_and_what_to_write():
+    for text, said in (
+        ("mehtod:lora", "mehtod:lora: no field 'mehtod', and a metric takes a number. Did you mean method?"),
         ("a state:runing", "state:runing: no state 'runing'. Did you mean running?"),
         (
             "verdict:bad",
@@ -141,17 +112,14 @@ def test_the_line_of_the_readme():
         ("http://x", "no field 'http', and a metric takes a number. To find the text itself: \"http://x\"."),
         ("x" * 3000, "more than 2,000 characters"),
         ("a " * 60, "more than 50 terms"),
-    ],
-)
-def test_a_fault_names_the_term_what_is_wrong_and_what_to_write(text, said):
-    with pytest.raises(BadInput) as raised:
-        parse(text)
-    assert said in str(raised.value)
+    ):
+        with pytest.raises(BadInput) as raised:
+            parse(text)
+        assert said in str(raised.value), text
 
 
-@pytest.mark.parametrize(
-    ("typed", "meant"),
-    [
+def test_the_title_of_a_column_names_its_field():
+    for typed, meant in (
         ("run:support", "name:support"),
         ("tags:x", "tag:x"),
         ("tok/s>100", "tokens_per_s>100"),
@@ -161,10 +129,8 @@ def test_a_fault_names_the_term_what_is_wrong_and_what_to_write(text, said):
         ("verdict:REGR.", "verdict:regressed"),
         ("sort:-tok/s", "sort:-tokens_per_s"),
         ("group:tags", "group:tag"),
-    ],
-)
-def test_the_title_of_a_column_names_its_field(typed, meant):
-    assert parse(typed) == parse(meant)
+    ):
+        assert parse(typed) == parse(meant), typed
 
 
 def test_unknown_metrics_and_settings_are_named_with_the_nearest():

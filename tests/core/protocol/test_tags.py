@@ -8,26 +8,22 @@ from finetop.core.protocol.tags import Noted, read_noted
 
 
 def test_a_line_puts_on_takes_off_and_notes():
-    assert read_noted('+keep -draft seed:1 "say \\"hi\\""') == Noted(
-        ("keep", "seed:1"), ("draft",), 'say "hi"'
-    )
+    noted = Noted(("keep", "seed:1"), ("draft",), 'say "hi"')
+    assert read_noted('+keep -draft seed:1 "say \\"hi\\""') == noted
     assert read_noted('""') == Noted(note="")
     assert read_noted("") == Noted()
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
+def test_faults_say_what_to_type():
+    for text, said in (
         ("+", "'+' is not a tag. 1 to 40 letters"),
         ('"a" "b"', "a run has one note"),
         ('+a "b', '"b: the quote is not closed'),
         ("+a -a", "a can't be both added and removed"),
-    ],
-)
-def test_faults_say_what_to_type(text, said):
-    with pytest.raises(BadInput) as raised:
-        read_noted(text)
-    assert said in str(raised.value)
+    ):
+        with pytest.raises(BadInput) as raised:
+            read_noted(text)
+        assert said in str(raised.value)
 
 
 @given(st.text(alphabet=st.sampled_from('+-"\\ ab\x1bé\ud800') | st.characters(), max_size=20))

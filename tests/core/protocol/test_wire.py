@@ -10,15 +10,12 @@ from finetop.core.protocol.request import Order, Question, answer_type
 from finetop.core.supervisor.requests import dispatch
 
 
-def test_every_request_has_a_verb_of_its_own_an_answer_and_who_answers_it():
+def test_every_request_has_a_verb_of_its_own_an_answer_who_answers_it_and_whether_it_only_looks():
     requests = wire.requests()
     assert len(requests) > 50
     assert len({request.__struct_config__.tag for request in requests}) == len(requests)
     assert all(isinstance(answer_type(request), type) for request in requests)
     assert set(dispatch.ANSWERS) == set(requests)
-
-
-def test_a_request_names_its_answer_and_whether_it_only_looks():
     assert answer_type(Runs) is RunsAnswer
     assert issubclass(Runs, Question) and issubclass(Stop, Order) and not issubclass(Stop, Question)
 

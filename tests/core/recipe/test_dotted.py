@@ -15,7 +15,7 @@ RECIPE = {
 }
 
 
-def test_every_setting_is_written_by_its_key() -> None:
+def test_settings_are_written_by_their_keys_and_lists_stay_whole_or_have_items_named() -> None:
     assert flat_texts(RECIPE) == {
         "name": "a",
         "data.train[0].path": "x.jsonl",
@@ -28,15 +28,9 @@ def test_every_setting_is_written_by_its_key() -> None:
         "trainer_args": "none",
         "check.at_end": "true",
     }
-
-
-def test_a_list_of_sections_stays_whole_or_has_its_items_named() -> None:
     assert dict(flat_settings(RECIPE, of_item=None))["data.train"] == RECIPE["data"]["train"]  # type: ignore[index]
     numbered = dict(flat_settings(RECIPE, of_item=lambda key, at: f"{key}.{at + 1}"))
     assert numbered["data.train.2.limit"] == 5
-
-
-def test_what_is_laid_over_a_recipe_leaves_it_as_it_is() -> None:
     changed = with_settings(RECIPE, {"method.dropout": 0.2, "train.seed": 3})
     assert changed["method"] == {"target_modules": ["q", "k"], "dropout": 0.2} and changed["train"] == {
         "seed": 3

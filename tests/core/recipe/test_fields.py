@@ -14,15 +14,9 @@ NEEDS = {
     "reward": "",
     **dict.fromkeys(("ppo", "rloo", "grpo"), ", reward: {rules: [{rule: json_valid}]}"),
 }  # settings that an objective requires
-WRITTEN = (
-    "train.stop_early.",
-    "approaches.update",
-    "check.target",
-    "check.general",
-    "objective.teacher",
-    "objective.reward",
-    "model.quantize",
-)  # settings that are written out
+# settings that are written out
+WRITTEN = ("train.stop_early.", "approaches.update", "check.target", "check.general", "model.quantize")
+WRITTEN += ("objective.teacher", "objective.reward")
 NO_BASE = "check: {general: null}\n"
 PAIRS = [(method, "sft") for method in methods.names()] + [("full", name) for name in objectives.names()]
 

@@ -13,23 +13,8 @@ from finetop.core.recipe.load import find_problems, recipe_from_mapping, recipe_
 
 BASE = Path(__file__).parents[3] / "recipes" / "lora.yaml"
 KEYS = sorted({part.strip("[]") for field in fields() for part in field.key.split(".")})
-TOKENS = [
-    *KEYS,
-    *"{}[]:,-?&*!|>'\"%@`#~\\",
-    "\n",
-    "\n  ",
-    " ",
-    ": ",
-    "- ",
-    "---",
-    "...",
-    "<<",
-    "!!",
-    "\\U",
-    "\t",
-    "1e9",
-    ".inf",
-]
+TOKENS = [*KEYS, *"{}[]:,-?&*!|>'\"%@`#~\\", *["---", "...", "<<", "!!", "\\U", "1e9", ".inf"]]
+TOKENS += ["\n", "\n  ", " ", ": ", "- ", "\t"]
 scalars = st.one_of(
     st.none(),
     st.booleans(),

@@ -27,7 +27,6 @@ ASKED += sorted(
 ASKED += [CORE / "train" / "rewards" / "__init__.py"]
 
 ROWS = "data: {train: [{path: /rows.jsonl}]}\n"
-FULL = "extends: full\n"
 TARGET = "check: {target: {path: /t.jsonl, metric: "
 FSDP = "budget: {gpus: 2}\nextends: full\n"
 

@@ -12,105 +12,11 @@ from finetop.core.recipe.home_settings import NAMES, OF_FINETOP, OF_SBATCH, QUEU
 from finetop.core.runtime.home import Home
 
 
-def test_without_the_file_the_defaults_hold(tmp_path):
+def test_without_the_file_the_defaults_hold_and_what_is_set_is_read(tmp_path):
     assert load(Home(tmp_path)) == Settings()
-
-
-def test_what_is_set_is_read(tmp_path):
     (tmp_path / "settings.yaml").write_text("settings: 1\nkeep: {last: 7, days: null, total_gib: 20.5}\n")
     keep = load(Home(tmp_path)).keep
     assert (keep.last, keep.days, keep.total_gib) == (7, None, 20.5)
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("settings: 1\nkeep: {lasst: 3}\n", r"settings.yaml:2: .*Did you mean last\?"),
-        ("settings: 1\nkeep: {last: 0}\n", r"settings.yaml:2: keep.last is 0"),
-        ("", r"settings.yaml:1: is empty\. Begin with `settings: 1`, or remove the file\.$"),
-        ("# later\n", r"settings.yaml:1: is empty\. Begin with `settings: 1`, or remove the file\.$"),
-        ("settings: 1\nslurm: {partiton: gpu}\n", r"settings.yaml:2: .*Did you mean partition\?"),
-        (
-            "settings: 1\nslurm: {partition: 'a b'}\n",
-            r"settings.yaml:2: slurm.partition is 'a b'.*a name known to Slurm",
-        ),
-        (
-            "settings: 1\nslurm: {time: soon}\n",
-            r"settings.yaml:2: slurm.time is 'soon'.*a time limit such as",
-        ),
-        (
-            "settings: 1\nslurm: {extra: [--mem 8G]}\n",
-            r"settings.yaml:2: slurm.extra.*an option of sbatch in one word",
-        ),
-        ("settings: 1\nslurm: {extra: [--qos=x]}\n", r"settings.yaml:2: slurm.extra: .*Set slurm.qos"),
-        ("settings: 1\nslurm: {extra: [--array=1-9]}\n", r"settings.yaml:2: .*finetop sets --array itself"),
-        ("settings: 1\nkeep: {last: soon}\n", r"settings.yaml:2: keep.last is 'soon'"),
-        ("settings: 2\n", r"settings.yaml:1: settings is 2"),
-        ("keep: {last: 3}\n", r"Begin with `settings: 1`"),
-        ("- 1\n", r"Begin with `settings: 1`"),
-        ("settings: 1\nkeep: !!python/object/apply:os.system [ls]\n", r"settings.yaml:2"),
-        ("settings: 1\nsettings: 1\n", r"settings.yaml:2"),
-        ("settings: 1\nkeep: {days: .nan}\n", r"settings.yaml:2"),
-    ],
-)
-def test_a_fault_is_one_line_with_place_value_and_fix(tmp_path, text, says):
-    (tmp_path / "settings.yaml").write_text(text)
-    with pytest.raises(BadInput, match=says) as caught:
-        load(Home(tmp_path))
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("tell: {on: [spik]}", "settings.yaml:2: tell.on: there is no kind 'spik'. Did you mean spike?"),
-        (
-            "tell: {webhook: {}}",
-            "settings.yaml:2: tell.webhook needs exactly one of url, url_file and url_env.",
-        ),
-        (
-            "tell:\n  webhook: {url: 'http://example.org/x'}",
-            "settings.yaml:3: tell.webhook.url must begin with https://, or with http://localhost.",
-        ),
-        (
-            "tell: {webhook: {url: 'file:///etc/passwd'}}",
-            "settings.yaml:2: tell.webhook.url must begin with https://",
-        ),
-        (
-            "tell: {webhook: {url: 'https://a b/x'}}",
-            "settings.yaml:2: tell.webhook.url must begin with https://",
-        ),
-        (
-            "tell: {webhook: {url: 'https://hooks.example.org/services/T0/B0/abcdefghijklmnop'}}",
-            "settings.yaml:2: tell.webhook.url looks like it contains a secret",
-        ),
-        (
-            "tell: {webhook: {url: 'https://ana:pass@example.org/'}}",
-            "settings.yaml:2: tell.webhook.url looks like",
-        ),
-        (
-            "tell: {webhook: {url: 'https://example.org/x?token=1'}}",
-            "settings.yaml:2: tell.webhook.url looks like",
-        ),
-        (
-            "tell: {command: [curl, -H, 'Authorization: Bearer sk-abcdefghijklmnopqrstuv']}",
-            "settings.yaml:2: tell.command holds what looks like an API key",
-        ),
-        ("tell: {command: []}", "settings.yaml:2: tell.command is []"),
-        ("tell: {command: notify}", "settings.yaml:2: tell.command is 'notify'"),
-        ("notify: beep", "settings.yaml:2: notify is 'beep'; it must be one of none, osc9, osc777."),
-    ],
-)
-def test_who_is_told_is_read_strictly_and_no_secret_stands_in_the_file(tmp_path, text, says):
-    home = Home(tmp_path)
-    (tmp_path / "settings.yaml").write_text(f"settings: 1\n{text}\n")
-    with pytest.raises(BadInput) as caught:
-        load(home)
-    assert says in str(caught.value)
-    assert "abcdefghijklmnop" not in str(caught.value) and "pass@" not in str(caught.value)
-
-
-def test_who_is_told(tmp_path):
     text = "settings: 1\ntell: {on: [all], command: [notify-send, finetop], webhook: {url_file: hook.txt}}\n"
     (tmp_path / "settings.yaml").write_text(text)
     tell_settings = load(Home(tmp_path)).tell
@@ -121,6 +27,61 @@ def test_who_is_told(tmp_path):
     )
     tell_settings = load(Home(tmp_path)).tell
     assert tell_settings.webhook is not None and tell_settings.webhook.url == "https://ntfy.example.org/lab"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    {
+        "settings: 1\nkeep: {lasst: 3}\n": r"settings.yaml:2: .*Did you mean last\?",
+        "settings: 1\nkeep: {last: 0}\n": r"settings.yaml:2: keep.last is 0",
+        "": r"settings.yaml:1: is empty\. Begin with `settings: 1`, or remove the file\.$",
+        "# later\n": r"settings.yaml:1: is empty\. Begin with `settings: 1`, or remove the file\.$",
+        "settings: 1\nslurm: {partiton: gpu}\n": r"settings.yaml:2: .*Did you mean partition\?",
+        "settings: 1\nslurm: {partition: 'a b'}\n": r"settings.yaml:2: slurm.partition is 'a b'.*a name known to Slurm",
+        "settings: 1\nslurm: {time: soon}\n": r"settings.yaml:2: slurm.time is 'soon'.*a time limit such as",
+        "settings: 1\nslurm: {extra: [--mem 8G]}\n": r"settings.yaml:2: slurm.extra.*an option of sbatch in one word",
+        "settings: 1\nslurm: {extra: [--qos=x]}\n": r"settings.yaml:2: slurm.extra: .*Set slurm.qos",
+        "settings: 1\nslurm: {extra: [--array=1-9]}\n": r"settings.yaml:2: .*finetop sets --array itself",
+        "settings: 1\nkeep: {last: soon}\n": r"settings.yaml:2: keep.last is 'soon'",
+        "settings: 2\n": r"settings.yaml:1: settings is 2",
+        "keep: {last: 3}\n": r"Begin with `settings: 1`",
+        "- 1\n": r"Begin with `settings: 1`",
+        "settings: 1\nkeep: !!python/object/apply:os.system [ls]\n": r"settings.yaml:2",
+        "settings: 1\nsettings: 1\n": r"settings.yaml:2",
+        "settings: 1\nkeep: {days: .nan}\n": r"settings.yaml:2",
+    }.items(),
+)
+def test_a_fault_is_one_line_with_place_value_and_fix(tmp_path, text, says):
+    (tmp_path / "settings.yaml").write_text(text)
+    with pytest.raises(BadInput, match=says) as caught:
+        load(Home(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    {
+        "tell: {on: [spik]}": "settings.yaml:2: tell.on: there is no kind 'spik'. Did you mean spike?",
+        "tell: {webhook: {}}": "settings.yaml:2: tell.webhook needs exactly one of url, url_file and url_env.",
+        "tell:\n  webhook: {url: 'http://example.org/x'}": "settings.yaml:3: tell.webhook.url must begin with https://, or with http://localhost.",  # noqa: E501
+        "tell: {webhook: {url: 'file:///etc/passwd'}}": "settings.yaml:2: tell.webhook.url must begin with https://",
+        "tell: {webhook: {url: 'https://a b/x'}}": "settings.yaml:2: tell.webhook.url must begin with https://",
+        "tell: {webhook: {url: 'https://hooks.example.org/services/T0/B0/abcdefghijklmnop'}}": "settings.yaml:2: tell.webhook.url looks like it contains a secret",  # noqa: E501
+        "tell: {webhook: {url: 'https://ana:pass@example.org/'}}": "settings.yaml:2: tell.webhook.url looks like",
+        "tell: {webhook: {url: 'https://example.org/x?token=1'}}": "settings.yaml:2: tell.webhook.url looks like",
+        "tell: {command: [curl, -H, 'Authorization: Bearer sk-abcdefghijklmnopqrstuv']}": "settings.yaml:2: tell.command holds what looks like an API key",  # noqa: E501
+        "tell: {command: []}": "settings.yaml:2: tell.command is []",
+        "tell: {command: notify}": "settings.yaml:2: tell.command is 'notify'",
+        "notify: beep": "settings.yaml:2: notify is 'beep'; it must be one of none, osc9, osc777.",
+    }.items(),
+)
+def test_who_is_told_is_read_strictly_and_no_secret_stands_in_the_file(tmp_path, text, says):
+    home = Home(tmp_path)
+    (tmp_path / "settings.yaml").write_text(f"settings: 1\n{text}\n")
+    with pytest.raises(BadInput) as caught:
+        load(home)
+    assert says in str(caught.value)
+    assert "abcdefghijklmnop" not in str(caught.value) and "pass@" not in str(caught.value)
 
 
 REFUSED = OF_FINETOP | set(OF_SBATCH) | QUEUES_NOTHING
@@ -138,15 +99,8 @@ def refusal(folder, option):
 @pytest.mark.parametrize(
     "option",
     [
-        *(
-            "--wra=id",
-            "--outpu=/x",
-            "--job-nam=x",
-            "--comm=x",
-            "--arra=1-9",
-            "--depend=afterok:1",
-            "--no-requeu",
-        ),
+        *("--wra=id", "--outpu=/x", "--job-nam=x", "--comm=x", "--arra=1-9"),
+        *("--depend=afterok:1", "--no-requeu"),
         *("--parsabl", "--pars", "--inp=/x", "--open-m=truncate", "--time-m=1", "--mem-per-g=1G", "--a"),
         *("--n=2", "--tim=5", "--nta=2", "--e", "--q=x"),  # sbatch calls these ambiguous
     ],

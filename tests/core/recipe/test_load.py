@@ -50,13 +50,12 @@ def test_every_builtin_recipe_loads_and_survives_json(
     assert recipe_from_resolved(loaded.resolved) == loaded.recipe
 
 
-def test_lora_and_full_differ_where_they_must(tmp_path: Path) -> None:
+def test_lora_and_full_differ_where_they_must_and_without_rows_are_refused_before_a_run(
+    tmp_path: Path,
+) -> None:
     assert {"lora", "full"} <= {recipe.name for recipe in list_builtin()}
     assert load_recipe("lora", cwd=tmp_path).recipe.train.learning_rate == 2e-4
     assert load_recipe("full", cwd=tmp_path).recipe.train.learning_rate == 2e-5
-
-
-def test_a_recipe_without_rows_loads_and_is_refused_before_a_run(tmp_path: Path) -> None:
     loaded = load_recipe("lora", cwd=tmp_path)
     with pytest.raises(
         RecipeError, match=r"builtin:lora\.yaml: data\.train is not set: .* --set 'data\.train="
@@ -64,7 +63,9 @@ def test_a_recipe_without_rows_loads_and_is_refused_before_a_run(tmp_path: Path)
         check_files(loaded)
 
 
-def test_unknown_recipes_are_not_found(tmp_path: Path) -> None:
+def test_unknown_recipes_are_not_found_and_a_file_name_that_cannot_be_a_run_asks_for_a_name(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(NotFound, match=r"there is no recipe 'lroa'. Did you mean lora\?"):
         load_recipe("lroa", cwd=tmp_path)
     write(tmp_path, "support.yaml", "recipe: 1")
@@ -73,9 +74,15 @@ def test_unknown_recipes_are_not_found(tmp_path: Path) -> None:
     for hostile in ("builtin:../../etc/passwd", "a\0b", "x" * 5000, "~nobody-here/x.yaml", ""):
         with pytest.raises((NotFound, RecipeError)):
             load_recipe(hostile, cwd=tmp_path)
+    write(tmp_path, "my recipe.yaml", "recipe: 1\n")
+    with pytest.raises(RecipeError, match=r"my recipe.yaml: 'my recipe' cannot be a name"):
+        load_recipe("my recipe.yaml", cwd=tmp_path)
+    assert load_recipe("my recipe.yaml", ["name=mine"], cwd=tmp_path).recipe.name == "mine"
 
 
-def test_extends_merges_mappings_and_replaces_lists(tmp_path: Path) -> None:
+def test_extends_merges_mappings_replaces_lists_and_drops_the_options_of_another_method(
+    tmp_path: Path,
+) -> None:
     write(
         tmp_path,
         "base.yaml",
@@ -92,23 +99,27 @@ def test_extends_merges_mappings_and_replaces_lists(tmp_path: Path) -> None:
     assert loaded.places["method.rank"] == "base.yaml:5"
     assert loaded.places["method.alpha"] == "child.yaml:3"
     assert loaded.places["train.learning_rate"].startswith("builtin:lora.yaml:")
-
-
-def test_another_method_drops_the_options_of_the_old_one(tmp_path: Path) -> None:
     write(tmp_path, "base.yaml", "recipe: 1\nmethod: {rank: 4}\n")
     write(tmp_path, "full.yaml", CHILD + "method: {name: full}\n")
     write(tmp_path, "same.yaml", CHILD + "method: {name: lora}\n")
     assert load_recipe("./full.yaml", cwd=tmp_path).recipe.method.name == "full"
     assert load_recipe("same.yaml", cwd=tmp_path).recipe.method.options.rank == 4
+    assert load_recipe("lora", ["method.name=full"], cwd=tmp_path).recipe.method.name == "full"
+    both = load_recipe("full", ["method.rank=3", "method.name=lora"], cwd=tmp_path).recipe
+    assert both.method.options.rank == 3
 
 
-def test_a_fault_in_a_parent_is_shown_there(tmp_path: Path) -> None:
+def test_a_fault_in_a_parent_is_shown_there_and_a_chain_that_is_too_long_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "sub/base.yaml", "recipe: 1\ntrain:\n  epochs: 1\n  bach_size: 2\n")
     write(tmp_path, "child.yaml", "recipe: 1\nextends: sub/base.yaml\n")
     with pytest.raises(
         RecipeError, match=r"^sub/base\.yaml:4: train\.bach_size .* Did you mean batch_size\?"
     ):
         load_recipe("child.yaml", cwd=tmp_path)
+    for i in range(12):
+        write(tmp_path, f"r{i}.yaml", f"recipe: 1\nextends: ./r{i + 1}.yaml\n")
+    with pytest.raises(RecipeError, match=r"r7\.yaml:2: extends goes deeper than 8 recipes\."):
+        load_recipe("r0.yaml", cwd=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -145,13 +156,6 @@ def test_extends_faults(tmp_path: Path, extends: str, said: str) -> None:
     assert str(caught.value).startswith(said)
 
 
-def test_a_chain_that_is_too_long_is_refused(tmp_path: Path) -> None:
-    for i in range(12):
-        write(tmp_path, f"r{i}.yaml", f"recipe: 1\nextends: ./r{i + 1}.yaml\n")
-    with pytest.raises(RecipeError, match=r"r7\.yaml:2: extends goes deeper than 8 recipes\."):
-        load_recipe("r0.yaml", cwd=tmp_path)
-
-
 def test_paths_start_from_the_file_that_wrote_them(tmp_path: Path) -> None:
     sources = "{path: a.jsonl}, {path: ../b.jsonl}, {path: 'builtin:demo/c.jsonl'}"
     text = f"recipe: 1\nmodel: {{id: ./m}}\ndata: {{train: [{sources}]}}\n"
@@ -167,7 +171,7 @@ def test_paths_start_from_the_file_that_wrote_them(tmp_path: Path) -> None:
     assert load_recipe("lora", cwd=tmp_path).recipe.model.id == "smollm2-135m-instruct"
 
 
-def test_set_lays_values_over_the_recipe(tmp_path: Path) -> None:
+def test_set_lays_values_over_the_recipe_and_checks_on_the_way_take_one_line(tmp_path: Path) -> None:
     sets = [
         "train.epochs=0.5",
         "train.learning_rate=1e-5",
@@ -187,9 +191,6 @@ def test_set_lays_values_over_the_recipe(tmp_path: Path) -> None:
     assert recipe.data.train[1].role == "replay"
     assert recipe.check.general is None
     assert recipe.samples.prompts == ("x", "z")
-
-
-def test_checks_on_the_way_are_set_in_one_line(tmp_path: Path) -> None:
     general = "{suite: quick, margin: 3.0, alpha: 0.05}"
     text = (
         "recipe: 1\nname: support-tone\nextends: lora\n"
@@ -201,12 +202,6 @@ def test_checks_on_the_way_are_set_in_one_line(tmp_path: Path) -> None:
     assert (check.every, check.on_fail, check.at_end) == (0.25, "flag", True)
     keep = load_recipe("lora", ["check.every=20", "check.on_fail=keep-best"], cwd=tmp_path).recipe.check
     assert (keep.every, keep.on_fail) == (20, "keep-best")
-
-
-def test_set_of_a_method_drops_old_options_whatever_the_order(tmp_path: Path) -> None:
-    assert load_recipe("lora", ["method.name=full"], cwd=tmp_path).recipe.method.name == "full"
-    both = load_recipe("full", ["method.rank=3", "method.name=lora"], cwd=tmp_path).recipe
-    assert both.method.options.rank == 3
 
 
 @pytest.mark.parametrize(
@@ -238,14 +233,7 @@ def test_set_faults(tmp_path: Path, text: str, said: str) -> None:
     assert str(caught.value).startswith(said)
 
 
-def test_a_file_name_that_cannot_be_a_run_asks_for_a_name(tmp_path: Path) -> None:
-    write(tmp_path, "my recipe.yaml", "recipe: 1\n")
-    with pytest.raises(RecipeError, match=r"my recipe.yaml: 'my recipe' cannot be a name"):
-        load_recipe("my recipe.yaml", cwd=tmp_path)
-    assert load_recipe("my recipe.yaml", ["name=mine"], cwd=tmp_path).recipe.name == "mine"
-
-
-def test_files_are_checked_before_a_run(home: Path) -> None:
+def test_files_are_checked_before_a_run(home: Path, tmp_path: Path) -> None:
     text = "recipe: 1\ndata:\n  train:\n    - path: train.jsonl\n    - {path: trian.jsonl, share: 0.1}\n"
     write(home, "r.yaml", text)
     with pytest.raises(RecipeError) as caught:
@@ -253,6 +241,17 @@ def test_files_are_checked_before_a_run(home: Path) -> None:
     message = f"r.yaml:5: data.train[1].path: no such file: {home}/trian.jsonl. Did you mean train.jsonl?"
     assert str(caught.value) == message
     check_files(load_recipe("r.yaml", ["data.train=[{path: train.jsonl}]"], cwd=home))
+    loaded = resolve_text("recipe: 1\ndata: {train: [{path: train.jsonl}]}\n", cwd=home)
+    assert loaded.recipe.data.train[0].path == str(home / "train.jsonl")
+    check_files(loaded)
+    # a folder or a pattern
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "a.csv").write_text("prompt,completion\na,b\n")
+    text = "recipe: 1\nextends: lora\ndata: {train: [{path: parts}, {path: parts/*.csv}]}\n"
+    check_files(resolve_text(text, cwd=tmp_path))
+    for path, expected in (("none", "no such file"), ("none/*.csv", "no such folder")):
+        with pytest.raises(RecipeError, match=expected):
+            check_files(resolve_text(text.replace("path: parts/*.csv", f"path: {path}"), cwd=tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -310,19 +309,3 @@ def test_a_resolved_recipe_is_converted_by_its_types_and_no_rule_is_run(tmp_path
     foreign = {**whole, "method": {"name": "none", "rank": 3}}
     assert recipe_from_resolved(foreign).method.options == {"rank": 3}
     assert recipe_from_resolved({**whole, "alarms": {"spike": False}}).alarms.spike.on is False
-
-
-def test_text_without_a_file_starts_from_the_working_folder(home: Path) -> None:
-    loaded = resolve_text("recipe: 1\ndata: {train: [{path: train.jsonl}]}\n", cwd=home)
-    assert loaded.recipe.data.train[0].path == str(home / "train.jsonl")
-    check_files(loaded)
-
-
-def test_a_path_of_rows_may_be_a_folder_or_a_pattern(tmp_path: Path) -> None:
-    (tmp_path / "parts").mkdir()
-    (tmp_path / "parts" / "a.csv").write_text("prompt,completion\na,b\n")
-    text = "recipe: 1\nextends: lora\ndata: {train: [{path: parts}, {path: parts/*.csv}]}\n"
-    check_files(resolve_text(text, cwd=tmp_path))
-    for path, expected in (("none", "no such file"), ("none/*.csv", "no such folder")):
-        with pytest.raises(RecipeError, match=expected):
-            check_files(resolve_text(text.replace("path: parts/*.csv", f"path: {path}"), cwd=tmp_path))

@@ -47,8 +47,7 @@ def test_a_text_in_place_of_a_section_leads_to_its_main_setting(key: str, meant:
 
 
 @pytest.mark.parametrize(
-    ("typed", "command"),
-    [("train.zzz", "`finetop recipe train`"), ("zzz", "`finetop recipe`")],
+    ("typed", "command"), [("train.zzz", "`finetop recipe train`"), ("zzz", "`finetop recipe`")]
 )
 def test_what_is_near_to_nothing_gets_a_short_list_and_the_command_for_all(typed: str, command: str) -> None:
     hint = hint_of(typed)

@@ -31,7 +31,7 @@ def load(tmp_path, text=CHAIN, sets=()):
     return load_chain("chain.yaml", sets, tmp_path)
 
 
-def test_stages_share_what_stands_above_and_begin_from_those_before(tmp_path):
+def test_stages_share_what_stands_above_begin_from_those_before_and_hold_what_they_say(tmp_path):
     chain = load(tmp_path, sets=["train.seed=5", "ppo.train.batch_size=2", "ppo.name=x"][:2])
     assert chain.name == "c"
     recipes = {stage.name: stage.loaded.recipe for stage in chain.stages}
@@ -48,9 +48,6 @@ def test_stages_share_what_stands_above_and_begin_from_those_before(tmp_path):
         "objective.reward.model": "stage:reward",
     }
     assert recipes["ppo"].objective.options.reward.rules == ()
-
-
-def test_what_a_stage_says_itself_holds(tmp_path):
     chain = load(
         tmp_path, CHAIN + "    model: {id: 'stage:sft@40'}\n    objective: {reward: {model: 'run:old@9'}}\n"
     )
@@ -58,6 +55,9 @@ def test_what_a_stage_says_itself_holds(tmp_path):
     assert [str(reference) for reference in references_found.values()] == ["stage:sft@40", "run:old@9"]
     assert load(tmp_path, sets=["name=mine"]).name == "mine"
     assert load(tmp_path, "recipe: 1\nextends: lora\n") is None
+    chain = load(tmp_path, sets=['name="links"'])
+    assert chain.name == "links"
+    assert chain.stages[0].loaded.recipe.name == "links.sft"
 
 
 @pytest.mark.parametrize(
@@ -93,12 +93,6 @@ def test_the_chains_that_come_with_finetop_load_and_are_no_single_recipes(tmp_pa
         assert len(chain.stages) == 3
 
 
-def test_a_name_that_is_quoted_is_the_name_without_its_quotes(tmp_path):
-    chain = load(tmp_path, sets=['name="links"'])
-    assert chain.name == "links"
-    assert chain.stages[0].loaded.recipe.name == "links.sft"
-
-
 def extended(tmp_path, text, sets=()):
     (tmp_path / "chain.yaml").write_text(CHAIN)
     (tmp_path / "mine.yaml").write_text(f"recipe: 1\nextends: ./chain.yaml\n{text}")
@@ -107,7 +101,7 @@ def extended(tmp_path, text, sets=()):
     return {stage.name: stage.loaded for stage in chain.stages}
 
 
-def test_a_chain_that_extends_another_keeps_its_stages_and_lays_its_own_over_them(tmp_path):
+def test_a_chain_that_extends_another_lays_its_own_stages_over_them_or_leaves_one_out(tmp_path):
     plain = extended(tmp_path, "")
     assert list(plain) == ["sft", "reward", "ppo"]
     assert plain["sft"].recipe.name == "mine.sft"
@@ -132,9 +126,6 @@ def test_a_chain_that_extends_another_keeps_its_stages_and_lays_its_own_over_the
     assert recipes["ppo"].method.options.rank == 4
     assert chain_made["ppo"].places["method.rank"] == "chain.yaml:13"
     assert chain_made["ppo"].chain == ("mine.yaml", "builtin:ppo.yaml")
-
-
-def test_a_stage_can_be_left_out_and_the_next_begins_from_the_one_before(tmp_path):
     chain_made = extended(
         tmp_path,
         "stages:\n  - {name: reward, leave_out: true}\n"
@@ -169,16 +160,13 @@ def test_an_extended_chain_that_can_not_be_is_one_line_with_its_place(tmp_path, 
         extended(tmp_path, text)
 
 
-def test_a_slip_in_the_stage_of_a_set_is_named(tmp_path):
+def test_a_slip_in_the_stage_of_a_set_and_a_chain_in_the_place_of_one_recipe_are_named(tmp_path):
     with pytest.raises(
         RecipeError, match=r"--set: pppo is neither a stage nor a section\. Did you mean ppo\?"
     ):
         load(tmp_path, sets=["pppo.train.seed=1"])
     with pytest.raises(RecipeError, match=r"is neither a stage nor a section\. Stages: sft, reward, ppo\."):
         load(tmp_path, sets=["zzzz.train.seed=1"])
-
-
-def test_a_chain_in_the_place_of_one_recipe_is_said_to_be_one(tmp_path):
     with pytest.raises(RecipeError, match=r"builtin:rlhf\.yaml:10: stages: this is a chain of runs"):
         load_recipe("rlhf", (), tmp_path)
     (tmp_path / "no.yaml").write_text("extends: rlhf\nstages: []\n")

@@ -76,7 +76,7 @@ def test_refuses_in_one_line(name: str) -> None:
     assert time.process_time() - started < 2
 
 
-def test_scalars_follow_yaml_1_2() -> None:
+def test_scalars_follow_yaml_1_2_and_a_setting_is_where_its_key_is() -> None:
     text = (
         "[1e-4, 2.0e5, 010, 0x10, 0o17, -3, +.5, 7., yes, no, on, off, True, ~, null,"
         " 1_000, 1:30, 2026-01-02, '1', 1e]"
@@ -86,13 +86,7 @@ def test_scalars_follow_yaml_1_2() -> None:
     read = to_plain(parse(text, ORIGIN))
     assert read == expected
     assert [type(value) for value in read] == [type(value) for value in expected]
-
-
-def test_an_escaped_nan_as_text_is_text() -> None:
     assert to_plain(parse("{a: '.nan', b: 'true', c: ''}", ORIGIN)) == {"a": ".nan", "b": "true", "c": ""}
-
-
-def test_a_setting_is_where_its_key_is() -> None:
     root = parse("a:\n\n  b: 1\nc:\n  - 1\n  - 2\n", ORIGIN)
     assert isinstance(root.value, dict)
     a, c = root.value["a"], root.value["c"]

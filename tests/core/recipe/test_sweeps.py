@@ -24,6 +24,11 @@ def test_each_value_of_one_goes_with_each_of_the_other_and_names_tell_them_apart
     assert [point.loaded.recipe.train.seed for point in points_found] == [1, 2, 3] * 2
     assert [point.loaded.recipe.name for point in points_found] == [point.name for point in points_found]
     assert count_of([rates, seeds_of(3)]) == 6
+    points_found = points(
+        "n" * 79, [Axis("model.id", ("a/x", "b/x"))], lambda pairs: load_recipe("demo-lora", as_sets(pairs))
+    )
+    assert len({point.name for point in points_found}) == 2
+    assert all(check_name(point.name, "here") for point in points_found)
 
 
 @pytest.mark.parametrize(
@@ -52,14 +57,6 @@ def test_values_are_taken_apart_at_their_commas(text, expected):
 def test_names_are_short_and_can_be_folders(axes, name):
     (points_found,) = made(*axes)
     assert points_found.name == check_name(name, "here")
-
-
-def test_names_that_would_be_one_are_told_apart_and_long_ones_cut():
-    points_found = points(
-        "n" * 79, [Axis("model.id", ("a/x", "b/x"))], lambda pairs: load_recipe("demo-lora", as_sets(pairs))
-    )
-    assert len({point.name for point in points_found}) == 2
-    assert all(check_name(point.name, "here") for point in points_found)
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_says_place_value_and_fix(line: str) -> None:
     assert "more)" not in str(caught.value)
 
 
-def test_counts_the_other_problems_and_lists_them_for_a_form() -> None:
+def test_counts_the_other_problems_and_has_defaults_and_both_shapes_of_a_setting() -> None:
     text = HEAD + "train: {epochs: 0, bach_size: 2}\nmodel: {dtype: x}\n"
     with pytest.raises(RecipeError, match=r"train\.epochs is 0.*\(and 2 more\)"):
         resolve_text(text)
@@ -91,9 +91,6 @@ def test_counts_the_other_problems_and_lists_them_for_a_form() -> None:
     ]
     assert find_problems(HEAD) == []
     assert [problem.place for problem in find_problems("a: [")] == ["recipe:1"]
-
-
-def test_defaults_and_both_shapes_of_a_setting() -> None:
     recipe = resolve_text(HEAD).recipe
     assert (recipe.method.name, recipe.method.options.rank, recipe.objective.name) == ("lora", 16, "sft")
     assert recipe.data.eval == EvalShare(share=0.1)
@@ -105,9 +102,6 @@ def test_defaults_and_both_shapes_of_a_setting() -> None:
     assert written.data.eval == (Source(id="squad", split="test"),)
     assert written.check.target is not None and written.check.target.metrics == ("exact_match",)
     assert (written.train.warmup_steps, written.train.eval_every) == (10, 0.5)
-
-
-def test_a_recipe_is_frozen() -> None:
     recipe = resolve_text(HEAD).recipe
     with pytest.raises(AttributeError):
         recipe.train.seed = 2  # type: ignore[misc]

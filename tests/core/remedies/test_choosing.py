@@ -48,12 +48,8 @@ def test_a_small_suite_leaves_nothing_to_confirm_on():
 
 def test_most_gain_of_those_proven_fine_is_best_and_what_was_refuted_is_not():
     rows = [
-        row("a", 0.9),
-        row("b", 1.0, "regressed"),
-        row("c", 0.95),
-        row("d", None, "failed"),
-        row("e", 0.2),
-    ]
+        row("a", 0.9), row("b", 1.0, "regressed"), row("c", 0.95), row("d", None, "failed"), row("e", 0.2),
+    ]  # fmt: skip
     assert [one.name for one in ranked(rows)] == ["c", "a", "e"]
     assert best(rows).name == "c"
     rows[2] = row("c", 0.95, confirmation="regressed")

@@ -11,14 +11,9 @@ from finetop.core.wording import remedies
 
 def check(seconds: float, scored: int, total: int = 672) -> CheckResult:
     return CheckResult(
-        verdict="regressed",
-        reason="",
-        margin=0.03,
-        items_used=scored,
-        items_scored=scored,
-        items_total=total,
-        seconds=seconds,
-    )
+        verdict="regressed", reason="", margin=0.03, items_used=scored, items_scored=scored,
+        items_total=total, seconds=seconds,
+    )  # fmt: skip
 
 
 def tried(seconds: float, total: int = 336) -> RemedyRow:

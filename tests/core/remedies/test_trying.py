@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import msgspec
 import pytest
 import torch
+from method_bench import base_of, disturb
+from safetensors.torch import load_file
+from tiny_run import chat, of, read_events, write_rows
+from transformers import AutoModelForCausalLM
 
 from finetop.core import remedies
-from finetop.core.check.tasks.general_text import general_text
+from finetop.core.check.scoring.packing import TokenSequence
+from finetop.core.check.scoring.scorer import plan_for, score
+from finetop.core.check.tasks.suite import general_text
 from finetop.core.errors import FinetopError
-from finetop.core.models import load, resolved
+from finetop.core.models import load
 from finetop.core.models.export import export
 from finetop.core.protocol import events as told
 from finetop.core.protocol.runs import JobSpec
@@ -44,15 +49,8 @@ tasks:
 ITEMS = 160
 
 
-def write_rows(file: Path, rows: list[dict[str, object]]) -> None:
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-
-
 def answers_of_base(tiny_model):
     """Return which of two words the base prefers after each question: the suite's gold answers."""
-    from finetop.core.check.scoring.packing import TokenSequence
-    from finetop.core.check.scoring.scorer import plan_for, score
-
     tokenizer = load.load_tokenizer(base_of(tiny_model))
     model = load.load_model(base_of(tiny_model), torch.float32, "cpu")[0].eval()
     pairs = []
@@ -64,10 +62,6 @@ def answers_of_base(tiny_model):
     return [int(scores[2 * at + 1] > scores[2 * at]) for at in range(ITEMS)]
 
 
-def base_of(folder):
-    return resolved.ResolvedModel(str(folder), folder, None, None, "local folder", "0" * 64)
-
-
 @pytest.fixture
 def home(tmp_path, tiny_model):
     """A home with a suite that the base answers perfectly."""
@@ -77,35 +71,20 @@ def home(tmp_path, tiny_model):
     new_home.models.mkdir()
     (folder / "tiny.yaml").write_text(SUITE)
     (folder / "text.txt").write_text("The shop opens at nine and closes at six, but for Sundays. " * 60)
-    golds = answers_of_base(tiny_model)
     rows = [
-        {
-            "id": f"n{at}",
-            "category": "all",
-            "question": f"The shop number {at} is",
-            "choices": ["open", "mill"],
-            "gold": golds[at],
-        }
-        for at in range(ITEMS)
-    ]
+        {"id": f"n{at}", "category": "all", "question": f"The shop number {at} is", "choices": ["open", "mill"],
+         "gold": gold}
+        for at, gold in enumerate(answers_of_base(tiny_model))
+    ]  # fmt: skip
     write_rows(folder / "numbers.jsonl", rows)
-    turns = [
-        [{"role": "user", "content": f"Hi {n}"}, {"role": "assistant", "content": "yes we do"}]
-        for n in range(4)
-    ]
-    write_rows(new_home.root / "rows.jsonl", [{"messages": turn} for turn in turns])
+    write_rows(new_home.root / "rows.jsonl", [chat(f"Hi {n}", "yes we do") for n in range(4)])
     return new_home
 
 
 def spoilt(tiny_model, folder, size):
     """Save the model with perturbed weights."""
-    from transformers import AutoModelForCausalLM
-
     model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
-    torch.manual_seed(2)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.add_(size * torch.randn_like(weight))
+    disturb(model, size, seed=2)
     model.save_pretrained(folder)
     load.load_tokenizer(base_of(tiny_model)).save_pretrained(folder)
 
@@ -118,11 +97,9 @@ def spec_of(home, tiny_model, names):
         "method": {"name": "full"},
         "objective": {"name": "sft"},
         "data": {"train": [{"path": str(home.root / "rows.jsonl")}]},
-        "check": {
-            "general": {"suite": "tiny", "margin": 10.0},
-            "target": {"path": str(home.root / "rows.jsonl"), "metric": "nats_per_token"},
-        },
-    }
+        "check": {"general": {"suite": "tiny", "margin": 10.0},
+                  "target": {"path": str(home.root / "rows.jsonl"), "metric": "nats_per_token"}},
+    }  # fmt: skip
     all_candidates = remedies.candidates(remedies.Subject(20, False, True, False, "none", (10,)))
     candidates = [
         {**msgspec.to_builtins(candidate), "checkpoint": f"checkpoints/step-{candidate.step:06d}"}
@@ -141,11 +118,7 @@ def run_job(home, spec):
     log = event_log.EventLog(folder / "events.jsonl")
     _job.try_all(request_of(Job(spec, folder, log, Stop()), "cpu"), home, log)
     log.close()
-    return [told.decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
-
-
-def of(kind, events_found):
-    return [event for event in events_found if isinstance(event, kind)]
+    return read_events(folder)
 
 
 @pytest.fixture
@@ -190,9 +163,9 @@ def test_from_candidates_to_a_confirmed_one_that_is_exported(home, tiny_model, t
     # again: all scores are cached, nothing is loaded for them, and the events are the same
     loads.clear()
     again = run_job(home, spec)
-    assert [replace_seconds(event) for event in of(told.RemedyTried, again)] == [
-        replace_seconds(event) for event in tried.values()
-    ]
+    assert list(map(replace_seconds, of(told.RemedyTried, again))) == list(
+        map(replace_seconds, tried.values())
+    )
     assert of(told.RemedyConfirmed, again) == ends
     assert loads == ["step-000020"], "for the one that failed"
 
@@ -209,28 +182,19 @@ def replace_seconds(event):
 
 def export_it(home, tiny_model, tmp_path, spec, tried):
     """The exported weights are those that were scored, to the bit; if they are not, the export is refused."""
-    from safetensors.torch import load_file
-
     recipe = recipe_from_mapping(spec.recipe, "job.json", to_train=False)
     candidates = remedies.candidates(remedies.Subject(20, False, True, False, "none", (10,)))
     candidate = next(one for one in candidates if one.name == tried.name)
     checkpoint = home.runs / "0001-run" / "checkpoints" / "step-000020"
     wanted = export.ExportRequest(
-        recipe,
-        "run",
-        20,
-        checkpoint,
-        tmp_path / "out",
-        "auto",
-        "cpu",
+        recipe, "run", 20, checkpoint, tmp_path / "out", "auto", "cpu",
         export.Remedied(candidate, tried.weights),
-    )
+    )  # fmt: skip
     log = event_log.EventLog(tmp_path / "export.jsonl")
     agreements = export.export(wanted, general_text(wanted.recipe, home), home, log)
     assert all(one.holds for one in agreements)
-    base, tuned, out = (
-        load_file(f / "model.safetensors") for f in (tiny_model, checkpoint, tmp_path / "out")
-    )
+    folders = (tiny_model, checkpoint, tmp_path / "out")
+    base, tuned, out = (load_file(folder / "model.safetensors") for folder in folders)
     for name, weight in out.items():
         assert torch.equal(weight, torch.lerp(base[name], tuned[name], 0.25)), name
     facts = json.loads((tmp_path / "out" / "finetop.json").read_text())

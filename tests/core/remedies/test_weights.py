@@ -2,66 +2,46 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 
 import pytest
 import torch
+from method_bench import Bench, base_of, disturb
 from safetensors.torch import load_file, save_file
+from tiny_run import recipe_of
 
 from finetop.core import remedies
-from finetop.core.check.tasks.general_text import general_text
+from finetop.core.check.tasks.suite import general_text
 from finetop.core.errors import FinetopError
-from finetop.core.models import load, resolve, resolved
+from finetop.core.models import load, merge, resolve
+from finetop.core.models.export import export
 from finetop.core.models.hashes import fingerprint
 from finetop.core.models.load_checkpoint import load_checkpoint
-from finetop.core.recipe.load import resolve_text
 from finetop.core.remedies._weights import Unchanged, changed
 from finetop.core.remedies.interpolate import has_scale
 from finetop.core.remedies.intruders import without_intruders
 from finetop.core.remedies.prune import drawn, largest
+from finetop.core.runtime.event_log import EventLog
+from finetop.core.runtime.home import Home
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 
 IDS = torch.arange(6, 30)[None]
 
 
-def base_of(folder):
-    return resolved.ResolvedModel(str(folder), folder, None, None, "local folder", "0" * 64)
-
-
 def tuned_model(tiny_model, folder, method, **options):
-    """Return a checkpoint of a method with perturbed weights, and its recipe."""
-    from finetop.core.train import methods
-    from finetop.core.train.methods import _start
-
-    recipe = resolve_text(
-        json.dumps(
-            {
-                "recipe": 1,
-                "name": "t",
-                "model": {"id": str(tiny_model)},
-                "method": {"name": method, **options},
-            }
-        )
-    ).recipe
-    model, tokenizer = load.load_model(base_of(tiny_model), torch.float32, "cpu")
-    model = methods.load(method).prepare(model, recipe.method.options, _start.Start())
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for weight in model.parameters():
-            if weight.requires_grad:
-                weight.add_(0.05 * torch.randn_like(weight))
+    """Save a checkpoint of a method with disturbed weights; return its folder."""
+    model = Bench(base_of(tiny_model)).prepare(method, **options)
+    disturb(model)
     model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    load.load_tokenizer(base_of(tiny_model)).save_pretrained(folder)
     return folder
 
 
 def made(name, tiny_model, folder, dtype=torch.float32):
     """Build one candidate of a checkpoint."""
-    candidates = remedies.candidates(
-        remedies.Subject(20, (folder / "adapter_config.json").is_file(), True, True, "none", ())
-    )
+    is_adapter = (folder / "adapter_config.json").is_file()
+    candidates = remedies.candidates(remedies.Subject(20, is_adapter, True, True, "none", ()))
     candidate = next(entry for entry in candidates if entry.name == name)
     change = remedies.load(candidate.remedy).change(candidate, base_of(tiny_model), folder)
     model, _ = load_checkpoint(base_of(tiny_model), folder, dtype, "cpu")
@@ -102,14 +82,7 @@ def test_a_base_that_names_its_weights_otherwise_is_found_or_loaded(
     if prefix:
         whole = load.load_model(base_of(tiny_model), torch.float32, "cpu")
         monkeypatch.setattr(load, "load_model", lambda *_: whole)
-    model, _ = (
-        load_checkpoint(base_of(folder), folder, torch.float32, "cpu")
-        if not prefix
-        else (
-            wanted,
-            None,
-        )
-    )
+    model = wanted if prefix else load_checkpoint(base_of(folder), folder, torch.float32, "cpu")[0]
     new_model = changed(model, base_of(base), lambda name, before, after: before)
     for name, weight in new_model.named_parameters():
         assert torch.equal(weight, weights[name]), name
@@ -147,10 +120,7 @@ def test_any_other_adapter_is_merged_first(tiny_model, tmp_path, method, options
 def test_intruders_are_found_and_taken_out():
     torch.manual_seed(0)
     before = torch.randn(48, 32) @ torch.diag(torch.linspace(1, 0.1, 32))
-    left = torch.randn(48)
-    left = left / left.norm()
-    right = torch.randn(32)
-    right = right / right.norm()
+    left, right = (side / side.norm() for side in (torch.randn(48), torch.randn(32)))
     after = before + 60 * left[:, None] * right
     new_weights, count = without_intruders(before, after, 10, 0.5, 0.0)
     assert count == 1
@@ -172,9 +142,8 @@ def test_embeddings_are_no_matrices_of_a_layer(tiny_model, tmp_path):
     model, change = made("intruders", tiny_model, folder)
     after = load_file(folder / "model.safetensors")
     assert torch.equal(model.get_input_embeddings().weight, after["model.embed_tokens.weight"])
-    assert not torch.equal(
-        model.model.layers[0].mlp.up_proj.weight, after["model.layers.0.mlp.up_proj.weight"]
-    )
+    moved = "model.layers.0.mlp.up_proj.weight"
+    assert not torch.equal(model.get_parameter(moved), after[moved])
     assert "of 14 changed matrices" in change.told[0]
 
 
@@ -202,30 +171,20 @@ def test_a_base_of_another_shape_is_told(tiny_model, tmp_path):
 
 @pytest.mark.parametrize("quantize", ["nf4", pytest.param("int8", marks=pytest.mark.slow)])
 def test_a_scaled_adapter_on_a_base_in_fewer_bits_is_written_as_it_was_scored(tiny_model, tmp_path, quantize):
-    from finetop.core.models import merge
-    from finetop.core.models.export import export
-    from finetop.core.runtime.event_log import EventLog
-    from finetop.core.runtime.home import Home
-
     folder = tuned_model(tiny_model, tmp_path / "lora", "lora", rank=4)
     home = Home(tmp_path / "home")
     home.models.mkdir(parents=True)
-    settings = {
-        "model": {"id": str(tiny_model), "dtype": "float32", "quantize": quantize},
-        "method": {"name": "lora"},
-    }
-    recipe = resolve_text(json.dumps({"recipe": 1, "name": "t", **settings})).recipe
-    (candidate,) = remedies.chosen(
-        remedies.candidates(remedies.Subject(7, True, True, True, quantize, ())), ["interpolate-0.25"]
-    )
+    own = {"model": {"quantize": quantize}, "train": {"max_steps": 1}}
+    recipe = recipe_of(tiny_model, tmp_path / "rows.jsonl", own)
+    candidates = remedies.candidates(remedies.Subject(7, True, True, True, quantize, ()))
+    (candidate,) = remedies.chosen(candidates, ["interpolate-0.25"])
     base = resolve.resolve_model(recipe.model, home, EventLog(tmp_path / "events.jsonl"))
     model, _ = load_checkpoint(base, folder, torch.float32, "cpu")
     made_once = remedies.load("interpolate").change(candidate, base, folder).make(model)
     remedied = export.Remedied(candidate, fingerprint(made_once))
     wanted = export.ExportRequest(recipe, "t", 7, folder, tmp_path / "out", "float32", "cpu", remedied)
-    agreements = export.export(
-        wanted, general_text(wanted.recipe, home), home, EventLog(tmp_path / "events.jsonl")
-    )
+    log = EventLog(tmp_path / "events.jsonl")
+    agreements = export.export(wanted, general_text(wanted.recipe, home), home, log)
     assert all(agreement.holds for agreement in agreements)
     written = load_file(tmp_path / "out" / "model.safetensors")
     plain = merge.load_written_out(base, folder, torch.float32, "cpu").unload()

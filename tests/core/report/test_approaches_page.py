@@ -26,9 +26,7 @@ OPEN, FAR = Gap(-0.1, -0.3, 0.1, 50), Gap(-0.4, -0.5, -0.3, 50)
         ((OPEN, OPEN), "BEST: lora or 2 others", "open"),
     ],
 )
-def test_the_best_is_named_with_those_that_it_cant_be_told_from(
-    gaps: tuple[Gap, Gap], word: str, tone: str
-) -> None:
+def test_the_best_is_named_with_those_that_it_cant_be_told_from(gaps, word, tone):
     rows = [row("lora", None), row("prompt", gaps[0]), row("full", gaps[1])]
     page = page_of_comparison(
         ComparisonDetail(ApproachesAnswer([], "kb", "token_f1", rows=rows), ()), 0.0, "0"

@@ -1,7 +1,5 @@
 """AMD's GPUs, tested on a stand-in for its management library."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 
@@ -59,9 +57,6 @@ def test_what_a_card_tells_is_read_and_what_it_does_not_is_none() -> None:
     (gpu,) = seen.gpus
     assert (gpu.busy, gpu.watts, gpu.celsius, gpu.processes) == (87, 612.0, 61, (Process(77, 3.0),))
     assert (seen.driver, seen.trouble) == ("6.12.12", "")
-
-
-def test_a_driver_that_does_not_answer_is_told() -> None:
     smi = FakeAmdSmi()
     del smi.answers["get_processor_handles"]
     assert "does not answer" in AmdLooker(smi).look().trouble

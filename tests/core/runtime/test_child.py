@@ -1,7 +1,5 @@
 """Children that answer in lines: read as they write, ended when nobody listens, killed with all their processes."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 from contextlib import aclosing

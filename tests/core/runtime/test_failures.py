@@ -1,7 +1,5 @@
 """A failed job reports what happened and how to fix it."""
 
-from __future__ import annotations
-
 import errno
 
 import pytest
@@ -20,6 +18,12 @@ CUDA = (
 )
 
 
+def out_of_memory(text):
+    """Return how a job ends in which torch says so."""
+    torch = pytest.importorskip("torch")
+    return failures.ended(torch.OutOfMemoryError(text), LOWER)
+
+
 def test_full_tuning_in_float16_is_not_told_to_round_by_chance():
     full = resolve_text("recipe: 1\nname: a\nmethod: {name: full}\nobjective: {name: sft}\n").recipe
     assert "set train.master to stochastic" in settings_to_lower(full)
@@ -28,8 +32,7 @@ def test_full_tuning_in_float16_is_not_told_to_round_by_chance():
 
 
 def test_gpu_out_of_memory_has_numbers_and_what_to_lower():
-    torch = pytest.importorskip("torch")
-    ended = failures.ended(torch.OutOfMemoryError(CUDA), LOWER)
+    ended = out_of_memory(CUDA)
     assert ended.cause == "out of memory on the GPU: 2.50 GiB more needed, 310.19 MiB of 79.11 GiB free"
     assert ended.hint.startswith("Lower train.batch_size (now 4) and raise train.grad_accumulation (now 4)")
     assert "data.max_tokens (now 1024)" in ended.hint
@@ -37,27 +40,13 @@ def test_gpu_out_of_memory_has_numbers_and_what_to_lower():
 
 
 def test_memory_that_others_use_is_waited_for():
-    torch = pytest.importorskip("torch")
     others = "Process 812 has 60.00 GiB memory in use. Process 9 has 512.00 MiB memory in use. "
     text = CUDA.replace("Including", others + "Including")
-    ended = failures.ended(torch.OutOfMemoryError(text), LOWER)
+    ended = out_of_memory(text)
     assert (ended.kind, ended.cause.rpartition(", ")[2]) == ("gpu_taken", "60.5 GiB used by others")
     assert ended.hint.startswith("Wait for them, or: Lower train.batch_size")
-    little = failures.ended(torch.OutOfMemoryError(text.replace("60.00 GiB", "1.00 GiB")), LOWER)
+    little = out_of_memory(text.replace("60.00 GiB", "1.00 GiB"))
     assert little.kind == "gpu_out_of_memory", "it would not have fitted without them either"
-
-
-def test_memory_that_a_budget_forbids_is_not_told_as_free():
-    torch = pytest.importorskip("torch")
-    text = CUDA.replace("310.19 MiB is free", "60.00 GiB is free") + (
-        " 20.00 GiB allowed; Of the allocated memory 18.93 GiB is allocated by PyTorch, and 80.19 MiB is "
-        "reserved by PyTorch but unallocated."
-    )
-    ended = failures.ended(torch.OutOfMemoryError(text), LOWER)
-    assert ended.cause == (
-        "out of memory on the GPU: 2.50 GiB more needed, 18.93 GiB of the 20.00 GiB that budget.memory_gib "
-        "allows are used"
-    )
 
 
 def limited(wanted, allowed, held):
@@ -65,6 +54,14 @@ def limited(wanted, allowed, held):
     return CUDA.replace("2.50 GiB", wanted) + (
         f" {allowed} allowed; Of the allocated memory {held} is allocated by PyTorch, and 80.19 MiB is reserved by "
         "PyTorch but unallocated."
+    )
+
+
+def test_memory_that_a_budget_forbids_is_not_told_as_free():
+    text = limited("2.50 GiB", "20.00 GiB", "18.93 GiB").replace("310.19 MiB is free", "60.00 GiB is free")
+    assert out_of_memory(text).cause == (
+        "out of memory on the GPU: 2.50 GiB more needed, 18.93 GiB of the 20.00 GiB that budget.memory_gib "
+        "allows are used"
     )
 
 
@@ -77,26 +74,24 @@ def beside(tmp_path, monkeypatch):
 
 
 def test_what_neighbours_leave_is_told_as_theirs(beside):
-    torch = pytest.importorskip("torch")
-    ended = failures.ended(torch.OutOfMemoryError(limited("2.50 GiB", "20.00 GiB", "18.93 GiB")), LOWER)
+    ended = out_of_memory(limited("2.50 GiB", "20.00 GiB", "18.93 GiB"))
     assert ended.cause == (
         "out of memory on the GPU: 2.50 GiB more needed, 18.93 GiB of the 20.00 GiB that are left beside runs "
         "first, second are used"
     )
     assert ended.kind == "gpu_taken"
     assert ended.hint == f"Try again once runs first, second have ended, or: {LOWER}"
-    too_much = failures.ended(torch.OutOfMemoryError(limited("62.00 GiB", "20.00 GiB", "18.93 GiB")), LOWER)
+    too_much = out_of_memory(limited("62.00 GiB", "20.00 GiB", "18.93 GiB"))
     assert (too_much.kind, too_much.hint) == ("gpu_out_of_memory", LOWER), "alone it would not fit either"
     assert "left beside runs first, second" in too_much.cause
 
 
 def test_a_card_that_is_full_before_the_limit_is_told_as_full(beside):
     """A neighbour took more than it was promised, so the rest is smaller."""
-    torch = pytest.importorskip("torch")
     text = limited("2.50 GiB", "20.00 GiB", "12.00 GiB").replace(
         "Including", "Process 812 has 65.00 GiB memory in use. Including"
     )
-    ended = failures.ended(torch.OutOfMemoryError(text), LOWER)
+    ended = out_of_memory(text)
     assert ended.cause == (
         "out of memory on the GPU: 2.50 GiB more needed, 310.19 MiB of 79.11 GiB free, 65 GiB used by others"
     )
@@ -104,25 +99,19 @@ def test_a_card_that_is_full_before_the_limit_is_told_as_full(beside):
 
 
 def test_a_limit_that_was_lifted_is_none(beside):
-    torch = pytest.importorskip("torch")
     gpu_share.write_share(beside, gpu_share.GpuShare(None, (), (1,)))
     assert gpu_share.refresh()
-    ended = failures.ended(torch.OutOfMemoryError(limited("2.50 GiB", "79.11 GiB", "78.50 GiB")), LOWER)
+    ended = out_of_memory(limited("2.50 GiB", "79.11 GiB", "78.50 GiB"))
     assert ended.cause == "out of memory on the GPU: 2.50 GiB more needed, 310.19 MiB of 79.11 GiB free"
     assert (ended.kind, ended.hint) == ("gpu_out_of_memory", LOWER)
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        MemoryError(),
-        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8589934592 bytes."),
-    ],
-)
-def test_host_out_of_memory(error):
-    ended = failures.ended(error)
-    assert ended.cause.startswith("out of memory on this machine: ")
-    assert "GiB available" in ended.cause
+def test_host_out_of_memory():
+    torch_says = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8589934592 bytes."
+    for error in (MemoryError(), RuntimeError(torch_says)):
+        ended = failures.ended(error)
+        assert ended.cause.startswith("out of memory on this machine: ")
+        assert "GiB available" in ended.cause
 
 
 def wrapped(cause):
@@ -132,27 +121,21 @@ def wrapped(cause):
         return error
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
+def test_a_full_disk_is_told_in_two_words():
+    for error in (
         OSError(errno.ENOSPC, "No space left on device"),
         OSError(errno.EDQUOT, "Disk quota exceeded"),
         RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
         wrapped(OSError(errno.ENOSPC, "No space left on device")),
-    ],
-)
-def test_a_full_disk_is_told_in_two_words(error):
-    ended = failures.ended(error, LOWER)
-    assert (ended.cause, ended.exit_code) == ("disk full", 4)
+    ):
+        ended = failures.ended(error, LOWER)
+        assert (ended.cause, ended.exit_code) == ("disk full", 4)
 
 
 def test_our_own_errors_keep_message_hint_and_code():
-    ended = failures.ended(BadInput("faq.jsonl:17: answer is missing.", hint="Give it a text."), LOWER)
-    assert (ended.cause, ended.hint, ended.exit_code) == (
-        "faq.jsonl:17: answer is missing.",
-        "Give it a text.",
-        2,
-    )
+    message, hint = "faq.jsonl:17: answer is missing.", "Give it a text."
+    ended = failures.ended(BadInput(message, hint=hint), LOWER)
+    assert (ended.cause, ended.hint, ended.exit_code) == (message, hint, 2)
     assert failures.ended(EnvironmentTrouble("no hub."), LOWER).exit_code == 4
 
 
@@ -163,14 +146,11 @@ def test_anything_else_gives_its_last_line_cut():
     assert failures.ended(KeyError(), LOWER).cause == "KeyError"
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_kernels_that_can_not_be_built_are_a_fault_of_the_machine():
+    for text in (
         "Failed to find C compiler. Please specify via CC environment variable or set triton.knobs.build.impl.",
         "/tmp/tmp1/cuda_utils.c:9:10: fatal error: Python.h: No such file or directory",
-    ],
-)
-def test_kernels_that_can_not_be_built_are_a_fault_of_the_machine(text):
-    ended = failures.ended(RuntimeError(text), LOWER)
-    assert (ended.kind, ended.hint) == ("environment", "See finetop doctor.")
-    assert ended.cause.startswith("Triton could not build its kernels")
+    ):
+        ended = failures.ended(RuntimeError(text), LOWER)
+        assert (ended.kind, ended.hint) == ("environment", "See finetop doctor.")
+        assert ended.cause.startswith("Triton could not build its kernels")

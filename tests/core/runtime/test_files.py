@@ -1,6 +1,4 @@
-"""OSErrors in words: the place and the reason, even if the error names no file."""
-
-from __future__ import annotations
+"""Work on files: errors in words with their place and reason; what passes by itself is retried."""
 
 import errno
 import os
@@ -8,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from finetop.core.runtime.files import naming, os_error_words, write_whole
+from finetop.core.runtime.files import PASSING_ERRORS, naming, os_error_words, retry_file_work, write_whole
 
 
 def full() -> OSError:
@@ -21,15 +19,10 @@ def test_an_error_of_a_write_names_the_file(tmp_path: Path) -> None:
         raise full()
     assert os_error_words(error.value, tmp_path) == "runs/events.jsonl: no space left on device"
     assert os_error_words(error.value) == f"{file}: no space left on device"
-
-
-def test_an_error_that_names_a_file_keeps_it(tmp_path: Path) -> None:
     with pytest.raises(OSError) as error, naming(tmp_path / "other"):
         (tmp_path / "nowhere").read_text()
-    assert os_error_words(error.value, tmp_path) == "nowhere: no such file or directory"
-
-
-def test_an_error_without_a_file_or_a_reason_never_says_none() -> None:
+    assert os_error_words(error.value, tmp_path) == "nowhere: no such file or directory"  # it names its own
+    # without a file or a reason it never says None
     assert os_error_words(full()) == "no space left on device"
     assert os_error_words(OSError()) == "the system refused"
 
@@ -43,3 +36,19 @@ def test_a_small_file_that_does_not_fit_is_named(tmp_path: Path, monkeypatch: py
         write_whole(tmp_path / "app.json", b"{}")
     assert error.value.filename == str(tmp_path / "app.json")
     assert list(tmp_path.iterdir()) == []
+
+
+def _raise(error):
+    raise error
+
+
+def test_what_passes_is_waited_for():
+    refusals = [OSError(number, "refused") for number in PASSING_ERRORS]
+    assert retry_file_work(lambda: _raise(refusals.pop()) if refusals else 7) == 7
+
+
+def test_what_does_not_pass_by_itself_is_raised_at_once():
+    for number in (errno.ENOENT, errno.EACCES, errno.ENOSPC, errno.ELOOP):
+        refusals = [OSError(number, "refused")]  # a second try would find none
+        with pytest.raises(OSError, match="refused"):
+            retry_file_work(lambda refusals=refusals: _raise(refusals.pop()))

@@ -1,34 +1,37 @@
 """Energy from the driver's counter, from power without one, and divided among jobs that share a GPU."""
 
-from __future__ import annotations
-
 import time
 
 import pytest
-from fake_nvml import UUIDS, Cards, FakeNvml
+from fake_nvml import UUIDS, FakeNvml
 
 from finetop.core.runtime import gpus
 from finetop.core.runtime.gpu_energy import Energy
-
-
-@pytest.fixture
-def cards(tmp_path):
-    return Cards(tmp_path / "nvml.json")
 
 
 def energy_of(cards, number=0):
     return Energy(gpus.energy_counter(FakeNvml(cards.file), UUIDS[number]))
 
 
-def test_the_counter_counts_whatever_the_power_is_at_a_look(cards):
-    cards.change(0, joules=5_000_000.0)  # by an earlier user
+@pytest.mark.parametrize(
+    ("first", "facts", "watts", "used_j"),
+    [
+        # the counter counts, whatever the power is at a look; an earlier user's share does not
+        (5_000_000.0, [{"joules": 5_000_700.5}, {"joules": 5_001_000.0}], 90.0, 1000.0),
+        # a counter that begins again, as the driver was reloaded, takes nothing back
+        (9000.0, [{"joules": 9500.0}, {"joules": 120.0}, {"joules": 150.0}], None, 500 + 120 + 30),
+        # a GPU that does not answer for a while loses nothing
+        (100.0, [{"error": "UNKNOWN"}, {"error": None, "joules": 400.0}], None, 300.0),
+    ],
+)
+def test_the_counter_counts(cards, first, facts, watts, used_j):
+    cards.change(0, joules=first)
     energy = energy_of(cards)
     energy.begin(0.0)
-    cards.change(0, joules=5_000_700.5)
-    energy.look(1.0, 90.0)
-    cards.change(0, joules=5_001_000.0)
-    energy.look(2.0, 90.0)
-    assert energy.used_j == pytest.approx(1000.0)
+    for at, told in enumerate(facts, 1):
+        cards.change(0, **told)
+        energy.look(float(at), watts)
+    assert energy.used_j == pytest.approx(used_j)
 
 
 def test_each_of_two_jobs_on_a_gpu_counts_a_half_while_both_are_there(cards):
@@ -44,19 +47,6 @@ def test_each_of_two_jobs_on_a_gpu_counts_a_half_while_both_are_there(cards):
             second.look(at, None, jobs)
     assert (first.used_j, second.used_j) == (300 + 300 + 300, 300)
     assert first.used_j + second.used_j == 1300 - 100
-
-
-def test_a_counter_that_begins_again_takes_nothing_back(cards):
-    cards.change(0, joules=9000.0)
-    energy = energy_of(cards)
-    energy.begin(0.0)
-    cards.change(0, joules=9500.0)
-    energy.look(1.0, None)
-    cards.change(0, joules=120.0)  # the driver was reloaded
-    energy.look(2.0, None)
-    cards.change(0, joules=150.0)
-    energy.look(3.0, None)
-    assert energy.used_j == 500 + 120 + 30
 
 
 def test_without_a_counter_it_is_power_over_time(cards):
@@ -77,17 +67,6 @@ def test_what_tells_nothing_counts_nothing(cards):
     assert gpus.energy_counter(FakeNvml(cards.file), "MIG-1")() is None
     assert gpus.energy_counter(FakeNvml(cards.file), "GPU-of-nobody")() is None
     assert gpus.energy_counter(FakeNvml(cards.file), UUIDS[0])() == 7.0
-
-
-def test_a_gpu_that_does_not_answer_for_a_while_loses_nothing(cards):
-    cards.change(0, joules=100.0)
-    energy = energy_of(cards)
-    energy.begin(0.0)
-    cards.change(0, error="UNKNOWN")
-    energy.look(1.0, None)
-    cards.change(0, error=None, joules=400.0)
-    energy.look(2.0, None)
-    assert energy.used_j == 300.0
 
 
 @pytest.mark.gpu(needs="driver")

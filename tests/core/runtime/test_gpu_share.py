@@ -1,7 +1,5 @@
 """What a job's process learns of its neighbours, and which limit it applies."""
 
-from __future__ import annotations
-
 import re
 
 import pytest
@@ -15,19 +13,16 @@ def _fresh(monkeypatch):
     monkeypatch.setattr(gpu_share, "_own", gpu_share._Own())
 
 
-@pytest.mark.parametrize(
-    ("share", "budget", "limit"),
-    [
+def test_the_lower_limit_counts_and_is_told_by_whose_word():
+    for share, budget, limit in (
         (GpuShare(), None, Limit()),
         (GpuShare(), 24.0, Limit(24.0)),
         (GpuShare(50.0, ("a",), (2,)), None, Limit(50.0, ("a",))),
         (GpuShare(50.0, ("a",), (2,)), 24.0, Limit(24.0)),
         (GpuShare(20.0, ("a",), (2,)), 24.0, Limit(20.0, ("a",))),
         (GpuShare(24.0, ("a",), (2,)), 24.0, Limit(24.0)),
-    ],
-)
-def test_the_lower_limit_counts_and_is_told_by_whose_word(share, budget, limit):
-    assert gpu_share.limit_of(share, budget) == limit
+    ):
+        assert gpu_share.limit_of(share, budget) == limit, (share, budget)
 
 
 def test_a_job_without_a_supervisor_has_no_limit_but_its_budget(tmp_path):

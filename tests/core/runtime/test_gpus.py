@@ -1,18 +1,17 @@
 """GPUs as seen through a fake NVML; a real one is tested in test_gpu.py."""
 
-from __future__ import annotations
-
 import pytest
-from fake_nvml import UUIDS, Cards, FakeNvml
+from fake_nvml import UUIDS, FakeNvml
 
 from finetop.core.runtime import gpus
 from finetop.core.runtime.gpu import Gpu, GpuReading, Process
 from finetop.core.runtime.gpus import Looker
 
 
-@pytest.fixture
-def cards(tmp_path):
-    return Cards(tmp_path / "nvml.json")
+def tell(cards, **facts):
+    """Change what the driver itself tells."""
+    cards.told.update(facts)
+    cards.write()
 
 
 def looker(cards, known=()):
@@ -25,23 +24,22 @@ def test_what_a_gpu_tells_is_read_and_what_it_does_not_is_none(cards):
     assert (seen.driver, seen.cuda, seen.trouble) == ("580.65.06", "13.0", "")
     first, second = seen.gpus
     assert first == Gpu(
-        0,
-        UUIDS[0],
-        "NVIDIA H100 80GB HBM3",
-        total_gib=80,
-        used_gib=51.5,
-        busy=92,
-        celsius=64,
-        watts=640.5,
+        0, UUIDS[0], "NVIDIA H100 80GB HBM3", total_gib=80, used_gib=51.5, busy=92, celsius=64, watts=640.5,
         processes=(Process(4242, 51.0), Process(17, None)),
-    )
+    )  # fmt: skip
     assert (second.busy, second.celsius, second.watts, second.processes) == (None, None, None, ())
     cards.change(1, processes=None)
     assert looker(cards).look().gpus[1].processes is None
 
 
-def test_a_card_tells_its_capability_and_its_instances_have_it_too(cards):
-    cards.change(0, name="Tesla T4", capability=[7, 5])
+def test_a_card_tells_its_capability_and_its_instances_are_gpus_of_their_own_with_it(cards):
+    parts = [{"uuid": f"MIG-{n}", "name": "NVIDIA H100 MIG 3g.40gb", "total": 40} for n in range(2)]
+    cards.change(0, parts=parts)
+    seen = looker(cards).look().gpus
+    assert [(gpu.index, gpu.uuid, gpu.total_gib, gpu.is_part) for gpu in seen] == [
+        (0, "MIG-0", 40, True), (0, "MIG-1", 40, True), (1, UUIDS[1], 80, False),
+    ]  # fmt: skip
+    cards.change(0, parts=None, name="Tesla T4", capability=[7, 5])
     cards.change(1, capability=[8, 0], parts=[{"uuid": "MIG-a", "total": 20}, {"uuid": "MIG-b", "total": 20}])
     first, *parts = looker(cards).look().gpus
     assert (first.capability, first.has_bfloat16) == ((7, 5), False)
@@ -98,58 +96,33 @@ def test_a_lost_gpu_comes_back_and_one_that_has_gone_is_missed(cards):
     cards.told["gpus"].insert(0, gone)
     cards.write()
     assert [gpu.fault for gpu in own.look().gpus] == ["", ""]
-
-
-def test_a_gpu_that_a_job_was_put_on_before_is_missed_too(cards):
+    # a GPU that a job was put on before is missed, too
     before = Gpu(5, UUIDS[5], "NVIDIA H100 80GB HBM3")
     assert {gpu.uuid: gpu.fault for gpu in looker(cards, [before]).look().gpus}[UUIDS[5]] == "lost"
-
-
-def test_instances_of_a_divided_gpu_are_gpus_of_their_own(cards):
-    parts = [{"uuid": f"MIG-{n}", "name": "NVIDIA H100 MIG 3g.40gb", "total": 40} for n in range(2)]
-    cards.change(0, parts=parts)
-    gpus = looker(cards).look().gpus
-    assert [(gpu.index, gpu.uuid, gpu.total_gib, gpu.is_part) for gpu in gpus] == [
-        (0, "MIG-0", 40, True),
-        (0, "MIG-1", 40, True),
-        (1, UUIDS[1], 80, False),
-    ]
 
 
 @pytest.mark.parametrize("error", ["DRIVER_NOT_LOADED", "LIBRARY_NOT_FOUND"])
 def test_a_driver_without_a_card_is_no_trouble_until_there_was_one(cards, error):
     own = looker(cards)
-    cards.told["init"] = error
-    cards.write()
+    tell(cards, init=error)
     assert own.look() == GpuReading()
-    cards.told["init"] = None
-    cards.write()
+    tell(cards, init=None)
     assert len(own.look().gpus) == 2
     own.close()
-    cards.told["init"] = error
-    cards.write()
+    tell(cards, init=error)
     assert "the GPU driver does not answer" in own.look().trouble
-
-
-def test_a_driver_that_fails_as_a_whole_says_so(cards):
-    cards.told["init"] = "LIB_RM_VERSION_MISMATCH"
-    cards.write()
-    assert looker(cards).look().trouble == (
-        "the GPU driver does not answer: RM has detected an NVML/RM version mismatch"
-    )
+    tell(cards, init="LIB_RM_VERSION_MISMATCH")
+    trouble = "the GPU driver does not answer: RM has detected an NVML/RM version mismatch"
+    assert looker(cards).look().trouble == trouble
 
 
 def test_one_look_has_an_end_also_where_the_driver_has_none(cards, monkeypatch):
     monkeypatch.setattr(gpus, "load", lambda: FakeNvml(cards.file))
     assert len(gpus.read_once().gpus) == 2
-    cards.told["hangs"] = True
-    cards.write()
+    tell(cards, hangs=True)
     assert "nothing in 0 s" in gpus.read_once(wait_s=0.01).trouble
-    cards.told["hangs"] = False
-    cards.write()
-
-
-def test_without_a_driver_nothing_is_loaded(monkeypatch):
-    monkeypatch.setattr(gpus, "LIBRARY", "libno-such-library.so.1")
+    tell(cards, hangs=False)
+    monkeypatch.undo()
+    monkeypatch.setattr(gpus, "LIBRARY", "libno-such-library.so.1")  # without a driver nothing is loaded
     assert gpus.load() is None
     assert gpus.read_once() == GpuReading()

@@ -1,13 +1,11 @@
 """A job's process among ranks: how it ends when another rank stops and leaves it alone."""
 
-from __future__ import annotations
-
 import signal
 
 import msgspec
 import pytest
 
-from finetop.core.protocol.events import Ended
+from finetop.core.protocol.events import Ended, Phase
 from finetop.core.protocol.runs import JobSpec
 from finetop.core.runtime import job_process, ranks
 from finetop.core.runtime.files import write_whole
@@ -54,6 +52,21 @@ def test_a_rank_that_loses_one_which_was_asked_to_stop_has_stopped_too(folder, s
     ended = ranks.read(folder)[0].ended
     assert ended is not None and ended.status == status
     assert f'"status":"{status}"' in (folder / "events.jsonl").read_text()
+
+
+def test_a_rank_that_is_not_the_first_works_and_writes_no_events(folder, monkeypatch):
+    def work(spec, job_folder, events, stop):
+        events.write(Phase("training"))
+        events.sync()
+        return Ended("finished")
+
+    monkeypatch.setenv("RANK", "1")
+    with (folder / "out.txt").open("w") as out:
+        monkeypatch.setattr(job_process.sys, "stdout", out)
+        assert job_process.run(folder, work, lambda where: "") == 0
+    ended = ranks.read(folder)[1].ended
+    assert ended is not None and ended.status == "finished"
+    assert not (folder / "events.jsonl").exists()
 
 
 def test_one_that_is_asked_to_stop_before_it_trains_stops(folder):

@@ -1,5 +1,6 @@
 """What the keeper reads from its surroundings, such as memory cgroups; how it asks several nodes to stop."""
 
+import contextlib
 import json
 import os
 import signal
@@ -43,14 +44,20 @@ def test_the_kernel_counts_and_there_is_a_limit():
     assert 0 < processes.memory_limit_kib() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 10
 
 
+@contextlib.contextmanager
+def catching(number):
+    """Run a process with a handler for a signal."""
+    code = f"import signal, sys; signal.signal({number}, print); print('ready', flush=True); sys.stdin.read()"
+    words = [sys.executable, "-c", code]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+
+
 def test_who_has_a_handler_for_a_signal_is_told_from_who_has_not():
-    program = "import signal, sys; signal.signal(12, print); print('ready', flush=True); sys.stdin.read()"
-    for code, catches in ((program, True), (program.replace("12", "10"), False)):
-        with subprocess.Popen(
-            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        ) as process:
-            assert process.stdout is not None
-            process.stdout.readline()
+    for number, catches in ((12, True), (10, False)):
+        with catching(number) as process:
             assert processes.catches(process.pid, signal.SIGUSR2) is catches
 
 
@@ -133,12 +140,7 @@ def test_a_kill_of_several_nodes_is_srun_s_which_reaches_them(two):
 
 def test_only_ranks_of_this_machine_that_are_who_they_were_and_listen_are_asked(tmp_path):
     (tmp_path / "ranks").mkdir()
-    program = "import signal, sys; signal.signal(15, print); print('ready', flush=True); sys.stdin.read()"
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
+    with catching(signal.SIGTERM.value) as process:
         own = {"pid": process.pid, "start": processes.start_time(process.pid), "boot": processes.boot_id()}
         left = [own, {**own, "start": "1"}, {**own, "boot": "of another machine"}, {"pid": 1}, []]
         for number, words in enumerate(left):

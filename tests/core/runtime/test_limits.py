@@ -1,7 +1,5 @@
 """Work inside limits ends at them, and leaves nothing behind."""
 
-from __future__ import annotations
-
 import resource
 import signal
 import time

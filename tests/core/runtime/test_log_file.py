@@ -1,6 +1,9 @@
-"""A log on disk: limited by a hole in its middle, read around it, whole characters, unchanged offsets."""
+"""A log on disk: limited by a hole in its middle, read around it, whole characters, unchanged offsets; searched."""
 
 import os
+import random
+import re
+import tempfile
 
 import pytest
 from hypothesis import given, strategies as st
@@ -68,20 +71,58 @@ def test_the_end_is_read_by_its_distance_from_the_end(log):
     assert log_file.read(log, -100, 3) == log_file.Piece("abc", 0, 3, 6)
     assert log_file.read(log, 99, 3) == log_file.Piece("", 0, 6, 6)
     assert log_file.read(log, 0, 0) == log_file.Piece("", 0, 0, 6)
+    os.write(log, b"\xe2\x82")  # a character that is not finished does not hold the reader up
+    assert log_file.read(log, 6, 100).next == 8
 
 
 @given(text=st.text(max_size=60), limit=st.integers(4, 12))
-def test_no_character_is_cut_between_two_pieces(tmp_path_factory, text, limit):
+def test_no_character_is_cut_between_two_pieces(text, limit):
     text = text.encode("utf-8", "replace").decode()
-    file = tmp_path_factory.mktemp("log") / "log.txt"
-    file.write_bytes(text.encode())
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        assert "".join(piece.text for piece in whole(descriptor, limit)) == text
-    finally:
-        os.close(descriptor)
+    with tempfile.TemporaryFile() as file:
+        file.write(text.encode())
+        file.flush()
+        assert "".join(piece.text for piece in whole(file.fileno(), limit)) == text
 
 
-def test_a_character_that_is_not_finished_does_not_hold_the_reader_up(log):
-    os.write(log, b"\xe2\x82")
-    assert log_file.read(log, 0, 100).next == 2
+def test_parts_of_any_size_find_each_line_once(log):
+    noise = random.Random(4)
+    words = ["loss", "Error: no room", "step", "größer", "x" * 90, ""]
+    raw = "".join(" ".join(noise.choices(words, k=noise.randrange(4))) + "\n" for _ in range(400)).encode()
+    os.write(log, raw)
+    wanted = [found.start() for found in re.finditer(rb"(?im)^.*error.*$", raw)]
+    for part in (1, 7, 64, 1000, len(raw)):
+        found, end = [], len(raw)
+        while end > 0:
+            begin = max(0, end - part)
+            found = [*log_file.find(log, "eRROR", begin, end, 5000).at, *found]
+            end = begin
+        assert found == wanted
+    found, end = [], -1
+    while end:
+        part = log_file.find(log, "error", 0, end, 7)
+        found, end = [*part.at, *found], part.begin
+    assert found == wanted, "too many for one answer: the last come first, none is left out"
+    assert log_file.find(log, "GRÖßER".replace("Ö", "ö"), 0, -1, 5000).at != []
+    assert log_file.find(log, "", 0, -1, 5000).at == []
+
+
+def test_what_was_let_go_is_passed_over(log):
+    line = b"step 7/9: the loss is what it is, a little lower than before, as ever\n"
+    os.write(log, line * 40_000 + b"Traceback\n")
+    if not log_file.bound(log, 400_000):
+        pytest.skip("this file system makes no holes")
+    matches = log_file.find(log, "traceback", 0, -1, 10)
+    assert matches.at == [len(line) * 40_000] and matches.size == len(line) * 40_000 + 10
+
+
+@pytest.mark.parametrize("steps", [range(1, 30), range(1, 60_000, 7), range(0)])
+def test_a_step_is_found_or_the_next_that_was_written(log, steps):
+    lines = [f"step {step}/60000: loss 1.25, 40 s left\n" + "noise\n" * (step % 3) for step in steps]
+    os.write(log, "".join(lines).encode())
+    for wanted in (1, 15, 20_000, 59_998, 70_000):
+        matches = log_file.find_step(log, wanted).at
+        if not steps:
+            assert matches == []
+            continue
+        nearest = next((step for step in steps if step >= wanted), steps[-1])
+        assert os.pread(log, 20, matches[0]).startswith(f"step {nearest}/".encode())

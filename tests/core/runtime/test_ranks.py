@@ -1,7 +1,6 @@
 """The ranks of a job: how they start, their records, and what one concludes when another is gone."""
 
-from __future__ import annotations
-
+import functools
 import itertools
 import os
 import signal
@@ -18,15 +17,19 @@ from finetop.core.runtime import processes, ranks
 from finetop.core.runtime.files import write_whole
 from finetop.core.runtime.ranks import Rank
 
+FAR = {"boot": "of another machine"}
+
+
+@functools.cache
+def ended_process():
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        return gone.pid
+
 
 def left(folder, number, pid=None, ended=None, boot=None):
     """Write a rank's record; without a pid, that of a process that has ended."""
-    if pid is None:
-        gone = subprocess.Popen([sys.executable, "-c", ""])
-        gone.wait()
-        pid, start = gone.pid, "1"
-    else:
-        start = processes.start_time(pid)
+    start = "1" if pid is None else processes.start_time(pid)
+    pid = pid or ended_process()
     (folder / "ranks").mkdir(exist_ok=True)
     words = ranks.RankRecord(pid, start, processes.boot_id() if boot is None else boot, ended, 1.0, "node1")
     write_whole(folder / "ranks" / f"{number}.json", msgspec.json.encode(words))
@@ -40,9 +43,7 @@ def test_one_process_is_started_as_ever_and_several_by_torchrun(tmp_path):
     assert command[command.index("--local-addr") + 1] == "127.0.0.1"
     assert command[command.index("--nproc-per-node") + 1] == "4"
     assert command[-3:] == ["-m", "finetop.core.run_job", str(tmp_path)]
-
-
-def test_each_node_of_several_is_told_where_they_meet(tmp_path):
+    # each node of several is told where they meet
     command = ranks.launch_command(tmp_path, 1, nodes=2, rendezvous_id="4711", endpoint="node1:29500")
     assert "--standalone" not in command
     said = dict(itertools.pairwise(command))
@@ -67,21 +68,14 @@ def test_ranks_share_the_cores_of_the_node_that_they_are_started_on(count, envir
     assert done.stdout.strip() == str(threads)
 
 
-@pytest.mark.parametrize(
-    ("environment", "rank"),
-    [
-        ({}, Rank()),
-        ({"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}, Rank(1, 2, 1)),
-        ({"RANK": "one", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}, Rank()),
-    ],
-)
-def test_the_launcher_says_which_rank_a_process_is(environment, rank):
-    assert ranks.own(environment) == rank
+def test_the_launcher_says_which_rank_a_process_is():
+    said = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}
+    found = [ranks.own(environment) for environment in ({}, said, {**said, "RANK": "one"})]
+    assert found == [Rank(), Rank(1, 2, 1), Rank()]
 
 
-@pytest.mark.parametrize(
-    ("verb", "gpus", "asked", "said", "count"),
-    [
+def test_only_training_runs_in_several():
+    for verb, gpus, asked, said, count in (
         ("train", 4, 4, "", 4),
         ("train", 0, None, "", 1),
         ("train", 0, None, "2", 2),
@@ -89,10 +83,9 @@ def test_the_launcher_says_which_rank_a_process_is(environment, rank):
         ("train", 0, 3, "2", 3),  # no NVML that could list GPUs
         ("train", 1, None, "2", 1),
         ("check", 1, 4, "2", 1),
-    ],
-)
-def test_only_training_runs_in_several(verb, gpus, asked, said, count):
-    assert ranks.count_of(verb, gpus, asked, environment={ranks.CPU_RANKS: said}) == count
+    ):
+        environment = {ranks.CPU_RANKS: said}
+        assert ranks.count_of(verb, gpus, asked, environment=environment) == count, (verb, gpus, asked, said)
 
 
 def test_a_rank_that_is_gone_without_a_word_is_dead(tmp_path):
@@ -104,25 +97,23 @@ def test_a_rank_that_is_gone_without_a_word_is_dead(tmp_path):
     assert ranks.lost(tmp_path, Rank(0, 1)) is None
 
 
-def test_a_rank_that_says_why_it_fails_is_quoted_and_one_that_stops_is_followed(tmp_path):
-    left(tmp_path, 1, ended=Ended("failed", "out of memory on the GPU", kind="gpu_out_of_memory"))
-    word = ranks.lost(tmp_path, Rank(0, 2))
-    assert word is not None
-    assert (word.cause, word.kind) == ("rank 1 failed: out of memory on the GPU", "communication")
-    left(tmp_path, 1, ended=Ended("stopped", "asked to stop", kind="asked"))
-    assert ranks.lost(tmp_path, Rank(0, 2)) == Ended("stopped", "asked to stop", kind="asked")
-    left(tmp_path, 1, ended=Ended("finished"))
-    assert ranks.lost(tmp_path, Rank(0, 2)) is None
-
-
-def test_of_a_rank_on_another_machine_nobody_here_knows(tmp_path):
-    left(tmp_path, 1, boot="of another machine")
-    assert ranks.lost(tmp_path, Rank(0, 2)) is None
-    left(tmp_path, 1, boot="of another machine", ended=Ended("stopped", "asked to stop", kind="asked"))
-    assert ranks.lost(tmp_path, Rank(0, 2)) == Ended("stopped", "asked to stop", kind="asked")
-    left(tmp_path, 1, boot="of another machine", ended=Ended("failed", "out of memory on the GPU"))
-    word = ranks.lost(tmp_path, Rank(0, 2))
-    assert word is not None and word.cause == "rank 1 failed: out of memory on the GPU"
+@pytest.mark.parametrize("boot", [None, "of another machine"])
+def test_a_rank_that_says_why_it_fails_is_quoted_and_one_that_stops_is_followed(tmp_path, boot):
+    if boot is not None:  # of a rank on another machine nobody here knows whether it lives
+        left(tmp_path, 1, boot=boot)
+        assert ranks.lost(tmp_path, Rank(0, 2)) is None
+    out, stopped = "out of memory on the GPU", Ended("stopped", "asked to stop", kind="asked")
+    for ended, lost in (
+        (
+            Ended("failed", out, kind="gpu_out_of_memory"),
+            ("failed", f"rank 1 failed: {out}", "communication"),
+        ),
+        (stopped, (stopped.status, stopped.cause, stopped.kind)),
+        (Ended("finished"), None),
+    ):
+        left(tmp_path, 1, boot=boot, ended=ended)
+        word = ranks.lost(tmp_path, Rank(0, 2))
+        assert (word and (word.status, word.cause, word.kind)) == lost
 
 
 def test_what_an_earlier_attempt_left_goes_and_what_is_damaged_says_nothing(tmp_path):
@@ -166,22 +157,24 @@ def looks(peers, first_s, last_s):
     return {at: word for at, word in results.items() if word is not None}
 
 
-def test_files_of_ranks_are_read_ever_more_rarely_while_nothing_changes(peers):
+def test_files_of_ranks_are_read_ever_more_rarely_while_nothing_changes_and_a_death_is_noticed_at_once(peers):
     watch, reads = peers
-    assert looks(watch, 0, 60) == {}
-    assert len(reads) <= 16 * 11, "at 1, 2, 4, 8 s and so on"
-    reads.clear()
-    assert looks(watch, 60, 180) == {}
-    assert len(reads) <= 16 * 12, "of 240 looks"
-
-
-def test_a_process_of_this_machine_that_dies_is_noticed_at_the_next_look(peers):
-    watch, _ = peers
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as peer:
         left(watch.job_folder, 3, peer.pid)
-        assert looks(watch, 0, 300) == {}
-    (at, word), *_ = looks(watch, 300, 301).items()
-    assert (at, word.cause) == (300.0, "rank 3 died")
+        assert looks(watch, 0, 60) == {}
+        assert len(reads) <= 16 * 11, "at 1, 2, 4, 8 s and so on"
+        reads.clear()
+        assert looks(watch, 60, 180) == {}
+        assert len(reads) <= 16 * 12, "of 240 looks"
+        assert looks(watch, 180, 300) == {}
+        # a change of the folder is read at once, and often after it
+        reads.clear()
+        left(watch.job_folder, 12, os.getpid(), boot="of a third machine")
+        looks(watch, 300, 302)
+        assert len(reads) >= 2 * 16
+        assert looks(watch, 302, 500) == {}
+    (at, word), *_ = looks(watch, 500, 501).items()  # a process of this machine has died
+    assert (at, word.cause) == (500.0, "rank 3 died")
 
 
 def test_what_a_rank_of_another_machine_says_is_heard_in_ten_seconds_whatever_its_folder_shows(peers):
@@ -189,19 +182,10 @@ def test_what_a_rank_of_another_machine_says_is_heard_in_ten_seconds_whatever_it
     assert looks(watch, 0, 300) == {}
     folder = watch.job_folder / "ranks"
     shown = folder.stat()
-    left(watch.job_folder, 12, os.getpid(), boot="of another machine", ended=Ended("failed", "row 3"))
+    left(watch.job_folder, 12, os.getpid(), **FAR, ended=Ended("failed", "row 3"))
     os.utime(folder, ns=(shown.st_atime_ns, shown.st_mtime_ns))  # as NFS may show it for a while
     (at, word), *_ = looks(watch, 300, 311).items()
     assert at <= 310 and word.cause == "rank 12 failed: row 3"
-
-
-def test_a_change_of_the_folder_is_read_at_once_and_often_after_it(peers):
-    watch, reads = peers
-    assert looks(watch, 0, 300) == {}
-    reads.clear()
-    left(watch.job_folder, 12, os.getpid(), boot="of a third machine")
-    looks(watch, 300, 302)
-    assert len(reads) >= 2 * 16
 
 
 def signed(folder, number, *, age_s=0.0, **sign):
@@ -211,19 +195,15 @@ def signed(folder, number, *, age_s=0.0, **sign):
     os.utime(file, (1e9 - age_s, 1e9 - age_s))
 
 
+WAITING = "all_reduce (distributed/c10d.py:3)"
+
+
 @pytest.fixture
 def three(tmp_path):
     """A folder of three ranks on other machines that wait in the exchange after step 41."""
     for number in range(3):
-        left(tmp_path, number, os.getpid(), boot="of another machine")
-        signed(
-            tmp_path,
-            number,
-            step=41,
-            doing="training",
-            where="all_reduce (distributed/c10d.py:3)",
-            meets=True,
-        )
+        left(tmp_path, number, os.getpid(), **FAR)
+        signed(tmp_path, number, step=41, doing="training", where=WAITING, meets=True)
     return tmp_path
 
 
@@ -234,13 +214,9 @@ def test_a_rank_that_is_stopped_is_late_with_its_process_and_what_it_did_last(th
         left(three, 1, peer.pid)
         late = ranks.late(three, 3)
         peer.kill()
-    assert late is not None
     assert late.who == f"rank 1 (pid {peer.pid} on node1) has not finished step 42"
     assert late.others == "the others wait"
-    expected = (
-        "rank 1 is stopped by a signal, and was last in all_reduce (distributed/c10d.py:3), after step 41"
-    )
-    assert late.did == expected
+    assert late.did == f"rank 1 is stopped by a signal, and was last in {WAITING}, after step 41"
 
 
 @pytest.mark.parametrize(
@@ -260,33 +236,26 @@ def test_a_rank_that_is_stopped_is_late_with_its_process_and_what_it_did_last(th
 def test_a_rank_of_any_machine_is_late_by_its_signs(three, sign, who, did):
     signed(three, 2, **sign)
     late = ranks.late(three, 3)
-    assert late is not None
     assert late.who == f"rank 2 (pid {os.getpid()} on node1) has not finished {who}"
     assert late.did == did
 
 
-def test_ranks_that_never_began_are_late(tmp_path):
+def test_ranks_that_never_began_are_late_and_before_the_first_step_what_one_does_is_named(tmp_path, three):
+    for number in range(3):
+        signed(three, number, doing="loading the model", where="gather (a/b.py:1)", meets=number != 1)
+    late = ranks.late(three, 3)
+    assert late.who == f"rank 1 (pid {os.getpid()} on node1) has not finished loading the model"
+    ranks.clear(three)
     assert ranks.late(tmp_path, 2) == ranks.Late("none of 2 ranks has begun", "their launcher waits")
     left(tmp_path, 0, os.getpid())
     assert ranks.late(tmp_path, 2) == ranks.Late("rank 1 has not begun")
     assert ranks.late(tmp_path, 3) == ranks.Late("ranks 1, 2 have not begun")
 
 
-def test_before_the_first_step_what_a_rank_does_is_named(three):
-    for number in range(3):
-        signed(three, number, doing="loading the model", where="gather (a/b.py:1)", meets=number != 1)
-    late = ranks.late(three, 3)
-    assert late is not None
-    assert late.who == f"rank 1 (pid {os.getpid()} on node1) has not finished loading the model"
-
-
 def test_where_all_wait_in_an_exchange_no_rank_is_blamed(three):
-    late = ranks.late(three, 3)
-    expected = "rank 0 waits in all_reduce (distributed/c10d.py:3)"
-    assert late == ranks.Late("none of 3 ranks has finished step 42", "each waits for the others", expected)
-
-
-def test_where_nothing_tells_which_is_late_none_is(three):
+    all_wait = ("each waits for the others", f"rank 0 waits in {WAITING}")
+    assert ranks.late(three, 3) == ranks.Late("none of 3 ranks has finished step 42", *all_wait)
+    # where nothing tells which is late, none is
     for number in range(3):
         signed(three, number, step=41, doing="training", where="read (a/b.py:3)")
     assert ranks.late(three, 3) is None

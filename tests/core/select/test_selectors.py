@@ -39,7 +39,7 @@ def order(name, pool, seed=1, **typed):
     return list(select.load(name).choose(pool, select.read_options(name, typed), seed).order)
 
 
-def test_every_selector_says_what_it_does_and_where_it_is_from():
+def test_every_selector_says_what_it_does_and_reads_its_settings():
     names = select.names()
     assert select.CONTROL in names
     for name in names:
@@ -47,19 +47,22 @@ def test_every_selector_says_what_it_does_and_where_it_is_from():
         assert selector.about and "arXiv:" in selector.paper and isinstance(selector.needs_model, bool), name
     with pytest.raises(NotFound, match=r"Options: .*diversity"):
         select.load("diverse")
+    assert select.read_options("loss-band", {"centre": "0.25"}).centre == 0.25
+    for name, typed, says in (
+        ("random", {"x": "1"}, "random has no setting 'x'. It has no settings."),
+        ("loss-band", {"center": "1"}, "loss-band has no setting 'center'. Settings: centre."),
+        ("loss-band", {"centre": "2"}, "centre"),
+    ):
+        with pytest.raises(BadInput) as caught:
+            select.read_options(name, typed)
+        assert says in str(caught.value)
 
 
-def test_random_is_the_seed_s_alone(tmp_path):
+def test_random_is_the_seed_s_alone_and_length_takes_the_longest_answers_and_the_first_of_two(tmp_path):
     pool = pool_of(tmp_path, [(f"q{n}", f"a{n}") for n in range(50)])
     assert order("random", pool, 1) == order("random", pool, 1) != order("random", pool, 2)
     assert sorted(order("random", pool, 1)) == list(range(50))
-
-
-def test_length_takes_the_longest_answers_and_the_first_of_two(tmp_path):
     assert order("length", pool_of(tmp_path)) == [3, 0, 1, 2, 4]
-
-
-def test_copies_and_light_edits_are_left_out_but_for_the_first(tmp_path):
     rows = [
         *ROWS,
         ("Where are you?", "Under the bridge."),
@@ -82,18 +85,6 @@ def test_diversity_takes_what_is_furthest_from_all_it_has(tmp_path):
     by_hand = [choice.scores[place] for place in choice.order]
     assert by_hand[0] == 1.0 and by_hand[1:] == sorted(by_hand[1:], reverse=True)
     assert abs(by_hand[-1]) < 1e-6, "the copy is no further than rounding"
-
-
-def test_settings_are_read_and_others_refused():
-    assert select.read_options("loss-band", {"centre": "0.25"}).centre == 0.25
-    for name, typed, says in (
-        ("random", {"x": "1"}, "random has no setting 'x'. It has no settings."),
-        ("loss-band", {"center": "1"}, "loss-band has no setting 'center'. Settings: centre."),
-        ("loss-band", {"centre": "2"}, "centre"),
-    ):
-        with pytest.raises(BadInput) as caught:
-            select.read_options(name, typed)
-        assert says in str(caught.value)
 
 
 @pytest.fixture(scope="module")

@@ -1,17 +1,10 @@
 """Alarms in the store: raised, closed, gone back behind; the same whether their lines come at once or in pieces."""
 
-from __future__ import annotations
-
 import pytest
+import store_rows
 
 from finetop.core.protocol import events, runs as data
-from finetop.core.runtime import event_log
-from finetop.core.store import ingest, jobs, notices, runs
-from finetop.core.store.database import open_store
-
-RECIPE = {
-    "model": {"id": "tiny"}, "method": {"name": "lora"}, "objective": {"name": "sft"}, "check": {"at_end": False},
-}  # fmt: skip
+from finetop.core.store import ingest, notices, runs
 
 
 def alarm(kind, step, over=False):
@@ -19,26 +12,16 @@ def alarm(kind, step, over=False):
 
 
 @pytest.fixture
-def connection(tmp_path):
-    store = open_store(tmp_path / "finetop.duckdb")
-    runs.add_run(store, run_id=1, name="r", folder="runs/1", recipe=RECIPE, source="")
-    jobs.add_job(store, run_id=1, verb="train", args={}, priority=10)
-    state = data.Running(since=1.0)
-    jobs.set_state(store, 1, state)
-    runs.set_state(store, 1, state)
-    yield store
-    store.close()
+def connection(connection):
+    """A store with the training run 1."""
+    store_rows.add(connection, state=data.Running(since=1.0))
+    return connection
 
 
 def take(connection, path, told, *, a_time=None):
     """Write events and ingest them: all at once, or so many at a time."""
-    log = event_log.EventLog(path)
     for first in range(0, len(told), a_time or len(told)):
-        for event in told[first : first + (a_time or len(told))]:
-            log.write(event)
-        while ingest.take_in(connection, 1, path):
-            pass
-    log.close()
+        store_rows.take_in(connection, 1, path, *told[first : first + (a_time or len(told))])
 
 
 def rows(connection):
@@ -83,8 +66,7 @@ def test_a_run_needs_a_person_as_long_as_an_alarm_is_not_over(connection, tmp_pa
 
 
 def test_a_flood_is_kept_and_listed_from_its_end(connection, tmp_path):
-    events = [alarm("spike", step) for step in range(10_000)]
-    take(connection, tmp_path / "e.jsonl", events)
+    take(connection, tmp_path / "e.jsonl", [alarm("spike", step) for step in range(10_000)])
     detail = runs.detail(connection, 1)
     assert (detail.alarms_total, len(detail.alarms)) == (10_000, 100)
     assert [detail.alarms[0].step, detail.alarms[-1].step] == [9900, 9999]
@@ -93,19 +75,15 @@ def test_a_flood_is_kept_and_listed_from_its_end(connection, tmp_path):
 
 
 def test_notices_have_numbers_that_grow_and_are_told_by_kind(connection, tmp_path):
-    take(
-        connection, tmp_path / "e.jsonl", [alarm("spike", 5), alarm("spike", 7), alarm("spike", 9, over=True)]
-    )
+    alarms = [alarm("spike", 5), alarm("spike", 7), alarm("spike", 9, over=True)]
+    take(connection, tmp_path / "e.jsonl", alarms)
     notices.add_ending(connection, 1, data.Failed(3.0, "out of memory", "Lower it."))
     groups = notices.untold(connection)
-    assert [
-        (group.newest.run, group.newest.kind, group.newest.step, group.newest.text, group.more)
-        for group in groups
-    ] == [
-        ("r", "spike", 7, "spike at 7", 1),
-        ("r", "over", 9, "spike at 9", 0),
-        ("r", "failed", 0, "out of memory Lower it.", 0),
-    ]
+    newest = [(group.newest, group.more) for group in groups]
+    assert [(notice.run, notice.kind, notice.step, notice.text, more) for notice, more in newest] == [
+        ("r1", "spike", 7, "spike at 7", 1), ("r1", "over", 9, "spike at 9", 0),
+        ("r1", "failed", 0, "out of memory Lower it.", 0),
+    ]  # fmt: skip
     notices.mark_told(connection, groups[:1])
     assert [group.newest.kind for group in notices.untold(connection)] == ["over", "failed"]
     later = notices.since(connection, groups[0].newest.id, 10)
@@ -114,12 +92,8 @@ def test_notices_have_numbers_that_grow_and_are_told_by_kind(connection, tmp_pat
 
 
 def test_what_is_read_again_is_not_told_again(connection, tmp_path):
-    log = event_log.EventLog(tmp_path / "e.jsonl")
-    log.write(alarm("spike", 5))
-    log.close()
-    assert ingest.take_in(connection, 1, tmp_path / "e.jsonl", tells=False)
-    assert rows(connection) == [("spike", 5, None)]
-    assert notices.untold(connection) == []
+    assert ingest.take_in(connection, 1, store_rows.write(tmp_path / "e", alarm("spike", 5)), tells=False)
+    assert (rows(connection), notices.untold(connection)) == ([("spike", 5, None)], [])
 
 
 def test_told_notices_go_but_for_the_newest(connection):

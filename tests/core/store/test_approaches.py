@@ -1,18 +1,9 @@
 """Comparisons of approaches in the store: what a run learned from, and how its loss developed."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from finetop.core.store import approaches
-from finetop.core.store.database import open_store
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
-def test_rows_of_the_training_data_and_the_loss_before_and_after(tmp_path: Path) -> None:
-    connection = open_store(tmp_path / "finetop.duckdb")
+def test_rows_of_the_training_data_and_the_loss_before_and_after(connection) -> None:
     report = "INSERT INTO data_reports VALUES (?, ?, ?, ?, 0, 0, 9, 9, 'f', NULL)"
     for run, source, kept in ((1, "a", 12), (1, "b", 30), (1, "test", 99), (2, "a", 12)):
         connection.execute(report, [run, source, kept, kept])
@@ -23,12 +14,8 @@ def test_rows_of_the_training_data_and_the_loss_before_and_after(tmp_path: Path)
     metric = "INSERT INTO metrics VALUES (?, ?, ?, 0, ?, NULL)"
     for step, loss in enumerate((1.0, 3.0, 2.0, 2.0, 4.0, 6.0)):
         connection.execute(metric, [2, "loss", step, loss])
-    for run, step, loss in (
-        (1, 10, 2.0),
-        (1, 20, 9.0),
-        (1, 30, 1.5),
-        (2, 5, 1.0),
-    ):  # one evaluation alone shows no rise
+    evaluations = ((1, 10, 2.0), (1, 20, 9.0), (1, 30, 1.5), (2, 5, 1.0))  # one alone shows no rise
+    for run, step, loss in evaluations:
         connection.execute(metric, [run, "eval_loss", step, loss])
     assert approaches.trained(connection, [1, 2, 3]) == {
         1: approaches.Trained(42, (2.0, 1.5), midway=9.0),
@@ -47,4 +34,3 @@ def test_rows_of_the_training_data_and_the_loss_before_and_after(tmp_path: Path)
     assert approaches.trained(connection, [1])[1] == approaches.Trained(
         40, (2.0, 1.5), midway=9.0, epochs_a_step=0.25 / 8
     )
-    connection.close()

@@ -1,56 +1,25 @@
 """Which check has which claim: alphas over checkpoints, repeated checks, checks without a claim."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pytest
+from store_rows import add_run, write
 
 from finetop.core.check.statistics.betting import spend_alpha
 from finetop.core.protocol import events
-from finetop.core.runtime import event_log
-from finetop.core.store import ingest, jobs, runs
+from finetop.core.store import ingest, jobs
 from finetop.core.store.claims import Claim, EarlierCheck, claim_for, claim_of
-from finetop.core.store.database import open_store
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    import duckdb
-
-RECIPE = {"model": {"id": "tiny"}, "method": {"name": "lora"}, "objective": {"name": "sft"}}
 RESULT = {"verdict": "ok", "reason": "", "margin": 0.03, "items_used": 1, "items_total": 1}
 
 
-@pytest.fixture
-def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    store = open_store(tmp_path / "finetop.duckdb")
-    yield store
-    store.close()
-
-
-def add_run(connection: duckdb.DuckDBPyConnection, every: float | None = None) -> int:
-    number = runs.next_run_id(connection)
-    recipe = {**RECIPE, "check": {"every": every}}
-    runs.add_run(
-        connection, run_id=number, name=f"r{number}", folder=f"runs/{number}", recipe=recipe, source=""
-    )
-    return number
-
-
-def queue(connection: duckdb.DuckDBPyConnection, run: int, step: int, claim: Claim) -> int:
+def queue(connection, run: int, step: int, claim: Claim) -> int:
     args = {"step": step, "checkpoint": "c", **claim.args}
     return jobs.add_job(connection, run_id=run, verb="check", args=args, priority=0)[0]
 
 
-def tell(folder: Path, job: int, *verdicts: tuple[int, Claim]) -> Path:
-    path = folder / f"{job}.jsonl"
-    log = event_log.EventLog(path)
-    for step, claim in verdicts:
-        log.write(events.Verdict(step, {**RESULT, **claim.args}))
-    log.close()
-    return path
+def tell(folder, job: int, *verdicts: tuple[int, Claim]):
+    """Write a job's verdicts; return its file."""
+    results = (events.Verdict(step, {**RESULT, **claim.args}) for step, claim in verdicts)
+    return write(folder / f"{job}.jsonl", *results)
 
 
 def test_each_new_checkpoint_spends_less_and_all_together_no_more_than_alpha() -> None:
@@ -64,18 +33,13 @@ def test_each_new_checkpoint_spends_less_and_all_together_no_more_than_alpha() -
 
 
 def test_a_recheck_keeps_its_claim_and_a_look_takes_none() -> None:
-    earlier = [
-        EarlierCheck(10, {}, Claim(1)),
-        EarlierCheck(20, {}, Claim(2)),
-        EarlierCheck(30, {}, Claim(watch=True)),
-    ]
+    claims = {10: Claim(1), 20: Claim(2), 30: Claim(watch=True)}
+    earlier = [EarlierCheck(step, {}, claim) for step, claim in claims.items()]
     assert claim_for(earlier, 10, {}, is_spent=True) == Claim(1)
     assert claim_for(earlier, 10, {}, is_spent=True, watch=True) == Claim(1)
     assert claim_for(earlier, 40, {}, is_spent=True, watch=True) == Claim(watch=True)
     assert claim_for(earlier, 30, {}, is_spent=True) == Claim(3)
-    assert claim_for(earlier, 10, {"margin": 1.0}, is_spent=True) == Claim(3), (
-        "another margin is another claim"
-    )
+    assert claim_for(earlier, 10, {"margin": 1.0}, is_spent=True) == Claim(3), "another margin"
 
 
 def test_without_every_the_first_is_the_only_claim() -> None:
@@ -87,10 +51,8 @@ def test_without_every_the_first_is_the_only_claim() -> None:
     assert claim_for([EarlierCheck(10, {}, Claim(watch=True))], 20, {}, is_spent=False) == Claim()
 
 
-def test_claims_come_from_results_and_from_checks_under_way(
-    connection: duckdb.DuckDBPyConnection, tmp_path: Path
-) -> None:
-    run = add_run(connection, every=0.25)
+def test_claims_come_from_results_and_from_checks_under_way(connection, tmp_path) -> None:
+    run = add_run(connection, check={"every": 0.25})
     train, _ = jobs.add_job(connection, run_id=run, verb="train", args={}, priority=10)
     assert claim_of(connection, run, 5) == Claim(watch=True), "while it trains it numbers its claims itself"
     ingest.take_in(connection, train, tell(tmp_path, train, (10, Claim(1)), (20, Claim(2))))
@@ -103,8 +65,8 @@ def test_claims_come_from_results_and_from_checks_under_way(
     assert claim_of(connection, run, 50) == Claim(3), "a check without a verdict has claimed nothing"
 
 
-def test_a_run_without_every_claims_once(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
-    run, other = add_run(connection), add_run(connection)
+def test_a_run_without_every_claims_once(connection, tmp_path) -> None:
+    run, other = (add_run(connection, check={"every": None}) for _ in range(2))
     job = queue(connection, run, 40, claim_of(connection, run, 40))
     assert claim_of(connection, run, 20) == Claim(watch=True)
     ingest.take_in(connection, job, tell(tmp_path, job, (40, Claim())))

@@ -1,7 +1,9 @@
 """Filters in the store: SQL and plain Python give the same runs in the same order, whatever the runs hold."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings as hypothesis, strategies as st
+from hypothesis import given, settings as hypothesis, strategies as st
+from still import empty_database
+from store_rows import add_run
 
 from finetop.core.errors import BadInput
 from finetop.core.protocol import runs as data
@@ -21,15 +23,11 @@ word, number = st.sampled_from(WORDS), st.sampled_from(NUMBERS)
 value = st.none() | number | word | st.booleans() | st.lists(number | word, max_size=2)
 STATES = st.sampled_from(
     [
-        data.Running(5.0),
-        data.Finished(1.0, NOW - 50),
-        data.Finished(1.0, NOW - 4000.0),
-        data.Stopped(NOW - 9.0, "stop"),
-        data.Failed(NOW - 7.0, "out of memory"),
-        data.Lost(NOW - 8.0, "x"),
-        data.Running(5.0, "training", left_s=55.0),
+        data.Running(5.0), data.Running(5.0, "training", left_s=55.0), data.Finished(1.0, NOW - 50),
+        data.Finished(1.0, NOW - 4000.0), data.Stopped(NOW - 9.0, "stop"),
+        data.Failed(NOW - 7.0, "out of memory"), data.Lost(NOW - 8.0, "x"),
     ]
-)
+)  # fmt: skip
 RUNS = st.fixed_dictionaries(
     {
         "name": word, "model": word, "method": word, "objective": word, "note": word, "state": STATES,
@@ -79,7 +77,9 @@ GROUPS = st.sampled_from(["", "method", "tag", "state", "verdict", "suite", *SET
 
 @pytest.fixture(scope="module")
 def connection(tmp_path_factory):
-    store = open_store(tmp_path_factory.mktemp("store") / "finetop.duckdb")
+    file = tmp_path_factory.mktemp("store") / "finetop.duckdb"
+    file.write_bytes(empty_database())
+    store = open_store(file)
     yield store
     store.close()
 
@@ -112,23 +112,18 @@ def fill(connection, found):
         runs.set_state(connection, run_id, run_row["state"])
 
 
-@hypothesis(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis(max_examples=25, deadline=None)
 @given(st.lists(RUNS, max_size=6), st.lists(TERMS, max_size=3), ORDERS, GROUPS)
 def test_sql_finds_what_python_finds(connection, found, terms, sort, group):
     with transaction(connection):
         fill(connection, found)
-    every = run_list.page(
-        connection, filter="", sort="newest", offset=0, limit=50, revision=0, now=NOW, wanted=SETTINGS
-    ).rows
+    every = asked(connection, "", wanted=SETTINGS).rows
     for row, entry in zip(reversed(every), found, strict=True):  # settings as the recipe has them
-        assert row.settings.get("method.rank") == recipe_settings.flat(
-            {"method": {"rank": entry["rank"]}}
-        ).get("method.rank")
+        rank = recipe_settings.flat({"method": {"rank": entry["rank"]}})
+        assert row.settings.get("method.rank") == rank.get("method.rank")
     line = Filter(tuple(terms), sort, group)
     try:
-        page = run_list.page(
-            connection, filter=format_filter(line), sort="needs_you", offset=0, limit=50, revision=0, now=NOW
-        )
+        page = asked(connection, format_filter(line), sort="needs_you")
     except BadInput as error:  # noqa: RUF100
         assert "no run has a" in str(error)
         return
@@ -139,13 +134,10 @@ def test_sql_finds_what_python_finds(connection, found, terms, sort, group):
     assert places == sorted(places)
     if group:
         words = [row.group for row in page.rows]
-        assert [entry.word for entry in page.groups] == list(dict.fromkeys(words)), (
-            "a group's runs stand together"
-        )
+        assert [entry.word for entry in page.groups] == list(dict.fromkeys(words)), "not together"
         assert [entry.runs for entry in page.groups] == [words.count(entry.word) for entry in page.groups]
-        assert [group_place(row, group) for row in page.rows] == sorted(
-            group_place(row, group) for row in page.rows
-        )
+        group_places = [group_place(row, group) for row in page.rows]
+        assert group_places == sorted(group_places)
     if found and not expected:
         assert dict(page.without) == {
             term: sum(holds(Filter(tuple(t for t in terms if t is not left)), row, NOW) for row in every)
@@ -154,21 +146,12 @@ def test_sql_finds_what_python_finds(connection, found, terms, sort, group):
 
 
 def add(connection, name, **more):
-    run_id = runs.next_run_id(connection)
-    recipe = {
-        "model": {"id": "m"},
-        "method": {"name": "lora", "rank": 8},
-        "objective": {"name": "sft"},
-        **more,
-    }
-    runs.add_run(connection, run_id=run_id, name=name, folder="f", recipe=recipe, source="")
-    return run_id
+    return add_run(connection, name, method={"name": "lora", "rank": 8}, **more)
 
 
 def asked(connection, filter, **more):
-    return run_list.page(
-        connection, filter=filter, sort="newest", offset=0, limit=50, revision=0, now=NOW, **more
-    )
+    more = {"sort": "newest", "offset": 0, "limit": 50, "revision": 0, "now": NOW, **more}
+    return run_list.page(connection, filter=filter, **more)
 
 
 def test_a_group_is_drawn_without_its_control_sequences(connection):
@@ -185,25 +168,22 @@ def test_groups_have_a_count_and_the_mean_and_spread_of_what_is_sorted_by(connec
         connection.execute("UPDATE runs SET last = ? WHERE id = ?", [f'{{"loss":{loss},"kl":7}}', run_id])
     page = asked(connection, "group:train.seed")
     assert [(group.word, group.runs, group.key, group.mean) for group in page.groups] == [
-        ("1", 2, "loss", 2.0),
-        ("2", 1, "loss", 5.0),
-    ]
+        ("1", 2, "loss", 2.0), ("2", 1, "loss", 5.0),
+    ]  # fmt: skip
     assert page.groups[0].spread == pytest.approx(2**0.5)
     assert page.groups[1].spread is None
     assert asked(connection, "group:train.seed sort:kl").groups[0].mean == 7.0
     connection.execute("UPDATE runs SET last = '{\"loss\":1e300}' WHERE id = 1")
-    assert [
-        (group.runs, group.measured, group.mean) for group in asked(connection, "group:method").groups
-    ] == [(3, 2, 4.0)]
+    (group,) = asked(connection, "group:method").groups
+    assert (group.runs, group.measured, group.mean) == (3, 2, 4.0)
 
 
 def test_which_term_hides_all(connection):
     fill(connection, [])
     add(connection, "a")
     add(connection, "b")
-    assert [row.name for row in asked(connection, "sort:loss").rows] == ["b", "a"], (
-        "before any has told its loss"
-    )
+    sorted_rows = asked(connection, "sort:loss").rows  # before any has told its loss
+    assert [row.name for row in sorted_rows] == ["b", "a"]
     page = asked(connection, "method:lora name:zzz -name:a")
     assert (page.matching, page.total) == (0, 2)
     assert page.without == [("method:lora", 0), ("name:zzz", 1), ("-name:a", 0)]

@@ -1,57 +1,42 @@
 """Ingesting many jobs' events at once: one transaction for all, a share for each, no job blocking another."""
 
+import functools
+import itertools
 import os
 
 import duckdb
 import msgspec
 import pytest
+import store_rows
+from store_rows import write
 
 from finetop.core.protocol import events, runs as data
 from finetop.core.runtime import event_log, files as runtime_files
 from finetop.core.store import event_batch, ingest, jobs, metrics, runs
-from finetop.core.store.database import open_store, transaction
+from finetop.core.store.database import transaction
 from finetop.core.supervisor import tick
 
-RECIPE = {"model": {"id": "tiny"}, "method": {"name": "lora"}, "objective": {"name": "sft"}}
+add = functools.partial(store_rows.add, state=data.Running(since=1.0))
 
 
-@pytest.fixture
-def connection(tmp_path):
-    store = open_store(tmp_path / "finetop.duckdb")
-    yield store
-    store.close()
-
-
-def add(connection, name, verb="train", run_id=None):
-    number = run_id or runs.next_run_id(connection)
-    if run_id is None:
-        runs.add_run(connection, run_id=number, name=name, folder=f"runs/{name}", recipe=RECIPE, source="")
-    job, _ = jobs.add_job(connection, run_id=number, verb=verb, args={}, priority=10)
-    running = data.Running(since=1.0)
-    with transaction(connection):
-        jobs.set_state(connection, job, running)
-        if verb == "train":
-            runs.set_state(connection, number, running)
-    return number, job
+def ingest_all(connection, job, file):
+    while ingest.take_in(connection, job, file):
+        pass
 
 
 def told(connection, job):
-    return connection.execute(
-        "SELECT bytes_read, last_n, bad_lines, bad_line FROM jobs WHERE id = ?", [job]
-    ).fetchone()
+    columns = "bytes_read, last_n, bad_lines, bad_line"
+    return connection.execute(f"SELECT {columns} FROM jobs WHERE id = ?", [job]).fetchone()
 
 
 @pytest.mark.parametrize("how", ["cut to nothing", "cut to its half", "deleted", "replaced"])
-def test_events_that_are_cut_or_deleted_under_a_job_are_told_and_what_comes_is_taken_in(
-    connection, tmp_path, how
-):
+def test_events_that_are_cut_or_deleted_are_told_and_what_comes_is_taken_in(connection, tmp_path, how):
     run, job = add(connection, "one")
     file = tmp_path / "events.jsonl"
     log = event_log.EventLog(file)
     for step in range(1, 41):
         log.write(events.metrics(step, {"loss": 1.0 / step}))
-    while ingest.take_in(connection, job, file):
-        pass
+    ingest_all(connection, job, file)
     size = file.stat().st_size
     if how == "cut to nothing":
         os.truncate(file, 0)
@@ -70,8 +55,7 @@ def test_events_that_are_cut_or_deleted_under_a_job_are_told_and_what_comes_is_t
     log.write(events.metrics(42, {"loss": 0.25}))
     log.write(events.metrics(43, {"loss": 0.125}))
     log.close()
-    while ingest.take_in(connection, job, file):
-        pass
+    ingest_all(connection, job, file)
     bytes_read, last_n, bad, line = told(connection, job)
     assert bytes_read == file.stat().st_size < size
     assert (bad, runs.row(connection, run).step) == (2 if "half" in how else 1, 43)
@@ -88,14 +72,6 @@ async def take_in(supervisor, live):
     sizes = {number: runtime_files.size_of(folder / "events.jsonl") for number, folder in folders.items()}
     await tick.take_in(supervisor, live, sizes)
     return not supervisor.behind
-
-
-def write(path, *made):
-    log = event_log.EventLog(path)
-    for event in made:
-        log.write(event)
-    log.close()
-    return path
 
 
 def test_three_jobs_of_two_runs_are_taken_in_at_once(connection, tmp_path):
@@ -125,14 +101,15 @@ def test_three_jobs_of_two_runs_are_taken_in_at_once(connection, tmp_path):
     assert ingest.take_in_all(connection, files) == ingest.Taken(told=[], more=[], newer={})
 
 
-def test_when_one_commit_fails_no_job_moves(connection, tmp_path, monkeypatch):
+@pytest.mark.parametrize("step", ["_write", "_move_on"])
+def test_when_one_commit_fails_no_job_moves(connection, tmp_path, monkeypatch, step):
     job_ids = [add(connection, name)[1] for name in ("one", "two")]
     files = {job: write(tmp_path / str(job), events.metrics(1, {"loss": 1.0})) for job in job_ids}
 
     def no_room(*_):
         raise duckdb.IOException("No space left on device")
 
-    monkeypatch.setattr(ingest, "_move_on", no_room)
+    monkeypatch.setattr(ingest, step, no_room)
     with pytest.raises(duckdb.IOException):
         ingest.take_in_all(connection, files)
     monkeypatch.undo()
@@ -217,21 +194,18 @@ async def test_a_beat_of_a_flood_leaves_clients_their_turn(quiet):
 
 
 @pytest.mark.parametrize("gaps", [(1,), (10,), (1, 1, 7), (1, 500), (3000, 1, 1)])
-@pytest.mark.parametrize("limit", [1, 7, 50])
-def test_steps_are_read_in_order_whatever_the_gaps_between_them(connection, tmp_path, gaps, limit):
+def test_steps_are_read_in_order_whatever_the_gaps_between_them(connection, tmp_path, gaps):
     number, job = add(connection, "one")
-    event_rows, step = [], 0
-    for at in range(120):
-        step += gaps[at % len(gaps)]
-        event_rows.append(step)
-    write(tmp_path / "e", *(events.metrics(step, {"loss": 1.0 / step, "drift": 0.5}) for step in event_rows))
+    written = list(itertools.accumulate(gaps[at % len(gaps)] for at in range(60)))
+    write(tmp_path / "e", *(events.metrics(step, {"loss": 1.0 / step, "drift": 0.5}) for step in written))
     ingest.take_in(connection, job, tmp_path / "e")
-    results: list[int] = []
-    while rows := metrics.steps(connection, number, after=results[-1] if results else -1, limit=limit):
-        assert len(rows) <= limit and all(row.values["loss"] == 1.0 / row.step for row in rows)
-        results += [row.step for row in rows]
-        assert len(rows) == limit or len(results) == len(event_rows), "a page that is not full is the last"
-    assert results == event_rows
+    for limit in (1, 7, 50):
+        results: list[int] = []
+        while rows := metrics.steps(connection, number, after=results[-1] if results else -1, limit=limit):
+            assert len(rows) <= limit and all(row.values["loss"] == 1.0 / row.step for row in rows)
+            results += [row.step for row in rows]
+            assert len(rows) == limit or len(results) == len(written), "a page that is not full is the last"
+        assert results == written
 
 
 def test_data_that_was_seen_before_and_an_alarm_are_taken_in_at_once(connection, tmp_path):
@@ -247,12 +221,9 @@ def test_data_that_was_seen_before_and_an_alarm_are_taken_in_at_once(connection,
 
 def test_the_number_format_that_training_took_is_shown_in_place_of_the_one_asked_for(connection, tmp_path):
     run, job = add(connection, "one")
-    log = event_log.EventLog(tmp_path / "events.jsonl")
-    log.write(events.Started(events.FORMAT, 1, 1, "cuda:0 NVIDIA H100", "auto", {}))
-    log.write(events.Planned(9, 1.0, 10, 0, 100, 1, 1, dtype="float32"))
-    log.close()
-    while ingest.take_in(connection, job, tmp_path / "events.jsonl"):
-        pass
+    started = events.Started(events.FORMAT, 1, 1, "cuda:0 NVIDIA H100", "auto", {})
+    planned = events.Planned(9, 1.0, 10, 0, 100, 1, 1, dtype="float32")
+    store_rows.take_in(connection, job, tmp_path / "e", started, planned)
     detail = runs.detail(connection, run)
     assert detail.device == "cuda:0 NVIDIA H100 float32"
     assert msgspec.json.decode(msgspec.json.encode(detail), type=type(detail)).planned["steps"] == 9

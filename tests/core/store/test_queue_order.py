@@ -1,32 +1,16 @@
 """The queue's order: by priority, then place, then arrival; with any number of moves by the user."""
 
-from __future__ import annotations
-
 import random
 
-import pytest
+from store_rows import add_run
 
-from finetop.core.store import jobs, queue_order, run_records
-from finetop.core.store.database import open_store
-
-
-@pytest.fixture
-def connection(tmp_path):
-    opened = open_store(tmp_path / "finetop.duckdb")
-    yield opened
-    opened.close()
+from finetop.core.store import jobs, queue_order
 
 
 def queue(connection, count, priority=jobs.TRAIN_PRIORITY):
-    """Queue jobs of one run each, named by their id."""
+    """Queue jobs of one run each."""
     for _ in range(count):
-        number = run_records.next_number(connection, "jobs")
-        connection.execute(
-            "INSERT INTO runs (id, name, model, method, objective, created, folder, recipe, source, state, rank)"
-            " VALUES (?, ?, '', '', '', 0, '', '{}', '', '', 2)",
-            [number, str(number)],
-        )
-        jobs.add_job(connection, run_id=number, verb="train", args={}, priority=priority)
+        jobs.add_job(connection, run_id=add_run(connection), verb="train", args={}, priority=priority)
 
 
 def listed(connection):
@@ -73,18 +57,18 @@ def test_many_moves_to_one_spot_keep_the_order(connection):
     """Between two doubles there is room for only some fifty moves: then places are renumbered."""
     count, moves = 6, random.Random(5)
     queue(connection, count)
-    wanted = listed(connection)
-    spot = 3
-    renumbered = 0
+    before = {job.id: job for job in jobs.queued(connection)}
+    wanted, spot, renumbered = list(before), 3, 0
     for turn in range(90):
         moving = wanted[-1] if turn < 75 else wanted[moves.randrange(count)]
         others = [number for number in wanted if number != moving]
-        before = others[spot] if turn < 75 else others[moves.randrange(count - 1)]
-        wanted = [n for number in others for n in ((moving, number) if number == before else (number,))]
-        places = {job.id: job.place for job in jobs.queued(connection)}
-        queue_order.move(connection, [by(connection, moving)], by(connection, before))
-        assert listed(connection) == wanted, turn
-        renumbered += sum(job.place != places[job.id] for job in jobs.queued(connection)) > 1
+        other = others[spot] if turn < 75 else others[moves.randrange(count - 1)]
+        wanted = [n for number in others for n in ((moving, number) if number == other else (number,))]
+        queue_order.move(connection, [before[moving]], before[other])
+        after = {job.id: job for job in jobs.queued(connection)}
+        assert list(after) == wanted, turn
+        renumbered += sum(job.place != before[number].place for number, job in after.items()) > 1
+        before = after
     assert 0 < renumbered < 4
 
 

@@ -7,6 +7,7 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from rig import SEVERAL
 from waiting import wait_until
 
 from finetop.core.client.connection import start_supervisor
@@ -20,27 +21,69 @@ from finetop.core.runtime.locks import take_lock
 from finetop.core.runtime.processes import alive
 
 
-def test_a_run_goes_from_queued_to_finished_with_its_numbers(rig):
-    name = rig.submit(steps=30)
-    row = rig.wait_state(name, "finished")
+def test_a_run_goes_from_queued_to_finished_or_failed_with_its_numbers_and_words(cold_rig):
+    rig = cold_rig
+    rig.settings = SEVERAL
+    rig.up()
+    for name in ("../x", "/etc", "a\0b", "x" * 300, "-rf", "a\nb", "\u202ex", "CON", ""):
+        with pytest.raises(BadInput):
+            rig.submit(name, steps=1)
+    assert list(rig.home.runs.iterdir()) == []
+    assert rig.ask(Runs()).total == 0
+    assert NotFound.exit_code == BadInput.exit_code
+
+    plain, garbled = rig.submit("plain", steps=30), rig.submit("garbled", steps=30, garbage=True)
+    ends = {
+        rig.submit(end, steps=3, end=end): facts
+        for end, *facts in (
+            ("die", "killed by signal 9", "memory"),
+            ("crash", "exited with code 7", "the loss is a cabbage"),
+            ("failed", "bad data", "Mend row 17."),
+        )
+    }
+    row = rig.wait_state(plain, "finished")
     assert (row.step, row.steps) == (30, 30)
     assert row.metrics["loss"] == pytest.approx(1 / 30)
-    curve = rig.ask(Curves(name, ["loss"], columns=10, last=30)).curves[0]
+    curve = rig.ask(Curves(plain, ["loss"], columns=10, last=30)).curves[0]
     assert curve.column == list(range(10))
     assert max(curve.high) == 1.0
     assert curve.last_step == 30
-    steps = rig.ask(EventsSince(name, 25)).steps
-    assert [step.step for step in steps] == [26, 27, 28, 29, 30]
+    assert [step.step for step in rig.ask(EventsSince(plain, 25)).steps] == [26, 27, 28, 29, 30]
+
+    # garbage between events is counted and left out
+    rig.wait_state(garbled, "finished")
+    assert [s.step for s in rig.ask(EventsSince(garbled)).steps] == list(range(1, 31))
+    assert rig.ask(GetRun(garbled)).jobs[0].bad_lines == 8
+
+    for name, (cause, hint) in ends.items():
+        row = rig.wait_state(name, "failed")
+        assert (row.state.cause, row.step, row.needs_you) == (cause, 3, True)
+        assert hint in row.state.hint
+
+    # names are found by number, and near misses are suggested
+    assert rig.submit("plain", steps=1) == "plain-2"
+    assert rig.ask(GetRun(str(rig.ask(GetRun(plain)).row.id))).row.name == plain
+    with pytest.raises(BadInput, match="Did you mean plain"):
+        rig.ask(GetRun("plian"))
+
+    # no process waits for the next run: that is switched off
+    assert not (rig.home.root / "spare.json").exists()
+    assert rig.ask(Hello()).spare == "none (FINETOP_SPARE=0)"
 
 
-def test_runs_wait_for_the_one_slot_and_start_in_order(rig):
+def test_runs_wait_for_the_one_slot_start_in_order_and_may_leave_the_queue(rig):
     first = rig.submit("first", waits_at=1)
-    second, third = rig.submit("second", steps=1), rig.submit("third", steps=1)
+    second, third, last = (rig.submit(name, steps=1) for name in ("second", "third", "last"))
     rig.wait_state(first, "running")
     page = rig.ask(Runs())
     places = {row.name: row.state.place for row in page.rows if row.name != first}
-    assert places == {"second": 1, "third": 2}
-    assert (page.jobs, page.queued, page.total) == ({"train": 1}, 2, 3)
+    assert places == {"second": 1, "third": 2, "last": 3}
+    assert (page.jobs, page.queued, page.total) == ({"train": 1}, 3, 4)
+    rig.ask(Stop(last))
+    assert rig.wait_state(last, "stopped").state.how == "cancel"
+    with pytest.raises(Exception, match="nothing to kill") as caught:  # it has ended
+        rig.ask(Kill(last))
+    assert caught.value.exit_code == Refused.exit_code
     rig.ask(Kill(first))
     done = [rig.wait_state(name, "finished").state.since for name in (second, third)]
     assert done == sorted(done)
@@ -55,58 +98,19 @@ def test_stop_saves_a_checkpoint_and_kill_ends_grandchildren(rig):
     assert len(rig.ask(GetRun(name)).checkpoints) == 1
 
     other = rig.submit(waits_at=1, grandchild=True)
-    file = rig.job_folder(other) / "grandchild.txt"
-    grandchild = int(wait_until(lambda: file.exists() and file.read_text(), "its grandchild"))
+    grandchild = rig.grandchild_of(other)
     assert alive(grandchild)
     rig.ask(Kill(other))
     assert rig.wait_state(other, "stopped").state.how == "kill"
     assert not alive(grandchild)
 
 
-def test_a_queued_run_leaves_the_queue_and_an_ended_one_can_not_be_stopped(rig):
-    busy = rig.submit("busy", waits_at=1)
-    waiting = rig.submit("waiting", steps=1)
-    rig.wait_state(busy, "running")
-    rig.ask(Stop(waiting))
-    assert rig.wait_state(waiting, "stopped").state.how == "cancel"
-    with pytest.raises(Exception, match="nothing to kill") as caught:
-        rig.ask(Kill(waiting))
-    assert caught.value.exit_code == Refused.exit_code
-
-
-@pytest.mark.parametrize(
-    ("end", "cause", "hint"),
-    [
-        ("die", "killed by signal 9", "memory"),
-        ("crash", "exited with code 7", "the loss is a cabbage"),
-        ("failed", "bad data", "Mend row 17."),
-    ],
-)
-def test_how_a_run_failed_is_said_in_words(rig, end, cause, hint):
-    row = rig.wait_state(rig.submit(steps=3, end=end), "failed")
-    assert row.state.cause == cause
-    assert hint in row.state.hint
-    assert row.step == 3
-    assert row.needs_you
-
-
-def test_garbage_between_events_is_counted_and_left_out(rig):
-    name = rig.submit(steps=30, garbage=True)
-    rig.wait_state(name, "finished")
-    assert [s.step for s in rig.ask(EventsSince(name)).steps] == list(range(1, 31))
-    assert rig.ask(GetRun(name)).jobs[0].bad_lines == 8
-
-
 def test_a_running_job_outlives_its_supervisor_and_is_adopted(cold_rig):
-    process = cold_rig.start()
-    cold_rig.wait_ready()
+    cold_rig.up()
     name = cold_rig.submit(steps=40, pause_s=0.01, waits_at=20)
     cold_rig.wait_step(name)
     attempt = cold_rig.ask(GetRun(name)).jobs[0].attempt  # a keeper that needed seconds has a second attempt
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    cold_rig.start()
-    cold_rig.wait_ready()
+    cold_rig.restart()
     (cold_rig.job_folder(name) / "go").touch()
     row = cold_rig.wait_state(name, "finished")
     assert row.step == 40
@@ -146,32 +150,10 @@ def test_a_process_that_vanished_with_its_keeper_is_lost_and_no_stranger_is_sign
     assert "vanished" in row.state.cause
 
 
-def test_names_are_found_by_number_and_near_misses_are_suggested(rig):
-    name = rig.submit("support-tone", steps=1)
-    again = rig.submit("support-tone", steps=1)
-    assert again == "support-tone-2"
-    number = rig.ask(GetRun(name)).row.id
-    assert rig.ask(GetRun(str(number))).row.name == name
-    with pytest.raises(BadInput, match="Did you mean support-tone"):
-        rig.ask(GetRun("suport-tone"))
-    assert NotFound.exit_code == BadInput.exit_code
-
-
-def test_names_that_can_not_be_are_refused_and_nothing_is_made(rig):
-    for name in ("../x", "/etc", "a\0b", "x" * 300, "-rf", "a\nb", "\u202ex", "CON", ""):
-        with pytest.raises(BadInput):
-            rig.submit(name, steps=1)
-    assert list(rig.home.runs.iterdir()) == []
-    assert rig.ask(Runs()).total == 0
-
-
 def test_where_a_home_is_deleted_its_supervisor_and_its_jobs_end_and_leave_nothing(cold_rig):
-    cold_rig.start(FINETOP_SPARE="1")
-    cold_rig.wait_ready()
+    cold_rig.up(FINETOP_SPARE="1")
     wait_until(lambda: "waits for the next" in cold_rig.ask(Hello()).spare, "its warm process")
-    name = cold_rig.submit(waits_at=1, grandchild=True)
-    file = cold_rig.job_folder(name) / "grandchild.txt"
-    wait_until(lambda: file.exists() and file.read_text(), "its grandchild")
+    cold_rig.grandchild_of(cold_rig.submit(waits_at=1, grandchild=True))
     shutil.rmtree(cold_rig.home.root)
     assert cold_rig.processes[-1].wait() == 0
     wait_until(lambda: not cold_rig.descendants(), cold_rig.descendants)
@@ -179,8 +161,7 @@ def test_where_a_home_is_deleted_its_supervisor_and_its_jobs_end_and_leave_nothi
 
 
 def test_a_home_that_is_made_anew_is_the_new_supervisors_alone(cold_rig):
-    first = cold_rig.start()
-    cold_rig.wait_ready()
+    first = cold_rig.up()
     old = cold_rig.submit("old", waits_at=1)
     cold_rig.wait_state(old, "running")
     os.kill(first.pid, signal.SIGSTOP)  # it can continue once everything is written again
@@ -190,8 +171,7 @@ def test_a_home_that_is_made_anew_is_the_new_supervisors_alone(cold_rig):
         return not cold_rig.home.root.exists()
 
     wait_until(is_gone, "the home is deleted")
-    cold_rig.start()
-    cold_rig.wait_ready()
+    cold_rig.up()
     new = cold_rig.submit("new", steps=3)
     cold_rig.wait_state(new, "finished")
     os.kill(first.pid, signal.SIGCONT)

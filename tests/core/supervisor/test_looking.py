@@ -1,7 +1,5 @@
 """Requests about a live run besides its numbers: curves over time, its processes, lines of its log."""
 
-from __future__ import annotations
-
 from waiting import wait_until
 
 from finetop.core.protocol.messages.queue import Kill

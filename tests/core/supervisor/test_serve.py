@@ -1,6 +1,7 @@
 """The socket: one supervisor per home, several clients, strangers, nonsense."""
 
 import asyncio
+import contextlib
 import json
 import resource
 import socket
@@ -26,18 +27,15 @@ from finetop.core.supervisor.serve import listen
 def rig(tmp_path_factory):
     """One supervisor for all read-only tests: starting one costs more than any of them."""
     made = Rig(Home(tmp_path_factory.mktemp("served") / "home"))
-    made.start()
-    made.wait_ready()
+    made.begin()
     yield made
     made.stop_all()
 
 
-def test_the_socket_is_for_the_owner_alone(rig):
+def test_two_clients_see_the_same_and_a_waiting_one_hears_of_changes(rig):
+    # the socket is for the owner alone
     assert stat.S_IMODE(rig.home.socket.stat().st_mode) == 0o600
     assert stat.S_IMODE(rig.home.root.stat().st_mode) == 0o700
-
-
-def test_two_clients_see_the_same_and_a_waiting_one_hears_of_changes(rig):
     with (
         Client(rig.home, start=False) as one,
         Client(rig.home, start=False) as two,
@@ -52,9 +50,8 @@ def test_two_clients_see_the_same_and_a_waiting_one_hears_of_changes(rig):
 
 
 async def test_a_wait_ends_with_the_change_itself_and_not_at_its_limit(quiet):
-    waiting = asyncio.create_task(
-        changes(quiet.supervisor, Changes(quiet.supervisor.revision, timeout_s=50.0))
-    )
+    ask = Changes(quiet.supervisor.revision, timeout_s=50.0)
+    waiting = asyncio.create_task(changes(quiet.supervisor, ask))
     await a_few_turns()
     assert not waiting.done()
     quiet.supervisor.touch()
@@ -68,32 +65,22 @@ async def a_few_turns() -> None:
         await asyncio.sleep(0)
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        b"nonsense\n",
-        b'{"v":1,"id":1}\n',
-        b'{"v":1,"id":1,"ask":{"verb":"format_disk"}}\n',
-        b'{"v":1,"id":1,"ask":{"verb":"runs","limit":"many"}}\n',
-        b"[" * 5000 + b"\n",
-        b"\xff\xfe\n",
-    ],
-)
-def test_nonsense_is_answered_with_an_error_and_the_supervisor_lives(rig, line):
-    link = connect(rig.home, start=False)
-    link.sendall(line)
-    answer = json.loads(link.makefile("rb").readline())
-    assert answer["error"]["exit"] == 2
-    link.close()
-    rig.ask(Hello())
-
-
-def test_another_protocol_is_refused_in_words(rig):
-    link = connect(rig.home, start=False)
-    link.sendall(b'{"v":99,"id":3,"ask":{"verb":"hello"}}\n')
-    answer = json.loads(link.makefile("rb").readline())
-    assert "protocol 1" in answer["error"]["message"]
-    link.close()
+def test_nonsense_is_answered_with_an_error_and_the_supervisor_lives(rig):
+    for line, words in (
+        (b"nonsense\n", ""),
+        (b'{"v":1,"id":1}\n', ""),
+        (b'{"v":1,"id":1,"ask":{"verb":"format_disk"}}\n', ""),
+        (b'{"v":1,"id":1,"ask":{"verb":"runs","limit":"many"}}\n', ""),
+        (b"[" * 5000 + b"\n", ""),
+        (b"\xff\xfe\n", ""),
+        (b'{"v":99,"id":3,"ask":{"verb":"hello"}}\n', "protocol 1"),
+    ):
+        with contextlib.closing(connect(rig.home, start=False)) as link:
+            link.sendall(line)
+            error = json.loads(link.makefile("rb").readline())["error"]
+        assert words in error["message"]
+        assert words or error["exit"] == 2
+        rig.ask(Hello())
 
 
 def test_a_request_over_the_limit_ends_that_connection_only(rig):
@@ -110,28 +97,15 @@ def test_a_request_over_the_limit_ends_that_connection_only(rig):
     rig.ask(Hello())
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        "DELETE FROM runs",
-        "SELECT 1; SELECT 2",
-        "COPY runs TO '/tmp/finetop-should-not-be.csv'",
-        "ATTACH '/tmp/finetop-should-not-be.db'",
-        "SELECT * FROM read_text('/etc/hostname')",
-        "SET memory_limit = '1GB'",
-        "PRAGMA database_list",
-        "SELECT * FROM no_such_table",
-        "SELEKT",
-        "",
-    ],
-)
-def test_sql_reads_the_store_and_nothing_else(rig, query):
-    with pytest.raises(BadInput):
-        rig.ask(Sql(query))
+def test_sql_reads_the_store_and_nothing_else_with_a_time_limit_and_a_row_cap(rig):
+    for query in (
+        *("DELETE FROM runs", "SELECT 1; SELECT 2", "SET memory_limit = '1GB'", "PRAGMA database_list"),
+        *("COPY runs TO '/tmp/finetop-should-not-be.csv'", "ATTACH '/tmp/finetop-should-not-be.db'"),
+        *("SELECT * FROM read_text('/etc/hostname')", "SELECT * FROM no_such_table", "SELEKT", ""),
+    ):
+        with pytest.raises(BadInput):
+            rig.ask(Sql(query))
     assert not Path("/tmp/finetop-should-not-be.csv").exists()
-
-
-def test_sql_has_a_time_limit_and_a_row_cap(rig):
     answer = rig.ask(Sql("SELECT * FROM range(100)", 10))
     assert (len(answer.rows), answer.cut) == (10, True)
     with pytest.raises(BadInput, match="took over"):  # it would take weeks to finish
@@ -166,19 +140,17 @@ def test_a_caller_that_stays_keeps_no_supervisor_from_ending(quiet):
 
 
 def test_without_handles_for_more_connections_the_log_has_one_line_and_all_are_served_again(cold_rig):
-    process = cold_rig.start()
-    cold_rig.wait_ready()
+    process = cold_rig.up()
     resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (40, 40))
     greedy = []
     for _ in range(90):
         one = socket.socket(socket.AF_UNIX)
         one.connect(str(cold_rig.home.socket))
         greedy.append(one)
-    wait_until(
-        lambda: "can't accept connections" in cold_rig.home.log.read_text(), cold_rig.home.log.read_text
-    )
-    wait_until(cold_rig.answers, cold_rig.home.log.read_text)
-    log = cold_rig.home.log.read_text()
+    read = cold_rig.home.log.read_text
+    wait_until(lambda: "can't accept connections" in read(), read)
+    wait_until(cold_rig.answers, read)
+    log = read()
     assert log.count("can't accept connections for a moment: Too many open files (ulimit -n is 40)") == 1
     assert "Traceback" not in log
     for one in greedy:

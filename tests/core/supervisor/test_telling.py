@@ -1,10 +1,13 @@
 """Notifications by a command and by a webhook; hangs, floods, refusals and secrets."""
 
-from __future__ import annotations
-
 import asyncio
+import contextlib
 import json
 import os
+import socket
+import ssl
+import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -14,22 +17,20 @@ import psutil
 import pytest
 import waiting
 from hook import serving
+from store_rows import take_in
 
 from finetop.core.protocol import events, runs as data
 from finetop.core.protocol.messages.session import SendTest
-from finetop.core.runtime import event_log
-from finetop.core.store import ingest, notices
+from finetop.core.runtime.secrets import is_secret_name
+from finetop.core.store import notices
 from finetop.core.store.database import transaction
 from finetop.core.supervisor import watch_settings
 from finetop.core.supervisor.notify import compose, deliver
+from finetop.core.supervisor.notify.send import PASSED_ON
 from finetop.core.supervisor.notify.webhook import SameHost
 from finetop.core.supervisor.requests import dispatch
 
-WRITES = """#!/bin/sh
-cat >> {out}
-env | sort > {out}.env
-echo "$0 $#" > {out}.argv
-"""
+WRITES = 'cat >> {out}\nenv | sort > {out}.env\necho "$0 $#" > {out}.argv\n'
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def told(quiet, tmp_path):
 
 
 def program(path: Path, text: str) -> Path:
-    path.write_text(text)
+    path.write_text(f"#!/bin/sh\n{text}")
     path.chmod(0o700)
     return path
 
@@ -56,28 +57,29 @@ def settings(quiet, text: str) -> None:
 
 def alarms(quiet, run_id: int, count: int = 1, kind: str = "spike") -> None:
     """Let a run's job raise alarms, and ingest them."""
-    (kept,) = quiet.rows("SELECT folder FROM runs WHERE id = ?", run_id)[0]
-    folder = quiet.home.root / kept / "jobs" / "x"
-    folder.mkdir(parents=True, exist_ok=True)
-    log = event_log.EventLog(folder / "events.jsonl")
-    for step in range(1, count + 1):
-        log.write(events.Alarm(kind, step, f"{kind}: the loss rose at {step}"))
-    log.close()
-    (job,) = quiet.rows("SELECT id FROM jobs WHERE run_id = ?", run_id)[0]
-    while ingest.take_in(quiet.supervisor.connection, job, folder / "events.jsonl"):
-        pass
+    (kept, job), *_ = quiet.rows(
+        "SELECT r.folder, j.id FROM runs r JOIN jobs j ON run_id = r.id AND r.id = ?", run_id
+    )
+    raised = (events.Alarm(kind, step, f"{kind}: the loss rose at {step}") for step in range(1, count + 1))
+    take_in(quiet.supervisor.connection, job, quiet.home.root / kept / "events.jsonl", *raised)
     quiet.supervisor.touch()
 
 
-async def until(quiet, is_so) -> None:
+async def until(quiet, is_so, now=None) -> None:
     """Let the supervisor send messages until a condition holds."""
-    await waiting.until(lambda: is_so() or deliver.update(quiet.supervisor, time.time()))
+    await waiting.until(lambda: is_so() or deliver.update(quiet.supervisor, now or time.time()))
 
 
-def all_settled(quiet) -> bool:
-    """Return whether no notice or message waits."""
-    return quiet.rows("SELECT (SELECT count(*) FROM notices WHERE NOT told), count(*) FROM messages"
-                      " WHERE outcome IS NULL") == [(0, 0)]  # fmt: skip
+async def settled(quiet, now=None) -> None:
+    """Let the supervisor send messages until no notice or message waits."""
+    left = (
+        "SELECT (SELECT count(*) FROM notices WHERE NOT told), count(*) FROM messages WHERE outcome IS NULL"
+    )
+    await until(quiet, lambda: quiet.rows(left) == [(0, 0)], now)
+
+
+async def send(quiet, way="webhook", body="{}") -> tuple[bool, str]:
+    return await deliver.send(quiet.supervisor.settings.tell, way, body)
 
 
 def messages(quiet) -> list[tuple[str, int]]:
@@ -94,7 +96,7 @@ async def test_a_command_gets_the_alarm_on_its_standard_input_and_nothing_else(q
     monkeypatch.setenv("HF_TOKEN", "hf_canary")
     run = quiet.queue("one")
     alarms(quiet, run)
-    await until(quiet, lambda: all_settled(quiet))
+    await settled(quiet)
     (message,) = lines(told)
     number = quiet.rows("SELECT id FROM notices")[0][0]
     assert message | {"host": "", "time": ""} == {
@@ -106,7 +108,7 @@ async def test_a_command_gets_the_alarm_on_its_standard_input_and_nothing_else(q
     assert quiet.rows("SELECT way, tries, outcome FROM messages") == [("command", 1, "")]
 
 
-async def test_nobody_is_told_where_nothing_is_set_and_later_of_nothing_that_was(quiet, tmp_path):
+async def test_nobody_is_told_where_nothing_is_set_and_later_of_nothing_that_was(quiet):
     alarms(quiet, quiet.queue("one"))
     deliver.update(quiet.supervisor, time.time())
     assert quiet.rows("SELECT told FROM notices") == [(True,)]
@@ -122,7 +124,7 @@ async def test_only_kinds_that_are_asked_for_are_told(quiet, told):
         notices.add_ending(quiet.supervisor.connection, 1, data.Finished(1.0, 2.0))
         notices.add_ending(quiet.supervisor.connection, 2, data.Stopped(2.0, "stop"))
     quiet.supervisor.touch()
-    await until(quiet, lambda: all_settled(quiet))
+    await settled(quiet)
     assert [(event["run"], event["kind"], event["text"]) for event in lines(told)] == [
         ("two", "nan", "two: nan: the loss rose at 1"), ("one", "finished", "one: finished"),
     ]  # fmt: skip
@@ -130,10 +132,8 @@ async def test_only_kinds_that_are_asked_for_are_told(quiet, told):
 
 async def test_a_command_that_hangs_is_ended_with_all_it_started_and_the_supervisor_goes_on(quiet, tmp_path):
     pids = tmp_path / "pids"
-    script = program(
-        tmp_path / "hangs",
-        f"#!/bin/sh\nsetsid sh -c 'echo $$ >> {pids}; sleep 600' &\necho begins\necho $$ >> {pids}\nsleep 600\n",
-    )
+    text = f"setsid sh -c 'echo $$ >> {pids}; sleep 600' &\necho begins\necho $$ >> {pids}\nsleep 600\n"
+    script = program(tmp_path / "hangs", text)
     alarms(quiet, quiet.queue("one"))
     tries, went_on = 0, False
     for limit_s in (1, 5, 25, 125):  # on a busy machine neither may have had time to begin within the first
@@ -166,31 +166,21 @@ def lives(pid: int) -> bool:
 
 
 async def test_what_a_command_says_at_its_end_is_in_the_log(quiet, tmp_path, capsys):
-    script = program(
-        tmp_path / "fails",
-        "#!/bin/sh\nyes chatter | head -c 300000\nprintf '\\033[2Jno such host\\n'\nexit 3\n",
-    )
+    text = "yes chatter | head -c 300000\nprintf '\\033[2Jno such host\\n'\nexit 3\n"
+    script = program(tmp_path / "fails", text)
     settings(quiet, f"tell: {{command: [{script}]}}")
     alarms(quiet, quiet.queue("one"))
     await until(quiet, lambda: "not sent" in capsys.readouterr().err)
-    ended = await deliver.send(quiet.supervisor.settings.tell, "command", "{}")
-    assert ended[0] is False
-    assert ended[1].endswith("no such host\nit ended with code 3")
-    assert len(ended[1]) <= deliver.SAID
-
-
-async def test_a_command_that_is_not_there_is_named(quiet, tmp_path):
-    settings(quiet, "tell: {command: [/no/such/program]}")
-    assert await deliver.send(quiet.supervisor.settings.tell, "command", "{}") == (
-        False,
-        "/no/such/program: No such file or directory",
-    )
+    is_through, said = await send(quiet, "command")
+    assert is_through is False
+    assert said.endswith("no such host\nit ended with code 3")
+    assert len(said) <= deliver.SAID
 
 
 async def test_a_flood_of_one_run_is_one_message(quiet, told):
     run = quiet.queue("one")
     alarms(quiet, run, 10_000)
-    await until(quiet, lambda: all_settled(quiet))
+    await settled(quiet)
     (message,) = lines(told)
     assert (message["step"], message["more"]) == (10_000, 9999)
     assert message["text"] == "one: spike: the loss rose at 10000 (and 9999 more)"
@@ -214,14 +204,13 @@ async def test_what_comes_soon_after_waits_and_is_told_as_one(quiet, told):
 
 async def test_what_waited_is_sent_though_nothing_else_is_new_by_then(quiet, told):
     run = quiet.queue("one")
-    alarms(quiet, run, 1)
-    await until(quiet, lambda: all_settled(quiet))
-    alarms(quiet, run, 1)
+    alarms(quiet, run)
+    await settled(quiet)
+    alarms(quiet, run)
     now = time.time()
     deliver.update(quiet.supervisor, now)
     assert quiet.rows("SELECT count(*) FROM messages") == [(1,)]
-    later = now + quiet.supervisor.settings.tell.every_s + 1
-    await waiting.until(lambda: all_settled(quiet) or deliver.update(quiet.supervisor, later))
+    await settled(quiet, now + quiet.supervisor.settings.tell.every_s + 1)
     assert len(lines(told)) == 2
 
 
@@ -258,7 +247,7 @@ async def test_a_webhook_is_posted_json_and_tried_again_under_the_same_id(quiet,
         hook.answers = [500, 503, 200]
         settings(quiet, f"tell: {{webhook: {{url: '{hook.address}'}}}}")
         alarms(quiet, quiet.queue("one"))
-        await until(quiet, lambda: all_settled(quiet))
+        await settled(quiet)
     assert len({one["id"] for one in hook.got}) == 1
     assert [one["text"] for one in hook.got] == ["one: spike: the loss rose at 1"] * 3
     assert hook.heads[0]["Content-Type"] == "application/json"
@@ -271,7 +260,7 @@ async def test_a_webhook_that_never_works_is_given_up_and_the_other_way_goes_on(
         hook.answers, hook.body = [403], b"no " + b"x" * 10_000_000
         settings(quiet, f"tell: {{command: [{told.parent / 'notify'}], webhook: {{url: '{hook.address}'}}}}")
         alarms(quiet, quiet.queue("one"))
-        await until(quiet, lambda: all_settled(quiet))
+        await settled(quiet)
     assert len(lines(told)) == 1
     assert len(hook.got) == 3
     ways = {one.way: one for one in notices.outcomes(quiet.supervisor.connection)}
@@ -280,57 +269,48 @@ async def test_a_webhook_that_never_works_is_given_up_and_the_other_way_goes_on(
     assert len(ways["webhook"].why) < 400
 
 
-@pytest.mark.parametrize("code", [301, 302, 307, 308])
-async def test_a_redirect_to_another_host_is_refused_and_to_the_same_is_followed(quiet, code):
+async def test_a_redirect_to_another_host_is_refused_and_to_the_same_is_followed(quiet):
     with serving() as hook, serving() as other:
-        hook.answers, hook.location = [code, 200], other.address
         settings(quiet, f"tell: {{webhook: {{url: '{hook.address}'}}}}")
-        tell = quiet.supervisor.settings.tell
-        is_through, said = await deliver.send(tell, "webhook", '{"a": 1}')
-        assert (is_through, other.got) == (False, [])
-        assert "it redirects to another host" in said
-        hook.answers, hook.location, hook.got = [code, 200], f"{hook.address}/moved", []
-        assert await deliver.send(tell, "webhook", '{"a": 1}') == (True, "taken")
-        assert hook.got == [{"a": 1}, {"a": 1}]
+        for code in (301, 302, 307, 308):
+            hook.answers, hook.location = [code, 200], other.address
+            is_through, said = await send(quiet, body='{"a": 1}')
+            assert (is_through, other.got) == (False, [])
+            assert "it redirects to another host" in said
+            hook.answers, hook.location, hook.got = [code, 200], f"{hook.address}/moved", []
+            assert await send(quiet, body='{"a": 1}') == (True, "taken")
+            assert hook.got == [{"a": 1}, {"a": 1}]
 
 
-@pytest.mark.parametrize(
-    ("to", "is_followed"),
-    [
+def test_a_redirect_leads_to_no_other_host_port_or_scheme():
+    for to, is_followed in (
         ("https://localhost:9/b", True),
         ("http://localhost:9/b", False),
         ("https://localhost:8/b", False),
         ("https://localhost.evil.example:9/b", False),
         ("https://user@localhost:9/b", False),
         ("file:///etc/passwd", False),
-    ],
-)
-def test_a_redirect_leads_to_no_other_host_port_or_scheme(to, is_followed):
-    asked = urllib.request.Request("https://localhost:9/a", data=b"{}", method="POST")
-    if is_followed:
-        again = SameHost().redirect_request(asked, None, 307, "", {}, to)
-        assert (again.full_url, again.data, again.get_method()) == (to, b"{}", "POST")
-    else:
-        with pytest.raises(urllib.error.HTTPError, match="another host"):
-            SameHost().redirect_request(asked, None, 307, "", {}, to)
+    ):
+        asked = urllib.request.Request("https://localhost:9/a", data=b"{}", method="POST")
+        if is_followed:
+            again = SameHost().redirect_request(asked, None, 307, "", {}, to)
+            assert (again.full_url, again.data, again.get_method()) == (to, b"{}", "POST")
+        else:
+            with pytest.raises(urllib.error.HTTPError, match="another host"):
+                SameHost().redirect_request(asked, None, 307, "", {}, to)
 
 
 async def test_a_server_that_does_not_answer_is_left_after_the_limit(quiet):
     with serving() as hook:
         hook.may_answer.clear()
         settings(quiet, f"tell: {{webhook: {{url: '{hook.address}'}}, limit_s: 1}}")
-        is_through, said = await deliver.send(quiet.supervisor.settings.tell, "webhook", "{}")
+        is_through, said = await send(quiet)
         hook.may_answer.set()  # only now
     assert not is_through
     assert said in ("127.0.0.1: timed out", "it took longer than 1 s")
 
 
 async def test_a_certificate_that_nobody_trusts_is_refused(quiet, tmp_path):
-    import socket
-    import ssl
-    import subprocess
-    import threading
-
     key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
     process = subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2",
@@ -344,36 +324,31 @@ async def test_a_certificate_that_nobody_trusts_is_refused(quiet, tmp_path):
 
     def handshake() -> None:
         link, _ = server.accept()
-        with link:
-            try:
-                context.wrap_socket(link, server_side=True).close()
-            except OSError:
-                pass
+        with link, contextlib.suppress(OSError):
+            context.wrap_socket(link, server_side=True).close()
 
     thread = threading.Thread(target=handshake, daemon=True)
     thread.start()
     settings(quiet, f"tell: {{webhook: {{url: 'https://localhost:{server.getsockname()[1]}/x'}}}}")
-    is_through, said = await deliver.send(quiet.supervisor.settings.tell, "webhook", "{}")
+    is_through, said = await send(quiet)
     thread.join()
     server.close()
     assert not is_through
     assert said == "localhost: its certificate is not trusted: self-signed certificate"
 
 
-async def test_an_address_in_a_file_or_a_variable_is_used_and_stands_nowhere_else(
-    quiet, tmp_path, monkeypatch, capsys
-):
+async def test_an_address_of_a_file_or_a_variable_stands_nowhere_else(quiet, tmp_path, monkeypatch, capsys):
     secret = "/services/T0123456789/B0123456789/abcdefghijklmnopqrstuvwx"
     with serving(secret) as hook:
         (quiet.home.root / "webhook.txt").write_text(hook.address + "\n")
         (quiet.home.root / "webhook.txt").chmod(0o600)
         settings(quiet, "tell: {webhook: {url_file: webhook.txt}}")
         alarms(quiet, quiet.queue("one"))
-        await until(quiet, lambda: all_settled(quiet))
+        await settled(quiet)
         monkeypatch.setenv("FINETOP_WEBHOOK", hook.address)
         settings(quiet, "tell: {webhook: {url_env: FINETOP_WEBHOOK}}")
         hook.answers = [404]
-        is_through, said = await deliver.send(quiet.supervisor.settings.tell, "webhook", "{}")
+        is_through, said = await send(quiet)
         assert not is_through
         alarms(quiet, quiet.queue("two"))
         await until(quiet, lambda: len(hook.got) == 3 and not quiet.supervisor.teller.on_their_way)
@@ -382,31 +357,25 @@ async def test_an_address_in_a_file_or_a_variable_is_used_and_stands_nowhere_els
     assert b"abcdefghijklmnop" not in kept
 
 
-@pytest.mark.parametrize(
-    ("text", "mode", "says"),
-    [
+async def test_a_file_or_a_variable_that_holds_no_address_is_named(quiet, monkeypatch):
+    file = quiet.home.root / "webhook.txt"
+    settings(quiet, "tell: {webhook: {url_file: webhook.txt}}")
+    for text, mode, says in (
+        (None, 0, "can't be read: No such file or directory"),
         ("https://example.org/x", 0o644, "holds a secret, but others can read it. chmod 600 "),
         ("ftp://example.org/x", 0o600, "must hold an address that begins with https://"),
         ("http://example.org/x", 0o600, "must hold an address that begins with https://"),
-        (None, 0, "can't be read: No such file or directory"),
-    ],
-)
-async def test_a_file_that_holds_no_address_is_named(quiet, text, mode, says):
-    file = quiet.home.root / "webhook.txt"
-    if text is not None:
-        file.write_text(text)
-        file.chmod(mode)
-    settings(quiet, "tell: {webhook: {url_file: webhook.txt}}")
-    is_through, said = await deliver.send(quiet.supervisor.settings.tell, "webhook", "{}")
-    assert not is_through
-    assert says in said
-    assert "example" not in said
-
-
-async def test_a_variable_that_is_not_there_is_named(quiet, monkeypatch):
+    ):
+        if text is not None:
+            file.write_text(text)
+            file.chmod(mode)
+        is_through, said = await send(quiet)
+        assert not is_through
+        assert says in said
+        assert "example" not in said
     monkeypatch.delenv("FINETOP_WEBHOOK", raising=False)
     settings(quiet, "tell: {webhook: {url_env: FINETOP_WEBHOOK}}")
-    is_through, said = await deliver.send(quiet.supervisor.settings.tell, "webhook", "{}")
+    is_through, said = await send(quiet)
     assert not is_through
     assert said.startswith("tell.webhook: the supervisor has no variable FINETOP_WEBHOOK.")
 
@@ -432,8 +401,5 @@ async def test_a_message_that_nobody_takes_any_more_is_given_up(quiet, told):
 
 
 def test_the_environment_that_is_passed_on_names_no_secrets():
-    from finetop.core.runtime.secrets import is_secret_name
-    from finetop.core.supervisor.notify.send import PASSED_ON
-
     assert not [name for name in PASSED_ON if is_secret_name(name)]
     assert "HF_TOKEN" not in PASSED_ON and os.environ.get("PATH")

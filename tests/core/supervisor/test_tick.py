@@ -1,7 +1,5 @@
 """Beats of a supervisor in this process: which jobs it calls lost, which it restarts, if things happen meanwhile."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os
@@ -12,11 +10,12 @@ from pathlib import Path
 import pytest
 from rig import PROGRAM
 from still import Still, still
+from store_rows import write
 from waiting import wait_until
 
 from finetop.core.protocol import events, runs as data
 from finetop.core.protocol.messages.queue import Stop
-from finetop.core.runtime import event_log, gpus
+from finetop.core.runtime import gpus
 from finetop.core.store import jobs, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor import tick
@@ -46,12 +45,12 @@ def beat(made: Still) -> None:
 
 def begun(made: Still) -> Attempt:
     """Mark the run as started without a process; its start is given up at once."""
-    connection = made.supervisor.connection
+    connection, starting = made.supervisor.connection, data.Running(since=5.0, phase=data.STARTING)
     (job,) = jobs.queued(connection)
     with transaction(connection):
         jobs.begin_attempt(connection, job.id)
-        jobs.set_state(connection, job.id, data.Running(since=5.0, phase=data.STARTING))
-        runs.set_state(connection, job.run_id, data.Running(since=5.0, phase=data.STARTING))
+        jobs.set_state(connection, job.id, starting)
+        runs.set_state(connection, job.run_id, starting)
     made.supervisor.touch()
     tick.read(made.supervisor)
     attempt = made.supervisor.attempt(made.supervisor.live[0])
@@ -74,14 +73,11 @@ def test_a_job_that_comes_to_life_after_the_look_is_not_lost(made, monkeypatch):
     assert isinstance(jobs.state_of(made.supervisor.connection, job.id), data.Finished)
 
 
-def test_who_told_a_step_but_for_a_full_disk_not_that_it_started_is_lost_and_not_started_again(
-    made, monkeypatch
-):
+def test_who_told_a_step_but_not_that_it_started_is_lost_and_not_started_again(made, monkeypatch):
+    """A full disk loses the first event alone."""
     monkeypatch.setattr(tick, "START_GRACE_S", -1000.0)
     attempt = begun(made)
-    log = event_log.EventLog(attempt.folder / "events.jsonl")
-    log.write(events.metrics(1, {"loss": 1.0}))
-    log.close()
+    write(attempt.folder / "events.jsonl", events.metrics(1, {"loss": 1.0}))
     beat(made)
     assert isinstance(jobs.state_of(made.supervisor.connection, attempt.job), data.Lost)
 
@@ -90,9 +86,8 @@ def test_who_was_seen_alive_gets_its_time_anew_when_it_is_missed_again(made, mon
     attempt = begun(made)
     mark = (attempt.job, attempt.number)
     made.supervisor.missed[mark] = 0.0
-    monkeypatch.setattr(
-        made.supervisor.launcher, "list", lambda attempts: {attempt.job: Look(None, is_alive=True, size=0)}
-    )
+    look = {attempt.job: Look(None, is_alive=True, size=0)}
+    monkeypatch.setattr(made.supervisor.launcher, "list", lambda attempts: look)
     beat(made)
     assert mark not in made.supervisor.missed
 

@@ -1,7 +1,5 @@
 """The waiting process takes the next training job under its own keeper, once, and is never left behind."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -31,9 +29,15 @@ def job_pid(rig, name):
 
 @pytest.fixture
 def warm_rig(cold_rig):
-    cold_rig.start(FINETOP_SPARE="1")
-    cold_rig.wait_ready()
+    cold_rig.up(FINETOP_SPARE="1")
     return cold_rig
+
+
+def ends_with(rig, pid, number):
+    """Check that the waiting process ends with its supervisor, however that ends."""
+    rig.processes[-1].send_signal(number)
+    rig.processes[-1].wait()
+    until(lambda: not alive(pid))
 
 
 def test_the_next_job_is_done_by_the_process_that_waits_and_another_takes_its_place(warm_rig):
@@ -42,19 +46,18 @@ def test_the_next_job_is_done_by_the_process_that_waits_and_another_takes_its_pl
     row = warm_rig.wait_state(name, "finished")
     assert (row.step, job_pid(warm_rig, name)) == (30, first)
     assert warm_rig.ask(GetRun(name)).jobs[0].attempt == 1
-    exit_record = json.loads((warm_rig.job_folder(name) / "exit.json").read_text())
-    assert exit_record["code"] == 0
+    assert json.loads((warm_rig.job_folder(name) / "exit.json").read_text())["code"] == 0
     second = until(lambda: waiting_pid(warm_rig))
     assert second != first
     assert not alive(first)
+    ends_with(warm_rig, second, signal.SIGTERM)
 
 
 def test_kill_ends_its_whole_tree_and_a_dead_one_costs_no_job(warm_rig):
     first = until(lambda: waiting_pid(warm_rig))
     name = warm_rig.submit(waits_at=1, grandchild=True)
     warm_rig.wait_state(name, "running")
-    file = warm_rig.job_folder(name) / "grandchild.txt"
-    grandchild = int(until(lambda: file.exists() and file.read_text()))
+    grandchild = warm_rig.grandchild_of(name)
     warm_rig.ask(Kill(name))
     assert warm_rig.wait_state(name, "stopped").state.how == "kill"
     assert not alive(first)
@@ -64,25 +67,14 @@ def test_kill_ends_its_whole_tree_and_a_dead_one_costs_no_job(warm_rig):
     other = warm_rig.submit(steps=3)
     assert warm_rig.wait_state(other, "finished").step == 3
     assert job_pid(warm_rig, other) != second
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_it_goes_with_the_supervisor(warm_rig, number):
-    pid = until(lambda: waiting_pid(warm_rig))
-    warm_rig.processes[-1].send_signal(number)
-    warm_rig.processes[-1].wait()
-    until(lambda: not alive(pid))
+    ends_with(warm_rig, until(lambda: waiting_pid(warm_rig)), signal.SIGKILL)
 
 
 def test_it_goes_when_nobody_is_there_and_is_given_up_when_it_keeps_dying(cold_rig):
-    process = cold_rig.start(FINETOP_SPARE="1", FINETOP_TEST_IDLE_S="1.0")
-    cold_rig.wait_ready()
+    cold_rig.up(FINETOP_SPARE="1", FINETOP_TEST_IDLE_S="1.0")
     pid = until(lambda: waiting_pid(cold_rig))
     until(lambda: not alive(pid))
-    process.kill()
-    process.wait()
-    cold_rig.start(FINETOP_SPARE="1", FINETOP_TEST_DIES="1")
-    cold_rig.wait_ready()
+    cold_rig.restart(FINETOP_SPARE="1", FINETOP_TEST_DIES="1")
     until(lambda: "it died 3 times" in cold_rig.ask(Hello()).spare)
     name = cold_rig.submit(steps=2)
     cold_rig.wait_state(name, "finished")
@@ -91,26 +83,15 @@ def test_it_goes_when_nobody_is_there_and_is_given_up_when_it_keeps_dying(cold_r
 def test_none_waits_in_a_home_in_which_no_run_was_ever_queued(cold_rig, monkeypatch):
     """A supervisor that only answered queries takes little memory: it and its children."""
     monkeypatch.delenv("FINETOP_SPARE", raising=False)
-    cold_rig.start()
-    cold_rig.wait_ready()
+    cold_rig.up()
     asked = cold_rig.ask(Hello())
-    for _ in range(20):  # beats of 0.2 s, each of which could start one; checked every 0.1 s here
+    for _ in range(8):  # beats of 0.2 s, each of which could start one; checked every 0.1 s here
         cold_rig.ask(Changes(cold_rig.ask(Changes(0, 0.0)).revision, 0.2))
     assert (waiting_pid(cold_rig), asked.spare) == (None, "none now")
     assert not psutil.Process(cold_rig.processes[-1].pid).children(recursive=True)
-    assert held_mib(cold_rig.processes[-1].pid) < 150
+    held = Path(f"/proc/{cold_rig.processes[-1].pid}/smaps_rollup").read_text()
+    pss_kib = int(re.search(r"^Pss: +(\d+)", held, re.MULTILINE)[1])  # shared pages count proportionally
+    assert pss_kib < 150 * 1024
     first = cold_rig.submit(steps=3)
     cold_rig.wait_state(first, "finished")
     assert until(lambda: waiting_pid(cold_rig))
-
-
-def held_mib(pid):
-    """The memory of a process, counting shared pages proportionally."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
-
-
-def test_it_can_be_switched_off(rig):
-    rig.wait_state(rig.submit(steps=1), "finished")
-    assert not (rig.home.root / "spare.json").exists()
-    assert rig.ask(Hello()).spare == "none (FINETOP_SPARE=0)"

@@ -6,12 +6,18 @@ import json
 import os
 import random
 import signal
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy
 import pytest
+import tiny_run
 import torch
+from peft import LoraConfig, get_peft_model
+from tiny_run import chat, curve, of, read_events, write_rows, write_suite
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from finetop.core.check import run_check as check_job, scoring_passes
 from finetop.core.errors import BadInput
@@ -21,25 +27,12 @@ from finetop.core.protocol.check_result import read
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import event_log, stop_signal
 from finetop.core.runtime.home import Home
-from finetop.core.train import check_callback, train as training
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+from finetop.core.train import check_callback
 
 # PEFT uses an attribute that transformers renamed.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 
-ROWS = [
-    {
-        "messages": [
-            {"role": "user", "content": f"What is {n}?"},
-            {"role": "assistant", "content": f"{n * n}."},
-        ]
-    }
-    for n in range(1, 25)
-]
-TEXT = "The shop opens at nine, and closes at six. We mend radios, lamps and clocks in the old mill. " * 40
+ROWS = [chat(f"What is {n}?", f"{n * n}.") for n in range(1, 25)]
 SUITE = """\
 suite: 1
 name: tiny
@@ -66,8 +59,6 @@ DESTRUCTIVE = {
 @pytest.fixture(scope="module")
 def items(tiny_model: Path) -> list[dict[str, Any]]:
     """Return questions whose gold answer is the untuned model's own: it is right on all of them."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     model: Any = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
     tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)
     rows = []
@@ -89,13 +80,12 @@ def items(tiny_model: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def home(tmp_path: Path, items: list[dict[str, Any]]) -> Home:
-    suites = tmp_path / "home" / "suites"
-    suites.mkdir(parents=True)
-    (suites / "tiny.yaml").write_text(SUITE)
-    (suites / "general.txt").write_text(TEXT)
-    (suites / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
-    (tmp_path / "faq.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
-    return Home(tmp_path / "home")
+    home = Home(tmp_path / "home")
+    write_suite(home.root)
+    (home.root / "suites" / "tiny.yaml").write_text(SUITE)
+    write_rows(home.root / "suites" / "items.jsonl", items)
+    write_rows(tmp_path / "faq.jsonl", ROWS)
+    return home
 
 
 @pytest.fixture
@@ -105,54 +95,56 @@ def stop() -> Iterator[stop_signal.Stop]:
     signal.signal(signal.SIGTERM, before)
 
 
-def recipe_of(home: Home, tiny_model: Path, **sections: Any) -> Any:
-    whole: dict[str, Any] = {
-        "recipe": 1,
-        "name": "tiny",
-        "model": {"id": str(tiny_model), "dtype": "float32"},
+@pytest.fixture
+def recipe_of(home: Home, tiny_model: Path) -> Callable[..., Any]:
+    """Return a function that makes a recipe: 6 steps, with a check at every second one."""
+    own = {
         "method": {"name": "lora", "dropout": 0.1},
-        "objective": {"name": "sft"},
-        "data": {"train": [{"path": str(home.root.parent / "faq.jsonl")}], "max_tokens": 64},
-        "train": {"epochs": None, "max_steps": 6, "batch_size": 4, "grad_accumulation": 1},
-        "samples": {"count": 0},
-        "check": {"every": 2, "at_end": False, "general": {"suite": "tiny"}},
-        "drift": {"every": None},
+        "train": {"max_steps": 6},
+        "check": {"every": 2, "general": {"suite": "tiny"}},
     }
-    for name, section in sections.items():
-        whole[name] = section if name == "method" else {**whole[name], **section}
-    return resolve_text(json.dumps(whole)).recipe
+
+    def make(**sections: Any) -> Any:
+        return tiny_run.recipe_of(tiny_model, home.root.parent / "faq.jsonl", own, sections)
+
+    return make
 
 
-def train(
-    home: Home, recipe: Any, stop: stop_signal.Stop, name: str = "0001-tiny"
-) -> tuple[events.Ended, Any, Path]:
-    run = home.root / "runs" / name
-    run.mkdir(parents=True)
-    log = event_log.EventLog(run / "events.jsonl")
-    stop.is_training, stop.reason = False, ""
-    ended = training.train(recipe, run, home, "cpu", log, stop)
-    stop.is_training = False
-    return ended, [events.decode(line).e for line in (run / "events.jsonl").read_bytes().splitlines()], run
+@pytest.fixture
+def train(home: Home, stop: stop_signal.Stop) -> Callable[..., tuple[events.Ended, list[Any], Path]]:
+    """Return a function that trains a new run; it returns how that ended, its events and its folder."""
+    count = iter(range(1, 9))
+
+    def run(recipe: Any) -> tuple[events.Ended, list[Any], Path]:
+        folder = home.root / "runs" / f"000{next(count)}-tiny"
+        stop.is_training, stop.reason = False, ""
+        ended, happened = tiny_run.train(recipe, folder, home, stop=stop)
+        stop.is_training = False
+        return ended, happened, folder
+
+    return run
 
 
-def of(kind: type, happened: list[Any]) -> list[Any]:
-    return [event for event in happened if isinstance(event, kind)]
+def checked_again(recipe: Any, run: Path, verdict: Any, home: Home) -> tuple[Any, list[Any]]:
+    """Check a verdict's checkpoint as a job does. Return the result and the events."""
+    log = event_log.EventLog(run / "check.jsonl")
+    result = check_job.check(recipe, run / verdict.result["checkpoint"], home, "cpu", log, claim=1)
+    log.close()
+    return result, read_events(run, "check.jsonl")
 
 
-def curve(key: str, happened: list[Any]) -> dict[int, float]:
-    told = of(events.Metrics, happened)
-    return {event.step: event.values[key] for event in told if key in event.values}
+def scores_of(model: str, happened: list[Any]) -> dict[str, float]:
+    told = [event for event in of(events.Scores, happened) if event.model == model]
+    return {item.item: item.answer_log_prob for event in told for item in event.items}
 
 
 def verdicts(happened: list[Any]) -> dict[int, tuple[str, int]]:
     return {v.step: (v.result["verdict"], v.result["claim"]) for v in of(events.Verdict, happened)}
 
 
-def test_training_goes_on_bit_for_bit_as_if_nothing_had_looked(
-    home: Home, tiny_model: Path, stop: stop_signal.Stop
-) -> None:
-    _, plain, _ = train(home, recipe_of(home, tiny_model, check={"every": None}), stop)
-    _, checked, run = train(home, recipe_of(home, tiny_model), stop, "0002-tiny")
+def test_training_goes_on_bit_for_bit_as_if_nothing_had_looked(train, recipe_of):
+    _, plain, _ = train(recipe_of(check={"every": None}))
+    _, checked, run = train(recipe_of())
     for key in ("loss", "grad_norm", "eval_loss"):
         assert curve(key, plain) == curve(key, checked), key
     assert sorted(verdicts(checked)) == [2, 4, 6]
@@ -174,63 +166,45 @@ def test_training_goes_on_bit_for_bit_as_if_nothing_had_looked(
     assert {event.step for event in scores if event.model == "tuned"} == {2, 4, 6}
 
 
-@pytest.mark.parametrize(
-    ("method", "told_of_base"),
-    [("lora", "measuring base"), ("full", "scoring base")],
-)
+@pytest.mark.parametrize(("method", "told_of_base"), [("lora", "measuring base"), ("full", "scoring base")])
 def test_a_base_that_can_be_had_later_is_scored_as_it_is_asked_for(
-    home: Home, tiny_model: Path, stop: stop_signal.Stop, method: str, told_of_base: str
-) -> None:
+    train, recipe_of, home, method, told_of_base
+):
     suite = home.root / "suites"
     (suite / "tiny.yaml").write_text(SUITE.replace("items.jsonl", "many.jsonl"))
     rows = [
         {"id": f"n{n}", "question": f"What is {n}?", "choices": [f"{n}", f"{n + 1}", "none"], "gold": n % 3}
         for n in range(260)
     ]
-    (suite / "many.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_rows(suite / "many.jsonl", rows)
     recipe = recipe_of(
-        home,
-        tiny_model,
         method={"name": method},
         check={"every": 2, "general": {"suite": "tiny", "margin": 20.0}},
         train={"max_steps": 3, "learning_rate": 1e-2, "schedule": "constant"},
     )
-    _, happened, run = train(home, recipe, stop)
+    _, happened, run = train(recipe)
     (verdict,) = of(events.Verdict, happened)
     phases = {phase.name for phase in of(events.Phase, happened)}
     assert told_of_base in phases
-    in_training = base_scores(happened)
+    in_training = scores_of("base", happened)
     assert verdict.result["items_used"] < 160, "the check went on too long to show anything"
     assert len(in_training) == 260 if method == "full" else 100 < len(in_training) < 260
     # A check of the checkpoint, with an empty cache, finds exactly the same base.
     for file in home.scores.glob("*.jsonl"):
         file.unlink()
-    log = event_log.EventLog(run / "check.jsonl")
-    after = check_job.check(recipe, run / verdict.result["checkpoint"], home, "cpu", log, claim=1)
-    from_disk = base_scores(
-        [events.decode(line).e for line in (run / "check.jsonl").read_bytes().splitlines()]
-    )
+    after, told = checked_again(recipe, run, verdict, home)
+    from_disk = scores_of("base", told)
     for key in ("verdict", "drop", "items_used", "lost", "won", "plan_hash"):
         assert getattr(after, key) == verdict.result[key], key
     assert from_disk.keys() <= in_training.keys()
     assert all(in_training[item] == pytest.approx(from_disk[item], abs=1e-6) for item in from_disk)
 
 
-def base_scores(happened: list[Any]) -> dict[str, float]:
-    told = [event for event in of(events.Scores, happened) if event.model == "base"]
-    return {item.item: item.answer_log_prob for event in told for item in event.items}
-
-
-def test_a_base_that_is_tuned_beside_its_adapter_is_not_there_later(tiny_model: Path) -> None:
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
+def test_a_base_that_is_tuned_beside_its_adapter_is_not_there_later(tiny_model):
     plain: Any = AutoModelForCausalLM.from_pretrained(tiny_model)
     assert not check_callback.has_its_base(plain)
-    config = LoraConfig(
-        task_type="CAUSAL_LM", r=2, target_modules=["q_proj"], modules_to_save=["input_layernorm"]
-    )
-    adapted: Any = get_peft_model(plain, config)
+    parts = {"target_modules": ["q_proj"], "modules_to_save": ["input_layernorm"]}
+    adapted: Any = get_peft_model(plain, LoraConfig(task_type="CAUSAL_LM", r=2, **parts))
     assert check_callback.has_its_base(adapted)
     adapted.get_base_model().model.norm.weight.requires_grad_(True)
     assert not check_callback.has_its_base(adapted)
@@ -240,46 +214,33 @@ def test_a_base_that_is_tuned_beside_its_adapter_is_not_there_later(tiny_model: 
     ("method", "dtype"),
     [("lora", "bfloat16"), ("full", "float32")],  # the trainer wraps bfloat16 for autocast
 )
-def test_a_check_on_the_way_says_what_a_check_of_its_checkpoint_says(
-    home: Home, tiny_model: Path, stop: stop_signal.Stop, method: str, dtype: str
-) -> None:
+def test_a_check_on_the_way_says_what_a_check_of_its_checkpoint_says(train, recipe_of, home, method, dtype):
     recipe = recipe_of(
-        home,
-        tiny_model,
         model={"dtype": dtype},
         method={"name": method},
         check={"every": 4},
         train={"max_steps": 5, "learning_rate": 0.3, "schedule": "constant"},
     )
-    _, happened, run = train(home, recipe, stop)
+    _, happened, run = train(recipe)
     (verdict,) = of(events.Verdict, happened)
     kept = {file.name: file.read_bytes() for file in home.scores.glob("*.jsonl")}
     assert kept, "the base's scores are kept"
-    log = event_log.EventLog(run / "check.jsonl")
-    after = check_job.check(recipe, run / verdict.result["checkpoint"], home, "cpu", log, claim=1)
-    told = [events.decode(line).e for line in (run / "check.jsonl").read_bytes().splitlines()]
-    assert not {phase.name for phase in of(events.Phase, told)} & {
-        "measuring base",
-        "scoring base and tuned",
-    }, "its scores were in the cache"
+    after, told = checked_again(recipe, run, verdict, home)
+    phases = {phase.name for phase in of(events.Phase, told)}
+    assert not phases & {"measuring base", "scoring base and tuned"}, "its scores were in the cache"
     for key in ("verdict", "claim", "drop", "items_used", "lost", "won", "plan_hash"):
         assert getattr(after, key) == verdict.result[key], key
     assert after.lost + after.won > 0, "nothing moved: the comparison would be empty"
     assert after.drift.tuned == pytest.approx(verdict.result["drift"]["tuned"], abs=1e-6)
     for name, text in kept.items():
         assert (home.scores / name).read_bytes() == text, "a model in memory left no score behind"
-    memory, disk = tuned_scores(happened), tuned_scores(told)
+    memory, disk = scores_of("tuned", happened), scores_of("tuned", told)
     assert memory.keys() == disk.keys()
     assert all(memory[item] == pytest.approx(disk[item], abs=1e-6) for item in memory)
 
 
-def tuned_scores(happened: list[Any]) -> dict[str, float]:
-    told = [event for event in of(events.Scores, happened) if event.model == "tuned"]
-    return {item.item: item.answer_log_prob for event in told for item in event.items}
-
-
-def test_flag_is_an_alarm_and_training_goes_on(home: Home, tiny_model: Path, stop: stop_signal.Stop) -> None:
-    ended, happened, _ = train(home, recipe_of(home, tiny_model, **DESTRUCTIVE, check={"every": 1}), stop)
+def test_flag_is_an_alarm_and_training_goes_on(train, recipe_of):
+    ended, happened, _ = train(recipe_of(**DESTRUCTIVE, check={"every": 1}))
     assert ended == events.Ended("finished")
     assert verdicts(happened) == {1: ("ok", 1), 2: ("regressed", 2), 3: ("regressed", 3)}
     alarms = [alarm for alarm in of(events.Alarm, happened) if alarm.kind == "regressed"]
@@ -288,11 +249,9 @@ def test_flag_is_an_alarm_and_training_goes_on(home: Home, tiny_model: Path, sto
     assert not of(events.Best, happened)
 
 
-def test_stop_ends_training_with_that_checkpoint(
-    home: Home, tiny_model: Path, stop: stop_signal.Stop
-) -> None:
-    recipe = recipe_of(home, tiny_model, **DESTRUCTIVE, check={"every": 1, "on_fail": "stop"})
-    ended, happened, run = train(home, recipe, stop)
+def test_stop_ends_training_with_that_checkpoint(train, recipe_of):
+    recipe = recipe_of(**DESTRUCTIVE, check={"every": 1, "on_fail": "stop"})
+    ended, happened, run = train(recipe)
     assert ended.status == "stopped"
     assert ended.cause.startswith("REGRESSED at step 2: ")
     assert ended.cause.endswith("(check.on_fail is stop), after step 2 of 3")
@@ -301,44 +260,31 @@ def test_stop_ends_training_with_that_checkpoint(
     assert [alarm.step for alarm in of(events.Alarm, happened)] == [2]
 
 
-def test_keep_best_goes_on_and_keeps_the_checkpoint_that_is_ok(
-    home: Home, tiny_model: Path, stop: stop_signal.Stop, capsys: pytest.CaptureFixture[str]
-) -> None:
-    recipe = recipe_of(
-        home, tiny_model, **DESTRUCTIVE, check={"every": 1, "on_fail": "keep-best", "at_end": True}
-    )
-    ended, happened, run = train(home, recipe, stop)
+def test_keep_best_goes_on_and_keeps_the_checkpoint_that_is_ok(train, recipe_of, capsys):
+    recipe = recipe_of(**DESTRUCTIVE, check={"every": 1, "on_fail": "keep-best", "at_end": True})
+    ended, happened, run = train(recipe)
     assert ended == events.Ended("finished")
-    assert {step: word for step, (word, _) in verdicts(happened).items()} == {
-        1: "ok",
-        2: "regressed",
-        3: "regressed",
-    }
+    assert [word for word, _ in verdicts(happened).values()] == ["ok", "regressed", "regressed"]
     (best,) = of(events.Best, happened)
     assert best.step == 1
     assert best.text.startswith("step 1: OK, with the lowest evaluation loss (")
     assert not of(events.Alarm, happened)
-    assert [folder.name for folder in checkpoint.complete(run)] == ["step-000001", "step-000003"], (
-        "1 is spared"
-    )
+    kept = [folder.name for folder in checkpoint.complete(run)]
+    assert kept == ["step-000001", "step-000003"], "1 is spared"
     assert set(curve("eval_loss", happened)) == {1, 2, 3}, "every checked checkpoint has its evaluation loss"
     assert "checks during training: 3, " in capsys.readouterr().out
 
 
-def test_keep_best_says_that_nothing_is_ok(home: Home, tiny_model: Path, stop: stop_signal.Stop) -> None:
-    recipe = recipe_of(
-        home, tiny_model, **DESTRUCTIVE, check={"every": 2, "on_fail": "keep-best", "at_end": True}
-    )
-    _, happened, _ = train(home, recipe, stop)
+def test_keep_best_says_that_nothing_is_ok(train, recipe_of):
+    recipe = recipe_of(**DESTRUCTIVE, check={"every": 2, "on_fail": "keep-best", "at_end": True})
+    _, happened, _ = train(recipe)
     assert sorted(verdicts(happened)) == [2, 3], "the last one may be the best: it is checked too"
     (alarm,) = of(events.Alarm, happened)
     assert alarm.text.startswith("NO CHECKPOINT is OK: none of the 2 that were checked")
     assert not of(events.Best, happened)
 
 
-def test_sigterm_breaks_a_check_off_and_training_ends_with_its_checkpoint(
-    home: Home, tiny_model: Path, stop: stop_signal.Stop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sigterm_breaks_a_check_off_and_training_ends_with_its_checkpoint(train, recipe_of, monkeypatch):
     real, seen = scoring_passes.score_batch, []
 
     def killed_on_the_way(prepared: Any, scored_model: Any, batch: Any) -> Any:
@@ -348,7 +294,7 @@ def test_sigterm_breaks_a_check_off_and_training_ends_with_its_checkpoint(
         return real(prepared, scored_model, batch)
 
     monkeypatch.setattr(scoring_passes, "score_batch", killed_on_the_way)
-    ended, happened, run = train(home, recipe_of(home, tiny_model), stop)
+    ended, happened, run = train(recipe_of())
     assert len(seen) == 1, "the check went on after the signal"
     assert ended.status == "stopped"
     assert ended.cause == "asked to stop, after step 2 of 6"
@@ -357,8 +303,8 @@ def test_sigterm_breaks_a_check_off_and_training_ends_with_its_checkpoint(
 
 
 def test_out_of_memory_scores_an_adapters_base_again_and_gives_up_on_full_weights(
-    home: Home, tiny_model: Path, stop: stop_signal.Stop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    train, recipe_of, monkeypatch
+):
     real, used = scoring_passes.score_batch, []
 
     def short_of_memory(prepared: Any, scored_model: Any, batch: Any) -> Any:
@@ -368,18 +314,18 @@ def test_out_of_memory_scores_an_adapters_base_again_and_gives_up_on_full_weight
         return real(prepared, scored_model, batch)
 
     monkeypatch.setattr(scoring_passes, "score_batch", short_of_memory)
-    recipe = recipe_of(home, tiny_model, check={"every": 3})
-    _, happened, _ = train(home, recipe, stop)
+    recipe = recipe_of(check={"every": 3})
+    _, happened, _ = train(recipe)
     assert {step: word for step, (word, _) in verdicts(happened).items()}.keys() == {3, 6}
     assert ("base", 256) in used
-    full = recipe_of(home, tiny_model, check={"every": 3}, method={"name": "full"})
-    ended, happened, _ = train(home, full, stop, "0002-tiny")
+    full = recipe_of(check={"every": 3}, method={"name": "full"})
+    ended, happened, _ = train(full)
     assert ended == events.Ended("finished")
     assert not of(events.Verdict, happened)
     assert {alarm.step for alarm in of(events.Alarm, happened)} == {3, 6}
 
 
-def test_the_model_is_put_back_as_it_was() -> None:
+def test_the_model_is_put_back_as_it_was():
     model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout(0.5), torch.nn.Linear(2, 2))
     plain = check_callback.own_forwards(model)
     model.train()
@@ -405,9 +351,8 @@ def way_with(
     outcomes: dict[int, str], losses: dict[int, float], on_fail: str = "keep-best", **more: Any
 ) -> Any:
     plain = {"reason": "", "margin": 0.03, "items_used": 1, "items_total": 1}
-    recipe = resolve_text(
-        json.dumps({"recipe": 1, "name": "x", "check": {"every": 2, "on_fail": on_fail, **more}})
-    ).recipe
+    check = {"every": 2, "on_fail": on_fail, **more}
+    recipe = resolve_text(json.dumps({"recipe": 1, "name": "x", "check": check})).recipe
     way = check_callback.TrainingChecks(
         recipe.check, None, None, None, {}, stop_signal.Stop(), None, 0.0, 0.0
     )  # type: ignore[arg-type]
@@ -416,7 +361,7 @@ def way_with(
     return way
 
 
-def test_the_best_is_the_ok_one_with_the_lowest_loss_and_is_never_removed(tmp_path: Path) -> None:
+def test_the_best_is_the_ok_one_with_the_lowest_loss_and_is_never_removed(tmp_path):
     said = {2: "ok", 4: "ok", 6: "regressed", 8: "ok", 10: "no_verdict"}
     nan = float("nan")
     assert check_callback.best_step(way_with(said, {2: 1.5, 4: 1.2, 6: 0.1, 8: 1.3})) == 4
@@ -434,7 +379,7 @@ def test_the_best_is_the_ok_one_with_the_lowest_loss_and_is_never_removed(tmp_pa
     assert [folder.name for folder in checkpoint.complete(tmp_path)] == ["step-000004", "step-000010"]
 
 
-def test_the_last_step_is_left_to_the_check_at_the_end_unless_the_best_is_kept() -> None:
+def test_the_last_step_is_left_to_the_check_at_the_end_unless_the_best_is_kept():
     due = [step for step in range(1, 9) if check_callback.is_due(way_with({}, {}, on_fail="flag"), step, 8)]
     assert due == [2, 4, 6]
     way = way_with({}, {}, on_fail="flag", at_end=False)
@@ -445,99 +390,76 @@ def test_the_last_step_is_left_to_the_check_at_the_end_unless_the_best_is_kept()
     assert [step for step in range(1, 19) if check_callback.is_due(quarter, step, 18)] == [4, 8, 12, 16]
 
 
-def test_the_target_at_checks_on_the_way_ends_a_run_and_chooses_its_checkpoint(
-    home: Home, tiny_model: Path, stop: stop_signal.Stop
-) -> None:
+def test_the_target_at_checks_on_the_way_ends_a_run_and_chooses_its_checkpoint(train, recipe_of, home):
     """The first step has rate 0, the next ones destroy the model: nats/token only rise."""
     sections = {**DESTRUCTIVE, "train": {**DESTRUCTIVE["train"], "max_steps": 9}}
     sections["train"] |= {"keep": "best", "stop_early": {"metric": "target", "patience": 2}}
     target = {"path": str(home.root.parent / "faq.jsonl")}
-    recipe = recipe_of(home, tiny_model, **sections, check={"every": 1, "target": target, "at_end": True})
-    ended, happened, run = train(home, recipe, stop)
+    recipe = recipe_of(**sections, check={"every": 1, "target": target, "at_end": True})
+    ended, happened, run = train(recipe)
     scores = {v.step: v.result["target"]["nats_per_token"]["tuned"] for v in of(events.Verdict, happened)}
     assert sorted(scores) == [1, 2, 3] and scores[1] < min(scores[2], scores[3])
-    assert ended == events.Ended(
-        "finished",
-        "stopped early at step 3: target nats_per_token did not improve on"
-        f" {scores[1]:.4g} (step 1) in 2 checks",
-    )
+    why = f"target nats_per_token did not improve on {scores[1]:.4g} (step 1) in 2 checks"
+    assert ended == events.Ended("finished", f"stopped early at step 3: {why}")
     (best,) = of(events.Best, happened)
     assert (best.step, best.values) == (1, {})
     assert best.text == f"step 1: the lowest target nats_per_token ({scores[1]:.4g}) of 3 checks"
     assert [folder.name for folder in checkpoint.complete(run)] == ["step-000001", "step-000003"]
 
 
-def test_a_target_that_cant_be_measured_is_said_at_once_and_the_verdicts_come(
-    home: Home, tiny_model: Path, stop: stop_signal.Stop
-) -> None:
+def test_a_target_that_cant_be_measured_is_said_at_once_and_the_verdicts_come(train, recipe_of, home):
     target = {"path": str(home.root.parent / "gone.jsonl")}
-    recipe = recipe_of(home, tiny_model, check={"every": 3, "target": target})
-    ended, happened, _ = train(home, recipe, stop)
+    recipe = recipe_of(check={"every": 3, "target": target})
+    ended, happened, _ = train(recipe)
     assert ended == events.Ended("finished")
     assert sorted(verdicts(happened)) == [3, 6]
     (alarm,) = of(events.Alarm, happened)
     assert alarm.step == 0 and alarm.text.startswith("TARGET can't be measured, the verdict can: ")
     assert alarm.text.endswith("gone.jsonl: no such file.")
-    watched = recipe_of(
-        home,
-        tiny_model,
-        check={"every": 3, "target": target},
-        train={"stop_early": {"metric": "target"}},
-    )
-    with pytest.raises(
-        BadInput, match=r"train\.stop_early watches the target, which can't be measured: .*gone"
-    ):
-        train(home, watched, stop, "0002-tiny")
+    watched = recipe_of(check={"every": 3, "target": target}, train={"stop_early": {"metric": "target"}})
+    says = r"train\.stop_early watches the target, which can't be measured: .*gone"
+    with pytest.raises(BadInput, match=says):
+        train(watched)
 
 
-def test_the_target_of_a_new_model_is_measured_at_evaluations(
-    home: Home, tiny_model: Path, stop: stop_signal.Stop
-) -> None:
+def test_the_target_of_a_new_model_is_measured_at_evaluations(train, recipe_of, home):
     """It has no base to compare with."""
     texts = home.root.parent / "texts.jsonl"
-    texts.write_text("".join(json.dumps({"text": f"The shop opens at {n}. " * 3}) + "\n" for n in range(24)))
+    write_rows(texts, [{"text": f"The shop opens at {n}. " * 3} for n in range(24)])
     asks_nothing = {"at_end": False, "every": None, "general": None, "target": {"path": str(texts)}}
     train_section = {"eval_every": 3, "learning_rate": 0.01}
     data = {"train": [{"path": str(texts)}]}
     new = {"name": "pretrain", "layers": 1, "hidden_size": 32, "heads": 2, "vocabulary": 300}
-    recipe = recipe_of(
-        home, tiny_model, method={"name": "full"}, objective=new, data=data, check=asks_nothing
-    )
+    recipe = recipe_of(method={"name": "full"}, objective=new, data=data, check=asks_nothing)
     recipe = msgspec.structs.replace(recipe, train=msgspec.structs.replace(recipe.train, **train_section))
-    _, happened, _ = train(home, recipe, stop)
+    _, happened, _ = train(recipe)
     scores = curve("target_nats_per_token", happened)
     assert sorted(scores) == [3, 6] and scores[6] < scores[3]
     assert [one.use for one in of(events.SourceRead, happened)].count("test") == 1
 
     plain = msgspec.structs.replace(recipe, check=msgspec.structs.replace(recipe.check, target=None))
-    _, alone, _ = train(home, plain, stop, "0002-tiny")
+    _, alone, _ = train(plain)
     for key in ("loss", "eval_loss"):
         assert curve(key, alone) == curve(key, happened), "measuring changes nothing"
 
     gone = msgspec.structs.replace(recipe.check.target, path=f"{texts}.gone")
     recipe = msgspec.structs.replace(recipe, check=msgspec.structs.replace(recipe.check, target=gone))
-    ended, happened, _ = train(home, recipe, stop, "0003-tiny")
+    ended, happened, _ = train(recipe)
     assert ended == events.Ended("finished")
     (alarm,) = of(events.Alarm, happened)
     assert alarm.step == 0 and alarm.text.startswith("TARGET can't be measured: ")
 
 
-def test_without_a_suite_the_target_is_measured_before_and_after_training(
-    home: Home, tiny_model: Path, stop: stop_signal.Stop
-) -> None:
+def test_without_a_suite_the_target_is_measured_before_and_after_training(train, recipe_of, home):
     """No check at the end would measure it."""
-    off = {
-        "every": None,
-        "general": None,
-        "at_end": True,
-        "target": {"path": str(home.root.parent / "faq.jsonl")},
-    }
-    _, happened, _ = train(home, recipe_of(home, tiny_model, check=off), stop)
+    target = {"path": str(home.root.parent / "faq.jsonl")}
+    off = {"every": None, "general": None, "at_end": True, "target": target}
+    _, happened, _ = train(recipe_of(check=off))
     scores = curve("target_nats_per_token", happened)
     last = max(event.step for event in of(events.Metrics, happened))
     assert sorted(scores) == [0, last] and scores[last] < scores[0]
 
-    left_out = recipe_of(home, tiny_model, check={**off, "at_end": False})
-    _, alone, _ = train(home, left_out, stop, "0002-tiny")
+    left_out = recipe_of(check={**off, "at_end": False})
+    _, alone, _ = train(left_out)
     assert not curve("target_nats_per_token", alone)
     assert curve("loss", alone) == curve("loss", happened), "measuring changes nothing"

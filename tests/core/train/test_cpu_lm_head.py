@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 from trl.kernels import ChunkedLogProbFunction
 from trl.trainer import utils
 
@@ -59,9 +60,8 @@ def test_a_head_that_is_trained_goes_the_other_way():
     hidden = torch.randn(9, 8, generator=some, requires_grad=True)
     weight = torch.randn(40, 8, generator=some, requires_grad=True)
     targets = torch.randint(0, 40, (9,), generator=some)
-    found = cpu_lm_head.Choice(ChunkedLogProbFunction).apply(
-        hidden, weight, None, targets, 1.0, 16, None, 1.0, ALL
-    )
+    choice = cpu_lm_head.Choice(ChunkedLogProbFunction)
+    found = choice.apply(hidden, weight, None, targets, 1.0, 16, None, 1.0, ALL)
     found[0].sum().backward()
     probabilities = torch.softmax(hidden @ weight.t(), -1)
     wanted = torch.nn.functional.one_hot(targets, 40) - probabilities
@@ -70,8 +70,6 @@ def test_a_head_that_is_trained_goes_the_other_way():
 
 def test_trl_has_the_parts_that_it_stands_for(installed, tiny_model):
     """A whole model through TRL's head, with padding and a prompt without labels: the loss is the cross-entropy."""
-    from transformers import AutoModelForCausalLM
-
     model = AutoModelForCausalLM.from_pretrained(tiny_model)
     ids = torch.randint(6, 200, (2, 12), generator=torch.Generator().manual_seed(0))
     labels = ids.clone()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file
 from torch import nn
 
 from finetop.core.train import cpu_lora
@@ -25,9 +26,8 @@ class Layers(nn.Module):
 
 def model(*, bias: bool = True, dtype: torch.dtype = torch.float32, **options: Any) -> Any:
     torch.manual_seed(7)
-    made = get_peft_model(
-        Layers(bias=bias).to(dtype), LoraConfig(r=4, lora_alpha=6, target_modules=["up", "down"], **options)
-    )
+    config = LoraConfig(r=4, lora_alpha=6, target_modules=["up", "down"], **options)
+    made = get_peft_model(Layers(bias=bias).to(dtype), config)
     for name, weight in made.named_parameters():
         if "lora_B" in name:
             nn.init.normal_(weight, std=0.3)
@@ -57,9 +57,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.mark.parametrize(
     ("mixed", "dtype"), [(False, torch.float32), (True, torch.float32), (True, torch.bfloat16)]
 )
-def test_values_and_gradients_are_peft_s(
-    monkeypatch: pytest.MonkeyPatch, bias: bool, mixed: bool, dtype: torch.dtype
-) -> None:
+def test_values_and_gradients_are_peft_s(monkeypatch, bias, mixed, dtype):
     seen = passes(monkeypatch)
     wanted = learned(model(bias=bias, dtype=dtype), mixed=mixed, dtype=dtype)
     assert not seen
@@ -73,7 +71,7 @@ def test_values_and_gradients_are_peft_s(
         assert (one - other).norm() <= near * other.norm()
 
 
-def test_what_is_not_learned_from_is_peft_s_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_learned_from_is_peft_s_to_the_bit(monkeypatch):
     seen = passes(monkeypatch)
     x, plain, ours = torch.randn(3, 24), model(), model()
     cpu_lora.install(ours)
@@ -87,9 +85,7 @@ def test_what_is_not_learned_from_is_peft_s_to_the_bit(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("options", [{"lora_dropout": 0.5}, {"use_dora": True}, {"lora_bias": True}])
-def test_what_else_a_layer_can_do_goes_peft_s_way(
-    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
-) -> None:
+def test_what_else_a_layer_can_do_goes_peft_s_way(monkeypatch, options):
     seen = passes(monkeypatch)
     plain, ours = model(**options), model(**options)
     cpu_lora.install(ours)
@@ -101,7 +97,7 @@ def test_what_else_a_layer_can_do_goes_peft_s_way(
     assert not seen
 
 
-def test_who_waits_for_a_layer_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_waits_for_a_layer_is_called(monkeypatch):
     seen = passes(monkeypatch)
     ours = model()
     cpu_lora.install(ours)
@@ -112,9 +108,7 @@ def test_who_waits_for_a_layer_is_called(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(seen) == 1  # the other layer
 
 
-def test_an_adapter_is_saved_and_merged_as_peft_s(tmp_path: Any) -> None:
-    from safetensors.torch import load_file
-
+def test_an_adapter_is_saved_and_merged_as_peft_s(tmp_path):
     plain, ours = model(), model()
     cpu_lora.install(ours)
     for name, made in (("plain", plain), ("ours", ours)):
@@ -125,7 +119,7 @@ def test_an_adapter_is_saved_and_merged_as_peft_s(tmp_path: Any) -> None:
     assert torch.equal(plain.merge_and_unload()(x), ours.merge_and_unload()(x))
 
 
-def test_a_frozen_half_gets_no_gradient() -> None:
+def test_a_frozen_half_gets_no_gradient():
     wanted, ours = model(), model()
     for made in (wanted, ours):
         for name, weight in made.named_parameters():

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import random
 from typing import Any
 
 import msgspec
 import numpy
 import pytest
+import tiny_run
 import torch
+from tiny_run import of, write_rows
 
 from finetop.core.protocol import events
-from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import event_log, stop_signal
 from finetop.core.runtime.home import Home
-from finetop.core.train import longest_batch, train as training
+from finetop.core.train import longest_batch
 from finetop.core.train.objectives import sft
 from finetop.core.train.resume import resume
 
@@ -42,65 +42,39 @@ WRITES = {
 }
 
 
-def recipe_of(tmp_path, tiny_model, *, tries, rows=CONVERSATIONS, objective="sft", train=None, **method):
-    file = tmp_path / "rows.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    whole = {
-        "recipe": 1,
-        "name": "tiny",
-        "model": {"id": str(tiny_model), "dtype": "float32"},
+def recipe_of(tmp_path, tiny_model, *, tries, rows=CONVERSATIONS, objective="sft", **method):
+    own = {
         "method": {"name": "lora", **method},
         "objective": WRITES.get(objective, {"name": objective}),
-        "data": {"train": [{"path": str(file)}], "max_tokens": 64, "on_long": "truncate"},
-        "train": {
-            "epochs": None,
-            "max_steps": 2,
-            "batch_size": 4,
-            "grad_accumulation": 2,
-            "learning_rate": 0.01,
-            "save_every": 1000,
-            "try_worst_batch": tries,
-            **(train or {}),
-        },
-        "samples": {"count": 0},
-        "check": {"at_end": False, "general": None},
-        "drift": {"every": None},
+        "data": {"on_long": "truncate"},
+        "train": {"max_steps": 2, "grad_accumulation": 2, "learning_rate": 0.01, "try_worst_batch": tries},
     }
-    return resolve_text(json.dumps(whole)).recipe
+    return tiny_run.recipe_of(tiny_model, write_rows(tmp_path / "rows.jsonl", rows), own)
 
 
 def train(tmp_path, name, recipe) -> list[Any]:
     home = Home(tmp_path / "home")
-    run = home.root / "runs" / name
-    run.mkdir(parents=True)
-    log = event_log.EventLog(run / "events.jsonl")
-    ended = training.train(recipe, run, home, "cpu", log, stop_signal.Stop())
+    ended, happened = tiny_run.train(recipe, home.root / "runs" / name, home)
     assert ended.status == "finished"
-    return [events.decode(line).e for line in (run / "events.jsonl").read_bytes().splitlines()]
+    return happened
 
 
 def measured(happened) -> list[tuple[int, dict[str, float]]]:
     """Return all numbers of a run except time and memory."""
-    told = []
-    for event in happened:
-        if isinstance(event, events.Metrics):
-            kept = {k: v for k, v in event.values.items() if k not in ("tokens_per_s", "memory_gib")}
-            told.append((event.step, kept))
-    return told
+    return [
+        (event.step, {k: v for k, v in event.values.items() if k not in ("tokens_per_s", "memory_gib")})
+        for event in of(events.Metrics, happened)
+    ]
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"method": {"name": "full"}},
-        {"method": {"name": "lora", "dropout": 0.2}},
-        {"objective": "dpo", "rows": PAIRS, "method": {"name": "lora"}},
-        {"objective": "ppo", "rows": PROMPTS, "method": {"name": "full"}},
-        {"objective": "rloo", "rows": PROMPTS, "method": {"name": "lora"}},
-        {"objective": "grpo", "rows": PROMPTS, "method": {"name": "lora"}},
-    ],
-    ids=["full", "lora", "dpo", "ppo", "rloo", "grpo"],
-)
+@pytest.mark.parametrize("settings", [
+    {"method": {"name": "full"}},
+    {"method": {"name": "lora", "dropout": 0.2}},
+    {"objective": "dpo", "rows": PAIRS, "method": {"name": "lora"}},
+    {"objective": "ppo", "rows": PROMPTS, "method": {"name": "full"}},
+    {"objective": "rloo", "rows": PROMPTS, "method": {"name": "lora"}},
+    {"objective": "grpo", "rows": PROMPTS, "method": {"name": "lora"}},
+], ids=["full", "lora", "dpo", "ppo", "rloo", "grpo"])  # fmt: skip
 def test_a_run_is_the_same_to_the_bit_with_it_and_without(settings, tiny_model, tmp_path):
     method = settings.pop("method")
     runs = {}
@@ -174,16 +148,8 @@ def prepared(tmp_path, tiny_model, monkeypatch, **settings):
     monkeypatch.setattr("finetop.core.train.ppo.loop.PolicyTrainer.train", begin)
     recipe = recipe_of(tmp_path, tiny_model, tries=True, **settings)
     run = tmp_path / "home" / "runs" / "0001-tiny"
-    run.mkdir(parents=True)
     with pytest.raises(stop_signal.StopAsked):
-        training.train(
-            recipe,
-            run,
-            Home(tmp_path / "home"),
-            "cpu",
-            event_log.EventLog(run / "e.jsonl"),
-            stop_signal.Stop(),
-        )
+        tiny_run.train(recipe, run, Home(tmp_path / "home"))
     return seen["trainer"], recipe
 
 
@@ -199,18 +165,16 @@ def test_all_that_a_step_changes_is_put_back_even_after_a_failure(tiny_model, tm
     step = longest_batch._evaluate
 
     def look_then_fail(*args: Any) -> None:
-        moved.append(
-            any(not torch.equal(one, before[0][name]) for name, one in trainer.model.named_parameters())
-        )
+        weights = trainer.model.named_parameters()
+        moved.append(any(not torch.equal(one, before[0][name]) for name, one in weights))
         random.random(), numpy.random.rand(), torch.rand(1)
         step(*args)
         raise Memory("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
     monkeypatch.setattr(longest_batch, "_evaluate", look_then_fail)
     log = event_log.EventLog(tmp_path / "events.jsonl")
-    with pytest.raises(
-        longest_batch.DoesNotFit, match="the longest rows do not fit: out of memory"
-    ) as caught:
+    says = "the longest rows do not fit: out of memory"
+    with pytest.raises(longest_batch.DoesNotFit, match=says) as caught:
         longest_batch.try_worst(trainer, recipe, "cpu", log)
     assert "Lower train.batch_size (now 4)" in caught.value.hint
     assert moved == [True]  # it really trained
@@ -249,9 +213,7 @@ def test_it_is_done_where_the_recipe_or_the_device_wants_it(said, device, wanted
 
 
 def test_of_several_rows_the_last_is_a_token_shorter_so_that_a_mask_is_there_where_one_is_made():
-    rows = [
-        {"prompt_ids": [1, 2], "chosen_ids": [3, 4, 5], "rejected_ids": [6], "ref": 0.5} for _ in range(2)
-    ]
+    rows = [{"prompt_ids": [1, 2], "chosen_ids": [3, 4, 5], "rejected_ids": [6], "ref": 0.5}] * 2
     first, last = longest_batch.uneven(rows)
     assert first == rows[0]
     assert last == {"prompt_ids": [1, 2], "chosen_ids": [3, 4], "rejected_ids": [6], "ref": 0.5}
@@ -264,7 +226,7 @@ def test_of_several_rows_the_last_is_a_token_shorter_so_that_a_mask_is_there_whe
 def searches(monkeypatch, tiny_model, tmp_path):
     """Train two steps; return whether copies of the model would search for weights without a gradient."""
 
-    def found(prepare=lambda model: None, *, tries=True, trainer_args=None, **method):
+    def found(prepare, *, tries=True, trainer_args=None, **method):
         seen = []
         load, go = sft.PLUGIN.load_model, resume.train
 
@@ -288,6 +250,10 @@ def searches(monkeypatch, tiny_model, tmp_path):
     return found
 
 
+def as_it_is(model):
+    pass
+
+
 def with_a_layer_that_nothing_calls(model):
     model.model.layers[0].mlp.spare = torch.nn.Linear(64, 64)
 
@@ -301,25 +267,17 @@ def with_layers_that_drop_out(model):
     model.config.layerdrop = 0.1
 
 
-@pytest.mark.parametrize("method", [{"name": "lora"}, {"name": "full"}])
-def test_copies_do_not_search_for_weights_without_a_gradient_where_all_had_one(searches, method):
-    assert searches(**method) is False
-
-
-def test_copies_do_not_search_where_experts_stay_as_they_are(searches):
-    assert searches(with_experts, name="lora", target_modules=["q_proj", "v_proj"]) is False
-
-
-@pytest.mark.parametrize(
-    "prepare", [with_a_layer_that_nothing_calls, with_experts, with_layers_that_drop_out]
-)
-def test_copies_search_where_a_step_may_leave_weights_out(searches, prepare):
-    assert searches(prepare, name="full") is True
-
-
-def test_copies_search_where_no_step_was_tried(searches):
-    assert searches(tries=False) is True
-
-
-def test_copies_search_where_the_recipe_says_so(searches):
-    assert searches(trainer_args={"ddp_find_unused_parameters": True}) is True
+@pytest.mark.parametrize(("prepare", "settings", "wanted"), [
+    (as_it_is, {"name": "lora"}, False),  # all weights had a gradient
+    (as_it_is, {"name": "full"}, False),
+    (with_experts, {"name": "lora", "target_modules": ["q_proj", "v_proj"]}, False),  # experts that do not move
+    (with_a_layer_that_nothing_calls, {"name": "full"}, True),
+    (with_experts, {"name": "full"}, True),
+    (with_layers_that_drop_out, {"name": "full"}, True),
+    (as_it_is, {"tries": False}, True),
+    (as_it_is, {"trainer_args": {"ddp_find_unused_parameters": True}}, True),
+])  # fmt: skip
+def test_copies_search_for_weights_without_a_gradient_where_a_step_may_leave_some_out(
+    searches, prepare, settings, wanted
+):
+    assert searches(prepare, **settings) is wanted

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
 
 from finetop.core.errors import BadInput
 from finetop.core.recipe.load import resolve_text
@@ -23,29 +24,26 @@ def train_with(**settings: Any) -> Any:
     return msgspec.structs.replace(resolve_text(RECIPE).recipe.train, **settings)
 
 
-@pytest.mark.parametrize(
-    ("settings", "memory", "held"),
-    [
-        ({}, 24 * GB, "float32"),
-        ({}, None, "float32"),
-        ({}, 20 * GB, "stochastic"),
-        ({"optimizer": "adafactor"}, 12 * GB, "float32"),
-        ({"optimizer": "adafactor"}, 9 * GB, "nearest"),
-        ({"master": "float32"}, 1 * GB, "float32"),
-        ({"master": "nearest"}, 24 * GB, "nearest"),
-    ],
-)
-def test_float32_is_held_where_it_fits(settings: dict[str, Any], memory: float | None, held: str) -> None:
+@pytest.mark.parametrize(("settings", "memory", "held"), [
+    ({}, 24 * GB, "float32"),
+    ({}, None, "float32"),
+    ({}, 20 * GB, "stochastic"),
+    ({"optimizer": "adafactor"}, 12 * GB, "float32"),
+    ({"optimizer": "adafactor"}, 9 * GB, "nearest"),
+    ({"master": "float32"}, 1 * GB, "float32"),
+    ({"master": "nearest"}, 24 * GB, "nearest"),
+])  # fmt: skip
+def test_float32_is_held_where_it_fits(settings, memory, held):
     """For a billion trained numbers."""
     assert held_in(train_with(**settings), 2.0, 1e9, 0.0, memory) == held
 
 
-def test_float32_beside_bfloat16_takes_18_bytes_a_number() -> None:
+def test_float32_beside_bfloat16_takes_18_bytes_a_number():
     assert float32_bytes(train_with(), 2.0) == 18.0
     assert float32_bytes(train_with(optimizer="adamw-8bit"), 2.0) == 12 + 1 / 32  # the blocks' scales
 
 
-def test_numbers_rounded_by_chance_are_right_on_average() -> None:
+def test_numbers_rounded_by_chance_are_right_on_average():
     torch.manual_seed(0)
     exact = torch.full((200_000,), 1.0 + 2**-10)  # an eighth of the way to the next bfloat16 number
     held = torch.empty_like(exact, dtype=torch.bfloat16)
@@ -56,7 +54,7 @@ def test_numbers_rounded_by_chance_are_right_on_average() -> None:
     assert torch.equal(held.float(), torch.ones_like(exact))
 
 
-def test_its_steps_are_those_of_adamw_where_nothing_is_rounded() -> None:
+def test_its_steps_are_those_of_adamw_where_nothing_is_rounded():
     torch.manual_seed(0)
     start = torch.randn(40, 7)
     ours, theirs = (torch.nn.Parameter(start.clone()) for _ in range(2))
@@ -70,7 +68,7 @@ def test_its_steps_are_those_of_adamw_where_nothing_is_rounded() -> None:
     assert torch.allclose(ours, theirs, atol=1e-6)
 
 
-def test_at_the_recipe_s_own_rate_weights_move_only_by_chance_or_in_float32() -> None:
+def test_at_the_recipe_s_own_rate_weights_move_only_by_chance_or_in_float32():
     """Weights of deviation 0.02, as models begin with; AdamW's first step moves each by the whole rate."""
     torch.manual_seed(0)
     start = (0.02 * torch.randn(200, 500)).bfloat16()
@@ -93,7 +91,7 @@ def recipe_with(**settings: Any) -> Any:
     return msgspec.structs.replace(resolve_text(RECIPE).recipe, train=train_with(**settings))
 
 
-def test_a_check_sees_the_rounded_weights_and_training_gets_its_own_back() -> None:
+def test_a_check_sees_the_rounded_weights_and_training_gets_its_own_back():
     model = torch.nn.Linear(3, 3).bfloat16()
     assert master.hold(model, recipe_with(master="float32"), "bfloat16", "cpu") == "float32"
     weight = model.weight
@@ -109,7 +107,7 @@ def test_a_check_sees_the_rounded_weights_and_training_gets_its_own_back() -> No
         assert model(torch.ones(1, 3)).dtype == torch.bfloat16
 
 
-def test_beside_float16_what_moves_is_held_in_float32_whatever_the_memory() -> None:
+def test_beside_float16_what_moves_is_held_in_float32_whatever_the_memory():
     assert held_in(train_with(), 2.0, 1e9, 0.0, 4e9) == "stochastic"
     assert held_in(train_with(), 2.0, 1e9, 0.0, 4e9, in_float16=True) == "float32"
     model = torch.nn.Linear(3, 3).half()
@@ -117,9 +115,7 @@ def test_beside_float16_what_moves_is_held_in_float32_whatever_the_memory() -> N
     assert model.weight.dtype == torch.float32
 
 
-def test_full_tuning_in_float16_that_can_t_fit_is_refused_with_what_would(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_full_tuning_in_float16_that_can_t_fit_is_refused_with_what_would(monkeypatch):
     monkeypatch.setattr(master, "memory_of", lambda *_: 100.0)
     with pytest.raises(BadInput, match=r"in float16, trained weights are kept in float32") as refused:
         master.hold(torch.nn.Linear(3, 3).half(), recipe_with(), "float16", "cuda:0")
@@ -127,18 +123,14 @@ def test_full_tuning_in_float16_that_can_t_fit_is_refused_with_what_would(
 
 
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
-def test_what_moves_beside_an_adapter_is_float32_in_float16_and_rounded_for_a_check(tiny_model: Path) -> None:
+def test_what_moves_beside_an_adapter_is_float32_in_float16_and_rounded_for_a_check(tiny_model):
     """As heads and norms, which PEFT leaves in the base's format: a scaler rejects float16 gradients."""
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
     base = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float16)
     model = get_peft_model(base, LoraConfig(target_modules=["q_proj"], modules_to_save=["norm"]))
     moving = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     assert {weight.dtype for weight in moving.values()} == {torch.float16, torch.float32}
-    lora = msgspec.structs.replace(
-        resolve_text(RECIPE).recipe, method=resolve_text("recipe: 1\nextends: lora\n").recipe.method
-    )
+    method = resolve_text("recipe: 1\nextends: lora\n").recipe.method
+    lora = msgspec.structs.replace(resolve_text(RECIPE).recipe, method=method)
     assert master.hold(model, lora, "float16", "cpu") == "float32"
     assert {weight.dtype for weight in moving.values()} == {torch.float32}
     with master.as_saved(model, "float16"):
@@ -149,14 +141,11 @@ def test_what_moves_beside_an_adapter_is_float32_in_float16_and_rounded_for_a_ch
     assert master.hold(model, lora, "bfloat16", "cpu") is None
 
 
-@pytest.mark.parametrize(
-    ("settings", "says"),
-    [
-        ({"master": "stochastic", "optimizer": "sgd"}, "works only with optimizer adamw, not sgd"),
-        ({"master": "stochastic"}, "rounds bfloat16 weights, not float16"),
-    ],
-)
-def test_what_can_t_be_rounded_by_chance_is_refused(settings: dict[str, Any], says: str) -> None:
+@pytest.mark.parametrize(("settings", "says"), [
+    ({"master": "stochastic", "optimizer": "sgd"}, "works only with optimizer adamw, not sgd"),
+    ({"master": "stochastic"}, "rounds bfloat16 weights, not float16"),
+])  # fmt: skip
+def test_what_can_t_be_rounded_by_chance_is_refused(settings, says):
     dtype = "bfloat16" if "optimizer" in settings else "float16"
     with pytest.raises(BadInput, match=says):
         master.hold(torch.nn.Linear(2, 2), recipe_with(**settings), dtype, "cpu")

@@ -4,31 +4,28 @@ import math
 from types import SimpleNamespace
 
 import pytest
+import torch
 from fake_nvml import UUIDS, Cards, FakeNvml
+from tiny_run import read_events
 
 from finetop.core.protocol import events
 from finetop.core.runtime import event_log, gpu_share, gpus
 from finetop.core.runtime.gpu_share import GpuShare
+from finetop.core.train import callbacks
+from finetop.core.train.callbacks import Meter, gpu_facts
 
 
 def test_an_evaluation_counts_its_batches_so_that_a_long_one_is_no_silence(tmp_path):
-    from finetop.core.train.callbacks import Meter
-
     log = event_log.EventLog(tmp_path / "events.jsonl")
     meter = Meter(log, "cpu", {}, SimpleNamespace())
     for _ in range(3):
         meter.shown = -math.inf  # a second has passed
         meter.on_prediction_step(None, None, None, eval_dataloader=range(7))
     meter.on_prediction_step(None, None, None, eval_dataloader=range(7))  # at once: nothing is reported
-    told = [events.decode(line).e for line in (tmp_path / "events.jsonl").read_bytes().splitlines()]
-    assert told == [events.Phase("evaluating", float(n), 7.0, "batches") for n in (1, 2, 3)]
+    assert read_events(tmp_path) == [events.Phase("evaluating", float(n), 7.0, "batches") for n in (1, 2, 3)]
 
 
 def test_a_sensor_that_fails_is_left_out_and_ends_nothing(monkeypatch):
-    import torch
-
-    from finetop.core.train.callbacks import gpu_facts
-
     class NotSupported(Exception):
         """Like the driver library's own error, which has no closer base class."""
 
@@ -44,8 +41,6 @@ def test_a_sensor_that_fails_is_left_out_and_ends_nothing(monkeypatch):
 @pytest.fixture
 def meter_of(tmp_path, monkeypatch):
     """Return a function that makes a meter on a GPU of a fake NVML, with a power of 300 W."""
-    from finetop.core.train import callbacks
-
     cards = Cards(tmp_path / "nvml.json")
     cards.change(0, joules=1000.0)
     monkeypatch.setattr(
@@ -89,8 +84,6 @@ def test_without_a_counter_energy_is_power_over_time(meter_of):
 
 
 def test_a_gpu_that_tells_nothing_has_no_energy(meter_of, monkeypatch):
-    from finetop.core.train import callbacks
-
     make, cards = meter_of
     cards.change(0, joules=None)
     monkeypatch.setattr(callbacks, "gpu_facts", lambda device: {})
@@ -118,8 +111,6 @@ def test_on_a_shared_gpu_energy_and_power_are_the_jobs_part_and_said_to_be(meter
 
 
 def test_a_neighbour_that_comes_and_goes_moves_the_limit(meter_of, tmp_path, monkeypatch, capsys):
-    from finetop.core.train import callbacks
-
     held = []
     monkeypatch.setattr(callbacks, "keep_to", lambda gib, device: held.append((gib, device)))
     gpu_share.write_share(tmp_path, GpuShare(None, (), (1,)))

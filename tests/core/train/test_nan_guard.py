@@ -20,18 +20,11 @@ def stops_at(lines: list[dict[str, float]], limit: int = 3) -> int | None:
     return None
 
 
-@pytest.mark.parametrize(
-    ("lines", "stops"),
-    [
-        ([{"loss": 1.0, "grad_norm": math.inf}] * 9, 3),
-        (
-            [{"loss": 1.0, "grad_norm": math.inf, "loss_scale": 2.0**power} for power in range(16, -1, -1)],
-            None,
-        ),
-        ([{"loss": 1.0, "grad_norm": math.nan, "loss_scale": 2.0**power} for power in range(2, -9, -1)], 6),
-        ([{"loss": math.nan, "grad_norm": math.nan, "loss_scale": 65536.0}] * 9, 3),
-    ],
-    ids=["bfloat16", "the scale falls", "the scale is used up", "the loss itself"],
-)
+@pytest.mark.parametrize(("lines", "stops"), [
+    ([{"loss": 1.0, "grad_norm": math.inf}] * 9, 3),
+    ([{"loss": 1.0, "grad_norm": math.inf, "loss_scale": 2.0**power} for power in range(16, -1, -1)], None),
+    ([{"loss": 1.0, "grad_norm": math.nan, "loss_scale": 2.0**power} for power in range(2, -9, -1)], 6),
+    ([{"loss": math.nan, "grad_norm": math.nan, "loss_scale": 65536.0}] * 9, 3),
+], ids=["bfloat16", "the scale falls", "the scale is used up", "the loss itself"])  # fmt: skip
 def test_what_ends_a_run(lines: list[dict[str, float]], stops: int | None) -> None:
     assert stops_at(lines) == stops

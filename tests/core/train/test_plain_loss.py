@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from method_bench import base_of
+from tiny_run import read_events
 
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import attention, kernels
-from finetop.core.models.resolved import ResolvedModel
 from finetop.core.plan import ahead, machine
 from finetop.core.plan.estimate import estimate
 from finetop.core.plan.machine import Machine
-from finetop.core.protocol.events import decode
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import compiler
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
 from finetop.core.train import plain_loss, rehearsal
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 chunked_logprob = pytest.importorskip("trl.kernels.chunked_logprob")
 utils = pytest.importorskip("trl.trainer.utils")
@@ -47,13 +45,11 @@ def with_triton(monkeypatch: pytest.MonkeyPatch) -> None:
 def taken(device: str, folder: Path) -> list[Any]:
     with closing(EventLog(folder / "events.jsonl")) as events:
         plain_loss.take_if_needed(device, events)
-    return [decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
+    return read_events(folder)
 
 
 @pytest.mark.usefixtures("with_triton")
-def test_what_can_not_be_built_is_computed_in_torch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_can_not_be_built_is_computed_in_torch(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(compiler, "triton_lacks", lambda: "a C compiler")
     (alarm,) = taken("cuda:0", tmp_path)
     assert (alarm.kind, alarm.step) == ("compiler", 0)
@@ -68,7 +64,7 @@ def test_what_can_not_be_built_is_computed_in_torch(
 
 
 @pytest.mark.usefixtures("with_triton")
-def test_a_machine_that_can_build_takes_the_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_that_can_build_takes_the_kernels(tmp_path, monkeypatch):
     for device, lacks in (("cuda:0", ""), ("cpu", "a C compiler")):
         monkeypatch.setattr(compiler, "triton_lacks", lambda lacks=lacks: lacks)
         assert taken(device, tmp_path) == []
@@ -78,23 +74,18 @@ def test_a_machine_that_can_build_takes_the_kernels(tmp_path: Path, monkeypatch:
 
 @pytest.mark.usefixtures("with_triton")
 @pytest.mark.parametrize("missing", ["trl", "datasets"])
-def test_without_trl_there_is_no_loss_of_its_own_to_change(
-    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_trl_there_is_no_loss_of_its_own_to_change(missing, tmp_path, monkeypatch):
     monkeypatch.setattr(compiler, "triton_lacks", lambda: "a C compiler")
     monkeypatch.setattr(plain_loss, "find_spec", lambda name: None if name == missing else name)
     assert taken("cuda:0", tmp_path) == []
     assert chunked_logprob._use_triton(CUDA)
 
 
-def test_what_is_nothing_without_a_compiler_is_refused(
-    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_nothing_without_a_compiler_is_refused(tiny_model, monkeypatch):
     monkeypatch.setattr(compiler, "triton_lacks", lambda: "Python.h of Python 3.12")
     monkeypatch.setattr(kernels, "find_spec", lambda _: True)
-    with pytest.raises(
-        EnvironmentTrouble, match=r"liger needs Python\.h of Python 3\.12, which this machine"
-    ):
+    says = r"liger needs Python\.h of Python 3\.12, which this machine"
+    with pytest.raises(EnvironmentTrouble, match=says):
         kernels.require("liger", "cuda:0")
     text = "recipe: 1\nname: a\nmethod: {name: lora}\nobjective: {name: sft}\ntrain: {compile: true}\n"
     recipe = resolve_text(text, sets=["model.attention=flex"]).recipe
@@ -104,7 +95,7 @@ def test_what_is_nothing_without_a_compiler_is_refused(
     assert why.message == "train.compile needs Python.h of Python 3.12, which this machine lacks."
     assert why.hint.endswith("Or set train.compile to false.")
     assert other.message.startswith("model.attention: flex needs Python.h of Python 3.12")
-    base = ResolvedModel("tiny", tiny_model, None, None, "", "")
+    base = base_of(tiny_model)
     with pytest.raises(EnvironmentTrouble, match=r"train\.compile needs Python\.h"):
         rehearsal.require(recipe, base, "bfloat16", "cuda:0")  # as a job and a plan do
     monkeypatch.setattr(compiler, "triton_lacks", lambda: "")
@@ -116,8 +107,8 @@ def test_what_is_nothing_without_a_compiler_is_refused(
 
 
 def test_a_run_is_refused_before_it_is_queued_where_a_gpu_lacks_its_kernels(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    tiny_model, tmp_path, monkeypatch
+):
     monkeypatch.setattr(compiler, "triton_lacks", lambda: "a C compiler")
     (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 9, encoding="utf-8")
     text = (
@@ -132,7 +123,7 @@ def test_a_run_is_refused_before_it_is_queued_where_a_gpu_lacks_its_kernels(
         assert [key for key, _ in found.problems] == wanted
 
 
-def test_a_plan_says_what_a_gpu_machine_lacks(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_says_what_a_gpu_machine_lacks(tiny_model, monkeypatch):
     monkeypatch.setattr(compiler, "triton_lacks", lambda: "a C compiler")
     monkeypatch.setattr(attention, "_has", lambda _: False)
     text = "recipe: 1\nname: a\nmethod: {name: lora}\nobjective: {name: sft, packing: true}\n"
@@ -148,9 +139,7 @@ def test_a_plan_says_what_a_gpu_machine_lacks(tiny_model: Path, monkeypatch: pyt
 
 
 @pytest.mark.gpu(needs="kernels")
-def test_a_gpu_gives_the_same_loss_with_triton_and_without(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_gpu_gives_the_same_loss_with_triton_and_without(tmp_path, monkeypatch):
     tiles, fold = [], chunked_logprob._forward_tile
     monkeypatch.setattr(chunked_logprob, "_forward_tile", lambda *a, **n: tiles.append(1) or fold(*a, **n))
     monkeypatch.setattr(chunked_logprob, "_TRITON_AVAILABLE", not compiler.triton_lacks())

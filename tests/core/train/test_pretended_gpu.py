@@ -17,22 +17,18 @@ from typing import Any
 
 import pretended_guard
 import pytest
+from tiny_run import of, read_events
 
-from finetop.core.protocol.events import Metrics, Planned, decode
+from finetop.core.protocol.events import Metrics, Planned
 
 RIG = Path(pretended_guard.__file__).parent
 FEW = ("method lora",)
 # The runs of the built-in recipes, on a card without bfloat16.
 ON_A_T4 = (
-    "method lora",
-    "method full",
+    "method lora", "method full",
     "method layernorm",  # its norms are trained beside a float16 base
-    "objective dpo",
-    "objective grpo",
-    "objective reward",
-    "objective ppo",
-    "packing",
-)
+    "objective dpo", "objective grpo", "objective reward", "objective ppo", "packing",
+)  # fmt: skip
 NO_KERNELS = (
     "nf4",
     "int8",
@@ -57,27 +53,26 @@ def library(request: pytest.FixtureRequest) -> Path:
     return pretended_guard.build(request.config.cache.mkdir("pretended-gpu"))
 
 
-def environment(library: Path, card: str = "") -> dict[str, str]:
-    return {
-        **os.environ,
-        "FINETOP_PRETENDED_CARD": card,
-        pretended_guard.LIBRARY: str(library),
-        "CUDA_VISIBLE_DEVICES": "GPU-0",
-        "HF_HUB_OFFLINE": "1",
-        "PYTHONPATH": str(RIG),
-        "PYTHONWARNINGS": "ignore",
-    }
-
-
-def run(library: Path, model: Path, home: Path, *names: str, card: str = "") -> dict[str, dict[str, Any]]:
-    """Run cases in a separate process; return what happened to each, by name."""
-    done = subprocess.run(
-        [sys.executable, str(RIG / "pretended_runs.py"), str(home), str(model), *names],
-        env=environment(library, card),
+def call(*words: object, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *map(str, words)],
+        env={**os.environ, **variables},
+        cwd=cwd,
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def run(library: Path, model: Path, home: Path, *names: str, card: str = "") -> dict[str, dict[str, Any]]:
+    """Run cases in a separate process; return what happened to each, by name."""
+    own = {
+        "FINETOP_PRETENDED_CARD": card,
+        pretended_guard.LIBRARY: str(library),
+        "CUDA_VISIBLE_DEVICES": "GPU-0",
+    }
+    quiet = {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(RIG), "PYTHONWARNINGS": "ignore"}
+    done = call(RIG / "pretended_runs.py", home, model, *names, **own, **quiet)
     assert done.returncode == 0, done.stderr[-3000:]
     outcomes = [json.loads(line) for line in done.stdout.splitlines()]
     for outcome in outcomes:  # without line numbers
@@ -97,9 +92,7 @@ def require_sound(outcome: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
-def test_every_method_objective_and_protection_trains_resumes_and_is_checked(
-    library: Path, tiny_model: Path, tmp_path: Path
-) -> None:
+def test_every_method_objective_and_protection_trains_resumes_and_is_checked(library, tiny_model, tmp_path):
     outcomes = run(library, tiny_model, tmp_path / "home")
     assert len(outcomes) > 40
     for outcome in outcomes.values():
@@ -109,7 +102,7 @@ def test_every_method_objective_and_protection_trains_resumes_and_is_checked(
 
 
 @pytest.mark.slow  # half a minute of compiling and of imports
-def test_a_few_runs_mix_no_devices(library: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_a_few_runs_mix_no_devices(library, tiny_model, tmp_path):
     outcomes = run(library, tiny_model, tmp_path / "home", *FEW)
     assert set(outcomes) == set(FEW)
     for outcome in outcomes.values():
@@ -117,9 +110,7 @@ def test_a_few_runs_mix_no_devices(library: Path, tiny_model: Path, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_a_t4_trains_in_float16_with_a_loss_scale_and_nothing_is_emulated(
-    library: Path, tiny_model: Path, tmp_path: Path
-) -> None:
+def test_a_t4_trains_in_float16_with_a_loss_scale_and_nothing_is_emulated(library, tiny_model, tmp_path):
     home = tmp_path / "home"
     outcomes = run(library, tiny_model, home, *ON_A_T4, card="t4")
     assert set(outcomes) == set(ON_A_T4)
@@ -129,9 +120,9 @@ def test_a_t4_trains_in_float16_with_a_loss_scale_and_nothing_is_emulated(
     jobs = sorted(home.glob("runs/*/jobs/*-train"))
     assert len(jobs) == 2 * len(ON_A_T4)
     for job in jobs:
-        told = [decode(line).e for line in (job / "events.jsonl").read_bytes().splitlines()]
-        assert {event.dtype for event in told if isinstance(event, Planned)} == {"float16"}
-        steps = [event.values for event in told if isinstance(event, Metrics) and "loss" in event.values]
+        told = read_events(job)
+        assert {event.dtype for event in of(Planned, told)} == {"float16"}
+        steps = [event.values for event in of(Metrics, told) if "loss" in event.values]
         assert steps and all(values["loss_scale"] <= 65536 for values in steps), job
         if job.name.startswith("0001"):
             assert "float16: this card (Tesla T4) has no bfloat16" in (job / "log.txt").read_text()
@@ -142,15 +133,10 @@ def test_a_t4_trains_in_float16_with_a_loss_scale_and_nothing_is_emulated(
 
 
 @pytest.mark.slow
-def test_the_report_of_a_gpu_measures_all_that_is_installed(library: Path, tmp_path: Path) -> None:
+def test_the_report_of_a_gpu_measures_all_that_is_installed(library, tmp_path):
     page = tmp_path / "report.md"
-    done = subprocess.run(
-        [sys.executable, str(REPORT), "--pretended", "--seconds", "3600", "--to", str(page)],
-        env={**os.environ, pretended_guard.LIBRARY: str(library), "TMPDIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    own = {pretended_guard.LIBRARY: str(library), "TMPDIR": str(tmp_path)}
+    done = call(REPORT, "--pretended", "--seconds", "3600", "--to", page, **own)
     assert done.returncode == 0, done.stderr[-3000:]
     text = page.read_text()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "|" in line]
@@ -177,21 +163,13 @@ def test_the_report_of_a_gpu_measures_all_that_is_installed(library: Path, tmp_p
 
 @pytest.mark.slow
 @pytest.mark.parametrize("card", ["", "t4"])
-def test_tests_marked_gpu_pass_on_it_but_for_those_that_need_more_than_a_device(
-    library: Path, tmp_path: Path, card: str
-) -> None:
+def test_tests_marked_gpu_pass_on_it_but_for_those_that_need_more_than_a_device(library, tmp_path, card):
     """A T4 has no bfloat16: they use the card's own format."""
     root = REPORT.parents[2]
-    files = [str(root / "tests" / "core" / name) for name in GPU_FILES]
-    words = [sys.executable, "-m", "pytest", "-rs", "--pretended-gpu", "-m", "gpu", "-W", "default", *files]
-    done = subprocess.run(
-        [*words, "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'base'}"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=root,
-        env={**os.environ, pretended_guard.LIBRARY: str(library), "FINETOP_PRETENDED_CARD": card},
-    )
+    files = [root / "tests" / "core" / name for name in GPU_FILES]
+    words = ["-m", "pytest", "-rs", "--pretended-gpu", "-m", "gpu", "-W", "default", *files]
+    own = {pretended_guard.LIBRARY: str(library), "FINETOP_PRETENDED_CARD": card}
+    done = call(*words, "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'base'}", cwd=root, **own)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"[1-9]\d* passed", done.stdout), done.stdout
     for lack in ("memory", "kernels", "driver"):
@@ -199,7 +177,7 @@ def test_tests_marked_gpu_pass_on_it_but_for_those_that_need_more_than_a_device(
 
 
 @pytest.mark.slow
-def test_tests_marked_gpu_run_on_it_and_can_fail(tmp_path: Path) -> None:
+def test_tests_marked_gpu_run_on_it_and_can_fail(tmp_path):
     """Tests that need only a device pass, those that need more skip with a reason, and those that mix devices fail."""
     text = """
 import pytest, torch
@@ -217,14 +195,8 @@ def test_kernel():
 """
     (tmp_path / "test_planted.py").write_text(text)
     shutil.copy(REPORT.parents[1] / "conftest.py", tmp_path)
-    pytest_words = [sys.executable, "-m", "pytest", "-rfs", "-c", str(REPORT.parents[2] / "pyproject.toml")]
-    done = subprocess.run(
-        [*pytest_words, "--rootdir", str(tmp_path), "--pretended-gpu", "-m", "gpu", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(RIG)},
-    )
+    words = ["-m", "pytest", "-rfs", "-c", REPORT.parents[2] / "pyproject.toml", "--rootdir", tmp_path]
+    done = call(*words, "--pretended-gpu", "-m", "gpu", tmp_path, PYTHONPATH=str(RIG))
     assert "1 failed, 1 passed, 1 skipped" in done.stdout, done.stdout + done.stderr
     assert "the pretended GPU has no kernels" in done.stdout
     assert "DeviceMismatch: Expected all tensors to be on the same device" in done.stdout

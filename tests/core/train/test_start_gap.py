@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from method_bench import base_of
 
 from finetop.core.data.examples import Example
 from finetop.core.models import load
-from finetop.core.models.resolved import ResolvedModel
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.train import methods, start_gap
 from finetop.core.train.methods._start import Start
@@ -17,7 +17,7 @@ ROWS = [Example([5, 6, 7, 8, 9, 10], [-100, -100, 7, 8, 9, 10])] * 2
 
 
 def test_how_far_above_the_base_it_begins_is_told(tiny_model, tmp_path, capsys, monkeypatch):
-    base = ResolvedModel("tiny", tiny_model, None, None, "", "")
+    base = base_of(tiny_model)
     events = EventLog(tmp_path / "events.jsonl")
 
     def begin(name: str, **options: Any) -> str:

@@ -15,23 +15,16 @@ def watch(values, *, patience=3, min_delta=0.0, metric="eval_loss", lower=True):
     return stop_early.Watch(metric, lower, True, wanted, values=dict(values))
 
 
-@pytest.mark.parametrize(
-    ("values", "said"),
-    [
-        ({}, ""),
-        ({30: 1.5, 60: 1.4, 90: 1.23, 100: 1.3, 110: 1.25}, ""),
-        (
-            {30: 1.5, 60: 1.4, 90: 1.23, 100: 1.3, 110: 1.25, 120: 1.24},
-            "stopped early at step 120: eval_loss did not improve on 1.23 (step 90) in 3 evaluations",
-        ),
-        ({10: 1.0, 20: 1.1, 30: 1.1, 40: 0.9}, ""),
-        ({10: nan, 20: nan, 30: nan}, "stopped early at step 30: eval_loss was not finite in 3 evaluations"),
-        (
-            {10: 1.0, 20: nan, 30: -inf, 40: 1.0},
-            "stopped early at step 40: eval_loss did not improve on 1 (step 10) in 3 evaluations",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("values", "said"), [
+    ({}, ""),
+    ({30: 1.5, 60: 1.4, 90: 1.23, 100: 1.3, 110: 1.25}, ""),
+    ({30: 1.5, 60: 1.4, 90: 1.23, 100: 1.3, 110: 1.25, 120: 1.24},
+     "stopped early at step 120: eval_loss did not improve on 1.23 (step 90) in 3 evaluations"),
+    ({10: 1.0, 20: 1.1, 30: 1.1, 40: 0.9}, ""),
+    ({10: nan, 20: nan, 30: nan}, "stopped early at step 30: eval_loss was not finite in 3 evaluations"),
+    ({10: 1.0, 20: nan, 30: -inf, 40: 1.0},
+     "stopped early at step 40: eval_loss did not improve on 1 (step 10) in 3 evaluations"),
+])  # fmt: skip
 def test_patience_counts_evaluations_without_an_improvement(values, said):
     assert stop_early.end_of(watch(values)) == said
 
@@ -39,9 +32,8 @@ def test_patience_counts_evaluations_without_an_improvement(values, said):
 def test_a_change_within_min_delta_is_no_improvement():
     values = {1: 1.0, 2: 0.95, 3: 0.94, 4: 0.93}
     assert not stop_early.end_of(watch(values))
-    assert stop_early.end_of(watch(values, min_delta=0.1)).endswith(
-        "did not improve on 1 (step 1) by more than 0.1 in 3 evaluations"
-    )
+    said = stop_early.end_of(watch(values, min_delta=0.1))
+    assert said.endswith("did not improve on 1 (step 1) by more than 0.1 in 3 evaluations")
     # Small gains add up: each is compared with the best, not with the value before.
     assert not stop_early.end_of(watch({1: 1.0, 2: 0.95, 3: 0.89, 4: 0.88}, min_delta=0.1))
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
+from tiny_run import of, read_events
 from waiting import LIMIT_S
 
 from finetop.core.errors import NotFound
 from finetop.core.protocol import events
 from finetop.core.recipe.load import resolve_text
+from finetop.core.recipe.schema import Recipe
 from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
 from finetop.core.train import train
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from finetop.core.recipe.schema import Recipe
 
 
 def recipe(suite: str, more: str = "") -> Recipe:
@@ -32,23 +29,20 @@ def look(tmp_path: Path, asked: Recipe) -> list[events.Alarm] | None:
         return None
     looking.join(LIMIT_S)
     assert not looking.is_alive(), "it still looks"
-    told = [events.decode(line).e for line in log.read_bytes().splitlines()]
-    return [event for event in told if isinstance(event, events.Alarm)]
+    return of(events.Alarm, read_events(tmp_path))
 
 
-def test_nothing_is_asked_for_a_suite_with_rows_of_its_own(tmp_path: Path) -> None:
+def test_nothing_is_asked_for_a_suite_with_rows_of_its_own(tmp_path):
     assert look(tmp_path, recipe("quick")) is None
 
 
-def test_an_unknown_suite_ends_the_run_before_it_begins(tmp_path: Path) -> None:
+def test_an_unknown_suite_ends_the_run_before_it_begins(tmp_path):
     with pytest.raises(NotFound, match="there is no suite 'quik'"):
         look(tmp_path, recipe("quik"))
 
 
 @pytest.mark.slow
-def test_data_out_of_reach_is_an_alarm_that_names_the_task(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_data_out_of_reach_is_an_alarm_that_names_the_task(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     (tmp_path / "suites").mkdir()

@@ -26,28 +26,17 @@ def configured(recipe, dtype, output):
     return trainer_args.configure(SFTConfig, values, recipe.trainer_args)
 
 
-@pytest.mark.parametrize(
-    ("raw", "says"),
-    [
-        (
-            {"max_seq_length": 8},
-            r"trainer_args\.max_seq_length: it was removed or renamed\. Remove it, and set data\.max_tokens",
-        ),
-        ({"gradient_checkpointing": True}, r"Remove it, and set train\.activation_checkpointing\."),
-        ({"group_by_length": True}, r"Use train_sampling_strategy"),
-        (
-            {"learning_rate": 1.0},
-            r"it is set in the recipe\. Remove it, and set train\.learning_rate\.",
-        ),
-        ({"push_to_hub": True}, r"finetop sets it itself"),
-        ({"auto_find_batch_size": True}, r"cover fewer rows\. Remove it, and set train\.batch_size"),
-        (
-            {"adam_beta": 0.9},
-            r"trainer_args\.adam_beta is not an option of the trainer\. Did you mean adam_beta",
-        ),
-        ({"zzz": 1}, r"See the options of trl\.SFTConfig"),
-    ],
-)
+@pytest.mark.parametrize(("raw", "says"), [
+    ({"max_seq_length": 8},
+     r"trainer_args\.max_seq_length: it was removed or renamed\. Remove it, and set data\.max_tokens"),
+    ({"gradient_checkpointing": True}, r"Remove it, and set train\.activation_checkpointing\."),
+    ({"group_by_length": True}, r"Use train_sampling_strategy"),
+    ({"learning_rate": 1.0}, r"it is set in the recipe\. Remove it, and set train\.learning_rate\."),
+    ({"push_to_hub": True}, r"finetop sets it itself"),
+    ({"auto_find_batch_size": True}, r"cover fewer rows\. Remove it, and set train\.batch_size"),
+    ({"adam_beta": 0.9}, r"trainer_args\.adam_beta is not an option of the trainer\. Did you mean adam_beta"),
+    ({"zzz": 1}, r"See the options of trl\.SFTConfig"),
+])  # fmt: skip
 def test_raw_options_that_do_not_hold_are_refused(raw, says):
     with pytest.raises(BadInput, match=says):
         trainer_args.check_raw(raw, {"adam_beta1", "adam_beta2", "dataloader_num_workers"})
@@ -67,10 +56,8 @@ def test_every_name_in_the_tables_is_right_about_the_installed_trainer(tmp_path)
     assert set(raw_options.ELSEWHERE) <= known
     assert known >= raw_options.OURS
     gone = set(raw_options.RENAMED) - known
-    assert set(raw_options.RENAMED) - gone == {
-        "gradient_checkpointing",
-        "gradient_checkpointing_kwargs",
-    }
+    left = {"gradient_checkpointing", "gradient_checkpointing_kwargs"}
+    assert set(raw_options.RENAMED) - gone == left
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -89,18 +76,15 @@ def test_the_defaults_lose_nothing_silently(tmp_path):
         configured(bad, "float32", tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("train", "rows", "steps"),
-    [
-        ({"epochs": 2.0, "batch_size": 4, "grad_accumulation": 4}, 160, 20),
-        ({"epochs": 1.0, "batch_size": 4, "grad_accumulation": 4}, 161, 11),
-        ({"epochs": 0.5, "batch_size": 4, "grad_accumulation": 1}, 10, 2),
-        ({"epochs": 2.0, "max_steps": 7, "batch_size": 1, "grad_accumulation": 1}, 100, 7),
-        ({"epochs": 1.0, "max_steps": 700, "batch_size": 1, "grad_accumulation": 1}, 100, 700),
-        ({"epochs": None, "max_steps": 700, "batch_size": 1, "grad_accumulation": 1}, 100, 700),
-        ({"epochs": 3.0, "batch_size": 8, "grad_accumulation": 8}, 1, 3),
-    ],
-)
+@pytest.mark.parametrize(("train", "rows", "steps"), [
+    ({"epochs": 2.0, "batch_size": 4, "grad_accumulation": 4}, 160, 20),
+    ({"epochs": 1.0, "batch_size": 4, "grad_accumulation": 4}, 161, 11),
+    ({"epochs": 0.5, "batch_size": 4, "grad_accumulation": 1}, 10, 2),
+    ({"epochs": 2.0, "max_steps": 7, "batch_size": 1, "grad_accumulation": 1}, 100, 7),
+    ({"epochs": 1.0, "max_steps": 700, "batch_size": 1, "grad_accumulation": 1}, 100, 700),
+    ({"epochs": None, "max_steps": 700, "batch_size": 1, "grad_accumulation": 1}, 100, 700),
+    ({"epochs": 3.0, "batch_size": 8, "grad_accumulation": 8}, 1, 3),
+])  # fmt: skip
 def test_steps_are_counted_as_the_trainer_counts_them(train, rows, steps):
     assert count_steps(recipe_with(**train).train, rows) == steps
 
@@ -115,21 +99,17 @@ def test_each_rank_takes_a_batch_of_its_own(rows, ranks, steps):
 
 def test_optimizers_in_8_bits_are_for_a_gpu(tmp_path):
     recipe = recipe_with(optimizer="paged-adamw-8bit")
-    with pytest.raises(
-        BadInput, match=r"train\.optimizer: paged-adamw-8bit needs a CUDA GPU, and this runs on cpu"
-    ):
+    says = r"train\.optimizer: paged-adamw-8bit needs a CUDA GPU, and this runs on cpu"
+    with pytest.raises(BadInput, match=says):
         trainer_args.common(recipe, "bfloat16", "cpu", tmp_path)
     assert trainer_args.common(recipe, "bfloat16", "cuda:0", tmp_path)["optim"] == "paged_adamw_8bit"
 
 
-@pytest.mark.parametrize(
-    ("name", "says"),
-    [
-        ("output_dir", "sets it itself"),
-        ("deepspeed", "over GPUs itself"),
-        ("logging_dir", "removed or renamed"),
-    ],
-)
+@pytest.mark.parametrize(("name", "says"), [
+    ("output_dir", "sets it itself"),
+    ("deepspeed", "over GPUs itself"),
+    ("logging_dir", "removed or renamed"),
+])  # fmt: skip
 def test_what_only_the_job_would_refuse_is_refused_with_the_recipe(name, says):
     with pytest.raises(BadInput, match=rf"trainer_args\.{name}.*{says}"):
         resolve_text(f"{RECIPE}trainer_args: {{{name}: x}}\n")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,20 +19,13 @@ from finetop.core.runtime.home import Home, prepare
 from finetop.core.train import methods, objectives, plain_loss, trainer_args, trainer_setup
 from finetop.core.train.trainer_setup import Setup
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+Begin = Callable[..., Setup]
 
-    Begin = Callable[..., Setup]
+QUIET = "ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
+pytestmark = pytest.mark.filterwarnings(*QUIET)
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
-)
-
-ROWS = [
-    Example([6 + (3 * n + at) % 90 for at in range(20)], [6 + (3 * n + at) % 90 for at in range(20)])
-    for n in range(8)
-]
+IDS = [[6 + (3 * n + at) % 90 for at in range(20)] for n in range(8)]
+ROWS = [Example(ids, ids) for ids in IDS]
 
 
 @pytest.fixture
@@ -54,19 +49,11 @@ def begin(tiny_model: Path, tmp_path: Path) -> Iterator[Begin]:
         torch.manual_seed(1)
         loaded, tokenizer = load.load_model(base, torch.float32, "cpu")
         return Setup(
-            recipe=recipe,
-            base=base,
-            tokenizer=tokenizer,
-            model=trainer_setup.prepare(recipe, base, tokenizer, loaded, ROWS, home),
-            dtype="float32",
-            device="cpu",
-            run_folder=tmp_path / "run",
-            home=home,
-            events=events,
-            train=ROWS,
-            eval=[],
+            recipe=recipe, base=base, tokenizer=tokenizer,
+            model=trainer_setup.prepare(recipe, base, tokenizer, loaded, ROWS, home), dtype="float32",
+            device="cpu", run_folder=tmp_path / "run", home=home, events=events, train=ROWS, eval=[],
             arguments=trainer_args.common(recipe, "float32", "cpu", tmp_path / "out"),
-        )
+        )  # fmt: skip
 
     yield made
     events.close()
@@ -94,7 +81,7 @@ def losses(trainer: Any) -> list[float]:
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
 
-def test_lora_on_nf4_weights_learns_in_float32_with_activations_kept_or_not(begin: Begin) -> None:
+def test_lora_on_nf4_weights_learns_in_float32_with_activations_kept_or_not(begin):
     plain = trained(begin({"name": "lora", "rank": 4}, "nf4"), 3)
     moved = {name: w for name, w in plain.model.named_parameters() if "lora_B" in name}
     assert len(moved) == 14
@@ -104,10 +91,9 @@ def test_lora_on_nf4_weights_learns_in_float32_with_activations_kept_or_not(begi
     assert losses(plain)[-1] < losses(plain)[0]
 
 
-def test_the_second_matrix_of_lora_plus_learns_faster(begin: Begin) -> None:
-    trainer = trained(
-        begin({"name": "lora-plus", "rank": 4, "ratio": 4}, schedule="constant", warmup_steps=0), 2
-    )
+def test_the_second_matrix_of_lora_plus_learns_faster(begin):
+    options = {"name": "lora-plus", "rank": 4, "ratio": 4}
+    trainer = trained(begin(options, schedule="constant", warmup_steps=0), 2)
     slow, fast = trainer.optimizer.param_groups
     assert (slow["lr"], fast["lr"]) == (pytest.approx(5e-3), pytest.approx(2e-2))
     assert len(slow["params"]) == len(fast["params"]) == 14
@@ -116,9 +102,7 @@ def test_the_second_matrix_of_lora_plus_learns_faster(begin: Begin) -> None:
     assert losses(trainer)[-1] < losses(trainer)[0]
 
 
-def test_ranks_of_adalora_end_at_their_mean_and_are_saved_on_the_way_too(
-    begin: Begin, tmp_path: Path
-) -> None:
+def test_ranks_of_adalora_end_at_their_mean_and_are_saved_on_the_way_too(begin, tmp_path):
     from transformers import TrainerCallback
 
     options = {"name": "adalora", "rank": 2, "first_rank": 4, "wait": 0.1, "settle": 0.4}
@@ -127,11 +111,10 @@ def test_ranks_of_adalora_end_at_their_mean_and_are_saved_on_the_way_too(
 
     class Keeper(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if state.global_step in (4, 10):
-                checkpoint.write(
-                    kwargs["model"], setup.tokenizer, setup.base, tmp_path, state.global_step, setup.events
-                )
-                kept[state.global_step] = look(kwargs["model"])
+            step, model = state.global_step, kwargs["model"]
+            if step in (4, 10):
+                checkpoint.write(model, setup.tokenizer, setup.base, tmp_path, step, setup.events)
+                kept[step] = look(model)
 
     setup.hooks.append(Keeper())
     trainer = trained(setup, 10)
@@ -146,16 +129,14 @@ def test_ranks_of_adalora_end_at_their_mean_and_are_saved_on_the_way_too(
 
 
 @pytest.mark.parametrize(("steps", "settle"), [(1, 0.0), (2, 0.9)])
-def test_ranks_of_adalora_are_taken_away_in_the_first_step_where_there_are_no_others(
-    begin: Begin, steps: int, settle: float
-) -> None:
+def test_ranks_of_adalora_are_taken_away_in_the_first_step_where_there_are_no_others(begin, steps, settle):
     options = {"name": "adalora", "rank": 2, "first_rank": 4, "wait": 0.0, "settle": settle}
     trainer = trained(begin(options, epochs=None, max_steps=steps), steps)
     ranks = [sum(alive) for alive in trainer.model.peft_config["default"].rank_pattern.values()]
     assert len(ranks) == 14 and sum(ranks) <= 2 * 14
 
 
-def test_a_head_that_is_trained_whole_moves_and_comes_back(begin: Begin, tmp_path: Path) -> None:
+def test_a_head_that_is_trained_whole_moves_and_comes_back(begin, tmp_path):
     setup = begin({"name": "lora", "rank": 2, "modules_to_save": ["lm_head"]})
     before = setup.model.get_output_embeddings().weight.detach().clone()
     trainer = trained(setup, 2)
@@ -167,14 +148,12 @@ def test_a_head_that_is_trained_whole_moves_and_comes_back(begin: Begin, tmp_pat
 
 
 @pytest.mark.parametrize("name", ["prompt-tuning", "prefix-tuning"])
-def test_learned_tokens_learn_in_the_trainer(begin: Begin, name: str) -> None:
+def test_learned_tokens_learn_in_the_trainer(begin, name):
     trainer = trained(begin({"name": name, "tokens": 4}, learning_rate=0.05, schedule="constant"), 4)
     assert losses(trainer)[-1] < losses(trainer)[0]
 
 
-def test_a_trainer_on_a_gpu_is_built_after_its_losses_are_chosen(
-    begin: Begin, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_trainer_on_a_gpu_is_built_after_its_losses_are_chosen(begin, monkeypatch):
     class Built(Exception):
         pass
 

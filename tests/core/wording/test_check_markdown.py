@@ -10,71 +10,24 @@ from finetop.core.protocol.check_result import CheckResult, read
 from finetop.core.wording.check_markdown import FLIPS_SHOWN, TASKS_SHOWN, escape, markdown
 
 REGRESSED: dict[str, Any] = {
-    "verdict": "regressed",
-    "reason": "…",
-    "decided_by": "arithmetic",
+    "verdict": "regressed", "reason": "…", "decided_by": "arithmetic",
     "claims": ["Over all 400 items of 2 tasks the drop is 3.0 points or more; arithmetic, not a guess."],
-    "margin": 0.03,
-    "items_used": 400,
-    "items_total": 400,
-    "base": 0.9,
-    "tuned": 0.8,
-    "drop": 0.1,
-    "interval": [0.05, 0.15],
-    "lost": 45,
-    "won": 5,
-    "mcnemar_p": 0.001,
-    "suite": "quick",
+    "margin": 0.03, "items_used": 400, "items_total": 400, "base": 0.9, "tuned": 0.8, "drop": 0.1,
+    "interval": [0.05, 0.15], "lost": 45, "won": 5, "mcnemar_p": 0.001, "suite": "quick",
     "notes": ["left out  boolq: version 1 in the base's log, 2 in the tuned model's"],
     "tasks": [
-        {
-            "task": "knowledge",
-            "mark": "kept",
-            "n": 200,
-            "total": 200,
-            "base": 0.9,
-            "tuned": 0.9,
-            "drop": 0.0,
-            "interval": [-0.02, 0.02],
-        },
-        {
-            "task": "arith",
-            "mark": "lost",
-            "n": 200,
-            "total": 200,
-            "base": 0.9,
-            "tuned": 0.7,
-            "drop": 0.2,
-            "interval": [0.1, 0.3],
-            "lost": 45,
-            "won": 5,
-        },
-        {
-            "task": "guesses",
-            "mark": "unmeasurable",
-            "n": 0,
-            "total": 200,
-            "base": 0.25,
-            "tuned": None,
-            "drop": None,
-            "interval": None,
-            "reason": "guesses: no verdict. At chance.",
-        },
+        {"task": "knowledge", "mark": "kept", "n": 200, "total": 200, "base": 0.9, "tuned": 0.9,
+         "drop": 0.0, "interval": [-0.02, 0.02]},
+        {"task": "arith", "mark": "lost", "n": 200, "total": 200, "base": 0.9, "tuned": 0.7, "drop": 0.2,
+         "interval": [0.1, 0.3], "lost": 45, "won": 5},
+        {"task": "guesses", "mark": "unmeasurable", "n": 0, "total": 200, "base": 0.25, "tuned": None,
+         "drop": None, "interval": None, "reason": "guesses: no verdict. At chance."},
     ],
     "flips": [
-        {
-            "task": "arith",
-            "item": "7",
-            "category": "",
-            "question": "2 | 3 = ?\n" * 30,
-            "gold": "5",
-            "base": 1.0,
-            "tuned": 0.0,
-            "base_answer": "5",
-            "tuned_answer": "@team <img src=x>",
-        },
+        {"task": "arith", "item": "7", "category": "", "question": "2 | 3 = ?\n" * 30, "gold": "5",
+         "base": 1.0, "tuned": 0.0, "base_answer": "5", "tuned_answer": "@team <img src=x>"}
     ],
-}
+}  # fmt: skip
 
 
 def written(**more: Any) -> str:
@@ -92,27 +45,15 @@ def table(text: str, head: str) -> list[list[str]]:
     return table_rows
 
 
-def test_the_verdict_is_the_first_line() -> None:
-    text = written()
+def test_the_verdict_is_the_first_line():
     first = "❌ **REGRESSED  10.0 points lost (limit 3.0), all 400 items scored**"
-    assert text.splitlines()[:3] == [first, "", "support-tone, suite quick"]
+    assert written().splitlines()[:3] == [first, "", "support-tone, suite quick"]
+    assert written(verdict="ok", drop=0.01).startswith("✅ **OK  1.0 points lost")
+    open_one = written(verdict="no_verdict", reason="178 of 200 items joined.")
+    assert open_one.startswith("⚪ **NO VERDICT  178 of 200 items joined.**")
 
 
-@pytest.mark.parametrize(
-    ("more", "start"),
-    [
-        ({"verdict": "ok", "drop": 0.01}, "✅ **OK  1.0 points lost"),
-        (
-            {"verdict": "no_verdict", "reason": "178 of 200 items joined."},
-            "⚪ **NO VERDICT  178 of 200 items joined.**",
-        ),
-    ],
-)
-def test_every_verdict_has_its_line(more: dict[str, Any], start: str) -> None:
-    assert written(**more).startswith(start)
-
-
-def test_tasks_are_a_table_worst_first_with_numbers_to_the_right() -> None:
+def test_tasks_are_a_table_worst_first_with_numbers_to_the_right():
     rows = table(written(), "|  | task |")
     assert {len(row) for row in rows} == {9}
     assert rows[1][2:] == ["--:"] * 7
@@ -121,7 +62,7 @@ def test_tasks_are_a_table_worst_first_with_numbers_to_the_right() -> None:
     assert rows[4][2:6] == ["0.250", "-", "-", "-"]
 
 
-def test_what_stands_beside_and_what_was_left_out_is_there() -> None:
+def test_what_stands_beside_and_what_was_left_out_is_there():
     lines = written().splitlines()
     for wanted in (
         "- change  -10.0 points over all 400 items, each scored",
@@ -134,7 +75,7 @@ def test_what_stands_beside_and_what_was_left_out_is_there() -> None:
         assert wanted in lines
 
 
-def test_flips_are_a_table_whose_texts_do_nothing() -> None:
+def test_flips_are_a_table_whose_texts_do_nothing():
     text = written()
     rows = table(text, "|  | task | item |")
     assert {len(row) for row in rows} == {6}
@@ -143,14 +84,11 @@ def test_flips_are_a_table_whose_texts_do_nothing() -> None:
     assert f"{len(rows) - 2} of 50 items that changed" in text
 
 
-def test_long_results_stay_under_a_comments_limit() -> None:
+def test_long_results_stay_under_a_comments_limit():
     task = {**REGRESSED["tasks"][1], "task": "mmlu_" + "x" * 60}
     flip = {
-        **REGRESSED["flips"][0],
-        "question": "|" * 500,
-        "base_answer": "<" * 500,
-        "tuned_answer": "*" * 500,
-    }
+        **REGRESSED["flips"][0], "question": "|" * 500, "base_answer": "<" * 500, "tuned_answer": "*" * 500,
+    }  # fmt: skip
     text = written(tasks=[task] * 400, flips=[flip] * 300)
     assert len(text) < 65_536
     assert f"and {400 - TASKS_SHOWN} more tasks" in text
@@ -172,10 +110,10 @@ def test_long_results_stay_under_a_comments_limit() -> None:
         ("fine: 3.0 points (limit 5), -1 to +2", "fine: 3.0 points (limit 5), -1 to +2"),
     ],
 )
-def test_escape(outside: str, shown: str) -> None:
+def test_escape(outside, shown):
     assert escape(outside) == shown
 
 
-def test_a_hostile_task_name_keeps_the_table_whole() -> None:
+def test_a_hostile_task_name_keeps_the_table_whole():
     outcome: CheckResult = read({**REGRESSED, "tasks": [{**REGRESSED["tasks"][1], "task": "a|b\n| c | <b>"}]})
     assert {len(row) for row in table(markdown("n", outcome), "|  | task |")} == {9}

@@ -7,12 +7,7 @@ from typing import Any
 import pytest
 
 from finetop.core.protocol.runs import CheckpointRow, Finished, Queued, RunDetail, Running, RunRow, Stopped
-from finetop.core.wording.endings import (
-    kill_confirmation,
-    state_word,
-    stop_confirmation,
-    trash_confirmation,
-)
+from finetop.core.wording.endings import kill_confirmation, state_word, stop_confirmation, trash_confirmation
 
 
 def detail(state: Any, step: int = 820, saved: tuple[int, ...] = (), **more: Any) -> RunDetail:
@@ -28,36 +23,39 @@ def detail(state: Any, step: int = 820, saved: tuple[int, ...] = (), **more: Any
     ("how", "word"),
     [("stop", "stopped"), ("kill", "killed"), ("pause", "paused"), ("cancel", "removed from the queue")],
 )
-def test_a_run_that_was_ended_on_request_says_how(how: Any, word: str) -> None:
+def test_a_run_that_was_ended_on_request_says_how(how, word):
     assert state_word(Stopped(1.0, how)) == word
     assert state_word(Finished(0.0, 1.0)) == "finished"
 
 
-def test_before_a_run_ends_it_is_asked_with_what_is_kept_and_lost() -> None:
+def test_before_a_run_ends_it_is_asked_with_what_is_kept_and_lost():
     running, done = Running(0.0), Finished(0.0, 1.0)
-    assert [
-        str(asking)
-        for asking in (
-            stop_confirmation(detail(running)),
-            stop_confirmation(detail(running, step=0)),
-            stop_confirmation(detail(Queued(1))),
+    for asking, words in (
+        (stop_confirmation(detail(running)), "Stop r16?  It saves step 820 first."),
+        (stop_confirmation(detail(running, step=0)), "Stop r16?  It has no step to save yet."),
+        (stop_confirmation(detail(Queued(1))), "Remove r16 from the queue?  It stays at step 820."),
+        (
             stop_confirmation(detail(Queued(1), step=0)),
+            "Remove r16 from the queue?  Nothing of it has run yet.",
+        ),
+        (
             stop_confirmation(detail(done, checking=running)),
+            "Stop the check of r16?  No verdict; scores so far are kept.",
+        ),
+        (
             stop_confirmation(detail(done, checking=Queued(1))),
+            "Remove the check of r16 from the queue?  It has not started.",
+        ),
+        (
             kill_confirmation(detail(running, saved=(400, 800))),
-            kill_confirmation(detail(running)),
+            "Kill r16?  20 steps lost: step 800 is saved.",
+        ),
+        (kill_confirmation(detail(running)), "Kill r16?  820 steps lost: nothing is saved."),
+        (
             kill_confirmation(detail(Queued(1), step=0)),
-        )
-    ] == [
-        "Stop r16?  It saves step 820 first.",
-        "Stop r16?  It has no step to save yet.",
-        "Remove r16 from the queue?  It stays at step 820.",
-        "Remove r16 from the queue?  Nothing of it has run yet.",
-        "Stop the check of r16?  No verdict; scores so far are kept.",
-        "Remove the check of r16 from the queue?  It has not started.",
-        "Kill r16?  20 steps lost: step 800 is saved.",
-        "Kill r16?  820 steps lost: nothing is saved.",
-        "Remove r16 from the queue?  Nothing of it has run yet.",
-    ]
+            "Remove r16 from the queue?  Nothing of it has run yet.",
+        ),
+    ):
+        assert str(asking) == words
     assert str(trash_confirmation(["a"], "3.0 MB")) == "Move a to the trash?  3.0 MB"
     assert str(trash_confirmation(["a", "b"], "3.0 MB")) == "Move 2 runs to the trash?  3.0 MB"

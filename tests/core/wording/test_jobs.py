@@ -1,10 +1,8 @@
 """Jobs in words: progress, counts, and what a stop ends and keeps."""
 
-from __future__ import annotations
-
 import pytest
 
-from finetop.core.protocol.runs import Queued, Running, SideJob, Tried, Verb
+from finetop.core.protocol.runs import Queued, Running, SideJob, Tried
 from finetop.core.wording import jobs
 
 SCORING = Running(1.0, "scoring tuned", 1200, 1819, "items", 180.0)
@@ -28,24 +26,24 @@ CHECK = SideJob("check", SCORING)
         ("check", Running(1.0, "scoring", pulse="silent", silent_s=240.0), None, "check SILENT for 4 min"),
     ],
 )
-def test_how_far_a_job_is(verb: Verb, state: Running | Queued, tried: Tried | None, words: str) -> None:
+def test_how_far_a_job_is(verb, state, tried, words):
     assert jobs.job(verb, state, tried) == words
 
 
-def test_what_has_no_room_goes_first_the_unit_then_the_time() -> None:
+def test_what_has_no_room_goes_first_the_unit_then_the_time():
     assert jobs.job("check", SCORING, room=34) == "check 1,200 of 1,819, 3 min left"
     assert jobs.job("check", SCORING, room=27) == "check 1,200 of 1,819 items"
     assert jobs.job("check", SCORING, room=3) == "check 1,200 of 1,819"
 
 
-def test_jobs_are_counted_by_what_they_do() -> None:
+def test_jobs_are_counted_by_what_they_do():
     assert jobs.counts({}) == ""
     assert jobs.counts({"check": 1, "train": 2, "remedy": 1}) == "2 trainings, 1 check, 1 remedy job"
     assert jobs.counts({"measure": 1, "approach": 1}) == "2 measurements"
     assert jobs.speed(SCORING) == "3.44 items/s"
 
 
-def test_a_stop_names_what_it_ends_and_promises_a_checkpoint_of_a_training_alone() -> None:
+def test_a_stop_names_what_it_ends_and_promises_a_checkpoint_of_a_training_alone():
     assert jobs.ending("hot", [REMEDIES], "stop") == "stopping the remedies of hot. 2 of 8 done; scores kept."
     assert jobs.ending("hot", [REMEDIES], "kill") == "killing the remedies of hot. 2 of 8 done; scores kept."
     assert jobs.ending("hot", [CHECK], "pause") == "pausing the check of hot."

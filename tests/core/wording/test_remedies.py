@@ -11,15 +11,8 @@ def row(name, gain=0.9, verdict="ok", confirmation="", **more):
     share = gain or 0.0
     kept = {"nats_per_token": share, "rules": more.pop("rules", share)}
     target = {"nats_per_token": 3.0 - 2.0 * share, "rules": kept["rules"]}
-    values = {
-        "gain": gain and min(kept.values()),
-        "kept": kept,
-        "target": target,
-        "drop": 0.8,
-        "interval": (-3.0, 4.6),
-        "decided": (-1.0, 2.6),
-        **more,
-    }
+    values = {"gain": gain and min(kept.values()), "kept": kept, "target": target, "drop": 0.8}
+    values |= {"interval": (-3.0, 4.6), "decided": (-1.0, 2.6), **more}
     return RemedyRow(name, "x", name, 1, verdict=verdict, confirmation=confirmation, **values)
 
 
@@ -83,17 +76,10 @@ def test_one_that_gives_up_most_of_the_gain_is_advised_last_and_says_so():
     assert steps([tenth, untried], "tenth") == ("try", "", "tenth keeps only 10% of the gain")
     assert steps([tenth], "tenth") == ("retrain", "lower-rate", "tenth keeps only 10% of the gain")
     assert steps([tenth], "tenth", trains=False) == ("export", "tenth", "keeps only 10% of the gain")
-    assert steps([row("tenth", 0.1)], "tenth") == (
-        "retrain",
-        "lower-rate",
-        "tenth keeps only 10% of the gain",
-    )
+    wanted = ("retrain", "lower-rate", "tenth keeps only 10% of the gain")
+    assert steps([row("tenth", 0.1)], "tenth") == wanted
     better = row("half", 0.6)
-    assert steps([tenth, better], "tenth") == (
-        "confirm",
-        "half",
-        "keeps 60% of the gain, not confirmed yet",
-    )
+    assert steps([tenth, better], "tenth") == ("confirm", "half", "keeps 60% of the gain, not confirmed yet")
     refuted = row("half", 0.6, confirmation="regressed")
     assert steps([tenth, refuted], "tenth")[0] == "retrain"
     assert steps([row("all", verdict="regressed")])[:2] == ("retrain", "lower-rate")
@@ -138,7 +124,7 @@ def test_where_the_run_stands_says_on_which_items():
     assert remedies.now(chosen) == f"now, on the 412 selection items: {expected}"
 
 
-def test_a_share_names_its_metric_where_the_target_has_another_that_gained_nothing() -> None:
+def test_a_share_names_its_metric_where_the_target_has_another_that_gained_nothing():
     """0% of what? The displayed target went from 3.95 to 2.27."""
     only = row("a", 0.0, kept={"exact_match": 0.0}, target={"nats_per_token": 2.27, "exact_match": 0.1})
     remedies_answer = answer([only], "a")

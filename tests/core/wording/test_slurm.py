@@ -1,7 +1,5 @@
 """Slurm in plain words."""
 
-from __future__ import annotations
-
 import pytest
 
 from finetop.core.wording import slurm

@@ -6,12 +6,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from made_checks import checked
 
 from finetop.core.check import bisect
-from finetop.core.check.statistics.conclude import check_pairs
-from finetop.core.check.statistics.item_order import Item
-from finetop.core.check.statistics.plan import make_plan
-from finetop.core.check.statistics.verdict import PairedItem, TaskPlan
 from finetop.core.protocol import check_result
 from finetop.core.protocol.runs import RemedyRow
 from finetop.core.report import Bars
@@ -19,119 +16,82 @@ from finetop.core.report.sections.tasks import tasks
 from finetop.core.store.triage import facts_of
 from finetop.core.wording import remedies, verdicts
 
-TASKS = ("arith", "knowledge", "guesses")
+
+def line_of(result: dict[str, Any]) -> str:
+    return verdicts.verdict_line(check_result.read(result))
 
 
-def checked(
-    lost: dict[str, int],
-    margin: float = 0.03,
-    until: Any = "decided",
-    weights: tuple[float, ...] = (1.0, 1.0, 1.0),
-    **standing: Any,
-) -> dict[str, Any]:
-    """Run the statistics on three tasks of 200 items with so many lost; `guesses` is at chance."""
-    items = [Item(task, str(number)) for task in TASKS for number in range(200)]
-    base = {item.key: float(item.task != "guesses" or int(item.item) % 4 == 0) for item in items}
-    plans = [TaskPlan(task, "acc", 0.25, weight) for task, weight in zip(TASKS, weights, strict=True)]
-    plan = make_plan(plans, items, base, seed=1, cap=None, margin=margin, **standing)
-    pairs = [
-        PairedItem(i.task, i.item, "", base[i.key], 0.0 if int(i.item) < lost.get(i.task, 0) else base[i.key])
-        for i in plan.order
-    ]
-    check_facts: dict[str, Any] = msgspec.to_builtins(check_pairs(plan, pairs, until=until))
-    return {**check_facts, "suite": "quick", "step": 120}
+def report_of(result: dict[str, Any]) -> str:
+    return verdicts.report("run", check_result.read(result))
 
 
-def test_regressed_line() -> None:
-    outcome = check_result.read(checked({"arith": 60, "knowledge": 50}, until="all"))
-    line = verdicts.verdict_line(outcome)
+def short_of(result: dict[str, Any]) -> str:
+    return verdicts.short_answer(check_result.brief(5, 1.0, 120, result))
+
+
+def test_the_line_of_regressed_and_ok():
+    line = line_of(checked({"arith": 60, "knowledge": 50}, "all"))
     assert line == "REGRESSED  27.5 points lost (limit 3.0), all 400 items scored"
-    early = verdicts.verdict_line(check_result.read(checked({"arith": 60, "knowledge": 50})))
+    early = line_of(checked({"arith": 60, "knowledge": 50}))
     assert early.startswith("REGRESSED  ")
     assert "points lost (limit 3.0), proven on " in early and early.endswith(" of 400 items")
+    assert line_of(checked({}, "all")) == "OK  nothing lost (limit 3.0), all 400 items scored"
+    moved = [verdicts.moved(drop, 0.03) for drop in (0.091, -0.004, 0.0001, 0.02976)]
+    assert moved == ["9.1 points lost", "0.4 points won", "nothing lost", "2.98 points lost"]
+    changes = [verdicts.change(drop) for drop in (0.0912, -0.004, 0.0001, -0.0001, None)]
+    assert changes == ["-9.1", "+0.4", "0.0", "0.0", "-"]  # no negative zero
 
 
-def test_ok_line() -> None:
-    assert verdicts.verdict_line(check_result.read(checked({}, until="all"))) == (
-        "OK  nothing lost (limit 3.0), all 400 items scored"
-    )
-
-
-def test_a_real_drop_under_the_limit_is_named() -> None:
-    check_facts = checked({"arith": 20, "knowledge": 20}, margin=0.2, until="all")
+def test_a_real_drop_under_the_limit_is_named():
+    check_facts = checked({"arith": 20, "knowledge": 20}, "all", margin=0.2)
     outcome = check_result.read(check_facts)
     assert outcome.real_drop
     assert verdicts.verdict_line(outcome).startswith("OK, a real drop  10.0 points lost (limit 20.0)")
-    assert verdicts.short_answer(check_result.brief(5, 1.0, 120, check_facts)) == "ok -10.0, arith -10.0"
+    assert short_of(check_facts) == "ok -10.0, arith -10.0"
 
 
-def test_no_verdict_says_why() -> None:
+def test_no_verdict_says_why():
     check_facts = {**checked({}), "verdict": "no_verdict", "reason": "models not scored alike", "drop": None}
-    assert verdicts.verdict_line(check_result.read(check_facts)) == "NO VERDICT  models not scored alike"
-    assert (
-        verdicts.short_answer(check_result.brief(5, 1.0, None, check_facts))
-        == "NO VERDICT: models not scored alike"
-    )
+    assert line_of(check_facts) == "NO VERDICT  models not scored alike"
+    assert short_of(check_facts) == "NO VERDICT: models not scored alike"
 
 
-def test_a_claim_of_several_and_a_watch_say_so() -> None:
+def test_a_claim_of_several_and_a_watch_say_so():
     second = checked({}, claim=2)
-    assert verdicts.verdict_line(check_result.read(second)).endswith(" of 400 items; claim 2")
-    assert "claim 2 of this run: 0.0083 of alpha 0.05 is spent here." in verdicts.report(
-        "run", check_result.read(second)
-    )
-    assert "wrong with probability at most 0.00833." in verdicts.report("run", check_result.read(second))
-    assert "points on items like these (99.17 %, does not decide)" in verdicts.report(
-        "run", check_result.read(second)
-    )
+    assert line_of(second).endswith(" of 400 items; claim 2")
+    assert "claim 2 of this run: 0.0083 of alpha 0.05 is spent here." in report_of(second)
+    assert "wrong with probability at most 0.00833." in report_of(second)
+    assert "points on items like these (99.17 %, does not decide)" in report_of(second)
     look = checked({}, watch=True)
-    assert verdicts.verdict_line(check_result.read(look)).endswith(" of 400 items; watch, no claim")
-    assert "watch: an intermediate check, no claim." in verdicts.report("run", check_result.read(look))
-    only = verdicts.report("run", check_result.read(checked({})))
+    assert line_of(look).endswith(" of 400 items; watch, no claim")
+    assert "watch: an intermediate check, no claim." in report_of(look)
+    only = report_of(checked({}))
     assert "claim" not in only and "watch" not in only
     assert check_result.brief(5, 1.0, 120, second).claim == 2
     assert check_result.brief(5, 1.0, 120, look).watch
 
 
-@pytest.mark.parametrize(
-    ("drop", "words"),
-    [
-        (0.091, "9.1 points lost"),
-        (-0.004, "0.4 points won"),
-        (0.0001, "nothing lost"),
-        (0.02976, "2.98 points lost"),
-    ],
-)
-def test_lost_and_won_are_the_two_words(drop: float, words: str) -> None:
-    assert verdicts.moved(drop, 0.03) == words
-
-
-def test_a_result_from_before_claims_and_weights_can_be_read() -> None:
-    old = {
-        key: value
-        for key, value in checked({}).items()
-        if key not in ("claim", "watch", "alpha_total", "weighted")
-    }
+def test_a_result_from_before_claims_and_weights_can_be_read():
+    later = ("claim", "watch", "alpha_total", "weighted")
+    old = {key: value for key, value in checked({}).items() if key not in later}
     outcome = check_result.read(old)
     assert (outcome.claim, outcome.watch, outcome.weighted) == (0, False, False)
-    assert verdicts.verdict_line(outcome) == verdicts.verdict_line(check_result.read(checked({})))
+    assert verdicts.verdict_line(outcome) == line_of(checked({}))
 
 
-def test_weights_are_said_where_they_differ() -> None:
-    check_facts = checked({"arith": 60}, until="all", weights=(3.0, 1.0, 1.0))
+def test_weights_are_said_where_they_differ():
+    check_facts = checked({"arith": 60}, "all", weights=(3.0, 1.0, 1.0))
     lines = verdicts.task_table(check_result.read(check_facts)).splitlines()
     assert lines[0].endswith("  weight")
     assert [line.split()[-1] for line in lines[1:]] == ["3", "1", "-"]
-    assert "  22.5 points lost, weighted (limit 3.0), all 400 items scored" in verdicts.verdict_line(
-        check_result.read(check_facts)
-    )
-    even = check_result.read(checked({"arith": 60}, until="all", weights=(3.0, 3.0, 3.0)))
+    assert "  22.5 points lost, weighted (limit 3.0), all 400 items scored" in line_of(check_facts)
+    even = check_result.read(checked({"arith": 60}, "all", weights=(3.0, 3.0, 3.0)))
     assert "weight" not in verdicts.report("run", even)
 
 
-def test_table_has_the_worst_first_and_the_unmeasurable_last() -> None:
+def test_table_has_the_worst_first_and_the_unmeasurable_last():
     lines = verdicts.task_table(
-        check_result.read(checked({"arith": 10, "knowledge": 60}, until="all"))
+        check_result.read(checked({"arith": 10, "knowledge": 60}, "all"))
     ).splitlines()
     assert lines[0].split() == ["task", "base", "tuned", "change", "interval", "lost", "won", "items"]
     assert [line[3:12].strip() for line in lines[1:]] == ["knowledge", "arith", "guesses"]
@@ -141,38 +101,23 @@ def test_table_has_the_worst_first_and_the_unmeasurable_last() -> None:
 
 
 @pytest.mark.parametrize(
-    ("drop", "shown"), [(0.0912, "-9.1"), (-0.004, "+0.4"), (0.0001, "0.0"), (-0.0001, "0.0"), (None, "-")]
-)
-def test_change_has_no_negative_zero(drop: float | None, shown: str) -> None:
-    assert verdicts.change(drop) == shown
-
-
-@pytest.mark.parametrize(
     ("metric", "low", "high", "how"),
     [
-        ("nats_per_token", -2.0, -1.9, "better"),
-        ("nats_per_token", 0.1, 0.2, "worse"),
-        ("rules", 0.1, 0.2, "better"),
-        ("rules", -0.2, -0.1, "worse"),
+        ("nats_per_token", -2.0, -1.9, "better"), ("nats_per_token", 0.1, 0.2, "worse"),
+        ("rules", 0.1, 0.2, "better"), ("rules", -0.2, -0.1, "worse"),
         ("rules", -0.1, 0.1, "no clear change"),
     ],
-)
-def test_target_says_which_way_is_better(metric: str, low: float, high: float, how: str) -> None:
+)  # fmt: skip
+def test_target_says_which_way_is_better(metric, low, high, how):
     assert f"({how}, " in verdicts.target_line(metric, check_result.TargetScore(1.0, 1.0, low, high, 60))
 
 
-def test_report_shows_all_that_stands_beside() -> None:
+def test_report_shows_all_that_stands_beside():
     check_facts = {
         **checked({"arith": 60}),
         "target": {"rules": {"base": 0.1, "tuned": 0.9, "low": 0.7, "high": 0.9, "rows": 40}},
         "drift": {"base": 2.0, "tuned": 2.5, "tokens": 1530, "kl": 0.25},
-        "noise_floor": {
-            "items": 48,
-            "flips": 1,
-            "engine": "continuous",
-            "answers": 20,
-            "answers_flipped": 2,
-        },
+        "noise_floor": {"items": 48, "flips": 1, "engine": "continuous", "answers": 20, "answers_flipped": 2},
         "contamination": {"items": 2, "by_task": {"arith": 2}},
         "notes": ["a note\x1b[31m"],
     }
@@ -191,19 +136,14 @@ def test_report_shows_all_that_stands_beside() -> None:
     assert "\x1b" not in text
 
 
-def test_brief_is_in_points_with_the_worst_task_first() -> None:
+def test_brief_is_in_points_with_the_worst_task_first():
     check_facts = {
-        **checked({"arith": 60}, until="all"),
+        **checked({"arith": 60}, "all"),
         "target": {"rules": {"base": 0.1, "tuned": 0.9, "low": 0.7, "high": 0.9}},
     }
     short = check_result.brief(7, 12.5, 120, check_facts)
-    assert (short.check_id, short.at, short.step, short.verdict, short.margin) == (
-        7,
-        12.5,
-        120,
-        "regressed",
-        3.0,
-    )
+    assert (short.check_id, short.at, short.step) == (7, 12.5, 120)
+    assert (short.verdict, short.margin) == ("regressed", 3.0)
     assert short.drop == pytest.approx(15.0)
     assert (short.worst[0].task, short.worst[0].mark) == ("arith", "lost")
     assert short.worst[0].drop == pytest.approx(30.0)
@@ -221,48 +161,30 @@ def test_brief_is_in_points_with_the_worst_task_first() -> None:
     assert verdicts.short_answer(open_one) == "NO VERDICT on core: at chance"
 
 
-def test_an_ok_names_a_task_that_fell_ten_points_or_more() -> None:
-    check_facts = checked({"arith": 38}, margin=0.2, until="all")
-    line = verdicts.verdict_line(check_result.read(check_facts))
+def test_an_ok_names_a_task_that_fell_ten_points_or_more():
+    check_facts = checked({"arith": 38}, "all", margin=0.2)
+    line = line_of(check_facts)
     assert line.startswith("OK, a real drop  9.5 points lost (limit 20.0), all 400 items scored")
     assert line.endswith(", arith -19.0")
-    assert verdicts.short_answer(check_result.brief(5, 1.0, 120, check_facts)) == "ok -9.5, arith -19.0"
-    both = check_result.read(checked({"arith": 38, "knowledge": 30}, margin=0.2, until="all"))
+    assert short_of(check_facts) == "ok -9.5, arith -19.0"
+    both = check_result.read(checked({"arith": 38, "knowledge": 30}, "all", margin=0.2))
     assert verdicts.verdict_line(both).endswith(", arith -19.0 and 1 more")
-    small = checked({"arith": 12, "knowledge": 12}, margin=0.2, until="all")
-    assert verdicts.short_answer(check_result.brief(5, 1.0, 120, small)) == "ok -6.0, a real drop"
+    small = checked({"arith": 12, "knowledge": 12}, "all", margin=0.2)
+    assert short_of(small) == "ok -6.0, a real drop"
 
 
-def test_wherever_a_verdict_stands_beside_an_interval_it_is_the_one_that_decided() -> None:
+def test_wherever_a_verdict_stands_beside_an_interval_it_is_the_one_that_decided():
     """A model that certainly lost 5.9 points of the suite, although its ability may be no worse."""
-    outcome = check_result.read(
-        {
-            "verdict": "regressed",
-            "reason": "…",
-            "decided_by": "betting",
-            "margin": 0.03,
-            "items_used": 400,
-            "items_total": 672,
-            "base": 0.9,
-            "tuned": 0.841,
-            "drop": 0.059,
-            "interval": (-0.001, 0.119),
-            "suite_interval": (0.0302, 0.084),
-            "suite": "quick",
-            "tasks": [
-                {
-                    "task": "arith",
-                    "mark": "open",
-                    "n": 90,
-                    "total": 96,
-                    "base": 0.9,
-                    "tuned": 0.84,
-                    "drop": 0.06,
-                    "interval": (-0.05, 0.17),
-                }
-            ],
-        }
-    )
+    task = {
+        "task": "arith", "mark": "open", "n": 90, "total": 96, "base": 0.9, "tuned": 0.84, "drop": 0.06,
+        "interval": (-0.05, 0.17),
+    }  # fmt: skip
+    result = {
+        "verdict": "regressed", "reason": "…", "decided_by": "betting", "margin": 0.03, "items_used": 400,
+        "items_total": 672, "base": 0.9, "tuned": 0.841, "drop": 0.059, "interval": (-0.001, 0.119),
+        "suite_interval": (0.0302, 0.084), "suite": "quick", "tasks": [task],
+    }  # fmt: skip
+    outcome = check_result.read(result)
     decided = "-8.4 to -3.02"
     assert f"change  {decided} points over all 672 items (95 % a side, decides)" in verdicts.report(
         "run", outcome
@@ -288,19 +210,15 @@ def test_wherever_a_verdict_stands_beside_an_interval_it_is_the_one_that_decided
         ({"suite_interval": None, "items_used": 100}, (0.05, 0.05)),
     ],
 )
-def test_where_something_else_decided_no_interval_stands_beside_the_verdict(facts: Any, bounds: Any) -> None:
+def test_where_something_else_decided_no_interval_stands_beside_the_verdict(facts, bounds):
     whole = {
-        "verdict": "regressed",
-        "reason": "",
-        "margin": 0.03,
-        "items_used": 90,
-        "items_total": 100,
+        "verdict": "regressed", "reason": "", "margin": 0.03, "items_used": 90, "items_total": 100,
         "drop": 0.05,
-    }
+    }  # fmt: skip
     assert check_result.read({**whole, **facts}).deciding_interval == bounds
 
 
-def test_an_interval_that_may_be_anything_is_open_wherever_it_stands() -> None:
+def test_an_interval_that_may_be_anything_is_open_wherever_it_stands():
     assert verdicts.interval((0.041, 0.125), 0.03) == "-12.5 to -4.1"
     assert verdicts.interval((-0.9, 1.0), 0.03) == "open"
     assert verdicts.interval(None, 0.03) == "-"

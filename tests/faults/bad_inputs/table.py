@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).parents[2] / "rig"), str(Path(__file__).parents[1])]
 
-from bad_inputs import checkpoints, environment, event_lines, names, payloads, rows, yaml_files
+from bad_inputs import event_lines, payloads, yaml_files
 from bad_inputs.doors import Door, take_in
 from bad_inputs.example import Answer, Bad
 
@@ -38,26 +38,6 @@ left behind. `python tests/faults/bad_inputs/table.py` writes this page from the
 """
 COLLECT = "FINETOP_BAD_INPUTS"  # a folder that the tests put the page's sections into
 Told = list[tuple[Bad, Answer]]
-
-
-def yaml_answers(door: Door) -> Told:
-    return [(bad, door.yaml_file(bad)) for bad in yaml_files.EXAMPLES]
-
-
-def name_answers(door: Door) -> Told:
-    return [(bad, door.ask(bad.given)) for bad in names.EXAMPLES]
-
-
-def row_answers(door: Door) -> Told:
-    return [(bad, door.row(bad)) for bad in rows.EXAMPLES]
-
-
-def environment_answers(door: Door) -> Told:
-    return [(bad, door.ask(bad.given[1], **bad.given[0])) for bad in environment.EXAMPLES]
-
-
-def checkpoint_answers(door: Door, place: Path, whole: Path, base: Path) -> Told:
-    return [(bad, door.checkpoint(bad, whole, place, base)) for bad in checkpoints.EXAMPLES]
 
 
 def lines_taken_in(made: Still) -> Iterator[tuple[Bad, RunDetail, list[int]]]:

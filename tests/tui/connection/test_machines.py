@@ -9,7 +9,18 @@ from typing import Any
 
 import pytest
 from machine_fakes import Linked, app_on, two
-from tui_fakes import NOW, FakeSupervisor, make_row, mixed_rows, row_with, settled, text_of
+from tui_fakes import (
+    NOW,
+    FakeSupervisor,
+    asked,
+    make_row,
+    mixed_rows,
+    pressed,
+    row_with,
+    settled,
+    shown_app,
+    text_of,
+)
 
 from finetop.core.protocol.messages.checks import Check
 from finetop.core.protocol.messages.machine import LookAhead
@@ -19,14 +30,10 @@ from finetop.core.protocol.runs import Finished, Running
 from finetop.tui.connection.machines import Machine, top_words, trouble_words
 from finetop.tui.text import line_width
 
-SIZE = (80, 24)
-
 
 async def test_the_top_row_says_where_and_the_lost_link_keeps_everything_on_the_screen() -> None:
     lab = Linked("lab", mixed_rows())
-    app = app_on(lab)
-    async with app.run_test(size=(100, 24)) as pilot:
-        await settled(pilot)
+    async with shown_app(app_on(lab), (100, 24)) as (app, pilot):
         assert "● 4  GPU 4/4  on lab (gpu-box-3)  14:22" in text_of(app).splitlines()[0]
         before = text_of(app).splitlines()[1:12]
         lab.down()
@@ -34,28 +41,23 @@ async def test_the_top_row_says_where_and_the_lost_link_keeps_everything_on_the_
         assert "on lab reconnecting" in text_of(app).splitlines()[0]
         assert "✗ NO LINK to lab since 14:22, reconnecting. Numbers are from then. Timeout" in text_of(app)
         assert text_of(app).splitlines()[1:12] == before
-        await pilot.press("f")
-        await settled(pilot)
+        await pressed(pilot, "f")
         assert "not connected to lab: the request was not sent." in text_of(app)
-        await pilot.press("j")
-        await settled(pilot)
+        await pressed(pilot, "j")
         assert "next  R  reconnect now" in text_of(app)
-        await pilot.press("R")
-        await settled(pilot)
+        await pressed(pilot, "R")
         assert lab.link.tries >= 1
         lab.up()
         lab.change()
         await settled(pilot, 0.3)
         assert "NO LINK" not in text_of(app)
         assert "reconnecting" not in text_of(app)
-        assert [ask for ask in lab.asked if isinstance(ask, Check)] == []
+        assert asked(lab, Check) == []
 
 
 async def test_a_supervisor_that_is_gone_there_is_not_a_broken_link() -> None:
     lab = Linked("lab", mixed_rows())
-    app = app_on(lab)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
+    async with shown_app(app_on(lab)) as (app, pilot):
         lab.leave()
         await settled(pilot, 0.1)
         assert "✗ NO SUPERVISOR on lab since 14:22" in text_of(app)
@@ -64,9 +66,9 @@ async def test_a_supervisor_that_is_gone_there_is_not_a_broken_link() -> None:
 
 async def test_several_machines_are_one_list_with_a_host_column() -> None:
     lab, box = two()
-    app = app_on(lab, box, here=FakeSupervisor([make_row(3, "mine", Finished(NOW - 9, NOW - 5))]))
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(pilot)
+    async with shown_app(
+        app_on(lab, box, here=FakeSupervisor([make_row(3, "mine", Finished(NOW - 9, NOW - 5))])), (120, 40)
+    ) as (app, _):
         assert "on lab, box, here  14:22" in text_of(app).splitlines()[0]
         assert "17 total" in text_of(app)
         assert row_with(app, "mine").strip("│").split()[1:3] == ["mine", "here"]
@@ -74,44 +76,38 @@ async def test_several_machines_are_one_list_with_a_host_column() -> None:
         assert {line.strip("│").split()[2] for line in rows[:2]} == {"lab", "box"}
 
 
-@pytest.mark.parametrize("size", [(60, 20), (80, 24), (120, 40)])
-async def test_a_row_with_a_host_is_never_wider_than_the_terminal(size: tuple[int, int]) -> None:
-    lab, box = two()
-    app = app_on(lab, box)
-    async with app.run_test(size=size) as pilot:
-        await settled(pilot)
-        assert "host" in row_with(app, "did it forget?")
-        assert "REGRESSED" in text_of(app)
-        for line in text_of(app).splitlines():
-            assert len(line) <= size[0]
+async def test_a_row_with_a_host_is_never_wider_than_the_terminal() -> None:
+    async with shown_app(app_on(*two())) as (app, pilot):
+        for width, height in ((80, 24), (60, 20), (120, 40)):
+            await pilot.resize_terminal(width, height)
+            await settled(pilot)
+            assert "host" in row_with(app, "did it forget?")
+            assert "REGRESSED" in text_of(app)
+            assert all(len(line) <= width for line in text_of(app).splitlines())
 
 
 async def test_keys_act_on_the_machine_of_the_run() -> None:
     lab, box = two()
-    app = app_on(lab, box)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pilot.press("slash", *"r16", "enter")
-        await settled(pilot, 0.2)
+    async with shown_app(app_on(lab, box)) as (app, pilot):
+        await pressed(pilot, "slash", *"r16", "enter", within_s=0.2)
         names = [line for line in text_of(app).splitlines() if "support-r16" in line and "--" not in line]
         assert len(names) >= 2
         for _ in range(2):
-            await pilot.press("S", "y")
-            await settled(pilot)
-            await pilot.press("j")
-            await settled(pilot)
+            await pressed(pilot, "S", "y")
+            await pressed(pilot, "j")
         assert [ask.run for ask in lab.asked if isinstance(ask, Stop)] == ["support-r16"]
         assert [ask.run for ask in box.asked if isinstance(ask, Stop)] == ["support-r16"]
-        await pilot.press("enter")
-        await settled(pilot)
+        await pressed(pilot, "enter")
         assert ":support-r16" in text_of(app).splitlines()[1]
+        await pressed(pilot, "escape")
+        await pressed(pilot, "q")
+    words = "4 trainings, 1 check keep running. To return: finetop --on ana@lab --on ana@box"
+    assert app.return_value == words
 
 
 async def test_one_of_several_that_is_away_keeps_its_rows_and_the_others_go_on() -> None:
     lab, box = two()
-    app = app_on(lab, box)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(pilot)
+    async with shown_app(app_on(lab, box), (120, 40)) as (app, pilot):
         lab.down()
         await settled(pilot, 0.1)
         assert "on lab reconnecting, box" in text_of(app).splitlines()[0]
@@ -120,8 +116,7 @@ async def test_one_of_several_that_is_away_keeps_its_rows_and_the_others_go_on()
         await settled(pilot, 2.2)
         assert "31/40" in text_of(app)
         assert "support-full-1e-4" in text_of(app)
-        await pilot.press("o")
-        await settled(pilot, 0.2)
+        await pressed(pilot, "o", within_s=0.2)
         assert "support-full-1e-4" in text_of(app)
 
 
@@ -131,40 +126,31 @@ async def test_a_form_for_another_machine_is_planned_there(tmp_path: Path) -> No
         "recipe: 1\nextends: lora\ndata: {train: [{path: /there/faq.jsonl}]}\n"
     )
     lab = Linked("lab", mixed_rows())
-    app = app_on(lab, folder=tmp_path)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pilot.press("4", "k")
-        await settled(pilot, 1.0)
+    async with shown_app(app_on(lab, folder=tmp_path)) as (app, pilot):
+        await pressed(pilot, "4", "k", within_s=1.0)
         shown = text_of(app)
         assert "fits: 6.2 of 80 GiB on H100" in shown and "812 rows" in shown
         assert "⟦Ahoy!⟧" in shown
-        requests = [ask for ask in lab.asked if isinstance(ask, LookAhead)]
+        requests = asked(lab, LookAhead)
         assert requests[-1].recipe["data"]["train"][0]["path"] == "/there/faq.jsonl"
         lab.down()
-        await pilot.press("enter", "j", "j", "j", "enter", "1", "enter")
-        await settled(pilot, 1.0)
+        await pressed(pilot, "enter", "j", "j", "j", "enter", "1", "enter", within_s=1.0)
         assert "no plan from lab: not connected to lab" in text_of(app)
 
 
 async def test_a_run_is_queued_on_the_machine_that_is_chosen(tmp_path: Path) -> None:
     lab, box = two()
-    app = app_on(lab, box, folder=tmp_path)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pilot.press("n")
-        await settled(pilot, 0.3)
+    async with shown_app(app_on(lab, box, folder=tmp_path)) as (app, pilot):
+        await pressed(pilot, "n", within_s=0.3)
         assert "no plan yet: R asks which machine to run on (lab, box)" in text_of(app)
-        await pilot.press("R")
-        await settled(pilot)
+        await pressed(pilot, "R")
         assert "On which machine?" in text_of(app)
         assert "1 lab   2 box   esc cancel" in text_of(app)
-        await pilot.press("2")
-        await settled(pilot, 0.2)
-        (submitted,) = [ask for ask in box.asked if isinstance(ask, Submit)]
+        await pressed(pilot, "2", within_s=0.2)
+        (submitted,) = asked(box, Submit)
         assert ":" not in submitted.name
         assert "builtin:demo/support_train.jsonl" in json.dumps(submitted.recipe)
-        assert not [ask for ask in lab.asked if isinstance(ask, Submit)]
+        assert not asked(lab, Submit)
 
 
 async def test_data_that_is_not_there_is_refused_in_words(tmp_path: Path) -> None:
@@ -172,26 +158,11 @@ async def test_data_that_is_not_there_is_refused_in_words(tmp_path: Path) -> Non
         "recipe: 1\nextends: lora\nname: mine\ndata: {train: [{path: rows.jsonl}]}\n"
     )
     lab = Linked("lab", mixed_rows())
-    app = app_on(lab, folder=tmp_path)
-    async with app.run_test(size=(160, 40)) as pilot:
-        await settled(pilot)
-        await pilot.press("4")
-        await settled(pilot, 0.3)
-        await pilot.press("g", "R")
-        await settled(pilot, 0.2)
+    async with shown_app(app_on(lab, folder=tmp_path), (160, 40)) as (app, pilot):
+        await pressed(pilot, "4", within_s=0.3)
+        await pressed(pilot, "g", "R", within_s=0.2)
         assert f"lab has no {tmp_path}/rows.jsonl"[:60] in text_of(app)
-        assert not [ask for ask in lab.asked if isinstance(ask, Submit)]
-
-
-async def test_leaving_says_how_to_come_back() -> None:
-    lab, box = two()
-    app = app_on(lab, box)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pilot.press("q")
-    assert (
-        app.return_value == "4 trainings, 1 check keep running. To return: finetop --on ana@lab --on ana@box"
-    )
+        assert not asked(lab, Submit)
 
 
 def test_the_top_row_always_fits() -> None:

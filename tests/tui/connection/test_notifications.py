@@ -57,14 +57,11 @@ async def test_a_run_that_has_finished_is_not_news() -> None:
         assert app.messages == []
 
 
-def test_the_bell_rings_at_most_once_in_ten_seconds() -> None:
+def test_the_bell_rings_seldom_and_a_notification_names_its_machine_and_holds_no_sequence() -> None:
     ringer = listener.Ringer()
     assert [ringer.may_ring(at) for at in (100.0, 101.0, 109.9, 110.0, 119.0, 50.0)] == [
         True, False, False, True, False, True,
     ]  # fmt: skip
-
-
-def test_a_notification_holds_no_sequence_of_anybody_elses() -> None:
     evil = "x\x07\x1b]52;c;aGk=\x07;y\x9d\u202e" + "z" * 500
     for how, head in (("osc9", "\x1b]9;finetop: "), ("osc777", "\x1b]777;notify;finetop;")):
         sequence = listener.notification(how, evil)
@@ -72,9 +69,7 @@ def test_a_notification_holds_no_sequence_of_anybody_elses() -> None:
         assert len(inside) <= listener.NOTIFICATION
         assert inside.isprintable() and ";" not in inside
     assert listener.notification("none", "x") == ""
-
-
-def test_a_machine_is_named_where_there_are_several() -> None:
+    # a machine is named where there are several
     assert listener.notice_text(notice(1), "") == "support-r16: spike: the loss rose"
     assert listener.notice_text(notice(1), "lab") == "lab:support-r16: spike: the loss rose"
     assert listener.notice_text(notice(1, run="", text="disk almost full"), "lab") == "lab: disk almost full"

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 from run_fakes import make_run_app, regressed, training
-from tui_fakes import FakeSupervisor, make_app, make_row, mixed_rows, row_with, settled, text_of
+from tui_fakes import (
+    FakeSupervisor,
+    make_app,
+    make_row,
+    mixed_rows,
+    pressed,
+    row_with,
+    settled,
+    shown_app,
+    text_of,
+)
 
 from finetop.core.protocol.runs import Finished
 from finetop.core.report import Chart, Line, Table
@@ -39,72 +49,53 @@ def listening(app: Any) -> list[str]:
 
 
 async def test_the_list_is_saved_whole_and_never_written_over_unasked(tmp_path: Path) -> None:
-    app = make_app(FakeSupervisor(mixed_rows()), tmp_path)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("e")
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()), tmp_path)) as (app, pilot):
+        await pressed(pilot, "e")
         assert "save as runs.csv" in text_of(app) and "save; the extension sets the format" in text_of(app)
-        await pilot.press("enter")
-        await settled(pilot)
+        await pressed(pilot, "enter")
         assert row_with(app, "saved: ").split()[1][:10] == str(tmp_path)[:10]
         with (tmp_path / "runs.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
         assert len(rows) == len(mixed_rows()) and rows[0]["run"] == "support-full-1e-4"
         assert rows[0]["change"] == "-9.1" and rows[0]["loss"] == "0.9821" and rows[1]["state"] == "failed"
         (tmp_path / "runs.csv").write_text("mine")
-        await pilot.press("e")
-        await settled(pilot)
+        await pressed(pilot, "e")
         await pilot.press("enter")
         assert "runs.csv already exists." in text_of(app)
         await pilot.press("escape")
         assert (tmp_path / "runs.csv").read_text() == "mine"
-        await pilot.press("e")
-        await settled(pilot)
-        await pilot.press("enter", "y")
-        await settled(pilot)
+        await pressed(pilot, "e")
+        await pressed(pilot, "enter", "y")
         assert (tmp_path / "runs.csv").read_text() != "mine"
 
 
 async def test_tab_completes_the_name_of_a_folder_and_shows_how_it_may_go_on(tmp_path: Path) -> None:
     for name in ("results/may", "results/march"):
         (tmp_path / name).mkdir(parents=True)
-    app = make_app(FakeSupervisor(mixed_rows()), tmp_path)
-    async with app.run_test(size=(120, 30)) as pilot:
-        await settled(pilot)
-        await pilot.press("e")
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()), tmp_path), (120, 30)) as (app, pilot):
+        await pressed(pilot, "e")
         assert "tab complete" in text_of(app)
         await pilot.press("ctrl+u", "r", "tab", "tab")
         assert "save as results/ma" in text_of(app) and "march/  may/" in text_of(app)
-        await pilot.press("y", "tab", *"x.csv", "enter")
-        await settled(pilot)
+        await pressed(pilot, "y", "tab", *"x.csv", "enter")
         assert (tmp_path / "results" / "may" / "x.csv").is_file()
 
 
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("x.doc", "the extension must be .csv"),
-        ("none/x.csv", "no such folder"),
-        ("~nobody.here/x.csv", "no such user"),
-        ("", "type a name that ends in"),
-    ],
-)
-async def test_what_can_not_be_written_is_said_while_it_is_typed(
-    tmp_path: Path, name: str, said: str
-) -> None:
-    app = make_app(FakeSupervisor(mixed_rows()), tmp_path)
-    async with app.run_test(size=(120, 30)) as pilot:
-        await settled(pilot)
-        await pilot.press("e")
-        await settled(pilot)
-        await pilot.press(
-            "ctrl+u", *(("slash" if key == "/" else "full_stop" if key == "." else key) for key in name)
-        )
-        await pilot.press("enter")
-        assert said in text_of(app)
-        assert list(tmp_path.iterdir()) == []
+async def test_what_can_not_be_written_is_said_while_it_is_typed(tmp_path: Path) -> None:
+    reasons = {
+        "x.doc": "the extension must be .csv",
+        "none/x.csv": "no such folder",
+        "~nobody.here/x.csv": "no such user",
+        "": "type a name that ends in",
+    }
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()), tmp_path), (120, 30)) as (app, pilot):
+        for name, said in reasons.items():
+            await pressed(pilot, "e")
+            await pilot.press("ctrl+u", *({"/": "slash", ".": "full_stop"}.get(key, key) for key in name))
+            await pilot.press("enter")
+            assert said in text_of(app)
+            assert list(tmp_path.iterdir()) == []
+            await pressed(pilot, "escape")
 
 
 async def test_charts_are_saved_as_pictures_and_as_points(tmp_path: Path) -> None:
@@ -113,36 +104,29 @@ async def test_charts_are_saved_as_pictures_and_as_points(tmp_path: Path) -> Non
     app._first_run = "support-r16"
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(pilot, 0.2)
-        await pilot.press("e")
-        await settled(pilot)
+        await pressed(pilot, "e")
         await pilot.press("enter")
         picture = ET.parse(tmp_path / "support-r16-metrics.svg").getroot()
         assert len(picture.findall("{*}svg")) >= 2 and "loss" in "".join(picture.itertext())
-        await pilot.press("e")
-        await settled(pilot)
+        await pressed(pilot, "e")
         await pilot.press(*["backspace"] * 3, "c", "s", "v", "enter")
         with (tmp_path / "support-r16-metrics.csv").open(newline="") as file:
             points = list(csv.DictReader(file))
-        await pilot.press("e")
-        await settled(pilot)
+        await pressed(pilot, "e")
         await pilot.press(*["backspace"] * 3, "p", "n", "g", "enter")
         with Image.open(tmp_path / "support-r16-metrics.png") as painted:
             assert painted.format == "PNG" and painted.width == 2 * int(float(picture.attrib["width"]))
         losses = [float(point["mean"]) for point in points if point["curve"] == "loss"]
         assert len(losses) > 40 and losses[0] > losses[-1] > 1.0
         for tab in ("log", "samples", "recipe", "check", "steps"):
-            await pilot.press("tab", "e")
-            await settled(pilot)
+            await pressed(pilot, "tab", "e")
             await pilot.press("enter")
             assert list(tmp_path.glob(f"support-r16-{tab}.*")), tab
 
 
 async def test_the_screen_itself_is_a_picture_without_an_address(tmp_path: Path) -> None:
-    app = make_app(FakeSupervisor(mixed_rows()), tmp_path)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("question_mark", "e")
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()), tmp_path)) as (_, pilot):
+        await pressed(pilot, "question_mark", "e")
         await pilot.press("enter")
         text = (tmp_path / "keys.svg").read_text()
         ET.fromstring(text)
@@ -152,8 +136,7 @@ async def test_the_screen_itself_is_a_picture_without_an_address(tmp_path: Path)
 async def test_copying_happens_on_the_key_alone() -> None:
     app = make_run_app(regressed())
     app._first_run = "support-r16"
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
+    async with shown_app(app) as (app, pilot):
         heard = listening(app)
         await pilot.press("tab", "tab", "down")
         assert heard == []
@@ -163,9 +146,7 @@ async def test_copying_happens_on_the_key_alone() -> None:
 
 
 async def test_pressed_again_it_copies_the_command_of_what_is_next() -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
         heard = listening(app)
         await pilot.press("y")
         assert "copied: support-full-1e-4   y again: finetop remedy support-full-1e-4" in text_of(app)
@@ -201,10 +182,8 @@ def test_a_command_is_filled_with_what_is_known(command: str, words: dict[str, s
 
 async def test_launch_copies_the_command_that_queues_the_form(tmp_path: Path) -> None:
     (tmp_path / "faq.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
-    app = make_app(FakeSupervisor([]), tmp_path)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("4", "enter", "enter", *"faq.jsonl", "enter")
-        await settled(pilot, 0.4)
+    async with shown_app(make_app(FakeSupervisor([]), tmp_path)) as (app, pilot):
+        await pressed(pilot, "4", "enter", "enter", *"faq.jsonl", "enter", within_s=0.4)
         heard = listening(app)
         await pilot.press("y")
         (sent,) = [base64.b64decode(sequence[7:-1]).decode() for sequence in heard]
@@ -213,12 +192,9 @@ async def test_launch_copies_the_command_that_queues_the_form(tmp_path: Path) ->
 
 async def test_a_hostile_name_is_copied_as_it_is_shown() -> None:
     evil = "x\n\x1b]0;owned\x07rm -rf /\x9b2J\r"
-    app = make_app(FakeSupervisor([make_row(1, evil, Finished(1.0, 2.0))]))
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor([make_row(1, evil, Finished(1.0, 2.0))]))) as (app, pilot):
         heard = listening(app)
-        await pilot.press("y")
-        await settled(pilot)
+        await pressed(pilot, "y")
         text = base64.b64decode(heard[0][7:-1]).decode()
         assert not re.search("[\x00-\x1f\x7f-\x9f]", text)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from tui_fakes import FakeSupervisor, make_app, mixed_rows, settled
+from tui_fakes import FakeSupervisor, make_app, mixed_rows, pressed, settled, shown_app
 
 from finetop.tui.keys import Key, moves, paired
 from finetop.tui.screens.compare.screen import CompareScreen
@@ -23,21 +21,20 @@ SCREENS = (RunsScreen, RunScreen, TriageScreen, QueueScreen, LaunchScreen, Remed
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
-@pytest.mark.parametrize("screen", SCREENS)
-async def test_no_line_of_the_help_is_cut(screen: Any, width: int) -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=(width, 24)) as pilot:
-        await settled(pilot)
-        await app.push_screen(KeysPage(screen.TITLE, screen.KEYS))
-        await settled(pilot)
-        page = app.screen
-        assert isinstance(page, KeysPage)
-        lines = [page.draw_row(at, False, width - 2) for at in range(page.query_one(Table).count)]
-        assert all(line_width(line) <= width - 2 for line in lines)
-        words = " ".join(" ".join(text for text, _ in line) for line in lines)
-        for key in screen.KEYS:
-            for word in (*key.about.split(), *key.command.split()):
-                assert word in words, (key.about, word)
+async def test_no_line_of_the_help_is_cut(width: int) -> None:
+    async with shown_app(make_app(FakeSupervisor(mixed_rows())), (width, 24)) as (app, pilot):
+        for screen in SCREENS:
+            await app.push_screen(KeysPage(screen.TITLE, screen.KEYS))
+            await settled(pilot)
+            page = app.screen
+            assert isinstance(page, KeysPage)
+            lines = [page.draw_row(at, False, width - 2) for at in range(page.query_one(Table).count)]
+            assert all(line_width(line) <= width - 2 for line in lines), screen
+            words = " ".join(" ".join(text for text, _ in line) for line in lines)
+            for key in screen.KEYS:
+                for word in (*key.about.split(), *key.command.split()):
+                    assert word in words, (screen, key.about, word)
+            await app.pop_screen()
 
 
 def test_a_key_takes_the_rows_that_it_needs_and_its_command_is_never_cut() -> None:
@@ -55,14 +52,10 @@ def test_letters_stand_beside_the_arrows_that_do_the_same() -> None:
     assert signs == ["↓ ↑ j k", "pgdn pgup", "ctrl+d ctrl+u", "g G"]
 
 
-@pytest.mark.parametrize("key", ["question_mark", "f1"])
-async def test_both_keys_open_the_help_and_close_it(key: str) -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press(key)
-        await settled(pilot)
-        assert isinstance(app.screen, KeysPage)
-        await pilot.press(key)
-        await settled(pilot)
-        assert isinstance(app.screen, RunsScreen)
+async def test_both_keys_open_the_help_and_close_it() -> None:
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
+        for key in ("question_mark", "f1"):
+            await pressed(pilot, key)
+            assert isinstance(app.screen, KeysPage)
+            await pressed(pilot, key)
+            assert isinstance(app.screen, RunsScreen)

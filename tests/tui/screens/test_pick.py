@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
-from tui_fakes import FakeSupervisor, make_app, mixed_rows, settled, text_of
+from msgspec.structs import replace
+from tui_fakes import FakeSupervisor, asked, make_app, mixed_rows, pressed, shown_app, text_of
 
 from finetop.core.protocol.messages.notes import Note, Tag
 from finetop.tui.screens.pick import PickPage, is_expression
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 SIZE = (100, 30)
 
 
-async def pressed(pilot: Any, *keys: str) -> None:
+async def typed(pilot: Any, *keys: str) -> None:
     for key in keys:
-        await pilot.press(key)
-        await settled(pilot)
+        await pressed(pilot, key)
 
 
 def rows_with(app: Any, words: str) -> list[str]:
@@ -31,78 +30,64 @@ def rows_with(app: Any, words: str) -> list[str]:
 def tagged() -> FakeSupervisor:
     rows = mixed_rows()
     tags = {0: ["keep"], 1: ["draft", "keep"], 2: ["sweep/lr"]}
-    return FakeSupervisor(
-        [msgspec.structs.replace(row, tags=tags.get(at, [])) for at, row in enumerate(rows)]
-    )
-
-
-def asked(fake: FakeSupervisor, kind: type) -> list[Any]:
-    return [ask for ask in fake.asked if isinstance(ask, kind)]
+    return FakeSupervisor([replace(row, tags=tags.get(at, [])) for at, row in enumerate(rows)])
 
 
 async def test_a_tag_is_picked_dropped_or_named_anew() -> None:
     fake = tagged()
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pressed(pilot, "t")
+    async with shown_app(make_app(fake), SIZE) as (app, pilot):
+        await typed(pilot, "t")
         assert isinstance(app.screen, PickPage)
         assert "space pick" in text_of(app).splitlines()[-1]
         assert rows_with(app, "[x] keep")
         assert rows_with(app, "[ ] draft")
         assert not rows_with(app, "sweep/lr"), "that a sweep gives"
-        await pressed(pilot, "space", "down", "space")
+        await typed(pilot, "space", "down", "space")
         assert rows_with(app, "[ ] keep")
         assert rows_with(app, "[x] draft")
-        await pressed(pilot, *"paper")
+        await typed(pilot, *"paper")
         assert rows_with(app, "[ ] paper")
-        await pressed(pilot, "space")
+        await typed(pilot, "space")
         assert rows_with(app, "[x] paper")
-        await pressed(pilot, "enter")
+        await typed(pilot, "enter")
         assert isinstance(app.screen, RunsScreen)
         assert asked(fake, Tag) == [Tag(fake.rows[0].name, ["draft", "paper"], ["keep"])]
 
 
 async def test_of_several_runs_a_tag_that_some_have_says_so_and_esc_leaves_all() -> None:
     fake = tagged()
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pressed(pilot, "space", "space", "t")
+    async with shown_app(make_app(fake), SIZE) as (app, pilot):
+        await typed(pilot, "space", "space", "t")
         assert rows_with(app, "[x] keep")
         assert rows_with(app, "[-] draft")
-        await pressed(pilot, *"draft", "space", "escape")
+        await typed(pilot, *"draft", "space", "escape")
         assert isinstance(app.screen, RunsScreen)
         assert not asked(fake, Tag)
-        await pressed(pilot, "t", *"draft", "space", "enter")
+        await typed(pilot, "t", *"draft", "space", "enter")
         assert asked(fake, Tag) == [Tag(row.name, ["draft"], []) for row in fake.rows[:2]]
 
 
 async def test_a_note_is_put_into_the_line_to_be_changed() -> None:
     fake = tagged()
-    fake.rows[0] = msgspec.structs.replace(fake.rows[0], note="too hot")
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pressed(pilot, "t", "pagedown", "pagedown", "space", *", again", "enter")
+    fake.rows[0] = replace(fake.rows[0], note="too hot")
+    async with shown_app(make_app(fake), SIZE) as (_, pilot):
+        await typed(pilot, "t", "pagedown", "pagedown", "space", *", again", "enter")
         assert asked(fake, Note) == [Note(fake.rows[0].name, "too hot, again")]
 
 
 async def test_columns_are_picked_from_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("finetop.tui.kept.file_of", lambda home: tmp_path / "app.json")
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pressed(pilot, "colon", *"columns", "enter")
+    async with shown_app(make_app(FakeSupervisor(mixed_rows())), SIZE) as (app, pilot):
+        await typed(pilot, "colon", *"columns", "enter")
         text = text_of(app)
         assert all(word in text for word in ("[ ] tags", "[ ] note", "[ ] age", " run"))
-        await pressed(pilot, *"eval", "space", *"train.seed", "space")
+        await typed(pilot, *"eval", "space", *"train.seed", "space")
         assert "picked: eval_loss, train.seed" in text_of(app)
-        await pressed(pilot, "enter")
+        await typed(pilot, "enter")
         screen = app.screen
         assert isinstance(screen, RunsScreen)
         assert screen.runs.columns == ("eval_loss", "train.seed")
-        await pressed(pilot, "colon", *"columns", "enter", *"eval_loss", "space", "enter")
+        await typed(pilot, "colon", *"columns", "enter", *"eval_loss", "space", "enter")
         assert screen.runs.columns == ("train.seed",)
 
 

@@ -216,10 +216,16 @@ def test_styles_have_one_spelling(parameters: str, canonical: str) -> None:
     assert restyle("", parameters) == canonical
 
 
-def test_a_blank_shows_its_background_and_lines() -> None:
+def test_a_blank_shows_its_background_and_lines_and_no_color_keeps_bold_dim_and_reverse() -> None:
     assert blank_style("1;31") == ""
     assert blank_style("31;44") == "44"
     assert blank_style("4;31") == "4;31"
+    text = Ours((20, 2)).send(_at(0, 0, _styled("1;2;7;38;2;1;2;3;48;5;4", "ab")), colour=False)
+    assert "\x1b[1;2;7mab" in text
+    assert "38;" not in text
+    # a flood of accents
+    text = Ours((20, 2)).send(_at(0, 0, "e" + "\u0301" * 900 + "b" + "\u0301") + _at(1, 0, "\u0301" * 900))
+    assert 10 < text.count("\u0301") <= 32
 
 
 def _log(first: int, height: int = 40, width: int = 120) -> str:
@@ -232,18 +238,20 @@ def _log(first: int, height: int = 40, width: int = 120) -> str:
     )
 
 
-def test_an_unchanged_frame_sends_nothing() -> None:
+def test_what_changed_alone_is_sent() -> None:
     ours = Ours((120, 40))
     assert "step 109" in ours.send(_log(100))
     assert ours.send(_log(100)) == ""
-
-
-def test_a_changed_number_sends_few_bytes() -> None:
+    # a changed number
     ours = Ours((120, 40))
     ours.send(_log(100))
     text = ours.send(_at(0, 3, _styled("38;2;200;200;200", f"{'loss curve 7':<120}") + _at(0, 0, "")))
     assert text.endswith("7")
     assert len(text) <= 9
+    # blanks are erased to the end of the line
+    ours = Ours((120, 40))
+    ours.send(_at(0, 0, "x" * 120))
+    assert len(ours.send(_at(0, 0, "x" * 20 + " " * 100) + _at(0, 0, ""))) <= 10
 
 
 def _like_log(first: int) -> str:
@@ -254,7 +262,7 @@ def _like_log(first: int) -> str:
     return "\n".join(_at(0, 20 + y, line) for y, line in enumerate(lines)) + _at(0, 0, "")
 
 
-def test_a_log_of_like_lines_scrolls() -> None:
+def test_like_lines_scroll_and_one_that_comes_back_in_another_look_scrolls_nothing() -> None:
     ours, emulator, plain = Ours((120, 40)), Emulator(120, 40), Emulator(120, 40)
     emulator.feed(ours.send(_like_log(600)))
     text = ours.send(_like_log(601))
@@ -262,6 +270,17 @@ def test_a_log_of_like_lines_scrolls() -> None:
     plain.feed(_like_log(601))
     assert emulator.seen() == plain.seen()
     assert len(text.encode()) < 80  # 170 if each line were patched in place
+    # Bytes saved on other lines must not pay for a scroll of lines that do not match.
+    line, other = "alpha beta gamma delta one", "alpha beta gamma delta two"
+    ours, emulator, plain = Ours((80, 6)), Emulator(80, 6), Emulator(80, 6)
+    before = _at(0, 0, f"{line:<80}") + _at(0, 2, "y" * 80) + _at(0, 3, f"{other:<80}") + _at(0, 5, "x" * 80)
+    before += _at(0, 0, "")
+    after = _at(0, 0, f"{line[:-1]:<80}") + _at(0, 3, _styled("1;31", f"{line:<80}")) + _at(0, 5, " " * 80)
+    after += _at(0, 0, "")
+    for frame in (before, after):
+        emulator.feed(ours.send(frame))
+        plain.feed(frame)
+    assert emulator.seen() == plain.seen()
 
 
 @pytest.mark.parametrize("by", [1, 3, -1])
@@ -277,41 +296,10 @@ def test_a_scrolled_log_sends_its_new_lines(by: int) -> None:
     assert emulator.seen() == plain.seen()
 
 
-def test_a_line_that_comes_back_below_in_another_look_scrolls_nothing() -> None:
-    """Bytes saved on other lines must not pay for a scroll of lines that do not match."""
-    line, other = "alpha beta gamma delta one", "alpha beta gamma delta two"
-    ours, emulator, plain = Ours((80, 6)), Emulator(80, 6), Emulator(80, 6)
-    before = _at(0, 0, f"{line:<80}") + _at(0, 2, "y" * 80) + _at(0, 3, f"{other:<80}") + _at(0, 5, "x" * 80)
-    before += _at(0, 0, "")
-    after = _at(0, 0, f"{line[:-1]:<80}") + _at(0, 3, _styled("1;31", f"{line:<80}")) + _at(0, 5, " " * 80)
-    after += _at(0, 0, "")
-    for frame in (before, after):
-        emulator.feed(ours.send(frame))
-        plain.feed(frame)
-    assert emulator.seen() == plain.seen()
-
-
-def test_blanks_are_erased_to_the_end_of_the_line() -> None:
-    ours = Ours((120, 40))
-    ours.send(_at(0, 0, "x" * 120))
-    assert len(ours.send(_at(0, 0, "x" * 20 + " " * 100) + _at(0, 0, ""))) <= 10
-
-
-def test_no_color_keeps_bold_dim_and_reverse() -> None:
-    text = Ours((20, 2)).send(_at(0, 0, _styled("1;2;7;38;2;1;2;3;48;5;4", "ab")), colour=False)
-    assert "\x1b[1;2;7mab" in text
-    assert "38;" not in text
-
-
 @pytest.mark.parametrize("joined", ["👩\u200d🔬", "☠\ufe0f", "🇩🇪", "👋🏽", "é\u0301", "क्षि"])
 def test_joined_characters_leave_no_doubt_where_the_next_cell_is(joined: str) -> None:
     text = Ours((20, 2)).send(_at(0, 0, f"{joined}ab"))
     assert re.search(f"{joined[-1]}\x1b\\[(?:1;)?[23][GH]ab", text)
-
-
-def test_a_flood_of_accents_is_cut() -> None:
-    text = Ours((20, 2)).send(_at(0, 0, "e" + "\u0301" * 900 + "b" + "\u0301") + _at(1, 0, "\u0301" * 900))
-    assert 10 < text.count("\u0301") <= 32
 
 
 def test_links_and_controls_in_text_do_not_reach_the_terminal() -> None:
@@ -362,19 +350,6 @@ def pipe() -> Iterator[_Pipe]:
     os.close(pipe.reader)
     os.close(pipe.end)
     assert not pipe.bugs
-
-
-def _read_until_quiet(fd: int, wait_s: float) -> bytes:
-    pieces = []
-    while select.select([fd], [], [], wait_s)[0]:
-        try:
-            piece = os.read(fd, 65536)
-        except OSError:
-            break
-        if not piece:
-            break
-        pieces.append(piece)
-    return b"".join(pieces)
 
 
 def _noise(seed: int, width: int = 120, height: int = 40) -> str:
@@ -596,13 +571,8 @@ def test_a_picture_survives_resizing_forgetting_and_suspending(demos: _Demos) ->
 def test_what_a_link_brings_together_arrives_key_by_key(demos: _Demos) -> None:
     terminal = demos.start(TICKS="1")
     terminal.wait_for("END")
-    for piece in (
-        b"\x1bx\x1b[C\x1b",
-        b"2",
-        "é".encode()[:1],
-        "é".encode()[1:],
-        b"\xff\x9b",
-    ):  # the last one is noise
+    noise = b"\xff\x9b"
+    for piece in (b"\x1bx\x1b[C\x1b", b"2", "é".encode()[:1], "é".encode()[1:], noise):
         os.write(terminal.fd, piece)
         time.sleep(0.02)
     terminal.end()
@@ -627,16 +597,4 @@ def test_no_color_reaches_the_terminal(demos: _Demos) -> None:
     terminal.wait_for("END")
     terminal.end()
     for parameters in re.findall(rb"\x1b\[([\d;]*)m", terminal.sent):
-        assert set(parameters.split(b";")) <= {
-            b"",
-            b"0",
-            b"1",
-            b"2",
-            b"3",
-            b"4",
-            b"7",
-            b"22",
-            b"23",
-            b"24",
-            b"27",
-        }
+        assert set(parameters.split(b";")) <= {b"", *b"0 1 2 3 4 7 22 23 24 27".split()}

@@ -47,9 +47,10 @@ def test_esc_and_a_key_before_an_answer_of_the_terminal_stay_two(behind: str, ke
     assert keys_sent == [*(["circumflex_accent"] if before else []), "escape", key, "", "circumflex_accent"]
 
 
-def test_esc_and_a_letter_that_starts_sequences_are_two_after_a_silence() -> None:
+def test_esc_and_what_starts_sequences_are_two_after_a_silence() -> None:
     assert keys("\x1bO") == [("escape", "\x1b"), ("O", "O")]
     assert keys("\x1b[") == [("escape", "\x1b"), ("left_square_bracket", "[")]
+    assert keys("\x1b]") == [("escape", "\x1b"), ("right_square_bracket", "]")]
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,3 @@ def test_the_terminals_background_is_no_key_however_it_comes(answer: str, ground
             continue
         assert [getattr(event, "ground", getattr(event, "key", "")) for event in events] == ["j", ground, "k"]
         assert not keyboard.awaits_ground
-
-
-def test_esc_and_a_bracket_are_keys_where_nothing_was_asked() -> None:
-    assert keys("\x1b]") == [("escape", "\x1b"), ("right_square_bracket", "]")]

@@ -38,15 +38,12 @@ def test_the_look_follows_the_terminal(environ: dict[str, str], encoding: str | 
     assert find_look(environ, encoding) == look
 
 
-def test_the_environment_goes_before_what_is_kept_and_that_before_what_the_terminal_says() -> None:
+def test_the_environment_goes_before_what_is_kept_and_an_unknown_theme_is_refused() -> None:
     environ = {"COLORTERM": "24bit"}
     assert find_look(environ, "utf8", ground="light") == Look("light")
     assert find_look(environ, "utf8", kept="colour-blind dark", ground="light") == Look("colour-blind dark")
     assert find_look({**environ, "FINETOP_THEME": "dark"}, "utf8", kept="light") == Look("dark")
     assert find_look(environ, "utf8", kept="pink") == Look("either")
-
-
-def test_a_theme_that_there_is_not_is_refused() -> None:
     require_theme("")
     require_theme("colour-blind light")
     with pytest.raises(EnvironmentTrouble, match="'pink'"):

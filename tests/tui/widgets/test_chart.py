@@ -37,7 +37,7 @@ def dot(row: int, column: int, rows: list[str]) -> bool:
     return bits > 0 and bool(bits & ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))[column % 2][row % 4])
 
 
-def test_values_are_dots_at_their_places() -> None:
+def test_values_gaps_spikes_points_and_the_limit_are_drawn_on_labelled_axes() -> None:
     rows = rows_of([Series(curve({0: 1.0, 1: 0.0, 4: 0.5}))])
     assert dot(0, 0, rows) and dot(15, 1, rows)
     assert dot(8, 4, rows) and not dot(8, 5, rows)
@@ -45,43 +45,35 @@ def test_values_are_dots_at_their_places() -> None:
         0x2800 + 0x01 + 0x02 + 0x04 + 0x40
     )  # half of the way down belongs to the first column
     assert rows[3][GUTTER] == chr(0x2800 + 0x08 + 0x10 + 0x20 + 0x80)
-
-
-def test_y_labels_are_right_aligned_and_the_x_axis_ends_at_the_planned_step() -> None:
     rows = rows_of([Series(curve({0: 1.0}))], width=28, view=View(0, 1200))
     assert rows[0].startswith("  1.0 ") and rows[3].startswith("    0 ")
     assert rows[4] == " step 0       500      1,200"
-
-
-def test_a_missing_column_is_a_gap_in_a_dense_curve_and_joined_in_a_sparse_one() -> None:
+    # without UTF-8 a cell has one mark
+    rows = rows_of([Series(curve({0: 1.0, 1: 0.0, 2: 0.5}))], only_ascii=True)
+    assert all(row.isascii() for row in rows)
+    assert set("".join(row[GUTTER:] for row in rows[:4])) <= set(" .:'")
     dense = rows_of([Series(curve({0: 0.5, 1: 0.5, 2: 0.5, 3: 0.5, 8: 0.5, 9: 0.5}))])
     assert dense[2][GUTTER : GUTTER + 5] == "⠉⠉┈┈⠉"
     sparse = rows_of([Series(curve({0: 0.5, 6: 0.5, 12: 0.5}))])
     assert sparse[2][GUTTER : GUTTER + 7] == "•⠉⠉•⠉⠉•", "points that are few are marked"
-
-
-def test_a_spike_is_seen_and_the_usual_noise_is_not() -> None:
+    # a spike is seen and the usual noise is not
     noisy = curve(dict.fromkeys(range(12), 0.25), spread=0.05)
     spike = Curve(
         "loss", noisy.column, noisy.low, [*noisy.high[:6], 1.0, *noisy.high[7:]], noisy.mean, 1, 1.0, 0
     )
     assert not any(dot(row, 4, rows_of([Series(noisy)])) for row in range(11))
     assert all(dot(row, 6, rows_of([Series(spike)])) for row in range(11))
-
-
-def test_points_are_marks_over_the_line() -> None:
+    # points are marks over the line
     line, points = Series(curve({0: 0.5, 1: 0.5, 2: 0.5})), Series(curve({2: 0.5}), is_points=True)
     assert rows_of([line, points])[2][GUTTER : GUTTER + 2] == "⠉•"
     assert rows_of([line, points], only_ascii=True)[2][GUTTER : GUTTER + 2] == "'o"
-
-
-def test_the_limit_is_a_named_dashed_line_behind_the_curve() -> None:
+    # the limit
     rows = rows_of([Series(curve({0: 0.9, 1: 0.9}))], limit=0.9)
     assert rows[0] == "  1.0 ⠒-- limit ", "the limit's name replaces no tick"
     assert "limit" not in "".join(rows_of([Series(curve({0: 0.5}))], limit=2.0))  # out of range, so no line
 
 
-def test_the_cursor_is_a_column_that_shows_what_it_crosses() -> None:
+def test_the_cursor_is_a_column_that_shows_what_it_crosses_and_cuts_no_label() -> None:
     lines = draw(
         [Series(curve({4: 0.5, 5: 0.5}))],
         width=16,
@@ -92,15 +84,10 @@ def test_the_cursor_is_a_column_that_shows_what_it_crosses() -> None:
     columns = ["".join(text for text, _ in line)[GUTTER + 2] for line in lines[:4]]
     assert columns == ["┊", "┊", "⠉", "┊"]
     assert ("⠉", "reverse") in lines[2]
-
-
-def test_the_cursor_cuts_no_label() -> None:
     high = [Series(curve({0: 0.5, 2: 0.5}), end="91 -e7")]
     for cell in range(10):
         assert "91 -e7" in rows_of(high, view=View(0, 100, cursor=cell))[2]
-
-
-def test_an_end_letter_stands_behind_the_last_point() -> None:
+    # an end letter stands behind the last point
     assert rows_of([Series(curve({0: 0.5, 2: 0.5}), end="A")])[2][GUTTER : GUTTER + 3] == "⠉⠁A"
 
 
@@ -114,25 +101,31 @@ def test_a_value_at_a_lines_end_and_the_marks_share_no_cell(at: int) -> None:
     assert row is not rows[0] or not set("▾✗") & set(rows[0][rows[0].index("2.98") - 1 :][:6])
 
 
-def test_an_area_is_filled_only_down_to_a_zero() -> None:
+def test_an_area_is_filled_only_down_to_a_zero_below_a_line_that_is_alone() -> None:
     line = [Series(curve({0: 0.9, 1: 0.9}))]
     assert "⢕" in "".join(rows_of(line, height=10, scale=Scale(0.0, 1.0)))
     assert "⢕" not in "".join(rows_of(line, height=10, scale=Scale(0.5, 1.0))), "half of it would be cut off"
     assert "⢕" not in "".join(rows_of(line, height=10, scale=Scale(0.001, 1.0, True)))
+    lines = draw([Series(curve({0: 0.9, 1: 0.9}))], width=16, height=10, view=VIEW, scale=Scale(0.0, 1.0))
+    column = ["".join(text for text, _ in line)[GUTTER] for line in lines[:9]]
+    assert column == ["⣀", "⠉", *"⢕" * 7]
+    assert ("⢕", "series1 faint") in lines[8]
+    both = draw(
+        [Series(curve({0: 0.9})), Series(curve({0: 0.5}), style="series2")],
+        width=16, height=10, view=VIEW, scale=Scale(0.0, 1.0),
+    )  # fmt: skip
+    assert "⢕" not in "".join(text for line in both for text, _ in line)
 
 
-def test_ascii_charts_have_one_mark_a_cell() -> None:
-    rows = rows_of([Series(curve({0: 1.0, 1: 0.0, 2: 0.5}))], only_ascii=True)
-    assert all(row.isascii() for row in rows)
-    assert set("".join(row[GUTTER:] for row in rows[:4])) <= set(" .:'")
-
-
-def test_nothing_and_one_point() -> None:
+def test_nothing_one_point_and_values_that_are_not_finite() -> None:
     empty = draw([], width=30, height=5, view=VIEW, scale=fitted(None, [], VIEW))
     assert "no data yet" in "".join(text for line in empty for text, _ in line)
     single_point = [Series(curve({3: 2.5}))]
     rows = rows_of(single_point, scale=fitted(None, single_point, VIEW))
     assert sum(letter not in " ┈┊" for row in rows[:4] for letter in row[GUTTER:]) == 1
+    series = [Series(curve({0: 1.0, 1: math.nan, 2: math.inf, 3: 0.0}))]
+    assert fitted(None, series, VIEW) == Scale(0.0, 1.0)
+    assert dot(0, 0, rows_of(series)) and dot(15, 3, rows_of(series))
 
 
 @pytest.mark.parametrize("value", [0.0, 2.5, -3.0, 1e-300, 5e-324, 1e300, 1.7e308])
@@ -145,13 +138,7 @@ def test_constant_values_of_any_size_are_a_line(value: float) -> None:
             assert any(ord(letter) > 0x2800 for row in rows for letter in row)
 
 
-def test_values_that_are_not_finite_are_left_out() -> None:
-    series = [Series(curve({0: 1.0, 1: math.nan, 2: math.inf, 3: 0.0}))]
-    assert fitted(None, series, VIEW) == Scale(0.0, 1.0)
-    assert dot(0, 0, rows_of(series)) and dot(15, 3, rows_of(series))
-
-
-def test_the_range_widens_by_doubling_and_never_narrows() -> None:
+def test_the_range_widens_by_doubling_holds_the_limit_and_never_narrows() -> None:
     scale = scale_of(1.0, 3.0)
     assert scale == Scale(1.0, 3.0)
     assert widened(scale, 1.2, 2.0) is scale
@@ -160,24 +147,23 @@ def test_the_range_widens_by_doubling_and_never_narrows() -> None:
     assert widened(scale, 0.9, 3.0) == Scale(0.0, 3.0)  # a loss is never below 0
     assert widened(scale, -0.5, 3.0) == Scale(-1.0, 3.0)
     assert widened(scale, 1.0, 1e9).high >= 1e9
-
-
-def test_the_limit_is_in_the_range() -> None:
     scale = fitted(None, [Series(curve({0: 0.0, 5: 0.01}))], VIEW, limit=0.1)
     assert scale is not None and scale.low == 0.0 and scale.high > 0.1
 
 
-def test_the_x_axis_ends_at_the_plan_and_doubles_where_there_is_none() -> None:
+def test_the_x_axis_ends_at_the_plan_with_round_ticks_that_keep_apart() -> None:
     assert x_end(820, 1200) == 1200
     assert [x_end(step, 0) for step in (0, 50, 51, 101)] == [50, 50, 100, 200]
     assert x_end(1300, 1200) == 2400
-
-
-def test_x_ticks_are_round_keep_apart_and_end_where_the_axis_does() -> None:
     assert x_ticks(0, 1200, 52).text.split() == ["0", "200", "400", "600", "800", "1,000", "1,200"]
     assert x_ticks(0, 1203, 52).text.split()[-1] == "1,203"
     assert x_ticks(0, 1200, 3).text == "0  "
     assert x_ticks(0, 100_000, 60).text.split()[1] == "20,000"
+    # an axis that grows
+    assert [round_end(least) for least in (1, 41, 60, 101, 720)] == [1, 50, 75, 150, 750]
+    # places are written with their unit
+    words = [x_words(820), x_words(51_200, "tokens"), x_words(2400, "time"), x_words(1.5, "epoch")]
+    assert words == ["820", "51.2k tok", "40 min", "epoch 1.5"]
 
 
 @pytest.mark.parametrize(
@@ -192,11 +178,6 @@ def test_x_ticks_are_round_keep_apart_and_end_where_the_axis_does() -> None:
 def test_other_axes_have_round_ticks_in_their_unit(last: float, x: Any, unit: str, labels: list[str]) -> None:
     ticks = x_ticks(0, last, 40, x)
     assert (ticks.unit, ticks.text.split()) == (unit, labels)
-
-
-def test_places_on_an_axis_are_written_with_their_unit() -> None:
-    words = [x_words(820), x_words(51_200, "tokens"), x_words(2400, "time"), x_words(1.5, "epoch")]
-    assert words == ["820", "51.2k tok", "40 min", "epoch 1.5"]
 
 
 @pytest.mark.parametrize(
@@ -217,69 +198,9 @@ def test_y_ticks_are_round_short_and_differ(low: float, high: float, words: list
     assert [text for _, text in y_ticks(Scale(low, high), 11)] == words
 
 
-def test_a_logarithmic_axis_has_its_powers_of_ten() -> None:
+def test_a_logarithmic_axis_has_its_powers_of_ten_and_a_range_leaves_out_a_fast_start() -> None:
     assert [text for _, text in y_ticks(Scale(1e-3, 10.0, True), 11)] == ["0.001", "0.01", "0.1", "1", "10"]
     assert [text for _, text in y_ticks(Scale(0.8, 9.0, True), 11)] == ["1", "2", "5"]
-
-
-def test_an_axis_that_grows_ends_at_a_round_number() -> None:
-    assert [round_end(least) for least in (1, 41, 60, 101, 720)] == [1, 50, 75, 150, 750]
-
-
-def test_a_line_has_two_dots_weight_where_there_is_room_and_alone_an_area_below() -> None:
-    lines = draw([Series(curve({0: 0.9, 1: 0.9}))], width=16, height=10, view=VIEW, scale=Scale(0.0, 1.0))
-    column = ["".join(text for text, _ in line)[GUTTER] for line in lines[:9]]
-    assert column == ["⣀", "⠉", *"⢕" * 7]
-    assert ("⢕", "series1 faint") in lines[8]
-    both = draw(
-        [Series(curve({0: 0.9})), Series(curve({0: 0.5}), style="series2")],
-        width=16, height=10, view=VIEW, scale=Scale(0.0, 1.0),
-    )  # fmt: skip
-    assert "⢕" not in "".join(text for line in both for text, _ in line)
-
-
-def test_of_two_lines_in_one_cell_the_last_is_seen_in_its_colour() -> None:
-    first, second = (Series(curve({0: 0.5, 1: 0.5}), style=style) for style in SERIES[:2])
-    lines = draw([first, second], width=16, height=5, view=VIEW, scale=Scale(0.0, 1.0))
-    assert ("⠉", "series2") in lines[2] and ("⠉", "series1") not in lines[2]
-
-
-def test_names_at_the_ends_keep_the_order_of_the_lines_and_rows_of_their_own() -> None:
-    series = [
-        Series(curve({0: value, 19: value}), end=letter)
-        for letter, value in zip("ABCD", (0.0, 0.01, 0.02, 0.9), strict=True)
-    ]
-    rows = rows_of(series, width=20, height=7, ends=4)
-    assert "".join(row[16:].strip() for row in rows[:6]) == "DCBA"
-
-
-def test_labels_in_the_picture_keep_the_order_of_the_lines() -> None:
-    series = [
-        Series(curve({0: 0.1 + value, 40: value}), end=f"{letter} x")
-        for letter, value in zip("AB", (0.31, 0.28), strict=True)
-    ]
-    for high in (0.8, 0.9, 1.0, 1.1, 1.3):
-        rows = rows_of(series, width=27, height=8, scale=Scale(0.0, high))
-        places = [next(at for at, row in enumerate(rows) if text in row) for text in ("A x", "B x")]
-        assert places == sorted(places)
-
-
-def test_letters_stand_along_lines_each_at_cells_of_its_own() -> None:
-    flat = dict.fromkeys(range(80), 0.5)
-    rows = rows_of(
-        [Series(curve(flat), letter="A"), Series(curve(flat), letter="B")], width=46, has_letters=True
-    )
-    assert rows[2].count("A") >= 2 and rows[2].count("B") >= 2
-
-
-def test_the_raw_curve_is_faint_beneath_the_smoothed_one() -> None:
-    jumping = Series(curve({at: float(at % 2) for at in range(20)}))
-    lines = draw([jumping], width=20, height=5, view=View(0, 100, smoothing=0.9), scale=Scale(0.0, 1.0))
-    styles = {style for line in lines[:4] for _, style in line}
-    assert {"series1", "series1 faint"} <= styles
-
-
-def test_the_scale_of_several_curves_leaves_out_their_fast_start() -> None:
     falling = [
         Series(curve({at: 1 + gap + 3 * math.exp(-at / 5) for at in range(100)})) for gap in (0.0, 0.1)
     ]
@@ -289,30 +210,60 @@ def test_the_scale_of_several_curves_leaves_out_their_fast_start() -> None:
     assert settled_scale([Series(curve({at: float(at) for at in range(100)}))], VIEW) is None
 
 
-def test_a_curve_of_other_columns_keeps_its_places() -> None:
-    half = in_columns(curve({0: 1.0, 1: 2.0, 6: 3.0}), 10, 5)
-    assert (half.column, half.mean) == ([0, 3], [2.0, 3.0])
-    assert in_columns(curve({0: 1.0, 6: 3.0}), 10, 20).column == [0, 12]
-
-
-def test_a_band_is_filled_between_low_and_high() -> None:
+def test_of_two_lines_the_last_is_seen_the_raw_curve_is_faint_and_a_band_is_filled() -> None:
+    first, second = (Series(curve({0: 0.5, 1: 0.5}), style=style) for style in SERIES[:2])
+    lines = draw([first, second], width=16, height=5, view=VIEW, scale=Scale(0.0, 1.0))
+    assert ("⠉", "series2") in lines[2] and ("⠉", "series1") not in lines[2]
+    # the raw curve beneath the smoothed one
+    jumping = Series(curve({at: float(at % 2) for at in range(20)}))
+    lines = draw([jumping], width=20, height=5, view=View(0, 100, smoothing=0.9), scale=Scale(0.0, 1.0))
+    styles = {style for line in lines[:4] for _, style in line}
+    assert {"series1", "series1 faint"} <= styles
+    # a band between low and high
     series = [Series(curve({0: 0.5, 1: 0.5}, spread=0.5), has_band=True)]
     rows = rows_of(series)
     assert [row[GUTTER] for row in rows[:4]] == ["⢕", "⢕", "⠉", "⢕"]
 
 
-def test_smoothing_starts_at_the_first_value_and_follows() -> None:
+def test_names_and_labels_keep_the_order_of_the_lines() -> None:
+    series = [
+        Series(curve({0: value, 19: value}), end=letter)
+        for letter, value in zip("ABCD", (0.0, 0.01, 0.02, 0.9), strict=True)
+    ]
+    rows = rows_of(series, width=20, height=7, ends=4)
+    assert "".join(row[16:].strip() for row in rows[:6]) == "DCBA"
+    # labels in the picture
+    series = [
+        Series(curve({0: 0.1 + value, 40: value}), end=f"{letter} x")
+        for letter, value in zip("AB", (0.31, 0.28), strict=True)
+    ]
+    for high in (0.8, 0.9, 1.0, 1.1, 1.3):
+        rows = rows_of(series, width=27, height=8, scale=Scale(0.0, high))
+        places = [next(at for at, row in enumerate(rows) if text in row) for text in ("A x", "B x")]
+        assert places == sorted(places)
+    # letters along the lines, each at cells of its own
+    flat = dict.fromkeys(range(80), 0.5)
+    rows = rows_of(
+        [Series(curve(flat), letter="A"), Series(curve(flat), letter="B")], width=46, has_letters=True
+    )
+    assert rows[2].count("A") >= 2 and rows[2].count("B") >= 2
+
+
+def test_smoothing_and_the_value_at_a_cell() -> None:
     assert smoothed([2.0, 2.0, 2.0], 0.9) == pytest.approx([2.0, 2.0, 2.0])
     assert smoothed([0.0, 1.0], 0.5) == pytest.approx([0.0, 2 / 3])
-
-
-def test_value_at_a_cell_is_the_newest_there_or_before() -> None:
     series = Series(curve({2: 1.0, 3: 3.0, 9: 5.0}))
     assert value_at(series, 0) is None
     assert value_at(series, 1) == 2.0
     assert value_at(series, 3) == 3.0
     assert value_at(series, 4) == 5.0
     assert place_at(View(0, 100), 0, 10) == 5
+    # a curve of other columns keeps its places
+    half = in_columns(curve({0: 1.0, 1: 2.0, 6: 3.0}), 10, 5)
+    assert (half.column, half.mean) == ([0, 3], [2.0, 3.0])
+    assert in_columns(curve({0: 1.0, 6: 3.0}), 10, 20).column == [0, 12]
+    # two bins a cell
+    assert columns_of(38) == 2 * plot_width(38) == 64
 
 
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
@@ -384,7 +335,3 @@ def test_a_live_range_holds_every_value_and_only_grows(values: list[float], is_l
         assert share_of(wider, value) is not None
         assert abs(value) > 1e299 or wider.low <= value <= wider.high
         scale = wider
-
-
-def test_a_chart_asks_for_two_bins_a_cell() -> None:
-    assert columns_of(38) == 2 * plot_width(38) == 64

@@ -42,47 +42,39 @@ def texts(rows: list[tuple[tuple[str, str], ...]]) -> list[str]:
     return ["".join(text for text, _ in row) for row in rows]
 
 
-def test_the_end_is_asked_for_first_then_what_came_since() -> None:
+def test_what_is_asked_for_of_a_log_that_is_cut_or_shrank() -> None:
     assert request(EMPTY, "a", 12).offset == -FIRST_BYTES
     later = request(feed(EMPTY, "hello\n"), "a", 12)
     assert (later.offset, later.limit, later.job) == (6, PIECE_BYTES, 12)
+    # the first line of a cut log is left out
+    tail = fed(EMPTY, LogAnswer(12, "ut in half\nwhole\n", FIRST_BYTES * 3, FIRST_BYTES * 3))
+    assert tail.shown == ("whole",)
+    # a log that shrank starts anew
+    tail = fed(numbered(5), LogAnswer(12, "", 3, 3))
+    assert tail.offset is None and tail.shown == ()
+    assert feed(tail, "new\n").shown == ("new",)
+    # memory is bounded and numbers go on
+    tail = numbered(LINES + 500)
+    assert len(tail.lines) == LINES and tail.dropped == 500 and tail.end == LINES + 500
+    assert tail.lines[0] == "line 500"
+    # the end of a line longer than what is read first
+    tail = fed(EMPTY, LogAnswer(12, "x" * FIRST_BYTES, 10**8, 10**8))
+    assert tail.shown and len(tail.open) <= 8192
 
 
-def test_a_line_that_goes_on_is_shown_and_then_completed() -> None:
+def test_lines_are_shown_as_they_come_and_a_progress_bar_once() -> None:
     tail = feed(EMPTY, "one\ntw")
     assert tail.shown == ("one", "tw")
     assert feed(tail, "o\nthree\n").shown == ("one", "two", "three")
-
-
-def test_a_progress_bar_shows_its_newest_state_once() -> None:
     bar = feed(EMPTY, "loading\n", "\r 10%|#   |", "\r 50%|##  |", "\r100%|####|\n", "done\n")
     assert bar.shown == ("loading", "100%|####|", "done")
     assert feed(EMPTY, "10%\r", "20%\r").shown == ("20%",)
     assert feed(EMPTY, "10%\r", "20%\r\n", "next").shown == ("20%", "next")
-
-
-def test_a_progress_bar_without_end_takes_no_memory() -> None:
+    # a progress bar without end takes no memory
     tail = EMPTY
     for at in range(2000):
         tail = feed(tail, f"\r{at}" + "x" * 500)
     assert len(tail.open) < 1000 and tail.shown[0].startswith("1999")
-
-
-def test_the_first_line_of_a_cut_log_is_left_out() -> None:
-    tail = fed(EMPTY, LogAnswer(12, "ut in half\nwhole\n", FIRST_BYTES * 3, FIRST_BYTES * 3))
-    assert tail.shown == ("whole",)
-
-
-def test_a_log_that_shrank_starts_anew() -> None:
-    tail = fed(numbered(5), LogAnswer(12, "", 3, 3))
-    assert tail.offset is None and tail.shown == ()
-    assert feed(tail, "new\n").shown == ("new",)
-
-
-def test_memory_is_bounded_and_numbers_go_on() -> None:
-    tail = numbered(LINES + 500)
-    assert len(tail.lines) == LINES and tail.dropped == 500 and tail.end == LINES + 500
-    assert tail.lines[0] == "line 500"
 
 
 def test_it_follows_the_end_until_it_is_scrolled_up() -> None:
@@ -96,19 +88,15 @@ def test_it_follows_the_end_until_it_is_scrolled_up() -> None:
     assert scrolled(tail, first, -1000, 3) == 0
 
 
-def test_long_lines_go_on_in_the_next_row() -> None:
+def test_rows_go_on_are_marked_and_are_clean() -> None:
     rows = texts(view(feed(EMPTY, "word " * 30 + "\nshort\n"), 40, 10, 0))
     assert len(rows) > 4 and all(cell_len(row) <= 40 for row in rows)
     assert rows[-1] == " short" and rows[1].startswith("   word")
-
-
-def test_errors_and_alarms_are_marked() -> None:
+    # errors and alarms are marked
     rows = last_rows(feed(EMPTY, "fine\nalarm: step 3: drift\ntorch.OutOfMemoryError: CUDA\n"), 3)
     assert [row[0][1] for row in rows] == ["", "amber", "red"]
     assert last_rows(EMPTY, 0) == []
-
-
-def test_no_control_character_gets_through() -> None:
+    # no control character gets through
     hostile = "a\x1b[2J\x1b]0;title\x07b\x9b31m\u202ec\x00d\te\n\x1b[?1049h"
     tail = feed(EMPTY, hostile)
     assert all(line.isprintable() for line in tail.shown)
@@ -142,7 +130,7 @@ def test_wrapping_keeps_every_word(width: int) -> None:
     assert "".join(wrapped(text, width)).replace(" ", "") == text.replace(" ", "").replace("\n", "")
 
 
-def test_what_is_not_kept_of_a_log_is_said_where_it_is_missing() -> None:
+def test_what_is_missing_of_a_log_is_said_where_it_is_missing() -> None:
     tail = feed(EMPTY, "first\nhalf a li")
     tail = fed(tail, LogAnswer(12, "e\nlast\n", 9_000_000, 9_000_000, gap=8_400_000))
     assert tail.shown == (
@@ -152,9 +140,7 @@ def test_what_is_not_kept_of_a_log_is_said_where_it_is_missing() -> None:
         "e",
         "last",
     )
-
-
-def test_who_falls_behind_goes_to_the_end_and_says_so() -> None:
+    # who falls behind goes to the end
     tail = feed(EMPTY, "first\n")
     near = LogAnswer(12, "second\n", 13, 13 + PIECE_BYTES)
     assert skipped(fed(tail, near), near).offset == 13
@@ -164,8 +150,3 @@ def test_who_falls_behind_goes_to_the_end_and_says_so() -> None:
     assert tail.shown[:2] == ("first", "second")
     assert "49.9 MB of this log are skipped" in tail.shown[2]
     assert feed(tail, "next\n").shown[-1] == "next"
-
-
-def test_the_end_of_a_line_longer_than_what_is_read_first_is_shown() -> None:
-    tail = fed(EMPTY, LogAnswer(12, "x" * FIRST_BYTES, 10**8, 10**8))
-    assert tail.shown and len(tail.open) <= 8192

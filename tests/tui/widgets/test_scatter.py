@@ -20,21 +20,16 @@ def drawn(*spots: Spot, limit: float | None = -3.0, width: int = 70, height: int
     return ["".join(text for text, _ in line) for line in lines]
 
 
-def test_a_point_further_right_and_further_up_lies_there() -> None:
+def test_points_lie_where_they_are_and_on_one_another_are_all_seen() -> None:
     picture = drawn(Spot("now", -9.1, 0.91), Spot("★a", -0.8, 0.90), Spot("base", 0.0, 0.71))
     assert "now" in picture[0] and "0.91" in picture[0]
     assert "base" in picture[-2] and "0.71" in picture[-2]
     best = next(line for line in picture if "★a" in line)
     assert picture[0].index("now") < picture[3].index("┊") < best.index("★a")
     assert "limit -3 ┊" in picture[-2] and picture[-1].rstrip().endswith("retained")
-
-
-def test_points_on_one_another_are_all_seen() -> None:
     picture = "\n".join(drawn(*(Spot(letter, -1.0, 0.5) for letter in "ABCDEFGH")))
     assert all(picture.count(letter) == 1 for letter in "ABCDEFGH")
-
-
-def test_no_points_or_no_room_are_blank() -> None:
+    # no points or no room
     assert drawn() == [""] * 8
     assert drawn(Spot("A", 0.0, 0.0), width=20, height=3) == [""] * 3
 
@@ -64,7 +59,7 @@ def test_it_fits_whatever_it_shows(spots: list[Spot], limit: float | None, width
     assert all(line_width(line) in (0, width) for line in lines), GUTTER
 
 
-def test_each_name_has_a_row_of_its_own_that_says_its_height() -> None:
+def test_each_name_has_a_row_of_its_own_crosses_no_limit_and_stands_apart() -> None:
     close = [Spot("now", -9.1, 0.91), Spot("b", -8.9, 0.91), Spot("★c", -0.8, 0.90), Spot("base", 0.0, 0.71)]
     picture = drawn(*close)
     for spot in close:
@@ -72,20 +67,12 @@ def test_each_name_has_a_row_of_its_own_that_says_its_height() -> None:
         assert row.split()[0] == f"{spot.y:.2f}" and not any(
             f" {other.text} " in f"{row} " for other in close if other is not spot
         )
-
-
-def test_no_name_crosses_the_limit_for_want_of_room() -> None:
     picture = drawn(*(Spot(letter, -2.9, 0.5) for letter in "ABCDEFGH"), Spot("z", -9.0, 0.9), height=4)
     at = picture[0].index("┊")
     assert all(line.index(letter) >= at for letter in "ABCDEFGH" for line in picture if letter in line)
-
-
-def test_names_that_share_a_row_stand_apart() -> None:
     picture = drawn(*(Spot(letter, -1.0, 0.5) for letter in "ABCDEFGH"), height=4)
     assert not any(f"{first} {second}" in "\n".join(picture) for first in "ABCDEFGH" for second in "ABCDEFGH")
-
-
-def test_a_point_beside_the_limit_is_not_drawn_on_it() -> None:
+    # a point beside the limit is not drawn on it
     picture = drawn(Spot("a", -2.99, 0.9), Spot("b", -3.01, 0.7), Spot("z", -90.0, 0.5))
     at = picture[0].index("┊") if "┊" in picture[0] else picture[3].index("┊")
     assert next(line for line in picture if "a" in line[8:]).index("a") > at

@@ -72,13 +72,11 @@ def run_lines(row: ApproachRow, chosen: int, width: int) -> list[Line]:
         mark = MARKS["finished" if run.is_measured else run.state]
         is_chosen = at == chosen % len(row.runs)
         cells = 34 if width < 100 else 48
-        start: Line = (
-            cursor_mark(is_chosen and len(row.runs) > 1),
-            (mark.mark, mark.style),
-            (f" {cut_middle(clean_line(run.name), cells):<{cells}}", "bold" if is_chosen else ""),
-        )
+        start: Line = (cursor_mark(is_chosen and len(row.runs) > 1), (mark.mark, mark.style))
+        name = f" {cut_middle(clean_line(run.name), cells):<{cells}}"
         seed = " on new facts too" if run.learns_news else f" seed {run.seed}"
-        lines.append((*start, (cut_end(f"{seed}  {_state_words(run)}", width - cells - 4), "")))
+        words = cut_end(f"{seed}  {_state_words(run)}", width - cells - 4)
+        lines.append((*start, (name, "bold" if is_chosen else ""), (words, "")))
     return lines
 
 
@@ -131,19 +129,14 @@ def picture_lines(
     spots: list[Spot] = []
     absent: list[str] = []
     for index, row in enumerate(answer.rows):
+        letter = letter_of(answer, index)
         if row.target is None:
             continue
         if row.retained is None or row.retained.drop is None:
-            absent.append(letter_of(answer, index))
+            absent.append(letter)
             continue
-        spots.append(
-            Spot(
-                letter_of(answer, index),
-                -row.retained.drop,
-                row.target.mean,
-                "reverse" if row is chosen else _style(row),
-            )
-        )
+        style: StyleName = "reverse" if row is chosen else _style(row)
+        spots.append(Spot(letter, -row.retained.drop, row.target.mean, style))
     if len(spots) < 2 or height < LEAST:
         return [((" The chart needs two approaches that are measured and checked.", "dim"),)]
     rows = height - 1 if absent else height

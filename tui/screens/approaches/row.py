@@ -11,7 +11,7 @@ from finetop.core.wording import approaches as words
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import SHORT_WORDS
 from finetop.tui.text import Line, cursor_mark, cut_end, line_width
-from finetop.tui.theme import MARKS, StyleName
+from finetop.tui.theme import MARKS, Mark, StyleName
 
 NAME = 15  # cells
 START = 4  # cursor and letter
@@ -78,9 +78,8 @@ def head_line(columns: Sequence[Column]) -> Line:
     """Return the header row."""
     line = " " * START + f"{'approach':<{NAME}}"
     for column in columns:
-        line += (
-            f"{column.title:>{column.cells}}" if column.is_right else f" {column.title:<{column.cells - 1}}"
-        )
+        title, cells = column.title, column.cells
+        line += f"{title:>{cells}}" if column.is_right else f" {title:<{cells - 1}}"
     return ((line, "dim"),)
 
 
@@ -105,14 +104,11 @@ def approach_line(
 
 def state_words(row: ApproachRow, room: int) -> Line:
     """Return the state of an unmeasured approach: its phase while under way, the reason if failed or left out."""
-    styles: dict[str, tuple[str, StyleName]] = {
-        "under way": (MARKS["running"].mark, "cyan"),
-        "failed": (MARKS["failed"].mark, "red"),
-    }
-    mark, style = styles.get(row.state, ("", "dim"))
+    marks = {"under way": MARKS["running"], "failed": MARKS["failed"]}
+    mark = marks.get(row.state, Mark("", "", "dim"))
     message = clean_line(row.said)
-    text = " ".join(filter(None, (mark, "FAILED" if row.state == "failed" else row.state)))
-    return ((f" {cut_end(f'{text}: {message}' if message else text, max(0, room))}", style),)
+    text = " ".join(filter(None, (mark.mark, "FAILED" if row.state == "failed" else row.state)))
+    return ((f" {cut_end(f'{text}: {message}' if message else text, max(0, room))}", mark.style),)
 
 
 def _retained_and_mark(row: ApproachRow) -> Line:

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Literal
 
 from textual.app import ComposeResult
 
 from finetop.core.client import compare_runs
 from finetop.core.protocol.messages.approaches import Approaches, ApproachesAnswer, ApproachRow
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import BACK, PAGES, Key, bindings, rows_of
+from finetop.tui.keys import BACK, PAGES, Key, rows_of
 from finetop.tui.save import Sheet
-from finetop.tui.screens.approaches.pane import (
-    advice_lines,
-    empty_lines,
-    has_failed,
-    next_words,
-    picture_lines,
-    run_lines,
-    title_lines,
-)
+from finetop.tui.screens.approaches import pane
 from finetop.tui.screens.approaches.row import Column, approach_line, columns_of, head_line, letter_of
 from finetop.tui.text import Line, in_view, rule
 from finetop.tui.widgets.frame import Bottom, Top
@@ -74,7 +66,6 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
 
     CSS_PATH = "screen.tcss"
     KEYS = KEYS
-    BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Approaches"
 
     def __init__(self, comparison: str = "") -> None:
@@ -93,7 +84,6 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
         yield Bottom()
 
     async def to_save(self) -> Sheet:
-        """Return both tables and the advice as a sheet to save."""
         from finetop.tui.save import Sheet, tables
 
         return Sheet("approaches") if self.state.answer is None else tables.approaches(self.state.answer)
@@ -105,7 +95,6 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
 
     @property
     def at(self) -> ApproachRow | None:
-        """The approach under the cursor."""
         rows = [] if self.state.answer is None else self.state.answer.rows
         cursor = self.query_one(Table).cursor
         return rows[cursor] if cursor < len(rows) else None
@@ -132,11 +121,11 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
         if answer is None:
             title.show((((" Approaches", "bold"),),))
             text = self._trouble or ("" if self._was_answered else "loading …")
-            self.query_one("#part", Lines).show(empty_lines(text))
+            self.query_one("#part", Lines).show(pane.empty_lines(text))
             self.bottom.offer((), footer_keys(self.state, None))
             return
         self._columns = columns_of(answer, width, of_costs=self.state.of_costs)
-        title.show(title_lines(answer, width, of_costs=self.state.of_costs))
+        title.show(pane.title_lines(answer, width, of_costs=self.state.of_costs))
         self.query_one("#head", Lines).show((head_line(self._columns),))
         table = self.query_one(Table)
         rows = max(1, min(len(answer.rows), self.size.height - 14))
@@ -145,18 +134,17 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
         self.show_pane()
 
     def show_pane(self) -> None:
-        """Redraw what is below the table, the next step and the footer."""
         answer, width = self.state.answer, self.size.width
         if answer is None:
             return
         picture = self.query_one("#picture", Lines)
         if self.is_tall:
             height = picture.size.height - 1
-            drawn = picture_lines(answer, self.at, width=width, height=height)
+            drawn = pane.picture_lines(answer, self.at, width=width, height=height)
             picture.show([scatter_rule(answer.metric, width), *drawn])
         self._show_part(answer, width)
         row = self.at
-        self.bottom.offer((next_words(answer, row, self.run),), footer_keys(self.state, row))
+        self.bottom.offer((pane.next_words(answer, row, self.run),), footer_keys(self.state, row))
 
     def _show_part(self, answer: ApproachesAnswer, width: int) -> None:
         part = self.query_one("#part", Lines)
@@ -167,17 +155,17 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
         match self.state.part:
             case "picture" if not self.is_tall:
                 title = scatter_title(answer.metric)
-                lines = picture_lines(answer, row, width=width, height=height)
+                lines = pane.picture_lines(answer, row, width=width, height=height)
             case "runs" if row is not None:
                 title = f"runs of {row.name}"
                 chosen = next((at for at, run in enumerate(row.runs) if run.name == self.run), 0)
-                lines = run_lines(row, chosen, width)
+                lines = pane.run_lines(row, chosen, width)
                 first = max(0, chosen % max(1, len(row.runs)) + 2 - height)
                 lines = lines[first:]
             case _:
                 title = "advice, from these numbers only"
                 first = max(0, self.state.first)
-                self.state.first, lines, where = in_view(advice_lines(answer, width), first, height)
+                self.state.first, lines, where = in_view(pane.advice_lines(answer, width), first, height)
                 self.state.has_more = bool(where)
         part.show([rule(((title, ""),), width, ((f"{where} ", "dim"),) if where else ()), *lines])
 
@@ -226,7 +214,6 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
         self.show_pane()
 
     def action_choose(self, by: int) -> None:
-        """Select another run of the approach and show its runs."""
         row = self.at
         if row is None or not row.runs:
             return
@@ -245,7 +232,6 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
             host_of(self).say(f"{self.at.name} has no run.")
 
     def action_compare(self) -> None:
-        """Open Compare with one run of each approach that has any."""
         rows = [] if self.state.answer is None else self.state.answer.rows
         runs = [run for run in (_run_of(row, self.state.chosen) for row in rows) if run]
         if len(runs) < 2:
@@ -254,7 +240,6 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
         host_of(self).open_compare(runs[: compare_runs.MOST_RUNS])
 
     def action_other(self, by: int) -> None:
-        """Show the next comparison."""
         if self.state.answer is None:
             return  # not loaded yet, so there may be others
         names = [comparison.name for comparison in self.state.answer.comparisons]
@@ -271,7 +256,7 @@ def _run_of(row: ApproachRow, chosen: dict[str, int]) -> str:
     """Return an approach's selected run, else its first failed one, else its first; empty if it has none."""
     if not row.runs:
         return ""
-    failed = next((at for at, run in enumerate(row.runs) if has_failed(run)), 0)
+    failed = next((at for at, run in enumerate(row.runs) if pane.has_failed(run)), 0)
     return row.runs[chosen.get(row.name, failed) % len(row.runs)].name
 
 

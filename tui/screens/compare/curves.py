@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from finetop.core.protocol.messages.runs import Across
-from finetop.core.protocol.runs import RunDetail
 from finetop.tui.screens.compare.state import CompareState
-from finetop.tui.screens.run.x_axis import AXES, NAMES, axis_of, place_words
+from finetop.tui.screens.run.x_axis import NAMES, axis_of, place_words
 from finetop.tui.screens.run.zoom import Axis, Shown, fitted as fitted_axis, oldest_in, with_mouse
 from finetop.tui.screens.shared.lettered import ENDS, LETTERS, lettered, style_of
 from finetop.tui.screens.shared.metric_names import shown, title_of
@@ -19,14 +15,6 @@ from finetop.tui.widgets.pointed_lines import PointedLines
 from finetop.tui.widgets.series import Series, View, end_value, fitted, settled_scale, value_at
 
 _WIDE_ENDS_FROM = 70  # cells; wider charts label curves at the right, narrower ones inside the picture
-
-
-def next_x(x: Across, runs: Sequence[RunDetail]) -> Across:
-    """Return the next x axis that any run has values for."""
-    available = [
-        axis for axis in AXES if axis in ("step", "time") or any(axis in run.row.metrics for run in runs)
-    ]
-    return available[(available.index(x) + 1) % len(available)] if x in available else "step"
 
 
 def ends_of(width: int) -> int:
@@ -124,6 +112,5 @@ def pointed_at(state: CompareState, event: PointedLines.Used) -> Shown | None:
     if place is None or state.tab != "numbers" or place[0] >= len(state.metrics):
         return None
     drag_start = hit(layout, width, *event.start, ends) if isinstance(event, PointedLines.Dragged) else None
-    return with_mouse(
-        state.shown, axis_of_all(state), event, place[1], None if drag_start is None else drag_start[1]
-    )
+    start = None if drag_start is None else drag_start[1]
+    return with_mouse(state.shown, axis_of_all(state), event, place[1], start)

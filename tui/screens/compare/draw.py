@@ -20,6 +20,7 @@ from finetop.tui.text import (
     cut_end,
     cut_middle,
     distinct_names,
+    labelled,
     line_width,
     paragraph,
     rule,
@@ -44,11 +45,8 @@ def head_lines(state: CompareState, width: int, where: str) -> list[Line]:
     room = max(8, (width - line_width(names)) // max(1, len(runs)) - 4)
     for number, name in enumerate(distinct_names([clean_line(run.row.name) for run in runs], room)):
         style: StyleName = "dim" if runs[number].row.name in state.hidden else style_of(number)
-        names = (
-            *names,
-            (f"{LETTERS[number]}", "reverse" if number == state.chosen else style),
-            (f" {name}  ", style),
-        )
+        letter: Line = ((LETTERS[number], "reverse" if number == state.chosen else style),)
+        names = (*names, *letter, (f" {name}  ", style))
     tabs: Line = (("   ", ""),)
     for name in TABS:
         tabs = (*tabs, (f" {name} ", "reverse" if name == state.tab else ""), (" ", ""))
@@ -61,10 +59,7 @@ def table_lines(state: CompareState, now: float) -> list[Line]:
     runs, chosen, (width, _) = state.runs, state.chosen, state.size
     label = WIDE_LABEL if width >= WIDE else LABEL
     cell, shown = _columns(runs, chosen, width - label)
-    head: Line = (
-        (f" {'':<{label}}", ""),
-        *((f" {LETTERS[at]:<{cell - 1}}", style_of(at)) for at in shown),
-    )
+    head: Line = ((f" {'':<{label}}", ""), *((f" {LETTERS[at]:<{cell - 1}}", style_of(at)) for at in shown))
     left_out = len(runs) - len(shown)
     beside: Line = ((f"{left_out} more don't fit", "dim"), (" ", "")) if left_out else ()
     lines = [rule((("results, * best", ""),), width, beside), head]
@@ -173,28 +168,24 @@ def scatter_lines(state: CompareState) -> list[Line]:
         return [(), ((f"   {rule_text}", "dim"),), ((f"   {have}", "dim"),)]
     front = compare_runs.front(trades)
     spots = [_spot(trade, chosen, is_best=trade.run in front) for trade in trades]
-    base = next(
-        (run.row.check.target[metric][0] for run in runs if run.row.check and metric in run.row.check.target),
-        None,
-    )
+    checks = [run.row.check for run in runs if run.row.check is not None]
+    base = next((check.target[metric][0] for check in checks if metric in check.target), None)
     if base is not None:
         spots.append(Spot("base", 0.0, base, "dim"))
-    margins = [run.row.check.margin for run in runs if run.row.check is not None]
     better = "better is up and to the right"
     title = f"target, {metric_words(metric)}, against retained, points"
     picture = scatter(
         spots,
         width=width,
         height=max(4, height - 3 - len(trades)),
-        limit=-margins[0] if margins else None,
+        limit=-checks[0].margin if checks else None,
         x_words=lambda change: change_of(-change),
         y_words=value,
         lower_is_better=metric in LOWER_IS_BETTER,
     )
-    lines = [rule(((title, ""),), width, ((better, "dim"), (" ", ""))), *picture, ()]
-    for trade in sorted(trades, key=lambda trade: trade.run not in front):
-        lines.append(_trade_line(runs, trade, chosen, is_best=trade.run in front))
-    return lines
+    trades = sorted(trades, key=lambda trade: trade.run not in front)
+    listed = [_trade_line(runs, trade, chosen, is_best=trade.run in front) for trade in trades]
+    return [rule(((title, ""),), width, ((better, "dim"), (" ", ""))), *picture, (), *listed]
 
 
 def _spot(trade: Trade, chosen: int, *, is_best: bool) -> Spot:
@@ -232,13 +223,11 @@ def data_lines(state: CompareState) -> list[Line]:
     differ = state.data.get((first.row.name, second.row.name))
     if differ is None:
         return [*lines, (("   comparing their rows …", "dim"),)]
-    for kind, text in data_versions.differ_lines(
-        differ, LETTERS[at], LETTERS[other], {run.row.name: run.recipe for run in runs}
-    ):
+    recipes = {run.row.name: run.recipe for run in runs}
+    for kind, text in data_versions.differ_lines(differ, LETTERS[at], LETTERS[other], recipes):
         if kind in ("-", "+"):
-            lines += _rows(
-                text, width, f"{LETTERS[at] if kind == '-' else LETTERS[other]} ", "", _EXAMPLE_ROWS
-            )
+            letter = LETTERS[at if kind == "-" else other]
+            lines += _rows(text, width, f"{letter} ", "", _EXAMPLE_ROWS)
         else:
             lines += _rows(text, width, "  " if kind else "", "dim" if kind else "bold")
     return lines
@@ -247,9 +236,5 @@ def data_lines(state: CompareState) -> list[Line]:
 def _rows(
     text: str, width: int, mark: str = "", style: StyleName = "", rows: int | None = None
 ) -> list[Line]:
-    indent = f"   {mark}" if mark.strip() else f" {mark}"
-    blank = " " * len(indent)
-    return [
-        ((blank if at else indent, "dim"), (row, style))
-        for at, row in enumerate(wrapped(text, width - len(indent) - 1, rows))
-    ]
+    label = f"  {mark}" if mark.strip() else mark
+    return labelled(label, text, width, cells=1 + len(label), rows=rows, style=style)

@@ -4,30 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 
 from finetop.core.client import compare_runs
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import BACK, NO_MORE, PAGES, Key, bindings, rows_of
+from finetop.tui.keys import BACK, NO_MORE, PAGES, Key, rows_of
 from finetop.tui.save import Sheet
-from finetop.tui.screens.compare.curves import axis_of_all, chart_lines, ends_of, next_x, pointed_at
+from finetop.tui.screens.compare.curves import axis_of_all, chart_lines, ends_of, pointed_at
 from finetop.tui.screens.compare.draw import data_lines, head_lines, sample_lines, scatter_lines, table_lines
 from finetop.tui.screens.compare.state import TABS, CompareState, Tab
-from finetop.tui.screens.run.keys import (
-    AXIS,
-    FAR_RIGHT,
-    FIT,
-    FULL,
-    LOG_SCALE,
-    RIGHT,
-    SMOOTH,
-    TAB_BEFORE,
-    ZOOM,
-    ZOOM_OUT,
-)
+from finetop.tui.screens.run import keys
+from finetop.tui.screens.run.x_axis import next_x
 from finetop.tui.screens.run.zoom import Shown, moved, x_range, zoomed
 from finetop.tui.screens.shared.lettered import LETTERS
 from finetop.tui.text import Line, in_view
@@ -49,14 +38,11 @@ METRIC = Key("v", "metric", "metric(1)", "next metric")
 METRIC_BEFORE = Key("V", "", "metric(-1)", "previous metric")
 HIDE = Key("space", "hide", "hide", "hide or show the selected run's curve")
 DROP = Key("X", "", "drop", "leave the selected run out of this view; nothing is deleted")
-MOVES = (
-    *PAGES,
-    Key("g,home", "", "ends(-1)", "first row"),
-    Key("G,end", "", "ends(1)", "last row"),
-)
+MOVES = (*PAGES, Key("g,home", "", "ends(-1)", "first row"), Key("G,end", "", "ends(1)", "last row"))
 KEYS = (
-    *(NEXT_TAB, TAB_BEFORE, RUN, RUN_BEFORE, OPEN, METRIC, METRIC_BEFORE, CURSOR, RIGHT, FAR_LEFT, FAR_RIGHT),
-    *(ZOOM, ZOOM_OUT, ALL, AXIS, FIT, FULL, LOG_SCALE, SMOOTH, HIDE, DROP, BACK, *MOVES),
+    *(NEXT_TAB, keys.TAB_BEFORE, RUN, RUN_BEFORE, OPEN, METRIC, METRIC_BEFORE, CURSOR, keys.RIGHT, FAR_LEFT),
+    *(keys.FAR_RIGHT, keys.ZOOM, keys.ZOOM_OUT, ALL, keys.AXIS, keys.FIT, keys.FULL, keys.LOG_SCALE),
+    *(keys.SMOOTH, HIDE, DROP, BACK, *MOVES),
 )
 _SCROLL = Key("", "scroll", sign="pgdn")
 
@@ -66,7 +52,6 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
 
     CSS_PATH = "screen.tcss"
     KEYS = KEYS
-    BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Compare"
 
     def __init__(self, runs: Sequence[str]) -> None:
@@ -80,7 +65,6 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         yield Bottom()
 
     async def to_save(self) -> Sheet:
-        """Return the curves and the tables as a sheet to save."""
         from finetop.tui.save import tables
 
         return tables.compare(self.state.runs, self.state.curves, self.state.stretch)
@@ -130,7 +114,6 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         return [*charts, *lines], "   ".join(filter(None, (f"metric {metrics}" if metrics else "", where)))
 
     def _part(self, lines: list[Line], above: int = 0) -> tuple[list[Line], str]:
-        """Return the visible part of a long tab, and which rows those are."""
         state = self.state
         top, height = state.tops.get(state.tab, 0), state.size[1] - above
         state.tops[state.tab], shown, where = in_view(lines, top, height)
@@ -205,9 +188,8 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         self._show(replace(self.state.shown, cursor=None, zoom=None))
 
     def action_axis(self) -> None:
-        self._show(
-            replace(self.state.shown, x=next_x(self.state.shown.x, self.state.runs), cursor=None, zoom=None)
-        )
+        shown = self.state.shown
+        self._show(replace(shown, x=next_x(shown.x, self.state.runs), cursor=None, zoom=None))
 
     def action_fit(self) -> None:
         """Fit the axes to the runs' progress, or show all of both."""
@@ -222,7 +204,6 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
             self._wake.set()
 
     def action_hide(self) -> None:
-        """Hide the selected run's curve, or show it again."""
         if self.state.tab == "numbers" and self.state.runs:
             self.state.hidden ^= {self.state.runs[self.state.chosen].row.name}
             self.redraw()
@@ -231,14 +212,12 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
     @on(PointedLines.Dragged)
     @on(PointedLines.Wheel)
     def _use_mouse(self, event: PointedLines.Used) -> None:
-        """Set the cursor or zoom; the wheel scrolls below the charts."""
         shown = pointed_at(self.state, event)
         if shown is not None:
             self._show(shown)
         elif isinstance(event, PointedLines.Wheel):
-            self.state.tops[self.state.tab] = max(
-                0, self.state.tops.get(self.state.tab, 0) - 3 * event.direction
-            )
+            tab, tops = self.state.tab, self.state.tops
+            tops[tab] = max(0, tops.get(tab, 0) - 3 * event.direction)
             self.redraw()
 
     def action_log_scale(self) -> None:
@@ -281,7 +260,8 @@ def footer_keys(tab: Tab) -> tuple[Key, ...]:
     """Return the footer keys of a tab."""
     match tab:
         case "numbers":
-            return (RUN, OPEN, METRIC, FULL, HIDE, CURSOR, ZOOM, AXIS, NEXT_TAB, BACK, FIT, SMOOTH, LOG_SCALE)
+            first = (RUN, OPEN, METRIC, keys.FULL, HIDE, CURSOR, keys.ZOOM, keys.AXIS, NEXT_TAB, BACK)
+            return (*first, keys.FIT, keys.SMOOTH, keys.LOG_SCALE)
         case "data" | "samples":
             return (RUN, OPEN, _SCROLL, NEXT_TAB, BACK)
         case "scatter":

@@ -29,9 +29,7 @@ class CompareState:
 
     names: list[str]
     runs: list[RunDetail] = field(default_factory=list)
-    curves: dict[str, list[Curve | None]] = field(
-        default_factory=dict
-    )  # by metric, one curve per run; None: the run lacks the metric
+    curves: dict[str, list[Curve | None]] = field(default_factory=dict)  # by metric, then run; None: lacks it
     data: dict[tuple[str, str], DataDifferAnswer] = field(default_factory=dict)  # by pair of runs
     stretch: Stretch = _NOWHERE
     newest: dict[tuple[str, Across], float] = field(default_factory=dict)  # newest x by run and axis

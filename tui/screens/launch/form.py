@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import msgspec
 from finetop.core.errors import FinetopError, RecipeError
 from finetop.core.plugins import METHODS, OBJECTIVES
 from finetop.core.recipe.fields import Field, fields
-from finetop.core.recipe.find import BuiltIn, list_builtin
+from finetop.core.recipe.find import BuiltIn, list_builtin, read_text
 from finetop.core.recipe.load import Loaded, file_problem, file_problems, find_problems, resolve_text
 from finetop.core.recipe.schema import EvalShare, Source
 from finetop.core.recipe.type_words import value_words
@@ -86,17 +87,10 @@ class Form:
 
 def builtin_bases(folder: Path) -> list[Base]:
     """List the built-in recipes: the most wanted first, then by topic."""
-    bases = [
-        Base(
-            recipe.name,
-            recipe.about,
-            f"recipe: 1\nextends: {recipe.name}\nname: {recipe.name}\n",
-            folder,
-            _group(recipe),
-            is_builtin=True,
-        )
-        for recipe in list_builtin()
-    ]
+    bases = []
+    for recipe in list_builtin():
+        text = f"recipe: 1\nextends: {recipe.name}\nname: {recipe.name}\n"
+        bases.append(Base(recipe.name, recipe.about, text, folder, _group(recipe), is_builtin=True))
     return sorted(bases, key=lambda base: (GROUPS.index(base.group), *_place(base.title)))
 
 
@@ -105,7 +99,6 @@ def _place(name: str) -> tuple[int, str]:
 
 
 def _group(recipe: BuiltIn) -> str:
-    """Return the heading of a built-in recipe in the list, by its topic."""
     name = recipe.name
     if name in START:
         return "Start here"
@@ -121,8 +114,6 @@ def _group(recipe: BuiltIn) -> str:
 
 def file_base(path: Path) -> Base:
     """Return the base of a recipe file. Raises RecipeError if it can't be read."""
-    from finetop.core.recipe.find import read_text
-
     return Base(path.name, "", read_text(path, path.name), path.parent)
 
 
@@ -175,7 +166,6 @@ def checked(form: Form) -> Form:
 
 
 def _resolved(form: Form, edits: Mapping[str, str]) -> tuple[Loaded | None, list[Problem]]:
-    """Resolve the base with these edits: the recipe if its settings are valid, and the problems."""
     sets = [as_set(form, key, text) for key, text in edits.items()]
     errors = find_problems(form.base.text, sets, form.base.folder)
     if errors:
@@ -204,12 +194,8 @@ def matching(bases: Sequence[Base], text: str) -> list[int]:
 
 
 def _matching_texts(texts: Sequence[str], text: str) -> list[int]:
-    search_words = text.lower().split()
-    return [
-        at
-        for at, text_searched in enumerate(texts)
-        if search_words and all(word in text_searched.lower() for word in search_words)
-    ]
+    words = text.lower().split()
+    return [at for at, own in enumerate(texts) if words and all(word in own.lower() for word in words)]
 
 
 def is_known(form: Form, key: str) -> bool:
@@ -222,22 +208,17 @@ def visible(form: Form, *, all_settings: bool, searched: str = "") -> tuple[tupl
     if not form.before:
         return ()  # the base can't be read: it has no fields to show
     known = {entry.key: entry for entry in form.settings}
-    if search_words := searched.lower().split():
-        return tuple(
-            (key, entry)
-            for key, entry in known.items()
-            if all(word in f"{key} {IMPORTANT.get(key, '')} {entry.about}".lower() for word in search_words)
-        )
+    if words := searched.lower().split():
+        texts = [f"{key} {IMPORTANT.get(key, '')} {entry.about}".lower() for key, entry in known.items()]
+        fits = (all(word in text for word in words) for text in texts)
+        return tuple(compress(known.items(), fits))
     if all_settings:
-        return tuple((key, entry) for key, entry in known.items())
+        return tuple(known.items())
     return tuple((label, known[key]) for key, label in IMPORTANT.items() if key in known)
 
 
 def value_of(form: Form, key: str) -> str:
-    """Return the text in a field: what was typed, else the recipe's value.
-
-    An edit can drop another setting of the base: epochs drop its max_steps.
-    """
+    """Return a field's text: what was typed, else the recipe's value, which an edit can drop: epochs drop max_steps."""
     if key in form.edits:
         return form.edits[key]
     return shown_value(form, key) if form.loaded is None else _text_of(form.loaded.resolved, key, form)
@@ -295,12 +276,9 @@ def is_path(key: str, text: str) -> bool:
 
 def field_of(form: Form, key: str) -> str:
     """Return the field that a problem's key belongs to: data.train for data.train[0].path."""
-    keys = [entry.key for entry in form.settings]
-    return max(
-        (known for known in keys if key == known or key.startswith((f"{known}[", f"{known}."))),
-        key=len,
-        default=key,
-    )
+    keys = (entry.key for entry in form.settings)
+    around = [known for known in keys if key == known or key.startswith((f"{known}[", f"{known}."))]
+    return max(around, key=len, default=key)
 
 
 def _problem(error: RecipeError) -> Problem:
@@ -334,16 +312,8 @@ def source_of(form: Form) -> str:
 
 def about(form: Form) -> str:
     """Return one line on what the base is for."""
-    if form.base.about:
-        return form.base.about
-    own_about = form.before.get("about")
-    return (
-        str(own_about)
-        if own_about
-        else f"starts from {form.before['extends']}"
-        if form.before.get("extends")
-        else ""
-    )
+    extends = form.before.get("extends")
+    return form.base.about or str(form.before.get("about") or (f"starts from {extends}" if extends else ""))
 
 
 def train_path(form: Form) -> str | None:
@@ -369,9 +339,7 @@ def steps_of(form: Form, rows: int) -> int | None:
 def recipe_files(folder: Path) -> Sequence[Path]:
     """List the recipe files of a folder by name, at most a hundred; none if it can't be read."""
     try:
-        paths = sorted(
-            path for path in folder.iterdir() if path.suffix in (".yaml", ".yml") and path.is_file()
-        )
+        paths = [path for path in folder.iterdir() if path.suffix in (".yaml", ".yml")]
+        return sorted(filter(Path.is_file, paths))[:100]
     except OSError:
         return []
-    return paths[:100]

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 
@@ -17,7 +17,7 @@ from finetop.core.runtime.child import answer_lines
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, counted
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import MATCHES, Key, bindings
+from finetop.tui.keys import MATCHES, Key
 from finetop.tui.screens.pages import BACK, MOVES, SEARCH, TablePage
 from finetop.tui.text import Line, cursor_mark, cut_end
 from finetop.tui.theme import StyleName
@@ -90,9 +90,8 @@ def updated(linted: Linted, event: LintMessage) -> Linted:
 
 def errors_of(linted: Linted) -> int:
     """Count the errors: training would stop at them, or learn from broken rows."""
-    return (
-        0 if linted.report is None else sum(finding.severity == "error" for finding in linted.report.findings)
-    )
+    findings = [] if linted.report is None else linted.report.findings
+    return sum(finding.severity == "error" for finding in findings)
 
 
 def lint_words(linted: Linted) -> Line:
@@ -117,7 +116,6 @@ class LintScreen(TablePage[None], inherit_bindings=False):
     """The report of `finetop lint`; n goes from one finding to the next."""
 
     KEYS = (*MATCHES, NEXT, SEARCH, BACK, *MOVES)
-    BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Data"
     COPIES_LINES = True
 

@@ -14,7 +14,7 @@ from finetop.tui.screens.launch.lint import lint_words
 from finetop.tui.screens.launch.state import LaunchState
 from finetop.tui.screens.launch.sweep import runs_of
 from finetop.tui.screens.launch.view import explanation_lines
-from finetop.tui.text import Line, Span, cut_end, rule
+from finetop.tui.text import Line, Span, cut_end, joined, rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,13 +40,8 @@ def pane_lines(state: LaunchState, width: int, height: int) -> list[Line]:
     data = data_words(state)
     planning: Line = (("planning …", "dim"), (" ", ""))
     aside = planning if state.outlook.is_asked else lint_words(state.data_lint.linted)
-    return [
-        *explanation_lines(state, width),
-        rule(((title, "dim"),), width, ((data, "dim"), (" ", "")) if data else ()),
-        *row,
-        rule((("plan", "dim"),), width, aside),
-        *plan,
-    ]
+    first = rule(((title, "dim"),), width, ((data, "dim"), (" ", "")) if data else ())
+    return [*explanation_lines(state, width), first, *row, rule((("plan", "dim"),), width, aside), *plan]
 
 
 def row_lines(state: LaunchState, width: int, rows: int) -> tuple[list[Line], str]:
@@ -74,17 +69,11 @@ def _wrapped_spans(spans: Sequence[Span], width: int, rows: int) -> list[Line]:
         cells = [("…", "dim"), *cells[learned - room // 3 :]]
     lines: list[Line] = []
     while cells and len(lines) < rows:
-        line: list[Span] = [(" ", "")]
         end = used = 0
         while end < len(cells) and used + cell_len(cells[end][0]) <= width:
-            letter, style = cells[end]
-            used, end = used + cell_len(letter), end + 1
-            if line[-1][1] == style:
-                line[-1] = (line[-1][0] + letter, style)
-            else:
-                line.append((letter, style))
+            used, end = used + cell_len(cells[end][0]), end + 1
+        lines.append(joined([(" ", ""), *cells[:end]]))
         cells = cells[max(1, end) :]
-        lines.append(tuple(line))
     if cells and lines:
         lines[-1] = (*lines[-1], ("…", "dim"))
     return lines + [()] * (rows - len(lines))
@@ -98,9 +87,8 @@ def data_words(state: LaunchState) -> str:
     steps, data = plan.steps, state.shown_form.loaded.recipe.data
     parts = [counted(steps.rows, "row")]
     if steps.too_long:
-        parts.append(
-            f"{count(steps.too_long)} over {count(data.max_tokens)} tokens {_fate(steps, data.on_long)}"
-        )
+        fate = _fate(steps, data.on_long)
+        parts.append(f"{count(steps.too_long)} over {count(data.max_tokens)} tokens {fate}")
     parts.append(f"longest {count(steps.longest)}" + ("" if steps.too_long else " tokens"))
     return ", ".join(parts)
 
@@ -141,9 +129,8 @@ def _memory(plan: Plan, width: int) -> Line:
     mark, style, verdict = VERDICTS[plan.verdict]
     size = f" {gib_of(plan.need)} GiB"
     if plan.capacity is not None:
-        size = f" {gib_of(plan.need)} of {gib_of(plan.capacity)} GiB" + (
-            "" if plan.device == "gpu" else " free"
-        )
+        free = "" if plan.device == "gpu" else " free"
+        size = f" {gib_of(plan.need)} of {gib_of(plan.capacity)} GiB{free}"
     line: Line = ((f" {mark} ", style), (f"{verdict}:", style if plan.verdict == "no" else ""), (size, ""))
     name = clean_line(plan.device_name)
     if plan.fix is not None:

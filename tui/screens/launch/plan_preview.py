@@ -37,15 +37,12 @@ _LINE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What is known so far: `trouble` says why there is no plan, `row` is empty if it can't be rendered.
-
-    `problems` are the errors that the run's job would end with.
-    """
+    """What is known so far."""
 
     plan: Plan | None = None
-    row: tuple[tuple[str, bool], ...] = ()
-    trouble: str = ""
-    problems: tuple[Found, ...] = ()
+    row: tuple[tuple[str, bool], ...] = ()  # empty if it can't be rendered
+    trouble: str = ""  # why there is no plan
+    problems: tuple[Found, ...] = ()  # the errors that the run's job would end with
     is_asked: bool = False  # more findings are to come
 
 
@@ -74,11 +71,8 @@ def _setting(form: Form, key: str) -> str:
     """Return the form's setting at which a problem of a whole section is shown."""
     keys = [entry.key for entry in form.settings]
     at = field_of(form, key)
-    return (
-        at
-        if at in keys
-        else next((setting for setting in keys if setting.startswith(f"{key}.")), "data.train")
-    )
+    of_section = (setting for setting in keys if setting.startswith(f"{key}."))
+    return at if at in keys else next(of_section, "data.train")
 
 
 def row_key(recipe: Mapping[str, Any]) -> str:
@@ -114,13 +108,7 @@ class Ahead:
         await asyncio.sleep(PAUSE_S)
         self.outlook = replace(self.outlook, is_asked=True)
         yield
-        is_new = key != self._row_of
-        previews = (
-            local_preview(recipe, home.root, row=is_new)
-            if home.link is None
-            else remote_preview(host, home, portable_recipe(loaded, home), row=is_new)
-        )
-        async with aclosing(previews) as findings:
+        async with aclosing(_preview(host, home, loaded, row=key != self._row_of)) as findings:
             async for shown in findings:
                 self.outlook = updated(self.outlook, shown)
                 if shown.row is not None:
@@ -128,6 +116,12 @@ class Ahead:
                 yield
         self.outlook = replace(self.outlook, is_asked=False)
         yield
+
+
+def _preview(host: Host, home: Home, loaded: Loaded, *, row: bool) -> AsyncGenerator[Shown]:
+    if home.link is None:
+        return local_preview(loaded.resolved, home.root, row=row)
+    return remote_preview(host, home, portable_recipe(loaded, home), row=row)
 
 
 async def remote_preview(
@@ -146,10 +140,7 @@ async def remote_preview(
 
 
 async def local_preview(recipe: Mapping[str, Any], home: Path, *, row: bool) -> AsyncGenerator[Shown]:
-    """Start a process for the plan, the first row if `row`, and the errors that the job's own code would raise.
-
-    The process ends when the generator is closed.
-    """
+    """Yield the plan, the first row if `row`, and errors of the job's own code, from a process that ends with this."""
     from finetop.core.plan.result import Shown
 
     request = msgspec.json.encode({"recipe": recipe, "row": row, "rehearse": True})
@@ -162,12 +153,7 @@ async def require_sound(host: Host, home: Home, loaded: Loaded) -> None:
     """Check that a run's job would not fail on something known before it is queued. Raises BadInput, Refused."""
     if home.link is None and not home.root.is_dir():
         return  # no supervisor was ever here
-    previews = (
-        local_preview(loaded.resolved, home.root, row=False)
-        if home.link is None
-        else remote_preview(host, home, portable_recipe(loaded, home), row=False)
-    )
-    async with aclosing(previews) as findings:
+    async with aclosing(_preview(host, home, loaded, row=False)) as findings:
         async for shown in findings:
             if shown.problems:
                 from finetop.core.plan.result import as_error
@@ -189,10 +175,7 @@ NOTHING = Preview(0, False, "")
 
 
 def preview_of(path: str) -> Preview:
-    """Count the rows of a .jsonl file and read the first; NOTHING for other or unreadable files.
-
-    Runs in a thread.
-    """
+    """Count the rows of a .jsonl file and read the first; NOTHING for other or unreadable files. Runs in a thread."""
     if files.type_of(path) != files.USUAL:
         return NOTHING
     try:
@@ -209,7 +192,6 @@ def preview_of(path: str) -> Preview:
 
 
 def _words(line: bytes) -> str:
-    """Return a row as `role: text` pairs."""
     try:
         row: Any = json.loads(line)
     except (ValueError, RecursionError):

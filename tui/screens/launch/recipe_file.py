@@ -46,9 +46,8 @@ def command_of(form: Form) -> str:
     known = [key for key in form.edits if is_known(form, key) and key not in form.sweeps]
     arguments = ["finetop", "run", form.base.title]
     arguments += [word for key in known for word in ("--set", as_set(form, key, form.edits[key]))]
-    arguments += [
-        word for axis in axes_of(form) for word in ("--sweep", f"{axis.key}={','.join(axis.values)}")
-    ]
+    for axis in axes_of(form):
+        arguments += ["--sweep", f"{axis.key}={','.join(axis.values)}"]
     return shlex.join(arguments)
 
 

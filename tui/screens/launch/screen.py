@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing, suppress
-from typing import Any, ClassVar
+from typing import Any
 
 from textual import events, work
 from textual.app import ComposeResult
@@ -16,24 +16,10 @@ from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.recipe.load import Loaded
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import files_are_here, host_of, show_refusals
-from finetop.tui.keys import NO_MATCH, NO_SEARCH, bindings, rows_of
+from finetop.tui.keys import MATCH, MATCHES, NO_MATCH, NO_SEARCH, PAGES, Key, rows_of
 from finetop.tui.paths import completed
-from finetop.tui.screens.launch.form import (
-    Base,
-    Form,
-    builtin_bases,
-    edited,
-    field_of,
-    file_base,
-    is_known,
-    open_form,
-    recipe_files,
-    run_base,
-    shown_value,
-    train_path,
-    value_of,
-)
-from finetop.tui.screens.launch.keys import KEYS, footer_keys
+from finetop.tui.screens.launch import form as forms
+from finetop.tui.screens.launch.form import Base, Form
 from finetop.tui.screens.launch.lint import LintScreen
 from finetop.tui.screens.launch.pane import code_line, pane_lines
 from finetop.tui.screens.launch.plan_preview import NOTHING, preview_of
@@ -42,14 +28,7 @@ from finetop.tui.screens.launch.search import search, to_match
 from finetop.tui.screens.launch.state import LaunchState
 from finetop.tui.screens.launch.submit import ask_before, ask_comparison, queue_form, write_recipe
 from finetop.tui.screens.launch.sweep import checked_all, swept
-from finetop.tui.screens.launch.view import (
-    beside,
-    field_lines,
-    in_border,
-    next_words,
-    recipe_lines,
-    scrolled,
-)
+from finetop.tui.screens.launch.view import beside, field_lines, in_border, next_words, recipe_lines, scrolled
 from finetop.tui.widgets.app_screen import AppScreen
 from finetop.tui.widgets.entry import Entry, entry_of, inserted, typed
 from finetop.tui.widgets.frame import Bottom, Top
@@ -58,13 +37,44 @@ from finetop.tui.widgets.lines import Lines
 PAUSE_S = 0.3  # pause in typing before errors are shown
 TALL = 34  # rows of the terminal
 
+EDIT = Key("enter", "edit", "enter", "edit the field; on a recipe: go to its settings")
+QUEUE = Key(
+    "R", "queue it", "queue", "queue the run, or the whole sweep", "finetop run RECIPE --set KEY=VALUE"
+)
+_EACH_VALUE = "one run for each of several values of this field"
+SWEEP = Key("w", "sweep", "sweep", _EACH_VALUE, "finetop run RECIPE --sweep KEY=V,V")
+_SIDE_BY_SIDE = "compare prompting, retrieval and training on check.target (asks)"
+APPROACHES = Key("C", "compare approaches", "approaches", _SIDE_BY_SIDE, "finetop approaches RECIPE")
+WRITE = Key("e", "write file", "write", "write the recipe to a file", "finetop show RUN --recipe")
+PART = Key("tab,shift+tab,left,right,h", "recipes, settings", "part", "switch between recipes and settings")
+ALL = Key("v", "all settings", "view", "all settings, or the most common", "finetop methods")
+SEARCH = Key("slash", "search", "search", "find a recipe or a setting", "finetop methods")
+UNDO = Key("u", "reset field", "undo", "reset the field to the recipe's value")
+LINT = Key("L", "data", "lint", "findings in the data: duplicates, leaks, damage", "finetop lint RECIPE")
+BACK = Key("escape", "back", "back", "back to Runs; the form is kept")
+MOVES = (
+    Key("j,down", "", "move(1)", "next recipe or field"),
+    Key("k,up", "", "move(-1)", "previous recipe or field"),
+    Key("g,home", "", "move(-999)", "first"),
+    Key("G,end", "", "move(999)", "last"),
+    *PAGES,
+)
+KEYS = (EDIT, QUEUE, SWEEP, APPROACHES, WRITE, PART, ALL, SEARCH, *MATCHES, UNDO, LINT, BACK, *MOVES)
+_SETTINGS = Key("", "settings", "enter", sign="enter")
+_RECIPES = Key("", "recipes", "part", sign="tab")
+_COMPLETE = Key("tab", "complete")
+WHILE_TYPING = (
+    Key("enter", "done", "enter"),
+    Key("up", "other field", "move(1)", sign="↑↓"),
+    Key("ctrl+u", "clear"),
+)
+
 
 class LaunchScreen(AppScreen[None], inherit_bindings=False):
     """Recipes on the left, settings of the selected one on the right, explanations below."""
 
     CSS_PATH = "screen.tcss"
     KEYS = KEYS
-    BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Launch"
     state: LaunchState
 
@@ -80,18 +90,17 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
         yield Bottom()
 
     def to_run(self) -> str:
-        """Return the command that queues the form."""
         return command_of(self.state.form)
 
     def on_mount(self) -> None:
         folder, bases = host_of(self).folder, list[Base]()
-        for path in recipe_files(folder):
+        for path in forms.recipe_files(folder):
             try:
-                bases.append(file_base(path))
+                bases.append(forms.file_base(path))
             except FinetopError as error:
                 bases.append(Base(path.name, str(error), "", folder))
-        first, *others = builtin_bases(folder)
-        form = open_form(first, files_are_here=files_are_here(host_of(self)))
+        first, *others = forms.builtin_bases(folder)
+        form = forms.open_form(first, files_are_here=files_are_here(host_of(self)))
         self.state = LaunchState(form, [*bases, first, *others], len(bases))
         self._after_check()
 
@@ -102,7 +111,6 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
     # --- what is seen ---------------------------------------------------------------------------------
 
     def redraw(self) -> None:
-        """Redraw everything."""
         state = self.state
         form, pane = self.query_one("#form", Lines), self.query_one("#pane", Lines)
         width, height = form.room
@@ -110,14 +118,9 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
         title = [in_border(left_width, has_cursor=state.part == "recipes")] if form.box else []
         height -= len(title)
         left, right = recipe_lines(state, left_width), field_lines(state, width - left_width - 2)
-        at_recipe, at_field = (
-            f"{at + 1} of {number}"
-            for at, number in ((state.base_at, len(state.bases)), (state.field_at, len(state.fields)))
-        )
-        rows = beside(
-            scrolled(*left, height, at_recipe), scrolled(*right, height, at_field), left_width, height
-        )
-        form.show([*title, *rows])
+        recipes = scrolled(*left, height, f"{state.base_at + 1} of {len(state.bases)}")
+        settings = scrolled(*right, height, f"{state.field_at + 1} of {len(state.fields)}")
+        form.show([*title, *beside(recipes, settings, left_width, height)])
         pane.show(pane_lines(state, pane.room.width, pane.room.height))
         bottom = self.bottom
         bottom.is_typed_above = state.entry is not None
@@ -133,15 +136,15 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
         if edited_before is not None:
             state.form = checked_all(edited_before)
         else:
-            form = open_form(base, files_are_here=files_are_here(host_of(self)))
-            if state.data and is_known(form, "data.train") and not shown_value(form, "data.train"):
-                form = checked_all(edited(form, "data.train", state.data))
+            form = forms.open_form(base, files_are_here=files_are_here(host_of(self)))
+            needs_data = forms.is_known(form, "data.train") and not forms.shown_value(form, "data.train")
+            if state.data and needs_data:
+                form = checked_all(forms.edited(form, "data.train", state.data))
             state.form = form
         state.keep_cursor_in()
         self._after_check()
 
     def go_to_base(self, at: int) -> None:
-        """Select a recipe and show it."""
         if at != self.state.base_at:
             self.state.base_at = at
             self._open_base()
@@ -153,18 +156,17 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
         host = host_of(self)
         with show_refusals(host):
             detail = await host.ask(GetRun(run))
-            base = run_base(clean_line(run), detail.recipe, host.folder)
+            base = forms.run_base(clean_line(run), detail.recipe, host.folder)
             self.state.bases = [base, *(other for other in self.state.bases if other.group != base.group)]
             edits = {key: str(value) for key, value in (settings or {}).items()}
             self.state.typed_over.pop(base.key, None)
-            self.state.form = open_form(base, edits, files_are_here=files_are_here(host_of(self)))
+            self.state.form = forms.open_form(base, edits, files_are_here=files_are_here(host_of(self)))
             self.state.base_at, self.state.field_at, self.state.part = 0, 0, "settings"
             for key in list(edits)[:1]:
                 self.state.show_setting(key)
             self._after_check()
 
     def show_recipe(self, name: str) -> None:
-        """Select the recipe of that name and show it."""
         state = self.state
         state.part = "recipes"
         state.base_at = next((at for at, base in enumerate(state.bases) if base.title == name), state.base_at)
@@ -176,9 +178,9 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
 
     def _after_check(self) -> None:
         state = self.state
-        path, loaded = train_path(state.form), state.form.loaded
+        path, loaded = forms.train_path(state.form), state.form.loaded
         # The preview of the form's data may stay while another setting is being fixed.
-        if path != self._previewed and (loaded is not None or not value_of(state.form, "data.train")):
+        if path != self._previewed and (loaded is not None or not forms.value_of(state.form, "data.train")):
             self._previewed, state.preview = path, NOTHING
             if path is not None:
                 self._look_at(path)
@@ -233,14 +235,13 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
         changed = self.state.entry is not None and self.state.entry.text != entry.text
         self.state.entry = entry
         if changed:
-            self.state.change(edited(self.state.form, self.state.key, entry.text))
+            self.state.change(forms.edited(self.state.form, self.state.key, entry.text))
             self._typed += 1
             at = self._typed
             self.set_timer(PAUSE_S, lambda: self._check() if at == self._typed else None)
         self.redraw()
 
     def _complete(self, text: str) -> None:
-        """Complete a path as far as it is unambiguous, and list how it can go on."""
         longer, self.state.names = completed(text, host_of(self).folder)
         self._take(entry_of(longer))
 
@@ -272,7 +273,7 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
             self.state.part = "settings"
             self._go_to_first_problem()
         elif self.state.key:
-            self.state.entry = entry_of(value_of(self.state.form, self.state.key))
+            self.state.entry = entry_of(forms.value_of(self.state.form, self.state.key))
         self.redraw()
 
     def action_view(self) -> None:
@@ -294,37 +295,34 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
         self.action_move(rows_of(pages, self.query_one("#form", Lines).room.height))
 
     def action_undo(self) -> None:
+        form, key = self.state.form, self.state.key
         if self.state.part != "settings":
             host_of(self).say("u undoes a setting; tab goes to the settings.")
-        elif self.state.key in (*self.state.form.edits, *self.state.form.sweeps):
-            self.state.change(
-                edited(swept(self.state.form, self.state.key, is_swept=False), self.state.key, None)
-            )
+        elif key in (*form.edits, *form.sweeps):
+            self.state.change(forms.edited(swept(form, key, is_swept=False), key, None))
             self._check()
         else:
             host_of(self).say("nothing to reset: it has the recipe's value.")
 
     def action_sweep(self) -> None:
         """Turn the field under the cursor into a sweep, and edit its values."""
-        if self.state.key in ("", "name"):
-            host_of(self).say(
-                "w sweeps the setting under the cursor: go to one first, e.g. the learning rate."
-            )
+        host, key = host_of(self), self.state.key
+        if key in ("", "name"):
+            host.say("w sweeps the setting under the cursor: go to one first, e.g. the learning rate.")
             return
-        self.state.change(swept(self.state.form, self.state.key, is_swept=True))
-        value = value_of(self.state.form, self.state.key)
+        self.state.change(swept(self.state.form, key, is_swept=True))
+        value = forms.value_of(self.state.form, key)
         self._take(entry_of(value if "," in value else f"{value}, "))
 
     def action_write(self) -> None:
-        """Write the recipe to a file; ask before an existing one is overwritten."""
         self._check()
         write_recipe(self, self.state.form)
 
     def action_lint(self) -> None:
-        """Open the report on the data."""
         linted, loaded = self.state.data_lint.linted, self.state.form.loaded
         if linted.report is not None:
-            self.app.push_screen(LintScreen(clean_line(value_of(self.state.form, "name")), linted.report))
+            name = clean_line(forms.value_of(self.state.form, "name"))
+            self.app.push_screen(LintScreen(name, linted.report))
         else:
             message = "the data check is still running: press L again when it is done."
             if loaded is None or not loaded.recipe.data.train:
@@ -366,7 +364,19 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
         problems = self.state.shown_form.problems
         if not problems:
             return
-        key = field_of(self.state.form, problems[0].key)
-        if is_known(self.state.form, key):
+        key = forms.field_of(self.state.form, problems[0].key)
+        if forms.is_known(self.state.form, key):
             self.state.part = "settings"
             self.state.show_setting(key)
+
+
+def footer_keys(state: LaunchState) -> Sequence[Key]:
+    """Return the keys for what the cursor is on, the most used first."""
+    if state.entry is not None:
+        return (_COMPLETE, *WHILE_TYPING) if state.types_path else WHILE_TYPING
+    loaded = state.form.loaded
+    compare = (APPROACHES,) if loaded is not None and loaded.recipe.check.target is not None else ()
+    search = (MATCH, SEARCH) if state.sought else (SEARCH,)
+    if state.part == "recipes":
+        return (_SETTINGS, QUEUE, *compare, *search, WRITE, ALL, BACK)
+    return (EDIT, QUEUE, SWEEP, *compare, *search, UNDO, _RECIPES, WRITE, ALL, BACK)

@@ -24,10 +24,7 @@ class Searched(Protocol):
 
 
 def search(screen: Searched) -> None:
-    """Search recipes and settings as words are typed, the part with the cursor first.
-
-    Enter goes to the match under the cursor, esc back to where the search started.
-    """
+    """Search recipes and settings as words are typed, the part with the cursor first; esc goes back to the start."""
     state = screen.state
     before = (state.part, state.all_settings, state.key)
     base_at, of_base, bottom = state.base_at, state.form, screen.query_one(Bottom)

@@ -47,10 +47,7 @@ async def ask_comparison(screen: AppScreen[Any], form: Form, home: Home) -> None
 
 
 async def _submit(host: Host, form: Form, home: Home) -> tuple[str, str]:
-    """Queue a valid form. Returns the run to show, and a message.
-
-    Raises FinetopError, and then nothing is queued.
-    """
+    """Queue a valid form; return the run to show, and a message. Raises FinetopError: nothing is queued then."""
     assert form.loaded is not None
     name = form.loaded.recipe.name
     if len(host.homes) > 1:
@@ -93,22 +90,15 @@ async def _comparison(host: Host, form: Form, home: Home) -> SubmitApproaches:
     await require_files(host, home, form.loaded)
     # in a thread, because files are hashed: earlier runs of the same recipe and data are reused
     comparison = await asyncio.to_thread(request, form.loaded, home, source=source_of(form))
-    return (
-        comparison
-        if len(host.homes) == 1
-        else msgspec.structs.replace(comparison, name=f"{home.label}:{comparison.name}")
-    )
+    if len(host.homes) == 1:
+        return comparison
+    return msgspec.structs.replace(comparison, name=f"{home.label}:{comparison.name}")
 
 
 def _question(comparison: SubmitApproaches) -> Line:
-    """Return the question before a comparison is queued: its number of runs, and the approaches left out."""
     names = dict.fromkeys(run.approach for run in comparison.runs)
-    question: Line = (
-        (
-            f" Compare {counted(len(names), 'approach', 'approaches')}: queue {counted(len(comparison.runs), 'run')}?",
-            "bold",
-        ),
-    )
+    approaches, runs = counted(len(names), "approach", "approaches"), counted(len(comparison.runs), "run")
+    question: Line = ((f" Compare {approaches}: queue {runs}?", "bold"),)
     if not comparison.left_out:
         return question
     left_out = ", ".join(clean_line(name) for name in comparison.left_out)
@@ -116,7 +106,6 @@ def _question(comparison: SubmitApproaches) -> Line:
 
 
 async def _queue_comparison(host: Host, comparison: SubmitApproaches) -> None:
-    """Queue the runs, show the comparison and report the result."""
     with show_refusals(host):
         answer: Any = await host.ask(comparison)
         new = sum(not run.was_there for run in answer.runs)
@@ -141,22 +130,17 @@ def ask_before(screen: AppScreen[Any], form: Form, submit: Callable[[Home], obje
 
 
 def _ask_how_many(screen: AppScreen[Any], form: Form, submit: Callable[[Home], object]) -> None:
-    """Ask before several runs are queued; a single run needs no question."""
     number = runs_of(form)
     go_on = partial(_ask_where, screen, submit)
     if number == 1:
         go_on()
         return
-    name = clean_line(value_of(form, "name"))
-    question: Line = (
-        (f" Queue {counted(number, 'run')} in the sweep {name}?", "bold"),
-        ("  All or none.", ""),
-    )
+    runs, name = counted(number, "run"), clean_line(value_of(form, "name"))
+    question: Line = ((f" Queue {runs} in the sweep {name}?", "bold"), ("  All or none.", ""))
     screen.bottom.ask(question, [Answer("y", "queue them", go_on)], leave="cancel")
 
 
 def _ask_where(screen: AppScreen[Any], submit: Callable[[Home], object]) -> None:
-    """Queue on the only machine, or ask which of several."""
     homes = host_of(screen).homes
     if len(homes) == 1:
         submit(homes[0])

@@ -45,11 +45,8 @@ def checked_all(form: Form) -> Form:
     for axis in axes:
         for value in axis.values[1:]:
             other = checked(replace(first, edits={**first.edits, axis.key: value}))
-            problems += [
-                Problem(problem.key, f"{value}: {problem.short}", problem.whole)
-                for problem in other.problems
-                if problem not in first_checked.problems
-            ]
+            new = [problem for problem in other.problems if problem not in first_checked.problems]
+            problems += [Problem(each.key, f"{value}: {each.short}", each.whole) for each in new]
     loaded = None if problems else first_checked.loaded
     return replace(form, loaded=loaded, problems=tuple(problems), before=first_checked.before)
 
@@ -66,11 +63,8 @@ def points_of(form: Form) -> tuple[SweepPoint, ...]:
     """Resolve the recipe of each run. Raises FinetopError."""
     axes = axes_of(form)
     swept_keys = {axis.key for axis in axes}
-    sets_before = [
-        as_set(form, key, text)
-        for key, text in form.edits.items()
-        if is_known(form, key) and key not in swept_keys
-    ]
+    fixed = [key for key in form.edits if is_known(form, key) and key not in swept_keys]
+    sets_before = [as_set(form, key, form.edits[key]) for key in fixed]
 
     def load(pairs: Sequence[Pair]) -> Loaded:
         sets = [*sets_before, *(as_set(form, key, value) for key, value in pairs)]

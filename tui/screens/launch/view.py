@@ -6,16 +6,8 @@ from collections.abc import Sequence
 
 from finetop.core.recipe.fields import Field
 from finetop.core.text import clean_line, counted
-from finetop.tui.screens.launch.form import (
-    Form,
-    about,
-    changes,
-    field_of,
-    is_known,
-    problem_at,
-    shown_value,
-    value_of,
-)
+from finetop.tui.screens.launch import form as forms
+from finetop.tui.screens.launch.form import Form
 from finetop.tui.screens.launch.lint import errors_of
 from finetop.tui.screens.launch.state import LaunchState
 from finetop.tui.screens.launch.sweep import runs_of
@@ -41,10 +33,8 @@ def recipe_lines(state: LaunchState, width: int) -> tuple[list[Line], int]:
             cursor = len(lines)
         mark = " *" if base.key in state.typed_over else ""
         name = cut_middle(clean_line(base.title), width - 3 - len(mark))
-        row: Line = (
-            _cursor(is_here, is_active=state.part == "recipes"),
-            (f" {name}", "bold" if is_here else ""),
-        )
+        gutter = _cursor(is_here, is_active=state.part == "recipes")
+        row: Line = (gutter, (f" {name}", "bold" if is_here else ""))
         lines.append((*row, (mark, "bold")) if mark else row)
     return lines, cursor
 
@@ -57,11 +47,11 @@ def field_lines(state: LaunchState, width: int) -> tuple[list[Line], int]:
     """Return the settings, one line each, and the cursor's line."""
     form, fields = state.shown_form, state.fields
     title = cut_middle(clean_line(form.base.title), width - 4)
-    number = changes(form)
+    number = forms.changes(form)
     title = f"{title} *  {number} changed" if number else title
     lines: list[Line] = [((f"  {title}", "bold"),)]
     if state.field is not None:  # else the pane shows it in full
-        about_text = cut_end(clean_line(about(form)), max(0, width - line_width(((title, ""),)) - 5))
+        about_text = cut_end(clean_line(forms.about(form)), max(0, width - line_width(((title, ""),)) - 5))
         lines = [(*lines[0], (f"  {about_text}", "dim"))]
     is_key = state.all_settings or state.searched_settings
     label_width = max(KEY_LABEL, min(LONGEST_KEY, width - 44)) if is_key else LABEL
@@ -84,27 +74,21 @@ def _field_line(state: LaunchState, label: str, field: Field, width: int, label_
     room = value_width if aside else width - label_width - 4
     typed = state.entry if is_here else None
     value = _value(state.shown_form, field, room) if typed is None else drawn(typed, room)
-    return (
-        (" ", ""),
-        _cursor(is_here, is_active=True),
-        (f" {cut_middle(label, label_width - 1):<{label_width}}", "bold" if is_here else "dim"),
-        *value,
-        (" " * max(2, value_width + 2 - line_width(value)), ""),
-        *aside,
-    )
+    name: Span = (f" {cut_middle(label, label_width - 1):<{label_width}}", "bold" if is_here else "dim")
+    gap = " " * max(2, value_width + 2 - line_width(value))
+    return ((" ", ""), _cursor(is_here, is_active=True), name, *value, (gap, ""), *aside)
 
 
 def _value(form: Form, field: Field, width: int) -> Line:
     style: StyleName = "bold" if field.key in form.edits else ""
-    if problem_at(form, field.key):
+    if forms.problem_at(form, field.key):
         style = "red"
-    return ((cut_middle(clean_line(value_of(form, field.key)), width), style),)
+    return ((cut_middle(clean_line(forms.value_of(form, field.key)), width), style),)
 
 
 def _aside(state: LaunchState, field: Field, width: int) -> Line:
-    """Return the note beside a field: its problem, row count, sweep or the recipe's value."""
     form = state.shown_form
-    problem = problem_at(form, field.key)
+    problem = forms.problem_at(form, field.key)
     if problem is not None:
         return ((cut_end(clean_line(problem.short), width), "red"),)
     if field.key == "data.train" and state.preview.rows:
@@ -114,7 +98,7 @@ def _aside(state: LaunchState, field: Field, width: int) -> Line:
         values = form.edits.get(field.key, "").count(",") + 1
         return ((cut_end(f"sweep: {counted(values, 'value')}", width), "bold"),)
     if field.key in form.edits and field.key != "name":
-        before = clean_line(shown_value(form, field.key))
+        before = clean_line(forms.shown_value(form, field.key))
         return ((cut_end(f"recipe: {before or 'none'}", width), "dim"),)
     return ()
 
@@ -123,7 +107,7 @@ def explanation_lines(state: LaunchState, width: int) -> list[Line]:
     """Describe in three rows what the cursor is on: a setting with its problem, or a recipe."""
     form, field = state.shown_form, state.field
     if field is not None:
-        problem = problem_at(form, field.key)
+        problem = forms.problem_at(form, field.key)
         allowed = f"a path, or {field.type}" if field.key == "data.train" else field.type
         kind: Line = ((cut_end(allowed, width // 2), "dim"), (" ", ""))
         detail: Line = ((f" {clean_line(problem.whole)}", "red"),) if problem else ()
@@ -131,8 +115,8 @@ def explanation_lines(state: LaunchState, width: int) -> list[Line]:
             detail = ((" ", ""), (cut_end(clean_line("  ".join(state.names)), width - 2), "bold"))
         return [rule(((field.key, "bold"),), width, kind), ((f" {clean_line(field.about)}", ""),), detail]
     shown = {entry.key for _, entry in state.fields}
-    hidden = [problem for problem in form.problems if field_of(form, problem.key) not in shown]
-    about_lines = paragraph(clean_line(about(form)), width, 2)
+    hidden = [problem for problem in form.problems if forms.field_of(form, problem.key) not in shown]
+    about_lines = paragraph(clean_line(forms.about(form)), width, 2)
     trouble: list[Line] = [((f" ✗ {clean_line(problem.whole)}", "red"),) for problem in hidden[:1]]
     both = [*about_lines[: 2 - len(trouble)], *trouble, (), ()][:2]
     return [rule((("about", "dim"),), width), *both]
@@ -147,14 +131,14 @@ def next_words(state: LaunchState) -> Line:
         runs = f"{counted(number, 'run')} of " if number > 1 else ""
         if errors:
             return next_line("L", f"{read_all}; R queues it anyway")
-        return next_line("R", f"queue {runs}{clean_line(value_of(form, 'name'))}")
-    first = field_of(form, form.problems[0].key)
+        return next_line("R", f"queue {runs}{clean_line(forms.value_of(form, 'name'))}")
+    first = forms.field_of(form, form.problems[0].key)
     if errors and form.loaded is not None and first == "data.train":
         return next_line("L", read_all)  # the data was refused: lint lists every bad row
-    if not is_known(form, first):
+    if not forms.is_known(form, first):
         return ((f" ✗ {clean_line(form.base.title)} can't be used: fix the file", "red"),)
     labels = {field.key: label for label, field in state.fields}
-    wrong = dict.fromkeys(field_of(form, problem.key) for problem in form.problems)
+    wrong = dict.fromkeys(forms.field_of(form, problem.key) for problem in form.problems)
     listed = ", ".join(labels.get(key, key) for key in wrong)
     is_there = state.field is not None and state.field.key == first
     return next_line("enter" if is_there else "R", f"fix {counted(len(wrong), 'setting')}: {listed}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from textual.app import ComposeResult
 
@@ -17,11 +16,11 @@ from finetop.core.text import clean_line, count
 from finetop.core.wording import jobs
 from finetop.core.wording.durations import long_span
 from finetop.tui.app_interface import Host, host_of
-from finetop.tui.keys import BACK, PAGES, Key, bindings, rows_of
+from finetop.tui.keys import BACK, PAGES, Key, rows_of
 from finetop.tui.screens.shared.run_status import forgot, mark_of
 from finetop.tui.screens.shared.sparklines import Sparklines
-from finetop.tui.text import Line, cut_line, cut_middle, leaf, line_width, rule, value
-from finetop.tui.theme import MARKS
+from finetop.tui.text import Line, Span, cut_line, cut_middle, leaf, line_width, rule, value
+from finetop.tui.theme import MARKS, Mark
 from finetop.tui.widgets.bar import share_bar
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
@@ -49,7 +48,6 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
 
     DEFAULT_CSS = "LiveScreen { overflow: hidden; #state { height: 2; } #tiles { height: 1fr; } }"
     KEYS = (OPEN, *MOVES, BACK)
-    BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Live"
 
     def __init__(self) -> None:
@@ -71,7 +69,6 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
 
     @property
     def tile(self) -> RunRow | Job | None:
-        """The tile under the cursor."""
         return self.tiles[self.at] if self.at < len(self.tiles) else None
 
     def to_copy(self) -> str:
@@ -97,11 +94,7 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
         return tile_lines(tile, spark, width=cells, now=host_of(self).now(), has_cursor=has_cursor)
 
     def redraw(self) -> None:
-        state, tiles, bottom = (
-            self.query_one("#state", Lines),
-            self.query_one("#tiles", Lines),
-            self.bottom,
-        )
+        state, tiles, bottom = self.query_one("#state", Lines), self.query_one("#tiles", Lines), self.bottom
         if not self.tiles:
             text = "Nothing is running." if self._was_answered else self._trouble or "loading …"
             state.show((((f" {text}", "bold"),),))
@@ -137,19 +130,14 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
         self.action_move(direction * len(self.tiles))
 
     def action_open(self) -> None:
-        """Open the run, or the Remedies screen for a remedy job."""
         tile = self.tile
         if isinstance(tile, Job) and tile.row.what == "remedy":
             host_of(self).open_remedies(tile.name)
         elif tile is not None:
             host_of(self).open_run(tile.name)
 
-    def action_back(self) -> None:
-        self.dismiss()
-
 
 async def _side_jobs(host: Host) -> list[Job]:
-    """Return the jobs on all machines that make no run; machines that do not answer are skipped."""
     side_jobs = []
     for home in host.homes:
         try:
@@ -179,26 +167,21 @@ def across(width: int) -> int:
 
 def tile_lines(row: RunRow, spark: str, *, width: int, now: float, has_cursor: bool) -> list[Line]:
     """Draw a run: its name, progress, curve, whether it forgot, and its GPU."""
-    mark = mark_of(row)
-    title: Line = (
-        ("▸" if has_cursor else " ", "key"),
-        (f"{mark.mark} ", mark.style),
-        (cut_middle(clean_line(row.name), width - 8), "key" if has_cursor else "bold"),
-    )
     number = row.metrics.get(row.main_metric)
-    curve: Line = ((f"  {row.main_metric} ", "dim"), (value(number), "bold"), (f"  {spark}", "cyan"))
-    how = f"{clean_line(row.method)} on {leaf(row.model)}"
-    facts: Line = (
-        (f"  {_gpu(row) or (how if number is not None else '')}  ", "dim"),
-        *(forgot(row, now) if row.step else ()),
-    )
-    lines = [
-        rule(title, width),
-        _progress(row, width),
-        curve if number is not None else ((f"  {how}", "dim"),),
-        facts,
-    ]
-    return [cut_line(line, width) for line in lines]
+    how, gpu = f"{clean_line(row.method)} on {leaf(row.model)}", _gpu(row)
+    curve: Line = ((f"  {how}", "dim"),)
+    if number is not None:
+        curve = ((f"  {row.main_metric} ", "dim"), (value(number), "bold"), (f"  {spark}", "cyan"))
+        gpu = gpu or how
+    facts: Line = ((f"  {gpu}  ", "dim"), *(forgot(row, now) if row.step else ()))
+    title = _title(mark_of(row), row.name, width, has_cursor=has_cursor)
+    return [cut_line(line, width) for line in (title, _progress(row, width), curve, facts)]
+
+
+def _title(mark: Mark, name: str, width: int, *, has_cursor: bool) -> Line:
+    name = cut_middle(clean_line(name), width - 8)
+    cursor: Span = ("▸" if has_cursor else " ", "key")
+    return rule((cursor, (f"{mark.mark} ", mark.style), (name, "key" if has_cursor else "bold")), width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,21 +201,15 @@ def job_lines(job: Job, *, width: int, has_cursor: bool) -> list[Line]:
     """Draw a job: its run, progress, phase, speed and place."""
     row, state = job.row, job.row.state
     mark = MARKS["alarm"] if state.pulse else MARKS["running"]
-    title: Line = (
-        ("▸" if has_cursor else " ", "key"),
-        (f"{mark.mark} ", mark.style),
-        (cut_middle(clean_line(job.name), width - 8), "key" if has_cursor else "bold"),
-    )
     done, _, left = jobs.job(row.what, state, row.tried, room=width - 3).partition(", ")
     share = jobs.share(state, row.tried)
     room = width - len(done) - len(left) - 5
     bar: Line = share_bar(share, room, "cyan") if share is not None and room >= 4 else ()
     name, _, counted = jobs.phase(state).partition(", ")
-    facts = ", ".join(
-        filter(None, (counted if row.tried is not None else "", jobs.speed(state), clean_line(row.on)))
-    )
+    counted = counted if row.tried is not None else ""
+    facts = ", ".join(filter(None, (counted, jobs.speed(state), clean_line(row.on))))
     lines: list[Line] = [
-        rule(title, width),
+        _title(mark, job.name, width, has_cursor=has_cursor),
         ((f"  {done} ", ""), *bar, (f" {left}", "bold")),
         ((f"  {name}" if name not in done else "", "dim"),),
         ((f"  {facts}", "dim"),),

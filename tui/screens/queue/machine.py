@@ -85,13 +85,9 @@ def _lines(answer: GpusAnswer, width: int) -> list[Line]:
 
 
 def _slots(answer: GpusAnswer, width: int) -> Line:
-    """Draw the job slots in use on a machine without GPUs."""
     live, slots = len(answer.on_cpu), max(1, answer.cpu_jobs)
-    line: Line = (
-        (" CPU  ", "dim"),
-        *share_bar(live / slots, BAR, "cyan"),
-        (f"  {live} of {slots} job{'' if slots == 1 else 's'} at a time", ""),
-    )
+    use = f"  {live} of {slots} job{'' if slots == 1 else 's'} at a time"
+    line: Line = ((" CPU  ", "dim"), *share_bar(live / slots, BAR, "cyan"), (use, ""))
     cores = f"   {answer.cores} core{'' if answer.cores == 1 else 's'}, no GPU"
     for text in (f"{cores} (settings.yaml slots.cpu_jobs)", cores):
         if line_width(line) + len(text) <= width:
@@ -113,13 +109,8 @@ def gpu_line(gpu: GpuRow, width: int) -> Line:
         if width >= HEAT_FROM:
             line = (*line, (f"{'-' if gpu.celsius is None else gpu.celsius:>7}", ""))
     if width >= HISTORY_FROM:
-        line = (
-            *line,
-            (
-                f"  {bars(gpu.history, HISTORY):>{HISTORY}}",
-                "cyan" if gpu.jobs else "amber" if gpu.others else "dim",
-            ),
-        )
+        style: StyleName = "cyan" if gpu.jobs else "amber" if gpu.others else "dim"
+        line = (*line, (f"  {bars(gpu.history, HISTORY):>{HISTORY}}", style))
     room = width - line_width(line) - 2
     return (*line, ("  ", ""), *user_spans(gpu, room))
 

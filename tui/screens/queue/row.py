@@ -40,13 +40,9 @@ def entry_line(entry: Entry, *, has_cursor: bool, width: int, now: float) -> Lin
     if row.what != "train" and width < WHAT_FROM:
         name = f"{cut_middle(name, name_width(width) - len(row.what) - 1)} {row.what}"
     place = str(row.state.place or "-") if isinstance(row, QueueRow) else ""
-    line: Line = (
-        cursor_mark(has_cursor),
-        (" ", ""),
-        (mark.mark, mark.style),
-        (f" {place:>3} ", ""),
-        (padded(cut_middle(name, name_width(width)), name_width(width)), "bold" if has_cursor else ""),
-    )
+    name = padded(cut_middle(name, name_width(width)), name_width(width))
+    line: Line = (cursor_mark(has_cursor), (" ", ""), (mark.mark, mark.style), (f" {place:>3} ", ""))
+    line = (*line, (name, "bold" if has_cursor else ""))
     wants = row.on if isinstance(row, LiveRow) else row.wants
     if width >= WHAT_FROM:
         line = (*line, (f"  {padded(what_words(row.what, step_of(entry)), WHAT)}", ""))

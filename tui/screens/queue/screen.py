@@ -14,20 +14,11 @@ from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import clock, long_span
 from finetop.core.wording.queue import QUEUE_HELD, priority_word, what_words, why
 from finetop.tui.app_interface import host_of, show_refusals
-from finetop.tui.keys import MATCH, MATCHES, Key, bindings, moves
+from finetop.tui.keys import MATCH, MATCHES, Key, moves
 from finetop.tui.save import Sheet
 from finetop.tui.screens.queue.machine import free_words, machine_lines
 from finetop.tui.screens.queue.row import DAY_S, entry_line, head_line, progress, step_of
-from finetop.tui.screens.queue.state import (
-    Change,
-    Entry,
-    QueueList,
-    hold_change,
-    later,
-    sooner,
-    to_end,
-    with_priority,
-)
+from finetop.tui.screens.queue.state import Change, Entry, QueueList, hold_change, move_change, with_priority
 from finetop.tui.screens.shared.run_actions import ask_to_end, result_words
 from finetop.tui.text import Line, cut_middle, paragraph, rule, spread
 from finetop.tui.widgets.frame import Answer, Bottom, Top, next_line
@@ -37,6 +28,7 @@ from finetop.tui.widgets.table import Table
 
 LOOK_S, FAR_LOOK_S = 2.0, 10.0  # between two readings of the GPUs: memory in use is not part of the store
 REMEMBERED = 50  # changes that can be undone
+FAR = 1_000_000  # more rows than a queue has
 SOONER = Key(
     "left_square_bracket", "sooner", "shift_by(-1)", "start it sooner", "finetop queue before RUN OTHER"
 )
@@ -74,7 +66,6 @@ class QueueScreen(ListScreen, inherit_bindings=False):
 
     CSS_PATH = "screen.tcss"
     KEYS = KEYS
-    BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Queue"
     LEAST_S: ClassVar = 2.0  # running jobs change the store all the time
     queues: QueueList
@@ -98,12 +89,10 @@ class QueueScreen(ListScreen, inherit_bindings=False):
 
     @property
     def entry(self) -> Entry | None:
-        """The job under the cursor."""
         cursor = self.query_one(Table).cursor
         return self.queues.entries[cursor] if cursor < len(self.queues.entries) else None
 
     async def to_save(self) -> Sheet:
-        """Return the queue as a sheet to save."""
         from finetop.tui.save.tables import queue
 
         return queue([(entry.name, entry.row) for entry in self.queues.entries])
@@ -119,7 +108,6 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         return self.queues.entries[index].heading()
 
     def redraw(self) -> None:
-        """Redraw everything from the loaded data, with the cursor on its job."""
         queues, height = self.queues, self.size.height
         width = self.query_one("#state", Lines).room.width
         self.set_class(queues.is_known and not queues.entries, "-empty")
@@ -137,15 +125,10 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         self.show_pane()
 
     def show_pane(self) -> None:
-        """Redraw the pane, the next step and the footer for the job under the cursor."""
         entry, pane = self.entry, self.query_one("#pane", Lines)
         now = host_of(self).now()
-        lines = (
-            []
-            if entry is None
-            else pane_lines(entry, width=pane.room.width, height=pane.room.height, now=now)
-        )
-        pane.show(lines)
+        width, height = pane.room
+        pane.show([] if entry is None else pane_lines(entry, width=width, height=height, now=now))
         keys = footer_keys(entry, can_undo=bool(self._done), is_filtered=bool(self.queues.filter))
         self.bottom.offer(next_lines(self.queues, entry) if self.queues.is_known else [], keys)
 
@@ -172,28 +155,23 @@ class QueueScreen(ListScreen, inherit_bindings=False):
             host_of(self).open_run(self.entry.name)
 
     def action_shift_by(self, rows: int) -> None:
-        entry = self._waiting_entry()
-        if entry is not None:
-            move = sooner if rows < 0 else later
-            self._change(
-                move(entry, self.queues.line_of(entry)),
-                f"{entry.row.run} is {'first' if rows < 0 else 'last'} already.",
-            )
+        self._move(rows)
 
     def action_to_end(self, first: bool) -> None:
+        self._move(-FAR if first else FAR)
+
+    def _move(self, rows: int) -> None:
         entry = self._waiting_entry()
         if entry is not None:
-            change = to_end(entry, self.queues.line_of(entry), first=first)
-            self._change(change, f"{entry.row.run} is {'first' if first else 'last'} already.")
+            change = move_change(entry, self.queues.line_of(entry), rows)
+            self._change(change, f"{entry.row.run} is {'first' if rows < 0 else 'last'} already.")
 
     def action_prioritise(self, levels: int) -> None:
         entry = self._waiting_entry()
         if entry is not None:
             change = with_priority(entry, self.queues.line_of(entry), levels)
-            self._change(
-                change,
-                f"{entry.row.run} has the {'highest' if levels < 0 else 'lowest'} priority already.",
-            )
+            most = "highest" if levels < 0 else "lowest"
+            self._change(change, f"{entry.row.run} has the {most} priority already.")
 
     def action_hold(self) -> None:
         entry = self._waiting_entry()
@@ -221,12 +199,10 @@ class QueueScreen(ListScreen, inherit_bindings=False):
 
     @work
     async def action_stop(self) -> None:
-        """Confirm before stopping a running job or removing a waiting one, and show what is kept."""
         if self.entry is not None:
             await ask_to_end(self, self.entry.name, self._do)
 
     def action_whole(self) -> None:
-        """Hold or release the whole queue of the machine under the cursor."""
         machine = self.queues.machine_of(self.entry)
         on = f" of {clean_line(machine.label)}" if machine.label else ""
         if machine.queue is not None and machine.queue.stopped == QUEUE_HELD:
@@ -272,7 +248,6 @@ class QueueScreen(ListScreen, inherit_bindings=False):
     async def _do(
         self, *asks: Ask, change: Change | None = None, about: str = "", on_machine: bool = False
     ) -> None:
-        """Send a change to the supervisor and report the result."""
         host = host_of(self)
         home = self.queues.machine_of(self.entry).home
         with show_refusals(host):
@@ -356,12 +331,7 @@ def empty_lines(queues: QueueList) -> list[Line]:
         return [(), ((f" Nothing in the queue matches {clean_line(queues.filter)}.", ""),)]
     return [
         (),
-        (
-            (
-                f" The queue is empty{'' if queues.stopped() else ': a new run starts at once'}.",
-                "bold",
-            ),
-        ),
+        ((f" The queue is empty{'' if queues.stopped() else ': a new run starts at once'}.", "bold"),),
         (),
         ((" Queued runs appear here (4 Launch, or finetop run RECIPE), and so do", ""),),
         ((" their checks.", ""),),
@@ -387,9 +357,8 @@ def _next(row: QueueRow, line: Sequence[QueueRow]) -> Line:
     place = next((i for i, one in enumerate(line) if one.run_id == row.run_id), 0)
     behind = line[place + 1] if place + 1 < len(line) else None
     if behind is not None and behind.state.because.startswith(f"waits behind {row.run}, "):
-        return next_line(
-            "]", f"let {cut_middle(clean_line(behind.run), 30)} go first: nothing else holds it up"
-        )
+        other = cut_middle(clean_line(behind.run), 30)
+        return next_line("]", f"let {other} go first: nothing else holds it up")
     if place > 0:
         return next_line("[", f"start it before {cut_middle(clean_line(line[place - 1].run), 30)}")
     return next_line("enter", "open the run")

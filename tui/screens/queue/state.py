@@ -8,18 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from finetop.core.errors import NoSupervisor
+from finetop.core.protocol.messages import queue as messages
 from finetop.core.protocol.messages.limits import PRIORITIES
 from finetop.core.protocol.messages.machine import Gpus, GpusAnswer
-from finetop.core.protocol.messages.queue import (
-    Hold,
-    LiveRow,
-    Move,
-    Prioritise,
-    Queue,
-    QueueAnswer,
-    QueueRow,
-    Release,
-)
+from finetop.core.protocol.messages.queue import LiveRow, Move, Prioritise, QueueAnswer, QueueRow
 from finetop.core.protocol.request import Ask
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
@@ -65,7 +57,6 @@ class Entry:
         return self.row if isinstance(self.row, LiveRow) else None
 
     def heading(self) -> str:
-        """Return the heading that the job is listed under."""
         on = f" on {clean_line(self.label)}" if self.label else ""
         if isinstance(self.row, LiveRow):
             return f"running{on}"
@@ -87,13 +78,8 @@ class QueueList:
         return any(machine.queue is not None for machine in self.machines)
 
     async def load(self) -> None:
-        """Load the state of all machines.
-
-        Raises NoSupervisor if no machine answers, or any other error of the last failing one.
-        """
-        outcomes = await asyncio.gather(
-            *(self._load_one(machine) for machine in self.machines), return_exceptions=True
-        )
+        """Load all machines. Raises NoSupervisor if none answers, or any other error of the last failing one."""
+        outcomes = await asyncio.gather(*map(self._load_one, self.machines), return_exceptions=True)
         for machine, outcome in zip(self.machines, outcomes, strict=True):
             machine.is_away = isinstance(outcome, NoSupervisor)
         self.lay_out()
@@ -102,11 +88,10 @@ class QueueList:
             raise errors[-1]
 
     async def _load_one(self, machine: OnMachine) -> None:
-        machine.queue = await self._ask_on(machine.home, Queue())
+        machine.queue = await self._ask_on(machine.home, messages.Queue())
         machine.gpus = await self._ask_on(machine.home, Gpus())
 
     def lay_out(self) -> None:
-        """Rebuild the list of entries."""
         entries: list[Entry] = []
         for machine in self.machines:
             if machine.queue is not None:
@@ -116,7 +101,6 @@ class QueueList:
         self.entries = [entry for entry in entries if text in _words(entry).lower()] if text else entries
 
     def place_of(self, entry: Entry) -> int | None:
-        """Return the index of a job in the list, or None."""
         return next((i for i, other in enumerate(self.entries) if other.key == entry.key), None)
 
     def first_waiting(self) -> int:
@@ -143,11 +127,8 @@ class QueueList:
 
     def stopped(self) -> str:
         """Return why no job starts now, or an empty string."""
-        reasons = []
-        for machine in self.machines:
-            if machine.queue is not None and machine.queue.stopped:
-                reasons.append(f"{machine.label}: {machine.queue.stopped}".removeprefix(": "))
-        return clean_line(", ".join(reasons))
+        known = [(each.label, each.queue.stopped) for each in self.machines if each.queue is not None]
+        return clean_line(", ".join(f"{label}: {why}".removeprefix(": ") for label, why in known if why))
 
 
 def _words(entry: Entry) -> str:
@@ -166,28 +147,17 @@ class Change:
     about: str  # a short description: "the order of a"
 
 
-def sooner(entry: Entry, line: Sequence[QueueRow]) -> Change | None:
-    """Move a job before the one above it; None if it is the first."""
+def move_change(entry: Entry, line: Sequence[QueueRow], rows: int) -> Change | None:
+    """Move a job by `rows` places, at most to the front or the end; None if it is there already."""
     place = _place(entry, line)
-    if place is None or place == 0:
+    if place is None or place == (0 if rows < 0 else len(line) - 1):
         return None
-    return _move_change(entry, line, place, before=line[place - 1])
-
-
-def later(entry: Entry, line: Sequence[QueueRow]) -> Change | None:
-    """Move a job behind the one below it; None if it is the last."""
-    place = _place(entry, line)
-    if place is None or place + 1 >= len(line):
-        return None
-    return _move_change(entry, line, place, before=line[place + 2] if place + 2 < len(line) else None)
-
-
-def to_end(entry: Entry, line: Sequence[QueueRow], *, first: bool) -> Change | None:
-    """Move a job to the front or the end; None if it is there already."""
-    place = _place(entry, line)
-    if place is None or place == (0 if first else len(line) - 1):
-        return None
-    return _move_change(entry, line, place, before=line[0] if first else None)
+    # The row that it goes before, counted with the job itself.
+    to = max(0, place + rows) if rows < 0 else place + rows + 1
+    request = Move(entry.name, "last")
+    if to < len(line):
+        request = Move(entry.name, "before", _run_name(entry, line[to]))
+    return Change(request, _undo_requests(entry, line, place), f"the position of {entry.row.run}")
 
 
 def with_priority(entry: Entry, line: Sequence[QueueRow], levels: int) -> Change | None:
@@ -198,28 +168,19 @@ def with_priority(entry: Entry, line: Sequence[QueueRow], levels: int) -> Change
     further = [level for level in LEVELS if (level - row.priority) * levels > 0]
     if not further:
         return None
-    priority = further[0] if levels > 0 else further[-1]
-    return Change(
-        Prioritise(entry.name, priority), _undo_requests(entry, line, place), f"the priority of {row.run}"
-    )
+    request = Prioritise(entry.name, further[0] if levels > 0 else further[-1])
+    return Change(request, _undo_requests(entry, line, place), f"the priority of {row.run}")
 
 
 def hold_change(entry: Entry, *, hold: bool) -> Change:
     """Hold a waiting job, or release it."""
-    asks = (Hold(entry.name), Release(entry.name))
+    asks = (messages.Hold(entry.name), messages.Release(entry.name))
     request, back = asks if hold else asks[::-1]
     return Change(request, (back,), f"the {'hold' if hold else 'release'} of {entry.row.run}")
 
 
 def _place(entry: Entry, line: Sequence[QueueRow]) -> int | None:
     return next((i for i, row in enumerate(line) if row.run_id == entry.row.run_id), None)
-
-
-def _move_change(entry: Entry, line: Sequence[QueueRow], place: int, *, before: QueueRow | None) -> Change:
-    request = (
-        Move(entry.name, "last") if before is None else Move(entry.name, "before", _run_name(entry, before))
-    )
-    return Change(request, _undo_requests(entry, line, place), f"the position of {entry.row.run}")
 
 
 def _undo_requests(entry: Entry, line: Sequence[QueueRow], place: int) -> tuple[Ask, ...]:

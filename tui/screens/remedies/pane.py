@@ -66,23 +66,17 @@ def detail_lines(answer: RemediesAnswer, row: RemedyRow, width: int) -> list[Lin
         counts = ": the worst metric, which counts" if metric == remedies.least(row) else ""
         lines.append(((f"   {metric_words(metric)} {reached:.3f}{now}{kept}{counts}", ""),))
     lines.append(())
-    lines += [
-        (
-            (f"   {clean_line(task.task):<20}", ""),
-            (f"{change_of(task.drop):>6}", "red" if task.mark == "lost" else ""),
-        )
-        for task in row.worst
-        if task.mark != "unmeasurable"
-    ]
+    measured = [task for task in row.worst if task.mark != "unmeasurable"]
+    for task in measured:
+        style: StyleName = "red" if task.mark == "lost" else ""
+        lines.append(((f"   {clean_line(task.task):<20}", ""), (f"{change_of(task.drop):>6}", style)))
     if row.weights:
         lines += [(), ((f"   weights sha256 {row.weights[:16]}, scored in {long_span(row.seconds)}", "dim"),)]
     return lines
 
 
 def _settings(row: RemedyRow) -> Line:
-    text = ", ".join(
-        f"{clean_line(str(key))} {clean_line(str(value))}" for key, value in row.settings.items()
-    )
+    text = ", ".join(clean_line(f"{key} {value}") for key, value in row.settings.items())
     return ((f"   {text}", "dim"),) if text else ()
 
 
@@ -91,10 +85,9 @@ def _chosen_on(row: RemedyRow, margin: float) -> list[Line]:
         style: StyleName = "red" if row.verdict == "failed" else ""
         return [((f"   {remedies.verdict(row)}: {clean_line(row.reason)}", style),)]
     mark, verdict = MARKS[row.verdict], remedies.verdict(row)
+    retained = remedies.retained(row, margin)
     used = f"{count(row.items_used)} of {count(row.items_total)} selection items"
-    return [
-        ((f"   {mark.mark} {verdict}", mark.style), (f"  {remedies.retained(row, margin)} on {used}", ""))
-    ]
+    return [((f"   {mark.mark} {verdict}", mark.style), (f"  {retained} on {used}", ""))]
 
 
 def _confirmed_on(row: RemedyRow, margin: float) -> list[Line]:
@@ -121,15 +114,14 @@ def best_lines(answer: RemediesAnswer, width: int) -> list[Line]:
 
 
 def _under_way(answer: RemediesAnswer) -> Line:
-    """Return what the job is doing while there are no findings yet."""
     job = answer.job
     if isinstance(job, Queued):
         return ((" ○ remedies queued", ""),)
     if not isinstance(job, Running):
         return ()
-    progress = (
-        "" if job.done is None or not job.total else f", {count(int(job.done))} of {count(int(job.total))}"
-    )
+    progress = ""
+    if job.done is not None and job.total:
+        progress = f", {count(int(job.done))} of {count(int(job.total))}"
     return ((" ● ", "cyan"), (f"{clean_line(job.phase)}{progress} {clean_line(job.unit)}".rstrip(), ""))
 
 
@@ -142,14 +134,11 @@ def next_lines(answer: RemediesAnswer, at: RemedyRow | RetrainingRow | None) -> 
     why = f": {clean_line(step.why)}" if step.why else ""
     match step.do:
         case "export":
-            text = (
-                f"export it, which {clean_line(step.why)}" if why else "export it as a full model, verified"
-            )
-            return [next_line("E", f"on {letters[step.name]}: {text}")]
+            how = f", which {clean_line(step.why)}" if why else " as a full model, verified"
+            return [next_line("E", f"on {letters[step.name]}: export it{how}")]
         case "confirm":
-            return [
-                next_line("R", f"on {letters[step.name]}: confirm it on fresh items; {clean_line(step.why)}")
-            ]
+            text = f"confirm it on fresh items; {clean_line(step.why)}"
+            return [next_line("R", f"on {letters[step.name]}: {text}")]
         case "try":
             number = counted(len(left), "remedy", "remedies")
             return [next_line("R", f"try {number}, or one{why or remedies.price(answer)}")]
@@ -158,11 +147,6 @@ def next_lines(answer: RemediesAnswer, at: RemedyRow | RetrainingRow | None) -> 
             more = next_line("R", f"try {counted(len(left), 'more remedy', 'more remedies')}", before="or")
             return [again, more] if left else [again]
     return [next_line("esc", f"back{why}")]
-
-
-def empty_lines(text: str) -> list[Line]:
-    """Return the text of an empty screen: the trouble, or how to start a sweep."""
-    return [(), ((f"   {text}", "dim"),)]
 
 
 def picture_lines(answer: RemediesAnswer, *, width: int, height: int) -> list[Line]:
@@ -187,7 +171,6 @@ def _style(row: RemedyRow) -> StyleName:
 
 
 def _spots(answer: RemediesAnswer) -> list[Spot]:
-    """Return a spot for each remedy with both a target score and a drop, and for the run and its base."""
     spots = [
         Spot(f"{remedies.star(answer, row)}{letter}", -row.drop, reached, _style(row))
         for letter, row in remedies.lettered(answer.rows)

@@ -11,7 +11,7 @@ from finetop.core.wording import remedies
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import metric_words
 from finetop.tui.screens.remedies.state import RemediesState
-from finetop.tui.text import Line, Span, cursor_mark, cut_end
+from finetop.tui.text import CURSOR, Line, Span, cursor_mark, cut_end
 from finetop.tui.theme import MARKS, StyleName
 from finetop.tui.widgets.bar import share_bar
 
@@ -70,7 +70,7 @@ def remedy_line(state: RemediesState, row: RemedyRow, letter: str, *, has_cursor
     elif remedies.waits(answer, row):
         mark = (MARKS["queued"].mark, "")
     marked: Span = ("•", "bold") if row.name in state.marked else (" ", "")
-    cursor: Span = ("▸", "reverse") if has_cursor else marked
+    cursor = CURSOR if has_cursor else marked
     start = (cursor, (" ", ""), mark, (f" {letter}  ", ""), *_name(row.label, has_cursor, columns.name))
     room = width - START - columns.name - 2
     if row.why_not:
@@ -93,10 +93,9 @@ def remedy_line(state: RemediesState, row: RemedyRow, letter: str, *, has_cursor
 
 def retraining_line(row: RetrainingRow, letter: str, *, has_cursor: bool, width: int) -> Line:
     """Draw a remedy that retrains: its cost, or why it can't be used."""
-    cursor: Span = cursor_mark(has_cursor)
     price = "" if row.price_s is None else f"about {long_span(row.price_s)}, like this run"
-    text = clean_line(row.why_not) if row.why_not else price
-    spans: Line = (cursor, (f"   {letter}  ", ""), *_name(row.label, has_cursor, RETRAINING))
+    text = clean_line(row.why_not) or price
+    spans: Line = (cursor_mark(has_cursor), (f"   {letter}  ", ""), *_name(row.label, has_cursor, RETRAINING))
     return (*spans, (f"  {cut_end(text, max(0, width - 8 - RETRAINING))}", "dim"))
 
 
@@ -106,40 +105,28 @@ def _name(label: str, has_cursor: bool, room: int) -> Line:
 
 def _gain(row: RemedyRow, columns: Columns) -> Line:
     metric = metric_words(remedies.gain_metric(row)) if columns.metric else ""
-    share: Line = (
-        (f"{remedies.gain(row):>{columns.share}}", ""),
-        (f" {cut_end(metric, columns.metric - 1):<{columns.metric - 1}}" if columns.metric else "", "dim"),
-    )
+    shown = f" {cut_end(metric, columns.metric - 1):<{columns.metric - 1}}" if columns.metric else ""
+    share: Line = ((f"{remedies.gain(row):>{columns.share}}", ""), (shown, "dim"))
     if not columns.bar:
         return share
     # The bar shows the gain, which is never bad: red marks only what was forgotten.
-    return (
-        ("  ", ""),
-        *share_bar(row.gain or 0.0, columns.bar, "green" if row.verdict == "ok" else ""),
-        *share,
-    )
+    bar = share_bar(row.gain or 0.0, columns.bar, "green" if row.verdict == "ok" else "")
+    return (("  ", ""), *bar, *share)
 
 
 def _verdict(row: RemedyRow) -> Line:
     mark = MARKS[row.verdict]
     if row.confirmation in ("regressed", "no_verdict"):
         return ((mark.mark, ""), (" unproven", ""))
-    return (
-        (mark.mark, mark.style),
-        (f" {remedies.verdict(row)}", "red" if row.verdict == "regressed" else mark.style),
-    )
+    return ((mark.mark, mark.style), (f" {remedies.verdict(row)}", mark.style))
 
 
 def _activity(answer: RemediesAnswer) -> str:
-    """Return what the job is doing to this remedy, and the most time that it takes."""
     job = answer.job
     if not isinstance(job, Running):
         return ""
-    activity = (
-        job.phase.partition(": ")[2]
-        .replace("scoring tuned", "scoring")
-        .replace("scoring the target: tuned", "scoring the target")
-    )
+    activity = job.phase.partition(": ")[2].replace("scoring tuned", "scoring")
+    activity = activity.replace("scoring the target: tuned", "scoring the target")
     if job.phase.startswith("confirming "):
         activity = f"confirming, {activity}"
     if job.done is not None and job.total:

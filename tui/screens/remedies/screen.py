@@ -17,17 +17,10 @@ from finetop.core.runtime.files import given_path
 from finetop.core.text import clean_line
 from finetop.core.wording import remedies
 from finetop.tui.app_interface import files_are_here, host_of, show_refusals
-from finetop.tui.keys import Key, bindings, moves, rows_of
+from finetop.tui.keys import Key, moves, rows_of
 from finetop.tui.paths import completed
 from finetop.tui.save import Sheet
-from finetop.tui.screens.remedies.pane import (
-    best_lines,
-    detail_lines,
-    empty_lines,
-    next_lines,
-    picture_lines,
-    title_lines,
-)
+from finetop.tui.screens.remedies import pane
 from finetop.tui.screens.remedies.row import head_line, remedy_line, retraining_line
 from finetop.tui.screens.remedies.state import RemediesState
 from finetop.tui.screens.shared.run_actions import ask_to_end, send
@@ -38,20 +31,10 @@ from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table
 
 OPEN = Key("enter", "details", "open", "details", "finetop remedy RUN --list --json")
-RUN = Key(
-    "R",
-    "try it",
-    "run",
-    "try it, or the marked ones; retrain with its settings",
-    "finetop remedy RUN [--only NAME]",
-)
-EXPORT = Key(
-    "E",
-    "export",
-    "export",
-    "export it as a full model, verified",
-    "finetop export RUN --remedy NAME --to DIR",
-)
+_TRY = "try it, or the marked ones; retrain with its settings"
+RUN = Key("R", "try it", "run", _TRY, "finetop remedy RUN [--only NAME]")
+_EXPORT_COMMAND = "finetop export RUN --remedy NAME --to DIR"
+EXPORT = Key("E", "export", "export", "export it as a full model, verified", _EXPORT_COMMAND)
 MARK = Key("space", "mark", "mark", "mark, to try several at once")
 STOP = Key("S", "stop", "stop", "stop trying (asks); scores so far are kept", "finetop stop RUN")
 SORT = Key("o", "sort", "sort", "sort by gain kept, or in the default order")
@@ -71,7 +54,6 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
 
     CSS_PATH = "screen.tcss"
     KEYS = KEYS
-    BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Remedies"
     LEAST_S: ClassVar = 0.5
 
@@ -98,7 +80,6 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         return {"RUN": self.state.run, "NAME": best}
 
     async def to_save(self) -> Sheet:
-        """Return all tried remedies with every metric as a sheet to save."""
         from finetop.tui.save.tables import remedies
 
         return remedies(self.state.answer)
@@ -107,7 +88,6 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
 
     @property
     def at(self) -> RemedyRow | RetrainingRow | None:
-        """The row under the cursor."""
         cursor, rows = self.query_one(Table).cursor, self.state.rows
         return rows[cursor][1] if cursor < len(rows) else None
 
@@ -118,9 +98,8 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         return remedy_line(self.state, row, letter, has_cursor=has_cursor, width=width)
 
     def draw_heading(self, index: int) -> str:
-        return (
-            "needs training" if isinstance(self.state.rows[index][1], RetrainingRow) else "without training"
-        )
+        retrains = isinstance(self.state.rows[index][1], RetrainingRow)
+        return "needs training" if retrains else "without training"
 
     def redraw(self) -> None:
         answer, width = self.state.shown, self.query_one("#title", Lines).room.width
@@ -128,29 +107,28 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         title, picture = self.query_one("#title", Lines), self.query_one("#picture", Lines)
         if answer is None:
             title.show((((f" Remedies for {clean_line(self.state.run)}", ""),),))
-            self.query_one("#best", Lines).show(empty_lines(self._trouble or "loading …")[1:])
+            self.query_one("#best", Lines).show((((f"   {self._trouble or 'loading …'}", "dim"),),))
             self.bottom.offer([], footer_keys(self.state, None))
             return
-        title.show(title_lines(answer, width))
+        title.show(pane.title_lines(answer, width))
         self.query_one("#head", Lines).show((head_line(answer, width),))
         self.query_one(Table).show(len(self.state.rows))
-        picture.show(picture_lines(answer, width=width, height=picture.room.height))
+        picture.show(pane.picture_lines(answer, width=width, height=picture.room.height))
         best = self.query_one("#best", Lines)
-        lines = best_lines(answer, width)
+        lines = pane.best_lines(answer, width)
         set_height(best, len(lines))
         best.show(lines)
         if self.state.is_reading and self.at is not None and not isinstance(self.at, RetrainingRow):
             whole = self.query_one("#whole", Lines)
-            lines, first = detail_lines(answer, self.at, width), max(0, self.state.first)
+            lines, first = pane.detail_lines(answer, self.at, width), max(0, self.state.first)
             self.state.first, lines, where = in_view(lines, first, whole.size.height)
             self.state.is_longer = bool(where)
             whole.show(lines)
         self.show_pane()
 
     def show_pane(self) -> None:
-        """Redraw the next step and the footer for the row under the cursor."""
         if self.state.answer is not None:
-            self.bottom.offer(next_lines(self.state.answer, self.at), footer_keys(self.state, self.at))
+            self.bottom.offer(pane.next_lines(self.state.answer, self.at), footer_keys(self.state, self.at))
 
     @property
     def has_shown(self) -> bool:
@@ -200,25 +178,21 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
 
     def action_sort(self) -> None:
         """Sort by verdict and gain; a second press restores the default order."""
-        if self.state.answer is None:
+        answer = self.state.answer
+        if answer is None:
             return
         name = self.at.name if self.at is not None else ""
         worth = {"ok": 0, "no_verdict": 1, "regressed": 2}
-        ranked = sorted(
-            self.state.answer.rows, key=lambda row: (worth.get(row.verdict, 3), -(row.gain or 0.0))
-        )
+        ranked = sorted(answer.rows, key=lambda row: (worth.get(row.verdict, 3), -(row.gain or 0.0)))
         self.state.order = [] if self.state.order else [row.name for row in ranked]
         names = [row.name for _, row in self.state.rows]
         self.query_one(Table).show(len(names), names.index(name) if name in names else 0)
         self.redraw()
 
     def action_view(self) -> None:
-        """Show the next target metric."""
-        if self.state.answer is not None and self.state.answer.base:
-            metrics = [
-                self.state.answer.metric,
-                *(metric for metric in self.state.answer.base if metric != self.state.answer.metric),
-            ]
+        answer = self.state.answer
+        if answer is not None and answer.base:
+            metrics = list(dict.fromkeys([answer.metric, *answer.base]))
             self.state.metric = metrics[(metrics.index(self.state.shown_metric) + 1) % len(metrics)]
             self.redraw()
             self.query_one(Table).refresh_rows()
@@ -275,14 +249,12 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         elif not left or left == [row.name]:
             self._try([row.name])
         else:
-            question: Line = (
-                (f" Try {cut_end(clean_line(row.label), 24)}, or all {len(left)} remaining?", "bold"),
-            )
-            price: Line = ((f"  {remedies.price(answer).strip(': ').partition(',')[0]}", ""),)
+            question = f" Try {cut_end(clean_line(row.label), 24)}, or all {len(left)} remaining?"
             if row.why_not:
-                question = ((f" Try the {len(left)} available?", "bold"),)
+                question = f" Try the {len(left)} available?"
+            price = remedies.price(answer).strip(": ").partition(",")[0]
             answers = [all_left] if row.why_not else [this_one, all_left]
-            self.bottom.ask((*question, *price), answers, leave="cancel")
+            self.bottom.ask(((question, "bold"), (f"  {price}", "")), answers, leave="cancel")
 
     def _do_advised(self, answer: RemediesAnswer, row: RemedyRow | RetrainingRow) -> None:
         """Do the advised next step if the remedy under the cursor can't be used; else report why it can't."""
@@ -337,7 +309,6 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
 
     @work
     async def action_stop(self) -> None:
-        """Ask before stopping the run's jobs, and name them."""
         host = host_of(self)
         if self.state.answer is None or not self.state.answer.is_under_way:
             host.say("no remedy is running.")
@@ -350,7 +321,6 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
 
     @work
     async def _do(self, request: Ask) -> None:
-        """Send a request to the supervisor and report the result."""
         if await send(host_of(self), request):
             self.refresh_soon(at_once=True)
 

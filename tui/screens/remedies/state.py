@@ -39,12 +39,10 @@ class RemediesState:
 
     @property
     def rows(self) -> list[tuple[str, RemedyRow | RetrainingRow]]:
-        """All rows with their letters, in their current order."""
         if self.answer is None:
             return []
         place = {name: at for at, name in enumerate(self.order)}
-        named = sorted(
-            remedies.lettered(self.answer.rows), key=lambda entry: place.get(entry[1].name, len(place))
-        )
+        named = remedies.lettered(self.answer.rows)
+        named = sorted(named, key=lambda entry: place.get(entry[1].name, len(place)))
         more = zip(LETTERS[len(named) :], self.answer.retrainings, strict=False)
         return [*named, *more]

@@ -35,7 +35,6 @@ class Board:
 
     @property
     def under_cursor(self) -> list[Event]:
-        """The events under the charts' cursor."""
         return self.events.get(self.view.cursor, []) if self.view.cursor is not None else []
 
 
@@ -46,9 +45,8 @@ def board_of(state: ViewState, *, only_ascii: bool = False) -> Board:
     view = View(first, last, shown.cursor, shown.smoothing, shown.is_log, x)
     is_current = (x, first, last) == (shown.x, *state.in_view)
     end = state.axis.end
-    curves = {
-        key: in_columns(curve, columns, columns_of(layout.chart_width)) for key, curve in held.curves.items()
-    }
+    wanted = columns_of(layout.chart_width)
+    curves = {key: in_columns(curve, columns, wanted) for key, curve in held.curves.items()}
     scales: dict[str, Scale] = {}
     views: dict[str, View] = {}
     for key in state.charted:
@@ -64,10 +62,9 @@ def board_of(state: ViewState, *, only_ascii: bool = False) -> Board:
                 state.scales[name] = scale
     cells = plot_width(layout.chart_width)
     events = by_cell(events_of(state.detail), view, held.steps, cells)
-    under = [] if view.cursor is None else events.get(view.cursor, [])
-    if view.cursor is None:
-        state.step = None
-    else:
+    state.step = None
+    if view.cursor is not None:
+        under = events.get(view.cursor)
         state.step = under[0].step if under else step_at(view, held.steps, view.cursor, cells)
     return Board(state, curves, scales, view, views, state.metric, events, only_ascii)
 
@@ -107,10 +104,7 @@ def _chart(board: Board, key: str) -> list[Line]:
 
 
 def _title(board: Board, key: str, series: list[Series], limit: float | None, width: int) -> Line:
-    """Return a chart's title: its newest values, or those at the cursor; a part that does not fit is dropped.
-
-    The metric's name always stays. The series' names are dropped first, because points are marked as drawn.
-    """
+    """Return a chart's title; what does not fit is dropped, first the series' names: points are marked as drawn."""
     view = board.views[key]
     gutter: Line = (cursor_mark(key == board.metric),)
     name_spans = (*gutter, (title_of(key), "bold"))
@@ -143,7 +137,6 @@ def _title(board: Board, key: str, series: list[Series], limit: float | None, wi
 
 
 def _values(board: Board, key: str, series: list[Series], width: int, *, has_names: bool) -> list[Line]:
-    """Return the cursor's position and each series' value there, or the newest values without a cursor."""
     view = board.views[key]
     parts: list[Line] = []
     if view.cursor is not None:

@@ -16,8 +16,8 @@ from finetop.core.wording.verdicts import change, further_lines, interval, verdi
 from finetop.tui.screens.run.flips import flip_rows
 from finetop.tui.screens.run.state import Checked
 from finetop.tui.screens.run.view_state import ViewState
-from finetop.tui.screens.shared.run_status import mark_of_check
-from finetop.tui.text import Line, cursor_mark, cut_end, decimals, line_width, rule, wrapped
+from finetop.tui.screens.shared.run_status import NOT_CHECKED, mark_of_check
+from finetop.tui.text import Line, cursor_mark, cut_end, decimals, labelled, line_width, rule, wrapped
 from finetop.tui.theme import MARKS, TASK_MARKS
 
 _FLIPS = 3  # least rows for changed answers
@@ -76,8 +76,8 @@ def check_lines(state: ViewState, check: Checked) -> list[Line]:
     hidden = table_rows < len(tasks)
     heading = f"{first + 1}-{first + table_rows} of {len(tasks)} tasks" if hidden else "worst first"
     table = [_head(width, heading)]
-    for index in range(first, first + table_rows):
-        table.append(_task_line(tasks[index], outcome.margin, width, has_cursor=index == cursor))
+    for at, task in enumerate(tasks[first : first + table_rows], first):
+        table.append(_task_line(task, outcome.margin, width, has_cursor=at == cursor))
     task = tasks[min(cursor, len(tasks) - 1)]
     rows = height - len(top) - len(table)
     return [*top, *table, *flip_rows(outcome, task, width, rows)][:height]
@@ -134,9 +134,8 @@ def _verdict_lines(outcome: CheckResult, row: RunRow, width: int) -> list[Line]:
     indent = " " * (len(name) + 5)
     start: Line = ((f" {mark.mark} ", mark.style), (name, mark.style), (f"  {first}", ""))
     reason = row.check.accepted_for if is_settled and row.check is not None and row.check.accepted else ""
-    why: list[Line] = [
-        ((f"   reason: {text}", "dim"),) for text in wrapped(clean_line(reason), width - 12, 1)
-    ]
+    reasons = wrapped(clean_line(reason), width - 12, 1)
+    why: list[Line] = [((f"   reason: {text}", "dim"),) for text in reasons]
     return [start, *(((indent + text, ""),) for text in more), *why]
 
 
@@ -148,35 +147,23 @@ def _why(outcome: CheckResult, width: int) -> list[Line]:
     return _labelled("why", reason, width, 3)
 
 
-def _labelled(label: str, text_shown: str, width: int, rows: int) -> list[Line]:
-    """Return text after a dim label, wrapped with a hanging indent."""
-    return [
-        ((f"   {'' if number else label:<{_LABEL - 3}} ", "dim"), (text, ""))
-        for number, text in enumerate(wrapped(text_shown, width - _LABEL - 1, rows))
-    ]
+def _labelled(label: str, text: str, width: int, rows: int) -> list[Line]:
+    return labelled(f"  {label} ", text, width + 1, cells=_LABEL + 1, rows=rows)
 
 
 def _proof_over_all(outcome: CheckResult, width: int) -> list[Line]:
     """Explain a drop that is proven over all tasks together but on no single task."""
     item_counts = [task.n for task in outcome.tasks if task.n]
-    if (
-        outcome.verdict != "regressed"
-        or not item_counts
-        or any(task.mark == "lost" for task in outcome.tasks)
-    ):
+    is_on_one = any(task.mark == "lost" for task in outcome.tasks)
+    if outcome.verdict != "regressed" or not item_counts or is_on_one:
         return []
-    per_task = (
-        f"{min(item_counts)} to {max(item_counts)}"
-        if min(item_counts) < max(item_counts)
-        else str(item_counts[0])
-    )
-    explanation = (
-        f"Proven over all tasks together. Each had {per_task} items: too few to say which of them lost it."
-    )
+    least, most = min(item_counts), max(item_counts)
+    per_task = f"{least} to {most}" if least < most else str(least)
+    text = f"Proven over all tasks together. Each had {per_task} items: too few to say which of them lost it."
     rest = outcome.items_total - max(outcome.items_used, outcome.items_scored)
     if rest > 0:
-        explanation += f" f checks the remaining {count(rest)}."
-    return [((f"   {text}", ""),) for text in wrapped(explanation, width - 4, 2)]
+        text += f" f checks the remaining {count(rest)}."
+    return [((f"   {row}", ""),) for row in wrapped(text, width - 4, 2)]
 
 
 def _beside(outcome: CheckResult, width: int, rows: int) -> list[Line]:
@@ -203,14 +190,11 @@ def _head(width: int, heading: str) -> Line:
 
 
 def _task_line(task: TaskResult, margin: float, width: int, *, has_cursor: bool) -> Line:
-    mark = TASK_MARKS.get(task.mark)
+    mark = TASK_MARKS.get(task.mark, NOT_CHECKED)
     name_width = _name_width(width) if width >= 72 else 16
-    name = cut_end(clean_line(task.task), name_width - 1)
-    line: Line = (
-        cursor_mark(has_cursor),
-        (f" {mark.mark} " if mark is not None else " - ", mark.style if mark is not None else ""),
-        (f"{name:<{name_width}}", "bold" if has_cursor else ""),
-    )
+    name = f"{cut_end(clean_line(task.task), name_width - 1):<{name_width}}"
+    line: Line = (cursor_mark(has_cursor), (f" {mark.mark} ", mark.style))
+    line = (*line, (name, "bold" if has_cursor else ""))
     if task.drop is None:
         reason = clean_line(task.reason).removeprefix(f"{clean_line(task.task)}: ")
         return (*line, (f" {reason or 'not measured'}", "dim"))

@@ -35,8 +35,7 @@ def branches(detail: RunDetail, known: Sequence[SourceFacts], width: int, *, is_
         row, *more = wrapped(data_versions.version_line(facts), width - 8, 2)
         lines.append(((f"   {branch} ", "dim"), (row, ""), ("" if more else "  data", "dim")))
         lines += [(("   │   ", "dim"), (text, "")) for text in more]
-        now = [text for text in data_versions.further_facts(facts) if text.startswith(data_versions.FILE)]
-        lines += [
-            (("   │   ", "dim"), (text, "dim")) for change in now for text in wrapped(change, width - 8, 2)
-        ]
+        for change in data_versions.further_facts(facts):
+            if change.startswith(data_versions.FILE):
+                lines += [(("   │   ", "dim"), (text, "dim")) for text in wrapped(change, width - 8, 2)]
     return lines

@@ -13,9 +13,8 @@ _LABEL = 10  # cells
 
 def flips_of(outcome: CheckResult, task: str) -> list[Flip]:
     """List a task's changed answers, lost ones first."""
-    return sorted(
-        (flip for flip in outcome.flips if flip.task == task), key=lambda flip: flip.tuned > flip.base
-    )
+    flips = [flip for flip in outcome.flips if flip.task == task]
+    return sorted(flips, key=lambda flip: flip.tuned > flip.base)
 
 
 def flip_rows(outcome: CheckResult, task: TaskResult, width: int, rows: int) -> list[Line]:
@@ -35,13 +34,10 @@ def flip_rows(outcome: CheckResult, task: TaskResult, width: int, rows: int) -> 
         return [*lines, ((f"   {reason}", "dim"),)]
     question, gold, answer = _flip_widths(width)
     lines.append(((f"   {'question':<{question}}{'gold':<{gold}}{'base said':<{answer}}tuned said", "dim"),))
-    for flip in flips[: max(0, rows - len(lines))]:
-        lines.append(_flip_line(flip, question, gold, answer))
-    return lines[:rows]
+    return [*lines, *(_flip_line(flip, question, gold, answer) for flip in flips)][:rows]
 
 
 def _kinds(outcome: CheckResult, task: str) -> str:
-    """Return the kinds of items that lost most."""
     kinds = [kind for kind in outcome.categories if kind.task == task and kind.category and kind.lost]
     kinds.sort(key=lambda kind: -kind.lost / max(1, kind.n))
     return "   ".join(f"{clean_line(kind.category)} {kind.lost} of {kind.n}" for kind in kinds[:4])

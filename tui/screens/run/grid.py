@@ -32,20 +32,14 @@ class Grid:
     def listed(self, keys: Sequence[str]) -> list[str]:
         """List the metrics that match the group and the search."""
         groups, sought = groups_of(keys), self.sought.casefold()
-        return [
-            key
-            for key in keys
-            if (not self.group or groups[key] == self.group)
-            and (sought in key.casefold() or sought in title_of(key).casefold())
-        ]
+        keys = [key for key in keys if not self.group or groups[key] == self.group]
+        return [key for key in keys if sought in key.casefold() or sought in title_of(key).casefold()]
 
     def metric(self, keys: Sequence[str]) -> str | None:
-        """Return the metric under the cursor, or None."""
         listed = self.listed(keys)
         return None if self.at is None or not listed else listed[min(self.at, len(listed) - 1)]
 
     def charts(self, keys: Sequence[str], room: int) -> list[str]:
-        """List the metrics on the page."""
         listed = self.listed(keys)
         if self.is_full and (metric := self.metric(keys)) is not None:
             return [metric]
@@ -98,7 +92,6 @@ class Grid:
         self.sought, self.group, self.page, self.at, self.is_full = text.strip(), "", 0, None, False
 
     def look(self, key: str, shown: Shown) -> Shown:
-        """Return how a metric is drawn."""
         smoothing, is_log = self.own.get(key, (shown.smoothing, shown.is_log))
         return replace(shown, smoothing=smoothing, is_log=is_log)
 

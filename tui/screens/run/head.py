@@ -9,14 +9,7 @@ from finetop.core.protocol.runs import Finished, Queued, RunDetail, Running, Run
 from finetop.core.text import clean_line, count
 from finetop.core.wording import jobs
 from finetop.core.wording.durations import clock, long_span
-from finetop.tui.screens.shared.run_status import (
-    ended_at,
-    mark_of,
-    mark_of_check,
-    ran_for,
-    state_sentence,
-    stuck_words,
-)
+from finetop.tui.screens.shared import run_status
 from finetop.tui.text import Line, cut_middle, leaf, line_width, spread
 from finetop.tui.widgets.bar import share_bar
 
@@ -57,17 +50,13 @@ def _busy(row: RunRow) -> str:
 def head_lines(detail: RunDetail, slow: Slow, width: int, now: float) -> list[Line]:
     """Return the two rows of the head."""
     row = detail.row
-    mark = mark_of(row)
-    name: Line = (
-        (f" {mark.mark} ", mark.style),
-        (cut_middle(clean_line(row.name), 32), "bold"),
-        (f"   {method_words(detail)}", ""),
-    )
+    mark, name = run_status.mark_of(row), cut_middle(clean_line(row.name), 32)
+    left: Line = ((f" {mark.mark} ", mark.style), (name, "bold"), (f"   {method_words(detail)}", ""))
     beside, device = beside_words(row), clean_line(detail.device)
-    first = name
+    first = left
     for parts in ([beside, device, slow.busy], [beside, slow.busy], [beside or slow.busy]):  # as many as fit
-        if first == name and (right := "   ".join(filter(None, parts))):
-            first = spread(name, ((right, "dim"), (" ", "")), width)
+        if first == left and (right := "   ".join(filter(None, parts))):
+            first = spread(left, ((right, "dim"), (" ", "")), width)
     return [first, _state_line(row, slow, width, now)]
 
 
@@ -93,8 +82,8 @@ def method_words(detail: RunDetail) -> str:
 def _state_line(row: RunRow, slow: Slow, width: int, now: float) -> Line:
     state = row.state
     if not isinstance(state, Running):
-        spans: Line = (("   ", ""), *state_sentence(row, now)[1:])
-        ended, ran = ended_at(row), ran_for(row)
+        spans: Line = (("   ", ""), *run_status.state_sentence(row, now)[1:])
+        ended, ran = run_status.ended_at(row), run_status.ran_for(row)
         facts = [] if ran is None else [f"ran {long_span(ran)}"]
         if isinstance(state, Finished) and state.cause:
             facts.insert(0, clean_line(state.cause.partition(":")[0]))
@@ -102,12 +91,11 @@ def _state_line(row: RunRow, slow: Slow, width: int, now: float) -> Line:
             facts.append(f"ended {clock(ended)}" if now - ended < 86400 else f"{long_span(now - ended)} ago")
         return spread(spans, ((", ".join(facts), "dim"), (" ", "")), width)
     if not row.step and state.pulse:
-        return (("   ", ""), *stuck_words(state))
+        return (("   ", ""), *run_status.stuck_words(state))
     if not row.step:
+        start: Line = (("   ", ""), ("starting", "cyan"), (f"  {jobs.phase(state)}", ""))
         left = f"{long_span(state.left_s)} left " if state.left_s is not None else ""
-        return spread(
-            (("   ", ""), ("starting", "cyan"), (f"  {jobs.phase(state)}", "")), ((left, ""),), width
-        )
+        return spread(start, ((left, ""),), width)
     return _progress_line(row, state, slow, width, now)
 
 
@@ -128,7 +116,7 @@ def _progress_line(row: RunRow, state: Running, slow: Slow, width: int, now: flo
 
 def _pace_words(row: RunRow, state: Running, slow: Slow, now: float) -> Line:
     if state.pulse:
-        return stuck_words(state)
+        return run_status.stuck_words(state)
     if state.asked:
         return ((jobs.requested_end(row.made_by, state), "bold"),)
     if state.phase not in ("", "training"):
@@ -155,7 +143,7 @@ def _tabs(tab: Tab, row: RunRow | None, gap: str) -> Line:
     for name in TABS:
         line = (*line, (f" {name} ", "reverse" if name == tab else ""))
         if name == "check" and row is not None and row.check is not None:
-            mark = mark_of_check(row.check)
+            mark = run_status.mark_of_check(row.check)
             line = (*line, (mark.mark, mark.style))
         line = (*line, (gap, ""))
     return line

@@ -33,24 +33,15 @@ TAB_BEFORE = Key("shift+tab", "", "tab(-1)", "previous tab")
 CHECK = Key("f", "check", "check", "check for forgetting", "finetop check RUN[@STEP]")
 LOG = Key("l", "log", "log", "the whole log, at the cursor's step", "finetop tail --log RUN")
 SEARCH = Key("slash", "search", "search", "filter metrics; else search the log, or go to `step N`")
-EVENT = Key(
-    "right_square_bracket",
-    "alarm, checkpoint",
-    "event(1)",
-    "next event: alarm, check or checkpoint",
-    sign="[ ]",
-)
+_NEXT_EVENT = "next event: alarm, check or checkpoint"
+EVENT = Key("right_square_bracket", "alarm, checkpoint", "event(1)", _NEXT_EVENT, sign="[ ]")
 EVENT_BEFORE = Key("left_square_bracket", "", "event(-1)", "previous event")
 HITS = Key("full_stop", "", "hit(1)", "next match in the log")
 HIT_BEFORE = Key("comma", "", "hit(-1)", "previous match in the log")
 STEPS = Key("s", "steps", "steps", "checkpoints", "finetop show RUN")
 VIEW = Key("v", "switch", "view", "switch metric group, check, job log, samples or settings")
 OPEN = Key(
-    "enter",
-    "open",
-    "open",
-    "go deeper: check, log, answers, the chart full screen",
-    "finetop flips RUN",
+    "enter", "open", "open", "go deeper: check, log, answers, the chart full screen", "finetop flips RUN"
 )
 TRIAGE = Key("2", "triage", "triage", "this run in Triage", "finetop triage RUN")
 FOLDER = Key("o", "folder", "folder", "open its folder: editor, pager, shell, or copy its path")
@@ -107,16 +98,7 @@ def _footer_keys(state: ViewState) -> tuple[Key, ...]:
         case "metrics":
             if not detail.row.metrics:
                 return (NEXT_TAB, *stop, LOG, NEW, BACK)
-            return (
-                *_chart_keys(state),
-                *stop[:1],
-                BACK,
-                SMOOTH,
-                LOG_SCALE,
-                *stop[1:],
-                *check,
-                STEPS,
-            )
+            return (*_chart_keys(state), *stop[:1], BACK, SMOOTH, LOG_SCALE, *stop[1:], *check, STEPS)
         case "log":
             jobs = (_OTHER_JOB,) if len(detail.jobs) > 1 else ()
             hits = (MATCH, _END_SEARCH) if state.has_search else ()
@@ -138,7 +120,6 @@ def _footer_keys(state: ViewState) -> tuple[Key, ...]:
 
 
 def _chart_keys(state: ViewState) -> tuple[Key, ...]:
-    """Return the footer keys of the charts."""
     shown, detail = state.shown, state.detail
     is_moved = (ALL,) if shown.cursor is not None or shown.zoom is not None else ()
     chart_keys = (CURSOR, ZOOM, *is_moved, AXIS)
@@ -154,12 +135,8 @@ def _chart_keys(state: ViewState) -> tuple[Key, ...]:
 
 def check_duration(detail: RunDetail) -> str:
     """Return how long the last check took, or an empty string."""
-    durations = [
-        job.state.ended - job.state.since
-        for job in detail.jobs
-        if job.verb == "check" and isinstance(job.state, Finished)
-    ]
-    return f" (about {long_span(durations[-1])})" if durations else ""
+    checks = [job.state for job in detail.jobs if job.verb == "check" and isinstance(job.state, Finished)]
+    return f" (about {long_span(checks[-1].ended - checks[-1].since)})" if checks else ""
 
 
 def next_of(state: ViewState) -> tuple[str, str]:
@@ -187,11 +164,8 @@ def _next_of(state: ViewState) -> tuple[str, str]:
     if isinstance(row.state, Queued):
         return "esc", "back to Runs; it starts on its own"
     if row.checking is not None:
-        return (
-            ("esc", "back to Runs; the check keeps running")
-            if tab == "check"
-            else ("enter", "watch the check")
-        )
+        is_seen = tab == "check"
+        return ("esc", "back to Runs; the check keeps running") if is_seen else ("enter", "watch the check")
     if isinstance(row.state, Running):
         return _next_while_running(detail, tab)
     if row.check is None or row.side_jobs:
@@ -224,10 +198,8 @@ def _next_while_running(detail: RunDetail, tab: Tab) -> tuple[str, str]:
     if detail.checkpoints and accepts(row, "check"):
         newest = max(checkpoint.step for checkpoint in detail.checkpoints)
         if row.check is None or row.check.step != newest:
-            return (
-                "f",
-                f"check step {count(newest)} for forgetting{check_duration(detail)}; training continues",
-            )
+            took = check_duration(detail)
+            return "f", f"check step {count(newest)} for forgetting{took}; training continues"
         if tab == "check":
             return "tab", "see the checkpoints"
         return "enter", "see what the check found, task by task"

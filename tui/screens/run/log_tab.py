@@ -111,12 +111,8 @@ def scroll(log_view: LogView, held: RunData, rows: int, height: int) -> None:
                 go_to_step(log_view, None)
     else:
         log_view.first = log.scrolled(held.tail, log_view.first, rows, height)
-        if (
-            log_view.first is not None
-            and log_view.first <= held.tail.dropped
-            and rows < 0
-            and held.tail.begin
-        ):
+        first, tail = log_view.first, held.tail
+        if first is not None and first <= tail.dropped and rows < 0 and tail.begin:
             log_view.first, log_view.at, log_view.page = None, held.tail.begin, None
 
 
@@ -174,11 +170,9 @@ async def load(host: Host, held: RunData, log_view: LogView, redraw: Callable[[]
             go_to_step(log_view, None)
             log_view.at = log_view.mark = answer.at[0] if answer.at else None
     await _load_page(host, log_view, run, job.id)
-    while (
-        (search := log_view.search) is not None
-        and not search.is_over
-        and log_job(detail, log_view.job) == job
-    ):
+    while (search := log_view.search) is not None and not search.is_over:
+        if log_job(detail, log_view.job) != job:
+            return
         await _search_on(host, search, run, job.id)
         if log_view.search is search and search.at is None and _to_first_hit(log_view, search):
             await _load_page(host, log_view, run, job.id)
@@ -228,7 +222,6 @@ async def _load_page(host: Host, log_view: LogView, run: str, job: int) -> None:
 
 
 async def _search_on(host: Host, search: Search, run: str, job: int) -> None:
-    """Search the piece before the part already searched."""
     end = -1 if search.begin is None else search.begin
     answer: FoundInLog = await host.ask(FindInLog(run, job, search.text, end=end))
     search.hits = [*answer.at, *search.hits]
@@ -250,10 +243,8 @@ def log_lines(log_view: LogView, held: RunData, width: int, height: int) -> list
         return [title, *log.view(held.tail, width, height - 1, log_view.first, searched_text)]
     if log_view.page is None:
         return [title, (("   reading …", "dim"),)]
-    return [
-        title,
-        *log_page.view(log_view.page, log_view.at, width, height - 1, searched_text, log_view.mark),
-    ]
+    rows = log_page.view(log_view.page, log_view.at, width, height - 1, searched_text, log_view.mark)
+    return [title, *rows]
 
 
 def _title(log_view: LogView, held: RunData, job: JobRow) -> str:

@@ -28,10 +28,8 @@ class Event:
 
 def events_of(detail: RunDetail) -> list[Event]:
     """List the events, the heaviest first: regressions, alarms, other checks, checkpoints."""
-    events = [
-        Event(checkpoint.step, MARKS["checkpoint"], f"checkpoint {count(checkpoint.step)}", 0)
-        for checkpoint in detail.checkpoints
-    ]
+    steps = [checkpoint.step for checkpoint in detail.checkpoints]
+    events = [Event(step, MARKS["checkpoint"], f"checkpoint {count(step)}", 0) for step in steps]
     events += [Event(alarm.step, MARKS["alarm"], clean_line(alarm.text), 2) for alarm in detail.alarms]
     events += [
         Event(check.step, mark_of_check(check), _check_words(check), 3 if check.verdict == "regressed" else 1)
@@ -61,7 +59,5 @@ def by_cell(
 
 def marks_in(placed: Mapping[int, list[Event]], *, only_ascii: bool) -> dict[int, Cell]:
     """Return the mark drawn in each cell: that of its heaviest event."""
-    return {
-        cell: (events[0].mark.ascii if only_ascii else events[0].mark.mark, events[0].mark.style)
-        for cell, events in placed.items()
-    }
+    marks = {cell: events[0].mark for cell, events in placed.items()}
+    return {cell: (mark.ascii if only_ascii else mark.mark, mark.style) for cell, mark in marks.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from finetop.core.protocol.runs import Failed, Queued, RunDetail, Running, RunRow
+from finetop.core.protocol.runs import Failed, Queued, Running, RunRow
 from finetop.core.text import count
 from finetop.tui.screens.run import log_tab
 from finetop.tui.screens.run.charts import Board, chart_rows
@@ -23,7 +23,8 @@ def metrics_lines(board: Board) -> list[Line]:
     """Return the whole tab."""
     state, (width, height) = board.state, board.state.size
     if isinstance(state.row.state, Queued):
-        return _waiting_lines(state.detail, width)[:height]
+        title = rule((("not started yet; its settings", ""),), width)
+        return [title, *settings_lines(state.detail.recipe, width)][:height]
     if not state.metric_keys:
         return _starting_lines(board, width, height)
     lines = chart_rows(board)
@@ -48,7 +49,6 @@ def log_rule(width: int) -> Line:
 
 
 def _cursor_rule(board: Board, width: int) -> Line:
-    """Return the rule with the events under the cursor; it replaces the log's rule."""
     step = board.state.step
     if step is None:
         return ()
@@ -59,14 +59,7 @@ def _cursor_rule(board: Board, width: int) -> Line:
     return rule(((cut_end(title, room), "bold" if text else ""),), width, right)
 
 
-def _waiting_lines(detail: RunDetail, width: int) -> list[Line]:
-    """Return the settings of a run that has not started."""
-    title = rule((("not started yet; its settings", ""),), width)
-    return [title, *settings_lines(detail.recipe, width)]
-
-
 def _starting_lines(board: Board, width: int, height: int) -> list[Line]:
-    """Return the tab before the first step: the data, the plan and the log."""
     lines = [*data_lines(board.state.detail, width), *plan_line(board.state.detail)]
     below = _below_lines(board, width)
     rows = max(0, height - len(lines) - len(below) - 1)
@@ -108,17 +101,11 @@ def _below_lines(board: Board, width: int) -> list[Line]:
     detail = board.state.detail
     if isinstance(detail.row.state, Failed) and detail.row.state.hint:
         rows = wrapped(detail.row.state.hint, width - 10, 2)
-        return [
-            ((" fix     " if not at else "         ", "bold"), (text, "")) for at, text in enumerate(rows)
-        ]
+        return [((" fix     " if not at else " " * 9, "bold"), (row, "")) for at, row in enumerate(rows)]
     if not isinstance(detail.row.state, Running):
         return []
-    lines: list[Line] = []
     alarm = open_alarm(detail)
-    if alarm is not None:
-        lines.append(alarm_row(alarm))
-    forecast = _forecast(board)
-    return [*lines, *forecast]
+    return [*([] if alarm is None else [alarm_row(alarm)]), *_forecast(board)]
 
 
 def _forecast(board: Board) -> list[Line]:

@@ -34,13 +34,10 @@ def ask_to_open(bottom: Bottom, folder: Path, newest_job: str, copy: Callable[[s
         Answer("e", "editor", partial(run_in_terminal, app, [*editor, "."], folder)),
     ]
     if newest_job and log.is_file():
-        answers.append(
-            Answer("l", "log in the pager", partial(run_in_terminal, app, [*pager, str(log)], folder))
-        )
-    question: Line = (
-        (" Open the run's folder?", "bold"),
-        (f"  {cut_middle(clean_line(str(folder)), SHOWN)}", ""),
-    )
+        page = partial(run_in_terminal, app, [*pager, str(log)], folder)
+        answers.append(Answer("l", "log in the pager", page))
+    place = cut_middle(clean_line(str(folder)), SHOWN)
+    question: Line = ((" Open the run's folder?", "bold"), (f"  {place}", ""))
     bottom.ask(question, answers, leave="cancel")
 
 

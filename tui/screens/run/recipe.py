@@ -28,9 +28,8 @@ def recipe_lines(
     """Return the tab: the data, and the settings that differ from the built-in recipe, or all of them."""
     lines: list[Line] = []
     if detail.first_row:
-        lines.append(
-            rule((("first row as the model sees it", ""),), width, (("learned part in bold", "dim"),))
-        )
+        aside: Line = (("learned part in bold", "dim"),)
+        lines.append(rule((("first row as the model sees it", ""),), width, aside))
         for text, is_learned in detail.first_row:
             style: StyleName = "bold" if is_learned else ""
             label = "learned" if is_learned else "read"
@@ -67,7 +66,6 @@ def _built_in(name: str) -> dict[str, Any] | None:
 
 
 def _differing_lines(recipe: dict[str, Any], base: dict[str, Any], name: str, width: int) -> list[Line]:
-    """Return the settings that differ from the built-in recipe, each with its value there."""
     theirs = flat_texts(base)
     settings = [(key, text) for key, text in flat_texts(recipe).items() if key not in _OF_THE_FILE]
     differing = [(key, text) for key, text in settings if theirs.get(key, "null") != text]

@@ -52,15 +52,12 @@ def differing(before: str, after: str) -> tuple[list[bool], list[bool]]:
     flags = [[True] * len(before_flags) for before_flags in word_lists]
     for a, b, size in SequenceMatcher(None, *word_lists, autojunk=False).get_matching_blocks():
         flags[0][a : a + size] = flags[1][b : b + size] = [False] * size
-    before_flags, after_flags = (
-        [flag for word, flag in zip(side, marked, strict=True) for _ in word]
-        for side, marked in zip(word_lists, flags, strict=True)
-    )
-    return before_flags, after_flags
+    sides = zip(word_lists, flags, strict=True)
+    first, second = ([flag for word, flag in zip(*side, strict=True) for _ in word] for side in sides)
+    return first, second
 
 
 def _rows(text: str, flags: list[bool], width: int, *, is_there: bool) -> list[Line]:
-    """Wrap a text into rows with its flagged letters in bold."""
     if not text.strip():
         return [(("(nothing)" if is_there else "(no sample)", "dim"),)]
     at = 0

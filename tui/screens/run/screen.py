@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -14,7 +13,7 @@ from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import RunDetail
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of, show_refusals
-from finetop.tui.keys import NO_MATCH, NO_MORE, NO_SEARCH, bindings, rows_of
+from finetop.tui.keys import NO_MATCH, NO_MORE, NO_SEARCH, rows_of
 from finetop.tui.save import Sheet
 from finetop.tui.screens.run.grid import metrics_line
 from finetop.tui.screens.run.head import OF_CHARTS, TABS, Slow, Tab, head_lines, tabs_line, updated_slow
@@ -24,16 +23,10 @@ from finetop.tui.screens.run.outside import ask_to_open
 from finetop.tui.screens.run.tabs import body_lines
 from finetop.tui.screens.run.view_state import PAGE, ViewState
 from finetop.tui.screens.run.zoom import Shown, moved, with_fit_toggled, zoomed
+from finetop.tui.screens.shared import run_actions
 from finetop.tui.screens.shared.check_action import check
 from finetop.tui.screens.shared.fix import fix_of
-from finetop.tui.screens.shared.run_actions import (
-    QuestionOf,
-    kill_question,
-    pause_or_go_on,
-    send,
-    short_name,
-    stop_question,
-)
+from finetop.tui.screens.shared.run_actions import QuestionOf, pause_or_go_on, send, short_name
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.loaded_screen import LoadedScreen
@@ -48,7 +41,6 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
 
     CSS_PATH = "screen.tcss"
     KEYS = KEYS
-    BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Run"
 
     def __init__(self, run: str) -> None:
@@ -64,14 +56,12 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         yield Bottom()
 
     async def to_save(self) -> Sheet:
-        """Return the open tab as a sheet to save."""
         return self.state.sheet()
 
     def to_copy(self) -> str:
         return self.run
 
     def to_fill(self) -> dict[str, str]:
-        """Return the values for a command's placeholders."""
         return {"RUN": self.run, "STEP": "" if self._step is None else str(self._step)}
 
     # --- what is seen ---------------------------------------------------------------------------------
@@ -199,7 +189,6 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
             self.dismiss()
 
     def action_view(self) -> None:
-        """Switch the view of the tab."""
         if self.detail is None:
             return
         views = {"check": len(self.state.held.checks), "log": len(self.detail.jobs), "steps": 1, "system": 1}
@@ -231,7 +220,6 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         self.action_move(page if is_grid else rows_of(pages, self.state.size[1]))
 
     def action_full(self) -> None:
-        """Show the chart under the cursor full screen, or go back to the grid."""
         if self.detail is None or self._has_no_charts():
             return
         if self.state.turn_full():
@@ -241,7 +229,6 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
             host_of(self).say("no chart to show full screen.")
 
     def action_event(self, direction: int) -> None:
-        """Go to the next or previous alarm, check or checkpoint."""
         if self.detail is None or (self.state.tab != "log" and self._has_no_charts()):
             return
         if not self.state.to_event(direction):
@@ -284,8 +271,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     def action_fit(self) -> None:
         """End the x axis at the current step, or at the planned end."""
         if self.detail is not None:
-            axis = self.state.whole_axis
-            self._show(with_fit_toggled(self.state.shown, axis))
+            self._show(with_fit_toggled(self.state.shown, self.state.whole_axis))
 
     def action_log_scale(self) -> None:
         if self.detail is not None:
@@ -296,7 +282,6 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
             self._show(self.state.grid.smooth(self.state.metric_keys, self.state.shown))
 
     def _show(self, shown: Shown) -> None:
-        """Change the view of the charts, if the tab has any."""
         if self._has_no_charts():
             return
         before, self.state.shown = self.state.shown, shown
@@ -311,7 +296,6 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     @on(PointedLines.Dragged)
     @on(PointedLines.Wheel)
     def _use_mouse(self, event: PointedLines.Used) -> None:
-        """Set the cursor or zoom; the wheel scrolls where there is no chart."""
         if self.detail is None:
             return
         shown = self.state.pointed_at(event)
@@ -350,10 +334,10 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
             self.run_worker(check(self, row.name, self._step, again=again))
 
     def action_stop(self) -> None:
-        self._ask(stop_question)
+        self._ask(run_actions.stop_question)
 
     def action_kill(self) -> None:
-        self._ask(kill_question)
+        self._ask(run_actions.kill_question)
 
     def action_pause(self) -> None:
         if self.detail is None:

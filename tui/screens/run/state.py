@@ -9,18 +9,10 @@ from typing import Any
 import msgspec
 
 from finetop.core.protocol.check_result import CheckResult, read
+from finetop.core.protocol.messages import runs as messages
 from finetop.core.protocol.messages.checks import Checks, ChecksAnswer
 from finetop.core.protocol.messages.data_versions import DataOf, DataOfAnswer, SourceFacts
-from finetop.core.protocol.messages.runs import (
-    Across,
-    Curve,
-    Curves,
-    CurvesAnswer,
-    LogAnswer,
-    Processes,
-    ProcessesAnswer,
-    ProcessRow,
-)
+from finetop.core.protocol.messages.runs import Across, Curve, Curves, CurvesAnswer
 from finetop.core.protocol.runs import MAKES_A_RUN, JobRow, Queued, RunDetail, Running, RunRow
 from finetop.core.wording.sparkline import sparkline
 from finetop.tui.app_interface import Host
@@ -55,7 +47,7 @@ class RunData:
     sparks: dict[str, str] = field(default_factory=dict)
     tail: Tail = EMPTY
     checks: list[Checked] = field(default_factory=list)
-    processes: list[ProcessRow] = field(default_factory=list)
+    processes: list[messages.ProcessRow] = field(default_factory=list)
     data: list[SourceFacts] = field(default_factory=list)
     _processes_at: float = -1e9
     _curves_of: tuple[Sequence[str], Stretch] | None = None
@@ -81,11 +73,8 @@ class RunData:
     async def load_curves(self, host: Host, keys: list[str], stretch: Stretch) -> None:
         """Load the charts' curves if there are newer values or the range has changed."""
         row, request, x = self.known.row, (tuple(keys), stretch), stretch.x
-        if (
-            not keys
-            or stretch.columns < 1
-            or (request == self._curves_of and not self._can_be_seen(row, host.now()))
-        ):
+        is_current = request == self._curves_of and not self._can_be_seen(row, host.now())
+        if not keys or stretch.columns < 1 or is_current:
             return
         self._curves_at = host.now()
         answer: CurvesAnswer = await host.ask(Curves(row.name, keys, **stretch._asdict()))
@@ -118,16 +107,12 @@ class RunData:
         request = (tuple(keys), row.step)
         if not keys or request == self._sparks_of:
             return
-        if (
-            self._sparks_of[:1] == request[:1]
-            and host.now() - self._sparks_at < SPARKS_S
-            and isinstance(row.state, Running)
-        ):
+        is_young = host.now() - self._sparks_at < SPARKS_S
+        if self._sparks_of[:1] == request[:1] and is_young and isinstance(row.state, Running):
             return
         self._sparks_of, self._sparks_at = request, host.now()
-        answer: CurvesAnswer = await host.ask(
-            Curves(row.name, list(keys), columns=columns, last=max(row.step, 1))
-        )
+        curves = Curves(row.name, list(keys), columns=columns, last=max(row.step, 1))
+        answer: CurvesAnswer = await host.ask(curves)
         self.sparks = {curve.key: sparkline(curve.mean, columns) for curve in answer.curves}
 
     async def load_log(self, host: Host, job: JobRow | None) -> None:
@@ -139,7 +124,7 @@ class RunData:
         if self._log_is_whole:
             return
         for _ in range(_PIECES):
-            answer: LogAnswer = await host.ask(request(self.tail, self.known.row.name, job.id))
+            answer: messages.LogAnswer = await host.ask(request(self.tail, self.known.row.name, job.id))
             if self._log_of != job.id:
                 return  # another job's log was selected meanwhile
             before = self.tail.offset
@@ -165,7 +150,7 @@ class RunData:
             self.processes = []
         elif host.now() - self._processes_at >= PROCESSES_S:
             self._processes_at = host.now()
-            answer: ProcessesAnswer = await host.ask(Processes(row.name))
+            answer: messages.ProcessesAnswer = await host.ask(messages.Processes(row.name))
             self.processes = answer.processes
 
     async def load_data(self, host: Host) -> None:

@@ -11,7 +11,7 @@ from finetop.core.wording.durations import clock
 from finetop.core.wording.units import size_word
 from finetop.tui.screens.run.data import branches
 from finetop.tui.screens.shared.run_status import alarm_words, verdict_words
-from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, rule
+from finetop.tui.text import Line, Span, cursor_mark, cut_end, cut_middle, rule
 
 SHOWN = 6  # newest alarms shown; `finetop show` lists more
 _NAME = 40  # cells
@@ -32,12 +32,10 @@ def step_lines(detail: RunDetail, cursor: int) -> list[Line]:
         check = checks.get(checkpoint.step)
         verdict: Line = (("not checked", "dim"),) if check is None else verdict_words(check)
         facts = f" {clean_line(checkpoint.kind):<8} {size_word(checkpoint.size_bytes):>9}  {clock(checkpoint.at):<6} "
-        has_cursor = at == cursor
-        gutter: Line = (cursor_mark(has_cursor),)
-        step: Line = ((f"  {count(checkpoint.step):>9} ", "bold" if has_cursor else ""),)
+        step: Span = (f"  {count(checkpoint.step):>9} ", "bold" if at == cursor else "")
         is_best = detail.best is not None and detail.best.step == checkpoint.step
         kept: Line = ((", the best", "bold"),) if is_best else ()
-        lines.append((*gutter, *step, (facts, ""), *verdict, *kept))
+        lines.append((cursor_mark(at == cursor), step, (facts, ""), *verdict, *kept))
     return lines
 
 
@@ -79,10 +77,7 @@ def relatives(detail: RunDetail) -> list[Relative]:
 def lineage_lines(
     detail: RunDetail, cursor: int | None, width: int, known: Sequence[SourceFacts] = ()
 ) -> tuple[list[Line], int]:
-    """Draw the tree: parents and data above the run, children below; empty if it has none of them.
-
-    Returns the tree, and the index of the cursor's row.
-    """
+    """Draw the tree (parents and data above the run, children below; or nothing); return it, and the cursor's row."""
     data = branches(detail, known, width, is_first=not detail.parents)
     if not detail.parents and not detail.children and not data:
         return [], 0
@@ -102,13 +97,9 @@ def lineage_lines(
 
 
 def _row(branch: str, relative: Relative, *, has_cursor: bool, is_parent: bool) -> Line:
-    gutter: Line = (cursor_mark(has_cursor),)
     indent = "" if is_parent else "─ "
     step = "last step" if relative.step is None else f"step {count(relative.step)}"
     name = cut_middle(clean_line(relative.name), _NAME)
-    return (
-        *gutter,
-        (f"  {branch} {indent}", "dim"),
-        (name, "bold" if has_cursor else ""),
-        (f"  {step}, as {clean_line(relative.setting)}", "dim"),
-    )
+    line: Line = (cursor_mark(has_cursor), (f"  {branch} {indent}", "dim"))
+    line = (*line, (name, "bold" if has_cursor else ""))
+    return (*line, (f"  {step}, as {clean_line(relative.setting)}", "dim"))

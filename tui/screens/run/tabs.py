@@ -70,7 +70,6 @@ def _check_lines(state: ViewState) -> tuple[list[Line], str]:
 
 
 def _part(state: ViewState, lines: list[Line], keep: int | None = None) -> tuple[list[Line], str]:
-    """Return the visible part of a long tab, and which rows those are; row `keep` is always in view."""
     state.tops[state.tab], shown, where = in_view(lines, state.tops.get(state.tab, 0), state.size[1], keep)
     state.is_longer = bool(where)
     return shown, where
@@ -83,9 +82,8 @@ def sample_lines(samples: Sequence[SampleRow], width: int, *, all_steps: bool) -
     prompts = sorted({sample.index for sample in samples})
     lines: list[Line] = []
     for at, index in enumerate(prompts):
-        prompt_samples = sorted(
-            (sample for sample in samples if sample.index == index), key=lambda sample: sample.step
-        )
+        prompt_samples = [sample for sample in samples if sample.index == index]
+        prompt_samples.sort(key=lambda sample: sample.step)
         lines.append(rule(((f"prompt {at + 1} of {len(prompts)}", ""),), width))
         lines += paragraph(prompt_samples[0].prompt, width, None if all_steps else _PROMPT_ROWS, style="bold")
         for sample in prompt_samples if all_steps else _three(prompt_samples):
@@ -94,7 +92,6 @@ def sample_lines(samples: Sequence[SampleRow], width: int, *, all_steps: bool) -
 
 
 def _three(samples: list[SampleRow]) -> list[SampleRow]:
-    """Return the first, the middle and the last sample."""
     places = sorted({0, len(samples) // 2, len(samples) - 1})
     return [samples[place] for place in places]
 
@@ -124,12 +121,11 @@ def system_lines(board: Board) -> list[Line]:
 
 
 def _why(detail: RunDetail) -> str:
-    device = detail.device
     if not detail.row.step:
         return " (measured from the first step on)"
-    return (
-        " (it runs on the CPU)" if device.startswith("cpu") else "" if device else " (it was made elsewhere)"
-    )
+    if detail.device.startswith("cpu"):
+        return " (it runs on the CPU)"
+    return "" if detail.device else " (it was made elsewhere)"
 
 
 def processes_lines(processes: Sequence[ProcessRow], width: int) -> list[Line]:

@@ -65,11 +65,9 @@ class ViewState:
     @property
     def has_search(self) -> bool:
         """True if the open tab shows search results: in the log, or metrics by name."""
-        return (
-            self.log.search is not None
-            if self.tab == "log"
-            else self.tab == "metrics" and bool(self.grid.sought)
-        )
+        if self.tab == "log":
+            return self.log.search is not None
+        return self.tab == "metrics" and bool(self.grid.sought)
 
     @property
     def detail(self) -> RunDetail:
@@ -158,7 +156,7 @@ class ViewState:
 
     def turn_axis(self) -> None:
         """Switch to the next x axis that the run has: steps, tokens, time, epochs."""
-        self.shown = replace(self.shown, x=next_x(self.shown.x, self.detail), cursor=None, zoom=None)
+        self.shown = replace(self.shown, x=next_x(self.shown.x, [self.detail]), cursor=None, zoom=None)
         self.scales.clear()
 
     def turn_full(self) -> bool:
@@ -260,10 +258,7 @@ class ViewState:
         return cell_of(step, View(*x_range(shown, axis), x=shown.x), self.held.steps, axis.cells)
 
     def to_event(self, direction: int) -> bool:
-        """Go to the next (1) or previous (-1) alarm, check or checkpoint; return whether there is one.
-
-        On the charts, events in the cursor's own column are skipped, because they are named there together.
-        """
+        """Go to the next (1) or previous (-1) event, on charts past the cursor's column; return whether it exists."""
         steps, shown = sorted({event.step for event in events_of(self.detail)}), self.shown
         here = self.step
         if self.tab == "log":
@@ -289,10 +284,7 @@ class ViewState:
             self.point_at(step)
 
     def pointed_at(self, event: PointedLines.Used) -> Shown | None:
-        """Return the view after a mouse event on the charts; None if the mouse was on no chart.
-
-        Pressing also selects the chart.
-        """
+        """Return the view after a mouse event on the charts; None if the mouse was on no chart. A press selects one."""
         place = self.chart_under(event.x, event.y)
         if place is None:
             return None

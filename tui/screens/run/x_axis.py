@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -10,7 +10,7 @@ from finetop.core.protocol.messages.runs import Across, Curve
 from finetop.core.protocol.runs import Queued, RunDetail, Running
 from finetop.core.text import count
 from finetop.tui.screens.run.zoom import Axis
-from finetop.tui.widgets.axis import x_end
+from finetop.tui.widgets.axis import round_end, x_end
 from finetop.tui.widgets.chart import place_at
 from finetop.tui.widgets.series import View
 from finetop.tui.widgets.ticks import x_words
@@ -22,13 +22,14 @@ NAMES: Final[Mapping[Across, str]] = {
     "time": "by time, pauses left out",
     "epoch": "by epoch",
 }
-_ROUND = (1, 1.5, 2, 3, 5, 7.5, 10)  # ends of a time axis, times a power of ten
+
 _FIRST_ENDS: Final[Mapping[Across, int]] = {"step": 50, "tokens": 10_000, "time": 60, "epoch": 1}
 
 
-def next_x(x: Across, detail: RunDetail) -> Across:
-    """Return the next axis that the run has values for."""
-    available = [axis for axis in AXES if axis in ("step", "time") or axis in detail.row.metrics]
+def next_x(x: Across, runs: Sequence[RunDetail]) -> Across:
+    """Return the next axis that any of the runs has values for."""
+    known = {"step", "time"}.union(*(run.row.metrics for run in runs))
+    available = [axis for axis in AXES if axis in known]
     return available[(available.index(x) + 1) % len(available)] if x in available else "step"
 
 
@@ -70,8 +71,7 @@ def _time_end(detail: RunDetail, newest: float, before: float) -> float:
     expected = newest + ((state.left_s or 0.0) if isinstance(state, Running) else 0.0)
     if before >= newest and expected <= before <= 2.5 * expected:
         return before
-    unit = 10.0 ** (len(str(int(max(expected, 60.0)))) - 1)
-    return next(unit * factor for factor in _ROUND if unit * factor >= max(expected, 60.0))
+    return round_end(max(expected, 60.0))
 
 
 def place_of(step: float, steps: Curve | None) -> float | None:

@@ -17,31 +17,25 @@ _YOUNG = 0.1  # share of the plan; before that the axis ends at the newest value
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """How the charts are viewed. `cursor` is a chart cell, `zoom` the first and last x in view (None: all).
+    """How the charts are viewed."""
 
-    If `is_fit`, the axis ends at the newest value instead of the planned end; None: only while the run is young.
-    """
-
-    cursor: int | None = None
-    zoom: tuple[float, float] | None = None
+    cursor: int | None = None  # a chart cell
+    zoom: tuple[float, float] | None = None  # first and last x in view; None: all
     smoothing: float = 0.0
     is_log: bool = False
     x: Across = "step"
-    is_fit: bool | None = None
+    is_fit: bool | None = None  # the axis ends at the newest value, not as planned; None: while young
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """The whole x axis: its end, the run's newest x value, its width in cells, and its unit.
-
-    `oldest` is where the drawn curves begin.
-    """
+    """The whole x axis: its end, the run's newest x value, its width in cells, and its unit."""
 
     end: float
     newest: float
     cells: int
     grain: float = 1  # a step, a token, a second, a thousandth of an epoch
-    oldest: float = 0
+    oldest: float = 0  # where the drawn curves begin
 
 
 def oldest_in(curves: Iterable[Curve], stretch: Stretch) -> float:
@@ -75,10 +69,7 @@ def x_range(shown: Shown, axis: Axis) -> tuple[float, float]:
 
 
 def moved(shown: Shown, axis: Axis, by: int) -> Shown:
-    """Move the cursor; it starts at the newest step and stops at both ends of the data.
-
-    At the edge of a zoomed chart, the view moves as long as there is more data.
-    """
+    """Move the cursor within the data, first from the newest step; a zoomed chart's view moves along at its edge."""
     first, last = x_range(shown, axis)
     least, most = _ends(shown, axis)
     at = most if shown.cursor is None else shown.cursor
@@ -125,10 +116,8 @@ def zoomed_to(shown: Shown, axis: Axis, start_cell: int, end_cell: int) -> Shown
     first, last = x_range(shown, axis)
     cell_width = (last - first) / max(1, axis.cells)
     begin = _grains(first + min(start_cell, end_cell) * cell_width, axis)
-    end = max(
-        _grains(first + (max(start_cell, end_cell) + 1) * cell_width, axis),
-        begin + min(CLOSEST * axis.grain, axis.end),
-    )
+    end = _grains(first + (max(start_cell, end_cell) + 1) * cell_width, axis)
+    end = max(end, begin + min(CLOSEST * axis.grain, axis.end))
     begin = max(0, min(begin, begin + axis.end - end))
     return replace(shown, cursor=None, zoom=_zoom(begin, min(end, axis.end), axis))
 
@@ -155,10 +144,7 @@ def _within(cell: int, last: int) -> int:
 
 
 def with_mouse(shown: Shown, axis: Axis, event: PointedLines.Used, cell: int, start: int | None) -> Shown:
-    """Return the view after a mouse event at a cell, dragged from `start`.
-
-    Pressing sets the cursor, the wheel zooms around the mouse, dragging zooms to the range covered.
-    """
+    """Return the view after a mouse event: a press sets the cursor, the wheel zooms around it, a drag to its range."""
     if isinstance(event, PointedLines.Wheel):
         return zoomed(replace(shown, cursor=cell), axis, event.direction)
     if isinstance(event, PointedLines.Dragged):

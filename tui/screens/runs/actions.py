@@ -105,10 +105,8 @@ def undo_of(outcome: Outcome) -> Undo | None:
 
 async def demo_question(host: Host) -> Line:
     """Return the question before the demo's two runs are queued, with their cost."""
-    return (
-        (" Train and check two demo runs?", "bold"),
-        (f"  About {DEMO_MIN} min on 2 CPU cores{await asyncio.to_thread(_to_download, host)}.", ""),
-    )
+    cost = f"  About {DEMO_MIN} min on 2 CPU cores{await asyncio.to_thread(_to_download, host)}."
+    return ((" Train and check two demo runs?", "bold"), (cost, ""))
 
 
 def _to_download(host: Host) -> str:

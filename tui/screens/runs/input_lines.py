@@ -109,15 +109,14 @@ def is_filtering(screen: TypedLines) -> bool:
 
 def ask_count(screen: TypedLines, question: CountQuestion) -> None:
     """Ask for the number of affected runs, then send the requests."""
+    number = str(question.number)
     screen.query_one(Bottom).ask_text(
         question.words,
         "",
         done=lambda text, is_kept: screen.do(question.asks) if is_kept else None,
         keep=question.keep,
         leave=question.leave,
-        fault=lambda text: (
-            "" if text.strip() == str(question.number) else f"type {question.number} to confirm"
-        ),
+        fault=lambda text: "" if text.strip() == number else f"type {number} to confirm",
         once=True,
     )
 
@@ -226,7 +225,6 @@ async def _unknown(screen: TypedLines, columns: tuple[str, ...]) -> str:
 
 
 def _save_columns(screen: TypedLines, columns: tuple[str, ...]) -> None:
-    """Show the columns, and save them for the next start."""
     screen.runs.columns = columns
     needed = needed_width(columns, has_hosts=screen.runs.has_hosts)
     if needed > screen.size.width:

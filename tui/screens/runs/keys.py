@@ -7,27 +7,13 @@ from finetop.core.protocol.runs import Failed, Lost, Queued, Running, RunRow, St
 from finetop.core.protocol.tags import comparison_of, sweep_of
 from finetop.core.wording.next_step import is_held
 from finetop.tui.keys import MATCH, MATCHES, Key, moves
-from finetop.tui.screens.shared.run_actions import (
-    GO_ON,
-    KILL,
-    NEW,
-    PAUSE,
-    REMEDIES,
-    RETRY,
-    STOP,
-    is_unseen,
-)
+from finetop.tui.screens.shared.run_actions import GO_ON, KILL, NEW, PAUSE, REMEDIES, RETRY, STOP, is_unseen
 
 OPEN = Key("enter", "open", "open", "open the run under the cursor", "finetop show RUN")
 CHECK = Key("f", "check", "check", "check for forgetting", "finetop check RUN")
 SWEEP = Key("w", "sweep", "sweep", "its sweep, else the newest", "finetop sweep NAME")
-APPROACHES = Key(
-    "a",
-    "approaches",
-    "approaches",
-    "its comparison of approaches, else the newest",
-    "finetop approaches NAME",
-)
+_ITS_COMPARISON = "its comparison of approaches, else the newest"
+APPROACHES = Key("a", "approaches", "approaches", _ITS_COMPARISON, "finetop approaches NAME")
 LIVE = Key("d", "live", "live", "live view of running jobs", "finetop queue")
 FILTER = Key("slash", "filter", "filter", "filter, e.g. method:lora loss<1.2 -tag:x", "finetop ls FILTER")
 SORT = Key("o", "sort", "sort", "sort, or show new runs", "finetop ls --sort newest")
@@ -46,25 +32,8 @@ COMMANDS = (  # only in the command palette
 MOVES = moves("run")
 KEYS = (
     *MATCHES,
-    *(
-        OPEN,
-        MARK,
-        COMPARE,
-        NEW,
-        CHECK,
-        REMEDIES,
-        FILTER,
-        TAG,
-        STOP,
-        PAUSE,
-        RETRY,
-        SORT,
-        KILL,
-        SEEN,
-        TRASH,
-        SWEEP,
-    ),
-    *(APPROACHES, LIVE, UNDO, BACK, *MOVES),
+    *(OPEN, MARK, COMPARE, NEW, CHECK, REMEDIES, FILTER, TAG, STOP, PAUSE, RETRY, SORT, KILL, SEEN, TRASH),
+    *(SWEEP, APPROACHES, LIVE, UNDO, BACK, *MOVES),
 )
 
 

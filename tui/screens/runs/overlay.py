@@ -1,7 +1,4 @@
-"""The marked runs' curves in one chart in the pane of the list; for a grouped list, each group's mean and band.
-
-On a wide terminal, the curve of the run under the cursor is drawn beside its facts.
-"""
+"""Curves in the pane of the list: of the marked runs, each group's mean and band, or of the run under the cursor."""
 
 from __future__ import annotations
 
@@ -114,9 +111,8 @@ def _by_run(overlay: Overlay, rows: Sequence[RunRow]) -> list[tuple[str, Series]
 def _by_group(overlay: Overlay, rows: Sequence[RunRow]) -> list[tuple[str, Series]]:
     groups: dict[str, list[Curve]] = {}
     for row in rows[:MOST]:
-        groups.setdefault(clean_line(row.group), []).append(
-            overlay.curves.get(row.id, _nothing(overlay.metric))
-        )
+        curve = overlay.curves.get(row.id, _nothing(overlay.metric))
+        groups.setdefault(clean_line(row.group), []).append(curve)
     lines = []
     for number, (group, curves) in enumerate(list(groups.items())[: len(LETTERS)]):
         mean = mean_of(overlay.metric, curves)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 
 from finetop.core.errors import BadInput
 from finetop.core.protocol.messages.runs import RunsAnswer
 from finetop.core.protocol.run_filter import FilterFault, Sort
-from finetop.core.protocol.runs import CheckBrief, Finished, Queued, Running, RunRow
+from finetop.core.protocol.runs import CheckBrief, Failed, Finished, Queued, Running, RunRow
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import jobs, pulse, run_groups
 from finetop.core.wording.durations import clock, long_span
@@ -15,16 +16,8 @@ from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import change_of
 from finetop.tui.keys import after_search
 from finetop.tui.screens.runs.state import RunList
-from finetop.tui.screens.shared.run_status import (
-    ended_at,
-    heading_of,
-    hint_of,
-    hue,
-    job_words,
-    next_step,
-    ran_for,
-    state_sentence,
-)
+from finetop.tui.screens.shared import run_status
+from finetop.tui.screens.shared.run_status import ended_at
 from finetop.tui.text import Line, cut_line, cut_middle, decimals, leaf, line_width, rule, spread, value
 from finetop.tui.theme import StyleName
 from finetop.tui.widgets.frame import next_line
@@ -52,7 +45,7 @@ def pane_lines(row: RunRow, *, width: int, height: int, now: float, spark: str) 
     """Return the pane in `height` rows: a rule with the facts, the verdict, and what it is based on."""
     name = cut_middle(clean_line(row.name), 30)
     lines = [rule(((name, "bold"),), width, ((_facts(row, now), "dim"), (" ", "")))]
-    lines.append(state_sentence(row, now))
+    lines.append(run_status.state_sentence(row, now))
     lines += _details(row, spark, facts_width(width))
     return lines[: max(2, height)]
 
@@ -65,40 +58,36 @@ def facts_width(width: int) -> int:
 def with_curve(lines: Sequence[Line], curve: Sequence[Line], width: int) -> list[Line]:
     """Put a run's curve beside the lines of its pane, below the full-width first line."""
     left = facts_width(width)
-    rows: list[Line] = []
-    for y in range(max(len(lines) - 1, len(curve))):
-        facts = cut_line(lines[y + 1], left - 2) if y + 1 < len(lines) else ()
-        blank = " " * (left - line_width(facts))
-        rows.append((*facts, (blank, ""), *(curve[y] if y < len(curve) else ())))
-    return [*lines[:1], *rows]
+    rows: list[Line] = [*lines[:1]]
+    for line, picture in zip_longest(lines[1:], curve, fillvalue=()):
+        facts = cut_line(line, left - 2)
+        rows.append((*facts, (" " * (left - line_width(facts)), ""), *picture))
+    return rows
 
 
 def _facts(row: RunRow, now: float) -> str:
     facts = [clean_line(row.method), cut_middle(leaf(row.model), 24)]
     if row.objective not in ("", "sft"):
         facts.insert(1, clean_line(row.objective))
-    ended, ran = ended_at(row), ran_for(row)
+    ended, ran = ended_at(row), run_status.ran_for(row)
     if ran is not None:
         facts.append(long_span(ran))
     if ended is not None:
-        facts.append(
-            f"ended {clock(ended)}" if now - ended < 86400 else f"ended {long_span(now - ended)} ago"
-        )
+        ago = now - ended
+        facts.append(f"ended {clock(ended)}" if ago < 86400 else f"ended {long_span(ago)} ago")
     return ", ".join(facts)
 
 
 def _details(row: RunRow, spark: str, width: int) -> list[Line]:
-    """Return further details, the most telling first."""
     lines: list[Line] = []
-    hint = hint_of(row)
-    if hint:
-        lines.append(_labelled("fix", hint))
+    if isinstance(row.state, Failed) and row.state.hint:
+        lines.append(_labelled("fix", clean_line(row.state.hint)))
     if isinstance(row.state, Finished) and row.state.cause:
         lines.append(_labelled("ended", clean_line(row.state.cause)))
     if isinstance(row.state, Running):
         lines += [_labelled("why", spans) for spans in pulse.reasons(row.state)[:REASONS]]
     if isinstance(row.state, Running | Queued):  # for an ended run, the row above shows them
-        lines += [(("   also   ", "dim"), *job_words(job)) for job in row.side_jobs]
+        lines += [(("   also   ", "dim"), *run_status.job_words(job)) for job in row.side_jobs]
     if row.check is not None and row.check.worst:
         lines.append(_worst(row.check, width))
     tags = clean_line(" ".join(row.tags))
@@ -141,29 +130,24 @@ def _worst(check: CheckBrief, width: int) -> Line:
 
 
 def _target(check: CheckBrief) -> str:
-    """Return each target metric as base -> tuned."""
-    pairs = []
-    for metric, (base, tuned) in ((name, pair) for name, pair in check.target.items() if len(pair) == 2):
-        label = metric_words(metric)
-        pairs.append(f"{label} {value(base, 4)} -> {value(tuned, 4)}")
     if check.target_failed:
-        pairs = [f"failed: {clean_line(check.target_failed)}"]
-    return "  ".join(pairs[:2])
+        return f"failed: {clean_line(check.target_failed)}"
+    pairs = [(metric_words(name), pair) for name, pair in check.target.items() if len(pair) == 2]
+    return "  ".join(f"{label} {value(base, 4)} -> {value(tuned, 4)}" for label, (base, tuned) in pairs[:2])
 
 
 def _main_number(row: RunRow, spark: str) -> Line:
     number = row.metrics.get(row.main_metric)
     if number is None:
         return ()
-    curve: Line = ((f"{spark} ", hue(row)),) if spark else ()
+    curve: Line = ((f"{spark} ", run_status.hue(row)),) if spark else ()
     return (*curve, (value(number), "bold"))
 
 
 def _numbers(row: RunRow) -> str:
-    parts = []
-    for key, label in (("eval_loss", "eval loss"), ("grad_norm", "grad norm"), ("learning_rate", "rate")):
-        if row.metrics.get(key) is not None:
-            parts.append(f"{label} {value(row.metrics[key])}")
+    labels = {"eval_loss": "eval loss", "grad_norm": "grad norm", "learning_rate": "rate"}
+    known = [key for key in labels if row.metrics.get(key) is not None]
+    parts = [f"{labels[key]} {value(row.metrics[key])}" for key in known]
     drift = row.metrics.get("drift")
     if drift is not None:
         parts.append(f"drift {decimals(drift)} nats/token")
@@ -176,7 +160,7 @@ def heading_words(runs: RunList, row: RunRow) -> str:
     if line.group:
         group = runs.groups.get(row.group)
         return "" if group is None else clean_line(run_groups.group_heading(line.group, group))
-    return heading_of(row) if runs.has_parts else ""
+    return run_status.heading_of(row) if runs.has_parts else ""
 
 
 def fault_words(fault: BadInput) -> str:
@@ -203,11 +187,8 @@ def empty_lines(runs: RunList, home: str) -> list[Line]:
 
 def _hidden(text: str, answer: RunsAnswer) -> list[Line]:
     """Explain that the filter hides all runs, and which of its terms hides the most."""
-    hidden: Line = (
-        (f" No run matches {clean_line(text)!r}.  ", ""),
-        ("esc", "key"),
-        (" clears the filter.", ""),
-    )
+    no_match = f" No run matches {clean_line(text)!r}.  "
+    hidden: Line = ((no_match, ""), ("esc", "key"), (" clears the filter.", ""))
     term, matching = max(answer.without, key=lambda pair: pair[1], default=("", 0))
     if matching and len(answer.without) > 1:
         more = f"{count(matching)} match without {clean_line(term)}"
@@ -219,7 +200,7 @@ def _hidden(text: str, answer: RunsAnswer) -> list[Line]:
 def next_lines(runs: RunList, row: RunRow | None) -> list[Line]:
     """Return the next step for the run under the cursor, or for an empty list."""
     if row is not None:
-        step = next_step(row)
+        step = run_status.next_step(row)
         return [next_line(*(after_search(step) if runs.filter else step))]
     if not runs.is_empty:
         return []
@@ -250,14 +231,9 @@ def state_line(runs: RunList, width: int) -> Line:
     running = jobs.counts(answer.jobs) or "nothing running"
     short = f"{sum(answer.jobs.values())} running" if answer.jobs else running
     queued: Line = (("   ", ""), (f"{answer.queued} queued{stopped}", "queued" if answer.queued else "dim"))
-    rest: Line = (
-        *(queued if answer.queued or stopped else ()),
-        ("   ", ""),
-        (f"{count(answer.total)} total", "dim"),
-    )
-    forms: tuple[Line, ...] = tuple(
-        (*left, ("   ", ""), (jobs_text, style), *rest) for jobs_text in (running, short)
-    )
+    total: Line = (("   ", ""), (f"{count(answer.total)} total", "dim"))
+    rest = (*(queued if answer.queued or stopped else ()), *total)
+    forms: list[Line] = [(*left, ("   ", ""), (words, style), *rest) for words in (running, short)]
     room = width - 2 - line_width(right)
     left = next((form for form in forms if line_width(form) <= room), forms[-1][:-2])
     while line_width(left) > room and len(left) > len(marked) + 1:

@@ -56,6 +56,10 @@ class Column:
     widest: int = 0  # its most cells on a wide terminal
 
 
+def _how(row: RunRow, now: float, sparks: Sparks) -> str:
+    return row.method if row.objective in ("sft", IMPORTED) else row.objective
+
+
 def _loss(row: RunRow, now: float, sparks: Sparks) -> str:
     number = row.metrics.get(row.main_metric)
     if number is not None and row.main_metric == "reward":
@@ -65,12 +69,10 @@ def _loss(row: RunRow, now: float, sparks: Sparks) -> str:
 
 
 def _left(row: RunRow, now: float, sparks: Sparks) -> str:
-    """Return the time left of a running run."""
     return "" if row.left_s is None or ended_at(row) is not None else short_span(row.left_s)
 
 
 def _age(row: RunRow, now: float, sparks: Sparks) -> str:
-    """Return the time since a run ended."""
     return "" if (ended := ended_at(row)) is None else short_span(now - ended)
 
 
@@ -85,17 +87,7 @@ def _speed(row: RunRow, now: float, sparks: Sparks) -> str:
 
 
 COLUMNS = (
-    Column(
-        "how",
-        5,
-        "left",
-        80,
-        lambda row, *_: row.method if row.objective in ("sft", IMPORTED) else row.objective,
-        gap=1,
-        beside_hosts=90,
-        widest=21,
-        style="dim",
-    ),
+    Column("how", 5, "left", 80, _how, gap=1, beside_hosts=90, widest=21, style="dim"),
     Column("step", STEPS_WIDTH, "right", 80, lambda row, *_: of_steps(row.step, row.steps), beside_hosts=80),
     Column("loss", LOSS_WIDTH, "right", 80, _loss, gap=1, beside_hosts=97),
     Column(TIME, 4, "right", 80, _time, beside_hosts=80),
@@ -136,14 +128,10 @@ def run_line(runs: RunList, row: RunRow, *, has_cursor: bool = False, width: int
     mark, is_marked = mark_of(row), row.id in runs.marked
     name_width, columns = _laid_out(width, bool(row.host), runs.columns)
     name = cut_middle(clean_line(bare(row)), name_width)
-    cells: Line = (
-        cursor_mark(has_cursor),
-        (MARKS["marked"].mark, MARKS["marked"].style) if is_marked else (" ", ""),
-        (mark.mark, mark.style),
-        (" ", ""),
-        (name, "bold" if has_cursor or is_marked else ""),
-        (" " * (name_width - cell_len(name)), ""),
-    )
+    marked: Line = ((MARKS["marked"].mark, MARKS["marked"].style) if is_marked else (" ", ""),)
+    cells: Line = (cursor_mark(has_cursor), *marked, (mark.mark, mark.style), (" ", ""))
+    style: StyleName = "bold" if has_cursor or is_marked else ""
+    cells = (*cells, (name, style), (" " * (name_width - cell_len(name)), ""))
     for column in columns:
         text = clean_line(column.cell(row, now, runs.sparklines.drawn))
         style = hue(row) if column.style is None else column.style
@@ -154,15 +142,11 @@ def run_line(runs: RunList, row: RunRow, *, has_cursor: bool = False, width: int
 
 def needed_width(chosen: Sequence[str], *, has_hosts: bool = False) -> int:
     """Return the least terminal width that shows all chosen columns."""
-    return next(
-        (
-            width
-            for width in range(60, 500)
-            if {column.key or column.title for column in _columns(width, has_hosts, tuple(chosen))}
-            >= set(chosen)
-        ),
-        500,
-    )
+
+    def shown(width: int) -> set[str]:
+        return {column.key or column.title for column in _columns(width, has_hosts, tuple(chosen))}
+
+    return next((width for width in range(60, 500) if shown(width) >= set(chosen)), 500)
 
 
 @lru_cache(maxsize=64)
@@ -184,15 +168,11 @@ def _laid_out(width: int, has_hosts: bool, chosen: tuple[str, ...]) -> tuple[int
 
 
 def _name_width(width: int) -> int:
-    """Return the least width of the name."""
     return 20 if width < 100 else 22 if width < 120 else 24
 
 
 def _columns(width: int, has_hosts: bool, chosen: tuple[str, ...] = ()) -> list[Column]:
-    """Return the columns of a terminal; on a narrow one the host replaces method and loss.
-
-    Chosen columns come before those of a wide terminal; one that does not fit is left out.
-    """
+    """Return the columns of a terminal; chosen ones that fit come before those of a wide terminal."""
     columns = _usual(width, has_hosts)
     if not chosen:
         return columns
@@ -211,10 +191,7 @@ def _usual(width: int, has_hosts: bool) -> list[Column]:
     if not has_hosts:
         return [column for column in COLUMNS if width >= column.from_width]
     host_width = HOST.width + HOST.gap
-    return [
-        HOST,
-        *(column for column in COLUMNS if width >= (column.beside_hosts or column.from_width + host_width)),
-    ]
+    return [HOST, *(each for each in COLUMNS if width >= (each.beside_hosts or each.from_width + host_width))]
 
 
 def _chosen(key: str) -> Column:

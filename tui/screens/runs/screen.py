@@ -18,34 +18,18 @@ from finetop.core.protocol.runs import RunRow
 from finetop.core.protocol.tags import SEEN, comparison_of, sweep_of
 from finetop.core.text import count
 from finetop.tui.app_interface import Host, host_of, show_refusals
-from finetop.tui.keys import bindings
 from finetop.tui.save import Sheet
-from finetop.tui.screens.runs import actions, input_lines
+from finetop.tui.screens.runs import actions, input_lines, pane
 from finetop.tui.screens.runs.actions import queue_demo
 from finetop.tui.screens.runs.keys import COMMANDS, KEYS, footer_keys
 from finetop.tui.screens.runs.overlay import Overlay, curve_lines, overlay_lines
-from finetop.tui.screens.runs.pane import (
-    CHART_FROM,
-    empty_lines,
-    facts_width,
-    fault_words,
-    heading_words,
-    next_lines,
-    pane_lines,
-    state_line,
-    with_curve,
-)
+from finetop.tui.screens.runs.pane import CHART_FROM, facts_width
 from finetop.tui.screens.runs.row import head_line, part_heading, run_line
 from finetop.tui.screens.runs.state import SORTS, RunList
+from finetop.tui.screens.shared import run_actions
 from finetop.tui.screens.shared.check_action import check
 from finetop.tui.screens.shared.fix import fix_of
-from finetop.tui.screens.shared.run_actions import (
-    ask_to_end,
-    kill_question,
-    pause_or_go_on,
-    short_name,
-    stop_question,
-)
+from finetop.tui.screens.shared.run_actions import ask_to_end, pause_or_go_on, short_name
 from finetop.tui.text import Line, rule
 from finetop.tui.widgets.frame import Answer, Bottom, Question, Top
 from finetop.tui.widgets.lines import Lines, set_height
@@ -60,7 +44,6 @@ class RunsScreen(ListScreen, inherit_bindings=False):
 
     CSS_PATH = "screen.tcss"
     KEYS = (*KEYS, *COMMANDS)
-    BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Runs"
     LEAST_S: ClassVar = 0.5  # limits redraws when many machines report changes
 
@@ -88,7 +71,6 @@ class RunsScreen(ListScreen, inherit_bindings=False):
 
     @property
     def row(self) -> RunRow | None:
-        """The run under the cursor."""
         return self.runs.pages.rows.get(self.query_one(Table).cursor)
 
     @property
@@ -97,7 +79,6 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         return list(self.runs.marked.values()) or ([] if self.row is None else [self.row])
 
     async def to_save(self) -> Sheet:
-        """Return all matching runs as a sheet to save."""
         from finetop.tui.save.tables import runs
 
         return runs(await self.runs.all())
@@ -114,7 +95,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
     def draw_heading(self, index: int) -> str:
         self.runs.look_through()
         row = self.runs.pages.rows.get(index)
-        heading = "" if row is None else heading_words(self.runs, row)
+        heading = "" if row is None else pane.heading_words(self.runs, row)
         if row is None or not heading or not self.runs.has_parts:
             return heading
         return part_heading(self.runs, heading, self.query_one("#state", Lines).room.width)
@@ -122,14 +103,13 @@ class RunsScreen(ListScreen, inherit_bindings=False):
     def redraw(self) -> None:
         self.set_class(self.runs.is_empty, "-empty")
         width = self.query_one("#state", Lines).room.width
-        self.query_one("#state", Lines).show((state_line(self.runs, width),))
+        self.query_one("#state", Lines).show((pane.state_line(self.runs, width),))
         self.query_one("#head", Lines).show((head_line(self.runs, width),))
-        self.query_one("#empty", Lines).show(empty_lines(self.runs, self.host.home_shown))
+        self.query_one("#empty", Lines).show(pane.empty_lines(self.runs, self.host.home_shown))
         self.query_one(Table).show(self.runs.pages.matching)
         self.show_pane()
 
     def _show_going(self) -> None:
-        """Show the running runs that are out of view."""
         going, part = self.runs.going, self.query_one("#going", Lines)
         width = part.room.width
         lines = [self._line_of(row, width) for row in going[: 4 if self.has_class("-tall") else 2]]
@@ -145,32 +125,30 @@ class RunsScreen(ListScreen, inherit_bindings=False):
     def _refuse(self, fault: BadInput) -> None:
         """Report an invalid filter beside it while it is typed; otherwise restore the previous one."""
         if input_lines.is_filtering(self):
-            self.bottom.say_aside(((fault_words(fault), "red"),))
+            self.bottom.say_aside(((pane.fault_words(fault), "red"),))
         else:
             self.runs.filter, self.runs.sort = self.runs.listed
             self.host.say(str(fault), "red")
 
     def show_pane(self) -> None:
-        """Redraw the pane, the next step and the footer for the run under the cursor."""
-        row = self.row
-        pane = self.query_one("#pane", Lines)
+        row, part = self.row, self.query_one("#pane", Lines)
+        width, height = part.room
+        lines: list[Line] = []
         marked = list(self.runs.marked.values())
         self.set_class(len(marked) > 1, "-overlay")
         if len(marked) > 1:
-            is_grouped, size = bool(self.runs.line.group), (pane.room.width, pane.room.height)
-            pane.show(overlay_lines(self.overlay, marked, size, self.host.look, is_grouped=is_grouped))
-        elif row is None:
-            pane.show(())
-        else:
+            is_grouped, size = bool(self.runs.line.group), (width, height)
+            lines = overlay_lines(self.overlay, marked, size, self.host.look, is_grouped=is_grouped)
+        elif row is not None:
             now, spark = self.host.now(), self.runs.sparklines.drawn.get(row.id, "")
-            width, height = pane.room
-            lines = pane_lines(row, width=width, height=height, now=now, spark=spark)
+            lines = pane.pane_lines(row, width=width, height=height, now=now, spark=spark)
             if width >= CHART_FROM:
                 size = (width - facts_width(width) - 1, height - 1)
-                lines = with_curve(lines, curve_lines(self.overlay, row, size, self.host.look), width)
-            pane.show(lines)
-        keys = footer_keys(row, is_filtered=bool(self.runs.filter), marked=len(self.runs.marked))
-        self.bottom.offer(next_lines(self.runs, row), keys)
+                curve = curve_lines(self.overlay, row, size, self.host.look)
+                lines = pane.with_curve(lines, curve, width)
+        part.show(lines)
+        keys = footer_keys(row, is_filtered=bool(self.runs.filter), marked=len(marked))
+        self.bottom.offer(pane.next_lines(self.runs, row), keys)
 
     # --- what happens ---------------------------------------------------------------------------------
 
@@ -247,7 +225,6 @@ class RunsScreen(ListScreen, inherit_bindings=False):
 
     @work
     async def _ask_for_demo(self) -> None:
-        """Ask before the demo is queued, with its cost."""
         question = await actions.demo_question(self.host)
         if self.is_free and self.runs.is_empty:
             answer = Answer("y", "queue both", self._queue_demo)
@@ -265,7 +242,6 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             self.host.open_launch(from_run=row.name, settings=fix_of(row))
 
     def action_mark(self) -> None:
-        """Mark or unmark the run under the cursor, and go to the next."""
         if self.row is not None:
             self.runs.toggle(self.row)
             self.query_one(Table).move(1)
@@ -315,7 +291,6 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         self._type_part("group")
 
     def _type_part(self, part: Literal["sort", "group"]) -> None:
-        """Ask for the sort or group of the list as a part of its filter."""
         text = f"{input_lines.without_part(self.runs.filter, part)} {part}:".strip()
         input_lines.ask_filter(self, text, leave="cancel", left=self.runs.filter)
 
@@ -341,12 +316,11 @@ class RunsScreen(ListScreen, inherit_bindings=False):
 
     @work
     async def _end(self, verb: Literal["Stop", "Kill"]) -> None:
-        """Ask before the chosen runs are stopped or killed."""
         going = actions.under_way(self.chosen)
         if len(going) != 1:
             self._put(actions.several_question(verb, self.chosen))
             return
-        question_of = stop_question if verb == "Stop" else kill_question
+        question_of = run_actions.stop_question if verb == "Stop" else run_actions.kill_question
         await ask_to_end(self, going[0].name, lambda ask: self.do([ask]), question_of)
 
     def action_pause(self) -> None:
@@ -371,7 +345,6 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             self._put(actions.seen_question(self.chosen, unseen, self.do))
 
     def action_undo(self) -> None:
-        """Undo the last change of tags, notes or the trash."""
         if self.undo is None:
             self.host.say("nothing to undo. u undoes tags, notes and the trash.")
             return
@@ -380,7 +353,6 @@ class RunsScreen(ListScreen, inherit_bindings=False):
 
     @work
     async def action_trash(self) -> None:
-        """Ask before the chosen runs are moved to the trash."""
         if not self.chosen:
             return
         with show_refusals(self.host):
@@ -389,7 +361,6 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             self._put(actions.trash_question(going.runs, self.do))
 
     def _put(self, question: Question | actions.CountQuestion | str) -> None:
-        """Ask a question, or report why there is none."""
         match question:
             case str():
                 self.host.say(question)
@@ -400,7 +371,6 @@ class RunsScreen(ListScreen, inherit_bindings=False):
 
     @work
     async def do(self, asks: Sequence[Ask], *, said: str = "") -> None:
-        """Send requests about runs to the supervisor and report the result."""
         if not asks:
             return
         host = self.host
@@ -410,11 +380,8 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         if any(isinstance(answer, RemoveAnswer) for answer in outcome.answers):
             self.runs.marked.clear()
             self.load_anew()
-        moved = {
-            request.run
-            for request in asks
-            if isinstance(request, Tag) and SEEN in (*request.add, *request.drop)
-        }
+        tags = [request for request in asks if isinstance(request, Tag)]
+        moved = {tag.run for tag in tags if SEEN in (*tag.add, *tag.drop)}
         if moved:
             self.runs.marked.clear()
             self.load_anew(self.runs.behind(self.query_one(Table).cursor, moved))

@@ -15,10 +15,7 @@ from finetop.tui.widgets.paged_list import CHUNK, Ask, PagedList
 
 SORTS = ("needs_you", "newest", "name", "loss")  # `o` cycles through them
 SPARK_COLUMNS = 10
-SOUGHT, MOST_GOING = (
-    1000,
-    8,
-)  # rows searched for a run by name; running runs shown while out of view
+SOUGHT, MOST_GOING = 1000, 8  # rows searched for a run by name; running runs shown while out of view
 MOST, ALL_CHUNK = 20_000, 500  # rows saved to a file; rows requested at once
 
 
@@ -54,10 +51,7 @@ class RunList(PagedList["RunRow"]):
         return self.answer is not None and not self.answer.matching and not self.pages.matching
 
     def look_through(self) -> None:
-        """Compute the time column's title for each part of the list, and whether all checks have one suite.
-
-        Done once per loaded set of rows, which may be large.
-        """
+        """Compute each part's title of the time column and `name_suite`, once per set of rows, which may be large."""
         if self._looked_through is not self.pages:
             parts: dict[str, list[RunRow]] = {}
             for row in self.pages.rows.values():
@@ -100,11 +94,9 @@ class RunList(PagedList["RunRow"]):
         """Load the running runs that are not in rows [first, end); none if the list is filtered."""
         jobs = {} if self.answer is None or self.line.terms else self.answer.jobs
         running = sum(jobs.get(verb, 0) for verb in MAKES_A_RUN)
-        seen = {self.pages.rows[index].id for index in range(first, end) if index in self.pages.rows}
-        in_view = [
-            row for row in self.pages.rows.values() if row.id in seen and isinstance(row.state, Running)
-        ]
-        if running <= len(in_view):
+        in_view = [row for index, row in self.pages.rows.items() if first <= index < end]
+        seen = {row.id for row in in_view}
+        if running <= sum(isinstance(row.state, Running) for row in in_view):
             self.going, self._is_going_old = (), True
         elif self._is_going_old:
             answer: RunsAnswer = await self._ask(Runs("state:running", SORTS[1], 0, MOST_GOING))
@@ -121,9 +113,8 @@ class RunList(PagedList["RunRow"]):
         return detail.row
 
     async def _runs(self, listed: tuple[str, str], offset: int, limit: int) -> RunsAnswer:
-        answer: RunsAnswer = await self._ask(
-            Runs(listed[0], listed[1], offset, limit, settings_of(self.columns))
-        )
+        request = Runs(*listed, offset, limit, settings_of(self.columns))
+        answer: RunsAnswer = await self._ask(request)
         return answer
 
     async def all(self) -> list[RunRow]:
@@ -142,7 +133,6 @@ class RunList(PagedList["RunRow"]):
         return next((row.name for row in later if row.name not in moved), "")
 
     def toggle(self, row: RunRow) -> None:
-        """Mark a run, or unmark it."""
         if self.marked.pop(row.id, None) is None:
             self.marked[row.id] = row
 

@@ -1,23 +1,13 @@
-"""The keys f and s of a run on any screen: check it, check more items, find the checkpoint that lost it.
-
-A decided check is not repeated: more items are offered, with their cost.
-"""
+"""The keys f and s of a run on any screen: check it or more of its items, find the checkpoint that lost it."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages import triage
 from finetop.core.protocol.messages.checks import Check
-from finetop.core.protocol.messages.triage import (
-    Earlier,
-    EarlierAnswer,
-    LookEarlier,
-    TaskFacts,
-    TriageAnswer,
-    TriageRun,
-    TriageRunAnswer,
-)
+from finetop.core.protocol.messages.triage import TaskFacts
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
 from finetop.tui.app_interface import host_of, show_refusals
@@ -30,16 +20,13 @@ from finetop.tui.widgets.frame import Answer
 async def check(
     screen: AppScreen[Any], run: str, step: int | None = None, task: str = "", *, again: bool = False
 ) -> None:
-    """Check a run's checkpoint; if it was checked, offer the remaining items of a task or of all tasks.
-
-    `again`: a part of the newest check failed, so measure it once more.
-    """
+    """Check a run's checkpoint, `again` what failed; if it was checked, offer the remaining items, also of a task."""
     host = host_of(screen)
     if again and step is None:
         await send(host, Check(run))
         return
     try:
-        checked: TriageRunAnswer | None = await host.ask(TriageRun(run))
+        checked: triage.TriageRunAnswer | None = await host.ask(triage.TriageRun(run))
     except FinetopError:  # not checked yet; any other cause refuses the next request too
         checked = None
     if checked is None or (checked.newest if step is None else step) != checked.row.step:
@@ -49,9 +36,8 @@ async def check(
     if not screen.is_free:
         return
     if not tasks:
-        host.say(
-            f"all items of {clean_line(run)} at step {count(checked.row.step or 0)} are already checked."
-        )
+        at = count(checked.row.step or 0)
+        host.say(f"all items of {clean_line(run)} at step {at} are already checked.")
         return
 
     def answer(key: str, more: list[TaskFacts], count_text: str, of: list[str]) -> Answer:
@@ -59,15 +45,11 @@ async def check(
         return Answer(key, label, lambda: screen.run_worker(send(host, Check(run, step, more=of))))
 
     task_facts = [facts for facts in tasks if facts.task == task]
-    name = cut_end(clean_line(task), 24)
-    answers = (
-        [answer("y", task_facts, f"{count(items_left(task_facts))} of {name}", [task])] if task_facts else []
-    )
+    of_task = f"{count(items_left(task_facts))} of {cut_end(clean_line(task), 24)}"
+    answers = [answer("y", task_facts, of_task, [task])] if task_facts else []
     answers.append(answer("a" if task_facts else "y", tasks, f"all {count(items_left(tasks))}", []))
-    question: Line = (
-        (f" Check the remaining {counted(items_left(tasks), 'item')}?", "bold"),
-        ("  Same verdict, tighter interval.", ""),
-    )
+    rest = f" Check the remaining {counted(items_left(tasks), 'item')}?"
+    question: Line = ((rest, "bold"), ("  Same verdict, tighter interval.", ""))
     screen.bottom.ask(question, answers, leave="cancel")
 
 
@@ -85,36 +67,34 @@ async def ask_bisection(screen: AppScreen[Any], run: str) -> None:
     """Offer to find the checkpoint that lost it by bisection."""
     host = host_of(screen)
     with show_refusals(host):
-        bisection: EarlierAnswer = await host.ask(Earlier(run))
+        bisection: triage.EarlierAnswer = await host.ask(triage.Earlier(run))
         if screen.is_free and bisection.most:
             _ask_to_bisect(screen, run, bisection)
         elif screen.is_free:
             host.say(f"{clean_line(run)}: {bisection.text}")
 
 
-def _ask_to_bisect(screen: AppScreen[Any], run: str, bisection: EarlierAnswer) -> None:
+def _ask_to_bisect(screen: AppScreen[Any], run: str, bisection: triage.EarlierAnswer) -> None:
     host = host_of(screen)
 
     def answer(key: str, label: str, *, on: bool) -> Answer:
-        return Answer(key, label, lambda: screen.run_worker(send(host, LookEarlier(run, on))))
+        return Answer(key, label, lambda: screen.run_worker(send(host, triage.LookEarlier(run, on))))
 
     about = "" if bisection.look_s is None else f", about {long_span(bisection.most * bisection.look_s)}"
-    question: Line = (
-        (f" Find the checkpoint that lost it (bisects {count(bisection.unseen)})?", "bold"),
-        (f"  {counted(bisection.most, 'check')} at most{about}", ""),
-    )
+    what = f" Find the checkpoint that lost it (bisects {count(bisection.unseen)})?"
+    question: Line = ((what, "bold"), (f"  {counted(bisection.most, 'check')} at most{about}", ""))
     single = [answer("o", "one check", on=False)] if bisection.most > 1 else []
     screen.bottom.ask(question, [answer("y", "find it", on=True), *single], leave="cancel")
 
 
-def ask_unchecked(screen: AppScreen[Any], triage: TriageAnswer) -> None:
+def ask_unchecked(screen: AppScreen[Any], table: triage.TriageAnswer) -> None:
     """Check the finished runs that have no check; ask first if there are several."""
     host = host_of(screen)
-    names = triage.unchecked
+    names = table.unchecked
     if len(names) == 1:
         screen.run_worker(send(host, Check(names[0])))
         return
-    more = f" (the newest of {count(triage.unchecked_total)})" if triage.unchecked_total > len(names) else ""
+    more = f" (the newest of {count(table.unchecked_total)})" if table.unchecked_total > len(names) else ""
     listed = ", ".join(cut_middle(clean_line(name), 24) for name in names)
     question: Line = ((f" Check {len(names)} runs{more}?", "bold"), (f"  {listed}", ""))
 

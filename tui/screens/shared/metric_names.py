@@ -29,15 +29,8 @@ TITLES = {
     "host_gib": "host memory",
     "energy_wh": "energy",
 }
-SYSTEM = (
-    "gpu_util",
-    "memory_gib",
-    "tokens_per_s",
-    "gpu_watts",
-    "energy_wh",
-    "gpu_celsius",
-    "host_gib",
-)  # metrics of the machine
+# Metrics of the machine.
+SYSTEM = ("gpu_util", "memory_gib", "tokens_per_s", "gpu_watts", "energy_wh", "gpu_celsius", "host_gib")
 _WITH_OTHERS = ("eval_loss", "epoch", "tokens")  # drawn with the loss, or implied by the step
 
 
@@ -88,18 +81,13 @@ def shown(key: str, number: float | None) -> str:
 
 
 def drift_forecast(curve: Curve, limit: float, first: int, last: int, columns: int) -> int | None:
-    """Predict at which step drift reaches its limit, at the pace of its last half; None if not before the end.
-
-    Also None before half of the limit is used up, or with fewer than three points.
-    """
+    """Predict the step at which drift reaches its limit, at its last half's pace; None if too early or past the end."""
     if len(curve.mean) < 3 or not limit / 2 <= curve.mean[-1] < limit or columns < 1:
         return None
-    half = len(curve.mean) // 2
-    steps = [
-        first + (last - first) * column / columns for column in (curve.column[half - 1], curve.column[-1])
-    ]
-    rise = (curve.mean[-1] - curve.mean[half - 1]) / max(1.0, steps[1] - steps[0])
+    half, per_column = len(curve.mean) // 2, (last - first) / columns
+    steps = (curve.column[-1] - curve.column[half - 1]) * per_column
+    rise = (curve.mean[-1] - curve.mean[half - 1]) / max(1.0, steps)
     if rise <= 0:
         return None
-    reached = steps[1] + (limit - curve.mean[-1]) / rise
+    reached = first + curve.column[-1] * per_column + (limit - curve.mean[-1]) / rise
     return round(reached) if reached < last else None

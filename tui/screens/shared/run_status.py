@@ -3,35 +3,15 @@
 from __future__ import annotations
 
 from finetop.core.plugins import is_checkable
+from finetop.core.protocol import runs
 from finetop.core.protocol.messages.limits import ordinal
-from finetop.core.protocol.runs import (
-    NO_WEIGHT,
-    CheckBrief,
-    Ended,
-    Failed,
-    Lost,
-    Queued,
-    Running,
-    RunRow,
-    SideJob,
-    Stopped,
-    ran_s,
-)
+from finetop.core.protocol.runs import NO_WEIGHT, CheckBrief, Failed, Lost, Queued, Running, RunRow, Stopped
 from finetop.core.text import clean_line, count
-from finetop.core.wording import jobs, pulse
+from finetop.core.wording import jobs, pulse, verdicts
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.endings import state_word
 from finetop.core.wording.next_step import advised
 from finetop.core.wording.queue import is_for_later, why
-from finetop.core.wording.verdicts import (
-    SHORT_WORDS,
-    WORDS,
-    change_of,
-    finding,
-    ok_details,
-    on_suite,
-    target_mark,
-)
 from finetop.tui.screens.shared.fix import fix_words
 from finetop.tui.text import Line, Span, decimals, line_width
 from finetop.tui.theme import MARKS, Mark, StyleName
@@ -52,10 +32,8 @@ def heading_of(row: RunRow) -> str:
 def mark_of(row: RunRow) -> Mark:
     """Return the mark of a run: trouble first, then its verdict, then its state."""
     state = row.state
-    if isinstance(state, Failed):
+    if isinstance(state, Failed | Lost):
         return MARKS["failed"]
-    if isinstance(state, Lost):
-        return MARKS["lost"]
     if isinstance(state, Running):
         if row.check is not None and row.check.verdict == "regressed":
             return mark_of_check(row.check)
@@ -86,16 +64,12 @@ def mark_of_check(check: CheckBrief) -> Mark:
 
 
 def forgot(row: RunRow, now: float, room: int = 1000, *, name_suite: bool | None = None) -> Line:
-    """Answer "did it forget?" in a few words, or return the run's state or running jobs in at most `room` cells.
-
-    For `name_suite` see `verdict_words`.
-    """
+    """Answer "did it forget?" in a few words, or return the run's state or running jobs in at most `room` cells."""
     state = row.state
     match state:
-        case Failed():
-            return _capitals("FAILED", state.cause)
-        case Lost():
-            return _capitals("LOST", state.cause)
+        case Failed() | Lost():
+            word = "FAILED" if isinstance(state, Failed) else "LOST"
+            return ((word, "red"), (f" {clean_line(state.cause)}", "red"))
         case Queued():
             has_place = state.place and not state.held and not is_for_later(state, now)
             place = ordinal(state.place) if has_place else ""
@@ -114,12 +88,7 @@ def forgot(row: RunRow, now: float, room: int = 1000, *, name_suite: bool | None
     return (("same weights" if row.method == NO_WEIGHT else "not checked", "dim"),)
 
 
-def _capitals(word: str, text: str) -> Line:
-    return ((word, "red"), (f" {clean_line(text)}", "red"))
-
-
 def _not_resumed(row: RunRow) -> Line:
-    """Return why a run was not resumed: the request was refused or failed."""
     return (("NOT RESUMED", "amber mark"), (f" {clean_line(row.said.partition(': ')[2])}", "amber"))
 
 
@@ -175,7 +144,7 @@ def _beside(row: RunRow, room: int) -> Line:
     return (*line, *verdict) if line_width((*line, *verdict)) <= room else line
 
 
-def job_words(job: SideJob, room: int = 1000) -> Line:
+def job_words(job: runs.SideJob, room: int = 1000) -> Line:
     """Return the progress of a job, coloured by its state."""
     state = job.state
     if isinstance(state, Running) and state.pulse and not state.asked:
@@ -185,49 +154,44 @@ def job_words(job: SideJob, room: int = 1000) -> Line:
 
 
 def verdict_words(check: CheckBrief, *, short: bool = False, name_suite: bool | None = None) -> Line:
-    """Return a verdict with its change: `REGRESSED -9.1`, `ok -1.9 on core, a real drop`, `NO VERDICT at chance`.
-
-    A target that could not be measured is named after it, unless `short`.
-    """
+    """Return a verdict: `REGRESSED -9.1`, `ok -1.9 on core, a real drop`; unless `short` a failed target follows it."""
     spans = _verdict_words(check, short=short, name_suite=name_suite)
-    return spans if short or not check.target_failed else (*spans, (target_mark(check), "amber"))
+    return spans if short or not check.target_failed else (*spans, (verdicts.target_mark(check), "amber"))
 
 
 def _verdict_words(check: CheckBrief, *, short: bool, name_suite: bool | None) -> Line:
-    on = on_suite(check.suite, named=name_suite)
-    change = f" {change_of(check.drop)}{on}" if check.drop is not None else on
+    on = verdicts.on_suite(check.suite, named=name_suite)
+    change = f" {verdicts.change_of(check.drop)}{on}" if check.drop is not None else on
     if check.verdict == "no_verdict":
         reason = f"{on} {clean_line(check.reason)}" if check.reason and not short else on
-        return ((WORDS["no_verdict"], "amber mark"), (reason, "amber"))
+        return ((verdicts.WORDS["no_verdict"], "amber mark"), (reason, "amber"))
     if check.verdict == "ok":
-        return ((SHORT_WORDS["ok"], "green"), (f"{change}{ok_details(check)}" if not short else change, ""))
+        details = "" if short else verdicts.ok_details(check)
+        return ((verdicts.SHORT_WORDS["ok"], "green"), (f"{change}{details}", ""))
     if check.accepted:
         return ((f"{change.strip()}, accepted", ""), (f" ({clean_line(check.accepted)})", "dim"))
     if check.fixed_by:
         return ((f"{change.strip()}, fixed", ""), (f" by {clean_line(check.fixed_by)}", "dim"))
-    return ((WORDS["regressed"], "red"), (change, "red"))
+    return ((verdicts.WORDS["regressed"], "red"), (change, "red"))
 
 
 def verdict_sentence(check: CheckBrief) -> Line:
     """Return a verdict in a sentence, with its evidence."""
     mark = mark_of_check(check)
     start: Line = ((f" {mark.mark} ", mark.style),)
-    on = on_suite(check.suite)
+    on = verdicts.on_suite(check.suite)
     drop, margin = (check.drop or 0.0) / 100, check.margin / 100
-    evidence = finding(drop, margin, check.items_used, check.items_total)
+    evidence = verdicts.finding(drop, margin, check.items_used, check.items_total)
     match check.verdict:
         case "regressed":
             settled = "accepted" if check.accepted else "fixed"
-            word: Span = (settled, "bold") if check.is_settled else (WORDS["regressed"], "red")
+            word: Span = (settled, "bold") if check.is_settled else (verdicts.WORDS["regressed"], "red")
             return (*start, word, (f"{on}  {evidence}", ""))
         case "ok":
-            return (*start, (SHORT_WORDS["ok"], "green"), (f"{on}{ok_details(check)}  {evidence}", ""))
-        case _:
-            return (
-                *start,
-                (WORDS["no_verdict"], "amber mark"),
-                (f"{on}  {clean_line(check.reason)}", "amber"),
-            )
+            text = f"{on}{verdicts.ok_details(check)}  {evidence}"
+            return (*start, (verdicts.SHORT_WORDS["ok"], "green"), (text, ""))
+    why = f"{on}  {clean_line(check.reason)}"
+    return (*start, (verdicts.WORDS["no_verdict"], "amber mark"), (why, "amber"))
 
 
 def state_sentence(row: RunRow, now: float) -> Line:
@@ -250,19 +214,12 @@ def state_sentence(row: RunRow, now: float) -> Line:
     if row.check is not None:
         return verdict_sentence(row.check)
     if isinstance(state, Stopped):
-        kept = {
-            "stop": "its checkpoint is kept",
-            "kill": "nothing was saved at the end",
-            "cancel": "it never ran",
-            "pause": "its checkpoint is kept",
-        }
+        left = {"kill": "nothing was saved at the end", "cancel": "it never ran"}
+        kept = left.get(state.how, "its checkpoint is kept")
         planned = f" of {count(row.steps)}" if row.steps else ""
         at = f"at step {count(row.step)}{planned}; " if row.step else ""
-        return (
-            *start,
-            (state_word(state), "bold"),
-            (f"  {at}{kept[state.how]}; not checked for forgetting", ""),
-        )
+        text = f"  {at}{kept}; not checked for forgetting"
+        return (*start, (state_word(state), "bold"), (text, ""))
     if row.method == NO_WEIGHT:
         text = "  no weights changed: the base model, prompted another way"
         return (*start, ("same weights", "bold"), (text, ""))
@@ -307,9 +264,8 @@ def next_step(row: RunRow) -> tuple[str, str]:
         case "resume":
             return "P", "resume it"
         case "retry":
-            return "T", "retry: " + (
-                "it resumes from its newest checkpoint" if row.saved else "it starts again"
-            )
+            how = "it resumes from its newest checkpoint" if row.saved else "it starts again"
+            return "T", f"retry: {how}"
         case "check":
             return "f", "check it for forgetting: base against tuned, on the same items"
         case "check again":
@@ -320,7 +276,6 @@ def next_step(row: RunRow) -> tuple[str, str]:
 
 
 def _reading_step(row: RunRow) -> tuple[str, str]:
-    """Return what to read or queue next if no action is advised."""
     state = row.state
     if isinstance(state, Failed):
         if fix := fix_words(row):
@@ -347,17 +302,12 @@ def _reading_step(row: RunRow) -> tuple[str, str]:
     return "n", "a new run from this one"
 
 
-def hint_of(row: RunRow) -> str:
-    """Return the fix that a failed run's error suggests."""
-    return clean_line(row.state.hint) if isinstance(row.state, Failed) else ""
-
-
 def ended_at(row: RunRow) -> float | None:
     """Return when a run ended, or None."""
-    return row.state.ended if isinstance(row.state, Ended) else None
+    return row.state.ended if isinstance(row.state, runs.Ended) else None
 
 
 def ran_for(row: RunRow) -> float | None:
     """Return how many seconds an ended run took, or None."""
-    ran = ran_s(row.state)
+    ran = runs.ran_s(row.state)
     return None if ran is None else max(0.0, ran)

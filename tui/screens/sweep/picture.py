@@ -26,6 +26,8 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 MOST_BARS = 2  # with more series only the selected one has bars, because they would hide each other
 ONE = "o"  # the mark of a single series
 
+Value = Callable[[RunRow], float | None]
+
 
 @dataclass(frozen=True, slots=True)
 class Point:
@@ -115,9 +117,8 @@ def picture_lines(held: SweepData, chosen: Setting | None, *, width: int, height
     if first:
         panels.append(panel(first, name, None, panel_width, height - 1))
     if second and len(panels) < count:
-        panels.append(
-            panel(second, "retained, points", -margins[0] if margins else None, panel_width, height - 1)
-        )
+        limit = -margins[0] if margins else None
+        panels.append(panel(second, "retained, points", limit, panel_width, height - 1))
     for row in zip(*panels, strict=True):
         line: Line = row[0]
         for more in row[1:]:
@@ -127,12 +128,7 @@ def picture_lines(held: SweepData, chosen: Setting | None, *, width: int, height
 
 
 def _points(
-    held: SweepData,
-    axis: Axis,
-    chosen: Setting | None,
-    value: Callable[[RunRow], float | None],
-    *,
-    is_target: bool = False,
+    held: SweepData, axis: Axis, chosen: Setting | None, value: Value, *, is_target: bool = False
 ) -> list[Point]:
     points = []
     for setting in held.settings:
@@ -143,18 +139,9 @@ def _points(
         bar = _interval(held, setting, is_target=is_target) or (spread.mean - apart, spread.mean + apart)
         if len(axis.series) > MOST_BARS and (chosen is None or axis.others(chosen) != axis.others(setting)):
             bar = (spread.mean, spread.mean)
-        series = axis.series.index(axis.others(setting))
-        points.append(
-            Point(
-                axis.x(setting),
-                clean_line(setting.values[axis.at]),
-                spread.mean,
-                *bar,
-                axis.letter(setting),
-                setting is chosen,
-                series - len(axis.series) // 2,
-            )
-        )
+        word, letter = clean_line(setting.values[axis.at]), axis.letter(setting)
+        beside = axis.series.index(axis.others(setting)) - len(axis.series) // 2
+        points.append(Point(axis.x(setting), word, spread.mean, *bar, letter, setting is chosen, beside))
     return points
 
 
@@ -233,7 +220,6 @@ def _across(xs: Sequence[float], columns: int) -> Callable[[float], int]:
 
 
 def _values(points: Sequence[Point], across: Callable[[float], int], columns: int) -> str:
-    """Return the labels of the x axis, as many as fit."""
     line = ""
     for x, word in sorted({point.x: point.word for point in points}.items()):
         start = max(0, min(columns - len(word), across(x) - len(word) // 2))
@@ -243,7 +229,6 @@ def _values(points: Sequence[Point], across: Callable[[float], int], columns: in
 
 
 def _scattered(held: SweepData, chosen: Setting | None, width: int, height: int) -> list[Line]:
-    """Draw the settings by their letters: target against points retained."""
     spots, limit = [], None
     for letter, setting in zip(letters(held), held.settings, strict=True):
         reached = seed_groups.spread(setting.runs, seed_groups.target)
@@ -253,12 +238,8 @@ def _scattered(held: SweepData, chosen: Setting | None, width: int, height: int)
             spots.append(Spot(letter, kept.mean, reached.mean, "reverse" if setting is chosen else "bold"))
     if len(spots) < 2:
         return []
+    is_lower, x_words = held.is_lower_better, "{:.1f}".format
     drawn = scatter(
-        spots,
-        width=width,
-        height=height - 1,
-        limit=limit,
-        x_words=lambda x: f"{x:.1f}",
-        lower_is_better=held.is_lower_better,
+        spots, width=width, height=height - 1, limit=limit, x_words=x_words, lower_is_better=is_lower
     )
     return [scatter_rule(held.metric, width), *drawn]

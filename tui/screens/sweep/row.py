@@ -11,7 +11,7 @@ from finetop.core.protocol.runs import Failed, Lost, Queued, Running, RunRow
 from finetop.core.select import CONTROL
 from finetop.core.text import clean_line
 from finetop.tui.screens.shared.run_status import forgot
-from finetop.tui.text import Line, cursor_mark, cut_end, cut_line, cut_middle, line_width
+from finetop.tui.text import Line, Span, cursor_mark, cut_end, cut_line, cut_middle, line_width
 from finetop.tui.theme import MARKS, StyleName
 
 DONE, LOSS, TARGET, RETAINED = 6, 15, 13, 12  # cells of the columns
@@ -36,10 +36,7 @@ class Columns(NamedTuple):
 
 
 def columns_of(width: int, keys: Sequence[str], settings: Sequence[Setting]) -> Columns:
-    """Divide the width: values get what the number columns leave, and share spare cells.
-
-    The target column needs a target; with one, the loss column needs spare width.
-    """
+    """Divide the width: values get what the number columns leave; beside a target the loss needs spare width."""
     metric = seed_groups.metric(run for setting in settings for run in setting.runs)
     has_target = bool(metric) and width >= 66
     has_loss = width >= 84 or not metric
@@ -101,9 +98,8 @@ def setting_line(
     if columns.has_loss:
         numbers += f"{seed_groups.spread_text(seed_groups.spread(runs, seed_groups.loss), 3):>{LOSS - 1}} "
     if columns.has_target:
-        numbers += (
-            f"{seed_groups.spread_text(seed_groups.spread(runs, seed_groups.target), 2):>{TARGET - 1}} "
-        )
+        target = seed_groups.spread_text(seed_groups.spread(runs, seed_groups.target), 2)
+        numbers += f"{target:>{TARGET - 1}} "
     retained = seed_groups.spread_text(seed_groups.spread(runs, seed_groups.retained), 1, sign=True)
     numbers += f"{retained:>{RETAINED - 1}}  "
     start = (*start, (numbers, ""))
@@ -114,9 +110,7 @@ def answer(runs: Sequence[RunRow], now: float) -> Line:
     """Answer "did it forget?" for runs that differ by seed: verdicts first, then failed and running ones."""
     if len(runs) == 1:
         return forgot(runs[0], now)
-    parts: list[tuple[str, StyleName]] = [
-        (f"{count} {word}", MARKS[verdict].style) for count, verdict, word in seed_groups.verdicts(runs)
-    ]
+    parts: list[Span] = [(f"{n} {word}", MARKS[key].style) for n, key, word in seed_groups.verdicts(runs)]
     states: tuple[tuple[tuple[type, ...], str, StyleName], ...] = (
         ((Failed, Lost), "FAILED", "red"),
         ((Running,), "running", "cyan"),
@@ -174,24 +168,17 @@ def cell_line(
     text = cell.against if cell.against == "same rows" else selection_curve.short(cell.difference, sign=True)
     text = "control" if cell.by == CONTROL else text
     apart = " " * max(0, AGAINST - len(text) - 1 - len(against))
-    line: Line = (
-        cursor_mark(has_cursor),
-        (f" {letter:<2}", ""),
-        (
-            f"{cut_middle(clean_line(cell.by), columns.selector):<{columns.selector}}",
-            "bold" if has_cursor else "",
-        ),
-        (f"{number}{selection_curve.short(cell.target):<{MEASURE}}{text} ", ""),
-        (against, colour),
-    )
+    by = cut_middle(clean_line(cell.by), columns.selector)
+    style: StyleName = "bold" if has_cursor else ""
+    line: Line = (cursor_mark(has_cursor), (f" {letter:<2}", ""), (f"{by:<{columns.selector}}", style))
+    target = f"{number}{selection_curve.short(cell.target):<{MEASURE}}{text} "
+    line = (*line, (target, ""), (against, colour))
     if not columns.has_retained:
         return line
     retained = selection_curve.short(cell.retained, sign=True, digits=1)
     if columns.has_verdicts:
         return (*line, (f"{apart}{retained:<{RETAINED + MARKED}}", ""), *answer(runs, now))
     verdicts = [verdict for _, verdict, _ in seed_groups.verdicts(runs)]
-    worst = next(
-        (MARKS[verdict] for verdict in ("regressed", "no_verdict", "ok") if verdict in verdicts), None
-    )
+    worst = next((MARKS[each] for each in ("regressed", "no_verdict", "ok") if each in verdicts), None)
     mark: Line = () if worst is None else ((f" {worst.mark}", worst.style),)
     return (*line, (f"{apart}{retained.partition(' ')[0]}", ""), *mark)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from textual.app import ComposeResult
 
 from finetop.core.client import compare_runs, seed_groups, selection_curve
@@ -13,22 +11,11 @@ from finetop.core.protocol.runs import Finished
 from finetop.core.text import clean_line, counted
 from finetop.core.wording.units import metric_words
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import BACK, PAGES, Key, bindings
+from finetop.tui.keys import BACK, PAGES, Key
 from finetop.tui.save import Sheet
 from finetop.tui.screens.shared.run_status import forgot, mark_of
+from finetop.tui.screens.sweep import row as rows
 from finetop.tui.screens.sweep.picture import letters, picture_lines
-from finetop.tui.screens.sweep.row import (
-    Columns,
-    CurveColumns,
-    cell_line,
-    columns_of,
-    curve_columns_of,
-    curve_head_line,
-    head_line,
-    setting_line,
-    short_key,
-    values_of,
-)
 from finetop.tui.screens.sweep.state import SweepData, best
 from finetop.tui.text import (
     STEPS_WIDTH,
@@ -59,12 +46,7 @@ PART = Key("tab", "findings", "part", "the runs of the setting, or the findings 
 COMPARE = Key("c", "compare", "compare", "compare the runs of this setting", "finetop compare RUN RUN")
 SORT = Key("o", "sort", "sort", "best target first, or in queue order")
 SWEEP = Key(
-    "right_square_bracket",
-    "other",
-    "sweep(1)",
-    "next sweep, newest first",
-    "finetop sweep",
-    sign="[ ]",
+    "right_square_bracket", "other", "sweep(1)", "next sweep, newest first", "finetop sweep", sign="[ ]"
 )
 SWEEP_BEFORE = Key("left_square_bracket", "", "sweep(-1)", "previous sweep")
 MOVES = (
@@ -81,15 +63,14 @@ class SweepScreen(ListScreen, inherit_bindings=False):
 
     CSS_PATH = "screen.tcss"
     KEYS = KEYS
-    BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Sweep"
 
     def __init__(self, sweep: str = "") -> None:
         super().__init__()
         self.held = SweepData(sweep)
         self.has_words = False  # the findings of a curve are shown instead of the chart
-        self._columns = Columns((), False, False)
-        self._curve_columns = CurveColumns(0, False, False)  # used instead for a selection curve
+        self._columns = rows.Columns((), False, False)
+        self._curve_columns = rows.CurveColumns(0, False, False)  # used instead for a selection curve
         self._letters: list[str] = []
         self._was_answered = False
 
@@ -103,7 +84,6 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         yield Bottom()
 
     async def to_save(self) -> Sheet:
-        """Return the table as a sheet to save."""
         from finetop.tui.save import tables
 
         return tables.sweep(self.held.name, self.held.keys, self.held.settings)
@@ -115,7 +95,6 @@ class SweepScreen(ListScreen, inherit_bindings=False):
 
     @property
     def at(self) -> Setting | None:
-        """The setting under the cursor."""
         cursor = self.query_one(Table).cursor
         return self.held.settings[cursor] if cursor < len(self.held.settings) else None
 
@@ -125,8 +104,8 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         cell = self.held.cell_of(setting)
         if cell is not None:
             columns = self._curve_columns
-            return cell_line(cell, setting.runs, columns, letter, has_cursor=has_cursor, now=now)
-        return setting_line(setting, self._columns, letter, has_cursor=has_cursor, width=width, now=now)
+            return rows.cell_line(cell, setting.runs, columns, letter, has_cursor=has_cursor, now=now)
+        return rows.setting_line(setting, self._columns, letter, has_cursor=has_cursor, width=width, now=now)
 
     def redraw(self) -> None:
         held, width = self.held, self.size.width
@@ -139,18 +118,17 @@ class SweepScreen(ListScreen, inherit_bindings=False):
             self.bottom.offer((), footer_keys(held, None))
             return
         if held.curves is None:
-            self._columns = columns_of(width, held.keys, held.settings)
-            head.show((head_line(self._columns, held.keys),))
+            self._columns = rows.columns_of(width, held.keys, held.settings)
+            head.show((rows.head_line(self._columns, held.keys),))
         else:
-            self._curve_columns = curve_columns_of(width, held.curves)
-            head.show((curve_head_line(self._curve_columns),))
+            self._curve_columns = rows.curve_columns_of(width, held.curves)
+            head.show((rows.curve_head_line(self._curve_columns),))
         self._letters = letters(held)
         title.show((title_line(held, width),))
         self.query_one(Table).show(len(held.settings))
         self.show_pane()
 
     def show_pane(self) -> None:
-        """Redraw what depends on the cursor: the chart, the setting's runs, the next step."""
         held, width, setting = self.held, self.size.width, self.at
         picture, pane = self.query_one("#picture", Lines), self.query_one("#pane", Lines)
         self.set_class(self.has_words and held.curves is not None, "-words")
@@ -193,7 +171,6 @@ class SweepScreen(ListScreen, inherit_bindings=False):
             self.show_pane()
 
     def action_part(self) -> None:
-        """Show the findings of a curve, or the chart and the runs again."""
         if self.held.curves is None:
             host_of(self).say("tab is for selection curves: finetop select RECIPE --curve.")
             return
@@ -234,7 +211,6 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         self.redraw()
 
     def action_sweep(self, by: int) -> None:
-        """Show the next sweep."""
         answer = self.held.answer
         if answer is None:
             return  # not loaded yet, so there may be others
@@ -287,10 +263,9 @@ def title_line(held: SweepData, width: int) -> Line:
 
 def pane_lines(held: SweepData, setting: Setting, *, width: int, height: int, now: float) -> list[Line]:
     """Return a setting's runs below a rule, the selected one marked, as many as fit."""
-    words = ", ".join(
-        f"{short_key(key)} {clean_line(text)}" for key, text in zip(held.keys, setting.values, strict=False)
-    )
-    title = cut_middle(words or clean_line(values_of(setting)[0]), max(10, width - 30))
+    pairs = zip(held.keys, setting.values, strict=False)
+    words = ", ".join(f"{rows.short_key(key)} {clean_line(text)}" for key, text in pairs)
+    title = cut_middle(words or clean_line(rows.values_of(setting)[0]), max(10, width - 30))
     spread_words = counted(len(setting.runs), "run")
     if held.curves is None and len(setting.runs) > 1:
         spread_words += ", ± standard deviation"
@@ -313,14 +288,9 @@ def _run_line(held: SweepData, setting: Setting, at: int, *, is_chosen: bool, wi
         numbers += f"  {seed_groups.loss_label([row])} {value(seed_groups.loss(row)):>6}"
     if held.metric:
         numbers += f"  target {value(seed_groups.target(row)):>6}"
-    is_one_of_more = is_chosen and len(setting.runs) > 1
-    return (
-        cursor_mark(is_one_of_more),
-        (mark.mark, mark.style),
-        (f" {name:<{cells}}", "bold" if is_chosen else ""),
-        (f"{numbers}  ", ""),
-        *forgot(row, now),
-    )
+    line: Line = (cursor_mark(is_chosen and len(setting.runs) > 1), (mark.mark, mark.style))
+    line = (*line, (f" {name:<{cells}}", "bold" if is_chosen else ""))
+    return (*line, (f"{numbers}  ", ""), *forgot(row, now))
 
 
 def words_lines(curves: selection_curve.Curves, width: int, height: int) -> list[Line]:
@@ -342,13 +312,11 @@ def next_words(held: SweepData, setting: Setting | None) -> Line:
     if setting is None:
         return ()
     leader = best(held)
-    name = cut_middle(clean_line(held.run_of(setting).name), 24)
+    name = cut_middle(clean_line(held.run_of(leader or setting).name), 24)
     if leader is None:
         return next_line("enter", f"open {name}")
-    name = cut_middle(clean_line(held.run_of(leader).name), 24)
-    return next_line(
-        "enter" if leader is setting else "b", f"open {name}: the best target that has not regressed"
-    )
+    key = "enter" if leader is setting else "b"
+    return next_line(key, f"open {name}: the best target that has not regressed")
 
 
 def empty_lines(trouble: str) -> list[Line]:

@@ -72,11 +72,9 @@ class SweepData:
         return None if estimate is None else estimate.mean
 
     def run_of(self, setting: Setting) -> RunRow:
-        """Return the selected run of a setting."""
         return setting.runs[self.chosen.get(setting.values, 0) % len(setting.runs)]
 
     def choose(self, setting: Setting, by: int) -> None:
-        """Select another run of a setting."""
         self.chosen[setting.values] = (self.chosen.get(setting.values, 0) + by) % len(setting.runs)
 
 
@@ -86,11 +84,8 @@ def _settings(answer: SweepsAnswer, curves: selection_curve.Curves | None) -> li
         return seed_groups.settings(answer.runs, answer.keys)
     settings: list[Setting] = []
     for cell in curves.cells:
-        rows = [
-            run.row
-            for run in answer.runs
-            if cell.by in run.values[tags.BY].split(",") and run.values[tags.ROWS] == str(cell.rows)
-        ]
+        of_size = [run for run in answer.runs if run.values[tags.ROWS] == str(cell.rows)]
+        rows = [run.row for run in of_size if cell.by in run.values[tags.BY].split(",")]
         values = {tags.BY: cell.by, tags.ROWS: str(cell.rows)}
         settings.append(Setting(tuple(values[key] for key in answer.keys), tuple(rows)))
     return settings

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import ClassVar
 
 from rich.cells import cell_len
 from textual import work
@@ -14,11 +13,11 @@ from finetop.core.protocol.check_result import Flip
 from finetop.core.protocol.messages.triage import ItemAnswer, ItemKind, LookAtItem, TriageRow
 from finetop.core.text import clean_line, count
 from finetop.tui.app_interface import host_of, show_refusals
-from finetop.tui.keys import NO_MORE, bindings, rows_of
+from finetop.tui.keys import NO_MORE, rows_of
 from finetop.tui.screens.triage.keys import ITEM_KEYS
 from finetop.tui.screens.triage.state import Items
 from finetop.tui.text import Line, cut_end, cut_middle, labelled, padded, paragraph, rule
-from finetop.tui.theme import MARKS
+from finetop.tui.theme import MARKS, StyleName
 from finetop.tui.widgets.app_screen import AppScreen
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
@@ -34,7 +33,6 @@ class ItemScreen(AppScreen[None], inherit_bindings=False):
 
     CSS_PATH = "item_screen.tcss"
     KEYS = ITEM_KEYS
-    BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Item"
     COPIES_LINES = True
 
@@ -51,14 +49,12 @@ class ItemScreen(AppScreen[None], inherit_bindings=False):
         yield Bottom()
 
     def to_copy(self) -> str:
-        """Return the question and both answers."""
         item = self.items.items.get(self.at)
         if item is None:
             return ""
         return f"{item.question}\nbase: {item.base_answer}\ntuned: {item.tuned_answer}"
 
     def redraw(self) -> None:
-        """Redraw everything from the loaded data."""
         item, width = self.items.items.get(self.at), self.query_one("#item", Lines).room.width
         if item is None:
             return
@@ -113,24 +109,13 @@ class ItemScreen(AppScreen[None], inherit_bindings=False):
         if self.top == before:
             host_of(self).say(NO_MORE)
 
-    def action_back(self) -> None:
-        self.dismiss()
-
 
 def title_line(item: Flip, row: TriageRow, place: tuple[int, int], width: int) -> Line:
     """Return the title: the item's task, kind, and place in the list."""
     at, of = place
-    direction = "won" if item.won else "lost"
-    path = " > ".join(
-        filter(None, (cut_end(clean_line(item.task), 20), cut_end(clean_line(item.category), 20)))
-    )
-    name = cut_middle(clean_line(row.shown_name), 24)
-    return (
-        (f" {path}", "bold"),
-        (f" > item {count(at + 1)} of {count(of)}, {direction}", ""),
-        ("   in ", ""),
-        (name, "bold"),
-    )
+    path = " > ".join(filter(None, (cut_end(clean_line(part), 20) for part in (item.task, item.category))))
+    where = f" > item {count(at + 1)} of {count(of)}, {'won' if item.won else 'lost'}   in "
+    return ((f" {path}", "bold"), (where, ""), (cut_middle(clean_line(row.shown_name), 24), "bold"))
 
 
 def item_lines(known: ItemAnswer, width: int) -> list[Line]:
@@ -149,31 +134,18 @@ def item_lines(known: ItemAnswer, width: int) -> list[Line]:
 
 
 def _choices(known: ItemAnswer, width: int) -> list[Line]:
-    """Return the choices, each with who chose it."""
     if not known.choices:
         return []
     item = known.item
+    answers = {"gold": item.gold, "base": item.base_answer, "tuned": item.tuned_answer}
     lines: list[Line] = []
     for at, choice in enumerate(known.choices):
-        takers = [
-            taker
-            for taker, answer in (
-                ("gold", item.gold),
-                ("base", item.base_answer),
-                ("tuned", item.tuned_answer),
-            )
-            if answer.strip() and answer.strip() == choice.strip()
-        ]
+        takers = [taker for taker, answer in answers.items() if answer.strip() == choice.strip() != ""]
         label = "choices" if not at else ""
         text = cut_end(clean_line(choice).strip(), max(12, width - _LABEL - 24))
         takers_text = f"   {', '.join(takers)}" if takers else ""
-        lines.append(
-            (
-                (f" {label:<{_LABEL - 1}}", "dim"),
-                (text, "bold" if "gold" in takers else ""),
-                (takers_text, "dim"),
-            )
-        )
+        style: StyleName = "bold" if "gold" in takers else ""
+        lines.append(((f" {label:<{_LABEL - 1}}", "dim"), (text, style), (takers_text, "dim")))
     return [*lines, ()]
 
 
@@ -182,7 +154,6 @@ def _answer_width(width: int) -> int:
 
 
 def _answers(item: Flip, width: int) -> list[Line]:
-    """Return the gold answer and both models' answers, with log-probability and margin."""
     room = _answer_width(width)
     rows = (
         ("gold", item.gold, None, None, None),
@@ -198,14 +169,9 @@ def _answers(item: Flip, width: int) -> list[Line]:
         text = cut_end(clean_line(answer).strip() or "(nothing)", room - 2)
         mark = None if is_better is None else MARKS["finished" if is_better else "accepted"]
         numbers = f"{_signed(log_prob, '.1f'):>8}{_signed(margin, '+.1f'):>9}"
-        lines.append(
-            (
-                (f" {label:<{_LABEL - 1}}", "dim"),
-                (padded(text, room), "bold" if label == "tuned" else ""),
-                (numbers, ""),
-                (f"   {mark.mark}" if mark is not None else "", ""),
-            )
-        )
+        numbers += f"   {mark.mark}" if mark is not None else ""
+        style: StyleName = "bold" if label == "tuned" else ""
+        lines.append(((f" {label:<{_LABEL - 1}}", "dim"), (padded(text, room), style), (numbers, "")))
     return lines
 
 
@@ -214,13 +180,11 @@ def _signed(value: float | None, how: str) -> str:
 
 
 def _beside(known: ItemAnswer, width: int) -> list[Line]:
-    """Return when the item was lost, by which other runs, and how many similar items were."""
     lines = []
     if len(known.steps) > 2:
         marks = {True: MARKS["accepted"].mark, False: MARKS["finished"].mark}
-        text = "   ".join(
-            f"{'base' if step is None else count(step)} {marks[is_lost]}" for step, is_lost in known.steps
-        )
+        named = [("base" if step is None else count(step), is_lost) for step, is_lost in known.steps]
+        text = "   ".join(f"{name} {marks[is_lost]}" for name, is_lost in named)
         lines += labelled("steps", text, width, cells=_LABEL, rows=4)
     elsewhere = sum(lost for _, lost, _ in known.methods)
     asked_count = sum(asked_count for _, _, asked_count in known.methods)
@@ -228,9 +192,8 @@ def _beside(known: ItemAnswer, width: int) -> list[Line]:
     also = ""
     if elsewhere:
         more = elsewhere - len(known.also)
-        names = ", ".join(cut_middle(clean_line(name), 24) for name in known.also) + (
-            f", +{more}" if more else ""
-        )
+        names = ", ".join(cut_middle(clean_line(name), 24) for name in known.also)
+        names += f", +{more}" if more else ""
         how = ", ".join(f"{lost} of {of} {clean_line(method)}" for method, lost, of in known.methods if of)
         also = f"{'lost in ' if is_won else ''}{names}  ({how})"
     elif asked_count:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from textual.app import ComposeResult
 
 from finetop.core.protocol.check_result import Flip
 from finetop.core.protocol.messages.triage import ItemKind, TriageRow
 from finetop.core.text import clean_line, count, counted
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import MATCH, Key, bindings
+from finetop.tui.keys import MATCH, Key
 from finetop.tui.screens.triage.item_screen import ItemScreen
 from finetop.tui.screens.triage.keys import ITEM, ITEMS_BACK, ITEMS_FILTER, ITEMS_KEYS
 from finetop.tui.screens.triage.pane import NARROW, ItemWidths, item_head, item_line, item_widths
@@ -29,7 +27,6 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
 
     CSS_PATH = "items_screen.tcss"
     KEYS = ITEMS_KEYS
-    BINDINGS: ClassVar = bindings(ITEMS_KEYS)
     TITLE = "Items"
 
     def __init__(self, row: TriageRow, task: str, text: str = "") -> None:
@@ -47,7 +44,6 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
         yield Bottom()
 
     def to_fill(self) -> dict[str, str]:
-        """Return the values for a command's placeholders."""
         return {"RUN": self.row.name, "TASK": self.items.task}
 
     # --- what is seen ---------------------------------------------------------------------------------
@@ -86,7 +82,6 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
         self.show_pane()
 
     def show_pane(self) -> None:
-        """Redraw a short view of the item under the cursor, and the next step."""
         width, at = self.query_one("#pane", Lines).room.width, self.query_one(Table).cursor
         item, kind = self.item_at(at), self.kind_at(at)
         lines: list[Line] = []
@@ -100,11 +95,10 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
             answer = clean_line(item.tuned_answer).strip() or "(nothing)"
             lines.append(((" tuned said  ", "dim"), (answer, "")))
         self.query_one("#pane", Lines).show(lines)
-        step = (
-            "enter",
-            "only its items" if kind is not None else "the whole item: answers, choices, steps, other runs",
-        )
-        if kind is None and item is None:
+        step = ("enter", "the whole item: answers, choices, steps, other runs")
+        if kind is not None:
+            step = ("enter", "only its items")
+        elif item is None:
             step = ("esc", "clear the filter" if self.items.filter else "back to the table")
         self.bottom.offer((next_line(*step),), footer_keys(is_filtered=bool(self.items.filter)))
 
@@ -147,7 +141,6 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
             self.open_item(at - len(self.items.shown_kinds))
 
     def open_item(self, at: int) -> None:
-        """Open an item of the list in full."""
         self._read = ItemScreen(self.row, self.items, at)
         self.app.push_screen(self._read)
 
@@ -184,14 +177,9 @@ def kind_line(kind: ItemKind, width: int, *, has_cursor: bool) -> Line:
     """Draw one kind of items with its numbers lost and won."""
     name = cut_end(clean_line(kind.kind).replace("_", " "), 24)
     bar = share_bar(kind.lost / max(1, kind.n), 12, "red") if width >= NARROW else ()
-    return (
-        cursor_mark(has_cursor),
-        ("  ", ""),
-        (f"{name:<26}", "bold" if has_cursor else ""),
-        (f"{kind.lost:>5} lost of {kind.n:<6}", ""),
-        *bar,
-        (f"   {kind.won} won" if kind.won else "", "dim"),
-    )
+    line: Line = (cursor_mark(has_cursor), ("  ", ""), (f"{name:<26}", "bold" if has_cursor else ""))
+    won = f"   {kind.won} won" if kind.won else ""
+    return (*line, (f"{kind.lost:>5} lost of {kind.n:<6}", ""), *bar, (won, "dim"))
 
 
 def flip_line(item: Flip, widths: ItemWidths, *, has_cursor: bool, with_task: bool) -> Line:

@@ -10,13 +10,8 @@ from finetop.tui.screens.triage.state import TriageList
 from finetop.tui.text import Line, cut_end
 from finetop.tui.widgets.frame import next_line
 
-OPEN = Key(
-    "enter",
-    "answers",
-    "open",
-    "the most certain lost answer, then all items; on a name: its run",
-    "finetop flips RUN [--task TASK]",
-)
+_MOST_CERTAIN = "the most certain lost answer, then all items; on a name: its run"
+OPEN = Key("enter", "answers", "open", _MOST_CERTAIN, "finetop flips RUN [--task TASK]")
 LEFT = Key("left,h", "", "column(-1)", "cell to the left; with one run: previous run", sign="←→")
 RIGHT = Key("right", "", "column(1)", "cell to the right; with one run: next run")
 ACCEPT = Key("A", "accept", "accept", "accept it, with a reason", "finetop accept RUN --reason TEXT")
@@ -25,29 +20,14 @@ FIXED = Key("F", "fixed by", "fixed", "name the run that fixes it", "finetop tri
 NOTE = Key("t", "note", "note", "a note on it", "finetop triage RUN --note TEXT")
 UNDO = Key("u", "undo", "undo", "undo the last of these", "finetop triage RUN --new")
 VIEW = Key("v", "one run", "view", "one run, one row per task; or all runs", "finetop triage RUN")
-STEPS = Key(
-    "s",
-    "bisect",
-    "steps",
-    "find the checkpoint that lost it, by bisection (asks)",
-    "finetop check RUN --curve",
-)
+_BISECT = "find the checkpoint that lost it, by bisection (asks)"
+STEPS = Key("s", "bisect", "steps", _BISECT, "finetop check RUN --curve")
 CHECK = Key("f", "more items", "check", "check the remaining items", "finetop check RUN --more [TASK]")
 MARK = Key("space", "", "mark", "mark for a comparison")
-COMPARE = Key(
-    "c",
-    "compare",
-    "compare",
-    "compare the marked runs; else with an ok run of its base",
-    "finetop compare RUN RUN",
-)
-FILTER = Key(
-    "slash",
-    "filter",
-    "filter",
-    "only runs with these words in name, model, state",
-    "finetop triage --filter WORDS",
-)
+_WITH_OK = "compare the marked runs; else with an ok run of its base"
+COMPARE = Key("c", "compare", "compare", _WITH_OK, "finetop compare RUN RUN")
+_WITH_WORDS = "only runs with these words in name, model, state"
+FILTER = Key("slash", "filter", "filter", _WITH_WORDS, "finetop triage --filter WORDS")
 SORT = Key("o", "sort", "sort", "sort again, worst first, with new checks", "finetop triage")
 BACK = Key("escape", "", "back", "clear the filter; back to all runs")
 MOVES = moves()
@@ -61,13 +41,8 @@ _RUN = Key("", "open run", sign="enter")
 _TASK = Key("", "task", sign="↑↓")
 _OTHER = Key("", "run", sign="←→")
 ITEM = Key("enter", "open", "open", "the whole item; on a kind: its items", "finetop flips RUN [--task TASK]")
-ITEMS_FILTER = Key(
-    "slash",
-    "filter",
-    "filter",
-    "lost, won, kind:carry, margin>1, runs>2, or words",
-    "finetop flips RUN --kind KIND",
-)
+_WHICH_ITEMS = "lost, won, kind:carry, margin>1, runs>2, or words"
+ITEMS_FILTER = Key("slash", "filter", "filter", _WHICH_ITEMS, "finetop flips RUN --kind KIND")
 ITEMS_BACK = Key("escape", "back", "back", "clear the filter, then back to the table")
 ITEMS_KEYS = (ITEM, ITEMS_FILTER, *MATCHES, ITEMS_BACK, *MOVES)
 ITEM_BACK = Key("escape", "back", "back", "back to the items")

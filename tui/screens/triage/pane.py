@@ -15,7 +15,6 @@ from finetop.core.wording.triage import since_words, standing_words
 from finetop.core.wording.verdicts import change, change_of, interval_of
 from finetop.tui.text import (
     Line,
-    Span,
     cursor_mark,
     cut_end,
     cut_middle,
@@ -48,11 +47,9 @@ def pane_lines(
     verdict = verdict_lines(cell.facts, row, width)
     lines += verdict
     lines += _state_lines(row, task, width, now)
-    lines += [
-        *_curve_lines(cell, width),
-        *_kind_lines(cell, task, width, are_flips_said=_has_flips(verdict)),
-        *_noise_lines(cell),
-    ]
+    lines += _curve_lines(cell, width)
+    lines += _kind_lines(cell, task, width, are_flips_said=_has_flips(verdict))
+    lines += _noise_lines(cell)
     left = height - len(lines)
     if left >= 3 and cell.first:
         lines += _items(cell, width, left)
@@ -64,20 +61,17 @@ def verdict_lines(facts: TaskFacts, row: TriageRow, width: int) -> list[Line]:
     mark = TASK_MARKS.get(facts.mark)
     if mark is None or facts.drop is None:
         reason = clean_line(facts.reason).removeprefix(f"{clean_line(facts.task)}: ")
-        start: Span = (" ? NO VERDICT", "amber mark") if not facts.task else (" - not measured", "")
-        return [(start, (f"  {text}", "")) if not at else ((f"   {text}", ""),)
+        start: Line = ((" - not measured", ""),) if facts.task else ((" ? NO VERDICT", "amber mark"),)
+        return [(*start, (f"  {text}", "")) if not at else ((f"   {text}", ""),)
                 for at, text in enumerate(wrapped(reason, width - 17, 2))]  # fmt: skip
     seen = row.standings.get(facts.task) or (row.standing if facts.mark == "lost" else None)
-    is_settled = seen is not None and seen.state in ("accepted", "fixed")
-    word = _word(facts, seen.state if is_settled and seen is not None else "")
-    style = "" if is_settled else mark.style
+    settled = seen.state if seen is not None and seen.state in ("accepted", "fixed") else ""
+    word, style = _word(facts, settled), "" if settled else mark.style
     between = "" if facts.interval is None else f" ({interval_of(facts.interval, row.margin)})"
-    scores = f"{_score(facts.base)} -> {_score(facts.tuned)}"
-    line: Line = (
-        (f" {mark.mark} ", style),
-        (word, style if word != "ok" else "green"),
-        (f"   {scores}   change {change_of(facts.drop, None if facts.task else row.margin)}{between}", ""),
-    )
+    scores = f"{decimals(facts.base, 3)} -> {decimals(facts.tuned, 3)}"
+    moved = change_of(facts.drop, None if facts.task else row.margin)
+    line: Line = ((f" {mark.mark} ", style), (word, style if word != "ok" else "green"))
+    line = (*line, (f"   {scores}   change {moved}{between}", ""))
     flips = f"{flips_words(facts)}, {count(facts.total - facts.n)} not asked" if facts.total > facts.n else ""
     for flips_text in (flips, flips_words(facts)):
         if flips_text and line_width(line) + len(flips_text) + 4 <= width:
@@ -100,16 +94,11 @@ def _word(facts: TaskFacts, settled: str) -> str:
     return "real drop, size open" if facts.is_drop_proven else "open"
 
 
-def _score(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
 def _labelled(label: str, text: str) -> Line:
     return ((f"   {label:<{_LABEL - 3}}", "dim"), (text, ""))
 
 
 def _state_lines(row: TriageRow, task: str, width: int, now: float) -> list[Line]:
-    """Return the state and note that users gave a cell or the run."""
     seen = row.standings.get(task)
     if seen is None:
         return []
@@ -143,10 +132,8 @@ def _curve_lines(cell: CellAnswer, width: int) -> list[Line]:
             break
         shown.insert(0, piece)
     points_text = "   ".join([start, *shown])
-    more = f"   {hidden} not checked"
-    return [
-        _labelled("when", points_text + (more if hidden and cell_len(points_text + more) <= room else ""))
-    ]
+    whole = f"{points_text}   {hidden} not checked" if hidden else points_text
+    return [_labelled("when", whole if cell_len(whole) <= room else points_text)]
 
 
 def _point(point: CurvePoint, points: Sequence[CurvePoint]) -> str:
@@ -185,7 +172,6 @@ def _noise_lines(cell: CellAnswer) -> list[Line]:
 
 
 def _items(cell: CellAnswer, width: int, rows: int) -> list[Line]:
-    """Return the most certain lost items in `rows` rows, with their header."""
     widths = item_widths(width)
     facts = cell.facts
     shown = cell.first[: rows - 1]
@@ -194,10 +180,8 @@ def _items(cell: CellAnswer, width: int, rows: int) -> list[Line]:
     if rest:
         shown = cell.first[: max(1, rows - 2)]
         others = facts.lost - len(shown)
-    lines = [
-        item_head(widths, first="lost item"),
-        *(item_line(item, widths, with_task=not facts.task) for item in shown),
-    ]
+    lines = [item_head(widths, first="lost item")]
+    lines += [item_line(item, widths, with_task=not facts.task) for item in shown]
     if rest and len(lines) < rows:
         more = [f"{others} more lost"] * (others > 0) + [f"{facts.won} won"] * bool(facts.won)
         lines += [((f"   {', '.join(more)}: ", "dim"), ("enter", "key"))] if more else []

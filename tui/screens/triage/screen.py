@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
+from msgspec.structs import replace
 from textual import work
 from textual.app import ComposeResult
 
-from finetop.core.protocol.messages.triage import SetStanding, Standing, TriageRow
-from finetop.core.text import count
+from finetop.core.commands.shared.triage_state import own_name
+from finetop.core.protocol.messages.triage import SetStanding, SetStandingAnswer, Standing, TriageRow
+from finetop.core.text import clean_line, count
 from finetop.tui.app_interface import host_of, show_refusals
 from finetop.tui.key_order import WAY
-from finetop.tui.keys import bindings
 from finetop.tui.save import Sheet
 from finetop.tui.screens.shared.check_action import ask_bisection, ask_unchecked, check
-from finetop.tui.screens.triage import actions, table as triage_table
+from finetop.tui.screens.triage import table as triage_table
 from finetop.tui.screens.triage.keys import KEYS, footer_keys, next_steps_of, unchecked_step
 from finetop.tui.screens.triage.pane import pane_lines
 from finetop.tui.screens.triage.state import NAME, TASKS, WHOLE, TriageList, runs_to_compare
-from finetop.tui.screens.triage.table import (
-    Columns,
-    columns_of,
-    empty_lines,
-    head_lines,
-    row_line,
-    state_line,
-    turned_line,
-)
-from finetop.tui.text import Line
+from finetop.tui.screens.triage.table import Columns, columns_of
+from finetop.tui.text import Line, cut_middle
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines, set_height
 from finetop.tui.widgets.list_screen import ListScreen
@@ -42,7 +36,6 @@ class TriageScreen(ListScreen, inherit_bindings=False):
 
     CSS_PATH = "screen.tcss"
     KEYS = KEYS
-    BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Triage"
     LEAST_S: ClassVar = 2.0  # the table changes only when a check ends
 
@@ -72,7 +65,6 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         return self.held.tasks[at] if 0 <= at < len(self.held.tasks) else ""
 
     async def to_save(self) -> Sheet:
-        """Return the loaded part of the matrix as a sheet to save."""
         from finetop.tui.save.tables import triage
 
         rows = self.held.pages.rows
@@ -82,7 +74,6 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         return "" if self.held.row is None else self.held.row.name
 
     def to_fill(self) -> dict[str, str]:
-        """Return the values for a command's placeholders."""
         return {"RUN": self.to_copy(), "TASK": self.cell_task}
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
@@ -96,7 +87,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         row = self.held.pages.rows.get(index)
         if row is None:
             return waiting_line(has_cursor=has_cursor)
-        return row_line(self.held, row, self._columns, has_cursor=has_cursor)
+        return triage_table.row_line(self.held, row, self._columns, has_cursor=has_cursor)
 
     def redraw(self) -> None:
         held, width = self.held, self.query_one("#state", Lines).room.width
@@ -109,18 +100,18 @@ class TriageScreen(ListScreen, inherit_bindings=False):
             whole = self.held.run_turned
             tasks = whole.tasks if whole is not None else []
             span = triage_table.span_of(tasks, self.held.row.margin)
-            state.show((turned_line(held, self.held.row, width),))
+            state.show((triage_table.turned_line(held, self.held.row, width),))
             set_height(self.query_one("#head", Lines), 1)
             self.query_one("#head", Lines).show((triage_table.run_head_line(width, *span),))
             rows = len(tasks) or 1
         else:
-            state.show((state_line(held, width, host_of(self).now()),))
+            state.show((triage_table.state_line(held, width, host_of(self).now()),))
             head = self.query_one("#head", Lines)
-            lines = head_lines(self._columns, held.tasks)
+            lines = triage_table.head_lines(self._columns, held.tasks)
             set_height(head, len(lines))
             head.show(lines)
             rows = held.pages.matching
-        self.query_one("#empty", Lines).show(empty_lines(held))
+        self.query_one("#empty", Lines).show(triage_table.empty_lines(held))
         self._share_height(rows)
         table.show(rows, None if self.held.is_turned else self.held.row_at)
         self.show_pane()
@@ -135,7 +126,6 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         set_height(pane, height)
 
     def show_pane(self) -> None:
-        """Redraw the pane, the next step and the footer for the cell under the cursor."""
         row, task, held = self.held.row, self.cell_task, self.held
         pane, bottom = self.query_one("#pane", Lines), self.bottom
         if row is None:
@@ -163,11 +153,9 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         self.rest()
 
     def _in_view(self) -> tuple[int, int]:
-        return (
-            (self.held.row_at, self.held.row_at + 1)
-            if self.held.is_turned
-            else self.query_one(Table).rows_in_view()
-        )
+        if self.held.is_turned:
+            return self.held.row_at, self.held.row_at + 1
+        return self.query_one(Table).rows_in_view()
 
     async def _load_list(self, run: str) -> bool:
         place = await self.held.load(run, self.held.row)
@@ -185,7 +173,6 @@ class TriageScreen(ListScreen, inherit_bindings=False):
             self.load_anew()
 
     async def _load_in_view(self) -> None:
-        """Load the rows in view, the run shown by task, and the cell under the cursor."""
         while not self._wants_anew and await self.held.load_missing(*self._in_view()):
             self.redraw()
         if self.app.screen is not self:
@@ -262,32 +249,59 @@ class TriageScreen(ListScreen, inherit_bindings=False):
     # --- keys: acting -----------------------------------------------------------------------------------
 
     def action_accept(self) -> None:
-        self._ask(actions.ask_acceptance)
+        accepted = partial(Standing, "accepted", own_name())
+        self._ask("reason for accepting?", "accept it", lambda text, _: accepted(reason=text))
 
     def action_fixed(self) -> None:
-        self._ask(actions.ask_fix)
+        fixed = partial(Standing, "fixed", own_name())
+        self._ask("which run fixes it?", "mark as fixed", lambda text, _: fixed(fixed_by=text))
 
     def action_note(self) -> None:
-        self._ask(actions.ask_note)
+        """Ask for a note; the regression's state stays."""
+        self._ask("note", "save", lambda text, before: replace(before, note=text), has_note=True)
 
-    def _ask(self, typed_of: Callable[[Standing], actions.Typed]) -> None:
-        if self.held.row is not None:
-            actions.ask(self.bottom, self.held.row, self.cell_task, typed_of, self._say)
+    def _ask(
+        self, label: str, keep: str, changed: Callable[[str, Standing], Standing], *, has_note: bool = False
+    ) -> None:
+        """Ask for a reason, run or note, and set it on the regression that was under the cursor."""
+        row, task = self.held.row, self.cell_task
+        if row is None:
+            return
+        before = row.standings.get(task, Standing(by=own_name()))
+        what = f"{clean_line(task)} of " if task else ""
+
+        def done(text: str, is_kept: bool) -> None:
+            if is_kept and text.strip():
+                self._say(row, task, changed(text.strip(), before))
+
+        label = f"{what}{cut_middle(clean_line(row.name), 24)}: {label}"
+        self.bottom.say_aside(())
+        self.bottom.ask_text(label, before.note if has_note else "", done=done, keep=keep, leave="cancel")
 
     def action_own(self) -> None:
-        if self.held.row is not None:
-            actions.assign(self.held.row, self.cell_task, self._say)
+        """Assign a regression to the user, or unassign it if it is theirs."""
+        row, task = self.held.row, self.cell_task
+        if row is not None:
+            seen = row.standings.get(task)
+            is_own = seen is not None and seen.state == "looking" and seen.by == own_name()
+            self._say(row, task, Standing("new" if is_own else "looking", own_name()))
 
     @work
     async def _say(self, row: TriageRow, task: str, standing: Standing) -> None:
-        if await actions.send_standing(
-            host_of(self), SetStanding(row.name, task, standing), self.held.undoing
-        ):
+        with show_refusals(host_of(self)):
+            answer: SetStandingAnswer = await host_of(self).ask(SetStanding(row.name, task, standing))
+            self.held.undoing.append(SetStanding(row.name, task, answer.before))
+            host_of(self).say(f"{answer.message}   u undoes it")
             self.refresh_soon(at_once=True)
 
     @work
     async def action_undo(self) -> None:
-        if await actions.undo_standing(host_of(self), self.held.undoing):
+        if not self.held.undoing:
+            host_of(self).say("nothing to undo.")
+            return
+        with show_refusals(host_of(self)):
+            answer: SetStandingAnswer = await host_of(self).ask(self.held.undoing.pop())
+            host_of(self).say(f"undone: {answer.message}")
             self.refresh_soon(at_once=True)
 
     def action_check(self) -> None:
@@ -299,7 +313,6 @@ class TriageScreen(ListScreen, inherit_bindings=False):
             self.run_worker(check(self, self.held.row.name, task=self.cell_task))
 
     def action_mark(self) -> None:
-        """Mark or unmark the run for a comparison, and go to the next."""
         if self.held.is_turned:
             host_of(self).say("only runs can be marked: v shows all runs.")
         elif self.held.row is not None:
@@ -324,6 +337,5 @@ class TriageScreen(ListScreen, inherit_bindings=False):
             host_of(self).open_remedies(self.held.row.name)
 
     def action_steps(self) -> None:
-        """Offer to find the checkpoint that lost it."""
         if self.held.row is not None:
             self.run_worker(ask_bisection(self, self.held.row.name))

@@ -10,19 +10,12 @@ from typing import Any
 import msgspec
 
 from finetop.core.protocol.check_result import Flip
+from finetop.core.protocol.messages import triage as messages
 from finetop.core.protocol.messages.triage import (
     CellAnswer,
-    ItemKind,
-    LookAtCell,
     LostItems,
-    LostItemsAnswer,
-    SetStanding,
-    Standing,
-    Triage,
     TriageAnswer,
-    TriageCell,
     TriageRow,
-    TriageRun,
     TriageRunAnswer,
 )
 from finetop.core.protocol.request import Ask as AskRequest
@@ -49,11 +42,10 @@ class TriageList(PagedList["TriageRow"]):
         self.marked: dict[int, str] = {}  # runs marked for a comparison, in order of marking
         self.turn: bool | None = None  # the layout the user chose; None: by the terminal's width
         self.width = NARROW  # of the terminal
-        self.undoing: list[SetStanding] = []  # what undoes the changes, the newest last
+        self.undoing: list[messages.SetStanding] = []  # what undoes the changes, the newest last
 
     @property
     def row(self) -> TriageRow | None:
-        """The run under the cursor."""
         return self.pages.rows.get(self.row_at)
 
     @property
@@ -78,10 +70,7 @@ class TriageList(PagedList["TriageRow"]):
         return self.answer is not None and not self.pages.matching
 
     async def load(self, run: str, at: TriageRow | None) -> int | None:
-        """Load the table from its start; return the index of the run of that name, else of the run `at`.
-
-        Returns None if the filter has changed meanwhile, and the table must be loaded again.
-        """
+        """Load the table anew; return the index of that run, else of the run `at`; None if the filter has changed."""
         before = self.filter
         answer = await self._asked(0, CHUNK)
         if before != self.filter:
@@ -103,34 +92,32 @@ class TriageList(PagedList["TriageRow"]):
     @property
     def most_tasks(self) -> int:
         """The largest number of tasks of a run; the columns of several suites are more."""
-        return max(
-            (sum(cell is not None for cell in row.cells) for row in self.pages.rows.values()), default=0
-        )
+        rows = self.pages.rows.values()
+        return max((sum(cell is not None for cell in row.cells) for row in rows), default=0)
 
     @property
     def _newest(self) -> tuple[str, float] | None:
-        """The newest known check."""
         return None if self.answer is None else (self.answer.newest, self.answer.newest_at)
 
     async def load_cell(self, row: TriageRow, task: str) -> bool:
         """Load the details of a cell if they are missing; return whether they were loaded."""
         if (row.check_id, task) in self.cells:
             return False
-        self.cells[row.check_id, task] = await self._ask(LookAtCell(row.name, task, PANE_ITEMS))
+        self.cells[row.check_id, task] = await self._ask(messages.LookAtCell(row.name, task, PANE_ITEMS))
         return True
 
     async def load_run(self, row: TriageRow) -> bool:
         """Load a run's tasks if they are missing; return whether they were loaded."""
         if row.check_id in self.runs:
             return False
-        self.runs[row.check_id] = await self._ask(TriageRun(row.name))
+        self.runs[row.check_id] = await self._ask(messages.TriageRun(row.name))
         return True
 
     def cell_of(self, row: TriageRow, task: str) -> CellAnswer | None:
         return self.cells.get((row.check_id, task))
 
     async def _asked(self, offset: int, limit: int) -> TriageAnswer:
-        answer: TriageAnswer = await self._ask(Triage(self.filter, offset, limit))
+        answer: TriageAnswer = await self._ask(messages.Triage(self.filter, offset, limit))
         self.answer = answer
         return answer
 
@@ -139,7 +126,7 @@ class TriageList(PagedList["TriageRow"]):
         return self._in_columns(answer.rows, answer.tasks), answer.matching
 
     async def _newer(self, row: TriageRow) -> TriageRow:
-        turned: TriageRunAnswer = await self._ask(TriageRun(row.name))
+        turned: TriageRunAnswer = await self._ask(messages.TriageRun(row.name))
         (newer,) = self._in_columns([turned.row], turned.columns)
         return newer
 
@@ -148,7 +135,7 @@ class TriageList(PagedList["TriageRow"]):
         self.tasks += [task for task in tasks if task not in self.tasks]
         placed = []
         for row in rows:
-            cells: dict[str, TriageCell | None] = dict(zip(tasks, row.cells, strict=True))
+            cells: dict[str, messages.TriageCell | None] = dict(zip(tasks, row.cells, strict=True))
             placed.append(msgspec.structs.replace(row, cells=[cells.get(task) for task in self.tasks]))
         return placed
 
@@ -165,11 +152,10 @@ def runs_to_compare(held: TriageList, row: TriageRow) -> list[str]:
 
 def _other_of(row: TriageRow, pages: Pages[TriageRow]) -> str:
     """Return a run's fix, else the first loaded ok run of the same base, else an empty string."""
-    fixed_by = row.standings.get("", Standing()).fixed_by
-    others = (candidate for _, candidate in sorted(pages.rows.items()) if candidate.model == row.model)
-    return fixed_by or next(
-        (other.name for other in others if other.verdict == "ok" and other.id != row.id), ""
-    )
+    fixed_by = row.standings.get("", messages.Standing()).fixed_by
+    rows = (other for _, other in sorted(pages.rows.items()) if other.model == row.model)
+    others = (other.name for other in rows if other.verdict == "ok" and other.id != row.id)
+    return fixed_by or next(others, "")
 
 
 def parse_filter(run: str, task: str, text: str) -> LostItems:
@@ -207,9 +193,9 @@ class Items:
     run: str
     task: str
     filter: str = ""
-    kinds: list[ItemKind] = field(default_factory=list)
+    kinds: list[messages.ItemKind] = field(default_factory=list)
     items: dict[int, Flip] = field(default_factory=dict)
-    answer: LostItemsAnswer | None = None  # the newest
+    answer: messages.LostItemsAnswer | None = None  # the newest
 
     @property
     def request(self) -> LostItems:
@@ -220,7 +206,7 @@ class Items:
         return self.answer.matching if self.answer is not None else 0
 
     @property
-    def shown_kinds(self) -> list[ItemKind]:
+    def shown_kinds(self) -> list[messages.ItemKind]:
         """The kinds listed first: all with changes, until a filter is set."""
         return [] if self.filter else [kind for kind in self.kinds if kind.lost or kind.won]
 
@@ -236,9 +222,8 @@ class Items:
 
     async def more(self, first: int, end: int) -> bool:
         """Load one chunk of the items [first, end) if any is missing; return whether anything arrived."""
-        missing = next(
-            (at for at in range(max(0, first), min(end, self.matching)) if at not in self.items), None
-        )
+        wanted = range(max(0, first), min(end, self.matching))
+        missing = next((at for at in wanted if at not in self.items), None)
         if missing is None:
             return False
         request, offset = self.request, missing - missing % CHUNK

@@ -53,9 +53,8 @@ def columns_of(width: int, tasks: Sequence[str], cursor: int) -> Columns:
 def head_lines(columns: Columns, tasks: Sequence[str]) -> list[Line]:
     """Return the header; long task names take two rows."""
     width = columns.cell - 1
-    halves = [
-        _halved(clean_line(task), width) for task in tasks[columns.first : columns.first + columns.shown]
-    ]
+    shown = tasks[columns.first : columns.first + columns.shown]
+    halves = [_halved(clean_line(task), width) for task in shown]
     above = "".join(f"{first:>{width}} " for first, _ in halves)
     below = "".join(f"{second:>{width}} " for _, second in halves)
     more = f"{f'+{columns.hidden}':>{_MORE - 1}} " if columns.hidden else ""
@@ -101,28 +100,22 @@ def row_line(held: TriageList, row: TriageRow, columns: Columns, *, has_cursor: 
 
 
 def _is_settled(standing: Standing | None) -> bool:
-    """Return True if a regression was accepted or has a fix."""
     return standing is not None and standing.state in ("accepted", "fixed")
 
 
 def _cell(cell: TriageCell | None, width: int, *, is_cursor: bool, is_settled: bool) -> tuple[Span, ...]:
     """Draw a change and its mark: red for a proven, unsettled loss, dim for ok."""
     mark = TASK_MARKS.get(cell.mark) if cell is not None else None
-    text = "-" if cell is None or mark is None or cell.drop is None else change(cell.drop / 100)
-    cell_text = (
-        f"{text}{mark.mark if mark is not None and cell is not None and cell.drop is not None else ' '}"
-    )
+    text = "- "
+    if cell is not None and mark is not None and cell.drop is not None:
+        text = f"{change(cell.drop / 100)}{mark.mark}"
     style: StyleName = "red" if cell is not None and cell.mark == "lost" and not is_settled else ""
     style = "dim" if cell is not None and cell.mark == "kept" else style
-    return (
-        (" " * max(0, width - 1 - len(cell_text)), ""),
-        (cell_text, "reverse" if is_cursor else style),
-        (" ", ""),
-    )
+    blank = " " * max(0, width - 1 - len(text))
+    return ((blank, ""), (text, "reverse" if is_cursor else style), (" ", ""))
 
 
 def _more(cell: TriageCell | None, *, is_settled: bool) -> tuple[Span, ...]:
-    """Draw the worst mark of the tasks out of view."""
     mark = TASK_MARKS.get(cell.mark) if cell is not None else None
     style: StyleName = "red" if cell is not None and cell.mark == "lost" and not is_settled else ""
     return ((f"{mark.mark if mark is not None else '-':>{_MORE - 1}}", style), (" ", ""))
@@ -184,15 +177,9 @@ def task_line(
     scores = f"{decimals(task.base, 3):>6}{decimals(task.tuned, 3):>6}" if width >= _FULL else ""
     moved = f"{change(task.drop / 100):>8}"
     state = standing_words(seen) if seen is not None else ""
-    return (
-        *line,
-        (scores, ""),
-        (moved, style),
-        ("  ", ""),
-        *_bar(task, row.margin, bar_width(width), span),
-        (f"{task.lost:>6}{task.won:>5}  ", ""),
-        (state, "red" if state == "NEW" else "dim"),
-    )
+    bar = _bar(task, row.margin, bar_width(width), span)
+    line = (*line, (scores, ""), (moved, style), ("  ", ""), *bar, (f"{task.lost:>6}{task.won:>5}  ", ""))
+    return (*line, (state, "red" if state == "NEW" else "dim"))
 
 
 def _bar(task: TaskFacts, margin: float, cells: int, span: tuple[float, float]) -> Line:
@@ -231,10 +218,8 @@ def state_line(held: TriageList, width: int, now: float) -> Line:
 def _right(held: TriageList) -> Line:
     pages = held.pages
     if held.filter:
-        return (
-            ("/", "key"),
-            (f" {cut_middle(clean_line(held.filter), 20)}: {count(pages.matching)} match", "bold"),
-        )
+        words = cut_middle(clean_line(held.filter), 20)
+        return (("/", "key"), (f" {words}: {count(pages.matching)} match", "bold"))
     if pages.newcomers:
         return (("o", "key"), (f" shows {counted(pages.newcomers, 'new check')}", "bold"))
     if pages.reordered:
@@ -277,19 +262,15 @@ def empty_lines(held: TriageList) -> list[Line]:
         hidden = f" 0 of {counted(answer.total, 'checked run')} match   {clean_line(held.filter)}"
         return [(), ((hidden, ""),), ((" ", ""), ("esc", "key"), (" clears the filter.", ""))]
     how = " f checks one." if answer.unchecked_total else ""
-    return [(), ((f" No run has been checked yet.{how}", "bold"),), *unchecked_lines(held)]
-
-
-def unchecked_lines(held: TriageList) -> list[Line]:
-    """Return the finished runs that have no check."""
-    answer = held.answer
-    if answer is None or not answer.unchecked_total:
-        return []
+    lines: list[Line] = [(), ((f" No run has been checked yet.{how}", "bold"),)]
+    if not answer.unchecked_total:
+        return lines
     more = answer.unchecked_total - len(answer.unchecked)
     names = ",  ".join(cut_middle(clean_line(name), 24) for name in answer.unchecked)
     rest = f" and {count(more)} more" if more > 0 else ""
     noun = "finished run has" if answer.unchecked_total == 1 else "finished runs have"
-    return [((f"   {count(answer.unchecked_total)} {noun} no check:  ", ""), (f"{names}{rest}", "bold"))]
+    number = count(answer.unchecked_total)
+    return [*lines, ((f"   {number} {noun} no check:  ", ""), (f"{names}{rest}", "bold"))]
 
 
 def newest_words(answer: TriageAnswer, now: float) -> str:

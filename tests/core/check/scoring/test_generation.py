@@ -38,7 +38,7 @@ def prompts_behind(tokenizer: Any, beginning: str, longest: int = 6) -> list[Pro
 
 
 @pytest.mark.parametrize("beginning", ["", "The quick brown fox jumps. ", LONG])
-def test_batched_answers_equal_answers_alone(loud_model: Any, tiny_tokenizer: Any, beginning: str) -> None:
+def test_batched_answers_equal_answers_alone(loud_model, tiny_tokenizer, beginning):
     prompts = prompts_behind(tiny_tokenizer, beginning)
     together = answer(loud_model, tiny_tokenizer, prompts, PLAN)
     assert together == [written_alone(loud_model, tiny_tokenizer, prompt) for prompt in prompts]
@@ -46,7 +46,7 @@ def test_batched_answers_equal_answers_alone(loud_model: Any, tiny_tokenizer: An
     assert answer(loud_model, tiny_tokenizer, prompts, BatchPlan("plain", 512)) == together
 
 
-def test_answers_behind_kept_beginnings_equal_answers_alone(loud_model: Any, tiny_tokenizer: Any) -> None:
+def test_answers_behind_kept_beginnings_equal_answers_alone(loud_model, tiny_tokenizer):
     prompts = prompts_behind(tiny_tokenizer, LONG) + prompts_behind(tiny_tokenizer, "")
     memory = PrefixMemory(find([prompt] for prompt in prompts), 1 << 30)
     wanted = [written_alone(loud_model, tiny_tokenizer, prompt) for prompt in prompts]
@@ -55,7 +55,7 @@ def test_answers_behind_kept_beginnings_equal_answers_alone(loud_model: Any, tin
     assert [answer(loud_model, tiny_tokenizer, [single], PLAN, memory)[0] for single in prompts] == wanted
 
 
-def test_answers_of_a_model_with_a_short_window(tiny_tokenizer: Any) -> None:
+def test_answers_of_a_model_with_a_short_window(tiny_tokenizer):
     from transformers import MistralConfig, MistralForCausalLM
 
     torch.manual_seed(1)
@@ -75,7 +75,7 @@ def test_answers_of_a_model_with_a_short_window(tiny_tokenizer: Any) -> None:
     assert answer(model, tiny_tokenizer, prompts, PLAN, memory) == wanted
 
 
-def test_answers_end_at_the_stop_string(loud_model: Any, tiny_tokenizer: Any) -> None:
+def test_answers_end_at_the_stop_string(loud_model, tiny_tokenizer):
     prompt = tuple(tiny_tokenizer.encode("What opens at nine? The"))
     (whole,) = answer(loud_model, tiny_tokenizer, [Prompt(prompt, (), 12)], PLAN)
     stop = whole[3:5]
@@ -110,7 +110,7 @@ class Dictating:
         return SimpleNamespace(logits=logits, cache=cache)
 
 
-def test_a_special_token_can_be_a_stop_string(loud_model: Any, tiny_tokenizer: Any) -> None:
+def test_a_special_token_can_be_a_stop_string(loud_model, tiny_tokenizer):
     user = tiny_tokenizer.convert_tokens_to_ids("<|user|>")
     tokens = [*tiny_tokenizer.encode("We mend"), user, *tiny_tokenizer.encode("radios and clocks")]
     model = Dictating(loud_model, tokens, first=3)
@@ -120,7 +120,7 @@ def test_a_special_token_can_be_a_stop_string(loud_model: Any, tiny_tokenizer: A
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")  # peft on transformers 5.24
-def test_learned_tokens_before_the_input_are_not_read_twice(tiny_model: Any, tiny_tokenizer: Any) -> None:
+def test_learned_tokens_before_the_input_are_not_read_twice(tiny_model, tiny_tokenizer):
     from peft import PromptTuningConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
@@ -146,9 +146,7 @@ def test_learned_tokens_before_the_input_are_not_read_twice(tiny_model: Any, tin
 
 
 @pytest.mark.parametrize("rows", [512, 1])
-def test_another_engine_writes_the_same_answers_up_to_the_same_stops(
-    loud_model: Any, tiny_tokenizer: Any, rows: int
-) -> None:
+def test_another_engine_writes_the_same_answers_up_to_the_same_stops(loud_model, tiny_tokenizer, rows):
     prompts = [*prompts_behind(tiny_tokenizer, LONG), *prompts_behind(tiny_tokenizer, "", 12)]
     exact = answer(loud_model, tiny_tokenizer, prompts, PLAN)
     stop = next(text[2:4] for text in exact if len(text) > 4)

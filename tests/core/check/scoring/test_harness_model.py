@@ -25,13 +25,13 @@ def requests_for(kind: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
 
 
 @pytest.fixture(params=[512, 64], ids=["whole", "cut"])
-def both(request: Any, loud_model: Any, tiny_tokenizer: Any) -> tuple[PackedModel, HFLM]:
+def both(request, loud_model, tiny_tokenizer):
     """Return ours and the stock model, at the model's full length and at a short one, which cuts most inputs."""
     stock = HFLM(pretrained=loud_model, tokenizer=tiny_tokenizer, batch_size=2, max_length=request.param)
     return PackedModel(loud_model, tiny_tokenizer, max_length=request.param), stock
 
 
-def test_log_likelihoods(both: tuple[PackedModel, HFLM]) -> None:
+def test_log_likelihoods(both):
     ours, stock = both
     pairs = [
         ("What opens at nine?", " The shop"),
@@ -51,7 +51,7 @@ def test_log_likelihoods(both: tuple[PackedModel, HFLM]) -> None:
         assert own[1] == other[1], pair
 
 
-def test_rolling_windows_are_the_harnesss(both: tuple[PackedModel, HFLM]) -> None:
+def test_rolling_windows_are_the_harnesss(both):
     ours, stock = both
     texts = [(LONG,), ("We mend radios.",), (LONG[:900],)]
     scores = ours.loglikelihood_rolling(requests_for("loglikelihood_rolling", texts))
@@ -59,7 +59,7 @@ def test_rolling_windows_are_the_harnesss(both: tuple[PackedModel, HFLM]) -> Non
     assert scores == pytest.approx(wanted, rel=1e-6)
 
 
-def test_answers(both: tuple[PackedModel, HFLM]) -> None:
+def test_answers(both):
     ours, stock = both
     prompts = ["What opens at nine?", "What opens at nine?\n\n", "We mend ", LONG[:1200], "<|end|>We"]
     for settings in (
@@ -74,16 +74,14 @@ def test_answers(both: tuple[PackedModel, HFLM]) -> None:
         assert ours.generate_until(requests_for("generate_until", requests)) == wanted
 
 
-def test_an_answer_is_256_tokens_long_at_most_where_a_task_sets_no_limit(
-    loud_model: Any, tiny_tokenizer: Any
-) -> None:
+def test_an_answer_is_256_tokens_long_at_most_where_a_task_sets_no_limit(loud_model, tiny_tokenizer):
     ours = PackedModel(loud_model, tiny_tokenizer)
     assert ours._prompt("We", {"until": ["\n"]}).max_new_tokens == 256
     long = ours._prompt(LONG, {"until": ["\n"], "max_gen_toks": 500})
     assert len(long.tokens) == 512 - 500
 
 
-def test_sampled_answers_are_refused(loud_model: Any, tiny_tokenizer: Any) -> None:
+def test_sampled_answers_are_refused(loud_model, tiny_tokenizer):
     ours = PackedModel(loud_model, tiny_tokenizer)
     with pytest.raises(BadInput, match=r"temperature 0\.7"):
         ours.generate_until(requests_for("generate_until", [("We", {"do_sample": True, "temperature": 0.7})]))

@@ -1,7 +1,5 @@
 """Rows are trees without padding, evenly filled; in a packed row a token attends only to its ancestors."""
 
-from __future__ import annotations
-
 import random
 
 import pytest
@@ -9,7 +7,7 @@ import pytest
 from finetop.core.check.scoring.packing import TokenSequence, pack, packed_batches
 
 
-def test_shared_beginnings_are_packed_once() -> None:
+def test_shared_beginnings_are_packed_once():
     sequences = [
         TokenSequence((1, 2, 3, 4), 3),
         TokenSequence((1, 2, 3, 5), 3),
@@ -22,7 +20,7 @@ def test_shared_beginnings_are_packed_once() -> None:
     assert not seen[3, 2] and seen[4, 3] and seen[4, 0]
 
 
-def test_rows_keep_to_their_length_and_are_filled_evenly() -> None:
+def test_rows_keep_to_their_length_and_are_filled_evenly():
     rng = random.Random(1)
     sequences = [TokenSequence(tuple(rng.randrange(10_000) for _ in range(21)), 10) for _ in range(20)]
     rows = pack(sequences, 150)
@@ -33,7 +31,7 @@ def test_rows_keep_to_their_length_and_are_filled_evenly() -> None:
 
 
 @pytest.mark.parametrize("context", [90, 100, 130, 400])
-def test_choices_stay_with_their_context_though_it_is_longer_than_a_row(context: int) -> None:
+def test_choices_stay_with_their_context_though_it_is_longer_than_a_row(context):
     sequences = [
         TokenSequence((*range(first, first + context), first + 5_000 + choice, 1, 2, 3), context)
         for first in (10_000, 20_000)
@@ -43,7 +41,7 @@ def test_choices_stay_with_their_context_though_it_is_longer_than_a_row(context:
     assert sum(len(row.tokens) for row in rows) == 2 * (context + 4 * 3)
 
 
-def test_a_row_does_not_grow_without_end_around_a_long_context() -> None:
+def test_a_row_does_not_grow_without_end_around_a_long_context():
     context = tuple(range(1_000))
     sequences = [TokenSequence((*context, *[5_000 + choice] * 400), 1_000) for choice in range(10)]
     rows = pack(sequences, 512)
@@ -51,7 +49,7 @@ def test_a_row_does_not_grow_without_end_around_a_long_context() -> None:
     assert sorted(place for row in rows for place in row.paths) == list(range(10))
 
 
-def test_every_predicting_column_sees_its_sequence_and_nothing_else() -> None:
+def test_every_predicting_column_sees_its_sequence_and_nothing_else():
     rng = random.Random(4)
     header = [rng.randrange(50) for _ in range(8)]
     sequences = []
@@ -75,7 +73,7 @@ def test_every_predicting_column_sees_its_sequence_and_nothing_else() -> None:
     assert sorted(met) == list(range(30))
 
 
-def test_the_head_runs_on_little_more_than_what_predicts() -> None:
+def test_the_head_runs_on_little_more_than_what_predicts():
     sequences = [
         TokenSequence((*range(100 * item, 100 * item + 40), 90_000 + choice, 7), 40)
         for item in range(6)

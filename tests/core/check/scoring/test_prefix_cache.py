@@ -77,14 +77,14 @@ def counting(model: Any, fails_at: int = 0) -> Any:
     return Counting()
 
 
-def test_beginnings_of_subjects_and_of_all_are_found_and_nested() -> None:
+def test_beginnings_of_subjects_and_of_all_are_found_and_nested():
     prefixes = find(some_items())
     assert sorted(map(len, prefixes.tokens)) == [60, 140, 140, 140]
     whole = [len(tokens) for tokens in prefixes.tokens].index(60)
     assert sorted(prefixes.parents) == sorted([-1, whole, whole, whole])
 
 
-def test_choices_of_one_item_share_nothing() -> None:
+def test_choices_of_one_item_share_nothing():
     (item, *_) = some_items()
     assert find([item]) == Prefixes()
     rng = random.Random(5)
@@ -96,7 +96,7 @@ def test_choices_of_one_item_share_nothing() -> None:
     assert find([pair[:1], pair[1:]]).tokens == (context,)
 
 
-def test_short_beginnings_and_rare_small_ones_are_left_in_their_rows() -> None:
+def test_short_beginnings_and_rare_small_ones_are_left_in_their_rows():
     rng = random.Random(6)
     for shared, items, wanted in ((LEAST_TOKENS - 1, 30, 0), (LEAST_TOKENS, 30, 1), (60, 2, 0), (200, 2, 1)):
         head = random_tokens(rng, shared)
@@ -104,7 +104,7 @@ def test_short_beginnings_and_rare_small_ones_are_left_in_their_rows() -> None:
         assert len(find(rare_items).tokens) == wanted, (shared, items)
 
 
-def test_what_predicts_is_never_in_a_beginning() -> None:
+def test_what_predicts_is_never_in_a_beginning():
     rng = random.Random(7)
     context = random_tokens(rng, 150)
     items = [[TokenSequence((*context, token), 150)] for token in range(5)]
@@ -113,14 +113,14 @@ def test_what_predicts_is_never_in_a_beginning() -> None:
     assert find([[Prompt(context, (), 5)], [Prompt(context, (), 5)]]).tokens == (context[:149],)
 
 
-def test_finding_does_not_depend_on_the_order_of_items() -> None:
+def test_finding_does_not_depend_on_the_order_of_items():
     items = some_items(seed=9)
     shuffled = list(items)
     random.Random(2).shuffle(shuffled)
     assert find(shuffled) == find(items)
 
 
-def test_longest_is_the_longest_that_fits() -> None:
+def test_longest_is_the_longest_that_fits():
     items = some_items()
     prefixes = find(items)
     for item in items:
@@ -133,7 +133,7 @@ def test_longest_is_the_longest_that_fits() -> None:
     assert prefixes.longest(TokenSequence((1, 2, 3), 2)) == -1
 
 
-def test_scores_behind_a_beginning_are_those_of_the_whole(loud_model: Any) -> None:
+def test_scores_behind_a_beginning_are_those_of_the_whole(loud_model):
     items = some_items()
     sequences = [sequence for item in items for sequence in item]
     memory = PrefixMemory(find(items), PLENTY)
@@ -143,7 +143,7 @@ def test_scores_behind_a_beginning_are_those_of_the_whole(loud_model: Any) -> No
         assert scored.is_greedy == right.is_greedy
 
 
-def test_kept_or_read_now_the_numbers_are_the_very_same(loud_model: Any) -> None:
+def test_kept_or_read_now_the_numbers_are_the_very_same(loud_model):
     items = some_items(subjects=4)
     kept, forgetful = PrefixMemory(find(items), PLENTY), PrefixMemory(find(items), 0)
     order = random.Random(3).sample(range(len(items)), len(items))
@@ -153,7 +153,7 @@ def test_kept_or_read_now_the_numbers_are_the_very_same(loud_model: Any) -> None
     assert kept.held_bytes > 0 and forgetful.held_bytes == 0
 
 
-def test_a_beginning_is_read_once_over_many_calls(loud_model: Any) -> None:
+def test_a_beginning_is_read_once_over_many_calls(loud_model):
     items = some_items(subjects=1, each=10)
     model = counting(loud_model)
     memory = PrefixMemory(find(items), PLENTY)
@@ -167,7 +167,7 @@ def test_a_beginning_is_read_once_over_many_calls(loud_model: Any) -> None:
     assert model.tokens < 140 + sum(len(item[0].tokens) - 140 + 6 for item in items)
 
 
-def test_bytes_are_bounded_and_what_was_used_last_stays(loud_model: Any) -> None:
+def test_bytes_are_bounded_and_what_was_used_last_stays(loud_model):
     items = some_items(subjects=4)
     everything = PrefixMemory(find(items), PLENTY)
     for item in items:
@@ -186,7 +186,7 @@ def test_bytes_are_bounded_and_what_was_used_last_stays(loud_model: Any) -> None
 
 
 @pytest.mark.parametrize("fails_at", [1, 2, 3, 4])
-def test_out_of_memory_leaves_nothing_behind(loud_model: Any, fails_at: int) -> None:
+def test_out_of_memory_leaves_nothing_behind(loud_model, fails_at):
     items = some_items()
     memory = PrefixMemory(find(items), PLENTY)
     left = []
@@ -210,7 +210,7 @@ def test_out_of_memory_leaves_nothing_behind(loud_model: Any, fails_at: int) -> 
     assert all(keys() is None for keys in left)
 
 
-def test_out_of_memory_while_writing_leaves_nothing_behind(loud_model: Any, tiny_tokenizer: Any) -> None:
+def test_out_of_memory_while_writing_leaves_nothing_behind(loud_model, tiny_tokenizer):
     prompts = [Prompt(item[0].tokens[:-3], (), 6) for item in some_items()]
     memory = PrefixMemory(find([prompt] for prompt in prompts), PLENTY)
     with pytest.raises(torch.OutOfMemoryError):
@@ -218,7 +218,7 @@ def test_out_of_memory_while_writing_leaves_nothing_behind(loud_model: Any, tiny
     assert memory.held_bytes == 0
 
 
-def test_room_is_a_share_of_what_is_free() -> None:
+def test_room_is_a_share_of_what_is_free():
     import psutil
 
     assert 0 < room_for("cpu") <= psutil.virtual_memory().total / 10 + 1

@@ -21,7 +21,6 @@ from finetop.core.check.scoring.scorer import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 NATS = 1e-4
 KINDS = ("qwen2", "gpt2", "gpt_neox", "gemma3", "mistral, window 24", "mixtral", "bloom", "mpt", "mamba")
@@ -62,7 +61,7 @@ def some_sequences(count: int, seed: int) -> list[TokenSequence]:
     "plan",
     [BatchPlan("packed", 512), BatchPlan("packed", 48), BatchPlan("packed", 1), BatchPlan("plain", 256)],
 )
-def test_scores_equal_a_forward_of_each_sequence_alone(loud_model: Any, plan: BatchPlan) -> None:
+def test_scores_equal_a_forward_of_each_sequence_alone(loud_model, plan):
     sequences = some_sequences(12, seed=3)
     for scored, sequence in zip(score(loud_model, sequences, plan), sequences, strict=True):
         log_prob, greedy = alone(loud_model, sequence)
@@ -70,7 +69,7 @@ def test_scores_equal_a_forward_of_each_sequence_alone(loud_model: Any, plan: Ba
         assert scored.is_greedy == greedy
 
 
-def test_greedy_continuation_is_found(loud_model: Any) -> None:
+def test_greedy_continuation_is_found(loud_model):
     tokens = [5, 9, 11]
     for _ in range(3):
         with torch.no_grad():
@@ -79,13 +78,13 @@ def test_greedy_continuation_is_found(loud_model: Any) -> None:
     assert scored.is_greedy
 
 
-def test_same_plan_gives_the_very_same_numbers(loud_model: Any) -> None:
+def test_same_plan_gives_the_very_same_numbers(loud_model):
     sequences = some_sequences(6, seed=5)
     plan = BatchPlan("packed", 64)
     assert score(loud_model, sequences, plan) == score(loud_model, sequences, plan)
 
 
-def test_a_model_that_ignores_the_mask_is_found_out(loud_model: Any) -> None:
+def test_a_model_that_ignores_the_mask_is_found_out(loud_model):
     class Deaf:
         config, device, dtype = loud_model.config, loud_model.device, loud_model.dtype
 
@@ -106,7 +105,7 @@ def test_a_model_that_ignores_the_mask_is_found_out(loud_model: Any) -> None:
     assert not packs_exactly(Refusing())
 
 
-def test_window_is_a_plain_forward(loud_model: Any) -> None:
+def test_window_is_a_plain_forward(loud_model):
     ids = list(range(20))
     log_probs = window_log_probs(loud_model, ids)
     assert log_probs.shape[0] == 19
@@ -115,7 +114,7 @@ def test_window_is_a_plain_forward(loud_model: Any) -> None:
     )
 
 
-def test_pair_splits_where_the_harness_splits(tiny_tokenizer: Any) -> None:
+def test_pair_splits_where_the_harness_splits(tiny_tokenizer):
     pair = encode_pair(tiny_tokenizer, "The shop opens ", "at nine", longest=100)
     assert tiny_tokenizer.decode(pair.tokens) == "The shop opens at nine"
     assert tiny_tokenizer.decode(pair.tokens[pair.scored_from :]) == " at nine"
@@ -126,14 +125,14 @@ def test_pair_splits_where_the_harness_splits(tiny_tokenizer: Any) -> None:
     assert empty.tokens[0] == tiny_tokenizer.eos_token_id and empty.scored_from == 1
 
 
-def test_nothing_to_score_is_scored_as_nothing(loud_model: Any) -> None:
+def test_nothing_to_score_is_scored_as_nothing(loud_model):
     for layout in ("packed", "plain"):
         scores = score(loud_model, [TokenSequence((5,), 1), TokenSequence((5, 6), 1)], BatchPlan(layout, 64))
         assert (scores[0].log_prob, scores[0].is_greedy) == (0.0, True)
         assert scores[1].log_prob < 0
 
 
-def test_prompts_end_as_they_are_written(tiny_tokenizer: Any) -> None:
+def test_prompts_end_as_they_are_written(tiny_tokenizer):
     text = "We mend radios.\n\n"
     assert encode_pair(tiny_tokenizer, text, "", 100).tokens == tuple(tiny_tokenizer.encode(text))
     assert encode_prompt(tiny_tokenizer, text, 100, 10) == tuple(tiny_tokenizer.encode(text))
@@ -141,7 +140,7 @@ def test_prompts_end_as_they_are_written(tiny_tokenizer: Any) -> None:
     assert encode_prompt(tiny_tokenizer, "", 100, 10) == (tiny_tokenizer.eos_token_id,)
 
 
-def test_a_continuation_that_is_too_long_keeps_its_end(tiny_tokenizer: Any) -> None:
+def test_a_continuation_that_is_too_long_keeps_its_end(tiny_tokenizer):
     text = " radios and lamps and clocks"
     ids = tiny_tokenizer.encode(text)
     cut = encode_pair(tiny_tokenizer, "We mend", text, len(ids) - 3)
@@ -154,14 +153,9 @@ def _kinds() -> dict[str, tuple[Callable[[], Any], bool]]:
 
     tokens = {"vocab_size": 320, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
     llama = {
-        **tokens,
-        "hidden_size": 32,
-        "intermediate_size": 48,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 256,
-    }
+        **tokens, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256,
+    }  # fmt: skip
     mamba = {**tokens, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 8}
     return {
         "qwen2": (lambda: hf.Qwen2Config(**llama), True),
@@ -182,7 +176,7 @@ def _kinds() -> dict[str, tuple[Callable[[], Any], bool]]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_architectures_pack_exactly_or_say_that_they_do_not(kind: str) -> None:
+def test_architectures_pack_exactly_or_say_that_they_do_not(kind):
     from transformers import AutoModelForCausalLM
 
     torch.manual_seed(2)
@@ -207,7 +201,7 @@ def test_architectures_pack_exactly_or_say_that_they_do_not(kind: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
-def test_quantised_weights(tiny_model: Path) -> None:
+def test_quantised_weights(tiny_model):
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     settings = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")

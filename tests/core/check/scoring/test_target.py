@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -24,7 +24,7 @@ def row(number: int, tokens: int) -> TargetRow:
     return TargetRow(str(number), TokenSequence((0,) * (tokens + 3), 3), (0,), "gold", "hash")
 
 
-def test_nats_are_per_token_of_all_answers_together() -> None:
+def test_nats_are_per_token_of_all_answers_together():
     rows = [row(0, 10), row(1, 30)]
     base = {"0": ItemScore("0", 0, gold_log_prob=-40.0), "1": ItemScore("1", 0, gold_log_prob=-40.0)}
     tuned = {"0": ItemScore("0", 0, gold_log_prob=-10.0), "1": ItemScore("1", 0, gold_log_prob=-30.0)}
@@ -34,7 +34,7 @@ def test_nats_are_per_token_of_all_answers_together() -> None:
     assert result.high - result.low == pytest.approx(2 * 1.959964 * math.sqrt(2 * 800) / 40)
 
 
-def test_the_interval_covers_in_95_of_100_samples() -> None:
+def test_the_interval_covers_in_95_of_100_samples():
     rng = random.Random(2)
     covered = 0
     for _ in range(400):
@@ -48,18 +48,15 @@ def test_the_interval_covers_in_95_of_100_samples() -> None:
     assert 365 <= covered <= 395
 
 
-def test_rows_are_rendered_with_the_answer_alone_scored(tiny_model: Path, tmp_path: Path) -> None:
-    from transformers import AutoTokenizer
-
-    tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)
+def test_rows_are_rendered_with_the_answer_alone_scored(tiny_tokenizer, tmp_path):
     file = tmp_path / "rows.jsonl"
     file.write_bytes(
         msgspec.json.encode({"prompt": "Where are you?", "completion": "We are behind the mill."})
     )
-    (rendered,) = read_rows(Target(path=str(file)), tokenizer, Home(tmp_path), 500)
-    scored = tokenizer.decode(rendered.sequence.tokens[rendered.sequence.scored_from :])
+    (rendered,) = read_rows(Target(path=str(file)), tiny_tokenizer, Home(tmp_path), 500)
+    scored = tiny_tokenizer.decode(rendered.sequence.tokens[rendered.sequence.scored_from :])
     assert scored.startswith("We are behind the mill.")
-    assert tokenizer.decode(rendered.prompt).endswith("Where are you?<|end|>\n<|assistant|>")
+    assert tiny_tokenizer.decode(rendered.prompt).endswith("Where are you?<|end|>\n<|assistant|>")
     assert rendered.sequence.tokens[: rendered.sequence.scored_from] == rendered.prompt
 
 
@@ -69,47 +66,40 @@ def texts_file(tmp_path: Path, *texts: str) -> str:
     return str(file)
 
 
-def test_texts_are_cut_into_windows_and_all_of_them_is_scored(tiny_model: Path, tmp_path: Path) -> None:
-    from transformers import AutoTokenizer
-
-    tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)
+def test_texts_are_cut_into_windows_and_all_of_them_is_scored(tiny_tokenizer, tmp_path):
     texts = ("The shop opens at nine. " * 30, "We mend radios.")
     target = Target(path=texts_file(tmp_path, *texts))
-    windows = read_rows(target, tokenizer, Home(tmp_path), 500, window=16)
+    windows = read_rows(target, tiny_tokenizer, Home(tmp_path), 500, window=16)
     assert {row.text for row in windows} == {0, 1}
     assert all(len(row.sequence.tokens) <= 16 and row.sequence.scored_from == 1 for row in windows)
     for number, text in enumerate(texts):
         of_text = sorted((row for row in windows if row.text == number), key=lambda row: int(row.item[2:]))
         ids = [token for row in of_text for token in row.sequence.tokens]
-        assert ids == tokenizer(text, add_special_tokens=False).input_ids[: len(ids)]
-        assert len(ids) >= len(tokenizer(text, add_special_tokens=False).input_ids) - 1
+        assert ids == tiny_tokenizer(text, add_special_tokens=False).input_ids[: len(ids)]
+        assert len(ids) >= len(tiny_tokenizer(text, add_special_tokens=False).input_ids) - 1
     # A model that can read fewer tokens gets shorter windows.
-    shorter = read_rows(target, tokenizer, Home(tmp_path), 8, window=16)
+    shorter = read_rows(target, tiny_tokenizer, Home(tmp_path), 8, window=16)
     assert max(len(row.sequence.tokens) for row in shorter) == 8
 
 
-def test_of_more_windows_than_are_scored_every_text_has_some(tiny_model: Path, tmp_path: Path) -> None:
-    from transformers import AutoTokenizer
-
-    tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)
+def test_of_more_windows_than_are_scored_every_text_has_some(tiny_tokenizer, tmp_path):
     target = Target(path=texts_file(tmp_path, "The shop opens at nine. " * 400, *["We mend radios."] * 50))
-    windows = read_rows(target, tokenizer, Home(tmp_path), 500, window=4)
+    windows = read_rows(target, tiny_tokenizer, Home(tmp_path), 500, window=4)
     assert len(windows) == 200
     assert {row.text for row in windows} == set(range(51))
 
 
 @pytest.mark.parametrize("metric", ["exact_match", "token_f1", ("nats_per_token", "exact_match")])
-def test_texts_can_be_asked_nothing(tiny_model: Path, tmp_path: Path, metric: Any) -> None:
-    from transformers import AutoTokenizer
-
-    tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)
+def test_texts_can_be_asked_nothing(tiny_tokenizer, tmp_path, metric):
     with pytest.raises(BadInput, match="plain texts, which have no prompt") as refused:
-        read_rows(Target(path=texts_file(tmp_path, "A b c."), metric=metric), tokenizer, Home(tmp_path), 500)
+        read_rows(
+            Target(path=texts_file(tmp_path, "A b c."), metric=metric), tiny_tokenizer, Home(tmp_path), 500
+        )
     assert "Set it to nats_per_token" in refused.value.hint
     assert "\n" not in str(refused.value)
 
 
-def test_windows_of_several_texts_count_by_text() -> None:
+def test_windows_of_several_texts_count_by_text():
     """Windows of a text that change alike are one observation, not ten."""
     rows = [
         TargetRow(f"{text}.{at}", TokenSequence((0,) * 11, 1), (), "", "hash", text)
@@ -128,12 +118,7 @@ def test_windows_of_several_texts_count_by_text() -> None:
     assert result.high - result.low == pytest.approx(2 * 1.959964 * math.sqrt(12 / 11 * 12 * 400) / 1200)
 
 
-def test_rows_of_a_table_are_read_by_the_target_s_columns_and_labels(
-    tiny_model: Path, tmp_path: Path
-) -> None:
-    from transformers import AutoTokenizer
-
-    tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)
+def test_rows_of_a_table_are_read_by_the_target_s_columns_and_labels(tiny_tokenizer, tmp_path):
     file = tmp_path / "rows.csv"
     file.write_text("review,sentiment\nA fine lamp.,1\nIt flickers.,0\n")
     target = Target(
@@ -141,6 +126,6 @@ def test_rows_of_a_table_are_read_by_the_target_s_columns_and_labels(
         columns={"prompt": "Review: {review}", "completion": "sentiment"},
         labels={"0": "bad", "1": "good"},
     )
-    read = read_rows(target, tokenizer, Home(tmp_path), 500)
+    read = read_rows(target, tiny_tokenizer, Home(tmp_path), 500)
     assert [row.gold for row in read] == ["good", "bad"]
-    assert tokenizer.decode(read[0].prompt).endswith("Review: A fine lamp.<|end|>\n<|assistant|>")
+    assert tiny_tokenizer.decode(read[0].prompt).endswith("Review: A fine lamp.<|end|>\n<|assistant|>")

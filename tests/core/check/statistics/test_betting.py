@@ -63,7 +63,7 @@ def as_designed(differences: list[int], margin: Fraction, alpha: float, look: in
 
 
 @pytest.mark.parametrize("look", [1, 16, 64])
-def test_pool_test_is_the_design_word_for_word(look: int) -> None:
+def test_pool_test_is_the_design_word_for_word(look):
     random = np.random.default_rng(1)
     decided = set()
     for drop in (-0.05, 0.0, 0.02, 0.03, 0.05, 0.2):
@@ -76,7 +76,7 @@ def test_pool_test_is_the_design_word_for_word(look: int) -> None:
     assert decided >= {("ok", True), ("regressed", True)}
 
 
-def test_every_permutation_of_small_suites_is_wrong_at_most_alpha() -> None:
+def test_every_permutation_of_small_suites_is_wrong_at_most_alpha():
     # No sampling: all distinct orders of (lost, won, same) are equally likely.
     alpha, items = 0.4, 8
     worst = 0.0
@@ -98,7 +98,7 @@ def test_every_permutation_of_small_suites_is_wrong_at_most_alpha() -> None:
     assert worst > 0, "no order was ever wrong: the bound was not tried"
 
 
-def test_known_streams() -> None:
+def test_known_streams():
     # 20 losses in a row of 100 items: the bettor with stake 0.78 multiplies by about 1.6 each time.
     decision, used, test = run_pool([-1] * 20 + [0] * 80, MARGIN, 0.05)
     assert (decision, test.by) == ("regressed", "betting")
@@ -113,7 +113,7 @@ def test_known_streams() -> None:
     assert (decision, used, test.by) == ("ok", 98, "arithmetic")
 
 
-def test_certainty_overrules_a_proof() -> None:
+def test_certainty_overrules_a_proof():
     test = begin_pool(Fraction(1, 10), [1] * 200, alpha_regressed=0.05, alpha_ok=0.05)
     test = feed_pool(test, [0] * 100, [1] * 100)
     assert (test.decision, test.by) == ("ok", "betting")
@@ -132,9 +132,7 @@ scores = st.one_of(st.sampled_from([0.0, 1.0]), st.integers(0, 10).map(lambda te
     st.integers(1, 30),
     st.integers(1, 20),
 )
-def test_the_last_item_always_decides_and_tells_the_truth(
-    clusters: list[list[tuple[float, float]]], percent: int, look: int
-) -> None:
+def test_the_last_item_always_decides_and_tells_the_truth(clusters, percent, look):
     margin = exact(percent / 100)
     sums = [sum((exact(tuned) - exact(base) for base, tuned in cluster), 0) for cluster in clusters]
     sizes = [len(cluster) for cluster in clusters]
@@ -147,7 +145,7 @@ def test_the_last_item_always_decides_and_tells_the_truth(
     assert np.isfinite(test.log_ok).all()
 
 
-def test_decimals_are_read_as_printed() -> None:
+def test_decimals_are_read_as_printed():
     assert exact(0.03) == Fraction(3, 100)
     assert exact(0.5) - exact(0.4) == Fraction(1, 10)
     test = begin_pool(exact(0.1), [1] * 10, alpha_regressed=0.05, alpha_ok=0.05)
@@ -155,7 +153,7 @@ def test_decimals_are_read_as_printed() -> None:
     assert test.decision == "regressed"
 
 
-def test_equal_clusters_are_a_smaller_suite() -> None:
+def test_equal_clusters_are_a_smaller_suite():
     # Four items that always go together are one draw of the same size: the same evidence as single items.
     single = feed_pool(
         begin_pool(MARGIN, [1] * 50, alpha_regressed=0.01, alpha_ok=0.01), [0, -1, 0, 1, -1], [1] * 5
@@ -166,7 +164,7 @@ def test_equal_clusters_are_a_smaller_suite() -> None:
     assert fours.log_evidence == pytest.approx(single.log_evidence)
 
 
-def test_clusters_keep_the_claim_about_the_mean_item() -> None:
+def test_clusters_keep_the_claim_about_the_mean_item():
     # One cluster of 10 loses everything, 30 single items nothing: a drop of 0.25 by items, 0.03 by clusters.
     sizes = [10] + [1] * 30
     for margin, truth in ((0.25, "regressed"), (0.26, "ok")):
@@ -175,9 +173,7 @@ def test_clusters_keep_the_claim_about_the_mean_item() -> None:
         assert test.decision == truth
 
 
-def simulate(
-    sums: list[int], sizes: list[int], streams: int, alpha: float, look: int, seed: int
-) -> tuple[float, float]:
+def simulate(sums, sizes, streams, alpha, look, seed):
     """Run many permutations of one suite at once; return (share wrong, share decided before the end)."""
     random = np.random.default_rng(seed)
     order = random.permuted(np.tile(np.arange(len(sums)), (streams, 1)), axis=1)
@@ -209,14 +205,14 @@ def simulate(
     ("lost", "won"),
     [(20, 20), (28, 12), (26, 9), (28, 9), (17, 0), (18, 0), (19, 0), (60, 0)],
 )
-def test_wrong_verdicts_stay_below_alpha(lost: int, won: int) -> None:
+def test_wrong_verdicts_stay_below_alpha(lost, won):
     items, streams, alpha = 600, 400, 0.05
     sums = [-1] * lost + [1] * won + [0] * (items - lost - won)
     wrong, _ = simulate(sums, [1] * items, streams, alpha, look=64, seed=lost)
     assert wrong <= alpha + 3 * (alpha * (1 - alpha) / streams) ** 0.5
 
 
-def test_wrong_verdicts_stay_below_alpha_with_clusters() -> None:
+def test_wrong_verdicts_stay_below_alpha_with_clusters():
     sizes = [1 + place % 7 for place in range(140)]  # 560 items; losing 16.8 is the margin
     streams, alpha, worst = 400, 0.3, 0.0
     for lost_clusters in (4, 5, 6, 9):
@@ -227,7 +223,7 @@ def test_wrong_verdicts_stay_below_alpha_with_clusters() -> None:
     assert worst > 0
 
 
-def test_ability_wealth_is_the_product_of_the_bets() -> None:
+def test_ability_wealth_is_the_product_of_the_bets():
     differences = [-1, 0, 0, 1, -1, -1, 0]
     drawn = sample(differences, [1] * 7, 1)
     for drop in (0.0, 0.03, 0.4):
@@ -240,7 +236,7 @@ def test_ability_wealth_is_the_product_of_the_bets() -> None:
         assert np.exp(log_wealth_under(drawn, drop)) == pytest.approx(under)
 
 
-def test_ability_wealth_is_a_fair_game() -> None:
+def test_ability_wealth_is_a_fair_game():
     # The exact expectation over one draw if the drop is the one bet against: every bettor's wealth stays 1.
     drop, lost, won = 0.03, 0.065, 0.035
     wealth = np.zeros(9)
@@ -249,7 +245,7 @@ def test_ability_wealth_is_a_fair_game() -> None:
     assert wealth == pytest.approx(np.ones(9))
 
 
-def test_confidence_sequence_against_the_wealth_itself() -> None:
+def test_confidence_sequence_against_the_wealth_itself():
     random = np.random.default_rng(2)
     sizes = random.integers(1, 5, size=80).tolist()
     sums = [int(random.integers(-size, size + 1)) for size in sizes]
@@ -271,7 +267,7 @@ def test_confidence_sequence_against_the_wealth_itself() -> None:
     assert (np.diff([under(drop) for drop in grid]) >= -1e-12).all()
 
 
-def test_confidence_sequence_of_nothing_and_of_certain_loss() -> None:
+def test_confidence_sequence_of_nothing_and_of_certain_loss():
     assert confidence_sequence(sample([], [], 1), 0.05) == (-1.0, 1.0)
     low, high = confidence_sequence(sample([-1] * 500, [1] * 500, 1), 0.05)
     assert low > 0.9
@@ -281,7 +277,7 @@ def test_confidence_sequence_of_nothing_and_of_certain_loss() -> None:
     assert high < -0.9
 
 
-def test_confidence_sequence_holds_at_all_looks_at_once() -> None:
+def test_confidence_sequence_holds_at_all_looks_at_once():
     random = np.random.default_rng(3)
     streams, missed = 60, 0
     for _ in range(streams):
@@ -293,7 +289,7 @@ def test_confidence_sequence_holds_at_all_looks_at_once() -> None:
 
 @pytest.mark.parametrize("drop", [0.0, 0.05, 0.3])
 @pytest.mark.parametrize("sizes", [(1,), (1, 2, 5), (1, 4)])  # single items; clusters, or items so weighted
-def test_the_true_drop_is_covered_at_every_look_at_once(sizes: tuple[int, ...], drop: float) -> None:
+def test_the_true_drop_is_covered_at_every_look_at_once(sizes, drop):
     # A limit excludes the true drop when the wealth bet against it passes 2/alpha: all streams at once.
     random, streams, alpha = np.random.default_rng(11), 1500, 0.2
     flips = [(-1, drop + 0.05), (0, 0.9 - drop), (1, 0.05)]
@@ -314,7 +310,7 @@ def test_the_true_drop_is_covered_at_every_look_at_once(sizes: tuple[int, ...], 
     assert 0.01 < missed.mean() <= alpha + 3 * (alpha * (1 - alpha) / streams) ** 0.5
 
 
-def test_holm() -> None:
+def test_holm():
     evidence = {"a": log(81), "b": log(39), "c": log(1), "d": log(25)}
     assert holm(evidence, 0.05) == {"a"}  # bars 80, 60: b at 39 stops it, and d is not tested before b
     assert holm({**evidence, "b": log(61), "d": log(40)}, 0.05) == {"a", "b", "d"}
@@ -322,7 +318,7 @@ def test_holm() -> None:
     assert holm({"a": log(19.9)}, 0.05) == frozenset()
 
 
-def test_holm_is_wrong_at_most_alpha_when_nothing_fell() -> None:
+def test_holm_is_wrong_at_most_alpha_when_nothing_fell():
     random = np.random.default_rng(4)
     streams, wrong, alpha = 80, 0, 0.25
     for _ in range(streams):
@@ -337,7 +333,7 @@ def test_holm_is_wrong_at_most_alpha_when_nothing_fell() -> None:
     assert 0 < wrong / streams <= alpha
 
 
-def test_checkpoints_together_spend_alpha() -> None:
+def test_checkpoints_together_spend_alpha():
     assert spend_alpha(0.05, 1) == pytest.approx(0.025)
     assert spend_alpha(0.06, 2) == pytest.approx(0.01)
     assert sum(spend_alpha(0.05, claim) for claim in range(1, 10_000)) == pytest.approx(0.05, rel=1e-3)
@@ -345,7 +341,7 @@ def test_checkpoints_together_spend_alpha() -> None:
         spend_alpha(0.05, 0)
 
 
-def test_what_cannot_be_tested_is_refused() -> None:
+def test_what_cannot_be_tested_is_refused():
     with pytest.raises(BadInput, match="margin is 0"):
         begin_pool(Fraction(0), [1], alpha_regressed=0.05, alpha_ok=0.05)
     with pytest.raises(BadInput, match="alpha is 1"):
@@ -354,6 +350,6 @@ def test_what_cannot_be_tested_is_refused() -> None:
         begin_pool(MARGIN, [], alpha_regressed=0.05, alpha_ok=0.05)
 
 
-def test_mean_wealth_of_huge_wealth_does_not_overflow() -> None:
+def test_mean_wealth_of_huge_wealth_does_not_overflow():
     assert float(log_mean_exp(np.array([2000.0, 0.0]))) == pytest.approx(2000 - log(2))
     assert float(log_mean_exp(np.log(np.array([1.0, 3.0])))) == pytest.approx(log(2))

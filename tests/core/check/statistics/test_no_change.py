@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 import pytest
+from made_checks import answers, plan_of, run
 from scipy.stats import binom, binomtest
 
 from finetop.core.check.statistics import no_change
@@ -24,16 +25,14 @@ from finetop.core.check.statistics.paired_tests import (
     level_at_the_end,
     more_items,
 )
-from finetop.core.check.statistics.plan import make_plan
 from finetop.core.check.statistics.sequential import begin, feed, next_items, pool_decision, verdict_so_far
-from finetop.core.check.statistics.verdict import CheckPlan, PairedItem, TaskPlan
+from finetop.core.check.statistics.verdict import PairedItem
 from finetop.core.protocol.check_result import CheckResult, read
 from finetop.core.wording.verdicts import verdict_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.check.statistics.item_order import Key
 
 ALPHA = 0.05
 
@@ -62,20 +61,15 @@ def enumerated(tasks: Sequence[TaskChanges], alpha: float) -> float:
 
 
 @pytest.mark.parametrize(("lost", "won"), [(9, 4), (0, 0), (5, 0), (40, 21), (3, 12), (300, 250)])
-def test_one_task_of_single_items_is_the_exact_mcnemar_test(lost: int, won: int) -> None:
+def test_one_task_of_single_items_is_the_exact_mcnemar_test(lost, won):
     expected = binomtest(lost, lost + won, alternative="greater").pvalue if lost + won else 1.0
     assert chance_of_loss([flips(lost, won, 50)], ALPHA / 2) == pytest.approx(float(expected), abs=1e-12)
 
 
 @pytest.mark.parametrize(
-    "tasks",
-    [
-        [flips(6, 1), flips(2, 3)],
-        [flips(8, 0), flips(0, 4)],
-        [flips(6, 0), flips(1, 2), flips(1, 2)],
-    ],
+    "tasks", [[flips(6, 1), flips(2, 3)], [flips(8, 0), flips(0, 4)], [flips(6, 0), flips(1, 2), flips(1, 2)]]
 )
-def test_a_lost_task_counts_as_well(tasks: list[TaskChanges]) -> None:
+def test_a_lost_task_counts_as_well(tasks):
     alpha = 0.4  # at a small alpha no task with so few flips is ever lost
     plain = float(
         binom.sf(sum(t.sums.count(-1) for t in tasks) - 1, sum(map(len, (t.sums for t in tasks))), 0.5)
@@ -94,14 +88,14 @@ def test_a_lost_task_counts_as_well(tasks: list[TaskChanges]) -> None:
     ],
     ids=["weights", "clusters"],
 )
-def test_weights_and_clusters_draw_signs_whatever_the_order(tasks: list[TaskChanges]) -> None:
+def test_weights_and_clusters_draw_signs_whatever_the_order(tasks):
     chance = chance_of_loss(tasks, 0.4)
     assert chance == pytest.approx(enumerated(tasks, 0.4), abs=0.015)
     turned = [msgspec.structs.replace(task, sums=task.sums[::-1]) for task in tasks]
     assert chance_of_loss(turned, 0.4) == chance
 
 
-def test_an_unchanged_model_of_three_tasks_is_regressed_at_most_alpha_of_the_time() -> None:
+def test_an_unchanged_model_of_three_tasks_is_regressed_at_most_alpha_of_the_time():
     # All splits of 12 flips in each of three tasks, with their exact chances: by the whole, or by a lost task.
     n, tasks, alpha = 12, 3, 0.3
     bar = log(tasks / (alpha / 2))
@@ -115,11 +109,6 @@ def test_an_unchanged_model_of_three_tasks_is_regressed_at_most_alpha_of_the_tim
     assert 0.15 < rejected <= alpha
 
 
-def plan_of(items: Sequence[Item], tasks: int = 1) -> CheckPlan:
-    named = [TaskPlan(f"t{place}", "acc", 0.0) for place in range(tasks)]
-    return make_plan(named, items, {item.key: 1.0 for item in items}, seed=1, cap=None)
-
-
 def check_of(lost: int, won: int, items: int, lost_to: float = 0.0) -> CheckResult:
     """Check `items` single items, all asked."""
     every = [Item("t0", f"{number:04}") for number in range(items)]
@@ -130,7 +119,7 @@ def check_of(lost: int, won: int, items: int, lost_to: float = 0.0) -> CheckResu
     return check_pairs(plan_of(every), pairs)
 
 
-def test_nine_lost_and_four_won_of_100_is_no_verdict() -> None:
+def test_nine_lost_and_four_won_of_100_is_no_verdict():
     result = check_of(9, 4, 100)
     assert result.verdict == "no_verdict" and result.decided_by == ""
     assert result.chance == pytest.approx(binomtest(9, 13, alternative="greater").pvalue)
@@ -149,13 +138,13 @@ def test_nine_lost_and_four_won_of_100_is_no_verdict() -> None:
     )
 
 
-def test_scores_between_0_and_1_are_refuted_by_betting() -> None:
+def test_scores_between_0_and_1_are_refuted_by_betting():
     few, many = check_of(14, 4, 100, lost_to=0.5), check_of(40, 4, 100, lost_to=0.5)
     assert (few.verdict, few.chance, many.verdict, many.chance) == ("no_verdict", None, "regressed", None)
     assert few.reason.startswith("lost 3.0 points on these 100 items, which may be chance: about ")
 
 
-def test_an_ok_of_few_items_speaks_of_these_items() -> None:
+def test_an_ok_of_few_items_speaks_of_these_items():
     few, many = check_of(1, 1, 60), check_of(4, 4, 672)
     assert (few.verdict, many.verdict) == ("ok", "ok")
     power = few.low_power
@@ -169,14 +158,14 @@ def test_an_ok_of_few_items_speaks_of_these_items() -> None:
     assert "on these items" not in verdict_line(many).lower() + " ".join(many.claims).lower()
 
 
-def test_results_of_before_can_be_read_and_say_what_they_said() -> None:
+def test_results_of_before_can_be_read_and_say_what_they_said():
     stored = msgspec.to_builtins(check_of(1, 1, 60))
     del stored["chance"]
     stored["power"] = [{"drop": 0.0, "chance": 0.2}, {"drop": 0.05, "chance": 0.6}]
     assert verdict_line(read(stored)) == "OK  nothing lost (limit 3.0), all 60 items scored"
 
 
-def test_before_the_end_regressed_needs_a_bar_of_a_thousand() -> None:
+def test_before_the_end_regressed_needs_a_bar_of_a_thousand():
     # 64 of 96 items asked: 10 losses prove the margin but not that the ability fell; 24 prove both.
     every = [Item("t0", f"{number:04}") for number in range(96)]
     plan = plan_of(every)
@@ -188,13 +177,11 @@ def test_before_the_end_regressed_needs_a_bar_of_a_thousand() -> None:
         assert check.pool is not None and check.pool.decision == "regressed"
         assert (pool_decision(check) == "regressed") is early
         assert bool(next_items(check)) is not early
-        while look := next_items(check):
-            check = feed(check, base, {item.key: tuned[item.key] for item in look})
-        assert verdict_so_far(check) == "regressed"
+        assert verdict_so_far(run(check, base, tuned)) == "regressed"
 
 
 @pytest.mark.parametrize(("tasks", "size", "most_flips"), [(7, 96, 0.2), (6, 500, 0.9)])
-def test_quick_and_core_decide_by_the_suite_alone_as_before(tasks: int, size: int, most_flips: float) -> None:
+def test_quick_and_core_decide_by_the_suite_alone_as_before(tasks, size, most_flips):
     # A drop of just the margin is beyond chance there, up to this many flips: nothing stays undecided.
     items = tasks * size
     margin = -(-3 * items // 100)  # losses less wins
@@ -206,32 +193,18 @@ def test_quick_and_core_decide_by_the_suite_alone_as_before(tasks: int, size: in
         assert chance <= level_at_the_end(ALPHA), share
 
 
-def unchanged(
-    items: Sequence[Item], share: float, draw: random.Random
-) -> tuple[dict[Key, float], dict[Key, float]]:
-    base: dict[Key, float] = {}
-    tuned: dict[Key, float] = {}
-    for item in items:
-        u = draw.random()
-        base[item.key], tuned[item.key] = (
-            (1.0, 0.0) if u < share / 2 else (0.0, 1.0) if u < share else (1.0, 1.0)
-        )
-    return base, tuned
-
-
 @pytest.mark.parametrize(
     ("items", "share", "tasks"), [(50, 0.1, 1), (50, 0.2, 1), (100, 0.2, 1), (105, 0.2, 7), (200, 0.2, 1)]
 )
-def test_an_unchanged_model_is_seldom_regressed(items: int, share: float, tasks: int) -> None:
+def test_an_unchanged_model_is_seldom_regressed(items, share, tasks):
     draw, streams = random.Random(items), 200
     every = [Item(f"t{number % tasks}", f"{number:04}") for number in range(items)]
-    plan = plan_of(every, tasks)
+    plan = plan_of(every, (1.0,) * tasks)
     suite_alone = regressed = 0
     for _ in range(streams):
-        base, tuned = unchanged(every, share, draw)
-        check = begin(msgspec.structs.replace(plan, order=tuple(draw.sample(plan.order, items))))
-        while look := next_items(check):
-            check = feed(check, base, {item.key: tuned[item.key] for item in look})
+        base, tuned = answers(every, {}, share, draw)
+        order = tuple(draw.sample(plan.order, items))
+        check = run(begin(msgspec.structs.replace(plan, order=order)), base, tuned)
         regressed += verdict_so_far(check) == "regressed"
         suite_alone += check.pool is not None and check.pool.decision == "regressed"
     most = int(binom.ppf(0.999, streams, ALPHA))
@@ -239,7 +212,7 @@ def test_an_unchanged_model_is_seldom_regressed(items: int, share: float, tasks:
     assert suite_alone > most, "the suites themselves fell too seldom for this to be a trial"
 
 
-def test_what_a_suite_catches_and_how_many_items_it_takes() -> None:
+def test_what_a_suite_catches_and_how_many_items_it_takes():
     level = level_at_the_end(ALPHA)
     caught = [chance_of_regressed(items, 0.03, 0.1, 0.06, level) for items in (100, 200, 400)]
     assert caught == pytest.approx([0.48, 0.83, 0.98], abs=0.01)

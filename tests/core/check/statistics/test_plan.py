@@ -45,35 +45,26 @@ def plan(*weights: float, **options: Any) -> CheckPlan:
         ((1e-3, 1e3), [1, 10**6]),
     ],
 )
-def test_weights_are_the_smallest_whole_numbers_of_their_ratio(
-    given: tuple[float, ...], whole: list[int]
-) -> None:
+def test_weights_are_the_smallest_whole_numbers_of_their_ratio(given, whole):
     assert list(whole_weights(weighing(*given)).values()) == whole
 
 
 @pytest.mark.parametrize("weight", [0.0, -1.0, inf, nan])
-def test_a_weight_is_a_number_above_0(weight: float) -> None:
+def test_a_weight_is_a_number_above_0(weight):
     with pytest.raises(BadInput, match=f"b: its weight is {weight:g}"):
         plan(1.0, weight, 1.0)
 
 
-def test_the_hash_covers_ratios_of_weights_and_the_claim() -> None:
-    plans = [
-        plan(),
-        plan(1.0, 2.0, 1.0),
-        plan(2.0, 1.0, 1.0),
-        plan(claim=1),
-        plan(claim=2),
-        plan(watch=True),
-        plan(alpha=0.025),  # what claim 1 spends, but a different plan
-    ]
+def test_the_hash_covers_ratios_of_weights_and_the_claim():
+    plans = [plan(), plan(1.0, 2.0, 1.0), plan(2.0, 1.0, 1.0), plan(claim=1), plan(claim=2), plan(watch=True)]
+    plans.append(plan(alpha=0.025))  # what claim 1 spends, but a different plan
     assert all(one.hash != other.hash for one, other in combinations(plans, 2))
     assert plan(0.3, 0.3, 0.3).hash == plan().hash == plan(claim=0).hash
     assert plan(0.5, 1.0, 0.5).hash == plan(1.0, 2.0, 1.0).hash
     assert plan(1.0, 2.0, 1.0).order == plan().order
 
 
-def test_each_claim_has_its_share_of_alpha_and_a_watch_has_all() -> None:
+def test_each_claim_has_its_share_of_alpha_and_a_watch_has_all():
     given = {claim: plan(claim=claim) for claim in range(4)}
     assert [given[claim].alpha for claim in range(4)] == pytest.approx([0.05, 0.05 / 2, 0.05 / 6, 0.05 / 12])
     assert {variant.alpha_total for variant in given.values()} == {0.05}
@@ -83,7 +74,7 @@ def test_each_claim_has_its_share_of_alpha_and_a_watch_has_all() -> None:
 @pytest.mark.parametrize(
     ("options", "said"), [({"claim": -1}, "claim is -1"), ({"claim": 2, "watch": True}, "watch is set")]
 )
-def test_no_claim_that_is_none(options: dict[str, Any], said: str) -> None:
+def test_no_claim_that_is_none(options, said):
     with pytest.raises(BadInput, match=said):
         plan(**options)
 
@@ -101,7 +92,7 @@ def sampled_suite(seed: int) -> tuple[list[TaskPlan], list[Item], dict[tuple[str
     return [TaskPlan(name, "acc", 0.25) for name in SIZES], items, base
 
 
-def test_the_base_is_scored_only_until_it_is_measurable() -> None:
+def test_the_base_is_scored_only_until_it_is_measurable():
     tasks, items, base = sampled_suite(5)
     sample = sample_stages(items, 100, seed=3)
     out = [("sure", "7")]
@@ -129,7 +120,7 @@ def test_the_base_is_scored_only_until_it_is_measurable() -> None:
         make_plan(tasks, items, dict(list(scored.items())[:-1]), sample=sample, **options)
 
 
-def test_what_is_measurable_on_all_items_is_never_left_out_by_a_sample() -> None:
+def test_what_is_measurable_on_all_items_is_never_left_out_by_a_sample():
     for seed in range(12):
         tasks, items, base = sampled_suite(seed)
         whole = make_plan(tasks, items, base, seed=seed, cap=None)
@@ -138,7 +129,7 @@ def test_what_is_measurable_on_all_items_is_never_left_out_by_a_sample() -> None
 
 
 @pytest.mark.parametrize("lost", [4, 5])  # of 160 items: just under the margin, and just over it
-def test_wrong_verdicts_stay_below_alpha_where_a_sample_chooses_the_tasks(lost: int) -> None:
+def test_wrong_verdicts_stay_below_alpha_where_a_sample_chooses_the_tasks(lost):
     # Two tasks that a sample admits about every other time. Only right answers can be lost, so a sample that
     # depended on the order would reveal the first losses.
     right, alpha, streams = {"a": 120, "b": 55, "c": 55}, 0.3, 120

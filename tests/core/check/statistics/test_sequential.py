@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 from hypothesis import given, settings, strategies as st
+from made_checks import Scores, answers, pairs_of, plan_of, run, suite
 
 from finetop.core.check.statistics.betting import exact
 from finetop.core.check.statistics.conclude import check_pairs, conclude
-from finetop.core.check.statistics.item_order import Item, Key
+from finetop.core.check.statistics.item_order import Item
 from finetop.core.check.statistics.paired_tests import level_at_the_end
 from finetop.core.check.statistics.plan import make_plan
 from finetop.core.check.statistics.sequential import (
-    Check,
     begin,
     feed,
     next_items,
@@ -27,24 +27,7 @@ from finetop.core.check.statistics.sequential import (
 from finetop.core.check.statistics.verdict import CheckPlan, PairedItem, TaskPlan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from finetop.core.protocol.check_result import CheckResult
-
-Scores = dict[Key, float] if TYPE_CHECKING else dict
-
-
-def suite(sizes: Sequence[int]) -> list[Item]:
-    return [Item(f"t{task}", f"{number:03}") for task, size in enumerate(sizes) for number in range(size)]
-
-
-def plan_of(
-    items: Sequence[Item], weights: Sequence[float], *, alpha: float = 0.05, margin: float = 0.03
-) -> CheckPlan:
-    tasks = [TaskPlan(f"t{place}", "acc", 0.0, weight) for place, weight in enumerate(weights)]
-    return make_plan(
-        tasks, items, {item.key: 1.0 for item in items}, seed=1, cap=None, margin=margin, alpha=alpha
-    )
 
 
 def shuffled(plan: CheckPlan, draw: random.Random) -> CheckPlan:
@@ -52,32 +35,10 @@ def shuffled(plan: CheckPlan, draw: random.Random) -> CheckPlan:
     return msgspec.structs.replace(plan, order=tuple(draw.sample(plan.order, len(plan.order))))
 
 
-def run(plan: CheckPlan, base: Scores, tuned: Scores) -> Check:
-    check = begin(plan)
-    while look := next_items(check):
-        check = feed(check, base, {item.key: tuned[item.key] for item in look})
-    return check
-
-
-def answers(
-    items: Sequence[Item], lost: dict[str, float], flips: float, draw: random.Random
-) -> tuple[Scores, Scores]:
-    """Draw fresh answers: in each task an extra share `lost` is lost, on top of the flips both ways."""
-    base: Scores = {}
-    tuned: Scores = {}
-    for item in items:
-        u = draw.random()
-        falls = lost.get(item.task, 0.0) + flips / 2
-        base[item.key], tuned[item.key] = (
-            (1.0, 0.0) if u < falls else (0.0, 1.0) if u > 1 - flips / 2 else (1.0, 1.0)
-        )
-    return base, tuned
-
-
-def test_equal_weights_of_any_size_give_the_very_same_result() -> None:
-    items = suite((60, 90, 50))
+def test_equal_weights_of_any_size_give_the_very_same_result():
+    items = suite(60, 90, 50)
     base, tuned = answers(items, {"t1": 0.08}, 0.1, random.Random(2))
-    pairs = [PairedItem(item.task, item.item, "", base[item.key], tuned[item.key]) for item in items]
+    pairs = pairs_of(items, base, tuned)
     for until in ("decided", "all"):
         one, other = (check_pairs(plan_of(items, (weight,) * 3), pairs, until=until) for weight in (1.0, 7.3))  # type: ignore[arg-type]
         assert one == other
@@ -94,21 +55,18 @@ weights = st.sampled_from([0.25, 1.0, 1.5, 2.0, 5.0])
     st.lists(st.tuples(score, score, st.integers(0, 3), st.integers(0, 5)), min_size=4, max_size=60),
     st.integers(1, 40),
 )
-def test_all_items_tell_the_weighted_truth(
-    given_weights: list[float], drawn: list[tuple[float, float, int, int]], percent: int
-) -> None:
+def test_all_items_tell_the_weighted_truth(given_weights, drawn, percent):
     tasks = len(given_weights)
     items = [Item(f"t{task % tasks}", str(n), str(cluster)) for n, (_, _, task, cluster) in enumerate(drawn)]
     base = {item.key: row[0] for item, row in zip(items, drawn, strict=True)}
     tuned = {item.key: row[1] for item, row in zip(items, drawn, strict=True)}
     plan = plan_of(items, given_weights, margin=percent / 100)
-    pairs = [
-        PairedItem(item.task, item.item, item.cluster, base[item.key], tuned[item.key]) for item in items
-    ]
+    pairs = pairs_of(items, base, tuned)
     result = check_pairs(plan, pairs)
     weigh = {item.key: Fraction(given_weights[int(item.task[1:])]) for item in items}
     lost = sum(weigh[key] * (exact(base[key]) - exact(tuned[key])) for key in base)
     drop = lost / sum(weigh.values())
+    assert result.items_used == len(drawn)
     assert result.drop == pytest.approx(float(drop))
     assert result.base is not None and result.tuned is not None
     assert result.base - result.tuned == pytest.approx(float(drop))
@@ -127,8 +85,8 @@ def expected(result: CheckResult, *, fallen: bool) -> tuple[str, str]:
     return ("regressed", "arithmetic") if result.chance <= level_at_the_end(0.05) else ("no_verdict", "")
 
 
-def test_an_item_of_weight_3_is_three_items_that_always_go_together() -> None:
-    single = suite((40, 40))
+def test_an_item_of_weight_3_is_three_items_that_always_go_together():
+    single = suite(40, 40)
     base, tuned = answers(single, {"t1": 0.3}, 0.2, random.Random(4))
     threes = [
         Item(heavy_item.task, f"{heavy_item.item}.{copy}", heavy_item.item)
@@ -165,22 +123,19 @@ def test_an_item_of_weight_3_is_three_items_that_always_go_together() -> None:
     assert sample_of_pool(checks[0]).sizes.max() == 1.0
 
 
-def test_the_heaviest_task_decides_and_it_is_said() -> None:
+def test_the_heaviest_task_decides_and_it_is_said():
     # 8 of 100 lost in one task of three: 2.7 points over the items, 6.0 if that task weighs 6 of 8.
-    items = suite((100, 100, 100))
+    items = suite(100, 100, 100)
     base: Scores = {item.key: 1.0 for item in items}
     tuned = {key: float(key[0] != "t2" or int(key[1]) >= 8) for key in base}
-    pairs = [PairedItem(item.task, item.item, "", base[item.key], tuned[item.key]) for item in items]
+    pairs = pairs_of(items, base, tuned)
     even, heavy = (check_pairs(plan_of(items, weight), pairs) for weight in ((1.0,) * 3, (0.5, 0.5, 3.0)))
     assert (even.verdict, heavy.verdict) == ("ok", "regressed")
     assert heavy.drop == pytest.approx(0.06)
     assert heavy.base == 1.0
     assert heavy.tuned == pytest.approx(0.94)
-    assert (
-        (heavy.lost, heavy.won, heavy.mcnemar_p)
-        == (even.lost, even.won, even.mcnemar_p)
-        == (8, 0, even.mcnemar_p)
-    )
+    assert (heavy.lost, heavy.won) == (even.lost, even.won) == (8, 0)
+    assert heavy.mcnemar_p == even.mcnemar_p
     assert heavy.reason.startswith("6.0 points lost, weighted (limit 3.0), all 300 items scored")
     assert heavy.reason.endswith("; worst: t2 -8.0, not proven alone.")
     assert heavy.claims[0].startswith(
@@ -193,9 +148,9 @@ def test_the_heaviest_task_decides_and_it_is_said() -> None:
     assert heavy.power[-1].chance < even.power[-1].chance
 
 
-def test_wrong_verdicts_of_weighted_suites_stay_below_alpha() -> None:
+def test_wrong_verdicts_of_weighted_suites_stay_below_alpha():
     # Drops close to the margin: all of it in the heaviest task, in the lightest, or spread.
-    items, alpha, streams = suite((30,) * 5), 0.4, 100
+    items, alpha, streams = suite(*[30] * 5), 0.4, 100
     draw = random.Random(7)
     wrong_of = {}
     for name, lost in {
@@ -213,7 +168,7 @@ def test_wrong_verdicts_of_weighted_suites_stay_below_alpha() -> None:
         truth = "regressed" if drop >= 0.03 else "ok"
         wrong = 0
         for _ in range(streams):
-            check = run(shuffled(plan, draw), base, tuned)
+            check = run(begin(shuffled(plan, draw)), base, tuned)
             assert check.pool is not None
             wrong += check.pool.decision not in (None, truth)  # None if a fallen task came first
         assert wrong / streams <= alpha + 3 * (alpha * (1 - alpha) / streams) ** 0.5, name
@@ -221,13 +176,13 @@ def test_wrong_verdicts_of_weighted_suites_stay_below_alpha() -> None:
     assert sum(wrong_of.values()) > 0, "no order was ever wrong: the bound was not tried"
 
 
-def test_a_task_that_collapses_alone_is_found_and_named() -> None:
-    items, draw, streams = suite((100,) * 7), random.Random(5), 60
+def test_a_task_that_collapses_alone_is_found_and_named():
+    items, draw, streams = suite(*[100] * 7), random.Random(5), 60
     plan = plan_of(items, (1.0,) * 7)
     regressed = named = for_nothing = gone_on = 0
     for _ in range(streams):
         base, tuned = answers(items, {"t3": 0.4}, 0.1, draw)
-        check = run(shuffled(plan, draw), base, tuned)
+        check = run(begin(shuffled(plan, draw)), base, tuned)
         lost = {name for name, task in check.tasks.items() if task.mark == "lost"}
         regressed += verdict_so_far(check) == "regressed"
         named += lost == {"t3"}
@@ -243,10 +198,10 @@ def test_a_task_that_collapses_alone_is_found_and_named() -> None:
 
 @pytest.mark.parametrize("until", ["all", "decided"])
 @pytest.mark.parametrize(("lost", "won", "expected"), [(23, 5, "ok"), (28, 10, "ok"), (20, 2, "regressed")])
-def test_no_order_of_the_items_changes_the_answer(until, lost, won, expected) -> None:
+def test_no_order_of_the_items_changes_the_answer(until, lost, won, expected):
     """Seven times 96 items: one task down 18.8 points, the pool just under the limit, as in a real model."""
     base, tuned = {}, {}
-    for item in suite((96,) * 7):
+    for item in suite(*[96] * 7):
         number, (less, more) = int(item.item), (lost, won) if item.task == "t0" else (4, 4)
         base[item.key] = float(number < less or less + more <= number < 60)
         tuned[item.key] = float(less <= number < 60)
@@ -260,9 +215,9 @@ def test_no_order_of_the_items_changes_the_answer(until, lost, won, expected) ->
     assert outcomes == {expected}
 
 
-def test_the_pool_regressed_goes_on_for_one_suspicious_task_and_not_for_many() -> None:
+def test_the_pool_regressed_goes_on_for_one_suspicious_task_and_not_for_many():
     # t0 loses every third item, the others one in twenty: the pool is proven first, t0 is named by its own items.
-    items = suite((60,) * 5)
+    items = suite(*[60] * 5)
     base: Scores = {item.key: 1.0 for item in items}
     draw = random.Random(1)
     last_asked = set()
@@ -276,21 +231,19 @@ def test_the_pool_regressed_goes_on_for_one_suspicious_task_and_not_for_many() -
                 last_asked |= {item.task for item in look}
     assert last_asked == {"t0"}
     even = {key: float(int(key[1]) % 3 > 0) for key in base}
-    check = run(plan_of(items, (1.0,) * 5), base, even)
+    check = run(begin(plan_of(items, (1.0,) * 5)), base, even)
     assert verdict_so_far(check) == "regressed"
     assert check.consumed == len(check.tuned) <= 128
 
 
-def test_single_items_beside_large_clusters_keep_their_own_stakes() -> None:
+def test_single_items_beside_large_clusters_keep_their_own_stakes():
     # Bets on a task use its own largest cluster; with the suite's, 12 losses of 60 would prove nothing here.
     passages = [Item("t1", f"{n:03}", f"passage {n // 10}") for n in range(60)]
-    items = [*suite((60,)), *passages]
+    items = [*suite(60), *passages]
     base: Scores = {item.key: 1.0 for item in items}
     tuned = {key: float(key[0] == "t1" or int(key[1]) >= 12) for key in base}
-    pairs = [
-        PairedItem(item.task, item.item, item.cluster, base[item.key], tuned[item.key]) for item in items
-    ]
-    alone = check_pairs(plan_of(items[:60], (1.0,)), pairs[:60])
+    pairs = pairs_of(items, base, tuned)
+    alone = check_pairs(plan_of(items[:60]), pairs[:60])
     beside = check_pairs(plan_of(items, (1.0, 1.0)), pairs)
     assert beside.tasks[0].interval == alone.tasks[0].interval
     assert beside.tasks[0].mark == alone.tasks[0].mark == "lost"

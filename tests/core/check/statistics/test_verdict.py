@@ -4,18 +4,18 @@ import random
 import subprocess
 import sys
 from math import exp
-from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from made_checks import Scores, pairs_of, run, suite
 from scipy.stats import binom
 from statsmodels.stats.contingency_tables import mcnemar
 from work import calls_of
 
 from finetop.core.check.statistics.conclude import check_pairs, conclude
-from finetop.core.check.statistics.item_order import Item, Key
+from finetop.core.check.statistics.item_order import Item
 from finetop.core.check.statistics.paired_tests import (
     chance_of_regressed,
     count_flips,
@@ -26,7 +26,6 @@ from finetop.core.check.statistics.paired_tests import (
 )
 from finetop.core.check.statistics.plan import choose_items, make_plan
 from finetop.core.check.statistics.sequential import (
-    Check,
     begin,
     feed,
     next_items,
@@ -37,15 +36,6 @@ from finetop.core.check.statistics.verdict import CheckPlan, PairedItem, TaskPla
 from finetop.core.errors import BadInput
 from finetop.core.protocol.check_result import CheckResult
 from finetop.core.wording.verdicts import change, interval, word
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-Scores = dict[Key, float]
-
-
-def suite(tasks: int, size: int) -> list[Item]:
-    return [Item(f"t{task}", f"{number:03}") for task in range(tasks) for number in range(size)]
 
 
 def plan_of(items: list[Item], base: Scores, chance: float = 0.0, margin: float = 0.03) -> CheckPlan:
@@ -68,23 +58,10 @@ def flip(items: list[Item], lost: dict[str, int], won: dict[str, int]) -> tuple[
     return base, tuned
 
 
-def pairs_of(items: list[Item], base: Scores, tuned: Scores) -> list[PairedItem]:
-    return [PairedItem(item.task, item.item, item.cluster, base[item.key], tuned[item.key]) for item in items]
-
-
-def run_to_the_end(
-    check: Check, base: Scores, tuned: Scores, watch: Callable[[Check], None] = lambda check: None
-) -> Check:
-    while look := next_items(check):
-        check = feed(check, base, {item.key: tuned[item.key] for item in look})
-        watch(check)
-    return check
-
-
-def test_an_unchanged_model_is_ok_early() -> None:
-    items = suite(7, 100)
+def test_an_unchanged_model_is_ok_early():
+    items = suite(*[100] * 7)
     base, tuned = flip(items, {}, {})
-    check = run_to_the_end(begin(plan_of(items, base)), base, tuned)
+    check = run(begin(plan_of(items, base)), base, tuned)
     result = conclude(check)
     assert word(result) == "OK"
     assert result.decided_by == "betting"
@@ -102,8 +79,8 @@ def test_an_unchanged_model_is_ok_early() -> None:
     )
 
 
-def test_a_collapse_is_regressed_at_the_first_look() -> None:
-    items = suite(7, 100)
+def test_a_collapse_is_regressed_at_the_first_look():
+    items = suite(*[100] * 7)
     base, tuned = flip(items, {f"t{task}": 40 for task in range(7)}, {})
     result = check_pairs(plan_of(items, base), pairs_of(items, base, tuned), until="decided")
     assert (word(result), result.decided_by, result.items_used) == ("REGRESSED", "betting", 64)
@@ -112,8 +89,8 @@ def test_a_collapse_is_regressed_at_the_first_look() -> None:
     assert result.interval[0] > 0.03
 
 
-def test_a_collapsed_task_is_not_hidden_by_an_ok_pool() -> None:
-    items = suite(8, 100)
+def test_a_collapsed_task_is_not_hidden_by_an_ok_pool():
+    items = suite(*[100] * 8)
     base, tuned = flip(items, {"t3": 20}, {f"t{task}": 8 for task in range(8) if task != 3})
     plan = plan_of(items, base)
     held_back: list[tuple[str, ...]] = []
@@ -137,8 +114,8 @@ def test_a_collapsed_task_is_not_hidden_by_an_ok_pool() -> None:
     assert result.drop < 0
 
 
-def test_stopped_while_a_task_is_suspicious_is_no_verdict() -> None:
-    items = suite(8, 100)
+def test_stopped_while_a_task_is_suspicious_is_no_verdict():
+    items = suite(*[100] * 8)
     base, tuned = flip(items, {"t3": 20}, {f"t{task}": 8 for task in range(8) if task != 3})
     check = begin(plan_of(items, base))
     while not (check.pool and check.pool.decision):
@@ -148,33 +125,33 @@ def test_stopped_while_a_task_is_suspicious_is_no_verdict() -> None:
     assert "may be lost: t3 -" in result.reason
 
 
-def test_a_noisy_task_does_not_hold_back_an_ok() -> None:
-    items = suite(8, 100)
+def test_a_noisy_task_does_not_hold_back_an_ok():
+    items = suite(*[100] * 8)
     base, tuned = flip(items, {"t3": 5}, {"t3": 1, **{f"t{task}": 3 for task in range(8) if task != 3}})
-    check = run_to_the_end(begin(plan_of(items, base)), base, tuned)
+    check = run(begin(plan_of(items, base)), base, tuned)
     assert word(conclude(check)) == "OK"
     assert len(check.tuned) < 800
 
 
-def test_going_on_asks_for_everything_and_certainty_wins() -> None:
-    items = suite(4, 100)
+def test_going_on_asks_for_everything_and_certainty_wins():
+    items = suite(*[100] * 4)
     base, tuned = flip(items, {}, {})
-    stopped = run_to_the_end(begin(plan_of(items, base)), base, tuned)
+    stopped = run(begin(plan_of(items, base)), base, tuned)
     assert verdict_so_far(stopped) == "ok"
     left = [item for item in items if item.key not in stopped.tuned]
     late = {item.key: 0.0 for item in left}
     plan = plan_of(items, base)
-    result = conclude(run_to_the_end(begin(plan, until="all"), base, {**tuned, **late}))
+    result = conclude(run(begin(plan, until="all"), base, {**tuned, **late}))
     assert result.items_used == 400
     assert (word(result), result.decided_by) == ("REGRESSED", "arithmetic")
     assert result.plan_hash == stopped.plan.hash  # the same items in the same order: no other claim
 
 
-def test_every_item_of_a_task_is_asked_where_that_is_wanted() -> None:
-    items = suite(7, 100)
+def test_every_item_of_a_task_is_asked_where_that_is_wanted():
+    items = suite(*[100] * 7)
     base, tuned = flip(items, {"t1": 4}, {})
     plan = plan_of(items, base)
-    stopped = conclude(run_to_the_end(begin(plan), base, tuned))
+    stopped = conclude(run(begin(plan), base, tuned))
     asked_tasks: list[set[str]] = []
     check = begin(plan, whole_tasks=["t1"])
     while look := next_items(check):
@@ -194,8 +171,8 @@ def test_every_item_of_a_task_is_asked_where_that_is_wanted() -> None:
         begin(plan, whole_tasks=["t9"])
 
 
-def test_a_check_can_be_stopped_and_says_so() -> None:
-    items = suite(3, 100)
+def test_a_check_can_be_stopped_and_says_so():
+    items = suite(*[100] * 3)
     base, tuned = flip(items, {"t0": 8, "t1": 8}, {"t2": 8})
     check = begin(plan_of(items, base))
     assert conclude(check).reason == (
@@ -208,71 +185,21 @@ def test_a_check_can_be_stopped_and_says_so() -> None:
     assert result.drop is not None
 
 
-score = st.one_of(st.sampled_from([0.0, 1.0]), st.integers(0, 20).map(lambda share: share / 20))
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.lists(st.tuples(score, score, st.integers(0, 5)), min_size=4, max_size=60), st.integers(1, 40))
-def test_all_items_tell_the_truth(drawn: list[tuple[float, float, int]], percent: int) -> None:
-    items = [Item("t", str(number), str(cluster)) for number, (_, _, cluster) in enumerate(drawn)]
-    base = {item.key: before for item, (before, _, _) in zip(items, drawn, strict=True)}
-    tuned = {item.key: after for item, (_, after, _) in zip(items, drawn, strict=True)}
-    plan = plan_of(items, base, margin=percent / 100)
-    result = check_pairs(plan, pairs_of(items, base, tuned))
-    if not plan.order:
-        assert result.verdict == "no_verdict"
-        return
-    drop_in_twentieths = sum(round(20 * before) - round(20 * after) for before, after, _ in drawn)
-    fallen = drop_in_twentieths * 100 >= percent * 20 * len(drawn)
-    assert result.items_used == len(drawn)
-    assert result.drop == pytest.approx(drop_in_twentieths / 20 / len(drawn))
-    if result.decided_by == "task":
-        assert any(task.mark == "lost" for task in result.tasks)
-    elif fallen and result.verdict == "no_verdict":
-        assert result.chance is None or result.chance > level_at_the_end(0.05)
-        assert result.reason.startswith("lost ")
-    else:
-        assert (result.verdict, result.decided_by) == ("regressed" if fallen else "ok", "arithmetic")
-        assert result.chance is None or result.chance <= level_at_the_end(0.05)
-
-
-def test_alpha_is_shared_so_that_each_answer_is_wrong_at_most_alpha() -> None:
-    items = suite(2, 60)
+def test_alpha_is_shared_so_that_each_answer_is_wrong_at_most_alpha():
+    items = suite(*[60] * 2)
     base, tuned = flip(items, {"t0": 11}, {"t1": 12})
     check = begin(plan_of(items, base), until="all")
     assert check.pool is not None
     assert (check.pool.alpha_regressed, check.pool.alpha_ok) == (0.025, 0.05)
-    lost = {name for name, task in run_to_the_end(check, base, tuned).tasks.items() if task.mark == "lost"}
+    lost = {name for name, task in run(check, base, tuned).tasks.items() if task.mark == "lost"}
     assert lost == {"t0"}  # 11 of 60: evidence of 94, past 2 tasks at alpha/2 (80)
     base, tuned = flip(items, {"t0": 10}, {"t1": 12})
-    tasks = run_to_the_end(begin(plan_of(items, base), until="all"), base, tuned).tasks
+    tasks = run(begin(plan_of(items, base), until="all"), base, tuned).tasks
     assert tasks["t0"].mark == "open"  # 56 is past 40, the bar at alpha, but not past 80
     assert exp(tasks["t0"].of_drop) == pytest.approx(55.9, abs=0.1)
 
 
-def test_whole_checks_of_unchanged_models_are_rarely_regressed() -> None:
-    # Fresh answers, each lost or won with probability .05: the pool's drop is under the limit.
-    draw = random.Random(3)
-    items = suite(7, 60)
-    wrong = wrong_ok = 0
-    streams = 40
-    for _ in range(streams):
-        base: Scores = {}
-        tuned: Scores = {}
-        for item in items:
-            u = draw.random()
-            base[item.key], tuned[item.key] = (
-                (1, 0) if u < 0.05 else (0, 1) if u < 0.1 else (u < 0.7, u < 0.7)
-            )
-        result = check_pairs(plan_of(items, base), pairs_of(items, base, tuned), until="decided")
-        fallen = sum(base.values()) - sum(tuned.values()) >= 0.03 * 420
-        wrong += result.verdict == "regressed" and not fallen
-        wrong_ok += result.verdict == "ok" and fallen
-    assert wrong <= 6  # 0.05 and three standard errors
-    assert wrong_ok <= 6
-
-
-def test_unmeasurable_tasks_leave_and_say_why() -> None:
+def test_unmeasurable_tasks_leave_and_say_why():
     items = [Item("hellaswag", str(n)) for n in range(500)] + [Item("arc", str(n)) for n in range(100)]
     base: Scores = {
         item.key: float(int(item.item) < (131 if item.task == "hellaswag" else 80)) for item in items
@@ -286,14 +213,12 @@ def test_unmeasurable_tasks_leave_and_say_why() -> None:
     )
     result = check_pairs(plan, pairs_of(items, base, base))
     assert word(result) == "OK"
-    assert [(task.task, task.mark) for task in result.tasks] == [
-        ("arc", "open"),
-        ("hellaswag", "unmeasurable"),
-    ]
+    wanted = [("arc", "open"), ("hellaswag", "unmeasurable")]
+    assert [(task.task, task.mark) for task in result.tasks] == wanted
 
 
-def test_no_measurable_task_is_no_verdict() -> None:
-    items = suite(2, 50)
+def test_no_measurable_task_is_no_verdict():
+    items = suite(*[50] * 2)
     base = {item.key: float(int(item.item) < 13) for item in items}
     plan = plan_of(items, base, chance=0.25)
     check = begin(plan)
@@ -308,7 +233,7 @@ def test_no_measurable_task_is_no_verdict() -> None:
     assert [task.mark for task in result.tasks] == ["unmeasurable", "unmeasurable"]
 
 
-def test_measure() -> None:
+def test_measure():
     assert measure([[1.0]] * 44 + [[0.0]] * 56, 0.25).measurable
     assert not measure([[1.0]] * 37 + [[0.0]] * 63, 0.25).measurable
     assert not measure([[1.0]] * 33 + [[0.0]] * 67, 0.68).measurable  # far below the majority label
@@ -324,24 +249,20 @@ def test_measure() -> None:
         measure([[1.0]], 1.0)
 
 
-def test_scores_between_right_and_wrong() -> None:
+def test_scores_between_right_and_wrong():
     draw = random.Random(1)
-    items = suite(2, 150)
+    items = suite(*[150] * 2)
     base = {item.key: 0.5 + 0.4 * draw.random() for item in items}
     tuned = {key: before - 0.3 * draw.random() for key, before in base.items()}
     result = check_pairs(plan_of(items, base), pairs_of(items, base, tuned), until="decided")
     assert word(result) == "REGRESSED"
-    assert (result.mcnemar_p, result.lost_corrected, result.won_corrected, result.power) == (
-        None,
-        None,
-        None,
-        (),
-    )
+    wanted = (None, None, None, ())
+    assert (result.mcnemar_p, result.lost_corrected, result.won_corrected, result.power) == wanted
     assert result.lost == result.items_used
     assert result.discordance == 1.0
 
 
-def test_clusters_are_fed_whole_and_out_of_turn() -> None:
+def test_clusters_are_fed_whole_and_out_of_turn():
     items = [Item("t", f"{n:03}", f"passage {n // 5}") for n in range(200)]
     base, tuned = flip(items, {"t": 30}, {})
     check = begin(plan_of(items, base))
@@ -352,11 +273,11 @@ def test_clusters_are_fed_whole_and_out_of_turn() -> None:
     assert (check.consumed, check.tasks["t"].n) == (0, 5)
     check = feed(check, base, {item.key: tuned[item.key] for item in first[3:]})
     assert (check.consumed, check.tasks["t"].n) == (2, 10)
-    assert word(conclude(run_to_the_end(check, base, tuned))) == "REGRESSED"
+    assert word(conclude(run(check, base, tuned))) == "REGRESSED"
 
 
-def test_what_is_fed_is_checked() -> None:
-    items = suite(1, 50)
+def test_what_is_fed_is_checked():
+    items = suite(50)
     base, tuned = flip(items, {}, {})
     check = begin(plan_of(items, base))
     with pytest.raises(BadInput, match="t9: item 1 is not in the plan"):
@@ -373,16 +294,16 @@ def test_what_is_fed_is_checked() -> None:
     assert tuned
 
 
-def test_pairs_that_cannot_be_joined_are_no_verdict() -> None:
-    items = suite(1, 50)
+def test_pairs_that_cannot_be_joined_are_no_verdict():
+    items = suite(50)
     base, tuned = flip(items, {}, {})
     result = check_pairs(plan_of(items, base), pairs_of(items[1:], base, tuned))
     assert word(result) == "NO VERDICT"
     assert result.reason == "1 of 50 items could not be joined (first: t0 000)."
 
 
-def test_the_plan_is_fixed_by_what_is_given() -> None:
-    items = suite(2, 60)
+def test_the_plan_is_fixed_by_what_is_given():
+    items = suite(*[60] * 2)
     base, _ = flip(items, {}, {})
     tasks = [TaskPlan("t0", "acc", 0.25), TaskPlan("t1", "acc", 0.25)]
     plan = make_plan(tasks, items, base, seed=3, cap=40, excluded=[("t0", "007")])
@@ -398,8 +319,8 @@ def test_the_plan_is_fixed_by_what_is_given() -> None:
         make_plan(tasks[:1], items, base, seed=3, cap=40)
 
 
-def test_plan_and_result_survive_json() -> None:
-    items = suite(2, 60)
+def test_plan_and_result_survive_json():
+    items = suite(*[60] * 2)
     base, tuned = flip(items, {"t0": 9}, {"t1": 2})
     plan = plan_of(items, base)
     result = check_pairs(plan, pairs_of(items, base, tuned))
@@ -408,21 +329,13 @@ def test_plan_and_result_survive_json() -> None:
     assert result.plan_hash == plan.hash
 
 
-@pytest.mark.parametrize(("lost", "won"), [(0, 0), (5, 5), (12, 3), (3, 12), (40, 21), (1, 0)])
-def test_mcnemar_against_statsmodels(lost: int, won: int) -> None:
+@pytest.mark.parametrize(("lost", "won"), [(0, 0), (5, 5), (12, 3), (3, 12), (40, 21), (1, 0), (25, 8)])
+def test_mcnemar_against_statsmodels(lost, won):
     expected = mcnemar([[100, lost], [won, 30]], exact=True).pvalue if lost + won else 1.0
     assert mcnemar_p(lost, won) == pytest.approx(float(expected))
 
 
-def test_published_case_of_the_paired_test() -> None:
-    assert mcnemar_p(25, 8) == pytest.approx(2 * sum(_choose(33, k) for k in range(9)) / 2**33)
-
-
-def _choose(n: int, k: int) -> int:
-    return 1 if k == 0 else _choose(n, k - 1) * (n - k + 1) // k
-
-
-def test_flips_less_what_guessing_flips() -> None:
+def test_flips_less_what_guessing_flips():
     # From 80 % to 70 % right with four choices: 10 lost, of which guessing explains 20 * 30 / 300 = 2.
     base = [1.0] * 80 + [0.0] * 20
     tuned = [1.0] * 70 + [0.0] * 30
@@ -443,7 +356,7 @@ def test_flips_less_what_guessing_flips() -> None:
     assert sum_flips([flips, count_flips([0.5], [0.4], 0.0)]).lost_corrected is None
 
 
-def test_power_against_simulation() -> None:
+def test_power_against_simulation():
     random_numbers = np.random.default_rng(5)
     for items, drop in ((300, 0.0), (300, 0.05), (600, 0.05), (600, 0.02)):
         draws = random_numbers.multinomial(items, [(0.1 + drop) / 2, (0.1 - drop) / 2, 0.9], size=20_000)
@@ -455,8 +368,8 @@ def test_power_against_simulation() -> None:
     assert chance_of_regressed(0, 0.03, 0.1, 0.0, 0.05) == 0
 
 
-def test_power_is_that_of_the_items_asked_before_it_stopped() -> None:
-    items = suite(2, 1000)
+def test_power_is_that_of_the_items_asked_before_it_stopped():
+    items = suite(*[1000] * 2)
     base = {item.key: 1.0 for item in items}
     plan = plan_of(items, base)
     stopped = check_pairs(plan, pairs_of(items, base, base), until="decided")
@@ -474,9 +387,9 @@ def test_power_is_that_of_the_items_asked_before_it_stopped() -> None:
     assert whole.power[1].chance > stopped.power[1].chance
 
 
-def test_one_check_is_quick() -> None:
+def test_one_check_is_quick():
     draw = random.Random(1)
-    items = suite(7, 100)
+    items = suite(*[100] * 7)
     base = {item.key: float(draw.random() < 0.7) for item in items}
     tuned = {key: float(draw.random() < (0.94 if before else 0.1)) for key, before in base.items()}
     plan, pairs = plan_of(items, base), pairs_of(items, base, tuned)
@@ -484,7 +397,7 @@ def test_one_check_is_quick() -> None:
     assert calls < 200_000  # all eleven looks and the summary make 58,308, in 0.03 s
 
 
-def test_a_result_can_be_drawn_without_numpy() -> None:
+def test_a_result_can_be_drawn_without_numpy():
     code = "import sys, finetop.core.check.statistics.verdict; sys.exit({'numpy', 'scipy'} & set(sys.modules) != set())"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -504,9 +417,7 @@ def shown_ends(words: str) -> tuple[float, float] | None:
     seed=st.integers(0, 10_000),
 )
 @settings(max_examples=60, deadline=None)
-def test_no_printed_interval_contradicts_the_verdict_beside_it(
-    sizes: list[int], worse: list[float], better: float, margin: float, until: str, seed: int
-) -> None:
+def test_no_printed_interval_contradicts_the_verdict_beside_it(sizes, worse, better, margin, until, seed):
     """As printed: REGRESSED only below the limit, OK only above it, lost only below 0, kept only above the limit."""
     chance = random.Random(seed)
     pairs = []
@@ -544,8 +455,8 @@ def test_no_printed_interval_contradicts_the_verdict_beside_it(
             assert ends and ends[0] > limit, task
 
 
-def test_the_interval_of_the_suite_narrows_to_its_drop() -> None:
-    items = suite(2, 200)
+def test_the_interval_of_the_suite_narrows_to_its_drop():
+    items = suite(*[200] * 2)
     base, tuned = flip(items, {"t0": 12, "t1": 12}, {"t0": 4, "t1": 4})
     check, widths = begin(plan_of(items, base), until="all"), []
     while look := next_items(check):

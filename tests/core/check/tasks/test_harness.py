@@ -37,14 +37,7 @@ ROWS = [
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tiny_model: Path) -> Any:
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(tiny_model)
-
-
-@pytest.fixture(scope="module")
-def of_arc() -> Any:
+def of_arc():
     """Return the harness's task list for one folder only: reading all 14,000 files takes 5 s."""
     from lm_eval import tasks
 
@@ -52,7 +45,7 @@ def of_arc() -> Any:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, of_arc: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path, of_arc, monkeypatch):
     """Write TMP/tasks/own/capitals.yaml, with its rows in TMP/rows, two folders above; the hub does not answer."""
     (tmp_path / "rows").mkdir()
     (tmp_path / "rows" / "capitals.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
@@ -69,19 +62,17 @@ def suite(folder: Path, task: str) -> Any:
     return load_suite(folder / "own.yaml")
 
 
-def test_a_yaml_finds_its_rows_wherever_one_works(
-    folder: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_yaml_finds_its_rows_wherever_one_works(folder, tiny_tokenizer, monkeypatch):
     monkeypatch.chdir("/")
     (task,) = build(suite(folder, "yaml: tasks/own/capitals.yaml, metric: acc_norm, cluster: region"))
     assert (task.name, task.metric, len(task.documents)) == ("capitals", "acc_norm", 12)
     assert task.documents[0].item.cluster == task.documents[1].item.cluster != task.documents[2].item.cluster
-    questions = requests_of(task, [document.item for document in task.documents[3:5]], tokenizer)
+    questions = requests_of(task, [document.item for document in task.documents[3:5]], tiny_tokenizer)
     assert [question.gold for question in questions] == [0, 1]
     assert questions[1].pairs[2] == ("Land 4:", " Cla")
 
 
-def test_a_changed_yaml_changes_the_fingerprint(folder: Path) -> None:
+def test_a_changed_yaml_changes_the_fingerprint(folder):
     (before,) = build(suite(folder, "yaml: tasks/own/capitals.yaml"))
     file = folder / "tasks" / "own" / "capitals.yaml"
     file.write_text(TASK.replace("{{country}}:", "{{country}} has:"))
@@ -101,12 +92,12 @@ def test_a_changed_yaml_changes_the_fingerprint(folder: Path) -> None:
         ("task: capitals", "task: [capitals", "can't read the task"),
     ],
 )
-def test_a_faulty_yaml_is_one_error(folder: Path, tokenizer: Any, old: str, new: str, said: str) -> None:
+def test_a_faulty_yaml_is_one_error(folder, tiny_tokenizer, old, new, said):
     file = folder / "tasks" / "own" / "capitals.yaml"
     file.write_text(TASK.replace(old, new, 1))
     with pytest.raises(BadInput) as caught:
         (task,) = build(suite(folder, "yaml: tasks/own/capitals.yaml"))
-        requests_of(task, [document.item for document in task.documents], tokenizer)
+        requests_of(task, [document.item for document in task.documents], tiny_tokenizer)
     assert said in str(caught.value)
     assert caught.value.hint
 
@@ -119,24 +110,24 @@ def test_a_faulty_yaml_is_one_error(folder: Path, tokenizer: Any, old: str, new:
         ("filter: strict", "capitals has no filter strict"),
     ],
 )
-def test_settings_that_the_task_does_not_have(folder: Path, settings: str, said: str) -> None:
+def test_settings_that_the_task_does_not_have(folder, settings, said):
     with pytest.raises(BadInput, match=said):
         build(suite(folder, f"yaml: tasks/own/capitals.yaml, {settings}"))
 
 
-def test_code_beside_a_yaml_runs_where_it_is_trusted(folder: Path, tokenizer: Any) -> None:
+def test_code_beside_a_yaml_runs_where_it_is_trusted(folder, tiny_tokenizer):
     file = folder / "tasks" / "own" / "capitals.yaml"
     file.write_text(TASK.replace("right\n", "!function lands.last\n"))
     (file.parent / "lands.py").write_text("def last(doc):\n    return len(doc['cities']) - 1\n")
     try:
         (task,) = build(suite(folder, "yaml: tasks/own/capitals.yaml, trust_code: true"))
-        (question, *_) = requests_of(task, [task.documents[0].item], tokenizer)
+        (question, *_) = requests_of(task, [task.documents[0].item], tiny_tokenizer)
     finally:
         sys.modules.pop("lands", None)
     assert question.gold == 2
 
 
-def test_a_task_by_name_with_a_local_copy_of_its_data(folder: Path, tokenizer: Any) -> None:
+def test_a_task_by_name_with_a_local_copy_of_its_data(folder, tiny_tokenizer):
     rows = [
         {
             "question": f"What is {n}?",
@@ -149,11 +140,11 @@ def test_a_task_by_name_with_a_local_copy_of_its_data(folder: Path, tokenizer: A
     local = "{dataset_path: json, dataset_kwargs: {data_files: {test: rows/arc.jsonl}}}"
     (task,) = build(suite(folder, f"task: arc_easy, metric: acc_norm, lm_eval: {local}"))
     assert (task.name, task.metric, len(task.documents)) == ("arc_easy", "acc_norm", 9)
-    (question, *_) = requests_of(task, [task.documents[4].item], tokenizer)
+    (question, *_) = requests_of(task, [task.documents[4].item], tiny_tokenizer)
     assert (question.pairs[1], question.gold) == (("Question: What is 4?\nAnswer:", " b"), 1)
 
 
-def test_an_unknown_name_suggests(folder: Path) -> None:
+def test_an_unknown_name_suggests(folder):
     with pytest.raises(
         BadInput, match=r"own\.yaml:4: the harness has no task 'arc_esy'\. Did you mean arc_easy"
     ):
@@ -161,12 +152,12 @@ def test_an_unknown_name_suggests(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_every_task_of_the_harness_is_known_by_name() -> None:
+def test_every_task_of_the_harness_is_known_by_name():
     known = harness.task_manager().task_index
     assert len(known) > 10_000 and {"arc_easy", "blimp", "mmlu"} <= set(known)
 
 
-def test_a_data_set_out_of_reach_is_named_with_what_to_do(folder: Path) -> None:
+def test_a_data_set_out_of_reach_is_named_with_what_to_do(folder):
     with pytest.raises(EnvironmentTrouble, match="the data set of arc_easy") as caught:
         build(suite(folder, "task: arc_easy"))
     assert "allenai/ai2_arc" in caught.value.message
@@ -174,7 +165,7 @@ def test_a_data_set_out_of_reach_is_named_with_what_to_do(folder: Path) -> None:
     assert caught.value.exit_code == 4
 
 
-def test_tasks_that_run_what_a_model_writes_are_refused(folder: Path) -> None:
+def test_tasks_that_run_what_a_model_writes_are_refused(folder):
     file = folder / "tasks" / "own" / "capitals.yaml"
     file.write_text(TASK + "unsafe_code: true\n")
     with pytest.raises(BadInput, match="runs code that a model generates"):
@@ -194,13 +185,11 @@ def test_tasks_that_run_what_a_model_writes_are_refused(folder: Path) -> None:
         ("mmlu", "acc", "likelihood", 1254),
     ],
 )
-def test_real_tasks_are_asked(
-    folder: Path, tokenizer: Any, name: str, metric: str, kind: str, items: int
-) -> None:
+def test_real_tasks_are_asked(folder, tiny_tokenizer, name, metric, kind, items):
     file = DATA / "lm_eval_tasks" / "open" / f"rx_{name}.yaml"
     (task,) = build(suite(folder, f"yaml: {file}"))
     assert (task.metric, task.kind, len(task.documents)) == (metric, kind, items)
-    questions = requests_of(task, [document.item for document in task.documents[:20]], tokenizer)
+    questions = requests_of(task, [document.item for document in task.documents[:20]], tiny_tokenizer)
     assert all(question.text.strip() for question in questions)
     if name == "gsm8k":
         assert questions[0].prompt.count("Question:") == 6
@@ -210,6 +199,6 @@ def test_real_tasks_are_asked(
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="FINETOP_TEST_DATA names no folder of data sets")
-def test_rolling_perplexity_cannot_decide(folder: Path) -> None:
+def test_rolling_perplexity_cannot_decide(folder):
     with pytest.raises(BadInput, match="whose scores have no bounds: loglikelihood_rolling"):
         build(suite(folder, f"yaml: {DATA}/lm_eval_tasks/open/rx_wikitext2.yaml"))

@@ -30,13 +30,6 @@ OPEN = [
 ]
 
 
-@pytest.fixture(scope="module")
-def tokenizer(tiny_model: Path) -> Any:
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(tiny_model)
-
-
 def open_task(
     folder: Path, rows: Sequence[dict[str, Any]], tokenizer: Any, settings: str = ""
 ) -> tuple[BenchmarkTask, tuple[Request, ...]]:
@@ -46,10 +39,8 @@ def open_task(
     return task, requests_of(task, [document.item for document in task.documents], tokenizer)
 
 
-def test_choices_of_any_number_with_the_answer_by_number_letter_or_text(
-    tmp_path: Path, tokenizer: Any
-) -> None:
-    task, questions = open_task(tmp_path, CHOICES, tokenizer)
+def test_choices_of_any_number_with_the_answer_by_number_letter_or_text(tmp_path, tiny_tokenizer):
+    task, questions = open_task(tmp_path, CHOICES, tiny_tokenizer)
     assert (task.name, task.metric, task.kind) == ("own", "acc", "likelihood")
     assert [question.item.item for question in questions] == ["1", "2", "3"]  # line numbers
     assert [question.gold for question in questions] == [1, 0, 4]
@@ -60,10 +51,10 @@ def test_choices_of_any_number_with_the_answer_by_number_letter_or_text(
     assert grade_likelihoods(task, questions[0], best_is_last[2:]).score == 0.0
 
 
-def test_a_table_is_a_task_as_its_rows_would_be(tmp_path: Path, tokenizer: Any) -> None:
+def test_a_table_is_a_task_as_its_rows_would_be(tmp_path, tiny_tokenizer):
     import csv
 
-    _, requests = open_task(tmp_path, CHOICES, tokenizer)
+    _, requests = open_task(tmp_path, CHOICES, tiny_tokenizer)
     with (tmp_path / "own.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(CHOICES[0]))
         writer.writeheader()
@@ -71,20 +62,20 @@ def test_a_table_is_a_task_as_its_rows_would_be(tmp_path: Path, tokenizer: Any) 
             writer.writerow({**row, "choices": json.dumps(row["choices"])})
     (tmp_path / "own.yaml").write_text("suite: 1\nname: own\ntasks:\n  - data: own.csv\n")
     (table,) = build(load_suite(tmp_path / "own.yaml"))
-    from_table = requests_of(table, [document.item for document in table.documents], tokenizer)
+    from_table = requests_of(table, [document.item for document in table.documents], tiny_tokenizer)
     assert [(request.gold, request.pairs) for request in from_table] == [
         (request.gold, request.pairs) for request in requests
     ]
 
 
-def test_pairs_have_nothing_in_front(tmp_path: Path, tokenizer: Any) -> None:
-    task, questions = open_task(tmp_path, PAIRS, tokenizer)
+def test_pairs_have_nothing_in_front(tmp_path, tiny_tokenizer):
+    task, questions = open_task(tmp_path, PAIRS, tiny_tokenizer)
     assert questions[1].pairs == (("", "A dog barks."), ("", "A dog bark."))
     assert grade_likelihoods(task, questions[1], [Scored(-2.0, False), Scored(-3.0, False)]).score == 1.0
 
 
-def test_written_answers_match_one_of_the_texts(tmp_path: Path, tokenizer: Any) -> None:
-    task, questions = open_task(tmp_path, OPEN, tokenizer)
+def test_written_answers_match_one_of_the_texts(tmp_path, tiny_tokenizer):
+    task, questions = open_task(tmp_path, OPEN, tiny_tokenizer)
     assert (task.kind, task.metric) == ("generation", "exact_match")
     assert questions[0].stop == ("\n",)
     assert grade_answer(task, questions[0], " 4.").score == 1.0
@@ -92,8 +83,8 @@ def test_written_answers_match_one_of_the_texts(tmp_path: Path, tokenizer: Any) 
     assert grade_answer(task, questions[1], "Red").score == 1.0
 
 
-def test_cloze_asks_for_the_likelihood_of_what_follows(tmp_path: Path, tokenizer: Any) -> None:
-    task, questions = open_task(tmp_path, OPEN, tokenizer, "    shape: cloze\n")
+def test_cloze_asks_for_the_likelihood_of_what_follows(tmp_path, tiny_tokenizer):
+    task, questions = open_task(tmp_path, OPEN, tiny_tokenizer, "    shape: cloze\n")
     assert [question.pairs[0][1] for question in questions] == [
         " 4",
         "white",
@@ -102,17 +93,17 @@ def test_cloze_asks_for_the_likelihood_of_what_follows(tmp_path: Path, tokenizer
     assert grade_likelihoods(task, questions[0], [Scored(-0.1, False)]).score == 0.0
 
 
-def test_examples_are_the_same_for_every_item(tmp_path: Path, tokenizer: Any) -> None:
+def test_examples_are_the_same_for_every_item(tmp_path, tiny_tokenizer):
     shots = [{"question": f"Which is {n}?", "choices": ["a", "b"], "answer": n % 2} for n in range(3)]
     (tmp_path / "shots.jsonl").write_text("\n".join(map(json.dumps, shots)))
     settings = "    examples: shots.jsonl\n    num_fewshot: 2\n"
-    _, questions = open_task(tmp_path, CHOICES, tokenizer, settings)
+    _, questions = open_task(tmp_path, CHOICES, tiny_tokenizer, settings)
     shown = "Question: Which is 0?\nAnswer: a\n\nQuestion: Which is 1?\nAnswer: b\n\n"
     beginning = f"{shown}Question: Which is a fish?\nAnswer:"
     assert questions[0].pairs[0][0] == beginning
     assert questions[2].pairs[0][0].startswith(beginning.removesuffix("fish?\nAnswer:"))
     with pytest.raises(BadInput, match=r"shots.jsonl has 3 examples, and num_fewshot of own is 4"):
-        open_task(tmp_path, CHOICES, tokenizer, settings.replace("2", "4"))
+        open_task(tmp_path, CHOICES, tiny_tokenizer, settings.replace("2", "4"))
 
 
 @pytest.mark.parametrize(
@@ -126,17 +117,15 @@ def test_examples_are_the_same_for_every_item(tmp_path: Path, tokenizer: Any) ->
         ({"question": "?", "choices": ["a", "b"]}, "answer is missing"),
     ],
 )
-def test_a_row_that_does_not_fit_has_its_line(
-    tmp_path: Path, tokenizer: Any, row: dict[str, Any], said: str
-) -> None:
+def test_a_row_that_does_not_fit_has_its_line(tmp_path, tiny_tokenizer, row, said):
     with pytest.raises(BadInput, match=r"own\.jsonl:4: ") as caught:
-        open_task(tmp_path, [*CHOICES, row], tokenizer)
+        open_task(tmp_path, [*CHOICES, row], tiny_tokenizer)
     assert said in str(caught.value)
 
 
-def test_rows_of_no_shape_are_refused_with_the_shapes(tmp_path: Path, tokenizer: Any) -> None:
+def test_rows_of_no_shape_are_refused_with_the_shapes(tmp_path, tiny_tokenizer):
     with pytest.raises(
         BadInput, match=r"own\.jsonl:1: these keys do not form an item: id, sentence"
     ) as caught:
-        open_task(tmp_path, [{"sentence": "Hm."}], tokenizer)
+        open_task(tmp_path, [{"sentence": "Hm."}], tiny_tokenizer)
     assert "question, choices, answer" in caught.value.hint

@@ -1,10 +1,7 @@
 """Suite files: what is read, and every fault with its line."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +10,7 @@ from finetop.core.errors import BadInput, NotFound
 from finetop.core.runtime.home import Home
 
 
-def test_a_suite_is_read_with_absolute_paths(suite_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_suite_is_read_with_absolute_paths(suite_folder, monkeypatch):
     monkeypatch.chdir("/")
     suite = find_suite("tiny", Home(suite_folder.parent))
     assert [task.name for task in suite.tasks] == ["numbers", "pairs", "orders"]
@@ -23,12 +20,12 @@ def test_a_suite_is_read_with_absolute_paths(suite_folder: Path, monkeypatch: py
     assert (rows[3].id, rows[3].cluster, rows[3].category) == ("p3", "c1", "words")
 
 
-def test_unknown_suite_suggests(suite_folder: Path) -> None:
+def test_unknown_suite_suggests(suite_folder):
     with pytest.raises(NotFound, match="Did you mean tiny"):
         find_suite("tinny", Home(suite_folder.parent))
 
 
-def test_two_of_one_name_are_both_named(suite_folder: Path) -> None:
+def test_two_of_one_name_are_both_named(suite_folder):
     (suite_folder / "other.yaml").write_text((suite_folder / "tiny.yaml").read_text())
     with pytest.raises(BadInput, match=r"Two suites are named tiny: .*other.yaml and .*tiny.yaml"):
         suites(Home(suite_folder.parent))
@@ -58,7 +55,7 @@ def test_two_of_one_name_are_both_named(suite_folder: Path) -> None:
         ("name: tiny", "name: ../tiny", 2, "cannot be a name"),
     ],
 )
-def test_faults_have_their_line(suite_folder: Path, old: str, new: str, line: int, said: str) -> None:
+def test_faults_have_their_line(suite_folder, old, new, line, said):
     file = suite_folder / "tiny.yaml"
     file.write_text(file.read_text().replace(old, new, 1))
     with pytest.raises(BadInput) as caught:
@@ -77,7 +74,7 @@ def test_faults_have_their_line(suite_folder: Path, old: str, new: str, line: in
         ('{"id": "x", "category": 3}', "category is 3"),
     ],
 )
-def test_a_faulty_row_has_its_line(suite_folder: Path, row: str, said: str) -> None:
+def test_a_faulty_row_has_its_line(suite_folder, row, said):
     with (suite_folder / "numbers.jsonl").open("a") as file:
         file.write(row + "\n")
     (task, *_) = load_suite(suite_folder / "tiny.yaml").tasks
@@ -87,7 +84,7 @@ def test_a_faulty_row_has_its_line(suite_folder: Path, row: str, said: str) -> N
     assert said in str(caught.value)
 
 
-def test_fingerprint_follows_what_moves_scores(suite_folder: Path) -> None:
+def test_fingerprint_follows_what_moves_scores(suite_folder):
     file = suite_folder / "tiny.yaml"
     before = task_fingerprint(load_suite(file).tasks[0])
     file.write_text(file.read_text().replace("cap: 40", "cap: 30"))
@@ -96,7 +93,7 @@ def test_fingerprint_follows_what_moves_scores(suite_folder: Path) -> None:
     assert task_fingerprint(load_suite(file).tasks[0]) != before
 
 
-def test_listing_suites_imports_nothing_heavy() -> None:
+def test_listing_suites_imports_nothing_heavy():
     code = (
         "import sys; from finetop.core.runtime.home import Home; from finetop.core.check.tasks import suite; "
         "from finetop.core.protocol import check_result; "

@@ -9,51 +9,48 @@ from finetop.core.errors import BadInput
 from finetop.core.runtime.home import HERE
 
 
-@pytest.mark.parametrize(
-    ("word", "label"),
-    [
+def test_what_ssh_takes_is_a_place_with_a_short_label():
+    for word, label in (
         ("lab", "lab"),
         ("ana@gpu-box-3.lab.example", "gpu-box-3"),
         ("ssh://ana@lab.example:2222", "lab"),
         ("10.77.3.2", "10.77.3.2"),
         ("ana@[fe80::1]", "fe80-1"),
         (".", HERE),
-    ],
-)
-def test_what_ssh_takes_is_a_place_with_a_short_label(word, label):
-    (place,) = read_places([word], {})
-    assert (place.label, place.word) == (label, word)
-    assert place.destination == ("" if word == "." else word)
+    ):
+        (place,) = read_places([word], {})
+        assert (place.label, place.word) == (label, word)
+        assert place.destination == ("" if word == "." else word)
 
 
-@pytest.mark.parametrize(
-    "word",
-    [
-        "-oProxyCommand=touch /tmp/finetop-should-not-be",
-        "-lab",
-        "ana@-lab",
-        "-ana@lab",
-        "lab;id",
-        "$(id)",
-        "`id`",
-        "lab lab",
-        "lab\nlab",
-        "lab|id",
-        "lab'",
-        "",
-        "a" * 300,
-        "lab\x1b]0;x\x07",
-        "l\u202eab",
-        "läb",
-        "ana@lab/../x",
-        "%h",
-    ],
-)
-def test_what_ssh_could_take_for_something_else_is_refused_in_one_clean_line(word):
-    with pytest.raises(BadInput) as caught:
-        read_places([word], {})
-    assert str(caught.value).isprintable()
-    assert not Path("/tmp/finetop-should-not-be").exists()
+def test_what_ssh_could_take_for_something_else_is_refused_in_one_clean_line():
+    for word in (
+        *(
+            "-oProxyCommand=touch /tmp/finetop-should-not-be",
+            "-lab",
+            "ana@-lab",
+            "-ana@lab",
+            "lab;id",
+            "$(id)",
+        ),
+        *(
+            "`id`",
+            "lab lab",
+            "lab\nlab",
+            "lab|id",
+            "lab'",
+            "",
+            "a" * 300,
+            "lab\x1b]0;x\x07",
+            "l\u202eab",
+            "läb",
+        ),
+        *("ana@lab/../x", "%h"),
+    ):
+        with pytest.raises(BadInput) as caught:
+            read_places([word], {})
+        assert str(caught.value).isprintable()
+        assert not Path("/tmp/finetop-should-not-be").exists()
 
 
 def test_labels_are_unique_and_a_place_is_there_once():
@@ -64,13 +61,10 @@ def test_labels_are_unique_and_a_place_is_there_once():
 
 
 def test_options_hold_for_all_and_usual_places_have_their_own():
-    usual = {"lab": Place("lab", "ana@gpu-box-3", "~/venv/bin/finetop", "/scratch/ana")}
+    facts = ("ana@gpu-box-3", "~/venv/bin/finetop", "/scratch/ana")
+    usual = {"lab": Place("lab", *facts)}
     (place,) = read_places(["lab"], usual)
-    assert (place.destination, place.command, place.home) == (
-        "ana@gpu-box-3",
-        "~/venv/bin/finetop",
-        "/scratch/ana",
-    )
+    assert (place.destination, place.command, place.home) == facts
     (place,) = read_places(["lab"], usual, command="conda run finetop", home="/other")
     assert (place.command, place.home) == ("conda run finetop", "/other")
 
@@ -79,15 +73,12 @@ def test_hosts_yaml_names_the_usual_ones(tmp_path):
     file = tmp_path / "hosts.yaml"
     assert usual_places(file) == {}
     file.write_text("lab: {ssh: ana@gpu-box-3, home: /scratch}\nbox:\n")
-    assert usual_places(file) == {
-        "lab": Place("lab", "ana@gpu-box-3", home="/scratch"),
-        "box": Place("box", "box"),
-    }
+    lab, box = Place("lab", "ana@gpu-box-3", home="/scratch"), Place("box", "box")
+    assert usual_places(file) == {"lab": lab, "box": box}
 
 
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
+def test_a_faulty_hosts_yaml_is_one_line_with_its_place(tmp_path):
+    for text, says in (
         ("lab: {shh: x}", "hosts.yaml:1: lab.shh is not a setting of a host. Did you mean ssh?"),
         ("lab: {ssh: -oProxyCommand=x}", "lab.ssh is '-oProxyCommand=x'; it must be a host"),
         ("lab: {ssh: 3}", "hosts.yaml:1: lab.ssh is 3; it must be text"),
@@ -98,11 +89,9 @@ def test_hosts_yaml_names_the_usual_ones(tmp_path):
         ("lab: {}\nlab: {}", "hosts.yaml:2"),
         ("lab: !!python/object/apply:os.system [id]", "hosts.yaml:1"),
         ("lab: {ssh: 'x", "hosts.yaml"),
-    ],
-)
-def test_a_faulty_hosts_yaml_is_one_line_with_its_place(tmp_path, text, says):
-    (tmp_path / "hosts.yaml").write_text(text)
-    with pytest.raises(BadInput) as caught:
-        usual_places(tmp_path / "hosts.yaml")
-    assert says in str(caught.value)
-    assert "\n" not in str(caught.value)
+    ):
+        (tmp_path / "hosts.yaml").write_text(text)
+        with pytest.raises(BadInput) as caught:
+            usual_places(tmp_path / "hosts.yaml")
+        assert says in str(caught.value)
+        assert "\n" not in str(caught.value)

@@ -5,39 +5,24 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
+from still import empty_database
+from store_rows import add_run
 from tui_fakes import NOW, FakeSupervisor, make_row, mixed_rows
 
 from finetop.core.client.remote.fleet import Fleet
 from finetop.core.client.remote.merge_runs import at, bare, merged, numbered, order, placed, there
 from finetop.core.errors import BadInput, NoSupervisor, NotFound
-from finetop.core.protocol.messages.approaches import (
-    Approaches,
-    ApproachesAnswer,
-    ApproachRow,
-    ComparisonBrief,
-    RunBrief,
-    SubmitApproaches,
-    SubmitApproachesAnswer,
-)
+from finetop.core.protocol.messages import approaches, runs
 from finetop.core.protocol.messages.checks import Check
 from finetop.core.protocol.messages.notes import Note, Tag
 from finetop.core.protocol.messages.queue import Stop
-from finetop.core.protocol.messages.runs import (
-    GetRun,
-    Runs,
-    RunsAnswer,
-    Sql,
-    SweepBrief,
-    Sweeps,
-    SweepsAnswer,
-    SweptRun,
-)
+from finetop.core.protocol.messages.runs import GetRun, Runs, RunsAnswer, Sql, Sweeps
 from finetop.core.protocol.messages.session import Shutdown
 from finetop.core.protocol.messages.submit import Submit, SubmitSweep, SweepRun
 from finetop.core.protocol.messages.trash import Remove, Restore
 from finetop.core.protocol.run_filter import Sort, read_sort
-from finetop.core.protocol.runs import Failed, Finished, Queued, Running
-from finetop.core.store import run_list, runs
+from finetop.core.protocol.runs import Failed, Finished, Queued, Running, RunRow
+from finetop.core.store import run_list
 from finetop.core.store.database import json_text, open_store, transaction
 
 LABELS = ["lab", "box", "here"]
@@ -58,19 +43,19 @@ def test_names_lead_back():
 
 def test_what_needs_somebody_comes_first_whatever_the_machine():
     bad = make_row(1, "bad", Failed(NOW - 50, "x"), needs_you=True)
-    runs = make_row(2, "runs", Running(NOW - 5))
+    live = make_row(2, "runs", Running(NOW - 5))
     waits = make_row(3, "waits", Queued(1))
     done = make_row(4, "done", Finished(NOW - 9, NOW - 3))
-    merged_rows = merged([[runs, waits], [bad, done]], Sort())
+    merged_rows = merged([[live, waits], [bad, done]], Sort())
     assert [row.name for row in merged_rows] == ["bad", "runs", "waits", "done"]
 
 
 @given(st.lists(st.lists(st.integers(0, 50), max_size=8), max_size=4))
 def test_within_a_machine_its_own_order_holds(lists):
-    rows = [
-        [make_row(i, f"{number}-{i}", Finished(0, float(at))) for i, at in enumerate(ended)]
-        for number, ended in enumerate(lists)
-    ]
+    def row(number, i, at):
+        return make_row(i, f"{number}-{i}", Finished(0, float(at)))
+
+    rows = [[row(number, *one) for one in enumerate(ended)] for number, ended in enumerate(lists)]
     merged_rows = merged(rows, Sort())
     assert len(merged_rows) == sum(map(len, rows))
     for one in rows:
@@ -88,8 +73,8 @@ async def test_sweeps_are_named_with_their_machine_and_one_is_asked_of_it_alone(
             if self.is_gone or not isinstance(ask, Sweeps):
                 return await super().ask(ask)
             self.asked.append(ask)
-            runs = [SweptRun(self.rows[0], {"train.seed": "1"})] if ask.sweep else []
-            return SweepsAnswer([SweepBrief("tone", 1, 1, 0)], runs, [])
+            swept = [runs.SweptRun(self.rows[0], {"train.seed": "1"})] if ask.sweep else []
+            return runs.SweepsAnswer([runs.SweepBrief("tone", 1, 1, 0)], swept, [])
 
     row = make_row(1, "tone-s1", Finished(0, NOW))
     lab, box = Sweeping([row]), Sweeping([row])
@@ -106,43 +91,38 @@ async def test_sweeps_are_named_with_their_machine_and_one_is_asked_of_it_alone(
 async def test_comparisons_are_named_with_their_machine_and_so_are_their_runs():
     class Comparing(FakeSupervisor):
         async def ask(self, ask):
-            if isinstance(ask, SubmitApproaches):
-                return SubmitApproachesAnswer(ask.name, [], {})
-            if self.is_gone or not isinstance(ask, Approaches):
+            if isinstance(ask, approaches.SubmitApproaches):
+                return approaches.SubmitApproachesAnswer(ask.name, [], {})
+            if self.is_gone or not isinstance(ask, approaches.Approaches):
                 return await super().ask(ask)
             self.asked.append(ask)
-            brief = ComparisonBrief("kb", self.rows[0].created, "token_f1", 1, 1, 1, 0)
-            run = RunBrief(1, "kb-prompt", "finished", 1)
-            row = ApproachRow(name="prompt", about="", trains=False, state="measured", runs=[run])
-            return ApproachesAnswer([brief], ask.comparison, rows=[row] if ask.comparison else [])
+            brief = approaches.ComparisonBrief("kb", self.rows[0].created, "token_f1", 1, 1, 1, 0)
+            run = approaches.RunBrief(1, "kb-prompt", "finished", 1)
+            row = approaches.ApproachRow(name="prompt", about="", trains=False, state="measured", runs=[run])
+            return approaches.ApproachesAnswer([brief], ask.comparison, rows=[row] if ask.comparison else [])
 
     lab, box = (Comparing([make_row(1, "kb", Finished(0, NOW), created=at)]) for at in (NOW - 9, NOW))
     fleet = Fleet({"lab": lab, "box": box})
-    every = await fleet.ask(Approaches())
+    every = await fleet.ask(approaches.Approaches())
     assert [one.name for one in every.comparisons] == ["box:kb", "lab:kb"], "the newest first"
-    reply = await fleet.ask(Approaches("lab:kb"))
-    assert lab.asked[-1] == Approaches("kb")
+    reply = await fleet.ask(approaches.Approaches("lab:kb"))
+    assert lab.asked[-1] == approaches.Approaches("kb")
     assert (reply.name, reply.rows[0].runs[0].name) == ("lab:kb", "lab:kb-prompt")
-    queued = await fleet.ask(SubmitApproaches("box:kb", "", "token_f1", [], {}, ""))
+    queued = await fleet.ask(approaches.SubmitApproaches("box:kb", "", "token_f1", [], {}, ""))
     assert queued.comparison == "box:kb"
     box.leave()
-    assert [one.name for one in (await fleet.ask(Approaches())).comparisons] == ["lab:kb"]
+    assert [one.name for one in (await fleet.ask(approaches.Approaches())).comparisons] == ["lab:kb"]
 
 
 def fleet_of(*sizes: int) -> tuple[Fleet, list[FakeSupervisor]]:
-    fakes = [
-        FakeSupervisor(
-            [
-                make_row(i, f"run-{i:04d}", Finished(NOW - 9, NOW - 10.0 * i - at), created=NOW - i)
-                for i in range(1, size + 1)
-            ]
-        )
-        for at, size in enumerate(sizes)
-    ]
+    def row(i: int, at: int) -> RunRow:
+        return make_row(i, f"run-{i:04d}", Finished(NOW - 9, NOW - 10.0 * i - at), created=NOW - i)
+
+    fakes = [FakeSupervisor([row(i, at) for i in range(1, size + 1)]) for at, size in enumerate(sizes)]
     return Fleet(dict(zip(LABELS, fakes, strict=False))), fakes
 
 
-async def test_every_page_of_a_long_list_is_a_piece_of_one_order():
+async def test_every_page_of_a_long_list_is_a_piece_of_one_order_also_without_those_before():
     fleet, _ = fleet_of(230, 120, 0)
     whole = []
     for offset in range(0, 400, 100):
@@ -152,18 +132,8 @@ async def test_every_page_of_a_long_list_is_a_piece_of_one_order():
     assert len({row.id for row in whole}) == len(whole) == 350
     ended = [-row.state.ended for row in whole]
     assert ended == sorted(ended)
-    again = await fleet.ask(Runs(offset=200, limit=100))
-    assert again.rows == whole[200:300]
-
-
-async def test_a_page_from_the_middle_without_those_before():
-    fleet, _ = fleet_of(150, 150)
-    whole = [
-        row for offset in (0, 100, 200) for row in (await fleet.ask(Runs(offset=offset, limit=100))).rows
-    ]
-    fresh, _ = fleet_of(150, 150)
-    page = await fresh.ask(Runs(offset=200, limit=100))
-    assert page.rows == whole[200:]
+    for asked in (fleet, fleet_of(230, 120, 0)[0]):
+        assert (await asked.ask(Runs(offset=200, limit=100))).rows == whole[200:300]
 
 
 async def test_what_is_asked_of_a_run_goes_to_its_machine_and_comes_back_under_its_name():
@@ -178,10 +148,10 @@ async def test_what_is_asked_of_a_run_goes_to_its_machine_and_comes_back_under_i
     answer = await fleet.ask(Submit({}, "", "lab:new"))
     assert answer.name == "lab:new"
     assert lab.asked[-1] == Submit({}, "", "new")
-    runs = [SweepRun("new-s1", {}), SweepRun("new-s2", {})]
-    queued = await fleet.ask(SubmitSweep("box:new", runs, ""))
+    points = [SweepRun("new-s1", {}), SweepRun("new-s2", {})]
+    queued = await fleet.ask(SubmitSweep("box:new", points, ""))
     assert (queued.sweep, [run.name for run in queued.runs]) == ("new", ["box:new-s1", "box:new-s2"])
-    assert box.asked[-1] == SubmitSweep("new", runs, "")
+    assert box.asked[-1] == SubmitSweep("new", points, "")
 
 
 async def test_tags_notes_and_the_trash_of_several_machines():
@@ -200,12 +170,7 @@ async def test_tags_notes_and_the_trash_of_several_machines():
 
 async def test_without_a_machine_nothing_is_asked():
     fleet, fakes = fleet_of(1, 1)
-    for ask in (
-        Submit({}, "", "new"),
-        Stop("run-0001"),
-        Shutdown(),
-        Sql("SELECT 1"),
-    ):
+    for ask in (Submit({}, "", "new"), Stop("run-0001"), Shutdown(), Sql("SELECT 1")):
         with pytest.raises(BadInput, match="on which machine"):
             await fleet.ask(ask)
     assert fakes[0].asked == fakes[1].asked == []
@@ -219,9 +184,8 @@ async def test_rows_of_a_machine_that_is_away_stay_as_they_were():
     lab.leave()
     box.change(box.rows[:2])
     after = await fleet.ask(Runs())
-    assert [row for row in after.rows if row.host == "lab"] == [
-        row for row in before.rows if row.host == "lab"
-    ]
+    of_lab = [[row for row in answer.rows if row.host == "lab"] for answer in (before, after)]
+    assert of_lab[0] == of_lab[1] != []
     assert [bare(row) for row in after.rows if row.host == "box"] == ["run-0001", "run-0002"]
     filtered = await fleet.ask(Runs(filter="0003"))
     assert [row.name for row in filtered.rows] == ["lab:run-0003"]
@@ -230,10 +194,7 @@ async def test_rows_of_a_machine_that_is_away_stay_as_they_were():
     lab.is_gone = False
     lab.change(lab.rows[:1])
     assert (await fleet.ask(Runs())).matching == 3
-
-
-async def test_rows_of_a_machine_that_is_away_keep_its_own_order():
-    """However the machine has sorted them; otherwise the list would claim that the order has changed."""
+    # they keep their own order: otherwise the list would claim that it has changed
     fleet, (lab, _) = fleet_of(5, 0)
     lab.change([lab.rows[i] for i in (3, 0, 4, 1, 2)])
     before = await fleet.ask(Runs())
@@ -248,13 +209,12 @@ class Stored:
     def __init__(self, folder: Path, made: list[tuple[str, int, float]]) -> None:
         folder.mkdir()
         self.is_gone = False
+        (folder / "finetop.duckdb").write_bytes(empty_database())
         self._connection = open_store(folder / "finetop.duckdb")
         with transaction(self._connection):
             for number, (method, seed, loss) in enumerate(made, start=1):
-                recipe = {"model": {"id": "m"}, "method": {"name": method}, "objective": {"name": "sft"}}
-                recipe["train"] = {"seed": seed}
                 name = f"{method}-{number:03d}"
-                runs.add_run(self._connection, run_id=number, name=name, folder="f", recipe=recipe, source="")
+                add_run(self._connection, name, method={"name": method}, train={"seed": seed})
                 state = json_text(Finished(NOW - 9, NOW - number))
                 self._connection.execute(
                     "UPDATE runs SET last = ?, state = ?, ended = ?, rank = 3 WHERE id = ?",
@@ -273,17 +233,6 @@ class Stored:
         self._connection.close()
 
 
-@pytest.fixture
-def two(tmp_path):
-    lab = Stored(
-        tmp_path / "lab", [("lora" if i % 3 else "full", i % 4, (i * 7) % 50 / 10) for i in range(110)]
-    )
-    box = Stored(tmp_path / "box", [("dora", i % 3 + 2, (i * 11) % 50 / 10) for i in range(60)])
-    yield Fleet({"lab": lab, "box": box}), lab, box
-    lab.close()
-    box.close()
-
-
 async def whole_of(fleet, line):
     rows, groups, offset = [], {}, 0
     while True:
@@ -295,8 +244,11 @@ async def whole_of(fleet, line):
             return rows, groups
 
 
-async def test_two_machines_are_sorted_by_a_number_and_parted_by_a_setting_as_one(two):
-    fleet, _, _ = two
+async def test_two_machines_are_sorted_by_a_number_and_parted_by_a_setting_as_one(tmp_path):
+    of_lab = [("lora" if i % 3 else "full", i % 4, (i * 7) % 50 / 10) for i in range(110)]
+    lab = Stored(tmp_path / "lab", of_lab)
+    box = Stored(tmp_path / "box", [("dora", i % 3 + 2, (i * 11) % 50 / 10) for i in range(60)])
+    fleet = Fleet({"lab": lab, "box": box})
     rows, _ = await whole_of(fleet, "sort:-loss")
     losses = [row.metrics["loss"] for row in rows]
     assert losses == sorted(losses, reverse=True)
@@ -310,10 +262,7 @@ async def test_two_machines_are_sorted_by_a_number_and_parted_by_a_setting_as_on
         assert (group.runs, group.measured) == (len(own), len(own))
         assert group.mean == pytest.approx(statistics.mean(own))
         assert group.spread == pytest.approx(statistics.stdev(own))
-
-
-async def test_what_only_one_machine_has_is_found_there_and_what_none_has_is_refused(two):
-    fleet, lab, box = two
+    # what only one machine has is found there, and what none has is refused
     lab._connection.execute("UPDATE runs SET last = '{\"kl\":1.0}' WHERE id < 4")
     page = await fleet.ask(Runs("kl<2"))
     assert {row.host for row in page.rows} == {"lab"}
@@ -325,10 +274,11 @@ async def test_what_only_one_machine_has_is_found_there_and_what_none_has_is_ref
     await whole_of(fleet, "method:dora sort:-loss")
     box.is_gone = True
     page = await fleet.ask(Runs("method:dora sort:-loss loss<0.4"))
-    assert [row.metrics["loss"] for row in page.rows] == sorted(
-        (row.metrics["loss"] for row in page.rows), reverse=True
-    )
+    losses = [row.metrics["loss"] for row in page.rows]
+    assert losses == sorted(losses, reverse=True)
     assert {row.host for row in page.rows} == {"box"}
+    lab.close()
+    box.close()
 
 
 async def test_a_machine_is_a_word_and_a_field_of_the_filter_though_it_does_not_know_its_name():

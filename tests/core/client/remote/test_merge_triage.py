@@ -1,22 +1,13 @@
 """Triage tables of several machines as one."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
 
 from finetop.core.client.remote.fleet import Fleet
 from finetop.core.errors import BadInput, NoSupervisor
-from finetop.core.protocol.messages.triage import (
-    SetStanding,
-    SetStandingAnswer,
-    Standing,
-    Triage,
-    TriageAnswer,
-    TriageCell,
-    TriageRow,
-)
+from finetop.core.protocol.messages import triage
+from finetop.core.protocol.messages.triage import SetStanding, Standing, Triage, TriageCell, TriageRow
 from finetop.core.protocol.request import Ask
 
 
@@ -37,30 +28,24 @@ class Machine:
         if self.rows is None:
             raise NoSupervisor("gone.")
         if isinstance(ask, SetStanding):
-            return SetStandingAnswer("done", Standing())
+            return triage.SetStandingAnswer("done", Standing())
         assert isinstance(ask, Triage)
         total = len(self.rows)
-        return TriageAnswer(
-            self.rows[: ask.limit], self.tasks, total, total, 1, 0, 0, 0, ["x"], 1, "bad", 5.0
-        )
+        shown = self.rows[: ask.limit]
+        return triage.TriageAnswer(shown, self.tasks, total, total, 1, 0, 0, 0, ["x"], 1, "bad", 5.0)
 
     def close(self) -> None: ...
 
 
 def fleet(lost: bool = False) -> tuple[Fleet, dict[str, Machine]]:
     fixed = {"": Standing("fixed", "ana", fixed_by="good")}
-    machines = {
-        "lab": Machine(
-            [row(2, "bad", 9.0, [TriageCell(40.0, "lost")]), row(1, "good", 0.5, [None])], ["arith"]
-        ),
-        "box": Machine(
-            None if lost else [
-                row(1, "worse", 12.0, [TriageCell(50.0, "lost"), TriageCell(1.0, "open")]),
-                row(3, "mended", 30.0, [None, TriageCell(60.0, "lost")], standings=fixed),
-            ],
-            ["arith", "arc"],
-        ),
-    }  # fmt: skip
+    of_lab = [row(2, "bad", 9.0, [TriageCell(40.0, "lost")]), row(1, "good", 0.5, [None])]
+    of_box = [
+        row(1, "worse", 12.0, [TriageCell(50.0, "lost"), TriageCell(1.0, "open")]),
+        row(3, "mended", 30.0, [None, TriageCell(60.0, "lost")], standings=fixed),
+    ]
+    box = Machine(None if lost else of_box, ["arith", "arc"])
+    machines = {"lab": Machine(of_lab, ["arith"]), "box": box}
     return Fleet(machines), machines
 
 
@@ -75,10 +60,7 @@ async def test_one_table_worst_first_with_the_tasks_of_all() -> None:
     assert len({one.id for one in reply.rows}) == 4
     page = await fleet()[0].ask(Triage(offset=1, limit=2))
     assert [one.name for one in page.rows] == ["lab:bad", "box:mended"]
-
-
-async def test_a_machine_out_of_reach_is_left_out() -> None:
-    reply = await fleet(lost=True)[0].ask(Triage())
+    reply = await fleet(lost=True)[0].ask(Triage())  # a machine out of reach is left out
     assert [one.name for one in reply.rows] == ["lab:bad", "lab:good"]
 
 

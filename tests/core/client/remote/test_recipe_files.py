@@ -21,35 +21,28 @@ def loaded_of(path):
     return resolve_text(f"recipe: 1\nextends: lora\nname: x\ndata: {{train: [{{path: {path}}}]}}\n")
 
 
-def test_a_file_that_is_there_too_will_do(rows):
+def test_a_file_that_will_not_do_is_named_with_its_line_and_the_way_out(rows):
     loaded = loaded_of(rows)
-    assert own_paths(loaded) == [str(rows)]
-    require_there(loaded, [look_at(path) for path in own_paths(loaded)], "lab")
-
-
-@pytest.mark.parametrize(
-    ("kind", "size", "says"),
-    [
-        (
-            "none",
-            0,
-            "lab has no {0}; a run reads the files of the machine that it runs on. Copy it there: scp {0} lab:{0}",
-        ),
+    missing = (
+        "lab has no {0}; a run reads the files of the machine that it runs on. Copy it there: scp {0} lab:{0}"
+    )
+    for kind, size, says in (
+        ("none", 0, missing),
         ("folder", 0, "on lab, {0} is not a file you can read"),
         ("other", 0, "on lab, {0} is not a file you can read"),
         ("file", 0, "on lab, {0} is empty"),
         ("file", 99, "{0} differs on lab: 99 bytes there, 35 here. Copy it again"),
-    ],
-)
-def test_a_file_that_will_not_do_is_named_with_its_line_and_the_way_out(rows, kind, size, says):
+    ):
+        with pytest.raises(RecipeError) as caught:
+            require_there(loaded, [PathFacts(str(rows), kind, size)], "lab")
+        assert says.format(rows) in str(caught.value)
+        assert str(caught.value).startswith("recipe:4: data.train[0].path: ")
+
+
+def test_a_file_that_is_there_too_or_alone_will_do(rows):
     loaded = loaded_of(rows)
-    with pytest.raises(RecipeError) as caught:
-        require_there(loaded, [PathFacts(str(rows), kind, size)], "lab")
-    assert says.format(rows) in str(caught.value)
-    assert str(caught.value).startswith("recipe:4: data.train[0].path: ")
-
-
-def test_a_file_that_is_there_alone_will_do():
+    assert own_paths(loaded) == [str(rows)]
+    require_there(loaded, [look_at(path) for path in own_paths(loaded)], "lab")
     loaded = loaded_of("/only/there.jsonl")
     require_there(loaded, [PathFacts("/only/there.jsonl", "file", 5)], "lab")
     with pytest.raises(RecipeError, match="Give a path that exists"):

@@ -12,13 +12,11 @@ from finetop.core.errors import BadInput
 
 def test_ssh_understands_every_option():
     """With -G, ssh prints the options as it resolves them, and connects to nothing."""
-    arguments = ssh.command(
-        Place("lab", "ana@lab"), "/tmp/x/s", "/home/ana/.finetop/supervisor.sock", may_ask=False
-    )
+    there = "/home/ana/.finetop/supervisor.sock"
+    program, *arguments = ssh.command(Place("lab", "ana@lab"), "/tmp/x/s", there, may_ask=False)
+    words = [program, "-G", "-F", "/dev/null", *arguments]
     try:
-        completed = subprocess.run(
-            [arguments[0], "-G", "-F", "/dev/null", *arguments[1:]], capture_output=True, text=True
-        )
+        completed = subprocess.run(words, capture_output=True, text=True)
     except FileNotFoundError:
         pytest.skip("there is no ssh here")
     assert completed.returncode == 0, completed.stderr
@@ -27,26 +25,20 @@ def test_ssh_understands_every_option():
         assert line in completed.stdout
 
 
-def test_the_host_stands_behind_the_end_of_options():
+def test_the_host_stands_behind_the_end_of_options_and_the_home_there_is_quoted_for_its_shell():
     arguments = ssh.command(Place("lab", "ana@lab"), "/s", "/t", may_ask=True)
     assert arguments[-3:-1] == ["--", "ana@lab"]
     assert "BatchMode=yes" not in arguments
-
-
-def test_the_home_there_is_quoted_for_its_shell_and_the_command_is_not():
     place = Place("lab", "lab", "~/venv/bin/finetop", "/scratch/a b; id")
-    assert ssh.remote_command(place) == (
-        "~/venv/bin/finetop --home '/scratch/a b; id' supervisor start --json --hold"
-    )
+    command = "~/venv/bin/finetop --home '/scratch/a b; id' supervisor start --json --hold"
+    assert ssh.remote_command(place) == command
 
 
 def test_paths_are_written_as_ssh_takes_them():
     assert ssh.forwarded("/a:b%h\\c") == "/a\\:b%%h\\\\c"
     with pytest.raises(BadInput):
         ssh.forwarded("/a/${HOME}")
-
-
-def test_last_words_are_clean_and_one_line():
+    # last words are clean and one line
     text = "Warning: Permanently added 'lab' to the list.\n\x1b]0;evil\x07Bad \u202ethings\x00.\r\n\n"
     assert ssh.last_words(text) == "Bad <202E>things"
     assert ssh.last_words("") == ""

@@ -1,6 +1,5 @@
 """The link to another machine, over a stand-in for ssh: opened, dropped, reopened, closed; and its error messages."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -37,9 +36,14 @@ def home_of(link: Tunnel) -> Home:
     return Home(Path("/there"), link)
 
 
-def test_the_supervisor_there_answers_here_and_nothing_is_left_at_the_end(hosts, lab, link):
+def test_the_supervisor_there_answers_here_and_nothing_is_left_at_the_end(hosts, lab, link, monkeypatch):
     name = lab.submit("there-once", steps=3)
+    monkeypatch.setenv("HF_TOKEN", "hf_canary")
     greeting = link.open()
+    for call in hosts.calls():  # ssh is given no secret, and no option from outside
+        arguments = call["words"]
+        assert "hf_canary" not in " ".join(arguments)
+        assert arguments[arguments.index("--") + 1 :] == ["ana@lab", "finetop supervisor start --json --hold"]
     assert greeting.socket == str(lab.home.socket)
     with Client(home_of(link)) as client:
         assert client.ask(GetRun(name)).row.name == name
@@ -52,9 +56,10 @@ def test_the_supervisor_there_answers_here_and_nothing_is_left_at_the_end(hosts,
 
 
 def test_where_the_socket_is_is_remembered_so_that_one_connection_does(hosts, lab, tmp_path):
+    hosts.behave("ana@lab", "noisy")  # what login scripts print is passed over
     for expected in (2, 3):
         with_memory = Tunnel(Place("lab", "ana@lab"), memory=tmp_path / "sockets.json")
-        with_memory.open()
+        assert with_memory.open().supervisor.protocol == wire.VERSION
         with_memory.close()
         assert len(hosts.calls()) == expected
 
@@ -71,7 +76,8 @@ def test_a_supervisor_is_started_where_there_is_none(hosts):
     assert rig.home.socket.exists()
 
 
-def test_a_dropped_link_comes_back_and_what_only_looks_is_asked_again(hosts, lab, link):
+def test_a_dropped_link_comes_back_and_what_only_looks_is_asked_again_and_what_acts_is_not(hosts, lab, link):
+    name = lab.submit("goes-on", waits_at=2)
     heard = []
     link._heard = lambda is_up, why: heard.append(is_up)
     link.open()
@@ -80,22 +86,15 @@ def test_a_dropped_link_comes_back_and_what_only_looks_is_asked_again(hosts, lab
         for _ in range(2):
             hosts.drop("ana@lab")
             assert client.ask(Hello()).pid == before
-    wait_until(lambda: heard == [False, True] * 2, "each drop and return is heard of")
-    wait_until(lambda: len(hosts.living()) == 1, "one ssh at a time")
-
-
-def test_what_acts_is_not_asked_twice(hosts, lab, link):
-    name = lab.submit("goes-on", waits_at=2)
-    link.open()
-    with Client(home_of(link)) as client:
-        client.ask(Hello())
+        wait_until(lambda: heard == [False, True] * 2, "each drop and return is heard of")
+        wait_until(lambda: len(hosts.living()) == 1, "one ssh at a time")
         hosts.drop("ana@lab")
         with pytest.raises(NoSupervisor, match="the request may or may not have been carried out"):
             client.ask(Stop(name))
     lab.kill_jobs()
 
 
-def test_a_host_that_is_away_is_tried_again_and_a_wait_ends_with_its_return(hosts, lab, link):
+def test_a_host_that_is_away_is_tried_again_but_not_one_that_denies(hosts, lab, link, monkeypatch):
     link.open()
     hosts.behave("ana@lab", "refused")
     hosts.drop("ana@lab")
@@ -106,15 +105,23 @@ def test_a_host_that_is_away_is_tried_again_and_a_wait_ends_with_its_return(host
     assert link.is_up
     assert link.words() == ""
 
-
-def test_a_host_that_was_away_for_long_is_found_by_itself(hosts, lab, link, monkeypatch):
     monkeypatch.setattr(tunnel, "PAUSES_S", (0.0, 0.05))
-    link.open()
+    before = link.tries
     hosts.behave("ana@lab", "refused")
     hosts.drop("ana@lab")
-    wait_until(lambda: link.tries > 3, "it was tried several times")
+    wait_until(lambda: link.tries > before + 3, "it was tried several times")
     hosts.behave("ana@lab", "ok")
     wait_until(lambda: link.is_up, "it is back, and nobody asked for it")
+
+    hosts.behave("ana@lab", "denied")
+    pauses: list[float] = []
+    wait = link._wake.wait
+    monkeypatch.setattr(link._wake, "wait", lambda pause_s: pauses.append(pause_s) or wait(pause_s))
+    hosts.drop("ana@lab")
+    with pytest.raises(NoSupervisor, match="ssh needs your input"):
+        while True:
+            link.wait()
+    wait_until(lambda: tunnel.REFUSED_PAUSE_S in pauses, "it rests: each try would count against us")
 
 
 @pytest.mark.parametrize(
@@ -135,51 +142,25 @@ def test_why_it_can_not_be_reached_is_said(hosts, lab, link, mode, says):
     wait_until(lambda: not hosts.living(), "ssh is gone")
 
 
-def test_no_more_is_asked_of_a_host_that_denies(hosts, lab, link, monkeypatch):
-    link.open()
-    hosts.behave("ana@lab", "denied")
-    hosts.drop("ana@lab")
-    monkeypatch.setattr(tunnel, "PAUSES_S", (0.0,))
-    pauses: list[float] = []
-    wait = link._wake.wait
-    monkeypatch.setattr(link._wake, "wait", lambda pause_s: pauses.append(pause_s) or wait(pause_s))
-    with pytest.raises(NoSupervisor, match="ssh needs your input"):
-        while True:
-            link.wait()
-    wait_until(lambda: tunnel.REFUSED_PAUSE_S in pauses, "it rests: each try would count against us")
-
-
-def test_what_login_scripts_print_is_passed_over(hosts, lab, link):
-    hosts.behave("ana@lab", "noisy")
-    assert link.open().supervisor.protocol == wire.VERSION
-
-
-@pytest.mark.parametrize(
-    ("command", "says"),
-    [
+def test_a_finetop_that_does_not_answer_there_is_told_of(hosts, lab):
+    for command, says in (
         ("no-such-program-here", "lab: its shell does not find finetop. Install it there"),
-        (
-            "sh -c 'echo finetop: argument what: invalid choice >&2; exit 2' --",
-            "too old for this one",
-        ),
+        ("sh -c 'echo finetop: argument what: invalid choice >&2; exit 2' --", "too old for this one"),
         ("sh -c 'echo finetop: the disk is gone. >&2; exit 4' --", "lab: the disk is gone"),
-    ],
-)
-def test_a_finetop_that_does_not_answer_there_is_told_of(hosts, lab, command, says):
-    link = Tunnel(Place("lab", "ana@lab", command))
-    with pytest.raises(EnvironmentTrouble) as caught:
-        link.open()
-    link.close()
-    assert says in str(caught.value)
+    ):
+        link = Tunnel(Place("lab", "ana@lab", command))
+        with pytest.raises(EnvironmentTrouble) as caught:
+            link.open()
+        link.close()
+        assert says in str(caught.value)
 
 
 def test_another_protocol_is_refused_in_words(hosts, lab, link, monkeypatch):
-    monkeypatch.setattr(tunnel.require_understood, "__defaults__", (wire.VERSION + 1,))
-    with pytest.raises(NoSupervisor, match=r"speaks protocol 1; this one speaks 2\. Upgrade finetop there"):
-        link.open()
-    monkeypatch.setattr(tunnel.require_understood, "__defaults__", (wire.VERSION - 1,))
-    with pytest.raises(NoSupervisor, match="Upgrade finetop here"):
-        link.open()
+    newer = r"speaks protocol 1; this one speaks 2\. Upgrade finetop there"
+    for own, says in ((wire.VERSION + 1, newer), (wire.VERSION - 1, "Upgrade finetop here")):
+        monkeypatch.setattr(tunnel.require_understood, "__defaults__", (own,))
+        with pytest.raises(NoSupervisor, match=says):
+            link.open()
 
 
 def test_a_killed_program_leaves_no_ssh_and_the_next_one_clears_its_folder(hosts, lab):
@@ -211,15 +192,3 @@ def test_closing_while_it_connects_does_not_wait(hosts, lab, link):
     wait_until(lambda: not hosts.living(), "ssh is gone")
     with pytest.raises(FinetopError):
         link.wait()
-
-
-def test_ssh_is_given_no_secret_and_no_option_from_outside(hosts, lab, link):
-    os.environ["HF_TOKEN"] = "hf_canary"
-    try:
-        link.open()
-    finally:
-        del os.environ["HF_TOKEN"]
-    for call in hosts.calls():
-        arguments = call["words"]
-        assert "hf_canary" not in " ".join(arguments)
-        assert arguments[arguments.index("--") + 1 :] == ["ana@lab", "finetop supervisor start --json --hold"]

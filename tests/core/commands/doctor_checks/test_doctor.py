@@ -37,6 +37,13 @@ def test_of_a_healthy_home_nothing_is_wrong_and_every_line_has_its_subject(rig):
     assert {f.about: f.text for f in finding.values() if f.level == "trouble"} == {}
     assert set(finding) >= {"python", "libraries", "home", "rights", "file system", "disk", "settings", "supervisor",
                           "lock", "socket", "keepers", "GPU", "after logout", "clock"}  # fmt: skip
+    (rig.home.runs / "0007-astray" / "jobs" / "0007-train").mkdir(parents=True)
+    astray = [(f.level, f.text) for f in processes.astray(rig.home, ["0007-astray/0007-train"])]
+    assert astray == [("warning", "0007-astray/0007-train: running, but not listed")]
+    assert processes.socket_rights(rig.home.socket).level == "ok"
+    rig.home.socket.chmod(0o666)
+    open_socket = processes.socket_rights(rig.home.socket)
+    assert (open_socket.level, "finetop supervisor stop" in open_socket.fix) == ("trouble", True)
 
 
 def test_trouble_has_its_fix_and_the_exit_code(home, capsys):
@@ -107,13 +114,10 @@ def test_files_of_another_user_and_open_ones(home):
     assert finding.fix.startswith("chown -R -h")
 
 
-def test_a_full_disk_and_what_can_go(home, monkeypatch):
+def test_a_full_disk_and_folders_that_are_no_runs(home, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 99, 1 << 30))
     finding = folders.disk(home.root)
     assert (finding.level, "finetop clean" in finding.fix) == ("warning", True)
-
-
-def test_folders_that_are_no_runs_are_told_of(home, tmp_path):
     (home.runs / "0009-bare").mkdir()
     (home.runs / "0010-link").symlink_to(tmp_path)
     texts = [finding.text for finding in folders.strays(home)]
@@ -132,13 +136,6 @@ def test_a_supervisor_that_hangs_is_told_from_none(cold_rig, monkeypatch):
     assert by_subject(processes.supervisor(cold_rig.home))["lock"].level == "ok"
 
 
-def test_an_open_socket_is_trouble(rig):
-    assert processes.socket_rights(rig.home.socket).level == "ok"
-    rig.home.socket.chmod(0o666)
-    finding = processes.socket_rights(rig.home.socket)
-    assert (finding.level, "finetop supervisor stop" in finding.fix) == ("trouble", True)
-
-
 def test_jobs_that_live_are_counted_and_a_keeper_without_its_job_is_told_of(rig):
     name = rig.submit(waits_at=1)
     rig.wait_state(name, "running")
@@ -155,23 +152,14 @@ def test_jobs_that_live_are_counted_and_a_keeper_without_its_job_is_told_of(rig)
     rig.wait_state(name, "stopped")
 
 
-def test_a_job_that_lives_and_is_in_no_list_is_told_of(rig):
-    (rig.home.runs / "0007-astray" / "jobs" / "0007-train").mkdir(parents=True)
-    finding = list(processes.astray(rig.home, ["0007-astray/0007-train"]))
-    assert [(f.level, f.text) for f in finding] == [
-        ("warning", "0007-astray/0007-train: running, but not listed")
-    ]
-
-
 def test_a_database_that_could_not_be_opened_is_told_of_before_the_next_start(home):
     home.log.write_text("2026-01-01 /x/finetop.duckdb can't be read: … `finetop rebuild` makes it again.\n")
     finding = by_subject(processes.supervisor(home))["store"]
     assert (finding.level, finding.fix) == ("trouble", "finetop rebuild")
 
 
-@pytest.mark.parametrize(
-    ("version", "wanted", "holds"),
-    [
+def test_versions_are_compared_with_what_was_tested(monkeypatch):
+    for version, wanted, holds in (
         ("2.13.0+cpu", ">=2.9,<2.14", True),
         ("2.14.0", ">=2.9,<2.14", False),
         ("2.9", ">=2.9.0", True),
@@ -180,18 +168,10 @@ def test_a_database_that_could_not_be_opened_is_told_of_before_the_next_start(ho
         ("5.24.0rc1", ">=5.24,<5.25", True),
         ("1", "", True),
         ("odd", ">=1", False),
-    ],
-)
-def test_versions_are_compared_with_what_was_tested(version, wanted, holds):
-    assert machine.fits(version, wanted) == holds
-
-
-def test_the_installed_libraries_are_those_that_are_wanted():
+    ):
+        assert machine.fits(version, wanted) == holds, (version, wanted)
     assert machine.libraries().level == "ok"
     assert machine.requirements()["duckdb"]
-
-
-def test_a_library_of_another_version_is_told_of(monkeypatch):
     monkeypatch.setattr(machine, "requirements", lambda: {"duckdb": ">=99"})
     finding = machine.libraries()
     assert (finding.level, "(wanted >=99)" in finding.text) == ("warning", True)

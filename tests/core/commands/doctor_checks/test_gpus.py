@@ -1,7 +1,5 @@
 """doctor's findings on GPUs and their driver."""
 
-from __future__ import annotations
-
 from importlib import metadata
 
 import pytest

@@ -1,32 +1,20 @@
 """`finetop check RUN --curve` on the real supervisor with fake jobs: few checks, claims, exit codes, JSON."""
 
-from __future__ import annotations
-
 import json
 import shutil
-from typing import TYPE_CHECKING
-
-import pytest
 
 from finetop.core.protocol.messages.checks import Checks
 from finetop.core.protocol.messages.runs import GetRun
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from rig import Rig
-
-    Finetop = Callable[..., tuple[int, str, str]]
-
 SAVED = (2, 4, 6, 8, 10)
 
 
-def submit(rig: Rig, name: str, first_regressed: int, **plan: object) -> None:
+def submit(rig, name, first_regressed, **plan):
     lost = {str(step): 30 if step >= first_regressed else 0 for step in SAVED}
     rig.wait_state(rig.submit(name, steps=10, saved=SAVED, lost=lost, **plan), "finished")
 
 
-def test_it_looks_at_few_and_keeps_one_claim(rig: Rig, finetop: Finetop) -> None:
+def test_it_looks_at_few_and_keeps_one_claim(rig, finetop):
     submit(rig, "one", 6)
     code, out, err = finetop("check", "one", "--curve")
     assert (code, err) == (1, "")
@@ -38,12 +26,8 @@ def test_it_looks_at_few_and_keeps_one_claim(rig: Rig, finetop: Finetop) -> None
     assert rows["8"][1:] == ["not", "checked"]
     assert (rows["10"][1], rows["4"][1]) == ("REGRESSED", "OK")
     checks = rig.ask(Checks("one")).checks
-    assert [(check["step"], check["watch"]) for check in checks] == [
-        (4, True),
-        (6, True),
-        (2, True),
-        (10, False),
-    ]
+    looks = [(check["step"], check["watch"]) for check in checks]
+    assert looks == [(4, True), (6, True), (2, True), (10, False)]
     row = rig.ask(GetRun("one")).row
     assert (row.check.step, row.check.verdict) == (10, "regressed"), "a run is known by its claim"
 
@@ -57,7 +41,7 @@ def test_it_looks_at_few_and_keeps_one_claim(rig: Rig, finetop: Finetop) -> None
     assert document["curve"]["text"] == "regressed since step 6 (all checkpoints were checked)."
 
 
-def test_a_newest_that_is_ok_needs_one_look_and_spends_the_next_claim(rig: Rig, finetop: Finetop) -> None:
+def test_a_newest_that_is_ok_needs_one_look_and_spends_the_next_claim(rig, finetop):
     submit(rig, "two", 99, every=0.5)
     assert finetop("check", "two@2")[0] == 0
     code, out, _ = finetop("check", "two", "--curve")
@@ -67,7 +51,7 @@ def test_a_newest_that_is_ok_needs_one_look_and_spends_the_next_claim(rig: Rig, 
     assert claims == {2: 1, 10: 2}
 
 
-def test_checkpoints_that_were_removed_are_told_as_gone(rig: Rig, finetop: Finetop) -> None:
+def test_checkpoints_that_were_removed_are_told_as_gone(rig, finetop):
     submit(rig, "three", 6)
     folder = rig.home.root / rig.ask(GetRun("three")).folder / "checkpoints"
     for step in (4, 10):
@@ -75,19 +59,14 @@ def test_checkpoints_that_were_removed_are_told_as_gone(rig: Rig, finetop: Finet
     code, out, _ = finetop("check", "three", "--curve", "--json")
     document = json.loads(out)
     assert (code, document["curve"]["since"], document["curve"]["open"]) == (1, 6, [4])
-    assert [point["seen"] for point in document["checkpoints"]] == [
-        "ok",
-        "missing",
-        "regressed",
-        "regressed",
-        "missing",
-    ]
+    seen = [point["seen"] for point in document["checkpoints"]]
+    assert seen == ["ok", "missing", "regressed", "regressed", "missing"]
     shutil.rmtree(folder)
     rig.wait_state(rig.submit("four", steps=3), "finished")
     assert finetop("check", "four", "--curve")[0] == 2
 
 
-def test_a_run_that_kept_its_best_is_checked_there(rig: Rig, finetop: Finetop) -> None:
+def test_a_run_that_kept_its_best_is_checked_there(rig, finetop):
     submit(rig, "five", 6, best=4, check=True, every=0.5)
     assert finetop("tail", "five")[0] == 0, "waits for the check at the end"
     code, out, _ = finetop("check", "five")
@@ -99,23 +78,15 @@ def test_a_run_that_kept_its_best_is_checked_there(rig: Rig, finetop: Finetop) -
     assert "best       step 4: the last one that is OK" in finetop("show", "five")[1]
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "says"),
-    [
+def test_what_is_no_curve_is_one_line(rig, finetop):
+    for words, code, says in (
         (("one@4", "--curve"), 2, "not step 4"),
         (("one", "--curve", "--last"), 2, "not --last"),
         (("one", "--all"), 2, "--all works only with --curve"),
         (("nobody", "--curve"), 2, "no run"),
-    ],
-)
-def test_words_that_do_not_go_together(
-    finetop: Finetop, words: tuple[str, ...], code: int, says: str
-) -> None:
-    got, _, err = finetop("check", *words)
-    assert (got, says in err, err.count("\n")) == (code, True, 1)
-
-
-def test_a_run_that_trains_is_not_compared_yet(rig: Rig, finetop: Finetop) -> None:
+    ):
+        got, _, err = finetop("check", *words)
+        assert (got, says in err, err.count("\n")) == (code, True, 1)
     rig.wait_state(rig.submit("busy", waits_at=1), "running")
     code, _, err = finetop("check", "busy", "--curve")
     assert (code, "when it has ended" in err) == (4, True)  # 1 would mean REGRESSED

@@ -1,36 +1,20 @@
 """JUnit XML: well-formed whatever the texts, consistent counts, failures with numbers, skips with reasons."""
 
-from __future__ import annotations
-
-from typing import Any
 from xml.etree import ElementTree
 
 import msgspec
 import pytest
+from made_checks import checked
 
-from finetop.core.check.statistics.conclude import check_pairs
-from finetop.core.check.statistics.item_order import Item
-from finetop.core.check.statistics.plan import make_plan
-from finetop.core.check.statistics.verdict import PairedItem, TaskPlan
 from finetop.core.commands.shared.ci_reports import WHOLE, junit
-from finetop.core.protocol.check_result import CheckResult, read
-
-TASKS = ("arith", "knowledge", "guesses")
+from finetop.core.protocol.check_result import read
 
 
-def checked(lost: dict[str, int], **more: Any) -> CheckResult:
-    """Judge three tasks of 200 items with `lost` items lost in each; `guesses` is at chance and is left out."""
-    items = [Item(task, str(number)) for task in TASKS for number in range(200)]
-    base = {item.key: float(item.task != "guesses" or int(item.item) % 4 == 0) for item in items}
-    plan = make_plan([TaskPlan(task, "acc", 0.25) for task in TASKS], items, base, seed=1, cap=None)
-    pairs = [
-        PairedItem(i.task, i.item, "", base[i.key], float(int(i.item) >= lost.get(i.task, 0)))
-        for i in plan.order
-    ]
-    return read({**msgspec.to_builtins(check_pairs(plan, pairs)), "seconds": 12.3456, **more})
+def checked_in_time(lost, **more):
+    return read({**checked(lost, "all"), "seconds": 12.3456, **more})
 
 
-def suite_of(outcome: CheckResult, name: str = "support-tone") -> ElementTree.Element:
+def suite_of(outcome, name="support-tone"):
     root = ElementTree.fromstring(junit(name, outcome))
     suite = root.find("testsuite")
     assert root.tag == "testsuites" and suite is not None
@@ -42,12 +26,12 @@ def suite_of(outcome: CheckResult, name: str = "support-tone") -> ElementTree.El
     return suite
 
 
-def case_of(suite: ElementTree.Element, name: str) -> ElementTree.Element:
+def case_of(suite, name):
     return next(case for case in suite.findall("testcase") if case.get("name") == name)
 
 
-def test_ok_has_a_case_for_the_whole_and_one_a_task() -> None:
-    suite = suite_of(checked({}))
+def test_ok_has_a_case_for_the_whole_and_one_a_task():
+    suite = suite_of(checked_in_time({}))
     assert [case.get("name") for case in suite] == [WHOLE, "arith", "knowledge", "guesses"]
     assert {case.get("classname") for case in suite} == {"support-tone"}
     assert (suite.get("failures"), suite.get("skipped"), suite.get("time")) == ("0", "1", "12.346")
@@ -56,13 +40,13 @@ def test_ok_has_a_case_for_the_whole_and_one_a_task() -> None:
     assert "base 1.000, tuned 1.000, change 0.0 points" in case_of(suite, "arith").findtext("system-out", "")
 
 
-def test_unmeasurable_is_skipped_with_its_reason() -> None:
-    skipped = case_of(suite_of(checked({})), "guesses").find("skipped")
+def test_unmeasurable_is_skipped_with_its_reason():
+    skipped = case_of(suite_of(checked_in_time({})), "guesses").find("skipped")
     assert skipped is not None and "within 3 standard errors of chance" in skipped.get("message", "")
 
 
-def test_a_lost_task_and_the_whole_fail_with_numbers() -> None:
-    suite = suite_of(checked({"arith": 60}))
+def test_a_lost_task_and_the_whole_fail_with_numbers():
+    suite = suite_of(checked_in_time({"arith": 60}))
     assert suite.get("failures") == "2"
     failure = case_of(suite, "arith").find("failure")
     assert failure is not None
@@ -78,17 +62,9 @@ def test_a_lost_task_and_the_whole_fail_with_numbers() -> None:
     assert case_of(suite, "knowledge").find("failure") is None
 
 
-def test_no_verdict_skips_everything() -> None:
-    outcome = read(
-        {
-            "verdict": "no_verdict",
-            "reason": "178 of 200 items joined.",
-            "margin": 0.03,
-            "items_used": 0,
-            "items_total": 200,
-        }
-    )
-    suite = suite_of(outcome)
+def test_no_verdict_skips_everything():
+    facts = {"verdict": "no_verdict", "reason": "178 of 200 items joined.", "margin": 0.03}
+    suite = suite_of(read({**facts, "items_used": 0, "items_total": 200}))
     assert [case.get("name") for case in suite] == [WHOLE]
     skipped = suite.find("testcase/skipped")
     assert skipped is not None and skipped.get("message") == "NO VERDICT  178 of 200 items joined."
@@ -98,8 +74,8 @@ def test_no_verdict_skips_everything() -> None:
     "nasty",
     ["a<b>&\"'", "\x00\x08\x0b\x1f", "\x1b[31mred", "\ud800", "￾￿", "]]>", "a\nb", "\u202e", "\U0001f600"],
 )
-def test_any_text_gives_well_formed_xml(nasty: str) -> None:
-    outcome = checked({"arith": 60}, notes=[nasty])
+def test_any_text_gives_well_formed_xml(nasty):
+    outcome = checked_in_time({"arith": 60}, notes=[nasty])
     task = msgspec.structs.replace(outcome.tasks[0], task=f"t{nasty}")
     text = junit(f"n{nasty}", msgspec.structs.replace(outcome, tasks=(task, *outcome.tasks[1:])))
     suite = ElementTree.fromstring(text.encode()).find("testsuite")

@@ -1,11 +1,7 @@
 """How commands print: tables that fit a terminal, and colours only on a terminal that has them."""
 
-from __future__ import annotations
-
 import io
 import sys
-
-import pytest
 
 from finetop.core.commands.main import main
 from finetop.core.commands.shared.output import print_table
@@ -13,14 +9,14 @@ from finetop.core.text import SafeWriter
 
 
 class Terminal(io.StringIO):
-    def isatty(self) -> bool:
+    def isatty(self):
         return True
 
 
 ROWS = [("a-run-with-a-name-that-is-long-s1", "1,200", "REGRESSED -9.1"), ("b", "20", "ok \x1b[31mevil")]
 
 
-def printed(monkeypatch: pytest.MonkeyPatch, out: io.StringIO, **environment: str) -> str:
+def printed(monkeypatch, out, **environment):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
     for name, value in environment.items():
@@ -31,9 +27,7 @@ def printed(monkeypatch: pytest.MonkeyPatch, out: io.StringIO, **environment: st
     return out.getvalue()
 
 
-def test_a_table_fits_the_terminal_names_are_cut_in_their_middle_and_verdicts_have_a_colour(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_table_fits_the_terminal_names_are_cut_in_their_middle_and_verdicts_have_a_colour(monkeypatch):
     text = printed(monkeypatch, Terminal())
     assert "\x1b[31mREGRESSED -9.1\x1b[0m" in text
     assert "\x1b[32mok evil" in text, "what others wrote has no colour of its own"
@@ -43,14 +37,12 @@ def test_a_table_fits_the_terminal_names_are_cut_in_their_middle_and_verdicts_ha
     assert "…" in plain and "long-s1" in plain and "1,200" in plain
 
 
-def test_a_pipe_gets_all_of_it_without_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipe_gets_all_of_it_without_colours(monkeypatch):
     text = printed(monkeypatch, io.StringIO())
     assert "\x1b" not in text and ROWS[0][0] in text
 
 
-def test_help_is_in_groups_and_a_word_that_is_no_command_finds_its_own(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_help_is_in_groups_and_a_word_that_is_no_command_finds_its_own(capsys):
     assert main(["--help"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines.index("run") < lines.index("watch") < lines.index("check") < lines.index("maintenance")

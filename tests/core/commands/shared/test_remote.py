@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from rig import Rig
+from rig import Rig, write_recipe
 from waiting import wait_until
 
 from finetop.core.commands.main import main
@@ -31,14 +31,7 @@ def finetop(hosts, capfd):
 
 @pytest.fixture
 def recipe(tmp_path):
-    (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 5)
-    path = tmp_path / "mine.yaml"
-    plan = json.dumps(json.dumps({"steps": 6}))
-    path.write_text(
-        "recipe: 1\nextends: lora\nname: mine\ncheck: {at_end: false}\n"
-        f"about: {plan}\ndata: {{train: [{{path: rows.jsonl}}]}}\n"
-    )
-    return path
+    return write_recipe(tmp_path, "mine", steps=6)
 
 
 def test_the_same_commands_tell_the_same_of_a_run_elsewhere(finetop, hosts, recipe):
@@ -147,10 +140,8 @@ def test_queues_of_several_machines_are_one_table_and_a_change_is_for_the_machin
         f"next: finetop --on box queue release {q}-b",
     ]
     document = json.loads(finetop(*BOTH, "queue", "--json")[1])
-    assert [(row["host"], row["run"]) for row in document["rows"]][2:] == [
-        ("box", f"{q}-both"),
-        ("box", f"{q}-b"),
-    ]
+    wanted = [("box", f"{q}-both"), ("box", f"{q}-b")]
+    assert [(row["host"], row["run"]) for row in document["rows"]][2:] == wanted
     assert (document["stopped"]["lab"], document["total"]) == ("the queue is held", 4)
     assert "Nothing starts on lab: the queue is held.\n" in finetop(*BOTH, "ls")[1]
     assert finetop(*BOTH, "queue", "last", f"box:{q}-both")[1].startswith(f"{q}-both is last in the queue")

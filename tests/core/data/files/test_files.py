@@ -93,14 +93,6 @@ def test_a_text_is_one_row(name: str, tmp_path: Path) -> None:
     assert read_rows(tmp_path / name) == [{"text": "# Über\n\nA line."}]
 
 
-def test_a_long_text_is_cut_between_paragraphs_and_keeps_every_word(tmp_path: Path) -> None:
-    paragraph = "word " * 20_000
-    (tmp_path / "a.txt").write_text(f"{paragraph}\n\n" * 25)
-    found = list(stream_rows(tmp_path / "a.txt"))
-    assert [str(place) for place, _ in found] == ["a.txt:1", "a.txt:23", "a.txt:45"]
-    assert "".join(row["text"] for _, row in found).split() == (paragraph * 25).split()
-
-
 FAULTS: dict[str, tuple[str, bytes, str]] = {
     "no header": ("a.csv", b"When is it open?,At nine.\nb,c\n", "a.csv:1: the first row is not a header: it has 'When"),
     "numbers first": ("a.csv", b"hello,1\nb,2\n", "a.csv:1: the first row is not a header: it has '1'. Add a first"),
@@ -142,13 +134,21 @@ def test_a_fault_names_place_and_fix(fault: str, tmp_path: Path) -> None:
     assert str(caught.value).isprintable()
 
 
-def test_a_row_that_is_wrong_leaves_the_others(tmp_path: Path) -> None:
+def test_a_row_that_is_wrong_leaves_the_others_and_a_long_text_is_cut_between_paragraphs(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "a.csv").write_text('a,b\n1,2\n3,4,5\n"x" y,1\n6,\n')
     found = [row if isinstance(row, dict) else str(row) for _, row in entries(tmp_path / "a.csv")]
     assert found[0] == {"a": "1", "b": "2"}
     assert [type(row) for row in found[1:3]] == [str, str]
     assert found[3] == {"a": "6", "b": None}
     assert read_rows(tmp_path / "a.csv", limit=1) == [{"a": "1", "b": "2"}]
+    # a long text keeps every word
+    paragraph = "word " * 20_000
+    (tmp_path / "a.txt").write_text(f"{paragraph}\n\n" * 25)
+    found = list(stream_rows(tmp_path / "a.txt"))
+    assert [str(place) for place, _ in found] == ["a.txt:1", "a.txt:23", "a.txt:45"]
+    assert "".join(row["text"] for _, row in found).split() == (paragraph * 25).split()
 
 
 def test_the_command_for_an_old_encoding_makes_a_file_that_is_read(tmp_path: Path) -> None:

@@ -70,7 +70,9 @@ def test_a_document_over_lines_is_read_once_its_name_is_the_one_that_is_advised(
     assert read_rows(tmp_path / "faq.json") == [{"a": 1}]
 
 
-def test_reads_rows_with_their_lines(tmp_path: Path) -> None:
+def test_reads_rows_with_their_lines_the_longest_too_and_none_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "faq.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + GOOD + b"\r\n\r\n" + b'{"a": "\xc3\xa9"}')
     assert list(stream_rows(path)) == [
@@ -78,9 +80,6 @@ def test_reads_rows_with_their_lines(tmp_path: Path) -> None:
         (Place("faq.jsonl", 3), {"a": "é"}),
     ]
     assert read_rows(path, limit=1) == [{"prompt": "a", "completion": "b"}]
-
-
-def test_a_line_without_end_is_refused_after_8_mib(tmp_path: Path) -> None:
     path = tmp_path / "faq.jsonl"
     with path.open("wb") as file:
         file.write(GOOD + b"\n")
@@ -89,9 +88,6 @@ def test_a_line_without_end_is_refused_after_8_mib(tmp_path: Path) -> None:
     assert str(next(rows)[0]) == "faq.jsonl:1"
     with pytest.raises(BadInput, match=r"faq\.jsonl:2: the line is longer than 8 MiB\."):
         next(rows)
-
-
-def test_the_longest_line_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_text, "MAX_BYTES", len(GOOD) + 1)
     (tmp_path / "a.jsonl").write_bytes(GOOD + b"\n" + GOOD + b"\n")
     assert len(read_rows(tmp_path / "a.jsonl")) == 2

@@ -54,9 +54,6 @@ def test_reads_the_last_answer_and_all_before_it() -> None:
     assert [turn.role for turn in conversation.prompt] == ["system", "user", "assistant", "user"]
     assert conversation.messages[-1] == Message("assistant", "Here.")
     assert not conversation.is_plain
-
-
-def test_is_found_by_listing() -> None:
     assert {"messages", "prompt-completion"} < set(formats.names())
     assert formats.detect({"messages": []}, "x") == "messages"
     assert not messages.PLUGIN.matches({"conversations": []})

@@ -129,11 +129,7 @@ FAULTS: list[tuple[Any, dict[str, Any], str]] = [
         "chosen and rejected are the same answer",
     ),
     ("preference", {"chosen": "b", "rejected": "c"}, "there is no prompt before the answers"),
-    (
-        "labelled",
-        {"messages": [ASK, SAY], "label": "good"},
-        "label is 'good'. It is true for a good answer",
-    ),
+    ("labelled", {"messages": [ASK, SAY], "label": "good"}, "label is 'good'. It is true for a good answer"),
     ("text", {"text": " "}, "text is empty"),
     ("prompt", {"prompt": [ASK, SAY]}, "prompt ends with an answer"),
 ]
@@ -147,14 +143,11 @@ def test_says_place_key_and_fix(kind: Any, row: dict[str, Any], said: str) -> No
     assert said in str(caught.value)
 
 
-def test_a_format_that_is_named_must_fit_what_is_learned() -> None:
+def test_a_format_that_is_named_must_fit_and_every_row_gives_a_prompt() -> None:
     with pytest.raises(
         BadInput, match=r"^a:1: rows of format text do not fit here\. Use alpaca or messages or"
     ):
         formats.read({"text": "a"}, "a:1", "text")
-
-
-def test_every_row_gives_a_prompt_to_answer() -> None:
     assert formats.as_prompt(Conversation((USER,), "At sea.")) == Prompt((USER,), "At sea.")
     assert formats.as_prompt(Preference((USER,), "a", "b")) == Prompt((USER,))
 

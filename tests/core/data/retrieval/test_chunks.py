@@ -35,16 +35,10 @@ def test_headings_come_along() -> None:
     found = cut(MANUAL, words=14)
     assert [(one.place, one.text) for one in found] == [
         ("tent.md:3", "Dome\nSleeps two people."),
-        (
-            "tent.md:5",
-            "Dome\nSet up\nStake it down at the corners first. Then raise both poles together.",
-        ),
+        ("tent.md:5", "Dome\nSet up\nStake it down at the corners first. Then raise both poles together."),
         ("tent.md:9", "Dome > Set up\nPull the lines.\nCare\nDry it well."),
     ]
     assert {one.title for one in found} == {"Dome"}
-
-
-def test_a_short_first_line_or_a_line_with_a_rule_below_is_a_heading() -> None:
     assert cut("Dome\n- two doors\n- one room")[0].text == "Dome\n- two doors\n- one room"
     found = cut(
         "Dome\n====\n\nTwo doors.\n\nCare\n----\n\nDry it well, and keep it far from every fire.", words=10
@@ -53,32 +47,24 @@ def test_a_short_first_line_or_a_line_with_a_rule_below_is_a_heading() -> None:
         "Dome\nTwo doors.",
         "Dome\nCare\nDry it well, and keep it far from every fire.",
     ]
-
-
-def test_without_a_title_the_file_names_it() -> None:
+    # without a title the file names it
     assert cut("One sentence is all there is.")[0].text == "tent\nOne sentence is all there is."
-
-
-def test_a_comment_in_code_is_no_heading() -> None:
+    # a comment in code is no heading
     assert cut("# Dome\n\n```\n# pitch\nrun\n```\n")[0].text == "Dome\n```\n# pitch\nrun\n```"
 
 
-def test_what_goes_on_repeats_the_end_of_what_was() -> None:
+def test_what_goes_on_repeats_the_end_and_a_row_has_one_place() -> None:
     text = "Dome\n\nOne two three four. Five six seven eight.\n\nNine ten eleven twelve."
     found = cut(text, words=8, overlap=4)
     assert [one.text for one in found] == [
         "Dome\nOne two three four. Five six seven eight.",
         "Dome\nFive six seven eight.\nNine ten eleven twelve.",
     ]
-
-
-def test_a_row_has_one_place() -> None:
+    # a row has one place
     found = cut("Dome\n\n" + "\n\n".join(["one two three four five six"] * 4), is_row=True)
     assert {one.place for one in found} == {"tent.md:1"}
     assert len(found) == 2
-
-
-def test_scripts_without_spaces_are_cut_too() -> None:
+    # scripts without spaces
     found = cut("テントは二人用です。" * 20, words=30)
     assert len(found) > 5
     assert all(chunks.count(one.text.removeprefix("tent\n")) <= 30 for one in found)

@@ -33,11 +33,15 @@ def test_a_folder_is_read_with_all_below_it(tmp_path: Path) -> None:
     assert passed_over == []
 
 
-def test_a_row_of_json_lines_is_a_document(tmp_path: Path) -> None:
+def test_a_row_of_json_lines_is_a_document_and_a_bad_row_hides_no_other(tmp_path: Path) -> None:
     (tmp_path / "kb.jsonl").write_text('{"text": "Two doors.", "title": "Dome"}\n\n{"content": "Dry."}\n')
     found, passed_over = read(tmp_path / "kb.jsonl")
     assert [(one.line, one.title, one.text) for one in found] == [(1, "Dome", "Two doors."), (3, "", "Dry.")]
     assert passed_over == []
+    (tmp_path / "kb.jsonl").write_text('{"text": "one"}\n{oops\n{"text": "three"}\n')
+    found, passed_over = read(tmp_path / "kb.jsonl")
+    assert [one.text for one in found] == ["one", "three"]
+    assert passed_over == ["kb.jsonl:2: is not JSON: object keys must be strings (byte 1)."]
 
 
 @pytest.mark.parametrize(
@@ -102,13 +106,6 @@ def test_what_cannot_be_used_is_one_line(tmp_path: Path, name: str, content: byt
     assert passed_over == [line]
 
 
-def test_a_bad_row_hides_no_other(tmp_path: Path) -> None:
-    (tmp_path / "kb.jsonl").write_text('{"text": "one"}\n{oops\n{"text": "three"}\n')
-    found, passed_over = read(tmp_path / "kb.jsonl")
-    assert [one.text for one in found] == ["one", "three"]
-    assert passed_over == ["kb.jsonl:2: is not JSON: object keys must be strings (byte 1)."]
-
-
 def test_files_that_are_none(tmp_path: Path) -> None:
     folder = tmp_path / "docs"
     folder.mkdir()
@@ -129,13 +126,10 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     ]
 
 
-def test_a_hostile_name_is_made_safe(tmp_path: Path) -> None:
+def test_a_hostile_name_is_made_safe_and_one_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a\x1b[31m\n.txt").write_text("")
     _, passed_over = read(tmp_path)
     assert len(passed_over) == 1
     assert "\x1b" not in passed_over[0] and "\n" not in passed_over[0]
-
-
-def test_a_name_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"documents: .*nowhere: no such file or directory\. Check the path\."):
         documents.find([str(tmp_path / "nowhere")])

@@ -40,13 +40,20 @@ def settings(*named: Path) -> retrieval.Settings:
     return retrieval.Settings(documents=tuple(str(path) for path in named))
 
 
-def test_it_finds(manuals: Path, home: Home) -> None:
+def test_it_finds_a_text_in_two_places_once_and_says_each_time_what_is_passed_over(
+    manuals: Path, home: Home
+) -> None:
     index = retrieval.build(settings(manuals), home)
     hits = index.search("Which roof is RED?", 5)
     assert [hit.chunk.place for hit in hits] == ["manuals/arch.md:3", "manuals/dome.md:3"]
     assert hits[0].score > hits[1].score > 0
     assert hits[0].chunk.text == "Arch\nOne door. The roof is red."
     assert len(index.search("roof", 1)) == 1
+    (manuals / "copy.md").write_text(TEXTS["arch.md"])
+    assert len(retrieval.build(settings(manuals), home).search("red", 5)) == 1
+    (manuals / "empty.txt").touch()
+    for _ in range(2):
+        assert retrieval.build(settings(manuals), home).passed_over == ("manuals/empty.txt: is empty.",)
 
 
 @pytest.mark.parametrize("query", ["", " ", "the", "volcano", "?!"])
@@ -75,17 +82,6 @@ def test_a_damaged_index_is_made_again(manuals: Path, home: Home, damage: str) -
     assert not again.was_kept
     assert again.search("red roof", 2) == first.search("red roof", 2)
     assert [file.name for file in (home.root / "retrieval").iterdir()] == [first.key]
-
-
-def test_what_is_passed_over_is_told_each_time(manuals: Path, home: Home) -> None:
-    (manuals / "empty.txt").touch()
-    for _ in range(2):
-        assert retrieval.build(settings(manuals), home).passed_over == ("manuals/empty.txt: is empty.",)
-
-
-def test_the_same_text_in_two_places_is_found_once(manuals: Path, home: Home) -> None:
-    (manuals / "copy.md").write_text(TEXTS["arch.md"])
-    assert len(retrieval.build(settings(manuals), home).search("red", 5)) == 1
 
 
 def test_nothing_to_search_in_is_refused(tmp_path: Path, home: Home) -> None:

@@ -35,7 +35,7 @@ def test_signs_and_characters_without_spaces_are_words(one: str, other: str) -> 
     assert len(codes_of("红茶")) == 2
 
 
-def test_marks_of_words() -> None:
+def test_marks_of_words_and_fingerprints_are_the_same_in_every_process() -> None:
     said, paris, in_, year, is_ = (
         codes_of("We saw Paris in 1999. Is it").tolist()[:1]
         + codes_of("We saw Paris in 1999. Is it").tolist()[2:6]
@@ -46,17 +46,11 @@ def test_marks_of_words() -> None:
     assert year & DIGIT
     assert is_ & START
     assert not any(code & NAME for code in codes_of("ALL IN CAPITALS HERE").tolist())
-
-
-def test_codes_are_the_same_in_every_process() -> None:
-    code = "from finetop.core.data.similarity.word_codes import codes_of; print(codes_of('a Tent of 3 kg').tolist())"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert told.strip() == str(codes_of("a Tent of 3 kg").tolist())
-
-
-def test_fingerprints() -> None:
     assert fingerprint("Who?", "Me.") == fingerprint("who", " ME ")
     assert fingerprint("a b", "c") != fingerprint("a", "b c")
     assert fingerprint("16 - 4") != fingerprint("16 + 4")
     assert fingerprint("!!!") != fingerprint("???")  # in a text of only marks, they count
     assert fingerprint("", "\ud800") == fingerprint("", "\ud800")
+    code = "from finetop.core.data.similarity.word_codes import codes_of; print(codes_of('a Tent of 3 kg').tolist())"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told.strip() == str(codes_of("a Tent of 3 kg").tolist())

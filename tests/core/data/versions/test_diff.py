@@ -56,7 +56,7 @@ def test_edits_in_place_are_told_from_new_rows_as_difflib_tells_them(seed):
     assert found.difference.same_order
 
 
-def test_another_order_is_said_and_nothing_else():
+def test_another_order_is_said_and_a_difference_in_words():
     found = differ([1, 2, 3, 4], [4, 2, 3, 1]).difference
     assert (found.both, found.changed, found.gone, found.new, found.same_order) == (4, 0, 0, 0, False)
     assert data_versions.changes(found) == "the same rows in another order"
@@ -70,9 +70,6 @@ def test_another_order_is_said_and_nothing_else():
     )
     assert data_versions.changes(differ([1, 2], [5, 6, 7]).difference) == "other rows, all 3"
     assert differ([], [1]).difference == Difference(0, 0, 0, 1)
-
-
-def test_a_difference_in_words():
     found = differ([1, 2, 3, 4, 5], [1, 9, 3, 4, 5, 6, 7]).difference
     assert data_versions.changes(found) == "1 changed, 2 new"
     assert data_versions.shared(found, "A", "B") == "4 in both, 1 changed, 2 only in B"

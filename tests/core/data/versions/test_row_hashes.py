@@ -15,14 +15,11 @@ def contents(rows):
     return made
 
 
-def test_the_order_of_keys_and_blanks_are_no_other_content():
+def test_the_order_of_keys_and_blanks_are_no_other_content_but_that_of_rows_and_each_character():
     turned = [dict(reversed(row.items())) for row in ROWS]
     assert contents(ROWS).content == contents(turned).content
     again = [json.loads(json.dumps(row, indent=3)) for row in ROWS]
     assert contents(ROWS).content == contents(again).content
-
-
-def test_the_order_of_rows_and_each_character_are():
     others = (
         [*reversed(ROWS)],
         ROWS[:4],
@@ -32,7 +29,10 @@ def test_the_order_of_rows_and_each_character_are():
     assert len({contents(rows).content for rows in (ROWS, *others)}) == 5
 
 
-def test_hashes_are_kept_eight_bytes_a_row_and_a_full_disk_costs_no_run(tmp_path, capsys, monkeypatch):
+def test_hashes_are_kept_eight_bytes_a_row_within_the_folder_and_a_full_disk_costs_no_run(
+    tmp_path, capsys, monkeypatch
+):
+    assert file_of(tmp_path, "../../../etc/passwd" + "0" * 64) is None
     made = contents(ROWS)
     keep(made, tmp_path)
     file = file_of(tmp_path, made.content)
@@ -41,7 +41,3 @@ def test_hashes_are_kept_eight_bytes_a_row_and_a_full_disk_costs_no_run(tmp_path
     (tmp_path / "data").write_text("in the way")
     keep(made, tmp_path)
     assert "could not be saved" in capsys.readouterr().out
-
-
-def test_no_name_of_a_content_leads_out_of_the_folder(tmp_path):
-    assert file_of(tmp_path, "../../../etc/passwd" + "0" * 64) is None

@@ -214,13 +214,10 @@ def test_one_sentence_without_a_full_stop_is_cut_where_most_like_it_have_one(tmp
     assert lint_rows("cut-off", tmp_path, *whole, *spec, *loose, cut) == []
 
 
-def test_half_a_word_at_the_end_is_cut_but_a_letter_that_stands_elsewhere_is_not(tmp_path: Path) -> None:
+def test_half_a_word_at_the_end_is_cut(tmp_path: Path) -> None:
     (finding,) = lint_rows("cut-off", tmp_path, chat("How?", "It is made of nylon that is easy t"))
     assert list(finding.kinds) == ["within a sentence"]
     assert lint_rows("cut-off", tmp_path, chat("How?", "If n is even then so is twice of n")) == []
-
-
-def test_an_answer_that_ends_in_half_of_a_word_is_cut(tmp_path: Path) -> None:
     known = [chat(f"n{number}", f"The corporate taxes of patients number {number}") for number in range(20)]
     cut = [
         chat("Which?", "It cuts taxes for many corpor"),
@@ -269,7 +266,7 @@ def test_calls_of_functions_are_no_broken_turns(tmp_path: Path) -> None:
     assert lint_rows("empty", tmp_path, {"conversations": row["conversations"][:2]}) == []
 
 
-def test_labels_out_of_balance_and_written_twice(tmp_path: Path) -> None:
+def test_labels_out_of_balance_and_written_twice_and_free_answers_are_none(tmp_path: Path) -> None:
     rows = [chat(f"n{number}", "yes" if number % 10 else "no") for number in range(60)] + [
         chat("z", "Yes.")
     ] * 3
@@ -278,9 +275,6 @@ def test_labels_out_of_balance_and_written_twice(tmp_path: Path) -> None:
     assert balance.severity == "warning"
     assert balance.kinds == {"yes": 57, "no": 6}
     assert "Always answering yes is right 90 % of the time" in balance.why
-
-
-def test_free_answers_are_no_labels(tmp_path: Path) -> None:
     assert lint_rows("labels", tmp_path, *(chat("n", f"answer {number}") for number in range(60))) == []
 
 
@@ -316,26 +310,11 @@ def test_every_finding_says_what_it_is() -> None:
         assert rule.finder is not findings.Tally or rule.why
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "a",
-        " ",
-        "1",
-        "a@",
-        "1.",
-        "{{",
-        "<|",
-        "key=",
-        "AB12 ",
-        "Ã",
-        "1 2-3.",
-        "|im_end",
-        "sk-",
-        "http://a:",
-        "<p ",
-    ],
-)
+REPEATED = ["a", " ", "1", "a@", "1.", "{{", "<|", "key=", "AB12 ", "Ã", "1 2-3."]
+REPEATED += ["|im_end", "sk-", "http://a:", "<p "]
+
+
+@pytest.mark.parametrize("text", REPEATED)
 def test_no_text_takes_long(text: str) -> None:
     turns = (
         {"role": "user", "content": "a"},

@@ -15,7 +15,7 @@ from finetop.core.lint.report import Given, LintRequest
 from finetop.core.runtime.home import Home
 
 
-def test_an_answer_stands_out_among_those_of_its_length() -> None:
+def test_an_answer_stands_out_among_those_of_its_length_in_a_sample_that_is_spread_evenly() -> None:
     chance = random.Random(1)
     short = [(at, 3, chance.lognormvariate(1.0, 0.8)) for at in range(500)]
     long = [(1000 + at, 60, chance.lognormvariate(0.5, 0.2)) for at in range(500)]
@@ -23,13 +23,9 @@ def test_an_answer_stands_out_among_those_of_its_length() -> None:
     assert {outlier.at for outlier in extremes} >= {2000, 2001}
     assert len(extremes) <= 4  # of 1,000 normal answers; 2002 is usual for an answer of three tokens
     assert 2002 not in {outlier.at for outlier in extremes}
-
-
-def test_too_few_answers_say_nothing() -> None:
+    # too few answers say nothing
     assert outliers([(at, 9, 1.0 + at) for at in range(10)]) == []
-
-
-def test_a_sample_is_spread_evenly() -> None:
+    # a sample is spread evenly
     assert spread(5, 10) == [0, 1, 2, 3, 4]
     assert spread(1000, 4) == [0, 250, 500, 750]
 

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from finetop.core.runtime.home import Home, prepare
-
 
 @pytest.fixture(scope="session")
 def trainer_output(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -29,18 +27,9 @@ def trainer_output(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -
     out = tmp_path_factory.mktemp("elsewhere") / "out"
     rows = [{"input_ids": list(range(6, 22)), "labels": list(range(6, 22))}] * 8
     arguments = TrainingArguments(
-        str(out),
-        max_steps=4,
-        save_steps=2,
-        eval_steps=2,
-        eval_strategy="steps",
-        logging_steps=1,
-        learning_rate=1e-2,
-        per_device_train_batch_size=2,
-        use_cpu=True,
-        report_to=[],
-        disable_tqdm=True,
-    )
+        str(out), max_steps=4, save_steps=2, eval_steps=2, eval_strategy="steps", logging_steps=1,
+        learning_rate=1e-2, per_device_train_batch_size=2, use_cpu=True, report_to=[], disable_tqdm=True,
+    )  # fmt: skip
     with warnings.catch_warnings(action="ignore"):
         model: Any = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
         lora = LoraConfig(task_type="CAUSAL_LM", r=2, lora_alpha=4, target_modules=["q_proj", "down_proj"])
@@ -71,10 +60,3 @@ def adapter(trainer_output: Path, tmp_path: Path) -> Path:
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         shutil.copyfile(trainer_output / name, folder / name)
     return folder
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    made = Home(tmp_path / "home")
-    prepare(made)
-    return made

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
 from safetensors.numpy import load_file, save_file
+from tiny_run import of, read_events
 
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models.imports.job import adopt
@@ -15,11 +17,7 @@ from finetop.core.models.imports.recipe import ImportRequest, adopted
 from finetop.core.protocol import events
 from finetop.core.recipe.load import recipe_from_mapping, recipe_to_mapping
 from finetop.core.runtime import event_log
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from finetop.core.runtime.home import Home
+from finetop.core.runtime.home import Home
 
 
 def told(home: Home, folder: Path, *, copy: bool = False, **wanted: Any) -> list[Any]:
@@ -28,15 +26,11 @@ def told(home: Home, folder: Path, *, copy: bool = False, **wanted: Any) -> list
     recipe = adopted(ImportRequest(path=str(folder), cwd=folder.parent, **wanted)).recipe.recipe
     recipe = recipe_from_mapping(recipe_to_mapping(recipe), to_train=False)
     adopt(recipe, folder, copy=copy, run_folder=run_of(home), home=home, events=event_log.EventLog(log))
-    return [events.decode(line).e for line in log.read_bytes().splitlines()]
+    return read_events(home.root)
 
 
 def run_of(home: Home) -> Path:
     return home.run_folder(1, "out")
-
-
-def of(kind: type, found: list[Any]) -> list[Any]:
-    return [event for event in found if isinstance(event, kind)]
 
 
 def change_weights(folder: Path, name: str = "adapter_model.safetensors") -> None:
@@ -44,13 +38,11 @@ def change_weights(folder: Path, name: str = "adapter_model.safetensors") -> Non
     save_file({key: value + numpy.float32(0.5) for key, value in weights.items()}, folder / name)
 
 
-def test_a_trainers_output_is_linked_with_its_curves(home: Home, out: Path) -> None:
+def test_a_trainers_output_is_linked_with_its_curves(home, out):
     found = told(home, out)
     saved = of(events.Checkpoint, found)
-    assert [(one.step, one.path, one.kind) for one in saved] == [
-        (2, "checkpoints/step-000002", "adapter"),
-        (4, "checkpoints/step-000004", "adapter"),
-    ]
+    places = [(step, f"checkpoints/step-{step:06d}", "adapter") for step in (2, 4)]
+    assert [(one.step, one.path, one.kind) for one in saved] == places
     assert (run_of(home) / saved[1].path).readlink() == out / "checkpoint-4"
     assert saved[0].size_bytes > 1000
     losses = {event.step: event.values["loss"] for event in of(events.Metrics, found)}
@@ -60,21 +52,21 @@ def test_a_trainers_output_is_linked_with_its_curves(home: Home, out: Path) -> N
     assert not of(events.Best, found)  # the folder's own model is the newest checkpoint again
 
 
-def test_the_best_checkpoint_is_known_by_the_folders_own_model(home: Home, out: Path) -> None:
+def test_the_best_checkpoint_is_known_by_the_folders_own_model(home, out):
     shutil.copyfile(out / "checkpoint-2" / "adapter_model.safetensors", out / "adapter_model.safetensors")
     found = told(home, out)
     assert [one.step for one in of(events.Checkpoint, found)] == [2, 4]
     assert [one.step for one in of(events.Best, found)] == [2]
 
 
-def test_a_model_that_is_none_of_the_checkpoints_is_what_training_ended_with(home: Home, out: Path) -> None:
+def test_a_model_that_is_none_of_the_checkpoints_is_what_training_ended_with(home, out):
     change_weights(out)
     found = told(home, out)
     assert [one.step for one in of(events.Checkpoint, found)] == [2, 4]
     assert (run_of(home) / "checkpoints" / "step-000004").readlink() == out
 
 
-def test_a_copy_has_what_is_needed_and_no_pickle(home: Home, out: Path, tiny_model: Path) -> None:
+def test_a_copy_has_what_is_needed_and_no_pickle(home, out, tiny_model):
     assert (out / "checkpoint-4" / "optimizer.pt").is_file()
     found = told(home, out, copy=True)
     copy = run_of(home) / "checkpoints" / "step-000004"
@@ -86,7 +78,7 @@ def test_a_copy_has_what_is_needed_and_no_pickle(home: Home, out: Path, tiny_mod
     assert load_file(copy / "adapter_model.safetensors")
 
 
-def test_a_single_adapter_and_a_full_model(home: Home, adapter: Path, full: Path, tiny_model: Path) -> None:
+def test_a_single_adapter_and_a_full_model(home, adapter, full, tiny_model):
     (saved,) = of(events.Checkpoint, told(home, adapter))
     assert (saved.step, saved.kind) == (0, "adapter")
     (home.root / "events.jsonl").unlink()
@@ -98,20 +90,17 @@ def test_a_single_adapter_and_a_full_model(home: Home, adapter: Path, full: Path
     assert planned.parameters == planned.trainable_parameters == 98_048
 
 
-def test_nothing_is_told_of_what_does_not_fit(home: Home, out: Path, full: Path) -> None:
+def test_nothing_is_told_of_what_does_not_fit(home, out, full):
     weights = load_file(full / "model.safetensors")
     kept = {name: value for name, value in weights.items() if ".layers.1." not in name}
     save_file(kept, full / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(BadInput, match="is not an adapter for"):
         told(home, out, base=str(full))
-    lines = (home.root / "events.jsonl").read_bytes().splitlines()
-    assert {type(events.decode(line).e) for line in lines} == {events.Phase}
+    assert {type(event) for event in read_events(home.root)} == {events.Phase}
     assert not run_of(home).exists()
 
 
-def test_a_base_that_can_not_be_had_says_how_to_name_another(
-    home: Home, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_base_that_can_not_be_had_says_how_to_name_another(home, out, monkeypatch):
     from finetop.core.data import hub
 
     monkeypatch.setattr(hub, "ask", lambda *_: EnvironmentTrouble("model.id: org/x is not here.", hint="No."))
@@ -120,7 +109,7 @@ def test_a_base_that_can_not_be_had_says_how_to_name_another(
     assert error.value.hint == "No. Or name another: --base ID|FOLDER."
 
 
-def test_a_second_attempt_finds_what_the_first_has_put_there(home: Home, out: Path) -> None:
+def test_a_second_attempt_finds_what_the_first_has_put_there(home, out):
     told(home, out)
     (home.root / "events.jsonl").unlink()
     assert len(of(events.Checkpoint, told(home, out))) == 2

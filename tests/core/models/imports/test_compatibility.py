@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
@@ -13,9 +14,6 @@ from finetop.core.errors import BadInput
 from finetop.core.models.imports.compatibility import Base, misfit, require_fit
 from finetop.core.models.imports.inspect import inspect_folder
 from finetop.core.models.safetensors_header import Shape
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def own(folder: Path) -> Any:
@@ -39,14 +37,14 @@ def narrow(base: Path, keep: int) -> None:
     save_file(cut, file, metadata={"format": "pt"})
 
 
-def test_a_base_of_other_widths_is_refused(adapter: Path, full: Path) -> None:
+def test_a_base_of_other_widths_is_refused(adapter, full):
     narrow(full, 96)
     with pytest.raises(BadInput, match=r"down_proj has 96 inputs, but the adapter's 128") as told:
         require_fit(own(adapter), full)
     assert "--base" in told.value.hint
 
 
-def test_a_base_with_fewer_layers_is_refused(adapter: Path, full: Path) -> None:
+def test_a_base_with_fewer_layers_is_refused(adapter, full):
     """PEFT itself would skip the second layer with a warning."""
     file = full / "model.safetensors"
     kept = {name: value for name, value in load_file(file).items() if ".layers.1." not in name}
@@ -55,18 +53,13 @@ def test_a_base_with_fewer_layers_is_refused(adapter: Path, full: Path) -> None:
         require_fit(own(adapter), full)
 
 
-@pytest.mark.parametrize(
-    ("changed", "says"),
-    [
-        ({"hidden_size": 128}, "has hidden_size 64, but the base .* has 128"),
-        ({"num_hidden_layers": 4}, "has num_hidden_layers 2"),
-        ({"model_type": "gpt2"}, "has model_type llama"),
-        ({"vocab_size": 10**6}, "a vocabulary of .*, but the base .* has 1,000,000"),
-    ],
-)
-def test_a_full_model_of_another_make_is_refused(
-    full: Path, tiny_model: Path, tmp_path: Path, changed: dict[str, Any], says: str
-) -> None:
+@pytest.mark.parametrize(("changed", "says"), [
+    ({"hidden_size": 128}, "has hidden_size 64, but the base .* has 128"),
+    ({"num_hidden_layers": 4}, "has num_hidden_layers 2"),
+    ({"model_type": "gpt2"}, "has model_type llama"),
+    ({"vocab_size": 10**6}, "a vocabulary of .*, but the base .* has 1,000,000"),
+])  # fmt: skip
+def test_a_full_model_of_another_make_is_refused(full, tiny_model, tmp_path, changed, says):
     base = tmp_path / "base"
     base.mkdir()
     for file in tiny_model.iterdir():
@@ -83,25 +76,22 @@ TURNED = Base({"h.0.attn": Shape("F32", (4, 8))}, is_turned=True, is_packed=Fals
 
 
 @pytest.mark.parametrize("base", [LINEAR, TURNED])
-@pytest.mark.parametrize(
-    ("name", "size", "is_wrong"),
-    [
-        ("h.0.attn.lora_A.weight", (2, 4), False),
-        ("h.0.attn.lora_A.weight", (2, 8), True),
-        ("h.0.attn.lora_B.weight", (8, 2), False),
-        ("h.0.attn.lora_B.weight", (4, 2), True),
-        ("transformer.h.0.attn.lora_A.weight", (2, 4), False),  # saved without its wrapper's name
-        ("transformer.h.1.attn.lora_A.weight", (2, 4), True),
-        ("h.0.attn.lora_magnitude_vector", (8,), False),
-        ("h.0.attn.ia3_l", (8, 1), False),
-        ("lm_head.lora_A.weight", (2, 4), False),  # tied to the embedding, without its own weights
-    ],
-)
-def test_names_and_shapes(base: Base, name: str, size: tuple[int, ...], is_wrong: bool) -> None:
+@pytest.mark.parametrize(("name", "size", "is_wrong"), [
+    ("h.0.attn.lora_A.weight", (2, 4), False),
+    ("h.0.attn.lora_A.weight", (2, 8), True),
+    ("h.0.attn.lora_B.weight", (8, 2), False),
+    ("h.0.attn.lora_B.weight", (4, 2), True),
+    ("transformer.h.0.attn.lora_A.weight", (2, 4), False),  # saved without its wrapper's name
+    ("transformer.h.1.attn.lora_A.weight", (2, 4), True),
+    ("h.0.attn.lora_magnitude_vector", (8,), False),
+    ("h.0.attn.ia3_l", (8, 1), False),
+    ("lm_head.lora_A.weight", (2, 4), False),  # tied to the embedding, without its own weights
+])  # fmt: skip
+def test_names_and_shapes(base, name, size, is_wrong):
     assert bool(misfit(base, name, Shape("F32", size))) is is_wrong
 
 
-def test_a_module_that_is_saved_whole_has_the_bases_shape() -> None:
+def test_a_module_that_is_saved_whole_has_the_bases_shape():
     assert not misfit(LINEAR, "h.0.attn.weight", Shape("F32", (8, 4)))
     assert "is 8 x 4, but the adapter's 9 x 4" in misfit(LINEAR, "h.0.attn.weight", Shape("F32", (9, 4)))
 
@@ -113,7 +103,7 @@ def with_tokens(folder: Path, width: int, **values: Any) -> None:
     save_file(tokens, folder / "adapter_model.safetensors", metadata={"format": "pt"})
 
 
-def test_learned_tokens_fit_a_base_of_their_width_and_depth(adapter: Path, tiny_model: Path) -> None:
+def test_learned_tokens_fit_a_base_of_their_width_and_depth(adapter, tiny_model):
     with_tokens(adapter, 64, peft_type="PROMPT_TUNING", num_layers=2)
     assert require_fit(own(adapter), tiny_model) == 4 * 64
     with_tokens(adapter, 96, peft_type="PROMPT_TUNING", num_layers=2)

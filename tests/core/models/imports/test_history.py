@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from finetop.core.errors import BadInput
 from finetop.core.models.imports.job import History, read_history
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_a_real_trainers_log(trainer_output: Path) -> None:
@@ -30,14 +27,10 @@ def test_names_strange_lines_and_values_that_are_no_numbers(tmp_path: Path) -> N
     file = tmp_path / "trainer_state.json"
     log = [
         {"step": 5, "loss": math.nan, "mean_token_accuracy": 0.5, "num_tokens": 100, "rewards/chosen": 1.0},
-        {"step": 5, "eval_loss": 2.5, "eval_runtime": 3.0, "epoch": 0.5},
-        {"step": 6, "loss": "3.0"},
-        {"step": 7, "train_loss": 1.0, "epoch": 1.0},
-        {"loss": 1.0},
-        {"step": -1, "loss": 1.0},
-        {"step": True, "loss": 1.0},
-        "loss",
-    ]
+        {"step": 5, "eval_loss": 2.5, "eval_runtime": 3.0, "epoch": 0.5}, {"step": 6, "loss": "3.0"},
+        {"step": 7, "train_loss": 1.0, "epoch": 1.0}, {"loss": 1.0}, {"step": -1, "loss": 1.0},
+        {"step": True, "loss": 1.0}, "loss",
+    ]  # fmt: skip
     file.write_text(json.dumps({"log_history": log, "max_steps": 9, "num_train_epochs": 3}))
     history = read_history(file)
     assert (history.steps, history.epochs) == (9, 3.0)

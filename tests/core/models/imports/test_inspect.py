@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from finetop.core.errors import BadInput
 from finetop.core.models.imports.inspect import FolderModel, inspect_folder, read_adapter
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+CONFIG = "adapter_config.json"
 
 
 def change(file: Path, **values: Any) -> None:
@@ -62,48 +61,23 @@ def pickled_adapter(folder: Path) -> None:
     (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
 
 
-def no_weights(folder: Path) -> None:
-    (folder / "adapter_model.safetensors").unlink()
-
-
-def no_config(folder: Path) -> None:
-    (folder / "adapter_config.json").unlink()
-
-
-def broken_config(folder: Path) -> None:
-    (folder / "adapter_config.json").write_text("{")
-
-
-def classifies(folder: Path) -> None:
-    change(folder / "adapter_config.json", task_type="SEQ_CLS")
-
-
-def prompts(folder: Path) -> None:
-    change(folder / "adapter_config.json", peft_type="CPT")
-
-
-def no_type(folder: Path) -> None:
-    change(folder / "adapter_config.json", peft_type=None)
-
-
-@pytest.mark.parametrize(
-    ("spoil", "says"),
-    [
-        (pickled_adapter, r"has its weights as adapter_model.bin: a pickle.* call save_pretrained"),
-        (no_weights, r"has no adapter_model.safetensors beside its adapter_config.json"),
-        (no_config, r"holds neither adapter_config.json nor config.json, nor folders checkpoint-"),
-        (broken_config, r"adapter_config.json can't be read"),
-        (classifies, r"task_type is 'SEQ_CLS'. Only causal language models"),
-        (prompts, r"'CPT' needs more input than text"),
-        (no_type, r"peft_type is null"),
-    ],
-)
+@pytest.mark.parametrize(("spoil", "says"), [
+    (pickled_adapter, r"has its weights as adapter_model.bin: a pickle.* call save_pretrained"),
+    (lambda folder: (folder / "adapter_model.safetensors").unlink(),
+     r"has no adapter_model.safetensors beside its adapter_config.json"),
+    (lambda folder: (folder / CONFIG).unlink(),
+     r"holds neither adapter_config.json nor config.json, nor folders checkpoint-"),
+    (lambda folder: (folder / CONFIG).write_text("{"), r"adapter_config.json can't be read"),
+    (lambda folder: change(folder / CONFIG, task_type="SEQ_CLS"),
+     r"task_type is 'SEQ_CLS'. Only causal language models"),
+    (lambda folder: change(folder / CONFIG, peft_type="CPT"), r"'CPT' needs more input than text"),
+    (lambda folder: change(folder / CONFIG, peft_type=None), r"peft_type is null"),
+])  # fmt: skip
 def test_what_can_not_be_checked_is_refused(adapter: Path, spoil: Callable[[Path], None], says: str) -> None:
     spoil(adapter)
-    with pytest.raises(BadInput) as told:
+    with pytest.raises(BadInput, match=says) as told:
         inspect_folder(adapter)
         read_adapter(adapter)
-    assert re.search(says, str(told.value)), told.value
     assert "\n" not in str(told.value)
 
 

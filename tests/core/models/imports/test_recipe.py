@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from finetop.core.errors import BadInput, RecipeError
 from finetop.core.models.imports.recipe import Adopted, ImportRequest, adopted, name_of
 from finetop.core.recipe.load import recipe_from_mapping
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def change(folder: Path, **values: Any) -> None:
@@ -24,7 +22,7 @@ def of(folder: Path, **wanted: Any) -> Adopted:
     return adopted(ImportRequest(path=folder.name, cwd=folder.parent, **wanted))
 
 
-def test_an_adapter_says_its_base_and_its_settings(adapter: Path, tiny_model: Path) -> None:
+def test_an_adapter_says_its_base_and_its_settings(adapter, tiny_model):
     made = of(adapter)
     recipe = made.recipe.resolved
     assert recipe["model"]["id"] == str(tiny_model.resolve())
@@ -47,7 +45,7 @@ def test_an_adapter_says_its_base_and_its_settings(adapter: Path, tiny_model: Pa
         recipe_from_mapping(recipe)
 
 
-def test_the_base_that_is_given_wins_and_may_be_a_plain_folders_name(adapter: Path, full: Path) -> None:
+def test_the_base_that_is_given_wins_and_may_be_a_plain_folders_name(adapter, full):
     change(adapter, base_model_name_or_path="org/name", revision="abc")
     assert of(adapter).recipe.resolved["model"] | {"dtype": 0} == {
         "id": "org/name",
@@ -63,7 +61,7 @@ def test_the_base_that_is_given_wins_and_may_be_a_plain_folders_name(adapter: Pa
     assert (given["id"], given["revision"], given["quantize"]) == (str(full), None, "nf4")
 
 
-def test_methods_that_are_none_of_ours_keep_their_names(adapter: Path) -> None:
+def test_methods_that_are_none_of_ours_keep_their_names(adapter):
     change(adapter, peft_type="IA3")
     assert of(adapter).recipe.resolved["method"]["name"] == "ia3"
     change(adapter, peft_type="LOKR")
@@ -74,7 +72,7 @@ def test_methods_that_are_none_of_ours_keep_their_names(adapter: Path) -> None:
     assert of(adapter).recipe.resolved["method"]["rank"] == 16  # settings beyond ours: the defaults
 
 
-def test_rows_suite_and_check(adapter: Path, tmp_path: Path) -> None:
+def test_rows_suite_and_check(adapter, tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
     recipe = of(adapter, data=("rows.jsonl",), general={"suite": "./mine.yaml"}, at_end=True).recipe.resolved
     assert recipe["data"]["train"][0]["path"] == str(tmp_path / "rows.jsonl")
@@ -82,41 +80,29 @@ def test_rows_suite_and_check(adapter: Path, tmp_path: Path) -> None:
     assert recipe["check"]["at_end"] is True
 
 
-@pytest.mark.parametrize(
-    ("values", "wanted", "says"),
-    [
-        (
-            {"base_model_name_or_path": "/gone/base"},
-            {},
-            "was tuned from /gone/base, and that folder is not here",
-        ),
-        ({"base_model_name_or_path": "a/b/c"}, {}, "was tuned from a/b/c, and that folder is not here"),
-        ({"base_model_name_or_path": None}, {}, "names no base model. Add --base"),
-        ({}, {"base": "./gone"}, "--base: no folder"),
-        ({}, {"base": "adapter"}, "--base: .*adapter holds no config.json"),
-        ({}, {"data": ("gone.jsonl",)}, "--data: there is no file .*gone.jsonl"),
-        ({}, {"name": "../x"}, "cannot be a name"),
-    ],
-)
-def test_what_can_not_be_adopted_is_said(
-    adapter: Path, values: dict[str, Any], wanted: dict[str, Any], says: str
-) -> None:
+@pytest.mark.parametrize(("values", "wanted", "says"), [
+    ({"base_model_name_or_path": "/gone/base"}, {}, "was tuned from /gone/base, and that folder is not here"),
+    ({"base_model_name_or_path": "a/b/c"}, {}, "was tuned from a/b/c, and that folder is not here"),
+    ({"base_model_name_or_path": None}, {}, "names no base model. Add --base"),
+    ({}, {"base": "./gone"}, "--base: no folder"),
+    ({}, {"base": "adapter"}, "--base: .*adapter holds no config.json"),
+    ({}, {"data": ("gone.jsonl",)}, "--data: there is no file .*gone.jsonl"),
+    ({}, {"name": "../x"}, "cannot be a name"),
+])  # fmt: skip
+def test_what_can_not_be_adopted_is_said(adapter, values, wanted, says):
     change(adapter, **values)
-    with pytest.raises(BadInput) as told:
+    with pytest.raises(BadInput, match=says) as told:
         of(adapter, **wanted)
-    import re
-
-    assert re.search(says, str(told.value)), told.value
     assert told.value.hint
 
 
-def test_a_full_model_needs_a_base(full: Path, tiny_model: Path) -> None:
+def test_a_full_model_needs_a_base(full, tiny_model):
     with pytest.raises(BadInput, match="does not name its base model"):
         of(full)
     assert of(full, base=str(tiny_model)).recipe.resolved["method"] == {"name": "full"}
 
 
-def test_names(tmp_path: Path) -> None:
+def test_names(tmp_path):
     assert name_of(tmp_path / "My model (v2)") == "My-model--v2"
     assert name_of(tmp_path / "out" / "checkpoint-500") == "out-checkpoint-500"
     assert name_of(tmp_path / "7") == "model-7"

@@ -1,7 +1,5 @@
 """Failed jobs are retried: automatically by kind of failure, with a limit and a wait; and on request."""
 
-from __future__ import annotations
-
 import time
 from typing import get_args
 
@@ -42,6 +40,10 @@ class Life:
         return runs.row(self.connection, self.run_id, ready.why(self.still.supervisor))
 
     @property
+    def folder(self):
+        return self.still.home.root / runs.detail(self.connection, self.run_id).folder
+
+    @property
     def jobs(self):
         return runs.detail(self.connection, self.run_id).jobs
 
@@ -60,8 +62,7 @@ class Life:
     def reach(self, step, *, saved=True):
         self.connection.execute("UPDATE runs SET step = ? WHERE id = ?", [step, self.run_id])
         if saved:
-            folder = self.still.home.root / runs.detail(self.connection, self.run_id).folder
-            make_checkpoint(folder, step, 1000)
+            make_checkpoint(self.folder, step, 1000)
 
     def end(self, state, **start):
         self.settle(self.start(**start), state)
@@ -74,6 +75,9 @@ class Life:
     def resume(self, **changes):
         return going_on.resume(self.still.supervisor, ResumeRequest(self.name, **changes))
 
+    def stop(self):
+        stop_pause_kill.stop(self.still.supervisor, Stop(self.name))
+
     def retry(self):
         return requests_retry.retry(self.still.supervisor, RetryRequest(self.name))
 
@@ -83,26 +87,18 @@ def life(quiet):
     return Life(quiet)
 
 
-@pytest.mark.parametrize(
-    ("kind", "waits"),
-    [
-        ("killed", [60, 120]),
-        ("crashed", [60, 120]),
-        ("vanished", [60, 120]),
-        ("environment", [60, 120]),
-        ("disk_full", [60, 120]),
-        ("out_of_memory", [300, 600]),
-        ("gpu_taken", [300, 600]),
+def test_each_kind_of_failure_has_its_tries_and_waits():
+    for kind, waits in (
+        *((kind, [60, 120]) for kind in ("killed", "crashed", "vanished", "environment", "disk_full")),
+        *((kind, [300, 600]) for kind in ("out_of_memory", "gpu_taken")),
         ("restarted", [0, 0, 0]),
         *((kind, []) for kind in ("", "bad_input", "bad_data", "nan", "code", "gpu_out_of_memory")),
-    ],
-)
-def test_each_kind_of_failure_has_its_tries_and_waits(kind, waits):
-    found = []
-    while (following := after_job.next_try(Settings(), kind, len(found) + 1, has_moved=False)) is not None:
-        found.append(following.wait_s)
-        assert (following.number, following.of) == (len(found) + 1, len(waits) + 1)
-    assert found == waits
+    ):
+        found = []
+        while following := after_job.next_try(Settings(), kind, len(found) + 1, has_moved=False):
+            found.append(following.wait_s)
+            assert (following.number, following.of) == (len(found) + 1, len(waits) + 1)
+        assert found == waits, kind
 
 
 def test_what_is_left_to_a_person_is_what_retry_is_about():
@@ -116,9 +112,7 @@ def test_settings_say_how_often_how_long_and_after_what():
 
     many = Settings(retry=Retry(times=9, wait_s=100, longest_s=500))
     assert [tries(many, number=n).wait_s for n in (1, 2, 3, 4, 9)] == [100, 200, 400, 500, 500]
-    assert tries(many, number=9, has_moved=True) == after_job.Try(2, 10, 100.0), (
-        "it came further: all over again"
-    )
+    assert tries(many, number=9, has_moved=True) == after_job.Try(2, 10, 100.0)  # it came further
     assert tries(Settings(retry=Retry(times=0))) is None
     assert tries(Settings(retry=Retry(not_after=("environment",)))) is None
     careful = Settings(resume=Resume(after_reboot=False, after_crash=False))
@@ -150,12 +144,11 @@ def test_a_killed_run_goes_on_from_its_newest_checkpoint_in_a_minute(life):
     assert len(life.jobs) == 5
 
 
-@pytest.mark.parametrize(
-    "state", [BAD_DATA, Failed(2.0, "loss is nan", kind="nan"), Failed(2.0, "TypeError", kind="code")]
-)
-def test_what_would_fail_again_is_left_to_a_person(life, state):
-    assert life.end(state) == state
-    assert len(life.jobs) == 1
+def test_what_would_fail_again_is_left_to_a_person(quiet):
+    for state in (BAD_DATA, Failed(2.0, "loss is nan", kind="nan"), Failed(2.0, "TypeError", kind="code")):
+        life = Life(quiet, state.kind)
+        assert life.end(state) == state
+        assert len(life.jobs) == 1
 
 
 def test_a_run_of_before_a_reboot_goes_on_at_once(life):
@@ -166,29 +159,26 @@ def test_a_run_of_before_a_reboot_goes_on_at_once(life):
     assert life.end(REBOOT) == REBOOT
 
 
-def test_checkpoints_without_a_trainers_state_are_not_thrown_away_for_a_try(life):
-    life.reach(4)
-    folder = life.still.home.root / runs.detail(life.connection, life.run_id).folder
-    (folder / "checkpoints" / "step-000004" / "state").rmdir()
-    assert life.end(KILLED) == KILLED
-
-
-def test_a_try_that_is_taken_out_or_stopped_leaves_the_run_as_it_failed(life):
+def test_a_try_that_is_taken_out_or_would_lose_checkpoints_leaves_the_run_as_it_failed(life):
     life.end(KILLED)
-    stop_pause_kill.stop(life.still.supervisor, Stop("r"))
+    life.stop()
     assert life.row.state == KILLED
     assert life.row.needs_you
+    weights = Life(life.still, "weights")
+    weights.reach(4)
+    (weights.folder / "checkpoints" / "step-000004" / "state").rmdir()  # without its trainer's state
+    assert weights.end(KILLED) == KILLED
 
 
 def test_a_try_has_its_turn_now_by_hand(life):
     life.reach(4)
     life.end(KILLED)
-    answer = life.retry()
-    assert (answer.what, answer.step, answer.place) == ("train", 4, 1)
-    assert life.row.state.next_at is None
-    life.end(BAD_DATA)
-    answer = life.retry()
-    assert (answer.what, answer.step, answer.place) == ("train", 4, 1)
+    for end in (None, BAD_DATA):
+        if end is not None:
+            life.end(end)
+        answer = life.retry()
+        assert (answer.what, answer.step, answer.place) == ("train", 4, 1)
+        assert life.row.state.next_at is None
     assert life.row.state.tries == ""
     with pytest.raises(Refused, match="r is queued"):
         life.retry()
@@ -196,22 +186,11 @@ def test_a_try_has_its_turn_now_by_hand(life):
 
 def test_a_failed_check_is_tried_again_and_nothing_that_has_not_failed(quiet):
     run_id = quiet.run("r", (5,))
-    quiet.job(
-        run_id,
-        "check",
-        [],
-        Failed(2.0, "no suite", kind="bad_input"),
-        step=5,
-        checkpoint="checkpoints/x",
-        claim=0,
-    )
+    args = {"step": 5, "checkpoint": "checkpoints/x", "claim": 0}
+    quiet.job(run_id, "check", [], Failed(2.0, "no suite", kind="bad_input"), **args)
     answer = requests_retry.retry(quiet.supervisor, RetryRequest("r"))
     assert (answer.what, answer.step) == ("check", 5)
-    assert jobs.queued(quiet.supervisor.connection)[0].args == {
-        "step": 5,
-        "checkpoint": "checkpoints/x",
-        "claim": 0,
-    }
+    assert jobs.queued(quiet.supervisor.connection)[0].args == args
     quiet.run("fine", (5,))
     with pytest.raises(Refused, match="fine has finished: nothing in it failed"):
         requests_retry.retry(quiet.supervisor, RetryRequest("fine"))
@@ -232,7 +211,8 @@ def finished(life, step=9):
     life.reach(step)
     state = Finished(1.0, 2.0)
     assert life.end(state) == state
-    stop_pause_kill.stop(life.still.supervisor, Stop("r")) if jobs.queued(life.connection) else None
+    if jobs.queued(life.connection):
+        life.stop()
     return state
 
 
@@ -253,15 +233,11 @@ def test_a_refused_resume_leaves_a_finished_run_finished_and_says_why(life):
     assert life.jobs[-1].state == refusal
     life.resume(recipe=longer(life))
     assert life.row.said == ""
-    stop_pause_kill.stop(life.still.supervisor, Stop("r"))
+    life.stop()
     assert (life.row.state, life.row.said, life.row.needs_you) == (state, "", False)
     assert runs.recipe(life.connection, life.run_id) == before
-
-
-def test_a_resume_that_failed_in_training_is_a_failed_run(life):
-    finished(life)
     life.resume(recipe=longer(life))
-    assert life.end(BAD_DATA) == BAD_DATA
+    assert life.end(BAD_DATA) == BAD_DATA, "it trained: the run has failed"
     assert life.row.said == ""
 
 
@@ -291,7 +267,7 @@ def test_a_pause_lets_the_run_wait_where_it_stands_in_the_queue(life, asked):
             life.resume(step=4)
     state = life.row.state
     assert (state.held, state.paused_at, state.place) == (False, None, 1), "ahead of what was queued after it"
-    stop_pause_kill.stop(life.still.supervisor, Stop("r"))
+    life.stop()
     assert life.row.state == Stopped(2.0, "stop", 1.0)
 
 
@@ -305,8 +281,8 @@ def test_other_settings_for_a_paused_run_are_refused_with_the_way(life):
 
 def test_what_could_not_go_on_is_not_paused(life):
     recipe = runs.recipe(life.connection, life.run_id)
-    train = {**recipe["train"], "resumable": False}
-    runs.set_recipe(life.connection, life.run_id, {**recipe, "train": train}, "m")
+    recipe["train"]["resumable"] = False
+    runs.set_recipe(life.connection, life.run_id, recipe, "m")
     life.start()
     with pytest.raises(Refused, match=r"r could not be resumed: train\.resumable is false"):
         stop_pause_kill.pause(life.still.supervisor, Pause("r"))

@@ -1,13 +1,12 @@
 """The real supervisor on GPUs of a fake NVML: which job gets which, which wait and why, what survives."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal
 
 import pytest
 from fake_nvml import UUIDS, Cards
+from rig import LONG
 from waiting import wait_until as until
 
 from finetop.core.client.connection import Client
@@ -19,21 +18,19 @@ from finetop.core.protocol.runs import Queued, Running
 from finetop.core.runtime.files import write_whole
 from finetop.core.supervisor.rebuild import rebuild
 
-LONG = {"steps": 5000, "waits_at": 1}  # until it is killed
-
 
 @pytest.fixture
 def cards(cold_rig, tmp_path):
-    """Two GPUs, and a supervisor on them."""
+    """Two GPUs, for the supervisors of a home whose runs are of unknown size: each needs a whole GPU."""
     gpus = Cards(tmp_path / "nvml.json")
-    cold_rig.model = "org/nowhere"  # its needs are unknown: a whole GPU
-    cold_rig.start(FINETOP_TEST_NVML=str(gpus.file))
-    cold_rig.wait_ready()
+    cold_rig.model = "org/nowhere"
+    cold_rig.variables = {"FINETOP_TEST_NVML": str(gpus.file)}
     return gpus
 
 
 @pytest.fixture
 def rig(cold_rig, cards):
+    cold_rig.up()
     return cold_rig
 
 
@@ -45,35 +42,20 @@ def seen_by(rig, name):
 
 def set_to(rig, text):
     """Write settings.yaml whole: the supervisor reads it at any moment."""
-    write_whole(rig.home.root / "settings.yaml", text.encode())
-
-
-def because(rig, name, words):
-    def said():
-        state = rig.ask(GetRun(name)).row.state
-        return isinstance(state, Queued) and words in state.because
-
-    until(said, lambda: f"{words}; {rig.about(name)}")
-
-
-def process_of(rig, name):
-    """A running job's own process, from its keeper's record."""
-    rig.wait_state(name, "running")
-    file = rig.job_folder(name) / "keeper.json"
-    return json.loads(until(lambda: file.exists() and file.read_text()))["job_pid"]
+    write_whole(rig.home.root / "settings.yaml", f"settings: 1\n{text}\n".encode())
 
 
 def gpus(rig):
     return rig.ask(Gpus())
 
 
-def test_two_gpus_take_two_jobs_and_the_third_waits_for_one_of_them(rig):
+def test_two_gpus_take_two_jobs_the_third_waits_and_a_job_for_both_is_not_overtaken(rig):
     first, second = (rig.submit("one", **LONG), rig.submit("two", **LONG))
     third = rig.submit("three", steps=3)
-    rig.wait_state(first, "running")
-    rig.wait_state(second, "running")
+    for name in (first, second):
+        rig.wait_state(name, "running")
     assert [seen_by(rig, first), seen_by(rig, second)] == [[UUIDS[0]], [UUIDS[1]]]
-    because(rig, third, "waits for a free GPU")
+    rig.wait_because(third, "waits for a free GPU")
     (job,) = rig.ask(GetRun(second)).jobs
     assert [(share.uuid, share.index, share.gib) for share in job.gpus] == [(UUIDS[1], 1, None)]
     rows = gpus(rig).gpus
@@ -83,16 +65,11 @@ def test_two_gpus_take_two_jobs_and_the_third_waits_for_one_of_them(rig):
     rig.ask(Kill(second))
     rig.wait_state(third, "finished")
     assert seen_by(rig, third) == [UUIDS[1]]
-
-
-def test_a_job_for_both_gpus_is_not_overtaken(rig):
-    running = rig.submit("small", **LONG)
-    rig.wait_state(running, "running")
     big = rig.submit("big", budget={"gpus": 2}, **LONG)
     behind = rig.submit("behind", steps=2)
-    because(rig, big, "wants 2 GPUs, 1 is free")
-    because(rig, behind, "waits behind big, for which GPU 0, 1 is reserved")
-    rig.ask(Kill(running))
+    rig.wait_because(big, "wants 2 GPUs, 1 is free")
+    rig.wait_because(behind, "waits behind big, for which GPU 0, 1 is reserved")
+    rig.ask(Kill(first))
     rig.wait_state(big, "running")
     assert seen_by(rig, big) == UUIDS[:2]
     rig.ask(Kill(big))
@@ -104,7 +81,7 @@ def test_other_peoples_memory_is_waited_for_and_left_alone(rig, cards):
     cards.change(1, used=70.2, processes=[[1, 70]])
     until(lambda: [round(row.others_gib) for row in gpus(rig).gpus] == [38, 70])
     name = rig.submit("whole", **LONG)
-    because(rig, name, "waits for GPU memory: 38 of 80 GiB are used by others on GPU 0")
+    rig.wait_because(name, "waits for GPU memory: 38 of 80 GiB are used by others on GPU 0")
     row = gpus(rig).gpus[0]
     assert (row.ours_gib, [process.pid for process in row.others]) == (0, [1])
     cards.change(1, used=0, processes=[])
@@ -118,12 +95,12 @@ def test_small_jobs_share_a_gpu_whose_memory_is_enough_and_no_more(rig, cards):
     names = [rig.submit(f"n{n}", budget={"memory_gib": 30}, **LONG) for n in range(3)]
     for name in names[:2]:
         rig.wait_state(name, "running")
-    because(rig, names[2], "waits for 30 GiB on a GPU")
+    rig.wait_because(names[2], "waits for 30 GiB on a GPU")
     assert [seen_by(rig, name) for name in names[:2]] == [[UUIDS[0]]] * 2
-    set_to(rig, "settings: 1\ngpus: {share: false}\n")
+    set_to(rig, "gpus: {share: false}")
     rig.ask(Kill(names[0]))
     rig.wait_state(names[0], "stopped")
-    because(rig, names[2], "waits for a free GPU")
+    rig.wait_because(names[2], "waits for a free GPU")
     rig.ask(Kill(names[1]))
     rig.wait_state(names[2], "running")
 
@@ -141,54 +118,28 @@ def test_a_new_supervisor_goes_on_with_what_jobs_have(rig, cards):
         rig.processes[-1].wait()
         if is_rebuilt:
             rebuild.rebuild(rig.home)
-        rig.start(FINETOP_TEST_NVML=str(cards.file))
-        rig.wait_ready()
-        because(rig, after, "waits for 40 GiB on a GPU")
-    assert [[(job.run, job.gib) for job in row.jobs] for row in gpus(rig).gpus] == [
-        [(first, None)],
-        [(second, 50)],
-    ]
+        rig.up()
+        rig.wait_because(after, "waits for 40 GiB on a GPU")
+    jobs = [[(job.run, job.gib) for job in row.jobs] for row in gpus(rig).gpus]
+    assert jobs == [[(first, None)], [(second, 50)]]
     rig.ask(Kill(first))
     rig.wait_state(after, "finished")
     assert seen_by(rig, after) == [UUIDS[0]]
 
 
-def test_processes_are_told_apart_by_their_keeper(rig, cards):
+def test_processes_are_told_apart_by_their_keeper_and_a_failure_names_the_gpu_that_fails(rig, cards):
     name = rig.submit("mine", **LONG)
-    pid = process_of(rig, name)
+    pid = rig.process_of(name)
     cards.change(0, used=21, processes=[[pid, 20], [1, 1]])
     row = until(lambda: (row := gpus(rig).gpus[0]).ours_gib and row)
     assert (row.ours_gib, round(row.others_gib, 3), row.jobs[0].used_gib) == (20, 1, 20)
     assert [(one.pid, one.gib) for one in row.others] == [(1, 1)]
-
-
-def test_a_process_of_ours_on_a_gpu_that_it_was_not_given_holds_it(rig, cards):
-    name = rig.submit("mine", **LONG)
-    pid = process_of(rig, name)
-    cards.change(1, used=20, processes=[[pid, 20]])
+    cards.change(1, used=20, processes=[[pid, 20]])  # a GPU that it was not given is held by it, too
     until(lambda: [len(row.jobs) for row in gpus(rig).gpus] == [1, 1])
-    because(rig, rig.submit("other"), "waits for a free GPU")
-
-
-def test_a_lost_gpu_leaves_the_pool_and_comes_back(rig, cards):
-    cards.change(0, error="GPU_IS_LOST", mute=True)
-    trouble = until(lambda: rig.ask(Changes(0, 0.0)).trouble)
-    assert trouble == "GPU 0 (NVIDIA H100 80GB HBM3) is lost: GPU is lost"
-    name = rig.submit("one", **LONG)
-    rig.wait_state(name, "running")
-    assert seen_by(rig, name) == [UUIDS[1]]
-    pair = rig.submit("pair", budget={"gpus": 2}, steps=2)
-    because(rig, pair, "wants 2 GPUs, 1 works and 1 is out of service")
-    cards.change(0, error=None, mute=False)
-    until(lambda: not rig.ask(Changes(0, 0.0)).trouble)
-    because(rig, pair, "wants 2 GPUs, 1 is free")
-
-
-def test_a_job_on_a_failing_gpu_goes_on_and_its_failure_names_the_gpu(rig, cards):
-    name = rig.submit("one", **LONG)
-    pid = process_of(rig, name)
-    cards.change(0, ecc=2)
-    other = rig.submit("two", **LONG)
+    other = rig.submit("other", **LONG)
+    rig.wait_because(other, "waits for a free GPU")
+    cards.change(1, used=0, processes=[])
+    cards.change(0, used=0, processes=[], ecc=2)
     rig.wait_state(other, "running")
     assert seen_by(rig, other) == [UUIDS[1]]
     assert isinstance(rig.ask(GetRun(name)).row.state, Running)
@@ -201,16 +152,29 @@ def test_a_job_on_a_failing_gpu_goes_on_and_its_failure_names_the_gpu(rig, cards
     assert (state.kind, "The job ended with: killed by signal 9" in state.hint) == ("gpu_lost", True)
 
 
-def test_a_driver_that_hangs_holds_up_gpu_jobs_and_nobody_else(cold_rig, tmp_path):
-    rig, cards = cold_rig, Cards(tmp_path / "nvml.json")
-    rig.start(FINETOP_TEST_NVML=str(cards.file), FINETOP_TEST_NO_ANSWER_S="1.0")
-    rig.wait_ready()
+def test_a_lost_gpu_leaves_the_pool_and_comes_back(rig, cards):
+    cards.change(0, error="GPU_IS_LOST", mute=True)
+    trouble = until(lambda: rig.ask(Changes(0, 0.0)).trouble)
+    assert trouble == "GPU 0 (NVIDIA H100 80GB HBM3) is lost: GPU is lost"
+    name = rig.submit("one", **LONG)
+    rig.wait_state(name, "running")
+    assert seen_by(rig, name) == [UUIDS[1]]
+    pair = rig.submit("pair", budget={"gpus": 2}, steps=2)
+    rig.wait_because(pair, "wants 2 GPUs, 1 works and 1 is out of service")
+    cards.change(0, error=None, mute=False)
+    until(lambda: not rig.ask(Changes(0, 0.0)).trouble)
+    rig.wait_because(pair, "wants 2 GPUs, 1 is free")
+
+
+def test_a_driver_that_hangs_holds_up_gpu_jobs_and_nobody_else(cold_rig, cards):
+    rig = cold_rig
+    rig.up(FINETOP_TEST_NO_ANSWER_S="1.0")
     cards.told["hangs"] = True
     cards.write()
     until(lambda: "does not answer" in rig.ask(Changes(0, 0.0)).trouble)
     name = rig.submit("one", steps=2)
     rig.ask(Runs())  # is answered, while the driver still hangs
-    because(rig, name, "waits: the GPU driver does not answer")
+    rig.wait_because(name, "waits: the GPU driver does not answer")
     alone = rig.submit("cpu", budget={"gpus": 0}, steps=2)
     rig.wait_state(alone, "finished")
     assert seen_by(rig, alone) == ["float32"]  # no GPU in its environment
@@ -220,40 +184,38 @@ def test_a_driver_that_hangs_holds_up_gpu_jobs_and_nobody_else(cold_rig, tmp_pat
 
 
 def test_settings_choose_gpus_and_a_fault_in_them_is_told(rig, cards):
-    set_to(rig, "settings: 1\ngpus: {only: [1]}\n")
+    set_to(rig, "gpus: {only: [1]}")
     until(lambda: gpus(rig).gpus[0].left_out == "left out by settings.yaml gpus.only")
     name = rig.submit("one", **LONG)
     rig.wait_state(name, "running")
     assert seen_by(rig, name) == [UUIDS[1]]
-    set_to(rig, "settings: 1\ngpus: {only: [1], shar: true}\n")
+    set_to(rig, "gpus: {only: [1], shar: true}")
     trouble = until(lambda: rig.ask(Changes(0, 0.0)).trouble)
     assert "settings.yaml:2: gpus.shar is not an option of gpus. Did you mean share?" in trouble
-    because(rig, rig.submit("two"), trouble.rstrip("."))  # nothing starts on a guess
-    set_to(rig, f"settings: 1\ngpus: {{only: [{UUIDS[0][:12]}]}}\n")
+    rig.wait_because(rig.submit("two"), trouble.rstrip("."))  # nothing starts on a guess
+    set_to(rig, f"gpus: {{only: [{UUIDS[0][:12]}]}}")
     until(lambda: [bool(row.left_out) for row in gpus(rig).gpus] == [False, True])
 
 
-def test_the_process_that_waits_is_used_where_it_can_see_the_gpu_that_was_given(cold_rig, tmp_path):
-    cards = Cards(tmp_path / "nvml.json")
-    cold_rig.start(FINETOP_TEST_NVML=str(cards.file), FINETOP_SPARE="1")
-    cold_rig.wait_ready()
+def test_the_process_that_waits_is_used_where_it_can_see_the_gpu_that_was_given(cold_rig, cards):
+    cold_rig.up(FINETOP_SPARE="1")
     until(lambda: "waits for the next" in cold_rig.ask(Hello()).spare)
     first = cold_rig.submit("one", **LONG)
     assert seen_by(cold_rig, first) == [UUIDS[0]]
-    assert process_of(cold_rig, first) == json.loads((cold_rig.home.root / "spare.json").read_text())["pid"]
+    spare = json.loads((cold_rig.home.root / "spare.json").read_text())
+    assert cold_rig.process_of(first) == spare["pid"]
     second = cold_rig.submit("two", **LONG)  # no process waits beside a job: it gets a new one
     assert seen_by(cold_rig, second) == [UUIDS[1]]
 
 
 def test_without_gpus_jobs_run_one_at_a_time_or_as_is_set(cold_rig):
-    cold_rig.start()
-    cold_rig.wait_ready()
+    cold_rig.up()
     names = [cold_rig.submit(f"n{n}", **LONG) for n in range(3)]
     cold_rig.wait_state(names[0], "running")
     with Client(cold_rig.home, start=False) as client:
         answer = client.ask(Gpus())
         assert (answer.gpus, answer.cpu_jobs, [job.run for job in answer.on_cpu]) == ([], 1, names[:1])
         assert client.ask(GetRun(names[1])).row.state == Queued(1, "waits for the one job slot")
-    set_to(cold_rig, "settings: 1\nslots: {cpu_jobs: 2}\n")
+    set_to(cold_rig, "slots: {cpu_jobs: 2}")
     cold_rig.wait_state(names[1], "running")
-    because(cold_rig, names[2], "waits for one of 2 jobs to end")
+    cold_rig.wait_because(names[2], "waits for one of 2 jobs to end")

@@ -1,7 +1,5 @@
 """Who uses a GPU's memory: known processes, unknown ones, and a container that hides them."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given, settings, strategies as st
 
@@ -18,30 +16,31 @@ def share(gib=None, others=0.0, uuid="GPU-0"):
     return Share(uuid, 0, "H100", gib, others)
 
 
-CASES = [
+CASES = {
     # used, processes, what jobs hold, process owners, same pids as here -> ours, others, strangers
-    ("nobody", gpu(0.1), [], {}, True, 0, 0.1, []),
-    ("others alone", gpu(38, Process(5, 38)), [], {}, True, 0, 38, [5]),
-    ("ours and others", gpu(21, Process(5, 1), Process(7, 20)), [(1, share())], {7: 1}, True, 20, 1, [5]),
-    ("ours has not touched it", gpu(1, Process(5, 1)), [(1, share(24))], {}, True, 0, 1, [5]),
-    ("another GPU's share", gpu(9), [(1, share(24, uuid="GPU-1"))], {}, True, 0, 9, []),
+    "nobody": (gpu(0.1), [], {}, True, 0, 0.1, []),
+    "others alone": (gpu(38, Process(5, 38)), [], {}, True, 0, 38, [5]),
+    "ours and others": (gpu(21, Process(5, 1), Process(7, 20)), [(1, share())], {7: 1}, True, 20, 1, [5]),
+    "ours has not touched it": (gpu(1, Process(5, 1)), [(1, share(24))], {}, True, 0, 1, [5]),
+    "another GPU's share": (gpu(9), [(1, share(24, uuid="GPU-1"))], {}, True, 0, 9, []),
     # in a container no process is listed, or by the host's pids
-    ("hidden", gpu(20), [(1, share(24))], {}, False, 20, 0, []),
-    ("hidden, more than was promised", gpu(50), [(1, share(24))], {}, False, 24, 26, []),
-    ("hidden, others were there", gpu(20), [(1, share(24, others=6))], {}, False, 14, 6, []),
-    ("hidden, others have left", gpu(4), [(1, share(24, others=6))], {}, False, 0, 4, []),
-    ("hidden, a whole GPU", gpu(70), [(1, share())], {}, False, 70, 0, []),
-    ("hidden, by host numbers", gpu(20, Process(99, 20)), [(1, share(24))], {}, False, 20, 0, []),
-    ("hidden, none of ours", gpu(20, Process(99, 20)), [], {}, False, 0, 20, [99]),
-    ("not told at all", gpu(20, told=False), [(1, share(24))], {}, True, 20, 0, []),
-    ("ours without a size", gpu(20, Process(7, None)), [(1, share(24))], {7: 1}, True, 20, 0, []),
+    "hidden": (gpu(20), [(1, share(24))], {}, False, 20, 0, []),
+    "hidden, more than was promised": (gpu(50), [(1, share(24))], {}, False, 24, 26, []),
+    "hidden, others were there": (gpu(20), [(1, share(24, others=6))], {}, False, 14, 6, []),
+    "hidden, others have left": (gpu(4), [(1, share(24, others=6))], {}, False, 0, 4, []),
+    "hidden, a whole GPU": (gpu(70), [(1, share())], {}, False, 70, 0, []),
+    "hidden, by host numbers": (gpu(20, Process(99, 20)), [(1, share(24))], {}, False, 20, 0, []),
+    "hidden, none of ours": (gpu(20, Process(99, 20)), [], {}, False, 0, 20, [99]),
+    "not told at all": (gpu(20, told=False), [(1, share(24))], {}, True, 20, 0, []),
+    "ours without a size": (gpu(20, Process(7, None)), [(1, share(24))], {7: 1}, True, 20, 0, []),
     # its process is ours, but was given no GPU
-    ("ours without a share", gpu(20, Process(7, 19)), [], {7: 1}, True, 19, 1, []),
-]
+    "ours without a share": (gpu(20, Process(7, 19)), [], {7: 1}, True, 19, 1, []),
+}
 
 
-@pytest.mark.parametrize(("seen", "held", "owners", "sees_all", "ours", "others", "strangers"),
-                         [case[1:] for case in CASES], ids=[case[0] for case in CASES])  # fmt: skip
+@pytest.mark.parametrize(
+    ("seen", "held", "owners", "sees_all", "ours", "others", "strangers"), CASES.values(), ids=CASES
+)
 def test_cases(seen, held, owners, sees_all, ours, others, strangers):
     use = use_of(seen, held, owners, sees_all=sees_all)
     assert (use.ours_gib, use.others_gib) == pytest.approx((ours, others))

@@ -3,8 +3,6 @@
 import ast
 from pathlib import Path
 
-import pytest
-
 from finetop.core import supervisor
 from finetop.core.runtime import processes
 from finetop.core.supervisor.launchers import local
@@ -48,14 +46,9 @@ def local_means(file: Path) -> list[str]:
     return found + [text for text in texts(tree) if "/proc" in text or "keeper" in text]
 
 
-@pytest.mark.parametrize(
-    "file", sorted(set(ROOM.rglob("*.py")) - EXEMPT), ids=lambda file: str(file.relative_to(ROOM))
-)
-def test_nothing_but_the_local_launcher_names_locks_proc_or_keepers(file):
-    assert local_means(file) == []
-
-
-def test_the_local_launcher_does():
+def test_nothing_but_the_local_launcher_names_locks_proc_or_keepers():
+    found = {file: local_means(file) for file in set(ROOM.rglob("*.py")) - EXEMPT}
+    assert {file: means for file, means in found.items() if means} == {}
     assert {"fcntl", "finetop.core.runtime.keeper", "keeper.json"} <= set(local_means(LOCAL))
 
 
@@ -71,31 +64,21 @@ def test_an_attempt_that_was_never_started_has_left_nothing(tmp_path):
     assert not launcher.tend() and not launcher.let_go() and not launcher.warm().waits
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_a_record_that_no_keeper_wrote_is_none(tmp_path):
+    for text in (
         *('{"attempt": 1}', '{"attempt": 1, "ended": "soon"}', '{"attempt": 1, "ended": null, "code": []}'),
         *('{"attempt": 1, "pid": "x", "job_pid": 1, "boot": "b", "start": "1"}', '{"attempt": 1, "pid": 1}'),
         *("[1]", "null", '{"attempt"', "[" * 100_000),
-    ],
-)
-def test_a_record_that_no_keeper_wrote_is_none(tmp_path, text):
-    for name in ("exit.json", "keeper.json"):
-        (tmp_path / name).write_text(text)
-    assert local.exit_of(tmp_path, 1) is None
-    assert local.record_of(tmp_path, 1) is None
+    ):
+        for name in ("exit.json", "keeper.json"):
+            (tmp_path / name).write_text(text)
+        assert (local.exit_of(tmp_path, 1), local.record_of(tmp_path, 1)) == (None, None), text[:99]
 
 
 def test_a_rank_that_waits_for_a_disk_counts_as_the_one_process_of_a_job_does():
     def seen(main, rank, worker):
-        states = {
-            2: (1, "S"),
-            3: (2, main),
-            4: (3, rank),
-            5: (4, worker),
-        }  # keeper, torchrun, rank, its worker
-        return {pid: processes.Process(pid, parent, state, 0.0) for pid, (parent, state) in states.items()}
+        states = enumerate(("S", main, rank, worker), 2)  # the first is the keeper; each starts the next
+        return {pid: processes.Process(pid, pid - 1, state, 0.0) for pid, state in states}
 
-    assert local.usage_of(2, 3, seen("D", "S", "S")).waits_for_device
-    assert local.usage_of(2, 3, seen("S", "D", "S")).waits_for_device
-    assert not local.usage_of(2, 3, seen("S", "S", "D")).waits_for_device
+    for states, waits in (("DSS", True), ("SDS", True), ("SSD", False)):
+        assert local.usage_of(2, 3, seen(*states)).waits_for_device is waits, states

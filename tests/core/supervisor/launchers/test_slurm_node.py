@@ -1,7 +1,5 @@
 """The keeper on a Slurm node: what it makes of an ending, and of another start of the same job."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal
@@ -9,10 +7,11 @@ import time
 
 import msgspec
 import pytest
+from still import make_checkpoint
+from store_rows import write
 
 from finetop.core.protocol import events
 from finetop.core.protocol.runs import JobSpec
-from finetop.core.runtime import event_log
 from finetop.core.runtime.job_folder import read_spec
 from finetop.core.supervisor.launchers import slurm_node
 from finetop.core.train.resume.earlier_jobs import read_earlier_jobs
@@ -27,19 +26,6 @@ def job_folder(tmp_path, *, nodes=2, ranks=2, name="0001-train", resume=None):
     spec = JobSpec(1, 1, 1, "r", "train", {}, args, ranks=ranks, nodes=nodes)
     (folder / "job.json").write_bytes(msgspec.json.encode(spec))
     return folder
-
-
-def save(folder, step):
-    place = folder.parents[1] / "checkpoints" / f"step-{step:06d}"
-    (place / "state").mkdir(parents=True)
-    (place / "weights").write_bytes(b"w")
-    (place / "manifest.json").write_text('{"files": {"weights": 1}}')
-
-
-def told(folder, said):
-    log = event_log.EventLog(folder / "events.jsonl")
-    log.write(events.Phase("training") if said is None else said)
-    log.close()
 
 
 def facts_of(code):
@@ -59,13 +45,13 @@ def facts_of(code):
         (2, 0, events.Ended("finished"), False),
     ],
 )
-def test_what_slurm_cut_short_is_told_by_the_run_s_last_word_where_there_is_one(
+def test_what_slurm_cut_short_is_told_by_the_run_s_last_word(
     tmp_path, monkeypatch, nodes, code, said, goes_on
 ):
     monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time()) + 200))
     folder = job_folder(tmp_path, nodes=nodes)
-    told(folder, said)
-    save(folder, 9)
+    write(folder / "events.jsonl", events.Phase("training") if said is None else said)
+    make_checkpoint(folder.parents[1], 9, 1)
     node = slurm_node.Node(folder, 1)
     node.on_term(signal.SIGTERM, None)
     facts = node.facts(facts_of(code))
@@ -82,13 +68,9 @@ def test_a_wish_of_slurm_s_that_comes_before_the_job_is_passed_on_once_it_is_the
     assert asked == [1, 1]
 
 
-def test_what_srun_leaves_on_the_nodes_where_it_is_killed_is_ended_before_the_record_is_written(
-    tmp_path, monkeypatch
-):
-    for name, program in {
-        "squeue": "#!/bin/sh\ntest -e killed && exit 0\nprintf '7.batch\\n7.0\\n7.extern\\n'\n",
-        "scancel": '#!/bin/sh\necho "$@" >> killed\n',
-    }.items():
+def test_what_a_killed_srun_leaves_is_ended_before_the_record_is_written(tmp_path, monkeypatch):
+    list_steps = "#!/bin/sh\ntest -e killed && exit 0\nprintf '7.batch\\n7.0\\n7.extern\\n'\n"
+    for name, program in {"squeue": list_steps, "scancel": '#!/bin/sh\necho "$@" >> killed\n'}.items():
         (tmp_path / name).write_text(program)
         (tmp_path / name).chmod(0o755)
     monkeypatch.chdir(tmp_path)
@@ -100,7 +82,7 @@ def test_what_srun_leaves_on_the_nodes_where_it_is_killed_is_ended_before_the_re
 
 def test_a_job_that_is_started_again_keeps_the_rows_of_its_own_ranks(tmp_path):
     first = job_folder(tmp_path, ranks=4)
-    save(first, 9)
+    make_checkpoint(first.parents[1], 9, 1)
     for _ in range(2):
         slurm_node.go_on(first)
         resume = read_spec(first).args["resume"]
@@ -120,11 +102,11 @@ def main(monkeypatch):
     def run(folder):
         (folder / "attempt").write_text("1")
         started = []
-        monkeypatch.setattr(
-            slurm_node.keeper,
-            "start",
-            lambda *given: started.append((list(folder.glob("ranks/*")), dict(os.environ))),
-        )
+
+        def start(*given):
+            started.append((list(folder.glob("ranks/*")), dict(os.environ)))
+
+        monkeypatch.setattr(slurm_node.keeper, "start", start)
         monkeypatch.setattr(slurm_node.keeper, "become_subreaper", lambda: None)
         monkeypatch.setattr(slurm_node.signal, "signal", lambda *given: None)
         monkeypatch.setattr(slurm_node.os, "umask", lambda mask: 0)
@@ -139,16 +121,13 @@ def test_what_ranks_said_in_the_last_start_is_not_of_the_next(tmp_path, main):
     folder = job_folder(tmp_path)
     (folder / "ranks").mkdir()
     (folder / "ranks" / "1.json").write_text("{}")
-    (folder / "keeper.json").write_text(
-        json.dumps({"attempt": 1, "pid": 1, "job_pid": 1, "boot": "x", "start": "1"})
-    )
+    record = {"attempt": 1, "pid": 1, "job_pid": 1, "boot": "x", "start": "1"}
+    (folder / "keeper.json").write_text(json.dumps(record))
     assert main(folder)[0] == []
 
 
 @pytest.mark.parametrize(("nodes", "threads"), [(1, "8"), (2, None)])
-def test_ranks_of_one_node_share_the_cores_that_the_job_has_there(
-    tmp_path, monkeypatch, main, nodes, threads
-):
+def test_ranks_of_one_node_share_the_job_s_cores(tmp_path, monkeypatch, main, nodes, threads):
     monkeypatch.setenv("SLURM_CPUS_ON_NODE", "16")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # so that what is set here is undone with the test
     monkeypatch.delenv("OMP_NUM_THREADS")

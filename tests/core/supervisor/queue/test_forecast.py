@@ -1,16 +1,15 @@
 """When waiting jobs would start: simulated by hand, and in the listing of a store with ended runs."""
 
-from __future__ import annotations
-
 import time
 
 import pytest
+from rig import load_recipe
 
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.queue import Hold, Queue, Release
 from finetop.core.protocol.runs import Share
 from finetop.core.runtime.gpu import Gpu
-from finetop.core.store import jobs, runs
+from finetop.core.store import jobs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.gpus.placement import Rules, Waiting, Want
 from finetop.core.supervisor.queue import ready
@@ -58,9 +57,8 @@ def test_a_long_queue_is_told_of_as_far_as_it_is_played():
     assert [start.in_s for start in found.values()] == [float(n + 1) for n in range(MOST)]
 
 
-def test_a_sweep_over_rates_has_runs_of_one_length_and_other_data_another(quiet):
-    quiet.queue("a")
-    recipe = runs.recipe(quiet.supervisor.connection, 1)
+def test_a_sweep_over_rates_has_runs_of_one_length_and_other_data_another():
+    recipe = load_recipe().resolved
     train = {**recipe["train"], "learning_rate": 9.0, "seed": 7}
     assert length_key({**recipe, "train": train}) == length_key(recipe)
     assert length_key({**recipe, "train": {**train, "epochs": 9.0}}) != length_key(recipe)
@@ -112,9 +110,8 @@ def test_the_first_run_of_a_sweep_tells_of_the_rest_while_it_runs(quiet):
     assert then - first + now == seen_since(now, 100.0)  # as long as it has taken by then, and will take
 
 
-def test_what_a_run_wants_is_said_in_few_words(quiet):
-    quiet.queue("a")
-    recipe = runs.recipe(quiet.supervisor.connection, 1)
+def test_what_a_run_wants_is_said_in_few_words():
+    recipe = load_recipe().resolved
 
     def said(gpus=None, gib=None, estimate=None):
         budget = {**recipe["budget"], "gpus": gpus, "memory_gib": gib}

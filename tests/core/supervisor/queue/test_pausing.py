@@ -1,7 +1,5 @@
 """Pause, resume and retries with real processes: the supervisor dies in between, no step is lost or doubled."""
 
-from __future__ import annotations
-
 import contextlib
 
 import pytest
@@ -27,38 +25,28 @@ def wait(rig, name, wanted):
 
 def told(rig, name):
     """The steps in the store and how often each occurs; and those that the jobs wrote to side files, by job."""
-    rows = rig.ask(
-        Sql("SELECT step, count(*) FROM metrics WHERE key = 'loss' GROUP BY step ORDER BY step", 100_000)
-    ).rows
+    query = "SELECT step, count(*) FROM metrics WHERE key = 'loss' GROUP BY step ORDER BY step"
+    rows = rig.ask(Sql(query, 100_000)).rows
     folder = rig.home.root / rig.ask(GetRun(name)).folder
-    sides = [file.read_text().split() for file in sorted(folder.glob("jobs/*/side.txt"))]
-    return (
-        [step for step, _ in rows],
-        {count for _, count in rows},
-        [[int(n) for n in side] for side in sides],
-    )
+    sides = [[*map(int, file.read_text().split())] for file in sorted(folder.glob("jobs/*/side.txt"))]
+    return [step for step, _ in rows], {count for _, count in rows}, sides
 
 
 @pytest.mark.slow
 def test_paused_and_resumed_while_the_supervisor_dies_no_step_is_lost_or_doubled(cold_rig):
-    process = cold_rig.start()
-    cold_rig.wait_ready()
+    process = cold_rig.up()
     name = cold_rig.submit(steps=100_000, pause_s=0.01)
     at = 0
     for point in POINTS:
         step = at
         wait(cold_rig, name, lambda row, step=step: word(row.state) == "running" and row.step > step + 5)
         if point:
-            process.kill()
-            process.wait()
-            process = cold_rig.start(FINETOP_ABORT_AT=point)
-            cold_rig.wait_ready()
+            process = cold_rig.restart(FINETOP_ABORT_AT=point)
         with contextlib.suppress(NoSupervisor):
             cold_rig.ask(Pause(name))
         if point:
             assert process.wait(LIMIT_S) == 99
-            process = cold_rig.start()
-            cold_rig.wait_ready()
+            process = cold_rig.up()
         state = wait(cold_rig, name, lambda row: isinstance(row.state, Queued)).state
         assert (state.held, state.because) == (True, f"paused at step {state.paused_at}")
         assert state.paused_at > at
@@ -74,19 +62,15 @@ def test_paused_and_resumed_while_the_supervisor_dies_no_step_is_lost_or_doubled
 
 
 def test_a_killed_run_goes_on_by_itself_and_a_check_that_is_paused_too(cold_rig):
-    cold_rig.settings = ALONE.replace("times: 0", "times: 2, wait_s: 0.2").replace(
-        "after_crash: false", "after_crash: true"
-    )
-    cold_rig.start()
-    cold_rig.wait_ready()
-    name = cold_rig.submit(
-        steps=9, saved=[2, 4, 8], ends=["die", "die"], until=6, check=True, holds=["check"]
-    )
+    tried = ALONE.replace("times: 0", "times: 2, wait_s: 0.2")
+    cold_rig.settings = tried.replace("after_crash: false", "after_crash: true")
+    cold_rig.up()
+    ends = {"ends": ["die", "die"], "until": 6}
+    name = cold_rig.submit(steps=9, saved=[2, 4, 8], check=True, holds=["check"], **ends)
     wait(cold_rig, name, lambda row: word(row.state) == "finished")
     steps, counts, sides = told(cold_rig, name)
-    assert (steps, counts, sides) == (
-        list(range(1, 10)), {1}, [[1, 2, 3, 4, 5, 6], [5, 6], [5, 6, 7, 8, 9]],
-    )  # fmt: skip
+    assert (steps, counts) == (list(range(1, 10)), {1})
+    assert sides == [[1, 2, 3, 4, 5, 6], [5, 6], [5, 6, 7, 8, 9]]
     wait(cold_rig, name, lambda row: row.checking is not None and word(row.checking) == "running")
     cold_rig.ask(Pause(name))
     row = wait(cold_rig, name, lambda row: isinstance(row.checking, Queued))

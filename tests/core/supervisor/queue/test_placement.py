@@ -1,7 +1,5 @@
 """Which jobs go into a cluster's queue, and with which options."""
 
-from __future__ import annotations
-
 import pytest
 
 from finetop.core.errors import BadInput
@@ -34,40 +32,30 @@ def test_what_a_job_asks_for(slurm, budget, has_gpus, is_training, wanted):
 
 def test_more_nodes_than_jobs_can_have_are_refused_in_words(quiet):
     placement.require_nodes(quiet.supervisor, {"nodes": 1})
-    with pytest.raises(
-        BadInput, match=r"budget.nodes is 2, but jobs run on this machine only.*docs/clusters.md"
-    ):
+    says = r"budget.nodes is 2, but jobs run on this machine only.*docs/clusters.md"
+    with pytest.raises(BadInput, match=says):
         placement.require_nodes(quiet.supervisor, {"nodes": 2})
     quiet.supervisor.settings = Settings(slurm=Slurm())
     placement.require_nodes(quiet.supervisor, {"nodes": 2})
 
 
-def test_who_waits_there_is_seen_as_queued_and_runs_from_when_it_does():
+def test_who_waits_there_is_seen_as_queued_and_runs_from_when_it_does(quiet):
     state = data.Running(since=1.0, waits="waits for: Priority")
     assert data.visible_state(state) == data.Queued(place=0, because="waits for: Priority")
     asked = data.Running(since=1.0, waits="waits for: Priority", asked="stop")
     assert data.visible_state(asked) is asked
     assert data.visible_state(data.Running(since=1.0)) == data.Running(since=1.0)
-
-
-def test_a_look_that_is_of_this_machine_has_no_place(quiet):
-    placement.update_places(
-        quiet.supervisor, {1: Look(None, True, 0), 2: Look(None, True, 0, Place("", "n1"))}
-    )
+    # a look at this machine has no place
+    looks = {1: Look(None, True, 0), 2: Look(None, True, 0, Place("", "n1"))}
+    placement.update_places(quiet.supervisor, looks)
     assert quiet.supervisor.places == {2: Place("", "n1")}
 
 
-@pytest.mark.parametrize(
-    ("text", "names"),
-    [
-        ("", []),
-        ("n1", ["n1"]),
-        ("n[01-03,7],login", ["n01", "n02", "n03", "n7", "login"]),
-        ("a[1-2]b[3-4]", ["a1b3", "a1b4", "a2b3", "a2b4"]),
-    ],
-)
-def test_a_list_of_hosts_is_read(text, names):
-    assert slurm_commands.hosts(text) == names
+def test_a_list_of_hosts_is_read():
+    for text, names in {
+        "": "", "n1": "n1", "n[01-03,7],login": "n01 n02 n03 n7 login", "a[1-2]b[3-4]": "a1b3 a1b4 a2b3 a2b4",
+    }.items():  # fmt: skip
+        assert slurm_commands.hosts(text) == names.split()
 
 
 def test_nodes_are_read_once_each_with_their_gpus(monkeypatch):
@@ -83,11 +71,5 @@ def test_nodes_are_read_once_each_with_their_gpus(monkeypatch):
 
 
 def test_what_only_holds_on_this_machine_is_not_passed_on():
-    own = {
-        "SLURM_JOB_ID": "1",
-        "SLURM_CONF": "/x",
-        "CUDA_VISIBLE_DEVICES": "0",
-        "HOME": "/h",
-        "SBATCH_QOS": "q",
-    }
-    assert slurm_commands.environment(own) == {"SLURM_CONF": "/x", "HOME": "/h", "SBATCH_QOS": "q"}
+    kept = {"SLURM_CONF": "/x", "HOME": "/h", "SBATCH_QOS": "q"}
+    assert slurm_commands.environment({**kept, "SLURM_JOB_ID": "1", "CUDA_VISIBLE_DEVICES": "0"}) == kept

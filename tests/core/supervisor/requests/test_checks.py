@@ -1,7 +1,5 @@
 """Requested checks: continued after their verdict, as the same claim on more items."""
 
-from __future__ import annotations
-
 import pytest
 from still import verdict
 from triage_store import told_of

@@ -12,15 +12,7 @@ from finetop.core.supervisor.rebuild.rebuild import rebuild
 from finetop.core.supervisor.requests import clean, trash
 
 DAY = 86_400.0
-ALL = {
-    "last": None,
-    "best": 1,
-    "days": None,
-    "total_gib": None,
-    "merged_days": None,
-    "selected_days": None,
-    "trash_days": None,
-}
+ALL = dict.fromkeys(("last", "days", "total_gib", "merged_days", "selected_days", "trash_days")) | {"best": 1}
 
 
 def shown(quiet, **keep):
@@ -40,6 +32,13 @@ def steps_of(quiet, name):
     return sorted(int(p.name[5:]) for p in next(quiet.home.runs.glob(f"*-{name}")).glob("checkpoints/step-*"))
 
 
+def old(file, text):
+    """Write a file that was last used 50 days ago."""
+    file.write_text(text)
+    os.utime(file, (time.time() - 50 * DAY,) * 2)
+    return file
+
+
 def test_the_last_n_stay_and_the_best_and_those_of_lowest_loss(quiet):
     quiet.run("one", (10, 20, 30, 40, 50), best=10, losses={10: 0.9, 20: 0.2, 30: 0.8, 40: 0.7, 50: 0.6})
     assert names(shown(quiet, last=1)) == ["one@40", "one@30"]
@@ -51,11 +50,14 @@ def test_the_last_n_stay_and_the_best_and_those_of_lowest_loss(quiet):
     assert sorted(s for (s,) in quiet.rows("SELECT step FROM checkpoints")) == [10, 20, 50]
 
 
-def test_old_ones_go_but_for_the_newest(quiet):
+def test_old_ones_go_but_for_the_newest_and_so_does_old_trash(quiet):
     quiet.run("old", (1, 2), ended=time.time() - 40 * DAY)
     quiet.run("young", (1, 2), ended=time.time() - 2 * DAY)
     items = shown(quiet, days=30)
     assert [(item.what, item.why) for item in items] == [("old@1", "its run ended 40 days ago")]
+    trash.remove(quiet.supervisor, Remove(["old"]))
+    assert shown(quiet, trash_days=30) == []
+    assert names(shown(quiet, trash_days=0)) == ["old"]
 
 
 def test_the_oldest_go_until_the_rest_fits(quiet):
@@ -75,21 +77,14 @@ def test_what_another_run_begins_from_stays_and_so_does_all_of_a_run_that_lives(
     assert names(shown(quiet, last=1)) == ["parent@2"]
 
 
-def test_only_what_was_shown_goes(quiet):
+def test_only_what_was_shown_goes_and_does_not_come_back_with_a_rebuild(quiet):
     quiet.run("one", (1, 2, 3))
-    clean.clean(
-        quiet.supervisor,
-        Clean({**ALL, "last": 1}, ["runs/0001-one/checkpoints/step-000001", "../../etc"]),
-    )
+    paths = ["runs/0001-one/checkpoints/step-000001", "../../etc"]
+    clean.clean(quiet.supervisor, Clean({**ALL, "last": 1}, paths))
     assert steps_of(quiet, "one") == [2, 3]
-
-
-def test_a_cleaned_checkpoint_does_not_come_back_with_a_rebuild(quiet):
-    quiet.run("one", (1, 2, 3))
-    done(quiet, last=1)
     quiet.close()
     before = dump(quiet.home.database)
-    assert [row[2] for row in before["checkpoints"]] == [3]
+    assert [row[2] for row in before["checkpoints"]] == [2, 3]
     rebuild(quiet.home)
     assert differences(before, dump(quiet.home.database)) == []
     quiet.open()
@@ -97,24 +92,18 @@ def test_a_cleaned_checkpoint_does_not_come_back_with_a_rebuild(quiet):
 
 def test_caches_go_by_when_they_were_last_used_and_not_while_a_job_runs(quiet):
     root = quiet.home.root
-    for place, name in (
-        (quiet.home.models / "merged", "abc"),
-        (root / "datasets", "squad"),
-        (root / "retrieval", "key"),
+    for folder in (
+        quiet.home.models / "merged" / "abc",
+        root / "datasets" / "squad",
+        root / "retrieval" / "key",
     ):
-        (place / name).mkdir(parents=True)
-        (place / name / "data.bin").write_bytes(b"x" * 500)
-        os.utime(place / name / "data.bin", (time.time() - 50 * DAY,) * 2)
-    scores = quiet.home.scores / "key.jsonl"
-    scores.write_text("{}\n")
-    os.utime(scores, (time.time() - 50 * DAY,) * 2)
+        folder.mkdir(parents=True)
+        old(folder / "data.bin", "x" * 500)
+    scores = old(quiet.home.scores / "key.jsonl", "{}\n")
     wanted = {"merged_days": 30, "scores_days": 30, "datasets_days": 30}
     assert [(i.kind, i.size_bytes) for i in shown(quiet, **wanted)] == [
-        ("merged model", 500),
-        ("scores", 3),
-        ("index of documents", 500),
-        ("data set", 500),
-    ]
+        ("merged model", 500), ("scores", 3), ("index of documents", 500), ("data set", 500),
+    ]  # fmt: skip
     assert shown(quiet, merged_days=60) == []
     quiet.run("lives")
     quiet.supervisor.connection.execute("UPDATE jobs SET word = 'running'")
@@ -130,10 +119,8 @@ def test_selected_rows_go_once_no_run_names_them_in_the_trash_neither(quiet):
     folder = quiet.home.root / "selected"
     folder.mkdir()
     for name in ("random-2-aa", "length-2-bb", "random-9-cc"):
-        (folder / f"{name}.jsonl").write_text("{}\n{}\n")
-        (folder / f"{name}.manifest.json").write_text("{}")
-        for file in folder.glob(f"{name}.*"):
-            os.utime(file, (time.time() - 50 * DAY,) * 2)
+        old(folder / f"{name}.jsonl", "{}\n{}\n")
+        old(folder / f"{name}.manifest.json", "{}")
     (folder / "random-1-dd.jsonl").write_text("{}\n")  # of today
     for number, name in ((1, "random-2-aa"), (2, "length-2-bb")):
         quiet.run(name)
@@ -149,20 +136,10 @@ def test_selected_rows_go_once_no_run_names_them_in_the_trash_neither(quiet):
     assert item.why == "no run names them, not used for 50 days"
     assert shown(quiet, selected_days=60) == []
     done(quiet, selected_days=30)
-    assert sorted(file.name for file in folder.iterdir()) == [
-        "length-2-bb.jsonl",
-        "length-2-bb.manifest.json",
-        "random-1-dd.jsonl",
-        "random-2-aa.jsonl",
-        "random-2-aa.manifest.json",
-    ]
-
-
-def test_old_trash_goes_for_good(quiet):
-    quiet.run("one")
-    trash.remove(quiet.supervisor, Remove(["one"]))
-    assert shown(quiet, trash_days=30) == []
-    assert names(shown(quiet, trash_days=0)) == ["one"]
+    kept = {file.name for file in folder.iterdir()}
+    stay = ("length-2-bb", "random-2-aa")
+    named = [f"{name}{ending}" for name in stay for ending in (".jsonl", ".manifest.json")]
+    assert kept == {"random-1-dd.jsonl", *named}
 
 
 def test_the_home_s_own_settings_hold_and_an_option_goes_before_them(quiet):
@@ -170,16 +147,10 @@ def test_the_home_s_own_settings_hold_and_an_option_goes_before_them(quiet):
     assert names(clean.clean(quiet.supervisor, Clean()).items) == ["one@2", "one@1"]
     (quiet.home.root / "settings.yaml").write_text("settings: 1\nkeep: {last: 4}\n")
     assert names(clean.clean(quiet.supervisor, Clean()).items) == ["one@1"]
-    assert names(clean.clean(quiet.supervisor, Clean({"last": 2})).items) == [
-        "one@3",
-        "one@2",
-        "one@1",
-    ]
+    assert names(clean.clean(quiet.supervisor, Clean({"last": 2})).items) == ["one@3", "one@2", "one@1"]
 
 
-@pytest.mark.parametrize(
-    "keep", [{"last": 0}, {"last": "many"}, {"lasst": 1}, {"days": -1}, {"total_gib": float("nan")}]
-)
-def test_a_policy_that_can_not_be_is_refused(quiet, keep):
-    with pytest.raises(BadInput, match="keep"):
-        clean.clean(quiet.supervisor, Clean(keep))
+def test_a_policy_that_can_not_be_is_refused(quiet):
+    for keep in ({"last": 0}, {"last": "many"}, {"lasst": 1}, {"days": -1}, {"total_gib": float("nan")}):
+        with pytest.raises(BadInput, match="keep"):
+            clean.clean(quiet.supervisor, Clean(keep))

@@ -1,7 +1,5 @@
 """Requested exports: of the whole model or of the adapter alone, and refusals of both."""
 
-from __future__ import annotations
-
 import pytest
 
 from finetop.core.errors import BadInput
@@ -23,12 +21,12 @@ def test_an_adapter_is_exported_as_it_was_trained(rig, tmp_path):
 
 
 def test_what_has_no_adapter_and_what_is_nothing_else():
-    for method, require, says in (
-        ("full", parent_runs.require_adapter, "trains a whole model, not an adapter. Export it whole: finetop export"),
-        ("p-tuning", parent_runs.require_whole, "can't be merged .*: finetop export mine --adapter"),
-    ):  # fmt: skip
+    whole, adapter = parent_runs.require_whole, parent_runs.require_adapter
+    for method, refuses, takes, says in (
+        ("full", adapter, whole, "trains a whole model, not an adapter. Export it whole: finetop export"),
+        ("p-tuning", whole, adapter, "can't be merged .*: finetop export mine --adapter"),
+    ):
         recipe = load_recipe("lora", [f"method.name={method}"]).resolved
         with pytest.raises(BadInput, match=says):
-            require(recipe, "mine")
-        other = parent_runs.require_whole if method == "full" else parent_runs.require_adapter
-        other(recipe, "mine")
+            refuses(recipe, "mine")
+        takes(recipe, "mine")

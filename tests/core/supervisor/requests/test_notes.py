@@ -12,6 +12,17 @@ from finetop.core.supervisor.rebuild import rebuild
 from finetop.core.supervisor.requests import notes, triage
 
 
+def taken_anew(quiet, *queries):
+    """Return the rows of queries of a store into which the runs were taken anew from their folders."""
+    supervisor = quiet.supervisor
+    run_records.write_marked(supervisor.connection, supervisor.home.root)
+    fresh = open_store(supervisor.home.root / "fresh.duckdb")
+    rebuild.add_run(fresh, supervisor.home, next(supervisor.home.runs.glob("*-a")))
+    rows = [fresh.execute(query).fetchall() for query in queries]
+    fresh.close()
+    return rows
+
+
 def test_tags_and_a_note_change_and_survive_a_rebuild(quiet):
     supervisor = quiet.supervisor
     quiet.queue("a")
@@ -21,18 +32,13 @@ def test_tags_and_a_note_change_and_survive_a_rebuild(quiet):
     assert (answer.tags, answer.added, answer.dropped) == (["keep", "x"], ["x"], ["seed:1"])
     assert notes.note(supervisor, Note("a", "too\nhot \x1b[31m")).note == "too hot"
     assert notes.note(supervisor, Note("a", "mended")).before == "too hot"
-    run_records.write_marked(supervisor.connection, supervisor.home.root)
-    folder = next(supervisor.home.runs.glob("*-a"))
-    fresh = open_store(supervisor.home.root / "fresh.duckdb")
-    rebuild.add_run(fresh, supervisor.home, folder)
-    assert fresh.execute("SELECT tags, note FROM runs").fetchall() == [('["keep","x"]', "mended")]
-    assert fresh.execute("SELECT count(*) > 30 FROM settings").fetchone() == (True,)
-    fresh.close()
+    rows = taken_anew(quiet, "SELECT tags, note FROM runs", "SELECT count(*) > 30 FROM settings")
+    assert rows == [[('["keep","x"]', "mended")], [(True,)]]
 
 
 def test_a_failure_that_was_seen_needs_nobody_until_it_fails_once_more(quiet):
     supervisor, connection = quiet.supervisor, quiet.supervisor.connection
-    failed, _ = quiet.queue("failed"), quiet.queue("waits")
+    failed, _ = quiet.queue("a"), quiet.queue("waits")
     with transaction(connection):
         runs.set_state(connection, failed, Failed(1.0, "out of memory"))
 
@@ -40,30 +46,18 @@ def test_a_failure_that_was_seen_needs_nobody_until_it_fails_once_more(quiet):
         page = run_list.page(connection, filter="", sort="needs_you", offset=0, limit=9, revision=0, now=2.0)
         return [(row.name, row.needs_you) for row in page.rows]
 
-    assert listed() == [("failed", True), ("waits", False)]
-    notes.tag(supervisor, Tag("failed", ["seen"]))
-    assert listed() == [("waits", False), ("failed", False)]
-    notes.tag(supervisor, Tag("failed", [], ["seen"]))
-    assert listed() == [("failed", True), ("waits", False)]
-    notes.tag(supervisor, Tag("failed", ["seen", "keep"]))
+    assert listed() == [("a", True), ("waits", False)]
+    notes.tag(supervisor, Tag("a", ["seen"]))
+    assert listed() == [("waits", False), ("a", False)]
+    assert taken_anew(quiet, "SELECT rank, tags FROM runs") == [[(runs.DONE, '["seen"]')]]
+    notes.tag(supervisor, Tag("a", [], ["seen"]))
+    assert listed() == [("a", True), ("waits", False)]
+    notes.tag(supervisor, Tag("a", ["seen", "keep"]))
     with transaction(connection):
         runs.queue_again(connection, failed)
         runs.set_state(connection, failed, Lost(3.0, "the machine restarted"))
-    assert listed() == [("failed", True), ("waits", False)]
+    assert listed() == [("a", True), ("waits", False)]
     assert runs.row(connection, failed).tags == ["keep"]
-
-
-def test_a_failure_that_was_seen_is_so_after_a_rebuild(quiet):
-    supervisor, connection = quiet.supervisor, quiet.supervisor.connection
-    run_id = quiet.queue("a")
-    with transaction(connection):
-        runs.set_state(connection, run_id, Failed(1.0, "out of memory"))
-    notes.tag(supervisor, Tag("a", ["seen"]))
-    run_records.write_marked(connection, supervisor.home.root)
-    fresh = open_store(supervisor.home.root / "fresh.duckdb")
-    rebuild.add_run(fresh, supervisor.home, next(supervisor.home.runs.glob("*-a")))
-    assert fresh.execute("SELECT rank, tags FROM runs").fetchall() == [(runs.DONE, '["seen"]')]
-    fresh.close()
 
 
 def test_what_is_no_tag_and_too_much_is_refused(quiet):
@@ -78,11 +72,7 @@ def test_what_is_no_tag_and_too_much_is_refused(quiet):
         notes.note(supervisor, Note("a", "x" * 2001))
     with pytest.raises(NotFound):
         notes.tag(supervisor, Tag("b", ["x"]))
-
-
-@pytest.mark.parametrize("key", ["reason", "note"])
-def test_what_is_said_of_a_regression_holds_no_secret(quiet, key):
-    quiet.queue("a")
-    standing = Standing("accepted", **{key: "see hf_" + "aB3dE6gH9jK2mN5pQ8" * 2})
-    with pytest.raises(BadInput, match="shown to all"):
-        triage.set_standing(quiet.supervisor, SetStanding("a", standing=standing))
+    for key in ("reason", "note"):  # what is said of a regression holds no secret
+        standing = Standing("accepted", **{key: "see hf_" + "aB3dE6gH9jK2mN5pQ8" * 2})
+        with pytest.raises(BadInput, match="shown to all"):
+            triage.set_standing(supervisor, SetStanding("a", standing=standing))

@@ -1,7 +1,5 @@
 """The plan of a run on the supervisor's machine, for a remote client: requested from a real supervisor."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -12,16 +10,10 @@ from finetop.core.protocol.messages.machine import LookAhead
 from finetop.core.recipe.load import resolve_text
 
 CONFIG = {
-    "model_type": "llama",
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "vocab_size": 512,
-    "max_position_embeddings": 512,
+    "model_type": "llama", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 512, "max_position_embeddings": 512,
     "tie_word_embeddings": True,
-}
+}  # fmt: skip
 ROW = {"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Ahoy there!"}]}
 
 

@@ -1,8 +1,7 @@
 """Changes of the queue by the user: order, priorities, holds; what may start then, and the reasons of the rest."""
 
-from __future__ import annotations
-
 import os
+import time
 
 import pytest
 import run_states
@@ -13,7 +12,7 @@ from finetop.core.protocol.messages.queue import Hold, Move, Pause, Prioritise, 
 from finetop.core.store import jobs, run_list, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor import watch_settings
-from finetop.core.supervisor.queue import ready as queue_ready, ready as waiting
+from finetop.core.supervisor.queue import ready as waiting
 from finetop.core.supervisor.requests import queue, stop_pause_kill
 
 NOON = 1_768_478_400.0  # some day, 12:00 UTC
@@ -39,6 +38,11 @@ def hold(still, run=""):
 
 def release(still, run=""):
     return queue.release(still.supervisor, Release(run)).message
+
+
+def set_to(still, text):
+    (still.home.root / "settings.yaml").write_text(f"settings: 1\n{text}\n")
+    watch_settings.read(still.supervisor)
 
 
 def because(still, run):
@@ -88,8 +92,16 @@ def test_a_held_run_waits_for_its_release_and_the_others_go_ahead(queued):
     row = queue.listing(queued.supervisor, Queue()).rows[-1]
     assert (row.state.held, row.state.because, row.do) == (True, "held", "finetop queue release a")
     assert move(queued, "a", "first") == "a is first in the queue, and held."
+    # order and holds outlive the supervisor
+    move(queued, "c", "before", "b")
+    hold(queued)
+    queued.close()
+    queued.open()
+    assert ready(queued) == []
+    release(queued)
+    assert (ready(queued), listed(queued)) == (["c", "b"], ["c", "b", "a"])
     assert release(queued, "a") == "a is released, place 1."
-    assert ready(queued) == ["a", "b", "c"]
+    assert ready(queued) == ["a", "c", "b"]
     with pytest.raises(Refused, match="a is not held"):
         release(queued, "a")
 
@@ -108,37 +120,19 @@ def test_a_held_queue_starts_nothing_and_says_so_of_every_run(queued):
         release(queued)
 
 
-def test_order_and_holds_outlive_the_supervisor(queued):
-    move(queued, "c", "first")
-    hold(queued, "a")
-    hold(queued)
-    queued.close()
-    queued.open()
-    assert ready(queued) == []
-    release(queued)
-    assert (ready(queued), listed(queued)) == (["c", "b"], ["c", "b", "a"])
-
-
-@pytest.mark.parametrize(
-    ("ask", "error", "says"),
-    [
+def test_what_can_not_be_is_refused_in_words(queued):
+    queued.run("done")
+    for ask, error, says in (
         (lambda s: move(s, "x", "first"), NotFound, "there is no run 'x'"),
         (lambda s: move(s, "done", "first"), Refused, "done is not waiting"),
         (lambda s: move(s, "a", "before"), BadInput, "before which run?"),
         (lambda s: move(s, "a", "before", "a"), BadInput, "a can't be moved before itself"),
         (lambda s: move(s, "a", "before", "done"), Refused, "done is not waiting"),
         (lambda s: hold(s, "done"), Refused, "is not waiting"),
-        (
-            lambda s: stop_pause_kill.pause(s.supervisor, Pause("done")),
-            Refused,
-            "there is nothing to pause",
-        ),
-    ],
-)
-def test_what_can_not_be_is_refused_in_words(queued, ask, error, says):
-    queued.run("done")
-    with pytest.raises(error, match=says):
-        ask(queued)
+        (lambda s: stop_pause_kill.pause(s.supervisor, Pause("done")), Refused, "there is nothing to pause"),
+    ):
+        with pytest.raises(error, match=says):
+            ask(queued)
 
 
 def test_a_try_waits_for_its_time_and_says_for_what(queued):
@@ -158,29 +152,23 @@ def test_a_try_waits_for_its_time_and_says_for_what(queued):
 
 
 def test_in_quiet_hours_nothing_starts_and_what_runs_rests_if_it_is_to(queued, monkeypatch):
-    import time
-
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     supervisor = queued.supervisor
-    file = queued.home.root / "settings.yaml"
-    file.write_text('settings: 1\nquiet_hours: {from: "11:00", to: "13:30"}\n')
+    first = jobs.queued(supervisor.connection)[0].id
     with transaction(supervisor.connection):
-        jobs.set_state(
-            supervisor.connection, jobs.queued(supervisor.connection)[0].id, data.Running(since=1.0)
-        )
+        jobs.set_state(supervisor.connection, first, data.Running(since=1.0))
     supervisor.live = jobs.live(supervisor.connection)
-    watch_settings.read(supervisor)
-    queue_ready.apply_quiet_hours(supervisor, NOON)
+    set_to(queued, 'quiet_hours: {from: "11:00", to: "13:30"}')
+    waiting.apply_quiet_hours(supervisor, NOON)
     assert (ready(queued), because(queued, "b")) == ([], "quiet until 13:30")
     assert supervisor.live[0].asked == jobs.live(supervisor.connection)[0].asked == ""
-    file.write_text('settings: 1\nquiet_hours: {from: "11:00", to: "13:30", pause: true}\n')
-    watch_settings.read(supervisor)
-    queue_ready.apply_quiet_hours(supervisor, NOON + 5400)
+    set_to(queued, 'quiet_hours: {from: "11:00", to: "13:30", pause: true}')
+    waiting.apply_quiet_hours(supervisor, NOON + 5400)
     assert ready(queued, NOON + 5400) == ["b", "c"], "it is over"
     assert jobs.live(supervisor.connection)[0].asked == ""
     watch_settings.read(supervisor)
-    queue_ready.apply_quiet_hours(supervisor, NOON)
+    waiting.apply_quiet_hours(supervisor, NOON)
     live = jobs.live(supervisor.connection)[0]
     assert (live.asked, live.state.asked) == ("rest", "pause")
     monkeypatch.undo()
@@ -188,24 +176,18 @@ def test_in_quiet_hours_nothing_starts_and_what_runs_rests_if_it_is_to(queued, m
 
 
 def test_a_settings_file_with_a_fault_is_told_of_nothing_starts_and_what_held_before_holds(queued):
-    file = queued.home.root / "settings.yaml"
-    file.write_text("settings: 1\nretry: {times: 7}\n")
-    watch_settings.read(queued.supervisor)
-    assert (queued.supervisor.settings.retry.times, queued.supervisor.settings_fault) == (7, "")
-    file.write_text("settings: 1\nretry: {times: many}\n")
-    watch_settings.read(queued.supervisor)
-    assert queued.supervisor.settings.retry.times == 7
-    assert "settings.yaml:2: retry.times is 'many'" in queued.supervisor.settings_fault
+    supervisor = queued.supervisor
+    set_to(queued, "retry: {times: 7}")
+    assert (supervisor.settings.retry.times, supervisor.settings_fault) == (7, "")
+    set_to(queued, "retry: {times: many}")
+    assert supervisor.settings.retry.times == 7
+    assert "settings.yaml:2: retry.times is 'many'" in supervisor.settings_fault
     assert ready(queued) == []
     assert "settings.yaml:2: retry.times is 'many'" in because(queued, "a")
-    file.unlink()
-    watch_settings.read(queued.supervisor)
-    assert (queued.supervisor.settings.retry.times, queued.supervisor.settings_fault) == (2, "")
+    (queued.home.root / "settings.yaml").unlink()
+    watch_settings.read(supervisor)
+    assert (supervisor.settings.retry.times, supervisor.settings_fault) == (2, "")
     assert ready(queued) == ["a", "b", "c"]
-
-
-def a_link_to_nothing(file, elsewhere):
-    file.symlink_to(elsewhere / "gone.yaml")
 
 
 def a_loop(file, elsewhere):
@@ -213,35 +195,32 @@ def a_loop(file, elsewhere):
     file.symlink_to(elsewhere / "round")
 
 
-def a_pipe(file, elsewhere):
-    os.mkfifo(file)
-
-
-def a_device(file, elsewhere):
-    file.symlink_to("/dev/zero")
-
-
-def a_folder(file, elsewhere):
-    file.mkdir()
-
-
 def a_huge_file(file, elsewhere):
     file.touch()
     os.truncate(file, 1 << 40)
 
 
-@pytest.mark.parametrize("place", [a_link_to_nothing, a_loop, a_pipe, a_device, a_folder, a_huge_file])
-def test_settings_that_can_not_be_read_are_a_fault_and_not_no_settings(queued, tmp_path, place):
+PLACES = {
+    "a link to nothing": lambda file, elsewhere: file.symlink_to(elsewhere / "gone.yaml"),
+    "a loop": a_loop,
+    "a pipe": lambda file, elsewhere: os.mkfifo(file),
+    "a device": lambda file, elsewhere: file.symlink_to("/dev/zero"),
+    "a folder": lambda file, elsewhere: file.mkdir(),
+    "a huge file": a_huge_file,
+}
+
+
+def test_settings_that_can_not_be_read_are_a_fault_and_not_no_settings(queued, tmp_path):
     supervisor, file = queued.supervisor, queued.home.root / "settings.yaml"
-    file.unlink(missing_ok=True)
-    place(file, tmp_path)
-    watch_settings.read(supervisor)
-    assert "settings.yaml" in supervisor.settings_fault
-    watch_settings.read(supervisor)
-    assert "settings.yaml" in supervisor.settings_fault
-    file.rename(tmp_path / "away")
-    watch_settings.read(supervisor)
-    assert supervisor.settings_fault == ""
+    for name, place in PLACES.items():
+        file.unlink(missing_ok=True)
+        place(file, tmp_path)
+        for _ in range(2):
+            watch_settings.read(supervisor)
+            assert "settings.yaml" in supervisor.settings_fault, name
+        file.rename(tmp_path / f"away {name}")
+        watch_settings.read(supervisor)
+        assert supervisor.settings_fault == "", name
 
 
 def test_settings_behind_a_link_hold_until_its_target_goes(queued, tmp_path):

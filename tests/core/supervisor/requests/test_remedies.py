@@ -54,12 +54,9 @@ def test_what_can_be_done_is_tried_kept_exported_and_removed_with_the_run(rig, t
     rig.ask(Remedy(name, only=["interpolate-0.5", "checkpoint"]))
     rig.wait_job(name, "remedy")
     again = rig.ask(Sql("SELECT name, verdict, confirmation FROM remedies ORDER BY name")).rows
-    assert again == [
-        ["checkpoint-10", "regressed", ""],
-        *([entry, "ok" if entry == "interpolate-0.5" else "regressed", "ok" if entry == "interpolate-0.5" else ""]
-          for entry in sorted(STRENGTHS)),
-        ["now", "regressed", ""],
-    ]  # fmt: skip
+    verdicts = {name: ["regressed", ""] for name in ("checkpoint-10", *sorted(STRENGTHS), "now")}
+    verdicts["interpolate-0.5"] = ["ok", "ok"]
+    assert again == [[name, *words] for name, words in verdicts.items()]
 
     rig.ask(export)
     told = rig.ask(GetRun(name)).jobs[-1].args

@@ -1,11 +1,10 @@
 """An ended run resumes from a checkpoint under the real supervisor: one curve, no unrequested loss."""
 
-from __future__ import annotations
-
 import json
 from types import SimpleNamespace
 
 import pytest
+from rig import load_recipe
 
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.protocol.messages.queue import Queue, Retry
@@ -46,14 +45,11 @@ def test_a_killed_run_goes_on_from_its_newest_checkpoint_with_one_curve(rig):
     assert detail.jobs[1].args["changes"] == answer.changes
     assert detail.recipe["train"]["batch_size"] == 8
     assert [checkpoint.step for checkpoint in detail.checkpoints] == [4, 8]
-
-
-def test_a_run_without_a_checkpoint_begins_anew(rig):
-    name = rig.submit(steps=3, saved=[], end="crash", once=True)
-    rig.wait_state(name, "failed")
-    assert rig.ask(Resume(name)).step == 0
-    rig.wait_state(name, "finished")
-    assert steps(rig, name) == [1, 2, 3]
+    unsaved = rig.submit(steps=3, saved=[], end="crash", once=True)
+    rig.wait_state(unsaved, "failed")
+    assert rig.ask(Resume(unsaved)).step == 0, "it begins anew"
+    rig.wait_state(unsaved, "finished")
+    assert steps(rig, unsaved) == [1, 2, 3]
 
 
 def test_what_can_not_be_is_refused_with_what_to_do(rig):
@@ -78,13 +74,10 @@ def test_what_can_not_be_is_refused_with_what_to_do(rig):
 
 
 def test_a_stage_waits_for_its_parent_and_starts_when_that_was_resumed(rig):
-    loaded = resolve_text(
-        "recipe: 1\nextends: lora\nname: x\ncheck: {at_end: false}\ndata: {train: [{path: r.jsonl}]}\n"
-    )
+    resolved = load_recipe().resolved
 
     def stage(name, about, model="smollm2-135m-instruct"):
-        recipe = {**loaded.resolved, "about": about, "model": {**loaded.resolved["model"], "id": model}}
-        return Stage(name, recipe)
+        return Stage(name, {**resolved, "about": about, "model": {**resolved["model"], "id": model}})
 
     stages = [
         stage("sft", '{"steps": 4, "saved": [2], "end": "die", "once": true}'),
@@ -109,9 +102,8 @@ def test_a_stage_waits_for_its_parent_and_starts_when_that_was_resumed(rig):
     detail = rig.ask(GetRun("c.dpo"))
     assert detail.recipe["model"]["id"] == "run:1@2"
     assert detail.row.model == "run:c.sft@2"
-    assert [(parent.name, parent.setting, parent.step) for parent in detail.parents] == [
-        ("c.sft", "model.id", 2)
-    ]
+    (parent,) = detail.parents
+    assert (parent.name, parent.setting, parent.step) == ("c.sft", "model.id", 2)
     assert [parent.name for parent in detail.children] == ["c.last"]
     again = rig.ask(SubmitChain("c", stages, "text", first="last"))
     assert [run.name for run in again.runs] == ["c.last-2"]
@@ -133,6 +125,5 @@ def test_a_finished_run_of_so_many_steps_is_made_longer_as_its_hint_says(rig):
         assert change.startswith(f"{key}=")
         again = resolve_text(json.dumps(recipe), [change], label="the run's recipe")
         require_work(detail, "long", 6, changes(recipe, again.resolved))
-        assert count_steps(again.recipe.train, 32) > min(
-            6, count_steps(resolve_text(json.dumps(recipe)).recipe.train, 32)
-        )
+        before = count_steps(resolve_text(json.dumps(recipe)).recipe.train, 32)
+        assert count_steps(again.recipe.train, 32) > min(6, before)

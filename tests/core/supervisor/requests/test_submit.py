@@ -1,7 +1,5 @@
 """A run that can't be made: it leaves nothing behind, and the error names what was refused."""
 
-from __future__ import annotations
-
 import errno
 import os
 from pathlib import Path

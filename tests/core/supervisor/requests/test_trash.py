@@ -61,29 +61,28 @@ def test_removed_then_restored_the_database_is_the_same_row_for_row(quiet):
     quiet.open()
 
 
-def test_a_number_is_never_given_twice_though_its_run_is_gone_for_good(quiet):
-    quiet.run("one")
+def test_a_number_is_never_given_twice_and_a_run_whose_name_was_given_away_comes_back_under_another(quiet):
+    quiet.run("same")
     quiet.run("two")
     remove(quiet, "two")
-    trash.empty(quiet.supervisor, EmptyTrash(["0002-two"]))
-    assert quiet.run("three") == 3
-    assert quiet.rows("SELECT max(id) FROM jobs") == [(3,)]
-
-
-def test_a_run_whose_name_was_given_away_comes_back_under_another(quiet):
-    quiet.run("same")
+    trash.empty(quiet.supervisor, EmptyTrash(["0002-two"]))  # it is gone for good
     remove(quiet, "same")
-    quiet.run("same")
+    assert quiet.run("same") == 3
+    assert quiet.rows("SELECT max(id) FROM jobs") == [(3,)]
     assert restore(quiet, "1") == "same is back as same-2: its name is taken."
     assert runs.find_run(quiet.supervisor.connection, "same-2")[0] == 1
 
 
-def test_a_run_that_waits_or_lives_is_refused(quiet):
+def test_a_run_that_waits_is_refused_and_several_are_removed_all_or_none(quiet):
+    quiet.run("one")
     quiet.queue("waits")
-    with pytest.raises(Refused, match=r"train of waits is queued\. End it first: finetop stop waits\."):
-        remove(quiet, "waits")
+    waits = r"train of waits is queued\. End it first: finetop stop waits\."
+    for names in (["waits"], ["one", "waits"]):
+        with pytest.raises(Refused, match=waits):
+            remove(quiet, *names)
     with pytest.raises(NotFound, match="no run 'nobody'"):
         remove(quiet, "nobody")
+    assert len(quiet.rows("SELECT * FROM runs")) == 2
 
 
 def test_a_parent_stays_while_its_child_does_and_both_can_go_together(quiet):
@@ -97,14 +96,6 @@ def test_a_parent_stays_while_its_child_does_and_both_can_go_together(quiet):
     restore(quiet, "parent")
     restore(quiet, "child")
     assert quiet.rows("SELECT parent_id, step FROM parents") == [(1, 10)]
-
-
-def test_several_are_removed_all_or_none(quiet):
-    quiet.run("one")
-    quiet.queue("waits")
-    with pytest.raises(Refused):
-        remove(quiet, "one", "waits")
-    assert len(quiet.rows("SELECT * FROM runs")) == 2
 
 
 @pytest.mark.parametrize("moment", ["before the rows went", "before the folder moved"])
@@ -143,22 +134,19 @@ def test_for_good_takes_what_was_shown_alone_and_follows_no_link(quiet, tmp_path
     assert (outside / "mine.txt").read_text() == "mine"
 
 
-def test_a_run_folder_that_is_a_link_is_not_touched(quiet, tmp_path):
-    quiet.run("one")
+def test_a_folder_that_is_a_link_and_a_run_on_a_full_disk_stay(quiet, tmp_path, monkeypatch):
+    for name in ("one", "two"):
+        quiet.run(name)
     folder = quiet.home.runs / "0001-one"
     folder.rename(tmp_path / "elsewhere")
     folder.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(Refused, match="is a link"):
         remove(quiet, "one")
 
-
-def test_on_a_disk_that_takes_no_more_it_is_said_and_the_run_stays(quiet, monkeypatch):
-    quiet.run("one")
-
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("finetop.core.supervisor.requests.trash.write_whole", full)
     with pytest.raises(EnvironmentTrouble, match="No space left"):
-        remove(quiet, "one")
-    assert len(quiet.rows("SELECT * FROM runs")) == 1
+        remove(quiet, "two")
+    assert len(quiet.rows("SELECT * FROM runs")) == 2

@@ -15,9 +15,8 @@ def recipe(text=""):
 
 
 def test_every_file_is_a_setting_that_is_on():
-    assert {"nan", "divergence", "spike", "plateau", "dead_gradient", "slow_down", "drift", "disk"} <= set(
-        alarms.names()
-    )
+    known = {"nan", "divergence", "spike", "plateau", "dead_gradient", "slow_down", "drift", "disk"}
+    assert known <= set(alarms.names())
     assert set(alarms.watches(recipe(), RUN)) == set(alarms.names())
     for name in alarms.names():
         assert alarms.load(name).about
@@ -38,14 +37,11 @@ def test_a_recipe_of_before_there_were_alarms_has_them_on():
     assert recipe_from_mapping(old) == recipe()
 
 
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("alarms: {spik: false}\n", "recipe:4: alarms.spik is not an option of alarms. Did you mean spike?"),
-        ("alarms: {spike: 3}\n", "recipe:4: alarms.spike.on is 3; it must be true or false."),
-        ("alarms: {plateau: {share: 2}}\n", "recipe:4: alarms.plateau.share is 2; it must be a number"),
-    ],
-)
+@pytest.mark.parametrize(("text", "says"), [
+    ("alarms: {spik: false}\n", "recipe:4: alarms.spik is not an option of alarms. Did you mean spike?"),
+    ("alarms: {spike: 3}\n", "recipe:4: alarms.spike.on is 3; it must be true or false."),
+    ("alarms: {plateau: {share: 2}}\n", "recipe:4: alarms.plateau.share is 2; it must be a number"),
+])  # fmt: skip
 def test_what_is_wrong_is_named_with_its_place(text, says):
     with pytest.raises(RecipeError) as caught:
         recipe(text)

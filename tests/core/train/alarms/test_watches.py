@@ -71,13 +71,10 @@ def test_a_loss_that_diverges_stays_told():
     assert told[0] < 520
 
 
-@pytest.mark.parametrize(
-    ("sigma", "risen"),
-    [
-        (0.6, lambda step: 4.0 if step > 1000 else 1.0),  # 2.3 deviations of a step
-        (0.4, lambda step: min(10.0, math.exp(max(0, step - 1000) / 40))),  # rises within 92 steps
-    ],
-)
+@pytest.mark.parametrize(("sigma", "risen"), [
+    (0.6, lambda step: 4.0 if step > 1000 else 1.0),  # 2.3 deviations of a step
+    (0.4, lambda step: min(10.0, math.exp(max(0, step - 1000) / 40))),  # rises within 92 steps
+])  # fmt: skip
 def test_a_rise_in_much_noise_is_told_and_a_climb_does_not_hide_itself(sigma, risen):
     (told,) = feed("spike", noisy(lambda step: falling(step) * risen(step), sigma))
     assert 1000 < told[0] < 1055
@@ -117,19 +114,13 @@ def test_a_loss_that_falls_again_is_over():
     assert [over for _, over, _ in told] == [False, True]
 
 
-@pytest.mark.parametrize("sigma", [0.02, 0.1, 0.5])
-def test_a_loss_that_falls_slowly_is_no_plateau(sigma):
-    rows = noisy(lambda step: 2.0 - 0.4 * step / STEPS, sigma)
-    assert feed("plateau", with_rate(rows, warm_cosine)) == []
-
-
-def test_the_tail_of_a_schedule_is_no_plateau():
-    rows = noisy(lambda step: max(1.0, 2.0 - step / 1500), 0.03)
-    assert feed("plateau", with_rate(rows, lambda at: 1.0 if at < 0.5 else 0.1)) == []
-
-
-def test_too_much_noise_to_tell_is_no_plateau():
-    assert feed("plateau", with_rate(noisy(lambda _: 1.3, 0.5), warm_cosine)) == []
+@pytest.mark.parametrize(("level", "sigma", "rate"), [
+    *((lambda step: 2.0 - 0.4 * step / STEPS, sigma, warm_cosine) for sigma in (0.02, 0.1, 0.5)),
+    (lambda step: max(1.0, 2.0 - step / 1500), 0.03, lambda at: 1.0 if at < 0.5 else 0.1),
+    (lambda _: 1.3, 0.5, warm_cosine),
+], ids=["slow", "slow in noise", "slow in much noise", "the tail of a schedule", "too much noise to tell"])  # fmt: skip
+def test_what_is_no_plateau(level, sigma, rate):
+    assert feed("plateau", with_rate(noisy(level, sigma), rate)) == []
 
 
 @pytest.mark.parametrize("left", [0.0, 1e-5])
@@ -141,11 +132,8 @@ def test_a_dead_gradient_is_told_after_so_many_steps_and_over_when_it_is_back(le
     assert told[0][2].startswith("no gradient for 20 steps: grad_norm ")
 
 
-def test_a_gradient_that_is_nothing_from_the_start_is_told():
+def test_a_gradient_that_is_nothing_from_the_start_is_told_and_one_that_is_now_and_then_is_not():
     assert [step for step, _, _ in feed("dead_gradient", [{"grad_norm": 0.0}] * 50)] == [20]
-
-
-def test_steps_without_a_gradient_now_and_then_are_not():
     draw = random.Random(2)
     rows = [{"grad_norm": 0.0 if draw.random() < 0.4 else draw.expovariate(1.0)} for _ in range(STEPS)]
     assert feed("dead_gradient", rows) == []
@@ -168,18 +156,13 @@ def test_a_slow_down_is_told_when_it_lasts_and_over_when_it_ends():
     assert told[0][2].endswith(", 1.00 s before")
 
 
-def test_a_slow_down_of_a_minute_and_single_slow_steps_are_not_told():
+def test_a_slow_down_of_a_minute_single_slow_steps_and_longer_answers_are_not_told():
     assert feed("slow_down", steps_of([1.0] * 200 + [3.0] * 60 + [1.0] * 200)) == []
     assert feed("slow_down", steps_of([60.0 if step % 9 == 0 else 1.0 for step in range(STEPS)])) == []
-
-
-def test_longer_answers_are_no_slow_down():
-    rows, total = [], 0.0
-    for step in range(1, 1000):
-        made = 1000.0 * (4 if step > 500 else 1)
-        total += made
-        rows.append({"step_s": made / 1000, "tokens": total})
-    assert feed("slow_down", rows) == []
+    longer = [
+        {**row, "step_s": 4.0, "tokens": 5e5 + 4000.0 * at} for at, row in enumerate(steps_of([1.0] * 499), 1)
+    ]
+    assert feed("slow_down", steps_of([1.0] * 500) + longer) == []
 
 
 def test_drift_is_told_over_its_limit_and_over_well_below():
@@ -199,12 +182,9 @@ def test_a_disk_that_fills_is_told_before_it_is_full_and_over_when_there_is_room
     assert told[0][2] == "disk almost full: 4.9 GiB free"
 
 
-def test_what_the_next_checkpoint_takes_must_be_free():
+def test_what_the_next_checkpoint_takes_must_be_free_and_no_twentieth_of_a_large_disk():
     told = feed("disk", [room(40, need=30), room(29, need=30)])
     assert told == [(2, False, "disk almost full: 29 GiB free, the next save needs 30")]
-
-
-def test_a_large_disk_needs_no_twentieth_of_it():
     assert feed("disk", [room(11, disk=8000.0)]) == []
 
 
@@ -253,21 +233,16 @@ def steps(losses, norms):
 
 def test_a_run_that_diverges_in_its_first_steps_is_told_of_at_once():
     (told,) = feed("divergence", steps([3.9, 3.8, 5.1, 9.0, 16.0, 68.0, 71.0], [5, 4, 9, 30, 120, 420, 300]))
-    said = (
-        "diverging at step 6: loss 68 (3.8 at first), grad_norm 420 (4 at first): lower train.learning_rate"
-    )
-    assert told == (6, False, said)
+    grown = "loss 68 (3.8 at first), grad_norm 420 (4 at first)"
+    assert told == (6, False, f"diverging at step 6: {grown}: lower train.learning_rate")
 
 
-@pytest.mark.parametrize(
-    ("losses", "norms"),
-    [
-        ([3.9, 16.0, 68.0, 80.0], [5.0, 200.0, 420.0, 300.0]),  # diverges from the second step
-        ([0.69, 0.7, 14.0, 30.0, 41.0], [2.0, 2.0, 9.0, 9.0, 9.0]),  # pairs, by the loss alone
-        ([0.5, 0.5, 0.5, 0.5, 0.5], [1.0, 1.0, 40.0, 90.0, 60.0]),  # a loss that is bounded
-        ([25.0, 24.0, 120.0, 4000.0, 9000.0], [9.0, 9.0, 90.0, 90.0, 90.0]),  # a squared loss
-    ],
-)
+@pytest.mark.parametrize(("losses", "norms"), [
+    ([3.9, 16.0, 68.0, 80.0], [5.0, 200.0, 420.0, 300.0]),  # diverges from the second step
+    ([0.69, 0.7, 14.0, 30.0, 41.0], [2.0, 2.0, 9.0, 9.0, 9.0]),  # pairs, by the loss alone
+    ([0.5, 0.5, 0.5, 0.5, 0.5], [1.0, 1.0, 40.0, 90.0, 60.0]),  # a loss that is bounded
+    ([25.0, 24.0, 120.0, 4000.0, 9000.0], [9.0, 9.0, 90.0, 90.0, 90.0]),  # a squared loss
+])  # fmt: skip
 def test_either_sign_alone_is_enough_after_three_steps(losses, norms):
     (told,) = feed("divergence", steps(losses, norms))
     assert not told[1]
@@ -287,27 +262,15 @@ def test_a_run_that_diverges_no_longer_is_over():
     assert [(step, over) for step, over, _ in feed("divergence", rows)] == [(4, False), (9, True)]
 
 
-@pytest.mark.parametrize(
-    ("losses", "norms"),
-    [
-        ([2.1] * 40, [90.0, 40.0, 20.0, *[2.0] * 37]),  # the first gradients are large, and fall
-        ([11.0 - step / 9 for step in range(60)], [0.3 * (1 + step / 4) for step in range(60)]),  # warm-up
-        (
-            [0.0, 0.02, 0.3, 1.2, 1.1, 1.3, 1.0],
-            [0.0, 1e-4, 0.1, 2.0, 3.0, 2.5, 2.0],
-        ),  # begins like its teacher
-        ([0.02, 0.03, *[2.5] * 40], [0.1, 0.1, *[4.0] * 40]),  # easy rows first
-        (
-            [1.0, 1.1, 1.0, 30.0, 1.0, 14.0, 1.1] * 5,
-            [2.0, 2.0, 2.0, 90.0, 2.0, 2.0, 60.0] * 5,
-        ),  # wild batches
-        (
-            [0.69, 0.5, 3.0, 0.1, 5.0, 0.3, 4.0] * 6,
-            [8.0, 4.0, 30.0, 1.0, 40.0, 3.0, 35.0] * 6,
-        ),  # one pair per step
-        ([math.nan] * 40, [math.inf] * 40),  # the nan alarm covers this
-    ],
-)
+@pytest.mark.parametrize(("losses", "norms"), [
+    ([2.1] * 40, [90.0, 40.0, 20.0, *[2.0] * 37]),  # the first gradients are large, and fall
+    ([11.0 - step / 9 for step in range(60)], [0.3 * (1 + step / 4) for step in range(60)]),  # warm-up
+    ([0.0, 0.02, 0.3, 1.2, 1.1, 1.3, 1.0], [0.0, 1e-4, 0.1, 2.0, 3.0, 2.5, 2.0]),  # begins like its teacher
+    ([0.02, 0.03, *[2.5] * 40], [0.1, 0.1, *[4.0] * 40]),  # easy rows first
+    ([1.0, 1.1, 1.0, 30.0, 1.0, 14.0, 1.1] * 5, [2.0, 2.0, 2.0, 90.0, 2.0, 2.0, 60.0] * 5),  # wild batches
+    ([0.69, 0.5, 3.0, 0.1, 5.0, 0.3, 4.0] * 6, [8.0, 4.0, 30.0, 1.0, 40.0, 3.0, 35.0] * 6),  # one pair per step
+    ([math.nan] * 40, [math.inf] * 40),  # the nan alarm covers this
+])  # fmt: skip
 def test_what_is_large_or_begins_near_nothing_is_no_divergence(losses, norms):
     assert feed("divergence", steps(losses, norms)) == []
 

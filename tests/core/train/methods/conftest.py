@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
-from method_bench import Bench
+from method_bench import Bench, base_of
 
-from finetop.core.models.resolved import ResolvedModel
 from finetop.core.train.methods import _start
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
 def bench(tiny_model: Path) -> Bench:
-    return Bench(ResolvedModel("tiny", tiny_model, None, None, "made here", "0" * 64))
+    return Bench(base_of(tiny_model))
 
 
 @pytest.fixture(scope="session")

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import torch
-from method_bench import TOKENS, logits, train
+from method_bench import TOKENS, Bench, logits, train
 
 from finetop.core.models import load
 from finetop.core.models.load_checkpoint import load_checkpoint
 from finetop.core.train.methods import adalora
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from method_bench import Bench
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import torch
-from method_bench import GENERAL
+from method_bench import GENERAL, Bench
+from peft.tuners.lora.config import CordaConfig
+from peft.tuners.lora.corda import preprocess_corda, target_modules
 
-if TYPE_CHECKING:
-    from method_bench import Bench
+from finetop.core.train import methods
+from finetop.core.train.methods import corda
+from finetop.core.train.methods._adapter import lora_config
 
 
 @pytest.mark.parametrize(("keep", "named"), [("knowledge", "kpm"), ("nothing", "ipm")])
 def test_it_begins_where_peft_does(bench: Bench, keep: str, named: str) -> None:
-    from peft.tuners.lora.config import CordaConfig
-    from peft.tuners.lora.corda import preprocess_corda, target_modules
-
-    from finetop.core.train import methods
-    from finetop.core.train.methods import corda
-    from finetop.core.train.methods._adapter import lora_config
-
     options = methods.load("corda").options(rank=4, keep=keep)
     found: list[dict[str, Any]] = []
     for begin in (
@@ -28,12 +24,8 @@ def test_it_begins_where_peft_does(bench: Bench, keep: str, named: str) -> None:
         lambda model, config: preprocess_corda(model, config, run_model=lambda: corda.run(model, GENERAL)),
     ):
         model = bench.load()
-        config = lora_config(
-            options,
-            init_lora_weights="corda",
-            target_modules=["q_proj", "down_proj"],
-            corda_config=CordaConfig(corda_method=named),
-        )
+        own = {"target_modules": ["q_proj", "down_proj"], "corda_config": CordaConfig(corda_method=named)}
+        config = lora_config(options, init_lora_weights="corda", **own)
         begin(model, config)
         layers = dict(target_modules(model, config))
         assert not any(hasattr(layer, "covariance_matrix") for layer in layers.values())

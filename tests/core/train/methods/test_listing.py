@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,10 +13,6 @@ import pytest
 from finetop.core.errors import NotFound
 from finetop.core.plugins import PluginKind
 from finetop.core.train import methods, objectives
-
-if TYPE_CHECKING:
-    from pathlib import Path
-    from types import ModuleType
 
 
 @pytest.mark.parametrize("package", [methods, objectives])

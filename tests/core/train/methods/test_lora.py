@@ -22,14 +22,9 @@ TOKENS = torch.tensor([[1, 2, 3, 4]])
 def model() -> PreTrainedModel:
     torch.manual_seed(0)
     shape = LlamaConfig(
-        vocab_size=32,
-        hidden_size=16,
-        intermediate_size=24,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        tie_word_embeddings=True,
-    )
+        vocab_size=32, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, tie_word_embeddings=True,
+    )  # fmt: skip
     return LlamaForCausalLM(shape).eval()
 
 
@@ -52,17 +47,14 @@ def test_only_the_adapter_moves_and_at_first_it_changes_nothing(model: PreTraine
 
 
 def test_a_step_moves_the_adapter_and_not_the_base(model: PreTrainedModel) -> None:
-    wrapped = lora.PLUGIN.prepare(
-        model, lora.Options(rank=2, alpha=4, target_modules=("q_proj", "v_proj")), Start()
-    )
+    options = lora.Options(rank=2, alpha=4, target_modules=("q_proj", "v_proj"))
+    wrapped = lora.PLUGIN.prepare(model, options, Start())
     assert len(trainable(wrapped)) == 2 * 2 * 2
     before = {name: parameter.detach().clone() for name, parameter in wrapped.named_parameters()}
     optimizer = torch.optim.SGD([p for p in wrapped.parameters() if p.requires_grad], lr=1.0)
     wrapped(TOKENS, labels=TOKENS).loss.backward()
     optimizer.step()
-    moved = {
-        name for name, parameter in wrapped.named_parameters() if not torch.equal(parameter, before[name])
-    }
+    moved = {name for name, weight in wrapped.named_parameters() if not torch.equal(weight, before[name])}
     assert moved == {name for name in before if "lora_B" in name}
 
 
@@ -76,14 +68,13 @@ def test_options_reach_the_adapter(model: PreTrainedModel) -> None:
 
 
 def test_an_unknown_module_is_suggested(model: PreTrainedModel) -> None:
-    with pytest.raises(
-        BadInput, match=r"method\.target_modules: .* no module 'q_porj'. Did you mean q_proj\?"
+    for key, given, meant in (
+        ("target_modules", ("v_proj", "q_porj"), "q_proj"),
+        ("modules_to_save", ("lm_haed",), "lm_head"),
     ):
-        lora.PLUGIN.prepare(model, lora.Options(target_modules=("v_proj", "q_porj")), Start())
-    with pytest.raises(
-        BadInput, match=r"method\.modules_to_save: .* no module 'lm_haed'. Did you mean lm_head\?"
-    ):
-        lora.PLUGIN.prepare(model, lora.Options(modules_to_save=("lm_haed",)), Start())
+        says = rf"method\.{key}: .* no module '{given[-1]}'. Did you mean {meant}\?"
+        with pytest.raises(BadInput, match=says):
+            lora.PLUGIN.prepare(model, lora.Options(**{key: given}), Start())
 
 
 def test_full_moves_everything(model: PreTrainedModel) -> None:

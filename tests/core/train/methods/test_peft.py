@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from method_bench import Bench, logits, train
+from method_bench import logits, train
 
 from finetop.core.recipe.find import builtin_folder
 from finetop.core.recipe.load import resolve_text
 from finetop.core.train import methods
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
-)
+QUIET = "ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
+pytestmark = pytest.mark.filterwarnings(*QUIET)
 HEADER = (builtin_folder() / "peft.yaml").read_text().partition("recipe: 1")[0]
 NAMED = re.search(r"name the type \(([\w, ]+) …\)", HEADER)
 assert NAMED
@@ -32,9 +27,7 @@ FITTING |= {
 
 
 @pytest.mark.parametrize("name", TYPES)
-def test_a_type_over_the_built_in_recipe_trains_and_comes_back(
-    name: str, bench: Bench, tmp_path: Path
-) -> None:
+def test_a_type_over_the_built_in_recipe_trains_and_comes_back(name, bench, tmp_path):
     own = f", options: {FITTING[name]}" if name in FITTING else ""
     recipe = resolve_text(f"recipe: 1\nextends: peft\nmethod: {{type: {name}{own}}}\n", (), tmp_path).recipe
     options = recipe.method.options

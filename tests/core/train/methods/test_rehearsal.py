@@ -21,22 +21,19 @@ from finetop.core.train.methods._start import Start
 MODELS = {**architectures.MODELS, "t5": architectures.ENCODER_DECODER}
 # A sample with successes, each kind of refusal, and methods that begin at the weights.
 SAMPLE = [
-    ("llama", "lora"),
-    ("t5", "full"),
-    ("mamba", "full"),
-    ("mamba", "lora"),
-    ("gpt2", "olora"),
-    ("gpt2", "osf"),
-    ("falcon", "prefix-tuning"),
-    ("mixtral", "pissa"),
-    ("mixtral", "lora"),
-    ("phi3", "ia3"),
+    ("llama", "lora"), ("t5", "full"), ("mamba", "full"), ("mamba", "lora"), ("gpt2", "olora"),
+    ("gpt2", "osf"), ("falcon", "prefix-tuning"), ("mixtral", "pissa"), ("mixtral", "lora"), ("phi3", "ia3"),
     ("llama", "shira"),
-]
+]  # fmt: skip
 ALL = [(model, method) for model in MODELS for method in methods.names()]
 
 
-def agree(model: str, method: str, tmp_path: Any) -> None:
+@pytest.mark.filterwarnings("ignore")  # the libraries', about settings that do not matter here
+@pytest.mark.parametrize(
+    ("model", "method"),
+    [pytest.param(*pair, marks=() if pair in SAMPLE else pytest.mark.slow) for pair in ALL],
+)
+def test_a_rehearsal_says_what_the_setup_does(model, method, tmp_path):
     config = AutoConfig.for_model(model, **MODELS[model])
     config.save_pretrained(tmp_path)
     base = ResolvedModel(model, tmp_path, None, None, "", "")
@@ -64,27 +61,11 @@ def set_up(config: Any, method: str, folder: Any) -> tuple[int, int]:
     return parameters, sum(weight.numel() for weight in wrapped.parameters() if weight.requires_grad)
 
 
-@pytest.mark.filterwarnings("ignore")  # the libraries', about settings that do not matter here
-@pytest.mark.parametrize(("model", "method"), SAMPLE)
-def test_a_rehearsal_says_what_the_setup_does(model, method, tmp_path):
-    agree(model, method, tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("model", "method"), [pair for pair in ALL if pair not in SAMPLE])
-def test_a_rehearsal_says_what_the_setup_does_everywhere(model, method, tmp_path):
-    agree(model, method, tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("model", "options", "reaches"),
-    [
-        ("mixtral", {}, True),  # PEFT knows its experts' names before they were fused
-        ("qwen2_moe", {}, False),
-        ("qwen2_moe", {"target_parameters": ("mlp.experts.gate_up_proj", "mlp.experts.down_proj")}, True),
-    ],
-)
+@pytest.mark.parametrize(("model", "options", "reaches"), [
+    ("mixtral", {}, True),  # PEFT knows its experts' names before they were fused
+    ("qwen2_moe", {}, False),
+    ("qwen2_moe", {"target_parameters": ("mlp.experts.gate_up_proj", "mlp.experts.down_proj")}, True),
+])  # fmt: skip
 def test_experts_that_nothing_reaches_are_counted(model, options, reaches, tmp_path):
     AutoConfig.for_model(model, **MODELS[model]).save_pretrained(tmp_path)
     base = ResolvedModel(model, tmp_path, None, None, "", "")

@@ -36,28 +36,16 @@ PAID = {"reward": {"rules": [{"rule": "length", "value": [1, 4]}]}, "generations
 RUNS: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
     "sft": (CHATS, {"data": {"max_tokens": 80, "on_long": "drop"}}),
     "packed": (CHATS, {"objective": {"name": "sft", "packing": True}, "data": {"max_tokens": 128}}),
-    "replay": (
-        CHATS,
-        {"data": {"max_tokens": 128}, "protect": {"replay": {"from_base": 4, "max_new_tokens": 6}}},
-    ),
-    "pretrain": (
-        TEXTS,
-        {
-            "objective": {
-                "name": "pretrain",
-                "layers": 1,
-                "hidden_size": 12,
-                "heads": 2,
-                "key_value_heads": 1,
-                "vocabulary": 310,
-            },
-            "method": {"name": "full"},
-        },
-    ),
+    "replay": (CHATS,
+               {"data": {"max_tokens": 128}, "protect": {"replay": {"from_base": 4, "max_new_tokens": 6}}}),
+    "pretrain": (TEXTS,
+                 {"objective": {"name": "pretrain", "layers": 1, "hidden_size": 12, "heads": 2,
+                                "key_value_heads": 1, "vocabulary": 310},
+                  "method": {"name": "full"}}),
     "dpo": (PAIRS, {"objective": {"name": "dpo"}, "data": {"max_tokens": 128}}),
     "kto": (PAIRS, {"objective": {"name": "kto"}, "data": {"max_tokens": 128}}),
     "grpo": (PROMPTS, {"objective": {"name": "grpo", **PAID}, "samples": {"count": 0}}),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -75,8 +63,6 @@ def test_a_run_has_the_rows_and_steps_of_its_plan(name: str, train: Train, tiny_
         (*_, last) = run.curve("tokens")
         assert steps.tokens == pytest.approx(last, rel=0.05)
     assert max(event.step for event in run.of(events.Metrics)) == steps.steps
-    if name not in (
-        "replay",
-        "dpo",
-    ):  # the plan can't know lengths that the base will generate; for pairs the run reports the longer half
+    # the plan can't know lengths that the base will generate; for pairs the run reports the longer half
+    if name not in ("replay", "dpo"):
         assert planned.tokens == told.tokens_per_epoch

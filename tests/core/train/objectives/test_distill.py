@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from method_bench import disturb
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from finetop.core.errors import BadInput
+from finetop.core.train.objectives.distill import Options, divergence
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 ROWS = [{"prompt": f"What is {n}?", "completion": f"It is {n * n}."} for n in range(24)]
@@ -16,14 +21,9 @@ ROWS = [{"prompt": f"What is {n}?", "completion": f"It is {n * n}."} for n in ra
 
 @pytest.mark.parametrize("direction", ["forward", "reverse"])
 def test_the_student_nears_its_teacher(train: Any, tiny_model: Path, tmp_path: Path, direction: str) -> None:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     taught = tmp_path / "teacher"
     teacher = AutoModelForCausalLM.from_pretrained(tiny_model)
-    torch.manual_seed(5)
-    with torch.no_grad():
-        for weight in teacher.parameters():
-            weight.add_(0.1 * torch.randn_like(weight))
+    disturb(teacher, 0.1, seed=5)
     teacher.save_pretrained(taught)
     AutoTokenizer.from_pretrained(tiny_model).save_pretrained(taught)
     options = {"name": "distill", "teacher": str(taught), "weight": 1.0, "direction": direction}
@@ -36,8 +36,6 @@ def test_the_student_nears_its_teacher(train: Any, tiny_model: Path, tmp_path: P
 
 
 def test_the_divergence_is_that_of_its_formula() -> None:
-    from finetop.core.train.objectives.distill import Options, divergence
-
     torch.manual_seed(0)
     student, teacher = torch.randn(5, 11, dtype=torch.float64), torch.randn(5, 11, dtype=torch.float64)
     p, q = torch.softmax(teacher / 2, -1), torch.softmax(student / 2, -1)
@@ -48,9 +46,6 @@ def test_the_divergence_is_that_of_its_formula() -> None:
 
 
 def test_a_teacher_of_other_words_is_refused(train: Any, tiny_model: Path, tmp_path: Path) -> None:
-    import json
-    import shutil
-
     other = tmp_path / "other"
     shutil.copytree(tiny_model, other)
     words = json.loads((other / "tokenizer.json").read_text())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import AutoTokenizer
 
+from finetop.core.data.formats import Message
+from finetop.core.data.render import answer_ids, prompt_ids
 from finetop.core.errors import BadInput, RecipeError
 from finetop.core.protocol import events
 from finetop.core.recipe.load import resolve_text
@@ -16,14 +18,11 @@ METHODS: list[tuple[str, float]] = [("lora", 0.01), ("full", 0.003)]
 
 
 @pytest.mark.parametrize(("method", "rate"), METHODS)
-def test_dpo_widens_the_margin(train: Any, pairs: list[dict[str, str]], method: str, rate: float) -> None:
+def test_dpo_widens_the_margin(train, pairs, method, rate):
     run = train(
-        pairs,
-        objective={"name": "dpo"},
-        method={"name": method},
-        train={"learning_rate": rate},
+        pairs, objective={"name": "dpo"}, method={"name": method}, train={"learning_rate": rate},
         data={"eval": {"share": 0.2}},
-    )
+    )  # fmt: skip
     assert run.ended == events.Ended("finished")
     margin = run.curve("reward_margin")
     assert margin[0] == pytest.approx(0.0, abs=1e-4)  # the model is its own reference at the start
@@ -34,7 +33,7 @@ def test_dpo_widens_the_margin(train: Any, pairs: list[dict[str, str]], method: 
     assert "ref" not in saved  # a reference copy of the adapter is not part of the model
 
 
-def test_dpo_takes_a_list_of_losses(train: Any, pairs: list[dict[str, str]]) -> None:
+def test_dpo_takes_a_list_of_losses(train, pairs):
     options = {"name": "dpo", "loss": ["apo_zero", "sft"], "loss_weights": [1.0, 0.5]}
     assert run_margin(train(pairs, objective=options)) > 0.3
 
@@ -45,9 +44,7 @@ def run_margin(run: Any) -> float:
 
 
 @pytest.mark.parametrize(("method", "rate"), METHODS)
-def test_kto_learns_from_marked_answers_and_from_pairs(
-    train: Any, pairs: list[dict[str, str]], method: str, rate: float
-) -> None:
+def test_kto_learns_from_marked_answers_and_from_pairs(train, pairs, method, rate):
     marked = [
         {"prompt": pair["prompt"], "completion": pair[key], "label": key == "chosen"}
         for pair in pairs
@@ -58,18 +55,13 @@ def test_kto_learns_from_marked_answers_and_from_pairs(
     assert run.curve("reward_chosen")[-1] > run.curve("reward_rejected")[-1] + 0.3
 
 
-def test_orpo_learns_without_a_reference(train: Any, pairs: list[dict[str, str]]) -> None:
+def test_orpo_learns_without_a_reference(train, pairs):
     run = train(pairs, objective={"name": "orpo", "weight": 1.0}, train={"max_steps": 12})
     assert run.curve("nll_loss")[-1] < 0.92 * run.curve("nll_loss")[0]
     assert run.curve("reward_accuracy")[-1] == 1.0
 
 
-def test_the_prompt_ends_where_both_answers_begin(tiny_model: Path) -> None:
-    from transformers import AutoTokenizer
-
-    from finetop.core.data.formats import Message
-    from finetop.core.data.render import answer_ids, prompt_ids
-
+def test_the_prompt_ends_where_both_answers_begin(tiny_model):
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     asked = (Message("user", "Where?"),)
     prompt, answers = answer_ids(asked, ("In the mill.", "In the shop."), tokenizer, "a:1")
@@ -77,27 +69,24 @@ def test_the_prompt_ends_where_both_answers_begin(tiny_model: Path) -> None:
     assert [tokenizer.decode(ids) for ids in answers] == ["In the mill.<|end|>\n", "In the shop.<|end|>\n"]
 
 
-def test_a_missing_answer_is_named_by_its_line(train: Any, pairs: list[dict[str, str]]) -> None:
+def test_a_missing_answer_is_named_by_its_line(train, pairs):
     del pairs[6]["rejected"]
     with pytest.raises(BadInput, match=r"^tiny\.jsonl:7: rejected is missing\. Write"):
         train(pairs, objective={"name": "dpo"})
 
 
-def test_conversations_are_no_pairs(train: Any) -> None:
+def test_conversations_are_no_pairs(train):
     with pytest.raises(BadInput, match=r"^tiny\.jsonl:1: no format fits a row with prompt, completion"):
         train([{"prompt": "a", "completion": "b"}], objective={"name": "dpo"})
 
 
-@pytest.mark.parametrize(
-    ("written", "says"),
-    [
-        ("objective: {name: kto}\ntrain: {batch_size: 1}", "train.batch_size is 1; kto compares answers"),
-        ("objective: {name: dpo, loss_weights: [1, 2]}", "objective.loss_weights: 2 weights for 1 losses."),
-        ("objective: {name: dpo, loss: exo_pair}", "exo_pair is not defined without label_smoothing"),
-        ("objective: {name: distill}", "objective.teacher: no teacher is named."),
-    ],
-)
-def test_what_can_not_be_is_refused_before_anything_is_loaded(written: str, says: str) -> None:
+@pytest.mark.parametrize(("written", "says"), [
+    ("objective: {name: kto}\ntrain: {batch_size: 1}", "train.batch_size is 1; kto compares answers"),
+    ("objective: {name: dpo, loss_weights: [1, 2]}", "objective.loss_weights: 2 weights for 1 losses."),
+    ("objective: {name: dpo, loss: exo_pair}", "exo_pair is not defined without label_smoothing"),
+    ("objective: {name: distill}", "objective.teacher: no teacher is named."),
+])  # fmt: skip
+def test_what_can_not_be_is_refused_before_anything_is_loaded(written, says):
     with pytest.raises(RecipeError) as caught:
         resolve_text(f"recipe: 1\nname: x\nmethod: {{name: lora}}\n{written}\n")
     assert says in str(caught.value)

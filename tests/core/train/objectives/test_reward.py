@@ -7,21 +7,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from finetop.core.data.formats import Message
 from finetop.core.errors import BadInput, RecipeError
+from finetop.core.models import checkpoint
 from finetop.core.models.load_checkpoint import load_checkpoint
+from finetop.core.models.reward_model import RewardModel
 from finetop.core.protocol import events
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
+from finetop.core.train import methods
+from finetop.core.train.methods import _start
+from finetop.core.train.trainers import reward_sum
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 REWARD = {"objective": {"name": "reward"}, "train": {"max_steps": 6}, "data": {"eval": {"share": 0.2}}}
 
 
 def loaded(folder: Path, home: Path) -> Any:
-    from finetop.core.train.trainers import reward_sum
-
     log = event_log.EventLog(home / "loading.jsonl")
     try:
         return reward_sum.load_reward(str(folder), "float32", "cpu", 3, Home(home), log)
@@ -30,13 +35,7 @@ def loaded(folder: Path, home: Path) -> Any:
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
-def test_a_reward_model_learns_comes_back_and_pays(
-    train: Any, pairs: list[dict[str, str]], tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from finetop.core.data.formats import Message
-    from finetop.core.models import checkpoint
-    from finetop.core.models.reward_model import RewardModel
-
+def test_a_reward_model_learns_comes_back_and_pays(train, pairs, tmp_path, method, monkeypatch):
     kept: list[Any] = []
     write = checkpoint.write
 
@@ -46,12 +45,8 @@ def test_a_reward_model_learns_comes_back_and_pays(
 
     monkeypatch.setattr(checkpoint, "write", watched)
     rate = {"lora": 0.01, "full": 0.003}[method]
-    run = train(
-        pairs,
-        name="judge",
-        method={"name": method},
-        **{**REWARD, "train": {"max_steps": 8, "learning_rate": rate}},
-    )
+    sections = {**REWARD, "train": {"max_steps": 8, "learning_rate": rate}}
+    run = train(pairs, name="judge", method={"name": method}, **sections)
     assert run.ended == events.Ended("finished")
     assert run.curve("loss")[0] == pytest.approx(0.69, abs=0.03)
     assert run.curve("loss")[-1] < 0.3
@@ -66,10 +61,8 @@ def test_a_reward_model_learns_comes_back_and_pays(
     scores = judge.score(asked, answers)
     held = RewardModel(kept[-1].eval(), judge.tokenizer, 3)
     assert scores == held.score(asked, answers)  # bit-identical in memory and loaded again
-    alone = [
-        RewardModel(judge.model, judge.tokenizer, 1).score([a], [b])[0]
-        for a, b in zip(asked, answers, strict=True)
-    ]
+    one = RewardModel(judge.model, judge.tokenizer, 1)
+    alone = [one.score([a], [b])[0] for a, b in zip(asked, answers, strict=True)]
     assert scores == pytest.approx(alone, abs=1e-5)
     assert min(scores[:12]) > max(scores[12:])
 
@@ -83,17 +76,13 @@ def test_a_reward_model_learns_comes_back_and_pays(
 
 
 def classifier(tiny_model: Path, folder: Path, labels: int) -> Path:
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
     made = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=labels)
     made.save_pretrained(folder)
     AutoTokenizer.from_pretrained(tiny_model).save_pretrained(folder)
     return folder
 
 
-def test_models_that_cannot_judge_are_refused(
-    train: Any, pairs: list[dict[str, str]], tiny_model: Path, tmp_path: Path
-) -> None:
+def test_models_that_cannot_judge_are_refused(train, pairs, tiny_model, tmp_path):
     (tmp_path / "home").mkdir()
     two = classifier(tiny_model, tmp_path / "two", 2)
     with pytest.raises(BadInput, match="is a classifier with 2 labels, but a reward is one number"):
@@ -115,42 +104,28 @@ def test_models_that_cannot_judge_are_refused(
         loaded(one, tmp_path / "home")
 
 
-def test_rows_without_a_chosen_answer_are_refused(train: Any, pairs: list[dict[str, str]]) -> None:
+def test_rows_without_a_chosen_answer_are_refused(train, pairs):
     rows: list[dict[str, Any]] = [*pairs[:3], {"prompt": "Where?", "rejected": "No."}]
     with pytest.raises(BadInput, match=r"tiny\.jsonl:4: chosen is missing"):
         train(rows, **REWARD)
 
 
-@pytest.mark.parametrize(
-    ("sections", "said"),
-    [
-        ({"check": {}}, r"check\.general: reward produces no model to compare with its base"),
-        (
-            {"check": {"general": None, "target": {"path": "x.jsonl"}}},
-            r"check\.target: a reward model generates no",
-        ),
-        ({"method": {"name": "prompt-tuning"}}, r"method\.name: prompt-tuning can't make a reward model"),
-    ],
-)
-def test_what_a_reward_model_cannot_do_is_refused(sections: dict[str, Any], said: str) -> None:
+@pytest.mark.parametrize(("sections", "said"), [
+    ({"check": {}}, r"check\.general: reward produces no model to compare with its base"),
+    ({"check": {"general": None, "target": {"path": "x.jsonl"}}},
+     r"check\.target: a reward model generates no"),
+    ({"method": {"name": "prompt-tuning"}}, r"method\.name: prompt-tuning can't make a reward model"),
+])  # fmt: skip
+def test_what_a_reward_model_cannot_do_is_refused(sections, said):
     recipe = {
-        "recipe": 1,
-        "name": "r",
-        "objective": {"name": "reward"},
-        "check": {"general": None},
-        **sections,
-    }
+        "recipe": 1, "name": "r", "objective": {"name": "reward"}, "check": {"general": None}, **sections,
+    }  # fmt: skip
     with pytest.raises(RecipeError, match=said):
         resolve_text(json.dumps(recipe))
 
 
 @pytest.mark.parametrize("method", ["dora", "lora-plus", "freeze", "ia3", "layernorm", "pissa", "vera"])
-def test_other_methods_train_the_score_too(tiny_model: Path, method: str) -> None:
-    from transformers import AutoModelForSequenceClassification
-
-    from finetop.core.train import methods
-    from finetop.core.train.methods import _start
-
+def test_other_methods_train_the_score_too(tiny_model, method):
     model = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=1)
     made = methods.load(method)
     prepared = made.prepare(model, made.options(), _start.Start(base_path=tiny_model))

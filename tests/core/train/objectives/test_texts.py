@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from finetop.core.data import text_chunks as texts
+from finetop.core.data.formats import Text
+from finetop.core.data.sources import Row
 from finetop.core.errors import RecipeError
 from finetop.core.protocol import events
 from finetop.core.recipe.load import resolve_text
@@ -13,7 +15,7 @@ from finetop.core.recipe.load import resolve_text
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
-def test_continued_pretraining_learns_every_token(train: Any, texts: list[dict[str, str]]) -> None:
+def test_continued_pretraining_learns_every_token(train, texts):
     run = train(texts, objective={"name": "continued-pretraining"}, data={"eval": {"share": 0.2}})
     assert run.ended == events.Ended("finished")
     loss = run.curve("loss")
@@ -24,13 +26,7 @@ def test_continued_pretraining_learns_every_token(train: Any, texts: list[dict[s
     assert run.curve("eval_loss")[-1] < loss[0]
 
 
-def test_pieces_hold_the_whole_text(tiny_model: Any) -> None:
-    from transformers import AutoTokenizer
-
-    from finetop.core.data import text_chunks as texts
-    from finetop.core.data.formats import Text
-    from finetop.core.data.sources import Row
-
+def test_pieces_hold_the_whole_text(tiny_model):
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     long = "We mend radios, lamps and clocks. " * 9
     (pieces,) = texts.examples([Row("a:1", Text(long))], tokenizer, 16, end_of_text=True)
@@ -39,19 +35,11 @@ def test_pieces_hold_the_whole_text(tiny_model: Any) -> None:
     assert tokenizer.decode(joined) == long + tokenizer.eos_token
 
 
-def test_pretraining_makes_a_model_and_a_tokenizer_of_its_own(
-    train: Any, texts: list[dict[str, str]]
-) -> None:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
+def test_pretraining_makes_a_model_and_a_tokenizer_of_its_own(train, texts):
     options = {
-        "name": "pretrain",
-        "layers": 1,
-        "hidden_size": 32,
-        "heads": 4,
-        "key_value_heads": 2,
+        "name": "pretrain", "layers": 1, "hidden_size": 32, "heads": 4, "key_value_heads": 2,
         "vocabulary": 320,
-    }
+    }  # fmt: skip
     run = train(texts, objective=options, method={"name": "full"}, train={"max_steps": 20})
     loss = run.curve("loss")
     assert loss[-1] < 0.8 * loss[0]
@@ -63,27 +51,16 @@ def test_pretraining_makes_a_model_and_a_tokenizer_of_its_own(
     assert tokenizer.decode(tokenizer("We mend clocks.").input_ids) == "We mend clocks."
 
 
-@pytest.mark.parametrize(
-    ("written", "says"),
-    [
-        (
-            "method: {name: lora}",
-            "method.name: pretrain trains all weights from scratch, but lora trains only some. Set method.name",
-        ),
-        ("objective: {name: pretrain, heads: 5}", "objective.heads: 5 heads do not divide hidden_size 192."),
-        (
-            "check: {general: {suite: quick}}",
-            "check.general: pretrain produces no model to compare with its base.",
-        ),
-    ],
-)
-def test_what_can_not_be_is_refused_before_anything_is_loaded(written: str, says: str) -> None:
-    sections = {
-        "method": "method: {name: full}",
-        "objective": "objective: {name: pretrain}",
-        "check": "check: {general: null}",
-    }
-    sections[written.split(":", maxsplit=1)[0]] = written
+@pytest.mark.parametrize(("written", "says"), [
+    ("method: {name: lora}",
+     "method.name: pretrain trains all weights from scratch, but lora trains only some. Set method.name"),
+    ("objective: {name: pretrain, heads: 5}", "objective.heads: 5 heads do not divide hidden_size 192."),
+    ("check: {general: {suite: quick}}",
+     "check.general: pretrain produces no model to compare with its base."),
+])  # fmt: skip
+def test_what_can_not_be_is_refused_before_anything_is_loaded(written, says):
+    whole = ["method: {name: full}", "objective: {name: pretrain}", "check: {general: null}"]
+    sections = {line.partition(":")[0]: line for line in (*whole, written)}
     with pytest.raises(RecipeError) as caught:
         resolve_text("recipe: 1\nname: x\n" + "\n".join(sections.values()))
     assert says in str(caught.value)

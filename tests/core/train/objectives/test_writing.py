@@ -10,30 +10,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from finetop.core.errors import BadInput, RecipeError
 from finetop.core.models import cpu_formats, devices, vllm
 from finetop.core.protocol import events
 from finetop.core.recipe.load import resolve_text
+from finetop.core.train import rewards, trainer_setup
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 # An answer is one token, with reward 1 if it begins with a letter up to m.
 BANDIT: dict[str, Any] = {"reward": {"rules": [{"rule": "regex", "value": "^ ?[a-m]"}]}, "max_new_tokens": 1}
 PROMPTS = [{"prompt": f"What is {n}?", "answer": str(n)} for n in range(24)]
 PLAIN: dict[str, Any] = {
-    "method": {"name": "full"},
-    "data": {"eval": {"share": 0.0}},
-    "samples": {"count": 0},
-}
+    "method": {"name": "full"}, "data": {"eval": {"share": 0.0}}, "samples": {"count": 0},
+}  # fmt: skip
 
 
 def paying_share(folder: Path) -> float:
     """Return the exact probability, over all prompts, that a model generates a rewarded token."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from finetop.core.train import rewards
-
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     rule = rewards.load("regex")
     pays = [
@@ -43,15 +40,13 @@ def paying_share(folder: Path) -> float:
     shares = []
     for row in PROMPTS:
         turn = [{"role": "user", "content": row["prompt"]}]
-        ids = tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_tensors="pt")[
-            "input_ids"
-        ]
+        asked = tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_tensors="pt")
         with torch.no_grad():
-            shares.append(float(model(ids).logits[0, -1].softmax(-1) @ torch.tensor(pays)))
+            shares.append(float(model(asked["input_ids"]).logits[0, -1].softmax(-1) @ torch.tensor(pays)))
     return statistics.mean(shares)
 
 
-def test_ppo_reaches_the_best_policy_there_is(train: Any, tiny_model: Path) -> None:
+def test_ppo_reaches_the_best_policy_there_is(train, tiny_model):
     """The optimum with a cost of beta per nat is p(a) ~ p0(a) exp(r(a) / beta): Ziegler et al. 2019, section 2.1.
 
     The share of rewarded tokens is then p0 e^(1/beta) / (p0 e^(1/beta) + 1 - p0).
@@ -73,7 +68,7 @@ def test_ppo_reaches_the_best_policy_there_is(train: Any, tiny_model: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["rloo", "grpo"])
-def test_groups_learn_what_pays(train: Any, name: str) -> None:
+def test_groups_learn_what_pays(train, name):
     run = train(
         PROMPTS,
         objective={"name": name, "kl_coefficient": 0.0, "generations": 8, **BANDIT},
@@ -86,15 +81,12 @@ def test_groups_learn_what_pays(train: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["rloo", "grpo"])
-def test_an_evaluation_of_one_row_is_told_without_a_spread(train: Any, name: str) -> None:
+def test_an_evaluation_of_one_row_is_told_without_a_spread(train, name):
     """The spread of one answer's reward is undefined, for which TRL logs None."""
     run = train(
-        PROMPTS[:5],
-        objective={"name": name, "generations": 2, **BANDIT},
-        train={"batch_size": 2, "max_steps": 1},
-        data={"eval": {"share": 0.2}},
-        samples={"count": 0},
-    )
+        PROMPTS[:5], objective={"name": name, "generations": 2, **BANDIT},
+        train={"batch_size": 2, "max_steps": 1}, data={"eval": {"share": 0.2}}, samples={"count": 0},
+    )  # fmt: skip
     assert run.ended == events.Ended("finished")
     (evaluation,) = (event.values for event in run.of(events.Metrics) if "eval_loss" in event.values)
     assert evaluation["eval_reward"] == -evaluation["eval_loss"]
@@ -102,29 +94,19 @@ def test_an_evaluation_of_one_row_is_told_without_a_spread(train: Any, name: str
 
 
 @pytest.mark.parametrize(("name", "method"), [("ppo", "lora"), ("rloo", "pissa"), ("grpo", "lora")])
-def test_an_adapter_learns_beside_its_reference_and_is_saved(train: Any, name: str, method: str) -> None:
+def test_an_adapter_learns_beside_its_reference_and_is_saved(train, name, method):
     more = {} if name == "ppo" else {"generations": 2}
-    reward = {
-        "rules": [{"rule": "has_answer", "weight": 2.0}, {"rule": "length", "value": [1, 3], "weight": -1.0}]
-    }
+    rules = [{"rule": "has_answer", "weight": 2.0}, {"rule": "length", "value": [1, 3], "weight": -1.0}]
     run = train(
-        PROMPTS,
-        objective={"name": name, "reward": reward, "max_new_tokens": 3, **more},
-        train={
-            "max_steps": 3,
-            "eval_every": 2,
-            "grad_accumulation": 2,
-            "batch_size": 3,
-            "learning_rate": 0.003,
-        },
-        samples={"count": 1, "max_new_tokens": 2},
-        method={"name": method},
-    )
+        PROMPTS, objective={"name": name, "reward": {"rules": rules}, "max_new_tokens": 3, **more},
+        train={"max_steps": 3, "eval_every": 2, "grad_accumulation": 2, "batch_size": 3,
+               "learning_rate": 0.003},
+        samples={"count": 1, "max_new_tokens": 2}, method={"name": method},
+    )  # fmt: skip
     assert run.ended == events.Ended("finished")
     assert len(run.curve("loss")) == len(run.curve("tokens_per_s")) == 3
-    assert run.curve("reward") == pytest.approx(
-        [2 * a - b for a, b in zip(run.curve("reward_has_answer"), run.curve("reward_length"), strict=True)]
-    )
+    parts = zip(run.curve("reward_has_answer"), run.curve("reward_length"), strict=True)
+    assert run.curve("reward") == pytest.approx([2 * answer - length for answer, length in parts])
     assert run.curve("answer_kl")[0] == pytest.approx(0.0, abs=1e-5)
     assert run.curve("eval_loss") == [-one for one in run.curve("eval_reward")]
     assert run.of(events.Sample)
@@ -134,11 +116,8 @@ def test_an_adapter_learns_beside_its_reference_and_is_saved(train: Any, name: s
 
 
 @pytest.mark.parametrize("name", ["rloo", "grpo"])
-def test_trl_reads_the_prompt_as_it_was_rendered(
-    train: Any, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_trl_reads_the_prompt_as_it_was_rendered(train, monkeypatch, name):
     """With full weights the reference is also the model as it began."""
-    from finetop.core.train import trainer_setup
 
     made: list[Any] = []
     build = trainer_setup.make_trainer
@@ -163,8 +142,6 @@ def test_trl_reads_the_prompt_as_it_was_rendered(
     for ids, mask in zip(seen[0]["prompt_ids"], seen[0]["prompt_mask"], strict=True):
         assert tuple(ids[mask.bool()].tolist()) in rendered
     assert trainer.ref_model is not None
-    from safetensors.torch import load_file
-
     start = load_file(setup.base.path / "model.safetensors")
     reference = dict(trainer.ref_model.named_parameters())
     assert all((reference[key] == start[key]).all() for key in reference)
@@ -175,80 +152,49 @@ def recipe(**sections: Any) -> str:
     return json.dumps({**made, **sections})
 
 
-@pytest.mark.parametrize(
-    ("sections", "said"),
-    [
-        ({"objective": {"name": "ppo"}}, r"objective\.reward: nothing defines the reward"),
-        ({"method": {"name": "p-tuning"}}, r"method\.name: p-tuning does not work with ppo"),
-        ({"method": {"name": "lora", "dropout": 0.1}}, r"method\.dropout: ppo compares"),
-        (
-            {
-                "objective": {"name": "grpo", "generations": 8, **BANDIT},
-                "train": {"batch_size": 4, "grad_accumulation": 3},
-            },
-            r"8 answers to a prompt do not divide the 12 rows of a step .* set train\.grad_accumulation to 2\.",
-        ),
-        (
-            {
-                "objective": {"name": "rloo", "generations": 3, **BANDIT},
-                "train": {"batch_size": 2, "grad_accumulation": 1},
-            },
-            r"3 answers to a prompt do not divide the 2 rows of a step .* set train\.grad_accumulation to 3\.",
-        ),
-        (
-            {"objective": {"name": "grpo", "reward": {"rules": [{"rule": "numbr_match"}]}}},
-            r"objective\.reward\.rules\[0\]\.rule: there is no rule 'numbr_match'.*number_match",
-        ),
-    ],
-)
-def test_what_cannot_be_is_refused_before_anything_is_loaded(sections: dict[str, Any], said: str) -> None:
+@pytest.mark.parametrize(("sections", "said"), [
+    ({"objective": {"name": "ppo"}}, r"objective\.reward: nothing defines the reward"),
+    ({"method": {"name": "p-tuning"}}, r"method\.name: p-tuning does not work with ppo"),
+    ({"method": {"name": "lora", "dropout": 0.1}}, r"method\.dropout: ppo compares"),
+    ({"objective": {"name": "grpo", "generations": 8, **BANDIT},
+      "train": {"batch_size": 4, "grad_accumulation": 3}},
+     r"8 answers to a prompt do not divide the 12 rows of a step .* set train\.grad_accumulation to 2\."),
+    ({"objective": {"name": "rloo", "generations": 3, **BANDIT},
+      "train": {"batch_size": 2, "grad_accumulation": 1}},
+     r"3 answers to a prompt do not divide the 2 rows of a step .* set train\.grad_accumulation to 3\."),
+    ({"objective": {"name": "grpo", "reward": {"rules": [{"rule": "numbr_match"}]}}},
+     r"objective\.reward\.rules\[0\]\.rule: there is no rule 'numbr_match'.*number_match"),
+])  # fmt: skip
+def test_what_cannot_be_is_refused_before_anything_is_loaded(sections, said):
     with pytest.raises(RecipeError, match=said):
         resolve_text(recipe(**sections))
 
 
-def test_rows_and_steps_that_do_not_fit_are_refused(train: Any) -> None:
+def test_rows_and_steps_that_do_not_fit_are_refused(train):
     rule = {"reward": {"rules": [{"rule": "exact_match"}]}}
-    with pytest.raises(
-        BadInput, match=r"tiny\.jsonl:2: answer is missing, and the rule exact_match compares"
-    ):
-        train(
-            [*PROMPTS[:1], {"prompt": "Where?"}],
-            objective={"name": "grpo", "generations": 4, **rule},
-            **PLAIN,
-        )
+    rows = [*PROMPTS[:1], {"prompt": "Where?"}]
+    with pytest.raises(BadInput, match=r"tiny\.jsonl:2: answer is missing, and the rule exact_match comp"):
+        train(rows, objective={"name": "grpo", "generations": 4, **rule}, **PLAIN)
     with pytest.raises(BadInput, match=r"3 prompts are fewer than the 8 that one step takes"):
         many = {"batch_size": 16, "grad_accumulation": 2}
         train(PROMPTS[:3], name="few", objective={"name": "rloo", **BANDIT}, train=many, **PLAIN)
     with pytest.raises(BadInput, match=r"trainer_args\.num_generations: .* set objective\.generations"):
-        raw = {"trainer_args": {"num_generations": 2}}
-        train(
-            PROMPTS, name="raw", objective={"name": "grpo", **BANDIT}, train={"batch_size": 8}, **PLAIN, **raw
-        )
+        raw = {"trainer_args": {"num_generations": 2}, "train": {"batch_size": 8}, **PLAIN}
+        train(PROMPTS, name="raw", objective={"name": "grpo", **BANDIT}, **raw)
 
 
 @pytest.mark.parametrize("name", [pytest.param("rloo", marks=pytest.mark.slow), "grpo"])
-def test_another_engine_writes_and_what_trains_stays_in_float32(
-    train: Any, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_another_engine_writes_and_what_trains_stays_in_float32(train, monkeypatch, name):
     """TRL's own continuous batching rounds the trained weights to 16 bits, and leaves them so."""
-    from safetensors.torch import load_file
-
     monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda: True)  # as on a GPU, under autocast
     monkeypatch.setattr(cpu_formats, "measured", lambda _: cpu_formats.Speeds(1, 2))
     run = train(
-        PROMPTS,
-        model={"engine": "continuous", "dtype": "bfloat16"},
-        method={"name": "full"},
+        PROMPTS, model={"engine": "continuous", "dtype": "bfloat16"}, method={"name": "full"},
         objective={"name": name, "generations": 4, "reward": BANDIT["reward"], "max_new_tokens": 3},
-        train={
-            "batch_size": 4,
-            "grad_accumulation": 2,
-            "max_steps": 2,
-            "learning_rate": 1e-4,
-            "master": "float32",
-        },
+        train={"batch_size": 4, "grad_accumulation": 2, "max_steps": 2, "learning_rate": 1e-4,
+               "master": "float32"},
         samples={"count": 1, "max_new_tokens": 2},
-    )
+    )  # fmt: skip
     assert run.ended == events.Ended("finished")
     assert len(run.curve("reward")) == 2 and all(0 < n <= 3 for n in run.curve("response_tokens"))
     assert run.of(events.Sample)
@@ -260,22 +206,17 @@ def test_another_engine_writes_and_what_trains_stays_in_float32(
 @pytest.mark.skipif(find_spec("vllm") is None, reason="vllm is not installed")
 @pytest.mark.filterwarnings("ignore")  # vLLM's own
 @pytest.mark.parametrize(("name", "method"), [("grpo", "lora"), ("rloo", "full")])
-def test_vllm_writes_by_the_weights_of_each_step(
-    train: Any, untied_model: Path, monkeypatch: pytest.MonkeyPatch, name: str, method: str
-) -> None:
+def test_vllm_writes_by_the_weights_of_each_step(train, untied_model, monkeypatch, name, method):
     """One letter is rewarded, and vLLM's answers get rewarded more and more: so it uses the trained weights."""
     handed: list[int] = []
     hand_over = vllm.hand_over
     monkeypatch.setattr(vllm, "hand_over", lambda *given: (handed.append(1), hand_over(*given)))
     run = train(
-        PROMPTS,
-        model={"id": str(untied_model), "engine": "vllm", "dtype": "bfloat16"},
-        method={"name": method},
-        objective={"name": name, "generations": 4, "kl_coefficient": 0.0, **BANDIT},
+        PROMPTS, model={"id": str(untied_model), "engine": "vllm", "dtype": "bfloat16"},
+        method={"name": method}, objective={"name": name, "generations": 4, "kl_coefficient": 0.0, **BANDIT},
         train={"batch_size": 8, "max_steps": 12, "learning_rate": 1e-2, "master": "float32"},
-        data={"eval": {"share": 0.0}},
-        samples={"count": 0},
-    )
+        data={"eval": {"share": 0.0}}, samples={"count": 0},
+    )  # fmt: skip
     assert run.ended == events.Ended("finished")
     assert len(handed) == 12
     rewards = run.curve("reward")

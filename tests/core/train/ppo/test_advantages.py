@@ -17,7 +17,7 @@ def drawn(seed: int) -> torch.Tensor:
     return torch.randn(3, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def test_the_score_comes_at_the_last_token_and_divergence_costs_at_each() -> None:
+def test_the_score_comes_at_the_last_token_and_divergence_costs_at_each():
     scores = torch.tensor([2.0, -1.0, 0.5], dtype=torch.float64)
     new, old = drawn(1), drawn(2)
     found = advantages.token_rewards(scores, new, old, MASK, 0.3)
@@ -29,7 +29,7 @@ def test_the_score_comes_at_the_last_token_and_divergence_costs_at_each() -> Non
 
 
 @pytest.mark.parametrize(("gamma", "lam"), [(1.0, 0.95), (0.9, 0.5), (1.0, 1.0), (1.0, 0.0)])
-def test_advantages_are_the_sum_of_discounted_surprises(gamma: float, lam: float) -> None:
+def test_advantages_are_the_sum_of_discounted_surprises(gamma, lam):
     rewards, values = drawn(3) * MASK, drawn(4)  # values after an answer are noise, and must not count
     found, returns = advantages.estimate(rewards, values, MASK, gamma, lam)
     for row, length in enumerate(LENGTHS):
@@ -42,13 +42,13 @@ def test_advantages_are_the_sum_of_discounted_surprises(gamma: float, lam: float
             assert float(returns[row, token]) == pytest.approx(whole, abs=1e-12)
 
 
-def test_without_discount_returns_are_what_is_yet_to_come() -> None:
+def test_without_discount_returns_are_what_is_yet_to_come():
     rewards, values = drawn(5) * MASK, drawn(6)
     _, returns = advantages.estimate(rewards, values, MASK, 1.0, 1.0)
     assert torch.allclose(returns, rewards.flip(1).cumsum(1).flip(1) * MASK)
 
 
-def test_whitened_numbers_have_mean_0_and_variance_1_over_answers_alone() -> None:
+def test_whitened_numbers_have_mean_0_and_variance_1_over_answers_alone():
     numbers = drawn(7) * 5 + 3
     numbers[0, 1:] = 1e6
     found = advantages.whiten(numbers, MASK)[MASK.bool()]
@@ -57,7 +57,7 @@ def test_whitened_numbers_have_mean_0_and_variance_1_over_answers_alone() -> Non
     assert torch.equal(found.argsort(), numbers[MASK.bool()].argsort())
 
 
-def test_explained_variance() -> None:
+def test_explained_variance():
     returns = drawn(8)
     assert advantages.explained_variance(returns + 7, returns, MASK) == pytest.approx(1.0)
     assert advantages.explained_variance(torch.zeros_like(returns), returns, MASK) == pytest.approx(0.0)
@@ -66,20 +66,16 @@ def test_explained_variance() -> None:
     assert math.isfinite(advantages.explained_variance(returns, returns * 1e-30, MASK))
 
 
-def test_the_coefficient_stays_without_a_target() -> None:
+def test_the_coefficient_stays_without_a_target():
     assert advantages.next_coefficient(0.05, 99.0, None, 100, 100) == 0.05
 
 
-@pytest.mark.parametrize(
-    ("kl", "factor"), [(6.0, 1.0), (6.6, 1.01), (60.0, 1.02), (5.4, 0.99), (0.0, 0.98), (-3.0, 0.98)]
-)
-def test_the_coefficient_moves_by_the_relative_error_at_most_a_fifth_in_a_horizon(
-    kl: float, factor: float
-) -> None:
-    assert advantages.next_coefficient(0.2, kl, 6.0, 1000, 100) == pytest.approx(0.2 * factor)
+def test_the_coefficient_moves_by_the_relative_error_at_most_a_fifth_in_a_horizon():
+    for kl, factor in ((6.0, 1.0), (6.6, 1.01), (60.0, 1.02), (5.4, 0.99), (0.0, 0.98), (-3.0, 0.98)):
+        assert advantages.next_coefficient(0.2, kl, 6.0, 1000, 100) == pytest.approx(0.2 * factor), kl
 
 
-def test_the_coefficient_finds_a_coefficient_that_keeps_the_target() -> None:
+def test_the_coefficient_finds_a_coefficient_that_keeps_the_target():
     coefficient = 0.01
     for _ in range(600):  # a policy that moves further the less it costs
         coefficient = advantages.next_coefficient(coefficient, 1.0 / coefficient, 5.0, 1000, 200)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import torch
+from transformers import TrainerCallback, TrainingArguments
 
-from finetop.core.train import rewards
+from finetop.core.train import methods, rewards
+from finetop.core.train.methods import _start
 from finetop.core.train.ppo import chance
 from finetop.core.train.ppo.loop import PolicyTrainer
 from finetop.core.train.ppo.options import Options
@@ -18,25 +22,10 @@ from finetop.core.train.trainers.reward_sum import RewardSum
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 SETTINGS = Options(
-    max_new_tokens=3,
-    temperature=0.9,
-    minibatches=2,
-    passes=2,
-    clip=0.2,
-    value_clip=0.2,
-    value_weight=0.5,
-    value_learning_rate=0.01,
-    entropy_weight=0.01,
-    gamma=1.0,
-    gae_lambda=0.9,
-    whiten=True,
-    kl_coefficient=0.2,
-    kl_target=0.01,
-    kl_horizon=20,
-    normalize="running",
-    reward_limit=2.0,
-    no_end_penalty=0.1,
-)
+    max_new_tokens=3, temperature=0.9, minibatches=2, passes=2, clip=0.2, value_clip=0.2, value_weight=0.5,
+    value_learning_rate=0.01, entropy_weight=0.01, gamma=1.0, gae_lambda=0.9, whiten=True, kl_coefficient=0.2,
+    kl_target=0.01, kl_horizon=20, normalize="running", reward_limit=2.0, no_end_penalty=0.1,
+)  # fmt: skip
 PAYER = RewardSum(None, 1.0, ((rewards.load("regex"), "[a-m]", 1.0), (rewards.load("length"), [2, 3], 0.5)))
 
 
@@ -44,8 +33,6 @@ class Heard:
     """A callback that keeps what is logged, and requests a stop or an evaluation."""
 
     def __init__(self, stop_after: int = 0, folder: Path | None = None, save_at: int = 0) -> None:
-        from transformers import TrainerCallback
-
         heard = self
         self.logs: list[dict[str, float]] = []
         self.trainer: Any = None
@@ -64,54 +51,25 @@ class Heard:
         self.callback = Callback()
 
 
-def make(
-    policy: Any,
-    tokenizer: Any,
-    prompts: list[Any],
-    folder: Path,
-    heard: Heard,
-    steps: int = 10,
-    *,
-    half: bool = False,
-    **changed: Any,
-) -> PolicyTrainer:
-    from transformers import TrainingArguments
+@pytest.fixture
+def make(tokenizer: Any, prompts: list[Any], tmp_path: Path) -> Callable[..., PolicyTrainer]:
+    """Return a function that makes the trainer of a policy, of 10 steps."""
 
-    arguments = TrainingArguments(
-        output_dir=str(folder),
-        per_device_train_batch_size=2,
-        per_device_eval_batch_size=3,
-        gradient_accumulation_steps=2,
-        max_steps=steps,
-        learning_rate=0.003,
-        lr_scheduler_type="linear",
-        warmup_steps=2,
-        use_cpu=True,
-        report_to="none",
-        disable_tqdm=True,
-        seed=5,
-        fp16=half,
-    )
-    is_adapter = hasattr(policy, "peft_config")
-    trainer = PolicyTrainer(
-        policy,
-        arguments,
-        msgspec.structs.replace(SETTINGS, **changed),
-        tokenizer,
-        prompts * 3,
-        prompts,
-        PAYER,
-        [heard.callback],
-        adapter_keeps_base=is_adapter,
-    )
-    heard.trainer = trainer
-    return trainer
+    def made(policy: Any, heard: Heard, *, half: bool = False, **changed: Any) -> PolicyTrainer:
+        arguments = TrainingArguments(
+            output_dir=str(tmp_path), per_device_train_batch_size=2, per_device_eval_batch_size=3,
+            gradient_accumulation_steps=2, max_steps=10, learning_rate=0.003, lr_scheduler_type="linear",
+            warmup_steps=2, use_cpu=True, report_to="none", disable_tqdm=True, seed=5, fp16=half,
+        )  # fmt: skip
+        options, keeps = msgspec.structs.replace(SETTINGS, **changed), hasattr(policy, "peft_config")
+        given = (policy, arguments, options, tokenizer, prompts * 3, prompts, PAYER, [heard.callback])
+        heard.trainer = PolicyTrainer(*given, adapter_keeps_base=keeps)
+        return heard.trainer
+
+    return made
 
 
 def with_adapter(policy: Any) -> Any:
-    from finetop.core.train import methods
-    from finetop.core.train.methods import _start
-
     torch.manual_seed(1)
     lora = methods.load("lora")
     return lora.prepare(policy, lora.options(rank=4), _start.Start())
@@ -119,12 +77,10 @@ def with_adapter(policy: Any) -> Any:
 
 @pytest.mark.parametrize("adapter", [True, False])
 @pytest.mark.parametrize("separate", [True, False])
-def test_the_first_step_sees_the_policy_that_wrote_the_answers(
-    policy: Any, tokenizer: Any, prompts: list[Any], tmp_path: Path, adapter: bool, separate: bool
-) -> None:
+def test_the_first_step_sees_the_policy_that_wrote_the_answers(make, policy, adapter, separate):
     model = with_adapter(policy) if adapter else policy
     heard = Heard(stop_after=3)
-    trainer = make(model, tokenizer, prompts, tmp_path, heard, value="separate" if separate else "head")
+    trainer = make(model, heard, value="separate" if separate else "head")
     start = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     trainer.train()
     first, second, third = heard.logs
@@ -143,13 +99,10 @@ def test_the_first_step_sees_the_policy_that_wrote_the_answers(
     assert torch.allclose(again * batch.mask, batch.logprobs, atol=1e-5)  # the reference has not moved
 
 
-def test_a_network_of_its_own_for_values_leaves_the_policy_alone(
-    policy: Any, tokenizer: Any, prompts: list[Any], tmp_path: Path
-) -> None:
+def test_a_network_of_its_own_for_values_leaves_the_policy_alone(make, policy):
     def gradients(separate: bool) -> float:
-        trainer = make(
-            policy, tokenizer, prompts, tmp_path, Heard(), value="separate" if separate else "head"
-        )
+        value = "separate" if separate else "head"
+        trainer = make(policy, Heard(), value=value)
         trainer._roll_out()
         batch = trainer.rollout[0]
         with torch.no_grad():
@@ -164,14 +117,12 @@ def test_a_network_of_its_own_for_values_leaves_the_policy_alone(
     assert gradients(separate=False) > 0.0
 
 
-def test_in_float16_the_loss_is_scaled_and_what_is_clipped_is_not(
-    policy: Any, tokenizer: Any, prompts: list[Any], tmp_path: Path
-) -> None:
+def test_in_float16_the_loss_is_scaled_and_what_is_clipped_is_not(make, policy):
     model, norms = with_adapter(policy), {}
     start = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     for half in (False, True):
         heard = Heard(stop_after=2)
-        trainer = make(model, tokenizer, prompts, tmp_path, heard, half=half)
+        trainer = make(model, heard, half=half)
         if half:
             trainer.scaler = torch.amp.GradScaler("cpu", init_scale=256.0)
         trainer.train()
@@ -181,11 +132,9 @@ def test_in_float16_the_loss_is_scaled_and_what_is_clipped_is_not(
     assert {weight.dtype for weight in model.parameters() if weight.requires_grad} == {torch.float32}
 
 
-def test_a_step_that_overflows_in_float16_is_left_out_and_the_scale_falls(
-    policy: Any, tokenizer: Any, prompts: list[Any], tmp_path: Path
-) -> None:
+def test_a_step_that_overflows_in_float16_is_left_out_and_the_scale_falls(make, policy):
     model, heard = with_adapter(policy), Heard(stop_after=2)
-    trainer = make(model, tokenizer, prompts, tmp_path, heard, half=True)
+    trainer = make(model, heard, half=True)
     trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**80)
     before = [weight.detach().clone() for weight in model.parameters()]
     trainer.train()
@@ -198,15 +147,11 @@ def test_a_step_that_overflows_in_float16_is_left_out_and_the_scale_falls(
 @pytest.mark.parametrize(
     ("adapter", "at", "half"), [(True, 4, False), (False, 6, False), (True, 4, True)]
 )  # between two rollouts, and within one
-def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(
-    policy: Any, tokenizer: Any, prompts: list[Any], tmp_path: Path, adapter: bool, at: int, half: bool
-) -> None:
-    import copy
-
+def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(make, policy, tmp_path, adapter, at, half):
     model = with_adapter(policy) if adapter else policy
     fresh = copy.deepcopy(model)
     whole = Heard(folder=tmp_path / "state", save_at=at)
-    trainer = make(model, tokenizer, prompts, tmp_path, whole, half=half)
+    trainer = make(model, whole, half=half)
     weights: dict[str, Any] = {}
     keep = trainer.save_state
 
@@ -219,20 +164,15 @@ def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(
     assert len(whole.logs) == 11 and whole.logs[-1]["eval_loss"] == -whole.logs[-1]["eval_reward"]
 
     rest = Heard()
-    resumed = make(fresh, tokenizer, prompts, tmp_path, rest, half=half)
+    resumed = make(fresh, rest, half=half)
     resumed.load_state(tmp_path / "state")
     with torch.no_grad():
         for name, weight in fresh.named_parameters():
             weight.copy_(weights[name])
     resumed.train()
     assert str(rest.logs) == str(whole.logs[at:])  # as text, NaN equals NaN
-    assert all(
-        torch.equal(one, other) for one, other in zip(model.parameters(), fresh.parameters(), strict=True)
-    )
-    assert all(
-        torch.equal(one, other)
-        for one, other in zip(trainer.value.parameters(), resumed.value.parameters(), strict=True)
-    )
+    for ours, theirs in ((model, fresh), (trainer.value, resumed.value)):
+        assert all(map(torch.equal, ours.parameters(), theirs.parameters()))
     assert resumed.coefficient == trainer.coefficient != 0.2
     if half:
         assert resumed.scaler is not None and trainer.scaler is not None
@@ -241,14 +181,14 @@ def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(
         assert resumed.schedules[0].last_epoch == trainer.schedules[0].last_epoch < 10
 
 
-def test_state_is_no_pickle(policy: Any, tokenizer: Any, prompts: list[Any], tmp_path: Path) -> None:
+def test_state_is_no_pickle(make, policy, tmp_path):
     heard = Heard(stop_after=1, folder=tmp_path / "state", save_at=1)
-    make(policy, tokenizer, prompts, tmp_path, heard).train()
+    make(policy, heard).train()
     assert {path.suffix for path in (tmp_path / "state").iterdir()} == {".json", ".safetensors"}
     assert state_files.load(tmp_path / "state")["step"] == 1
 
 
-def test_every_prompt_comes_once_in_an_epoch() -> None:
+def test_every_prompt_comes_once_in_an_epoch():
     rows = [str(number) for number in range(6)]
     taken = [one for drawn in (0, 8, 16) for one in chance.next_rows(rows, 5, drawn, 8)]
     epochs = [taken[at : at + 6] for at in range(0, 24, 6)]

@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
+import tiny_run
+from tiny_run import IN_SUITE, chat, write_rows, write_suite
 
 from finetop.core.models import checkpoint
 from finetop.core.protocol import events
-from finetop.core.recipe.load import recipe_from_mapping, recipe_to_mapping, resolve_text
-from finetop.core.runtime import event_log
+from finetop.core.recipe.load import recipe_from_mapping, recipe_to_mapping
 from finetop.core.runtime.home import Home
-from finetop.core.runtime.stop_signal import Stop
-from finetop.core.train import train as training
 from finetop.core.train.resume.resume_point import ResumePoint
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-TEXT = "The shop opens at nine, and closes at six. We mend radios, lamps and clocks in the old mill. " * 120
-ROWS = [
-    {
-        "messages": [
-            {"role": "user", "content": f"What is {n}?"},
-            {"role": "assistant", "content": f"{n * n}."},
-        ]
-    }
-    for n in range(1, 25)
-]
+OWN = {
+    "method": {"name": "full"},
+    "data": {"eval": {"share": 0}},
+    "train": {"max_steps": 3, "grad_accumulation": 2, "learning_rate": 5e-3, "warmup_steps": 0,
+              "schedule": "constant"},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,8 +35,7 @@ class Run:
     log: str
 
     def curve(self, key: str) -> dict[int, float]:
-        told = [event for event in self.told if isinstance(event, events.Metrics)]
-        return {event.step: event.values[key] for event in told if key in event.values}
+        return tiny_run.curve(key, self.told)
 
     def weights(self) -> dict[str, Any]:
         from safetensors.torch import load_file
@@ -54,14 +45,10 @@ class Run:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    suites = tmp_path / "home" / "suites"
-    suites.mkdir(parents=True)
-    (suites / "general.txt").write_text(TEXT)
-    (suites / "items.jsonl").write_text('{"id": "a", "question": "b", "answer": "c"}\n')
-    task = "{name: t, data: items.jsonl, chance: 0.0}"
-    (suites / "tiny.yaml").write_text(f"suite: 1\nname: tiny\ntext: general.txt\ntasks:\n  - {task}\n")
-    (tmp_path / "faq.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
-    return Home(tmp_path / "home")
+    home = Home(tmp_path / "home")
+    write_suite(home.root, 120)
+    write_rows(tmp_path / "faq.jsonl", [chat(f"What is {n}?", f"{n * n}.") for n in range(1, 25)])
+    return home
 
 
 @pytest.fixture
@@ -69,35 +56,8 @@ def recipe_of(home: Home, tiny_model: Path) -> Callable[..., Any]:
     """Return a function that makes a recipe: full tuning of the tiny model, 3 steps at a high rate."""
 
     def make(protect: dict[str, Any] | None = None, **sections: Any) -> Any:
-        whole: dict[str, Any] = {
-            "recipe": 1,
-            "name": "tiny",
-            "model": {"id": str(tiny_model), "dtype": "float32"},
-            "method": {"name": "full"},
-            "objective": {"name": "sft"},
-            "data": {
-                "train": [{"path": str(home.root.parent / "faq.jsonl")}],
-                "max_tokens": 64,
-                "eval": {"share": 0},
-            },
-            "train": {
-                "epochs": None,
-                "max_steps": 3,
-                "batch_size": 4,
-                "grad_accumulation": 2,
-                "learning_rate": 5e-3,
-                "warmup_steps": 0,
-                "schedule": "constant",
-            },
-            "samples": {"count": 0},
-            "check": {"at_end": False, "general": {"suite": "tiny"}},
-            "drift": {"every": None},
-            "protect": protect or {},
-        }
-        for name, section in sections.items():
-            merges = name not in ("method", "objective") and isinstance(section, dict)
-            whole[name] = {**whole[name], **section} if merges else section
-        recipe = resolve_text(json.dumps(whole)).recipe
+        layers = (IN_SUITE, OWN, {"protect": protect or {}}, sections)
+        recipe = tiny_run.recipe_of(tiny_model, home.root.parent / "faq.jsonl", *layers)
         assert recipe_from_mapping(recipe_to_mapping(recipe)) == recipe
         return recipe
 
@@ -115,16 +75,13 @@ def train(home: Home, recipe_of: Callable[..., Any], capsys: Any) -> Callable[..
         recipe = recipe_of(protect, **sections)
         folder = home.root / "runs" / f"{next(count):04}-tiny"
         point = None
-        if on_from is None:
-            folder.mkdir(parents=True)
-        else:
+        if on_from is not None:
             shutil.copytree(on_from[0].folder, folder)
             (folder / "events.jsonl").unlink()
             point = ResumePoint(on_from[1], checkpoint.folder_of(folder, on_from[1]), folder)
         capsys.readouterr()
-        log = event_log.EventLog(folder / "events.jsonl")
-        assert training.train(recipe, folder, home, "cpu", log, Stop(), point) == events.Ended("finished")
-        lines = (folder / "events.jsonl").read_bytes().splitlines()
-        return Run(folder, [events.decode(line).e for line in lines], capsys.readouterr().out)
+        ended, told = tiny_run.train(recipe, folder, home, point=point)
+        assert ended == events.Ended("finished")
+        return Run(folder, told, capsys.readouterr().out)
 
     return run

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from finetop.core.errors import BadInput
 from finetop.core.recipe.protections import Sizes
 from finetop.core.train.protections import kl_to_base
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 DRIFT = {"drift": {"every": 3}}
 

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
 
 import pytest
 import torch
-from method_bench import Bench
+from method_bench import Bench, base_of, disturb
+from safetensors.torch import load_file
 
-from finetop.core.models.resolved import ResolvedModel
 from finetop.core.train.protections import l2_sp
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 
 
 @pytest.fixture(scope="module")
 def bench(tiny_model: Path) -> Bench:
-    return Bench(ResolvedModel("tiny", tiny_model, None, None, "made here", "0" * 64))
+    return Bench(base_of(tiny_model))
 
 
-def test_whole_weights() -> None:
+def test_whole_weights():
     torch.manual_seed(1)
     weights = [torch.randn(5, 4, requires_grad=True), torch.randn(3, requires_grad=True)]
     starts = [torch.randn(5, 4), torch.randn(3)]
@@ -37,13 +33,10 @@ def test_whole_weights() -> None:
 
 
 @pytest.mark.parametrize("name", ["lora", "rslora", "pissa"])
-def test_of_lora_it_is_the_distance_of_the_models_own_weights(name: str, bench: Bench) -> None:
+def test_of_lora_it_is_the_distance_of_the_models_own_weights(name, bench):
     model = bench.prepare(name, rank=4)
     moving = [weight for weight in model.parameters() if weight.requires_grad]
-    torch.manual_seed(2)
-    with torch.no_grad():
-        for weight in moving:
-            weight.add_(0.1 * torch.randn_like(weight))
+    disturb(model, 0.1)
     pairs = list(l2_sp.pairs_of(model))
     assert len(pairs) == 14  # two layers with seven each
     away = sum(((pair.scale * pair.second.weight @ pair.first.weight) ** 2).sum() for pair in pairs)
@@ -55,22 +48,16 @@ def test_of_lora_it_is_the_distance_of_the_models_own_weights(name: str, bench: 
     whole = bench.load()
     merged = bench.prepare(name, rank=4)
     merged.load_state_dict(model.state_dict())
-    assert sum(
-        ((a - b) ** 2).sum().item()
-        for a, b in zip(merged.merge_and_unload().parameters(), whole.parameters(), strict=True)
-    ) == pytest.approx(away.item(), rel=1e-3)
+    both = zip(merged.merge_and_unload().parameters(), whole.parameters(), strict=True)
+    assert sum(((a - b) ** 2).sum().item() for a, b in both) == pytest.approx(away.item(), rel=1e-3)
 
 
-def test_other_adapters_are_held_by_their_own_weights(bench: Bench) -> None:
+def test_other_adapters_are_held_by_their_own_weights(bench):
     for name, options in (("dora", {"rank": 4}), ("ia3", {}), ("adalora", {})):
         assert not list(l2_sp.pairs_of(bench.prepare(name, **options)))
 
 
-def test_in_a_run_weights_stay_nearer_to_where_they_began(
-    train: Callable[..., Any], tiny_model: Path
-) -> None:
-    from safetensors.torch import load_file
-
+def test_in_a_run_weights_stay_nearer_to_where_they_began(train, tiny_model):
     base = load_file(tiny_model / "model.safetensors")
     free, held = train(), train({"l2_sp": 3.0})
     distance = [

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
 from finetop.core.train.protections.loss_adaptive_lr import rate
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 
 def test_the_factor() -> None:
@@ -21,8 +20,6 @@ def test_the_factor() -> None:
 
 
 def test_a_step_is_shorter_by_the_factor(train: Callable[..., Any], tiny_model: Path) -> None:
-    from safetensors.torch import load_file
-
     base = load_file(tiny_model / "model.safetensors")
     once = {"train": {"max_steps": 1, "optimizer": "sgd"}}
     free, held = train(**once), train({"loss_adaptive_lr": 3.0}, **once)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from finetop.core.data.examples import IGNORED, Example
 from finetop.core.errors import BadInput
+from finetop.core.runtime.event_log import EventLog
 from finetop.core.train.protections import _text
 from finetop.core.train.protections.mask_surprising import mask
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 
 def test_only_learned_tokens_over_the_limit_are_masked() -> None:
@@ -26,10 +26,6 @@ def test_only_learned_tokens_over_the_limit_are_masked() -> None:
 
 
 def test_nats_are_those_of_rows_read_alone(tiny_model: Path, tmp_path: Path) -> None:
-    from transformers import AutoModelForCausalLM
-
-    from finetop.core.runtime.event_log import EventLog
-
     model: Any = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).eval()
     rows = [[7, 8, 9], [10, 11, 12, 13, 14, 15], [20, 21]]
     found = _text.surprise(model, rows, 0, EventLog(tmp_path / "events.jsonl"), "reading")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from msgspec import structs
@@ -14,83 +15,42 @@ from finetop.core.recipe.fields import fields
 from finetop.core.recipe.load import resolve_text
 from finetop.core.train import protections
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 NAMES = ("ewc", "freeze_layers", "kl_to_base", "l2_sp", "loss_adaptive_lr", "mask_surprising", "replay")
 OFF = {
-    "ewc": 0,
-    "freeze_layers": [],
-    "kl_to_base": 0.0,
-    "l2_sp": {"weight": 0},
-    "loss_adaptive_lr": 0.0,
-    "mask_surprising": None,
-    "replay": None,
-}
+    "ewc": 0, "freeze_layers": [], "kl_to_base": 0.0, "l2_sp": {"weight": 0}, "loss_adaptive_lr": 0.0,
+    "mask_surprising": None, "replay": None,
+}  # fmt: skip
 # Sections of a recipe, and the message.
 REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
-    (
-        {"ewc": 1},
-        {"method": {"name": "lora"}},
-        "protect.ewc protects the base's own weights, but lora does not",
-    ),
+    ({"ewc": 1}, {"method": {"name": "lora"}},
+     "protect.ewc protects the base's own weights, but lora does not"),
     ({"kl_to_base": -1}, {}, "protect.kl_to_base.weight is -1; it must be a number from 0 to 1000."),
-    (
-        {"kl_to_base": {"weight": 1, "wait": 2}},
-        {},
-        "protect.kl_to_base.wait is not an option of protect.kl_to_base",
-    ),
-    (
-        {"kl_to_base": {"weight": 1, "on": "rows", "text": "a.txt"}},
-        {},
-        "protect.kl_to_base.text is not read: on is rows.",
-    ),
-    (
-        {"kl_to_base": {"on": "rows"}},
-        {},
-        "protect.kl_to_base: its other options have no effect without weight.",
-    ),
+    ({"kl_to_base": {"weight": 1, "wait": 2}}, {},
+     "protect.kl_to_base.wait is not an option of protect.kl_to_base"),
+    ({"kl_to_base": {"weight": 1, "on": "rows", "text": "a.txt"}}, {},
+     "protect.kl_to_base.text is not read: on is rows."),
+    ({"kl_to_base": {"on": "rows"}}, {},
+     "protect.kl_to_base: its other options have no effect without weight."),
     ({"freeze_layers": [1, 1]}, {}, "protect.freeze_layers names layer 1 twice."),
     ({"freeze_layers": [0]}, {"method": {"name": "prompt-tuning"}}, "prompt-tuning trains no layer"),
     ({"loss_adaptive_lr": 1}, {"objective": {"name": "dpo"}}, "the loss of dpo is not in nats/token."),
-    (
-        {"mask_surprising": 2.5},
-        {"objective": {"name": "dpo"}},
-        "dpo does not learn written answers token by token",
-    ),
-    (
-        {"mask_surprising": 0.5},
-        {},
-        "protect.mask_surprising.perplexity is 0.5; it must be a number above 1 or null.",
-    ),
+    ({"mask_surprising": 2.5}, {"objective": {"name": "dpo"}},
+     "dpo does not learn written answers token by token"),
+    ({"mask_surprising": 0.5}, {},
+     "protect.mask_surprising.perplexity is 0.5; it must be a number above 1 or null."),
     ({"replay": {"share": 0.5}}, {}, "protect.replay has neither path nor from_base."),
     ({"replay": {"path": "a", "from_base": 3}}, {}, "protect.replay has both path and from_base."),
-    (
-        {"replay": {"path": "a", "prompts": "b"}},
-        {},
-        "protect.replay.prompts are for from_base, which is not set.",
-    ),
-    (
-        {"replay": {"from_base": 3}},
-        {"objective": {"name": "dpo"}},
-        "dpo does not learn from answers that the base",
-    ),
-    (
-        {"replay": {"path": "a", "share": 0.5}},
-        {"data": {"train": [{"path": "b"}, {"path": "c", "share": 0.5}]}},
-        "add up to 1 or more.",
-    ),
-    (
-        {"l2_sp": 1},
-        {"objective": {"name": "ppo", "reward": {"model": "/m"}}},
-        "protect.l2_sp needs a trainer of transformers",
-    ),
-    (
-        {"l2_sp": 1},
-        {"objective": {"name": "pretrain"}, "check": {"general": None}},
-        "protect.l2_sp: pretrain trains a new model, which has nothing to forget.",
-    ),
-]
+    ({"replay": {"path": "a", "prompts": "b"}}, {},
+     "protect.replay.prompts are for from_base, which is not set."),
+    ({"replay": {"from_base": 3}}, {"objective": {"name": "dpo"}},
+     "dpo does not learn from answers that the base"),
+    ({"replay": {"path": "a", "share": 0.5}},
+     {"data": {"train": [{"path": "b"}, {"path": "c", "share": 0.5}]}}, "add up to 1 or more."),
+    ({"l2_sp": 1}, {"objective": {"name": "ppo", "reward": {"model": "/m"}}},
+     "protect.l2_sp needs a trainer of transformers"),
+    ({"l2_sp": 1}, {"objective": {"name": "pretrain"}, "check": {"general": None}},
+     "protect.l2_sp: pretrain trains a new model, which has nothing to forget."),
+]  # fmt: skip
 
 
 def whole(protection: dict[str, Any], **sections: Any) -> str:
@@ -134,21 +94,16 @@ def test_it_is_refused_in_words(protection: dict[str, Any], sections: dict[str, 
 
 
 def test_files_must_be_there() -> None:
-    recipe = resolve_text(
-        whole({"replay": {"path": "/no/such.jsonl"}, "kl_to_base": {"weight": 1, "text": "/no/t.txt"}})
-    ).recipe
-    assert dict(recipe_protections.paths(recipe)) == {
-        "protect.kl_to_base.text": "/no/t.txt",
-        "protect.replay.path": "/no/such.jsonl",
-    }
+    protection = {"replay": {"path": "/no/such.jsonl"}, "kl_to_base": {"weight": 1, "text": "/no/t.txt"}}
+    paths = dict(recipe_protections.paths(resolve_text(whole(protection)).recipe))
+    assert paths == {"protect.kl_to_base.text": "/no/t.txt", "protect.replay.path": "/no/such.jsonl"}
 
 
 def test_memory_adds_up() -> None:
     recipe = resolve_text(whole({"l2_sp": 1, "ewc": 1})).recipe
     sizes = recipe_protections.Sizes(moving=1000, weight_bytes=4.0, vocabulary=100)
-    assert recipe_protections.memory(recipe, sizes) == recipe_protections.Memory(
-        on_device=4000 + 6000, on_host=0
-    )
+    wanted = recipe_protections.Memory(on_device=4000 + 6000, on_host=0)
+    assert recipe_protections.memory(recipe, sizes) == wanted
     assert structs.fields(type(recipe.protect))
 
 

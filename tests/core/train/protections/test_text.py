@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from transformers import AutoTokenizer
 
 from finetop.core.errors import BadInput
 from finetop.core.train.protections import _text
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
-
-def test_windows_are_of_what_nobody_measures(
-    tiny_model: Any, home: Any, recipe_of: Callable[..., Any]
-) -> None:
-    from transformers import AutoTokenizer
-
+def test_windows_are_of_what_nobody_measures(tiny_model, home, recipe_of):
     tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)
     whole = tokenizer((home.root / "suites" / "general.txt").read_text()).input_ids
     left = (len(whole) - _text.MEASURED) // 32
@@ -27,9 +21,7 @@ def test_windows_are_of_what_nobody_measures(
     assert few == [found[at * left // 4] for at in range(4)]
 
 
-def test_text_of_a_file(tiny_model: Any, home: Any, recipe_of: Callable[..., Any]) -> None:
-    from transformers import AutoTokenizer
-
+def test_text_of_a_file(tiny_model, home, recipe_of):
     tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)
     file = home.root / "own.txt"
     file.write_text("The shop opens at nine. " * 20)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import statistics
 
 import pytest
-from rank_jobs import curve, make_job, make_run, of, read_events, run_all
+from rank_jobs import make_job, make_run, run_all
+from tiny_run import curve, of, read_events
 
 from finetop.core.protocol import events
 
@@ -25,20 +26,12 @@ def told(tmp_path_factory, tiny_model):
         "kto-fsdp": ({"method": {"name": "full"}, "objective": {"name": "kto"}}, {}),
         "kto-ddp": ({"method": {"name": "full"}, "objective": {"name": "kto"}}, {"parallel": "ddp"}),
         "distill-two": ({"method": lora, "objective": taught}, {}),
-        "grpo": (
-            {"method": {"name": "full"}, "objective": {"name": "grpo", **paid}, "samples": {"count": 0}},
-            {"batch_size": 16, "parallel": "ddp", **LEARNS},
-        ),
-        "rloo": (
-            {
-                "method": {"name": "full"},
-                "objective": {"name": "rloo", **paid},
-                "samples": {"count": 0},
-                "model": {"engine": "continuous"},
-            },
-            {"batch_size": 16, "parallel": "ddp", **LEARNS},
-        ),
-    }
+        "grpo": ({"method": {"name": "full"}, "objective": {"name": "grpo", **paid}, "samples": {"count": 0}},
+                 {"batch_size": 16, "parallel": "ddp", **LEARNS}),
+        "rloo": ({"method": {"name": "full"}, "objective": {"name": "rloo", **paid}, "samples": {"count": 0},
+                  "model": {"engine": "continuous"}},
+                 {"batch_size": 16, "parallel": "ddp", **LEARNS}),
+    }  # fmt: skip
     one = {"distill-one": ({"method": lora, "objective": taught}, {"grad_accumulation": 2})}
     jobs = {}
     for count, group in ((2, two), (1, one)):
@@ -80,19 +73,12 @@ def test_copies_that_do_not_search_for_unused_weights_learn_the_same(tmp_path, t
         "dpo": {"method": lora, "objective": {"name": "dpo"}},
         "kto": {"method": lora, "objective": {"name": "kto"}},
         "orpo": {"method": lora, "objective": {"name": "orpo"}},
-        "reward": {
-            "method": lora,
-            "objective": {"name": "reward"},
-            "samples": {"count": 0},
-            "check": {"general": None},
-            "drift": {"every": None},
-        },
-        "distill": {
-            "method": lora,
-            "objective": {"name": "distill", "teacher": str(tiny_model), "weight": 0.5},
-        },
+        "reward": {"method": lora, "objective": {"name": "reward"}, "samples": {"count": 0},
+                   "check": {"general": None}, "drift": {"every": None}},
+        "distill": {"method": lora,
+                    "objective": {"name": "distill", "teacher": str(tiny_model), "weight": 0.5}},
         "grpo": {"method": lora, "objective": {"name": "grpo", **paid}, "samples": {"count": 0}},
-    }
+    }  # fmt: skip
     jobs = {
         (name, tries): make_job(
             make_run(tmp_path / f"{name}-{tries}", tiny_model, name, **given), 2, try_worst_batch=tries

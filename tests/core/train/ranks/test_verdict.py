@@ -6,7 +6,8 @@ import json
 import random
 
 import pytest
-from rank_jobs import ROWS, make_job, make_run, of, read_events, run_all
+from rank_jobs import ROWS, make_job, make_run, run_all
+from tiny_run import of, read_events, write_rows
 
 from finetop.core.protocol import events
 
@@ -39,7 +40,7 @@ def write_suite(suites):
             }
             for n in range(40)
         ]
-        (suites / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        write_rows(suites / f"{name}.jsonl", rows)
     tasks = "".join(TASK.format(name=name) for name in NAMES)
     (suites / "three.yaml").write_text(f"suite: 1\nname: three\ntext: general.txt\ntasks:\n{tasks}")
 
@@ -74,7 +75,7 @@ def verdicts(tmp_path_factory, tiny_model):
                 },
             )
             write_suite(home / "suites")
-            (home / "target.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS * 2))
+            write_rows(home / "target.jsonl", ROWS * 2)
             jobs[method, count] = make_job(run, count, batch_size=4 // count)
         run_all([jobs[method, count] for method in METHODS], count)
     return {key: of(events.Verdict, read_events(job)) for key, job in jobs.items()}

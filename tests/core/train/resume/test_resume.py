@@ -8,8 +8,11 @@ import shutil
 from typing import Any
 
 import pytest
+import tiny_run
 import torch
 from method_bench import OPTIONS
+from safetensors.torch import load_file
+from tiny_run import IN_SUITE, chat, of, recipe_text, write_rows, write_suite
 
 from finetop.core.errors import BadInput
 from finetop.core.models import checkpoint, cpu_formats, devices
@@ -17,90 +20,53 @@ from finetop.core.protocol import events
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
-from finetop.core.runtime.stop_signal import Stop
-from finetop.core.train import callbacks, methods, train as training
+from finetop.core.train import callbacks, methods
 from finetop.core.train.resume import resume, state_files
 from finetop.core.train.resume.earlier_jobs import read_earlier_jobs
 from finetop.core.train.resume.resume_point import ResumePoint
 
-TEXT = "The shop opens at nine, and closes at six. We mend radios, lamps and clocks in the old mill. " * 40
+OWN = {
+    "method": {"name": "lora", "rank": 4, "dropout": 0.2},
+    "train": {"epochs": 2.0, "batch_size": 2, "grad_accumulation": 2, "learning_rate": 0.01, "save_every": 2,
+              "eval_every": 3, "keep_checkpoints": None},
+}  # fmt: skip
 
 
 class Run:
     """A run in its own home, whose jobs run in this process."""
 
-    def __init__(self, tmp_path, tiny_model, count=16, **sections):
+    def __init__(self, tmp_path, tiny_model, **sections):
         self.home = Home(tmp_path / "home")
         self.folder = tmp_path / "home" / "runs" / "0001-tiny"
         self.data = tmp_path / "faq.jsonl"
-        self.write_rows(count)
-        suites = self.home.root / "suites"
-        suites.mkdir(parents=True)
-        (suites / "general.txt").write_text(TEXT)
-        (suites / "items.jsonl").write_text('{"id": "a", "question": "b", "answer": "c"}\n')
-        task = "{name: t, data: items.jsonl, chance: 0.0}"
-        (suites / "tiny.yaml").write_text(f"suite: 1\nname: tiny\ntext: general.txt\ntasks:\n  - {task}\n")
-        self.settings: dict[str, Any] = {
-            "recipe": 1,
-            "name": "tiny",
-            "model": {"id": str(tiny_model), "dtype": "float32"},
-            "method": {"name": "lora", "rank": 4, "dropout": 0.2},
-            "objective": {"name": "sft"},
-            "data": {"train": [{"path": str(self.data)}], "max_tokens": 64},
-            "train": {
-                "epochs": 2.0,
-                "batch_size": 2,
-                "grad_accumulation": 2,
-                "learning_rate": 0.01,
-                "save_every": 2,
-                "eval_every": 3,
-                "keep_checkpoints": None,
-            },
-            "samples": {"count": 0},
-            "check": {"at_end": False, "general": {"suite": "tiny"}},
-            "drift": {"every": None},
-        }
-        for name, section in sections.items():
-            own = {} if name == "method" else self.settings[name]
-            self.settings[name] = {**own, **section}
+        rows = [
+            chat(f"What is {n}?" + " Say it." * (n % 5), f"It is {n * n}." + " Yes." * (n % 3))
+            for n in range(1, 17)
+        ]
+        write_rows(self.data, rows)
+        write_suite(self.home.root)
+        self.settings: dict[str, Any] = json.loads(
+            recipe_text(tiny_model, self.data, IN_SUITE, OWN, sections)
+        )
         self.jobs = 0
 
-    def write_rows(self, count, word="It is"):
-        rows = [
-            {"messages": [
-                {"role": "user", "content": f"What is {n}?" + " Say it." * (n % 5)},
-                {"role": "assistant", "content": f"{word} {n * n}." + " Yes." * (n % 3)},
-            ]}
-            for n in range(1, count + 1)
-        ]  # fmt: skip
-        self.data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-    def job(self, step=None, anyway=False, stop=None, **train):
+    def job(self, step=None, **train):
         """Train from the beginning, or resume from a step. Return how it ended, and its events."""
         settings = {**self.settings, "train": {**self.settings["train"], **train}}
         recipe = resolve_text(json.dumps(settings)).recipe
         self.jobs += 1
         folder = self.folder / "jobs" / f"{self.jobs:04d}-train"
-        folder.mkdir(parents=True)
-        log = event_log.EventLog(folder / "events.jsonl")
         point = None
         if step is not None:
             where = checkpoint.folder_of(self.folder, step)
-            point = ResumePoint(step, where, folder, anyway, read_earlier_jobs(self.folder, folder))
-        try:
-            ended = training.train(recipe, self.folder, self.home, "cpu", log, stop or Stop(), point)
-        finally:
-            log.close()
-        lines = (folder / "events.jsonl").read_bytes().splitlines()
-        return ended, [events.decode(line).e for line in lines]
+            point = ResumePoint(step, where, folder, earlier=read_earlier_jobs(self.folder, folder))
+        return tiny_run.train(recipe, folder, self.home, self.folder, point=point)
 
     def held(self, step):
         """Return what the model held at a step, if that differs from what is saved; empty for whole models."""
         return state_files.load(checkpoint.folder_of(self.folder, step) / resume.STATE)["weights"] or {}
 
     def weights(self, step):
-        from safetensors.torch import load_file
-
         folder = checkpoint.folder_of(self.folder, step)
         return load_file(next(folder.glob("*model.safetensors")))
 
@@ -119,38 +85,25 @@ def test_a_run_goes_on_in_the_format_it_began_in(tmp_path, tiny_model, monkeypat
     for step, faster in ((None, began), (2, other)):
         monkeypatch.setattr(cpu_formats, "measured", lambda _, faster=faster: speeds[faster])
         _, happened = run.job(step)
-        (planned,) = (event for event in happened if isinstance(event, events.Planned))
+        (planned,) = of(events.Planned, happened)
         assert planned.dtype == began
 
 
 def numbers(happened):
     """Return all training values by step, without those that depend on time and machine."""
     kept: dict[int, dict[str, float]] = {}
-    for event in happened:
-        if isinstance(event, events.Metrics):
-            values = {
-                key: event.values[key] for key in event.values if key not in ("tokens_per_s", "memory_gib")
-            }
-            kept.setdefault(event.step, {}).update(values)
+    for event in of(events.Metrics, happened):
+        values = {k: v for k, v in event.values.items() if k not in ("tokens_per_s", "memory_gib")}
+        kept.setdefault(event.step, {}).update(values)
     return kept
 
 
-@pytest.mark.parametrize(
-    ("sections", "step"),
-    [
-        ({}, 6),  # in the second epoch, whose order must not depend on dropout in the first
-        (
-            {
-                "method": {"name": "full"},
-                "objective": {"neftune_alpha": 5.0},
-                "train": {"optimizer": "adafactor"},
-            },
-            4,
-        ),
-        ({"method": {"name": "adalora", "rank": 4, "first_rank": 6}, "objective": {"packing": True}}, 2),
-    ],
-    ids=["lora", "full", "adalora"],
-)
+@pytest.mark.parametrize(("sections", "step"), [
+    ({}, 6),  # in the second epoch, whose order must not depend on dropout in the first
+    ({"method": {"name": "full"}, "objective": {"neftune_alpha": 5.0}, "train": {"optimizer": "adafactor"}},
+     4),
+    ({"method": {"name": "adalora", "rank": 4, "first_rank": 6}, "objective": {"packing": True}}, 2),
+], ids=["lora", "full", "adalora"])  # fmt: skip
 def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(tmp_path, tiny_model, sections, step):
     run = Run(tmp_path, tiny_model, **sections)
     ended, whole = run.job()
@@ -186,13 +139,10 @@ PAIRS += [("lora", "nf4"), ("lora", "int8")]
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
 def test_every_method_goes_on_to_the_bit(tmp_path, tiny_model, name, kind):
     run = Run(
-        tmp_path,
-        tiny_model,
-        method={"name": name, **OPTIONS.get(name, {})},
-        model={"quantize": kind},
+        tmp_path, tiny_model, method={"name": name, **OPTIONS.get(name, {})}, model={"quantize": kind},
         data={"eval": {"share": 0.0}},
         train={"epochs": None, "max_steps": 4, "learning_rate": 0.01, "eval_every": 1000},
-    )
+    )  # fmt: skip
     before = numbers(run.job()[1])
     wanted, held = run.weights(4), run.held(4)
     random.seed(99)
@@ -221,9 +171,8 @@ def test_changed_rows_and_a_changed_base_are_refused(tmp_path, tiny_model, capsy
     before, now = {"a.jsonl": "1", "b.jsonl": "2"}, {"a.jsonl": "1", "b.jsonl": "3"}
     resume.require_same_data(before, dict(before), anyway=False)
     resume.require_same_data({}, now, anyway=False)
-    with pytest.raises(
-        BadInput, match=r"the rows of b\.jsonl have changed since the run began\. Restore them"
-    ):
+    changed = r"the rows of b\.jsonl have changed since the run began"
+    with pytest.raises(BadInput, match=rf"{changed}\. Restore them"):
         resume.require_same_data(before, now, anyway=False)
     resume.require_same_data(before, now, anyway=True)
     assert "b.jsonl have changed since the run began; it continues with them" in capsys.readouterr().out
@@ -238,10 +187,8 @@ def test_going_back_removes_later_checkpoints_and_says_so(tmp_path):
         resume.announce(point, tmp_path, 4, log)
     resume.announce(point, tmp_path, 8, log)
     log.close()
-    assert sorted(folder.name for folder in (tmp_path / "checkpoints").iterdir()) == [
-        "step-000002",
-        "step-000004",
-    ]
+    left = sorted(folder.name for folder in (tmp_path / "checkpoints").iterdir())
+    assert left == ["step-000002", "step-000004"]
     assert events.decode((tmp_path / "events.jsonl").read_bytes()).e == events.Resumed(4)
 
 
@@ -290,17 +237,9 @@ def test_budgets_hold_where_answers_are_written_in_groups(tmp_path, tiny_model, 
 
 
 PATIENT = {
-    "epochs": None,
-    "max_steps": 40,
-    "save_every": 5,
-    "eval_every": 2,
-    "keep_checkpoints": 1,
-    "keep": "best",
-    "stop_early": {"patience": 3},
-    "learning_rate": 0.5,
-    "schedule": "constant",
-    "warmup_steps": 0,
-}
+    "epochs": None, "max_steps": 40, "save_every": 5, "eval_every": 2, "keep_checkpoints": 1, "keep": "best",
+    "stop_early": {"patience": 3}, "learning_rate": 0.5, "schedule": "constant", "warmup_steps": 0,
+}  # fmt: skip
 
 
 def losses(happened):
@@ -319,7 +258,7 @@ def test_a_run_stops_early_keeps_its_best_and_is_the_same_after_a_resume(tmp_pat
         f"stopped early at step {last}: eval_loss did not improve on {told[best]:.4g} (step {best}) in 3 evaluations"
     )
     assert ended.cause in capsys.readouterr().out
-    (kept,) = [event for event in whole if isinstance(event, events.Best)]
+    (kept,) = of(events.Best, whole)
     assert (kept.step, kept.values) == (best, {"eval_loss": told[best]})
     assert kept.text == f"step {best}: the lowest eval_loss ({told[best]:.4g}) of {len(told)} evaluations"
     there = [checkpoint.step_of(folder) for folder in checkpoint.complete(run.folder)]
@@ -331,15 +270,14 @@ def test_a_run_stops_early_keeps_its_best_and_is_the_same_after_a_resume(tmp_pat
     ended_again, again = run.job(best)
     assert ended_again == ended
     assert losses(again) == {step: value for step, value in told.items() if step > best}
-    (kept_again,) = [event for event in again if isinstance(event, events.Best)]
+    (kept_again,) = of(events.Best, again)
     assert kept_again == kept
     assert all(torch.equal(tensor, weights[name]) for name, tensor in run.weights(best).items())
     assert all(torch.equal(tensor, at_last[name]) for name, tensor in run.weights(last).items())
 
     # From where it ended nothing is left to do, unless it is given more patience.
-    with pytest.raises(
-        BadInput, match=r"train\.stop_early\.patience \(3\) is used up: stopped early at step"
-    ):
+    used_up = r"train\.stop_early\.patience \(3\) is used up: stopped early at step"
+    with pytest.raises(BadInput, match=used_up):
         run.job(last)
     _, more = run.job(last, stop_early={"patience": 4}, max_steps=last + 2)
     told |= losses(more)
@@ -376,24 +314,16 @@ def test_a_reward_that_does_not_rise_ends_a_run(tmp_path, tiny_model, name):
     reward = {"rules": [{"rule": "min_words", "value": 3}]}
     groups = {"generations": 2} if name == "grpo" else {}
     run = Run(
-        tmp_path,
-        tiny_model,
-        method={"name": "lora", "rank": 4},
+        tmp_path, tiny_model, method={"name": "lora", "rank": 4},
         objective={"name": name, "max_new_tokens": 1, "reward": reward, **groups},
-        train={
-            "epochs": None,
-            "max_steps": 20,
-            "save_every": 100,
-            "eval_every": 1,
-            "keep": "best",
-            "stop_early": {"metric": "reward", "patience": 2},
-        },
-    )
+        train={"epochs": None, "max_steps": 20, "save_every": 100, "eval_every": 1, "keep": "best",
+               "stop_early": {"metric": "reward", "patience": 2}},
+    )  # fmt: skip
     run.data.write_text('{"prompt": "What is 10?"}\n' * 16)
     ended, happened = run.job()
     words = "stopped early at step 3: eval_reward did not improve on 0 (step 1) in 2 evaluations"
     assert ended == events.Ended("finished", words)
-    (best,) = [event for event in happened if isinstance(event, events.Best)]
+    (best,) = of(events.Best, happened)
     assert (best.step, best.values) == (1, {"eval_reward": 0.0})
-    (again,) = [event for event in run.job(1)[1] if isinstance(event, events.Best)]
+    (again,) = of(events.Best, run.job(1)[1])
     assert again == best

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import random
 
+import numpy
 import pytest
 import torch
 
@@ -50,10 +52,6 @@ def test_what_is_no_number_is_refused_and_what_is_damaged_told(tmp_path):
 
 
 def test_random_numbers_go_on_where_they_were(tmp_path):
-    import random
-
-    import numpy
-
     def draw():
         return (
             random.random(),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from finetop.core.train.trainers import masks
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class Loss:
@@ -37,8 +36,6 @@ def batch() -> dict[str, Any]:
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_loss_and_gradients_are_the_same_without_a_mask(tiny_model: Path, attention: str) -> None:
-    from transformers import AutoModelForCausalLM
-
     found = []
     for leaves_out in (False, True):
         model: Any = AutoModelForCausalLM.from_pretrained(tiny_model, attn_implementation=attention)
@@ -54,8 +51,6 @@ def test_loss_and_gradients_are_the_same_without_a_mask(tiny_model: Path, attent
 
 
 def test_the_mask_is_left_out_of_the_loss_alone(tiny_model: Path) -> None:
-    from transformers import AutoModelForCausalLM
-
     model: Any = AutoModelForCausalLM.from_pretrained(tiny_model)
     trainer: Any = Loss(model)
     masks.leave_out(trainer)

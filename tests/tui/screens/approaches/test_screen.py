@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
 from approach_fakes import ComparingSupervisor, answer, meanwhile, measured, measured_rows
-from tui_fakes import make_app, row_with, settled, text_of
+from msgspec.structs import replace
+from tui_fakes import make_app, pressed, row_with, settled, shown_app, text_of
 
 from finetop.core.protocol.messages.approaches import Advice
 from finetop.tui.screens.approaches.screen import ApproachesScreen
@@ -24,69 +24,46 @@ FOUND = {"measured": measured, "meanwhile": meanwhile}
 async def opened(pilot: Any) -> None:
     """Open the comparison of the run under the cursor of Runs."""
     await settled(pilot)
-    await pilot.press("a")
-    await settled(pilot, 0.3)
-
-
-async def test_a_leads_here_enter_opens_the_chosen_run_and_esc_leads_back() -> None:
-    app = make_app(ComparingSupervisor(measured()))
-    async with app.run_test(size=(80, 24)) as pilot:
-        await opened(pilot)
-        assert isinstance(app.screen, ApproachesScreen)
-        best = " ".join(row_with(app, "a retrieval-lora").split())
-        assert best == "▸ a retrieval-lora 0.71 [0.65, 0.77] best -0.9 1 NO VERDICT, 2 ok"
-        level = " ".join(row_with(app, "b retrieval").split())
-        assert level == "b retrieval 0.66 [0.59, 0.72] -0.06 ±0.07= 0.0 same weights"
-        assert row_with(app, "c full").split()[-4:] == ["2", "REGRESSED,", "1", "ok"]
-        assert row_with(app, "qlora").split(maxsplit=1)[1] == "left out: needs a GPU, and there is none"
-        assert "Best: retrieval-lora or retrieval" in text_of(app)
-        await pilot.press("right")
-        await settled(pilot)
-        assert row_with(app, "kb-retrieval-lora-s2").startswith("▸✓")
-        await pilot.press("enter")
-        await settled(pilot)
-        assert isinstance(app.screen, RunScreen) and app.screen.run == "kb-retrieval-lora-s2"
-        await pilot.press("escape")
-        await settled(pilot)
-        await pilot.press("escape")
-        await settled(pilot)
-        assert isinstance(app.screen, RunsScreen)
+    await pressed(pilot, "a", within_s=0.3)
 
 
 async def test_v_turns_to_the_prices_and_tab_to_what_is_below() -> None:
-    app = make_app(ComparingSupervisor(measured()))
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with shown_app(make_app(ComparingSupervisor(measured()))) as (app, pilot):
         await opened(pilot)
+        assert isinstance(app.screen, ApproachesScreen)
+        assert "Best: retrieval-lora or retrieval" in text_of(app)
         assert "changing knowledge" in text_of(app) and "1-" in row_with(app, "advice, from these")
-        await pilot.press("pagedown")
-        await settled(pilot)
+        await pressed(pilot, "pagedown")
         assert "what would change this" in text_of(app)
-        await pilot.press("v")
-        await settled(pilot)
-        assert row_with(app, "c full").split()[2:] == [
-            *("9.1", "min", "0.52", "[0.47,", "0.57]!", "31", "tok", "1.9", "GiB", "0.10", "to", "0.31"),
-        ]
+        await pressed(pilot, "v")
+        prices = "9.1 min 0.52 [0.47, 0.57]! 31 tok 1.9 GiB 0.10 to 0.31"
+        assert row_with(app, "c full").split()[2:] == prices.split()
         assert "v scores" in text_of(app) and "CPU s a query" in text_of(app)
         assert "! measured on a busy machine" in text_of(app)
-        await pilot.press("tab")
-        await settled(pilot)
+        await pressed(pilot, "tab")
         assert "token f1 against retained" in text_of(app) and "limit -3.0" in text_of(app)
-        await pilot.press("tab")
-        await settled(pilot)
+        await pressed(pilot, "tab")
         assert "runs of retrieval-lora" in text_of(app)
-        await pilot.press("tab", "c")
-        await settled(pilot)
-        assert isinstance(app.screen, CompareScreen)
-        assert (
-            app.screen.state.names[:2] == ["kb-retrieval-lora-s1", "kb-retrieval-s1"]
-            and len(app.screen.state.names) == 5
-        )
+        await pressed(pilot, "tab", "c")
+        assert isinstance(app.screen, CompareScreen) and len(app.screen.state.names) == 5
+        assert app.screen.state.names[:2] == ["kb-retrieval-lora-s1", "kb-retrieval-s1"]
+
+
+async def test_enter_opens_the_chosen_run_and_esc_leads_back() -> None:
+    async with shown_app(make_app(ComparingSupervisor(measured()))) as (app, pilot):
+        await opened(pilot)
+        await pressed(pilot, "right")
+        assert row_with(app, "kb-retrieval-lora-s2").startswith("▸✓")
+        await pressed(pilot, "enter")
+        assert isinstance(app.screen, RunScreen) and app.screen.run == "kb-retrieval-lora-s2"
+        await pressed(pilot, "escape")
+        await pressed(pilot, "escape")
+        assert isinstance(app.screen, RunsScreen)
 
 
 async def test_what_still_runs_is_said_and_the_cursor_stays_on_its_approach() -> None:
     fake = ComparingSupervisor(meanwhile())
-    app = make_app(fake)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with shown_app(make_app(fake)) as (app, pilot):
         await opened(pilot)
         assert "2 of 6 runs measured" in text_of(app) and "; 4 runs to come" in text_of(app)
         assert "● under way: training, 40 %" in row_with(app, "lora  ")
@@ -97,31 +74,25 @@ async def test_what_still_runs_is_said_and_the_cursor_stays_on_its_approach() ->
         fake.change()
         await settled(pilot, 0.3)
         assert row_with(app, "b retrieval").startswith("▸")
-        await pilot.press("G", "enter")
-        await settled(pilot)
+        await pressed(pilot, "G", "enter")
         assert "qlora has no run." in text_of(app)
-        await pilot.press("right_square_bracket")
-        await settled(pilot, 0.3)
+        await pressed(pilot, "right_square_bracket", within_s=0.3)
         assert "Approaches older" in text_of(app)
 
 
 async def test_a_failed_approach_leads_to_the_run_that_failed_and_to_trying_it_again() -> None:
-    app = make_app(ComparingSupervisor(meanwhile()))
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with shown_app(make_app(ComparingSupervisor(meanwhile()))) as (app, pilot):
         await opened(pilot)
         names = [row.name for row in meanwhile().rows]
-        await pilot.press("g", *["j"] * names.index("full"))
-        await settled(pilot)
+        await pressed(pilot, "g", *["j"] * names.index("full"))
         assert "why it failed; T there retries it" in text_of(app)
         failed = next(run.name for run in meanwhile().rows[names.index("full")].runs if run.said)
-        await pilot.press("enter")
-        await settled(pilot)
+        await pressed(pilot, "enter")
         assert isinstance(app.screen, RunScreen) and app.screen.run == failed
 
 
 async def test_without_a_comparison_it_says_how_to_make_one() -> None:
-    app = make_app(ComparingSupervisor(None))
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with shown_app(make_app(ComparingSupervisor(None))) as (app, pilot):
         await opened(pilot)
         assert "No comparisons yet." in text_of(app)
         assert "finetop approaches RECIPE" in text_of(app)
@@ -134,7 +105,6 @@ HOSTILE = "a\x1b]0;owned\x07\x1b[2J\u202e\r\nb"
     "size", [(60, 20), pytest.param((120, 40), marks=pytest.mark.slow)], ids=["60x20", "120x40"]
 )
 async def test_hostile_words_draw_nothing_of_their_own(size: tuple[int, int]) -> None:
-    replace = msgspec.structs.replace
     rows = [
         replace(
             row,
@@ -149,12 +119,10 @@ async def test_hostile_words_draw_nothing_of_their_own(size: tuple[int, int]) ->
     comparison = replace(
         answer(rows, [Advice(HOSTILE, HOSTILE)], 1, 1), metric=HOSTILE, model=HOSTILE, target=HOSTILE
     )
-    app = make_app(ComparingSupervisor(comparison))
-    async with app.run_test(size=size) as pilot:
+    async with shown_app(make_app(ComparingSupervisor(comparison)), size) as (app, pilot):
         await opened(pilot)
         for key in ("j", "v", "tab", "tab", "right", "G", "enter"):
-            await pilot.press(key)
-            await settled(pilot)
+            await pressed(pilot, key)
             text = text_of(app)
             assert text.replace("\n", "").isprintable() and len(text.splitlines()) <= size[1]
 
@@ -164,7 +132,6 @@ async def test_hostile_words_draw_nothing_of_their_own(size: tuple[int, int]) ->
 def test_picture(snap_compare: Callable[..., bool], size: tuple[int, int], state: str) -> None:
     async def press(pilot: Any) -> None:
         await opened(pilot)
-        await pilot.press("j")
-        await settled(pilot, 0.2)
+        await pressed(pilot, "j", within_s=0.2)
 
     assert snap_compare(make_app(ComparingSupervisor(FOUND[state]())), terminal_size=size, run_before=press)

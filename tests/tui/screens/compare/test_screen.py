@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
 from compare_fakes import SeveralRuns, three
+from msgspec.structs import replace
 from run_fakes import make_run_app, make_source
-from tui_fakes import NOW, row_with, settled, text_of
+from tui_fakes import NOW, asked, pressed, row_with, settled, shown_app, text_of
 
 from finetop.core.protocol.messages.data_versions import DataDiffer
 from finetop.core.protocol.messages.runs import Curves, GetRun
@@ -46,27 +46,17 @@ def test_picture(snap_compare: Callable[..., bool], size: tuple[int, int], keys:
         await settled(pilot)
         await compared(fake, pilot)
         for key in keys:
-            await pilot.press(key)
-            await settled(pilot, 0.1)
+            await pressed(pilot, key, within_s=0.1)
 
     assert snap_compare(make_run_app(fake), terminal_size=size, run_before=press)
 
 
 async def test_the_footers_keys_do_what_they_say() -> None:
     fake = three()
-    app = make_run_app(fake)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(pilot)
+    async with shown_app(make_run_app(fake), (120, 40)) as (app, pilot):
         screen = await compared(fake, pilot)
-        assert "A and B are on the Pareto front: none is better at both." in text_of(app)
-        assert (
-            "train.learning_rate" in text_of(app)
-            and "2e-4" not in text_of(app).split("recipe differences")[0]
-        )
-        assert "1248" not in text_of(app) and "1,200" in text_of(app), "the axis ends where the plan does"
         assert screen.state.metrics == ["loss", "drift", "grad_norm", "tokens_per_s"], "in the grid of Run"
-        await pilot.press("v", "v")
-        await settled(pilot, 0.2)
+        await pressed(pilot, "v", "v", within_s=0.2)
         assert "▸drift" in text_of(app)
         await pilot.press("m", "y")
         assert "smoothed 0.9" in row_with(app, "▸drift") and text_of(app).count("log y") == 1
@@ -74,16 +64,13 @@ async def test_the_footers_keys_do_what_they_say() -> None:
         await pilot.press("left")
         assert "step 1" in text_of(app)
         asked_before = len(fake.asked)
-        await pilot.press("plus")
-        await settled(pilot, 0.2)
+        await pressed(pilot, "plus", within_s=0.2)
         assert any(isinstance(ask, Curves) and ask.first for ask in fake.asked[asked_before:])
-        await pilot.press("0", "j", "j", "X")
-        await settled(pilot, 0.2)
+        await pressed(pilot, "0", "j", "j", "X", within_s=0.2)
         assert screen.state.names == ["support-full-1e-4", "support-r16"] and "Compare 2 runs" in text_of(app)
         await pilot.press("X")
         assert "a comparison needs at least two runs." in text_of(app)
-        await pilot.press("tab", "tab", "tab", "tab", "enter")
-        await settled(pilot, 0.2)
+        await pressed(pilot, "tab", "tab", "tab", "tab", "enter", within_s=0.2)
         assert isinstance(app.screen, RunScreen) and app.screen.run == "support-r16"
         await pilot.press("escape", "escape")
         assert not isinstance(app.screen, CompareScreen)
@@ -91,28 +78,20 @@ async def test_the_footers_keys_do_what_they_say() -> None:
 
 async def test_how_the_data_of_two_runs_differ_is_asked_once_for_each_pair() -> None:
     fake = three()
-    app = make_run_app(fake)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(pilot)
+    async with shown_app(make_run_app(fake), (120, 40)) as (app, pilot):
         await compared(fake, pilot)
-        assert "v2, 417 rows" in text_of(app)
         for keys in (["tab"], ["j"], ["j"], ["j"]):
-            await pilot.press(*keys)
-            await settled(pilot, 0.2)
+            await pressed(pilot, *keys, within_s=0.2)
         assert "374 in both, 38 changed, 5 only in B" in text_of(app)
-        requests = [ask for ask in fake.asked if isinstance(ask, DataDiffer)]
+        requests = asked(fake, DataDiffer)
         assert [ask.other for ask in requests] == ["support-r16", "support-full-1e-5"]
 
 
 def test_of_runs_on_different_tests_none_is_the_best_by_its_target() -> None:
     first, two, old = three().details.values()
-    tests = [
-        msgspec.structs.replace(make_source(1, 40), use="test", content=content)
-        for content in ("a" * 64, "b" * 64)
-    ]
+    tests = [replace(make_source(1, 40), use="test", content=content) for content in ("a" * 64, "b" * 64)]
     first, two = (
-        msgspec.structs.replace(run, sources=[*run.sources, test])
-        for run, test in zip((first, two), tests, strict=True)
+        replace(run, sources=[*run.sources, test]) for run, test in zip((first, two), tests, strict=True)
     )
     for runs, are_told in (((first, two), True), ((first, old), False), ((first, first), False)):
         text = "\n".join(
@@ -128,12 +107,8 @@ async def test_runs_that_go_on_are_asked_for_again_and_others_not() -> None:
     fake = three()
     going = fake.details["support-r16"]
     state = Running(NOW - 800, "training", 820, 1200, "steps", 380.0)
-    fake.details["support-r16"] = msgspec.structs.replace(
-        going, row=msgspec.structs.replace(going.row, state=state)
-    )
-    app = make_run_app(fake)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
+    fake.details["support-r16"] = replace(going, row=replace(going.row, state=state))
+    async with shown_app(make_run_app(fake)) as (_, pilot):
         await compared(fake, pilot)
         fake.asked.clear()
         fake.change()
@@ -145,13 +120,9 @@ async def test_no_text_of_a_run_reaches_the_terminal_as_a_command() -> None:
     evil = "\x1b]52;c;aGk=\x07\x1b[2J\u202e"
     fake = three(evil)
     for name, detail in fake.details.items():
-        samples = [msgspec.structs.replace(sample, prompt=evil, text=evil) for sample in detail.samples]
-        fake.details[name] = msgspec.structs.replace(
-            detail, samples=samples, recipe={"x": {"y": name + evil}}
-        )
-    app = make_run_app(fake)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
+        samples = [replace(sample, prompt=evil, text=evil) for sample in detail.samples]
+        fake.details[name] = replace(detail, samples=samples, recipe={"x": {"y": name + evil}})
+    async with shown_app(make_run_app(fake)) as (app, pilot):
         await compared(fake, pilot)
         for _ in range(4):
             assert not {"\x1b", "\x07", "\u202e"} & set(text_of(app))
@@ -163,12 +134,10 @@ async def test_runs_have_letters_colours_and_names_that_differ() -> None:
     for at, name in enumerate(list(fake.details)):
         detail = fake.details.pop(name)
         longer = f"smollm2-135m-instruct-support-lora-r0.000{at}"
-        row = msgspec.structs.replace(detail.row, name=longer)
-        fake.details[longer] = msgspec.structs.replace(detail, row=row)
+        row = replace(detail.row, name=longer)
+        fake.details[longer] = replace(detail, row=row)
     fake.detail = next(iter(fake.details.values()))
-    app = make_run_app(fake)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
+    async with shown_app(make_run_app(fake)) as (app, pilot):
         screen = await compared(fake, pilot)
         head = text_of(app).splitlines()[1]
         assert all(f"r0.000{at}" in head for at in range(3)) and "A smol" in head
@@ -179,46 +148,30 @@ async def test_runs_have_letters_colours_and_names_that_differ() -> None:
             assert [text for text in along if not text.startswith(f" {letter} ")], "along the line"
 
 
-async def test_a_runs_curve_can_be_hidden_and_the_chart_have_the_whole_tab() -> None:
+async def test_a_curve_is_hidden_a_chart_has_the_whole_tab_and_the_axes_are_those_of_run() -> None:
     fake = three()
-    app = make_run_app(fake)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(pilot)
+    async with shown_app(make_run_app(fake), (120, 40)) as (app, pilot):
         screen = await compared(fake, pilot)
         assert " B 0.954" in text_of(app)
         await pilot.press("j", "space")
         assert " B 0.95" not in text_of(app) and "1 hidden" in text_of(app) and " C 0.7" in text_of(app)
-        await pilot.press("space", "z")
-        await settled(pilot, 0.2)
+        await pressed(pilot, "space", "z", within_s=0.2)
         assert " B 0.957" in text_of(app) and "results, * best" not in text_of(app)
         await pilot.press("escape")
         assert "results, * best" in text_of(app) and app.screen is screen
-
-
-async def test_the_axes_are_those_of_run_and_i_shows_all_of_both() -> None:
-    fake = three()
-    app = make_run_app(fake)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(pilot)
-        await compared(fake, pilot)
         assert "start cut off" in text_of(app) and "\n    2 ┈" not in text_of(app)
-        await pilot.press("i")
-        await settled(pilot, 0.2)
+        await pressed(pilot, "i", within_s=0.2)
         assert "start cut off" not in row_with(app, " loss") and "\n    2 ┈" in text_of(app)
-        await pilot.press("x")
-        await settled(pilot, 0.2)
+        await pressed(pilot, "x", within_s=0.2)
         assert "by tokens" in text_of(app) and "614k" in text_of(app)
-        await pilot.press("x")
-        await settled(pilot, 0.2)
+        await pressed(pilot, "x", within_s=0.2)
         assert "  min 0 " in text_of(app) and "pauses left out" in text_of(app)
 
 
 @pytest.mark.parametrize(("size", "charts"), [((80, 24), 2), ((120, 40), 4), ((200, 50), 9)])
 async def test_the_charts_are_those_of_run(size: tuple[int, int], charts: int) -> None:
     fake = three()
-    app = make_run_app(fake)
-    async with app.run_test(size=size) as pilot:
-        await settled(pilot)
+    async with shown_app(make_run_app(fake), size) as (app, pilot):
         app.open_run(fake.detail.row.name)
         await settled(pilot, 0.3)
         of_run = app.screen
@@ -239,10 +192,8 @@ async def test_the_charts_are_those_of_run(size: tuple[int, int], charts: int) -
 async def test_a_run_that_never_started_stretches_no_axis() -> None:
     fake = three()
     waits = fake.details["support-r16"]
-    row = msgspec.structs.replace(waits.row, state=Queued(2, "waits"), step=0, steps=90_000, metrics={})
-    fake.details["support-r16"] = msgspec.structs.replace(waits, row=row)
-    app = make_run_app(fake)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(pilot)
+    row = replace(waits.row, state=Queued(2, "waits"), step=0, steps=90_000, metrics={})
+    fake.details["support-r16"] = replace(waits, row=row)
+    async with shown_app(make_run_app(fake), (120, 40)) as (app, pilot):
         screen = await compared(fake, pilot)
         assert axis_of_all(screen.state).end == 1200 and "90,000" not in row_with(app, " step 0")

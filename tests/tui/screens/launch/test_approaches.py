@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 from approach_fakes import ComparingSupervisor, measured
-from tui_fakes import make_app, settled, text_of
+from tui_fakes import ROW, asked, make_app, pressed, settled, shown_app, text_of
 
 from finetop.core.protocol.messages.approaches import SubmitApproaches
 from finetop.tui.screens.approaches.screen import ApproachesScreen
 from finetop.tui.screens.launch.screen import LaunchScreen
 
-ROW = '{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Ahoy!"}]}\n'
 RECIPE = """recipe: 1
 name: kb
 extends: lora
@@ -33,8 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 async def opened(pilot: Any, recipe: str) -> None:
-    await pilot.press("4")
-    await settled(pilot)
+    await pressed(pilot, "4")
     screen = pilot.app.screen
     assert isinstance(screen, LaunchScreen)
     screen.state.base_at = [base.title for base in screen.state.bases].index(recipe)
@@ -42,26 +40,18 @@ async def opened(pilot: Any, recipe: str) -> None:
     await settled(pilot)
 
 
-def asked_of(fake: ComparingSupervisor) -> list[SubmitApproaches]:
-    return [ask for ask in fake.asked if isinstance(ask, SubmitApproaches)]
-
-
 async def test_c_asks_with_how_many_runs_then_queues_them_and_shows_the_comparison(folder: Path) -> None:
     fake = ComparingSupervisor(measured())
-    app = make_app(fake, folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with shown_app(make_app(fake, folder)) as (app, pilot):
         await opened(pilot, "kb.yaml")
         assert "C compare approaches" in text_of(app)
-        await pilot.press("C")
-        await settled(pilot, 0.5)
+        await pressed(pilot, "C", within_s=0.5)
         assert "Compare 3 approaches: queue 4 runs?  Not retrieval" in text_of(app)
         await pilot.press("escape")
-        assert not asked_of(fake)
-        await pilot.press("C")
-        await settled(pilot, 0.5)
-        await pilot.press("y")
-        await settled(pilot, 0.5)
-        (request,) = asked_of(fake)
+        assert not asked(fake, SubmitApproaches)
+        await pressed(pilot, "C", within_s=0.5)
+        await pressed(pilot, "y", within_s=0.5)
+        (request,) = asked(fake, SubmitApproaches)
         assert [run.name for run in request.runs] == ["kb-few-shot", "kb-prompt", "kb-lora-s1", "kb-lora-s2"]
         assert (request.name, request.metric, list(request.left_out)) == ("kb", "exact_match", ["retrieval"])
         assert isinstance(app.screen, ApproachesScreen)
@@ -70,11 +60,9 @@ async def test_c_asks_with_how_many_runs_then_queues_them_and_shows_the_comparis
 
 async def test_without_a_target_it_says_what_is_missing(folder: Path) -> None:
     fake = ComparingSupervisor(measured())
-    app = make_app(fake, folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with shown_app(make_app(fake, folder)) as (app, pilot):
         await opened(pilot, "none.yaml")
         assert "C compare approaches" not in text_of(app)
-        await pilot.press("C")
-        await settled(pilot, 0.3)
+        await pressed(pilot, "C", within_s=0.3)
         assert "check.target is not set" in text_of(app)
-        assert not asked_of(fake)
+        assert not asked(fake, SubmitApproaches)

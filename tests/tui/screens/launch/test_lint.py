@@ -6,25 +6,19 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
-from tui_fakes import NOW, FakeSupervisor, settled, text_of
+from tui_fakes import ROW, pressed, settled, text_of
 from waiting import TORCH_LIMIT_S
 
 from finetop.core.lint.report import Finding, Lengths, LintMessage, Progress, Report, Trouble
 from finetop.core.recipe.load import resolve_text
-from finetop.core.runtime.home import Home, prepare
 from finetop.tui.app import FinetopApp
 from finetop.tui.screens.launch.lint import NOT_LINTED, Linted, LintScreen, lint_words, report_key, updated
 from finetop.tui.screens.launch.screen import LaunchScreen
-from finetop.tui.theme import Look
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
-
-ROW = (
-    '{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Ahoy there!"}]}\n'
-)
 
 
 def report_of(*findings: Finding) -> Report:
@@ -60,34 +54,23 @@ def test_a_report_is_of_the_data_as_they_lie_there_now(tmp_path: Path) -> None:
 
 
 async def test_the_pane_sums_up_and_the_page_reads_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, app_at_home: FinetopApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("finetop.tui.screens.launch.lint.PAUSE_S", 0.0)
-    (tmp_path / "faq.jsonl").write_text(ROW * 40 + ROW.replace("Ahoy there!", ""))
-    (tmp_path / "mine.yaml").write_text("recipe: 1\nextends: lora\ndata: {train: [{path: faq.jsonl}]}\n")
-    home = Home(tmp_path / "home")
-    prepare(home)
-    fake = FakeSupervisor([])
-    app = FinetopApp(
-        home, connect=lambda home: fake, start=lambda home: None, now=lambda: NOW, machine="m", look=Look("16"),
-        folder=tmp_path, pace_s=0.01,
-    )  # fmt: skip
+    (folder / "faq.jsonl").write_text(ROW * 40 + ROW.replace("Ahoy!", ""))
+    app = app_at_home
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("4", "k")
-        await settled(pilot, but_threads=True)
-        await pilot.press("L")
-        await settled(pilot, but_threads=True)
+        await pressed(pilot, "4", "k", but_threads=True)
+        await pressed(pilot, "L", but_threads=True)
         assert isinstance(app.screen, LaunchScreen)
         async with asyncio.timeout(TORCH_LIMIT_S):
             while "L details" not in text_of(app):
                 await settled(pilot, 0.2)
         assert "1 error" in text_of(app)
-        await pilot.press("L", "n")
-        await settled(pilot)
+        await pressed(pilot, "L", "n")
         assert isinstance(app.screen, LintScreen)
         assert "▸✗ answers that are empty: 1 row (2.4 %)  [empty]" in text_of(app)
         assert "faq.jsonl:41" in text_of(app)
-        await pilot.press("escape")
-        await settled(pilot)
+        await pressed(pilot, "escape")
         assert isinstance(app.screen, LaunchScreen)
         assert "next  L  read the data findings: 1 error" in text_of(app), "rather than to queue it"

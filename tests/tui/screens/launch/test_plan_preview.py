@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 from plan_fakes import make_plan
-from tui_fakes import NOW, FakeSupervisor, row_with, settled, text_of
+from tui_fakes import ROW, FakeSupervisor, asked, pressed, row_with, settled, text_of
 from waiting import TORCH_LIMIT_S, until
 
 from finetop.core.errors import BadInput
@@ -33,19 +33,14 @@ from finetop.tui.screens.launch.plan_preview import (
 from finetop.tui.screens.launch.state import LaunchState
 from finetop.tui.screens.launch.sweep import checked_all, swept
 from finetop.tui.text import line_width
-from finetop.tui.theme import Look
 
-ROW = (
-    '{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Ahoy there!"}]}\n'
-)
 GIB = 2**30
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "faq.jsonl").write_text(ROW * 40)
-    (tmp_path / "mine.yaml").write_text("recipe: 1\nextends: lora\ndata: {train: [{path: faq.jsonl}]}\n")
-    return tmp_path
+def folder(folder: Path) -> Path:
+    (folder / "mine.yaml").write_text("recipe: 1\nextends: lora\ndata: {train: [{path: faq.jsonl}]}\n")
+    return folder
 
 
 def view_of(folder: Path, outlook: Outlook, **edits: str) -> LaunchState:
@@ -143,25 +138,18 @@ def children() -> list[int]:
 
 
 async def test_the_app_finds_out_what_a_run_comes_to_without_waiting_for_it(
-    folder: Path, tiny_model: Path
+    folder: Path, tiny_model: Path, app_at_home: FinetopApp
 ) -> None:
     recipe = (
         f"recipe: 1\nextends: lora\nmodel: {{id: {tiny_model}}}\ndata: {{train: [{{path: faq.jsonl}}]}}\n"
     )
     (folder / "mine.yaml").write_text(recipe)
-    home = Home(folder / "home")
-    prepare(home)
-    fake = FakeSupervisor([])
-    app = FinetopApp(
-        home, connect=lambda home: fake, start=lambda home: None, now=lambda: NOW, machine="m", look=Look("16"),
-        folder=folder, pace_s=0.01,
-    )  # fmt: skip
+    app = app_at_home
     async with app.run_test(size=(100, 30)) as pilot:
-        await pilot.press("4", "k")
-        await settled(pilot, but_threads=True)
+        await pressed(pilot, "4", "k", but_threads=True)
         assert "⟦" not in text_of(app)
         async with asyncio.timeout(TORCH_LIMIT_S):
-            while "⟦Ahoy there!" not in text_of(app):
+            while "⟦Ahoy!" not in text_of(app):
                 await settled(pilot, 0.3)
         assert "40 rows" in text_of(app)
         assert "fits:" in text_of(app)
@@ -170,29 +158,22 @@ async def test_the_app_finds_out_what_a_run_comes_to_without_waiting_for_it(
 
 
 async def test_what_the_job_would_refuse_stands_beside_its_setting_and_is_not_queued(
-    folder: Path, tiny_model: Path
+    folder: Path, tiny_model: Path, fake: FakeSupervisor, app_at_home: FinetopApp
 ) -> None:
     (folder / "faq.jsonl").write_text(ROW * 40 + '{"messages": []}\n')
     (folder / "mine.yaml").write_text(
         f"recipe: 1\nextends: lora\nmodel: {{id: {tiny_model}}}\ndata: {{train: [{{path: faq.jsonl}}]}}\n"
     )
-    home = Home(folder / "home")
-    prepare(home)
-    fake = FakeSupervisor([])
-    app = FinetopApp(
-        home, connect=lambda home: fake, start=lambda home: None, now=lambda: NOW, machine="m", look=Look("16"),
-        folder=folder, pace_s=0.01,
-    )  # fmt: skip
+    app = app_at_home
     async with app.run_test(size=(100, 30)) as pilot:
         await pilot.press("4", "k")
         async with asyncio.timeout(TORCH_LIMIT_S):
             while "fix 1 setting: data" not in text_of(app):
                 await settled(pilot, 0.3, but_threads=True)
         assert "faq.jsonl:41" in row_with(app, "data  ")
-        await pilot.press("R")
-        await settled(pilot, but_threads=True)
+        await pressed(pilot, "R", but_threads=True)
         assert "not queued: faq.jsonl:41: messages must be" in text_of(app)
-        assert not any(isinstance(ask, Submit) for ask in fake.asked)
+        assert not asked(fake, Submit)
 
 
 async def test_what_is_not_found_out_yet_is_asked_for_before_it_is_queued(

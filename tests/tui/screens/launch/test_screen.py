@@ -6,7 +6,18 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tui_fakes import FakeSupervisor, make_app, mixed_rows, row_with, settled, text_of
+from tui_fakes import (
+    ROW,
+    FakeSupervisor,
+    asked,
+    make_app,
+    mixed_rows,
+    pressed,
+    row_with,
+    settled,
+    shown_app,
+    text_of,
+)
 
 from finetop.core.plugins import METHODS
 from finetop.core.protocol.messages.submit import Submit
@@ -27,54 +38,44 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-SIZE = (80, 24)
-ROW = '{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Ahoy!"}]}\n'
-
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "faq.jsonl").write_text(ROW * 40)
-    (tmp_path / "mine.yaml").write_text("recipe: 1\nextends: full\ndata: {train: [{path: faq.jsonl}]}\n")
-    (tmp_path / "broken.yaml").write_text("recipe: 1\nextends: fulll\n")
-    return tmp_path
+def folder(folder: Path) -> Path:
+    (folder / "broken.yaml").write_text("recipe: 1\nextends: fulll\n")
+    return folder
 
 
-def submitted(fake: FakeSupervisor) -> list[Any]:
-    return [ask for ask in fake.asked if isinstance(ask, Submit)]
-
-
-async def test_the_form_shows_defaults_and_what_is_missing(folder: Path) -> None:
-    app = make_app(FakeSupervisor(mixed_rows()), folder)
-    async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("4")
-        await settled(pilot)
-        text = text_of(app)
-        for words in (
-            "learning rate  2e-4",
-            "rank           16",
-            "epochs         2",
-            "mine.yaml",
-            "broken.yaml",
-        ):
-            assert words in text
+async def test_the_form_shows_what_is_missing_and_a_refused_queueing_puts_the_cursor_there(
+    folder: Path,
+) -> None:
+    fake = FakeSupervisor(mixed_rows())
+    async with shown_app(make_app(fake, folder)) as (app, pilot):
+        await pressed(pilot, "4")
+        assert "mine.yaml" in text_of(app) and "broken.yaml" in text_of(app)
         assert "needs a data file" in row_with(app, "data  ")
-        assert "next  R  fix 1 setting: data" in text
+        assert "next  R  fix 1 setting: data" in text_of(app)
+        await pressed(pilot, "R")
+        assert "▸ data" in row_with(app, "data  ")
+        assert "not queued: data.train: needs a data file." in text_of(app)
+        await pressed(pilot, "g", "enter", "ctrl+u")
+        await pressed(pilot, *"q1", "question_mark", "R", "S")  # letters are text while a field is typed
+        assert "q1?RS" in row_with(app, "name ")
+        assert "? keys" not in text_of(app)
+        await pressed(pilot, "escape", "u")  # esc keeps the typed text, u undoes it
+        assert "q1?RS" not in text_of(app)
+        assert not asked(fake, Submit)
 
 
 async def test_data_is_typed_looked_at_and_queued(folder: Path) -> None:
     fake = FakeSupervisor(mixed_rows())
-    app = make_app(fake, folder)
-    async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("4", "enter")
-        await settled(pilot)
-        await pilot.press("enter", *"faq.jsonl", "enter")
-        await settled(pilot)
+    async with shown_app(make_app(fake, folder)) as (app, pilot):
+        await pressed(pilot, "4", "enter")
+        await pressed(pilot, "enter", *"faq.jsonl", "enter")
         assert "✓ 40 rows" in row_with(app, "data  ")
         assert "user: Hello?   assistant: Ahoy!" in text_of(app)
         assert "about 4 steps of 16 rows, then a check on quick" in text_of(app)
-        await pilot.press("g", "enter", "ctrl+u", *"tone", "enter", "R")
-        await settled(pilot)
-        (request,) = submitted(fake)
+        await pressed(pilot, "g", "enter", "ctrl+u", *"tone", "enter", "R")
+        (request,) = asked(fake, Submit)
         assert request.name == "tone"
         assert request.recipe["data"]["train"][0]["path"] == str(folder / "faq.jsonl")
         assert resolve_text(request.source, (), folder).resolved == request.recipe
@@ -91,15 +92,12 @@ async def test_errors_show_beside_the_field_when_typing_pauses(
         return pauses.append(callback) if delay == PAUSE_S else set_timer(screen, delay, callback)
 
     monkeypatch.setattr(LaunchScreen, "set_timer", paused)
-    app = make_app(FakeSupervisor(mixed_rows()), folder)
-    async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("4", "j", "j", "tab")
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder)) as (app, pilot):
+        await pressed(pilot, "4", "j", "j", "tab")
         screen = app.screen
         assert isinstance(screen, LaunchScreen)
         screen.state.put_cursor_on("train.batch_size")
-        await pilot.press("enter", "ctrl+u", "0")
-        await settled(pilot)
+        await pressed(pilot, "enter", "ctrl+u", "0")
         assert "must be 1 or more" not in text_of(app)
         pauses[-1]()
         await settled(pilot)
@@ -112,38 +110,9 @@ async def test_errors_show_beside_the_field_when_typing_pauses(
         assert "recipe: 4" in row_with(app, "batch  ")
 
 
-async def test_letters_are_text_while_a_field_is_typed(folder: Path) -> None:
-    fake = FakeSupervisor(mixed_rows())
-    app = make_app(fake, folder)
-    async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("4", "tab", "g", "enter", "ctrl+u")
-        await settled(pilot)
-        await pilot.press(*"q1", "question_mark", "R", "S")
-        await settled(pilot)
-        assert "q1?RS" in row_with(app, "name ")
-        assert "? keys" not in text_of(app)
-        await pilot.press("escape", "u")  # esc keeps the typed text, u undoes it
-        await settled(pilot)
-        assert "q1?RS" not in text_of(app)
-        assert not submitted(fake)
-
-
-async def test_a_refused_queueing_puts_the_cursor_on_the_first_fault(folder: Path) -> None:
-    fake = FakeSupervisor(mixed_rows())
-    app = make_app(fake, folder)
-    async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("4", "R")
-        await settled(pilot)
-        assert "▸ data" in row_with(app, "data  ")
-        assert "not queued: data.train: needs a data file." in text_of(app)
-        assert not submitted(fake)
-
-
 async def test_all_settings_are_there_and_an_unknown_file_says_what_is_wrong(folder: Path) -> None:
-    app = make_app(FakeSupervisor(mixed_rows()), folder)
-    async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("4", "tab", "v", "G")
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder)) as (app, pilot):
+        await pressed(pilot, "4", "tab", "v", "G")
         assert "▸ trainer_args" in text_of(app)
         await pilot.press("v", "tab")
         screen = app.screen
@@ -153,24 +122,19 @@ async def test_all_settings_are_there_and_an_unknown_file_says_what_is_wrong(fol
         await settled(pilot)
         assert "✗ extends: there is no recipe 'fulll'. Did you mean full?" in text_of(app)
         assert "broken.yaml can't be used" in text_of(app)
-        await pilot.press("R")
-        await settled(pilot)
+        await pressed(pilot, "R")
         assert "not queued" in text_of(app)
 
 
 async def test_n_fills_the_form_from_a_run(folder: Path) -> None:
     fake = FakeSupervisor(mixed_rows())
-    app = make_app(fake, folder)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pilot.press("n")
-        await settled(pilot)
+    async with shown_app(make_app(fake, folder)) as (app, pilot):
+        await pressed(pilot, "n")
         assert "as support-full-1e-4" in text_of(app)
         assert "epochs         3" in text_of(app)
         assert "✓ 252 rows" in row_with(app, "data  ") or "rows" in row_with(app, "data  ")
-        await pilot.press("R")
-        await settled(pilot)
-        assert submitted(fake)[0].recipe["train"]["epochs"] == 3.0
+        await pressed(pilot, "R")
+        assert asked(fake, Submit)[0].recipe["train"]["epochs"] == 3.0
 
 
 async def test_code_of_a_model_is_asked_about_by_name(folder: Path) -> None:
@@ -179,18 +143,14 @@ async def test_code_of_a_model_is_asked_about_by_name(folder: Path) -> None:
         "data: {train: [{path: faq.jsonl}]}\n"
     )
     fake = FakeSupervisor(mixed_rows())
-    app = make_app(fake, folder)
-    async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("4", "k")
-        await settled(pilot)
+    async with shown_app(make_app(fake, folder)) as (app, pilot):
+        await pressed(pilot, "4", "k")
         assert "✗ runs Python code that comes with other/model" in text_of(app)
-        await pilot.press("R")
-        await settled(pilot)
+        await pressed(pilot, "R")
         assert "Run Python code that comes with other/model?" in text_of(app)
-        assert not submitted(fake)
-        await pilot.press("y")
-        await settled(pilot)
-        assert len(submitted(fake)) == 1
+        assert not asked(fake, Submit)
+        await pressed(pilot, "y")
+        assert len(asked(fake, Submit)) == 1
 
 
 def test_a_form_without_edits_keeps_the_text_it_came_from(folder: Path) -> None:
@@ -218,18 +178,14 @@ def test_a_model_that_can_not_be_is_told_at_its_field(folder: Path, text: str) -
 async def test_all_errors_are_named_at_once_also_those_of_files(folder: Path) -> None:
     form = open_form(builtin_bases(folder)[0], {"train.batch_size": "0", "data.train": "gone.jsonl"})
     assert {problem.key for problem in form.problems} == {"train.batch_size", "data.train[0].path"}
-    app = make_app(FakeSupervisor(mixed_rows()), folder)
-    async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("4", "tab")
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder)) as (app, pilot):
+        await pressed(pilot, "4", "tab")
         screen = app.screen
         assert isinstance(screen, LaunchScreen)
         screen.state.put_cursor_on("train.batch_size")
-        await pilot.press("enter", "ctrl+u", "0", "enter")
-        await settled(pilot)
+        await pressed(pilot, "enter", "ctrl+u", "0", "enter")
         assert "fix 2 settings: data, batch" in text_of(app)
-        await pilot.press("R")
-        await settled(pilot)
+        await pressed(pilot, "R")
         message = row_with(app, "not queued")
         assert "data.train: needs a data file; train.batch_size: must be 1" in message
 
@@ -238,38 +194,29 @@ async def test_tab_completes_a_path_and_shows_how_it_may_go_on(folder: Path) -> 
     (folder / "faq-2.jsonl").write_text(ROW)
     (folder / "deep").mkdir()
     (folder / "deep" / "rows.jsonl").write_text(ROW)
-    app = make_app(FakeSupervisor(mixed_rows()), folder)
-    async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("4", "enter")
-        await settled(pilot)
-        await pilot.press("enter", "f", "tab")
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder)) as (app, pilot):
+        await pressed(pilot, "4", "enter")
+        await pressed(pilot, "enter", "f", "tab")
         assert row_with(app, "data  ").split("data")[1].split()[0] == "faq"
         assert "faq-2.jsonl  faq.jsonl" in text_of(app)
-        await pilot.press("ctrl+u", "d", "tab", "tab", "enter")
-        await settled(pilot)
+        await pressed(pilot, "ctrl+u", "d", "tab", "tab", "enter")
         assert "deep/rows.jsonl" in row_with(app, "data  ")
         assert "✓ 1 row" in row_with(app, "data  ")
 
 
 async def test_a_setting_is_searched_by_its_words(folder: Path) -> None:
-    app = make_app(FakeSupervisor(mixed_rows()), folder)
-    async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("4")
-        await settled(pilot)
-        await pilot.press("slash", *"weight_decay")
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder)) as (app, pilot):
+        await pressed(pilot, "4")
+        await pressed(pilot, "slash", *"weight_decay")
         assert row_with(app, "▸ train.weight_decay").endswith(" 0")
         assert "train.epochs" not in text_of(app)
-        await pilot.press("enter")
-        await settled(pilot)
+        await pressed(pilot, "enter")
         assert row_with(app, "▸ train.weight_decay").endswith(" 0")
         assert any(re.search(r"│ +\d+ of \d+$", row) for row in text_of(app).splitlines()), "it goes on"
         await pilot.press("slash", *"no such thing")
         assert "no recipe or setting matches 'no such thing'" in text_of(app)
         assert "no setting has that name" in text_of(app)
-        await pilot.press("escape")
-        await settled(pilot)
+        await pressed(pilot, "escape")
         assert row_with(app, "▸ train.weight_decay").endswith(" 0")
 
 
@@ -289,61 +236,45 @@ def base_title(app: Any) -> str:
 
 
 async def test_a_recipe_is_searched_by_its_name_built_in_or_a_file(folder: Path) -> None:
-    app = make_app(FakeSupervisor(mixed_rows()), folder)
-    async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("4")
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder)) as (app, pilot):
+        await pressed(pilot, "4")
         before = base_title(app)
-        await pilot.press("slash", *"qlora")
-        await settled(pilot)
+        await pressed(pilot, "slash", *"qlora")
         assert (base_title(app), app.screen.state.part) == ("qlora", "recipes")  # type: ignore[attr-defined]
         assert "mine.yaml" not in text_of(app), "only what matches is listed"
-        await pilot.press("escape")
-        await settled(pilot)
+        await pressed(pilot, "escape")
         assert base_title(app) == before and "mine.yaml" in text_of(app)
-        await pilot.press("slash", *"mine", "enter")
-        await settled(pilot)
+        await pressed(pilot, "slash", *"mine", "enter")
         assert base_title(app) == "mine.yaml" and "broken.yaml" in text_of(app)
-        await pilot.press("slash", *"lora", "down", "enter")
-        await settled(pilot)
+        await pressed(pilot, "slash", *"lora", "down", "enter")
         assert base_title(app) == "qlora", "the name itself is first, arrows go on"
-        await pilot.press("tab", "slash", *"dpo", "enter")
-        await settled(pilot)
+        await pressed(pilot, "tab", "slash", *"dpo", "enter")
         assert (base_title(app), app.screen.state.part) == ("dpo", "recipes")  # type: ignore[attr-defined]
 
 
 async def test_what_is_typed_stays_with_its_recipe_which_is_marked(folder: Path) -> None:
-    app = make_app(FakeSupervisor(mixed_rows()), folder)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await pilot.press("4")
-        await settled(pilot)
-        await pilot.press("slash", *"rank", "enter", "enter", "ctrl+u", *"64", "enter")
-        await settled(pilot)
-        await pilot.press("slash", *"learning_rate", "enter", "enter", "ctrl+u", *"1e-5", "enter", "tab")
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder), (120, 40)) as (app, pilot):
+        await pressed(pilot, "4")
+        await pressed(pilot, "slash", *"rank", "enter", "enter", "ctrl+u", *"64", "enter")
+        await pressed(pilot, "slash", *"learning_rate", "enter", "enter", "ctrl+u", *"1e-5", "enter", "tab")
         assert "lora *  2 changed" in text_of(app)
-        await pilot.press("j")
-        await settled(pilot)
+        await pressed(pilot, "j")
         form = app.screen.state.form  # type: ignore[attr-defined]
         assert form.base.title == "qlora" and not form.edits, "another recipe is as it says"
         assert "lora *" in text_of(app)
-        await pilot.press("k")
-        await settled(pilot)
+        await pressed(pilot, "k")
         form = app.screen.state.form  # type: ignore[attr-defined]
         assert form.edits == {"method.rank": "64", "train.learning_rate": "1e-5"}
         assert "lora *  2 changed" in text_of(app)
 
 
 async def test_the_data_goes_along_to_a_recipe_that_names_none(folder: Path) -> None:
-    app = make_app(FakeSupervisor(mixed_rows()), folder)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await pilot.press("4", "enter", "enter", *"faq.jsonl", "enter", "tab", "j")
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder), (120, 40)) as (app, pilot):
+        await pressed(pilot, "4", "enter", "enter", *"faq.jsonl", "enter", "tab", "j")
         assert base_title(app) == "qlora"
-        assert value_of(app.screen.state.form, "data.train") == "faq.jsonl"  # type: ignore[attr-defined]
-        await pilot.press("slash", *"demo-lora", "enter")
-        await settled(pilot)
-        assert value_of(app.screen.state.form, "data.train") != "faq.jsonl"  # type: ignore[attr-defined]
+        assert value_of(app.screen.state.form, "data.train") == "faq.jsonl"
+        await pressed(pilot, "slash", *"demo-lora", "enter")
+        assert value_of(app.screen.state.form, "data.train") != "faq.jsonl"
 
 
 def test_a_recipe_stands_below_what_it_is_about(folder: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tui_fakes import FakeSupervisor, make_app, mixed_rows, row_with, settled, text_of
+from tui_fakes import FakeSupervisor, asked, make_app, mixed_rows, pressed, row_with, shown_app, text_of
 
 from finetop.core.protocol.messages.submit import SubmitSweep
 from finetop.core.recipe.load import load_recipe
@@ -25,16 +25,6 @@ from finetop.tui.screens.launch.screen import PAUSE_S, LaunchScreen
 from finetop.tui.screens.launch.sweep import checked_all, points_of, runs_of, swept
 from finetop.tui.screens.runs.screen import RunsScreen
 
-SIZE = (80, 24)
-ROW = '{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Ahoy!"}]}\n'
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "faq.jsonl").write_text(ROW * 40)
-    (tmp_path / "mine.yaml").write_text("recipe: 1\nextends: full\ndata: {train: [{path: faq.jsonl}]}\n")
-    return tmp_path
-
 
 def form_of(folder: Path, **sweeps: str) -> Form:
     """Return a form of mine.yaml with several values in some fields."""
@@ -47,8 +37,7 @@ def form_of(folder: Path, **sweeps: str) -> Form:
 
 async def at(pilot: Any, key: str) -> None:
     """Open Launch on mine.yaml with the cursor on a setting."""
-    await pilot.press("4", "k", "tab")
-    await settled(pilot)
+    await pressed(pilot, "4", "k", "tab")
     screen = pilot.app.screen
     assert isinstance(screen, LaunchScreen)
     screen.state.put_cursor_on(key)
@@ -57,27 +46,22 @@ async def at(pilot: Any, key: str) -> None:
 
 async def test_w_takes_several_values_and_r_queues_a_run_for_each_after_asking(folder: Path) -> None:
     fake = FakeSupervisor(mixed_rows())
-    app = make_app(fake, folder)
-    async with app.run_test(size=SIZE) as pilot:
+    async with shown_app(make_app(fake, folder)) as (app, pilot):
         await at(pilot, "train.learning_rate")
-        await pilot.press("w", *"5e-6", "enter")
-        await settled(pilot)
+        await pressed(pilot, "w", *"5e-6", "enter")
         assert "sweep: 2 values" in row_with(app, "learning rate")
         assert "next  R  queue 2 runs of mine" in text_of(app)
         screen = app.screen
         assert isinstance(screen, LaunchScreen)
         screen.state.put_cursor_on("train.seed")
-        await pilot.press("w", *"2, 3", "enter")
-        await settled(pilot)
+        await pressed(pilot, "w", *"2, 3", "enter")
         assert "next  R  queue 6 runs of mine" in text_of(app)
-        await pilot.press("R")
-        await settled(pilot)
+        await pressed(pilot, "R")
         assert "Queue 6 runs in the sweep mine?" in text_of(app)
         await pilot.press("escape")
         assert not any(isinstance(request, SubmitSweep) for request in fake.asked)
-        await pilot.press("R", "y")
-        await settled(pilot, 0.3)
-        (request,) = [request for request in fake.asked if isinstance(request, SubmitSweep)]
+        await pressed(pilot, "R", "y", within_s=0.3)
+        (request,) = asked(fake, SubmitSweep)
         assert [run.name for run in request.runs] == [
             f"mine-lr{rate}-s{seed}" for rate in ("2e-5", "5e-6") for seed in (1, 2, 3)
         ]
@@ -87,34 +71,27 @@ async def test_w_takes_several_values_and_r_queues_a_run_for_each_after_asking(f
 
 
 async def test_what_is_wrong_with_one_of_several_values_stands_beside_the_field(folder: Path) -> None:
-    app = make_app(FakeSupervisor(mixed_rows()), folder)
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder), (120, 40)) as (app, pilot):
         await at(pilot, "train.batch_size")
-        await pilot.press("w", *"0")
-        await settled(pilot, PAUSE_S)
+        await pressed(pilot, "w", *"0", within_s=PAUSE_S)
         assert "0: must be 1 or more" in row_with(app, "batch  ")
-        await pilot.press("backspace", "8", "enter", "u")
-        await settled(pilot)
+        await pressed(pilot, "backspace", "8", "enter", "u")
         assert "sweep" not in row_with(app, "batch  ")
         assert "next  R  queue mine" in text_of(app)
 
 
 async def test_e_writes_the_recipe_and_asks_before_it_writes_over_one(folder: Path) -> None:
-    app = make_app(FakeSupervisor(mixed_rows()), folder)
-    async with app.run_test(size=SIZE) as pilot:
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder)) as (app, pilot):
         await at(pilot, "name")
-        await pilot.press("enter", "ctrl+u", *"tone", "enter", "e")
-        await settled(pilot)
+        await pressed(pilot, "enter", "ctrl+u", *"tone", "enter", "e")
         assert "wrote tone.yaml. To queue it: finetop run tone.yaml" in text_of(app)
         assert load_recipe("tone.yaml", cwd=folder).recipe.name == "tone"
         (folder / "tone.yaml").write_text("mine: own\n")
-        await pilot.press("e")
-        await settled(pilot)
+        await pressed(pilot, "e")
         assert "tone.yaml already exists.  Overwrite it?" in text_of(app)
         await pilot.press("escape")
         assert (folder / "tone.yaml").read_text() == "mine: own\n"
-        await pilot.press("e", "y")
-        await settled(pilot)
+        await pressed(pilot, "e", "y")
         assert load_recipe("tone.yaml", cwd=folder).recipe.name == "tone"
 
 

@@ -11,8 +11,10 @@ from tui_fakes import (
     make_check,
     make_row,
     mixed_rows,
+    pressed,
     row_with,
     settled,
+    shown_app,
     text_of,
 )
 
@@ -22,28 +24,28 @@ from finetop.tui.screens.live.screen import LiveScreen, across, tile_lines
 DONE = Finished(NOW - 6000, NOW - 4000)
 
 
-@pytest.mark.parametrize("width", [60, 80, 120, 200])
-async def test_what_runs_is_shown_as_tiles_and_enter_opens_the_one_under_the_cursor(width: int) -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=(width, 24)) as pilot:
+async def test_what_runs_is_shown_as_tiles_and_enter_opens_the_one_under_the_cursor() -> None:
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
+        for width in (60, 80, 120, 200):
+            await pilot.resize_terminal(width, 24)
+            await pressed(pilot, "d")
+            screen = app.screen
+            assert isinstance(screen, LiveScreen)
+            text = text_of(app)
+            assert " 3 trainings, 1 check" in text
+            assert "support-full-1e-4" not in text, "that has ended"
+            assert "820 of 1,200 █" in text and "6 min left" in text
+            assert "loading model, 3.1 of 8 GB" in text
+            assert "GPU" in text or "tok/s" in text
+            await pressed(pilot, "right")
+            assert screen.to_copy() in row_with(app, "▸")
+            assert f"watch {screen.to_copy()}" in text_of(app)
+            await pressed(pilot, "escape")
+            assert not isinstance(app.screen, LiveScreen)
+        screen.redraw()  # what comes late is not drawn on a screen that was left
+        screen.on_resize()
         await settled(pilot)
-        await pilot.press("d")
-        await settled(pilot)
-        screen = app.screen
-        assert isinstance(screen, LiveScreen)
-        text = text_of(app)
-        assert " 3 trainings, 1 check" in text
-        assert "support-full-1e-4" not in text, "that has ended"
-        assert "820 of 1,200 █" in text and "6 min left" in text
-        assert "loading model, 3.1 of 8 GB" in text
-        assert "GPU" in text or "tok/s" in text
-        await pilot.press("right")
-        await settled(pilot)
-        assert screen.to_copy() in row_with(app, "▸")
-        assert f"watch {screen.to_copy()}" in text_of(app)
-        await pilot.press("escape")
-        await settled(pilot)
-        assert not isinstance(app.screen, LiveScreen)
+        assert app.screen is not screen and app.is_running
 
 
 async def test_jobs_beside_a_training_have_a_tile_each_with_how_far_and_how_fast() -> None:
@@ -57,46 +59,23 @@ async def test_jobs_beside_a_training_have_a_tile_each_with_how_far_and_how_fast
         gpus="GPU 1",
     )
     cold = make_row(22, "cold", DONE, checking=Running(NOW - 9, "scoring tuned", 1200, 1819, "items", 180.0))
-    fake = FakeSupervisor([hot, cold])
-    app = make_app(fake)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("d")
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor([hot, cold]))) as (app, pilot):
+        await pressed(pilot, "d")
         text = text_of(app)
         assert " 1 check, 1 remedy job" in text or " 1 remedy job, 1 check" in text
         assert "remedies 2 of 8 █" in text and "4 min left" in text
         assert "212 of 336 items, 3.1 items/s, GPU 1" in text
         assert "check 1,200 of 1,819" in text and "3 min left" in text and "3.44 items/s" in text
         assert "watch the remedies of hot" in text
-        await pilot.press("enter")
-        await settled(pilot)
+        await pressed(pilot, "enter")
         assert app.screen.title == "Remedies"
 
 
 async def test_where_nothing_runs_it_says_so() -> None:
-    app = make_app(FakeSupervisor([]))
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor([]))) as (app, pilot):
         app.action_live()
         await settled(pilot)
         assert " Nothing is running." in text_of(app)
-
-
-async def test_a_screen_that_was_left_is_not_drawn_by_what_comes_late() -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
-        await pilot.press("d")
-        await settled(pilot)
-        screen = app.screen
-        assert isinstance(screen, LiveScreen)
-        await pilot.press("escape")
-        await settled(pilot)
-        screen.redraw()
-        screen.on_resize()
-        await settled(pilot)
-        assert app.screen is not screen and app.is_running
 
 
 @pytest.mark.parametrize("width", [38, 45, 80])

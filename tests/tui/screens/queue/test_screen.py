@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from machine_fakes import Linked, app_on
 from queue_fakes import BUSY, FAULTY, LIVE, WAITING, QueueFake, make_gpu, make_gpus, make_live, make_waiting
-from tui_fakes import NOW, make_app, row_with, settled, text_of
+from tui_fakes import NOW, make_app, pressed, row_with, settled, shown_app, text_of
 from waiting import LIMIT_S
 
 from finetop.core.protocol.messages.machine import GpuJob, GpuProcess
@@ -32,142 +32,97 @@ def names(app: Any) -> list[str]:
 
 async def opened(pilot: Any) -> None:
     await settled(pilot)
-    await pilot.press("3")
-    await settled(pilot, 0.2)
-
-
-async def test_who_is_on_the_gpus_what_runs_and_what_waits_is_said() -> None:
-    app = make_app(QueueFake())
-    async with app.run_test(size=SIZE) as pilot:
-        await opened(pilot)
-        assert "3 Queue 4" in text_of(app).splitlines()[0]
-        assert "1 of 4 GPUs free" in row_with(app, "4 waiting")
-        assert "████████████▉░░░░░░░   51 of 80    92 %  support-r16" in text_of(app)
-        assert "▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒░   74 of 80    99 %  ana: python 48213" in text_of(app)
-        assert "free, reserved for support-dpo" in text_of(app)
-        assert "820/1,200, ends 14:38" in text_of(app)
-        assert "2 x 40 GiB    14:38   after support-r16" in row_with(app, "▸")
-        assert "starts about 14:38, after support-r16" in text_of(app)
-        assert row_with(app, "next  ]  let smollm2").endswith("lr2e-5-s2 go first: nothing else holds it up")
+    await pressed(pilot, "3", within_s=0.2)
 
 
 async def test_keys_change_the_order_the_cursor_stays_on_its_run_and_u_takes_it_back() -> None:
     fake = QueueFake()
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
+    async with shown_app(make_app(fake)) as (app, pilot):
         await opened(pilot)
-        await pilot.press("right_square_bracket")
-        await settled(pilot, 0.1)
+        await pressed(pilot, "right_square_bracket", within_s=0.1)
         assert fake.orders() == [Move("support-dpo", "before", "support-old")]
         assert "▸ ○   2 support-dpo" in text_of(app)
-        await pilot.press("u")
-        await settled(pilot, 0.1)
+        await pressed(pilot, "u", within_s=0.1)
         assert [row.run for row in fake.waiting] == [row.run for row in WAITING]
         assert "undone: the position of support-dpo." in text_of(app)
-        await pilot.press("left_square_bracket")
-        await settled(pilot)
+        await pressed(pilot, "left_square_bracket")
         assert "support-dpo is first already." in text_of(app)
-        await pilot.press("j", "left_square_bracket")
-        await settled(pilot, 0.1)
+        await pressed(pilot, "j", "left_square_bracket", within_s=0.1)
         assert fake.orders()[-1] == Move(LONG, "before", "support-dpo")
-        await pilot.press("right_curly_bracket")
-        await settled(pilot, 0.1)
+        await pressed(pilot, "right_curly_bracket", within_s=0.1)
         assert fake.orders()[-1] == Move(LONG, "last")
 
 
 async def test_the_priority_goes_up_and_down_by_its_names() -> None:
     fake = QueueFake()
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
+    async with shown_app(make_app(fake)) as (app, pilot):
         await opened(pilot)
-        await pilot.press("plus")
-        await settled(pilot, 0.1)
+        await pressed(pilot, "plus", within_s=0.1)
         assert fake.orders() == [Prioritise("support-dpo", 5)]
-        await pilot.press("plus")
-        await settled(pilot)
+        await pressed(pilot, "plus")
         assert "support-dpo has the highest priority already." in text_of(app)
-        await pilot.press("minus", "minus")
-        await settled(pilot, 0.2)
+        await pressed(pilot, "minus", "minus", within_s=0.2)
         assert fake.waiting[0].priority in (10, 20)
         assert "priority" in row_with(app, "── support-dpo")
 
 
 async def test_h_holds_r_releases_and_p_does_either() -> None:
     fake = QueueFake()
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
+    async with shown_app(make_app(fake)) as (app, pilot):
         await opened(pilot)
-        await pilot.press("H")
-        await settled(pilot, 0.1)
+        await pressed(pilot, "H", within_s=0.1)
         assert fake.orders() == [Hold("support-dpo")]
         assert "next  R  release it" not in text_of(app)  # the result is shown first
-        await pilot.press("R")
-        await settled(pilot, 0.1)
+        await pressed(pilot, "R", within_s=0.1)
         assert fake.orders()[-1] == Release("support-dpo")
-        await pilot.press("P")
-        await settled(pilot, 0.1)
+        await pressed(pilot, "P", within_s=0.1)
         assert fake.orders()[-1] == Hold("support-dpo")
-        await pilot.press("u")
-        await settled(pilot, 0.1)
+        await pressed(pilot, "u", within_s=0.1)
         assert fake.orders()[-1] == Release("support-dpo")
-        await pilot.press("k", "P")
-        await settled(pilot, 0.1)
+        await pressed(pilot, "k", "P", within_s=0.1)
         assert fake.orders()[-1] == Pause("support-r16")
-        await pilot.press("H")
-        await settled(pilot)
+        await pressed(pilot, "H")
         assert "support-r16 is not waiting." in text_of(app)
 
 
 async def test_what_is_taken_out_or_held_as_a_whole_is_asked_for() -> None:
     fake = QueueFake()
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
+    async with shown_app(make_app(fake)) as (app, pilot):
         await opened(pilot)
-        await pilot.press("j", "j", "S")
-        await settled(pilot)
+        await pressed(pilot, "j", "j", "S")
         assert "Remove the check of support-old from the queue?  It has not started." in text_of(app)
         await pilot.press("escape")
         assert not fake.orders()
-        await pilot.press("S", "y")
-        await settled(pilot, 0.1)
+        await pressed(pilot, "S", "y", within_s=0.1)
         assert fake.orders() == [Stop("support-old")]
         assert "support-old" not in names(app)
         assert "▸ ○   4 support-eval" in text_of(app)  # the cursor is on its neighbour
-        await pilot.press("W")
-        await settled(pilot)
+        await pressed(pilot, "W")
         assert "Hold the whole queue?" in text_of(app)
-        await pilot.press("y")
-        await settled(pilot, 0.1)
-        await pilot.press("k")
-        await settled(pilot, 0.1)
+        await pressed(pilot, "y", within_s=0.1)
+        await pressed(pilot, "k", within_s=0.1)
         assert "nothing starts: the queue is held" in text_of(app)
         assert "next  W  release the queue" in text_of(app)
-        await pilot.press("W")
-        await settled(pilot, 0.1)
+        await pressed(pilot, "W", within_s=0.1)
         assert fake.orders()[-2:] == [Hold(), Release()]
 
 
 async def test_the_filter_hides_rows_and_enter_opens_the_run() -> None:
     fake = QueueFake()
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
+    async with shown_app(make_app(fake)) as (app, pilot):
         await opened(pilot)
-        await pilot.press("slash", *"eval", "enter")
-        await settled(pilot)
+        await pressed(pilot, "slash", *"eval", "enter")
         assert names(app) == ["support-eval"]
         assert "/ eval: 1 match" in text_of(app)
-        await pilot.press("escape")
-        await settled(pilot)
+        await pressed(pilot, "escape")
         assert len(names(app)) == 4
-        await pilot.press("enter")
-        await settled(pilot)
+        await pressed(pilot, "enter")
         assert GetRun("support-eval") in fake.asked
 
 
 async def test_the_list_follows_what_starts_and_ends_and_the_cursor_stays_on_its_run() -> None:
     fake = QueueFake()
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
+    async with shown_app(make_app(fake)) as (app, pilot):
         await opened(pilot)
         await pilot.press("j")
         fake.live = [make_live(1, "support-dpo", "GPU 0, 3", phase="loading model", done=None)]
@@ -183,8 +138,7 @@ async def test_the_list_follows_what_starts_and_ends_and_the_cursor_stays_on_its
 
 async def test_a_machine_without_gpus_has_slots_and_an_empty_queue_says_what_to_do() -> None:
     fake = QueueFake([make_live(9, "demo-remembers")], [make_waiting(1, "next-one")], ON_CPU)
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
+    async with shown_app(make_app(fake)) as (app, pilot):
         await opened(pilot)
         assert "████████████████████  1 of 1 job at a time   2 cores, no GPU" in text_of(app)
         assert "GPU  memory" not in text_of(app)
@@ -192,11 +146,9 @@ async def test_a_machine_without_gpus_has_slots_and_an_empty_queue_says_what_to_
         fake.change()
         async with asyncio.timeout(LIMIT_S):
             while "The queue is empty" not in text_of(app):
-                await pilot.press("k")
-                await settled(pilot, 0.1)
+                await pressed(pilot, "k", within_s=0.1)
         assert "next  4  launch a run" in text_of(app)
-        await pilot.press("H", "R", "S", "P", "left_square_bracket", "enter", "plus")
-        await settled(pilot)
+        await pressed(pilot, "H", "R", "S", "P", "left_square_bracket", "enter", "plus")
         assert not fake.orders()
 
 
@@ -212,17 +164,14 @@ async def test_several_machines_have_their_gpus_and_queue_under_their_names() ->
     lab, box = LinkedQueue("lab"), LinkedQueue("box")
     lab.waiting, box.waiting = WAITING[:2], [make_waiting(1, "alone", wants="6 GiB"), *WAITING[3:]]
     box.gpus = make_gpus(cores=8)
-    app = app_on(lab, box)
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with shown_app(app_on(lab, box), (120, 40)) as (app, pilot):
         await opened(pilot)
         for words in ("waiting on lab", "waiting on box", "running on lab", "4 waiting   2 running"):
             assert words in text_of(app)
-        await pilot.press(*"jj", "j", "right_square_bracket")
-        await settled(pilot, 0.2)
+        await pressed(pilot, *"jj", "j", "right_square_bracket", within_s=0.2)
         assert box.orders() == [Move("alone", "last")]
         assert not lab.orders()
-        await pilot.press("W", "y")
-        await settled(pilot, 0.1)
+        await pressed(pilot, "W", "y", within_s=0.1)
         assert box.orders()[-1] == Hold()
         assert "box: the queue is held" in text_of(app)
         lab.down()
@@ -261,11 +210,9 @@ async def test_hostile_names_reach_no_row() -> None:
         [make_live(1, evil, evil)], [make_waiting(2, evil, evil, wants=evil, after=evil, starts_at=NOW)]
     )
     fake.stopped = evil
-    app = make_app(fake)
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with shown_app(make_app(fake), (120, 40)) as (app, pilot):
         await opened(pilot)
-        await pilot.press("S")
-        await settled(pilot)
+        await pressed(pilot, "S")
         assert "<202E>" in text_of(app)
         assert all(line.isprintable() for line in text_of(app).splitlines())
 

@@ -47,14 +47,11 @@ def test_a_run_that_waits_says_for_what(state, mark, short, sentence):
     assert said(state_sentence(run, NOW)) == sentence
 
 
-def test_a_run_that_was_not_resumed_needs_somebody():
+def test_a_run_that_was_not_resumed_or_whose_target_failed_says_what_to_do():
     run = row(Finished(1.0, 2.0), said="going on was refused: nothing is left to do.", needs_you=True)
     assert (mark_of(run), heading_of(run)) == (MARKS["alarm"], "needs you")
     assert said(forgot(run, NOW)) == "NOT RESUMED nothing is left to do."
     assert said(state_sentence(run, NOW)) == "! NOT RESUMED nothing is left to do."
-
-
-def test_a_target_that_failed_is_said_beside_the_verdict_and_what_to_do():
     check = make_check("ok", 0.4, worst=[], target={}, target_failed="held.jsonl: no such file.")
     run = row(Finished(1.0, 2.0, "stopped early at step 412: it did not improve"), check=check)
     assert said(forgot(run, NOW)) == "ok -0.4; target failed"

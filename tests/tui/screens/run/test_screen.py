@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
-import msgspec
 import pytest
 from at_rest import at_rest
+from msgspec.structs import replace
 from run_fakes import (
     FakeRun,
     failed,
@@ -19,7 +20,7 @@ from run_fakes import (
     regressed,
     training,
 )
-from tui_fakes import NOW, make_check, row_with, settled, text_of
+from tui_fakes import NOW, asked, make_check, pressed, row_with, settled, text_of
 
 from finetop.core.errors import NotFound, Refused
 from finetop.core.protocol.check_result import brief
@@ -68,61 +69,31 @@ from finetop.tui.widgets.pointed_lines import PointedLines
 SMALL, LARGE = (80, 24), (120, 40)
 
 
-async def opened(fake: FakeRun, pilot: Any, *keys: str) -> RunScreen:
-    """Open the run, press keys, and return its screen."""
+async def opened(fake: FakeRun, pilot: Any, *keys: str) -> None:
+    """Open the run and press keys."""
     pilot.app.open_run(fake.detail.row.name)
     await settled(pilot)
     for key in keys:
         await pilot.press(key)
     await settled(pilot)
-    screen = pilot.app.screen
-    assert isinstance(screen, RunScreen)
-    return screen
+    assert isinstance(pilot.app.screen, RunScreen)
 
 
-def asked(fake: FakeRun, kind: type) -> list[Any]:
-    return [ask for ask in fake.asked if isinstance(ask, kind)]
+@asynccontextmanager
+async def on_run(
+    fake: FakeRun, *keys: str, size: tuple[int, int] = SMALL, look: Look | None = None
+) -> AsyncIterator[tuple[FinetopApp, Any]]:
+    app = make_run_app(fake, look)
+    async with app.run_test(size=size) as pilot:
+        await opened(fake, pilot, *keys)
+        yield app, pilot
 
 
 # --- states -------------------------------------------------------------------------------------------------
 
 
-async def test_training_shows_progress_curves_log_and_where_drift_is_heading() -> None:
-    fake = training()
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot)
-        assert "● support-r16   lora r16 on smollm2-135m-instruct" in text_of(app)
-        assert "running 820 of 1,200" in text_of(app) and "68 %  6 min left, ends 14:28" in text_of(app)
-        title = row_with(app, "eval")
-        assert title.startswith(f" loss  train {fake.detail.row.metrics['loss']:.3f}  eval 1.267 •")
-        assert "drift  0.09 (limit 0.10)  nats/token" in title
-        assert "0.1 ----" in row_with(app, "- limit")
-        assert row_with(app, " step 0 ").count("500            1,200") == 2
-        assert "step 820/1200" in text_of(app).splitlines()[-4]
-        assert (
-            row_with(app, "! DRIFT") == " ! DRIFT 0.09: at this pace it reaches the limit 0.10 near step 840"
-        )
-        assert "check at 600 ok -0.1" in text_of(app)
-
-
-async def test_four_charts_on_a_large_terminal() -> None:
-    fake = training()
-    app = make_run_app(fake)
-    async with app.run_test(size=LARGE) as pilot:
-        await opened(fake, pilot)
-        rows = text_of(app).splitlines()
-        titles = [at for at, row in enumerate(rows) if row.startswith((" loss ", " grad norm "))]
-        assert len(titles) == 2 and titles[1] - titles[0] == 12
-        assert sum(row.startswith(" step ") and ": loss" in row for row in rows) == 6  # lines of the log
-        assert "1-4 of 8" in row_with(app, "metrics")
-
-
 async def test_nine_charts_on_a_very_large_terminal() -> None:
-    fake = training()
-    app = make_run_app(fake)
-    async with app.run_test(size=(200, 50)) as pilot:
-        await opened(fake, pilot)
+    async with on_run(training(), size=(200, 50)) as (app, _):
         assert text_of(app).count("1,200") == 8 + 1  # one per metric's axis, and the head
         assert " of 8" not in row_with(app, "metrics")
 
@@ -131,9 +102,7 @@ async def test_starting_says_what_it_does_and_what_is_known() -> None:
     state = Running(NOW - 20, "loading model", 3.1, 8.0, "GB", 40.0)
     fake = FakeRun(make_detail(state, 0, steps=0, metrics={}))
     fake.log = "reading data\n"
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot)
+    async with on_run(fake) as (app, _):
         assert "starting  loading model, 3.1 of 8 GB" in text_of(app) and "40 s left" in text_of(app)
         assert "812 rows, 809 kept, 3 dropped" in text_of(app)
         assert "4.9 of 139 M parameters trained" in text_of(app)
@@ -142,24 +111,14 @@ async def test_starting_says_what_it_does_and_what_is_known() -> None:
 
 async def test_queued_shows_what_it_will_do() -> None:
     fake = FakeRun(make_detail(Queued(2, "wants 2 GPUs"), 0, metrics={}))
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot)
+    async with on_run(fake) as (app, _):
         assert "queued  2nd in the queue: wants 2 GPUs" in text_of(app)
         assert "method.rank" in text_of(app)
 
 
-async def test_failed_says_cause_how_to_mend_it_and_the_end_of_the_log() -> None:
-    fake = failed()
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        screen = await opened(fake, pilot)
-        assert "FAILED  out of memory" in text_of(app)
-        assert row_with(app, "fix ").startswith(" fix     Lower train.batch_size (now 8)")
-        assert "torch.OutOfMemoryError: CUDA out of memory." in text_of(app)
-        assert row_with(app, "next ") == " next  n  a new run from this one, with train.batch_size 4"
-        await pilot.press("enter")
-        assert screen.state.tab == "log"
+async def test_enter_on_a_failed_run_leads_to_its_log() -> None:
+    async with on_run(failed(), "enter") as (app, _):
+        assert app.screen.state.tab == "log"  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -171,10 +130,7 @@ async def test_failed_says_cause_how_to_mend_it_and_the_end_of_the_log() -> None
     ],
 )
 async def test_other_ends_say_so(state: Any, words: str) -> None:
-    fake = FakeRun(make_detail(state, 900))
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot)
+    async with on_run(FakeRun(make_detail(state, 900))) as (app, _):
         assert words in text_of(app)
 
 
@@ -184,10 +140,8 @@ async def test_a_run_without_drift_shows_its_next_metric() -> None:
         del fake.points[key]
     row = fake.detail.row
     metrics = {key: value for key, value in row.metrics.items() if key not in ("drift", "kl")}
-    fake.detail = msgspec.structs.replace(fake.detail, row=msgspec.structs.replace(row, metrics=metrics))
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot)
+    fake.detail = replace(fake.detail, row=replace(row, metrics=metrics))
+    async with on_run(fake) as (app, _):
         assert "│ grad norm" in row_with(app, " loss ")
         assert "DRIFT" not in text_of(app)
 
@@ -196,12 +150,10 @@ async def test_values_that_are_not_finite_are_counted_and_the_alarm_is_shown() -
     fake = training()
     fake.points["loss"] += [(820, None), (820, None)]
     row = fake.detail.row
-    row = msgspec.structs.replace(row, metrics={**row.metrics, "loss": None})
+    row = replace(row, metrics={**row.metrics, "loss": None})
     alarm = AlarmRow("nan", 820, "loss is nan at step 820: lower train.learning_rate", NOW)
-    fake.detail = msgspec.structs.replace(fake.detail, row=row, alarms=[alarm])
-    app = make_run_app(fake)
-    async with app.run_test(size=LARGE) as pilot:
-        await opened(fake, pilot)
+    fake.detail = replace(fake.detail, row=row, alarms=[alarm])
+    async with on_run(fake, size=LARGE) as (app, _):
         title = row_with(app, " loss ")
         assert "train not finite" in title and "2 not finite" in title
         assert row_with(app, " ! LOSS").startswith(" ! LOSS is nan at step 820: lower train.learning_rate")
@@ -211,9 +163,8 @@ async def test_alarms_are_listed_with_their_steps_and_an_alarm_that_is_over_is_s
     alarms = [AlarmRow("spike", at, f"spike: the loss rose to {at}", NOW, at + 9) for at in range(10, 90, 10)]
     alarms += [AlarmRow("slow_down", 400, "slow: 3 s a step since step 380, 1 s before", NOW)]
     fake = training(alarms=alarms, alarms_total=len(alarms))
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        screen = await opened(fake, pilot)
+    async with on_run(fake) as (app, pilot):
+        screen: Any = app.screen
         assert row_with(app, " ! SLOW:").startswith(
             " ! SLOW: 3 s a step since step 380, 1 s before, step 400"
         )
@@ -224,7 +175,7 @@ async def test_alarms_are_listed_with_their_steps_and_an_alarm_that_is_over_is_s
         assert listed[0].startswith(" !       400  SLOW: 3 s a step since step 380, 1 s before")
         assert listed[1].rstrip() == "          80  spike: the loss rose to 80  over since 89"
         assert len(listed) == 6
-        fake.detail = msgspec.structs.replace(fake.detail, alarms=alarms[:-1])
+        fake.detail = replace(fake.detail, alarms=alarms[:-1])
         screen._open_tab("metrics")
         fake.change()
         await settled(pilot)
@@ -234,22 +185,16 @@ async def test_alarms_are_listed_with_their_steps_and_an_alarm_that_is_over_is_s
 async def test_an_unknown_run_is_named() -> None:
     fake = training()
     fake.refuses = NotFound("there is no run 'x'.")
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot)
+    async with on_run(fake) as (app, pilot):
         assert "there is no run 'x'." in text_of(app)
         await pilot.press("escape")
         assert isinstance(app.screen, RunsScreen)
 
 
 async def test_ascii_terminals_get_ascii() -> None:
-    fake = training()
-    app = make_run_app(fake, Look("none", ascii=True))
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot, "left")
+    async with on_run(training(), "left", look=Look("none", ascii=True)) as (app, pilot):
         for _ in TABS:
-            await pilot.press("tab")
-            await settled(pilot)
+            await pressed(pilot, "tab")
             assert text_of(app).isascii()
 
 
@@ -258,33 +203,37 @@ async def test_ascii_terminals_get_ascii() -> None:
 
 async def test_an_event_comes_to_the_screen_and_only_what_is_shown_is_asked_for() -> None:
     fake = training()
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot)
+    async with on_run(fake) as (app, pilot):
+        before = [row[:26] for row in text_of(app).splitlines()[5:12]]
         fake.asked.clear()
-        fake.train_to(830)
+        fake.train_to(1000)
         await settled(pilot)
-        assert "running 830" in text_of(app)
+        assert "running 1,000" in text_of(app)
         assert {type(ask) for ask in fake.asked} == {GetRun, Curves, ReadLog}
         assert asked(fake, ReadLog)[0].offset > 0  # new lines only
-        assert "step 830/1200" in text_of(app)
-        await pilot.press("tab", "tab")
-        await settled(pilot)
+        assert "step 1000/1200" in text_of(app)
+        assert [row[:26] for row in text_of(app).splitlines()[5:12]] == before, "the curve stays where it is"
+        await pressed(pilot, "tab", "tab")
         fake.asked.clear()
-        fake.train_to(831)
+        fake.train_to(1001)
         await settled(pilot)
         assert {type(ask) for ask in fake.asked} == {GetRun}
 
 
-async def test_curves_are_not_asked_for_again_when_nothing_came() -> None:
+async def test_of_a_run_that_has_ended_no_curve_is_asked_for_again_and_nothing_is_stopped() -> None:
     fake = regressed()
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot)
+    async with on_run(fake) as (app, pilot):
         fake.asked.clear()
         fake.change()
         await settled(pilot)
         assert {type(ask) for ask in fake.asked} == {GetRun}
+        await pressed(pilot, "S")
+        assert "support-r16 has ended: nothing to stop." in text_of(app)
+        await pressed(pilot, "l")
+        assert "log of job 12, train" in text_of(app)
+        await pressed(pilot, "v")
+        assert "log of job 15, check" in text_of(app)
+        assert asked(fake, ReadLog)[-1].job == 15
 
 
 async def test_curves_of_a_week_are_asked_for_when_they_would_look_different() -> None:
@@ -299,8 +248,8 @@ async def test_curves_of_a_week_are_asked_for_when_they_would_look_different() -
         """Return how many curve requests the screen made once the run has reached a step."""
         fake.asked.clear()
         row = fake.detail.row
-        row = msgspec.structs.replace(row, step=step, metrics={**row.metrics, **metrics})
-        fake.detail = msgspec.structs.replace(fake.detail, row=row)
+        row = replace(row, step=step, metrics={**row.metrics, **metrics})
+        fake.detail = replace(fake.detail, row=row)
         fake.change()
         await settled(pilot)
         assert f"running {step:,}" in text_of(app)
@@ -335,103 +284,53 @@ async def test_time_left_stands_for_ten_seconds() -> None:
         assert "1 min left" in text_of(app)
 
 
-async def test_the_curve_stays_where_it_is_while_it_grows() -> None:
-    fake = training()
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot)
-        before = [row[:26] for row in text_of(app).splitlines()[5:12]]
-        fake.train_to(1000)
-        await settled(pilot)
-        assert [row[:26] for row in text_of(app).splitlines()[5:12]] == before
-        assert "1000     1200" in text_of(app) or "1000" in text_of(app)
-
-
 # --- charts -------------------------------------------------------------------------------------------------
 
 
-async def test_the_cursor_shows_values_and_goes_in_steps_of_one_and_ten() -> None:
+async def test_the_cursor_shows_values_and_a_zoom_asks_for_the_steps_in_view() -> None:
     fake = training()
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        screen = await opened(fake, pilot, "left", "shift+left")
+    async with on_run(fake, "left", "shift+left") as (app, pilot):
+        screen: Any = app.screen
         assert screen.state.shown.cursor == 10
         assert " loss  step 394  1." in text_of(app)
         await pilot.press("right", "shift+right", "h")
         assert screen.state.shown.cursor == 20
         await pilot.press("0")
         assert screen.state.shown == Shown() and "train 1.148" in text_of(app)
-
-
-async def test_zoom_asks_for_the_steps_in_view() -> None:
-    fake = training()
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        screen = await opened(fake, pilot, "plus")
+        await pressed(pilot, "plus")
         asks = asked(fake, Curves)
         assert (asks[-1].first, asks[-1].last) == (520, 1120) == screen.state.shown.zoom
         assert " step 520          800  " in row_with(app, "1,120 │")
-        await pilot.press("minus")
-        await settled(pilot)
+        await pressed(pilot, "minus")
         assert screen.state.shown.zoom is None
-        await pilot.press("plus", "plus", "0")
-        await settled(pilot)
+        await pressed(pilot, "plus", "plus", "0")
         assert screen.state.shown == Shown() and "1,200" in text_of(app)
 
 
-async def test_log_scale_and_smoothing_say_so() -> None:
-    fake = training()
-    app = make_run_app(fake)
-    async with app.run_test(size=LARGE) as pilot:
-        await opened(fake, pilot, "y", "m")
-        assert "smoothed 0.6  log y" in row_with(app, " loss ")
-        await pilot.press("y", "m", "m")
-        assert "smoothed" not in text_of(app) and "log y" not in text_of(app)
-
-
-def test_an_axis_of_time_is_round_and_moves_seldom() -> None:
+def test_an_axis_of_time_is_round_and_one_of_tokens_ends_with_the_planned_steps_else_it_doubles() -> None:
     state = Running(NOW - 800, "training", 820, 1200, "steps", 380.0)
     detail = make_detail(state)
     assert axis_of(detail, "time", 820.0, 32).end == 1500
     assert axis_of(detail, "time", 1100.0, 32, 1500).end == 1500  # 1,480 s in total
     assert axis_of(detail, "time", 1200.0, 32, 1500).end == 2000
     assert axis_of(detail, "time", 100.0, 32, 1500).end == 500  # much faster than estimated
-    done = msgspec.structs.replace(detail.row, state=Finished(NOW - 900, NOW))
-    assert axis_of(msgspec.structs.replace(detail, row=done), "time", 817.0, 32).end == 817
-
-
-def test_an_axis_of_tokens_ends_with_the_planned_steps_else_it_doubles() -> None:
+    done = replace(detail.row, state=Finished(NOW - 900, NOW))
+    assert axis_of(replace(detail, row=done), "time", 817.0, 32).end == 817
+    # of tokens
     detail = make_detail(Running(NOW - 800))
-    limited = msgspec.structs.replace(detail, row=msgspec.structs.replace(detail.row, steps=900))
+    limited = replace(detail, row=replace(detail.row, steps=900))
     assert axis_of(limited, "epoch", None, 32).end == 1.5  # of the two planned
     assert axis_of(limited, "tokens", None, 32).end == 460_800
-    unplanned = msgspec.structs.replace(detail, planned={})
+    unplanned = replace(detail, planned={})
     assert axis_of(unplanned, "tokens", 419_840.0, 32).end == 640_000
     assert axis_of(unplanned, "tokens", 639_000.0, 32, 640_000).end == 640_000
 
 
-def test_moving_beyond_the_edge_moves_a_zoomed_picture() -> None:
+def test_the_cursor_stops_at_the_data_and_moves_a_zoomed_picture_which_ends_at_a_few_steps() -> None:
     axis = Axis(1200, 820, 32)
     near = moved(Shown(cursor=31, zoom=(400, 720)), axis, 10)
     assert near.cursor == 31 and near.zoom == (500, 820)
     assert moved(Shown(cursor=0, zoom=(0, 320)), axis, -5).zoom == (0, 320)
-
-
-@pytest.mark.parametrize("size", [(80, 24), (60, 24), (59, 24), (120, 40)])
-async def test_a_charts_title_keeps_its_metric_and_its_value(size: tuple[int, int]) -> None:
-    fake = training()
-    app = make_run_app(fake)
-    async with app.run_test(size=size) as pilot:
-        await opened(fake, pilot)
-        for keys in ((), ("left",)):
-            await pilot.press(*keys)
-            await settled(pilot)
-            title = next(line for line in text_of(app).splitlines() if line.startswith((" loss ", "▸loss ")))
-            assert "1.1" in title
-            assert size[0] < 60 or ("drift  " in title and " 0.09" in title)
-
-
-def test_the_cursor_stops_where_the_data_begin_and_end() -> None:
     axis = Axis(1200, 600, 32, oldest=75)
     assert moved(Shown(cursor=14), axis, 10).cursor == 16, "where the run stands, not at its planned end"
     assert moved(Shown(cursor=30), axis, 1).cursor == 16, "back to it"
@@ -441,9 +340,7 @@ def test_the_cursor_stops_where_the_data_begin_and_end() -> None:
     assert with_mouse(Shown(), axis, PointedLines.Pointed(30, 2, False), 30, None).cursor == 16, (
         "nor by the mouse"
     )
-
-
-def test_zooming_keeps_the_cursor_on_its_step_and_ends_at_a_few_steps() -> None:
+    # a zoom keeps the cursor on its step
     axis = Axis(1200, 820, 32)
     shown_ = zoomed(Shown(cursor=8), axis, 1)
     assert shown_.zoom == (19, 619) and shown_.cursor == 16
@@ -455,39 +352,46 @@ def test_zooming_keeps_the_cursor_on_its_step_and_ends_at_a_few_steps() -> None:
     assert shown_.zoom is None
 
 
-async def test_x_goes_through_tokens_time_and_epochs_and_the_planned_end_stands_where_it_is_known() -> None:
+@pytest.mark.parametrize("size", [(80, 24), (60, 24), (59, 24), (120, 40)])
+async def test_a_charts_title_keeps_its_metric_and_its_value(size: tuple[int, int]) -> None:
+    async with on_run(training(), size=size) as (app, pilot):
+        for keys in ((), ("left",)):
+            await pressed(pilot, *keys)
+            title = next(line for line in text_of(app).splitlines() if line.startswith((" loss ", "▸loss ")))
+            assert "1.1" in title
+            assert size[0] < 60 or ("drift  " in title and " 0.09" in title)
+
+
+async def test_x_goes_through_tokens_time_and_epochs_and_scale_and_smoothing_are_those_of_a_chart() -> None:
     fake = training()
-    app = make_run_app(fake)
-    async with app.run_test(size=LARGE) as pilot:
-        screen = await opened(fake, pilot, "x")
+    async with on_run(fake, "y", "m", size=LARGE) as (app, pilot):
+        screen: Any = app.screen
+        assert "smoothed 0.6  log y" in row_with(app, " loss ")
+        await pilot.press("y", "m", "m")
+        assert "smoothed" not in text_of(app) and "log y" not in text_of(app)
+        await pressed(pilot, "x")
         assert "by tokens" in row_with(app, " loss ") and "614k" in row_with(app, "token 0")
-        await pilot.press("x")
-        await settled(pilot)
+        await pressed(pilot, "x")
         asks = asked(fake, Curves)
         # 820 s have passed, 380 are left
         assert (asks[-1].x, asks[-1].last) == ("time", 1500) and " 25 " in row_with(app, " min 0 ")
         fake.train_to(900)
         await settled(pilot)
         assert asked(fake, Curves)[-1].last == 1500, "the end stands while it holds"
-        await pilot.press("x")
-        await settled(pilot)
+        await pressed(pilot, "x")
         assert " 1.5 " in row_with(app, "epoch 0")
-        await pilot.press("x")
-        await settled(pilot)
+        await pressed(pilot, "x")
         assert screen.state.shown == Shown() and "1,200" in row_with(app, " step 0 ")
+        await pressed(pilot, "down", "down", "y", "m")
+        assert "smoothed" not in row_with(app, "▸").partition("│")[0]
+        assert "smoothed 0.6  log y" in row_with(app, "▸").partition("│")[2]
+        await pressed(pilot, "question_mark")
+        assert "logarithmic y axis on or off" in text_of(app)
 
 
-async def test_the_cursor_on_another_axis_names_its_step_and_zooms() -> None:
+async def test_the_cursor_on_another_axis_zooms() -> None:
     fake = training()
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot, "x", "left", "shift+left")
-        assert row_with(app, " tok  ").startswith(" loss  202k tok  1.")
-        step = row_with(app, "── step ").split()[2]
-        assert abs(int(step) - 202_000 // 512) < 1200 // 32 // 2, "within half of a cell"
-        assert row_with(app, "── step ").endswith(f"l log at step {step}")
-        await pilot.press("plus")
-        await settled(pilot)
+    async with on_run(fake, "x", "left", "shift+left", "plus"):
         request = asked(fake, Curves)[-1]
         assert request.x == "tokens" and request.last - request.first == 307_200
 
@@ -497,9 +401,8 @@ async def test_checkpoints_alarms_and_checks_are_marks_that_the_cursor_names() -
         alarms=[AlarmRow("spike", 450, "spike: the loss rose 0.9 -> 4.1", NOW)],
         checks=[make_check("regressed", 9.1, step=600)],
     )
-    app = make_run_app(fake)
-    async with app.run_test(size=LARGE) as pilot:
-        screen = await opened(fake, pilot)
+    async with on_run(fake, size=LARGE) as (app, pilot):
+        screen: Any = app.screen
         marks = text_of(app).splitlines()[5].partition("│")[0]
         assert [letter for letter in marks if letter in "▾!✗✓"] == ["▾", "!", "✗"]
         screen.state.shown = Shown(cursor=marks.index("!") - 6)
@@ -515,91 +418,62 @@ async def test_checkpoints_alarms_and_checks_are_marks_that_the_cursor_names() -
 
 async def test_pages_of_charts_are_turned_and_any_metric_has_the_whole_tab() -> None:
     fake = training()
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        screen = await opened(fake, pilot, "pagedown")
+    async with on_run(fake, "pagedown") as (app, pilot):
+        screen: Any = app.screen
         assert "grad norm  0.455" in row_with(app, "│ tokens/s") and "3-4 of 8" in row_with(app, "metrics")
         assert "rate        4.6e-5" in text_of(app), "what is on no page that is seen is a number"
-        await pilot.press("down", "down", "down")
-        await settled(pilot)
+        await pressed(pilot, "down", "down", "down")
         assert row_with(app, "▸").startswith("▸rate") and "5-6 of 8" in row_with(app, "metrics")
         assert "next  enter  rate full screen" in text_of(app)
-        await pilot.press("enter")
-        await settled(pilot)
+        await pressed(pilot, "enter")
         assert "KL to start" not in text_of(app) and "log, newest" not in text_of(app)
         assert asked(fake, Curves)[-1].columns == columns_of(79)
-        await pilot.press("down")
-        await settled(pilot)
+        await pressed(pilot, "down")
         assert row_with(app, "▸").startswith("▸KL to start")
         await pilot.press("escape")
         assert not screen.state.is_full and screen is app.screen
-        await pilot.press("z", "z", "G", "pagedown")
-        await settled(pilot)
+        await pressed(pilot, "z", "z", "G", "pagedown")
         assert "7-8 of 8" in row_with(app, "metrics") and row_with(app, "▸").startswith("▸memory")
 
 
 async def test_metrics_are_found_by_name_and_shown_by_group() -> None:
-    fake = training()
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        screen = await opened(fake, pilot, "slash", *"gpu")
+    async with on_run(training(), "slash", *"gpu") as (app, pilot):
+        screen: Any = app.screen
         assert row_with(app, "GPU busy").startswith(" GPU busy") and "/gpu 1 of 1" in row_with(app, "metrics")
         await pilot.press("enter", "slash", *"nn", "enter")
         assert "No metric has this in its name." in text_of(app)
         await pilot.press("escape")
         assert "1-2 of 8" in row_with(app, "metrics") and screen is app.screen
-        await pilot.press("v", "v")
-        await settled(pilot)
+        await pressed(pilot, "v", "v")
         assert "machine 1-2 of 3" in row_with(app, "metrics") and "tokens/s" in row_with(app, "│ memory")
         await pilot.press("v")
         assert "1-2 of 8" in row_with(app, "metrics")
 
 
-async def test_scale_and_smoothing_are_those_of_the_chart_under_the_cursor() -> None:
-    fake = training()
-    app = make_run_app(fake)
-    async with app.run_test(size=LARGE) as pilot:
-        await opened(fake, pilot, "down", "down", "y", "m")
-        assert "smoothed" not in row_with(app, "▸").partition("│")[0]
-        assert "smoothed 0.6  log y" in row_with(app, "▸").partition("│")[2]
-
-
 async def test_the_axis_of_a_young_run_ends_where_it_stands_until_i_or_a_tenth_of_the_plan() -> None:
     fake = FakeRun(make_detail(Running(NOW - 40, "training", 41, 1200, "steps", 1000.0), 41))
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot)
+    async with on_run(fake) as (app, pilot):
         assert {ask.last for ask in asked(fake, Curves) if ask.columns == columns_of(38)} == {50}
         assert " 50 │" in row_with(app, " step 0 ")
-        await pilot.press("i")
-        await settled(pilot)
+        await pressed(pilot, "i")
         assert "1,200" in row_with(app, " step 0 ")
-        await pilot.press("i")
-        await settled(pilot)
+        await pressed(pilot, "i")
         assert " 50 │" in row_with(app, " step 0 ")
     fake = training()
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot)
+    async with on_run(fake) as (app, pilot):
         assert "1,200" in row_with(app, " step 0 ")
-        await pilot.press("i")
-        await settled(pilot)
+        await pressed(pilot, "i")
         assert "1,000 │" in row_with(app, " step 0 ")
 
 
 async def test_the_log_below_follows_the_charts_cursor_and_the_cursor_the_log() -> None:
-    fake = training()
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        screen = await opened(fake, pilot, "left", "shift+left")
+    async with on_run(training(), "left", "shift+left") as (app, pilot):
+        screen: Any = app.screen
         await settled(pilot, 0.1)
         assert f"▸step {screen.state.step}/1200" in text_of(app)
-        await pilot.press("slash", "escape", "l")
-        await settled(pilot)
-        await pilot.press("slash", *"step 200", "enter")
-        await settled(pilot)
-        await pilot.press("shift+tab")
-        await settled(pilot)
+        await pressed(pilot, "slash", "escape", "l")
+        await pressed(pilot, "slash", *"step 200", "enter")
+        await pressed(pilot, "shift+tab")
         assert abs((screen.state.step or 0) - 200) <= 20, "in the middle of its column"
 
 
@@ -608,10 +482,8 @@ async def test_brackets_go_to_alarms_checks_and_checkpoints() -> None:
         AlarmRow("spike", 450, "spike: the loss rose 0.9 -> 4.1", NOW),
         AlarmRow("slow", 602, "slow", NOW),
     ]
-    fake = training(alarms=alarms)
-    app = make_run_app(fake)
-    async with app.run_test(size=LARGE) as pilot:
-        screen = await opened(fake, pilot)
+    async with on_run(training(alarms=alarms), size=LARGE) as (app, pilot):
+        screen: Any = app.screen
         steps = []
         for key in ("left_square_bracket",) * 3 + ("right_square_bracket",):
             await pilot.press(key)
@@ -620,16 +492,14 @@ async def test_brackets_go_to_alarms_checks_and_checkpoints() -> None:
         assert "step 450: spike: the loss rose" in text_of(app)
         await pilot.press("left_square_bracket", "left_square_bracket")
         assert "no more alarms, checks or checkpoints in that direction." in text_of(app)
-        await pilot.press("l", "right_square_bracket")
-        await settled(pilot)
+        await pressed(pilot, "l", "right_square_bracket")
         assert text_of(app).splitlines()[5].startswith("▸step 450/1200")
 
 
 async def test_the_mouse_sets_the_cursor_zooms_by_its_wheel_and_by_dragging() -> None:
     fake = training()
-    app = make_run_app(fake)
-    async with app.run_test(size=LARGE) as pilot:
-        screen = await opened(fake, pilot)
+    async with on_run(fake, size=LARGE) as (app, pilot):
+        screen: Any = app.screen
         state = screen.state
         body = "#body"
         await pilot.click(body, offset=(60 + GUTTER + 20, 4))
@@ -650,19 +520,10 @@ async def test_the_mouse_sets_the_cursor_zooms_by_its_wheel_and_by_dragging() ->
 # --- other tabs ---------------------------------------------------------------------------------------------
 
 
-async def test_all_tabs_are_seen_on_the_smallest_terminal() -> None:
-    fake = training()
-    app = make_run_app(fake)
-    async with app.run_test(size=(60, 20)) as pilot:
-        await opened(fake, pilot)
+async def test_all_tabs_are_seen_on_the_smallest_terminal_and_tab_goes_round_both_ways() -> None:
+    async with on_run(training(), size=(60, 20)) as (app, pilot):
         assert row_with(app, "metrics") == "    metrics  log  samples  recipe  check ✓ steps  system"
-
-
-async def test_tab_goes_round_both_ways() -> None:
-    fake = training()
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        screen = await opened(fake, pilot)
+        screen: Any = app.screen
         seen = []
         for _ in TABS:
             seen.append(screen.state.tab)
@@ -674,9 +535,7 @@ async def test_tab_goes_round_both_ways() -> None:
 
 async def test_the_log_follows_its_end_unless_scrolled_up() -> None:
     fake = training()
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot, "l")
+    async with on_run(fake, "l") as (app, pilot):
         assert "step 820/1200" in text_of(app).splitlines()[-3]
         await pilot.press("pageup")
         top = text_of(app).splitlines()[5]
@@ -693,61 +552,44 @@ async def test_the_log_follows_its_end_unless_scrolled_up() -> None:
 async def test_search_covers_the_whole_log_newest_first_and_marks_what_it_finds() -> None:
     fake = training()
     fake.log = "CUDA is not there\n" + fake.log.replace("step 300/1200:", "step 300/1200: cuda")
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot, "l", "slash", *"cuda")
+    async with on_run(fake, "l", "slash", *"cuda") as (app, pilot):
         assert " search cuda" in text_of(app) and "step 412 goes to that step" in text_of(app)
-        await pilot.press("enter")
-        await settled(pilot)
+        await pressed(pilot, "enter")
         assert "log of job 12, train, “cuda”, line 2 of 2" in text_of(app)
         assert text_of(app).splitlines()[5].startswith("▸step 300/1200: cuda loss")
         spans = app.screen.query_one("#body", Lines).lines[1]
         assert ("cuda", "reverse") in spans
         parts = [ask.end for ask in asked(fake, FindInLog)]
         assert len(parts) == -(-len(fake.log) // fake.part) and parts[0] == -1 and parts[-1] > 0
-        await pilot.press("comma")
-        await settled(pilot)
+        await pressed(pilot, "comma")
         assert text_of(app).splitlines()[5] == "▸CUDA is not there"
-        await pilot.press("comma")
-        await settled(pilot)
+        await pressed(pilot, "comma")
         assert "no more matches in that direction." in text_of(app)
-        await pilot.press("full_stop")
-        await settled(pilot)
+        await pressed(pilot, "full_stop")
         assert "line 2 of 2" in text_of(app)
-        await pilot.press("escape")
-        await settled(pilot)
+        await pressed(pilot, "escape")
         assert "cuda”" not in text_of(app) and isinstance(app.screen, RunScreen)
-        await pilot.press("g", "slash", *"1200: cuda", "enter")
-        await settled(pilot)
+        await pressed(pilot, "g", "slash", *"1200: cuda", "enter")
         assert "line 1 of 1" in text_of(app) and text_of(app).splitlines()[5].startswith("▸step 300/1200")
-        await pilot.press("slash", *["backspace"] * 10, *"nowhere", "enter")
-        await settled(pilot)
+        await pressed(pilot, "slash", *["backspace"] * 10, *"nowhere", "enter")
         assert "no line has “nowhere”" in text_of(app)
 
 
 async def test_a_step_is_gone_to_by_its_number_and_from_the_charts_cursor() -> None:
     fake = training()
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot, "left", "shift+left")
+    async with on_run(fake, "left", "shift+left") as (app, pilot):
         step = row_with(app, "── step ").split()[2]
-        await pilot.press("l")
-        await settled(pilot)
+        await pressed(pilot, "l")
         assert text_of(app).splitlines()[5].startswith(f"▸step {step}/1200")
-        await pilot.press("slash", *"step 12", "enter")
-        await settled(pilot)
-        assert text_of(app).splitlines()[5].startswith("▸step 12/1200") and "from 1 % of 61.4 kB" in text_of(
-            app
-        )
-        await pilot.press("up")
-        await settled(pilot)
+        await pressed(pilot, "slash", *"step 12", "enter")
+        assert text_of(app).splitlines()[5].startswith("▸step 12/1200")
+        assert "from 1 % of 61.4 kB" in text_of(app)
+        await pressed(pilot, "up")
         assert text_of(app).splitlines()[5].startswith(" step 11/1200")
         assert text_of(app).splitlines()[6].startswith("▸step 12/1200")
-        await pilot.press("slash", *["backspace"] * 7, *"step 819", "enter")
-        await settled(pilot)
+        await pressed(pilot, "slash", *["backspace"] * 7, *"step 819", "enter")
         assert text_of(app).splitlines()[-4].startswith("▸step 819/1200"), "a full view at the end"
-        await pilot.press("slash", *"step 12", "enter")
-        await settled(pilot)
+        await pressed(pilot, "slash", *"step 12", "enter")
         fake.asked.clear()
         fake.train_to(821)
         await settled(pilot)
@@ -759,25 +601,11 @@ async def test_a_step_is_gone_to_by_its_number_and_from_the_charts_cursor() -> N
         assert "newest last" in text_of(app), "at its end the log is followed again"
 
 
-async def test_v_shows_another_jobs_log() -> None:
-    fake = regressed()
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot, "l")
-        assert "log of job 12, train" in text_of(app)
-        await pilot.press("v")
-        await settled(pilot)
-        assert "log of job 15, check" in text_of(app)
-        assert asked(fake, ReadLog)[-1].job == 15
-
-
 async def test_samples_show_start_middle_and_end_and_all_on_demand() -> None:
     fake = training()
     samples = [SampleRow(at, 0, "What?", f"answer at {at}") for at in (0, 200, 400, 600, 800)]
-    fake.detail = msgspec.structs.replace(fake.detail, samples=samples)
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot, "tab", "tab", "v")
+    fake.detail = replace(fake.detail, samples=samples)
+    async with on_run(fake, "tab", "tab", "v") as (app, pilot):
         assert [at for at in (0, 200, 400, 600, 800) if f"answer at {at}\n" in text_of(app)] == [0, 400, 800]
         await pilot.press("v")
         assert all(f"answer at {at}" in text_of(app) for at in (0, 200, 400, 600, 800))
@@ -791,9 +619,8 @@ async def test_two_steps_stand_beside_each_other_with_what_differs_in_bold(
     size: tuple[int, int], apart: int
 ) -> None:
     fake = training(samples=[SampleRow(at, 0, "When?", text) for at, text in SAMPLED.items()])
-    app = make_run_app(fake)
-    async with app.run_test(size=size) as pilot:
-        screen = await opened(fake, pilot, "tab", "tab")
+    async with on_run(fake, "tab", "tab", size=size) as (app, pilot):
+        screen: Any = app.screen
         lines = screen.query_one("#body", Lines).lines
         rows = text_of(app).splitlines()
         first, last = (next(at for at, row in enumerate(rows) if f"step {step}" in row) for step in (0, 800))
@@ -814,75 +641,32 @@ async def test_two_steps_stand_beside_each_other_with_what_differs_in_bold(
         assert "step 400" in text_of(app) and "step 800" in text_of(app) and "step 0" not in text_of(app)
 
 
-async def test_parents_and_children_are_a_tree_whose_runs_open() -> None:
-    fake = training(
-        parents=[Relative(2, "base-cpt", "model.id", 400)],
-        children=[Relative(9, "support-dpo", "model.id", None)],
-    )
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        screen = await opened(fake, pilot, "s")
-        assert "   ┌ base-cpt  step 400, as model.id" in text_of(app)
-        assert "   └ ─ support-dpo  last step, as model.id" in text_of(app)
-        await pilot.press("down", "down", "down")
-        assert row_with(app, "▸").startswith("▸  └ ─ support-dpo")
-        assert row_with(app, "next ") == " next  enter  open support-dpo"
-        await pilot.press("enter")
-        await settled(pilot)
-        assert app.screen is not screen and GetRun("support-dpo") in fake.asked
-
-
-async def test_the_system_tab_draws_what_is_measured_names_what_is_not_and_lists_the_processes() -> None:
+async def test_the_system_tab_asks_for_what_is_measured_and_once_for_the_processes() -> None:
     fake = training()
-    app = make_run_app(fake)
-    async with app.run_test(size=LARGE) as pilot:
-        await opened(fake, pilot, "shift+tab")
-        assert "│ memory  38.2 GiB" in row_with(app, " GPU busy  91 %")
+    async with on_run(fake, "shift+tab", size=LARGE) as (_, pilot):
         assert set(asked(fake, Curves)[-1].keys) == {"gpu_util", "memory_gib", "tokens_per_s"}
-        assert row_with(app, " not available") == " not available: power, temperature, host memory"
-        assert row_with(app, "run_job").split() == [
-            *("4101", "6.41", "GiB", "13", "min", "38", "finetop.core.run_job", "0012-train", "running")
-        ]
-        assert row_with(app, " versions ").split(maxsplit=1) == ["versions", "torch 2.13.0, trl 1.16.0"]
         fake.change()
         await settled(pilot)
         assert len(asked(fake, Processes)) == 1, "not at every change"
 
 
 async def test_the_recipe_marks_what_is_learned_and_counts_rows() -> None:
-    fake = training()
-    app = make_run_app(fake)
-    async with app.run_test(size=LARGE) as pilot:
-        await opened(fake, pilot, "tab", "tab", "tab")
+    async with on_run(training(), "tab", "tab", "tab", size=LARGE) as (app, pilot):
         assert " learned  Ahoy! Your parcel sails today." in text_of(app)
         assert "faq.jsonl  812 rows, 809 kept, 3 dropped; longest 912 tokens" in text_of(app)
-        assert "settings that differ from the recipe lora" in text_of(
-            app
-        ) and "data.train[0].path" in text_of(app)
+        assert "settings that differ from the recipe lora" in text_of(app)
+        assert "data.train[0].path" in text_of(app)
         assert "method.rank" not in text_of(app), "that is lora's own"
         await pilot.press("v")
         assert row_with(app, " method.rank ").split() == ["method.rank", "16"]
 
 
-async def test_a_regressed_check_is_shown_whole() -> None:
-    fake = regressed()
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        screen = await opened(fake, pilot)
+async def test_enter_leads_to_a_regressed_check_whose_tasks_are_gone_through() -> None:
+    async with on_run(regressed()) as (app, pilot):
         assert "REGRESSED  9.1 points lost (limit 3.0), proven on 412 of 3,000 items" in text_of(app)
         assert "check ✗" in row_with(app, "metrics")
-        await pilot.press("enter")
-        await settled(pilot)
-        assert screen.state.tab == "check"
-        assert "exact match  0.71 -> 0.91 (better" in row_with(app, "target ")
-        assert "+0.310 nats/token" in row_with(app, "drift ")
-        assert "1 flip of 128 items" in row_with(app, "noise ")
-        assert row_with(app, "arith  ") == (
-            "▸ ✗ arith           0.877 0.657   -22.0  -28.0 to -16.0    218 of 600   50    2"
-        )
-        assert "no verdict. The base model scores 0.262" in row_with(app, "grammar")
-        assert "carry 21 of 40" in row_with(app, "lost by kind")
-        await pilot.press("j")
+        await pressed(pilot, "enter", "j")
+        assert app.screen.state.tab == "check"  # type: ignore[attr-defined]
         assert row_with(app, "▸").startswith("▸ ✗ knowledge") and "knowledge: 13 lost" in text_of(app)
 
 
@@ -891,21 +675,16 @@ async def test_why_there_is_no_verdict_stands_whole_below_its_cut_beginning() ->
     reason = "lost 5.0 points on these 100 items, which chance alone does 13 % of the time"
     reason += ": about 250 more items would tell."
     fake = regressed(make_result("no_verdict", reason=reason, drop=0.05, decided_by=""))
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot)
+    async with on_run(fake) as (app, pilot):
         assert "would tell" not in text_of(app)
-        await pilot.press("enter")
-        await settled(pilot)
+        await pressed(pilot, "enter")
         assert row_with(app, "why ").startswith("   why     lost 5.0 points on these 100 items")
         assert "about 250 more items would tell." in text_of(app)
 
 
 async def test_whole_answers_are_one_level_deeper() -> None:
-    fake = regressed()
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        screen = await opened(fake, pilot, "enter", "enter")
+    async with on_run(regressed(), "enter", "enter") as (app, pilot):
+        screen: Any = app.screen
         assert "lost 1 of 13  a0" in text_of(app) and " tuned    Ahoy" in text_of(app)
         await pilot.press("G")
         assert "39 more answers changed: finetop flips support-r16 --task arith" in text_of(app)
@@ -920,10 +699,8 @@ async def test_v_goes_to_earlier_checks() -> None:
     early = make_result("ok", reason="ok", drop=0.004, step=600)
     fake.checks.append({"check_id": 9, "at": NOW - 5000, **early})
     checks = [*fake.detail.checks, brief(9, NOW - 5000, 600, early)]
-    fake.detail = msgspec.structs.replace(fake.detail, checks=checks)
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot, "enter")
+    fake.detail = replace(fake.detail, checks=checks)
+    async with on_run(fake, "enter") as (app, pilot):
         assert row_with(app, "by step") == "   by step  600 ✓ -0.4  1,200 ✗ -9.1"
         await pilot.press("v")
         assert "earlier: 2 of 2" in text_of(app)
@@ -935,15 +712,12 @@ async def test_many_checked_steps_fit_one_row_newest_last() -> None:
     early = make_result("ok", reason="ok", drop=0.004)
     earlier = [brief(12 - at, NOW - 5000, 1100 - 100 * at, early) for at in range(11)]
     checks = [*fake.detail.checks, *earlier]
-    fake.detail = msgspec.structs.replace(fake.detail, checks=checks, best=Best(900, "the lowest loss"))
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot, "enter")
+    fake.detail = replace(fake.detail, checks=checks, best=Best(900, "the lowest loss"))
+    async with on_run(fake, "enter") as (app, pilot):
         row = row_with(app, "by step")
         assert row.startswith("   by step  …  ") and row.endswith("1,100 ✓ -0.4  1,200 ✗ -9.1")
         assert len(row) <= 80
-        await pilot.press("s")
-        await settled(pilot)
+        await pressed(pilot, "s")
         assert row_with(app, " 900 ").endswith("ok -0.4, arith -22.0, the best")
 
 
@@ -951,128 +725,79 @@ async def test_an_accepted_regression_is_not_red_any_more() -> None:
     fake = regressed()
     row = fake.detail.row
     assert row.check is not None
-    accepted = msgspec.structs.replace(
-        row.check, accepted="ana", accepted_for="only the voice counts", check_id=99
-    )
-    fake.detail = msgspec.structs.replace(fake.detail, row=msgspec.structs.replace(row, check=accepted))
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot, "enter")
+    accepted = replace(row.check, accepted="ana", accepted_for="only the voice counts", check_id=99)
+    fake.detail = replace(fake.detail, row=replace(row, check=accepted))
+    async with on_run(fake, "enter") as (app, _):
         assert "✗ accepted by ana" in text_of(app) and "REGRESSED" not in text_of(app)
         assert "reason: only the voice counts" in text_of(app)
 
 
-async def test_no_check_says_why_and_a_running_one_how_far_it_is() -> None:
+async def test_no_check_says_why_and_a_running_one_how_far_it_is_and_can_be_stopped() -> None:
     fake = FakeRun(make_detail(Finished(NOW - 5000, NOW - 4000), 900))
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot, *["tab"] * 4)
+    async with on_run(fake, *["tab"] * 4) as (app, pilot):
         assert "Not checked yet." in text_of(app)
         checking = Running(NOW - 30, "scoring", 212.0, 640.0, "items", 41.0)
-        fake.change(
-            msgspec.structs.replace(
-                fake.detail, row=msgspec.structs.replace(fake.detail.row, checking=checking)
-            )
-        )
+        row = replace(fake.detail.row, checking=checking)
+        fake.change(replace(fake.detail, row=row))
         await settled(pilot)
         assert "checking  scoring, 212 of 640 items, 40 s left" in text_of(app)
+        await pressed(pilot, "S")
+        assert "Stop the check of support-r16?  No verdict; scores so far are kept." in text_of(app)
 
 
 async def test_a_result_of_another_format_is_left_out() -> None:
     fake = regressed()
     fake.checks = [{"check_id": 15, "at": NOW, "verdict": 7}]
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot, "enter")
+    async with on_run(fake, "enter") as (app, _):
         assert "can't read the result" in text_of(app)
 
 
-async def test_steps_list_checkpoints_with_what_was_found_and_check_the_chosen_one() -> None:
-    fake = training(checks=[make_check("ok", 0.1, step=600)])
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot, "s")
+async def test_steps_list_checkpoints_to_check_and_a_tree_of_runs_to_open() -> None:
+    fake = training(
+        checks=[make_check("ok", 0.1, step=600)],
+        parents=[Relative(2, "base-cpt", "model.id", 400)],
+        children=[Relative(9, "support-dpo", "model.id", None)],
+    )
+    async with on_run(fake, "s") as (app, pilot):
+        screen = app.screen
         assert "600  adapter    38.2 MB" in row_with(app, "▸") and "ok -0.1" in row_with(app, "▸")
+        assert "   ┌ base-cpt  step 400, as model.id" in text_of(app)
+        assert "   └ ─ support-dpo  last step, as model.id" in text_of(app)
         await pilot.press("j")
         assert "check step 300 for forgetting" in row_with(app, "next ")
-        await pilot.press("f")
-        await settled(pilot)
+        await pressed(pilot, "f")
         assert asked(fake, Check) == [Check("support-r16", 300)]
+        await pilot.press("down", "down")
+        assert row_with(app, "▸").startswith("▸  └ ─ support-dpo")
+        assert row_with(app, "next ") == " next  enter  open support-dpo"
+        await pressed(pilot, "enter")
+        assert app.screen is not screen and GetRun("support-dpo") in fake.asked
 
 
 # --- what acts ----------------------------------------------------------------------------------------------
 
 
-async def test_f_checks_the_newest_checkpoint_and_says_so() -> None:
+async def test_keys_check_stop_kill_and_start_anew_and_a_refusal_is_said() -> None:
     fake = training()
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot, "f")
+    async with on_run(fake, "f") as (app, pilot):
         assert asked(fake, Check) == [Check("support-r16", None)]
         assert "check of support-r16 at step 820 queued." in text_of(app)
-
-
-async def test_stop_asks_names_the_run_and_says_what_is_saved() -> None:
-    fake = training()
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot, "S")
+        await pressed(pilot, "S")
         assert " Stop support-r16?  It saves step 820 first." in text_of(app)
-        await pilot.press("escape")
-        await settled(pilot)
+        await pressed(pilot, "escape")
         assert asked(fake, Stop) == [] and isinstance(app.screen, RunScreen)
-        await pilot.press("S", "y")
-        await settled(pilot)
+        await pressed(pilot, "S", "y")
         assert asked(fake, Stop) == [Stop("support-r16")]
         assert "support-r16 is being ended." in text_of(app)
-
-
-async def test_kill_asks_and_counts_the_steps_that_are_lost() -> None:
-    fake = training()
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot, "K")
+        await pressed(pilot, "K")
         assert " Kill support-r16?  220 steps lost: step 600 is saved." in text_of(app)
-        await pilot.press("y")
-        await settled(pilot)
+        await pressed(pilot, "y")
         assert asked(fake, Kill) == [Kill("support-r16")]
-
-
-async def test_a_run_that_has_ended_is_not_stopped() -> None:
-    fake = regressed()
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot, "S")
-        assert "support-r16 has ended: nothing to stop." in text_of(app)
-
-
-async def test_a_check_of_a_run_that_has_ended_can_be_stopped() -> None:
-    checking = Running(NOW - 30, "scoring", 212.0, 640.0, "items", 41.0)
-    fake = FakeRun(make_detail(Finished(NOW - 5000, NOW - 4000), 900, checking=checking))
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot, "S")
-        assert "Stop the check of support-r16?  No verdict; scores so far are kept." in text_of(app)
-
-
-async def test_what_the_supervisor_refuses_is_said() -> None:
-    fake = training()
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot)
         fake.refuses = Refused("support-r16 is already being checked.")
-        await pilot.press("f")
-        await settled(pilot)
+        await pressed(pilot, "f")
         assert "is already being checked." in text_of(app)
-
-
-async def test_n_opens_launch_with_this_runs_settings() -> None:
-    fake = training()
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot)
-        await pilot.press("n")
-        await settled(pilot, 0.3)
+        fake.refuses = None
+        await pressed(pilot, "n", within_s=0.3)
         assert isinstance(app.screen, LaunchScreen)
 
 
@@ -1082,12 +807,10 @@ async def test_n_opens_launch_with_this_runs_settings() -> None:
     ids=["training", "regressed", "failed"],
 )
 async def test_no_key_breaks_any_tab(make: Callable[[], FakeRun], tabs: tuple[Tab, ...]) -> None:
-    fake = make()
-    app = make_run_app(fake)
     skipped = ("search", "new", "back", "stop", "kill", "tab(1)", "tab(-1)", "log", "steps")
     actions = [key.action for key in KEYS if key.action not in skipped]
-    async with app.run_test(size=SMALL) as pilot:
-        screen = await opened(fake, pilot)
+    async with on_run(make()) as (app, pilot):
+        screen: Any = app.screen
         for tab in tabs:
             for action in actions:
                 screen._open_tab(tab)
@@ -1116,17 +839,6 @@ def test_every_key_of_every_footer_is_bound() -> None:
                 assert set(names.get(key.shown, [key.shown])) <= bound, (tab, key)
 
 
-async def test_help_lists_the_keys_of_this_screen() -> None:
-    fake = training()
-    app = make_run_app(fake)
-    async with app.run_test(size=LARGE) as pilot:
-        pilot.app.open_run(fake.detail.row.name)
-        await settled(pilot)
-        await pilot.press("question_mark")
-        await settled(pilot)
-        assert "logarithmic y axis on or off" in text_of(app)
-
-
 # --- hostile texts ------------------------------------------------------------------------------------------
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202eevil\x00\r\n\t\x1b[?1049h漢字" + "x" * 300
@@ -1135,12 +847,7 @@ HOSTILE = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202eevil\x00\r\n\t\x1b[?1049h漢字" 
 async def test_no_outside_text_reaches_the_terminal_raw() -> None:
     answers = {"question": HOSTILE, "gold": HOSTILE, "base_answer": HOSTILE, "tuned_answer": HOSTILE}
     flip = {"task": "arith", "item": HOSTILE, "category": HOSTILE, "base": 1.0, "tuned": 0.0, **answers}
-    result = make_result(
-        reason=HOSTILE,
-        suite=HOSTILE,
-        notes=[HOSTILE],
-        flips=[flip],
-    )
+    result = make_result(reason=HOSTILE, suite=HOSTILE, notes=[HOSTILE], flips=[flip])
     result["tasks"][0] = {**result["tasks"][0], "task": "arith"}
     result["tasks"][1] = {**result["tasks"][1], "task": HOSTILE}
     fake = training(
@@ -1159,17 +866,14 @@ async def test_no_outside_text_reaches_the_terminal_raw() -> None:
     )
     fake.detail.recipe[HOSTILE] = {HOSTILE: HOSTILE}
     short = brief(15, NOW, 5, result)
-    row = msgspec.structs.replace(
-        fake.detail.row, check=short, metrics={**fake.detail.row.metrics, HOSTILE: 1.0}
-    )
-    fake.detail = msgspec.structs.replace(fake.detail, checks=[short], row=row)
+    row = replace(fake.detail.row, check=short, metrics={**fake.detail.row.metrics, HOSTILE: 1.0})
+    fake.detail = replace(fake.detail, checks=[short], row=row)
     fake.checks = [{"check_id": 15, "at": NOW, **result}]
     fake.log += HOSTILE + "\n" + HOSTILE
     fake.processes = [ProcessRow(1, 12, HOSTILE, "R", 1.0, None, None)]
     for size in (SMALL, (20, 5)):
-        app = make_run_app(fake)
-        async with app.run_test(size=size) as pilot:
-            screen = await opened(fake, pilot)
+        async with on_run(fake, size=size) as (app, pilot):
+            screen: Any = app.screen
             for tab in TABS:
                 screen._open_tab(tab)
                 await settled(pilot)
@@ -1212,11 +916,9 @@ def test_metrics_are_written_short(key: str, number: float | None, words: str) -
 
 def test_unknown_metrics_come_last_and_the_evaluation_stays_with_the_loss() -> None:
     detail = make_detail(Running(NOW), 20)
-    row = msgspec.structs.replace(
-        detail.row, metrics={"zeal": 1.0, "drift": 0.1, "eval_loss": 2.0, "tokens": 3.0}
-    )
+    row = replace(detail.row, metrics={"zeal": 1.0, "drift": 0.1, "eval_loss": 2.0, "tokens": 3.0})
     assert metric_keys(row) == ["loss", "drift", "zeal"]
-    paid = msgspec.structs.replace(row, metrics={"loss": 0.0, "reward": 0.3, "drift": 0.1})
+    paid = replace(row, metrics={"loss": 0.0, "reward": 0.3, "drift": 0.1})
     assert metric_keys(paid) == ["reward", "loss", "drift"]  # the first metrics are charts
 
 
@@ -1263,15 +965,14 @@ def test_picture(
 async def test_what_a_run_was_trained_on_stands_in_its_recipe_and_its_tree() -> None:
     fake = regressed()
     app = make_run_app(fake)
-    old, fake.detail = fake.detail, msgspec.structs.replace(fake.detail, sources=[make_source(2, 417)])
+    old, fake.detail = fake.detail, replace(fake.detail, sources=[make_source(2, 417)])
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(fake, pilot, *["tab"] * TABS.index("recipe"), "G")
         shown = text_of(app)
         assert "version  faq.jsonl v2 (417 rows; 38 changed, 5 new since v1, of support-r8)" in shown
         assert "other runs have read up to v3" in shown
         assert "the file has changed since: now v3, 431 rows" in shown
-        await pilot.press("tab", "tab")
-        await settled(pilot, 0.2)
+        await pressed(pilot, "tab", "tab", within_s=0.2)
         assert "faq.jsonl v2 (417 rows; 38 changed, 5 new since v1, of support-r8)" in text_of(app)
         assert sum(isinstance(ask, DataOf) for ask in fake.asked) == 1
         await pilot.press("shift+tab", "shift+tab")
@@ -1288,14 +989,11 @@ async def test_a_drop_that_no_task_shows_alone_says_what_it_is_proven_on_and_off
         for at, task in enumerate(result["tasks"][:4])
     ]
     short = fake.detail.row.check
-    worst = [msgspec.structs.replace(task, mark="open") for task in short.worst]
-    row = msgspec.structs.replace(fake.detail.row, check=msgspec.structs.replace(short, worst=worst))
-    fake.detail = msgspec.structs.replace(fake.detail, row=row)
-    app = make_run_app(fake)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await opened(fake, pilot)
-        await pilot.press("enter")
-        await settled(pilot)
+    worst = [replace(task, mark="open") for task in short.worst]
+    row = replace(fake.detail.row, check=replace(short, worst=worst))
+    fake.detail = replace(fake.detail, row=row)
+    async with on_run(fake) as (app, pilot):
+        await pressed(pilot, "enter")
         text = text_of(app)
         assert "Proven over all tasks together. Each had 9 to" in text
         assert "-100.0 to" not in text and " open " in row_with(app, "arith ")
@@ -1311,17 +1009,12 @@ async def test_o_opens_the_folder_in_a_program_that_the_terminal_is_lent_to(
     monkeypatch.setattr(
         "finetop.tui.screens.run.outside.run_in_terminal", lambda app, command, folder: ran.append(command)
     )
-    fake = regressed()
-    app = make_run_app(fake)
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot)
-        await pilot.press("o")
-        await settled(pilot)
+    async with on_run(regressed()) as (app, pilot):
+        await pressed(pilot, "o")
         assert "Open the run's folder?  " in text_of(app)
         await pilot.press("e")
         assert ran == [["nano", "-w", "."]]
-        await pilot.press("o", "c")
-        await settled(pilot)
+        await pressed(pilot, "o", "c")
         assert " copied: " in text_of(app)
 
 
@@ -1329,10 +1022,8 @@ async def test_an_export_and_the_writing_of_samples_say_how_far_they_are() -> No
     fake = training()
     state = Running(NOW - 20, "writing", 2.0, 8.0, "GB")
     going = Running(NOW - 800, "writing samples", 12.0, 32.0, "tokens")
-    row = msgspec.structs.replace(fake.detail.row, state=going, alarm="", others=[SideJob("export", state)])
-    fake.detail = msgspec.structs.replace(fake.detail, row=row)
-    app = make_run_app(fake)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await opened(fake, pilot)
+    row = replace(fake.detail.row, state=going, alarm="", others=[SideJob("export", state)])
+    fake.detail = replace(fake.detail, row=row)
+    async with on_run(fake, size=(120, 40)) as (app, _):
         assert "export: writing, 2 of 8 GB" in text_of(app)
         assert "writing samples, 12 of 32 tokens" in text_of(app)

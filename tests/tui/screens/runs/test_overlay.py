@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tui_fakes import NOW, FakeSupervisor, make_app, make_row, settled, text_of
+from tui_fakes import NOW, FakeSupervisor, make_app, make_row, pressed, shown_app, text_of
 
 from finetop.core.protocol.messages.runs import Curve, Curves, CurvesAnswer
 from finetop.core.protocol.request import Ask
@@ -39,31 +39,22 @@ def runs() -> Curved:
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50)], ids=lambda size: f"{size[0]}x{size[1]}")
 async def test_marked_runs_are_drawn_at_once_each_with_its_letter(size: tuple[int, int]) -> None:
     fake = runs()
-    app = make_app(fake)
-    async with app.run_test(size=size) as pilot:
-        await settled(pilot)
-        await pilot.press("space")
-        await settled(pilot, 0.1)
+    async with shown_app(make_app(fake), size) as (app, pilot):
+        await pressed(pilot, "space", within_s=0.1)
         assert "── run-" in text_of(app), "one alone is shown as before"
-        await pilot.press("space", "space")
-        await settled(pilot, 0.2)
+        await pressed(pilot, "space", "space", within_s=0.2)
         assert "loss  A run-1  B run-2  C run-3 " in text_of(app)
         for words in ("A 1.100", "B 1.200", "C 1.300"):
             assert words in text_of(app)
-        await pilot.press("escape")
-        await settled(pilot, 0.1)
+        await pressed(pilot, "escape", within_s=0.1)
         assert "A 1.100" not in text_of(app)
 
 
 async def test_a_grouped_list_draws_the_mean_of_each_group() -> None:
     fake = runs()
-    app = make_app(fake)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(pilot)
-        await pilot.press("slash", *"group:method", "enter")
-        await settled(pilot, 0.2)
-        await pilot.press("g", *["space"] * 3)
-        await settled(pilot, 0.2)
+    async with shown_app(make_app(fake), (120, 40)) as (app, pilot):
+        await pressed(pilot, "slash", *"group:method", "enter", within_s=0.2)
+        await pressed(pilot, "g", *["space"] * 3, within_s=0.2)
         assert "A full (2 runs)  B lora (1 run)" in text_of(app)
         assert "A 1.350" in text_of(app) and "⢕" in text_of(app)
 

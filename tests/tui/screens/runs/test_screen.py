@@ -6,18 +6,21 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 from tui_fakes import (
     NOW,
     FakeSupervisor,
+    asked,
     make_app,
     make_check,
     make_row,
     many_rows,
     mixed_rows,
+    pressed,
     row_with,
     settled,
+    shown_app,
     text_of,
 )
 
@@ -44,12 +47,6 @@ from finetop.tui.widgets.table import Table
 if TYPE_CHECKING:
     from finetop.tui.app import FinetopApp
 
-SIZE = (80, 24)
-
-
-def asked(fake: FakeSupervisor, kind: type) -> list[Any]:
-    return [ask for ask in fake.asked if isinstance(ask, kind)]
-
 
 def empty_list() -> RunList:
     async def ask(request: Any) -> Any:
@@ -73,10 +70,8 @@ def test_a_run_that_is_paid_shows_its_reward_in_place_of_the_loss(reward: float,
     assert ".01" not in line
 
 
-async def test_each_run_says_whether_it_forgot() -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=(80, 36)) as pilot:
-        await settled(pilot)
+async def test_each_run_says_whether_it_forgot_and_headings_part_the_list() -> None:
+    async with shown_app(make_app(FakeSupervisor(mixed_rows())), (80, 36)) as (app, _):
         answers = {
             "support-full-1e-4": "✗ support-full-1e-4    full   1,200/1,200  0.982  41 m  REGRESSED -9.1",
             "sql-lora-70b": "FAILED out of memory",
@@ -94,24 +89,6 @@ async def test_each_run_says_whether_it_forgot() -> None:
         }
         for name, words in answers.items():
             assert words in row_with(app, f"{name} "), name
-
-
-async def test_a_run_that_forgets_while_it_trains_says_so_before_its_alarm() -> None:
-    check = make_check(step=600)
-    row = make_row(
-        1, "hot", Running(NOW - 800, "training"), step=700, check=check, alarm="drift is over", needs_you=True
-    )
-    app = make_app(FakeSupervisor([row]))
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        assert "✗ hot" in cursor_row(app)
-        assert "REGRESSED -9.1 at ste" in cursor_row(app)
-
-
-async def test_headings_part_the_list_and_the_counts_stand_above() -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=(80, 36)) as pilot:
-        await settled(pilot)
         rows = text_of(app).splitlines()
         assert rows[1].startswith(" 3 need you   4 running   2 queued   13 total")
         headings = [re.sub(r" +(left|age|time)$", "", row).strip() for row in rows]
@@ -119,58 +96,42 @@ async def test_headings_part_the_list_and_the_counts_stand_above() -> None:
         assert [heading for heading in headings if heading in parts] == parts
 
 
-async def test_the_pane_begins_with_the_verdict_and_follows_the_cursor() -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        assert "✗ REGRESSED  9.1 points lost (limit 3.0), proven on 412 of 3,000 items" in text_of(app)
-        assert "worst  arith -22.0  knowledge -12.5" in text_of(app)
-        assert "exact match 0.71 -> 0.91" in text_of(app)
-        await pilot.press("j")
-        await settled(pilot)
-        assert "✗ FAILED  out of memory" in text_of(app)
-        assert "fix    Lower train.batch_size (now 8)." in text_of(app)
-        assert "next  n" in text_of(app)
+async def test_a_run_that_forgets_while_it_trains_says_so_before_its_alarm() -> None:
+    check = make_check(step=600)
+    row = make_row(
+        1, "hot", Running(NOW - 800, "training"), step=700, check=check, alarm="drift is over", needs_you=True
+    )
+    async with shown_app(make_app(FakeSupervisor([row]))) as (app, _):
+        assert "✗ hot" in cursor_row(app)
+        assert "REGRESSED -9.1 at ste" in cursor_row(app)
 
 
-@pytest.mark.parametrize("width", [60, 80, 100, 120, 160])
-async def test_every_row_fits_and_the_answer_is_never_pushed_out(width: int) -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=(width, 24)) as pilot:
-        await settled(pilot)
-        assert all(len(row) <= width for row in text_of(app).splitlines())
-        assert "REGRESSED -9.1" in row_with(app, "▸")
-        assert "? keys" in text_of(app).splitlines()[-1]
-        assert ("1,200/1,200" in cursor_row(app)) == (width >= 80)
-
-
-async def test_columns_come_with_the_width() -> None:
-    heads = {}
-    for width in (60, 80, 100, 120, 140):
-        app = make_app(FakeSupervisor(mixed_rows()))
-        async with app.run_test(size=(width, 24)) as pilot:
+async def test_columns_come_with_the_width_and_the_answer_is_never_pushed_out() -> None:
+    before: set[str] = set()
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
+        for width in (60, 80, 100, 120, 140, 160):
+            await pilot.resize_terminal(width, 24)
             await settled(pilot)
-            heads[width] = row_with(app, "did it forget?").split()
-    for narrow, wide in zip([60, 80, 100, 120], [80, 100, 120, 140], strict=True):
-        assert set(heads[narrow]) <= set(heads[wide])
-        assert len(heads[narrow]) < len(heads[wide])
+            assert all(len(row) <= width for row in text_of(app).splitlines())
+            assert "REGRESSED -9.1" in row_with(app, "▸")
+            assert "? keys" in text_of(app).splitlines()[-1]
+            assert ("1,200/1,200" in cursor_row(app)) == (width >= 80)
+            head = set(row_with(app, "did it forget?").split())
+            assert before < head or (before == head and width == 160)
+            before = head
 
 
 async def test_ten_thousand_runs_are_paged_and_jumped_through() -> None:
     fake = FakeSupervisor(many_rows(10_000))
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
+    async with shown_app(make_app(fake)) as (app, pilot):
         assert "10,000 total" in text_of(app)
         await pilot.press("G")
         assert "run-00000" not in text_of(app)  # the cursor arrives before the data
         await settled(pilot)
         assert "run-09999" in cursor_row(app)
-        await pilot.press("pageup", "k", "k")
-        await settled(pilot)
+        await pressed(pilot, "pageup", "k", "k")
         assert "run-09984" in cursor_row(app)
-        await pilot.press("g")
-        await settled(pilot)
+        await pressed(pilot, "g")
         assert "run-00000" in cursor_row(app)
         assert sum(ask.limit for ask in asked(fake, Runs)) <= 6 * CHUNK
 
@@ -189,17 +150,14 @@ async def test_a_page_down_finds_its_rows_here_and_costs_no_more_the_more_are_he
 
     for module in (state, run_row):
         monkeypatch.setattr(module, "time_title", counted)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
+    async with shown_app(app) as (app, pilot):
         table = app.screen.query_one(Table)
         while len(app.screen.runs.pages.rows) == CHUNK:
-            await pilot.press("pagedown")
-            await settled(pilot)
+            await pressed(pilot, "pagedown")
         assert table.rows_in_view()[1] <= CHUNK < len(app.screen.runs.pages.rows)
         asks = len(asked(fake, Runs))
         titled.clear()
-        await pilot.press("pagedown")
-        await settled(pilot)
+        await pressed(pilot, "pagedown")
         assert table.rows_in_view()[1] > CHUNK and len(asked(fake, Runs)) == asks
         assert len(titled) <= 4  # not for each row in view
 
@@ -207,11 +165,8 @@ async def test_a_page_down_finds_its_rows_here_and_costs_no_more_the_more_are_he
 async def test_nothing_moves_under_the_cursor_until_o(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RunsScreen, "LEAST_S", 0.0)
     fake = FakeSupervisor(mixed_rows())
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pilot.press("j", "j", "j")
-        await settled(pilot)
+    async with shown_app(make_app(fake)) as (app, pilot):
+        await pressed(pilot, "j", "j", "j")
         before = text_of(app).splitlines()
         newcomer = make_row(50, "newcomer", Queued(3), step=0, metrics={}, needs_you=True)
         r16 = make_row(4, "support-r16", Running(NOW - 800, "training", 900, 1200), step=900)
@@ -223,133 +178,106 @@ async def test_nothing_moves_under_the_cursor_until_o(monkeypatch: pytest.Monkey
         assert [row[:26] for row in after[2:17]] == [row[:26] for row in before[2:17]]
         assert "newcomer" not in text_of(app)
         assert "o shows 1 new" in after[1]
-        await pilot.press("o")
-        await settled(pilot)
+        await pressed(pilot, "o")
         assert "support-r16" in cursor_row(app)
         await pilot.press("g")
         assert "newcomer" in cursor_row(app)
         assert "o sort: needs you first" in text_of(app)
 
 
-async def test_o_sorts_another_way_and_the_headings_go() -> None:
+async def test_filter_is_live_says_what_hides_all_and_esc_drops_it_and_o_sorts() -> None:
     fake = FakeSupervisor(mixed_rows())
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pilot.press("o", "o")
-        await settled(pilot)
+    async with shown_app(make_app(fake)) as (app, pilot):
+        await pressed(pilot, "slash")
+        assert "e.g. regressed, lora loss<1.2, -tag:x" in text_of(app)
+        await pressed(pilot, *"r16")
+        assert "support-r16" in cursor_row(app)
+        assert text_of(app).splitlines()[-2].endswith("1 of 13 match")
+        assert text_of(app).splitlines()[-2].startswith(" / r16")
+        await pressed(pilot, "enter")
+        assert "/ r16: 1 match" in text_of(app).splitlines()[1]
+        await pressed(pilot, "escape")
+        assert "legal-cpt" in text_of(app)
+        await pressed(pilot, "slash", *"REG")
+        assert text_of(app).splitlines()[-2].endswith("1 of 13 match")
+        assert "support-full-1e-4" in cursor_row(app)
+        await pressed(pilot, *"xyz")
+        assert "No run matches 'REGxyz'.  esc clears the filter." in text_of(app)
+        await pressed(pilot, "escape")
+        assert "legal-cpt" in text_of(app)
+        await pressed(pilot, "slash", *"qqq", "enter")
+        assert "No run matches 'qqq'.  esc clears the filter." in text_of(app)
+        assert "13 runs without it" in text_of(app)
+        assert "next  esc  clear the filter" in text_of(app)
+        await pressed(pilot, "escape")
+        assert "support-full-1e-4" in cursor_row(app)
+        await pressed(pilot, "slash")
+        await typed(pilot, "method:lora age>9w")
+        await pressed(pilot, "enter")
+        assert "No run matches 'method:lora age>9w'.  esc clears the filter." in text_of(app)
+        assert " 10 match without age>9w" in text_of(app)
+        await pressed(pilot, "escape", "o", "o")
         assert "sort: by name" in text_of(app)
         assert asked(fake, Runs)[-1].sort == "name"
         assert " needs you\n" not in text_of(app)
 
 
-async def test_filter_is_live_and_esc_drops_it() -> None:
-    fake = FakeSupervisor(mixed_rows())
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pilot.press("slash", *"r16")
-        await settled(pilot)
-        assert "support-r16" in cursor_row(app)
-        assert text_of(app).splitlines()[-2].endswith("1 of 13 match")
-        assert text_of(app).splitlines()[-2].startswith(" / r16")
-        await pilot.press("enter")
-        await settled(pilot)
-        assert "/ r16: 1 match" in text_of(app).splitlines()[1]
-        await pilot.press("escape")
-        await settled(pilot)
-        assert "legal-cpt" in text_of(app)
-
-
-async def test_a_filter_that_hides_all_says_so() -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pilot.press("slash", *"qqq", "enter")
-        await settled(pilot)
-        assert "No run matches 'qqq'.  esc clears the filter." in text_of(app)
-        assert "13 runs without it" in text_of(app)
-        assert "next  esc  clear the filter" in text_of(app)
-        await pilot.press("escape")
-        await settled(pilot)
-        assert "support-full-1e-4" in cursor_row(app)
-
-
-async def test_without_runs_it_offers_the_demo_and_launching() -> None:
+async def test_without_runs_n_launches_enter_queues_the_demo_and_the_first_run_comes_by_itself() -> None:
     fake = FakeSupervisor([])
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        assert "No runs yet in /home/you/.finetop." in text_of(app)
-        assert "next  enter  run the demo" in text_of(app)
-        assert "or  n  start your own run" in text_of(app)
-        await pilot.press("n")
-        await settled(pilot)
+    async with shown_app(make_app(fake)) as (app, pilot):
+        await pressed(pilot, "n")
         assert isinstance(app.screen, LaunchScreen)
-
-
-async def test_enter_without_runs_queues_the_demo() -> None:
-    fake = FakeSupervisor([])
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pilot.press("enter")
-        await settled(pilot, 0.5)
+        await pressed(pilot, "1")
+        await pressed(pilot, "enter", within_s=0.5)
         question = row_with(app, "Train and check two demo runs?")
         assert "min on 2 CPU cores; downloads 0.3 GB." in question
         assert not asked(fake, Submit)
-        await pilot.press("y")
-        await settled(pilot, 0.5)
+        await pressed(pilot, "y", within_s=0.5)
         assert [ask.name for ask in asked(fake, Submit)] == ["demo-lora", "demo-full-hot"]
         assert "2 runs queued" in text_of(app)
-
-
-async def test_the_first_run_comes_into_an_empty_list_by_itself() -> None:
-    fake = FakeSupervisor([])
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
         fake.change(mixed_rows())
-        await settled(pilot, 2.2)
+        await settled(pilot, 0.3)
         assert "support-full-1e-4" in cursor_row(app)
 
 
-async def test_stop_asks_and_only_y_stops() -> None:
+async def test_check_stop_and_kill_ask_and_a_refusal_is_said() -> None:
     fake = FakeSupervisor(mixed_rows())
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pilot.press("j", "j", "j", "S")
-        await settled(pilot)
-        rows = text_of(app).splitlines()
-        assert rows[-2].startswith(" Stop support-r16?  It saves step 820 first.")
-        assert rows[-1] == " y stop   K kill now, saves nothing   esc keep it running"
-        await pilot.press("j", "x", "escape")
-        await settled(pilot)
+    async with shown_app(make_app(fake)) as (app, pilot):
+        await pressed(pilot, "S")
+        assert "support-full-1e-4 has ended: nothing to stop." in text_of(app)
+        await pressed(pilot, "f")
+        assert asked(fake, Check) == [Check("support-full-1e-4")]
+        assert "check of support-full-1e-4 at step 1,200 queued." in text_of(app)
+        await pressed(pilot, "j", "j", "j", "S")
+        await pressed(pilot, "j", "x", "escape")  # only y stops
         assert not asked(fake, Stop)
         assert "support-r16" in cursor_row(app)
-        await pilot.press("S", "y")
-        await settled(pilot)
+        await pressed(pilot, "S", "y")
         assert asked(fake, Stop) == [Stop("support-r16")]
         assert "support-r16 is being ended." in text_of(app)
-        await pilot.press("k")
-        await settled(pilot)
+        await pressed(pilot, "k")
         assert "is being ended" not in text_of(app)
+        await pressed(pilot, "j", "K")
+        assert "Kill support-r16?  820 steps lost: nothing is saved." in text_of(app)
+        await pressed(pilot, "y")
+        assert asked(fake, Kill) == [Kill("support-r16")]
+        await pressed(pilot, "j", "j", "K")
+        assert "Remove support-r64 from the queue?" in text_of(app)
+        await pressed(pilot, "y")
+        assert asked(fake, Stop)[1:] == [Stop("support-r64")]
+        fake.rows = []
+        await pressed(pilot, "n")  # a run that has been removed meanwhile
+        assert "there is no run support-r64." in text_of(app)
 
 
 async def test_P_pauses_what_runs_or_waits_and_lets_go_on_what_is_held() -> None:
     fake = FakeSupervisor(mixed_rows())
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pilot.press("j", "j", "j", "P")
-        await settled(pilot)
+    async with shown_app(make_app(fake)) as (app, pilot):
+        await pressed(pilot, "j", "j", "j", "P")
         assert asked(fake, Pause) == [Pause("support-r16")]
         assert "support-r16 was told." in text_of(app)
         held = [
-            msgspec.structs.replace(row, state=Queued(1, held=True, paused_at=820))
-            if row.name == "support-r16"
-            else row
+            replace(row, state=Queued(1, held=True, paused_at=820)) if row.name == "support-r16" else row
             for row in mixed_rows()
         ]
         fake.change(held)
@@ -358,73 +286,29 @@ async def test_P_pauses_what_runs_or_waits_and_lets_go_on_what_is_held() -> None
         await settled(pilot)
         assert text_of(app).splitlines()[-2] == " next  P  resume it"
         assert " P resume " in text_of(app).splitlines()[-1]
-        await pilot.press("P")
-        await settled(pilot)
+        await pressed(pilot, "P")
         assert asked(fake, Release) == [Release("support-r16")]
 
 
-async def test_T_tries_a_failed_run_again() -> None:
+async def test_the_pane_follows_the_cursor_and_T_tries_a_failed_run_again() -> None:
     fake = FakeSupervisor(mixed_rows())
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pilot.press("P")
-        await settled(pilot)
+    async with shown_app(make_app(fake)) as (app, pilot):
+        await pressed(pilot, "P")
         assert "has ended: nothing to pause." in text_of(app)
-        await pilot.press("j", "T")
+        await pilot.click(Table, offset=(8, 2))
         await settled(pilot)
+        assert "sql-lora-70b" in cursor_row(app)
+        assert "✗ FAILED  out of memory" in text_of(app)
+        assert "fix    Lower train.batch_size (now 8)." in text_of(app)
+        await pressed(pilot, "k", "j")  # a key clears the message
+        assert "next  n" in text_of(app)
+        await pressed(pilot, "T")
         (order,) = asked(fake, Retry)
         assert f"{order.run} resumes from step 400, 2nd in the queue." in text_of(app)
 
 
-async def test_kill_asks_and_offers_to_stop_in_place() -> None:
-    fake = FakeSupervisor(mixed_rows())
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pilot.press("j", "j", "j", "K")
-        await settled(pilot)
-        assert "Kill support-r16?  820 steps lost: nothing is saved." in text_of(app)
-        await pilot.press("y")
-        await settled(pilot)
-        assert asked(fake, Kill) == [Kill("support-r16")]
-
-
-async def test_a_queued_run_is_taken_out_and_an_ended_one_is_not_asked_about() -> None:
-    fake = FakeSupervisor(mixed_rows())
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pilot.press("S")
-        await settled(pilot)
-        assert "support-full-1e-4 has ended: nothing to stop." in text_of(app)
-        await pilot.press(*["j"] * 5, "K")
-        await settled(pilot)
-        assert "Remove support-r64 from the queue?" in text_of(app)
-        await pilot.press("y")
-        await settled(pilot)
-        assert asked(fake, Stop) == [Stop("support-r64")]
-
-
-async def test_f_queues_a_check_and_a_refusal_is_said() -> None:
-    fake = FakeSupervisor(mixed_rows())
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pilot.press("f")
-        await settled(pilot)
-        assert asked(fake, Check) == [Check("support-full-1e-4")]
-        assert "check of support-full-1e-4 at step 1,200 queued." in text_of(app)
-        fake.rows = []
-        await pilot.press("n")  # a run that has been removed meanwhile
-        await settled(pilot)
-        assert "there is no run support-full-1e-4." in text_of(app)
-
-
 async def test_every_footer_key_is_bound_and_no_other_is_promised() -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows())), (120, 40)) as (app, _):
         screen = app.screen
         assert isinstance(screen, RunsScreen)
         own_keys = screen.KEYS
@@ -437,28 +321,12 @@ async def test_every_footer_key_is_bound_and_no_other_is_promised() -> None:
 
 
 async def test_footer_drops_whole_keys_and_keeps_the_last() -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=(60, 20)) as pilot:
-        await settled(pilot)
-        await pilot.press("j", "j", "j")
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows())), (60, 20)) as (app, pilot):
+        await pressed(pilot, "j", "j", "j")
         footer = text_of(app).splitlines()[-1]
         assert footer.endswith("? keys")
-        labels = {
-            "enter open",
-            "S stop",
-            "P pause",
-            "f check",
-            "n new run",
-            "/ filter",
-            "K kill",
-            "o sort",
-            "space mark",
-            "t tag",
-            "d live",
-            "? keys",
-        }
-        assert {words.strip() for words in footer.split("  ")} <= labels
+        labels = "enter open, S stop, P pause, f check, n new run, / filter, K kill, o sort, space mark, t tag, d live"
+        assert {words.strip() for words in footer.split("  ")} <= {*labels.split(", "), "? keys"}
 
 
 async def test_hostile_names_draw_no_control_characters() -> None:
@@ -467,12 +335,9 @@ async def test_hostile_names_draw_no_control_characters() -> None:
     check = make_check("no_verdict", None, reason=evil, accepted=evil)
     row = make_row(1, evil, done, model=evil, method=evil, note=evil, tags=[evil], check=check, alarm=evil)
     waits = make_row(2, evil + "2", Queued(1, evil), step=0, metrics={})
-    app = make_app(FakeSupervisor([row, waits]))
-    async with app.run_test(size=(160, 40)) as pilot:
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor([row, waits])), (160, 40)) as (app, pilot):
         for keys in ([], ["j"], ["S"]):
-            await pilot.press(*keys)
-            await settled(pilot)
+            await pressed(pilot, *keys)
             assert all(letter.isprintable() for letter in text_of(app).replace("\n", ""))
         await pilot.press("escape", "slash", *"re", "enter")
         app.say(evil, "red")
@@ -480,40 +345,25 @@ async def test_hostile_names_draw_no_control_characters() -> None:
         assert all(letter.isprintable() for letter in text_of(app).replace("\n", ""))
 
 
-async def test_the_mouse_moves_the_cursor() -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pilot.click(Table, offset=(8, 2))
-        await settled(pilot)
-        assert "sql-lora-70b" in cursor_row(app)
-
-
 async def typed(pilot: Any, text: str) -> None:
-    await pilot.press(*["space" if letter == " " else letter for letter in text])
-    await settled(pilot)
+    await pressed(pilot, *["space" if letter == " " else letter for letter in text])
 
 
 async def test_a_faulty_filter_says_so_beside_it_and_the_rows_stay() -> None:
-    fake = FakeSupervisor(mixed_rows())
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
         await pilot.press("slash")
         await typed(pilot, "state:running los<1")
         assert text_of(app).splitlines()[-2].endswith("no run has a metric los. Did you mean loss?")
         assert text_of(app).splitlines()[-2].startswith(" / state:running los<1 ")
         assert "3 need you" in text_of(app)
         assert "support-r16" in text_of(app) and "support-r8" not in text_of(app), "the rows of state:running"
-        await pilot.press("left", "left", "s")
-        await settled(pilot)
+        await pressed(pilot, "left", "left", "s")
         assert "2 of 13 match" in text_of(app).splitlines()[-2]
         await pilot.press("enter", "slash")
         await typed(pilot, " state:")
         assert ": needs a value. Try state:r" in text_of(app).splitlines()[-2]
         await typed(pilot, "bad")
-        await pilot.press("enter")
-        await settled(pilot)
+        await pressed(pilot, "enter")
         *above, prompt = text_of(app).splitlines()[-4:-1]
         words = "state:bad: no state 'bad'. Use failed, finished, lost, queued, running, stopped."
         assert words in "".join(above)
@@ -523,149 +373,98 @@ async def test_a_faulty_filter_says_so_beside_it_and_the_rows_stay() -> None:
 
 async def test_the_state_row_says_filter_group_and_order_and_groups_have_headings() -> None:
     fake = FakeSupervisor(mixed_rows())
-    app = make_app(fake)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(pilot)
+    async with shown_app(make_app(fake), (120, 40)) as (app, pilot):
         await pilot.press("slash")
         await typed(pilot, "support group:method sort:-loss")
-        await pilot.press("enter")
-        await settled(pilot)
+        await pressed(pilot, "enter")
         assert "/ support: 10 match  by method  o sort: highest loss first" in text_of(app).splitlines()[1]
         assert " method full: 3 runs, loss 1.25 ± 0.5 of 2" in text_of(app)
         assert " method lora: 7 runs, loss 1.25 ± 0.5 of 2" in text_of(app)
-        await pilot.press("o")
-        await settled(pilot)
+        await pressed(pilot, "o")
         assert "by method  o sort: newest first" in text_of(app).splitlines()[1]
         assert asked(fake, Runs)[-1].filter == "support group:method"
 
 
 async def test_the_palette_begins_to_type_an_order() -> None:
-    fake = FakeSupervisor(mixed_rows())
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
         await pilot.press("colon")
         await typed(pilot, "sort by")
-        await pilot.press("enter")
-        await settled(pilot)
+        await pressed(pilot, "enter")
         assert text_of(app).splitlines()[-2].startswith(" / sort: ")
         assert "sort: needs a field. Try sort:newest, sort:loss" in text_of(app).splitlines()[-2]
         await typed(pilot, "name")
-        await pilot.press("enter")
-        await settled(pilot)
+        await pressed(pilot, "enter")
         assert "o sort: by name" in text_of(app).splitlines()[1]
 
 
-async def test_which_term_hides_all_is_said() -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pilot.press("slash")
-        await typed(pilot, "method:lora age>9w")
-        await pilot.press("enter")
-        await settled(pilot)
-        assert "No run matches 'method:lora age>9w'.  esc clears the filter." in text_of(app)
-        assert " 10 match without age>9w" in text_of(app)
-
-
-async def test_marked_runs_are_counted_kept_through_a_new_list_and_dropped_by_esc() -> None:
-    fake = FakeSupervisor(mixed_rows())
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pilot.press("space", "space")
-        await settled(pilot)
+async def test_marked_runs_are_counted_compared_kept_through_a_new_list_and_dropped_by_esc(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened: list[Any] = []
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
+        monkeypatch.setattr(app, "open_compare", opened.append)
+        await pressed(pilot, "c")
+        assert "mark at least two runs with space" in text_of(app)
+        await pressed(pilot, "space", "space")
         assert text_of(app).splitlines()[1].startswith(" 2 marked   3 need you")
         assert row_with(app, "support-full-1e-4 ").startswith(" •✗")
         assert "legal-cpt" in cursor_row(app)
+        await pressed(pilot, "c")
+        assert opened == [["support-full-1e-4", "sql-lora-70b"]]
         await pilot.press("o", "slash")
         await typed(pilot, "legal")
-        await pilot.press("enter")
-        await settled(pilot)
+        await pressed(pilot, "enter")
         assert "2 marked" in text_of(app), "also where they are not shown"
-        await pilot.press("escape")
-        await settled(pilot)
+        await pressed(pilot, "escape")
         assert "marked" not in text_of(app).splitlines()[1]
         assert "/ legal: 1 match" in text_of(app)
 
 
-async def test_c_compares_those_that_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    opened: list[Any] = []
-    monkeypatch.setattr(app, "open_compare", opened.append)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pilot.press("c")
-        await settled(pilot)
-        assert "mark at least two runs with space" in text_of(app)
-        await pilot.press("space", "space", "c")
-        await settled(pilot)
-        assert opened == [["support-full-1e-4", "sql-lora-70b"]]
-
-
 async def test_several_are_stopped_once_their_number_is_typed() -> None:
     fake = FakeSupervisor(mixed_rows())
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pilot.press("space", "j", "space", "space", "S")
-        await settled(pilot)
+    async with shown_app(make_app(fake)) as (app, pilot):
+        await pressed(pilot, "space", "j", "space", "space", "S")
         assert text_of(app).splitlines()[-2] == " Stop 2 runs (1 other has ended)? Type 2:"
-        await pilot.press("1", "enter")
-        await settled(pilot)
+        await pressed(pilot, "1", "enter")
         assert not asked(fake, Stop)
         assert text_of(app).splitlines()[-2].endswith("type 2 to confirm")
-        await pilot.press("backspace", "2", "enter")
-        await settled(pilot)
+        await pressed(pilot, "backspace", "2", "enter")
         assert asked(fake, Stop) == [Stop("legal-cpt"), Stop("support-r16")]
         assert "2 of 2 done: legal-cpt is being ended." in text_of(app)
 
 
 async def test_X_asks_moves_to_the_trash_and_u_brings_back() -> None:
     fake = FakeSupervisor(mixed_rows())
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pilot.press("X")
-        await settled(pilot)
+    async with shown_app(make_app(fake)) as (app, pilot):
+        await pressed(pilot, "X")
         assert "Move support-full-1e-4 to the trash?  100.0 MB; u brings it back." in text_of(app)
-        await pilot.press("escape", "space", "space", "X")
-        await settled(pilot)
+        await pressed(pilot, "escape", "space", "space", "X")
         assert text_of(app).splitlines()[-2].startswith(" Move 2 runs to the trash?  200.0 MB. Type 2:")
-        await pilot.press("2", "enter")
-        await settled(pilot, 0.3)
+        await pressed(pilot, "2", "enter", within_s=0.3)
         assert "4 running   2 queued   11 total" in text_of(app)
         assert "marked" not in text_of(app).splitlines()[1]
-        await pilot.press("u")
-        await settled(pilot, 0.3)
+        await pressed(pilot, "u", within_s=0.3)
         assert asked(fake, Restore) == [Restore("2"), Restore("1")]
         assert "undone: the trash: 2 runs." in text_of(app)
-        await pilot.press("u")
-        await settled(pilot)
+        await pressed(pilot, "u")
         assert "nothing to undo" in text_of(app)
 
 
 async def test_t_puts_tags_on_and_a_note_and_u_takes_them_back() -> None:
     fake = FakeSupervisor(mixed_rows())
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pilot.press("t")
-        await settled(pilot)
+    async with shown_app(make_app(fake)) as (app, pilot):
+        await pressed(pilot, "t")
         assert text_of(app).splitlines()[-2].startswith(" tag support-full-1e-4:")
         await typed(pilot, "+keep -")
         assert "is not a tag" in text_of(app).splitlines()[-2]
-        await pilot.press("enter")
-        await settled(pilot)
+        await pressed(pilot, "enter")
         assert not asked(fake, Tag)
         await typed(pilot, 'draft "too hot"')
-        await pilot.press("enter")
-        await settled(pilot)
+        await pressed(pilot, "enter")
         assert asked(fake, Tag) == [Tag("support-full-1e-4", ["keep"], ["draft"])]
         assert asked(fake, Note) == [Note("support-full-1e-4", "too hot")]
         assert 'support-full-1e-4: keep, "too hot". u undoes it.' in text_of(app)
-        await pilot.press("u")
-        await settled(pilot)
+        await pressed(pilot, "u")
         assert asked(fake, Tag)[-1] == Tag("support-full-1e-4", ["draft"], ["keep"])
         assert asked(fake, Note)[-1] == Note("support-full-1e-4", "before")
 
@@ -675,28 +474,26 @@ async def test_columns_are_chosen_kept_and_shown_where_they_fit(
 ) -> None:
     monkeypatch.setattr("finetop.tui.kept.file_of", lambda home: tmp_path / "app.json")
     fake = FakeSupervisor(mixed_rows())
-    app = make_app(fake)
-    async with app.run_test(size=(100, 24)) as pilot:
-        await settled(pilot)
+    async with shown_app(make_app(fake), (100, 24)) as (app, pilot):
         await pilot.press("colon")
         await typed(pilot, "columns")
-        await pilot.press("enter")
-        await settled(pilot)
+        await pressed(pilot, "enter")
         await typed(pilot, "eval_losx")
         assert "no run has a metric eval_losx. Did you mean eval_loss?" in text_of(app).splitlines()[-2]
-        await pilot.press("backspace")
-        await settled(pilot)
+        await pressed(pilot, "enter")
+        assert " columns: eval_losx" in text_of(app), "what is refused stays open"
+        assert "no run has a metric eval_losx. Did you mean eval_loss?" in text_of(app)
+        await pressed(pilot, "backspace")
         assert "[ ] eval_loss" in text_of(app)
         await typed(pilot, "s, method.rank")
-        await pilot.press("enter")
-        await settled(pilot)
+        await pressed(pilot, "enter")
         assert "eval_loss" in row_with(app, "did it forget?")
+        assert " columns: " not in text_of(app)
+        assert app.screen.runs.columns == ("eval_loss", "method.rank")
         assert "1.020" in cursor_row(app)
         assert asked(fake, Runs)[-1].settings == ["method.rank"]
     for width, is_there in ((80, False), (120, True)):
-        app = make_app(fake)
-        async with app.run_test(size=(width, 24)) as pilot:
-            await settled(pilot)
+        async with shown_app(make_app(fake), (width, 24)) as (app, pilot):
             assert ("eval_loss" in row_with(app, "did it forget?")) == is_there
             assert "REGRESSED -9.1" in cursor_row(app)
 
@@ -727,29 +524,6 @@ async def test_what_is_counted_and_not_listed_yet_is_no_empty_home() -> None:
     assert not runs.is_empty
 
 
-async def test_what_is_refused_of_a_typed_text_leaves_it_open(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("finetop.tui.kept.file_of", lambda home: tmp_path / "app.json")
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pilot.press("colon")
-        await typed(pilot, "columns")
-        await pilot.press("enter")
-        await settled(pilot)
-        await typed(pilot, "eval_los")
-        await pilot.press("enter")
-        await settled(pilot)
-        assert " columns: eval_los" in text_of(app)
-        assert "no run has a metric eval_los. Did you mean eval_loss?" in text_of(app)
-        await typed(pilot, "s")
-        await pilot.press("enter")
-        await settled(pilot)
-        assert " columns: " not in text_of(app)
-        assert app.screen.runs.columns == ("eval_loss",)  # type: ignore[attr-defined]
-
-
 @pytest.mark.parametrize(
     ("hint", "settings"),
     [
@@ -774,57 +548,39 @@ def test_a_new_run_from_a_failed_one_changes_what_its_error_names(
     assert (key, "with" in words) == (("n", True) if settings else ("enter", False))
 
 
-def many_that_need_you(number: int) -> list[Any]:
-    failed = Failed(NOW - 300, "out of memory")
-    needing = [make_row(100 + i, f"failed-{i}", failed, needs_you=True) for i in range(number)]
-    return [
-        *needing,
-        make_row(1, "goes-on", Running(NOW - 800, "training", 820, 1200), step=820, left_s=380.0),
-    ]
-
-
 async def test_what_runs_is_in_sight_under_many_that_need_you() -> None:
-    fake = FakeSupervisor(many_that_need_you(23))
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
+    failed = Failed(NOW - 300, "out of memory")
+    rows = [make_row(100 + at, f"failed-{at}", failed, needs_you=True) for at in range(23)]
+    rows.append(make_row(1, "goes-on", Running(NOW - 800, "training", 820, 1200), step=820, left_s=380.0))
+    async with shown_app(make_app(FakeSupervisor(rows))) as (app, pilot):
         assert "── running, out of view" in text_of(app)
         assert "820/1,200" in row_with(app, "goes-on") and "6 m" in row_with(app, "goes-on")
-        await pilot.press("G")
-        await settled(pilot)
+        await pressed(pilot, "G")
         assert "out of view" not in text_of(app), "now the list itself shows it"
         assert "goes-on" in cursor_row(app)
 
 
 async def test_a_run_that_was_just_queued_is_found_far_down_and_a_new_order_begins_at_its_top() -> None:
     fake = FakeSupervisor([*many_rows(250), make_row(900, "new-one", Queued(1), step=0)])
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
+    async with shown_app(make_app(fake)) as (app, pilot):
         app.show_runs("new-one")
         await settled(pilot)
         assert "new-one" in cursor_row(app)
-        await pilot.press("o")
-        await settled(pilot)
+        await pressed(pilot, "o")
         assert app.screen.query_one(Table).cursor == 0
 
 
 async def test_one_column_says_of_each_part_whether_it_is_what_is_left_or_the_age() -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=(80, 40)) as pilot:
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows())), (80, 40)) as (app, pilot):
         headings = {
             row.split()[0]: row for row in text_of(app).splitlines() if row.endswith(("left", "age", "time"))
         }
         assert headings["running"].index("left") + 4 == headings["done"].index("age") + 3
         assert "time" in headings["needs"], "one of them runs"
         assert "left" not in row_with(app, "did it forget?")
-        await pilot.press("o", "o")
-        await settled(pilot)
+        await pressed(pilot, "o", "o")
         assert "time" in row_with(app, "did it forget?")
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=(128, 40)) as pilot:
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows())), (128, 40)) as (app, pilot):
         head = row_with(app, "did it forget?")
         assert head.index("left") < head.index("age")
         assert row_with(app, "done").strip("│ ") == "done"
@@ -864,25 +620,6 @@ def test_a_word_that_is_on_the_screen_finds_its_run(typed_text: str, names: list
     assert [row.name for row in mixed_rows() if holds(line, row, NOW)] == names
 
 
-async def test_the_filter_begins_with_an_example_and_an_empty_list_says_what_to_do() -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pilot.press("slash")
-        await settled(pilot)
-        assert "e.g. regressed, lora loss<1.2, -tag:x" in text_of(app)
-        await pilot.press(*"REG")
-        await settled(pilot)
-        assert text_of(app).splitlines()[-2].endswith("1 of 13 match")
-        assert "support-full-1e-4" in cursor_row(app)
-        await pilot.press(*"xyz")
-        await settled(pilot)
-        assert "No run matches 'REGxyz'.  esc clears the filter." in text_of(app)
-        await pilot.press("escape")
-        await settled(pilot)
-        assert "legal-cpt" in text_of(app)
-
-
 def old_failures(number: int) -> list[Any]:
     """Return a list in which failures of several days ago are above running and waiting runs."""
     lost = make_row(1, "tried-lost", Lost(NOW - 9e4, "the machine restarted"), needs_you=True)
@@ -900,18 +637,14 @@ def old_failures(number: int) -> list[Any]:
 
 async def test_A_marks_all_failures_as_seen_so_that_what_runs_and_waits_stands_above_them() -> None:
     fake = FakeSupervisor(old_failures(23))
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
+    async with shown_app(make_app(fake)) as (app, pilot):
         assert "23 need you" in text_of(app) and "waits" not in text_of(app)
         assert "A seen" in text_of(app).splitlines()[-1]
-        await pilot.press("A")
-        await settled(pilot)
+        await pressed(pilot, "A")
         assert "Mark tried-lost as seen?" in text_of(app)
         assert "y mark it   a mark all 23" in text_of(app)
         assert not asked(fake, Tag), "nothing is marked before the answer"
-        await pilot.press("a")
-        await settled(pilot)
+        await pressed(pilot, "a")
         assert len(asked(fake, Tag)) == 23
         assert "23 runs marked as seen. u undoes it." in text_of(app)
         lines = text_of(app).splitlines()
@@ -921,43 +654,32 @@ async def test_A_marks_all_failures_as_seen_so_that_what_runs_and_waits_stands_a
         ]
         assert places == [4, 6, 8]
         assert "trains" in cursor_row(app), "the cursor stays at its place"
-        await pilot.press("u")
-        await settled(pilot)
+        await pressed(pilot, "u")
         assert "23 need you" in text_of(app)
 
 
 async def test_A_marks_one_failure_and_then_the_next_is_under_the_cursor() -> None:
     fake = FakeSupervisor(old_failures(3))
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pilot.press("j", "A", "y")
-        await settled(pilot)
+    async with shown_app(make_app(fake)) as (app, pilot):
+        await pressed(pilot, "j", "A", "y")
         assert asked(fake, Tag) == [Tag("tried-2", ["seen"])]
         assert "tried-3" in cursor_row(app)
-        await pilot.press("A", "escape", "G")
-        await settled(pilot)
+        await pressed(pilot, "A", "escape", "G")
         assert len(asked(fake, Tag)) == 1 and "tried-2" in cursor_row(app)
         assert "A seen" not in text_of(app).splitlines()[-1]
 
 
 async def test_a_suite_that_all_checks_share_is_not_said_in_each_row() -> None:
     rows = old_failures(2)
-    app = make_app(FakeSupervisor(rows))
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(rows))) as (app, _):
         assert row_with(app, "ended").rstrip().endswith("ok -0.4, arith -22.0")
     other = make_row(95, "other", Finished(NOW - 99, NOW - 9), check=make_check("ok", 0.4, suite="quick"))
-    app = make_app(FakeSupervisor([*rows, other]))
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor([*rows, other]))) as (app, _):
         assert "ok -0.4 on core" in row_with(app, "ended")
 
 
 async def test_a_wide_pane_draws_the_curve_beside_the_facts() -> None:
-    app = make_app(FakeSupervisor(mixed_rows()))
-    async with app.run_test(size=(200, 50)) as pilot:
-        await settled(pilot)
+    async with shown_app(make_app(FakeSupervisor(mixed_rows())), (200, 50)) as (app, _):
         verdict = row_with(app, "REGRESSED  9.1 points lost")
         assert verdict.index("loss 1") >= 100
         assert "step 0" in text_of(app)
@@ -976,29 +698,22 @@ async def test_remedies_under_way_are_seen_in_the_row_the_counts_and_the_questio
     job = SideJob("remedy", trying, Tried(2, 8, 240.0))
     done = Finished(NOW - 6000, NOW - 4000)
     fake = FakeSupervisor([make_row(21, "hot", done, check=make_check(), needs_you=True, others=[job])])
-    app = make_app(fake)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(pilot)
+    async with shown_app(make_app(fake), (120, 40)) as (app, pilot):
         assert "● 1 remedy job" in text_of(app).splitlines()[0]
         assert "1 needs you   1 remedy job   1 total" in text_of(app)
         assert "remedies 2 of 8" in row_with(app, "● hot ")
         assert "next  r  watch the remedies" in text_of(app)
-        await pilot.press("S")
-        await settled(pilot)
+        await pressed(pilot, "S")
         assert "Stop the remedies of hot?  2 of 8 done; scores kept." in text_of(app)
-        await pilot.press("y")
-        await settled(pilot)
+        await pressed(pilot, "y")
         assert Stop("hot") in fake.asked
 
 
 async def test_a_run_that_was_killed_before_it_saved_is_retried_and_not_checked() -> None:
     killed = make_row(21, "early", Stopped(NOW - 500, "kill", NOW - 900), step=7, steps=90, saved=0)
     fake = FakeSupervisor([killed])
-    app = make_app(fake)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settled(pilot)
+    async with shown_app(make_app(fake)) as (app, pilot):
         assert "next  T  retry: it starts again" in text_of(app)
         assert "f check" not in text_of(app).splitlines()[-1]
-        await pilot.press("T")
-        await settled(pilot)
+        await pressed(pilot, "T")
         assert Retry("early") in fake.asked

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 from sweep_fakes import SweepingSupervisor, by_rate, by_selector, by_word, make_answer, make_run
-from tui_fakes import make_app, make_check, row_with, settled, text_of
+from tui_fakes import make_app, make_check, pressed, row_with, settled, shown_app, text_of
 
 from finetop.core.client import seed_groups
 from finetop.core.protocol.messages.runs import SweepBrief
@@ -26,81 +26,46 @@ FOUND = {"rate": by_rate, "selector": by_selector, "word": by_word}
 async def opened(pilot: Any) -> None:
     """Open the sweep of the run under the cursor of Runs."""
     await settled(pilot)
-    await pilot.press("w")
-    await settled(pilot, 0.2)
+    await pressed(pilot, "w", within_s=0.2)
 
 
-async def test_w_leads_here_enter_opens_the_chosen_seed_and_esc_leads_back() -> None:
-    app = make_app(SweepingSupervisor(by_rate()))
-    async with app.run_test(size=(80, 24)) as pilot:
+async def test_keys_lead_to_sweeps_and_runs_and_o_alone_moves_rows() -> None:
+    fake = SweepingSupervisor(by_rate())
+    async with shown_app(make_app(fake)) as (app, pilot):
         await opened(pilot)
         assert isinstance(app.screen, SweepScreen)
-        assert row_with(app, "5e-5  ").split()[1:] == [
-            "3/3",
-            "0.82",
-            "±",
-            "0.02",
-            "-0.6",
-            "±",
-            "0.3",
-            "3",
-            "ok",
-        ]
-        assert row_with(app, "1e-3  ").endswith("1/3         0.90        -7.9  1 REGRESSED, 1 running")
+        await pressed(pilot, "right_square_bracket", within_s=0.2)
+        assert "Sweep older" in text_of(app) and "rank" in text_of(app)
+        await pressed(pilot, "left_square_bracket", within_s=0.2)
         assert "next  b  open tone-" in text_of(app)
-        await pilot.press("j", "right")
-        await settled(pilot)
-        assert row_with(app, "tone-5e-5-s2").startswith("▸✓")
-        await pilot.press("enter")
-        await settled(pilot)
-        assert isinstance(app.screen, RunScreen) and app.screen.run == "tone-5e-5-s2"
-        await pilot.press("escape")
-        await settled(pilot)
-        await pilot.press("escape")
-        await settled(pilot)
-        assert isinstance(app.screen, RunsScreen)
-
-
-async def test_o_puts_the_best_first_and_nothing_else_moves_rows() -> None:
-    fake = SweepingSupervisor(by_rate())
-    app = make_app(fake)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await opened(pilot)
+        await pressed(pilot, "c")
+        assert isinstance(app.screen, CompareScreen)
+        assert app.screen.state.names == ["tone-1e-5-s1", "tone-1e-5-s2", "tone-1e-5-s3"]
+        await pressed(pilot, "escape")
 
         def order() -> list[str]:
             return [line[4:8] for line in text_of(app).splitlines()[3:7]]
 
-        await pilot.press("o")
-        await settled(pilot)
+        await pressed(pilot, "o")
         assert order() == ["2e-4", "1e-3", "5e-5", "1e-5"]
         assert "▸   1e-5" in text_of(app), "the cursor stays on its setting"
-        fake.found = msgspec.structs.replace(by_rate(), runs=by_rate().runs[::-1])
+        fake.found = replace(by_rate(), runs=by_rate().runs[::-1])
         fake.change()
         await settled(pilot, 0.3)
         assert order() == ["2e-4", "1e-3", "5e-5", "1e-5"]
-        await pilot.press("o")
-        await settled(pilot)
+        await pressed(pilot, "o")
         assert order() == ["1e-3", "2e-4", "5e-5", "1e-5"], "as they were queued"
-
-
-async def test_brackets_lead_to_the_next_sweep_and_c_compares_a_settings_runs() -> None:
-    app = make_app(SweepingSupervisor(by_rate()))
-    async with app.run_test(size=(80, 24)) as pilot:
-        await opened(pilot)
-        await pilot.press("right_square_bracket")
-        await settled(pilot, 0.2)
-        assert "Sweep older" in text_of(app) and "rank" in text_of(app)
-        await pilot.press("left_square_bracket")
-        await settled(pilot, 0.2)
-        await pilot.press("c")
-        await settled(pilot)
-        assert isinstance(app.screen, CompareScreen)
-        assert app.screen.state.names == ["tone-1e-5-s1", "tone-1e-5-s2", "tone-1e-5-s3"]
+        await pressed(pilot, "k", "right")
+        assert row_with(app, "tone-5e-5-s2").startswith("▸✓")
+        await pressed(pilot, "enter")
+        assert isinstance(app.screen, RunScreen) and app.screen.run == "tone-5e-5-s2"
+        await pressed(pilot, "escape")
+        await pressed(pilot, "escape")
+        assert isinstance(app.screen, RunsScreen)
 
 
 async def test_without_a_sweep_it_says_how_to_make_one() -> None:
-    app = make_app(SweepingSupervisor(None))
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with shown_app(make_app(SweepingSupervisor(None))) as (app, pilot):
         await opened(pilot)
         assert "No sweeps yet." in text_of(app)
         assert "finetop run RECIPE --sweep" in text_of(app)
@@ -113,8 +78,7 @@ async def test_the_number_with_the_most_values_is_drawn_and_others_are_series() 
     assert (axis.at, axis.series) == (1, (("random",), ("loss_band",), ("length",)))
     sweeps = by_word()
     assert axis_of(seed_groups.settings(sweeps.runs, sweeps.keys), sweeps.keys) is None
-    app = make_app(SweepingSupervisor(by_selector()))
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with shown_app(make_app(SweepingSupervisor(by_selector()))) as (app, pilot):
         await opened(pilot)
         assert "by rows, with 95 % intervals over seeds" in text_of(app)
         assert row_with(app, "b length").split()[:3] == ["b", "length", "100"]
@@ -122,8 +86,7 @@ async def test_the_number_with_the_most_values_is_drawn_and_others_are_series() 
         assert "vs random" in text_of(app) and row_with(app, "b length").split()[-2:] == ["-0.4", "✓"]
         assert "+0.050 ± 0.000 better" in row_with(app, "c loss_band"), "at 100 rows, seed by seed"
         assert "18 of 18 runs finished" in text_of(app)
-        await pilot.press("o")
-        await settled(pilot)
+        await pressed(pilot, "o")
         assert "loss_band" in text_of(app).splitlines()[3], "the best target of all, at 400 rows"
 
 
@@ -140,13 +103,14 @@ async def test_a_run_of_two_selectors_counts_once_and_no_target_is_ranked_by_its
             )
             for seed in (1, 2)
         ]
-    app = make_app(SweepingSupervisor(make_answer(runs, ["select.by", "rows"])))
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with shown_app(make_app(SweepingSupervisor(make_answer(runs, ["select.by", "rows"])))) as (
+        app,
+        pilot,
+    ):
         await opened(pilot)
         assert "4 of 4 runs finished" in text_of(app)
         assert "same rows" in row_with(app, "length") and "retained" not in text_of(app)
-        await pilot.press("o")
-        await settled(pilot)
+        await pressed(pilot, "o")
         assert "diversity" in text_of(app).splitlines()[3]
 
 
@@ -159,18 +123,14 @@ HOSTILE = "a\x1b]0;owned\x07\x1b[2J\u202e\r\nb"
 async def test_hostile_words_draw_nothing_of_their_own(size: tuple[int, int]) -> None:
     check = make_check("ok", 0.1, target={HOSTILE: [0.1, 0.2]}, reason=HOSTILE)
     runs = [make_run(at, {HOSTILE: value}, 1, check=check) for at, value in ((1, HOSTILE), (2, "b" * 400))]
-    hostile = [
-        msgspec.structs.replace(run, row=msgspec.structs.replace(run.row, name=HOSTILE)) for run in runs
-    ]
+    hostile = [replace(run, row=replace(run.row, name=HOSTILE)) for run in runs]
     sweeps = make_answer(hostile, [HOSTILE])
-    fake = SweepingSupervisor(msgspec.structs.replace(sweeps, sweeps=[SweepBrief(HOSTILE, 2, 2, 0)]))
-    app = make_app(fake)
-    async with app.run_test(size=size) as pilot:
+    fake = SweepingSupervisor(replace(sweeps, sweeps=[SweepBrief(HOSTILE, 2, 2, 0)]))
+    async with shown_app(make_app(fake), size) as (app, pilot):
         app.open_sweep("")
         await settled(pilot, 0.2)
         for key in ("j", "o", "right"):
-            await pilot.press(key)
-            await settled(pilot)
+            await pressed(pilot, key)
             text = text_of(app)
             assert text.replace("\n", "").isprintable() and len(text.splitlines()) <= size[1]
 
@@ -183,8 +143,7 @@ async def test_hostile_words_draw_nothing_of_their_own(size: tuple[int, int]) ->
 def test_picture(snap_compare: Callable[..., bool], state: str, size: tuple[int, int]) -> None:
     async def press(pilot: Any) -> None:
         await opened(pilot)
-        await pilot.press("j")
-        await settled(pilot, 0.2)
+        await pressed(pilot, "j", within_s=0.2)
 
     assert snap_compare(make_app(SweepingSupervisor(FOUND[state]())), terminal_size=size, run_before=press)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from triage_fakes import FakeTriage, make_store
 from triage_store import add_run, take_in, told_of
-from tui_fakes import make_app, row_with, settled, text_of
+from tui_fakes import asked, make_app, pressed, row_with, settled, shown_app, text_of
 
 from finetop.core.commands.shared.triage_state import own_name
 from finetop.core.protocol.messages.checks import Check
@@ -49,13 +49,8 @@ def store(made_store: Path, tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnectio
 async def opened(pilot: Any, *keys: str) -> None:
     await settled(pilot)
     for key in ("2", *keys):
-        await pilot.press(key)
-        await settled(pilot)
+        await pressed(pilot, key)
     await settled(pilot, 0.1)
-
-
-def asked(fake: FakeTriage, kind: type) -> list[Any]:
-    return [ask for ask in fake.asked if isinstance(ask, kind)]
 
 
 PICTURES = {
@@ -92,81 +87,36 @@ def test_what_does_not_fit_is_counted_and_the_cursor_is_always_in_view() -> None
 
 
 async def test_a_lost_item_is_found_by_its_words_from_anywhere(store: duckdb.DuckDBPyConnection) -> None:
-    app = make_app(FakeTriage(store))
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        await pilot.press("colon", *"what is 2 +")
-        await settled(pilot, 0.3)
+    async with shown_app(make_app(FakeTriage(store))) as (app, pilot):
+        await pressed(pilot, "colon", *"what is 2 +", within_s=0.3)
         assert row_with(app, "item").split()[:2] == ["▸", "item"], text_of(app)
-        await pilot.press("enter")
-        await settled(pilot, 0.2)
+        await pressed(pilot, "enter", within_s=0.2)
         assert isinstance(app.screen, ItemsScreen)
         assert "What is 2 +" in row_with(app, "▸")
         assert app.screen.items.filter == "lost what is 2 +"
-        await pilot.press("escape", "escape")
-        await settled(pilot)
+        await pressed(pilot, "escape", "escape")
         assert not isinstance(app.screen, ItemsScreen)
 
 
-async def test_the_worst_is_on_top_and_the_badge_counts_the_new(store: duckdb.DuckDBPyConnection) -> None:
-    app = make_app(FakeTriage(store))
-    async with app.run_test(size=SIZE) as pilot:
-        await opened(pilot)
-        rows = text_of(app).splitlines()
-        assert "2 Triage 3" in rows[0]
-        assert rows[1].startswith(" 3 new ")
-        assert rows[1].endswith("core, limit 3.0, base qwen3-4b")
-        assert rows[2].split() == ["knowl-", "lamb-"]
-        assert rows[3].split() == [
-            "run,",
-            "worst",
-            "first",
-            "all",
-            "arith",
-            "edge",
-            "ada",
-            "arc",
-            "+3",
-            "state",
-        ]
-        assert rows[4].split() == [
-            "▸",
-            "✗",
-            "support-full-1e-4",
-            *["-15.7✗", "-40.0✗", "-30.0✗", "-20.0✗", "-10.0?", "?", "NEW"],
-        ]
-        assert rows[7].split()[:2] == ["✓", "support-r16"]
-        assert "lost from step 600 (ok at 400)" in row_with(app, "all tasks in support-full-1e-4")
-
-
 async def test_the_pane_follows_the_cell_under_the_cursor(store: duckdb.DuckDBPyConnection) -> None:
-    app = make_app(FakeTriage(store))
-    async with app.run_test(size=SIZE) as pilot:
+    async with shown_app(make_app(FakeTriage(store))) as (app, pilot):
         await opened(pilot, "right")
-        text = text_of(app)
-        assert "arith in support-full-1e-4" in text
-        assert "✗ REGRESSED   0.950 -> 0.550   change -40.0 (-42.0 to -38.0)" in text
-        assert "base ▇ 0.95   300 █ 1.00   400 " in text
-        assert "9 lost, 1 won of 20   carry 4 of 10" in text or "two digits 5 of 10" in text
-        await pilot.press("down", "right")
-        await settled(pilot, 0.1)
+        assert "✗ REGRESSED   0.950 -> 0.550   change -40.0 (-42.0 to -38.0)" in text_of(app)
+        assert "base ▇ 0.95   300 █ 1.00   400 " in text_of(app)
+        await pressed(pilot, "down", "right", within_s=0.1)
         assert "knowledge in sql-full-2e-5" in text_of(app)
-        await pilot.press("left", "left", "left")
-        await settled(pilot)
+        await pressed(pilot, "left", "left", "left")
         assert row_with(app, " next ").split()[:2] == ["next", "enter"]
-        await pilot.press("enter")
-        await settled(pilot)
+        await pressed(pilot, "enter")
         assert isinstance(app.screen, RunScreen)
 
 
 async def test_the_cursor_goes_to_every_task(store: duckdb.DuckDBPyConnection) -> None:
-    app = make_app(FakeTriage(store))
-    async with app.run_test(size=SIZE) as pilot:
+    async with shown_app(make_app(FakeTriage(store))) as (app, pilot):
         await opened(pilot)
         seen = set()
         for _ in range(9):
-            await pilot.press("right")
-            await settled(pilot, 0.1)
+            await pressed(pilot, "right", within_s=0.1)
             seen.add(row_with(app, " in support-full-1e-4").split()[1])
         assert seen == {"arith", "knowledge", "lambada", "arc", "hellaswag", "piqa", "openbookqa"}
 
@@ -175,8 +125,7 @@ async def test_a_reason_is_typed_the_badge_falls_and_u_takes_it_back(
     store: duckdb.DuckDBPyConnection,
 ) -> None:
     fake = FakeTriage(store)
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
+    async with shown_app(make_app(fake)) as (app, pilot):
         await opened(pilot, "A", *"for the paper", "enter")
         assert "support-full-1e-4 is accepted: for the paper" in text_of(app)
         (request,) = asked(fake, SetStanding)
@@ -186,64 +135,46 @@ async def test_a_reason_is_typed_the_badge_falls_and_u_takes_it_back(
         assert "2 Triage 2" in rows[0]
         assert rows[4].split()[-1] == "accepted", "it stays where it was"
         assert "o re-sorts" in rows[1]
-        await pilot.press("o")
-        await settled(pilot, 0.1)
+        await pressed(pilot, "o", within_s=0.1)
         assert "sql-full-2e-5" in text_of(app).splitlines()[4]
-        await pilot.press("u")
-        await settled(pilot, 0.1)
+        await pressed(pilot, "u", within_s=0.1)
         assert "2 Triage 3" in text_of(app).splitlines()[0]
         assert asked(fake, SetStanding)[-1].standing == Standing()
 
 
 async def test_esc_leaves_a_reason_unsaid_and_no_reason_is_none(store: duckdb.DuckDBPyConnection) -> None:
     fake = FakeTriage(store)
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
+    async with shown_app(make_app(fake)) as (_, pilot):
         await opened(pilot, "A", "x", "escape", "A", "enter")
         assert not asked(fake, SetStanding)
 
 
 async def test_o_owns_it_and_gives_it_back_f_names_the_fix_t_notes(store: duckdb.DuckDBPyConnection) -> None:
-    app = make_app(FakeTriage(store))
-    async with app.run_test(size=SIZE) as pilot:
+    async with shown_app(make_app(FakeTriage(store))) as (app, pilot):
         await opened(pilot, "O")
         await settled(pilot, 0.1)
         assert row_with(app, "▸").endswith(f"owner {own_name()}")
-        await pilot.press("O")
-        await settled(pilot, 0.1)
+        await pressed(pilot, "O", within_s=0.1)
         assert row_with(app, "▸").endswith("NEW")
-        await pilot.press("F", *"support-r16", "enter")
-        await settled(pilot, 0.1)
+        await pressed(pilot, "F", *"support-r16", "enter", within_s=0.1)
         assert "fixed by" in row_with(app, "▸")
-        await pilot.press("t", *"ask Ben", "enter")
-        await settled(pilot, 0.1)
+        await pressed(pilot, "t", *"ask Ben", "enter", within_s=0.1)
         assert "note   ask Ben" in text_of(app)
-        await pilot.press("F", *"sql-full-2e-5", "enter")
-        await settled(pilot)
+        await pressed(pilot, "F", *"sql-full-2e-5", "enter")
         assert "has regressed itself" in text_of(app)
 
 
-async def test_turned_a_task_is_a_row_with_its_interval(store: duckdb.DuckDBPyConnection) -> None:
-    app = make_app(FakeTriage(store))
-    async with app.run_test(size=SIZE) as pilot:
+async def test_turned_right_goes_to_the_next_run(store: duckdb.DuckDBPyConnection) -> None:
+    async with shown_app(make_app(FakeTriage(store))) as (app, pilot):
         await opened(pilot, "v", "down")
-        rows = text_of(app).splitlines()
-        assert rows[1].split()[:2] == ["support-full-1e-4", "NEW"]
-        assert rows[4].split()[:5] == ["▸", "✗", "arith", "0.950", "0.550"]
-        assert "━●" in rows[4]
-        assert "┊" in rows[4]
-        assert "arith in support-full-1e-4" in text_of(app)
-        await pilot.press("right")
-        await settled(pilot, 0.1)
+        await pressed(pilot, "right", within_s=0.1)
         assert text_of(app).splitlines()[1].split()[0] == "sql-full-2e-5"
-        await pilot.press("v")
-        await settled(pilot)
+        await pressed(pilot, "v")
         assert "▸ ✗ sql-full-2e-5" in text_of(app)
 
 
 async def test_a_narrow_terminal_shows_one_run_turned(store: duckdb.DuckDBPyConnection) -> None:
-    app = make_app(FakeTriage(store))
-    async with app.run_test(size=(60, 20)) as pilot:
+    async with shown_app(make_app(FakeTriage(store)), (60, 20)) as (app, pilot):
         await opened(pilot)
         rows = text_of(app).splitlines()
         assert rows[3].split()[:3] == ["▸", "✗", "all"]
@@ -252,27 +183,20 @@ async def test_a_narrow_terminal_shows_one_run_turned(store: duckdb.DuckDBPyConn
 
 
 async def test_items_begin_with_their_kinds_and_a_filter_sifts_them(store: duckdb.DuckDBPyConnection) -> None:
-    app = make_app(FakeTriage(store))
-    async with app.run_test(size=(100, 30)) as pilot:
+    async with shown_app(make_app(FakeTriage(store)), (100, 30)) as (app, pilot):
         await opened(pilot, "right", "enter", "escape")
         assert isinstance(app.screen, ItemsScreen)
         rows = [row.strip() for row in text_of(app).splitlines()]
         assert rows[1].startswith("arith in support-full-1e-4   9 lost, 1 won")
-        assert [row for row in rows if row in ("kinds of items", "lost, most certain first", "won")] == [
-            "kinds of items",
-            "lost, most certain first",
-            "won",
-        ]
+        parts = ["kinds of items", "lost, most certain first", "won"]
+        assert [row for row in rows if row in parts] == parts
         assert app.screen.item_at(app.screen.query_one(Table).cursor) is not None, "on what was read"
-        await pilot.press("g", "enter")
-        await settled(pilot, 0.1)
+        await pressed(pilot, "g", "enter", within_s=0.1)
         first = row_with(app, "match")
         assert "kind:two+digits: 5 match" in first or "kind:carry: 5 match" in first
-        await pilot.press("escape", "slash", *"runs>1", "enter")
-        await settled(pilot, 0.1)
+        await pressed(pilot, "escape", "slash", *"runs>1", "enter", within_s=0.1)
         assert "runs>1: 1 match" in row_with(app, "match")
-        await pilot.press("escape", "escape")
-        await settled(pilot)
+        await pressed(pilot, "escape", "escape")
         assert isinstance(app.screen, TriageScreen)
 
 
@@ -283,31 +207,17 @@ def test_a_filter_of_items_is_read_word_by_word() -> None:
         assert parse_filter("r", "t", odd) == LostItems("r", "t", text=odd)
 
 
-async def test_an_item_says_when_it_was_lost_and_where_else(store: duckdb.DuckDBPyConnection) -> None:
-    app = make_app(FakeTriage(store))
-    async with app.run_test(size=SIZE) as pilot:
+async def test_items_are_gone_through_and_esc_leads_back_to_the_last_one(
+    store: duckdb.DuckDBPyConnection,
+) -> None:
+    async with shown_app(make_app(FakeTriage(store))) as (app, pilot):
         await opened(pilot, "right", "enter")  # one key leads from a cell to an answer
-        text = text_of(app)
-        assert "arith > two digits > item 1 of 10, lost   in support-full-1e-4" in text
-        for words in ("Q: What is 0 + 8?", "choices   8", "gold", "Ahoy", "-6.8     -1.4   ✗"):
-            assert words in text
-        assert row_with(app, "steps").split()[1:] == [
-            *["base", "✓", "300", "✓", "400", "✗", "600", "✗", "1,200", "✗"]
-        ]
-        assert "sql-full-2e-5  (1 of 2 full, 0 of 1 lora)" in text
-        assert "5 of 10 items of this kind (two digits) are lost" in text
-        await pilot.press("down")
-        await settled(pilot)
+        await pressed(pilot, "down")
         assert "arith > carry > item 2 of 10, lost" in text_of(app)
-        await pilot.press("G")
-        await settled(pilot)
-        text = text_of(app)
-        assert "item 10 of 10, won" in text
-        assert "also lost" not in text
-        assert "in no other run" not in text
-        assert "are lost" not in text
-        await pilot.press("escape")
-        await settled(pilot)
+        await pressed(pilot, "G")
+        assert "item 10 of 10, won" in text_of(app)
+        assert not [words for words in ("also lost", "in no other run", "are lost") if words in text_of(app)]
+        await pressed(pilot, "escape")
         assert isinstance(app.screen, ItemsScreen)
         assert app.screen.item_at(app.screen.query_one(Table).cursor) == app.screen.items.items[9]
 
@@ -316,15 +226,13 @@ async def test_s_finds_the_checkpoint_that_lost_it_and_names_the_price_first(
     store: duckdb.DuckDBPyConnection,
 ) -> None:
     fake = FakeTriage(store)
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
+    async with shown_app(make_app(fake)) as (app, pilot):
         await opened(pilot, "s")
         shown = text_of(app).splitlines()
         assert "Find the checkpoint that lost it (bisects 7)?  3 checks at most, about 2 min" in shown[-2]
         assert "y find it   o one check   esc cancel" in shown[-1]
         assert asked(fake, LookEarlier) == []
-        await pilot.press("y")
-        await settled(pilot)
+        await pressed(pilot, "y")
         assert asked(fake, LookEarlier) == [LookEarlier("support-full-1e-4", on=True)]
         assert "step 900 of support-full-1e-4 is looked at." in text_of(app)
 
@@ -334,38 +242,44 @@ async def test_f_goes_on_with_more_items_of_a_task_or_of_all(store: duckdb.DuckD
     store.execute("UPDATE checks SET result = json_merge_patch(result, ?)", [more])
     store.execute("INSERT INTO checkpoints VALUES (1, 1, 1200, 'c', 1, 'full', 0)")
     fake = FakeTriage(store)
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
+    async with shown_app(make_app(fake)) as (app, pilot):
         await opened(pilot, "right", "f")
         shown = text_of(app).splitlines()
         assert "Check the remaining 560 items?  Same verdict, tighter interval." in shown[-2]
         assert "y 80 of arith, about 40 s   a all 560, about 4 min   esc cancel" in shown[-1]
-        await pilot.press("y")
-        await settled(pilot)
+        await pressed(pilot, "y")
         assert asked(fake, Check) == [Check("support-full-1e-4", more=["arith"])]
-        await pilot.press("left", "f")
-        await settled(pilot)
+        await pressed(pilot, "left", "f")
         assert "y all 560, about 4 min   esc cancel" in text_of(app)
-        await pilot.press("y")
-        await settled(pilot)
+        await pressed(pilot, "y")
         assert asked(fake, Check)[-1] == Check("support-full-1e-4", more=[])
 
 
-async def test_c_compares_what_is_marked_else_with_a_run_that_is_ok(store: duckdb.DuckDBPyConnection) -> None:
-    app = make_app(FakeTriage(store))
-    async with app.run_test(size=SIZE) as pilot:
+async def test_c_compares_a_filter_hides_runs_and_another_screen_leads_to_one(
+    store: duckdb.DuckDBPyConnection,
+) -> None:
+    async with shown_app(make_app(FakeTriage(store))) as (app, pilot):
         await opened(pilot, "c")
         assert isinstance(app.screen, CompareScreen)
-        assert app.screen.state.names == ["support-full-1e-4", "support-r16"]
-        await pilot.press("escape")
-        await settled(pilot)
-        await pilot.press("space", "space", "c")
-        await settled(pilot)
+        assert app.screen.state.names == ["support-full-1e-4", "support-r16"], "with a run that is ok"
+        await pressed(pilot, "escape")
+        await pressed(pilot, "space", "space", "c")
         assert isinstance(app.screen, CompareScreen)
-        assert app.screen.state.names == ["support-full-1e-4", "sql-full-2e-5"]
-        await pilot.press("escape")
-        await settled(pilot)
+        assert app.screen.state.names == ["support-full-1e-4", "sql-full-2e-5"], "what is marked"
+        await pressed(pilot, "escape")
         assert "•✗ support-full-1e-4" in text_of(app)
+        await pressed(pilot, "slash", *"sql", "enter", within_s=0.1)
+        assert "/ sql: 1 match" in text_of(app)
+        assert "sql-full-2e-5" in row_with(app, "▸")
+        await pressed(pilot, "slash", *"zzz", "enter", within_s=0.1)
+        assert "0 of 4 checked runs match" in text_of(app)
+        await pressed(pilot, "escape", within_s=0.1)
+        assert "support-full-1e-4" in text_of(app)
+        await pressed(pilot, "1")
+        app.open_triage("sql-full-2e-5")
+        await settled(pilot, 0.2)
+        assert isinstance(app.screen, TriageScreen)
+        assert "sql-full-2e-5" in row_with(app, "▸")
 
 
 async def test_nothing_to_triage_says_so_and_checks_what_has_no_check(tmp_path: Path) -> None:
@@ -374,20 +288,14 @@ async def test_nothing_to_triage_says_so_and_checks_what_has_no_check(tmp_path: 
         add_run(connection, f"support-r{at}")
         connection.execute("INSERT INTO checkpoints VALUES (?, ?, 9, 'c', 1, 'adapter', 0)", [at, at])
     fake = FakeTriage(connection)
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
+    async with shown_app(make_app(fake)) as (app, pilot):
         await opened(pilot)
-        assert (
-            text_of(app)
-            .splitlines()[1]
-            .startswith(" Nothing to triage: no regression in 1 checked run; last check")
-        )
+        head = text_of(app).splitlines()[1]
+        assert head.startswith(" Nothing to triage: no regression in 1 checked run; last check")
         assert "or  f  check 2 finished runs that were never checked" in text_of(app)
-        await pilot.press("f")
-        await settled(pilot)
+        await pressed(pilot, "f")
         assert "Check 2 runs?  support-r3, support-r2" in text_of(app)
-        await pilot.press("y")
-        await settled(pilot)
+        await pressed(pilot, "y")
         assert [ask.run for ask in asked(fake, Check)] == ["support-r3", "support-r2"]
     connection.close()
 
@@ -396,8 +304,7 @@ async def test_without_any_check_it_says_what_to_do(tmp_path: Path) -> None:
     connection = make_store(tmp_path, {}, steps=False)
     add_run(connection, "support-r2")
     connection.execute("INSERT INTO checkpoints VALUES (1, 1, 9, 'c', 1, 'adapter', 0)")
-    app = make_app(FakeTriage(connection))
-    async with app.run_test(size=SIZE) as pilot:
+    async with shown_app(make_app(FakeTriage(connection))) as (app, pilot):
         await opened(pilot)
         text = text_of(app)
         assert "No run has been checked yet. f checks one." in text
@@ -406,46 +313,14 @@ async def test_without_any_check_it_says_what_to_do(tmp_path: Path) -> None:
     connection.close()
 
 
-async def test_a_filter_hides_runs_and_says_so(store: duckdb.DuckDBPyConnection) -> None:
-    app = make_app(FakeTriage(store))
-    async with app.run_test(size=SIZE) as pilot:
-        await opened(pilot, "slash", *"sql", "enter")
-        assert "/ sql: 1 match" in text_of(app)
-        assert "sql-full-2e-5" in row_with(app, "▸")
-        await pilot.press("slash", *"zzz", "enter")
-        await settled(pilot, 0.1)
-        assert "0 of 4 checked runs match" in text_of(app)
-        await pilot.press("escape")
-        await settled(pilot, 0.1)
-        assert "support-full-1e-4" in text_of(app)
-
-
-async def test_another_screen_leads_to_a_run_here(store: duckdb.DuckDBPyConnection) -> None:
-    app = make_app(FakeTriage(store))
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        app.open_triage("sql-full-2e-5")
-        await settled(pilot, 0.2)
-        assert isinstance(app.screen, TriageScreen)
-        assert "sql-full-2e-5" in row_with(app, "▸")
-
-
-async def test_every_key_of_the_footer_does_what_it_says(store: duckdb.DuckDBPyConnection) -> None:
-    app = make_app(FakeTriage(store))
-    async with app.run_test(size=(160, 30)) as pilot:
+async def test_the_footer_names_its_keys(store: duckdb.DuckDBPyConnection) -> None:
+    async with shown_app(make_app(FakeTriage(store)), (160, 30)) as (app, pilot):
         await opened(pilot)
         footer = text_of(app).splitlines()[-1]
-        for words in (
-            "←→↑↓ cell",
-            "enter answers",
-            "A accept",
-            "O assign to me",
-            "v one run",
-            "s bisect",
-            "/ filter",
-        ):
-            assert words in footer
-        for words in ("F fixed by", "t note", "f more items", "? keys"):
+        labels = (
+            "←→↑↓ cell, enter answers, A accept, O assign to me, v one run, s bisect, / filter, F fixed by"
+        )
+        for words in f"{labels}, t note, f more items, ? keys".split(", "):
             assert words in footer
         assert "o sort" not in footer, "nothing is new"
 
@@ -453,13 +328,11 @@ async def test_every_key_of_the_footer_does_what_it_says(store: duckdb.DuckDBPyC
 async def test_hostile_texts_draw_no_control_characters(tmp_path: Path) -> None:
     evil = "a\x1b[31mred\x1b]0;title\x07\u202etxt\r\nnew\tline\x9bcsi"
     connection = open_evil(tmp_path, evil)
-    app = make_app(FakeTriage(connection))
-    async with app.run_test(size=(100, 30)) as pilot:
+    async with shown_app(make_app(FakeTriage(connection)), (100, 30)) as (app, pilot):
         await opened(pilot)
         for keys in ([], ["right"], ["v"], ["v", "enter"], ["down", "down", "enter"], ["escape", "escape"]):
             for key in keys:
-                await pilot.press(key)
-                await settled(pilot)
+                await pressed(pilot, key)
             assert all(letter.isprintable() for letter in text_of(app).replace("\n", ""))
     connection.close()
 
