@@ -1,4 +1,4 @@
-"""`finetop methods [NAME]`: list methods, objectives and protections; or all settings of one."""
+"""`finetop methods [NAME]`: list methods, objectives, protections and other trainers; or all settings of one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from finetop.core.commands import Command
 from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.commands.shared.settings import print_settings
+from finetop.core.external import sources, trainers
 from finetop.core.recipe.fields import fields_of_plugin
 from finetop.core.recipe.find import list_builtin, list_chains
 from finetop.core.runtime.home import Home
@@ -25,11 +26,14 @@ def run(args: argparse.Namespace, home: Home) -> int:
     quantized = {name: list(methods.load(name).quantized) for name in methods.names()}
     protection_rows = [(name, protections.load(name).about) for name in protections.names()]
     objective_rows = [(name, objectives.load(name).about) for name in objectives.names()]
+    trainer_rows = [(name, trainers.load(name).about) for name in trainers.names()]
+    source_rows = [(name, sources.load(name).about) for name in sources.names()]
     recipes = [(recipe.name, recipe.about) for recipe in (*list_builtin(), *list_chains())]
     if args.json:
         trained = {"methods": dict(method_rows), "model.quantize": quantized}
         kinds = {"objectives": objective_rows, "protections": protection_rows, "recipes": recipes}
-        print_json({**trained, **{kind: dict(rows) for kind, rows in kinds.items()}})
+        of_others = {"trainers": trainer_rows, "metrics": source_rows}
+        print_json({**trained, **{kind: dict(rows) for kind, rows in {**kinds, **of_others}.items()}})
         return 0
     rows = [(name, " ".join(quantized[name]), about) for name, about in method_rows]
     print_table(("method", "model.quantize", "which weights are trained"), rows)
@@ -39,6 +43,10 @@ def run(args: argparse.Namespace, home: Home) -> int:
     print_table(("protect", "reduces forgetting during training"), protection_rows)
     print()
     print_table(("recipe", "built in: finetop run RECIPE"), recipes)
+    print()
+    print_table(("trainer", "another program: finetop run --with TRAINER CONFIG"), trainer_rows)
+    print()
+    print_table(("metrics", "where another program's numbers come from (auto: all of them)"), source_rows)
     return 0
 
 
@@ -55,5 +63,5 @@ def print_plugin(name: str, json: bool) -> int:
     return 0
 
 
-ABOUT = "list methods, objectives, protections and built-in recipes"
+ABOUT = "list methods, objectives, protections, built-in recipes and other trainers"
 PLUGIN = Command(ABOUT, "run", run, arguments, is_remote=False)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from finetop.core.recipe.schema import Command
 
+CHECKPOINT = "{checkpoint}"  # in resume_command
 UNKNOWN = "?"  # the base model, until an adapter names it
 _PLACE = re.compile(r"\{([A-Za-z_]\w*)\}")
 # Options by which programs name the folder that they write their model to.
@@ -23,12 +24,29 @@ def filled(text: str, values: Mapping[str, object]) -> str:
 
 
 def argv(command: Command, *, resumed: bool = False) -> list[str]:
-    """Return what is started: the program and its arguments; a shell alone if the recipe asks for one."""
+    """Return what is started: the program and its arguments; a shell alone if the recipe asks for one.
+
+    A resume_command with {checkpoint} starts at the newest one; before the first, all begins again.
+    """
+    words: Sequence[str] = command.run if command.shell is None else ("/bin/sh", "-c", command.shell)
+    values: Mapping[str, object] = command.values
     if resumed and command.resume_command:
-        words: Sequence[str] = command.resume_command
-    else:
-        words = command.run if command.shell is None else ("/bin/sh", "-c", command.shell)
-    return [filled(word, command.values) for word in words]
+        newest = newest_checkpoint(output_of(command))
+        if newest is not None or not any(CHECKPOINT in word for word in command.resume_command):
+            words, values = command.resume_command, {"checkpoint": newest, **values}
+    return [filled(word, values) for word in words]
+
+
+def newest_checkpoint(output: Path | None) -> Path | None:
+    """Return the newest complete checkpoint of a Hugging Face Trainer, which writes its state last."""
+    if output is None:
+        return None
+    try:
+        folders = [state.parent for state in output.glob("checkpoint-*/trainer_state.json")]
+    except OSError:
+        return None
+    numbered = [folder for folder in folders if folder.name[len("checkpoint-") :].isdecimal()]
+    return max(numbered, key=lambda folder: int(folder.name[len("checkpoint-") :]), default=None)
 
 
 def environment(command: Command) -> dict[str, str]:

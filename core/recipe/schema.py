@@ -572,7 +572,7 @@ class Command(Section, frozen=True, kw_only=True):
     ] = None
     metrics: Annotated[
         tuple[Text, ...],
-        described("Where its numbers come from: auto, none, or KIND or KIND:PATH (finetop methods metrics)."),
+        described("Where its numbers come from: auto, none, or KIND or KIND:PATH (kinds: finetop methods)."),
     ] = ("auto",)
     stop_signal: Annotated[
         Literal["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2"],
@@ -585,7 +585,8 @@ class Command(Section, frozen=True, kw_only=True):
     resume_command: Annotated[
         tuple[Argument, ...],
         described(
-            "What is started instead to go on after a pause, a resume or a retry; empty: it can't be paused."
+            "What is started instead to go on after a pause, a resume or a retry; {checkpoint} is the newest one of the "
+            "output. Empty: it can't be paused."
         ),
     ] = ()
 

@@ -6,16 +6,40 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from finetop.core.errors import BadInput
+from finetop.core.errors import BadInput, RecipeError
 from finetop.core.plugins import TRAINERS, Plugin, PluginKind
+from finetop.core.recipe.find import read_text
+from finetop.core.recipe.strict_yaml import Origin, parse, to_plain
 from finetop.core.text import plain
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
-LONGEST = 1 << 20  # bytes of a configuration
+
+@dataclass(frozen=True)
+class Config:
+    """A trainer's configuration, as given: `--with NAME:KIND FILE`, started in `cwd`."""
+
+    path: Path
+    cwd: Path
+    kind: str  # '' if none is given
+    text: str
+    settings: dict[str, Any]
+
+    def required(self, key: str) -> str:
+        """Return a setting that every configuration of this trainer has. Raises BadInput."""
+        value = text(self.settings, key)
+        if not value:
+            hint = "Give the trainer's own file, or start it as it is: finetop run -- COMMAND."
+            raise BadInput(f"{plain(self.path.name)} has no {key}.", hint=hint)
+        return value
+
+    def no_kind(self) -> None:
+        """Require that no kind is given. Raises BadInput."""
+        if self.kind:
+            hint = f"Leave :{plain(self.kind)[:60]} out; the file says the rest."
+            raise BadInput("--with: this trainer has no kinds.", hint=hint)
 
 
 @dataclass(frozen=True)
@@ -33,8 +57,8 @@ class Trainer(Plugin):
     """A trainer with a configuration file."""
 
     @abstractmethod
-    def read(self, config: dict[str, Any], path: Path, cwd: Path, kind: str) -> Known:
-        """Return what a configuration tells; `kind` is the part after `:` in --with, '' if none. Raises BadInput."""
+    def read(self, config: Config) -> Known:
+        """Return what a configuration tells. Raises BadInput."""
 
 
 KIND: PluginKind[Trainer] = TRAINERS.of(Trainer)
@@ -46,27 +70,41 @@ def known(trainer: str, file: str, cwd: Path) -> Known:
     name, _, kind = trainer.partition(":")
     plugin, path = load(name), cwd / file
     try:
-        text = path.read_bytes()[:LONGEST].decode()
-        config = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        what = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        raise BadInput(
-            f"{plain(file)} can't be read: {plain(what)[:200]}.", hint=f"Give {name}'s YAML file."
-        ) from error
-    if not isinstance(config, dict):
+        content = read_text(path, plain(file))
+        settings = to_plain(parse(content, Origin(plain(file), path.parent)))
+    except RecipeError as error:
+        hint = f"Give {name}'s YAML file, or start the trainer as it is: finetop run -- COMMAND."
+        raise BadInput(f"{error.place}: {error.message}", hint=hint) from error
+    if not isinstance(settings, dict):
         raise BadInput(f"{plain(file)} is no mapping of settings.", hint=f"Give {name}'s YAML file.")
-    return plugin.read(config, path, cwd, kind)
+    return plugin.read(Config(path, cwd, kind, content, settings))
 
 
-def text(config: dict[str, Any], key: str) -> str:
+def text(settings: dict[str, Any], key: str) -> str:
     """Return a setting that is a text; '' if there is none."""
-    value = config.get(key)
+    value = settings.get(key)
     return value if isinstance(value, str) else ""
 
 
+def texts(value: Any) -> list[str]:
+    """Return a text, or the texts of a list; none of anything else."""
+    listed = value if isinstance(value, list) else [value]
+    return [entry for entry in listed if isinstance(entry, str)]
+
+
+def entries(settings: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """Return the mappings of a list; none of anything else."""
+    value = settings.get(key)
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+def files(names: Iterable[str], cwd: Path) -> tuple[str, ...]:
+    """Return those names of data sets that are files or folders of this machine, each once."""
+    return tuple(name for name in dict.fromkeys(names) if is_here(name, cwd))
+
+
 def is_here(name: str, cwd: Path) -> bool:
-    """Return whether the name of a data set is a file or folder of this machine."""
     try:
         return bool(name) and (cwd / name).exists()
-    except OSError:
+    except (OSError, ValueError):
         return False

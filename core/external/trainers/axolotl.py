@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from finetop.core.external.trainers import Known, Trainer, is_here, text
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from finetop.core.external.trainers import Config, Known, Trainer, entries, files, text, texts
 
 OUTPUT = "./model-out"  # its default
 
@@ -15,20 +10,17 @@ OUTPUT = "./model-out"  # its default
 class Axolotl(Trainer):
     about = "Axolotl: axolotl train CONFIG"
 
-    def read(self, config: dict[str, Any], path: Path, cwd: Path, kind: str) -> Known:
-        words = ("axolotl", "train", str(path))
-        sets = config.get("datasets")
-        named = (
-            [text(entry, "path") for entry in sets if isinstance(entry, dict)]
-            if isinstance(sets, list)
-            else []
-        )
+    def read(self, config: Config) -> Known:
+        config.no_kind()
+        words = ("axolotl", "train", str(config.path))
+        sets = entries(config.settings, "datasets")
+        named = [name for entry in sets for name in (text(entry, "path"), *texts(entry.get("data_files")))]
         return Known(
             words=words,
-            output=text(config, "output_dir") or OUTPUT,
-            base=text(config, "base_model"),
-            data=tuple(name for name in named if is_here(name, cwd)),
-            resume=(*words, "--auto-resume-from-checkpoints"),
+            output=text(config.settings, "output_dir") or OUTPUT,
+            base=config.required("base_model"),
+            data=files(named, config.cwd),
+            resume=(*words, "--resume-from-checkpoint", "{checkpoint}"),
         )
 
 

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from finetop.core.external.trainers import Known, Trainer, is_here, text
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from finetop.core.external.trainers import Config, Known, Trainer, entries, files, text, texts
 
 OUTPUT = "trainer_output"  # its default
 
@@ -15,18 +10,16 @@ OUTPUT = "trainer_output"  # its default
 class Trl(Trainer):
     about = "TRL: trl sft --config CONFIG; trl:dpo for trl dpo"
 
-    def read(self, config: dict[str, Any], path: Path, cwd: Path, kind: str) -> Known:
-        words = ("trl", kind or "sft", "--config", str(path))
-        mixed = config.get("datasets")
-        entries = [entry for entry in mixed if isinstance(entry, dict)] if isinstance(mixed, list) else []
-        named = [text(config, "dataset_name"), *(text(entry, "path") for entry in entries)]
-        files = [entry.get("data_files") for entry in entries]
+    def read(self, config: Config) -> Known:
+        words = ("trl", config.kind or "sft", "--config", str(config.path))
+        mixed = entries(config.settings, "datasets")
+        named = [name for entry in mixed for name in (text(entry, "path"), *texts(entry.get("data_files")))]
         return Known(
             words=words,
-            output=text(config, "output_dir") or OUTPUT,
-            base=text(config, "model_name_or_path"),
-            data=tuple(name for name in (*named, *files) if isinstance(name, str) and is_here(name, cwd)),
-            resume=(*words, "--resume_from_checkpoint", "true"),
+            output=text(config.settings, "output_dir") or OUTPUT,
+            base=config.required("model_name_or_path"),
+            data=files([text(config.settings, "dataset_name"), *named], config.cwd),
+            resume=(*words, "--resume_from_checkpoint", "{checkpoint}"),
         )
 
 
