@@ -585,8 +585,8 @@ class Command(Section, frozen=True, kw_only=True):
     resume_command: Annotated[
         tuple[Argument, ...],
         described(
-            "What is started instead to go on after a pause, a resume or a retry; {checkpoint} is the newest one of the "
-            "output. Empty: it can't be paused."
+            "What is started instead to go on after a pause, a resume or a retry; {checkpoint} is the newest "
+            "one of the output. Empty: it can't be paused."
         ),
     ] = ()
 

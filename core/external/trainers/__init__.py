@@ -74,7 +74,7 @@ def known(trainer: str, file: str, cwd: Path) -> Known:
         settings = to_plain(parse(content, Origin(plain(file), path.parent)))
     except RecipeError as error:
         hint = f"Give {name}'s YAML file, or start the trainer as it is: finetop run -- COMMAND."
-        raise BadInput(f"{error.place}: {error.message}", hint=hint) from error
+        raise BadInput(error.message, hint=hint) from error
     if not isinstance(settings, dict):
         raise BadInput(f"{plain(file)} is no mapping of settings.", hint=f"Give {name}'s YAML file.")
     return plugin.read(Config(path, cwd, kind, content, settings))

@@ -22,7 +22,9 @@ class Torchtune(Trainer):
         ranks, recipe = ((), config.kind) if config.kind else recipe_of(config)
         if _NO_TRAINING.search(recipe):
             hint = "Give the configuration of a recipe that trains."
-            raise BadInput(f"{plain(config.path.name)} is for {plain(recipe)}, which trains nothing.", hint=hint)
+            raise BadInput(
+                f"{plain(config.path.name)} is for {plain(recipe)}, which trains nothing.", hint=hint
+            )
         words = ("tune", "run", *ranks, recipe, "--config", str(config.path))
         settings = config.settings
         checkpointer, data = section(settings, "checkpointer"), section(settings, "dataset")
@@ -64,5 +66,6 @@ def filled(value: str, settings: dict[str, Any]) -> str:
     for _ in range(3):  # a setting may name another
         value = _PLACE.sub(lambda match: text(settings, match[1]) or match[0], value)[:MOST]
     return value
+
 
 PLUGIN = Torchtune()
