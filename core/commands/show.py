@@ -47,7 +47,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 def print_run(detail: data.RunDetail, home: Home, sources: Sequence[SourceFacts] = ()) -> None:
     row = detail.row
-    print(f"{row.name}  {row.method} on {clean_line(row.model)}, {row.objective}, number {row.id}")
+    objective = "" if row.objective == row.method else f", {row.objective}"
+    print(f"{row.name}  {row.tuned(clean_line(row.model))}{objective}, number {row.id}")
     print(f"  state      {state_words(row)}")
     if row.said:
         print(f"             {clean_line(row.said)}")

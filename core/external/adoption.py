@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import FinetopError
 from finetop.core.models.imports.recipe import ImportRequest, adopted
-from finetop.core.recipe.command import UNKNOWN, output_of
+from finetop.core.protocol.runs import UNKNOWN
+from finetop.core.recipe.command import output_of
 from finetop.core.recipe.load import recipe_from_resolved
 
 if TYPE_CHECKING:

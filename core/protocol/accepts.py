@@ -91,7 +91,10 @@ def _checkpoint(row: RunRow) -> None:
     if row.saved:
         return
     if isinstance(row.state, Running):
-        hint = "It has none yet: `finetop stop` saves one."
+        saves = row.made_by == "train"
+        hint = "It has none yet" + (
+            ": `finetop stop` saves one." if saves else "; its output is read at its end."
+        )
     elif isinstance(row.state, Queued):
         hint = "It has none until it runs."
     else:

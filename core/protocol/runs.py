@@ -87,6 +87,7 @@ class Lost(msgspec.Struct, tag="lost", frozen=True):
 # command: another training program; watch: one that somebody else started
 Verb = Literal["train", "check", "import", "export", "remedy", "approach", "measure", "command", "watch"]
 NO_WEIGHT = "none"  # method and objective of a run without weight changes
+UNKNOWN = "?"  # model of a run, until its output names it
 IMPORTED = "imported"  # objective of a run that was trained elsewhere
 COMMAND, WATCHED = (
     "command",
@@ -312,6 +313,10 @@ class RunRow(msgspec.Struct, frozen=True):
         """Unfinished jobs besides its training: running ones first, and a check before others."""
         check = [] if self.checking is None else [SideJob("check", self.checking)]
         return sorted([*check, *self.others], key=lambda job: isinstance(job.state, Queued))
+
+    def tuned(self, model: str) -> str:
+        """Return its method on a model, as that is shown: 'lora on Qwen3-4B'; without one that is not known yet."""
+        return self.method if self.model == UNKNOWN else f"{self.method} on {model}"
 
     @property
     def is_under_way(self) -> bool:

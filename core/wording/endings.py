@@ -6,14 +6,17 @@ undone, so they don't ask.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from finetop.core.protocol.runs import RunDetail, Running, State, Stopped, word
+from finetop.core.protocol.runs import RESUMES, RunDetail, Running, State, Stopped, word
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import jobs
+from finetop.core.wording.durations import long_span
 
 _ENDED = {"stop": "stopped", "kill": "killed", "cancel": "removed from the queue", "pause": "paused"}
+GOES_ON = "Its program goes on."
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +40,24 @@ def stop_confirmation(detail: RunDetail, name: str = "") -> Confirmation:
     row = detail.row
     jobs_to_end = jobs.under_way(row)
     named = jobs.named(name or clean_line(row.name), jobs_to_end)
-    trains = [job.state for job in jobs_to_end if job.verb == "train"]
+    main_job = next((job for job in jobs_to_end if job.verb in RESUMES), None)
     if not any(isinstance(job.state, Running) for job in jobs_to_end):
         stays = f"It stays at step {count(row.step)}." if row.step else "Nothing of it has run yet."
-        return Confirmation(f"Remove {named} from the queue?", stays if trains else jobs.kept(jobs_to_end))
+        return Confirmation(f"Remove {named} from the queue?", stays if main_job else jobs.kept(jobs_to_end))
+    if main_job is None or not isinstance(main_job.state, Running):
+        return Confirmation(f"Stop {named}?", jobs.kept(jobs_to_end))
+    if main_job.verb == "watch":
+        return Confirmation(f"Stop watching {named}?", GOES_ON)
     saves = f"It saves step {count(row.step)} first." if row.step else "It has no step to save yet."
-    is_training = any(isinstance(state, Running) for state in trains)
-    return Confirmation(f"Stop {named}?", saves if is_training else jobs.kept(jobs_to_end))
+    return Confirmation(f"Stop {named}?", saves if main_job.verb == "train" else _signalled(detail.recipe))
+
+
+def _signalled(recipe: Mapping[str, Any]) -> str:
+    """Return how a command is asked to end: 'It gets SIGTERM, and 60 s to end.'."""
+    command = recipe.get("command") or {}
+    seconds = command.get("grace_s", 0.0)
+    time = f"{seconds:g} s" if seconds < 600 else long_span(seconds)
+    return f"It gets {command.get('stop_signal', 'SIGTERM')}, and {time} to end."
 
 
 def kill_confirmation(detail: RunDetail, name: str = "") -> Confirmation:
@@ -54,10 +68,17 @@ def kill_confirmation(detail: RunDetail, name: str = "") -> Confirmation:
         return stop_confirmation(detail, name)
     saved = max((checkpoint.step for checkpoint in detail.checkpoints), default=0)
     kept = f"step {count(saved)} is saved" if saved else "nothing is saved"
-    lost = f"{counted(max(0, row.step - saved), 'step')} lost: {kept}."
-    is_training = any(job.verb == "train" for job in jobs_to_end)
     named = jobs.named(name or clean_line(row.name), jobs_to_end)
-    return Confirmation(f"Kill {named}?", lost if is_training else jobs.kept(jobs_to_end))
+    match next((job.verb for job in jobs_to_end if job.verb in RESUMES), None):
+        case "watch":
+            return stop_confirmation(detail, name)
+        case "command":
+            lost = "What its program has not saved is lost."
+        case "train":
+            lost = f"{counted(max(0, row.step - saved), 'step')} lost: {kept}."
+        case _:
+            lost = jobs.kept(jobs_to_end)
+    return Confirmation(f"Kill {named}?", lost)
 
 
 def trash_confirmation(names: Sequence[str], size: str) -> Confirmation:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from finetop.core.protocol.messages.limits import ordinal
-from finetop.core.protocol.runs import Queued, Running, RunRow, SideJob, Tried, Verb
+from finetop.core.protocol.runs import RESUMES, Queued, Running, RunRow, SideJob, Tried, Verb
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import pulse
 from finetop.core.wording.durations import long_span
@@ -97,7 +97,8 @@ def _amount(number: float) -> str:
 def requested_end(verb: Verb, state: Running) -> str:
     """Return how a job is about to end on request: 'pausing: saving a checkpoint'."""
     verb_form = {"stop": "stopping", "pause": "pausing", "kill": "being killed"}[state.asked or "stop"]
-    return f"{verb_form}: saving a checkpoint" if verb == "train" and state.asked != "kill" else verb_form
+    meanwhile = {"train": ": saving a checkpoint", "command": ": waiting for its program to end"}
+    return verb_form if state.asked == "kill" else verb_form + meanwhile.get(verb, "")
 
 
 # --- what a stop ends -----------------------------------------------------------------------------------------
@@ -112,15 +113,15 @@ def under_way(row: RunRow) -> list[SideJob]:
 def named(name: str, jobs: Sequence[SideJob]) -> str:
     """Name a run's jobs: 'demo', 'the remedies of demo', 'demo and its check'."""
     verbs = list(dict.fromkeys(job.verb for job in jobs))
-    others = [NAMES[verb] for verb in verbs if verb != "train"]
-    if "train" in verbs:
+    others = [NAMES[verb] for verb in verbs if verb not in RESUMES]
+    if len(others) < len(verbs):
         return " and ".join([name, *(f"its {other}" for other in others)])
     return f"{' and '.join(f'the {other}' for other in others)} of {name}"
 
 
 def kept(jobs: Sequence[SideJob]) -> str:
     """Return what is kept of jobs other than the training when they end, one sentence each."""
-    return " ".join(dict.fromkeys(_kept(job) for job in jobs if job.verb != "train"))
+    return " ".join(dict.fromkeys(_kept(job) for job in jobs if job.verb not in RESUMES))
 
 
 def _kept(job: SideJob) -> str:
@@ -148,11 +149,19 @@ def ending(name: str, jobs: Sequence[SideJob], wish: Literal["stop", "kill", "pa
     if not running:
         return f"{named(name, jobs)} removed from the queue."
     doing = {"stop": "stopping", "kill": "killing", "pause": "pausing"}[wish]
-    side_jobs = [job for job in jobs if job.verb != "train"]
-    if not any(job.verb == "train" for job in running):
+    side_jobs = [job for job in jobs if job.verb not in RESUMES]
+    main_job = next((job.verb for job in running if job.verb in RESUMES), None)
+    if main_job is None:
         kept_words = "" if wish == "pause" else f" {kept(side_jobs)}"
         return f"{doing} {named(name, jobs)}.{kept_words}"
     more = f" Also {doing} its {' and its '.join(NAMES[job.verb] for job in side_jobs)}." if side_jobs else ""
-    then = {"stop": "stops.", "pause": "waits in the queue, held."}
-    does = f"saves a checkpoint, then {then[wish]}" if wish in then else "is being killed."
-    return f"{name} {does}{more}"
+    return f"{name} {_ends(main_job, wish)}{more}"
+
+
+def _ends(verb: Verb, wish: Literal["stop", "kill", "pause"]) -> str:
+    if verb == "watch":
+        return "is no longer watched; its program goes on."
+    if wish == "kill":
+        return "is being killed."
+    saves = "saves a checkpoint" if verb == "train" else "is signalled to end"
+    return f"{saves}, then {'stops.' if wish == 'stop' else 'waits in the queue, held.'}"

@@ -14,6 +14,14 @@ CHECK = SideJob("check", SCORING)
 @pytest.mark.parametrize(
     ("verb", "state", "tried", "words"),
     [
+        (
+            "command",
+            Running(1.0, "training", asked="stop"),
+            None,
+            "command stopping: waiting for its program to end",
+        ),
+        ("command", Running(1.0, "training", asked="kill"), None, "command being killed"),
+        ("watch", Running(1.0, "training", asked="stop"), None, "watch stopping"),
         ("check", SCORING, None, "check 1,200 of 1,819 items, 3 min left"),
         ("remedy", REMEDIES.state, Tried(2, 8, 240.0), "remedies 2 of 8, 4 min left"),
         ("remedy", REMEDIES.state, Tried(8, 8), "remedies 8 of 8, confirming, 9 s left"),
@@ -55,3 +63,20 @@ def test_a_stop_names_what_it_ends_and_promises_a_checkpoint_of_a_training_alone
         == "the check of hot removed from the queue."
     )
     assert jobs.named("hot", [TRAINING, CHECK, REMEDIES]) == "hot and its check and its remedies"
+
+
+def test_a_stop_of_another_program_promises_no_checkpoint_and_of_a_watched_one_nothing():
+    command, watch = (
+        SideJob(verb, Running(1.0, "training", 3, 9, "steps", 9.0)) for verb in ("command", "watch")
+    )
+    assert jobs.ending("hot", [command], "stop") == "hot is signalled to end, then stops."
+    assert jobs.ending("hot", [command], "pause") == "hot is signalled to end, then waits in the queue, held."
+    assert jobs.ending("hot", [command], "kill") == "hot is being killed."
+    also = jobs.ending("hot", [command, CHECK], "stop")
+    assert also == "hot is signalled to end, then stops. Also stopping its check."
+    for wish in ("stop", "kill"):
+        assert jobs.ending("hot", [watch], wish) == "hot is no longer watched; its program goes on."
+    queued = SideJob("command", Queued(1))
+    assert jobs.ending("hot", [queued], "stop") == "hot removed from the queue."
+    assert jobs.named("hot", [command, CHECK]) == "hot and its check"
+    assert jobs.kept([command]) == jobs.kept([watch]) == ""

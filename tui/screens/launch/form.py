@@ -36,6 +36,21 @@ IMPORTANT = {
     "check.general.margin": "limit",
     "train.seed": "seed",
 }
+# The same of a recipe whose command trains.
+OF_COMMAND = {
+    "name": "name",
+    "command.run": "command",
+    "command.workdir": "folder",
+    "command.values": "values",
+    "command.output": "output",
+    "command.metrics": "metrics",
+    "command.resume_command": "to go on",
+    "model.id": "base",
+    "check.general.suite": "check",
+    "check.general.margin": "limit",
+    "budget.gpus": "GPUs",
+    "budget.hours": "hours",
+}
 _HIDDEN = ("recipe", "extends")
 _PATHS = ("data.train", "model.id")  # and every key whose last part is `path`
 START = ("lora", "qlora", "full")  # the recipes most people want, listed first
@@ -203,18 +218,24 @@ def is_known(form: Form, key: str) -> bool:
     return any(entry.key == key for entry in form.settings)
 
 
+def important(form: Form) -> Mapping[str, str]:
+    """Return the settings that nearly everybody changes, with their labels."""
+    return OF_COMMAND if form.before.get("command") else IMPORTANT
+
+
 def visible(form: Form, *, all_settings: bool, searched: str = "") -> tuple[tuple[str, Field], ...]:
     """Return the fields to show with their labels; a search goes through all settings."""
     if not form.before:
         return ()  # the base can't be read: it has no fields to show
+    labels = important(form)
     known = {entry.key: entry for entry in form.settings}
     if words := searched.lower().split():
-        texts = [f"{key} {IMPORTANT.get(key, '')} {entry.about}".lower() for key, entry in known.items()]
+        texts = [f"{key} {labels.get(key, '')} {entry.about}".lower() for key, entry in known.items()]
         fits = (all(word in text for word in words) for text in texts)
         return tuple(compress(known.items(), fits))
     if all_settings:
         return tuple(known.items())
-    return tuple((label, known[key]) for key, label in IMPORTANT.items() if key in known)
+    return tuple((label, known[key]) for key, label in labels.items() if key in known)
 
 
 def value_of(form: Form, key: str) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
+from finetop.core.recipe.command import output_of
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import gib_of
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
     from finetop.tui.theme import StyleName
 
+UNCHECKED = " not checked at its end: set command.output, the folder of its model"
 FIXED = 6  # rows besides the first row's: three of the field, two rules, at least one of the plan
 VERDICTS: dict[str, tuple[str, StyleName, str]] = {
     "fits": ("✓", "green", "fits"),
@@ -109,6 +111,12 @@ def plan_lines(state: LaunchState, width: int) -> list[Line]:
     if loaded is None:
         return [((" shown once all settings are valid", "dim"),), ()]
     check = _check_words(loaded.recipe)
+    if loaded.recipe.command is not None:
+        is_checked = output_of(loaded.recipe.command) is not None
+        return [
+            ((" another program, started as it is", ""),),
+            ((f" at its end{check}" if is_checked else UNCHECKED, "dim"),),
+        ]
     if outlook.plan is None:
         steps = steps_of(state.shown_form, state.preview.rows) if state.preview.rows else None
         batch = counted(loaded.recipe.train.batch_size * loaded.recipe.train.grad_accumulation, "row")

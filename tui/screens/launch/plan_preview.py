@@ -94,6 +94,9 @@ class Ahead:
     async def find(self, loaded: Loaded, host: Host) -> AsyncGenerator[None]:
         """Find out what a recipe comes to after a pause in typing, and yield at each finding."""
         recipe = loaded.resolved
+        if loaded.recipe.command is not None:
+            self._recipe, self.outlook = recipe, UNKNOWN
+            return
         self._recipe, key = recipe, row_key(recipe)
         if key != self._row_of:
             self.outlook = replace(self.outlook, row=())
@@ -151,8 +154,8 @@ async def local_preview(recipe: Mapping[str, Any], home: Path, *, row: bool) -> 
 
 async def require_sound(host: Host, home: Home, loaded: Loaded) -> None:
     """Check that a run's job would not fail on something known before it is queued. Raises BadInput, Refused."""
-    if home.link is None and not home.root.is_dir():
-        return  # no supervisor was ever here
+    if loaded.recipe.command is not None or (home.link is None and not home.root.is_dir()):
+        return  # another program is started as it is; or no supervisor was ever here
     async with aclosing(_preview(host, home, loaded, row=False)) as findings:
         async for shown in findings:
             if shown.problems:

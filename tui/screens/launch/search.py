@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from finetop.core.text import clean_line, counted
-from finetop.tui.screens.launch.form import IMPORTANT, Base, matching, named, visible
+from finetop.tui.screens.launch.form import Base, important, matching, named, visible
 from finetop.tui.screens.launch.state import LaunchState, Part
 from finetop.tui.widgets.frame import Bottom
 
@@ -53,7 +53,7 @@ def search(screen: Searched) -> None:
     def done(text: str, is_kept: bool) -> None:
         key, state.searched, state.sought = state.key, "", text if is_kept else ""
         if is_kept and (matching(state.bases, text) if state.part == "recipes" else key):
-            state.all_settings = state.all_settings or (bool(key) and key not in IMPORTANT)
+            state.all_settings = state.all_settings or (bool(key) and key not in important(state.form))
         else:
             screen.go_to_base(base_at)
             state.part, state.all_settings, key = before

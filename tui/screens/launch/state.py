@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from finetop.core.recipe.fields import Field
-from finetop.tui.screens.launch.form import IMPORTANT, Base, Form, is_path, matching, visible
+from finetop.tui.screens.launch.form import Base, Form, important, is_path, matching, visible
 from finetop.tui.screens.launch.lint import DataLint
 from finetop.tui.screens.launch.plan_preview import NOTHING, Ahead, Outlook, Preview, with_problems
 from finetop.tui.widgets.entry import Entry
@@ -92,7 +92,7 @@ class LaunchState:
 
     def show_setting(self, key: str) -> None:
         """Put the cursor on a setting; show all settings if it is not a common one."""
-        self.all_settings = self.all_settings or key not in IMPORTANT
+        self.all_settings = self.all_settings or key not in important(self.form)
         self.put_cursor_on(key)
 
     def put_cursor_on(self, key: str) -> None:

@@ -56,8 +56,21 @@ async def _submit(host: Host, form: Form, home: Home) -> tuple[str, str]:
         return await _submit_sweep(host, form, home, name)
     await require_files(host, home, form.loaded)
     await require_sound(host, home, form.loaded)
-    run = await host.ask(Submit(portable_recipe(form.loaded, home), source_of(form), name))
+    run = await host.ask(Submit(_sent(form.loaded, home), source_of(form), name))
     return run.name, f"{run.name} is queued, place {count(run.place)}."
+
+
+def _sent(loaded: Loaded, home: Home) -> dict[str, Any]:
+    """Return the recipe as sent to a home; a command gets this shell's environment there, as with `finetop run`.
+
+    Raises BadInput if its program is not found.
+    """
+    recipe = portable_recipe(loaded, home)
+    if loaded.recipe.command is None or home.link is not None:
+        return recipe
+    from finetop.core.external.recipe import with_environment
+
+    return with_environment(recipe)
 
 
 async def _submit_sweep(host: Host, form: Form, home: Home, name: str) -> tuple[str, str]:
@@ -67,7 +80,7 @@ async def _submit_sweep(host: Host, form: Form, home: Home, name: str) -> tuple[
     alike = {repr([point.loaded.resolved[name] for name in READ_BY]): point.loaded for point in points}
     for loaded in alike.values():
         await require_sound(host, home, loaded)
-    runs = [SweepRun(point.name, portable_recipe(point.loaded, home)) for point in points]
+    runs = [SweepRun(point.name, _sent(point.loaded, home)) for point in points]
     answer = await host.ask(SubmitSweep(name, runs, source_of(form)))
     on = "" if home.link is None else f"--on {home.link.word} "
     message = f"{counted(len(answer.runs), 'run')} are queued. Results: finetop {on}sweep {answer.sweep}"

@@ -168,7 +168,7 @@ def across(width: int) -> int:
 def tile_lines(row: RunRow, spark: str, *, width: int, now: float, has_cursor: bool) -> list[Line]:
     """Draw a run: its name, progress, curve, whether it forgot, and its GPU."""
     number = row.metrics.get(row.main_metric)
-    how, gpu = f"{clean_line(row.method)} on {leaf(row.model)}", _gpu(row)
+    how, gpu = clean_line(row.tuned(leaf(row.model))), _gpu(row)
     curve: Line = ((f"  {how}", "dim"),)
     if number is not None:
         curve = ((f"  {row.main_metric} ", "dim"), (value(number), "bold"), (f"  {spark}", "cyan"))

@@ -295,7 +295,8 @@ def pane_lines(entry: Entry, *, width: int, height: int, now: float) -> list[Lin
     row = entry.row
     facts = [what_words(row.what, step_of(entry))]
     if isinstance(row, QueueRow):
-        facts = [clean_line(row.method), *facts, f"priority {priority_word(row.priority)}"]
+        method = [] if row.method in facts else [clean_line(row.method)]
+        facts = [*method, *facts, f"priority {priority_word(row.priority)}"]
     name = cut_middle(clean_line(entry.name), max(34, width // 3))
     lines: list[Line] = [rule(((name, "bold"),), width, ((", ".join(facts), "dim"), (" ", "")))]
     words = _live_words(row, now) if isinstance(row, LiveRow) else _waiting_words(row, now)

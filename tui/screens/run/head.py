@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from finetop.core.protocol.runs import Finished, Queued, RunDetail, Running, RunRow
+from finetop.core.protocol.runs import OF_OTHERS, UNKNOWN, Finished, Queued, RunDetail, Running, RunRow
 from finetop.core.text import clean_line, count
 from finetop.core.wording import jobs
 from finetop.core.wording.durations import clock, long_span
@@ -73,10 +73,9 @@ def method_words(detail: RunDetail) -> str:
     method = detail.recipe.get("method")
     rank = method.get("rank") if isinstance(method, dict) else None
     text = clean_line(row.method) + (f" r{rank}" if isinstance(rank, int) else "")
-    if row.objective not in ("", "sft"):
+    if row.objective not in ("", "sft", row.method):
         text += f", {clean_line(row.objective)}"
-    model = cut_middle(leaf(row.model), 28)
-    return f"{text} on {model}"
+    return text if row.model == UNKNOWN else f"{text} on {cut_middle(leaf(row.model), 28)}"
 
 
 def _state_line(row: RunRow, slow: Slow, width: int, now: float) -> Line:
@@ -90,6 +89,13 @@ def _state_line(row: RunRow, slow: Slow, width: int, now: float) -> Line:
         if ended is not None:
             facts.append(f"ended {clock(ended)}" if now - ended < 86400 else f"{long_span(now - ended)} ago")
         return spread(spans, ((", ".join(facts), "dim"), (" ", "")), width)
+    if (
+        not row.step
+        and state.phase == "training"
+        and row.made_by in OF_OTHERS
+        and not (state.asked or state.pulse)
+    ):
+        return (("   ", ""), ("running", "cyan"), ("  no numbers yet", ""))
     if not row.step and state.pulse:
         return (("   ", ""), *run_status.stuck_words(state))
     if not row.step:

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from finetop.core.protocol.accepts import accepts
-from finetop.core.protocol.runs import CheckBrief, Failed, Finished, Lost, Queued, RunDetail, Running, Stopped
+from finetop.core.protocol.runs import (
+    OF_OTHERS,
+    CheckBrief,
+    Failed,
+    Finished,
+    Lost,
+    Queued,
+    RunDetail,
+    Running,
+    Stopped,
+)
+from finetop.core.recipe.command import output_in
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.next_step import advised, is_held
@@ -208,5 +219,7 @@ def _next_while_running(detail: RunDetail, tab: Tab) -> tuple[str, str]:
 
 
 def _checks_at_end(detail: RunDetail) -> bool:
-    check = detail.recipe.get("check")
+    check, command = detail.recipe.get("check"), detail.recipe.get("command")
+    if detail.row.made_by in OF_OTHERS and command and not (command["output"] or output_in(command["run"])):
+        return False
     return isinstance(check, dict) and bool(check.get("at_end")) and check.get("general") is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from finetop.core.protocol.messages.data_versions import SourceFacts
-from finetop.core.protocol.runs import AlarmRow, CheckpointRow, Relative, RunDetail
+from finetop.core.protocol.runs import OF_OTHERS, AlarmRow, CheckpointRow, Relative, RunDetail
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import clock
 from finetop.core.wording.units import size_word
@@ -25,7 +25,10 @@ def newest_first(detail: RunDetail) -> list[CheckpointRow]:
 def step_lines(detail: RunDetail, cursor: int) -> list[Line]:
     """Return the table of checkpoints; the first line is its header."""
     if not detail.checkpoints:
-        return [(), (("   No checkpoint yet. S stops the run after it has saved one.", "dim"),)]
+        stop = "S stops the run after it has saved one."
+        if detail.row.made_by in OF_OTHERS:
+            stop = "They are read from its output when it has ended."
+        return [(), ((f"   No checkpoint yet. {stop}", "dim"),)]
     checks = {check.step: check for check in reversed(detail.checks)}
     lines: list[Line] = [((f"   {'step':>9}  {'kind':<8} {'size':>9}  {'saved':<6} did it forget?", "dim"),)]
     for at, checkpoint in enumerate(newest_first(detail)):

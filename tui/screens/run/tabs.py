@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from finetop.core.protocol.messages.runs import ProcessRow
-from finetop.core.protocol.runs import RunDetail, SampleRow
+from finetop.core.protocol.runs import OF_OTHERS, RunDetail, SampleRow
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.endings import state_word
@@ -123,6 +123,8 @@ def system_lines(board: Board) -> list[Line]:
 def _why(detail: RunDetail) -> str:
     if not detail.row.step:
         return " (measured from the first step on)"
+    if detail.row.made_by in OF_OTHERS:
+        return " (another program's run)"
     if detail.device.startswith("cpu"):
         return " (it runs on the CPU)"
     return "" if detail.device else " (it was made elsewhere)"

@@ -8,7 +8,7 @@ from itertools import zip_longest
 from finetop.core.errors import BadInput
 from finetop.core.protocol.messages.runs import RunsAnswer
 from finetop.core.protocol.run_filter import FilterFault, Sort
-from finetop.core.protocol.runs import CheckBrief, Failed, Finished, Queued, Running, RunRow
+from finetop.core.protocol.runs import UNKNOWN, CheckBrief, Failed, Finished, Queued, Running, RunRow
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import jobs, pulse, run_groups
 from finetop.core.wording.durations import clock, long_span
@@ -66,8 +66,8 @@ def with_curve(lines: Sequence[Line], curve: Sequence[Line], width: int) -> list
 
 
 def _facts(row: RunRow, now: float) -> str:
-    facts = [clean_line(row.method), cut_middle(leaf(row.model), 24)]
-    if row.objective not in ("", "sft"):
+    facts = [clean_line(row.method), *([] if row.model == UNKNOWN else [cut_middle(leaf(row.model), 24)])]
+    if row.objective not in ("", "sft", row.method):
         facts.insert(1, clean_line(row.objective))
     ended, ran = ended_at(row), run_status.ran_for(row)
     if ran is not None:

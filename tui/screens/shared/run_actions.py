@@ -13,7 +13,7 @@ from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.messages.submit import ExportAnswer
 from finetop.core.protocol.messages.trash import RemoveAnswer
 from finetop.core.protocol.request import Ask
-from finetop.core.protocol.runs import Failed, Lost, RunDetail, Running, RunRow
+from finetop.core.protocol.runs import TRAINS, Failed, Lost, RunDetail, Running, RunRow
 from finetop.core.protocol.tags import SEEN
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import jobs
@@ -67,7 +67,8 @@ def result_words(answer: Any) -> str:
             return f"export of {answer.run} queued; it is verified once written."
         case RetryAnswer():
             where = f"from step {count(answer.step)}" if answer.step else "from the start"
-            action = f"resumes {where}" if answer.what == "train" else f"repeats its {answer.what}"
+            again = "is watched again" if answer.what == "watch" else f"repeats its {answer.what}"
+            action = f"resumes {where}" if answer.what == "train" else again
             return f"{answer.run} {action}, {ordinal(answer.place)} in the queue."
         case RemedyAnswer():
             return f"{counted(len(answer.names), 'remedy', 'remedies')} queued for {answer.run}."
@@ -91,15 +92,16 @@ def stop_question(detail: RunDetail, do: Do) -> Question:
     if not ends:
         return Question(spans, (Answer("y", "remove it", lambda: do(stop)),), "keep it")
     answers: tuple[Answer, ...] = (Answer("y", "stop", lambda: do(stop)),)
-    if any(job.verb == "train" for job in ends):
-        answers = (*answers, Answer("K", "kill now, saves nothing", lambda: do(Kill(row.name))))
+    if any(job.verb in TRAINS for job in ends):
+        kill = "kill now, saves nothing" if row.made_by == "train" else "kill now"
+        answers = (*answers, Answer("K", kill, lambda: do(Kill(row.name))))
     return Question(spans, answers, "keep it running")
 
 
 def kill_question(detail: RunDetail, do: Do) -> Question:
-    """Return the question before a run is killed; for a queued run, the one before a stop."""
+    """Return the question before a run is killed; for a queued or watched run, the one before a stop."""
     row = detail.row
-    if not any(isinstance(job.state, Running) for job in jobs.under_way(row)):
+    if row.made_by == "watch" or not any(isinstance(job.state, Running) for job in jobs.under_way(row)):
         return stop_question(detail, do)
     saves = ", saves first" if row.made_by == "train" and isinstance(row.state, Running) else ""
     stop = Answer("S", f"stop{saves}", lambda: do(Stop(row.name)))

@@ -215,6 +215,8 @@ def state_sentence(row: RunRow, now: float) -> Line:
         return verdict_sentence(row.check)
     if isinstance(state, Stopped):
         left = {"kill": "nothing was saved at the end", "cancel": "it never ran"}
+        if row.made_by in runs.OF_OTHERS:
+            left |= {"kill": "what its program had saved stays", "stop": "what its program saved stays"}
         kept = left.get(state.how, "its checkpoint is kept")
         planned = f" of {count(row.steps)}" if row.steps else ""
         at = f"at step {count(row.step)}{planned}; " if row.step else ""
@@ -253,6 +255,8 @@ def _running_sentence(row: RunRow, state: Running) -> Line:
         if row.check is None:
             return spans
         return (*spans, ("; ", ""), *verdict_words(row.check, short=True), (f" at step {row.check.step}", ""))
+    if state.phase == "training" and row.made_by in runs.OF_OTHERS:
+        return (("running", "cyan"), ("  no numbers yet", ""))
     is_counted = state.done is not None and bool(state.total)
     left = f", {long_span(state.left_s)} left" if is_counted and state.left_s is not None else ""
     return (("running", "cyan"), (f"  {jobs.phase(state)}{left}", ""))
