@@ -332,12 +332,13 @@ def detail(connection: Connection, run_id: int, why: Mapping[int, str] | None = 
         connection, "SELECT folder, recipe, source, first_row, best FROM runs WHERE id = ?", [run_id]
     )
     own_jobs = jobs.of_run(connection, run_id)
-    train = connection.execute(
-        "SELECT device, versions, planned FROM jobs WHERE run_id = ? AND verb IN ('train', 'import', 'approach')"
-        " ORDER BY id DESC LIMIT 1",
-        [run_id],
-    ).fetchone()
-    device, versions, planned = train or ("", "{}", "{}")
+    makers = connection.execute(
+        "SELECT verb, device, versions, planned FROM jobs WHERE run_id = ? AND list_contains(?, verb) ORDER BY id DESC",
+        [run_id, list(data.MAKES_A_RUN)],
+    ).fetchall()
+    _, device, versions, planned = makers[0] if makers else ("", "", "{}", "{}")
+    # the import of what a command made knows the model, and nothing of where it was trained
+    device = next((own for verb, own, *_ in makers if verb in data.OF_OTHERS), device)
     gpus = next((job.gpus for job in reversed(own_jobs) if job.verb in data.MAKES_A_RUN), [])
     above, below = parents.relatives(connection, run_id)
     return data.RunDetail(

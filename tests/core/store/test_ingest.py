@@ -227,3 +227,16 @@ def test_the_number_format_that_training_took_is_shown_in_place_of_the_one_asked
     detail = runs.detail(connection, run)
     assert detail.device == "cuda:0 NVIDIA H100 float32"
     assert msgspec.json.decode(msgspec.json.encode(detail), type=type(detail)).planned["steps"] == 9
+
+
+def test_a_run_was_trained_where_its_command_ran_whatever_the_import_of_its_model_says(connection, tmp_path):
+    run, command = add(connection, "one", verb="command")
+    started = events.Started(events.FORMAT, 1, 1, "cpu", "", {})
+    store_rows.take_in(connection, command, tmp_path / "a", started)
+    assert runs.detail(connection, run).device.strip() == "cpu"
+    _, import_job = add(connection, verb="import", run_id=run)
+    planned = events.Planned(9, 1.0, 0, 0, 0, 1, 2)
+    made = events.Started(events.FORMAT, 2, 2, "made elsewhere", "", {})
+    store_rows.take_in(connection, import_job, tmp_path / "b", made, planned)
+    detail = runs.detail(connection, run)
+    assert (detail.device.strip(), detail.planned["parameters"]) == ("cpu", 2)

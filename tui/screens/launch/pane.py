@@ -115,7 +115,7 @@ def plan_lines(state: LaunchState, width: int) -> list[Line]:
         is_checked = output_of(loaded.recipe.command) is not None
         return [
             ((" another program, started as it is", ""),),
-            ((f" at its end{check}" if is_checked else UNCHECKED, "dim"),),
+            ((f" its output is read{check}" if is_checked else UNCHECKED, "dim"),),
         ]
     if outlook.plan is None:
         steps = steps_of(state.shown_form, state.preview.rows) if state.preview.rows else None
