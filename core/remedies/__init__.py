@@ -67,6 +67,7 @@ class Retraining(Remedy):
         """Return the changes of a run's recipe, or why that is not possible."""
 
 
+BY_COMMAND = "its own program trains it: change its command"
 KIND: PluginKind[Remedy] = plugins.REMEDIES.of(Remedy)
 names, load = KIND.names, KIND.load
 
@@ -87,7 +88,7 @@ def retrainings(recipe: Mapping[str, Any]) -> list[RetrainingRow]:
     for remedy in map(load, names()):
         if not isinstance(remedy, Retraining):
             continue
-        name, settings = remedy.name, remedy.settings(recipe)
+        name, settings = remedy.name, BY_COMMAND if recipe.get("command") else remedy.settings(recipe)
         if isinstance(settings, str):
             rows.append(RetrainingRow(name, remedy.about, {}, why_not=settings))
         else:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from finetop.core import remedies
 from finetop.core.errors import NotFound
+from finetop.core.external.recipe import CommandRequest, command_recipe
 from finetop.core.recipe.load import load_recipe
 
 
@@ -73,3 +76,10 @@ def test_what_needs_training_changes_the_recipe():
     again = {retraining.name: retraining for retraining in remedies.retrainings(held)}
     assert again["kl-to-base"].settings == {"protect.kl_to_base.weight": 1.5}
     assert "already" in again["replay"].why_not
+
+
+def test_what_another_program_trained_is_not_retrained_by_finetop():
+    recipe = command_recipe(CommandRequest(("python", "train.py"), Path("/"))).resolved
+    rows = remedies.retrainings(recipe)
+    assert {row.why_not for row in rows} == {"its own program trains it: change its command"}
+    assert not any(row.settings for row in rows)
