@@ -1,8 +1,9 @@
 """Makes the pictures of README and docs from real homes.
 
-python docs/screenshots.py [--home DIR] [--comparison DIR NAME] [--sweep DIR NAME]
+python docs/screenshots.py [--home DIR] [--comparison DIR NAME] [--sweep DIR NAME] [--any-trainer DIR NAME]
 
---home has run the demo and `finetop remedy demo-full-hot`; the others have a comparison of approaches and a sweep.
+--home has run the demo and `finetop remedy demo-full-hot`; the others have a comparison of approaches, a sweep, and the
+run of docs/any-trainer.md.
 """
 
 from __future__ import annotations
@@ -68,11 +69,15 @@ async def main() -> None:
     parser.add_argument("--run", default="demo-full-hot")
     parser.add_argument("--comparison", nargs=2, metavar=("DIR", "NAME"))
     parser.add_argument("--sweep", nargs=2, metavar=("DIR", "NAME"))
+    parser.add_argument("--any-trainer", nargs=2, metavar=("DIR", "NAME"))
     args = parser.parse_args()
-    await story(args.home, args.run)
+    if args.home is not None or args.any_trainer is None:
+        await story(args.home, args.run)
     for kind in ("comparison", "sweep"):
         if (given := getattr(args, kind)) is not None:
             await together(kind, *given)
+    if args.any_trainer is not None:
+        await of_command(*args.any_trainer)
 
 
 async def story(home: str | None, run: str) -> None:
@@ -113,6 +118,15 @@ async def together(kind: str, home: str, name: str) -> None:
         else:
             app.open_approaches(name)
         await picture(pilot, kind, name)
+
+
+async def of_command(home: str, run: str) -> None:
+    """Save the screen of a run that another program trained."""
+    app = FinetopApp(find_home(home), connect=Anonymous, machine="gpu-box", look=LOOK)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.pause(1.0)
+        app.open_run(run)
+        await picture(pilot, "any-trainer", "log, newest")
 
 
 if __name__ == "__main__":

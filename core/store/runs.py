@@ -339,7 +339,8 @@ def detail(connection: Connection, run_id: int, why: Mapping[int, str] | None = 
     _, device, versions, planned = makers[0] if makers else ("", "", "{}", "{}")
     # the import of what a command made knows the model, and nothing of where it was trained
     device = next((own for verb, own, *_ in makers if verb in data.OF_OTHERS), device)
-    gpus = next((job.gpus for job in reversed(own_jobs) if job.verb in data.MAKES_A_RUN), [])
+    trained = [job for job in own_jobs if job.verb in data.MAKES_A_RUN and job.verb != "import"]
+    gpus = trained[-1].gpus if trained else []
     above, below = parents.relatives(connection, run_id)
     return data.RunDetail(
         row=row(connection, run_id, why),

@@ -183,9 +183,18 @@ def _end_run(connection: Connection, job: Job, state: data.State) -> None:
             return
         if before.recipe is not None:
             runs.set_recipe(connection, job.run_id, before.recipe, before.model)
-    runs.set_state(connection, job.run_id, data.without_log(state))
+    runs.set_state(connection, job.run_id, data.without_log(_since_training(connection, job, state)))
     if isinstance(state, data.Finished):
         _queue_requested(connection, job)
+
+
+def _since_training(connection: Connection, job: Job, state: data.State) -> data.State:
+    """Return the state of a run whose model is imported: it began when the command did that made the model."""
+    if job.verb != "import" or not isinstance(state, data.Finished):
+        return state
+    made = [other.state for other in jobs.of_run(connection, job.run_id) if other.verb in data.OF_OTHERS]
+    since = made[-1].since if made and isinstance(made[-1], data.Finished) else None
+    return state if since is None else msgspec.structs.replace(state, since=since)
 
 
 def _is_as_before(connection: Connection, job: Job, before: data.Before) -> bool:

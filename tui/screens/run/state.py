@@ -13,7 +13,16 @@ from finetop.core.protocol.messages import runs as messages
 from finetop.core.protocol.messages.checks import Checks, ChecksAnswer
 from finetop.core.protocol.messages.data_versions import DataOf, DataOfAnswer, SourceFacts
 from finetop.core.protocol.messages.runs import Across, Curve, Curves, CurvesAnswer
-from finetop.core.protocol.runs import MAKES_A_RUN, JobRow, Queued, RunDetail, Running, RunRow
+from finetop.core.protocol.runs import (
+    MAKES_A_RUN,
+    OF_OTHERS,
+    Finished,
+    JobRow,
+    Queued,
+    RunDetail,
+    Running,
+    RunRow,
+)
 from finetop.core.wording.sparkline import sparkline
 from finetop.tui.app_interface import Host
 from finetop.tui.widgets.log import EMPTY, Tail, fed, request, skipped
@@ -161,14 +170,18 @@ class RunData:
 
 
 def log_job(detail: RunDetail, chosen: int | None = None) -> JobRow | None:
-    """Return the job whose log is shown: the selected one, else training, or a check that runs after it."""
+    """Return the job whose log is shown: the selected one, else training, or a check that runs after it.
+
+    A command's log is shown rather than that of the import of what it made, unless that has failed.
+    """
     if chosen is not None:
         return next((job for job in detail.jobs if job.id == chosen), None)
     started = [job for job in detail.jobs if not isinstance(job.state, Queued)]
     training = [job for job in started if job.verb in MAKES_A_RUN]
     is_checked_now = isinstance(detail.row.checking, Running) and not isinstance(detail.row.state, Running)
     if training and not is_checked_now:
-        return training[-1]
+        commands = [job for job in training if job.verb in OF_OTHERS]
+        return commands[-1] if commands and isinstance(training[-1].state, Finished) else training[-1]
     return started[-1] if started else None
 
 
