@@ -1,0 +1,106 @@
+"""A run that another program trains: what is not known is not shown, and nothing is promised that finetop does not do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from finetop.core.protocol.runs import (
+    Failed,
+    Finished,
+    JobRow,
+    RunDetail,
+    Running,
+    RunRow,
+    State,
+    Stopped,
+)
+from finetop.tui.screens.launch.form import OF_COMMAND, Base, checked, important, open_form, visible
+from finetop.tui.screens.run.head import Slow, head_lines, method_words
+from finetop.tui.screens.run.keys import next_of
+from finetop.tui.screens.run.state import RunData, log_job
+from finetop.tui.screens.run.steps import step_lines
+from finetop.tui.screens.run.view_state import ViewState
+from finetop.tui.screens.runs.row import COLUMNS
+from finetop.tui.screens.shared import run_status
+
+WORK = Running(1.0, "training")
+MADE = Finished(1.0, 2.0)
+
+
+def detail(
+    state: State, jobs: tuple[JobRow, ...] = (), command: dict[str, Any] | None = None, **more: Any
+) -> RunDetail:
+    facts = {"model": "?", "method": "command", "objective": "command", "step": 0, "steps": 0, **more}
+    row = RunRow(
+        id=1, name="loop", created=0.0, state=state, metrics={}, check=None, checking=None, needs_you=False, **facts
+    )  # fmt: skip
+    recipe = {
+        "method": {"name": "command"},
+        "check": {"at_end": True, "general": {"suite": "quick"}},
+        "command": {"output": None, "run": ["python", "loop.py"], **(command or {})},
+    }
+    return RunDetail(row, "0001", recipe, "", list(jobs), [], [], [], [], [], [], "cpu", {}, {})
+
+
+def words(lines: Any) -> str:
+    return "\n".join("".join(span[0] for span in line) for line in lines)
+
+
+def next_words(run: RunDetail) -> str:
+    return next_of(ViewState(held=RunData(detail=run)))[1]
+
+
+def job(number: int, verb: str, state: State) -> JobRow:
+    return JobRow(number, verb, state, 1, f"jobs/{number}", 0)
+
+
+def test_the_base_is_shown_once_it_is_known() -> None:
+    assert method_words(detail(WORK)) == "command"
+    known = detail(MADE, model="/models/small", method="lora")
+    assert method_words(known) == "lora, command on small"
+    how = COLUMNS[0].cell
+    assert [
+        how(detail(WORK, objective=kind, method=kind).row, 0.0, {}) for kind in ("command", "watched")
+    ] == ["cmd", "watch"]
+    assert how(known.row, 0.0, {}) == "lora"
+
+
+def test_before_the_first_number_it_says_that_there_is_none() -> None:
+    assert words([run_status.state_sentence(detail(WORK).row, 2.0)]).endswith("running  no numbers yet")
+    head = words(head_lines(detail(WORK), Slow(2.0, None, ""), 80, 2.0))
+    assert "running  no numbers yet" in head and "?" not in head
+    asked = Running(1.0, "training", asked="stop")
+    assert "waiting for its program to end" in words([run_status.state_sentence(detail(asked).row, 2.0)])
+
+
+@pytest.mark.parametrize(
+    ("how", "kept"), [("stop", "what its program saved stays"), ("kill", "what its program had saved stays")]
+)
+def test_of_a_stopped_one_no_checkpoint_is_promised(how: Any, kept: str) -> None:
+    text = words([run_status.state_sentence(detail(Stopped(2.0, how, 1.0)).row, 3.0)])
+    assert kept in text and "checkpoint" not in text
+    assert "S stops the run after it has saved one" not in words(step_lines(detail(WORK), 0))
+
+
+def test_a_check_at_its_end_is_promised_only_if_its_output_is_known() -> None:
+    assert "is checked at its end" not in next_words(detail(WORK))
+    for command in ({"output": "out"}, {"run": ["python", "loop.py", "--output_dir=out"]}):
+        assert "is checked at its end" in next_words(detail(WORK, command=command))
+
+
+def test_its_log_is_the_command_s_unless_its_model_could_not_be_imported() -> None:
+    made, imported = job(1, "command", MADE), job(2, "import", MADE)
+    check = job(3, "check", MADE)
+    assert log_job(detail(MADE, (made, imported, check))) is made
+    bad = job(2, "import", Failed(2.0, "no base"))
+    assert log_job(detail(MADE, (made, bad))) is bad
+    assert log_job(detail(WORK, (made, job(4, "command", WORK)))).id == 4  # type: ignore[union-attr]
+
+
+def test_launch_shows_the_settings_of_a_command(tmp_path: Any) -> None:
+    text = "recipe: 1\nname: mine\ncommand: {run: [python, loop.py, '{lr}'], values: {lr: 1}, output: out}\n"
+    form = checked(open_form(Base("mine.yaml", "", text, tmp_path)))
+    assert form.problems == () and important(form) is OF_COMMAND
+    assert [label for label, _ in visible(form, all_settings=False)] == list(OF_COMMAND.values())
