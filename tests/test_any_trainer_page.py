@@ -58,12 +58,12 @@ def test_the_recipe_loads_and_starts_what_it_says(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(recipe)
     command = load_recipe(str(tmp_path / "mine.yaml")).recipe.command
     assert command is not None
-    assert argv(command) == ["python", "sft.py", "--lr", "0.0001"]
+    assert argv(command) == ["python", "train.py", "--lr", "0.0001"]
     assert output_of(command) == tmp_path / "out"
     newest = tmp_path / "out" / "checkpoint-20"
     newest.mkdir(parents=True)
     (newest / "trainer_state.json").write_text("{}")
-    assert argv(command, resumed=True) == ["python", "sft.py", "--resume", str(newest)]
+    assert argv(command, resumed=True) == ["python", "train.py", "--resume", str(newest)]
     assert yaml.safe_load(recipe)["command"]["stop_signal"] == command.stop_signal
 
 

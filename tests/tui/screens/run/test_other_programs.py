@@ -1,4 +1,4 @@
-"""A run that another program trains: what is not known is not shown, and nothing is promised that finetop does not do."""
+"""A run that another program trains: what is not known is not shown, and no more is promised than finetop does."""
 
 from __future__ import annotations
 
