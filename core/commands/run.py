@@ -60,7 +60,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     of_command = options.of_command(parser)
     about = "RECIPE is another trainer's configuration: axolotl, llamafactory, torchtune, trl, trl:dpo"
     options.value(of_command, "--with", "TRAINER", about, dest="trainer", default="")
-    about = "what is started to go on after a pause or a failure, quoted as in a shell"
+    about = "what goes on after a pause or a failure, quoted as in a shell; {checkpoint}: its newest"
     options.value(of_command, "--resume-command", "WORDS", about, default="")
     options.queueing(parser)
     options.flag(parser, "--force", "queue it even if the job is known to fail, and print why")
