@@ -56,11 +56,11 @@ class Alarms:
         run = Run(steps, objective.loss_falls, self.recipe.drift.limit)
         self.watches = watches(self.recipe, run)
 
-    def look(self, step: int, values: Mapping[str, float]) -> None:
+    def check(self, step: int, values: Mapping[str, float]) -> None:
         """Pass what was measured at a step to every alarm; costs about 20 microseconds."""
         now = time.monotonic()
         for kind, watch in self.watches.items():
-            note = watch.look(step, now, values)
+            note = watch.check(step, now, values)
             if note is not None:
                 self.events.write(Alarm(kind, step, note.text, note.is_over))
                 print(f"{'over' if note.is_over else 'alarm'}: step {step}: {note.text}", flush=True)
@@ -131,7 +131,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
             of_eval = {f"eval_{key}": f"eval_{name}" for key, name in self.own.items()}
             eval_values |= {name: float(logs[key]) for key, name in of_eval.items() if key in logs}
             self.events.write(metrics(state.global_step, eval_values))
-            self.alarms.look(state.global_step, eval_values)
+            self.alarms.check(state.global_step, eval_values)
             by_reward = "eval_reward" in eval_values  # then eval_loss is only the negative reward
             shown_keys = [key for key in eval_values if not (by_reward and key == "eval_loss")]
             shown = ", ".join(f"{key} {eval_values[key]:.4f}" for key in shown_keys)
@@ -153,7 +153,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         if self.energies:
             values["energy_wh"] = self.energy_wh
         self.events.write(metrics(state.global_step, values))
-        self.alarms.look(state.global_step, {**values, "step_s": self.step_s + self.waited_s})
+        self.alarms.check(state.global_step, {**values, "step_s": self.step_s + self.waited_s})
         if control.should_evaluate:
             self.events.write(Phase("evaluating"))
             self.evaluated, self.shown = 0, now
@@ -451,7 +451,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
             values = drift_probe.measure(model, start, shared=is_whole)
         self.drift.took(time.monotonic() - before)
         self.events.write(metrics(step, values))
-        self.meter.alarms.look(step, values)
+        self.meter.alarms.check(step, values)
 
     def _look_at_disk(self, step: int) -> None:
         """Pass the free disk space to the alarms, at most every `DISK_S` seconds."""
@@ -465,7 +465,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
             "disk_bytes": float(facts.f_blocks * facts.f_frsize),
             "checkpoint_bytes": self.checkpoint_bytes,
         }
-        self.meter.alarms.look(step, values)
+        self.meter.alarms.check(step, values)
 
     def _write_samples(self, model: Any, step: int) -> None:
         if not self.prompts:
@@ -490,9 +490,9 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         except Exception as error:
             if not is_disk_full(error):
                 raise
-            self.meter.alarms.look(step, {"unwritten": 1.0})
+            self.meter.alarms.check(step, {"unwritten": 1.0})
             return False
-        self.meter.alarms.look(step, {"unwritten": 0.0})
+        self.meter.alarms.check(step, {"unwritten": 0.0})
         self.checkpoint_bytes = checkpoint.bytes_of(folder)
         if self.is_first:
             keep = self.setup.recipe.train.keep_checkpoints

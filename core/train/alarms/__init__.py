@@ -33,7 +33,7 @@ class AlarmNote:
 class Watch(Protocol):
     """Watches the metrics of one run, in order of steps."""
 
-    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
+    def check(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
         """Read what was measured at a step and a moment of the monotonic clock; most steps lack some metrics."""
         ...
 
