@@ -6,13 +6,11 @@ a stand-in: values that a card does not report are left out.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetop.core.runtime.gpu import GIB, Gpu, GpuReading, Process
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 MIB = 2**20
 

@@ -6,13 +6,11 @@ import asyncio
 import contextlib
 import subprocess
 import sys
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, NamedTuple
 
 from finetop.core.runtime import processes
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
 
 ENDS_S = 5.0  # for an abandoned child to remove what it has half written
 

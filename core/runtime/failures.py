@@ -5,16 +5,14 @@ from __future__ import annotations
 import errno
 import re
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 from finetop.core.errors import FinetopError, Kind
 from finetop.core.protocol.events import Ended
 from finetop.core.runtime import gpu_share
 from finetop.core.wording.units import gib, gib_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _WANTED = re.compile(r"Tried to allocate ([\d.]+ [KMG]iB)")
 _FREE = re.compile(r"total capacity of ([\d.]+ [KMG]iB) of which ([\d.]+ [KMG]iB) is free")

@@ -6,18 +6,15 @@ import errno
 import os
 import stat
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar
 
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.text import plain
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
 
 Result = TypeVar("Result")
 PASSING_ERRORS = (errno.ESTALE, errno.ENOLCK, errno.EIO, errno.ETIMEDOUT)  # of a network file system

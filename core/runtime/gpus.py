@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from finetop.core.runtime import amd_gpus
 from finetop.core.runtime.gpu import GIB, Fault, Gpu, GpuReading, Process
 from finetop.core.text import counted
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
 
 LIBRARY = "libnvidia-ml.so.1"
 HOST_PROCESSES = "pid:[4026531836]"  # the kernel's initial pid namespace

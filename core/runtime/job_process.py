@@ -14,10 +14,10 @@ import signal
 import sys
 import traceback
 import warnings
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from finetop.core.protocol.events import FORMAT, Ended, Started
 from finetop.core.protocol.runs import JobSpec
@@ -25,13 +25,9 @@ from finetop.core.runtime import compiler, failures, gpu_share, ranks, stop_sign
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.files import read_own, retry_file_work
 from finetop.core.runtime.job_folder import read_spec
+from finetop.core.runtime.stop_signal import Stop
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from finetop.core.runtime.stop_signal import Stop
-
-    Work = Callable[[JobSpec, Path, EventLog, Stop], Ended]
+Work = Callable[[JobSpec, Path, EventLog, Stop], Ended]
 
 SETTINGS = {  # environment variables, set before torch is imported; the user's own stay
     "HF_HUB_DISABLE_TELEMETRY": "1",

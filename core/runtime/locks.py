@@ -6,15 +6,11 @@ import errno
 import fcntl
 import os
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.runtime.files import open_own
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from finetop.core.runtime.home import Home
+from finetop.core.runtime.home import Home
 
 
 def is_held(path: Path) -> bool:

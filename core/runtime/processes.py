@@ -7,11 +7,9 @@ import signal
 import socket
 import struct
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 TICKS_S = os.sysconf("SC_CLK_TCK")
 COMMAND = 200  # characters

@@ -18,18 +18,15 @@ import platform
 import sys
 import threading
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 
 from finetop.core.protocol.events import Ended, Event, Metrics, Phase
 from finetop.core.runtime import processes, stack_dumps
 from finetop.core.runtime.files import open_own, read_own, write_whole
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
 
 SAVE_S = 6 * 3600  # torchrun's grace for ranks that were asked to stop: saving a large checkpoint takes time
 LOOK_S = 0.5  # between two checks of the other ranks on this machine

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from finetop.core.errors import BadInput
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from finetop.core.runtime.patterns import Hit
+from finetop.core.runtime.patterns import Hit
 
 SHORTEST = 12  # characters; a shorter value of the environment may occur in a text by chance
 _NAMED = re.compile(r"(?<![a-z])(token|api_?key|secret|password|passwd|credentials?)$", re.IGNORECASE)

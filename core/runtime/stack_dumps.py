@@ -5,11 +5,8 @@ from __future__ import annotations
 import re
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _ASKED = re.compile(r"finetop: stacks of process (\d+)(?:, rank (\d+))?:")
 _THREAD = re.compile(r"(Current thread|Thread) 0x[0-9a-f]+.*\(most recent call first\):")

@@ -5,22 +5,18 @@ from __future__ import annotations
 import re
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from finetop.core.protocol import events, runs as data
 from finetop.core.runtime import failures, log_file, ranks, stack_dumps
 from finetop.core.runtime.files import end_of
+from finetop.core.store.jobs import Job
+from finetop.core.supervisor.launchers.launcher import Exit
 from finetop.core.wording import pulse
 from finetop.core.wording.units import gib
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from finetop.core.store.jobs import Job
-    from finetop.core.supervisor.launchers.launcher import Exit
 
 HUNG = "hung"  # the request to a job that is killed because it hangs
 LINES, LINE_LIMIT = 8, 200  # of the log's end, stored with the state

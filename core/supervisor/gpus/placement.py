@@ -6,17 +6,13 @@ go elsewhere, so an endless stream of small jobs can't starve a big one.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from finetop.core.protocol.runs import Share
+from finetop.core.runtime.gpu import Gpu
 from finetop.core.text import counted
 from finetop.core.wording.units import whole_gib
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
-
-    from finetop.core.runtime.gpu import Gpu
 
 IDLE_GIB = 0.25  # less than a CUDA context, so a display's memory does not mark a GPU as used
 ROUNDING_GIB = 1e-6

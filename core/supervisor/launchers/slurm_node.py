@@ -22,9 +22,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -36,9 +37,6 @@ from finetop.core.runtime.files import end_of, retry_file_work, write_whole
 from finetop.core.runtime.job_folder import read_spec, run_folder_of
 from finetop.core.supervisor.launchers import resume_point, slurm_record
 from finetop.core.supervisor.launchers.local import exit_of, nodes_of, ranks_of, record_of, usage_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 NEAR_S = 330.0  # to the time limit: Slurm's signal comes 300 s before it
 REQUEUE_S = 90.0  # time limit for retrying a controller that does not answer

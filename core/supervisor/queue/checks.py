@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.check import bisect
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
@@ -13,9 +14,6 @@ from finetop.core.protocol.messages.checks import Check, CheckAnswer
 from finetop.core.recipe.schema import General
 from finetop.core.store import checks as store, claims, jobs, runs
 from finetop.core.text import clean_line
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection as Connection
 
 
 def add(

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import shutil
 import time
-from typing import TYPE_CHECKING
 
 from finetop.core.protocol.messages.limits import HELD
 from finetop.core.recipe import quiet_hours
 from finetop.core.store import jobs, parents, queue_order
 from finetop.core.store.database import transaction
+from finetop.core.store.jobs import Job
 from finetop.core.supervisor.launchers import ask_job
 from finetop.core.supervisor.queue import placement
+from finetop.core.supervisor.state import Supervisor
 from finetop.core.wording.durations import day_clock
 from finetop.core.wording.queue import QUEUE_HELD
 from finetop.core.wording.units import gib_of
-
-if TYPE_CHECKING:
-    from finetop.core.store.jobs import Job
-    from finetop.core.supervisor.state import Supervisor
 
 
 def read(supervisor: Supervisor) -> None:

@@ -8,7 +8,8 @@ that a supervisor that dies in between loses none.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from finetop.core.check import bisect
 from finetop.core.protocol import accepts, runs as data
@@ -20,11 +21,7 @@ from finetop.core.supervisor.endings import bisect as bisection
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.queue import checks as queue
 from finetop.core.supervisor.save_records import record
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from finetop.core.supervisor.state import Supervisor
+from finetop.core.supervisor.state import Supervisor
 
 
 async def estimate(supervisor: Supervisor, ask: Earlier) -> EarlierAnswer:

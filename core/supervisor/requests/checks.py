@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.check import bisect
 from finetop.core.protocol import accepts, runs as data
@@ -10,11 +12,7 @@ from finetop.core.protocol.messages.checks import Check, CheckAnswer, Checks, Ch
 from finetop.core.store import checks as store, jobs, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.queue import checks as queue
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection as Connection
-
-    from finetop.core.supervisor.state import Supervisor
+from finetop.core.supervisor.state import Supervisor
 
 
 def check(supervisor: Supervisor, ask: Check) -> CheckAnswer:

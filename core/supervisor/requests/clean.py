@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import checkpoint
@@ -15,18 +17,11 @@ from finetop.core.protocol.messages.trash import Clean, CleanAnswer, CleanItem
 from finetop.core.recipe import home_settings
 from finetop.core.recipe.home_settings import Keep
 from finetop.core.runtime.files import read_own
+from finetop.core.runtime.home import Home
 from finetop.core.store import checks, jobs, run_records
 from finetop.core.store.database import insert, read_as, transaction
 from finetop.core.supervisor.requests import trash
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from duckdb import DuckDBPyConnection as Connection
-
-    from finetop.core.runtime.home import Home
-    from finetop.core.supervisor.state import Supervisor
+from finetop.core.supervisor.state import Supervisor
 
 DAY_S = 86_400.0
 SELECTED, ROWS = "selected", ".jsonl"  # folder below the home, and suffix of its files

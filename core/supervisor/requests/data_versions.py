@@ -6,7 +6,7 @@ Rows are compared in a separate process (core/data/versions): a file of a millio
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -25,13 +25,9 @@ from finetop.core.protocol.messages.data_versions import (
 )
 from finetop.core.runtime import child
 from finetop.core.store import data_versions, runs
+from finetop.core.supervisor.state import Supervisor
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from finetop.core.supervisor.state import Supervisor
-
-    _Paired = tuple[SourceRow | None, SourceRow | None]
+_Paired = tuple[SourceRow | None, SourceRow | None]
 
 PAGE_LIMIT = 500
 RUNS_NAMED = 20  # of those that read a version

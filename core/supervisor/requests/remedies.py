@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core import remedies
 from finetop.core.errors import Refused
@@ -22,11 +23,7 @@ from finetop.core.remedies._choice import best, gained, shares
 from finetop.core.remedies._price import price
 from finetop.core.store import checks, jobs, remedies as tried, runs
 from finetop.core.store.database import transaction
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection as Connection
-
-    from finetop.core.supervisor.state import Supervisor
+from finetop.core.supervisor.state import Supervisor
 
 
 def remedies_of(supervisor: Supervisor, ask: Remedies) -> RemediesAnswer:

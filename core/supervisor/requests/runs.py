@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 
@@ -33,11 +33,7 @@ from finetop.core.runtime.files import open_regular
 from finetop.core.store import jobs, metrics, run_list, runs, sql_query
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.queue import ready
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from finetop.core.supervisor.state import Supervisor
+from finetop.core.supervisor.state import Supervisor
 
 PAGE_LIMIT = 500
 FIND_BYTES = 16 << 20  # of a log, searched for one answer

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from typing import Literal
+
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import Refused
 from finetop.core.protocol import runs as data
@@ -12,17 +15,11 @@ from finetop.core.protocol.messages.queue import Kill, Pause, Stop
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.store import jobs, queue_order, runs
 from finetop.core.store.database import transaction
+from finetop.core.store.jobs import Job
 from finetop.core.supervisor.launchers.ask_job import CAN_PAUSE, ask, goes_on_later
+from finetop.core.supervisor.state import Supervisor
 from finetop.core.wording import jobs as wording
 from finetop.core.wording.endings import state_word
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from duckdb import DuckDBPyConnection as Connection
-
-    from finetop.core.store.jobs import Job
-    from finetop.core.supervisor.state import Supervisor
 
 
 def stop(supervisor: Supervisor, ask: Stop) -> Done:

@@ -11,9 +11,11 @@ import contextlib
 import os
 import shutil
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import EnvironmentTrouble, FinetopError, NotFound, Refused, did_you_mean
 from finetop.core.protocol import runs as data
@@ -37,14 +39,7 @@ from finetop.core.store.database import read_as, transaction
 from finetop.core.supervisor.rebuild import rebuild
 from finetop.core.supervisor.rebuild.record import read_record
 from finetop.core.supervisor.save_records import record
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from duckdb import DuckDBPyConnection as Connection
-
-    from finetop.core.supervisor.state import Supervisor
+from finetop.core.supervisor.state import Supervisor
 
 REMOVED = "removed.json"
 GOING = ".going"  # below the trash: folders being deleted

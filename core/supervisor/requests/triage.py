@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
+
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.protocol.messages.triage import (
     LookAtCell,
@@ -17,13 +20,7 @@ from finetop.core.protocol.messages.triage import (
 from finetop.core.runtime import secrets
 from finetop.core.store import flipped_items, runs, triage
 from finetop.core.store.database import transaction
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from duckdb import DuckDBPyConnection as Connection
-
-    from finetop.core.supervisor.state import Supervisor
+from finetop.core.supervisor.state import Supervisor
 
 
 def page(supervisor: Supervisor, ask: Triage) -> TriageAnswer:
