@@ -124,11 +124,7 @@ def launch_environment(ranks: int, environment: Mapping[str, str] = os.environ) 
 
 
 def count_of(
-    verb: str,
-    gpus: int,
-    asked: int | None,
-    nodes: int = 1,
-    environment: Mapping[str, str] = os.environ,
+    verb: str, gpus: int, asked: int | None, nodes: int = 1, environment: Mapping[str, str] = os.environ
 ) -> int:
     """Return the number of processes of a job with this many GPUs, whose recipe requested `asked`.
 

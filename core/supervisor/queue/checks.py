@@ -16,12 +16,7 @@ from finetop.core.store import checks as store, claims, jobs, runs
 from finetop.core.text import clean_line
 
 
-def add(
-    connection: Connection,
-    run_id: int,
-    ask: Check,
-    more: dict[str, Any] | None = None,
-) -> CheckAnswer:
+def add(connection: Connection, run_id: int, ask: Check, more: dict[str, Any] | None = None) -> CheckAnswer:
     """Queue a check inside the caller's transaction; `more` goes into the job's args. Raises as `check`."""
     row, recipe = runs.row(connection, run_id), runs.recipe(connection, run_id)
     accepts.check(row)

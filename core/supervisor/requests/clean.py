@@ -98,13 +98,7 @@ def saved(connection: Connection, home: Home) -> list[Saved]:
 
 
 def _of_run(
-    connection: Connection,
-    home: Home,
-    run_id: int,
-    name: str,
-    folder: str,
-    ended: float,
-    needed: set[int],
+    connection: Connection, home: Home, run_id: int, name: str, folder: str, ended: float, needed: set[int]
 ) -> list[Saved]:
     places = [
         saved_folder

@@ -11,14 +11,7 @@ from finetop.core import remedies
 from finetop.core.errors import Refused
 from finetop.core.protocol import accepts, runs as data
 from finetop.core.protocol.check_result import MARGIN, read as outcome, worst_first
-from finetop.core.protocol.messages import remedies as messages_remedies
-from finetop.core.protocol.messages.remedies import (
-    Remedies,
-    RemediesAnswer,
-    Remedy,
-    RemedyAnswer,
-    RetrainingRow,
-)
+from finetop.core.protocol.messages import remedies as messages
 from finetop.core.remedies._choice import best, gained, shares
 from finetop.core.remedies._price import price
 from finetop.core.store import checks, jobs, remedies as tried, runs
@@ -26,7 +19,7 @@ from finetop.core.store.database import transaction
 from finetop.core.supervisor.state import Supervisor
 
 
-def remedies_of(supervisor: Supervisor, ask: Remedies) -> RemediesAnswer:
+def remedies_of(supervisor: Supervisor, ask: messages.Remedies) -> messages.RemediesAnswer:
     """List the remedies for a checkpoint and their results. Raises NotFound, BadInput."""
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
@@ -47,7 +40,7 @@ def remedies_of(supervisor: Supervisor, ask: Remedies) -> RemediesAnswer:
     best_row = best(rows)
     outcomes = [outcome(result) for result in checks.results(connection, run_id)]
     prices = price(list(by_name.values()), tried.of_base(connection, run_id), outcomes)
-    return RemediesAnswer(
+    return messages.RemediesAnswer(
         run=name,
         step=step,
         metric=_metric(recipe, base),
@@ -66,7 +59,7 @@ def remedies_of(supervisor: Supervisor, ask: Remedies) -> RemediesAnswer:
     )
 
 
-def remedy(supervisor: Supervisor, ask: Remedy) -> RemedyAnswer:
+def remedy(supervisor: Supervisor, ask: messages.Remedy) -> messages.RemedyAnswer:
     """Queue a job that tries remedies, ahead of queued training.
 
     Raises NotFound for an unknown or unavailable remedy, Refused while such a job of this run is under way, or if no
@@ -98,10 +91,10 @@ def remedy(supervisor: Supervisor, ask: Remedy) -> RemedyAnswer:
             connection, run_id=run_id, verb="remedy", args=args, priority=jobs.CHECK_PRIORITY
         )
     supervisor.touch()
-    return RemedyAnswer(job_id, name, step, [candidate.name for candidate in picked])
+    return messages.RemedyAnswer(job_id, name, step, [candidate.name for candidate in picked])
 
 
-def _row(candidate: messages_remedies.Candidate, by_name: dict[str, data.RemedyRow]) -> data.RemedyRow:
+def _row(candidate: messages.Candidate, by_name: dict[str, data.RemedyRow]) -> data.RemedyRow:
     """Return a candidate's row: its results if it was tried."""
     about = remedies.load(candidate.remedy).about
     row = by_name.get(candidate.name)
@@ -165,10 +158,10 @@ def _metric(recipe: dict[str, Any], base: dict[str, float]) -> str:
     return str(metrics if isinstance(metrics, str) else next(iter(metrics or base), ""))
 
 
-def _retrainings(connection: Connection, run_id: int, recipe: dict[str, Any]) -> list[RetrainingRow]:
+def _retrainings(connection: Connection, run_id: int, recipe: dict[str, Any]) -> list[messages.RetrainingRow]:
     state = runs.row(connection, run_id).state
     took = state.ended - state.since if isinstance(state, data.Finished) else None
     return [msgspec.structs.replace(retraining, price_s=took) for retraining in remedies.retrainings(recipe)]
 
 
-ANSWERS = {Remedies: remedies_of, Remedy: remedy}
+ANSWERS = {messages.Remedies: remedies_of, messages.Remedy: remedy}

@@ -13,19 +13,8 @@ import msgspec
 
 from finetop.core.errors import BadInput
 from finetop.core.protocol import wire
+from finetop.core.protocol.messages import session as messages
 from finetop.core.protocol.messages.limits import Done
-from finetop.core.protocol.messages.session import (
-    Changes,
-    ChangesAnswer,
-    Hello,
-    HelloAnswer,
-    Notices,
-    NoticesAnswer,
-    SendTest,
-    SendTestAnswer,
-    Shutdown,
-    Tested,
-)
 from finetop.core.protocol.notices import Way
 from finetop.core.runtime import ranks
 from finetop.core.store import jobs, notices, runs, triage_states
@@ -38,8 +27,8 @@ PAGE_LIMIT = 500
 TEST_S = 45.0  # a client waits for a minute
 
 
-def hello(supervisor: Supervisor, ask: Hello) -> HelloAnswer:
-    return HelloAnswer(
+def hello(supervisor: Supervisor, ask: messages.Hello) -> messages.HelloAnswer:
+    return messages.HelloAnswer(
         version=metadata.version("finetop"),
         protocol=wire.VERSION,
         pid=os.getpid(),
@@ -62,12 +51,12 @@ def device(supervisor: Supervisor) -> str:
     return f"{count} {kind}{'' if count == 1 else 's'}"
 
 
-def shutdown(supervisor: Supervisor, ask: Shutdown) -> Done:
+def shutdown(supervisor: Supervisor, ask: messages.Shutdown) -> Done:
     supervisor.ending.set()
     return Done("the supervisor ends; jobs go on.")
 
 
-async def changes(supervisor: Supervisor, ask: Changes) -> ChangesAnswer:
+async def changes(supervisor: Supervisor, ask: messages.Changes) -> messages.ChangesAnswer:
     """Wait for a change that the client has not seen, of any run or of one, or for a new trouble."""
     run_id = runs.find_run(supervisor.connection, ask.run)[0] if ask.run else None
     trouble, deadline = supervisor.trouble, time.monotonic() + max(0.0, min(ask.timeout_s, 50.0))
@@ -81,7 +70,7 @@ async def changes(supervisor: Supervisor, ask: Changes) -> ChangesAnswer:
         except TimeoutError:
             break
     running, waiting = jobs.counts(supervisor.connection)
-    return ChangesAnswer(
+    return messages.ChangesAnswer(
         supervisor.revision,
         supervisor.trouble,
         supervisor.teller.newest,
@@ -100,17 +89,17 @@ def _seen(supervisor: Supervisor, since: int, run_id: int | None) -> bool:
     return supervisor.revision_of(run_id) <= since <= supervisor.revision
 
 
-def list_notices(supervisor: Supervisor, ask: Notices) -> NoticesAnswer:
+def list_notices(supervisor: Supervisor, ask: messages.Notices) -> messages.NoticesAnswer:
     settings = supervisor.settings.tell
     by_way = {outcome.way: outcome for outcome in notices.outcomes(supervisor.connection)}
     ways = {way: by_way.get(way, Way(way)) for way in compose.ways_of(settings)} | by_way
     limit = max(1, min(ask.limit, PAGE_LIMIT))
-    return NoticesAnswer(
+    return messages.NoticesAnswer(
         notices.since(supervisor.connection, ask.after, limit), list(settings.on), list(ways.values())
     )
 
 
-async def send_test(supervisor: Supervisor, ask: SendTest) -> SendTestAnswer:
+async def send_test(supervisor: Supervisor, ask: messages.SendTest) -> messages.SendTestAnswer:
     """Send a test message by each way at once; it is not stored and not retried. Raises BadInput."""
     watch_settings.read(supervisor)
     if supervisor.settings_fault:
@@ -119,12 +108,18 @@ async def send_test(supervisor: Supervisor, ask: SendTest) -> SendTestAnswer:
     settings = msgspec.structs.replace(own, limit_s=min(own.limit_s, TEST_S))
     ways, text = compose.ways_of(settings), body.test_message(supervisor.home.root, time.time())
 
-    async def one(way: str) -> Tested:
+    async def one(way: str) -> messages.Tested:
         began = time.monotonic()
         is_through, answer = await deliver.send(settings, way, text)
-        return Tested(way, is_through, answer, time.monotonic() - began)
+        return messages.Tested(way, is_through, answer, time.monotonic() - began)
 
-    return SendTestAnswer(list(await asyncio.gather(*(one(way) for way in ways))))
+    return messages.SendTestAnswer(list(await asyncio.gather(*(one(way) for way in ways))))
 
 
-ANSWERS = {Hello: hello, Changes: changes, Notices: list_notices, SendTest: send_test, Shutdown: shutdown}
+ANSWERS = {
+    messages.Hello: hello,
+    messages.Changes: changes,
+    messages.Notices: list_notices,
+    messages.SendTest: send_test,
+    messages.Shutdown: shutdown,
+}

@@ -42,8 +42,7 @@ def submit(supervisor: Supervisor, ask: SubmitSweep) -> SubmitSweepAnswer:
     supervisor.touch()
     places, _ = jobs.places(connection)
     return SubmitSweepAnswer(
-        sweep,
-        [SubmitAnswer(run_id, name, places[run_id].place, ask.held) for run_id, name in queued],
+        sweep, [SubmitAnswer(run_id, name, places[run_id].place, ask.held) for run_id, name in queued]
     )
 
 

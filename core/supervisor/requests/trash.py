@@ -19,18 +19,8 @@ from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import EnvironmentTrouble, FinetopError, NotFound, Refused, did_you_mean
 from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages import trash as messages
 from finetop.core.protocol.messages.limits import Done
-from finetop.core.protocol.messages.trash import (
-    EmptyTrash,
-    Kept,
-    Remove,
-    RemoveAnswer,
-    Removed,
-    Restore,
-    Trash,
-    TrashAnswer,
-    Trashed,
-)
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import os_error_words, read_own, write_whole
 from finetop.core.runtime.home import Home
@@ -45,7 +35,7 @@ REMOVED = "removed.json"
 GOING = ".going"  # below the trash: folders being deleted
 
 
-def remove(supervisor: Supervisor, ask: Remove) -> RemoveAnswer:
+def remove(supervisor: Supervisor, ask: messages.Remove) -> messages.RemoveAnswer:
     """Move runs to the trash, or with `only_show` list them; with `each`, skip those that can't be removed.
 
     Raises NotFound, Refused for a run that lives or that another starts from, EnvironmentTrouble.
@@ -58,20 +48,22 @@ def remove(supervisor: Supervisor, ask: Remove) -> RemoveAnswer:
         for run_id, folder in folders.items():
             _move_to_trash(connection, home, run_id, folder)
         supervisor.touch()
-    return RemoveAnswer(removed, kept)
+    return messages.RemoveAnswer(removed, kept)
 
 
-def _chosen(supervisor: Supervisor, ask: Remove) -> tuple[dict[int, str], dict[int, Path], list[Kept]]:
+def _chosen(
+    supervisor: Supervisor, ask: messages.Remove
+) -> tuple[dict[int, str], dict[int, Path], list[messages.Kept]]:
     """Return the removable runs by name and by folder, and with `each` those that can't be removed."""
     connection = supervisor.connection
     chosen: dict[int, str] = {}
     folders: dict[int, Path] = {}
-    kept: list[Kept] = []
+    kept: list[messages.Kept] = []
 
     def keep(run: str, error: FinetopError) -> None:
         if not ask.each:
             raise error
-        kept.append(Kept(run, str(error), error.exit_code))
+        kept.append(messages.Kept(run, str(error), error.exit_code))
 
     for run in ask.runs:
         try:
@@ -123,10 +115,10 @@ def folder_of(connection: Connection, home: Home, run_id: int) -> Path:
     return folder
 
 
-def described(folder: Path, run_id: int, name: str) -> Removed:
+def described(folder: Path, run_id: int, name: str) -> messages.Removed:
     sizes = list(sizes_below(folder))
     checkpoints = sum(1 for place in folder.glob("checkpoints/step-*") if place.is_dir())
-    return Removed(run_id, name, sum(sizes), len(sizes), checkpoints)
+    return messages.Removed(run_id, name, sum(sizes), len(sizes), checkpoints)
 
 
 def sizes_below(folder: Path) -> Iterator[int]:
@@ -176,7 +168,7 @@ def _move(folder: Path, target: Path) -> None:
     abort_at("folder-moved")
 
 
-def trashed(home: Home) -> list[Trashed]:
+def trashed(home: Home) -> list[messages.Trashed]:
     """List the runs in the trash, newest first."""
     in_trash = []
     for folder in home.trash.glob("*/") if home.trash.is_dir() else []:
@@ -185,7 +177,7 @@ def trashed(home: Home) -> list[Trashed]:
         number = rebuild.number_of(folder)
         at = removed_at(folder)
         in_trash.append(
-            Trashed(number, folder.name.partition("-")[2], folder.name, at, sum(sizes_below(folder)))
+            messages.Trashed(number, folder.name.partition("-")[2], folder.name, at, sum(sizes_below(folder)))
         )
     return sorted(in_trash, key=lambda one: -one.at)
 
@@ -197,11 +189,11 @@ def removed_at(folder: Path) -> float:
         return folder.stat().st_mtime
 
 
-def trash(supervisor: Supervisor, ask: Trash) -> TrashAnswer:
-    return TrashAnswer(trashed(supervisor.home))
+def trash(supervisor: Supervisor, ask: messages.Trash) -> messages.TrashAnswer:
+    return messages.TrashAnswer(trashed(supervisor.home))
 
 
-def restore(supervisor: Supervisor, ask: Restore) -> Done:
+def restore(supervisor: Supervisor, ask: messages.Restore) -> Done:
     """Restore a run from the trash, under a new name if its own is taken.
 
     Raises NotFound, Refused if a run that it starts from is not in the store, BadInput for a damaged one,
@@ -240,7 +232,7 @@ def restore(supervisor: Supervisor, ask: Restore) -> Done:
     return Done(f"{trashed_run.name} is back{new_name}.")
 
 
-def _find_trashed(home: Home, run: str) -> Trashed:
+def _find_trashed(home: Home, run: str) -> messages.Trashed:
     in_trash = trashed(home)
     for trashed_run in in_trash:  # newest first
         if run in (trashed_run.name, trashed_run.folder, str(trashed_run.run_id)):
@@ -253,7 +245,7 @@ def _find_trashed(home: Home, run: str) -> Trashed:
     raise NotFound(f"there is no {run!r} in the trash.", hint=hint)
 
 
-def empty(supervisor: Supervisor, ask: EmptyTrash) -> Done:
+def empty(supervisor: Supervisor, ask: messages.EmptyTrash) -> Done:
     """Delete those trashed folders that were shown. They are out of sight when this returns."""
     chosen = [trashed_run for trashed_run in trashed(supervisor.home) if trashed_run.folder in ask.folders]
     for trashed_run in chosen:
@@ -307,7 +299,7 @@ def _was_coming_back(mark: Path) -> bool:
         return False
 
 
-async def remove_and_record(supervisor: Supervisor, ask: Remove) -> RemoveAnswer:
+async def remove_and_record(supervisor: Supervisor, ask: messages.Remove) -> messages.RemoveAnswer:
     """Remove runs while holding the lock on records, which `remove` writes itself."""
     async with supervisor.recording:
         answer = remove(supervisor, ask)
@@ -315,4 +307,9 @@ async def remove_and_record(supervisor: Supervisor, ask: Remove) -> RemoveAnswer
     return answer
 
 
-ANSWERS = {Remove: remove_and_record, Trash: trash, Restore: restore, EmptyTrash: empty}
+ANSWERS = {
+    messages.Remove: remove_and_record,
+    messages.Trash: trash,
+    messages.Restore: restore,
+    messages.EmptyTrash: empty,
+}
