@@ -29,7 +29,5 @@ def require_readable(environment: Mapping[str, str] = os.environ) -> None:
         if value and not shape.fullmatch(value):
             from finetop.core.text import quoted  # imported late: the app starts without it
 
-            raise EnvironmentTrouble(
-                f"{name} is {quoted(value)} in the environment; it must be {description}.",
-                hint=f"Set it to that, or unset it: unset {name}",
-            )
+            message = f"{name} is {quoted(value)} in the environment; it must be {description}."
+            raise EnvironmentTrouble(message, hint=f"Set it to that, or unset it: unset {name}")

@@ -44,9 +44,8 @@ def make_inside(folder: Path, above: Path) -> None:
     """Create a folder below another, for the owner only. Raises BadInput if a link leads elsewhere, and OSError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not folder.resolve().is_relative_to(above.resolve()):
-        raise BadInput(
-            f"{folder} leads out of {above}, by a link.", hint="Put a real folder in the link's place."
-        )
+        hint = "Put a real folder in the link's place."
+        raise BadInput(f"{folder} leads out of {above}, by a link.", hint=hint)
 
 
 def open_own(file: Path | str, flags: int) -> int:
@@ -62,10 +61,7 @@ def open_own(file: Path | str, flags: int) -> int:
 
 
 def open_regular(file: Path) -> BinaryIO:
-    """Open a regular file for reading. A link, a pipe or a device counts as missing.
-
-    Raises OSError.
-    """
+    """Open a regular file for reading. A link, a pipe or a device counts as missing. Raises OSError."""
     try:
         return os.fdopen(open_own(file, os.O_RDONLY), "rb")
     except OSError as error:
@@ -101,17 +97,13 @@ def empty_path(name: str) -> BadInput:
 
 
 def given_path(text: str | Path) -> Path:
-    """Return a user's path with ~ and ~name expanded.
-
-    Raises BadInput for an empty path and for an unknown user.
-    """
+    """Return a user's path with ~ and ~name expanded. Raises BadInput for an empty path and an unknown user."""
     if not str(text).strip():
         raise empty_path("a path")
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        message = f"{plain(str(text))}: no such user."
-        raise BadInput(message, hint="Give the whole path.") from error
+        raise BadInput(f"{plain(str(text))}: no such user.", hint="Give the whole path.") from error
 
 
 def is_pattern(path: Path) -> bool:
@@ -257,12 +249,11 @@ def why_not_for_database(kind: str) -> str:
 def require_local(folder: Path) -> None:
     """Raise EnvironmentTrouble if the database's folder is on a network file system, or on FUSE."""
     if reason := why_not_for_database(file_system_of(folder)):
-        raise EnvironmentTrouble(
-            f"{folder} {reason}.",
-            hint="Put the home on a local disk (--home or FINETOP_HOME); models and data may stay where they are."
-            " On a cluster, leave the home there and put the database on a local disk:"
-            " FINETOP_DATABASE=/var/tmp/finetop.",
+        hint = (
+            "Put the home on a local disk (--home or FINETOP_HOME); models and data may stay where they are. On a"
+            " cluster, leave the home there and put the database on a local disk: FINETOP_DATABASE=/var/tmp/finetop."
         )
+        raise EnvironmentTrouble(f"{folder} {reason}.", hint=hint)
 
 
 def size_of(file: Path) -> int:

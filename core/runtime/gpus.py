@@ -116,9 +116,8 @@ class Looker:
             named.append(gpu)
         for before in missing.values():
             text = "it is no longer among the driver's GPUs"
-            named.append(
-                Gpu(before.index, before.uuid, before.name, before.total_gib, fault="lost", trouble=text)
-            )
+            known = (before.index, before.uuid, before.name, before.total_gib)
+            named.append(Gpu(*known, fault="lost", trouble=text))
         self._known |= {gpu.uuid: gpu for gpu in named if gpu.uuid}
         named.sort(key=lambda gpu: (gpu.index, gpu.fault == "lost"))
         version = self._told(nvml.nvmlSystemGetCudaDriverVersion_v2)
@@ -138,12 +137,10 @@ class Looker:
             fault, trouble = self._fault(handle, index)
             mode = self._told(nvml.nvmlDeviceGetMigMode, handle)
             capability = self._told(nvml.nvmlDeviceGetCudaComputeCapability, handle)
+            of_whole = (index, fault, trouble, capability)
             if mode is None or mode[0] != nvml.NVML_DEVICE_MIG_ENABLE:
-                return [self._gpu(handle, index, fault, trouble, capability)]
-            parts = [
-                self._gpu(part, index, fault, trouble, capability, is_part=True)
-                for part in self._parts(handle)
-            ]
+                return [self._gpu(handle, *of_whole)]
+            parts = [self._gpu(part, *of_whole, is_part=True) for part in self._parts(handle)]
             text = "it is in MIG mode, but has no instance yet"
             return parts or [Gpu(index, uuid, name, fault="unreadable", trouble=text)]
         except nvml.NVMLError as error:

@@ -155,17 +155,14 @@ def find_home(path: str | None = None) -> Home:
     if chosen == "~" or chosen.startswith("~/"):
         users = os.environ.get("HOME")
         if users is not None and not users.startswith("/"):
-            shown = clean_line(users, limit=80) or "empty"
-            raise EnvironmentTrouble(
-                f"{source} is {clean_line(chosen, limit=80)}, and HOME is {shown}: not an absolute path.",
-                hint="Set HOME, or give --home or FINETOP_HOME a path that begins with /.",
-            )
+            shown = f"{clean_line(chosen, limit=80)}, and HOME is {clean_line(users, limit=80) or 'empty'}"
+            hint = "Set HOME, or give --home or FINETOP_HOME a path that begins with /."
+            raise EnvironmentTrouble(f"{source} is {shown}: not an absolute path.", hint=hint)
     try:
         return Home(Path(chosen).expanduser().absolute())
     except RuntimeError as error:  # ~nobody, or no HOME
-        raise EnvironmentTrouble(
-            f"{source} is {clean_line(chosen, limit=80)}: no such user.", hint=ANOTHER
-        ) from error
+        message = f"{source} is {clean_line(chosen, limit=80)}: no such user."
+        raise EnvironmentTrouble(message, hint=ANOTHER) from error
 
 
 def is_made(home: Home) -> bool:
@@ -186,10 +183,7 @@ def is_made(home: Home) -> bool:
 
 
 def make(home: Home) -> None:
-    """Create a home in an empty or missing folder, before anything is stored in it.
-
-    A folder in use is left as it is. Raises EnvironmentTrouble.
-    """
+    """Create a home in an empty or missing folder; one in use is left as it is. Raises EnvironmentTrouble."""
     if not home.root.is_dir() or not set(os.listdir(home.root)) - BY_HAND:  # noqa: PTH208
         prepare(home)
 
@@ -231,10 +225,8 @@ def require_home(folder: Path) -> None:
     if other_names and not names & MARKS:
         shown = ", ".join(clean_line(name, limit=30) for name in other_names[:3])
         more = f" and {len(other_names) - 3} more" if len(other_names) > 3 else ""
-        raise EnvironmentTrouble(
-            f"{clean_line(str(folder), limit=100)} is not a finetop home: it holds {shown}{more}.",
-            hint="Give --home or FINETOP_HOME an empty or new folder.",
-        )
+        message = f"{clean_line(str(folder), limit=100)} is not a finetop home: it holds {shown}{more}."
+        raise EnvironmentTrouble(message, hint="Give --home or FINETOP_HOME an empty or new folder.")
 
 
 @contextmanager
@@ -260,7 +252,5 @@ def require_own(folder: Path, *, may_be_link: bool = True) -> None:
     if facts.st_uid != os.getuid():
         raise EnvironmentTrouble(f"{folder} belongs to user {facts.st_uid}.", hint=ANOTHER)
     if facts.st_mode & 0o022:
-        raise EnvironmentTrouble(
-            f"{folder} can be written by others.",
-            hint=f"Close it (chmod go-w {folder}), or pick another home.",
-        )
+        hint = f"Close it (chmod go-w {folder}), or pick another home."
+        raise EnvironmentTrouble(f"{folder} can be written by others.", hint=hint)

@@ -80,10 +80,8 @@ def run(job_folder: Path, work: Work, what_to_lower: Callable[[Path], str]) -> i
             if stop.is_asked or (other_end is not None and other_end.status == "stopped"):  # it stopped first
                 last = Ended("stopped", "asked to stop", kind="asked")
     watched.set()
-    print(
-        " ".join(filter(None, (f"{last.status}:" if last.cause else last.status, last.cause, last.hint))),
-        flush=True,
-    )
+    status = f"{last.status}:" if last.cause else last.status
+    print(" ".join(filter(None, (status, last.cause, last.hint))), flush=True)
     events.write_at_last(last)
     events.sync()
     ranks.end(job_folder, rank, last)
@@ -103,16 +101,8 @@ def write_started(
     events: EventLog, job_folder: Path, *, device: str, dtype: str, packages: Sequence[str]
 ) -> None:
     """Write the started event, with the versions of the packages that results depend on."""
-    events.write(
-        Started(
-            format=FORMAT,
-            attempt=attempt_of(job_folder),
-            pid=os.getpid(),
-            device=device,
-            dtype=dtype,
-            versions=versions(packages),
-        )
-    )
+    attempt, found = attempt_of(job_folder), versions(packages)
+    events.write(Started(FORMAT, attempt, os.getpid(), device=device, dtype=dtype, versions=found))
 
 
 def attempt_of(job_folder: Path) -> int:
@@ -143,6 +133,5 @@ def silence_libraries() -> None:
     for name in ("bitsandbytes", "trl", "peft", "datasets", "accelerate", "torch.distributed", "httpx"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning)
-    warnings.filterwarnings(
-        "ignore", category=UserWarning, module=r"torch|transformers|trl|peft|bitsandbytes|accelerate"
-    )
+    ours = r"torch|transformers|trl|peft|bitsandbytes|accelerate"
+    warnings.filterwarnings("ignore", category=UserWarning, module=ours)

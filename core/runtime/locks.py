@@ -16,8 +16,7 @@ from finetop.core.runtime.home import Home
 def is_held(path: Path) -> bool:
     """Return whether another process holds the lock. A link is not followed.
 
-    Raises OSError if that can't be determined: a stale file system, or one without locks. A job is then not declared
-    dead.
+    Raises OSError if that can't be determined (a stale file system, one without locks): no job is declared dead then.
     """
     try:
         descriptor = open_own(path, os.O_RDWR)

@@ -120,12 +120,7 @@ SECRETS = (
     _key(
         "GitHub token",
         r"\b(gh[pousr]_[A-Za-z0-9]{30,255}|github_pat_[A-Za-z0-9_]{30,255})\b",
-        "ghp_",
-        "gho_",
-        "ghu_",
-        "ghs_",
-        "ghr_",
-        "github_pat_",
+        *("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"),
     ),
     _key("GitLab token", r"\b(gl(?:pat|dt|rt|ptt)-[A-Za-z0-9_-]{20,})", "glpat-", "gldt-", "glrt-", "glptt-"),
     _key("Anthropic key", r"\b(sk-ant-[A-Za-z0-9_-]{24,})", "sk-ant-"),
