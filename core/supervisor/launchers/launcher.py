@@ -13,6 +13,7 @@ from finetop.core.runtime.failures import Cause
 
 Signal = Literal["stop", "kill", "stacks"]  # save and exit; kill the whole tree; write the stacks to the log
 Trace = Literal["none", "here", "restarted"]
+Environment = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,9 @@ class Exit:
     signal: int | None
     ended: float
     peak_memory_kib: int
-    # of its processes, by the kernel, in its last seconds; None: it does not count
-    oom_kills: int | None = None
+    oom_kills: int | None = (
+        None  # of its processes, by the kernel, in its last seconds; None: it does not count
+    )
     memory_limit_kib: int = 0  # its limit; 0 if unknown
     ran_s: float | None = None  # by a clock that nobody sets; None: it could not be started
     goes_on: bool = False  # the cluster will start it again
@@ -97,7 +99,7 @@ class Launcher(Protocol):
     def submit(
         self,
         attempt: Attempt,
-        environment: dict[str, str],
+        environment: Environment,
         *,
         may_be_warm: bool = False,
         batch: Batch | None = None,
@@ -149,7 +151,7 @@ class Launcher(Protocol):
     def tend(self) -> bool:
         """Reap processes that have ended. Return True if the waiting process is among them."""
 
-    def warm_up(self, environment: dict[str, str]) -> None:
+    def warm_up(self, environment: Environment) -> None:
         """Start a process that imports everything in this environment and waits for the next training job."""
 
     def warm(self) -> Warm:

@@ -24,7 +24,17 @@ from finetop.core.runtime import keeper, processes, ranks
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import open_own, read_own, size_of, write_whole
 from finetop.core.runtime.locks import is_held
-from finetop.core.supervisor.launchers.launcher import Attempt, Batch, Exit, Look, Signal, Trace, Usage, Warm
+from finetop.core.supervisor.launchers.launcher import (
+    Attempt,
+    Batch,
+    Environment,
+    Exit,
+    Look,
+    Signal,
+    Trace,
+    Usage,
+    Warm,
+)
 
 LEFT_BEHIND_S = 2.0  # time limit for finding leftover processes, during which no other job is looked at
 LOOKS = 5
@@ -58,7 +68,7 @@ class LocalLauncher:
     def submit(
         self,
         attempt: Attempt,
-        environment: dict[str, str],
+        environment: Environment,
         *,
         may_be_warm: bool = False,
         batch: Batch | None = None,
@@ -179,12 +189,11 @@ class LocalLauncher:
         file = self._home / "spare.json"
         try:
             file.unlink(missing_ok=True)
-            with os.fdopen(
-                open_own(self._home / "spare.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb"
-            ) as log:
+            log = open_own(self._home / "spare.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            with os.fdopen(log, "wb") as out:
                 process = subprocess.Popen(
                     [sys.executable, "-m", "finetop.core.runtime.keeper", "--spare", *warm_command(file)],
-                    stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env=environment,
+                    stdin=subprocess.PIPE, stdout=out, stderr=out, start_new_session=True, env=environment,
                 )  # fmt: skip
         except OSError:
             return
@@ -195,11 +204,9 @@ class LocalLauncher:
         warm, self._warm = self._warm, None
         if warm is None:
             return False
-        try:
+        with suppress(OSError):  # it is gone already
             if warm.keeper.stdin is not None:
                 warm.keeper.stdin.close()
-        except OSError:
-            pass  # it is gone already
         self._started.append(warm.keeper)
         return True
 
@@ -218,24 +225,17 @@ class LocalLauncher:
         Lock and attempt are as for a new keeper, which starts a process of its own if the waiting one has just died.
         What was written to the pipe is read even if the supervisor dies now.
         """
-        warm = self._warm
+        warm, folder = self._warm, attempt.folder
         if warm is None:
             return None
-        order = {
-            "folder": str(attempt.folder), "attempt": attempt.number, "command": job_command(attempt.folder),
-        }  # fmt: skip
+        order = {"folder": str(folder), "attempt": attempt.number, "command": job_command(folder)}
+        pipe = warm.keeper.stdin
         try:
-            if (
-                warm.environment == environment
-                and warm.keeper.poll() is None
-                and warm.keeper.stdin is not None
-            ):
-                warm.keeper.stdin.write(
-                    json.dumps(order).encode() + b"\n"
-                )  # small enough for an atomic pipe write
-                warm.keeper.stdin.flush()
+            if warm.environment == environment and warm.keeper.poll() is None and pipe is not None:
+                pipe.write(json.dumps(order).encode() + b"\n")  # small enough for an atomic pipe write
+                pipe.flush()
                 abort_at("supervisor-told")
-                warm.keeper.stdin.close()
+                pipe.close()
                 self._warm, self._warm_failures = None, 0
                 return warm.keeper
         except OSError:
@@ -250,12 +250,9 @@ def usage_of(keeper: int, job: int, all_processes: dict[int, processes.Process])
     state = "" if main is None else main.state
     # ranks are below torchrun
     waits = [process.state for process in tree if job in (process.pid, process.parent)]
-    return Usage(
-        sum(process.cpu_s for process in tree),
-        processes.bytes_moved(process.pid for process in tree),
-        state == processes.STOPPED,
-        processes.WAITS_FOR_DEVICE in waits,
-    )
+    moved = processes.bytes_moved(process.pid for process in tree)
+    cpu_s, is_stopped = sum(process.cpu_s for process in tree), state == processes.STOPPED
+    return Usage(cpu_s, moved, is_stopped, processes.WAITS_FOR_DEVICE in waits)
 
 
 def look_at(folder: Path, attempt: int) -> Look:
@@ -287,13 +284,11 @@ def claim(folder: Path, attempt: int) -> bool:
 @contextmanager
 def locked(folder: Path) -> Iterator[bool]:
     """Hold a job's lock meanwhile; yields False if a keeper holds it."""
-    descriptor = open_own(folder / "lock", os.O_RDWR | os.O_CREAT)
+    descriptor, is_free = open_own(folder / "lock", os.O_RDWR | os.O_CREAT), False
     try:
-        try:
+        with suppress(BlockingIOError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             is_free = True
-        except BlockingIOError:
-            is_free = False
         yield is_free
     finally:
         os.close(descriptor)
@@ -302,13 +297,10 @@ def locked(folder: Path) -> Iterator[bool]:
 def start_keeper(attempt: Attempt, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     """Start a keeper for a claimed job, in a session of its own."""
     own = [sys.executable, "-m", "finetop.core.runtime.keeper", str(attempt.folder), str(attempt.number)]
+    command, null = [*own, *job_command(attempt.folder)], subprocess.DEVNULL
+    variables = {**environment, **ranks.launch_environment(ranks_of(attempt.folder))}
     return subprocess.Popen(
-        [*own, *job_command(attempt.folder)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        env={**environment, **ranks.launch_environment(ranks_of(attempt.folder))},
+        command, stdin=null, stdout=null, stderr=null, start_new_session=True, env=variables
     )
 
 
@@ -390,15 +382,9 @@ def _facts(path: Path) -> dict[str, Any] | None:
 
 def processes_of_mark(mark: str) -> list[int]:
     """List the living processes of a keeper, recognised by the mark in their environment."""
-    line, marked_pids = f"{keeper.MARK}={mark}".encode(), []
     pids = sorted((int(entry.name) for entry in Path("/proc").glob("[0-9]*")), reverse=True)
-    for pid in pids:  # newest first: it may live for a moment only
-        try:
-            if line in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
-                marked_pids.append(pid)
-        except OSError:
-            continue  # another user's, or gone
-    return marked_pids
+    # newest first: it may live for a moment only
+    return [pid for pid in pids if processes.environment_of(pid).get(keeper.MARK) == mark]
 
 
 def owning_job(pid: int, keepers: dict[int, int]) -> int | None:

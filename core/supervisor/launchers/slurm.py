@@ -20,18 +20,8 @@ from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.failures import Cause
 from finetop.core.runtime.files import size_of, write_whole
 from finetop.core.runtime.locks import is_held
-from finetop.core.supervisor.launchers import slurm_record
-from finetop.core.supervisor.launchers.launcher import (
-    Attempt,
-    Batch,
-    Exit,
-    Look,
-    Place,
-    Signal,
-    Trace,
-    Usage,
-    Warm,
-)
+from finetop.core.supervisor.launchers import launcher, slurm_record
+from finetop.core.supervisor.launchers.launcher import Attempt, Batch, Environment, Exit, Look, Place, Usage
 from finetop.core.supervisor.launchers.local import LocalLauncher, claim, exit_of, locked, record_of
 from finetop.core.supervisor.launchers.slurm_batch import Key
 from finetop.core.supervisor.launchers.slurm_queue import SlurmQueue
@@ -58,7 +48,7 @@ class SlurmLauncher:
     def submit(
         self,
         attempt: Attempt,
-        environment: dict[str, str],
+        environment: Environment,
         *,
         may_be_warm: bool = False,
         batch: Batch | None = None,
@@ -117,9 +107,8 @@ class SlurmLauncher:
             self._gone.pop(key, None)
             return Look(None, True, size, Place("", listed.nodes))
         has_begun = record_of(attempt.folder, attempt.number) is not None
-        alive = Look(
-            None, True, size, Place("" if has_begun else queue.silence() or "waits in Slurm's queue")
-        )
+        waits = "" if has_begun else queue.silence() or "waits in Slurm's queue"
+        alive = Look(None, True, size, Place(waits))
         if view is None or queue.is_silent:
             return alive
         gone_at = self._gone.setdefault(key, time.monotonic())
@@ -135,9 +124,8 @@ class SlurmLauncher:
         reason = "" if listed is None else listed.reason
         # a restarted controller cancels jobs that it no longer knows: nobody requested that
         is_doubtful = state == "CANCELLED" and time.monotonic() - queue.was_silent_at < DOUBT_S
-        is_lost = (is_doubtful or state in NEVER_BEGAN) and (
-            reason in ("", "None") or not words.plainly(reason)
-        )
+        is_unexplained = reason in ("", "None") or not words.plainly(reason)
+        is_lost = (is_doubtful or state in NEVER_BEGAN) and is_unexplained
         if is_lost and not has_begun and exit is None and wish not in ("stop", "kill"):
             # Slurm has lost it, or could not start it: it goes in once more
             return Look(None, False, size, Place())
@@ -167,12 +155,8 @@ class SlurmLauncher:
             return Look(Exit(None, int(number), time.time(), 0), False, size, Place())
         has_begun = record_of(attempt.folder, attempt.number) is not None
         ended = exit or Exit(None, None, time.time(), 0)
-        return Look(
-            replace(ended, cause=cause_of(state, ended.why, reason, has_begun=has_begun)),
-            False,
-            size,
-            Place(),
-        )
+        cause = cause_of(state, ended.why, reason, has_begun=has_begun)
+        return Look(replace(ended, cause=cause), False, size, Place())
 
     def _record(self, attempt: Attempt) -> Record | None:
         """Return an attempt's Slurm record, or None if it is on this machine. Raises OSError."""
@@ -202,7 +186,7 @@ class SlurmLauncher:
             self._queue.cancel(record)
         return True
 
-    def signal(self, attempt: Attempt, kind: Signal) -> bool:
+    def signal(self, attempt: Attempt, kind: launcher.Signal) -> bool:
         """Write a request into the job's folder, where its keeper reads it; a waiting job leaves the queue."""
         if self._record(attempt) is None:
             return self._local.signal(attempt, kind)
@@ -224,7 +208,7 @@ class SlurmLauncher:
     def logs(self, folder: Path) -> Path:
         return self._local.logs(folder)
 
-    def trace(self, attempt: Attempt) -> Trace:
+    def trace(self, attempt: Attempt) -> launcher.Trace:
         if self._record(attempt) is None:
             return self._local.trace(attempt)
         return "none" if record_of(attempt.folder, attempt.number) is None else "here"
@@ -235,19 +219,12 @@ class SlurmLauncher:
         return size_of(attempt.folder / "events.jsonl")  # its processes are on a node: Slurm ends them
 
     def usage(self, attempts: Sequence[Attempt]) -> dict[int, Usage]:
-        reported = {
-            attempt.job: self._told(attempt) for attempt in attempts if self._record(attempt) is not None
-        }
-        return {
-            **self._local.usage(self._here(attempts)),
-            **{job: usage for job, usage in reported.items() if usage is not None},
-        }
-
-    def _told(self, attempt: Attempt) -> Usage | None:
-        """Return what an attempt uses on its node, or None if it does not run."""
-        if not is_held(attempt.folder / "lock"):
-            return None
-        return slurm_record.usage(attempt.folder)
+        usages = self._local.usage(self._here(attempts))
+        for attempt in attempts:
+            is_running = self._record(attempt) is not None and is_held(attempt.folder / "lock")
+            if is_running and (usage := slurm_record.usage(attempt.folder)) is not None:
+                usages[attempt.job] = usage
+        return usages
 
     def processes(self, attempts: Sequence[Attempt]) -> Sequence[ProcessRow]:
         return self._local.processes(self._here(attempts))
@@ -277,7 +254,7 @@ class SlurmLauncher:
     def warm_up(self, environment: dict[str, str]) -> None:
         self._local.warm_up(environment)
 
-    def warm(self) -> Warm:
+    def warm(self) -> launcher.Warm:
         return self._local.warm()
 
     def let_go(self) -> bool:
@@ -299,9 +276,8 @@ def cause_of(state: str, keeper_reason: str, reason: str = "", *, has_begun: boo
         case "TIMEOUT" | "DEADLINE":
             return Cause("time_limit", "its time limit in Slurm was reached", LIMIT)
         case "CANCELLED":
-            return Cause(
-                "cancelled", "cancelled in Slurm", "Not requested through finetop: somebody ran scancel."
-            )
+            hint = "Not requested through finetop: somebody ran scancel."
+            return Cause("cancelled", "cancelled in Slurm", hint)
         case "NODE_FAIL" | "BOOT_FAIL":
             return Cause("node_failed", "its node failed", "")
         case "OUT_OF_MEMORY":

@@ -196,13 +196,10 @@ class Node:
         if not self._is_told or self._wish:
             return facts  # it ended by itself, or at finetop's request
         last_event = last_word(self._folder)
-        if last_event is not None:
-            is_cut_short = last_event.status == "stopped" and last_event.kind == "asked"
-        else:  # srun's code does not show which process was killed
-            is_cut_short = facts["signal"] in (signal.SIGTERM, signal.SIGKILL) or (
-                has_nodes and facts["code"] != 0
-            )
-        if not is_cut_short:
+        # srun's code does not show which process was killed
+        is_killed = facts["signal"] in (signal.SIGTERM, signal.SIGKILL) or (has_nodes and facts["code"] != 0)
+        is_asked = last_event is not None and (last_event.status, last_event.kind) == ("stopped", "asked")
+        if not (is_killed if last_event is None else is_asked):
             return facts
         reason: Why = "time_limit" if left_s() < NEAR_S else "preempted"
         self._goes_on = reason == "preempted" or self._has_moved()

@@ -52,12 +52,8 @@ def post(address: str, body: str, limit_s: float, *, proxy: bool = False) -> str
     With `proxy` it goes through the environment's proxy, unless the host is near.
     """
     host = urlsplit(address).hostname or "?"
-    request = urllib.request.Request(
-        address,
-        data=body.encode(),
-        headers={"Content-Type": "application/json", "User-Agent": "finetop"},
-        method="POST",
-    )
+    headers = {"Content-Type": "application/json", "User-Agent": "finetop"}
+    request = urllib.request.Request(address, data=body.encode(), headers=headers, method="POST")
     opener = urllib.request.build_opener(
         SameHost,
         urllib.request.HTTPSHandler(context=ssl.create_default_context()),

@@ -25,12 +25,13 @@ def add(connection: Connection, run_id: int, ask: Check, more: dict[str, Any] | 
     if settings := own_settings(ask.general, recipe):
         args["general"] = settings
     if ask.more is not None:
-        _require_more(connection, run_id, step, bisect.wanted_settings(recipe, settings), ask.more)
+        made = newest(connection, run_id, step, bisect.wanted_settings(recipe, settings))
+        if made is not None and not has_more(made, ask.more):
+            what = ", ".join(ask.more) or "the suite"
+            raise Refused(f"every item of {what} has been scored.", hint="Try another suite: --suite.")
         args["more"] = ask.more
-    claim = claims.claim_of(connection, run_id, step, args.get("general"), watch=ask.watch)
-    job_id, _ = jobs.add_job(
-        connection, run_id=run_id, verb="check", args={**args, **claim.args}, priority=jobs.CHECK_PRIORITY
-    )
+    args |= claims.claim_of(connection, run_id, step, args.get("general"), watch=ask.watch).args
+    job_id, _ = jobs.add_job(connection, run_id=run_id, verb="check", args=args, priority=jobs.CHECK_PRIORITY)
     return CheckAnswer(job_id, row.name, step)
 
 
@@ -47,16 +48,6 @@ def own_settings(given: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any
     return {key: wanted[key] for key in given if wanted[key] != own.get(key)}
 
 
-def _require_more(
-    connection: Connection, run_id: int, step: int, wanted: dict[str, Any], more: list[str]
-) -> None:
-    """Raise unless a check to be continued has items left; one that was never made has. Raises NotFound, Refused."""
-    made = newest(connection, run_id, step, wanted)
-    if made is not None and not has_more(made, more):
-        what = ", ".join(more) or "the suite"
-        raise Refused(f"every item of {what} has been scored.", hint="Try another suite: --suite.")
-
-
 def newest(connection: Connection, run_id: int, step: int, wanted: dict[str, Any]) -> dict[str, Any] | None:
     """Return the newest check of a step with these settings."""
     return bisect.comparable(store.results(connection, run_id), wanted).get(step)
@@ -67,7 +58,6 @@ def has_more(made: dict[str, Any], more: list[str]) -> bool:
     tasks = {task["task"]: task for task in made["tasks"] if task["mark"] != "unmeasurable"}
     for name in more:
         if name not in tasks:
-            raise NotFound(
-                f"its check has no task {clean_line(name, limit=80)!r}.", hint=did_you_mean(name, tasks)
-            )
+            message = f"its check has no task {clean_line(name, limit=80)!r}."
+            raise NotFound(message, hint=did_you_mean(name, tasks))
     return any(tasks[name]["n"] < tasks[name]["total"] for name in more or tasks)

@@ -56,9 +56,8 @@ def _why(supervisor: Supervisor, job: Job, now: float) -> str:
     if reason := placement.why_not_yet(supervisor, job):
         return reason
     room = int(retry.get("room", 0))
-    if room > shutil.disk_usage(supervisor.home.root).free:
-        return f"the disk is full: waits for {gib_of(room)} GiB of room"
-    return ""
+    is_full = room > shutil.disk_usage(supervisor.home.root).free
+    return f"the disk is full: waits for {gib_of(room)} GiB of room" if is_full else ""
 
 
 def why_stopped(supervisor: Supervisor, now: float) -> str:

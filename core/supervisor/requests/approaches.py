@@ -37,11 +37,11 @@ def submit(supervisor: Supervisor, ask: messages.SubmitApproaches) -> messages.S
         _forget(connection, name, made_anew | set(ask.left_out))
         for run in ask.runs:
             queued.append(_add_run(supervisor, folders, ask, name, run, existing_runs[run.digest]))
-        earlier = {key: reason for key, reason in _left_out(connection, name).items() if key not in made_anew}
+        stored = {comparison.name: comparison.left_out for comparison in store.comparisons(connection)}
+        earlier = {key: reason for key, reason in stored.get(name, {}).items() if key not in made_anew}
         left_out = {**earlier, **ask.left_out}
-        store.store_comparison(
-            connection, store.Comparison(name, time.time(), ask.subject, ask.metric, left_out)
-        )
+        comparison = store.Comparison(name, time.time(), ask.subject, ask.metric, left_out)
+        store.store_comparison(connection, comparison)
     supervisor.touch()
     return messages.SubmitApproachesAnswer(name, queued, dict(ask.left_out))
 
@@ -50,13 +50,6 @@ def _free_name(connection: Connection, ask: messages.SubmitApproaches) -> str:
     """Return the requested name, with a number added if a comparison of that name has another subject."""
     subjects = {comparison.name: comparison.subject for comparison in store.comparisons(connection)}
     return runs.first_free(ask.name, lambda name: subjects.get(name, ask.subject) != ask.subject)
-
-
-def _left_out(connection: Connection, comparison: str) -> dict[str, str]:
-    """Return what a comparison has left out so far, with the reasons."""
-    return next(
-        (dict(stored.left_out) for stored in store.comparisons(connection) if stored.name == comparison), {}
-    )
 
 
 def _forget(connection: Connection, comparison: str, anew: set[str]) -> None:
@@ -148,6 +141,7 @@ def _load_members(connection: Connection, comparison: str) -> list[_table.Member
     loaded = []
     for member in members:
         own = jobs.of_run(connection, member.run_id)
+        measuring = [job.state for job in own if job.verb in ("measure", "approach")]
         loaded.append(
             _table.Member(
                 approach=member.approach,
@@ -157,9 +151,7 @@ def _load_members(connection: Connection, comparison: str) -> list[_table.Member
                 recipe=recipes[member.run_id],
                 jobs=own,
                 measured=measured.get(member.run_id),
-                measuring=next(
-                    (job.state for job in reversed(own) if job.verb in ("measure", "approach")), None
-                ),
+                measuring=measuring[-1] if measuring else None,
                 watts=watts.get(member.run_id),
                 trained=learned.get(member.run_id),
             )

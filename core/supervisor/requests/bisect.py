@@ -56,10 +56,7 @@ async def check_next(supervisor: Supervisor, ask: LookEarlier) -> LookEarlierAns
 
 
 async def _run_and_steps(supervisor: Supervisor, run: str) -> tuple[int, str, set[int]]:
-    """Find an ended run and the steps of its checkpoints on disk.
-
-    The folders are checked in a thread: a network file system may be slow.
-    """
+    """Find an ended run and the steps of its checkpoints on disk, in a thread: a network file system may be slow."""
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, run)
     detail = runs.detail(connection, run_id)

@@ -47,13 +47,9 @@ def find_existing(connection: Connection, run_id: int, ask: Check) -> CheckAnswe
         return CheckAnswer(making.id, name, 0, "after")
     step, _ = store.newest_checkpoint(connection, run_id, ask.step)
     if checking is not None:
-        job_args = checking.args
-        is_this = (job_args["step"], job_args.get("general", {}), job_args.get("more")) == (
-            step,
-            settings,
-            ask.more,
-        )
-        return CheckAnswer(checking.id, name, job_args["step"], "under_way" if is_this else "after")
+        args = checking.args
+        is_this = (args["step"], args.get("general", {}), args.get("more")) == (step, settings, ask.more)
+        return CheckAnswer(checking.id, name, args["step"], "under_way" if is_this else "after")
     result = queue.newest(connection, run_id, step, bisect.wanted_settings(recipe, settings))
     if result is None:
         return None

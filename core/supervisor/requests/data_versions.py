@@ -88,13 +88,9 @@ async def differ(supervisor: Supervisor, ask: messages.DataDiffer) -> messages.D
 def _pair(
     supervisor: Supervisor, first: Sequence[SourceRow], second: Sequence[SourceRow], examples: int
 ) -> Pair:
-    files = [row.path for row in (*first, *second) if row.written is not None]
-    return Pair(
-        [_hash_files(supervisor, row.content) for row in first],
-        [_hash_files(supervisor, row.content) for row in second],
-        list(dict.fromkeys(files)),
-        examples,
-    )
+    files = dict.fromkeys(row.path for row in (*first, *second) if row.written is not None)
+    hashes = [[_hash_files(supervisor, row.content) for row in rows] for rows in (first, second)]
+    return Pair(*hashes, list(files), examples)
 
 
 def _hash_files(supervisor: Supervisor, content: str) -> list[str]:
@@ -110,19 +106,15 @@ async def _compare(asked: Asked) -> Found:
         async with asyncio.timeout(LIMIT_S):
             answer = await child.answer("finetop.core.data.versions", asked=msgspec.json.encode(asked))
     except TimeoutError as late:
-        raise EnvironmentTrouble(
-            f"comparing the rows took longer than {LIMIT_S:.0f} s.", hint="Try again when the disk is free."
-        ) from late
+        message = f"comparing the rows took longer than {LIMIT_S:.0f} s."
+        raise EnvironmentTrouble(message, hint="Try again when the disk is free.") from late
     if answer.code:
         raise EnvironmentTrouble(f"the rows could not be compared: {answer.last_error}")
     return msgspec.json.decode(answer.output, type=Found)
 
 
 def _paired(ones: Sequence[SourceRow], others: Sequence[SourceRow]) -> list[_Paired]:
-    """Pair the sources of two runs, in the first's order: same file, else same content, else same name, else any left.
-
-    A source without a counterpart is paired with None.
-    """
+    """Pair two runs' sources, in the first's order: same file, content or name, else any left; None: no counterpart."""
     unpaired, free = list(ones), list(others)
     pairs: list[_Paired] = []
     same: tuple[Callable[[SourceRow], object], ...] = (
@@ -133,14 +125,14 @@ def _paired(ones: Sequence[SourceRow], others: Sequence[SourceRow]) -> list[_Pai
     )
     for key in same:
         for source in list(unpaired):
-            counterpart = next((counterpart for counterpart in free if key(counterpart) == key(source)), None)
+            counterpart = next((other for other in free if key(other) == key(source)), None)
             if counterpart is not None:
                 pairs.append((source, counterpart))
                 unpaired.remove(source)
                 free.remove(counterpart)
     order = {id(source): at for at, source in enumerate(ones)}
     pairs.sort(key=lambda pair: order[id(pair[0])])
-    return [*pairs, *((source, None) for source in unpaired), *((None, counterpart) for counterpart in free)]
+    return [*pairs, *((source, None) for source in unpaired), *((None, other) for other in free)]
 
 
 ANSWERS = {messages.DataVersions: listing, messages.DataOf: of_run, messages.DataDiffer: differ}

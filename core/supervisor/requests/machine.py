@@ -48,7 +48,7 @@ def gpu_state(supervisor: Supervisor) -> messages.GpusAnswer:
     }  # the last beat may have missed the newest
     held = () if own.look is None else pool.held_by(list(live.values()), own.look)
     uses = {} if own.look is None else pool.uses_of(own.look, held)
-    on_gpus = {job for job, _ in held}
+    on_gpus, placed = {job for job, _ in held}, supervisor.places.keys()
     names = {job.id: job.run_name for job in supervisor.queued}
     return messages.GpusAnswer(
         gpus=[
@@ -60,11 +60,7 @@ def gpu_state(supervisor: Supervisor) -> messages.GpusAnswer:
         trouble=pool.stuck_reason(own) or own.seen.trouble or ("" if own.has_looked else HAS_NO_ANSWER),
         cores=cores(),
         cpu_jobs=supervisor.settings.slots.cpu_jobs,
-        on_cpu=[
-            _job(job, None, None)
-            for job in live.values()
-            if job.id not in on_gpus and job.id not in supervisor.places
-        ],
+        on_cpu=[_job(job, None, None) for job in live.values() if job.id not in (on_gpus | placed)],
         waiting=[
             messages.GpuWaiting(names[job], text) for job, text in supervisor.unplaced.items() if job in names
         ],
@@ -160,20 +156,16 @@ async def look_ahead(supervisor: Supervisor, ask: messages.LookAhead) -> message
 
     Raises EnvironmentTrouble if that takes too long.
     """
-    home = str(supervisor.home.root)
+    home, hint = str(supervisor.home.root), "Run it there: `finetop plan RECIPE`."
     asked = msgspec.json.encode({"recipe": ask.recipe, "row": ask.row})
     try:
         async with asyncio.timeout(LONGEST_S), supervisor.looking_ahead:
             answer = await child.answer("finetop.core.client.plan_preview", home, asked=asked)
     except TimeoutError as error:
-        raise EnvironmentTrouble(
-            f"a plan took longer than {LONGEST_S:g} s.", hint="Run it there: `finetop plan RECIPE`."
-        ) from error
+        raise EnvironmentTrouble(f"a plan took longer than {LONGEST_S:g} s.", hint=hint) from error
     lines = answer.output.splitlines()
     if not lines:
-        raise FinetopError(
-            "no plan could be made for this recipe.", hint="Run it there: `finetop plan RECIPE`."
-        )
+        raise FinetopError("no plan could be made for this recipe.", hint=hint)
     return messages.LookAheadAnswer([msgspec.json.decode(line) for line in lines])
 
 

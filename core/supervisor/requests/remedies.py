@@ -72,19 +72,11 @@ def remedy(supervisor: Supervisor, ask: messages.Remedy) -> messages.RemedyAnswe
     step, path = checks.newest_checkpoint(connection, run_id, ask.step)
     picked = remedies.chosen(tried.candidates(connection, run_id, recipe, step), ask.only)
     if not picked:
-        raise Refused(
-            f"no remedy is available for {name} without training.",
-            hint=f"See `finetop remedy {name} --list`.",
-        )
-    candidates = [
-        {
-            **msgspec.to_builtins(candidate),
-            "checkpoint": path
-            if candidate.step == step
-            else checks.newest_checkpoint(connection, run_id, candidate.step)[1],
-        }
-        for candidate in picked
-    ]
+        hint = f"See `finetop remedy {name} --list`."
+        raise Refused(f"no remedy is available for {name} without training.", hint=hint)
+    others = {one.step for one in picked} - {step}
+    paths = {at: checks.newest_checkpoint(connection, run_id, at)[1] for at in others} | {step: path}
+    candidates = [{**msgspec.to_builtins(one), "checkpoint": paths[one.step]} for one in picked]
     args: dict[str, Any] = {"step": step, "checkpoint": path, "candidates": candidates}
     with transaction(connection):
         job_id, _ = jobs.add_job(
@@ -99,20 +91,15 @@ def _row(candidate: messages.Candidate, by_name: dict[str, data.RemedyRow]) -> d
     about = remedies.load(candidate.remedy).about
     row = by_name.get(candidate.name)
     if row is None:
-        row = data.RemedyRow(
-            candidate.name, candidate.remedy, candidate.label, candidate.step, dict(candidate.settings)
-        )
+        names = (candidate.name, candidate.remedy, candidate.label)
+        row = data.RemedyRow(*names, candidate.step, dict(candidate.settings))
     return msgspec.structs.replace(row, about=about, why_not=candidate.why_not)
 
 
 def _job(connection: Connection, run_id: int, step: int) -> data.JobRow | None:
     """Return the newest job that tries remedies of a checkpoint, or None."""
-    remedy_jobs = [
-        job
-        for job in jobs.of_run(connection, run_id)
-        if job.verb == "remedy" and job.args.get("step") == step
-    ]
-    return remedy_jobs[-1] if remedy_jobs else None
+    newest_first = reversed(jobs.of_run(connection, run_id))
+    return next((j for j in newest_first if j.verb == "remedy" and j.args.get("step") == step), None)
 
 
 def _base(result: dict[str, Any]) -> dict[str, float]:

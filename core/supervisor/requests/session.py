@@ -22,6 +22,7 @@ from finetop.core.supervisor import warm_process, watch_settings
 from finetop.core.supervisor.notify import body, compose, deliver
 from finetop.core.supervisor.requests import machine
 from finetop.core.supervisor.state import Supervisor
+from finetop.core.text import counted
 
 PAGE_LIMIT = 500
 TEST_S = 45.0  # a client waits for a minute
@@ -44,11 +45,8 @@ def hello(supervisor: Supervisor, ask: messages.Hello) -> messages.HelloAnswer:
 def device(supervisor: Supervisor) -> str:
     """Return what jobs run on: '4 GPUs', else '2 CPU cores'. Before the first reading, device files are counted."""
     pool = supervisor.pool
-    gpu_count = (
-        len(pool.seen.gpus) if pool.look is not None else sum(1 for _ in Path("/dev").glob("nvidia[0-9]*"))
-    )
-    count, kind = (gpu_count, "GPU") if gpu_count else (machine.cores(), "CPU core")
-    return f"{count} {kind}{'' if count == 1 else 's'}"
+    gpus = pool.seen.gpus if pool.look is not None else list(Path("/dev").glob("nvidia[0-9]*"))
+    return counted(len(gpus), "GPU") if gpus else counted(machine.cores(), "CPU core")
 
 
 def shutdown(supervisor: Supervisor, ask: messages.Shutdown) -> Done:
@@ -60,11 +58,8 @@ async def changes(supervisor: Supervisor, ask: messages.Changes) -> messages.Cha
     """Wait for a change that the client has not seen, of any run or of one, or for a new trouble."""
     run_id = runs.find_run(supervisor.connection, ask.run)[0] if ask.run else None
     trouble, deadline = supervisor.trouble, time.monotonic() + max(0.0, min(ask.timeout_s, 50.0))
-    while (
-        _seen(supervisor, ask.since, run_id)
-        and supervisor.trouble == trouble
-        and not supervisor.ending.is_set()
-    ):
+    ending = supervisor.ending
+    while _seen(supervisor, ask.since, run_id) and supervisor.trouble == trouble and not ending.is_set():
         try:
             await asyncio.wait_for(supervisor.changed.wait(), deadline - time.monotonic())
         except TimeoutError:

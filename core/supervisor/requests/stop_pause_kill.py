@@ -90,12 +90,10 @@ def _end(supervisor: Supervisor, run: str, wish: Literal["stop", "kill"]) -> Don
 def _ending(
     connection: Connection, name: str, ended: Sequence[Job], wish: Literal["stop", "kill", "pause"]
 ) -> str:
-    tried = jobs.tried(connection, ended)
-    shown = [
-        data.SideJob(job.verb, job.state, tried.get(job.id))
-        for job in ended
-        if isinstance(job.state, data.Running | data.Queued)
-    ]
+    tried, shown = jobs.tried(connection, ended), []
+    for job in ended:
+        if isinstance(job.state, data.Running | data.Queued):
+            shown.append(data.SideJob(job.verb, job.state, tried.get(job.id)))
     return wording.ending(name, shown, wish)
 
 

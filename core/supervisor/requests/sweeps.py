@@ -49,16 +49,14 @@ def submit(supervisor: Supervisor, ask: SubmitSweep) -> SubmitSweepAnswer:
 def listing(supervisor: Supervisor, ask: Sweeps) -> SweepsAnswer:
     """List the sweeps; for a named one also its runs, with the settings that differ among them. Raises NotFound."""
     members = _members(supervisor)
-    briefs = [
-        _brief(supervisor, name, members[name]) for name in sorted(members, key=lambda n: -max(members[n]))
-    ]
+    newest_first = sorted(members, key=lambda name: -max(members[name]))
+    briefs = [_brief(supervisor, name, members[name]) for name in newest_first]
     if not ask.sweep:
         return SweepsAnswer(briefs, [], [])
     name = ask.sweep.removeprefix(SWEEP)
     if name not in members:
-        hint = (
-            did_you_mean(name[:80], members) if members else "Queue one: finetop run RECIPE --sweep KEY=V,V."
-        )
+        hint = "Queue one: finetop run RECIPE --sweep KEY=V,V."
+        hint = did_you_mean(name[:80], members) if members else hint
         raise NotFound(f"there is no sweep {name[:80]!r}.", hint=hint)
     reasons = ready.why(supervisor)
     recipes = {number: _texts(runs.recipe(supervisor.connection, number)) for number in members[name]}
@@ -104,12 +102,8 @@ def _members(supervisor: Supervisor) -> dict[str, list[int]]:
 
 def _brief(supervisor: Supervisor, name: str, numbers: list[int]) -> SweepBrief:
     states = runs.words_of(supervisor.connection, numbers)
-    return SweepBrief(
-        name,
-        len(numbers),
-        states.count("finished"),
-        sum(states.count(word) for word in ("queued", "running")),
-    )
+    under_way = states.count("queued") + states.count("running")
+    return SweepBrief(name, len(numbers), states.count("finished"), under_way)
 
 
 def _texts(recipe: dict[str, Any]) -> dict[str, str]:

@@ -100,11 +100,9 @@ def require_childless(connection: Connection, run_id: int, name: str, going: dic
     _, below = parents.relatives(connection, run_id)
     needing = sorted({child.name for child in below if child.id not in going})
     if needing:
-        raise Refused(
-            f"{', '.join(needing)} {'begins' if len(needing) == 1 else 'begin'} from {name} and"
-            f" {'needs' if len(needing) == 1 else 'need'} its weights.",
-            hint=f"Remove all of them together: finetop rm {' '.join([name, *needing])}.",
-        )
+        begin, need = ("begins", "needs") if len(needing) == 1 else ("begin", "need")
+        hint = f"Remove all of them together: finetop rm {' '.join([name, *needing])}."
+        raise Refused(f"{', '.join(needing)} {begin} from {name} and {need} its weights.", hint=hint)
 
 
 def folder_of(connection: Connection, home: Home, run_id: int) -> Path:
@@ -136,9 +134,8 @@ def _write_records(supervisor: Supervisor) -> None:
     try:
         run_records.write_marked(supervisor.connection, supervisor.home.root)
     except OSError as error:
-        raise EnvironmentTrouble(
-            f"can't write the runs' records: {os_error_words(error, supervisor.home.root)}."
-        ) from error
+        words = os_error_words(error, supervisor.home.root)
+        raise EnvironmentTrouble(f"can't write the runs' records: {words}.") from error
 
 
 def _move_to_trash(connection: Connection, home: Home, run_id: int, folder: Path) -> None:
@@ -174,11 +171,9 @@ def trashed(home: Home) -> list[messages.Trashed]:
     for folder in home.trash.glob("*/") if home.trash.is_dir() else []:
         if folder.name == GOING or folder.is_symlink():
             continue
-        number = rebuild.number_of(folder)
-        at = removed_at(folder)
-        in_trash.append(
-            messages.Trashed(number, folder.name.partition("-")[2], folder.name, at, sum(sizes_below(folder)))
-        )
+        number, name = rebuild.number_of(folder), folder.name.partition("-")[2]
+        at, size_bytes = removed_at(folder), sum(sizes_below(folder))
+        in_trash.append(messages.Trashed(number, name, folder.name, at, size_bytes))
     return sorted(in_trash, key=lambda one: -one.at)
 
 
@@ -202,11 +197,10 @@ def restore(supervisor: Supervisor, ask: messages.Restore) -> Done:
     connection, home = supervisor.connection, supervisor.home
     trashed_run = _find_trashed(home, ask.run)
     place = home.trash / trashed_run.folder
+    query = "SELECT 1 FROM runs WHERE id = TRY_CAST(? AS INTEGER)"
     for row in read_record(place, trashed_run.run_id).store.tables.get("parents", ()):
         parent = row.get("parent_id")
-        if not connection.execute(
-            "SELECT 1 FROM runs WHERE id = TRY_CAST(? AS INTEGER)", [str(parent)]
-        ).fetchone():
+        if not connection.execute(query, [str(parent)]).fetchone():
             hint = f"Restore that first: finetop trash --restore {parent}."
             raise Refused(f"{trashed_run.name} starts from run {parent}, which does not exist.", hint=hint)
     name = runs.free_name(connection, trashed_run.name)
@@ -237,20 +231,16 @@ def _find_trashed(home: Home, run: str) -> messages.Trashed:
     for trashed_run in in_trash:  # newest first
         if run in (trashed_run.name, trashed_run.folder, str(trashed_run.run_id)):
             return trashed_run
-    hint = (
-        did_you_mean(run, [trashed_run.name for trashed_run in in_trash])
-        if in_trash
-        else "The trash is empty."
-    )
+    hint = did_you_mean(run, [one.name for one in in_trash]) if in_trash else "The trash is empty."
     raise NotFound(f"there is no {run!r} in the trash.", hint=hint)
 
 
 def empty(supervisor: Supervisor, ask: messages.EmptyTrash) -> Done:
     """Delete those trashed folders that were shown. They are out of sight when this returns."""
-    chosen = [trashed_run for trashed_run in trashed(supervisor.home) if trashed_run.folder in ask.folders]
-    for trashed_run in chosen:
-        discard(supervisor.home.trash / trashed_run.folder)
-    size = sum(trashed_run.size_bytes for trashed_run in chosen)
+    chosen = [one for one in trashed(supervisor.home) if one.folder in ask.folders]
+    for one in chosen:
+        discard(supervisor.home.trash / one.folder)
+    size = sum(one.size_bytes for one in chosen)
     return Done(f"{len(chosen)} removed for good, {size / 2**20:,.1f} MiB.")
 
 
