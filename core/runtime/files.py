@@ -29,10 +29,7 @@ LOCAL_FUSE = frozenset({"fuseblk", "fuse.fuse-overlayfs"})  # a local disk, or a
 
 
 def publish(aside: Path, target: Path) -> None:
-    """Make a finished folder visible under its real name. Both must be on one file system.
-
-    After a crash at any moment the target is absent or complete. Raises OSError.
-    """
+    """Give a finished folder its real name on the same file system, whole or not at all. Raises OSError."""
     for file in aside.rglob("*"):
         sync(file)
     sync(aside)
@@ -112,10 +109,7 @@ def is_pattern(path: Path) -> bool:
 
 
 def open_given(file: Path) -> BufferedReader:
-    """Open a file given by the user, following links. A pipe or a device is refused, not waited for.
-
-    Raises OSError, and ValueError for an invalid path.
-    """
+    """Open a user's file, following links; a pipe or device is refused, not waited for. Raises OSError, ValueError."""
     handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     mode = os.fstat(handle).st_mode
     if not stat.S_ISREG(mode):
@@ -132,10 +126,7 @@ def read_given(file: Path, most: int = LARGEST_GIVEN) -> bytes:
 
 
 def is_still(path: Path, descriptor: int) -> bool:
-    """Return whether a path still leads to an open file: False once that was deleted, moved or replaced.
-
-    True if it can't be determined, as on an unreachable network file system.
-    """
+    """Return whether a path still leads to an open file, not deleted, moved or replaced; True if that is unknown."""
     try:
         current, own = os.lstat(path), os.fstat(descriptor)
     except OSError as error:
@@ -144,10 +135,7 @@ def is_still(path: Path, descriptor: int) -> bool:
 
 
 def read_if_there(file: Path, most: int = LARGEST_GIVEN) -> bytes | None:
-    """Return the content of an optional file, or None if nothing of that name exists.
-
-    Raises OSError, also for a broken link: its intended content is unknown.
-    """
+    """Return an optional file's content, or None if nothing has that name. Raises OSError, also for a broken link."""
     try:
         return read_given(file, most)
     except FileNotFoundError as error:

@@ -25,10 +25,7 @@ Answer = TypeVar("Answer")
 
 
 def load() -> Any | None:
-    """Return the NVML module, or None if no driver is installed, which then costs nothing.
-
-    The bindings alone take 17 MB and 0.05 s, even without a driver.
-    """
+    """Return the NVML module, or None without a driver: the bindings alone would take 17 MB and 0.05 s."""
     try:
         ctypes.CDLL(LIBRARY)
     except OSError:
@@ -66,10 +63,7 @@ def sees_all_processes() -> bool:
 
 
 class Looker:
-    """Reads the GPUs repeatedly, and reports those that were there before and are missing.
-
-    `known` are GPUs that must have existed: those of jobs from before this process started.
-    """
+    """Reads the GPUs repeatedly, and reports missing ones; `known` are those of jobs older than this process."""
 
     def __init__(self, nvml: Any, known: Iterable[Gpu] = ()) -> None:
         self._nvml = nvml

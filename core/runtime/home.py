@@ -49,27 +49,22 @@ class Link(Protocol):
     @property
     def word(self) -> str:
         """The argument of `--on` for it."""
-        ...
 
     @property
     def socket(self) -> Path:
         """The local socket that leads to the remote supervisor."""
-        ...
 
     @property
     def is_up(self) -> bool: ...
 
     def wait(self) -> None:
         """Wait until it is up. Raises FinetopError if it won't be."""
-        ...
 
     def words(self) -> str:
         """Describe its state in a sentence."""
-        ...
 
     def try_now(self) -> None:
         """Retry at once; if it is up, reconnect, which starts a remote supervisor if there is none."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -102,10 +102,7 @@ def _whole(waiting: bytearray, seen: int) -> Iterator[bytes]:
 
 
 async def hand_over(callers: Callers, caller: Caller, answer: bytes) -> None:
-    """Send an answer and wait until nearly all of it is read.
-
-    Raises TooMuch if too much is buffered for all clients, ConnectionError if no byte is read for a minute.
-    """
+    """Send an answer and wait until nearly all is read. Raises TooMuch, and ConnectionError after a silent minute."""
     before = caller.held
     if len(answer) > PIECE_BYTES:
         callers.hold(caller, before + len(answer))

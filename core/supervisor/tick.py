@@ -208,9 +208,7 @@ async def _ended(supervisor: Supervisor, job: Job, status: Look, took_s: float) 
     rank_ends = await aside(partial(exit_reason.rank_ends, folder, supervisor.launcher.logs(folder)))
     onward = await aside(partial(after_job.onward, supervisor.home.root, job))
     read(supervisor)
-    job = next(
-        live_job for live_job in supervisor.live if live_job.id == job.id
-    )  # re-read: its request may have changed
+    job = next(live for live in supervisor.live if live.id == job.id)  # re-read: its request may have changed
     last_event, told_at = jobs.last_word(supervisor.connection, job.id)
     if last_event is not None and (facts is None or exit_reason.is_unwatched(facts)):
         cause = None if facts is None else facts.cause  # only its keeper was killed, after its last event
@@ -222,10 +220,7 @@ async def _ended(supervisor: Supervisor, job: Job, status: Look, took_s: float) 
 
 
 async def _pass_on(supervisor: Supervisor, job: Job) -> None:
-    """Pass on a request to a job, once; a pause is a stop that saves a checkpoint.
-
-    A job that stays on its lost GPU is killed; that signal is repeated until it ends.
-    """
+    """Pass on a request to a job, once; one that stays on its lost GPU is killed, again and again until it ends."""
     attempt = supervisor.attempt(job)
     if pool.is_given_up(supervisor, job):
         await aside(partial(supervisor.launcher.signal, attempt, "kill"))

@@ -97,10 +97,7 @@ class RankEnd:
 
 
 def rank_ends(folder: Path, log: Path) -> list[RankEnd]:
-    """Return the ranks of a job that failed by themselves, the first of them first; none for a single process.
-
-    A rank that failed only because another left it (kind communication) is left out.
-    """
+    """Return the ranks that failed by themselves, not because another left them; the first of them first."""
     rank_files = ranks.read(folder)
     tail = _tail(log)
     # torchrun's final report covers more than this node's ranks
@@ -158,10 +155,7 @@ def why(facts: Exit, last_event: events.Ended | None, log: list[str]) -> failure
 
 
 def _was_out_of_memory(facts: Exit, last_event: events.Ended | None) -> bool:
-    """Return True if the kernel killed the job, or a process of it, for lack of memory.
-
-    Decided by the kernel's own count; without one, by whether the job held nearly all that it could.
-    """
+    """Return True if the kernel killed a job's process for lack of memory: by its own count, else by what it held."""
     if facts.signal != signal.SIGKILL and (last_event is None or last_event.kind not in ("", "code")):
         return False
     if facts.oom_kills is not None:

@@ -75,11 +75,8 @@ def share_now(supervisor: Supervisor, job: Job, gpus: Placement) -> GpuShare:
     held = [(live_job.id, share) for live_job in supervisor.live for share in live_job.gpus]
     held = held if own.look is None else list(pool.held_by(supervisor.live, own.look))
     names = {live_job.id: live_job.run_name for live_job in supervisor.live}
-    totals, reserve_gib = (
-        {gpu.uuid: gpu.total_gib for gpu in own.seen.gpus},
-        supervisor.settings.gpus.reserve_gib,
-    )
-    return share_of(job.id, gpus, held, names, totals, own.uses, reserve_gib)
+    totals = {gpu.uuid: gpu.total_gib for gpu in own.seen.gpus}
+    return share_of(job.id, gpus, held, names, totals, own.uses, supervisor.settings.gpus.reserve_gib)
 
 
 async def write_shares(supervisor: Supervisor) -> None:

@@ -93,10 +93,7 @@ def decide(
 def place(
     want: Want, cards: Cards, held: Shares, rules: Rules, *, kept: Kept | None = None, unfit: int = 0
 ) -> Placement | str:
-    """Choose GPUs for a job, or return why none fit now.
-
-    Idle GPUs come before shared ones, unused before used by others, then the smallest that is large enough.
-    """
+    """Choose GPUs: idle first, unused before used by others, then the smallest that fit. If too few do, return why."""
     kept = kept or {}
     wanted, able = fitting(want, cards)
     free = [c for c in able if c.uuid not in kept and missing_gib(wanted, c, shares_on(c, held), rules) == 0]

@@ -33,9 +33,7 @@ class Exit:
     signal: int | None
     ended: float
     peak_memory_kib: int
-    oom_kills: int | None = (
-        None  # of its processes, by the kernel, in its last seconds; None: it does not count
-    )
+    oom_kills: int | None = None  # of its processes, by the kernel, in its last seconds; None: no count
     memory_limit_kib: int = 0  # its limit; 0 if unknown
     ran_s: float | None = None  # by a clock that nobody sets; None: it could not be started
     goes_on: bool = False  # the cluster will start it again

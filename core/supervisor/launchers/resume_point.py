@@ -19,10 +19,7 @@ def resume_args(
 
 
 def choose(folder: Path, name: str, step: int | None) -> tuple[int, Path | None]:
-    """Return the step and folder of the checkpoint to resume from; 0 and None if there is none yet.
-
-    Raises NotFound listing the available ones, BadInput for one without trainer state.
-    """
+    """Return step and folder of the checkpoint to resume from; 0, None before the first. Raises NotFound, BadInput."""
     complete = {checkpoint.step_of(folder_at): folder_at for folder_at in checkpoint.complete(folder)}
     if step is None:
         if not complete:

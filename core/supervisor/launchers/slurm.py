@@ -12,7 +12,6 @@ import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from finetop.core.protocol.messages.machine import NodeRow
 from finetop.core.protocol.messages.runs import ProcessRow
@@ -39,6 +38,9 @@ class SlurmLauncher:
 
     def __init__(self, local: LocalLauncher) -> None:
         self._local = local
+        self.is_alive, self.logs = local.is_alive, local.logs  # the same wherever a job runs
+        # processes that wait for a job, and those to be reaped, are here
+        self.tend, self.warm, self.warm_up, self.let_go = local.tend, local.warm, local.warm_up, local.let_go
         self._queue = SlurmQueue()
         self._of_here: set[Key] = set()  # attempts on this machine
         self._sizes: dict[Key, int] = {}
@@ -175,9 +177,6 @@ class SlurmLauncher:
             self._sizes[key] = size_of(attempt.folder / "events.jsonl")
         return self._sizes[key]
 
-    def is_alive(self, folder: Path) -> bool:
-        return self._local.is_alive(folder)
-
     def revoke(self, attempt: Attempt) -> bool:
         record = self._record(attempt)
         if not self._local.revoke(attempt):
@@ -204,9 +203,6 @@ class SlurmLauncher:
             self._insisted[key] = now
             self._queue.cancel(record)
         return None
-
-    def logs(self, folder: Path) -> Path:
-        return self._local.logs(folder)
 
     def trace(self, attempt: Attempt) -> launcher.Trace:
         if self._record(attempt) is None:
@@ -236,10 +232,8 @@ class SlurmLauncher:
         return [attempt for attempt in attempts if self._record(attempt) is None]
 
     def nodes(self) -> Sequence[NodeRow]:
-        return [
-            NodeRow(node.name, node.state, node.partitions, node.gpus, node.used, node.kind, node.reason, [])
-            for node in self._queue.ask_nodes()
-        ]
+        nodes = self._queue.ask_nodes()
+        return [NodeRow(n.name, n.state, n.partitions, n.gpus, n.used, n.kind, n.reason, []) for n in nodes]
 
     def trouble(self) -> str:
         queue = self._queue
@@ -247,18 +241,6 @@ class SlurmLauncher:
         if not (queue.is_asked and queue.is_silent and is_long):
             return ""
         return f"{queue.silence()}: runs there go on, nothing new starts"
-
-    def tend(self) -> bool:
-        return self._local.tend()
-
-    def warm_up(self, environment: dict[str, str]) -> None:
-        self._local.warm_up(environment)
-
-    def warm(self) -> launcher.Warm:
-        return self._local.warm()
-
-    def let_go(self) -> bool:
-        return self._local.let_go()
 
 
 def _key(attempt: Attempt) -> Key:

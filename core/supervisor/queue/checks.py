@@ -36,10 +36,7 @@ def add(connection: Connection, run_id: int, ask: Check, more: dict[str, Any] | 
 
 
 def own_settings(given: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any]:
-    """Return only the settings that differ from the run's own: given explicitly or not, it is the same claim.
-
-    Raises BadInput for an unknown setting of check.general or an invalid value.
-    """
+    """Return the settings that differ from the run's own: the others make no other claim. Raises BadInput."""
     try:
         wanted = msgspec.to_builtins(msgspec.convert(given, General))
     except msgspec.ValidationError as error:

@@ -48,10 +48,7 @@ def starts(
     recipes: Mapping[int, dict[str, Any]],
     now: float,
 ) -> dict[int, tuple[float, str]]:
-    """Return when each of the first waiting jobs would start (wall clock), and after which run's end.
-
-    `recipes` are those of all these jobs' runs, by run id.
-    """
+    """Return when the first waiting jobs would start (wall clock), after which run's end; `recipes` are by run id."""
     may = [job for job in line if _may_start(supervisor, job, now)][:MOST]
     live = [job for job in live if job.id not in supervisor.places]
     if not may:

@@ -156,10 +156,7 @@ def number_of(folder: Path) -> int:
 
 
 def add_run(connection: Connection, home: Home, folder: Path) -> int:
-    """Add one run to the store from its folder. Return its number of jobs.
-
-    Raises BadInput if its run.json can't be used; nothing of it is then in the store.
-    """
+    """Add a run to the store from its folder; return its number of jobs. Raises BadInput for a bad run.json."""
     record = read_record(folder, number_of(folder))
     store = record.store
     with transaction(connection):

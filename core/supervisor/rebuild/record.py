@@ -113,10 +113,7 @@ HOLDS: dict[tuple[str, str], Any] = {
 
 
 def read_record(folder: Path, number: int) -> Record:
-    """Read the run.json of a folder with this run id.
-
-    Raises BadInput if it is damaged, of another folder, of a newer finetop, or of a run that was never queued.
-    """
+    """Read the run.json of a folder with this run id. Raises BadInput for one damaged, newer or never queued."""
     try:
         content = msgspec.json.decode(read_own(folder / "run.json"))
     except (OSError, ValueError, RecursionError) as error:
@@ -149,11 +146,11 @@ def _require_one_run(record: Record, folder: Path) -> None:
     for place, value in numbers_of_run:
         if value != record.id:
             raise unkept(place, value, f"the run is {record.id}")
-    name, place = run.get("name"), "run.json: store.run.name"
+    place = "run.json: store.run.name"
     try:
-        check_name(_as(str, name, place), place)  # it becomes a folder's name elsewhere
+        check_name(_as(str, run.get("name"), place), place)  # it becomes a folder's name elsewhere
     except RecipeError as error:
-        raise unkept(place, name, "not a run's name") from error
+        raise unkept(place, run.get("name"), "not a run's name") from error
     to_start = []  # verbs
     for place, job in of_jobs:
         job_id = _as(Number, job.get("id"), f"{place}.id")

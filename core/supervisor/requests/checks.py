@@ -32,10 +32,7 @@ def check(supervisor: Supervisor, ask: Check) -> CheckAnswer:
 
 
 def find_existing(connection: Connection, run_id: int, ask: Check) -> CheckAnswer | None:
-    """Return the existing or running check that fits the request, or the job that must end before it.
-
-    None if a check can be queued now. Raises as `check`.
-    """
+    """Return the check that fits the request, or the job to wait for; None: queue one now. Raises as `check`."""
     row, recipe = runs.row(connection, run_id), runs.recipe(connection, run_id)
     accepts.writes_text(row)
     name = row.name

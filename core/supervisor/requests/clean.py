@@ -87,8 +87,8 @@ def saved(connection: Connection, home: Home) -> list[Saved]:
     for parent_id, step in connection.execute("SELECT parent_id, step FROM parents").fetchall():
         needed.setdefault(parent_id, set()).add(-1 if step is None else step)
     checkpoints: list[Saved] = []
-    for run_id, *facts in connection.execute(query).fetchall():
-        checkpoints += _of_run(connection, home, run_id, *facts, needed.get(run_id, set()))
+    for run_id, name, folder, ended in connection.execute(query).fetchall():
+        checkpoints += _of_run(connection, home, run_id, name, folder, ended, needed.get(run_id, set()))
     return checkpoints
 
 

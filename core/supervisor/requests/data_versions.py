@@ -89,8 +89,8 @@ def _pair(
     supervisor: Supervisor, first: Sequence[SourceRow], second: Sequence[SourceRow], examples: int
 ) -> Pair:
     files = dict.fromkeys(row.path for row in (*first, *second) if row.written is not None)
-    hashes = [[_hash_files(supervisor, row.content) for row in rows] for rows in (first, second)]
-    return Pair(*hashes, list(files), examples)
+    hashes, others = ([_hash_files(supervisor, row.content) for row in rows] for rows in (first, second))
+    return Pair(hashes, others, list(files), examples)
 
 
 def _hash_files(supervisor: Supervisor, content: str) -> list[str]:

@@ -43,9 +43,8 @@ async def gpus(supervisor: Supervisor, ask: messages.Gpus) -> messages.GpusAnswe
 def gpu_state(supervisor: Supervisor) -> messages.GpusAnswer:
     """Return the state of the GPUs from the newest reading."""
     own = supervisor.pool
-    live = {
-        job.id: job for job in jobs.live(supervisor.connection)
-    }  # the last beat may have missed the newest
+    # the last beat may have missed the newest
+    live = {job.id: job for job in jobs.live(supervisor.connection)}
     held = () if own.look is None else pool.held_by(list(live.values()), own.look)
     uses = {} if own.look is None else pool.uses_of(own.look, held)
     on_gpus, placed = {job for job, _ in held}, supervisor.places.keys()
@@ -152,10 +151,7 @@ def look_at(path: str) -> messages.PathFacts:
 
 
 async def look_ahead(supervisor: Supervisor, ask: messages.LookAhead) -> messages.LookAheadAnswer:
-    """Return the plan of a recipe and its first row as rendered; one at a time, because it reads all of the data.
-
-    Raises EnvironmentTrouble if that takes too long.
-    """
+    """Return a recipe's plan and its first row, rendered; one at a time: it reads all data. Raises EnvironmentTrouble."""
     home, hint = str(supervisor.home.root), "Run it there: `finetop plan RECIPE`."
     asked = msgspec.json.encode({"recipe": ask.recipe, "row": ask.row})
     try:

@@ -60,11 +60,7 @@ def remedies_of(supervisor: Supervisor, ask: messages.Remedies) -> messages.Reme
 
 
 def remedy(supervisor: Supervisor, ask: messages.Remedy) -> messages.RemedyAnswer:
-    """Queue a job that tries remedies, ahead of queued training.
-
-    Raises NotFound for an unknown or unavailable remedy, Refused while such a job of this run is under way, or if no
-    remedy is available.
-    """
+    """Queue a job that tries remedies, before training. Raises NotFound for an unknown one, Refused for none."""
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
     recipe = runs.recipe(connection, run_id)

@@ -47,13 +47,10 @@ def detail(supervisor: Supervisor, ask: messages.GetRun) -> RunDetail:
 
 def steps(supervisor: Supervisor, ask: messages.EventsSince) -> messages.EventsAnswer:
     run_id, _ = runs.find_run(supervisor.connection, ask.run)
-    return messages.EventsAnswer(
-        metrics.steps(
-            supervisor.connection, run_id, after=ask.after_step, limit=max(1, min(ask.limit, 10_000))
-        ),
-        runs.row(supervisor.connection, run_id, ready.why(supervisor)),
-        supervisor.revision,
-    )
+    limit = max(1, min(ask.limit, 10_000))
+    found = metrics.steps(supervisor.connection, run_id, after=ask.after_step, limit=limit)
+    row = runs.row(supervisor.connection, run_id, ready.why(supervisor))
+    return messages.EventsAnswer(found, row, supervisor.revision)
 
 
 async def curves(supervisor: Supervisor, ask: messages.Curves) -> messages.CurvesAnswer:
@@ -62,9 +59,8 @@ async def curves(supervisor: Supervisor, ask: messages.Curves) -> messages.Curve
     run_id, _ = runs.find_run(connection, ask.run)
     if ask.x == "step":
         first, last = int(ask.first), int(ask.last)
-        return messages.CurvesAnswer(
-            metrics.curves(connection, run_id, ask.keys, columns=ask.columns, first=first, last=last)
-        )
+        found = metrics.curves(connection, run_id, ask.keys, columns=ask.columns, first=first, last=last)
+        return messages.CurvesAnswer(found)
     return await asyncio.to_thread(
         metrics.curves_across,
         connection.cursor(),

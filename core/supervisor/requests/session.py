@@ -89,9 +89,8 @@ def list_notices(supervisor: Supervisor, ask: messages.Notices) -> messages.Noti
     by_way = {outcome.way: outcome for outcome in notices.outcomes(supervisor.connection)}
     ways = {way: by_way.get(way, Way(way)) for way in compose.ways_of(settings)} | by_way
     limit = max(1, min(ask.limit, PAGE_LIMIT))
-    return messages.NoticesAnswer(
-        notices.since(supervisor.connection, ask.after, limit), list(settings.on), list(ways.values())
-    )
+    newest = notices.since(supervisor.connection, ask.after, limit)
+    return messages.NoticesAnswer(newest, list(settings.on), list(ways.values()))
 
 
 async def send_test(supervisor: Supervisor, ask: messages.SendTest) -> messages.SendTestAnswer:

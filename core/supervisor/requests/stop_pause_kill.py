@@ -32,10 +32,7 @@ def kill(supervisor: Supervisor, ask: Kill) -> Done:
 
 
 def pause(supervisor: Supervisor, request: Pause) -> Done:
-    """Request a run's live jobs to save and exit, then to wait in the queue, held; hold waiting ones.
-
-    Raises Refused if there is nothing to pause, or a live job could not resume.
-    """
+    """Make live jobs save, exit and wait, held; hold waiting ones. Raises Refused for none or one that can't resume."""
     connection = supervisor.connection
     name, waiting, live = under_way(connection, request.run, "pause")
     for job in live:

@@ -41,9 +41,8 @@ def submit(supervisor: Supervisor, ask: SubmitSweep) -> SubmitSweepAnswer:
             queued.append((run_id, name))
     supervisor.touch()
     places, _ = jobs.places(connection)
-    return SubmitSweepAnswer(
-        sweep, [SubmitAnswer(run_id, name, places[run_id].place, ask.held) for run_id, name in queued]
-    )
+    rows = [SubmitAnswer(run_id, name, places[run_id].place, ask.held) for run_id, name in queued]
+    return SubmitSweepAnswer(sweep, rows)
 
 
 def listing(supervisor: Supervisor, ask: Sweeps) -> SweepsAnswer:
@@ -64,17 +63,11 @@ def listing(supervisor: Supervisor, ask: Sweeps) -> SweepsAnswer:
     for number, values in chosen.items():
         recipes[number].update(values)
     keys = [protocol_tags.BY, protocol_tags.ROWS] if chosen else _differing(list(recipes.values()))
-    return SweepsAnswer(
-        briefs,
-        [
-            SweptRun(
-                runs.row(supervisor.connection, number, reasons),
-                {key: recipes[number].get(key, "") for key in (*keys, SEED)},
-            )
-            for number in members[name]
-        ],
-        keys,
-    )
+    rows = []
+    for number in members[name]:
+        settings = {key: recipes[number].get(key, "") for key in (*keys, SEED)}
+        rows.append(SweptRun(runs.row(supervisor.connection, number, reasons), settings))
+    return SweepsAnswer(briefs, rows, keys)
 
 
 def _chosen(supervisor: Supervisor, numbers: list[int]) -> dict[int, dict[str, str]]:
