@@ -13,7 +13,7 @@ from finetop.core.runtime.failures import Cause
 
 Signal = Literal["stop", "kill", "stacks"]  # save and exit; kill the whole tree; write the stacks to the log
 Trace = Literal["none", "here", "restarted"]
-Environment = dict[str, str]
+Variables = dict[str, str]  # of a process's environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +95,7 @@ class Launcher(Protocol):
     """
 
     def submit(
-        self,
-        attempt: Attempt,
-        environment: Environment,
-        *,
-        may_be_warm: bool = False,
-        batch: Batch | None = None,
+        self, attempt: Attempt, variables: Variables, *, may_be_warm: bool = False, batch: Batch | None = None
     ) -> bool:
         """Start an attempt: in the waiting process if allowed; with `batch`, in a cluster's queue.
 
@@ -149,7 +144,7 @@ class Launcher(Protocol):
     def tend(self) -> bool:
         """Reap processes that have ended. Return True if the waiting process is among them."""
 
-    def warm_up(self, environment: Environment) -> None:
+    def warm_up(self, variables: Variables) -> None:
         """Start a process that imports everything in this environment and waits for the next training job."""
 
     def warm(self) -> Warm:

@@ -24,17 +24,8 @@ from finetop.core.runtime import keeper, processes, ranks
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import open_own, read_own, size_of, write_whole
 from finetop.core.runtime.locks import is_held
-from finetop.core.supervisor.launchers.launcher import (
-    Attempt,
-    Batch,
-    Environment,
-    Exit,
-    Look,
-    Signal,
-    Trace,
-    Usage,
-    Warm,
-)
+from finetop.core.supervisor.launchers import launcher
+from finetop.core.supervisor.launchers.launcher import Attempt, Batch, Exit, Look, Usage, Variables
 
 LEFT_BEHIND_S = 2.0  # time limit for finding leftover processes, during which no other job is looked at
 LOOKS = 5
@@ -66,19 +57,14 @@ class LocalLauncher:
         self._pids: dict[tuple[int, int], int] = {}  # keepers of (job, attempt), for `owners`
 
     def submit(
-        self,
-        attempt: Attempt,
-        environment: Environment,
-        *,
-        may_be_warm: bool = False,
-        batch: Batch | None = None,
+        self, attempt: Attempt, variables: Variables, *, may_be_warm: bool = False, batch: Batch | None = None
     ) -> bool:
         if not claim(attempt.folder, attempt.number):
             return False
         abort_at("supervisor-claimed")
         may_be_warm = may_be_warm and ranks_of(attempt.folder) == 1
-        started = self._hand_over(attempt, environment) if may_be_warm else None
-        self._started.append(started or start_keeper(attempt, environment))
+        started = self._hand_over(attempt, variables) if may_be_warm else None
+        self._started.append(started or start_keeper(attempt, variables))
         return True
 
     def list(self, attempts: Sequence[Attempt]) -> dict[int, Look]:
@@ -98,7 +84,7 @@ class LocalLauncher:
             write_whole(attempt.folder / "attempt", b"0")
         return True
 
-    def signal(self, attempt: Attempt, kind: Signal) -> bool:
+    def signal(self, attempt: Attempt, kind: launcher.Signal) -> bool:
         record = record_of(attempt.folder, attempt.number)
         if record is None or not self.is_alive(attempt.folder) or record["boot"] != processes.boot_id():
             return False
@@ -114,7 +100,7 @@ class LocalLauncher:
     def logs(self, folder: Path) -> Path:
         return folder / "log.txt"
 
-    def trace(self, attempt: Attempt) -> Trace:
+    def trace(self, attempt: Attempt) -> launcher.Trace:
         record = record_of(attempt.folder, attempt.number)
         if record is None:
             return "none"
@@ -185,7 +171,7 @@ class LocalLauncher:
         self._warm_failures += 1
         return True
 
-    def warm_up(self, environment: dict[str, str]) -> None:
+    def warm_up(self, variables: Variables) -> None:
         file = self._home / "spare.json"
         try:
             file.unlink(missing_ok=True)
@@ -193,11 +179,11 @@ class LocalLauncher:
             with os.fdopen(log, "wb") as out:
                 process = subprocess.Popen(
                     [sys.executable, "-m", "finetop.core.runtime.keeper", "--spare", *warm_command(file)],
-                    stdin=subprocess.PIPE, stdout=out, stderr=out, start_new_session=True, env=environment,
+                    stdin=subprocess.PIPE, stdout=out, stderr=out, start_new_session=True, env=variables,
                 )  # fmt: skip
         except OSError:
             return
-        self._warm = Waiting(process, environment, file)
+        self._warm = Waiting(process, variables, file)
 
     def let_go(self) -> bool:
         """End the waiting process: its keeper ends when the pipe closes, and is reaped with those of jobs."""
@@ -210,14 +196,14 @@ class LocalLauncher:
         self._started.append(warm.keeper)
         return True
 
-    def warm(self) -> Warm:
+    def warm(self) -> launcher.Warm:
         if self._warm is None:
-            return Warm(False, self._warm_failures)
+            return launcher.Warm(False, self._warm_failures)
         try:
             pid = int(json.loads(read_own(self._warm.file, RECORD_BYTES))["pid"])
         except (OSError, ValueError, KeyError, TypeError):
             pid = None
-        return Warm(True, self._warm_failures, pid)
+        return launcher.Warm(True, self._warm_failures, pid)
 
     def _hand_over(self, attempt: Attempt, environment: dict[str, str]) -> subprocess.Popen[bytes] | None:
         """Hand a job to the waiting process; return None if there is none or its environment differs.

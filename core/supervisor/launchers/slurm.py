@@ -20,7 +20,7 @@ from finetop.core.runtime.failures import Cause
 from finetop.core.runtime.files import size_of, write_whole
 from finetop.core.runtime.locks import is_held
 from finetop.core.supervisor.launchers import launcher, slurm_record
-from finetop.core.supervisor.launchers.launcher import Attempt, Batch, Environment, Exit, Look, Place, Usage
+from finetop.core.supervisor.launchers.launcher import Attempt, Batch, Exit, Look, Place, Usage, Variables
 from finetop.core.supervisor.launchers.local import LocalLauncher, claim, exit_of, locked, record_of
 from finetop.core.supervisor.launchers.slurm_batch import Key
 from finetop.core.supervisor.launchers.slurm_queue import SlurmQueue
@@ -48,15 +48,10 @@ class SlurmLauncher:
         self._insisted: dict[Key, float] = {}
 
     def submit(
-        self,
-        attempt: Attempt,
-        environment: Environment,
-        *,
-        may_be_warm: bool = False,
-        batch: Batch | None = None,
+        self, attempt: Attempt, variables: Variables, *, may_be_warm: bool = False, batch: Batch | None = None
     ) -> bool:
         if batch is None:
-            return self._local.submit(attempt, environment, may_be_warm=may_be_warm)
+            return self._local.submit(attempt, variables, may_be_warm=may_be_warm)
         if not claim(attempt.folder, attempt.number):
             return False
         (attempt.folder / "asked.json").unlink(missing_ok=True)
@@ -64,7 +59,7 @@ class SlurmLauncher:
         slurm_record.write(attempt.folder, record)
         abort_at("slurm-claimed")
         self._of_here.discard(_key(attempt))
-        self._queue.add(attempt, batch, environment, record)
+        self._queue.add(attempt, batch, variables, record)
         return True
 
     def list(self, attempts: Sequence[Attempt]) -> dict[int, Look]:

@@ -151,7 +151,7 @@ def look_at(path: str) -> messages.PathFacts:
 
 
 async def look_ahead(supervisor: Supervisor, ask: messages.LookAhead) -> messages.LookAheadAnswer:
-    """Return a recipe's plan and its first row, rendered; one at a time: it reads all data. Raises EnvironmentTrouble."""
+    """Return a recipe's plan and first row, rendered; one at a time: it reads all data. Raises EnvironmentTrouble."""
     home, hint = str(supervisor.home.root), "Run it there: `finetop plan RECIPE`."
     asked = msgspec.json.encode({"recipe": ask.recipe, "row": ask.row})
     try:

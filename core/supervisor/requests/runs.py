@@ -61,27 +61,14 @@ async def curves(supervisor: Supervisor, ask: messages.Curves) -> messages.Curve
         first, last = int(ask.first), int(ask.last)
         found = metrics.curves(connection, run_id, ask.keys, columns=ask.columns, first=first, last=last)
         return messages.CurvesAnswer(found)
-    return await asyncio.to_thread(
-        metrics.curves_across,
-        connection.cursor(),
-        run_id,
-        ask.keys,
-        across=ask.x,
-        columns=ask.columns,
-        first=ask.first,
-        last=ask.last,
-    )
+    work = partial(metrics.curves_across, connection.cursor(), run_id, ask.keys, across=ask.x)
+    return await asyncio.to_thread(work, columns=ask.columns, first=ask.first, last=ask.last)
 
 
 async def select(supervisor: Supervisor, ask: messages.Sql) -> msgspec.Raw:
     """Run a query; return a SqlAnswer that is already encoded as JSON."""
-    return await sql_query.select(
-        supervisor.home.database,
-        ask.query,
-        limit=ask.limit,
-        timeout_s=ask.timeout_s,
-        places=supervisor.queries,
-    )
+    file, places = supervisor.home.database, supervisor.queries
+    return await sql_query.select(file, ask.query, limit=ask.limit, timeout_s=ask.timeout_s, places=places)
 
 
 async def read_log(supervisor: Supervisor, ask: messages.ReadLog) -> messages.LogAnswer:
