@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from finetop.core.runtime import amd_gpus
-from finetop.core.runtime.gpu import GIB, Fault, Gpu, GpuReading, Process
+from finetop.core.runtime.gpu import GIB, Capability, Fault, Gpu, GpuReading, Process
 from finetop.core.text import counted
 
 LIBRARY = "libnvidia-ml.so.1"
@@ -128,17 +128,17 @@ class Looker:
         try:
             handle = nvml.nvmlDeviceGetHandleByIndex(index)
             uuid, name = nvml.nvmlDeviceGetUUID(handle), nvml.nvmlDeviceGetName(handle)
-            fault, trouble = self._fault(handle, index)
+            unfit = self._fault(handle, index)
             mode = self._told(nvml.nvmlDeviceGetMigMode, handle)
             capability = self._told(nvml.nvmlDeviceGetCudaComputeCapability, handle)
-            of_whole = (index, fault, trouble, capability)
+            of_whole = (index, unfit, capability)
             if mode is None or mode[0] != nvml.NVML_DEVICE_MIG_ENABLE:
                 return [self._gpu(handle, *of_whole)]
             parts = [self._gpu(part, *of_whole, is_part=True) for part in self._parts(handle)]
             text = "it is in MIG mode, but has no instance yet"
             return parts or [Gpu(index, uuid, name, fault="unreadable", trouble=text)]
         except nvml.NVMLError as error:
-            fault = "lost" if self._is_lost(error) else "unreadable"
+            fault: Fault = "lost" if self._is_lost(error) else "unreadable"
             return [Gpu(index, uuid, name, fault=fault, trouble=words_of(error))]
 
     def _parts(self, handle: Any) -> list[Any]:
@@ -152,9 +152,8 @@ class Looker:
         self,
         handle: Any,
         index: int,
-        fault: Fault,
-        trouble: str,
-        capability: tuple[int, int] | None,
+        fault: tuple[Fault, str],
+        capability: Capability,
         *,
         is_part: bool = False,
     ) -> Gpu:
@@ -173,8 +172,8 @@ class Looker:
             celsius=self._told(nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU),
             watts=None if watts is None else watts / 1000,
             processes=None if running is None else tuple(_process(process) for process in running),
-            fault=fault,
-            trouble=trouble,
+            fault=fault[0],
+            trouble=fault[1],
             is_part=is_part,
             capability=None if capability is None else (int(capability[0]), int(capability[1])),
         )

@@ -389,12 +389,6 @@ def owning_job(pid: int, keepers: dict[int, int]) -> int | None:
 def _row(job: int, process: processes.Process) -> ProcessRow:
     facts = processes.status(process.pid)
     kib, threads = facts.get("VmRSS", "").split(), facts.get("Threads", "")
-    return ProcessRow(
-        pid=process.pid,
-        job=job,
-        command=processes.command(process.pid),
-        state=process.state,
-        cpu_s=process.cpu_s,
-        memory_gib=int(kib[0]) / 2**20 if kib else None,
-        threads=int(threads) if threads.isdecimal() else None,
-    )
+    gib, count = int(kib[0]) / 2**20 if kib else None, int(threads) if threads.isdecimal() else None
+    command = processes.command(process.pid)
+    return ProcessRow(process.pid, job, command, process.state, process.cpu_s, gib, count)

@@ -140,21 +140,12 @@ def _load_members(connection: Connection, comparison: str) -> list[_table.Member
     watts, learned = store.power(connection, numbers), store.trained(connection, numbers)
     loaded = []
     for member in members:
-        own = jobs.of_run(connection, member.run_id)
-        measuring = [job.state for job in own if job.verb in ("measure", "approach")]
+        own, of = jobs.of_run(connection, member.run_id), member.run_id
+        states = [job.state for job in own if job.verb in ("measure", "approach")]
+        about = (member.approach, member.seed, member.learns_news, rows[of], recipes[of], own)
+        measuring = states[-1] if states else None
         loaded.append(
-            _table.Member(
-                approach=member.approach,
-                seed=member.seed,
-                learns_news=member.learns_news,
-                row=rows[member.run_id],
-                recipe=recipes[member.run_id],
-                jobs=own,
-                measured=measured.get(member.run_id),
-                measuring=measuring[-1] if measuring else None,
-                watts=watts.get(member.run_id),
-                trained=learned.get(member.run_id),
-            )
+            _table.Member(*about, measured.get(of), measuring, watts=watts.get(of), trained=learned.get(of))
         )
     return loaded
 
@@ -164,15 +155,9 @@ def _brief(connection: Connection, comparison: store.Comparison) -> messages.Com
     numbers = [member.run_id for member in members]
     measured = store.count_measured(connection, numbers)
     given_up = sum(word in ("failed", "lost", "stopped") for word in runs.words_of(connection, numbers))
-    return messages.ComparisonBrief(
-        comparison.name,
-        comparison.created,
-        comparison.metric,
-        len({member.approach for member in members}),
-        len(members),
-        measured,
-        max(0, len(members) - measured - given_up),
-    )
+    names, to_come = {member.approach for member in members}, max(0, len(members) - measured - given_up)
+    about = (comparison.name, comparison.created, comparison.metric)
+    return messages.ComparisonBrief(*about, len(names), len(members), measured, to_come)
 
 
 ANSWERS = {messages.SubmitApproaches: submit, messages.Approaches: listing}

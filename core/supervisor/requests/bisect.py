@@ -29,13 +29,9 @@ async def estimate(supervisor: Supervisor, ask: Earlier) -> EarlierAnswer:
     run_id, name, on_disk = await _run_and_steps(supervisor, ask.run)
     results = bisection.known(supervisor.connection, run_id, on_disk)
     newest = next(iter(checks.results(supervisor.connection, run_id)), {})
-    return EarlierAnswer(
-        name,
-        sum(step not in results.seen for step in results.steps),
-        bisect.most_looks(results.steps, results.seen),
-        results.text if results.seen else "",
-        newest.get("seconds") or None,
-    )
+    unseen, most = set(results.steps) - results.seen.keys(), bisect.most_looks(results.steps, results.seen)
+    text = results.text if results.seen else ""
+    return EarlierAnswer(name, len(unseen), most, text, newest.get("seconds") or None)
 
 
 async def check_next(supervisor: Supervisor, ask: LookEarlier) -> LookEarlierAnswer:

@@ -65,16 +65,10 @@ async def changes(supervisor: Supervisor, ask: messages.Changes) -> messages.Cha
         except TimeoutError:
             break
     running, waiting = jobs.counts(supervisor.connection)
-    return messages.ChangesAnswer(
-        supervisor.revision,
-        supervisor.trouble,
-        supervisor.teller.newest,
-        waiting,
-        triage_states.to_triage(supervisor.connection),
-        running,
-        len(supervisor.pool.seen.gpus),
-        len({share.uuid for job in supervisor.live for share in job.gpus}),
-    )
+    to_triage = triage_states.to_triage(supervisor.connection)
+    newest = (supervisor.revision, supervisor.trouble, supervisor.teller.newest)
+    gpus, taken = supervisor.pool.seen.gpus, {share.uuid for job in supervisor.live for share in job.gpus}
+    return messages.ChangesAnswer(*newest, waiting, to_triage, running, len(gpus), len(taken))
 
 
 def _seen(supervisor: Supervisor, since: int, run_id: int | None) -> bool:
