@@ -196,8 +196,10 @@ def _show(supervisor: Supervisor, job: Job, vital: Vital, state: data.Running) -
         return
     vital.shown_s = vital.silent_s
     state = msgspec.structs.replace(state, silent_s=round(vital.silent_s, 1) if state.pulse else 0.0)
-    new = notices.New(job.run_id, "hung", None, f"hung: {pulse.details(state)}", time.time())
-    _keep(supervisor, job, state, [new] if state.pulse in HANGS and before.pulse not in HANGS else [])
+    new = []
+    if state.pulse in HANGS and before.pulse not in HANGS:
+        new = [notices.New(job.run_id, "hung", None, f"hung: {pulse.details(state)}", time.time())]
+    _keep(supervisor, job, state, new)
 
 
 def _clear(supervisor: Supervisor, job: Job) -> None:
