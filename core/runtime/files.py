@@ -29,7 +29,7 @@ LOCAL_FUSE = frozenset({"fuseblk", "fuse.fuse-overlayfs"})  # a local disk, or a
 
 
 def publish(aside: Path, target: Path) -> None:
-    """Give a finished folder its real name on the same file system, whole or not at all. Raises OSError."""
+    """Rename a finished folder, on one file system; after a crash the target is absent or complete. Raises OSError."""
     for file in aside.rglob("*"):
         sync(file)
     sync(aside)
