@@ -13,7 +13,7 @@ from itertools import pairwise
 from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.store import jobs, run_records
-from finetop.core.store.database import one_value
+from finetop.core.store.database import one_value, update
 from finetop.core.store.jobs import Job
 
 
@@ -43,14 +43,12 @@ def move(connection: Connection, moving: Sequence[Job], before: Job | None) -> N
 
 def first_place(connection: Connection, priority: int) -> float:
     """Return a place before all waiting jobs of a priority."""
-    before = (
-        "SELECT coalesce(min(coalesce(place, id)) - 1, 0) FROM jobs WHERE word = 'queued' AND priority = ?"
-    )
-    return float(one_value(connection, before, [priority]))
+    before = "SELECT coalesce(min(coalesce(place, id)) - 1, 0) FROM jobs"
+    return float(one_value(connection, f"{before} WHERE word = 'queued' AND priority = ?", [priority]))
 
 
 def _put(connection: Connection, job_id: int, priority: int, place: float | None) -> None:
-    connection.execute("UPDATE jobs SET priority = ?, place = ? WHERE id = ?", [priority, place, job_id])
+    update(connection, "jobs", job_id, priority=priority, place=place)
     run_records.mark_job(connection, job_id)
 
 
@@ -61,8 +59,7 @@ def set_priority(connection: Connection, job_id: int, priority: int) -> None:
 
 def hold(connection: Connection, job_id: int, *, held: bool) -> None:
     """Hold a waiting job until a user releases it, or release it to start as soon as possible."""
-    wait = "" if held else ", not_before = NULL"
-    connection.execute(f"UPDATE jobs SET held = ?{wait} WHERE id = ?", [held, job_id])
+    update(connection, "jobs", job_id, held=held, **({} if held else {"not_before": None}))
     run_records.mark_job(connection, job_id)
 
 

@@ -27,13 +27,10 @@ _STANDING = (
 
 def of_runs(connection: Connection, run_ids: Sequence[int]) -> dict[int, dict[str, Standing]]:
     """Read the triage states of these runs' regressions: run id -> task ("" for the whole) -> standing."""
-    rows = connection.execute(
-        f"SELECT run_id, task, {', '.join(_STANDING)} FROM triage"
-        " WHERE run_id IN (SELECT unnest(?::INTEGER[]))",
-        [list(run_ids)],
-    ).fetchall()
+    columns, of_runs = ", ".join(_STANDING), "run_id IN (SELECT unnest(?::INTEGER[]))"
+    query = f"SELECT run_id, task, {columns} FROM triage WHERE {of_runs}"
     by_run: dict[int, dict[str, Standing]] = {}
-    for run_id, task, *standing in rows:
+    for run_id, task, *standing in connection.execute(query, [list(run_ids)]).fetchall():
         by_run.setdefault(run_id, {})[task] = Standing(*standing)
     return by_run
 
