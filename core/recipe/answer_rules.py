@@ -47,21 +47,6 @@ def normalised(text: str) -> str:
     return folded[kept[0] : kept[-1] + 1] if kept else ""
 
 
-def one_word(text: str, value: None) -> bool:
-    """Return True if the text is a single word."""
-    return len(words(text)) == 1
-
-
-def max_words(text: str, value: int) -> bool:
-    """Return True if the text has at least one word and at most `value`."""
-    return 1 <= len(words(text)) <= value
-
-
-def min_words(text: str, value: int) -> bool:
-    """Return True if the text has `value` words or more."""
-    return len(words(text)) >= value
-
-
 def contains(text: str, value: str) -> bool:
     """Return True if the text has the word or phrase, as whole words and in any case."""
     phrase = re.escape(" ".join(value.casefold().split()))
@@ -95,16 +80,6 @@ def ends_with(text: str, value: str) -> bool:
     before = ending[: -len(wanted)]
     cut_inside_word = before[-1:].isalnum() and wanted[0].isalnum()
     return ending.endswith(wanted) and not cut_inside_word
-
-
-def all_caps(text: str, value: None) -> bool:
-    """Return True if the text has letters and all are capitals."""
-    return text.isupper()
-
-
-def lowercase(text: str, value: None) -> bool:
-    """Return True if the text has letters and none is a capital."""
-    return text.islower()
 
 
 def exact(text: str, value: str) -> bool:
@@ -144,10 +119,8 @@ def regex(text: str, value: str) -> bool:
         with limited(MATCH_S):
             return re.search(value, text[:LONGEST_MATCHED_TEXT]) is not None
     except TimeoutError:
-        raise BadInput(
-            f"rule regex: {quoted(value)} takes more than {MATCH_S:g} s on one answer.",
-            hint="Rewrite it without nested repeats, such as (a+)+.",
-        ) from None
+        fault = f"rule regex: {quoted(value)} takes more than {MATCH_S:g} s on one answer."
+        raise BadInput(fault, hint="Rewrite it without nested repeats, such as (a+)+.") from None
 
 
 def json_object(text: str, value: Sequence[str]) -> bool:
@@ -164,11 +137,6 @@ def json_object(text: str, value: Sequence[str]) -> bool:
 def numbers_in(text: str) -> list[float]:
     """Return every number in the text: 12, -3, 1,000 and 2.5."""
     return [float(match_text.replace(",", "")) for match_text in NUMBER.findall(text)]
-
-
-def number(text: str, value: float) -> bool:
-    """Return True if the text has exactly one number, and it is `value`."""
-    return numbers_in(text) == [float(value)]
 
 
 def between(text: str, value: Sequence[float]) -> bool:
@@ -193,21 +161,21 @@ class Rule:
 
 
 RULES: Mapping[str, Rule] = {
-    "one_word": Rule(one_word, "nothing"),
-    "max_words": Rule(max_words, "count"),
-    "min_words": Rule(min_words, "count"),
+    "one_word": Rule(lambda text, _: len(words(text)) == 1, "nothing"),
+    "max_words": Rule(lambda text, most: 1 <= len(words(text)) <= most, "count"),
+    "min_words": Rule(lambda text, least: len(words(text)) >= least, "count"),
     "contains": Rule(contains, "text"),
     "not_contains": Rule(not_contains, "text"),
     "contains_any": Rule(contains_any, "texts"),
     "starts_with": Rule(starts_with, "text"),
     "ends_with": Rule(ends_with, "text"),
-    "all_caps": Rule(all_caps, "nothing"),
-    "lowercase": Rule(lowercase, "nothing"),
+    "all_caps": Rule(lambda text, _: text.isupper(), "nothing"),
+    "lowercase": Rule(lambda text, _: text.islower(), "nothing"),
     "exact": Rule(exact, "text"),
     "one_of": Rule(one_of, "texts"),
     "regex": Rule(regex, "pattern"),
     "json_object": Rule(json_object, "texts"),
-    "number": Rule(number, "number"),
+    "number": Rule(lambda text, wanted: numbers_in(text) == [float(wanted)], "number"),
     "between": Rule(between, "range"),
     "list_items": Rule(list_items, "count"),
 }
@@ -268,16 +236,13 @@ def find_rule(rule: Mapping[str, object]) -> tuple[Rule, Any]:
     name = rule.get("rule")
     if not isinstance(name, str) or name not in RULES:
         if name in REWARD_RULES.names():
-            hint = "Use it in objective.reward, or choose another rule here" + (
-                ": json_object with value []." if name == "json_valid" else "."
-            )
+            other = ": json_object with value []" if name == "json_valid" else ""
+            hint = f"Use it in objective.reward, or choose another rule here{other}."
             raise BadInput(f"{name} is a rule for rewards only.", hint=hint)
         raise BadInput(f"{name!r} is not a rule.", hint=did_you_mean(str(name), RULES))
-    for key in rule:
-        if key not in ("rule", "value"):
-            raise BadInput(
-                f"rule {name}: {key} is not a key of a rule.", hint="A rule has the keys rule and value."
-            )
+    if unknown := [key for key in rule if key not in ("rule", "value")]:
+        hint = "A rule has the keys rule and value."
+        raise BadInput(f"rule {name}: {unknown[0]} is not a key of a rule.", hint=hint)
     wanted = RULES[name].takes
     value = rule.get("value")
     if not fits(value, wanted):

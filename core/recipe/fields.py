@@ -55,10 +55,8 @@ def fields_of_section(key: str) -> tuple[Field, ...]:
     """
     below = ("method.", "objective.")
     known = [field for field in fields() if not field.key.startswith(below) or field.key.endswith(".name")]
-    matching = tuple(
-        field for field in known if field.key == key or field.key.startswith((f"{key}.", f"{key}["))
-    )
-    if matching:
+    inside = (f"{key}.", f"{key}[")
+    if matching := tuple(field for field in known if field.key == key or field.key.startswith(inside)):
         return matching
     if key.startswith(below):
         hint = f"See `finetop {'methods lora' if key.startswith('method.') else 'methods sft'}`, or another name."
@@ -73,12 +71,10 @@ def fields_of_plugin(name: str) -> dict[str, tuple[str, tuple[Field, ...]]]:
     Raises NotFound.
     """
     by_kind = {}
-    if name in METHODS.names():
-        own = [field for field in fields(method=name) if field.key.startswith("method.")]
-        by_kind["method"] = METHODS.load(name).about, tuple(own[1:])
-    if name in OBJECTIVES.names():
-        own = [field for field in fields(objective=name) if field.key.startswith("objective.")]
-        by_kind["objective"] = OBJECTIVES.load(name).about, tuple(own[1:])
+    for kind, plugins in (("method", METHODS), ("objective", OBJECTIVES)):
+        if name in plugins.names():
+            own = [field for field in fields(**{kind: name}) if field.key.startswith(f"{kind}.")]
+            by_kind[kind] = plugins.load(name).about, tuple(own[1:])
     if name in PROTECTIONS.names():
         by_kind["protect"] = PROTECTIONS.load(name).about, fields_of_section(f"protect.{name}")
     if not by_kind:

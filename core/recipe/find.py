@@ -94,9 +94,8 @@ def find_recipe(path_or_name: str, cwd: Path) -> Path:
         if name in names:
             return builtin_folder() / f"{name}.yaml"
         if path_or_name.startswith(BUILTIN) or not _exists(cwd / path_or_name):
-            hint = (
-                did_you_mean(name[:60], names, whole="finetop methods") + " A file of your own ends in .yaml."
-            )
+            meant = did_you_mean(name[:60], names, whole="finetop methods")
+            hint = f"{meant} A file of your own ends in .yaml."
             raise NotFound(f"there is no recipe {quoted(path_or_name)}.", hint=hint)
     try:
         path = resolve_path(path_or_name, cwd)
@@ -152,16 +151,12 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _is_ours(path: str) -> bool:
-    return path.startswith(f"{builtin_folder()}/")
-
-
 def by_name(value: Any) -> Any:
     """Replace the paths of finetop's own files by builtin:NAME: another machine has them in another folder."""
     if isinstance(value, dict):
         return {key: by_name(item) for key, item in value.items()}
     if isinstance(value, list):
         return [by_name(item) for item in value]
-    if isinstance(value, str) and _is_ours(value):
-        return f"{BUILTIN}{value.removeprefix(f'{builtin_folder()}/')}"
+    if isinstance(value, str) and value.startswith(ours := f"{builtin_folder()}/"):
+        return f"{BUILTIN}{value.removeprefix(ours)}"
     return value

@@ -43,37 +43,16 @@ ELSEWHERE = {
 }
 # Options that finetop's own reading, logging and saving depend on.
 OURS = {
-    "output_dir",
-    "report_to",
-    "logging_steps",
-    "logging_strategy",
-    "logging_nan_inf_filter",
-    "disable_tqdm",
-    "use_cpu",
-    "push_to_hub",
-    "remove_unused_columns",
-    "dataset_kwargs",
-    "dataset_text_field",
-    "model_init_kwargs",
-    "eos_token",
-    "pad_token",
-    "shuffle_dataset",
-    "do_train",
-    "do_eval",
-    "do_predict",
-    "resume_from_checkpoint",
-    "load_best_model_at_end",
-    "eval_on_start",
+    *("output_dir", "report_to", "logging_steps", "logging_strategy", "logging_nan_inf_filter"),
+    *("disable_tqdm", "dataset_kwargs", "dataset_text_field", "eos_token"),
+    *("use_cpu", "push_to_hub", "remove_unused_columns", "pad_token", "model_init_kwargs"),
+    *("shuffle_dataset", "do_train", "do_eval", "do_predict", "eval_on_start"),
+    *("resume_from_checkpoint", "load_best_model_at_end"),
 }
 # Distribution over GPUs, which the recipe sets in other ways.
 SEVERAL_GPUS = {
-    "deepspeed",
-    "fsdp",
-    "fsdp_config",
-    "parallelism_config",
-    "accelerator_config",
-    "local_rank",
-    "ddp_backend",
+    *("deepspeed", "fsdp", "fsdp_config", "parallelism_config"),
+    *("accelerator_config", "local_rank", "ddp_backend"),
 }
 # Options that would make a run differ from its recipe.
 UNSOUND = {

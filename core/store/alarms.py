@@ -70,10 +70,9 @@ class AlarmBatch:
 
 def of_run(connection: Connection, run_id: int) -> list[data.AlarmRow]:
     """List a run's alarms, newest last; only the newest LISTED."""
-    newest = (
-        "SELECT kind, step, text, time, over_step FROM alarms WHERE run_id = ? ORDER BY time DESC, rowid DESC"
-    )
-    return read_as(connection, data.AlarmRow, f"{newest} LIMIT {LISTED}", [run_id])[::-1]
+    newest = f"run_id = ? ORDER BY time DESC, rowid DESC LIMIT {LISTED}"
+    query = f"SELECT kind, step, text, time, over_step FROM alarms WHERE {newest}"
+    return read_as(connection, data.AlarmRow, query, [run_id])[::-1]
 
 
 def count_of(connection: Connection, run_id: int) -> int:

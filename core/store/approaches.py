@@ -50,10 +50,8 @@ def store_measurement(
 
 def measured(connection: Connection, run_ids: list[int]) -> dict[int, events.ApproachMeasured]:
     """Read the measurements of runs."""
-    query = f"SELECT run_id, result FROM measured WHERE {_OF_RUNS}"
-    return {
-        run_id: _measured.decode(text) for run_id, text in connection.execute(query, [run_ids]).fetchall()
-    }
+    rows = connection.execute(f"SELECT run_id, result FROM measured WHERE {_OF_RUNS}", [run_ids]).fetchall()
+    return {run_id: _measured.decode(text) for run_id, text in rows}
 
 
 def count_measured(connection: Connection, run_ids: list[int]) -> int:

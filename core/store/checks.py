@@ -143,11 +143,9 @@ def newest_checkpoint(connection: Connection, run_id: int, step: int | None) -> 
     Raises NotFound listing the available steps.
     """
     best = best_of(connection, run_id) if step is None else None
-    row = connection.execute(
-        "SELECT step, path FROM checkpoints WHERE run_id = ? AND (? IS NULL OR step = ?)"
-        " ORDER BY (step = ?) DESC, step DESC LIMIT 1",
-        [run_id, step, step, -1 if best is None else best.step],
-    ).fetchone()
+    newest = "run_id = ? AND (? IS NULL OR step = ?) ORDER BY (step = ?) DESC, step DESC LIMIT 1"
+    values = [run_id, step, step, -1 if best is None else best.step]
+    row = connection.execute(f"SELECT step, path FROM checkpoints WHERE {newest}", values).fetchone()
     if row is None:
         query = "SELECT DISTINCT step FROM checkpoints WHERE run_id = ? ORDER BY step"
         steps = read_as(connection, str, query, [run_id])

@@ -82,10 +82,10 @@ def claim_of(
 
 
 def _checks_so_far(connection: Connection, run_id: int) -> list[EarlierCheck]:
-    so_far = [
-        EarlierCheck(step, msgspec.json.decode(args or "{}").get("general") or {}, Claim(claim, watch))
-        for step, args, claim, watch in connection.execute(_CHECKED, [run_id]).fetchall()
-    ]
+    so_far = []
+    for step, text, claim, watch in connection.execute(_CHECKED, [run_id]).fetchall():
+        settings = msgspec.json.decode(text or "{}").get("general") or {}
+        so_far.append(EarlierCheck(step, settings, Claim(claim, watch)))
     for (text,) in connection.execute(_LIVE, [run_id, "check"]).fetchall():
         args = msgspec.json.decode(text)
         claim = Claim(args.get("claim", 0), args.get("watch", False))

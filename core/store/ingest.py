@@ -20,6 +20,7 @@ from finetop.core.store.database import append, json_text, one_value, read_as, t
 from finetop.core.store.event_batch import Batch, Place, read
 from finetop.core.wording import verdicts
 
+_MOVED = ("bytes_read", "last_n", "skipping", "bad_lines", "bad_line", "last_event")  # of a batch
 _MOVE_ON = """
     UPDATE jobs SET bytes_read = new.bytes_read, last_n = new.last_n, skipping = new.skipping,
     bad_lines = jobs.bad_lines + new.bad_lines, bad_line = coalesce(jobs.bad_line, new.bad_line),
@@ -171,19 +172,8 @@ def _make_room(connection: Connection, batch: Batch) -> None:
 def _move_on(connection: Connection, batches: list[Batch]) -> None:
     """Advance the offsets, with the jobs' and runs' states and last numbers."""
     states = [_state_of(batch) for batch in batches]
-    moved = [
-        (
-            one.place.job_id,
-            one.bytes_read,
-            one.last_n,
-            one.skipping,
-            one.bad_lines,
-            one.bad_line,
-            one.last_event,
-        )
-        for one in batches
-    ]
-    connection.execute(_MOVE_ON, [*map(list, zip(*moved, strict=True)), states])
+    columns = [[getattr(batch, key) for batch in batches] for key in _MOVED]
+    connection.execute(_MOVE_ON, [[batch.place.job_id for batch in batches], *columns, states])
     _show_in_runs(connection, list(zip(batches, states, strict=True)))
 
 

@@ -173,12 +173,10 @@ def folder_of(connection: Connection, run_id: int, job_id: int | None) -> tuple[
 
 def imports(connection: Connection, path: str) -> list[tuple[int, str, dict[str, Any], dict[str, Any]]]:
     """List runs imported from a folder, or about to be, newest first: id, name, recipe, the job's args."""
-    query = (
-        "SELECT r.id, r.name, r.recipe, j.args FROM jobs j JOIN runs r ON r.id = j.run_id"
-        " WHERE j.verb = 'import' AND j.word IN ('queued', 'running', 'finished') AND j.args->>'path' = ?"
-        " ORDER BY j.id DESC"
-    )
-    rows, read = connection.execute(query, [path]).fetchall(), msgspec.json.decode
+    stands = "j.verb = 'import' AND j.word IN ('queued', 'running', 'finished') AND j.args->>'path' = ?"
+    query = "SELECT r.id, r.name, r.recipe, j.args FROM jobs j JOIN runs r ON r.id = j.run_id"
+    rows = connection.execute(f"{query} WHERE {stands} ORDER BY j.id DESC", [path]).fetchall()
+    read = msgspec.json.decode
     return [(run_id, name, read(recipe), read(args)) for run_id, name, recipe, args in rows]
 
 
@@ -276,9 +274,9 @@ def gpus_in_use(connection: Connection) -> dict[int, str]:
 
 def next_checkpoints(connection: Connection) -> float:
     """Return the total bytes of the next checkpoints of all training runs, estimated from their last ones."""
-    size = one_value(
-        connection,
-        "SELECT coalesce(sum(size), 0) FROM (SELECT arg_max(c.size_bytes, c.step) AS size FROM jobs j"
-        " JOIN checkpoints c ON c.run_id = j.run_id WHERE j.word = 'running' AND j.verb = 'train' GROUP BY j.run_id)",
+    training = "j.word = 'running' AND j.verb = 'train' GROUP BY j.run_id"
+    last = (
+        "SELECT arg_max(c.size_bytes, c.step) AS size FROM jobs j JOIN checkpoints c ON c.run_id = j.run_id"
     )
-    return float(size)
+    query = f"SELECT coalesce(sum(size), 0) FROM ({last} WHERE {training})"
+    return float(one_value(connection, query))

@@ -16,7 +16,7 @@ from finetop.core.protocol import accepts
 from finetop.core.protocol.check_result import CheckResult, TaskResult, read, tasks_worst_first, worst_first
 from finetop.core.protocol.messages import triage as ask_for
 from finetop.core.protocol.messages.triage import CurvePoint, Standing, StandingState, TaskFacts
-from finetop.core.protocol.runs import CheckBrief
+from finetop.core.protocol.runs import CheckBrief, TaskBrief
 from finetop.core.store import checks, jobs, runs, triage_states
 from finetop.core.store.database import one_row, one_value, read_as, update
 from finetop.core.text import clean_line
@@ -26,6 +26,15 @@ LONGEST = 2000  # characters of a reason or a note
 NAMED = 6  # finished runs without a check that are named
 ORDER = "triage = 0, triage, points_lost DESC NULLS LAST, id DESC"
 _COLUMNS = "id, name, model, method, step, brief"
+_OF_CHECK = (
+    "check_id",
+    "verdict",
+    "margin",
+    "suite",
+    "at",
+    "step",
+    "real_drop",
+)  # of a brief, told as they are
 _WORDS = (
     "contains(lower(name || ' ' || model || ' ' || method || ' ' || tags || ' ' ||"
     " ['ok', 'new', 'looking', 'accepted', 'fixed'][triage + 1]), ?)"
@@ -66,10 +75,9 @@ def page(connection: Connection, ask: ask_for.Triage, revision: int) -> ask_for.
     condition, values = "brief IS NOT NULL", list[Any]()
     for word in ask.filter.lower().split():
         condition, values = f"{condition} AND {_WORDS}", [*values, word]
-    lines = connection.execute(
-        f"SELECT {_COLUMNS} FROM runs WHERE {condition} ORDER BY {ORDER} LIMIT ? OFFSET ?",
-        [*values, max(1, min(ask.limit, PAGE_LIMIT)), max(0, ask.offset)],
-    ).fetchall()
+    query = f"SELECT {_COLUMNS} FROM runs WHERE {condition} ORDER BY {ORDER} LIMIT ? OFFSET ?"
+    place = [max(1, min(ask.limit, PAGE_LIMIT)), max(0, ask.offset)]
+    lines = connection.execute(query, [*values, *place]).fetchall()
     total, *counts, unchecked_total = (int(number) for number in one_row(connection, _counts()))
     matching = total
     if values:
@@ -95,43 +103,30 @@ def page(connection: Connection, ask: ask_for.Triage, revision: int) -> ask_for.
 def _rows(connection: Connection, lines: list[tuple[Any, ...]]) -> tuple[list[ask_for.TriageRow], list[str]]:
     """Return one row per run and one column per task, worst task first."""
     briefs = [_brief.decode(line[-1]) for line in lines]
-    tasks = tasks_worst_first(
-        [[(task.task, task.mark, _drop(task.drop, task.mark)) for task in check.worst] for check in briefs]
-    )
+    marks = [[(task.task, task.mark, _drop(task)) for task in check.worst] for check in briefs]
+    tasks = tasks_worst_first(marks)
     numbers = [line[0] for line in lines]
     standings = triage_states.of_runs(connection, numbers)
     stands = {row.id: row for row in runs.rows(connection, numbers, *jobs.places(connection))}
     rows = []
     for (run_id, name, model, method, run_step, _), check in zip(lines, briefs, strict=True):
-        cells = {
-            task.task: ask_for.TriageCell(_drop(task.drop, task.mark), task.mark) for task in check.worst
-        }
-        rows.append(
-            ask_for.TriageRow(
-                id=run_id,
-                name=name,
-                model=model,
-                method=method,
-                check_id=check.check_id,
-                verdict=check.verdict,
-                drop=None if check.drop is None else round(check.drop, 2),
-                margin=check.margin,
-                suite=check.suite,
-                at=check.at,
-                cells=[cells.get(task) for task in tasks],
-                step=check.step,
-                run_step=run_step,
-                real_drop=check.real_drop,
-                reason=check.reason if check.verdict == "no_verdict" else "",
-                standings=standings.get(run_id, {}),
-                refuses=accepts.refused(stands[run_id]),
-            )
+        cells = {task.task: ask_for.TriageCell(_drop(task), task.mark) for task in check.worst}
+        run = {"id": run_id, "name": name, "model": model, "method": method, "run_step": run_step}
+        row = ask_for.TriageRow(
+            **run,
+            **{key: getattr(check, key) for key in _OF_CHECK},
+            drop=None if check.drop is None else round(check.drop, 2),
+            cells=[cells.get(task) for task in tasks],
+            reason=check.reason if check.verdict == "no_verdict" else "",
+            standings=standings.get(run_id, {}),
+            refuses=accepts.refused(stands[run_id]),
         )
+        rows.append(row)
     return rows, tasks
 
 
-def _drop(drop: float, mark: str) -> float | None:
-    return None if mark == "unmeasurable" else round(drop, 2)
+def _drop(task: TaskBrief) -> float | None:
+    return None if task.mark == "unmeasurable" else round(task.drop, 2)
 
 
 @dataclass(frozen=True, slots=True)

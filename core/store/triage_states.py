@@ -14,15 +14,8 @@ from finetop.core.store.database import insert, one_value
 
 NONE = 0  # runs.triage of a run that has not regressed
 PLACES: Final[Mapping[StandingState, int]] = {"new": 1, "looking": 2, "accepted": 3, "fixed": 4}
-_STANDING = (
-    "state",
-    "who",
-    "time",
-    "reason",
-    "note",
-    "fixed_by",
-    "points_lost",
-)  # columns, as Standing has them
+# Columns, as Standing has them.
+_STANDING = ("state", "who", "time", "reason", "note", "fixed_by", "points_lost")
 
 
 def of_runs(connection: Connection, run_ids: Sequence[int]) -> dict[int, dict[str, Standing]]:
