@@ -203,36 +203,34 @@ def is_texts(value: object) -> bool:
 
 def fits(value: object, kind: ValueKind) -> bool:
     """Return True if a rule's value is of the kind it takes."""
-    if kind == "nothing":
-        return value is None
-    if kind == "text":
-        return isinstance(value, str) and bool(value.strip())
-    if kind == "texts":
-        return is_texts(value)
-    if kind == "count":
-        return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-    if kind == "number":
-        return is_number(value)
-    if kind == "range":
-        pair = isinstance(value, list | tuple) and len(value) == 2 and all(map(is_number, value))
-        return pair and value[0] <= value[1]  # type: ignore[index]
-    return isinstance(value, str) and compiles(value)
+    match kind, value:
+        case "nothing", None:
+            return True
+        case "text", str():
+            return bool(value.strip())
+        case "texts", _:
+            return is_texts(value)
+        case "count", int():
+            return not isinstance(value, bool) and value >= 1
+        case "number", _:
+            return is_number(value)
+        case "range", [low, high]:
+            return is_number(low) and is_number(high) and bool(low <= high)
+        case "pattern", str():
+            return compiles(value)
+    return False
 
 
 def compiles(pattern: str) -> bool:
     """Return True if the text is a regular expression."""
     try:
-        re.compile(pattern)
+        return bool(re.compile(pattern))
     except re.error:
         return False
-    return True
 
 
 def find_rule(rule: Mapping[str, object]) -> tuple[Rule, Any]:
-    """Return a rule's check and its value.
-
-    Raises BadInput for an unknown rule, an unknown key, or a value that is missing or of the wrong kind.
-    """
+    """Return a rule's check and its value. Raises BadInput for an unknown rule or key, or a value that does not fit."""
     name = rule.get("rule")
     if not isinstance(name, str) or name not in RULES:
         if name in REWARD_RULES.names():
@@ -252,10 +250,7 @@ def find_rule(rule: Mapping[str, object]) -> tuple[Rule, Any]:
 
 
 def check_rules(text: str, rules: Sequence[Mapping[str, object]]) -> bool:
-    """Return True if the text passes every rule; all rules are validated first, so an invalid one always raises.
-
-    Raises BadInput for an unknown rule, an empty list, or a value that is missing or of the wrong kind.
-    """
+    """Return True if the text passes every rule. Raises BadInput for an empty list, and for any invalid rule first."""
     if not rules:
         raise BadInput("no rules to check.", hint="Add at least one.")
     checks = [find_rule(rule) for rule in rules]

@@ -35,10 +35,7 @@ _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[^{}]+|[{}]")
 
 @lru_cache
 def parts(written: str) -> tuple[tuple[str, bool], ...]:
-    """Split a column or template into texts (False) and columns (True). Without braces it is one column.
-
-    Raises ValueError for an unmatched brace.
-    """
+    """Split a column or template into texts (False) and columns (True). Raises ValueError for an unmatched brace."""
     if not is_template(written):
         return ((written, True),)
     pieces: list[tuple[str, bool]] = []

@@ -49,10 +49,7 @@ def sections() -> dict[str, str]:
 
 
 def fields_of_section(key: str) -> tuple[Field, ...]:
-    """Return the settings at and below a key such as `train` or `check.target`, without those of a method or objective.
-
-    Raises NotFound.
-    """
+    """Return the settings at and below a key such as `train`, without those of one method. Raises NotFound."""
     below = ("method.", "objective.")
     known = [field for field in fields() if not field.key.startswith(below) or field.key.endswith(".name")]
     inside = (f"{key}.", f"{key}[")
@@ -66,10 +63,7 @@ def fields_of_section(key: str) -> tuple[Field, ...]:
 
 
 def fields_of_plugin(name: str) -> dict[str, tuple[str, tuple[Field, ...]]]:
-    """Return the settings of a plugin name: {`method`, `objective` or `protect`: (one line of help, its fields)}.
-
-    Raises NotFound.
-    """
+    """Return, by `method`, `objective` or `protect`, a plugin's line of help and its settings. Raises NotFound."""
     by_kind = {}
     for kind, plugins in (("method", METHODS), ("objective", OBJECTIVES)):
         if name in plugins.names():

@@ -84,10 +84,7 @@ def looks_like_path(text: str) -> bool:
 
 
 def find_recipe(path_or_name: str, cwd: Path) -> Path:
-    """Return a recipe's file: a bare name is a built-in recipe, anything else a path from `cwd`.
-
-    Raises NotFound with a suggestion.
-    """
+    """Return a recipe's file: built in by a bare name, else by a path from `cwd`. Raises NotFound with a suggestion."""
     name = path_or_name.removeprefix(BUILTIN).removesuffix(".yaml")
     if path_or_name.startswith(BUILTIN) or not looks_like_path(path_or_name):
         names = [recipe.name for recipe, _ in _all_builtin()]

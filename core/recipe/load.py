@@ -87,10 +87,7 @@ def find_problems(text: str, sets: Sequence[str] = (), cwd: Path | None = None) 
 
 
 def check_files(loaded: Loaded, check_path: FileCheck | None = None) -> None:
-    """Require that the files a run needs exist, before it is queued. Raises RecipeError with the line that names one.
-
-    `check_path` checks one file, for a run on another machine.
-    """
+    """Require that the files a run needs exist; `check_path` checks one. Raises RecipeError with its line."""
     _raise_first(list(file_problems(loaded, check_path or file_problem)))
 
 

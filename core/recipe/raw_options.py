@@ -87,10 +87,7 @@ RENAMED = {
 def problems(
     raw: Mapping[str, Any], own: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield what is wrong with raw options, without the trainer's class: key, message, hint.
-
-    `own` maps options to the objective's settings that replace them.
-    """
+    """Yield what is wrong with raw options: key, message, hint; `own` maps options to settings of the objective."""
     for name in raw:
         key = f"trainer_args.{name}"
         if setting := own.get(name) or ELSEWHERE.get(name):

@@ -44,10 +44,7 @@ def read_recipe(
 
 
 def read_as(root: Node, kind: type[Kind], whole: str) -> Kind:
-    """Read a tree as a struct of a file that is not a recipe; `whole` names the file in messages.
-
-    Raises RecipeError, the first of its problems.
-    """
+    """Read a tree as a struct of a file that is no recipe, called `whole` in messages. Raises its first RecipeError."""
     reader = _Reader(to_train=False, whole=whole)
     result = reader.read(root, kind, "")
     if reader.problems:
@@ -107,10 +104,7 @@ class _Reader:
         return self.struct(node.value, node, kind, key, owner=key)
 
     def choice(self, node: Node, kind: type[Method | Objective], plugins: PluginKind[Any], key: str) -> Any:
-        """Read `method:` or `objective:`: a name, and the options of its module.
-
-        If nothing is trained, an unknown name is accepted, and its options are not checked.
-        """
+        """Read name and options of `method:` or `objective:`; if nothing is trained, any name is accepted."""
         if not isinstance(node.value, dict):
             message = f"{key} is {quoted(node.value)}; it must be a mapping."
             return self.problem(node.place, key, message, f"Write {key}: {{name: …}}.")

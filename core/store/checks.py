@@ -50,10 +50,7 @@ def supersede(connection: Connection, run_id: int, step: int) -> None:
 
 
 def brief_of(connection: Connection, run_id: int) -> str | None:
-    """Return the brief of the check that represents a run, as JSON.
-
-    That of the best checkpoint if there is one, else the newest that claims something, else the newest.
-    """
+    """Return the brief of a run's best checkpoint, else of its newest claim, else of its newest check, as JSON."""
     best = best_of(connection, run_id)
     query = f"{_STANDING} ORDER BY (step IS NOT DISTINCT FROM ?) DESC, watch, id DESC LIMIT 1"
     row = connection.execute(query, [run_id, -1 if best is None else best.step]).fetchone()
@@ -138,10 +135,7 @@ def _require_task(connection: Connection, job_id: int, task: str) -> None:
 
 
 def newest_checkpoint(connection: Connection, run_id: int, step: int | None) -> tuple[int, str]:
-    """Return step and path of a run's checkpoint: the one at `step`, else its best, else the newest.
-
-    Raises NotFound listing the available steps.
-    """
+    """Return step and path of the checkpoint at `step`, else the best, else the newest. Raises NotFound."""
     best = best_of(connection, run_id) if step is None else None
     newest = "run_id = ? AND (? IS NULL OR step = ?) ORDER BY (step = ?) DESC, step DESC LIMIT 1"
     values = [run_id, step, step, -1 if best is None else best.step]

@@ -25,10 +25,7 @@ _json = msgspec.json.Encoder()
 
 
 def open_store(path: Path) -> Connection:
-    """Open or create the database and apply all migrations.
-
-    Raises StoreTrouble if it is a link, locked by another process, damaged, or made by a newer finetop.
-    """
+    """Open or create the database, and migrate it. Raises StoreTrouble if it is a link, locked, damaged or too new."""
     if path.is_symlink():
         raise StoreTrouble(f"{path} is a link.", hint="Put the file itself there, or use another home.")
     for file in (path, backups.wal_of(path)):

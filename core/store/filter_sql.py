@@ -102,7 +102,10 @@ class Statement:
 
 def condition(statement: Statement, line: Filter, now: float) -> str:
     """Return the condition of a filter; a term about a value that a run lacks is false for it."""
-    terms = [f"{'NOT ' * term.negated}coalesce({_holds(statement, term, now)}, false)" for term in line.terms]
+    terms = []
+    for term in line.terms:
+        holds = f"coalesce({_holds(statement, term, now)}, false)"
+        terms.append(f"NOT {holds}" if term.negated else holds)
     return " AND ".join(terms) or "true"
 
 

@@ -97,7 +97,7 @@ def list_lost(connection: Connection, ask: LostItems) -> ask_for.LostItemsAnswer
     matching = [item for item in changed if _is_wanted(item, ask)]
     if ask.runs > 1:
         also = _elsewhere(connection, run_id, ask.task, matching)
-        matching = [item for item in matching if also[item.task, item.item] > ask.runs - 2 and not item.won]
+        matching = [item for item in matching if 1 + also[item.task, item.item] >= ask.runs and not item.won]
     won, start = sum(item.won for item in changed), max(0, ask.offset)
     page = matching[start : start + max(1, min(ask.limit, PAGE_LIMIT))]
     return ask_for.LostItemsAnswer(

@@ -35,10 +35,7 @@ _PASSED = (
 def curves(
     connection: Connection, run_id: int, keys: list[str], *, columns: int, first: int, last: int
 ) -> list[Curve]:
-    """Bin each key's values over [first, last] steps into `columns`, so that charts never get raw points.
-
-    An empty `keys` means all keys of the run.
-    """
+    """Bin values over [first, last] steps into `columns`, for charts; an empty `keys` means all keys of the run."""
     width = max(last - first, 1)
     columns = max(1, min(columns, WIDEST_CHART))
     query = (

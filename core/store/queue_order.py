@@ -18,10 +18,7 @@ from finetop.core.store.jobs import Job
 
 
 def move(connection: Connection, moving: Sequence[Job], before: Job | None) -> None:
-    """Move waiting jobs, in their order, before another (None: behind all) and to its priority.
-
-    When moved to the end, a job keeps an even lower priority.
-    """
+    """Move waiting jobs before another and to its priority; None: behind all, where a job keeps an even lower one."""
     own = {job.id for job in moving}
     other_jobs = [job for job in jobs.queued(connection) if job.id not in own]
     if before is not None:

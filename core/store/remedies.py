@@ -62,10 +62,7 @@ def of_base(connection: Connection, run_id: int) -> list[RemedyRow]:
 
 
 def for_export(connection: Connection, run_id: int, step: int, name: str) -> dict[str, Any]:
-    """Return what an export needs of a remedy that was tried: how to make it, and its scored weights.
-
-    Raises NotFound if it was not tried, Refused if it failed.
-    """
+    """Return how to make a remedy, and its scored weights. Raises NotFound if not tried, Refused if it failed."""
     recipe = runs.recipe(connection, run_id)
     by_name = {candidate.name: candidate for candidate in candidates(connection, run_id, recipe, step)}
     row = of_run(connection, run_id, step).get(name)

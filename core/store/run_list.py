@@ -36,10 +36,7 @@ def page(
     why: Mapping[int, str] | None = None,
     wanted: Sequence[str] = (),
 ) -> RunsAnswer:
-    """Read one page of the list, with the totals.
-
-    `why` gives reasons why jobs wait, `wanted` the settings to include. Raises BadInput.
-    """
+    """Read one page of the list: `why` says why jobs wait, `wanted` names settings to include. Raises BadInput."""
     line, by_key = parse(filter), read_sort(sort)
     line = line if line.sort is not None else replace(line, sort=by_key)
     total, need = counts(connection)

@@ -145,10 +145,7 @@ def reason_of(
 
 
 def too_few(drop: float, items: int, chance: float | None, more: int | None, *, weighted: bool) -> str:
-    """Return why a drop of the margin or more is no verdict: chance alone may show it on so few items.
-
-    `chance` is how often it does, if that can be computed.
-    """
+    """Return why a drop of the margin or more is no verdict: it may be chance, which shows it so often if known."""
     lost = f"lost {points(drop)} points{', weighted,' if weighted else ''} on these {counted(items, 'item')}"
     by_chance = "may be chance" if chance is None else f"chance alone does {_percent(chance)} of the time"
     needed = "over 20,000" if more is None else f"about {more:,}"
@@ -181,10 +178,7 @@ def claims_of(
     used: int,
     chance: float | None,
 ) -> tuple[str, ...]:
-    """Return what is claimed, about what, and how often such a claim is wrong.
-
-    `chance` is how often an unchanged model loses as much, if that was computed.
-    """
+    """Return what is claimed, and how often wrongly; `chance`: how often an unchanged model loses as much."""
     suite = f"all {counted(len(plan.order), 'item')} of {counted(len(plan.tasks), 'task')}"
     if plan.weighted:
         suite += ", weighted by task,"
