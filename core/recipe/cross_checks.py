@@ -41,9 +41,12 @@ def cross_problems(
         check_name(recipe.name, places.get("name", whole))
     except RecipeError as error:
         problems.append(error)
-    of_training = (_method, _objective, _engine, _raw, recipe_protections.problems, parallel.problems)
     for rule in (
-        *(of_training if to_train else ()),
+        *(
+            (_method, _objective, _engine, _raw, recipe_protections.problems, parallel.problems)
+            if to_train
+            else ()
+        ),
         _model,
         _train,
         _stop_early,
