@@ -12,7 +12,7 @@ import string
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from finetop.core.errors import BadInput, did_you_mean
 from finetop.core.plugins import REWARD_RULES
@@ -191,7 +191,7 @@ WANTED: Mapping[ValueKind, str] = {
 }
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
     """Return True for a finite number; true and false are not numbers."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -215,7 +215,7 @@ def fits(value: object, kind: ValueKind) -> bool:
         case "number", _:
             return is_number(value)
         case "range", [low, high]:
-            return is_number(low) and is_number(high) and bool(low <= high)
+            return is_number(low) and is_number(high) and low <= high
         case "pattern", str():
             return compiles(value)
     return False

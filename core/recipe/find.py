@@ -148,12 +148,16 @@ def _exists(path: Path) -> bool:
         return False
 
 
+def _is_ours(path: str) -> bool:
+    return path.startswith(f"{builtin_folder()}/")
+
+
 def by_name(value: Any) -> Any:
     """Replace the paths of finetop's own files by builtin:NAME: another machine has them in another folder."""
     if isinstance(value, dict):
         return {key: by_name(item) for key, item in value.items()}
     if isinstance(value, list):
         return [by_name(item) for item in value]
-    if isinstance(value, str) and value.startswith(ours := f"{builtin_folder()}/"):
-        return f"{BUILTIN}{value.removeprefix(ours)}"
+    if isinstance(value, str) and _is_ours(value):
+        return f"{BUILTIN}{value.removeprefix(f'{builtin_folder()}/')}"
     return value
