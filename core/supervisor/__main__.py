@@ -73,7 +73,7 @@ def open_home(home: Home) -> Connection:
         trash.finish_moves(connection, home)
     except duckdb.Error as error:  # a damaged block may be read only now
         connection.close()
-        raise StoreTrouble(*reason(home.database, error)) from error
+        raise StoreTrouble(reason(home.database, error)) from error
     except BaseException:
         connection.close()
         raise
