@@ -186,7 +186,7 @@ class Numbers:
         self.step = max(self.step, point.step)
         self._first = self._first or (point.step, now)
         self._events.write(metrics(point.step, values))
-        self._alarms.look(point.step, self._with_pace(point, values))
+        self._alarms.check(point.step, self._with_pace(point, values))
 
     def _is_new(self, file: _Open, name: str, point: Point) -> bool:
         """Return whether a value is to be reported, and note that it is."""

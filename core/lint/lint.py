@@ -57,7 +57,7 @@ class _Counted:
     over: int = 0
     lengths: Counter[int] = field(default_factory=Counter)
 
-    def take(self, seen: Seen, most: int | None, *, is_learned: bool) -> None:
+    def add(self, seen: Seen, most: int | None, *, is_learned: bool) -> None:
         """Add a block; lengths are counted only for rows that are trained on."""
         self.rows += len(seen.counts)
         if not is_learned:
@@ -98,19 +98,19 @@ def run(request: LintRequest, home: Home, say: Say) -> Report:
     notes += _documents(recipe, home)
     finders = {name: (rule := rules.load(name)).finder(rule, lens) for name in names}
     hearers: dict[Any, list[Finder]] = {}
-    for name in names:  # findings that share a `look` get the same results
-        hearers.setdefault(type(rules.load(name)).look, []).append(finders[name])
+    for name in names:  # findings that share a `scan` get the same results
+        hearers.setdefault(type(rules.load(name)).scan, []).append(finders[name])
     counted = _Counted()
     with open_workers(setup, request.workers, sum(map(lines.size_of, reads))) as looked:
         for seen in looked(_blocks(reads, home, lens, say)):
-            counted.take(seen, lens.max_tokens, is_learned=reads[seen.source].role in LEARNED)
+            counted.add(seen, lens.max_tokens, is_learned=reads[seen.source].role in LEARNED)
             for name, sights in seen.found.items():
-                for finder in hearers[type(rules.load(name)).look]:
+                for finder in hearers[type(rules.load(name)).scan]:
                     for index, sight in sights:
-                        finder.take(seen.at + index, sight)
+                        finder.add(seen.at + index, sight)
     notes += [f"{read.name}: its first {read.rows:,} rows were checked" for read in reads if read.is_cut]
-    looker = BlockRunner(Setup((), setup.sources, lens))
-    rows_of = partial(looker.rows_of, measured=False)
+    scanner = BlockRunner(Setup((), setup.sources, lens))
+    rows_of = partial(scanner.rows_of, measured=False)
     whole = Whole(reads, home, rows_of, say, request, notes, _model(request, recipe))
     findings: list[Finding] = []
     for finder in finders.values():

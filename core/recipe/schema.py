@@ -613,11 +613,7 @@ if TYPE_CHECKING:
 
 else:
     Alarms = _of_folder("Alarms", ALARMS, "Alarms during training: one section for each.")
-    Protect = _of_folder(
-        "Protect",
-        PROTECTIONS,
-        "Protections against forgetting: one section for each.",
-    )
+    Protect = _of_folder("Protect", PROTECTIONS, "Protections against forgetting: one section for each.")
 
 
 class Recipe(Section, frozen=True, kw_only=True):

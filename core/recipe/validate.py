@@ -46,10 +46,7 @@ def read_recipe(
 
 
 def read_as(root: Node, kind: type[Kind], whole: str) -> Kind:
-    """Read a tree as a struct of a file that is not a recipe; `whole` names the file in messages.
-
-    Raises RecipeError, the first of its problems.
-    """
+    """Read a tree as a struct of a file that is no recipe, called `whole` in messages. Raises its first RecipeError."""
     reader = _Reader(to_train=False, whole=whole)
     result = reader.read(root, kind, "")
     if reader.problems:
@@ -94,8 +91,8 @@ class _Reader:
             hint = ""
             if value is None and any(map(is_struct, arms(annotation))):
                 hint = "Leave it out for its defaults; null is for single settings."
-            elif isinstance(value, str) and self.whole == RECIPE:
-                hint = _hint_for_section(key)
+            elif isinstance(value, str) and self.whole == RECIPE and key in _MAIN:
+                hint = f"Did you mean {_MAIN[key]}?"  # a text stands for a whole section
             return self.problem(node.place, key, f"{what}; it must be {type_words(annotation)}.", hint)
         if isinstance(read, str) and (is_path(read, annotation) or is_model_folder(read, annotation, node)):
             try:
@@ -109,15 +106,10 @@ class _Reader:
         return self.struct(node.value, node, kind, key, owner=key)
 
     def choice(self, node: Node, kind: type[Method | Objective], plugins: PluginKind[Any], key: str) -> Any:
-        """Read `method:` or `objective:`: a name, and the options of its module.
-
-        If nothing is trained, an unknown name is accepted, and its options are not checked.
-        """
+        """Read name and options of `method:` or `objective:`; if nothing is trained, any name is accepted."""
         if not isinstance(node.value, dict):
-            hint = f"Write {key}: {{name: …}}."
-            return self.problem(
-                node.place, key, f"{key} is {quoted(node.value)}; it must be a mapping.", hint
-            )
+            message = f"{key} is {quoted(node.value)}; it must be a mapping."
+            return self.problem(node.place, key, message, f"Write {key}: {{name: …}}.")
         options = dict(node.value)
         name_node = options.pop("name", None)
         name = kind(options=None).name if name_node is None else name_node.value
@@ -147,10 +139,8 @@ class _Reader:
                 values[name] = self.read(child, known[name].type, child_key)
             else:
                 what = f"an option of {owner}" if owner else f"a section of {self.whole}"
-                message = f"{plain(child_key)} is not {what}."
-                values[name] = self.problem(
-                    child.place, child_key, message, self.meant(child_key, owner, known)
-                )
+                message, hint = f"{plain(child_key)} is not {what}.", self.meant(child_key, owner, known)
+                values[name] = self.problem(child.place, child_key, message, hint)
         for name, field in known.items():
             if field.required and name not in values:
                 child_key = f"{key}.{name}" if key else name
@@ -299,12 +289,5 @@ def _hint_for(key: str, owner: str, known: Iterable[str]) -> str:
     if meant and (above != section or last in known):
         return f"Did you mean {meant}?"
     is_section = owner in ("", section)
-    command = (
-        f"finetop recipe {section.partition('[')[0]}".strip() if is_section else f"finetop methods {owner}"
-    )
-    return did_you_mean(name[:60], known, whole=command)
-
-
-def _hint_for_section(key: str) -> str:
-    """Suggest the setting that is meant if a text stands for a whole section."""
-    return f"Did you mean {_MAIN[key]}?" if key in _MAIN else ""
+    command = f"recipe {section.partition('[')[0]}".strip() if is_section else f"methods {owner}"
+    return did_you_mean(name[:60], known, whole=f"finetop {command}")

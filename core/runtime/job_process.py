@@ -14,10 +14,10 @@ import signal
 import sys
 import traceback
 import warnings
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from finetop.core.protocol.events import FORMAT, Ended, Started
 from finetop.core.protocol.runs import JobSpec
@@ -25,13 +25,9 @@ from finetop.core.runtime import compiler, failures, gpu_share, ranks, stop_sign
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.files import read_own, retry_file_work
 from finetop.core.runtime.job_folder import read_spec
+from finetop.core.runtime.stop_signal import Stop
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from finetop.core.runtime.stop_signal import Stop
-
-    Work = Callable[[JobSpec, Path, EventLog, Stop], Ended]
+Work = Callable[[JobSpec, Path, EventLog, Stop], Ended]
 
 SETTINGS = {  # environment variables, set before torch is imported; the user's own stay
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -84,10 +80,8 @@ def run(job_folder: Path, work: Work, what_to_lower: Callable[[Path], str]) -> i
             if stop.is_asked or (other_end is not None and other_end.status == "stopped"):  # it stopped first
                 last = Ended("stopped", "asked to stop", kind="asked")
     watched.set()
-    print(
-        " ".join(filter(None, (f"{last.status}:" if last.cause else last.status, last.cause, last.hint))),
-        flush=True,
-    )
+    status = f"{last.status}:" if last.cause else last.status
+    print(" ".join(filter(None, (status, last.cause, last.hint))), flush=True)
     events.write_at_last(last)
     events.sync()
     ranks.end(job_folder, rank, last)
@@ -107,16 +101,8 @@ def write_started(
     events: EventLog, job_folder: Path, *, device: str, dtype: str, packages: Sequence[str]
 ) -> None:
     """Write the started event, with the versions of the packages that results depend on."""
-    events.write(
-        Started(
-            format=FORMAT,
-            attempt=attempt_of(job_folder),
-            pid=os.getpid(),
-            device=device,
-            dtype=dtype,
-            versions=versions(packages),
-        )
-    )
+    attempt, found = attempt_of(job_folder), versions(packages)
+    events.write(Started(FORMAT, attempt, os.getpid(), device=device, dtype=dtype, versions=found))
 
 
 def attempt_of(job_folder: Path) -> int:
@@ -147,6 +133,5 @@ def silence_libraries() -> None:
     for name in ("bitsandbytes", "trl", "peft", "datasets", "accelerate", "torch.distributed", "httpx"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning)
-    warnings.filterwarnings(
-        "ignore", category=UserWarning, module=r"torch|transformers|trl|peft|bitsandbytes|accelerate"
-    )
+    ours = r"torch|transformers|trl|peft|bitsandbytes|accelerate"
+    warnings.filterwarnings("ignore", category=UserWarning, module=ours)

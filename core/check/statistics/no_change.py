@@ -66,9 +66,8 @@ def _exact(tasks: Sequence[TaskChanges], bar: float) -> float:
 def _drawn(tasks: Sequence[TaskChanges], bar: float) -> float:
     """Draw the signs of all changes; count how often they lose as much, or make a task look lost."""
     sizes: list[Floats] = [np.sort([abs(float(change)) for change in task.sums if change]) for task in tasks]
-    changed = np.array(
-        [task.weight * size for task, own in zip(tasks, sizes, strict=True) for size in own], dtype=np.float64
-    )
+    weighted = [task.weight * size for task, own in zip(tasks, sizes, strict=True) for size in own]
+    changed = np.array(weighted, dtype=np.float64)
     seen = -float(sum(task.weight * sum(task.sums) for task in tasks))
     enough = seen - 1e-9 * max(changed.sum(), 1.0)
     ends = np.cumsum([len(own) for own in sizes])

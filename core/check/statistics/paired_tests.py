@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import cache
-from itertools import count
 from math import ceil, sqrt
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from finetop.core.errors import BadInput
 from finetop.core.protocol.check_result import Category
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -26,7 +25,9 @@ if TYPE_CHECKING:
 STANDARD_ERRORS = 3
 EARLY = 0.02  # the share of alpha for a REGRESSED before every item was asked; see sequential.py
 USUAL_POWER = 0.8  # the drop is caught 4 of 5 times
-MOST_ITEMS = 20_000  # never advise more
+_DIGITS = (10, 15, 20, 25, 30, 40, 50, 60, 80)
+# 10, 15, 20, ..., 80, 100, 150, ..., 20,000: never advise more
+ROUND_NUMBERS = [n * 10**power for power in range(4) for n in _DIGITS if n * 10**power <= 20_000]
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -47,10 +48,8 @@ def measure(cluster_scores: Sequence[Sequence[float]], chance: float) -> Measure
     [0, 1].
     """
     if not 0 <= chance < 1:
-        raise BadInput(
-            f"chance is {chance:g}.",
-            hint="Give 1/choices, the majority label's share, or 0 for free answers.",
-        )
+        hint = "Give 1/choices, the majority label's share, or 0 for free answers."
+        raise BadInput(f"chance is {chance:g}.", hint=hint)
     scores = [score for cluster in cluster_scores for score in cluster]
     if not scores:
         return Measured(0, 0.0, 0.0, chance, False)
@@ -90,8 +89,8 @@ def count_flips(base: Sequence[float], tuned: Sequence[float], chance: float) ->
     chance = 1/k. Corrected counts are never below 0, and None if scores are not binary.
     """
     items = len(base)
-    lost = sum(before > after for before, after in zip(base, tuned, strict=True))
-    won = sum(before < after for before, after in zip(base, tuned, strict=True))
+    pairs = list(zip(base, tuned, strict=True))
+    lost, won = sum(before > after for before, after in pairs), sum(before < after for before, after in pairs)
     if not items:
         return Flips(0, 0, 0, 0.0, 0.0)
     if not (is_binary(base) and is_binary(tuned)):
@@ -103,16 +102,12 @@ def count_flips(base: Sequence[float], tuned: Sequence[float], chance: float) ->
 
 def sum_flips(flips: Sequence[Flips]) -> Flips:
     """Add up the flips of several tasks; corrected counts only if every task has them."""
-    lost = [task.lost_corrected for task in flips if task.lost_corrected is not None]
-    won = [task.won_corrected for task in flips if task.won_corrected is not None]
-    corrected = bool(flips) and len(lost) == len(flips)
-    return Flips(
-        sum(task.items for task in flips),
-        sum(task.lost for task in flips),
-        sum(task.won for task in flips),
-        sum(lost) if corrected else None,
-        sum(won) if corrected else None,
-    )
+    items, lost, won = (sum(getattr(task, key) for task in flips) for key in ("items", "lost", "won"))
+    lost_corrected = [task.lost_corrected for task in flips if task.lost_corrected is not None]
+    won_corrected = [task.won_corrected for task in flips if task.won_corrected is not None]
+    if not flips or len(lost_corrected) < len(flips):
+        return Flips(items, lost, won, None, None)
+    return Flips(items, lost, won, sum(lost_corrected), sum(won_corrected))
 
 
 def count_categories(scores: Iterable[tuple[str, str, float, float]]) -> tuple[Category, ...]:
@@ -188,10 +183,8 @@ def _too_many_for_chance(items: int, level: float) -> NDArray[np.float64]:
 
 def items_for(power: float, margin: float, discordance: float, drop: float, level: float) -> int | None:
     """Return the fewest items, a round number, that catch this drop with this power; None if 20,000 do not."""
-    for items in _round_numbers(MOST_ITEMS):
-        if chance_of_regressed(items, margin, discordance, drop, level) >= power:
-            return items
-    return None
+    caught = (n for n in ROUND_NUMBERS if chance_of_regressed(n, margin, discordance, drop, level) >= power)
+    return next(caught, None)
 
 
 def errors_of(level: float) -> float:
@@ -210,13 +203,4 @@ def more_items(items: int, lost: float, squares: float, bar: float) -> int | Non
     if lost <= 0:
         return None
     more = items * ((bar + errors_of(1 - USUAL_POWER)) ** 2 * squares / lost**2 - 1)
-    return next((number for number in _round_numbers(MOST_ITEMS) if number >= more), None)
-
-
-def _round_numbers(most: int) -> Iterator[int]:
-    """Yield 10, 15, 20, 25, 30, 40, 50, 60, 80, 100, 150, ..., up to `most`."""
-    for power in count():
-        for digits in (10, 15, 20, 25, 30, 40, 50, 60, 80):
-            if (number := digits * 10**power) > most:
-                return
-            yield number
+    return next((number for number in ROUND_NUMBERS if number >= more), None)

@@ -40,6 +40,7 @@ STOPPED_S = 5.0  # after which a process counts as stopped: a debugger stops one
 TIMES_SILENT, TIMES_HUNG = 5, 20  # in usual steps; evaluations, checkpoints and checks are own phases
 TIMES_BUSY = 6  # in `after_s`, if no pace is known and its processes work
 HANGS = ("hung", "stopped")  # reported to the user
+IDLE = "its processes are idle"
 IDLE_SHARE = 0.02  # of a core
 IDLE_BYTES_S = 100_000
 GPU_LOOKS = 15  # half a minute
@@ -128,20 +129,14 @@ def classify(
     """Classify a silence."""
     if stopped_s >= min(STOPPED_S, after_s / 2):
         return "stopped"
-    silent_after = min(SILENT_S, after_s / 3)
+    hung_after, silent_after = after_s, min(SILENT_S, after_s / 3)
     if usual is not None:
-        hung_after = max(after_s, TIMES_HUNG * usual)
-        silent_after = max(silent_after, TIMES_SILENT * usual)
-    elif is_idle:
-        hung_after = after_s
-    else:
+        hung_after, silent_after = max(after_s, TIMES_HUNG * usual), max(silent_after, TIMES_SILENT * usual)
+    elif not is_idle:
         hung_after, silent_after = TIMES_BUSY * after_s, after_s
     if silent_s >= hung_after:
         return "hung"
     return "silent" if silent_s >= silent_after else ""
-
-
-IDLE = "its processes are idle"
 
 
 def gpu_busy(supervisor: Supervisor, job: Job) -> float | None:

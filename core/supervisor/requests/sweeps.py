@@ -41,25 +41,21 @@ def submit(supervisor: Supervisor, ask: SubmitSweep) -> SubmitSweepAnswer:
             queued.append((run_id, name))
     supervisor.touch()
     places, _ = jobs.places(connection)
-    return SubmitSweepAnswer(
-        sweep,
-        [SubmitAnswer(run_id, name, places[run_id].place, ask.held) for run_id, name in queued],
-    )
+    rows = [SubmitAnswer(run_id, name, places[run_id].place, ask.held) for run_id, name in queued]
+    return SubmitSweepAnswer(sweep, rows)
 
 
 def listing(supervisor: Supervisor, ask: Sweeps) -> SweepsAnswer:
     """List the sweeps; for a named one also its runs, with the settings that differ among them. Raises NotFound."""
     members = _members(supervisor)
-    briefs = [
-        _brief(supervisor, name, members[name]) for name in sorted(members, key=lambda n: -max(members[n]))
-    ]
+    newest_first = sorted(members, key=lambda name: -max(members[name]))
+    briefs = [_brief(supervisor, name, members[name]) for name in newest_first]
     if not ask.sweep:
         return SweepsAnswer(briefs, [], [])
     name = ask.sweep.removeprefix(SWEEP)
     if name not in members:
-        hint = (
-            did_you_mean(name[:80], members) if members else "Queue one: finetop run RECIPE --sweep KEY=V,V."
-        )
+        hint = "Queue one: finetop run RECIPE --sweep KEY=V,V."
+        hint = did_you_mean(name[:80], members) if members else hint
         raise NotFound(f"there is no sweep {name[:80]!r}.", hint=hint)
     reasons = ready.why(supervisor)
     recipes = {number: _texts(runs.recipe(supervisor.connection, number)) for number in members[name]}
@@ -67,17 +63,11 @@ def listing(supervisor: Supervisor, ask: Sweeps) -> SweepsAnswer:
     for number, values in chosen.items():
         recipes[number].update(values)
     keys = [protocol_tags.BY, protocol_tags.ROWS] if chosen else _differing(list(recipes.values()))
-    return SweepsAnswer(
-        briefs,
-        [
-            SweptRun(
-                runs.row(supervisor.connection, number, reasons),
-                {key: recipes[number].get(key, "") for key in (*keys, SEED)},
-            )
-            for number in members[name]
-        ],
-        keys,
-    )
+    rows = []
+    for number in members[name]:
+        settings = {key: recipes[number].get(key, "") for key in (*keys, SEED)}
+        rows.append(SweptRun(runs.row(supervisor.connection, number, reasons), settings))
+    return SweepsAnswer(briefs, rows, keys)
 
 
 def _chosen(supervisor: Supervisor, numbers: list[int]) -> dict[int, dict[str, str]]:
@@ -105,12 +95,8 @@ def _members(supervisor: Supervisor) -> dict[str, list[int]]:
 
 def _brief(supervisor: Supervisor, name: str, numbers: list[int]) -> SweepBrief:
     states = runs.words_of(supervisor.connection, numbers)
-    return SweepBrief(
-        name,
-        len(numbers),
-        states.count("finished"),
-        sum(states.count(word) for word in ("queued", "running")),
-    )
+    under_way = states.count("queued") + states.count("running")
+    return SweepBrief(name, len(numbers), states.count("finished"), under_way)
 
 
 def _texts(recipe: dict[str, Any]) -> dict[str, str]:
