@@ -21,7 +21,9 @@ class Tail:
 
     path: Path
     offset: int = 0
-    most_behind: int = 0  # bytes; of a file that grows faster than it is read, what is older is skipped; 0: never
+    most_behind: int = (
+        0  # bytes; of a file that grows faster than it is read, what is older is skipped; 0: never
+    )
     restarted: bool = False  # since the caller last cleared it
     behind: bool = False  # there is more to read
     _facts: tuple[int, int, int] = (0, 0, 0)  # inode, size and modification time at the last read
@@ -52,7 +54,11 @@ class Tail:
         with self.path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             raw = os.pread(file.fileno(), MOST_BYTES, self.offset - len(self._mark))
-            if size < self.offset or not raw.startswith(self._mark) or facts[0] != (self._facts[0] or facts[0]):
+            if (
+                size < self.offset
+                or not raw.startswith(self._mark)
+                or facts[0] != (self._facts[0] or facts[0])
+            ):
                 self._begin(0)
                 self.restarted = True
                 raw = os.pread(file.fileno(), MOST_BYTES, 0)
