@@ -112,7 +112,7 @@ class _Open:
             whole = f"{self.reader.series}/{key}" if self.reader.series else key
             own = shown(whole)
             wanted = (shown(name_of(whole)), own, *(f"{own[: LONGEST - 4]}_{n}" for n in range(2, 100)))
-            name = next((name for name in wanted if name and name not in taken), "")
+            name = next((name for name in wanted if name not in taken), "") if own else ""
             self.names[key] = name
             taken.add(name)
 

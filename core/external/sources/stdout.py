@@ -45,7 +45,7 @@ _DICT = re.compile(r"\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}")
 _WRAPPED = re.compile(r"(?:np\.float\d+|tensor|array)\(([^(),]*)(?:,[^()]*)?\)")  # np.float64(0.5) -> 0.5
 _BARE = re.compile(r"(?<![\w'\"])-?(?:nan|inf)(?![\w'\"])")
 _PAIR = re.compile(
-    r"(?:(?P<before>[A-Za-z]+) )?(?<![\w/.@'\"-])(?P<key>[A-Za-z_][\w/.@-]{0,60}?)"
+    r"(?:(?P<before>[A-Za-z]+) )?(?<![\w/.@?&'\"-])(?P<key>[A-Za-z_][\w/.@-]{0,60}?)"
     rf"(?P<sign>\s*[=:]\s*|\s+)(?:tensor\()?(?P<value>{_NUMBER}){_END}",
     re.IGNORECASE,
 )
