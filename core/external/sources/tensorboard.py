@@ -41,12 +41,14 @@ class Events(Reader):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._offset = 0
+        self._offset, self._is_damaged = 0, False
         folder = path.parent
         self.series = folder.name if folder.name in SERIES or any(folder.parent.glob(PATTERN)) else ""
 
     def read(self) -> list[Point]:
         points: list[Point] = []
+        if self._is_damaged:
+            return points
         with self.path.open("rb") as file:
             file.seek(self._offset)
             data = file.read(MOST_BYTES)
@@ -54,7 +56,7 @@ class Events(Reader):
             while at + HEAD <= len(data):
                 (length,) = struct.unpack_from("<Q", data, at)
                 if length > LONGEST:
-                    self._offset = 1 << 62  # the file is damaged: no length after this can be trusted
+                    self._is_damaged, self.behind = True, False  # no length after this can be trusted
                     return points
                 end = at + HEAD + length + FOOT
                 if end > len(data):

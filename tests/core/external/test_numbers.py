@@ -69,8 +69,12 @@ def test_wanted_sources() -> None:
 
 def test_two_keys_of_one_point_never_share_a_name(tmp_path: Path) -> None:
     program = Program(tmp_path)
-    program.append("metrics.jsonl", json.dumps({"step": 1, "train/loss": 1.0, "loss": 2.0, "train_loss": 3.0}))
-    program.append("metrics.jsonl", "\n" + json.dumps({"step": 2, "train/loss": 1.5, "eval/loss": 4.0}) + "\n")
+    program.append(
+        "metrics.jsonl", json.dumps({"step": 1, "train/loss": 1.0, "loss": 2.0, "train_loss": 3.0})
+    )
+    program.append(
+        "metrics.jsonl", "\n" + json.dumps({"step": 2, "train/loss": 1.5, "eval/loss": 4.0}) + "\n"
+    )
     program.append("metrics.jsonl", json.dumps({"step": 3, "val_loss": 5.0}) + "\n")
     program.look()
     assert program.values("loss") == [(1, 2.0)]  # the key that is named as ours
@@ -152,7 +156,9 @@ def test_correcting_guesses_discards_nothing_of_a_third_source(tmp_path: Path) -
     program.append("metrics.jsonl", lines((1, 0.1), (2, 0.2), key="accuracy"))
     program.append("log.txt", "{'loss': 3.0}\n{'loss': 2.0}\n")
     program.look().look()
-    program.append("trainer_state.json", json.dumps({"log_history": [{"step": s, "loss": 1.0} for s in (1, 5)]}))
+    program.append(
+        "trainer_state.json", json.dumps({"log_history": [{"step": s, "loss": 1.0} for s in (1, 5)]})
+    )
     program.look(is_last=True)
     assert program.values("accuracy") == [(1, 0.1), (2, 0.2)]
     assert program.values() == [(1, 3.0), (2, 2.0), (5, 1.0)]
@@ -217,7 +223,9 @@ def test_files_written_at_the_same_time_keep_their_own_series(tmp_path: Path) ->
     program = Program(tmp_path)
     for epoch in range(1, 4):
         program.append("logs/train/events.out.tfevents.1", scalars(epoch, AT + 100 * epoch, epoch_loss=1.0))
-        program.append("logs/validation/events.out.tfevents.2", scalars(epoch, AT + 100 * epoch + 50, epoch_loss=2.0))
+        program.append(
+            "logs/validation/events.out.tfevents.2", scalars(epoch, AT + 100 * epoch + 50, epoch_loss=2.0)
+        )
         program.look()
     assert program.resumed() == []
     assert program.values("epoch_loss") == [(1, 1.0), (2, 1.0), (3, 1.0)]
@@ -227,7 +235,9 @@ def test_files_written_at_the_same_time_keep_their_own_series(tmp_path: Path) ->
 def test_a_metric_without_a_loss_goes_back_alone(tmp_path: Path) -> None:
     """Values over layers, with the layer as step, discard nothing of the loss."""
     program = Program(tmp_path)
-    program.append("metrics.jsonl", lines((1, 3.0), (2, 2.0)) + lines((0, 1.0), (1, 1.0), (0, 2.0), key="norm"))
+    program.append(
+        "metrics.jsonl", lines((1, 3.0), (2, 2.0)) + lines((0, 1.0), (1, 1.0), (0, 2.0), key="norm")
+    )
     program.look()
     assert program.values() == [(1, 3.0), (2, 2.0)]
     assert program.values("norm") == [(0, 1.0), (1, 1.0)]

@@ -69,7 +69,9 @@ def test_without_a_bar_each_dict_counts(tmp_path: Path) -> None:
 def test_llama_factory_logs_what_the_trainer_prints_once_more(tmp_path: Path) -> None:
     callback = "\x1b[32m[INFO|2025-01-01 10:00:00] llamafactory.train.callbacks:143 >> {0}\x1b[0m\n"
     text = "".join(
-        callback.format(f"{{'loss': {loss}12, 'learning_rate': 5.0000e-05, 'epoch': {epoch}, 'throughput': 99.5}}")
+        callback.format(
+            f"{{'loss': {loss}12, 'learning_rate': 5.0000e-05, 'epoch': {epoch}, 'throughput': 99.5}}"
+        )
         + f"{{'loss': '{loss}', 'grad_norm': '0.5', 'epoch': '{epoch}'}}\n"
         + bar(step)
         for step, loss, epoch in ((5, "1.234", "0.1"), (10, "1.123", "0.2"))
@@ -85,13 +87,21 @@ def test_llama_factory_logs_what_the_trainer_prints_once_more(tmp_path: Path) ->
     ("line", "step", "values"),
     [
         ("step 5/100 | loss 1.2", 5, {"loss": 1.2}),
-        ("Step 5 | loss:1.82 lr:2e-5 tokens_per_second:12.5 ", 5, {"loss": 1.82, "lr": 2e-5, "tokens_per_second": 12.5}),
+        (
+            "Step 5 | loss:1.82 lr:2e-5 tokens_per_second:12.5 ",
+            5,
+            {"loss": 1.82, "lr": 2e-5, "tokens_per_second": 12.5},
+        ),
         ("iter 100: loss 2.4, time 23.40ms, mfu 12.00%", 100, {"loss": 2.4}),
         ("step 250: train loss 2.1, val loss 2.3", 250, {"loss": 2.1, "eval_loss": 2.3}),
         ("global_step=7 loss=1e-3 grad_norm=nan", 7, {"loss": 1e-3, "grad_norm": math.nan}),
         ("Epoch 3/10 - loss: 1.2 - val_loss: 1.4", 3, {"loss": 1.2, "val_loss": 1.4}),
         ("Epoch 3: Train Loss: 1.2, Val Loss: 1.4", 3, {"loss": 1.2, "eval_loss": 1.4}),
-        ("step:1 - actor/pg_loss:0.01 - critic/rewards/mean:0.5", 1, {"actor/pg_loss": 0.01, "critic/rewards/mean": 0.5}),
+        (
+            "step:1 - actor/pg_loss:0.01 - critic/rewards/mean:0.5",
+            1,
+            {"actor/pg_loss": 0.01, "critic/rewards/mean": 0.5},
+        ),
         ("2025-01-01 10:00:00,123 - INFO - step: 9, loss: tensor(1.25, device='cuda:0')", 9, {"loss": 1.25}),
         ('{"step": 4, "loss": {"dpo": 1.5}, "train_loss": 0.5}', 4, {"loss/dpo": 1.5, "train_loss": 0.5}),
         ("2025-01-01 INFO {'step': 4, 'loss': 0.5}", 4, {"loss": 0.5}),
@@ -149,7 +159,9 @@ def test_lines_of_nothing_but_values_need_no_step(tmp_path: Path) -> None:
 
 def test_steps_that_begin_anew_with_each_epoch(tmp_path: Path) -> None:
     text = "".join(
-        f"Epoch [{epoch}/3], Step [{step}/600], Loss: 1.0\n" for epoch in (1, 2, 3) for step in (200, 400, 600)
+        f"Epoch [{epoch}/3], Step [{step}/600], Loss: 1.0\n"
+        for epoch in (1, 2, 3)
+        for step in (200, 400, 600)
     )
     reader, points = printed(tmp_path, text)
     assert [step for step, _ in points] == [200 * n for n in range(1, 10)]
@@ -158,7 +170,9 @@ def test_steps_that_begin_anew_with_each_epoch(tmp_path: Path) -> None:
 
 def test_bars_that_begin_anew_with_each_epoch(tmp_path: Path) -> None:
     text = "".join(
-        f"\rEpoch {epoch}:  5%|▌ | {step}/10 [00:01<00:19, loss=1.5]" for epoch in (0, 1) for step in (3, 6, 9)
+        f"\rEpoch {epoch}:  5%|▌ | {step}/10 [00:01<00:19, loss=1.5]"
+        for epoch in (0, 1)
+        for step in (3, 6, 9)
     )
     assert [step for step, _ in printed(tmp_path, text + "\n")[1]] == [3, 6, 9, 13, 16, 19]
 

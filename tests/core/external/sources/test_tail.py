@@ -64,7 +64,9 @@ def test_long_lines_are_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert list(tail.lines()) == ["b", "d"]
 
 
-def test_a_large_file_is_read_in_parts_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_file_is_read_in_parts_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(_tail, "MOST_BYTES", 100)
     path = tmp_path / "log"
     lines = [str(number) for number in range(1000)]
