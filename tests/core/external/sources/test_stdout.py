@@ -1,5 +1,6 @@
 """Numbers in what a program prints: real lines of trainers, and lines that only look like them."""
 
+import itertools
 import math
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def test_the_trainers_dicts_are_of_the_step_of_the_bar_that_follows(tmp_path: Pa
             "Map: 100%|███████| 40/40 [00:00<00:00, 397.60 examples/s]\n",
             bar(0),
             bar(1),
-            "\r                    \r{'loss': '5.821', 'grad_norm': '0.5855', 'learning_rate': '0.0095', 'epoch': '0.4'}\n",
+            "\r            \r{'loss': '5.821', 'grad_norm': '0.5855', 'learning_rate': '0.0095', 'epoch': '0.4'}\n",
             bar(2),
             bar(3),
             "\r                    \r{'loss': 'nan', 'grad_norm': 'inf', 'learning_rate': '0.0085', 'epoch': '0.8'}\n",
@@ -187,7 +188,7 @@ def test_processes_of_one_run_print_the_same_steps(tmp_path: Path) -> None:
     text = "".join(f"[rank{step % 2}] step {step} loss 1.0\n" for step in steps)
     _, points = printed(tmp_path, text)
     assert sorted({step for step, _ in points}) == [1, 2, 3, 4]
-    assert all(a[0] <= b[0] for a, b in zip(points, points[1:], strict=False))
+    assert all(first[0] <= second[0] for first, second in itertools.pairwise(points))
 
 
 def test_half_a_line_waits_for_its_rest(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_records_over_the_border_of_a_block(tmp_path: Path, filling: int) -> Non
 def test_it_is_read_as_it_grows(tmp_path: Path) -> None:
     data = leveldb(*(history(step, loss=1.0, text="x" * 1000) for step in range(80)))
     reader, steps = opened("wandb", written(tmp_path, b"")), []
-    for end in (*range(0, 40), *range(40, len(data), 997), len(data)):
+    for end in (*range(40), *range(40, len(data), 997), len(data)):
         written(tmp_path, data[:end])
         steps += [step for step, _ in read(reader)]
     assert steps == list(range(80))
