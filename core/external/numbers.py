@@ -347,7 +347,7 @@ def merged(points: Iterable[Point]) -> Iterator[Point]:
     last: Point | None = None
     for point in points:
         if last is not None and point.step == last.step and not last.values.keys() & point.values.keys():
-            last = Point(point.step, {**last.values, **point.values}, point.at)
+            last = point._replace(values={**last.values, **point.values})
             continue
         if last is not None:
             yield last

@@ -253,6 +253,16 @@ def test_values_that_are_not_finite(tmp_path: Path) -> None:
     assert math.isnan(program.values()[0][1])
 
 
+def test_values_of_one_step_are_one_event(tmp_path: Path) -> None:
+    """An event file has a record for each value: 200 a second for 20 metrics."""
+    program = Program(tmp_path)
+    records = scalars(1, AT, loss=1.0, accuracy=0.5) + scalars(2, AT, loss=2.0) + scalars(2, AT, loss=3.0)
+    program.append("events.out.tfevents.1", records)
+    program.look()
+    points = [(event.step, event.values) for event in program.seen if isinstance(event, events.Metrics)]
+    assert points == [(1, {"loss": 1.0, "accuracy": 0.5}), (2, {"loss": 2.0})]
+
+
 @pytest.mark.parametrize("step", [2**31, 2**63, -1, 1e300])
 def test_steps_that_no_run_has_are_left_out(tmp_path: Path, step: float) -> None:
     program = Program(tmp_path)
