@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 AUTO, NONE = "auto", "none"
 LOSS = "loss"
-LOOK_S = 5.0  # between two searches for new files, or longer: SEARCHES times as long as a search takes
-SEARCHES = 200
+LOOK_S = 5.0  # between two searches for new files, or longer: SEARCHES times the CPU time of a search
+SEARCHES, LONGEST_S = 200, 60.0
 HOLD_S = 20.0  # how long a weak source waits for a better one, and a later attempt for all its sources
 MOST_HELD = 10_000  # points that wait
 RESTART_S = 2.0  # a file that begins so long after the last value of another is of a later attempt
@@ -138,7 +138,8 @@ class Numbers:
         *,
         goes_on: bool = False,
     ) -> None:
-        self._wanted, self._places, self._events, self._alarms = wanted, places, events, alarms
+        self._wanted = {name: (sources.load(name), path) for name, path in wanted.items()}
+        self._places, self._events, self._alarms = places, events, alarms
         self._open: dict[tuple[str, Path], _Open] = {}
         self._foreign: set[Path] = set()  # files of other commands
         self._owned: dict[str, _Owned] = {}
@@ -162,8 +163,9 @@ class Numbers:
         """Read what is new. With `is_last` nothing waits any longer for a better source."""
         now = time.monotonic()
         if is_last or now >= self._search_at:
+            began = time.process_time()
             self._find()
-            self._search_at = now + max(LOOK_S, SEARCHES * (time.monotonic() - now))
+            self._search_at = now + min(max(LOOK_S, SEARCHES * (time.process_time() - began)), LONGEST_S)
         unfinished = set()  # sources with an earlier file that is not read to its end
         for file in sorted(self._open.values(), key=lambda file: -file.own_rank):
             if file.source in unfinished:
@@ -180,8 +182,7 @@ class Numbers:
 
     def _find(self) -> None:
         new = []
-        for name, path in self._wanted.items():
-            source = sources.load(name)
+        for name, (source, path) in self._wanted.items():
             for file in dict.fromkeys(self._files(source, path)):
                 if (name, file) not in self._open and file not in self._foreign:
                     if is_foreign(file, self._places.environment.get(METRICS, "")):
@@ -189,8 +190,9 @@ class Numbers:
                     else:
                         new.append((_written(file), name, source.rank + (10 if path else 0), file))
         for _, name, rank, file in sorted(new):  # those of an earlier attempt first
-            opened = _Open(name, rank, sources.load(name).open(file, self._places))
-            opened.held = sources.load(name).waits or self._goes_on
+            source, _ = self._wanted[name]
+            opened = _Open(name, rank, source.open(file, self._places))
+            opened.held = source.waits or self._goes_on
             self._open[name, file] = opened
 
     def _files(self, source: sources.Source, path: str) -> Iterator[Path]:

@@ -21,7 +21,7 @@ from contextlib import closing
 from pathlib import Path
 
 import bench
-from metric_files import Program, history, leveldb, scalars
+from metric_files import BLOCK, Program, history, leveldb, scalars
 
 from finetop.core.external import client, numbers
 
@@ -33,7 +33,7 @@ LOG_CALLS = 20_000
 def write(source: str, folder: Path, seconds: float, rate: float, metrics: int) -> None:
     """Write so many metrics a step as a program does, with the calls that its library makes."""
     names = ["loss", *(f"metric_{number}" for number in range(1, metrics))]
-    end, step, records = time.monotonic() + seconds, 0, b""
+    end, step, size = time.monotonic() + seconds, 0, 0
     with closing(open_file(source, folder)) as file:
         while time.monotonic() < end:
             step += 1
@@ -48,8 +48,9 @@ def write(source: str, folder: Path, seconds: float, rate: float, metrics: int) 
             if source == "tensorboard":
                 file.write(scalars(step, time.time(), **values))
             elif source == "wandb":
-                records = leveldb(history(step, **values), begins=records[-(len(records) % 32768) :] or b":W&B\xe1\xbe\0")
-                file.write(records)
+                begins = bytes(size % BLOCK) if size else leveldb()
+                record = leveldb(history(step, **values), begins=begins)[len(begins) if size else 0 :]
+                size += file.write(record)
             else:
                 file.write(data.encode())
             time.sleep(1 / rate)

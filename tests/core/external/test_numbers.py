@@ -348,6 +348,16 @@ def test_files_that_another_command_has_open_are_not_read(tmp_path: Path) -> Non
         other.kill()
 
 
+def test_a_long_search_is_repeated_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numbers, "SEARCHES", 1e9)
+    monkeypatch.setattr(numbers, "LONGEST_S", NEVER)
+    program = Program(tmp_path)
+    program.look()
+    program.append("metrics.jsonl", lines((1, 1.0)))
+    assert program.look().values() == []
+    assert program.look(is_last=True).values() == [(1, 1.0)]
+
+
 def test_the_last_look_reads_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from finetop.core.external.sources import _tail
 
