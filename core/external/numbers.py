@@ -103,7 +103,7 @@ class _Open:
         return self.own_rank - OF_GUESSES * self.reader.guesses
 
     def name_all(self, keys: Iterable[str]) -> None:
-        """Give each new key a name: ours, else its own if another key has that; a key named as ours comes first."""
+        """Name each new key: as we do, else as it is if another key has that; a key that is named so comes first."""
         new = [key for key in keys if key not in self.names]
         if not new or len(self.names) >= 4 * MOST_KEYS:
             return
@@ -154,7 +154,7 @@ class Numbers:
         self._first: tuple[int, float] | None = (
             None  # step and time (monotonic) from which the pace is measured
         )
-        self._shown = -PHASE_S
+        self._shown, self._shown_step = -PHASE_S, -1
         self._stepped: tuple[int, float] | None = None  # the last step of the loss, and its time
         self.step = 0
         self.read: set[str] = set()  # names of the sources that had numbers
@@ -177,7 +177,7 @@ class Numbers:
                 unfinished.add(file.source)
         if is_last or self._may_report(now):
             self._report_held(now, is_last=is_last)
-        if now - self._shown >= PHASE_S and self._first is not None:
+        if now - self._shown >= PHASE_S and self._first is not None and self.step != self._shown_step:
             self._show(now)
 
     def _find(self) -> None:
@@ -336,7 +336,7 @@ class Numbers:
 
     def _show(self, now: float) -> None:
         assert self._first is not None
-        self._shown = now
+        self._shown, self._shown_step = now, self.step
         done, began = self.step - self._first[0], self._first[1]
         left = self._total - self.step
         left_s = round((now - began) / done * left, 1) if done > 0 and left >= 0 and self._total else None

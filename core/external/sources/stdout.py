@@ -93,6 +93,8 @@ class Printed(Reader):
         for line in self._tail.lines():
             if len(line) <= LONGEST:
                 self._line(_ESCAPES.sub("", line) if "\x1b" in line or "\x08" in line else line, points)
+        if self._waiting and (bar := _BAR.match(self._tail.unfinished)) is not None:
+            self._on_bar(bar, "", points, has_values=False)  # it was redrawn, and stands until the next step
         if waited and waited == self._waiting:
             self._place(None, points)  # no bar came
         self.behind = self._tail.behind or bool(self._waiting)

@@ -32,7 +32,7 @@ WALL_TIME, STEP, SUMMARY, VALUE, TAG, SIMPLE, TENSOR = 1, 2, 5, 1, 1, 2, 8
 DTYPE, CONTENT = 1, 4  # of a tensor; shape is 2
 # Types of a tensor: the field of its values, and their format in that field and in its content; '' are varints.
 TYPES = {1: (5, "<f", "<f"), 2: (6, "<d", "<d"), 3: (7, "", "<i"), 9: (10, "", "<q")}
-# Folders of writers that write at the same time: Keras' train/ and validation/, and those of add_scalars.
+# Folders of writers that write at the same time: Keras' `train` and `validation`, and those of add_scalars.
 SERIES = ("train", "training", "val", "valid", "validation", "eval", "evaluation", "test")
 
 

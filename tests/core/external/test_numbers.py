@@ -301,6 +301,9 @@ def test_progress_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     program.look()
     phase = next(event for event in reversed(program.seen) if isinstance(event, events.Phase))
     assert (phase.name, phase.done, phase.total, phase.unit) == ("training", 30.0, 90.0, "steps")
+    events_before = len(program.seen)
+    program.look()
+    assert len(program.seen) == events_before  # a step of an hour needs no event a second
 
 
 def test_a_named_file_is_believed_before_any_other(tmp_path: Path) -> None:

@@ -53,6 +53,12 @@ def test_the_trainers_dicts_are_of_the_step_of_the_bar_that_follows(tmp_path: Pa
     assert (reader.total, reader.guesses) == (20, False)
 
 
+def test_a_bar_is_read_before_it_is_redrawn(tmp_path: Path) -> None:
+    reader, points = printed(tmp_path, f"{bar(2)}\r        \r{{'loss': '5.8', 'epoch': '0.4'}}\n{bar(2)}")
+    assert points == [(2, {"loss": 5.8, "epoch": 0.4})]
+    assert (reader.total, reader.guesses) == (20, False)
+
+
 @pytest.mark.parametrize("loss", ["nan", "-inf", "np.float64(0.5)", "tensor(0.5, device='cuda:0')", "'0.5'"])
 def test_a_dict_of_older_trainers(tmp_path: Path, loss: str) -> None:
     _, points = printed(tmp_path, f"{{'loss': {loss}, 'learning_rate': 5e-05, 'epoch': 0.1}}\n{bar(7)}\n")
