@@ -98,6 +98,25 @@ class _Open:
     names: dict[str, str] = field(default_factory=dict)  # our names of its keys, each of one key alone
     lost: set[str] = field(default_factory=set)  # metrics that a later attempt's file has taken over
 
+    offset: int = 0  # steps of the rounds before, in a file whose program counts them anew in each
+    first: int = -1  # step of its loss
+    top: int = -1  # its highest step of the loss in this round
+
+    def counted_on(self, point: Point) -> Point:
+        """Return a point with its step counted through all rounds.
+
+        An event file is of one process: if the step of its loss returns to the first one, a new epoch or a second
+        training has begun, which discards nothing.
+        """
+        if any(name_of(key) == LOSS for key in point.values):
+            if self.first < 0:
+                self.first = point.step
+            elif point.step < self.top and point.step <= self.first:
+                self.offset += self.top + (point.step == 0)
+                self.top = -1
+            self.top = max(self.top, point.step)
+        return point._replace(step=point.step + self.offset) if self.offset else point
+
     @property
     def rank(self) -> int:
         return self.own_rank - OF_GUESSES * self.reader.guesses
@@ -257,6 +276,8 @@ class Numbers:
     def _take(self, file: _Open, point: Point, now: float) -> None:
         if not 0 <= point.step <= LARGEST_STEP:
             return
+        if file.reader.is_of_one_process:
+            point = file.counted_on(point)
         file.name_all(point.values)
         named = {name: value for key, value in point.values.items() if (name := file.names.get(key))}
         mine = {name: value for name, value in named.items() if self._is_its(file, name)}

@@ -37,9 +37,11 @@ def write(source: str, folder: Path, seconds: float, rate: float, metrics: int) 
     with closing(open_file(source, folder)) as file:
         while time.monotonic() < end:
             step += 1
-            values = {name: 1.0 / step + 0.1234567 for name in names}
+            values = dict.fromkeys(names, 1.0 / step + 0.1234567)
             if source == "stdout":
-                data = f"step {step} " + " ".join(f"{name}={value:.6g}" for name, value in values.items()) + "\n"
+                data = (
+                    f"step {step} " + " ".join(f"{name}={value:.6g}" for name, value in values.items()) + "\n"
+                )
             elif source == "csv":
                 header = f"step,{','.join(names)}\n" if step == 1 else ""
                 data = header + f"{step}," + ",".join(map(str, values.values())) + "\n"

@@ -41,6 +41,7 @@ class Events(Reader):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
+        self.is_of_one_process = True
         self._offset, self._is_damaged = 0, False
         folder = path.parent
         self.series = folder.name if folder.name in SERIES or any(folder.parent.glob(PATTERN)) else ""

@@ -219,6 +219,26 @@ def test_a_second_event_file_goes_on_where_the_first_ended(tmp_path: Path) -> No
     assert program.values() == [(1, 1.0), (2, 2.0), (3, 3.5), (4, 4.5), (5, 5.5), (6, 6.5), (7, 7.5)]
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_steps_that_begin_anew_in_one_event_file_are_of_its_next_epoch(tmp_path: Path, first: int) -> None:
+    program = Program(tmp_path)
+    for epoch in range(3):
+        for step in range(first, first + 4):
+            program.append("events.out.tfevents.1", scalars(step, AT, loss=epoch + step / 10))
+        program.append("events.out.tfevents.1", scalars(epoch, AT, accuracy=0.5))
+        program.look()
+    assert program.resumed() == []
+    assert [step for step, _ in program.values()] == list(range(first, first + 12))
+
+
+def test_an_event_file_whose_program_went_back_to_a_checkpoint(tmp_path: Path) -> None:
+    program = Program(tmp_path)
+    for step in (1, 2, 3, 4, 3, 4, 5):
+        program.append("events.out.tfevents.1", scalars(step, AT, loss=float(step)))
+    assert [step for step, _ in program.look().values()] == [1, 2, 3, 4, 5]
+    assert program.resumed() == [2]
+
+
 def test_files_written_at_the_same_time_keep_their_own_series(tmp_path: Path) -> None:
     program = Program(tmp_path)
     for epoch in range(1, 4):
