@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetop.core.errors import BadInput
+from finetop.core.external.client import METRICS
 from finetop.core.external.numbers import Numbers, wanted
 from finetop.core.external.sources import Places
 from finetop.core.protocol.events import Ended, Phase
 from finetop.core.recipe import command as commands
 from finetop.core.runtime import failures, processes
 from finetop.core.runtime.files import end_of
-from finetop.core.runtime.job_process import attempt_of
+from finetop.core.runtime.job_process import attempt_of, users_environment
 from finetop.core.train.alarms import Alarms
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def work(job: Job) -> Ended:
         log=log,
         since=time.time() - 1.0,
         log_begins=log.stat().st_size if log.exists() else 0,
+        environment=environment_of(command, job.folder),
     )
     alarms = Alarms(recipe, job.events)
     alarms.begin(0)
@@ -71,17 +73,11 @@ def work(job: Job) -> Ended:
 def start(command: Command, job_folder: Path, *, resumed: bool) -> subprocess.Popen[bytes]:
     """Start the command in a process group of its own. Raises BadInput that says why it can't be."""
     words = commands.argv(command, resumed=resumed)
-    environment = {
-        **os.environ,
-        "PYTHONUNBUFFERED": "1",  # what it prints is read while it runs
-        "FINETOP_METRICS": str(job_folder / "metrics.jsonl"),  # where finetop.log writes to
-        **commands.environment(command),
-    }
     try:
         return subprocess.Popen(
             words,
             cwd=command.workdir,
-            env=environment,
+            env=environment_of(command, job_folder),
             stdin=subprocess.DEVNULL,
             process_group=0,
             preexec_fn=processes.die_with(os.getpid()),
@@ -92,6 +88,15 @@ def start(command: Command, job_folder: Path, *, resumed: bool) -> subprocess.Po
             f"command: can't start {missing}: {error.strerror or error}.",
             hint="Check the program's name, its PATH (command.env) and command.workdir.",
         ) from error
+
+
+def environment_of(command: Command, job_folder: Path) -> dict[str, str]:
+    return {
+        **users_environment(),
+        "PYTHONUNBUFFERED": "1",  # what it prints is read while it runs
+        METRICS: str(job_folder / "metrics.jsonl"),  # where finetop.log writes to
+        **commands.environment(command),
+    }
 
 
 def follow(
