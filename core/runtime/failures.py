@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, get_args
 
 from finetop.core.errors import FinetopError, Kind
 from finetop.core.protocol.events import Ended
-from finetop.core.runtime import gpu_share
+from finetop.core.runtime import gpu_share, parts
 from finetop.core.wording.units import gib, gib_of
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ LESS = "Close other programs, or use a smaller model."
 
 def ended(error: BaseException, what_to_lower: str = LESS) -> Ended:
     """Return the ended event of a failure; `what_to_lower` is the hint if memory ran out."""
+    error = parts.of_error(error) or error
     if isinstance(error, FinetopError):
         return Ended("failed", error.message[:LONGEST], error.hint, error.exit_code, error.kind)
     if is_out_of_memory(error):

@@ -7,7 +7,7 @@ that shrink from its edge on; none is negative, so the smallest tail keeps its d
 
 from __future__ import annotations
 
-from math import atan, cos, lgamma, log, pi, sin, sqrt, tan
+from math import cos, lgamma, log, pi, sin, sqrt, tan
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -64,7 +64,9 @@ def _exactly(succeed: Floats, count: Floats, chance: float, rest: float) -> Floa
 def _stirling_error(count: Floats) -> Floats:
     """Return log(n!) less Stirling's formula for it, for whole n from 1 on."""
     inverse = 1 / count**2
-    series = (1 / 12 - (1 / 360 - (1 / 1260 - (1 / 1680 - inverse / 1188) * inverse) * inverse) * inverse) / count
+    series = (
+        1 / 12 - (1 / 360 - (1 / 1260 - (1 / 1680 - inverse / 1188) * inverse) * inverse) * inverse
+    ) / count
     is_small = count < SERIES_FROM
     return np.where(is_small, _SMALL_ERRORS[np.where(is_small, count, 1).astype(int) - 1], series)
 

@@ -64,7 +64,9 @@ def test_a_fair_coins_fewest_losses_are_exact(level):
 @pytest.mark.parametrize("freedom", [*range(1, 41), 99, 100, 999, 1000])
 def test_students_t_is_scipys(freedom):
     for chance in (0.5, 0.51, 0.6, 0.9, 0.95, 0.975, 0.99, 0.995, 0.9995):
-        assert student_t(freedom, chance) == pytest.approx(special.stdtrit(freedom, chance), rel=1e-11, abs=1e-14)
+        assert student_t(freedom, chance) == pytest.approx(
+            special.stdtrit(freedom, chance), rel=1e-11, abs=1e-14
+        )
 
 
 def test_standard_errors_are_scipys():
