@@ -218,6 +218,14 @@ def connect(home: Home, *, start: bool = True) -> socket.socket:
     return _connect_once(home.socket)
 
 
+def require_supervisor(home: Home) -> None:
+    """Raise EnvironmentTrouble if no supervisor answers, and the light install can't start one."""
+    try:
+        _connect_once(home.socket).close()
+    except OSError:
+        require("duckdb")
+
+
 def start_supervisor(home: Home) -> None:
     """Start a supervisor in its own session and wait until it answers. Raises EnvironmentTrouble, NoSupervisor.
 
