@@ -38,6 +38,7 @@ from finetop.core.plugins import OBJECTIVES
 from finetop.core.recipe.load import recipe_from_resolved
 from finetop.core.recipe.schema import Model, Recipe, Source
 from finetop.core.runtime.home import Home
+from finetop.core.runtime.parts import require
 
 SEVERITIES = ("error", "warning", "note")
 PASSED_OVER = 20  # unusable documents that are named
@@ -208,12 +209,16 @@ def _setup(
 def _model(request: LintRequest, recipe: Recipe | None) -> Model | None:
     if recipe is not None:
         return recipe.model
-    return None if request.model is None else Model(id=request.model)
+    if request.model is None:
+        return None
+    require("tokenizers")  # asked for; the tokens of a recipe's model are estimated without them
+    return Model(id=request.model)
 
 
 def _tokenizer_folder(model: Model, home: Home, notes: list[str]) -> str | None:
     """Return a model's local tokenizer folder, or note why there is none. Nothing is downloaded."""
     try:
+        require("tokenizers")
         config_file = inputs.find_config(model, home)
     except FinetopError as error:
         notes.append(f"tokens are estimated, four characters each: {error.message}")

@@ -43,7 +43,7 @@ def output_of(command: Command) -> Path | None:
 
 def output_in(words: Sequence[str]) -> str:
     """Return the folder that a command's own options name as its output; '' if none does."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words, ""][1:], strict=True):
         if match := _OUTPUT.fullmatch(word):
             return match["value"] or following
     return ""

@@ -11,7 +11,7 @@ from typing import get_args
 
 from finetop.core.errors import FinetopError, Kind
 from finetop.core.protocol.events import Ended
-from finetop.core.runtime import gpu_share
+from finetop.core.runtime import gpu_share, parts
 from finetop.core.wording.units import gib, gib_of
 
 _WANTED = re.compile(r"Tried to allocate ([\d.]+ [KMG]iB)")
@@ -31,6 +31,7 @@ LESS = "Close other programs, or use a smaller model."
 
 def ended(error: BaseException, what_to_lower: str = LESS) -> Ended:
     """Return the ended event of a failure; `what_to_lower` is the hint if memory ran out."""
+    error = parts.of_error(error) or error
     if isinstance(error, FinetopError):
         return Ended("failed", error.message[:LONGEST], error.hint, error.exit_code, error.kind)
     if is_out_of_memory(error):

@@ -6,7 +6,6 @@ import asyncio
 import os
 import platform
 import time
-from importlib import metadata
 from pathlib import Path
 
 import msgspec
@@ -17,6 +16,7 @@ from finetop.core.protocol.messages import session as messages
 from finetop.core.protocol.messages.limits import Done
 from finetop.core.protocol.notices import Way
 from finetop.core.runtime import ranks
+from finetop.core.runtime.parts import own_version
 from finetop.core.store import jobs, notices, runs, triage_states
 from finetop.core.supervisor import warm_process, watch_settings
 from finetop.core.supervisor.notify import body, compose, deliver
@@ -30,7 +30,7 @@ TEST_S = 45.0  # a client waits for a minute
 
 def hello(supervisor: Supervisor, ask: messages.Hello) -> messages.HelloAnswer:
     return messages.HelloAnswer(
-        version=metadata.version("finetop"),
+        version=own_version(),
         protocol=wire.VERSION,
         pid=os.getpid(),
         home=str(supervisor.home.root),
