@@ -397,7 +397,7 @@ def test_the_last_look_reads_everything(tmp_path: Path, monkeypatch: pytest.Monk
 def test_the_pace_is_told_to_alarms_by_the_programs_clock(tmp_path: Path) -> None:
     program = Program(tmp_path)
     seen: list[dict[str, float]] = []
-    program.numbers._alarms.look = lambda step, values: seen.append(dict(values))
+    program.numbers._alarms.check = lambda step, values: seen.append(dict(values))
     for step, at in ((10, AT), (20, AT + 5)):
         program.append("metrics.jsonl", json.dumps({"step": step, "time": at, "loss": 1.0}) + "\n")
     program.look()
