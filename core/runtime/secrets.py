@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from finetop.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from finetop.core.runtime.patterns import Hit
 
@@ -30,6 +30,7 @@ _WORDS = {
     "Authorization header": "an Authorization header",
     "password in a URL": "a password in an address",
 }
+_PLAIN = ("", "true", "false", "none", "null")  # values of a switch
 HINT = "Set it in the environment (HF_TOKEN …), where finetop starts, and remove it from the recipe."
 
 
@@ -89,3 +90,21 @@ def require_no_setting(options: Mapping[str, object], place: str) -> None:
     for name, value in options.items():
         if value is not None and is_secret_name(name):
             raise BadInput(f"{place}.{name} is a secret; secrets are not stored with a run.", hint=HINT)
+
+
+def require_no_option(words: Sequence[str], place: str) -> None:
+    """Raise BadInput if an option of a command, or a variable set before it, is named as a secret and has a value."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, has_value, value = word.partition("=")
+        bare = name.lstrip("-").replace("-", "_")
+        if is_secret_name(bare) and _may_be_secret(
+            value if has_value else following if word[0] == "-" else ""
+        ):
+            hint = "Set it in the environment (HF_TOKEN, WANDB_API_KEY …), where finetop starts, and leave it out."
+            raise BadInput(f"{place}: {name} is a secret; secrets are not stored with a run.", hint=hint)
+
+
+def _may_be_secret(value: str) -> bool:
+    """Return whether an option's value may be a secret: no other option, switch, number, variable or special token."""
+    bare = value.strip("'\"")
+    return not (bare.startswith(("-", "$", "<", "{")) or bare.lower() in _PLAIN or bare.isdecimal())

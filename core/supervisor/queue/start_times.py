@@ -60,7 +60,7 @@ def starts(
     `recipes` are those of all these jobs' runs, by run id.
     """
     may = [job for job in line if _may_start(supervisor, job, now)][:MOST]
-    live = [job for job in live if job.id not in supervisor.places]
+    live = [job for job in live if job.id not in supervisor.places and job.verb != "watch"]
     if not may:
         return {}
     lengths = Lengths(supervisor.connection, recipes)

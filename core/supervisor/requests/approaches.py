@@ -101,7 +101,7 @@ def _order(ask: SubmitApproaches, one: ApproachRun) -> orders.Order:
     order = orders.Order(one.name, one.recipe, ask.source, ask.priority, ask.held)
     if approaches.load(one.approach).trains:
         return order
-    return replace(order, args={"approach": one.approach, "learns_news": False})
+    return replace(order, verb="approach", args={"approach": one.approach, "learns_news": False})
 
 
 def _measure(connection: Connection, run_id: int) -> None:

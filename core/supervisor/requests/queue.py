@@ -51,7 +51,9 @@ def _doing(job: Job, tried: data.Tried | None) -> str:
     """Name a run that trains; for other jobs add what they do: 'demo (check 12 of 60 items, 3 min left)'."""
     assert isinstance(job.state, data.Running)
     return (
-        job.run_name if job.verb == "train" else f"{job.run_name} ({wording.job(job.verb, job.state, tried)})"
+        job.run_name
+        if job.verb in data.TRAINS
+        else f"{job.run_name} ({wording.job(job.verb, job.state, tried)})"
     )
 
 
