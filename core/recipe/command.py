@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,7 +60,7 @@ def placeholders(command: Command) -> set[str]:
 
 def output_in(words: Sequence[str]) -> str:
     """Return the folder that a command's own options name as its output; '' if none does."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in pairwise([*words, ""]):
         if match := _OUTPUT.fullmatch(word):
             return match["value"] or following
     return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from finetop.core.errors import BadInput
@@ -94,11 +95,11 @@ def require_no_setting(options: Mapping[str, object], place: str) -> None:
 
 def require_no_option(words: Sequence[str], place: str) -> None:
     """Raise BadInput if an option of a command, or a variable set before it, is named as a secret and has a value."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in pairwise([*words, ""]):
         name, has_value, value = word.partition("=")
         bare = name.lstrip("-").replace("-", "_")
         if is_secret_name(bare) and _may_be_secret(
-            value if has_value else following if word[0] == "-" else ""
+            value if has_value else following if word.startswith("-") else ""
         ):
             hint = "Set it in the environment (HF_TOKEN, WANDB_API_KEY …), where finetop starts, and leave it out."
             raise BadInput(f"{place}: {name} is a secret; secrets are not stored with a run.", hint=hint)

@@ -104,7 +104,7 @@ def inspect_folder(path: Path) -> ModelFolder:
 def models_of(path: Path, trained: Trained) -> ModelFolder:
     """Return the models that a training has written to a folder, without older ones. Raises BadInput, OSError.
 
-    One of its own that names no step has the training's last; a step that only an older checkpoint names is not its own.
+    One of its own that names no step has the last of the training; a step that only an older checkpoint has is not its.
     """
     found = inspect_folder(path)
     checkpoints = tuple(model for model in found.checkpoints if written_at(model) >= trained.since)
