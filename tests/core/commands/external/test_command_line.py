@@ -22,7 +22,6 @@ REFUSED = {
     "folder": (("--set", "command.workdir=nowhere", "--", *LOOP), "command.workdir: no such folder"),
     "gpus": (("--set", "command.env.CUDA_VISIBLE_DEVICES=0", "--", *LOOP), "finetop gives the command its GPUs"),
     "environment": (("--set", "command.env.A=[1]", "--", *LOOP), "command.env.A is a list; it must be text"),
-    "two lines": (("--set", "command.shell=ls", "--", *LOOP), "command.run and command.shell are both set"),
     "token": (("--", *LOOP, "--hub_token", TOKEN), "holds what looks like a Hugging Face token"),
     "named secret": (("--", *LOOP, "--wandb-api-key", "abcdef"), "command.run: --wandb-api-key is a secret"),
     "named with =": (("--", *LOOP, "hub_token=abcdef"), "command.run: hub_token is a secret"),
@@ -52,6 +51,7 @@ def test_what_can_not_run_is_refused_in_one_line_before_it_is_queued(finetop, st
 FILES = {
     "extends": ("extends: lora\ncommand: [python3, x.py]", "this recipe's command trains, but its objective is sft"),
     "text": ("command: python3 x.py", "command is 'python3 x.py'; it must be a mapping or null"),
+    "two lines": ("command: {run: [ls], shell: ls}", "command.run and command.shell are both set"),
     "empty": ("command: []", "command.run is empty"),
     "number": ("command: [python3, 3]", "command.run[1] is 3; it must be text"),
     "no command": ("method: {name: command}\nobjective: {name: command}", "there is no method 'command'"),
@@ -60,7 +60,7 @@ FILES = {
         "stages: [{name: a, command: [python3, x.py]}, {name: b, extends: lora}]",
         "stage a: a command can't be a stage of a chain",
     ),
-    "misspelled": ("command: {rum: [python3]}", "command.rum is not an option of command. Did you mean command.run?"),
+    "misspelled": ("command: {rum: [python3]}", "command.rum is not an option of command. Did you mean run?"),
 }  # fmt: skip
 
 
