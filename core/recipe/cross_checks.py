@@ -154,6 +154,12 @@ def _command(recipe: Recipe) -> Iterator[Problem]:
         elif has_path and (not path or name in ("auto", "none")):
             message = f"command.metrics: {quoted(text)} names no file or folder of a source."
             yield "command.metrics", message, f"Write {name}, or csv:logs/metrics.csv."
+    for key, is_set in (
+        ("stop_early", recipe.train.stop_early is not None),
+        ("keep", recipe.train.keep == "best"),
+    ):
+        if is_set:
+            yield f"train.{key}", f"train.{key}: a command ends and saves by itself.", "Leave it out."
     if is_reference(recipe.model.id):
         message = f"model.id is {quoted(recipe.model.id)}, and a command starts from a hub id or a folder."
         yield "model.id", message, "Export that run first, with finetop export, and name its folder."
@@ -192,6 +198,8 @@ def _has_reward(recipe: Recipe) -> bool:
 
 def _stop_early(recipe: Recipe) -> Iterator[Problem]:
     """Yield problems with the watched metric: never measured, or two settings that choose the best."""
+    if recipe.command is not None:
+        return
     train, check, metric = recipe.train, recipe.check, watched_metric(recipe)
     if metric is None:
         return

@@ -26,11 +26,11 @@ while hold:
 
 
 @pytest.fixture(scope="module")
-def station(tmp_path_factory):
-    """A home with the real supervisor, for the tests of one file."""
+def station(request, tmp_path_factory):
+    """A home with the real supervisor, for the tests of one file, which may have its own SETTINGS."""
     rig = Rig(Home(tmp_path_factory.mktemp("station")))
     prepare(rig.home)
-    (rig.home.root / "settings.yaml").write_text(SETTINGS)
+    (rig.home.root / "settings.yaml").write_text(getattr(request.module, "SETTINGS", SETTINGS))
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (("HF_HUB_OFFLINE", "1"), ("OMP_NUM_THREADS", "1"), ("CUDA_VISIBLE_DEVICES", "")):
             patch.setenv(name, value)
