@@ -181,7 +181,9 @@ def _merged_with_parents(
     merged = layers[-1]
     for layer in reversed(layers[:-1]):
         merged = merge_recipes(expand_short_forms(merged), layer)
-    return expand_short_forms(apply_sets(merged, sets, cwd)), tuple(layer.origin.label for layer in layers)
+    return expand_short_forms(apply_sets(_with_command(merged), sets, cwd)), tuple(
+        layer.origin.label for layer in layers
+    )
 
 
 def parent_of(extends: Node, seen: Collection[Path | None]) -> Path:

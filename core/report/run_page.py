@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from finetop.core.protocol.runs import RunDetail
+from finetop.core.recipe.command import UNKNOWN
 from finetop.core.report import Page, Section, moment, state_words
 from finetop.core.report.load import RunFacts
 from finetop.core.report.sections import (
@@ -48,4 +49,7 @@ def _about(detail: RunDetail) -> str:
     row = detail.row
     rows = sum(source.kept if source.used is None else source.used for source in detail.data)
     on = f" on {rows:,} rows" if rows else ""
-    return f"{row.model}, tuned by {row.method} ({row.objective}){on}; {state_words(row)}"
+    how = f"{row.model}, tuned by {row.method} ({row.objective}){on}"
+    if row.model == UNKNOWN:
+        how = "another program's training"
+    return f"{how}; {state_words(row)}"

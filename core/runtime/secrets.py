@@ -31,7 +31,8 @@ _WORDS = {
     "Authorization header": "an Authorization header",
     "password in a URL": "a password in an address",
 }
-_PLAIN = ("", "true", "false", "none", "null")  # values of a switch
+MASK = "…"
+_PLAIN = ("", MASK, "true", "false", "none", "null")
 HINT = "Set it in the environment (HF_TOKEN …), where finetop starts, and remove it from the recipe."
 
 
@@ -97,15 +98,27 @@ def require_no_option(words: Sequence[str], place: str) -> None:
     """Raise BadInput if an option of a command, or a variable set before it, is named as a secret and has a value."""
     for word, following in pairwise([*words, ""]):
         name, has_value, value = word.partition("=")
-        bare = name.lstrip("-").replace("-", "_")
-        if is_secret_name(bare) and _may_be_secret(
-            value if has_value else following if word.startswith("-") else ""
-        ):
+        if _is_secret_option(name, value if has_value else following if word.startswith("-") else ""):
             hint = "Set it in the environment (HF_TOKEN, WANDB_API_KEY …), where finetop starts, and leave it out."
             raise BadInput(f"{place}: {name} is a secret; secrets are not stored with a run.", hint=hint)
 
 
-def _may_be_secret(value: str) -> bool:
-    """Return whether an option's value may be a secret: no other option, switch, number, variable or special token."""
+def masked(words: Sequence[str]) -> list[str]:
+    """Return the words of a command with each secret replaced, for a command that somebody else started."""
+    kept = []
+    for before, word in pairwise(["", *words]):
+        name, _, value = word.partition("=")
+        if _is_secret_option(name, value):
+            kept.append(f"{name}={MASK}")
+        elif describe_secret(word) or (before.startswith("-") and _is_secret_option(before, word)):
+            kept.append(MASK)
+        else:
+            kept.append(word)
+    return kept
+
+
+def _is_secret_option(name: str, value: str) -> bool:
+    """Return whether a value may be a secret by its option's name; not a switch, number, variable or special token."""
     bare = value.strip("'\"")
-    return not (bare.startswith(("-", "$", "<", "{")) or bare.lower() in _PLAIN or bare.isdecimal())
+    may_be = not (bare.startswith(("-", "$", "<", "{")) or bare.lower() in _PLAIN or bare.isdecimal())
+    return may_be and is_secret_name(name.lstrip("-").replace("-", "_"))

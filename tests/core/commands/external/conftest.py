@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from made_elsewhere import write_adapter, write_base
 from rig import MARK, Rig
 
 from finetop.core.protocol.messages.runs import Sql
@@ -25,6 +26,17 @@ while hold:
 """
 
 
+def start_supervisor(rig):
+    """Start the real supervisor of a rig's home, and wait until it answers."""
+    with rig.home.log.open("ab") as log:
+        program = [sys.executable, "-m", "finetop.core.supervisor", "--home", str(rig.home.root)]
+        env = {**os.environ, MARK: str(rig.home.root)}
+        rig.processes.append(
+            subprocess.Popen(program, stdout=log, stderr=log, start_new_session=True, env=env)
+        )
+    rig.wait_ready()
+
+
 @pytest.fixture(scope="module")
 def station(request, tmp_path_factory):
     """A home with the real supervisor, for the tests of one file, which may have its own SETTINGS."""
@@ -34,15 +46,14 @@ def station(request, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (("HF_HUB_OFFLINE", "1"), ("OMP_NUM_THREADS", "1"), ("CUDA_VISIBLE_DEVICES", "")):
             patch.setenv(name, value)
-        with rig.home.log.open("ab") as log:
-            program = [sys.executable, "-m", "finetop.core.supervisor", "--home", str(rig.home.root)]
-            env = {**os.environ, MARK: str(rig.home.root)}
-            rig.processes.append(
-                subprocess.Popen(program, stdout=log, stderr=log, start_new_session=True, env=env)
-            )
-        rig.wait_ready()
+        start_supervisor(rig)
         yield rig
     rig.stop_all()
+
+
+@pytest.fixture
+def start():
+    return start_supervisor
 
 
 @pytest.fixture
@@ -79,32 +90,10 @@ def losses(station):
 
 @pytest.fixture
 def base(tmp_path):
-    """A base model by its configuration and the headers of its weights."""
-    import numpy
-    from safetensors.numpy import save_file
-
-    folder = tmp_path / "base"
-    folder.mkdir()
-    (folder / "config.json").write_text(
-        json.dumps({"model_type": "llama", "hidden_size": 8, "num_hidden_layers": 1})
-    )
-    weights = {"model.layers.0.mlp.down_proj.weight": numpy.zeros((8, 16), "float32")}
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    return folder
+    return write_base(tmp_path / "base")
 
 
 @pytest.fixture
 def adapter(base, tmp_path):
-    """An adapter of that base as PEFT writes it, which programs copy."""
-    import numpy
-    from safetensors.numpy import save_file
-
-    folder = tmp_path / "adapter"
-    folder.mkdir()
-    prefix = "base_model.model.model.layers.0.mlp.down_proj"
-    shapes = {f"{prefix}.lora_A.weight": (2, 16), f"{prefix}.lora_B.weight": (8, 2)}
-    weights = {name: numpy.ones(shape, "float32") for name, shape in shapes.items()}
-    save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": str(base), "r": 2}
-    (folder / "adapter_config.json").write_text(json.dumps({**config, "target_modules": ["down_proj"]}))
-    return folder
+    """An adapter of that base, which programs copy."""
+    return write_adapter(tmp_path / "adapter", base)

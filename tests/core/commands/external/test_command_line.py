@@ -107,6 +107,14 @@ def test_a_recipe_is_shown_as_it_was_written_and_can_be_read_again(finetop, tmp_
     assert recipes[0]["command"]["env"] == {"THREADS": 2}
 
 
+def test_the_values_of_a_short_form_can_be_set(finetop, tmp_path):
+    (tmp_path / "c.yaml").write_text("recipe: 1\nname: c\ncommand: [python3, train.py, '{lr}']\n")
+    code, out, err = finetop("recipe", "c.yaml", "--set", "command.values.lr=2", "--json")
+    assert code == 0, err
+    command = json.loads(out)["recipe"]["command"]
+    assert (command["run"], command["values"]) == (["python3", "train.py", "{lr}"], {"lr": 2})
+
+
 def test_the_rows_that_a_recipe_names_are_linted(finetop, tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 3)
     text = "recipe: 1\nname: c\ncommand: [python3, train.py]\ndata: {train: [{path: rows.jsonl}]}\n"
