@@ -55,3 +55,12 @@ def test_a_stop_names_what_it_ends_and_promises_a_checkpoint_of_a_training_alone
         == "the check of hot removed from the queue."
     )
     assert jobs.named("hot", [TRAINING, CHECK, REMEDIES]) == "hot and its check and its remedies"
+
+
+def test_a_command_is_its_run_and_a_watched_program_goes_on():
+    command, watch = (SideJob(verb, Running(1.0, "training")) for verb in ("command", "watch"))
+    assert jobs.ending("hot", [command], "stop") == "stopping hot. What its program has saved is kept."
+    assert jobs.ending("hot", [command], "pause") == "pausing hot."
+    assert jobs.ending("hot", [SideJob("command", Queued(1))], "stop") == "hot removed from the queue."
+    assert jobs.ending("hot", [watch], "stop") == "stopping the watch of hot. The program itself goes on."
+    assert jobs.counts({"command": 2, "watch": 2}) == "2 commands, 2 watches"
