@@ -14,7 +14,6 @@ from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.data_versions import DataOf, DataOfAnswer, SourceFacts
 from finetop.core.protocol.messages.limits import tries_words
 from finetop.core.protocol.messages.runs import GetRun
-from finetop.core.recipe.command import UNKNOWN
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean, clean_line
 from finetop.core.wording import data_versions, pulse, rewards
@@ -48,10 +47,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 def print_run(detail: data.RunDetail, home: Home, sources: Sequence[SourceFacts] = ()) -> None:
     row = detail.row
-    how = f"{row.method} on {clean_line(row.model)}, {row.objective}"
-    if row.model == UNKNOWN:
-        how = "another program's training"
-    print(f"{row.name}  {how}, number {row.id}")
+    print(f"{row.name}  {row.method} on {clean_line(row.model)}, {row.objective}, number {row.id}")
     print(f"  state      {state_words(row)}")
     if row.said:
         print(f"             {clean_line(row.said)}")

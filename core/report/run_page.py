@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from finetop.core.protocol.runs import RunDetail
-from finetop.core.recipe.command import UNKNOWN
 from finetop.core.report import Page, Section, moment, state_words
 from finetop.core.report.load import RunFacts
 from finetop.core.report.sections import (
@@ -49,7 +48,4 @@ def _about(detail: RunDetail) -> str:
     row = detail.row
     rows = sum(source.kept if source.used is None else source.used for source in detail.data)
     on = f" on {rows:,} rows" if rows else ""
-    how = f"{row.model}, tuned by {row.method} ({row.objective}){on}"
-    if row.model == UNKNOWN:
-        how = "another program's training"
-    return f"{how}; {state_words(row)}"
+    return f"{row.model}, tuned by {row.method} ({row.objective}){on}; {state_words(row)}"

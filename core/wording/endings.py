@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from finetop.core.protocol.runs import TRAINS, RunDetail, Running, State, Stopped, word
+from finetop.core.protocol.runs import RunDetail, Running, State, Stopped, word
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import jobs
 
@@ -37,12 +37,12 @@ def stop_confirmation(detail: RunDetail, name: str = "") -> Confirmation:
     row = detail.row
     jobs_to_end = jobs.under_way(row)
     named = jobs.named(name or clean_line(row.name), jobs_to_end)
-    trains = any(job.verb in TRAINS for job in jobs_to_end)
+    trains = [job.state for job in jobs_to_end if job.verb == "train"]
     if not any(isinstance(job.state, Running) for job in jobs_to_end):
         stays = f"It stays at step {count(row.step)}." if row.step else "Nothing of it has run yet."
         return Confirmation(f"Remove {named} from the queue?", stays if trains else jobs.kept(jobs_to_end))
     saves = f"It saves step {count(row.step)} first." if row.step else "It has no step to save yet."
-    is_training = any(job.verb == "train" and isinstance(job.state, Running) for job in jobs_to_end)
+    is_training = any(isinstance(state, Running) for state in trains)
     return Confirmation(f"Stop {named}?", saves if is_training else jobs.kept(jobs_to_end))
 
 

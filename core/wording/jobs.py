@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from finetop.core.protocol.messages.limits import ordinal
-from finetop.core.protocol.runs import TRAINS, Queued, Running, RunRow, SideJob, Tried, Verb
+from finetop.core.protocol.runs import Queued, Running, RunRow, SideJob, Tried, Verb
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import pulse
 from finetop.core.wording.durations import long_span
@@ -32,7 +32,11 @@ def counts(running: Mapping[str, int]) -> str:
     by_name: Counter[str] = Counter()
     for verb, name in _COUNTED.items():
         by_name[name] += running.get(verb, 0)
-    return ", ".join(counted(number, name, "watches" if name == "watch" else "") for name, number in by_name.items() if number)
+    return ", ".join(
+        counted(number, name, "watches" if name == "watch" else "")
+        for name, number in by_name.items()
+        if number
+    )
 
 
 def job(verb: Verb, state: Running | Queued, tried: Tried | None = None, *, room: int = 1000) -> str:
@@ -112,8 +116,8 @@ def under_way(row: RunRow) -> list[SideJob]:
 def named(name: str, jobs: Sequence[SideJob]) -> str:
     """Name a run's jobs: 'demo', 'the remedies of demo', 'demo and its check'."""
     verbs = list(dict.fromkeys(job.verb for job in jobs))
-    others = [NAMES[verb] for verb in verbs if verb not in TRAINS]
-    if len(others) < len(verbs):
+    others = [NAMES[verb] for verb in verbs if verb != "train"]
+    if "train" in verbs:
         return " and ".join([name, *(f"its {other}" for other in others)])
     return f"{' and '.join(f'the {other}' for other in others)} of {name}"
 
@@ -138,10 +142,6 @@ def _kept(job: SideJob) -> str:
             return "No model is written."
         case "import":
             return "No model is imported."
-        case "command":
-            return "What its program has saved is kept."
-        case "watch":
-            return "The program itself goes on."
         case _:
             return "Its comparison gets no result from it."
 

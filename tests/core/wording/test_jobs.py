@@ -40,6 +40,7 @@ def test_jobs_are_counted_by_what_they_do():
     assert jobs.counts({}) == ""
     assert jobs.counts({"check": 1, "train": 2, "remedy": 1}) == "2 trainings, 1 check, 1 remedy job"
     assert jobs.counts({"measure": 1, "approach": 1}) == "2 measurements"
+    assert jobs.counts({"command": 2, "watch": 2}) == "2 commands, 2 watches"
     assert jobs.speed(SCORING) == "3.44 items/s"
 
 
@@ -55,12 +56,3 @@ def test_a_stop_names_what_it_ends_and_promises_a_checkpoint_of_a_training_alone
         == "the check of hot removed from the queue."
     )
     assert jobs.named("hot", [TRAINING, CHECK, REMEDIES]) == "hot and its check and its remedies"
-
-
-def test_a_command_is_its_run_and_a_watched_program_goes_on():
-    command, watch = (SideJob(verb, Running(1.0, "training")) for verb in ("command", "watch"))
-    assert jobs.ending("hot", [command], "stop") == "stopping hot. What its program has saved is kept."
-    assert jobs.ending("hot", [command], "pause") == "pausing hot."
-    assert jobs.ending("hot", [SideJob("command", Queued(1))], "stop") == "hot removed from the queue."
-    assert jobs.ending("hot", [watch], "stop") == "stopping the watch of hot. The program itself goes on."
-    assert jobs.counts({"command": 2, "watch": 2}) == "2 commands, 2 watches"
