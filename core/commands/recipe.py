@@ -13,7 +13,7 @@ from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import plain, print_json, print_table, warn
 from finetop.core.commands.shared.settings import page, print_settings
 from finetop.core.errors import BadInput, NotFound, RecipeError, near
-from finetop.core.recipe.command import UNKNOWN
+from finetop.core.protocol.runs import UNKNOWN
 from finetop.core.recipe.fields import Field, fields, fields_of_section, sections
 from finetop.core.recipe.find import BUILTIN, by_name, list_builtin, list_chains, looks_like_path
 from finetop.core.recipe.load import Loaded, load_recipe

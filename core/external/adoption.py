@@ -11,7 +11,8 @@ import msgspec
 from finetop.core.errors import FinetopError
 from finetop.core.models.imports.inspect import Trained, models_of
 from finetop.core.models.imports.recipe import ImportRequest, adopted
-from finetop.core.recipe.command import UNKNOWN, output_of
+from finetop.core.protocol.runs import UNKNOWN
+from finetop.core.recipe.command import output_of
 from finetop.core.recipe.load import recipe_from_resolved
 from finetop.core.runtime.files import os_error_words
 

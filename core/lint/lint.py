@@ -35,7 +35,7 @@ from finetop.core.lint.worker_pool import open_workers
 from finetop.core.models.load import read_template
 from finetop.core.plan import inputs
 from finetop.core.plugins import OBJECTIVES
-from finetop.core.recipe.command import UNKNOWN
+from finetop.core.protocol.runs import UNKNOWN
 from finetop.core.recipe.load import recipe_from_resolved
 from finetop.core.recipe.schema import Model, Recipe, Source
 from finetop.core.runtime.home import Home

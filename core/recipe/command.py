@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from finetop.core.recipe.schema import Command, Recipe
 
-UNKNOWN = "?"  # the base model, until an adapter names it
 _PLACE = re.compile(r"\{([A-Za-z_]\w*)\}")
 # Options by which programs name the folder that they write their model to.
 _OUTPUT = re.compile(r"-*(?:training_args\.|train\.)?output[_-]dir(?:=(?P<value>.+))?")

@@ -19,10 +19,10 @@ from finetop.core.plugins import (
     has_base,
     is_checkable,
 )
-from finetop.core.protocol.runs import COMMAND
+from finetop.core.protocol.runs import COMMAND, UNKNOWN
 from finetop.core.recipe import columns, parallel, protections as recipe_protections, raw_options
 from finetop.core.recipe.answer_rules import find_rule
-from finetop.core.recipe.command import UNKNOWN, placeholders
+from finetop.core.recipe.command import placeholders
 from finetop.core.recipe.dotted import place_of
 from finetop.core.recipe.names import check_name
 from finetop.core.recipe.protections import Problem
