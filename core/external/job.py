@@ -147,6 +147,6 @@ def ending(code: int, log: Path) -> Ended:
     cause, exit_code = failures.of_lines(lines), code if code > 0 else 1
     if cause is not None:
         return Ended("failed", cause.cause, cause.hint, exit_code, cause.kind)
-    how = f"killed by signal {-code}" if code < 0 else f"exited with code {code}"
+    how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
     last = lines[-1].strip()[: failures.LONGEST] if lines else "It printed nothing."
     return Ended("failed", f"the command {how}", last, exit_code, "killed" if code < 0 else "code")

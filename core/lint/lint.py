@@ -35,6 +35,7 @@ from finetop.core.lint.worker_pool import open_workers
 from finetop.core.models.load import read_template
 from finetop.core.plan import inputs
 from finetop.core.plugins import OBJECTIVES
+from finetop.core.protocol.runs import UNKNOWN
 from finetop.core.recipe.load import recipe_from_resolved
 from finetop.core.recipe.schema import Model, Recipe, Source
 from finetop.core.runtime.home import Home
@@ -197,7 +198,7 @@ def _setup(
         notes.append("tokens are estimated, four characters each: name a recipe or --model to count them")
     has_tokenizer, most = tokenizer is not None, request.max_tokens
     lens = Lens(max_tokens=most, has_tokenizer=has_tokenizer, options=request.options, sample=request.sample)
-    if recipe is not None:
+    if recipe is not None and recipe.command is None:
         name, data = recipe.objective.name, recipe.data
         kinds, most = tuple(OBJECTIVES.load(name).rows), most or data.max_tokens
         lens = replace(lens, kinds=kinds, objective=name, max_tokens=most, on_long=data.on_long)
@@ -208,7 +209,7 @@ def _setup(
 
 def _model(request: LintRequest, recipe: Recipe | None) -> Model | None:
     if recipe is not None:
-        return recipe.model
+        return None if recipe.model.id == UNKNOWN else recipe.model
     if request.model is None:
         return None
     require("tokenizers")  # asked for; the tokens of a recipe's model are estimated without them

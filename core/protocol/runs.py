@@ -87,6 +87,7 @@ class Lost(msgspec.Struct, tag="lost", frozen=True):
 # command: another training program; watch: one that somebody else started
 Verb = Literal["train", "check", "import", "export", "remedy", "approach", "measure", "command", "watch"]
 NO_WEIGHT = "none"  # method and objective of a run without weight changes
+UNKNOWN = "?"  # model of a run, until its output names it
 IMPORTED = "imported"  # objective of a run that was trained elsewhere
 COMMAND, WATCHED = (
     "command",

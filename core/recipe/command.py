@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from finetop.core.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from finetop.core.recipe.schema import Command
+    from finetop.core.recipe.schema import Command, Recipe
 
-UNKNOWN = "?"  # the base model, until an adapter names it
 _PLACE = re.compile(r"\{([A-Za-z_]\w*)\}")
 # Options by which programs name the folder that they write their model to.
 _OUTPUT = re.compile(r"-*(?:training_args\.|train\.)?output[_-]dir(?:=(?P<value>.+))?")
@@ -32,7 +34,8 @@ def argv(command: Command, *, resumed: bool = False) -> list[str]:
 
 
 def environment(command: Command) -> dict[str, str]:
-    return {key: filled(value, command.values) for key, value in command.env.items()}
+    """Return the variables that it gets besides those of the job."""
+    return {key: filled(str(value), command.values) for key, value in command.env.items()}
 
 
 def output_of(command: Command) -> Path | None:
@@ -41,9 +44,22 @@ def output_of(command: Command) -> Path | None:
     return None if not text else Path(command.workdir) / filled(text, command.values)
 
 
+def require_ours(recipe: Recipe, verb: str) -> None:
+    """Require a recipe that our own trainers train; `verb` is the command that needs it. Raises BadInput."""
+    if recipe.command is not None:
+        message = f"{recipe.name} is trained by its own command, and {verb} is for finetop's trainers."
+        raise BadInput(message, hint="Queue it with finetop run.")
+
+
+def placeholders(command: Command) -> set[str]:
+    """Return the names that stand in braces anywhere in a command."""
+    texts = (*command.run, *command.resume_command, command.shell, command.output, *command.env.values())
+    return {name for text in texts if isinstance(text, str) for name in _PLACE.findall(text)}
+
+
 def output_in(words: Sequence[str]) -> str:
     """Return the folder that a command's own options name as its output; '' if none does."""
-    for word, following in zip(words, [*words, ""][1:], strict=True):
+    for word, following in pairwise([*words, ""]):
         if match := _OUTPUT.fullmatch(word):
             return match["value"] or following
     return ""

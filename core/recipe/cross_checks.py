@@ -19,15 +19,15 @@ from finetop.core.plugins import (
     has_base,
     is_checkable,
 )
-from finetop.core.protocol.runs import COMMAND
+from finetop.core.protocol.runs import COMMAND, UNKNOWN
 from finetop.core.recipe import columns, parallel, protections as recipe_protections, raw_options
 from finetop.core.recipe.answer_rules import find_rule
-from finetop.core.recipe.command import UNKNOWN
+from finetop.core.recipe.command import placeholders
 from finetop.core.recipe.dotted import place_of
 from finetop.core.recipe.names import check_name
 from finetop.core.recipe.protections import Problem
 from finetop.core.recipe.references import is_reference
-from finetop.core.text import quoted
+from finetop.core.text import plain, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -131,17 +131,38 @@ def _command(recipe: Recipe) -> Iterator[Problem]:
         return
     if not command.run and command.shell is None and recipe.objective.name == COMMAND:
         yield "command.run", "command.run is empty.", "Write command: [python, train.py]."
+    if command.run and command.shell is not None:
+        yield "command.shell", "command.run and command.shell are both set.", "Remove one of them."
     if recipe.objective.name in OBJECTIVES.names():
-        message = f"objective is {recipe.objective.name}, but this recipe's command trains."
-        yield "objective", message, "Leave objective and extends out, or command."
+        message = f"this recipe's command trains, but its objective is {recipe.objective.name}."
+        yield "command", message, "Leave objective and extends out, or command."
+    for name in sorted(command.values.keys() - placeholders(command)):
+        key = f"command.values.{name}"
+        yield (
+            key,
+            f"{key}: the command has no {{{plain(name)[:60]}}}.",
+            "Write the name in braces where it belongs.",
+        )
     if GPUS in command.env:
         message = f"command.env.{GPUS}: finetop gives the command its GPUs."
         yield f"command.env.{GPUS}", message, "Leave it out, and set budget.gpus."
     for text in command.metrics:
-        name = text.partition(":")[0]
+        name, has_path, path = text.partition(":")
         if name not in (known := ("auto", "none", *METRIC_SOURCES.names())):
             hint = did_you_mean(name[:60], known)
             yield "command.metrics", f"command.metrics: there is no source {quoted(name)}.", hint
+        elif has_path and (not path or name in ("auto", "none")):
+            message = f"command.metrics: {quoted(text)} names no file or folder of a source."
+            yield "command.metrics", message, f"Write {name}, or csv:logs/metrics.csv."
+    for key, is_set in (
+        ("stop_early", recipe.train.stop_early is not None),
+        ("keep", recipe.train.keep == "best"),
+    ):
+        if is_set:
+            yield f"train.{key}", f"train.{key}: a command ends and saves by itself.", "Leave it out."
+    if is_reference(recipe.model.id):
+        message = f"model.id is {quoted(recipe.model.id)}, and a command starts from a hub id or a folder."
+        yield "model.id", message, "Export that run first, with finetop export, and name its folder."
     if recipe.check.every is not None:
         yield "check.every", "check.every: a command is checked at its end alone.", "Set check.every to null."
 
@@ -177,6 +198,8 @@ def _has_reward(recipe: Recipe) -> bool:
 
 def _stop_early(recipe: Recipe) -> Iterator[Problem]:
     """Yield problems with the watched metric: never measured, or two settings that choose the best."""
+    if recipe.command is not None:
+        return
     train, check, metric = recipe.train, recipe.check, watched_metric(recipe)
     if metric is None:
         return

@@ -13,8 +13,8 @@ import msgspec
 
 from finetop.core.errors import NotFound, RecipeError
 from finetop.core.plugins import ALARMS, METHODS, OBJECTIVES, PROTECTIONS, PluginKind
-from finetop.core.protocol.runs import COMMAND
-from finetop.core.recipe import command as commands, protections as recipe_protections
+from finetop.core.protocol.runs import COMMAND, UNKNOWN
+from finetop.core.recipe import protections as recipe_protections
 from finetop.core.recipe.find import find_recipe, near_file, origin_of, read_text
 from finetop.core.recipe.merge import apply_sets, merge_recipes
 from finetop.core.recipe.schema import VERSION, Recipe
@@ -174,7 +174,9 @@ def _merged_with_parents(
     merged = layers[-1]
     for layer in reversed(layers[:-1]):
         merged = merge_recipes(expand_short_forms(merged), layer)
-    return expand_short_forms(apply_sets(merged, sets, cwd)), tuple(layer.origin.label for layer in layers)
+    return expand_short_forms(apply_sets(_with_command(merged), sets, cwd)), tuple(
+        layer.origin.label for layer in layers
+    )
 
 
 def parent_of(extends: Node, seen: Collection[Path | None]) -> Path:
@@ -326,7 +328,7 @@ def _with_command(recipe: Node) -> Node:
     settings = {"run": command} if isinstance(command.value, list) else command.settings
     folder = Node(".", command.origin, command.line)
     kind = command.with_value({"name": command.with_value(COMMAND)})
-    unknown = command.with_value({"id": command.with_value(commands.UNKNOWN)})
+    unknown = command.with_value({"id": command.with_value(UNKNOWN)})
     return recipe.with_value(
         {
             "method": kind,

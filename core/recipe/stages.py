@@ -86,6 +86,11 @@ def load_chain(path_or_name: str, sets: Sequence[str] = (), cwd: Path | None = N
         if node.origin != origin:  # an inherited stage counts as one of this file
             laid = Node(laid.value, origin, 0)
         loaded = load_root(laid, text, path, own_sets, cwd)
+        if loaded.recipe.command is not None:
+            place = place_of("command", loaded.places, loaded.chain[0])
+            hint = "Run it alone first; then a recipe starts from it: model.id: run:NAME."
+            message = f"stage {stage}: a command can't be a stage of a chain."
+            raise RecipeError(message, place=place, key="command", hint=hint)
         _require_before(loaded, stage, [earlier.name for earlier in stages], list(nodes))
         stages.append(Stage(stage, loaded))
     return Chain(name, tuple(stages), text)

@@ -76,6 +76,12 @@ class _Reader:
                 return self.choice(node, arm, CHOICES[arm], key)
             if isinstance(node.value, dict) and is_struct(arm):
                 return self.section(node, arm, key)
+            if isinstance(node.value, dict) and get_origin(arm) is dict and is_single(get_args(arm)[1]):
+                entries = {
+                    name: self.read(child, get_args(arm)[1], f"{key}.{name}")
+                    for name, child in node.value.items()
+                }
+                return _MISSING if _MISSING in entries.values() else entries
             if isinstance(node.value, list) and get_origin(arm) is tuple:
                 item = get_args(arm)[0]
                 items = [self.read(child, item, f"{key}[{i}]") for i, child in enumerate(node.value)]
@@ -177,6 +183,11 @@ def arms(annotation: Any) -> tuple[Any, ...]:
 def item_of(annotation: Any) -> Any:
     """Return the type of a list's items; None if it is not a list."""
     return next((get_args(arm)[0] for arm in arms(annotation) if get_origin(arm) is tuple), None)
+
+
+def is_single(annotation: Any) -> bool:
+    """Return True if a type is a text, a number or a switch."""
+    return all(arm in (str, int, float, bool) for arm in arms(annotation))
 
 
 def is_struct(annotation: Any) -> bool:

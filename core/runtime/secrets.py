@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from finetop.core.errors import BadInput
 from finetop.core.runtime.patterns import hits_of
@@ -26,6 +27,8 @@ _WORDS = {
     "Authorization header": "an Authorization header",
     "password in a URL": "a password in an address",
 }
+MASK = "…"
+_PLAIN = ("", MASK, "true", "false", "none", "null")
 HINT = "Set it in the environment (HF_TOKEN …), where finetop starts, and remove it from the recipe."
 
 
@@ -75,3 +78,33 @@ def require_no_setting(options: Mapping[str, object], place: str) -> None:
     for name, value in options.items():
         if value is not None and is_secret_name(name):
             raise BadInput(f"{place}.{name} is a secret; secrets are not stored with a run.", hint=HINT)
+
+
+def require_no_option(words: Sequence[str], place: str) -> None:
+    """Raise BadInput if an option of a command, or a variable set before it, is named as a secret and has a value."""
+    for word, following in pairwise([*words, ""]):
+        name, has_value, value = word.partition("=")
+        if _is_secret_option(name, value if has_value else following if word.startswith("-") else ""):
+            hint = "Set it in the environment (HF_TOKEN, WANDB_API_KEY …), where finetop starts, and leave it out."
+            raise BadInput(f"{place}: {name} is a secret; secrets are not stored with a run.", hint=hint)
+
+
+def masked(words: Sequence[str]) -> list[str]:
+    """Return the words of a command with each secret replaced, for a command that somebody else started."""
+    kept = []
+    for before, word in pairwise(["", *words]):
+        name, _, value = word.partition("=")
+        if _is_secret_option(name, value):
+            kept.append(f"{name}={MASK}")
+        elif describe_secret(word) or (before.startswith("-") and _is_secret_option(before, word)):
+            kept.append(MASK)
+        else:
+            kept.append(word)
+    return kept
+
+
+def _is_secret_option(name: str, value: str) -> bool:
+    """Return whether a value may be a secret by its option's name; not a switch, number, variable or special token."""
+    bare = value.strip("'\"")
+    may_be = not (bare.startswith(("-", "$", "<", "{")) or bare.lower() in _PLAIN or bare.isdecimal())
+    return may_be and is_secret_name(name.lstrip("-").replace("-", "_"))

@@ -219,7 +219,7 @@ async def _ended(supervisor: Supervisor, job: Job, status: Look, took_s: float) 
     made = None
     if isinstance(state, data.Finished) and job.verb in data.OF_OTHERS:
         recipe = runs.recipe(supervisor.connection, job.run_id)
-        made = await aside(partial(adoption, recipe))
+        made = await aside(partial(adoption, recipe, after_job.trained(supervisor.connection, job)))
     after_job.settle(supervisor, job, state, onward, made)
     return True
 

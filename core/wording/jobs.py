@@ -32,7 +32,11 @@ def counts(running: Mapping[str, int]) -> str:
     by_name: Counter[str] = Counter()
     for verb, name in _COUNTED.items():
         by_name[name] += running.get(verb, 0)
-    return ", ".join(counted(number, name) for name, number in by_name.items() if number)
+    return ", ".join(
+        counted(number, name, "watches" if name == "watch" else "")
+        for name, number in by_name.items()
+        if number
+    )
 
 
 def job(verb: Verb, state: Running | Queued, tried: Tried | None = None, *, room: int = 1000) -> str:

@@ -65,6 +65,8 @@ async def update_all(supervisor: Supervisor, sizes: Mapping[int, int]) -> None:
     supervisor.vitals_at = now
     silent: list[tuple[Job, Vital]] = []
     for job in supervisor.live:
+        if job.verb == "watch":
+            continue  # its process only reads: what it uses says nothing about the program
         vital, size = supervisor.vitals.get(job.id), sizes[job.id]
         if vital is None or (vital.attempt, vital.size) != (job.attempt, size):
             supervisor.vitals[job.id] = Vital(job.attempt, size)
@@ -96,7 +98,8 @@ async def _judge(supervisor: Supervisor, job: Job, vital: Vital, usage: Usage, p
     if not isinstance(state, data.Running):
         return
     limits = supervisor.settings.hung
-    usual = usual_s(state)
+    # a command saves and evaluates at its own pace, without telling
+    usual = None if job.verb == "command" else usual_s(state)
     folder = supervisor.attempt(job).folder
     ranks_here, nodes = await aside(lambda: (ranks_of(folder), nodes_of(folder)))
     is_idle = evidence == IDLE and nodes == 1  # usage comes from the first node only; another may be working

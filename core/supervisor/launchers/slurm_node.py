@@ -208,8 +208,11 @@ class Node:
 
     def _has_moved(self) -> bool:
         """Return True if another start would make progress; otherwise it would hit its time limit for ever."""
-        if read_spec(self._folder).verb == "train":
+        spec = read_spec(self._folder)
+        if spec.verb == "train":
             return newest_step(self._folder) > self.began_at
+        if spec.verb == "command" and not (spec.recipe.get("command") or {}).get("resume_command"):
+            return False  # it would start over
         return int(os.environ.get("SLURM_RESTART_COUNT", "0")) < MOST_STARTS
 
     def requeue(self) -> None:

@@ -86,7 +86,7 @@ def _order(ask: messages.SubmitApproaches, one: messages.ApproachRun) -> orders.
     order = orders.Order(one.name, one.recipe, ask.source, ask.priority, ask.held)
     if approaches.load(one.approach).trains:
         return order
-    return replace(order, args={"approach": one.approach, "learns_news": False})
+    return replace(order, verb="approach", args={"approach": one.approach, "learns_news": False})
 
 
 def _measure(connection: Connection, run_id: int) -> None:

@@ -47,7 +47,7 @@ def listing(supervisor: Supervisor, ask: Queue) -> QueueAnswer:
 def _doing(job: Job, tried: data.Tried | None) -> str:
     """Name a run that trains; for other jobs add what they do: 'demo (check 12 of 60 items, 3 min left)'."""
     assert isinstance(job.state, data.Running)
-    doing = "" if job.verb == "train" else f" ({wording.job(job.verb, job.state, tried)})"
+    doing = "" if job.verb in data.TRAINS else f" ({wording.job(job.verb, job.state, tried)})"
     return f"{job.run_name}{doing}"
 
 

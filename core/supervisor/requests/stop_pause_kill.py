@@ -52,11 +52,16 @@ def require_pausable(connection: Connection, job: Job) -> None:
     """Raise Refused if a live job can't resume later."""
     if job.verb not in CAN_PAUSE:
         hint = "Wait for it to end: it does not take long."
+        if job.verb == "watch":
+            hint = f"finetop did not start that program. To watch it no longer: finetop stop {job.run_name}."
         raise Refused(f"the {job.verb} of {job.run_name} can't be paused.", hint=hint)
     if job.asked in ("stop", "kill"):
         raise Refused(f"{job.run_name} was already asked to {job.asked}.")
     if not goes_on_later(connection, job):
         hint = f"End it: finetop stop {job.run_name}."
+        if job.verb == "command":
+            why = "command.resume_command is not set, so how its program goes on is not known"
+            raise Refused(f"{job.run_name} could not be resumed: {why}.", hint=hint)
         raise Refused(f"{job.run_name} could not be resumed: train.resumable is false.", hint=hint)
 
 

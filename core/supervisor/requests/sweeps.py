@@ -28,14 +28,17 @@ def submit(supervisor: Supervisor, ask: SubmitSweep) -> SubmitSweepAnswer:
         raise BadInput("the sweep has no runs.", hint="Give a setting more than one value.")
     check_name(ask.name, "name")
     for run in ask.runs:
-        orders.require_run(supervisor, orders.Order(run.name, run.recipe, ask.source))
+        orders.require_run(
+            supervisor, orders.Order(run.name, run.recipe, ask.source, verb=orders.trains(run.recipe))
+        )
         for tag in run.tags:
             require_tag(tag)
     sweep = runs.first_free(ask.name, _members(supervisor).__contains__)
     queued: list[tuple[int, str]] = []
     with orders.all_or_nothing(supervisor) as folders:
         for run in ask.runs:
-            order = orders.Order(run.name, run.recipe, ask.source, ask.priority, ask.held)
+            verb = orders.trains(run.recipe)
+            order = orders.Order(run.name, run.recipe, ask.source, ask.priority, ask.held, verb)
             run_id, name = orders.make_run(supervisor, folders, order)
             notes.set_tags(connection, run_id, [SWEEP + sweep, *run.tags])
             queued.append((run_id, name))
