@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -69,6 +70,7 @@ class _Open:
     reader: Reader
     waits: list[Point] = field(default_factory=list)
     since: float = 0.0  # of the first of them (monotonic)
+    is_broken: bool = False  # its reader has failed
 
 
 @dataclass
@@ -116,7 +118,8 @@ class Numbers:
             self._looked_at = now
             self._find()
         for file in sorted(self._open.values(), key=lambda file: -file.rank):
-            self._read(file, now, is_last=is_last)
+            if not file.is_broken:
+                self._read(file, now, is_last=is_last)
         if now - self._shown >= PHASE_S and self._first is not None:
             self._show(now)
 
@@ -134,7 +137,7 @@ class Numbers:
             if not path:
                 yield from source.find(self._places)
                 return
-            named = self._places.folders[-1] / path
+            named = (self._places.folders[-1] / path).resolve()  # no other link is followed
             if named.is_file():
                 yield named
             else:
@@ -148,6 +151,11 @@ class Numbers:
         try:
             points = file.reader.read()
         except OSError:
+            return
+        except Exception:  # what reads the numbers must not end the training
+            print(f"finetop: the numbers of {file.source} can't be read any further:", flush=True)
+            traceback.print_exc()
+            file.is_broken = True
             return
         file.reader.restarted = False
         if file.rank <= WEAK and not is_last:

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from finetop.core.runtime.files import open_regular
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -49,7 +51,7 @@ class Tail:
         facts = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
         if facts == self._facts and not self.behind:
             return b""
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             size = os.fstat(file.fileno()).st_size
             raw = os.pread(file.fileno(), MOST_BYTES, self.offset - len(self._mark))
             if size < self.offset or not raw.startswith(self._mark) or facts[0] != (self._facts[0] or facts[0]):

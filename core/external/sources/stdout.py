@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|inf)"
+_NUMBER = r"[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|inf)"
 # tqdm's ` 50%|█████     | 5/10 [00:01<00:01`; one with a name before it (Map:) is of something else
-_BAR = re.compile(r"^\s*\d+%\|[^|]*\|\s*(\d+)/(\d+)\s*\[")
+_BAR = re.compile(r"^\s*\d+%\|[^|]*\|\s*(\d{1,18})/(\d{1,18})\s*\[")
 _DICT = re.compile(r"\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}")
 _PAIR = re.compile(rf"(?<![\w/.])([A-Za-z_][\w/.-]{{0,60}}?)\s*[=:]\s*({_NUMBER})(?![\w.])", re.IGNORECASE)
 _SPACED = re.compile(
     rf"(?<![\w/.])(step|iter|iteration|epoch|loss|lr|train_loss|val_loss|grad_norm)\s+({_NUMBER})(?![\w.])",
     re.IGNORECASE,
 )
-_STEP_OF = re.compile(r"\b(?:step|iter(?:ation)?)s?\W{0,3}(\d+)\s*(?:/|of)\s*(\d+)", re.IGNORECASE)
+_STEP_OF = re.compile(r"\b(?:step|iter(?:ation)?)s?\W{0,3}(\d{1,18})\s*(?:/|of)\s*(\d{1,18})(?!\d)", re.IGNORECASE)
 LONGEST = 20_000  # characters of a line with numbers
 LEAST_KEYS = ("loss", "eval_loss", "train_loss", "val_loss", "reward")  # a line of pairs has one of these
 SUMMARY = "train_runtime"  # of the Trainer's last line, whose train_loss is the mean over the run

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from finetop.core.external.sources import Places, Point, Reader, Source
 from finetop.core.external.sources._protobuf import Broken, fields
+from finetop.core.runtime.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +43,7 @@ class Events(Reader):
 
     def read(self) -> list[Point]:
         points: list[Point] = []
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             file.seek(self._offset)
             data = file.read(MOST_BYTES)
             at = 0

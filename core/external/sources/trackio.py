@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import stat
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ class Project(Reader):
 
     def read(self) -> list[Point]:
         """Return new rows. A database that is locked or damaged has none for now."""
+        if not stat.S_ISREG(self.path.lstat().st_mode):
+            return []  # sqlite3 would follow a link, and wait for a pipe
         try:
             with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=0.2)) as database:
                 if not self._last:

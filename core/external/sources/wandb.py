@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from finetop.core.external.sources import Places, Point, Reader, Source
 from finetop.core.external.sources._json_lines import TIMES, first, flat, metrics_of, step_of
 from finetop.core.external.sources._protobuf import Broken, fields
+from finetop.core.runtime.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +35,7 @@ class Run(Reader):
         self._pieces = b""  # of a record that is not complete
 
     def read(self) -> list[Point]:
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             file.seek(self._offset)
             data = file.read(MOST_BYTES)
         if self._offset == 0:
