@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetop.core.errors import BadInput
+from finetop.core.external.client import METRICS
 from finetop.core.external.numbers import Numbers, wanted
 from finetop.core.external.sources import Places
 from finetop.core.protocol.events import Ended, Phase
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
 PACKAGES = ("finetop",)
 IF_STOPPED = "asked to stop before the command began"
 LOOK_S = 1.0  # between two reads of its numbers
-LOOKS_APART = 4  # times as long as a read took, at least: a flood of output must not take a core from the training
+LOOKS_APART = (
+    4  # times as long as a read took, at least: a flood of output must not take a core from the training
+)
 WAIT_S = 0.2
 TAIL_BYTES = 16 << 10  # of the log, to find out why it failed
 GPUS = "CUDA_VISIBLE_DEVICES"
@@ -51,6 +54,7 @@ def work(job: Job) -> Ended:
         log=log,
         since=time.time() - 1.0,
         log_begins=log.stat().st_size if log.exists() else 0,
+        environment=environment_of(command, job.folder),
     )
     alarms = Alarms(recipe, job.events)
     alarms.begin(0)
@@ -72,17 +76,11 @@ def work(job: Job) -> Ended:
 def start(command: Command, job_folder: Path, *, resumed: bool) -> subprocess.Popen[bytes]:
     """Start the command in a process group of its own. Raises BadInput that says why it can't be."""
     words = commands.argv(command, resumed=resumed)
-    environment = {
-        **os.environ,
-        "PYTHONUNBUFFERED": "1",  # what it prints is read while it runs
-        "FINETOP_METRICS": str(job_folder / "metrics.jsonl"),  # where finetop.log writes to
-        **commands.environment(command),
-    }
     try:
         return subprocess.Popen(
             words,
             cwd=command.workdir,
-            env=environment,
+            env=environment_of(command, job_folder),
             stdin=subprocess.DEVNULL,
             process_group=0,
             preexec_fn=processes.die_with(os.getpid()),
@@ -93,6 +91,15 @@ def start(command: Command, job_folder: Path, *, resumed: bool) -> subprocess.Po
             f"command: can't start {missing}: {error.strerror or error}.",
             hint="Check the program's name, its PATH (command.env) and command.workdir.",
         ) from error
+
+
+def environment_of(command: Command, job_folder: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PYTHONUNBUFFERED": "1",  # what it prints is read while it runs
+        METRICS: str(job_folder / "metrics.jsonl"),  # where finetop.log writes to
+        **commands.environment(command),
+    }
 
 
 def follow(

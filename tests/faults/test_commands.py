@@ -15,9 +15,7 @@ import command_runs
 import pytest
 from command_runs import LOOP, noted, program_of, python, stored, submit
 from rig import Rig, counted
-from waiting import wait_until
 
-from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.runs import word
 
 ENDS = ("finished", "stopped", "failed", "lost")

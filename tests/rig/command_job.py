@@ -1,6 +1,6 @@
 """A job for tests: commands, watches and imports as they are, all other verbs as fake_job.py does them.
 
-    python command_job.py JOB_FOLDER
+python command_job.py JOB_FOLDER
 """
 
 import runpy

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rig import Rig
 
 JOB = Path(__file__).with_name("command_job.py")
-# Reports each step as finetop.log does, then notes it in a side file; ends at the last step, or once a file `end` is there.
+# Reports each step as finetop.log does, then notes it in a side file, to the last step or until a file `end` is there.
 LOOP = """
     import json, os, sys, time
     last, pause_s = int(sys.argv[1]), float(sys.argv[2])

@@ -29,7 +29,9 @@ class Places:
     log: Path | None = None  # what it prints; None if another program started it
     since: float = 0.0  # files that were last written before this are of an earlier run (seconds since 1970)
     log_begins: int = 0  # bytes of the log that are of an earlier attempt
-    environment: Mapping[str, str] = field(default_factory=dict)  # of the program, where it says where files go
+    environment: Mapping[str, str] = field(
+        default_factory=dict
+    )  # of the program, where it says where files go
 
 
 @dataclass

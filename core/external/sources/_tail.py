@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-MOST_BYTES = 4 << 20  # of one read
+MOST_BYTES = 1 << 20  # of one read: a line of a log costs up to 0.1 ms, and a stop request waits for the end of it
 LONGEST = 1 << 20  # bytes of a line; a longer one is skipped
 MARK = 64  # bytes before the offset that must still be there: else the file was written anew
 
@@ -23,7 +23,9 @@ class Tail:
 
     path: Path
     offset: int = 0
-    most_behind: int = 0  # bytes; of a file that grows faster than it is read, what is older is skipped; 0: never
+    most_behind: int = (
+        0  # bytes; of a file that grows faster than it is read, what is older is skipped; 0: never
+    )
     restarted: bool = False  # since the caller last cleared it
     behind: bool = False  # there is more to read
     _facts: tuple[int, int, int] = (0, 0, 0)  # inode, size and modification time at the last read
@@ -54,7 +56,11 @@ class Tail:
         with open_regular(self.path) as file:
             size = os.fstat(file.fileno()).st_size
             raw = os.pread(file.fileno(), MOST_BYTES, self.offset - len(self._mark))
-            if size < self.offset or not raw.startswith(self._mark) or facts[0] != (self._facts[0] or facts[0]):
+            if (
+                size < self.offset
+                or not raw.startswith(self._mark)
+                or facts[0] != (self._facts[0] or facts[0])
+            ):
                 self._begin(0)
                 self.restarted = True
                 raw = os.pread(file.fileno(), MOST_BYTES, 0)
