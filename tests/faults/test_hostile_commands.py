@@ -88,7 +88,7 @@ SCRIPTS: dict[str, tuple[str, str, list[int]]] = {
         print("step 7 loss 1.0")
         """,
         "finished",
-        [7],
+        [1, 7],  # a step that is none: its line counts as one
     ),
     "prints lines of 10 MB": (
         """
@@ -165,3 +165,141 @@ def test_a_command_that(rig, tmp_path, left, what):
     row = rig.wait_state(name, *ENDS)
     assert (word(row.state), left()) == (state, 0), rig.about(name)
     assert stored(rig, name) == steps
+
+
+def test_a_command_that_ignores_sigterm_is_killed_after_its_grace(rig, tmp_path, left):
+    deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN); log(1, loss=1)\nwhile True: time.sleep(60)"
+    name = submit(rig, tmp_path / "work", theirs(deaf), "deaf", "command.grace_s=0.5")
+    rig.wait_step(name)
+    rig.ask(Stop(name))
+    row = rig.wait_state(name, *ENDS)
+    assert (word(row.state), left(), stored(rig, name)) == ("stopped", 0, [1])
+    assert "it has not ended after 0.5 s, and is killed" in (rig.job_folder(name) / "log.txt").read_text()
+
+
+def test_a_stop_reaches_a_program_that_has_left_its_process_group(rig, tmp_path, left):
+    """A shell's job control makes groups: `sh -m`, or a launcher that starts its ranks in sessions of their own."""
+    moved = """
+        child = os.fork()
+        if child == 0:
+            os.setpgid(0, 0)
+            time.sleep(600)
+        os.setpgid(0, child)
+        log(1, loss=1)
+        signal.signal(signal.SIGTERM, lambda *_: (log(2, loss=1), os._exit(0)))
+        while True: time.sleep(60)
+    """
+    name = submit(rig, tmp_path / "work", theirs(moved), "moved", "command.grace_s=600")
+    rig.wait_step(name)
+    rig.ask(Stop(name))
+    row = rig.wait_state(name, *ENDS)
+    assert (word(row.state), left(), stored(rig, name)) == ("stopped", 0, [1, 2])
+
+
+@pytest.mark.parametrize(("ask", "state"), [(None, "finished"), (Kill, "stopped")])
+def test_a_line_of_a_shell_leaves_none_of_its_programs(rig, tmp_path, left, ask, state):
+    loop = "i=0; while [ $i -lt 400 ]; do i=$((i+1)); echo step $i loss 0.5; sleep 0.01; done"
+    tail = "" if ask is None else "; sleep 600 & sleep 600"
+    recipe = {"run": [], "shell": f"({loop}) | tee out.txt | cat{tail}", "metrics": ["stdout"]}
+    folder = tmp_path / "work"
+    folder.mkdir()
+    loaded = resolve_text(f"recipe: 1\nname: piped\ncommand: {json.dumps(recipe)}\n", (), folder)
+    name = rig.ask(Submit(loaded.resolved, loaded.text, "piped")).name
+    if ask is not None:
+        wait_until(lambda: (folder / "out.txt").exists() and b"step 9 " in (folder / "out.txt").read_bytes())
+        rig.ask(ask(name))
+    row = rig.wait_state(name, *ENDS)
+    assert (word(row.state), left()) == (state, 0)
+    if ask is None:
+        assert stored(rig, name) == [*range(1, 401)]
+
+
+def test_control_sequences_of_a_command_reach_no_terminal(rig, tmp_path, left, capfd):
+    """Not by its last line, which says why it failed, nor by the name of a metric."""
+    bad = r"""
+        log(1, **{"lo\x1b[2Jss": 1, "\x1b]0;owned\x07": 2, "\x9b2J\u202e": 3, "loss": 4})
+        print("step 2 \x1b[2J loss \x1b[31m0.5\x1b[0m \x1b]52;c;aGk=\x07")
+        print("Traceback (most recent call last):\nOSError: \x1b]0;owned\x07 \x9b2J gone", file=sys.stderr)
+        sys.exit(3)
+    """
+    name = submit(rig, tmp_path / "work", theirs(bad), "escapes")
+    row = rig.wait_state(name, *ENDS)
+    assert (word(row.state), left()) == ("failed", 0)
+    for words in (["show", name], ["ls"], ["tail", name], ["diff", name, name]):
+        home = ["--home", str(rig.home.root)]
+        shown = subprocess.run([sys.executable, "-m", "finetop.tui.main", *words, *home], capture_output=True)
+        assert not re.search(rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80\xae", shown.stdout), words
+    keys = [key for (key,) in rig.ask(Sql("SELECT DISTINCT key FROM metrics", 1000)).rows]
+    assert "loss" in keys
+    assert not [key for key in keys if re.search(r"[\x00-\x1f\x7f-\x9f\u202e]", key)]
+
+
+def test_ten_thousand_files_in_the_output_do_not_slow_the_job_down(rig, tmp_path, left):
+    many = """
+        os.makedirs("out/deep")
+        for number in range(5_000):
+            os.mkdir(f"out/{number}")
+            open(f"out/{number}.txt", "w").close()
+        for step in range(1, 100):
+            log(step, loss=1); time.sleep(0.1)
+            if os.path.exists("end"): break
+    """
+    name = submit(rig, tmp_path / "work", [*theirs(many), "--output_dir", "out"], "many")
+    rig.wait_step(name, 30)
+    assert cpu_share(rig, name) < 0.5
+    (tmp_path / "work" / "end").touch()
+    assert word(rig.wait_state(name, *ENDS).state) == "finished"
+    assert left() == 0
+
+
+def cpu_share(rig: Rig, name: str) -> float:
+    """Return the part of one core that a run's job has used in its life, but for what its imports took."""
+    pid = rig.process_of(name)
+    seen = processes.look()[pid]
+    ran_s = time.clock_gettime(time.CLOCK_BOOTTIME) - int(processes.start_time(pid)) / processes.TICKS_S
+    return max(0.0, seen.cpu_s - 2.0) / ran_s
+
+
+def test_numbers_come_from_a_database_once_it_is_no_longer_locked(rig, tmp_path, left):
+    locked = """
+        import sqlite3
+        database = sqlite3.connect("runs.db", isolation_level=None)
+        database.execute("CREATE TABLE metrics (id INTEGER PRIMARY KEY, timestamp TEXT, run_name TEXT,"
+                         " step INTEGER, metrics TEXT)")
+        row = "INSERT INTO metrics (timestamp, run_name, step, metrics) VALUES (datetime('now'), 'a', ?, ?)"
+        database.execute(row, (1, json.dumps({"loss": 0.5})))
+        database.execute("BEGIN EXCLUSIVE")
+        while not os.path.exists("go"): time.sleep(0.05)
+        database.execute(row, (2, json.dumps({"loss": 0.25})))
+        database.execute("COMMIT")
+        time.sleep(2)
+    """
+    name = submit(rig, tmp_path / "work", theirs(locked), "locked", metrics=("trackio:runs.db",))
+    rig.wait_state(name, "running")
+    wait_until((tmp_path / "work" / "runs.db").exists)
+    time.sleep(2.5)  # it has looked, in vain
+    (tmp_path / "work" / "go").touch()
+    assert word(rig.wait_state(name, *ENDS).state) == "finished"
+    assert (stored(rig, name), left()) == ([1, 2], 0)
+
+
+@pytest.mark.slow
+def test_a_gigabyte_of_output_is_bounded_on_disk_and_takes_no_core(rig, tmp_path, left):
+    flood = """
+        line = "step 5 loss 0.5 and more\\n" * 4096
+        for _ in range(10_500): sys.stdout.write(line)
+        sys.stdout.flush()
+        log(7, loss=1)
+        while not os.path.exists("end"): time.sleep(0.1)
+    """
+    name = submit(rig, tmp_path / "work", theirs(flood), "flood")
+    log = rig.job_folder(name) / "log.txt"
+    wait_until(lambda: log.exists() and log.stat().st_size > 1 << 30, limit_s=600)
+    limit = json.loads((log.parent / "job.json").read_bytes())["log_mib"] << 20
+    wait_until(lambda: log.stat().st_blocks * 512 <= limit, "the log is bounded")
+    rig.wait_step(name, 7)
+    print(f"run_job took {cpu_share(rig, name):.0%} of a core")
+    assert cpu_share(rig, name) < 0.5
+    (tmp_path / "work" / "end").touch()
+    assert word(rig.wait_state(name, *ENDS).state) == "finished"
+    assert left() == 0
