@@ -1,5 +1,10 @@
 """Fault 36: commands that misbehave. Each ends in the right state, its numbers are there, and nothing of it is left."""
 
+import json
+import re
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from textwrap import dedent
 
@@ -7,8 +12,14 @@ import command_runs
 import pytest
 from command_runs import python, stored, submit
 from rig import Rig
+from waiting import wait_until
 
+from finetop.core.protocol.messages.queue import Kill, Stop
+from finetop.core.protocol.messages.runs import Sql
+from finetop.core.protocol.messages.submit import Submit
 from finetop.core.protocol.runs import word
+from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime import processes
 from finetop.core.runtime.home import Home
 
 ENDS = ("finished", "stopped", "failed", "lost")
