@@ -195,6 +195,7 @@ def test_a_stop_reaches_a_program_that_has_left_its_process_group(rig, tmp_path,
         if child == 0:
             os.setpgid(0, 0)
             time.sleep(600)
+        os.setpgid(child, child)
         os.setpgid(0, child)
         log(1, loss=1)
         signal.signal(signal.SIGTERM, lambda *_: (log(2, loss=1), os._exit(0)))
@@ -251,7 +252,7 @@ def test_ten_thousand_files_in_the_output_do_not_slow_the_job_down(rig, tmp_path
         for number in range(5_000):
             os.mkdir(f"out/{number}")
             open(f"out/{number}.txt", "w").close()
-        for step in range(1, 100):
+        for step in range(1, 10_000):
             log(step, loss=1); time.sleep(0.1)
             if os.path.exists("end"): break
     """
