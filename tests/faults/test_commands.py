@@ -44,7 +44,7 @@ KILLS: dict[str, tuple[Callable[[Rig, str], None], str, str, bool]] = {
     "command": (kill_command, "failed", "killed", True),
     "run_job": (kill_job, "failed", "killed", False),
     "supervisor": (kill_supervisor, "finished", "", True),
-    "keeper": (kill_keeper, "lost", "", False),
+    "keeper": (kill_keeper, "lost", "vanished", False),
 }
 
 
