@@ -22,7 +22,7 @@ from finetop.core.protocol.events import Ended, Phase
 from finetop.core.recipe import command as commands
 from finetop.core.runtime import failures, processes
 from finetop.core.runtime.files import end_of
-from finetop.core.runtime.job_process import attempt_of
+from finetop.core.runtime.job_process import attempt_of, users_environment
 from finetop.core.train.alarms import Alarms
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def start(command: Command, job_folder: Path, *, resumed: bool) -> subprocess.Po
 
 def environment_of(command: Command, job_folder: Path) -> dict[str, str]:
     return {
-        **os.environ,
+        **users_environment(),
         "PYTHONUNBUFFERED": "1",  # what it prints is read while it runs
         METRICS: str(job_folder / "metrics.jsonl"),  # where finetop.log writes to
         **commands.environment(command),

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 AUTO, NONE = "auto", "none"
 LOSS = "loss"
-LOOK_S = 5.0  # between two searches for new files, or longer: SEARCHES times as long as a search takes
-SEARCHES = 200
+LOOK_S = 5.0  # between two searches for new files, or longer: SEARCHES times the CPU time of a search
+SEARCHES, LONGEST_S = 200, 60.0
 LAST_S = 30.0  # for what is left to read at the end
 HOLD_S = 20.0  # how long a weak source waits for a better one, and a later attempt for all its sources
 MOST_HELD = 10_000  # points that wait
@@ -101,12 +101,31 @@ class _Open:
     names: dict[str, str] = field(default_factory=dict)  # our names of its keys, each of one key alone
     lost: set[str] = field(default_factory=set)  # metrics that a later attempt's file has taken over
 
+    offset: int = 0  # steps of the rounds before, in a file whose program counts them anew in each
+    first: int = -1  # step of its loss
+    top: int = -1  # its highest step of the loss in this round
+
+    def counted_on(self, point: Point) -> Point:
+        """Return a point with its step counted through all rounds.
+
+        An event file is of one process: if the step of its loss returns to the first one, a new epoch or a second
+        training has begun, which discards nothing.
+        """
+        if any(name_of(key) == LOSS for key in point.values):
+            if self.first < 0:
+                self.first = point.step
+            elif point.step < self.top and point.step <= self.first:
+                self.offset += self.top + (point.step == 0)
+                self.top = -1
+            self.top = max(self.top, point.step)
+        return point._replace(step=point.step + self.offset) if self.offset else point
+
     @property
     def rank(self) -> int:
         return self.own_rank - OF_GUESSES * self.reader.guesses
 
     def name_all(self, keys: Iterable[str]) -> None:
-        """Give each new key a name: ours, else its own if another key has that; a key named as ours comes first."""
+        """Name each new key: as we do, else as it is if another key has that; a key that is named so comes first."""
         new = [key for key in keys if key not in self.names]
         if not new or len(self.names) >= 4 * MOST_KEYS:
             return
@@ -115,7 +134,7 @@ class _Open:
             whole = f"{self.reader.series}/{key}" if self.reader.series else key
             own = shown(whole)
             wanted = (shown(name_of(whole)), own, *(f"{own[: LONGEST - 4]}_{n}" for n in range(2, 100)))
-            name = next((name for name in wanted if name and name not in taken), "")
+            name = next((name for name in wanted if name not in taken), "") if own else ""
             self.names[key] = name
             taken.add(name)
 
@@ -141,7 +160,8 @@ class Numbers:
         *,
         goes_on: bool = False,
     ) -> None:
-        self._wanted, self._places, self._events, self._alarms = wanted, places, events, alarms
+        self._wanted = {name: (sources.load(name), path) for name, path in wanted.items()}
+        self._places, self._events, self._alarms = places, events, alarms
         self._open: dict[tuple[str, Path], _Open] = {}
         self._foreign: set[Path] = set()  # files of other commands
         self._owned: dict[str, _Owned] = {}
@@ -156,7 +176,7 @@ class Numbers:
         self._first: tuple[int, float] | None = (
             None  # step and time (monotonic) from which the pace is measured
         )
-        self._shown = -PHASE_S
+        self._shown, self._shown_step = -PHASE_S, -1
         self._stepped: tuple[int, float] | None = None  # the last step of the loss, and its time
         self.step = 0
         self.read: set[str] = set()  # names of the sources that had numbers
@@ -165,8 +185,9 @@ class Numbers:
         """Read what is new. With `is_last` nothing waits any longer for a better source."""
         now = time.monotonic()
         if is_last or now >= self._search_at:
+            began = time.process_time()
             self._find()
-            self._search_at = now + max(LOOK_S, SEARCHES * (time.monotonic() - now))
+            self._search_at = now + min(max(LOOK_S, SEARCHES * (time.process_time() - began)), LONGEST_S)
         unfinished = set()  # sources with an earlier file that is not read to its end
         for file in sorted(self._open.values(), key=lambda file: -file.own_rank):
             if file.source in unfinished:
@@ -178,13 +199,12 @@ class Numbers:
                 unfinished.add(file.source)
         if is_last or self._may_report(now):
             self._report_held(now, is_last=is_last)
-        if now - self._shown >= PHASE_S and self._first is not None:
+        if now - self._shown >= PHASE_S and self._first is not None and self.step != self._shown_step:
             self._show(now)
 
     def _find(self) -> None:
         new = []
-        for name, path in self._wanted.items():
-            source = sources.load(name)
+        for name, (source, path) in self._wanted.items():
             for file in dict.fromkeys(self._files(source, path)):
                 if (name, file) not in self._open and file not in self._foreign:
                     if is_foreign(file, self._places.environment.get(METRICS, "")):
@@ -192,8 +212,9 @@ class Numbers:
                     else:
                         new.append((_written(file), name, source.rank + (10 if path else 0), file))
         for _, name, rank, file in sorted(new):  # those of an earlier attempt first
-            opened = _Open(name, rank, sources.load(name).open(file, self._places))
-            opened.held = sources.load(name).waits or self._goes_on
+            source, _ = self._wanted[name]
+            opened = _Open(name, rank, source.open(file, self._places))
+            opened.held = source.waits or self._goes_on
             self._open[name, file] = opened
 
     def _files(self, source: sources.Source, path: str) -> Iterator[Path]:
@@ -267,6 +288,8 @@ class Numbers:
     def _take(self, file: _Open, point: Point, now: float) -> None:
         if not 0 <= point.step <= LARGEST_STEP:
             return
+        if file.reader.is_of_one_process:
+            point = file.counted_on(point)
         file.name_all(point.values)
         named = {name: value for key, value in point.values.items() if (name := file.names.get(key))}
         mine = {name: value for name, value in named.items() if self._is_its(file, name)}
@@ -346,7 +369,7 @@ class Numbers:
 
     def _show(self, now: float) -> None:
         assert self._first is not None
-        self._shown = now
+        self._shown, self._shown_step = now, self.step
         done, began = self.step - self._first[0], self._first[1]
         left = self._total - self.step
         left_s = round((now - began) / done * left, 1) if done > 0 and left >= 0 and self._total else None
@@ -359,7 +382,7 @@ def merged(points: Iterable[Point]) -> Iterator[Point]:
     last: Point | None = None
     for point in points:
         if last is not None and point.step == last.step and not last.values.keys() & point.values.keys():
-            last = Point(point.step, {**last.values, **point.values}, point.at)
+            last = point._replace(values={**last.values, **point.values})
             continue
         if last is not None:
             yield last

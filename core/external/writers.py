@@ -24,12 +24,13 @@ def _writers(path: Path) -> Iterator[str]:
         target = path.stat()
     except OSError:
         return
-    for process in os.scandir("/proc"):
+    for process in Path("/proc").iterdir():
         if not process.name.isdecimal() or int(process.name) == os.getpid():
             continue
         try:
-            if any(os.path.samestat(file.stat(), target) for file in os.scandir(f"{process.path}/fd")):
-                yield process.name
+            with os.scandir(process / "fd") as files:
+                if any(os.path.samestat(file.stat(), target) for file in files):
+                    yield process.name
         except OSError:
             continue  # another user's, or it has ended
 

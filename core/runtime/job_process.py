@@ -46,6 +46,7 @@ SETTINGS = {  # environment variables, set before torch is imported; the user's 
     # Waiting threads spin briefly, then sleep: sleeping at once costs 1.8x when idle, never sleeping 3x when busy
     "GOMP_SPINCOUNT": "20000",
 }
+_added: set[str] = set()  # of these, those that this process has set
 
 
 def run(job_folder: Path, work: Work, what_to_lower: Callable[[Path], str]) -> int:
@@ -96,11 +97,18 @@ def run(job_folder: Path, work: Work, what_to_lower: Callable[[Path], str]) -> i
 
 def set_environment() -> None:
     """Set the environment for training before torch is imported. Existing variables stay."""
-    for key, value in SETTINGS.items():
-        os.environ.setdefault(key, value)
+    wanted = dict(SETTINGS)
     # without what Triton needs, torch 2.13 must not use it for some products
     if find_spec("triton") is not None and compiler.missing():
-        os.environ.setdefault("TORCH_DISABLE_NATIVE_JIT", "1")
+        wanted["TORCH_DISABLE_NATIVE_JIT"] = "1"
+    for key in wanted.keys() - os.environ.keys():
+        os.environ[key] = wanted[key]
+        _added.add(key)
+
+
+def users_environment() -> dict[str, str]:
+    """Return the environment as it was, for a program that is not ours; GPUs stay numbered as finetop numbers them."""
+    return {key: value for key, value in os.environ.items() if key not in _added - {"CUDA_DEVICE_ORDER"}}
 
 
 def write_started(

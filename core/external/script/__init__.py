@@ -1,6 +1,6 @@
 """What `import finetop` gives a training script: `log` and `FinetopCallback`, loaded when they are first used.
 
-This file is installed as finetop/__init__.py, beside the packages; importing any of them costs nothing of this.
+This folder is installed as the top of the package: importing what is below it loads nothing of this.
 """
 
 from __future__ import annotations

@@ -40,7 +40,8 @@ class Reader:
 
     `total` and `epochs` are the planned steps and epochs, once the file tells; 0 until then. `behind`: the last read
     left something for the next. `guesses`: the file tells no steps, and each line counts as one. `series` names one of
-    several files that a program writes at the same time; '' if it has one.
+    several files that a program writes at the same time; '' if it has one. `is_of_one_process`: one that starts again
+    begins another file.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class Reader:
     behind: bool = field(default=False, init=False)
     guesses: bool = field(default=False, init=False)
     series: str = field(default="", init=False)
+    is_of_one_process: bool = field(default=False, init=False)
 
     def read(self) -> Sequence[Point]:
         """Return what is new since the last call, in the file's order; a half-written end waits for the next call.

@@ -64,7 +64,7 @@ def first(values: Mapping[str, float], names: tuple[str, ...]) -> float | None:
 
 def step_of(values: Mapping[str, float]) -> int | None:
     step = first(values, STEPS)
-    return None if step is None or step < 0 else int(step)
+    return None if step is None else int(step)
 
 
 def metrics_of(values: Mapping[str, float]) -> dict[str, float]:

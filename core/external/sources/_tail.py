@@ -50,6 +50,11 @@ class Tail:
         if len(self._rest) > LONGEST:
             self._rest, self._skips = b"", True
 
+    @property
+    def unfinished(self) -> str:
+        """What is there of a line that has not ended, such as a progress bar."""
+        return self._rest.decode("utf-8", "replace")
+
     def _new_bytes(self) -> bytes:
         stat = self.path.stat()
         facts = (stat.st_ino, stat.st_size, stat.st_mtime_ns)

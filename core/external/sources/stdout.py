@@ -45,7 +45,7 @@ _DICT = re.compile(r"\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}")
 _WRAPPED = re.compile(r"(?:np\.float\d+|tensor|array)\(([^(),]*)(?:,[^()]*)?\)")  # np.float64(0.5) -> 0.5
 _BARE = re.compile(r"(?<![\w'\"])-?(?:nan|inf)(?![\w'\"])")
 _PAIR = re.compile(
-    r"(?:(?<![A-Za-z])(?P<before>[A-Za-z]+) )?(?<![\w/.@'\"-])(?P<key>[A-Za-z_][\w/.@-]{0,60}?)"
+    r"(?:(?<![A-Za-z])(?P<before>[A-Za-z]+) )?(?<![\w/.@?&'\"-])(?P<key>[A-Za-z_][\w/.@-]{0,60}?)"
     rf"(?P<sign>\s*[=:]\s*|\s+)(?:tensor\()?(?P<value>{_NUMBER}){_END}",
     re.IGNORECASE,
 )
@@ -95,6 +95,8 @@ class Printed(Reader):
         for line in self._tail.lines():
             if len(line) <= LONGEST:
                 self._line(_ESCAPES.sub("", line) if "\x1b" in line or "\x08" in line else line, points)
+        if self._waiting and (bar := _BAR.match(self._tail.unfinished)) is not None:
+            self._on_bar(bar, "", points, has_values=False)  # it was redrawn, and stands until the next step
         if waited and waited == self._waiting:
             self._place(None, points)  # no bar came
         self.behind = self._tail.behind or bool(self._waiting)

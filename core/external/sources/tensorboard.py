@@ -33,7 +33,7 @@ WALL_TIME, STEP, SUMMARY, VALUE, TAG, SIMPLE, TENSOR = 1, 2, 5, 1, 1, 2, 8
 DTYPE, CONTENT = 1, 4  # of a tensor; shape is 2
 # Types of a tensor: the field of its values, and their format in that field and in its content; '' are varints.
 TYPES = {1: (5, "<f", "<f"), 2: (6, "<d", "<d"), 3: (7, "", "<i"), 9: (10, "", "<q")}
-# Folders of writers that write at the same time: Keras' train/ and validation/, and those of add_scalars.
+# Folders of writers that write at the same time: Keras' `train` and `validation`, and those of add_scalars.
 SERIES = ("train", "training", "val", "valid", "validation", "eval", "evaluation", "test")
 
 
@@ -42,12 +42,15 @@ class Events(Reader):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._offset = 0
+        self.is_of_one_process = True
+        self._offset, self._is_damaged = 0, False
         folder = path.parent
         self.series = folder.name if folder.name in SERIES or any(folder.parent.glob(PATTERN)) else ""
 
     def read(self) -> list[Point]:
         points: list[Point] = []
+        if self._is_damaged:
+            return points
         with open_regular(self.path) as file:
             file.seek(self._offset)
             data = file.read(MOST_BYTES)
@@ -55,7 +58,7 @@ class Events(Reader):
             while at + HEAD <= len(data):
                 (length,) = struct.unpack_from("<Q", data, at)
                 if length > LONGEST:
-                    self._offset = 1 << 62  # the file is damaged: no length after this can be trusted
+                    self._is_damaged, self.behind = True, False  # no length after this can be trusted
                     return points
                 end = at + HEAD + length + FOOT
                 if end > len(data):

@@ -32,6 +32,7 @@ class Run(Reader):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
+        self.is_of_one_process = True
         self._offset = 0
         self._pieces = bytearray()  # of a record that is not complete
 
