@@ -248,16 +248,20 @@ def test_control_sequences_of_a_command_reach_no_terminal(rig, tmp_path, left, c
 
 def test_ten_thousand_files_in_the_output_do_not_slow_the_job_down(rig, tmp_path, left):
     many = """
+        log(1, loss=1)
+        while not os.path.exists("go"): time.sleep(0.1)
         os.makedirs("out/deep")
         for number in range(5_000):
             os.mkdir(f"out/{number}")
             open(f"out/{number}.txt", "w").close()
-        for step in range(1, 10_000):
+        for step in range(2, 10_000):
             log(step, loss=1); time.sleep(0.1)
             if os.path.exists("end"): break
     """
     name = submit(rig, tmp_path / "work", [*theirs(many), "--output_dir", "out"], "many")
-    rig.wait_step(name, 30)
+    rig.wait_step(name)
+    (tmp_path / "work" / "go").touch()
+    rig.wait_step(name, 60)
     assert cpu_share(rig, name) < 0.5
     (tmp_path / "work" / "end").touch()
     assert word(rig.wait_state(name, *ENDS).state) == "finished"
