@@ -147,17 +147,19 @@ def test_the_command_line_of_trl_runs_by_its_own_configuration(rig, tmp_path, ti
 def test_a_stop_ends_both_ranks_of_accelerate(rig, tmp_path):
     folder = tmp_path / "ranks"
     file = script(folder, RANKS)
-    launch = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--cpu",
-        "--num_processes",
-        "2",
+    # --multi_gpu: with --cpu accelerate starts one process; Accelerator(cpu=True) takes gloo all the same
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    more = [
         "--num_machines",
+        "1",
+        "--mixed_precision",
+        "no",
+        "--dynamo_backend",
+        "no",
+        "--main_process_port",
+        "0",
     ]
-    more = ["1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", str(file)]
-    name = submit(rig, folder, [*launch, *more], "ranks", "command.grace_s=120")
+    name = submit(rig, folder, [*launch, *more, str(file)], "ranks", "command.grace_s=120")
     wait_until(lambda: rig.ask(GetRun(name)).row.step >= 5, lambda: rig.about(name), TORCH_LIMIT_S)
     below = processes.descendants(rig.process_of(name))
     assert len([pid for pid in below if processes.environment_of(pid).get("WORLD_SIZE") == "2"]) == 2
