@@ -176,7 +176,7 @@ class Numbers:
         self._first: tuple[int, float] | None = (
             None  # step and time (monotonic) from which the pace is measured
         )
-        self._shown, self._shown_step = -PHASE_S, -1
+        self._shown, self._shown_of = -PHASE_S, (0, 0)  # when progress was told, and of which step and total
         self._stepped: tuple[int, float] | None = None  # the last step of the loss, and its time
         self.step = 0
         self.read: set[str] = set()  # names of the sources that had numbers
@@ -199,7 +199,7 @@ class Numbers:
                 unfinished.add(file.source)
         if is_last or self._may_report(now):
             self._report_held(now, is_last=is_last)
-        if now - self._shown >= PHASE_S and self._first is not None and self.step != self._shown_step:
+        if now - self._shown >= PHASE_S and (self.step, self._total) != self._shown_of:
             self._show(now)
 
     def _find(self) -> None:
@@ -247,6 +247,9 @@ class Numbers:
         if points:
             file.written = _written(file.reader.path)
             file.began = file.began or points[0].at or file.written
+        if file.reader.total > 0 and file.reader.total != self._total and file.rank >= self._planned_by:
+            self._planned_by = file.rank
+            self._plan(file.reader)
         if file.held:
             file.waits += points
             if points and not self._held_since:
@@ -273,9 +276,6 @@ class Numbers:
             self._report(file, held, now)
 
     def _report(self, file: _Open, points: Sequence[Point], now: float) -> None:
-        if file.reader.total > 0 and file.reader.total != self._total and file.rank >= self._planned_by:
-            self._planned_by = file.rank
-            self._plan(file.reader)
         for point in merged(points):
             self._take(file, point, now)
 
@@ -368,9 +368,9 @@ class Numbers:
         return {**values, "step_s": (at - before[1]) / (point.step - before[0])}
 
     def _show(self, now: float) -> None:
-        assert self._first is not None
-        self._shown, self._shown_step = now, self.step
-        done, began = self.step - self._first[0], self._first[1]
+        self._shown, self._shown_of = now, (self.step, self._total)
+        first, began = self._first or (self.step, now)
+        done = self.step - first
         left = self._total - self.step
         left_s = round((now - began) / done * left, 1) if done > 0 and left >= 0 and self._total else None
         total = float(self._total) if self._total else None

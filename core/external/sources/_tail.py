@@ -26,8 +26,9 @@ class Tail:
     path: Path
     offset: int = 0
     most_behind: int = (
-        0  # bytes; of a file that grows faster than it is read, what is older is skipped; 0: never
+        0  # bytes; where a file grows faster than it is read, what is older is skipped; 0: never
     )
+    most: int = 0  # bytes of one read, if fewer than MOST_BYTES
     restarted: bool = False  # since the caller last cleared it
     behind: bool = False  # there is more to read
     _facts: tuple[int, int, int] = (0, 0, 0)  # inode, size and modification time at the last read
@@ -56,13 +57,14 @@ class Tail:
         return self._rest.decode("utf-8", "replace")
 
     def _new_bytes(self) -> bytes:
+        most = min(self.most or MOST_BYTES, MOST_BYTES)
         stat = self.path.stat()
         facts = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
         if facts == self._facts and not self.behind:
             return b""
         with open_regular(self.path) as file:
             size = os.fstat(file.fileno()).st_size
-            raw = os.pread(file.fileno(), MOST_BYTES, self.offset - len(self._mark))
+            raw = os.pread(file.fileno(), most + len(self._mark), self.offset - len(self._mark))
             if (
                 size < self.offset
                 or not raw.startswith(self._mark)
@@ -70,11 +72,11 @@ class Tail:
             ):
                 self._begin(0)
                 self.restarted = True
-                raw = os.pread(file.fileno(), MOST_BYTES, 0)
+                raw = os.pread(file.fileno(), most, 0)
             if self.most_behind and size - self.offset > self.most_behind:
                 self._begin(size - MOST_BYTES)
                 self._skips = True
-                raw = os.pread(file.fileno(), MOST_BYTES, self.offset)
+                raw = os.pread(file.fileno(), most, self.offset)
         new = raw[len(self._mark) :]
         self._facts, self._mark = facts, raw[-MARK:]
         self.offset += len(new)

@@ -10,6 +10,7 @@ import ast
 import json
 import math
 import re
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,9 @@ LEVELS = ("info", "debug")
 OWN = ("finetop: ", "alarm: ", "over: ")  # lines of the job itself
 NOT_VALUES = {*NOT_METRICS, *STEPS, "eta", "rank", "pid", "gpu", "seed", "v_num", "line", "version"}
 LONGEST = 20_000  # characters of a line with numbers
-MOST_BEHIND = 8 << 20  # bytes: a program may print 1 GB/s
+MOST_BEHIND = 16 << 20  # bytes: a program may print 1 GB/s
+# A read takes so much CPU time, and the rest of one part: 4 MB of plain text take 0.05 s, of lines with numbers 3 s.
+PART_BYTES, MOST_CPU_S = 64 << 10, 0.05
 RECENT = 16  # steps: the processes of a distributed run print the same ones, some a little late
 
 
@@ -80,7 +83,7 @@ class Printed(Reader):
 
     def __init__(self, path: Path, begins: int) -> None:
         super().__init__(path)
-        self._tail = Tail(path, begins, MOST_BEHIND)
+        self._tail = Tail(path, begins, MOST_BEHIND, PART_BYTES)
         self._waiting: dict[str, float] = {}  # values without a step, until the next bar
         self._bar, self._bar_total = (
             0,
@@ -92,9 +95,13 @@ class Printed(Reader):
     def read(self) -> list[Point]:
         points: list[Point] = []
         waited = dict(self._waiting)
-        for line in self._tail.lines():
-            if len(line) <= LONGEST:
-                self._line(_ESCAPES.sub("", line) if "\x1b" in line or "\x08" in line else line, points)
+        until = time.process_time() + MOST_CPU_S
+        while True:
+            for line in self._tail.lines():
+                if len(line) <= LONGEST:
+                    self._line(_ESCAPES.sub("", line) if "\x1b" in line or "\x08" in line else line, points)
+            if not self._tail.behind or time.process_time() >= until:
+                break
         if self._waiting and (bar := _BAR.match(self._tail.unfinished)) is not None:
             self._on_bar(bar, "", points, has_values=False)  # it was redrawn, and stands until the next step
         if waited and waited == self._waiting:

@@ -45,13 +45,12 @@ class Project(Reader):
         if written == self._written and not self.behind:
             return []
         try:
-            address = f"file:{quote(str(self.path))}?mode=ro"
-            with closing(sqlite3.connect(address, uri=True, timeout=0.2)) as database:
+            with closing(sqlite3.connect(_address(self.path), uri=True, timeout=0.2)) as database:
                 if not self._run:
                     self._choose(database)
                 query = ROWS.format(run=self._column or "run_name")
                 rows = database.execute(query, (self._last, self._run, MOST_ROWS)).fetchall()
-        except sqlite3.Error:
+        except (sqlite3.Error, OSError):
             return []
         self._written, self.behind = written, len(rows) == MOST_ROWS
         points = []
@@ -90,6 +89,14 @@ class Trackio(Source):
 
     def open(self, path: Path, places: Places) -> Project:
         return Project(path, places.since)
+
+
+def _address(database: Path) -> str:
+    """Return how to open a database that nothing is written beside: without its log nobody writes to it."""
+    with database.open("rb") as file:
+        has_log_mode = file.read(19)[18:] == b"\2"
+    still = "&immutable=1" if has_log_mode and not _log_of(database).exists() else ""
+    return f"file:{quote(str(database))}?mode=ro{still}"
 
 
 def _log_of(database: Path) -> Path:

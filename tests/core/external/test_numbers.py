@@ -121,8 +121,9 @@ def test_a_better_source_takes_over_and_nothing_doubles(tmp_path: Path) -> None:
 def test_what_is_printed_waits_for_a_better_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(numbers, "HOLD_S", NEVER)
     program = Program(tmp_path)
-    program.append("log.txt", "step 1 loss 3.0\n")
+    program.append("log.txt", "step 1/90 loss 3.0\n")
     assert program.look().values() == []
+    assert program.planned() == [90]  # how long it will be is told at once
     program.append("metrics.jsonl", lines((1, 3.01)))
     assert program.look(is_last=True).values() == [(1, 3.01)]
 

@@ -235,6 +235,16 @@ def test_a_flood_is_read_in_bounded_parts(tmp_path: Path, monkeypatch: pytest.Mo
     assert [point.step for point in points] == [2]
 
 
+def test_a_read_of_many_values_takes_little_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log.txt"
+    path.write_text("".join(f"step {step} loss 1.0\n" for step in range(20_000)))
+    reader = Printed(path, 0)
+    monkeypatch.setattr(stdout, "MOST_CPU_S", 0.0)
+    first = reader.read()
+    assert 0 < len(first) * 20 < 2 * stdout.PART_BYTES
+    assert len(first) + len(read(reader)) == 20_000
+
+
 def test_torchtunes_log_is_found(tmp_path: Path) -> None:
     from finetop.core.external.sources import Places, load
 

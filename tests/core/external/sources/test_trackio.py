@@ -117,6 +117,19 @@ def test_a_database_that_is_locked_has_nothing_for_now(tmp_path: Path) -> None:
         assert read(reader) == [(1, {"loss": 1.0})]
 
 
+def test_nothing_is_written_beside_a_database(tmp_path: Path) -> None:
+    path = tmp_path / "project.db"
+    with closing(database(path)) as connection:
+        log(connection, 1, loss=1.0)
+    assert [file.name for file in tmp_path.iterdir()] == ["project.db"]
+    reader = opened("trackio", path)
+    assert read(reader) == [(1, {"loss": 1.0})]
+    assert [file.name for file in tmp_path.iterdir()] == ["project.db"]
+    with closing(database(path)) as connection:
+        log(connection, 2, loss=0.5)
+        assert read(reader) == [(2, {"loss": 0.5})]
+
+
 @pytest.mark.parametrize("data", [b"", b"no database" * 1000])
 def test_files_that_are_no_database(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "x.db").write_bytes(data)
