@@ -32,9 +32,7 @@ if TYPE_CHECKING:
 PACKAGES = ("finetop",)
 IF_STOPPED = "asked to stop before the command began"
 LOOK_S = 1.0  # between two reads of its numbers
-LOOKS_APART = (
-    4  # times as long as a read took, at least: a flood of output must not take a core from the training
-)
+LOOKS_APART = 4  # times as long as a read took, at least: a flood must not take a core from the training
 WAIT_S = 0.2
 TAIL_BYTES = 16 << 10  # of the log, to find out why it failed
 GPUS = "CUDA_VISIBLE_DEVICES"

@@ -299,6 +299,35 @@ def test_numbers_come_from_a_database_once_it_is_no_longer_locked(rig, tmp_path,
     assert (stored(rig, name), left()) == ([1, 2], 0)
 
 
+def test_every_word_reaches_the_program_as_it_was_given_and_two_of_a_name_are_two_runs(rig, tmp_path, left):
+    words = [
+        "",
+        " ",
+        "a b",
+        "é 日本 ü",
+        '{"a": {"b": 1}, "lr": "{lr}"}',
+        "{}",
+        "{",
+        "}{",
+        "--",
+        "-",
+        "$HOME `id` ; #",
+    ]
+    words += ["a\nb", "'\"\\", "*", "x" * 90_000]
+    told = "json.dump(sys.argv[1:], open('words.json', 'w')); log(1, loss=1)"
+    names = [
+        submit(rig, tmp_path / folder, theirs(told, *words), "same", "command.values.lr=0.5")
+        for folder in ("one place", "zwei Straßen")
+    ]
+    assert len(set(names)) == 2
+    for name, folder in zip(names, ("one place", "zwei Straßen"), strict=True):
+        assert word(rig.wait_state(name, *ENDS).state) == "finished"
+        got = json.loads((tmp_path / folder / "words.json").read_text())
+        assert got == [text.replace("{lr}", "0.5") for text in words]
+        assert stored(rig, name) == [1]
+    assert left() == 0
+
+
 @pytest.mark.slow
 def test_a_gigabyte_of_output_is_bounded_on_disk_and_takes_no_core(rig, tmp_path, left):
     flood = """

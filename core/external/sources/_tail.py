@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-MOST_BYTES = (
-    1 << 20
-)  # of one read: a line of a log costs up to 0.1 ms, and a stop request waits for the end of it
+MOST_BYTES = 4 << 20  # of one read
 LONGEST = 1 << 20  # bytes of a line; a longer one is skipped
 MARK = 64  # bytes before the offset that must still be there: else the file was written anew
 
