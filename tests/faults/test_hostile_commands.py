@@ -96,6 +96,7 @@ SCRIPTS: dict[str, tuple[str, str, list[int]]] = {
         print("step " + "1" * 5_000 + "/" + "2" * 5_000 + " loss 1.0")
         print(" 50%|###| " + "1" * 5_000 + "/" + "2" * 5_000 + " [00:01<00:01")
         print('{"step": ' + "1" * 5_000 + ', "loss": 1}')
+        print("iter" * 4_000 + "loss")
         print("step 7 loss 1.0")
         """,
         "finished",
@@ -176,6 +177,10 @@ def test_a_command_that(rig, tmp_path, left, what):
     row = rig.wait_state(name, *ENDS)
     assert (word(row.state), left()) == (state, 0), rig.about(name)
     assert stored(rig, name) == steps
+    if state == "failed":  # a log that was deleted says nothing, and hides no reason
+        assert row.state.cause in ("the command exited with code 7", "the command killed by signal 11"), (
+            row.state
+        )
 
 
 def test_a_command_that_ignores_sigterm_is_killed_after_its_grace(rig, tmp_path, left):
