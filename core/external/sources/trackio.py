@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import stat
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,7 +38,7 @@ class Project(Reader):
 
     def read(self) -> list[Point]:
         """Return new rows. A database that is locked or damaged has none for now."""
-        if not stat.S_ISREG(self.path.lstat().st_mode):
+        if self.path.is_symlink() or not self.path.is_file():
             return []  # sqlite3 would follow a link, and wait for a pipe
         written = (_written(self.path), _written(_log_of(self.path)))
         if written == self._written and not self.behind:
