@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 PACKAGES = ("finetop",)
 IF_STOPPED = "asked to stop before the command began"
 LOOK_S = 1.0  # between two reads of its numbers
+LOOKS_APART = 4  # times as long as a read took, at least: a flood must not take a core from the training
 WAIT_S = 0.2
 TAIL_BYTES = 16 << 10  # of the log, to find out why it failed
 GPUS = "CUDA_VISIBLE_DEVICES"
@@ -104,6 +105,7 @@ def follow(
 ) -> Ended:
     """Wait for the command, reading its numbers, and return how it ended."""
     began = looked = time.monotonic()
+    look_s = 0.0
     asked_at: float | None = None
     killed = False
     while True:
@@ -120,9 +122,10 @@ def follow(
                 killed = True
                 print(f"finetop: it has not ended after {command.grace_s:g} s, and is killed", flush=True)
                 processes.kill([child.pid, *processes.descendants(child.pid)])
-            if now - looked >= LOOK_S:
-                looked = now
+            if now - looked >= max(LOOK_S, LOOKS_APART * look_s):
                 numbers.look()
+                looked = time.monotonic()
+                look_s = looked - now
             continue
         break
     if job.stop.reason:
@@ -134,8 +137,10 @@ def signal_group(child: subprocess.Popen[bytes], number: signal.Signals) -> None
     """Send a signal to the command and all of its process group, as Ctrl-C would."""
     try:
         os.killpg(child.pid, number)
-    except ProcessLookupError:
-        return  # it has ended
+    except ProcessLookupError:  # it has ended, or is in another group now
+        child.send_signal(number)
+    except PermissionError:
+        print("finetop: it belongs to another user now, and can't be asked to stop", flush=True)
 
 
 def ending(code: int, log: Path) -> Ended:
@@ -143,7 +148,11 @@ def ending(code: int, log: Path) -> Ended:
     if code == 0:
         return Ended("finished")
     sys.stdout.flush()
-    lines = [line for line in end_of(log, TAIL_BYTES).decode("utf-8", "replace").splitlines() if line.strip()]
+    try:
+        text = end_of(log, TAIL_BYTES).decode("utf-8", "replace")
+    except OSError:
+        text = ""  # the command has deleted it
+    lines = [line for line in text.splitlines() if line.strip()]
     cause, exit_code = failures.of_lines(lines), code if code > 0 else 1
     if cause is not None:
         return Ended("failed", cause.cause, cause.hint, exit_code, cause.kind)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+import traceback
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ AUTO, NONE = "auto", "none"
 LOSS = "loss"
 LOOK_S = 5.0  # between two searches for new files, or longer: SEARCHES times the CPU time of a search
 SEARCHES, LONGEST_S = 200, 60.0
+LAST_S = 30.0  # for what is left to read at the end
 HOLD_S = 20.0  # how long a weak source waits for a better one, and a later attempt for all its sources
 MOST_HELD = 10_000  # points that wait
 RESTART_S = 2.0  # a file that begins so long after the last value of another is of a later attempt
@@ -93,6 +95,7 @@ class _Open:
     reader: Reader
     waits: list[Point] = field(default_factory=list)
     held: bool = True  # what it has waits
+    is_broken: bool = False  # its reader has failed
     began: float = 0.0  # its first value, by its own clock, else by when the file was written
     written: float = 0.0
     names: dict[str, str] = field(default_factory=dict)  # our names of its keys, each of one key alone
@@ -189,10 +192,10 @@ class Numbers:
         for file in sorted(self._open.values(), key=lambda file: -file.own_rank):
             if file.source in unfinished:
                 continue
-            self._read(file, now)
-            while is_last and file.reader.behind:
-                self._read(file, now)
-            if file.reader.behind:
+            is_behind = self._read(file, now)
+            while is_last and is_behind and time.monotonic() - now < LAST_S:
+                is_behind = self._read(file, now)
+            if is_behind:
                 unfinished.add(file.source)
         if is_last or self._may_report(now):
             self._report_held(now, is_last=is_last)
@@ -219,7 +222,7 @@ class Numbers:
             if not path:
                 yield from source.find(self._places)
                 return
-            named = self._places.folders[-1] / path
+            named = (self._places.folders[-1] / path).resolve()  # no other link is followed
             if named.is_file():
                 if _written(named) >= self._places.since:
                     yield named
@@ -228,11 +231,19 @@ class Numbers:
         except OSError:
             return  # a folder that comes or goes: the next search
 
-    def _read(self, file: _Open, now: float) -> None:
+    def _read(self, file: _Open, now: float) -> bool:
+        """Read what is new of a file, and return whether more is left."""
+        if file.is_broken:
+            return False
         try:
             points = file.reader.read()
         except OSError:
-            return
+            return False
+        except Exception:  # what reads the numbers must not end the training
+            print(f"finetop: the numbers of {file.source} can't be read any further:", flush=True)
+            traceback.print_exc()
+            file.is_broken = True
+            return False
         if points:
             file.written = _written(file.reader.path)
             file.began = file.began or points[0].at or file.written
@@ -243,8 +254,9 @@ class Numbers:
             file.waits += points
             if points and not self._held_since:
                 self._held_since = now
-            return
-        self._report(file, points, now)
+        else:
+            self._report(file, points, now)
+        return file.reader.behind
 
     def _may_report(self, now: float) -> bool:
         if not self._held_since:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from finetop.core.external.client import METRICS
-from finetop.core.external.job import LOOK_S, PACKAGES
+from finetop.core.external.job import LOOK_S, LOOKS_APART, PACKAGES
 from finetop.core.external.numbers import Numbers, wanted
 from finetop.core.external.sources import Places
 from finetop.core.protocol.events import Ended, Phase
@@ -59,7 +59,8 @@ def work(job: Job) -> Ended:
     job.events.write(Phase("training"))
     news_at, step = time.monotonic(), -1
     while True:
-        is_gone = pid > 0 and processes.start_time(pid) != start
+        is_gone = pid > 0 and not (processes.alive(pid) and processes.start_time(pid) == start)
+        began = time.monotonic()
         numbers.look(is_last=is_gone)
         if numbers.step != step:
             news_at, step = time.monotonic(), numbers.step
@@ -67,4 +68,4 @@ def work(job: Job) -> Ended:
             return Ended("finished")
         if not pid and time.monotonic() - news_at >= QUIET_S:
             return Ended("finished", f"nothing new was written for {QUIET_S / 60:.0f} minutes")
-        time.sleep(LOOK_S)
+        time.sleep(max(LOOK_S, LOOKS_APART * (time.monotonic() - began)))

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from finetop.core.runtime.files import open_regular
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -58,7 +60,7 @@ class Tail:
         facts = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
         if facts == self._facts and not self.behind:
             return b""
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             size = os.fstat(file.fileno()).st_size
             raw = os.pread(file.fileno(), most + len(self._mark), self.offset - len(self._mark))
             if (

@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_NUMBER = r"[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?|nan|inf(?:inity)?)"
+_NUMBER = r"[-+]?(?:\d+(?:\.\d*)?(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?|nan|inf(?:inity)?)"
 _END = r"(?![\w.]|,\d{3}\b|:\d)"  # not the beginning of a version, of 1,234 or of a time of day
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b.|\x08")
 # tqdm's ` 50%|█████     | 5/10 [00:01<00:01`, with what stands before it
-_BAR = re.compile(r"^(.*?)\b\d+%\|[^|]*\|\s*(\d+)/(\d+)\s*\[")
-_TORCHTUNE = re.compile(r"^\d+\|(\d+)\|$")  # before its bar: epoch, step, then `Loss: 1.2:`
+_BAR = re.compile(r"^(.*?)\b\d+%\|[^|]*\|\s*(\d{1,18})/(\d{1,18})\s*\[")
+_TORCHTUNE = re.compile(r"^\d+\|(\d{1,18})\|$")  # before its bar: epoch, step, then `Loss: 1.2:`
 _OTHER_BAR = re.compile(r"val|eval|test|predict|sanity", re.IGNORECASE)
 _OF_THE_RUN = re.compile(
     r"\b(?:best|final|average|mean|config|arg(?:ument)?s)\b", re.IGNORECASE
@@ -46,11 +46,13 @@ _DICT = re.compile(r"\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}")
 _WRAPPED = re.compile(r"(?:np\.float\d+|tensor|array)\(([^(),]*)(?:,[^()]*)?\)")  # np.float64(0.5) -> 0.5
 _BARE = re.compile(r"(?<![\w'\"])-?(?:nan|inf)(?![\w'\"])")
 _PAIR = re.compile(
-    r"(?:(?P<before>[A-Za-z]+) )?(?<![\w/.@?&'\"-])(?P<key>[A-Za-z_][\w/.@-]{0,60}?)"
+    r"(?:(?<![A-Za-z])(?P<before>[A-Za-z]+) )?(?<![\w/.@?&'\"-])(?P<key>[A-Za-z_][\w/.@-]{0,60}?)"
     rf"(?P<sign>\s*[=:]\s*|\s+)(?:tensor\()?(?P<value>{_NUMBER}){_END}",
     re.IGNORECASE,
 )
-_PART = re.compile(r"\b(epoch|step|iter|iteration|batch)s?\W{0,3}(\d+)\s*(?:/|\bof\b)\s*(\d+)", re.IGNORECASE)
+_PART = re.compile(
+    r"\b(epoch|step|iter|iteration|batch)s?\W{0,3}(\d{1,18})\s*(?:/|\bof\b)\s*(\d{1,18})(?!\d)", re.IGNORECASE
+)
 _LEVEL = re.compile(r"[\W\d]*(?:(?:INFO|DEBUG)[\W\d]*)?", re.IGNORECASE)
 STEPS = ("step", "global_step", "steps", "iter", "iteration", "batch")
 EPOCH = "epoch"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from finetop.core.external.sources import Places, Point, Reader, Source
 from finetop.core.external.sources._protobuf import Broken, fields, varints
+from finetop.core.runtime.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +51,7 @@ class Events(Reader):
         points: list[Point] = []
         if self._is_damaged:
             return points
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             file.seek(self._offset)
             data = file.read(MOST_BYTES)
             at = 0

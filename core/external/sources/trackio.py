@@ -38,6 +38,8 @@ class Project(Reader):
 
     def read(self) -> list[Point]:
         """Return new rows. A database that is locked or damaged has none for now."""
+        if self.path.is_symlink() or not self.path.is_file():
+            return []  # sqlite3 would follow a link, and wait for a pipe
         written = (_written(self.path), _written(_log_of(self.path)))
         if written == self._written and not self.behind:
             return []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from finetop.core.external.sources import Places, Point, Reader, Source
 from finetop.core.external.sources._json_lines import flat, metrics_of, number, step_of, total_of
+from finetop.core.runtime.files import read_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +35,7 @@ class State(Reader):
         if seen == self._seen or seen[1] > LONGEST:
             return []
         try:
-            raw = json.loads(file.read_bytes())
+            raw = json.loads(read_own(file, LONGEST))
         except (ValueError, RecursionError):
             return []  # half written: the next look
         self._seen = seen

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from finetop.core.external.sources import Places, Point, Reader, Source
 from finetop.core.external.sources._json_lines import TIMES, first, flat, metrics_of, step_of
 from finetop.core.external.sources._protobuf import Broken, fields
+from finetop.core.runtime.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +37,7 @@ class Run(Reader):
         self._pieces = bytearray()  # of a record that is not complete
 
     def read(self) -> list[Point]:
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             size = file.seek(0, 2)
             file.seek(self._offset)
             data = file.read(MOST_BYTES)

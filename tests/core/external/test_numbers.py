@@ -408,3 +408,20 @@ def test_alarms_and_own_lines_in_the_log_are_no_numbers(tmp_path: Path) -> None:
     program = Program(tmp_path)
     program.append("log.txt", "alarm: step 5: loss 3.0\nfinetop: step 6 loss 2.0\nover: step 7: loss 1\n")
     assert program.look(is_last=True).values() == []
+
+
+def test_a_reader_that_fails_ends_neither_the_training_nor_the_other_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(reader: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("finetop.core.external.sources.csv.Table.read", fail)
+    program = Program(tmp_path)
+    program.append("metrics.csv", "step,loss\n1,5.0\n")
+    program.append("metrics.jsonl", lines((1, 1.0)))
+    program.look()
+    program.append("metrics.jsonl", lines((2, 0.5)))
+    program.look()
+    assert program.values("loss") == [(1, 1.0), (2, 0.5)]
+    assert capsys.readouterr().out.count("the numbers of csv can't be read any further") == 1
