@@ -20,7 +20,7 @@ check: $(READY)         ## format, lint, types, imports, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy -p finetop.core -p finetop.tui
-	$(BIN)/lint-imports
+	PYTHONPATH=.typing $(BIN)/lint-imports
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 faults: WORKERS = 5     # they wait for longer

@@ -16,8 +16,9 @@ def open_app(homes: Sequence[Home], run: str = "", /) -> int:
     """Run the app on homes, on `run` if it is given, until the user leaves; return the exit code, 0.
 
     Its modules are imported here so that commands do not load them. Raises EnvironmentTrouble if there is no terminal,
-    Fault if the app crashed.
+    or no supervisor on this machine and none can start; Fault if the app crashed.
     """
+    from finetop.core.client.connection import require_supervisor
     from finetop.tui.app import FinetopApp
     from finetop.tui.terminal.driver import DifferenceDriver
     from finetop.tui.terminal.look_of import require_theme
@@ -30,6 +31,8 @@ def open_app(homes: Sequence[Home], run: str = "", /) -> int:
         )
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise EnvironmentTrouble("the app needs a terminal.", hint=without)
+    if all(home.link is None for home in homes):
+        require_supervisor(homes[0])
     app = FinetopApp(homes[0], others=homes[1:], run=run, driver_class=DifferenceDriver)
     gc.freeze()  # imported modules are never garbage: spares keys a 30 ms collection over all of them
     goes_on = app.run()

@@ -24,6 +24,7 @@ from finetop.core.protocol.request import Answer, Ask, Question, Request, answer
 from finetop.core.runtime.environment import require_readable
 from finetop.core.runtime.files import end_of, open_own
 from finetop.core.runtime.home import Home, Link, is_made, making, prepare
+from finetop.core.runtime.parts import require
 from finetop.core.runtime.processes import require_own
 
 START_TIMEOUT_S = 20.0
@@ -217,11 +218,20 @@ def connect(home: Home, *, start: bool = True) -> socket.socket:
     return _connect_once(home.socket)
 
 
+def require_supervisor(home: Home) -> None:
+    """Raise EnvironmentTrouble if no supervisor answers, and the light install can't start one."""
+    try:
+        _connect_once(home.socket).close()
+    except OSError:
+        require("duckdb")
+
+
 def start_supervisor(home: Home) -> None:
     """Start a supervisor in its own session and wait until it answers. Raises EnvironmentTrouble, NoSupervisor.
 
     Several clients may do this at once: all supervisors but one find the lock held and exit.
     """
+    require("duckdb")
     require_readable()
     prepare(home)
     hint = f"Its log is {home.log}."
@@ -247,6 +257,7 @@ def start_supervisor(home: Home) -> None:
 
 def stand_in(home: Home) -> tuple[socket.socket, subprocess.Popen[bytes]]:
     """Start a process that answers on this connection alone, as the supervisor of an empty home would."""
+    require("duckdb")
     require_readable()
     ours, theirs = socket.socketpair()
     ours.settimeout(ANSWER_TIMEOUT_S)

@@ -27,7 +27,9 @@ from finetop.core.plan.machine import as_measured, read_machine
 from finetop.core.plan.rehearsal import Rehearsal
 from finetop.core.plan.result import PlanRequest, Shown
 from finetop.core.recipe.load import recipe_from_resolved
+from finetop.core.recipe.schema import Recipe
 from finetop.core.runtime.home import Home
+from finetop.core.runtime.parts import explain_missing
 
 
 def main() -> int:
@@ -36,26 +38,32 @@ def main() -> int:
     home = Home(Path(sys.argv[1]))
     recipe = recipe_from_resolved(request.recipe, "the form")
     try:
-        preflight = ahead.check_before_queue(recipe, ahead.RunChecker(home))
-        problems = preflight.told()
-        if trouble := next((problem.message for problem in problems if problem.key != ahead.ROOM), ""):
-            write_line(Shown(trouble=trouble, problems=problems))
-            return 0
-        model_config = inputs.find_config(recipe.model, home)
-        machine = read_machine(home.root, use_gpu=recipe.budget.gpus != 0)
-        shape = rehearsed.shape_of(recipe, model_config.file, home)
-        known = Known(preflight.lengths, past_runs(home), moving=Moving(shape=shape), note=model_config.note)
-        write_line(Shown(plan=estimate(recipe, model_config.config, machine, known), problems=problems))
-        if request.row:
-            write_line(Shown(row=[] if preflight.lengths is None else list(preflight.lengths.row)))
-        if request.rehearse:
-            moving = Rehearsal(recipe, model_config.file, machine, home).answer()
-            machine = as_measured(machine)
-            known = replace(known, moving=moving)
-            write_line(Shown(plan=estimate(recipe, model_config.config, machine, known), problems=problems))
+        with explain_missing():
+            preview(request, recipe, home)
     except FinetopError as error:
         write_line(Shown(trouble=error.message))
     return 0
+
+
+def preview(request: PlanRequest, recipe: Recipe, home: Home) -> None:
+    """Write the results as they are known. Raises FinetopError."""
+    preflight = ahead.check_before_queue(recipe, ahead.RunChecker(home))
+    problems = preflight.told()
+    if trouble := next((problem.message for problem in problems if problem.key != ahead.ROOM), ""):
+        write_line(Shown(trouble=trouble, problems=problems))
+        return
+    model_config = inputs.find_config(recipe.model, home)
+    machine = read_machine(home.root, use_gpu=recipe.budget.gpus != 0)
+    shape = rehearsed.shape_of(recipe, model_config.file, home)
+    known = Known(preflight.lengths, past_runs(home), moving=Moving(shape=shape), note=model_config.note)
+    write_line(Shown(plan=estimate(recipe, model_config.config, machine, known), problems=problems))
+    if request.row:
+        write_line(Shown(row=[] if preflight.lengths is None else list(preflight.lengths.row)))
+    if request.rehearse:
+        moving = Rehearsal(recipe, model_config.file, machine, home).answer()
+        machine = as_measured(machine)
+        known = replace(known, moving=moving)
+        write_line(Shown(plan=estimate(recipe, model_config.config, machine, known), problems=problems))
 
 
 def write_line(shown: Shown) -> None:

@@ -148,9 +148,9 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     mean, count = fmean(values), len(values)
     if count == 1:
         return Estimate(mean, None, None, 1)
-    from scipy.special import stdtrit
+    from finetop.core.check.statistics.distributions import student_t
 
-    half = float(stdtrit(count - 1, 0.975)) * stdev(values) / math.sqrt(count)
+    half = student_t(count - 1, 0.975) * stdev(values) / math.sqrt(count)
     return Estimate(mean, mean - half, mean + half, count)
 
 

@@ -19,6 +19,7 @@ from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput, NotFound, did_you_mean, near
 from finetop.core.protocol.messages import approaches as data
 from finetop.core.protocol.messages.approaches import Approaches
+from finetop.core.recipe.command import require_ours
 from finetop.core.recipe.load import load_recipe
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
@@ -68,6 +69,7 @@ def queue(args: argparse.Namespace, home: Home) -> int:
     """Queue the runs of a comparison. Runs of the same recipe on the same data are reused."""
     priority = priority_of(args.priority)
     loaded = load_recipe(args.what, [*args.set, *options.name_set(args)])
+    require_ours(loaded.recipe, "finetop approaches")
     require_files(loaded, home)
     only = [queued_run.strip() for queued_run in args.only.split(",") if queued_run.strip()]
     message = request(

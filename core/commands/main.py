@@ -22,6 +22,7 @@ from finetop.core.commands.shared import options
 from finetop.core.errors import BadInput, EnvironmentTrouble, Fault, FinetopError, near
 from finetop.core.runtime.files import os_error_words
 from finetop.core.runtime.home import Home, find_home
+from finetop.core.runtime.parts import explain_missing, own_version
 from finetop.core.text import SafeWriter, clean_line
 
 
@@ -79,7 +80,8 @@ def main(argv: Sequence[str] | None = None, open_app: OpenApp | None = None) -> 
     """Run one command. `open_app` opens the app on homes, which is what no verb means."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        return dispatch(arguments, open_app)
+        with explain_missing():
+            return dispatch(arguments, open_app)
     except FinetopError as error:
         print(f"finetop: {clean_line(str(error))}", file=sys.stderr)
         return error.exit_code
@@ -120,9 +122,7 @@ def dispatch(arguments: list[str], open_app: OpenApp | None) -> int:
         print_help()
         return 0
     if verb in ("-V", "--version"):
-        from importlib.metadata import version
-
-        print(f"finetop {version('finetop')}")
+        print(f"finetop {own_version()}")
         return 0
     if verb not in verbs():
         raise BadInput(f"there is no command {verb[:60]!r}.", hint=_meant(verb[:60]))

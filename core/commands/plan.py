@@ -27,6 +27,7 @@ from finetop.core.plan.rehearsal import Rehearsal
 from finetop.core.plan.result import Disk, Plan, Sampled, Steps, Time
 from finetop.core.plan.shape import billions, read_shape
 from finetop.core.recipe import load as recipes, references
+from finetop.core.recipe.command import require_ours
 from finetop.core.recipe.load import FileCheck, Loaded, load_recipe
 from finetop.core.recipe.references import is_reference
 from finetop.core.recipe.schema import Model, Recipe
@@ -61,6 +62,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     require_valid_gpus(args)
     if chain is None:
         parts = {"": load_recipe(args.recipe, args.set)}
+        require_ours(parts[""].recipe, "finetop plan")
     else:
         stages = {stage.name: stage.loaded for stage in chain.stages}
         parts = {name: replace(its, recipe=on_its_base(its.recipe, chain)) for name, its in stages.items()}

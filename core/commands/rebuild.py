@@ -15,12 +15,14 @@ from finetop.core.commands.shared.output import print_json, warn
 from finetop.core.errors import BadInput, NoSupervisor, of_code
 from finetop.core.protocol.messages.session import Shutdown
 from finetop.core.runtime.home import Home, is_made, prepare
+from finetop.core.runtime.parts import require
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
     if not is_made(home):
         hint = "Give --home or FINETOP_HOME the folder that holds the runs."
         raise BadInput(f"there is no home at {home.root}: nothing to read.", hint=hint)
+    require("duckdb")
     prepare(home)
     with contextlib.suppress(NoSupervisor), Client(home, start=False) as client:
         client.ask(Shutdown())  # jobs keep running; the next command starts a supervisor on the new database

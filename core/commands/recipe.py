@@ -13,6 +13,7 @@ from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import plain, print_json, print_table, warn
 from finetop.core.commands.shared.settings import page, print_settings
 from finetop.core.errors import BadInput, NotFound, RecipeError, near
+from finetop.core.protocol.runs import UNKNOWN
 from finetop.core.recipe.fields import Field, fields, fields_of_section, sections
 from finetop.core.recipe.find import BUILTIN, by_name, list_builtin, list_chains, looks_like_path
 from finetop.core.recipe.load import Loaded, load_recipe
@@ -119,12 +120,17 @@ def chosen_settings(loaded: Loaded, *, all_of_it: bool) -> list[Setting]:
 
 def settings_of(loaded: Loaded) -> list[Setting]:
     """Return each setting of a recipe with value and source: `faq.yaml:5`, `extends lora`, `--set` or `default`."""
-    recipe = loaded.recipe
-    known = {field.key for field in fields(recipe.method.name, recipe.objective.name)}
+    recipe, of_command = loaded.recipe, {"method.name", "objective.name"}
+    if recipe.command is None:
+        known = {field.key for field in fields(recipe.method.name, recipe.objective.name)}
+        of_command = set()
+    else:  # it brings its method, its objective and an unknown base
+        known = {field.key for field in fields()}
+        of_command |= {"model.id"} if recipe.model.id == UNKNOWN else set()
     return [
         (key, value, _source(loaded, key))
         for key, value in _leaves(by_name(loaded.resolved), "", known)
-        if key != "extends"  # the recipe it extends is merged in already
+        if key not in ("extends", *of_command)  # the recipe it extends is merged in already
     ]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 from finetop.core.approaches import TAG
@@ -24,6 +23,7 @@ from finetop.core.report.load import load_facts
 from finetop.core.report.run_page import page_of
 from finetop.core.runtime.files import given_path, write_whole
 from finetop.core.runtime.home import Home
+from finetop.core.runtime.parts import own_version
 from finetop.core.text import plain
 
 STDOUT = "-"
@@ -61,15 +61,15 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 def page_about(client: Client, name: str) -> Page:
     """Return the page of a run, or of the comparison of that name if there is no such run. Raises FinetopError."""
-    now, own_version = time.time(), version("finetop")
+    now, version = time.time(), own_version()
     if not name.startswith(TAG):
         try:
-            return page_of(load_facts(client.ask, name), now, own_version)
+            return page_of(load_facts(client.ask, name), now, version)
         except BadInput:  # no run has that name
             known = client.ask(Approaches())
             if name not in {comparison.name for comparison in known.comparisons}:
                 raise
-    return page_of_comparison(comparison_of(client.ask, name.removeprefix(TAG)), now, own_version)
+    return page_of_comparison(comparison_of(client.ask, name.removeprefix(TAG)), now, version)
 
 
 def format_of(ending: str, *, markdown: bool) -> str:

@@ -33,12 +33,12 @@ from finetop.core.protocol.messages.runs import GetRun, Runs
 from finetop.core.protocol.messages.session import Hello
 from finetop.core.protocol.messages.submit import Submit, SubmitAnswer, SubmitChain, SubmitSweep
 from finetop.core.protocol.request import Answer, Request
-from finetop.core.recipe import sweeps
+from finetop.core.recipe import command as commands, sweeps
 from finetop.core.recipe.find import by_name
 from finetop.core.recipe.load import Loaded, load_recipe, recipe_to_mapping
 from finetop.core.recipe.schema import Recipe
 from finetop.core.recipe.stages import Chain, load_chain
-from finetop.core.recipe.sweeps import Axis
+from finetop.core.recipe.sweeps import Axis, Pair
 from finetop.core.runtime import ranks
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
@@ -110,12 +110,21 @@ def run_command(args: argparse.Namespace, home: Home, sets: Sequence[str], prior
         output=args.output or known.output,
         base=args.base or known.base,
         metrics=tuple(args.metrics),
-        resume=tuple(shlex.split(args.resume_command)) or known.resume,
+        resume=words_of(args.resume_command) or known.resume,
         data=known.data,
     )
     if args.sweep or args.seeds is not None:
         return run_sweep(args, home, sets, priority, lambda sets: command_recipe(request, sets))
     return run_one(args, home, command_recipe(request, sets), priority)
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """Return the words of --resume-command as a shell would split them. Raises BadInput."""
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        hint = "Quote it as in a shell: --resume-command 'python train.py --resume'."
+        raise BadInput(f"--resume-command: {str(error).lower()}.", hint=hint) from error
 
 
 def run_one(args: argparse.Namespace, home: Home, loaded: Loaded, priority: int) -> int:
@@ -226,7 +235,13 @@ def run_sweep(
     name, is_command = base.recipe.name, base.recipe.command is not None
     if is_command:  # {lr} in the command is lr on the command line
         axes = [axis if "." in axis.key else Axis(f"command.values.{axis.key}", axis.values) for axis in axes]
-    points = sweeps.points(name, axes, lambda pairs: load([*sets, *sweeps.as_sets(pairs)]))
+
+    def load_point(pairs: Sequence[Pair]) -> Loaded:
+        seeds = [f"command.values.seed={value}" for key, value in pairs if is_command and key == sweeps.SEED]
+        return load([*sets, *sweeps.as_sets(pairs), *seeds])
+
+    points = sweeps.points(name, axes, load_point)
+    require_outputs([point.loaded.recipe for point in points])
     resolved = [require_files(point.loaded, home) for point in points]
     if is_command and home.link is None:
         resolved = [with_environment(recipe) for recipe in resolved]
@@ -255,6 +270,17 @@ def follow_run(args: argparse.Namespace, home: Home, name: str) -> int:
         if hint := getattr(last.state, "hint", ""):
             print(hint)
     return exit_code(last)
+
+
+def require_outputs(recipes: Sequence[Recipe]) -> None:
+    """Require that no two commands of a sweep write their models to the same folder. Raises BadInput."""
+    outputs = [commands.output_of(recipe.command) for recipe in recipes if recipe.command is not None]
+    shared = next(
+        (path for at, path in enumerate(outputs) if path is not None and path in outputs[:at]), None
+    )
+    if shared is not None:
+        message = f"several runs of this sweep write their model to {clean_line(str(shared))}."
+        raise BadInput(message, hint="Put what is swept into the folder's name: --output_dir out-{lr}.")
 
 
 def run_chain(args: argparse.Namespace, home: Home, chain: Chain, priority: int) -> int:

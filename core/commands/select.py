@@ -22,6 +22,7 @@ from finetop.core.commands.shared.output import plain, print_json, reply
 from finetop.core.data import files
 from finetop.core.errors import BadInput
 from finetop.core.protocol.messages.submit import SubmitSweep, SweepRun
+from finetop.core.recipe.command import require_ours
 from finetop.core.recipe.load import Loaded, check_files, load_recipe
 from finetop.core.recipe.schema import Model
 from finetop.core.runtime.files import given_path
@@ -90,6 +91,7 @@ def run_curve(args: argparse.Namespace, home: Home) -> int:
         raise BadInput(f"--curve needs a recipe, but {shown(args.data)} is a file of rows.", hint=hint)
     sets = [*args.set, *options.name_set(args)]
     base = load_recipe(args.data, sets)
+    require_ours(base.recipe, "finetop select --curve")
     check_files(base)
     amounts = curve.amounts_of(args.rows or curve.AMOUNTS)
     wanted = curve.wanted_of(curve.selectors_of(args.by or "all"), amounts, args.seeds)

@@ -14,6 +14,7 @@ from finetop.core.external.program import program_of
 from finetop.core.external.recipe import CommandRequest, command_recipe
 from finetop.core.protocol.messages.submit import Watch
 from finetop.core.protocol.runs import WATCHED
+from finetop.core.runtime import secrets
 from finetop.core.runtime.home import Home
 
 
@@ -28,7 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, home: Home) -> int:
     program = program_of(args.target, Path.cwd())
     request = CommandRequest(
-        program.words,
+        tuple(secrets.masked(program.words)),
         program.workdir,
         output=args.output or program.output,
         base=args.base or "",

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetop.core.errors import BadInput
+from finetop.core.external.client import METRICS
 from finetop.core.external.numbers import Numbers, wanted
 from finetop.core.external.sources import Places
 from finetop.core.protocol.events import Ended, Phase
 from finetop.core.recipe import command as commands
 from finetop.core.runtime import failures, processes
 from finetop.core.runtime.files import end_of
-from finetop.core.runtime.job_process import attempt_of
+from finetop.core.runtime.job_process import attempt_of, users_environment
 from finetop.core.train.alarms import Alarms
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 PACKAGES = ("finetop",)
 IF_STOPPED = "asked to stop before the command began"
 LOOK_S = 1.0  # between two reads of its numbers
+LOOKS_APART = 4  # times as long as a read took, at least: a flood must not take a core from the training
 WAIT_S = 0.2
 TAIL_BYTES = 16 << 10  # of the log, to find out why it failed
 GPUS = "CUDA_VISIBLE_DEVICES"
@@ -50,6 +52,7 @@ def work(job: Job) -> Ended:
         log=log,
         since=time.time() - 1.0,
         log_begins=log.stat().st_size if log.exists() else 0,
+        environment=environment_of(command, job.folder),
     )
     alarms = Alarms(recipe, job.events)
     alarms.begin(0)
@@ -71,17 +74,11 @@ def work(job: Job) -> Ended:
 def start(command: Command, job_folder: Path, *, resumed: bool) -> subprocess.Popen[bytes]:
     """Start the command in a process group of its own. Raises BadInput that says why it can't be."""
     words = commands.argv(command, resumed=resumed)
-    environment = {
-        **os.environ,
-        "PYTHONUNBUFFERED": "1",  # what it prints is read while it runs
-        "FINETOP_METRICS": str(job_folder / "metrics.jsonl"),  # where finetop.log writes to
-        **commands.environment(command),
-    }
     try:
         return subprocess.Popen(
             words,
             cwd=command.workdir,
-            env=environment,
+            env=environment_of(command, job_folder),
             stdin=subprocess.DEVNULL,
             process_group=0,
             preexec_fn=processes.die_with(os.getpid()),
@@ -94,11 +91,21 @@ def start(command: Command, job_folder: Path, *, resumed: bool) -> subprocess.Po
         ) from error
 
 
+def environment_of(command: Command, job_folder: Path) -> dict[str, str]:
+    return {
+        **users_environment(),
+        "PYTHONUNBUFFERED": "1",  # what it prints is read while it runs
+        METRICS: str(job_folder / "metrics.jsonl"),  # where finetop.log writes to
+        **commands.environment(command),
+    }
+
+
 def follow(
     child: subprocess.Popen[bytes], command: Command, job: Job, numbers: Numbers, hours: float | None
 ) -> Ended:
     """Wait for the command, reading its numbers, and return how it ended."""
     began = looked = time.monotonic()
+    look_s = 0.0
     asked_at: float | None = None
     killed = False
     while True:
@@ -115,9 +122,10 @@ def follow(
                 killed = True
                 print(f"finetop: it has not ended after {command.grace_s:g} s, and is killed", flush=True)
                 processes.kill([child.pid, *processes.descendants(child.pid)])
-            if now - looked >= LOOK_S:
-                looked = now
+            if now - looked >= max(LOOK_S, LOOKS_APART * look_s):
                 numbers.look()
+                looked = time.monotonic()
+                look_s = looked - now
             continue
         break
     if job.stop.reason:
@@ -129,8 +137,10 @@ def signal_group(child: subprocess.Popen[bytes], number: signal.Signals) -> None
     """Send a signal to the command and all of its process group, as Ctrl-C would."""
     try:
         os.killpg(child.pid, number)
-    except ProcessLookupError:
-        return  # it has ended
+    except ProcessLookupError:  # it has ended, or is in another group now
+        child.send_signal(number)
+    except PermissionError:
+        print("finetop: it belongs to another user now, and can't be asked to stop", flush=True)
 
 
 def ending(code: int, log: Path) -> Ended:
@@ -138,10 +148,14 @@ def ending(code: int, log: Path) -> Ended:
     if code == 0:
         return Ended("finished")
     sys.stdout.flush()
-    lines = [line for line in end_of(log, TAIL_BYTES).decode("utf-8", "replace").splitlines() if line.strip()]
+    try:
+        text = end_of(log, TAIL_BYTES).decode("utf-8", "replace")
+    except OSError:
+        text = ""  # the command has deleted it
+    lines = [line for line in text.splitlines() if line.strip()]
     cause, exit_code = failures.of_lines(lines), code if code > 0 else 1
     if cause is not None:
         return Ended("failed", cause.cause, cause.hint, exit_code, cause.kind)
-    how = f"killed by signal {-code}" if code < 0 else f"exited with code {code}"
+    how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
     last = lines[-1].strip()[: failures.LONGEST] if lines else "It printed nothing."
     return Ended("failed", f"the command {how}", last, exit_code, "killed" if code < 0 else "code")

@@ -9,7 +9,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetop.core.external.job import LOOK_S, PACKAGES
+import psutil
+
+from finetop.core.external.client import METRICS
+from finetop.core.external.job import LOOK_S, LOOKS_APART, PACKAGES
 from finetop.core.external.numbers import Numbers, wanted
 from finetop.core.external.sources import Places
 from finetop.core.protocol.events import Ended, Phase
@@ -22,7 +25,17 @@ if TYPE_CHECKING:
     from finetop.core.recipe.job import Job
 
 IF_STOPPED = "no longer watched; the program itself was not touched"
+PLACES = (METRICS, "TRACKIO_DIR", "HF_HOME", "WANDB_DIR")
 QUIET_S = 600.0  # without a process to wait for: so long without new numbers means that it has ended
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    """Return what a process's environment says of where it writes to; empty if it can't be read."""
+    try:
+        environment = psutil.Process(pid).environ() if pid else {}
+    except psutil.Error:
+        return {}
+    return {key: environment[key] for key in PLACES if key in environment}
 
 
 def work(job: Job) -> Ended:
@@ -38,7 +51,7 @@ def work(job: Job) -> Ended:
     alarms.begin(0)
     numbers = Numbers(
         wanted(command.metrics),
-        Places(tuple(folders), log),
+        Places(tuple(folders), log, environment=environment_of(pid)),
         job.events,
         alarms,
         goes_on=attempt_of(job.folder) > 1 or bool(job.args.get("again")),
@@ -46,7 +59,8 @@ def work(job: Job) -> Ended:
     job.events.write(Phase("training"))
     news_at, step = time.monotonic(), -1
     while True:
-        is_gone = pid > 0 and processes.start_time(pid) != start
+        is_gone = pid > 0 and not (processes.alive(pid) and processes.start_time(pid) == start)
+        began = time.monotonic()
         numbers.look(is_last=is_gone)
         if numbers.step != step:
             news_at, step = time.monotonic(), numbers.step
@@ -54,4 +68,4 @@ def work(job: Job) -> Ended:
             return Ended("finished")
         if not pid and time.monotonic() - news_at >= QUIET_S:
             return Ended("finished", f"nothing new was written for {QUIET_S / 60:.0f} minutes")
-        time.sleep(LOOK_S)
+        time.sleep(max(LOOK_S, LOOKS_APART * (time.monotonic() - began)))

@@ -18,6 +18,7 @@ from finetop.core.lint import lint, report as lint_report
 from finetop.core.lint.report import LintMessage, LintRequest, Progress, Trouble
 from finetop.core.runtime.files import os_error_words
 from finetop.core.runtime.home import Home
+from finetop.core.runtime.parts import explain_missing
 
 
 def main() -> int:
@@ -28,7 +29,8 @@ def main() -> int:
     request = msgspec.json.decode(sys.stdin.buffer.read(), type=LintRequest)
     home = Home(Path(sys.argv[1]))
     try:
-        report = lint.run(request, home, report_progress)
+        with explain_missing():
+            report = lint.run(request, home, report_progress)
         if not (request.only or request.skip):
             lint_report.keep(report, home.root)
         last = LintMessage(report=report)

@@ -35,9 +35,11 @@ from finetop.core.lint.worker_pool import open_workers
 from finetop.core.models.load import read_template
 from finetop.core.plan import inputs
 from finetop.core.plugins import OBJECTIVES
+from finetop.core.protocol.runs import UNKNOWN
 from finetop.core.recipe.load import recipe_from_resolved
 from finetop.core.recipe.schema import Model, Recipe, Source
 from finetop.core.runtime.home import Home
+from finetop.core.runtime.parts import require
 
 SEVERITIES = ("error", "warning", "note")
 PASSED_OVER = 20  # unusable documents that are named
@@ -57,7 +59,7 @@ class _Counted:
     over: int = 0
     lengths: Counter[int] = field(default_factory=Counter)
 
-    def take(self, seen: Seen, most: int | None, *, is_learned: bool) -> None:
+    def add(self, seen: Seen, most: int | None, *, is_learned: bool) -> None:
         """Add a block; lengths are counted only for rows that are trained on."""
         self.rows += len(seen.counts)
         if not is_learned:
@@ -98,19 +100,19 @@ def run(request: LintRequest, home: Home, say: Say) -> Report:
     notes += _documents(recipe, home)
     finders = {name: (rule := rules.load(name)).finder(rule, lens) for name in names}
     hearers: dict[Any, list[Finder]] = {}
-    for name in names:  # findings that share a `look` get the same results
-        hearers.setdefault(type(rules.load(name)).look, []).append(finders[name])
+    for name in names:  # findings that share a `scan` get the same results
+        hearers.setdefault(type(rules.load(name)).scan, []).append(finders[name])
     counted = _Counted()
     with open_workers(setup, request.workers, sum(map(lines.size_of, reads))) as looked:
         for seen in looked(_blocks(reads, home, lens, say)):
-            counted.take(seen, lens.max_tokens, is_learned=reads[seen.source].role in LEARNED)
+            counted.add(seen, lens.max_tokens, is_learned=reads[seen.source].role in LEARNED)
             for name, sights in seen.found.items():
-                for finder in hearers[type(rules.load(name)).look]:
+                for finder in hearers[type(rules.load(name)).scan]:
                     for index, sight in sights:
-                        finder.take(seen.at + index, sight)
+                        finder.add(seen.at + index, sight)
     notes += [f"{read.name}: its first {read.rows:,} rows were checked" for read in reads if read.is_cut]
-    looker = BlockRunner(Setup((), setup.sources, lens))
-    rows_of = partial(looker.rows_of, measured=False)
+    scanner = BlockRunner(Setup((), setup.sources, lens))
+    rows_of = partial(scanner.rows_of, measured=False)
     whole = Whole(reads, home, rows_of, say, request, notes, _model(request, recipe))
     findings: list[Finding] = []
     for finder in finders.values():
@@ -196,7 +198,7 @@ def _setup(
         notes.append("tokens are estimated, four characters each: name a recipe or --model to count them")
     has_tokenizer, most = tokenizer is not None, request.max_tokens
     lens = Lens(max_tokens=most, has_tokenizer=has_tokenizer, options=request.options, sample=request.sample)
-    if recipe is not None:
+    if recipe is not None and recipe.command is None:
         name, data = recipe.objective.name, recipe.data
         kinds, most = tuple(OBJECTIVES.load(name).rows), most or data.max_tokens
         lens = replace(lens, kinds=kinds, objective=name, max_tokens=most, on_long=data.on_long)
@@ -207,13 +209,17 @@ def _setup(
 
 def _model(request: LintRequest, recipe: Recipe | None) -> Model | None:
     if recipe is not None:
-        return recipe.model
-    return None if request.model is None else Model(id=request.model)
+        return None if recipe.model.id == UNKNOWN else recipe.model
+    if request.model is None:
+        return None
+    require("tokenizers")  # asked for; the tokens of a recipe's model are estimated without them
+    return Model(id=request.model)
 
 
 def _tokenizer_folder(model: Model, home: Home, notes: list[str]) -> str | None:
     """Return a model's local tokenizer folder, or note why there is none. Nothing is downloaded."""
     try:
+        require("tokenizers")
         config_file = inputs.find_config(model, home)
     except FinetopError as error:
         notes.append(f"tokens are estimated, four characters each: {error.message}")

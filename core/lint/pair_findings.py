@@ -66,8 +66,8 @@ class PairFinder(Finder):
         self._seen = gathered(lens)
         self._likes: Sequence[Like] = []
 
-    def take(self, at: int, seen: bytes) -> None:
-        self._seen.take(at, seen)
+    def add(self, at: int, seen: bytes) -> None:
+        self._seen.add(at, seen)
 
     def finish(self, whole: Whole) -> list[Finding]:
         self._likes = likes = self.rule.find(self._seen, whole)
@@ -128,8 +128,8 @@ class PairRule(Rule):
     shows_both = False  # both answers of an example are shown, from where they differ
     finder = PairFinder
 
-    def look(self, row: Row, lens: Lens) -> bytes | None:
-        return row_hashes.look(row, lens)
+    def scan(self, row: Row, lens: Lens) -> bytes | None:
+        return row_hashes.scan(row, lens)
 
     @abstractmethod
     def find(self, seen: Gathered, whole: Whole) -> Sequence[Like]:

@@ -59,8 +59,8 @@ class Gathered:
         self._light: dict[tuple[int, int], Change] = {}  # pairs whose questions are light edits of each other
         self._alike: Pairs | None = None
 
-    def take(self, at: int, seen: bytes) -> None:
-        """Add what `look` returned for a row; repeated calls are ignored, since several findings receive it."""
+    def add(self, at: int, seen: bytes) -> None:
+        """Add what `scan` returned for a row; repeated calls are ignored, since several findings receive it."""
         if self.at and at <= self.at[-1]:
             return
         self.at.append(at)
@@ -177,7 +177,7 @@ class Gathered:
                     if not any(map(self.is_answered, pair, change.only_in)):
                         judgement = asks_the_same(change, min(map(len, questions)))
                         both = int(firsts["question"][place]), int(seconds["question"][place])
-                        judged.take(pair, both, change, judgement)
+                        judged.add(pair, both, change, judgement)
             self._same |= set(judged.same())
             texts = pairs[heads["kind"][pairs[:, 0]] == TEXT]
             if len(texts) > MOST_LIGHT:

@@ -22,7 +22,7 @@ LONGEST: Final = 8192  # words of a question or an answer that are compared
 CONVERSATION, TEXT, PREFERENCE, GOOD, BAD, PROMPT = range(6)
 
 
-def look(row: Row, lens: Lens) -> bytes | None:
+def scan(row: Row, lens: Lens) -> bytes | None:
     """Return a row's hashes and words, packed."""
     if not row.turns:
         return None

@@ -50,9 +50,9 @@ class BlockRunner:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
-        # Findings with the same `look` share its results, stored under the name of the first of them.
+        # Findings with the same `scan` share its results, stored under the name of the first of them.
         rules = map(findings.load, reversed(setup.findings))
-        self.rules = {type(rule).look: rule for rule in rules}.values()
+        self.rules = {type(rule).scan: rule for rule in rules}.values()
         self.meter = _meter(setup)
 
     def rows_of(self, block: Block, *, measured: bool = True) -> list[Row]:
@@ -69,14 +69,14 @@ class BlockRunner:
                 read.append(rows.read(raw, block.format, kinds, at, block.source, number, place, role))
         return self.meter.measure(read) if measured else read
 
-    def look(self, block: Block) -> Seen:
-        """Run every finding's `look` on the rows of a block."""
+    def scan(self, block: Block) -> Seen:
+        """Run every finding's `scan` on the rows of a block."""
         read = self.rows_of(block)
         lens = self.setup.lens
         results: dict[str, list[tuple[int, Any]]] = {}
         for rule in self.rules:
-            look = rule.look
-            sights = enumerate(look(row, lens) for row in read)
+            scan = rule.scan
+            sights = enumerate(scan(row, lens) for row in read)
             if seen := [(index, sight) for index, sight in sights if sight is not None]:
                 results[rule.name] = seen
         counts = [(row.tokens, row.learned, row.kept, row.record is not None) for row in read]
@@ -129,11 +129,11 @@ def main() -> int:
         return error.exit_code
 
 
-def answer_all(looker: BlockRunner) -> int:
+def answer_all(scanner: BlockRunner) -> int:
     """Process each block that arrives, until the input ends."""
     while (message := read_message(sys.stdin.buffer)) is not None:
         try:
-            write_message(sys.stdout.buffer, looker.look(msgspec.msgpack.decode(message, type=Block)))
+            write_message(sys.stdout.buffer, scanner.scan(msgspec.msgpack.decode(message, type=Block)))
         except BrokenPipeError:  # the reader has gone
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0

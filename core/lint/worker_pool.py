@@ -26,10 +26,10 @@ ALONE_BYTES = 400_000  # smaller data are processed faster here than by workers,
 Workers = Callable[[Iterable[Block]], Iterator[Seen]]  # what was seen comes in the order of the blocks
 
 
-def _alone(looker: BlockRunner, blocks: Iterable[Block]) -> Iterator[Seen]:
+def _alone(scanner: BlockRunner, blocks: Iterable[Block]) -> Iterator[Seen]:
     """Look at one block after the other in this process."""
     for block in blocks:
-        seen = looker.look(block)
+        seen = scanner.scan(block)
         # Results always go through msgpack, so that they are the same with and without workers.
         yield msgspec.msgpack.decode(msgspec.msgpack.encode(seen), type=Seen)
 
@@ -60,7 +60,7 @@ class _Worker:
         with contextlib.suppress(BrokenPipeError):  # reported when its answer is read
             write_message(self.stdin, block)
 
-    def take(self) -> Seen:
+    def receive(self) -> Seen:
         message = self.answers.get()
         if message is None:
             code = self.process.wait()
@@ -83,11 +83,11 @@ def _dealt(workers: Sequence[_Worker], blocks: Iterable[Block]) -> Iterator[Seen
     for number, block in enumerate(blocks):
         worker = workers[number % len(workers)]
         while worker.waiting >= AHEAD:
-            yield pending.popleft().take()
+            yield pending.popleft().receive()
         worker.give(block)
         pending.append(worker)
     while pending:
-        yield pending.popleft().take()
+        yield pending.popleft().receive()
 
 
 @contextmanager

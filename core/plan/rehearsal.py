@@ -20,6 +20,7 @@ from finetop.core.models import rehearsed
 from finetop.core.models.resolved import Moving
 from finetop.core.recipe.load import recipe_to_mapping
 from finetop.core.recipe.schema import Recipe
+from finetop.core.runtime.parts import require
 from finetop.core.runtime.processes import boot_id, die_with
 
 if TYPE_CHECKING:
@@ -32,7 +33,10 @@ OF_TRAIN = ("optimizer", "master", "kernels", "compile", "parallel")
 
 
 class Rehearsal:
-    """An answer that is kept, or a process that began to give it and is waited for where it is needed."""
+    """An answer that is kept, or a process that began to give it and is waited for where it is needed.
+
+    Raises EnvironmentTrouble if the training stack is not installed.
+    """
 
     def __init__(self, recipe: Recipe, config: Path, machine: Machine, home: Home) -> None:
         device = "cuda" if machine.device == "gpu" else "cpu"
@@ -47,6 +51,7 @@ class Rehearsal:
         self.kept = rehearsed.kept(home, self.key)
         self.process = None
         if self.kept is None:
+            require("torch")
             command = [str(config), device, str(home.root), card]
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "finetop.core.train.rehearsal", *command],

@@ -12,7 +12,7 @@ import string
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from finetop.core.errors import BadInput, did_you_mean
 from finetop.core.plugins import REWARD_RULES
@@ -45,21 +45,6 @@ def normalised(text: str) -> str:
     folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     kept = [place for place, character in enumerate(folded) if character.isalnum()]
     return folded[kept[0] : kept[-1] + 1] if kept else ""
-
-
-def one_word(text: str, value: None) -> bool:
-    """Return True if the text is a single word."""
-    return len(words(text)) == 1
-
-
-def max_words(text: str, value: int) -> bool:
-    """Return True if the text has at least one word and at most `value`."""
-    return 1 <= len(words(text)) <= value
-
-
-def min_words(text: str, value: int) -> bool:
-    """Return True if the text has `value` words or more."""
-    return len(words(text)) >= value
 
 
 def contains(text: str, value: str) -> bool:
@@ -95,16 +80,6 @@ def ends_with(text: str, value: str) -> bool:
     before = ending[: -len(wanted)]
     cut_inside_word = before[-1:].isalnum() and wanted[0].isalnum()
     return ending.endswith(wanted) and not cut_inside_word
-
-
-def all_caps(text: str, value: None) -> bool:
-    """Return True if the text has letters and all are capitals."""
-    return text.isupper()
-
-
-def lowercase(text: str, value: None) -> bool:
-    """Return True if the text has letters and none is a capital."""
-    return text.islower()
 
 
 def exact(text: str, value: str) -> bool:
@@ -144,10 +119,8 @@ def regex(text: str, value: str) -> bool:
         with limited(MATCH_S):
             return re.search(value, text[:LONGEST_MATCHED_TEXT]) is not None
     except TimeoutError:
-        raise BadInput(
-            f"rule regex: {quoted(value)} takes more than {MATCH_S:g} s on one answer.",
-            hint="Rewrite it without nested repeats, such as (a+)+.",
-        ) from None
+        fault = f"rule regex: {quoted(value)} takes more than {MATCH_S:g} s on one answer."
+        raise BadInput(fault, hint="Rewrite it without nested repeats, such as (a+)+.") from None
 
 
 def json_object(text: str, value: Sequence[str]) -> bool:
@@ -164,11 +137,6 @@ def json_object(text: str, value: Sequence[str]) -> bool:
 def numbers_in(text: str) -> list[float]:
     """Return every number in the text: 12, -3, 1,000 and 2.5."""
     return [float(match_text.replace(",", "")) for match_text in NUMBER.findall(text)]
-
-
-def number(text: str, value: float) -> bool:
-    """Return True if the text has exactly one number, and it is `value`."""
-    return numbers_in(text) == [float(value)]
 
 
 def between(text: str, value: Sequence[float]) -> bool:
@@ -193,21 +161,21 @@ class Rule:
 
 
 RULES: Mapping[str, Rule] = {
-    "one_word": Rule(one_word, "nothing"),
-    "max_words": Rule(max_words, "count"),
-    "min_words": Rule(min_words, "count"),
+    "one_word": Rule(lambda text, _: len(words(text)) == 1, "nothing"),
+    "max_words": Rule(lambda text, most: 1 <= len(words(text)) <= most, "count"),
+    "min_words": Rule(lambda text, least: len(words(text)) >= least, "count"),
     "contains": Rule(contains, "text"),
     "not_contains": Rule(not_contains, "text"),
     "contains_any": Rule(contains_any, "texts"),
     "starts_with": Rule(starts_with, "text"),
     "ends_with": Rule(ends_with, "text"),
-    "all_caps": Rule(all_caps, "nothing"),
-    "lowercase": Rule(lowercase, "nothing"),
+    "all_caps": Rule(lambda text, _: text.isupper(), "nothing"),
+    "lowercase": Rule(lambda text, _: text.islower(), "nothing"),
     "exact": Rule(exact, "text"),
     "one_of": Rule(one_of, "texts"),
     "regex": Rule(regex, "pattern"),
     "json_object": Rule(json_object, "texts"),
-    "number": Rule(number, "number"),
+    "number": Rule(lambda text, wanted: numbers_in(text) == [float(wanted)], "number"),
     "between": Rule(between, "range"),
     "list_items": Rule(list_items, "count"),
 }
@@ -223,7 +191,7 @@ WANTED: Mapping[ValueKind, str] = {
 }
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
     """Return True for a finite number; true and false are not numbers."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -235,49 +203,44 @@ def is_texts(value: object) -> bool:
 
 def fits(value: object, kind: ValueKind) -> bool:
     """Return True if a rule's value is of the kind it takes."""
-    if kind == "nothing":
-        return value is None
-    if kind == "text":
-        return isinstance(value, str) and bool(value.strip())
-    if kind == "texts":
-        return is_texts(value)
-    if kind == "count":
-        return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-    if kind == "number":
-        return is_number(value)
-    if kind == "range":
-        pair = isinstance(value, list | tuple) and len(value) == 2 and all(map(is_number, value))
-        return pair and value[0] <= value[1]  # type: ignore[index]
-    return isinstance(value, str) and compiles(value)
+    match kind, value:
+        case "nothing", None:
+            return True
+        case "text", str():
+            return bool(value.strip())
+        case "texts", _:
+            return is_texts(value)
+        case "count", int():
+            return not isinstance(value, bool) and value >= 1
+        case "number", _:
+            return is_number(value)
+        case "range", [low, high]:
+            return is_number(low) and is_number(high) and low <= high
+        case "pattern", str():
+            return compiles(value)
+    return False
 
 
 def compiles(pattern: str) -> bool:
     """Return True if the text is a regular expression."""
     try:
-        re.compile(pattern)
+        return bool(re.compile(pattern))
     except re.error:
         return False
-    return True
 
 
 def find_rule(rule: Mapping[str, object]) -> tuple[Rule, Any]:
-    """Return a rule's check and its value.
-
-    Raises BadInput for an unknown rule, an unknown key, or a value that is missing or of the wrong kind.
-    """
+    """Return a rule's check and its value. Raises BadInput for an unknown rule or key, or a value that does not fit."""
     name = rule.get("rule")
     if not isinstance(name, str) or name not in RULES:
         if name in REWARD_RULES.names():
-            hint = "Use it in objective.reward, or choose another rule here" + (
-                ": json_object with value []." if name == "json_valid" else "."
-            )
+            other = ": json_object with value []" if name == "json_valid" else ""
+            hint = f"Use it in objective.reward, or choose another rule here{other}."
             raise BadInput(f"{name} is a rule for rewards only.", hint=hint)
         raise BadInput(f"{name!r} is not a rule.", hint=did_you_mean(str(name), RULES))
-    for key in rule:
-        if key not in ("rule", "value"):
-            raise BadInput(
-                f"rule {name}: {key} is not a key of a rule.", hint="A rule has the keys rule and value."
-            )
+    if unknown := [key for key in rule if key not in ("rule", "value")]:
+        hint = "A rule has the keys rule and value."
+        raise BadInput(f"rule {name}: {unknown[0]} is not a key of a rule.", hint=hint)
     wanted = RULES[name].takes
     value = rule.get("value")
     if not fits(value, wanted):
@@ -287,10 +250,7 @@ def find_rule(rule: Mapping[str, object]) -> tuple[Rule, Any]:
 
 
 def check_rules(text: str, rules: Sequence[Mapping[str, object]]) -> bool:
-    """Return True if the text passes every rule; all rules are validated first, so an invalid one always raises.
-
-    Raises BadInput for an unknown rule, an empty list, or a value that is missing or of the wrong kind.
-    """
+    """Return True if the text passes every rule. Raises BadInput for an empty list, and for any invalid rule first."""
     if not rules:
         raise BadInput("no rules to check.", hint="Add at least one.")
     checks = [find_rule(rule) for rule in rules]

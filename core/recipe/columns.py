@@ -16,16 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 Text = Annotated[str, Meta(min_length=1, max_length=1000)]
-Columns = Annotated[
-    dict[Text, Text],
-    Meta(
-        description="Which column each key is: {prompt: question}; or a template: {prompt: 'Classify: {text}'}."
-    ),
-]
-Labels = Annotated[
-    dict[Text, Text | bool],
-    Meta(description="Names of labels: {0: negative, 1: positive}; for KTO {up: true, down: false}."),
-]
+_COLUMNS = "Which column each key is: {prompt: question}; or a template: {prompt: 'Classify: {text}'}."
+_LABELS = "Names of labels: {0: negative, 1: positive}; for KTO {up: true, down: false}."
+Columns = Annotated[dict[Text, Text], Meta(description=_COLUMNS)]
+Labels = Annotated[dict[Text, Text | bool], Meta(description=_LABELS)]
 
 
 class ColumnSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -41,11 +35,8 @@ _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[^{}]+|[{}]")
 
 @lru_cache
 def parts(written: str) -> tuple[tuple[str, bool], ...]:
-    """Split a column or template into texts (False) and columns (True). Without braces it is one column.
-
-    Raises ValueError for an unmatched brace.
-    """
-    if "{" not in written and "}" not in written:
+    """Split a column or template into texts (False) and columns (True). Raises ValueError for an unmatched brace."""
+    if not is_template(written):
         return ((written, True),)
     pieces: list[tuple[str, bool]] = []
     for match in _PIECE.finditer(written):
@@ -74,19 +65,15 @@ def problems(
 ) -> Iterator[tuple[str, str, str]]:
     """Yield what is wrong with columns and labels as written: key, message, hint."""
     for name, written in columns.items():
+        own = f"{key}.columns.{name}"
         if name not in row_keys():
-            message = f"{key}.columns.{name}: rows have no key {quoted(name)}."
             hint = "Write KEY: COLUMN, such as prompt: question. " + did_you_mean(name[:60], row_keys())
-            yield f"{key}.columns.{name}", message, hint
+            yield own, f"{own}: rows have no key {quoted(name)}.", hint
         try:
-            pieces = parts(written)
+            if not any(is_column for _, is_column in parts(written)):
+                yield own, f"{own} names no column.", "Write {column} where its value goes."
         except ValueError as error:
-            hint = "Write {column} for a column, {{ and }} for braces."
-            yield f"{key}.columns.{name}", f"{key}.columns.{name} {error}.", hint
-            continue
-        if not any(is_column for _, is_column in pieces):
-            hint = "Write {column} where its value goes."
-            yield f"{key}.columns.{name}", f"{key}.columns.{name} names no column.", hint
+            yield own, f"{own} {error}.", "Write {column} for a column, {{ and }} for braces."
     if labels and columns and not {"label", *ANSWERS} & columns.keys():
         hint = "Name the label column: completion for text to generate, or label for good and bad answers."
         yield f"{key}.labels", f"{key}.labels has no effect: columns maps no label column.", hint

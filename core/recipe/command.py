@@ -7,10 +7,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from finetop.core.errors import BadInput
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from finetop.core.recipe.schema import Command
+    from finetop.core.recipe.schema import Command, Recipe
 
 CHECKPOINT = "{checkpoint}"  # in resume_command
 _PLACE = re.compile(r"\{([A-Za-z_]\w*)\}")
@@ -50,13 +52,27 @@ def newest_checkpoint(output: Path | None) -> Path | None:
 
 
 def environment(command: Command) -> dict[str, str]:
-    return {key: filled(value, command.values) for key, value in command.env.items()}
+    """Return the variables that it gets besides those of the job."""
+    return {key: filled(str(value), command.values) for key, value in command.env.items()}
 
 
 def output_of(command: Command) -> Path | None:
     """Return the folder that it writes its model to: as the recipe says, else as its own --output_dir says."""
     text = command.output or output_in(argv(command))
     return None if not text else Path(command.workdir) / filled(text, command.values)
+
+
+def require_ours(recipe: Recipe, verb: str) -> None:
+    """Require a recipe that our own trainers train; `verb` is the command that needs it. Raises BadInput."""
+    if recipe.command is not None:
+        message = f"{recipe.name} is trained by its own command, and {verb} is for finetop's trainers."
+        raise BadInput(message, hint="Queue it with finetop run.")
+
+
+def placeholders(command: Command) -> set[str]:
+    """Return the names that stand in braces anywhere in a command."""
+    texts = (*command.run, *command.resume_command, command.shell, command.output, *command.env.values())
+    return {name for text in texts if isinstance(text, str) for name in _PLACE.findall(text)}
 
 
 def output_in(words: Sequence[str]) -> str:

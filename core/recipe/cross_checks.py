@@ -22,11 +22,12 @@ from finetop.core.plugins import (
 from finetop.core.protocol.runs import COMMAND, UNKNOWN
 from finetop.core.recipe import columns, parallel, protections as recipe_protections, raw_options
 from finetop.core.recipe.answer_rules import find_rule
+from finetop.core.recipe.command import placeholders
 from finetop.core.recipe.dotted import place_of
 from finetop.core.recipe.names import check_name
 from finetop.core.recipe.protections import Problem
 from finetop.core.recipe.references import is_reference
-from finetop.core.text import quoted
+from finetop.core.text import plain, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -130,17 +131,38 @@ def _command(recipe: Recipe) -> Iterator[Problem]:
         return
     if not command.run and command.shell is None and recipe.objective.name == COMMAND:
         yield "command.run", "command.run is empty.", "Write command: [python, train.py]."
+    if command.run and command.shell is not None:
+        yield "command.shell", "command.run and command.shell are both set.", "Remove one of them."
     if recipe.objective.name in OBJECTIVES.names():
-        message = f"objective is {recipe.objective.name}, but this recipe's command trains."
-        yield "objective", message, "Leave objective and extends out, or command."
+        message = f"this recipe's command trains, but its objective is {recipe.objective.name}."
+        yield "command", message, "Leave objective and extends out, or command."
+    for name in sorted(command.values.keys() - placeholders(command)):
+        key = f"command.values.{name}"
+        yield (
+            key,
+            f"{key}: the command has no {{{plain(name)[:60]}}}.",
+            "Write the name in braces where it belongs.",
+        )
     if GPUS in command.env:
         message = f"command.env.{GPUS}: finetop gives the command its GPUs."
         yield f"command.env.{GPUS}", message, "Leave it out, and set budget.gpus."
     for text in command.metrics:
-        name = text.partition(":")[0]
+        name, has_path, path = text.partition(":")
         if name not in (known := ("auto", "none", *METRIC_SOURCES.names())):
             hint = did_you_mean(name[:60], known)
             yield "command.metrics", f"command.metrics: there is no source {quoted(name)}.", hint
+        elif has_path and (not path or name in ("auto", "none")):
+            message = f"command.metrics: {quoted(text)} names no file or folder of a source."
+            yield "command.metrics", message, f"Write {name}, or csv:logs/metrics.csv."
+    for key, is_set in (
+        ("stop_early", recipe.train.stop_early is not None),
+        ("keep", recipe.train.keep == "best"),
+    ):
+        if is_set:
+            yield f"train.{key}", f"train.{key}: a command ends and saves by itself.", "Leave it out."
+    if is_reference(recipe.model.id):
+        message = f"model.id is {quoted(recipe.model.id)}, and a command starts from a hub id or a folder."
+        yield "model.id", message, "Export that run first, with finetop export, and name its folder."
     if recipe.check.every is not None:
         yield "check.every", "check.every: a command is checked at its end alone.", "Set check.every to null."
 
@@ -176,6 +198,8 @@ def _has_reward(recipe: Recipe) -> bool:
 
 def _stop_early(recipe: Recipe) -> Iterator[Problem]:
     """Yield problems with the watched metric: never measured, or two settings that choose the best."""
+    if recipe.command is not None:
+        return
     train, check, metric = recipe.train, recipe.check, watched_metric(recipe)
     if metric is None:
         return
@@ -188,9 +212,8 @@ def _stop_early(recipe: Recipe) -> Iterator[Problem]:
         if check.general is None:
             hint = f"Set {key} to eval_loss, and put those rows into data.eval."
         yield key, f"{message}, which is measured at checks during training: check.every is not set.", hint
-    elif metric != "target" and not (
-        recipe.data.eval if isinstance(recipe.data.eval, tuple) else recipe.data.eval.share
-    ):
+    rows = recipe.data.eval
+    if metric != "target" and not (rows if isinstance(rows, tuple) else rows.share):
         hint = "Set data.eval.share to 0.1."
         yield key, f"{message}, but nothing is evaluated: data.eval has no rows.", hint
     name = recipe.objective.name
@@ -216,12 +239,8 @@ def _data(recipe: Recipe) -> Iterator[Problem]:
                 yield key, f"{key}: only training rows are mixed by share.", hint
     shares = [source.share for source in recipe.data.train if source.share is not None]
     if shares and len(shares) == len(recipe.data.train):
-        hint = "Set data.train[0].share to null, or that of another source."
-        yield (
-            "data.train",
-            "every source of data.train has a share, so no source sets the number of rows.",
-            hint,
-        )
+        message = "every source of data.train has a share, so no source sets the number of rows."
+        yield "data.train", message, "Set data.train[0].share to null, or that of another source."
     elif sum(shares) >= 1:
         yield "data.train", f"the shares of data.train add up to {sum(shares):g}.", "Keep their sum below 1."
 
@@ -230,19 +249,13 @@ def _source(source: Source, key: str) -> Iterator[Problem]:
     if source.format != "auto" and source.format not in FORMATS.names():
         hint = did_you_mean(source.format, FORMATS.names())
         yield f"{key}.format", f"{key}.format: there is no format {source.format[:60]!r}.", hint
-    if (source.path is None) == (source.id is None):
-        message = "neither path nor id" if source.path is None else "both path and id"
-        fix = (
-            "Set path for files of rows, or id for a data set."
-            if source.path is None
-            else "Set one of them to null."
-        )
-        yield key, f"{key} has {message}.", fix
+    if source.path is None and source.id is None:
+        yield key, f"{key} has neither path nor id.", "Set path for files of rows, or id for a data set."
+    elif source.path is not None and source.id is not None:
+        yield key, f"{key} has both path and id.", "Set one of them to null."
     elif source.path is not None:
-        for name in ("split", "subset"):
-            if getattr(source, name) is not None:
-                message = f"{key}.{name} works only with id."
-                yield f"{key}.{name}", message, f"A file has no splits: set {key}.{name} to null."
+        for name in (f"{key}.{name}" for name in ("split", "subset") if getattr(source, name) is not None):
+            yield name, f"{name} works only with id.", f"A file has no splits: set {name} to null."
     yield from columns.problems(source.columns, source.labels, key)
 
 
@@ -266,11 +279,8 @@ def _target(recipe: Recipe) -> Iterator[Problem]:
         hint = f"Set {key}.rules, say to [{{rule: one_word}}]."
         yield f"{key}.metric", f"{key}.metric is rules, but there are no rules.", hint
     if target.rules and "rules" not in target.metrics:
-        yield (
-            f"{key}.rules",
-            f"{key}.rules are not used.",
-            f"Set {key}.metric to rules, or {key}.rules to [].",
-        )
+        hint = f"Set {key}.metric to rules, or {key}.rules to []."
+        yield f"{key}.rules", f"{key}.rules are not used.", hint
     for i, rule in enumerate(target.rules):
         try:
             with warnings.catch_warnings(action="ignore"):
@@ -313,15 +323,8 @@ def _budget(recipe: Recipe) -> Iterator[Problem]:
     if nodes == 1:
         return
     if gpus is None:
-        yield (
-            "budget.nodes",
-            f"budget.nodes is {nodes}, but budget.gpus is not set.",
-            f"Set budget.gpus to {nodes * 4}, say, or to 0 for nodes without a GPU.",
-        )
+        hint = f"Set budget.gpus to {nodes * 4}, say, or to 0 for nodes without a GPU."
+        yield "budget.nodes", f"budget.nodes is {nodes}, but budget.gpus is not set.", hint
     elif gpus % nodes:
-        message = f"budget.gpus is {gpus}, which {nodes} nodes can't share evenly."
-        yield (
-            "budget.gpus",
-            message,
-            f"Set it to a multiple of budget.nodes, such as {-(-gpus // nodes) * nodes}.",
-        )
+        hint = f"Set it to a multiple of budget.nodes, such as {-(-gpus // nodes) * nodes}."
+        yield "budget.gpus", f"budget.gpus is {gpus}, which {nodes} nodes can't share evenly.", hint

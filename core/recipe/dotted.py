@@ -121,10 +121,8 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
     for key, before, after in _differences(old, new, ""):
         why, does = nearest(fixed, key), nearest(done, key)
         if why is not None and (does is None or len(does[0]) < len(why[0])):
-            raise BadInput(
-                f"{key} can't change from {quoted(before)} to {quoted(after)}: {why[1]}.",
-                hint="Keep it, or queue a new run.",
-            )
+            message = f"{key} can't change from {quoted(before)} to {quoted(after)}: {why[1]}."
+            raise BadInput(message, hint="Keep it, or queue a new run.")
         found_changes.append(Change(key, before, after, "" if does is None else does[1]))
     return found_changes
 

@@ -49,16 +49,11 @@ def sections() -> dict[str, str]:
 
 
 def fields_of_section(key: str) -> tuple[Field, ...]:
-    """Return the settings at and below a key such as `train` or `check.target`, without those of a method or objective.
-
-    Raises NotFound.
-    """
+    """Return the settings at and below a key such as `train`, without those of one method. Raises NotFound."""
     below = ("method.", "objective.")
     known = [field for field in fields() if not field.key.startswith(below) or field.key.endswith(".name")]
-    matching = tuple(
-        field for field in known if field.key == key or field.key.startswith((f"{key}.", f"{key}["))
-    )
-    if matching:
+    inside = (f"{key}.", f"{key}[")
+    if matching := tuple(field for field in known if field.key == key or field.key.startswith(inside)):
         return matching
     if key.startswith(below):
         hint = f"See `finetop {'methods lora' if key.startswith('method.') else 'methods sft'}`, or another name."
@@ -68,17 +63,12 @@ def fields_of_section(key: str) -> tuple[Field, ...]:
 
 
 def fields_of_plugin(name: str) -> dict[str, tuple[str, tuple[Field, ...]]]:
-    """Return the settings of a plugin name: {`method`, `objective` or `protect`: (one line of help, its fields)}.
-
-    Raises NotFound.
-    """
+    """Return, by `method`, `objective` or `protect`, a plugin's line of help and its settings. Raises NotFound."""
     by_kind = {}
-    if name in METHODS.names():
-        own = [field for field in fields(method=name) if field.key.startswith("method.")]
-        by_kind["method"] = METHODS.load(name).about, tuple(own[1:])
-    if name in OBJECTIVES.names():
-        own = [field for field in fields(objective=name) if field.key.startswith("objective.")]
-        by_kind["objective"] = OBJECTIVES.load(name).about, tuple(own[1:])
+    for kind, plugins in (("method", METHODS), ("objective", OBJECTIVES)):
+        if name in plugins.names():
+            own = [field for field in fields(**{kind: name}) if field.key.startswith(f"{kind}.")]
+            by_kind[kind] = plugins.load(name).about, tuple(own[1:])
     if name in PROTECTIONS.names():
         by_kind["protect"] = PROTECTIONS.load(name).about, fields_of_section(f"protect.{name}")
     if not by_kind:

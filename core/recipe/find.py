@@ -84,19 +84,15 @@ def looks_like_path(text: str) -> bool:
 
 
 def find_recipe(path_or_name: str, cwd: Path) -> Path:
-    """Return a recipe's file: a bare name is a built-in recipe, anything else a path from `cwd`.
-
-    Raises NotFound with a suggestion.
-    """
+    """Return a recipe's file: built in by a bare name, else by a path from `cwd`. Raises NotFound with a suggestion."""
     name = path_or_name.removeprefix(BUILTIN).removesuffix(".yaml")
     if path_or_name.startswith(BUILTIN) or not looks_like_path(path_or_name):
         names = [recipe.name for recipe, _ in _all_builtin()]
         if name in names:
             return builtin_folder() / f"{name}.yaml"
         if path_or_name.startswith(BUILTIN) or not _exists(cwd / path_or_name):
-            hint = (
-                did_you_mean(name[:60], names, whole="finetop methods") + " A file of your own ends in .yaml."
-            )
+            meant = did_you_mean(name[:60], names, whole="finetop methods")
+            hint = f"{meant} A file of your own ends in .yaml."
             raise NotFound(f"there is no recipe {quoted(path_or_name)}.", hint=hint)
     try:
         path = resolve_path(path_or_name, cwd)

@@ -47,8 +47,7 @@ class Keep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     merged_days: Days | None = 30.0  # delete models merged for a run to begin from, if unused for so long
     scores_days: Days | None = None  # the same for item scores of models and indexes of documents
     datasets_days: Days | None = None  # the same for data sets of the hub
-    # the same for rows selected for a curve that no run uses any more
-    selected_days: Days | None = 30.0
+    selected_days: Days | None = 30.0  # the same for rows selected for a curve that no run uses any more
     trash_days: Days | None = 30.0
 
 
@@ -76,15 +75,9 @@ class Slots(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     cpu_jobs: Annotated[int, Meta(ge=1, le=1024)] = 1
 
 
-Passing = Literal[  # kinds of failure that may pass by themselves (see Kind in core/errors.py)
-    "out_of_memory",
-    "gpu_taken",
-    "disk_full",
-    "environment",
-    "gpu_lost",
-    "gpu_error",
-    "communication",
-    "hung",
+# Kinds of failure that may pass by themselves (see Kind in core/errors.py).
+Passing = Literal[
+    "out_of_memory", "gpu_taken", "disk_full", "environment", "gpu_lost", "gpu_error", "communication", "hung"
 ]
 
 
@@ -104,20 +97,26 @@ class Resume(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     after_crash: bool = True  # of its process: killed from outside, a crash in native code, vanished
 
 
+def _text(pattern: str, words: str) -> Meta:
+    """Limit a text to a pattern, which messages describe by these words."""
+    return Meta(pattern=pattern, max_length=1000, extra={"words": words})
+
+
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-ClockTime = Annotated[
-    str, Meta(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$", extra={"words": 'a time of day such as "22:00"'})
-]
+ClockTime = Annotated[str, _text("^([01][0-9]|2[0-3]):[0-5][0-9]$", 'a time of day such as "22:00"')]
 
 
-class QuietHours(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}
-):
-    """When nothing new starts, by this machine's clock; hours that end before they begin last past midnight."""
+class Hours(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
+    """Hours of the day; those that end before they begin last past midnight."""
 
     start: ClockTime
     end: ClockTime
     days: tuple[Day, ...] = get_args(Day)  # on which they begin
+
+
+class QuietHours(Hours, frozen=True, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
+    """When nothing new starts, by this machine's clock."""
+
     pause: bool = False  # also pause training and checks, and resume them afterwards
 
 
@@ -127,32 +126,12 @@ class Logs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     mib: Annotated[int, Meta(ge=1, le=1 << 20)] | None = 256  # null: any number
 
 
-class Hours(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
-    """Hours of the day, as in QuietHours."""
-
-    start: ClockTime
-    end: ClockTime
-    days: tuple[Day, ...] = get_args(Day)
-
-
-SlurmName = Annotated[
-    str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_.,+-]{0,199}$", extra={"words": "a name known to Slurm"})
-]
-SlurmTime = Annotated[
-    str,
-    Meta(
-        pattern="^([0-9]{1,6}|([0-9]{1,4}-)?[0-9]{1,4}(:[0-5]?[0-9]){1,2})$",
-        extra={"words": 'a time limit such as "24:00:00" or "3-00:00:00" (days-hours:minutes:seconds)'},
-    ),
-]
-SlurmOption = Annotated[
-    str,
-    Meta(
-        pattern="^--[a-z][a-z-]*(=[^\\n\\0]*)?\\Z",
-        max_length=1000,
-        extra={"words": 'an option of sbatch in one word such as "--mem=64G"'},
-    ),
-]
+_TIME = "^([0-9]{1,6}|([0-9]{1,4}-)?[0-9]{1,4}(:[0-5]?[0-9]){1,2})$"
+_TIME_WORDS = 'a time limit such as "24:00:00" or "3-00:00:00" (days-hours:minutes:seconds)'
+_OPTION_WORDS = 'an option of sbatch in one word such as "--mem=64G"'
+SlurmName = Annotated[str, _text("^[A-Za-z0-9][A-Za-z0-9_.,+-]{0,199}$", "a name known to Slurm")]
+SlurmTime = Annotated[str, _text(_TIME, _TIME_WORDS)]
+SlurmOption = Annotated[str, _text("^--[a-z][a-z-]*(=[^\\n\\0]*)?\\Z", _OPTION_WORDS)]
 
 
 class Slurm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -252,11 +231,7 @@ BEGIN = "`settings: 1`"
 
 
 def load(home: Home) -> Settings:
-    """Read a home's settings; the defaults if there is no file.
-
-    Raises BadInput naming file, line and value, and EnvironmentTrouble if the file can't be read: a folder, a pipe, a
-    dangling link.
-    """
+    """Read a home's settings; the defaults if there is no file. Raises RecipeError, EnvironmentTrouble."""
     from finetop.core.recipe.strict_yaml import MAX_BYTES, Origin, parse
     from finetop.core.recipe.validate import read_as
 
@@ -268,11 +243,9 @@ def load(home: Home) -> Settings:
         text = content.decode()
     except UnicodeDecodeError as error:
         raise RecipeError("is not UTF-8 text.", place=str(file)) from error
-    except OSError as error:
-        raise EnvironmentTrouble(
-            f"{file} can't be read: {error.strerror}.",
-            hint="Put a file in its place, or remove it to use the defaults.",
-        ) from error
+    except OSError as error:  # a folder, a pipe, a dangling link
+        hint = "Put a file in its place, or remove it to use the defaults."
+        raise EnvironmentTrouble(f"{file} can't be read: {error.strerror}.", hint=hint) from error
     root = parse(text, Origin(str(file), home.root), least=f"Begin with {BEGIN}, or remove the file.")
     if not isinstance(root.value, dict) or "settings" not in root.value:
         raise RecipeError("no version.", place=root.place, hint=f"Begin with {BEGIN}.")
@@ -313,18 +286,13 @@ def _require_webhook(webhook: Webhook, place: str) -> None:
         message = "tell.webhook.url must begin with https://, or with http://localhost."
         raise RecipeError(message, place=place)
     if webhook_url.holds_secret(webhook.url) or secrets.describe_secret(webhook.url):
-        message = (
-            "tell.webhook.url looks like it contains a secret: anyone who reads it could post there too."
-        )
+        why = "looks like it contains a secret: anyone who reads it could post there too."
         hint = "Put it into a file that only you can read (chmod 600): webhook: {url_file: webhook.txt}."
-        raise RecipeError(message, place=place, hint=hint)
+        raise RecipeError(f"tell.webhook.url {why}", place=place, hint=hint)
 
 
 def _require_option(option: str, place: str) -> None:
-    """Refuse an option that finetop sets, an abbreviation, or a secret: all users can read a job's options.
-
-    Raises RecipeError.
-    """
+    """Refuse an option that finetop sets, an abbreviation, or a secret. Raises RecipeError."""
     name = option[2:].partition("=")[0]
     if name in OF_SBATCH:
         said = f"slurm.extra: {option[:60]!r} has a setting of its own."
@@ -332,9 +300,8 @@ def _require_option(option: str, place: str) -> None:
     if name in OF_FINETOP:
         raise RecipeError(f"slurm.extra: finetop sets --{name} itself.", place=place, hint="Leave it out.")
     if name in QUEUES_NOTHING:
-        raise RecipeError(
-            f"slurm.extra: with --{name} sbatch queues nothing.", place=place, hint="Leave it out."
-        )
+        said = f"slurm.extra: with --{name} sbatch queues nothing."
+        raise RecipeError(said, place=place, hint="Leave it out.")
     if name not in NAMES and (meant := sorted(known for known in NAMES if known.startswith(name))):
         said = f"slurm.extra: --{name} is an abbreviation of --{', --'.join(meant[:3])}{' …' * (len(meant) > 3)}."
         raise RecipeError(said, place=place, hint="Write the whole name.")

@@ -83,8 +83,8 @@ class Job:
 def candidate_of(facts: dict[str, Any]) -> Candidate:
     """Parse one candidate of a remedy from job.json. Raises BadInput."""
     try:
-        fields_of_candidate = {key: facts[key] for key in ("name", "remedy", "label", "step", "settings")}
-        return msgspec.convert(fields_of_candidate, Candidate)
+        own = {key: facts[key] for key in ("name", "remedy", "label", "step", "settings")}
+        return msgspec.convert(own, Candidate)
     except (KeyError, TypeError, msgspec.ValidationError) as error:
         raise BadInput(f"job.json: a candidate can't be read ({error}).") from error
 
@@ -104,10 +104,8 @@ def settings_to_lower(recipe: Recipe, *, in_float16: bool = False) -> str:
     train = recipe.train
     changes = []
     if train.batch_size > 1:
-        changes.append(
-            f"lower train.batch_size (now {train.batch_size}) and raise train.grad_accumulation "
-            f"(now {train.grad_accumulation}) by as much"
-        )
+        by_as_much = f"raise train.grad_accumulation (now {train.grad_accumulation}) by as much"
+        changes.append(f"lower train.batch_size (now {train.batch_size}) and {by_as_much}")
     changes.append(f"lower data.max_tokens (now {recipe.data.max_tokens})")
     if not train.activation_checkpointing:
         changes.append("set train.activation_checkpointing to true")

@@ -70,12 +70,9 @@ def resolve_text(
     cwd: Path | None = None,
     *,
     label: str = "recipe",
-    to_train: bool = True,
+    to_train: bool = True,  # False if nothing is trained: see recipe_from_mapping
 ) -> Loaded:
-    """Load a recipe from text that is not (yet) a file; paths start from `cwd`. Raises RecipeError.
-
-    `to_train` is False if nothing is trained: see recipe_from_mapping.
-    """
+    """Load a recipe from text that is not (yet) a file; paths start from `cwd`. Raises RecipeError."""
     cwd = Path.cwd() if cwd is None else cwd
     return load_root(parse(text, Origin(label, cwd)), text, None, sets, cwd, to_train=to_train)
 
@@ -91,10 +88,7 @@ def find_problems(text: str, sets: Sequence[str] = (), cwd: Path | None = None) 
 
 
 def check_files(loaded: Loaded, check_path: FileCheck | None = None) -> None:
-    """Require that the files a run needs exist, before it is queued. Raises RecipeError with the line that names one.
-
-    `check_path` checks one file, for a run on another machine.
-    """
+    """Require that the files a run needs exist; `check_path` checks one. Raises RecipeError with its line."""
     _raise_first(list(file_problems(loaded, check_path or file_problem)))
 
 
@@ -140,8 +134,7 @@ def _choice(
     section: Mapping[str, Any], kind: PluginKind[MethodFacts[Any]] | PluginKind[ObjectiveFacts[Any]]
 ) -> dict[str, Any]:
     """Return a method or an objective as the schema has it; options of one that is none of ours stay plain."""
-    options = dict(section)
-    name = options.pop("name")
+    name, options = section["name"], {key: value for key, value in section.items() if key != "name"}
     try:
         return {"name": name, "options": msgspec.convert(options, kind.load(name).options)}
     except NotFound:
@@ -181,7 +174,9 @@ def _merged_with_parents(
     merged = layers[-1]
     for layer in reversed(layers[:-1]):
         merged = merge_recipes(expand_short_forms(merged), layer)
-    return expand_short_forms(apply_sets(merged, sets, cwd)), tuple(layer.origin.label for layer in layers)
+    return expand_short_forms(apply_sets(_with_command(merged), sets, cwd)), tuple(
+        layer.origin.label for layer in layers
+    )
 
 
 def parent_of(extends: Node, seen: Collection[Path | None]) -> Path:
@@ -189,9 +184,8 @@ def parent_of(extends: Node, seen: Collection[Path | None]) -> Path:
     path = _extended(extends)
     if path in seen or len(seen) >= MAX_EXTENDS:
         why = "is circular" if path in seen else f"goes deeper than {MAX_EXTENDS} recipes"
-        raise RecipeError(
-            f"extends {why}.", place=extends.place, key="extends", hint="Extend another recipe."
-        )
+        hint = "Extend another recipe."
+        raise RecipeError(f"extends {why}.", place=extends.place, key="extends", hint=hint)
     return path
 
 
@@ -203,9 +197,8 @@ def _extended(extends: Node) -> Path:
     try:
         return find_recipe(name, extends.origin.folder)
     except NotFound as error:
-        raise RecipeError(
-            f"extends: {error.message}", place=extends.place, key="extends", hint=error.hint
-        ) from error
+        message = f"extends: {error.message}"
+        raise RecipeError(message, place=extends.place, key="extends", hint=error.hint) from error
 
 
 def checked_root(root: Node) -> Node:
@@ -213,9 +206,8 @@ def checked_root(root: Node) -> Node:
     settings = root.value
     hint = f"Write `recipe: {VERSION}` on the first line."
     if not isinstance(settings, dict):
-        raise RecipeError(
-            f"a recipe is a mapping of sections; this is {quoted(settings)}.", place=root.place, hint=hint
-        )
+        message = f"a recipe is a mapping of sections; this is {quoted(settings)}."
+        raise RecipeError(message, place=root.place, hint=hint)
     if "recipe" not in settings:
         raise RecipeError("no version.", place=root.place, key="recipe", hint=hint)
     version = settings["recipe"]
@@ -252,18 +244,13 @@ def file_problems(loaded: Loaded, check_path: FileCheck) -> Iterator[RecipeError
     recipe = loaded.recipe
     if not recipe.data.train and recipe.command is None:
         hint = "Set it in the recipe, or with --set 'data.train=[{path: train.jsonl}]'."
-        yield RecipeError(
-            "data.train is not set: there are no rows to train on.",
-            place=loaded.chain[0],
-            key="data.train",
-            hint=hint,
-        )
+        message = "data.train is not set: there are no rows to train on."
+        yield RecipeError(message, place=loaded.chain[0], key="data.train", hint=hint)
     for key, path, is_folder in paths_of(recipe):
         problem, hint = check_path(Path(path), is_folder)
         if problem:
-            yield RecipeError(
-                f"{key}: {problem}", place=loaded.places.get(key, loaded.chain[0]), key=key, hint=hint
-            )
+            place = loaded.places.get(key, loaded.chain[0])
+            yield RecipeError(f"{key}: {problem}", place=place, key=key, hint=hint)
 
 
 def paths_of(recipe: Recipe) -> Iterator[tuple[str, str, bool | None]]:

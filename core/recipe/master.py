@@ -29,10 +29,9 @@ def optimizer_bytes(train: Train, held: float, wide: float = 0.0) -> float:
 
     `wide` is the share of the parameters whose states an 8-bit optimizer holds in 32 bits (`is_wide`).
     """
-    states = STATES_8BIT.get(train.optimizer)
-    if states is None:
-        return STATES.get(train.optimizer, 2.0) * held
-    return states + wide * (STATES_32BIT - states)
+    if (states := STATES_8BIT.get(train.optimizer)) is not None:
+        return states + wide * (STATES_32BIT - states)
+    return STATES[train.optimizer] * held
 
 
 def is_wide(numbers: float, *, is_embedding: bool = False) -> bool:

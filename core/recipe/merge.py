@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.errors import NotFound, RecipeError
+from finetop.core.errors import RecipeError
 from finetop.core.recipe.schema import Recipe
 from finetop.core.recipe.strict_yaml import MAX_DEPTH, Node, Origin, parse
 from finetop.core.recipe.validate import CHOICES, arms, extra, is_struct, item_of, struct_fields
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import msgspec
+
+    Nodes = Mapping[str, Node]
+    Known = Mapping[str, msgspec.structs.FieldInfo]
 
 SET = "--set"
 OWN = ("name", "about", "extends")  # not inherited from a parent
@@ -58,35 +61,21 @@ def is_section(kind: Any) -> bool:
     return any(is_struct(arm) for arm in arms(kind))
 
 
-def _settings_of(kind: Any, *nodes: Node | None) -> Mapping[str, msgspec.structs.FieldInfo]:
+def _settings_of(kind: Any, *nodes: Node | None) -> Known:
     """Return the settings of a section; those of a method or objective by the first name among the nodes."""
     for arm in arms(kind):
         if arm in CHOICES:
-            default = arm(options=None).name
-            name = next(
-                (name_found for node in nodes if (name_found := _entry(node, "name")) is not None), default
-            )
-            try:
-                options = CHOICES[arm].load(name).options if isinstance(name, str) else None
-            except NotFound:
-                options = None
-            return struct_fields(arm) | ({} if options is None else struct_fields(options))
+            named = [node.settings["name"].value for node in nodes if node and "name" in node.settings]
+            name = next((name for name in named if name is not None), arm(options=None).name)
+            if not isinstance(name, str) or name not in CHOICES[arm].names():
+                return struct_fields(arm)
+            return struct_fields(arm) | struct_fields(CHOICES[arm].load(name).options)
         if is_struct(arm):
             return struct_fields(arm)
     return {}
 
 
-def _entry(node: Node | None, key: str) -> object:
-    child = None if node is None else node.settings.get(key)
-    return None if child is None else child.value
-
-
-def _left(
-    under: Mapping[str, Node],
-    over: Mapping[str, Node],
-    kind: Any,
-    known: Mapping[str, msgspec.structs.FieldInfo],
-) -> dict[str, Node]:
+def _left(under: Nodes, over: Nodes, kind: Any, known: Known) -> dict[str, Node]:
     """Return what is left of a section below when these settings are merged over it.
 
     A new method or objective drops the old one's options. Settings of one layer do not drop each other.
@@ -96,19 +85,12 @@ def _left(
             before = under["name"].value if "name" in under else arm(options=None).name
             if name.value is not None and name.value != before:
                 return {}
-    dropped = {
-        key for key in known for head in over if key not in over and _drops(head, key, under, over, known)
-    }
+    others = [key for key in known if key not in over]
+    dropped = {key for key in others if any(_drops(head, key, under, over, known) for head in over)}
     return {key: node for key, node in under.items() if key not in dropped}
 
 
-def _drops(
-    head: str,
-    key: str,
-    under: Mapping[str, Node],
-    over: Mapping[str, Node],
-    known: Mapping[str, msgspec.structs.FieldInfo],
-) -> bool:
+def _drops(head: str, key: str, under: Nodes, over: Nodes, known: Known) -> bool:
     """Return True if writing the setting `head` drops the setting `key` beside it."""
     if head not in known or over[head].value is None:
         return False
@@ -126,10 +108,8 @@ def apply_sets(recipe: Node, sets: Sequence[str], cwd: Path) -> Node:
     exist, as for a file. Raises RecipeError.
     """
     parsed = [parse_set(text, Origin(SET, cwd)) for text in sets]
-    for drops in (
-        True,
-        False,
-    ):  # twice, as they are one layer: what one --set drops of the recipe, another may have set
+    # twice, as they are one layer: what one --set drops of the recipe, another may have set
+    for drops in (True, False):
         for parts, value in parsed:
             recipe = _put(recipe, parts, value, "", Recipe, drops)
     return recipe
@@ -145,9 +125,8 @@ def parse_set(text: str, origin: Origin) -> tuple[tuple[str | int, ...], Node]:
     if not _KEY.fullmatch(key):
         raise RecipeError(f"{quoted(key)} is not the name of a setting.", place=SET, hint=hint)
     if key == "extends":
-        raise RecipeError(
-            "extends cannot be set.", place=SET, key=key, hint="Run that recipe itself, with --set."
-        )
+        hint = "Run that recipe itself, with --set."
+        raise RecipeError("extends cannot be set.", place=SET, key=key, hint=hint)
     parts = tuple(int(part) if part.isdigit() else part for part in _PART.findall(key))
     if len(parts) > MAX_DEPTH:
         raise RecipeError(f"{quoted(key)} is nested deeper than {MAX_DEPTH} levels.", place=SET)
@@ -173,19 +152,14 @@ def _put(
             raise RecipeError(f"{key} is {quoted(content)}, not a list.", place=SET, key=key)
         items = list(content or [])
         if head > len(items):
-            raise RecipeError(
-                f"{key} has {len(items)} items.",
-                place=SET,
-                key=key,
-                hint=f"Use {key}[{len(items)}] to add one.",
-            )
+            hint = f"Use {key}[{len(items)}] to add one."
+            raise RecipeError(f"{key} has {len(items)} items.", place=SET, key=key, hint=hint)
         old = items[head] if head < len(items) else None
         items[head : head + 1] = [_put(old, rest, value, f"{key}[{head}]", item_of(kind), drops)]
         return _renewed(node, items, value)
     if isinstance(content, list):
-        raise RecipeError(
-            f"{key} is a list.", place=SET, key=key, hint=f"Pick an item, as in {key}[0].{head}."
-        )
+        hint = f"Pick an item, as in {key}[0].{head}."
+        raise RecipeError(f"{key} is a list.", place=SET, key=key, hint=hint)
     if not isinstance(content, dict | None):
         raise RecipeError(f"{key} is {quoted(content)}, and has no settings.", place=SET, key=key)
     known = _settings_of(kind, node)

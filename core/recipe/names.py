@@ -19,11 +19,10 @@ def check_name(name: str, place: str) -> str:
     """
     if not _NAME.fullmatch(name):
         hint = "Use 1 to 80 letters, digits, . _ or -, and start with a letter, a digit or _."
-        raise RecipeError(f"{quoted(name)} cannot be a name.", place=place, key="name", hint=hint)
-    if name.isdigit():
+    elif name.isdigit():
         hint = f"A plain number refers to a run by its number. Try run-{name[:20]}."
-        raise RecipeError(f"{quoted(name)} cannot be a name.", place=place, key="name", hint=hint)
-    if name.split(".")[0].lower() in _DEVICES:
+    elif name.split(".")[0].lower() in _DEVICES:
         hint = f"It is reserved on some systems. Try {name}-run."
-        raise RecipeError(f"{quoted(name)} cannot be a name.", place=place, key="name", hint=hint)
-    return name
+    else:
+        return name
+    raise RecipeError(f"{quoted(name)} cannot be a name.", place=place, key="name", hint=hint)

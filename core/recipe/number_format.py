@@ -71,9 +71,8 @@ def float16_warnings(recipe: Recipe, saved: str, family: str, card: str, *, has_
         fix = "set model.dtype to float32, or use a card with bfloat16"
         lines.append(f"{family} is known to overflow in float16: {fix}")
     elif saved == "bfloat16":
-        lines.append(
-            "the model was saved in bfloat16, whose range is wider than float16's: watch loss_scale and the loss"
-        )
+        wider = "whose range is wider than float16's: watch loss_scale and the loss"
+        lines.append(f"the model was saved in bfloat16, {wider}")
     if not METHODS.load(recipe.method.name).keeps_base:
         lines.append("trained weights are held in float32, because updates in float16 are not exact enough")
     return lines

@@ -16,17 +16,10 @@ if TYPE_CHECKING:
 
 Way = Literal["single", "ddp", "fsdp"]
 # How each objective was tested, two ranks against one: a copy on each (adapters), and sharded weights (full).
+_BOTH = ("sft", "continued-pretraining", "dpo", "kto", "orpo", "reward", "pretrain")
 WAYS: dict[str, tuple[Way, ...]] = {
-    "sft": ("ddp", "fsdp"),
-    "continued-pretraining": ("ddp", "fsdp"),
-    "dpo": ("ddp", "fsdp"),
-    "kto": ("ddp", "fsdp"),
-    "orpo": ("ddp", "fsdp"),
-    "reward": ("ddp", "fsdp"),
-    "pretrain": ("ddp", "fsdp"),
-    "distill": ("ddp",),
-    "grpo": ("ddp",),
-    "rloo": ("ddp",),
+    **dict.fromkeys(_BOTH, ("ddp", "fsdp")),
+    **dict.fromkeys(("distill", "grpo", "rloo"), ("ddp",)),
 }
 SHARDED_OPTIMIZERS = ("adamw", "sgd")
 READ_NO_WEIGHTS = ("full", "freeze", "lora")  # methods that don't read the weights when they wrap a model
@@ -59,8 +52,8 @@ def reads_once(recipe: Recipe, config: Mapping[str, Any]) -> bool:
 
 def problems(recipe: Recipe) -> Iterator[Problem]:
     """Yield what can't be trained on as many GPUs as the recipe requests."""
-    if (recipe.budget.gpus or 1) > 1:
-        yield from of_ranks(recipe, recipe.budget.gpus or 1)
+    if (gpus := recipe.budget.gpus or 1) > 1:
+        yield from of_ranks(recipe, gpus)
 
 
 def of_ranks(recipe: Recipe, ranks: int) -> Iterator[Problem]:

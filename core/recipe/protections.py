@@ -59,11 +59,8 @@ load = KIND.load
 
 def chosen(recipe: Recipe) -> dict[str, Any]:
     """Return the options of every protection that a recipe turns on, by name, in the order of names()."""
-    return {
-        name: options
-        for name in PROTECTIONS.names()
-        if load(name).is_on(options := getattr(recipe.protect, name))
-    }
+    every = {name: getattr(recipe.protect, name) for name in PROTECTIONS.names()}
+    return {name: options for name, options in every.items() if load(name).is_on(options)}
 
 
 def problems(recipe: Recipe) -> Iterator[Problem]:
@@ -73,11 +70,8 @@ def problems(recipe: Recipe) -> Iterator[Problem]:
     for name, options in chosen(recipe).items():
         protection, key, about = load(name), f"protect.{name}", recipe.objective.name
         if not objective.compares:
-            yield (
-                key,
-                f"{key}: {about} trains a new model, which has nothing to forget.",
-                f"Set {key} to null.",
-            )
+            message = f"{key}: {about} trains a new model, which has nothing to forget."
+            yield key, message, f"Set {key} to null."
         elif protection.needs_text and not objective.writes:
             message = f"{key} reads what the model generates; the model of {about} generates no text."
             yield key, message, f"Set {key} to null; protect.l2_sp works with it."

@@ -10,27 +10,27 @@ from finetop.core.recipe.home_settings import Day
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from finetop.core.recipe.home_settings import Hours, QuietHours
+    from finetop.core.recipe.home_settings import Hours
 
 DAYS: tuple[str, ...] = get_args(Day)  # by datetime's weekday()
 
 
-def until(quiet: QuietHours | Hours, now: float, zone: tzinfo | None = None) -> float | None:
+def until(quiet: Hours, now: float, zone: tzinfo | None = None) -> float | None:
     """Return the moment at which the quiet hours around `now` end; None if it is not quiet.
 
     Of adjacent quiet hours it is the end of the last; of an hour that the clock shows twice, the second. A `zone` of
     None is this machine's own.
     """
-    end, last_end = now, None
+    end = None
     for _ in range(8):  # quiet hours on all days may never end
-        following = _end_around(quiet, end, zone)
+        following = _end_around(quiet, now if end is None else end, zone)
         if following is None:
-            return last_end
-        end = last_end = following
-    return last_end
+            break
+        end = following
+    return end
 
 
-def _end_around(quiet: QuietHours | Hours, now: float, zone: tzinfo | None) -> float | None:
+def _end_around(quiet: Hours, now: float, zone: tzinfo | None) -> float | None:
     today = datetime.fromtimestamp(now, zone).date()
     over_midnight = quiet.end <= quiet.start
     ends = [

@@ -43,37 +43,16 @@ ELSEWHERE = {
 }
 # Options that finetop's own reading, logging and saving depend on.
 OURS = {
-    "output_dir",
-    "report_to",
-    "logging_steps",
-    "logging_strategy",
-    "logging_nan_inf_filter",
-    "disable_tqdm",
-    "use_cpu",
-    "push_to_hub",
-    "remove_unused_columns",
-    "dataset_kwargs",
-    "dataset_text_field",
-    "model_init_kwargs",
-    "eos_token",
-    "pad_token",
-    "shuffle_dataset",
-    "do_train",
-    "do_eval",
-    "do_predict",
-    "resume_from_checkpoint",
-    "load_best_model_at_end",
-    "eval_on_start",
+    *("output_dir", "report_to", "logging_steps", "logging_strategy", "logging_nan_inf_filter"),
+    *("disable_tqdm", "dataset_kwargs", "dataset_text_field", "eos_token"),
+    *("use_cpu", "push_to_hub", "remove_unused_columns", "pad_token", "model_init_kwargs"),
+    *("shuffle_dataset", "do_train", "do_eval", "do_predict", "eval_on_start"),
+    *("resume_from_checkpoint", "load_best_model_at_end"),
 }
 # Distribution over GPUs, which the recipe sets in other ways.
 SEVERAL_GPUS = {
-    "deepspeed",
-    "fsdp",
-    "fsdp_config",
-    "parallelism_config",
-    "accelerator_config",
-    "local_rank",
-    "ddp_backend",
+    *("deepspeed", "fsdp", "fsdp_config", "parallelism_config"),
+    *("accelerator_config", "local_rank", "ddp_backend"),
 }
 # Options that would make a run differ from its recipe.
 UNSOUND = {
@@ -108,10 +87,7 @@ RENAMED = {
 def problems(
     raw: Mapping[str, Any], own: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield what is wrong with raw options, without the trainer's class: key, message, hint.
-
-    `own` maps options to the objective's settings that replace them.
-    """
+    """Yield what is wrong with raw options: key, message, hint; `own` maps options to settings of the objective."""
     for name in raw:
         key = f"trainer_args.{name}"
         if setting := own.get(name) or ELSEWHERE.get(name):

@@ -560,7 +560,8 @@ class Command(Section, frozen=True, kw_only=True):
     shell: Annotated[LongText | None, described("A line for /bin/sh instead."), instead_of("run")] = None
     workdir: Annotated[PathText, a_file("Folder to start it in; left out: the recipe's folder.")] = "."
     env: Annotated[
-        dict[str, Argument], merged("Environment variables, over those of the machine's supervisor.")
+        dict[str, Argument | int | float],
+        merged("Environment variables, over those of the machine's supervisor."),
     ] = {}
     values: Annotated[
         dict[str, str | float | int | bool],
@@ -614,11 +615,7 @@ if TYPE_CHECKING:
 
 else:
     Alarms = _of_folder("Alarms", ALARMS, "Alarms during training: one section for each.")
-    Protect = _of_folder(
-        "Protect",
-        PROTECTIONS,
-        "Protections against forgetting: one section for each.",
-    )
+    Protect = _of_folder("Protect", PROTECTIONS, "Protections against forgetting: one section for each.")
 
 
 class Recipe(Section, frozen=True, kw_only=True):

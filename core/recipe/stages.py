@@ -76,9 +76,8 @@ def load_chain(path_or_name: str, sets: Sequence[str] = (), cwd: Path | None = N
         if head not in nodes and head not in SECTIONS:
             nearest = near(head[:60], [*nodes, *SECTIONS])
             hint = f"Did you mean {nearest}?" if nearest else f"Stages: {', '.join(nodes)}."
-            raise RecipeError(
-                f"{plain(head[:60])} is neither a stage nor a section.", place=SET, key=head, hint=hint
-            )
+            message = f"{plain(head[:60])} is neither a stage nor a section."
+            raise RecipeError(message, place=SET, key=head, hint=hint)
     stages: list[Stage] = []
     for stage, node in nodes.items():
         own_sets = [text for text in sets if _stage_of(text) not in nodes or _stage_of(text) == stage]
@@ -87,6 +86,11 @@ def load_chain(path_or_name: str, sets: Sequence[str] = (), cwd: Path | None = N
         if node.origin != origin:  # an inherited stage counts as one of this file
             laid = Node(laid.value, origin, 0)
         loaded = load_root(laid, text, path, own_sets, cwd)
+        if loaded.recipe.command is not None:
+            place = place_of("command", loaded.places, loaded.chain[0])
+            hint = "Run it alone first; then a recipe starts from it: model.id: run:NAME."
+            message = f"stage {stage}: a command can't be a stage of a chain."
+            raise RecipeError(message, place=place, key="command", hint=hint)
         _require_before(loaded, stage, [earlier.name for earlier in stages], list(nodes))
         stages.append(Stage(stage, loaded))
     return Chain(name, tuple(stages), text)
@@ -98,8 +102,7 @@ def _layers(root: Node, path: Path, cwd: Path) -> list[dict[str, Node]]:
     seen = {path}
     while isinstance(root.value, dict):
         if STAGES in root.value:
-            without_stages = {key: node for key, node in root.value.items() if key != STAGES}
-            checked_root(root.with_value(without_stages))
+            checked_root(root.with_value(_without(root.value, STAGES)))
         layers.append(root.value)
         extends = root.value.get("extends")
         if extends is None or extends.value is None:
@@ -115,13 +118,16 @@ def _layers(root: Node, path: Path, cwd: Path) -> list[dict[str, Node]]:
 def _merged(layers: Sequence[dict[str, Node]], root: Node) -> tuple[Node, dict[str, Node]]:
     """Merge a chain over those that it extends: the settings shared by all stages, and the stages by name."""
     *children, oldest = layers
-    shared = root.with_value({key: node for key, node in oldest.items() if key != STAGES})
+    shared = root.with_value(_without(oldest, STAGES))
     nodes = _with_own({}, oldest.get(STAGES))
     for layer in reversed(children):
-        own = {key: node for key, node in layer.items() if key not in (STAGES, "extends")}
-        shared = _over(shared, root.with_value(own))
+        shared = _over(shared, root.with_value(_without(layer, STAGES, "extends")))
         nodes = _with_own(nodes, layer.get(STAGES))
     return shared, nodes
+
+
+def _without(settings: dict[str, Node], *keys: str) -> dict[str, Node]:
+    return {key: node for key, node in settings.items() if key not in keys}
 
 
 def _with_own(nodes: dict[str, Node], listed: Node | None) -> dict[str, Node]:
@@ -132,10 +138,9 @@ def _with_own(nodes: dict[str, Node], listed: Node | None) -> dict[str, Node]:
     """
     if listed is None:
         return nodes
-    own_stages = _named(listed)
     order, merged = list(nodes), dict(nodes)
     new: list[str] = []
-    for name, node in own_stages.items():
+    for name, node in _named(listed).items():
         if _leaves_out(node, name, nodes):
             order.remove(name)
         elif name in nodes:
@@ -161,14 +166,10 @@ def _leaves_out(node: Node, name: str, there: dict[str, Node]) -> bool:
         hint = f"Write {{name: {name}, {LEAVE_OUT}: true}} and nothing else."
         raise RecipeError(f"stage {name}: {LEAVE_OUT} is not alone.", place=flag.place, key=STAGES, hint=hint)
     if name not in there:
-        hint = (
-            did_you_mean(name, there)
-            if there
-            else "Only a stage of the chain that this one extends can be left out."
-        )
-        raise RecipeError(
-            f"stage {name}: no such stage to leave out.", place=flag.place, key=STAGES, hint=hint
-        )
+        inherited = "Only a stage of the chain that this one extends can be left out."
+        hint = did_you_mean(name, there) if there else inherited
+        message = f"stage {name}: no such stage to leave out."
+        raise RecipeError(message, place=flag.place, key=STAGES, hint=hint)
     return True
 
 
@@ -177,7 +178,7 @@ def _over(parent: Node, child: Node) -> Node:
     inherited = dict(parent.settings)
     before, extends = inherited.get("extends"), child.settings.get("extends")
     if extends is not None and (before is None or before.value != extends.value):
-        inherited = {key: node for key, node in inherited.items() if key not in ("method", "objective")}
+        inherited = _without(inherited, "method", "objective")
     laid = merge_recipes(expand_short_forms(parent.with_value(inherited)), child)
     passed_on = {key: node for key, node in inherited.items() if key in ("extends", "about")}
     return child.with_value({**passed_on, **laid.settings})
@@ -185,13 +186,11 @@ def _over(parent: Node, child: Node) -> Node:
 
 def _chain_name(sets: Sequence[str], shared: Node, path: Path) -> tuple[list[str], str]:
     """Return the `--set` texts without the name, and the chain's name: --set's, the recipe's own, or the file's."""
-    names = [
-        parse_set(text, Origin("--set", shared.origin.folder))[1].value
-        for text in sets
-        if text.startswith("name=")
-    ]
-    own_name = shared.settings["name"].value if "name" in shared.settings else path.stem
-    return [text for text in sets if not text.startswith("name=")], str(names[-1] if names else own_name)
+    name = shared.settings["name"].value if "name" in shared.settings else path.stem
+    for text in sets:
+        if text.startswith("name="):
+            name = parse_set(text, Origin(SET, shared.origin.folder))[1].value
+    return [text for text in sets if not text.startswith("name=")], str(name)
 
 
 def _stage_of(text: str) -> str:
@@ -204,9 +203,8 @@ def _named(listed: Node) -> dict[str, Node]:
     nodes = listed.value
     if not isinstance(nodes, list) or not 1 <= len(nodes) <= MOST_STAGES:
         hint = "Write one `- {name: sft, …}` for each."
-        raise RecipeError(
-            f"stages must be a list of 1 to {MOST_STAGES} stages.", place=listed.place, key=STAGES, hint=hint
-        )
+        message = f"stages must be a list of 1 to {MOST_STAGES} stages."
+        raise RecipeError(message, place=listed.place, key=STAGES, hint=hint)
     stages: dict[str, Node] = {}
     for node in nodes:
         name = node.settings["name"].value if "name" in node.settings else None
@@ -216,20 +214,16 @@ def _named(listed: Node) -> dict[str, Node]:
             raise RecipeError(f"a stage {problem}.", place=node.place, key=STAGES, hint=hint)
         if name in stages or name in SECTIONS:
             why = "another stage" if name in stages else "a section of every recipe"
-            raise RecipeError(
-                f"stage {name}: {why} has that name.", place=node.place, key=STAGES, hint="Rename it."
-            )
+            message = f"stage {name}: {why} has that name."
+            raise RecipeError(message, place=node.place, key=STAGES, hint="Rename it.")
         stages[name] = node
     return stages
 
 
 def _stage_over_shared(shared: Node, node: Node, name: str) -> Node:
     """Merge a stage over the shared settings; it inherits `extends`, `about` and `recipe` unless it sets them."""
-    inherited = {
-        key: node_of_key
-        for key, node_of_key in shared.settings.items()
-        if key in ("extends", "about", "recipe")
-    }
+    own = ("extends", "about", "recipe")
+    inherited = {key: setting for key, setting in shared.settings.items() if key in own}
     child = {**inherited, **node.settings, "name": node.with_value(name)}
     return merge_recipes(expand_short_forms(shared), node.with_value(child))
 
@@ -239,33 +233,23 @@ def _with_defaults(laid: Node, node: Node, sets: Sequence[str], before: Sequence
     settings = dict(laid.settings)
     set_keys = [text.partition("=")[0].strip() for text in sets]
     writers = [earlier.name for earlier in before if earlier.loaded.recipe.objective.name != "reward"]
-    model = node.settings.get("model")
-    if writers and not (model and "id" in model.settings) and "model.id" not in set_keys:
-        settings["model"] = _put(settings.get("model"), "id", node.with_value(f"stage:{writers[-1]}"), node)
+    has_model = "id" in _entries(node.settings.get("model")) or "model.id" in set_keys
+    if writers and not has_model:
+        begin = {"id": node.with_value(f"stage:{writers[-1]}")}
+        settings["model"] = node.with_value(_entries(settings.get("model")) | begin)
     reward_models = [earlier.name for earlier in before if earlier.loaded.recipe.objective.name == "reward"]
-    objective = settings.get("objective")
-    if (
-        reward_models
-        and _objective_name(objective, node) in REWARDED
-        and not any("objective.reward" in earlier for earlier in set_keys)
-        and (objective is None or "reward" not in objective.settings)
-    ):
+    objective = _entries(settings.get("objective"))
+    named = objective.get("name") or node.settings.get("extends")  # the built-in recipe of an objective
+    has_reward = "reward" in objective or any("objective.reward" in key for key in set_keys)
+    if reward_models and not has_reward and named is not None and named.value in REWARDED:
         judge = node.with_value(f"stage:{reward_models[-1]}")
         reward = node.with_value({"model": judge, "rules": node.with_value([])})
-        settings["objective"] = _put(objective, "reward", reward, node)
+        settings["objective"] = node.with_value({**objective, "reward": reward})
     return laid.with_value(settings)
 
 
-def _objective_name(objective: Node | None, node: Node) -> object:
-    """Return the objective of a stage: its own name, or that of the built-in recipe it extends."""
-    named = None if objective is None else objective.settings.get("name")
-    named = node.settings.get("extends") if named is None else named
-    return None if named is None else named.value
-
-
-def _put(section: Node | None, key: str, value: Node, node: Node) -> Node:
-    """Return a section with one more setting."""
-    return node.with_value({**(section.settings if section else {}), key: value})
+def _entries(section: Node | None) -> dict[str, Node]:
+    return {} if section is None else section.settings
 
 
 def _require_before(loaded: Loaded, stage: str, before: Sequence[str], all_stages: Sequence[str]) -> None:
@@ -273,9 +257,8 @@ def _require_before(loaded: Loaded, stage: str, before: Sequence[str], all_stage
     try:
         stage_references = references(loaded.resolved)
     except BadInput as error:
-        raise RecipeError(
-            f"stage {stage}: {error.message}", place=loaded.chain[0], hint=error.hint
-        ) from error
+        message = f"stage {stage}: {error.message}"
+        raise RecipeError(message, place=loaded.chain[0], hint=error.hint) from error
     for key, reference in stage_references.items():
         if reference.kind != "stage" or reference.name in before:
             continue
@@ -286,6 +269,5 @@ def _require_before(loaded: Loaded, stage: str, before: Sequence[str], all_stage
             hint = "A stage can only refer to earlier stages: move it, or name another."
             raise RecipeError(f"{prefix}it begins from {which}.", place=place, key=key, hint=hint)
         hint = did_you_mean(reference.name, before) if before else "It is the first stage: name a model."
-        raise RecipeError(
-            f"{prefix}there is no stage {plain(reference.name)}.", place=place, key=key, hint=hint
-        )
+        message = f"{prefix}there is no stage {plain(reference.name)}."
+        raise RecipeError(message, place=place, key=key, hint=hint)

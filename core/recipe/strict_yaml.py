@@ -144,10 +144,8 @@ class _Composer:
         self.next()  # the end of the document
         after = self.next()
         if not isinstance(after, StreamEndEvent):
-            line = after.start_mark.line + 1
-            raise self.error(
-                line, "a second document starts here.", "A file holds one document: remove the `---`."
-            )
+            line, hint = after.start_mark.line + 1, "A file holds one document: remove the `---`."
+            raise self.error(line, "a second document starts here.", hint)
         return root
 
     def node(self, event: Any, depth: int) -> Node:
@@ -208,9 +206,8 @@ class _Composer:
         if _INT.fullmatch(text):
             number = int(text[:25], 0) if text[:2] in ("0o", "0x") else int(text[:25])
             if len(text) > 25 or abs(number) >= 2**63:
-                raise self.error(
-                    line, f"{quoted(text)} is too large a number.", "Put it in quotes if it is text."
-                )
+                hint = "Put it in quotes if it is text."
+                raise self.error(line, f"{quoted(text)} is too large a number.", hint)
             return number
         if _FLOAT.fullmatch(text):
             real = float(text)
@@ -224,9 +221,8 @@ class _Composer:
     def text(self, text: str, line: int) -> str:
         """Refuse characters from escapes that no file name or JSON document can hold."""
         if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-            raise self.error(
-                line, f"{quoted(text)} holds a character that is not text.", "Remove the escape."
-            )
+            message = f"{quoted(text)} holds a character that is not text."
+            raise self.error(line, message, "Remove the escape.")
         return text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -44,10 +45,8 @@ def axis_of(text: str) -> Axis:
     """Parse `train.learning_rate=1e-5,2e-5`. Raises BadInput."""
     key, equals, values = text.partition("=")
     if not equals or not key.strip():
-        raise BadInput(
-            f"--sweep: {quoted(text)} is not KEY=VALUE,VALUE.",
-            hint="Write it as --sweep train.learning_rate=1e-5,2e-5.",
-        )
+        hint = "Write it as --sweep train.learning_rate=1e-5,2e-5."
+        raise BadInput(f"--sweep: {quoted(text)} is not KEY=VALUE,VALUE.", hint=hint)
     return Axis(key.strip(), values_of(values, f"--sweep {key.strip()}"))
 
 
@@ -89,10 +88,7 @@ def _split(text: str) -> list[str]:
 
 def count_of(axes: Sequence[Axis]) -> int:
     """Count the runs: all combinations of the axes' values."""
-    number = 1
-    for axis in axes:
-        number *= len(axis.values)
-    return number
+    return math.prod(len(axis.values) for axis in axes)
 
 
 def require_valid_axes(axes: Sequence[Axis]) -> None:
@@ -101,13 +97,11 @@ def require_valid_axes(axes: Sequence[Axis]) -> None:
     repeated = next((key for at, key in enumerate(keys) if key in keys[:at]), None)
     if repeated is not None:
         other = " (--seeds sweeps over it)" if repeated == SEED else ""
-        raise BadInput(
-            f"{quoted(repeated)} is swept twice{other}.", hint="Put all its values into one sweep."
-        )
+        hint = "Put all its values into one sweep."
+        raise BadInput(f"{quoted(repeated)} is swept twice{other}.", hint=hint)
     if (number := count_of(axes)) > MOST_RUNS:
-        raise BadInput(
-            f"that is {number:,} runs, and at most {MOST_RUNS} are queued at once.", hint="Sweep over less."
-        )
+        message = f"that is {number:,} runs, and at most {MOST_RUNS} are queued at once."
+        raise BadInput(message, hint="Sweep over less.")
 
 
 def points(
@@ -120,16 +114,13 @@ def points(
     for values in itertools.product(*(axis.values for axis in axes)):
         pairs = [(axis.key, value) for axis, value in zip(axes, values, strict=True)]
         ending = "".join(f"-{short}{_in_name(value)}" for short, value in zip(shorts, values, strict=True))
-        name = _free(
-            base[: max(1, LONGEST_NAME - len(ending))] + ending, [point.name for point in points_so_far]
-        )
+        wanted = base[: max(1, LONGEST_NAME - len(ending))] + ending
+        name = _free(wanted, [point.name for point in points_so_far])
         try:
             points_so_far.append(SweepPoint(name, load([*pairs, ("name", name)])))
         except RecipeError as error:
-            settings_text = ", ".join(f"{key}={value}" for key, value in pairs)
-            raise BadInput(
-                f"the run with {quoted(settings_text)}: {error.message}", hint=error.hint
-            ) from error
+            settings = ", ".join(f"{key}={value}" for key, value in pairs)
+            raise BadInput(f"the run with {quoted(settings)}: {error.message}", hint=error.hint) from error
     return tuple(points_so_far)
 
 

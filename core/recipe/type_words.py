@@ -45,19 +45,17 @@ def _words(info: Any) -> str:
     if isinstance(info, inspect.LiteralType):
         values = ", ".join(str(value) for value in info.values)
         return values if len(info.values) == 1 else f"one of {values}"
-    if isinstance(info, inspect.IntType):
-        return f"a whole number{_range(info)}"
-    if isinstance(info, inspect.FloatType):
-        return f"a number{_range(info)}"
-    if isinstance(info, inspect.StrType):
-        return _text_words(info)
-    if isinstance(info, inspect.VarTupleType):
-        return f"a list {_items(info.item_type)}"
-    if isinstance(info, inspect.BoolType):
-        return "true or false"
-    if isinstance(info, inspect.AnyType):
-        return "any value"
-    return "null" if isinstance(info, inspect.NoneType) else "a mapping"
+    match info:
+        case inspect.IntType():
+            return f"a whole number{_range(info)}"
+        case inspect.FloatType():
+            return f"a number{_range(info)}"
+        case inspect.StrType():
+            return _text_words(info)
+        case inspect.VarTupleType():
+            return f"a list {_items(info.item_type)}"
+    others = {inspect.BoolType: "true or false", inspect.AnyType: "any value", inspect.NoneType: "null"}
+    return others.get(type(info), "a mapping")
 
 
 def _items(info: Any) -> str:

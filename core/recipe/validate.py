@@ -46,10 +46,7 @@ def read_recipe(
 
 
 def read_as(root: Node, kind: type[Kind], whole: str) -> Kind:
-    """Read a tree as a struct of a file that is not a recipe; `whole` names the file in messages.
-
-    Raises RecipeError, the first of its problems.
-    """
+    """Read a tree as a struct of a file that is no recipe, called `whole` in messages. Raises its first RecipeError."""
     reader = _Reader(to_train=False, whole=whole)
     result = reader.read(root, kind, "")
     if reader.problems:
@@ -79,6 +76,12 @@ class _Reader:
                 return self.choice(node, arm, CHOICES[arm], key)
             if isinstance(node.value, dict) and is_struct(arm):
                 return self.section(node, arm, key)
+            if isinstance(node.value, dict) and get_origin(arm) is dict and is_single(get_args(arm)[1]):
+                entries = {
+                    name: self.read(child, get_args(arm)[1], f"{key}.{name}")
+                    for name, child in node.value.items()
+                }
+                return _MISSING if _MISSING in entries.values() else entries
             if isinstance(node.value, list) and get_origin(arm) is tuple:
                 item = get_args(arm)[0]
                 items = [self.read(child, item, f"{key}[{i}]") for i, child in enumerate(node.value)]
@@ -94,8 +97,8 @@ class _Reader:
             hint = ""
             if value is None and any(map(is_struct, arms(annotation))):
                 hint = "Leave it out for its defaults; null is for single settings."
-            elif isinstance(value, str) and self.whole == RECIPE:
-                hint = _hint_for_section(key)
+            elif isinstance(value, str) and self.whole == RECIPE and key in _MAIN:
+                hint = f"Did you mean {_MAIN[key]}?"  # a text stands for a whole section
             return self.problem(node.place, key, f"{what}; it must be {type_words(annotation)}.", hint)
         if isinstance(read, str) and (is_path(read, annotation) or is_model_folder(read, annotation, node)):
             try:
@@ -109,15 +112,10 @@ class _Reader:
         return self.struct(node.value, node, kind, key, owner=key)
 
     def choice(self, node: Node, kind: type[Method | Objective], plugins: PluginKind[Any], key: str) -> Any:
-        """Read `method:` or `objective:`: a name, and the options of its module.
-
-        If nothing is trained, an unknown name is accepted, and its options are not checked.
-        """
+        """Read name and options of `method:` or `objective:`; if nothing is trained, any name is accepted."""
         if not isinstance(node.value, dict):
-            hint = f"Write {key}: {{name: …}}."
-            return self.problem(
-                node.place, key, f"{key} is {quoted(node.value)}; it must be a mapping.", hint
-            )
+            message = f"{key} is {quoted(node.value)}; it must be a mapping."
+            return self.problem(node.place, key, message, f"Write {key}: {{name: …}}.")
         options = dict(node.value)
         name_node = options.pop("name", None)
         name = kind(options=None).name if name_node is None else name_node.value
@@ -147,10 +145,8 @@ class _Reader:
                 values[name] = self.read(child, known[name].type, child_key)
             else:
                 what = f"an option of {owner}" if owner else f"a section of {self.whole}"
-                message = f"{plain(child_key)} is not {what}."
-                values[name] = self.problem(
-                    child.place, child_key, message, self.meant(child_key, owner, known)
-                )
+                message, hint = f"{plain(child_key)} is not {what}.", self.meant(child_key, owner, known)
+                values[name] = self.problem(child.place, child_key, message, hint)
         for name, field in known.items():
             if field.required and name not in values:
                 child_key = f"{key}.{name}" if key else name
@@ -187,6 +183,11 @@ def arms(annotation: Any) -> tuple[Any, ...]:
 def item_of(annotation: Any) -> Any:
     """Return the type of a list's items; None if it is not a list."""
     return next((get_args(arm)[0] for arm in arms(annotation) if get_origin(arm) is tuple), None)
+
+
+def is_single(annotation: Any) -> bool:
+    """Return True if a type is a text, a number or a switch."""
+    return all(arm in (str, int, float, bool) for arm in arms(annotation))
 
 
 def is_struct(annotation: Any) -> bool:
@@ -299,12 +300,5 @@ def _hint_for(key: str, owner: str, known: Iterable[str]) -> str:
     if meant and (above != section or last in known):
         return f"Did you mean {meant}?"
     is_section = owner in ("", section)
-    command = (
-        f"finetop recipe {section.partition('[')[0]}".strip() if is_section else f"finetop methods {owner}"
-    )
-    return did_you_mean(name[:60], known, whole=command)
-
-
-def _hint_for_section(key: str) -> str:
-    """Suggest the setting that is meant if a text stands for a whole section."""
-    return f"Did you mean {_MAIN[key]}?" if key in _MAIN else ""
+    command = f"recipe {section.partition('[')[0]}".strip() if is_section else f"methods {owner}"
+    return did_you_mean(name[:60], known, whole=f"finetop {command}")

@@ -6,13 +6,11 @@ a stand-in: values that a card does not report are left out.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetop.core.runtime.gpu import GIB, Gpu, GpuReading, Process
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 MIB = 2**20
 
@@ -65,22 +63,21 @@ class AmdLooker:
         memory = self._told(smi.amdsmi_get_gpu_vram_usage, handle)
         busy = self._told(smi.amdsmi_get_gpu_activity, handle) or {}
         power = self._told(smi.amdsmi_get_power_info, handle) or {}
-        edge = smi.AmdSmiTemperatureType.HOTSPOT
+        place = (smi.AmdSmiTemperatureType.HOTSPOT, smi.AmdSmiTemperatureMetric.CURRENT)
         running = self._told(smi.amdsmi_get_gpu_process_list, handle)
         uuid = str(self._told(smi.amdsmi_get_gpu_device_uuid, handle) or "")
+        name = str(asic.get("market_name", "AMD GPU"))
         if memory is None:
             text = "it does not report its memory"
-            return Gpu(index, uuid, str(asic.get("market_name", "AMD GPU")), fault="unreadable", trouble=text)
+            return Gpu(index, uuid, name, fault="unreadable", trouble=text)
         return Gpu(
             index=index,
             uuid=uuid,
-            name=str(asic.get("market_name", "AMD GPU")),
+            name=name,
             total_gib=memory["vram_total"] * MIB / GIB,
             used_gib=memory["vram_used"] * MIB / GIB,
             busy=_whole(busy.get("gfx_activity")),
-            celsius=_whole(
-                self._told(smi.amdsmi_get_temp_metric, handle, edge, smi.AmdSmiTemperatureMetric.CURRENT)
-            ),
+            celsius=_whole(self._told(smi.amdsmi_get_temp_metric, handle, *place)),
             watts=_number(power.get("current_socket_power")) or _number(power.get("average_socket_power")),
             processes=None if running is None else tuple(_process(entry) for entry in running),
         )

@@ -6,13 +6,11 @@ import asyncio
 import contextlib
 import subprocess
 import sys
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, NamedTuple
 
 from finetop.core.runtime import processes
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
 
 ENDS_S = 5.0  # for an abandoned child to remove what it has half written
 
@@ -44,13 +42,8 @@ def asked_child(
     module: str, *words: str, asked: bytes, errors: IO[bytes] | None = None, own_session: bool = False
 ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     """Start `python -m module words` with a request; yield the process and its output, and end it after the block."""
-    process = subprocess.Popen(
-        _command(module, words),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-        start_new_session=own_session,
-    )
+    pipe, command = subprocess.PIPE, _command(module, words)
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, start_new_session=own_session)
     assert process.stdin is not None and process.stdout is not None
     try:
         _ask(process.stdin, asked)
@@ -76,9 +69,8 @@ async def answer_lines(module: str, *words: str, asked: bytes) -> AsyncGenerator
 
     It is awaited in threads: when an app ends, nothing of it may be left in a loop that is closing.
     """
-    process = subprocess.Popen(
-        _command(module, words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
+    pipe, command = subprocess.PIPE, _command(module, words)
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
     assert process.stdin is not None and process.stdout is not None
     try:
         await asyncio.to_thread(_ask, process.stdin, asked)
@@ -94,12 +86,9 @@ async def answer_lines(module: str, *words: str, asked: bytes) -> AsyncGenerator
 
 async def answer(module: str, *words: str, asked: bytes) -> Answer:
     """Run `python -m module words` with a request; if cancelled, kill it with all processes that it started."""
+    pipe, command = subprocess.PIPE, _command(module, words)
     process = await asyncio.create_subprocess_exec(
-        *_command(module, words),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
+        *command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
     )
     try:
         output, errors = await process.communicate(asked)
@@ -107,8 +96,8 @@ async def answer(module: str, *words: str, asked: bytes) -> Answer:
         if process.returncode is None:
             processes.kill([*processes.descendants(process.pid), process.pid])
             await process.wait()
-            for pipe in (process.stdout, process.stderr):
-                if pipe is not None:
-                    await pipe.read()  # to the end, which closes it
+            for unread in (process.stdout, process.stderr):
+                if unread is not None:
+                    await unread.read()  # to the end, which closes it
     assert process.returncode is not None
     return Answer(process.returncode, output, errors)

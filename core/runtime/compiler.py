@@ -51,10 +51,8 @@ def fix() -> str:
     version = short_version()
     has_headers = (include_folder() / "Python.h").is_file()
     debian, fedora = ("", "") if has_headers else (f" python{version}-dev", f" python{version}-devel")
-    return (
-        f"Install them: apt install gcc libc6-dev{debian} (or dnf install gcc{fedora}); "
-        "CC may name a compiler that is elsewhere."
-    )
+    packages = f"apt install gcc libc6-dev{debian} (or dnf install gcc{fedora})"
+    return f"Install them: {packages}; CC may name a compiler that is elsewhere."
 
 
 def find_compiler() -> str | None:
@@ -78,11 +76,11 @@ def short_version() -> str:
 
 def _reads(compiler: str, headers: Path) -> bool:
     """Return whether the compiler finds the headers: a gcc installed without libc's does not. Takes 50 ms."""
-    arguments = [compiler, "-E", "-x", "c", "-I", str(headers), "-o", os.devnull, "-"]
+    command = [compiler, "-E", "-x", "c", "-I", str(headers), "-o", os.devnull, "-"]
     try:
-        process = subprocess.run(
-            arguments, input=INCLUDED, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        subprocess.run(
+            command, input=INCLUDED, capture_output=True, text=True, timeout=PATIENCE_S, check=True
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except (OSError, subprocess.SubprocessError):
         return False
-    return process.returncode == 0
+    return True

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from finetop.core.errors import EnvironmentTrouble
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 # Libraries silently ignore what they can't read: torch then uses the CPU, or all cores.
 _COUNT = (re.compile(r"[1-9][0-9]{0,4}(,[1-9][0-9]{0,4})*"), "a number of threads, such as 4")
@@ -32,7 +29,5 @@ def require_readable(environment: Mapping[str, str] = os.environ) -> None:
         if value and not shape.fullmatch(value):
             from finetop.core.text import quoted  # imported late: the app starts without it
 
-            raise EnvironmentTrouble(
-                f"{name} is {quoted(value)} in the environment; it must be {description}.",
-                hint=f"Set it to that, or unset it: unset {name}",
-            )
+            message = f"{name} is {quoted(value)} in the environment; it must be {description}."
+            raise EnvironmentTrouble(message, hint=f"Set it to that, or unset it: unset {name}")

@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from finetop.core.protocol.events import Event, Line, Unreadable, decode
 from finetop.core.runtime.files import open_own, retry_file_work
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class EventLog:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import errno
 import re
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 from finetop.core.errors import FinetopError, Kind
 from finetop.core.protocol.events import Ended
-from finetop.core.runtime import gpu_share
+from finetop.core.runtime import gpu_share, parts
 from finetop.core.wording.units import gib, gib_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _WANTED = re.compile(r"Tried to allocate ([\d.]+ [KMG]iB)")
 _FREE = re.compile(r"total capacity of ([\d.]+ [KMG]iB) of which ([\d.]+ [KMG]iB) is free")
@@ -33,22 +31,22 @@ LESS = "Close other programs, or use a smaller model."
 
 def ended(error: BaseException, what_to_lower: str = LESS) -> Ended:
     """Return the ended event of a failure; `what_to_lower` is the hint if memory ran out."""
+    error = parts.of_error(error) or error
     if isinstance(error, FinetopError):
         return Ended("failed", error.message[:LONGEST], error.hint, error.exit_code, error.kind)
     if is_out_of_memory(error):
+        cause = f"out of memory{_numbers(error)}"
         kind = "gpu_out_of_memory" if is_of_gpu(error) else "out_of_memory"
         if beside := _beside(error):
             have = "has" if len(beside) == 1 else "have"
             hint = f"Try again once {named(beside)} {have} ended, or: {what_to_lower}"
-            return Ended("failed", f"out of memory{_numbers(error)}", hint, 1, "gpu_taken")
+            return Ended("failed", cause, hint, 1, "gpu_taken")
         if others_gib := _of_others(error):
-            cause = f"out of memory{_numbers(error)}, {gib(others_gib)} GiB used by others"
-            return Ended("failed", cause, "Wait for them, or: " + what_to_lower, 1, "gpu_taken")
-        return Ended("failed", f"out of memory{_numbers(error)}", what_to_lower, 1, kind)
+            cause = f"{cause}, {gib(others_gib)} GiB used by others"
+            return Ended("failed", cause, f"Wait for them, or: {what_to_lower}", 1, "gpu_taken")
+        return Ended("failed", cause, what_to_lower, 1, kind)
     if is_disk_full(error):
-        full = of_words("No space left on device")
-        assert full is not None
-        return Ended("failed", full.cause, full.hint, 4, full.kind)
+        return Ended("failed", DISK_FULL.cause, DISK_FULL.hint, 4, DISK_FULL.kind)
     lines = str(error).strip().splitlines()
     recognised = of_words(f"{type(error).__name__}: {error}")
     if recognised is not None:
@@ -60,13 +58,9 @@ def ended(error: BaseException, what_to_lower: str = LESS) -> Ended:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error is a lack of memory, of the GPU or of the machine."""
-    names = {kind.__name__ for kind in type(error).__mro__}
-    text = str(error)
-    return (
-        bool(names & {"OutOfMemoryError", "MemoryError"})
-        or "CUDA out of memory" in text
-        or bool(_HOST.search(text))
-    )
+    names, text = {kind.__name__ for kind in type(error).__mro__}, str(error)
+    is_named = bool(names & {"OutOfMemoryError", "MemoryError"})
+    return is_named or "CUDA out of memory" in text or bool(_HOST.search(text))
 
 
 def is_of_gpu(error: BaseException) -> bool:
@@ -166,6 +160,15 @@ MEMORY = (
     "Close other programs, or train with less: lower train.batch_size or data.max_tokens, or a smaller model."
 )
 _GPU_GONE = "See `nvidia-smi` and `dmesg | grep -i xid`: it may need a reset or a restart of the machine."
+_ROOM = "Free some space in the home folder's file system (finetop rm removes runs), then retry."
+DISK_FULL = Cause("disk_full", "disk full", _ROOM)
+_SHARED = "Make it larger (docker run --shm-size=8g), or set trainer_args.dataloader_num_workers to 0."
+_ASSERTION = (
+    "Most often an index out of range: a token or label outside the model's vocabulary. "
+    "With CUDA_LAUNCH_BLOCKING=1 the traceback names the line; on the CPU the error names the index."
+)
+_KERNEL = "Retry once; if it fails at the same step, run with CUDA_LAUNCH_BLOCKING=1 to see where."
+_COMPILER = "Triton could not build its kernels: a C compiler or Python.h is missing"
 _RANKS = "One rank may have died first: see whose log ends early. Then the network between them."
 # The first match counts. Texts as in CUDA 12 and 13, torch 2.13, NCCL 2.27, glibc and Linux 6.
 _KNOWN: tuple[tuple[str, Cause], ...] = (
@@ -179,21 +182,10 @@ _KNOWN: tuple[tuple[str, Cause], ...] = (
         r"|failed to map segment from shared object(?!: Operation not permitted)",  # that: a disk mounted noexec
         Cause("out_of_memory", "out of memory on this machine", MEMORY),
     ),
-    (
-        r"No space left on device|\(os error 28\)|Disk quota exceeded",
-        Cause(
-            "disk_full",
-            "disk full",
-            "Free some space in the home folder's file system (finetop rm removes runs), then retry.",
-        ),
-    ),
+    (r"No space left on device|\(os error 28\)|Disk quota exceeded", DISK_FULL),
     (
         r"insufficient shared memory|unable to (?:open|mmap|allocate) shared memory|shm_open",
-        Cause(
-            "environment",
-            "/dev/shm is too small",
-            "Make it larger (docker run --shm-size=8g), or set trainer_args.dataloader_num_workers to 0.",
-        ),
+        Cause("environment", "/dev/shm is too small", _SHARED),
     ),
     (
         r"GPU is lost|fallen off the bus|uncorrectable ECC|NVLink (?:was detected|error)|GPU requires reset"
@@ -202,21 +194,12 @@ _KNOWN: tuple[tuple[str, Cause], ...] = (
     ),
     (
         r"device-side assert",
-        Cause(
-            "gpu_error",
-            "an assertion failed on the GPU (device-side assert)",
-            "Most often an index out of range: a token or label outside the model's vocabulary. "
-            "With CUDA_LAUNCH_BLOCKING=1 the traceback names the line; on the CPU the error names the index.",
-        ),
+        Cause("gpu_error", "an assertion failed on the GPU (device-side assert)", _ASSERTION),
     ),
     (
         r"illegal memory access|illegal instruction was enc|misaligned address|unspecified launch failure"
         r"|CUBLAS_STATUS_\w+|CUDNN_STATUS_\w+|CUDA error:|HIP error:",
-        Cause(
-            "gpu_error",
-            "a kernel failed on the GPU",
-            "Retry once; if it fails at the same step, run with CUDA_LAUNCH_BLOCKING=1 to see where.",
-        ),
+        Cause("gpu_error", "a kernel failed on the GPU", _KERNEL),
     ),
     (
         r"NCCL|Watchdog caught collective operation timeout|DistBackendError|gloo.*(?:[Tt]imed? ?out|closed by peer)"
@@ -225,11 +208,7 @@ _KNOWN: tuple[tuple[str, Cause], ...] = (
     ),
     (
         r"Failed to find C compiler|Python\.h: No such file",
-        Cause(
-            "environment",
-            "Triton could not build its kernels: a C compiler or Python.h is missing",
-            "See finetop doctor.",
-        ),
+        Cause("environment", _COMPILER, "See finetop doctor."),
     ),
     (
         r"CUDA driver version is insufficient|no CUDA-capable device|Found no NVIDIA driver|CUDA unknown error"

@@ -6,18 +6,15 @@ import errno
 import os
 import stat
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar
 
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.text import plain
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
 
 Result = TypeVar("Result")
 PASSING_ERRORS = (errno.ESTALE, errno.ENOLCK, errno.EIO, errno.ETIMEDOUT)  # of a network file system
@@ -32,10 +29,7 @@ LOCAL_FUSE = frozenset({"fuseblk", "fuse.fuse-overlayfs"})  # a local disk, or a
 
 
 def publish(aside: Path, target: Path) -> None:
-    """Make a finished folder visible under its real name. Both must be on one file system.
-
-    After a crash at any moment the target is absent or complete. Raises OSError.
-    """
+    """Rename a finished folder, on one file system; after a crash the target is absent or complete. Raises OSError."""
     for file in aside.rglob("*"):
         sync(file)
     sync(aside)
@@ -47,9 +41,8 @@ def make_inside(folder: Path, above: Path) -> None:
     """Create a folder below another, for the owner only. Raises BadInput if a link leads elsewhere, and OSError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not folder.resolve().is_relative_to(above.resolve()):
-        raise BadInput(
-            f"{folder} leads out of {above}, by a link.", hint="Put a real folder in the link's place."
-        )
+        hint = "Put a real folder in the link's place."
+        raise BadInput(f"{folder} leads out of {above}, by a link.", hint=hint)
 
 
 def open_own(file: Path | str, flags: int) -> int:
@@ -65,10 +58,7 @@ def open_own(file: Path | str, flags: int) -> int:
 
 
 def open_regular(file: Path) -> BinaryIO:
-    """Open a regular file for reading. A link, a pipe or a device counts as missing.
-
-    Raises OSError.
-    """
+    """Open a regular file for reading. A link, a pipe or a device counts as missing. Raises OSError."""
     try:
         return os.fdopen(open_own(file, os.O_RDONLY), "rb")
     except OSError as error:
@@ -104,17 +94,13 @@ def empty_path(name: str) -> BadInput:
 
 
 def given_path(text: str | Path) -> Path:
-    """Return a user's path with ~ and ~name expanded.
-
-    Raises BadInput for an empty path and for an unknown user.
-    """
+    """Return a user's path with ~ and ~name expanded. Raises BadInput for an empty path and an unknown user."""
     if not str(text).strip():
         raise empty_path("a path")
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        message = f"{plain(str(text))}: no such user."
-        raise BadInput(message, hint="Give the whole path.") from error
+        raise BadInput(f"{plain(str(text))}: no such user.", hint="Give the whole path.") from error
 
 
 def is_pattern(path: Path) -> bool:
@@ -123,10 +109,7 @@ def is_pattern(path: Path) -> bool:
 
 
 def open_given(file: Path) -> BufferedReader:
-    """Open a file given by the user, following links. A pipe or a device is refused, not waited for.
-
-    Raises OSError, and ValueError for an invalid path.
-    """
+    """Open a user's file, following links; a pipe or device is refused, not waited for. Raises OSError, ValueError."""
     handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     mode = os.fstat(handle).st_mode
     if not stat.S_ISREG(mode):
@@ -143,10 +126,7 @@ def read_given(file: Path, most: int = LARGEST_GIVEN) -> bytes:
 
 
 def is_still(path: Path, descriptor: int) -> bool:
-    """Return whether a path still leads to an open file: False once that was deleted, moved or replaced.
-
-    True if it can't be determined, as on an unreachable network file system.
-    """
+    """Return whether a path still leads to an open file, not deleted, moved or replaced; True if that is unknown."""
     try:
         current, own = os.lstat(path), os.fstat(descriptor)
     except OSError as error:
@@ -155,10 +135,7 @@ def is_still(path: Path, descriptor: int) -> bool:
 
 
 def read_if_there(file: Path, most: int = LARGEST_GIVEN) -> bytes | None:
-    """Return the content of an optional file, or None if nothing of that name exists.
-
-    Raises OSError, also for a broken link: its intended content is unknown.
-    """
+    """Return an optional file's content, or None if nothing has that name. Raises OSError, also for a broken link."""
     try:
         return read_given(file, most)
     except FileNotFoundError as error:
@@ -260,12 +237,11 @@ def why_not_for_database(kind: str) -> str:
 def require_local(folder: Path) -> None:
     """Raise EnvironmentTrouble if the database's folder is on a network file system, or on FUSE."""
     if reason := why_not_for_database(file_system_of(folder)):
-        raise EnvironmentTrouble(
-            f"{folder} {reason}.",
-            hint="Put the home on a local disk (--home or FINETOP_HOME); models and data may stay where they are."
-            " On a cluster, leave the home there and put the database on a local disk:"
-            " FINETOP_DATABASE=/var/tmp/finetop.",
+        hint = (
+            "Put the home on a local disk (--home or FINETOP_HOME); models and data may stay where they are. On a"
+            " cluster, leave the home there and put the database on a local disk: FINETOP_DATABASE=/var/tmp/finetop."
         )
+        raise EnvironmentTrouble(f"{folder} {reason}.", hint=hint)
 
 
 def size_of(file: Path) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 GIB = 2**30
+Capability = tuple[int, int] | None  # CUDA's compute capability; None: unknown, or not NVIDIA
 WITH_BFLOAT16 = (8, 0)  # Ampere; all AMD cards that ROCm supports have it, and report no such number
 
 # lost: off the bus, or needs a reset; failing: damaged memory; unreadable: no permission, or undivided MIG
@@ -37,7 +38,7 @@ class Gpu:
     fault: Fault = ""
     trouble: str = ""  # the fault in words
     is_part: bool = False  # an instance: CUDA allows a process only one, and no other GPU with it
-    capability: tuple[int, int] | None = None  # CUDA's compute capability; None: unknown, or not NVIDIA
+    capability: Capability = None
 
     @property
     def has_bfloat16(self) -> bool:
@@ -45,7 +46,7 @@ class Gpu:
         return computes_in_bfloat16(self.capability)
 
 
-def computes_in_bfloat16(capability: tuple[int, int] | None) -> bool:
+def computes_in_bfloat16(capability: Capability) -> bool:
     """Return whether this compute capability has bfloat16 arithmetic (and flash-attn kernels)."""
     return capability is None or capability >= WITH_BFLOAT16
 

@@ -5,11 +5,8 @@ On a shared GPU it is divided equally among the jobs: the driver does not tell w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 @dataclass

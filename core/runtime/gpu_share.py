@@ -8,14 +8,11 @@ state here is that of the whole process, as is the allocator's limit, so that a 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 
 from finetop.core.runtime.files import read_own, write_whole
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FILE = "gpu.json"  # in the job's folder
 

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from finetop.core.runtime import amd_gpus
-from finetop.core.runtime.gpu import GIB, Fault, Gpu, GpuReading, Process
+from finetop.core.runtime.gpu import GIB, Capability, Fault, Gpu, GpuReading, Process
 from finetop.core.text import counted
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
 
 LIBRARY = "libnvidia-ml.so.1"
 HOST_PROCESSES = "pid:[4026531836]"  # the kernel's initial pid namespace
@@ -27,10 +25,7 @@ Answer = TypeVar("Answer")
 
 
 def load() -> Any | None:
-    """Return the NVML module, or None if no driver is installed, which then costs nothing.
-
-    The bindings alone take 17 MB and 0.05 s, even without a driver.
-    """
+    """Return the NVML module, or None without a driver: the bindings alone would take 17 MB and 0.05 s."""
     try:
         ctypes.CDLL(LIBRARY)
     except OSError:
@@ -68,10 +63,7 @@ def sees_all_processes() -> bool:
 
 
 class Looker:
-    """Reads the GPUs repeatedly, and reports those that were there before and are missing.
-
-    `known` are GPUs that must have existed: those of jobs from before this process started.
-    """
+    """Reads the GPUs repeatedly, and reports missing ones; `known` are those of jobs older than this process."""
 
     def __init__(self, nvml: Any, known: Iterable[Gpu] = ()) -> None:
         self._nvml = nvml
@@ -118,9 +110,8 @@ class Looker:
             named.append(gpu)
         for before in missing.values():
             text = "it is no longer among the driver's GPUs"
-            named.append(
-                Gpu(before.index, before.uuid, before.name, before.total_gib, fault="lost", trouble=text)
-            )
+            known = (before.index, before.uuid, before.name, before.total_gib)
+            named.append(Gpu(*known, fault="lost", trouble=text))
         self._known |= {gpu.uuid: gpu for gpu in named if gpu.uuid}
         named.sort(key=lambda gpu: (gpu.index, gpu.fault == "lost"))
         version = self._told(nvml.nvmlSystemGetCudaDriverVersion_v2)
@@ -137,19 +128,17 @@ class Looker:
         try:
             handle = nvml.nvmlDeviceGetHandleByIndex(index)
             uuid, name = nvml.nvmlDeviceGetUUID(handle), nvml.nvmlDeviceGetName(handle)
-            fault, trouble = self._fault(handle, index)
+            unfit = self._fault(handle, index)
             mode = self._told(nvml.nvmlDeviceGetMigMode, handle)
             capability = self._told(nvml.nvmlDeviceGetCudaComputeCapability, handle)
+            of_whole = (index, unfit, capability)
             if mode is None or mode[0] != nvml.NVML_DEVICE_MIG_ENABLE:
-                return [self._gpu(handle, index, fault, trouble, capability)]
-            parts = [
-                self._gpu(part, index, fault, trouble, capability, is_part=True)
-                for part in self._parts(handle)
-            ]
+                return [self._gpu(handle, *of_whole)]
+            parts = [self._gpu(part, *of_whole, is_part=True) for part in self._parts(handle)]
             text = "it is in MIG mode, but has no instance yet"
             return parts or [Gpu(index, uuid, name, fault="unreadable", trouble=text)]
         except nvml.NVMLError as error:
-            fault = "lost" if self._is_lost(error) else "unreadable"
+            fault: Fault = "lost" if self._is_lost(error) else "unreadable"
             return [Gpu(index, uuid, name, fault=fault, trouble=words_of(error))]
 
     def _parts(self, handle: Any) -> list[Any]:
@@ -163,9 +152,8 @@ class Looker:
         self,
         handle: Any,
         index: int,
-        fault: Fault,
-        trouble: str,
-        capability: tuple[int, int] | None,
+        fault: tuple[Fault, str],
+        capability: Capability,
         *,
         is_part: bool = False,
     ) -> Gpu:
@@ -184,8 +172,8 @@ class Looker:
             celsius=self._told(nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU),
             watts=None if watts is None else watts / 1000,
             processes=None if running is None else tuple(_process(process) for process in running),
-            fault=fault,
-            trouble=trouble,
+            fault=fault[0],
+            trouble=fault[1],
             is_part=is_part,
             capability=None if capability is None else (int(capability[0]), int(capability[1])),
         )

@@ -49,27 +49,22 @@ class Link(Protocol):
     @property
     def word(self) -> str:
         """The argument of `--on` for it."""
-        ...
 
     @property
     def socket(self) -> Path:
         """The local socket that leads to the remote supervisor."""
-        ...
 
     @property
     def is_up(self) -> bool: ...
 
     def wait(self) -> None:
         """Wait until it is up. Raises FinetopError if it won't be."""
-        ...
 
     def words(self) -> str:
         """Describe its state in a sentence."""
-        ...
 
     def try_now(self) -> None:
         """Retry at once; if it is up, reconnect, which starts a remote supervisor if there is none."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -155,17 +150,14 @@ def find_home(path: str | None = None) -> Home:
     if chosen == "~" or chosen.startswith("~/"):
         users = os.environ.get("HOME")
         if users is not None and not users.startswith("/"):
-            shown = clean_line(users, limit=80) or "empty"
-            raise EnvironmentTrouble(
-                f"{source} is {clean_line(chosen, limit=80)}, and HOME is {shown}: not an absolute path.",
-                hint="Set HOME, or give --home or FINETOP_HOME a path that begins with /.",
-            )
+            shown = f"{clean_line(chosen, limit=80)}, and HOME is {clean_line(users, limit=80) or 'empty'}"
+            hint = "Set HOME, or give --home or FINETOP_HOME a path that begins with /."
+            raise EnvironmentTrouble(f"{source} is {shown}: not an absolute path.", hint=hint)
     try:
         return Home(Path(chosen).expanduser().absolute())
     except RuntimeError as error:  # ~nobody, or no HOME
-        raise EnvironmentTrouble(
-            f"{source} is {clean_line(chosen, limit=80)}: no such user.", hint=ANOTHER
-        ) from error
+        message = f"{source} is {clean_line(chosen, limit=80)}: no such user."
+        raise EnvironmentTrouble(message, hint=ANOTHER) from error
 
 
 def is_made(home: Home) -> bool:
@@ -186,10 +178,7 @@ def is_made(home: Home) -> bool:
 
 
 def make(home: Home) -> None:
-    """Create a home in an empty or missing folder, before anything is stored in it.
-
-    A folder in use is left as it is. Raises EnvironmentTrouble.
-    """
+    """Create a home in an empty or missing folder; one in use is left as it is. Raises EnvironmentTrouble."""
     if not home.root.is_dir() or not set(os.listdir(home.root)) - BY_HAND:  # noqa: PTH208
         prepare(home)
 
@@ -231,10 +220,8 @@ def require_home(folder: Path) -> None:
     if other_names and not names & MARKS:
         shown = ", ".join(clean_line(name, limit=30) for name in other_names[:3])
         more = f" and {len(other_names) - 3} more" if len(other_names) > 3 else ""
-        raise EnvironmentTrouble(
-            f"{clean_line(str(folder), limit=100)} is not a finetop home: it holds {shown}{more}.",
-            hint="Give --home or FINETOP_HOME an empty or new folder.",
-        )
+        message = f"{clean_line(str(folder), limit=100)} is not a finetop home: it holds {shown}{more}."
+        raise EnvironmentTrouble(message, hint="Give --home or FINETOP_HOME an empty or new folder.")
 
 
 @contextmanager
@@ -260,7 +247,5 @@ def require_own(folder: Path, *, may_be_link: bool = True) -> None:
     if facts.st_uid != os.getuid():
         raise EnvironmentTrouble(f"{folder} belongs to user {facts.st_uid}.", hint=ANOTHER)
     if facts.st_mode & 0o022:
-        raise EnvironmentTrouble(
-            f"{folder} can be written by others.",
-            hint=f"Close it (chmod go-w {folder}), or pick another home.",
-        )
+        hint = f"Close it (chmod go-w {folder}), or pick another home."
+        raise EnvironmentTrouble(f"{folder} can be written by others.", hint=hint)

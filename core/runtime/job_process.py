@@ -14,10 +14,10 @@ import signal
 import sys
 import traceback
 import warnings
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from finetop.core.protocol.events import FORMAT, Ended, Started
 from finetop.core.protocol.runs import JobSpec
@@ -25,13 +25,9 @@ from finetop.core.runtime import compiler, failures, gpu_share, ranks, stop_sign
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.files import read_own, retry_file_work
 from finetop.core.runtime.job_folder import read_spec
+from finetop.core.runtime.stop_signal import Stop
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from finetop.core.runtime.stop_signal import Stop
-
-    Work = Callable[[JobSpec, Path, EventLog, Stop], Ended]
+Work = Callable[[JobSpec, Path, EventLog, Stop], Ended]
 
 SETTINGS = {  # environment variables, set before torch is imported; the user's own stay
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -46,6 +42,7 @@ SETTINGS = {  # environment variables, set before torch is imported; the user's 
     # Waiting threads spin briefly, then sleep: sleeping at once costs 1.8x when idle, never sleeping 3x when busy
     "GOMP_SPINCOUNT": "20000",
 }
+_added: set[str] = set()  # of these, those that this process has set
 
 
 def run(job_folder: Path, work: Work, what_to_lower: Callable[[Path], str]) -> int:
@@ -84,10 +81,8 @@ def run(job_folder: Path, work: Work, what_to_lower: Callable[[Path], str]) -> i
             if stop.is_asked or (other_end is not None and other_end.status == "stopped"):  # it stopped first
                 last = Ended("stopped", "asked to stop", kind="asked")
     watched.set()
-    print(
-        " ".join(filter(None, (f"{last.status}:" if last.cause else last.status, last.cause, last.hint))),
-        flush=True,
-    )
+    status = f"{last.status}:" if last.cause else last.status
+    print(" ".join(filter(None, (status, last.cause, last.hint))), flush=True)
     events.write_at_last(last)
     events.sync()
     ranks.end(job_folder, rank, last)
@@ -96,27 +91,26 @@ def run(job_folder: Path, work: Work, what_to_lower: Callable[[Path], str]) -> i
 
 def set_environment() -> None:
     """Set the environment for training before torch is imported. Existing variables stay."""
-    for key, value in SETTINGS.items():
-        os.environ.setdefault(key, value)
+    wanted = dict(SETTINGS)
     # without what Triton needs, torch 2.13 must not use it for some products
     if find_spec("triton") is not None and compiler.missing():
-        os.environ.setdefault("TORCH_DISABLE_NATIVE_JIT", "1")
+        wanted["TORCH_DISABLE_NATIVE_JIT"] = "1"
+    for key in wanted.keys() - os.environ.keys():
+        os.environ[key] = wanted[key]
+        _added.add(key)
+
+
+def users_environment() -> dict[str, str]:
+    """Return the environment as it was, for a program that is not ours; GPUs stay numbered as finetop numbers them."""
+    return {key: value for key, value in os.environ.items() if key not in _added - {"CUDA_DEVICE_ORDER"}}
 
 
 def write_started(
     events: EventLog, job_folder: Path, *, device: str, dtype: str, packages: Sequence[str]
 ) -> None:
     """Write the started event, with the versions of the packages that results depend on."""
-    events.write(
-        Started(
-            format=FORMAT,
-            attempt=attempt_of(job_folder),
-            pid=os.getpid(),
-            device=device,
-            dtype=dtype,
-            versions=versions(packages),
-        )
-    )
+    attempt, found = attempt_of(job_folder), versions(packages)
+    events.write(Started(FORMAT, attempt, os.getpid(), device=device, dtype=dtype, versions=found))
 
 
 def attempt_of(job_folder: Path) -> int:
@@ -147,6 +141,5 @@ def silence_libraries() -> None:
     for name in ("bitsandbytes", "trl", "peft", "datasets", "accelerate", "torch.distributed", "httpx"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning)
-    warnings.filterwarnings(
-        "ignore", category=UserWarning, module=r"torch|transformers|trl|peft|bitsandbytes|accelerate"
-    )
+    ours = r"torch|transformers|trl|peft|bitsandbytes|accelerate"
+    warnings.filterwarnings("ignore", category=UserWarning, module=ours)

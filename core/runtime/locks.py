@@ -6,22 +6,17 @@ import errno
 import fcntl
 import os
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.runtime.files import open_own
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from finetop.core.runtime.home import Home
+from finetop.core.runtime.home import Home
 
 
 def is_held(path: Path) -> bool:
     """Return whether another process holds the lock. A link is not followed.
 
-    Raises OSError if that can't be determined: a stale file system, or one without locks. A job is then not declared
-    dead.
+    Raises OSError if that can't be determined (a stale file system, one without locks): no job is declared dead then.
     """
     try:
         descriptor = open_own(path, os.O_RDWR)

@@ -21,8 +21,7 @@ KEEP_SIZE, PUNCH_HOLE = 1, 2  # from linux/falloc.h
 def bound(descriptor: int, limit: int) -> bool:
     """Drop the middle of a log over `limit` bytes of disk; a quarter of that stays at the start, half at the end.
 
-    Return whether it did. Does nothing if the system can't punch holes (not Linux, or the file system does not support
-    it).
+    Return whether it did: not if the system can't punch holes (not Linux, or not supported by the file system).
     """
     facts = os.fstat(descriptor)
     if facts.st_blocks * 512 <= limit or sys.platform != "linux":

@@ -7,11 +7,9 @@ import signal
 import socket
 import struct
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 TICKS_S = os.sysconf("SC_CLK_TCK")
 COMMAND = 200  # characters
@@ -104,7 +102,7 @@ def stat_field(pid: int, index: int) -> str | None:
 
 
 def start_time(pid: int) -> str | None:
-    """Return when a process started, in clock ticks since boot: with pid and boot id it identifies one process."""
+    """Return when a process started, in ticks since boot: with pid and boot id it identifies one process."""
     return stat_field(pid, 19)
 
 
@@ -211,11 +209,8 @@ def memory_limit_kib() -> int:
     limits = []
     try:
         limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-        limits += [
-            int(text)
-            for group, _, limit in memory_groups()
-            if (text := (group / limit).read_text().strip()).isdigit()
-        ]
+        texts = [(group / limit).read_text().strip() for group, _, limit in memory_groups()]
+        limits += [int(text) for text in texts if text.isdigit()]
     except (OSError, ValueError):
         pass
     return min(limits, default=0) // 1024

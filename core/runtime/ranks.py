@@ -18,18 +18,16 @@ import platform
 import sys
 import threading
 import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 
 from finetop.core.protocol.events import Ended, Event, Metrics, Phase
 from finetop.core.runtime import processes, stack_dumps
 from finetop.core.runtime.files import open_own, read_own, write_whole
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
 
 SAVE_S = 6 * 3600  # torchrun's grace for ranks that were asked to stop: saving a large checkpoint takes time
 LOOK_S = 0.5  # between two checks of the other ranks on this machine
@@ -90,9 +88,7 @@ class Late:
 def own(environment: Mapping[str, str] = os.environ) -> Rank:
     """Return this process's rank from its launcher's environment; a single process is rank 0 of 1."""
     values = [environment.get(name, "") for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")]
-    if not all(text.isdecimal() for text in values):
-        return Rank()
-    return Rank(*map(int, values))
+    return Rank(*map(int, values)) if all(text.isdecimal() for text in values) else Rank()
 
 
 def launch_command(
@@ -127,11 +123,7 @@ def launch_environment(ranks: int, environment: Mapping[str, str] = os.environ) 
 
 
 def count_of(
-    verb: str,
-    gpus: int,
-    asked: int | None,
-    nodes: int = 1,
-    environment: Mapping[str, str] = os.environ,
+    verb: str, gpus: int, asked: int | None, nodes: int = 1, environment: Mapping[str, str] = os.environ
 ) -> int:
     """Return the number of processes of a job with this many GPUs, whose recipe requested `asked`.
 
@@ -160,10 +152,8 @@ def begin(job_folder: Path, rank: Rank) -> None:
 def end(job_folder: Path, rank: Rank, ended: Ended) -> None:
     """Record a rank's ended event. On a full disk nothing is written: then its exit code counts."""
     if rank.count > 1:
-        try:
+        with suppress(OSError):
             _write(job_folder, rank, ended)
-        except OSError:
-            return
 
 
 def _write(job_folder: Path, rank: Rank, ended: Ended | None) -> None:
@@ -245,13 +235,11 @@ class Signs:
         stack = stack_dumps.main_thread()
         location = str(stack.frames[0]) if stack.frames else ""
         sign = msgspec.json.encode(Sign(self.step, self.doing, location[: SIGN_BYTES // 4], stack.meets))
-        try:
+        with suppress(OSError):  # the next check tries again
             if self._file < 0:
                 file = self.job_folder / "ranks" / f"{self.rank.number}.sign"
                 self._file = open_own(file, os.O_WRONLY | os.O_CREAT)
             os.pwrite(self._file, sign.ljust(SIGN_BYTES), 0)
-        except OSError:
-            return  # the next check tries again
 
 
 def signs(job_folder: Path) -> dict[int, tuple[float, Sign]]:
@@ -273,6 +261,7 @@ def late(job_folder: Path, count: int) -> Late | None:
     is elsewhere while others wait. If all wait for one another, none is late: their exchange does not finish.
     """
     began, newest_signs = read(job_folder), signs(job_folder)
+    by_rank = {number: newest_signs.get(number, (0.0, Sign())) for number in began}
     if missing := [number for number in range(count) if number not in began]:
         if not began:
             return Late(f"none of {count} ranks has begun", "their launcher waits")
@@ -282,16 +271,15 @@ def late(job_folder: Path, count: int) -> Late | None:
     newest = max((at for at, _ in newest_signs.values()), default=0.0)
     for number, record in began.items():
         if record.boot == processes.boot_id() and processes.stat_field(record.pid, 0) == processes.STOPPED:
-            return _late(number, record, newest_signs.get(number), step, "is stopped by a signal")
-    for number, record in began.items():
-        at, _ = newest_signs.get(number, (0.0, Sign()))
+            return _late(number, record, by_rank[number][1], step, "is stopped by a signal")
+    for number, (at, sign) in by_rank.items():
         if newest - at > STALE_S:
-            return _late(number, record, newest_signs.get(number), step, "shows no signs of life")
+            return _late(number, began[number], sign, step, "shows no signs of life")
     behind = [number for number, (_, sign) in newest_signs.items() if sign.step < step]
     elsewhere = [number for number, (_, sign) in newest_signs.items() if not sign.meets]
     for candidates in (behind, elsewhere):
         if candidates and len(candidates) < count:
-            return _late(candidates[0], began[candidates[0]], newest_signs[candidates[0]], step, "")
+            return _late(candidates[0], began[candidates[0]], newest_signs[candidates[0]][1], step, "")
     if newest_signs and not elsewhere:
         _, sign = newest_signs[min(newest_signs)]
         subject = f"none of {count} ranks has finished {_what(sign, step)}"
@@ -299,10 +287,7 @@ def late(job_folder: Path, count: int) -> Late | None:
     return None
 
 
-def _late(
-    number: int, record: RankRecord, newest_sign: tuple[float, Sign] | None, step: int, state: str
-) -> Late:
-    sign = Sign() if newest_sign is None else newest_sign[1]
+def _late(number: int, record: RankRecord, sign: Sign, step: int, state: str) -> Late:
     last = f"was last in {sign.where}" if sign.where else ""
     last += f", after step {sign.step}" if last and sign.step else ""
     did = ", and ".join(filter(None, (state, last)))
@@ -372,10 +357,7 @@ class Watch:
 
 
 def watch(signs: Signs, leave: Callable[[Ended], None]) -> threading.Event:
-    """Watch the other ranks, and publish where this one is, until the returned event is set.
-
-    Does nothing for a single process.
-    """
+    """Watch the other ranks, if any, and publish where this one is, until the returned event is set."""
     ends = threading.Event()
     if signs.rank.count > 1:
         watching = Watch(Peers(signs.job_folder, signs.rank), leave, ends, signs)

@@ -120,12 +120,7 @@ SECRETS = (
     _key(
         "GitHub token",
         r"\b(gh[pousr]_[A-Za-z0-9]{30,255}|github_pat_[A-Za-z0-9_]{30,255})\b",
-        "ghp_",
-        "gho_",
-        "ghu_",
-        "ghs_",
-        "ghr_",
-        "github_pat_",
+        *("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"),
     ),
     _key("GitLab token", r"\b(gl(?:pat|dt|rt|ptt)-[A-Za-z0-9_-]{20,})", "glpat-", "gldt-", "glrt-", "glptt-"),
     _key("Anthropic key", r"\b(sk-ant-[A-Za-z0-9_-]{24,})", "sk-ant-"),
@@ -203,20 +198,15 @@ SECRETS = (
 )
 LONG = 16  # characters without a space, as all secrets have except these: most texts have no such word
 _SHORTER = tuple(shape for shape in SECRETS if shape.kind in ("private key", "password in a URL", PASSWORD))
-_ANYWHERE = {
+_ANYWHERE = {  # may contain spaces
     *(shape.kind for shape in _SHORTER),
-    "Discord token",
-    "Authorization header",
-    "key that is assigned",
-    "Weights & Biases key",
-}  # may contain spaces
+    *("Discord token", "Authorization header", "key that is assigned", "Weights & Biases key"),
+}
 
 
 def secrets_in(text: str) -> Iterator[Hit]:
     """Yield keys, tokens and passwords."""
-    long = " ".join([word for word in text.split() if len(word) >= LONG])
-    if not long:
-        yield from hits_of(_SHORTER, text)
-        return
-    shapes = [shape for shape in SECRETS if shape.kind in _ANYWHERE or has_hint(shape, long)]
+    long, shapes = " ".join([word for word in text.split() if len(word) >= LONG]), _SHORTER
+    if long:
+        shapes = tuple(shape for shape in SECRETS if shape.kind in _ANYWHERE or has_hint(shape, long))
     yield from hits_of(shapes, text)

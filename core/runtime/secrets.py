@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import pairwise
 
 from finetop.core.errors import BadInput
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from finetop.core.runtime.patterns import Hit
+from finetop.core.runtime.patterns import hits_of
 
 SHORTEST = 12  # characters; a shorter value of the environment may occur in a text by chance
 _NAMED = re.compile(r"(?<![a-z])(token|api_?key|secret|password|passwd|credentials?)$", re.IGNORECASE)
@@ -30,6 +27,8 @@ _WORDS = {
     "Authorization header": "an Authorization header",
     "password in a URL": "a password in an address",
 }
+MASK = "…"
+_PLAIN = ("", MASK, "true", "false", "none", "null")
 HINT = "Set it in the environment (HF_TOKEN …), where finetop starts, and remove it from the recipe."
 
 
@@ -39,18 +38,14 @@ def is_secret_name(name: str) -> bool:
 
 
 def require_none(text: str, place: str, hint: str = HINT) -> None:
-    """Raise BadInput if a text contains a secret: a known pattern, or the value of one in the environment.
-
-    The error does not repeat it.
-    """
+    """Raise BadInput, which does not repeat it, if a text contains a secret."""
     if description := describe_secret(text):
         raise BadInput(f"{place} holds {description}; secrets are not stored with a run.", hint=hint)
 
 
 def describe_secret(text: str) -> str:
     """Describe the first secret in a text without repeating it; '' if there is none."""
-    secret = locate(text)
-    return "" if secret is None else secret.what
+    return "" if (secret := locate(text)) is None else secret.what
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +58,15 @@ class Secret:
 
 def locate(text: str) -> Secret | None:
     """Find a secret in a text: a known pattern, or the value of one in the environment."""
-    if (hit := _first_shape(text)) is not None:
+    from finetop.core.runtime.secret_patterns import SECRETS  # 40 patterns, compiled only on use
+
+    shapes = [s._replace(is_real=lambda _: True) if s.kind in _BY_SHAPE else s for s in SECRETS]
+    if (hit := next(hits_of(shapes, text), None)) is not None:
         return Secret(_line(text, hit.start), f"what looks like {_WORDS.get(hit.kind, f'a {hit.kind}')}")
     for name, value in os.environ.items():
         if len(value) >= SHORTEST and is_secret_name(name) and value in text:
             return Secret(_line(text, text.index(value)), f"the value of {name}")
     return None
-
-
-def _first_shape(text: str) -> Hit | None:
-    """Find what lint would report in a row."""
-    from finetop.core.runtime.patterns import hits_of  # 40 patterns, compiled only on use
-    from finetop.core.runtime.secret_patterns import SECRETS
-
-    shapes = [s._replace(is_real=lambda _: True) if s.kind in _BY_SHAPE else s for s in SECRETS]
-    return next(hits_of(shapes, text), None)
 
 
 def _line(text: str, at: int) -> int:
@@ -89,3 +78,33 @@ def require_no_setting(options: Mapping[str, object], place: str) -> None:
     for name, value in options.items():
         if value is not None and is_secret_name(name):
             raise BadInput(f"{place}.{name} is a secret; secrets are not stored with a run.", hint=HINT)
+
+
+def require_no_option(words: Sequence[str], place: str) -> None:
+    """Raise BadInput if an option of a command, or a variable set before it, is named as a secret and has a value."""
+    for word, following in pairwise([*words, ""]):
+        name, has_value, value = word.partition("=")
+        if _is_secret_option(name, value if has_value else following if word.startswith("-") else ""):
+            hint = "Set it in the environment (HF_TOKEN, WANDB_API_KEY …), where finetop starts, and leave it out."
+            raise BadInput(f"{place}: {name} is a secret; secrets are not stored with a run.", hint=hint)
+
+
+def masked(words: Sequence[str]) -> list[str]:
+    """Return the words of a command with each secret replaced, for a command that somebody else started."""
+    kept = []
+    for before, word in pairwise(["", *words]):
+        name, _, value = word.partition("=")
+        if _is_secret_option(name, value):
+            kept.append(f"{name}={MASK}")
+        elif describe_secret(word) or (before.startswith("-") and _is_secret_option(before, word)):
+            kept.append(MASK)
+        else:
+            kept.append(word)
+    return kept
+
+
+def _is_secret_option(name: str, value: str) -> bool:
+    """Return whether a value may be a secret by its option's name; not a switch, number, variable or special token."""
+    bare = value.strip("'\"")
+    may_be = not (bare.startswith(("-", "$", "<", "{")) or bare.lower() in _PLAIN or bare.isdecimal())
+    return may_be and is_secret_name(name.lstrip("-").replace("-", "_"))

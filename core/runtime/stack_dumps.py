@@ -5,11 +5,8 @@ from __future__ import annotations
 import re
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _ASKED = re.compile(r"finetop: stacks of process (\d+)(?:, rank (\d+))?:")
 _THREAD = re.compile(r"(Current thread|Thread) 0x[0-9a-f]+.*\(most recent call first\):")
@@ -63,14 +60,12 @@ def read(text: str) -> list[Stack]:
         elif stack is None:
             continue
         elif thread := _THREAD.match(line):
-            if not is_current:
+            taking = not is_current
+            if taking:
                 stack.frames.clear()
                 is_current = thread[1] == "Current thread"
-                taking = True
-            else:
-                taking = False
         elif (frame := _FRAME.match(line)) and taking:
-            stack.frames.append(Frame(frame[1], frame[2], frame[3]))
+            stack.frames.append(Frame(*frame.groups()))
     return [stack for stack in by_pid.values() if stack.frames]
 
 
@@ -86,21 +81,20 @@ def main_thread() -> Stack:
 
 def at_crash(lines: Sequence[str]) -> str:
     """Return where Python was when native code crashed, from the end of a log; '' if it does not say."""
-    frames = [Frame(frame[1], frame[2], frame[3]) for line in lines if (frame := _FRAME.match(line))]
-    return ", from ".join(str(frame) for frame in frames[:SHOWN])
+    return _location([Frame(*frame.groups()) for line in lines if (frame := _FRAME.match(line))])
+
+
+def _location(frames: Sequence[Frame]) -> str:
+    return ", from ".join(map(str, frames[:SHOWN]))
 
 
 def describe(stacks: list[Stack]) -> list[str]:
     """Return a line per process with its location; with several ranks, first the one that the others wait for."""
     ranks = sorted((stack for stack in stacks if stack.rank is not None), key=lambda stack: stack.rank or 0)
     shown = ranks or stacks[:1]
-    lines = [
-        f"{'' if stack.rank is None else f'rank {stack.rank}: '}in "
-        + ", from ".join(str(frame) for frame in stack.frames[:SHOWN])
-        for stack in shown
-    ]
+    names = ["" if stack.rank is None else f"rank {stack.rank}: " for stack in shown]
+    lines = [f"{name}in {_location(stack.frames)}" for name, stack in zip(names, shown, strict=True)]
     missing = [stack for stack in ranks if not stack.meets]
     if missing and len(missing) < len(ranks):
-        names = " and ".join(f"rank {stack.rank}" for stack in missing)
-        lines.insert(0, f"the others wait for {names}")
+        lines.insert(0, f"the others wait for {' and '.join(f'rank {stack.rank}' for stack in missing)}")
     return lines

@@ -18,6 +18,7 @@ import msgspec
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, of_code
 from finetop.core.recipe.schema import Source
 from finetop.core.runtime.home import Home
+from finetop.core.runtime.parts import explain_missing
 from finetop.core.select import Choice, load
 from finetop.core.select._output import write
 from finetop.core.select._pool import Pool, open_pool
@@ -36,7 +37,8 @@ def main() -> int:
     os.nice(5)
     ask = msgspec.json.decode(sys.stdin.buffer.read(), type=Ask)
     try:
-        work(ask, Home(Path(sys.argv[1])))
+        with explain_missing():
+            work(ask, Home(Path(sys.argv[1])))
     except FinetopError as error:
         write_message(Trouble(error.message, error.hint, error.exit_code))
     except BrokenPipeError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import msgspec
 from finetop.core.data import files, source_record
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.runtime.files import write_whole
+from finetop.core.runtime.parts import own_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -98,7 +98,7 @@ def _facts(
         scores = [None if score is None else round(score, DIGITS) for score in found]
     return {
         "format": FORMAT,
-        "made_by": f"finetop {version('finetop')} select",
+        "made_by": f"finetop {own_version()} select",
         "source": {"path": str(pool.path), "sha256": pool.sha256, "rows": len(pool)},
         "by": wanted.by,
         "settings": wanted.settings,

@@ -10,10 +10,12 @@ from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.protocol import events, runs as data
 from finetop.core.store import notices
-from finetop.core.store.database import one_value, read_as
+from finetop.core.store.database import append, one_value, read_as
 
 LISTED = 100
 STEP, OVER = 2, 5  # places in a row of the step, and of the step at which the alarm closed
+_CLOSE_ALL = "UPDATE alarms SET over_step = least(coalesce(over_step, $1), $1) WHERE run_id = $2"
+_CLOSE = "UPDATE alarms SET over_step = ? WHERE run_id = ? AND kind = ? AND over_step IS NULL"
 
 
 @dataclass
@@ -21,8 +23,7 @@ class AlarmBatch:
     """A batch's alarms of a run, in order; ten thousand of them cost one append."""
 
     rows: list[list[Any]] = field(default_factory=list)  # in the table's columns
-    # of those that are kept: kind or all, step
-    closings: list[tuple[str | None, int]] = field(default_factory=list)
+    closings: list[tuple[str | None, int]] = field(default_factory=list)  # of those kept: kind or all, step
     closed: set[str] = field(default_factory=set)  # kinds in closings since the run last went back
     opened: set[str] = field(default_factory=set)  # kinds of open alarms in `rows`
     heard: list[notices.New] = field(default_factory=list)
@@ -61,27 +62,17 @@ class AlarmBatch:
         """Write everything inside the caller's transaction; stored alarms of later steps are already deleted."""
         for kind, step in self.closings:
             if kind is None:
-                connection.execute(
-                    "UPDATE alarms SET over_step = least(coalesce(over_step, ?), ?) WHERE run_id = ?",
-                    [step, step, run_id],
-                )
+                connection.execute(_CLOSE_ALL, [step, run_id])
             else:
-                connection.execute(
-                    "UPDATE alarms SET over_step = ? WHERE run_id = ? AND kind = ? AND over_step IS NULL",
-                    [step, run_id, kind],
-                )
-        if self.rows:
-            with connection.appender("alarms") as appender:
-                appender.append_rows(self.rows)
+                connection.execute(_CLOSE, [step, run_id, kind])
+        append(connection, "alarms", self.rows)
 
 
 def of_run(connection: Connection, run_id: int) -> list[data.AlarmRow]:
     """List a run's alarms, newest last; only the newest LISTED."""
-    newest = (
-        "SELECT kind, step, text, time, over_step FROM alarms WHERE run_id = ?"
-        " ORDER BY time DESC, rowid DESC LIMIT ?"
-    )
-    return read_as(connection, data.AlarmRow, newest, [run_id, LISTED])[::-1]
+    newest = f"run_id = ? ORDER BY time DESC, rowid DESC LIMIT {LISTED}"
+    query = f"SELECT kind, step, text, time, over_step FROM alarms WHERE {newest}"
+    return read_as(connection, data.AlarmRow, query, [run_id])[::-1]
 
 
 def count_of(connection: Connection, run_id: int) -> int:
@@ -96,9 +87,6 @@ def any_open(connection: Connection, run_id: int) -> bool:
 
 def newest_open(connection: Connection, run_ids: Sequence[int]) -> dict[int, str]:
     """Map runs to the text of their newest open alarm."""
-    rows = connection.execute(
-        "SELECT run_id, arg_max(text, time) FROM alarms WHERE over_step IS NULL AND run_id IN (SELECT unnest(?))"
-        " GROUP BY run_id",
-        [list(run_ids)],
-    ).fetchall()
-    return dict(rows)
+    condition = "over_step IS NULL AND run_id IN (SELECT unnest(?))"
+    query = f"SELECT run_id, arg_max(text, time) FROM alarms WHERE {condition} GROUP BY run_id"
+    return dict(connection.execute(query, [list(run_ids)]).fetchall())

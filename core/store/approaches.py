@@ -44,40 +44,26 @@ def store_measurement(
 ) -> None:
     """Store a run's measurement, replacing an earlier one."""
     connection.execute("DELETE FROM measured WHERE run_id = ?", [run_id])
-    insert(
-        connection,
-        "measured",
-        run_id=run_id,
-        job_id=job_id,
-        time=at,
-        step=measurement.step,
-        result=json_text(measurement),
-    )
+    step, result = measurement.step, json_text(measurement)
+    insert(connection, "measured", run_id=run_id, job_id=job_id, time=at, step=step, result=result)
 
 
 def measured(connection: Connection, run_ids: list[int]) -> dict[int, events.ApproachMeasured]:
     """Read the measurements of runs."""
-    rows = connection.execute(
-        "SELECT run_id, result FROM measured WHERE run_id IN (SELECT unnest(?::INTEGER[]))", [run_ids]
-    ).fetchall()
+    rows = connection.execute(f"SELECT run_id, result FROM measured WHERE {_OF_RUNS}", [run_ids]).fetchall()
     return {run_id: _measured.decode(text) for run_id, text in rows}
 
 
 def count_measured(connection: Connection, run_ids: list[int]) -> int:
     """Return how many of the runs are measured."""
-    counted = "SELECT count(*) FROM measured WHERE run_id IN (SELECT unnest(?::INTEGER[]))"
-    return int(one_value(connection, counted, [run_ids]))
+    return int(one_value(connection, f"SELECT count(*) FROM measured WHERE {_OF_RUNS}", [run_ids]))
 
 
 def comparisons(connection: Connection) -> list[Comparison]:
     """List the comparisons, the newest first."""
-    rows = connection.execute(
-        "SELECT name, created, subject, metric, left_out FROM comparisons ORDER BY created DESC, name"
-    ).fetchall()
-    return [
-        Comparison(name, created, subject, metric, msgspec.json.decode(left_out))
-        for name, created, subject, metric, left_out in rows
-    ]
+    query = "SELECT name, created, subject, metric, left_out FROM comparisons ORDER BY created DESC, name"
+    rows = connection.execute(query).fetchall()
+    return [Comparison(*(*facts, msgspec.json.decode(left_out))) for *facts, left_out in rows]
 
 
 def store_comparison(connection: Connection, comparison: Comparison) -> None:
@@ -108,50 +94,34 @@ def drop_member(connection: Connection, comparison: str, run_id: int) -> None:
 
 def with_digest(connection: Connection, digest: str) -> int | None:
     """Return the newest run of this recipe and data that finished or may still; None if there is none."""
-    run_id: int | None = one_value(
-        connection,
-        "SELECT max(a.run_id) FROM approaches a JOIN runs r ON r.id = a.run_id WHERE a.digest = ? AND a.digest <> ''"
-        " AND r.state->>'type' IN ('queued', 'running', 'finished')",
-        [digest],
-    )
+    condition = "a.digest = ? AND a.digest <> '' AND r.state->>'type' IN ('queued', 'running', 'finished')"
+    query = f"SELECT max(a.run_id) FROM approaches a JOIN runs r ON r.id = a.run_id WHERE {condition}"
+    run_id: int | None = one_value(connection, query, [digest])
     return run_id
 
 
 def job_args(connection: Connection, run_id: int) -> dict[str, Any] | None:
     """Return the args of a run's measurement job; None for a run in no comparison."""
-    row = connection.execute(
-        "SELECT approach, learns_news FROM approaches WHERE run_id = ? LIMIT 1", [run_id]
-    ).fetchone()
+    query = "SELECT approach, learns_news FROM approaches WHERE run_id = ? LIMIT 1"
+    row = connection.execute(query, [run_id]).fetchone()
     return None if row is None else {"approach": row[0], "learns_news": row[1]}
 
 
 def power(connection: Connection, run_ids: list[int]) -> dict[int, float]:
     """Return the mean power in watts of each run's GPU while it trained; runs without readings are left out."""
-    rows = connection.execute(
-        "SELECT run_id, avg(value) FROM metrics WHERE run_id IN (SELECT unnest(?::INTEGER[])) AND key = 'gpu_watts'"
-        " AND value IS NOT NULL GROUP BY run_id",
-        [run_ids],
-    ).fetchall()
-    return dict(rows)
+    condition = f"{_OF_RUNS} AND key = 'gpu_watts' AND value IS NOT NULL"
+    query = f"SELECT run_id, avg(value) FROM metrics WHERE {condition} GROUP BY run_id"
+    return dict(connection.execute(query, [run_ids]).fetchall())
 
 
 def trained(connection: Connection, run_ids: list[int]) -> dict[int, Trained]:
     """Read each run's training size, its share per step, and its losses at the start, middle and end."""
-    rows = connection.execute(
-        "SELECT run_id, sum(coalesce(used, kept)) FROM data_reports d"
-        " WHERE run_id IN (SELECT unnest(?::INTEGER[])) AND NOT EXISTS"
-        " (FROM data_sources s WHERE s.run_id = d.run_id AND s.source = d.source AND s.used_as <> 'train')"
-        " GROUP BY run_id",
-        [run_ids],
-    ).fetchall()
     loss_rows = connection.execute(_LOSSES, [run_ids]).fetchall()
     losses = {(run_id, key): (first, midway, last) for run_id, key, first, midway, last in loss_rows}
-    plans = {
-        run_id: msgspec.json.decode(text, type=events.Planned)
-        for run_id, text in connection.execute(_PLANNED, [run_ids]).fetchall()
-    }
+    planned = connection.execute(_PLANNED, [run_ids]).fetchall()
+    plans = {run_id: msgspec.json.decode(text, type=events.Planned) for run_id, text in planned}
     by_run = {}
-    for run_id, row_count in rows:
+    for run_id, row_count in connection.execute(_TRAINED_ON, [run_ids]).fetchall():
         loss, plan = losses.get((run_id, "eval_loss")) or losses.get((run_id, "loss")), plans.get(run_id)
         by_run[run_id] = Trained(
             rows=int(row_count) if plan is None else plan.rows,
@@ -162,16 +132,20 @@ def trained(connection: Connection, run_ids: list[int]) -> dict[int, Trained]:
     return by_run
 
 
-_PLANNED = """
-    SELECT run_id, planned FROM jobs
-    WHERE run_id IN (SELECT unnest(?::INTEGER[])) AND verb = 'train' AND planned <> '{}'
+_OF_RUNS = "run_id IN (SELECT unnest(?::INTEGER[]))"
+_TRAINED_ON = f"""
+    SELECT run_id, sum(coalesce(used, kept)) FROM data_reports d WHERE {_OF_RUNS} AND NOT EXISTS
+    (FROM data_sources s WHERE s.run_id = d.run_id AND s.source = d.source AND s.used_as <> 'train') GROUP BY run_id
+"""
+_PLANNED = f"""
+    SELECT run_id, planned FROM jobs WHERE {_OF_RUNS} AND verb = 'train' AND planned <> '{{}}'
     QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY id DESC) = 1
 """
 # A training loss comes from one batch per step, so averages over thirds of the run are compared.
-_LOSSES = """
+_LOSSES = f"""
     WITH ranked AS (
         SELECT run_id, key, value, percent_rank() OVER (PARTITION BY run_id, key ORDER BY step) AS place FROM metrics
-        WHERE run_id IN (SELECT unnest(?::INTEGER[])) AND key IN ('loss', 'eval_loss') AND value IS NOT NULL
+        WHERE {_OF_RUNS} AND key IN ('loss', 'eval_loss') AND value IS NOT NULL
     )
     SELECT run_id, key,
         avg(value) FILTER (place <= if(key = 'loss', 0.34, 0)) AS first,

@@ -56,7 +56,7 @@ def swap(fresh: Path, database: Path) -> str:
 
 def _prune(database: Path, pattern: str) -> None:
     """Keep the newest KEPT; a log is removed with its database."""
-    backups = [file for file in database.parent.glob(pattern) if not file.name.endswith(".wal")]
+    backups = [file for file in database.parent.glob(pattern) if file.suffix != ".wal"]
     for file in sorted(backups, key=lambda one: one.stat().st_mtime_ns)[:-KEPT]:
         file.unlink(missing_ok=True)
         wal_of(file).unlink(missing_ok=True)

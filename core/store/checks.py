@@ -20,6 +20,7 @@ from finetop.core.text import quoted
 
 # What the scores of an item tell of a Flip.
 SCORED = ("task", "item", "base", "tuned", "base_answer", "tuned_answer", "base_log_prob", "tuned_log_prob")
+_STANDING = "SELECT id, time, step, result FROM checks WHERE run_id = ? AND NOT superseded"
 
 
 def runs_at_end(recipe: Mapping[str, Any]) -> bool:
@@ -30,15 +31,13 @@ def runs_at_end(recipe: Mapping[str, Any]) -> bool:
 
 def add(connection: Connection, run_id: int, job_id: int, at: float, verdict: events.Verdict) -> None:
     """Store a check's result, replacing an earlier one of the same job and step."""
-    existing = connection.execute(
-        "SELECT id FROM checks WHERE job_id = ? AND step IS NOT DISTINCT FROM ?", [job_id, verdict.step]
-    ).fetchone()
-    if existing is None:
-        existing = (run_records.next_number(connection, "checks"),)
-    short = brief(existing[0], at, verdict.step, verdict.result)
-    connection.execute("DELETE FROM checks WHERE id = ?", [existing[0]])
+    query = "SELECT id FROM checks WHERE job_id = ? AND step IS NOT DISTINCT FROM ?"
+    existing = connection.execute(query, [job_id, verdict.step]).fetchone()
+    check_id = existing[0] if existing else run_records.next_number(connection, "checks")
+    short = brief(check_id, at, verdict.step, verdict.result)
+    connection.execute("DELETE FROM checks WHERE id = ?", [check_id])
     insert(
-        connection, "checks", id=existing[0], run_id=run_id, step=verdict.step, time=at, verdict=short.verdict,
+        connection, "checks", id=check_id, run_id=run_id, step=verdict.step, time=at, verdict=short.verdict,
         result=json_text(verdict.result), job_id=job_id, claim=short.claim, watch=short.watch, superseded=False,
     )  # fmt: skip
     run_records.mark_run(connection, run_id)
@@ -51,19 +50,11 @@ def supersede(connection: Connection, run_id: int, step: int) -> None:
 
 
 def brief_of(connection: Connection, run_id: int) -> str | None:
-    """Return the brief of the check that represents a run, as JSON.
-
-    That of the best checkpoint if there is one, else the newest that claims something, else the newest.
-    """
+    """Return the brief of a run's best checkpoint, else of its newest claim, else of its newest check, as JSON."""
     best = best_of(connection, run_id)
-    row = connection.execute(
-        "SELECT id, time, step, result FROM checks WHERE run_id = ? AND NOT superseded"
-        " ORDER BY (step IS NOT DISTINCT FROM ?) DESC, watch, id DESC LIMIT 1",
-        [run_id, -1 if best is None else best.step],
-    ).fetchone()
-    if row is None:
-        return None
-    return json_text(seen_brief(connection, run_id, *row))
+    query = f"{_STANDING} ORDER BY (step IS NOT DISTINCT FROM ?) DESC, watch, id DESC LIMIT 1"
+    row = connection.execute(query, [run_id, -1 if best is None else best.step]).fetchone()
+    return None if row is None else json_text(seen_brief(connection, run_id, *row))
 
 
 def briefs(connection: Connection, run_id: int) -> list[CheckBrief]:
@@ -72,20 +63,12 @@ def briefs(connection: Connection, run_id: int) -> list[CheckBrief]:
 
 
 def _newest_first(connection: Connection, run_id: int) -> list[tuple[Any, ...]]:
-    found: list[tuple[Any, ...]] = connection.execute(
-        "SELECT id, time, step, result FROM checks WHERE run_id = ? AND NOT superseded ORDER BY id DESC",
-        [run_id],
-    ).fetchall()
+    found: list[tuple[Any, ...]] = connection.execute(f"{_STANDING} ORDER BY id DESC", [run_id]).fetchall()
     return found
 
 
 def seen_brief(
-    connection: Connection,
-    run_id: int,
-    check_id: int,
-    at: float,
-    step: int | None,
-    result: str,
+    connection: Connection, run_id: int, check_id: int, at: float, step: int | None, result: str
 ) -> CheckBrief:
     """Return the brief of a result, including its state in triage."""
     standing = triage_states.of_run(connection, run_id).get("", Standing())
@@ -110,12 +93,9 @@ def results(connection: Connection, run_id: int) -> list[dict[str, Any]]:
 
 def newest_result(connection: Connection, run_id: int, step: int) -> dict[str, Any] | None:
     """Read the newest check result of a checkpoint, else the run's newest; None if there is none."""
-    row = connection.execute(
-        "SELECT time, step, result FROM checks WHERE run_id = ? AND NOT superseded"
-        " ORDER BY (step IS NOT DISTINCT FROM ?) DESC, id DESC LIMIT 1",
-        [run_id, step],
-    ).fetchone()
-    return None if row is None else {**msgspec.json.decode(row[2]), "at": row[0], "step": row[1]}
+    query = f"{_STANDING} ORDER BY (step IS NOT DISTINCT FROM ?) DESC, id DESC LIMIT 1"
+    row = connection.execute(query, [run_id, step]).fetchone()
+    return None if row is None else {**msgspec.json.decode(row[3]), "at": row[1], "step": row[2]}
 
 
 def flips(connection: Connection, run_id: int, check_id: int | None, task: str) -> FlipsAnswer:
@@ -124,15 +104,11 @@ def flips(connection: Connection, run_id: int, check_id: int | None, task: str) 
     For an item that was scored again (out of memory, a second attempt) the last score counts. Raises NotFound if the
     run has no such check, or the check no such task.
     """
-    check_row = connection.execute(
-        "SELECT id, job_id, step FROM checks WHERE run_id = ? AND NOT superseded AND (? IS NULL OR id = ?)"
-        " ORDER BY id DESC LIMIT 1",
-        [run_id, check_id, check_id],
-    ).fetchone()
+    condition = "run_id = ? AND NOT superseded AND (? IS NULL OR id = ?)"
+    query = f"SELECT id, job_id, step FROM checks WHERE {condition} ORDER BY id DESC LIMIT 1"
+    check_row = connection.execute(query, [run_id, check_id, check_id]).fetchone()
     if check_row is None:
-        raise NotFound(
-            "this run has no check yet." if check_id is None else f"this run has no check {check_id}."
-        )
+        raise NotFound(f"this run has no check {'yet' if check_id is None else check_id}.")
     chosen, job_id, step = check_row
     rows = connection.execute(
         "WITH scored AS (SELECT * FROM item_scores WHERE job_id = ? AND (step IS NULL OR step = ?)"
@@ -145,10 +121,8 @@ def flips(connection: Connection, run_id: int, check_id: int | None, task: str) 
     ).fetchall()
     if task and not rows:
         _require_task(connection, job_id, task)
-    return FlipsAnswer(
-        int(chosen),
-        [Flip(category="", question="", gold="", **dict(zip(SCORED, row, strict=True))) for row in rows],
-    )
+    found = [Flip(category="", question="", gold="", **dict(zip(SCORED, row, strict=True))) for row in rows]
+    return FlipsAnswer(int(chosen), found)
 
 
 def _require_task(connection: Connection, job_id: int, task: str) -> None:
@@ -161,23 +135,17 @@ def _require_task(connection: Connection, job_id: int, task: str) -> None:
 
 
 def newest_checkpoint(connection: Connection, run_id: int, step: int | None) -> tuple[int, str]:
-    """Return step and path of a run's checkpoint: the one at `step`, else its best, else the newest.
-
-    Raises NotFound listing the available steps.
-    """
+    """Return step and path of the checkpoint at `step`, else the best, else the newest. Raises NotFound."""
     best = best_of(connection, run_id) if step is None else None
-    row = connection.execute(
-        "SELECT step, path FROM checkpoints WHERE run_id = ? AND (? IS NULL OR step = ?)"
-        " ORDER BY (step = ?) DESC, step DESC LIMIT 1",
-        [run_id, step, step, -1 if best is None else best.step],
-    ).fetchone()
+    newest = "run_id = ? AND (? IS NULL OR step = ?) ORDER BY (step = ?) DESC, step DESC LIMIT 1"
+    values = [run_id, step, step, -1 if best is None else best.step]
+    row = connection.execute(f"SELECT step, path FROM checkpoints WHERE {newest}", values).fetchone()
     if row is None:
         query = "SELECT DISTINCT step FROM checkpoints WHERE run_id = ? ORDER BY step"
         steps = read_as(connection, str, query, [run_id])
         hint = f"It has {', '.join(steps)}." if steps else _without_checkpoint(connection, run_id)
-        raise NotFound(
-            "this run has no checkpoint" + (f" at step {step}." if step is not None else "."), hint=hint
-        )
+        at = "" if step is None else f" at step {step}"
+        raise NotFound(f"this run has no checkpoint{at}.", hint=hint)
     return int(row[0]), str(row[1])
 
 
@@ -189,10 +157,8 @@ def has_checkpoint(connection: Connection, run_id: int) -> bool:
 def _without_checkpoint(connection: Connection, run_id: int) -> str:
     """Return a hint for a run that has no checkpoint, depending on its state."""
     name, word = one_row(connection, "SELECT name, state->>'type' FROM runs WHERE id = ?", [run_id])
-    match word:
-        case "queued":
-            return "It waits in the queue: finetop queue."
-        case "running":
-            return f"It has none yet; to save one and stop: finetop stop {name}."
-        case _:
-            return f"It has {word} without one: finetop show {name}."
+    if word == "queued":
+        return "It waits in the queue: finetop queue."
+    if word == "running":
+        return f"It has none yet; to save one and stop: finetop stop {name}."
+    return f"It has {word} without one: finetop show {name}."

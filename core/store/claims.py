@@ -15,7 +15,12 @@ import msgspec
 from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.store import runs
-from finetop.core.store.database import one_value
+
+_CHECKED = (
+    "SELECT c.step, j.args, c.claim, c.watch FROM checks c LEFT JOIN jobs j ON j.id = c.job_id"
+    " WHERE c.run_id = ? ORDER BY c.id"
+)
+_LIVE = "SELECT args FROM jobs WHERE run_id = ? AND verb = ? AND word IN ('queued', 'running') ORDER BY id"
 
 
 @dataclass(frozen=True)
@@ -45,21 +50,18 @@ def claim_for(
     step: int | None,
     settings: Mapping[str, Any],
     *,
-    is_spent: bool,
-    watch: bool = False,
+    is_spent: bool,  # alpha is spent over checkpoints (`check.every`)
+    watch: bool = False,  # requests a check without a claim
 ) -> Claim:
-    """Return the claim of a check, given the run's checks so far.
-
-    `is_spent`: alpha is spent over checkpoints (`check.every`); `watch` requests a check without a claim.
-    """
-    claims = [earlier_check for earlier_check in earlier if not earlier_check.claim.watch]
-    for earlier_check in claims:
-        if earlier_check.step == step and earlier_check.settings == settings:
-            return earlier_check.claim
+    """Return the claim of a check, given the run's checks so far."""
+    claims = [check for check in earlier if not check.claim.watch]
+    for check in claims:
+        if check.step == step and check.settings == settings:
+            return check.claim
     if watch:
         return Claim(watch=True)
     if is_spent:
-        return Claim(1 + max((earlier_check.claim.claim for earlier_check in claims), default=0))
+        return Claim(1 + max((check.claim.claim for check in claims), default=0))
     return Claim(watch=bool(claims))
 
 
@@ -75,28 +77,16 @@ def claim_of(
     is_spent = (runs.recipe(connection, run_id).get("check") or {}).get("every") is not None
     if is_spent and not watch:
         # it numbers its claims itself: one from outside would get a number twice
-        live = (
-            "SELECT count(*) FROM jobs WHERE run_id = ? AND verb = 'train' AND word IN ('queued', 'running')"
-        )
-        watch = bool(one_value(connection, live, [run_id]))
+        watch = bool(connection.execute(_LIVE, [run_id, "train"]).fetchall())
     return claim_for(_checks_so_far(connection, run_id), step, settings or {}, is_spent=is_spent, watch=watch)
 
 
 def _checks_so_far(connection: Connection, run_id: int) -> list[EarlierCheck]:
-    rows = connection.execute(
-        "SELECT c.step, j.args, c.claim, c.watch FROM checks c LEFT JOIN jobs j ON j.id = c.job_id"
-        " WHERE c.run_id = ? ORDER BY c.id",
-        [run_id],
-    ).fetchall()
-    so_far = [
-        EarlierCheck(step, msgspec.json.decode(args or "{}").get("general") or {}, Claim(claim, watch))
-        for step, args, claim, watch in rows
-    ]
-    under_way = connection.execute(
-        "SELECT args FROM jobs WHERE run_id = ? AND verb = 'check' AND word IN ('queued', 'running') ORDER BY id",
-        [run_id],
-    ).fetchall()
-    for (text,) in under_way:
+    so_far = []
+    for step, text, claim, watch in connection.execute(_CHECKED, [run_id]).fetchall():
+        settings = msgspec.json.decode(text or "{}").get("general") or {}
+        so_far.append(EarlierCheck(step, settings, Claim(claim, watch)))
+    for (text,) in connection.execute(_LIVE, [run_id, "check"]).fetchall():
         args = msgspec.json.decode(text)
         claim = Claim(args.get("claim", 0), args.get("watch", False))
         so_far.append(EarlierCheck(args.get("step"), args.get("general") or {}, claim))

@@ -14,7 +14,7 @@ from finetop.core.protocol.messages.data_versions import DataVersion
 from finetop.core.store import run_records
 from finetop.core.store.database import one_value
 
-_json = msgspec.json.Decoder(Origin)
+_origin_of = msgspec.json.Decoder(Origin)
 
 # What a SourceRow has as it is; then what more is known of it.
 _READ = (
@@ -46,30 +46,21 @@ def number_new(connection: Connection, read: Sequence[tuple[Any, ...]]) -> None:
         (path, part, limit, content): (rows, at)
         for _, _, at, _, path, part, _, rows, content, limit, *_ in read
     }
-    is_new = False
+    numbered = "SELECT ?, ?, ?, coalesce(max(number), 0) + 1, ?, ?, ? FROM data_versions"
     for (path, part, limit, content), (rows, at) in seen_contents.items():
-        if _version(connection, path, part, limit, content) is not None:
-            continue
-        connection.execute(
-            "INSERT INTO data_versions SELECT ?, ?, ?, coalesce(max(number), 0) + 1, ?, ?, ?"
-            f" FROM data_versions {_WHERE}",
-            [path, part, limit, content, rows, at, path, part, limit],
-        )
-        is_new = True
-    if is_new:
-        run_records.mark_home(connection)
+        if _version(connection, path, part, limit, content) is None:
+            values = [path, part, limit, content, rows, at, path, part, limit]
+            connection.execute(f"INSERT INTO data_versions {numbered} {_WHERE}", values)
+            run_records.mark_home(connection)
 
 
 def _version(
     connection: Connection, path: str, part: str, limit: int | None, content: str
 ) -> tuple[int, float] | None:
     """Return a content's version number and when it was first seen, or None."""
-    versions = (
-        connection.execute(
-            f"SELECT number, first_seen FROM data_versions {_WHERE} AND content = ?",
-            [path, part, limit, content],
-        ).fetchall()
-    )  # read completely: while a row is left, no appender can be opened (an alarm in the same chunk)
+    query = f"SELECT number, first_seen FROM data_versions {_WHERE} AND content = ?"
+    # read completely: while a row is left, no appender can be opened (an alarm in the same chunk)
+    versions = connection.execute(query, [path, part, limit, content]).fetchall()
     return versions[0] if versions else None
 
 
@@ -84,14 +75,11 @@ def of_run(connection: Connection, run_id: int) -> list[SourceRow]:
     columns = [column for column, *_ in connection.description]
     read = [dict(zip(columns, row, strict=True)) for row in rows]
     newest = {row["use"] == "test": row["job_id"] for row in sorted(read, key=itemgetter("job_id"))}
-    queued = {
-        job: connection.execute("SELECT created FROM jobs WHERE id = ?", [job]).fetchone()
-        for job in newest.values()
-    }
+    created = "SELECT created FROM jobs WHERE id = ?"
+    queued = {job: connection.execute(created, [job]).fetchone() for job in newest.values()}
     learned: dict[str, str] = {}
-    for source, fingerprint in connection.execute(
-        "SELECT source, fingerprint FROM data_reports WHERE run_id = ?", [run_id]
-    ).fetchall():
+    reported = "SELECT source, fingerprint FROM data_reports WHERE run_id = ?"
+    for source, fingerprint in connection.execute(reported, [run_id]).fetchall():
         learned[source] = fingerprint if source not in learned else ""  # two files with the same name
     return [
         _source(connection, row, learned, next(iter(queued[row["job_id"]] or ()), None))
@@ -101,10 +89,7 @@ def of_run(connection: Connection, run_id: int) -> list[SourceRow]:
 
 
 def _source(
-    connection: Connection,
-    row: dict[str, Any],
-    learned: Mapping[str, str],
-    queued: float | None,
+    connection: Connection, row: dict[str, Any], learned: Mapping[str, str], queued: float | None
 ) -> SourceRow:
     path, part, limit = row["path"], row["part"], row["limit"]
     number, first_seen = _version(connection, path, part, limit, row["content"]) or (0, row["time"])
@@ -126,25 +111,19 @@ def _origin(connection: Connection, text: str | None) -> tuple[Origin | None, in
     """Return what a file was made of, and the version of that; 0 if no run has read it."""
     if text is None:
         return None, 0
-    origin = _json.decode(text)
-    number = one_value(
-        connection,
-        "SELECT coalesce(max(v.number), 0) FROM data_sources s JOIN data_versions v ON"
-        f" {_SAME} AND v.content = s.content WHERE s.path = ? AND s.sha256 = ?",
-        [origin.path, origin.sha256],
-    )
-    return origin, int(number)
+    origin = _origin_of.decode(text)
+    versions = f"data_sources s JOIN data_versions v ON {_SAME} AND v.content = s.content"
+    query = f"SELECT coalesce(max(v.number), 0) FROM {versions} WHERE s.path = ? AND s.sha256 = ?"
+    return origin, int(one_value(connection, query, [origin.path, origin.sha256]))
 
 
 def previous_version(connection: Connection, row: SourceRow) -> tuple[int, str, str] | None:
     """Return the version before a run's: its number, its content, and a run that read it ('' if none is left)."""
-    row_before = connection.execute(
-        f"SELECT number, content FROM data_versions {_WHERE} AND number < ? ORDER BY number DESC LIMIT 1",
-        [row.path, row.part, row.limit, row.number],
-    ).fetchone()
-    if row_before is None:
+    query = f"SELECT number, content FROM data_versions {_WHERE} AND number < ? ORDER BY number DESC LIMIT 1"
+    before = connection.execute(query, [row.path, row.part, row.limit, row.number]).fetchone()
+    if before is None:
         return None
-    return int(row_before[0]), str(row_before[1]), next(iter(_readers(connection, row_before[1], "name")), "")
+    return int(before[0]), str(before[1]), next(iter(_readers(connection, before[1], "name")), "")
 
 
 def number_of(connection: Connection, row: SourceRow, content: str) -> int:
@@ -159,12 +138,9 @@ def folders_with(connection: Connection, content: str) -> list[str]:
 
 def _readers(connection: Connection, content: str, column: str) -> list[str]:
     """Read a column of the runs that read a content, the newest run first."""
-    found = connection.execute(
-        f"SELECT DISTINCT r.id, r.{column} FROM data_sources s JOIN runs r ON r.id = s.run_id WHERE s.content = ?"
-        " ORDER BY r.id DESC LIMIT 20",
-        [content],
-    ).fetchall()
-    return [value for _, value in found]
+    readers = "data_sources s JOIN runs r ON r.id = s.run_id WHERE s.content = ?"
+    query = f"SELECT DISTINCT r.id, r.{column} FROM {readers} ORDER BY r.id DESC LIMIT 20"
+    return [value for _, value in connection.execute(query, [content]).fetchall()]
 
 
 def listing(
@@ -172,10 +148,8 @@ def listing(
 ) -> tuple[list[DataVersion], int]:
     """List versions, last read first, each with the newest runs that read it; and the total number."""
     rows = connection.execute(_LISTING, [part_of_path, most_runs, limit]).fetchall()
-    total = one_value(
-        connection, "SELECT count(*) FROM data_versions WHERE contains(lower(path), lower(?))", [part_of_path]
-    )
-    return [_listed(connection, row) for row in rows], int(total)
+    query = "SELECT count(*) FROM data_versions WHERE contains(lower(path), lower(?))"
+    return [_listed(connection, row) for row in rows], int(one_value(connection, query, [part_of_path]))
 
 
 def _listed(connection: Connection, row: tuple[Any, ...]) -> DataVersion:

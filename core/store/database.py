@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -25,10 +25,7 @@ _json = msgspec.json.Encoder()
 
 
 def open_store(path: Path) -> Connection:
-    """Open or create the database and apply all migrations.
-
-    Raises StoreTrouble if it is a link, locked by another process, damaged, or made by a newer finetop.
-    """
+    """Open or create the database, and migrate it. Raises StoreTrouble if it is a link, locked, damaged or too new."""
     if path.is_symlink():
         raise StoreTrouble(f"{path} is a link.", hint="Put the file itself there, or use another home.")
     for file in (path, backups.wal_of(path)):
@@ -48,31 +45,28 @@ def open_store(path: Path) -> Connection:
             },
         )
     except duckdb.Error as error:
-        raise StoreTrouble(*reason(path, error)) from error
+        raise StoreTrouble(reason(path, error)) from error
     try:
         migrate(connection, path, made_now=made_now)
         connection.execute("SET lock_configuration = true")
-    except duckdb.Error as error:  # it opens, but is damaged further in
+    except BaseException as error:
         connection.close()
         if made_now:
             path.unlink(missing_ok=True)
-        raise StoreTrouble(*reason(path, error)) from error
-    except BaseException:
-        connection.close()
-        if made_now:
-            path.unlink(missing_ok=True)
+        if isinstance(error, duckdb.Error):  # it opens, but is damaged further in
+            raise StoreTrouble(reason(path, error)) from error
         raise
     path.chmod(0o600)
     return connection
 
 
-def reason(path: Path, error: duckdb.Error) -> tuple[str]:
+def reason(path: Path, error: duckdb.Error) -> str:
     text = str(error).splitlines()[0]
     if "onflicting lock" in text:
-        return (f"{path} is in use by another process. {text}",)
+        return f"{path} is in use by another process. {text}"
     if "No space left" in text:
-        return (f"no room on the disk for {path}. Free some, then try again.",)
-    return (f"{path} can't be read: {text.rstrip('.')}. {REBUILD}",)
+        return f"no room on the disk for {path}. Free some, then try again."
+    return f"{path} can't be read: {text.rstrip('.')}. {REBUILD}"
 
 
 def damage(error: duckdb.Error) -> str:
@@ -85,12 +79,8 @@ def damage(error: duckdb.Error) -> str:
 
 def migrations() -> list[tuple[str, str]]:
     """List (name, SQL) of all migrations in order."""
-    folder = resources.files("finetop.core.store.migrations")
-    return sorted(
-        (entry.name, entry.read_text(encoding="utf-8"))
-        for entry in folder.iterdir()
-        if entry.name.endswith(".sql")
-    )
+    files = resources.files("finetop.core.store.migrations").iterdir()
+    return sorted((file.name, file.read_text("utf-8")) for file in files if file.name.endswith(".sql"))
 
 
 def made_by_newer(path: Path) -> str:
@@ -122,14 +112,11 @@ def _unknown(connection: Connection) -> list[str]:
 
 
 def migrate(connection: Connection, path: Path, *, made_now: bool) -> None:
-    connection.execute(
-        "CREATE TABLE IF NOT EXISTS migrations (name VARCHAR NOT NULL, applied DOUBLE NOT NULL)"
-    )
+    columns = "name VARCHAR NOT NULL, applied DOUBLE NOT NULL"
+    connection.execute(f"CREATE TABLE IF NOT EXISTS migrations ({columns})")
     if newer := _unknown(connection):
-        raise StoreTrouble(
-            f"{path} was made by a newer finetop (it has {newer[-1]}).",
-            hint="Install that version, or use another home.",
-        )
+        hint = "Install that version, or use another home."
+        raise StoreTrouble(f"{path} was made by a newer finetop (it has {newer[-1]}).", hint=hint)
     applied = _done(connection)
     waiting = [(name, sql) for name, sql in migrations() if name not in applied]
     if waiting and not made_now:
@@ -137,10 +124,8 @@ def migrate(connection: Connection, path: Path, *, made_now: bool) -> None:
         try:
             backups.copy(path, waiting[0][0])
         except OSError as error:
-            raise StoreTrouble(
-                f"{path} must be upgraded, but can't be copied first: {error.strerror}.",
-                hint="Free some room on the disk, then try again.",
-            ) from error
+            fault = f"{path} must be upgraded, but can't be copied first: {error.strerror}."
+            raise StoreTrouble(fault, hint="Free some room on the disk, then try again.") from error
     for name, sql in waiting:
         with transaction(connection):
             connection.execute(sql)
@@ -183,6 +168,19 @@ def insert(connection: Connection, table: str, /, **row: Any) -> None:
     columns = ", ".join(f'"{column}"' for column in row)
     marks = ", ".join("?" for _ in row)
     connection.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", list(row.values()))
+
+
+def append(connection: Connection, table: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Add many rows at once, in the table's columns; no row of an earlier query may be left to fetch."""
+    if rows:
+        with connection.appender(table) as appender:
+            appender.append_rows(rows)
+
+
+def update(connection: Connection, table: str, number: int, /, **row: Any) -> None:
+    """Set columns of the row with this id."""
+    columns = ", ".join(f"{column} = ?" for column in row)
+    connection.execute(f"UPDATE {table} SET {columns} WHERE id = ?", [*row.values(), number])
 
 
 def json_text(value: object) -> str:

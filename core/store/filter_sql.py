@@ -20,33 +20,22 @@ _VERDICT = (
 _SINCE = "coalesce(r.ended, r.created)"
 ALARM = "(SELECT arg_max(a.text, a.time) FROM alarms a WHERE a.run_id = r.id AND a.over_step IS NULL)"
 _TAGS = "TRY(from_json(r.tags, '[\"VARCHAR\"]'))"
-_TEXTS = {
-    "name": "r.name",
-    "model": "r.model",
-    "method": "r.method",
-    "objective": "r.objective",
-    "note": "r.note",
+_COLUMNS = ("name", "model", "method", "objective", "note")
+_TEXTS = {name: f"r.{name}" for name in _COLUMNS} | {
     "suite": "coalesce(r.brief->>'suite', '')",
     "alarm": f"coalesce({ALARM}, '')",
     "host": "''",  # known to the client: see client/remote/merge_runs.py
 }
-_NUMBERS = {
-    "step": "r.step",
-    "steps": "r.steps",
-    "id": "r.id",
-    "drop": "TRY_CAST(r.brief->>'drop' AS DOUBLE)",
-}
+_NUMBERS = {name: f"r.{name}" for name in ("step", "steps", "id")}
+_NUMBERS["drop"] = "TRY_CAST(r.brief->>'drop' AS DOUBLE)"
 # A job that waits in a cluster's queue is live in the store, and queued for people: see `as_seen` in protocol/runs.py.
 _STATE = (
     "CASE WHEN coalesce(r.state->>'waits', '') <> '' AND coalesce(r.state->>'asked', '') = ''"
     " THEN 'queued' ELSE r.state->>'type' END"
 )
 _IS_RUNNING = f"{_STATE} = 'running'"
-_VERDICT_TEXT = (
-    f"CASE {_VERDICT}"
-    + "".join(f" WHEN '{word}' THEN '{text}'" for word, text in VERDICT_TEXTS.items())
-    + " END"
-)
+_CASES = "".join(f" WHEN '{word}' THEN '{text}'" for word, text in VERDICT_TEXTS.items())
+_VERDICT_TEXT = f"CASE {_VERDICT}{_CASES} END"
 _ANSWER = tuple(  # the texts of the "did it forget?" column, as listed in protocol/filter_match.py
     f"nullif({text}, '')"
     for text in (
@@ -61,14 +50,10 @@ _ANSWER = tuple(  # the texts of the "did it forget?" column, as listed in proto
         _TEXTS["alarm"],
     )
 )
-_SHOWN = ("r.name", "r.model", "r.method", "r.objective", "r.note", *_ANSWER)  # and the tags
+_SHOWN = (*(_TEXTS[name] for name in _COLUMNS), *_ANSWER)  # and the tags
 _SEVERAL = {"how": ("r.method", "r.objective"), "forgot": _ANSWER}
 _LEFT = f"CASE WHEN {_IS_RUNNING} THEN TRY_CAST(r.state->>'left_s' AS DOUBLE) END"
-_SPANS = {
-    "age": f"$now - {_SINCE}",
-    "left": _LEFT,
-    "time": f"coalesce({_LEFT}, $now - {_SINCE})",
-}
+_SPANS = {"age": f"$now - {_SINCE}", "left": _LEFT, "time": f"coalesce({_LEFT}, $now - {_SINCE})"}
 _GROUPS = {
     "method": "r.method",
     "model": "r.model",
@@ -97,9 +82,8 @@ class Statement:
         """Join a setting; return the alias of its row."""
         if key not in self.joins:
             name = f"s{len(self.joins)}"
-            self.joins[key] = (
-                f" LEFT JOIN settings {name} ON {name}.run_id = r.id AND {name}.key = {self.value(key)}"
-            )
+            condition = f"{name}.run_id = r.id AND {name}.key = {self.value(key)}"
+            self.joins[key] = f" LEFT JOIN settings {name} ON {condition}"
         return self.joins[key].split()[3]
 
     def places(self, waiting: dict[int, int]) -> str:
@@ -118,51 +102,43 @@ class Statement:
 
 def condition(statement: Statement, line: Filter, now: float) -> str:
     """Return the condition of a filter; a term about a value that a run lacks is false for it."""
-    terms = [_term(statement, term, now) for term in line.terms]
+    terms = []
+    for term in line.terms:
+        holds = f"coalesce({_holds(statement, term, now)}, false)"
+        terms.append(f"NOT {holds}" if term.negated else holds)
     return " AND ".join(terms) or "true"
 
 
-def _term(statement: Statement, term: Term, now: float) -> str:
-    holds = f"coalesce({_holds(statement, term, now)}, false)"
-    return f"NOT {holds}" if term.negated else holds
-
-
 def _holds(statement: Statement, term: Term, now: float) -> str:
-    if term.kind == "word":
+    if term.kind in ("word", "text"):
         parameter = statement.value(str(term.value))
-        return f"({_any(_SHOWN, ':', parameter)} OR {_any_tag(':', parameter)})"
-    if term.kind == "text" and term.key == "tag":
-        parameter = statement.value(str(term.value))
-        untagged = _fits("''", term.op, parameter)
-        return f"(CASE WHEN r.tags = '[]' THEN {untagged} ELSE {_any_tag(term.op, parameter)} END)"
-    if term.kind == "text" and term.key in _SEVERAL:
-        return _any(_SEVERAL[term.key], term.op, statement.value(str(term.value)))
-    if term.kind == "text":
-        return _fits(_TEXTS[term.key], term.op, statement.value(str(term.value)))
-    if term.kind == "choice" and term.key == "state":
-        return f"{_STATE} = {statement.value(term.value)}"
+        if term.kind == "word":
+            return f"({_any(_SHOWN, ':', parameter)} OR {_any_tag(':', parameter)})"
+        if term.key == "tag":
+            untagged = _fits("''", term.op, parameter)
+            return f"(CASE WHEN r.tags = '[]' THEN {untagged} ELSE {_any_tag(term.op, parameter)} END)"
+        if term.key in _SEVERAL:
+            return _any(_SEVERAL[term.key], term.op, parameter)
+        return _fits(_TEXTS[term.key], term.op, parameter)
     if term.kind == "choice":
-        return f"{_VERDICT} = {statement.value(term.value)}"
+        return f"{_STATE if term.key == 'state' else _VERDICT} = {statement.value(term.value)}"
     if term.kind == "age":
         span = _SPANS[term.key]
-        span = span.replace("$now", statement.value(now)) if "$now" in span else span
-        return f"{span} {_OPS[term.op]} {statement.value(term.value)}"
-    if isinstance(term.value, float):
-        number = (
-            f"{statement.setting(term.key)}.number"
-            if term.kind == "setting"
-            else _number(statement, term.key)
-        )
-        return f"{number} {_OPS[term.op]} {statement.value(term.value)}"
-    row = statement.setting(term.key)
-    fits = _fits(f"coalesce({row}.word, 'none')", term.op, statement.value(term.value))
-    return f"({row}.number IS NULL AND {fits})"
+        number = span.replace("$now", statement.value(now)) if "$now" in span else span
+    elif term.kind != "setting":
+        number = _number(statement, term.key)
+    else:
+        row = statement.setting(term.key)
+        if not isinstance(term.value, float):
+            fits = _fits(f"coalesce({row}.word, 'none')", term.op, statement.value(term.value))
+            return f"({row}.number IS NULL AND {fits})"
+        number = f"{row}.number"
+    return f"{number} {_OPS[term.op]} {statement.value(term.value)}"
 
 
 def _fits(text: str, op: str, parameter: str) -> str:
-    return (
-        f"lower({text}) = lower({parameter})" if op == "=" else f"contains(lower({text}), lower({parameter}))"
-    )
+    left, right = f"lower({text})", f"lower({parameter})"
+    return f"{left} = {right}" if op == "=" else f"contains({left}, {right})"
 
 
 def _any(texts: Sequence[str], op: str, parameter: str) -> str:

@@ -10,15 +10,8 @@ from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import NotFound
 from finetop.core.protocol.check_result import CheckResult, Flip, worst_first
-from finetop.core.protocol.messages.triage import (
-    CellAnswer,
-    ItemAnswer,
-    ItemKind,
-    LookAtCell,
-    LookAtItem,
-    LostItems,
-    LostItemsAnswer,
-)
+from finetop.core.protocol.messages import triage as ask_for
+from finetop.core.protocol.messages.triage import ItemKind, LostItems
 from finetop.core.store import checks, triage
 from finetop.core.text import clean_line
 
@@ -66,7 +59,7 @@ _ELSEWHERE = (
 _COUNTED = f"SELECT task, item, count(*) FROM ({_ELSEWHERE}) WHERE lost GROUP BY task, item"
 
 
-def cell(connection: Connection, ask: LookAtCell) -> CellAnswer:
+def cell(connection: Connection, ask: ask_for.LookAtCell) -> ask_for.CellAnswer:
     """Read the details of one task of a run's check, or of the whole. Raises NotFound."""
     task, items = ask.task, max(0, min(ask.items, MOST_FIRST))
     known = triage.known_check(connection, ask.run)
@@ -74,7 +67,7 @@ def cell(connection: Connection, ask: LookAtCell) -> CellAnswer:
     facts = triage.facts_of(outcome, task)
     lost = [item for item in _changed(connection, known, task) if not item.won][:items]
     floor = outcome.noise_floor
-    return CellAnswer(
+    return ask_for.CellAnswer(
         facts=facts,
         kinds=kinds_of(outcome, task),
         curve=triage.curve_of(connection, run_id, task),
@@ -88,35 +81,27 @@ def cell(connection: Connection, ask: LookAtCell) -> CellAnswer:
 def kinds_of(outcome: CheckResult, task: str) -> list[ItemKind]:
     """Count items per category of a task, largest loss rate first; without a task, per task."""
     if not task:
-        return [
-            ItemKind(entry.task, entry.n, entry.lost, entry.won)
-            for entry in worst_first(outcome)
-            if entry.drop is not None
-        ]
-    kinds = [
-        ItemKind(kind.category, kind.n, kind.lost, kind.won, task)
-        for kind in outcome.categories
-        if kind.task == task and kind.category
-    ]
+        measured = [entry for entry in worst_first(outcome) if entry.drop is not None]
+        return [ItemKind(entry.task, entry.n, entry.lost, entry.won) for entry in measured]
+    own = [kind for kind in outcome.categories if kind.task == task and kind.category]
+    kinds = [ItemKind(kind.category, kind.n, kind.lost, kind.won, task) for kind in own]
     return sorted(kinds, key=lambda kind: (-kind.lost / max(1, kind.n), kind.kind))
 
 
-def list_lost(connection: Connection, ask: LostItems) -> LostItemsAnswer:
+def list_lost(connection: Connection, ask: LostItems) -> ask_for.LostItemsAnswer:
     """List a page of the items that flipped. Raises NotFound."""
-    query = triage.known_check(connection, ask.run)
-    run_id, outcome = query.run_id, query.outcome
+    known = triage.known_check(connection, ask.run)
+    run_id, outcome = known.run_id, known.outcome
     triage.facts_of(outcome, ask.task)
-    changed = _changed(connection, query, ask.task)
+    changed = _changed(connection, known, ask.task)
     matching = [item for item in changed if _is_wanted(item, ask)]
     if ask.runs > 1:
-        elsewhere = _elsewhere(connection, run_id, ask.task, matching)
-        matching = [
-            item for item in matching if 1 + elsewhere[item.task, item.item] >= ask.runs and not item.won
-        ]
+        also = _elsewhere(connection, run_id, ask.task, matching)
+        matching = [item for item in matching if 1 + also[item.task, item.item] >= ask.runs and not item.won]
     won, start = sum(item.won for item in changed), max(0, ask.offset)
     page = matching[start : start + max(1, min(ask.limit, PAGE_LIMIT))]
-    return LostItemsAnswer(
-        check_id=query.id,
+    return ask_for.LostItemsAnswer(
+        check_id=known.id,
         items=_with_history(connection, run_id, ask.task, page),
         matching=len(matching),
         lost=len(changed) - won,
@@ -125,20 +110,16 @@ def list_lost(connection: Connection, ask: LostItems) -> LostItemsAnswer:
     )
 
 
-def item_detail(connection: Connection, ask: LookAtItem) -> ItemAnswer:
+def item_detail(connection: Connection, ask: ask_for.LookAtItem) -> ask_for.ItemAnswer:
     """Read one item's details. Raises NotFound if it did not change."""
     task, item = ask.task, ask.item
     known = triage.known_check(connection, ask.run)
     run_id, outcome = known.run_id, known.outcome
     triage.facts_of(outcome, task)
-    changed = [
-        changed_item for changed_item in _changed(connection, known, task) if changed_item.item == item
-    ]
+    changed = [flip for flip in _changed(connection, known, task) if flip.item == item]
     if not changed:
-        raise NotFound(
-            f"item {clean_line(item, limit=80)!r} of {task} did not change in {known.run}.",
-            hint=f"See `finetop flips {known.run} --task {task}`.",
-        )
+        message = f"item {clean_line(item, limit=80)!r} of {task} did not change in {known.run}."
+        raise NotFound(message, hint=f"See `finetop flips {known.run} --task {task}`.")
     choices = next((flip.choices for flip in outcome.flips if (flip.task, flip.item) == (task, item)), ())
     elsewhere = connection.execute(_ELSEWHERE, [run_id, run_id, task, task, [item]]).fetchall()
     asked_by_method, lost = Counter[str](), Counter[str]()
@@ -148,22 +129,16 @@ def item_detail(connection: Connection, ask: LookAtItem) -> ItemAnswer:
         lost[method] += bool(is_lost)
         if is_lost:
             also.append(run_name)
-    kind = next(
-        (kind for kind in kinds_of(outcome, task) if kind.kind == changed[0].category),
-        ItemKind("", 0, 0, 0, task),
-    )
+    kinds = [kind for kind in kinds_of(outcome, task) if kind.kind == changed[0].category]
     (whole,) = _with_history(connection, run_id, task, changed)
-    base_was_right = not whole.won
-    steps: list[tuple[int | None, bool]] = [(None, not base_was_right)]
     at_steps = _at_steps(connection, run_id, task, changed)
-    steps += [(at, is_lost) for at, is_lost in at_steps.get((task, item), {}).items()]
-    return ItemAnswer(
+    return ask_for.ItemAnswer(
         item=whole,
         choices=list(choices),
-        steps=steps,
+        steps=[(None, whole.won), *at_steps.get((task, item), {}).items()],
         also=sorted(also)[:NAMED],
         methods=[(method, lost[method], asked_by_method[method]) for method in sorted(asked_by_method)],
-        of_kind=kind,
+        of_kind=kinds[0] if kinds else ItemKind("", 0, 0, 0, task),
     )
 
 
@@ -172,11 +147,8 @@ def _is_wanted(item: Flip, ask: LostItems) -> bool:
         return False
     if ask.margin and (item.tuned_margin is None or abs(item.tuned_margin) < ask.margin):
         return False
-    text = ask.text.lower()
-    return not text or any(
-        text in field.lower()
-        for field in (item.question, item.gold, item.base_answer, item.tuned_answer, item.item)
-    )
+    texts = (item.question, item.gold, item.base_answer, item.tuned_answer, item.item)
+    return any(ask.text.lower() in text.lower() for text in texts)
 
 
 def _changed(connection: Connection, check: triage.Known, task: str) -> list[Flip]:
@@ -195,15 +167,13 @@ def _with_history(connection: Connection, run_id: int, task: str, items: Sequenc
     if not items:
         return []
     steps = _at_steps(connection, run_id, task, items)
-    elsewhere = _elsewhere(connection, run_id, task, items)
-    return [
-        msgspec.structs.replace(
-            item,
-            since=None if item.won else _since(steps.get((item.task, item.item), {})),
-            also=elsewhere[item.task, item.item],
-        )
-        for item in items
-    ]
+    also = _elsewhere(connection, run_id, task, items)
+    whole = []
+    for item in items:
+        key = (item.task, item.item)
+        since = None if item.won else _since(steps.get(key, {}))
+        whole.append(msgspec.structs.replace(item, since=since, also=also[key]))
+    return whole
 
 
 def _since(steps: Mapping[int, bool]) -> int | None:

@@ -16,9 +16,27 @@ from duckdb import DuckDBPyConnection as Connection
 from finetop.core.errors import StoreTrouble
 from finetop.core.protocol import check_result as results, events, runs as data
 from finetop.core.store import approaches, checks, data_versions, notices, remedies, runs
-from finetop.core.store.database import json_text, one_value, transaction
+from finetop.core.store.database import append, json_text, one_value, read_as, transaction, update
 from finetop.core.store.event_batch import Batch, Place, read
 from finetop.core.wording import verdicts
+
+_MOVED = ("bytes_read", "last_n", "skipping", "bad_lines", "bad_line", "last_event")  # of a batch
+_MOVE_ON = """
+    UPDATE jobs SET bytes_read = new.bytes_read, last_n = new.last_n, skipping = new.skipping,
+    bad_lines = jobs.bad_lines + new.bad_lines, bad_line = coalesce(jobs.bad_line, new.bad_line),
+    last_event = coalesce(new.last_event, jobs.last_event), state = coalesce(new.state, jobs.state) FROM
+    (SELECT unnest(?::INTEGER[]) AS id, unnest(?::BIGINT[]) AS bytes_read, unnest(?::BIGINT[]) AS last_n,
+    unnest(?::BOOLEAN[]) AS skipping, unnest(?::INTEGER[]) AS bad_lines, unnest(?::VARCHAR[]) AS bad_line,
+    unnest(?::DOUBLE[]) AS last_event, unnest(?::VARCHAR[]) AS state) new WHERE jobs.id = new.id
+"""
+_SHOW = """
+    UPDATE runs SET last = new.last, step = greatest(runs.step, new.step), state = coalesce(new.state, runs.state)
+    FROM (SELECT unnest(?::INTEGER[]) AS id, unnest(?::VARCHAR[]) AS last, unnest(?::INTEGER[]) AS step,
+    unnest(?::VARCHAR[]) AS state) new WHERE runs.id = new.id
+"""
+# replaces the dtype that a job assumed before it loaded the model
+_DEVICE = "left(device, length(device) - position(' ' IN reverse(device)))"
+_SET_DTYPE = f"UPDATE jobs SET device = {_DEVICE} || ' ' || ? WHERE id = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +60,16 @@ def take_in(connection: Connection, job_id: int, file: Path, *, tells: bool = Tr
 
 
 def take_in_all(connection: Connection, files: Mapping[int, Path], *, tells: bool = True) -> Taken:
-    """Ingest the next chunk of each job's events, all in one transaction.
-
-    Raises as `read_all` and `commit`.
-    """
+    """Ingest the next chunk of each job's events, all in one transaction. Raises as `read_all` and `commit`."""
     batches = read_all(places(connection, list(files)), files)
     return commit(connection, list(files), batches, tells=tells)
 
 
 def places(connection: Connection, job_ids: list[int]) -> list[Place]:
     """Return how far each job's events have been ingested, in the given order."""
-    rows = connection.execute(
-        "SELECT id, run_id, verb, state, bytes_read, last_n, skipping FROM jobs WHERE id IN (SELECT unnest(?))",
-        [job_ids],
-    ).fetchall()
-    stands = {row[0]: Place(*row) for row in rows}
+    columns = "id, run_id, verb, state, bytes_read, last_n, skipping"
+    query = f"SELECT {columns} FROM jobs WHERE id IN (SELECT unnest(?))"
+    stands = {place.job_id: place for place in read_as(connection, Place, query, [job_ids])}
     return [stands[job_id] for job_id in job_ids]
 
 
@@ -76,11 +89,7 @@ def read_all(stands: Sequence[Place], files: Mapping[int, Path], *, work_s: floa
 
 
 def commit(
-    connection: Connection,
-    job_ids: Sequence[int],
-    batches: Sequence[Batch],
-    *,
-    tells: bool = True,
+    connection: Connection, job_ids: Sequence[int], batches: Sequence[Batch], *, tells: bool = True
 ) -> Taken:
     """Commit chunks of these jobs in one transaction.
 
@@ -97,24 +106,20 @@ def commit(
             if tells:
                 heard = [notice for batch in written for notice in (*batch.alarms.heard, *_regressed(batch))]
                 notices.add(connection, heard)
-    told_ids = [batch.place.job_id for batch in written]
-    finished = {
-        batch.place.job_id: batch for batch in batches if batch.is_empty or batch.place.job_id in told_ids
-    }
-    return Taken(
-        told=told_ids,
-        more=[job_id for job_id in job_ids if job_id not in finished]
-        + [job_id for job_id, batch in finished.items() if not batch.is_last],
-        newer={job_id: NewerEvents(batch.newer) for job_id, batch in finished.items() if batch.newer},
-    )
+    told = [batch.place.job_id for batch in written]
+    by_job = {batch.place.job_id: batch for batch in batches}
+    done = {job_id: batch for job_id, batch in by_job.items() if batch.is_empty or job_id in told}
+    waiting = [job_id for job_id in job_ids if job_id not in done]
+    going_on = [job_id for job_id, batch in done.items() if not batch.is_last]
+    newer = {job_id: NewerEvents(batch.newer) for job_id, batch in done.items() if batch.newer}
+    return Taken(told, [*waiting, *going_on], newer)
 
 
 def _that_fit(connection: Connection, batches: list[Batch]) -> list[Batch]:
     """Return the batches that begin where the store stands, with their jobs' current states."""
     fitting = []
-    for batch, now in zip(
-        batches, places(connection, [batch.place.job_id for batch in batches]), strict=True
-    ):
+    stands = places(connection, [batch.place.job_id for batch in batches])
+    for batch, now in zip(batches, stands, strict=True):
         if replace(batch.place, state=now.state) == now:
             batch.place = now
             fitting.append(batch)
@@ -125,10 +130,9 @@ class NewerEvents(StoreTrouble):
     """A job's events have a format that this finetop does not know."""
 
     def __init__(self, format_: int) -> None:
-        super().__init__(
-            f"its events have format {format_}; this finetop reads {events.FORMAT}.",
-            hint="A newer finetop wrote them: `finetop supervisor stop`, then use that one.",
-        )
+        hint = "A newer finetop wrote them: `finetop supervisor stop`, then use that one."
+        message = f"its events have format {format_}; this finetop reads {events.FORMAT}."
+        super().__init__(message, hint=hint)
 
 
 def _write(connection: Connection, batches: list[Batch]) -> None:
@@ -143,9 +147,7 @@ def _write(connection: Connection, batches: list[Batch]) -> None:
         for table, rows in (("item_scores", batch.scores), *batch.rows.items()):
             tables.setdefault(table, []).extend(rows)
     for table, rows in tables.items():
-        if rows:
-            with connection.appender(table) as appender:
-                appender.append_rows(rows)
+        append(connection, table, rows)
     if tables.get("data_sources"):
         data_versions.number_new(connection, tables["data_sources"])
     for batch in batches:
@@ -160,10 +162,8 @@ def _write(connection: Connection, batches: list[Batch]) -> None:
 def _make_room(connection: Connection, batch: Batch) -> None:
     """Delete rows that this chunk replaces."""
     if batch.started is not None:
-        connection.execute(
-            "DELETE FROM data_reports WHERE run_id = ? AND 'train' = (SELECT verb FROM jobs WHERE id = ?)",
-            [batch.place.run_id, batch.place.job_id],
-        )
+        if batch.place.verb == "train":
+            connection.execute("DELETE FROM data_reports WHERE run_id = ?", [batch.place.run_id])
         connection.execute("DELETE FROM data_sources WHERE job_id = ?", [batch.place.job_id])
     if batch.resumed is not None:
         runs.forget_later(connection, batch.place.run_id, batch.resumed)
@@ -172,26 +172,8 @@ def _make_room(connection: Connection, batch: Batch) -> None:
 def _move_on(connection: Connection, batches: list[Batch]) -> None:
     """Advance the offsets, with the jobs' and runs' states and last numbers."""
     states = [_state_of(batch) for batch in batches]
-    connection.execute(
-        "UPDATE jobs SET bytes_read = new.bytes_read, last_n = new.last_n, skipping = new.skipping,"
-        " bad_lines = jobs.bad_lines + new.bad_lines, bad_line = coalesce(jobs.bad_line, new.bad_line),"
-        " last_event = coalesce(new.last_event, jobs.last_event),"
-        " state = coalesce(new.state, jobs.state) FROM (SELECT unnest(?::INTEGER[]) AS id,"
-        " unnest(?::BIGINT[]) AS bytes_read, unnest(?::BIGINT[]) AS last_n, unnest(?::BOOLEAN[]) AS skipping,"
-        " unnest(?::INTEGER[]) AS bad_lines, unnest(?::VARCHAR[]) AS bad_line,"
-        " unnest(?::DOUBLE[]) AS last_event, unnest(?::VARCHAR[]) AS state) new"
-        " WHERE jobs.id = new.id",
-        [
-            [batch.place.job_id for batch in batches],
-            [batch.bytes_read for batch in batches],
-            [batch.last_n for batch in batches],
-            [batch.skipping for batch in batches],
-            [batch.bad_lines for batch in batches],
-            [batch.bad_line for batch in batches],
-            [batch.last_event for batch in batches],
-            states,
-        ],
-    )
+    columns = [[getattr(batch, key) for batch in batches] for key in _MOVED]
+    connection.execute(_MOVE_ON, [[batch.place.job_id for batch in batches], *columns, states])
     _show_in_runs(connection, list(zip(batches, states, strict=True)))
 
 
@@ -204,10 +186,9 @@ def _show_in_runs(connection: Connection, with_states: list[tuple[Batch, str | N
     ]
     if not of_runs:
         return
-    rows = connection.execute(
-        "SELECT id, last FROM runs WHERE id IN (SELECT unnest(?))",
-        [[batch.place.run_id for batch, _ in of_runs]],
-    ).fetchall()
+    run_ids = [batch.place.run_id for batch, _ in of_runs]
+    query = "SELECT id, last FROM runs WHERE id IN (SELECT unnest(?))"
+    rows = connection.execute(query, [run_ids]).fetchall()
     last = {run_id: msgspec.json.decode(text) for run_id, text in rows}
     steps = dict.fromkeys(last, 0)
     states: dict[int, str | None] = dict.fromkeys(last)
@@ -216,18 +197,8 @@ def _show_in_runs(connection: Connection, with_states: list[tuple[Batch, str | N
         last[run_id].update(batch.last)
         steps[run_id] = max(steps[run_id], batch.step)
         states[run_id] = state or states[run_id]
-    connection.execute(
-        "UPDATE runs SET last = new.last, step = greatest(runs.step, new.step),"
-        " state = coalesce(new.state, runs.state) FROM (SELECT unnest(?::INTEGER[]) AS id,"
-        " unnest(?::VARCHAR[]) AS last, unnest(?::INTEGER[]) AS step, unnest(?::VARCHAR[]) AS state) new"
-        " WHERE runs.id = new.id",
-        [
-            list(last),
-            [json_text(numbers) for numbers in last.values()],
-            list(steps.values()),
-            list(states.values()),
-        ],
-    )
+    numbers = list(map(json_text, last.values()))
+    connection.execute(_SHOW, [list(last), numbers, list(steps.values()), list(states.values())])
 
 
 def _state_of(batch: Batch) -> str | None:
@@ -238,41 +209,25 @@ def _state_of(batch: Batch) -> str | None:
     if not isinstance(state, data.Running):
         return None
     phase = batch.phase
-    return json_text(
-        msgspec.structs.replace(
-            state,
-            phase=phase.name,
-            done=phase.done,
-            total=phase.total,
-            unit=phase.unit,
-            left_s=phase.left_s,
-        )
-    )
+    progress = {"done": phase.done, "total": phase.total, "unit": phase.unit, "left_s": phase.left_s}
+    return json_text(msgspec.structs.replace(state, phase=phase.name, **progress))
 
 
 def _write_rare(connection: Connection, batch: Batch) -> None:
     """Write events that a job sends once or a few times."""
     run_id, job_id = batch.place.run_id, batch.place.job_id
-    if batch.started is not None:
-        connection.execute(
-            "UPDATE jobs SET device = ?, versions = ?, ended_word = NULL WHERE id = ?",
-            [f"{batch.started.device} {batch.started.dtype}", json_text(batch.started.versions), job_id],
-        )
+    if (started := batch.started) is not None:
+        device, versions = f"{started.device} {started.dtype}", json_text(started.versions)
+        update(connection, "jobs", job_id, device=device, versions=versions, ended_word=None)
     if batch.planned is not None:
         planned = msgspec.structs.asdict(batch.planned)
         dtype = planned.pop("dtype")  # the rest are numbers
-        connection.execute("UPDATE jobs SET planned = ? WHERE id = ?", [json_text(planned), job_id])
-        connection.execute("UPDATE runs SET steps = ? WHERE id = ?", [batch.planned.steps, run_id])
-        if dtype:  # replaces the dtype that the job assumed before it loaded the model
-            connection.execute(
-                "UPDATE jobs SET device = left(device, length(device) - position(' ' IN reverse(device))) || ' ' || ?"
-                " WHERE id = ?",
-                [dtype, job_id],
-            )
+        update(connection, "jobs", job_id, planned=json_text(planned))
+        update(connection, "runs", run_id, steps=batch.planned.steps)
+        if dtype:
+            connection.execute(_SET_DTYPE, [dtype, job_id])
     if batch.first_row is not None:
-        connection.execute(
-            "UPDATE runs SET first_row = ? WHERE id = ?", [json_text(batch.first_row.pieces), run_id]
-        )
+        update(connection, "runs", run_id, first_row=json_text(batch.first_row.pieces))
     for at, verdict in batch.verdicts:
         if isinstance(verdict, events.Resumed):
             checks.supersede(connection, run_id, verdict.step)
@@ -282,22 +237,16 @@ def _write_rare(connection: Connection, batch: Batch) -> None:
         remedies.store_result(connection, run_id, job_id, at, remedy)
     for at, measured in batch.measured:
         approaches.store_measurement(connection, run_id, job_id, at, measured)
-    if batch.started is not None or batch.best is not None:
+    if batch.place.verb == "train" and (batch.started is not None or batch.best is not None):
         best = batch.best and json_text(data.Best(batch.best.step, batch.best.text))
-        connection.execute(
-            "UPDATE runs SET best = ? WHERE id = ? AND 'train' = (SELECT verb FROM jobs WHERE id = ?)",
-            [best, run_id, job_id],
-        )
+        update(connection, "runs", run_id, best=best)
     if batch.best is not None and batch.best.values:  # the run's numbers are those of its best checkpoint
         last = msgspec.json.decode(one_value(connection, "SELECT last FROM runs WHERE id = ?", [run_id]))
-        connection.execute(
-            "UPDATE runs SET last = ? WHERE id = ?", [json_text({**last, **batch.best.values}), run_id]
-        )
+        update(connection, "runs", run_id, last=json_text({**last, **batch.best.values}))
     if batch.verdicts or batch.started is not None or batch.best is not None:
-        brief = checks.brief_of(connection, run_id)
-        connection.execute("UPDATE runs SET brief = ? WHERE id = ?", [brief, run_id])
+        update(connection, "runs", run_id, brief=checks.brief_of(connection, run_id))
     if batch.ended is not None:
-        connection.execute("UPDATE jobs SET ended_word = ? WHERE id = ?", [json_text(batch.ended), job_id])
+        update(connection, "jobs", job_id, ended_word=json_text(batch.ended))
     if batch.verdicts or batch.best is not None or not batch.alarms.is_empty:
         runs.set_rank(connection, run_id)
 
@@ -306,13 +255,11 @@ def _regressed(batch: Batch) -> list[notices.New]:
     """Return notices of a check that regressed; a training job reports its own checks as alarms."""
     if batch.place.verb != "check":
         return []
-    briefs = [
-        (at, verdict.step, results.brief(0, at, verdict.step, verdict.result))
-        for at, verdict in batch.verdicts
-        if isinstance(verdict, events.Verdict)
-    ]
-    return [
-        notices.New(batch.place.run_id, "regressed", step, verdicts.short_answer(check, name_suite=True), at)
-        for at, step, check in briefs
-        if check.verdict == "regressed" and not check.watch
-    ]
+    heard = []
+    for at, verdict in batch.verdicts:
+        if isinstance(verdict, events.Verdict):
+            check = results.brief(0, at, verdict.step, verdict.result)
+            if check.verdict == "regressed" and not check.watch:
+                text = verdicts.short_answer(check, name_suite=True)
+                heard.append(notices.New(batch.place.run_id, "regressed", verdict.step, text, at))
+    return heard

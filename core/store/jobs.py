@@ -14,7 +14,7 @@ from duckdb import DuckDBPyConnection as Connection
 from finetop.core.protocol import events, runs as data
 from finetop.core.protocol.messages.limits import HELD, PRIORITIES, tries_words
 from finetop.core.store import parents, run_records
-from finetop.core.store.database import insert, json_text, one_row, one_value
+from finetop.core.store.database import insert, json_text, one_row, one_value, update
 
 CHECK_PRIORITY = 0  # a check goes ahead of queued training
 TRAIN_PRIORITY = PRIORITIES["normal"]
@@ -46,8 +46,7 @@ class Job:
 
 _SELECT = (
     "SELECT j.id, j.run_id, r.name, j.verb, j.args, r.folder || '/' || j.folder, j.state, j.asked, j.attempt,"
-    " j.priority, coalesce(j.place, j.id) AS stands, j.held, j.not_before,"
-    " j.gpus, j.gpu_fault"
+    " j.priority, coalesce(j.place, j.id) AS stands, j.held, j.not_before, j.gpus, j.gpu_fault"
     " FROM jobs j JOIN runs r ON r.id = j.run_id WHERE j.word = ? ORDER BY j.priority, stands, j.id"
 )
 
@@ -62,15 +61,11 @@ def live(connection: Connection) -> list[Job]:
 
 
 def _jobs(connection: Connection, word: str) -> list[Job]:
-    return [
-        Job(
-            *(i, run_id, name, verb, msgspec.json.decode(args), folder, _state.decode(state)),
-            *(*scheduling, _shares.decode(gpus), fault),
-        )
-        for i, run_id, name, verb, args, folder, state, *scheduling, gpus, fault in connection.execute(
-            _SELECT, [word]
-        ).fetchall()
-    ]
+    jobs, rows = [], connection.execute(_SELECT, [word]).fetchall()
+    for number, run_id, name, verb, args, folder, state, *facts, gpus, fault in rows:
+        own = (msgspec.json.decode(args), folder, _state.decode(state))
+        jobs.append(Job(*(number, run_id, name, verb, *own, *facts, _shares.decode(gpus), fault)))
+    return jobs
 
 
 def add_job(
@@ -104,10 +99,7 @@ def set_state(connection: Connection, job_id: int, state: data.State) -> None:
 
 def show_state(connection: Connection, job_id: int, state: data.State) -> None:
     """Set a state that differs only in what the job's events report, so the run needs no new record."""
-    connection.execute(
-        "UPDATE jobs SET word = ?, state = ? WHERE id = ?",
-        [data.word(state), json_text(state), job_id],
-    )
+    update(connection, "jobs", job_id, word=data.word(state), state=json_text(state))
 
 
 def state_of(connection: Connection, job_id: int) -> data.State:
@@ -127,12 +119,10 @@ def events_taken(connection: Connection, job_id: int) -> int:
 
 def begin_attempt(connection: Connection, job_id: int, gpus: Sequence[data.Share] = ()) -> int:
     """Start a new attempt on these GPUs, clearing the outcome of the last one. Return its number."""
-    connection.execute(
-        "UPDATE jobs SET attempt = attempt + 1, ended_word = NULL, gpus = ?, gpu_fault = '' WHERE id = ?",
-        [json_text(gpus), job_id],
-    )
+    number = 1 + int(one_value(connection, "SELECT attempt FROM jobs WHERE id = ?", [job_id]))
+    update(connection, "jobs", job_id, attempt=number, ended_word=None, gpus=json_text(gpus), gpu_fault="")
     run_records.mark_job(connection, job_id)
-    return int(one_value(connection, "SELECT attempt FROM jobs WHERE id = ?", [job_id]))
+    return number
 
 
 def last_word(connection: Connection, job_id: int) -> tuple[events.Ended | None, float]:
@@ -143,7 +133,7 @@ def last_word(connection: Connection, job_id: int) -> tuple[events.Ended | None,
 
 def set_gpu_fault(connection: Connection, job_id: int, fault: str) -> None:
     """Record a fault of a live job's GPU; '' when it is over."""
-    connection.execute("UPDATE jobs SET gpu_fault = ? WHERE id = ?", [fault, job_id])
+    update(connection, "jobs", job_id, gpu_fault=fault)
     run_records.mark_job(connection, job_id)
 
 
@@ -159,52 +149,35 @@ def has_trained(connection: Connection, job_id: int) -> bool:
 
 
 def set_request(connection: Connection, job_id: int, request: str) -> None:
-    connection.execute("UPDATE jobs SET asked = ? WHERE id = ?", [request, job_id])
+    update(connection, "jobs", job_id, asked=request)
     run_records.mark_job(connection, job_id)
 
 
 def of_run(connection: Connection, run_id: int) -> list[data.JobRow]:
-    return [
-        data.JobRow(
-            job_id,
-            verb,
-            data.visible_state(_state.decode(state)),
-            attempt,
-            folder,
-            bad,
-            msgspec.json.decode(args),
-            list(_shares.decode(gpus)),
-            line or "",
-        )
-        for job_id, verb, state, attempt, folder, bad, args, gpus, line in connection.execute(
-            "SELECT id, verb, state, attempt, folder, bad_lines, args, gpus, bad_line FROM jobs"
-            " WHERE run_id = ? ORDER BY id",
-            [run_id],
-        ).fetchall()
-    ]
+    columns = "id, verb, state, attempt, folder, bad_lines, args, gpus, coalesce(bad_line, '')"
+    query = f"SELECT {columns} FROM jobs WHERE run_id = ? ORDER BY id"
+    rows = []
+    for job_id, verb, state, *facts, args, gpus, line in connection.execute(query, [run_id]).fetchall():
+        seen, shares = data.visible_state(_state.decode(state)), list(_shares.decode(gpus))
+        rows.append(data.JobRow(*(job_id, verb, seen, *facts, msgspec.json.decode(args), shares, line)))
+    return rows
 
 
 def folder_of(connection: Connection, run_id: int, job_id: int | None) -> tuple[int, str] | None:
     """Return one of a run's jobs (None: the newest): its id, and its folder relative to the home."""
-    row = connection.execute(
-        "SELECT j.id, r.folder || '/' || j.folder FROM jobs j JOIN runs r ON r.id = j.run_id"
-        " WHERE j.run_id = ? AND j.id = coalesce(?, j.id) ORDER BY j.id DESC LIMIT 1",
-        [run_id, job_id],
-    ).fetchone()
+    condition = "j.run_id = ? AND j.id = coalesce(?, j.id) ORDER BY j.id DESC LIMIT 1"
+    query = f"SELECT j.id, r.folder || '/' || j.folder FROM jobs j JOIN runs r ON r.id = j.run_id WHERE {condition}"
+    row = connection.execute(query, [run_id, job_id]).fetchone()
     return None if row is None else (int(row[0]), str(row[1]))
 
 
 def imports(connection: Connection, path: str) -> list[tuple[int, str, dict[str, Any], dict[str, Any]]]:
     """List runs imported from a folder, or about to be, newest first: id, name, recipe, the job's args."""
-    return [
-        (run_id, name, msgspec.json.decode(recipe), msgspec.json.decode(args))
-        for run_id, name, recipe, args in connection.execute(
-            "SELECT r.id, r.name, r.recipe, j.args FROM jobs j JOIN runs r ON r.id = j.run_id"
-            " WHERE j.verb = 'import' AND j.word IN ('queued', 'running', 'finished') AND j.args->>'path' = ?"
-            " ORDER BY j.id DESC",
-            [path],
-        ).fetchall()
-    ]
+    stands = "j.verb = 'import' AND j.word IN ('queued', 'running', 'finished') AND j.args->>'path' = ?"
+    query = "SELECT r.id, r.name, r.recipe, j.args FROM jobs j JOIN runs r ON r.id = j.run_id"
+    rows = connection.execute(f"{query} WHERE {stands} ORDER BY j.id DESC", [path]).fetchall()
+    read = msgspec.json.decode
+    return [(run_id, name, read(recipe), read(args)) for run_id, name, recipe, args in rows]
 
 
 def waiting_line(
@@ -216,19 +189,15 @@ def waiting_line(
     """
     reasons = parents.waiting(connection)
     ordered = sorted(queued(connection), key=lambda job: job.held or job.run_id in reasons)
-    return [
-        (job, _queued(job, place, reasons.get(job.run_id) or (why or {}).get(job.id) or data.FOR_A_SLOT))
-        for place, job in enumerate(ordered, 1)
-    ]
-
-
-def _queued(job: Job, place: int, because: str) -> data.Queued:
-    """Return the state of a waiting job."""
-    paused, retry = job.args.get("paused"), job.args.get("retry")
-    if job.held:
-        because = HELD if paused is None else f"paused at step {paused}"
-    tries = tries_words(retry["number"], retry["of"]) if retry else ""
-    return data.Queued(place, because, job.held, paused if job.held else None, job.not_before, tries)
+    line = []
+    for place, job in enumerate(ordered, 1):
+        because = reasons.get(job.run_id) or (why or {}).get(job.id) or data.FOR_A_SLOT
+        paused, retry = job.args.get("paused") if job.held else None, job.args.get("retry")
+        if job.held:
+            because = HELD if paused is None else f"paused at step {paused}"
+        tries = tries_words(retry["number"], retry["of"]) if retry else ""
+        line.append((job, data.Queued(place, because, job.held, paused, job.not_before, tries)))
+    return line
 
 
 SideJobs = dict[int, list[data.SideJob]]  # by run id
@@ -283,35 +252,31 @@ def tried(connection: Connection, jobs: Sequence[Job]) -> dict[int, data.Tried]:
     for job_id, total in totals.items():
         done, each = measured.get(job_id, (0, None))
         remaining = max(0, total - done)
-        progress[job_id] = data.Tried(
-            min(done, total), total, remaining * each if remaining and each else None
-        )
+        left_s = remaining * each if remaining and each else None
+        progress[job_id] = data.Tried(min(done, total), total, left_s)
     return progress
 
 
 def counts(connection: Connection) -> tuple[dict[str, int], int]:
     """Count running jobs by verb, and all waiting ones, including those in a cluster's queue."""
     live_jobs = live(connection)
-    running: Counter[str] = Counter(
-        job.verb for job in live_jobs if isinstance(data.visible_state(job.state), data.Running)
-    )
+    runs = [job.verb for job in live_jobs if isinstance(data.visible_state(job.state), data.Running)]
     waiting = int(one_value(connection, "SELECT count(*) FROM jobs WHERE word = 'queued'"))
-    return dict(running), len(live_jobs) - running.total() + waiting
+    return dict(Counter(runs)), len(live_jobs) - len(runs) + waiting
 
 
 def gpus_in_use(connection: Connection) -> dict[int, str]:
     """Map runs to the GPUs of their live jobs, numbered as on the machine: 'GPU 0, 1'."""
-    rows = connection.execute(
-        "SELECT run_id, gpus FROM jobs WHERE word = 'running' AND gpus != '[]' ORDER BY id"
-    ).fetchall()
+    query = "SELECT run_id, gpus FROM jobs WHERE word = 'running' AND gpus != '[]' ORDER BY id"
+    rows = connection.execute(query).fetchall()
     return {run_id: data.gpus_word(_shares.decode(gpus)) for run_id, gpus in rows}
 
 
 def next_checkpoints(connection: Connection) -> float:
     """Return the total bytes of the next checkpoints of all training runs, estimated from their last ones."""
-    size = one_value(
-        connection,
-        "SELECT coalesce(sum(size), 0) FROM (SELECT arg_max(c.size_bytes, c.step) AS size FROM jobs j"
-        " JOIN checkpoints c ON c.run_id = j.run_id WHERE j.word = 'running' AND j.verb = 'train' GROUP BY j.run_id)",
+    training = "j.word = 'running' AND j.verb = 'train' GROUP BY j.run_id"
+    last = (
+        "SELECT arg_max(c.size_bytes, c.step) AS size FROM jobs j JOIN checkpoints c ON c.run_id = j.run_id"
     )
-    return float(size)
+    query = f"SELECT coalesce(sum(size), 0) FROM ({last} WHERE {training})"
+    return float(one_value(connection, query))

@@ -33,29 +33,22 @@ _PASSED = (
 
 
 def curves(
-    connection: Connection,
-    run_id: int,
-    keys: list[str],
-    *,
-    columns: int,
-    first: int,
-    last: int,
+    connection: Connection, run_id: int, keys: list[str], *, columns: int, first: int, last: int
 ) -> list[Curve]:
-    """Bin each key's values over [first, last] steps into `columns`, so that charts never get raw points.
-
-    An empty `keys` means all keys of the run.
-    """
+    """Bin values over [first, last] steps into `columns`, for charts; an empty `keys` means all keys of the run."""
     width = max(last - first, 1)
     columns = max(1, min(columns, WIDEST_CHART))
-    chosen = "" if not keys else " AND key IN (SELECT unnest(?))"
-    values: list[object] = [first, columns, width, columns - 1, run_id, first, last]
-    return _build_curves(
-        connection,
+    query = (
         "SELECT key, least((step - ?)::BIGINT * ? // ?, ?)::INTEGER AS bin, min(value), max(value), avg(value),"
         " max(step), arg_max(value, step), count(*) - count(value)"
-        f" FROM metrics WHERE run_id = ? AND step BETWEEN ? AND ?{chosen} GROUP BY key, bin ORDER BY key, bin",
-        [*values, keys] if keys else values,
+        f" FROM metrics WHERE run_id = ? AND step BETWEEN ? AND ?{_chosen(keys)} GROUP BY key, bin ORDER BY key, bin"
     )
+    values: list[object] = [first, columns, width, columns - 1, run_id, first, last]
+    return _build_curves(connection, query, [*values, keys] if keys else values)
+
+
+def _chosen(keys: list[str]) -> str:
+    return " AND key IN (SELECT unnest(?))" if keys else ""
 
 
 def curves_across(
@@ -73,20 +66,18 @@ def curves_across(
     chart = _bins(connection, run_id, across, columns=columns, first=first, last=last)
     if not chart.columns:
         return CurvesAnswer([], None, chart.newest)
-    chosen = "" if not keys else " AND key IN (SELECT unnest(?))"
-    values: list[object] = [chart.stretch, run_id, chart.last_step, *([keys] if keys else [])]
-    binned = _build_curves(
-        connection,
+    query = (
         "WITH told AS (SELECT key, step // ? AS place, min(step) AS begin, max(step) AS step, min(value) AS low,"
         " max(value) AS high, sum(value) AS total, count(value) AS good, count(*) AS count,"
         " arg_max(value, step) AS newest"
-        f" FROM metrics WHERE run_id = ? AND step <= ?{chosen} GROUP BY key, place)"
+        f" FROM metrics WHERE run_id = ? AND step <= ?{_chosen(keys)} GROUP BY key, place)"
         " SELECT key, own.bin, min(low), max(high), sum(total) / sum(good), max(step), arg_max(newest, step),"
         " sum(count - good)::INTEGER"
         " FROM told ASOF JOIN (SELECT unnest(?) AS begins, unnest(?) AS bin) own ON told.begin >= own.begins"
-        " GROUP BY key, own.bin ORDER BY key, own.bin",
-        [*values, chart.begins, chart.columns],
+        " GROUP BY key, own.bin ORDER BY key, own.bin"
     )
+    values = [chart.stretch, run_id, chart.last_step, *([keys] if keys else []), chart.begins, chart.columns]
+    binned = _build_curves(connection, query, values)
     begins, ends = [float(step) for step in chart.begins], [float(step) for step in chart.ends]
     middles = [(begin + end) / 2 for begin, end in zip(begins, ends, strict=True)]
     steps = Curve("step", chart.columns, begins, ends, middles, chart.ends[-1], ends[-1], 0)
@@ -120,10 +111,8 @@ def steps(connection: Connection, run_id: int, *, after: int, limit: int) -> lis
         step_rows += rows[: limit - len(step_rows)]
         after += width
         if not rows:  # nothing nearby: jump to the next step with rows
-            nearest = one_value(
-                connection, "SELECT min(step) FROM metrics WHERE run_id = ? AND step > ?", [run_id, after]
-            )
-            if nearest is None:
+            later = "SELECT min(step) FROM metrics WHERE run_id = ? AND step > ?"
+            if (nearest := one_value(connection, later, [run_id, after])) is None:
                 break
             after = nearest - 1
         elif 4 * len(rows) < width < WIDEST * limit:  # not every step has rows
@@ -153,13 +142,7 @@ class _Bins:
 
 
 def _bins(
-    connection: Connection,
-    run_id: int,
-    across: Across,
-    *,
-    columns: int,
-    first: float,
-    last: float,
+    connection: Connection, run_id: int, across: Across, *, columns: int, first: float, last: float
 ) -> _Bins:
     """Divide [first, last] tokens, epochs or seconds of training into columns, with the steps of each.
 
@@ -184,14 +167,10 @@ def _bins(
     inside = [line for line in bins if line[0] is not None]
     last_inside = max((line[2] for line in inside), default=-1)
     is_end = all(line[2] <= last_inside for line in bins)
-    return _Bins(
-        [line[0] for line in inside],
-        [line[1] for line in inside],
-        [line[2] for line in inside],
-        2**31 - 1 if is_end and inside else last_inside,
-        max((float(line[3]) for line in bins), default=0.0),
-        stretch,
-    )
+    last_step = 2**31 - 1 if is_end and inside else last_inside
+    newest = max((float(line[3]) for line in bins), default=0.0)
+    numbers, begins, ends = ([line[at] for line in inside] for at in range(3))
+    return _Bins(numbers, begins, ends, last_step, newest, stretch)
 
 
 def _job_starts(connection: Connection, run_id: int) -> list[float]:

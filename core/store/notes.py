@@ -8,15 +8,14 @@ import msgspec
 from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.store import run_records
-from finetop.core.store.database import json_text, one_value
+from finetop.core.store.database import json_text, one_value, update
 
 _tags = msgspec.json.Decoder(list[str])
 
 
 def tags_of(connection: Connection, run_id: int) -> list[str]:
     """Read a run's tags, in the order in which they were added."""
-    tags = one_value(connection, "SELECT tags FROM runs WHERE id = ?", [run_id])
-    return read_tags(tags)
+    return read_tags(one_value(connection, "SELECT tags FROM runs WHERE id = ?", [run_id]))
 
 
 def read_tags(text: str) -> list[str]:
@@ -29,16 +28,14 @@ def read_tags(text: str) -> list[str]:
 
 def set_tags(connection: Connection, run_id: int, tags: Sequence[str]) -> None:
     """Store a run's tags."""
-    connection.execute("UPDATE runs SET tags = ? WHERE id = ?", [json_text(tags), run_id])
+    update(connection, "runs", run_id, tags=json_text(tags))
     run_records.mark_run(connection, run_id)
 
 
 def tagged(connection: Connection, text: str) -> list[tuple[int, list[str]]]:
     """List ids and tags of runs that have this text in a tag, by id."""
-    rows = connection.execute(
-        "SELECT id, tags FROM runs WHERE contains(tags, ?) ORDER BY id", [text]
-    ).fetchall()
-    return [(number, read_tags(tags)) for number, tags in rows]
+    query = "SELECT id, tags FROM runs WHERE contains(tags, ?) ORDER BY id"
+    return [(number, read_tags(tags)) for number, tags in connection.execute(query, [text]).fetchall()]
 
 
 def note_of(connection: Connection, run_id: int) -> str:
@@ -48,5 +45,5 @@ def note_of(connection: Connection, run_id: int) -> str:
 
 def set_note(connection: Connection, run_id: int, note: str) -> None:
     """Store a run's note."""
-    connection.execute("UPDATE runs SET note = ? WHERE id = ?", [note, run_id])
+    update(connection, "runs", run_id, note=note)
     run_records.mark_run(connection, run_id)

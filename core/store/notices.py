@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.notices import Notice, Way
-from finetop.core.store.database import one_value, read_as
+from finetop.core.store.database import append, one_value, read_as
 from finetop.core.wording.endings import state_word
 
 if TYPE_CHECKING:
@@ -36,24 +36,20 @@ class New(NamedTuple):
 
 def add(connection: Connection, new: Sequence[New]) -> None:
     """Write notices inside the transaction of their events."""
-    if not new:
-        return
     first = max(newest(connection), int(time.time() * 1e6)) + 1
     rows = [
         (number, notice.run_id, notice.kind[:100], notice.step, notice.text[:TEXT], notice.at, False)
         for number, notice in enumerate(new, first)
     ]
-    with connection.appender("notices") as appender:
-        appender.append_rows(rows)
+    append(connection, "notices", rows)
 
 
 def add_ending(connection: Connection, job_id: int, state: data.State) -> None:
     """Write a notice that a job has ended, if it made a run or failed."""
     if not isinstance(state, data.Finished | data.Stopped | data.Failed | data.Lost):
         return
-    row = connection.execute(
-        "SELECT j.run_id, j.verb, r.step FROM jobs j JOIN runs r ON r.id = j.run_id WHERE j.id = ?", [job_id]
-    ).fetchone()
+    query = "SELECT j.run_id, j.verb, r.step FROM jobs j JOIN runs r ON r.id = j.run_id WHERE j.id = ?"
+    row = connection.execute(query, [job_id]).fetchone()
     if row is None:
         return
     run_id, verb, step = row
@@ -108,11 +104,7 @@ def mark_told(connection: Connection, groups: Sequence[Group]) -> None:
         "UPDATE notices SET told = true FROM (SELECT unnest(?::INTEGER[]) AS run_id, unnest(?::VARCHAR[]) AS kind,"
         " unnest(?::BIGINT[]) AS id) g WHERE NOT told AND notices.run_id = g.run_id AND notices.kind = g.kind"
         " AND notices.id <= g.id",
-        [
-            [notice.run_id for notice in newest],
-            [notice.kind for notice in newest],
-            [notice.id for notice in newest],
-        ],
+        [[getattr(notice, key) for notice in newest] for key in ("run_id", "kind", "id")],
     )
     for table, is_done in (("notices", "told"), ("messages", "outcome IS NOT NULL")):
         connection.execute(
@@ -136,9 +128,7 @@ class Message(NamedTuple):
 
 def add_messages(connection: Connection, messages: Sequence[Message]) -> None:
     """Write messages inside the transaction that marks their notices."""
-    if messages:
-        with connection.appender("messages") as appender:
-            appender.append_rows([(*message, None) for message in messages])
+    append(connection, "messages", [(*message, None) for message in messages])
 
 
 def last_made(connection: Connection) -> dict[tuple[int, str], float]:
@@ -155,12 +145,9 @@ def made_since(connection: Connection, moment: float) -> list[float]:
 
 def due(connection: Connection, way: str) -> Message | None:
     """Return the next message to be tried by a way, whenever it is due."""
-    row = connection.execute(
-        "SELECT id, way, run_id, kind, body, made, due, tries FROM messages WHERE outcome IS NULL AND way = ?"
-        " ORDER BY due, id LIMIT 1",
-        [way],
-    ).fetchone()
-    return None if row is None else Message(*row)
+    condition = "outcome IS NULL AND way = ? ORDER BY due, id LIMIT 1"
+    query = f"SELECT {', '.join(Message._fields)} FROM messages WHERE {condition}"
+    return next(iter(read_as(connection, Message, query, [way])), None)
 
 
 def tried(connection: Connection, message: Message, due_at: float) -> None:
@@ -175,9 +162,8 @@ def wait(connection: Connection, message: Message, due_at: float) -> None:
 
 def give_up_old(connection: Connection, before: float) -> None:
     """Give up messages made before a moment, whose way is no longer configured or never works."""
-    connection.execute(
-        "UPDATE messages SET outcome = 'it waited for too long' WHERE outcome IS NULL AND made < ?", [before]
-    )
+    old = "outcome IS NULL AND made < ?"
+    connection.execute(f"UPDATE messages SET outcome = 'it waited for too long' WHERE {old}", [before])
 
 
 def settle(connection: Connection, message: Message, outcome: str) -> None:
@@ -186,8 +172,8 @@ def settle(connection: Connection, message: Message, outcome: str) -> None:
 
 
 def _set(connection: Connection, message: Message, what: str, value: float | str) -> None:
-    where = [message.id, message.way]
-    connection.execute(f"UPDATE messages SET {what} WHERE id = ? AND way = ?", [value, *where])
+    values = [value, message.id, message.way]
+    connection.execute(f"UPDATE messages SET {what} WHERE id = ? AND way = ?", values)
 
 
 def outcomes(connection: Connection) -> list[Way]:

@@ -18,11 +18,7 @@ _WAITS = (
     ' WHERE p.step IS NULL AND q.state NOT LIKE \'{"type":"finished"%\' GROUP BY p.run_id'
 )
 # How a parent ended, and the command that continues it and so what waits for it.
-DOES = {
-    "failed": ("has failed", "retry"),
-    "lost": ("is lost", "retry"),
-    "stopped": ("has stopped", "resume"),
-}
+DOES = {"failed": ("has failed", "retry"), "lost": ("is lost", "retry"), "stopped": ("has stopped", "resume")}
 
 
 @dataclass(frozen=True)
@@ -37,8 +33,8 @@ class Parent:
 def add(connection: Connection, run_id: int, parents: Sequence[Parent]) -> None:
     """Store a run's parents."""
     for parent in parents:
-        row = {"parent_id": parent.run_id, "setting": parent.setting, "step": parent.step}
-        insert(connection, "parents", run_id=run_id, **row)
+        facts = {"parent_id": parent.run_id, "setting": parent.setting, "step": parent.step}
+        insert(connection, "parents", run_id=run_id, **facts)
     run_records.mark_run(connection, run_id)
 
 
@@ -50,9 +46,8 @@ def of_run(connection: Connection, run_id: int) -> list[Parent]:
 
 def pin(connection: Connection, run_id: int, setting: str, step: int) -> None:
     """Store which checkpoint of a parent is used."""
-    connection.execute(
-        "UPDATE parents SET step = ? WHERE run_id = ? AND setting = ?", [step, run_id, setting]
-    )
+    query = "UPDATE parents SET step = ? WHERE run_id = ? AND setting = ?"
+    connection.execute(query, [step, run_id, setting])
     run_records.mark_run(connection, run_id)
 
 

@@ -13,15 +13,12 @@ from itertools import pairwise
 from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.store import jobs, run_records
-from finetop.core.store.database import one_value
+from finetop.core.store.database import one_value, update
 from finetop.core.store.jobs import Job
 
 
 def move(connection: Connection, moving: Sequence[Job], before: Job | None) -> None:
-    """Move waiting jobs, in their order, before another (None: behind all) and to its priority.
-
-    When moved to the end, a job keeps an even lower priority.
-    """
+    """Move waiting jobs before another and to its priority; None: behind all, where a job keeps an even lower one."""
     own = {job.id for job in moving}
     other_jobs = [job for job in jobs.queued(connection) if job.id not in own]
     if before is not None:
@@ -43,14 +40,12 @@ def move(connection: Connection, moving: Sequence[Job], before: Job | None) -> N
 
 def first_place(connection: Connection, priority: int) -> float:
     """Return a place before all waiting jobs of a priority."""
-    before = (
-        "SELECT coalesce(min(coalesce(place, id)) - 1, 0) FROM jobs WHERE word = 'queued' AND priority = ?"
-    )
-    return float(one_value(connection, before, [priority]))
+    before = "SELECT coalesce(min(coalesce(place, id)) - 1, 0) FROM jobs"
+    return float(one_value(connection, f"{before} WHERE word = 'queued' AND priority = ?", [priority]))
 
 
 def _put(connection: Connection, job_id: int, priority: int, place: float | None) -> None:
-    connection.execute("UPDATE jobs SET priority = ?, place = ? WHERE id = ?", [priority, place, job_id])
+    update(connection, "jobs", job_id, priority=priority, place=place)
     run_records.mark_job(connection, job_id)
 
 
@@ -61,8 +56,7 @@ def set_priority(connection: Connection, job_id: int, priority: int) -> None:
 
 def hold(connection: Connection, job_id: int, *, held: bool) -> None:
     """Hold a waiting job until a user releases it, or release it to start as soon as possible."""
-    wait = "" if held else ", not_before = NULL"
-    connection.execute(f"UPDATE jobs SET held = ?{wait} WHERE id = ?", [held, job_id])
+    update(connection, "jobs", job_id, held=held, **({} if held else {"not_before": None}))
     run_records.mark_job(connection, job_id)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from finetop.core.protocol.run_columns import word_of
 from finetop.core.protocol.run_filter import is_setting
 from finetop.core.recipe.dotted import flat_settings
-from finetop.core.store.database import read_as
+from finetop.core.store.database import append, read_as
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection as Connection
@@ -26,10 +26,8 @@ def flat(recipe: dict[str, Any]) -> dict[str, float | str]:
     values_by_key: dict[str, list[float | str]] = {}
     for key, value in flat_settings(recipe, of_item=lambda key, _: key):
         if is_setting(key):
-            values = [
-                _word(item) for item in (value if isinstance(value, list) else [value]) if item not in UNSET
-            ]
-            values_by_key.setdefault(key, []).extend(values)
+            items = value if isinstance(value, list) else [value]
+            values_by_key.setdefault(key, []).extend(_word(item) for item in items if item not in UNSET)
     return {
         key: values[0] if len(values) == 1 else ", ".join(map(word_of, values))[:LONGEST]
         for key, values in values_by_key.items()
@@ -50,9 +48,7 @@ def store_settings(connection: Connection, run_id: int, recipe: dict[str, Any]) 
         (run_id, key, word_of(value), value if isinstance(value, float) else None)
         for key, value in flat(recipe).items()
     ]
-    if rows:
-        with connection.appender("settings") as appender:
-            appender.append_rows(rows)
+    append(connection, "settings", rows)
 
 
 def of_runs(
@@ -61,11 +57,9 @@ def of_runs(
     """Read some settings of some runs."""
     by_run: dict[int, dict[str, float | str]] = {}
     if keys and run_ids:
-        for run_id, key, word, number in connection.execute(
-            "SELECT run_id, key, word, number FROM settings WHERE run_id IN (SELECT unnest(?))"
-            " AND key IN (SELECT unnest(?))",
-            [list(run_ids), list(keys)],
-        ).fetchall():
+        condition = "run_id IN (SELECT unnest(?)) AND key IN (SELECT unnest(?))"
+        query = f"SELECT run_id, key, word, number FROM settings WHERE {condition}"
+        for run_id, key, word, number in connection.execute(query, [list(run_ids), list(keys)]).fetchall():
             by_run.setdefault(run_id, {})[key] = word if number is None else number
     return by_run
 
@@ -82,6 +76,5 @@ def known_metrics(connection: Connection, asked: Sequence[str]) -> set[str]:
     newest = f"SELECT DISTINCT unnest(json_keys(last)) FROM runs WHERE id {_NEWEST}"
     names = {"loss", *read_as(connection, str, newest)}
     has_it = "SELECT 1 FROM runs WHERE json_exists(last, ?) LIMIT 1"
-    return names | {
-        key for key in set(asked) - names if connection.execute(has_it, [f'$."{key}"']).fetchone()
-    }
+    unseen = set(asked) - names
+    return names | {key for key in unseen if connection.execute(has_it, [f'$."{key}"']).fetchone()}

@@ -18,16 +18,11 @@ from finetop.core.store.database import insert, json_text, read_as
 NOW = "now"  # the candidate that is the checkpoint itself
 FOR_PRICE = 30  # of other runs' remedies, for the price estimate
 
+Result = events.RemedyTried | events.RemedyConfirmed
 _row = msgspec.json.Decoder(RemedyRow)
 
 
-def store_result(
-    connection: Connection,
-    run_id: int,
-    job_id: int,
-    at: float,
-    event: events.RemedyTried | events.RemedyConfirmed,
-) -> None:
+def store_result(connection: Connection, run_id: int, job_id: int, at: float, event: Result) -> None:
     """Store a candidate's result or confirmation, replacing an earlier one."""
     before = of_run(connection, run_id, event.step).get(event.name)
     if isinstance(event, events.RemedyTried):
@@ -39,12 +34,10 @@ def store_result(
         return  # a confirmation of a candidate that was never tried
     else:
         row = _confirmed(before, event)
-    connection.execute(
-        "DELETE FROM remedies WHERE run_id = ? AND step = ? AND name = ?", [run_id, event.step, event.name]
-    )
-    lost, low, high = (
-        None if points is None else points / 100 for points in (row.drop, *(row.decided or (None, None)))
-    )
+    earlier = "DELETE FROM remedies WHERE run_id = ? AND step = ? AND name = ?"
+    connection.execute(earlier, [run_id, event.step, event.name])
+    in_points = (row.drop, *(row.decided or (None, None)))
+    lost, low, high = (None if points is None else points / 100 for points in in_points)
     insert(
         connection, "remedies", run_id=run_id, step=event.step, name=event.name, job_id=job_id, time=row.at,
         verdict=row.verdict, gain=row.gain, lost=lost, low=low, high=high, confirmation=row.confirmation,
@@ -54,9 +47,8 @@ def store_result(
 
 def of_run(connection: Connection, run_id: int, step: int) -> dict[str, RemedyRow]:
     """Read the results of a checkpoint's remedies, by name."""
-    rows = connection.execute(
-        "SELECT name, row FROM remedies WHERE run_id = ? AND step = ? ORDER BY name", [run_id, step]
-    ).fetchall()
+    query = "SELECT name, row FROM remedies WHERE run_id = ? AND step = ? ORDER BY name"
+    rows = connection.execute(query, [run_id, step]).fetchall()
     return {name: _row.decode(text) for name, text in rows}
 
 
@@ -70,10 +62,7 @@ def of_base(connection: Connection, run_id: int) -> list[RemedyRow]:
 
 
 def for_export(connection: Connection, run_id: int, step: int, name: str) -> dict[str, Any]:
-    """Return what an export needs of a remedy that was tried: how to make it, and its scored weights.
-
-    Raises NotFound if it was not tried, Refused if it failed.
-    """
+    """Return how to make a remedy, and its scored weights. Raises NotFound if not tried, Refused if it failed."""
     recipe = runs.recipe(connection, run_id)
     by_name = {candidate.name: candidate for candidate in candidates(connection, run_id, recipe, step)}
     row = of_run(connection, run_id, step).get(name)
@@ -90,25 +79,18 @@ def for_export(connection: Connection, run_id: int, step: int, name: str) -> dic
 def candidates(
     connection: Connection, run_id: int, recipe: dict[str, Any], step: int
 ) -> list[messages_remedies.Candidate]:
-    saved = connection.execute(
-        "SELECT step, kind FROM checkpoints WHERE run_id = ? ORDER BY step", [run_id]
-    ).fetchall()
+    query = "SELECT step, kind FROM checkpoints WHERE run_id = ? ORDER BY step"
+    saved = connection.execute(query, [run_id]).fetchall()
     kind = next((kind for saved_step, kind in saved if saved_step == step), "")
-    return remedies.candidates(
-        remedies.subject_of(recipe, step, kind, [saved_step for saved_step, _ in saved])
-    )
+    return remedies.candidates(remedies.subject_of(recipe, step, kind, [at for at, _ in saved]))
 
 
 def _tried(at: float, event: events.RemedyTried) -> RemedyRow:
     facts = msgspec.structs.asdict(event)
     facts["step"] = facts.pop("made_of")
     facts["worst"] = [TaskBrief(task, 100 * drop, mark) for task, drop, mark in facts.pop("tasks")]
-    facts |= {
-        "at": at,
-        "drop": points(event.drop),
-        "interval": interval(event.interval),
-        "decided": interval(event.decided),
-    }
+    facts |= {"at": at, "drop": points(event.drop)}
+    facts |= {"interval": interval(event.interval), "decided": interval(event.decided)}
     return RemedyRow(**facts)
 
 

@@ -36,36 +36,25 @@ def page(
     why: Mapping[int, str] | None = None,
     wanted: Sequence[str] = (),
 ) -> RunsAnswer:
-    """Read one page of the list, with the totals.
-
-    `why` gives reasons why jobs wait, `wanted` the settings to include. Raises BadInput.
-    """
+    """Read one page of the list: `why` says why jobs wait, `wanted` names settings to include. Raises BadInput."""
     line, by_key = parse(filter), read_sort(sort)
     line = line if line.sort is not None else replace(line, sort=by_key)
     total, need = counts(connection)
     running, queued = jobs.counts(connection)
     if total and (line.settings or line.metrics):
-        require_known(
-            line,
-            recipe_settings.known_metrics(connection, line.metrics),
-            recipe_settings.known_settings(connection, line.settings),
-        )
+        known_metrics = recipe_settings.known_metrics(connection, line.metrics)
+        require_known(line, known_metrics, recipe_settings.known_settings(connection, line.settings))
     waiting, waiting_others = jobs.places(connection, why)
     listed = _List(connection, line, waiting, now)
     listed_rows = listed.page(offset, limit)
-    matching = (
-        total
-        if not line.terms
-        else listed_rows[0].matching
-        if listed_rows
-        else listed.count()
-        if offset
-        else 0
-    )
-    rows = runs.rows(connection, [listed_row.run_id for listed_row in listed_rows], waiting, waiting_others)
-    keys = tuple(dict.fromkeys([*line.settings, *wanted]))
-    shown = [row.id for row in rows]
-    own = recipe_settings.of_runs(connection, shown, keys)
+    matching = total
+    if line.terms and listed_rows:
+        matching = listed_rows[0].matching
+    elif line.terms:
+        matching = listed.count() if offset else 0
+    shown = [listed_row.run_id for listed_row in listed_rows]
+    own = recipe_settings.of_runs(connection, shown, tuple(dict.fromkeys([*line.settings, *wanted])))
+    rows = runs.rows(connection, shown, waiting, waiting_others)
     return RunsAnswer(
         rows=[
             msgspec.structs.replace(row, settings=own.get(row.id, {}), group=listed_row.word or "")
@@ -103,22 +92,15 @@ class _Listed:
 
 def _bounded(number: str) -> str:
     """Ignore numbers whose squares overflow, so that mean and spread of the others can be computed."""
-    return (
-        number
-        if number == "NULL"
-        else f"CASE WHEN abs({number}) <= {LARGEST} THEN CAST({number} AS DOUBLE) END"
-    )
+    bounded = f"CASE WHEN abs({number}) <= {LARGEST} THEN CAST({number} AS DOUBLE) END"
+    return number if number == "NULL" else bounded
 
 
 class _List:
     """The runs that match a filter, in order."""
 
     def __init__(
-        self,
-        connection: Connection,
-        line: Filter,
-        waiting: Mapping[int, data.Queued],
-        now: float,
+        self, connection: Connection, line: Filter, waiting: Mapping[int, data.Queued], now: float
     ) -> None:
         self._connection, self._line, self._now = connection, line, now
         self._sort = line.sort or Sort()
@@ -155,25 +137,19 @@ class _List:
 
     def without(self) -> list[tuple[str, int]]:
         """Return for each term how many runs match without it."""
-        terms = self._line.terms
-        return [
-            (
-                omitted.typed,
-                self.count(replace(self._line, terms=tuple(term for term in terms if term is not omitted))),
-            )
-            for omitted in terms[:LEFT_OUT]
-        ]
+        without = []
+        for omitted in self._line.terms[:LEFT_OUT]:
+            others = tuple(term for term in self._line.terms if term is not omitted)
+            without.append((omitted.typed, self.count(replace(self._line, terms=others))))
+        return without
 
     def groups(self, page_rows: Sequence[_Listed]) -> list[Group]:
         """Return the groups of a page, in its order."""
         if not self._line.group:
             return []
         key, _ = filter_sql.measure(filter_sql.Statement(), self._sort)
-        groups = {row.word: row for row in page_rows}
-        return [
-            Group(word or "", row.runs, key, row.measured, row.mean, row.spread)
-            for word, row in groups.items()
-        ]
+        groups = {row.word: row for row in page_rows}.values()
+        return [Group(row.word or "", row.runs, key, row.measured, row.mean, row.spread) for row in groups]
 
     def _rows(self, sql: str, statement: filter_sql.Statement) -> list[Any]:
         rows: list[Any] = self._connection.execute(sql, statement.values or None).fetchall()

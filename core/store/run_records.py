@@ -27,18 +27,12 @@ STORE = "store.json"
 STORE_FORMAT = 1
 
 # Tables and columns derived from events or the recipe: `rebuild` restores them from these.
-FROM_EVENTS = frozenset(
-    {
-        *("metrics", "checkpoints", "samples", "data_reports", "data_sources"),
-        *("alarms", "item_scores", "settings", "remedies", "measured"),
-    }
-)
+_ROWS = "metrics checkpoints samples data_reports data_sources alarms item_scores settings remedies measured"
+FROM_EVENTS = frozenset(_ROWS.split())
+_OF_JOBS = "word bytes_read last_n last_event bad_lines bad_line skipping device versions planned"
 DERIVED = {
     "runs": ("rank", "ended", "step", "steps", "last", "brief", "first_row", "best", "triage", "points_lost"),
-    "jobs": (
-        *("word", "bytes_read", "last_n", "last_event", "bad_lines", "bad_line", "skipping"),
-        *("device", "versions", "planned"),
-    ),
+    "jobs": tuple(_OF_JOBS.split()),
 }
 # About the database file, not about runs; only this database needs to send its pending notices.
 OF_THE_FILE = frozenset({"migrations", "unrecorded", "recorded", "notices", "messages"})
@@ -66,11 +60,9 @@ def mark_home(connection: Connection) -> None:
 
 def next_number(connection: Connection, table: str) -> int:
     """Return the next id of a table (runs, jobs, checks): above every id ever used."""
-    highest = (
-        f"SELECT greatest((SELECT coalesce(max(id), 0) FROM {table}),"
-        " (SELECT coalesce(max(highest), 0) FROM removed WHERE what = ?))"
-    )
-    return 1 + int(one_value(connection, highest, [table]))
+    present = f"SELECT coalesce(max(id), 0) FROM {table}"
+    removed = "SELECT coalesce(max(highest), 0) FROM removed WHERE what = ?"
+    return 1 + int(one_value(connection, f"SELECT greatest(({present}), ({removed}))", [table]))
 
 
 @dataclass(frozen=True)
@@ -98,20 +90,16 @@ def write_marked(connection: Connection, root: Path) -> bool:
 
 def marked(connection: Connection, root: Path) -> Marked | None:
     """Collect the records to be written; None if no run is marked."""
-    marks = connection.execute(
-        "SELECT run_id, count(*) FROM unrecorded GROUP BY run_id ORDER BY 1"
-    ).fetchall()
+    query = "SELECT run_id, count(*) FROM unrecorded GROUP BY run_id ORDER BY 1"
+    marks = connection.execute(query).fetchall()
     if not marks:
         return None
     schema = schema_of(connection)
     every = [record for run_id, _ in marks if (record := record_of(connection, run_id, schema)) is not None]
+    runs = {root / record["store"]["run"]["folder"]: _json.encode(record) for record in every}
     number = number_of(connection) + 1
-    return Marked(
-        marks,
-        {root / record["store"]["run"]["folder"]: _json.encode(record) for record in every},
-        number,
-        _json.encode({"format": STORE_FORMAT, "number": number, "tables": _tables(connection, schema)}),
-    )
+    whole = {"format": STORE_FORMAT, "number": number, "tables": _tables(connection, schema)}
+    return Marked(marks, runs, number, _json.encode(whole))
 
 
 def write(pending: Marked, root: Path) -> None:
@@ -141,21 +129,13 @@ def record_of(connection: Connection, run_id: int, schema: Schema) -> dict[str, 
         return None
     row = rows[0]
     recipe = msgspec.json.decode(row.pop("recipe"))
-    row["state"] = _settled(row["state"])
     jobs = _rows(connection, schema, "jobs", "run_id", run_id)
-    for job in jobs:
-        job["state"] = _settled(job["state"])
-    checks = connection.execute(
-        "SELECT id, job_id, step, superseded FROM checks WHERE run_id = ? ORDER BY id", [run_id]
-    ).fetchall()
-    store = {
-        "run": row,
-        "jobs": jobs,
-        "checks": checks,
-        "tables": {
-            table: _rows(connection, schema, table, "run_id", run_id) for table in kept_tables(schema)
-        },
-    }
+    for stored in (row, *jobs):
+        stored["state"] = _settled(stored["state"])
+    query = "SELECT id, job_id, step, superseded FROM checks WHERE run_id = ? ORDER BY id"
+    checks = connection.execute(query, [run_id]).fetchall()
+    tables = {table: _rows(connection, schema, table, "run_id", run_id) for table in kept_tables(schema)}
+    store = {"run": row, "jobs": jobs, "checks": checks, "tables": tables}
     head = {"format": FORMAT, "id": run_id, "name": row["name"], "created": row["created"]}
     return {**head, "recipe": recipe, "store": store}
 
@@ -164,19 +144,16 @@ def _rows(connection: Connection, schema: Schema, table: str, key: str, value: i
     """Read the rows of a run without the columns that come from events."""
     columns = [column for column in schema[table] if column not in DERIVED.get(table, ())]
     column_list = ", ".join(f'"{column}"' for column in columns)
-    rows = connection.execute(
-        f"SELECT {column_list} FROM {table} WHERE {key} = ? ORDER BY ALL", [value]
-    ).fetchall()
-    return [dict(zip(columns, row, strict=True)) for row in rows]
+    query = f"SELECT {column_list} FROM {table} WHERE {key} = ? ORDER BY ALL"
+    return [dict(zip(columns, row, strict=True)) for row in connection.execute(query, [value]).fetchall()]
 
 
 def _settled(text: str) -> Any:
     """Remove from a running state what its job's events report: it changes too often to be recorded."""
     state = _state.decode(text)
     if isinstance(state, data.Running):
-        state = msgspec.structs.replace(
-            data.without_silence(state), phase=data.STARTING, done=None, total=None, unit="", left_s=None
-        )
+        unknown = {"phase": data.STARTING, "done": None, "total": None, "unit": "", "left_s": None}
+        state = msgspec.structs.replace(data.without_silence(state), **unknown)
     return msgspec.to_builtins(state)
 
 
@@ -237,13 +214,11 @@ def stored_number(root: Path) -> int:
 def require_in_step(connection: Connection, root: Path) -> None:
     """Raise StoreTrouble if the database is older than the run folders: its WAL was lost, or it is an old copy."""
     behind = stored_number(root) - number_of(connection)
-    waiting = connection.execute("SELECT count(*) FROM unrecorded").fetchone()
-    if behind > 1 or (behind == 1 and waiting == (0,)):
-        raise StoreTrouble(
-            f"{root / 'finetop.duckdb'} is older than the run folders: it lacks what was written"
-            f" {'last' if behind == 1 else f'the last {behind} times'}.",
-            hint=REBUILD,
-        )
+    waiting = one_value(connection, "SELECT count(*) FROM unrecorded")
+    if behind > 1 or (behind == 1 and waiting == 0):
+        lost = "what was written last" if behind == 1 else f"what was written the last {behind} times"
+        fault = f"{root / 'finetop.duckdb'} is older than the run folders: it lacks {lost}."
+        raise StoreTrouble(fault, hint=REBUILD)
 
 
 def require_database(database: Path, runs: Path) -> None:
@@ -251,10 +226,8 @@ def require_database(database: Path, runs: Path) -> None:
     is_missing = not database.exists() or database.stat().st_size == 0
     run_count = sum(1 for file in runs.glob("*/run.json")) if is_missing else 0
     if run_count:
-        raise StoreTrouble(
-            f"{database} is {'empty' if database.exists() else 'gone'}, but there are {run_count} run folders.",
-            hint=REBUILD,
-        )
+        state = "empty" if database.exists() else "gone"
+        raise StoreTrouble(f"{database} is {state}, but there are {run_count} run folders.", hint=REBUILD)
 
 
 def remove_run(connection: Connection, run_id: int) -> None:
@@ -263,8 +236,7 @@ def remove_run(connection: Connection, run_id: int) -> None:
         highest = next_number(connection, numbered_table) - 1
         connection.execute("DELETE FROM removed WHERE what = ?", [numbered_table])
         connection.execute("INSERT INTO removed VALUES (?, ?)", [numbered_table, highest])
-    every = [*kept_tables(schema_of(connection)), *FROM_EVENTS, "jobs", "checks"]
-    for table in every:
+    for table in (*kept_tables(schema_of(connection)), *FROM_EVENTS, "jobs", "checks"):
         connection.execute(f"DELETE FROM {table} WHERE run_id = ?", [run_id])
     connection.execute("DELETE FROM runs WHERE id = ?", [run_id])
     mark_run(connection, run_id)  # for store.json: the run has no folder any more

@@ -25,7 +25,7 @@ from finetop.core.store import (
     run_records,
     triage_states,
 )
-from finetop.core.store.database import insert, json_text, one_row, one_value, read_as
+from finetop.core.store.database import insert, json_text, one_row, one_value, read_as, update
 from finetop.core.text import quoted
 
 _state = msgspec.json.Decoder(data.State)
@@ -52,13 +52,7 @@ _DATA = (
 
 
 def add_run(
-    connection: Connection,
-    *,
-    run_id: int,
-    name: str,
-    folder: str,
-    recipe: dict[str, Any],
-    source: str,
+    connection: Connection, *, run_id: int, name: str, folder: str, recipe: dict[str, Any], source: str
 ) -> None:
     insert(
         connection, "runs", id=run_id, name=name, model=recipe["model"]["id"], method=recipe["method"]["name"],
@@ -103,9 +97,8 @@ def free_chain(connection: Connection, wanted: str, stages: Sequence[str]) -> st
 def newest_of_stage(connection: Connection, chain: str, stage: str) -> int:
     """Return the newest run of a chain's stage: CHAIN.STAGE, or CHAIN.STAGE-2 … Raises NotFound."""
     named = re.escape(f"{chain}.{stage}") + "(-[0-9]+)?"
-    run_id: int | None = one_value(
-        connection, "SELECT max(id) FROM runs WHERE regexp_full_match(name, ?)", [named]
-    )
+    query = "SELECT max(id) FROM runs WHERE regexp_full_match(name, ?)"
+    run_id: int | None = one_value(connection, query, [named])
     if run_id is None:
         hint = f"Start before it: --from {stage}, or name another chain: --name NAME."
         raise NotFound(f"stage {stage} of {chain} was never run.", hint=hint)
@@ -120,9 +113,8 @@ def find_run(connection: Connection, run: str) -> tuple[int, str]:
     if match is None:
         names = read_as(connection, str, "SELECT name FROM runs ORDER BY id DESC LIMIT 1000")
         name = near(run[:80], names)
-        raise NotFound(
-            f"there is no run {quoted(run)}.", hint=f"Did you mean {name}?" if name else "See `finetop ls`."
-        )
+        hint = f"Did you mean {name}?" if name else "See `finetop ls`."
+        raise NotFound(f"there is no run {quoted(run)}.", hint=hint)
     return int(match[0]), str(match[1])
 
 
@@ -135,15 +127,14 @@ def set_state(connection: Connection, run_id: int, state: data.State) -> None:
 def show_state(connection: Connection, run_id: int, state: data.State) -> None:
     """Set a state that differs only in what the job's events report, so the run needs no new record."""
     ended = None if isinstance(state, data.Queued | data.Running) else state.ended
-    connection.execute("UPDATE runs SET state = ?, ended = ? WHERE id = ?", [json_text(state), ended, run_id])
+    update(connection, "runs", run_id, state=json_text(state), ended=ended)
     set_rank(connection, run_id)
 
 
 def set_rank(connection: Connection, run_id: int) -> None:
     """Update whether a run needs attention: an unseen failure, an unaccepted regression, or an alarm."""
-    state_text, brief_text, message, tags = one_row(
-        connection, "SELECT state, brief, said, tags FROM runs WHERE id = ?", [run_id]
-    )
+    query = "SELECT state, brief, said, tags FROM runs WHERE id = ?"
+    state_text, brief_text, message, tags = one_row(connection, query, [run_id])
     state = _state.decode(state_text)
     check = _brief.decode(brief_text) if brief_text else None
     place = _seen_as(connection, run_id, check)
@@ -152,18 +143,12 @@ def set_rank(connection: Connection, run_id: int) -> None:
     failed = isinstance(state, data.Failed | data.Lost) or (message and not is_waiting)
     if regressed or (failed and SEEN not in notes.read_tags(tags)):
         rank = NEEDS_YOU
-    elif isinstance(state, data.Running) and not is_waiting:
-        rank = (
-            NEEDS_YOU
-            if alarms.any_open(connection, run_id) or state.pulse in ("hung", "stopped")
-            else RUNNING
-        )
-    else:
+    elif is_waiting or not isinstance(state, data.Running):
         rank = QUEUED if is_waiting else DONE
-    connection.execute(
-        "UPDATE runs SET rank = ?, triage = ?, points_lost = ? WHERE id = ?",
-        [rank, place, check.drop if check is not None else None, run_id],
-    )
+    else:
+        is_ill = alarms.any_open(connection, run_id) or state.pulse in ("hung", "stopped")
+        rank = NEEDS_YOU if is_ill else RUNNING
+    update(connection, "runs", run_id, rank=rank, triage=place, points_lost=check.drop if check else None)
 
 
 def _seen_as(connection: Connection, run_id: int, check: data.CheckBrief | None) -> int:
@@ -176,7 +161,7 @@ def _seen_as(connection: Connection, run_id: int, check: data.CheckBrief | None)
 
 def queue_again(connection: Connection, run_id: int) -> None:
     """Set a run to queued for a job that resumes it, clearing the message of an earlier one."""
-    connection.execute("UPDATE runs SET said = '' WHERE id = ?", [run_id])
+    update(connection, "runs", run_id, said="")
     tags = notes.tags_of(connection, run_id)
     if SEEN in tags:  # failing once more would be news
         notes.set_tags(connection, run_id, [tag for tag in tags if tag != SEEN])
@@ -187,7 +172,7 @@ def put_back(connection: Connection, run_id: int, before: data.Before, said: str
     """Return a run to its state before a job that should have resumed it; `said` is why that failed."""
     if before.recipe is not None:
         set_recipe(connection, run_id, before.recipe, before.model)
-    connection.execute("UPDATE runs SET said = ? WHERE id = ?", [said, run_id])
+    update(connection, "runs", run_id, said=said)
     set_state(connection, run_id, before.state)
 
 
@@ -200,21 +185,16 @@ def forget_later(connection: Connection, run_id: int, step: int) -> None:
     """Delete what was reported of steps after the one that a run resumes from: that part is discarded."""
     for table in ("metrics", "checkpoints", "samples", "alarms", "remedies", "measured"):
         connection.execute(f"DELETE FROM {table} WHERE run_id = ? AND step > ?", [run_id, step])
-    if step == 0:  # it starts over
-        connection.execute("DELETE FROM samples WHERE run_id = ?", [run_id])
-        connection.execute("DELETE FROM metrics WHERE run_id = ?", [run_id])
+    for table in ("samples", "metrics") if step == 0 else ():  # it starts over
+        connection.execute(f"DELETE FROM {table} WHERE run_id = ?", [run_id])
 
 
 def go_back(connection: Connection, run_id: int, step: int) -> None:
     """Set a run's step and last numbers back to those at a step."""
-    last = connection.execute(
-        "SELECT key, arg_max(value, step) FROM metrics WHERE run_id = ? AND step <= ? GROUP BY key ORDER BY key",
-        [run_id, step],
-    ).fetchall()
-    connection.execute(
-        "UPDATE runs SET step = ?, last = ? WHERE id = ?",
-        [step, json_text(dict(last)), run_id],
-    )
+    condition = "run_id = ? AND step <= ? GROUP BY key ORDER BY key"
+    query = f"SELECT key, arg_max(value, step) FROM metrics WHERE {condition}"
+    last = dict(connection.execute(query, [run_id, step]).fetchall())
+    update(connection, "runs", run_id, step=step, last=json_text(last))
     set_rank(connection, run_id)
 
 
@@ -240,107 +220,84 @@ def rows(
 ) -> list[data.RunRow]:
     """Read runs as list rows, in this order; waiting jobs come from jobs.places."""
     beside = jobs.side_jobs(connection, waiting_others)
-    saved = _kept(connection, run_ids)
+    saved = _saved(connection, run_ids)
     alarm = alarms.newest_open(connection, run_ids)
     gpus = jobs.gpus_in_use(connection)
-    lines = connection.execute(
-        f"SELECT {_COLUMNS} FROM runs WHERE id IN (SELECT unnest(?))", [list(run_ids)]
-    ).fetchall()
-    by_id = {
-        line[0]: _row(
-            line,
-            waiting,
-            beside.get(line[0], ()),
-            alarm=alarm.get(line[0], ""),
-            gpus=gpus.get(line[0], ""),
-            kept=saved.get(line[0], 0),
-        )
-        for line in lines
-    }
+    query = f"SELECT {_COLUMNS} FROM runs WHERE id IN (SELECT unnest(?))"
+    by_id = {}
+    for line in connection.execute(query, [list(run_ids)]).fetchall():
+        run_id = line[0]
+        more = {"alarm": alarm.get(run_id, ""), "gpus": gpus.get(run_id, ""), "saved": saved.get(run_id, 0)}
+        by_id[run_id] = _row(line, waiting, beside.get(run_id, ()), more)
     return [by_id[run_id] for run_id in run_ids]
 
 
 def _place(device: str, gpus: Sequence[data.Share]) -> str:
     """Name the GPUs as numbered on the machine: each job calls its first one cuda:0."""
-    return (
-        f"{data.gpus_word(gpus)} {device.partition(' ')[2]}"
-        if gpus and device.startswith("cuda:")
-        else device
-    )
+    if not gpus or not device.startswith("cuda:"):
+        return device
+    return f"{data.gpus_word(gpus)} {device.partition(' ')[2]}"
 
 
 def _row(
     line: tuple[Any, ...],
     waiting: Mapping[int, data.Queued],
     beside: Sequence[data.SideJob],
-    *,
-    alarm: str,
-    gpus: str,
-    kept: int,
+    more: dict[str, Any],
 ) -> data.RunRow:
     own = dict(zip(_OWN, line, strict=False))
     own |= {name: read(own[name]) for name, read in _READ.items()}
     last, check, rank, resumable = line[len(_OWN) :]
-    checks_now = [job.state for job in beside if job.verb == "check"]
     state = data.visible_state(own.pop("state"))
     if isinstance(state, data.Queued):
         state = waiting.get(own["id"], state)
     return data.RunRow(
         **own,
+        **more,
         state=state,
         metrics=msgspec.json.decode(last),
         check=_brief.decode(check) if check else None,
-        checking=checks_now[0] if checks_now else None,
+        checking=next((job.state for job in beside if job.verb == "check"), None),
         needs_you=rank == NEEDS_YOU,
-        alarm=alarm,
         left_s=state.left_s if isinstance(state, data.Running) else None,
-        gpus=gpus,
         others=[job for job in beside if job.verb != "check"],
-        saved=kept,
         resumable=resumable != "false",
     )
 
 
-def _kept(connection: Connection, run_ids: Sequence[int]) -> dict[int, int]:
+def _saved(connection: Connection, run_ids: Sequence[int]) -> dict[int, int]:
     """Count the saved checkpoints of runs."""
-    lines = connection.execute(
-        "SELECT run_id, count(DISTINCT step) FROM checkpoints WHERE list_contains(?, run_id) GROUP BY run_id",
-        [list(run_ids)],
-    ).fetchall()
-    return dict(lines)
+    saved = "checkpoints WHERE list_contains(?, run_id) GROUP BY run_id"
+    query = f"SELECT run_id, count(DISTINCT step) FROM {saved}"
+    return dict(connection.execute(query, [list(run_ids)]).fetchall())
 
 
 def recipe(connection: Connection, run_id: int) -> dict[str, Any]:
     """Read a run's resolved recipe."""
-    decoded: dict[str, Any] = msgspec.json.decode(
-        one_value(connection, "SELECT recipe FROM runs WHERE id = ?", [run_id])
-    )
-    return decoded
+    text = one_value(connection, "SELECT recipe FROM runs WHERE id = ?", [run_id])
+    return msgspec.json.decode(text, type=dict[str, Any])
 
 
 def recipes(connection: Connection, run_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
     """Read the resolved recipes of runs by id, in one query."""
-    lines = connection.execute(
-        "SELECT id, recipe FROM runs WHERE list_contains(?, id)", [list(set(run_ids))]
-    ).fetchall()
+    query = "SELECT id, recipe FROM runs WHERE list_contains(?, id)"
+    lines = connection.execute(query, [list(set(run_ids))]).fetchall()
     return {run_id: msgspec.json.decode(text) for run_id, text in lines}
 
 
 def detail(connection: Connection, run_id: int, why: Mapping[int, str] | None = None) -> data.RunDetail:
     """Read one run in full, except for curves, log and item scores."""
-    folder, recipe_text, source, first_row, best = one_row(
-        connection, "SELECT folder, recipe, source, first_row, best FROM runs WHERE id = ?", [run_id]
-    )
+    query = "SELECT folder, recipe, source, first_row, best FROM runs WHERE id = ?"
+    folder, recipe_text, source, first_row, best = one_row(connection, query, [run_id])
     own_jobs = jobs.of_run(connection, run_id)
-    makers = connection.execute(
-        "SELECT verb, device, versions, planned FROM jobs WHERE run_id = ? AND list_contains(?, verb) ORDER BY id DESC",
-        [run_id, list(data.MAKES_A_RUN)],
-    ).fetchall()
+    query = "SELECT verb, device, versions, planned FROM jobs WHERE run_id = ? AND list_contains(?, verb) ORDER BY id DESC"
+    makers = connection.execute(query, [run_id, list(data.MAKES_A_RUN)]).fetchall()
     _, device, versions, planned = makers[0] if makers else ("", "", "{}", "{}")
     # the import of what a command made knows the model, and nothing of where it was trained
     device = next((own for verb, own, *_ in makers if verb in data.OF_OTHERS), device)
-    trained = [job for job in own_jobs if job.verb in data.MAKES_A_RUN and job.verb != "import"]
-    gpus = trained[-1].gpus if trained else []
+    gpus = next(
+        (job.gpus for job in reversed(own_jobs) if job.verb in data.MAKES_A_RUN and job.verb != "import"), []
+    )
     above, below = parents.relatives(connection, run_id)
     return data.RunDetail(
         row=row(connection, run_id, why),

@@ -47,7 +47,7 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Answered(msgspec.Struct, frozen=True):
-    """Its reply: a SqlAnswer as JSON, which the supervisor passes on unchanged, or an error."""
+    """Its reply: a SqlAnswer as JSON, passed on unchanged, or an error."""
 
     answer: msgspec.Raw = msgspec.Raw(b"null")
     fault: str = ""
@@ -73,9 +73,8 @@ async def select(
         async with asyncio.timeout(timeout_s):
             await places.acquire()
     except TimeoutError:
-        raise EnvironmentTrouble(
-            f"{AT_A_TIME} other queries are being answered.", hint="Try again, or with a longer --timeout."
-        ) from None
+        hint = "Try again, or with a longer --timeout."
+        raise EnvironmentTrouble(f"{AT_A_TIME} other queries are being answered.", hint=hint) from None
     try:
         async with asyncio.timeout(end - time.monotonic()):
             return await _answered(database, query, max(1, min(limit, SQL_ROWS)), timeout_s)
@@ -93,7 +92,7 @@ async def _answered(database: Path, query: str, limit: int, timeout_s: float) ->
         reply = await child.answer(__name__, asked=request)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    if reply.code == -signal.SIGALRM or reply.code == -signal.SIGXCPU:
+    if -reply.code in (signal.SIGALRM, signal.SIGXCPU):
         raise _too_slow(timeout_s)
     try:
         answered = msgspec.json.decode(reply.output, type=Answered)
@@ -125,9 +124,8 @@ def _copy(database: Path, folder: Path) -> Path:
             if (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size):
                 return copy
     except OSError as error:
-        raise StoreTrouble(
-            f"the database can't be copied for a query: {error.strerror}.", hint="Free some room on the disk."
-        ) from error
+        fault = f"the database can't be copied for a query: {error.strerror}."
+        raise StoreTrouble(fault, hint="Free some room on the disk.") from error
     raise StoreTrouble("the database changes faster than it can be copied for a query.", hint="Try again.")
 
 
@@ -155,26 +153,21 @@ def main() -> None:
 
 
 def _run(request: Asked) -> Answered:
+    config: dict[str, str | bool | int] = {
+        "memory_limit": f"{MEMORY_BYTES >> 20}MiB",
+        "threads": 1,
+        "temp_directory": "",  # nothing is written: what needs more than memory is refused
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+    }
     try:
-        connection = duckdb.connect(
-            request.database,
-            read_only=True,
-            config={
-                "memory_limit": f"{MEMORY_BYTES >> 20}MiB",
-                "threads": 1,
-                "temp_directory": "",  # nothing is written: what needs more than memory is refused
-                "autoinstall_known_extensions": False,
-                "autoload_known_extensions": False,
-            },
-        )
+        connection = duckdb.connect(request.database, read_only=True, config=config)
         connection.execute("SET enable_external_access = false; SET lock_configuration = true")
         _bound(request.timeout_s)
         statements = duckdb.extract_statements(request.query)
         if len(statements) != 1 or statements[0].type is not duckdb.StatementType.SELECT:
-            return Answered(
-                fault="only one SELECT is allowed here.",
-                hint='Try: finetop sql "SELECT name, step FROM runs"',
-            )
+            hint = 'Try: finetop sql "SELECT name, step FROM runs"'
+            return Answered(fault="only one SELECT is allowed here.", hint=hint)
         connection.execute(request.query)
         return Answered(msgspec.Raw(_encoder.encode(_rows(connection, request.limit))))
     except (duckdb.OutOfMemoryException, MemoryError):

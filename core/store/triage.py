@@ -13,24 +13,12 @@ from duckdb import DuckDBPyConnection as Connection
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
 from finetop.core.plugins import OBJECTIVES, is_checkable
 from finetop.core.protocol import accepts
-from finetop.core.protocol.check_result import CheckResult, read, tasks_worst_first, worst_first
-from finetop.core.protocol.messages.triage import (
-    CurvePoint,
-    SetStanding,
-    SetStandingAnswer,
-    Standing,
-    StandingState,
-    TaskFacts,
-    Triage,
-    TriageAnswer,
-    TriageCell,
-    TriageRow,
-    TriageRun,
-    TriageRunAnswer,
-)
-from finetop.core.protocol.runs import CheckBrief
+from finetop.core.protocol.check_result import CheckResult, TaskResult, read, tasks_worst_first, worst_first
+from finetop.core.protocol.messages import triage as ask_for
+from finetop.core.protocol.messages.triage import CurvePoint, Standing, StandingState, TaskFacts
+from finetop.core.protocol.runs import CheckBrief, TaskBrief
 from finetop.core.store import checks, jobs, runs, triage_states
-from finetop.core.store.database import one_row, one_value, read_as
+from finetop.core.store.database import one_row, one_value, read_as, update
 from finetop.core.text import clean_line
 
 PAGE_LIMIT = 500
@@ -38,10 +26,20 @@ LONGEST = 2000  # characters of a reason or a note
 NAMED = 6  # finished runs without a check that are named
 ORDER = "triage = 0, triage, points_lost DESC NULLS LAST, id DESC"
 _COLUMNS = "id, name, model, method, step, brief"
+_OF_CHECK = (
+    "check_id",
+    "verdict",
+    "margin",
+    "suite",
+    "at",
+    "step",
+    "real_drop",
+)  # of a brief, told as they are
 _WORDS = (
     "contains(lower(name || ' ' || model || ' ' || method || ' ' || tags || ' ' ||"
     " ['ok', 'new', 'looking', 'accepted', 'fixed'][triage + 1]), ?)"
 )
+Scores = tuple[float | None, float | None, float | None, float | None, float | None]
 _MARKS = {"regressed": "lost", "ok": "kept", "no_verdict": "open"}
 _brief = msgspec.json.Decoder(CheckBrief)
 _SAID: dict[StandingState, str] = {
@@ -72,28 +70,29 @@ def _counts() -> str:
     return f"SELECT {', '.join(['count(*) FILTER (brief IS NOT NULL)', *places, unchecked])} FROM runs"
 
 
-def page(connection: Connection, ask: Triage, revision: int) -> TriageAnswer:
+def page(connection: Connection, ask: ask_for.Triage, revision: int) -> ask_for.TriageAnswer:
     """Read one page of checked runs, each with the check that represents it."""
     condition, values = "brief IS NOT NULL", list[Any]()
     for word in ask.filter.lower().split():
         condition, values = f"{condition} AND {_WORDS}", [*values, word]
-    lines = connection.execute(
-        f"SELECT {_COLUMNS} FROM runs WHERE {condition} ORDER BY {ORDER} LIMIT ? OFFSET ?",
-        [*values, max(1, min(ask.limit, PAGE_LIMIT)), max(0, ask.offset)],
-    ).fetchall()
+    query = f"SELECT {_COLUMNS} FROM runs WHERE {condition} ORDER BY {ORDER} LIMIT ? OFFSET ?"
+    place = [max(1, min(ask.limit, PAGE_LIMIT)), max(0, ask.offset)]
+    lines = connection.execute(query, [*values, *place]).fetchall()
     total, *counts, unchecked_total = (int(number) for number in one_row(connection, _counts()))
     matching = total
     if values:
         matching = int(one_value(connection, f"SELECT count(*) FROM runs WHERE {condition}", values))
     rows, tasks = _rows(connection, lines)
-    newest, newest_at = _newest_check(connection)
-    return TriageAnswer(
+    query = "SELECT r.name, c.time FROM checks c JOIN runs r ON r.id = c.run_id ORDER BY c.id DESC LIMIT 1"
+    newest, newest_at = connection.execute(query).fetchone() or ("", 0.0)
+    query = f"SELECT name FROM runs WHERE {_is_unchecked()} ORDER BY id DESC LIMIT {NAMED}"
+    return ask_for.TriageAnswer(
         rows=rows,
         tasks=tasks,
         matching=matching,
         total=total,
         **dict(zip(triage_states.PLACES, counts, strict=True)),
-        unchecked=_unchecked(connection) if unchecked_total else [],
+        unchecked=read_as(connection, str, query) if unchecked_total else [],
         unchecked_total=unchecked_total,
         newest=newest,
         newest_at=newest_at,
@@ -101,57 +100,33 @@ def page(connection: Connection, ask: Triage, revision: int) -> TriageAnswer:
     )
 
 
-def _unchecked(connection: Connection) -> list[str]:
-    query = f"SELECT name FROM runs WHERE {_is_unchecked()} ORDER BY id DESC LIMIT {NAMED}"
-    return read_as(connection, str, query)
-
-
-def _newest_check(connection: Connection) -> tuple[str, float]:
-    """Return the run that was checked last, and when."""
-    row = connection.execute(
-        "SELECT r.name, c.time FROM checks c JOIN runs r ON r.id = c.run_id ORDER BY c.id DESC LIMIT 1"
-    ).fetchone()
-    return (row[0], row[1]) if row is not None else ("", 0.0)
-
-
-def _rows(connection: Connection, lines: list[tuple[Any, ...]]) -> tuple[list[TriageRow], list[str]]:
+def _rows(connection: Connection, lines: list[tuple[Any, ...]]) -> tuple[list[ask_for.TriageRow], list[str]]:
     """Return one row per run and one column per task, worst task first."""
     briefs = [_brief.decode(line[-1]) for line in lines]
-    tasks = tasks_worst_first(
-        [[(task.task, task.mark, _drop(task.drop, task.mark)) for task in check.worst] for check in briefs]
-    )
+    marks = [[(task.task, task.mark, _drop(task)) for task in check.worst] for check in briefs]
+    tasks = tasks_worst_first(marks)
     numbers = [line[0] for line in lines]
     standings = triage_states.of_runs(connection, numbers)
     stands = {row.id: row for row in runs.rows(connection, numbers, *jobs.places(connection))}
     rows = []
     for (run_id, name, model, method, run_step, _), check in zip(lines, briefs, strict=True):
-        cells = {task.task: TriageCell(_drop(task.drop, task.mark), task.mark) for task in check.worst}
-        rows.append(
-            TriageRow(
-                id=run_id,
-                name=name,
-                model=model,
-                method=method,
-                check_id=check.check_id,
-                verdict=check.verdict,
-                drop=None if check.drop is None else round(check.drop, 2),
-                margin=check.margin,
-                suite=check.suite,
-                at=check.at,
-                cells=[cells.get(task) for task in tasks],
-                step=check.step,
-                run_step=run_step,
-                real_drop=check.real_drop,
-                reason=check.reason if check.verdict == "no_verdict" else "",
-                standings=standings.get(run_id, {}),
-                refuses=accepts.refused(stands[run_id]),
-            )
+        cells = {task.task: ask_for.TriageCell(_drop(task), task.mark) for task in check.worst}
+        run = {"id": run_id, "name": name, "model": model, "method": method, "run_step": run_step}
+        row = ask_for.TriageRow(
+            **run,
+            **{key: getattr(check, key) for key in _OF_CHECK},
+            drop=None if check.drop is None else round(check.drop, 2),
+            cells=[cells.get(task) for task in tasks],
+            reason=check.reason if check.verdict == "no_verdict" else "",
+            standings=standings.get(run_id, {}),
+            refuses=accepts.refused(stands[run_id]),
         )
+        rows.append(row)
     return rows, tasks
 
 
-def _drop(drop: float, mark: str) -> float | None:
-    return None if mark == "unmeasurable" else round(drop, 2)
+def _drop(task: TaskBrief) -> float | None:
+    return None if task.mark == "unmeasurable" else round(task.drop, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,94 +155,56 @@ def known_check(connection: Connection, run: str) -> Known:
     return Known(run_id, name, check_id, job_id, step, read(msgspec.json.decode(result)))
 
 
-def run_detail(connection: Connection, ask: TriageRun) -> TriageRunAnswer:
+def run_detail(connection: Connection, ask: ask_for.TriageRun) -> ask_for.TriageRunAnswer:
     """Read one run with one row per task. Raises NotFound without a check."""
     known = known_check(connection, ask.run)
     run_id, outcome = known.run_id, known.outcome
     lines = connection.execute(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", [run_id]).fetchall()
     rows, columns = _rows(connection, lines)
-    facts = [facts_of(outcome, ""), *(facts_of(outcome, task.task) for task in worst_first(outcome))]
-    return TriageRunAnswer(
-        rows[0],
-        columns,
-        facts,
-        curve_of(connection, run_id, ""),
-        unchecked_steps(connection, run_id),
-        # its loading and all else shared out
-        outcome.seconds / outcome.items_scored if outcome.seconds and outcome.items_scored else None,
-        _newest(connection, run_id),
-    )
-
-
-def _newest(connection: Connection, run_id: int) -> int | None:
-    try:
-        return checks.newest_checkpoint(connection, run_id, None)[0]
-    except NotFound:
-        return None
+    facts = [facts_of(outcome, task) for task in ("", *(task.task for task in worst_first(outcome)))]
+    curve, unchecked = curve_of(connection, run_id, ""), unchecked_steps(connection, run_id)
+    # its loading and all else shared out
+    pace = outcome.seconds / outcome.items_scored if outcome.seconds and outcome.items_scored else None
+    newest = None
+    if checks.has_checkpoint(connection, run_id):
+        newest = checks.newest_checkpoint(connection, run_id, None)[0]
+    return ask_for.TriageRunAnswer(rows[0], columns, facts, curve, unchecked, pace, newest)
 
 
 def facts_of(outcome: CheckResult, task: str) -> TaskFacts:
     """Return the numbers of a task, or of the whole. Raises NotFound with the nearest name."""
     if not task:
-        return TaskFacts(
-            "",
-            _MARKS[outcome.verdict],
-            outcome.base,
-            outcome.tuned,
-            _points(outcome.drop),
-            *_interval(outcome.deciding_interval),
-            outcome.lost,
-            outcome.won,
-            outcome.items_used,
-            outcome.items_total,
-            outcome.reason,
-            outcome.proven_drop,
-        )
+        mark, interval = _MARKS[outcome.verdict], outcome.deciding_interval
+        counts = (outcome.lost, outcome.won, outcome.items_used, outcome.items_total, outcome.reason)
+        return TaskFacts("", mark, *_scores(outcome, interval), *counts, outcome.proven_drop)
     entry = next((entry for entry in outcome.tasks if entry.task == task), None)
     if entry is None:
-        names = [entry.task for entry in outcome.tasks]
-        raise NotFound(
-            f"its check has no task {clean_line(task, limit=80)!r}.", hint=did_you_mean(task, names)
-        )
-    return TaskFacts(
-        entry.task,
-        entry.mark,
-        entry.base,
-        entry.tuned,
-        _points(entry.drop),
-        *_interval(entry.interval),
-        entry.lost,
-        entry.won,
-        entry.n,
-        entry.total,
-        entry.reason,
-        entry.interval is not None and entry.interval[0] > 0,
-    )
+        hint = did_you_mean(task, [entry.task for entry in outcome.tasks])
+        raise NotFound(f"its check has no task {clean_line(task, limit=80)!r}.", hint=hint)
+    is_proven = entry.interval is not None and entry.interval[0] > 0
+    counts = (entry.lost, entry.won, entry.n, entry.total, entry.reason)
+    return TaskFacts(task, entry.mark, *_scores(entry, entry.interval), *counts, is_proven)
 
 
-def _points(share: float | None) -> float | None:
-    return None if share is None else round(100 * share, 4)
-
-
-def _interval(shares: tuple[float, float] | None) -> tuple[float | None, float | None]:
-    return (None, None) if shares is None else (100 * shares[0], 100 * shares[1])
+def _scores(of: CheckResult | TaskResult, interval: tuple[float, float] | None) -> Scores:
+    """Return base, tuned, drop and the interval's ends; the last three in points."""
+    drop = None if of.drop is None else round(100 * of.drop, 4)
+    low, high = (None, None) if interval is None else (100 * interval[0], 100 * interval[1])
+    return of.base, of.tuned, drop, low, high
 
 
 def curve_of(connection: Connection, run_id: int, task: str) -> list[CurvePoint]:
     """Return the scores of each checked checkpoint, base first; the newest check of each step counts."""
     points: dict[int, CurvePoint] = {}
     base: float | None = None
-    rows = connection.execute(
-        "SELECT step, result FROM checks WHERE run_id = ? AND NOT superseded AND step IS NOT NULL ORDER BY id",
-        [run_id],
-    ).fetchall()
+    condition = "run_id = ? AND NOT superseded AND step IS NOT NULL ORDER BY id"
+    rows = connection.execute(f"SELECT step, result FROM checks WHERE {condition}", [run_id]).fetchall()
     for step, text in rows:
         outcome = read(msgspec.json.decode(text))
-        if task and all(entry.task != task for entry in outcome.tasks):
-            continue
-        facts = facts_of(outcome, task)
-        points[step] = CurvePoint(step, facts.tuned, facts.mark)
-        base = facts.base
+        if not task or any(entry.task == task for entry in outcome.tasks):
+            facts = facts_of(outcome, task)
+            points[step] = CurvePoint(step, facts.tuned, facts.mark)
+            base = facts.base
     return [CurvePoint(None, base, "kept"), *(points[step] for step in sorted(points))] if points else []
 
 
@@ -280,7 +217,7 @@ def unchecked_steps(connection: Connection, run_id: int) -> list[int]:
     return read_as(connection, int, query, [run_id])
 
 
-def set_standing(connection: Connection, ask: SetStanding) -> SetStandingAnswer:
+def set_standing(connection: Connection, ask: ask_for.SetStanding) -> ask_for.SetStandingAnswer:
     """Set the triage state of a regression, inside the caller's transaction.
 
     Raises NotFound for a run without a check or an unknown task or run, BadInput for invalid texts, Refused if nothing
@@ -303,16 +240,12 @@ def set_standing(connection: Connection, ask: SetStanding) -> SetStandingAnswer:
         fixed_by=fixed_by,
     )
     triage_states.store_state(connection, run_id, ask.task, stored)
-    connection.execute(
-        "UPDATE runs SET brief = ? WHERE id = ?", [checks.brief_of(connection, run_id), run_id]
-    )
+    update(connection, "runs", run_id, brief=checks.brief_of(connection, run_id))
     runs.set_rank(connection, run_id)
     if standing.note and standing.state == before.state:
-        return SetStandingAnswer(f"note on {subject}: {standing.note}", before)
-    outcome_text = _SAID[standing.state].format(
-        by=standing.by or "somebody", reason=standing.reason, fixed_by=fixed_by
-    )
-    return SetStandingAnswer(f"{subject} {outcome_text}", before)
+        return ask_for.SetStandingAnswer(f"note on {subject}: {standing.note}", before)
+    words = {"by": standing.by or "somebody", "reason": standing.reason, "fixed_by": fixed_by}
+    return ask_for.SetStandingAnswer(f"{subject} {_SAID[standing.state].format(**words)}", before)
 
 
 def _require_words(standing: Standing) -> None:
@@ -327,9 +260,8 @@ def _require_words(standing: Standing) -> None:
 
 def _has_lost(outcome: CheckResult, facts: TaskFacts) -> bool:
     """Return True if something was lost: proven, or in a task of a proven whole."""
-    return facts.mark == "lost" or bool(
-        facts.task and outcome.verdict == "regressed" and (facts.drop or 0.0) > 0
-    )
+    has_dropped = bool(facts.task) and (facts.drop or 0.0) > 0
+    return facts.mark == "lost" or (outcome.verdict == "regressed" and has_dropped)
 
 
 def _fix(connection: Connection, run_id: int, name: str, fix: str) -> str:
@@ -339,8 +271,6 @@ def _fix(connection: Connection, run_id: int, name: str, fix: str) -> str:
         raise Refused(f"{name} does not fix itself.", hint="Name the run that does.")
     check = runs.row(connection, fix_id).check
     if check is not None and check.verdict == "regressed":
-        raise Refused(
-            f"{fix_name} has regressed itself, so it can't be the fix.",
-            hint=f"See `finetop show {fix_name}`.",
-        )
+        hint = f"See `finetop show {fix_name}`."
+        raise Refused(f"{fix_name} has regressed itself, so it can't be the fix.", hint=hint)
     return fix_name

@@ -14,26 +14,16 @@ from finetop.core.store.database import insert, one_value
 
 NONE = 0  # runs.triage of a run that has not regressed
 PLACES: Final[Mapping[StandingState, int]] = {"new": 1, "looking": 2, "accepted": 3, "fixed": 4}
-_STANDING = (
-    "state",
-    "who",
-    "time",
-    "reason",
-    "note",
-    "fixed_by",
-    "points_lost",
-)  # columns, as Standing has them
+# Columns, as Standing has them.
+_STANDING = ("state", "who", "time", "reason", "note", "fixed_by", "points_lost")
 
 
 def of_runs(connection: Connection, run_ids: Sequence[int]) -> dict[int, dict[str, Standing]]:
     """Read the triage states of these runs' regressions: run id -> task ("" for the whole) -> standing."""
-    rows = connection.execute(
-        f"SELECT run_id, task, {', '.join(_STANDING)} FROM triage"
-        " WHERE run_id IN (SELECT unnest(?::INTEGER[]))",
-        [list(run_ids)],
-    ).fetchall()
+    columns, of_runs = ", ".join(_STANDING), "run_id IN (SELECT unnest(?::INTEGER[]))"
+    query = f"SELECT run_id, task, {columns} FROM triage WHERE {of_runs}"
     by_run: dict[int, dict[str, Standing]] = {}
-    for run_id, task, *standing in rows:
+    for run_id, task, *standing in connection.execute(query, [list(run_ids)]).fetchall():
         by_run.setdefault(run_id, {})[task] = Standing(*standing)
     return by_run
 

@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import time
+from contextlib import suppress
 from functools import partial
 
 import duckdb
@@ -72,7 +73,7 @@ def open_home(home: Home) -> Connection:
         trash.finish_moves(connection, home)
     except duckdb.Error as error:  # a damaged block may be read only now
         connection.close()
-        raise StoreTrouble(*reason(home.database, error)) from error
+        raise StoreTrouble(reason(home.database, error)) from error
     except BaseException:
         connection.close()
         raise
@@ -92,8 +93,8 @@ async def live(supervisor: Supervisor, lock: int) -> None:
     loop.set_exception_handler(Faults().take)
     server = await listen(supervisor)
     door = own_socket(home)
-    discarding = asyncio.create_task(aside(partial(trash.delete_discarded, supervisor.home)))
-    print(f"{time.strftime('%F %T')} supervisor {os.getpid()} for {supervisor.home.root}", file=sys.stderr)
+    discarding = asyncio.create_task(aside(partial(trash.delete_discarded, home)))
+    print(f"{time.strftime('%F %T')} supervisor {os.getpid()} for {home.root}", file=sys.stderr)
     try:
         while not supervisor.ending.is_set() and files.is_still(home.lock, lock):
             pause = BEAT_S
@@ -112,10 +113,8 @@ async def live(supervisor: Supervisor, lock: int) -> None:
             except EnvironmentTrouble as error:  # no room for the socket
                 pause = TROUBLE_BEAT_S
                 set_trouble(supervisor, error.message)
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(supervisor.ending.wait(), pause)
-            except TimeoutError:
-                pass
     finally:
         discarding.cancel()
         warm_process.let_go(supervisor)
@@ -161,10 +160,8 @@ async def watched(supervisor: Supervisor, beating: asyncio.Task[None]) -> bool:
 
 def recover(supervisor: Supervisor, error: duckdb.Error | OSError) -> None:
     """Report the error and reopen the database, which refuses everything after a failed write."""
-    home = supervisor.home.root
-    set_trouble(
-        supervisor, trouble_of(error) if isinstance(error, duckdb.Error) else os_error_words(error, home)
-    )
+    of_store = isinstance(error, duckdb.Error)
+    set_trouble(supervisor, trouble_of(error) if of_store else os_error_words(error, supervisor.home.root))
     if isinstance(error, duckdb.FatalException | duckdb.IOException | duckdb.InternalException):
         try:
             supervisor.connection.close()
@@ -183,17 +180,12 @@ def set_trouble(supervisor: Supervisor, trouble: str) -> None:
 
 def trouble(supervisor: Supervisor) -> str:
     """Return what is wrong with the supervisor or its machine although the beat succeeded, or ''."""
-    newer = next(iter(supervisor.newer.values()), "")
     # before the store finds out: jobs that can't log have nothing for it to take in
-    is_full = shutil.disk_usage(supervisor.home.root).free < FULL_BYTES
-    return (
-        (DISK_FULL if is_full else "")
-        or supervisor.room.words
-        or newer
-        or pool.trouble(supervisor)
-        or supervisor.launcher.trouble()
-        or supervisor.settings_fault
-    )
+    if shutil.disk_usage(supervisor.home.root).free < FULL_BYTES:
+        return DISK_FULL
+    of_home = supervisor.room.words or next(iter(supervisor.newer.values()), "")
+    of_jobs = of_home or pool.trouble(supervisor) or supervisor.launcher.trouble()
+    return of_jobs or supervisor.settings_fault
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ MOST = 500  # connections; an app has two
 HELD_BYTES = 64 << 20  # of all clients' unfinished requests and unread answers
 PIECE_BYTES = 64 << 10  # read at a time; a smaller answer is not counted
 TAKE_S = 60.0  # without any byte of an answer read
+BUFFERS_FULL = "other clients don't read their answers, and the supervisor's buffers are full: try again."
 
 
 class TooMuch(Exception):
@@ -47,10 +48,7 @@ class Callers:
     held: int = 0
 
     def enter(self, caller: Caller) -> None:
-        """Add a connection, cutting off the one that was idle longest if there are too many.
-
-        Raises TooMuch if all of them are being answered.
-        """
+        """Add a connection; of too many, cut off the one idle longest. Raises TooMuch if all are being answered."""
         if len(self.there) >= most():
             idle = next((other for other in self.there if other.is_idle), None)
             if idle is None:
@@ -71,9 +69,7 @@ class Callers:
     def hold(self, caller: Caller, size: int) -> None:
         """Set the bytes held for a client. Raises TooMuch if that exceeds the limit for all clients."""
         if self.held - caller.held + size > HELD_BYTES and size > caller.held:
-            raise TooMuch(
-                "other clients don't read their answers, and the supervisor's buffers are full: try again."
-            )
+            raise TooMuch(BUFFERS_FULL)
         self.held += size - caller.held
         caller.held = size
 
@@ -106,10 +102,7 @@ def _whole(waiting: bytearray, seen: int) -> Iterator[bytes]:
 
 
 async def hand_over(callers: Callers, caller: Caller, answer: bytes) -> None:
-    """Send an answer and wait until nearly all of it is read.
-
-    Raises TooMuch if too much is buffered for all clients, ConnectionError if no byte is read for a minute.
-    """
+    """Send an answer and wait until nearly all is read. Raises TooMuch, and ConnectionError after a silent minute."""
     before = caller.held
     if len(answer) > PIECE_BYTES:
         callers.hold(caller, before + len(answer))

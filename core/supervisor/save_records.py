@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 import duckdb
 
 from finetop.core.store import run_records
 from finetop.core.supervisor.io_thread import aside
-
-if TYPE_CHECKING:
-    from finetop.core.supervisor.state import Supervisor
+from finetop.core.supervisor.state import Supervisor
 
 
 async def record(supervisor: Supervisor) -> None:

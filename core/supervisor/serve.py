@@ -106,17 +106,13 @@ async def reply(supervisor: Supervisor, line: bytes, sent: SentAnswers | None = 
             require_version(envelope)
             ask = wire.read_ask(envelope.ask)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise BadInput(
-                f"the supervisor does not understand this request: {error}.",
-                hint="See the command's --help; of another version, `finetop supervisor stop` ends it.",
-            ) from error
+            hint = "See the command's --help; of another version, `finetop supervisor stop` ends it."
+            raise BadInput(f"the supervisor does not understand this request: {error}.", hint=hint) from error
         result: Any = await answer(supervisor, ask)
         whole = wire.encoder.encode(result)
         if len(whole) > wire.ANSWER_LIMIT - ENVELOPE:
-            raise Refused(
-                f"the answer is {len(whole) / 2**20:.0f} MiB; the limit is {wire.ANSWER_LIMIT >> 20}.",
-                hint="Request less: --limit.",
-            )
+            message = f"the answer is {len(whole) / 2**20:.0f} MiB; the limit is {wire.ANSWER_LIMIT >> 20}."
+            raise Refused(message, hint="Request less: --limit.")
         return wire.encoder.encode((sent or SentAnswers()).reply(envelope, ask, whole))
     except FinetopError as error:
         return failed(number, error)
@@ -126,18 +122,16 @@ async def reply(supervisor: Supervisor, line: bytes, sent: SentAnswers | None = 
             return failed(number, StoreTrouble(supervisor.trouble))
         # a bug: the client gets a message, the log the traceback
         traceback.print_exc(file=sys.stderr)
-        return failed(
-            number, FinetopError(f"internal error: {error!r}.", hint="The traceback is in supervisor.log.")
-        )
+        hint = "The traceback is in supervisor.log."
+        return failed(number, FinetopError(f"internal error: {error!r}.", hint=hint))
 
 
 def require_version(envelope: wire.Envelope) -> None:
     """Raise BadInput if a client speaks another version of the protocol."""
     if envelope.v != wire.VERSION:
-        raise BadInput(
-            f"the supervisor speaks protocol {wire.VERSION}, this program {envelope.v}.",
-            hint="End it with `finetop supervisor stop`; the next command starts the new one.",
-        )
+        message = f"the supervisor speaks protocol {wire.VERSION}, this program {envelope.v}."
+        hint = "End it with `finetop supervisor stop`; the next command starts the new one."
+        raise BadInput(message, hint=hint)
 
 
 def is_store_error(error: Exception) -> TypeGuard[duckdb.Error]:
@@ -147,9 +141,8 @@ def is_store_error(error: Exception) -> TypeGuard[duckdb.Error]:
 
 
 def failed(number: int, error: FinetopError) -> bytes:
-    return wire.encoder.encode(
-        {"id": number, "error": wire.Error(error.exit_code, error.message, error.hint)}
-    )
+    told = wire.Error(error.exit_code, error.message, error.hint)
+    return wire.encoder.encode({"id": number, "error": told})
 
 
 def trouble_of(error: duckdb.Error) -> str:
@@ -157,6 +150,4 @@ def trouble_of(error: duckdb.Error) -> str:
     text = str(error).splitlines()[0]
     if "No space left" in text or "full" in text.lower():
         return DISK_FULL
-    if reason := damage(error):
-        return reason
-    return f"the store can't be written: {text}"
+    return damage(error) or f"the store can't be written: {text}"

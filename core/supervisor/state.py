@@ -51,11 +51,9 @@ class Pool:
     history: dict[str, deque[Sample]] = field(default_factory=dict)
     planner: Planner | None = None
     wants: dict[int, Want] = field(default_factory=dict)  # of waiting jobs
-    # live job -> since when its GPU is lost (monotonic)
-    lost_at: dict[int, float] = field(default_factory=dict)
+    lost_at: dict[int, float] = field(default_factory=dict)  # live job -> when its GPU was lost (monotonic)
     decision: Decision = field(default_factory=lambda: Decision({}, {}, {}))
-    # (live job, attempt) -> what it has heard
-    told: dict[tuple[int, int], GpuShare] = field(default_factory=dict)
+    told: dict[tuple[int, int], GpuShare] = field(default_factory=dict)  # what (live job, attempt) heard
     told_of: tuple[object, ...] = ()  # inputs of these shares, once all are written
     decided: tuple[object, ...] = ()  # inputs of the decision, if it stands until they change
 
@@ -120,8 +118,7 @@ class Teller:
     seen: int = -1  # revision at which notices were last gathered
     newest: int = 0  # id of the newest notice
     gather_at: float = 0.0  # when the next waiting ones may be sent
-    # way -> the newest notice when messages were last looked for
-    looked: dict[str, int] = field(default_factory=dict)
+    looked: dict[str, int] = field(default_factory=dict)  # way -> the newest notice when last looked
     send_at: dict[str, float] = field(default_factory=dict)  # way -> when its next message is due
     on_their_way: dict[str, OnItsWay] = field(default_factory=dict)  # by way: one at a time
 
@@ -148,9 +145,7 @@ class Supervisor:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     ending: asyncio.Event = field(default_factory=asyncio.Event)
     recording: asyncio.Lock = field(default_factory=asyncio.Lock)  # held while records are written
-    looking_ahead: asyncio.Lock = field(
-        default_factory=asyncio.Lock
-    )  # held while a plan is made: one at a time
+    looking_ahead: asyncio.Lock = field(default_factory=asyncio.Lock)  # held while a plan is made
     recorded: int = -1  # revision at which records were last written
     seen: int = 0  # revision at which the next four were read
     live: list[Job] = field(default_factory=list)
@@ -158,11 +153,9 @@ class Supervisor:
     waiting: dict[int, str] = field(default_factory=dict)  # runs that wait for another's end, with the reason
     is_held: bool = False  # the whole queue
     quiet_until: float | None = None  # end of the current quiet hours
-    # why jobs wait by the queue's rules (supervisor/queue/ready.py)
-    why: dict[int, str] = field(default_factory=dict)
+    why: dict[int, str] = field(default_factory=dict)  # why jobs wait by the queue's rules (queue/ready.py)
     unplaced: dict[int, str] = field(default_factory=dict)  # why ready jobs have no place to run
-    # jobs whose events only a newer finetop reads: in words
-    newer: dict[int, str] = field(default_factory=dict)
+    newer: dict[int, str] = field(default_factory=dict)  # jobs whose events only a newer finetop reads
     read_to: dict[int, int] = field(default_factory=dict)  # job -> size of its events when all were ingested
     behind: list[int] = field(default_factory=list)  # jobs with more events than a beat reads, next first
     places: dict[int, Place] = field(default_factory=dict)  # of live jobs on the cluster
@@ -172,8 +165,7 @@ class Supervisor:
     settings_fault: str = ""
     vitals: dict[int, Vital] = field(default_factory=dict)  # of each live job
     vitals_at: float = field(default_factory=time.monotonic)  # when they were last updated
-    # (job, attempt) -> since when it is to end
-    killing: dict[tuple[int, int], float] = field(default_factory=dict)
+    killing: dict[tuple[int, int], float] = field(default_factory=dict)  # (job, attempt) -> since when
     # (job, attempt) -> when it was first looked for in vain, by a clock that nobody sets
     missed: dict[tuple[int, int], float] = field(default_factory=dict)
     asked_at: float = field(default_factory=time.monotonic)  # last request of any client
@@ -182,7 +174,6 @@ class Supervisor:
     teller: Teller = field(default_factory=Teller)
     room: Room = field(default_factory=Room)  # on the home's disk
     pool: Pool = field(default_factory=Pool)  # the GPUs and their jobs
-
     launcher: Launcher = field(init=False)  # runs the jobs
 
     def __post_init__(self) -> None:

@@ -123,10 +123,7 @@ async def start(supervisor: Supervisor, job: Job, gpus: Placement) -> None:
 
 
 def make_folder(folder: Path, above: Path, spec: bytes, share: GpuShare = ALONE) -> None:
-    """Make a job's folder with its spec and its share of the GPUs.
-
-    Raises BadInput if a link leads elsewhere, and OSError.
-    """
+    """Make a job's folder with its spec and its share of the GPUs. Raises BadInput for a link elsewhere, OSError."""
     make_inside(folder, above)
     if share != ALONE or (folder / gpu_share.FILE).exists():
         gpu_share.write_share(folder, share)
@@ -157,11 +154,8 @@ def spec_of(supervisor: Supervisor, job: Job, gpus: Placement = ()) -> bytes:
 def _to_start(supervisor: Supervisor, job: Job) -> Job | None:
     """Return a job's current state if it still waits, or lives in the attempt that did not come to life."""
     read(supervisor)
-    candidates = (*(candidate for candidate in supervisor.queued if not candidate.held), *supervisor.live)
-    return next(
-        (candidate for candidate in candidates if (candidate.id, candidate.attempt) == (job.id, job.attempt)),
-        None,
-    )
+    candidates = (*(queued for queued in supervisor.queued if not queued.held), *supervisor.live)
+    return next((one for one in candidates if (one.id, one.attempt) == (job.id, job.attempt)), None)
 
 
 async def _start_again(supervisor: Supervisor, job: Job) -> None:
@@ -180,9 +174,8 @@ async def _fail(supervisor: Supervisor, job: Job, error: FinetopError) -> None:
     """End a job that can't start."""
     state = data.Failed(time.time(), error.message, error.hint, exit_code=error.exit_code, kind=error.kind)
     onward = await aside(partial(after_job.onward, supervisor.home.root, job))
-    if (
-        job_now := _to_start(supervisor, job)
-    ) is not None:  # re-read: the request may have changed while we waited
+    job_now = _to_start(supervisor, job)  # re-read: the request may have changed while we waited
+    if job_now is not None:
         after_job.settle(supervisor, job_now, state, onward)
 
 
@@ -216,9 +209,7 @@ async def _ended(supervisor: Supervisor, job: Job, status: Look, took_s: float) 
     rank_ends = await aside(partial(exit_reason.rank_ends, folder, supervisor.launcher.logs(folder)))
     onward = await aside(partial(after_job.onward, supervisor.home.root, job))
     read(supervisor)
-    job = next(
-        live_job for live_job in supervisor.live if live_job.id == job.id
-    )  # re-read: its request may have changed
+    job = next(live for live in supervisor.live if live.id == job.id)  # re-read: its request may have changed
     last_event, told_at = jobs.last_word(supervisor.connection, job.id)
     if last_event is not None and (facts is None or exit_reason.is_unwatched(facts)):
         cause = None if facts is None else facts.cause  # only its keeper was killed, after its last event
@@ -228,16 +219,13 @@ async def _ended(supervisor: Supervisor, job: Job, status: Look, took_s: float) 
     made = None
     if isinstance(state, data.Finished) and job.verb in data.OF_OTHERS:
         recipe = runs.recipe(supervisor.connection, job.run_id)
-        made = await aside(partial(adoption, recipe))
+        made = await aside(partial(adoption, recipe, after_job.trained(supervisor.connection, job)))
     after_job.settle(supervisor, job, state, onward, made)
     return True
 
 
 async def _pass_on(supervisor: Supervisor, job: Job) -> None:
-    """Pass on a request to a job, once; a pause is a stop that saves a checkpoint.
-
-    A job that stays on its lost GPU is killed; that signal is repeated until it ends.
-    """
+    """Pass on a request to a job, once; one that stays on its lost GPU is killed, again and again until it ends."""
     attempt = supervisor.attempt(job)
     if pool.is_given_up(supervisor, job):
         await aside(partial(supervisor.launcher.signal, attempt, "kill"))

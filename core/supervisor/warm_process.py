@@ -49,10 +49,8 @@ def is_wanted(supervisor: Supervisor, failures: int, now: float) -> bool:
     """Return True if a process should wait: clients and runs are here, no job is about to start, memory is free."""
     if os.environ.get(SWITCH) == "0" or failures >= MOST_FAILURES:
         return False
-    if supervisor.settings.slurm is not None:
-        return False  # the next training job runs on a node
-    if not supervisor.pool.has_looked:
-        return False  # the next GPU is not known yet
+    if supervisor.settings.slurm is not None or not supervisor.pool.has_looked:
+        return False  # the next training job runs on a node, or its GPU is not known yet
     if now - supervisor.asked_at > IDLE_S or now - supervisor.busy_at < SETTLE_S:
         return False
     if now - supervisor.looked_at < LOOK_S:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from finetop.core.errors import EnvironmentTrouble, FinetopError
 from finetop.core.recipe import home_settings
-
-if TYPE_CHECKING:
-    from finetop.core.supervisor.state import Supervisor
+from finetop.core.supervisor.state import Supervisor
 
 
 def read(supervisor: Supervisor) -> None:

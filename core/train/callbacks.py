@@ -108,7 +108,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
             of_eval = {f"eval_{key}": f"eval_{name}" for key, name in self.own.items()}
             eval_values |= {name: float(logs[key]) for key, name in of_eval.items() if key in logs}
             self.events.write(metrics(state.global_step, eval_values))
-            self.alarms.look(state.global_step, eval_values)
+            self.alarms.check(state.global_step, eval_values)
             by_reward = "eval_reward" in eval_values  # then eval_loss is only the negative reward
             shown_keys = [key for key in eval_values if not (by_reward and key == "eval_loss")]
             shown = ", ".join(f"{key} {eval_values[key]:.4f}" for key in shown_keys)
@@ -130,7 +130,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         if self.energies:
             values["energy_wh"] = self.energy_wh
         self.events.write(metrics(state.global_step, values))
-        self.alarms.look(state.global_step, {**values, "step_s": self.step_s + self.waited_s})
+        self.alarms.check(state.global_step, {**values, "step_s": self.step_s + self.waited_s})
         if control.should_evaluate:
             self.events.write(Phase("evaluating"))
             self.evaluated, self.shown = 0, now
@@ -428,7 +428,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
             values = drift_probe.measure(model, start, shared=is_whole)
         self.drift.took(time.monotonic() - before)
         self.events.write(metrics(step, values))
-        self.meter.alarms.look(step, values)
+        self.meter.alarms.check(step, values)
 
     def _look_at_disk(self, step: int) -> None:
         """Pass the free disk space to the alarms, at most every `DISK_S` seconds."""
@@ -442,7 +442,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
             "disk_bytes": float(facts.f_blocks * facts.f_frsize),
             "checkpoint_bytes": self.checkpoint_bytes,
         }
-        self.meter.alarms.look(step, values)
+        self.meter.alarms.check(step, values)
 
     def _write_samples(self, model: Any, step: int) -> None:
         if not self.prompts:
@@ -467,9 +467,9 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         except Exception as error:
             if not is_disk_full(error):
                 raise
-            self.meter.alarms.look(step, {"unwritten": 1.0})
+            self.meter.alarms.check(step, {"unwritten": 1.0})
             return False
-        self.meter.alarms.look(step, {"unwritten": 0.0})
+        self.meter.alarms.check(step, {"unwritten": 0.0})
         self.checkpoint_bytes = checkpoint.bytes_of(folder)
         if self.is_first:
             keep = self.setup.recipe.train.keep_checkpoints

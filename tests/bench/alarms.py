@@ -58,7 +58,7 @@ def look(
     own: Mapping[str, alarms.Watch], step: int, seconds: float, values: Mapping[str, float]
 ) -> Iterator[Found]:
     for kind, watch in own.items():
-        said = watch.look(step, seconds, values)
+        said = watch.check(step, seconds, values)
         if said is not None:
             yield kind, step, said.text, said.is_over
 

@@ -42,7 +42,7 @@ POLL_S = 0.2
 NEEDED = {
     "torch": "torch", "transformers": "transformers", "peft": "peft", "accelerate": "accelerate",
     "safetensors": "safetensors", "tokenizers": "tokenizers", "msgspec": "msgspec", "yaml": "pyyaml",
-    "psutil": "psutil", "numpy": "numpy", "scipy": "scipy",
+    "psutil": "psutil", "numpy": "numpy",
 }  # fmt: skip
 CARRY = (
     "On a machine without network bring the wheels along: `python3 -m pip download --no-deps --only-binary=:all: --dest"

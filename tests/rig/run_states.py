@@ -10,7 +10,7 @@ from still import Still, verdict
 from finetop.core.protocol import events, runs as data
 from finetop.core.protocol.messages.checks import Check
 from finetop.core.protocol.messages.queue import Hold
-from finetop.core.protocol.messages.remedies import Remedy
+from finetop.core.protocol.messages.remedies import Remedies, Remedy
 from finetop.core.protocol.messages.triage import SetStanding, Standing
 from finetop.core.store import jobs, runs
 from finetop.core.store.database import transaction
@@ -146,7 +146,7 @@ def remedies_running(still: Still, name: str) -> None:
 def remedies_tried(still: Still, name: str, of: slice, **told: Any) -> None:
     """Make a run that forgot, with some remedies tried and their reported results."""
     run_id = checked(still, name, 40)
-    own = remedies.remedies_of(still.supervisor, remedies.Remedies(name)).rows
+    own = remedies.remedies_of(still.supervisor, Remedies(name)).rows
     can = [row for row in own if not row.why_not][of]
     candidates = [{"name": row.name, "label": row.label} for row in can]
     tried = [

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+    Pair = tuple[Floats, Floats]
 
 BETS = np.array([0.03, 0.06, 0.1, 0.15, 0.22, 0.32, 0.45, 0.6, 0.78])
 SAFE_STAKE = 0.95  # the share of the wealth that the worst draw may cost
@@ -68,9 +69,7 @@ def log_factors(excess: Floats, distance: Floats) -> Floats:
     return growth
 
 
-def log_growth(
-    differences: Floats, before: Floats, full_drop: float, clusters_left: int
-) -> tuple[Floats, Floats]:
+def log_growth(differences: Floats, before: Floats, full_drop: float, clusters_left: int) -> Pair:
     """Return the bettors' log growth over consecutive draws without replacement, for REGRESSED and for OK.
 
     differences [..., draws] are D; before [...] is the sum of D so far; full_drop is the drop that is bet on,
@@ -110,6 +109,13 @@ class PoolTest:
         return {"regressed": float(log_mean_exp(self.log_regressed)), "ok": float(log_mean_exp(self.log_ok))}
 
 
+def require_margin(margin: float) -> None:
+    """Raise BadInput unless 0 < margin <= 1."""
+    if not 0 < margin <= 1:
+        hint = "Give a drop above 0 and at most 1 (3 points are 0.03)."
+        raise BadInput(f"margin is {margin:g}.", hint=hint)
+
+
 def begin_pool(
     margin: Exact, cluster_sizes: Sequence[int], *, alpha_regressed: float, alpha_ok: float
 ) -> PoolTest:
@@ -117,10 +123,7 @@ def begin_pool(
 
     Raises BadInput unless 0 < margin <= 1, both alphas are in (0, 1) and there is an item.
     """
-    if not 0 < margin <= 1:
-        raise BadInput(
-            f"margin is {float(margin):g}.", hint="Give a drop above 0 and at most 1 (3 points are 0.03)."
-        )
+    require_margin(float(margin))
     if not (0 < alpha_regressed < 1 and 0 < alpha_ok < 1):
         raise BadInput(f"alpha is {alpha_ok:g}.", hint=f"Give a probability between 0 and 1, say {ALPHA:g}.")
     if not cluster_sizes or min(cluster_sizes) < 1:
@@ -148,22 +151,17 @@ def feed_pool(test: PoolTest, sums: Sequence[Exact], sizes: Sequence[int]) -> Po
     if not sums:
         return test
     differences = np.array([float(total / test.largest) for total in sums])
-    regressed, ok = log_growth(
-        differences,
-        np.array(float(test.total / test.largest)),
-        float(test.full_drop / test.largest),
-        test.clusters_left,
+    before, full_drop = np.array(float(test.total / test.largest)), float(test.full_drop / test.largest)
+    regressed, ok = log_growth(differences, before, full_drop, test.clusters_left)
+    fed = replace(
+        test,
+        clusters_left=test.clusters_left - len(sums),
+        items_left=test.items_left - sum(sizes),
+        total=test.total + sum(sums),
+        log_regressed=test.log_regressed + regressed,
+        log_ok=test.log_ok + ok,
     )
-    return _decide(
-        replace(
-            test,
-            clusters_left=test.clusters_left - len(sums),
-            items_left=test.items_left - sum(sizes),
-            total=test.total + sum(sums),
-            log_regressed=test.log_regressed + regressed,
-            log_ok=test.log_ok + ok,
-        )
-    )
+    return _decide(fed)
 
 
 def _decide(test: PoolTest) -> PoolTest:
@@ -173,11 +171,10 @@ def _decide(test: PoolTest) -> PoolTest:
         return replace(test, decision="ok", by="arithmetic")
     if test.decision:
         return test
-    evidence = test.log_evidence
-    if evidence["regressed"] >= -log(test.alpha_regressed):
-        return replace(test, decision="regressed", by="betting", decided_left=test.clusters_left)
-    if evidence["ok"] >= -log(test.alpha_ok):
-        return replace(test, decision="ok", by="betting", decided_left=test.clusters_left)
+    bars: dict[Decision, float] = {"regressed": -log(test.alpha_regressed), "ok": -log(test.alpha_ok)}
+    for decision, bar in bars.items():
+        if test.log_evidence[decision] >= bar:
+            return replace(test, decision=decision, by="betting", decided_left=test.clusters_left)
     return test
 
 
@@ -210,11 +207,10 @@ def _not_refuted(test: PoolTest, sums: Sequence[Exact], left: int, items: int) -
     least, most = -float(test.total + test.items_left), -float(test.total - test.items_left)
 
     def is_refuted(drop: float, decision: Decision) -> bool:
-        growth = log_growth(fed, np.array(0.0), drop / test.largest, clusters)
-        alpha, wealth = (
-            (test.alpha_regressed, growth[0]) if decision == "regressed" else (test.alpha_ok, growth[1])
-        )
-        return float(log_mean_exp(wealth)) >= -log(alpha)
+        regressed, ok = log_growth(fed, np.array(0.0), drop / test.largest, clusters)
+        if decision == "regressed":
+            return float(log_mean_exp(regressed)) >= -log(test.alpha_regressed)
+        return float(log_mean_exp(ok)) >= -log(test.alpha_ok)
 
     def limit(certain: float, other: float, decision: Decision) -> tuple[float, float]:
         refuted, held, probe = certain, other, float(test.full_drop)
@@ -256,14 +252,12 @@ def sample_of_tally(tally: Mapping[tuple[Exact, int], int], largest: int) -> Sam
 
 def log_wealth_of_drop(drawn: Sample, drop: float) -> Floats:
     """Bet against "the ability fell by at most `drop`"; high log wealth [bets] proves a larger drop."""
-    drops = np.array([drop])
-    return _log_wealth(drawn, drops, against_at_most=True)[:, 0]
+    return _log_wealth(drawn, np.array([drop]), against_at_most=True)[:, 0]
 
 
 def log_wealth_under(drawn: Sample, drop: float) -> Floats:
     """Bet against "the ability fell by `drop` or more"; high log wealth [bets] proves a smaller drop."""
-    drops = np.array([drop])
-    return _log_wealth(drawn, drops, against_at_most=False)[:, 0]
+    return _log_wealth(drawn, np.array([drop]), against_at_most=False)[:, 0]
 
 
 def confidence_sequence(drawn: Sample, alpha: float, alpha_high: float | None = None) -> tuple[float, float]:
@@ -276,24 +270,22 @@ def confidence_sequence(drawn: Sample, alpha: float, alpha_high: float | None = 
         return (-1.0, 1.0)
     bars = {True: log(2 / alpha), False: -log(alpha / 2 if alpha_high is None else alpha_high)}
 
-    def refuted(drops: Floats, against_at_most: bool) -> NDArray[np.bool_]:
-        return (
-            log_mean_exp(_log_wealth(drawn, drops, against_at_most=against_at_most).T)
-            >= bars[against_at_most]
-        )
+    def refuted(drops: Floats, against_at_most: bool) -> int:
+        wealth = _log_wealth(drawn, drops, against_at_most=against_at_most)
+        return int((log_mean_exp(wealth.T) >= bars[against_at_most]).sum())
 
     low, high = -1.0, 1.0
     start, stop = -1.0, 1.0
     for _ in range(ROUNDS):
         drops = np.linspace(start, stop, GRID)
-        last = int(refuted(drops, True).sum()) - 1
+        last = refuted(drops, True) - 1
         if last < 0:
             break
         low, start, stop = float(drops[last]), float(drops[last]), float(drops[min(last + 1, GRID - 1)])
     start, stop = -1.0, 1.0
     for _ in range(ROUNDS):
         drops = np.linspace(start, stop, GRID)
-        first = GRID - int(refuted(drops, False).sum())
+        first = GRID - refuted(drops, False)
         if first >= GRID:
             break
         high, start, stop = float(drops[first]), float(drops[max(first - 1, 0)]), float(drops[first])
@@ -304,14 +296,11 @@ def _log_wealth(drawn: Sample, drops: Floats, *, against_at_most: bool) -> Float
     """Return the bettors' log wealth [bets, drops] over the sample, one column for each drop bet against."""
     if drawn.empty:
         return np.zeros((len(BETS), len(drops)))
-    excess = (
-        drawn.sums + drops[:, None] * drawn.sizes
-    )  # [drops, distinct], mean 0 where the ability's drop is this one
-    if against_at_most:
-        growth = log_factors(-excess, np.broadcast_to(1 + drops[:, None], excess.shape))
-    else:
-        growth = log_factors(excess, np.broadcast_to(1 - drops[:, None], excess.shape))
-    wealth: Floats = growth @ drawn.counts
+    # [drops, distinct], mean 0 where the ability's drop is this one
+    excess = drawn.sums + drops[:, None] * drawn.sizes
+    sign = 1 if against_at_most else -1
+    distance = np.broadcast_to(1 + sign * drops[:, None], excess.shape)
+    wealth: Floats = log_factors(-sign * excess, distance) @ drawn.counts
     return wealth
 
 

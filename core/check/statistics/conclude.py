@@ -75,23 +75,16 @@ def conclude(check: Check) -> CheckResult:
     if verdict == "no_verdict" and check.pool.decision == "ok":
         names = ", ".join(f"{name} {-100 * check.tasks[name].drop:.1f}" for name in suspicious_tasks(check))
         reason = f"stopped early: the suite's drop is under the limit, but these tasks may be lost: {names}."
-    if (
-        verdict == "no_verdict"
-        and check.pool.decision == "regressed"
-        and all_asked(check)
-        and drop is not None
-    ):
+    has_drop = check.pool.decision == "regressed" and all_asked(check)
+    if verdict == "no_verdict" and has_drop and drop is not None:
         reason = too_few(drop, len(seen), check.chance, _more_items(check, len(seen)), weighted=plan.weighted)
     return CheckResult(
         verdict=verdict,
         reason=reason,
         decided_by=by,
         claims=claims_of(verdict, by, plan, interval, interval[0] > 0, power, len(seen), check.chance),
-        margin=plan.margin,
-        alpha=plan.alpha,
         items_used=len(seen),
         items_scored=len(check.tuned),
-        items_total=len(plan.order),
         base=_mean(check.base, seen, check.weights),
         tuned=_mean(check.tuned, seen, check.weights),
         drop=drop,
@@ -107,11 +100,7 @@ def conclude(check: Check) -> CheckResult:
         discordance=flips.discordance,
         power=power,
         tasks=(*rows, *(left_out(task) for task in plan.unmeasurable)),
-        plan_hash=plan.hash,
-        alpha_total=plan.alpha_total,
-        claim=plan.claim,
-        watch=plan.watch,
-        weighted=plan.weighted,
+        **plan.facts,
     )
 
 
@@ -124,10 +113,8 @@ def check_pairs(plan: CheckPlan, pairs: Iterable[PairedItem], *, until: Until = 
     by_key = {(pair.task, pair.item): pair for pair in pairs}
     missing = [item for item in plan.order if item.key not in by_key]
     if missing:
-        first = f"{missing[0].task} {missing[0].item}"
-        return no_verdict(
-            plan, f"{len(missing):,} of {len(plan.order):,} items could not be joined (first: {first})."
-        )
+        number, first = f"{len(missing):,} of {len(plan.order):,}", f"{missing[0].task} {missing[0].item}"
+        return no_verdict(plan, f"{number} items could not be joined (first: {first}).")
     base = {item.key: by_key[item.key].base for item in plan.order}
     check = begin(plan, until=until)
     while look := next_items(check):
@@ -154,17 +141,12 @@ def _power(check: Check, flips: Flips, seen: Sequence[Item]) -> tuple[Power, ...
 
 def _more_items(check: Check, used: int) -> int | None:
     """Return how many more items would prove the drop seen, if the rest behave alike; see `more_items`."""
-    changes = [
-        float(check.weights[check.clusters[place][0].task] * total) for place, total in check.totals.items()
-    ]
+    sums, _ = weighed(check, check.totals, check.totals)
+    changes = list(map(float, sums))
     alpha = check.plan.alpha
-    bar = (
-        errors_of(level_at_the_end(alpha))
-        if is_right_or_wrong(check)
-        else sqrt(
-            2 * log(2 * len(BETS) / alpha)
-        )  # wealth grows as exp(errors^2 / 2) at the best stake of all
-    )
+    # wealth grows as exp(errors^2 / 2) at the best stake of all
+    of_bets = sqrt(2 * log(2 * len(BETS) / alpha))
+    bar = errors_of(level_at_the_end(alpha)) if is_right_or_wrong(check) else of_bets
     return more_items(used, -sum(changes), sum(change**2 for change in changes), bar)
 
 
@@ -172,15 +154,15 @@ def _task_result(check: Check, task: TaskPlan) -> TaskResult:
     """Return a measurable task's row of the results."""
     places = [place for place in sorted(check.totals) if check.clusters[place][0].task == task.name]
     seen = [item for place in places for item in check.clusters[place]]
-    evidence = check.tasks[task.name]
+    evidence, alike = check.tasks[task.name], {task.name: 1}
     flips = _flips(check, task, seen)
     return TaskResult(
         task=task.name,
         mark=evidence.mark,
         n=evidence.n,
         total=evidence.total,
-        base=_mean(check.base, seen),
-        tuned=_mean(check.tuned, seen),
+        base=_mean(check.base, seen, alike),
+        tuned=_mean(check.tuned, seen, alike),
         drop=evidence.drop if seen else None,
         interval=_interval_of(check, task) if seen else None,
         lost=flips.lost,
@@ -206,17 +188,10 @@ def _interval_of(check: Check, task: TaskPlan) -> tuple[float, float]:
 
 
 def _flips(check: Check, task: TaskPlan, seen: Sequence[Item]) -> Flips:
-    return count_flips(
-        [check.base[item.key] for item in seen], [check.tuned[item.key] for item in seen], task.chance
-    )
+    base, tuned = ([scores[item.key] for item in seen] for scores in (check.base, check.tuned))
+    return count_flips(base, tuned, task.chance)
 
 
-def _mean(
-    scores: Mapping[Key, float], items: Sequence[Item], weights: Mapping[str, int] | None = None
-) -> float | None:
-    if not items:
-        return None
-    if weights is None:
-        return sum(scores[item.key] for item in items) / len(items)
+def _mean(scores: Mapping[Key, float], items: Sequence[Item], weights: Mapping[str, int]) -> float | None:
     total = sum(weights[item.task] for item in items)
-    return sum(weights[item.task] * scores[item.key] for item in items) / total
+    return sum(weights[item.task] * scores[item.key] for item in items) / total if items else None

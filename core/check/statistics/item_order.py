@@ -118,10 +118,7 @@ def first_look(clusters: Iterable[Cluster], size: int) -> tuple[Item, ...]:
 def looks_of(clusters: Iterable[Cluster], size: int) -> tuple[tuple[Item, ...], ...]:
     """Cut an order of clusters into looks of at least `size` items, never through a cluster."""
     left = iter(clusters)
-    looks: list[tuple[Item, ...]] = []
-    while look := first_look(left, size):
-        looks.append(look)
-    return tuple(looks)
+    return tuple(iter(lambda: first_look(left, size), ()))
 
 
 def hash_plan(
@@ -172,10 +169,8 @@ def _seeded(items: Iterable[Item], seed: int, purpose: str) -> list[Cluster]:
     seen: set[Key] = set()
     for item in items:
         if item.key in seen:
-            raise BadInput(
-                f"{item.task}: item {item.item} comes twice.",
-                hint="Give every item of a task an id of its own.",
-            )
+            hint = "Give every item of a task an id of its own."
+            raise BadInput(f"{item.task}: item {item.item} comes twice.", hint=hint)
         seen.add(item.key)
         groups.setdefault(item.group, []).append(item)
 

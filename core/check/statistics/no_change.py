@@ -22,6 +22,7 @@ import msgspec
 import numpy as np
 
 from finetop.core.check.statistics.betting import BETS, log_mean_exp
+from finetop.core.check.statistics.distributions import binomial_exactly
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,15 +51,12 @@ def chance_of_loss(tasks: Sequence[TaskChanges], alpha_tasks: float) -> float:
 
 def _exact(tasks: Sequence[TaskChanges], bar: float) -> float:
     """Convolve the tasks' losses, a fair coin per flip, as long as no task's evidence passes the bar."""
-    from scipy.special import bdtr
-
     unseen = np.ones(1)  # the chance of each total of losses while no task looks lost
     for task in tasks:
         flips = sum(change != 0 for change in task.sums)
         lost = np.arange(flips + 1)
-        below = bdtr(lost, flips, 0.5)
         evidence = log_mean_exp(np.outer(lost, np.log1p(BETS)) + np.outer(flips - lost, np.log1p(-BETS)))
-        unseen = np.convolve(unseen, np.diff(below, prepend=0.0) * (evidence < bar))
+        unseen = np.convolve(unseen, binomial_exactly(lost, flips, 0.5) * (evidence < bar))
     fewer = sum(change < 0 for task in tasks for change in task.sums)
     return float(max(1 - unseen[:fewer].sum(), 0.0))
 
@@ -66,9 +64,8 @@ def _exact(tasks: Sequence[TaskChanges], bar: float) -> float:
 def _drawn(tasks: Sequence[TaskChanges], bar: float) -> float:
     """Draw the signs of all changes; count how often they lose as much, or make a task look lost."""
     sizes: list[Floats] = [np.sort([abs(float(change)) for change in task.sums if change]) for task in tasks]
-    changed = np.array(
-        [task.weight * size for task, own in zip(tasks, sizes, strict=True) for size in own], dtype=np.float64
-    )
+    weighted = [task.weight * size for task, own in zip(tasks, sizes, strict=True) for size in own]
+    changed = np.array(weighted, dtype=np.float64)
     seen = -float(sum(task.weight * sum(task.sums) for task in tasks))
     enough = seen - 1e-9 * max(changed.sum(), 1.0)
     ends = np.cumsum([len(own) for own in sizes])

@@ -1,14 +1,13 @@
 """Numbers reported beside a verdict: measurability, flips, the exact McNemar test and the power of a suite.
 
-Pure functions of scores and counts. scipy is imported where it is used, because drawing a verdict on the screen
-does not need it.
+Pure functions of scores and counts. The distributions, and numpy with them, are imported where they are used, because
+drawing a verdict on the screen does not need them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from functools import cache
-from itertools import count
 from math import ceil, sqrt
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from finetop.core.errors import BadInput
 from finetop.core.protocol.check_result import Category
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -26,7 +25,11 @@ if TYPE_CHECKING:
 STANDARD_ERRORS = 3
 EARLY = 0.02  # the share of alpha for a REGRESSED before every item was asked; see sequential.py
 USUAL_POWER = 0.8  # the drop is caught 4 of 5 times
-MOST_ITEMS = 20_000  # never advise more
+_DIGITS = (10, 15, 20, 25, 30, 40, 50, 60, 80)
+# 10, 15, 20, ..., 80, 100, 150, ..., 20,000: never advise more
+ROUND_NUMBERS = [n * 10**power for power in range(4) for n in _DIGITS if n * 10**power <= 20_000]
+NEGLIGIBLE = 1e-30  # a chance that moves no digit of a power
+ROUNDING = 1e-11  # of a chance that is added up over 20,000 flips
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -47,10 +50,8 @@ def measure(cluster_scores: Sequence[Sequence[float]], chance: float) -> Measure
     [0, 1].
     """
     if not 0 <= chance < 1:
-        raise BadInput(
-            f"chance is {chance:g}.",
-            hint="Give 1/choices, the majority label's share, or 0 for free answers.",
-        )
+        hint = "Give 1/choices, the majority label's share, or 0 for free answers."
+        raise BadInput(f"chance is {chance:g}.", hint=hint)
     scores = [score for cluster in cluster_scores for score in cluster]
     if not scores:
         return Measured(0, 0.0, 0.0, chance, False)
@@ -90,8 +91,8 @@ def count_flips(base: Sequence[float], tuned: Sequence[float], chance: float) ->
     chance = 1/k. Corrected counts are never below 0, and None if scores are not binary.
     """
     items = len(base)
-    lost = sum(before > after for before, after in zip(base, tuned, strict=True))
-    won = sum(before < after for before, after in zip(base, tuned, strict=True))
+    pairs = list(zip(base, tuned, strict=True))
+    lost, won = sum(before > after for before, after in pairs), sum(before < after for before, after in pairs)
     if not items:
         return Flips(0, 0, 0, 0.0, 0.0)
     if not (is_binary(base) and is_binary(tuned)):
@@ -103,16 +104,12 @@ def count_flips(base: Sequence[float], tuned: Sequence[float], chance: float) ->
 
 def sum_flips(flips: Sequence[Flips]) -> Flips:
     """Add up the flips of several tasks; corrected counts only if every task has them."""
-    lost = [task.lost_corrected for task in flips if task.lost_corrected is not None]
-    won = [task.won_corrected for task in flips if task.won_corrected is not None]
-    corrected = bool(flips) and len(lost) == len(flips)
-    return Flips(
-        sum(task.items for task in flips),
-        sum(task.lost for task in flips),
-        sum(task.won for task in flips),
-        sum(lost) if corrected else None,
-        sum(won) if corrected else None,
-    )
+    items, lost, won = (sum(getattr(task, key) for task in flips) for key in ("items", "lost", "won"))
+    lost_corrected = [task.lost_corrected for task in flips if task.lost_corrected is not None]
+    won_corrected = [task.won_corrected for task in flips if task.won_corrected is not None]
+    if not flips or len(lost_corrected) < len(flips):
+        return Flips(items, lost, won, None, None)
+    return Flips(items, lost, won, sum(lost_corrected), sum(won_corrected))
 
 
 def count_categories(scores: Iterable[tuple[str, str, float, float]]) -> tuple[Category, ...]:
@@ -128,11 +125,11 @@ def count_categories(scores: Iterable[tuple[str, str, float, float]]) -> tuple[C
 
 def mcnemar_p(lost: int, won: int) -> float:
     """Return the exact two-sided McNemar p-value: could this split of the flips be a fair coin's?"""
-    from scipy.special import bdtr
+    from finetop.core.check.statistics.distributions import binomial_at_most
 
     if lost + won == 0:
         return 1.0
-    return min(1.0, 2 * float(bdtr(min(lost, won), lost + won, 0.5)))
+    return min(1.0, 2 * float(binomial_at_most(min(lost, won), lost + won, 0.5)))
 
 
 def level_at_the_end(alpha: float) -> float:
@@ -149,7 +146,8 @@ def chance_of_regressed(items: int, margin: float, discordance: float, drop: flo
     it by about a point.
     """
     import numpy as np
-    from scipy.special import bdtrc, gammaln, xlog1py, xlogy
+
+    from finetop.core.check.statistics.distributions import binomial_exactly, binomial_more_than
 
     if items < 1:
         return 0.0
@@ -158,47 +156,46 @@ def chance_of_regressed(items: int, margin: float, discordance: float, drop: flo
         return 0.0
     needed = ceil(round(margin * items, 9))  # losses less wins; margin * items is 18, not 18.000000000000004
     changed = np.arange(items + 1)
-    log_share = (
-        gammaln(items + 1)
-        - gammaln(changed + 1)
-        - gammaln(items - changed + 1)
-        + xlogy(changed, changing)
-        + xlog1py(items - changed, -changing)
-    )
+    share = binomial_exactly(changed, items, changing)
     fewest_lost = np.maximum(np.ceil((needed + changed) / 2), _too_many_for_chance(items, level))
-    possible = fewest_lost <= changed
-    enough = bdtrc(np.where(possible, fewest_lost - 1, 0), np.maximum(changed, 1), (1 + drop / changing) / 2)
-    return float(np.sum(np.exp(log_share) * np.where(possible, enough, 0.0)))
+    counts = (fewest_lost <= changed) & (share > NEGLIGIBLE)
+    enough = binomial_more_than(fewest_lost[counts] - 1, changed[counts], (1 + drop / changing) / 2)
+    return float(np.sum(share[counts] * enough))
 
 
 @cache
 def _too_many_for_chance(items: int, level: float) -> NDArray[np.float64]:
     """Return, for 0 to `items` flips, the fewest losses that a fair coin has with probability `level` or less."""
     import numpy as np
-    from scipy.special import bdtrc
 
     fewest = np.empty(items + 1)
-    lost = 1
+    lost, so_many, one_less = (
+        1,
+        0.0,
+        1.0,
+    )  # the chance of `lost` losses or more of `flips`, and of exactly one less
     for flips in range(items + 1):  # one flip more needs no fewer losses, and at most one more
-        while lost <= flips and bdtrc(lost - 1, flips, 0.5) > level:
+        while lost <= flips and so_many > level * (1 + ROUNDING):
+            one_less *= (flips - lost + 1) / lost
+            so_many -= one_less
             lost += 1
-        fewest[flips] = max(lost, 1)
+        fewest[flips] = lost
+        so_many += one_less / 2
+        one_less *= (flips + 1) / (2 * (flips + 2 - lost))
     return fewest
 
 
 def items_for(power: float, margin: float, discordance: float, drop: float, level: float) -> int | None:
     """Return the fewest items, a round number, that catch this drop with this power; None if 20,000 do not."""
-    for items in _round_numbers(MOST_ITEMS):
-        if chance_of_regressed(items, margin, discordance, drop, level) >= power:
-            return items
-    return None
+    caught = (n for n in ROUND_NUMBERS if chance_of_regressed(n, margin, discordance, drop, level) >= power)
+    return next(caught, None)
 
 
 def errors_of(level: float) -> float:
     """Return how many standard errors above zero a loss must be to be proven at this level."""
-    from scipy.special import ndtri
+    from statistics import NormalDist
 
-    return float(ndtri(1 - level))
+    return -NormalDist().inv_cdf(level)
 
 
 def more_items(items: int, lost: float, squares: float, bar: float) -> int | None:
@@ -210,13 +207,4 @@ def more_items(items: int, lost: float, squares: float, bar: float) -> int | Non
     if lost <= 0:
         return None
     more = items * ((bar + errors_of(1 - USUAL_POWER)) ** 2 * squares / lost**2 - 1)
-    return next((number for number in _round_numbers(MOST_ITEMS) if number >= more), None)
-
-
-def _round_numbers(most: int) -> Iterator[int]:
-    """Yield 10, 15, 20, 25, 30, 40, 50, 60, 80, 100, 150, ..., up to `most`."""
-    for power in count():
-        for digits in (10, 15, 20, 25, 30, 40, 50, 60, 80):
-            if (number := digits * 10**power) > most:
-                return
-            yield number
+    return next((number for number in ROUND_NUMBERS if number >= more), None)

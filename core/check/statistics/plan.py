@@ -6,7 +6,7 @@ from fractions import Fraction
 from math import gcd, isfinite, lcm
 from typing import TYPE_CHECKING
 
-from finetop.core.check.statistics.betting import spend_alpha
+from finetop.core.check.statistics.betting import require_margin, spend_alpha
 from finetop.core.check.statistics.item_order import Item, Key, cap_items, clusters_of, hash_plan, permute
 from finetop.core.check.statistics.paired_tests import measure
 from finetop.core.check.statistics.verdict import CheckPlan, TaskPlan, Unmeasurable
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from finetop.core.check.statistics.item_order import Stages
     from finetop.core.check.statistics.paired_tests import Measured
+
+    Scores = Mapping[Key, float]
 
 
 def choose_items(
@@ -36,9 +38,8 @@ def whole_weights(tasks: Sequence[TaskPlan]) -> dict[str, int]:
     """
     for task in tasks:
         if not isfinite(task.weight) or task.weight <= 0:
-            raise BadInput(
-                f"{task.name}: its weight is {task.weight:g}.", hint="Give a number above 0; 1 is usual."
-            )
+            hint = "Give a number above 0; 1 is usual."
+            raise BadInput(f"{task.name}: its weight is {task.weight:g}.", hint=hint)
     read = [Fraction(repr(float(task.weight))) for task in tasks]
     common = lcm(*(weight.denominator for weight in read))
     whole = [int(weight * common) for weight in read]
@@ -79,9 +80,7 @@ def _measure(task: TaskPlan, items: Iterable[Item], base: Mapping[Key, float]) -
     return measure(scores, task.chance)
 
 
-def _measure_growing(
-    task: TaskPlan, samples: Iterable[Sequence[Item]], base: Mapping[Key, float]
-) -> Measured:
+def _measure_growing(task: TaskPlan, samples: Iterable[Sequence[Item]], base: Scores) -> Measured:
     """Measure the base on ever more items until it is measurable or there are no more."""
     measured = measure([], task.chance)
     for items in samples:
@@ -118,39 +117,31 @@ def make_plan(
     alpha / (k (k + 1)); a `watch` is tested at alpha and claims nothing. Raises BadInput for a margin, alpha,
     weight or claim out of range, an item of no task, or a base score that is missing or not in [0, 1].
     """
-    if not 0 < margin <= 1:
-        raise BadInput(
-            f"margin is {margin:g}.", hint="Give a drop above 0 and at most 1 (3 points are 0.03)."
-        )
+    require_margin(margin)
     if not 0 < alpha < 1:
         raise BadInput(f"alpha is {alpha:g}.", hint=f"Give a probability between 0 and 1, say {ALPHA:g}.")
     if look_items < 1:
         raise BadInput(f"look_items is {look_items}.", hint="Give at least 1 item a look; 64 is usual.")
     if claim < 0 or (claim and watch):
-        raise BadInput(
-            f"claim is {claim}{' and watch is set' if watch else ''}.",
-            hint="Give 0 for the run's only claim, k for its k-th, or watch for no claim.",
-        )
+        hint = "Give 0 for the run's only claim, k for its k-th, or watch for no claim."
+        raise BadInput(f"claim is {claim}{' and watch is set' if watch else ''}.", hint=hint)
     weights = whole_weights(tasks)
     out = frozenset(excluded)
     by_task: dict[str, list[Item]] = {task.name: [] for task in tasks}
     for item in choose_items(items, cap=cap, seed=seed, excluded=out):
         if item.task not in by_task:
-            raise BadInput(
-                f"{item.task}: item {item.item} belongs to no task of the plan.", hint="Name its task."
-            )
+            message = f"{item.task}: item {item.item} belongs to no task of the plan."
+            raise BadInput(message, hint="Name its task.")
         by_task[item.task].append(item)
     kept: list[TaskPlan] = []
     unmeasurable: list[Unmeasurable] = []
     for task in tasks:
         samples = [by_task[task.name]] if sample is None else _growing(sample.get(task.name, ()), out)
-        measured = _measure_growing(task, samples, base)
-        if measured.measurable:
+        seen = _measure_growing(task, samples, base)
+        if seen.measurable:
             kept.append(task)
         else:
-            unmeasurable.append(
-                Unmeasurable(task.name, measured.items, measured.base, measured.stderr, task.chance)
-            )
+            unmeasurable.append(Unmeasurable(task.name, seen.items, seen.base, seen.stderr, task.chance))
     order = permute((item for task in kept for item in by_task[task.name]), seed)
     digest = hash_plan(
         margin=margin,
@@ -186,17 +177,14 @@ def make_plan(
 def score_of(scores: Mapping[Key, float], key: Key, model: str) -> float:
     """Return an item's score. Raises BadInput if it is missing or not in [0, 1]."""
     if key not in scores:
-        raise BadInput(
-            f"{key[0]}: item {key[1]} has no {model} score.", hint="Score it on both models first."
-        )
+        hint = "Score it on both models first."
+        raise BadInput(f"{key[0]}: item {key[1]} has no {model} score.", hint=hint)
     return valid_score(key, scores[key], model)
 
 
 def valid_score(key: Key, score: float, model: str) -> float:
     """Return the score. Raises BadInput if it is not in [0, 1]."""
     if not isfinite(score) or not 0 <= score <= 1:
-        raise BadInput(
-            f"{key[0]}: item {key[1]} has the {model} score {score}.",
-            hint="Only scores in [0, 1] can decide; unbounded ones (perplexity) never do.",
-        )
+        hint = "Only scores in [0, 1] can decide; unbounded ones (perplexity) never do."
+        raise BadInput(f"{key[0]}: item {key[1]} has the {model} score {score}.", hint=hint)
     return float(score)

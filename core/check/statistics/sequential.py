@@ -123,9 +123,8 @@ class Check:
     totals: Mapping[int, Exact] = field(default_factory=dict)  # complete clusters: sum of tuned - base
     consumed: int = 0  # clusters the pool has seen: the longest prefix of the permutation without a gap
     tasks: Mapping[str, TaskEvidence] = field(default_factory=dict)
-    chance: float | None = (
-        None  # how often chance alone loses as much; set once all is asked, scores are binary and the margin is lost
-    )
+    # how often chance alone loses as much; set once all is asked, scores are binary and the margin is lost
+    chance: float | None = None
     fell: bool = False  # "the ability did not fall" is refuted; tested only if the pool says REGRESSED
 
 
@@ -139,14 +138,9 @@ def begin(plan: CheckPlan, *, until: Until = "decided", whole_tasks: Iterable[st
     clusters = clusters_of(plan.order)
     totals = Counter(item.task for item in plan.order)
     weights = whole_weights(plan.tasks)
-    pool = None
+    pool, sizes = None, [weights[cluster[0].task] * len(cluster) for cluster in clusters]
     if clusters:
-        pool = begin_pool(
-            exact(plan.margin),
-            [weights[cluster[0].task] * len(cluster) for cluster in clusters],
-            alpha_regressed=plan.alpha / 2,
-            alpha_ok=plan.alpha,
-        )
+        pool = begin_pool(exact(plan.margin), sizes, alpha_regressed=plan.alpha / 2, alpha_ok=plan.alpha)
     return Check(
         plan=plan,
         until=until,
@@ -181,9 +175,8 @@ def feed(check: Check, base: Mapping[Key, float], tuned: Mapping[Key, float]) ->
     """
     for task, item in tuned:
         if (task, item) not in check.cluster_of:
-            raise BadInput(
-                f"{task}: item {item} is not in the plan.", hint="Score the items that next_items returns."
-            )
+            hint = "Score the items that next_items returns."
+            raise BadInput(f"{task}: item {item} is not in the plan.", hint=hint)
         if (task, item) in check.tuned:
             raise BadInput(f"{task}: item {item} has a score already.", hint="Feed each item once.")
     before = {**check.base, **{key: score_of(base, key, "base") for key in tuned}}
@@ -236,10 +229,8 @@ def _changes(check: Check) -> list[TaskChanges]:
     sums: dict[str, list[Exact]] = defaultdict(list)
     for place, total in check.totals.items():
         sums[check.clusters[place][0].task].append(total)
-    return [
-        TaskChanges(tuple(changes), check.largest[name], check.weights[name])
-        for name, changes in sorted(sums.items())
-    ]
+    by_task = sorted(sums.items())
+    return [TaskChanges(tuple(own), check.largest[name], check.weights[name]) for name, own in by_task]
 
 
 def pool_decision(check: Check) -> Decision | None:
@@ -254,9 +245,7 @@ def verdict_so_far(check: Check) -> Verdict | None:
     if check.pool is None:
         return "no_verdict"
     proven = _proven(check)
-    if proven == "ok" and suspicious_tasks(check):
-        return None
-    return proven
+    return None if proven == "ok" and suspicious_tasks(check) else proven
 
 
 def suspicious_tasks(check: Check, expected: float = SUSPICIOUS) -> tuple[str, ...]:
@@ -290,9 +279,7 @@ def _tasks_to_finish(check: Check) -> tuple[str, ...]:
 
 def _proven(check: Check) -> Verdict | None:
     """Return what pool and tasks prove, ignoring suspicious tasks."""
-    if _lost(check):
-        return "regressed"
-    return pool_decision(check)
+    return "regressed" if _lost(check) else pool_decision(check)
 
 
 def _lost(check: Check) -> bool:
@@ -303,12 +290,13 @@ def weighed(
     check: Check, totals: Mapping[int, Exact], places: Iterable[int]
 ) -> tuple[list[Exact], list[int]]:
     """Return clusters as the pool counts them: their sums of tuned - base and sizes, times their task's weight."""
-    clusters = [(place, check.clusters[place]) for place in places]
-    weights = [check.weights[cluster[0].task] for _, cluster in clusters]
-    return (
-        [weight * totals[place] for weight, (place, _) in zip(weights, clusters, strict=True)],
-        [weight * len(cluster) for weight, (_, cluster) in zip(weights, clusters, strict=True)],
-    )
+    sums, sizes = [], []
+    for place in places:
+        cluster = check.clusters[place]
+        weight = check.weights[cluster[0].task]
+        sums.append(weight * totals[place])
+        sizes.append(weight * len(cluster))
+    return sums, sizes
 
 
 def _weigh_tasks(check: Check, completed: Mapping[int, Exact]) -> dict[str, TaskEvidence]:
@@ -340,9 +328,8 @@ def _weigh_task(check: Check, name: str, fresh: Sequence[tuple[Exact, int]]) -> 
     change = sum((total for total, _ in fresh), before.change)
     drawn = sample_of_tally(tally, check.largest[name])
     of_drop = log_wealth_of_drop(drawn, 0.0)
-    now, under = (
-        float(log_mean_exp(wealth)) for wealth in (of_drop, log_wealth_under(drawn, check.plan.margin))
-    )
+    now = float(log_mean_exp(of_drop))
+    under = float(log_mean_exp(log_wealth_under(drawn, check.plan.margin)))
     is_whole = n == before.total
     return replace(
         before,

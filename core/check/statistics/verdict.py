@@ -6,6 +6,8 @@ worse. Only texts use points. Nothing here imports numpy, so that a screen can d
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from finetop.core.check.statistics.item_order import Item, Key
@@ -49,12 +51,9 @@ class Unmeasurable(msgspec.Struct, frozen=True):
     def reason(self) -> str:
         if not self.items:
             return f"{self.task}: no verdict. It has no items."
-        where = (
-            f"within 3 standard errors of chance ({self.chance:.3f})"
-            if self.base >= self.chance - 3 * self.stderr
-            else f"below chance ({self.chance:.3f})"
-        )
-        scores = f"The base model scores {self.base:.3f}, {where}"
+        is_near = self.base >= self.chance - 3 * self.stderr
+        where = "within 3 standard errors of" if is_near else "below"
+        scores = f"The base model scores {self.base:.3f}, {where} chance ({self.chance:.3f})"
         return f"{self.task}: no verdict. {scores}; a drop could not be seen."
 
 
@@ -85,6 +84,13 @@ class CheckPlan(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether some tasks' items count more than others'."""
         return len({task.weight for task in self.tasks}) > 1
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Return what a result tells of its plan."""
+        same = ("margin", "alpha", "alpha_total", "claim", "watch", "weighted")
+        facts = {key: getattr(self, key) for key in same}
+        return {**facts, "items_total": len(self.order), "plan_hash": self.hash}
+
 
 def no_verdict(plan: CheckPlan, reason: str) -> CheckResult:
     """Return NO VERDICT for an external reason: items not joined, models not scored alike."""
@@ -92,16 +98,9 @@ def no_verdict(plan: CheckPlan, reason: str) -> CheckResult:
         verdict="no_verdict",
         reason=reason,
         claims=standing_of(plan.claim, plan.watch, plan.alpha, plan.alpha_total),
-        margin=plan.margin,
-        alpha=plan.alpha,
         items_used=0,
-        items_total=len(plan.order),
         tasks=tuple(left_out(task) for task in plan.unmeasurable),
-        plan_hash=plan.hash,
-        alpha_total=plan.alpha_total,
-        claim=plan.claim,
-        watch=plan.watch,
-        weighted=plan.weighted,
+        **plan.facts,
     )
 
 
@@ -137,11 +136,7 @@ def reason_of(
     named = ", ".join(f"{task.task} {points(-(task.drop or 0.0))}" for task in lost_tasks)
     if drop is None or by == "task":
         return f"a task is lost: {named} ({limit}), proven on {counted(sum(task.n for task in lost_tasks), 'item')}."
-    side = (
-        "the suite's drop is the limit or more"
-        if verdict == "regressed"
-        else "the suite's drop is under the limit"
-    )
+    side = f"the suite's drop is {'the limit or more' if verdict == 'regressed' else 'under the limit'}"
     if verdict == "regressed" and len(tasks) > 1:
         worst = max(tasks, key=lambda task: task.drop or 0.0)
         alone = f"{worst.task} {points(-(worst.drop or 0.0))}, not proven alone"
@@ -150,10 +145,7 @@ def reason_of(
 
 
 def too_few(drop: float, items: int, chance: float | None, more: int | None, *, weighted: bool) -> str:
-    """Return why a drop of the margin or more is no verdict: chance alone may show it on so few items.
-
-    `chance` is how often it does, if that can be computed.
-    """
+    """Return why a drop of the margin or more is no verdict: it may be chance, which shows it so often if known."""
     lost = f"lost {points(drop)} points{', weighted,' if weighted else ''} on these {counted(items, 'item')}"
     by_chance = "may be chance" if chance is None else f"chance alone does {_percent(chance)} of the time"
     needed = "over 20,000" if more is None else f"about {more:,}"
@@ -186,10 +178,7 @@ def claims_of(
     used: int,
     chance: float | None,
 ) -> tuple[str, ...]:
-    """Return what is claimed, about what, and how often such a claim is wrong.
-
-    `chance` is how often an unchanged model loses as much, if that was computed.
-    """
+    """Return what is claimed, and how often wrongly; `chance`: how often an unchanged model loses as much."""
     suite = f"all {counted(len(plan.order), 'item')} of {counted(len(plan.tasks), 'task')}"
     if plan.weighted:
         suite += ", weighted by task,"
@@ -200,41 +189,31 @@ def claims_of(
         lines.append(f"Over {suite} the drop is {points(plan.margin)} points or more")
     elif verdict == "regressed":
         lines.append("A task's ability has fallen, and its estimate is the limit or more")
-    if lines:
-        certain = by == "arithmetic"
-        lines[0] += (
-            "; all of them were scored."
-            if certain and used == len(plan.order)
-            else ", whatever the other items show."
-            if certain
-            else f"; wrong with probability at most {plan.alpha:.3g}."
-        )
+    if lines and by == "arithmetic":
+        is_whole = used == len(plan.order)
+        lines[0] += "; all of them were scored." if is_whole else ", whatever the other items show."
+    elif lines:
+        lines[0] += f"; wrong with probability at most {plan.alpha:.3g}."
     if verdict == "ok" and (weak := low_power(power, plan.margin)):
         sentence = on_these_items(weak)
         lines.append(f"{sentence[0].upper()}{sentence[1:]}.")
     if verdict == "regressed":
-        lines.append(
-            f"An unchanged model is called REGRESSED with probability at most {plan.alpha:.3g}"
-            + (f"; chance alone loses as much {_percent(chance)} of the time." if chance is not None else ".")
-        )
+        as_much = "" if chance is None else f"; chance alone loses as much {_percent(chance)} of the time"
+        error = f"with probability at most {plan.alpha:.3g}{as_much}"
+        lines.append(f"An unchanged model is called REGRESSED {error}.")
     lines.extend(standing_of(plan.claim, plan.watch, plan.alpha, plan.alpha_total))
-    low, high = interval
-    lines.append(
-        f"Ability{' (weighted)' if plan.weighted else ''}: the drop lies between {points(low)} and"
-        f" {points(high)} points, at every look at once, with probability {1 - plan.alpha:.4g}."
-    )
+    subject = "Ability (weighted)" if plan.weighted else "Ability"
+    between = f"between {points(interval[0])} and {points(interval[1])} points"
+    surely = f"at every look at once, with probability {1 - plan.alpha:.4g}"
+    lines.append(f"{subject}: the drop lies {between}, {surely}.")
     if proven_drop and verdict == "ok":
         lines.append("A real drop, under your limit.")
     of_items = f"Power of the {counted(used, 'item')} asked"
-    lines.extend(
-        f"{of_items}: a true drop of {100 * entry.drop:g} points is caught {100 * entry.chance:.0f} % of the time."
-        for entry in power
-        if entry.drop > 0
-    )
-    lines.extend(
-        f"{of_items}: no change at all is called REGRESSED {100 * entry.chance:.1f} % of the time."
-        for entry in power
-        if entry.drop == 0
-        and used == len(plan.order)  # a check that stops earlier does so by betting, which keeps to alpha
-    )
+    for entry in (entry for entry in power if entry.drop > 0):
+        caught = f"caught {100 * entry.chance:.0f} % of the time"
+        lines.append(f"{of_items}: a true drop of {100 * entry.drop:g} points is {caught}.")
+    # a check that stops earlier does so by betting, which keeps to alpha
+    for entry in (entry for entry in power if entry.drop == 0 and used == len(plan.order)):
+        called = f"called REGRESSED {100 * entry.chance:.1f} % of the time"
+        lines.append(f"{of_items}: no change at all is {called}.")
     return tuple(lines)

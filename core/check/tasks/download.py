@@ -13,6 +13,7 @@ from pathlib import Path
 from finetop.core.check.tasks.suite import find_suite
 from finetop.core.errors import FinetopError
 from finetop.core.runtime.home import Home
+from finetop.core.runtime.parts import explain_missing
 
 
 def command(suite: str, home: Home) -> list[str]:
@@ -47,7 +48,8 @@ def main(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     try:
-        raise SystemExit(main(sys.argv[1:]))
+        with explain_missing():
+            raise SystemExit(main(sys.argv[1:]))
     except FinetopError as error:
         print(f"finetop: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None

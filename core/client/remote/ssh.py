@@ -6,6 +6,7 @@ import shlex
 
 from finetop.core.client.remote.hosts import Place
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, NoSupervisor
+from finetop.core.runtime import parts
 from finetop.core.text import clean, clean_line
 
 ALIVE_S, ALIVE_TIMES = 3, 2  # a link that is silent for 9 s is dead
@@ -49,7 +50,7 @@ def failure(place: Place, code: int, stderr: str, *, could_ask: bool) -> tuple[F
     label, last = place.label, last_words(stderr)
     if code in (126, 127):
         where = f"say where it is: --remote-command '~/venv/bin/finetop' (tried: {place.command})"
-        hint = f"Install it there (pip install finetop), or {where}."
+        hint = f"Install it there ({parts.INSTALL}), or {where}."
         return EnvironmentTrouble(f"{label}: its shell does not find finetop.", hint=hint), True
     if code != 255:
         if "invalid choice" in stderr:

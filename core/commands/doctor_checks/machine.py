@@ -13,9 +13,11 @@ from importlib import metadata
 from pathlib import Path
 
 from finetop.core.commands.doctor_checks import Finding, ok, trouble, warning
+from finetop.core.runtime import parts
 from finetop.core.runtime.home import Home
 
-LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets", "lm-eval", "duckdb", "textual")
+LIGHT = ("textual", "numpy")
+OF_TRAIN = ("torch", "transformers", "trl", "peft", "datasets", "lm-eval", "duckdb")
 INSTALL = "Install finetop again: pip install finetop."
 TOLERATED_S = 120.0
 COMPARE = {">=": operator.ge, "<=": operator.le, "==": operator.eq, "<": operator.lt, ">": operator.gt}
@@ -35,7 +37,7 @@ def libraries() -> Finding:
     """Report which versions are installed, and which are outside the range that finetop was tested with."""
     installed, missing, wrong = [], [], []
     wanted = requirements()
-    for name in LIBRARIES:
+    for name in (*OF_TRAIN, *LIGHT):
         try:
             version = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -44,19 +46,29 @@ def libraries() -> Finding:
         installed.append(f"{name} {version}")
         if not fits(version, wanted.get(name, "")):
             wrong.append(f"{name} {version} (wanted {wanted[name]})")
-    if missing:
+    if set(missing) & set(LIGHT):
         return trouble("libraries", f"missing: {', '.join(missing)}", INSTALL)
+    fix = f"Install finetop again: {parts.INSTALL}."
+    if set(missing) == set(OF_TRAIN):
+        text = f"{', '.join(installed)}; without finetop[train]: other machines' runs (--on), diff, lint"
+        return Finding("ok", "libraries", text, f"To keep and train runs here: {parts.INSTALL}.")
+    if missing:
+        return trouble("libraries", f"missing of finetop[train]: {', '.join(missing)}", fix)
     if wrong:
-        return warning("libraries", f"not tested with {', '.join(wrong)}", INSTALL)
+        return warning("libraries", f"not tested with {', '.join(wrong)}", fix)
     return ok("libraries", ", ".join(installed))
 
 
 def requirements() -> dict[str, str]:
-    """Map each library that finetop requires to its tested versions: '>=2.9,<2.14'."""
+    """Map each library of finetop and finetop[train] to its tested versions: '>=2.9,<2.14'; none if not installed."""
+    try:
+        lines = metadata.requires("finetop") or []
+    except metadata.PackageNotFoundError:
+        return {}
     versions = {}
-    for line in metadata.requires("finetop") or []:
+    for line in lines:
         match = re.match(r"([A-Za-z0-9._-]+)\s*\(?([<>=!~0-9.,\s]*)\)?", line)
-        if match and "extra ==" not in line:
+        if match and ("extra ==" not in line or re.search(r"extra == .train\b", line)):
             versions[match[1].lower()] = match[2].replace(" ", "")
     return versions
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 
 from finetop.core.client.connection import Client
@@ -16,6 +15,7 @@ from finetop.core.protocol.messages.session import Changes, Hello
 from finetop.core.runtime.files import end_of
 from finetop.core.runtime.home import Home
 from finetop.core.runtime.locks import is_held
+from finetop.core.runtime.parts import own_version
 from finetop.core.supervisor.launchers import local
 from finetop.core.text import counted
 
@@ -42,8 +42,8 @@ def supervisor(home: Home) -> Iterator[Finding]:
         yield from database(home)
         return
     yield ok("supervisor", f"{facts.pid}, finetop {facts.version}, protocol {facts.protocol}")
-    if facts.version != metadata.version("finetop"):
-        yield warning("supervisor", f"this program is finetop {metadata.version('finetop')}", RESTART)
+    if facts.version != own_version():
+        yield warning("supervisor", f"this program is finetop {own_version()}", RESTART)
     yield ok("spare", facts.spare)
     if held:
         yield ok("lock", "held by the supervisor")

@@ -1,8 +1,9 @@
 """Pairs of texts that share many words, among a hundred thousand, without comparing all with all: MinHash and bands.
 
-The permutations are datasketch's, and a signature here equals its MinHash of the same shingles (a test verifies it);
-but they are computed for a thousand texts at a time, and the index is not datasketch's dictionary of sets: that takes
-1 GB and 23 s for 100,000 texts of 32 bands, sorted arrays take 15 MB and 1 s.
+The permutations are drawn as datasketch draws them, and a signature here equals its MinHash of the same shingles (a
+test verifies it); but they are computed for a thousand texts at a time, and the index is not datasketch's dictionary of
+sets: that takes 1 GB and 23 s for 100,000 texts of 32 bands, sorted arrays take 15 MB and 1 s. datasketch itself is
+needed by that test alone: it brings scipy, which would double the light install.
 
 Shingles are a text's words and pairs of neighbours. Those that a large part of all texts has are left out, so that
 texts from one template are not all alike.
@@ -118,11 +119,10 @@ def rare(group: Shingles, table: NDArray[np.uint32], texts: int) -> Shingles:
 
 @lru_cache(maxsize=1)
 def permutations() -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """Return the multipliers and addends of datasketch's scheme affine32."""
-    from datasketch import MinHash
-
-    multipliers, addends = MinHash(num_perm=PERMUTATIONS, scheme="affine32").permutations
-    return multipliers, addends
+    """Return the multipliers, all odd, and the addends of datasketch's scheme affine32 and its seed 1."""
+    draws = np.random.RandomState(1)  # numpy keeps its numbers from version to version
+    multipliers = draws.randint(0, 1 << 31, PERMUTATIONS, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
+    return multipliers, draws.randint(0, 1 << 32, PERMUTATIONS, dtype=np.uint32)
 
 
 def signatures(group: Shingles) -> Signature:

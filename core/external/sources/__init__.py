@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from finetop.core.plugins import METRIC_SOURCES, Plugin, PluginKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 
@@ -29,23 +29,33 @@ class Places:
     log: Path | None = None  # what it prints; None if another program started it
     since: float = 0.0  # files that were last written before this are of an earlier run (seconds since 1970)
     log_begins: int = 0  # bytes of the log that are of an earlier attempt
+    environment: Mapping[str, str] = field(
+        default_factory=dict
+    )  # of the program, where it says where files go
 
 
 @dataclass
 class Reader:
     """Reads one file of a source as it grows.
 
-    `total` and `epochs` are the planned steps and epochs, once the file tells; 0 until then. `restarted` is set by
-    `read` if the file began anew since the last read, which the caller clears.
+    `total` and `epochs` are the planned steps and epochs, once the file tells; 0 until then. `behind`: the last read
+    left something for the next. `guesses`: the file tells no steps, and each line counts as one. `series` names one of
+    several files that a program writes at the same time; '' if it has one. `is_of_one_process`: one that starts again
+    begins another file.
     """
 
     path: Path
     total: int = field(default=0, init=False)
     epochs: float = field(default=0.0, init=False)
-    restarted: bool = field(default=False, init=False)
+    behind: bool = field(default=False, init=False)
+    guesses: bool = field(default=False, init=False)
+    series: str = field(default="", init=False)
+    is_of_one_process: bool = field(default=False, init=False)
 
     def read(self) -> Sequence[Point]:
         """Return what is new since the last call, in the file's order; a half-written end waits for the next call.
+
+        A call reads a bounded part of a large file.
 
         Never raises for what a file holds: what can't be read is skipped. Raises OSError.
         """
@@ -56,6 +66,7 @@ class Source(Plugin):
     """A kind of file. Where several have the same metric, the one with the highest rank is believed."""
 
     rank: int
+    waits: bool = False  # what it has first waits a while for a better source
 
     @abstractmethod
     def find(self, places: Places) -> Iterator[Path]:

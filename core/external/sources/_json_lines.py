@@ -15,13 +15,22 @@ STEPS = (
 TOTALS = ("total_steps", "max_steps", "total_iterations")
 TIMES = ("_timestamp", "timestamp", "time", "t")
 NOT_METRICS = frozenset((*STEPS, *TOTALS, *TIMES, "percentage", "epochs", "num_train_epochs"))
+SUMMARIES = ("train_runtime", "train/train_runtime")  # of the Trainer's last entry: its train_loss is a mean
+NOT_FINITE = {
+    "NaN": math.nan,
+    "Infinity": math.inf,
+    "-Infinity": -math.inf,
+}  # as wandb and trackio write them
+LOSSES = ("loss", "eval_loss", "train_loss", "val_loss", "reward")  # values with one of these need no step
 
 
-def number(value: Any) -> float | None:
-    """Return a number, of a text too ('1.5e-3', 'nan'); None for anything else."""
+def number(value: Any, *, texts: bool = False) -> float | None:
+    """Return a number, with `texts` that of a text too ('1.5e-3', 'nan'); None for anything else."""
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
+        if not texts:
+            return NOT_FINITE.get(value)
         try:
             value = float(value) if len(value) <= 40 and "_" not in value else None
         except ValueError:
@@ -34,14 +43,16 @@ def number(value: Any) -> float | None:
         return math.inf
 
 
-def flat(values: Mapping[str, Any], above: str = "", depth: int = 3) -> dict[str, float]:
+def flat(
+    values: Mapping[str, Any], above: str = "", depth: int = 3, *, texts: bool = False
+) -> dict[str, float]:
     """Return the numbers of a mapping by their path: {"loss": {"dpo": 1}} -> {"loss/dpo": 1.0}."""
     result: dict[str, float] = {}
     for key, value in values.items():
         name = f"{above}/{key}" if above else str(key)
         if isinstance(value, dict) and depth:
-            result.update(flat(value, name, depth - 1))
-        elif (value := number(value)) is not None:
+            result.update(flat(value, name, depth - 1, texts=texts))
+        elif (value := number(value, texts=texts)) is not None:
             result[name] = value
     return result
 
@@ -53,9 +64,21 @@ def first(values: Mapping[str, float], names: tuple[str, ...]) -> float | None:
 
 def step_of(values: Mapping[str, float]) -> int | None:
     step = first(values, STEPS)
-    return None if step is None or step < 0 else int(step)
+    return None if step is None else int(step)
 
 
 def metrics_of(values: Mapping[str, float]) -> dict[str, float]:
-    """Return what is left without the step, the time and the plan."""
+    """Return what is left without the step, the time and the plan; nothing of a summary of the whole run."""
+    if any(key in values for key in SUMMARIES):
+        return {}
     return {key: value for key, value in values.items() if key not in NOT_METRICS}
+
+
+def has_loss(values: Mapping[str, float]) -> bool:
+    return any(key.lower().replace("/", "_") in LOSSES for key in values)
+
+
+def total_of(values: Mapping[str, float], known: int = 0) -> int:
+    """Return the planned steps, if the values tell them, else those that are known."""
+    total = first(values, TOTALS)
+    return int(total) if total is not None and total > 0 else known

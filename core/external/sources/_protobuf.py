@@ -36,6 +36,14 @@ def fields(message: int | bytes) -> Iterator[tuple[int, int | bytes]]:
         yield number, raw if kind == BYTES else int.from_bytes(raw, "little")
 
 
+def varints(packed: bytes) -> Iterator[int]:
+    """Yield the numbers of a packed field. Raises Broken."""
+    at = 0
+    while at < len(packed):
+        value, at = _varint(packed, at)
+        yield value
+
+
 def _varint(message: bytes, at: int) -> tuple[int, int]:
     value = shift = 0
     while True:

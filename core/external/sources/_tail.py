@@ -6,43 +6,80 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from finetop.core.runtime.files import open_regular
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-MOST_BYTES = 4 << 20  # of one read: a program may print 1 GB/s
+MOST_BYTES = 4 << 20  # of one read
 LONGEST = 1 << 20  # bytes of a line; a longer one is skipped
+MARK = 64  # bytes before the offset that must still be there: else the file was written anew
 
 
 @dataclass
 class Tail:
-    """Reads a growing file from `offset`; a file that was cut or replaced is read from its start."""
+    """Reads a growing file from `offset`; a file that was cut, replaced or rewritten is read from its start."""
 
     path: Path
     offset: int = 0
+    most_behind: int = (
+        0  # bytes; where a file grows faster than it is read, what is older is skipped; 0: never
+    )
+    most: int = 0  # bytes of one read, if fewer than MOST_BYTES
     restarted: bool = False  # since the caller last cleared it
-    _inode: int = 0
+    behind: bool = False  # there is more to read
+    _facts: tuple[int, int, int] = (0, 0, 0)  # inode, size and modification time at the last read
+    _mark: bytes = field(default=b"", repr=False)
     _rest: bytes = field(default=b"", repr=False)  # the beginning of a line
     _skips: bool = False  # inside a line that is too long
 
     def lines(self) -> Iterator[str]:
         """Yield the whole lines that are new, and the last state of a line that overwrites itself. Raises OSError."""
-        with self.path.open("rb") as file:
-            facts = os.fstat(file.fileno())
-            if self._inode and (facts.st_ino != self._inode or facts.st_size < self.offset):
-                self.offset, self._rest, self.restarted = 0, b"", True
-            self._inode = facts.st_ino
-            if facts.st_size - self.offset > MOST_BYTES:  # a flood: what is older is left out
-                self.offset, self._rest, self._skips = facts.st_size - MOST_BYTES, b"", True
-            raw = os.pread(file.fileno(), MOST_BYTES, self.offset)
-        self.offset += len(raw)
+        raw = self._new_bytes()
         *whole, rest = raw.replace(b"\r", b"\n").split(b"\n")
-        for number, line in enumerate([*whole]):
-            begins = self._rest if number == 0 else b""
+        begins = self._rest
+        self._rest = (b"" if whole else self._rest) + rest
+        for line in whole:
             if self._skips:
                 self._skips = False
             elif len(begins) + len(line) <= LONGEST:
                 yield (begins + line).decode("utf-8", "replace")
-        self._rest = (b"" if whole else self._rest) + rest
+            begins = b""
         if len(self._rest) > LONGEST:
             self._rest, self._skips = b"", True
+
+    @property
+    def unfinished(self) -> str:
+        """What is there of a line that has not ended, such as a progress bar."""
+        return self._rest.decode("utf-8", "replace")
+
+    def _new_bytes(self) -> bytes:
+        most = min(self.most or MOST_BYTES, MOST_BYTES)
+        stat = self.path.stat()
+        facts = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        if facts == self._facts and not self.behind:
+            return b""
+        with open_regular(self.path) as file:
+            size = os.fstat(file.fileno()).st_size
+            raw = os.pread(file.fileno(), most + len(self._mark), self.offset - len(self._mark))
+            if (
+                size < self.offset
+                or not raw.startswith(self._mark)
+                or facts[0] != (self._facts[0] or facts[0])
+            ):
+                self._begin(0)
+                self.restarted = True
+                raw = os.pread(file.fileno(), most, 0)
+            if self.most_behind and size - self.offset > self.most_behind:
+                self._begin(size - MOST_BYTES)
+                self._skips = True
+                raw = os.pread(file.fileno(), most, self.offset)
+        new = raw[len(self._mark) :]
+        self._facts, self._mark = facts, raw[-MARK:]
+        self.offset += len(new)
+        self.behind = self.offset < size
+        return new
+
+    def _begin(self, offset: int) -> None:
+        self.offset, self._mark, self._rest, self._skips = offset, b"", b"", False

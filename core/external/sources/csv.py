@@ -6,7 +6,7 @@ import csv
 from typing import TYPE_CHECKING
 
 from finetop.core.external.sources import Places, Point, Reader, Source
-from finetop.core.external.sources._json_lines import flat, metrics_of, step_of
+from finetop.core.external.sources._json_lines import flat, has_loss, metrics_of, number, step_of
 from finetop.core.external.sources._tail import Tail
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAMES = ("metrics.csv", "log.csv", "train_log.csv", "training_log.csv", "history.csv")
+SEPARATORS = ",;\t"
 
 
 class Table(Reader):
@@ -21,24 +22,35 @@ class Table(Reader):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._tail, self._columns, self._step = Tail(path), list[str](), 0
+        self._tail, self._columns, self._step, self._separator = Tail(path), list[str](), 0, ","
 
     def read(self) -> list[Point]:
         points = []
         for line in self._tail.lines():
             if self._tail.restarted:
-                self._columns, self._tail.restarted, self.restarted = [], False, True
-            cells = next(csv.reader([line]), [])
-            if not cells:
-                continue
+                self._columns, self._step, self._tail.restarted = [], 0, False
             if not self._columns:
-                self._columns = [cell.strip() for cell in cells]
+                self._separator = max(SEPARATORS, key=line.count)
+            cells = self._cells(line)
+            if not any(cells):
                 continue
-            values = flat(dict(zip(self._columns, cells, strict=False)))
-            step = step_of(values)
+            if not any(number(cell, texts=True) is not None for cell in cells):
+                self._columns = cells  # the header; a program that starts again may append it again
+                continue
+            values = flat(dict(zip(self._columns, cells, strict=False)), texts=True)
+            step, metrics = step_of(values), metrics_of(values)
+            if not metrics or (step is None and not has_loss(metrics)):
+                continue
             self._step = self._step + 1 if step is None else step
-            points.append(Point(self._step, metrics_of(values)))
+            points.append(Point(self._step, metrics))
+        self.behind = self._tail.behind
         return points
+
+    def _cells(self, line: str) -> list[str]:
+        try:
+            return [cell.strip() for cell in next(csv.reader([line], delimiter=self._separator), [])]
+        except csv.Error:
+            return []  # a zero byte, or a cell that is too long
 
 
 class Csv(Source):

@@ -6,7 +6,15 @@ import json
 from typing import TYPE_CHECKING
 
 from finetop.core.external.sources import Places, Point, Reader, Source
-from finetop.core.external.sources._json_lines import TIMES, TOTALS, first, flat, metrics_of, step_of
+from finetop.core.external.sources._json_lines import (
+    TIMES,
+    first,
+    flat,
+    has_loss,
+    metrics_of,
+    step_of,
+    total_of,
+)
 from finetop.core.external.sources._tail import Tail
 
 if TYPE_CHECKING:
@@ -18,7 +26,7 @@ EARLIEST = 1e9  # seconds since 1970; a smaller time counts from the run's start
 
 
 class Lines(Reader):
-    """One such file. A line without a step counts as the next one."""
+    """One such file. A line with a loss and no step counts as the next one."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -27,6 +35,8 @@ class Lines(Reader):
     def read(self) -> list[Point]:
         points = []
         for line in self._tail.lines():
+            if self._tail.restarted:
+                self._step, self._tail.restarted = 0, False
             try:
                 raw = json.loads(line)
             except (ValueError, RecursionError):
@@ -34,12 +44,14 @@ class Lines(Reader):
             if not isinstance(raw, dict):
                 continue
             values = flat(raw)
-            step = step_of(values)
+            self.total = total_of(values, self.total)
+            step, metrics = step_of(values), metrics_of(values)
+            if not metrics or (step is None and not has_loss(metrics)):
+                continue
             self._step = self._step + 1 if step is None else step
-            self.total = int(first(values, TOTALS) or self.total)
             at = first(values, TIMES) or 0.0
-            points.append(Point(self._step, metrics_of(values), at if at > EARLIEST else 0.0))
-        self.restarted, self._tail.restarted = self.restarted or self._tail.restarted, False
+            points.append(Point(self._step, metrics, at if at > EARLIEST else 0.0))
+        self.behind = self._tail.behind
         return points
 
 

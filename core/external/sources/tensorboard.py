@@ -10,7 +10,8 @@ import struct
 from typing import TYPE_CHECKING
 
 from finetop.core.external.sources import Places, Point, Reader, Source
-from finetop.core.external.sources._protobuf import Broken, fields
+from finetop.core.external.sources._protobuf import Broken, fields, varints
+from finetop.core.runtime.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,8 +30,11 @@ MOST_BYTES = 8 << 20  # of one read
 HEAD, FOOT = 12, 4  # bytes: length and its CRC; CRC of the record
 LONGEST = 64 << 20  # bytes of a record: pictures are in here too
 WALL_TIME, STEP, SUMMARY, VALUE, TAG, SIMPLE, TENSOR = 1, 2, 5, 1, 1, 2, 8
-DTYPE, FLOAT_VALUES, CONTENT = 1, 5, 4  # of a tensor; shape is 2
-FLOAT = 1
+DTYPE, CONTENT = 1, 4  # of a tensor; shape is 2
+# Types of a tensor: the field of its values, and their format in that field and in its content; '' are varints.
+TYPES = {1: (5, "<f", "<f"), 2: (6, "<d", "<d"), 3: (7, "", "<i"), 9: (10, "", "<q")}
+# Folders of writers that write at the same time: Keras' `train` and `validation`, and those of add_scalars.
+SERIES = ("train", "training", "val", "valid", "validation", "eval", "evaluation", "test")
 
 
 class Events(Reader):
@@ -38,29 +42,36 @@ class Events(Reader):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._offset = 0
+        self.is_of_one_process = True
+        self._offset, self._is_damaged = 0, False
+        folder = path.parent
+        self.series = folder.name if folder.name in SERIES or any(folder.parent.glob(PATTERN)) else ""
 
     def read(self) -> list[Point]:
         points: list[Point] = []
-        with self.path.open("rb") as file:
+        if self._is_damaged:
+            return points
+        with open_regular(self.path) as file:
             file.seek(self._offset)
             data = file.read(MOST_BYTES)
             at = 0
             while at + HEAD <= len(data):
                 (length,) = struct.unpack_from("<Q", data, at)
                 if length > LONGEST:
-                    self._offset = 1 << 62  # the file is damaged: no length after this can be trusted
+                    self._is_damaged, self.behind = True, False  # no length after this can be trusted
                     return points
                 end = at + HEAD + length + FOOT
                 if end > len(data):
                     if length > MOST_BYTES - HEAD - FOOT and at == 0:
                         self._offset += end  # a picture larger than a read
+                        self.behind = True
                         return points
                     break
                 if (point := _point(data[at + HEAD : end - FOOT])) is not None:
                     points.append(point)
                 at = end
         self._offset += at
+        self.behind = at > 0 and len(data) == MOST_BYTES
         return points
 
 
@@ -93,14 +104,23 @@ def _values(summary: int | bytes) -> Iterator[tuple[str, float]]:
 
 
 def _scalar(tensor: bytes) -> float | None:
-    """Return the value of a tensor with one float32; None for any other."""
+    """Return the value of a tensor with one number; None for any other."""
     parts = dict(fields(tensor))
-    content = parts.get(CONTENT) or parts.get(FLOAT_VALUES)
-    if parts.get(DTYPE) != FLOAT:
+    kind = parts.get(DTYPE)
+    if not isinstance(kind, int) or kind not in TYPES:
         return None
-    if isinstance(content, int):
-        content = struct.pack("<I", content)
-    return struct.unpack("<f", content)[0] if isinstance(content, bytes) and len(content) == 4 else None
+    number, form, of_content = TYPES[kind]
+    content, value = parts.get(CONTENT), parts.get(number)
+    if isinstance(content, bytes) and content:
+        value, form = content, of_content
+    if not form:  # a varint, alone or packed
+        numbers = [value] if isinstance(value, int) else list(varints(value)) if value else []
+        return float(numbers[0] - (1 << 64) * (numbers[0] >> 63)) if len(numbers) == 1 else None
+    if isinstance(value, int):
+        value = value.to_bytes(struct.calcsize(form), "little")
+    if not isinstance(value, bytes) or len(value) != struct.calcsize(form):
+        return None
+    return float(struct.unpack(form, value)[0])
 
 
 class TensorBoard(Source):

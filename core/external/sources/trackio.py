@@ -8,51 +8,69 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from finetop.core.external.sources import Places, Point, Reader, Source
-from finetop.core.external.sources._json_lines import flat, metrics_of
+from finetop.core.external.sources._json_lines import flat, metrics_of, step_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FOLDER = "~/.cache/huggingface/trackio"
+FOLDER = "~/.cache/huggingface"
 MOST_ROWS = 10_000  # of one read
-QUERY = "SELECT id, run_name, step, metrics FROM metrics WHERE id > ? ORDER BY id LIMIT ?"
+SECONDS = "(julianday(timestamp) - 2440587.5) * 86400"  # since 1970
+ROWS = f"SELECT id, step, metrics, {SECONDS} FROM metrics WHERE id > ? AND {{run}} = ? ORDER BY id LIMIT ?"
+# The first run that began since then; else the first that has gone on, as after a resume.
+RUN = f"""
+    SELECT {{run}}, min(id) FROM metrics GROUP BY 1 HAVING max({SECONDS}) >= ?1
+    ORDER BY min({SECONDS}) < ?1, min(id) LIMIT 1
+"""
+PASSED_BY = f"SELECT coalesce(max(id), 0) FROM metrics WHERE {{run}} = ? AND {SECONDS} < ?"
 
 
 class Project(Reader):
-    """The first run of one project that has rows since then."""
+    """One run of a project: the first since then."""
 
     def __init__(self, path: Path, since: float) -> None:
         super().__init__(path)
-        self._since, self._last, self._run = since, 0, ""
+        self._since, self._last, self._run, self._column = since, 0, "", ""
+        self._written: tuple[float, ...] = ()
 
     def read(self) -> list[Point]:
         """Return new rows. A database that is locked or damaged has none for now."""
-        try:
-            with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=0.2)) as database:
-                if not self._last:
-                    self._last = self._passed_by(database)
-                rows = database.execute(QUERY, (self._last, MOST_ROWS)).fetchall()
-        except sqlite3.Error:
+        if self.path.is_symlink() or not self.path.is_file():
+            return []  # sqlite3 would follow a link, and wait for a pipe
+        written = (_written(self.path), _written(_log_of(self.path)))
+        if written == self._written and not self.behind:
             return []
+        try:
+            with closing(sqlite3.connect(_address(self.path), uri=True, timeout=0.2)) as database:
+                if not self._run:
+                    self._choose(database)
+                query = ROWS.format(run=self._column or "run_name")
+                rows = database.execute(query, (self._last, self._run, MOST_ROWS)).fetchall()
+        except (sqlite3.Error, OSError):
+            return []
+        self._written, self.behind = written, len(rows) == MOST_ROWS
         points = []
-        for number, run, step, text in rows:
+        for number, step, text, at in rows:
             self._last = number
-            self._run = self._run or run
-            if run != self._run:
-                continue  # another run of the project, at the same time
             try:
                 values = flat(json.loads(text))
             except (ValueError, TypeError, RecursionError):
                 continue
-            points.append(Point(int(step or 0), metrics_of(values)))
+            own = step_of(values)
+            points.append(Point(int(step or 0) if own is None else own, metrics_of(values), float(at or 0.0)))
         return points
 
-    def _passed_by(self, database: sqlite3.Connection) -> int:
-        query = "SELECT coalesce(max(id), 0) FROM metrics WHERE strftime('%s', timestamp) + 0 < ?"
-        (last,) = database.execute(query, (self._since,)).fetchone()
-        return int(last)
+    def _choose(self, database: sqlite3.Connection) -> None:
+        columns = {row[1] for row in database.execute("PRAGMA table_info(metrics)")}
+        self._column = "run_id" if "run_id" in columns else "run_name"
+        run = database.execute(RUN.format(run=self._column), (self._since,)).fetchone()
+        if run is not None:
+            query = PASSED_BY.format(run=self._column)
+            (self._last,) = database.execute(query, (run[0], self._since)).fetchone()
+            self._run = run[0]
 
 
 class Trackio(Source):
@@ -60,14 +78,32 @@ class Trackio(Source):
     rank = 4
 
     def find(self, places: Places) -> Iterator[Path]:
-        own = Path(os.environ.get("TRACKIO_DIR", FOLDER)).expanduser()
-        for folder in (own, *places.folders):
-            for file in folder.glob("*.db") if folder.is_dir() else (folder,):
-                if file.is_file() and file.stat().st_mtime >= places.since:
+        own = {**os.environ, **places.environment}
+        folder = own.get("TRACKIO_DIR") or f"{own.get('HF_HOME') or FOLDER}/trackio"
+        for place in (Path(folder).expanduser(), *places.folders):
+            for file in place.glob("*.db") if place.is_dir() else (place,):
+                # While trackio writes, new rows are in the log beside the database, which stays as it was.
+                if file.is_file() and max(_written(file), _written(_log_of(file))) >= places.since:
                     yield file
 
     def open(self, path: Path, places: Places) -> Project:
         return Project(path, places.since)
+
+
+def _address(database: Path) -> str:
+    """Return how to open a database that nothing is written beside: without its log nobody writes to it."""
+    with database.open("rb") as file:
+        has_log_mode = file.read(19)[18:] == b"\2"
+    still = "&immutable=1" if has_log_mode and not _log_of(database).exists() else ""
+    return f"file:{quote(str(database))}?mode=ro{still}"
+
+
+def _log_of(database: Path) -> Path:
+    return database.with_name(f"{database.name}-wal")
+
+
+def _written(file: Path) -> float:
+    return file.stat().st_mtime if file.is_file() else 0.0
 
 
 PLUGIN = Trackio()

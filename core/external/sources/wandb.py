@@ -8,21 +8,23 @@ wandb_internal.proto of wandb 0.31.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetop.core.external.sources import Places, Point, Reader, Source
 from finetop.core.external.sources._json_lines import TIMES, first, flat, metrics_of, step_of
 from finetop.core.external.sources._protobuf import Broken, fields
+from finetop.core.runtime.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 PATTERNS = ("wandb/*run-*/run-*.wandb", "*/wandb/*run-*/run-*.wandb")
 BLOCK, HEADER, MAGIC = 1 << 15, 7, b":W&B"
 WHOLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 HISTORY, ITEM, STEP, NUMBER, KEY, NESTED, JSON = 2, 1, 2, 1, 1, 2, 16
 MOST_BYTES = 8 << 20  # of one read
+LONGEST = 64 << 20  # bytes of a record
 
 
 class Run(Reader):
@@ -30,11 +32,13 @@ class Run(Reader):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
+        self.is_of_one_process = True
         self._offset = 0
-        self._pieces = b""  # of a record that is not complete
+        self._pieces = bytearray()  # of a record that is not complete
 
     def read(self) -> list[Point]:
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
+            size = file.seek(0, 2)
             file.seek(self._offset)
             data = file.read(MOST_BYTES)
         if self._offset == 0:
@@ -42,6 +46,7 @@ class Run(Reader):
                 return []
             self._offset, data = HEADER, data[HEADER:]
         points = []
+        self.behind = len(data) > BLOCK and self._offset + len(data) < size
         for record in self._records(data):
             if (point := _point(record)) is not None:
                 points.append(point)
@@ -62,14 +67,14 @@ class Run(Reader):
                 break
             piece = data[at + HEADER : at + HEADER + length]
             at += HEADER + length
-            if kind in (WHOLE, FIRST):
-                self._pieces = b""
+            if kind in (WHOLE, FIRST) or len(self._pieces) > LONGEST:
+                self._pieces.clear()
             self._pieces += piece
             if kind in (WHOLE, LAST):
-                yield self._pieces
-                self._pieces = b""
+                yield bytes(self._pieces)
+                self._pieces.clear()
             elif kind not in (FIRST, MIDDLE):
-                self._pieces = b""  # zeros, or damaged
+                self._pieces.clear()  # zeros, or damaged: the next block
                 at += left - HEADER - length
         self._offset += min(at, len(data))
 
@@ -112,7 +117,8 @@ class Wandb(Source):
     rank = 4
 
     def find(self, places: Places) -> Iterator[Path]:
-        for folder in places.folders:
+        own = places.environment.get("WANDB_DIR")
+        for folder in (*places.folders, *([Path(own)] if own else [])):
             for file in (file for pattern in PATTERNS for file in folder.glob(pattern)):
                 if file.is_file() and not file.parent.is_symlink() and file.stat().st_mtime >= places.since:
                     yield file

@@ -78,8 +78,8 @@ class Finder(ABC):
         self.lens = lens
 
     @abstractmethod
-    def take(self, at: int, seen: Any) -> None:
-        """Take in what `look` returned of row number `at` (from 0, over all sources), in order of the rows."""
+    def add(self, at: int, seen: Any) -> None:
+        """Take in what `scan` returned of row number `at` (from 0, over all sources), in order of the rows."""
 
     @abstractmethod
     def finish(self, whole: Whole) -> list[Finding]:
@@ -103,7 +103,7 @@ class Tally(Finder):
         self.acts = array("H")
         self._kind_numbers: list[str] = []
 
-    def take(self, at: int, seen: Sequence[Sequence[str]]) -> None:
+    def add(self, at: int, seen: Sequence[Sequence[str]]) -> None:
         """Add the sights of a row."""
         self.count += 1
         if len(self.first) < PLACES:
@@ -164,14 +164,14 @@ class Rule(Plugin):
     severity: Severity = "warning"
     option = ""  # "loss": only looked for where that was asked for
     is_grave = False  # a single row is as bad as a hundred of another finding, and is reported before them
-    finder: type[Finder] = Tally  # gathers what `look` returns; a tally takes a list of Sights
+    finder: type[Finder] = Tally  # gathers what `scan` returns; a tally takes a list of Sights
 
     @abstractmethod
-    def look(self, row: Row, lens: Lens) -> Any:
+    def scan(self, row: Row, lens: Lens) -> Any:
         """In a worker, return what is to be remembered of a row as plain data for msgpack; None for most rows.
 
         It is called for rows that could not be read too: `row.record` is None then, and `row.fault` says why. Rules
-        that inherit the same `look` share it: a row is looked at once.
+        that inherit the same `scan` share it: a row is scanned once.
         """
 
     def mend(self, raw: dict[str, Any]) -> dict[str, Any] | None:

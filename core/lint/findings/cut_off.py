@@ -185,7 +185,7 @@ class _Ends(Finder):
         # by last word: row, the text, how else it ends
         self.parts: dict[str, list[tuple[int, str, str]]] = {}
 
-    def take(self, at: int, seen: Sequence[str]) -> None:
+    def add(self, at: int, seen: Sequence[str]) -> None:
         kind, shown, part = seen
         if part:
             self._take_part(at, part, shown, kind)
@@ -196,7 +196,7 @@ class _Ends(Finder):
             return
         for kinds, tally in self.tallies.items():
             if kind not in _UNSURE or kind in kinds:
-                tally.take(at, [(kind, shown)])
+                tally.add(at, [(kind, shown)])
 
     def _take_part(self, at: int, part: str, shown: str, kind: str) -> None:
         if part not in self.parts and len(self.parts) >= _WORDS:
@@ -210,11 +210,11 @@ class _Ends(Finder):
         several, one = (self.counts[kind] for kind in _UNSURE)
         ended = self.counts[_ENDED]
         told = (several <= STYLE * whole.rows, ended >= ENOUGH and one <= LIKE * (one + ended))
-        kinds = tuple(kind for kind, is_told in zip(_UNSURE, told, strict=True) if is_told)
+        kinds = tuple(kind for kind, is_marked in zip(_UNSURE, told, strict=True) if is_marked)
         tally = self.tallies[kinds]
         for at, shown, kind in sorted(self._halves(whole)):
             if kind not in kinds:
-                tally.take(at, [(_HALF, shown)])
+                tally.add(at, [(_HALF, shown)])
         tally.first = array("Q", sorted(tally.first))
         return tally.finish(whole)
 
@@ -282,7 +282,7 @@ class CutOff(Rule):
     do = "finish the answers that break off, or remove them"
     finder = _Ends
 
-    def look(self, row: Row, lens: Lens) -> list[str] | None:
+    def scan(self, row: Row, lens: Lens) -> list[str] | None:
         """Return how the answer ends: the kind, and unless it is finished the text, and a word that may be cut."""
         if row.record is None or row.is_text or not row.answer or (row.turns and row.turns[-1].has_calls):
             return None

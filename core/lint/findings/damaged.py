@@ -35,7 +35,7 @@ class Damaged(Rule):
     fix = "decode UTF-8 that was read as Windows-1252; leave HTML as it is"
     do = "repair the damaged texts"
 
-    def look(self, row: Row, lens: Lens) -> list[Sight] | None:
+    def scan(self, row: Row, lens: Lens) -> list[Sight] | None:
         sights: list[Sight] = []
         for turn in row.turns:
             text = turn.text

@@ -30,7 +30,7 @@ class Empty(Rule):
     do = "write the answers that are empty, or remove the rows"
     severity = "error"
 
-    def look(self, row: Row, lens: Lens) -> list[Sight] | None:
+    def scan(self, row: Row, lens: Lens) -> list[Sight] | None:
         if row.fault == "empty":
             return [Sight("empty", f"{row.why}: {excerpt(row.asked)}", "remove")]
         if row.record is None or not row.turns or any(turn.has_calls for turn in row.turns[-1:]):

@@ -26,7 +26,7 @@ class _Labels(Finder):
         self.rows = 0
         self.first: dict[str, int] = {}
 
-    def take(self, at: int, seen: str) -> None:
+    def add(self, at: int, seen: str) -> None:
         self.rows += 1
         if self.counts is None:
             return
@@ -113,7 +113,7 @@ class Labels(Rule):
     severity = "note"
     finder = _Labels
 
-    def look(self, row: Row, lens: Lens) -> str | None:
+    def scan(self, row: Row, lens: Lens) -> str | None:
         """Return a short answer of a row to train on, else None."""
         if row.record is None or row.is_text or row.role not in ("train", "replay"):
             return None

@@ -30,7 +30,7 @@ class _Languages(Finder):
         self.crossed = array("Q")
         self.crossings: Counter[str] = Counter()
 
-    def take(self, at: int, seen: list[str]) -> None:
+    def add(self, at: int, seen: list[str]) -> None:
         answer, question = seen
         # an answer of a few words counts in its question's language
         self.counts[answer or question] += 1
@@ -105,7 +105,7 @@ class Languages(Rule):
     do = "remove the rows in another language, or write more of it"
     finder = _Languages
 
-    def look(self, row: Row, lens: Lens) -> list[str] | None:
+    def scan(self, row: Row, lens: Lens) -> list[str] | None:
         """Return the languages of answer and question, "" where that is not clear, or a translation is asked for."""
         if row.record is None:
             return None

@@ -51,7 +51,7 @@ class Leaks(PairRule):
                 is_same = heads["context"][number] == heads["context"][test]
                 if hit.change.is_light and is_same and not is_other:
                     questions = int(heads["question"][number]), int(heads["question"][test])
-                    judged.take((number, test), questions, hit.change, told)
+                    judged.add((number, test), questions, hit.change, told)
         found: dict[int, Like] = {}
         for number, test in judged.same():
             what = "a text" if is_text[test] else "the question alone"

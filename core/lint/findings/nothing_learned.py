@@ -13,7 +13,7 @@ class NothingLearned(Rule):
     do = "remove the rows from which nothing is learned"
     severity = "error"
 
-    def look(self, row: Row, lens: Lens) -> list[Sight] | None:
+    def scan(self, row: Row, lens: Lens) -> list[Sight] | None:
         """Return a sight if the row is used but leaves nothing to learn."""
         if row.record is None or row.refused or row.kept or not row.tokens:
             return None

@@ -43,7 +43,7 @@ class _Losses(Finder):
         self.ats = array("Q")
         self.tokens = array("Q")
 
-    def take(self, at: int, seen: int) -> None:
+    def add(self, at: int, seen: int) -> None:
         self.ats.append(at)
         self.tokens.append(seen)
 
@@ -148,7 +148,7 @@ class Outliers(Rule):
     do = "read the answers that stand out"
     finder = _Losses
 
-    def look(self, row: Row, lens: Lens) -> int | None:
+    def scan(self, row: Row, lens: Lens) -> int | None:
         """Return the number of learned tokens of a row that can be scored."""
         if row.role not in ("train", "replay") or not isinstance(row.record, Conversation) or row.refused:
             return None

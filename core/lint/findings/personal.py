@@ -15,7 +15,7 @@ class Personal(Rule):
     )
     do = "replace personal data with placeholders"
 
-    def look(self, row: Row, lens: Lens) -> list[Sight] | None:
+    def scan(self, row: Row, lens: Lens) -> list[Sight] | None:
         return list(sights(row, personal_in).values()) or None
 
 

@@ -33,7 +33,7 @@ class Placeholders(Rule):
     why = "The model learns to generate the placeholder. Fill them in, or remove the rows."
     do = "fill in the placeholders, or remove the rows"
 
-    def look(self, row: Row, lens: Lens) -> list[Sight] | None:
+    def scan(self, row: Row, lens: Lens) -> list[Sight] | None:
         """Return placeholders in learned texts, except those that the question has too."""
         for text in row.learned_texts:
             if not any(hint in text for hint in _HINTS):

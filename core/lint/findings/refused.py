@@ -271,12 +271,12 @@ class _Refusals(Finder):
         super().__init__(rule, lens)
         self.sure, self.all, self.perhaps = Tally(rule, lens), Tally(rule, lens), 0
 
-    def take(self, at: int, seen: Sequence[Sequence[str]]) -> None:
-        self.all.take(at, seen)
+    def add(self, at: int, seen: Sequence[Sequence[str]]) -> None:
+        self.all.add(at, seen)
         if seen[0][0] == _PERHAPS:
             self.perhaps += 1
         else:
-            self.sure.take(at, seen)
+            self.sure.add(at, seen)
 
     def finish(self, whole: Whole) -> list[Finding]:
         is_rare = self.perhaps <= RARE * whole.rows
@@ -293,7 +293,7 @@ class Refused(Rule):
     do = "answer what is refused without need, or remove the rows"
     finder = _Refusals
 
-    def look(self, row: Row, lens: Lens) -> list[Sight] | None:
+    def scan(self, row: Row, lens: Lens) -> list[Sight] | None:
         if row.record is None or row.is_text or not row.answer:
             return None
         text = row.answer[: 2 * HEAD]

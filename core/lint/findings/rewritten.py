@@ -16,7 +16,7 @@ class Rewritten(Rule):
     do = "split the rows at each answer, if all are to be learned"
     severity = "note"
 
-    def look(self, row: Row, lens: Lens) -> list[Sight] | None:
+    def scan(self, row: Row, lens: Lens) -> list[Sight] | None:
         if not row.rewritten:
             return None
         return [Sight(f"{row.rewritten} of the answers", excerpt(row.asked))]

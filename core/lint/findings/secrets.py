@@ -17,7 +17,7 @@ class Secrets(Rule):
     severity = "error"
     is_grave = True
 
-    def look(self, row: Row, lens: Lens) -> list[Sight] | None:
+    def scan(self, row: Row, lens: Lens) -> list[Sight] | None:
         hits = sights(row, secrets_in)
         texts = [turn.text.lower() for turn in row.turns]
         if PASSWORD in hits and any("generat" in text and "passw" in text for text in texts):

@@ -57,7 +57,7 @@ class Template(Rule):
     fix = "cut them off at the start and end of a text, where they can mean nothing else"
     do = "remove chat template tokens from the texts"
 
-    def look(self, row: Row, lens: Lens) -> list[Sight] | None:
+    def scan(self, row: Row, lens: Lens) -> list[Sight] | None:
         sights: list[Sight] = []
         is_mended = True
         for turn in row.turns:

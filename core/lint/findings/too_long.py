@@ -23,7 +23,7 @@ class _Lengths(Finder):
         self.first: list[tuple[int, int]] = []
         self.longest: list[tuple[int, int]] = []  # tokens, row
 
-    def take(self, at: int, seen: Sequence[int]) -> None:
+    def add(self, at: int, seen: Sequence[int]) -> None:
         source, tokens, learned, kept = seen
         self.rows += 1
         self.of_source[source] += 1
@@ -77,7 +77,7 @@ class TooLong(Rule):
     do = "raise data.max_tokens, or shorten the rows"
     finder = _Lengths
 
-    def look(self, row: Row, lens: Lens) -> list[int] | None:
+    def scan(self, row: Row, lens: Lens) -> list[int] | None:
         """Return source, tokens, learned tokens and kept tokens of a row that is too long."""
         if lens.max_tokens is None or row.is_text or row.tokens <= lens.max_tokens:
             return None

@@ -19,7 +19,7 @@ class Turns(Rule):
     do = "fix the turns, or remove the rows"
     severity = "error"
 
-    def look(self, row: Row, lens: Lens) -> list[Sight] | None:
+    def scan(self, row: Row, lens: Lens) -> list[Sight] | None:
         shown = excerpt(" | ".join(f"{turn.role}: {turn.text[:40]}" for turn in row.turns))
         if row.fault == "turns":
             return [Sight(_broken(row), f"{row.why}: {shown}", "remove")]

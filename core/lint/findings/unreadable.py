@@ -13,7 +13,7 @@ class Unreadable(Rule):
     do = "fix the rows that can't be read, or remove them"
     severity = "error"
 
-    def look(self, row: Row, lens: Lens) -> list[Sight] | None:
+    def scan(self, row: Row, lens: Lens) -> list[Sight] | None:
         """Return why a row can't be read; broken turns and empty answers are separate findings."""
         if row.fault not in ("json", "shape"):
             return None

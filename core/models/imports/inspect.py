@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
+
+import msgspec
 
 from finetop.core.errors import BadInput, did_you_mean
 from finetop.core.runtime.files import read_given
@@ -55,6 +57,14 @@ class ModelFolder:
         return sorted({*(checkpoint.step for checkpoint in self.checkpoints), *own})
 
 
+class Trained(msgspec.Struct, frozen=True):
+    """How another program trained a run: the last step that it reported, the planned steps, and since when."""
+
+    step: int
+    steps: int
+    since: float  # seconds since 1970
+
+
 @dataclass(frozen=True)
 class AdapterConfig:
     """The facts in an adapter_config.json."""
@@ -89,6 +99,31 @@ def inspect_folder(path: Path) -> ModelFolder:
         own = FolderModel(_step_of(path, after=checkpoints[-1].step if checkpoints else 0), path, kind)
         require_weights(own)
     return ModelFolder(path, checkpoints, own, _state_of(path, checkpoints))
+
+
+def models_of(path: Path, trained: Trained) -> ModelFolder:
+    """Return the models that a training has written to a folder, without older ones. Raises BadInput, OSError.
+
+    One of its own that names no step has the last of the training; a step that only an older checkpoint has is not its.
+    """
+    found = inspect_folder(path)
+    checkpoints = tuple(model for model in found.checkpoints if written_at(model) >= trained.since)
+    own = found.own if found.own is not None and written_at(found.own) >= trained.since else None
+    if own is None and not checkpoints:
+        raise BadInput(
+            f"{plain(str(path))} has no model that is newer than the start of the run.",
+            hint=f"If it is the right one: finetop import {plain(str(path))}.",
+        )
+    if own is not None:
+        step = _step_of(own.folder, after=checkpoints[-1].step if checkpoints else 0)
+        own = replace(own, step=step or trained.step)
+    return ModelFolder(found.path, checkpoints, own, found.state)
+
+
+def written_at(model: FolderModel) -> float:
+    """Return when a model's weights were last written or put there (seconds since 1970). Raises OSError."""
+    facts = [file.stat() for file in model.folder.glob("*.safetensors")]
+    return max((max(stat.st_mtime, stat.st_ctime) for stat in facts), default=0.0)
 
 
 def _require_folder(path: Path) -> None:

@@ -8,12 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from finetop.core.data import weight_files
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import resolve
 from finetop.core.models.checkpoint import clear_leftovers, folder_of
 from finetop.core.models.imports.compatibility import require_fit
-from finetop.core.models.imports.inspect import CONFIGS, FolderModel, ModelFolder, inspect_folder, read_json
+from finetop.core.models.imports.inspect import (
+    CONFIGS,
+    FolderModel,
+    ModelFolder,
+    Trained,
+    inspect_folder,
+    models_of,
+    read_json,
+)
 from finetop.core.models.resolved import ResolvedModel
 from finetop.core.models.safetensors_header import tensors
 from finetop.core.protocol.events import Best, Checkpoint, Ended, Phase, Planned, metrics
@@ -35,10 +45,9 @@ NEEDED = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
 def work(job: Job) -> Ended:
     """Report that the run was made elsewhere, then import it."""
     job.started("made elsewhere", "", PACKAGES)
-    path, args = job.absolute("path"), job.args
-    copy, with_history = args.get("copy") is True, args.get("history") is not False
-    folder, home, events = job.run_folder, job.home, job.events
-    adopt(job.recipe(), path, folder, home, events, copy=copy, with_history=with_history)
+    path, copy = job.absolute("path"), job.args.get("copy") is True
+    trained = msgspec.convert(job.args["trained"], Trained) if "trained" in job.args else None
+    adopt(job.recipe(), path, job.run_folder, job.home, job.events, copy=copy, trained=trained)
     return Ended("finished")
 
 
@@ -58,31 +67,32 @@ def adopt(
     events: EventLog,
     *,
     copy: bool,
-    with_history: bool = True,
+    trained: Trained | None = None,
 ) -> None:
     """Make a folder's models the checkpoints of a run, and its trainer's log the run's metrics.
 
-    Without history the run has its metrics already.
+    A run that was `trained` has its metrics already, and older models of the folder are not its own.
 
     Raises BadInput for a folder, weights or base that can't be used, EnvironmentTrouble if the base can't be reached or
     the disk is full. No event of the run is written before everything is checked.
     """
     events.write(Phase("reading the folder"))
-    model_folder = inspect_folder(path)
+    model_folder = inspect_folder(path) if trained is None else models_of(path, trained)
     base = find_base(recipe, home, events)
     events.write(Phase("reading the weights"))
     counts = [require_fit(model, base.path) for model in (*model_folder.checkpoints, *_own(model_folder))]
-    history = read_history(model_folder.state if with_history else None)
+    history = read_history(model_folder.state if trained is None else None)
     chosen = choose(model_folder, home)
     events.write(Phase("copying" if copy else "linking"))
     clear_leftovers(run_folder)
     for model in chosen.checkpoints:
         place(model, run_folder, copy=copy)
+    planned = history.steps if trained is None else trained.steps
     whole = sum(shape.count for shape in tensors(base.path).values())
     is_adapter = chosen.checkpoints[-1].kind == "adapter"
     events.write(
         Planned(
-            steps=max(history.steps, chosen.checkpoints[-1].step) if history.values else 0,
+            steps=max(planned, chosen.checkpoints[-1].step) if planned else 0,
             epochs=history.epochs,
             rows=0,
             eval_rows=0,

@@ -10,6 +10,7 @@ import msgspec
 
 from finetop.core import errors
 from finetop.core.errors import FinetopError
+from finetop.core.models.imports.inspect import Trained
 from finetop.core.protocol import runs as data
 from finetop.core.runtime import job_folder
 from finetop.core.runtime.crash_points import abort_at
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from finetop.core.supervisor.state import Supervisor
 
 Onward = tuple[int, "Path | None"]  # step and its checkpoint; 0 and None before the first
+CLOCKS_S = 60.0  # by which the clock of a file server may be behind
 LEAST_ROOM = 64 << 20  # bytes that must be free before a job that ran out of disk is retried
 
 
@@ -74,7 +76,8 @@ def settle(
                 _import(connection, job, made)
             else:
                 if isinstance(state, data.Finished) and made is not None:
-                    state = msgspec.structs.replace(state, cause=made.why_not)
+                    cause = "; ".join(filter(None, (state.cause, made.why_not)))
+                    state = msgspec.structs.replace(state, cause=cause)
                     jobs.set_state(connection, job.id, state)
                 if job.verb in data.MAKES_A_RUN:
                     _end_run(connection, job, _last_try(job, state))
@@ -82,6 +85,17 @@ def settle(
             bisect.queue_next(connection, job, state)
     supervisor.touch()
     abort_at("end-settled")
+
+
+def trained(connection: Connection, job: Job) -> Trained:
+    """Return how far a program's job has trained its run, and since when the run's models are its own."""
+    row = runs.row(connection, job.run_id)
+    began = [
+        other.state.since
+        for other in jobs.of_run(connection, job.run_id)
+        if other.verb == "command" and not isinstance(other.state, data.Queued) and other.state.since
+    ]
+    return Trained(row.step, row.steps, min(began) - CLOCKS_S if began else 0.0)
 
 
 def _import(connection: Connection, job: Job, made: Adoption) -> None:
@@ -126,8 +140,8 @@ def attempt_number(job: Job) -> int:
 def _onward_args(supervisor: Supervisor, job: Job, onward: Onward | None) -> dict[str, Any] | None:
     """Return the next job's args: training resumes from `onward`, other jobs repeat. None if it can't resume."""
     own = {key: value for key, value in job.args.items() if key not in ("retry", "paused")}
-    if job.verb == "command":
-        return {**own, "again": True}
+    if job.verb in data.OF_OTHERS:
+        return {**own, "again": True}  # what it reports anew replaces what it reported before
     if job.verb != "train" or not jobs.has_trained(supervisor.connection, job.id):
         return own
     if onward is None:

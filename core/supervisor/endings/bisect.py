@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.check import bisect
 from finetop.core.errors import FinetopError
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.checks import Check
 from finetop.core.store import checks, runs
+from finetop.core.store.jobs import Job
 from finetop.core.supervisor.queue import checks as queue
-
-if TYPE_CHECKING:
-    from collections.abc import Set
-
-    from duckdb import DuckDBPyConnection as Connection
-
-    from finetop.core.store.jobs import Job
 
 
 @dataclass(frozen=True)

@@ -5,22 +5,18 @@ from __future__ import annotations
 import re
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from finetop.core.protocol import events, runs as data
 from finetop.core.runtime import failures, log_file, ranks, stack_dumps
 from finetop.core.runtime.files import end_of
+from finetop.core.store.jobs import Job
+from finetop.core.supervisor.launchers.launcher import Exit
 from finetop.core.wording import pulse
 from finetop.core.wording.units import gib
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from finetop.core.store.jobs import Job
-    from finetop.core.supervisor.launchers.launcher import Exit
 
 HUNG = "hung"  # the request to a job that is killed because it hangs
 LINES, LINE_LIMIT = 8, 200  # of the log's end, stored with the state
@@ -49,32 +45,25 @@ def ending(
     assert isinstance(job.state, data.Running)
     since = job.state.since if facts is None or facts.ran_s is None else facts.ended - facts.ran_s
     if facts is None and job.asked == "kill":  # its unresponsive keeper was killed with it
-        return data.Stopped(ended=time.time(), how="kill", since=since)
+        return data.Stopped(time.time(), "kill", since)
     if facts is None:
-        if rebooted:
-            return data.Lost(time.time(), "the machine restarted", since, "restarted", log)
-        return data.Lost(time.time(), "its process vanished without an exit record", since, "vanished", log)
+        text = "the machine restarted" if rebooted else "its process vanished without an exit record"
+        return data.Lost(time.time(), text, since, "restarted" if rebooted else "vanished", log)
     is_late = job.asked in ("stop", *PAUSES) and facts.signal == signal.SIGTERM  # it was exiting already
     if last_event is not None and last_event.status == "finished" and (facts.code == 0 or is_late):
         return data.Finished(since=since, ended=facts.ended, cause=last_event.cause)
     if job.asked == "kill":
-        return data.Stopped(ended=facts.ended, how="kill", since=since)
-    if (
-        facts.cause is not None
-        and facts.cause.kind == "cancelled"
-        and (last_event is None or last_event.kind == "asked")
-    ):
+        return data.Stopped(facts.ended, "kill", since)
+    is_silent = last_event is None or last_event.kind == "asked"
+    if facts.cause is not None and facts.cause.kind == "cancelled" and is_silent:
         return data.Stopped(facts.ended, "kill" if last_event is None else "stop", since, facts.cause.cause)
     if job.asked == HUNG:
-        said_of = failures.Cause(
-            "hung", f"hung: {pulse.details(job.state)}", ". ".join(pulse.reasons(job.state))
-        )
-        return _failed(facts, said_of, since, log)
+        message, hint = f"hung: {pulse.details(job.state)}", ". ".join(pulse.reasons(job.state))
+        return _failed(facts, failures.Cause("hung", message, hint), since, log)
     is_from_outside = last_event is not None and last_event.kind == "asked" and not job.asked
     if last_event is not None and last_event.status == "stopped" and not is_from_outside:
-        is_of_itself = (
-            last_event.cause and last_event.kind != "asked"
-        )  # a budget or a check ended it, not a request
+        # a budget or a check ended it, not a request
+        is_of_itself = last_event.cause and last_event.kind != "asked"
         return data.Stopped(facts.ended, "stop" if is_of_itself else _how(job), since, last_event.cause)
     is_early = facts.signal == signal.SIGTERM or any(rank.signal == signal.SIGTERM for rank in ranks)
     if job.asked in ("stop", *PAUSES) and is_early:
@@ -108,40 +97,22 @@ class RankEnd:
 
 
 def rank_ends(folder: Path, log: Path) -> list[RankEnd]:
-    """Return the ranks of a job that failed by themselves, the first of them first; none for a single process.
-
-    A rank that failed only because another left it (kind communication) is left out.
-    """
+    """Return the ranks that failed by themselves, not because another left them; the first of them first."""
     rank_files = ranks.read(folder)
     tail = _tail(log)
     # torchrun's final report covers more than this node's ranks
     codes = _REPORT.findall(tail) or [(rank, code) for code, rank in _EXIT_CODE.findall(tail)]
     killed = {int(rank): -int(code) for rank, code in codes if int(code) < 0}
-    dead = [
-        RankEnd(number, None, killed.get(number))
-        for number, record in rank_files.items()
-        if record.ended is None
-    ]
-    failed = [
-        (record.at, RankEnd(number, record.ended))
-        for number, record in rank_files.items()
-        if record.ended is not None
-        and record.ended.status == "failed"
-        and record.ended.kind != "communication"
-    ]
-    if (
-        not dead
-        and len({end.said and end.said.cause for _, end in failed}) == 1
-        and len(failed) == len(rank_files)
-    ):
+    dead = [RankEnd(rank, None, killed.get(rank)) for rank, file in rank_files.items() if file.ended is None]
+    failed, causes = [], set()
+    for rank, file in sorted(rank_files.items(), key=lambda numbered: numbered[1].at):
+        if file.ended is not None and file.ended.status == "failed" and file.ended.kind != "communication":
+            failed.append(RankEnd(rank, file.ended))
+            causes.add(file.ended.cause)
+    if not dead and len(causes) == 1 and len(failed) == len(rank_files):
         return []  # all ranks report the same cause: no single rank is to blame
-    failed_ends = [end for _, end in sorted(failed, key=lambda pair: pair[0])]
     # A dead rank without a known signal was ended with the others: on several nodes srun kills all once one fails.
-    return [
-        *(record for record in dead if record.signal),
-        *failed_ends,
-        *(record for record in dead if not record.signal),
-    ]
+    return [*(end for end in dead if end.signal), *failed, *(end for end in dead if not end.signal)]
 
 
 def why_of_ranks(
@@ -158,9 +129,8 @@ def why_of_ranks(
             return cause
         return replace(cause, cause=f"the launcher of the ranks (torchrun or srun) was {cause.cause}")
     if first.said is None and first.signal is None:
-        cause = failures.Cause(
-            "killed", "died without a message", "It was killed, or its machine went down. See the log."
-        )
+        hint = "It was killed, or its machine went down. See the log."
+        cause = failures.Cause("killed", "died without a message", hint)
     if first.said is not None and first.said.exit_code != 1:
         return cause  # the recipe, the data or the machine: not specific to this rank
     return replace(cause, cause=f"rank {first.number}: {cause.cause}")
@@ -171,9 +141,8 @@ def why(facts: Exit, last_event: events.Ended | None, log: list[str]) -> failure
     if facts.cause is not None and (last_event is None or last_event.kind == "asked"):
         return facts.cause
     if _was_out_of_memory(facts, last_event):
-        return failures.Cause(
-            "out_of_memory", f"out of memory on this machine{_held(facts)}", failures.MEMORY
-        )
+        message = f"out of memory on this machine{_held(facts)}"
+        return failures.Cause("out_of_memory", message, failures.MEMORY)
     if last_event is not None and last_event.status == "stopped":
         hint = f"Not requested through finetop: a user, or the machine shutting down. {last_event.cause}."
         return failures.Cause("killed", "ended by signal 15 from outside, and saved", hint)
@@ -186,10 +155,7 @@ def why(facts: Exit, last_event: events.Ended | None, log: list[str]) -> failure
 
 
 def _was_out_of_memory(facts: Exit, last_event: events.Ended | None) -> bool:
-    """Return True if the kernel killed the job, or a process of it, for lack of memory.
-
-    Decided by the kernel's own count; without one, by whether the job held nearly all that it could.
-    """
+    """Return True if the kernel killed a job's process for lack of memory: by its own count, else by what it held."""
     if facts.signal != signal.SIGKILL and (last_event is None or last_event.kind not in ("", "code")):
         return False
     if facts.oom_kills is not None:
@@ -211,8 +177,7 @@ def _held(facts: Exit) -> str:
 def _of_signal(facts: Exit, log: list[str]) -> failures.Cause:
     assert facts.signal is not None
     if crash := failures.CRASHES.get(signal.Signals(facts.signal)):
-        from_log = failures.of_lines(log)
-        if from_log is not None:
+        if (from_log := failures.of_lines(log)) is not None:
             return from_log
         location = stack_dumps.at_crash(log)
         hint = f"A fault in native code{f', in {location}' if location else ''}. Check if it recurs at the same step."
@@ -221,9 +186,8 @@ def _of_signal(facts: Exit, log: list[str]) -> failures.Cause:
         return failures.Cause("crashed", f"{crash} (signal {facts.signal})", hint)
     hint = "finetop did not send it, and the kernel reports no lack of memory: a user or another program did."
     if _held_nearly_all(facts):
-        hint = (
-            f"The machine's memory may have been short{_held(facts)}; then something like earlyoom killed it."
-        )
+        short = f"The machine's memory may have been short{_held(facts)}"
+        hint = f"{short}; then something like earlyoom killed it."
     elif facts.oom_kills is None:
         hint = "finetop did not send it. If the machine ran out of memory, `dmesg` shows it."
     return failures.Cause("killed", f"killed by signal {facts.signal}", hint)

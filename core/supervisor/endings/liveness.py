@@ -40,6 +40,7 @@ STOPPED_S = 5.0  # after which a process counts as stopped: a debugger stops one
 TIMES_SILENT, TIMES_HUNG = 5, 20  # in usual steps; evaluations, checkpoints and checks are own phases
 TIMES_BUSY = 6  # in `after_s`, if no pace is known and its processes work
 HANGS = ("hung", "stopped")  # reported to the user
+IDLE = "its processes are idle"
 IDLE_SHARE = 0.02  # of a core
 IDLE_BYTES_S = 100_000
 GPU_LOOKS = 15  # half a minute
@@ -64,6 +65,8 @@ async def update_all(supervisor: Supervisor, sizes: Mapping[int, int]) -> None:
     supervisor.vitals_at = now
     silent: list[tuple[Job, Vital]] = []
     for job in supervisor.live:
+        if job.verb == "watch":
+            continue  # its process only reads: what it uses says nothing about the program
         vital, size = supervisor.vitals.get(job.id), sizes[job.id]
         if vital is None or (vital.attempt, vital.size) != (job.attempt, size):
             supervisor.vitals[job.id] = Vital(job.attempt, size)
@@ -95,7 +98,8 @@ async def _judge(supervisor: Supervisor, job: Job, vital: Vital, usage: Usage, p
     if not isinstance(state, data.Running):
         return
     limits = supervisor.settings.hung
-    usual = usual_s(state)
+    # a command saves and evaluates at its own pace, without telling
+    usual = None if job.verb == "command" else usual_s(state)
     folder = supervisor.attempt(job).folder
     ranks_here, nodes = await aside(lambda: (ranks_of(folder), nodes_of(folder)))
     is_idle = evidence == IDLE and nodes == 1  # usage comes from the first node only; another may be working
@@ -128,20 +132,14 @@ def classify(
     """Classify a silence."""
     if stopped_s >= min(STOPPED_S, after_s / 2):
         return "stopped"
-    silent_after = min(SILENT_S, after_s / 3)
+    hung_after, silent_after = after_s, min(SILENT_S, after_s / 3)
     if usual is not None:
-        hung_after = max(after_s, TIMES_HUNG * usual)
-        silent_after = max(silent_after, TIMES_SILENT * usual)
-    elif is_idle:
-        hung_after = after_s
-    else:
+        hung_after, silent_after = max(after_s, TIMES_HUNG * usual), max(silent_after, TIMES_SILENT * usual)
+    elif not is_idle:
         hung_after, silent_after = TIMES_BUSY * after_s, after_s
     if silent_s >= hung_after:
         return "hung"
     return "silent" if silent_s >= silent_after else ""
-
-
-IDLE = "its processes are idle"
 
 
 def gpu_busy(supervisor: Supervisor, job: Job) -> float | None:

@@ -9,16 +9,13 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetop.core.runtime.gpu import Gpu, GpuReading
 from finetop.core.runtime.gpus import Looker, sees_all_processes
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from finetop.core.supervisor.launchers.launcher import Attempt, Launcher
+from finetop.core.supervisor.launchers.launcher import Attempt, Launcher
 
 LOOK_S = 2.0
 AGAIN_S = 10.0  # after trouble: opening NVML again may take a second

@@ -44,17 +44,13 @@ def share_of(
     beside: dict[int, str] = {}
     jobs_on, limits = [], []
     for share in gpus:
-        on_it = [
-            (other, other_share)
-            for other, other_share in held
-            if other_share.uuid == share.uuid and other != job
-        ]
+        on_it = [(other, theirs) for other, theirs in held if theirs.uuid == share.uuid and other != job]
         jobs_on.append(1 + len({other for other, _ in on_it}))
         beside |= {other: names[other] for other, _ in on_it if other in names}
         if on_it and share.gib is not None and share.uuid in totals:
             use = uses.get(share.uuid)
             room = totals[share.uuid] - reserve_gib - _of_others(share, use)
-            room -= sum(_taken(other, other_share, totals[share.uuid], use) for other, other_share in on_it)
+            room -= sum(_taken(other, theirs, totals[share.uuid], use) for other, theirs in on_it)
             limits.append(max(share.gib, math.floor(room * 10) / 10))
     most = min(limits, default=None)
     return GpuShare(most, tuple(sorted(beside.values())), tuple(jobs_on))
@@ -78,15 +74,9 @@ def share_now(supervisor: Supervisor, job: Job, gpus: Placement) -> GpuShare:
     own = supervisor.pool
     held = [(live_job.id, share) for live_job in supervisor.live for share in live_job.gpus]
     held = held if own.look is None else list(pool.held_by(supervisor.live, own.look))
-    return share_of(
-        job.id,
-        gpus,
-        held,
-        {live_job.id: live_job.run_name for live_job in supervisor.live},
-        {gpu.uuid: gpu.total_gib for gpu in own.seen.gpus},
-        own.uses,
-        supervisor.settings.gpus.reserve_gib,
-    )
+    names = {live_job.id: live_job.run_name for live_job in supervisor.live}
+    totals = {gpu.uuid: gpu.total_gib for gpu in own.seen.gpus}
+    return share_of(job.id, gpus, held, names, totals, own.uses, supervisor.settings.gpus.reserve_gib)
 
 
 async def write_shares(supervisor: Supervisor) -> None:
@@ -113,11 +103,10 @@ def with_neighbours(supervisor: Supervisor, job: Job, state: data.State) -> data
     if not isinstance(state, data.Failed) or state.kind not in MEMORY:
         return state
     own = {share.uuid for share in job.gpus}
+    shares = [(other, share) for other in supervisor.live if other.id != job.id for share in other.gpus]
     neighbours = [
         describe_neighbour(other.run_name, share, supervisor.pool.uses.get(share.uuid), other.id)
-        for other in supervisor.live
-        if other.id != job.id
-        for share in other.gpus
+        for other, share in shares
         if share.uuid in own
     ]
     return replace(state, hint=" ".join([*neighbours, state.hint])) if neighbours else state

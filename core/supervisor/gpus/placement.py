@@ -6,23 +6,22 @@ go elsewhere, so an endless stream of small jobs can't starve a big one.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from finetop.core.protocol.runs import Share
+from finetop.core.runtime.gpu import Gpu
 from finetop.core.text import counted
 from finetop.core.wording.units import whole_gib
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
-
-    from finetop.core.runtime.gpu import Gpu
 
 IDLE_GIB = 0.25  # less than a CUDA context, so a display's memory does not mark a GPU as used
 ROUNDING_GIB = 1e-6
 LISTED = 4  # GPUs in a sentence
 
 Placement = tuple[Share, ...]
+Cards = Sequence[Gpu]
+Shares = Sequence[Share]
+Kept = Mapping[str, str]  # uuid of a reserved GPU -> name of the run that it is for
 
 
 @dataclass(frozen=True)
@@ -61,17 +60,11 @@ class Decision:
 
     starts: Mapping[int, Placement]
     reasons: Mapping[int, str]
-    kept: Mapping[str, str]  # uuid -> name of the run that it is reserved for
+    kept: Kept
 
 
 def decide(
-    waiting: Iterable[Waiting],
-    cards: Sequence[Gpu],
-    held: Sequence[Share],
-    rules: Rules,
-    *,
-    unfit: int = 0,
-    cpu_live: int = 0,
+    waiting: Iterable[Waiting], cards: Cards, held: Shares, rules: Rules, *, unfit: int = 0, cpu_live: int = 0
 ) -> Decision:
     """Go through the queue in order. `held` are live jobs' shares, `unfit` counts GPUs out of service."""
     starts: dict[int, Placement] = {}
@@ -98,30 +91,20 @@ def decide(
 
 
 def place(
-    want: Want,
-    cards: Sequence[Gpu],
-    held: Sequence[Share],
-    rules: Rules,
-    *,
-    kept: Mapping[str, str] | None = None,
-    unfit: int = 0,
+    want: Want, cards: Cards, held: Shares, rules: Rules, *, kept: Kept | None = None, unfit: int = 0
 ) -> Placement | str:
-    """Choose GPUs for a job, or return why none fit now. `kept` maps reserved GPUs to their run.
-
-    Idle GPUs come before shared ones, unused before used by others, then the smallest that is large enough.
-    """
+    """Choose GPUs: idle first, unused before used by others, then the smallest that fit. If too few do, return why."""
     kept = kept or {}
     wanted, able = fitting(want, cards)
     free = [c for c in able if c.uuid not in kept and missing_gib(wanted, c, shares_on(c, held), rules) == 0]
     if len(free) < want.gpus:
         return wait_reason(want, cards, held, rules, free, kept, unfit)
     free.sort(key=lambda c: (len(shares_on(c, held)), c.others_gib > IDLE_GIB, c.total_gib, c.index))
-    return tuple(
-        Share(c.uuid, c.index, c.name, wanted.gib, round(c.others_gib, 3)) for c in free[: want.gpus]
-    )
+    free = free[: want.gpus]
+    return tuple(Share(c.uuid, c.index, c.name, wanted.gib, round(c.others_gib, 3)) for c in free)
 
 
-def fitting(need: Want, cards: Sequence[Gpu]) -> tuple[Want, Sequence[Gpu]]:
+def fitting(need: Want, cards: Cards) -> tuple[Want, Cards]:
     """Return what a job really needs of these GPUs, and which of them are large enough."""
     cards = usable(need, cards)
     if need.gib is None:
@@ -133,12 +116,12 @@ def fitting(need: Want, cards: Sequence[Gpu]) -> tuple[Want, Sequence[Gpu]]:
     return replace(need, gib=None), [card for card in cards if sizes and card.total_gib >= sizes[-1]]
 
 
-def usable(want: Want, cards: Sequence[Gpu]) -> Sequence[Gpu]:
+def usable(want: Want, cards: Cards) -> Cards:
     """Leave out instances of a divided GPU for jobs with several GPUs: a process can use only one instance."""
     return cards if want.gpus == 1 else [card for card in cards if not card.is_part]
 
 
-def missing_gib(want: Want, card: Gpu, mine: Sequence[Share], rules: Rules) -> float:
+def missing_gib(want: Want, card: Gpu, mine: Shares, rules: Rules) -> float:
     """Return how many GiB must be freed on a GPU before a job fits there; 0 if it fits now."""
     others_gib = card.others_gib if card.others_gib > IDLE_GIB else 0.0
     ours_gib = sum(size_of(share, card) for share in mine)
@@ -161,7 +144,7 @@ def shares_on(card: Gpu, held: Iterable[Share]) -> list[Share]:
     return [share for share in held if share.uuid == card.uuid]
 
 
-def to_keep(want: Want, cards: Sequence[Gpu], held: Sequence[Share], rules: Rules) -> list[Gpu]:
+def to_keep(want: Want, cards: Cards, held: Shares, rules: Rules) -> list[Gpu]:
     """Choose the GPUs to reserve for a waiting job; none if it waits for processes that aren't ours.
 
     Prefers those where least must be freed: free ones first, then those that drain soonest. As nothing new is placed on
@@ -176,13 +159,7 @@ def to_keep(want: Want, cards: Sequence[Gpu], held: Sequence[Share], rules: Rule
 
 
 def wait_reason(
-    want: Want,
-    cards: Sequence[Gpu],
-    held: Sequence[Share],
-    rules: Rules,
-    free: Sequence[Gpu],
-    kept: Mapping[str, str],
-    unfit: int,
+    want: Want, cards: Cards, held: Shares, rules: Rules, free: Cards, kept: Kept, unfit: int
 ) -> str:
     """Explain why a job can't be placed on these GPUs now; `free` are those that would do."""
     wanted, able = fitting(want, cards)
@@ -193,12 +170,8 @@ def wait_reason(
     if len(able) - len(others) < want.gpus:
         least = min(others, key=lambda card: (card.others_gib, card.index))
         of_all = f"{whole_gib(least.others_gib)} of {whole_gib(least.total_gib)} GiB"
-        used = f"{of_all} are used by others on GPU {least.index}"
-        return (
-            f"waits for GPU memory: {used}"
-            if want.gpus == 1
-            else f"wants {want.gpus} GPUs{size}, {count(free)}: {used}"
-        )
+        waits = "waits for GPU memory" if want.gpus == 1 else f"wants {want.gpus} GPUs{size}, {count(free)}"
+        return f"{waits}: {of_all} are used by others on GPU {least.index}"
     behind = sorted({kept[card.uuid] for card in able if card.uuid in kept})
     if behind:
         return f"waits behind {behind[0]}, for which {indices(c for c in able if c.uuid in kept)} is reserved"
@@ -209,7 +182,7 @@ def wait_reason(
     return f"waits for {whole_gib(wanted.gib)} GiB on a GPU"
 
 
-def _never(want: Want, cards: Sequence[Gpu], able: Sequence[Gpu], unfit: int) -> str:
+def _never(want: Want, cards: Cards, able: Cards, unfit: int) -> str:
     """Return why this job can never fit on this machine's GPUs."""
     out = f" and {unfit} {'is' if unfit == 1 else 'are'} out of service" if unfit else ""
     whole = usable(want, cards)
@@ -220,9 +193,8 @@ def _never(want: Want, cards: Sequence[Gpu], able: Sequence[Gpu], unfit: int) ->
         return f"wants {counted(want.gpus, 'GPU')}, {working}{divided}"
     largest = max(card.total_gib for card in whole)
     if not able:
-        return (
-            f"wants {whole_gib(want.gib)} GiB of GPU memory, the largest here has {whole_gib(largest)}{out}"
-        )
+        wants = f"wants {whole_gib(want.gib)} GiB of GPU memory"
+        return f"{wants}, the largest here has {whole_gib(largest)}{out}"
     return f"wants {want.gpus} GPUs with {whole_gib(want.gib)} GiB, {len(able)} large enough{out}"
 
 
@@ -234,7 +206,7 @@ def cpu_reason(rules: Rules, *, has_gpus: bool) -> str:
     return f"waits for {jobs} on the CPU to end" if has_gpus else f"waits for {jobs} to end"
 
 
-def count(free: Collection[Gpu]) -> str:
+def count(free: Cards) -> str:
     return f"{len(free)} {'is' if len(free) == 1 else 'are'} free"
 
 

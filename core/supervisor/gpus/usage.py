@@ -28,10 +28,7 @@ class Use:
 
 
 def use_of(gpu: Gpu, held: Sequence[Held], owners: Mapping[int, int], *, sees_all: bool) -> Use:
-    """Divide a GPU's used memory. `owners` maps processes of our jobs to the job's id.
-
-    `sees_all`: process ids are the same as ours, because we are in no container.
-    """
+    """Divide a GPU's used memory; `owners` maps processes to our jobs. `sees_all`: no container numbers them anew."""
     our_shares = [(job, share) for job, share in held if share.uuid == gpu.uuid]
     listed = gpu.processes or ()
     own = [process for process in listed if process.pid in owners]

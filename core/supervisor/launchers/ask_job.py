@@ -13,7 +13,7 @@ from finetop.core.store.jobs import Job
 
 Wish = Literal["stop", "kill", "pause", "rest"]  # rest is the pause of quiet hours
 # These resume where they were; an import or export is soon over.
-CAN_PAUSE = ("train", "check", "remedy", "approach", "measure")
+CAN_PAUSE = ("train", "check", "remedy", "approach", "measure", "command")
 
 
 def ask(connection: Connection, job: Job, wish: Wish) -> None:

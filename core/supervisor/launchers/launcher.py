@@ -13,6 +13,7 @@ from finetop.core.runtime.failures import Cause
 
 Signal = Literal["stop", "kill", "stacks"]  # save and exit; kill the whole tree; write the stacks to the log
 Trace = Literal["none", "here", "restarted"]
+Variables = dict[str, str]  # of a process's environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,7 @@ class Exit:
     signal: int | None
     ended: float
     peak_memory_kib: int
-    # of its processes, by the kernel, in its last seconds; None: it does not count
-    oom_kills: int | None = None
+    oom_kills: int | None = None  # of its processes, by the kernel, in its last seconds; None: no count
     memory_limit_kib: int = 0  # its limit; 0 if unknown
     ran_s: float | None = None  # by a clock that nobody sets; None: it could not be started
     goes_on: bool = False  # the cluster will start it again
@@ -95,12 +95,7 @@ class Launcher(Protocol):
     """
 
     def submit(
-        self,
-        attempt: Attempt,
-        environment: dict[str, str],
-        *,
-        may_be_warm: bool = False,
-        batch: Batch | None = None,
+        self, attempt: Attempt, variables: Variables, *, may_be_warm: bool = False, batch: Batch | None = None
     ) -> bool:
         """Start an attempt: in the waiting process if allowed; with `batch`, in a cluster's queue.
 
@@ -149,7 +144,7 @@ class Launcher(Protocol):
     def tend(self) -> bool:
         """Reap processes that have ended. Return True if the waiting process is among them."""
 
-    def warm_up(self, environment: dict[str, str]) -> None:
+    def warm_up(self, variables: Variables) -> None:
         """Start a process that imports everything in this environment and waits for the next training job."""
 
     def warm(self) -> Warm:

@@ -24,7 +24,8 @@ from finetop.core.runtime import keeper, processes, ranks
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import open_own, read_own, size_of, write_whole
 from finetop.core.runtime.locks import is_held
-from finetop.core.supervisor.launchers.launcher import Attempt, Batch, Exit, Look, Signal, Trace, Usage, Warm
+from finetop.core.supervisor.launchers import launcher
+from finetop.core.supervisor.launchers.launcher import Attempt, Batch, Exit, Look, Usage, Variables
 
 LEFT_BEHIND_S = 2.0  # time limit for finding leftover processes, during which no other job is looked at
 LOOKS = 5
@@ -56,19 +57,14 @@ class LocalLauncher:
         self._pids: dict[tuple[int, int], int] = {}  # keepers of (job, attempt), for `owners`
 
     def submit(
-        self,
-        attempt: Attempt,
-        environment: dict[str, str],
-        *,
-        may_be_warm: bool = False,
-        batch: Batch | None = None,
+        self, attempt: Attempt, variables: Variables, *, may_be_warm: bool = False, batch: Batch | None = None
     ) -> bool:
         if not claim(attempt.folder, attempt.number):
             return False
         abort_at("supervisor-claimed")
         may_be_warm = may_be_warm and ranks_of(attempt.folder) == 1
-        started = self._hand_over(attempt, environment) if may_be_warm else None
-        self._started.append(started or start_keeper(attempt, environment))
+        started = self._hand_over(attempt, variables) if may_be_warm else None
+        self._started.append(started or start_keeper(attempt, variables))
         return True
 
     def list(self, attempts: Sequence[Attempt]) -> dict[int, Look]:
@@ -88,7 +84,7 @@ class LocalLauncher:
             write_whole(attempt.folder / "attempt", b"0")
         return True
 
-    def signal(self, attempt: Attempt, kind: Signal) -> bool:
+    def signal(self, attempt: Attempt, kind: launcher.Signal) -> bool:
         record = record_of(attempt.folder, attempt.number)
         if record is None or not self.is_alive(attempt.folder) or record["boot"] != processes.boot_id():
             return False
@@ -104,7 +100,7 @@ class LocalLauncher:
     def logs(self, folder: Path) -> Path:
         return folder / "log.txt"
 
-    def trace(self, attempt: Attempt) -> Trace:
+    def trace(self, attempt: Attempt) -> launcher.Trace:
         record = record_of(attempt.folder, attempt.number)
         if record is None:
             return "none"
@@ -175,42 +171,39 @@ class LocalLauncher:
         self._warm_failures += 1
         return True
 
-    def warm_up(self, environment: dict[str, str]) -> None:
+    def warm_up(self, variables: Variables) -> None:
         file = self._home / "spare.json"
         try:
             file.unlink(missing_ok=True)
-            with os.fdopen(
-                open_own(self._home / "spare.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb"
-            ) as log:
+            log = open_own(self._home / "spare.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            with os.fdopen(log, "wb") as out:
                 process = subprocess.Popen(
                     [sys.executable, "-m", "finetop.core.runtime.keeper", "--spare", *warm_command(file)],
-                    stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env=environment,
+                    stdin=subprocess.PIPE, stdout=out, stderr=out, start_new_session=True, env=variables,
                 )  # fmt: skip
         except OSError:
             return
-        self._warm = Waiting(process, environment, file)
+        self._warm = Waiting(process, variables, file)
 
     def let_go(self) -> bool:
         """End the waiting process: its keeper ends when the pipe closes, and is reaped with those of jobs."""
         warm, self._warm = self._warm, None
         if warm is None:
             return False
-        try:
+        with suppress(OSError):  # it is gone already
             if warm.keeper.stdin is not None:
                 warm.keeper.stdin.close()
-        except OSError:
-            pass  # it is gone already
         self._started.append(warm.keeper)
         return True
 
-    def warm(self) -> Warm:
+    def warm(self) -> launcher.Warm:
         if self._warm is None:
-            return Warm(False, self._warm_failures)
+            return launcher.Warm(False, self._warm_failures)
         try:
             pid = int(json.loads(read_own(self._warm.file, RECORD_BYTES))["pid"])
         except (OSError, ValueError, KeyError, TypeError):
             pid = None
-        return Warm(True, self._warm_failures, pid)
+        return launcher.Warm(True, self._warm_failures, pid)
 
     def _hand_over(self, attempt: Attempt, environment: dict[str, str]) -> subprocess.Popen[bytes] | None:
         """Hand a job to the waiting process; return None if there is none or its environment differs.
@@ -218,24 +211,17 @@ class LocalLauncher:
         Lock and attempt are as for a new keeper, which starts a process of its own if the waiting one has just died.
         What was written to the pipe is read even if the supervisor dies now.
         """
-        warm = self._warm
+        warm, folder = self._warm, attempt.folder
         if warm is None:
             return None
-        order = {
-            "folder": str(attempt.folder), "attempt": attempt.number, "command": job_command(attempt.folder),
-        }  # fmt: skip
+        order = {"folder": str(folder), "attempt": attempt.number, "command": job_command(folder)}
+        pipe = warm.keeper.stdin
         try:
-            if (
-                warm.environment == environment
-                and warm.keeper.poll() is None
-                and warm.keeper.stdin is not None
-            ):
-                warm.keeper.stdin.write(
-                    json.dumps(order).encode() + b"\n"
-                )  # small enough for an atomic pipe write
-                warm.keeper.stdin.flush()
+            if warm.environment == environment and warm.keeper.poll() is None and pipe is not None:
+                pipe.write(json.dumps(order).encode() + b"\n")  # small enough for an atomic pipe write
+                pipe.flush()
                 abort_at("supervisor-told")
-                warm.keeper.stdin.close()
+                pipe.close()
                 self._warm, self._warm_failures = None, 0
                 return warm.keeper
         except OSError:
@@ -250,12 +236,9 @@ def usage_of(keeper: int, job: int, all_processes: dict[int, processes.Process])
     state = "" if main is None else main.state
     # ranks are below torchrun
     waits = [process.state for process in tree if job in (process.pid, process.parent)]
-    return Usage(
-        sum(process.cpu_s for process in tree),
-        processes.bytes_moved(process.pid for process in tree),
-        state == processes.STOPPED,
-        processes.WAITS_FOR_DEVICE in waits,
-    )
+    moved = processes.bytes_moved(process.pid for process in tree)
+    cpu_s, is_stopped = sum(process.cpu_s for process in tree), state == processes.STOPPED
+    return Usage(cpu_s, moved, is_stopped, processes.WAITS_FOR_DEVICE in waits)
 
 
 def look_at(folder: Path, attempt: int) -> Look:
@@ -287,13 +270,11 @@ def claim(folder: Path, attempt: int) -> bool:
 @contextmanager
 def locked(folder: Path) -> Iterator[bool]:
     """Hold a job's lock meanwhile; yields False if a keeper holds it."""
-    descriptor = open_own(folder / "lock", os.O_RDWR | os.O_CREAT)
+    descriptor, is_free = open_own(folder / "lock", os.O_RDWR | os.O_CREAT), False
     try:
-        try:
+        with suppress(BlockingIOError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             is_free = True
-        except BlockingIOError:
-            is_free = False
         yield is_free
     finally:
         os.close(descriptor)
@@ -302,13 +283,10 @@ def locked(folder: Path) -> Iterator[bool]:
 def start_keeper(attempt: Attempt, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     """Start a keeper for a claimed job, in a session of its own."""
     own = [sys.executable, "-m", "finetop.core.runtime.keeper", str(attempt.folder), str(attempt.number)]
+    command, null = [*own, *job_command(attempt.folder)], subprocess.DEVNULL
+    variables = {**environment, **ranks.launch_environment(ranks_of(attempt.folder))}
     return subprocess.Popen(
-        [*own, *job_command(attempt.folder)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        env={**environment, **ranks.launch_environment(ranks_of(attempt.folder))},
+        command, stdin=null, stdout=null, stderr=null, start_new_session=True, env=variables
     )
 
 
@@ -390,15 +368,9 @@ def _facts(path: Path) -> dict[str, Any] | None:
 
 def processes_of_mark(mark: str) -> list[int]:
     """List the living processes of a keeper, recognised by the mark in their environment."""
-    line, marked_pids = f"{keeper.MARK}={mark}".encode(), []
     pids = sorted((int(entry.name) for entry in Path("/proc").glob("[0-9]*")), reverse=True)
-    for pid in pids:  # newest first: it may live for a moment only
-        try:
-            if line in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
-                marked_pids.append(pid)
-        except OSError:
-            continue  # another user's, or gone
-    return marked_pids
+    # newest first: it may live for a moment only
+    return [pid for pid in pids if processes.environment_of(pid).get(keeper.MARK) == mark]
 
 
 def owning_job(pid: int, keepers: dict[int, int]) -> int | None:
@@ -417,12 +389,6 @@ def owning_job(pid: int, keepers: dict[int, int]) -> int | None:
 def _row(job: int, process: processes.Process) -> ProcessRow:
     facts = processes.status(process.pid)
     kib, threads = facts.get("VmRSS", "").split(), facts.get("Threads", "")
-    return ProcessRow(
-        pid=process.pid,
-        job=job,
-        command=processes.command(process.pid),
-        state=process.state,
-        cpu_s=process.cpu_s,
-        memory_gib=int(kib[0]) / 2**20 if kib else None,
-        threads=int(threads) if threads.isdecimal() else None,
-    )
+    gib, count = int(kib[0]) / 2**20 if kib else None, int(threads) if threads.isdecimal() else None
+    command = processes.command(process.pid)
+    return ProcessRow(process.pid, job, command, process.state, process.cpu_s, gib, count)

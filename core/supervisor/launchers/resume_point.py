@@ -19,36 +19,23 @@ def resume_args(
 
 
 def choose(folder: Path, name: str, step: int | None) -> tuple[int, Path | None]:
-    """Return the step and folder of the checkpoint to resume from; 0 and None if there is none yet.
-
-    Raises NotFound listing the available ones, BadInput for one without trainer state.
-    """
+    """Return step and folder of the checkpoint to resume from; 0, None before the first. Raises NotFound, BadInput."""
     complete = {checkpoint.step_of(folder_at): folder_at for folder_at in checkpoint.complete(folder)}
     if step is None:
-        step = max(
-            (at for at, folder_at in complete.items() if checkpoint.is_resumable(folder_at)), default=None
-        )
-        if step is None and not complete:
+        if not complete:
             return 0, None
-        if step is None:
-            step = max(complete)
+        step = max([at for at, place in complete.items() if checkpoint.is_resumable(place)] or complete)
     if step not in complete:
         damaged = checkpoint.folder_of(folder, step)
         if damaged.exists():
-            hint = (
-                f"The newest complete one: {name}@{max(complete)}."
-                if complete
-                else "None is complete: start a new run."
-            )
-            raise NotFound(f"{name}@{step} is incomplete: {checkpoint.fault_of(damaged)}.", hint=hint)
-        steps = ", ".join(str(at) for at in sorted(complete))
-        hint = (
-            f"It has {steps}."
-            if complete
-            else f"It has none: `finetop resume {name}` starts from the beginning."
-        )
+            newest = f"The newest complete one: {name}@{max(complete)}." if complete else ""
+            message = f"{name}@{step} is incomplete: {checkpoint.fault_of(damaged)}."
+            raise NotFound(message, hint=newest or "None is complete: start a new run.")
+        hint = f"It has none: `finetop resume {name}` starts from the beginning."
+        if complete:
+            hint = f"It has {', '.join(map(str, sorted(complete)))}."
         raise NotFound(f"{name} has no checkpoint at step {step}.", hint=hint)
     if not checkpoint.is_resumable(complete[step]):
-        message = f"{name}@{step} has no trainer state: train.resumable was off"
-        raise BadInput(f"{message}.", hint=f"Start from its weights: model.id: run:{name}@{step}.")
+        hint = f"Start from its weights: model.id: run:{name}@{step}."
+        raise BadInput(f"{name}@{step} has no trainer state: train.resumable was off.", hint=hint)
     return step, complete[step]

@@ -12,7 +12,6 @@ import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from finetop.core.protocol.messages.machine import NodeRow
 from finetop.core.protocol.messages.runs import ProcessRow
@@ -20,18 +19,8 @@ from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.failures import Cause
 from finetop.core.runtime.files import size_of, write_whole
 from finetop.core.runtime.locks import is_held
-from finetop.core.supervisor.launchers import slurm_record
-from finetop.core.supervisor.launchers.launcher import (
-    Attempt,
-    Batch,
-    Exit,
-    Look,
-    Place,
-    Signal,
-    Trace,
-    Usage,
-    Warm,
-)
+from finetop.core.supervisor.launchers import launcher, slurm_record
+from finetop.core.supervisor.launchers.launcher import Attempt, Batch, Exit, Look, Place, Usage, Variables
 from finetop.core.supervisor.launchers.local import LocalLauncher, claim, exit_of, locked, record_of
 from finetop.core.supervisor.launchers.slurm_batch import Key
 from finetop.core.supervisor.launchers.slurm_queue import SlurmQueue
@@ -49,6 +38,9 @@ class SlurmLauncher:
 
     def __init__(self, local: LocalLauncher) -> None:
         self._local = local
+        self.is_alive, self.logs = local.is_alive, local.logs  # the same wherever a job runs
+        # processes that wait for a job, and those to be reaped, are here
+        self.tend, self.warm, self.warm_up, self.let_go = local.tend, local.warm, local.warm_up, local.let_go
         self._queue = SlurmQueue()
         self._of_here: set[Key] = set()  # attempts on this machine
         self._sizes: dict[Key, int] = {}
@@ -56,15 +48,10 @@ class SlurmLauncher:
         self._insisted: dict[Key, float] = {}
 
     def submit(
-        self,
-        attempt: Attempt,
-        environment: dict[str, str],
-        *,
-        may_be_warm: bool = False,
-        batch: Batch | None = None,
+        self, attempt: Attempt, variables: Variables, *, may_be_warm: bool = False, batch: Batch | None = None
     ) -> bool:
         if batch is None:
-            return self._local.submit(attempt, environment, may_be_warm=may_be_warm)
+            return self._local.submit(attempt, variables, may_be_warm=may_be_warm)
         if not claim(attempt.folder, attempt.number):
             return False
         (attempt.folder / "asked.json").unlink(missing_ok=True)
@@ -72,7 +59,7 @@ class SlurmLauncher:
         slurm_record.write(attempt.folder, record)
         abort_at("slurm-claimed")
         self._of_here.discard(_key(attempt))
-        self._queue.add(attempt, batch, environment, record)
+        self._queue.add(attempt, batch, variables, record)
         return True
 
     def list(self, attempts: Sequence[Attempt]) -> dict[int, Look]:
@@ -117,9 +104,8 @@ class SlurmLauncher:
             self._gone.pop(key, None)
             return Look(None, True, size, Place("", listed.nodes))
         has_begun = record_of(attempt.folder, attempt.number) is not None
-        alive = Look(
-            None, True, size, Place("" if has_begun else queue.silence() or "waits in Slurm's queue")
-        )
+        waits = "" if has_begun else queue.silence() or "waits in Slurm's queue"
+        alive = Look(None, True, size, Place(waits))
         if view is None or queue.is_silent:
             return alive
         gone_at = self._gone.setdefault(key, time.monotonic())
@@ -135,9 +121,8 @@ class SlurmLauncher:
         reason = "" if listed is None else listed.reason
         # a restarted controller cancels jobs that it no longer knows: nobody requested that
         is_doubtful = state == "CANCELLED" and time.monotonic() - queue.was_silent_at < DOUBT_S
-        is_lost = (is_doubtful or state in NEVER_BEGAN) and (
-            reason in ("", "None") or not words.plainly(reason)
-        )
+        is_unexplained = reason in ("", "None") or not words.plainly(reason)
+        is_lost = (is_doubtful or state in NEVER_BEGAN) and is_unexplained
         if is_lost and not has_begun and exit is None and wish not in ("stop", "kill"):
             # Slurm has lost it, or could not start it: it goes in once more
             return Look(None, False, size, Place())
@@ -167,12 +152,8 @@ class SlurmLauncher:
             return Look(Exit(None, int(number), time.time(), 0), False, size, Place())
         has_begun = record_of(attempt.folder, attempt.number) is not None
         ended = exit or Exit(None, None, time.time(), 0)
-        return Look(
-            replace(ended, cause=cause_of(state, ended.why, reason, has_begun=has_begun)),
-            False,
-            size,
-            Place(),
-        )
+        cause = cause_of(state, ended.why, reason, has_begun=has_begun)
+        return Look(replace(ended, cause=cause), False, size, Place())
 
     def _record(self, attempt: Attempt) -> Record | None:
         """Return an attempt's Slurm record, or None if it is on this machine. Raises OSError."""
@@ -191,9 +172,6 @@ class SlurmLauncher:
             self._sizes[key] = size_of(attempt.folder / "events.jsonl")
         return self._sizes[key]
 
-    def is_alive(self, folder: Path) -> bool:
-        return self._local.is_alive(folder)
-
     def revoke(self, attempt: Attempt) -> bool:
         record = self._record(attempt)
         if not self._local.revoke(attempt):
@@ -202,7 +180,7 @@ class SlurmLauncher:
             self._queue.cancel(record)
         return True
 
-    def signal(self, attempt: Attempt, kind: Signal) -> bool:
+    def signal(self, attempt: Attempt, kind: launcher.Signal) -> bool:
         """Write a request into the job's folder, where its keeper reads it; a waiting job leaves the queue."""
         if self._record(attempt) is None:
             return self._local.signal(attempt, kind)
@@ -221,10 +199,7 @@ class SlurmLauncher:
             self._queue.cancel(record)
         return None
 
-    def logs(self, folder: Path) -> Path:
-        return self._local.logs(folder)
-
-    def trace(self, attempt: Attempt) -> Trace:
+    def trace(self, attempt: Attempt) -> launcher.Trace:
         if self._record(attempt) is None:
             return self._local.trace(attempt)
         return "none" if record_of(attempt.folder, attempt.number) is None else "here"
@@ -235,19 +210,12 @@ class SlurmLauncher:
         return size_of(attempt.folder / "events.jsonl")  # its processes are on a node: Slurm ends them
 
     def usage(self, attempts: Sequence[Attempt]) -> dict[int, Usage]:
-        reported = {
-            attempt.job: self._told(attempt) for attempt in attempts if self._record(attempt) is not None
-        }
-        return {
-            **self._local.usage(self._here(attempts)),
-            **{job: usage for job, usage in reported.items() if usage is not None},
-        }
-
-    def _told(self, attempt: Attempt) -> Usage | None:
-        """Return what an attempt uses on its node, or None if it does not run."""
-        if not is_held(attempt.folder / "lock"):
-            return None
-        return slurm_record.usage(attempt.folder)
+        usages = self._local.usage(self._here(attempts))
+        for attempt in attempts:
+            is_running = self._record(attempt) is not None and is_held(attempt.folder / "lock")
+            if is_running and (usage := slurm_record.usage(attempt.folder)) is not None:
+                usages[attempt.job] = usage
+        return usages
 
     def processes(self, attempts: Sequence[Attempt]) -> Sequence[ProcessRow]:
         return self._local.processes(self._here(attempts))
@@ -259,10 +227,8 @@ class SlurmLauncher:
         return [attempt for attempt in attempts if self._record(attempt) is None]
 
     def nodes(self) -> Sequence[NodeRow]:
-        return [
-            NodeRow(node.name, node.state, node.partitions, node.gpus, node.used, node.kind, node.reason, [])
-            for node in self._queue.ask_nodes()
-        ]
+        nodes = self._queue.ask_nodes()
+        return [NodeRow(n.name, n.state, n.partitions, n.gpus, n.used, n.kind, n.reason, []) for n in nodes]
 
     def trouble(self) -> str:
         queue = self._queue
@@ -270,18 +236,6 @@ class SlurmLauncher:
         if not (queue.is_asked and queue.is_silent and is_long):
             return ""
         return f"{queue.silence()}: runs there go on, nothing new starts"
-
-    def tend(self) -> bool:
-        return self._local.tend()
-
-    def warm_up(self, environment: dict[str, str]) -> None:
-        self._local.warm_up(environment)
-
-    def warm(self) -> Warm:
-        return self._local.warm()
-
-    def let_go(self) -> bool:
-        return self._local.let_go()
 
 
 def _key(attempt: Attempt) -> Key:
@@ -299,9 +253,8 @@ def cause_of(state: str, keeper_reason: str, reason: str = "", *, has_begun: boo
         case "TIMEOUT" | "DEADLINE":
             return Cause("time_limit", "its time limit in Slurm was reached", LIMIT)
         case "CANCELLED":
-            return Cause(
-                "cancelled", "cancelled in Slurm", "Not requested through finetop: somebody ran scancel."
-            )
+            hint = "Not requested through finetop: somebody ran scancel."
+            return Cause("cancelled", "cancelled in Slurm", hint)
         case "NODE_FAIL" | "BOOT_FAIL":
             return Cause("node_failed", "its node failed", "")
         case "OUT_OF_MEMORY":

@@ -90,11 +90,10 @@ def command_of(folder: Path) -> list[str]:
         return local.job_command(folder)
     step = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
     step += ["--cpu-bind=none"]  # one multi-threaded task: its ranks share the cores
-    ranks_per_node = max(1, count // nodes)
-    launch = ranks.launch_command(
-        folder, ranks_per_node, nodes=nodes, rendezvous_id="$SLURM_JOB_ID", endpoint=FIRST_NODE
-    )
-    return [*step, sys.executable, "-m", ranks.__name__, str(ranks_per_node), *launch]
+    each = max(1, count // nodes)  # ranks on each node
+    meeting = {"rendezvous_id": "$SLURM_JOB_ID", "endpoint": FIRST_NODE}
+    launch = ranks.launch_command(folder, each, nodes=nodes, **meeting)
+    return [*step, sys.executable, "-m", ranks.__name__, str(each), *launch]
 
 
 def script_of(orders: Sequence[Order]) -> str:

@@ -27,7 +27,7 @@ ACTIVE = {
 }  # fmt: skip
 # SLURM_* of a job that the supervisor runs in would be read as options; GPUs are assigned by Slurm.
 KEPT = {"SLURM_CONF", "SLURM_CLUSTERS"}
-NOT_PASSED_ON = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+NOT_PASSED_ON = {"CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"}
 
 
 class NoAnswer(Exception):
@@ -78,11 +78,8 @@ class Node:
 
 def environment(own: Mapping[str, str]) -> dict[str, str]:
     """Return the base of a job's environment: the supervisor's, without what holds only on this machine."""
-    return {
-        key: value
-        for key, value in own.items()
-        if (not key.startswith("SLURM_") or key in KEPT) and key not in NOT_PASSED_ON
-    }
+    left_out = {key for key in own if key.startswith("SLURM_")} - KEPT | NOT_PASSED_ON
+    return {key: value for key, value in own.items() if key not in left_out}
 
 
 def call(command: Sequence[str], *, given: str = "", own: Mapping[str, str] | None = None) -> str:
@@ -139,9 +136,8 @@ def nodes() -> list[Node]:
             partition = f"{by_name[name].partitions}, {partition}"
         reason = "" if parts[6] in ("none", "(null)") else parts[6]
         count, kind = _gpus(gres)
-        by_name[name] = Node(
-            name, state.rstrip("*~#!%$@^-"), partition, count, _gpus(used)[0], kind, cpus, reason
-        )
+        state = state.rstrip("*~#!%$@^-")
+        by_name[name] = Node(name, state, partition, count, _gpus(used)[0], kind, cpus, reason)
     return list(by_name.values())
 
 
@@ -158,14 +154,12 @@ def _gpus(text: str) -> tuple[int, str]:
 
 def ended(job: str) -> str:
     """Return how a job ended according to Slurm's accounting; '' if it does not know. Raises NoAnswer."""
+    options = ["--allocations", "--noheader", "--parsable2", "--format=State"]
     try:
-        answer = call(
-            ["sacct", "--jobs", job, "--allocations", "--noheader", "--parsable2", "--format=State"]
-        )
+        answer = call(["sacct", "--jobs", job, *options])
     except CommandFailed:
         return ""  # this cluster has no accounting
-    lines = answer.split("\n")
-    return lines[0].split(" ")[0].strip() if lines else ""
+    return answer.partition("\n")[0].partition(" ")[0].strip()
 
 
 def hosts(text: str) -> list[str]:
@@ -183,13 +177,11 @@ def _expanded(part: str) -> Iterator[str]:
         return
     inside, _, after = rest.partition("]")
     for piece in inside.split(","):
-        first, dash, last = piece.partition("-")
-        if not dash or not (first.isdecimal() and last.isdecimal()):
-            numbers = [piece]
-        else:
-            numbers = [
-                f"{n:0{len(first)}d}" for n in range(int(first), min(int(last), int(first) + MOST_HOSTS) + 1)
-            ]
+        first, _, last = piece.partition("-")
+        numbers = [piece]
+        if first.isdecimal() and last.isdecimal():
+            end = min(int(last), int(first) + MOST_HOSTS)
+            numbers = [f"{number:0{len(first)}d}" for number in range(int(first), end + 1)]
         for number in numbers:
             for ending in _expanded(after) if after else ("",):
                 yield f"{before}{number}{ending}"

@@ -22,9 +22,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -36,9 +37,6 @@ from finetop.core.runtime.files import end_of, retry_file_work, write_whole
 from finetop.core.runtime.job_folder import read_spec, run_folder_of
 from finetop.core.supervisor.launchers import resume_point, slurm_record
 from finetop.core.supervisor.launchers.local import exit_of, nodes_of, ranks_of, record_of, usage_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 NEAR_S = 330.0  # to the time limit: Slurm's signal comes 300 s before it
 REQUEUE_S = 90.0  # time limit for retrying a controller that does not answer
@@ -198,13 +196,10 @@ class Node:
         if not self._is_told or self._wish:
             return facts  # it ended by itself, or at finetop's request
         last_event = last_word(self._folder)
-        if last_event is not None:
-            is_cut_short = last_event.status == "stopped" and last_event.kind == "asked"
-        else:  # srun's code does not show which process was killed
-            is_cut_short = facts["signal"] in (signal.SIGTERM, signal.SIGKILL) or (
-                has_nodes and facts["code"] != 0
-            )
-        if not is_cut_short:
+        # srun's code does not show which process was killed
+        is_killed = facts["signal"] in (signal.SIGTERM, signal.SIGKILL) or (has_nodes and facts["code"] != 0)
+        is_asked = last_event is not None and (last_event.status, last_event.kind) == ("stopped", "asked")
+        if not (is_killed if last_event is None else is_asked):
             return facts
         reason: Why = "time_limit" if left_s() < NEAR_S else "preempted"
         self._goes_on = reason == "preempted" or self._has_moved()
@@ -213,8 +208,11 @@ class Node:
 
     def _has_moved(self) -> bool:
         """Return True if another start would make progress; otherwise it would hit its time limit for ever."""
-        if read_spec(self._folder).verb == "train":
+        spec = read_spec(self._folder)
+        if spec.verb == "train":
             return newest_step(self._folder) > self.began_at
+        if spec.verb == "command" and not (spec.recipe.get("command") or {}).get("resume_command"):
+            return False  # it would start over
         return int(os.environ.get("SLURM_RESTART_COUNT", "0")) < MOST_STARTS
 
     def requeue(self) -> None:

@@ -197,15 +197,13 @@ class SlurmQueue:
         now = time.monotonic()
         with self._lock:
             is_wanted = bool(self.records or self._groups or self._unsure or self._cancels)
-            newest = max([group.tried_at or 0.0 for group in self._groups], default=0.0)
-            newest = max(
-                [newest, *(unsure.since for unsure in self._unsure.values()), *self._cancels.values()]
-            )
+            tried = [group.tried_at or 0.0 for group in self._groups]
+            since = [unsure.since for unsure in self._unsure.values()]
+            newest = max([0.0, *tried, *since, *self._cancels.values()])
         pause = max(LOOK_S, min(QUIET_S, QUIET_SHARE * (now - self._changed_at)))
         is_old = self.view is None or now - self._looked_at >= pause
-        if is_wanted and (
-            is_old or (not self.is_silent and self.view is not None and self.view.began <= newest)
-        ):
+        has_asked = not self.is_silent and self.view is not None and self.view.began <= newest
+        if is_wanted and (is_old or has_asked):
             self.look()
         self._find()
         self._gather()
@@ -259,18 +257,15 @@ class SlurmQueue:
         for key, unsure in list(self._unsure.items()):
             if view.began <= unsure.since:
                 continue
-            job = self._listed(view, unsure.record)
+            record = unsure.record
+            jobs = [job for job in view.by_mark.get(record.mark, ()) if record.listed_as(job.id, job.comment)]
+            job = min(jobs, key=lambda job: job.is_over, default=None)
             if job is not None:
-                self._know(unsure.attempt, msgspec.structs.replace(unsure.record, id=job.id))
+                self._know(unsure.attempt, msgspec.structs.replace(record, id=job.id))
             else:
                 self.missing.add(key)
             with self._lock:
                 self._unsure.pop(key, None)
-
-    def _listed(self, view: View, record: Record) -> Listed | None:
-        """Return the job with a record's mark, preferably one that is not over."""
-        jobs = [job for job in view.by_mark.get(record.mark, ()) if record.listed_as(job.id, job.comment)]
-        return min(jobs, key=lambda job: job.is_over, default=None)
 
     def _know(self, attempt: Attempt, record: Record) -> None:
         """Store an attempt's Slurm job; if the write fails, its mark finds it again."""
@@ -323,17 +318,13 @@ class SlurmQueue:
             self._take_back()
             if group not in self._groups:
                 return
-        records = [
-            Record(order.attempt.number, group.mark, at if len(group.orders) > 1 else None)
-            for at, order in enumerate(group.orders)
-        ]
-        for order, record in zip(group.orders, records, strict=True):
-            self._know(order.attempt, record)
+        for at, order in enumerate(group.orders):
+            index = at if len(group.orders) > 1 else None
+            self._know(order.attempt, Record(order.attempt.number, group.mark, index))
         abort_at("slurm-recorded")
+        options, script = options_of(group), script_of(group.orders)
         try:
-            number = slurm_commands.submit(
-                options_of(group), script_of(group.orders), group.orders[0].variables
-            )
+            number = slurm_commands.submit(options, script, group.orders[0].variables)
         except NoAnswer:
             self._note_silence()
             group.tried_at, group.not_before = time.monotonic(), now + AGAIN_S
@@ -357,9 +348,8 @@ class SlurmQueue:
             group.because = f"waits: Slurm accepts no more of your jobs now ({refusal})"
         else:
             for order in group.orders:
-                self._know(
-                    order.attempt, msgspec.structs.replace(self._record_of(order, group), refused=refusal)
-                )
+                record = msgspec.structs.replace(self._record_of(order, group), refused=refusal)
+                self._know(order.attempt, record)
             self._drop(group)
 
     def _adopt(self, group: Group) -> bool:
@@ -380,12 +370,8 @@ class SlurmQueue:
             self.was_silent_at = time.monotonic()
         for order in group.orders:
             record = self._record_of(order, group)
-            self._know(
-                order.attempt,
-                msgspec.structs.replace(
-                    record, id=number if record.index is None else f"{number}_{record.index}"
-                ),
-            )
+            id_ = number if record.index is None else f"{number}_{record.index}"
+            self._know(order.attempt, msgspec.structs.replace(record, id=id_))
         self._drop(group)
 
     def _record_of(self, order: Order, group: Group) -> Record:

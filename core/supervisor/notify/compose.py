@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from finetop.core.protocol.notices import MANY
 from finetop.core.recipe import quiet_hours
+from finetop.core.recipe.home_settings import Tell
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.store import notices
 from finetop.core.store.database import transaction
 from finetop.core.store.notices import Group, Message
 from finetop.core.supervisor.notify import body
+from finetop.core.supervisor.state import Supervisor
 from finetop.core.train import alarms
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.recipe.home_settings import Tell
-    from finetop.core.supervisor.state import Supervisor
 
 MOST, IN_S = 10, 60.0  # messages in this many seconds; more are combined into one
 WAYS = ("command", "webhook")

@@ -71,10 +71,8 @@ def _settle(supervisor: Supervisor, sent: OnItsWay, now: float) -> None:
             notices.wait(supervisor.connection, message, now + AGAIN_S[tries - 1])
     outcome = "sent" if is_through else f"not sent, try {tries} of {len(AGAIN_S) + 1}"
     indented = "\n  ".join(line for line in clean(output).splitlines() if line.strip())
-    head = (
-        f"{time.strftime('%F %T')} message {message.id} ({clean(message.kind)}) by {message.way}: {outcome}"
-    )
-    print(f"{head}: {indented}" if indented else head, file=sys.stderr)
+    head = f"{time.strftime('%F %T')} message {message.id} ({clean(message.kind)}) by {message.way}"
+    print(f"{head}: {outcome}{f': {indented}' if indented else ''}", file=sys.stderr)
 
 
 async def send(settings: Tell, way: str, text: str) -> tuple[bool, str]:
@@ -84,24 +82,19 @@ async def send(settings: Tell, way: str, text: str) -> tuple[bool, str]:
         if way == "command":
             order["command"] = settings.command
         else:
-            order |= {
-                "address": webhook_address(settings),
-                "proxy": settings.webhook is not None and settings.webhook.proxy,
-            }
+            order["address"] = webhook_address(settings)
+            order["proxy"] = settings.webhook is not None and settings.webhook.proxy
     except FinetopError as error:
         return False, str(error)
+    late, asked = f"it took longer than {settings.limit_s:g} s", msgspec.json.encode(order) + b"\n"
     try:
         async with asyncio.timeout(settings.limit_s + GRACE_S):
             # as the subreaper, it can end every process that the command started
-            answer = await child.answer(
-                "finetop.core.supervisor.notify.send", asked=msgspec.json.encode(order) + b"\n"
-            )
+            answer = await child.answer("finetop.core.supervisor.notify.send", asked=asked)
     except TimeoutError:
-        return False, f"it took longer than {settings.limit_s:g} s"
+        return False, late
     output = (answer.output + answer.errors).decode("utf-8", "replace").strip()[-SAID:]
-    return answer.code == 0, output or (
-        "" if answer.code == 0 else f"it took longer than {settings.limit_s:g} s"
-    )
+    return answer.code == 0, output or ("" if answer.code == 0 else late)
 
 
 def webhook_address(settings: Tell) -> str:
@@ -113,10 +106,9 @@ def webhook_address(settings: Tell) -> str:
     if webhook.url_env is not None:
         place, address = f"the variable {webhook.url_env}", os.environ.get(webhook.url_env, "").strip()
         if not address:
+            message = f"tell.webhook: the supervisor has no variable {webhook.url_env}."
             hint = "Set it where the supervisor starts: `finetop supervisor stop`, then any command."
-            raise EnvironmentTrouble(
-                f"tell.webhook: the supervisor has no variable {webhook.url_env}.", hint=hint
-            )
+            raise EnvironmentTrouble(message, hint=hint)
     else:
         assert webhook.url_file is not None
         place, address = webhook.url_file, _first_line(Path(webhook.url_file))

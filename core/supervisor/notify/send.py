@@ -45,15 +45,10 @@ def run(command: list[str], body: str, limit_s: float) -> int:
     """Run a command with the message on its standard input and nowhere else."""
     keeper.become_subreaper()
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    pipe, both = subprocess.PIPE, subprocess.STDOUT
     try:
         process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            cwd="/",
-            start_new_session=True,
+            command, stdin=pipe, stdout=pipe, stderr=both, env=environment, cwd="/", start_new_session=True
         )
     except OSError as error:
         print(f"{command[0]}: {error.strerror}")

@@ -52,17 +52,11 @@ def post(address: str, body: str, limit_s: float, *, proxy: bool = False) -> str
     With `proxy` it goes through the environment's proxy, unless the host is near.
     """
     host = urlsplit(address).hostname or "?"
-    request = urllib.request.Request(
-        address,
-        data=body.encode(),
-        headers={"Content-Type": "application/json", "User-Agent": "finetop"},
-        method="POST",
-    )
-    opener = urllib.request.build_opener(
-        SameHost,
-        urllib.request.HTTPSHandler(context=ssl.create_default_context()),
-        urllib.request.ProxyHandler(None if proxy and not is_near(host) else {}),
-    )
+    headers = {"Content-Type": "application/json", "User-Agent": "finetop"}
+    request = urllib.request.Request(address, data=body.encode(), headers=headers, method="POST")
+    verified = urllib.request.HTTPSHandler(context=ssl.create_default_context())
+    proxies = urllib.request.ProxyHandler(None if proxy and not is_near(host) else {})
+    opener = urllib.request.build_opener(SameHost, verified, proxies)
     try:
         with opener.open(request, timeout=limit_s) as answer:
             answer.read(1)

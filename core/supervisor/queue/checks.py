@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.check import bisect
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
@@ -14,16 +15,8 @@ from finetop.core.recipe.schema import General
 from finetop.core.store import checks as store, claims, jobs, runs
 from finetop.core.text import clean_line
 
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection as Connection
 
-
-def add(
-    connection: Connection,
-    run_id: int,
-    ask: Check,
-    more: dict[str, Any] | None = None,
-) -> CheckAnswer:
+def add(connection: Connection, run_id: int, ask: Check, more: dict[str, Any] | None = None) -> CheckAnswer:
     """Queue a check inside the caller's transaction; `more` goes into the job's args. Raises as `check`."""
     row, recipe = runs.row(connection, run_id), runs.recipe(connection, run_id)
     accepts.check(row)
@@ -32,36 +25,24 @@ def add(
     if settings := own_settings(ask.general, recipe):
         args["general"] = settings
     if ask.more is not None:
-        _require_more(connection, run_id, step, bisect.wanted_settings(recipe, settings), ask.more)
+        made = newest(connection, run_id, step, bisect.wanted_settings(recipe, settings))
+        if made is not None and not has_more(made, ask.more):
+            what = ", ".join(ask.more) or "the suite"
+            raise Refused(f"every item of {what} has been scored.", hint="Try another suite: --suite.")
         args["more"] = ask.more
-    claim = claims.claim_of(connection, run_id, step, args.get("general"), watch=ask.watch)
-    job_id, _ = jobs.add_job(
-        connection, run_id=run_id, verb="check", args={**args, **claim.args}, priority=jobs.CHECK_PRIORITY
-    )
+    args |= claims.claim_of(connection, run_id, step, args.get("general"), watch=ask.watch).args
+    job_id, _ = jobs.add_job(connection, run_id=run_id, verb="check", args=args, priority=jobs.CHECK_PRIORITY)
     return CheckAnswer(job_id, row.name, step)
 
 
 def own_settings(given: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any]:
-    """Return only the settings that differ from the run's own: given explicitly or not, it is the same claim.
-
-    Raises BadInput for an unknown setting of check.general or an invalid value.
-    """
+    """Return the settings that differ from the run's own: the others make no other claim. Raises BadInput."""
     try:
         wanted = msgspec.to_builtins(msgspec.convert(given, General))
     except msgspec.ValidationError as error:
         raise BadInput(f"check.general: {error}.", hint="See `finetop check --help`.") from error
     own = (recipe.get("check") or {}).get("general") or msgspec.to_builtins(General())
     return {key: wanted[key] for key in given if wanted[key] != own.get(key)}
-
-
-def _require_more(
-    connection: Connection, run_id: int, step: int, wanted: dict[str, Any], more: list[str]
-) -> None:
-    """Raise unless a check to be continued has items left; one that was never made has. Raises NotFound, Refused."""
-    made = newest(connection, run_id, step, wanted)
-    if made is not None and not has_more(made, more):
-        what = ", ".join(more) or "the suite"
-        raise Refused(f"every item of {what} has been scored.", hint="Try another suite: --suite.")
 
 
 def newest(connection: Connection, run_id: int, step: int, wanted: dict[str, Any]) -> dict[str, Any] | None:
@@ -74,7 +55,6 @@ def has_more(made: dict[str, Any], more: list[str]) -> bool:
     tasks = {task["task"]: task for task in made["tasks"] if task["mark"] != "unmeasurable"}
     for name in more:
         if name not in tasks:
-            raise NotFound(
-                f"its check has no task {clean_line(name, limit=80)!r}.", hint=did_you_mean(name, tasks)
-            )
+            message = f"its check has no task {clean_line(name, limit=80)!r}."
+            raise NotFound(message, hint=did_you_mean(name, tasks))
     return any(tasks[name]["n"] < tasks[name]["total"] for name in more or tasks)

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import shutil
 import time
-from typing import TYPE_CHECKING
 
 from finetop.core.protocol.messages.limits import HELD
 from finetop.core.recipe import quiet_hours
 from finetop.core.store import jobs, parents, queue_order
 from finetop.core.store.database import transaction
+from finetop.core.store.jobs import Job
 from finetop.core.supervisor.launchers import ask_job
 from finetop.core.supervisor.queue import placement
+from finetop.core.supervisor.state import Supervisor
 from finetop.core.wording.durations import day_clock
 from finetop.core.wording.queue import QUEUE_HELD
 from finetop.core.wording.units import gib_of
-
-if TYPE_CHECKING:
-    from finetop.core.store.jobs import Job
-    from finetop.core.supervisor.state import Supervisor
 
 
 def read(supervisor: Supervisor) -> None:
@@ -59,9 +56,8 @@ def _why(supervisor: Supervisor, job: Job, now: float) -> str:
     if reason := placement.why_not_yet(supervisor, job):
         return reason
     room = int(retry.get("room", 0))
-    if room > shutil.disk_usage(supervisor.home.root).free:
-        return f"the disk is full: waits for {gib_of(room)} GiB of room"
-    return ""
+    is_full = room > shutil.disk_usage(supervisor.home.root).free
+    return f"the disk is full: waits for {gib_of(room)} GiB of room" if is_full else ""
 
 
 def why_stopped(supervisor: Supervisor, now: float) -> str:

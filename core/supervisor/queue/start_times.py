@@ -31,21 +31,14 @@ LENGTH_SETTINGS = ("epochs", "max_steps", "batch_size", "grad_accumulation", "ac
 
 def live_rows(supervisor: Supervisor, live: Sequence[Job], tried: Mapping[int, data.Tried]) -> list[LiveRow]:
     """List running jobs with their GPUs or nodes; `tried` is by job id."""
-    on = {job: place.nodes for job, place in supervisor.places.items()}
+    nodes = {job: place.nodes for job, place in supervisor.places.items()}
     has_none = supervisor.pool.has_looked and not supervisor.pool.is_in_charge
-    gpus_by_job = {job.id: data.gpus_word(job.gpus) or (ON_CPU if has_none else "") for job in live}
-    return [
-        LiveRow(
-            job.run_id,
-            job.run_name,
-            job.verb,
-            job.state,
-            on.get(job.id) or gpus_by_job[job.id],
-            tried.get(job.id),
-        )
-        for job in live
-        if isinstance(job.state, data.Running)
-    ]
+    rows = []
+    for job in live:
+        if isinstance(job.state, data.Running):
+            on = nodes.get(job.id) or data.gpus_word(job.gpus) or (ON_CPU if has_none else "")
+            rows.append(LiveRow(job.run_id, job.run_name, job.verb, job.state, on, tried.get(job.id)))
+    return rows
 
 
 def starts(
@@ -55,12 +48,9 @@ def starts(
     recipes: Mapping[int, dict[str, Any]],
     now: float,
 ) -> dict[int, tuple[float, str]]:
-    """Return when each of the first waiting jobs would start (wall clock), and after which run's end.
-
-    `recipes` are those of all these jobs' runs, by run id.
-    """
+    """Return when the first waiting jobs would start (wall clock), after which run's end; `recipes` are by run id."""
     may = [job for job in line if _may_start(supervisor, job, now)][:MOST]
-    live = [job for job in live if job.id not in supervisor.places]
+    live = [job for job in live if job.id not in supervisor.places and job.verb != "watch"]
     if not may:
         return {}
     lengths = Lengths(supervisor.connection, recipes)
@@ -70,10 +60,8 @@ def starts(
     ours = [gpu for gpu in own.seen.gpus if not pool.left_out(supervisor, gpu)]
     has_gpus = own.is_in_charge and bool(ours)
     held = pool.held_by(live, own.look) if has_gpus and own.look is not None else ()
-    going = [
-        Going(job.run_name, tuple(share for of, share in held if of == job.id), lengths.left(job))
-        for job in live
-    ]
+    held_of = {job.id: tuple(share for of, share in held if of == job.id) for job in live}
+    going = [Going(job.run_name, held_of[job.id], lengths.left(job)) for job in live]
     coming = []
     for job in may:
         need = own.wants.get(job.id) if has_gpus else Want(gpus=0)
@@ -83,12 +71,8 @@ def starts(
     cards = [card_of(gpu, own.uses[gpu.uuid]) for gpu in ours if not gpu.fault] if has_gpus else []
     unfit = sum(1 for gpu in ours if gpu.fault) if has_gpus else 0
     simulated = simulate(going, coming, cards, rules, unfit=unfit)
-    floor = supervisor.quiet_until or 0.0
-    return {
-        job.id: (max(now + simulated[job.id].in_s, floor, job.not_before or 0.0), simulated[job.id].after)
-        for job in may
-        if job.id in simulated
-    }
+    floors = {job.id: max(supervisor.quiet_until or 0.0, job.not_before or 0.0) for job in may}
+    return {job: (max(now + start.in_s, floors[job]), start.after) for job, start in simulated.items()}
 
 
 def _may_start(supervisor: Supervisor, job: Job, now: float) -> bool:
@@ -106,20 +90,17 @@ class Lengths:
         self._recipes = recipes
         self._train: dict[str, float] = {}  # newest of each kind
         self._checks: dict[str, list[float]] = {}
-        ended = connection.execute(
+        query = (
             "SELECT j.verb, j.args, j.state, r.recipe FROM jobs j JOIN runs r ON r.id = j.run_id"
-            " WHERE j.word = 'finished' AND j.verb IN ('train', 'check') ORDER BY j.id DESC LIMIT ?",
-            [REMEMBERED],
-        ).fetchall()
-        for verb, args, state, recipe in ended:
-            ended_state = msgspec.json.decode(state, type=data.Finished)
-            recipe_of_job = msgspec.json.decode(recipe)
+            " WHERE j.word = 'finished' AND j.verb IN ('train', 'check') ORDER BY j.id DESC LIMIT ?"
+        )
+        for verb, args, state, recipe in connection.execute(query, [REMEMBERED]).fetchall():
+            finished, of_job = msgspec.json.decode(state, type=data.Finished), msgspec.json.decode(recipe)
+            took = finished.ended - finished.since
             if verb == "check":
-                self._checks.setdefault(recipe_of_job["model"]["id"], []).append(
-                    ended_state.ended - ended_state.since
-                )
+                self._checks.setdefault(of_job["model"]["id"], []).append(took)
             elif "resume" not in msgspec.json.decode(args):
-                self._train.setdefault(length_key(recipe_of_job), ended_state.ended - ended_state.since)
+                self._train.setdefault(length_key(of_job), took)
 
     def learn(self, job: Job, now: float) -> None:
         """Use a live job's estimate if none of its kind has ended: the first run of a sweep stands for the rest."""
@@ -131,10 +112,8 @@ class Lengths:
     def left(self, job: Job) -> float | None:
         """Return how long a live job goes on, including the check that follows it."""
         assert isinstance(job.state, data.Running)
-        if job.state.left_s is None:
-            return None
-        recipe = self._recipes[job.run_id]
-        return job.state.left_s + self._check_after(job, recipe)
+        left_s = job.state.left_s
+        return None if left_s is None else left_s + self._check_after(job, self._recipes[job.run_id])
 
     def whole(self, job: Job) -> float | None:
         """Return how long a waiting job would take, including the check that follows it."""

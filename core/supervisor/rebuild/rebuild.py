@@ -76,9 +76,8 @@ def wait_for_lock(home: Home) -> int:
     """Take the home's lock, so that no supervisor runs meanwhile. Raises EnvironmentTrouble."""
     lock = take_lock(home, wait_s=LOCK_WAIT_S)
     if lock is None:
-        raise EnvironmentTrouble(
-            f"a supervisor still runs on {home.root}.", hint="End it first: finetop supervisor stop."
-        )
+        hint = "End it first: finetop supervisor stop."
+        raise EnvironmentTrouble(f"a supervisor still runs on {home.root}.", hint=hint)
     return lock
 
 
@@ -113,32 +112,24 @@ def rebuild(home: Home) -> Rebuilt:
             connection.close()
         rebuilt.kept_as = backups.swap(fresh, home.database)
     except OSError as error:
-        raise EnvironmentTrouble(
-            f"can't write the new database: {os_error_words(error)}.",
-            hint="The old database is unchanged. Free some space, then try again.",
-        ) from error
+        hint = "The old database is unchanged. Free some space, then try again."
+        message = f"can't write the new database: {os_error_words(error)}."
+        raise EnvironmentTrouble(message, hint=hint) from error
     return rebuilt
 
 
 def require_known(home: Home) -> None:
     """Raise BadInput for a home of a newer finetop: the rebuilt database would lack what only that version reads."""
-    newer = {f"{home.database}": made_by_newer(home.database)}
-    for file, newest_known in (
-        (home.root / run_records.STORE, run_records.STORE_FORMAT),
-        *((folder / "run.json", run_records.FORMAT) for folder in run_folders(home)),
-    ):
-        written_format = run_records.format_of(file)
-        newer[str(file)] = (
-            f"its format is {written_format}, this finetop reads {newest_known}"
-            if written_format > newest_known
-            else ""
-        )
-    for name, reason in newer.items():
+    newer = {home.database: made_by_newer(home.database)}
+    known = {home.root / run_records.STORE: run_records.STORE_FORMAT}
+    known |= {folder / "run.json": run_records.FORMAT for folder in run_folders(home)}
+    for file, newest_known in known.items():
+        if (written := run_records.format_of(file)) > newest_known:
+            newer[file] = f"its format is {written}, this finetop reads {newest_known}"
+    for file, reason in newer.items():
         if reason:
-            raise BadInput(
-                f"{name} was written by a newer finetop ({reason.rstrip('.')}); nothing was changed.",
-                hint="Rebuild with that version, or use another home.",
-            )
+            message = f"{file} was written by a newer finetop ({reason.rstrip('.')}); nothing was changed."
+            raise BadInput(message, hint="Rebuild with that version, or use another home.")
 
 
 def run_folders(home: Home) -> list[Path]:
@@ -165,10 +156,7 @@ def number_of(folder: Path) -> int:
 
 
 def add_run(connection: Connection, home: Home, folder: Path) -> int:
-    """Add one run to the store from its folder. Return its number of jobs.
-
-    Raises BadInput if its run.json can't be used; nothing of it is then in the store.
-    """
+    """Add a run to the store from its folder; return its number of jobs. Raises BadInput for a bad run.json."""
     record = read_record(folder, number_of(folder))
     store = record.store
     with transaction(connection):
@@ -196,9 +184,8 @@ def add_run(connection: Connection, home: Home, folder: Path) -> int:
 
 def _require_new(connection: Connection, table: str, numbers: list[int]) -> None:
     """Raise BadInput if another run has one of these ids."""
-    duplicate = connection.execute(
-        f"SELECT id FROM {table} WHERE list_contains(?::INTEGER[], id)", [numbers]
-    ).fetchone()
+    query = f"SELECT id FROM {table} WHERE list_contains(?::INTEGER[], id)"
+    duplicate = connection.execute(query, [numbers]).fetchone()
     if duplicate is not None:
         raise BadInput(f"another folder has {table.removesuffix('s')} {duplicate[0]} too.")
 
@@ -215,20 +202,14 @@ def _take_events(connection: Connection, job_id: int, file: Path) -> None:
 
 
 def _run_row(record: Record, folder: Path, home: Home) -> dict[str, Any]:
-    row = record.store.run
-    return {
-        **row,
-        "folder": str(folder.relative_to(home.root)),
-        "recipe": json_text(record.recipe),
-        "state": json_text(row["state"]),
-        "rank": runs.DONE,
-    }
+    recipe, state = json_text(record.recipe), json_text(record.store.run["state"])
+    own = {"folder": str(folder.relative_to(home.root)), "recipe": recipe, "state": state}
+    return {**record.store.run, **own, "rank": runs.DONE}
 
 
 def _insert(connection: Connection, table: str, row: dict[str, Any], place: str) -> None:
     """Insert a row of plain values. Raises BadInput naming a value that the table can't hold."""
-    values = kept_row(connection, table, row, place)
-    if values:
+    if values := kept_row(connection, table, row, place):
         insert(connection, table, **values)
 
 
@@ -246,14 +227,11 @@ def _finish(connection: Connection, record: Record, folder: Path) -> None:
         if isinstance(state, data.Running):
             _settle_live(connection, job, state, folder)
         else:
-            connection.execute(
-                "UPDATE jobs SET ended_word = ? WHERE id = ?", [job.get("ended_word"), job["id"]]
-            )
+            query = "UPDATE jobs SET ended_word = ? WHERE id = ?"
+            connection.execute(query, [job.get("ended_word"), job["id"]])
+    query = "DELETE FROM checkpoints WHERE run_id = ? AND job_id = ? AND step = ? AND time = ?"
     for row in store.tables.get("cleaned", ()):
-        connection.execute(
-            "DELETE FROM checkpoints WHERE run_id = ? AND job_id = ? AND step = ? AND time = ?",
-            [run_id, row["job_id"], row["step"], row["time"]],
-        )
+        connection.execute(query, [run_id, row["job_id"], row["step"], row["time"]])
     brief = checks.brief_of(connection, run_id)
     connection.execute("UPDATE runs SET brief = ? WHERE id = ?", [brief, run_id])
     runs.show_state(connection, run_id, _state_of(connection, record))
@@ -301,10 +279,7 @@ def _state_of(connection: Connection, record: Record) -> data.State:
 
 
 def _take_globals(connection: Connection, home: Home) -> list[str]:
-    """Restore what belongs to no run from store.json; without it, ids continue after those in use.
-
-    Returns messages about rows that can't be kept.
-    """
+    """Restore what belongs to no run from store.json, if there is one. Return messages about rows that are left out."""
     file = home.root / run_records.STORE
     try:
         tables = msgspec.json.decode(read_own(file), type=_Globals).tables

@@ -113,10 +113,7 @@ HOLDS: dict[tuple[str, str], Any] = {
 
 
 def read_record(folder: Path, number: int) -> Record:
-    """Read the run.json of a folder with this run id.
-
-    Raises BadInput if it is damaged, of another folder, of a newer finetop, or of a run that was never queued.
-    """
+    """Read the run.json of a folder with this run id. Raises BadInput for one damaged, newer or never queued."""
     try:
         content = msgspec.json.decode(read_own(folder / "run.json"))
     except (OSError, ValueError, RecursionError) as error:
@@ -140,19 +137,20 @@ def read_record(folder: Path, number: int) -> Record:
 def _require_one_run(record: Record, folder: Path) -> None:
     """Raise BadInput unless a record is of this run alone, with jobs inside its folder."""
     run, jobs = record.store.run, record.store.jobs
-    of_rows = [
-        (f"run.json: store.tables.{name}[{i}]", row)
-        for name, rows in record.store.tables.items()
-        for i, row in enumerate(rows)
-    ]
     of_jobs = [(f"run.json: store.jobs[{i}]", job) for i, job in enumerate(jobs)]
-    for place, value in (
-        ("run.json: store.run.id", run.get("id")),
-        *((f"{place}.run_id", row.get("run_id")) for place, row in (*of_jobs, *of_rows)),
-    ):
+    numbers_of_run = [("run.json: store.run.id", run.get("id"))]
+    numbers_of_run += [(f"{place}.run_id", job.get("run_id")) for place, job in of_jobs]
+    for name, rows in record.store.tables.items():
+        place = f"run.json: store.tables.{name}"
+        numbers_of_run += [(f"{place}[{i}].run_id", row.get("run_id")) for i, row in enumerate(rows)]
+    for place, value in numbers_of_run:
         if value != record.id:
             raise unkept(place, value, f"the run is {record.id}")
-    _require_name(run.get("name"))
+    place = "run.json: store.run.name"
+    try:
+        check_name(_as(str, run.get("name"), place), place)  # it becomes a folder's name elsewhere
+    except RecipeError as error:
+        raise unkept(place, run.get("name"), "not a run's name") from error
     to_start = []  # verbs
     for place, job in of_jobs:
         job_id = _as(Number, job.get("id"), f"{place}.id")
@@ -169,8 +167,11 @@ def _require_one_run(record: Record, folder: Path) -> None:
     for i, (_, job_id, *_) in enumerate(record.store.checks):
         if job_id not in numbers:
             raise unkept(f"run.json: store.checks[{i}][1]", job_id, "the run has no such job")
-    if to_start:
-        _require_recipe(record.recipe, to_train="train" in to_start)
+    if to_start:  # its job only converts the recipe
+        try:
+            recipe_from_mapping(record.recipe, to_train="train" in to_start)
+        except RecipeError as error:
+            raise BadInput(f"run.json: {error}") from error
 
 
 def state_of(row: dict[str, Any], place: str) -> data.State:
@@ -183,31 +184,14 @@ def state_of(row: dict[str, Any], place: str) -> data.State:
     return state
 
 
-def _require_name(name: Any) -> None:
-    """Raise BadInput unless this is a valid run name: it becomes a folder's name elsewhere."""
-    try:
-        check_name(_as(str, name, "run.json: store.run.name"), "run.json: store.run.name")
-    except RecipeError as error:
-        raise unkept("run.json: store.run.name", name, "not a run's name") from error
-
-
-def _require_recipe(recipe: dict[str, Any], *, to_train: bool) -> None:
-    """Require a valid recipe of a job that is to start: the job only converts it. Raises BadInput."""
-    try:
-        recipe_from_mapping(recipe, to_train=to_train)
-    except RecipeError as error:
-        raise BadInput(f"run.json: {error}") from error
-
-
 def kept_row(connection: Connection, table: str, row: dict[str, Any], place: str) -> dict[str, Any]:
     """Return the values that a table has columns for; others are of another version. Raises BadInput with the place."""
-    columns = connection.execute(
+    query = (
         "SELECT column_name, data_type, is_nullable, column_default IS NOT NULL FROM duckdb_columns()"
-        " WHERE table_name = ? ORDER BY column_index",
-        [table],
-    ).fetchall()
+        " WHERE table_name = ? ORDER BY column_index"
+    )
     values: dict[str, Any] = {}
-    for name, kind, may_be_null, has_default in columns:
+    for name, kind, may_be_null, has_default in connection.execute(query, [table]).fetchall():
         value = row.get(name)
         if name in row and not (value is None and may_be_null):
             values[name] = _as(MEANS.get((table, name), OF_COLUMN[kind]), value, f"{place}.{name}")

@@ -13,15 +13,7 @@ from finetop.core.approaches import _advice, _table
 from finetop.core.errors import BadInput, NotFound, did_you_mean
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
-from finetop.core.protocol.messages.approaches import (
-    Approaches,
-    ApproachesAnswer,
-    ApproachRun,
-    ComparisonBrief,
-    QueuedApproach,
-    SubmitApproaches,
-    SubmitApproachesAnswer,
-)
+from finetop.core.protocol.messages import approaches as messages
 from finetop.core.recipe.names import check_name
 from finetop.core.store import approaches as store, jobs, notes, runs
 from finetop.core.supervisor.endings import after_job
@@ -29,7 +21,7 @@ from finetop.core.supervisor.requests import submit as orders
 from finetop.core.supervisor.state import Supervisor
 
 
-def submit(supervisor: Supervisor, ask: SubmitApproaches) -> SubmitApproachesAnswer:
+def submit(supervisor: Supervisor, ask: messages.SubmitApproaches) -> messages.SubmitApproachesAnswer:
     """Queue the runs of a comparison, all or none. Raises as `submit.submit`, and BadInput for one without runs."""
     connection = supervisor.connection
     if not ask.runs:
@@ -38,33 +30,26 @@ def submit(supervisor: Supervisor, ask: SubmitApproaches) -> SubmitApproachesAns
     for run in ask.runs:
         orders.require_run(supervisor, _order(ask, run))
     name = _free_name(connection, ask)
-    queued: list[QueuedApproach] = []
+    queued: list[messages.QueuedApproach] = []
     with orders.all_or_nothing(supervisor) as folders:
         existing_runs = {run.digest: store.with_digest(connection, run.digest) for run in ask.runs}
         made_anew = {run.approach for run in ask.runs}
         _forget(connection, name, made_anew | set(ask.left_out))
         for run in ask.runs:
             queued.append(_add_run(supervisor, folders, ask, name, run, existing_runs[run.digest]))
-        earlier = {key: reason for key, reason in _left_out(connection, name).items() if key not in made_anew}
+        stored = {comparison.name: comparison.left_out for comparison in store.comparisons(connection)}
+        earlier = {key: reason for key, reason in stored.get(name, {}).items() if key not in made_anew}
         left_out = {**earlier, **ask.left_out}
-        store.store_comparison(
-            connection, store.Comparison(name, time.time(), ask.subject, ask.metric, left_out)
-        )
+        comparison = store.Comparison(name, time.time(), ask.subject, ask.metric, left_out)
+        store.store_comparison(connection, comparison)
     supervisor.touch()
-    return SubmitApproachesAnswer(name, queued, dict(ask.left_out))
+    return messages.SubmitApproachesAnswer(name, queued, dict(ask.left_out))
 
 
-def _free_name(connection: Connection, ask: SubmitApproaches) -> str:
+def _free_name(connection: Connection, ask: messages.SubmitApproaches) -> str:
     """Return the requested name, with a number added if a comparison of that name has another subject."""
     subjects = {comparison.name: comparison.subject for comparison in store.comparisons(connection)}
     return runs.first_free(ask.name, lambda name: subjects.get(name, ask.subject) != ask.subject)
-
-
-def _left_out(connection: Connection, comparison: str) -> dict[str, str]:
-    """Return what a comparison has left out so far, with the reasons."""
-    return next(
-        (dict(stored.left_out) for stored in store.comparisons(connection) if stored.name == comparison), {}
-    )
 
 
 def _forget(connection: Connection, comparison: str, anew: set[str]) -> None:
@@ -78,11 +63,11 @@ def _forget(connection: Connection, comparison: str, anew: set[str]) -> None:
 def _add_run(
     supervisor: Supervisor,
     folders: list[Path],
-    ask: SubmitApproaches,
+    ask: messages.SubmitApproaches,
     comparison: str,
-    wanted: ApproachRun,
+    wanted: messages.ApproachRun,
     run_id: int | None,
-) -> QueuedApproach:
+) -> messages.QueuedApproach:
     """Add a run to a comparison: an existing one with the same digest, else a new one."""
     connection = supervisor.connection
     was_there = run_id is not None
@@ -94,14 +79,14 @@ def _add_run(
     row = runs.row(connection, run_id)
     if was_there and isinstance(row.state, data.Finished):
         _measure(connection, run_id)
-    return QueuedApproach(run_id, row.name, wanted.approach, was_there)
+    return messages.QueuedApproach(run_id, row.name, wanted.approach, was_there)
 
 
-def _order(ask: SubmitApproaches, one: ApproachRun) -> orders.Order:
+def _order(ask: messages.SubmitApproaches, one: messages.ApproachRun) -> orders.Order:
     order = orders.Order(one.name, one.recipe, ask.source, ask.priority, ask.held)
     if approaches.load(one.approach).trains:
         return order
-    return replace(order, args={"approach": one.approach, "learns_news": False})
+    return replace(order, verb="approach", args={"approach": one.approach, "learns_news": False})
 
 
 def _measure(connection: Connection, run_id: int) -> None:
@@ -118,13 +103,13 @@ def _tag(connection: Connection, run_id: int, comparison: str, *, on: bool) -> N
     notes.set_tags(connection, run_id, [*other_tags, tag] if on else other_tags)
 
 
-def listing(supervisor: Supervisor, ask: Approaches) -> ApproachesAnswer:
+def listing(supervisor: Supervisor, ask: messages.Approaches) -> messages.ApproachesAnswer:
     """List the comparisons, with rows and advice for a named one. Raises NotFound."""
     connection = supervisor.connection
     stored = store.comparisons(connection)
     briefs = [_brief(connection, comparison) for comparison in stored]
     if not ask.comparison:
-        return ApproachesAnswer(briefs)
+        return messages.ApproachesAnswer(briefs)
     name = ask.comparison.removeprefix(approaches.TAG)
     named = next((comparison for comparison in stored if comparison.name == name), None)
     if named is None:
@@ -134,7 +119,7 @@ def listing(supervisor: Supervisor, ask: Approaches) -> ApproachesAnswer:
     members = _load_members(connection, name)
     rows = _table.rows(members, named.metric, named.left_out)
     target: dict[str, object] = next((comparison.recipe["check"]["target"] for comparison in members), {})
-    return ApproachesAnswer(
+    return messages.ApproachesAnswer(
         comparisons=briefs,
         name=name,
         metric=named.metric,
@@ -155,40 +140,24 @@ def _load_members(connection: Connection, comparison: str) -> list[_table.Member
     watts, learned = store.power(connection, numbers), store.trained(connection, numbers)
     loaded = []
     for member in members:
-        own = jobs.of_run(connection, member.run_id)
+        own, of = jobs.of_run(connection, member.run_id), member.run_id
+        states = [job.state for job in own if job.verb in ("measure", "approach")]
+        about = (member.approach, member.seed, member.learns_news, rows[of], recipes[of], own)
+        measuring = states[-1] if states else None
         loaded.append(
-            _table.Member(
-                approach=member.approach,
-                seed=member.seed,
-                learns_news=member.learns_news,
-                row=rows[member.run_id],
-                recipe=recipes[member.run_id],
-                jobs=own,
-                measured=measured.get(member.run_id),
-                measuring=next(
-                    (job.state for job in reversed(own) if job.verb in ("measure", "approach")), None
-                ),
-                watts=watts.get(member.run_id),
-                trained=learned.get(member.run_id),
-            )
+            _table.Member(*about, measured.get(of), measuring, watts=watts.get(of), trained=learned.get(of))
         )
     return loaded
 
 
-def _brief(connection: Connection, comparison: store.Comparison) -> ComparisonBrief:
+def _brief(connection: Connection, comparison: store.Comparison) -> messages.ComparisonBrief:
     members = store.members(connection, comparison.name)
     numbers = [member.run_id for member in members]
     measured = store.count_measured(connection, numbers)
     given_up = sum(word in ("failed", "lost", "stopped") for word in runs.words_of(connection, numbers))
-    return ComparisonBrief(
-        comparison.name,
-        comparison.created,
-        comparison.metric,
-        len({member.approach for member in members}),
-        len(members),
-        measured,
-        max(0, len(members) - measured - given_up),
-    )
+    names, to_come = {member.approach for member in members}, max(0, len(members) - measured - given_up)
+    about = (comparison.name, comparison.created, comparison.metric)
+    return messages.ComparisonBrief(*about, len(names), len(members), measured, to_come)
 
 
-ANSWERS = {SubmitApproaches: submit, Approaches: listing}
+ANSWERS = {messages.SubmitApproaches: submit, messages.Approaches: listing}

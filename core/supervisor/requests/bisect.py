@@ -8,7 +8,8 @@ that a supervisor that dies in between loses none.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from finetop.core.check import bisect
 from finetop.core.protocol import accepts, runs as data
@@ -20,11 +21,7 @@ from finetop.core.supervisor.endings import bisect as bisection
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.queue import checks as queue
 from finetop.core.supervisor.save_records import record
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from finetop.core.supervisor.state import Supervisor
+from finetop.core.supervisor.state import Supervisor
 
 
 async def estimate(supervisor: Supervisor, ask: Earlier) -> EarlierAnswer:
@@ -32,13 +29,9 @@ async def estimate(supervisor: Supervisor, ask: Earlier) -> EarlierAnswer:
     run_id, name, on_disk = await _run_and_steps(supervisor, ask.run)
     results = bisection.known(supervisor.connection, run_id, on_disk)
     newest = next(iter(checks.results(supervisor.connection, run_id)), {})
-    return EarlierAnswer(
-        name,
-        sum(step not in results.seen for step in results.steps),
-        bisect.most_looks(results.steps, results.seen),
-        results.text if results.seen else "",
-        newest.get("seconds") or None,
-    )
+    unseen, most = set(results.steps) - results.seen.keys(), bisect.most_looks(results.steps, results.seen)
+    text = results.text if results.seen else ""
+    return EarlierAnswer(name, len(unseen), most, text, newest.get("seconds") or None)
 
 
 async def check_next(supervisor: Supervisor, ask: LookEarlier) -> LookEarlierAnswer:
@@ -59,10 +52,7 @@ async def check_next(supervisor: Supervisor, ask: LookEarlier) -> LookEarlierAns
 
 
 async def _run_and_steps(supervisor: Supervisor, run: str) -> tuple[int, str, set[int]]:
-    """Find an ended run and the steps of its checkpoints on disk.
-
-    The folders are checked in a thread: a network file system may be slow.
-    """
+    """Find an ended run and the steps of its checkpoints on disk, in a thread: a network file system may be slow."""
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, run)
     detail = runs.detail(connection, run_id)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.check import bisect
 from finetop.core.protocol import accepts, runs as data
@@ -10,11 +12,7 @@ from finetop.core.protocol.messages.checks import Check, CheckAnswer, Checks, Ch
 from finetop.core.store import checks as store, jobs, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.queue import checks as queue
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection as Connection
-
-    from finetop.core.supervisor.state import Supervisor
+from finetop.core.supervisor.state import Supervisor
 
 
 def check(supervisor: Supervisor, ask: Check) -> CheckAnswer:
@@ -34,10 +32,7 @@ def check(supervisor: Supervisor, ask: Check) -> CheckAnswer:
 
 
 def find_existing(connection: Connection, run_id: int, ask: Check) -> CheckAnswer | None:
-    """Return the existing or running check that fits the request, or the job that must end before it.
-
-    None if a check can be queued now. Raises as `check`.
-    """
+    """Return the check that fits the request, or the job to wait for; None: queue one now. Raises as `check`."""
     row, recipe = runs.row(connection, run_id), runs.recipe(connection, run_id)
     accepts.writes_text(row)
     name = row.name
@@ -49,13 +44,9 @@ def find_existing(connection: Connection, run_id: int, ask: Check) -> CheckAnswe
         return CheckAnswer(making.id, name, 0, "after")
     step, _ = store.newest_checkpoint(connection, run_id, ask.step)
     if checking is not None:
-        job_args = checking.args
-        is_this = (job_args["step"], job_args.get("general", {}), job_args.get("more")) == (
-            step,
-            settings,
-            ask.more,
-        )
-        return CheckAnswer(checking.id, name, job_args["step"], "under_way" if is_this else "after")
+        args = checking.args
+        is_this = (args["step"], args.get("general", {}), args.get("more")) == (step, settings, ask.more)
+        return CheckAnswer(checking.id, name, args["step"], "under_way" if is_this else "after")
     result = queue.newest(connection, run_id, step, bisect.wanted_settings(recipe, settings))
     if result is None:
         return None

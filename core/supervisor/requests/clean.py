@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import checkpoint
@@ -15,18 +17,11 @@ from finetop.core.protocol.messages.trash import Clean, CleanAnswer, CleanItem
 from finetop.core.recipe import home_settings
 from finetop.core.recipe.home_settings import Keep
 from finetop.core.runtime.files import read_own
+from finetop.core.runtime.home import Home
 from finetop.core.store import checks, jobs, run_records
 from finetop.core.store.database import insert, read_as, transaction
 from finetop.core.supervisor.requests import trash
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from duckdb import DuckDBPyConnection as Connection
-
-    from finetop.core.runtime.home import Home
-    from finetop.core.supervisor.state import Supervisor
+from finetop.core.supervisor.state import Supervisor
 
 DAY_S = 86_400.0
 SELECTED, ROWS = "selected", ".jsonl"  # folder below the home, and suffix of its files
@@ -48,10 +43,7 @@ class Saved:
 
 
 def clean(supervisor: Supervisor, ask: Clean) -> CleanAnswer:
-    """List what a policy would remove; with `shown`, remove those of its paths.
-
-    Raises BadInput for an invalid policy.
-    """
+    """List what a policy would remove; with `shown`, remove those of its paths. Raises BadInput for an invalid one."""
     own = msgspec.to_builtins(home_settings.load(supervisor.home).keep)
     try:
         keep = msgspec.convert({**own, **ask.keep}, Keep)
@@ -78,91 +70,65 @@ def items_to_remove(connection: Connection, home: Home, keep: Keep) -> Iterator[
         yield from _unused(home, home.root / "datasets", "data set", keep.datasets_days)
         yield from _selected(connection, home, keep.selected_days)
     if keep.trash_days is not None:
-        for trashed_run in trash.trashed(home):
-            age = (time.time() - trashed_run.at) / DAY_S
+        for run in trash.trashed(home):
+            age = (time.time() - run.at) / DAY_S
             if age >= keep.trash_days:
                 reason = f"in the trash for {age:.0f} days"
-                yield CleanItem(
-                    "trash", trashed_run.name, f"trash/{trashed_run.folder}", trashed_run.size_bytes, reason
-                )
+                yield CleanItem("trash", run.name, f"trash/{run.folder}", run.size_bytes, reason)
 
 
 def saved(connection: Connection, home: Home) -> list[Saved]:
     """List the checkpoints of ended runs that were trained here, each run's newest first."""
-    checkpoints: list[Saved] = []
-    ended_runs = connection.execute(
+    query = (
         "SELECT id, name, folder, ended FROM runs WHERE ended IS NOT NULL AND id NOT IN"
         " (SELECT run_id FROM jobs WHERE word IN ('queued', 'running') OR verb = 'import') ORDER BY id"
-    ).fetchall()
+    )
     needed: dict[int, set[int]] = {}
     for parent_id, step in connection.execute("SELECT parent_id, step FROM parents").fetchall():
         needed.setdefault(parent_id, set()).add(-1 if step is None else step)
-    for run_id, name, folder, ended in ended_runs:
+    checkpoints: list[Saved] = []
+    for run_id, name, folder, ended in connection.execute(query).fetchall():
         checkpoints += _of_run(connection, home, run_id, name, folder, ended, needed.get(run_id, set()))
     return checkpoints
 
 
 def _of_run(
-    connection: Connection,
-    home: Home,
-    run_id: int,
-    name: str,
-    folder: str,
-    ended: float,
-    needed: set[int],
+    connection: Connection, home: Home, run_id: int, name: str, folder: str, ended: float, needed: set[int]
 ) -> list[Saved]:
-    places = [
-        saved_folder
-        for saved_folder in checkpoint.complete(home.root / folder)
-        if not saved_folder.is_symlink()
-    ]
+    places = [place for place in checkpoint.complete(home.root / folder) if not place.is_symlink()]
+    steps = [checkpoint.step_of(place) for place in places]
     best = checks.best_of(connection, run_id)
-    losses = dict(
-        connection.execute(
-            "SELECT step, arg_max(value, time) FROM metrics WHERE run_id = ? AND key = 'eval_loss'"
-            " AND value IS NOT NULL GROUP BY step",
-            [run_id],
-        ).fetchall()
+    query = (
+        "SELECT step, arg_max(value, time) FROM metrics WHERE run_id = ? AND key = 'eval_loss'"
+        " AND value IS NOT NULL GROUP BY step"
     )
-    steps = [checkpoint.step_of(saved_folder) for saved_folder in places]
+    losses = dict(connection.execute(query, [run_id]).fetchall())
     by_loss = sorted((step for step in steps if step in losses), key=lambda step: (losses[step], -step))
-    return [
-        Saved(
-            name,
-            ended,
-            step,
-            str(place.relative_to(home.root)),
-            sum(trash.sizes_below(place)),
-            must_stay=rank == 0 or step in needed or -1 in needed or (best is not None and best.step == step),
-            rank=rank,
-            eval_rank=by_loss.index(step) if step in losses else None,
-        )
-        for rank, (step, place) in enumerate(zip(reversed(steps), reversed(places), strict=True))
-    ]
+    all_saved = []
+    for rank, (step, place) in enumerate(reversed([*zip(steps, places, strict=True)])):
+        is_best = best is not None and best.step == step
+        must_stay = rank == 0 or step in needed or -1 in needed or is_best
+        path, size_bytes = str(place.relative_to(home.root)), sum(trash.sizes_below(place))
+        eval_rank = by_loss.index(step) if step in losses else None
+        all_saved.append(Saved(name, ended, step, path, size_bytes, must_stay, rank, eval_rank))
+    return all_saved
 
 
 def _checkpoints(all_saved: list[Saved], keep: Keep) -> Iterator[CleanItem]:
     """Yield checkpoints over the limits of count and age, then, oldest first, until the rest fits the total size."""
-    reasons = {checkpoint.path: reason for checkpoint in all_saved if (reason := _reason(checkpoint, keep))}
+    reasons = {one.path: reason for one in all_saved if (reason := _reason(one, keep))}
     if keep.total_gib is not None:
-        remaining_bytes = sum(
-            checkpoint.size_bytes for checkpoint in all_saved if checkpoint.path not in reasons
-        )
-        for checkpoint in sorted(all_saved, key=lambda checkpoint: (checkpoint.ended, -checkpoint.rank)):
+        remaining_bytes = sum(one.size_bytes for one in all_saved if one.path not in reasons)
+        for one in sorted(all_saved, key=lambda one: (one.ended, -one.rank)):
             if remaining_bytes <= keep.total_gib * 2**30:
                 break
-            if not checkpoint.must_stay and checkpoint.path not in reasons:
-                reasons[checkpoint.path] = f"all checkpoints take more than {keep.total_gib:g} GiB"
-                remaining_bytes -= checkpoint.size_bytes
-    for checkpoint in all_saved:
-        if checkpoint.path in reasons:
-            yield CleanItem(
-                "checkpoint",
-                f"{checkpoint.run}@{checkpoint.step}",
-                checkpoint.path,
-                checkpoint.size_bytes,
-                reasons[checkpoint.path],
-            )
+            if not one.must_stay and one.path not in reasons:
+                reasons[one.path] = f"all checkpoints take more than {keep.total_gib:g} GiB"
+                remaining_bytes -= one.size_bytes
+    for one in all_saved:
+        if one.path in reasons:
+            name, reason = f"{one.run}@{one.step}", reasons[one.path]
+            yield CleanItem("checkpoint", name, one.path, one.size_bytes, reason)
 
 
 def _reason(entry: Saved, keep: Keep) -> str:
@@ -222,9 +188,8 @@ def _named(connection: Connection, home: Home) -> set[str]:
                 continue
             except OSError as error:
                 message = f"{file} can't be read ({error.strerror}), and may name rows that are still needed."
-                raise EnvironmentTrouble(
-                    message, hint="Restore that run from the trash, or empty it."
-                ) from error
+                hint = "Restore that run from the trash, or empty it."
+                raise EnvironmentTrouble(message, hint=hint) from error
             named.update(re.findall(NAME, content.decode("utf-8", "replace")))
     return named
 
@@ -253,17 +218,15 @@ def take_away(connection: Connection, home: Home, item: CleanItem) -> None:
 def _forget(connection: Connection, home: Home, place: Path) -> None:
     run_folder = place.parent.parent
     values = [str(run_folder.relative_to(home.root)), str(place.relative_to(run_folder))]
+    query = (
+        "SELECT c.run_id, c.job_id, c.step, c.time FROM checkpoints c JOIN runs r ON r.id = c.run_id"
+        " WHERE r.folder = ? AND c.path = ?"
+    )
+    deletion = "DELETE FROM checkpoints WHERE run_id = ? AND job_id = ? AND step = ? AND time = ?"
     with transaction(connection):
-        rows = connection.execute(
-            "SELECT c.run_id, c.job_id, c.step, c.time FROM checkpoints c JOIN runs r ON r.id = c.run_id"
-            " WHERE r.folder = ? AND c.path = ?",
-            values,
-        ).fetchall()
-        for row in rows:
+        for row in connection.execute(query, values).fetchall():
             insert(connection, "cleaned", **dict(zip(("run_id", "job_id", "step", "time"), row, strict=True)))
-            connection.execute(
-                "DELETE FROM checkpoints WHERE run_id = ? AND job_id = ? AND step = ? AND time = ?", row
-            )
+            connection.execute(deletion, row)
             run_records.mark_run(connection, row[0])
 
 

@@ -6,32 +6,19 @@ Rows are compared in a separate process (core/data/versions): a file of a millio
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from finetop.core.data.versions.row_hashes import file_of
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.protocol.data_diff import Asked, Found, Pair, SourceRow
-from finetop.core.protocol.messages.data_versions import (
-    DataDiffer,
-    DataDifferAnswer,
-    DataOf,
-    DataOfAnswer,
-    DataVersions,
-    DataVersionsAnswer,
-    SourceFacts,
-    SourcePair,
-)
+from finetop.core.protocol.messages import data_versions as messages
 from finetop.core.runtime import child
 from finetop.core.store import data_versions, runs
+from finetop.core.supervisor.state import Supervisor
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from finetop.core.supervisor.state import Supervisor
-
-    _Paired = tuple[SourceRow | None, SourceRow | None]
+_Paired = tuple[SourceRow | None, SourceRow | None]
 
 PAGE_LIMIT = 500
 RUNS_NAMED = 20  # of those that read a version
@@ -39,15 +26,15 @@ EXAMPLES = 20
 LIMIT_S = 40.0  # a client waits for a minute
 
 
-async def listing(supervisor: Supervisor, ask: DataVersions) -> DataVersionsAnswer:
+async def listing(supervisor: Supervisor, ask: messages.DataVersions) -> messages.DataVersionsAnswer:
     """List the versions seen, in a thread: with 100,000 runs it takes 170 ms."""
     limit = max(1, min(ask.limit, PAGE_LIMIT))
     cursor = supervisor.connection.cursor()
     versions, total = await asyncio.to_thread(data_versions.listing, cursor, ask.path, limit, RUNS_NAMED)
-    return DataVersionsAnswer(versions, total)
+    return messages.DataVersionsAnswer(versions, total)
 
 
-async def of_run(supervisor: Supervisor, ask: DataOf) -> DataOfAnswer:
+async def of_run(supervisor: Supervisor, ask: messages.DataOf) -> messages.DataOfAnswer:
     """Compare each source of a run with its previous version and its file on disk now. Raises NotFound."""
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
@@ -67,18 +54,18 @@ async def of_run(supervisor: Supervisor, ask: DataOf) -> DataOfAnswer:
         difference = next(differences) if previous is not None else None
         file = next(now) if row.written is not None else None
         now_number = 0 if file is None else data_versions.number_of(connection, row, file.content)
-        facts.append(SourceFacts(row, number, run, difference, file, now_number))
-    return DataOfAnswer(name, facts)
+        facts.append(messages.SourceFacts(row, number, run, difference, file, now_number))
+    return messages.DataOfAnswer(name, facts)
 
 
-async def differ(supervisor: Supervisor, ask: DataDiffer) -> DataDifferAnswer:
+async def differ(supervisor: Supervisor, ask: messages.DataDiffer) -> messages.DataDifferAnswer:
     """Compare the data of two runs, source by source and as a whole. Raises NotFound."""
     connection = supervisor.connection
     (run_id, run), (other_id, other) = (runs.find_run(connection, source) for source in (ask.run, ask.other))
     rows_here, rows_other = (data_versions.of_run(connection, source) for source in (run_id, other_id))
     unknown = [name for name, rows in ((run, rows_here), (other, rows_other)) if not rows]
     if unknown:
-        return DataDifferAnswer(run, other, [], None, unknown)
+        return messages.DataDifferAnswer(run, other, [], None, unknown)
     together = _paired(rows_here, rows_other)
     examples = max(0, min(ask.examples, EXAMPLES))
     pairs = [
@@ -92,22 +79,18 @@ async def differ(supervisor: Supervisor, ask: DataDiffer) -> DataDifferAnswer:
     reply = await _compare(Asked(str(supervisor.home.root), pairs))
     differences = iter(reply.pairs)
     source_pairs = [
-        SourcePair(source, counterpart, next(differences) if source and counterpart else None)
+        messages.SourcePair(source, counterpart, next(differences) if source and counterpart else None)
         for source, counterpart in together
     ]
-    return DataDifferAnswer(run, other, source_pairs, next(differences) if has_whole else None)
+    return messages.DataDifferAnswer(run, other, source_pairs, next(differences) if has_whole else None)
 
 
 def _pair(
     supervisor: Supervisor, first: Sequence[SourceRow], second: Sequence[SourceRow], examples: int
 ) -> Pair:
-    files = [row.path for row in (*first, *second) if row.written is not None]
-    return Pair(
-        [_hash_files(supervisor, row.content) for row in first],
-        [_hash_files(supervisor, row.content) for row in second],
-        list(dict.fromkeys(files)),
-        examples,
-    )
+    files = dict.fromkeys(row.path for row in (*first, *second) if row.written is not None)
+    hashes, others = ([_hash_files(supervisor, row.content) for row in rows] for rows in (first, second))
+    return Pair(hashes, others, list(files), examples)
 
 
 def _hash_files(supervisor: Supervisor, content: str) -> list[str]:
@@ -123,19 +106,15 @@ async def _compare(asked: Asked) -> Found:
         async with asyncio.timeout(LIMIT_S):
             answer = await child.answer("finetop.core.data.versions", asked=msgspec.json.encode(asked))
     except TimeoutError as late:
-        raise EnvironmentTrouble(
-            f"comparing the rows took longer than {LIMIT_S:.0f} s.", hint="Try again when the disk is free."
-        ) from late
+        message = f"comparing the rows took longer than {LIMIT_S:.0f} s."
+        raise EnvironmentTrouble(message, hint="Try again when the disk is free.") from late
     if answer.code:
         raise EnvironmentTrouble(f"the rows could not be compared: {answer.last_error}")
     return msgspec.json.decode(answer.output, type=Found)
 
 
 def _paired(ones: Sequence[SourceRow], others: Sequence[SourceRow]) -> list[_Paired]:
-    """Pair the sources of two runs, in the first's order: same file, else same content, else same name, else any left.
-
-    A source without a counterpart is paired with None.
-    """
+    """Pair two runs' sources, in the first's order: same file, content or name, else any left; None: no counterpart."""
     unpaired, free = list(ones), list(others)
     pairs: list[_Paired] = []
     same: tuple[Callable[[SourceRow], object], ...] = (
@@ -146,14 +125,14 @@ def _paired(ones: Sequence[SourceRow], others: Sequence[SourceRow]) -> list[_Pai
     )
     for key in same:
         for source in list(unpaired):
-            counterpart = next((counterpart for counterpart in free if key(counterpart) == key(source)), None)
+            counterpart = next((other for other in free if key(other) == key(source)), None)
             if counterpart is not None:
                 pairs.append((source, counterpart))
                 unpaired.remove(source)
                 free.remove(counterpart)
     order = {id(source): at for at, source in enumerate(ones)}
     pairs.sort(key=lambda pair: order[id(pair[0])])
-    return [*pairs, *((source, None) for source in unpaired), *((None, counterpart) for counterpart in free)]
+    return [*pairs, *((source, None) for source in unpaired), *((None, other) for other in free)]
 
 
-ANSWERS = {DataVersions: listing, DataOf: of_run, DataDiffer: differ}
+ANSWERS = {messages.DataVersions: listing, messages.DataOf: of_run, messages.DataDiffer: differ}

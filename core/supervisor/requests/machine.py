@@ -13,20 +13,7 @@ import msgspec
 import psutil
 
 from finetop.core.errors import EnvironmentTrouble, FinetopError
-from finetop.core.protocol.messages.machine import (
-    GpuJob,
-    GpuProcess,
-    GpuRow,
-    Gpus,
-    GpusAnswer,
-    GpuWaiting,
-    LookAhead,
-    LookAheadAnswer,
-    NodeRow,
-    PathFacts,
-    Paths,
-    PathsAnswer,
-)
+from finetop.core.protocol.messages import machine as messages
 from finetop.core.protocol.runs import Share
 from finetop.core.runtime import child
 from finetop.core.runtime.gpu import Gpu, Process
@@ -45,7 +32,7 @@ LONGEST_S = 50.0  # for a plan: a client waits for a minute
 FIRST_LOOK_S = 10.0  # a driver that no process has open may take seconds to start
 
 
-async def gpus(supervisor: Supervisor, ask: Gpus) -> GpusAnswer:
+async def gpus(supervisor: Supervisor, ask: messages.Gpus) -> messages.GpusAnswer:
     """Return the state of the GPUs; right after the supervisor's start, wait for the first reading."""
     deadline = time.monotonic() + FIRST_LOOK_S
     while not supervisor.pool.has_looked and time.monotonic() < deadline:
@@ -53,17 +40,16 @@ async def gpus(supervisor: Supervisor, ask: Gpus) -> GpusAnswer:
     return gpu_state(supervisor)
 
 
-def gpu_state(supervisor: Supervisor) -> GpusAnswer:
+def gpu_state(supervisor: Supervisor) -> messages.GpusAnswer:
     """Return the state of the GPUs from the newest reading."""
     own = supervisor.pool
-    live = {
-        job.id: job for job in jobs.live(supervisor.connection)
-    }  # the last beat may have missed the newest
+    # the last beat may have missed the newest
+    live = {job.id: job for job in jobs.live(supervisor.connection)}
     held = () if own.look is None else pool.held_by(list(live.values()), own.look)
     uses = {} if own.look is None else pool.uses_of(own.look, held)
-    on_gpus = {job for job, _ in held}
+    on_gpus, placed = {job for job, _ in held}, supervisor.places.keys()
     names = {job.id: job.run_name for job in supervisor.queued}
-    return GpusAnswer(
+    return messages.GpusAnswer(
         gpus=[
             _row(supervisor, gpu, uses[gpu.uuid], [(live[job], s) for job, s in held if s.uuid == gpu.uuid])
             for gpu in own.seen.gpus
@@ -73,19 +59,17 @@ def gpu_state(supervisor: Supervisor) -> GpusAnswer:
         trouble=pool.stuck_reason(own) or own.seen.trouble or ("" if own.has_looked else HAS_NO_ANSWER),
         cores=cores(),
         cpu_jobs=supervisor.settings.slots.cpu_jobs,
-        on_cpu=[
-            _job(job, None, None)
-            for job in live.values()
-            if job.id not in on_gpus and job.id not in supervisor.places
+        on_cpu=[_job(job, None, None) for job in live.values() if job.id not in (on_gpus | placed)],
+        waiting=[
+            messages.GpuWaiting(names[job], text) for job, text in supervisor.unplaced.items() if job in names
         ],
-        waiting=[GpuWaiting(names[job], text) for job, text in supervisor.unplaced.items() if job in names],
         column_s=pool.KEPT_LOOKS / COLUMNS * monitor.LOOK_S,
         age_s=0.0 if own.look is None else time.monotonic() - own.look.began,
         nodes=nodes(supervisor, live),
     )
 
 
-def nodes(supervisor: Supervisor, live: Mapping[int, Job]) -> list[NodeRow]:
+def nodes(supervisor: Supervisor, live: Mapping[int, Job]) -> list[messages.NodeRow]:
     """List the cluster's nodes with this home's runs on them."""
     if supervisor.settings.slurm is None and not supervisor.places:
         return []
@@ -104,9 +88,9 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _row(supervisor: Supervisor, gpu: Gpu, use: Use, held: Sequence[tuple[Job, Share]]) -> GpuRow:
+def _row(supervisor: Supervisor, gpu: Gpu, use: Use, held: Sequence[tuple[Job, Share]]) -> messages.GpuRow:
     own = supervisor.pool
-    return GpuRow(
+    return messages.GpuRow(
         index=gpu.index,
         uuid=gpu.uuid,
         name=gpu.name,
@@ -126,17 +110,17 @@ def _row(supervisor: Supervisor, gpu: Gpu, use: Use, held: Sequence[tuple[Job, S
     )
 
 
-def _job(job: Job, gib: float | None, used_gib: float | None) -> GpuJob:
-    return GpuJob(job.id, job.run_name, job.verb, gib, used_gib)
+def _job(job: Job, gib: float | None, used_gib: float | None) -> messages.GpuJob:
+    return messages.GpuJob(job.id, job.run_name, job.verb, gib, used_gib)
 
 
-def process_of(process: Process) -> GpuProcess:
+def process_of(process: Process) -> messages.GpuProcess:
     """Describe a process that is not ours, as far as this user may see it."""
     try:
         details = psutil.Process(process.pid)
-        return GpuProcess(process.pid, details.name(), details.username(), process.gib)
+        return messages.GpuProcess(process.pid, details.name(), details.username(), process.gib)
     except (psutil.Error, KeyError, OSError):
-        return GpuProcess(process.pid, "", "", process.gib)
+        return messages.GpuProcess(process.pid, "", "", process.gib)
 
 
 def columns(samples: Iterable[Sample]) -> list[int | None]:
@@ -148,44 +132,37 @@ def columns(samples: Iterable[Sample]) -> list[int | None]:
     return [round(sum(part) / len(part)) if part else None for part in values]
 
 
-async def paths(supervisor: Supervisor, ask: Paths) -> PathsAnswer:
-    return await aside(lambda: PathsAnswer([look_at(path) for path in ask.paths[:PATHS]]))
+async def paths(supervisor: Supervisor, ask: messages.Paths) -> messages.PathsAnswer:
+    return await aside(lambda: messages.PathsAnswer([look_at(path) for path in ask.paths[:PATHS]]))
 
 
-def look_at(path: str) -> PathFacts:
+def look_at(path: str) -> messages.PathFacts:
     """Describe the file or folder at an absolute path without opening it."""
     try:
         if path.startswith("/"):
             facts = Path(path).stat()
             is_folder, is_file = stat.S_ISDIR(facts.st_mode), stat.S_ISREG(facts.st_mode)
             if (is_folder or is_file) and os.access(path, os.R_OK):
-                return PathFacts(path, "folder" if is_folder else "file", facts.st_size)
-            return PathFacts(path, "other", 0)
+                return messages.PathFacts(path, "folder" if is_folder else "file", facts.st_size)
+            return messages.PathFacts(path, "other", 0)
     except (OSError, ValueError):
         pass
-    return PathFacts(path, "none", 0)
+    return messages.PathFacts(path, "none", 0)
 
 
-async def look_ahead(supervisor: Supervisor, ask: LookAhead) -> LookAheadAnswer:
-    """Return the plan of a recipe and its first row as rendered; one at a time, because it reads all of the data.
-
-    Raises EnvironmentTrouble if that takes too long.
-    """
-    home = str(supervisor.home.root)
+async def look_ahead(supervisor: Supervisor, ask: messages.LookAhead) -> messages.LookAheadAnswer:
+    """Return a recipe's plan and first row, rendered; one at a time: it reads all data. Raises EnvironmentTrouble."""
+    home, hint = str(supervisor.home.root), "Run it there: `finetop plan RECIPE`."
     asked = msgspec.json.encode({"recipe": ask.recipe, "row": ask.row})
     try:
         async with asyncio.timeout(LONGEST_S), supervisor.looking_ahead:
             answer = await child.answer("finetop.core.client.plan_preview", home, asked=asked)
     except TimeoutError as error:
-        raise EnvironmentTrouble(
-            f"a plan took longer than {LONGEST_S:g} s.", hint="Run it there: `finetop plan RECIPE`."
-        ) from error
+        raise EnvironmentTrouble(f"a plan took longer than {LONGEST_S:g} s.", hint=hint) from error
     lines = answer.output.splitlines()
     if not lines:
-        raise FinetopError(
-            "no plan could be made for this recipe.", hint="Run it there: `finetop plan RECIPE`."
-        )
-    return LookAheadAnswer([msgspec.json.decode(line) for line in lines])
+        raise FinetopError("no plan could be made for this recipe.", hint=hint)
+    return messages.LookAheadAnswer([msgspec.json.decode(line) for line in lines])
 
 
-ANSWERS = {Gpus: gpus, Paths: paths, LookAhead: look_ahead}
+ANSWERS = {messages.Gpus: gpus, messages.Paths: paths, messages.LookAhead: look_ahead}

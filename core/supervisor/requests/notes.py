@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from finetop.core.errors import BadInput
 from finetop.core.protocol.messages.notes import Note, NoteAnswer, Tag, TagAnswer
 from finetop.core.protocol.tags import MOST, require_note, require_tag
 from finetop.core.runtime import secrets
 from finetop.core.store import notes, runs
 from finetop.core.store.database import transaction
-
-if TYPE_CHECKING:
-    from finetop.core.supervisor.state import Supervisor
+from finetop.core.supervisor.state import Supervisor
 
 
 def tag(supervisor: Supervisor, ask: Tag) -> TagAnswer:

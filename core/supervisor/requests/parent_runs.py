@@ -65,20 +65,17 @@ def require_whole(recipe: dict[str, Any], name: str) -> None:
     """Raise BadInput if a run's result can't be written as one model."""
     if not _merges(recipe):
         method = recipe["method"]["name"]
-        raise BadInput(
-            f"{name} was tuned by {method}, which can't be merged into the model's weights.",
-            hint=f"Export its adapter, to load with the base model: finetop export {name} --adapter",
-        )
+        hint = f"Export its adapter, to load with the base model: finetop export {name} --adapter"
+        message = f"{name} was tuned by {method}, which can't be merged into the model's weights."
+        raise BadInput(message, hint=hint)
 
 
 def require_adapter(recipe: dict[str, Any], name: str) -> None:
     """Raise BadInput if a run has no adapter beside its base model."""
     method = str(recipe["method"]["name"])
     if method in methods.names() and not methods.load(method).keeps_base:
-        raise BadInput(
-            f"{name} was tuned by {method}, which trains a whole model, not an adapter.",
-            hint=f"Export it whole: finetop export {name}",
-        )
+        message = f"{name} was tuned by {method}, which trains a whole model, not an adapter."
+        raise BadInput(message, hint=f"Export it whole: finetop export {name}")
 
 
 def _merges(recipe: dict[str, Any]) -> bool:

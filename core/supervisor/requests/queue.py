@@ -36,10 +36,7 @@ def listing(supervisor: Supervisor, ask: Queue) -> QueueAnswer:
     starts = start_times.starts(supervisor, live, ours, recipes, now)
     tried = jobs.tried(connection, live)
     return QueueAnswer(
-        [
-            _row(supervisor, job, state, recipes[job.run_id], *starts.get(job.id, (None, "")))
-            for job, state in shown
-        ],
+        [_row(supervisor, job, state, recipes[job.run_id], starts.get(job.id)) for job, state in shown],
         len(waiting),
         [_doing(job, tried.get(job.id)) for job in live],
         ready.why_stopped(supervisor, now),
@@ -50,9 +47,8 @@ def listing(supervisor: Supervisor, ask: Queue) -> QueueAnswer:
 def _doing(job: Job, tried: data.Tried | None) -> str:
     """Name a run that trains; for other jobs add what they do: 'demo (check 12 of 60 items, 3 min left)'."""
     assert isinstance(job.state, data.Running)
-    return (
-        job.run_name if job.verb == "train" else f"{job.run_name} ({wording.job(job.verb, job.state, tried)})"
-    )
+    doing = "" if job.verb in data.TRAINS else f" ({wording.job(job.verb, job.state, tried)})"
+    return f"{job.run_name}{doing}"
 
 
 def _row(
@@ -60,9 +56,9 @@ def _row(
     job: Job,
     state: data.Queued,
     recipe: dict[str, Any],
-    starts_at: float | None,
-    after: str,
+    starts: tuple[float, str] | None,
 ) -> QueueRow:
+    starts_at, after = starts or (None, "")
     _, _, do = state.because.partition(": ") if job.run_id in supervisor.waiting else ("", "", "")
     if job.held:
         do = f"finetop queue release {job.run_name}"
@@ -127,13 +123,10 @@ def move(supervisor: Supervisor, ask: Move) -> Done:
     ready.refresh(supervisor)
     moved = next(job for job in jobs.queued(connection) if job.id == moving[0].id)
     position = f"is now before {before.run_name}" if ask.to == "before" and before else f"is {ask.to}"
-    changed = (
-        ""
-        if moved.priority == moving[0].priority
-        else f"; its priority is {priority_word(moved.priority)} now"
-    )
     held_note = ", and held" if moved.held else ""
-    return Done(f"{name} {position} in the queue{held_note}{changed}.")
+    if moved.priority != moving[0].priority:
+        held_note += f"; its priority is {priority_word(moved.priority)} now"
+    return Done(f"{name} {position} in the queue{held_note}.")
 
 
 def hold(supervisor: Supervisor, ask: Hold) -> Done:
@@ -143,9 +136,8 @@ def hold(supervisor: Supervisor, ask: Hold) -> Done:
         with transaction(connection):
             queue_order.hold_all(connection, held=True)
         ready.refresh(supervisor)
-        return Done(
-            "the queue is held: nothing starts, running jobs continue. Release it: finetop queue release"
-        )
+        text = "the queue is held: nothing starts, running jobs continue"
+        return Done(f"{text}. Release it: finetop queue release")
     name, waiting = waiting_of(supervisor, ask.run)
     _hold(supervisor, waiting, held=True)
     return Done(f"{name} is held. Release it: finetop queue release {name}")
@@ -193,10 +185,8 @@ def waiting_of(supervisor: Supervisor, run: str) -> tuple[str, list[Job]]:
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, run)
     waiting = [job for job in jobs.queued(connection) if job.run_id == run_id]
-    in_slurm = [
-        job for job in jobs.live(connection) if isinstance(data.visible_state(job.state), data.Queued)
-    ]
-    if not waiting and any(job.run_id == run_id for job in in_slurm):
+    live = [job for job in jobs.live(connection) if job.run_id == run_id]
+    if not waiting and any(isinstance(data.visible_state(job.state), data.Queued) for job in live):
         hint = f"Withdraw and hold it: finetop pause {name}. Slurm's own order: scontrol top, scontrol hold."
         raise Refused(f"{name} waits in Slurm's queue, which finetop can't reorder.", hint=hint)
     if not waiting:

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core import remedies
 from finetop.core.errors import Refused
 from finetop.core.protocol import accepts, runs as data
 from finetop.core.protocol.check_result import MARGIN, read as outcome, worst_first
-from finetop.core.protocol.messages import remedies as messages_remedies
-from finetop.core.protocol.messages.remedies import (
-    Remedies,
-    RemediesAnswer,
-    Remedy,
-    RemedyAnswer,
-    RetrainingRow,
-)
+from finetop.core.protocol.messages import remedies as messages
 from finetop.core.remedies._choice import best, gained, shares
 from finetop.core.remedies._price import price
 from finetop.core.store import checks, jobs, remedies as tried, runs
 from finetop.core.store.database import transaction
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection as Connection
-
-    from finetop.core.supervisor.state import Supervisor
+from finetop.core.supervisor.state import Supervisor
 
 
-def remedies_of(supervisor: Supervisor, ask: Remedies) -> RemediesAnswer:
+def remedies_of(supervisor: Supervisor, ask: messages.Remedies) -> messages.RemediesAnswer:
     """List the remedies for a checkpoint and their results. Raises NotFound, BadInput."""
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
@@ -50,7 +40,7 @@ def remedies_of(supervisor: Supervisor, ask: Remedies) -> RemediesAnswer:
     best_row = best(rows)
     outcomes = [outcome(result) for result in checks.results(connection, run_id)]
     prices = price(list(by_name.values()), tried.of_base(connection, run_id), outcomes)
-    return RemediesAnswer(
+    return messages.RemediesAnswer(
         run=name,
         step=step,
         metric=_metric(recipe, base),
@@ -69,12 +59,8 @@ def remedies_of(supervisor: Supervisor, ask: Remedies) -> RemediesAnswer:
     )
 
 
-def remedy(supervisor: Supervisor, ask: Remedy) -> RemedyAnswer:
-    """Queue a job that tries remedies, ahead of queued training.
-
-    Raises NotFound for an unknown or unavailable remedy, Refused while such a job of this run is under way, or if no
-    remedy is available.
-    """
+def remedy(supervisor: Supervisor, ask: messages.Remedy) -> messages.RemedyAnswer:
+    """Queue a job that tries remedies, before training. Raises NotFound for an unknown one, Refused for none."""
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
     recipe = runs.recipe(connection, run_id)
@@ -82,47 +68,34 @@ def remedy(supervisor: Supervisor, ask: Remedy) -> RemedyAnswer:
     step, path = checks.newest_checkpoint(connection, run_id, ask.step)
     picked = remedies.chosen(tried.candidates(connection, run_id, recipe, step), ask.only)
     if not picked:
-        raise Refused(
-            f"no remedy is available for {name} without training.",
-            hint=f"See `finetop remedy {name} --list`.",
-        )
-    candidates = [
-        {
-            **msgspec.to_builtins(candidate),
-            "checkpoint": path
-            if candidate.step == step
-            else checks.newest_checkpoint(connection, run_id, candidate.step)[1],
-        }
-        for candidate in picked
-    ]
+        hint = f"See `finetop remedy {name} --list`."
+        raise Refused(f"no remedy is available for {name} without training.", hint=hint)
+    others = {one.step for one in picked} - {step}
+    paths = {at: checks.newest_checkpoint(connection, run_id, at)[1] for at in others} | {step: path}
+    candidates = [{**msgspec.to_builtins(one), "checkpoint": paths[one.step]} for one in picked]
     args: dict[str, Any] = {"step": step, "checkpoint": path, "candidates": candidates}
     with transaction(connection):
         job_id, _ = jobs.add_job(
             connection, run_id=run_id, verb="remedy", args=args, priority=jobs.CHECK_PRIORITY
         )
     supervisor.touch()
-    return RemedyAnswer(job_id, name, step, [candidate.name for candidate in picked])
+    return messages.RemedyAnswer(job_id, name, step, [candidate.name for candidate in picked])
 
 
-def _row(candidate: messages_remedies.Candidate, by_name: dict[str, data.RemedyRow]) -> data.RemedyRow:
+def _row(candidate: messages.Candidate, by_name: dict[str, data.RemedyRow]) -> data.RemedyRow:
     """Return a candidate's row: its results if it was tried."""
     about = remedies.load(candidate.remedy).about
     row = by_name.get(candidate.name)
     if row is None:
-        row = data.RemedyRow(
-            candidate.name, candidate.remedy, candidate.label, candidate.step, dict(candidate.settings)
-        )
+        names = (candidate.name, candidate.remedy, candidate.label)
+        row = data.RemedyRow(*names, candidate.step, dict(candidate.settings))
     return msgspec.structs.replace(row, about=about, why_not=candidate.why_not)
 
 
 def _job(connection: Connection, run_id: int, step: int) -> data.JobRow | None:
     """Return the newest job that tries remedies of a checkpoint, or None."""
-    remedy_jobs = [
-        job
-        for job in jobs.of_run(connection, run_id)
-        if job.verb == "remedy" and job.args.get("step") == step
-    ]
-    return remedy_jobs[-1] if remedy_jobs else None
+    newest_first = reversed(jobs.of_run(connection, run_id))
+    return next((j for j in newest_first if j.verb == "remedy" and j.args.get("step") == step), None)
 
 
 def _base(result: dict[str, Any]) -> dict[str, float]:
@@ -168,10 +141,10 @@ def _metric(recipe: dict[str, Any], base: dict[str, float]) -> str:
     return str(metrics if isinstance(metrics, str) else next(iter(metrics or base), ""))
 
 
-def _retrainings(connection: Connection, run_id: int, recipe: dict[str, Any]) -> list[RetrainingRow]:
+def _retrainings(connection: Connection, run_id: int, recipe: dict[str, Any]) -> list[messages.RetrainingRow]:
     state = runs.row(connection, run_id).state
     took = state.ended - state.since if isinstance(state, data.Finished) else None
     return [msgspec.structs.replace(retraining, price_s=took) for retraining in remedies.retrainings(recipe)]
 
 
-ANSWERS = {Remedies: remedies_of, Remedy: remedy}
+ANSWERS = {messages.Remedies: remedies_of, messages.Remedy: remedy}

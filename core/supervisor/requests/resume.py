@@ -69,6 +69,9 @@ def run_again(supervisor: Supervisor, detail: data.RunDetail, ask: Resume) -> Re
     connection, row = supervisor.connection, detail.row
     command = detail.recipe.get("command") or {}
     accepts.free(row)
+    if row.made_by == "watch":
+        hint = f"To watch it again: finetop retry {row.name}."
+        raise Refused(f"{row.name} was started without finetop: how it goes on is not known.", hint=hint)
     if not command.get("resume_command"):
         hint = "Set command.resume_command, what the program is started with to go on; or run it anew."
         raise Refused(f"{row.name} is another program's run, and how it goes on is not known.", hint=hint)

@@ -32,16 +32,15 @@ def retry(supervisor: Supervisor, ask: Retry) -> RetryAnswer:
         resumed = resume.resume(supervisor, Resume(ask.run))
         return RetryAnswer(name, job.verb, resumed.step, resumed.place)
     args = {key: value for key, value in job.args.items() if key not in ("retry", "paused")}
-    if job.verb == "command":
+    if job.verb in data.OF_OTHERS:
         args["again"] = True
+    priority = jobs.TRAIN_PRIORITY if job.verb in data.TRAINS else jobs.CHECK_PRIORITY
     with transaction(connection):
         undo = None
         if job.verb in data.MAKES_A_RUN:
             undo = runs.snapshot(connection, run_id, detail.row.state)
             runs.queue_again(connection, run_id)
-        jobs.add_job(
-            connection, run_id=run_id, verb=job.verb, args=args, priority=jobs.CHECK_PRIORITY, undo=undo
-        )
+        jobs.add_job(connection, run_id=run_id, verb=job.verb, args=args, priority=priority, undo=undo)
     supervisor.touch()
     return RetryAnswer(name, job.verb, args.get("step") or 0, jobs.place_of(connection, run_id))
 

@@ -6,45 +6,26 @@ import asyncio
 import os
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 
 from finetop.core.errors import Refused
-from finetop.core.protocol.messages.runs import (
-    Curves,
-    CurvesAnswer,
-    EventsAnswer,
-    EventsSince,
-    FindInLog,
-    FoundInLog,
-    GetRun,
-    LogAnswer,
-    Processes,
-    ProcessesAnswer,
-    ReadLog,
-    Runs,
-    RunsAnswer,
-    Sql,
-)
+from finetop.core.protocol.messages import runs as messages
 from finetop.core.protocol.runs import RunDetail
 from finetop.core.runtime import log_file
 from finetop.core.runtime.files import open_regular
 from finetop.core.store import jobs, metrics, run_list, runs, sql_query
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.queue import ready
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from finetop.core.supervisor.state import Supervisor
+from finetop.core.supervisor.state import Supervisor
 
 PAGE_LIMIT = 500
 FIND_BYTES = 16 << 20  # of a log, searched for one answer
 FIND_MOST = 5000  # lines of one answer
 
 
-def page(supervisor: Supervisor, ask: Runs) -> RunsAnswer:
+def page(supervisor: Supervisor, ask: messages.Runs) -> messages.RunsAnswer:
     answer = run_list.page(
         supervisor.connection,
         filter=ask.filter,
@@ -59,65 +40,48 @@ def page(supervisor: Supervisor, ask: Runs) -> RunsAnswer:
     return msgspec.structs.replace(answer, stopped=ready.why_stopped(supervisor, time.time()))
 
 
-def detail(supervisor: Supervisor, ask: GetRun) -> RunDetail:
+def detail(supervisor: Supervisor, ask: messages.GetRun) -> RunDetail:
     run_id, _ = runs.find_run(supervisor.connection, ask.run)
     return runs.detail(supervisor.connection, run_id, ready.why(supervisor))
 
 
-def steps(supervisor: Supervisor, ask: EventsSince) -> EventsAnswer:
+def steps(supervisor: Supervisor, ask: messages.EventsSince) -> messages.EventsAnswer:
     run_id, _ = runs.find_run(supervisor.connection, ask.run)
-    return EventsAnswer(
-        metrics.steps(
-            supervisor.connection, run_id, after=ask.after_step, limit=max(1, min(ask.limit, 10_000))
-        ),
-        runs.row(supervisor.connection, run_id, ready.why(supervisor)),
-        supervisor.revision,
-    )
+    limit = max(1, min(ask.limit, 10_000))
+    found = metrics.steps(supervisor.connection, run_id, after=ask.after_step, limit=limit)
+    row = runs.row(supervisor.connection, run_id, ready.why(supervisor))
+    return messages.EventsAnswer(found, row, supervisor.revision)
 
 
-async def curves(supervisor: Supervisor, ask: Curves) -> CurvesAnswer:
+async def curves(supervisor: Supervisor, ask: messages.Curves) -> messages.CurvesAnswer:
     """Return curves from the store; over an axis other than steps, which takes four times as long, in a thread."""
     connection = supervisor.connection
     run_id, _ = runs.find_run(connection, ask.run)
     if ask.x == "step":
         first, last = int(ask.first), int(ask.last)
-        return CurvesAnswer(
-            metrics.curves(connection, run_id, ask.keys, columns=ask.columns, first=first, last=last)
-        )
-    return await asyncio.to_thread(
-        metrics.curves_across,
-        connection.cursor(),
-        run_id,
-        ask.keys,
-        across=ask.x,
-        columns=ask.columns,
-        first=ask.first,
-        last=ask.last,
-    )
+        found = metrics.curves(connection, run_id, ask.keys, columns=ask.columns, first=first, last=last)
+        return messages.CurvesAnswer(found)
+    work = partial(metrics.curves_across, connection.cursor(), run_id, ask.keys, across=ask.x)
+    return await asyncio.to_thread(work, columns=ask.columns, first=ask.first, last=ask.last)
 
 
-async def select(supervisor: Supervisor, ask: Sql) -> msgspec.Raw:
+async def select(supervisor: Supervisor, ask: messages.Sql) -> msgspec.Raw:
     """Run a query; return a SqlAnswer that is already encoded as JSON."""
-    return await sql_query.select(
-        supervisor.home.database,
-        ask.query,
-        limit=ask.limit,
-        timeout_s=ask.timeout_s,
-        places=supervisor.queries,
-    )
+    file, places = supervisor.home.database, supervisor.queries
+    return await sql_query.select(file, ask.query, limit=ask.limit, timeout_s=ask.timeout_s, places=places)
 
 
-async def read_log(supervisor: Supervisor, ask: ReadLog) -> LogAnswer:
+async def read_log(supervisor: Supervisor, ask: messages.ReadLog) -> messages.LogAnswer:
     job, file = log_of(supervisor, ask)
     return await aside(lambda: read_piece(file, job, ask.offset, max(0, min(ask.limit, 1 << 20))))
 
 
-async def find_in_log(supervisor: Supervisor, ask: FindInLog) -> FoundInLog:
+async def find_in_log(supervisor: Supervisor, ask: messages.FindInLog) -> messages.FoundInLog:
     _, file = log_of(supervisor, ask)
     return await aside(lambda: find_in(file, ask))
 
 
-def log_of(supervisor: Supervisor, ask: ReadLog | FindInLog) -> tuple[int, Path]:
+def log_of(supervisor: Supervisor, ask: messages.ReadLog | messages.FindInLog) -> tuple[int, Path]:
     """Return a job of a run and its log. Raises NotFound, Refused."""
     run_id, _ = runs.find_run(supervisor.connection, ask.run)
     job_folder = jobs.folder_of(supervisor.connection, run_id, ask.job)
@@ -127,44 +91,44 @@ def log_of(supervisor: Supervisor, ask: ReadLog | FindInLog) -> tuple[int, Path]
     return job_id, supervisor.launcher.logs(supervisor.home.root / folder)
 
 
-def read_piece(file: Path, job: int, offset: int, limit: int) -> LogAnswer:
+def read_piece(file: Path, job: int, offset: int, limit: int) -> messages.LogAnswer:
     try:
         with open_regular(file) as opened:
             piece = log_file.read(opened.fileno(), offset, limit)
     except OSError:
-        return LogAnswer(job, "", 0, 0)
-    return LogAnswer(job, piece.text, piece.next, piece.size, piece.gap)
+        return messages.LogAnswer(job, "", 0, 0)
+    return messages.LogAnswer(job, piece.text, piece.next, piece.size, piece.gap)
 
 
-def find_in(file: Path, ask: FindInLog) -> FoundInLog:
+def find_in(file: Path, ask: messages.FindInLog) -> messages.FoundInLog:
     """Find a text or a step in a log; searches the last FIND_BYTES of the range, which takes 50 ms."""
     try:
         with open_regular(file) as opened:
             if ask.step is not None:
-                return FoundInLog(*log_file.find_step(opened.fileno(), ask.step))
+                return messages.FoundInLog(*log_file.find_step(opened.fileno(), ask.step))
             size = os.fstat(opened.fileno()).st_size
             end = size if ask.end < 0 else min(ask.end, size)
             begin = max(ask.begin, end - FIND_BYTES)
-            return FoundInLog(*log_file.find(opened.fileno(), ask.text, begin, end, FIND_MOST))
+            return messages.FoundInLog(*log_file.find(opened.fileno(), ask.text, begin, end, FIND_MOST))
     except OSError:
-        return FoundInLog([], 0, 0)
+        return messages.FoundInLog([], 0, 0)
 
 
-async def processes(supervisor: Supervisor, ask: Processes) -> ProcessesAnswer:
+async def processes(supervisor: Supervisor, ask: messages.Processes) -> messages.ProcessesAnswer:
     """List the processes of a run's live jobs."""
     run_id, _ = runs.find_run(supervisor.connection, ask.run)
     own = [supervisor.attempt(job) for job in supervisor.live if job.run_id == run_id]
     rows = await aside(partial(supervisor.launcher.processes, own))
-    return ProcessesAnswer(list(rows))
+    return messages.ProcessesAnswer(list(rows))
 
 
 ANSWERS = {
-    Runs: page,
-    GetRun: detail,
-    EventsSince: steps,
-    Curves: curves,
-    Sql: select,
-    ReadLog: read_log,
-    FindInLog: find_in_log,
-    Processes: processes,
+    messages.Runs: page,
+    messages.GetRun: detail,
+    messages.EventsSince: steps,
+    messages.Curves: curves,
+    messages.Sql: select,
+    messages.ReadLog: read_log,
+    messages.FindInLog: find_in_log,
+    messages.Processes: processes,
 }

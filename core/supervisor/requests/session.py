@@ -6,41 +6,31 @@ import asyncio
 import os
 import platform
 import time
-from importlib import metadata
 from pathlib import Path
 
 import msgspec
 
 from finetop.core.errors import BadInput
 from finetop.core.protocol import wire
+from finetop.core.protocol.messages import session as messages
 from finetop.core.protocol.messages.limits import Done
-from finetop.core.protocol.messages.session import (
-    Changes,
-    ChangesAnswer,
-    Hello,
-    HelloAnswer,
-    Notices,
-    NoticesAnswer,
-    SendTest,
-    SendTestAnswer,
-    Shutdown,
-    Tested,
-)
 from finetop.core.protocol.notices import Way
 from finetop.core.runtime import ranks
+from finetop.core.runtime.parts import own_version
 from finetop.core.store import jobs, notices, runs, triage_states
 from finetop.core.supervisor import warm_process, watch_settings
 from finetop.core.supervisor.notify import body, compose, deliver
 from finetop.core.supervisor.requests import machine
 from finetop.core.supervisor.state import Supervisor
+from finetop.core.text import counted
 
 PAGE_LIMIT = 500
 TEST_S = 45.0  # a client waits for a minute
 
 
-def hello(supervisor: Supervisor, ask: Hello) -> HelloAnswer:
-    return HelloAnswer(
-        version=metadata.version("finetop"),
+def hello(supervisor: Supervisor, ask: messages.Hello) -> messages.HelloAnswer:
+    return messages.HelloAnswer(
+        version=own_version(),
         protocol=wire.VERSION,
         pid=os.getpid(),
         home=str(supervisor.home.root),
@@ -55,42 +45,30 @@ def hello(supervisor: Supervisor, ask: Hello) -> HelloAnswer:
 def device(supervisor: Supervisor) -> str:
     """Return what jobs run on: '4 GPUs', else '2 CPU cores'. Before the first reading, device files are counted."""
     pool = supervisor.pool
-    gpu_count = (
-        len(pool.seen.gpus) if pool.look is not None else sum(1 for _ in Path("/dev").glob("nvidia[0-9]*"))
-    )
-    count, kind = (gpu_count, "GPU") if gpu_count else (machine.cores(), "CPU core")
-    return f"{count} {kind}{'' if count == 1 else 's'}"
+    gpus = pool.seen.gpus if pool.look is not None else list(Path("/dev").glob("nvidia[0-9]*"))
+    return counted(len(gpus), "GPU") if gpus else counted(machine.cores(), "CPU core")
 
 
-def shutdown(supervisor: Supervisor, ask: Shutdown) -> Done:
+def shutdown(supervisor: Supervisor, ask: messages.Shutdown) -> Done:
     supervisor.ending.set()
     return Done("the supervisor ends; jobs go on.")
 
 
-async def changes(supervisor: Supervisor, ask: Changes) -> ChangesAnswer:
+async def changes(supervisor: Supervisor, ask: messages.Changes) -> messages.ChangesAnswer:
     """Wait for a change that the client has not seen, of any run or of one, or for a new trouble."""
     run_id = runs.find_run(supervisor.connection, ask.run)[0] if ask.run else None
     trouble, deadline = supervisor.trouble, time.monotonic() + max(0.0, min(ask.timeout_s, 50.0))
-    while (
-        _seen(supervisor, ask.since, run_id)
-        and supervisor.trouble == trouble
-        and not supervisor.ending.is_set()
-    ):
+    ending = supervisor.ending
+    while _seen(supervisor, ask.since, run_id) and supervisor.trouble == trouble and not ending.is_set():
         try:
             await asyncio.wait_for(supervisor.changed.wait(), deadline - time.monotonic())
         except TimeoutError:
             break
     running, waiting = jobs.counts(supervisor.connection)
-    return ChangesAnswer(
-        supervisor.revision,
-        supervisor.trouble,
-        supervisor.teller.newest,
-        waiting,
-        triage_states.to_triage(supervisor.connection),
-        running,
-        len(supervisor.pool.seen.gpus),
-        len({share.uuid for job in supervisor.live for share in job.gpus}),
-    )
+    to_triage = triage_states.to_triage(supervisor.connection)
+    newest = (supervisor.revision, supervisor.trouble, supervisor.teller.newest)
+    gpus, taken = supervisor.pool.seen.gpus, {share.uuid for job in supervisor.live for share in job.gpus}
+    return messages.ChangesAnswer(*newest, waiting, to_triage, running, len(gpus), len(taken))
 
 
 def _seen(supervisor: Supervisor, since: int, run_id: int | None) -> bool:
@@ -100,17 +78,16 @@ def _seen(supervisor: Supervisor, since: int, run_id: int | None) -> bool:
     return supervisor.revision_of(run_id) <= since <= supervisor.revision
 
 
-def list_notices(supervisor: Supervisor, ask: Notices) -> NoticesAnswer:
+def list_notices(supervisor: Supervisor, ask: messages.Notices) -> messages.NoticesAnswer:
     settings = supervisor.settings.tell
     by_way = {outcome.way: outcome for outcome in notices.outcomes(supervisor.connection)}
     ways = {way: by_way.get(way, Way(way)) for way in compose.ways_of(settings)} | by_way
     limit = max(1, min(ask.limit, PAGE_LIMIT))
-    return NoticesAnswer(
-        notices.since(supervisor.connection, ask.after, limit), list(settings.on), list(ways.values())
-    )
+    newest = notices.since(supervisor.connection, ask.after, limit)
+    return messages.NoticesAnswer(newest, list(settings.on), list(ways.values()))
 
 
-async def send_test(supervisor: Supervisor, ask: SendTest) -> SendTestAnswer:
+async def send_test(supervisor: Supervisor, ask: messages.SendTest) -> messages.SendTestAnswer:
     """Send a test message by each way at once; it is not stored and not retried. Raises BadInput."""
     watch_settings.read(supervisor)
     if supervisor.settings_fault:
@@ -119,12 +96,18 @@ async def send_test(supervisor: Supervisor, ask: SendTest) -> SendTestAnswer:
     settings = msgspec.structs.replace(own, limit_s=min(own.limit_s, TEST_S))
     ways, text = compose.ways_of(settings), body.test_message(supervisor.home.root, time.time())
 
-    async def one(way: str) -> Tested:
+    async def one(way: str) -> messages.Tested:
         began = time.monotonic()
         is_through, answer = await deliver.send(settings, way, text)
-        return Tested(way, is_through, answer, time.monotonic() - began)
+        return messages.Tested(way, is_through, answer, time.monotonic() - began)
 
-    return SendTestAnswer(list(await asyncio.gather(*(one(way) for way in ways))))
+    return messages.SendTestAnswer(list(await asyncio.gather(*(one(way) for way in ways))))
 
 
-ANSWERS = {Hello: hello, Changes: changes, Notices: list_notices, SendTest: send_test, Shutdown: shutdown}
+ANSWERS = {
+    messages.Hello: hello,
+    messages.Changes: changes,
+    messages.Notices: list_notices,
+    messages.SendTest: send_test,
+    messages.Shutdown: shutdown,
+}

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from typing import Literal
+
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import Refused
 from finetop.core.protocol import runs as data
@@ -12,17 +15,11 @@ from finetop.core.protocol.messages.queue import Kill, Pause, Stop
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.store import jobs, queue_order, runs
 from finetop.core.store.database import transaction
+from finetop.core.store.jobs import Job
 from finetop.core.supervisor.launchers.ask_job import CAN_PAUSE, ask, goes_on_later
+from finetop.core.supervisor.state import Supervisor
 from finetop.core.wording import jobs as wording
 from finetop.core.wording.endings import state_word
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from duckdb import DuckDBPyConnection as Connection
-
-    from finetop.core.store.jobs import Job
-    from finetop.core.supervisor.state import Supervisor
 
 
 def stop(supervisor: Supervisor, ask: Stop) -> Done:
@@ -35,10 +32,7 @@ def kill(supervisor: Supervisor, ask: Kill) -> Done:
 
 
 def pause(supervisor: Supervisor, request: Pause) -> Done:
-    """Request a run's live jobs to save and exit, then to wait in the queue, held; hold waiting ones.
-
-    Raises Refused if there is nothing to pause, or a live job could not resume.
-    """
+    """Make live jobs save, exit and wait, held; hold waiting ones. Raises Refused for none or one that can't resume."""
     connection = supervisor.connection
     name, waiting, live = under_way(connection, request.run, "pause")
     for job in live:
@@ -58,11 +52,16 @@ def require_pausable(connection: Connection, job: Job) -> None:
     """Raise Refused if a live job can't resume later."""
     if job.verb not in CAN_PAUSE:
         hint = "Wait for it to end: it does not take long."
+        if job.verb == "watch":
+            hint = f"finetop did not start that program. To watch it no longer: finetop stop {job.run_name}."
         raise Refused(f"the {job.verb} of {job.run_name} can't be paused.", hint=hint)
     if job.asked in ("stop", "kill"):
         raise Refused(f"{job.run_name} was already asked to {job.asked}.")
     if not goes_on_later(connection, job):
         hint = f"End it: finetop stop {job.run_name}."
+        if job.verb == "command":
+            why = "command.resume_command is not set, so how its program goes on is not known"
+            raise Refused(f"{job.run_name} could not be resumed: {why}.", hint=hint)
         raise Refused(f"{job.run_name} could not be resumed: train.resumable is false.", hint=hint)
 
 
@@ -93,12 +92,10 @@ def _end(supervisor: Supervisor, run: str, wish: Literal["stop", "kill"]) -> Don
 def _ending(
     connection: Connection, name: str, ended: Sequence[Job], wish: Literal["stop", "kill", "pause"]
 ) -> str:
-    tried = jobs.tried(connection, ended)
-    shown = [
-        data.SideJob(job.verb, job.state, tried.get(job.id))
-        for job in ended
-        if isinstance(job.state, data.Running | data.Queued)
-    ]
+    tried, shown = jobs.tried(connection, ended), []
+    for job in ended:
+        if isinstance(job.state, data.Running | data.Queued):
+            shown.append(data.SideJob(job.verb, job.state, tried.get(job.id)))
     return wording.ending(name, shown, wish)
 
 

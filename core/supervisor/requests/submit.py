@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,7 @@ from finetop.core.recipe.dotted import with_settings
 from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.recipe.names import check_name
 from finetop.core.recipe.references import Reference, references
+from finetop.core.recipe.schema import Command
 from finetop.core.runtime import secrets
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import naming, os_error_words
@@ -49,7 +50,7 @@ def submit(supervisor: Supervisor, ask: Submit) -> SubmitAnswer:
     Raises BadInput for an invalid name or an unreadable suite, NotFound for a missing one, EnvironmentTrouble if the
     folder can't be made.
     """
-    order = Order(ask.name, ask.recipe, ask.source, ask.priority, ask.held)
+    order = Order(ask.name, ask.recipe, ask.source, ask.priority, ask.held, trains(ask.recipe))
     run_id, name = _add_run(supervisor, order)
     return SubmitAnswer(run_id, name, jobs.place_of(supervisor.connection, run_id), ask.held)
 
@@ -57,9 +58,8 @@ def submit(supervisor: Supervisor, ask: Submit) -> SubmitAnswer:
 def watch(supervisor: Supervisor, ask: Watch) -> SubmitAnswer:
     """Make a run of a program that was started without finetop; it is watched at once. Raises as `submit`."""
     args = {"pid": ask.pid, "start": ask.start, "log": ask.log}
-    run_id, name = _add_run(
-        supervisor, Order(ask.name, ask.recipe, ask.source, jobs.CHECK_PRIORITY, args=args)
-    )
+    order = Order(ask.name, ask.recipe, ask.source, jobs.CHECK_PRIORITY, verb="watch", args=args)
+    run_id, name = _add_run(supervisor, order)
     return SubmitAnswer(run_id, name, jobs.place_of(supervisor.connection, run_id), held=False)
 
 
@@ -166,7 +166,7 @@ def import_model(supervisor: Supervisor, ask: Import) -> ImportAnswer:
             if _is_the_same(ask, recipe, args):
                 return ImportAnswer(run_id, name, True)
     args = {"path": ask.path, "steps": ask.steps, "copy": ask.copy}
-    order = Order(ask.name, ask.recipe, ask.source, jobs.CHECK_PRIORITY, imports=True, args=args)
+    order = Order(ask.name, ask.recipe, ask.source, jobs.CHECK_PRIORITY, verb="import", args=args)
     run_id, name = _add_run(supervisor, order)
     return ImportAnswer(run_id, name, False)
 
@@ -183,20 +183,20 @@ def _is_the_same(ask: Import, recipe: dict[str, Any], args: dict[str, Any]) -> b
 
 @dataclass(frozen=True)
 class Order:
-    """A run that is to be made; its name is free yet, or gets a number behind it."""
+    """A run that is to be made, by a job of this verb; its name is free yet, or gets a number behind it."""
 
     name: str
     recipe: dict[str, Any]
     source: str
     priority: int = jobs.TRAIN_PRIORITY
     held: bool = False
-    imports: bool = False
+    verb: data.Verb = "train"
     args: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def verb(self) -> data.Verb:
-        """The verb of the job that makes the run."""
-        return "import" if self.imports else data.maker_of(self.recipe["objective"]["name"])
+
+def trains(recipe: Mapping[str, Any]) -> data.Verb:
+    """Return the verb of the job that trains a recipe: its command, or our own trainers."""
+    return "train" if recipe.get("command") is None else "command"
 
 
 def _add_run(supervisor: Supervisor, order: Order) -> tuple[int, str]:
@@ -215,13 +215,25 @@ def require_run(supervisor: Supervisor, order: Order) -> None:
     secrets.require_none(msgspec.json.encode([order.recipe, order.args]).decode(), "the recipe")
     options = order.recipe.get("trainer_args")
     secrets.require_no_setting(options if isinstance(options, dict) else {}, "trainer_args")
-    command = order.recipe.get("command")
-    env = command.get("env") if isinstance(command, dict) else None
-    secrets.require_no_setting(env if isinstance(env, dict) else {}, "command.env")
     read = recipe_from_mapping(order.recipe, to_train=order.verb == "train")
+    if data.maker_of(read.objective.name) != order.verb:
+        message = f"objective is {quoted(read.objective.name)}, which is not of a run made by {order.verb}."
+        raise BadInput(message, hint="A chain has no stage with a command; else leave objective out.")
+    if read.command is not None:
+        require_no_secrets(read.command)
     placement.require_nodes(supervisor, msgspec.structs.asdict(read.budget))
     if read.check.general is not None:
         find_suite(read.check.general.suite, supervisor.home)
+
+
+def require_no_secrets(command: Command) -> None:
+    """Require that neither the environment nor an option of a command is named as a secret. Raises BadInput."""
+    secrets.require_no_setting(command.env, "command.env")
+    secrets.require_no_setting(command.values, "command.values")
+    for key in ("run", "resume_command"):
+        secrets.require_no_option(getattr(command, key), f"command.{key}")
+    if command.shell is not None:
+        secrets.require_no_option(command.shell.split(), "command.shell")
 
 
 @contextmanager

@@ -28,38 +28,37 @@ def submit(supervisor: Supervisor, ask: SubmitSweep) -> SubmitSweepAnswer:
         raise BadInput("the sweep has no runs.", hint="Give a setting more than one value.")
     check_name(ask.name, "name")
     for run in ask.runs:
-        orders.require_run(supervisor, orders.Order(run.name, run.recipe, ask.source))
+        orders.require_run(
+            supervisor, orders.Order(run.name, run.recipe, ask.source, verb=orders.trains(run.recipe))
+        )
         for tag in run.tags:
             require_tag(tag)
     sweep = runs.first_free(ask.name, _members(supervisor).__contains__)
     queued: list[tuple[int, str]] = []
     with orders.all_or_nothing(supervisor) as folders:
         for run in ask.runs:
-            order = orders.Order(run.name, run.recipe, ask.source, ask.priority, ask.held)
+            verb = orders.trains(run.recipe)
+            order = orders.Order(run.name, run.recipe, ask.source, ask.priority, ask.held, verb)
             run_id, name = orders.make_run(supervisor, folders, order)
             notes.set_tags(connection, run_id, [SWEEP + sweep, *run.tags])
             queued.append((run_id, name))
     supervisor.touch()
     places, _ = jobs.places(connection)
-    return SubmitSweepAnswer(
-        sweep,
-        [SubmitAnswer(run_id, name, places[run_id].place, ask.held) for run_id, name in queued],
-    )
+    rows = [SubmitAnswer(run_id, name, places[run_id].place, ask.held) for run_id, name in queued]
+    return SubmitSweepAnswer(sweep, rows)
 
 
 def listing(supervisor: Supervisor, ask: Sweeps) -> SweepsAnswer:
     """List the sweeps; for a named one also its runs, with the settings that differ among them. Raises NotFound."""
     members = _members(supervisor)
-    briefs = [
-        _brief(supervisor, name, members[name]) for name in sorted(members, key=lambda n: -max(members[n]))
-    ]
+    newest_first = sorted(members, key=lambda name: -max(members[name]))
+    briefs = [_brief(supervisor, name, members[name]) for name in newest_first]
     if not ask.sweep:
         return SweepsAnswer(briefs, [], [])
     name = ask.sweep.removeprefix(SWEEP)
     if name not in members:
-        hint = (
-            did_you_mean(name[:80], members) if members else "Queue one: finetop run RECIPE --sweep KEY=V,V."
-        )
+        hint = "Queue one: finetop run RECIPE --sweep KEY=V,V."
+        hint = did_you_mean(name[:80], members) if members else hint
         raise NotFound(f"there is no sweep {name[:80]!r}.", hint=hint)
     reasons = ready.why(supervisor)
     recipes = {number: _texts(runs.recipe(supervisor.connection, number)) for number in members[name]}
@@ -67,17 +66,11 @@ def listing(supervisor: Supervisor, ask: Sweeps) -> SweepsAnswer:
     for number, values in chosen.items():
         recipes[number].update(values)
     keys = [protocol_tags.BY, protocol_tags.ROWS] if chosen else _differing(list(recipes.values()))
-    return SweepsAnswer(
-        briefs,
-        [
-            SweptRun(
-                runs.row(supervisor.connection, number, reasons),
-                {key: recipes[number].get(key, "") for key in (*keys, SEED)},
-            )
-            for number in members[name]
-        ],
-        keys,
-    )
+    rows = []
+    for number in members[name]:
+        settings = {key: recipes[number].get(key, "") for key in (*keys, SEED)}
+        rows.append(SweptRun(runs.row(supervisor.connection, number, reasons), settings))
+    return SweepsAnswer(briefs, rows, keys)
 
 
 def _chosen(supervisor: Supervisor, numbers: list[int]) -> dict[int, dict[str, str]]:
@@ -105,12 +98,8 @@ def _members(supervisor: Supervisor) -> dict[str, list[int]]:
 
 def _brief(supervisor: Supervisor, name: str, numbers: list[int]) -> SweepBrief:
     states = runs.words_of(supervisor.connection, numbers)
-    return SweepBrief(
-        name,
-        len(numbers),
-        states.count("finished"),
-        sum(states.count(word) for word in ("queued", "running")),
-    )
+    under_way = states.count("queued") + states.count("running")
+    return SweepBrief(name, len(numbers), states.count("finished"), under_way)
 
 
 def _texts(recipe: dict[str, Any]) -> dict[str, str]:

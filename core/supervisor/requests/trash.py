@@ -11,24 +11,16 @@ import contextlib
 import os
 import shutil
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import EnvironmentTrouble, FinetopError, NotFound, Refused, did_you_mean
 from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages import trash as messages
 from finetop.core.protocol.messages.limits import Done
-from finetop.core.protocol.messages.trash import (
-    EmptyTrash,
-    Kept,
-    Remove,
-    RemoveAnswer,
-    Removed,
-    Restore,
-    Trash,
-    TrashAnswer,
-    Trashed,
-)
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import os_error_words, read_own, write_whole
 from finetop.core.runtime.home import Home
@@ -37,20 +29,13 @@ from finetop.core.store.database import read_as, transaction
 from finetop.core.supervisor.rebuild import rebuild
 from finetop.core.supervisor.rebuild.record import read_record
 from finetop.core.supervisor.save_records import record
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from duckdb import DuckDBPyConnection as Connection
-
-    from finetop.core.supervisor.state import Supervisor
+from finetop.core.supervisor.state import Supervisor
 
 REMOVED = "removed.json"
 GOING = ".going"  # below the trash: folders being deleted
 
 
-def remove(supervisor: Supervisor, ask: Remove) -> RemoveAnswer:
+def remove(supervisor: Supervisor, ask: messages.Remove) -> messages.RemoveAnswer:
     """Move runs to the trash, or with `only_show` list them; with `each`, skip those that can't be removed.
 
     Raises NotFound, Refused for a run that lives or that another starts from, EnvironmentTrouble.
@@ -63,20 +48,22 @@ def remove(supervisor: Supervisor, ask: Remove) -> RemoveAnswer:
         for run_id, folder in folders.items():
             _move_to_trash(connection, home, run_id, folder)
         supervisor.touch()
-    return RemoveAnswer(removed, kept)
+    return messages.RemoveAnswer(removed, kept)
 
 
-def _chosen(supervisor: Supervisor, ask: Remove) -> tuple[dict[int, str], dict[int, Path], list[Kept]]:
+def _chosen(
+    supervisor: Supervisor, ask: messages.Remove
+) -> tuple[dict[int, str], dict[int, Path], list[messages.Kept]]:
     """Return the removable runs by name and by folder, and with `each` those that can't be removed."""
     connection = supervisor.connection
     chosen: dict[int, str] = {}
     folders: dict[int, Path] = {}
-    kept: list[Kept] = []
+    kept: list[messages.Kept] = []
 
     def keep(run: str, error: FinetopError) -> None:
         if not ask.each:
             raise error
-        kept.append(Kept(run, str(error), error.exit_code))
+        kept.append(messages.Kept(run, str(error), error.exit_code))
 
     for run in ask.runs:
         try:
@@ -113,11 +100,9 @@ def require_childless(connection: Connection, run_id: int, name: str, going: dic
     _, below = parents.relatives(connection, run_id)
     needing = sorted({child.name for child in below if child.id not in going})
     if needing:
-        raise Refused(
-            f"{', '.join(needing)} {'begins' if len(needing) == 1 else 'begin'} from {name} and"
-            f" {'needs' if len(needing) == 1 else 'need'} its weights.",
-            hint=f"Remove all of them together: finetop rm {' '.join([name, *needing])}.",
-        )
+        begin, need = ("begins", "needs") if len(needing) == 1 else ("begin", "need")
+        hint = f"Remove all of them together: finetop rm {' '.join([name, *needing])}."
+        raise Refused(f"{', '.join(needing)} {begin} from {name} and {need} its weights.", hint=hint)
 
 
 def folder_of(connection: Connection, home: Home, run_id: int) -> Path:
@@ -128,10 +113,10 @@ def folder_of(connection: Connection, home: Home, run_id: int) -> Path:
     return folder
 
 
-def described(folder: Path, run_id: int, name: str) -> Removed:
+def described(folder: Path, run_id: int, name: str) -> messages.Removed:
     sizes = list(sizes_below(folder))
     checkpoints = sum(1 for place in folder.glob("checkpoints/step-*") if place.is_dir())
-    return Removed(run_id, name, sum(sizes), len(sizes), checkpoints)
+    return messages.Removed(run_id, name, sum(sizes), len(sizes), checkpoints)
 
 
 def sizes_below(folder: Path) -> Iterator[int]:
@@ -149,9 +134,8 @@ def _write_records(supervisor: Supervisor) -> None:
     try:
         run_records.write_marked(supervisor.connection, supervisor.home.root)
     except OSError as error:
-        raise EnvironmentTrouble(
-            f"can't write the runs' records: {os_error_words(error, supervisor.home.root)}."
-        ) from error
+        words = os_error_words(error, supervisor.home.root)
+        raise EnvironmentTrouble(f"can't write the runs' records: {words}.") from error
 
 
 def _move_to_trash(connection: Connection, home: Home, run_id: int, folder: Path) -> None:
@@ -181,17 +165,15 @@ def _move(folder: Path, target: Path) -> None:
     abort_at("folder-moved")
 
 
-def trashed(home: Home) -> list[Trashed]:
+def trashed(home: Home) -> list[messages.Trashed]:
     """List the runs in the trash, newest first."""
     in_trash = []
     for folder in home.trash.glob("*/") if home.trash.is_dir() else []:
         if folder.name == GOING or folder.is_symlink():
             continue
-        number = rebuild.number_of(folder)
-        at = removed_at(folder)
-        in_trash.append(
-            Trashed(number, folder.name.partition("-")[2], folder.name, at, sum(sizes_below(folder)))
-        )
+        number, name = rebuild.number_of(folder), folder.name.partition("-")[2]
+        at, size_bytes = removed_at(folder), sum(sizes_below(folder))
+        in_trash.append(messages.Trashed(number, name, folder.name, at, size_bytes))
     return sorted(in_trash, key=lambda one: -one.at)
 
 
@@ -202,11 +184,11 @@ def removed_at(folder: Path) -> float:
         return folder.stat().st_mtime
 
 
-def trash(supervisor: Supervisor, ask: Trash) -> TrashAnswer:
-    return TrashAnswer(trashed(supervisor.home))
+def trash(supervisor: Supervisor, ask: messages.Trash) -> messages.TrashAnswer:
+    return messages.TrashAnswer(trashed(supervisor.home))
 
 
-def restore(supervisor: Supervisor, ask: Restore) -> Done:
+def restore(supervisor: Supervisor, ask: messages.Restore) -> Done:
     """Restore a run from the trash, under a new name if its own is taken.
 
     Raises NotFound, Refused if a run that it starts from is not in the store, BadInput for a damaged one,
@@ -215,11 +197,10 @@ def restore(supervisor: Supervisor, ask: Restore) -> Done:
     connection, home = supervisor.connection, supervisor.home
     trashed_run = _find_trashed(home, ask.run)
     place = home.trash / trashed_run.folder
+    query = "SELECT 1 FROM runs WHERE id = TRY_CAST(? AS INTEGER)"
     for row in read_record(place, trashed_run.run_id).store.tables.get("parents", ()):
         parent = row.get("parent_id")
-        if not connection.execute(
-            "SELECT 1 FROM runs WHERE id = TRY_CAST(? AS INTEGER)", [str(parent)]
-        ).fetchone():
+        if not connection.execute(query, [str(parent)]).fetchone():
             hint = f"Restore that first: finetop trash --restore {parent}."
             raise Refused(f"{trashed_run.name} starts from run {parent}, which does not exist.", hint=hint)
     name = runs.free_name(connection, trashed_run.name)
@@ -245,25 +226,21 @@ def restore(supervisor: Supervisor, ask: Restore) -> Done:
     return Done(f"{trashed_run.name} is back{new_name}.")
 
 
-def _find_trashed(home: Home, run: str) -> Trashed:
+def _find_trashed(home: Home, run: str) -> messages.Trashed:
     in_trash = trashed(home)
     for trashed_run in in_trash:  # newest first
         if run in (trashed_run.name, trashed_run.folder, str(trashed_run.run_id)):
             return trashed_run
-    hint = (
-        did_you_mean(run, [trashed_run.name for trashed_run in in_trash])
-        if in_trash
-        else "The trash is empty."
-    )
+    hint = did_you_mean(run, [one.name for one in in_trash]) if in_trash else "The trash is empty."
     raise NotFound(f"there is no {run!r} in the trash.", hint=hint)
 
 
-def empty(supervisor: Supervisor, ask: EmptyTrash) -> Done:
+def empty(supervisor: Supervisor, ask: messages.EmptyTrash) -> Done:
     """Delete those trashed folders that were shown. They are out of sight when this returns."""
-    chosen = [trashed_run for trashed_run in trashed(supervisor.home) if trashed_run.folder in ask.folders]
-    for trashed_run in chosen:
-        discard(supervisor.home.trash / trashed_run.folder)
-    size = sum(trashed_run.size_bytes for trashed_run in chosen)
+    chosen = [one for one in trashed(supervisor.home) if one.folder in ask.folders]
+    for one in chosen:
+        discard(supervisor.home.trash / one.folder)
+    size = sum(one.size_bytes for one in chosen)
     return Done(f"{len(chosen)} removed for good, {size / 2**20:,.1f} MiB.")
 
 
@@ -312,7 +289,7 @@ def _was_coming_back(mark: Path) -> bool:
         return False
 
 
-async def remove_and_record(supervisor: Supervisor, ask: Remove) -> RemoveAnswer:
+async def remove_and_record(supervisor: Supervisor, ask: messages.Remove) -> messages.RemoveAnswer:
     """Remove runs while holding the lock on records, which `remove` writes itself."""
     async with supervisor.recording:
         answer = remove(supervisor, ask)
@@ -320,4 +297,9 @@ async def remove_and_record(supervisor: Supervisor, ask: Remove) -> RemoveAnswer
     return answer
 
 
-ANSWERS = {Remove: remove_and_record, Trash: trash, Restore: restore, EmptyTrash: empty}
+ANSWERS = {
+    messages.Remove: remove_and_record,
+    messages.Trash: trash,
+    messages.Restore: restore,
+    messages.EmptyTrash: empty,
+}

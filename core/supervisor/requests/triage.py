@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
-from finetop.core.protocol.messages.triage import (
-    LookAtCell,
-    LookAtItem,
-    LostItems,
-    SetStanding,
-    SetStandingAnswer,
-    Triage,
-    TriageAnswer,
-    TriageRun,
-)
+from duckdb import DuckDBPyConnection as Connection
+
+from finetop.core.protocol.messages import triage as messages
 from finetop.core.runtime import secrets
 from finetop.core.store import flipped_items, runs, triage
 from finetop.core.store.database import transaction
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from duckdb import DuckDBPyConnection as Connection
-
-    from finetop.core.supervisor.state import Supervisor
+from finetop.core.supervisor.state import Supervisor
 
 
-def page(supervisor: Supervisor, ask: Triage) -> TriageAnswer:
+def page(supervisor: Supervisor, ask: messages.Triage) -> messages.TriageAnswer:
     return triage.page(supervisor.connection, ask, supervisor.revision)
 
 
-def set_standing(supervisor: Supervisor, ask: SetStanding) -> SetStandingAnswer:
+def set_standing(supervisor: Supervisor, ask: messages.SetStanding) -> messages.SetStandingAnswer:
     """Set the state of a regression. Raises BadInput, and as `triage.set_standing`."""
     text = f"{ask.standing.reason}\n{ask.standing.note}"
     secrets.require_none(text, "the reason", hint="It is shown to all who see the run: leave it out.")
@@ -46,10 +34,10 @@ def _of_store(read: Callable[[Connection, Any], Any]) -> Callable[[Supervisor, A
 
 
 ANSWERS: dict[Any, Callable[[Supervisor, Any], Any]] = {
-    Triage: page,
-    TriageRun: _of_store(triage.run_detail),
-    LookAtCell: _of_store(flipped_items.cell),
-    LostItems: _of_store(flipped_items.list_lost),
-    LookAtItem: _of_store(flipped_items.item_detail),
-    SetStanding: set_standing,
+    messages.Triage: page,
+    messages.TriageRun: _of_store(triage.run_detail),
+    messages.LookAtCell: _of_store(flipped_items.cell),
+    messages.LostItems: _of_store(flipped_items.list_lost),
+    messages.LookAtItem: _of_store(flipped_items.item_detail),
+    messages.SetStanding: set_standing,
 }

@@ -36,7 +36,7 @@ class AlarmNote:
 class Watch(Protocol):
     """Watches the metrics of one run, in order of steps."""
 
-    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
+    def check(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
         """Read what was measured at a step and a moment of the monotonic clock; most steps lack some metrics."""
         ...
 
@@ -82,11 +82,11 @@ class Alarms:
         loss_falls = name not in OBJECTIVES.names() or OBJECTIVES.load(name).loss_falls
         self.watches = watches(self.recipe, Run(steps, loss_falls, self.recipe.drift.limit))
 
-    def look(self, step: int, values: Mapping[str, float]) -> None:
+    def check(self, step: int, values: Mapping[str, float]) -> None:
         """Pass what was measured at a step to every alarm; costs about 20 microseconds."""
         now = time.monotonic()
         for kind, watch in self.watches.items():
-            note = watch.look(step, now, values)
+            note = watch.check(step, now, values)
             if note is not None:
                 self.events.write(protocol.Alarm(kind, step, note.text, note.is_over))
                 print(f"{'over' if note.is_over else 'alarm'}: step {step}: {note.text}", flush=True)

@@ -25,7 +25,7 @@ class Streak:
     good_since: int = 0
     is_on: bool = False
 
-    def take(self, is_bad: bool) -> Literal["", "begins", "over"]:
+    def add(self, is_bad: bool) -> Literal["", "begins", "over"]:
         """Count a step; return whether it begins or ends an alarm."""
         if is_bad:
             self.length += 1

@@ -37,7 +37,7 @@ class DeadGradient:
     alive: int = 0
     is_on: bool = False
 
-    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
+    def check(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
         norm = values.get("grad_norm", math.nan)
         if not math.isfinite(norm):
             return None

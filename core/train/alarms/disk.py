@@ -24,7 +24,7 @@ class Disk:
     space: DiskSpace = field(default_factory=DiskSpace)
     is_unwritten: bool = False  # the last checkpoint could not be written
 
-    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
+    def check(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
         unwritten, free = values.get("unwritten"), values.get("free_bytes")
         if unwritten is not None:
             self.is_unwritten = unwritten > 0

@@ -53,7 +53,7 @@ class Sign:
     first: list[float] = field(default_factory=list)
     value: float = math.nan
 
-    def take(self, value: float) -> bool:
+    def add(self, value: float) -> bool:
         """Read a step's value; return whether it is a sign. A value that is one does not join the first values."""
         if not math.isfinite(value) or value <= 0:
             return False
@@ -80,13 +80,13 @@ class Divergence:
     fine: int = 0  # consecutive steps
     is_on: bool = False
 
-    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
+    def check(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
         if "loss" not in values:
             return None
         self.seen += 1
         if self.seen > EARLY and not self.is_on:
             return None
-        signs = [sign for sign in self.signs if sign.take(values.get(sign.name, math.nan))]
+        signs = [sign for sign in self.signs if sign.add(values.get(sign.name, math.nan))]
         self.bad = self.bad + len(signs) if signs else 0
         self.fine = 0 if signs else self.fine + 1
         if self.is_on:

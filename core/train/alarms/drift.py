@@ -25,7 +25,7 @@ class Drift:
     limit: float
     is_on: bool = False
 
-    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
+    def check(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
         drift = values.get("drift")
         if drift is None:
             return None

@@ -26,11 +26,11 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 class GroupsAlike:
     streak: Streak
 
-    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
+    def check(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
         reward, alike = values.get("reward"), values.get("groups_alike")
         if reward is None or alike is None:
             return None
-        match self.streak.take(alike >= 1 and reward != 0):  # a reward of 0 has its own alarm, no_reward
+        match self.streak.add(alike >= 1 and reward != 0):  # a reward of 0 has its own alarm, no_reward
             case "begins":
                 text = f"all answers to a prompt got the same reward for {self.streak.length} steps: {reward:.3g}"
                 return AlarmNote(text)

@@ -35,7 +35,7 @@ class Nan:
     overflown: int = 0  # consecutive gradients
     fine: int = 0  # consecutive steps since the last bad value
 
-    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
+    def check(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
         bad = next((key for key in LOSSES if not math.isfinite(values.get(key, 0.0))), None)
         if "grad_norm" in values:
             fine = math.isfinite(values["grad_norm"]) or is_overflow(values)

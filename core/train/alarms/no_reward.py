@@ -26,11 +26,11 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 class NoReward:
     streak: Streak
 
-    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
+    def check(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
         reward = values.get("reward")
         if reward is None:
             return None
-        match self.streak.take(reward == 0 and not values.get("reward_deviation", 0.0)):
+        match self.streak.add(reward == 0 and not values.get("reward_deviation", 0.0)):
             case "begins":
                 return AlarmNote(f"the reward is 0 for {self.streak.length} steps: no answer gets a reward")
             case "over":

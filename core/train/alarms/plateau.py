@@ -51,7 +51,7 @@ class Plateau:
     peak: float = 0.0
     is_on: bool = False
 
-    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
+    def check(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
         loss, rate = values.get("loss", math.nan), values.get("learning_rate", self.peak)
         if not math.isfinite(loss) or loss <= 0:
             return None

@@ -67,7 +67,7 @@ class SlowDown:
     slow_since: tuple[int, float] | None = None  # step and time
     is_on: bool = False
 
-    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
+    def check(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
         step_s = values.get("step_s")
         if step_s is None:
             return None

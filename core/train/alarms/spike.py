@@ -59,7 +59,7 @@ class Spike:
     def __post_init__(self) -> None:
         self.by = self.recent  # the window that raised the alarm
 
-    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
+    def check(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
         loss = values.get("loss", math.nan)
         if not math.isfinite(loss):
             return None

@@ -16,7 +16,7 @@ NEEDS = {
 }  # settings that an objective requires
 # settings that are written out
 WRITTEN = ("train.stop_early.", "approaches.update", "check.target", "check.general", "model.quantize")
-WRITTEN += ("objective.teacher", "objective.reward")
+WRITTEN += ("objective.teacher", "objective.reward", "command.")
 NO_BASE = "check: {general: null}\n"
 PAIRS = [(method, "sft") for method in methods.names()] + [("full", name) for name in objectives.names()]
 

@@ -70,6 +70,16 @@ CASES: list[tuple[str, list[list[str]]]] = [
      ["check.target.metric=[token_f1, exact_match]"]]),
     ("budget: {nodes: 2}\n", [["budget.gpus=8"], ["budget.gpus=0"]]),
     ("budget: {nodes: 2, gpus: 3}\n", [["budget.gpus=4"]]),
+    # another program's training
+    ("command: {run: []}\n", [["command.run=[python, train.py]"]]),
+    ("command: {run: [ls], shell: ls}\n", [["command.shell="]]),
+    ("extends: lora\ncommand: [ls]\n", [["command="]]),
+    ("command: {run: [ls], values: {lr: 1}}\n", [["command.run=[ls, '{lr}']"]]),
+    ("command: {run: [ls], metrics: ['csv:']}\n", [["command.metrics=[csv]"], ["command.metrics=['csv:a.csv']"]]),
+    ("command: {run: [ls], env: {CUDA_VISIBLE_DEVICES: 0}}\n", [["command.env={}"]]),
+    ("command: [ls]\nmodel: {id: 'run:other'}\n", [["model.id=/folder"]]),
+    ("command: [ls]\ncheck: {every: 0.5}\n", []),
+    ("command: [ls]\ntrain: {keep: best}\n", [["train.keep=newest"]]),
     # several GPUs
     ("extends: ppo\nbudget: {gpus: 2}\n", []),
     ("extends: distill\nmethod: {name: full}\nobjective: {teacher: org/t}\nbudget: {gpus: 2}\n", []),

@@ -75,3 +75,17 @@ def test_one_that_is_asked_to_stop_before_it_trains_stops(folder):
 
     assert job_process.run(folder, work, lambda where: "") == 0
     assert ranks.read(folder)[0].ended == Ended("stopped", "asked to stop", kind="asked")
+
+
+def test_another_program_gets_the_environment_without_ours(monkeypatch):
+    for name in job_process.SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(job_process, "_added", set())
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "true")
+    monkeypatch.setenv("OWN", "1")
+    job_process.set_environment()
+    assert job_process.os.environ["TRANSFORMERS_VERBOSITY"] == "error"
+    environment = job_process.users_environment()
+    assert environment.keys() & job_process.SETTINGS.keys() == {"TOKENIZERS_PARALLELISM", "CUDA_DEVICE_ORDER"}
+    assert environment["TOKENIZERS_PARALLELISM"] == "true"
+    assert environment["OWN"] == "1"

@@ -27,7 +27,7 @@ from finetop.core.supervisor.serve import listen
 def rig(tmp_path_factory):
     """One supervisor for all read-only tests: starting one costs more than any of them."""
     made = Rig(Home(tmp_path_factory.mktemp("served") / "home"))
-    made.begin()
+    made.up()
     yield made
     made.stop_all()
 

@@ -48,6 +48,7 @@ def test_jobs_are_counted_by_what_they_do():
     assert jobs.counts({}) == ""
     assert jobs.counts({"check": 1, "train": 2, "remedy": 1}) == "2 trainings, 1 check, 1 remedy job"
     assert jobs.counts({"measure": 1, "approach": 1}) == "2 measurements"
+    assert jobs.counts({"command": 2, "watch": 2}) == "2 commands, 2 watches"
     assert jobs.speed(SCORING) == "3.44 items/s"
 
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from importlib import metadata
 
 import pytest
 from waiting import wait_until
@@ -175,6 +176,37 @@ def test_versions_are_compared_with_what_was_tested(monkeypatch):
     monkeypatch.setattr(machine, "requirements", lambda: {"duckdb": ">=99"})
     finding = machine.libraries()
     assert (finding.level, "(wanted >=99)" in finding.text) == ("warning", True)
+
+
+def test_the_extra_is_named_if_it_is_missing_or_incomplete_and_no_metadata_are_needed(monkeypatch):
+    lines = ["textual<8.3,>=8.2.8", 'duckdb<2.1,>=2.0.1; extra == "train"', 'ruff>=0.14; extra == "dev"']
+    installed = dict.fromkeys((*machine.OF_TRAIN, *machine.LIGHT), "1.0")
+
+    def version(name):
+        if name not in installed:
+            raise metadata.PackageNotFoundError(name)
+        return installed[name]
+
+    monkeypatch.setattr(metadata, "requires", lambda name: lines)
+    monkeypatch.setattr(metadata, "version", version)
+    assert machine.requirements() == {"textual": "<8.3,>=8.2.8", "duckdb": "<2.1,>=2.0.1"}
+    assert machine.libraries().level == "warning"
+    for name in ("torch", "trl"):
+        del installed[name]
+    finding = machine.libraries()
+    assert (finding.level, finding.text) == ("trouble", "missing of finetop[train]: torch, trl")
+    assert finding.fix == "Install finetop again: pip install 'finetop[train]'."
+    installed = dict.fromkeys(machine.LIGHT, "1.0")
+    finding = machine.libraries()
+    assert (finding.level, "without finetop[train]" in finding.text) == ("ok", True)
+    del installed["numpy"]
+    assert machine.libraries().fix == machine.INSTALL
+
+    def requires(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "requires", requires)
+    assert machine.requirements() == {}
 
 
 @pytest.mark.parametrize(

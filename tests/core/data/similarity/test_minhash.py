@@ -23,6 +23,8 @@ def test_a_signature_is_what_datasketch_makes_of_the_same_shingles() -> None:
         theirs = MinHash(minhash.PERMUTATIONS, hashfunc=int)
         theirs.update_batch(group.hashes[group.bounds[number] : group.bounds[number + 1]].tolist())
         assert made[number].tolist() == theirs.hashvalues.tolist()
+    theirs = MinHash(minhash.PERMUTATIONS, scheme="affine32").permutations
+    assert [part.tolist() for part in minhash.permutations()] == theirs.tolist()
 
 
 def test_edited_texts_meet_others_do_not_and_a_crowd_is_not_compared_all_with_all() -> None:

@@ -323,5 +323,5 @@ def test_no_text_takes_long(text: str) -> None:
     row = rows.read({"messages": list(turns)}, "messages", ("conversation",), 0, 0, 1, "a:1", "train")
     began = time.process_time()
     for name in findings.names():
-        findings.load(name).look(row, Lens(max_tokens=100))
+        findings.load(name).scan(row, Lens(max_tokens=100))
     assert time.process_time() - began < 5  # 0.1 here; quadratic code takes a minute

@@ -56,6 +56,21 @@ def want(quiet, recipe, verb="train", card=H100):
     return wait_until(lambda: job_needs.want_of(planner, connection, job, card))
 
 
+@pytest.mark.parametrize(
+    ("verb", "budget", "expected"),
+    [
+        ("command", "{}", Want(1)),
+        ("command", "{gpus: 0}", Want(0)),
+        ("command", "{gpus: 3}", Want(3)),
+        ("command", "{memory_gib: 9}", Want(1, 9.0)),
+        ("watch", "{gpus: 3}", Want(0)),
+    ],
+)
+def test_a_command_has_what_its_budget_says_without_a_plan_and_a_watch_nothing(quiet, verb, budget, expected):
+    recipe = resolve_text(f"recipe: 1\nname: x\ncommand: [x]\nbudget: {budget}\n").resolved
+    assert want(quiet, recipe, verb) == expected
+
+
 def test_what_the_recipe_says_counts(quiet, model):
     for budget, expected in (
         ("{gpus: 2, memory_gib: 24}", Want(2, 24.0)), ("{memory_gib: 24}", Want(1, 24.0)), ("{gpus: 0}", Want(0)),

@@ -59,6 +59,26 @@ def test_what_slurm_cut_short_is_told_by_the_run_s_last_word(
     assert node.code == (0 if goes_on else int(code != 0))
 
 
+@pytest.mark.parametrize(
+    ("resume_command", "left_s", "goes_on"),
+    [([], 5, False), (["again"], 5, True), ([], 5000, True)],  # near its time limit, or preempted
+)
+def test_a_command_that_hit_its_time_limit_goes_on_if_it_can(
+    tmp_path, monkeypatch, resume_command, left_s, goes_on
+):
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time()) + left_s))
+    folder = job_folder(tmp_path, nodes=1)
+    recipe = {"command": {"run": ["x"], "resume_command": resume_command}}
+    spec = JobSpec(1, 1, 1, "r", "command", recipe, {})
+    (folder / "job.json").write_bytes(msgspec.json.encode(spec))
+    write(folder / "events.jsonl", events.Ended("stopped", "asked to stop", kind="asked"))
+    node = slurm_node.Node(folder, 1)
+    node.on_term(signal.SIGTERM, None)
+    assert node.facts(facts_of(0)).get("goes_on", False) is goes_on
+    slurm_node.go_on(folder)  # its attempt, not its arguments, says that it goes on
+    assert read_spec(folder).args == {}
+
+
 def test_a_wish_of_slurm_s_that_comes_before_the_job_is_passed_on_once_it_is_there(tmp_path):
     node, asked = slurm_node.Node(job_folder(tmp_path), 1), []
     node.on_term(signal.SIGTERM, None)

@@ -17,7 +17,7 @@ def feed(kind, rows, *, run=RUN, seconds_a_step=1.0, **options):
     watch = alarm.watch(alarm.options(**options), run)
     told = []
     for step, values in enumerate(rows, 1):
-        said = watch.look(step, step * seconds_a_step, values)
+        said = watch.check(step, step * seconds_a_step, values)
         if said is not None:
             told.append((step, said.is_over, said.text))
     return told

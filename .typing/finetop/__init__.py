@@ -1,0 +1,1 @@
+../../core/external/script/__init__.py

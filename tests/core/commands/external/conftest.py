@@ -1,0 +1,99 @@
+"""The real supervisor with other programs as its jobs: small Python scripts, without torch."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from made_elsewhere import write_adapter, write_base
+from rig import MARK, Rig
+
+from finetop.core.protocol.messages.runs import Sql
+from finetop.core.runtime.home import Home, prepare
+
+SETTINGS = "settings: 1\nretry: {times: 1, wait_s: 0}\nslots: {cpu_jobs: 8}\n"
+# Reports steps FIRST to LAST, then ends; with HOLD it goes on until it is signalled.
+TRAIN = """
+import json, os, sys, time
+first, last, *hold = sys.argv[1:]
+with open(os.environ["FINETOP_METRICS"], "a", buffering=1) as file:
+    for step in range(int(first), int(last) + 1):
+        print(json.dumps({"step": step, "loss": 1.0 / step, "total_steps": 8}), file=file)
+print("reported", flush=True)
+while hold:
+    time.sleep(0.05)
+"""
+
+
+def start_supervisor(rig):
+    """Start the real supervisor of a rig's home, and wait until it answers."""
+    with rig.home.log.open("ab") as log:
+        program = [sys.executable, "-m", "finetop.core.supervisor", "--home", str(rig.home.root)]
+        env = {**os.environ, MARK: str(rig.home.root)}
+        rig.processes.append(
+            subprocess.Popen(program, stdout=log, stderr=log, start_new_session=True, env=env)
+        )
+    rig.wait_ready()
+
+
+@pytest.fixture(scope="module")
+def station(request, tmp_path_factory):
+    """A home with the real supervisor, for the tests of one file, which may have its own SETTINGS."""
+    rig = Rig(Home(tmp_path_factory.mktemp("station")))
+    prepare(rig.home)
+    (rig.home.root / "settings.yaml").write_text(getattr(request.module, "SETTINGS", SETTINGS))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("HF_HUB_OFFLINE", "1"), ("OMP_NUM_THREADS", "1"), ("CUDA_VISIBLE_DEVICES", "")):
+            patch.setenv(name, value)
+        start_supervisor(rig)
+        yield rig
+    rig.stop_all()
+
+
+@pytest.fixture
+def start():
+    return start_supervisor
+
+
+@pytest.fixture
+def finetop(station, finetop_of, tmp_path, monkeypatch):
+    """Run one command in the test's folder, where train.py lies."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text(TRAIN)
+    return finetop_of(station.home)
+
+
+@pytest.fixture
+def queue(finetop, request):
+    """Queue a command under the test's name, or another; return the run's name. It must be accepted."""
+
+    def queue_it(*words, options=(), name=request.node.name):
+        code, out, err = finetop("run", "--name", name, *options, "--json", "--", *words)
+        assert code == 0, err
+        return json.loads(out)["run"]
+
+    return queue_it
+
+
+@pytest.fixture
+def losses(station):
+    """Return a function that lists a run's loss as stored: each row, in the order of steps."""
+
+    def of(name):
+        query = "SELECT m.step, m.value FROM metrics m JOIN runs r ON r.id = m.run_id"
+        query += f" WHERE m.key = 'loss' AND r.name = '{name}' ORDER BY m.step"
+        return [(step, round(value, 4)) for step, value in station.ask(Sql(query, 1000)).rows]
+
+    return of
+
+
+@pytest.fixture
+def base(tmp_path):
+    return write_base(tmp_path / "base")
+
+
+@pytest.fixture
+def adapter(base, tmp_path):
+    """An adapter of that base, which programs copy."""
+    return write_adapter(tmp_path / "adapter", base)

@@ -1,0 +1,145 @@
+"""`finetop watch`: programs that a test starts by itself, read by the real supervisor's jobs and never signalled."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from waiting import wait_until
+
+from finetop.core.protocol.messages.runs import GetRun
+
+SETTINGS = "settings: 1\nretry: {times: 2, wait_s: 0}\nslots: {cpu_jobs: 1}\n"
+STEPS = [(step, round(1 / step, 4)) for step in range(1, 9)]
+# Writes steps into --output_dir as it is let go on; at its end the adapter, and how it ended.
+PROGRAM = """
+import json, pathlib, shutil, signal, sys, time
+out, signals = pathlib.Path(sys.argv[-1]), []
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT):
+    signal.signal(number, lambda got, frame: signals.append(got))
+out.mkdir(exist_ok=True)
+with open(out / "metrics.jsonl", "a", buffering=1) as file:
+    for step in range(1, 9):
+        while step > 4 and not pathlib.Path("go").exists():
+            time.sleep(0.02)
+        print(json.dumps({"step": step, "loss": 1 / step}), file=file)
+    shutil.copytree("adapter", out, dirs_exist_ok=True)
+    pathlib.Path("signals").write_text(repr(signals))
+"""
+
+
+@pytest.fixture
+def program(tmp_path, adapter):
+    """A training that runs without finetop, in the test's folder."""
+    (tmp_path / "own.py").write_text(PROGRAM)
+    with (tmp_path / "own.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "own.py", "--output_dir", "made"], cwd=tmp_path, stdout=log, stderr=log
+        )
+    wait_until(lambda: (tmp_path / "made" / "metrics.jsonl").exists())
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def let_go(program, tmp_path):
+    """Return a function that lets the program go on to its end, which nothing disturbed."""
+
+    def go():
+        (tmp_path / "go").touch()
+        assert program.wait() == 0
+        assert (tmp_path / "signals").read_text() == "[]"
+
+    return go
+
+
+@pytest.mark.parametrize("by", ["folder", "pid"])
+def test_it_is_read_until_it_ends_and_what_it_made_is_checked(
+    finetop, station, program, let_go, losses, base, by, request
+):
+    target = "made" if by == "folder" else str(program.pid)
+    code, out, err = finetop("watch", target, "--name", by, "--json")
+    assert code == 0, err
+    told = json.loads(out)
+    assert (told["run"], told["pid"]) == (by, program.pid)
+    assert told["log"].endswith("own.log")
+    station.wait_step(by, 4)
+    row = station.ask(GetRun(by)).row
+    assert (type(row.state).__name__, row.objective) == ("Running", "watched")
+    let_go()
+    station.wait_state(by, "finished")
+    run = wait_until(lambda: len(station.ask(GetRun(by)).jobs) == 3 and station.ask(GetRun(by)))
+    finetop("stop", by)  # this base can't be loaded
+    assert [job.verb for job in run.jobs] == ["watch", "import", "check"]
+    assert (run.row.method, run.row.model, run.row.step) == ("lora", str(base), 8)
+    assert losses(by) == STEPS
+
+
+def test_a_watch_takes_no_slot_and_can_be_stopped_and_taken_up_again(
+    finetop, queue, station, program, let_go, losses
+):
+    long = queue(sys.executable, "train.py", "1", "1", "hold", name="long")  # it has the only slot
+    station.wait_state(long, "running")
+    assert finetop("watch", "made", "--name", "w")[0] == 0
+    station.wait_step("w", 4)
+    code, _, err = finetop("pause", "w")
+    assert code == 1 and "the watch of w can't be paused" in err and "finetop stop w" in err
+    assert finetop("stop", "w")[0] == 0
+    station.wait_state("w", "stopped")
+    assert program.poll() is None
+    code, _, err = finetop("resume", "w")
+    assert code == 1 and "finetop retry w" in err
+    assert finetop("retry", "w")[0] == 0
+    station.wait_state("w", "running")
+    let_go()
+    station.wait_state("w", "finished", "queued")
+    assert losses("w") == STEPS
+    finetop("stop", "w")
+    finetop("stop", long)
+    station.wait_state(long, "stopped")
+
+
+def test_a_killed_watch_goes_on_by_itself_and_loses_and_doubles_nothing(
+    finetop, station, program, let_go, losses
+):
+    assert finetop("watch", "made", "--name", "killed")[0] == 0
+    station.wait_step("killed", 4)
+    os.kill(station.process_of("killed"), signal.SIGKILL)
+    wait_until(lambda: len(station.ask(GetRun("killed")).jobs) == 2)
+    station.wait_state("killed", "running")
+    let_go()
+    wait_until(lambda: len(losses("killed")) == 8 or None)
+    station.wait_state("killed", "finished", "queued")
+    assert losses("killed") == STEPS
+    finetop("stop", "killed")
+
+
+@pytest.mark.parametrize(
+    ("target", "error"),
+    [
+        ("nowhere", "there is no folder"),
+        ("999999999", "there is no process 999999999"),
+        ("own.txt", "and it is no process id"),
+    ],
+)
+def test_what_can_not_be_watched_is_refused_in_one_line(finetop, tmp_path, target, error):
+    (tmp_path / "own.txt").touch()
+    code, out, err = finetop("watch", target)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert error in err
+
+
+def test_a_folder_without_a_program_is_watched_too(finetop, station, tmp_path, losses):
+    (tmp_path / "made").mkdir()
+    lines = [json.dumps({"step": step, "loss": 1 / step}) + "\n" for step in range(1, 4)]
+    (tmp_path / "made" / "metrics.jsonl").write_text("".join(lines))
+    code, out, err = finetop("watch", "made", "--name", "alone")
+    assert code == 0, err
+    assert "until nothing new has come for 10 minutes" in out
+    station.wait_step("alone", 3)
+    finetop("stop", "alone")
+    assert station.wait_state("alone", "stopped").state.how == "stop"
+    assert losses("alone") == STEPS[:3]

@@ -1,0 +1,142 @@
+"""`finetop.log` and `FinetopCallback`: lines that a run's job reads, and no error of theirs ends a training."""
+
+import math
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from metric_files import opened, read
+
+from finetop.core.external import client
+
+
+@pytest.fixture(autouse=True)
+def own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(client, "_files", {})
+    monkeypatch.setenv(client.HOME, str(tmp_path))
+    monkeypatch.delenv(client.METRICS, raising=False)
+    monkeypatch.delenv(client.RANK, raising=False)
+    yield
+    for file in client._files.values():
+        if file.descriptor is not None:
+            os.close(file.descriptor)
+
+
+def logged(tmp_path: Path, run: str = "run") -> list[tuple[int, dict[str, float]]]:
+    return read(opened("lines", tmp_path / "logged" / run / "metrics.jsonl"))
+
+
+def test_each_call_is_a_line(tmp_path: Path) -> None:
+    client.log("run", 1, loss=0.1, **{'a"b/c': 1e300})
+    client.log("run", step=2, loss=1)
+    assert logged(tmp_path) == [(1, {"loss": 0.1, 'a"b/c': 1e300}), (2, {"loss": 1.0})]
+    (point, _) = opened("lines", tmp_path / "logged" / "run" / "metrics.jsonl").read()
+    assert point.at > 1.7e9
+
+
+def test_values_that_are_not_finite(tmp_path: Path) -> None:
+    client.log("run", 1, loss=math.nan, up=math.inf, down=-math.inf)
+    ((_, values),) = logged(tmp_path)
+    assert repr(values) == "{'loss': nan, 'up': inf, 'down': -inf}"
+
+
+def test_numbers_of_other_libraries_and_values_that_are_none(tmp_path: Path) -> None:
+    import numpy as np
+
+    values: dict[str, Any] = {"a": np.float32(0.5), "b": None, "c": "x", "d": [1, 2], "e": 10**400, "f": True}
+    client.log("run", np.int64(3), **values)
+    assert logged(tmp_path) == [(3, {"a": 0.5, "f": 1.0})]
+
+
+def test_in_a_command_they_belong_to_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "job" / "metrics.jsonl"
+    monkeypatch.setenv(client.METRICS, str(path))
+    client.log("one", 1, a=1)
+    client.log("two", 2, a=2)
+    assert read(opened("lines", path)) == [(1, {"a": 1.0}), (2, {"a": 2.0})]
+    assert not (tmp_path / "logged").exists()
+
+
+def test_only_the_first_process_of_a_distributed_run_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(client.RANK, "1")
+    client.log("run", 1, a=1)
+    assert not (tmp_path / "logged").exists()
+    monkeypatch.setenv(client.RANK, "0")
+    client.log("other", 1, a=1)
+    assert logged(tmp_path, "other") == [(1, {"a": 1.0})]
+
+
+@pytest.mark.parametrize(
+    ("run", "folder"), [("../../x", "-..-x"), ("a/b c", "a-b-c"), ("", "run"), ("..", "run")]
+)
+def test_a_runs_name_stays_in_the_home_folder(tmp_path: Path, run: str, folder: str) -> None:
+    client.log(run, 1, a=1)
+    assert [path.name for path in (tmp_path / "logged").iterdir()] == [folder]
+
+
+def test_a_folder_that_can_not_be_made_is_named_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "logged").touch()
+    for step in range(3):
+        client.log("run", step, a=1)
+    assert capsys.readouterr().err.count("can't write to") == 1
+
+
+FULL = """
+import resource, signal, sys
+from finetop.core.external.client import log
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+log("run", 1, loss=1.0)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+log("run", 2, loss=1.0)
+log("run", 3, loss=1.0)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+log("run", 4, loss=1.0)
+"""
+
+
+@pytest.mark.skipif(
+    resource.getrlimit(resource.RLIMIT_FSIZE)[1] != resource.RLIM_INFINITY, reason="files are limited"
+)
+def test_a_full_disk_cuts_a_line_and_no_other(tmp_path: Path) -> None:
+    environment = {**os.environ, client.HOME: str(tmp_path)}
+    subprocess.run([sys.executable, "-c", FULL, "60"], env=environment, check=True)
+    lines = (tmp_path / "logged" / "run" / "metrics.jsonl").read_text().splitlines()
+    assert len(lines) == 3
+    assert [step for step, _ in logged(tmp_path)] == [1, 4]
+    assert len(lines[1]) < len(lines[0])
+
+
+class _Arguments:
+    output_dir = "outputs/my-run"
+
+
+class _State:
+    is_world_process_zero = True
+    global_step = 5
+    max_steps = 50
+
+
+def test_the_callback_reports_what_a_trainer_logs(tmp_path: Path) -> None:
+    own = client.callback()()
+    own.on_log(_Arguments(), _State(), None, logs={"loss": 1.5, "text": "x"})
+    own.on_log(_Arguments(), _State(), None, logs={"train_runtime": 3.0, "train_loss": 9.0})
+    own.on_log(_Arguments(), _State(), None, logs=None)
+    reader = opened("lines", tmp_path / "logged" / "my-run" / "metrics.jsonl")
+    assert read(reader) == [(5, {"loss": 1.5})]
+    assert reader.total == 50
+
+
+def test_the_callback_of_another_rank_is_silent(tmp_path: Path) -> None:
+    state = _State()
+    state.is_world_process_zero = False
+    client.callback()("mine").on_log(_Arguments(), state, None, logs={"loss": 1.5})
+    assert not (tmp_path / "logged").exists()

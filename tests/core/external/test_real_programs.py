@@ -1,0 +1,193 @@
+"""Real training programs, started and watched: their numbers, their output, and what a stop leaves of them."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import command_runs
+import pytest
+from command_runs import stored, submit
+from rig import Rig
+from tiny_run import chat, write_rows
+from waiting import TORCH_LIMIT_S, wait_until
+
+from finetop.core.external import trainers
+from finetop.core.external.recipe import CommandRequest, command_recipe
+from finetop.core.protocol.messages.queue import Stop
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.messages.submit import Watch
+from finetop.core.protocol.runs import WATCHED, word
+from finetop.core.runtime import processes
+from finetop.core.runtime.home import Home
+
+ENDS = ("finished", "stopped", "failed", "lost")
+# Trains the base's last norm by itself, and saves the whole model beside its other files.
+LOOP = """
+    import shutil, sys, torch
+    from safetensors.torch import load_file, save_file
+    from finetop.core.external.client import log
+
+    base, steps = sys.argv[1], 20
+    shutil.copytree(base, "out")
+    weights = load_file("out/model.safetensors")
+    scale = torch.nn.Parameter(weights["model.norm.weight"].clone())
+    optimizer = torch.optim.SGD([scale], lr=0.01)
+    for step in range(1, steps + 1):
+        loss = ((scale - 2.0) ** 2).mean()
+        optimizer.zero_grad(); loss.backward(); optimizer.step()
+        log("loop", step, loss=loss.item(), total_steps=steps)
+    weights["model.norm.weight"] = scale.detach()
+    save_file(weights, "out/model.safetensors", {"format": "pt"})
+"""
+TRAINER = """
+    import sys
+    from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments
+
+    base, steps = sys.argv[1], int(sys.argv[2])
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    ids = tokenizer("We mend radios, lamps and clocks.")["input_ids"]
+    arguments = TrainingArguments(
+        "out", max_steps=steps, logging_steps=2, save_steps=10, learning_rate=1e-3, report_to="none", use_cpu=True,
+        per_device_train_batch_size=1,
+    )
+    rows = [{"input_ids": ids, "labels": ids}] * 40
+    trainer = Trainer(AutoModelForCausalLM.from_pretrained(base), arguments, train_dataset=rows,
+                      processing_class=tokenizer)
+    trainer.train()
+    trainer.save_model("out")
+"""
+RANKS = """
+    import os, time, torch
+    from accelerate import Accelerator
+    from finetop.core.external.client import log
+
+    accelerator = Accelerator(cpu=True)
+    model, optimizer = torch.nn.Linear(4, 1), None
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    model, optimizer = accelerator.prepare(model, optimizer)
+    for step in range(1, 100_000):
+        loss = model(torch.ones(2, 4)).pow(2).mean()
+        optimizer.zero_grad(); accelerator.backward(loss); optimizer.step()
+        if accelerator.is_main_process:
+            log("ranks", step, loss=loss.item(), world=accelerator.num_processes)
+        time.sleep(0.05)
+"""
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    made = Rig(Home(tmp_path_factory.mktemp("programs") / "home"))
+    command_runs.up(made)
+    yield made
+    made.stop_all()
+
+
+def script(folder: Path, text: str, name: str = "train.py") -> Path:
+    folder.mkdir(exist_ok=True)
+    file = folder / name
+    file.write_text(dedent(text))
+    return file
+
+
+def require_checked(rig: Rig, name: str, steps: list[int]) -> None:
+    """Wait until a run has ended, and require that its numbers are there, its output imported, and a check queued."""
+    row = rig.wait_state(name, *ENDS, limit_s=TORCH_LIMIT_S)
+    assert word(row.state) == "finished", rig.about(name)
+    assert row.state.cause == "", row.state
+    wait_until(lambda: "check" in verbs(rig, name), lambda: rig.about(name))
+    assert verbs(rig, name) == ["command", "import", "check"]
+    assert stored(rig, name) == steps
+    assert row.step == steps[-1]
+
+
+def verbs(rig: Rig, name: str) -> list[str]:
+    return [job.verb for job in rig.ask(GetRun(name)).jobs]
+
+
+def test_a_bare_loop_of_torch_reports_by_finetop_log_and_its_model_is_checked(rig, tmp_path, tiny_model):
+    folder = tmp_path / "loop"
+    file = script(folder, LOOP)
+    words = [sys.executable, str(file), str(tiny_model)]
+    name = submit(rig, folder, words, "loop", output="out", base=str(tiny_model))
+    require_checked(rig, name, [*range(1, 21)])
+
+
+@pytest.mark.slow
+def test_a_trainer_is_read_from_what_it_prints_and_writes(rig, tmp_path, tiny_model):
+    folder = tmp_path / "trainer"
+    words = [sys.executable, str(script(folder, TRAINER)), str(tiny_model), "20"]
+    name = submit(rig, folder, words, "trainer", output="out", base=str(tiny_model))
+    require_checked(rig, name, [*range(2, 21, 2)])
+    assert stored(rig, name, "learning_rate") == [*range(2, 21, 2)]
+
+
+@pytest.mark.slow
+def test_the_command_line_of_trl_runs_by_its_own_configuration(rig, tmp_path, tiny_model):
+    folder = tmp_path / "trl"
+    program = script(tmp_path / "bin", f"#!{sys.executable}\nfrom trl.cli import main\nmain()\n", "trl")
+    program.chmod(0o700)
+    folder.mkdir()
+    write_rows(folder / "rows.jsonl", [chat(f"What is {n}?", f"It is {n * n}.") for n in range(40)])
+    (folder / "conf.yaml").write_text(
+        f"model_name_or_path: {tiny_model}\ndatasets: [{{path: json, data_files: rows.jsonl}}]\noutput_dir: out\n"
+        "max_steps: 20\nlogging_steps: 2\nsave_steps: 10\nlearning_rate: 0.01\nreport_to: none\nuse_cpu: true\n"
+        "bf16: false\nuse_peft: true\nlora_r: 4\nlora_target_modules: all-linear\n"
+    )
+    known = trainers.known("trl", "conf.yaml", folder)
+    assert (known.output, known.base) == ("out", str(tiny_model))
+    words = [str(program), *known.words[1:]]
+    name = submit(rig, folder, words, "trl", output=known.output, base=known.base)
+    require_checked(rig, name, [*range(2, 21, 2)])
+    assert rig.ask(GetRun(name)).row.method == "lora"
+
+
+@pytest.mark.slow
+def test_a_stop_ends_both_ranks_of_accelerate(rig, tmp_path):
+    folder = tmp_path / "ranks"
+    file = script(folder, RANKS)
+    # --multi_gpu: with --cpu accelerate starts one process; Accelerator(cpu=True) takes gloo all the same
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    more = [
+        "--num_machines",
+        "1",
+        "--mixed_precision",
+        "no",
+        "--dynamo_backend",
+        "no",
+        "--main_process_port",
+        "0",
+    ]
+    name = submit(rig, folder, [*launch, *more, str(file)], "ranks", "command.grace_s=120")
+    wait_until(lambda: rig.ask(GetRun(name)).row.step >= 5, lambda: rig.about(name), TORCH_LIMIT_S)
+    below = processes.descendants(rig.process_of(name))
+    assert len([pid for pid in below if processes.environment_of(pid).get("WORLD_SIZE") == "2"]) == 2
+    rig.ask(Stop(name))
+    row = rig.wait_state(name, *ENDS)
+    assert word(row.state) == "stopped", row.state
+    assert rig.orphans() == []
+    assert "has not ended" not in (rig.job_folder(name) / "log.txt").read_text()
+    assert stored(rig, name) == [*range(1, row.step + 1)]
+    assert set(stored(rig, name, "world")) == set(stored(rig, name))
+
+
+@pytest.mark.slow
+def test_a_trainer_that_runs_already_is_watched_to_its_end_and_not_touched(rig, tmp_path, tiny_model):
+    folder = tmp_path / "watched"
+    file = script(folder, TRAINER)
+    with (folder / "log.txt").open("wb") as log:
+        words = [sys.executable, str(file), str(tiny_model), "40"]
+        program = subprocess.Popen(words, cwd=folder, stdout=log, stderr=log)
+    request = CommandRequest(tuple(words), folder, output="out", base=str(tiny_model), objective=WATCHED)
+    loaded = command_recipe(request)
+    start = processes.start_time(program.pid)
+    log_file = str(folder / "log.txt")
+    watch = Watch(loaded.resolved, loaded.text, "watched", program.pid, str(start), log_file)
+    name = rig.ask(watch).name
+    assert program.wait(TORCH_LIMIT_S) == 0
+    row = rig.wait_state(name, *ENDS, limit_s=TORCH_LIMIT_S)
+    assert word(row.state) == "finished", rig.about(name)
+    wait_until(lambda: "check" in verbs(rig, name), lambda: rig.about(name))
+    assert verbs(rig, name) == ["watch", "import", "check"]
+    assert stored(rig, name) == [*range(2, 41, 2)]
