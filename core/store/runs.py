@@ -290,7 +290,8 @@ def detail(connection: Connection, run_id: int, why: Mapping[int, str] | None = 
     query = "SELECT folder, recipe, source, first_row, best FROM runs WHERE id = ?"
     folder, recipe_text, source, first_row, best = one_row(connection, query, [run_id])
     own_jobs = jobs.of_run(connection, run_id)
-    query = "SELECT verb, device, versions, planned FROM jobs WHERE run_id = ? AND list_contains(?, verb) ORDER BY id DESC"
+    condition = "run_id = ? AND list_contains(?, verb) ORDER BY id DESC"
+    query = f"SELECT verb, device, versions, planned FROM jobs WHERE {condition}"
     makers = connection.execute(query, [run_id, list(data.MAKES_A_RUN)]).fetchall()
     _, device, versions, planned = makers[0] if makers else ("", "", "{}", "{}")
     # the import of what a command made knows the model, and nothing of where it was trained
