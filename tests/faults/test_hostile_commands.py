@@ -178,7 +178,7 @@ def test_a_command_that(rig, tmp_path, left, what):
     assert (word(row.state), left()) == (state, 0), rig.about(name)
     assert stored(rig, name) == steps
     if state == "failed":  # a log that was deleted says nothing, and hides no reason
-        assert row.state.cause in ("the command exited with code 7", "the command killed by signal 11"), (
+        assert row.state.cause in ("the command exited with code 7", "the command was killed by signal 11"), (
             row.state
         )
 
