@@ -20,6 +20,7 @@ from finetop.core.runtime.home import Home, is_made
 # What creates a home: commands that start something in it. All others, and new ones, must leave nothing.
 BEGINS = {
     "run": "a run",
+    "watch": "a run",
     "demo": "two runs",
     "import": "a run",
     "select": "rows that are kept in the home",
@@ -99,7 +100,7 @@ def test_a_verb_makes_no_home_leaves_no_process_and_answers_as_an_empty_home(fol
 
 def test_only_what_begins_something_makes_a_home(folder, command):
     makers = {ask.__name__ for ask in wire.requests() if ask.makes_home}
-    assert makers == {"Submit", "SubmitChain", "SubmitSweep", "SubmitApproaches", "Import", "Hold"}
+    assert makers == {"Submit", "SubmitChain", "SubmitSweep", "SubmitApproaches", "Import", "Watch", "Hold"}
     home = Home(folder / "home")
     arguments = [sys.executable, "-m", "finetop.tui.main", "queue", "hold", "--home", str(home.root)]
     subprocess.run(arguments, check=True)

@@ -170,7 +170,7 @@ def test_labels_are_printed_for_their_names_and_kept_as_they_were_written(tmp_pa
         "columns: {prompt: '{{q}}'}": "columns.prompt names no column.",
         "columns: {text: q}, labels: {0: a}": "labels has no effect",
         "columns: [a]": "data.train[0].columns is ",
-        "labels: {0: 1}": "data.train[0].labels is ",
+        "labels: {0: 1}": "data.train[0].labels.0 is ",
     }.items(),
 )
 def test_what_can_not_be_is_refused_with_its_line(written: str, said: str) -> None:
