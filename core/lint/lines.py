@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import msgspec
 
 from finetop.core.data import files, source_record, sources
-from finetop.core.data.files.jsonl import LONGEST_LINE
+from finetop.core.data.files.jsonl import LONGEST_LINE, is_utf8
 from finetop.core.data.similarity.spill_file import disk_folder
 from finetop.core.errors import BadData, BadInput, EnvironmentTrouble
 from finetop.core.runtime.files import is_pattern
@@ -227,11 +227,11 @@ def decoded(line: bytes | Unread) -> dict[str, Any] | str:
         return line.why
     try:
         raw = msgspec.json.decode(line)
-    except UnicodeDecodeError:
-        return "is not UTF-8 text"
     except RecursionError:
         return "is nested too deeply"
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        if not is_utf8(line):
+            return "is not UTF-8 text"
         return f"is not JSON: {str(error).removeprefix('JSON is malformed: ')}"
     if isinstance(raw, dict):
         return raw

@@ -48,11 +48,11 @@ def row_of(line: bytes, name: str, number: int) -> dict[str, Any] | BadData:
     place = f"{name}:{number}"
     try:
         row = msgspec.json.decode(line)
-    except UnicodeDecodeError:
-        return _text.not_utf8(line, place, name)
     except RecursionError:
         return BadData(f"{place}: is nested too deeply.", hint="A row is a flat object.")
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        if not is_utf8(line):
+            return _text.not_utf8(line, place, name)
         reason = str(error).removeprefix("JSON is malformed: ")
         hint = _ONE_A_LINE
         if number == 1 and line.strip() in (b"[", b"{"):
@@ -68,6 +68,15 @@ def row_of(line: bytes, name: str, number: int) -> dict[str, Any] | BadData:
     is_document = number == 1 and isinstance(row, list) and row and isinstance(row[0], dict)
     hint = _document(name) if is_document else 'Write {"messages": […]} on each line.'
     return BadData(f"{place}: is {kind}, not an object.", hint=hint)
+
+
+def is_utf8(content: bytes) -> bool:
+    """Return whether the bytes are UTF-8; msgspec 0.22 and 0.23 raise different errors for those that are not."""
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _document(name: str) -> str:
