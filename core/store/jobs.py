@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,9 +45,8 @@ class Job:
 
 
 _SELECT = (
-    "SELECT j.id, j.run_id, r.name, j.verb, j.args, r.folder || '/' || j.folder, j.state, j.asked, j.attempt,"
-    " j.priority, coalesce(j.place, j.id) AS stands, j.held, j.not_before, j.gpus, j.gpu_fault"
-    " FROM jobs j JOIN runs r ON r.id = j.run_id WHERE j.word = ? ORDER BY j.priority, stands, j.id"
+    "SELECT id, run_id, verb, args, folder, state, asked, attempt, priority, coalesce(place, id), held, not_before,"
+    " gpus, gpu_fault FROM jobs WHERE word = ?"
 )
 
 
@@ -61,11 +60,20 @@ def live(connection: Connection) -> list[Job]:
 
 
 def _jobs(connection: Connection, word: str) -> list[Job]:
+    # read on every change: a join and an order would take DuckDB 3 ms to plan, also where there is no such job
     jobs, rows = [], connection.execute(_SELECT, [word]).fetchall()
-    for number, run_id, name, verb, args, folder, state, *facts, gpus, fault in rows:
-        own = (msgspec.json.decode(args), folder, _state.decode(state))
+    named = _runs_of(connection, {row[1] for row in rows}) if rows else {}
+    for number, run_id, verb, args, folder, state, *facts, gpus, fault in rows:
+        name, run_folder = named[run_id]
+        own = (msgspec.json.decode(args), f"{run_folder}/{folder}", _state.decode(state))
         jobs.append(Job(*(number, run_id, name, verb, *own, *facts, _shares.decode(gpus), fault)))
-    return jobs
+    return sorted(jobs, key=lambda job: (job.priority, job.place, job.id))
+
+
+def _runs_of(connection: Connection, run_ids: Iterable[int]) -> dict[int, tuple[str, str]]:
+    """Map runs to their names and folders."""
+    query = "SELECT id, name, folder FROM runs WHERE list_contains(?, id)"
+    return {run_id: own for run_id, *own in connection.execute(query, [list(run_ids)]).fetchall()}
 
 
 def add_job(
@@ -222,9 +230,9 @@ def place_of(connection: Connection, run_id: int) -> int:
     return next(queued.place for job, queued in waiting_line(connection) if job.run_id == run_id)
 
 
-def side_jobs(connection: Connection, waiting: SideJobs) -> SideJobs:
-    """Map runs to their unfinished jobs that don't make them; `waiting` comes from `places`."""
-    jobs = [job for job in live(connection) if job.verb not in data.MAKES_A_RUN]
+def side_jobs(connection: Connection, running: Sequence[Job], waiting: SideJobs) -> SideJobs:
+    """Map runs to their unfinished jobs that don't make them; `running` comes from `live`, `waiting` from `places`."""
+    jobs = [job for job in running if job.verb not in data.MAKES_A_RUN]
     progress = tried(connection, jobs)
     by_run: SideJobs = {}
     for job in jobs:
@@ -265,11 +273,10 @@ def counts(connection: Connection) -> tuple[dict[str, int], int]:
     return dict(Counter(runs)), len(live_jobs) - len(runs) + waiting
 
 
-def gpus_in_use(connection: Connection) -> dict[int, str]:
+def gpus_in_use(running: Sequence[Job]) -> dict[int, str]:
     """Map runs to the GPUs of their live jobs, numbered as on the machine: 'GPU 0, 1'."""
-    query = "SELECT run_id, gpus FROM jobs WHERE word = 'running' AND gpus != '[]' ORDER BY id"
-    rows = connection.execute(query).fetchall()
-    return {run_id: data.gpus_word(_shares.decode(gpus)) for run_id, gpus in rows}
+    newest_last = sorted(running, key=lambda job: job.id)
+    return {job.run_id: data.gpus_word(job.gpus) for job in newest_last if job.gpus}
 
 
 def next_checkpoints(connection: Connection) -> float:

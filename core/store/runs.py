@@ -219,11 +219,12 @@ def rows(
     waiting_others: jobs.SideJobs,
 ) -> list[data.RunRow]:
     """Read runs as list rows, in this order; waiting jobs come from jobs.places."""
-    beside = jobs.side_jobs(connection, waiting_others)
+    running = jobs.live(connection)
+    beside = jobs.side_jobs(connection, running, waiting_others)
     saved = _saved(connection, run_ids)
     alarm = alarms.newest_open(connection, run_ids)
-    gpus = jobs.gpus_in_use(connection)
-    query = f"SELECT {_COLUMNS} FROM runs WHERE id IN (SELECT unnest(?))"
+    gpus = jobs.gpus_in_use(running)
+    query = f"SELECT {_COLUMNS} FROM runs WHERE list_contains(?, id)"
     by_id = {}
     for line in connection.execute(query, [list(run_ids)]).fetchall():
         run_id = line[0]
