@@ -1,4 +1,6 @@
-"""A process that has imported what a supervisor needs, and forks one whenever a test starts it: saves .4 s of CPU each.
+"""A process that is as far as a supervisor with its first run, and forks one whenever a test starts it.
+
+This saves each supervisor 0.4 s of CPU for its imports, and 0.3 s for what it reads once: settings, plug-ins, suites.
 
 python fork_server.py   # answers each line of JSON on standard input with one on standard output
 """
@@ -86,8 +88,7 @@ def fork_server() -> ForkServer:
 
 
 def main() -> int:
-    from finetop.core.supervisor import __main__ as imported  # noqa: F401
-
+    prepare_supervisor()
     gc.collect()
     gc.freeze()
     while line := sys.stdin.buffer.readline():
@@ -99,6 +100,21 @@ def main() -> int:
             become(**question)
         print(json.dumps(answer), flush=True)
     return 0
+
+
+def prepare_supervisor() -> None:
+    """Import what a supervisor does, and read what it caches when the first run is submitted."""
+    from finetop.core.check.tasks.suite import suites
+    from finetop.core.recipe.load import recipe_from_mapping, resolve_text
+    from finetop.core.runtime import secret_patterns  # noqa: F401
+    from finetop.core.runtime.home import Home
+    from finetop.core.store.database import migrations
+    from finetop.core.supervisor import __main__ as imported  # noqa: F401
+
+    resolved = resolve_text("recipe: 1\nextends: lora\nname: a\ndata: {train: [{path: rows.jsonl}]}\n").resolved
+    recipe_from_mapping(resolved)
+    suites(Home(Path(__file__).parent / "none"))
+    migrations()
 
 
 def become(words: list[str], log: str, folder: str, environment: dict[str, str]) -> None:
