@@ -73,7 +73,8 @@ def _jobs(connection: Connection, word: str) -> list[Job]:
 def _runs_of(connection: Connection, run_ids: Iterable[int]) -> dict[int, tuple[str, str]]:
     """Map runs to their names and folders."""
     query = "SELECT id, name, folder FROM runs WHERE list_contains(?, id)"
-    return {run_id: own for run_id, *own in connection.execute(query, [list(run_ids)]).fetchall()}
+    rows = connection.execute(query, [list(run_ids)]).fetchall()
+    return {run_id: (name, folder) for run_id, name, folder in rows}
 
 
 def add_job(

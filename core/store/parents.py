@@ -53,9 +53,9 @@ def pin(connection: Connection, run_id: int, setting: str, step: int) -> None:
 
 def relatives(connection: Connection, run_id: int) -> tuple[list[data.Relative], list[data.Relative]]:
     """Return a run's parents and children with their names."""
-
-    if not one_value(connection, "SELECT count(*) FROM parents WHERE run_id = $1 OR parent_id = $1", [run_id]):
-        return [], []  # most runs, and the joins take 4 ms to plan
+    related = "SELECT count(*) FROM parents WHERE run_id = $1 OR parent_id = $1"
+    if not one_value(connection, related, [run_id]):
+        return [], []  # most runs; the joins below take 4 ms to plan
 
     def named(own: str, other: str) -> list[data.Relative]:
         query = (
