@@ -103,7 +103,9 @@ def marked(connection: Connection, root: Path) -> Marked | None:
 
 def _marks(connection: Connection) -> list[tuple[int, int]]:
     """Return how often each marked run is marked."""
-    return connection.execute("SELECT run_id, count(*) FROM unrecorded GROUP BY run_id").fetchall()
+    query = "SELECT run_id, count(*) FROM unrecorded GROUP BY run_id"
+    marks: list[tuple[int, int]] = connection.execute(query).fetchall()
+    return marks
 
 
 def write(pending: Marked, root: Path) -> None:

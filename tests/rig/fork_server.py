@@ -111,7 +111,9 @@ def prepare_supervisor() -> None:
     from finetop.core.store.database import migrations
     from finetop.core.supervisor import __main__ as imported  # noqa: F401
 
-    resolved = resolve_text("recipe: 1\nextends: lora\nname: a\ndata: {train: [{path: rows.jsonl}]}\n").resolved
+    resolved = resolve_text(
+        "recipe: 1\nextends: lora\nname: a\ndata: {train: [{path: rows.jsonl}]}\n"
+    ).resolved
     recipe_from_mapping(resolved)
     suites(Home(Path(__file__).parent / "none"))
     migrations()

@@ -31,6 +31,7 @@ from finetop.core.runtime.home import Home, prepare
 
 Process = Forked | subprocess.Popen[bytes]
 PROGRAM = Path(__file__).with_name("fake_supervisor.py")
+REAL = Path(__file__).parents[2] / "core" / "supervisor" / "__main__.py"  # its jobs are real
 MARK = "FINETOP_TEST_HOME"  # in the environment of all descendants of a rig's supervisor
 # Failed runs stay failed: tests of the failure report need not wait for retries.
 ALONE = "settings: 1\nretry: {times: 0}\nresume: {after_reboot: false, after_crash: false}\n"
@@ -69,6 +70,7 @@ class Rig:
     processes: list[Process] = field(default_factory=list)
     settings: str = ALONE  # of the home
     variables: dict[str, str] = field(default_factory=dict)  # environment variables of its supervisors
+    program: Path = PROGRAM
     model: str = ""  # the runs' model; "": the recipe's
     side: Path | None = None  # where jobs record what they reported; None: in their own folders
 
@@ -76,7 +78,7 @@ class Rig:
         prepare(self.home)
         if not (self.home.root / "settings.yaml").exists():
             (self.home.root / "settings.yaml").write_text(self.settings)
-        command = [str(PROGRAM), "--home", str(self.home.root)]
+        command = [str(self.program), "--home", str(self.home.root)]
         side = {} if self.side is None else {"FINETOP_TEST_SIDE": str(self.side)}
         variables = {**os.environ, MARK: str(self.home.root), **self.variables, **side, **environment}
         self.home.log.touch()

@@ -1,13 +1,11 @@
 """`finetop import` and `finetop check --model`, with the real supervisor, jobs and scorer on a tiny model."""
 
 import json
-import subprocess
-import sys
 
 import pytest
-from rig import Rig
+from rig import REAL, Rig
 
-from finetop.core.runtime.home import Home, prepare
+from finetop.core.runtime.home import Home
 
 SUITE = "suite: 1\nname: mini\ntasks: [{name: sums, data: sums.jsonl, chance: 0.0, metric: acc}]\n"
 
@@ -20,12 +18,8 @@ def finetop(tmp_path, finetop_of, monkeypatch):
         monkeypatch.setenv(name, value)
     command = finetop_of(home)
     monkeypatch.chdir(tmp_path)
-    prepare(home)
-    rig = Rig(home)
-    with home.log.open("ab") as log:
-        program = [sys.executable, "-m", "finetop.core.supervisor", "--home", str(home.root)]
-        rig.processes.append(subprocess.Popen(program, stdout=log, stderr=log, start_new_session=True))
-    rig.wait_ready()
+    rig = Rig(home, settings="settings: 1\n", program=REAL)
+    rig.up()
     yield command
     rig.stop_all()
 

@@ -1,16 +1,13 @@
 """The real supervisor with other programs as its jobs: small Python scripts, without torch."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 from made_elsewhere import write_adapter, write_base
-from rig import MARK, Rig
+from rig import REAL, Rig
 
 from finetop.core.protocol.messages.runs import Sql
-from finetop.core.runtime.home import Home, prepare
+from finetop.core.runtime.home import Home
 
 SETTINGS = "settings: 1\nretry: {times: 1, wait_s: 0}\nslots: {cpu_jobs: 8}\n"
 # Reports steps FIRST to LAST, then ends; with HOLD it goes on until it is signalled.
@@ -26,34 +23,17 @@ while hold:
 """
 
 
-def start_supervisor(rig):
-    """Start the real supervisor of a rig's home, and wait until it answers."""
-    with rig.home.log.open("ab") as log:
-        program = [sys.executable, "-m", "finetop.core.supervisor", "--home", str(rig.home.root)]
-        env = {**os.environ, MARK: str(rig.home.root)}
-        rig.processes.append(
-            subprocess.Popen(program, stdout=log, stderr=log, start_new_session=True, env=env)
-        )
-    rig.wait_ready()
-
-
 @pytest.fixture(scope="module")
 def station(request, tmp_path_factory):
     """A home with the real supervisor, for the tests of one file, which may have its own SETTINGS."""
-    rig = Rig(Home(tmp_path_factory.mktemp("station")))
-    prepare(rig.home)
-    (rig.home.root / "settings.yaml").write_text(getattr(request.module, "SETTINGS", SETTINGS))
+    settings = getattr(request.module, "SETTINGS", SETTINGS)
+    rig = Rig(Home(tmp_path_factory.mktemp("station")), settings=settings, program=REAL)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (("HF_HUB_OFFLINE", "1"), ("OMP_NUM_THREADS", "1"), ("CUDA_VISIBLE_DEVICES", "")):
             patch.setenv(name, value)
-        start_supervisor(rig)
+        rig.up()
         yield rig
     rig.stop_all()
-
-
-@pytest.fixture
-def start():
-    return start_supervisor
 
 
 @pytest.fixture

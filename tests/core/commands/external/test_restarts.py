@@ -21,12 +21,12 @@ runpy.run_path("train.py")
 """
 
 
-def test_a_command_goes_on_while_its_supervisor_is_killed(queue, station, start, losses, tmp_path):
+def test_a_command_goes_on_while_its_supervisor_is_killed(queue, station, losses, tmp_path):
     name = queue(PYTHON, "-c", GOES_ON, "1", "4")
     station.wait_step(name, 4)
     station.kill()
     (tmp_path / "go").touch()
-    start(station)
+    station.up()
     row = station.wait_state(name, "finished")
     assert losses(name) == STEPS
     assert station.ask(GetRun(name)).jobs[0].attempt == 1
@@ -35,7 +35,7 @@ def test_a_command_goes_on_while_its_supervisor_is_killed(queue, station, start,
 
 @pytest.mark.slow  # five runs of every ending
 def test_runs_of_other_programs_come_back_with_a_rebuilt_database(
-    finetop, queue, station, start, losses, adapter, tmp_path
+    finetop, queue, station, losses, adapter, tmp_path
 ):
     code = "import runpy, shutil; runpy.run_path('train.py'); shutil.copytree('adapter', 'out')"
     queue(
@@ -58,7 +58,7 @@ def test_runs_of_other_programs_come_back_with_a_rebuilt_database(
     before = dump(station.home.database)
     assert rebuild(station.home).left_out == []
     assert differences(before, dump(station.home.database)) == []
-    start(station)
+    station.up()
     assert finetop("resume", "paused")[0] == 0
     station.wait_state("paused", "finished")
     assert losses("paused") == STEPS[:4]
