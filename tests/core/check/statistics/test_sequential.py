@@ -150,7 +150,7 @@ def test_the_heaviest_task_decides_and_it_is_said():
 
 def test_wrong_verdicts_of_weighted_suites_stay_below_alpha():
     # Drops close to the margin: all of it in the heaviest task, in the lightest, or spread.
-    items, alpha, streams = suite(*[30] * 5), 0.4, 70
+    items, alpha, streams = suite(*[30] * 5), 0.4, 100
     draw = random.Random(7)
     wrong_of = {}
     for name, lost in {
@@ -177,7 +177,7 @@ def test_wrong_verdicts_of_weighted_suites_stay_below_alpha():
 
 
 def test_a_task_that_collapses_alone_is_found_and_named():
-    items, draw, streams = suite(*[100] * 7), random.Random(5), 30
+    items, draw, streams = suite(*[100] * 7), random.Random(5), 60
     plan = plan_of(items, (1.0,) * 7)
     regressed = named = for_nothing = gone_on = 0
     for _ in range(streams):
@@ -191,7 +191,7 @@ def test_a_task_that_collapses_alone_is_found_and_named():
         assert ("t3 -" in reason) == ("t3" in lost or "worst: t3" in reason)
         gone_on += check.consumed < len(check.tuned)
     assert regressed == streams
-    assert named >= streams - 1
+    assert named >= streams - 2
     assert for_nothing == 0
     assert gone_on > 0, "no check went on for the task alone"
 
