@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from finetop.core.external.sources._state import set_state, state_of
 from finetop.core.plugins import METRIC_SOURCES, Plugin, PluginKind
 
 if TYPE_CHECKING:
@@ -60,6 +61,14 @@ class Reader:
         Never raises for what a file holds: what can't be read is skipped. Raises OSError.
         """
         raise NotImplementedError
+
+    def state(self) -> dict[str, Any]:
+        """Return where the reader is and what it knows, as plain data."""
+        return state_of(self, without=("path",))
+
+    def go_on(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state of another reader of the same file. Raises StateError."""
+        set_state(self, state)
 
 
 class Source(Plugin):
