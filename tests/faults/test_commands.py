@@ -49,8 +49,9 @@ def kill_supervisor(rig: Rig, name: str) -> None:
 
 def kill_job_and_supervisor(rig: Rig, name: str) -> None:
     """The next supervisor finds a dead job."""
+    process = rig.process_of(name)
     rig.kill()
-    kill_job(rig, name)
+    os.kill(process, signal.SIGKILL)
     rig.up()
 
 
