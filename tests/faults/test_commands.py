@@ -92,5 +92,7 @@ def test_whatever_is_killed_no_step_is_lost_or_doubled(cold_rig, tmp_path, survi
         print(name, "finetop.log" if loop == LOOP else "printed", counted(steps, side), flush=True)
     total["orphans"] = len(rig.orphans())
     total["wrong"] += len(list(rig.home.runs.glob(f"*/jobs/*/{FILE}")))  # nothing is left to read
+    logs = [log.read_bytes() for log in rig.home.runs.glob("*/jobs/*/events.jsonl")]
+    total["wrong"] += sum(b'"resumed"' in log for log in logs)  # nothing was read twice
     print(dict(total))
     survived("35", "kill -9 of a command, its job, keeper or supervisor", repeats=total.pop("kills"), **total)

@@ -25,9 +25,9 @@ def state_of(holder: object, *, without: Collection[str] = ()) -> dict[str, Any]
 def set_state(holder: object, state: Mapping[str, Any]) -> None:
     """Set an object's attributes to a state of its kind. Raises StateError."""
     for name, value in state.items():
-        if name not in vars(holder):
-            raise StateError(f"{type(holder).__name__} has no {name}")
-        now = getattr(holder, name)
+        now = getattr(holder, name, set_state)
+        if callable(now):
+            raise StateError(f"{type(holder).__name__} has no attribute {name}")
         if hasattr(now, "__dict__"):
             set_state(now, value)
         else:
