@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from finetop.core.external.sources import Before
 from finetop.core.protocol.events import Event
 from finetop.core.runtime.files import open_own, read_own
 
@@ -29,6 +30,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     spent_before_s: float  # by earlier attempts
     log_begins: int
     environment: dict[str, str]  # of the command, where it says where files go
+    before: dict[str, Before]  # files that were there
     goes_on: bool
     after: int  # number of the last event before those of the look
     events: list[Event] = []
@@ -53,6 +55,18 @@ def read(folder: Path) -> Note | None:
     except (OSError, msgspec.DecodeError, RecursionError):
         return None
     return note if note.format == FORMAT else None
+
+
+def files_of(folder: Path) -> list[str]:
+    """Return the files that a job reads, or does not read because another does too; empty if it has no note."""
+    note = read(folder)
+    if note is None:
+        return []
+    try:
+        numbers = msgspec.msgpack.decode(note.numbers) or {"files": (), "shared": ()}
+        return [*(path for _, _, path, *_ in numbers["files"]), *numbers["shared"]]
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError):
+        return []
 
 
 def remove(folder: Path) -> None:

@@ -63,6 +63,8 @@ class Numbers:
             for file in self._search.new_files(self._files, now):
                 file.held = file.held or self._goes_on
                 self._files[file.key] = file
+            for file in self._search.newly_shared(self._files.values()):
+                file.is_broken = True
         unfinished = set()  # sources with an earlier file that is not read to its end
         for file in sorted(self._files.values(), key=lambda file: -file.own_rank):
             if file.source in unfinished:
@@ -93,6 +95,7 @@ class Numbers:
             "owners": state_of(self._owners, without=("owned",)),
             "progress": state_of(self._progress),
             "foreign": sorted(self._search.foreign),
+            "shared": sorted(self._search.shared),
             "goes_on": self._goes_on,
             "read": sorted(self.read),
         }
@@ -110,7 +113,7 @@ class Numbers:
                 self._owners.owned[name] = Owned(self._files[key], step, at)
             set_state(self._owners, state["owners"])
             set_state(self._progress, state["progress"])
-            self._search.foreign = set(state["foreign"])
+            self._search.foreign, self._search.shared = set(state["foreign"]), set(state["shared"])
             self._goes_on, self.read = bool(state["goes_on"]), set(state["read"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StateError(str(error)) from error

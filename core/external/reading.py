@@ -11,7 +11,7 @@ import msgspec
 from finetop.core.external import note as notes
 from finetop.core.external.note import Note
 from finetop.core.external.numbers import Numbers
-from finetop.core.external.search import wanted
+from finetop.core.external.search import Search, wanted
 from finetop.core.external.sources import Places
 from finetop.core.external.sources._state import StateError
 from finetop.core.recipe.command import output_of
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from finetop.core.protocol.events import Event
     from finetop.core.recipe.job import Job
+    from finetop.core.recipe.schema import Command
 
 PLACES = ("FINETOP_METRICS", "TRACKIO_DIR", "HF_HOME", "WANDB_DIR")  # variables that say where files go
 
@@ -42,13 +43,13 @@ class Reading:
         collected = EventLog(None, self._events.append)
         alarms = Alarms(recipe, collected)
         alarms.begin(0)
-        folders = (output_of(command), job.folder, Path(command.workdir))
         places = Places(
-            tuple(dict.fromkeys(folder for folder in folders if folder is not None)),
+            folders_of(command, job.folder),
             job.folder / "log.txt",
             note.began - 1.0,
             note.log_begins,
             note.environment,
+            note.before,
         )
         self.numbers = Numbers(
             wanted(command.metrics), places, collected, alarms, goes_on=note.goes_on, spent_s=spent_s
@@ -89,18 +90,28 @@ class Reading:
             self._is_noted = False
 
 
+def folders_of(command: Command, job_folder: Path) -> tuple[Path, ...]:
+    """Return the folders in which a command's files are searched, its output first."""
+    folders = (output_of(command), job_folder, Path(command.workdir))
+    return tuple(dict.fromkeys(folder for folder in folders if folder is not None))
+
+
 def begin(
     job: Job, *, attempt: int, goes_on: bool, environment: dict[str, str], spent_before_s: float
 ) -> Reading:
     """Return the reading of a command that is about to start."""
     log = job.folder / "log.txt"
     began = time.monotonic()
+    command = job.recipe().command
+    assert command is not None
+    places = Places(folders_of(command, job.folder), log, environment=environment)
     note = Note(
         attempt=attempt,
         began=time.time(),
         spent_before_s=spent_before_s,
         log_begins=log.stat().st_size if log.exists() else 0,
         environment={key: environment[key] for key in PLACES if key in environment},
+        before=Search(wanted(command.metrics), places).appended_files(),
         goes_on=goes_on,
         after=job.events.number,
     )

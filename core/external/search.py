@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetop.core.external import sources
+from finetop.core.external import note, sources
 from finetop.core.external.client import METRICS
 from finetop.core.external.ownership import File, modified
-from finetop.core.external.writers import is_foreign
+from finetop.core.external.sources._tail import before_of
+from finetop.core.external.writers import is_foreign, other_commands
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from finetop.core.external.sources import Places
 
@@ -34,11 +36,16 @@ def wanted(settings: Sequence[str]) -> dict[str, str]:
 
 @dataclass
 class Search:
-    """The wanted sources and the places to search. `foreign` are files of other commands."""
+    """The wanted sources and the places to search.
+
+    `foreign` are files of other commands, `shared` those that another command reads too: two programs write to them,
+    and nobody can tell their lines apart.
+    """
 
     wanted: Mapping[str, str]
     places: Places
     foreign: set[str] = field(default_factory=set)
+    shared: set[str] = field(default_factory=set)
     _next_at: float = 0.0  # monotonic
 
     def is_due(self, now: float) -> bool:
@@ -51,7 +58,7 @@ class Search:
         for name, path in self.wanted.items():
             source = sources.load(name)
             for file in dict.fromkeys(self._files(source, path)):
-                if key_of(name, file) in known or str(file) in self.foreign:
+                if key_of(name, file) in known or str(file) in self.foreign | self.shared:
                     continue
                 if is_foreign(file, self.places.environment.get(METRICS, "")):
                     self.foreign.add(str(file))
@@ -59,6 +66,39 @@ class Search:
                     new.append((modified(file), name, source.rank + OF_NAMED * bool(path), file))
         self._next_at = now + min(max(SEARCH_S, SEARCHES * (time.process_time() - began)), LONGEST_S)
         return [self.opened(name, rank, file) for _, name, rank, file in sorted(new)]
+
+    def newly_shared(self, files: Iterable[File]) -> list[File]:
+        """Return those of some files that another running command reads too."""
+        own = self.places.environment.get(METRICS, "")
+        doubtful = [
+            file
+            for file in files
+            if sources.load(file.source).is_appended
+            and str(file.reader.path) not in self.shared
+            and file.reader.path.parent != Path(own).parent
+        ]
+        if not doubtful or not own:
+            return []
+        theirs = {path for folder in other_commands(own) for path in note.files_of(folder)}
+        shared = [file for file in doubtful if str(file.reader.path) in theirs]
+        for file in shared:
+            self.shared.add(str(file.reader.path))
+            print(
+                f"finetop: another command writes to {file.reader.path} too: its numbers are left out from now on."
+                " Give each command a folder of its own.",
+                flush=True,
+            )
+        return shared
+
+    def appended_files(self) -> dict[str, sources.Before]:
+        """Return the files that are there before the program starts, and to which it may append."""
+        before = {}
+        for name, path in self.wanted.items():
+            source = sources.load(name)
+            for file in self._files(source, path) if source.is_appended else ():
+                with contextlib.suppress(OSError):
+                    before[str(file)] = sources.Before(*before_of(file))
+        return before
 
     def opened(self, name: str, rank: int, path: Path) -> File:
         """Return a file to be read from its beginning."""

@@ -22,6 +22,15 @@ class Point(NamedTuple):
     at: float = 0.0
 
 
+class Before(NamedTuple):
+    """A file as an earlier run left it: what it holds up to here is not of this one, unless it is written anew."""
+
+    inode: int
+    size: int
+    written_ns: int
+    end: bytes  # its last bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Places:
     """Where to look: the folders that the program works in and writes to, and its output."""
@@ -33,6 +42,7 @@ class Places:
     environment: Mapping[str, str] = field(
         default_factory=dict
     )  # of the program, where it says where files go
+    before: Mapping[str, Before] = field(default_factory=dict)  # the files that were there, by their paths
 
 
 @dataclass
@@ -76,6 +86,7 @@ class Source(Plugin):
 
     rank: int
     waits: bool = False  # what it has first waits a while for a better source
+    is_appended: bool = False  # several programs, one after the other, may append to one file
 
     @abstractmethod
     def find(self, places: Places) -> Iterator[Path]:

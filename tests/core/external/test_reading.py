@@ -1,6 +1,8 @@
 """A command's numbers after its job was killed: each value is reported once, whenever that was."""
 
 import json
+import os
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +11,7 @@ import msgspec
 import pytest
 from metric_files import framed, history, leveldb, scalars
 
-from finetop.core.external import note, numbers, ownership, reading, search
+from finetop.core.external import client, note, numbers, ownership, reading, search
 from finetop.core.external.recipe import CommandRequest, command_recipe
 from finetop.core.protocol import events
 from finetop.core.protocol.runs import JobSpec
@@ -31,10 +33,11 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 class Attempt:
     """A command's job, of which a process may be killed and another goes on."""
 
-    def __init__(self, home: Path) -> None:
-        self.work = home / "work"
+    def __init__(self, home: Path, work: Path | None = None) -> None:
+        self.work = work or home / "work"
         self.folder = home / "runs/0001-x/jobs/0001-command"
-        self.work.mkdir()
+        self.metrics = self.folder / "metrics.jsonl"
+        self.work.mkdir(exist_ok=True)
         self.folder.mkdir(parents=True)
         recipe = command_recipe(CommandRequest(("python", "train.py"), self.work)).resolved
         spec = JobSpec(1, 1, 1, "x", "command", recipe)
@@ -46,7 +49,7 @@ class Attempt:
         return Job(self.spec, self.folder, EventLog(self.log), Stop())
 
     def begin(self) -> reading.Reading:
-        environment = {"TRACKIO_DIR": str(self.work / "trackio")}
+        environment = {"TRACKIO_DIR": str(self.work / "trackio"), client.METRICS: str(self.metrics)}
         return reading.begin(
             self.job(), attempt=1, goes_on=False, environment=environment, spent_before_s=100.0
         )
@@ -283,3 +286,68 @@ def test_metrics_of_an_owner_stay_its_own(attempt: Attempt) -> None:
     attempt.append("runs/a/events.out.tfevents.1", scalars(9, AT + 100, loss=1.0))
     attempt.finish()
     assert attempt.steps() == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "metrics.csv"])
+@pytest.mark.parametrize(
+    ("later", "steps"),
+    [
+        ("appends", [4, 5, 6, 7, 8, 9]),
+        ("writes another file", [2, 3, 4, 5, 8, 9]),
+        ("writes it anew", [2, 3, 4, 5, 8, 9]),
+        ("writes the same anew", [1, 2, 3, 8, 9]),
+        ("writes less", [2, 8, 9]),
+    ],
+)
+def test_what_an_earlier_command_left_in_a_file_is_not_of_this_one(
+    tmp_path: Path, name: str, later: str, steps: Steps
+) -> None:
+    content = table if name.endswith("csv") else lines
+    attempt = Attempt(tmp_path)
+    file = attempt.work / name
+    attempt.append(name, content(1, 2, 3))
+    os.utime(file, (AT, AT))
+    attempt.reading = attempt.begin()
+    if later == "writes another file":
+        file.unlink()
+    elif later != "appends":
+        file.write_text("")
+    if name.endswith("csv") and steps[0] == 2:
+        attempt.append(name, "step,loss\n")
+    attempt.append(name, content(*steps[:-2]))
+    attempt.reading.look()
+    attempt.append(name, content(8, 9))
+    attempt.finish()
+    assert attempt.steps() == steps
+
+
+def test_a_file_that_two_commands_write_to_is_read_by_neither(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither keeps it open, so that only what their jobs read shows it."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first, second = Attempt(tmp_path / "a"), Attempt(tmp_path / "b", tmp_path / "a" / "work")
+    programs = [
+        subprocess.Popen(["sleep", "600"], env={**os.environ, client.METRICS: str(one.metrics)})
+        for one in (first, second)
+    ]
+    try:
+        first.append("metrics.jsonl", lines(1, 2))
+        first.reading.look()
+        first.append("metrics.jsonl", lines(3))
+        second.reading.look()
+        first.reading.look()
+        first.append("metrics.jsonl", lines(4))
+        second.metrics.write_text(lines(7))
+        for one in (first, second, first):
+            one.reading.look()
+    finally:
+        for program in programs:
+            program.kill()
+            program.wait()
+    first.finish()
+    second.finish()
+    assert second.steps() == [7]  # its own finetop.log
+    assert first.steps() == [1, 2]
+    assert capsys.readouterr().out.count("another command writes to") == 2
