@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 METRICS = "FINETOP_METRICS"  # the file of the command that this script is
 HOME = "FINETOP_HOME"
 RANK = "RANK"  # of a process of a distributed run, as torchrun and accelerate set it
-PLAIN = {float, int}  # as they are; a bool is no number in JSON
+PLAIN = {float, int}  # types that are encoded as they are; a bool would become `true`
 LARGEST_STEP = 2**63 - 1
 NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
