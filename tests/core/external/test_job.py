@@ -1,4 +1,4 @@
-"""The job of a command, without a supervisor: its budget of hours counts all attempts."""
+"""The job of a command, without a supervisor: its budget and what attempts in one folder leave."""
 
 import sys
 from pathlib import Path
@@ -38,3 +38,16 @@ def test_what_earlier_attempts_have_used_of_the_hours_counts(tmp_path: Path) -> 
 def test_a_command_whose_hours_are_used_up_does_not_start(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"budget.hours \(1\) is used up: trained for 1.01 hours"):
         job.work(attempt_after(tmp_path, 3630.0).job())
+
+
+def test_a_later_attempt_in_the_same_folder_first_reads_what_the_one_before_left(tmp_path: Path) -> None:
+    """As in Slurm, which starts a job again by itself."""
+    attempt = Attempt(tmp_path, None, (sys.executable, "-c", ""))
+    attempt.append("metrics.jsonl", '{"step": 1, "loss": 2.0}\n')
+    attempt.reading.look()
+    attempt.append("metrics.jsonl", '{"step": 2, "loss": 1.0}\n')
+    (attempt.folder / "attempt").write_text("2")
+    assert job.work(attempt.job()).status == "finished"
+    assert attempt.steps() == [1, 2]
+    kinds = [type(event) for event in attempt.seen() if not isinstance(event, events.Phase)]
+    assert kinds == [events.Metrics, events.Metrics, events.Started]
