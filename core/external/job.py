@@ -11,21 +11,22 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetop.core.errors import BadInput
+from finetop.core.external import reading
 from finetop.core.external.client import METRICS
-from finetop.core.external.numbers import Numbers, wanted
-from finetop.core.external.sources import Places
 from finetop.core.protocol.events import Ended, Phase
 from finetop.core.recipe import command as commands
 from finetop.core.runtime import failures, processes
 from finetop.core.runtime.files import end_of
 from finetop.core.runtime.job_process import attempt_of, users_environment
-from finetop.core.train.alarms import Alarms
+from finetop.core.train.resume.earlier_jobs import read_earlier_jobs
 
 if TYPE_CHECKING:
+    from finetop.core.external.reading import Reading
     from finetop.core.recipe.job import Job
     from finetop.core.recipe.schema import Command
 
@@ -44,41 +45,57 @@ def work(job: Job) -> Ended:
     command = recipe.command
     assert command is not None
     gpus = os.environ.get(GPUS, "")
+    reading.finish(job)  # of an earlier attempt in this folder
     job.started(f"GPU {gpus}" if gpus else "cpu", "", PACKAGES)
-    output = commands.output_of(command)
-    log = job.folder / "log.txt"
-    places = Places(
-        folders=tuple(dict.fromkeys(p for p in (output, job.folder, Path(command.workdir)) if p is not None)),
-        log=log,
-        since=time.time() - 1.0,
-        log_begins=log.stat().st_size if log.exists() else 0,
-        environment=environment_of(command, job.folder),
-    )
-    alarms = Alarms(recipe, job.events)
-    alarms.begin(0)
-    goes_on = bool(job.args.get("again")) or attempt_of(job.folder) > 1
-    numbers = Numbers(wanted(command.metrics), places, job.events, alarms, goes_on=goes_on)
+    spent_before_s = read_earlier_jobs(job.run_folder, job.folder).spent_s
+    budget = Budget(recipe.budget.hours, spent_before_s)
+    if used := budget.used_up(0.0):
+        hint = "All attempts count. Queue the command anew, with a larger --set budget.hours=N."
+        raise BadInput(f"{used}.", hint=hint)
+    attempt = attempt_of(job.folder)
+    goes_on = bool(job.args.get("again")) or attempt > 1
+    environment = environment_of(command, job.folder)
     job.stop.is_training = True  # a stop request is passed on, not raised
     job.stop.answer = (
         f"asked to stop: the command gets {command.stop_signal}, and {command.grace_s:g} s to end"
     )
     job.events.write(Phase("training"))
-    child = start(command, job.folder, resumed=goes_on)
-    end = follow(child, command, job, numbers, recipe.budget.hours)
-    numbers.look(is_last=True)
-    if numbers.read:
-        print(f"finetop: read its numbers from {', '.join(sorted(numbers.read))}", flush=True)
+    begun = reading.begin(
+        job, attempt=attempt, goes_on=goes_on, environment=environment, spent_before_s=spent_before_s
+    )
+    try:
+        child = start(command, environment, resumed=goes_on)
+        end = follow(child, command, job, begun, budget)
+    finally:
+        begun.look(is_last=True)
+    if begun.numbers.read:
+        print(f"finetop: read its numbers from {', '.join(sorted(begun.numbers.read))}", flush=True)
     return end
 
 
-def start(command: Command, job_folder: Path, *, resumed: bool) -> subprocess.Popen[bytes]:
+@dataclass(frozen=True)
+class Budget:
+    """The hours that a run may train, and what its earlier attempts have used."""
+
+    hours: float | None
+    spent_before_s: float
+
+    def used_up(self, spent_s: float) -> str:
+        """Return that the hours are used up, or an empty string while they are not."""
+        hours, spent = self.hours, (self.spent_before_s + spent_s) / 3600
+        if hours is None or spent < hours:
+            return ""
+        return f"budget.hours ({hours:g}) is used up: trained for {spent:.3g} hours"
+
+
+def start(command: Command, environment: dict[str, str], *, resumed: bool) -> subprocess.Popen[bytes]:
     """Start the command in a process group of its own. Raises BadInput that says why it can't be."""
     words = commands.argv(command, resumed=resumed)
     try:
         return subprocess.Popen(
             words,
             cwd=command.workdir,
-            env=environment_of(command, job_folder),
+            env=environment,
             stdin=subprocess.DEVNULL,
             process_group=0,
             preexec_fn=processes.die_with(os.getpid()),
@@ -101,7 +118,7 @@ def environment_of(command: Command, job_folder: Path) -> dict[str, str]:
 
 
 def follow(
-    child: subprocess.Popen[bytes], command: Command, job: Job, numbers: Numbers, hours: float | None
+    child: subprocess.Popen[bytes], command: Command, job: Job, begun: Reading, budget: Budget
 ) -> Ended:
     """Wait for the command, reading its numbers, and return how it ended."""
     began = looked = time.monotonic()
@@ -113,8 +130,7 @@ def follow(
             code = child.wait(WAIT_S)
         except subprocess.TimeoutExpired:
             now = time.monotonic()
-            if hours is not None and now - began >= hours * 3600 and not job.stop.reason:
-                job.stop.reason = f"budget.hours ({hours:g}) is used up"
+            job.stop.reason = job.stop.reason or budget.used_up(now - began)
             if job.stop.reason and asked_at is None:
                 asked_at = now
                 signal_group(child, signal.Signals[command.stop_signal])
@@ -123,7 +139,7 @@ def follow(
                 print(f"finetop: it has not ended after {command.grace_s:g} s, and is killed", flush=True)
                 processes.kill([child.pid, *processes.descendants(child.pid)])
             if now - looked >= max(LOOK_S, LOOKS_APART * look_s):
-                numbers.look()
+                begun.look()
                 looked = time.monotonic()
                 look_s = looked - now
             continue

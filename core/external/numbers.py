@@ -1,151 +1,31 @@
-"""Reads a program's numbers from every source that is there and reports each value once, as events of its run.
-
-A metric has one owner: the file of the source with the highest rank that has it. A later attempt, or a file that begins
-anew, discards what was reported of later steps, as a run that resumes does.
-"""
+"""Reads a program's numbers from every source that is there and reports each value once, as events of its run."""
 
 from __future__ import annotations
 
-import re
 import time
 import traceback
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from finetop.core.external import sources
-from finetop.core.external.client import METRICS
-from finetop.core.external.writers import is_foreign
-from finetop.core.protocol.events import Phase, Planned, Resumed, metrics
-from finetop.core.protocol.metric_names import NAMES
-from finetop.core.text import safe
+from finetop.core.external import search
+from finetop.core.external.keys import LOSS, name_of
+from finetop.core.external.ownership import Owned, Owners, modified
+from finetop.core.external.progress import LARGEST_STEP, Progress
+from finetop.core.external.sources import Point
+from finetop.core.external.sources._state import StateError, set_state, state_of
+from finetop.core.protocol.events import Planned, Resumed, metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from finetop.core.external.sources import Places, Point, Reader
+    from finetop.core.external.ownership import File
+    from finetop.core.external.sources import Places, Reader
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.train.alarms import Alarms
 
-AUTO, NONE = "auto", "none"
-LOSS = "loss"
-LOOK_S = 5.0  # between two searches for new files, or longer: SEARCHES times the CPU time of a search
-SEARCHES, LONGEST_S = 200, 60.0
 LAST_S = 30.0  # for what is left to read at the end
-HOLD_S = 8.0  # how long a weak source waits for a better one (found within LOOK_S), a later attempt for all its sources
+HOLD_S = 8.0  # how long a weak source waits for a better one (searched for every 5 s), a later attempt for all of its
 MOST_HELD = 10_000  # points that wait
-RESTART_S = 2.0  # a file that begins so long after the last value of another is of a later attempt
-PHASE_S = 2.0  # between two reports of progress
-LONGEST = 200  # characters of a metric's name
-MOST_KEYS = 500  # metrics of a run; a program that logs each layer has thousands
-LARGEST_STEP = 2**31 - 1
-OF_GUESSES = 2  # ranks that a file loses while it tells no steps
-_TRAIN = re.compile(
-    r"(?:train|training)[/_](?!runtime\b|samples_per|steps_per|loss\b)|(?:train|training)/", re.I
-)
-_EVAL = re.compile(r"(?:eval|evaluation|val|valid|validation)[/_]", re.I)
-_PARTS = re.compile(r"loss/(train|training|eval|val|valid|validation)", re.I)
-# Other trainers' names of what every run has, as a whole key and after `train/`.
-OTHERS = {
-    "lr": "learning_rate",
-    "grad_norm/global": "grad_norm",
-    "num_input_tokens_seen": "tokens",
-    "Loss": "loss",
-}
-WHOLE = {
-    "train_loss": "loss",
-    "training_loss": "loss",
-}  # `train/train_loss` is the Trainer's mean over the run
-
-
-def name_of(key: str) -> str:
-    """Return our name of a metric: `train/loss` -> `loss`, `eval/loss` and `val_loss` -> `eval_loss`."""
-    if match := _PARTS.fullmatch(key):
-        key = f"{match[1]}/loss"
-    if match := _EVAL.match(key):
-        rest = key[match.end() :]
-        return f"eval_{OTHERS.get(rest, rest)}" if rest else key
-    if key.lower() in WHOLE:
-        return WHOLE[key.lower()]
-    bare = _TRAIN.sub("", key, count=1) or key
-    bare = OTHERS.get(bare, bare)
-    return NAMES.get(bare, bare)
-
-
-def shown(key: str) -> str:
-    """Return a key as it can be stored and shown: without control characters, on one line, not too long."""
-    return " ".join(safe(key).split())[:LONGEST]
-
-
-def wanted(settings: Sequence[str]) -> dict[str, str]:
-    """Return the sources that `command.metrics` asks for, each with its path, or '' to find it."""
-    if NONE in settings:
-        return {}
-    paths = dict.fromkeys(sources.names(), "") if AUTO in settings else {}
-    named = (text.partition(":") for text in settings if text != AUTO)
-    return {**paths, **{name: path for name, _, path in named}}
-
-
-@dataclass
-class _Open:
-    """A file that is read, and the points that wait for a better source."""
-
-    source: str
-    own_rank: int
-    reader: Reader
-    waits: list[Point] = field(default_factory=list)
-    held: bool = True  # what it has waits
-    is_broken: bool = False  # its reader has failed
-    began: float = 0.0  # its first value, by its own clock, else by when the file was written
-    written: float = 0.0
-    names: dict[str, str] = field(default_factory=dict)  # our names of its keys, each of one key alone
-    lost: set[str] = field(default_factory=set)  # metrics that a later attempt's file has taken over
-
-    offset: int = 0  # steps of the rounds before, in a file whose program counts them anew in each
-    first: int = -1  # step of its loss
-    top: int = -1  # its highest step of the loss in this round
-
-    def counted_on(self, point: Point) -> Point:
-        """Return a point with its step counted through all rounds.
-
-        An event file is of one process: if the step of its loss returns to the first one, a new epoch or a second
-        training has begun, which discards nothing.
-        """
-        if any(name_of(key) == LOSS for key in point.values):
-            if self.first < 0:
-                self.first = point.step
-            elif point.step < self.top and point.step <= self.first:
-                self.offset += self.top + (point.step == 0)
-                self.top = -1
-            self.top = max(self.top, point.step)
-        return point._replace(step=point.step + self.offset) if self.offset else point
-
-    @property
-    def rank(self) -> int:
-        return self.own_rank - OF_GUESSES * self.reader.guesses
-
-    def name_all(self, keys: Iterable[str]) -> None:
-        """Name each new key: as we do, else as it is if another key has that; a key that is named so comes first."""
-        new = [key for key in keys if key not in self.names]
-        if not new or len(self.names) >= 4 * MOST_KEYS:
-            return
-        taken = set(self.names.values())
-        for key in sorted(new, key=lambda key: name_of(key) != key):
-            whole = f"{self.reader.series}/{key}" if self.reader.series else key
-            own = shown(whole)
-            wanted = (shown(name_of(whole)), own, *(f"{own[: LONGEST - 4]}_{n}" for n in range(2, 100)))
-            name = next((name for name in wanted if name not in taken), "") if own else ""
-            self.names[key] = name
-            taken.add(name)
-
-
-@dataclass
-class _Owned:
-    """The owner of a metric, and the last step that was reported."""
-
-    owner: _Open
-    step: int
-    at: float  # by the program's clock, else when the file was written
 
 
 class Numbers:
@@ -159,37 +39,34 @@ class Numbers:
         alarms: Alarms,
         *,
         goes_on: bool = False,
+        spent_s: Callable[[], float] | None = None,
     ) -> None:
-        self._wanted = {name: (sources.load(name), path) for name, path in wanted.items()}
-        self._places, self._events, self._alarms = places, events, alarms
-        self._open: dict[tuple[str, Path], _Open] = {}
-        self._foreign: set[Path] = set()  # files of other commands
-        self._owned: dict[str, _Owned] = {}
-        self._search_at = 0.0
-        self._goes_on = (
-            goes_on  # an earlier attempt has reported steps, of which this one discards the later ones
-        )
-        self._floor = -1  # the step from which this attempt has discarded them
+        self._search = search.Search(wanted, places)
+        self._events, self._alarms = events, alarms
+        self._files: dict[str, File] = {}
+        self._owners, self._progress = Owners(), Progress()
+        # an earlier attempt has reported steps, of which this one discards the later ones
+        self._goes_on = goes_on
         self._held_since = 0.0  # monotonic; 0: nothing has been held yet
-        self._is_full = False  # a metric was left out
-        self._total, self._planned_by = 0, 0  # planned steps, and the rank of the source that says so
-        self._first: tuple[int, float] | None = (
-            None  # step and time (monotonic) from which the pace is measured
-        )
-        self._shown, self._shown_of = -PHASE_S, (0, 0)  # when progress was told, and of which step and total
-        self._stepped: tuple[int, float] | None = None  # the last step of the loss, and its time
-        self.step = 0
+        self._spent_s = spent_s  # how long the run has been trained, by all its attempts
         self.read: set[str] = set()  # names of the sources that had numbers
+
+    @property
+    def step(self) -> int:
+        """The last step."""
+        return self._progress.step
 
     def look(self, *, is_last: bool = False) -> None:
         """Read what is new. With `is_last` nothing waits any longer for a better source."""
         now = time.monotonic()
-        if is_last or now >= self._search_at:
-            began = time.process_time()
-            self._find()
-            self._search_at = now + min(max(LOOK_S, SEARCHES * (time.process_time() - began)), LONGEST_S)
+        if is_last or self._search.is_due(now):
+            for file in self._search.new_files(self._files, now):
+                file.held = file.held or self._goes_on
+                self._files[file.key] = file
+            for file in self._search.newly_shared(self._files.values()):
+                file.is_broken = True
         unfinished = set()  # sources with an earlier file that is not read to its end
-        for file in sorted(self._open.values(), key=lambda file: -file.own_rank):
+        for file in sorted(self._files.values(), key=lambda file: -file.own_rank):
             if file.source in unfinished:
                 continue
             is_behind = self._read(file, now)
@@ -198,40 +75,51 @@ class Numbers:
             if is_behind:
                 unfinished.add(file.source)
         if is_last or self._may_report(now):
-            self._report_held(now, is_last=is_last)
-        if now - self._shown >= PHASE_S and (self.step, self._total) != self._shown_of:
-            self._show(now)
+            self._report_held(is_last=is_last)
+        if self._progress.is_due(now) or is_last:
+            spent_s = None if self._spent_s is None else round(self._spent_s(), 1)
+            self._events.write(self._progress.phase(now, spent_s))
 
-    def _find(self) -> None:
-        new = []
-        for name, (source, path) in self._wanted.items():
-            for file in dict.fromkeys(self._files(source, path)):
-                if (name, file) not in self._open and file not in self._foreign:
-                    if is_foreign(file, self._places.environment.get(METRICS, "")):
-                        self._foreign.add(file)
-                    else:
-                        new.append((_written(file), name, source.rank + (10 if path else 0), file))
-        for _, name, rank, file in sorted(new):  # those of an earlier attempt first
-            source, _ = self._wanted[name]
-            opened = _Open(name, rank, source.open(file, self._places))
-            opened.held = source.waits or self._goes_on
-            self._open[name, file] = opened
+    def state(self) -> dict[str, Any]:
+        """Return what was read and reported so far, as plain data."""
+        keys = {id(file): key for key, file in self._files.items()}
+        return {
+            "files": [
+                (file.source, file.own_rank, str(file.reader.path), file.reader.state(), _own_state(file))
+                for file in self._files.values()
+            ],
+            "owned": {
+                name: (keys[id(owned.owner)], owned.step, owned.at)
+                for name, owned in self._owners.owned.items()
+            },
+            "owners": state_of(self._owners, without=("owned",)),
+            "progress": state_of(self._progress),
+            "foreign": sorted(self._search.foreign),
+            "shared": sorted(self._search.shared),
+            "goes_on": self._goes_on,
+            "read": sorted(self.read),
+        }
 
-    def _files(self, source: sources.Source, path: str) -> Iterator[Path]:
+    def go_on(self, state: Mapping[str, Any]) -> None:
+        """Go on from the state of another process that read the same program. Raises StateError."""
         try:
-            if not path:
-                yield from source.find(self._places)
-                return
-            named = (self._places.folders[-1] / path).resolve()  # no other link is followed
-            if named.is_file():
-                if _written(named) >= self._places.since:
-                    yield named
-            else:
-                yield from source.find(replace(self._places, folders=(named,), log=None))
-        except OSError:
-            return  # a folder that comes or goes: the next search
+            for source, rank, path, of_reader, own in state["files"]:
+                file = self._search.opened(source, rank, Path(path))
+                file.reader.go_on(of_reader)
+                set_state(file, own)
+                file.waits = [Point(*point) for point in own["waits"]]
+                self._files[file.key] = file
+            for name, (key, step, at) in state["owned"].items():
+                self._owners.owned[name] = Owned(self._files[key], step, at)
+            set_state(self._owners, state["owners"])
+            set_state(self._progress, state["progress"])
+            self._search.foreign, self._search.shared = set(state["foreign"]), set(state["shared"])
+            self._goes_on, self.read = bool(state["goes_on"]), set(state["read"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise StateError(str(error)) from error
+        self._alarms.begin(self._progress.total)
 
-    def _read(self, file: _Open, now: float) -> bool:
+    def _read(self, file: File, now: float) -> bool:
         """Read what is new of a file, and return whether more is left."""
         if file.is_broken:
             return False
@@ -245,105 +133,69 @@ class Numbers:
             file.is_broken = True
             return False
         if points:
-            file.written = _written(file.reader.path)
+            file.written = modified(file.reader.path)
             file.began = file.began or points[0].at or file.written
-        if file.reader.total > 0 and file.reader.total != self._total and file.rank >= self._planned_by:
-            self._planned_by = file.rank
+        if self._progress.plan(file.reader.total, file.rank):
             self._plan(file.reader)
         if file.held:
             file.waits += points
             if points and not self._held_since:
                 self._held_since = now
         else:
-            self._report(file, points, now)
+            self._report(file, points)
         return file.reader.behind
 
     def _may_report(self, now: float) -> bool:
         if not self._held_since:
             return False
-        return now - self._held_since >= HOLD_S or any(len(f.waits) > MOST_HELD for f in self._open.values())
+        is_full = any(len(file.waits) > MOST_HELD for file in self._files.values())
+        return is_full or now - self._held_since >= HOLD_S
 
-    def _report_held(self, now: float, *, is_last: bool) -> None:
+    def _report_held(self, *, is_last: bool) -> None:
         """Report what has waited long enough, and let nothing of those files wait from now on."""
-        waited = [file for file in self._open.values() if file.held and (file.waits or is_last)]
+        waited = [file for file in self._files.values() if file.held and (file.waits or is_last)]
         points = [p for file in waited for p in file.waits if 0 <= p.step <= LARGEST_STEP]
         if self._goes_on and points:
             of_loss = [point.step for point in points if any(name_of(key) == LOSS for key in point.values)]
-            self._goes_on, self._floor = False, max(0, min(of_loss or [p.step for p in points]) - 1)
-            self._events.write(Resumed(self._floor))
+            self._goes_on = False
+            self._owners.floor = max(0, min(of_loss or [p.step for p in points]) - 1)
+            self._events.write(Resumed(self._owners.floor))
         for file in sorted(waited, key=lambda file: -file.rank):
             held, file.waits, file.held = file.waits, [], False
-            self._report(file, held, now)
+            self._report(file, held)
 
-    def _report(self, file: _Open, points: Sequence[Point], now: float) -> None:
+    def _report(self, file: File, points: Sequence[Point]) -> None:
         for point in merged(points):
-            self._take(file, point, now)
+            self._report_point(file, point)
 
     def _plan(self, reader: Reader) -> None:
-        self._total = min(reader.total, LARGEST_STEP)
         epochs = reader.epochs if 0 <= reader.epochs <= LARGEST_STEP else 0.0
-        self._events.write(Planned(self._total, epochs, 0, 0, 0, 0, 0))
-        self._alarms.begin(self._total)
+        self._events.write(Planned(self._progress.total, epochs, 0, 0, 0, 0, 0))
+        self._alarms.begin(self._progress.total)
 
-    def _take(self, file: _Open, point: Point, now: float) -> None:
+    def _report_point(self, file: File, point: Point) -> None:
         if not 0 <= point.step <= LARGEST_STEP:
             return
         if file.reader.is_of_one_process:
             point = file.counted_on(point)
         file.name_all(point.values)
         named = {name: value for key, value in point.values.items() if (name := file.names.get(key))}
-        mine = {name: value for name, value in named.items() if self._is_its(file, name)}
-        if any(self._goes_back(file, name, point.step) for name in mine):
+        mine = {name: value for name, value in named.items() if self._owners.may_report(file, name)}
+        if any(self._owners.goes_back(file, name, point.step) for name in mine):
             self._go_back(file, point.step)
-        values = {name: value for name, value in mine.items() if self._is_new(file, name, point)}
+        values = {name: value for name, value in mine.items() if self._owners.is_new(file, name, point)}
         if not values:
             return
         self.read.add(file.source)
-        self.step = max(self.step, point.step)
-        self._first = self._first or (point.step, now)
+        at = point.at or file.written
+        self._progress.reach(point.step, at)
         self._events.write(metrics(point.step, values))
-        self._alarms.check(point.step, self._with_pace(point, values))
+        step_s = self._progress.step_s(point.step, at) if LOSS in values else None
+        self._alarms.check(point.step, values if step_s is None else {**values, "step_s": step_s})
 
-    def _is_its(self, file: _Open, name: str) -> bool:
-        """Return whether a file may report a metric: it owns it, is a better source, or is of a later attempt."""
-        owned = self._owned.get(name)
-        if owned is None or owned.owner is file:
-            return True
-        if name in file.lost or file.rank < owned.owner.rank:
-            return False
-        return file.rank > owned.owner.rank or file.began > owned.at + RESTART_S
-
-    def _goes_back(self, file: _Open, name: str, step: int) -> bool:
-        """Return whether a value shows that the program began anew: by its loss, if it reports one."""
-        if name != LOSS and LOSS in self._owned:
-            return False
-        owned = self._owned.get(name)
-        if owned is None:
-            return name == LOSS and step <= self._floor
-        if owned.owner is file or file.rank == owned.owner.rank:
-            return step < owned.step
-        # A better source corrects steps that were guessed, unless that would discard what a third one reported.
-        alone = all(other.owner is owned.owner or other.owner is file for other in self._owned.values())
-        return owned.owner.reader.guesses and alone and step <= owned.step
-
-    def _is_new(self, file: _Open, name: str, point: Point) -> bool:
-        """Return whether a value is to be reported, and note that it is."""
-        owned = self._owned.get(name)
-        if owned is None and len(self._owned) >= MOST_KEYS:
-            if not self._is_full:
-                self._is_full = True
-                print(f"finetop: only {MOST_KEYS} metrics are kept; {name} and others are not", flush=True)
-            return False
-        if point.step <= (self._floor if owned is None else owned.step):
-            return False  # known; a better source owns what follows
-        if owned is not None and owned.owner is not file and owned.owner.rank == file.rank:
-            owned.owner.lost.add(name)
-        self._owned[name] = _Owned(file, point.step, point.at or file.written)
-        return True
-
-    def _go_back(self, file: _Open, step: int) -> None:
+    def _go_back(self, file: File, step: int) -> None:
         """Discard what was reported from a step on: the program began anew there."""
-        for other in self._open.values():
+        for other in self._files.values():
             if other is not file:
                 other.waits = []  # it may be of the time before
         print(
@@ -351,30 +203,9 @@ class Numbers:
             flush=True,
         )
         self._events.write(Resumed(max(0, step - 1)))
-        self._floor = min(self._floor, step - 1)
-        self._owned = {name: owned for name, owned in self._owned.items() if owned.step < step}
-        self._alarms.begin(self._total)
-        self._first = self._stepped = None
-        self.step = max(0, step - 1)
-
-    def _with_pace(self, point: Point, values: dict[str, float]) -> dict[str, float]:
-        """Add the seconds a step to values with a loss, by the program's clock, else by ours."""
-        if LOSS not in values:
-            return values
-        at, before = point.at or time.time(), self._stepped
-        self._stepped = (point.step, at)
-        if before is None or point.step <= before[0] or at <= before[1]:
-            return values
-        return {**values, "step_s": (at - before[1]) / (point.step - before[0])}
-
-    def _show(self, now: float) -> None:
-        self._shown, self._shown_of = now, (self.step, self._total)
-        first, began = self._first or (self.step, now)
-        done = self.step - first
-        left = self._total - self.step
-        left_s = round((now - began) / done * left, 1) if done > 0 and left >= 0 and self._total else None
-        total = float(self._total) if self._total else None
-        self._events.write(Phase("training", float(self.step), total, "steps", left_s))
+        self._owners.go_back(step)
+        self._alarms.begin(self._progress.total)
+        self._progress.go_back(step)
 
 
 def merged(points: Iterable[Point]) -> Iterator[Point]:
@@ -391,8 +222,5 @@ def merged(points: Iterable[Point]) -> Iterator[Point]:
         yield last
 
 
-def _written(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0
+def _own_state(file: File) -> dict[str, Any]:
+    return state_of(file, without=("key", "source", "own_rank", "reader"))

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from finetop.core.external.client import METRICS
 from finetop.core.external.job import LOOK_S, LOOKS_APART, PACKAGES
-from finetop.core.external.numbers import Numbers, wanted
+from finetop.core.external.numbers import Numbers
+from finetop.core.external.reading import PLACES
+from finetop.core.external.search import wanted
 from finetop.core.external.sources import Places
 from finetop.core.protocol.events import Ended, Phase
 from finetop.core.recipe.command import output_of
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from finetop.core.recipe.job import Job
 
 IF_STOPPED = "no longer watched; the program itself was not touched"
-PLACES = (METRICS, "TRACKIO_DIR", "HF_HOME", "WANDB_DIR")
 QUIET_S = 600.0  # without a process to wait for: so long without new numbers means that it has ended
 
 

@@ -18,19 +18,29 @@ def is_foreign(path: Path, own: str) -> bool:
     return bool(named) and own not in named
 
 
+def other_commands(own: str) -> set[Path]:
+    """Return the job folders of the commands that run besides this one."""
+    named = {_metrics_of(process) for process in _processes()}
+    return {Path(metrics).parent for metrics in named if metrics and metrics != own}
+
+
+def _processes() -> Iterator[str]:
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal() and int(process.name) != os.getpid():
+            yield process.name
+
+
 def _writers(path: Path) -> Iterator[str]:
     """Yield the processes of this user that have a file open."""
     try:
         target = path.stat()
     except OSError:
         return
-    for process in Path("/proc").iterdir():
-        if not process.name.isdecimal() or int(process.name) == os.getpid():
-            continue
+    for process in _processes():
         try:
-            with os.scandir(process / "fd") as files:
+            with os.scandir(f"/proc/{process}/fd") as files:
                 if any(os.path.samestat(file.stat(), target) for file in files):
-                    yield process.name
+                    yield process
         except OSError:
             continue  # another user's, or it has ended
 

@@ -51,6 +51,11 @@ class EventLog:
                 continue
         return 0
 
+    @property
+    def number(self) -> int:
+        """The number of the last event."""
+        return self._number
+
     def number_behind(self, ingested: int) -> None:
         """Continue after a number that was ingested; else lines after a truncation would count as known."""
         self._number = max(self._number, ingested)

@@ -168,6 +168,9 @@ class Supervisor:
     killing: dict[tuple[int, int], float] = field(default_factory=dict)  # (job, attempt) -> since when
     # (job, attempt) -> when it was first looked for in vain, by a clock that nobody sets
     missed: dict[tuple[int, int], float] = field(default_factory=dict)
+    last_reads: dict[tuple[int, int], list[asyncio.Task[None]]] = field(
+        default_factory=dict
+    )  # (job, attempt) -> tries
     asked_at: float = field(default_factory=time.monotonic)  # last request of any client
     busy_at: float = field(default_factory=time.monotonic)  # when a job last ran or waited
     looked_at: float = 0.0  # when free memory was last read

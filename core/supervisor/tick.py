@@ -22,7 +22,7 @@ from finetop.core.store import ingest, jobs, notices, runs
 from finetop.core.store.database import transaction
 from finetop.core.store.jobs import Job
 from finetop.core.supervisor import warm_process, watch_settings
-from finetop.core.supervisor.endings import after_job, exit_reason, liveness
+from finetop.core.supervisor.endings import after_job, exit_reason, last_read, liveness
 from finetop.core.supervisor.gpus import neighbours, pool
 from finetop.core.supervisor.gpus.placement import Placement
 from finetop.core.supervisor.io_thread import aside
@@ -203,6 +203,8 @@ async def _ended(supervisor: Supervisor, job: Job, status: Look, took_s: float) 
         size = await aside(partial(supervisor.launcher.clear, attempt))
         abort_at("end-cleared")
         await take_in(supervisor, [job], {job.id: size})
+    if not await last_read.is_over(supervisor, job):
+        return False  # it adds events
     if supervisor.read_to.get(job.id) != size:
         return False  # more events than one beat reads; end it when all are ingested
     log = await aside(partial(exit_reason.last_lines, supervisor.launcher.logs(folder), facts))

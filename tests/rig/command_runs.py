@@ -35,6 +35,19 @@ LOOP = """
         time.sleep(pause_s)
 """
 
+# The same, but it prints each step; what is printed first waits for a better source.
+PRINTING_LOOP = """
+    import os, sys, time
+    last, pause_s = int(sys.argv[1]), float(sys.argv[2])
+    side = open("side.txt", "ab", buffering=0)
+    for step in range(1, last + 1):
+        os.write(1, f"step {step} loss {1.0 / step}\\n".encode())
+        side.write(f"{step}\\n".encode())
+        if os.path.exists("end"):
+            break
+        time.sleep(pause_s)
+"""
+
 
 def up(rig: Rig, **environment: str) -> None:
     """Start a supervisor whose commands are real."""

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from finetop.core.external import sources
-from finetop.core.external.numbers import Numbers, wanted
+from finetop.core.external.numbers import Numbers
 from finetop.core.external.recipe import CommandRequest, command_recipe
+from finetop.core.external.search import wanted
 from finetop.core.external.sources import Places, Reader
 from finetop.core.protocol import events
 from finetop.core.runtime.event_log import EventLog

@@ -221,6 +221,13 @@ def training(**more: Any) -> FakeRun:
     )
 
 
+def other_program() -> FakeRun:
+    """Return another program's run at step 160 of an unknown number."""
+    state = Running(NOW - 800, "training", 160, None, "steps")
+    facts = {"name": "loop", "model": "?", "method": "command", "objective": "command", "steps": 0}
+    return FakeRun(make_detail(state, 160, left_s=None, planned={}, checkpoints=[], **facts))
+
+
 def regressed(result: dict[str, Any] | None = None, **more: Any) -> FakeRun:
     """Return a finished run that forgot, or one whose check had this result."""
     result = result or make_result()

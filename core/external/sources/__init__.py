@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from finetop.core.external.sources._state import set_state, state_of
 from finetop.core.plugins import METRIC_SOURCES, Plugin, PluginKind
 
 if TYPE_CHECKING:
@@ -21,6 +22,15 @@ class Point(NamedTuple):
     at: float = 0.0
 
 
+class Before(NamedTuple):
+    """A file as an earlier run left it: what it holds up to here is not of this one, unless it is written anew."""
+
+    inode: int
+    size: int
+    written_ns: int
+    end: bytes  # its last bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Places:
     """Where to look: the folders that the program works in and writes to, and its output."""
@@ -32,6 +42,7 @@ class Places:
     environment: Mapping[str, str] = field(
         default_factory=dict
     )  # of the program, where it says where files go
+    before: Mapping[str, Before] = field(default_factory=dict)  # the files that were there, by their paths
 
 
 @dataclass
@@ -61,12 +72,21 @@ class Reader:
         """
         raise NotImplementedError
 
+    def state(self) -> dict[str, Any]:
+        """Return where the reader is and what it knows, as plain data."""
+        return state_of(self, without=("path",))
+
+    def go_on(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state of another reader of the same file. Raises StateError."""
+        set_state(self, state)
+
 
 class Source(Plugin):
     """A kind of file. Where several have the same metric, the one with the highest rank is believed."""
 
     rank: int
     waits: bool = False  # what it has first waits a while for a better source
+    is_appended: bool = False  # several programs, one after the other, may append to one file
 
     @abstractmethod
     def find(self, places: Places) -> Iterator[Path]:

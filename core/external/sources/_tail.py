@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from finetop.core.external.sources import Before
+
 MOST_BYTES = 4 << 20  # of one read
 LONGEST = 1 << 20  # bytes of a line; a longer one is skipped
 MARK = 64  # bytes before the offset that must still be there: else the file was written anew
@@ -33,6 +35,25 @@ class Tail:
     _mark: bytes = field(default=b"", repr=False)
     _rest: bytes = field(default=b"", repr=False)  # the beginning of a line
     _skips: bool = False  # inside a line that is too long
+
+    def go_behind(self, before: Before | None) -> bool:
+        """Begin behind what an earlier run left in the file. Return whether it is still there.
+
+        The same size at a later time means that the same was written once more: nothing was appended.
+        """
+        try:
+            stat = self.path.stat()
+        except OSError:
+            return False  # it has gone
+        if before is None:
+            return False
+        if (stat.st_size, stat.st_ino) == (
+            before.size,
+            before.inode,
+        ) and stat.st_mtime_ns != before.written_ns:
+            return False
+        self.offset, self._mark, self._facts = before.size, before.end, (before.inode, 0, 0)
+        return True
 
     def lines(self) -> Iterator[str]:
         """Yield the whole lines that are new, and the last state of a line that overwrites itself. Raises OSError."""
@@ -83,3 +104,11 @@ class Tail:
 
     def _begin(self, offset: int) -> None:
         self.offset, self._mark, self._rest, self._skips = offset, b"", b"", False
+
+
+def before_of(path: Path) -> tuple[int, int, int, bytes]:
+    """Return a file's inode, size, modification time and last bytes. Raises OSError."""
+    with open_regular(path) as file:
+        facts = os.fstat(file.fileno())
+        end = os.pread(file.fileno(), MARK, max(0, facts.st_size - MARK))
+    return facts.st_ino, facts.st_size, facts.st_mtime_ns, end

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 from typing import TYPE_CHECKING
 
-from finetop.core.external.sources import Places, Point, Reader, Source
+from finetop.core.external.sources import Before, Places, Point, Reader, Source
 from finetop.core.external.sources._json_lines import flat, has_loss, metrics_of, number, step_of
-from finetop.core.external.sources._tail import Tail
+from finetop.core.external.sources._tail import LONGEST, Tail
+from finetop.core.runtime.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,9 +21,11 @@ SEPARATORS = ",;\t"
 class Table(Reader):
     """One file; its first line names the columns. Lightning writes it anew when a column is added."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, before: Before | None = None) -> None:
         super().__init__(path)
         self._tail, self._columns, self._step, self._separator = Tail(path), list[str](), 0, ","
+        if self._tail.go_behind(before):
+            self._read_header()
 
     def read(self) -> list[Point]:
         points = []
@@ -46,6 +49,18 @@ class Table(Reader):
         self.behind = self._tail.behind
         return points
 
+    def _read_header(self) -> None:
+        """Read the names of the columns from the first line, which is behind."""
+        try:
+            with open_regular(self.path) as file:
+                line = file.readline(LONGEST).decode("utf-8", "replace").rstrip("\r\n")
+        except OSError:
+            return
+        self._separator = max(SEPARATORS, key=line.count)
+        cells = self._cells(line)
+        if any(cells) and not any(number(cell, texts=True) is not None for cell in cells):
+            self._columns = cells
+
     def _cells(self, line: str) -> list[str]:
         try:
             return [cell.strip() for cell in next(csv.reader([line], delimiter=self._separator), [])]
@@ -56,6 +71,7 @@ class Table(Reader):
 class Csv(Source):
     about = "tables with a column for the step: metrics.csv"
     rank = 5
+    is_appended = True
 
     def find(self, places: Places) -> Iterator[Path]:
         for folder in places.folders:
@@ -69,7 +85,7 @@ class Csv(Source):
                     yield file
 
     def open(self, path: Path, places: Places) -> Table:
-        return Table(path)
+        return Table(path, places.before.get(str(path)))
 
 
 PLUGIN = Csv()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from finetop.core.external.sources import Places, Point, Reader, Source
+from finetop.core.external.sources import Before, Places, Point, Reader, Source
 from finetop.core.external.sources._json_lines import (
     TIMES,
     first,
@@ -28,9 +28,10 @@ EARLIEST = 1e9  # seconds since 1970; a smaller time counts from the run's start
 class Lines(Reader):
     """One such file. A line with a loss and no step counts as the next one."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, before: Before | None = None) -> None:
         super().__init__(path)
         self._tail, self._step = Tail(path), 0
+        self._tail.go_behind(before)
 
     def read(self) -> list[Point]:
         points = []
@@ -58,6 +59,7 @@ class Lines(Reader):
 class LinesSource(Source):
     about = "files of one JSON object a line, and finetop.log"
     rank = 6
+    is_appended = True
 
     def find(self, places: Places) -> Iterator[Path]:
         for folder in places.folders:
@@ -66,7 +68,7 @@ class LinesSource(Source):
                     yield file
 
     def open(self, path: Path, places: Places) -> Lines:
-        return Lines(path)
+        return Lines(path, places.before.get(str(path)))
 
 
 PLUGIN = LinesSource()

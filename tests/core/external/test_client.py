@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,46 @@ def test_numbers_of_other_libraries_and_values_that_are_none(tmp_path: Path) -> 
     values: dict[str, Any] = {"a": np.float32(0.5), "b": None, "c": "x", "d": [1, 2], "e": 10**400, "f": True}
     client.log("run", np.int64(3), **values)
     assert logged(tmp_path) == [(3, {"a": 0.5, "f": 1.0})]
+
+
+def test_what_json_can_not_hold(tmp_path: Path) -> None:
+    client.log("run", 1, **{"\ud800x": 1.0, "big": 2**70})
+    client.log("run", 2**70, a=1)
+    client.log("run", 2, a=10**400, b=1)
+    known = [values for step, values in logged(tmp_path) if step < 10]
+    assert known == [{"?x": 1.0, "big": 2.0**70}, {"b": 1.0}]
+
+
+def test_each_rank_of_a_fork_decides_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As processes that a trainer forks: rank 1 inherits the open file of rank 0, and must not write to it."""
+    client.log("run", 1, a=1)
+    for rank in ("1", "0"):
+        monkeypatch.setenv(client.RANK, rank)
+        child = os.fork()
+        if not child:
+            client.log("run", 10 + int(rank), a=1)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+    client.log("run", 2, a=1)
+    assert [step for step, _ in logged(tmp_path)] == [1, 10, 2]
+
+
+def test_threads_write_whole_lines_from_the_first_on(tmp_path: Path) -> None:
+    at_once = threading.Barrier(8)
+
+    def write(number: int) -> None:
+        at_once.wait()
+        for step in range(200):
+            client.log("run", 1000 * number + step, a=1)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(step for step, _ in logged(tmp_path)) == [
+        1000 * number + step for number in range(8) for step in range(200)
+    ]
 
 
 def test_in_a_command_they_belong_to_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

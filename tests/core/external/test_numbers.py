@@ -12,8 +12,10 @@ import pytest
 from metric_files import Program, history, leveldb, scalars
 from waiting import wait_until
 
-from finetop.core.external import numbers, sources
-from finetop.core.external.numbers import MOST_KEYS, name_of, wanted
+from finetop.core.external import numbers, progress, search, sources
+from finetop.core.external.keys import name_of
+from finetop.core.external.ownership import MOST_KEYS
+from finetop.core.external.search import wanted
 from finetop.core.protocol import events
 
 AT = 1.8e9  # seconds since 1970
@@ -23,8 +25,8 @@ NEVER = 3600.0
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Search for files at each look, and let nothing wait."""
-    monkeypatch.setattr(numbers, "LOOK_S", 0.0)
-    monkeypatch.setattr(numbers, "SEARCHES", 0)
+    monkeypatch.setattr(search, "SEARCH_S", 0.0)
+    monkeypatch.setattr(search, "SEARCHES", 0)
     monkeypatch.setattr(numbers, "HOLD_S", 0.0)
 
 
@@ -316,7 +318,7 @@ def test_planned_steps_are_those_of_the_best_source(tmp_path: Path) -> None:
 
 
 def test_progress_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numbers, "PHASE_S", 0.0)
+    monkeypatch.setattr(progress, "PHASE_S", 0.0)
     program = Program(tmp_path)
     program.append("log.txt", "step 30/90 loss 3.0\n")
     program.look()
@@ -373,8 +375,8 @@ def test_files_that_another_command_has_open_are_not_read(tmp_path: Path) -> Non
 
 
 def test_a_long_search_is_repeated_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numbers, "SEARCHES", 1e9)
-    monkeypatch.setattr(numbers, "LONGEST_S", NEVER)
+    monkeypatch.setattr(search, "SEARCHES", 1e9)
+    monkeypatch.setattr(search, "LONGEST_S", NEVER)
     program = Program(tmp_path)
     program.look()
     program.append("metrics.jsonl", lines((1, 1.0)))

@@ -106,7 +106,11 @@ def _state_line(row: RunRow, slow: Slow, width: int, now: float) -> Line:
 
 
 def _progress_line(row: RunRow, state: Running, slow: Slow, width: int, now: float) -> Line:
-    left: Line = (("   ", ""), ("running", "cyan"), (f" {count(row.step)}", ""))
+    left: Line = (
+        ("   ", ""),
+        ("running", "cyan"),
+        (f" {'' if row.steps else ' step '}{count(row.step)}", ""),
+    )
     right: Line = (*_pace_words(row, state, slow, now), (" ", ""))
     if not row.steps:
         return spread(left, right, width)

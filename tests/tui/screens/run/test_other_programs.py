@@ -71,6 +71,10 @@ def test_before_the_first_number_it_says_that_there_is_none() -> None:
     assert words([run_status.state_sentence(detail(WORK).row, 2.0)]).endswith("running  no numbers yet")
     head = words(head_lines(detail(WORK), Slow(2.0, None, ""), 80, 2.0))
     assert "running  no numbers yet" in head and "?" not in head
+    begun = detail(WORK, step=160)
+    assert "running  step 160" in words(head_lines(begun, Slow(2.0, None, ""), 80, 2.0))
+    known = detail(WORK, step=160, steps=400)
+    assert "running 160 of 400" in words(head_lines(known, Slow(2.0, None, ""), 80, 2.0))
     asked = Running(1.0, "training", asked="stop")
     assert "waiting for its program to end" in words([run_status.state_sentence(detail(asked).row, 2.0)])
 

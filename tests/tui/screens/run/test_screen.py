@@ -17,6 +17,7 @@ from run_fakes import (
     make_result,
     make_run_app,
     make_source,
+    other_program,
     regressed,
     training,
 )
@@ -944,11 +945,12 @@ def test_the_forecast_needs_half_of_the_limit_and_a_rise() -> None:
         (training, []),
         (regressed, ["enter"]),
         (failed, []),
+        (other_program, []),
         (training, ["x", "left", "shift+left"]),
         (training, ["shift+tab"]),
         (training, ["slash", *"step 4", "enter", "slash", *"loss 1.2", "enter"]),
     ],
-    ids=["training", "check-regressed", "failed", "tokens", "system", "log-search"],
+    ids=["training", "check-regressed", "failed", "other-program", "tokens", "system", "log-search"],
 )
 def test_picture(
     snap_compare: Callable[..., bool], size: tuple[int, int], make: Callable[[], FakeRun], keys: list[str]

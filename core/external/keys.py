@@ -1,0 +1,46 @@
+"""Our names of the metrics that programs name in their own ways: `train/loss` and `Loss` are `loss`."""
+
+from __future__ import annotations
+
+import re
+
+from finetop.core.protocol.metric_names import NAMES
+from finetop.core.text import safe
+
+LOSS = "loss"
+LONGEST = 200  # characters of a metric's name
+_TRAIN = re.compile(
+    r"(?:train|training)[/_](?!runtime\b|samples_per|steps_per|loss\b)|(?:train|training)/", re.I
+)
+_EVAL = re.compile(r"(?:eval|evaluation|val|valid|validation)[/_]", re.I)
+_PARTS = re.compile(r"loss/(train|training|eval|val|valid|validation)", re.I)
+# Other trainers' names of what every run has, as a whole key and after `train/`.
+OTHERS = {
+    "lr": "learning_rate",
+    "grad_norm/global": "grad_norm",
+    "num_input_tokens_seen": "tokens",
+    "Loss": "loss",
+}
+WHOLE = {
+    "train_loss": "loss",
+    "training_loss": "loss",
+}  # `train/train_loss` is the Trainer's mean over the run
+
+
+def name_of(key: str) -> str:
+    """Return our name of a metric: `train/loss` -> `loss`, `eval/loss` and `val_loss` -> `eval_loss`."""
+    if match := _PARTS.fullmatch(key):
+        key = f"{match[1]}/loss"
+    if match := _EVAL.match(key):
+        rest = key[match.end() :]
+        return f"eval_{OTHERS.get(rest, rest)}" if rest else key
+    if key.lower() in WHOLE:
+        return WHOLE[key.lower()]
+    bare = _TRAIN.sub("", key, count=1) or key
+    bare = OTHERS.get(bare, bare)
+    return NAMES.get(bare, bare)
+
+
+def shown(key: str) -> str:
+    """Return a key as it can be stored and shown: without control characters, on one line, not too long."""
+    return " ".join(safe(key).split())[:LONGEST]

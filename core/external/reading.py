@@ -1,0 +1,156 @@
+"""Reads the numbers of a command's job into its events, so that a kill at any moment loses none and doubles none."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from finetop.core.external import note as notes
+from finetop.core.external.note import Note
+from finetop.core.external.numbers import Numbers
+from finetop.core.external.search import Search, wanted
+from finetop.core.external.sources import Places
+from finetop.core.external.sources._state import StateError
+from finetop.core.recipe.command import output_of
+from finetop.core.runtime.event_log import EventLog
+from finetop.core.runtime.files import read_if_there
+from finetop.core.train.alarms import Alarms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from finetop.core.protocol.events import Event
+    from finetop.core.recipe.job import Job
+    from finetop.core.recipe.schema import Command
+
+PLACES = ("FINETOP_METRICS", "TRACKIO_DIR", "HF_HOME", "WANDB_DIR")  # variables that say where files go
+
+
+class Reading:
+    """The numbers of one attempt, noted before they are reported."""
+
+    def __init__(self, job: Job, note: Note, spent_s: Callable[[], float]) -> None:
+        recipe = job.recipe()
+        command = recipe.command
+        assert command is not None
+        self._job, self._note = job, note
+        self._events: list[Event] = []  # of this look
+        self._state = b""  # as noted last
+        self._is_noted = True
+        collected = EventLog(None, self._events.append)
+        alarms = Alarms(recipe, collected)
+        alarms.begin(0)
+        places = Places(
+            folders_of(command, job.folder),
+            job.folder / "log.txt",
+            note.began - 1.0,
+            note.log_begins,
+            note.environment,
+            note.before,
+        )
+        self.numbers = Numbers(
+            wanted(command.metrics), places, collected, alarms, goes_on=note.goes_on, spent_s=spent_s
+        )
+
+    def note(self) -> None:
+        """Note that the reading has begun."""
+        self._write(self._note)
+
+    def look(self, *, is_last: bool = False) -> None:
+        """Read what is new; at last, everything."""
+        self.numbers.look(is_last=is_last)
+        self._report()
+        if is_last:
+            notes.remove(self._job.folder)
+
+    def _report(self) -> None:
+        """Note the state and the events of the last look, then write these."""
+        state = msgspec.msgpack.encode(self.numbers.state())
+        log = self._job.events
+        if self._events or state != self._state:
+            self._state = state
+            self._write(
+                msgspec.structs.replace(
+                    self._note, after=log.number, events=self._events, numbers=msgspec.Raw(state)
+                )
+            )
+        for event in self._events:
+            log.write(event)
+        self._events.clear()
+
+    def _write(self, note: Note) -> None:
+        try:
+            notes.write(self._job.folder, note)
+        except OSError as error:  # a full disk: if the job is killed now, everything is read again
+            if self._is_noted:
+                print(f"finetop: can't note what was read: {error.strerror}", flush=True)
+            self._is_noted = False
+
+
+def folders_of(command: Command, job_folder: Path) -> tuple[Path, ...]:
+    """Return the folders in which a command's files are searched, its output first."""
+    folders = (output_of(command), job_folder, Path(command.workdir))
+    return tuple(dict.fromkeys(folder for folder in folders if folder is not None))
+
+
+def begin(
+    job: Job, *, attempt: int, goes_on: bool, environment: dict[str, str], spent_before_s: float
+) -> Reading:
+    """Return the reading of a command that is about to start."""
+    log = job.folder / "log.txt"
+    began = time.monotonic()
+    command = job.recipe().command
+    assert command is not None
+    places = Places(folders_of(command, job.folder), log, environment=environment)
+    note = Note(
+        attempt=attempt,
+        began=time.time(),
+        spent_before_s=spent_before_s,
+        log_begins=log.stat().st_size if log.exists() else 0,
+        environment={key: environment[key] for key in PLACES if key in environment},
+        before=Search(wanted(command.metrics), places).appended_files(),
+        goes_on=goes_on,
+        after=job.events.number,
+    )
+    reading = Reading(job, note, lambda: spent_before_s + time.monotonic() - began)
+    reading.note()
+    return reading
+
+
+def finish(job: Job) -> None:
+    """Read what an attempt left unread that was killed; nothing if there is none."""
+    note = notes.read(job.folder)
+    if note is None:
+        notes.remove(job.folder)
+        return
+    spent_s = note.spent_before_s + max(0.0, _ended(job.folder, note) - note.began)
+    missing = note.after + len(note.events) - job.events.number
+    is_exact = 0 <= missing <= len(note.events)
+    for event in note.events[len(note.events) - missing :] if is_exact else ():
+        job.events.write(event)
+    reading = Reading(job, note, lambda: spent_s)
+    try:
+        if not is_exact:
+            raise StateError("events are missing, or the disk was full when it was noted")
+        if (state := msgspec.msgpack.decode(note.numbers)) is not None:
+            reading.numbers.go_on(state)
+    except StateError:  # everything of the attempt again, as a later attempt would
+        reading = Reading(job, msgspec.structs.replace(note, goes_on=True), lambda: spent_s)
+    reading.look(is_last=True)
+
+
+def _ended(folder: Path, note: Note) -> float:
+    """Return when an attempt ended: as its keeper says, else when it last wrote."""
+    try:
+        facts = msgspec.json.decode(read_if_there(folder / "exit.json") or b"{}")
+        if facts.get("attempt") == note.attempt:
+            return float(facts["ended"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    names = ("events.jsonl", "log.txt", "metrics.jsonl")
+    return max(
+        (file.stat().st_mtime for file in map(folder.joinpath, names) if file.exists()), default=note.began
+    )

@@ -1,0 +1,43 @@
+"""Has the rest of a killed command's numbers read, by a process of its own, before the job's end is settled."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+from finetop.core.external.note import FILE
+from finetop.core.runtime import child
+from finetop.core.supervisor.io_thread import aside
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from finetop.core.store.jobs import Job
+    from finetop.core.supervisor.state import Supervisor
+
+MODULE = "finetop.core.external.last_read"
+LONGEST_S = 120.0
+MOST_TRIES = 3  # the reader itself may be killed
+
+
+async def is_over(supervisor: Supervisor, job: Job) -> bool:
+    """Return whether nothing of a dead job is left to read; if something is, start to read it, or wait for that."""
+    if job.verb != "command":
+        return True
+    tries = supervisor.last_reads.setdefault((job.id, job.attempt), [])
+    if tries and not tries[-1].done():
+        return False
+    folder = supervisor.home.root / job.folder
+    if len(tries) >= MOST_TRIES or not await aside(partial((folder / FILE).exists)):
+        return True
+    tries.append(asyncio.create_task(_read(folder)))
+    return False
+
+
+async def _read(folder: Path) -> None:
+    try:
+        async with asyncio.timeout(LONGEST_S):
+            await child.answer(MODULE, str(folder), asked=b"")
+    except (TimeoutError, OSError):
+        return  # what it has read so far counts

@@ -1,0 +1,53 @@
+"""The job of a command, without a supervisor: its budget and what attempts in one folder leave."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from command_attempt import Attempt
+
+from finetop.core.errors import BadInput
+from finetop.core.external import job, note
+from finetop.core.protocol import events
+from finetop.core.runtime.event_log import EventLog
+
+SLEEP = (sys.executable, "-c", "import time; time.sleep(600)")
+
+
+def attempt_after(home: Path, spent_s: float) -> Attempt:
+    """Return an attempt of a command that may train for an hour, after one that was killed."""
+    earlier = home / "runs/0001-x/jobs/0000-command"
+    earlier.mkdir(parents=True)
+    log = EventLog(earlier / "events.jsonl")
+    log.write(events.Phase("training", 5.0, None, "steps", None, spent_s - 10.0))
+    log.write(events.Phase("training", 6.0, None, "steps", None, spent_s))
+    attempt = Attempt(home, None, SLEEP, "budget.hours=1")
+    note.remove(attempt.folder)  # it has not begun
+    return attempt
+
+
+def test_what_earlier_attempts_have_used_of_the_hours_counts(tmp_path: Path) -> None:
+    attempt = attempt_after(tmp_path, 3599.0)
+    end = job.work(attempt.job())
+    assert (end.status, end.kind) == ("stopped", "")
+    assert end.cause == "budget.hours (1) is used up: trained for 1 hours"
+    spent = [event.spent_s for event in attempt.seen() if isinstance(event, events.Phase)]
+    assert 3600.0 <= (spent[-1] or 0.0) < 3700.0
+
+
+def test_a_command_whose_hours_are_used_up_does_not_start(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"budget.hours \(1\) is used up: trained for 1.01 hours"):
+        job.work(attempt_after(tmp_path, 3630.0).job())
+
+
+def test_a_later_attempt_in_the_same_folder_first_reads_what_the_one_before_left(tmp_path: Path) -> None:
+    """As in Slurm, which starts a job again by itself."""
+    attempt = Attempt(tmp_path, None, (sys.executable, "-c", ""))
+    attempt.append("metrics.jsonl", '{"step": 1, "loss": 2.0}\n')
+    attempt.reading.look()
+    attempt.append("metrics.jsonl", '{"step": 2, "loss": 1.0}\n')
+    (attempt.folder / "attempt").write_text("2")
+    assert job.work(attempt.job()).status == "finished"
+    assert attempt.steps() == [1, 2]
+    kinds = [type(event) for event in attempt.seen() if not isinstance(event, events.Phase)]
+    assert kinds == [events.Metrics, events.Metrics, events.Started]

@@ -1,0 +1,299 @@
+"""A command's numbers after its job was killed: each value is reported once, whenever that was."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from command_attempt import Attempt, Steps
+from metric_files import framed, history, leveldb, scalars
+
+from finetop.core.external import client, note, numbers, ownership, search
+from finetop.core.protocol import events
+
+AT = 1.8e9
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "SEARCH_S", 0.0)
+    monkeypatch.setattr(search, "SEARCHES", 0)
+    monkeypatch.setattr(numbers, "HOLD_S", 0.0)
+
+
+@pytest.fixture
+def attempt(tmp_path: Path) -> Attempt:
+    return Attempt(tmp_path)
+
+
+def lines(*steps: int) -> str:
+    return "".join(json.dumps({"step": step, "loss": 1.0 / (step + 1)}) + "\n" for step in steps)
+
+
+def printed(*steps: int) -> str:
+    return "".join(f"step {step} loss {1.0 / step}\n" for step in steps)
+
+
+def dicts(*steps: int) -> str:
+    """Return what tells no steps."""
+    return "".join(f"{{'loss': {1.0 / step}, 'epoch': {step / 100}}}\n" for step in steps)
+
+
+def table(*steps: int) -> str:
+    return "step,loss\n" * (1 in steps) + "".join(f"{step},{1.0 / step}\n" for step in steps)
+
+
+def epochs(*steps: int) -> bytes:
+    """Return an event file that counts its steps anew after the third."""
+    return b"".join(scalars((step - 1) % 3 + 1, AT + step, loss=1.0) for step in steps)
+
+
+def wandb(*steps: int) -> bytes:
+    whole = leveldb(*(history(step, loss=1.0 / step) for step in range(1, steps[-1] + 1)))
+    before = leveldb(*(history(step, loss=1.0 / step) for step in range(1, steps[0])))
+    return whole[len(before) if steps[0] > 1 else 0 :]
+
+
+SOURCES: dict[str, tuple[str, Callable[..., str | bytes]]] = {
+    "lines": ("metrics.jsonl", lines),
+    "printed": ("log.txt", printed),
+    "printed without steps": ("log.txt", dicts),
+    "csv": ("metrics.csv", table),
+    "tensorboard": ("runs/events.out.tfevents.1", epochs),
+    "wandb": ("wandb/run-1-a/run-a.wandb", wandb),
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_what_follows_the_last_look_is_read_once(attempt: Attempt, source: str) -> None:
+    name, content = SOURCES[source]
+    for steps in ((1, 2), (3, 4)):
+        attempt.append(name, content(*steps))
+        attempt.reading.look()
+        attempt.reading.look()  # a dict waits for a bar that may follow
+    attempt.append(name, content(5, 6))
+    attempt.finish()
+    assert attempt.steps() == [1, 2, 3, 4, 5, 6]
+    assert not any(isinstance(event, events.Resumed) for event in attempt.seen())
+    assert not (attempt.folder / note.FILE).exists()
+    attempt.finish()
+    assert attempt.steps() == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_trainer_state_is_read_once(attempt: Attempt) -> None:
+    for last in (2, 4):
+        log = [{"step": step, "loss": 1.0} for step in range(1, last + 1)]
+        attempt.append(f"checkpoint-{last}/trainer_state.json", json.dumps({"log_history": log}))
+        if last == 2:
+            attempt.reading.look()
+    attempt.finish()
+    assert attempt.steps() == [1, 2, 3, 4]
+
+
+def test_events_that_a_kill_kept_from_the_file_are_written(attempt: Attempt) -> None:
+    """A look notes its events before it writes them: killed in between, or inside a line, none is missing."""
+    attempt.append("metrics.jsonl", lines(1, 2))
+    attempt.reading.look()
+    whole_before = attempt.log.read_bytes()
+    attempt.append("metrics.jsonl", lines(*range(3, 9)))
+    attempt.reading.look()
+    whole, noted = attempt.log.read_bytes(), (attempt.folder / note.FILE).read_bytes()
+    for size in range(len(whole_before), len(whole) + 1, 7):
+        attempt.log.write_bytes(whole[:size])
+        (attempt.folder / note.FILE).write_bytes(noted)
+        attempt.finish()
+        assert [step for step, _ in decoded(attempt.log)] == list(range(1, 9)), size
+
+
+def decoded(log: Path) -> list[tuple[int, int]]:
+    """Return the steps of the metrics of a log, some of whose lines are cut, and their numbers."""
+    found = []
+    for line in log.read_bytes().splitlines():
+        try:
+            event = events.decode(line)
+        except events.Unreadable:
+            continue
+        if isinstance(event.e, events.Metrics):
+            found.append((event.e.step, event.n))
+    return found
+
+
+def test_what_waits_for_a_better_source_is_not_lost(
+    attempt: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numbers, "HOLD_S", 3600.0)
+    attempt.append("log.txt", printed(1, 2, 3))
+    attempt.reading.look()
+    assert attempt.steps() == []
+    attempt.append("log.txt", printed(4))
+    attempt.finish()
+    assert attempt.steps() == [1, 2, 3, 4]
+
+
+def test_killed_before_the_first_look(attempt: Attempt) -> None:
+    attempt.append("log.txt", printed(1, 2))
+    attempt.append("metrics.jsonl", lines(1, 2, 3))
+    attempt.finish()
+    assert attempt.steps() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("how", ["cut", "replaced"])
+def test_a_file_that_was_written_anew_meanwhile(attempt: Attempt, how: str) -> None:
+    attempt.append("metrics.jsonl", lines(5, 6, 7))
+    attempt.reading.look()
+    file = attempt.work / "metrics.jsonl"
+    if how == "replaced":
+        (attempt.work / "new").write_text(lines(6, 7, 8))
+        (attempt.work / "new").replace(file)
+    else:
+        file.write_text(lines(6))
+    attempt.finish()
+    assert attempt.steps() == ([5, 6, 7, 8] if how == "replaced" else [5, 6])
+
+
+def test_a_half_written_line_is_left_out(attempt: Attempt) -> None:
+    attempt.append("metrics.jsonl", lines(1) + '{"step": 2, "lo')
+    attempt.reading.look()
+    attempt.finish()
+    assert attempt.steps() == [1]
+
+
+def test_a_better_source_that_appeared_last(attempt: Attempt) -> None:
+    attempt.append("log.txt", printed(1, 2))
+    attempt.reading.look()
+    attempt.append("log.txt", printed(3, 4))
+    attempt.append("metrics.jsonl", lines(1, 2, 3, 4, 5))
+    attempt.finish()
+    assert attempt.steps() == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("damage", ["no note of the last look", "a state of another finetop"])
+def test_without_an_exact_note_everything_is_read_again(attempt: Attempt, damage: str) -> None:
+    """As after a full disk: what was reported is discarded, and reported once more."""
+    attempt.append("metrics.jsonl", lines(1, 2))
+    attempt.reading.look()
+    noted = note.read(attempt.folder)
+    assert noted is not None
+    if damage == "no note of the last look":
+        attempt.append("metrics.jsonl", lines(3))
+        attempt.reading.look()
+    else:
+        noted = msgspec.structs.replace(noted, numbers=msgspec.Raw(msgspec.msgpack.encode({"files": [1]})))
+    note.write(attempt.folder, noted)
+    attempt.append("metrics.jsonl", lines(4))
+    attempt.finish()
+    assert attempt.steps() == ([1, 2, 3, 4] if damage == "no note of the last look" else [1, 2, 4])
+    assert sum(isinstance(event, events.Resumed) for event in attempt.seen()) == 1
+
+
+def test_a_note_that_is_damaged_ends_nothing(attempt: Attempt) -> None:
+    attempt.append("metrics.jsonl", lines(1))
+    attempt.reading.look()
+    (attempt.folder / note.FILE).write_bytes(b"\x81\xa6")
+    attempt.finish()
+    assert attempt.steps() == [1]
+    assert not (attempt.folder / note.FILE).exists()
+
+
+def test_numbers_that_no_note_can_hold(attempt: Attempt) -> None:
+    attempt.append("metrics.jsonl", '{"step": 1e300, "loss": 1}\n{"step": 1, "\\ud800x": NaN, "loss": 2}\n')
+    attempt.reading.look()
+    attempt.append("metrics.jsonl", lines(2))
+    attempt.finish()
+    assert attempt.steps() == [1, 2]
+
+
+def test_a_picture_is_no_metric_but_what_follows_it_is(attempt: Attempt) -> None:
+    attempt.append("events.out.tfevents.1", scalars(1, AT, loss=1.0) + framed(b"\0" * 1000))
+    attempt.reading.look()
+    attempt.append("events.out.tfevents.1", scalars(2, AT + 1, loss=1.0))
+    attempt.finish()
+    assert attempt.steps() == [1, 2]
+
+
+def test_the_time_of_a_killed_attempt_counts(attempt: Attempt) -> None:
+    ended = time.time() + 50.0
+    (attempt.folder / "exit.json").write_text(json.dumps({"attempt": 1, "ended": ended}))
+    attempt.finish()
+    spent = [event.spent_s for event in attempt.seen() if isinstance(event, events.Phase)]
+    assert 150.0 <= (spent[-1] or 0.0) < 152.0
+
+
+def test_metrics_of_an_owner_stay_its_own(attempt: Attempt) -> None:
+    """A file that another has taken over reports nothing later, in the next process either."""
+    attempt.append("runs/a/events.out.tfevents.1", scalars(1, AT, loss=1.0))
+    attempt.reading.look()
+    attempt.append("runs/b/events.out.tfevents.2", scalars(2, AT + 10 * ownership.RESTART_S, loss=1.0))
+    attempt.reading.look()
+    attempt.append("runs/a/events.out.tfevents.1", scalars(9, AT + 100, loss=1.0))
+    attempt.finish()
+    assert attempt.steps() == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "metrics.csv"])
+@pytest.mark.parametrize(
+    ("later", "steps"),
+    [
+        ("appends", [4, 5, 6, 7, 8, 9]),
+        ("writes another file", [2, 3, 4, 5, 8, 9]),
+        ("writes it anew", [2, 3, 4, 5, 8, 9]),
+        ("writes the same anew", [1, 2, 3, 8, 9]),
+        ("writes less", [2, 8, 9]),
+    ],
+)
+def test_what_an_earlier_command_left_in_a_file_is_not_of_this_one(
+    tmp_path: Path, name: str, later: str, steps: Steps
+) -> None:
+    content = table if name.endswith("csv") else lines
+    attempt = Attempt(tmp_path)
+    file = attempt.work / name
+    attempt.append(name, content(1, 2, 3))
+    os.utime(file, (AT, AT))
+    attempt.reading = attempt.begin()
+    if later == "writes another file":
+        file.unlink()
+    elif later != "appends":
+        file.write_text("")
+    if name.endswith("csv") and steps[0] == 2:
+        attempt.append(name, "step,loss\n")
+    attempt.append(name, content(*steps[:-2]))
+    attempt.reading.look()
+    attempt.append(name, content(8, 9))
+    attempt.finish()
+    assert attempt.steps() == steps
+
+
+def test_a_file_that_two_commands_write_to_is_read_by_neither(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither keeps it open, so that only what their jobs read shows it."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first, second = Attempt(tmp_path / "a"), Attempt(tmp_path / "b", tmp_path / "a" / "work")
+    programs = [
+        subprocess.Popen(["sleep", "600"], env={**os.environ, client.METRICS: str(one.metrics)})
+        for one in (first, second)
+    ]
+    try:
+        first.append("metrics.jsonl", lines(1, 2))
+        first.reading.look()
+        first.append("metrics.jsonl", lines(3))
+        second.reading.look()
+        first.reading.look()
+        first.append("metrics.jsonl", lines(4))
+        second.metrics.write_text(lines(7))
+        for one in (first, second, first):
+            one.reading.look()
+    finally:
+        for program in programs:
+            program.kill()
+            program.wait()
+    first.finish()
+    second.finish()
+    assert second.steps() == [7]  # its own finetop.log
+    assert first.steps() == [1, 2]
+    assert capsys.readouterr().out.count("another command writes to") == 2
