@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.errors import BadInput
-from finetop.core.recipe.command import output_in
+from finetop.core.recipe.command import filled, output_in
 from finetop.core.recipe.load import Loaded, resolve_text
 from finetop.core.text import plain
 
@@ -31,6 +31,7 @@ OF_THE_SHELL = (
         "TRACKIO_DIR",
     ),
 )
+HERE = "Give its path, or activate its environment first: the command gets this shell's PATH."
 LAUNCHERS = ("python", "python3", "accelerate", "torchrun", "deepspeed", "uv", "env", "launch", "run", "-m")
 
 
@@ -98,15 +99,14 @@ def with_environment(resolved: dict[str, Any], environment: Mapping[str, str] = 
         return resolved
     env = {**{key: environment[key] for key in OF_THE_SHELL if key in environment}, **command["env"]}
     if command["run"] and not command["shell"]:
-        require_program(command["run"][0], command["workdir"], env.get("PATH"))
+        require_program(
+            filled(command["run"][0], command["values"]), command["workdir"], env.get("PATH"), HERE
+        )
     return {**resolved, "command": {**command, "env": env}}
 
 
-def require_program(program: str, workdir: str, path: str | None) -> None:
-    """Require that a program can be started. Raises BadInput."""
+def require_program(program: str, workdir: str, path: str | None, hint: str) -> None:
+    """Require that a program can be started; `hint` says how to name one. Raises BadInput."""
     named = str(Path(workdir) / program) if "/" in program else program
     if shutil.which(named, path=path) is None:
-        raise BadInput(
-            f"command: there is no program {plain(program)[:100]}.",
-            hint="Give its path, or activate its environment first: the command gets this shell's PATH.",
-        )
+        raise BadInput(f"command: there is no program {plain(program)[:100]}.", hint=hint)
