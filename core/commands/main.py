@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import re
+import shlex
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -132,7 +134,13 @@ def dispatch(arguments: list[str], open_app: OpenApp | None) -> int:
     if command.takes_command and "--" in own:
         place = own.index("--")
         own, theirs = own[:place], own[place + 1 :]
-    args = parser.parse_args(own)
+    try:
+        args = parser.parse_args(own)
+    except BadInput as error:
+        is_program = re.match("unrecognized arguments: [^-]", error.message) is not None
+        if command.takes_command and is_program and not theirs:
+            error.hint = f"A program goes after --: finetop {verb} -- {shlex.join(own)}."
+        raise
     args.command = theirs
     args.open_app = open_app
     where.home = where.home if args.home is None else args.home

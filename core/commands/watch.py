@@ -49,9 +49,9 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.json:
         print_json({"run": queued.name, "run_id": queued.run_id, "pid": program.pid, "log": program.log})
         return 0
-    until = (
-        f"until process {program.pid} ends" if program.pid else "until nothing new has come for 10 minutes"
-    )
+    until = f"until process {program.pid} ends"
+    if not program.pid:
+        until = "until nothing new has come for 10 minutes: no process of yours writes to it"
     print(f"{queued.name} is watched {until}. Follow it: finetop tail {queued.name}")
     return 0
 

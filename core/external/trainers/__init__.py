@@ -76,7 +76,7 @@ def known(trainer: str, file: str, cwd: Path) -> Known:
         hint = f"Give {name}'s YAML file, or start the trainer as it is: finetop run -- COMMAND."
         raise BadInput(error.message, hint=hint) from error
     if not isinstance(settings, dict):
-        raise BadInput(f"{plain(file)} is no mapping of settings.", hint=f"Give {name}'s YAML file.")
+        raise BadInput(f"{plain(file)} is not a mapping of settings.", hint=f"Give {name}'s YAML file.")
     return plugin.read(Config(path, cwd, kind, content, settings))
 
 

@@ -29,7 +29,7 @@ from finetop.core.protocol.messages.submit import (
     SubmitChainAnswer,
     Watch,
 )
-from finetop.core.recipe.command import filled
+from finetop.core.recipe.command import argv
 from finetop.core.recipe.dotted import with_settings
 from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.recipe.names import check_name
@@ -237,9 +237,7 @@ def require_run(supervisor: Supervisor, order: Order) -> None:
 def require_startable(command: Command) -> None:
     """Require the program of a command that was sent from another machine, without its PATH. Raises BadInput."""
     if command.run and command.shell is None and "PATH" not in command.env:
-        require_program(
-            filled(command.run[0], command.values), command.workdir, os.environ.get("PATH"), THERE
-        )
+        require_program(argv(command), command.workdir, os.environ.get("PATH"), THERE)
 
 
 def require_no_secrets(command: Command) -> None:
