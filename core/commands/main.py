@@ -137,9 +137,11 @@ def dispatch(arguments: list[str], open_app: OpenApp | None) -> int:
     try:
         args = parser.parse_args(own)
     except BadInput as error:
-        is_program = re.match("unrecognized arguments: [^-]", error.message) is not None
-        if command.takes_command and is_program and not theirs:
-            error.hint = f"A program goes after --: finetop {verb} -- {shlex.join(own)}."
+        word = re.match(r"unrecognized arguments: ([^-]\S*)", error.message)
+        if command.takes_command and word is not None and not theirs and word[1] in own[1:]:
+            place = own.index(word[1]) - 1
+            words = shlex.join([*own[:place], "--", *own[place:]])
+            error.hint = f"A program goes after --: finetop {verb} {words}."
         raise
     args.command = theirs
     args.open_app = open_app

@@ -92,10 +92,11 @@ def texts(value: Any) -> list[str]:
     return [entry for entry in listed if isinstance(entry, str)]
 
 
-def entries(settings: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    """Return the mappings of a list; none of anything else."""
-    value = settings.get(key)
-    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+def data_sets(settings: dict[str, Any]) -> list[str]:
+    """Return the names and files in a list of `datasets`, which Axolotl and TRL have alike."""
+    listed = settings.get("datasets")
+    entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+    return [name for entry in entries for name in (text(entry, "path"), *texts(entry.get("data_files")))]
 
 
 def files(names: Iterable[str], cwd: Path) -> tuple[str, ...]:
