@@ -137,7 +137,7 @@ def dispatch(arguments: list[str], open_app: OpenApp | None) -> int:
     try:
         args = parser.parse_args(own)
     except BadInput as error:
-        word = re.match(r"unrecognized arguments: ([^-]\S*)", error.message)
+        word = re.match(r"unrecognized arguments: ([^-]\S*)", error.message.removesuffix("."))
         if command.takes_command and word is not None and not theirs and word[1] in own[1:]:
             place = own.index(word[1]) - 1
             words = shlex.join([*own[:place], "--", *own[place:]])
