@@ -7,6 +7,7 @@ second, and asks it to stop when the job is asked to. What the program leaves ru
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -36,6 +37,7 @@ LOOKS_APART = 4  # times as long as a read took, at least: a flood must not take
 WAIT_S = 0.2
 TAIL_BYTES = 16 << 10  # of the log, to find out why it failed
 GPUS = "CUDA_VISIBLE_DEVICES"
+_BAR = re.compile(r"[^|]*\b\d+%\|")
 TRACEBACK = "Traceback (most recent call last):"
 
 
@@ -163,7 +165,8 @@ def ending(code: int, log: Path) -> Ended:
 
 
 def of_program(lines: list[str]) -> list[str]:
-    """Return lines without the traceback of a launcher (accelerate), which only says that its program has failed."""
+    """Return lines without what hides why the program failed: a last progress bar, the traceback of accelerate."""
+    lines = [line for line in lines if not _BAR.match(line)] or lines
     if not lines or not lines[-1].startswith("subprocess.CalledProcessError: "):
         return lines
     begin = max((at for at, line in enumerate(lines) if line == TRACEBACK), default=0)

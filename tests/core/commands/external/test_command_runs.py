@@ -69,7 +69,12 @@ def test_without_a_model_the_run_has_finished_and_says_why_there_is_no_check(
 
 # What a program prints before it fails, and how it ends: the kind of the failure, and whether it is tried again.
 FAILURES = {
-    "code": ("print('no such column'); raise SystemExit(3)", "code", "the command exited with code 3", 1),
+    "code": (
+        "print('no such column'); print('  0%|  | 0/6 [00:07<?]'); raise SystemExit(3)",
+        "code",
+        "the command exited with code 3",
+        1,
+    ),
     "signal": ("import os; os.kill(os.getpid(), 9)", "killed", "the command was killed by signal 9", 2),
     "launcher": (
         "import subprocess, sys; run = subprocess.run([sys.executable, '-c', 'import nosuch'], check=True)",
