@@ -11,7 +11,9 @@ from rig import Rig
 
 from finetop.core.commands.main import load, main
 from finetop.core.external import sources, trainers
-from finetop.core.protocol.messages.queue import Hold
+from finetop.core.protocol.messages.queue import Hold, Stop
+from finetop.core.protocol.messages.runs import Runs
+from finetop.core.protocol.runs import word
 from finetop.core.recipe.command import argv, output_of
 from finetop.core.recipe.load import load_recipe
 
@@ -39,7 +41,7 @@ def test_every_command_is_accepted(
     monkeypatch.chdir(tmp_path)
     for name in ("base", "smollm2-135m-instruct"):
         (tmp_path / name).symlink_to(tiny_model)
-    for name in ("sft.py", "test.jsonl"):
+    for name in ("sft.py", "train.py", "test.jsonl"):
         (tmp_path / name).write_text('{"prompt": "a", "completion": "b"}\n')
     (tmp_path / "out").mkdir()
     (tmp_path / "bin").mkdir()
@@ -51,6 +53,9 @@ def test_every_command_is_accepted(
     assert len(LINES) >= 5 and story
     for words in [*(shlex.split(line, comments=True)[1:] for line in LINES), *map(shlex.split, story)]:
         assert main(words) == 0, words
+        for row in cold_rig.ask(Runs()).rows:  # the next command may have the same output
+            if word(row.state) == "queued":
+                cold_rig.ask(Stop(row.name))
 
 
 def test_the_recipe_loads_and_starts_what_it_says(tmp_path: Path) -> None:

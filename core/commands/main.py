@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import re
+import shlex
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -132,7 +134,15 @@ def dispatch(arguments: list[str], open_app: OpenApp | None) -> int:
     if command.takes_command and "--" in own:
         place = own.index("--")
         own, theirs = own[:place], own[place + 1 :]
-    args = parser.parse_args(own)
+    try:
+        args = parser.parse_args(own)
+    except BadInput as error:
+        word = re.match(r"unrecognized arguments: ([^-]\S*)", error.message.removesuffix("."))
+        if command.takes_command and word is not None and not theirs and word[1] in own[1:]:
+            place = own.index(word[1]) - 1
+            words = shlex.join([*own[:place], "--", *own[place:]])
+            error.hint = f"A program goes after --: finetop {verb} {words}."
+        raise
     args.command = theirs
     args.open_app = open_app
     where.home = where.home if args.home is None else args.home

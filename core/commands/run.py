@@ -20,7 +20,7 @@ from finetop.core.commands.shared.follow import Progress, exit_code, until_over
 from finetop.core.commands.shared.output import answer_words, plain, print_json, reply, state_words, warn
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.external import trainers
-from finetop.core.external.recipe import CommandRequest, command_recipe, with_environment
+from finetop.core.external.recipe import ENDINGS, CommandRequest, command_recipe, with_environment
 from finetop.core.external.trainers import Known
 from finetop.core.plan import ahead, inputs
 from finetop.core.plan.machine import read_machine
@@ -41,7 +41,7 @@ from finetop.core.recipe.stages import Chain, load_chain
 from finetop.core.recipe.sweeps import Axis, Pair
 from finetop.core.runtime import ranks
 from finetop.core.runtime.home import Home
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, plain as plain_text
 
 SECONDS = 1.2  # for reading rows, of the 2 s that the checks before queueing may take
 
@@ -90,6 +90,10 @@ def require_recipe(args: argparse.Namespace) -> None:
     """Require a recipe, and none of the options of a command. Raises BadInput."""
     if not args.recipe:
         raise BadInput("a recipe is missing.", hint="Try finetop run lora, or finetop run -- COMMAND.")
+    if args.recipe.endswith(ENDINGS):
+        program = "python" if args.recipe.endswith(".py") else "sh"
+        hint = f"Start it as a command: finetop run -- {program} {plain_text(args.recipe)}."
+        raise BadInput(f"{plain_text(args.recipe)} is not a recipe.", hint=hint)
     given = [name for name in ("output", "base", "metrics", "resume_command") if getattr(args, name)]
     if given:
         option = f"--{given[0].replace('_', '-')}"

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from finetop.core.client.connection import ask_once
+from finetop.core.client.remote.recipe_files import portable_recipe
 from finetop.core.commands import Command
 from finetop.core.commands.run import follow_run
 from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import print_json
 from finetop.core.external.program import program_of
 from finetop.core.external.recipe import CommandRequest, command_recipe
+from finetop.core.protocol.messages.machine import FindProgram
 from finetop.core.protocol.messages.submit import Watch
 from finetop.core.protocol.runs import WATCHED
-from finetop.core.runtime import secrets
 from finetop.core.runtime.home import Home
 
 
@@ -27,10 +29,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    program = program_of(args.target, Path.cwd())
+    target = args.target if args.target.isdecimal() else os.path.abspath(Path(args.target).expanduser())  # noqa: PTH100
+    program = program_of(target) if home.link is None else ask_once(home, FindProgram(target))
     request = CommandRequest(
-        tuple(secrets.masked(program.words)),
-        program.workdir,
+        tuple(program.words),
+        Path(program.workdir),
         output=args.output or program.output,
         base=args.base or "",
         metrics=tuple(args.metrics),
@@ -39,20 +42,18 @@ def run(args: argparse.Namespace, home: Home) -> int:
     loaded = command_recipe(request, [*args.set, *options.name_set(args)])
     name = loaded.recipe.name
     queued = ask_once(
-        home, Watch(loaded.resolved, loaded.text, name, program.pid, program.start, program.log)
+        home, Watch(portable_recipe(loaded, home), loaded.text, name, program.pid, program.start, program.log)
     )
     if args.wait:
         return follow_run(args, home, queued.name)
     if args.json:
         print_json({"run": queued.name, "run_id": queued.run_id, "pid": program.pid, "log": program.log})
         return 0
-    until = (
-        f"until process {program.pid} ends" if program.pid else "until nothing new has come for 10 minutes"
-    )
+    until = f"until process {program.pid} ends"
+    if not program.pid:
+        until = "until nothing new has come for 10 minutes: no process of yours writes to it"
     print(f"{queued.name} is watched {until}. Follow it: finetop tail {queued.name}")
     return 0
 
 
-PLUGIN = Command(
-    "watch a training that was started without finetop, then check it", "run", run, arguments, is_remote=False
-)
+PLUGIN = Command("watch a training that was started without finetop, then check it", "run", run, arguments)

@@ -7,6 +7,7 @@ second, and asks it to stop when the job is asked to. What the program leaves ru
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -37,6 +38,8 @@ LOOKS_APART = 4  # times as long as a read took, at least: a flood must not take
 WAIT_S = 0.2
 TAIL_BYTES = 16 << 10  # of the log, to find out why it failed
 GPUS = "CUDA_VISIBLE_DEVICES"
+_BAR = re.compile(r"[^|]*\b\d+%\|")
+TRACEBACK = "Traceback (most recent call last):"
 
 
 def work(job: Job) -> Ended:
@@ -168,10 +171,19 @@ def ending(code: int, log: Path) -> Ended:
         text = end_of(log, TAIL_BYTES).decode("utf-8", "replace")
     except OSError:
         text = ""  # the command has deleted it
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = of_program([line for line in text.splitlines() if line.strip()])
     cause, exit_code = failures.of_lines(lines), code if code > 0 else 1
     if cause is not None:
         return Ended("failed", cause.cause, cause.hint, exit_code, cause.kind)
     how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
     last = lines[-1].strip()[: failures.LONGEST] if lines else "It printed nothing."
     return Ended("failed", f"the command {how}", last, exit_code, "killed" if code < 0 else "code")
+
+
+def of_program(lines: list[str]) -> list[str]:
+    """Return lines without what hides why the program failed: a last progress bar, the traceback of accelerate."""
+    lines = [line for line in lines if not _BAR.match(line)] or lines
+    if not lines or not lines[-1].startswith("subprocess.CalledProcessError: "):
+        return lines
+    begin = max((at for at, line in enumerate(lines) if line == TRACEBACK), default=0)
+    return lines[:begin] or lines

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from msgspec.structs import replace
 
 from finetop.core.errors import BadInput, NotFound
+from finetop.core.protocol.messages.machine import Program
 from finetop.core.recipe.command import output_in
-from finetop.core.runtime import processes
+from finetop.core.runtime import processes, secrets
 from finetop.core.text import plain
 
 
-@dataclass(frozen=True)
-class Program:
-    """What is known of it. `pid` is 0 if no process was found; paths are absolute, empty if unknown."""
-
-    pid: int
-    start: str  # when the process started, which tells it from a later one of the same number
-    words: tuple[str, ...]
-    workdir: Path
-    output: str
-    log: str  # the file that it prints to
-
-
-def program_of(target: str, cwd: Path) -> Program:
-    """Find a program by its process id or by a folder. Raises BadInput, NotFound."""
+def program_of(target: str) -> Program:
+    """Find a program by its process id or by an absolute folder. Raises BadInput, NotFound."""
     if target.isdecimal():
         return of_process(int(target))
-    folder = (cwd / Path(target).expanduser()).resolve()
+    folder = Path(target).resolve()
     if not folder.is_dir():
         raise BadInput(
             f"there is no folder {plain(str(folder))}, and it is no process id.",
@@ -37,19 +26,18 @@ def program_of(target: str, cwd: Path) -> Program:
         )
     pid = writer_of(folder)
     if pid is None:
-        return Program(0, "", (), folder, str(folder), "")
-    found = of_process(pid)
-    return Program(pid, found.start, found.words, found.workdir, str(folder), found.log)
+        return Program(0, "", [], str(folder), str(folder), "")
+    return replace(of_process(pid), output=str(folder))
 
 
 def of_process(pid: int) -> Program:
     """Read what a process was started with. Raises NotFound for one that is not there, or another user's."""
     try:
         process = psutil.Process(pid)
-        words, workdir = tuple(process.cmdline()), Path(process.cwd())
+        words, workdir = process.cmdline(), Path(process.cwd())
     except psutil.AccessDenied as error:
         raise NotFound(
-            f"process {pid} belongs to another user.", hint="Only one's own is watched."
+            f"process {pid} belongs to another user.", hint="Only your own processes can be watched."
         ) from error
     except psutil.Error as error:
         raise NotFound(f"there is no process {pid}.", hint="See `ps -ef`.") from error
@@ -58,8 +46,8 @@ def of_process(pid: int) -> Program:
     return Program(
         pid,
         processes.start_time(pid) or "",
-        words,
-        workdir,
+        secrets.masked(words),
+        str(workdir),
         str(workdir / output) if output else "",
         str(log.resolve()) if log.is_file() else "",  # not a pipe, nor a terminal
     )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core.errors import BadInput
-from finetop.core.recipe.command import output_in
+from finetop.core.errors import BadInput, RecipeError
+from finetop.core.recipe.command import filled, output_in
 from finetop.core.recipe.load import Loaded, resolve_text
 from finetop.core.text import plain
 
@@ -31,7 +32,14 @@ OF_THE_SHELL = (
         "TRACKIO_DIR",
     ),
 )
+HERE = "Give its path, or activate its environment first: the command gets this shell's PATH."
+ENDINGS = (".py", ".sh")  # of scripts
+_INTERPRETER = re.compile(r"python[\d.]*|(?:ba|z)?sh")
 LAUNCHERS = ("python", "python3", "accelerate", "torchrun", "deepspeed", "uv", "env", "launch", "run", "-m")
+
+
+LABEL = "command"  # of the recipe, as a place of its faults
+_WRITTEN = re.compile(rf"^{LABEL}:\d+: ")
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ class CommandRequest:
 
 
 def command_recipe(request: CommandRequest, sets: Sequence[str] = ()) -> Loaded:
-    """Return the recipe of a command. Raises RecipeError."""
+    """Return the recipe of a command. Raises BadInput, which names no line: nobody wrote this recipe."""
     command: dict[str, Any] = {"run": list(request.words), "workdir": str(request.cwd)}
     given = {
         "output": request.output,
@@ -61,7 +69,7 @@ def command_recipe(request: CommandRequest, sets: Sequence[str] = ()) -> Loaded:
     command.update({key: value for key, value in given.items() if value})
     sections: dict[str, Any] = {
         "recipe": 1,
-        "name": request.name or name_of(request.words),
+        "name": request.name or name_of(request.words, request.output),
         "command": command,
     }
     if request.objective:
@@ -75,12 +83,18 @@ def command_recipe(request: CommandRequest, sets: Sequence[str] = ()) -> Loaded:
         for key, value in {**sections, **request.settings}.items()
     ]
     text = "\n".join(("# Another program's training, started by finetop.", *lines, ""))
-    return resolve_text(text, sets, request.cwd, label="command", to_train=False)
+    try:
+        return replace(resolve_text(text, sets, request.cwd, label=LABEL, to_train=False), places={})
+    except RecipeError as error:
+        raise BadInput(_WRITTEN.sub("", error.message), hint=error.hint) from error
 
 
-def name_of(words: Sequence[str]) -> str:
-    """Return a run's name after the command: that of its output folder, its script or its program."""
-    output = Path(output_in(words)).name
+def name_of(words: Sequence[str], folder: str = "") -> str:
+    """Return a run's name after the command: that of its output folder, its script or its program.
+
+    Without a command, as of a watched folder, it is the folder's.
+    """
+    output = Path(output_in(words) if words else folder).name
     script = next((Path(word).stem for word in words if word.endswith((".py", ".sh", ".yaml", ".yml"))), "")
     program = next((Path(word).name for word in words if Path(word).name not in LAUNCHERS), "command")
     text = output or script or program
@@ -98,15 +112,21 @@ def with_environment(resolved: dict[str, Any], environment: Mapping[str, str] = 
         return resolved
     env = {**{key: environment[key] for key in OF_THE_SHELL if key in environment}, **command["env"]}
     if command["run"] and not command["shell"]:
-        require_program(command["run"][0], command["workdir"], env.get("PATH"))
+        words = [filled(word, command["values"]) for word in command["run"]]
+        require_program(words, command["workdir"], env.get("PATH"), HERE)
     return {**resolved, "command": {**command, "env": env}}
 
 
-def require_program(program: str, workdir: str, path: str | None) -> None:
-    """Require that a program can be started. Raises BadInput."""
+def require_program(command: Sequence[str], workdir: str, path: str | None, hint: str) -> None:
+    """Require the program of a command, and an interpreter's script. Raises BadInput, with `hint` on the program."""
+    program, *words = command
     named = str(Path(workdir) / program) if "/" in program else program
     if shutil.which(named, path=path) is None:
+        raise BadInput(f"command: there is no program {plain(program)[:100]}.", hint=hint)
+    script = next((word for word in words if not word.startswith("-") or word in ("-c", "-m")), "")
+    is_file = script.endswith(ENDINGS) and _INTERPRETER.fullmatch(Path(program).name) is not None
+    if is_file and not (Path(workdir) / script).exists():
         raise BadInput(
-            f"command: there is no program {plain(program)[:100]}.",
-            hint="Give its path, or activate its environment first: the command gets this shell's PATH.",
+            f"command: there is no file {plain(script)[:100]} in {plain(workdir)}.",
+            hint="Check its name, or cd to its folder.",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from finetop.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from finetop.core.recipe.schema import Command, Recipe
 
@@ -73,6 +74,28 @@ def placeholders(command: Command) -> set[str]:
     """Return the names that stand in braces anywhere in a command."""
     texts = (*command.run, *command.resume_command, command.shell, command.output, *command.env.values())
     return {name for text in texts if isinstance(text, str) for name in _PLACE.findall(text)}
+
+
+def files_in(command: Command) -> Iterator[tuple[str, Path, bool]]:
+    """Yield the files of this machine that a command names: its key, its path, whether it is the program itself.
+
+    A word that names a file as `--config=FILE` counts too; a line of a shell is not read.
+    """
+    for key in ("run", "resume_command"):
+        words: Sequence[str] = getattr(command, key)
+        for i, word in enumerate(filled(word, command.values) for word in words):
+            names = (word, word.partition("=")[2]) if i or "/" in word else ()
+            path = next((path for name in names if (path := _file(command.workdir, name)) is not None), None)
+            if path is not None:
+                yield f"command.{key}[{i}]", path, i == 0
+
+
+def _file(workdir: str, name: str) -> Path | None:
+    path = Path(os.path.normpath(Path(workdir) / name))
+    try:
+        return path if name and path.is_file() else None
+    except (OSError, ValueError):
+        return None
 
 
 def output_in(words: Sequence[str]) -> str:

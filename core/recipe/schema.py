@@ -583,6 +583,13 @@ class Command(Section, frozen=True, kw_only=True):
         Annotated[float, Meta(ge=0, le=86_400)],
         described("Seconds that it gets to end after the signal; then it is killed."),
     ] = 60.0
+    silence_s: Annotated[
+        Annotated[float, Meta(ge=1, le=1e7)] | None,
+        described(
+            "Seconds without output or numbers that are normal; longer, and it is HUNG. null: not known, and it is "
+            "only called SILENT after the home's hung.after_s."
+        ),
+    ] = None
     resume_command: Annotated[
         tuple[Argument, ...],
         described(

@@ -180,6 +180,14 @@ def folder_of(connection: Connection, run_id: int, job_id: int | None) -> tuple[
     return None if row is None else (int(row[0]), str(row[1]))
 
 
+def commands(connection: Connection) -> list[tuple[str, dict[str, Any]]]:
+    """List runs whose command has left a model, or still may, newest first: name and recipe."""
+    live = "SELECT run_id FROM jobs WHERE word IN ('queued', 'running')"
+    query = "SELECT name, recipe FROM runs WHERE id IN (SELECT run_id FROM jobs WHERE verb = 'command')"
+    query += f" AND (id IN ({live}) OR id IN (SELECT run_id FROM checkpoints)) ORDER BY id DESC"
+    return [(name, msgspec.json.decode(recipe)) for name, recipe in connection.execute(query).fetchall()]
+
+
 def imports(connection: Connection, path: str) -> list[tuple[int, str, dict[str, Any], dict[str, Any]]]:
     """List runs imported from a folder, or about to be, newest first: id, name, recipe, the job's args."""
     stands = "j.verb = 'import' AND j.word IN ('queued', 'running', 'finished') AND j.args->>'path' = ?"

@@ -93,6 +93,7 @@ class Vital:
     asked_at: float | None = None  # seconds of silence when its stacks were requested
     log_size: int = 0  # size of its log at that time
     shown_s: float = 0.0  # the silence last shown
+    is_reported: bool = False  # by a notice, if it is not called hung
 
 
 @dataclass

@@ -7,7 +7,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
-from rig import SEVERAL
+from rig import ALONE, SEVERAL
 from waiting import wait_until
 
 from finetop.core.external.recipe import CommandRequest, command_recipe, with_environment
@@ -50,9 +50,9 @@ PRINTING_LOOP = """
 
 
 def up(rig: Rig, **environment: str) -> None:
-    """Start a supervisor whose commands are real."""
-    rig.settings = SEVERAL
-    rig.variables = {"FINETOP_TEST_JOB": str(JOB), **environment}
+    """Start a supervisor whose commands are real, several at a time unless the rig has settings of its own."""
+    rig.settings = SEVERAL if rig.settings == ALONE else rig.settings
+    rig.variables = {**rig.variables, "FINETOP_TEST_JOB": str(JOB), **environment}
     rig.up()
 
 

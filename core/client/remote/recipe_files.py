@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from finetop.core.client.connection import ask_once
+from finetop.core.errors import RecipeError
 from finetop.core.protocol.messages.machine import PathFacts, Paths
+from finetop.core.recipe.command import files_in
 from finetop.core.recipe.find import _is_ours, by_name
 from finetop.core.recipe.load import Loaded, check_files, paths_of
 from finetop.core.runtime.home import Home
@@ -32,8 +34,10 @@ def portable_recipe(loaded: Loaded, home: Home) -> dict[str, Any]:
 
 
 def own_paths(loaded: Loaded) -> list[str]:
-    """Return the paths that a recipe names, except those that come with finetop."""
-    return sorted({path for _, path, _ in paths_of(loaded.recipe) if not _is_ours(path)})
+    """Return the paths that a recipe and its command name, except those that come with finetop."""
+    of_command = () if loaded.recipe.command is None else files_in(loaded.recipe.command)
+    paths = {path for _, path, _ in paths_of(loaded.recipe)} | {str(path) for _, path, _ in of_command}
+    return sorted(path for path in paths if not _is_ours(path))
 
 
 def require_there(loaded: Loaded, path_facts: Sequence[PathFacts], label: str) -> None:
@@ -46,7 +50,7 @@ def require_there(loaded: Loaded, path_facts: Sequence[PathFacts], label: str) -
         if _is_ours(str(path)):
             return "", ""
         if fact is None or fact.kind == "none":
-            copy = f"Copy it there: scp {shown} {label}:{shown}"
+            copy = f"Copy it there: scp {'-r ' * path.is_dir()}{shown} {label}:{shown}"
             fix = copy if path.exists() else "Give a path that exists."
             return f"{label} has no {shown}; a run reads the files of the machine that it runs on.", fix
         kinds = ("file", "folder") if is_folder is None else ("folder",) if is_folder else ("file",)
@@ -61,3 +65,10 @@ def require_there(loaded: Loaded, path_facts: Sequence[PathFacts], label: str) -
         return "", ""
 
     check_files(loaded, look)
+    command = loaded.recipe.command
+    for key, path, is_program in () if command is None else files_in(command):
+        fact = facts.get(str(path))
+        if fact is not None and fact.kind == "file" and (is_program or fact.size == path.stat().st_size):
+            continue  # a program of that name may be another build
+        problem, hint = look(path, is_folder=False)
+        raise RecipeError(f"{key}: {problem}", key=key, hint=hint)

@@ -53,6 +53,8 @@ _PAIR = re.compile(
 _PART = re.compile(
     r"\b(epoch|step|iter|iteration|batch)s?\W{0,3}(\d{1,18})\s*(?:/|\bof\b)\s*(\d{1,18})(?!\d)", re.IGNORECASE
 )
+# the table of a Trainer's log_metrics, of the run as a whole
+_TABLE, _ROW = re.compile(r"\*{5} \w+ metrics \*{5}\s*"), re.compile(r" +\w+ += ")
 _LEVEL = re.compile(r"[\W\d]*(?:(?:INFO|DEBUG)[\W\d]*)?", re.IGNORECASE)
 STEPS = ("step", "global_step", "steps", "iter", "iteration", "batch")
 EPOCH = "epoch"
@@ -91,6 +93,7 @@ class Printed(Reader):
         )  # the newest bar of the training, and its length, 0 if none is known
         self._step = 0
         self._laps = _Laps()
+        self._in_table = False
 
     def read(self) -> list[Point]:
         points: list[Point] = []
@@ -114,7 +117,8 @@ class Printed(Reader):
         if bar is not None and (dict_at := line.find("{", bar.end())) > 0:  # printed beside a bar
             self._on_bar(bar, line[:dict_at], points, has_values=False)
             bar, line = None, line[dict_at:]
-        if line.startswith(OWN):
+        self._in_table = _TABLE.match(line) is not None or (self._in_table and _ROW.match(line) is not None)
+        if self._in_table or line.startswith(OWN):
             return
         lower = line.lower()
         has_values = "loss" in lower or "reward" in lower or "eval_" in lower

@@ -76,7 +76,7 @@ def known(trainer: str, file: str, cwd: Path) -> Known:
         hint = f"Give {name}'s YAML file, or start the trainer as it is: finetop run -- COMMAND."
         raise BadInput(error.message, hint=hint) from error
     if not isinstance(settings, dict):
-        raise BadInput(f"{plain(file)} is no mapping of settings.", hint=f"Give {name}'s YAML file.")
+        raise BadInput(f"{plain(file)} is not a mapping of settings.", hint=f"Give {name}'s YAML file.")
     return plugin.read(Config(path, cwd, kind, content, settings))
 
 
@@ -92,10 +92,11 @@ def texts(value: Any) -> list[str]:
     return [entry for entry in listed if isinstance(entry, str)]
 
 
-def entries(settings: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    """Return the mappings of a list; none of anything else."""
-    value = settings.get(key)
-    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+def data_sets(settings: dict[str, Any]) -> list[str]:
+    """Return the names and files in a list of `datasets`, which Axolotl and TRL have alike."""
+    listed = settings.get("datasets")
+    entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+    return [name for entry in entries for name in (text(entry, "path"), *texts(entry.get("data_files")))]
 
 
 def files(names: Iterable[str], cwd: Path) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from finetop.core.external.trainers import Config, Known, Trainer, entries, files, text, texts
+from finetop.core.external.trainers import Config, Known, Trainer, data_sets, files, text
 
 OUTPUT = "./model-out"  # its default
 
@@ -13,13 +13,11 @@ class Axolotl(Trainer):
     def read(self, config: Config) -> Known:
         config.no_kind()
         words = ("axolotl", "train", str(config.path))
-        sets = entries(config.settings, "datasets")
-        named = [name for entry in sets for name in (text(entry, "path"), *texts(entry.get("data_files")))]
         return Known(
             words=words,
             output=text(config.settings, "output_dir") or OUTPUT,
             base=config.required("base_model"),
-            data=files(named, config.cwd),
+            data=files(data_sets(config.settings), config.cwd),
             resume=(*words, "--resume-from-checkpoint", "{checkpoint}"),
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from finetop.core.external.trainers import Config, Known, Trainer, entries, files, text, texts
+from finetop.core.external.trainers import Config, Known, Trainer, data_sets, files, text
 
 OUTPUT = "trainer_output"  # its default
 
@@ -12,13 +12,11 @@ class Trl(Trainer):
 
     def read(self, config: Config) -> Known:
         words = ("trl", config.kind or "sft", "--config", str(config.path))
-        mixed = entries(config.settings, "datasets")
-        named = [name for entry in mixed for name in (text(entry, "path"), *texts(entry.get("data_files")))]
         return Known(
             words=words,
             output=text(config.settings, "output_dir") or OUTPUT,
             base=config.required("model_name_or_path"),
-            data=files([text(config.settings, "dataset_name"), *named], config.cwd),
+            data=files([text(config.settings, "dataset_name"), *data_sets(config.settings)], config.cwd),
             resume=(*words, "--resume_from_checkpoint", "{checkpoint}"),
         )
 

@@ -25,6 +25,23 @@ class Paths(Question[PathsAnswer], tag="paths", frozen=True):
     paths: list[str]
 
 
+class Program(msgspec.Struct, frozen=True):
+    """A training program that runs already. `pid` is 0 if no process is known; paths are absolute, or empty."""
+
+    pid: int
+    start: str  # when the process started, which tells it from a later one of the same number
+    words: list[str]  # secrets are masked
+    workdir: str
+    output: str
+    log: str  # the file that it prints to
+
+
+class FindProgram(Question[Program], tag="program", frozen=True):
+    """Request the program that a process id or an absolute folder of the supervisor's machine belongs to."""
+
+    target: str
+
+
 class LookAheadAnswer(msgspec.Struct, frozen=True):
     findings: list[dict[str, Any]]  # each a finetop.core.plan.result.Shown
 

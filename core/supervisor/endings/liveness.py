@@ -4,6 +4,9 @@ Silence is measured since the last event and compared with the job's usual step 
 model, writing a checkpoint), the activity of its processes decides. Only time in which the supervisor itself looked
 counts, so neither a changed clock nor a machine that slept makes a job hung.
 
+Another program is never called hung unless its recipe says how long it may be silent: it may only wait. Whatever it
+prints is a sign of life, as nothing else may come of it.
+
 A hung job writes its stacks to its log, once per silence; with `hung: {then: kill}` it is then killed. A job of several
 ranks is killed anyway if the rank that the others wait for is known: they would hold their GPUs for nothing.
 """
@@ -21,6 +24,7 @@ from typing import Literal
 import msgspec
 
 from finetop.core.protocol import runs as data
+from finetop.core.protocol.runs import COMMAND
 from finetop.core.runtime import ranks, stack_dumps
 from finetop.core.runtime.files import open_regular, size_of
 from finetop.core.store import jobs, notices, runs
@@ -52,7 +56,9 @@ def adopt(supervisor: Supervisor) -> None:
     for job in jobs.live(supervisor.connection):
         size = size_of(supervisor.home.root / job.folder / "events.jsonl")
         if isinstance(job.state, data.Running) and size == jobs.bytes_read(supervisor.connection, job.id):
-            supervisor.vitals[job.id] = Vital(job.attempt, size, job.state.silent_s)
+            supervisor.vitals[job.id] = Vital(
+                job.attempt, size + _printed(supervisor, job), job.state.silent_s
+            )
 
 
 async def update_all(supervisor: Supervisor, sizes: Mapping[int, int]) -> None:
@@ -64,10 +70,12 @@ async def update_all(supervisor: Supervisor, sizes: Mapping[int, int]) -> None:
         return
     supervisor.vitals_at = now
     silent: list[tuple[Job, Vital]] = []
-    for job in supervisor.live:
+    live = list(supervisor.live)
+    printed = await aside(lambda: [_printed(supervisor, job) for job in live])
+    for job, more in zip(live, printed, strict=True):
         if job.verb == "watch":
             continue  # its process only reads: what it uses says nothing about the program
-        vital, size = supervisor.vitals.get(job.id), sizes[job.id]
+        vital, size = supervisor.vitals.get(job.id), sizes[job.id] + more
         if vital is None or (vital.attempt, vital.size) != (job.attempt, size):
             supervisor.vitals[job.id] = Vital(job.attempt, size)
             _clear(supervisor, job)
@@ -98,14 +106,17 @@ async def _judge(supervisor: Supervisor, job: Job, vital: Vital, usage: Usage, p
     if not isinstance(state, data.Running):
         return
     limits = supervisor.settings.hung
-    # a command saves and evaluates at its own pace, without telling
-    usual = None if job.verb == "command" else usual_s(state)
+    usual = None if job.verb == COMMAND else usual_s(state)
     folder = supervisor.attempt(job).folder
     ranks_here, nodes = await aside(lambda: (ranks_of(folder), nodes_of(folder)))
     is_idle = evidence == IDLE and nodes == 1  # usage comes from the first node only; another may be working
     verdict = classify(usual, vital.silent_s, vital.stopped_s, is_idle=is_idle, after_s=limits.after_s)
+    if job.verb == COMMAND:
+        verdict = classify_command(
+            silence_of(supervisor, job), vital.silent_s, vital.stopped_s, limits.after_s
+        )
     frames, late = state.frames, None
-    if verdict == "hung":
+    if verdict == "hung" and job.verb != COMMAND:  # whose process of ours only waits for the program
         # one that is being ended: what is left of its ranks tells nothing
         if ranks_here * nodes > 1 and not job.asked:
             late = await aside(partial(ranks.late, folder, ranks_here * nodes))
@@ -114,8 +125,10 @@ async def _judge(supervisor: Supervisor, job: Job, vital: Vital, usage: Usage, p
     if late is not None:
         state = msgspec.structs.replace(state, late=[late.who, late.others, late.did])
     _show(supervisor, job, vital, state)
-    if verdict == "hung" and (limits.then == "kill" or late is not None) and not job.asked:
-        _end(supervisor, job, vital, has_stacks=bool(frames))
+    # its stacks are written, or time for them is up
+    is_known = job.verb == COMMAND or bool(frames) or vital.silent_s > (vital.asked_at or 0.0) + STACKS_S
+    if verdict == "hung" and (limits.then == "kill" or late is not None) and is_known and not job.asked:
+        _end(supervisor, job)
 
 
 def usual_s(state: data.Running) -> float | None:
@@ -140,6 +153,29 @@ def classify(
     if silent_s >= hung_after:
         return "hung"
     return "silent" if silent_s >= silent_after else ""
+
+
+def classify_command(
+    normal_s: float | None, silent_s: float, stopped_s: float, after_s: float
+) -> Literal["", "silent", "hung", "stopped"]:
+    """Classify the silence of another program, which may only wait; it is hung if the recipe says what is normal."""
+    if stopped_s >= min(STOPPED_S, after_s / 2):
+        return "stopped"
+    if normal_s is not None:
+        return "hung" if silent_s >= normal_s else ""
+    return "silent" if silent_s >= after_s else ""
+
+
+def silence_of(supervisor: Supervisor, job: Job) -> float | None:
+    """Return how long a run's command may be silent, if its recipe says."""
+    command = runs.recipe(supervisor.connection, job.run_id)["command"]
+    silence_s: float | None = command.get("silence_s")  # older recipes have none
+    return silence_s
+
+
+def _printed(supervisor: Supervisor, job: Job) -> int:
+    """Return how much a command has printed: it lives, also if none of it is a number."""
+    return size_of(supervisor.launcher.logs(supervisor.attempt(job).folder)) if job.verb == COMMAND else 0
 
 
 def gpu_busy(supervisor: Supervisor, job: Job) -> float | None:
@@ -199,10 +235,13 @@ def _show(supervisor: Supervisor, job: Job, vital: Vital, state: data.Running) -
         return
     vital.shown_s = vital.silent_s
     state = msgspec.structs.replace(state, silent_s=round(vital.silent_s, 1) if state.pulse else 0.0)
-    new = []
+    text = ""
     if state.pulse in HANGS and before.pulse not in HANGS:
-        new = [notices.New(job.run_id, "hung", None, f"hung: {pulse.details(state)}", time.time())]
-    _keep(supervisor, job, state, new)
+        text = f"hung: {pulse.details(state)}"
+    elif job.verb == COMMAND and (state.pulse, state.evidence) == ("silent", IDLE) and not vital.is_reported:
+        vital.is_reported = True
+        text = f"silent {pulse.details(state)}: {IDLE}"
+    _keep(supervisor, job, state, [notices.New(job.run_id, "hung", None, text, time.time())] if text else [])
 
 
 def _clear(supervisor: Supervisor, job: Job) -> None:
@@ -221,10 +260,8 @@ def _keep(supervisor: Supervisor, job: Job, state: data.Running, new: Sequence[n
     supervisor.touch()
 
 
-def _end(supervisor: Supervisor, job: Job, vital: Vital, *, has_stacks: bool) -> None:
-    """Request the kill of a hung job, once its stacks are written or time for them is up."""
-    assert vital.asked_at is not None
-    if has_stacks or vital.silent_s > vital.asked_at + STACKS_S:
-        with transaction(supervisor.connection):
-            jobs.set_request(supervisor.connection, job.id, HUNG)
-        supervisor.touch()
+def _end(supervisor: Supervisor, job: Job) -> None:
+    """Request the kill of a hung job."""
+    with transaction(supervisor.connection):
+        jobs.set_request(supervisor.connection, job.id, HUNG)
+    supervisor.touch()

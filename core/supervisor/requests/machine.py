@@ -13,6 +13,7 @@ import msgspec
 import psutil
 
 from finetop.core.errors import EnvironmentTrouble, FinetopError
+from finetop.core.external.program import program_of
 from finetop.core.protocol.messages import machine as messages
 from finetop.core.protocol.runs import Share
 from finetop.core.runtime import child
@@ -150,6 +151,10 @@ def look_at(path: str) -> messages.PathFacts:
     return messages.PathFacts(path, "none", 0)
 
 
+async def find_program(supervisor: Supervisor, ask: messages.FindProgram) -> messages.Program:
+    return await aside(lambda: program_of(ask.target))
+
+
 async def look_ahead(supervisor: Supervisor, ask: messages.LookAhead) -> messages.LookAheadAnswer:
     """Return a recipe's plan and first row, rendered; one at a time: it reads all data. Raises EnvironmentTrouble."""
     home, hint = str(supervisor.home.root), "Run it there: `finetop plan RECIPE`."
@@ -165,4 +170,9 @@ async def look_ahead(supervisor: Supervisor, ask: messages.LookAhead) -> message
     return messages.LookAheadAnswer([msgspec.json.decode(line) for line in lines])
 
 
-ANSWERS = {messages.Gpus: gpus, messages.Paths: paths, messages.LookAhead: look_ahead}
+ANSWERS = {
+    messages.Gpus: gpus,
+    messages.Paths: paths,
+    messages.FindProgram: find_program,
+    messages.LookAhead: look_ahead,
+}

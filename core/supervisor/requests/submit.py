@@ -15,6 +15,7 @@ import msgspec
 
 from finetop.core.check.tasks.suite import find_suite
 from finetop.core.errors import BadInput, EnvironmentTrouble, NotFound, Refused, did_you_mean
+from finetop.core.external.recipe import require_program
 from finetop.core.protocol import accepts, runs as data
 from finetop.core.protocol.messages.submit import (
     Export,
@@ -28,6 +29,7 @@ from finetop.core.protocol.messages.submit import (
     SubmitChainAnswer,
     Watch,
 )
+from finetop.core.recipe.command import argv
 from finetop.core.recipe.dotted import with_settings
 from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.recipe.names import check_name
@@ -39,9 +41,11 @@ from finetop.core.runtime.files import naming, os_error_words
 from finetop.core.store import checks, jobs, parents as store_parents, remedies, run_records, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.queue import placement
-from finetop.core.supervisor.requests import parent_runs as ancestry
+from finetop.core.supervisor.requests import outputs, parent_runs as ancestry
 from finetop.core.supervisor.state import Supervisor
 from finetop.core.text import quoted
+
+THERE = "Give its path there: the command gets the PATH of that machine's supervisor, or of command.env."
 
 
 def submit(supervisor: Supervisor, ask: Submit) -> SubmitAnswer:
@@ -57,6 +61,7 @@ def submit(supervisor: Supervisor, ask: Submit) -> SubmitAnswer:
 
 def watch(supervisor: Supervisor, ask: Watch) -> SubmitAnswer:
     """Make a run of a program that was started without finetop; it is watched at once. Raises as `submit`."""
+    outputs.require_unwatched(supervisor, ask)
     args = {"pid": ask.pid, "start": ask.start, "log": ask.log}
     order = Order(ask.name, ask.recipe, ask.source, jobs.CHECK_PRIORITY, verb="watch", args=args)
     run_id, name = _add_run(supervisor, order)
@@ -221,9 +226,18 @@ def require_run(supervisor: Supervisor, order: Order) -> None:
         raise BadInput(message, hint="A chain has no stage with a command; else leave objective out.")
     if read.command is not None:
         require_no_secrets(read.command)
+        if order.verb == "command":
+            require_startable(read.command)
+            outputs.require_free(supervisor, order.recipe)
     placement.require_nodes(supervisor, msgspec.structs.asdict(read.budget))
     if read.check.general is not None:
         find_suite(read.check.general.suite, supervisor.home)
+
+
+def require_startable(command: Command) -> None:
+    """Require the program of a command that was sent from another machine, without its PATH. Raises BadInput."""
+    if command.run and command.shell is None and "PATH" not in command.env:
+        require_program(argv(command), command.workdir, os.environ.get("PATH"), THERE)
 
 
 def require_no_secrets(command: Command) -> None:

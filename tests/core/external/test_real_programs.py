@@ -1,8 +1,11 @@
 """Real training programs, started and watched: their numbers, their output, and what a stop leaves of them."""
 
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from textwrap import dedent
 
@@ -13,7 +16,7 @@ from rig import Rig
 from tiny_run import chat, write_rows
 from waiting import TORCH_LIMIT_S, wait_until
 
-from finetop.core.external import trainers
+from finetop.core.commands.main import main
 from finetop.core.external.recipe import CommandRequest, command_recipe
 from finetop.core.protocol.messages.queue import Stop
 from finetop.core.protocol.messages.runs import GetRun
@@ -102,6 +105,17 @@ def require_checked(rig: Rig, name: str, steps: list[int]) -> None:
     assert row.step == steps[-1]
 
 
+def with_trainer(
+    rig: Rig, trainer: str, file: str, folder: Path, programs: Path, patch: pytest.MonkeyPatch
+) -> str:
+    """Queue a trainer's own file from its folder, as typed, and return the run's name."""
+    patch.chdir(folder)
+    patch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    words = ["--home", str(rig.home.root), "run", "--with", trainer, file, "--name", trainer]
+    assert main(words) == 0
+    return trainer
+
+
 def verbs(rig: Rig, name: str) -> list[str]:
     return [job.verb for job in rig.ask(GetRun(name)).jobs]
 
@@ -123,23 +137,41 @@ def test_a_trainer_is_read_from_what_it_prints_and_writes(rig, tmp_path, tiny_mo
     assert stored(rig, name, "learning_rate") == [*range(2, 21, 2)]
 
 
-@pytest.mark.slow
-def test_the_command_line_of_trl_runs_by_its_own_configuration(rig, tmp_path, tiny_model):
+def test_trl_runs_by_its_own_file_and_what_it_trained_is_checked(rig, tmp_path, tiny_model, monkeypatch):
     folder = tmp_path / "trl"
     program = script(tmp_path / "bin", f"#!{sys.executable}\nfrom trl.cli import main\nmain()\n", "trl")
     program.chmod(0o700)
     folder.mkdir()
-    write_rows(folder / "rows.jsonl", [chat(f"What is {n}?", f"It is {n * n}.") for n in range(40)])
-    (folder / "conf.yaml").write_text(
+    write_rows(folder / "rows.jsonl", [chat(f"What is {n}?", f"It is {n * n}.") for n in range(8)])
+    (folder / "sft.yaml").write_text(
         f"model_name_or_path: {tiny_model}\ndatasets: [{{path: json, data_files: rows.jsonl}}]\noutput_dir: out\n"
-        "max_steps: 20\nlogging_steps: 2\nsave_steps: 10\nlearning_rate: 0.01\nreport_to: none\nuse_cpu: true\n"
+        "max_steps: 4\nlogging_steps: 2\nsave_steps: 2\nlearning_rate: 0.01\nreport_to: none\nuse_cpu: true\n"
         "bf16: false\nuse_peft: true\nlora_r: 4\nlora_target_modules: all-linear\n"
     )
-    known = trainers.known("trl", "conf.yaml", folder)
-    assert (known.output, known.base) == ("out", str(tiny_model))
-    words = [str(program), *known.words[1:]]
-    name = submit(rig, folder, words, "trl", output=known.output, base=known.base)
-    require_checked(rig, name, [*range(2, 21, 2)])
+    name = with_trainer(rig, "trl", "sft.yaml", folder, program.parent, monkeypatch)
+    require_checked(rig, name, [2, 4])
+    detail = rig.ask(GetRun(name))
+    assert (detail.row.method, detail.row.model) == ("lora", str(tiny_model))
+    assert [checkpoint.step for checkpoint in detail.checkpoints] == [2, 4]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("llamafactory") is None, reason="needs LLaMA-Factory")
+def test_llama_factory_runs_by_its_own_file_and_what_it_trained_is_checked(
+    rig, tmp_path, tiny_model, monkeypatch
+):
+    folder = tmp_path / "factory"
+    (folder / "data").mkdir(parents=True)
+    rows = [{"instruction": f"What is {n}?", "input": "", "output": f"It is {n * n}."} for n in range(8)]
+    (folder / "data" / "rows.json").write_text(json.dumps(rows))
+    (folder / "data" / "dataset_info.json").write_text('{"rows": {"file_name": "rows.json"}}')
+    (folder / "sft.yaml").write_text(
+        f"model_name_or_path: {tiny_model}\nstage: sft\ndo_train: true\nfinetuning_type: lora\nlora_rank: 4\n"
+        "lora_target: all\ndataset: rows\ntemplate: default\ncutoff_len: 64\noutput_dir: saves/tiny\n"
+        "logging_steps: 2\nsave_steps: 2\nmax_steps: 4\nlearning_rate: 1.0e-3\nreport_to: none\nuse_cpu: true\n"
+    )
+    name = with_trainer(rig, "llamafactory", "sft.yaml", folder, Path(sys.executable).parent, monkeypatch)
+    require_checked(rig, name, [2, 4])
     assert rig.ask(GetRun(name)).row.method == "lora"
 
 

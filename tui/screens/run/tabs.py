@@ -39,6 +39,8 @@ def body_lines(state: ViewState, *, only_ascii: bool = False) -> tuple[list[Line
         case "log":
             state.is_longer = can_scroll(state.log, held, width, height - 1)
             return log_lines(state.log, held, width, height), ""
+        case "samples" if detail.row.made_by in OF_OTHERS:
+            return [(), (("   No samples: another program writes none.", "dim"),)], ""
         case "samples":
             if state.samples == "beside" and len(steps_of(detail.samples)) > 1:
                 return _part(state, beside_lines(detail.samples, state.shown_pair, width))

@@ -8,7 +8,7 @@ from itertools import zip_longest
 from finetop.core.errors import BadInput
 from finetop.core.protocol.messages.runs import RunsAnswer
 from finetop.core.protocol.run_filter import FilterFault, Sort
-from finetop.core.protocol.runs import UNKNOWN, CheckBrief, Failed, Finished, Queued, Running, RunRow
+from finetop.core.protocol.runs import COMMAND, UNKNOWN, CheckBrief, Failed, Finished, Queued, Running, RunRow
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import jobs, pulse, run_groups
 from finetop.core.wording.durations import clock, long_span
@@ -81,7 +81,8 @@ def _facts(row: RunRow, now: float) -> str:
 def _details(row: RunRow, spark: str, width: int) -> list[Line]:
     lines: list[Line] = []
     if isinstance(row.state, Failed) and row.state.hint:
-        lines.append(_labelled("fix", clean_line(row.state.hint)))
+        is_printed = row.objective == COMMAND and row.state.kind in ("code", "killed")  # its own last line
+        lines.append(_labelled("last" if is_printed else "fix", clean_line(row.state.hint)))
     if isinstance(row.state, Finished) and row.state.cause:
         lines.append(_labelled("ended", clean_line(row.state.cause)))
     if isinstance(row.state, Running):

@@ -76,3 +76,38 @@ def test_a_folder_of_rows_that_is_there_alone_will_do_and_of_a_pattern_its_folde
     folder = loaded_of(rows.parent)
     with pytest.raises(RecipeError, match="is not a folder you can read"):
         require_there(folder, [PathFacts(str(rows.parent), "file", 35)], "lab")
+
+
+def test_the_files_that_a_command_names_must_be_there_and_of_the_same_size(tmp_path):
+    for name in ("train.py", "conf.yaml", "empty.py", "prog"):
+        (tmp_path / name).write_text("" if name == "empty.py" else "x = 1\n")
+    words = [
+        "python",
+        "-u",
+        "train.py",
+        "--config=conf.yaml",
+        "empty.py",
+        "nowhere.py",
+        "--output_dir",
+        "out",
+    ]
+    text = f"recipe: 1\nname: x\ncommand: {{run: {words}, resume_command: [./prog, train.py]}}\n"
+    loaded = resolve_text(text, (), tmp_path)
+    there = {path: look_at(path) for path in own_paths(loaded)}
+    assert sorted(there) == [
+        str(tmp_path),
+        *(str(tmp_path / name) for name in ("conf.yaml", "empty.py", "prog", "train.py")),
+    ]
+    require_there(loaded, list(there.values()), "lab")
+    copy = f"Copy it there: scp {tmp_path}/train.py lab:{tmp_path}/train.py"
+    for key, path, facts, says in (
+        ("command.run[2]", tmp_path / "train.py", ("none", 0), copy),
+        ("command.run[3]", tmp_path / "conf.yaml", ("file", 7), "7 bytes there, 6 here"),
+        ("command.workdir", tmp_path, ("none", 0), f"scp -r {tmp_path} lab:{tmp_path}"),
+    ):
+        changed = {**there, str(path): PathFacts(str(path), *facts)}
+        with pytest.raises(RecipeError) as caught:
+            require_there(loaded, list(changed.values()), "lab")
+        assert key in str(caught.value) and says in str(caught.value)
+    there[str(tmp_path / "prog")] = PathFacts(str(tmp_path / "prog"), "file", 99)  # another build of it
+    require_there(loaded, list(there.values()), "lab")

@@ -69,8 +69,19 @@ def test_without_a_model_the_run_has_finished_and_says_why_there_is_no_check(
 
 # What a program prints before it fails, and how it ends: the kind of the failure, and whether it is tried again.
 FAILURES = {
-    "code": ("print('no such column'); raise SystemExit(3)", "code", "the command exited with code 3", 1),
+    "code": (
+        "print('no such column'); print('  0%|  | 0/6 [00:07<?]'); raise SystemExit(3)",
+        "code",
+        "the command exited with code 3",
+        1,
+    ),
     "signal": ("import os; os.kill(os.getpid(), 9)", "killed", "the command was killed by signal 9", 2),
+    "launcher": (
+        "import subprocess, sys; run = subprocess.run([sys.executable, '-c', 'import nosuch'], check=True)",
+        "code",
+        "the command exited with code 1",
+        1,
+    ),
     "gpu_memory": (
         "raise RuntimeError('CUDA out of memory. Tried to allocate 2.00 GiB.')",
         "gpu_out_of_memory",
@@ -90,6 +101,8 @@ def test_a_failure_has_its_kind_its_reason_and_its_retries(queue, station, detai
     assert cause in state.cause
     if failure == "code":
         assert (state.exit_code, state.hint) == (3, "no such column")
+    if failure == "launcher":  # accelerate ends so
+        assert state.hint == "ModuleNotFoundError: No module named 'nosuch'"
 
 
 def test_a_stop_is_the_signal_to_the_whole_group_and_no_failure(finetop, queue, station, log_of, tmp_path):

@@ -42,6 +42,7 @@ def test_the_trainers_dicts_are_of_the_step_of_the_bar_that_follows(tmp_path: Pa
             "\r          \r{'eval_loss': '5.5', 'eval_runtime': '1.2', 'epoch': '0.8'}\n",
             bar(4),
             "{'train_runtime': '35.38', 'train_steps_per_second': '0.565', 'train_loss': '5.428', 'epoch': '4'}\n",
+            "***** train metrics *****\n  epoch      =    4.0\n  train_loss =  5.428\n",  # its log_metrics
         )
     )
     reader, points = printed(tmp_path, text)

@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections import deque
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from finetop.core.protocol import runs as data
 from finetop.core.recipe.home_settings import Hung
 from finetop.core.runtime import ranks
-from finetop.core.store import jobs
+from finetop.core.store import jobs, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.endings import liveness
 from finetop.core.supervisor.endings.liveness import classify, evidence_of, usual_s
@@ -165,3 +166,30 @@ async def test_a_job_of_one_process_is_not_ended_for_its_silence(supervisor, mon
     uses(monkeypatch, supervisor)
     assert [await look_after(supervisor, 5.0) for _ in range(12)][-1] == "hung"
     assert not jobs.live(supervisor.connection)[0].asked
+
+
+async def test_a_command_that_is_silent_is_not_called_hung_unless_its_recipe_says_what_is_normal(
+    supervisor, monkeypatch
+):
+    """It may only wait for a download. What it prints is a sign of life, also if it is no number."""
+    supervisor.settings = msgspec.structs.replace(supervisor.settings, hung=Hung(after_s=8.0, then="kill"))
+    (job,) = supervisor.live
+    supervisor.live = [replace(job, verb="command")]
+    recipe = runs.recipe(supervisor.connection, job.run_id)
+    command = {"run": ["sleep", "600"], "silence_s": None}
+    uses(monkeypatch, supervisor)
+    log = job_folder(supervisor) / "log.txt"
+
+    async def looked(**settings):
+        runs.set_recipe(supervisor.connection, job.run_id, {**recipe, "command": {**command, **settings}}, "")
+        log.write_text(f"{log.read_text() if log.exists() else ''}downloading\n")
+        assert await look_after(supervisor, 5.0) == ""
+        return [await look_after(supervisor, 5.0) for _ in range(12)][-1]
+
+    assert await looked() == "silent"
+    notices = supervisor.connection.execute("SELECT kind, text FROM notices").fetchall()
+    assert notices == [("hung", "silent for 10 s: its processes are idle")]
+    assert await looked(silence_s=600.0) == ""
+    assert not jobs.live(supervisor.connection)[0].asked
+    assert await looked(silence_s=30.0) == "hung"
+    assert jobs.live(supervisor.connection)[0].asked == "hung"

@@ -21,7 +21,9 @@ from finetop.tui.screens.run.head import Slow, head_lines, method_words
 from finetop.tui.screens.run.keys import next_of
 from finetop.tui.screens.run.state import RunData, log_job
 from finetop.tui.screens.run.steps import step_lines
+from finetop.tui.screens.run.tabs import body_lines
 from finetop.tui.screens.run.view_state import ViewState
+from finetop.tui.screens.runs.pane import pane_lines
 from finetop.tui.screens.runs.row import COLUMNS
 from finetop.tui.screens.shared import run_status
 
@@ -108,3 +110,13 @@ def test_launch_shows_the_settings_of_a_command(tmp_path: Any) -> None:
     form = checked(open_form(Base("mine.yaml", "", text, tmp_path)))
     assert form.problems == () and important(form) is OF_COMMAND
     assert [label for label, _ in visible(form, all_settings=False)] == list(OF_COMMAND.values())
+
+
+def test_no_samples_are_promised_and_what_it_printed_last_is_not_called_a_fix() -> None:
+    state = ViewState(held=RunData(detail=detail(WORK)))
+    state.tab = "samples"
+    assert "another program writes none" in words(body_lines(state)[0])
+    for kind, label in (("code", "last"), ("disk_full", "fix")):
+        failed = detail(Failed(2.0, "it failed", "No such file", 1.0, kind=kind)).row
+        shown = words(pane_lines(failed, width=80, height=9, now=3.0, spark=""))
+        assert f"   {label}" in shown and "No such file" in shown
