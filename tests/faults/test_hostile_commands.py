@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from textwrap import dedent
@@ -14,6 +12,7 @@ from command_runs import python, stored, submit
 from rig import Rig
 from waiting import wait_until
 
+from finetop.core.commands.main import main
 from finetop.core.protocol.messages.queue import Kill, Stop
 from finetop.core.protocol.messages.runs import Sql
 from finetop.core.protocol.messages.submit import Submit
@@ -220,9 +219,8 @@ def test_control_sequences_of_a_command_reach_no_terminal(rig, tmp_path, left, c
     row = rig.wait_state(name, *ENDS)
     assert (word(row.state), left()) == ("failed", 0)
     for words in (["show", name], ["ls"], ["tail", name], ["diff", name, name]):
-        home = ["--home", str(rig.home.root)]
-        shown = subprocess.run([sys.executable, "-m", "finetop.tui.main", *words, *home], capture_output=True)
-        assert not re.search(rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80\xae", shown.stdout), words
+        main([*words, "--home", str(rig.home.root)])
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", capfd.readouterr().out), words
     keys = [key for (key,) in rig.ask(Sql("SELECT DISTINCT key FROM metrics", 1000)).rows]
     assert "loss" in keys
     assert not [key for key in keys if re.search(r"[\x00-\x1f\x7f-\x9f\u202e]", key)]
