@@ -24,7 +24,7 @@ def _while_it_stands(redraw: Callable[[Any], None]) -> Callable[[Any], None]:
 
     @wraps(redraw)
     def draw(screen: LoadedScreen) -> None:
-        screen._is_redraw_due = False
+        screen.is_redraw_due = False
         if any(isinstance(part, Bottom) for part in screen.children):
             redraw(screen)
 
@@ -38,7 +38,7 @@ class LoadedScreen(AppScreen[None], inherit_bindings=False):
         super().__init__()
         self._trouble = ""  # the error of the last request
         self._wake = asyncio.Event()
-        self._is_redraw_due = False
+        self.is_redraw_due = False
 
     @property
     def has_shown(self) -> bool:
@@ -51,12 +51,12 @@ class LoadedScreen(AppScreen[None], inherit_bindings=False):
 
     def redraw_soon(self) -> None:
         """Draw once what is waiting has been handled; any drawing before then replaces it."""
-        if not self._is_redraw_due:
-            self._is_redraw_due = True
+        if not self.is_redraw_due:
+            self.is_redraw_due = True
             self.call_later(self._redraw_due)
 
     def _redraw_due(self) -> None:
-        if self._is_redraw_due:
+        if self.is_redraw_due:
             self.redraw()
 
     async def _load(self) -> None:
