@@ -2,7 +2,6 @@
 
 import re
 
-import pytest
 from source import ROOT, files, texts
 
 # A docstring says what comes back or what happens: "Return …", "Queue …".
@@ -17,21 +16,17 @@ PHRASES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def words() -> list[tuple[str, str]]:
-    """Return each docstring and comment of the source, with its place."""
-    return [
-        (f"{file.relative_to(ROOT)}:{line}", text)
+def test_docstrings_and_comments_are_plain_english() -> None:
+    texts_by_place = {
+        f"{file.relative_to(ROOT)}:{line}": text
         for file in files("core", "tui")
         for line, text in texts(file)
+    }
+    assert len(texts_by_place) > 5000
+    starts = [
+        f"{place}: {text.splitlines()[0]}" for place, text in texts_by_place.items() if STARTS.match(text)
     ]
-
-
-def test_a_docstring_begins_with_what_comes_back_or_happens(words: list[tuple[str, str]]) -> None:
-    assert not [f"{place}: {text.splitlines()[0]}" for place, text in words if STARTS.match(text)]
-
-
-@pytest.mark.parametrize("phrase", PHRASES)
-def test_no_phrase_that_readers_stopped_at(phrase: str, words: list[tuple[str, str]]) -> None:
-    places = [f"{place}: {text}" for place, text in words if re.search(phrase, text)]
-    assert not places, f"write {PHRASES[phrase]!r}: {places}"
+    assert not starts, "begin with what comes back or happens"
+    for phrase, better in PHRASES.items():
+        places = [f"{place}: {text}" for place, text in texts_by_place.items() if re.search(phrase, text)]
+        assert not places, f"write {better!r}: {places}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import gc
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,11 @@ IMPORT = re.compile(
     r"^\s*(?:from (finetop[\w.]*) import (\([^)]*\)|.+)|import (finetop[\w.]+))", re.MULTILINE
 )
 COMMENT = re.compile(r"(?:^\s*|  )# .*")
-DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+# At the top, or after a line that ends with a colon; blank lines and comments may be between.
+DOCSTRING = re.compile(
+    r'(?:\A|: *(?:#[^\n]*)?\n)(?: *#[^\n]*\n| *\n)* *r?"""(.*?)"""',
+    re.DOTALL,
+)
 
 
 def files(*tops: str) -> list[Path]:
@@ -46,10 +51,10 @@ def statements(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def texts(file: Path) -> Iterator[tuple[int, str]]:
-    """Yield the docstrings and comments of a module, each with its line."""
-    for node in statements(parsed(file)):
-        if isinstance(node, DOCUMENTED) and (text := ast.get_docstring(node)) is not None:
-            yield node.body[0].lineno, text
-    for line, text in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-        if "# " in text and (comment := COMMENT.search(text)):
+    """Yield the docstrings and comments of a module, each with its line; parsing it takes ten times as long."""
+    text = file.read_text(encoding="utf-8")
+    for found in DOCSTRING.finditer(text):
+        yield text.count("\n", 0, found.start(1)) + 1, inspect.cleandoc(found[1])
+    for line, words in enumerate(text.splitlines(), 1):
+        if "# " in words and (comment := COMMENT.search(words)):
             yield line, comment[0]

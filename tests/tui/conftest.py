@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from types import CodeType
 from typing import Any
 
 import pytest
+import textual._callback
 import textual.app
 import textual.pilot
 from at_rest import at_rest
@@ -36,6 +39,23 @@ def parse_once(self: Stylesheet, *source: Any, **more: Any) -> list[RuleSet]:
 
 
 Stylesheet._parse_rules = parse_once  # type: ignore[method-assign]
+
+
+counts: dict[CodeType, int] = {}
+count_parameters = textual._callback._count_parameters
+
+
+def count_once(callback: Callable[..., Any]) -> int:
+    """Count the parameters of each closure once: the pilot makes one for each widget at each key."""
+    code = getattr(callback, "__code__", None)
+    if code is None or hasattr(callback, "__wrapped__"):
+        return count_parameters(callback)
+    if code not in counts:
+        counts[code] = count_parameters(callback)
+    return counts[code]
+
+
+textual._callback._count_parameters = count_once
 
 
 @pytest.fixture(autouse=True)

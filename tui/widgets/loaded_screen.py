@@ -23,7 +23,8 @@ def _while_it_stands(redraw: Callable[[Any], None]) -> Callable[[Any], None]:
     """Skip drawing a screen that is being closed: an answer, or a new size, may still arrive then."""
 
     @wraps(redraw)
-    def draw(screen: AppScreen[None]) -> None:
+    def draw(screen: LoadedScreen) -> None:
+        screen.is_redraw_due = False
         if any(isinstance(part, Bottom) for part in screen.children):
             redraw(screen)
 
@@ -37,6 +38,7 @@ class LoadedScreen(AppScreen[None], inherit_bindings=False):
         super().__init__()
         self._trouble = ""  # the error of the last request
         self._wake = asyncio.Event()
+        self.is_redraw_due = False
 
     @property
     def has_shown(self) -> bool:
@@ -46,6 +48,16 @@ class LoadedScreen(AppScreen[None], inherit_bindings=False):
     def redraw(self) -> None:
         """Draw everything again from the data held."""
         raise NotImplementedError
+
+    def redraw_soon(self) -> None:
+        """Draw once what is waiting has been handled; any drawing before then replaces it."""
+        if not self.is_redraw_due:
+            self.is_redraw_due = True
+            self.call_later(self._redraw_due)
+
+    def _redraw_due(self) -> None:
+        if self.is_redraw_due:
+            self.redraw()
 
     async def _load(self) -> None:
         """Load what is shown, and draw it. Raises FinetopError."""
@@ -66,7 +78,7 @@ class LoadedScreen(AppScreen[None], inherit_bindings=False):
         self.resume()
 
     def on_resize(self) -> None:
-        self.call_after_refresh(self.redraw)
+        self.call_after_refresh(self.redraw_soon)
         self._wake.set()
 
     def resume(self) -> None:
@@ -89,7 +101,7 @@ class LoadedScreen(AppScreen[None], inherit_bindings=False):
     @on(Lines.Resized)
     def _resized(self) -> None:
         if self.has_shown:
-            self.redraw()
+            self.redraw_soon()
 
     @work
     async def _load_for_ever(self) -> None:

@@ -108,7 +108,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
 
     async def _load(self) -> None:
         self._measure()
-        await self.state.load(host_of(self), self.run, self.redraw)
+        await self.state.load(host_of(self), self.run, self.redraw_soon)
         self.redraw()
 
     # --- keys -----------------------------------------------------------------------------------------
