@@ -17,6 +17,7 @@ from typing import Any
 
 from msgspec import structs
 
+from finetop.core.check.statistics import NORMAL_95
 from finetop.core.data import files, packing, sampled, training_set
 from finetop.core.data.examples import AnyExample, pieces, through_model
 from finetop.core.data.hub import is_local
@@ -40,7 +41,6 @@ LEAST_ROWS, LEAST_TOKENS = 1000, 300_000  # prepared however long it takes: 0.3 
 SHOWN = 4000  # characters of the first row
 TRAINED_ON = 4_000_000  # characters that a new tokenizer is trained on: 1 s
 COUNTED, ESTIMATED = "by its tokenizer", "from characters"
-NORMAL_95 = 1.959964
 
 
 @dataclass(frozen=True, slots=True)

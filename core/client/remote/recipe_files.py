@@ -8,7 +8,7 @@ from typing import Any
 
 from finetop.core.client.connection import ask_once
 from finetop.core.protocol.messages.machine import PathFacts, Paths
-from finetop.core.recipe.find import _is_ours, by_name
+from finetop.core.recipe.find import is_ours, by_name
 from finetop.core.recipe.load import Loaded, check_files, paths_of
 from finetop.core.runtime.home import Home
 from finetop.core.text import plain
@@ -33,7 +33,7 @@ def portable_recipe(loaded: Loaded, home: Home) -> dict[str, Any]:
 
 def own_paths(loaded: Loaded) -> list[str]:
     """Return the paths that a recipe names, except those that come with finetop."""
-    return sorted({path for _, path, _ in paths_of(loaded.recipe) if not _is_ours(path)})
+    return sorted({path for _, path, _ in paths_of(loaded.recipe) if not is_ours(path)})
 
 
 def require_there(loaded: Loaded, path_facts: Sequence[PathFacts], label: str) -> None:
@@ -43,7 +43,7 @@ def require_there(loaded: Loaded, path_facts: Sequence[PathFacts], label: str) -
     def look(path: Path, is_folder: bool | None) -> tuple[str, str]:
         shown = plain(str(path))
         fact = facts.get(str(path))
-        if _is_ours(str(path)):
+        if is_ours(str(path)):
             return "", ""
         if fact is None or fact.kind == "none":
             copy = f"Copy it there: scp {shown} {label}:{shown}"
