@@ -170,12 +170,12 @@ def require_names(recipe: Recipe, home: Home) -> None:
 
 def require_sound(recipes: Sequence[Recipe], home: Home, *, force: bool) -> list[str]:
     """Return why runs will fail, judged on the machine where they will run. Without `force` such runs are refused."""
-    looker, troubles = ahead.RunChecker(home, SECONDS), []
+    checker, troubles = ahead.RunChecker(home, SECONDS), []
     for recipe in recipes:
         if home.link is None:
-            errors = [error for _, error in ahead.check_before_queue(recipe, looker).problems]
+            errors = [error for _, error in ahead.check_before_queue(recipe, checker).problems]
         else:
-            errors = _problems_there(recipe, looker)
+            errors = _problems_there(recipe, checker)
         if errors and not force:
             if len(errors) > 1:
                 errors[0].hint = f"{errors[0].hint} (and {len(errors) - 1} more)".strip()
@@ -184,14 +184,14 @@ def require_sound(recipes: Sequence[Recipe], home: Home, *, force: bool) -> list
     return list(dict.fromkeys(troubles))
 
 
-def _problems_there(recipe: Recipe, looker: ahead.RunChecker) -> list[FinetopError]:
+def _problems_there(recipe: Recipe, checker: ahead.RunChecker) -> list[FinetopError]:
     """Return the problems found by the machine where the run will be: its data are there."""
     key = ahead.what_is_read(recipe)
-    if key in looker.seen:
+    if key in checker.seen:
         return []
-    looker.seen[key] = ahead.Ahead(None, ())
+    checker.seen[key] = ahead.Ahead(None, ())
     try:
-        answer = ask_once(looker.home, LookAhead(by_name(recipe_to_mapping(recipe)), row=False))
+        answer = ask_once(checker.home, LookAhead(by_name(recipe_to_mapping(recipe)), row=False))
     except FinetopError as error:
         warn(f"not checked before queueing: {clean_line(str(error))}")
         return []

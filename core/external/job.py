@@ -65,7 +65,7 @@ def work(job: Job) -> Ended:
     job.events.write(Phase("training"))
     child = start(command, job.folder, resumed=goes_on)
     end = follow(child, command, job, numbers, recipe.budget.hours)
-    numbers.look(is_last=True)
+    numbers.read_new(is_last=True)
     if numbers.read:
         print(f"finetop: read its numbers from {', '.join(sorted(numbers.read))}", flush=True)
     return end
@@ -123,7 +123,7 @@ def follow(
                 print(f"finetop: it has not ended after {command.grace_s:g} s, and is killed", flush=True)
                 processes.kill([child.pid, *processes.descendants(child.pid)])
             if now - looked >= max(LOOK_S, LOOKS_APART * look_s):
-                numbers.look()
+                numbers.read_new()
                 looked = time.monotonic()
                 look_s = looked - now
             continue

@@ -181,7 +181,7 @@ class Numbers:
         self.step = 0
         self.read: set[str] = set()  # names of the sources that had numbers
 
-    def look(self, *, is_last: bool = False) -> None:
+    def read_new(self, *, is_last: bool = False) -> None:
         """Read what is new. With `is_last` nothing waits any longer for a better source."""
         now = time.monotonic()
         if is_last or now >= self._search_at:
@@ -277,7 +277,7 @@ class Numbers:
 
     def _report(self, file: _Open, points: Sequence[Point], now: float) -> None:
         for point in merged(points):
-            self._take(file, point, now)
+            self._add(file, point, now)
 
     def _plan(self, reader: Reader) -> None:
         self._total = min(reader.total, LARGEST_STEP)
@@ -285,7 +285,7 @@ class Numbers:
         self._events.write(Planned(self._total, epochs, 0, 0, 0, 0, 0))
         self._alarms.begin(self._total)
 
-    def _take(self, file: _Open, point: Point, now: float) -> None:
+    def _add(self, file: _Open, point: Point, now: float) -> None:
         if not 0 <= point.step <= LARGEST_STEP:
             return
         if file.reader.is_of_one_process:

@@ -8,7 +8,7 @@ from typing import Any
 
 from finetop.core.client.connection import ask_once
 from finetop.core.protocol.messages.machine import PathFacts, Paths
-from finetop.core.recipe.find import is_ours, by_name
+from finetop.core.recipe.find import by_name, is_ours
 from finetop.core.recipe.load import Loaded, check_files, paths_of
 from finetop.core.runtime.home import Home
 from finetop.core.text import plain
@@ -40,7 +40,7 @@ def require_there(loaded: Loaded, path_facts: Sequence[PathFacts], label: str) -
     """Require a recipe's files on the machine `label`, as large as those of that name here. Raises RecipeError."""
     facts = {fact.path: fact for fact in path_facts}
 
-    def look(path: Path, is_folder: bool | None) -> tuple[str, str]:
+    def check_path(path: Path, is_folder: bool | None) -> tuple[str, str]:
         shown = plain(str(path))
         fact = facts.get(str(path))
         if is_ours(str(path)):
@@ -60,4 +60,4 @@ def require_there(loaded: Loaded, path_facts: Sequence[PathFacts], label: str) -
             return (f"{shown} differs on {label}: {sizes}.", "Copy it again, or queue the run from there.")
         return "", ""
 
-    check_files(loaded, look)
+    check_files(loaded, check_path)

@@ -114,7 +114,7 @@ class Pretrain(Objective[Options]):
         except ValueError:
             return None
 
-    def sizes(self, options: Options, hidden: int, heads: int, vocabulary: int) -> dict[str, int]:
+    def sizes(self, options: Options, hidden: int, heads: int | None, vocabulary: int) -> dict[str, int]:
         """Return the sizes of the new model as its config.json has them; the arguments are the base's."""
         is_reshaped = bool(options.hidden_size or options.heads)
         hidden, heads = options.hidden_size or hidden, options.heads or heads
@@ -124,7 +124,7 @@ class Pretrain(Objective[Options]):
             "num_attention_heads": options.heads,
             "num_key_value_heads": options.key_value_heads or heads,
             "intermediate_size": options.intermediate_size or -(-hidden * 8 // 3 // 8) * 8,
-            "head_dim": hidden // heads if is_reshaped else None,
+            "head_dim": hidden // heads if is_reshaped and heads else None,
             "vocab_size": vocabulary if options.tokenizer == "reuse" else options.vocabulary,
         }
         return {name: value for name, value in new.items() if value is not None}
