@@ -22,6 +22,7 @@ from finetop.core.errors import BadInput, FinetopError
 from finetop.core.external import trainers
 from finetop.core.external.recipe import CommandRequest, command_recipe, with_environment
 from finetop.core.external.trainers import Known
+from finetop.core.models import rehearsed
 from finetop.core.plan import ahead, inputs
 from finetop.core.plan.machine import read_machine
 from finetop.core.plan.rehearsal import Rehearsal
@@ -151,14 +152,15 @@ def queued_line(queued: SubmitAnswer) -> str:
 
 
 def require_names(recipe: Recipe, home: Home) -> None:
-    """Require that the model has the modules named, and the trainer the raw options. Raises BadInput.
+    """Require the modules named, the trainer's raw options and the sizes of a new model to exist. Raises BadInput.
 
     The job's own code checks it, in a process of a few seconds; not possible if the model is not on this machine.
     """
     method = recipe.method.options
     named = [getattr(method, key, ()) for key in ("target_modules", "target_parameters", "modules_to_save")]
     has_names = any(isinstance(names, tuple) and names for names in named)
-    if home.link is not None or not (recipe.trainer_args or has_names):
+    is_new = rehearsed.sizes(recipe) is not None
+    if home.link is not None or not (recipe.trainer_args or has_names or is_new):
         return
     try:
         model_config = inputs.find_config(recipe.model, home)

@@ -174,7 +174,7 @@ class Pretrain(Objective[Options]):
         except Exception as error:  # each architecture has its own errors for sizes that it does not come in
             if is_of_machine(error):
                 raise
-            reason = first_line(error).rstrip(".")
+            reason = first_line(error.__cause__ or error).rstrip(".")
             message = f"objective: no {kind} model can be made in these sizes: {reason}."
             hint = "Give a model.id of another architecture, such as a Llama, or other sizes."
             raise BadInput(message, hint=hint) from error
