@@ -90,7 +90,7 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
         self.machines = [Machine(each, own if each.link is None else "") for each in self.homes]
         self.trouble = ""
         self.fault: Fault | None = None  # the fault that ended the app
-        self.said: ShownMessage | None = None
+        self.shown_message: ShownMessage | None = None
         self._hushed: ShownMessage | None = None  # the message that the latest key has hidden
         self._copied = Copied()
         self.messages: list[ShownMessage] = []
@@ -161,12 +161,12 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
 
     def say(self, text: str, style: StyleName = "") -> None:
         """Show a message above the footer until the next key, and keep it."""
-        self.said = ShownMessage(self.now(), clean_line(text), style)
-        self.messages.append(self.said)
+        self.shown_message = ShownMessage(self.now(), clean_line(text), style)
+        self.messages.append(self.shown_message)
         self.redraw_frame()
 
     def hush(self) -> None:
-        self._hushed, self.said = self.said, None
+        self._hushed, self.shown_message = self.shown_message, None
         if self._hushed is not None:
             self.redraw_frame()
 
@@ -340,7 +340,7 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
             self._driver.write(copying(text))
         again = f"   y again: {cut_end(clean_line(more), 40)}" if more else ""
         self.say(f"copied: {cut_end(clean_line(text), 40 if more else 60)}{again}")
-        self._copied.said = self.said
+        self._copied.message = self.shown_message
 
     def copy_text(self, text: str) -> None:
         """Copy a text to the user's own terminal, with a message."""

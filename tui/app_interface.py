@@ -34,7 +34,7 @@ class Host(Protocol):
     theme_chosen: str  # "" follows the terminal
     trouble: str  # what is wrong overall, in words; empty if nothing is
     supervisor_is_lost: bool
-    said: ShownMessage | None  # the message above the footer, until the next key
+    shown_message: ShownMessage | None  # the message above the footer, until the next key
     messages: list[ShownMessage]
     homes: Sequence[Home]  # on one machine or several
     home_shown: str

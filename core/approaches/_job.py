@@ -161,9 +161,12 @@ def _of_documents(asker: Asker | None) -> list[str]:
     if len(notes) > NAMED_DOCUMENTS:
         rest = f"documents: {len(notes) - NAMED_DOCUMENTS + 1} more are not used."
         notes = [*notes[: NAMED_DOCUMENTS - 1], rest]
-    without_passage = sum(number == 0 for number in asker.found)
+    without_passage = sum(number == 0 for number in asker.passage_counts)
     if without_passage:
-        notes = [f"no passage fits {without_passage} of {len(asker.found)} questions: they got none.", *notes]
+        notes = [
+            f"no passage fits {without_passage} of {len(asker.passage_counts)} questions: they got none.",
+            *notes,
+        ]
     return notes
 
 

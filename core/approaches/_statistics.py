@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean, median, stdev
 
+from finetop.core.check.statistics import NORMAL_95
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.messages.approaches import Gap, Price, Score
 
-NORMAL_95 = 1.959964
 Items = Mapping[str, tuple[float, float]]  # row -> (value, weight)
 Spent = Mapping[str, Sequence[float]]  # row -> seconds of its answer in each round
 SAME_PRICE = 0.1  # the same work differs by a tenth between jobs that run one after another

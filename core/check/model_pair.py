@@ -39,7 +39,7 @@ class Change:
     facts: Mapping[str, Any]  # what the scores of the changed model depend on
     makes_whole: bool  # the result is a whole model, not an adapter on its base
     make: Callable[[Any], Any]  # the loaded checkpoint, which it consumes -> the changed model
-    told: list[str] = field(default_factory=list)  # what `make` reports of its work
+    report: list[str] = field(default_factory=list)  # what `make` reports of its work
 
 
 @dataclass

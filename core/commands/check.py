@@ -184,10 +184,10 @@ def curve(home: Home, wanted: WantedCheck, *, every: bool) -> int:
 
     name, settings, silent = wanted.name, wanted.settings, wanted.silent
 
-    def look(step: int, watch: bool) -> None:
+    def measure_step(step: int, watch: bool) -> None:
         check_now(home, WantedCheck(name, step, settings, silent), "under_way", watch=watch)
 
-    return check_curve.run(home, name, look, settings=settings, every=every, as_json=silent)
+    return check_curve.run(home, name, measure_step, settings=settings, every=every, as_json=silent)
 
 
 def check_now(home: Home, wanted: WantedCheck, reuse: Reuse, *, watch: bool = False) -> CheckAnswer:

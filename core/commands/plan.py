@@ -91,7 +91,7 @@ def plan_of(args: argparse.Namespace, home: Home, loaded: Loaded) -> Plan:
     machine = machine_for(args, recipe, home)
     rehearsal = Rehearsal(recipe, model_config.file, machine, home)
     try:
-        findings_ahead = RunChecker(home).look(recipe, model_config)
+        findings_ahead = RunChecker(home).check(recipe, model_config)
         findings_ahead.raise_first()
         rehearsed = rehearsal.answer()
         machine = as_measured(machine)
@@ -114,10 +114,10 @@ def on_its_base(recipe: Recipe, chain: Chain) -> Recipe:
 def skipping_model(model: str) -> FileCheck:
     """Return a file check that skips the model, whose config.json was given."""
 
-    def look(path: Path, is_folder: bool | None) -> tuple[str, str]:
+    def check_path(path: Path, is_folder: bool | None) -> tuple[str, str]:
         return ("", "") if is_folder and str(path) == model else recipes.file_problem(path, is_folder)
 
-    return look
+    return check_path
 
 
 def require_valid_gpus(args: argparse.Namespace) -> None:

@@ -22,6 +22,7 @@ from finetop.core.errors import BadInput, FinetopError
 from finetop.core.external import trainers
 from finetop.core.external.recipe import ENDINGS, CommandRequest, command_recipe, with_environment
 from finetop.core.external.trainers import Known
+from finetop.core.models import rehearsed
 from finetop.core.plan import ahead, inputs
 from finetop.core.plan.machine import read_machine
 from finetop.core.plan.rehearsal import Rehearsal
@@ -155,14 +156,15 @@ def queued_line(queued: SubmitAnswer) -> str:
 
 
 def require_names(recipe: Recipe, home: Home) -> None:
-    """Require that the model has the modules named, and the trainer the raw options. Raises BadInput.
+    """Require the modules named, the trainer's raw options and the sizes of a new model to exist. Raises BadInput.
 
     The job's own code checks it, in a process of a few seconds; not possible if the model is not on this machine.
     """
     method = recipe.method.options
     named = [getattr(method, key, ()) for key in ("target_modules", "target_parameters", "modules_to_save")]
     has_names = any(isinstance(names, tuple) and names for names in named)
-    if home.link is not None or not (recipe.trainer_args or has_names):
+    is_new = rehearsed.sizes(recipe) is not None
+    if home.link is not None or not (recipe.trainer_args or has_names or is_new):
         return
     try:
         model_config = inputs.find_config(recipe.model, home)
@@ -174,12 +176,12 @@ def require_names(recipe: Recipe, home: Home) -> None:
 
 def require_sound(recipes: Sequence[Recipe], home: Home, *, force: bool) -> list[str]:
     """Return why runs will fail, judged on the machine where they will run. Without `force` such runs are refused."""
-    looker, troubles = ahead.RunChecker(home, SECONDS), []
+    checker, troubles = ahead.RunChecker(home, SECONDS), []
     for recipe in recipes:
         if home.link is None:
-            errors = [error for _, error in ahead.check_before_queue(recipe, looker).problems]
+            errors = [error for _, error in ahead.check_before_queue(recipe, checker).problems]
         else:
-            errors = _problems_there(recipe, looker)
+            errors = _problems_there(recipe, checker)
         if errors and not force:
             if len(errors) > 1:
                 errors[0].hint = f"{errors[0].hint} (and {len(errors) - 1} more)".strip()
@@ -188,14 +190,14 @@ def require_sound(recipes: Sequence[Recipe], home: Home, *, force: bool) -> list
     return list(dict.fromkeys(troubles))
 
 
-def _problems_there(recipe: Recipe, looker: ahead.RunChecker) -> list[FinetopError]:
+def _problems_there(recipe: Recipe, checker: ahead.RunChecker) -> list[FinetopError]:
     """Return the problems found by the machine where the run will be: its data are there."""
     key = ahead.what_is_read(recipe)
-    if key in looker.seen:
+    if key in checker.seen:
         return []
-    looker.seen[key] = ahead.Ahead(None, ())
+    checker.seen[key] = ahead.Ahead(None, ())
     try:
-        answer = ask_once(looker.home, LookAhead(by_name(recipe_to_mapping(recipe)), row=False))
+        answer = ask_once(checker.home, LookAhead(by_name(recipe_to_mapping(recipe)), row=False))
     except FinetopError as error:
         warn(f"not checked before queueing: {clean_line(str(error))}")
         return []

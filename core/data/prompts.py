@@ -33,7 +33,7 @@ class Asker:
     nearest: Any = None  # a search among their questions
     seconds: float = 0.0
     spent: list[float] = field(default_factory=list)  # CPU seconds per prompt built
-    found: list[int] = field(default_factory=list)  # passages per prompt built
+    passage_counts: list[int] = field(default_factory=list)  # passages per prompt built
 
     @property
     def passed_over(self) -> list[str]:
@@ -59,7 +59,7 @@ class Asker:
         question = turns[-1].content
         hits = self.index.search(question, self.ask.top_k) if self.index else []
         passages = [hit.chunk.text for hit in hits]
-        self.found.append(len(passages))
+        self.passage_counts.append(len(passages))
         last = replace(turns[-1], content=with_passages(question, passages))
         examples = [turn for shot in self._shots(question) for turn in shot.messages]
         shots = [turn for turn in examples if turn.role != "system"]  # a conversation may have only one

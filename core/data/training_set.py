@@ -198,13 +198,13 @@ def mixed_reports(reports: Sequence[DataRead], sizes: Sequence[int], shares: Sha
 def _examples(source: NamedRows, data: Data, make: MakeExamples, events: EventLog) -> Fitted:
     """Make the examples of one source. Raises BadInput if too many are too long, after reporting the source."""
 
-    def made() -> Iterator[list[AnyExample]]:
+    def examples_of_rows() -> Iterator[list[AnyExample]]:
         total = len(source.rows)
         for start in range(0, total, BLOCK):
             events.write(Phase("preparing data", done=float(start), total=float(total), unit="rows"))
             yield from make(source.rows[start : start + BLOCK])
 
-    result = fitted(source.name, made(), data)
+    result = fitted(source.name, examples_of_rows(), data)
     if result.rewritten:
         why = "earlier answers are not learned: the chat template rewrites them"
         print(f"{source.name}: {result.rewritten} {why}")

@@ -70,7 +70,7 @@ def work(job: Job) -> Ended:
         child = start(command, environment, resumed=goes_on)
         end = follow(child, command, job, begun, budget)
     finally:
-        begun.look(is_last=True)
+        begun.read_new(is_last=True)
     if begun.numbers.read:
         print(f"finetop: read its numbers from {', '.join(sorted(begun.numbers.read))}", flush=True)
     return end
@@ -142,7 +142,7 @@ def follow(
                 print(f"finetop: it has not ended after {command.grace_s:g} s, and is killed", flush=True)
                 processes.kill([child.pid, *processes.descendants(child.pid)])
             if now - looked >= max(LOOK_S, LOOKS_APART * look_s):
-                begun.look()
+                begun.read_new()
                 looked = time.monotonic()
                 look_s = looked - now
             continue

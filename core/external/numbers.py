@@ -56,7 +56,7 @@ class Numbers:
         """The last step."""
         return self._progress.step
 
-    def look(self, *, is_last: bool = False) -> None:
+    def read_new(self, *, is_last: bool = False) -> None:
         """Read what is new. With `is_last` nothing waits any longer for a better source."""
         now = time.monotonic()
         if is_last or self._search.is_due(now):

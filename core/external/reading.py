@@ -59,9 +59,9 @@ class Reading:
         """Note that the reading has begun."""
         self._write(self._note)
 
-    def look(self, *, is_last: bool = False) -> None:
+    def read_new(self, *, is_last: bool = False) -> None:
         """Read what is new; at last, everything."""
-        self.numbers.look(is_last=is_last)
+        self.numbers.read_new(is_last=is_last)
         self._report()
         if is_last:
             notes.remove(self._job.folder)
@@ -139,7 +139,7 @@ def finish(job: Job) -> None:
             reading.numbers.go_on(state)
     except StateError:  # everything of the attempt again, as a later attempt would
         reading = Reading(job, msgspec.structs.replace(note, goes_on=True), lambda: spent_s)
-    reading.look(is_last=True)
+    reading.read_new(is_last=True)
 
 
 def _ended(folder: Path, note: Note) -> float:

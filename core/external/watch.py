@@ -61,7 +61,7 @@ def work(job: Job) -> Ended:
     while True:
         is_gone = pid > 0 and not (processes.alive(pid) and processes.start_time(pid) == start)
         began = time.monotonic()
-        numbers.look(is_last=is_gone)
+        numbers.read_new(is_last=is_gone)
         if numbers.step != step:
             news_at, step = time.monotonic(), numbers.step
         if is_gone:

@@ -128,7 +128,7 @@ def read_task(file: SampleFile, results: Results | None, *, broken_results: bool
     try:
         with file.path.open("rb") as handle:
             for number, offset, line in _lines(handle):
-                reading.take(number, offset, line)
+                reading.add(number, offset, line)
     except OSError as error:
         raise BadInput(f"{plain(str(file.path))}: cannot be read: {error.strerror or error}.") from error
     reading.finish()
@@ -194,7 +194,7 @@ class _Reading:
             before = Fault(kind, 0, place)
         self.faults[kind] = Fault(kind, before.count + count, before.first)
 
-    def take(self, number: int, offset: int, line: bytes) -> None:
+    def add(self, number: int, offset: int, line: bytes) -> None:
         row = _decode(line)
         if row is None:
             self.fault(BROKEN, number)

@@ -106,7 +106,7 @@ def run(request: LintRequest, home: Home, say: Say) -> Report:
     with open_workers(setup, request.workers, sum(map(lines.size_of, reads))) as looked:
         for seen in looked(_blocks(reads, home, lens, say)):
             counted.add(seen, lens.max_tokens, is_learned=reads[seen.source].role in LEARNED)
-            for name, sights in seen.found.items():
+            for name, sights in seen.sights.items():
                 for finder in hearers[type(rules.load(name)).scan]:
                     for index, sight in sights:
                         finder.add(seen.at + index, sight)

@@ -42,7 +42,7 @@ class Seen(msgspec.Struct, frozen=True, array_like=True):
     at: int
     source: int
     counts: list[tuple[int, int, int, bool]]
-    found: dict[str, list[tuple[int, Any]]]  # by finding: row index in the block, and what was seen
+    sights: dict[str, list[tuple[int, Any]]]  # by finding: row index in the block, and what was seen
 
 
 class BlockRunner:

@@ -122,14 +122,14 @@ def _ours(manager: Any, device: torch.device) -> Iterator[None]:
 
     create, breakdown = manager._create_batch_processor, caches.get_device_and_memory_breakdown  # noqa: SLF001  # no public name
 
-    def made() -> Any:
+    def make_processor() -> Any:
         processor = create()
         processor.__class__ = _without_sweeping(type(processor))
         processor.inputs_and_outputs.compute_stream = None
         processor.offloading_manager._compute_stream = None  # noqa: SLF001  # no public name
         return processor
 
-    manager._create_batch_processor = made  # noqa: SLF001  # no public name
+    manager._create_batch_processor = make_processor  # noqa: SLF001  # no public name
     if device.type == "cuda":
         caches.get_device_and_memory_breakdown = lambda: (device, sys.maxsize, 0, 0)
     try:

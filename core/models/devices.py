@@ -135,12 +135,12 @@ def without_cuda() -> Iterator[None]:
     before = os.environ.get(switch)
     named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
 
-    def told(device: Any = None) -> tuple[int, int]:
+    def capability_of(device: Any = None) -> tuple[int, int]:
         place = torch.cuda._get_device_index(device) if device is not None else 0  # noqa: SLF001  # no public name
         capability = known.get(named[place]) if place < len(named) else None
         return ask(device) if capability is None else capability
 
-    torch.cuda.get_device_capability, torch.cuda.is_current_stream_capturing = told, lambda: False
+    torch.cuda.get_device_capability, torch.cuda.is_current_stream_capturing = capability_of, lambda: False
     os.environ[switch] = "1"
     try:
         yield

@@ -51,18 +51,15 @@ def read_config(base: ResolvedModel) -> Any:
     return AutoConfig.from_pretrained(base.path, trust_remote_code=remote, local_files_only=True)
 
 
-def shape_of(base: ResolvedModel, config: Any = None) -> Any:
+def shape_of(base: ResolvedModel) -> Any:
     """Build a model from its config.json, on the device that torch is told to use, without its weights.
-
-    `config` in place of that file's.
 
     Raises BadInput as load_model does, for what is no causal language model.
     """
     from transformers import AutoModelForCausalLM
 
     try:
-        config = config or read_config(base)
-        return AutoModelForCausalLM.from_config(config, trust_remote_code=base.trust_remote_code)
+        return AutoModelForCausalLM.from_config(read_config(base), trust_remote_code=base.trust_remote_code)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _unusable(base, "model", error) from error
 

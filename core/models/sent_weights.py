@@ -43,7 +43,7 @@ class Sender:
         self.sent: set[int] = set()  # modules
         held = Counter(id(tensor) for _, _, tensor in _tensors(model))
         self.tied = {number for number, count in held.items() if count > 1}
-        self.made: dict[int, Tensor] = {}  # replacements of tied tensors, wherever they are used
+        self.replaced: dict[int, Tensor] = {}  # replacements of tied tensors, wherever they are used
         own = self._places(model)
         first = collectives.from_first(lambda: own)
         same = [(place.module, place.key, place.shape) for place in own] == [
@@ -70,12 +70,12 @@ class Sender:
                 for key, tensor in list(held.items()):
                     if not isinstance(tensor, torch.Tensor) or isinstance(tensor, DTensor):
                         continue
-                    sent = self.made.get(id(tensor))
+                    sent = self.replaced.get(id(tensor))
                     if sent is None:
                         dtype = getattr(torch, self.dtypes[self.names[id(module)], key])
                         sent = _received(tensor, dtype, device, moves=held is not vars(module))
                     if id(tensor) in self.tied:
-                        self.made[id(tensor)] = sent
+                        self.replaced[id(tensor)] = sent
                     held[key] = sent
 
 

@@ -56,7 +56,7 @@ class Ahead:
             first.hint = f"{first.hint} (and {len(self.problems) - 1} more)".strip()
         raise first
 
-    def told(self) -> tuple[Problem, ...]:
+    def as_data(self) -> tuple[Problem, ...]:
         """Return the problems as plain data."""
         return tuple(Problem(key, error.message, error.hint, error.exit_code) for key, error in self.problems)
 
@@ -70,11 +70,11 @@ class RunChecker:
     seen: dict[bytes, Ahead] = field(default_factory=dict)
     is_slurm: bool | None = None  # whether jobs go to a cluster; None: not known yet
 
-    def look(self, recipe: Recipe, config_file: ConfigFile | None = None) -> Ahead:
+    def check(self, recipe: Recipe, config_file: ConfigFile | None = None) -> Ahead:
         """Check what a run reads. `config_file` is the model's config, if it is on this machine."""
         key = what_is_read(recipe)
         if key not in self.seen:
-            self.seen[key] = self._look(recipe, config_file)
+            self.seen[key] = self._check(recipe, config_file)
         return self.seen[key]
 
     def goes_elsewhere(self) -> bool:
@@ -86,22 +86,22 @@ class RunChecker:
                 self.is_slurm = False  # the supervisor reports what is wrong
         return self.is_slurm
 
-    def _look(self, recipe: Recipe, config_file: ConfigFile | None) -> Ahead:
+    def _check(self, recipe: Recipe, config_file: ConfigFile | None) -> Ahead:
         folder = None if config_file is None else config_file.folder
         problems: list[tuple[str, FinetopError]] = []
         measured = None
         with _collected(problems, "data.train"):
             measured = lengths.measure(recipe, folder, self.home, seconds=self.seconds)
-        for key, look in self._parts(recipe, config_file):
+        for key, read in self._parts(recipe, config_file):
             with _collected(problems, key):
-                look()
+                read()
         return Ahead(measured, tuple(problems))
 
     def _parts(
         self, recipe: Recipe, config_file: ConfigFile | None
     ) -> Iterator[tuple[str, Callable[[], object]]]:
         """Yield what else a job reads, each with its setting."""
-        yield "protect", lambda: recipe_protections.look(recipe, self.home)
+        yield "protect", lambda: recipe_protections.read_files(recipe, self.home)
         checks = recipe.check.at_end or recipe.check.every is not None
         if recipe.check.general is not None:
             yield "check.general.suite", lambda: require_suite(recipe, self.home, with_rows=checks)
@@ -204,20 +204,20 @@ def what_is_read(recipe: Recipe) -> bytes:
     return msgspec.json.encode([mapping[name] for name in READ_BY])
 
 
-def check_before_queue(recipe: Recipe, looker: RunChecker) -> Ahead:
+def check_before_queue(recipe: Recipe, checker: RunChecker) -> Ahead:
     """Check a run about to be queued: what it reads, and whether this machine is large enough.
 
     Without the model on this machine its checks are skipped; memory is also skipped if jobs go to a cluster.
     """
-    home = looker.home
+    home = checker.home
     try:
         config_file = inputs.find_config(recipe.model, home)
     except EnvironmentTrouble:
         config_file = None
     except FinetopError as error:
         return Ahead(None, (("model.id", error),))
-    ahead = looker.look(recipe, config_file)
-    if config_file is None or looker.goes_elsewhere():
+    ahead = checker.check(recipe, config_file)
+    if config_file is None or checker.goes_elsewhere():
         return ahead
     problems = list(ahead.problems)
     here = machines.read_machine(home.root, measure=False, use_gpu=recipe.budget.gpus != 0)

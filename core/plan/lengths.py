@@ -17,6 +17,7 @@ from typing import Any
 
 from msgspec import structs
 
+from finetop.core.check.statistics import NORMAL_95
 from finetop.core.data import files, packing, sampled, training_set
 from finetop.core.data.examples import AnyExample, pieces, through_model
 from finetop.core.data.hub import is_local
@@ -40,7 +41,6 @@ LEAST_ROWS, LEAST_TOKENS = 1000, 300_000  # prepared however long it takes: 0.3 
 SHOWN = 4000  # characters of the first row
 TRAINED_ON = 4_000_000  # characters that a new tokenizer is trained on: 1 s
 COUNTED, ESTIMATED = "by its tokenizer", "from characters"
-NORMAL_95 = 1.959964
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +212,7 @@ class _Prepared:
     source: NamedRows
     times: Mapping[str, float]
     asked: bool  # whether the recipe's `ask` applies to its prompts
-    made: dict[int, list[AnyExample]] = field(default_factory=dict)
+    examples_at: dict[int, list[AnyExample]] = field(default_factory=dict)
     order: list[int] = field(init=False)
     factor: float = field(init=False)  # rows of the file that each row read stands for
     fitted: training_set.Fitted = field(init=False)
@@ -228,7 +228,7 @@ class _Prepared:
 
     @property
     def is_whole(self) -> bool:
-        return len(self.made) == len(self.source.rows) and self.factor == 1.0
+        return len(self.examples_at) == len(self.source.rows) and self.factor == 1.0
 
     @property
     def of(self) -> float:
@@ -244,9 +244,11 @@ class _Prepared:
 
     def fit(self, data: Data) -> None:
         """Cut or drop long rows, as the job does."""
-        self.fitted = training_set.fitted(self.source.name, (self.made[at] for at in sorted(self.made)), data)
-        each = () if self.is_whole else sorted(self.made)
-        self._each = [training_set.fitted(self.source.name, (self.made[at],), data) for at in each]
+        self.fitted = training_set.fitted(
+            self.source.name, (self.examples_at[at] for at in sorted(self.examples_at)), data
+        )
+        each = () if self.is_whole else sorted(self.examples_at)
+        self._each = [training_set.fitted(self.source.name, (self.examples_at[at],), data) for at in each]
 
     def _guess(self, values: Sequence[float]) -> Estimate:
         """Return the estimated sum over all rows, from the values of the prepared ones."""
@@ -309,7 +311,7 @@ class _Making:
             rows = training_set.with_prompts(rows, self.asker)
         options, most = self.recipe.objective.options, self.recipe.data.max_tokens
         examples = self.objective.examples(rows, options, self.tokenizer, most)
-        prepared.made.update(zip(places, examples, strict=True))
+        prepared.examples_at.update(zip(places, examples, strict=True))
         return sum(example.tokens for of_row in examples for example in of_row)
 
 
@@ -358,7 +360,7 @@ def _part(train: Sequence[_Prepared], unsure: float) -> Lengths:
         how="",
         answer_tokens=round(answers),
         sampled=Sampled(
-            read=sum(len(entry.made) for entry in train),
+            read=sum(len(entry.examples_at) for entry in train),
             of=round(sum(entry.of for entry in train)),
             rows=mixed.range,
             tokens=tokens.range,

@@ -148,7 +148,8 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _is_ours(path: str) -> bool:
+def is_ours(path: str) -> bool:
+    """Return whether a file comes with finetop."""
     return path.startswith(f"{builtin_folder()}/")
 
 
@@ -158,6 +159,6 @@ def by_name(value: Any) -> Any:
         return {key: by_name(item) for key, item in value.items()}
     if isinstance(value, list):
         return [by_name(item) for item in value]
-    if isinstance(value, str) and _is_ours(value):
+    if isinstance(value, str) and is_ours(value):
         return f"{BUILTIN}{value.removeprefix(f'{builtin_folder()}/')}"
     return value

@@ -105,7 +105,7 @@ def with_sources(recipe: Recipe) -> Data:
     return msgspec.structs.replace(recipe.data, train=(*recipe.data.train, *more))
 
 
-def look(recipe: Recipe, home: Home) -> None:
+def read_files(recipe: Recipe, home: Home) -> None:
     """Read the files of a recipe's protections that are not training rows, as its job will. Raises BadInput."""
     for name, options in chosen(recipe).items():
         load(name).read_files(options, home)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from finetop.core.errors import RecipeError
@@ -72,6 +73,7 @@ class Node:
         return Node(value, self.origin, self.line)
 
 
+@lru_cache(maxsize=8)  # a command looks for stages in a file before it loads it as one recipe
 def parse(text: str, origin: Origin, *, numbered: bool = True, least: str = LEAST_RECIPE_HINT) -> Node:
     """Parse one YAML document; `least` is the hint for an empty one. Raises only RecipeError."""
     return _Composer(text, origin, numbered).document(least if numbered else "")

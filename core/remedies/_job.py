@@ -215,7 +215,7 @@ def with_cached_note(change: Change, context: CheckContext) -> Change:
         context.events.write(Phase(f"{context.model_label}: building the model"))
         model_made = change.make(model)
         key, prompts = _weights_key(context)
-        note = ItemScore("weights", 0.0, f"{fingerprint(model_made)} {'; '.join(change.told)}".strip())
+        note = ItemScore("weights", 0.0, f"{fingerprint(model_made)} {'; '.join(change.report)}".strip())
         cache.append(context.home.scores, key, [note], prompts)
         return model_made
 

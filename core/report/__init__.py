@@ -114,7 +114,7 @@ class Page:
     sentence: str  # the verdict in words
     sure: tuple[str, ...]  # how sure that is
     sections: tuple[Section, ...]
-    made: str  # when, and by what
+    footer: str  # when, and by what
 
 
 def moment(at: float) -> str:

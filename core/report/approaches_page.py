@@ -57,7 +57,7 @@ def page_of_comparison(comparison: ComparisonDetail, now: float, version: str) -
         sentence=advice or "No approach is measured yet.",
         sure=(f"{measured} of {runs} runs are measured",),
         sections=tuple(section for section in sections if section.blocks),
-        made=f"{moment(now)}, by finetop {version}",
+        footer=f"{moment(now)}, by finetop {version}",
     )
 
 

@@ -40,7 +40,7 @@ def page_of(facts: RunFacts, now: float, version: str) -> Page:
         sentence=sentence,
         sure=sure,
         sections=tuple(section for section in sections if section.blocks),
-        made=f"{moment(now)}, by finetop {version}",
+        footer=f"{moment(now)}, by finetop {version}",
     )
 
 

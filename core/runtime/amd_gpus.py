@@ -26,14 +26,14 @@ def load() -> Any | None:
     return amdsmi
 
 
-class AmdLooker:
-    """Reads the GPUs repeatedly, as `Looker` does NVIDIA's."""
+class AmdReader:
+    """Reads the GPUs repeatedly, as `NvidiaReader` does NVIDIA's."""
 
     def __init__(self, amdsmi: Any) -> None:
         self._smi = amdsmi
         self._is_open = False
 
-    def look(self) -> GpuReading:
+    def read(self) -> GpuReading:
         """Read all GPUs. A failure of the whole driver is returned as `trouble`."""
         smi = self._smi
         try:
@@ -45,7 +45,7 @@ class AmdLooker:
             self.close()
             return GpuReading(trouble=f"the GPU driver does not answer: {error}")
         gpus = tuple(self._gpu(index, handle) for index, handle in enumerate(handles))
-        driver = self._told(smi.amdsmi_get_gpu_driver_info, handles[0]) if handles else None
+        driver = self._call(smi.amdsmi_get_gpu_driver_info, handles[0]) if handles else None
         return GpuReading(gpus=gpus, driver=str((driver or {}).get("driver_version", "")))
 
     def close(self) -> None:
@@ -59,13 +59,13 @@ class AmdLooker:
 
     def _gpu(self, index: int, handle: Any) -> Gpu:
         smi = self._smi
-        asic = self._told(smi.amdsmi_get_gpu_asic_info, handle) or {}
-        memory = self._told(smi.amdsmi_get_gpu_vram_usage, handle)
-        busy = self._told(smi.amdsmi_get_gpu_activity, handle) or {}
-        power = self._told(smi.amdsmi_get_power_info, handle) or {}
+        asic = self._call(smi.amdsmi_get_gpu_asic_info, handle) or {}
+        memory = self._call(smi.amdsmi_get_gpu_vram_usage, handle)
+        busy = self._call(smi.amdsmi_get_gpu_activity, handle) or {}
+        power = self._call(smi.amdsmi_get_power_info, handle) or {}
         place = (smi.AmdSmiTemperatureType.HOTSPOT, smi.AmdSmiTemperatureMetric.CURRENT)
-        running = self._told(smi.amdsmi_get_gpu_process_list, handle)
-        uuid = str(self._told(smi.amdsmi_get_gpu_device_uuid, handle) or "")
+        running = self._call(smi.amdsmi_get_gpu_process_list, handle)
+        uuid = str(self._call(smi.amdsmi_get_gpu_device_uuid, handle) or "")
         name = str(asic.get("market_name", "AMD GPU"))
         if memory is None:
             text = "it does not report its memory"
@@ -77,12 +77,12 @@ class AmdLooker:
             total_gib=memory["vram_total"] * MIB / GIB,
             used_gib=memory["vram_used"] * MIB / GIB,
             busy=_whole(busy.get("gfx_activity")),
-            celsius=_whole(self._told(smi.amdsmi_get_temp_metric, handle, *place)),
+            celsius=_whole(self._call(smi.amdsmi_get_temp_metric, handle, *place)),
             watts=_number(power.get("current_socket_power")) or _number(power.get("average_socket_power")),
             processes=None if running is None else tuple(_process(entry) for entry in running),
         )
 
-    def _told(self, function: Callable[..., Any], *arguments: Any) -> Any | None:
+    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any | None:
         """Call a function that not every card or driver supports; None if it fails."""
         try:
             return function(*arguments)

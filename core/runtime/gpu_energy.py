@@ -24,7 +24,7 @@ class Energy:
         """Count from now on (monotonic)."""
         self._at, self._counted = now, self.count_j()
 
-    def look(self, now: float, watts: float | None, jobs: int = 1) -> None:
+    def add(self, now: float, watts: float | None, jobs: int = 1) -> None:
         """Add the energy since the last reading; `watts` is the current power, `jobs` how many share the GPU."""
         before, counted = self._counted, self.count_j()
         used: float | None = None

@@ -44,9 +44,9 @@ def read_once(wait_s: float = 20.0) -> GpuReading:
     readings: list[GpuReading] = []
 
     def once() -> None:
-        looker = amd_gpus.AmdLooker(amdsmi) if nvml is None else Looker(nvml)
-        readings.append(looker.look())
-        looker.close()
+        reader = amd_gpus.AmdReader(amdsmi) if nvml is None else NvidiaReader(nvml)
+        readings.append(reader.read())
+        reader.close()
 
     thread = threading.Thread(target=once, name="gpus", daemon=True)
     thread.start()
@@ -62,7 +62,7 @@ def sees_all_processes() -> bool:
         return False
 
 
-class Looker:
+class NvidiaReader:
     """Reads the GPUs repeatedly, and reports missing ones; `known` are those of jobs older than this process."""
 
     def __init__(self, nvml: Any, known: Iterable[Gpu] = ()) -> None:
@@ -70,14 +70,14 @@ class Looker:
         self._known = {gpu.uuid: gpu for gpu in known}
         self._is_open = False
 
-    def look(self) -> GpuReading:
+    def read(self) -> GpuReading:
         """Read all GPUs. A failure of the whole driver is returned as `trouble`."""
         nvml = self._nvml
         try:
             if not self._is_open:
                 nvml.nvmlInit()
                 self._is_open = True
-            reading = self._look()
+            reading = self._read_all()
         except nvml.NVMLError as error:
             self.close()
             absent = (nvml.NVML_ERROR_DRIVER_NOT_LOADED, nvml.NVML_ERROR_LIBRARY_NOT_FOUND)
@@ -97,7 +97,7 @@ class Looker:
             except self._nvml.NVMLError:
                 pass
 
-    def _look(self) -> GpuReading:
+    def _read_all(self) -> GpuReading:
         nvml = self._nvml
         gpus = [gpu for index in range(nvml.nvmlDeviceGetCount()) for gpu in self._gpus(index)]
         uuids = {gpu.uuid for gpu in gpus}
@@ -114,10 +114,10 @@ class Looker:
             named.append(Gpu(*known, fault="lost", trouble=text))
         self._known |= {gpu.uuid: gpu for gpu in named if gpu.uuid}
         named.sort(key=lambda gpu: (gpu.index, gpu.fault == "lost"))
-        version = self._told(nvml.nvmlSystemGetCudaDriverVersion_v2)
+        version = self._call(nvml.nvmlSystemGetCudaDriverVersion_v2)
         return GpuReading(
             gpus=tuple(named),
-            driver=self._told(nvml.nvmlSystemGetDriverVersion) or "",
+            driver=self._call(nvml.nvmlSystemGetDriverVersion) or "",
             cuda="" if version is None else f"{version // 1000}.{version % 1000 // 10}",
         )
 
@@ -129,8 +129,8 @@ class Looker:
             handle = nvml.nvmlDeviceGetHandleByIndex(index)
             uuid, name = nvml.nvmlDeviceGetUUID(handle), nvml.nvmlDeviceGetName(handle)
             unfit = self._fault(handle, index)
-            mode = self._told(nvml.nvmlDeviceGetMigMode, handle)
-            capability = self._told(nvml.nvmlDeviceGetCudaComputeCapability, handle)
+            mode = self._call(nvml.nvmlDeviceGetMigMode, handle)
+            capability = self._call(nvml.nvmlDeviceGetCudaComputeCapability, handle)
             of_whole = (index, unfit, capability)
             if mode is None or mode[0] != nvml.NVML_DEVICE_MIG_ENABLE:
                 return [self._gpu(handle, *of_whole)]
@@ -144,8 +144,8 @@ class Looker:
     def _parts(self, handle: Any) -> list[Any]:
         """List the instances of a divided GPU."""
         nvml = self._nvml
-        places = range(self._told(nvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0)
-        handles = [self._told(nvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, place) for place in places]
+        places = range(self._call(nvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0)
+        handles = [self._call(nvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, place) for place in places]
         return [part for part in handles if part is not None]
 
     def _gpu(
@@ -159,9 +159,9 @@ class Looker:
     ) -> Gpu:
         nvml = self._nvml
         memory = self._memory(handle)
-        usage = self._told(nvml.nvmlDeviceGetUtilizationRates, handle)
-        watts = self._told(nvml.nvmlDeviceGetPowerUsage, handle)
-        running = self._told(nvml.nvmlDeviceGetComputeRunningProcesses, handle)
+        usage = self._call(nvml.nvmlDeviceGetUtilizationRates, handle)
+        watts = self._call(nvml.nvmlDeviceGetPowerUsage, handle)
+        running = self._call(nvml.nvmlDeviceGetComputeRunningProcesses, handle)
         return Gpu(
             index=index,
             uuid=nvml.nvmlDeviceGetUUID(handle),
@@ -169,7 +169,7 @@ class Looker:
             total_gib=memory.total / GIB,
             used_gib=memory.used / GIB,
             busy=None if usage is None else int(usage.gpu),
-            celsius=self._told(nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU),
+            celsius=self._call(nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU),
             watts=None if watts is None else watts / 1000,
             processes=None if running is None else tuple(_process(process) for process in running),
             fault=fault[0],
@@ -184,7 +184,7 @@ class Looker:
         A GPU without its own memory (GB10, DGX Spark) reports none, and the machine's is used.
         """
         nvml = self._nvml
-        memory = self._told(nvml.nvmlDeviceGetMemoryInfo, handle, nvml.nvmlMemory_v2)
+        memory = self._call(nvml.nvmlDeviceGetMemoryInfo, handle, nvml.nvmlMemory_v2)
         try:
             memory = nvml.nvmlDeviceGetMemoryInfo(handle) if memory is None else memory
         except nvml.NVMLError as error:
@@ -196,19 +196,19 @@ class Looker:
     def _fault(self, handle: Any, index: int) -> tuple[Fault, str]:
         """Return the fault of a GPU that answers but is unfit: what NVIDIA's DCGM takes one out of service for."""
         nvml = self._nvml
-        rows = self._told(nvml.nvmlDeviceGetRemappedRows, handle)
+        rows = self._call(nvml.nvmlDeviceGetRemappedRows, handle)
         if rows is not None and rows[3]:
             return "failing", "its memory is worn out (a row could not be remapped): have it replaced"
         reset = f"it needs a reset: nvidia-smi --gpu-reset -i {index}"
         kinds = (nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC)
-        if errors := self._told(nvml.nvmlDeviceGetTotalEccErrors, handle, *kinds):
+        if errors := self._call(nvml.nvmlDeviceGetTotalEccErrors, handle, *kinds):
             count = counted(errors, "uncorrectable memory error")
             return "failing", f"{count} since the driver was loaded: {reset}"
-        if self._told(nvml.nvmlDeviceGetRetiredPagesPendingStatus, handle):
+        if self._call(nvml.nvmlDeviceGetRetiredPagesPendingStatus, handle):
             return "failing", f"damaged pages of its memory wait to be retired: {reset}"
         return "", ""
 
-    def _told(self, function: Callable[..., Answer], *arguments: Any) -> Answer | None:
+    def _call(self, function: Callable[..., Answer], *arguments: Any) -> Answer | None:
         """Call a function that some GPUs or drivers lack; None if it fails. Raises NVMLError if the GPU is lost."""
         try:
             return function(*arguments)

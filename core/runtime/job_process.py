@@ -56,7 +56,7 @@ def run(job_folder: Path, work: Work, what_to_lower: Callable[[Path], str]) -> i
     ranks.begin(job_folder, rank)
     stop = stop_signal.listen(lambda: ranks.lost(job_folder, rank) is None, is_alone=rank.count == 1)
     signs = ranks.Signs(job_folder, rank)
-    events = EventLog(job_folder / "events.jsonl" if rank.is_first else None, signs.take)
+    events = EventLog(job_folder / "events.jsonl" if rank.is_first else None, signs.note)
     if not rank.is_first:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -77,8 +77,8 @@ class Door(Protocol):
     def on_term(self, number: int, frame: FrameType | None) -> None:
         """Handle SIGTERM instead of the keeper."""
 
-    def look(self) -> None:
-        """Read new requests, once a second."""
+    def handle_requests(self) -> None:
+        """Handle new requests, once a second."""
 
     def facts(self, facts: dict[str, Any]) -> dict[str, Any]:
         """Complete an exit record."""
@@ -181,7 +181,7 @@ def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int, door: Door | 
     signal.signal(signal.SIGUSR2, lambda number, frame: write_stacks(folder, job.pid))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGALRM, lambda number, frame: watch.look())
+    signal.signal(signal.SIGALRM, lambda number, frame: watch.check())
     signal.setitimer(signal.ITIMER_REAL, HASTE_S)
     began = time.monotonic()
     write_json(
@@ -239,7 +239,7 @@ class Watch:
         """Whether the job's folder was deleted or replaced."""
         return not is_still(self._folder, self._opened)
 
-    def look(self) -> None:
+    def check(self) -> None:
         if self.is_gone:
             if time.monotonic() - self._seen_at >= GONE_S:
                 self._kill_all()
@@ -247,7 +247,7 @@ class Watch:
             return
         self._seen_at = time.monotonic()
         if self._door is not None:
-            self._door.look()
+            self._door.handle_requests()
         if self._is_asking:
             self.ask_to_stop()
         if time.monotonic() >= self._kills_at:

@@ -30,11 +30,11 @@ def limited(seconds: float, size: int | None = None) -> Iterator[None]:
             return
         end, worked = time.monotonic() + seconds, time.process_time() + WORKED * seconds
 
-        def look(*_: Any) -> None:
+        def check(*_: Any) -> None:
             if time.monotonic() >= end and time.process_time() >= worked:
                 raise TimeoutError
 
-        before = signal.signal(signal.SIGALRM, look)
+        before = signal.signal(signal.SIGALRM, check)
         remaining, again = signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_S)  # of an enclosing limit
         try:
             yield

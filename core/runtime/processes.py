@@ -26,7 +26,7 @@ class Process(NamedTuple):
     cpu_s: float  # including its children that have ended
 
 
-def look() -> dict[int, Process]:
+def snapshot() -> dict[int, Process]:
     """Read all processes. 20 microseconds each."""
     by_pid = {}
     for entry in Path("/proc").glob("[0-9]*"):
@@ -56,7 +56,7 @@ def below(root: int, all_processes: dict[int, Process]) -> list[Process]:
 
 def descendants(root: int) -> list[int]:
     """List all processes below one, nearest first."""
-    return [process.pid for process in below(root, look())]
+    return [process.pid for process in below(root, snapshot())]
 
 
 def status(pid: int) -> dict[str, str]:

@@ -220,14 +220,14 @@ class Signs:
     _written: str = ""  # the phase last written
     _file: int = -1
 
-    def take(self, event: Event) -> None:
+    def note(self, event: Event) -> None:
         """Note an event of this rank before it is logged (or dropped, if the rank is not the first)."""
         if isinstance(event, Metrics) and "loss" in event.values:
             self.step, self.doing = event.step, "training"
         elif isinstance(event, Phase):
             self.doing = event.name
 
-    def look(self, now: float) -> None:
+    def write_if_due(self, now: float) -> None:
         """Write where the main thread is if the last sign is old or of another phase; `now` is monotonic."""
         if now < self._due and self.doing == self._written:
             return
@@ -314,7 +314,7 @@ class Peers:
     _due: float = -math.inf
     _pause: float = LOOK_S
 
-    def look(self, now: float) -> Ended | None:
+    def required_end(self, now: float) -> Ended | None:
         """Return how this rank must end, or None; `now` is monotonic. Local processes are checked each time."""
         changed = self._last_change()
         is_known = changed == self._changed and now < self._due
@@ -347,8 +347,8 @@ class Watch:
         since: float | None = None
         while not self.ends.wait(LOOK_S):
             if self.signs is not None:
-                self.signs.look(time.monotonic())
-            word = self.peers.look(time.monotonic())
+                self.signs.write_if_due(time.monotonic())
+            word = self.peers.required_end(time.monotonic())
             if word is None:
                 continue
             since = time.monotonic() if since is None else since

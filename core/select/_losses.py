@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from finetop.core.check.scoring.batch_plan import BatchPlan
     from finetop.core.models.resolved import ResolvedModel
     from finetop.core.runtime.home import Home
-    from finetop.core.select._pool import Pool, Tell
+    from finetop.core.select._pool import Pool, Report
 
 MOST_TOKENS = 2048  # of a row; the rest is not read
 TOKENIZED_AT_ONCE = 500  # rows
@@ -70,11 +70,11 @@ class Scorer:
         doing = f"scoring answers{'' if with_prompt else ' without their prompts'}"
         wanted = list(cut_of)
         for at in range(0, len(wanted), AT_ONCE):
-            pool.tell(doing, at, len(wanted))
+            pool.report(doing, at, len(wanted))
             some = [name for name in wanted[at : at + AT_ONCE] if name not in known]
             if not some:
                 continue
-            scores = self._score([cut_of[name].sequence for name in some], pool.tell)
+            scores = self._score([cut_of[name].sequence for name in some], pool.report)
             pairs = zip(some, scores, strict=True)
             new_scores = [ItemScore(name, 0.0, gold_log_prob=log_prob) for name, log_prob in pairs]
             cache.append(self.home.scores, key, new_scores, names)
@@ -85,7 +85,7 @@ class Scorer:
 
         return [None if cut is None else loss(cut) for cut in cuts]
 
-    def _score(self, sequences: Sequence[TokenSequence], report: Tell) -> list[float]:
+    def _score(self, sequences: Sequence[TokenSequence], report: Report) -> list[float]:
         """Score some, in smaller batches if memory runs out. Raises EnvironmentTrouble if the smallest does not fit."""
         from finetop.core.check.scoring.batch_plan import halve_until_it_fits
         from finetop.core.check.scoring.scorer import score
@@ -100,7 +100,7 @@ class Scorer:
         assert self.plan is not None
         return halve_until_it_fits(score_under, self.plan, self.device, or_else="give a smaller --model")
 
-    def _load(self, report: Tell) -> None:
+    def _load(self, report: Report) -> None:
         from finetop.core.check.scoring.batch_plan import BatchPlan
         from finetop.core.check.scoring.scorer import packs_exactly, plan_for
         from finetop.core.models import load

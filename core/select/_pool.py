@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 KINDS: tuple[Kind, ...] = ("conversation", "text", "preference", "labelled", "prompt")
 SAID_EVERY = 2000  # rows
-Tell = Callable[[str, int, int], None]  # what is done, rows done, rows in total
+Report = Callable[[str, int, int], None]  # what is done, rows done, rows in total
 
 
 class Losses(Protocol):
@@ -45,7 +45,7 @@ class Pool:
     sha256: str
     lines: tuple[int, ...]  # of the rows
     format: str
-    tell: Tell
+    report: Report
     most: int = 0  # the most rows that will be requested
     scorer: Losses | None = None
     _losses: dict[bool, list[float | None]] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class Pool:
         for number, row in enumerate(sources.stream(self.source, None, KINDS), start=1):
             yield row.record
             if number % SAID_EVERY == 0:
-                self.tell(doing, number, len(self))
+                self.report(doing, number, len(self))
 
     def losses(self, *, with_prompt: bool = True) -> list[float | None]:
         """Return the model's loss on each answer, in nats per token; None if it lies beyond what is read at once."""
@@ -73,7 +73,7 @@ class Pool:
         return self._losses[with_prompt]
 
 
-def open_pool(source: Source, report: Tell, sha256: str = "") -> Pool:
+def open_pool(source: Source, report: Report, sha256: str = "") -> Pool:
     """Read a file once, validating each row. Raises BadInput at the first invalid one."""
     path, lines, format_name = Path(str(source.path)), [], source.format
     if files.listed(path) != [path]:

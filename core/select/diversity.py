@@ -46,7 +46,7 @@ class Diversity(Selector[NoSettings]):
             np.maximum(nearest, alike, out=nearest)
             nearest[place] = np.inf
             if len(chosen) % SAID_EVERY == 0:
-                pool.tell("choosing", len(chosen), wanted)
+                pool.report("choosing", len(chosen), wanted)
         return Choice(chosen, scores, "distance from the rows chosen before it (1 - cosine)")
 
 

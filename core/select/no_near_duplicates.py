@@ -61,7 +61,7 @@ def _near(places: Sequence[int], questions: Store, answers: Store, pool: Pool) -
         word_codes = [np.concatenate([questions[place], answers[place]]) for place in some]
         edits.count_words(counts, word_codes)
         groups.append(minhash.shingles(word_codes))
-        pool.tell("comparing rows", at, len(places))
+        pool.report("comparing rows", at, len(places))
     table = minhash.tally(groups)
     signatures = [minhash.signatures(minhash.rare(group, table, len(places))) for group in groups]
     pairs: Any = minhash.pairs(np.concatenate(signatures)) if len(places) > 1 else ()
@@ -70,7 +70,7 @@ def _near(places: Sequence[int], questions: Store, answers: Store, pool: Pool) -
         question = edits.compare(questions[first], questions[second], counts)
         answer = edits.compare(answers[first], answers[second], counts)
         if number % SAID_EVERY == 0:
-            pool.tell("comparing pairs of rows", number, len(pairs))
+            pool.report("comparing pairs of rows", number, len(pairs))
         tells = question.is_sure or question.weight == 0 or answer.weight >= TELLING
         if question.is_light and answer.is_light and not answer.swapped_names and tells:
             yield second

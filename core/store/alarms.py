@@ -32,7 +32,7 @@ class AlarmBatch:
     def is_empty(self) -> bool:
         return not (self.rows or self.closings)
 
-    def take(self, run_id: int, at: float, event: events.Alarm) -> None:
+    def add(self, run_id: int, at: float, event: events.Alarm) -> None:
         """Add an alarm, or close all of its kind."""
         if not event.over:
             self.rows.append([run_id, event.kind, event.step, event.text, at, None])

@@ -162,7 +162,7 @@ def _sort_in(batch: Batch, at: int, raw: bytes) -> None:
         head = (run_id, job_id, event.model, event.key, event.task)
         batch.scores += [(*head, *msgspec.structs.astuple(item), event.step) for item in event.items]
     elif isinstance(event, events.Alarm):
-        batch.alarms.take(run_id, line.t, event)
+        batch.alarms.add(run_id, line.t, event)
     elif isinstance(event, events.Resumed):
         _go_back(batch, line.t, event)
     elif isinstance(event, events.Phase):

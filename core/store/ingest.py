@@ -43,7 +43,7 @@ _SET_DTYPE = f"UPDATE jobs SET device = {_DEVICE} || ' ' || ? WHERE id = ?"
 class Taken:
     """The outcome of an ingest."""
 
-    told: list[int]  # jobs whose events were ingested
+    ingested: list[int]  # jobs whose events were ingested
     more: list[int]  # jobs that had no turn, then those with more events
     newer: dict[int, NewerEvents]
 
@@ -54,9 +54,9 @@ def take_in(connection: Connection, job_id: int, file: Path, *, tells: bool = Tr
     Raises as `take_in_all`, and NewerEvents if a newer finetop's events begin with nothing readable before them.
     """
     result = take_in_all(connection, {job_id: file}, tells=tells)
-    if result.newer and not result.told:
+    if result.newer and not result.ingested:
         raise result.newer[job_id]
-    return bool(result.told)
+    return bool(result.ingested)
 
 
 def take_in_all(connection: Connection, files: Mapping[int, Path], *, tells: bool = True) -> Taken:
@@ -106,13 +106,13 @@ def commit(
             if tells:
                 heard = [notice for batch in written for notice in (*batch.alarms.heard, *_regressed(batch))]
                 notices.add(connection, heard)
-    told = [batch.place.job_id for batch in written]
+    ingested = [batch.place.job_id for batch in written]
     by_job = {batch.place.job_id: batch for batch in batches}
-    done = {job_id: batch for job_id, batch in by_job.items() if batch.is_empty or job_id in told}
+    done = {job_id: batch for job_id, batch in by_job.items() if batch.is_empty or job_id in ingested}
     waiting = [job_id for job_id in job_ids if job_id not in done]
     going_on = [job_id for job_id, batch in done.items() if not batch.is_last]
     newer = {job_id: NewerEvents(batch.newer) for job_id, batch in done.items() if batch.newer}
-    return Taken(told, [*waiting, *going_on], newer)
+    return Taken(ingested, [*waiting, *going_on], newer)
 
 
 def _that_fit(connection: Connection, batches: list[Batch]) -> list[Batch]:

@@ -196,7 +196,7 @@ def number_of(connection: Connection) -> int:
     return int(one_value(connection, "SELECT coalesce(max(number), 0) FROM recorded"))
 
 
-def _told(file: Path, key: str) -> int:
+def _number_in(file: Path, key: str) -> int:
     try:
         record = msgspec.json.decode(read_own(file), type=dict[str, msgspec.Raw])
         return int(msgspec.json.decode(record.get(key, b"0"), type=Large))
@@ -206,12 +206,12 @@ def _told(file: Path, key: str) -> int:
 
 def format_of(file: Path) -> int:
     """Return the format named in a record; 0 if it can't be read."""
-    return _told(file, "format")
+    return _number_in(file, "format")
 
 
 def stored_number(root: Path) -> int:
     """Return how often records were written according to store.json; 0 if it can't be read."""
-    return _told(root / STORE, "number")
+    return _number_in(root / STORE, "number")
 
 
 def require_in_step(connection: Connection, root: Path) -> None:

@@ -90,7 +90,7 @@ async def live(supervisor: Supervisor, lock: int) -> None:
         loop.add_signal_handler(number, supervisor.ending.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
     home = supervisor.home
-    loop.set_exception_handler(Faults().take)
+    loop.set_exception_handler(Faults().handle)
     server = await listen(supervisor)
     door = own_socket(home)
     discarding = asyncio.create_task(aside(partial(trash.delete_discarded, home)))

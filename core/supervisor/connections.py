@@ -34,7 +34,7 @@ class Caller:
     writer: StreamWriter
     is_idle: bool = True
     held: int = 0  # bytes
-    told: SentAnswers = field(default_factory=SentAnswers)
+    sent: SentAnswers = field(default_factory=SentAnswers)
 
     def cut_off(self) -> None:
         self.writer.transport.abort()

@@ -20,7 +20,7 @@ async def aside(work: Callable[[], Result]) -> Result:
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Result] = loop.create_future()
 
-    def tell(setter: Callable[[Any], None], result: object) -> None:
+    def deliver(setter: Callable[[Any], None], result: object) -> None:
         if not future.cancelled():
             setter(result)
 
@@ -32,7 +32,7 @@ async def aside(work: Callable[[], Result]) -> Result:
         except BaseException as error:
             setter, result = future.set_exception, error
         with contextlib.suppress(RuntimeError):  # the supervisor has ended meanwhile
-            loop.call_soon_threadsafe(tell, setter, result)
+            loop.call_soon_threadsafe(deliver, setter, result)
 
     threading.Thread(target=do, daemon=True).start()
     return await future

@@ -58,7 +58,7 @@ class Faults:
 
     told_at: float = -math.inf
 
-    def take(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    def handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         if not isinstance(error, OSError) or error.errno not in NO_HANDLES:
             loop.default_exception_handler(context)
@@ -83,7 +83,7 @@ async def talk(supervisor: Supervisor, callers: Callers, caller: Caller) -> None
         callers.enter(caller)
         async for line in connections.lines(callers, caller):
             caller.is_idle = False
-            await connections.hand_over(callers, caller, await reply(supervisor, line, caller.told) + b"\n")
+            await connections.hand_over(callers, caller, await reply(supervisor, line, caller.sent) + b"\n")
             caller.is_idle = True
             if supervisor.ending.is_set():
                 break
@@ -141,8 +141,8 @@ def is_store_error(error: Exception) -> TypeGuard[duckdb.Error]:
 
 
 def failed(number: int, error: FinetopError) -> bytes:
-    told = wire.Error(error.exit_code, error.message, error.hint)
-    return wire.encoder.encode({"id": number, "error": told})
+    fault = wire.Error(error.exit_code, error.message, error.hint)
+    return wire.encoder.encode({"id": number, "error": fault})
 
 
 def trouble_of(error: duckdb.Error) -> str:

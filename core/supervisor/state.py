@@ -21,7 +21,7 @@ from finetop.core.store.jobs import Job
 from finetop.core.store.notices import Message
 from finetop.core.store.sql_query import AT_A_TIME
 from finetop.core.supervisor.gpus.job_needs import Planner
-from finetop.core.supervisor.gpus.monitor import Look, Watch
+from finetop.core.supervisor.gpus.monitor import TimedReading, Watch
 from finetop.core.supervisor.gpus.placement import Decision, Want
 from finetop.core.supervisor.gpus.usage import Use
 from finetop.core.supervisor.launchers.launcher import Attempt, Launcher, Place
@@ -45,7 +45,7 @@ class Pool:
 
     watch: Watch | None = None  # None: no driver
     tried_at: float = -TRY_AGAIN_S  # when a driver was last searched (monotonic)
-    look: Look | None = None  # the newest one taken in
+    newest: TimedReading | None = None  # the newest one taken in
     stale_until: float = 0.0  # an older reading does not know that a job has ended
     uses: dict[str, Use] = field(default_factory=dict)
     history: dict[str, deque[Sample]] = field(default_factory=dict)
@@ -53,23 +53,23 @@ class Pool:
     wants: dict[int, Want] = field(default_factory=dict)  # of waiting jobs
     lost_at: dict[int, float] = field(default_factory=dict)  # live job -> when its GPU was lost (monotonic)
     decision: Decision = field(default_factory=lambda: Decision({}, {}, {}))
-    told: dict[tuple[int, int], GpuShare] = field(default_factory=dict)  # what (live job, attempt) heard
-    told_of: tuple[object, ...] = ()  # inputs of these shares, once all are written
+    shares: dict[tuple[int, int], GpuShare] = field(default_factory=dict)  # what (live job, attempt) heard
+    shares_of: tuple[object, ...] = ()  # inputs of these shares, once all are written
     decided: tuple[object, ...] = ()  # inputs of the decision, if it stands until they change
 
     @property
     def seen(self) -> GpuReading:
-        return self.look.seen if self.look is not None else GpuReading()
+        return self.newest.seen if self.newest is not None else GpuReading()
 
     @property
     def has_looked(self) -> bool:
         """Whether it is known which GPUs exist: from a reading, or because there is no driver."""
-        return self.look is not None or (self.watch is None and self.tried_at >= 0)
+        return self.newest is not None or (self.watch is None and self.tried_at >= 0)
 
     @property
     def is_in_charge(self) -> bool:
         """Whether GPUs are assigned to jobs: there is a driver, and it listed a GPU or has not answered."""
-        return self.watch is not None and (self.look is None or bool(self.seen.gpus or self.seen.trouble))
+        return self.watch is not None and (self.newest is None or bool(self.seen.gpus or self.seen.trouble))
 
 
 @dataclass

@@ -26,7 +26,7 @@ from finetop.core.supervisor.endings import after_job, exit_reason, last_read, l
 from finetop.core.supervisor.gpus import neighbours, pool
 from finetop.core.supervisor.gpus.placement import Placement
 from finetop.core.supervisor.io_thread import aside
-from finetop.core.supervisor.launchers.launcher import Attempt, Exit, Look, Place, Signal
+from finetop.core.supervisor.launchers.launcher import Attempt, Exit, JobStatus, Place, Signal
 from finetop.core.supervisor.notify import deliver
 from finetop.core.supervisor.queue import placement, ready as waiting
 from finetop.core.supervisor.requests import parent_runs
@@ -56,20 +56,20 @@ async def beat(supervisor: Supervisor) -> None:
     began = time.monotonic()
     try:
         attempts = [supervisor.attempt(job) for job in supervisor.live]
-        looks = await aside(partial(supervisor.launcher.list, attempts)) if attempts else {}
+        statuses = await aside(partial(supervisor.launcher.list, attempts)) if attempts else {}
     except OSError:  # the failed look proves nothing about missing jobs: restart their grace period
         supervisor.missed.update(dict.fromkeys(supervisor.missed, time.monotonic()))
         raise
     took_s = time.monotonic() - began
-    sizes = {job_id: status.size for job_id, status in looks.items()}
-    placement.update_places(supervisor, looks)
+    sizes = {job_id: status.size for job_id, status in statuses.items()}
+    placement.update_places(supervisor, statuses)
     await take_in(supervisor, supervisor.live, sizes)
     read(supervisor)
     for job in supervisor.live:
         await _pass_on(supervisor, job)
         await _insist(supervisor, job)
     await liveness.update_all(supervisor, sizes)
-    ended = [job for job in supervisor.live if await _ended(supervisor, job, looks[job.id], took_s)]
+    ended = [job for job in supervisor.live if await _ended(supervisor, job, statuses[job.id], took_s)]
     read(supervisor)
     ready = waiting.ready(supervisor, now)
     if not ended:  # otherwise look again first: an ended run may have queued its check
@@ -179,7 +179,7 @@ async def _fail(supervisor: Supervisor, job: Job, error: FinetopError) -> None:
         after_job.settle(supervisor, job_now, state, onward)
 
 
-async def _ended(supervisor: Supervisor, job: Job, status: Look, took_s: float) -> bool:
+async def _ended(supervisor: Supervisor, job: Job, status: JobStatus, took_s: float) -> bool:
     """Detect and record how a live job ended, if it did. `took_s` is how long the look took."""
     if status.is_alive:
         # if it goes now, what it leaves gets its time anew
@@ -267,9 +267,9 @@ async def take_in(supervisor: Supervisor, live: Sequence[Job], sizes: Mapping[in
         places = ingest.places(supervisor.connection, list(files))
         batches = await aside(partial(ingest.read_all, places, files, work_s=SHARE_S / 2))
         result = ingest.commit(supervisor.connection, list(files), batches)
-        if result.told:
+        if result.ingested:
             abort_at("events-taken")
-            supervisor.touch(run_ids[job_id] for job_id in result.told)
+            supervisor.touch(run_ids[job_id] for job_id in result.ingested)
         for job_id, error in result.newer.items():
             supervisor.newer[job_id] = f"{names[job_id]}: {error}"
         for job_id in files:

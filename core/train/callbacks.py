@@ -166,7 +166,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
             self._keep_to_share()
         self.gpu, jobs = gpu_facts(self.device), gpu_share.jobs_on(ranks.own().local)
         watts = self.gpu.get("gpu_watts")
-        self.energy.look(now, watts, jobs)
+        self.energy.add(now, watts, jobs)
         self.was_shared |= gpu_share.is_shared()
         if watts is not None:
             self.gpu["gpu_watts"] = watts / jobs
@@ -270,7 +270,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         self.general_text = general_text  # for the drift probe
         self.way = way
         self.watch = watch  # of the metric that shows whether the run still improves
-        self.told: dict[str, float] = {}  # from this step's evaluation
+        self.evaluated: dict[str, float] = {}  # from this step's evaluation
         self.saves_later = False  # the checkpoint that is due waits for this step's evaluation
         self.evaluate: Callable[[], Any] | None = None  # evaluates at once, outside the trainer's schedule
         self.owes_evaluation = False
@@ -382,13 +382,13 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if "eval_loss" in kwargs["logs"]:
-            self.told = {key: float(kwargs["logs"].get(key, math.nan)) for key in WATCHED}
+            self.evaluated = {key: float(kwargs["logs"].get(key, math.nan)) for key in WATCHED}
 
     def _look_at_progress(self, model: Any, step: int, total: int, control: Any) -> None:
         """Save the model if this evaluation is the best so far, and stop if nothing has improved for too long."""
         watch, saves, self.saves_later = self.watch, self.saves_later, False
         if watch is not None and not watch.of_target:
-            is_best = stop_early.note(watch, step, self.told.get(watch.metric, math.nan))
+            is_best = stop_early.note(watch, step, self.evaluated.get(watch.metric, math.nan))
             saves |= is_best and watch.keeps
         if saves and step < total:
             self._save(model, step)
@@ -398,7 +398,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
     def _ends_early(self, watch: stop_early.Watch, step: int, total: int) -> bool:
         reason = stop_early.end_of(watch) if step < total else ""
         if reason:
-            watch.said = reason
+            watch.reason = reason
             print(reason, flush=True)
         return bool(reason)
 

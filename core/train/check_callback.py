@@ -210,13 +210,13 @@ def try_longest(checks: TrainingChecks) -> None:
         attention.beside_training(checks.model),
     ):
 
-        def take(plan: BatchPlan) -> object:
+        def try_plan(plan: BatchPlan) -> object:
             return score_batch(prepared, ScoredModel("tuned", None, lambda: checks.model, plan), batch)
 
         if checks.base.whole:  # smaller batches would need the base scored again, and it is gone
-            take(checks.base.plan)
+            try_plan(checks.base.plan)
         else:
-            run_check.in_smaller_batches(checks.context, take)
+            run_check.in_smaller_batches(checks.context, try_plan)
 
 
 def tokens_of(prepared: PreparedSuite, batch: Batch) -> int:

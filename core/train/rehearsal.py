@@ -24,7 +24,6 @@ import msgspec
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.models import collectives, config_file, cpu_formats, devices, kernels, load, rehearsed
 from finetop.core.models.resolved import Moving, ResolvedModel
-from finetop.core.models.shape import Shape, read as read_shape
 from finetop.core.recipe import number_format
 from finetop.core.runtime.home import Home
 from finetop.core.train import methods, objectives, protections, trainer_args
@@ -46,8 +45,9 @@ def require(recipe: Recipe, base: ResolvedModel, dtype: str, device: str, home: 
     config = config_file.read(base.path / "config.json")
     for _, require_kernel in kernels.requirements(recipe, device, config):
         require_kernel()
-    if objectives.load(recipe.objective.name).own_model:  # it is another than the causal one
-        moving = Moving(shape=_causal_shape(recipe, base))
+    objective = objectives.load(recipe.objective.name)
+    if objective.own_model:  # it is another than the causal one
+        moving = Moving(shape=objective.causal_shape(recipe.objective.options, base))
     else:
         load.require_text(base.path, f"model.id: {base.id}")
         moving = methods.rehearse(recipe.method.name, recipe.method.options, base)
@@ -55,19 +55,6 @@ def require(recipe: Recipe, base: ResolvedModel, dtype: str, device: str, home: 
     if home is not None:
         rehearsed.keep_shape(recipe, base.path / "config.json", home, moving.shape)
     return moving
-
-
-def _causal_shape(recipe: Recipe, base: ResolvedModel) -> Shape | None:
-    """Return the shape of the causal model that an objective's own has the layers of; None where there is none."""
-    import torch
-
-    objective = objectives.load(recipe.objective.name)
-    try:
-        config = objective.resized(recipe.objective.options, load.read_config(base))
-        with torch.device("meta"):
-            return read_shape(load.shape_of(base, config))
-    except (ArithmeticError, AttributeError, ImportError, OSError, RuntimeError, ValueError, FinetopError):
-        return None  # the job says what is wrong with it
 
 
 def require_number_format(recipe: Recipe, dtype: str, device: str, old_card: str = "") -> None:

@@ -28,15 +28,15 @@ PHASE, EVERY_S = "generating samples", 1.0
 def progress_reporter(events: EventLog, most: int) -> Callable[[int], None]:
     """Return a function that reports, at most once a second, how many tokens are generated, of at most `most`."""
     begun_at = time.monotonic()
-    said = 0
+    last_shown = 0
 
-    def tell(done: int) -> None:
-        nonlocal said
-        if (seconds := int((time.monotonic() - begun_at) / EVERY_S)) > said:
-            said = seconds
+    def show(done: int) -> None:
+        nonlocal last_shown
+        if (seconds := int((time.monotonic() - begun_at) / EVERY_S)) > last_shown:
+            last_shown = seconds
             events.write(Phase(PHASE, float(done), float(most), "tokens"))
 
-    return tell
+    return show
 
 
 def as_prompts(texts: Sequence[str]) -> list[Prompt]:

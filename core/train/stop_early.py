@@ -37,7 +37,7 @@ class Watch:
     wanted: StopEarly | None  # None: the best is kept, but nothing stops early
     of_target: bool = False
     values: dict[int, float] = field(default_factory=dict)
-    said: str = ""  # why it stopped early
+    reason: str = ""  # why it stopped early
 
     @property
     def name(self) -> str:

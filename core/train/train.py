@@ -195,7 +195,7 @@ def train(
         return Ended("stopped", reason, kind="asked" if stop.is_asked else "")
     if probe is not None:
         probe.finish(step)
-    return Ended("finished", "" if progress is None else progress.said)
+    return Ended("finished", "" if progress is None else progress.reason)
 
 
 def require_watched(

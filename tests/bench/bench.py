@@ -6,6 +6,7 @@ Each script begins with `import bench`, before it imports anything of tests/rig.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import resource
@@ -13,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -39,6 +40,7 @@ def options(about: str | None, *positional: tuple[str, str], **wanted: Any) -> a
     A pair adds its help, a dict holds what argparse takes. Arguments without a name are pairs of name and nargs.
     """
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    required: list[str] = []
     for name, nargs in positional:
         parser.add_argument(name, nargs=nargs)
     for name, given in wanted.items():
@@ -52,8 +54,31 @@ def options(about: str | None, *positional: tuple[str, str], **wanted: Any) -> a
             more = {"action": "append", "default": []}
         elif isinstance(default, type):
             more = {"type": default}
-        parser.add_argument(f"--{name.replace('_', '-')}", help=text, **more)
+        option = parser.add_argument(f"--{name.replace('_', '-')}", help=text, **more)
+        required += option.option_strings * option.required
+    if required and len(sys.argv) == 1:
+        skip(f"give {' and '.join(required)}")
     return parser.parse_args()
+
+
+def skip(reason: str) -> NoReturn:
+    """Say in one line why a script measures nothing here, and exit with 0: `make bench` goes on to the next."""
+    print(f"skipped: {reason}")
+    sys.exit(0)
+
+
+def require_packages(*names: str) -> None:
+    """Skip the script if a package of a peer is not installed."""
+    if missing := [name for name in names if importlib.util.find_spec(name) is None]:
+        skip(f"needs {' and '.join(missing)}, which is not installed")
+
+
+def data_folder() -> Path:
+    """Return the folder of the test data; skip the script if there is none."""
+    folder = Path(os.environ.get("FINETOP_TEST_DATA") or "/nowhere")
+    if not folder.is_dir():
+        skip("FINETOP_TEST_DATA names no folder with the test data")
+    return folder
 
 
 def read_rows(file: Path) -> list[dict[str, Any]]:

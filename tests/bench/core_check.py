@@ -13,7 +13,6 @@ process. "Base cached" uses what the first check scored.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -86,10 +85,9 @@ def main() -> int:
         stock=(float, "CPU seconds of the harness's model, known already"),
         home=(str, "a home folder with the model in it (else a new one)"),
     )
-    data = Path(os.environ.get("FINETOP_TEST_DATA", ""))
-    if options.tuned is None or not (data / "lm_eval_tasks").is_dir():
-        print("skipped: give --tuned CHECKPOINT, and FINETOP_TEST_DATA")
-        return 0
+    data = bench.data_folder()
+    if options.tuned is None:
+        bench.skip("give --tuned CHECKPOINT")
     with tempfile.TemporaryDirectory() as folder:
         models_home = Home(Path(options.home or folder))
         prepare_home(models_home)

@@ -138,7 +138,7 @@ def main() -> int:
             watch_tail(rig, supervisor.pid, names[0], args.seconds)
             app = Terminal(bench.APP, rig.home.root, 120, 40)
             app.wait_text("writer")
-            watch(rig, supervisor.pid, app, rf"(writer-\d\d).*?([\d,]+)/{PLANNED}", "", args.seconds)
+            watch(rig, supervisor.pid, app, rf"(writer-\d\d).*?([\d,]+)/{PLANNED:,}", "", args.seconds)
             shown = next(name for name in names if name in app.text())
             app.keys("\r")
             app.wait_text("grad norm")

@@ -142,8 +142,7 @@ def main() -> int:
         out=(Path, "write the cells as JSON, too"),
     )
     if options.home is None:
-        print("skipped: give --home FOLDER, where 20 minutes of work are kept")
-        return 0
+        bench.skip("give --home FOLDER, where 20 minutes of work are kept")
     home = Home(options.home.resolve())
     prepare_home(home)
     cells = []

@@ -13,6 +13,7 @@ reached, 1 if not.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import statistics
 import subprocess
@@ -145,6 +146,8 @@ def enter(home: Path, steps: int) -> list[float]:
 
 def main() -> int:
     args = bench.options(__doc__, steps=100_000, rounds=5, wandb=str(Path(sys.executable).with_name("wandb")))
+    if shutil.which(args.wandb) is None:
+        bench.skip(f"needs wandb; there is no {args.wandb}")
     folder = Path(tempfile.mkdtemp())
     os.environ["HOME"] = str(folder)  # leet keeps its settings there
     home = Home(folder / "home")

@@ -136,15 +136,13 @@ def main() -> None:
         model=(str, "folder of the model whose tokenizer counts"), workers=2, only="", skip="",
         folder=(str, "where the file is made"),
     )  # fmt: skip
-    data = os.environ.get("FINETOP_TEST_DATA")
-    if data is None:
-        sys.exit("FINETOP_TEST_DATA names the folder of the sets that rows are made of")
+    data = bench.data_folder()
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         path = Path(folder) / "rows.jsonl"
         most = 1 << 62 if args.gigabytes is None else int(args.gigabytes * 1e9)
         rows = args.rows if args.gigabytes is None else 1 << 40
         with path.open("wb") as file:
-            write_rows(file, sentences(Path(data)), rows, min(most, NEW), args.sentences)
+            write_rows(file, sentences(data), rows, min(most, NEW), args.sentences)
         repeat(path, most if args.gigabytes is not None else 0)
         measure(
             LintRequest(

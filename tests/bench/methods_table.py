@@ -118,7 +118,7 @@ def everything() -> list[str]:
 def run(name: str, args: argparse.Namespace, folder: Path) -> Result:
     """Train with one method. Raises RuntimeError with the end of the log on failure."""
     method, _, kind = name.partition("+")
-    source = Path(os.environ["FINETOP_TEST_DATA"]) / "medquad" / "train.jsonl"
+    source = bench.data_folder() / "medquad" / "train.jsonl"
     data = write_rows(source, folder, args.steps * 4)
     sets = [
         f"model.id={args.model.resolve()}", f"model.dtype={args.dtype}", f"model.quantize={kind or 'none'}",

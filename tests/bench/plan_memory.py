@@ -13,8 +13,6 @@ ppo, rloo and grpo use beside a rule.
 from __future__ import annotations
 
 import json
-import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -109,17 +107,14 @@ def main() -> int:
         __doc__, model={"type": Path, "required": True}, methods=("lora,full", "names, or all"), steps=3,
         reward=("", "a checkpoint of a reward run"), set=[],
     )  # fmt: skip
-    data = os.environ.get("FINETOP_TEST_DATA")
-    if data is None:
-        print("FINETOP_TEST_DATA names no folder", file=sys.stderr)
-        return 2
+    data = bench.data_folder()
     model = args.model.absolute()
     print(f"{'name':<24}{'measured':>9}{'estimate':>9}{'error':>8}  (GB) parts")
     errors = []
     for name in everything() if args.methods == "all" else args.methods.split(","):
         with tempfile.TemporaryDirectory() as folder:
             sets = (args.steps, args.set, args.reward)
-            loaded = recipe_of(name, model, Path(data).absolute(), Path(folder), *sets)
+            loaded = recipe_of(name, model, data.absolute(), Path(folder), *sets)
             home = Home(Path(folder) / "home")
             planned = plan(loaded, model, home)
             peak, last = run(loaded, home)

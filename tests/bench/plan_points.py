@@ -10,8 +10,6 @@ read from torch's allocator (litgpt, PEFT, torchtune say so) exclude the driver'
 from __future__ import annotations
 
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,12 +82,7 @@ def compare(folder: Path) -> list[Compared]:
 
 def main() -> int:
     args = bench.options(__doc__, points=Path)
-    data = os.environ.get("FINETOP_TEST_DATA")
-    folder = args.points or (Path(data) / "memory_points" if data else None)
-    if folder is None:
-        print("say where the points are: --points FOLDER, or FINETOP_TEST_DATA", file=sys.stderr)
-        return 2
-    compared = sorted(compare(folder))
+    compared = sorted(compare(args.points or bench.data_folder() / "memory_points"))
     print(f"{'point':<26}{'measured':>9}{'estimate':>9}{'error':>8}{'need':>9}  (GB)")
     for point in compared:
         mark = "  above need" if point.need < point.measured else ""

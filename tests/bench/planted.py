@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import re
 import tempfile
@@ -216,7 +215,7 @@ def main() -> None:
         show_clean=(0, "show so many rows that are named, of each finding"), clean_only=False,
         alone=(False, "lint by the findings for a kind alone: faster"),
     )  # fmt: skip
-    data = Path(os.environ["FINETOP_TEST_DATA"])
+    data = bench.data_folder()
     edits.ODD_WORDS = odd_words(data)
     groups = {"report": REPORT, "tune": TUNE}
     for name in [one for word in args.sets for one in groups.get(word, (word,))]:

@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import tempfile
 import time
@@ -23,8 +22,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bench
-import bm25s
-from bm25s.stopwords import STOPWORDS_EN_PLUS
 
 from finetop.core.data import retrieval
 from finetop.core.runtime.home import Home
@@ -56,7 +53,8 @@ def main() -> None:
         overlap_words=20,
         model=(str, "a static model's folder, to measure dense search too"),
     )
-    data = Path(os.environ["FINETOP_TEST_DATA"])
+    bench.require_packages("bm25s")
+    data = bench.data_folder()
     for name, documents, questions in (contoso(data, "qa_test"), contoso(data, "qa_train"), medquad(data)):
         compare(name, documents, questions, given)
 
@@ -95,6 +93,8 @@ def ranked_rows(index: retrieval.Index, text: str) -> list[int]:
 
 
 def bm25s_alone(texts: Sequence[str]) -> Callable[[str], Sequence[int]]:
+    import bm25s
+
     index = bm25s.BM25()
     index.index(bm25s.tokenize(list(texts), show_progress=False), show_progress=False)
 
@@ -169,6 +169,8 @@ def tokens(text: str) -> list[str]:
 
 
 def content(text: str) -> set[str]:
+    from bm25s.stopwords import STOPWORDS_EN_PLUS
+
     return set(tokens(text)) - set(STOPWORDS_EN_PLUS)
 
 

@@ -14,7 +14,6 @@ quarter exceeds that of PPO's first rollout by a deviation of the rewards then, 
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import statistics
 import tempfile
@@ -107,7 +106,7 @@ def write_data(args: argparse.Namespace, root: Path) -> tuple[Path, Path, Path]:
     rows: list[tuple[int, dict[str, Any]]] = []
     seen: set[str] = set()
     for split in ("train", "valid"):
-        file = Path(os.environ["FINETOP_TEST_DATA"]) / "dpo_en_demo" / f"{split}.jsonl"
+        file = bench.data_folder() / "dpo_en_demo" / f"{split}.jsonl"
         for row in bench.read_rows(file):
             pair: Any = formats.read(row, file.name, "auto", KINDS)
             chosen, rejected = (" ".join(text.split()[: args.words]) for text in (pair.chosen, pair.rejected))

@@ -22,9 +22,10 @@ import msgspec
 from rig import Rig
 
 from finetop.core.protocol.messages.runs import Runs, RunsAnswer
+from finetop.core.protocol.run_columns import word_of
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.home import Home, prepare
-from finetop.core.store import run_list
+from finetop.core.store import recipe_settings, run_list
 from finetop.core.store.database import open_store
 
 RECIPE = "recipe: 1\nextends: lora\nname: fake\ncheck: {at_end: false}\ndata: {train: [{path: rows.jsonl}]}\n"
@@ -40,14 +41,16 @@ ASKED = {
     "sorted by setting": "sort:train.learning_rate", "grouped": "group:method",
     "grouped by setting": "group:train.seed sort:loss", "that hides all": "loss<1.2 name:zzz",
 }  # fmt: skip
+MARKS = {
+    "@lr@": "['0.0001', '0.0002', '0.00001', '0.00005'][(i * 7) % 4 + 1]", "@seed@": "(i % 5)::VARCHAR",
+    "@rank@": "[8, 16, 32][(i // 3) % 3 + 1]::VARCHAR",
+}  # fmt: skip
 RUN = """
 INSERT INTO runs (id, name, model, method, objective, created, folder, recipe, source, state, rank, ended, step, steps,
                   last, brief, tags)
 SELECT i, ['support', 'legal', 'sql', 'math'][i % 4 + 1] || '-' || i, 'smollm2-135m-instruct',
     ['lora', 'full', 'pissa'][i % 3 + 1], 'sft', $began + i, 'runs/' || i,
-    replace(replace(replace(replace($recipe, '@lr@', ['0.0001', '0.0002', '0.00001', '0.00005'][(i * 7) % 4 + 1]),
-        '@seed@', (i % 5)::VARCHAR), '"name":"fake"', '"name":"run-' || i || '"'),
-        '@rank@', [8, 16, 32][(i // 3) % 3 + 1]::VARCHAR), '',
+    {recipe}, '',
     '{"type":"finished","since":1.0,"ended":' || ($began + i + 100) || '}', if(i % 5000 = 0, 0, 3), $began + i + 100,
     1200, 1200,
     '{"epoch":2.0,"grad_norm":' || round(random(), 4) || ',"learning_rate":0.0001,"loss":' || round(random() * 3, 4)
@@ -59,6 +62,17 @@ SELECT i, ['support', 'legal', 'sql', 'math'][i % 4 + 1] || '-' || i, 'smollm2-1
     if(i % 10 = 0, '["ablation"]', '[]')
 FROM range($first, $end) numbers(i)
 """
+SETTINGS = """
+INSERT INTO settings SELECT i, key, {word} AS filled, if(word[1] = '@', filled::DOUBLE, number)
+FROM range($first, $end) numbers(i), (SELECT unnest($rows, recursive := true))
+"""
+
+
+def filled(text: str) -> str:
+    """Return SQL that puts a run's own values into a text with marks."""
+    for mark, value in MARKS.items():
+        text = f"replace({text}, '{mark}', {value})"
+    return text
 
 
 def make(home: Home, runs: int, steps: int) -> None:
@@ -68,20 +82,25 @@ def make(home: Home, runs: int, steps: int) -> None:
     resolved["train"] |= {"learning_rate": "@lr@", "seed": "@seed@"}
     resolved["method"]["rank"] = "@rank@"
     recipe = msgspec.json.encode(resolved).decode()
-    for word in ("@lr@", "@seed@", "@rank@"):
-        recipe = recipe.replace(f'"{word}"', word)
+    for mark in MARKS:
+        recipe = recipe.replace(f'"{mark}"', mark)
+    settings = [
+        {"key": key, "word": word_of(value), "number": value if isinstance(value, float) else None}
+        for key, value in recipe_settings.flat(resolved).items()
+    ]
     connection = open_store(home.database)
     for first in range(1, runs + 1, 10_000):
         end = min(first + 10_000, runs + 1)
         values = {"recipe": recipe, "began": time.time() - runs - 1000, "first": first, "end": end}
-        connection.execute(RUN, values)
+        connection.execute(RUN.replace("{recipe}", filled("$recipe")), values)
+        rows = {"rows": settings, "first": first, "end": end}
+        connection.execute(SETTINGS.format(word=filled("word")), rows)
         connection.execute(
             "INSERT INTO metrics SELECT i, key, s * 100, 1e9 + i, random(), NULL FROM range(?, ?) a(i),"
             " (SELECT unnest(?) AS key), range(?) c(s) ORDER BY 1, 2, 3",
             [first, end, list(KEYS), steps],
         )
     connection.close()
-    open_store(home.database).close()  # this also creates rows of the settings
 
 
 def timed(ask: Callable[[str], Any], text: str, repeats: int) -> tuple[list[float], list[float]]:
@@ -130,9 +149,8 @@ def main() -> int:
         )
         connection.close()
         rig = Rig(home)
-        rig.start(FINETOP_SPARE="0")
         try:
-            rig.wait_ready(120)
+            rig.up(FINETOP_SPARE="0")
             ask = lambda text: rig.ask(Runs(text, limit=ROWS))  # noqa: E731
             table("from a supervisor", {name: timed(ask, text, args.repeats) for name, text in ASKED.items()})
         finally:

@@ -38,7 +38,7 @@ BATCH, MAX_TOKENS, RATE = 4, 256, 2e-4
 
 def rows_of(count: int) -> list[dict[str, Any]]:
     """Return the first rows of medquad."""
-    data = Path(os.environ["FINETOP_TEST_DATA"]) / "medquad" / "train.jsonl"
+    data = bench.data_folder() / "medquad" / "train.jsonl"
     return [{"messages": row["messages"]} for row in bench.read_rows(data)[:count]]
 
 

@@ -27,7 +27,7 @@ def take_in(quiet):
         for file in files:
             if file not in known:
                 known[file], _ = jobs.add_job(connection, run_id=run_id, verb="train", args={}, priority=0)
-        while ingest.take_in_all(connection, {known[file]: file for file in files}).told:
+        while ingest.take_in_all(connection, {known[file]: file for file in files}).ingested:
             pass
         bad = {job.id: job.bad_lines for job in runs.detail(connection, run_id).jobs}
         steps: dict[str, list[int]] = {}

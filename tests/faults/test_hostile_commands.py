@@ -251,7 +251,7 @@ def test_ten_thousand_files_in_the_output_do_not_slow_the_job_down(rig, tmp_path
 def cpu_share(rig: Rig, name: str) -> float:
     """Return the part of one core that a run's job has used in its life, but for what its imports took."""
     pid = rig.process_of(name)
-    seen = processes.look()[pid]
+    seen = processes.snapshot()[pid]
     ran_s = time.clock_gettime(time.CLOCK_BOOTTIME) - int(processes.start_time(pid)) / processes.TICKS_S
     return max(0.0, seen.cpu_s - 2.0) / ran_s
 

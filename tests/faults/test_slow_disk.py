@@ -81,7 +81,7 @@ def test_while_no_call_returns_the_app_and_its_questions_are_answered(live, made
 @pytest.mark.parametrize("what", ["error", "lock_error"])
 def test_a_file_system_that_is_stale_or_has_lost_its_locks_ends_no_run(live, made, survived, what):
     number = errno.ESTALE if what == "error" else errno.ENOLCK
-    words = "Stale file handle" if what == "error" else "No locks available"
+    words = "stale file handle" if what == "error" else "no locks available"
     wrong, begun, times = 0, attempt(live, "long-one"), 20
     for _ in range(times):
         made.set(folder=live.home.runs, **{what: number})

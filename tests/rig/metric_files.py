@@ -141,7 +141,7 @@ class Program:
             os.utime(path, (time.time() - age_s,) * 2)
 
     def look(self, *, is_last: bool = False) -> Program:
-        self.numbers.look(is_last=is_last)
+        self.numbers.read_new(is_last=is_last)
         return self
 
     def values(self, name: str = "loss") -> list[tuple[int, float]]:

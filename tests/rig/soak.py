@@ -38,7 +38,7 @@ from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home, prepare
 from finetop.core.store.database import open_store
 from finetop.core.supervisor.endings import liveness
-from finetop.core.supervisor.launchers.launcher import Attempt, Exit, Look, Signal, Trace, Usage, Warm
+from finetop.core.supervisor.launchers.launcher import Attempt, Exit, JobStatus, Signal, Trace, Usage, Warm
 from finetop.core.supervisor.requests import submit
 from finetop.core.supervisor.serve import reply
 from finetop.core.supervisor.state import Supervisor
@@ -144,9 +144,9 @@ class PretendingLauncher:
             job.log.write(events.Ended("finished"))
         return job.step == STEPS
 
-    def list(self, attempts: Sequence[Attempt]) -> dict[int, Look]:
+    def list(self, attempts: Sequence[Attempt]) -> dict[int, JobStatus]:
         return {
-            attempt.job: Look(
+            attempt.job: JobStatus(
                 self.exits.get((attempt.job, attempt.number)),
                 attempt.job in self.live,
                 (attempt.folder / "events.jsonl").stat().st_size if attempt.folder.exists() else 0,

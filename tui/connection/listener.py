@@ -93,7 +93,7 @@ class MachineListener:
             app.redraw_frame()
         after, machine.noticed = machine.noticed, answer.noticed
         if after is not None and answer.noticed > after:
-            app.run_worker(self._tell(after))
+            app.run_worker(self._announce(after))
         app.screen.post_message(StoreChanged(answer.revision))
 
     def lost(self) -> None:
@@ -108,7 +108,7 @@ class MachineListener:
         self.machine.refusal = clean_line(str(error))
         self.app.say_how_it_stands()
 
-    async def _tell(self, after: int) -> None:
+    async def _announce(self, after: int) -> None:
         """Show what has happened on the machine since a notice, and ring."""
         app, machine = self.app, self.machine
         try:

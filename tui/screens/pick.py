@@ -45,7 +45,7 @@ class Picked:
 class PickPage(TablePage["Picked | None"], inherit_bindings=False):
     """Choices with a box before each; enter saves what is picked and typed, esc discards it.
 
-    `read` raises BadInput for an invalid text; `look` returns why a text can't be used, asked again on enter.
+    `read` raises BadInput for an invalid text; `check` returns why a text can't be used, asked again on enter.
     With `new`, a word that matches no choice can be picked too. Picking the choice `text` puts its words into the
     input line for editing.
     """
@@ -61,7 +61,7 @@ class PickPage(TablePage["Picked | None"], inherit_bindings=False):
         choices: Sequence[Choice],
         *,
         read: Callable[[str], object],
-        look: Callable[[str], Awaitable[str]] | None = None,
+        check: Callable[[str], Awaitable[str]] | None = None,
         new: str = "",
         text: Choice | None = None,
     ) -> None:
@@ -69,7 +69,7 @@ class PickPage(TablePage["Picked | None"], inherit_bindings=False):
         self._title, self._label = title, label
         self._all = tuple(choices)
         self._changed: dict[str, bool] = {}  # toggled by a key, the newest last
-        self._read, self._look, self._new = read, look, new
+        self._read, self._check, self._new = read, check, new
         self._text = text
         self._listed: tuple[Choice, ...] = ()
 
@@ -145,13 +145,13 @@ class PickPage(TablePage["Picked | None"], inherit_bindings=False):
 
     def _typed(self, text: str) -> None:
         self._list(text)
-        if self._look is not None and not self._listed and not self._fault(text):
+        if self._check is not None and not self._listed and not self._fault(text):
             self._say_of(text)
 
-    @work(exclusive=True, group="look")
+    @work(exclusive=True, group="check")
     async def _say_of(self, text: str) -> None:
-        assert self._look is not None
-        error, bottom = await self._look(text), self.bottom
+        assert self._check is not None
+        error, bottom = await self._check(text), self.bottom
         if isinstance(bottom.question, TextQuestion) and bottom.question.entry.text == text:
             bottom.say_aside(((error, "red"),))
 
@@ -171,7 +171,7 @@ class PickPage(TablePage["Picked | None"], inherit_bindings=False):
     @work
     async def _keep(self, text: str) -> None:
         """Close with what was picked and typed, unless the text can't be used."""
-        if self._look is not None and (error := await self._look(text)):
+        if self._check is not None and (error := await self._check(text)):
             host_of(self).say(error, "red")
             return
         on_ = tuple(name for name, is_on in self._changed.items() if is_on)

@@ -28,7 +28,7 @@ class Copied:
 
     texts: list[str] = field(default_factory=list)
     at: int = 0
-    said: ShownMessage | None = None
+    message: ShownMessage | None = None
 
     @property
     def text(self) -> str:
@@ -46,7 +46,7 @@ def to_copy(before: Copied, seen: ShownMessage | None, screen: AppScreen[Any], o
     The texts are a command at the end of the message, what the cursor is on, and the command of the suggested next
     step; `on` names the machines as command-line options.
     """
-    if seen is not None and seen is before.said:
+    if seen is not None and seen is before.message:
         return Copied(before.texts, (before.at + 1) % len(before.texts))
     of_message = None if seen is None else _COMMAND.search(seen.text)
     own, command = screen.to_copy(), screen.to_run()

@@ -241,7 +241,7 @@ class DifferenceDriver(LinuxDriver):
                 output.encoding or "utf-8",
                 lambda: self._wanted,
                 self._report_bug,
-                *([] if way is None else [way.look]),
+                *([] if way is None else [way.check]),
             )
             self._terminal.start()
         super().start_application_mode()  # type: ignore[no-untyped-call]

@@ -24,7 +24,7 @@ class Way:
     is_stuck: bool = False
     looked_at: float = -LOOK_S
 
-    def look(self) -> bool:
+    def check(self) -> bool:
         """Return whether it is stuck, checked at most once a second."""
         now = time.monotonic()
         if now >= self.looked_at + LOOK_S:

@@ -253,7 +253,7 @@ class Bottom(Lines, can_focus=True):
 
     def _open_again(self) -> None:
         """Let a refused text be edited again, with the reason."""
-        message = host_of(self).said
+        message = host_of(self).shown_message
         if self._kept is None or self.question is not None or not self.screen.is_current:
             return
         if message is not None and message.style == "red":
@@ -283,8 +283,8 @@ class Bottom(Lines, can_focus=True):
             return [*above, spread((*label, *text), (*aside, (" ", "")), width)]
         if isinstance(self.question, Question):
             return [self.question.words]
-        if host.said is not None:
-            return [((f" {host.said.text}", host.said.style),)]
+        if host.shown_message is not None:
+            return [((f" {host.shown_message.text}", host.shown_message.style),)]
         if host.supervisor_is_lost:
             return [next_line("R", host.restart)]
         return self.next or [()]

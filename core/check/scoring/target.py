@@ -24,6 +24,7 @@ from finetop.core.check.scoring.batch_plan import BatchPlan, Prompt
 from finetop.core.check.scoring.generation import LONGEST_ANSWER, answer
 from finetop.core.check.scoring.packing import TokenSequence
 from finetop.core.check.scoring.scorer import score
+from finetop.core.check.statistics import NORMAL_95
 from finetop.core.data.examples import Example
 from finetop.core.data.formats import Text
 from finetop.core.errors import BadInput
@@ -44,7 +45,6 @@ WINDOW = 1024  # tokens of a window of text, unless the recipe sets another leng
 TEXTS_APART = 10  # from this many texts on, the texts are the independent pieces, not their windows
 ROWS_WRITTEN = 200  # rows for which answers are written
 ROWS_WRITTEN_CPU = 24  # the same on a CPU: writing a row takes several times as long as reading it
-NORMAL_95 = 1.959964
 FAILED_KEPT = 500  # characters of the reason why a target could not be measured
 
 

@@ -10,7 +10,7 @@ from finetop.core.client.connection import ask_once
 from finetop.core.errors import RecipeError
 from finetop.core.protocol.messages.machine import PathFacts, Paths
 from finetop.core.recipe.command import files_in
-from finetop.core.recipe.find import _is_ours, by_name
+from finetop.core.recipe.find import by_name, is_ours
 from finetop.core.recipe.load import Loaded, check_files, paths_of
 from finetop.core.runtime.home import Home
 from finetop.core.text import plain
@@ -37,17 +37,17 @@ def own_paths(loaded: Loaded) -> list[str]:
     """Return the paths that a recipe and its command name, except those that come with finetop."""
     of_command = () if loaded.recipe.command is None else files_in(loaded.recipe.command)
     paths = {path for _, path, _ in paths_of(loaded.recipe)} | {str(path) for _, path, _ in of_command}
-    return sorted(path for path in paths if not _is_ours(path))
+    return sorted(path for path in paths if not is_ours(path))
 
 
 def require_there(loaded: Loaded, path_facts: Sequence[PathFacts], label: str) -> None:
     """Require a recipe's files on the machine `label`, as large as those of that name here. Raises RecipeError."""
     facts = {fact.path: fact for fact in path_facts}
 
-    def look(path: Path, is_folder: bool | None) -> tuple[str, str]:
+    def check_path(path: Path, is_folder: bool | None) -> tuple[str, str]:
         shown = plain(str(path))
         fact = facts.get(str(path))
-        if _is_ours(str(path)):
+        if is_ours(str(path)):
             return "", ""
         if fact is None or fact.kind == "none":
             copy = f"Copy it there: scp {'-r ' * path.is_dir()}{shown} {label}:{shown}"
@@ -64,11 +64,11 @@ def require_there(loaded: Loaded, path_facts: Sequence[PathFacts], label: str) -
             return (f"{shown} differs on {label}: {sizes}.", "Copy it again, or queue the run from there.")
         return "", ""
 
-    check_files(loaded, look)
+    check_files(loaded, check_path)
     command = loaded.recipe.command
     for key, path, is_program in () if command is None else files_in(command):
         fact = facts.get(str(path))
         if fact is not None and fact.kind == "file" and (is_program or fact.size == path.stat().st_size):
             continue  # a program of that name may be another build
-        problem, hint = look(path, is_folder=False)
+        problem, hint = check_path(path, is_folder=False)
         raise RecipeError(f"{key}: {problem}", key=key, hint=hint)

@@ -57,7 +57,7 @@ class Tunnel:
         # It saves one connection, 1.4 s at a round trip of 150 ms.
         self._there = _all_remembered(memory).get(_key(place), "")
         self._process: subprocess.Popen[bytes] | None = None
-        self._said = b""
+        self._output = b""
         self._error: FinetopError | None = None
         self._is_hopeless = False
         self._is_up = False
@@ -144,7 +144,7 @@ class Tunnel:
             self._changed.notify_all()
 
     def _start(self, there: str, *, may_ask: bool) -> None:
-        self._said = b""
+        self._output = b""
         try:
             process = subprocess.Popen(
                 ssh.command(self.place, str(self.socket), there, may_ask=may_ask),
@@ -166,7 +166,7 @@ class Tunnel:
         with suppress(OSError, ValueError):
             while piece := os.read(process.stderr.fileno(), 4096):
                 if process is self._process:
-                    self._said = (self._said + piece)[-_KEPT:]
+                    self._output = (self._output + piece)[-_KEPT:]
         process.stderr.close()
 
     def _hear(self, *, may_ask: bool) -> Greeting:
@@ -206,12 +206,12 @@ class Tunnel:
         deadline = time.monotonic() + 1.0
         while process.stderr is not None and not process.stderr.closed and time.monotonic() < deadline:
             time.sleep(0.005)
-        return self._said.decode("utf-8", "replace")
+        return self._output.decode("utf-8", "replace")
 
     def _require_socket(self) -> None:
         if self.socket.is_socket():
             return
-        reason = ssh.last_words(self._said.decode("utf-8", "replace"))
+        reason = ssh.last_words(self._output.decode("utf-8", "replace"))
         self._end_process()
         raise EnvironmentTrouble(f"ssh does not forward {self.label}'s socket: {reason or 'no answer'}.")
 
@@ -255,7 +255,7 @@ class Tunnel:
                     self._error = error
                     self._changed.notify_all()
             else:
-                self._tell(True, "")
+                self._report(True, "")
 
     def _went_down(self, process: subprocess.Popen[bytes]) -> None:
         reason = ssh.last_words(self._words_of(process)) or "ssh ended"
@@ -266,9 +266,9 @@ class Tunnel:
             self._is_up = False
             self._error = NoSupervisor(f"{self.label} is out of reach: {reason}.")
             self._changed.notify_all()
-        self._tell(False, reason)
+        self._report(False, reason)
 
-    def _tell(self, is_up: bool, reason: str) -> None:
+    def _report(self, is_up: bool, reason: str) -> None:
         if self._heard is not None and not self._is_closing:
             self._heard(is_up, reason)
 

@@ -39,10 +39,10 @@ def request_of(
 
 def queue(home: Home, adopted: Adopted, *, copy: bool = False, reuse: bool = False) -> ImportAnswer:
     """Queue the import of a folder; with `reuse` return its existing run."""
-    loaded, found = adopted.recipe, adopted.found
-    name, path = loaded.recipe.name, str(found.path)
+    loaded, folder = adopted.recipe, adopted.folder
+    name, path = loaded.recipe.name, str(folder.path)
     return ask_once(
-        home, Import(loaded.resolved, loaded.text, name, path, found.steps, copy=copy, reuse=reuse)
+        home, Import(loaded.resolved, loaded.text, name, path, folder.steps, copy=copy, reuse=reuse)
     )
 
 

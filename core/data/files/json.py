@@ -30,7 +30,7 @@ class JsonFile(FileType):
         text = _Stream(file, name)
         first = text.peek()
         if first == "[":
-            text.take()
+            text.advance()
             yield from _items(text, 0)
         elif first == "{":
             yield from _objects(text)
@@ -41,7 +41,7 @@ class JsonFile(FileType):
 def _items(text: _Stream, number: int) -> Rows:
     """Yield the items of an array whose opening bracket has been consumed."""
     if text.peek() == "]":
-        text.take()
+        text.advance()
         return
     while True:
         number += 1
@@ -49,7 +49,7 @@ def _items(text: _Stream, number: int) -> Rows:
         following = text.peek()
         if following not in (",", "]"):
             raise text.fault(number, "has no comma after it" if following else "is the last complete row")
-        text.take()
+        text.advance()
         if following == "]":
             return
 
@@ -87,25 +87,25 @@ def _list_of_rows(row: dict[str, Any], name: str) -> str | None:
 
 def _within(text: _Stream) -> Rows:
     """Yield the rows of the only list in an object that is larger than a row may be."""
-    text.take()
+    text.advance()
     key_of_rows = None
     while True:
         key = json.loads(text.value(1))
         if text.peek() != ":":
             raise text.fault(1, "has a key without a colon after it")
-        text.take()
+        text.advance()
         if text.peek() == "[" and text.peek_within() == "{":
             if key_of_rows is not None:
                 raise _two_lists(text.name, key_of_rows, key)
             key_of_rows = key
-            text.take()
+            text.advance()
             yield from _items(text, 0)
         else:
             text.value(1)
         following = text.peek()
         if following not in (",", "}"):
             raise text.fault(1, "is an object that is never closed")
-        text.take()
+        text.advance()
         if following == "}":
             if key_of_rows is None:
                 raise BadData(f"{text.name}: has no list of rows.", hint="Write an array of objects.")
@@ -174,7 +174,7 @@ class _Stream:
             if inside or not self.more():
                 return inside[:1]
 
-    def take(self) -> None:
+    def advance(self) -> None:
         """Consume the character that was peeked at."""
         self.at += 1
 

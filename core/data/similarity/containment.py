@@ -83,7 +83,7 @@ class Items:
                 for item in self._tiny.get(bare(text).tobytes(), ()):
                     yield Hit(item, first + number, Change(1.0))
         joined, owner = _joined(texts)
-        self._runs.take(joined, owner, first)
+        self._runs.add(joined, owner, first)
         for index in (self._shorter, self._longer):
             for item, number, offset in index.candidates(joined, owner):
                 change = self._verify(self.items[item], texts[number], offset)
@@ -92,7 +92,7 @@ class Items:
 
     def in_pieces(self) -> Iterator[tuple[int, int]]:
         """Yield the items that all texts together contain in large part, word for word, each with one such text."""
-        yield from self._runs.found()
+        yield from self._runs.matches()
 
     def _verify(self, item: Codes, text: Codes, offset: int) -> Change | None:
         """Compare an item with the place in a text where it may be: its first word is near `offset`."""
@@ -236,7 +236,7 @@ class _Runs:
         self._seen_in = np.full(len(self._hashes), -1, np.int64)
         self._filter = _Filter(self._hashes) if len(self._hashes) else None
 
-    def take(self, words: Keys, owner: NDArray[np.int64], first: int) -> None:
+    def add(self, words: Keys, owner: NDArray[np.int64], first: int) -> None:
         if self._filter is None:
             return
         hashes, places = _grams(words, owner, GRAM)
@@ -246,7 +246,7 @@ class _Runs:
         is_new = (self._hashes[at] == hashes[possible]) & (self._seen_in[at] < 0)
         self._seen_in[at[is_new]] = owner[places[possible[is_new]]] + first
 
-    def found(self) -> Iterator[tuple[int, int]]:
+    def matches(self) -> Iterator[tuple[int, int]]:
         if self._filter is None:
             return
         bounds = np.searchsorted(self._owner, np.arange(len(self._members) + 1))

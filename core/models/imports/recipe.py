@@ -39,7 +39,7 @@ class ImportRequest:
 class Adopted:
     """The contents of a folder, with the recipe of its run."""
 
-    found: ModelFolder
+    folder: ModelFolder
     recipe: Loaded
 
 

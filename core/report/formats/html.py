@@ -52,7 +52,7 @@ class Html(ReportFormat):
                 f'<div class="verdict {page.tone}"><p><strong class="{page.tone}">{escape(page.word)}</strong>',
                 f"{escape(page.sentence)}</p>{sure}</div>",
                 *sections,
-                f"<footer>{escape(page.made)}</footer></body></html>",
+                f"<footer>{escape(page.footer)}</footer></body></html>",
                 "",
             ]
         )

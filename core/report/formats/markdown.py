@@ -28,7 +28,7 @@ class Markdown(ReportFormat):
         ]
         for section in page.sections:
             parts += [f"## {escape(section.title)}", *map(block_text, section.blocks)]
-        return "\n\n".join([*parts, f"---\n\n{escape(page.made)}"]) + "\n"
+        return "\n\n".join([*parts, f"---\n\n{escape(page.footer)}"]) + "\n"
 
 
 def block_text(block: Block) -> str:

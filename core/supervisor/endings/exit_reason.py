@@ -69,8 +69,8 @@ def ending(
     if job.asked in ("stop", *PAUSES) and is_early:
         return data.Stopped(facts.ended, _how(job), since)
     cause = why_of_ranks(facts, last_event, log, ranks)
-    if ranks and ranks[0].said is not None:
-        facts = replace(facts, code=ranks[0].said.exit_code)  # torchrun's own is 1
+    if ranks and ranks[0].ended is not None:
+        facts = replace(facts, code=ranks[0].ended.exit_code)  # torchrun's own is 1
     return _failed(facts, cause, since, log)
 
 
@@ -92,7 +92,7 @@ class RankEnd:
     """How a rank ended by itself: its ended event, or the signal that killed it, if torchrun reports that."""
 
     number: int
-    said: events.Ended | None
+    ended: events.Ended | None
     signal: int | None = None
 
 
@@ -122,16 +122,16 @@ def why_of_ranks(
     if not ranks:
         return why(facts, last_event, log)
     first = ranks[0]
-    cause = why(replace(facts, signal=first.signal), first.said, log)
-    if first.said is None and first.signal is None and facts.signal is not None:
+    cause = why(replace(facts, signal=first.signal), first.ended, log)
+    if first.ended is None and first.signal is None and facts.signal is not None:
         cause = why(facts, None, log)  # the keeper ended the ranks together with their launcher
         if cause.kind != "killed":
             return cause
         return replace(cause, cause=f"the launcher of the ranks (torchrun or srun) was {cause.cause}")
-    if first.said is None and first.signal is None:
+    if first.ended is None and first.signal is None:
         hint = "It was killed, or its machine went down. See the log."
         cause = failures.Cause("killed", "died without a message", hint)
-    if first.said is not None and first.said.exit_code != 1:
+    if first.ended is not None and first.ended.exit_code != 1:
         return cause  # the recipe, the data or the machine: not specific to this rank
     return replace(cause, cause=f"rank {first.number}: {cause.cause}")
 

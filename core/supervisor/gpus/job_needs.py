@@ -41,34 +41,34 @@ class Planner:
     """Estimates the memory that jobs need, one at a time, in a thread that starts with the first request."""
 
     home: Home
-    found: dict[int, float | None] = field(default_factory=dict)  # job -> GiB; None: unknown
+    estimates: dict[int, float | None] = field(default_factory=dict)  # job -> GiB; None: unknown
     asked: dict[int, float] = field(default_factory=dict)  # job -> time of the request (monotonic)
     _waiting: queue.SimpleQueue[tuple[int, str, dict[str, Any], Gpu]] = field(
         default_factory=queue.SimpleQueue
     )
 
     def ask(self, job: Job, recipe: dict[str, Any], card: Gpu) -> bool:
-        """Request an estimate of a job's memory. Return True once `found` has it, be it a number or unknown."""
+        """Request an estimate of a job's memory. Return True once `estimates` has it, be it a number or unknown."""
         if job.id not in self.asked:
             if not self.asked:
                 threading.Thread(target=self._run, name="plans", daemon=True).start()
             self.asked[job.id] = time.monotonic()
             self._waiting.put((job.id, job.verb, recipe, card))
         if time.monotonic() - self.asked[job.id] > PATIENCE_S:
-            self.found.setdefault(job.id, None)
-        return job.id in self.found
+            self.estimates.setdefault(job.id, None)
+        return job.id in self.estimates
 
     def _run(self) -> None:
         while True:
             job, verb, recipe, card = self._waiting.get()
             try:
-                self.found[job] = estimate(self.home, verb, recipe, card)
+                self.estimates[job] = estimate(self.home, verb, recipe, card)
             except FinetopError:
                 # the model is not here, or its config can't be read: the job will say so
-                self.found[job] = None
+                self.estimates[job] = None
             except Exception:  # a bug: the job must run all the same
                 traceback.print_exc(file=sys.stderr)
-                self.found[job] = None
+                self.estimates[job] = None
 
 
 def want_of(planner: Planner, connection: Connection, job: Job, card: Gpu) -> Want | None:
@@ -85,7 +85,7 @@ def want_of(planner: Planner, connection: Connection, job: Job, card: Gpu) -> Wa
         return Want(gpus, None if memory_gib is None else float(memory_gib))
     if not planner.ask(job, on_base(connection, recipe), card):
         return None
-    return Want(gpus, planner.found[job.id], is_estimate=True)
+    return Want(gpus, planner.estimates[job.id], is_estimate=True)
 
 
 def on_base(connection: Connection, recipe: dict[str, Any]) -> dict[str, Any]:

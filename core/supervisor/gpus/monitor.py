@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from finetop.core.runtime.gpu import Gpu, GpuReading
-from finetop.core.runtime.gpus import Looker, sees_all_processes
+from finetop.core.runtime.gpus import NvidiaReader, sees_all_processes
 from finetop.core.supervisor.launchers.launcher import Attempt, Launcher
 
 LOOK_S = 2.0
@@ -22,7 +22,7 @@ AGAIN_S = 10.0  # after trouble: opening NVML again may take a second
 
 
 @dataclass(frozen=True)
-class Look:
+class TimedReading:
     """One reading of the GPUs, when it began (monotonic), and the jobs that own the processes."""
 
     began: float
@@ -35,11 +35,11 @@ class Watch:
     """The thread and its newest reading."""
 
     def __init__(self, nvml: Any, launcher: Launcher, known: Iterable[Gpu] = ()) -> None:
-        self.last: Look | None = None
+        self.last: TimedReading | None = None
         self.began = time.monotonic()  # start of the reading under way, or of the last one
         self.live: tuple[Attempt, ...] = ()  # set by the pool
         self._launcher = launcher
-        self._looker = Looker(nvml, known)
+        self._reader = NvidiaReader(nvml, known)
         self._wake = threading.Event()
         self._sees_all = sees_all_processes()
         threading.Thread(target=self._run, name="gpus", daemon=True).start()
@@ -53,12 +53,12 @@ class Watch:
             self._wake.clear()
             self.began = time.monotonic()
             try:
-                reading = self._looker.look()
+                reading = self._reader.read()
                 listed = {process.pid for gpu in reading.gpus for process in gpu.processes or ()}
                 owners = self._launcher.owners(self.live, listed)
             except Exception as error:  # a bug, or nonsense from the driver: reported and retried
                 traceback.print_exc(file=sys.stderr)
                 reading, owners = GpuReading(trouble=f"the GPUs can't be read: {error!r}"), {}
-            self.last = Look(self.began, reading, owners, self._sees_all)
+            self.last = TimedReading(self.began, reading, owners, self._sees_all)
             is_well = not reading.trouble and not any(gpu.fault == "lost" for gpu in reading.gpus)
             self._wake.wait(LOOK_S if is_well else max(LOOK_S, AGAIN_S))

@@ -73,7 +73,7 @@ def share_now(supervisor: Supervisor, job: Job, gpus: Placement) -> GpuShare:
     """Return what a job may use of its GPUs beside the jobs that are live now."""
     own = supervisor.pool
     held = [(live_job.id, share) for live_job in supervisor.live for share in live_job.gpus]
-    held = held if own.look is None else list(pool.held_by(supervisor.live, own.look))
+    held = held if own.newest is None else list(pool.held_by(supervisor.live, own.newest))
     names = {live_job.id: live_job.run_name for live_job in supervisor.live}
     totals = {gpu.uuid: gpu.total_gib for gpu in own.seen.gpus}
     return share_of(job.id, gpus, held, names, totals, own.uses, supervisor.settings.gpus.reserve_gib)
@@ -82,20 +82,20 @@ def share_now(supervisor: Supervisor, job: Job, gpus: Placement) -> GpuShare:
 async def write_shares(supervisor: Supervisor) -> None:
     """Write each live job's share where it changed. A folder that can't be written is retried."""
     own = supervisor.pool
-    made_of = (supervisor.revision, supervisor.settings, own.look)
-    if own.look is None or made_of == own.told_of:
+    made_of = (supervisor.revision, supervisor.settings, own.newest)
+    if own.newest is None or made_of == own.shares_of:
         return
     live_jobs = {(job.id, job.attempt): job for job in supervisor.here() if job.gpus}
-    own.told, own.told_of = {key: share for key, share in own.told.items() if key in live_jobs}, made_of
+    own.shares, own.shares_of = {key: share for key, share in own.shares.items() if key in live_jobs}, made_of
     for key, job in live_jobs.items():
         share = share_now(supervisor, job, job.gpus)
-        if own.told.get(key) == share:
+        if own.shares.get(key) == share:
             continue
         try:
             await aside(partial(gpu_share.write_share, supervisor.home.root / job.folder, share))
-            own.told[key] = share
+            own.shares[key] = share
         except OSError:  # the job keeps its last known share
-            own.told_of = ()
+            own.shares_of = ()
 
 
 def with_neighbours(supervisor: Supervisor, job: Job, state: data.State) -> data.State:

@@ -21,7 +21,7 @@ from finetop.core.store import jobs
 from finetop.core.store.database import transaction
 from finetop.core.store.jobs import Job
 from finetop.core.supervisor.gpus.job_needs import Planner, want_of
-from finetop.core.supervisor.gpus.monitor import Look, Watch
+from finetop.core.supervisor.gpus.monitor import TimedReading, Watch
 from finetop.core.supervisor.gpus.placement import Decision, Placement, Rules, Waiting, Want, decide, place
 from finetop.core.supervisor.gpus.usage import Held, Use, card_of, unassigned_shares, use_of, with_usage
 from finetop.core.supervisor.state import TRY_AGAIN_S, Pool, Sample, Supervisor
@@ -57,14 +57,14 @@ def update(supervisor: Supervisor) -> None:
         pool.watch.soon()
     pool.watch.live = live
     reading = pool.watch.last
-    if reading is not None and reading is not pool.look:
+    if reading is not None and reading is not pool.newest:
         take_in(supervisor, reading)
 
 
-def take_in(supervisor: Supervisor, reading: Look) -> None:
+def take_in(supervisor: Supervisor, reading: TimedReading) -> None:
     """Store a reading with the usage it shows, and report a GPU that was lost or came back."""
     pool = supervisor.pool
-    before, pool.look = pool.seen, reading
+    before, pool.newest = pool.seen, reading
     pool.uses = uses_of(reading, held_by(supervisor.live, reading))
     for gpu in reading.seen.gpus:
         use = pool.uses[gpu.uuid]
@@ -77,13 +77,13 @@ def take_in(supervisor: Supervisor, reading: Look) -> None:
         supervisor.touch()
 
 
-def held_by(live: Sequence[Job], reading: Look) -> tuple[Held, ...]:
+def held_by(live: Sequence[Job], reading: TimedReading) -> tuple[Held, ...]:
     """List live jobs' shares, including GPUs that they use without having been given them."""
     held = [(job.id, share) for job in live for share in job.gpus]
     return (*held, *unassigned_shares(reading.seen.gpus, held, reading.owners))
 
 
-def uses_of(reading: Look, held: Sequence[Held]) -> dict[str, Use]:
+def uses_of(reading: TimedReading, held: Sequence[Held]) -> dict[str, Use]:
     """Return each GPU's memory usage, by UUID."""
     return {
         gpu.uuid: use_of(gpu, held, reading.owners, sees_all=reading.sees_all) for gpu in reading.seen.gpus
@@ -133,11 +133,11 @@ def choose(supervisor: Supervisor, ready: Sequence[Job]) -> list[tuple[Job, Plac
     """Choose which ready jobs start now and on which GPUs; keep why the others don't."""
     pool, watches = supervisor.pool, [job for job in ready if job.verb == "watch"]
     ready = [job for job in ready if job.verb != "watch"][:AHEAD]
-    plans = len(pool.planner.found) if pool.planner is not None else 0
+    plans = len(pool.planner.estimates) if pool.planner is not None else 0
     made_of = (
         supervisor.revision,
         supervisor.settings,
-        pool.look,
+        pool.newest,
         plans,
         stuck_reason(pool),
         [job.id for job in ready],
@@ -166,7 +166,7 @@ def decision_of(supervisor: Supervisor, ready: Sequence[Job]) -> Decision:
         return decide(waiting, (), (), rules, cpu_live=len(here))
     if trouble := stuck_reason(pool) or pool.seen.trouble:
         return decide_without_gpus(supervisor, ready, here, rules, f"waits: {trouble}")
-    if pool.look is None or pool.look.began <= pool.stale_until:
+    if pool.newest is None or pool.newest.began <= pool.stale_until:
         before = {job.id: supervisor.unplaced.get(job.id, "") for job in ready}
         return Decision({}, before, pool.decision.kept)  # a fresh reading is due in a moment
     cards = [card_of(gpu, pool.uses[gpu.uuid]) for gpu in ours if not gpu.fault]
@@ -177,7 +177,7 @@ def decision_of(supervisor: Supervisor, ready: Sequence[Job]) -> Decision:
         if want is None:
             break  # its need is known in a moment; no other job overtakes it meanwhile
         waiting.append(Waiting(job.id, job.run_name, want))
-    held = held_by(supervisor.live, pool.look)
+    held = held_by(supervisor.live, pool.newest)
     on_gpus = {job for job, _ in held}
     return decide(
         waiting,
@@ -205,7 +205,7 @@ def decide_without_gpus(
 
 def stuck_reason(pool: Pool) -> str:
     """Return a message if a GPU reading does not come back, else ''."""
-    if pool.watch is None or (pool.look is not None and pool.look.began >= pool.watch.began):
+    if pool.watch is None or (pool.newest is not None and pool.newest.began >= pool.watch.began):
         return ""
     silent_s = time.monotonic() - pool.watch.began
     return "" if silent_s < NO_ANSWER_S else nvml.HAS_NO_ANSWER
@@ -269,7 +269,7 @@ def environment(supervisor: Supervisor, shares: Placement) -> dict[str, str]:
 def guess(supervisor: Supervisor) -> Placement:
     """Return the GPU that the next whole-GPU job would get, so that a warm process can wait on it."""
     pool = supervisor.pool
-    if not pool.is_in_charge or pool.look is None:
+    if not pool.is_in_charge or pool.newest is None:
         return ()
     fit = [gpu for gpu in pool.seen.gpus if not gpu.fault and not left_out(supervisor, gpu)]
     cards = [card_of(gpu, pool.uses[gpu.uuid]) for gpu in fit]

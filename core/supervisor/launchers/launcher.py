@@ -50,7 +50,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class JobStatus:
     """The observed status of an attempt."""
 
     exit: Exit | None
@@ -102,7 +102,7 @@ class Launcher(Protocol):
         Return False if an earlier attempt still holds the job.
         """
 
-    def list(self, attempts: Sequence[Attempt]) -> dict[int, Look]:
+    def list(self, attempts: Sequence[Attempt]) -> dict[int, JobStatus]:
         """Return the status of each attempt, by job id."""
 
     def is_alive(self, folder: Path) -> bool:

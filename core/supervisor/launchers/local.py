@@ -25,7 +25,7 @@ from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import open_own, read_own, size_of, write_whole
 from finetop.core.runtime.locks import is_held
 from finetop.core.supervisor.launchers import launcher
-from finetop.core.supervisor.launchers.launcher import Attempt, Batch, Exit, Look, Usage, Variables
+from finetop.core.supervisor.launchers.launcher import Attempt, Batch, Exit, JobStatus, Usage, Variables
 
 LEFT_BEHIND_S = 2.0  # time limit for finding leftover processes, during which no other job is looked at
 LOOKS = 5
@@ -67,7 +67,7 @@ class LocalLauncher:
         self._started.append(started or start_keeper(attempt, variables))
         return True
 
-    def list(self, attempts: Sequence[Attempt]) -> dict[int, Look]:
+    def list(self, attempts: Sequence[Attempt]) -> dict[int, JobStatus]:
         return {attempt.job: look_at(attempt.folder, attempt.number) for attempt in attempts}
 
     def is_alive(self, folder: Path) -> bool:
@@ -121,7 +121,7 @@ class LocalLauncher:
         return size_of(attempt.folder / "events.jsonl")
 
     def usage(self, attempts: Sequence[Attempt]) -> dict[int, Usage]:
-        all_processes = processes.look() if attempts else {}
+        all_processes = processes.snapshot() if attempts else {}
         usage = {}
         for attempt in attempts:
             record = record_of(attempt.folder, attempt.number)
@@ -132,7 +132,7 @@ class LocalLauncher:
 
     def processes(self, attempts: Sequence[Attempt]) -> Sequence[ProcessRow]:
         """List each attempt's keeper, then the processes below it."""
-        all_processes = processes.look() if attempts else {}
+        all_processes = processes.snapshot() if attempts else {}
         rows = []
         for attempt in attempts:
             record = record_of(attempt.folder, attempt.number)
@@ -241,13 +241,13 @@ def usage_of(keeper: int, job: int, all_processes: dict[int, processes.Process])
     return Usage(cpu_s, moved, is_stopped, processes.WAITS_FOR_DEVICE in waits)
 
 
-def look_at(folder: Path, attempt: int) -> Look:
+def look_at(folder: Path, attempt: int) -> JobStatus:
     """Return whether a job lives, how it ended, and the size of its events. Raises OSError."""
     facts = exit_of(folder, attempt)
     lives = facts is None and is_held(folder / "lock")
     if facts is None and not lives:
         facts = exit_of(folder, attempt)  # it may have ended between the two checks
-    return Look(facts, lives, size_of(folder / "events.jsonl"))
+    return JobStatus(facts, lives, size_of(folder / "events.jsonl"))
 
 
 def claim(folder: Path, attempt: int) -> bool:

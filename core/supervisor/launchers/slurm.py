@@ -20,7 +20,15 @@ from finetop.core.runtime.failures import Cause
 from finetop.core.runtime.files import size_of, write_whole
 from finetop.core.runtime.locks import is_held
 from finetop.core.supervisor.launchers import launcher, slurm_record
-from finetop.core.supervisor.launchers.launcher import Attempt, Batch, Exit, Look, Place, Usage, Variables
+from finetop.core.supervisor.launchers.launcher import (
+    Attempt,
+    Batch,
+    Exit,
+    JobStatus,
+    Place,
+    Usage,
+    Variables,
+)
 from finetop.core.supervisor.launchers.local import LocalLauncher, claim, exit_of, locked, record_of
 from finetop.core.supervisor.launchers.slurm_batch import Key
 from finetop.core.supervisor.launchers.slurm_queue import SlurmQueue
@@ -62,7 +70,7 @@ class SlurmLauncher:
         self._queue.add(attempt, batch, variables, record)
         return True
 
-    def list(self, attempts: Sequence[Attempt]) -> dict[int, Look]:
+    def list(self, attempts: Sequence[Attempt]) -> dict[int, JobStatus]:
         in_slurm: dict[Key, tuple[Attempt, Record]] = {}
         local = []
         for attempt in attempts:
@@ -71,9 +79,12 @@ class SlurmLauncher:
             else:
                 in_slurm[_key(attempt)] = (attempt, record)
         self._queue.watch(in_slurm)
-        return {**self._local.list(local), **{key[0]: self._look(*pair) for key, pair in in_slurm.items()}}
+        return {
+            **self._local.list(local),
+            **{key[0]: self._status_of(*pair) for key, pair in in_slurm.items()},
+        }
 
-    def _look(self, attempt: Attempt, record: Record) -> Look:
+    def _status_of(self, attempt: Attempt, record: Record) -> JobStatus:
         key, queue = _key(attempt), self._queue
         view = queue.view
         listed = view.job_of(record) if view is not None and record.id else None
@@ -81,31 +92,31 @@ class SlurmLauncher:
             return self._stuck(attempt, record)
         if listed is not None and listed.waits:
             self._gone.pop(key, None)
-            return Look(None, True, self._size(attempt), Place(words.waits(listed.reason, listed.id)))
+            return JobStatus(None, True, self._size(attempt), Place(words.waits(listed.reason, listed.id)))
         exit, size = exit_of(attempt.folder, attempt.number), size_of(attempt.folder / "events.jsonl")
         self._sizes[key] = size
         if exit is not None and not exit.goes_on:
             if exit.why:  # the cluster made it
                 exit = replace(exit, cause=cause_of("", exit.why, has_begun=True))
-            return Look(exit, False, size, Place())
+            return JobStatus(exit, False, size, Place())
         if is_held(attempt.folder / "lock"):
             self._gone.pop(key, None)
-            return Look(None, True, size, Place("", "" if listed is None else listed.nodes))
+            return JobStatus(None, True, size, Place("", "" if listed is None else listed.nodes))
         if record.refused:
             message = f"Slurm refuses it: {record.refused}"
             cause = Cause("bad_input", message, words.advice(record.refused))
-            return Look(Exit(None, None, time.time(), 0, cause=cause), False, size, Place())
+            return JobStatus(Exit(None, None, time.time(), 0, cause=cause), False, size, Place())
         if not record.id:
             if key in queue.missing:
-                return Look(None, False, size, Place())
-            return Look(None, True, size, Place(queue.because(key) or "is being submitted to Slurm"))
+                return JobStatus(None, False, size, Place())
+            return JobStatus(None, True, size, Place(queue.because(key) or "is being submitted to Slurm"))
         queue.hurry()  # nobody holds its lock: it is starting or ending
         if listed is not None and not listed.is_over:
             self._gone.pop(key, None)
-            return Look(None, True, size, Place("", listed.nodes))
+            return JobStatus(None, True, size, Place("", listed.nodes))
         has_begun = record_of(attempt.folder, attempt.number) is not None
         waits = "" if has_begun else queue.silence() or "waits in Slurm's queue"
-        alive = Look(None, True, size, Place(waits))
+        alive = JobStatus(None, True, size, Place(waits))
         if view is None or queue.is_silent:
             return alive
         gone_at = self._gone.setdefault(key, time.monotonic())
@@ -125,18 +136,18 @@ class SlurmLauncher:
         is_lost = (is_doubtful or state in NEVER_BEGAN) and is_unexplained
         if is_lost and not has_begun and exit is None and wish not in ("stop", "kill"):
             # Slurm has lost it, or could not start it: it goes in once more
-            return Look(None, False, size, Place())
+            return JobStatus(None, False, size, Place())
         return self._over(attempt, record, state, reason) or alive
 
-    def _stuck(self, attempt: Attempt, record: Record) -> Look:
+    def _stuck(self, attempt: Attempt, record: Record) -> JobStatus:
         """Give up a job that Slurm could not start and holds for ever: submit it again, or continue it in a new job."""
         if record_of(attempt.folder, attempt.number) is not None:
             over = self._over(attempt, record, "NODE_FAIL", "")
             self._queue.cancel(record)
-            return over or Look(None, True, self._size(attempt), Place())
-        return Look(None, False, self._size(attempt), Place())  # revoking it also cancels it
+            return over or JobStatus(None, True, self._size(attempt), Place())
+        return JobStatus(None, False, self._size(attempt), Place())  # revoking it also cancels it
 
-    def _over(self, attempt: Attempt, record: Record, state: str, reason: str) -> Look | None:
+    def _over(self, attempt: Attempt, record: Record, state: str, reason: str) -> JobStatus | None:
         """End an attempt that Slurm reports as over; return None if it came to life meanwhile."""
         with locked(attempt.folder) as is_free:
             if not is_free:
@@ -149,11 +160,11 @@ class SlurmLauncher:
         wish = slurm_record.latest_request(attempt.folder, attempt.number).what
         if exit is None and wish in ("stop", "kill"):
             number = signal.SIGTERM if wish == "stop" else signal.SIGKILL
-            return Look(Exit(None, int(number), time.time(), 0), False, size, Place())
+            return JobStatus(Exit(None, int(number), time.time(), 0), False, size, Place())
         has_begun = record_of(attempt.folder, attempt.number) is not None
         ended = exit or Exit(None, None, time.time(), 0)
         cause = cause_of(state, ended.why, reason, has_begun=has_begun)
-        return Look(replace(ended, cause=cause), False, size, Place())
+        return JobStatus(replace(ended, cause=cause), False, size, Place())
 
     def _record(self, attempt: Attempt) -> Record | None:
         """Return an attempt's Slurm record, or None if it is on this machine. Raises OSError."""

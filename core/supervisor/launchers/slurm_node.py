@@ -156,7 +156,7 @@ class Node:
         if self._is_told:
             ask_to_stop()
 
-    def look(self) -> None:
+    def handle_requests(self) -> None:
         """Carry out new requests."""
         if self._job is None:
             return
@@ -180,7 +180,7 @@ class Node:
         if time.monotonic() - self._told_at < USAGE_S:
             return
         self._told_at = time.monotonic()
-        usage = usage_of(os.getpid(), job, processes.look())
+        usage = usage_of(os.getpid(), job, processes.snapshot())
         try:
             write_whole(self._folder / slurm_record.USAGE, msgspec.json.encode(usage))
         except OSError:

@@ -204,7 +204,7 @@ class SlurmQueue:
         is_old = self.view is None or now - self._looked_at >= pause
         has_asked = not self.is_silent and self.view is not None and self.view.began <= newest
         if is_wanted and (is_old or has_asked):
-            self.look()
+            self.refresh()
         self._find()
         self._gather()
         for group in list(self._groups):
@@ -217,7 +217,7 @@ class SlurmQueue:
         if now - self._nodes_asked < 3 * NODES_S and now - self._nodes_at >= pause:
             self._look_at_nodes()
 
-    def look(self) -> bool:
+    def refresh(self) -> bool:
         """List all jobs. Return False if Slurm does not answer."""
         began = self._looked_at = time.monotonic()
         try:
@@ -339,7 +339,7 @@ class SlurmQueue:
     def _not_taken(self, group: Group, refusal: str) -> None:
         """Handle a group that sbatch refused, or seems to have: a wrapper may have lost its answer."""
         group.tried_at = time.monotonic()
-        if not self.look():
+        if not self.refresh():
             group.not_before, group.because = time.monotonic() + AGAIN_S, self.silence()
         elif self._adopt(group):
             return

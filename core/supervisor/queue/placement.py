@@ -13,7 +13,7 @@ from finetop.core.recipe.home_settings import OF_SBATCH, Slurm
 from finetop.core.store import jobs, notes, runs
 from finetop.core.store.database import transaction
 from finetop.core.store.jobs import Job
-from finetop.core.supervisor.launchers.launcher import Batch, Look
+from finetop.core.supervisor.launchers.launcher import Batch, JobStatus
 from finetop.core.supervisor.state import Supervisor
 
 OF_GPUS = ("--gres", "--gpus", "--tres-per")
@@ -102,9 +102,9 @@ def _partition_names(partitions: str) -> list[str]:
     return [name.strip().rstrip("*") for name in partitions.split(",")]
 
 
-def update_places(supervisor: Supervisor, looks: Mapping[int, Look]) -> None:
+def update_places(supervisor: Supervisor, statuses: Mapping[int, JobStatus]) -> None:
     """Store where cluster jobs are, and show the reason of those that wait there."""
-    supervisor.places = {job: status.place for job, status in looks.items() if status.place is not None}
+    supervisor.places = {job: status.place for job, status in statuses.items() if status.place is not None}
     for job in supervisor.live:
         place = supervisor.places.get(job.id)
         if place is None or not isinstance(job.state, data.Running) or job.state.waits == place.waits:

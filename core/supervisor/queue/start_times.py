@@ -59,7 +59,7 @@ def starts(
     own, rules = supervisor.pool, pool.rules_of(supervisor)
     ours = [gpu for gpu in own.seen.gpus if not pool.left_out(supervisor, gpu)]
     has_gpus = own.is_in_charge and bool(ours)
-    held = pool.held_by(live, own.look) if has_gpus and own.look is not None else ()
+    held = pool.held_by(live, own.newest) if has_gpus and own.newest is not None else ()
     held_of = {job.id: tuple(share for of, share in held if of == job.id) for job in live}
     going = [Going(job.run_name, held_of[job.id], lengths.left(job)) for job in live]
     coming = []

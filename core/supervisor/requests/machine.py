@@ -46,8 +46,8 @@ def gpu_state(supervisor: Supervisor) -> messages.GpusAnswer:
     own = supervisor.pool
     # the last beat may have missed the newest
     live = {job.id: job for job in jobs.live(supervisor.connection)}
-    held = () if own.look is None else pool.held_by(list(live.values()), own.look)
-    uses = {} if own.look is None else pool.uses_of(own.look, held)
+    held = () if own.newest is None else pool.held_by(list(live.values()), own.newest)
+    uses = {} if own.newest is None else pool.uses_of(own.newest, held)
     on_gpus, placed = {job for job, _ in held}, supervisor.places.keys()
     names = {job.id: job.run_name for job in supervisor.queued}
     return messages.GpusAnswer(
@@ -65,7 +65,7 @@ def gpu_state(supervisor: Supervisor) -> messages.GpusAnswer:
             messages.GpuWaiting(names[job], text) for job, text in supervisor.unplaced.items() if job in names
         ],
         column_s=pool.KEPT_LOOKS / COLUMNS * monitor.LOOK_S,
-        age_s=0.0 if own.look is None else time.monotonic() - own.look.began,
+        age_s=0.0 if own.newest is None else time.monotonic() - own.newest.began,
         nodes=nodes(supervisor, live),
     )
 

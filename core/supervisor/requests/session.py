@@ -45,7 +45,7 @@ def hello(supervisor: Supervisor, ask: messages.Hello) -> messages.HelloAnswer:
 def device(supervisor: Supervisor) -> str:
     """Return what jobs run on: '4 GPUs', else '2 CPU cores'. Before the first reading, device files are counted."""
     pool = supervisor.pool
-    gpus = pool.seen.gpus if pool.look is not None else list(Path("/dev").glob("nvidia[0-9]*"))
+    gpus = pool.seen.gpus if pool.newest is not None else list(Path("/dev").glob("nvidia[0-9]*"))
     return counted(len(gpus), "GPU") if gpus else counted(machine.cores(), "CPU core")
 
 

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from finetop.core.errors import FinetopError
 from finetop.core.plugins import OBJECTIVES, ObjectiveFacts, Options, PluginKind
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from finetop.core.data.sources import Row
     from finetop.core.data.training_set import ReadData
     from finetop.core.models.resolved import ResolvedModel
+    from finetop.core.models.shape import Shape
     from finetop.core.train.trainer_setup import Setup
 
 
@@ -38,9 +40,20 @@ class Objective(ObjectiveFacts[Options]):
             )
         return tokenizer
 
-    def resized(self, options: Options, config: Any) -> Any:
-        """Return the transformers config of the model that it trains; the base's, unless it makes a new one."""
-        return config
+    def causal_shape(self, options: Options, base: ResolvedModel) -> Shape | None:
+        """Return the shape of the causal model whose layers its own model has, from config.json; None without one.
+
+        Raises BadInput if its own model can't be made.
+        """
+        import torch
+
+        from finetop.core.models import load, shape
+
+        try:
+            with torch.device("meta"):
+                return shape.read(load.shape_of(base))
+        except (ArithmeticError, AttributeError, ImportError, RuntimeError, FinetopError):
+            return None  # the job says what is wrong with it
 
     def load_model(
         self, options: Options, base: ResolvedModel, tokenizer: Tokenizer, dtype: torch.dtype, device: str

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import cycle, islice
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from finetop.core.errors import BadInput, first_line
+from finetop.core.runtime.failures import is_of_machine
 from finetop.core.train.objectives import Objective
 
 if TYPE_CHECKING:
@@ -19,10 +22,12 @@ if TYPE_CHECKING:
     from finetop.core.data.sources import Row
     from finetop.core.data.training_set import ReadData
     from finetop.core.models.resolved import ResolvedModel
+    from finetop.core.models.shape import Shape
     from finetop.core.recipe.schema import Recipe
     from finetop.core.train.trainer_setup import Setup
 
 
+TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 Size = Annotated[int, Meta(ge=1, le=10**6)]
 
 
@@ -109,8 +114,9 @@ class Pretrain(Objective[Options]):
         except ValueError:
             return None
 
-    def sizes(self, options: Options, hidden: int, heads: int, vocabulary: int) -> dict[str, int]:
+    def sizes(self, options: Options, hidden: int, heads: int | None, vocabulary: int) -> dict[str, int]:
         """Return the sizes of the new model as its config.json has them; the arguments are the base's."""
+        is_reshaped = bool(options.hidden_size or options.heads)
         hidden, heads = options.hidden_size or hidden, options.heads or heads
         new = {
             "num_hidden_layers": options.layers,
@@ -118,45 +124,88 @@ class Pretrain(Objective[Options]):
             "num_attention_heads": options.heads,
             "num_key_value_heads": options.key_value_heads or heads,
             "intermediate_size": options.intermediate_size or -(-hidden * 8 // 3 // 8) * 8,
-            "head_dim": hidden // heads,
+            "head_dim": hidden // heads if is_reshaped and heads else None,
             "vocab_size": vocabulary if options.tokenizer == "reuse" else options.vocabulary,
         }
         return {name: value for name, value in new.items() if value is not None}
 
-    def resized(self, options: Options, config: Any) -> Any:
-        """Return the base's config in the new model's sizes."""
-        new = self.sizes(options, config.hidden_size, config.num_attention_heads, config.vocab_size)
-        for name, value in new.items():
-            if hasattr(config, name) or name == "vocab_size":
-                setattr(config, name, value)
-        if getattr(config, "layer_types", None):
-            config.layer_types = config.layer_types[: config.num_hidden_layers]
-        return config
+    def causal_shape(self, options: Options, base: ResolvedModel) -> Shape | None:
+        """Return the shape of the new model. Raises BadInput if there is no model in these sizes."""
+        import torch
+
+        from finetop.core.models import load, shape
+
+        with torch.device("meta"):
+            remote = base.trust_remote_code
+            return shape.read(self.build(options, load.read_config(base), trust_remote_code=remote))
 
     def load_model(
         self, options: Options, base: ResolvedModel, tokenizer: Tokenizer, dtype: torch.dtype, device: str
     ) -> PreTrainedModel:
         """Build a model of the base's architecture in these sizes, with random weights. Raises BadInput."""
         import torch
-        from transformers import AutoModelForCausalLM
 
         from finetop.core.models import load
 
-        config = self.resized(options, load.read_config(base))
-        config.vocab_size = len(tokenizer)
-        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
-            if getattr(tokenizer, name) is not None and hasattr(config, name):
-                setattr(config, name, getattr(tokenizer, name))
-        try:
-            with torch.device("meta" if device == "meta" else "cpu"):
-                model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)
-        except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
-            message = f"objective: no {config.model_type} model has these sizes: {first_line(error)}"
-            raise BadInput(message) from error
-        print(f"a new {config.model_type} model of {sum(p.numel() for p in model.parameters()):,} parameters")
-        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
-            setattr(model.generation_config, name, getattr(tokenizer, name))
+        tokens = {name: getattr(tokenizer, name) for name in TOKENS}
+        with torch.device("meta" if device == "meta" else "cpu"):
+            given = {"vocab_size": len(tokenizer), **tokens}
+            remote = base.trust_remote_code
+            model = self.build(options, load.read_config(base), given, dtype=dtype, trust_remote_code=remote)
+        count = sum(weight.numel() for weight in model.parameters())
+        print(f"a new {model.config.model_type} model of {count:,} parameters")
+        for name, token in tokens.items():
+            setattr(model.generation_config, name, token)
         return model.to(device)
+
+    def build(
+        self, options: Options, config: Any, given: Mapping[str, int | None] | None = None, **arguments: Any
+    ) -> PreTrainedModel:
+        """Build a model of a config's architecture in new sizes, on torch's device. Raises BadInput.
+
+        `given` replaces more of the config, `arguments` are from_config's.
+        """
+        from transformers import AutoModelForCausalLM
+
+        kind = config.model_type
+        try:
+            config = self.resized(options, config, given or {})
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(config, **arguments)
+        except Exception as error:  # each architecture has its own errors for sizes that it does not come in
+            if is_of_machine(error):
+                raise
+            reason = first_line(error.__cause__ or error).rstrip(".")
+            message = f"objective: no {kind} model can be made in these sizes: {reason}."
+            hint = "Give a model.id of another architecture, such as a Llama, or other sizes."
+            raise BadInput(message, hint=hint) from error
+        return model
+
+    def resized(self, options: Options, config: Any, given: Mapping[str, int | None]) -> Any:
+        """Return a base's config in the new model's sizes; of a model that also sees, its text part's."""
+        config = config.get_text_config()
+        layers, heads = config.num_hidden_layers, getattr(config, "num_attention_heads", None)
+        new = self.sizes(options, config.hidden_size, heads, config.vocab_size)
+        new |= {name: value for name, value in given.items() if value is not None}
+        hidden = new.get("hidden_size", config.hidden_size)
+        if hasattr(config, "expand"):  # a state space's widths follow from hidden_size
+            new["intermediate_size"] = config.expand * hidden
+            new["num_heads"] = config.expand * hidden // new.get("head_dim", getattr(config, "head_dim", 1))
+        if heads and getattr(config, "head_dim", 0) is None:
+            new.setdefault("head_dim", hidden // new.get("num_attention_heads", heads))
+        for name, value in new.items():
+            with suppress(AttributeError):  # the architecture computes it from the others
+                if hasattr(config, name) or name == "vocab_size":
+                    setattr(config, name, value)
+        if getattr(config, "rotary_dim", None):
+            config.rotary_dim = min(config.rotary_dim, new.get("head_dim", config.rotary_dim))
+        if getattr(config, "rope_parameters", None) and new.get("head_dim", 0) % 2:
+            raise ValueError(f"its rotary positions need an even number per head, not {new['head_dim']}")
+        if (getattr(config, "pad_token_id", None) or 0) >= config.vocab_size:
+            config.pad_token_id = 0  # the base's lies outside the new vocabulary
+        for name, value in config.to_dict().items():
+            if name.endswith("layer_types") and isinstance(value, list) and len(value) == layers:
+                setattr(config, name, list(islice(cycle(value), config.num_hidden_layers)))
+        return type(config).from_dict(config.to_dict())  # as a saved checkpoint is read
 
     def examples(
         self, rows: Sequence[Row], options: Options, tokenizer: Tokenizer, max_tokens: int

@@ -44,7 +44,7 @@ def test_a_later_attempt_in_the_same_folder_first_reads_what_the_one_before_left
     """As in Slurm, which starts a job again by itself."""
     attempt = Attempt(tmp_path, None, (sys.executable, "-c", ""))
     attempt.append("metrics.jsonl", '{"step": 1, "loss": 2.0}\n')
-    attempt.reading.look()
+    attempt.reading.read_new()
     attempt.append("metrics.jsonl", '{"step": 2, "loss": 1.0}\n')
     (attempt.folder / "attempt").write_text("2")
     assert job.work(attempt.job()).status == "finished"

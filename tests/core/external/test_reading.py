@@ -73,8 +73,8 @@ def test_what_follows_the_last_look_is_read_once(attempt: Attempt, source: str) 
     name, content = SOURCES[source]
     for steps in ((1, 2), (3, 4)):
         attempt.append(name, content(*steps))
-        attempt.reading.look()
-        attempt.reading.look()  # a dict waits for a bar that may follow
+        attempt.reading.read_new()
+        attempt.reading.read_new()  # a dict waits for a bar that may follow
     attempt.append(name, content(5, 6))
     attempt.finish()
     assert attempt.steps() == [1, 2, 3, 4, 5, 6]
@@ -89,7 +89,7 @@ def test_a_trainer_state_is_read_once(attempt: Attempt) -> None:
         log = [{"step": step, "loss": 1.0} for step in range(1, last + 1)]
         attempt.append(f"checkpoint-{last}/trainer_state.json", json.dumps({"log_history": log}))
         if last == 2:
-            attempt.reading.look()
+            attempt.reading.read_new()
     attempt.finish()
     assert attempt.steps() == [1, 2, 3, 4]
 
@@ -97,10 +97,10 @@ def test_a_trainer_state_is_read_once(attempt: Attempt) -> None:
 def test_events_that_a_kill_kept_from_the_file_are_written(attempt: Attempt) -> None:
     """A look notes its events before it writes them: killed in between, or inside a line, none is missing."""
     attempt.append("metrics.jsonl", lines(1, 2))
-    attempt.reading.look()
+    attempt.reading.read_new()
     whole_before = attempt.log.read_bytes()
     attempt.append("metrics.jsonl", lines(*range(3, 9)))
-    attempt.reading.look()
+    attempt.reading.read_new()
     whole, noted = attempt.log.read_bytes(), (attempt.folder / note.FILE).read_bytes()
     for size in range(len(whole_before), len(whole) + 1, 7):
         attempt.log.write_bytes(whole[:size])
@@ -127,7 +127,7 @@ def test_what_waits_for_a_better_source_is_not_lost(
 ) -> None:
     monkeypatch.setattr(numbers, "HOLD_S", 3600.0)
     attempt.append("log.txt", printed(1, 2, 3))
-    attempt.reading.look()
+    attempt.reading.read_new()
     assert attempt.steps() == []
     attempt.append("log.txt", printed(4))
     attempt.finish()
@@ -144,7 +144,7 @@ def test_killed_before_the_first_look(attempt: Attempt) -> None:
 @pytest.mark.parametrize("how", ["cut", "replaced"])
 def test_a_file_that_was_written_anew_meanwhile(attempt: Attempt, how: str) -> None:
     attempt.append("metrics.jsonl", lines(5, 6, 7))
-    attempt.reading.look()
+    attempt.reading.read_new()
     file = attempt.work / "metrics.jsonl"
     if how == "replaced":
         (attempt.work / "new").write_text(lines(6, 7, 8))
@@ -157,14 +157,14 @@ def test_a_file_that_was_written_anew_meanwhile(attempt: Attempt, how: str) -> N
 
 def test_a_half_written_line_is_left_out(attempt: Attempt) -> None:
     attempt.append("metrics.jsonl", lines(1) + '{"step": 2, "lo')
-    attempt.reading.look()
+    attempt.reading.read_new()
     attempt.finish()
     assert attempt.steps() == [1]
 
 
 def test_a_better_source_that_appeared_last(attempt: Attempt) -> None:
     attempt.append("log.txt", printed(1, 2))
-    attempt.reading.look()
+    attempt.reading.read_new()
     attempt.append("log.txt", printed(3, 4))
     attempt.append("metrics.jsonl", lines(1, 2, 3, 4, 5))
     attempt.finish()
@@ -175,12 +175,12 @@ def test_a_better_source_that_appeared_last(attempt: Attempt) -> None:
 def test_without_an_exact_note_everything_is_read_again(attempt: Attempt, damage: str) -> None:
     """As after a full disk: what was reported is discarded, and reported once more."""
     attempt.append("metrics.jsonl", lines(1, 2))
-    attempt.reading.look()
+    attempt.reading.read_new()
     noted = note.read(attempt.folder)
     assert noted is not None
     if damage == "no note of the last look":
         attempt.append("metrics.jsonl", lines(3))
-        attempt.reading.look()
+        attempt.reading.read_new()
     else:
         noted = msgspec.structs.replace(noted, numbers=msgspec.Raw(msgspec.msgpack.encode({"files": [1]})))
     note.write(attempt.folder, noted)
@@ -192,7 +192,7 @@ def test_without_an_exact_note_everything_is_read_again(attempt: Attempt, damage
 
 def test_a_note_that_is_damaged_ends_nothing(attempt: Attempt) -> None:
     attempt.append("metrics.jsonl", lines(1))
-    attempt.reading.look()
+    attempt.reading.read_new()
     (attempt.folder / note.FILE).write_bytes(b"\x81\xa6")
     attempt.finish()
     assert attempt.steps() == [1]
@@ -201,7 +201,7 @@ def test_a_note_that_is_damaged_ends_nothing(attempt: Attempt) -> None:
 
 def test_numbers_that_no_note_can_hold(attempt: Attempt) -> None:
     attempt.append("metrics.jsonl", '{"step": 1e300, "loss": 1}\n{"step": 1, "\\ud800x": NaN, "loss": 2}\n')
-    attempt.reading.look()
+    attempt.reading.read_new()
     attempt.append("metrics.jsonl", lines(2))
     attempt.finish()
     assert attempt.steps() == [1, 2]
@@ -209,7 +209,7 @@ def test_numbers_that_no_note_can_hold(attempt: Attempt) -> None:
 
 def test_a_picture_is_no_metric_but_what_follows_it_is(attempt: Attempt) -> None:
     attempt.append("events.out.tfevents.1", scalars(1, AT, loss=1.0) + framed(b"\0" * 1000))
-    attempt.reading.look()
+    attempt.reading.read_new()
     attempt.append("events.out.tfevents.1", scalars(2, AT + 1, loss=1.0))
     attempt.finish()
     assert attempt.steps() == [1, 2]
@@ -226,9 +226,9 @@ def test_the_time_of_a_killed_attempt_counts(attempt: Attempt) -> None:
 def test_metrics_of_an_owner_stay_its_own(attempt: Attempt) -> None:
     """A file that another has taken over reports nothing later, in the next process either."""
     attempt.append("runs/a/events.out.tfevents.1", scalars(1, AT, loss=1.0))
-    attempt.reading.look()
+    attempt.reading.read_new()
     attempt.append("runs/b/events.out.tfevents.2", scalars(2, AT + 10 * ownership.RESTART_S, loss=1.0))
-    attempt.reading.look()
+    attempt.reading.read_new()
     attempt.append("runs/a/events.out.tfevents.1", scalars(9, AT + 100, loss=1.0))
     attempt.finish()
     assert attempt.steps() == [1, 2]
@@ -261,7 +261,7 @@ def test_what_an_earlier_command_left_in_a_file_is_not_of_this_one(
     if name.endswith("csv") and steps[0] == 2:
         attempt.append(name, "step,loss\n")
     attempt.append(name, content(*steps[:-2]))
-    attempt.reading.look()
+    attempt.reading.read_new()
     attempt.append(name, content(8, 9))
     attempt.finish()
     assert attempt.steps() == steps
@@ -280,14 +280,14 @@ def test_a_file_that_two_commands_write_to_is_read_by_neither(
     ]
     try:
         first.append("metrics.jsonl", lines(1, 2))
-        first.reading.look()
+        first.reading.read_new()
         first.append("metrics.jsonl", lines(3))
-        second.reading.look()
-        first.reading.look()
+        second.reading.read_new()
+        first.reading.read_new()
         first.append("metrics.jsonl", lines(4))
         second.metrics.write_text(lines(7))
         for one in (first, second, first):
-            one.reading.look()
+            one.reading.read_new()
     finally:
         for program in programs:
             program.kill()

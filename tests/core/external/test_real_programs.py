@@ -120,6 +120,7 @@ def verbs(rig: Rig, name: str) -> list[str]:
     return [job.verb for job in rig.ask(GetRun(name)).jobs]
 
 
+@pytest.mark.slow
 def test_a_bare_loop_of_torch_reports_by_finetop_log_and_its_model_is_checked(rig, tmp_path, tiny_model):
     folder = tmp_path / "loop"
     file = script(folder, LOOP)

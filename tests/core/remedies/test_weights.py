@@ -144,7 +144,7 @@ def test_embeddings_are_no_matrices_of_a_layer(tiny_model, tmp_path):
     assert torch.equal(model.get_input_embeddings().weight, after["model.embed_tokens.weight"])
     moved = "model.layers.0.mlp.up_proj.weight"
     assert not torch.equal(model.get_parameter(moved), after[moved])
-    assert "of 14 changed matrices" in change.told[0]
+    assert "of 14 changed matrices" in change.report[0]
 
 
 def test_half_of_the_moves_stay():

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from finetop.core.runtime.amd_gpus import AmdLooker, energy_counter
+from finetop.core.runtime.amd_gpus import AmdReader, energy_counter
 from finetop.core.runtime.gpu import Gpu, Process
 
 
@@ -43,7 +43,7 @@ class FakeAmdSmi:
 
 
 def test_what_a_card_tells_is_read_and_what_it_does_not_is_none() -> None:
-    (gpu,) = AmdLooker(FakeAmdSmi()).look().gpus
+    (gpu,) = AmdReader(FakeAmdSmi()).read().gpus
     assert gpu == Gpu(
         0, "c4ff74a1-0000-1000-80f9-d1aae12cdd17", "AMD Instinct MI300X", total_gib=192.0, used_gib=2.0
     )
@@ -53,13 +53,13 @@ def test_what_a_card_tells_is_read_and_what_it_does_not_is_none() -> None:
         "get_temp_metric": 61,
         "get_gpu_process_list": [{"pid": 77, "memory_usage": {"vram_mem": 3 << 30}}],
     }
-    seen = AmdLooker(FakeAmdSmi(**more)).look()
+    seen = AmdReader(FakeAmdSmi(**more)).read()
     (gpu,) = seen.gpus
     assert (gpu.busy, gpu.watts, gpu.celsius, gpu.processes) == (87, 612.0, 61, (Process(77, 3.0),))
     assert (seen.driver, seen.trouble) == ("6.12.12", "")
     smi = FakeAmdSmi()
     del smi.answers["get_processor_handles"]
-    assert "does not answer" in AmdLooker(smi).look().trouble
+    assert "does not answer" in AmdReader(smi).read().trouble
 
 
 def test_energy_is_the_accumulator_in_its_unit_by_either_name() -> None:

@@ -30,7 +30,7 @@ def test_the_counter_counts(cards, first, facts, watts, used_j):
     energy.begin(0.0)
     for at, told in enumerate(facts, 1):
         cards.change(0, **told)
-        energy.look(float(at), watts)
+        energy.add(float(at), watts)
     assert energy.used_j == pytest.approx(used_j)
 
 
@@ -42,9 +42,9 @@ def test_each_of_two_jobs_on_a_gpu_counts_a_half_while_both_are_there(cards):
         if jobs == 2:
             second.begin(1.0)
         cards.change(1, joules=joules)
-        first.look(at, None, jobs)
+        first.add(at, None, jobs)
         if jobs == 2:
-            second.look(at, None, jobs)
+            second.add(at, None, jobs)
     assert (first.used_j, second.used_j) == (300 + 300 + 300, 300)
     assert first.used_j + second.used_j == 1300 - 100
 
@@ -52,16 +52,16 @@ def test_each_of_two_jobs_on_a_gpu_counts_a_half_while_both_are_there(cards):
 def test_without_a_counter_it_is_power_over_time(cards):
     energy = energy_of(cards)  # NVML: not supported
     energy.begin(0.0)
-    energy.look(10.0, 300.0)
-    energy.look(20.0, 500.0)
-    energy.look(30.0, 500.0, 2)
+    energy.add(10.0, 300.0)
+    energy.add(20.0, 500.0)
+    energy.add(30.0, 500.0, 2)
     assert energy.used_j == 3000 + 4000 + 2500
 
 
 def test_what_tells_nothing_counts_nothing(cards):
     energy = energy_of(cards)
     energy.begin(0.0)
-    energy.look(10.0, None)
+    energy.add(10.0, None)
     assert energy.used_j is None
     cards.change(0, parts=[{"uuid": "MIG-1"}], joules=7.0)
     assert gpus.energy_counter(FakeNvml(cards.file), "MIG-1")() is None
@@ -88,5 +88,5 @@ def test_a_real_gpu_counts_about_what_it_draws():
             factor @ factor
         torch.cuda.synchronize()
         for one in (energy, by_power):
-            one.look(time.monotonic(), gpu_facts("cuda:0")["gpu_watts"])
+            one.add(time.monotonic(), gpu_facts("cuda:0")["gpu_watts"])
     assert 0.7 < energy.used_j / by_power.used_j < 1.4

@@ -5,7 +5,7 @@ from fake_nvml import UUIDS, FakeNvml
 
 from finetop.core.runtime import gpus
 from finetop.core.runtime.gpu import Gpu, GpuReading, Process
-from finetop.core.runtime.gpus import Looker
+from finetop.core.runtime.gpus import NvidiaReader
 
 
 def tell(cards, **facts):
@@ -15,12 +15,12 @@ def tell(cards, **facts):
 
 
 def looker(cards, known=()):
-    return Looker(FakeNvml(cards.file), known)
+    return NvidiaReader(FakeNvml(cards.file), known)
 
 
 def test_what_a_gpu_tells_is_read_and_what_it_does_not_is_none(cards):
     cards.change(0, used=51.5, busy=92, celsius=64, watts=640.5, processes=[[4242, 51.0], [17, None]])
-    seen = looker(cards).look()
+    seen = looker(cards).read()
     assert (seen.driver, seen.cuda, seen.trouble) == ("580.65.06", "13.0", "")
     first, second = seen.gpus
     assert first == Gpu(
@@ -29,23 +29,23 @@ def test_what_a_gpu_tells_is_read_and_what_it_does_not_is_none(cards):
     )  # fmt: skip
     assert (second.busy, second.celsius, second.watts, second.processes) == (None, None, None, ())
     cards.change(1, processes=None)
-    assert looker(cards).look().gpus[1].processes is None
+    assert looker(cards).read().gpus[1].processes is None
 
 
 def test_a_card_tells_its_capability_and_its_instances_are_gpus_of_their_own_with_it(cards):
     parts = [{"uuid": f"MIG-{n}", "name": "NVIDIA H100 MIG 3g.40gb", "total": 40} for n in range(2)]
     cards.change(0, parts=parts)
-    seen = looker(cards).look().gpus
+    seen = looker(cards).read().gpus
     assert [(gpu.index, gpu.uuid, gpu.total_gib, gpu.is_part) for gpu in seen] == [
         (0, "MIG-0", 40, True), (0, "MIG-1", 40, True), (1, UUIDS[1], 80, False),
     ]  # fmt: skip
     cards.change(0, parts=None, name="Tesla T4", capability=[7, 5])
     cards.change(1, capability=[8, 0], parts=[{"uuid": "MIG-a", "total": 20}, {"uuid": "MIG-b", "total": 20}])
-    first, *parts = looker(cards).look().gpus
+    first, *parts = looker(cards).read().gpus
     assert (first.capability, first.has_bfloat16) == ((7, 5), False)
     assert [(part.capability, part.has_bfloat16) for part in parts] == [((8, 0), True)] * 2
     cards.change(0, capability=None)
-    unknown = looker(cards).look().gpus[0]
+    unknown = looker(cards).read().gpus[0]
     assert (unknown.capability, unknown.has_bfloat16) == (None, True)
 
 
@@ -65,9 +65,9 @@ def test_a_card_tells_its_capability_and_its_instances_are_gpus_of_their_own_wit
 )
 def test_trouble_is_named_and_the_other_gpu_is_well(cards, facts, fault, words):
     own = looker(cards)
-    own.look()
+    own.read()
     cards.change(1, **facts)
-    first, second = own.look().gpus
+    first, second = own.read().gpus
     assert first.fault == ""
     assert (second.uuid, second.fault) == (UUIDS[1], fault)
     assert words in second.trouble
@@ -77,43 +77,43 @@ def test_a_gpu_that_does_not_tell_its_memory_has_the_machine_s(cards, monkeypatc
     """GB10 of a DGX Spark: one memory for CPU and GPU."""
     monkeypatch.setattr(gpus, "machine_memory", lambda: gpus.Memory(128 << 30, 40 << 30))
     cards.change(1, total=None)
-    first, second = looker(cards).look().gpus
+    first, second = looker(cards).read().gpus
     assert (first.total_gib, first.used_gib) == (80, 0)
     assert (second.total_gib, second.used_gib, second.fault) == (128, 40, "")
 
 
 def test_a_lost_gpu_comes_back_and_one_that_has_gone_is_missed(cards):
     own = looker(cards)
-    own.look()
+    own.read()
     cards.change(0, error="GPU_IS_LOST", mute=True)
-    assert [gpu.fault for gpu in own.look().gpus] == ["lost", ""]
+    assert [gpu.fault for gpu in own.read().gpus] == ["lost", ""]
     cards.change(0, error=None, mute=False)
-    assert [gpu.fault for gpu in own.look().gpus] == ["", ""]
+    assert [gpu.fault for gpu in own.read().gpus] == ["", ""]
     gone = cards.told["gpus"].pop(0)
     cards.write()
-    gpus = {gpu.uuid: gpu.fault for gpu in own.look().gpus}
+    gpus = {gpu.uuid: gpu.fault for gpu in own.read().gpus}
     assert gpus == {UUIDS[0]: "lost", UUIDS[1]: ""}
     cards.told["gpus"].insert(0, gone)
     cards.write()
-    assert [gpu.fault for gpu in own.look().gpus] == ["", ""]
+    assert [gpu.fault for gpu in own.read().gpus] == ["", ""]
     # a GPU that a job was put on before is missed, too
     before = Gpu(5, UUIDS[5], "NVIDIA H100 80GB HBM3")
-    assert {gpu.uuid: gpu.fault for gpu in looker(cards, [before]).look().gpus}[UUIDS[5]] == "lost"
+    assert {gpu.uuid: gpu.fault for gpu in looker(cards, [before]).read().gpus}[UUIDS[5]] == "lost"
 
 
 @pytest.mark.parametrize("error", ["DRIVER_NOT_LOADED", "LIBRARY_NOT_FOUND"])
 def test_a_driver_without_a_card_is_no_trouble_until_there_was_one(cards, error):
     own = looker(cards)
     tell(cards, init=error)
-    assert own.look() == GpuReading()
+    assert own.read() == GpuReading()
     tell(cards, init=None)
-    assert len(own.look().gpus) == 2
+    assert len(own.read().gpus) == 2
     own.close()
     tell(cards, init=error)
-    assert "the GPU driver does not answer" in own.look().trouble
+    assert "the GPU driver does not answer" in own.read().trouble
     tell(cards, init="LIB_RM_VERSION_MISMATCH")
     trouble = "the GPU driver does not answer: RM has detected an NVML/RM version mismatch"
-    assert looker(cards).look().trouble == trouble
+    assert looker(cards).read().trouble == trouble
 
 
 def test_one_look_has_an_end_also_where_the_driver_has_none(cards, monkeypatch):

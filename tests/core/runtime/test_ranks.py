@@ -153,7 +153,7 @@ def looks(peers, first_s, last_s):
     """Watch the others as the thread does, once a second. Return the results by time."""
     results = {}
     for number in range(int(first_s / ranks.LOOK_S), int(last_s / ranks.LOOK_S)):
-        results[number * ranks.LOOK_S] = peers.look(1000.0 + number * ranks.LOOK_S)
+        results[number * ranks.LOOK_S] = peers.required_end(1000.0 + number * ranks.LOOK_S)
     return {at: word for at, word in results.items() if word is not None}
 
 
@@ -264,16 +264,16 @@ def test_where_all_wait_in_an_exchange_no_rank_is_blamed(three):
 def test_a_rank_signs_where_it_is_without_a_change_of_its_folder(tmp_path):
     left(tmp_path, 1, os.getpid())
     own = ranks.Signs(tmp_path, Rank(1, 2))
-    own.look(-1.0)
+    own.write_if_due(-1.0)
     changed = (tmp_path / "ranks").stat().st_mtime_ns
-    own.take(Phase("training", 5.0, 10.0, "steps"))
-    own.look(0.0)
+    own.note(Phase("training", 5.0, 10.0, "steps"))
+    own.write_if_due(0.0)
     assert (ranks.signs(tmp_path)[1][1].step, ranks.signs(tmp_path)[1][1].doing) == (0, "training")
-    own.take(metrics(6, {"loss": 1.0}))
-    own.take(metrics(7, {"drift": 1.0}))
-    own.look(ranks.SIGN_S / 2)
+    own.note(metrics(6, {"loss": 1.0}))
+    own.note(metrics(7, {"drift": 1.0}))
+    own.write_if_due(ranks.SIGN_S / 2)
     assert ranks.signs(tmp_path)[1][1].step == 0, "the last one is new enough"
-    own.look(ranks.SIGN_S)
+    own.write_if_due(ranks.SIGN_S)
     sign = ranks.signs(tmp_path)[1][1]
     assert (sign.step, sign.doing, sign.meets) == (6, "training", False)
     assert sign.where.startswith("main_thread (")

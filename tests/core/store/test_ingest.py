@@ -88,7 +88,7 @@ def test_three_jobs_of_two_runs_are_taken_in_at_once(connection, tmp_path):
         other: write(tmp_path / "c", events.metrics(3, {"loss": 9.0}), events.Phase("evaluating")),
     }
     taken = ingest.take_in_all(connection, files)
-    assert taken == ingest.Taken(told=[train, check, other], more=[], newer={})
+    assert taken == ingest.Taken(ingested=[train, check, other], more=[], newer={})
     rows = {number: runs.row(connection, number) for number in (one, two)}
     assert rows[one].metrics == {"loss": 1.5, "grad_norm": 0.5, "accuracy": 0.25}
     assert (rows[one].step, rows[two].step) == (7, 3)
@@ -98,7 +98,7 @@ def test_three_jobs_of_two_runs_are_taken_in_at_once(connection, tmp_path):
     assert phases == ["training", "scoring base", "evaluating"]
     ordered = connection.execute("SELECT run_id, key, step FROM metrics").fetchall()
     assert ordered == sorted(ordered)
-    assert ingest.take_in_all(connection, files) == ingest.Taken(told=[], more=[], newer={})
+    assert ingest.take_in_all(connection, files) == ingest.Taken(ingested=[], more=[], newer={})
 
 
 @pytest.mark.parametrize("step", ["_write", "_move_on"])
@@ -144,8 +144,8 @@ def test_what_was_taken_in_while_it_was_read_is_not_taken_in_again(connection, t
     with transaction(connection):
         jobs.set_state(connection, two, data.Running(since=7.0))
     taken = ingest.commit(connection, [one, two], batches)
-    assert (taken.told, taken.more) == ([two], [one])
-    assert ingest.take_in_all(connection, files) == ingest.Taken(told=[], more=[], newer={})
+    assert (taken.ingested, taken.more) == ([two], [one])
+    assert ingest.take_in_all(connection, files) == ingest.Taken(ingested=[], more=[], newer={})
     assert connection.execute("SELECT run_id, step FROM metrics ORDER BY 1").fetchall() == [(1, 1), (2, 2)]
     state = jobs.state_of(connection, two)
     assert (state.since, state.phase) == (7.0, "training"), "its state is the one that it has now"

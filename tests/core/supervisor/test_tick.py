@@ -20,7 +20,7 @@ from finetop.core.store import jobs, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor import tick
 from finetop.core.supervisor.launchers import local
-from finetop.core.supervisor.launchers.launcher import Attempt, Look
+from finetop.core.supervisor.launchers.launcher import Attempt, JobStatus
 from finetop.core.supervisor.requests import stop_pause_kill
 
 
@@ -64,7 +64,7 @@ def test_a_job_that_comes_to_life_after_the_look_is_not_lost(made, monkeypatch):
     (job,) = jobs.live(made.supervisor.connection)
     attempt, launcher = made.supervisor.attempt(job), made.supervisor.launcher
     wait_until((attempt.folder / "keeper.json").exists, "its keeper says who it is")
-    looks, early = launcher.list, iter([{job.id: Look(None, is_alive=False, size=0)}])
+    looks, early = launcher.list, iter([{job.id: JobStatus(None, is_alive=False, size=0)}])
     monkeypatch.setattr(launcher, "list", lambda attempts: next(early, None) or looks(attempts))
     beat(made)
     assert [queued_job.id for queued_job in jobs.live(made.supervisor.connection)] == [job.id]
@@ -86,7 +86,7 @@ def test_who_was_seen_alive_gets_its_time_anew_when_it_is_missed_again(made, mon
     attempt = begun(made)
     mark = (attempt.job, attempt.number)
     made.supervisor.missed[mark] = 0.0
-    look = {attempt.job: Look(None, is_alive=True, size=0)}
+    look = {attempt.job: JobStatus(None, is_alive=True, size=0)}
     monkeypatch.setattr(made.supervisor.launcher, "list", lambda attempts: look)
     beat(made)
     assert mark not in made.supervisor.missed

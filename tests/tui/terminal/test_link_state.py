@@ -33,7 +33,7 @@ def test_a_connection_is_found_in_the_tables_of_this_kernel(address: str) -> Non
             fields = own_lines[0].split()
             fields[6] = "00000004"
             assert sent_again(way, f"{HEAD}{' '.join(fields)}") == 4
-            assert not way.look()
+            assert not way.check()
 
 
 def test_old_addresses_are_in_the_new_table_and_a_way_that_is_in_none_is_not_stuck() -> None:
@@ -46,7 +46,7 @@ def test_old_addresses_are_in_the_new_table_and_a_way_that_is_in_none_is_not_stu
         sent_again(way, f"{HEAD}{line} {other.replace('AED4', 'AED5')} 01 0:0 01:00000010 00000003 0 0 1")
         == 0
     )
-    assert not Way(":0016", frozenset({"0100007F:0001"})).look()
+    assert not Way(":0016", frozenset({"0100007F:0001"})).check()
 
 
 @pytest.mark.parametrize(

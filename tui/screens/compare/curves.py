@@ -52,7 +52,7 @@ def chart_lines(state: CompareState, look: Look) -> list[Line]:
 
 def _chart(state: CompareState, metric: str, look: Look) -> list[Line]:
     width, height = state.layout.chart_width, state.layout.chart_height
-    own, (x, first, last, _) = state.grid.look(metric, state.shown), state.stretch
+    own, (x, first, last, _) = state.grid.view_of(metric, state.shown), state.stretch
     view = View(first, last, own.cursor, own.smoothing, own.is_log, x)
     series = series_of(state, metric, view.smoothing)
     whole = fitted(None, series, view)

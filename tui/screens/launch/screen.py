@@ -215,7 +215,7 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
         entry = typed(self.state.entry, event.key, event.character)
         self.state.names = ()
         if entry is not None:
-            self._take(entry)
+            self._enter(entry)
         elif event.key == "tab" and files_are_here(host_of(self)) and self.state.types_path:
             self._complete(self.state.entry.text)
         elif event.key in ("enter", "escape"):
@@ -229,9 +229,9 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
     def on_paste(self, event: events.Paste) -> None:
         if self.state.entry is not None:
             event.stop()
-            self._take(inserted(self.state.entry, event.text))
+            self._enter(inserted(self.state.entry, event.text))
 
-    def _take(self, entry: Entry) -> None:
+    def _enter(self, entry: Entry) -> None:
         changed = self.state.entry is not None and self.state.entry.text != entry.text
         self.state.entry = entry
         if changed:
@@ -243,7 +243,7 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
 
     def _complete(self, text: str) -> None:
         longer, self.state.names = completed(text, host_of(self).folder)
-        self._take(entry_of(longer))
+        self._enter(entry_of(longer))
 
     def _end_typing(self) -> None:
         self.state.entry = None
@@ -312,7 +312,7 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
             return
         self.state.change(swept(self.state.form, key, is_swept=True))
         value = forms.value_of(self.state.form, key)
-        self._take(entry_of(value if "," in value else f"{value}, "))
+        self._enter(entry_of(value if "," in value else f"{value}, "))
 
     def action_write(self) -> None:
         self._check()

@@ -51,9 +51,9 @@ def board_of(state: ViewState, *, only_ascii: bool = False) -> Board:
     views: dict[str, View] = {}
     for key in state.charted:
         limit = drift_limit(state.detail.recipe) if key == "drift" else None
-        look = state.grid.look(key, shown)
-        name = (key, end, look)
-        views[key] = replace(view, smoothing=look.smoothing, is_log=look.is_log)
+        own = state.grid.view_of(key, shown)
+        name = (key, end, own)
+        views[key] = replace(view, smoothing=own.smoothing, is_log=own.is_log)
         before = state.scales.get(name) if is_current else None
         scale = fitted(before, series_of(key, curves), views[key], limit)
         if scale is not None:

@@ -91,17 +91,17 @@ class Grid:
         """List only metrics with a text in their names."""
         self.sought, self.group, self.page, self.at, self.is_full = text.strip(), "", 0, None, False
 
-    def look(self, key: str, shown: Shown) -> Shown:
+    def view_of(self, key: str, shown: Shown) -> Shown:
         smoothing, is_log = self.own.get(key, (shown.smoothing, shown.is_log))
         return replace(shown, smoothing=smoothing, is_log=is_log)
 
     def smooth(self, keys: Sequence[str], shown: Shown) -> Shown:
         """Increase the smoothing of the metric under the cursor, or of all without a cursor."""
-        return self._changed(keys, shown, smoother(self.look(self.metric(keys) or "", shown)))
+        return self._changed(keys, shown, smoother(self.view_of(self.metric(keys) or "", shown)))
 
     def turn_scale(self, keys: Sequence[str], shown: Shown) -> Shown:
         """Toggle the log scale of the metric under the cursor, or of all without a cursor."""
-        view = self.look(self.metric(keys) or "", shown)
+        view = self.view_of(self.metric(keys) or "", shown)
         return self._changed(keys, shown, replace(view, is_log=not view.is_log))
 
     def _changed(self, keys: Sequence[str], shown: Shown, view: Shown) -> Shown:

@@ -56,7 +56,7 @@ class TypedLines(Protocol):
 
     def filter_by(self, text: str) -> None: ...
 
-    def do(self, asks: Sequence[Ask], *, said: str = "") -> Any: ...
+    def do(self, asks: Sequence[Ask], *, message: str = "") -> Any: ...
 
 
 def without_part(text: str, part: Literal["sort", "group"]) -> str:
@@ -207,7 +207,7 @@ def pick_columns(screen: TypedLines) -> None:
         "columns:",
         choices,
         read=lambda text: read_columns(" ".join([*shown, text])),
-        look=lambda text: _unknown(screen, read_columns(text)),
+        check=lambda text: _unknown(screen, read_columns(text)),
     )
     screen.app.push_screen(page, done)
 

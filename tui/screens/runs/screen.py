@@ -349,7 +349,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             self.host.say("nothing to undo. u undoes tags, notes and the trash.")
             return
         undo, self.undo = self.undo, None
-        self.do(undo.asks, said=f"undone: {undo.words}.")
+        self.do(undo.asks, message=f"undone: {undo.words}.")
 
     @work
     async def action_trash(self) -> None:
@@ -370,13 +370,13 @@ class RunsScreen(ListScreen, inherit_bindings=False):
                 input_lines.ask_count(self, question)
 
     @work
-    async def do(self, asks: Sequence[Ask], *, said: str = "") -> None:
+    async def do(self, asks: Sequence[Ask], *, message: str = "") -> None:
         if not asks:
             return
         host = self.host
         outcome = await actions.send_all(host, asks)
-        self.undo = actions.undo_of(outcome) or self.undo if not said else self.undo
-        host.say(outcome.words if outcome.errors or not said else said, "red" if outcome.errors else "")
+        self.undo = actions.undo_of(outcome) or self.undo if not message else self.undo
+        host.say(outcome.words if outcome.errors or not message else message, "red" if outcome.errors else "")
         if any(isinstance(answer, RemoveAnswer) for answer in outcome.answers):
             self.runs.marked.clear()
             self.load_anew()

@@ -74,7 +74,7 @@ class RunList(PagedList["RunRow"]):
         before = self.line
         self.listed, self.groups = request, {}
         self.line = replace(line, sort=line.sort or read_sort(request[1]))
-        self._take(answer)
+        self._receive(answer)
         is_sorted_anew = (before.sort, before.group) != (self.line.sort, self.line.group)
         place = self._begin(answer.rows, answer.matching, run, None if is_sorted_anew else at)
         return await self._sought(run, place)
@@ -105,7 +105,7 @@ class RunList(PagedList["RunRow"]):
 
     async def _page(self, offset: int, limit: int) -> tuple[Sequence[RunRow], int]:
         answer = await self._runs(self.listed, offset, limit)
-        self._take(answer)
+        self._receive(answer)
         return answer.rows, answer.matching
 
     async def _newer(self, row: RunRow) -> RunRow:
@@ -136,7 +136,7 @@ class RunList(PagedList["RunRow"]):
         if self.marked.pop(row.id, None) is None:
             self.marked[row.id] = row
 
-    def _take(self, answer: RunsAnswer) -> None:
+    def _receive(self, answer: RunsAnswer) -> None:
         self.answer, self._is_going_old = answer, True
         self.marked |= {row.id: row for row in answer.rows if row.id in self.marked}
         self.groups |= {group.word: group for group in answer.groups}

@@ -160,7 +160,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         answer: SweepsAnswer = await host.ask(Sweeps(held.name))
         if held is not self.held:
             return False
-        held.take(answer)
+        held.update(answer)
         return True
 
     # --- keys -----------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ class SweepData:
     by_target: bool = False
     chosen: dict[tuple[str, ...], int] = field(default_factory=dict)  # by setting: its selected run
 
-    def take(self, answer: SweepsAnswer) -> None:
+    def update(self, answer: SweepsAnswer) -> None:
         """Update from an answer; known rows keep their places."""
         self.answer = answer
         self.curves = selection_curve.read(answer)

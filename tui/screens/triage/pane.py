@@ -193,7 +193,7 @@ class ItemWidths(NamedTuple):
 
     question: int
     gold: int
-    said: int
+    answer: int
     since: str  # the title of the column with the step since which an item is lost
 
 

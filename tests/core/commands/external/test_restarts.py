@@ -1,36 +1,15 @@
-"""Commands outlive their supervisor, and come back with a rebuilt database."""
+"""Runs of other programs come back with a rebuilt database."""
 
 import sys
 
 import pytest
 from dumping import differences, dump
 
-from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.messages.session import Shutdown
 from finetop.core.supervisor.rebuild.rebuild import rebuild
 
 PYTHON = sys.executable
 STEPS = [(step, round(1 / step, 4)) for step in range(1, 9)]
-GOES_ON = """
-import pathlib, runpy, sys, time
-runpy.run_path("train.py")
-while not pathlib.Path("go").exists():
-    time.sleep(0.02)
-sys.argv = ["train.py", "5", "8"]
-runpy.run_path("train.py")
-"""
-
-
-def test_a_command_goes_on_while_its_supervisor_is_killed(queue, station, losses, tmp_path):
-    name = queue(PYTHON, "-c", GOES_ON, "1", "4")
-    station.wait_step(name, 4)
-    station.kill()
-    (tmp_path / "go").touch()
-    station.up()
-    row = station.wait_state(name, "finished")
-    assert losses(name) == STEPS
-    assert station.ask(GetRun(name)).jobs[0].attempt == 1
-    assert "no model to check" in row.state.cause
 
 
 @pytest.mark.slow  # five runs of every ending

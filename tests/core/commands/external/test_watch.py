@@ -56,26 +56,24 @@ def let_go(program, tmp_path):
     return go
 
 
-@pytest.mark.parametrize("by", ["folder", "pid"])
 def test_it_is_read_until_it_ends_and_what_it_made_is_checked(
-    finetop, station, program, let_go, losses, base, by, request
+    finetop, station, program, let_go, losses, base
 ):
-    target = "made" if by == "folder" else str(program.pid)
-    code, out, err = finetop("watch", target, "--name", by, "--json")
+    code, out, err = finetop("watch", str(program.pid), "--name", "read", "--json")
     assert code == 0, err
-    told = json.loads(out)
-    assert (told["run"], told["pid"]) == (by, program.pid)
-    assert told["log"].endswith("own.log")
-    station.wait_step(by, 4)
-    row = station.ask(GetRun(by)).row
+    answer = json.loads(out)
+    assert (answer["run"], answer["pid"]) == ("read", program.pid)
+    assert answer["log"].endswith("own.log")
+    station.wait_step("read", 4)
+    row = station.ask(GetRun("read")).row
     assert (type(row.state).__name__, row.objective) == ("Running", "watched")
     let_go()
-    station.wait_state(by, "finished")
-    run = wait_until(lambda: len(station.ask(GetRun(by)).jobs) == 3 and station.ask(GetRun(by)))
-    finetop("stop", by)  # this base can't be loaded
+    station.wait_state("read", "finished")
+    run = wait_until(lambda: len(station.ask(GetRun("read")).jobs) == 3 and station.ask(GetRun("read")))
+    finetop("stop", "read")  # this base can't be loaded
     assert [job.verb for job in run.jobs] == ["watch", "import", "check"]
     assert (run.row.method, run.row.model, run.row.step) == ("lora", str(base), 8)
-    assert losses(by) == STEPS
+    assert losses("read") == STEPS
 
 
 def test_a_watch_takes_no_slot_and_can_be_stopped_and_taken_up_again(
@@ -105,7 +103,9 @@ def test_a_watch_takes_no_slot_and_can_be_stopped_and_taken_up_again(
 def test_a_killed_watch_goes_on_by_itself_and_loses_and_doubles_nothing(
     finetop, station, program, let_go, losses
 ):
-    assert finetop("watch", "made", "--name", "killed")[0] == 0
+    code, out, err = finetop("watch", "made", "--name", "killed", "--json")
+    assert code == 0, err
+    assert json.loads(out)["pid"] == program.pid  # of the program that writes into the folder
     station.wait_step("killed", 4)
     os.kill(station.process_of("killed"), signal.SIGKILL)
     wait_until(lambda: len(station.ask(GetRun("killed")).jobs) == 2)

@@ -56,7 +56,7 @@ def test_an_attempt_that_was_never_started_has_left_nothing(tmp_path):
     launcher = local.LocalLauncher(tmp_path)
     attempt = local.Attempt(7, tmp_path / "job", 1)
     attempt.folder.mkdir()
-    assert launcher.list([attempt])[7] == local.Look(None, False, 0)
+    assert launcher.list([attempt])[7] == local.JobStatus(None, False, 0)
     assert (launcher.trace(attempt), launcher.clear(attempt)) == ("none", 0)
     assert not launcher.signal(attempt, "stop")
     assert (launcher.usage([attempt]), launcher.processes([attempt])) == ({}, [])

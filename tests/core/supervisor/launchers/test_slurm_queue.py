@@ -14,7 +14,7 @@ from finetop.core.supervisor.launchers import (
     slurm_queue,
     slurm_record,
 )
-from finetop.core.supervisor.launchers.launcher import Attempt, Batch, Look
+from finetop.core.supervisor.launchers.launcher import Attempt, Batch, JobStatus
 from finetop.core.supervisor.launchers.local import LocalLauncher
 from finetop.core.supervisor.launchers.slurm import SlurmLauncher
 from finetop.core.supervisor.launchers.slurm_commands import CommandFailed, Listed, NoAnswer
@@ -119,7 +119,7 @@ def attempt(launcher: SlurmLauncher, new: Attempt) -> Attempt:
     return new
 
 
-def look(launcher: SlurmLauncher, attempt: Attempt, times: int = 1) -> Look:
+def look(launcher: SlurmLauncher, attempt: Attempt, times: int = 1) -> JobStatus:
     """Let the queue do a round, twice so that a look follows what it found, and look; several times if need be."""
     for _ in range(2 * times):
         launcher.list([attempt])

@@ -9,7 +9,7 @@ from finetop.core.protocol import runs as data
 from finetop.core.recipe.home_settings import Settings, Slurm
 from finetop.core.store import jobs, runs
 from finetop.core.supervisor.launchers import slurm_commands
-from finetop.core.supervisor.launchers.launcher import Look, Place
+from finetop.core.supervisor.launchers.launcher import JobStatus, Place
 from finetop.core.supervisor.queue import placement
 
 
@@ -75,7 +75,7 @@ def test_who_waits_there_is_seen_as_queued_and_runs_from_when_it_does(quiet):
     assert data.visible_state(asked) is asked
     assert data.visible_state(data.Running(since=1.0)) == data.Running(since=1.0)
     # a look at this machine has no place
-    looks = {1: Look(None, True, 0), 2: Look(None, True, 0, Place("", "n1"))}
+    looks = {1: JobStatus(None, True, 0), 2: JobStatus(None, True, 0, Place("", "n1"))}
     placement.update_places(quiet.supervisor, looks)
     assert quiet.supervisor.places == {2: Place("", "n1")}
 
