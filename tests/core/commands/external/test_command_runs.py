@@ -169,7 +169,7 @@ def test_a_stopped_or_failed_command_goes_on_when_asked(finetop, queue, station,
 def test_the_budget_of_hours_ends_it_with_the_reason(queue, station):
     name = queue(PYTHON, "train.py", "1", "2", "hold", options=("--set", "budget.hours=0.0001"))
     state = station.wait_state(name, "stopped").state
-    assert state.cause == "budget.hours (0.0001) is used up"
+    assert state.cause.startswith("budget.hours (0.0001) is used up: trained for ")
 
 
 def test_the_command_has_the_environment_of_its_shell_and_its_own(
