@@ -151,6 +151,15 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
         """Send a request to the supervisor of one of the homes."""
         return await self._askers[home.label].ask(ask)
 
+    def own_asker(self) -> Asker:
+        """Return a connection of the caller's own, for requests that wait long; the caller closes it."""
+        askers = {home.label: self._connect(home) for home in self.homes}
+        if self._fleet is None:
+            return askers[self.homes[0].label]
+        from finetop.core.client.remote import fleet
+
+        return fleet.Fleet(askers)
+
     async def ask_aside(self, home: Home, ask: Request[Answer]) -> Answer:
         """Send a request over a separate connection, so that a slow one blocks nothing else."""
         asker = self._connect(home)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from textual import events
 from textual.message import Message
+from textual.message_pump import MessagePump
 
 from finetop.tui.widgets.lines import Lines
 
@@ -14,8 +14,15 @@ from finetop.tui.widgets.lines import Lines
 class PointedLines(Lines):
     """A block of rows that reports where the mouse is used on it."""
 
+    class Used(Message):
+        """The mouse was used on the lines `control`."""
+
+        @property
+        def control(self) -> MessagePump | None:
+            return self._sender
+
     @dataclass
-    class Pointed(Message):
+    class Pointed(Used):
         """The mouse was pressed at a cell, or is dragged to one."""
 
         x: int
@@ -23,7 +30,7 @@ class PointedLines(Lines):
         is_dragged: bool
 
     @dataclass
-    class Dragged(Message):
+    class Dragged(Used):
         """It was released at another cell than it was pressed at: `start`."""
 
         x: int
@@ -31,14 +38,12 @@ class PointedLines(Lines):
         start: tuple[int, int]
 
     @dataclass
-    class Wheel(Message):
+    class Wheel(Used):
         """Its wheel was turned at a cell: up (1) or down (-1)."""
 
         x: int
         y: int
         direction: int
-
-    Used: TypeAlias = Pointed | Dragged | Wheel
 
     _pressed: tuple[int, int] | None = None
 

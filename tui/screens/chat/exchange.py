@@ -1,0 +1,139 @@
+"""A chat's requests: open it, read its transcript, put the prompts. A dropped link or a killed supervisor ends none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from finetop.core.errors import FinetopError, NoSupervisor
+from finetop.core.protocol.messages.chat import (
+    WAIT_S,
+    AskChat,
+    ChatOpened,
+    ChatPiece,
+    ChatSide,
+    OpenChat,
+    ReadChat,
+)
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.runs import JobRow, RunDetail
+from finetop.tui.app_interface import Asker, Host
+from finetop.tui.screens.chat.state import USUAL_SIDES, ChatState
+
+PACE_S, FAR_PACE_S = 0.4, 1.0  # between two pictures, here and over a link
+AGAIN_S = 0.6  # between two attempts to reach the supervisor
+AWAY_S = 600.0  # without a key: reading ends, so that a forgotten screen does not hold a GPU
+
+
+def open_chats(detail: RunDetail) -> list[JobRow]:
+    """Return a run's chats that run or wait, the newest last."""
+    return [job for job in detail.jobs if job.verb == "chat" and job.is_under_way]
+
+
+def sides_of(job: JobRow) -> list[ChatSide]:
+    """Return the sides of a chat that another client opened."""
+    try:
+        return msgspec.convert(job.args.get("sides"), list[ChatSide]) or list(USUAL_SIDES)
+    except msgspec.ValidationError:
+        return list(USUAL_SIDES)
+
+
+async def opened(
+    host: Host, state: ChatState, sides: Sequence[ChatSide], *, on_cpu: bool = False
+) -> ChatOpened:
+    """Open a chat. Repeated only once it is known that the request was not carried out. Raises FinetopError."""
+    before: set[int] | None = None
+    request = OpenChat(state.run, list(sides), on_cpu)
+    while True:
+        try:
+            detail: RunDetail = await host.ask(GetRun(state.run))
+            new = [job for job in open_chats(detail) if before is not None and job.id not in before]
+            if new:  # the link broke after the request and before its answer
+                return ChatOpened(new[-1].id, state.run, sides_of(new[-1]))
+            before = {job.id for job in open_chats(detail)}
+            return await host.ask(request)
+        except NoSupervisor:
+            state.is_cut = True
+            await asyncio.sleep(AGAIN_S)
+
+
+@dataclass
+class Exchange:
+    """Reads a chat's transcript over a connection of its own, and puts prompts over the app's."""
+
+    host: Host
+    asker: Asker
+    state: ChatState
+    changed: Callable[[], object]
+    is_away: Callable[[], bool]  # whether nobody has pressed a key for long
+    refused: Callable[[AskChat, FinetopError], object]
+    pace_s: float = PACE_S
+
+    def __post_init__(self) -> None:
+        self.stirred = asyncio.Event()  # a key was pressed
+        self.has_unsent = asyncio.Event()
+
+    async def read(self) -> None:
+        """Read until the chat has ended, from the offset that was reached. Raises FinetopError if it is refused."""
+        state = self.state
+        assert state.job_id is not None
+        while True:
+            if self.is_away() and not state.is_answering:
+                await self._sleep()
+            try:
+                request = ReadChat(state.run, state.job_id, state.offset, WAIT_S)
+                piece: ChatPiece = await self.asker.ask(request)
+            except NoSupervisor:
+                self._show_cut(is_cut=True)
+                await asyncio.sleep(AGAIN_S)
+                continue
+            is_new = bool(piece.lines) or piece.state != state.job
+            state.offset, state.job = piece.next, piece.state
+            state.feed(piece.lines, self.host.now())
+            self._show_cut(is_cut=False)
+            if is_new:
+                self.changed()
+            if state.is_over and not piece.lines:
+                return
+            await asyncio.sleep(self.pace_s)
+
+    async def _sleep(self) -> None:
+        self.state.is_asleep = True
+        self.changed()
+        self.stirred.clear()
+        await self.stirred.wait()
+        self.state.is_asleep = False
+        self.changed()
+
+    def _show_cut(self, *, is_cut: bool) -> None:
+        if self.state.is_cut != is_cut:
+            self.state.is_cut = is_cut
+            self.changed()
+
+    async def send(self) -> None:
+        """Put each prompt in turn; over a link that breaks it is sent again: the job takes a number once."""
+        state = self.state
+        while True:
+            await self.has_unsent.wait()
+            self.has_unsent.clear()
+            while (ask := self._next()) is not None:
+                try:
+                    await self.host.ask(ask)
+                except NoSupervisor:
+                    self._show_cut(is_cut=True)
+                    await asyncio.sleep(AGAIN_S)
+                except FinetopError as error:
+                    state.unsent = [other for other in state.unsent if other.number != ask.number]
+                    self.refused(ask, error)
+                else:
+                    state.accepted.add(ask.number)
+                    self.changed()
+
+    def _next(self) -> AskChat | None:
+        state = self.state
+        if state.is_over:
+            return None
+        return next((ask for ask in state.unsent if ask.number not in state.accepted), None)

@@ -1,0 +1,460 @@
+"""The Chat screen: two models answer the same prompts side by side, streaming."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.css.query import NoMatches
+
+from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.chat import (
+    AskChat,
+    ChatPrompt,
+    ChatSettings,
+    ChatSide,
+    CloseChat,
+    StopAnswers,
+)
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.runs import Queued, RunDetail
+from finetop.tui.app_interface import Host, host_of
+from finetop.tui.keys import NO_MORE, rows_of
+from finetop.tui.screens.chat import pane, prompt_entry
+from finetop.tui.screens.chat.exchange import (
+    AWAY_S,
+    FAR_PACE_S,
+    PACE_S,
+    Exchange,
+    open_chats,
+    opened,
+    sides_of,
+)
+from finetop.tui.screens.chat.keep import ask_where, send_reference
+from finetop.tui.screens.chat.keys import KEYS, footer_keys, next_lines
+from finetop.tui.screens.chat.models_page import ModelsPage
+from finetop.tui.screens.chat.prompts_page import PromptsPage
+from finetop.tui.screens.chat.settings_page import SettingsPage
+from finetop.tui.screens.chat.state import ChatState
+from finetop.tui.screens.shared.run_actions import send
+from finetop.tui.widgets.app_screen import AppScreen
+from finetop.tui.widgets.entry import Entry, entry_of
+from finetop.tui.widgets.frame import Bottom, Top
+from finetop.tui.widgets.lines import Lines, set_height
+from finetop.tui.widgets.pointed_lines import PointedLines
+
+BESIDE = 100  # columns from which the sides are side by side
+CLOSE_S = 2.0  # the longest that leaving waits for the chat's end to be requested
+TICK_S = 1.0  # of a countdown
+WHEEL = 3  # rows
+# Keys that work while a prompt is typed.
+PASSED = ("f1", "ctrl+p", "ctrl+l", "ctrl+c", "ctrl+d", "pageup", "pagedown", "tab", "shift+tab")
+
+
+class ChatScreen(AppScreen[None], inherit_bindings=False):
+    """A chat with a run: opened with the screen and ended with it; one that was left open is offered first."""
+
+    CSS_PATH = "screen.tcss"
+    KEYS = KEYS
+    TITLE = "Chat"
+    COPIES_LINES = True
+
+    def __init__(self, run: str) -> None:
+        super().__init__()
+        self.state = ChatState(run)
+        self._wrapped = pane.Wrapped()
+        self._exchange: Exchange | None = None
+        self._key_at = 0.0
+        self._is_closing = False
+
+    def compose(self) -> ComposeResult:
+        yield Top("Runs")
+        yield Lines(id="title")
+        yield Lines(id="settings")
+        with Container(id="sides"):
+            yield PointedLines(id="side-0", box="whole")
+            yield PointedLines(id="side-1", box="whole")
+        yield Lines(id="prompt", box="whole")
+        yield Bottom()
+
+    def to_copy(self) -> str:
+        """Return the chosen answer, else the run's name."""
+        answer = self.state.answer
+        return answer.text if answer is not None and answer.text.strip() else self.state.run
+
+    def to_fill(self) -> dict[str, str]:
+        return {"RUN": self.state.run}
+
+    # --- what is seen ---------------------------------------------------------------------------------
+
+    def _side_part(self, at: int) -> PointedLines:
+        return self.query_one(f"#side-{at}", PointedLines)
+
+    def _side_width(self, at: int) -> int:
+        part = self._side_part(at)
+        gap = (
+            2 if not part.box and self.has_class("-beside") and at == 0 else 0
+        )  # between two panes without boxes
+        return max(20, part.size.width - 2 * bool(part.box) - gap)
+
+    def redraw(self) -> None:
+        with suppress(NoMatches):  # it is being closed
+            self._redraw()
+
+    def _redraw(self) -> None:
+        state, now = self.state, host_of(self).now()
+        width = self.size.width
+        self.query_one("#title", Lines).show((pane.title_line(state, width, now),))
+        self.query_one("#settings", Lines).show((pane.settings_line(state.settings, width),))
+        prompt = self.query_one("#prompt", Lines)
+        lines = pane.prompt_lines(state, prompt.room.width, max(1, min(10, self.size.height // 5)))
+        set_height(prompt, len(lines) + bool(prompt.box))
+        prompt.show(lines)
+        for at in range(2):
+            part = self._side_part(at)
+            part.display = at < len(state.sides) and (not state.is_full or at == state.chosen)
+            if part.display and part.size.height:
+                size = {"width": self._side_width(at), "height": part.room.height}
+                part.show(pane.side_lines(state, at, self._wrapped, now=now, **size))
+        bottom = self.bottom
+        bottom.is_typed_above = state.is_typing
+        bottom.offer(next_lines(state), footer_keys(state))
+
+    def _tick(self) -> None:
+        if self.state.ends_at and not self.state.is_over:
+            self.redraw()
+
+    # --- what happens ---------------------------------------------------------------------------------
+
+    def on_mount(self) -> None:
+        self._stir()
+        self.redraw()
+        self.set_interval(TICK_S, self._tick)
+        self._begin()
+
+    def on_resize(self) -> None:
+        self.set_class(self.size.width >= BESIDE, "-beside")
+        self.call_after_refresh(self.redraw)
+
+    @on(Lines.Resized)
+    def _resized(self) -> None:
+        self.redraw()
+
+    def on_screen_resume(self) -> None:
+        self._stir()
+
+    async def on_unmount(self) -> None:
+        """End the chat if the screen goes otherwise than by its key: to another place, or with the app."""
+        if self._exchange is not None:
+            self._exchange.asker.close()
+        if (close := self._closing()) is not None:
+            with suppress(FinetopError, TimeoutError):
+                await asyncio.wait_for(host_of(self).ask(close), CLOSE_S)
+
+    def _closing(self) -> CloseChat | None:
+        """Return the request that ends the chat, once."""
+        state = self.state
+        if self._is_closing or state.job_id is None or state.is_over:
+            return None
+        self._is_closing = True
+        return CloseChat(state.run, state.job_id)
+
+    @work(exclusive=True, group="chat")
+    async def _begin(self) -> None:
+        """Open a chat, unless another client left one open."""
+        state = self.state
+        try:
+            detail: RunDetail = await host_of(self).ask(GetRun(state.run))
+        except FinetopError as error:
+            self._show_trouble(error)
+            return
+        left_open = open_chats(detail)
+        if left_open:
+            state.left_open, state.is_typing = left_open[-1], False
+            self.redraw()
+        else:
+            await self._open([])
+
+    @work(exclusive=True, group="chat")
+    async def _take_up(self) -> None:
+        """Go on with the chat that was left open."""
+        job = self.state.left_open
+        if job is not None:
+            self.state.begin(job.id, sides_of(job), job.state)
+            await self._attend()
+
+    @work(exclusive=True, group="chat")
+    async def _open_anew(self, sides: list[ChatSide], *, on_cpu: bool = False) -> None:
+        """End the chat that is open, and open another."""
+        state, host = self.state, host_of(self)
+        job_id = state.left_open.id if state.left_open is not None else state.job_id
+        if job_id is not None and not state.is_over:
+            with suppress(FinetopError):
+                await host.ask(CloseChat(state.run, job_id))
+        state.job, state.job_id, state.left_open, state.trouble = None, None, None, ""
+        await self._open(sides, on_cpu=on_cpu)
+
+    async def _open(self, sides: list[ChatSide], *, on_cpu: bool = False) -> None:
+        state = self.state
+        state.is_typing = True
+        self.redraw()
+        try:
+            chat = await opened(host_of(self), state, sides, on_cpu=on_cpu)
+        except FinetopError as error:
+            self._show_trouble(error)
+            return
+        state.begin(chat.job_id, chat.sides)
+        self._is_closing = False
+        await self._attend()
+
+    async def _attend(self) -> None:
+        """Read the transcript and put the prompts until the chat has ended."""
+        host, state = host_of(self), self.state
+        state.is_typing = True
+        is_far = any(home.link is not None for home in host.homes)
+        exchange = self._exchange = Exchange(
+            host, host.own_asker(), state, self.redraw, self._is_away, self._prompt_refused,
+            FAR_PACE_S if is_far else PACE_S,
+        )  # fmt: skip
+        exchange.has_unsent.set()
+        self.redraw()
+        sending = asyncio.ensure_future(exchange.send())
+        try:
+            await exchange.read()
+            state.is_typing = False
+            self.redraw()
+        except FinetopError as error:
+            self._show_trouble(error)
+        finally:
+            sending.cancel()
+            exchange.asker.close()
+
+    def _show_trouble(self, error: FinetopError) -> None:
+        self.state.trouble, self.state.is_typing = str(error), False
+        self.redraw()
+
+    def _prompt_refused(self, ask: AskChat, error: FinetopError) -> None:
+        """Put a refused prompt back on the prompt line, unless the next one is typed there."""
+        if not self.state.entry.text:
+            self.state.entry = entry_of(ask.text)
+        host_of(self).say(str(error), "red")
+        self.redraw()
+
+    def _stir(self) -> None:
+        """Note that somebody is here."""
+        self._key_at = asyncio.get_running_loop().time()
+        if self._exchange is not None:
+            self._exchange.stirred.set()
+
+    def _is_away(self) -> bool:
+        return asyncio.get_running_loop().time() - self._key_at > AWAY_S
+
+    # --- typing ---------------------------------------------------------------------------------------
+
+    def on_key(self, event: events.Key) -> None:
+        """Edit the prompt while it is typed; enter sends it, esc leaves it for the other keys."""
+        self._stir()
+        state = self.state
+        if not state.is_typing or event.key in PASSED:
+            return
+        event.stop()
+        event.prevent_default()
+        match event.key:
+            case "enter":
+                self._enter()
+            case "escape":
+                state.is_typing = False
+                if state.keeping is not None:
+                    state.keeping, state.entry = None, Entry()
+            case "up" | "down":
+                self._up_or_down(-1 if event.key == "up" else 1)
+            case _:
+                entry = prompt_entry.typed(state.entry, event.key, event.character)
+                state.entry = state.entry if entry is None else entry
+        self.redraw()
+
+    def on_paste(self, event: events.Paste) -> None:
+        self._stir()
+        if self.state.is_closed:
+            return
+        event.stop()
+        self.state.is_typing = True
+        self.state.entry = prompt_entry.inserted(self.state.entry, event.text.rstrip("\r\n"))
+        self.redraw()
+
+    def _up_or_down(self, by: int) -> None:
+        """Move to another line of the text, else to an earlier or later prompt."""
+        state = self.state
+        entry = prompt_entry.moved(state.entry, by)
+        if entry is not None:
+            state.entry = entry
+        elif state.keeping is None and not state.recall(by):
+            host_of(self).say("no earlier prompt." if by < 0 else "no later prompt.")
+
+    def _enter(self) -> None:
+        state = self.state
+        if state.keeping is not None:
+            send_reference(self)
+        elif state.to_send() is None:
+            host_of(self).say("nothing to send: type a prompt first.")
+        elif self._exchange is not None:
+            self._exchange.has_unsent.set()
+
+    # --- keys -----------------------------------------------------------------------------------------
+
+    def action_type(self) -> None:
+        """Type a prompt; or go on with the chat that was left open."""
+        state = self.state
+        if state.left_open is not None:
+            self._take_up()
+        elif state.is_closed:
+            host_of(self).say(state.trouble or "the chat has ended: R opens it again.")
+        else:
+            state.is_typing = True
+            self.redraw()
+
+    def action_prompts(self) -> None:
+        def picked(prompt: ChatPrompt | None) -> None:
+            if prompt is not None and not self.state.is_closed:
+                self.state.at_hand, self.state.entry = prompt, entry_of(prompt.text)
+                self.state.is_typing = True
+            self.redraw()
+
+        self.app.push_screen(PromptsPage(self.state.run), picked)
+
+    def action_fresh(self) -> None:
+        """Begin a new conversation with the next prompt; instead of one that was left open: a new chat."""
+        state = self.state
+        if state.left_open is not None:
+            self._open_anew([])
+        elif state.is_closed:
+            host_of(self).say("the chat has ended: R opens it again.")
+        else:
+            state.is_fresh, state.is_typing = True, True
+            self.redraw()
+
+    @work
+    async def action_stop(self) -> None:
+        state = self.state
+        if not state.is_answering or state.job_id is None:
+            host_of(self).say("nothing is being answered.")
+            return
+        await send(host_of(self), StopAnswers(state.run, state.job_id))
+
+    def action_keep(self) -> None:
+        ask_where(self)
+
+    def action_settings(self) -> None:
+        def changed(settings: ChatSettings | None) -> None:
+            if settings is not None:
+                self.state.settings = settings
+            self.redraw()
+
+        self.app.push_screen(SettingsPage(self.state.settings), changed)
+
+    def action_model(self) -> None:
+        state, at = self.state, self.state.chosen
+
+        def chosen(model: ChatSide | None) -> None:
+            if model is not None:
+                sides = [side.model for side in state.sides]
+                sides[at] = model
+                self._open_anew(sides)
+
+        self.app.push_screen(ModelsPage(state.run, state.sides[at].model.label), chosen)
+
+    def action_on_cpu(self) -> None:
+        state = self.state
+        if not isinstance(state.job, Queued):
+            host_of(self).say("the chat has started: only one that waits can change to the CPU.")
+            return
+        self._open_anew([side.model for side in state.sides], on_cpu=True)
+
+    def action_again(self) -> None:
+        state = self.state
+        if not state.is_over and not state.trouble:
+            host_of(self).say("the chat is open.")
+            return
+        self._open_anew([side.model for side in state.sides])
+
+    def action_side(self) -> None:
+        self.action_choose(1 - self.state.chosen)
+
+    def action_choose(self, at: int) -> None:
+        if at == self.state.chosen or at >= len(self.state.sides):
+            host_of(self).say(NO_MORE)
+            return
+        self.state.chosen = at
+        self._redraw_after_layout()
+
+    def action_full(self) -> None:
+        self.state.is_full = not self.state.is_full
+        self._redraw_after_layout()
+
+    def _redraw_after_layout(self) -> None:
+        self.redraw()
+        self.call_after_refresh(self.redraw)
+
+    def action_turn(self, by: int) -> None:
+        """Choose another prompt, and show it at the top of both panes."""
+        if not self.state.go_to_turn(by):
+            host_of(self).say(NO_MORE)
+            return
+        for at, side in enumerate(self.state.sides):
+            side.first = pane.row_of_turn(self.state, at, self._wrapped, self._side_width(at))
+        self.redraw()
+
+    # --- scrolling ------------------------------------------------------------------------------------
+
+    def action_move(self, rows: int) -> None:
+        self._scroll(self.state.chosen, rows)
+
+    def action_page(self, pages: float) -> None:
+        self.action_move(rows_of(pages, self._side_part(self.state.chosen).room.height))
+
+    def action_ends(self, direction: int) -> None:
+        self.state.sides[self.state.chosen].first = 0 if direction < 0 else None
+        self.redraw()
+
+    def _scroll(self, at: int, rows: int) -> None:
+        side, part = self.state.sides[at], self._side_part(at)
+        lines = len(pane.body_lines(self.state, at, self._wrapped, self._side_width(at)))
+        last = max(0, lines - (part.room.height - 1))
+        first = last if side.first is None else side.first
+        to = min(max(0, first + rows), last)
+        if to == first:
+            host_of(self).say(NO_MORE)
+            return
+        side.first = None if to == last else to
+        self.redraw()
+
+    @on(PointedLines.Wheel)
+    def _wheel(self, message: PointedLines.Wheel) -> None:
+        self._scroll(self._pointed_side(message), -WHEEL * message.direction)
+
+    @on(PointedLines.Pointed)
+    def _pointed(self, message: PointedLines.Pointed) -> None:
+        at = self._pointed_side(message)
+        if not message.is_dragged and at != self.state.chosen:
+            self.action_choose(at)
+
+    def _pointed_side(self, message: PointedLines.Used) -> int:
+        return int(message.control is self._side_part(1))
+
+    def action_back(self) -> None:
+        """Show both sides again; else end the chat and leave."""
+        if self.state.is_full:
+            self.action_full()
+            return
+        if (close := self._closing()) is not None:
+            self.app.run_worker(_end(host_of(self), close))
+        self.dismiss()
+
+
+async def _end(host: Host, close: CloseChat) -> None:
+    """End a chat; one that can't be ended now ends by itself when nobody reads it."""
+    with suppress(FinetopError):
+        await host.ask(close)
