@@ -26,7 +26,8 @@ class ChatSide(msgspec.Struct, frozen=True, omit_defaults=True):
     remedy: str = ""  # of checkpoint: the model of this remedy
     path: str = ""  # of gguf: absolute, on the supervisor's machine
     url: str = ""  # of endpoint: OpenAI-style, such as http://localhost:8000/v1
-    model: str = ""  # of endpoint: the model's name there
+    model: str = ""  # of endpoint: the model's name there; empty: the first that it lists
+    key_env: str = ""  # of endpoint: the environment variable that holds its key
 
 
 class ChatOpened(msgspec.Struct, frozen=True):
@@ -36,11 +37,16 @@ class ChatOpened(msgspec.Struct, frozen=True):
 
 
 class OpenChat(Order[ChatOpened], tag="chat-open", frozen=True):
-    """Queue a chat of a run: without sides, its base beside its best or newest checkpoint."""
+    """Queue a chat of a run: without sides, its base beside its best or newest checkpoint.
+
+    One that is open with the same sides is returned, with the conversation that it has.
+    """
 
     run: str
     sides: list[ChatSide] = []
     on_cpu: bool = False  # beside whatever runs, without waiting for a GPU
+    is_own: bool = False  # never one that is open already, and never offered to others
+    keys: dict[str, str] = {}  # of endpoints, by `key_env`: for the job's environment, never stored
 
 
 class ChatSettings(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -74,7 +80,10 @@ class StopAnswers(Order[Done], tag="chat-stop-answers", frozen=True):
 
 
 class ChatLine(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line of a chat's transcript, in the order in which it happened."""
+    """One line of a chat's transcript, in the order in which it happened.
+
+    Each side answers each prompt with `text` lines and then one `end` or `error` line.
+    """
 
     kind: Literal["ready", "prompt", "text", "end", "error", "notice"]
     at: float  # time.time()
@@ -85,10 +94,10 @@ class ChatLine(msgspec.Struct, frozen=True, omit_defaults=True):
     # of end: how the answer ended, its tokens and times
     why: Literal["", "end", "length", "stopped"] = ""
     tokens: int = 0
-    first_s: float = 0.0  # from the prompt to the first token
+    first_s: float = 0.0  # until the first token, since this side began
     took_s: float = 0.0
     prompt_tokens: int = 0
-    ends_at: float = 0.0  # of notice: when the chat ends (time.time())
+    ends_at: float = 0.0  # of notice: when the chat makes room (time.time()); 0 in a later one: it goes on
 
 
 class ChatPiece(msgspec.Struct, frozen=True):
@@ -134,7 +143,10 @@ class ChatPrompts(Question[ChatPromptsAnswer], tag="chat-prompts", frozen=True):
 
 
 class KeepAnswer(Order[Done], tag="chat-keep", frozen=True):
-    """Keep an answer: as one of the run's samples, or as a row of a test file with the given text as reference."""
+    """Keep an answer: as one of the run's samples, or as a row of a test file with the given text as reference.
+
+    A sample needs a chat that is still open.
+    """
 
     run: str
     job: Whole
