@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast
 from textual.dom import DOMNode
 
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.chat import ChatSide
 from finetop.core.protocol.messages.triage import TriageRow
 from finetop.core.protocol.request import Answer, Request
 from finetop.core.runtime.home import Home
@@ -83,7 +84,7 @@ class Host(Protocol):
 
     def open_remedies(self, run: str) -> object: ...
 
-    def open_chat(self, run: str) -> object: ...
+    def open_chat(self, run: str, model: ChatSide | None = None) -> object: ...
 
     def open_sweep(self, sweep: str) -> object: ...
 

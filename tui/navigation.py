@@ -14,6 +14,7 @@ from finetop.tui.screens.runs.screen import RunsScreen
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from finetop.core.protocol.messages.chat import ChatSide
     from finetop.core.protocol.messages.triage import TriageRow
     from finetop.tui.theme import StyleName
 
@@ -32,8 +33,9 @@ class NavigatingApp(OrderedKeysApp, inherit_bindings=False):
     def open_remedies(self, run: str) -> None:
         self.push_screen(new_screen("remedies", run))
 
-    def open_chat(self, run: str) -> None:
-        self.push_screen(new_screen("chat", run))
+    def open_chat(self, run: str, model: ChatSide | None = None) -> None:
+        """Chat with a run, or with one of its models, beside its base."""
+        self.push_screen(new_screen("chat", run, model))
 
     def open_sweep(self, sweep: str) -> None:
         self.push_screen(new_screen("sweep", sweep))

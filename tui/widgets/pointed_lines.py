@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias, cast
 
 from textual import events
+from textual.dom import DOMNode
 from textual.message import Message
-from textual.message_pump import MessagePump
 
 from finetop.tui.widgets.lines import Lines
+
+
+class OnLines(Message):
+    """The mouse was used on the lines `control`."""
+
+    @property
+    def control(self) -> DOMNode | None:
+        return cast("DOMNode | None", self._sender)
 
 
 class PointedLines(Lines):
     """A block of rows that reports where the mouse is used on it."""
 
-    class Used(Message):
-        """The mouse was used on the lines `control`."""
-
-        @property
-        def control(self) -> MessagePump | None:
-            return self._sender
-
     @dataclass
-    class Pointed(Used):
+    class Pointed(OnLines):
         """The mouse was pressed at a cell, or is dragged to one."""
 
         x: int
@@ -30,7 +32,7 @@ class PointedLines(Lines):
         is_dragged: bool
 
     @dataclass
-    class Dragged(Used):
+    class Dragged(OnLines):
         """It was released at another cell than it was pressed at: `start`."""
 
         x: int
@@ -38,12 +40,14 @@ class PointedLines(Lines):
         start: tuple[int, int]
 
     @dataclass
-    class Wheel(Used):
+    class Wheel(OnLines):
         """Its wheel was turned at a cell: up (1) or down (-1)."""
 
         x: int
         y: int
         direction: int
+
+    Used: TypeAlias = Pointed | Dragged | Wheel
 
     _pressed: tuple[int, int] | None = None
 

@@ -1,63 +1,19 @@
-"""A chat's requests: open it, read its transcript, put the prompts. A dropped link or a killed supervisor ends none."""
+"""Reads a chat's transcript and puts its prompts. A dropped link or a killed supervisor ends neither."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import msgspec
-
 from finetop.core.errors import FinetopError, NoSupervisor
-from finetop.core.protocol.messages.chat import (
-    WAIT_S,
-    AskChat,
-    ChatOpened,
-    ChatPiece,
-    ChatSide,
-    OpenChat,
-    ReadChat,
-)
-from finetop.core.protocol.messages.runs import GetRun
-from finetop.core.protocol.runs import JobRow, RunDetail
+from finetop.core.protocol.messages.chat import WAIT_S, AskChat, ChatPiece, ReadChat
 from finetop.tui.app_interface import Asker, Host
-from finetop.tui.screens.chat.state import USUAL_SIDES, ChatState
+from finetop.tui.screens.chat.state import ChatState
 
 PACE_S, FAR_PACE_S = 0.4, 1.0  # between two pictures, here and over a link
 AGAIN_S = 0.6  # between two attempts to reach the supervisor
 AWAY_S = 600.0  # without a key: reading ends, so that a forgotten screen does not hold a GPU
-
-
-def open_chats(detail: RunDetail) -> list[JobRow]:
-    """Return a run's chats that run or wait, the newest last."""
-    return [job for job in detail.jobs if job.verb == "chat" and job.is_under_way]
-
-
-def sides_of(job: JobRow) -> list[ChatSide]:
-    """Return the sides of a chat that another client opened."""
-    try:
-        return msgspec.convert(job.args.get("sides"), list[ChatSide]) or list(USUAL_SIDES)
-    except msgspec.ValidationError:
-        return list(USUAL_SIDES)
-
-
-async def opened(
-    host: Host, state: ChatState, sides: Sequence[ChatSide], *, on_cpu: bool = False
-) -> ChatOpened:
-    """Open a chat. Repeated only once it is known that the request was not carried out. Raises FinetopError."""
-    before: set[int] | None = None
-    request = OpenChat(state.run, list(sides), on_cpu)
-    while True:
-        try:
-            detail: RunDetail = await host.ask(GetRun(state.run))
-            new = [job for job in open_chats(detail) if before is not None and job.id not in before]
-            if new:  # the link broke after the request and before its answer
-                return ChatOpened(new[-1].id, state.run, sides_of(new[-1]))
-            before = {job.id for job in open_chats(detail)}
-            return await host.ask(request)
-        except NoSupervisor:
-            state.is_cut = True
-            await asyncio.sleep(AGAIN_S)
 
 
 @dataclass

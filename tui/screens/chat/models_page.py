@@ -85,14 +85,16 @@ def of_others(rows: Sequence[RunRow], run: str, machine: str, now: float) -> lis
 
 
 def typed_model(text: str, folder: Path | None) -> ChatSide | None:
-    """Return the model that a text names: URL [MODEL], a GGUF file, RUN@STEP; None if it names none by itself.
+    """Return the model that a text names: URL [MODEL] [$KEY], a GGUF file, RUN@STEP; None if it names none by itself.
 
     `folder` is where a relative path begins; None: files are on another machine. Raises BadInput.
     """
     text = text.strip()
     if text.startswith(("http://", "https://")):
-        url, _, model = text.partition(" ")
-        return ChatSide(model.strip() or url, "endpoint", url=url, model=model.strip())
+        url, *words = text.split()
+        model = " ".join(word for word in words if not word.startswith("$"))
+        key_env = next((word[1:] for word in words if word.startswith("$")), "")
+        return ChatSide(model or url, "endpoint", url=url, model=model, key_env=key_env)
     if text.endswith(".gguf"):
         path = given_path(text) if folder is not None else Path(text)
         if folder is None and not path.is_absolute():
@@ -180,7 +182,9 @@ class ModelsPage(TablePage["ChatSide | None"], inherit_bindings=False):
         if model is not None:
             about = {"endpoint": "endpoint", "gguf": "GGUF file"}.get(model.kind, "checkpoint")
             self._listed.append(Choice(model, about, TYPED))
-        self.show_title("Models", "type a name, RUN@STEP, a file.gguf, or http://HOST:PORT/v1 MODEL")
+        self.show_title(
+            "Models", "type a name, RUN@STEP, a file.gguf, or http://HOST:PORT/v1 MODEL $KEY_VARIABLE"
+        )
         self.query_one(Table).show(len(self._listed), at)
 
     def _typed(self, text: str) -> ChatSide | None:

@@ -290,7 +290,7 @@ def prompt_lines(state: ChatState, width: int, rows: int) -> list[Line]:
         hint: Line = () if state.is_closed else (("   ", ""), ("i", "key"), (" types a prompt", "dim"))
         return [*lines, hint]
     text = prompt_entry.drawn(state.entry, width - 4, rows, has_cursor=state.is_typing)
-    mark = (" > ", "key" if state.is_typing else "dim")
+    mark: Span = (" > ", "key" if state.is_typing else "dim")
     return [*lines, *((mark if not at else ("   ", ""), *line) for at, line in enumerate(text))]
 
 

@@ -15,7 +15,8 @@ from finetop.core.text import clean_line, count, counted
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, moves
 from finetop.tui.screens.pages import TablePage
-from finetop.tui.text import Line, cursor_mark, cut_end, padded, rule, wrapped
+from finetop.tui.text import Line, cursor_mark, cut_end, padded, paragraph, rule
+from finetop.tui.theme import StyleName
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.table import Table
@@ -107,7 +108,7 @@ class PromptsPage(TablePage["ChatPrompt | None"], inherit_bindings=False):
         room = max(8, width - _LABEL - expected_room - 3)
         text = padded(cut_end(clean_line(prompt.text).strip(), room - 1), room)
         expected = cut_end(clean_line(prompt.expected).strip(), expected_room)
-        style = "bold" if has_cursor else ""
+        style: StyleName = "bold" if has_cursor else ""
         return (cursor_mark(has_cursor), (f" {label}", "dim"), (text, style), (expected, "dim"))
 
     def _show_whole(self) -> None:
@@ -118,17 +119,13 @@ class PromptsPage(TablePage["ChatPrompt | None"], inherit_bindings=False):
             step = ("esc", "clear the filter") if self._filter else ("esc", "back: type a prompt of your own")
             self.bottom.offer((next_line(*step),), (FILTER, BACK))
             return
-        expected = [((f" {row}", ""),) for row in wrapped(prompt.expected, width - 3, max(1, height // 3))]
+        expected = paragraph(prompt.expected, width - 1, max(1, height // 3))
         below: list[Line] = [rule((("expected answer", ""),), width), *expected] if prompt.expected else []
-        system = (
-            [((f" system: {row}", "dim"),) for row in wrapped(prompt.system, width - 12, 1)]
-            if prompt.system
-            else []
-        )
-        text = wrapped(prompt.text, width - 3, max(1, height - 1 - len(system) - len(below)))
+        system = paragraph(f"system: {prompt.system}", width - 1, 1, style="dim") if prompt.system else []
+        text = paragraph(prompt.text, width - 1, max(1, height - 1 - len(system) - len(below)))
         how = "as it is, without the chat template" if prompt.raw else "as the user's message"
         title = rule(((clean_line(prompt.label), "bold"), (f"   {how}", "dim")), width)
-        part.show([title, *system, *(((f" {row}", ""),) for row in text), *below])
+        part.show([title, *system, *text, *below])
         self.bottom.offer((next_line("enter", "put it on the prompt line"),), (PICK, FILTER, BACK))
 
     @on(Table.Moved)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import suppress
+from typing import Any
 
 from textual import events, on, work
 from textual.app import ComposeResult
@@ -19,26 +21,19 @@ from finetop.core.protocol.messages.chat import (
     CloseChat,
     StopAnswers,
 )
-from finetop.core.protocol.messages.runs import GetRun
-from finetop.core.protocol.runs import Queued, RunDetail
+from finetop.core.protocol.runs import Queued
 from finetop.tui.app_interface import Host, host_of
 from finetop.tui.keys import NO_MORE, rows_of
 from finetop.tui.screens.chat import pane, prompt_entry
-from finetop.tui.screens.chat.exchange import (
-    AWAY_S,
-    FAR_PACE_S,
-    PACE_S,
-    Exchange,
-    open_chats,
-    opened,
-    sides_of,
-)
+from finetop.tui.screens.chat.exchange import AWAY_S
 from finetop.tui.screens.chat.keep import ask_where, send_reference
 from finetop.tui.screens.chat.keys import KEYS, footer_keys, next_lines
 from finetop.tui.screens.chat.models_page import ModelsPage
+from finetop.tui.screens.chat.prompt_line import press
 from finetop.tui.screens.chat.prompts_page import PromptsPage
+from finetop.tui.screens.chat.session import Session
 from finetop.tui.screens.chat.settings_page import SettingsPage
-from finetop.tui.screens.chat.state import ChatState
+from finetop.tui.screens.chat.state import BASE, ChatState
 from finetop.tui.screens.shared.run_actions import send
 from finetop.tui.widgets.app_screen import AppScreen
 from finetop.tui.widgets.entry import Entry, entry_of
@@ -62,13 +57,12 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
     TITLE = "Chat"
     COPIES_LINES = True
 
-    def __init__(self, run: str) -> None:
+    def __init__(self, run: str, model: ChatSide | None = None) -> None:
         super().__init__()
         self.state = ChatState(run)
+        self._models = [] if model is None else [BASE, model]
         self._wrapped = pane.Wrapped()
-        self._exchange: Exchange | None = None
         self._key_at = 0.0
-        self._is_closing = False
 
     def compose(self) -> ComposeResult:
         yield Top("Runs")
@@ -130,10 +124,11 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
     # --- what happens ---------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
+        self.session = Session(host_of(self), self.state, self.redraw, self._is_away, self._prompt_refused)
         self._stir()
         self.redraw()
         self.set_interval(TICK_S, self._tick)
-        self._begin()
+        self._attend(self.session.begin(self._models))
 
     def on_resize(self) -> None:
         self.set_class(self.size.width >= BESIDE, "-beside")
@@ -148,93 +143,14 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
 
     async def on_unmount(self) -> None:
         """End the chat if the screen goes otherwise than by its key: to another place, or with the app."""
-        if self._exchange is not None:
-            self._exchange.asker.close()
-        if (close := self._closing()) is not None:
-            with suppress(FinetopError, TimeoutError):
-                await asyncio.wait_for(host_of(self).ask(close), CLOSE_S)
-
-    def _closing(self) -> CloseChat | None:
-        """Return the request that ends the chat, once."""
-        state = self.state
-        if self._is_closing or state.job_id is None or state.is_over:
-            return None
-        self._is_closing = True
-        return CloseChat(state.run, state.job_id)
+        if (request := self.session.close()) is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(_end(host_of(self), request), CLOSE_S)
 
     @work(exclusive=True, group="chat")
-    async def _begin(self) -> None:
-        """Open a chat, unless another client left one open."""
-        state = self.state
-        try:
-            detail: RunDetail = await host_of(self).ask(GetRun(state.run))
-        except FinetopError as error:
-            self._show_trouble(error)
-            return
-        left_open = open_chats(detail)
-        if left_open:
-            state.left_open, state.is_typing = left_open[-1], False
-            self.redraw()
-        else:
-            await self._open([])
-
-    @work(exclusive=True, group="chat")
-    async def _take_up(self) -> None:
-        """Go on with the chat that was left open."""
-        job = self.state.left_open
-        if job is not None:
-            self.state.begin(job.id, sides_of(job), job.state)
-            await self._attend()
-
-    @work(exclusive=True, group="chat")
-    async def _open_anew(self, sides: list[ChatSide], *, on_cpu: bool = False) -> None:
-        """End the chat that is open, and open another."""
-        state, host = self.state, host_of(self)
-        job_id = state.left_open.id if state.left_open is not None else state.job_id
-        if job_id is not None and not state.is_over:
-            with suppress(FinetopError):
-                await host.ask(CloseChat(state.run, job_id))
-        state.job, state.job_id, state.left_open, state.trouble = None, None, None, ""
-        await self._open(sides, on_cpu=on_cpu)
-
-    async def _open(self, sides: list[ChatSide], *, on_cpu: bool = False) -> None:
-        state = self.state
-        state.is_typing = True
-        self.redraw()
-        try:
-            chat = await opened(host_of(self), state, sides, on_cpu=on_cpu)
-        except FinetopError as error:
-            self._show_trouble(error)
-            return
-        state.begin(chat.job_id, chat.sides)
-        self._is_closing = False
-        await self._attend()
-
-    async def _attend(self) -> None:
-        """Read the transcript and put the prompts until the chat has ended."""
-        host, state = host_of(self), self.state
-        state.is_typing = True
-        is_far = any(home.link is not None for home in host.homes)
-        exchange = self._exchange = Exchange(
-            host, host.own_asker(), state, self.redraw, self._is_away, self._prompt_refused,
-            FAR_PACE_S if is_far else PACE_S,
-        )  # fmt: skip
-        exchange.has_unsent.set()
-        self.redraw()
-        sending = asyncio.ensure_future(exchange.send())
-        try:
-            await exchange.read()
-            state.is_typing = False
-            self.redraw()
-        except FinetopError as error:
-            self._show_trouble(error)
-        finally:
-            sending.cancel()
-            exchange.asker.close()
-
-    def _show_trouble(self, error: FinetopError) -> None:
-        self.state.trouble, self.state.is_typing = str(error), False
-        self.redraw()
+    async def _attend(self, chat: Coroutine[Any, Any, None]) -> None:
+        """Open or take up a chat and attend it to its end, in place of the one before."""
+        await chat
 
     def _prompt_refused(self, ask: AskChat, error: FinetopError) -> None:
         """Put a refused prompt back on the prompt line, unless the next one is typed there."""
@@ -246,8 +162,7 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
     def _stir(self) -> None:
         """Note that somebody is here."""
         self._key_at = asyncio.get_running_loop().time()
-        if self._exchange is not None:
-            self._exchange.stirred.set()
+        self.session.stir()
 
     def _is_away(self) -> bool:
         return asyncio.get_running_loop().time() - self._key_at > AWAY_S
@@ -262,18 +177,11 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
             return
         event.stop()
         event.prevent_default()
-        match event.key:
-            case "enter":
-                self._enter()
-            case "escape":
-                state.is_typing = False
-                if state.keeping is not None:
-                    state.keeping, state.entry = None, Entry()
-            case "up" | "down":
-                self._up_or_down(-1 if event.key == "up" else 1)
-            case _:
-                entry = prompt_entry.typed(state.entry, event.key, event.character)
-                state.entry = state.entry if entry is None else entry
+        if event.key == "enter" and state.keeping is not None:
+            send_reference(self)
+        elif message := press(state, event.key, event.character):
+            host_of(self).say(message)
+        self.session.put_prompts()
         self.redraw()
 
     def on_paste(self, event: events.Paste) -> None:
@@ -285,31 +193,13 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
         self.state.entry = prompt_entry.inserted(self.state.entry, event.text.rstrip("\r\n"))
         self.redraw()
 
-    def _up_or_down(self, by: int) -> None:
-        """Move to another line of the text, else to an earlier or later prompt."""
-        state = self.state
-        entry = prompt_entry.moved(state.entry, by)
-        if entry is not None:
-            state.entry = entry
-        elif state.keeping is None and not state.recall(by):
-            host_of(self).say("no earlier prompt." if by < 0 else "no later prompt.")
-
-    def _enter(self) -> None:
-        state = self.state
-        if state.keeping is not None:
-            send_reference(self)
-        elif state.to_send() is None:
-            host_of(self).say("nothing to send: type a prompt first.")
-        elif self._exchange is not None:
-            self._exchange.has_unsent.set()
-
     # --- keys -----------------------------------------------------------------------------------------
 
     def action_type(self) -> None:
         """Type a prompt; or go on with the chat that was left open."""
         state = self.state
         if state.left_open is not None:
-            self._take_up()
+            self._attend(self.session.take_up())
         elif state.is_closed:
             host_of(self).say(state.trouble or "the chat has ended: R opens it again.")
         else:
@@ -329,7 +219,7 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
         """Begin a new conversation with the next prompt; instead of one that was left open: a new chat."""
         state = self.state
         if state.left_open is not None:
-            self._open_anew([])
+            self._attend(self.session.open_anew([]))
         elif state.is_closed:
             host_of(self).say("the chat has ended: R opens it again.")
         else:
@@ -362,7 +252,7 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
             if model is not None:
                 sides = [side.model for side in state.sides]
                 sides[at] = model
-                self._open_anew(sides)
+                self._attend(self.session.open_anew(sides))
 
         self.app.push_screen(ModelsPage(state.run, state.sides[at].model.label), chosen)
 
@@ -371,14 +261,14 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
         if not isinstance(state.job, Queued):
             host_of(self).say("the chat has started: only one that waits can change to the CPU.")
             return
-        self._open_anew([side.model for side in state.sides], on_cpu=True)
+        self._attend(self.session.open_anew([side.model for side in state.sides], on_cpu=True))
 
     def action_again(self) -> None:
         state = self.state
         if not state.is_over and not state.trouble:
             host_of(self).say("the chat is open.")
             return
-        self._open_anew([side.model for side in state.sides])
+        self._attend(self.session.open_anew([side.model for side in state.sides]))
 
     def action_side(self) -> None:
         self.action_choose(1 - self.state.chosen)
@@ -449,12 +339,12 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
         if self.state.is_full:
             self.action_full()
             return
-        if (close := self._closing()) is not None:
-            self.app.run_worker(_end(host_of(self), close))
+        if (request := self.session.close()) is not None:
+            self.app.run_worker(_end(host_of(self), request))
         self.dismiss()
 
 
-async def _end(host: Host, close: CloseChat) -> None:
+async def _end(host: Host, request: CloseChat) -> None:
     """End a chat; one that can't be ended now ends by itself when nobody reads it."""
     with suppress(FinetopError):
-        await host.ask(close)
+        await host.ask(request)

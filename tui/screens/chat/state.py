@@ -169,7 +169,7 @@ class ChatState:
                 turn = self._turn(line.number)
                 turn.prompt, turn.is_fresh = line.text, line.fresh
                 turn.expected = self.expected.get(line.number, "")
-                for side in sides:
+                for side in line.sides or sides:
                     turn.answers.setdefault(side, Answer())
                 self.unsent = [ask for ask in self.unsent if ask.number != line.number]
             case "text":

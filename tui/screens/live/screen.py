@@ -133,6 +133,8 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
         tile = self.tile
         if isinstance(tile, Job) and tile.row.what == "remedy":
             host_of(self).open_remedies(tile.name)
+        elif isinstance(tile, Job) and tile.row.what == "chat":
+            host_of(self).open_chat(tile.name)
         elif tile is not None:
             host_of(self).open_run(tile.name)
 
