@@ -112,7 +112,7 @@ class ChattingSupervisor(FakeSupervisor):
 
 
 def ready() -> list[ChatLine]:
-    return [ChatLine("ready", NOW - 3, side) for side in (0, 1)]
+    return [ChatLine("ready", NOW - 3, text="GPU 0, NVIDIA H100")]
 
 
 def prompt(number: int, text: str, *, fresh: bool = False, at: float = NOW - 2) -> ChatLine:
@@ -123,7 +123,7 @@ def answer(side: int, number: int, text: str, *, at: float = NOW - 1) -> list[Ch
     """Return an answer word by word, without its end."""
     words = text.split(" ")
     return [
-        ChatLine("text", at + place / 16, side, number, word if not place else f" {word}")
+        ChatLine("text", at + place / 4, side, number, word if not place else f" {word}")
         for place, word in enumerate(words)
     ]
 
@@ -136,7 +136,9 @@ def end(side: int, number: int, tokens: int, *, why: Any = "end", first_s: float
 def chat_job(job_id: int = 31, state: State | None = None) -> JobRow:
     """Return a chat that another client left open."""
     sides = [msgspec.to_builtins(side) for side in SIDES]
-    return JobRow(job_id, "chat", state or Running(NOW - 900, "answering"), 1, "chats/31", 0, {"sides": sides})
+    return JobRow(
+        job_id, "chat", state or Running(NOW - 900, "answering"), 1, "chats/31", 0, {"sides": sides}
+    )
 
 
 WAITING = Queued(2, "GPU 0 is support-r16's")

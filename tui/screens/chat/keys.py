@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from finetop.core.protocol.runs import Queued
 from finetop.tui.keys import PAGES, Key
-from finetop.tui.screens.chat.pane import waiting_words
 from finetop.tui.screens.chat.state import ChatState
+from finetop.tui.screens.chat.status import waiting_words
 from finetop.tui.text import Line
 from finetop.tui.widgets.frame import next_line
 
@@ -42,12 +42,12 @@ KEYS = (
 )
 WHILE_TYPING = (
     Key("enter", "send"),
-    Key("ctrl+j", "new line"),
-    Key("up", "earlier prompts", sign="↑↓"),
-    Key("pagedown", "scroll", sign="pgup pgdn"),
     Key("escape", "more keys"),
+    Key("up", "earlier prompts", sign="↑↓"),
+    Key("ctrl+j", "new line"),
+    Key("pagedown", "scroll", sign="pgup pgdn"),
 )
-_LEAVE_LINE = Key("escape", "leave the line")
+_WHILE_KEEPING = (Key("enter", "write the row"), Key("escape", "cancel"), Key("ctrl+j", "new line"))
 _TAKE_UP = Key("enter", "go on with it", "type")
 _NEW_CHAT = Key("n", "new chat", "fresh")
 _SCROLL = Key("", "scroll", sign="↑↓")
@@ -56,7 +56,7 @@ _SCROLL = Key("", "scroll", sign="↑↓")
 def footer_keys(state: ChatState) -> tuple[Key, ...]:
     """Return the keys for what the chat is at, the most used first."""
     if state.is_typing:
-        return WHILE_TYPING
+        return WHILE_TYPING if state.keeping is None else _WHILE_KEEPING
     if state.left_open is not None:
         return (_TAKE_UP, _NEW_CHAT, BACK)
     if state.trouble:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from finetop.core.protocol.messages.chat import ChatSettings
-from finetop.core.protocol.messages.limits import ordinal
 from finetop.core.protocol.runs import Failed, Lost, Queued, Running
-from finetop.core.text import clean_line, count, counted
-from finetop.core.wording.durations import clock, exact_span, long_span
-from finetop.core.wording.jobs import phase
+from finetop.core.text import clean_line, counted
+from finetop.core.wording.durations import clock, long_span
 from finetop.tui.screens.chat import prompt_entry
 from finetop.tui.screens.chat.state import Answer, ChatState, Turn
+from finetop.tui.screens.chat.status import side_title, waiting_words
 from finetop.tui.text import (
     CURSOR,
     Line,
@@ -24,7 +23,6 @@ from finetop.tui.text import (
     spread,
     wrapped,
 )
-from finetop.tui.theme import MARKS, StyleName
 
 LIMIT = 1 << 22  # bytes of a line of an answer that are shown
 EARLIER_ROWS = 3  # of a prompt above its answer
@@ -71,7 +69,7 @@ def _news(state: ChatState, room: int, now: float) -> Line:
         return ((cut_end(clean_line(state.notice), room), "dim"),)
     if isinstance(state.job, Running) and state.job.asked:
         return (("ending", "dim"),)
-    return ()
+    return ((f"on {clean_line(state.device)}", "dim"),) if state.device else ()
 
 
 def _countdown(state: ChatState, room: int, now: float) -> Line:
@@ -104,9 +102,7 @@ def settings_line(settings: ChatSettings, width: int) -> Line:
 # --- a side ----------------------------------------------------------------------------------------------------
 
 
-def side_lines(
-    state: ChatState, at: int, wrapped_rows: Wrapped, *, width: int, height: int, now: float
-) -> list[Line]:
+def side_lines(state: ChatState, at: int, wrapped_rows: Wrapped, *, width: int, height: int) -> list[Line]:
     """Return a side's pane in `height` rows: its title, and the turns in view."""
     side = state.sides[at]
     lines = body_lines(state, at, wrapped_rows, width)
@@ -115,7 +111,17 @@ def side_lines(
     if side.first is not None:
         side.first = None if top >= len(lines) - room else top
     _, shown, where = in_view(lines, top, room)
-    return [_side_title(state, at, width, where if side.first is not None else "", now), *shown]
+    return [side_title(state, at, width, where if side.first is not None else ""), *shown]
+
+
+def scrolled(state: ChatState, at: int, wrapped_rows: Wrapped, rows: int, *, width: int, height: int) -> bool:
+    """Scroll a side's pane by some rows; at its end it follows what is written. Return whether anything moved."""
+    side = state.sides[at]
+    last = max(0, len(body_lines(state, at, wrapped_rows, width)) - (height - 1))
+    first = last if side.first is None else side.first
+    to = min(max(0, first + rows), last)
+    side.first = None if to == last else to
+    return to != first
 
 
 def row_of_turn(state: ChatState, at: int, wrapped_rows: Wrapped, width: int) -> int:
@@ -180,7 +186,7 @@ def _ending_lines(state: ChatState, answer: Answer, width: int) -> list[Line]:
             return [((" ■ the chat ended here", "dim"),)]
         return [] if answer.pieces else [((" …", "dim"),)]
     if answer.end.why == "length":
-        return [((f" (cut at {counted(answer.end.tokens, 'token')}: s sets how many)", "dim"),)]
+        return [((f" (cut at {counted(answer.end.tokens, 'token')}: s changes the limit)", "dim"),)]
     if answer.end.why == "stopped":
         return [((" (stopped)", "dim"),)]
     return [] if answer.text.strip() else [((" (an empty answer)", "dim"),)]
@@ -207,76 +213,6 @@ def _left_open_lines(state: ChatState, width: int) -> list[Line]:
     since = f" since {clock(job.state.since)}" if isinstance(job.state, Running) else ""
     text = f"A chat with this run is still open (job {job.id}{since}). Its turns are kept."
     return [((f" {row}", ""),) for row in wrapped(text, width - 3)]
-
-
-def _side_title(state: ChatState, at: int, width: int, where: str, now: float) -> Line:
-    side = state.sides[at]
-    is_chosen = at == state.chosen and len(state.sides) > 1 and not state.is_full
-    status = (*side_status(state, at, now), *(((f"  {where}", "dim"),) if where else ()))
-    label = cut_middle(clean_line(side.model.label), max(8, width - line_width(status) - 10))
-    mark: Line = (("▸ ", "key"),) if is_chosen else ()
-    return rule((*mark, (label, "key" if is_chosen else "bold")), width, (*status, (" ", "")))
-
-
-def side_status(state: ChatState, at: int, now: float) -> Line:
-    """Return what a side does now: waiting, loading, answering, or how its newest answer went."""
-    side, job = state.sides[at], state.job
-    if side.error:
-        return (("✗ ", "red"), (cut_end(clean_line(side.error), 40), "red"))
-    turn = state.turn
-    answer = None if turn is None else turn.answers.get(at)
-    if state.is_over or (answer is not None and answer.is_over):
-        return _ended_status(answer) or ((("ended", "dim"),) if state.is_over else ())
-    if state.trouble or state.left_open is not None:
-        return ()
-    if job is None or isinstance(job, Queued):
-        return _waiting_status(job)
-    if not side.is_ready:
-        words = phase(job) if isinstance(job, Running) else "starting"
-        return ((f"{MARKS['running'].mark} ", "cyan"), (words, "cyan"))
-    if answer is None:
-        return (("ready", "dim"),)
-    if not answer.pieces:
-        earlier = next(one for one in state.turns if at in one.answers and not one.answers[at].is_over)
-        words = "thinking" if earlier is turn else "waits for the prompt before"
-        return ((f"{MARKS['running'].mark} ", "cyan"), (words, "cyan"))
-    speed = "" if answer.speed is None else f" {_rate(answer.speed)}"
-    return ((f"{MARKS['running'].mark} ", "cyan"), (f"answering{speed}", "cyan"))
-
-
-def _waiting_status(job: Queued | None) -> Line:
-    if job is None:
-        return (("opening …", "dim"),)
-    mark: Span = (f"{MARKS['queued'].mark} ", "queued")
-    place = f"{ordinal(job.place)} in the queue" if job.place else "waits in Slurm"
-    because = f", {clean_line(job.because)}" if job.because else ""
-    return (mark, (cut_end(f"{place}{because}", 44), ""))
-
-
-def _ended_status(answer: Answer | None) -> Line:
-    if answer is None:
-        return ()
-    if answer.error:
-        return (("✗ error", "red"),)
-    if answer.end is None:
-        return (("ended", "dim"),)
-    end = answer.end
-    first = f", first after {exact_span(end.first_s)}" if end.first_s else ""
-    style: StyleName = "dim"
-    speed = f", {_rate(end.tokens / end.took_s)}" if end.took_s > 0 and end.tokens > 1 else ""
-    return ((f"{counted(end.tokens, 'token')} in {exact_span(end.took_s)}{first}{speed}", style),)
-
-
-def _rate(speed: float) -> str:
-    return f"{speed:,.0f} tok/s" if speed >= 9.95 else f"{speed:.1f} tok/s"
-
-
-def waiting_words(state: ChatState) -> str:
-    """Return what is still to be answered: '2 prompts wait'; empty for nothing beside the one in progress."""
-    waiting = sum(not turn.is_over for turn in state.turns) - 1 + len(state.unsent)
-    return (
-        f"{count(waiting)} more {'prompt waits' if waiting == 1 else 'prompts wait'}" if waiting > 0 else ""
-    )
 
 
 # --- the prompt line -------------------------------------------------------------------------------------------

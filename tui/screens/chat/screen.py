@@ -24,6 +24,7 @@ from finetop.core.protocol.messages.chat import (
 from finetop.core.protocol.runs import Queued
 from finetop.tui.app_interface import Host, host_of
 from finetop.tui.keys import NO_MORE, rows_of
+from finetop.tui.save import Sheet
 from finetop.tui.screens.chat import pane, prompt_entry
 from finetop.tui.screens.chat.exchange import AWAY_S
 from finetop.tui.screens.chat.keep import ask_where, send_reference
@@ -36,7 +37,7 @@ from finetop.tui.screens.chat.settings_page import SettingsPage
 from finetop.tui.screens.chat.state import BASE, ChatState
 from finetop.tui.screens.shared.run_actions import send
 from finetop.tui.widgets.app_screen import AppScreen
-from finetop.tui.widgets.entry import Entry, entry_of
+from finetop.tui.widgets.entry import entry_of
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines, set_height
 from finetop.tui.widgets.pointed_lines import PointedLines
@@ -82,6 +83,11 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
     def to_fill(self) -> dict[str, str]:
         return {"RUN": self.state.run}
 
+    async def to_save(self) -> Sheet:
+        from finetop.tui.save.tables import chat
+
+        return chat(self.state)
+
     # --- what is seen ---------------------------------------------------------------------------------
 
     def _side_part(self, at: int) -> PointedLines:
@@ -112,7 +118,7 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
             part.display = at < len(state.sides) and (not state.is_full or at == state.chosen)
             if part.display and part.size.height:
                 size = {"width": self._side_width(at), "height": part.room.height}
-                part.show(pane.side_lines(state, at, self._wrapped, now=now, **size))
+                part.show(pane.side_lines(state, at, self._wrapped, **size))
         bottom = self.bottom
         bottom.is_typed_above = state.is_typing
         bottom.offer(next_lines(state), footer_keys(state))
@@ -310,16 +316,11 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
         self.redraw()
 
     def _scroll(self, at: int, rows: int) -> None:
-        side, part = self.state.sides[at], self._side_part(at)
-        lines = len(pane.body_lines(self.state, at, self._wrapped, self._side_width(at)))
-        last = max(0, lines - (part.room.height - 1))
-        first = last if side.first is None else side.first
-        to = min(max(0, first + rows), last)
-        if to == first:
+        size = {"width": self._side_width(at), "height": self._side_part(at).room.height}
+        if pane.scrolled(self.state, at, self._wrapped, rows, **size):
+            self.redraw()
+        else:
             host_of(self).say(NO_MORE)
-            return
-        side.first = None if to == last else to
-        self.redraw()
 
     @on(PointedLines.Wheel)
     def _wheel(self, message: PointedLines.Wheel) -> None:

@@ -14,14 +14,14 @@ from finetop.core.protocol.messages.chat import ChatSettings
 from finetop.core.text import clean_line, count
 from finetop.tui.keys import Key, moves
 from finetop.tui.screens.pages import TablePage
-from finetop.tui.text import Line, cursor_mark, cut_end
+from finetop.tui.text import Line, cursor_mark, cut_end, line_width, spread
 from finetop.tui.widgets.frame import next_line
 from finetop.tui.widgets.table import Table
 
 EDIT = Key("enter", "edit", "edit", "edit the setting; the template: on or off")
 RESET = Key("u", "usual value", "reset", "back to the usual value")
 BACK = Key("escape,s", "back", "back", "back to the chat: the next prompt uses these")
-_LABEL = 22  # cells
+_LABEL, _VALUE = 18, 12  # cells
 MOST_TOKENS = 32_768
 MOST_SEED = 2**31 - 1
 
@@ -107,15 +107,11 @@ class SettingsPage(TablePage[ChatSettings], inherit_bindings=False):
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         setting = SETTINGS[index]
         value = clean_line(shown(setting, self.settings)) or "none"
-        about = f"   {setting.about}"
-        room = max(8, width - _LABEL - 4 - len(about)) if width >= 80 else width - _LABEL - 4
-        text = cut_end(value, room)
-        return (
-            cursor_mark(has_cursor),
-            (f"  {setting.label:<{_LABEL}}", "bold" if has_cursor else ""),
-            (text, ""),
-            (about if width >= 80 else "", "dim"),
-        )
+        about: Line = ((setting.about, "dim"), (" ", ""))
+        name: Line = (cursor_mark(has_cursor), (f"  {setting.label:<{_LABEL}}", "bold" if has_cursor else ""))
+        room = width - _LABEL - 4 - line_width(about)
+        text = cut_end(value, room if room >= _VALUE else width - _LABEL - 4)
+        return spread((*name, (text, "")), about, width)
 
     @on(Table.Opened)
     def action_edit(self) -> None:

@@ -27,7 +27,6 @@ class Answer:
     """One side's answer to a prompt, as far as it has arrived."""
 
     pieces: list[str] = field(default_factory=list)
-    tokens: int = 0
     first_at: float = 0.0  # when its first and its newest piece were written, by the job's clock
     last_at: float = 0.0
     end: ChatLine | None = None
@@ -44,10 +43,9 @@ class Answer:
         return self.end is not None or bool(self.error)
 
     @property
-    def speed(self) -> float | None:
-        """Tokens a second since its first one; None before the second."""
-        span = self.last_at - self.first_at
-        return (self.tokens - 1) / span if self.tokens > 1 and span > 0 else None
+    def elapsed_s(self) -> float:
+        """Seconds from its first piece to its newest one."""
+        return self.last_at - self.first_at
 
 
 @dataclass
@@ -85,6 +83,7 @@ class ChatState:
     job: State | None = None
     offset: int = 0  # of the transcript
     turns: list[Turn] = field(default_factory=list)
+    device: str = ""  # in words: where the models are
     notice: str = ""
     ends_at: float = 0.0  # when the chat ends, by this client's clock; 0: no end is near
     trouble: str = ""  # why there is no chat
@@ -148,7 +147,7 @@ class ChatState:
         """Read a chat's transcript from its start; what was not sent yet goes to this chat."""
         self.sides = [Side(model) for model in sides]
         self.job_id, self.job, self.offset, self.turns = job_id, job, 0, []
-        self.notice, self.ends_at, self.trouble, self.left_open = "", 0.0, "", None
+        self.device, self.notice, self.ends_at, self.trouble, self.left_open = "", "", 0.0, "", None
         self.expected, self.turn_at = {}, None
         self.chosen = min(self.chosen, len(self.sides) - 1)
         self.accepted = set()
@@ -165,6 +164,7 @@ class ChatState:
             case "ready":
                 for side in sides:
                     self.sides[side].is_ready, self.sides[side].error = True, ""
+                self.device = line.text
             case "prompt":
                 turn = self._turn(line.number)
                 turn.prompt, turn.is_fresh = line.text, line.fresh
@@ -176,12 +176,10 @@ class ChatState:
                 for side in sides:
                     answer = self._turn(line.number).answers.setdefault(side, Answer())
                     answer.pieces.append(line.text)
-                    answer.tokens += line.tokens or 1
                     answer.first_at, answer.last_at = answer.first_at or line.at, line.at
             case "end":
                 for side in sides:
-                    answer = self._turn(line.number).answers.setdefault(side, Answer())
-                    answer.end, answer.tokens = line, line.tokens
+                    self._turn(line.number).answers.setdefault(side, Answer()).end = line
             case "error":
                 for side in sides:
                     if line.number:

@@ -32,7 +32,24 @@ SORT = Key("o", "sort", "sort", "sort again, worst first, with new checks", "fin
 BACK = Key("escape", "", "back", "clear the filter; back to all runs")
 MOVES = moves()
 KEYS = (
-    *(OPEN, ACCEPT, OWN, FIXED, NOTE, UNDO, REMEDIES, CHAT, STEPS, CHECK, MARK, COMPARE, VIEW, FILTER, SORT, BACK),
+    *(
+        OPEN,
+        ACCEPT,
+        OWN,
+        FIXED,
+        NOTE,
+        UNDO,
+        REMEDIES,
+        CHAT,
+        STEPS,
+        CHECK,
+        MARK,
+        COMPARE,
+        VIEW,
+        FILTER,
+        SORT,
+        BACK,
+    ),
     *(LEFT, RIGHT, *MATCHES, *MOVES),
 )
 _ALL_RUNS = Key("", "all runs", sign="v")
