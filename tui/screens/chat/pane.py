@@ -58,6 +58,9 @@ def _news(state: ChatState, room: int, now: float) -> Line:
     if state.is_cut:
         text = "reconnecting: answers continue meanwhile"
         return (("! ", "amber mark"), (cut_end(text, room - 2), "amber"))
+    if state.is_asleep:
+        text = "paused: no key for 10 min; any key goes on, else the chat ends soon"
+        return (("! ", "amber mark"), (cut_end(text, room - 2), "amber"))
     if isinstance(state.job, Failed | Lost):
         return ((cut_end(f"✗ failed: {clean_line(state.job.cause)}", room), "red"),)
     if state.is_over:
@@ -186,7 +189,7 @@ def _ending_lines(state: ChatState, answer: Answer, width: int) -> list[Line]:
             return [((" ■ the chat ended here", "dim"),)]
         return [] if answer.pieces else [((" …", "dim"),)]
     if answer.end.why == "length":
-        return [((f" (cut at {counted(answer.end.tokens, 'token')}: s changes the limit)", "dim"),)]
+        return [((f" (cut at {counted(answer.end.tokens, 'token')}; s changes the limit)", "dim"),)]
     if answer.end.why == "stopped":
         return [((" (stopped)", "dim"),)]
     return [] if answer.text.strip() else [((" (an empty answer)", "dim"),)]
