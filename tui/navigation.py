@@ -32,6 +32,9 @@ class NavigatingApp(OrderedKeysApp, inherit_bindings=False):
     def open_remedies(self, run: str) -> None:
         self.push_screen(new_screen("remedies", run))
 
+    def open_chat(self, run: str) -> None:
+        self.push_screen(new_screen("chat", run))
+
     def open_sweep(self, sweep: str) -> None:
         self.push_screen(new_screen("sweep", sweep))
 

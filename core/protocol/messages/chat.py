@@ -91,6 +91,7 @@ class ChatLine(msgspec.Struct, frozen=True, omit_defaults=True):
     number: int = 0  # of the prompt
     text: str = ""  # prompt: its text; text: a piece of the answer; error, notice: in words
     fresh: bool = False  # of prompt
+    sides: list[Whole] = []  # of prompt: those that answer it; empty: all
     # of end: how the answer ended, its tokens and times
     why: Literal["", "end", "length", "stopped"] = ""
     tokens: int = 0
