@@ -51,7 +51,7 @@ MINUTE_S = 60.0
 
 
 class FinetopApp(NavigatingApp, inherit_bindings=False):
-    """The app of one home, or with `others` of several; it opens on `run`. Tests pass other connections and looks."""
+    """The app of one home, or with `others` of several; it opens on `run` and a screen of it. Tests pass other connections and looks."""
 
     AUTO_FOCUS = "Bottom"
     ENABLE_COMMAND_PALETTE = False
@@ -67,6 +67,7 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
         *,
         others: Sequence[Home] = (),
         run: str = "",
+        screen: str = "",
         connect: Callable[[Home], Asker] = AsyncClient,
         start: Callable[[Home], None] = start_supervisor,
         now: Callable[[], float] = time.time,
@@ -97,7 +98,7 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
         self.running: Mapping[str, int] = {}  # jobs, by their verbs
         self._ringer = Ringer()
         self._now, self._pace_s = now, pace_s
-        self._first_run = run
+        self._first_run, self._first_screen = run, screen
         self._start, self._connect = start, connect
         self._askers = {home.label: connect(home) for home in self.homes}
         self._watchers = [connect(home) for home in self.homes]
@@ -210,6 +211,8 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
     def on_mount(self) -> None:
         if self._first_run:
             self.open_run(self._first_run)
+            if self._first_screen == "chat":
+                self.open_chat(self._first_run, joins=True)
         for watcher, machine in zip(self._watchers, self.machines, strict=True):
             self._follow(watcher, machine)
         self.set_timer(MINUTE_S - self.now() % MINUTE_S, self._minute)

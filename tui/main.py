@@ -12,8 +12,8 @@ from finetop.core.errors import EnvironmentTrouble
 from finetop.core.runtime.home import Home
 
 
-def open_app(homes: Sequence[Home], run: str = "", /) -> int:
-    """Run the app on homes, on `run` if it is given, until the user leaves; return the exit code, 0.
+def open_app(homes: Sequence[Home], run: str = "", screen: str = "", /) -> int:
+    """Run the app on homes, on `run` and a screen of it if they are given, until the user leaves; return 0.
 
     Its modules are imported here so that commands do not load them. Raises EnvironmentTrouble if there is no terminal,
     or no supervisor on this machine and none can start; Fault if the app crashed.
@@ -33,7 +33,7 @@ def open_app(homes: Sequence[Home], run: str = "", /) -> int:
         raise EnvironmentTrouble("the app needs a terminal.", hint=without)
     if all(home.link is None for home in homes):
         require_supervisor(homes[0])
-    app = FinetopApp(homes[0], others=homes[1:], run=run, driver_class=DifferenceDriver)
+    app = FinetopApp(homes[0], others=homes[1:], run=run, screen=screen, driver_class=DifferenceDriver)
     gc.freeze()  # imported modules are never garbage: spares keys a 30 ms collection over all of them
     goes_on = app.run()
     if app.fault is not None:

@@ -33,9 +33,9 @@ class NavigatingApp(OrderedKeysApp, inherit_bindings=False):
     def open_remedies(self, run: str) -> None:
         self.push_screen(new_screen("remedies", run))
 
-    def open_chat(self, run: str, model: ChatSide | None = None) -> None:
-        """Chat with a run, or with one of its models, beside its base."""
-        self.push_screen(new_screen("chat", run, model))
+    def open_chat(self, run: str, model: ChatSide | None = None, *, joins: bool = False) -> None:
+        """Chat with a run, or with one of its models, beside its base; or join the chat that is open."""
+        self.push_screen(new_screen("chat", run, model, joins))
 
     def open_sweep(self, sweep: str) -> None:
         self.push_screen(new_screen("sweep", sweep))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from finetop.core.protocol.messages.chat import ChatLine, ChatSettings, ChatSide
-from finetop.core.runtime.files import open_own, open_regular
+from finetop.core.runtime.files import open_own, open_regular, size_of
 
 ASKS, ANSWERS, PRESENT = "asks.jsonl", "answers.jsonl", "present"
 ABSENT_S = 600.0  # without a reader, after which a chat ends by itself
@@ -51,6 +51,7 @@ class Keep(msgspec.Struct, tag="keep", frozen=True):
     """Report an answer as one of the run's samples."""
 
     step: int
+    number: int  # of the prompt
     prompt: str
     text: str
 
@@ -58,13 +59,27 @@ class Keep(msgspec.Struct, tag="keep", frozen=True):
 AskLine = Prompt | StopLine | MakeRoom | Keep
 
 
-class Side(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A side as the job needs it: a run's folder below the home, its checkpoint below that, a remedy's facts."""
+class Place(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where the job finds a side's model."""
+
+    folder: str = ""  # of a run, below the home: runs/0007-name
+    checkpoint: str = ""  # below that
+    is_adapter: bool = False  # with the base inside, which can be switched to
+    candidate: dict[str, Any] | None = None  # how a remedy's model is made of it
+
+
+@dataclass(frozen=True)
+class Side:
+    """A side as the job's args have it: one mapping of both."""
 
     side: ChatSide
-    folder: str = ""  # of base and checkpoint: runs/0007-name
-    checkpoint: str = ""
-    remedy: dict[str, Any] | None = None
+    place: Place = field(default_factory=Place)
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        mapping: dict[str, Any] = {**msgspec.to_builtins(self.side), **msgspec.to_builtins(self.place)}
+        return mapping
 
 
 _ask_lines: msgspec.json.Decoder[AskLine] = msgspec.json.Decoder(AskLine)
@@ -74,7 +89,8 @@ _encoder = msgspec.json.Encoder()
 
 def sides_of(args: dict[str, Any]) -> list[Side]:
     """Read the sides of a chat from its job's args. Raises msgspec.ValidationError."""
-    return msgspec.convert(args.get("sides"), list[Side])
+    mappings = msgspec.convert(args.get("sides"), list[dict[str, Any]])
+    return [Side(msgspec.convert(own, ChatSide), msgspec.convert(own, Place)) for own in mappings]
 
 
 # --- asks -----------------------------------------------------------------------------------------------------
@@ -85,6 +101,11 @@ def append_ask(folder: Path, line: AskLine) -> None:
     _append(folder / ASKS, _encoder.encode(line))
 
 
+def asks_size(folder: Path) -> int:
+    """Return the size of a chat's asks in bytes; 0 without any."""
+    return size_of(folder / ASKS)
+
+
 def read_asks(folder: Path, offset: int = 0) -> tuple[list[AskLine], int]:
     """Return the asks from a byte offset, and the next offset; what is no whole line stays for the next time."""
     content, _ = _read(folder / ASKS, offset, None)
@@ -93,6 +114,16 @@ def read_asks(folder: Path, offset: int = 0) -> tuple[list[AskLine], int]:
 
 
 # --- answers --------------------------------------------------------------------------------------------------
+
+
+def all_answers(folder: Path) -> list[ChatLine]:
+    """Return the whole transcript."""
+    lines, offset = read_answers(folder, 0)
+    whole = list(lines)
+    while lines:
+        lines, offset = read_answers(folder, offset)
+        whole += lines
+    return whole
 
 
 def read_answers(folder: Path, offset: int) -> tuple[list[ChatLine], int]:
@@ -118,14 +149,12 @@ def _same_answer(one: ChatLine, other: ChatLine) -> bool:
     return (one.side, one.number) == (other.side, other.number)
 
 
-def wait_for_answers(
-    folder: Path, offset: int, wait_s: float, is_over: Callable[[], bool]
-) -> tuple[list[ChatLine], int]:
+def wait_for_answers(folder: Path, offset: int, wait_s: float) -> tuple[list[ChatLine], int]:
     """Read the transcript, waiting in this thread for something new."""
     until = time.monotonic() + wait_s
     while True:
         lines, following = read_answers(folder, offset)
-        if lines or following != offset or is_over() or time.monotonic() >= until:
+        if lines or following != offset or time.monotonic() >= until:
             return lines, following
         time.sleep(LOOK_S)
 

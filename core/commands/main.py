@@ -27,9 +27,9 @@ from finetop.core.text import SafeWriter, clean_line
 
 
 class OpenApp(Protocol):
-    """Open the app on homes, at a run if one is named."""
+    """Open the app on homes, at a run if one is named, on a screen of it: "" or "chat"."""
 
-    def __call__(self, homes: Sequence[Home], run: str = "", /) -> int: ...
+    def __call__(self, homes: Sequence[Home], run: str = "", screen: str = "", /) -> int: ...
 
 
 # The groups of --help, in order.

@@ -184,7 +184,7 @@ class JobSpec(msgspec.Struct, frozen=True):
     # export: {"checkpoint": …, "step": 120, "to": "/models/y", "dtype": "bfloat16"}; of a remedy also {"remedy": {…}}
     # remedy: {"checkpoint": …, "step": 120, "candidates": [{"name": "interpolate-0.5", "checkpoint": …, …}]}
     # approach, measure: {"approach": "lora", "step": 120, "checkpoint": …}, the last two only if weights change
-    # chat: {"sides": [core/chat/transcript.Side …], "on_cpu": true, "is_own": true}, the last two only if set
+    # chat: {"sides": [a ChatSide and a Place of core/chat/transcript.py in one]}; "on_cpu", "is_own": true only if set
     args: dict[str, Any] = {}
     log_mib: int | None = None  # disk limit of its log
     events_taken: int = 0  # highest number of its events in the store

@@ -65,8 +65,8 @@ async def update_all(supervisor: Supervisor, sizes: Mapping[int, int]) -> None:
     supervisor.vitals_at = now
     silent: list[tuple[Job, Vital]] = []
     for job in supervisor.live:
-        if job.verb == "watch":
-            continue  # its process only reads: what it uses says nothing about the program
+        if job.verb in ("watch", "chat"):
+            continue  # a watch only reads, and a chat waits for its user
         vital, size = supervisor.vitals.get(job.id), sizes[job.id]
         if vital is None or (vital.attempt, vital.size) != (job.attempt, size):
             supervisor.vitals[job.id] = Vital(job.attempt, size)

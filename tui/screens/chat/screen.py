@@ -58,10 +58,10 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
     TITLE = "Chat"
     COPIES_LINES = True
 
-    def __init__(self, run: str, model: ChatSide | None = None) -> None:
+    def __init__(self, run: str, model: ChatSide | None = None, joins: bool = False) -> None:
         super().__init__()
         self.state = ChatState(run)
-        self._models = [] if model is None else [BASE, model]
+        self._models, self._joins = [] if model is None else [BASE, model], joins
         self._wrapped = pane.Wrapped()
         self._key_at = 0.0
 
@@ -134,7 +134,7 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
         self._stir()
         self.redraw()
         self.set_interval(TICK_S, self._tick)
-        self._attend(self.session.begin(self._models))
+        self._attend(self.session.begin(self._models, joins=self._joins))
 
     def on_resize(self) -> None:
         self.set_class(self.size.width >= BESIDE, "-beside")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from finetop.core.errors import BadInput, FinetopError, NoSupervisor
+from finetop.core.errors import BadInput, FinetopError, NoSupervisor, Refused
 from finetop.core.protocol.messages.chat import AskChat, ChatOpened, ChatSide, CloseChat, OpenChat
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.request import Answer, Request
@@ -70,15 +70,20 @@ class Session:
         if self.exchange is not None:
             self.exchange.has_unsent.set()
 
-    async def begin(self, models: Sequence[ChatSide]) -> None:
-        """Open a chat with these models, or the usual ones; if a client left one open, offer that instead."""
+    async def begin(self, models: Sequence[ChatSide], *, joins: bool = False) -> None:
+        """Open a chat with these models, or the usual ones; if one is open, offer that instead, or join it."""
         try:
             detail: RunDetail = await self._ask_again(GetRun(self.state.run))
         except FinetopError as error:
             self._show_trouble(error)
             return
         left_open = open_chats(detail)
-        if left_open:
+        if joins and not left_open:
+            self._show_trouble(Refused("no chat of this run is open to others.", hint="R opens one."))
+        elif joins:
+            self.state.left_open = left_open[-1]
+            await self.take_up()
+        elif left_open:
             self.state.left_open, self.state.is_typing = left_open[-1], False
             self.changed()
         else:

@@ -134,7 +134,7 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
         if isinstance(tile, Job) and tile.row.what == "remedy":
             host_of(self).open_remedies(tile.name)
         elif isinstance(tile, Job) and tile.row.what == "chat":
-            host_of(self).open_chat(tile.name)
+            host_of(self).open_chat(tile.name, joins=True)
         elif tile is not None:
             host_of(self).open_run(tile.name)
 
