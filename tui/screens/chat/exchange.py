@@ -40,7 +40,8 @@ class Exchange:
             if self.is_away() and not state.is_answering:
                 await self._sleep()
             try:
-                request = ReadChat(state.run, state.job_id, state.offset, WAIT_S)
+                wait_s = 0.0 if state.job is None else WAIT_S  # its state is shown first
+                request = ReadChat(state.run, state.job_id, state.offset, wait_s)
                 piece: ChatPiece = await self.asker.ask(request)
             except NoSupervisor:
                 self._show_cut(is_cut=True)

@@ -21,7 +21,7 @@ SETTINGS = Key("s", "settings", "settings", "system prompt, temperature, top_p, 
 _MODEL = "another model on the chosen side: a run, checkpoint, remedy, GGUF file or endpoint"
 MODEL = Key("m", "model", "model", _MODEL)
 SIDE = Key("tab,shift+tab", "other side", "side", "the other side")
-LEFT = Key("left,h", "", "choose(0)", "the left side", sign="←→")
+LEFT = Key("left,h", "", "choose(-1)", "the left side", sign="←→")
 RIGHT = Key("right,l", "", "choose(1)", "the right side")
 FULL = Key("z", "full screen", "full", "the chosen side alone, or both")
 NEWER = Key("right_square_bracket", "prompt", "turn(1)", "next prompt", sign="[ ]")
@@ -83,9 +83,9 @@ def next_lines(state: ChatState) -> list[Line]:
         return [next_line("R", "open the chat again: a new conversation, the settings stay")]
     if isinstance(state.job, Queued) and not state.is_typing:
         return [next_line("o", "answer on the CPU instead: starts now, answers slowly")]
-    if waiting := waiting_words(state):
+    if waiting_words(state):
         key, first = ("esc", "then S: ") if state.is_typing else ("S", "")
-        return [next_line(key, f"{first}stop the answers; {waiting}")]
+        return [next_line(key, f"{first}stop all answers, also of what waits")]
     if state.is_typing:
         return []
     if state.is_answering:

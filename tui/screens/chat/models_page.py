@@ -182,9 +182,7 @@ class ModelsPage(TablePage["ChatSide | None"], inherit_bindings=False):
         if model is not None:
             about = {"endpoint": "endpoint", "gguf": "GGUF file"}.get(model.kind, "checkpoint")
             self._listed.append(Choice(model, about, TYPED))
-        self.show_title(
-            "Models", "type a name, RUN@STEP, a file.gguf, or http://HOST:PORT/v1 MODEL $KEY_VARIABLE"
-        )
+        self.show_title("Models", "type a name, RUN@STEP, a .gguf file or a URL")
         self.query_one(Table).show(len(self._listed), at)
 
     def _typed(self, text: str) -> ChatSide | None:
@@ -197,7 +195,7 @@ class ModelsPage(TablePage["ChatSide | None"], inherit_bindings=False):
         except BadInput as error:
             return clean_line(str(error))
         if not self._listed and text.strip():
-            return "no model has that name; a file ends in .gguf, an endpoint begins with http"
+            return "no such model; a file ends in .gguf, an endpoint is http://HOST:PORT/v1 MODEL $KEY"
         return ""
 
     def draw_heading(self, index: int) -> str:

@@ -145,7 +145,13 @@ def body_lines(state: ChatState, at: int, wrapped_rows: Wrapped, width: int) -> 
     for ask in state.unsent:
         lines += _prompt_lines(ask.text, (" ", ""), width)
         accepted = ask.number in state.accepted
-        words = "waits" if accepted else "not sent yet: no connection" if state.is_cut else "sending …"
+        words = (
+            "waits for its turn"
+            if accepted
+            else "not sent yet: no connection"
+            if state.is_cut
+            else "sending …"
+        )
         lines += [((f" {words}", "dim"),), ()]
     if lines and not lines[-1]:
         lines.pop()

@@ -86,7 +86,7 @@ class PromptsPage(TablePage["ChatPrompt | None"], inherit_bindings=False):
             else counted(every, "prompt")
         )
         if self._trouble or self._all is None:
-            aside = self._trouble or "loading …"
+            aside = "" if self._trouble else "loading …"
         elif not every:
             aside = "none: the recipe names no prompts or test file, and no check has lost items"
         self.show_title("Prompts at hand", aside)
@@ -115,7 +115,7 @@ class PromptsPage(TablePage["ChatPrompt | None"], inherit_bindings=False):
         prompt, part = self.at, self.query_one("#whole", Lines)
         width, height = part.room
         if prompt is None:
-            part.show(())
+            part.show(paragraph(self._trouble, width, style="red"))
             step = ("esc", "clear the filter") if self._filter else ("esc", "back: type a prompt of your own")
             self.bottom.offer((next_line(*step),), (FILTER, BACK))
             return

@@ -277,9 +277,11 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
         self._attend(self.session.open_anew([side.model for side in state.sides]))
 
     def action_side(self) -> None:
-        self.action_choose(1 - self.state.chosen)
+        self.action_choose(-1 if self.state.chosen else 1)
 
-    def action_choose(self, at: int) -> None:
+    def action_choose(self, direction: int) -> None:
+        """Choose the left or upper side (-1), or the right or lower one (1)."""
+        at = max(0, direction)
         if at == self.state.chosen or at >= len(self.state.sides):
             host_of(self).say(NO_MORE)
             return
@@ -330,7 +332,7 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
     def _pointed(self, message: PointedLines.Pointed) -> None:
         at = self._pointed_side(message)
         if not message.is_dragged and at != self.state.chosen:
-            self.action_choose(at)
+            self.action_choose(1 if at else -1)
 
     def _pointed_side(self, message: PointedLines.Used) -> int:
         return int(message.control is self._side_part(1))

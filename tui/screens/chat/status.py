@@ -107,6 +107,8 @@ def _ended_forms(answer: Answer) -> list[Line]:
     if answer.end is None:
         return [(("ended", "dim"),)]
     end = answer.end
+    if not end.tokens:
+        return [(("stopped" if end.why == "stopped" else "no token", "dim"),)]
     tokens = counted(end.tokens, "token")
     first = f", first after {exact_span(end.first_s)}" if end.first_s else ""
     speed = f", {_rate(end.tokens / end.took_s)}" if end.took_s > 0 and end.tokens > 1 else ""

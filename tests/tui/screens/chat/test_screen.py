@@ -179,7 +179,7 @@ async def test_another_model_on_a_side_opens_another_chat() -> None:
         assert second.sides == [ChatSide("support-r16", "checkpoint", run="support-r16"), SIDES[1]]
         fake.write(job=OPEN)
         await pressed(pilot, "escape", "m", *"nothing like it", "enter")
-        assert "no model has that name" in text_of(app)
+        assert "no such model" in text_of(app)
 
 
 async def test_one_that_waits_for_a_gpu_says_why_and_can_take_the_cpu() -> None:

@@ -119,7 +119,7 @@ def test_a_prompt_is_taken_off_the_line_once_and_waits_until_it_is_in_the_transc
     assert ask.settings.system == "Be brief." and state.entry == Entry()
     assert " sending …" in shown(state, 0)
     state.accepted.add(3)
-    assert " waits" in shown(state, 0)
+    assert " waits for its turn" in shown(state, 0)
     state.feed([prompt(3, "Third?")], NOW)
     assert not state.unsent and state.turns[-1].prompt == "Third?"
 
