@@ -314,8 +314,7 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
         self.action_move(rows_of(pages, self._side_part(self.state.chosen).room.height))
 
     def action_ends(self, direction: int) -> None:
-        self.state.sides[self.state.chosen].first = 0 if direction < 0 else None
-        self.redraw()
+        self.action_move(direction * 1_000_000)
 
     def _scroll(self, at: int, rows: int) -> None:
         size = {"width": self._side_width(at), "height": self._side_part(at).room.height}

@@ -12,6 +12,7 @@ from textual import on
 
 from finetop.core.protocol.messages.chat import ChatSettings
 from finetop.core.text import clean_line, count
+from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, moves
 from finetop.tui.screens.pages import TablePage
 from finetop.tui.text import Line, cursor_mark, cut_end, line_width, spread
@@ -135,7 +136,11 @@ class SettingsPage(TablePage[ChatSettings], inherit_bindings=False):
 
     def action_reset(self) -> None:
         setting = SETTINGS[self.query_one(Table).cursor]
-        self._set(setting, getattr(ChatSettings(), setting.name))
+        usual = getattr(ChatSettings(), setting.name)
+        if getattr(self.settings, setting.name) == usual:
+            host_of(self).say(f"{setting.label} has its usual value.")
+        else:
+            self._set(setting, usual)
 
     def _set(self, setting: Setting, value: object) -> None:
         self.settings = replace(self.settings, **{setting.name: value})
