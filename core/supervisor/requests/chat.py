@@ -13,6 +13,7 @@ from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core import plugins
 from finetop.core.chat import transcript as files
+from finetop.core.chat.sides import KIND
 from finetop.core.chat.transcript import Place, Side
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
 from finetop.core.protocol import accepts, runs as data
@@ -81,8 +82,10 @@ def side_of(connection: Connection, run_id: int, side: ChatSide) -> Side:
     match side.kind:
         case "gguf":
             path = absolute(side.path, "path")
+            KIND.load(side.kind).check(side)
             return Side(msgspec.structs.replace(side, label=side.label or path.name))
         case "endpoint":
+            KIND.load(side.kind).check(side)
             return Side(msgspec.structs.replace(side, label=side.label or side.model or side.url))
         case "base":
             return base_side(connection, run_id, side)
