@@ -246,6 +246,7 @@ class Call:
         kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
         self._connection = kind(address.hostname, address.port, timeout=CONNECT_S)
         self._socket: socket.socket | None = None
+        self._response: http.client.HTTPResponse | None = None
 
     def send(self, method: str, path: str, body: bytes | None) -> http.client.HTTPResponse:
         """Send a request and return the head of its answer. Raises OSError, HTTPException, Trouble for a refusal."""
@@ -257,7 +258,7 @@ class Call:
         self._socket = self._connection.sock
         self._socket.settimeout(None)  # the watch keeps the time
         self._connection.request(method, f"{own}/{path}", body, headers)
-        response = self._connection.getresponse()
+        self._response = response = self._connection.getresponse()
         if response.status != 200:
             raise self.writer.refused(response)
         return response
@@ -310,6 +311,8 @@ class Call:
 
     def close(self) -> None:
         self._is_over.set()
+        if self._response is not None:
+            self._response.close()
         self._connection.close()
 
 
