@@ -51,7 +51,7 @@ MINUTE_S = 60.0
 
 
 class FinetopApp(NavigatingApp, inherit_bindings=False):
-    """The app of one home, or with `others` of several; it opens on `run` and a screen of it. Tests pass other connections and looks."""
+    """The app of one home, or with `others` of several; it opens on `run` and a `screen` of it."""
 
     AUTO_FOCUS = "Bottom"
     ENABLE_COMMAND_PALETTE = False

@@ -118,8 +118,9 @@ def generate(
     if cache is not None:
         kept.cache, kept.ids = cache, written[0, : cache.get_seq_length()].tolist()
     piece(decoder.rest())
-    why = "end" if has_ended else "stopped" if was_stopped else "length"
-    return Answered(why, tokens, first_s, len(prompt))
+    return Answered(
+        "end" if has_ended else "stopped" if was_stopped else "length", tokens, first_s, len(prompt)
+    )
 
 
 def require_room(model: Any, tokenizer: Tokenizer, prompt: int) -> int:

@@ -130,8 +130,6 @@ def read_answers(folder: Path, offset: int) -> tuple[list[ChatLine], int]:
     """Return the transcript from a byte offset, and the next offset; pieces in a row of one answer become one."""
     content, size = _read(folder / ANSWERS, offset, READ_BYTES)
     lines, used = _whole_lines(content)
-    if not lines and len(content) == READ_BYTES:
-        used = READ_BYTES  # nothing that this program writes has such lines
     merged: list[ChatLine] = []
     for line in lines:
         entry = _decoded(_chat_lines, line)
@@ -235,7 +233,7 @@ class Presence:
 
     folder: Path
     seen: int = 0
-    since: float = field(default_factory=time.monotonic)
+    since: float = field(default_factory=lambda: time.monotonic())
 
     def absent_s(self) -> float:
         """Return for how many seconds nobody has read."""
@@ -273,7 +271,10 @@ def _read(file: Path, offset: int, most: int | None) -> tuple[bytes, int]:
             if offset >= size:
                 return b"", size
             opened.seek(offset)
-            return opened.read(-1 if most is None else most), size
+            content = opened.read(-1 if most is None else most)
+            if most is not None and len(content) == most and b"\n" not in content:
+                content += opened.readline()  # one long line: a prompt
+            return content, size
     except OSError:
         return b"", 0
 

@@ -127,8 +127,12 @@ def prompt_of(line: bytes, place: str) -> Asked:
 
 def of_messages(messages: Sequence[Any], place: str) -> Asked:
     """Return the prompt of a conversation: its system turn and its one question. Raises BadInput at `place`."""
-    turns = [(turn.get("role"), turn.get("content")) for turn in messages if isinstance(turn, dict)]
-    if any(not isinstance(content, str) for _, content in turns) or len(turns) < len(messages):
+    turns = [
+        (turn.get("role"), turn["content"])
+        for turn in messages
+        if isinstance(turn, dict) and isinstance(turn.get("content"), str)
+    ]
+    if len(turns) < len(messages):
         raise BadInput(f"{place}: a turn has no text.", hint=SHAPE)
     if turns and turns[-1][0] == "assistant":
         turns.pop()  # the reference answer

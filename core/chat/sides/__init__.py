@@ -12,7 +12,7 @@ from finetop.core.plugins import Plugin, PluginKind
 if TYPE_CHECKING:
     from finetop.core.chat.transcript import Side
     from finetop.core.data.formats import Message
-    from finetop.core.protocol.messages.chat import ChatSettings
+    from finetop.core.protocol.messages.chat import ChatSettings, ChatSide
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
 
@@ -65,6 +65,9 @@ class SideKind(Plugin):
 
     needs_model = False  # it loads a model of a run, so the job needs a device and its libraries
     opens_last = False  # it may use a model that another side loads
+
+    def check(self, side: ChatSide) -> None:
+        """Check a side before its chat is queued, without loading anything. Raises FinetopError."""
 
     @abstractmethod
     def open(self, side: Side, place: int, opening: Opening) -> Writer:

@@ -62,7 +62,9 @@ class ModelWriter(Writer):
         from finetop.core.data.render import prompt_ids
 
         if request.settings.raw:
-            ids = list(self.tokenizer(request.messages[-1].content, verbose=False)["input_ids"])
+            text, bos = request.messages[-1].content, self.tokenizer.bos_token
+            begins = not (bos and text.startswith(bos))
+            ids = list(self.tokenizer(text, add_special_tokens=begins, verbose=False)["input_ids"])
         else:
             ids = prompt_ids(request.messages, self.tokenizer, "the conversation")
         if not ids:

@@ -12,7 +12,9 @@ import msgspec
 from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core import plugins
-from finetop.core.chat import transcript as files
+from finetop.core.chat import prompts, transcript as files
+from finetop.core.chat.keep import append_row
+from finetop.core.chat.sides import KIND
 from finetop.core.chat.transcript import Place, Side
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
 from finetop.core.protocol import accepts, runs as data
@@ -20,7 +22,7 @@ from finetop.core.protocol.messages import chat as messages
 from finetop.core.protocol.messages.chat import MOST_SIDES, ChatSide
 from finetop.core.protocol.messages.limits import Done
 from finetop.core.runtime.files import make_inside
-from finetop.core.store import checks, jobs, remedies, runs
+from finetop.core.store import checks, jobs, remedies, runs, triage
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.launchers.ask_job import ask as ask_job
@@ -81,8 +83,10 @@ def side_of(connection: Connection, run_id: int, side: ChatSide) -> Side:
     match side.kind:
         case "gguf":
             path = absolute(side.path, "path")
+            KIND.load(side.kind).check(side)
             return Side(msgspec.structs.replace(side, label=side.label or path.name))
         case "endpoint":
+            KIND.load(side.kind).check(side)
             return Side(msgspec.structs.replace(side, label=side.label or side.model or side.url))
         case "base":
             return base_side(connection, run_id, side)
@@ -261,10 +265,54 @@ def close(supervisor: Supervisor, ask: messages.CloseChat) -> Done:
     return Done("the chat is closed.")
 
 
+# --- prompts at hand, and answers to keep ---------------------------------------------------------------------
+
+
+async def list_prompts(supervisor: Supervisor, ask: messages.ChatPrompts) -> messages.ChatPromptsAnswer:
+    """List a run's prompts: its recipe's, rows of its test file, items that its newest check lost. Raises NotFound."""
+    connection = supervisor.connection
+    run_id, _ = runs.find_run(connection, ask.run)
+    recipe, limit = runs.recipe(connection, run_id), max(0, ask.limit)
+    try:
+        lost = prompts.of_lost(triage.known_check(connection, ask.run).outcome.flips, limit)
+    except NotFound:  # not checked yet
+        lost = []
+    rows = await aside(partial(prompts.of_test, recipe, limit))
+    return messages.ChatPromptsAnswer([*prompts.of_recipe(recipe)[:limit], *rows, *lost])
+
+
+async def keep_answer(supervisor: Supervisor, ask: messages.KeepAnswer) -> Done:
+    """Keep an answer as a sample of the run, or as a row of a file. Raises NotFound, Refused, BadInput."""
+    job, folder = chat_of(supervisor, ask.run, ask.job)
+    sides = files.sides_of(job.args)
+    if not 0 <= ask.side < len(sides):
+        raise BadInput(f"side is {ask.side}, and this chat has {len(sides)}.", hint="They count from 0.")
+    if not ask.to and not is_open(job.state):
+        raise Refused("the chat has ended, and a sample needs one that is open.", hint="Keep it in a file.")
+    target = absolute(ask.to, "to") if ask.to else None
+    asks, answers = await aside(lambda: (files.read_asks(folder)[0], files.all_answers(folder)))
+    prompt = next(
+        (line for line in asks if isinstance(line, files.Prompt) and line.number == ask.number), None
+    )
+    own = [line for line in answers if (line.number, line.side) == (ask.number, ask.side)]
+    text = ask.text or "".join(line.text for line in own if line.kind == "text")
+    if prompt is None or not own:
+        raise NotFound(f"this chat has no answer to prompt {ask.number} of side {ask.side}.")
+    if target is not None:
+        system = "" if prompt.settings.raw else prompt.settings.system
+        await aside(partial(append_row, target, prompt.text, system, text))
+        return Done(f"added to {target}.")
+    step = sides[ask.side].side.step or 0
+    await append(supervisor, folder, files.Keep(step, ask.number, prompt.text, text))
+    return Done(f"kept as a sample of {ask.run}.")
+
+
 ANSWERS = {
     messages.OpenChat: open_chat,
     messages.AskChat: put,
     messages.StopAnswers: stop_answers,
     messages.ReadChat: read,
     messages.CloseChat: close,
+    messages.ChatPrompts: list_prompts,
+    messages.KeepAnswer: keep_answer,
 }
