@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 from textual.dom import DOMNode
 
 from finetop.core.errors import FinetopError
-from finetop.core.protocol.messages.chat import ChatSide
+from finetop.core.protocol.messages.chat import ChatPrompt, ChatSide
 from finetop.core.protocol.messages.triage import TriageRow
 from finetop.core.protocol.request import Answer, Request
 from finetop.core.runtime.home import Home
@@ -84,7 +84,14 @@ class Host(Protocol):
 
     def open_remedies(self, run: str) -> object: ...
 
-    def open_chat(self, run: str, model: ChatSide | None = None, *, joins: bool = False) -> object: ...
+    def open_chat(
+        self,
+        run: str,
+        model: ChatSide | None = None,
+        *,
+        at_hand: ChatPrompt | None = None,
+        joins: bool = False,
+    ) -> object: ...
 
     def open_sweep(self, sweep: str) -> object: ...
 

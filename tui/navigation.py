@@ -14,7 +14,7 @@ from finetop.tui.screens.runs.screen import RunsScreen
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from finetop.core.protocol.messages.chat import ChatSide
+    from finetop.core.protocol.messages.chat import ChatPrompt, ChatSide
     from finetop.core.protocol.messages.triage import TriageRow
     from finetop.tui.theme import StyleName
 
@@ -33,9 +33,16 @@ class NavigatingApp(OrderedKeysApp, inherit_bindings=False):
     def open_remedies(self, run: str) -> None:
         self.push_screen(new_screen("remedies", run))
 
-    def open_chat(self, run: str, model: ChatSide | None = None, *, joins: bool = False) -> None:
-        """Chat with a run, or with one of its models, beside its base; or join the chat that is open."""
-        self.push_screen(new_screen("chat", run, model, joins))
+    def open_chat(
+        self,
+        run: str,
+        model: ChatSide | None = None,
+        *,
+        at_hand: ChatPrompt | None = None,
+        joins: bool = False,
+    ) -> None:
+        """Chat with a run, or one of its models, beside its base, with a prompt at hand; or join the open chat."""
+        self.push_screen(new_screen("chat", run, model, at_hand, joins))
 
     def open_sweep(self, sweep: str) -> None:
         self.push_screen(new_screen("sweep", sweep))

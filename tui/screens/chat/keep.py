@@ -54,7 +54,7 @@ def _ask_file(screen: ChatScreen, keep: KeepAnswer) -> None:
             path = given_path(text)
         except BadInput as error:
             return clean_line(str(error))
-        if path.suffix != ".jsonl":
+        if path.suffix not in (".jsonl", ".ndjson"):
             return "a test file of JSON lines ends in .jsonl"
         return "" if is_here or path.is_absolute() else "a file on another machine needs its absolute path"
 

@@ -58,10 +58,14 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
     TITLE = "Chat"
     COPIES_LINES = True
 
-    def __init__(self, run: str, model: ChatSide | None = None, joins: bool = False) -> None:
+    def __init__(
+        self, run: str, model: ChatSide | None = None, at_hand: ChatPrompt | None = None, joins: bool = False
+    ) -> None:
         super().__init__()
         self.state = ChatState(run)
         self._models, self._joins = [] if model is None else [BASE, model], joins
+        if at_hand is not None:
+            self._put_at_hand(at_hand)
         self._wrapped = pane.Wrapped()
         self._key_at = 0.0
 
@@ -212,11 +216,13 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
             state.is_typing = True
             self.redraw()
 
+    def _put_at_hand(self, prompt: ChatPrompt) -> None:
+        self.state.at_hand, self.state.entry, self.state.is_typing = prompt, entry_of(prompt.text), True
+
     def action_prompts(self) -> None:
         def picked(prompt: ChatPrompt | None) -> None:
             if prompt is not None and not self.state.is_closed:
-                self.state.at_hand, self.state.entry = prompt, entry_of(prompt.text)
-                self.state.is_typing = True
+                self._put_at_hand(prompt)
             self.redraw()
 
         self.app.push_screen(PromptsPage(self.state.run), picked)

@@ -62,6 +62,7 @@ _WHICH_ITEMS = "lost, won, kind:carry, margin>1, runs>2, or words"
 ITEMS_FILTER = Key("slash", "filter", "filter", _WHICH_ITEMS, "finetop flips RUN --kind KIND")
 ITEMS_BACK = Key("escape", "back", "back", "clear the filter, then back to the table")
 ITEMS_KEYS = (ITEM, ITEMS_FILTER, *MATCHES, ITEMS_BACK, *MOVES)
+ITEM_CHAT = Key("C", "chat", "chat", "put the item to the run and its base in a chat", "finetop chat RUN")
 ITEM_BACK = Key("escape", "back", "back", "back to the items")
 ITEM_KEYS = (
     Key("j,down", "other items", "move(1)", "next item", sign="↑↓"),
@@ -69,6 +70,7 @@ ITEM_KEYS = (
     *PAGES,
     Key("g,home", "", "ends(-1)", "first item"),
     Key("G,end", "", "ends(1)", "last item"),
+    ITEM_CHAT,
     ITEM_BACK,
 )
 
