@@ -16,7 +16,6 @@ from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.chat import (
     AskChat,
     ChatPrompt,
-    ChatSettings,
     ChatSide,
     CloseChat,
     StopAnswers,
@@ -25,15 +24,12 @@ from finetop.core.protocol.runs import Queued
 from finetop.tui.app_interface import Host, host_of
 from finetop.tui.keys import NO_MORE, rows_of
 from finetop.tui.save import Sheet
-from finetop.tui.screens.chat import pane, prompt_entry
+from finetop.tui.screens.chat import pages, pane, prompt_entry
 from finetop.tui.screens.chat.exchange import AWAY_S
 from finetop.tui.screens.chat.keep import ask_where, send_reference
 from finetop.tui.screens.chat.keys import KEYS, footer_keys, next_lines
-from finetop.tui.screens.chat.models_page import ModelsPage
 from finetop.tui.screens.chat.prompt_line import press
-from finetop.tui.screens.chat.prompts_page import PromptsPage
 from finetop.tui.screens.chat.session import Session
-from finetop.tui.screens.chat.settings_page import SettingsPage
 from finetop.tui.screens.chat.state import BASE, ChatState
 from finetop.tui.screens.shared.run_actions import send
 from finetop.tui.widgets.app_screen import AppScreen
@@ -65,7 +61,7 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
         self.state = ChatState(run)
         self._models, self._joins = [] if model is None else [BASE, model], joins
         if at_hand is not None:
-            self._put_at_hand(at_hand)
+            self.state.put_at_hand(at_hand)
         self._wrapped = pane.Wrapped()
         self._key_at = 0.0
 
@@ -138,7 +134,7 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
         self._stir()
         self.redraw()
         self.set_interval(TICK_S, self._tick)
-        self._attend(self.session.begin(self._models, joins=self._joins))
+        self.attend(self.session.begin(self._models, joins=self._joins))
 
     def on_resize(self) -> None:
         self.set_class(self.size.width >= BESIDE, "-beside")
@@ -158,7 +154,7 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
                 await asyncio.wait_for(_end(host_of(self), request), CLOSE_S)
 
     @work(exclusive=True, group="chat")
-    async def _attend(self, chat: Coroutine[Any, Any, None]) -> None:
+    async def attend(self, chat: Coroutine[Any, Any, None]) -> None:
         """Open or take up a chat and attend it to its end, in place of the one before."""
         await chat
 
@@ -209,29 +205,27 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
         """Type a prompt; or go on with the chat that was left open."""
         state = self.state
         if state.left_open is not None:
-            self._attend(self.session.take_up())
+            self.attend(self.session.take_up())
         elif state.is_closed:
             host_of(self).say(state.trouble or "the chat has ended: R opens it again.")
         else:
             state.is_typing = True
             self.redraw()
 
-    def _put_at_hand(self, prompt: ChatPrompt) -> None:
-        self.state.at_hand, self.state.entry, self.state.is_typing = prompt, entry_of(prompt.text), True
-
     def action_prompts(self) -> None:
-        def picked(prompt: ChatPrompt | None) -> None:
-            if prompt is not None and not self.state.is_closed:
-                self._put_at_hand(prompt)
-            self.redraw()
+        pages.pick_prompt(self)
 
-        self.app.push_screen(PromptsPage(self.state.run), picked)
+    def action_settings(self) -> None:
+        pages.change_settings(self)
+
+    def action_model(self) -> None:
+        pages.choose_model(self)
 
     def action_fresh(self) -> None:
         """Begin a new conversation with the next prompt; instead of one that was left open: a new chat."""
         state = self.state
         if state.left_open is not None:
-            self._attend(self.session.open_anew([]))
+            self.attend(self.session.open_anew(self._models))
         elif state.is_closed:
             host_of(self).say("the chat has ended: R opens it again.")
         else:
@@ -249,38 +243,19 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
     def action_keep(self) -> None:
         ask_where(self)
 
-    def action_settings(self) -> None:
-        def changed(settings: ChatSettings | None) -> None:
-            if settings is not None:
-                self.state.settings = settings
-            self.redraw()
-
-        self.app.push_screen(SettingsPage(self.state.settings), changed)
-
-    def action_model(self) -> None:
-        state, at = self.state, self.state.chosen
-
-        def chosen(model: ChatSide | None) -> None:
-            if model is not None:
-                sides = [side.model for side in state.sides]
-                sides[at] = model
-                self._attend(self.session.open_anew(sides))
-
-        self.app.push_screen(ModelsPage(state.run, state.sides[at].model.label), chosen)
-
     def action_on_cpu(self) -> None:
         state = self.state
         if not isinstance(state.job, Queued):
             host_of(self).say("the chat has started: only one that waits can change to the CPU.")
             return
-        self._attend(self.session.open_anew([side.model for side in state.sides], on_cpu=True))
+        self.attend(self.session.open_anew([side.model for side in state.sides], on_cpu=True))
 
     def action_again(self) -> None:
         state = self.state
         if not state.is_over and not state.trouble:
             host_of(self).say("the chat is open.")
             return
-        self._attend(self.session.open_anew([side.model for side in state.sides]))
+        self.attend(self.session.open_anew([side.model for side in state.sides]))
 
     def action_side(self) -> None:
         self.action_choose(-1 if self.state.chosen else 1)

@@ -16,7 +16,7 @@ from finetop.core.protocol.messages.chat import (
     KeepAnswer,
 )
 from finetop.core.protocol.runs import Ended, JobRow, State
-from finetop.tui.widgets.entry import Entry
+from finetop.tui.widgets.entry import Entry, entry_of
 
 BASE, TUNED = ChatSide("base", "base"), ChatSide("tuned", "checkpoint")
 USUAL_SIDES = (BASE, TUNED)
@@ -224,6 +224,10 @@ class ChatState:
             side.first = None
         return ask
 
+    def put_at_hand(self, prompt: ChatPrompt) -> None:
+        """Put a prompt at hand on the prompt line."""
+        self.at_hand, self.entry, self.is_typing = prompt, entry_of(prompt.text), True
+
     def recall(self, by: int) -> bool:
         """Put an earlier (-1) or later (1) prompt on the prompt line; return whether there is one."""
         history = self.history
@@ -235,7 +239,7 @@ class ChatState:
         at += by
         text = self.draft if at == len(history) else history[at]
         self.history_at = None if at == len(history) else at
-        self.entry, self.at_hand = Entry(text, len(text)), None
+        self.entry, self.at_hand = entry_of(text), None
         return True
 
     def go_to_turn(self, by: int) -> bool:
