@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from finetop.core.errors import FinetopError, NoSupervisor
+from finetop.core.errors import FinetopError, NoSupervisor, Refused
 from finetop.core.protocol.messages.chat import WAIT_S, AskChat, ChatPiece, ReadChat
 from finetop.tui.app_interface import Asker, Host
 from finetop.tui.screens.chat.state import ChatState
 
 PACE_S, FAR_PACE_S = 0.4, 1.0  # between two pictures, here and over a link
 AGAIN_S = 0.6  # between two attempts to reach the supervisor
+MOST_TAKEN = 8  # numbers that other clients' prompts may have, which the transcript does not show yet
 AWAY_S = 600.0  # without a key: reading ends, so that a forgotten screen does not hold a GPU
 
 
@@ -72,7 +73,7 @@ class Exchange:
 
     async def send(self) -> None:
         """Put each prompt in turn; over a link that breaks it is sent again: the job takes a number once."""
-        state = self.state
+        state, taken = self.state, 0
         while True:
             await self.has_unsent.wait()
             self.has_unsent.clear()
@@ -83,9 +84,14 @@ class Exchange:
                     self._show_cut(is_cut=True)
                     await asyncio.sleep(AGAIN_S)
                 except FinetopError as error:
+                    if isinstance(error, Refused) and taken < MOST_TAKEN:
+                        taken += 1
+                        state.renumber()
+                        continue
                     state.unsent = [other for other in state.unsent if other.number != ask.number]
                     self.refused(ask, error)
                 else:
+                    taken = 0
                     state.accepted.add(ask.number)
                     self.changed()
 

@@ -9,7 +9,7 @@ from finetop.core.protocol.runs import Failed, Lost, Queued, Running
 from finetop.core.text import clean_line, counted
 from finetop.core.wording.durations import clock, long_span
 from finetop.tui.screens.chat import prompt_entry
-from finetop.tui.screens.chat.state import Answer, ChatState, Turn
+from finetop.tui.screens.chat.state import RAW_TOKENS, Answer, ChatState, Turn
 from finetop.tui.screens.chat.status import side_title, waiting_words
 from finetop.tui.text import (
     CURSOR,
@@ -144,14 +144,13 @@ def body_lines(state: ChatState, at: int, wrapped_rows: Wrapped, width: int) -> 
         lines += _turn_lines(state, turn, at, wrapped_rows, width)
     for ask in state.unsent:
         lines += _prompt_lines(ask.text, (" ", ""), width)
-        accepted = ask.number in state.accepted
-        words = (
-            "waits for its turn"
-            if accepted
-            else "not sent yet: no connection"
-            if state.is_cut
-            else "sending …"
-        )
+        words = "sending …"
+        if state.is_over:
+            words = "■ not answered: R opens the chat again and puts it there"
+        elif ask.number in state.accepted:
+            words = "waits for its turn"
+        elif state.is_cut:
+            words = "not sent yet: no connection"
         lines += [((f" {words}", "dim"),), ()]
     if lines and not lines[-1]:
         lines.pop()
@@ -246,6 +245,6 @@ def _prompt_title(state: ChatState) -> tuple[str, Line]:
     waiting = waiting_words(state)
     aside: Line = ((waiting, "dim"), (" ", "")) if waiting else ()
     if at_hand is None:
-        return ("prompt, a new conversation" if state.is_fresh and state.turns else "prompt"), aside
-    template = ", without the chat template" if at_hand.raw else ""
-    return f"prompt: {clean_line(at_hand.label)}, a new conversation{template}", aside
+        return ("prompt, new conversation" if state.is_fresh and state.turns else "prompt"), aside
+    template = f", no template, at most {RAW_TOKENS} tokens" if at_hand.raw else ""
+    return f"prompt: {clean_line(at_hand.label)}, new conversation{template}", aside

@@ -19,6 +19,7 @@ from finetop.core.protocol.runs import Ended, JobRow, State
 from finetop.tui.widgets.entry import Entry, entry_of
 
 BASE, TUNED = ChatSide("base", "base"), ChatSide("tuned", "checkpoint")
+RAW_TOKENS = 64  # of an answer to an item that is put without the chat template
 USUAL_SIDES = (BASE, TUNED)
 
 
@@ -96,7 +97,7 @@ class ChatState:
     expected: dict[int, str] = field(default_factory=dict)  # of prompts at hand, by number
     at_hand: ChatPrompt | None = None  # the prompt at hand that is on the prompt line
     is_fresh: bool = False  # the next prompt begins a conversation
-    chosen: int = 0  # the side that keys act on
+    chosen: int = 1  # the side that keys act on: at first the tuned one
     is_full: bool = False  # the chosen side alone fills the screen
     turn_at: int | None = None  # the chosen turn; None: the newest
     entry: Entry = field(default_factory=Entry)
@@ -213,6 +214,8 @@ class ChatState:
         if at_hand is not None:
             system = at_hand.system or ("" if at_hand.raw else settings.system)
             settings = replace(settings, system=system, raw=at_hand.raw or settings.raw)
+            if at_hand.raw:  # a model goes on and on after an item of a benchmark
+                settings = replace(settings, max_new_tokens=min(RAW_TOKENS, settings.max_new_tokens))
         is_fresh = self.is_fresh or at_hand is not None
         ask = AskChat(self.run, self.job_id or 0, self.next_number, text, settings, is_fresh)
         if at_hand is not None and at_hand.expected:
@@ -223,6 +226,12 @@ class ChatState:
         for side in self.sides:
             side.first = None
         return ask
+
+    def renumber(self) -> None:
+        """Give the prompts that were not accepted the next numbers: another client has put one with theirs."""
+        before = [ask.number for ask in self.unsent if ask.number not in self.accepted]
+        self.expected = {number + (number in before): text for number, text in self.expected.items()}
+        self.unsent = [replace(ask, number=ask.number + (ask.number in before)) for ask in self.unsent]
 
     def put_at_hand(self, prompt: ChatPrompt) -> None:
         """Put a prompt at hand on the prompt line."""

@@ -69,10 +69,10 @@ async def test_a_prompt_is_sent_to_both_and_the_answers_stream() -> None:
         assert (ask.job, ask.number, ask.text) == (41, 1, "What now?\n1 or 2")
         fake.write(*ready(), prompt(1, ask.text), *answer(0, 1, "I think so."), job=OPEN)
         await settled(pilot, 0.1)
-        assert "I think so." in text_of(app) and "waits for base" in row_with(app, "── tuned")
+        assert "I think so." in text_of(app) and "waits for base" in row_with(app, "▸ tuned")
         fake.write(end(0, 1, 4), *answer(1, 1, "Aye!"), end(1, 1, 2))
         await settled(pilot, 0.1)
-        assert "4 tokens in 0.25 s" in row_with(app, "▸ base") and "Aye!" in text_of(app)
+        assert "4 tokens in 0.25 s" in row_with(app, "── base") and "Aye!" in text_of(app)
         app.screen.post_message(events.Paste("one\ntwo\x1b[2J"))
         await pressed(pilot, "enter")
         assert asked(fake, AskChat)[-1].text == "one\ntwo"
@@ -114,13 +114,13 @@ async def test_the_other_keys_of_a_conversation() -> None:
         screen = await opened(pilot, "escape")
         assert "▸> How do I return a parcel?" in text_of(app)
         await pressed(pilot, "w")
+        assert "still answering" in text_of(app)
+        await pressed(pilot, "tab", "w")
         assert "Keep the answer of base?  You can return it within 30 days." in text_of(app)
         await pressed(pilot, "s")
         assert asked(fake, KeepAnswer) == [KeepAnswer(RUN, 41, 2, 0)]
         assert "kept as a sample of support-full-1e-4." in text_of(app)
-        await pressed(pilot, "tab", "w")
-        assert "still answering" in text_of(app)
-        await pressed(pilot, "left_square_bracket", "w", "t")
+        await pressed(pilot, "tab", "left_square_bracket", "w", "t")
         assert f"add a row to /nowhere/{RUN}-test.jsonl" in text_of(app)
         await pressed(pilot, "enter")
         assert f"reference answer for /nowhere/{RUN}-test.jsonl" in text_of(app)
@@ -156,7 +156,7 @@ async def test_a_prompt_at_hand_goes_onto_the_line_with_its_answer_beside_it() -
         await opened(pilot, "escape", "p")
         assert "85" in row_with(app, "arith item 17") and "rows of the test file" in text_of(app)
         await pressed(pilot, "slash", *"malta", "enter", "enter")
-        assert "prompt: row 2, a new conversation" in text_of(app)
+        assert "prompt: row 2, new conversation" in text_of(app)
         await pressed(pilot, "enter")
         (ask,) = asked(fake, AskChat)
         assert ask.text == "Do you ship to Malta?" and ask.fresh
@@ -176,7 +176,7 @@ async def test_another_model_on_a_side_opens_another_chat() -> None:
         await pressed(pilot, *"r16", "enter", within_s=0.1)
         (first, second) = asked(fake, OpenChat)
         assert first.sides == [] and [close.job for close in asked(fake, CloseChat)] == [41]
-        assert second.sides == [ChatSide("support-r16", "checkpoint", run="support-r16"), SIDES[1]]
+        assert second.sides == [SIDES[0], ChatSide("support-r16", "checkpoint", run="support-r16")]
         fake.write(job=OPEN)
         await pressed(pilot, "escape", "m", *"nothing like it", "enter")
         assert "no such model" in text_of(app)
@@ -222,17 +222,23 @@ async def test_the_end_of_the_job_and_a_refusal_say_what_to_do() -> None:
         assert isinstance(app.screen, RunsScreen)
 
 
-async def test_a_refused_prompt_is_back_on_the_line() -> None:
+async def test_a_refused_prompt_is_back_on_the_line_unless_its_number_was_taken() -> None:
     class Refusing(ChattingSupervisor):
+        least = 3
+
         async def ask(self, ask: Any) -> Any:
-            if isinstance(ask, AskChat):
-                raise Refused("prompt 1 was put before.")
+            if isinstance(ask, AskChat) and ask.number < self.least:
+                raise Refused(f"prompt {ask.number} was put before.")
             return await super().ask(ask)
 
-    async with shown_app(make_app(Refusing(OPEN))) as (app, pilot):
+    fake = Refusing(OPEN)
+    async with shown_app(make_app(fake)) as (app, pilot):
         screen = await opened(pilot, *"hello", "enter")
-        assert screen.state.entry.text == "hello" and not screen.state.unsent
-        assert "prompt 1 was put before." in text_of(app)
+        assert [(ask.number, ask.text) for ask in asked(fake, AskChat)] == [(3, "hello")], "of another client"
+        fake.least = 99
+        await pressed(pilot, *"again", "enter")
+        assert screen.state.entry.text == "again" and [ask.text for ask in screen.state.unsent] == ["hello"]
+        assert "was put before." in text_of(app)
 
 
 async def test_a_dropped_link_loses_nothing() -> None:

@@ -150,6 +150,7 @@ def test_a_prompt_at_hand_begins_a_conversation_with_its_own_system_prompt_and_s
     typed(state, item.text)
     ask = state.to_send()
     assert ask is not None and ask.settings.raw and ask.settings.system == "", "an item is put as it is"
+    assert ask.settings.max_new_tokens == 64
     state.at_hand = row
     typed(state, row.text)
     ask = state.to_send()
