@@ -16,7 +16,7 @@ from finetop.core.supervisor.launchers.ask_job import ask
 from finetop.core.supervisor.requests.stop_pause_kill import remove_from_queue
 from finetop.core.supervisor.state import Supervisor
 
-NOTICE_S = float(os.environ.get("FINETOP_CHAT_NOTICE_S", "60"))
+NOTICE_S = 60.0  # between the announcement that a chat makes room and its end
 
 
 async def update(supervisor: Supervisor) -> None:
