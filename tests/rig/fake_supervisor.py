@@ -1,9 +1,10 @@
 """The real supervisor, whose jobs run fake_job.py instead of the trainer, on the GPUs of FINETOP_TEST_NVML.
 
 FINETOP_TEST_NODES_JOB: a program that runs instead of the trainer in the ranks of several nodes.
-FINETOP_TEST_HOST: the machine's host name. FINETOP_TEST_CHAT_NOTICE_S: how long before a chat makes room it says so. FINETOP_TEST_GRACE_S: how long a keeper may take to start,
-FINETOP_TEST_KILL_S: how long to kill its job, FINETOP_TEST_NO_ANSWER_S: how long a GPU query may take until the driver
-counts as not answering; the defaults are so long that no busy machine reaches them.
+FINETOP_TEST_CHAT_NOTICE_S: how long before a chat makes room it says so. FINETOP_TEST_HOST: the machine's host name.
+FINETOP_TEST_GRACE_S: how long a keeper may take to start, FINETOP_TEST_KILL_S: how long to kill its job,
+FINETOP_TEST_NO_ANSWER_S: how long a GPU query may take until the driver counts as not answering; the defaults
+are so long that no busy machine reaches them.
 """
 
 import os
