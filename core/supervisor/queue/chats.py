@@ -35,8 +35,6 @@ async def make_room(supervisor: Supervisor, job: Job, name: str) -> None:
     """Announce, withdraw or carry out the end of a chat for a run of this name; empty: for none."""
     announced, folder = supervisor.chats.ends_at, supervisor.home.root / job.folder
     if job.id not in announced:
-        if not name:
-            return
         announced[job.id] = await aside(partial(last_announced, folder))  # by an earlier supervisor
     ends_at, now = announced[job.id], time.time()
     if name and not ends_at:
