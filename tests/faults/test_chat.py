@@ -72,6 +72,8 @@ def test_a_chat_makes_room_for_a_run_that_needs_its_gpu(cold_rig, tmp_path, tiny
     assert told.text == "waits needs the GPU: this chat makes room." and told.ends_at > told.at + 50
     cold_rig.restart(FINETOP_TEST_NVML=str(cards.file))
     cold_rig.wait_because(waits, "GPU")
+    chat.read()
+    assert len([line for line in chat.lines if line.kind == "notice"]) == 1
     cold_rig.ask(Kill(waits))
     assert [line.ends_at for line in chat.until("notice", count=2)] == [told.ends_at, 0.0]
     assert isinstance(chat.state, data.Running)

@@ -22,9 +22,12 @@ NOTICE_S = 60.0  # between the announcement that a chat makes room and its end
 async def update(supervisor: Supervisor) -> None:
     """Announce that chats make room, end those whose time is over, and drop waiting ones that nobody reads."""
     drop_unread(supervisor)
-    for job in supervisor.live:
+    in_the_way = supervisor.pool.in_the_way
+    for job in supervisor.live if in_the_way is not None else ():
         if job.verb == "chat" and not job.asked:
-            await make_room(supervisor, job, supervisor.pool.in_the_way.get(job.id, ""))
+            await make_room(supervisor, job, in_the_way.get(job.id, ""))
+    if supervisor.seen != supervisor.revision:
+        return  # a chat that was just opened is in neither list
     known = {job.id for job in (*supervisor.live, *supervisor.queued)}
     for by_job in (supervisor.chats.keys, supervisor.chats.read_at, supervisor.chats.ends_at):
         for ended in [job_id for job_id in by_job if job_id not in known]:
