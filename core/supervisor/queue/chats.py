@@ -23,8 +23,8 @@ async def update(supervisor: Supervisor) -> None:
     """Announce that chats make room, end those whose time is over, and drop waiting ones that nobody reads."""
     drop_unread(supervisor)
     in_the_way = supervisor.pool.in_the_way
-    for job in supervisor.live if in_the_way is not None else ():
-        if job.verb == "chat" and not job.asked:
+    for job in supervisor.live:
+        if in_the_way is not None and job.verb == "chat" and not job.asked:
             await make_room(supervisor, job, in_the_way.get(job.id, ""))
     if supervisor.seen != supervisor.revision:
         return  # a chat that was just opened is in neither list
