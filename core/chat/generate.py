@@ -159,7 +159,7 @@ def cache_for(model: Any, kept: Kept, prompt: Sequence[int]) -> Any:
         shared += 1
     if kept.cache is not None and shared and (shared == len(kept.ids) or can_crop(kept.cache)):
         if shared < len(kept.ids):
-            kept.cache.crop(shared)
+            kept.cache.crop(shared - len(kept.ids))  # a negative number of tokens to remove
         return kept.cache
     return DynamicCache(config=model.config.get_text_config())
 

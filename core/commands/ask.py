@@ -19,7 +19,7 @@ from finetop.core.errors import BadInput
 from finetop.core.protocol.messages.chat import ChatLine, ChatSide
 from finetop.core.runtime.files import given_path, os_error_words, read_given
 from finetop.core.runtime.home import Home
-from finetop.core.text import json_safe, quoted
+from finetop.core.text import clean_line, json_safe, quoted
 
 ABOUT = "ask a run's model, its base or both, and print the answer"
 SHAPE = 'Write one a line: {"prompt": "…"}, with "system" if there is one, or {"messages": […]}.'
@@ -121,7 +121,8 @@ def prompt_of(line: bytes, place: str) -> Asked:
         return of_messages(prompt, place)
     system = row.get("system", "") if isinstance(row, dict) else ""
     if not isinstance(prompt, str) or not prompt.strip() or not isinstance(system, str):
-        raise BadInput(f"{place}: {quoted(row)} has no prompt.", hint=SHAPE)
+        keys = clean_line(", ".join(map(str, row)), limit=80) if isinstance(row, dict) else ""
+        raise BadInput(f"{place}: a row of {keys or quoted(row)} has no prompt.", hint=SHAPE)
     return Asked(prompt, system)
 
 

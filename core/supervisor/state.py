@@ -55,7 +55,8 @@ class Pool:
     decision: Decision = field(default_factory=lambda: Decision({}, {}, {}))
     told: dict[tuple[int, int], GpuShare] = field(default_factory=dict)  # what (live job, attempt) heard
     told_of: tuple[object, ...] = ()  # inputs of these shares, once all are written
-    in_the_way: dict[int, str] = field(default_factory=dict)  # chats -> the run that could start without them
+    # chats -> the run that could start without them; None: not known yet
+    in_the_way: dict[int, str] | None = None
     decided: tuple[object, ...] = ()  # inputs of the decision, if it stands until they change
 
     @property

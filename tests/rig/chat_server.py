@@ -82,6 +82,21 @@ def hangs(*pieces: bytes) -> Answer:
     return answer
 
 
+def counts(most: int, pause_s: float = 0.005) -> Answer:
+    """Return an answer of the numbers below `most`, one after the other."""
+
+    def answer(handler: Handler) -> None:
+        handler.send([])
+        for number in range(most):
+            if handler.chat.let_go.wait(pause_s):
+                return
+            handler.wfile.write(event(f"{number} "))
+            handler.wfile.flush()
+        handler.wfile.write(DONE)
+
+    return answer
+
+
 def never_ends(text: str = "more ") -> Answer:
     """Return an answer without an end."""
 

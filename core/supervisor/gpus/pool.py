@@ -180,10 +180,9 @@ def decision_of(supervisor: Supervisor, ready: Sequence[Job]) -> Decision:
     """Decide from the latest reading, shares and settings."""
     pool, rules = supervisor.pool, rules_of(supervisor)
     here = [job for job in supervisor.here() if not takes_no_place(supervisor, job)]
-    pool.in_the_way = {}
     ours = [gpu for gpu in pool.seen.gpus if not left_out(supervisor, gpu)]
     if not pool.is_in_charge or (pool.seen.gpus and not ours):
-        waiting = [Waiting(job.id, job.run_name, Want(gpus=0)) for job in ready]
+        waiting, pool.in_the_way = [Waiting(job.id, job.run_name, Want(gpus=0)) for job in ready], {}
         return decide(waiting, (), (), rules, cpu_live=len(here))
     if trouble := stuck_reason(pool) or pool.seen.trouble:
         return decide_without_gpus(supervisor, ready, here, rules, f"waits: {trouble}")

@@ -16,15 +16,18 @@ from finetop.core.supervisor.launchers.ask_job import ask
 from finetop.core.supervisor.requests.stop_pause_kill import remove_from_queue
 from finetop.core.supervisor.state import Supervisor
 
-NOTICE_S = float(os.environ.get("FINETOP_CHAT_NOTICE_S", "60"))
+NOTICE_S = 60.0  # between the announcement that a chat makes room and its end
 
 
 async def update(supervisor: Supervisor) -> None:
     """Announce that chats make room, end those whose time is over, and drop waiting ones that nobody reads."""
     drop_unread(supervisor)
+    in_the_way = supervisor.pool.in_the_way
     for job in supervisor.live:
-        if job.verb == "chat" and not job.asked:
-            await make_room(supervisor, job, supervisor.pool.in_the_way.get(job.id, ""))
+        if in_the_way is not None and job.verb == "chat" and not job.asked:
+            await make_room(supervisor, job, in_the_way.get(job.id, ""))
+    if supervisor.seen != supervisor.revision:
+        return  # a chat that was just opened is in neither list
     known = {job.id for job in (*supervisor.live, *supervisor.queued)}
     for by_job in (supervisor.chats.keys, supervisor.chats.read_at, supervisor.chats.ends_at):
         for ended in [job_id for job_id in by_job if job_id not in known]:
@@ -35,8 +38,6 @@ async def make_room(supervisor: Supervisor, job: Job, name: str) -> None:
     """Announce, withdraw or carry out the end of a chat for a run of this name; empty: for none."""
     announced, folder = supervisor.chats.ends_at, supervisor.home.root / job.folder
     if job.id not in announced:
-        if not name:
-            return
         announced[job.id] = await aside(partial(last_announced, folder))  # by an earlier supervisor
     ends_at, now = announced[job.id], time.time()
     if name and not ends_at:

@@ -1,5 +1,7 @@
 """A chat's answers are those of transformers' own `generate`, on one model for an adapter and its base."""
 
+import warnings
+
 import msgspec
 import pytest
 import torch
@@ -56,7 +58,8 @@ def plain(world):
     def load(folder):
         return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
 
-    adapter = PeftModel.from_pretrained(load(world.model), world.folder / ADAPTER).eval()
+    with warnings.catch_warnings(action="ignore"):
+        adapter = PeftModel.from_pretrained(load(world.model), world.folder / ADAPTER).eval()
     return [load(world.model), adapter, load(world.folder / WHOLE)], AutoTokenizer.from_pretrained(
         world.model
     )
@@ -111,7 +114,7 @@ def test_a_whole_model_is_beside_its_base_and_what_ends_an_answer(world, plain):
     chat.answer(Prompt(2, "Hello", ends_never))
     assert [(end.why, end.tokens) for end in answers(folder, 2)[1].values()] == [("length", 40)] * 2
     seen = []
-    chat.asks.is_stopped = lambda number: len(seen) >= 7 or seen.append(number)
+    chat.asks.is_stopped = lambda number: len(seen) >= 7 or bool(seen.append(number))
     chat.answer(Prompt(3, "Hello", ends_never))
     assert [(end.why, end.tokens) for end in answers(folder, 3)[1].values()] == [
         ("stopped", 7),
