@@ -68,7 +68,7 @@ def _ask_file(screen: ChatScreen, keep: KeepAnswer) -> None:
         str(host.folder / f"{name}-test.jsonl") if is_here else "",
         done=done,
         fault=fault,
-        keep="then the reference answer",
+        keep="go on to its reference answer",
         leave="cancel",
         complete=(lambda text: completed(text, host.folder)) if is_here else None,
     )

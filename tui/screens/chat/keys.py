@@ -81,8 +81,9 @@ def next_lines(state: ChatState) -> list[Line]:
         return [next_line("esc", "back")]
     if state.is_over:
         return [next_line("R", "open the chat again: a new conversation, the settings stay")]
-    if isinstance(state.job, Queued) and not state.is_typing:
-        return [next_line("o", "answer on the CPU instead: starts now, answers slowly")]
+    if isinstance(state.job, Queued):
+        key, first = ("esc", "then o: ") if state.is_typing else ("o", "")
+        return [next_line(key, f"{first}answer on the CPU instead: starts now, answers slowly")]
     if waiting_words(state):
         key, first = ("esc", "then S: ") if state.is_typing else ("S", "")
         return [next_line(key, f"{first}stop all answers, also of what waits")]

@@ -247,4 +247,5 @@ def _prompt_title(state: ChatState) -> tuple[str, Line]:
     if at_hand is None:
         return ("prompt, new conversation" if state.is_fresh and state.turns else "prompt"), aside
     template = f", no template, at most {RAW_TOKENS} tokens" if at_hand.raw else ""
-    return f"prompt: {clean_line(at_hand.label)}, new conversation{template}", aside
+    system = ", with its own system prompt" if at_hand.system else ""
+    return f"prompt: {clean_line(at_hand.label)}, new conversation{template}{system}", aside

@@ -79,8 +79,8 @@ def drawn(entry: Entry, width: int, rows: int, *, has_cursor: bool = True) -> li
 
 
 def _rows_of(text: str, width: int) -> list[tuple[int, int]]:
-    """Return where each row of a text starts and ends: at a line's end, or when its cells are full."""
-    spans, start, cells = [], 0, 0
+    """Return where each row of a text starts and ends: at a line's end, or behind the last blank that fits."""
+    spans, start, cells, word = [], 0, 0, 0  # word: where the newest one begins
     for at, letter in enumerate(text):
         if letter == "\n":
             spans.append((start, at + 1))
@@ -88,7 +88,10 @@ def _rows_of(text: str, width: int) -> list[tuple[int, int]]:
             continue
         size = cell_len(letter)
         if cells + size > width:
-            spans.append((start, at))
-            start, cells = at, 0
+            end = word if word > start else at
+            spans.append((start, end))
+            start, cells = end, cell_len(text[end:at])
         cells += size
+        if letter == " ":
+            word = at + 1
     return [*spans, (start, len(text))]

@@ -97,6 +97,7 @@ class ChatState:
     expected: dict[int, str] = field(default_factory=dict)  # of prompts at hand, by number
     at_hand: ChatPrompt | None = None  # the prompt at hand that is on the prompt line
     is_fresh: bool = False  # the next prompt begins a conversation
+    own_system: str = ""  # system prompt of a conversation that began with a prompt at hand
     chosen: int = 1  # the side that keys act on: at first the tuned one
     is_full: bool = False  # the chosen side alone fills the screen
     turn_at: int | None = None  # the chosen turn; None: the newest
@@ -211,17 +212,22 @@ class ChatState:
         if not text.strip():
             return None
         at_hand, settings = self.at_hand, self.settings
+        is_fresh = self.is_fresh or at_hand is not None
         if at_hand is not None:
+            self.own_system = at_hand.system
             system = at_hand.system or ("" if at_hand.raw else settings.system)
             settings = replace(settings, system=system, raw=at_hand.raw or settings.raw)
             if at_hand.raw:  # a model goes on and on after an item of a benchmark
                 settings = replace(settings, max_new_tokens=min(RAW_TOKENS, settings.max_new_tokens))
-        is_fresh = self.is_fresh or at_hand is not None
+        elif is_fresh:
+            self.own_system = ""
+        elif self.own_system:
+            settings = replace(settings, system=self.own_system)
         ask = AskChat(self.run, self.job_id or 0, self.next_number, text, settings, is_fresh)
         if at_hand is not None and at_hand.expected:
             self.expected[ask.number] = at_hand.expected
         self.unsent.append(ask)
-        self.entry, self.at_hand, self.is_fresh = Entry(), None, False
+        self.entry, self.at_hand, self.is_fresh = Entry(), None, at_hand is not None and at_hand.raw
         self.draft, self.history_at, self.turn_at = "", None, None
         for side in self.sides:
             side.first = None

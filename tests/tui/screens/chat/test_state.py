@@ -146,11 +146,17 @@ def test_a_prompt_at_hand_begins_a_conversation_with_its_own_system_prompt_and_s
     typed(state, recipe.text)
     ask = state.to_send()
     assert ask is not None and ask.fresh and ask.settings.system == "You are a helpful pirate."
+    typed(state, "And now?")
+    ask = state.to_send()
+    assert ask is not None and not ask.fresh and ask.settings.system == "You are a helpful pirate.", "goes on"
     state.at_hand = item
     typed(state, item.text)
     ask = state.to_send()
     assert ask is not None and ask.settings.raw and ask.settings.system == "", "an item is put as it is"
     assert ask.settings.max_new_tokens == 64
+    typed(state, "And now?")
+    ask = state.to_send()
+    assert ask is not None and ask.fresh and ask.settings.system == "Be brief.", "an item has no second turn"
     state.at_hand = row
     typed(state, row.text)
     ask = state.to_send()
@@ -183,6 +189,8 @@ def test_a_paste_keeps_its_lines_and_loses_control_sequences() -> None:
     lines = prompt_entry.drawn(Entry("one\ntwo\n" + "x" * 25, 20), 11, 3)
     assert ["".join(text for text, _ in line) for line in lines] == ["two", "x" * 10, "x" * 10]
     assert ("x", "reverse") in lines[2]
+    rows = prompt_entry.drawn(Entry("the quick brown fox", 0), 11, 3)
+    assert ["".join(text for text, _ in row) for row in rows] == ["the quick ", "brown fox"]
     assert prompt_entry.drawn(Entry("", 0), 10, 3) == [(("", ""), (" ", "reverse"), ("", ""))]
 
 
