@@ -105,7 +105,9 @@ def settings_line(settings: ChatSettings, width: int) -> Line:
 # --- a side ----------------------------------------------------------------------------------------------------
 
 
-def side_lines(state: ChatState, at: int, wrapped_rows: Wrapped, *, width: int, height: int) -> list[Line]:
+def side_lines(
+    state: ChatState, at: int, wrapped_rows: Wrapped, *, width: int, height: int, now: float
+) -> list[Line]:
     """Return a side's pane in `height` rows: its title, and the turns in view."""
     side = state.sides[at]
     lines = body_lines(state, at, wrapped_rows, width)
@@ -114,7 +116,7 @@ def side_lines(state: ChatState, at: int, wrapped_rows: Wrapped, *, width: int, 
     if side.first is not None:
         side.first = None if top >= len(lines) - room else top
     _, shown, where = in_view(lines, top, room)
-    return [side_title(state, at, width, where if side.first is not None else ""), *shown]
+    return [side_title(state, at, width, where if side.first is not None else "", now), *shown]
 
 
 def scrolled(state: ChatState, at: int, wrapped_rows: Wrapped, rows: int, *, width: int, height: int) -> bool:

@@ -40,7 +40,7 @@ from finetop.tui.widgets.pointed_lines import PointedLines
 
 BESIDE = 100  # columns from which the sides are side by side
 CLOSE_S = 2.0  # the longest that leaving waits for the chat's end to be requested
-TICK_S = 1.0  # of a countdown
+TICK_S = 1.0  # between two numbers of a countdown
 WHEEL = 3  # rows
 # Keys that work while a prompt is typed.
 PASSED = ("f1", "ctrl+p", "ctrl+l", "ctrl+c", "ctrl+d", "pageup", "pagedown", "tab", "shift+tab")
@@ -118,13 +118,14 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
             part.display = at < len(state.sides) and (not state.is_full or at == state.chosen)
             if part.display and part.size.height:
                 size = {"width": self._side_width(at), "height": part.room.height}
-                part.show(pane.side_lines(state, at, self._wrapped, **size))
+                part.show(pane.side_lines(state, at, self._wrapped, now=now, **size))
         bottom = self.bottom
         bottom.is_typed_above = state.is_typing
         bottom.offer(next_lines(state), footer_keys(state))
 
     def _tick(self) -> None:
-        if self.state.ends_at and not self.state.is_over:
+        state = self.state
+        if not state.is_over and (state.ends_at or state.is_waiting):
             self.redraw()
 
     # --- what happens ---------------------------------------------------------------------------------

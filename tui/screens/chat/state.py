@@ -27,6 +27,7 @@ USUAL_SIDES = (BASE, TUNED)
 class Answer:
     """One side's answer to a prompt, as far as it has arrived."""
 
+    since: float = 0.0  # when it became its turn, by this client's clock
     pieces: list[str] = field(default_factory=list)
     first_at: float = 0.0  # when its first and its newest piece were written, by the job's clock
     last_at: float = 0.0
@@ -62,6 +63,12 @@ class Turn:
     @property
     def is_over(self) -> bool:
         return all(answer.is_over for answer in self.answers.values())
+
+    def pass_on(self, now: float) -> None:
+        """Note that an answer has ended, for those that have not begun."""
+        for answer in self.answers.values():
+            if not answer.pieces and not answer.is_over:
+                answer.since = now
 
 
 @dataclass
@@ -119,6 +126,15 @@ class ChatState:
         return self.is_over or bool(self.trouble) or self.left_open is not None
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether an answer has not begun: its seconds are counted."""
+        return not self.is_over and any(
+            not answer.pieces and not answer.is_over
+            for turn in self.turns
+            for answer in turn.answers.values()
+        )
+
+    @property
     def is_answering(self) -> bool:
         return not self.is_over and any(not turn.is_over for turn in self.turns)
 
@@ -172,7 +188,7 @@ class ChatState:
                 turn.prompt, turn.is_fresh = line.text, line.fresh
                 turn.expected = self.expected.get(line.number, "")
                 for side in line.sides or sides:
-                    turn.answers.setdefault(side, Answer())
+                    turn.answers.setdefault(side, Answer(now))
                 self.unsent = [ask for ask in self.unsent if ask.number != line.number]
             case "text":
                 for side in sides:
@@ -182,6 +198,7 @@ class ChatState:
             case "end":
                 for side in sides:
                     self._turn(line.number).answers.setdefault(side, Answer()).end = line
+                self._turn(line.number).pass_on(now)
             case "error":
                 for side in sides:
                     if line.number:

@@ -14,7 +14,7 @@ from finetop.tui.text import Line, Span, cut_end, cut_line, cut_middle, line_wid
 from finetop.tui.theme import MARKS
 
 
-def side_title(state: ChatState, at: int, width: int, where: str) -> Line:
+def side_title(state: ChatState, at: int, width: int, where: str, now: float) -> Line:
     """Return the title of a side's pane: its model, what it does, and `where` in its turns the view is."""
     side = state.sides[at]
     is_chosen = at == state.chosen and len(state.sides) > 1 and not state.is_full
@@ -23,7 +23,7 @@ def side_title(state: ChatState, at: int, width: int, where: str) -> Line:
     title: Line = (*mark, (label, "key" if is_chosen else "bold"))
     place: Line = ((f"  {where}", "dim"),) if where else ()
     room = width - line_width(title) - line_width(place) - 8
-    forms = side_status(state, at)
+    forms = side_status(state, at, now)
     status = next((form for form in forms if line_width(form) <= room), cut_line(forms[-1], max(0, room)))
     detail = _model_detail(state, at)
     if detail and line_width(status) + cell_len(detail) + 3 <= room:
@@ -45,16 +45,16 @@ def _model_detail(state: ChatState, at: int) -> str:
             return ""
 
 
-def side_status(state: ChatState, at: int) -> list[Line]:
+def side_status(state: ChatState, at: int, now: float) -> list[Line]:
     """Return what a side does now, longest form first: waiting, loading, answering, or how its answer went."""
     side, turn = state.sides[at], state.turn
     answer = None if turn is None else turn.answers.get(at)
     if not side.error and answer is not None and (state.is_over or answer.is_over):
         return _ended_forms(answer)
-    return [_going_status(state, at)]
+    return [_going_status(state, at, now)]
 
 
-def _going_status(state: ChatState, at: int) -> Line:
+def _going_status(state: ChatState, at: int, now: float) -> Line:
     side, job = state.sides[at], state.job
     if side.error:
         return (("✗ ", "red"), (cut_end(clean_line(side.error), 40), "red"))
@@ -72,12 +72,12 @@ def _going_status(state: ChatState, at: int) -> Line:
     if answer is None:
         return (("ready", "dim"),)
     if not answer.pieces:
-        return _not_begun_status(state, at)
+        return _not_begun_status(state, at, now)
     elapsed = f", {long_span(answer.elapsed_s)}" if answer.elapsed_s >= 1 else ""
     return ((f"{MARKS['running'].mark} ", "cyan"), (f"answering{elapsed}", "cyan"))
 
 
-def _not_begun_status(state: ChatState, at: int) -> Line:
+def _not_begun_status(state: ChatState, at: int, now: float) -> Line:
     """Return what a side that has not begun its answer waits for: another prompt or side, else it reads the prompt."""
     turn = next(turn for turn in state.turns if at in turn.answers and not turn.answers[at].is_over)
     others = [
@@ -89,7 +89,13 @@ def _not_begun_status(state: ChatState, at: int) -> Line:
         return (("waits for the prompt before", "dim"),)
     if others:
         return ((f"waits for {cut_end(clean_line(state.sides[others[0]].model.label), 20)}", "dim"),)
-    return ((f"{MARKS['running'].mark} ", "cyan"), ("reading the prompt", "cyan"))
+    is_served = state.sides[at].model.kind == "endpoint"
+    waited = max(0.0, now - turn.answers[at].since)
+    words = "waits for the server" if is_served else "reading the prompt"
+    return (
+        (f"{MARKS['running'].mark} ", "cyan"),
+        (f"{words}{f', {long_span(waited)}' if waited >= 1 else ''}", "cyan"),
+    )
 
 
 def _waiting_status(job: Queued | None) -> Line:

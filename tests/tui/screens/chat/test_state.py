@@ -6,7 +6,7 @@ import pytest
 from chat_fakes import SIDES, answer, at_hand, conversation, end, prompt, ready
 from tui_fakes import NOW
 
-from finetop.core.protocol.messages.chat import ChatLine, ChatSettings
+from finetop.core.protocol.messages.chat import ChatLine, ChatSettings, ChatSide
 from finetop.core.protocol.runs import Finished, Running
 from finetop.tui.screens.chat import pane, prompt_entry
 from finetop.tui.screens.chat.prompt_line import press
@@ -29,12 +29,12 @@ def typed(state: ChatState, text: str) -> None:
 
 
 def shown(state: ChatState, at: int, width: int = 60, height: int = 12) -> list[str]:
-    lines = pane.side_lines(state, at, pane.Wrapped(), width=width, height=height)
+    lines = pane.side_lines(state, at, pane.Wrapped(), width=width, height=height, now=NOW)
     return ["".join(text for text, _ in line) for line in lines]
 
 
-def words(state: ChatState, at: int) -> str:
-    return "".join(text for text, _ in side_status(state, at)[0])
+def words(state: ChatState, at: int, now: float = NOW) -> str:
+    return "".join(text for text, _ in side_status(state, at, now)[0])
 
 
 def test_each_side_has_its_answer_its_end_and_its_error() -> None:
@@ -71,6 +71,17 @@ def test_a_side_says_what_it_does(lines: list[ChatLine], side: int, status: str)
     if not lines:
         state.job = Running(NOW - 4, "loading model", 3.1, 8.0, "GB")
     assert words(state, side) == status
+
+
+def test_an_endpoint_that_says_nothing_counts_from_when_it_was_its_turn() -> None:
+    state = ChatState("support")
+    state.begin(41, [SIDES[0], ChatSide("qwen", "endpoint", url="http://h/v1")], OPEN)
+    state.feed([*ready(), prompt(1, "hi"), *answer(0, 1, "so")], NOW)
+    assert words(state, 1, NOW + 9) == "waits for base"
+    state.feed([end(0, 1, 1)], NOW + 10)
+    assert words(state, 1, NOW + 50) == "● waits for the server, 40 s" and state.is_waiting
+    state.feed([ChatLine("text", NOW + 51, 1, 1, "hello")], NOW + 51)
+    assert words(state, 1, NOW + 52) == "● answering" and not state.is_waiting
 
 
 def test_how_an_answer_ended_is_said_below_it() -> None:
