@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from textual import work
 from textual.screen import Screen
 
+from finetop.tui.app_interface import ChatStart
 from finetop.tui.key_order import WAY, OrderedKeysApp
 from finetop.tui.modes import new_screen
 from finetop.tui.screens.runs.screen import RunsScreen
@@ -14,7 +15,6 @@ from finetop.tui.screens.runs.screen import RunsScreen
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from finetop.core.protocol.messages.chat import ChatPrompt, ChatSide
     from finetop.core.protocol.messages.triage import TriageRow
     from finetop.tui.theme import StyleName
 
@@ -33,16 +33,8 @@ class NavigatingApp(OrderedKeysApp, inherit_bindings=False):
     def open_remedies(self, run: str) -> None:
         self.push_screen(new_screen("remedies", run))
 
-    def open_chat(
-        self,
-        run: str,
-        model: ChatSide | None = None,
-        *,
-        at_hand: ChatPrompt | None = None,
-        joins: bool = False,
-    ) -> None:
-        """Chat with a run, or one of its models, beside its base, with a prompt at hand; or join the open chat."""
-        self.push_screen(new_screen("chat", run, model, at_hand, joins))
+    def open_chat(self, run: str, start: ChatStart | None = None) -> None:
+        self.push_screen(new_screen("chat", run, start or ChatStart()))
 
     def open_sweep(self, sweep: str) -> None:
         self.push_screen(new_screen("sweep", sweep))

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     chat = shared.opened(args, home, sides, is_own=False)
     if is_terminal and not args.plain and args.open_app is not None:
-        return int(args.open_app([home], chat.opened.run, "chat"))
+        return int(args.open_app([home], chat.opened.run, settings))
     try:
         return converse(chat, settings)
     finally:

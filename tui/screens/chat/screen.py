@@ -15,13 +15,11 @@ from textual.css.query import NoMatches
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.chat import (
     AskChat,
-    ChatPrompt,
-    ChatSide,
     CloseChat,
     StopAnswers,
 )
 from finetop.core.protocol.runs import Queued
-from finetop.tui.app_interface import Host, host_of
+from finetop.tui.app_interface import ChatStart, Host, host_of
 from finetop.tui.keys import NO_MORE, rows_of
 from finetop.tui.save import Sheet
 from finetop.tui.screens.chat import pages, pane, prompt_entry
@@ -54,14 +52,13 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
     TITLE = "Chat"
     COPIES_LINES = True
 
-    def __init__(
-        self, run: str, model: ChatSide | None = None, at_hand: ChatPrompt | None = None, joins: bool = False
-    ) -> None:
+    def __init__(self, run: str, start: ChatStart) -> None:
         super().__init__()
-        self.state = ChatState(run)
-        self._models, self._joins = [] if model is None else [BASE, model], joins
-        if at_hand is not None:
-            self.state.put_at_hand(at_hand)
+        self.state = ChatState(run, settings=start.settings)
+        self._models = [] if start.model is None else [BASE, start.model]
+        self._joins = start.joins
+        if start.at_hand is not None:
+            self.state.put_at_hand(start.at_hand)
         self._wrapped = pane.Wrapped()
         self._key_at = 0.0
 

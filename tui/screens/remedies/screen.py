@@ -17,7 +17,7 @@ from finetop.core.protocol.runs import RemedyRow
 from finetop.core.runtime.files import given_path
 from finetop.core.text import clean_line
 from finetop.core.wording import remedies
-from finetop.tui.app_interface import files_are_here, host_of, show_refusals
+from finetop.tui.app_interface import ChatStart, files_are_here, host_of, show_refusals
 from finetop.tui.keys import Key, moves, rows_of
 from finetop.tui.paths import completed
 from finetop.tui.save import Sheet
@@ -282,7 +282,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         model = None
         if isinstance(row, RemedyRow) and row.verdict in EXPORTABLE:
             model = ChatSide(row.label, "checkpoint", step=row.step, remedy=row.name)
-        host_of(self).open_chat(self.state.run, model)
+        host_of(self).open_chat(self.state.run, ChatStart(model))
 
     def action_export(self) -> None:
         """Ask where to export the model of the remedy under the cursor, else of the best."""

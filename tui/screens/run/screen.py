@@ -13,7 +13,7 @@ from finetop.core.protocol.messages.queue import Retry
 from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import RunDetail
 from finetop.core.text import clean_line, count
-from finetop.tui.app_interface import host_of, show_refusals
+from finetop.tui.app_interface import ChatStart, host_of, show_refusals
 from finetop.tui.keys import NO_MATCH, NO_MORE, NO_SEARCH, rows_of
 from finetop.tui.save import Sheet
 from finetop.tui.screens.run.grid import metrics_line
@@ -167,7 +167,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         """Chat with the run, on the steps tab with the checkpoint under the cursor."""
         step = self._step
         model = None if step is None else ChatSide(f"step {count(step)}", "checkpoint", step=step)
-        host_of(self).open_chat(self.run, model)
+        host_of(self).open_chat(self.run, ChatStart(model))
 
     def action_steps(self) -> None:
         self._open_tab("steps")

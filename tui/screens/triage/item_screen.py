@@ -13,7 +13,7 @@ from finetop.core.protocol.check_result import Flip
 from finetop.core.protocol.messages.chat import ChatPrompt, ChatSide
 from finetop.core.protocol.messages.triage import ItemAnswer, ItemKind, LookAtItem, TriageRow
 from finetop.core.text import clean_line, count
-from finetop.tui.app_interface import host_of, show_refusals
+from finetop.tui.app_interface import ChatStart, host_of, show_refusals
 from finetop.tui.keys import NO_MORE, rows_of
 from finetop.tui.screens.triage.keys import ITEM_KEYS
 from finetop.tui.screens.triage.state import Items
@@ -112,7 +112,7 @@ class ItemScreen(AppScreen[None], inherit_bindings=False):
         model = None
         if row.step is not None:
             model = ChatSide(f"step {count(row.step)}", "checkpoint", step=row.step)
-        host_of(self).open_chat(row.name, model, at_hand=at_hand)
+        host_of(self).open_chat(row.name, ChatStart(model, at_hand))
 
     def action_ends(self, direction: int) -> None:
         self.action_move(direction * self.items.matching)

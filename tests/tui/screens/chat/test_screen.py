@@ -108,6 +108,17 @@ async def test_one_that_was_left_open_is_offered_and_taken_up_or_replaced() -> N
         assert len(asked(fake, OpenChat)) == 1
 
 
+async def test_the_command_opens_the_app_in_its_chat_with_its_settings() -> None:
+    fake = ChattingSupervisor(OPEN, [chat_job(31)])
+    fake.write(*conversation())
+    app = make_app(fake)
+    app._first_run, app._first_chat = RUN, ChatSettings(temperature=0.7, system="Be brief.")
+    async with shown_app(app) as (_, pilot):
+        await settled(pilot, 0.1)
+        assert "Ahoy! Your parcel sails today." in text_of(app) and "temperature 0.7" in text_of(app)
+        assert not asked(fake, OpenChat)
+
+
 async def test_the_other_keys_of_a_conversation() -> None:
     fake = talking()
     async with shown_app(make_app(fake)) as (app, pilot):
