@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -12,18 +13,19 @@ from finetop.core.runtime.files import given_path
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import files_are_here, host_of
 from finetop.tui.paths import completed
+from finetop.tui.screens.chat.state import ChatState
 from finetop.tui.screens.shared.run_actions import send
 from finetop.tui.text import Line, cut_end
+from finetop.tui.widgets.app_screen import AppScreen
 from finetop.tui.widgets.entry import Entry, entry_of
 from finetop.tui.widgets.frame import Answer
 
-if TYPE_CHECKING:
-    from finetop.tui.screens.chat.screen import ChatScreen
+Redraw = Callable[[], object]
 
 
-def ask_where(screen: ChatScreen) -> None:
+def ask_where(screen: AppScreen[Any], state: ChatState, redraw: Redraw) -> None:
     """Ask where the chosen answer is kept."""
-    state, host = screen.state, host_of(screen)
+    host = host_of(screen)
     turn, answer = state.turn, state.answer
     if turn is None or answer is None or state.job_id is None:
         host.say("no answer to keep yet.")
@@ -39,12 +41,12 @@ def ask_where(screen: ChatScreen) -> None:
     )
     answers = (
         Answer("s", "as a sample of the run", lambda: screen.run_worker(send(host, keep))),
-        Answer("t", "as a row of a test file", lambda: _ask_file(screen, keep)),
+        Answer("t", "as a row of a test file", lambda: _ask_file(screen, state, keep, redraw)),
     )
     screen.bottom.ask(question, answers, leave="cancel")
 
 
-def _ask_file(screen: ChatScreen, keep: KeepAnswer) -> None:
+def _ask_file(screen: AppScreen[Any], state: ChatState, keep: KeepAnswer, redraw: Redraw) -> None:
     host = host_of(screen)
     is_here = files_are_here(host)
     name = keep.run.rpartition(":")[2]
@@ -61,7 +63,8 @@ def _ask_file(screen: ChatScreen, keep: KeepAnswer) -> None:
     def done(text: str, is_kept: bool) -> None:
         if is_kept:
             path = host.folder / given_path(text.strip()) if is_here else given_path(text.strip())
-            _type_reference(screen, replace(keep, to=str(path)))
+            _type_reference(state, replace(keep, to=str(path)))
+            redraw()
 
     screen.bottom.ask_text(
         "add a row to",
@@ -74,21 +77,19 @@ def _ask_file(screen: ChatScreen, keep: KeepAnswer) -> None:
     )
 
 
-def _type_reference(screen: ChatScreen, keep: KeepAnswer) -> None:
+def _type_reference(state: ChatState, keep: KeepAnswer) -> None:
     """Let the row's reference answer be edited on the prompt line: the expected one, else the answer."""
-    state = screen.state
     turn = state.turn
     answer = None if turn is None else turn.answers.get(keep.side)
     if turn is None or answer is None:
         return
     state.keeping, state.is_typing = keep, True
     state.entry = entry_of(turn.expected or answer.text.strip())
-    screen.redraw()
 
 
-def send_reference(screen: ChatScreen) -> None:
+def send_reference(screen: AppScreen[Any], state: ChatState) -> None:
     """Write the row, with the text on the prompt line as its reference."""
-    state, host = screen.state, host_of(screen)
+    host = host_of(screen)
     keep, text = state.keeping, state.entry.text.strip()
     if keep is None:
         return

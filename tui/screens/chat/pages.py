@@ -2,47 +2,51 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Any
 
 from finetop.core.protocol.messages.chat import ChatPrompt, ChatSettings, ChatSide
 from finetop.tui.screens.chat.models_page import ModelsPage
 from finetop.tui.screens.chat.prompts_page import PromptsPage
 from finetop.tui.screens.chat.settings_page import SettingsPage
+from finetop.tui.screens.chat.state import ChatState
+from finetop.tui.widgets.app_screen import AppScreen
 
-if TYPE_CHECKING:
-    from finetop.tui.screens.chat.screen import ChatScreen
+Redraw = Callable[[], object]
 
 
-def pick_prompt(screen: ChatScreen) -> None:
+def pick_prompt(screen: AppScreen[Any], state: ChatState, redraw: Redraw) -> None:
     """Put a prompt at hand on the prompt line."""
 
     def picked(prompt: ChatPrompt | None) -> None:
-        if prompt is not None and not screen.state.is_closed:
-            screen.state.put_at_hand(prompt)
-        screen.redraw()
+        if prompt is not None and not state.is_closed:
+            state.put_at_hand(prompt)
+        redraw()
 
-    screen.app.push_screen(PromptsPage(screen.state.run), picked)
+    screen.app.push_screen(PromptsPage(state.run), picked)
 
 
-def change_settings(screen: ChatScreen) -> None:
+def change_settings(screen: AppScreen[Any], state: ChatState, redraw: Redraw) -> None:
     """Change how answers are generated from the next prompt on."""
 
     def changed(settings: ChatSettings | None) -> None:
         if settings is not None:
-            screen.state.settings = settings
-        screen.redraw()
+            state.settings = settings
+        redraw()
 
-    screen.app.push_screen(SettingsPage(screen.state.settings), changed)
+    screen.app.push_screen(SettingsPage(state.settings), changed)
 
 
-def choose_model(screen: ChatScreen) -> None:
+def choose_model(
+    screen: AppScreen[Any], state: ChatState, open_anew: Callable[[list[ChatSide]], object]
+) -> None:
     """Open another chat, with another model on the chosen side."""
-    state, at = screen.state, screen.state.chosen
+    at = state.chosen
 
     def chosen(model: ChatSide | None) -> None:
         if model is not None:
             sides = [side.model for side in state.sides]
             sides[at] = model
-            screen.attend(screen.session.open_anew(sides))
+            open_anew(sides)
 
     screen.app.push_screen(ModelsPage(state.run, state.sides[at].model.label), chosen)

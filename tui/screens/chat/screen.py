@@ -182,7 +182,7 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
         event.stop()
         event.prevent_default()
         if event.key == "enter" and state.keeping is not None:
-            send_reference(self)
+            send_reference(self, self.state)
         elif message := press(state, event.key, event.character):
             host_of(self).say(message)
         self.session.put_prompts()
@@ -211,13 +211,13 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
             self.redraw()
 
     def action_prompts(self) -> None:
-        pages.pick_prompt(self)
+        pages.pick_prompt(self, self.state, self.redraw)
 
     def action_settings(self) -> None:
-        pages.change_settings(self)
+        pages.change_settings(self, self.state, self.redraw)
 
     def action_model(self) -> None:
-        pages.choose_model(self)
+        pages.choose_model(self, self.state, lambda sides: self.attend(self.session.open_anew(sides)))
 
     def action_fresh(self) -> None:
         """Begin a new conversation with the next prompt; instead of one that was left open: a new chat."""
@@ -239,7 +239,7 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
         await send(host_of(self), StopAnswers(state.run, state.job_id))
 
     def action_keep(self) -> None:
-        ask_where(self)
+        ask_where(self, self.state, self.redraw)
 
     def action_on_cpu(self) -> None:
         state = self.state

@@ -251,7 +251,7 @@ class ChatState:
         return ask
 
     def renumber(self) -> None:
-        """Give the prompts that were not accepted the next numbers: another client has put one with theirs."""
+        """Move the prompts that were not accepted up by one number: another client has put one with theirs."""
         before = [ask.number for ask in self.unsent if ask.number not in self.accepted]
         self.expected = {number + (number in before): text for number, text in self.expected.items()}
         self.unsent = [replace(ask, number=ask.number + (ask.number in before)) for ask in self.unsent]
