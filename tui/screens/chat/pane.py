@@ -72,7 +72,8 @@ def _news(state: ChatState, room: int, now: float) -> Line:
         return ((cut_end(clean_line(state.notice), room), "dim"),)
     if isinstance(state.job, Running) and state.job.asked:
         return (("ending", "dim"),)
-    return ((f"on {clean_line(state.device)}", "dim"),) if state.device else ()
+    is_served = all(side.model.kind == "endpoint" for side in state.sides)
+    return ((f"on {clean_line(state.device)}", "dim"),) if state.device and not is_served else ()
 
 
 def _countdown(state: ChatState, room: int, now: float) -> Line:
