@@ -106,6 +106,8 @@ class Chat:
 
     def _forget(self) -> None:
         self.turns = [[] for _ in self.writers]
+        for writer in self.writers:
+            writer.forget()
 
     def go_on(self, earlier: Sequence[ChatLine]) -> None:
         """Take up the conversations that an earlier attempt of this job left; answers that it cut off get their end."""

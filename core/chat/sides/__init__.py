@@ -44,6 +44,9 @@ class Writer(ABC):
 
     answers_alone = True  # it computes here: such sides answer one after the other
 
+    def forget(self) -> None:
+        """Begin a new conversation: what was kept of the old one goes."""
+
     @abstractmethod
     def answer(self, request: Request) -> Answered:
         """Answer a prompt. Raises FinetopError with one clear line if it can't."""

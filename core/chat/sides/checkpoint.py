@@ -58,6 +58,10 @@ class ModelWriter(Writer):
     label: str
     kept: Kept = field(default_factory=Kept)
 
+    def forget(self) -> None:
+        # what both conversations begin with would be read in other pieces: in 16 bits that rounds differently
+        self.kept = Kept()
+
     def answer(self, request: Request) -> Answered:
         from finetop.core.data.render import prompt_ids
 
@@ -69,7 +73,8 @@ class ModelWriter(Writer):
             ids = prompt_ids(request.messages, self.tokenizer, "the conversation")
         if not ids:
             raise BadInput("the prompt has no tokens.", hint="Type some text.")
-        how = (request.settings, self.kept, request.piece, request.is_stopped)
+        kept = Kept() if request.settings.raw else self.kept
+        how = (request.settings, kept, request.piece, request.is_stopped)
         try:
             with self.switched():
                 return generate(self.model, self.tokenizer, ids, *how)
