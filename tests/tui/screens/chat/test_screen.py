@@ -18,8 +18,21 @@ from chat_fakes import (
     prompt,
     ready,
 )
+from remedy_fakes import MendingSupervisor, after
 from textual import events
-from tui_fakes import NOW, asked, make_app, pressed, row_with, settled, shown_app, text_of
+from triage_fakes import FakeTriage, make_store
+from tui_fakes import (
+    NOW,
+    FakeSupervisor,
+    asked,
+    make_app,
+    mixed_rows,
+    pressed,
+    row_with,
+    settled,
+    shown_app,
+    text_of,
+)
 
 from finetop.core.errors import Refused
 from finetop.core.protocol.messages.chat import (
@@ -34,10 +47,12 @@ from finetop.core.protocol.messages.chat import (
 )
 from finetop.core.protocol.runs import Failed, Finished, Running
 from finetop.tui.screens.chat.screen import ChatScreen
+from finetop.tui.screens.chat.state import BASE
 from finetop.tui.screens.runs.screen import RunsScreen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 OPEN = Running(NOW - 10, "open")
 
@@ -76,6 +91,45 @@ async def test_a_prompt_is_sent_to_both_and_the_answers_stream() -> None:
         app.screen.post_message(events.Paste("one\ntwo\x1b[2J"))
         await pressed(pilot, "enter")
         assert asked(fake, AskChat)[-1].text == "one\ntwo"
+
+
+@pytest.mark.parametrize(
+    ("fake", "keys", "model", "at_hand"),
+    [
+        (lambda folder: FakeSupervisor(mixed_rows()), ["C"], None, ""),
+        (
+            lambda folder: MendingSupervisor(after()),
+            ["r", "j", "j", "C"],
+            ChatSide("half-way to the base", "checkpoint", step=1200, remedy="interpolate-0.5"),
+            "",
+        ),
+        (
+            lambda folder: FakeTriage(make_store(folder)),
+            ["2", "C"],
+            ChatSide("step 1,200", "checkpoint", step=1200),
+            "",
+        ),
+        (
+            lambda folder: FakeTriage(make_store(folder)),
+            ["2", "right", "right", "enter", "C"],
+            ChatSide("step 1,200", "checkpoint", step=1200),
+            "knowledge item",
+        ),
+    ],
+    ids=["runs", "remedies", "triage", "item"],
+)
+async def test_the_key_opens_the_model_under_the_cursor(
+    tmp_path: Path, fake: Callable[[Path], Any], keys: list[str], model: ChatSide | None, at_hand: str
+) -> None:
+    async with shown_app(make_app(fake(tmp_path), tmp_path)) as (app, pilot):
+        for key in keys:
+            await pressed(pilot, key, within_s=0.1)
+        assert isinstance(app.screen, ChatScreen)
+        assert app.screen._models == ([] if model is None else [BASE, model])
+        if at_hand:
+            assert app.screen.state.at_hand is not None and app.screen.state.at_hand.raw
+            assert app.screen.state.at_hand.label.startswith(at_hand)
+            assert app.screen.state.at_hand.text in app.screen.state.entry.text
 
 
 async def test_leaving_ends_the_chat_whichever_way() -> None:
