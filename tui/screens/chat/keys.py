@@ -60,7 +60,7 @@ def footer_keys(state: ChatState) -> tuple[Key, ...]:
     if state.left_open is not None:
         return (_TAKE_UP, _NEW_CHAT, BACK)
     if state.trouble:
-        return (MODEL, BACK)
+        return (AGAIN, MODEL, BACK)
     if state.is_over:
         kept = (KEEP,) if state.answer is not None else ()
         return (AGAIN, *kept, MODEL, _SCROLL, SIDE, FULL, BACK)

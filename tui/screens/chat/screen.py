@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from textual import events, on, work
@@ -132,7 +133,7 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
         self._stir()
         self.redraw()
         self.set_interval(TICK_S, self._tick)
-        self.attend(self.session.begin(self._models, joins=self._joins))
+        self.attend(partial(self.session.begin, self._models, joins=self._joins))
 
     def on_resize(self) -> None:
         self.set_class(self.size.width >= BESIDE, "-beside")
@@ -152,9 +153,9 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
                 await asyncio.wait_for(_end(host_of(self), request), CLOSE_S)
 
     @work(exclusive=True, group="chat")
-    async def attend(self, chat: Coroutine[Any, Any, None]) -> None:
+    async def attend(self, chat: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Open or take up a chat and attend it to its end, in place of the one before."""
-        await chat
+        await chat()
 
     def _prompt_refused(self, ask: AskChat, error: FinetopError) -> None:
         """Put a refused prompt back on the prompt line, unless the next one is typed there."""
@@ -203,7 +204,7 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
         """Type a prompt; or go on with the chat that was left open."""
         state = self.state
         if state.left_open is not None:
-            self.attend(self.session.take_up())
+            self.attend(self.session.take_up)
         elif state.is_closed:
             host_of(self).say(state.trouble or "the chat has ended: R opens it again.")
         else:
@@ -217,13 +218,15 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
         pages.change_settings(self, self.state, self.redraw)
 
     def action_model(self) -> None:
-        pages.choose_model(self, self.state, lambda sides: self.attend(self.session.open_anew(sides)))
+        pages.choose_model(
+            self, self.state, lambda sides: self.attend(partial(self.session.open_anew, sides))
+        )
 
     def action_fresh(self) -> None:
         """Begin a new conversation with the next prompt; instead of one that was left open: a new chat."""
         state = self.state
         if state.left_open is not None:
-            self.attend(self.session.open_anew(self._models))
+            self.attend(partial(self.session.open_anew, self._models))
         elif state.is_closed:
             host_of(self).say("the chat has ended: R opens it again.")
         else:
@@ -246,14 +249,14 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
         if not isinstance(state.job, Queued):
             host_of(self).say("the chat has started: only one that waits can change to the CPU.")
             return
-        self.attend(self.session.open_anew([side.model for side in state.sides], on_cpu=True))
+        self.attend(partial(self.session.open_anew, [side.model for side in state.sides], on_cpu=True))
 
     def action_again(self) -> None:
         state = self.state
         if not state.is_over and not state.trouble:
             host_of(self).say("the chat is open.")
             return
-        self.attend(self.session.open_anew([side.model for side in state.sides]))
+        self.attend(partial(self.session.open_anew, [side.model for side in state.sides]))
 
     def action_side(self) -> None:
         self.action_choose(-1 if self.state.chosen else 1)

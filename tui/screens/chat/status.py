@@ -36,7 +36,11 @@ def _model_detail(state: ChatState, at: int) -> str:
     model = state.sides[at].model
     match model.kind:
         case "checkpoint":
-            run = "" if model.run in ("", model.label, state.run) else f"{clean_line(model.run)} "
+            run = (
+                ""
+                if model.run in ("", model.label, state.run.rpartition(":")[2])
+                else f"{clean_line(model.run)} "
+            )
             step = f"step {count(model.step)}" if model.step is not None else ""
             return "" if step == model.label else f"{run}{step}".strip()
         case "endpoint":
