@@ -136,7 +136,7 @@ def row_of_turn(state: ChatState, at: int, wrapped_rows: Wrapped, width: int) ->
     for turn in state.turns:
         if turn is state.turn:
             break
-        rows += len(_turn_lines(state, turn, at, wrapped_rows, width))
+        rows += len(_aligned_lines(state, turn, at, wrapped_rows, width))
     return rows
 
 
@@ -144,7 +144,7 @@ def body_lines(state: ChatState, at: int, wrapped_rows: Wrapped, width: int) -> 
     """Return all of a side's turns, then the prompts that were not sent yet."""
     lines: list[Line] = []
     for turn in state.turns:
-        lines += _turn_lines(state, turn, at, wrapped_rows, width)
+        lines += _aligned_lines(state, turn, at, wrapped_rows, width)
     for ask in state.unsent:
         lines += _prompt_lines(ask.text, (" ", ""), width)
         words = "sending …"
@@ -158,6 +158,15 @@ def body_lines(state: ChatState, at: int, wrapped_rows: Wrapped, width: int) -> 
     if lines and not lines[-1]:
         lines.pop()
     return lines or _empty_lines(state, at, width)
+
+
+def _aligned_lines(state: ChatState, turn: Turn, at: int, wrapped_rows: Wrapped, width: int) -> list[Line]:
+    """Return a turn's lines, as many as on the side beside it, so that the next prompt is on the same row."""
+    lines = _turn_lines(state, turn, at, wrapped_rows, width)
+    if turn is state.turns[-1]:
+        return lines
+    beside = [len(_turn_lines(state, turn, side, wrapped_rows, own)) for side, own in enumerate(state.widths)]
+    return [*lines, *[()] * (max(beside, default=0) - len(lines))]
 
 
 def _turn_lines(state: ChatState, turn: Turn, at: int, wrapped_rows: Wrapped, width: int) -> list[Line]:

@@ -111,6 +111,8 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
         lines = pane.prompt_lines(state, prompt.room.width, max(1, min(10, self.size.height // 5)))
         set_height(prompt, len(lines) + bool(prompt.box))
         prompt.show(lines)
+        is_beside = self.has_class("-beside") and len(state.sides) > 1 and not state.is_full
+        state.widths = tuple(map(self._side_width, range(2))) if is_beside else ()
         for at in range(2):
             part = self._side_part(at)
             part.display = at < len(state.sides) and (not state.is_full or at == state.chosen)

@@ -105,6 +105,7 @@ class ChatState:
     at_hand: ChatPrompt | None = None  # the prompt at hand that is on the prompt line
     is_fresh: bool = False  # the next prompt begins a conversation
     own_system: str = ""  # system prompt of a conversation that began with a prompt at hand
+    widths: tuple[int, ...] = ()  # of the panes that are side by side, in cells
     chosen: int = 1  # the side that keys act on: at first the tuned one
     is_full: bool = False  # the chosen side alone fills the screen
     turn_at: int | None = None  # the chosen turn; None: the newest

@@ -119,6 +119,22 @@ def test_a_pane_follows_the_end_until_it_is_scrolled_and_again_at_its_end() -> N
     assert shown(state, 0)[-1] == " 41"
 
 
+def test_prompts_line_up_side_by_side() -> None:
+    lines = [prompt(1, "hi"), *answer(0, 1, "word " * 60), end(0, 1, 60), *answer(1, 1, "a"), end(1, 1, 1)]
+    state = make_state(*ready(), *lines, prompt(2, "second"))
+    rows = pane.Wrapped()
+
+    def row_of(at: int, width: int) -> int:
+        texts = ["".join(text for text, _ in line) for line in pane.body_lines(state, at, rows, width)]
+        return next(row for row, text in enumerate(texts) if "> second" in text)
+
+    assert row_of(0, 58) > row_of(1, 60)
+    state.widths = (58, 60)
+    assert row_of(0, 58) == row_of(1, 60)
+    state.turn_at = 1
+    assert pane.row_of_turn(state, 0, rows, 58) == pane.row_of_turn(state, 1, rows, 60) == row_of(0, 58)
+
+
 def test_a_prompt_is_taken_off_the_line_once_and_waits_until_it_is_in_the_transcript() -> None:
     state = make_state(*conversation())
     typed(state, "  \n ")
