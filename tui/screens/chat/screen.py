@@ -93,10 +93,8 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
 
     def _side_width(self, at: int) -> int:
         part = self._side_part(at)
-        gap = (
-            2 if not part.box and self.has_class("-beside") and at == 0 else 0
-        )  # between two panes without boxes
-        return max(20, part.size.width - 2 * bool(part.box) - gap)
+        has_gap = not part.box and self.has_class("-beside") and at == 0  # boxes divide panes themselves
+        return max(20, part.size.width - 2 * bool(part.box) - 2 * has_gap)
 
     def redraw(self) -> None:
         with suppress(NoMatches):  # it is being closed
@@ -309,6 +307,7 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
 
     @on(PointedLines.Wheel)
     def _wheel(self, message: PointedLines.Wheel) -> None:
+        self._stir()
         self._scroll(self._pointed_side(message), -WHEEL * message.direction)
 
     @on(PointedLines.Pointed)
