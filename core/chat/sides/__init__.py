@@ -44,7 +44,7 @@ class Writer(ABC):
 
     answers_alone = True  # it computes here: such sides answer one after the other
 
-    def forget(self) -> None:
+    def forget(self) -> None:  # noqa: B027  # most keep nothing
         """Begin a new conversation: what was kept of the old one goes."""
 
     @abstractmethod
