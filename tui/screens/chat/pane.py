@@ -79,7 +79,7 @@ def _news(state: ChatState, room: int, now: float) -> Line:
 def _countdown(state: ChatState, room: int, now: float) -> Line:
     left = max(0.0, state.ends_at - now)
     when = "now" if left < 1 else f"in {long_span(left)}"
-    reason = clean_line(state.notice).rstrip(".")
+    reason = clean_line(state.notice).rstrip(".").partition(": this chat")[0]
     text = f"{reason}: this chat ends {when}" if reason else f"this chat ends {when}"
     if len(text) > room - 2:
         text = f"this chat ends {when}"
