@@ -34,6 +34,7 @@ MODULES: dict[Verb, str] = {
     "remedy": "finetop.core.remedies._job",
     "approach": "finetop.core.approaches._job",
     "measure": "finetop.core.approaches._job",
+    "chat": "finetop.core.chat.job",
 }
 
 

@@ -23,7 +23,7 @@ from finetop.core.protocol.request import Answer, Request
 from finetop.core.runtime.files import write_whole
 from finetop.core.text import clean, clean_line
 from finetop.core.wording import jobs
-from finetop.tui.app_interface import Asker, host_of
+from finetop.tui.app_interface import Asker, ChatStart, host_of
 from finetop.tui.connection.listener import FAR_PACE_S, PACE_S, MachineListener, Ringer, follow
 from finetop.tui.connection.machines import Machine, load_words, restart_words, top_words, trouble_words
 from finetop.tui.kept import kept
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from textual.driver import Driver
 
     from finetop.core.client.remote.fleet import Fleet
+    from finetop.core.protocol.messages.chat import ChatSettings
     from finetop.core.runtime.home import Home
     from finetop.tui.finder import Match
     from finetop.tui.widgets.app_screen import AppScreen
@@ -51,7 +52,7 @@ MINUTE_S = 60.0
 
 
 class FinetopApp(NavigatingApp, inherit_bindings=False):
-    """The app of one home, or with `others` of several; it opens on `run`. Tests pass other connections and looks."""
+    """The app of one home, or with `others` of several; it opens on `run`, or on the `chat` with it."""
 
     AUTO_FOCUS = "Bottom"
     ENABLE_COMMAND_PALETTE = False
@@ -67,6 +68,7 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
         *,
         others: Sequence[Home] = (),
         run: str = "",
+        chat: ChatSettings | None = None,
         connect: Callable[[Home], Asker] = AsyncClient,
         start: Callable[[Home], None] = start_supervisor,
         now: Callable[[], float] = time.time,
@@ -97,7 +99,7 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
         self.running: Mapping[str, int] = {}  # jobs, by their verbs
         self._ringer = Ringer()
         self._now, self._pace_s = now, pace_s
-        self._first_run = run
+        self._first_run, self._first_chat = run, chat
         self._start, self._connect = start, connect
         self._askers = {home.label: connect(home) for home in self.homes}
         self._watchers = [connect(home) for home in self.homes]
@@ -151,6 +153,15 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
         """Send a request to the supervisor of one of the homes."""
         return await self._askers[home.label].ask(ask)
 
+    def own_asker(self) -> Asker:
+        """Return a connection of the caller's own, for requests that wait long; the caller closes it."""
+        askers = {home.label: self._connect(home) for home in self.homes}
+        if self._fleet is None:
+            return askers[self.homes[0].label]
+        from finetop.core.client.remote import fleet
+
+        return fleet.Fleet(askers)
+
     async def ask_aside(self, home: Home, ask: Request[Answer]) -> Answer:
         """Send a request over a separate connection, so that a slow one blocks nothing else."""
         asker = self._connect(home)
@@ -201,6 +212,8 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
     def on_mount(self) -> None:
         if self._first_run:
             self.open_run(self._first_run)
+            if self._first_chat is not None:
+                self.open_chat(self._first_run, ChatStart(joins=True, settings=self._first_chat))
         for watcher, machine in zip(self._watchers, self.machines, strict=True):
             self._follow(watcher, machine)
         self.set_timer(MINUTE_S - self.now() % MINUTE_S, self._minute)

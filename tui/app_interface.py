@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from textual.dom import DOMNode
 
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.chat import ChatPrompt, ChatSettings, ChatSide
 from finetop.core.protocol.messages.triage import TriageRow
 from finetop.core.protocol.request import Answer, Request
 from finetop.core.runtime.home import Home
@@ -17,6 +19,16 @@ from finetop.tui.keys import Key
 from finetop.tui.messages import ShownMessage
 from finetop.tui.text import Line
 from finetop.tui.theme import Look, StyleName
+
+
+@dataclass(frozen=True, slots=True)
+class ChatStart:
+    """How a chat with a run begins."""
+
+    model: ChatSide | None = None  # beside the base; None: the run's best or newest checkpoint
+    at_hand: ChatPrompt | None = None  # on the prompt line
+    joins: bool = False  # goes on with the chat that is open
+    settings: ChatSettings = field(default_factory=ChatSettings)
 
 
 class Asker(Protocol):
@@ -53,6 +65,8 @@ class Host(Protocol):
 
     async def ask_on(self, home: Home, ask: Request[Answer]) -> Answer: ...
 
+    def own_asker(self) -> Asker: ...
+
     async def ask_aside(self, home: Home, ask: Request[Answer]) -> Answer: ...
 
     def say(self, text: str, style: StyleName = "") -> None: ...
@@ -80,6 +94,8 @@ class Host(Protocol):
     def open_compare(self, runs: Sequence[str]) -> object: ...
 
     def open_remedies(self, run: str) -> object: ...
+
+    def open_chat(self, run: str, start: ChatStart | None = None) -> object: ...
 
     def open_sweep(self, sweep: str) -> object: ...
 

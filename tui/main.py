@@ -6,14 +6,18 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from finetop.core.commands.main import main as command_line
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.runtime.home import Home
 
+if TYPE_CHECKING:
+    from finetop.core.protocol.messages.chat import ChatSettings
 
-def open_app(homes: Sequence[Home], run: str = "", /) -> int:
-    """Run the app on homes, on `run` if it is given, until the user leaves; return the exit code, 0.
+
+def open_app(homes: Sequence[Home], run: str = "", chat: ChatSettings | None = None, /) -> int:
+    """Run the app on homes, on `run` if it is given, with settings in the open chat with it; return 0 when it ends.
 
     Its modules are imported here so that commands do not load them. Raises EnvironmentTrouble if there is no terminal,
     or no supervisor on this machine and none can start; Fault if the app crashed.
@@ -33,7 +37,7 @@ def open_app(homes: Sequence[Home], run: str = "", /) -> int:
         raise EnvironmentTrouble("the app needs a terminal.", hint=without)
     if all(home.link is None for home in homes):
         require_supervisor(homes[0])
-    app = FinetopApp(homes[0], others=homes[1:], run=run, driver_class=DifferenceDriver)
+    app = FinetopApp(homes[0], others=homes[1:], run=run, chat=chat, driver_class=DifferenceDriver)
     gc.freeze()  # imported modules are never garbage: spares keys a 30 ms collection over all of them
     goes_on = app.run()
     if app.fault is not None:

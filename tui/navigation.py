@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from textual import work
 from textual.screen import Screen
 
+from finetop.tui.app_interface import ChatStart
 from finetop.tui.key_order import WAY, OrderedKeysApp
 from finetop.tui.modes import new_screen
 from finetop.tui.screens.runs.screen import RunsScreen
@@ -31,6 +32,9 @@ class NavigatingApp(OrderedKeysApp, inherit_bindings=False):
 
     def open_remedies(self, run: str) -> None:
         self.push_screen(new_screen("remedies", run))
+
+    def open_chat(self, run: str, start: ChatStart | None = None) -> None:
+        self.push_screen(new_screen("chat", run, start or ChatStart()))
 
     def open_sweep(self, sweep: str) -> None:
         self.push_screen(new_screen("sweep", sweep))

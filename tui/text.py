@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 
-from finetop.core.text import clean, clean_line, number_words
+from finetop.core.text import SHOWN_BYTES, clean, clean_line, number_words
 from finetop.tui.theme import StyleName
 
 STEPS_WIDTH = 11  # cells
@@ -164,11 +164,14 @@ def rule(title: Line, width: int, right: Line = ()) -> Line:
     return (RULE, *title, (" " + "─" * fill, "faint"), *end)
 
 
-def wrapped(text: str, width: int, rows: int | None = None) -> list[str]:
-    """Clean a text and wrap it into rows of at most `width` cells; a text cut to `rows` ends with …."""
+def wrapped(text: str, width: int, rows: int | None = None, *, limit: int = SHOWN_BYTES) -> list[str]:
+    """Clean a text and wrap it into rows of at most `width` cells; a text cut to `rows` ends with ….
+
+    A line of the text is cut at `limit` bytes.
+    """
     width = max(1, width)
     lines: list[str] = []
-    for paragraph in clean(text).replace("\t", "    ").split("\n"):
+    for paragraph in clean(text, limit=limit).replace("\t", "    ").split("\n"):
         lines += _broken(paragraph, width)
         if rows is not None and len(lines) > rows:
             break

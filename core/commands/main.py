@@ -17,7 +17,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from textwrap import fill
-from typing import IO, NoReturn, Protocol, cast
+from typing import IO, TYPE_CHECKING, NoReturn, Protocol, cast
 
 from finetop.core.commands import Command, Where
 from finetop.core.commands.shared import options
@@ -27,11 +27,14 @@ from finetop.core.runtime.home import Home, find_home
 from finetop.core.runtime.parts import explain_missing, own_version
 from finetop.core.text import SafeWriter, clean_line
 
+if TYPE_CHECKING:
+    from finetop.core.protocol.messages.chat import ChatSettings
+
 
 class OpenApp(Protocol):
-    """Open the app on homes, at a run if one is named."""
+    """Open the app on homes, at a run if one is named; with settings, in the chat with it that is open."""
 
-    def __call__(self, homes: Sequence[Home], run: str = "", /) -> int: ...
+    def __call__(self, homes: Sequence[Home], run: str = "", chat: ChatSettings | None = None, /) -> int: ...
 
 
 # The groups of --help, in order.

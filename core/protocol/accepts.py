@@ -77,11 +77,11 @@ def retry(row: RunRow) -> None:
 
 
 def free(row: RunRow) -> None:
-    """Require that no job of a run is under way."""
+    """Require that no job of a run is under way, except for a chat, which changes nothing."""
     if isinstance(row.state, Queued | Running):
         reason = f"{row.name} is {word(row.state)}"
-    elif row.side_jobs:
-        reason = f"the {row.side_jobs[0].verb} of {row.name} is {word(row.side_jobs[0].state)}"
+    elif busy := [job for job in row.side_jobs if job.verb != "chat"]:
+        reason = f"the {busy[0].verb} of {row.name} is {word(busy[0].state)}"
     else:
         return
     raise Refused(f"{reason}.", hint=f"Wait for it to end, or `finetop stop {row.name}` first.")

@@ -85,7 +85,9 @@ class Lost(msgspec.Struct, tag="lost", frozen=True):
 
 # approach: a run without weight changes, which is its own measurement; measure: the measurement of a trained run
 # command: another training program; watch: one that somebody else started
-Verb = Literal["train", "check", "import", "export", "remedy", "approach", "measure", "command", "watch"]
+Verb = Literal[
+    "train", "check", "import", "export", "remedy", "approach", "measure", "command", "watch", "chat"
+]
 NO_WEIGHT = "none"  # method and objective of a run without weight changes
 UNKNOWN = "?"  # model of a run, until its output names it
 IMPORTED = "imported"  # objective of a run that was trained elsewhere
@@ -182,6 +184,7 @@ class JobSpec(msgspec.Struct, frozen=True):
     # export: {"checkpoint": …, "step": 120, "to": "/models/y", "dtype": "bfloat16"}; of a remedy also {"remedy": {…}}
     # remedy: {"checkpoint": …, "step": 120, "candidates": [{"name": "interpolate-0.5", "checkpoint": …, …}]}
     # approach, measure: {"approach": "lora", "step": 120, "checkpoint": …}, the last two only if weights change
+    # chat: {"sides": [a ChatSide and a Place of core/chat/transcript.py in one]}; "on_cpu", "is_own": true only if set
     args: dict[str, Any] = {}
     log_mib: int | None = None  # disk limit of its log
     events_taken: int = 0  # highest number of its events in the store

@@ -50,7 +50,7 @@ def add_ending(connection: Connection, job_id: int, state: data.State) -> None:
         return
     query = "SELECT j.run_id, j.verb, r.step FROM jobs j JOIN runs r ON r.id = j.run_id WHERE j.id = ?"
     row = connection.execute(query, [job_id]).fetchone()
-    if row is None:
+    if row is None or row[1] == "chat":  # whoever chats sees its end
         return
     run_id, verb, step = row
     kind, is_whole = data.word(state), verb in data.MAKES_A_RUN

@@ -55,6 +55,8 @@ class Pool:
     decision: Decision = field(default_factory=lambda: Decision({}, {}, {}))
     shares: dict[tuple[int, int], GpuShare] = field(default_factory=dict)  # what (live job, attempt) heard
     shares_of: tuple[object, ...] = ()  # inputs of these shares, once all are written
+    # chats -> the run that could start without them; None: not known yet
+    in_the_way: dict[int, str] | None = None
     decided: tuple[object, ...] = ()  # inputs of the decision, if it stands until they change
 
     @property
@@ -133,6 +135,16 @@ class Teller:
 
 
 @dataclass
+class Chats:
+    """What the supervisor alone knows of open chats, by their jobs."""
+
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # held while a line is appended to their asks
+    keys: dict[int, dict[int, str]] = field(default_factory=dict)  # of their endpoints, until the job starts
+    read_at: dict[int, float] = field(default_factory=dict)  # when somebody last read (monotonic)
+    ends_at: dict[int, float] = field(default_factory=dict)  # announced end, for another job; 0: none
+
+
+@dataclass
 class Supervisor:
     home: Home
     connection: Connection
@@ -178,6 +190,7 @@ class Supervisor:
     teller: Teller = field(default_factory=Teller)
     room: Room = field(default_factory=Room)  # on the home's disk
     pool: Pool = field(default_factory=Pool)  # the GPUs and their jobs
+    chats: Chats = field(default_factory=Chats)
     launcher: Launcher = field(init=False)  # runs the jobs
 
     def __post_init__(self) -> None:

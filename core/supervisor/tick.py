@@ -28,7 +28,7 @@ from finetop.core.supervisor.gpus.placement import Placement
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.launchers.launcher import Attempt, Exit, JobStatus, Place, Signal
 from finetop.core.supervisor.notify import deliver
-from finetop.core.supervisor.queue import placement, ready as waiting
+from finetop.core.supervisor.queue import chats, placement, ready as waiting
 from finetop.core.supervisor.requests import parent_runs
 from finetop.core.supervisor.save_records import record
 from finetop.core.supervisor.state import Supervisor
@@ -76,6 +76,7 @@ async def beat(supervisor: Supervisor) -> None:
         local, on_cluster = placement.split_by_place(supervisor, ready)
         for job, gpus in (*pool.choose(supervisor, local), *((job, ()) for job in on_cluster)):
             await start(supervisor, job, gpus)
+    await chats.update(supervisor)
     await neighbours.write_shares(supervisor)
     look_at_disk(supervisor)
     deliver.update(supervisor, now)
@@ -116,7 +117,7 @@ async def start(supervisor: Supervisor, job: Job, gpus: Placement) -> None:
     if place is not None:
         supervisor.places[job.id] = place
     abort_at("supervisor-committed")
-    environment = warm_process.environment(supervisor, gpus)
+    environment = {**warm_process.environment(supervisor, gpus), **chats.environment(supervisor, job)}
     begins = partial(supervisor.launcher.submit, Attempt(job.id, folder, attempt), environment)
     await aside(partial(begins, may_be_warm=job.verb == "train", batch=batch))
     abort_at("supervisor-spawned")

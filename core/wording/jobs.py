@@ -22,6 +22,7 @@ NAMES: Mapping[Verb, str] = {
     "import": "import",
     "approach": "measurement",
     "measure": "measurement",
+    "chat": "chat",
 }
 _COUNTED: Mapping[Verb, str] = {**NAMES, "remedy": "remedy job"}
 _ITEMS = ("items", "rows")  # units of a phase that needs no name: scoring
@@ -140,6 +141,8 @@ def _kept(job: SideJob) -> str:
             return "No model is written."
         case "import":
             return "No model is imported."
+        case "chat":
+            return "What was answered is kept."
         case _:
             return "Its comparison gets no result from it."
 

@@ -52,6 +52,8 @@ def main() -> int:
     let_go = run_folder_of(folder) / f"go-{spec.verb}"
     while spec.verb in plan.get("holds", ()) and not let_go.exists() and not stopping:
         time.sleep(0.01)
+    if spec.verb == "chat":  # the real one: with a server as its side it needs no model
+        os.execv(sys.executable, [sys.executable, "-m", "finetop.core.run_job", str(folder)])
     if spec.verb == "check":
         if stopping:
             log.write(events.Ended("stopped", "asked to stop; what was scored is kept", kind="asked"))

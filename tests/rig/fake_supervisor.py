@@ -1,9 +1,10 @@
 """The real supervisor, whose jobs run fake_job.py instead of the trainer, on the GPUs of FINETOP_TEST_NVML.
 
 FINETOP_TEST_NODES_JOB: a program that runs instead of the trainer in the ranks of several nodes.
-FINETOP_TEST_HOST: the machine's host name. FINETOP_TEST_GRACE_S: how long a keeper may take to start,
-FINETOP_TEST_KILL_S: how long to kill its job, FINETOP_TEST_NO_ANSWER_S: how long a GPU query may take until the driver
-counts as not answering; the defaults are so long that no busy machine reaches them.
+FINETOP_TEST_CHAT_NOTICE_S: how long before a chat makes room it says so. FINETOP_TEST_HOST: the machine's host name.
+FINETOP_TEST_GRACE_S: how long a keeper may take to start, FINETOP_TEST_KILL_S: how long to kill its job,
+FINETOP_TEST_NO_ANSWER_S: how long a GPU query may take until the driver counts as not answering; the defaults
+are so long that no busy machine reaches them.
 """
 
 import os
@@ -17,6 +18,7 @@ from finetop.core.runtime.crash_points import SWITCH
 from finetop.core.supervisor import __main__ as program, tick, warm_process
 from finetop.core.supervisor.gpus import job_needs, monitor, pool
 from finetop.core.supervisor.launchers import local, slurm, slurm_batch, slurm_commands, slurm_queue
+from finetop.core.supervisor.queue import chats
 
 LIMIT_S = 60.0
 FAKE_JOB = str(Path(__file__).with_name("fake_job.py"))
@@ -40,6 +42,7 @@ def main() -> int:
         gpus.load = fake_nvml
     if host := os.environ.get("FINETOP_TEST_HOST"):
         platform.node = lambda: host
+    chats.NOTICE_S = float(os.environ.get("FINETOP_TEST_CHAT_NOTICE_S", chats.NOTICE_S))
     monitor.LOOK_S = monitor.AGAIN_S = 0.1
     pool.NO_ANSWER_S = float(os.environ.get("FINETOP_TEST_NO_ANSWER_S", LIMIT_S))
     pool.GRACE_S = 1.0

@@ -7,17 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from approach_fakes import ComparingSupervisor, measured
+from chat_fakes import ChattingSupervisor, conversation
 from compare_fakes import three
 from queue_fakes import QueueFake
 from remedy_fakes import MendingSupervisor, after
 from run_fakes import make_run_app, regressed, training
 from sweep_fakes import SweepingSupervisor, by_rate
 from triage_fakes import FakeTriage, make_store
-from tui_fakes import FakeSupervisor, make_app, mixed_rows, pressed, settled, text_of
+from tui_fakes import NOW, FakeSupervisor, make_app, mixed_rows, pressed, settled, text_of
 
+from finetop.core.protocol.runs import Running
 from finetop.tui.keys import Key
 from finetop.tui.modes import EVERYWHERE
 from finetop.tui.screens.approaches.screen import ApproachesScreen
+from finetop.tui.screens.chat.prompts_page import PromptsPage
+from finetop.tui.screens.chat.screen import ChatScreen
+from finetop.tui.screens.chat.settings_page import SettingsPage
 from finetop.tui.screens.compare.screen import CompareScreen
 from finetop.tui.screens.launch.lint import LintScreen
 from finetop.tui.screens.launch.screen import LaunchScreen
@@ -51,6 +56,12 @@ NAMES = {
 }  # fmt: skip
 
 
+def make_talk() -> ChattingSupervisor:
+    fake = ChattingSupervisor(Running(NOW - 10, "open"))
+    fake.write(*conversation())
+    return fake
+
+
 def make_screen(name: str, folder: Path) -> tuple[FinetopApp, list[str]]:
     """Return an app and the keys that lead to one of its screens."""
     ways: dict[str, tuple[Callable[[], Any], list[str]]] = {
@@ -62,6 +73,9 @@ def make_screen(name: str, folder: Path) -> tuple[FinetopApp, list[str]]:
         "settings": (lambda: FakeSupervisor(mixed_rows()), ["4", "enter"]),
         "queue": (QueueFake, ["3"]),
         "remedies": (lambda: MendingSupervisor(after()), ["r"]),
+        "chat": (make_talk, ["C", "escape"]),
+        "chat, settings": (make_talk, ["C", "escape", "s"]),
+        "chat, prompts": (make_talk, ["C", "escape", "p"]),
         "approaches": (lambda: ComparingSupervisor(measured()), ["a"]),
         "live": (lambda: FakeSupervisor(mixed_rows()), ["d"]),
         "sweep": (lambda: SweepingSupervisor(by_rate()), ["w"]),
@@ -85,6 +99,7 @@ def make_screen(name: str, folder: Path) -> tuple[FinetopApp, list[str]]:
 
 TABS = ("metrics", "log", "samples", "recipe", "check", "steps")
 SCREENS = ("runs", "runs, none", "help", "palette", "launch", "settings", "queue", "remedies", "sweep", "approaches",
+           "chat", "chat, settings", "chat, prompts",
            "live", "triage", "triage, turned", "items", "item", "compare", *(f"run {tab}" for tab in TABS))  # fmt: skip
 MOVES = ("j", "k", "G", "g", "ctrl+d", "ctrl+u", "pagedown", "pageup")
 
@@ -222,6 +237,7 @@ async def test_every_screen_can_be_drawn_in_ascii_without_colour(tmp_path: Path,
 @pytest.mark.parametrize(
     "screen",
     [RunsScreen, RunScreen, CompareScreen, QueueScreen, LaunchScreen, RemediesScreen, SweepScreen, ApproachesScreen,
+     ChatScreen, PromptsPage, SettingsPage,
      TriageScreen,
      ItemsScreen, ItemScreen, LiveScreen, LintScreen, ThemesPage, KeysPage],
 )  # fmt: skip

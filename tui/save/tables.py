@@ -25,6 +25,7 @@ from finetop.core.report.sections.tasks import tasks
 from finetop.core.wording import approaches as words
 from finetop.core.wording.verdicts import change, short_answer
 from finetop.tui.save import Sheet
+from finetop.tui.screens.chat.state import ChatState
 from finetop.tui.widgets.series import Stretch
 
 
@@ -195,6 +196,22 @@ def _remedy(row: RemedyRow, metrics: Sequence[str]) -> tuple[str, ...]:
         *(row.confirmation, _points(row.fresh_drop), str(row.fresh_used or ""), _number(row.alpha or None)),
         row.why_not or (row.reason if row.verdict in ("failed", "unchanged") else ""),
     )
+
+
+def chat(state: ChatState) -> Sheet:
+    """Return a conversation, one row per prompt: the answer of each side, with its tokens and seconds."""
+    labels = [side.model.label for side in state.sides]
+    head = ["prompt", "expected", *labels]
+    for label in labels:
+        head += [f"tokens of {label}", f"seconds of {label}"]
+    rows = []
+    for turn in state.turns:
+        answers = [turn.answers.get(at) for at in range(len(labels))]
+        texts = ["" if answer is None else answer.error or answer.text for answer in answers]
+        ends = [None if answer is None else answer.end for answer in answers]
+        numbers = [("", "") if end is None else (str(end.tokens), f"{end.took_s:.2f}") for end in ends]
+        rows.append((turn.prompt, turn.expected, *texts, *(text for pair in numbers for text in pair)))
+    return Sheet(f"{_file_name(state.run)}-chat", (Table(tuple(head), tuple(rows)),) if rows else ())
 
 
 def _points(drop: float | None) -> str:

@@ -286,7 +286,8 @@ class Bottom(Lines, can_focus=True):
         if host.shown_message is not None:
             return [((f" {host.shown_message.text}", host.shown_message.style),)]
         if host.supervisor_is_lost:
-            return [next_line("R", host.restart)]
+            typed = self.is_typed_above  # R is a letter then
+            return [next_line("esc", f"then R: {host.restart}") if typed else next_line("R", host.restart)]
         return self.next or [()]
 
     def _footer(self) -> Line:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from textual import events
+from textual.dom import DOMNode
 from textual.message import Message
 
 from finetop.tui.widgets.lines import Lines
+
+
+class OnLines(Message):
+    """The mouse was used on the lines `control`."""
+
+    @property
+    def control(self) -> DOMNode | None:
+        return cast("DOMNode | None", self._sender)
 
 
 class PointedLines(Lines):
     """A block of rows that reports where the mouse is used on it."""
 
     @dataclass
-    class Pointed(Message):
+    class Pointed(OnLines):
         """The mouse was pressed at a cell, or is dragged to one."""
 
         x: int
@@ -23,7 +32,7 @@ class PointedLines(Lines):
         is_dragged: bool
 
     @dataclass
-    class Dragged(Message):
+    class Dragged(OnLines):
         """It was released at another cell than it was pressed at: `start`."""
 
         x: int
@@ -31,7 +40,7 @@ class PointedLines(Lines):
         start: tuple[int, int]
 
     @dataclass
-    class Wheel(Message):
+    class Wheel(OnLines):
         """Its wheel was turned at a cell: up (1) or down (-1)."""
 
         x: int

@@ -120,6 +120,8 @@ def _again(supervisor: Supervisor, job: Job, state: data.State, onward: Onward |
         return Again({**args, "paused": step} if job.verb == "train" else args, held, None)
     if job.verb == "import" and state.kind == "environment":
         return None  # the user waits for an import: report a missing base model at once
+    if job.verb == "chat":
+        return None  # so he does for a chat
     has_moved = step > job.args.get("resume", {}).get("step", 0)
     attempt = next_try(supervisor.settings, state.kind, attempt_number(job), has_moved=has_moved)
     if attempt is None:

@@ -73,8 +73,8 @@ async def update_all(supervisor: Supervisor, sizes: Mapping[int, int]) -> None:
     live = list(supervisor.live)
     printed = await aside(lambda: [_printed(supervisor, job) for job in live])
     for job, more in zip(live, printed, strict=True):
-        if job.verb == "watch":
-            continue  # its process only reads: what it uses says nothing about the program
+        if job.verb in ("watch", "chat"):
+            continue  # a watch only reads, and a chat waits for its user
         vital, size = supervisor.vitals.get(job.id), sizes[job.id] + more
         if vital is None or (vital.attempt, vital.size) != (job.attempt, size):
             supervisor.vitals[job.id] = Vital(job.attempt, size)

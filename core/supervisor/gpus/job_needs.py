@@ -34,6 +34,7 @@ DEEPEST = 50  # chain of runs that each started from another run
 CHECK_BESIDE_GIB = 8.0
 EXPORT_BESIDE_GIB = 4.0
 EXPORT_BYTES = 8.0  # per parameter
+CHAT_BESIDE_GIB = 2.0  # beside a chat's models: the keys and values of its conversations, and CUDA
 
 
 @dataclass
@@ -43,9 +44,7 @@ class Planner:
     home: Home
     estimates: dict[int, float | None] = field(default_factory=dict)  # job -> GiB; None: unknown
     asked: dict[int, float] = field(default_factory=dict)  # job -> time of the request (monotonic)
-    _waiting: queue.SimpleQueue[tuple[int, str, dict[str, Any], Gpu]] = field(
-        default_factory=queue.SimpleQueue
-    )
+    _waiting: queue.SimpleQueue[tuple[Job, dict[str, Any], Gpu]] = field(default_factory=queue.SimpleQueue)
 
     def ask(self, job: Job, recipe: dict[str, Any], card: Gpu) -> bool:
         """Request an estimate of a job's memory. Return True once `estimates` has it, be it a number or unknown."""
@@ -53,27 +52,27 @@ class Planner:
             if not self.asked:
                 threading.Thread(target=self._run, name="plans", daemon=True).start()
             self.asked[job.id] = time.monotonic()
-            self._waiting.put((job.id, job.verb, recipe, card))
+            self._waiting.put((job, recipe, card))
         if time.monotonic() - self.asked[job.id] > PATIENCE_S:
             self.estimates.setdefault(job.id, None)
         return job.id in self.estimates
 
     def _run(self) -> None:
         while True:
-            job, verb, recipe, card = self._waiting.get()
+            job, recipe, card = self._waiting.get()
             try:
-                self.estimates[job] = estimate(self.home, verb, recipe, card)
+                self.estimates[job.id] = estimate(self.home, job.verb, recipe, card, chat_models(job.args))
             except FinetopError:
                 # the model is not here, or its config can't be read: the job will say so
-                self.estimates[job] = None
+                self.estimates[job.id] = None
             except Exception:  # a bug: the job must run all the same
                 traceback.print_exc(file=sys.stderr)
-                self.estimates[job] = None
+                self.estimates[job.id] = None
 
 
 def want_of(planner: Planner, connection: Connection, job: Job, card: Gpu) -> Want | None:
     """Return what a job needs on a machine with such GPUs, or None while that is being estimated."""
-    if job.verb in data.READS:
+    if job.verb in data.READS or (job.verb == "chat" and not chat_models(job.args)):
         return Want(gpus=0)
     recipe = runs.recipe(connection, job.run_id)
     budget = recipe.get("budget") or {}
@@ -101,9 +100,19 @@ def on_base(connection: Connection, recipe: dict[str, Any]) -> dict[str, Any]:
     return recipe
 
 
-def estimate(home: Home, verb: str, resolved: dict[str, Any], card: Gpu) -> float | None:
+def chat_models(args: dict[str, Any]) -> int:
+    """Return how many models a chat has in memory: an adapter and its base are one."""
+    sides = [side for side in args.get("sides", ()) if side["kind"] in ("base", "checkpoint")]
+    tuned = [side for side in sides if side["kind"] == "checkpoint"]
+    inside = {side["folder"] for side in tuned if side.get("is_adapter")}
+    bases = {side["folder"] for side in sides if side["kind"] == "base"}
+    return len(tuned) + len(bases - inside)
+
+
+def estimate(home: Home, verb: str, resolved: dict[str, Any], card: Gpu, models: int = 1) -> float | None:
     """Estimate the memory that a job needs on each such GPU, in GiB, every row as long as the recipe allows.
 
+    `models` is how many of this size a chat has in memory.
     None for a model that no process here has built, whose config.json alone does not tell.
     Raises FinetopError for a model whose config.json is not on this machine, or can't be read.
     """
@@ -127,6 +136,9 @@ def estimate(home: Home, verb: str, resolved: dict[str, Any], card: Gpu) -> floa
             weights = next((part.bytes for part in estimated.parts if part.name == "weights"), 0.0)
             copied = answers.copy_of(weights) if recipe.model.engine == "vllm" else 0.0
             return (weights + copied) / GIB + CHECK_BESIDE_GIB
+        case "chat":
+            weights = next((part.bytes for part in estimated.parts if part.name == "weights"), 0.0)
+            return models * weights / GIB + CHAT_BESIDE_GIB
         case "export":
             return estimated.parameters * EXPORT_BYTES / GIB + EXPORT_BESIDE_GIB
     return estimated.need / GIB

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 from finetop.core.protocol.runs import Share
 from finetop.core.runtime.gpu import Gpu
@@ -102,6 +103,24 @@ def place(
     free.sort(key=lambda c: (len(shares_on(c, held)), c.others_gib > IDLE_GIB, c.total_gib, c.index))
     free = free[: want.gpus]
     return tuple(Share(c.uuid, c.index, c.name, wanted.gib, round(c.others_gib, 3)) for c in free)
+
+
+def in_the_way(
+    blocked: Iterable[Waiting], cards: Cards, others: Shares, chats: Mapping[int, Shares], rules: Rules
+) -> dict[int, str]:
+    """Return the chats without which a waiting job could start, with its run's name: as few as that takes.
+
+    `others` are the shares of all other jobs, `chats` those of each chat.
+    """
+    if not chats:
+        return {}
+    for job in blocked:
+        for size in range(1, len(chats) + 1):
+            for going in combinations(sorted(chats), size):
+                held = [*others, *(share for chat in chats.keys() - set(going) for share in chats[chat])]
+                if job.want.gpus and not isinstance(place(job.want, cards, held, rules), str):
+                    return dict.fromkeys(going, job.name)
+    return {}
 
 
 def fitting(need: Want, cards: Cards) -> tuple[Want, Cards]:

@@ -20,9 +20,18 @@ from finetop.core.runtime.gpu import Gpu, GpuReading
 from finetop.core.store import jobs
 from finetop.core.store.database import transaction
 from finetop.core.store.jobs import Job
-from finetop.core.supervisor.gpus.job_needs import Planner, want_of
+from finetop.core.supervisor.gpus.job_needs import Planner, chat_models, want_of
 from finetop.core.supervisor.gpus.monitor import TimedReading, Watch
-from finetop.core.supervisor.gpus.placement import Decision, Placement, Rules, Waiting, Want, decide, place
+from finetop.core.supervisor.gpus.placement import (
+    Decision,
+    Placement,
+    Rules,
+    Waiting,
+    Want,
+    decide,
+    in_the_way,
+    place,
+)
 from finetop.core.supervisor.gpus.usage import Held, Use, card_of, unassigned_shares, use_of, with_usage
 from finetop.core.supervisor.state import TRY_AGAIN_S, Pool, Sample, Supervisor
 
@@ -131,8 +140,8 @@ def ending_of(job: Job, state: data.State) -> data.State:
 
 def choose(supervisor: Supervisor, ready: Sequence[Job]) -> list[tuple[Job, Placement]]:
     """Choose which ready jobs start now and on which GPUs; keep why the others don't."""
-    pool, watches = supervisor.pool, [job for job in ready if job.verb == "watch"]
-    ready = [job for job in ready if job.verb != "watch"][:AHEAD]
+    pool, unbound = supervisor.pool, [job for job in ready if takes_no_place(supervisor, job)]
+    ready = [job for job in ready if job not in unbound][:AHEAD]
     plans = len(pool.planner.estimates) if pool.planner is not None else 0
     made_of = (
         supervisor.revision,
@@ -143,7 +152,7 @@ def choose(supervisor: Supervisor, ready: Sequence[Job]) -> list[tuple[Job, Plac
         [job.id for job in ready],
     )
     if made_of == pool.decided:
-        return [(job, ()) for job in watches]
+        return [(job, ()) for job in unbound]
     pool.decision = decision_of(supervisor, ready)
     pool.wants = {job.id: pool.wants[job.id] for job in ready if job.id in pool.wants}
     is_open = bool(pool.decision.starts) or len(pool.decision.reasons) < len(ready)
@@ -153,16 +162,27 @@ def choose(supervisor: Supervisor, ready: Sequence[Job]) -> list[tuple[Job, Plac
         supervisor.unplaced = unplaced
         supervisor.touch()
     starts = [(job, pool.decision.starts[job.id]) for job in ready if job.id in pool.decision.starts]
-    return [*((job, ()) for job in watches), *starts]
+    return [*((job, ()) for job in unbound), *starts]
+
+
+def takes_no_place(supervisor: Supervisor, job: Job) -> bool:
+    """Return whether a job runs beside all others: a watch, and a chat without a GPU that it could wait for."""
+    if job.verb != "chat":
+        return job.verb == "watch"
+    if not isinstance(job.state, data.Queued):
+        return not job.gpus
+    pool = supervisor.pool
+    has_gpus = pool.is_in_charge and any(not left_out(supervisor, gpu) for gpu in pool.seen.gpus)
+    return not chat_models(job.args) or job.args.get("on_cpu") is True or (pool.has_looked and not has_gpus)
 
 
 def decision_of(supervisor: Supervisor, ready: Sequence[Job]) -> Decision:
     """Decide from the latest reading, shares and settings."""
     pool, rules = supervisor.pool, rules_of(supervisor)
-    here = [job for job in supervisor.here() if job.verb != "watch"]  # a watch takes no place
+    here = [job for job in supervisor.here() if not takes_no_place(supervisor, job)]
     ours = [gpu for gpu in pool.seen.gpus if not left_out(supervisor, gpu)]
     if not pool.is_in_charge or (pool.seen.gpus and not ours):
-        waiting = [Waiting(job.id, job.run_name, Want(gpus=0)) for job in ready]
+        waiting, pool.in_the_way = [Waiting(job.id, job.run_name, Want(gpus=0)) for job in ready], {}
         return decide(waiting, (), (), rules, cpu_live=len(here))
     if trouble := stuck_reason(pool) or pool.seen.trouble:
         return decide_without_gpus(supervisor, ready, here, rules, f"waits: {trouble}")
@@ -178,15 +198,16 @@ def decision_of(supervisor: Supervisor, ready: Sequence[Job]) -> Decision:
             break  # its need is known in a moment; no other job overtakes it meanwhile
         waiting.append(Waiting(job.id, job.run_name, want))
     held = held_by(supervisor.live, pool.newest)
-    on_gpus = {job for job, _ in held}
-    return decide(
-        waiting,
-        cards,
-        with_usage(held, pool.uses),
-        rules,
-        unfit=sum(1 for gpu in ours if gpu.fault),
-        cpu_live=sum(1 for job in here if job.id not in on_gpus),
-    )
+    on_gpus, unfit = {job for job, _ in held}, sum(1 for gpu in ours if gpu.fault)
+    cpu_live = sum(1 for job in here if job.id not in on_gpus)
+    decision = decide(waiting, cards, with_usage(held, pool.uses), rules, unfit=unfit, cpu_live=cpu_live)
+    chats = {job.id for job in (*supervisor.live, *ready) if job.verb == "chat"}
+    blocked = [job for job in waiting if job.job in decision.reasons and job.job not in chats]
+    shares = {job: [share for other, share in held if other == job] for job in on_gpus & chats}
+    others = [*with_usage([(job, share) for job, share in held if job not in chats], pool.uses)]
+    others += [share for placement in decision.starts.values() for share in placement]
+    pool.in_the_way = in_the_way(blocked, cards, others, shares, rules)
+    return decision
 
 
 def decide_without_gpus(

@@ -13,6 +13,7 @@ from finetop.core.recipe.home_settings import OF_SBATCH, Slurm
 from finetop.core.store import jobs, notes, runs
 from finetop.core.store.database import transaction
 from finetop.core.store.jobs import Job
+from finetop.core.supervisor.gpus.job_needs import chat_models
 from finetop.core.supervisor.launchers.launcher import Batch, JobStatus
 from finetop.core.supervisor.state import Supervisor
 
@@ -27,8 +28,9 @@ def split_by_place(supervisor: Supervisor, ready: Sequence[Job]) -> tuple[list[J
 
 
 def runs_on_cluster(supervisor: Supervisor, job: Job) -> bool:
-    """Return True if a job runs on the cluster: `slurm` is in settings.yaml and the job does more than read files."""
-    return supervisor.settings.slurm is not None and job.verb not in data.READS
+    """Return True if a job runs on the cluster: `slurm` is in settings.yaml and the job computes."""
+    only_reads = job.verb in data.READS or (job.verb == "chat" and not chat_models(job.args))
+    return supervisor.settings.slurm is not None and not only_reads
 
 
 def require_nodes(supervisor: Supervisor, budget: Mapping[str, object]) -> None:

@@ -49,7 +49,7 @@ def failed_job(detail: data.RunDetail, name: str) -> data.JobRow:
     """Return the job to retry: the one that makes the run, else the newest check or export. Raises Refused."""
     accepts.free(detail.row)
     bad = (data.Failed, data.Lost, data.Stopped)
-    newest = {job.verb: job for job in detail.jobs}
+    newest = {job.verb: job for job in detail.jobs if job.verb != "chat"}
     making = isinstance(detail.row.state, bad)  # else a refused job left the run as it was
     retryable = [job for job in newest.values() if isinstance(job.state, bad)]
     retryable = [job for job in retryable if making or job.verb not in data.MAKES_A_RUN]

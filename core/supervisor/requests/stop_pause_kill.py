@@ -52,6 +52,8 @@ def require_pausable(connection: Connection, job: Job) -> None:
     """Raise Refused if a live job can't resume later."""
     if job.verb not in CAN_PAUSE:
         hint = "Wait for it to end: it does not take long."
+        if job.verb == "chat":
+            hint = "Close it; what was answered is kept."
         if job.verb == "watch":
             hint = f"finetop did not start that program. To watch it no longer: finetop stop {job.run_name}."
         raise Refused(f"the {job.verb} of {job.run_name} can't be paused.", hint=hint)
@@ -84,7 +86,7 @@ def _end(supervisor: Supervisor, run: str, wish: Literal["stop", "kill"]) -> Don
         for job in live:
             ask(connection, job, wish)
         for job in waiting:
-            _remove_from_queue(connection, job)
+            remove_from_queue(connection, job)
     supervisor.touch()
     return Done(message)
 
@@ -99,7 +101,7 @@ def _ending(
     return wording.ending(name, shown, wish)
 
 
-def _remove_from_queue(connection: Connection, job: Job) -> None:
+def remove_from_queue(connection: Connection, job: Job) -> None:
     """Remove a waiting job from the queue; a run that it would have resumed returns to its earlier state."""
     cancelled = data.Stopped(ended=time.time(), how="cancel")
     jobs.set_state(connection, job.id, cancelled)

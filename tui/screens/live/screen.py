@@ -15,7 +15,7 @@ from finetop.core.protocol.runs import MAKES_A_RUN, Running, RunRow
 from finetop.core.text import clean_line, count
 from finetop.core.wording import jobs
 from finetop.core.wording.durations import long_span
-from finetop.tui.app_interface import Host, host_of
+from finetop.tui.app_interface import ChatStart, Host, host_of
 from finetop.tui.keys import BACK, PAGES, Key, rows_of
 from finetop.tui.screens.shared.run_status import forgot, mark_of
 from finetop.tui.screens.shared.sparklines import Sparklines
@@ -133,6 +133,8 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
         tile = self.tile
         if isinstance(tile, Job) and tile.row.what == "remedy":
             host_of(self).open_remedies(tile.name)
+        elif isinstance(tile, Job) and tile.row.what == "chat":
+            host_of(self).open_chat(tile.name, ChatStart(joins=True))
         elif tile is not None:
             host_of(self).open_run(tile.name)
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 from textual import work
 from textual.app import ComposeResult
 
+from finetop.core.protocol.messages.chat import ChatSide
 from finetop.core.protocol.messages.remedies import Remedies, RemediesAnswer, Remedy, RetrainingRow
 from finetop.core.protocol.messages.runs import Runs, RunsAnswer
 from finetop.core.protocol.messages.submit import Export
@@ -16,7 +17,7 @@ from finetop.core.protocol.runs import RemedyRow
 from finetop.core.runtime.files import given_path
 from finetop.core.text import clean_line
 from finetop.core.wording import remedies
-from finetop.tui.app_interface import files_are_here, host_of, show_refusals
+from finetop.tui.app_interface import ChatStart, files_are_here, host_of, show_refusals
 from finetop.tui.keys import Key, moves, rows_of
 from finetop.tui.paths import completed
 from finetop.tui.save import Sheet
@@ -39,10 +40,11 @@ MARK = Key("space", "mark", "mark", "mark, to try several at once")
 STOP = Key("S", "stop", "stop", "stop trying (asks); scores so far are kept", "finetop stop RUN")
 SORT = Key("o", "sort", "sort", "sort by gain kept, or in the default order")
 METRIC = Key("v", "metric", "view", "next metric of the target")
+CHAT = Key("C", "chat", "chat", "chat with its model, side by side with the base", "finetop chat RUN")
 COMPARE = Key("c", "compare", "compare", "compare with the retrained runs", "finetop compare RUN RUN")
 BACK = Key("escape", "back", "back", "back one level")
 MOVES = moves("remedy")
-KEYS = (OPEN, RUN, EXPORT, MARK, STOP, SORT, METRIC, COMPARE, BACK, *MOVES)
+KEYS = (OPEN, RUN, EXPORT, CHAT, MARK, STOP, SORT, METRIC, COMPARE, BACK, *MOVES)
 EXPORTABLE = ("ok", "regressed", "no_verdict")  # verdicts of scored remedies
 _TRAIN = Key("", "retrain", "run", sign="R")
 _SCROLL = Key("", "scroll", sign="↑↓")
@@ -274,6 +276,14 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         name = f"{self.state.run.rpartition(':')[2]}-{row.name}"
         host_of(self).open_launch(from_run=self.state.run, settings={**row.settings, "name": name})
 
+    def action_chat(self) -> None:
+        """Chat with the model of the remedy under the cursor; of one without a model, with the run."""
+        row = self.at
+        model = None
+        if isinstance(row, RemedyRow) and row.verdict in EXPORTABLE:
+            model = ChatSide(row.label, "checkpoint", step=row.step, remedy=row.name)
+        host_of(self).open_chat(self.state.run, ChatStart(model))
+
     def action_export(self) -> None:
         """Ask where to export the model of the remedy under the cursor, else of the best."""
         answer = self.state.answer
@@ -340,5 +350,5 @@ def footer_keys(state: RemediesState, at: RemedyRow | RetrainingRow | None) -> t
         return (OPEN, STOP, SORT, *metric, BACK)
     if isinstance(at, RetrainingRow):
         return (_TRAIN, COMPARE, BACK)
-    export = (EXPORT,) if at is not None and at.verdict in EXPORTABLE else ()
+    export = (EXPORT, CHAT) if at is not None and at.verdict in EXPORTABLE else ()
     return (OPEN, *export, RUN, MARK, SORT, *metric, BACK, COMPARE)

@@ -23,7 +23,7 @@ from finetop.tui.screens.run.head import Tab
 from finetop.tui.screens.run.view_state import ViewState
 from finetop.tui.screens.shared.fix import fix_of
 from finetop.tui.screens.shared.metric_names import title_of
-from finetop.tui.screens.shared.run_actions import GO_ON, KILL, NEW, PAUSE, REMEDIES, RETRY, STOP
+from finetop.tui.screens.shared.run_actions import CHAT, GO_ON, KILL, NEW, PAUSE, REMEDIES, RETRY, STOP
 from finetop.tui.screens.shared.run_status import next_step
 from finetop.tui.text import cut_middle
 
@@ -62,7 +62,7 @@ KEYS = (
     *MATCHES,
     *(NEXT_TAB, TAB_BEFORE, OPEN, CURSOR, RIGHT, FAR_LEFT, FAR_RIGHT, ZOOM, ZOOM_OUT, ALL, AXIS),
     *(FIT, FULL, LOG_SCALE, SMOOTH, EVENT, EVENT_BEFORE),
-    *(CHECK, REMEDIES, STOP, PAUSE, RETRY, KILL, NEW, LOG, STEPS, VIEW, FOLDER, TRIAGE, BACK),
+    *(CHECK, REMEDIES, CHAT, STOP, PAUSE, RETRY, KILL, NEW, LOG, STEPS, VIEW, FOLDER, TRIAGE, BACK),
     *(SEARCH, HITS, HIT_BEFORE, *MOVES),
 )
 
@@ -102,6 +102,7 @@ def _footer_keys(state: ViewState) -> tuple[Key, ...]:
     elif isinstance(detail.row.state, Failed | Lost | Stopped):
         stop = (RETRY,)
     check = (CHECK,) if detail.checkpoints else ()
+    chat = (CHAT,) if accepts(detail.row, "remedies") else ()
     scroll = (_SCROLL,) if state.is_longer else ()
     if state.is_reading:
         return (*scroll, BACK)
@@ -116,16 +117,16 @@ def _footer_keys(state: ViewState) -> tuple[Key, ...]:
             return (*scroll, SEARCH, *hits, *jobs, NEXT_TAB, *stop, BACK, *check)
         case "samples":
             pair = (_PAIR, _PAIR_LEFT) if state.samples == "beside" else ()
-            return (*scroll, *pair, _MORE_SAMPLES, NEXT_TAB, *stop, BACK)
+            return (*scroll, *pair, _MORE_SAMPLES, *chat, NEXT_TAB, *stop, BACK)
         case "recipe":
             return (*scroll, _SETTINGS, NEW, NEXT_TAB, *stop, BACK)
         case "check":
             earlier = (_EARLIER,) if len(detail.checks) > 1 else ()
             triage = (TRIAGE,) if detail.checks else ()
-            return (_TASK, _ANSWERS, REMEDIES, *triage, *earlier, NEXT_TAB, *stop, BACK, *check)
+            return (_TASK, _ANSWERS, REMEDIES, *chat, *triage, *earlier, NEXT_TAB, *stop, BACK, *check)
         case "steps":
             on = (_OPEN_RUN,) if state.chosen_relative is not None else check
-            return (_STEP, *on, NEXT_TAB, *stop, BACK)
+            return (_STEP, *on, *chat, NEXT_TAB, *stop, BACK)
         case "system":
             return (*scroll, CURSOR, ZOOM, AXIS, NEXT_TAB, *stop[:1], BACK, SMOOTH)
 

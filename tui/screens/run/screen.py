@@ -8,11 +8,12 @@ from dataclasses import replace
 from textual import on, work
 from textual.app import ComposeResult
 
+from finetop.core.protocol.messages.chat import ChatSide
 from finetop.core.protocol.messages.queue import Retry
 from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import RunDetail
-from finetop.core.text import clean_line
-from finetop.tui.app_interface import host_of, show_refusals
+from finetop.core.text import clean_line, count
+from finetop.tui.app_interface import ChatStart, host_of, show_refusals
 from finetop.tui.keys import NO_MATCH, NO_MORE, NO_SEARCH, rows_of
 from finetop.tui.save import Sheet
 from finetop.tui.screens.run.grid import metrics_line
@@ -161,6 +162,12 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
 
     def action_remedies(self) -> None:
         host_of(self).open_remedies(self.run)
+
+    def action_chat(self) -> None:
+        """Chat with the run, on the steps tab with the checkpoint under the cursor."""
+        step = self._step
+        model = None if step is None else ChatSide(f"step {count(step)}", "checkpoint", step=step)
+        host_of(self).open_chat(self.run, ChatStart(model))
 
     def action_steps(self) -> None:
         self._open_tab("steps")

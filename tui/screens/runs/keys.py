@@ -7,7 +7,17 @@ from finetop.core.protocol.runs import Failed, Lost, Queued, Running, RunRow, St
 from finetop.core.protocol.tags import comparison_of, sweep_of
 from finetop.core.wording.next_step import is_held
 from finetop.tui.keys import MATCH, MATCHES, Key, moves
-from finetop.tui.screens.shared.run_actions import GO_ON, KILL, NEW, PAUSE, REMEDIES, RETRY, STOP, is_unseen
+from finetop.tui.screens.shared.run_actions import (
+    CHAT,
+    GO_ON,
+    KILL,
+    NEW,
+    PAUSE,
+    REMEDIES,
+    RETRY,
+    STOP,
+    is_unseen,
+)
 
 OPEN = Key("enter", "open", "open", "open the run under the cursor", "finetop show RUN")
 CHECK = Key("f", "check", "check", "check for forgetting", "finetop check RUN")
@@ -32,7 +42,24 @@ COMMANDS = (  # only in the command palette
 MOVES = moves("run")
 KEYS = (
     *MATCHES,
-    *(OPEN, MARK, COMPARE, NEW, CHECK, REMEDIES, FILTER, TAG, STOP, PAUSE, RETRY, SORT, KILL, SEEN, TRASH),
+    *(
+        OPEN,
+        MARK,
+        COMPARE,
+        NEW,
+        CHECK,
+        REMEDIES,
+        CHAT,
+        FILTER,
+        TAG,
+        STOP,
+        PAUSE,
+        RETRY,
+        SORT,
+        KILL,
+        SEEN,
+        TRASH,
+    ),
     *(SWEEP, APPROACHES, LIVE, UNDO, BACK, *MOVES),
 )
 
@@ -50,23 +77,35 @@ def _footer_keys(row: RunRow | None, *, is_filtered: bool, marked: int = 0) -> t
         return (FILTER,) if is_filtered else (NEW,)
     if marked:
         return (COMPARE, TAG, STOP, MARK, RETRY, TRASH, FILTER, SORT)
-    asks: tuple[tuple[Key, RequestName], ...] = ((CHECK, "check"), (REMEDIES, "remedies"))
+    asks: tuple[tuple[Key, RequestName], ...] = ((CHECK, "check"), (REMEDIES, "remedies"), (CHAT, "remedies"))
     refused = [key for key, action in asks if not accepts(row, action)]
     return tuple(key for key in _keys_of(row) if key not in refused)
 
 
 def _keys_of(row: RunRow) -> tuple[Key, ...]:
     if row.side_jobs and not isinstance(row.state, Running | Queued):
-        return (OPEN, STOP, GO_ON if is_held(row) else PAUSE, REMEDIES, MARK, NEW, FILTER, LIVE, TAG, SORT)
+        return (
+            OPEN,
+            STOP,
+            GO_ON if is_held(row) else PAUSE,
+            REMEDIES,
+            CHAT,
+            MARK,
+            NEW,
+            FILTER,
+            LIVE,
+            TAG,
+            SORT,
+        )
     if comparison_of(row) and not isinstance(row.state, Running | Queued):
-        return (OPEN, APPROACHES, CHECK, REMEDIES, MARK, NEW, FILTER, TAG, SORT, TRASH)
+        return (OPEN, APPROACHES, CHECK, REMEDIES, CHAT, MARK, NEW, FILTER, TAG, SORT, TRASH)
     if sweep_of(row) and not isinstance(row.state, Running | Queued):
-        return (OPEN, SWEEP, CHECK, REMEDIES, MARK, NEW, FILTER, TAG, SORT, TRASH)
+        return (OPEN, SWEEP, CHECK, REMEDIES, CHAT, MARK, NEW, FILTER, TAG, SORT, TRASH)
     if isinstance(row.state, Running):
         return (OPEN, STOP, PAUSE, CHECK, MARK, NEW, FILTER, KILL, LIVE, TAG, SORT)
     if isinstance(row.state, Queued):
         return (OPEN, GO_ON if is_held(row) else PAUSE, STOP, NEW, FILTER, MARK, TAG, SORT)
     if isinstance(row.state, Failed | Lost | Stopped):
         seen = (SEEN,) if is_unseen(row) else ()
-        return (OPEN, RETRY, NEW, *seen, CHECK, MARK, FILTER, TAG, SORT, TRASH)
-    return (OPEN, CHECK, REMEDIES, MARK, NEW, FILTER, TAG, SORT, TRASH)
+        return (OPEN, RETRY, NEW, *seen, CHECK, CHAT, MARK, FILTER, TAG, SORT, TRASH)
+    return (OPEN, CHECK, REMEDIES, CHAT, MARK, NEW, FILTER, TAG, SORT, TRASH)

@@ -308,6 +308,10 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         if self.row is not None:
             self.host.open_remedies(self.row.name)
 
+    def action_chat(self) -> None:
+        if self.row is not None:
+            self.host.open_chat(self.row.name)
+
     def action_stop(self) -> None:
         self._end("Stop")
 

@@ -26,6 +26,7 @@ from finetop.tui.widgets.app_screen import AppScreen
 from finetop.tui.widgets.frame import Answer, Question
 
 REMEDIES = Key("r", "remedies", "remedies", "fix it without retraining", "finetop remedy RUN")
+CHAT = Key("C", "chat", "chat", "chat with it, side by side with its base", "finetop chat RUN")
 STOP = Key("S", "stop", "stop", "stop after a checkpoint (asks)", "finetop stop RUN")
 KILL = Key("K", "kill", "kill", "kill at once (asks)", "finetop kill RUN")
 PAUSE = Key("P", "pause", "pause", "pause with a checkpoint, or resume", "finetop pause RUN")

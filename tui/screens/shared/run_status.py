@@ -293,6 +293,8 @@ def _reading_step(row: RunRow) -> tuple[str, str]:
         return ("enter", "open it: curves and log") if row.alarm or not row.step else ("enter", "watch it")
     if row.side_jobs:
         verb = row.side_jobs[0].verb
+        if verb == "chat":
+            return "C", "go on with the chat"
         return "r" if verb == "remedy" else "enter", f"watch the {jobs.NAMES[verb]}"
     if row.method == NO_WEIGHT:
         return "esc", "back to Runs; nothing to check, as no weights changed"

@@ -10,9 +10,10 @@ from textual.app import ComposeResult
 from textual.css.query import NoMatches
 
 from finetop.core.protocol.check_result import Flip
+from finetop.core.protocol.messages.chat import ChatPrompt, ChatSide
 from finetop.core.protocol.messages.triage import ItemAnswer, ItemKind, LookAtItem, TriageRow
 from finetop.core.text import clean_line, count
-from finetop.tui.app_interface import host_of, show_refusals
+from finetop.tui.app_interface import ChatStart, host_of, show_refusals
 from finetop.tui.keys import NO_MORE, rows_of
 from finetop.tui.screens.triage.keys import ITEM_KEYS
 from finetop.tui.screens.triage.state import Items
@@ -98,6 +99,20 @@ class ItemScreen(AppScreen[None], inherit_bindings=False):
         at = min(max(0, self.at + by), max(0, self.items.matching - 1))
         if at != self.at:
             self._show(at)
+
+    def action_chat(self) -> None:
+        """Put the item to the checked model and its base, as the check did."""
+        item, row = self.items.items.get(self.at), self.row
+        if item is None or not item.question:
+            host_of(self).say("the text of this item was not kept.")
+            return
+        at_hand = ChatPrompt(
+            "lost", f"{item.task} item {item.item}", item.question, expected=item.gold, raw=True
+        )
+        model = None
+        if row.step is not None:
+            model = ChatSide(f"step {count(row.step)}", "checkpoint", step=row.step)
+        host_of(self).open_chat(row.name, ChatStart(model, at_hand))
 
     def action_ends(self, direction: int) -> None:
         self.action_move(direction * self.items.matching)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from finetop.core.protocol.messages.triage import CellAnswer, TriageRow
 from finetop.core.text import clean_line, count, counted
 from finetop.tui.keys import MATCH, MATCHES, PAGES, Key, moves
-from finetop.tui.screens.shared.run_actions import REMEDIES
+from finetop.tui.screens.shared.run_actions import CHAT, REMEDIES
 from finetop.tui.screens.triage.state import TriageList
 from finetop.tui.text import Line, cut_end
 from finetop.tui.widgets.frame import next_line
@@ -32,7 +32,24 @@ SORT = Key("o", "sort", "sort", "sort again, worst first, with new checks", "fin
 BACK = Key("escape", "", "back", "clear the filter; back to all runs")
 MOVES = moves()
 KEYS = (
-    *(OPEN, ACCEPT, OWN, FIXED, NOTE, UNDO, REMEDIES, STEPS, CHECK, MARK, COMPARE, VIEW, FILTER, SORT, BACK),
+    *(
+        OPEN,
+        ACCEPT,
+        OWN,
+        FIXED,
+        NOTE,
+        UNDO,
+        REMEDIES,
+        CHAT,
+        STEPS,
+        CHECK,
+        MARK,
+        COMPARE,
+        VIEW,
+        FILTER,
+        SORT,
+        BACK,
+    ),
     *(LEFT, RIGHT, *MATCHES, *MOVES),
 )
 _ALL_RUNS = Key("", "all runs", sign="v")
@@ -45,6 +62,7 @@ _WHICH_ITEMS = "lost, won, kind:carry, margin>1, runs>2, or words"
 ITEMS_FILTER = Key("slash", "filter", "filter", _WHICH_ITEMS, "finetop flips RUN --kind KIND")
 ITEMS_BACK = Key("escape", "back", "back", "clear the filter, then back to the table")
 ITEMS_KEYS = (ITEM, ITEMS_FILTER, *MATCHES, ITEMS_BACK, *MOVES)
+ITEM_CHAT = Key("C", "chat", "chat", "put the item to the run and its base in a chat", "finetop chat RUN")
 ITEM_BACK = Key("escape", "back", "back", "back to the items")
 ITEM_KEYS = (
     Key("j,down", "other items", "move(1)", "next item", sign="↑↓"),
@@ -52,6 +70,7 @@ ITEM_KEYS = (
     *PAGES,
     Key("g,home", "", "ends(-1)", "first item"),
     Key("G,end", "", "ends(1)", "last item"),
+    ITEM_CHAT,
     ITEM_BACK,
 )
 
@@ -68,7 +87,7 @@ def footer_keys(held: TriageList) -> tuple[Key, ...]:
     judged, fix = ((ACCEPT, OWN, REMEDIES), (FIXED,)) if is_open else ((), ())
     cursor = (_TASK, _OTHER) if held.is_turned else (_CELL,)
     first = (*cursor, _RUN if held.on_name else OPEN, *match, *sort, *undo, *judged)
-    return (*first, _ALL_RUNS if held.is_turned else VIEW, STEPS, FILTER, COMPARE, *fix, NOTE, CHECK)
+    return (*first, _ALL_RUNS if held.is_turned else VIEW, STEPS, CHAT, FILTER, COMPARE, *fix, NOTE, CHECK)
 
 
 def next_steps_of(held: TriageList, cell: CellAnswer | None) -> list[Line]:

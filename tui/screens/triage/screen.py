@@ -11,9 +11,10 @@ from textual import work
 from textual.app import ComposeResult
 
 from finetop.core.commands.shared.triage_state import own_name
+from finetop.core.protocol.messages.chat import ChatSide
 from finetop.core.protocol.messages.triage import SetStanding, SetStandingAnswer, Standing, TriageRow
 from finetop.core.text import clean_line, count
-from finetop.tui.app_interface import host_of, show_refusals
+from finetop.tui.app_interface import ChatStart, host_of, show_refusals
 from finetop.tui.key_order import WAY
 from finetop.tui.save import Sheet
 from finetop.tui.screens.shared.check_action import ask_bisection, ask_unchecked, check
@@ -320,6 +321,14 @@ class TriageScreen(ListScreen, inherit_bindings=False):
                 self.held.marked[self.held.row.id] = self.held.row.name
             self.query_one(Table).refresh_rows()
             self.query_one(Table).move(1)
+
+    def action_chat(self) -> None:
+        """Chat with the run under the cursor, at the checkpoint that was checked."""
+        row = self.held.row
+        if row is not None:
+            step = f"step {count(row.step or 0)}"
+            model = None if row.step is None else ChatSide(step, "checkpoint", step=row.step)
+            host_of(self).open_chat(row.name, ChatStart(model))
 
     def action_compare(self) -> None:
         """Compare the marked runs; without marks, this run with its fix or with an ok run of its base."""

@@ -1,0 +1,153 @@
+"""A run's checkpoint or its base, in memory here: an adapter and its base are one model, switched off for the base."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core.chat.generate import Kept, generate
+from finetop.core.chat.sides import Answered, Opening, Request, SideKind, Writer
+from finetop.core.errors import BadInput, FinetopError
+from finetop.core.models import load, resolve, weight_formats
+from finetop.core.models.devices import free_memory, scoring_dtype
+from finetop.core.models.load_checkpoint import load_checkpoint
+from finetop.core.models.resolved import ResolvedModel
+from finetop.core.plugins import REMEDIES
+from finetop.core.protocol.events import Phase
+from finetop.core.recipe.job import candidate_of
+from finetop.core.recipe.load import recipe_from_resolved
+from finetop.core.runtime.failures import is_out_of_memory
+from finetop.core.runtime.files import read_own
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase as Tokenizer
+
+    from finetop.core.chat.transcript import Side
+    from finetop.core.recipe.schema import Recipe
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """A loaded model, and the base that it is or has inside."""
+
+    model: Any
+    base: ResolvedModel
+    dtype: str
+    has_base: bool  # the base itself, or an adapter on it that can be switched off
+
+    def is_of(self, base: ResolvedModel, dtype: str) -> bool:
+        """Return whether it can answer as this base."""
+        own = (self.base.weights_hash, self.base.quantize, self.dtype)
+        return self.has_base and own == (base.weights_hash, base.quantize, dtype)
+
+
+@dataclass
+class ModelWriter(Writer):
+    """Answers with a model in memory."""
+
+    model: Any
+    tokenizer: Tokenizer
+    device: str
+    is_base: bool
+    label: str
+    kept: Kept = field(default_factory=Kept)
+
+    def forget(self) -> None:
+        # what both conversations begin with would be read in other pieces: in 16 bits that rounds differently
+        self.kept = Kept()
+
+    def answer(self, request: Request) -> Answered:
+        from finetop.core.data.render import prompt_ids
+
+        if request.settings.raw:
+            text, bos = request.messages[-1].content, self.tokenizer.bos_token
+            begins = not (bos and text.startswith(bos))
+            ids = list(self.tokenizer(text, add_special_tokens=begins, verbose=False)["input_ids"])
+        else:
+            ids = prompt_ids(request.messages, self.tokenizer, "the conversation")
+        if not ids:
+            raise BadInput("the prompt has no tokens.", hint="Type some text.")
+        kept = Kept() if request.settings.raw else self.kept
+        how = (request.settings, kept, request.piece, request.is_stopped)
+        try:
+            with self.switched():
+                return generate(self.model, self.tokenizer, ids, *how)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            self.kept = Kept()
+            free_memory(self.device)
+            message = f"out of memory with a conversation of {len(ids):,} tokens"
+            raise FinetopError(f"{message}.", hint="Begin a new one, or lower max_new_tokens.") from error
+
+    def switched(self) -> AbstractContextManager[Any]:
+        """Switch the adapter off meanwhile, if this is the base inside it."""
+        is_inside = self.is_base and hasattr(self.model, "disable_adapter")
+        switched: AbstractContextManager[Any] = self.model.disable_adapter() if is_inside else nullcontext()
+        return switched
+
+
+class Checkpoint(SideKind):
+    about = "a checkpoint of a run, or of a remedy of it"
+    needs_model = True
+
+    def open(self, side: Side, place: int, opening: Opening) -> Writer:
+        recipe, folder = (
+            recipe_of(side, opening),
+            opening.home.root / side.place.folder / side.place.checkpoint,
+        )
+        if not folder.is_dir():
+            raise BadInput(
+                f"there is no checkpoint {folder}.", hint="It may have been removed: pick another."
+            )
+        base = resolve.resolve_model(recipe.model, opening.home, opening.events)
+        dtype = scoring_dtype(recipe.model.dtype, base.path, opening.device)
+        opening.events.write(Phase(f"loading {side.side.label}"))
+        kind = load.torch_dtype(dtype, opening.device)
+        model: Any = load_checkpoint(base, folder, kind, opening.device)[0]
+        has_base = load.is_adapter(folder)
+        if side.place.candidate is not None:
+            model, has_base = remedied(model, side, base, folder, has_base=has_base)
+        model = model.eval()
+        opening.models.append(InMemory(model, base, dtype, has_base))
+        return ModelWriter(model, tokenizer_of(base, folder), opening.device, False, side.side.label)
+
+
+def remedied(
+    model: Any, side: Side, base: ResolvedModel, folder: Path, *, has_base: bool
+) -> tuple[Any, bool]:
+    """Rebuild a remedy's model from a loaded checkpoint. Return it, and whether its base is still inside."""
+    candidate = candidate_of(side.place.candidate or {})
+    change = REMEDIES.load(candidate.remedy).change(candidate, base, folder)
+    if change is None:
+        return model, has_base
+    if weight_formats.load(base.quantize).rounds_inputs and change.makes_whole:
+        raise BadInput(f"{candidate.name}: a base in {base.quantize} can't be rewritten.")
+    return change.make(model), has_base and not change.makes_whole
+
+
+def tokenizer_of(base: ResolvedModel, folder: Path) -> Tokenizer:
+    """Load the tokenizer that was saved with a checkpoint, else the base's."""
+    has_own = any((folder / name).is_file() for name in TOKENIZER_FILES)
+    return load.load_tokenizer(replace(base, path=folder) if has_own else base)
+
+
+def recipe_of(side: Side, opening: Opening) -> Recipe:
+    """Read the recipe of a side's run from its record. Raises BadInput."""
+    file = opening.home.root / side.place.folder / "run.json"
+    try:
+        record = msgspec.json.decode(read_own(file), type=dict[str, Any])
+        resolved = record["recipe"]
+    except (OSError, msgspec.DecodeError, KeyError, UnicodeDecodeError) as error:
+        hint = "It may have been removed."
+        raise BadInput(f"the recipe of {side.side.run} can't be read: {error}.", hint=hint) from error
+    return recipe_from_resolved(resolved, "run.json")
+
+
+PLUGIN = Checkpoint()

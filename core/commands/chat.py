@@ -1,0 +1,127 @@
+"""`finetop chat RUN`: talk to a run's model beside its base, in the app, or line by line without a terminal."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+
+from finetop.core.client.chat import Chat
+from finetop.core.commands import Command
+from finetop.core.commands.ask import Answer, Writer, take
+from finetop.core.commands.shared import chat as shared, options
+from finetop.core.errors import BadInput
+from finetop.core.protocol.messages.chat import ChatSettings, ChatSide
+from finetop.core.runtime.home import Home
+
+ABOUT = "talk to a run's model beside its base, or beside another model"
+HELP = "/new begins a new conversation, /quit ends the chat, ctrl+c stops an answer"
+BASE = "base"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    options.value(parser, "run", "RUN[@STEP]", "a run: its best or newest checkpoint, or STEP's")
+    options.optional(parser, "other", "RUN2[@STEP]", "another run, in place of the base")
+    options.optional(parser, "--with", "RUN2[@STEP]", "the same; `base` for the base")
+    options.flag(parser, "--plain", "line by line, without the app")
+    shared.arguments(parser)
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    if args.json:
+        raise BadInput("finetop chat has no --json.", hint=f'See `finetop ask {args.run} "…" --json`.')
+    settings, sides = shared.settings_of(args), sides_of(args, home)
+    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    chat = shared.opened(args, home, sides, is_own=False)
+    if is_terminal and not args.plain and args.open_app is not None:
+        return int(args.open_app([home], chat.opened.run, settings))
+    try:
+        return converse(chat, settings)
+    finally:
+        chat.close()
+
+
+def sides_of(args: argparse.Namespace, home: Home) -> list[ChatSide]:
+    """Return the two sides: the run's model, and what options name beside it, else its base. Raises BadInput."""
+    others, tuned = shared.other_sides(args, home), shared.tuned_side(args)
+    named = getattr(args, "with") or args.other
+    if getattr(args, "with") and args.other:
+        raise BadInput(f"--with {named} and {args.other} are both given.", hint="Leave one of them out.")
+    if named and named != BASE:
+        name, step = options.run_and_step(named)
+        others.insert(0, ChatSide(named, "checkpoint", name, step))
+    elif named:
+        others.insert(0, ChatSide(BASE, "base", tuned.run))
+    if not others:
+        return [] if tuned.step is None else [ChatSide(BASE, "base", tuned.run), tuned]
+    return others if len(others) > 1 else [tuned, *others]
+
+
+def converse(chat: Chat, settings: ChatSettings) -> int:
+    """Answer line by line until the input ends. Raises ChatEnded."""
+    labels = " and ".join(side.label for side in chat.opened.sides)
+    print(f"{labels} of {chat.opened.run}. {HELP}.", file=sys.stderr, flush=True)
+    waiting, fresh = shared.Waiting(), False
+    for text in prompts():
+        match text.strip():
+            case "":
+                continue
+            case "/quit":
+                break
+            case "/new":
+                fresh = True
+                print("a new conversation.", file=sys.stderr, flush=True)
+                continue
+        number = chat.ask(text, settings, fresh=fresh)
+        fresh = False
+        if not show_answers(chat, number, waiting):
+            return 130
+    return 0
+
+
+def prompts() -> Iterator[str]:
+    """Yield the lines of stdin, with a sign before each in a terminal."""
+    while True:
+        if sys.stdin.isatty():
+            print("> ", end="", file=sys.stderr, flush=True)
+        try:
+            line = sys.stdin.readline()
+        except KeyboardInterrupt:
+            return
+        if not line:
+            return
+        yield line.rstrip("\n")
+
+
+def show_answers(chat: Chat, number: int, waiting: shared.Waiting) -> bool:
+    """Print the answers to a prompt as they come; ctrl+c stops them. Return False if it was pressed twice."""
+    answers = [Answer(side.label) for side in chat.opened.sides]
+    writer, following, stopped_at = Writer(answers), chat.answers(number), 0.0
+    while True:
+        try:
+            lines = next(following, None)
+            if lines is None:
+                break
+            if not lines:
+                waiting.show(chat.state)
+            take(lines, number, answers)
+            writer.show()
+        except KeyboardInterrupt:
+            if stopped_at:
+                return False
+            stopped_at = time.monotonic()
+            chat.stop()
+            following = chat.answers(number, unended(answers))
+    for answer in answers:
+        if answer.error:
+            print(f"finetop: {answer.label}: {answer.error}", file=sys.stderr, flush=True)
+    return True
+
+
+def unended(answers: list[Answer]) -> list[int]:
+    """Return the places of the answers that have not ended."""
+    return [place for place, answer in enumerate(answers) if answer.end is None and not answer.error]
+
+
+PLUGIN = Command(ABOUT, "watch", run, arguments)

@@ -1,0 +1,171 @@
+"""A chat's answers are those of transformers' own `generate`, on one model for an adapter and its base."""
+
+import warnings
+
+import msgspec
+import pytest
+import torch
+
+from finetop.core.chat import job as chat_job, transcript as files
+from finetop.core.chat.asks import Asks
+from finetop.core.chat.generate import Decoder
+from finetop.core.chat.job import Chat, open_sides
+from finetop.core.chat.transcript import Prompt, Transcript
+from finetop.core.errors import EnvironmentTrouble
+from finetop.core.protocol.messages.chat import ChatLine, ChatSettings, ChatSide
+
+ADAPTER, WHOLE = "checkpoints/step-000004", "checkpoints/step-000008"
+LENGTH = 20
+
+
+def opened(world, *sides):
+    """Open sides. Return the chat, its writers and its folder."""
+    job = world.job(*sides)
+    transcript = Transcript(job.folder)
+    _, writers = open_sides(job, files.sides_of(job.args))
+    return Chat(writers, transcript, Asks(job, transcript)), writers, job.folder
+
+
+def answers(folder, number):
+    """Return the text of each side's answer to a prompt, and the lines that end them."""
+    lines = [line for line in files.all_answers(folder) if line.number == number]
+    ends = {line.side: line for line in lines if line.kind in ("end", "error")}
+    texts = {
+        side: "".join(line.text for line in lines if (line.kind, line.side) == ("text", side))
+        for side in ends
+    }
+    return texts, ends
+
+
+def plain_answer(model, tokenizer, turns, **how):
+    """Return what transformers' `generate` answers: its text and its number of tokens."""
+    messages = [{"role": role, "content": text} for role, text in turns]
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")
+    torch.manual_seed(how.pop("seed", 0))
+    written = model.generate(**ids, max_new_tokens=LENGTH, **(how or {"do_sample": False}))[0]
+    new = written[ids.input_ids.shape[1] :].tolist()
+    ended = new[-1] == tokenizer.eos_token_id
+    return tokenizer.decode(new[:-1] if ended else new, skip_special_tokens=True), len(new)
+
+
+@pytest.fixture(scope="module")
+def plain(world):
+    """The same models, loaded with transformers and PEFT alone: base, adapter, whole; and their tokenizer."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    def load(folder):
+        return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+
+    with warnings.catch_warnings(action="ignore"):
+        adapter = PeftModel.from_pretrained(load(world.model), world.folder / ADAPTER).eval()
+    return [load(world.model), adapter, load(world.folder / WHOLE)], AutoTokenizer.from_pretrained(
+        world.model
+    )
+
+
+def test_both_sides_answer_as_transformers_does_over_several_turns(world, plain):
+    models, tokenizer = plain
+    sides = (world.side("base"), world.side("checkpoint", ADAPTER))
+    chat, writers, folder = opened(world, *sides)
+    assert writers[0].model is writers[1].model  # an adapter and its base are one model in memory
+    settings = ChatSettings(system="Be brief.", max_new_tokens=LENGTH)
+    turns = [[("system", "Be brief.")], [("system", "Be brief.")]]
+    for number, text in enumerate(("Hello there", "And the shop?", "Who?"), 1):
+        chat.answer(Prompt(number, text, settings))
+        texts, ends = answers(folder, number)
+        for side in (0, 1):
+            turns[side].append(("user", text))
+            wanted, tokens = plain_answer(models[side], tokenizer, turns[side])
+            assert (texts[side], ends[side].tokens) == (wanted, tokens)
+            turns[side].append(("assistant", texts[side]))
+    assert texts[0] != texts[1]
+    # one side alone, in a new conversation; then sampled, both with the same seed
+    chat.answer(Prompt(4, "Hello there", ChatSettings(max_new_tokens=LENGTH), fresh=True, sides=[1]))
+    assert answers(folder, 4)[0] == {1: plain_answer(models[1], tokenizer, [("user", "Hello there")])[0]}
+    sampled = ChatSettings(temperature=1.5, top_p=0.9, seed=5, max_new_tokens=LENGTH)
+    chat.answer(Prompt(5, "Hello there", sampled, fresh=True))
+    how = {"do_sample": True, "temperature": 1.5, "top_p": 0.9, "top_k": 0, "seed": 5}
+    for side in (0, 1):
+        assert (
+            answers(folder, 5)[0][side]
+            == plain_answer(models[side], tokenizer, [("user", "Hello there")], **how)[0]
+        )
+    # the prompt as it is
+    chat.answer(Prompt(6, "The shop", ChatSettings(max_new_tokens=5, raw=True)))
+    ids = tokenizer("The shop", return_tensors="pt")
+    new = models[0].generate(**ids, do_sample=False, max_new_tokens=5)[0, ids.input_ids.shape[1] :]
+    assert answers(folder, 6)[0][0] == tokenizer.decode(new, skip_special_tokens=True)
+
+
+def test_a_whole_model_is_beside_its_base_and_what_ends_an_answer(world, plain):
+    models, tokenizer = plain
+    chat, writers, folder = opened(world, world.side("checkpoint", WHOLE), world.side("base"))
+    assert writers[0].model is not writers[1].model
+    chat.answer(Prompt(1, "Hello", ChatSettings(max_new_tokens=LENGTH)))
+    for side, model in ((0, models[2]), (1, models[0])):
+        assert answers(folder, 1)[0][side] == plain_answer(model, tokenizer, [("user", "Hello")])[0]
+    # a model that never ends is held to the most tokens; a stop takes effect within a token
+    ends_never = ChatSettings(max_new_tokens=40)
+    for writer in writers:
+        writer.model.generation_config.eos_token_id = None
+        writer.tokenizer.eos_token = None
+    chat.answer(Prompt(2, "Hello", ends_never))
+    assert [(end.why, end.tokens) for end in answers(folder, 2)[1].values()] == [("length", 40)] * 2
+    seen = []
+    chat.asks.is_stopped = lambda number: len(seen) >= 7 or bool(seen.append(number))
+    chat.answer(Prompt(3, "Hello", ends_never))
+    assert [(end.why, end.tokens) for end in answers(folder, 3)[1].values()] == [
+        ("stopped", 7),
+        ("stopped", 0),
+    ]
+    chat.asks.is_stopped = lambda number: False
+    # longer than the model reads; NaN; a bug: one line each, and the chat goes on
+    chat.answer(Prompt(4, "Hello there " * 400, ChatSettings(), fresh=True, sides=[0]))
+    assert "tokens, and the model reads at most 512. Begin a new one." in answers(folder, 4)[1][0].text
+    with torch.no_grad():
+        writers[0].model.model.norm.weight[0] = float("nan")
+    chat.answer(Prompt(5, "Hello", ChatSettings(max_new_tokens=4), fresh=True))
+    _, ends = answers(folder, 5)
+    assert ends[0].text.startswith("the model's output is NaN at token 1 of the answer. Pick")
+    assert (ends[1].kind, ends[1].tokens) == ("end", 4)
+
+
+def test_text_comes_in_whole_characters(plain):
+    _, tokenizer = plain
+    text = "Grüße, 日本 and 👋🏽 – naïve\n\tok"
+    decoder, ids = Decoder(tokenizer), tokenizer.encode(text, add_special_tokens=False)
+    pieces = [decoder.push(token) for token in ids]
+    assert "".join(pieces) + decoder.rest() == text
+    assert not any("\ufffd" in piece for piece in pieces) and pieces.count("") > 5
+    cut = Decoder(tokenizer)
+    shown = [cut.push(token) for token in ids[:2]]
+    assert "".join(shown) + cut.rest() == tokenizer.decode(ids[:2])
+
+
+def test_a_chat_that_was_started_again_goes_on(world):
+    chat, _, folder = opened(world, world.side("base"), world.side("checkpoint", ADAPTER))
+    chat.answer(Prompt(1, "One", ChatSettings(max_new_tokens=4)))
+    begun = [
+        ChatLine("prompt", 1.0, number=2, text="Two"),
+        ChatLine("text", 1.0, side=0, number=2, text="par"),
+    ]
+    for line in begun:
+        chat.transcript.write(line)
+    again = Chat(chat.writers, chat.transcript, chat.asks)
+    again.go_on(files.all_answers(folder))
+    assert [[turn.content for turn in turns][:1] for turns in again.turns] == [["One"], ["One"]]
+    assert [end.text for end in answers(folder, 2)[1].values()] == [chat_job.INTERRUPTED] * 2
+    again.answer(Prompt(2, "Two", ChatSettings(max_new_tokens=4)))  # it is not answered twice
+    assert len([line for line in files.all_answers(folder) if line.kind == "prompt"]) == 2
+
+
+def test_sides_that_can_not_be_opened(world):
+    gguf = files.Side(ChatSide("x.gguf", "gguf", path="/x.gguf"))
+    with pytest.raises(EnvironmentTrouble, match=r"x.gguf: a GGUF file needs finetop\[gguf\]"):
+        opened(world, gguf)
+    keyed = files.Side(ChatSide("far", "endpoint", url="http://127.0.0.1:9/v1", key_env="MY_KEY"))
+    with pytest.raises(EnvironmentTrouble, match=r"far: its key is not here \(MY_KEY\)"):
+        opened(world, keyed)
+    assert "MY_KEY" in msgspec.json.encode(keyed.plain).decode()

@@ -1,0 +1,1 @@
+"""The Chat screen: two models answer the same prompts side by side."""
