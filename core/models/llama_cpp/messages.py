@@ -90,6 +90,7 @@ class Facts(msgspec.Struct, tag=True, frozen=True):
     eos: int
     stops: list[int]  # all tokens that end an answer for llama.cpp
     adds_bos: bool
+    formats: dict[str, int]  # number formats of its tensors, and of how many
     warnings: list[str]
 
 

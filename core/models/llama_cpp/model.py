@@ -27,6 +27,7 @@ import numpy as np
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
 from finetop.core.models.llama_cpp import messages
 from finetop.core.models.llama_cpp.messages import Facts, Sampling
+from finetop.core.models.llama_cpp.quants import QUANTS
 from finetop.core.runtime import parts
 from finetop.core.runtime.child import last_line
 from finetop.core.runtime.job_process import users_environment
@@ -39,10 +40,6 @@ ENDS_S = 5.0
 # Its threads meet at barriers after every operation. Where others use the cores too, spinning there is deadly: with two
 # threads on two busy cores 30 tokens of a 135M model took 42 s, with 20,000 spins 22 s, with 1,000 5 s.
 SPINS = {"GOMP_SPINCOUNT": "1000"}
-QUANTIZED = {  # llama.cpp's numbers of the formats
-    "f32": 0, "f16": 1, "bf16": 32, "q8_0": 7, "q6_k": 18, "q5_k_m": 17, "q5_k_s": 16, "q4_k_m": 15, "q4_k_s": 14,
-    "q4_0": 2, "q3_k_m": 12, "q2_k": 10,
-}  # fmt: skip
 Answer = TypeVar("Answer")
 
 
@@ -81,8 +78,8 @@ def open_model(path: Path, context: int = 4096, threads: int = 0, *, exact: bool
 
 
 def quantize(source: Path, target: Path, kind: str, threads: int = 0) -> None:
-    """Write a float GGUF file in another number format: a key of QUANTIZED. Raises as `open_model`."""
-    request = messages.Quantize(str(source), str(target), QUANTIZED[kind], threads or _cores())
+    """Write a float GGUF file in another number format: a name of QUANTS. Raises as `open_model`."""
+    request = messages.Quantize(str(source), str(target), QUANTS[kind].number, threads or _cores())
     with _started() as process:
         try:
             process.ask(request, messages.Done)

@@ -6,6 +6,7 @@ It aborts the whole process at a failed assertion, and at an unknown instruction
 from __future__ import annotations
 
 import os
+import re
 from typing import Any, NoReturn
 
 import numpy as np
@@ -21,9 +22,11 @@ lib: Any = get_lib()
 
 BATCH = 512  # tokens of a prompt that are read at once
 WARNING, ERROR = 3, 4  # llama.cpp's levels of log lines
+FORMAT = re.compile(r"- type +(\w+): +(\d+) tensors")  # how it lists, while loading, what a file holds
 LINES = 4  # of the log in a refusal
 LONGEST_TEXT = 1 << 20  # bytes of a chat template
 log: list[str] = []  # warnings and errors since the last request
+formats: dict[str, int] = {}  # of the tensors of the file loaded last
 
 
 class Impossible(Exception):
@@ -32,8 +35,11 @@ class Impossible(Exception):
 
 @ffi.callback("void(enum ggml_log_level, const char *, void *)")  # type: ignore[untyped-decorator]
 def _hear(level: int, text: Any, _: Any) -> None:
+    line = _text(text).rstrip()
     if level in (WARNING, ERROR):
-        log.append(ffi.string(text).decode("utf-8", "replace").rstrip())
+        log.append(line)
+    elif listed := FORMAT.search(line):
+        formats[listed[1].lower()] = int(listed[2])
 
 
 lib.llama_log_set(_hear, ffi.NULL)
@@ -50,6 +56,7 @@ class Loaded:
 
     def __init__(self, path: str, context: int, threads: int, *, exact: bool) -> None:
         log.clear()
+        formats.clear()
         settings = lib.llama_model_default_params()
         settings.n_gpu_layers = 0
         settings.vocab_only = context == 0
@@ -112,6 +119,7 @@ class Loaded:
             eos=int(lib.llama_vocab_eos(self.vocabulary)),
             stops=[number for number in ids if lib.llama_vocab_is_eog(self.vocabulary, number)],
             adds_bos=bool(lib.llama_vocab_get_add_bos(self.vocabulary)),
+            formats=dict(formats),
             warnings=list(dict.fromkeys(log)),
         )
 
