@@ -19,7 +19,7 @@ LLAMA3 = {
 YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 128}
 LINEAR = {"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}
 LONG = {
-    "rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 128,
+    "rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 256,
     "short_factor": [1.0] * 8, "long_factor": [1.0 + i / 4 for i in range(8)],
 }  # fmt: skip
 GEMMA = {**GQA, "head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 32}
@@ -41,7 +41,7 @@ MODELS: dict[str, tuple[str, dict[str, Any], str]] = {
     "gemma3": ("Gemma3TextConfig", {**GEMMA, "num_hidden_layers": 7}, "spm"),
     "gemma3-period": ("Gemma3TextConfig", {**GEMMA, "layer_types": MIXED}, "spm"),
     "phi3": ("Phi3Config", {**GQA, "sliding_window": None}, "spm"),
-    "phi3-long": ("Phi3Config", {**GQA, "rope_parameters": LONG, "original_max_position_embeddings": 128}, "spm"),
+    "phi3-long": ("Phi3Config", {**GQA, "rope_parameters": LONG, "original_max_position_embeddings": 256}, "spm"),
     "gpt2": ("GPT2Config", {"n_embd": 64, "n_layer": 3, "n_head": 4, "n_positions": 512}, "gpt-2"),
 }  # fmt: skip
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -103,7 +103,12 @@ def sentencepiece_like() -> Any:
     special = ["<unk>", "<s>", "</s>"] + [f"<0x{number:02X}>" for number in range(256)]
     raw = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
     raw.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
-    steps = [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    steps = [
+        decoders.Replace("\u2581", " "),
+        decoders.ByteFallback(),
+        decoders.Fuse(),
+        decoders.Strip(" ", 1, 0),
+    ]
     raw.decoder = decoders.Sequence(steps)
     words = [word for line in help_text().splitlines() for word in line.split(" ")]
     raw.train_from_iterator(

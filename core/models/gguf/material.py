@@ -21,7 +21,15 @@ FIXED = (
     *("a\u00a0b\u2009c\u200bd", "\r\nwindows\r\n", "trailing   ", "   leading", "tab\tsep\tvalues"),
     *("https://example.org/a?b=c&d=%20#e", "<html><b>bold</b></html>", '{"key": [1, 2.5e-3, null]}'),
     *("C:\\path\\to", "$5.00 €3 £2 50% #tag @user", "¼ ½ ² ³ Ⅷ", "\u2581under\u2581", "A" * 60, "ab" * 40),
-    *("!?!?!?....----====", "'''```\"\"\"", "ﬁ ﬂ Å Ω", "\x00\x01\x7f", "x\u0300\u0301\u0302", " " * 37, "\n" * 9),
+    *(
+        "!?!?!?....----====",
+        "'''```\"\"\"",
+        "ﬁ ﬂ Å Ω",
+        "\x00\x01\x7f",
+        "x\u0300\u0301\u0302",
+        " " * 37,
+        "\n" * 9,
+    ),
     *("0" * 30, "1 " * 20, "\t" * 7 + "end", " " * 16 + "indented\n" + " " * 20 + "more"),
 )
 PROMPTS = (
@@ -61,4 +69,11 @@ def chats() -> list[Chat]:
     question, system = turn("user", "Hi"), turn("system", " Be brief.\n")
     long = [question, turn("assistant", "Hello!"), turn("user", "  What's 2+2?\n")]
     thinking = [turn("user", "1"), turn("assistant", "<think>x</think>4 "), turn("user", "5")]
-    return [[question], [system, question], long, [system, *long], thinking, [turn("user", "  white\n space ")]]
+    return [
+        [question],
+        [system, question],
+        long,
+        [system, *long],
+        thinking,
+        [turn("user", "  white\n space ")],
+    ]

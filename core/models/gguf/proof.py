@@ -18,8 +18,8 @@ from finetop.core.models.gguf.reference import ANSWER, Answer, Reference
 from finetop.core.models.llama_cpp.model import Model
 
 # How far the log-probability of one token of the text may be from transformers' (nats), in float32. Seen: 3e-5 with
-# SmolLM2-135M, 9e-6 with tiny models; 2e-3 with GELU, which llama.cpp takes from a table in float16. Faults begin at 1e-2
-# (an epsilon of 1e-6 for 1e-5).
+# SmolLM2-135M, 9e-6 with tiny models; 2e-3 with GELU, which llama.cpp takes from a table in float16. Faults begin at
+# 1e-2 (an epsilon of 1e-6 for 1e-5).
 BOUND, BOUND_OF_GELU = 1e-4, 5e-3
 
 

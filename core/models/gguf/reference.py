@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from finetop.core.models.gguf import material
+from finetop.core.models.gguf import material, rope
 from finetop.core.models.gguf.writer import Source
 
 if TYPE_CHECKING:
@@ -67,11 +67,17 @@ class Reference:
             at += len(ids) - 1
 
 
-def make(model: Any, source: Source, text: str, file: Path, prompts: int = len(material.PROMPTS)) -> Reference:
+def make(
+    model: Any, source: Source, text: str, file: Path, prompts: int = len(material.PROMPTS)
+) -> Reference:
     """Ask a model in float32 all that is compared."""
-    longest = source.family.context(source.config)
-    ids_of = windows_of(source, text, longest)
     notes = []
+    longest = source.family.context(source.config)
+    if short := rope.short_context(source.config):
+        longest = min(longest, short)
+        why = "in longer ones llama.cpp rotates every text by the long factors"
+        notes.append(f"proven for contexts up to {short} tokens: {why}")
+    ids_of = windows_of(source, text, longest)
     if (window := source.family.window(source.config)) and max(map(len, ids_of)) <= window:
         notes.append(f"its sliding window of {window} tokens is longer than the texts of the proof")
     columns = 0

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
-
 from finetop.core.errors import BadInput
 
 HINT = "Export it as safetensors (without --to gguf), which vLLM and transformers load."
 
 
-def refuse(why: str, hint: str = HINT) -> NoReturn:
-    """Raise BadInput: nothing is approximated."""
-    raise BadInput(f"this model can't be written as a GGUF file: {why}.", hint=hint)
+def unwritable(why: str) -> BadInput:
+    """Return the error to raise: nothing is approximated."""
+    return BadInput(f"this model can't be written as a GGUF file: {why}.", hint=HINT)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.models.gguf.refusal import refuse
+from finetop.core.models.gguf.refusal import unwritable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +46,7 @@ def _describe_scaling(writer: GGUFWriter, rope: dict[str, Any], config: Any) -> 
         case "yarn":
             for key in ("attention_factor", "mscale", "mscale_all_dim", "truncate"):
                 if rope.get(key) is not None:
-                    refuse(f"YaRN with {key}")
+                    raise unwritable(f"YaRN with {key}")
             writer.add_rope_scaling_type(RopeScalingType.YARN)
             writer.add_rope_scaling_factor(rope["factor"])
             writer.add_rope_scaling_orig_ctx_len(original)
@@ -58,7 +58,17 @@ def _describe_scaling(writer: GGUFWriter, rope: dict[str, Any], config: Any) -> 
             plain = 1.0 if scale <= 1 else math.sqrt(1 + math.log(scale) / math.log(original))
             writer.add_rope_scaling_attn_factors(rope.get("attention_factor") or plain)
         case _:
-            refuse(f"rope scaling {kind}")
+            raise unwritable(f"rope scaling {kind}")
+
+
+def short_context(config: Any) -> int:
+    """Return how long a text may be that longrope rotates by its short factors; 0 without longrope.
+
+    transformers chooses by the text's length, llama.cpp by the context's: in a longer context, short texts differ.
+    """
+    every = getattr(config, "rope_parameters", None) or {}
+    rope = every.get("full_attention", every)
+    return int(rope[ORIGINAL]) if rope.get("rope_type") == "longrope" else 0
 
 
 def tensors(config: Any, head: int) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:

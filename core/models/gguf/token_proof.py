@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-
 from finetop.core.errors import BadInput
 from finetop.core.models.gguf import material, tokenizer as tokens, writer
-from finetop.core.models.gguf.refusal import refuse
+from finetop.core.models.gguf.refusal import unwritable
 from finetop.core.models.gguf.writer import Source
 from finetop.core.models.llama_cpp.model import Model, open_model
 from finetop.core.text import quoted
@@ -50,9 +49,9 @@ def find_rule(source: Source, scratch: Path) -> str:
             return pre
         nearest.append((len(wrong), pre, wrong[0]))
     if not nearest:
-        refuse("llama.cpp can't load its vocabulary")
+        raise unwritable("llama.cpp can't load its vocabulary")
     count, pre, text = min(nearest)
-    refuse(
+    raise unwritable(
         f"no rule of llama.cpp splits texts as its tokenizer does ({pre} comes nearest, and differs on {count} of"
         f" {len(texts)} texts, such as {quoted(text[:40])})"
     )

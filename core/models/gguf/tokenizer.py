@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.models.gguf.refusal import refuse
+from finetop.core.models.gguf.refusal import unwritable
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -54,7 +54,7 @@ def settings_of(tokenizer: Tokenizer) -> dict[str, Any]:
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        refuse("its tokenizer is not a fast one")
+        raise unwritable("its tokenizer is not a fast one")
     settings: dict[str, Any] = json.loads(backend.to_str())
     return settings
 
@@ -85,10 +85,10 @@ def vocabulary_of(settings: dict[str, Any], size: int) -> Vocabulary:
 
     model, added = settings["model"], settings.get("added_tokens", [])
     if model.get("type") != "BPE":
-        refuse(f"its tokenizer is of the kind {model.get('type')}, not BPE")
+        raise unwritable(f"its tokenizer is of the kind {model.get('type')}, not BPE")
     ids = {**model["vocab"], **{token["content"]: token["id"] for token in added}}
     if max(ids.values()) >= size:
-        refuse(f"the tokenizer has {max(ids.values()) + 1} tokens, and the embedding {size} rows")
+        raise unwritable(f"the tokenizer has {max(ids.values()) + 1} tokens, and the embedding {size} rows")
     tokens = [f"[PAD{number}]" for number in range(size)]
     kinds = [int(TokenType.UNUSED)] * size
     for text, number in model["vocab"].items():
@@ -102,7 +102,7 @@ def vocabulary_of(settings: dict[str, Any], size: int) -> Vocabulary:
     if unknown in ids and vocabulary.model == "llama":
         kinds[ids[unknown]] = int(TokenType.UNKNOWN)
     if len(set(tokens)) != size:
-        refuse("two of its tokens have the same text")
+        raise unwritable("two of its tokens have the same text")
     return vocabulary
 
 
@@ -114,7 +114,7 @@ def _add_merges(vocabulary: Vocabulary, settings: dict[str, Any]) -> None:
     rules = json.dumps([settings.get("normalizer"), settings.get("pre_tokenizer")], ensure_ascii=False)
     if "ByteLevel" in rules:
         if settings.get("normalizer") is not None and not is_normalized(settings):
-            refuse(f"its tokenizer changes texts by {settings['normalizer'].get('type')}")
+            raise unwritable(f"its tokenizer changes texts by {settings['normalizer'].get('type')}")
         vocabulary.model = "gpt2"
         vocabulary.merges = [" ".join(pair) for pair in pairs]
     elif model.get("byte_fallback") and SPACE in rules:
@@ -127,13 +127,15 @@ def _add_merges(vocabulary: Vocabulary, settings: dict[str, Any]) -> None:
             if re.fullmatch(r"<0x[0-9A-F]{2}>", token):
                 vocabulary.kinds[number] = int(TokenType.BYTE)
     else:
-        refuse("its tokenizer has neither byte-level merges nor bytes to fall back to")
+        raise unwritable("its tokenizer has neither byte-level merges nor bytes to fall back to")
 
 
 def _adds_space(settings: dict[str, Any]) -> bool:
     """Return whether a text gets a space in front."""
     steps = [settings.get("normalizer") or {}, settings.get("pre_tokenizer") or {}]
-    inner = [step for outer in steps for key in ("normalizers", "pretokenizers") for step in outer.get(key, [])]
+    inner = [
+        step for outer in steps for key in ("normalizers", "pretokenizers") for step in outer.get(key, [])
+    ]
     return any(
         step.get("type") == "Prepend"
         or (step.get("type") == "Metaspace" and step.get("prepend_scheme") != "never")
@@ -149,14 +151,14 @@ def safe_name(name: str, settings: dict[str, Any]) -> str:
     """
     added = settings.get("added_tokens", [])
     if any(token.get("lstrip") or token.get("single_word") for token in added):
-        refuse("a special token takes white space to its left, or must be a whole word")
+        raise unwritable("a special token takes white space to its left, or must be a whole word")
     name = re.sub(r"(?i)phi-?3", "phi 3", name)
     eating = {token["content"] for token in added if token.get("rstrip")}
     if not eating:
         return name
     if eating == {token["content"] for token in added if token["special"]} - NOT_EATING:
         return f"{name} (phi-3)"
-    refuse("some special tokens take white space to their right, and others don't")
+    raise unwritable("some special tokens take white space to their right, and others don't")
 
 
 def stops_of(folder: Path, tokenizer: Tokenizer) -> list[int]:

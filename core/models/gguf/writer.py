@@ -13,7 +13,7 @@ import numpy as np
 from finetop.core.data.weight_files import weight_files
 from finetop.core.models.gguf import tokenizer as tokens
 from finetop.core.models.gguf.families import Family, family_of
-from finetop.core.models.gguf.refusal import refuse
+from finetop.core.models.gguf.refusal import unwritable
 from finetop.core.models.safetensors_header import read_header
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def require_writable(config: Any) -> Family:
     from gguf import MODEL_ARCH_NAMES, GGUFWriter
 
     if getattr(config, "quantization_config", None):
-        refuse("its weights are quantized")
+        raise unwritable("its weights are quantized")
     family = family_of(config)
     assert family.written_as in MODEL_ARCH_NAMES.values()
     family.describe(GGUFWriter(None, family.written_as), config)
@@ -123,10 +123,10 @@ def plan(names: Iterable[str], source: Source) -> dict[str, str]:
             continue  # llama.cpp takes the embedding where there is no head
         target = known.get_name(name, try_suffixes=(".weight", ".bias"))
         if target is None:
-            refuse(f"llama.cpp's {family.written_as} has no place for {name}")
+            raise unwritable(f"llama.cpp's {family.written_as} has no place for {name}")
         placed[target] = name
     if not config.tie_word_embeddings and HEAD not in placed:
-        refuse("its head is neither tied to the embedding nor in its files")
+        raise unwritable("its head is neither tied to the embedding nor in its files")
     return placed
 
 
@@ -136,12 +136,10 @@ def rows_of(folder: Path) -> int:
         for name, shape in read_header(file).items():
             if name.endswith((".embed_tokens.weight", ".wte.weight", ".embed_in.weight")):
                 return int(shape.size[0])
-    refuse("it has no embedding of a known name")
+    raise unwritable("it has no embedding of a known name")
 
 
-def _add_tensors(
-    writer: GGUFWriter, weights: dict[str, Any], placed: dict[str, str], source: Source
-) -> None:
+def _add_tensors(writer: GGUFWriter, weights: dict[str, Any], placed: dict[str, str], source: Source) -> None:
     """Announce all tensors, then stream them: about three copies of the largest are in memory."""
     import torch
 

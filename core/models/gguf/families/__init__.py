@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.models.gguf import rope
-from finetop.core.models.gguf.refusal import refuse
+from finetop.core.models.gguf.refusal import unwritable
 from finetop.core.plugins import Plugin, PluginKind
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Family(Plugin):
         """Write the sizes and constants that llama.cpp reads. Raises BadInput for what it has no key for."""
         activation = getattr(config, "hidden_activation", None) or config.hidden_act
         if activation not in self.activations:
-            refuse(f"activation {activation}, where llama.cpp computes {self.activations[0]}")
+            raise unwritable(f"activation {activation}, where llama.cpp computes {self.activations[0]}")
         head = head_size(config)
         writer.add_block_count(config.num_hidden_layers)
         writer.add_context_length(self.context(config))
@@ -98,7 +98,7 @@ def family_of(config: Any) -> Family:
     for name in KIND.names():
         if architecture in (family := KIND.load(name)).architectures:
             return family
-    refuse(f"{architecture} is none of {', '.join(KIND.names())}")
+    raise unwritable(f"{architecture} is none of {', '.join(KIND.names())}")
 
 
 def head_size(config: Any) -> int:
@@ -117,7 +117,7 @@ def write_windows(writer: GGUFWriter, config: Any) -> None:
     full = [layer for layer, kind in enumerate(config.layer_types) if kind == "full_attention"]
     period = full[0] + 1 if full else 0
     if full != [layer for layer in range(config.num_hidden_layers) if period and (layer + 1) % period == 0]:
-        refuse(f"full attention in layers {full}, which has no fixed period")
+        raise unwritable(f"full attention in layers {full}, which has no fixed period")
     writer.add_sliding_window_pattern(period)
 
 
@@ -126,4 +126,6 @@ def require_scale(config: Any, big_layers: int) -> None:
     big = config.num_hidden_layers == big_layers
     computed = config.hidden_size // config.num_attention_heads if big else config.head_dim
     if config.query_pre_attn_scalar != computed:
-        refuse(f"query_pre_attn_scalar {config.query_pre_attn_scalar}, where llama.cpp computes {computed}")
+        raise unwritable(
+            f"query_pre_attn_scalar {config.query_pre_attn_scalar}, where llama.cpp computes {computed}"
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.models.gguf.families import GELU_TANH, Family, require_scale, write_windows
-from finetop.core.models.gguf.refusal import refuse
+from finetop.core.models.gguf.refusal import unwritable
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -22,7 +22,7 @@ class Gemma2(Family):
     def more(self, writer: GGUFWriter, config: Any) -> None:
         require_scale(config, big_layers=46)
         if not config.attn_logit_softcapping or not config.final_logit_softcapping:
-            refuse("Gemma 2 without a soft cap")
+            raise unwritable("Gemma 2 without a soft cap")
         writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
         writer.add_final_logit_softcapping(config.final_logit_softcapping)
         write_windows(writer, config)

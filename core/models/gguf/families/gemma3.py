@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.models.gguf.families import GELU_TANH, Family, require_scale, write_windows
-from finetop.core.models.gguf.refusal import refuse
+from finetop.core.models.gguf.refusal import unwritable
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -22,9 +22,9 @@ class Gemma3(Family):
     def more(self, writer: GGUFWriter, config: Any) -> None:
         require_scale(config, big_layers=62)
         if getattr(config, "use_bidirectional_attention", False):
-            refuse("bidirectional attention")
+            raise unwritable("bidirectional attention")
         if config.attn_logit_softcapping:
-            refuse("Gemma 3 with a soft cap of attention")
+            raise unwritable("Gemma 3 with a soft cap of attention")
         if config.final_logit_softcapping:
             writer.add_final_logit_softcapping(config.final_logit_softcapping)
         write_windows(writer, config)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.models.gguf.families import GELU_TANH, Family
-from finetop.core.models.gguf.refusal import refuse
+from finetop.core.models.gguf.refusal import unwritable
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -23,9 +23,9 @@ class Gpt2(Family):
 
     def describe(self, writer: GGUFWriter, config: Any) -> None:
         if config.activation_function not in self.activations:
-            refuse(f"GPT-2 with {config.activation_function}")
+            raise unwritable(f"GPT-2 with {config.activation_function}")
         if config.scale_attn_by_inverse_layer_idx or not config.scale_attn_weights:
-            refuse("GPT-2 with another scale of attention")
+            raise unwritable("GPT-2 with another scale of attention")
         writer.add_block_count(config.num_hidden_layers)
         writer.add_context_length(config.max_position_embeddings)
         writer.add_embedding_length(config.hidden_size)
