@@ -18,6 +18,7 @@ LLAMA3 = {
 }  # fmt: skip
 YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 128}
 LINEAR = {"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}
+HALF = {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}
 LONG = {
     "rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 256,
     "short_factor": [1.0] * 8, "long_factor": [1.0 + i / 4 for i in range(8)],
@@ -42,6 +43,9 @@ MODELS: dict[str, tuple[str, dict[str, Any], str]] = {
     "gemma3-period": ("Gemma3TextConfig", {**GEMMA, "layer_types": MIXED}, "spm"),
     "phi3": ("Phi3Config", {**GQA, "sliding_window": None}, "spm"),
     "phi3-long": ("Phi3Config", {**GQA, "rope_parameters": LONG, "original_max_position_embeddings": 256}, "spm"),
+    "llama-epsilon": ("LlamaConfig", {**GQA, "rms_norm_eps": 1e-5, "mlp_bias": True}, "smollm"),
+    "qwen3-alone": ("Qwen3Config", {**SMALL, "num_key_value_heads": 4, "tie_word_embeddings": False}, "qwen2"),
+    "phi3-half": ("Phi3Config", {**GQA, "rope_parameters": HALF, "sliding_window": None}, "llama-bpe"),
     "gpt2": ("GPT2Config", {"n_embd": 64, "n_layer": 3, "n_head": 4, "n_positions": 512}, "gpt-2"),
 }  # fmt: skip
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]

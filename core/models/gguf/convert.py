@@ -14,7 +14,7 @@ from finetop.core.models.gguf.proof import Measured
 from finetop.core.models.gguf.reference import Reference
 from finetop.core.models.gguf.token_proof import TokenProof
 from finetop.core.models.gguf.writer import Source
-from finetop.core.models.llama_cpp.model import Model, open_model, quantize
+from finetop.core.models.llama_cpp.model import Model, open_model, quantize, started
 from finetop.core.models.safetensors_header import tensors
 from finetop.core.protocol.events import Phase
 from finetop.core.runtime.event_log import EventLog
@@ -150,12 +150,12 @@ def add_file(source: Source, whole: Path, quant: str, asked: Reference, converte
     measured = converted.proven
     if quant != "f32":
         quantize(whole, target, quant)
-        with open_model(target, asked.context, exact=True) as model:
-            measured, _ = proof.measure(model, asked)
-    with open_model(target, asked.context) as model:
+    with started() as process:
+        if quant != "f32":
+            measured, _ = proof.measure(process.open(target, asked.context, exact=True), asked)
+        model = process.open(target, asked.context)
         speed = tokens_per_s(model, asked)
-        formats = model.facts.formats
-    return File(target.name, quant, target.stat().st_size, formats, measured, speed)
+    return File(target.name, quant, target.stat().st_size, model.facts.formats, measured, speed)
 
 
 def tokens_per_s(model: Model, asked: Reference) -> float | None:

@@ -14,7 +14,7 @@ from finetop.core.errors import BadInput
 from finetop.core.models.gguf import material, tokenizer as tokens, writer
 from finetop.core.models.gguf.refusal import unwritable
 from finetop.core.models.gguf.writer import Source
-from finetop.core.models.llama_cpp.model import Model, open_model
+from finetop.core.models.llama_cpp.model import Model, started
 from finetop.core.text import quoted
 
 
@@ -35,19 +35,19 @@ def find_rule(source: Source, scratch: Path) -> str:
     settings = tokens.settings_of(source.tokenizer)
     is_bytes = tokens.vocabulary_of(settings, source.rows).model == "gpt2"
     nearest: list[tuple[int, str, str]] = []
-    for pre in tokens.candidates(settings) if is_bytes else ["default"]:
-        writer.write_vocabulary(source.with_rule(pre), scratch)
-        try:
-            with open_model(scratch, context=0) as model:
-                texts, _ = comparable(source)
-                wrong = differing(model, source, texts)
-        except BadInput:
-            continue  # a name that this llama.cpp does not know
-        finally:
-            scratch.unlink(missing_ok=True)
-        if not wrong:
-            return pre
-        nearest.append((len(wrong), pre, wrong[0]))
+    texts, _ = comparable(source)
+    with started() as process:
+        for pre in tokens.candidates(settings) if is_bytes else ["default"]:
+            writer.write_vocabulary(source.with_rule(pre), scratch)
+            try:
+                wrong = differing(process.open(scratch, context=0), source, texts)
+            except BadInput:
+                continue  # a name that this llama.cpp does not know
+            finally:
+                scratch.unlink(missing_ok=True)
+            if not wrong:
+                return pre
+            nearest.append((len(wrong), pre, wrong[0]))
     if not nearest:
         raise unwritable("llama.cpp can't load its vocabulary")
     count, pre, text = min(nearest)

@@ -68,19 +68,14 @@ def open_model(path: Path, context: int = 4096, threads: int = 0, *, exact: bool
     `exact` computes with a float32 cache and plain kernels, for proofs: slower. Raises BadInput for a file that
     llama.cpp can't load, EnvironmentTrouble if it isn't installed or can't run here.
     """
-    with _started() as process:
-        request = messages.Load(str(path), context, threads or _cores(), exact)
-        try:
-            facts = process.ask(request, Facts)
-        except BadInput as error:
-            raise BadInput(f"{path}: {error.message}.") from error
-        yield Model(process, facts, threads or _cores())
+    with started() as process:
+        yield process.open(path, context, threads, exact=exact)
 
 
 def quantize(source: Path, target: Path, kind: str, threads: int = 0) -> None:
     """Write a float GGUF file in another number format: a name of QUANTS. Raises as `open_model`."""
     request = messages.Quantize(str(source), str(target), QUANTS[kind].number, threads or _cores())
-    with _started() as process:
+    with started() as process:
         try:
             process.ask(request, messages.Done)
         except BadInput as error:
@@ -95,7 +90,7 @@ def require() -> None:
 class Model:
     """A loaded file. One request at a time: it isn't shared between threads."""
 
-    def __init__(self, process: _Process, facts: Facts, threads: int) -> None:
+    def __init__(self, process: Process, facts: Facts, threads: int) -> None:
         self.facts = facts
         self.threads = threads
         self._process = process
@@ -154,13 +149,21 @@ class Model:
                 return
 
 
-class _Process:
+class Process:
     """The process that holds llama.cpp, and the two pipes to it."""
 
     def __init__(self, process: subprocess.Popen[bytes], errors: Any) -> None:
         assert process.stdin is not None and process.stdout is not None
         self.process, self.errors = process, errors
         self.requests, self.answers = process.stdin, process.stdout
+
+    def open(self, path: Path, context: int = 4096, threads: int = 0, *, exact: bool = False) -> Model:
+        """Load a file in place of the last one: see `open_model`."""
+        request = messages.Load(str(path), context, threads or _cores(), exact)
+        try:
+            return Model(self, self.ask(request, Facts), request.threads)
+        except BadInput as error:
+            raise BadInput(f"{path}: {error.message}.") from error
 
     def ask(self, request: messages.Request, kind: type[Answer]) -> Answer:
         """Send a request and return the answer, which is of this kind. Raises as `exchange`."""
@@ -199,8 +202,8 @@ class _Process:
 
 
 @contextmanager
-def _started() -> Iterator[_Process]:
-    """Start a process, and end it after the block."""
+def started() -> Iterator[Process]:
+    """Start a process, and end it after the block. Raises EnvironmentTrouble if llama.cpp is not installed."""
     require()
     with tempfile.TemporaryFile() as errors:
         pipe, command = subprocess.PIPE, [sys.executable, "-m", MODULE]
@@ -208,7 +211,7 @@ def _started() -> Iterator[_Process]:
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, env=environment)
         assert process.stdin is not None and process.stdout is not None
         try:
-            yield _Process(process, errors)
+            yield Process(process, errors)
         finally:
             process.kill()  # it has nothing to save
             process.wait(ENDS_S)
