@@ -40,7 +40,7 @@ def table(page: str, head: str) -> str:
             table("gguf", "| family |"), r"^\| `(\w+)` \|", families.KIND.names(), id="families of GGUF"
         ),
         pytest.param(
-            table("gguf", "| format | what it is for"),
+            table("gguf", "| format | what"),
             r"`([a-z]+\d\w*)`",
             [*QUANTS, *MENTIONED],
             id="formats",

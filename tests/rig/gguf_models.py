@@ -24,6 +24,9 @@ LONG = {
     "short_factor": [1.0] * 8, "long_factor": [1.0 + i / 4 for i in range(8)],
 }  # fmt: skip
 GEMMA = {**GQA, "head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 32}
+SCALES = {
+    "attention_multiplier": 0.2, "embedding_multiplier": 3.0, "residual_multiplier": 0.5, "logits_scaling": 2.0
+}  # fmt: skip
 MIXED = ["sliding_attention", "sliding_attention", "full_attention"]
 # name: (configuration class, its settings, tokenizer)
 MODELS: dict[str, tuple[str, dict[str, Any], str]] = {
@@ -46,6 +49,10 @@ MODELS: dict[str, tuple[str, dict[str, Any], str]] = {
     "llama-epsilon": ("LlamaConfig", {**GQA, "rms_norm_eps": 1e-5, "mlp_bias": True}, "smollm"),
     "qwen3-alone": ("Qwen3Config", {**SMALL, "num_key_value_heads": 4, "tie_word_embeddings": False}, "qwen2"),
     "phi3-half": ("Phi3Config", {**GQA, "rope_parameters": HALF, "sliding_window": None}, "llama-bpe"),
+    "olmo2": ("Olmo2Config", GQA, "llama-bpe"),
+    "smollm3": ("SmolLM3Config", {**GQA, "num_hidden_layers": 5}, "smollm"),
+    "granite": ("GraniteConfig", {**GQA, **SCALES}, "spm"),
+    "starcoder2": ("Starcoder2Config", {**GQA, "use_bias": True}, "smollm"),
     "gpt2": ("GPT2Config", {"n_embd": 64, "n_layer": 3, "n_head": 4, "n_positions": 512}, "gpt-2"),
 }  # fmt: skip
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]

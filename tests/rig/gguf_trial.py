@@ -30,7 +30,8 @@ class Trial:
         tokens = token_proof.prove(model, self.source).faults
         measured, answers = proof.measure(model, self.asked)
         with_gelu = self.source.family.rounds_activations
-        return [*tokens, *proof.faults_of(measured, with_gelu=with_gelu), *answers]
+        rows = proof.embedding_faults(file, self.source, self.folder)
+        return [*tokens, *proof.faults_of(measured, with_gelu=with_gelu), *answers, *rows]
 
     def written(self, target: Path, source: Source | None = None, folder: Path | None = None) -> Path:
         writer.write(source or self.source, folder or self.folder, target)

@@ -19,7 +19,7 @@ from finetop.core.recipe.schema import Recipe
 from finetop.core.runtime.home import Home
 from finetop.core.runtime.job_process import silence_libraries
 
-PACKAGES = ("finetop", "torch", "transformers", "peft")
+PACKAGES = ("finetop", "torch", "transformers", "peft", "gguf", "llama-cpp-py-sync")
 IF_STOPPED = "asked to stop; nothing was written"
 
 

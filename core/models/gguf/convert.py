@@ -97,7 +97,7 @@ def convert(
     asked = ask_transformers(source, folder, text, aside / "reference", device, events)
     try:
         events.write(Phase("proving it with llama.cpp"))
-        converted = prove(source, whole, asked)
+        converted = prove(source, folder, whole, asked)
         if converted.faults:
             return converted
         for number, quant in enumerate(quants):
@@ -128,7 +128,7 @@ def ask_transformers(
     return asked
 
 
-def prove(source: Source, whole: Path, asked: Reference) -> Converted:
+def prove(source: Source, folder: Path, whole: Path, asked: Reference) -> Converted:
     """Compare the float32 file with the model in all ways."""
     with_gelu = source.family.rounds_activations
     with open_model(whole, asked.context, exact=True) as model:
@@ -137,7 +137,12 @@ def prove(source: Source, whole: Path, asked: Reference) -> Converted:
     return Converted(
         tokens=tokens,
         proven=measured,
-        faults=[*tokens.faults, *proof.faults_of(measured, with_gelu=with_gelu), *answers],
+        faults=[
+            *tokens.faults,
+            *proof.faults_of(measured, with_gelu=with_gelu),
+            *answers,
+            *proof.embedding_faults(whole, source, folder),
+        ],
         notes=[*tokens.notes, *asked.notes],
         bound=proof.BOUND_OF_GELU if with_gelu else proof.BOUND,
     )

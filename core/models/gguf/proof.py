@@ -9,18 +9,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from finetop.core.models.gguf import writer
 from finetop.core.models.gguf.reference import ANSWER, Answer, Reference
+from finetop.core.models.gguf.writer import EMBEDDING, Source
 from finetop.core.models.llama_cpp.model import Model
 
 # How far the log-probability of one token of the text may be from transformers' (nats), in float32. Seen: 3e-5 with
 # SmolLM2-135M, 9e-6 with tiny models; 2e-3 with GELU, which llama.cpp takes from a table in float16. Faults begin at
 # 1e-2 (an epsilon of 1e-6 for 1e-5).
 BOUND, BOUND_OF_GELU = 1e-4, 5e-3
+OF_ALL = 20.0  # times that, for the tokens that are not in the text: 1.3e-4 and 5e-3 were seen
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Measured:
 
     tokens: int
     largest: float  # nats: of the text's own tokens
+    largest_of_all: float  # nats: of every token of the vocabulary
     mean: float
     kl: float  # nats/token, mean
     nats: float  # nats/token of the text
@@ -46,6 +51,7 @@ class Measured:
 def measure(model: Model, reference: Reference) -> tuple[Measured, list[str]]:
     """Compare a file; also return, for the float32 file, answers that differ by more than a tie could explain."""
     own: list[Any] = []
+    of_all: list[float] = []
     kl: list[Any] = []
     same: list[Any] = []
     nats: list[Any] = []
@@ -55,6 +61,7 @@ def measure(model: Model, reference: Reference) -> tuple[Measured, list[str]]:
         found = torch.log_softmax(logits, -1).numpy()
         at = (np.arange(len(ids) - 1), np.array(ids[1:]))
         own.append(np.abs(wanted[at] - found[at]))
+        of_all.append(float(np.abs(wanted - found).max()))
         kl.append((np.exp(wanted) * (wanted - found)).sum(-1))
         same.append(wanted.argmax(-1) == found.argmax(-1))
         nats.append(-found[at])
@@ -63,6 +70,7 @@ def measure(model: Model, reference: Reference) -> tuple[Measured, list[str]]:
     measured = Measured(
         tokens=sum(map(len, own)),
         largest=float(np.concatenate(own).max()),
+        largest_of_all=max(of_all),
         mean=_mean(own),
         kl=_mean(kl),
         nats=_mean(nats),
@@ -91,14 +99,29 @@ def difference(model: Model, answer: Answer) -> float | None:
 
 
 def faults_of(measured: Measured, *, with_gelu: bool) -> list[str]:
-    """Return what is wrong with the float32 file."""
+    """Return what is wrong with the float32 file; NaN is."""
     bound = BOUND_OF_GELU if with_gelu else BOUND
-    if measured.largest <= bound:  # NaN is not
-        return []
-    return [
-        f"its log-probabilities are up to {measured.largest:.2g} nats from the model's on {measured.tokens} tokens"
-        f" (allowed: {bound:g})"
-    ]
+    faults = []
+    if not measured.largest <= bound:
+        faults.append(
+            f"its log-probabilities are up to {measured.largest:.2g} nats from the model's on {measured.tokens}"
+            f" tokens (allowed: {bound:g})"
+        )
+    if not measured.largest_of_all <= OF_ALL * bound:
+        faults.append(f"log-probabilities of other tokens are up to {measured.largest_of_all:.2g} nats off")
+    return faults
+
+
+def embedding_faults(file: Path, source: Source, folder: Path) -> list[str]:
+    """Compare the embedding bit by bit: a text has only some of its rows."""
+    from gguf import GGUFReader
+
+    stored = next(tensor.data for tensor in GGUFReader(file).tensors if tensor.name == EMBEDDING)
+    wanted = writer.embedding_of(source, folder)
+    if stored.shape != wanted.shape:
+        return [f"its embedding has {len(stored)} rows, and the model's {len(wanted)}"]
+    other = int((stored != wanted).any(axis=1).sum())
+    return [f"{other} of {len(wanted)} rows of its embedding differ"] if other else []
 
 
 def _mean(parts: Iterable[Any]) -> float:

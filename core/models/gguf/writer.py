@@ -97,6 +97,17 @@ def _head(source: Source, target: Path) -> GGUFWriter:
     return writer
 
 
+def embedding_of(source: Source, folder: Path) -> np.ndarray[Any, Any]:
+    """Return the rows of a folder's embedding in float32."""
+    import torch
+
+    with ExitStack() as opened:
+        weights = _open(folder, opened)
+        name = plan(weights, source)[EMBEDDING]
+        rows: np.ndarray[Any, Any] = weights[name].get_tensor(name).to(torch.float32).numpy()
+        return rows
+
+
 def _open(folder: Path, opened: ExitStack) -> dict[str, Any]:
     """Open all weight files lazily; return each tensor's name with its file."""
     from safetensors import safe_open

@@ -65,7 +65,7 @@ def test_a_wrong_file_is_told_and_kept(tmp_path, tiny_model, home, events, monke
     monkeypatch.setattr(families, "paired", lambda tensor, heads: tensor)
     wanted = replace(wanted_of(tmp_path, recipe, folder), quants=("q8_0",))
     with pytest.raises(
-        FinetopError, match="does not say what tiny@7 says: .* nats from the model's"
+        FinetopError, match=r"does not say what tiny@7 says: .* nats from the model's"
     ) as caught:
         gguf.export_gguf(wanted, general_text(recipe, home), home, events)
     assert caught.value.exit_code == 1
