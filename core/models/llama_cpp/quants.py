@@ -37,7 +37,7 @@ def quants_of(text: str) -> list[str]:
     names = list(ALL) if text.strip().lower() == "all" else []
     for part in text.lower().split(",") if not names else ():
         if (name := part.strip()) not in QUANTS:
-            hint = did_you_mean(name[:60], QUANTS) or f"Formats: {', '.join(QUANTS)}, all."
+            hint = did_you_mean(name[:60], [*QUANTS, "all"])
             raise BadInput(f"--quant: {quoted(name[:60])} is not a number format.", hint=hint)
         names.append(name)
     return list(dict.fromkeys(names))

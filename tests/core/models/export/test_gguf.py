@@ -100,7 +100,7 @@ def test_what_can_not_be_written_is_told_before_anything_is_loaded(
 def test_formats_are_read_and_named():
     assert quants_of("Q8_0, q4_k_m,q8_0") == ["q8_0", "q4_k_m"]
     assert quants_of("all") == list(ALL)
-    for text, hint in (("q4_k_n", "q4_k_m"), ("zzz", "Formats: f32")):
+    for text, hint in (("q4_k_n", "q4_k_m"), ("zzz", "Options: all, bf16")):
         with pytest.raises(BadInput, match="is not a number format") as caught:
             quants_of(text)
         assert hint in caught.value.hint

@@ -1,8 +1,8 @@
-"""The GGUF formats of the small real model beside transformers in float32: size, nats, KL, answers, tokens/s.
+"""The GGUF formats of the small real model beside transformers in float32: size, nats/token, KL, answers.
 
-    FINETOP_TEST_MODEL=FOLDER python tests/bench/gguf.py [--quant all] [--page docs/gguf.md]
+    FINETOP_TEST_MODEL=FOLDER python tests/bench/gguf_formats.py [--quant all] [--page docs/gguf.md]
 
-FOLDER has SmolLM2-135M-Instruct. --page puts the table into a page, after <!-- table -->.
+FOLDER has SmolLM2-135M-Instruct. --page puts the table into a page, after <!-- table -->; speeds are printed.
 """
 
 from __future__ import annotations
@@ -46,17 +46,15 @@ def main() -> None:
         converted = convert.convert(source, folder, aside, quants_of(args.quant), text, "cpu", events)
     print("\n".join(converted.faults or convert.lines_of(converted, "smollm2")))
     lines = [
-        "| format | size | nats/token | KL | same likeliest token | answers alike | tokens/s |",
-        "|---|--:|--:|--:|--:|--:|--:|",
+        "| format | size | nats/token | KL | same likeliest token | answers alike |",
+        "|---|--:|--:|--:|--:|--:|",
     ]
     for file in converted.files:
         measured = file.measured
         mix = f", {file.mix}" if file.mix else ""
-        speed = "" if file.tokens_per_s is None else f"{file.tokens_per_s:.0f}"
         lines.append(
             f"| `{file.quant}`{mix} | {size_word(file.bytes)} | {measured.nats:.4f} | {max(measured.kl, 0):.1g}"
-            f" | {measured.same_first:.1%} | {measured.answers - measured.answers_differ} of {measured.answers}"
-            f" | {speed} |"
+            f" | {measured.same_first:.1%} | {measured.answers - measured.answers_differ} of {measured.answers} |"
         )
     print("\n".join(lines))
     bench.put_into(args.page, MARK, lines, END)
