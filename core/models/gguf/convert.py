@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from finetop.core.errors import BadInput, FinetopError
 from finetop.core.models.devices import free_bytes, free_memory
 from finetop.core.models.gguf import modelfile, proof, reference, token_proof, writer
 from finetop.core.models.gguf.proof import Measured
 from finetop.core.models.gguf.reference import Reference
 from finetop.core.models.gguf.token_proof import TokenProof
 from finetop.core.models.gguf.writer import Source
-from finetop.core.models.llama_cpp.model import Model, open_model, quantize, started
+from finetop.core.models.llama_cpp.model import Model, Process, open_model, quantize, started
 from finetop.core.models.safetensors_header import tensors
 from finetop.core.protocol.events import Phase
 from finetop.core.runtime.event_log import EventLog
@@ -157,10 +159,22 @@ def add_file(source: Source, whole: Path, quant: str, asked: Reference, converte
         quantize(whole, target, quant)
     with started() as process:
         if quant != "f32":
-            measured, _ = proof.measure(process.open(target, asked.context, exact=True), asked)
+            measured = measured_again(process, target, quant, asked)
         model = process.open(target, asked.context)
         speed = tokens_per_s(model, asked)
     return File(target.name, quant, target.stat().st_size, model.facts.formats, measured, speed)
+
+
+def measured_again(process: Process, target: Path, quant: str, asked: Reference) -> Measured:
+    """Measure a quantized file. Raises FinetopError if its numbers are none: float16 ends at 65,504."""
+    hint = f"Leave {quant} out. bf16 has the range of float32." if quant == "f16" else f"Leave {quant} out."
+    try:
+        measured, _ = proof.measure(process.open(target, asked.context, exact=True), asked)
+    except BadInput as error:
+        raise FinetopError(f"{quant}: {error.message}", hint=hint) from error
+    if not math.isfinite(measured.nats):
+        raise FinetopError(f"{quant}: the file's log-probabilities are no numbers.", hint=hint)
+    return measured
 
 
 def tokens_per_s(model: Model, asked: Reference) -> float | None:
