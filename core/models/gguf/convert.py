@@ -16,7 +16,7 @@ from finetop.core.models.gguf.proof import Measured
 from finetop.core.models.gguf.reference import Reference
 from finetop.core.models.gguf.token_proof import TokenProof
 from finetop.core.models.gguf.writer import Source
-from finetop.core.models.llama_cpp.model import Model, Process, open_model, quantize, started
+from finetop.core.models.llama_cpp.model import Model, open_model, quantize
 from finetop.core.models.safetensors_header import tensors
 from finetop.core.protocol.events import Phase
 from finetop.core.runtime.event_log import EventLog
@@ -143,10 +143,10 @@ def prove(source: Source, folder: Path, whole: Path, asked: Reference) -> Conver
             *tokens.faults,
             *proof.faults_of(measured, with_gelu=with_gelu),
             *answers,
-            *proof.embedding_faults(whole, source, folder),
+            *proof.file_faults(whole, source, folder),
         ],
         notes=[*tokens.notes, *asked.notes],
-        bound=proof.BOUND_OF_GELU if with_gelu else proof.BOUND,
+        bound=proof.bound_of(with_gelu=with_gelu).largest,
     )
 
 
@@ -154,26 +154,23 @@ def add_file(source: Source, whole: Path, quant: str, asked: Reference, converte
     """Write the float32 file in another format, and measure that."""
     target = whole.with_name(f"{source.name}-{quant}.gguf")
     assert converted.proven is not None
-    measured = converted.proven
-    if quant != "f32":
-        quantize(whole, target, quant)
-    with started() as process:
-        if quant != "f32":
-            measured = measured_again(process, target, quant, asked)
-        model = process.open(target, asked.context)
-        speed = tokens_per_s(model, asked)
-    return File(target.name, quant, target.stat().st_size, model.facts.formats, measured, speed)
+    measured = converted.proven if quant == "f32" else quantized(whole, target, quant, asked)
+    with open_model(target, asked.context) as model:
+        speed, formats = tokens_per_s(model, asked), model.facts.formats
+    return File(target.name, quant, target.stat().st_size, formats, measured, speed)
 
 
-def measured_again(process: Process, target: Path, quant: str, asked: Reference) -> Measured:
-    """Measure a quantized file. Raises FinetopError if its numbers are none: float16 ends at 65,504."""
-    hint = f"Leave {quant} out. bf16 has the range of float32." if quant == "f16" else f"Leave {quant} out."
+def quantized(whole: Path, target: Path, quant: str, asked: Reference) -> Measured:
+    """Write a file in another format, and measure it. Raises FinetopError if that can't hold the weights."""
+    hint = f"Leave {quant} out; bf16 has the range of float32." if quant == "f16" else f"Leave {quant} out."
     try:
-        measured, _ = proof.measure(process.open(target, asked.context, exact=True), asked)
+        quantize(whole, target, quant)
+        with open_model(target, asked.context, exact=True) as model:
+            measured, _ = proof.measure(model, asked)
     except BadInput as error:
         raise FinetopError(f"{quant}: {error.message}", hint=hint) from error
     if not math.isfinite(measured.nats):
-        raise FinetopError(f"{quant}: the file's log-probabilities are no numbers.", hint=hint)
+        raise FinetopError(f"{quant}: the file's log-probabilities are not numbers.", hint=hint)
     return measured
 
 
