@@ -132,7 +132,6 @@ def answer_of(model: Any, source: Source, question: str) -> Answer:
             max_new_tokens=ANSWER,
             eos_token_id=source.stops or None,
             pad_token_id=source.stops[0] if source.stops else 0,
-            repetition_penalty=1.0,
             return_dict_in_generate=True,
             output_logits=True,
         )
@@ -144,14 +143,18 @@ def answer_of(model: Any, source: Source, question: str) -> Answer:
 
 
 def load(folder: Path, place: str) -> Any:
-    """Load a saved model in float32, with the plain attention, which computes all that its configuration says."""
-    from transformers import AutoModelForCausalLM
+    """Load a saved model in float32, with the plain attention, which computes all that its configuration says.
+
+    Its generation settings are left out: a penalty or a list of words would change greedy answers.
+    """
+    from transformers import AutoModelForCausalLM, GenerationConfig
 
     placed = {"device_map": place} if place == "auto" else {}
     model = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager", local_files_only=True, use_safetensors=True,
         **placed,
     )  # fmt: skip
+    model.generation_config = GenerationConfig()
     return (model if placed else model.to(place)).eval()
 
 
