@@ -71,10 +71,10 @@ def measure(model: Model, reference: Reference) -> tuple[Measured, list[str]]:
     same: list[Any] = []
     nats: list[Any] = []
     reference_nats: list[Any] = []
-    for ids, wanted in reference.rows():
-        logits = torch.from_numpy(model.logits(ids)[:-1, : reference.columns].copy())
+    for ids, start, wanted in reference.pieces():
+        logits = torch.from_numpy(model.logits(ids[:-1], start)[:, : reference.columns].copy())
         found = torch.log_softmax(logits, -1).numpy()
-        at = (np.arange(len(ids) - 1), np.array(ids[1:]))
+        at = (np.arange(len(wanted)), np.array(ids[start + 1 :]))
         own.append(np.abs(wanted[at] - found[at]))
         of_all.append(float(np.abs(wanted - found).max()))
         kl.append((np.exp(wanted) * (wanted - found)).sum(-1))
