@@ -56,9 +56,9 @@ def export_gguf(request: ExportRequest, text: str | None, home: Home, events: Ev
         save.note(aside, facts)
         require_proven(request, converted, aside)
         save.put(aside, request.to)
-    made = "exported"
-    print(f"{made} {request.name} as GGUF: {request.to}")
-    print("\n".join(lines_of(converted, made)), flush=True)
+    print(f"exported {request.name} as GGUF: {request.to}")
+    for line in lines_of(converted):
+        print(f"exported, {line}")
     print(line_of(converted.plain), flush=True)
     return converted
 

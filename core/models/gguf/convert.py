@@ -186,26 +186,24 @@ def tokens_per_s(model: Model, asked: Reference) -> float | None:
     return count / max(time.monotonic() - begun, 1e-6) if count > 2 else None
 
 
-def lines_of(converted: Converted, made: str) -> list[str]:
+def lines_of(converted: Converted) -> list[str]:
     """Return what a person reads: the proof, and a table for choosing among the files."""
     proven = converted.proven
     assert proven is not None
     lines = [
-        f"{made}, proven in float32 by llama.cpp: {converted.tokens.strings} texts get the same tokens,"
+        f"proven in float32 by llama.cpp: {converted.tokens.strings} texts get the same tokens,"
         f" {proven.largest:.1g} nats apart at most on {proven.tokens} tokens (allowed: {converted.bound:g}),"
         f" {proven.answers - proven.answers_differ} of {proven.answers} answers alike"
     ]
-    lines += [f"{made}, note: {note}" for note in converted.notes]
+    lines += [f"note: {note}" for note in converted.notes]
     width = max(len(file.name) for file in converted.files)
-    lines.append(
-        f"{made}, {'file':{width}}  {'size':>9}  nats/token  {'KL':>7}  answers alike  tokens/s on this CPU"
-    )
-    lines.append(f"{made}, {'the model':{width}}  {'':>9}  {proven.reference_nats:10.4f}")
+    lines.append(f"{'file':{width}}  {'size':>9}  nats/token  {'KL':>7}  answers alike  tokens/s on this CPU")
+    lines.append(f"{'the model':{width}}  {'':>9}  {proven.reference_nats:10.4f}")
     for file in converted.files:
         measured = file.measured
         alike = f"{measured.answers - measured.answers_differ} of {measured.answers}"
         speed = "" if file.tokens_per_s is None else f"{file.tokens_per_s:.0f}"
-        line = f"{made}, {file.name:{width}}  {size_word(file.bytes):>9}  {measured.nats:10.4f}"
+        line = f"{file.name:{width}}  {size_word(file.bytes):>9}  {measured.nats:10.4f}"
         line += f"  {max(measured.kl, 0.0):7.1g}  {alike:>13}  {speed:>8}  {file.mix}"
         lines.append(line.rstrip())
     return lines
