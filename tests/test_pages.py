@@ -11,6 +11,8 @@ from finetop.core import approaches, errors, remedies, select
 from finetop.core.commands import Command
 from finetop.core.commands.main import load, verbs
 from finetop.core.lint import findings
+from finetop.core.models.gguf import families
+from finetop.core.models.llama_cpp.quants import QUANTS
 from finetop.core.recipe.home_settings import Settings
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.environment import WANTED
@@ -18,6 +20,7 @@ from finetop.core.train.rewards import RewardRule
 
 TESTS = Path(__file__).parent
 PAGES = {page.stem: page.read_text(encoding="utf-8") for page in (TESTS.parent / "docs").glob("*.md")}
+MENTIONED = ["bf16", "f16"]  # again, beside others
 ROW = r"^\| `([a-z-]+)` \|"
 
 
@@ -33,6 +36,15 @@ def table(page: str, head: str) -> str:
         ),
         pytest.param(table("select", "| selector |"), ROW, select.names(), id="selectors"),
         pytest.param(PAGES["data"], r"^### .* \(`([a-z-]+)`\)$", findings.names(), id="findings of lint"),
+        pytest.param(
+            table("gguf", "| family |"), r"^\| `(\w+)` \|", families.KIND.names(), id="families of GGUF"
+        ),
+        pytest.param(
+            table("gguf", "| format | what"),
+            r"`([a-z]+\d\w*)`",
+            [*QUANTS, *MENTIONED],
+            id="formats",
+        ),
         pytest.param(PAGES["commands"], r"^\| [a-z ]*\| `finetop ([a-z]+)", verbs(), id="commands"),
     ],
 )

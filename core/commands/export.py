@@ -1,4 +1,4 @@
-"""`finetop export RUN[@STEP]`: write a whole model that others can load, or the adapter alone, and verify its outputs.
+"""`finetop export RUN[@STEP]`: write a whole model, GGUF files, or the adapter alone, and verify its outputs.
 
 Exit code 1 if its outputs differ.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from finetop.core.client.connection import Client, ask_once
 from finetop.core.commands import Command
@@ -14,6 +15,8 @@ from finetop.core.commands.shared import options
 from finetop.core.commands.shared.imports import require_finished
 from finetop.core.commands.shared.output import print_json
 from finetop.core.errors import BadInput
+from finetop.core.models.export.gguf_log import facts_in
+from finetop.core.models.llama_cpp.quants import DEFAULT, quants_of
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.remedies import RemedyAnswer
 from finetop.core.protocol.messages.runs import GetRun, ReadLog
@@ -24,11 +27,16 @@ from finetop.core.runtime.home import Home
 from finetop.core.text import clean
 
 ABOUT = "write a run's model, or only its adapter, to a folder, and verify that its outputs are the same"
+GGUF = "gguf"
+LOG_BYTES = 32_768
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     options.value(parser, "run", "RUN[@STEP]", "a run: its best or newest checkpoint, or STEP's")
-    options.path(parser, "--to", "DIR", "a new folder (default: ./RUN-STEP)")
+    about = "a new folder (default: ./RUN-STEP), or gguf: ./RUN-STEP-gguf, in --quant f16"
+    options.path(parser, "--to", "DIR", about)
+    about = "GGUF files for llama.cpp and Ollama: q8_0, q4_k_m …, several by commas, or all"
+    options.optional(parser, "--quant", "FORMAT", about)
     about = "number format of the written weights (default: the base model's)"
     options.choice(parser, "--dtype", ("auto", "float32", "bfloat16", "float16"), about)
     options.flag(parser, "--adapter", "only the adapter, unmerged, for PEFT")
@@ -37,22 +45,28 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, home: Home) -> int:
     name, step = options.run_and_step(args.run)
+    quants = ",".join(quants_of(args.quant or DEFAULT)) if args.quant or args.to == GGUF else ""
     with Client(home) as client:
         detail = client.ask(GetRun(name))
         if step is None:
             steps = [checkpoint.step for checkpoint in detail.checkpoints]
             step = detail.best.step if detail.best is not None else max(steps, default=None)
-        what = args.remedy or ("adapter" if args.adapter else "")
-        wanted = f"{detail.row.name}-{step or 0}{f'-{what}' if what else ''}"
-        target = target_of(args.to or "", wanted, home)
-        queued = client.ask(Export(name, str(target), step, args.dtype, args.remedy, args.adapter))
+        kinds = [args.remedy, "adapter" if args.adapter else "", GGUF if quants else ""]
+        wanted = "-".join([detail.row.name, str(step or 0), *filter(None, kinds)])
+        given = "" if args.to is None or args.to == GGUF else args.to
+        target = target_of(given, wanted, home)
+        order = Export(name, str(target), step, args.dtype, args.remedy, args.adapter, quants)
+        queued = client.ask(order)
     job = until_done(home, queued, quiet=args.json)
     require_finished(job.state, f"the export of {name} failed", f"See `finetop tail --log {name}`.")
+    log = closing_log(home, queued)
     if args.json:
-        more = {"remedy": args.remedy} if args.remedy else {"adapter": True} if args.adapter else {}
+        more: dict[str, Any] = {"remedy": args.remedy} if args.remedy else {}
+        more |= {"adapter": True} if args.adapter else {}
+        more |= facts_in(log) if quants else {}
         print_json({"run": queued.run, "step": queued.step, "folder": str(target), **more})
         return 0
-    print(closing_lines(home, queued))
+    print("\n".join(line for line in log.splitlines() if line.startswith(("export", "warning"))))
     return 0
 
 
@@ -80,11 +94,9 @@ def until_done(home: Home, queued: ExportAnswer | RemedyAnswer, *, quiet: bool) 
             revision = client.ask(Changes(revision, 10.0)).revision
 
 
-def closing_lines(home: Home, queued: ExportAnswer) -> str:
-    """Return the job's closing lines: how well the outputs agree, and where the model is."""
-    log = ask_once(home, ReadLog(queued.run, queued.job_id, -8192))
-    lines = [line for line in clean(log.text).splitlines() if line.startswith(("export", "warning"))]
-    return "\n".join(lines)
+def closing_log(home: Home, queued: ExportAnswer) -> str:
+    """Return the end of the job's log: how well the outputs agree, and where the model is."""
+    return clean(ask_once(home, ReadLog(queued.run, queued.job_id, -LOG_BYTES)).text)
 
 
 PLUGIN = Command(ABOUT, "run", run, arguments)

@@ -24,9 +24,13 @@ MORE = 1.02  # tokenizer, configuration, headers
 FACTS = "finetop.json"  # where a model comes from
 
 
-def require_room(folder: Path, model: Path, dtype: str) -> int:
-    """Check that `folder`'s disk has room for the model in `model`; return the bytes. Raises EnvironmentTrouble."""
-    needed = int(sum(shape.count for shape in tensors(model).values()) * BYTES[dtype] * MORE)
+def require_room(folder: Path, model: Path, dtype: str, beside: float = 0.0) -> int:
+    """Check that `folder`'s disk has room for the model in `model`; return the bytes. Raises EnvironmentTrouble.
+
+    `beside` counts what else is written, in bytes per weight.
+    """
+    each = BYTES[dtype] + beside
+    needed = int(sum(shape.count for shape in tensors(model).values()) * each * MORE)
     place = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
     free = shutil.disk_usage(place).free
     if free < needed:

@@ -8,7 +8,7 @@ from pathlib import Path
 from finetop.core.errors import BadInput
 from finetop.core.models import checkpoint, load, merge as merging, resolve, save
 from finetop.core.models.devices import free_memory, scoring_dtype
-from finetop.core.models.export import export as whole
+from finetop.core.models.export import export as whole, vllm_adapter
 from finetop.core.models.export.agreement import Agreement, compare, scores
 from finetop.core.models.export.export import ExportRequest
 from finetop.core.models.resolved import ResolvedModel
@@ -35,6 +35,7 @@ model = PeftModel.from_pretrained(base, "this/folder")
 tokenizer = AutoTokenizer.from_pretrained("this/folder")
 ```
 """
+WEIGHTS = "adapter_model.safetensors"
 FORMATS = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 IN_FEWER_BITS = """
 It was trained beside that model in {quantize}: to reproduce exactly what it learned, load the base the same
@@ -70,13 +71,25 @@ def export_adapter(request: ExportRequest, text: str | None, home: Home, events:
         reloaded, _ = merging.load_tuned(base, aside, kind, request.device)
         agreements = [compare("reloaded vs. trained", trained_scores, scores(reloaded, texts), work)]
         del reloaded
+        vllm = vllm_line(request, base)
         whole.publish(request, base, format_of(aside), agreements, aside)
+    print(f"exported, {vllm}", flush=True)
     return agreements
+
+
+def vllm_line(request: ExportRequest, base: ResolvedModel) -> str:
+    """Return how vLLM serves the adapter, or why it can't."""
+    config = load.adapter_config(request.checkpoint)
+    names = read_header(request.checkpoint / WEIGHTS)
+    if why := vllm_adapter.obstacle(config, names):
+        return f"vLLM can't load it: {why}; export it whole for vLLM"
+    name = f"{request.run_name}-{request.step}"
+    return f"for vLLM: {vllm_adapter.command(config, base.hub_id or str(base.path), name, str(request.to))}"
 
 
 def format_of(folder: Path) -> str:
     """Return the number format of an adapter's weights, from their file."""
-    held = {shape.dtype for shape in read_header(folder / "adapter_model.safetensors").values()}
+    held = {shape.dtype for shape in read_header(folder / WEIGHTS).values()}
     return " and ".join(sorted(FORMATS.get(name, name) for name in held))
 
 

@@ -54,6 +54,8 @@ class ExportRequest:
     device: str
     remedy: Remedied | None = None
     adapter: bool = False  # only the adapter: see core/models/export/adapter.py
+    quants: tuple[str, ...] = ()  # as GGUF files of these formats: see core/models/export/gguf.py
+    quiet: bool = False  # written on the way to something else: nothing is announced
 
     @property
     def name(self) -> str:
@@ -140,6 +142,8 @@ def publish(
     save.note(aside, {**facts_of(request, base), **facts})
     require_agreement(request, agreements, aside)
     save.put(aside, request.to)
+    if request.quiet:
+        return
     print(f"exported {request.name} in {written}: {request.to}")
     for agreement in agreements:
         print(f"exported, {agreement.words}", flush=True)

@@ -10,6 +10,8 @@ from finetop.core.errors import BadInput
 from finetop.core.models import devices
 from finetop.core.models.export.adapter import export_adapter
 from finetop.core.models.export.export import ExportRequest, Remedied, export
+from finetop.core.models.export.gguf import export_gguf
+from finetop.core.models.llama_cpp.quants import quants_of
 from finetop.core.protocol.events import Ended
 from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.job import Job, candidate_of
@@ -17,7 +19,7 @@ from finetop.core.recipe.schema import Recipe
 from finetop.core.runtime.home import Home
 from finetop.core.runtime.job_process import silence_libraries
 
-PACKAGES = ("finetop", "torch", "transformers", "peft")
+PACKAGES = ("finetop", "torch", "transformers", "peft", "gguf", "llama-cpp-py-sync")
 IF_STOPPED = "asked to stop; nothing was written"
 
 
@@ -28,8 +30,11 @@ def work(job: Job, general_text: Callable[[Recipe, Home], str | None]) -> Ended:
     request = request_of(job, device)
     job.started(devices.describe_device(device), request.dtype, PACKAGES)
     text = general_text(request.recipe, job.home) or general_text(without_suite(request.recipe), job.home)
-    write = export_adapter if request.adapter else export
-    write(request, text, job.home, job.events)
+    if request.quants:
+        export_gguf(request, text, job.home, job.events)
+    else:
+        write = export_adapter if request.adapter else export
+        write(request, text, job.home, job.events)
     return Ended("finished")
 
 
@@ -53,6 +58,7 @@ def request_of(job: Job, device: str) -> ExportRequest:
         device=device,
         remedy=remedy_of(job.spec),
         adapter=job.args.get("adapter") is True,
+        quants=tuple(quants_of(str(job.args["quants"]))) if job.args.get("quants") else (),
     )
 
 

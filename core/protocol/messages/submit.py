@@ -114,7 +114,7 @@ class ExportAnswer(msgspec.Struct, frozen=True):
 
 
 class Export(Order[ExportAnswer], tag="export", frozen=True):
-    """Queue the export of a run's checkpoint as one whole model, or of its adapter alone."""
+    """Queue the export of a run's checkpoint as one whole model, as GGUF files, or of its adapter alone."""
 
     run: str
     to: str  # absolute, must not exist yet
@@ -122,6 +122,7 @@ class Export(Order[ExportAnswer], tag="export", frozen=True):
     dtype: str = "auto"
     remedy: str = ""  # export this remedy's model instead of the checkpoint's
     adapter: bool = False  # the adapter alone, in its own dtype
+    quants: str = ""  # GGUF files of these formats: `q8_0,q4_k_m`
 
 
 class ImportAnswer(msgspec.Struct, frozen=True):

@@ -16,6 +16,8 @@ import msgspec
 from finetop.core.check.tasks.suite import find_suite
 from finetop.core.errors import BadInput, EnvironmentTrouble, NotFound, Refused, did_you_mean
 from finetop.core.external.recipe import require_program
+from finetop.core.models.llama_cpp.quants import quants_of
+from finetop.core.plugins import writes_text
 from finetop.core.protocol import accepts, runs as data
 from finetop.core.protocol.messages.submit import (
     Export,
@@ -35,7 +37,7 @@ from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.recipe.names import check_name
 from finetop.core.recipe.references import Reference, references
 from finetop.core.recipe.schema import Command
-from finetop.core.runtime import secrets
+from finetop.core.runtime import parts, secrets
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import naming, os_error_words
 from finetop.core.store import checks, jobs, parents as store_parents, remedies, run_records, runs
@@ -114,10 +116,10 @@ def on_runs(stage: Stage, numbers: dict[str, int]) -> dict[str, Any]:
 
 
 def export(supervisor: Supervisor, ask: Export) -> ExportAnswer:
-    """Queue the export of a run's checkpoint as a whole model or an adapter, ahead of queued training.
+    """Queue the export of a run's checkpoint as a whole model, GGUF files or an adapter, ahead of queued training.
 
-    Raises NotFound for an unknown checkpoint, BadInput for a model that can't be merged, a run without an adapter or an
-    invalid folder, Refused for an existing folder.
+    Raises NotFound for an unknown checkpoint, BadInput for a model that can't be merged, a run without an adapter, an
+    invalid folder or an unknown format, Refused for an existing folder, EnvironmentTrouble without llama.cpp.
     """
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
@@ -138,6 +140,8 @@ def export(supervisor: Supervisor, ask: Export) -> ExportAnswer:
         )
     if ask.adapter:
         args["adapter"] = True
+    if ask.quants:
+        args["quants"] = gguf_formats(ask, runs.recipe(connection, run_id), name)
     if ask.remedy:
         args["remedy"] = remedies.for_export(connection, run_id, step, ask.remedy)
         _, args["checkpoint"] = checks.newest_checkpoint(connection, run_id, args["remedy"]["step"])
@@ -147,6 +151,18 @@ def export(supervisor: Supervisor, ask: Export) -> ExportAnswer:
         )
     supervisor.touch()
     return ExportAnswer(job_id, name, step)
+
+
+def gguf_formats(ask: Export, recipe: Mapping[str, Any], name: str) -> str:
+    """Return the formats of GGUF files, separated by commas. Raises BadInput, EnvironmentTrouble."""
+    if ask.adapter:
+        raise BadInput("an adapter is no GGUF file.", hint="Leave --adapter out, or --to gguf and --quant.")
+    if not writes_text(recipe["objective"]["name"]):
+        raise BadInput(f"{name} is a reward model, which llama.cpp can't run.", hint="Leave --to gguf out.")
+    formats = ",".join(quants_of(ask.quants))
+    for package in ("gguf", "llama_cpp_py_sync"):
+        parts.require(package)
+    return formats
 
 
 def absolute(text: str, key: str) -> Path:

@@ -8,37 +8,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from method_bench import disturb
+from export_bench import make_checkpoint, recipe_of, wanted_of
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from finetop.core.check.tasks.suite import general_text
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, Refused
-from finetop.core.models import checkpoint, load, merge, resolve, save
+from finetop.core.models import checkpoint, merge, resolve, save
 from finetop.core.models.export import adapter, agreement, export
-from finetop.core.recipe.load import resolve_text
-from finetop.core.train import methods
-from finetop.core.train.methods import _start
-
-
-def recipe_of(tiny_model, **sections):
-    settings = {"model": {"id": str(tiny_model), "dtype": "float32"}, "method": {"name": "lora"}, **sections}
-    whole = {"recipe": 1, "name": "tiny", "objective": {"name": "sft"}, **settings}
-    return resolve_text(json.dumps(whole)).recipe
-
-
-def make_checkpoint(tmp_path, recipe, home, events):
-    """Write a checkpoint of the recipe's method with disturbed weights, at a step of a run."""
-    base = resolve.resolve_model(recipe.model, home, events)
-    model, tokenizer = load.load_model(base, torch.float32, "cpu")
-    model = methods.load(recipe.method.name).prepare(model, recipe.method.options, _start.Start())
-    disturb(model)
-    return checkpoint.write(model, tokenizer, base, tmp_path / "run", 7, events)
-
-
-def wanted_of(tmp_path, recipe, folder, dtype="auto"):
-    return export.ExportRequest(recipe, "tiny", 7, folder, tmp_path / "out", dtype, "cpu")
 
 
 @pytest.mark.parametrize(("sections", "dtype"), [
@@ -134,7 +112,11 @@ def test_an_adapter_alone_is_loaded_by_peft_as_its_readme_says(
     wanted = replace(wanted_of(tmp_path, recipe, folder), adapter=True)
     (found,) = adapter.export_adapter(wanted, general_text(recipe, home), home, events)
     assert found.holds and found.largest == 0.0 and found.tokens > 100
-    assert "exported tiny@7, the adapter only, in float32" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "exported tiny@7, the adapter only, in float32" in printed
+    assert (
+        "for vLLM: vllm serve" if method == "lora" else "vLLM can't load it: it is of the kind"
+    ) in printed
     names = {file.name for file in wanted.to.iterdir()}
     assert {"adapter_model.safetensors", "adapter_config.json", "README.md", "tokenizer.json"} <= names
     assert not names & {checkpoint.STATE, checkpoint.MANIFEST, "model.safetensors"}

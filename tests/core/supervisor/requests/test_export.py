@@ -1,12 +1,13 @@
 """Requested exports: of the whole model or of the adapter alone, and refusals of both."""
 
 import pytest
+from msgspec.structs import replace
 
 from finetop.core.errors import BadInput
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.messages.submit import Export
 from finetop.core.recipe.load import load_recipe
-from finetop.core.supervisor.requests import parent_runs
+from finetop.core.supervisor.requests import parent_runs, submit
 
 
 def test_an_adapter_is_exported_as_it_was_trained(rig, tmp_path):
@@ -18,6 +19,29 @@ def test_an_adapter_is_exported_as_it_was_trained(rig, tmp_path):
     assert rig.ask(Export(name, str(tmp_path / "out"), adapter=True)).step == 4
     job = next(job for job in rig.ask(GetRun(name)).jobs if job.verb == "export")
     assert (job.args["adapter"], job.args["dtype"]) == (True, "auto")
+
+
+def test_gguf_files_are_ordered_by_format(rig, tmp_path, monkeypatch):
+    name = rig.submit(steps=4, saved=[2, 4])
+    rig.wait_state(name, "finished")
+    monkeypatch.setattr(submit.parts, "require", lambda package: None)
+    order = Export(name, str(tmp_path / "out"), quants="q8_0, Q4_K_M")
+    for change, says in (
+        ({"quants": "q9"}, "'q9' is not a number format"),
+        ({"adapter": True}, "no GGUF file"),
+    ):
+        with pytest.raises(BadInput, match=says):
+            rig.ask(replace(order, **change))
+    rig.ask(order)
+    job = next(job for job in rig.ask(GetRun(name)).jobs if job.verb == "export")
+    assert job.args["quants"] == "q8_0,q4_k_m"
+
+
+def test_a_reward_model_is_no_gguf_file(monkeypatch):
+    monkeypatch.setattr(submit.parts, "require", lambda package: None)
+    order = Export("mine", "/nowhere/out", quants="q8_0")
+    with pytest.raises(BadInput, match="mine is a reward model"):
+        submit.gguf_formats(order, {"objective": {"name": "reward"}}, "mine")
 
 
 def test_what_has_no_adapter_and_what_is_nothing_else():

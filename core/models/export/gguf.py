@@ -1,0 +1,99 @@
+"""Exports a run as GGUF files: merged as every export, written, proven by llama.cpp, quantized and measured."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from finetop.core.errors import FinetopError
+from finetop.core.models import load, resolve, save
+from finetop.core.models.export import export as whole
+from finetop.core.models.export.export import ExportRequest
+from finetop.core.models.export.gguf_log import line_of
+from finetop.core.models.gguf import token_proof, writer
+from finetop.core.models.gguf.convert import Converted, convert, lines_of
+from finetop.core.models.llama_cpp import model as llama_cpp
+from finetop.core.models.llama_cpp.quants import MOST_BYTES, QUANTS
+from finetop.core.models.resolved import ResolvedModel
+from finetop.core.protocol.events import Phase
+from finetop.core.runtime import parts
+from finetop.core.runtime.event_log import EventLog
+from finetop.core.runtime.home import Home
+
+
+def export_gguf(request: ExportRequest, text: str | None, home: Home, events: EventLog) -> Converted:
+    """Write a checkpoint as GGUF files, and verify them. Return what was written.
+
+    What can't be written is refused before anything is loaded. Raises FinetopError if the float32 file does not say
+    what the model says (it stays, under another name), and as `export.export`.
+    """
+    save.require_absent(request.to)
+    parts.require("gguf")
+    llama_cpp.require()
+    events.write(Phase("finding the model"))
+    base = resolve.resolve_model(request.recipe.model, home, events)
+    load.require_text(request.checkpoint, request.name)
+    config = load.read_config(base)
+    writer.require_writable(config)
+    written = whole.format_of(request, base)
+    quantized = sum(QUANTS[quant].bytes for quant in request.quants) * MOST_BYTES
+    save.require_room(request.to, base.path, written, beside=4.0 + quantized)
+    with save.beside(request.to) as aside, merged_beside(request.to) as folder:
+        events.write(Phase("finding llama.cpp's rule of tokenizing"))
+        name = name_of(request)
+        pre = rule_of(request, base, config, aside / "vocabulary")
+        whole.export(replace(request, to=folder, quiet=True), text, home, events)
+        config = load.read_config(replace(base, path=folder, trust_remote_code=False))
+        tokenizer = load.load_tokenizer(replace(base, path=folder, chat_template=None))
+        source = writer.source_of(folder, config, tokenizer, name, pre)
+        assert text  # whole.export refuses to go on without
+        converted = convert(source, folder, aside, request.quants, text, request.device, events)
+        facts = {**whole.facts_of(request, base), "dtype": written, **converted.plain}
+        save.note(aside, facts)
+        require_proven(request, converted, aside)
+        save.put(aside, request.to)
+    print(f"exported {request.name} as GGUF: {request.to}")
+    for line in lines_of(converted):
+        print(f"exported, {line}")
+    print(line_of(converted.plain), flush=True)
+    return converted
+
+
+@contextmanager
+def merged_beside(target: Path) -> Iterator[Path]:
+    """Yield where the merged model goes on the way; removed after the block."""
+    folder = target.with_name(f".{target.name}.merged")
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def name_of(request: ExportRequest) -> str:
+    """Return what files are called: RUN-STEP, or RUN-STEP-REMEDY."""
+    remedy = "" if request.remedy is None else f"-{request.remedy.candidate.name}"
+    return f"{request.run_name}-{request.step}{remedy}"
+
+
+def rule_of(request: ExportRequest, base: ResolvedModel, config: Any, scratch: Path) -> str:
+    """Return llama.cpp's rule that tokenizes as the checkpoint does. Raises BadInput."""
+    tokenizer = load.load_tokenizer(replace(base, path=request.checkpoint, chat_template=None))
+    folder = base.path if load.is_adapter(request.checkpoint) else request.checkpoint
+    return token_proof.find_rule(writer.source_of(folder, config, tokenizer, name_of(request)), scratch)
+
+
+def require_proven(request: ExportRequest, converted: Converted, aside: Path) -> None:
+    """Raise FinetopError if the float32 file is wrong; it is kept for inspection."""
+    if not converted.faults:
+        return
+    kept = request.to.with_name(f"{request.to.name}.unproven")
+    save.put(aside, kept)
+    raise FinetopError(
+        f"the GGUF file does not say what {request.name} says: {'; '.join(converted.faults)}.",
+        hint=f"It is in {kept}, for inspection; don't use it.",
+    )
