@@ -1,22 +1,111 @@
-"""A GGUF file, answered by llama.cpp."""
+"""A GGUF file, answered by llama.cpp in a process of its own, with the chat template that is in the file."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from finetop.core.chat.sides import Opening, SideKind, Writer
-from finetop.core.errors import EnvironmentTrouble
+from finetop.core.chat.sides import Answered, Opening, Request, SideKind, Writer
+from finetop.core.errors import BadInput, first_line
+from finetop.core.models import load
+from finetop.core.models.llama_cpp import model as llama_cpp
+from finetop.core.models.llama_cpp.messages import Sampling
+from finetop.core.protocol.events import Phase
+from finetop.core.runtime.files import open_regular
+from finetop.core.text import plain
 
 if TYPE_CHECKING:
     from finetop.core.chat.transcript import Side
+    from finetop.core.protocol.messages.chat import ChatSide
+
+LONGEST = 8192  # tokens of a conversation: the memory for them is taken at the start
+MAGIC = b"GGUF"
 
 
 class Gguf(SideKind):
     about = "a GGUF file"
 
+    def check(self, side: ChatSide) -> None:
+        llama_cpp.require()
+        try:
+            with open_regular(Path(side.path)) as file:
+                begins = file.read(len(MAGIC))
+        except OSError as error:
+            raise BadInput(
+                f"{plain(side.path)} can't be read: {error.strerror}.", hint="Give a GGUF file."
+            ) from error
+        if begins != MAGIC:
+            raise BadInput(
+                f"{plain(side.path)} is no GGUF file.", hint="`finetop export RUN --to gguf` writes one."
+            )
+
     def open(self, side: Side, place: int, opening: Opening) -> Writer:
-        hint = "pip install 'finetop[gguf]'"
-        raise EnvironmentTrouble(f"{side.side.label}: a GGUF file needs finetop[gguf].", hint=hint)
+        opening.events.write(Phase(f"loading {side.side.label}"))
+        path = Path(side.side.path)
+        with ExitStack() as stack:
+            process = stack.enter_context(llama_cpp.started())
+            trained = process.open(path, context=0).facts.trained_context
+            model = process.open(path, context=min(trained or LONGEST, LONGEST))
+            return GgufWriter(model, stack.pop_all())
+
+
+@dataclass
+class GgufWriter(Writer):
+    """Answers with a file that llama.cpp has loaded; its process lives as long as this."""
+
+    model: llama_cpp.Model
+    stack: ExitStack
+
+    def __post_init__(self) -> None:
+        texts, bos, eos = self.model.vocabulary(), self.model.facts.bos, self.model.facts.eos
+        self.bos, self.eos = (texts[token] if token >= 0 else "" for token in (bos, eos))
+
+    def answer(self, request: Request) -> Answered:
+        settings, began, first_s, tokens = request.settings, time.monotonic(), 0.0, 0
+        text = request.messages[-1].content if settings.raw else self.rendered(request)
+        has_bos = bool(self.bos) and text.startswith(self.bos)
+        (ids,) = self.model.tokenize([text], add_special=not has_bos)
+        if not ids:
+            raise BadInput("the prompt has no tokens.", hint="Type some text.")
+        if len(ids) >= self.model.facts.context:
+            message = f"the conversation has {len(ids):,} tokens, and there is room for {self.model.facts.context:,}"
+            raise BadInput(f"{message}.", hint="Begin a new one.")
+        sampling = Sampling(settings.temperature, top_p=settings.top_p, seed=settings.seed)
+        with closing(self.model.generate(ids, settings.max_new_tokens, sampling)) as answer:
+            for token in answer:
+                tokens += 1
+                first_s = first_s or time.monotonic() - began
+                if token.ends:
+                    return Answered("end", tokens, first_s, len(ids))
+                request.piece(token.text)
+                if request.is_stopped():
+                    return Answered("stopped", tokens, first_s, len(ids))
+        return Answered("length", tokens, first_s, len(ids))
+
+    def rendered(self, request: Request) -> str:
+        """Render a conversation with the file's template, else the plain one. Raises BadInput."""
+        from jinja2 import TemplateError
+        from transformers.utils.chat_template_utils import render_jinja_template
+
+        turns = [{"role": message.role, "content": message.content} for message in request.messages]
+        template: Any = self.model.facts.template or load.PLAIN_TEMPLATE
+        try:
+            texts, _ = render_jinja_template(
+                [turns],
+                chat_template=template,
+                add_generation_prompt=True,
+                bos_token=self.bos,
+                eos_token=self.eos,
+            )
+        except (TemplateError, TypeError, ValueError) as error:
+            message = f"the file's chat template refuses the conversation: {first_line(error)}"
+            raise BadInput(
+                f"{message}.", hint="Leave the system prompt out, or begin a new conversation."
+            ) from error
+        return str(texts[0])
 
 
 PLUGIN = Gguf()

@@ -146,12 +146,12 @@ class Loaded:
         return [_text(get(self.vocabulary, number)) for number in range(self.tokens)]
 
     def piece(self, token: int) -> bytes:
-        """Return what a token writes; special tokens as their text."""
+        """Return what a token writes; a special token writes nothing, as in transformers' answers."""
         room = ffi.new("char[]", 512)
-        length = lib.llama_token_to_piece(self.vocabulary, token, room, len(room), 0, True)
+        length = lib.llama_token_to_piece(self.vocabulary, token, room, len(room), 0, False)
         if length < 0:
             room = ffi.new("char[]", -length)
-            length = lib.llama_token_to_piece(self.vocabulary, token, room, len(room), 0, True)
+            length = lib.llama_token_to_piece(self.vocabulary, token, room, len(room), 0, False)
         return bytes(ffi.buffer(room, length))
 
     def _require_room(self, tokens: int) -> None:

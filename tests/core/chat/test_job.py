@@ -2,6 +2,7 @@
 
 import warnings
 
+import gguf_trial
 import msgspec
 import pytest
 import torch
@@ -10,8 +11,10 @@ from finetop.core.chat import job as chat_job, transcript as files
 from finetop.core.chat.asks import Asks
 from finetop.core.chat.generate import Decoder
 from finetop.core.chat.job import Chat, open_sides
+from finetop.core.chat.sides import KIND
 from finetop.core.chat.transcript import Prompt, Transcript
-from finetop.core.errors import EnvironmentTrouble
+from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.models.gguf import token_proof, writer as gguf_writer
 from finetop.core.protocol.messages.chat import ChatLine, ChatSettings, ChatSide
 
 ADAPTER, WHOLE = "checkpoints/step-000004", "checkpoints/step-000008"
@@ -161,10 +164,32 @@ def test_a_chat_that_was_started_again_goes_on(world):
     assert len([line for line in files.all_answers(folder) if line.kind == "prompt"]) == 2
 
 
+def test_a_gguf_file_answers_as_the_model_that_it_was_written_from(world, tmp_path):
+    pytest.importorskip("llama_cpp_py_sync", reason="llama.cpp is not installed: finetop[gguf]")
+    source = gguf_trial.source_of(world.model)
+    source = source.with_rule(token_proof.find_rule(source, tmp_path / "vocabulary.gguf"))
+    file = tmp_path / "tiny.gguf"
+    gguf_writer.write(source, world.model, file)
+    side = files.Side(ChatSide("tiny.gguf", "gguf", path=str(file)))
+    KIND.load("gguf").check(side.side)
+    chat, writers, folder = opened(world, world.side("base"), side)
+    settings = ChatSettings(system="Be brief.", max_new_tokens=LENGTH)
+    for number, text in enumerate(("Hello there", "And the shop?"), 1):
+        chat.answer(Prompt(number, text, settings))
+        texts, ends = answers(folder, number)
+        assert texts[1] == texts[0] and ends[0].prompt_tokens == ends[1].prompt_tokens
+        assert (ends[1].why, ends[1].tokens) == (ends[0].why, ends[0].tokens)
+    chat.asks.is_stopped = lambda number: True
+    chat.answer(Prompt(3, "Hello", settings, sides=[1]))
+    assert answers(folder, 3)[1][1].why == "stopped"
+    writers[1].stack.close()
+    (tmp_path / "no.gguf").write_bytes(b"GIF89a")
+    for name, words in (("no.gguf", "is no GGUF file"), ("none.gguf", "can't be read: No such file")):
+        with pytest.raises(BadInput, match=words):
+            KIND.load("gguf").check(ChatSide("", "gguf", path=str(tmp_path / name)))
+
+
 def test_sides_that_can_not_be_opened(world):
-    gguf = files.Side(ChatSide("x.gguf", "gguf", path="/x.gguf"))
-    with pytest.raises(EnvironmentTrouble, match=r"x.gguf: a GGUF file needs finetop\[gguf\]"):
-        opened(world, gguf)
     keyed = files.Side(ChatSide("far", "endpoint", url="http://127.0.0.1:9/v1", key_env="MY_KEY"))
     with pytest.raises(EnvironmentTrouble, match=r"far: its key is not here \(MY_KEY\)"):
         opened(world, keyed)
