@@ -83,7 +83,7 @@ def test_ctrl_c_stops_an_answer_and_again_ends_the_chat(rig, finetop, name, monk
         monkeypatch.setattr(chat_command, "sides_of", lambda args, home: [side])
         monkeypatch.setattr("sys.stdin", io.StringIO("Go on\nReally?\nOn\nnever\n"))
         code, out, _ = finetop("chat", name, "--max-new-tokens", "30000")
-        assert code == 130 and "Yes\n" in out and out.endswith("b ")
+        assert code == 130 and "Yes\n" in out
         assert [turn["content"] for turn in server.asked[1]["messages"]][::2] == ["Go on", "Really?"]
     wait_until(lambda: not any(job.is_under_way for job in chats_of(rig, name)), "it is closed")
 
