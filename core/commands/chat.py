@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from finetop.core.client.chat import Chat
 from finetop.core.commands import Command
 from finetop.core.commands.ask import Answer, Writer, take
@@ -51,6 +53,7 @@ def sides_of(args: argparse.Namespace, home: Home) -> list[ChatSide]:
     if named and named != BASE:
         name, step = options.run_and_step(named)
         others.insert(0, ChatSide(named, "checkpoint", name, step))
+        tuned = replace(tuned, label=args.run)
     elif named:
         others.insert(0, ChatSide(BASE, "base", tuned.run))
     if not others:
