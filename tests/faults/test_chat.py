@@ -154,3 +154,25 @@ def test_a_damaged_transcript_is_read_on(tmp_path, torn, survived):
     transcript.write(messages.ChatLine("notice", 2.0, text="on"))
     assert [line.kind for line in files.all_answers(tmp_path)] == ["ready", "notice"]
     survived("36", "a damaged transcript")
+
+
+@pytest.mark.slow
+def test_a_chat_on_a_node_of_a_cluster(slurm_rig, tiny_model, survived):
+    """Its files are on the shared folder; one whose sides are servers alone runs here."""
+    slurm_rig.model = str(tiny_model)
+    slurm_rig.up()
+    name = slurm_rig.submit(steps=1, saved=[1])
+    slurm_rig.wait_state(name, "finished")
+    with chat_server(says("ok")) as server:
+        near = open_chat(slurm_rig, name, endpoint(server.url))
+        chat = open_chat(slurm_rig, name, ChatSide("base", "base"), on_cpu=True)
+        near.ask(1, "Hi")
+        near.until("end", 1)
+        chat.ask(1, "Hi", max_new_tokens=4)
+        assert [line.tokens for line in chat.until("end", 1)] == [4]
+        folders = {job.id: slurm_rig.home.root / slurm_rig.ask(GetRun(name)).folder / job.folder
+                   for job in slurm_rig.ask(GetRun(name)).jobs}  # fmt: skip
+        assert [(folders[one.chat[1]] / "slurm.txt").exists() for one in (near, chat)] == [False, True]
+        for one in (near, chat):
+            ended(one)
+    survived("36", "a chat on a node of a cluster", orphans=len(slurm_rig.orphans()))
