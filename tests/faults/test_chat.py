@@ -1,5 +1,7 @@
 """Fault 36: chats whose supervisor is killed, whose GPU a run needs, that nobody reads, or whose server misbehaves."""
 
+import threading
+
 import pytest
 from chat_server import chat_server, counts, hangs, never_ends, says
 from chats import endpoint, open_chat
@@ -7,6 +9,7 @@ from fake_nvml import Cards
 from waiting import wait_until
 
 from finetop.core.chat import transcript as files
+from finetop.core.commands.main import main
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages import chat as messages
 from finetop.core.protocol.messages.chat import ChatSide
@@ -51,6 +54,32 @@ def test_a_supervisor_killed_while_answers_stream_loses_and_doubles_nothing(rig,
     wrong = int(prompts != [1, 2]) + int(attempts != {1})
     survived("36", "kill -9 of the supervisor while a chat streams", repeats=4, written=MOST, lost=lost,
              doubled=doubled, wrong=wrong, orphans=len(rig.orphans()))  # fmt: skip
+
+
+def test_a_link_that_drops_while_an_answer_streams_loses_and_doubles_nothing(hosts, capsys, survived):
+    rig = hosts.host("lab")
+    name = rig.submit("chatty", steps=1, saved=[1])
+    rig.wait_state(name, "finished")
+    folder = rig.job_folder(name).parent
+
+    def drop() -> None:
+        for kill in (1, 2):
+            wait_until(
+                lambda kill=kill: sum(f.stat().st_size for f in folder.glob("*chat/ans*")) > 3000 * kill
+            )
+            hosts.drop("lab")
+
+    with chat_server(counts(MOST, 0.01)) as server:
+        dropping = threading.Thread(target=drop, daemon=True)
+        dropping.start()
+        far = ("--endpoint", server.url, "--endpoint-model", "m", "--max-new-tokens", "2000")
+        code = main(["--on", "lab", "ask", name, "Count", *far])
+        dropping.join()
+    numbers = list(map(int, capsys.readouterr().out.split()))
+    lost = len(set(range(MOST)) - set(numbers))
+    rig.wait_job(name, "chat")
+    survived("36", "the link drops while an answer streams (--on, stand-in for ssh)", repeats=2, written=MOST,
+             lost=lost, doubled=len(numbers) - MOST + lost, wrong=code)  # fmt: skip
 
 
 def test_a_chat_makes_room_for_a_run_that_needs_its_gpu(cold_rig, tmp_path, tiny_model, survived):
@@ -125,3 +154,25 @@ def test_a_damaged_transcript_is_read_on(tmp_path, torn, survived):
     transcript.write(messages.ChatLine("notice", 2.0, text="on"))
     assert [line.kind for line in files.all_answers(tmp_path)] == ["ready", "notice"]
     survived("36", "a damaged transcript")
+
+
+@pytest.mark.slow
+def test_a_chat_on_a_node_of_a_cluster(slurm_rig, tiny_model, survived):
+    """Its files are on the shared folder; one whose sides are servers alone runs here."""
+    slurm_rig.model = str(tiny_model)
+    slurm_rig.up()
+    name = slurm_rig.submit(steps=1, saved=[1])
+    slurm_rig.wait_state(name, "finished")
+    with chat_server(says("ok")) as server:
+        near = open_chat(slurm_rig, name, endpoint(server.url))
+        chat = open_chat(slurm_rig, name, ChatSide("base", "base"), on_cpu=True)
+        near.ask(1, "Hi")
+        near.until("end", 1)
+        chat.ask(1, "Hi", max_new_tokens=4)
+        assert [line.tokens for line in chat.until("end", 1)] == [4]
+        folders = {job.id: slurm_rig.home.root / slurm_rig.ask(GetRun(name)).folder / job.folder
+                   for job in slurm_rig.ask(GetRun(name)).jobs}  # fmt: skip
+        assert [(folders[one.chat[1]] / "slurm.txt").exists() for one in (near, chat)] == [False, True]
+        for one in (near, chat):
+            ended(one)
+    survived("36", "a chat on a node of a cluster", orphans=len(slurm_rig.orphans()))
