@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from chat_server import chat_server, says
 from rig import SEVERAL, Rig
 from sample_logs import choice_row, write_log
 
@@ -96,9 +97,11 @@ def type_the_five_minutes(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
 
     with monkeypatch.context() as patch:
         patch.setattr(JobProgress, "say", said)
-        for words in FIVE_MINUTES:
-            typing = words[0]
-            assert main(words) == 0, words
+        with chat_server(says("It is on its way.")) as server:  # a fake run has no model to ask
+            for words in FIVE_MINUTES:
+                typing = words[0]
+                side = ["--endpoint", server.url] if typing == "ask" else []
+                assert main([word for word in words if not side or word != "--both"] + side) == 0, words
     assert {verb for verb, _ in shown} == {"check"}
     assert shown[0][1].startswith("waits for demo-full-hot to be trained and checked")
     assert "in the queue; nothing starts: the queue is held: finetop queue release" in shown[1][1]
