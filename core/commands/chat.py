@@ -7,11 +7,13 @@ import sys
 import time
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from finetop.core.client.chat import Chat
 from finetop.core.commands import Command
 from finetop.core.commands.ask import Answer, Writer, take
 from finetop.core.commands.shared import chat as shared, options
-from finetop.core.errors import BadInput
+from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.protocol.messages.chat import ChatSettings, ChatSide
 from finetop.core.runtime.home import Home
 
@@ -35,7 +37,10 @@ def run(args: argparse.Namespace, home: Home) -> int:
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     chat = shared.opened(args, home, sides, is_own=False)
     if is_terminal and not args.plain and args.open_app is not None:
-        return int(args.open_app([home], chat.opened.run, settings))
+        try:
+            return int(args.open_app([home], chat.opened.run, settings))
+        except EnvironmentTrouble as error:  # a terminal that the app can't draw on
+            print(f"finetop: {error}", file=sys.stderr, flush=True)
     try:
         return converse(chat, settings)
     finally:
@@ -51,6 +56,7 @@ def sides_of(args: argparse.Namespace, home: Home) -> list[ChatSide]:
     if named and named != BASE:
         name, step = options.run_and_step(named)
         others.insert(0, ChatSide(named, "checkpoint", name, step))
+        tuned = replace(tuned, label=args.run)
     elif named:
         others.insert(0, ChatSide(BASE, "base", tuned.run))
     if not others:

@@ -1,5 +1,7 @@
 """Fault 36: chats whose supervisor is killed, whose GPU a run needs, that nobody reads, or whose server misbehaves."""
 
+import threading
+
 import pytest
 from chat_server import chat_server, counts, hangs, never_ends, says
 from chats import endpoint, open_chat
@@ -7,6 +9,7 @@ from fake_nvml import Cards
 from waiting import wait_until
 
 from finetop.core.chat import transcript as files
+from finetop.core.commands.main import main
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages import chat as messages
 from finetop.core.protocol.messages.chat import ChatSide
@@ -51,6 +54,32 @@ def test_a_supervisor_killed_while_answers_stream_loses_and_doubles_nothing(rig,
     wrong = int(prompts != [1, 2]) + int(attempts != {1})
     survived("36", "kill -9 of the supervisor while a chat streams", repeats=4, written=MOST, lost=lost,
              doubled=doubled, wrong=wrong, orphans=len(rig.orphans()))  # fmt: skip
+
+
+def test_a_link_that_drops_while_an_answer_streams_loses_and_doubles_nothing(hosts, capsys, survived):
+    rig = hosts.host("lab")
+    name = rig.submit("chatty", steps=1, saved=[1])
+    rig.wait_state(name, "finished")
+    folder = rig.job_folder(name).parent
+
+    def drop() -> None:
+        for kill in (1, 2):
+            wait_until(
+                lambda kill=kill: sum(f.stat().st_size for f in folder.glob("*chat/ans*")) > 3000 * kill
+            )
+            hosts.drop("lab")
+
+    with chat_server(counts(MOST, 0.01)) as server:
+        dropping = threading.Thread(target=drop, daemon=True)
+        dropping.start()
+        far = ("--endpoint", server.url, "--endpoint-model", "m", "--max-new-tokens", "2000")
+        code = main(["--on", "lab", "ask", name, "Count", *far])
+        dropping.join()
+    numbers = list(map(int, capsys.readouterr().out.split()))
+    lost = len(set(range(MOST)) - set(numbers))
+    rig.wait_job(name, "chat")
+    survived("36", "the link drops while an answer streams (--on, stand-in for ssh)", repeats=2, written=MOST,
+             lost=lost, doubled=len(numbers) - MOST + lost, wrong=code)  # fmt: skip
 
 
 def test_a_chat_makes_room_for_a_run_that_needs_its_gpu(cold_rig, tmp_path, tiny_model, survived):

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from finetop.core.chat.sides import Answered, Opening, Request, SideKind, Writer
+from finetop.core.chat.sides._replies import message_of, piece_of, usage_of
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.text import clean_line, quoted
 
@@ -314,36 +315,6 @@ class Call:
         if self._response is not None:
             self._response.close()
         self._connection.close()
-
-
-def piece_of(event: dict[str, Any]) -> tuple[str, str]:
-    """Return the text of an event and why the answer ends there; empty for neither."""
-    choices = event.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    if not isinstance(choice, dict):
-        return "", ""
-    holder = choice.get("delta") or choice.get("message") or {}
-    text = choice.get("text") or (holder.get("content") if isinstance(holder, dict) else "")
-    reason = choice.get("finish_reason")
-    return (text if isinstance(text, str) else ""), (reason if isinstance(reason, str) else "")
-
-
-def usage_of(event: dict[str, Any]) -> int:
-    """Return the tokens of the prompt, if an event has them."""
-    usage = event.get("usage")
-    tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
-    return tokens if isinstance(tokens, int) and 0 <= tokens < 2**31 else 0
-
-
-def message_of(body: str) -> str:
-    """Return the message of an error as servers write it; empty if there is none that people can read."""
-    try:
-        event = json.loads(body)
-    except (ValueError, RecursionError):
-        return "" if "<" in body[:200] else body
-    error = event.get("error", event.get("detail")) if isinstance(event, dict) else None
-    message = error.get("message") if isinstance(error, dict) else error
-    return message if isinstance(message, str) else ""
 
 
 def fault_words(error: Exception) -> str:

@@ -56,6 +56,8 @@ def batch_of(supervisor: Supervisor, job: Job) -> Batch | None:
     if slurm is None or not runs_on_cluster(supervisor, job):
         return None
     budget = runs.recipe(supervisor.connection, job.run_id).get("budget") or {}
+    if job.args.get("on_cpu") is True:  # a chat
+        budget = {**budget, "gpus": 0}
     of_sweep = [
         tag.removeprefix(tags.SWEEP)
         for tag in notes.tags_of(supervisor.connection, job.run_id)

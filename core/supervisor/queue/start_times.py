@@ -50,7 +50,7 @@ def starts(
 ) -> dict[int, tuple[float, str]]:
     """Return when the first waiting jobs would start (wall clock), after which run's end; `recipes` are by run id."""
     may = [job for job in line if _may_start(supervisor, job, now)][:MOST]
-    live = [job for job in live if job.id not in supervisor.places and job.verb != "watch"]
+    live = [job for job in live if job.id not in supervisor.places and job.verb not in ("watch", "chat")]
     if not may:
         return {}
     lengths = Lengths(supervisor.connection, recipes)

@@ -4,9 +4,10 @@ import io
 import json
 
 import pytest
-from chat_server import chat_server, says, sends
+from chat_server import chat_server, never_ends, says, sends
 from waiting import wait_until
 
+from finetop.core.client.chat import Chat
 from finetop.core.commands import chat as chat_command
 from finetop.core.protocol.messages.runs import GetRun
 
@@ -60,6 +61,30 @@ def test_chat_line_by_line(rig, finetop, name, monkeypatch):
     assert (code, out) == (0, "".join(f"one:\n{text}\n\ntwo:\nTwo\n" for text in ("Hello", "Yes", "New")))
     assert "one and two of fake. /new begins" in err
     assert [len(asked["messages"]) for asked in one.asked] == [1, 3, 1]
+    wait_until(lambda: not any(job.is_under_way for job in chats_of(rig, name)), "it is closed")
+
+
+def test_ctrl_c_stops_an_answer_and_again_ends_the_chat(rig, finetop, name, monkeypatch):
+    presses = []
+    read = Chat.read
+
+    def interrupted(chat, wait_s=10.0):
+        """Read; ctrl+c is pressed once there is text of the first prompt, and twice at the third."""
+        lines = read(chat, wait_s)
+        of_now = [line for line in lines if line.kind == "text" and line.number == chat.number]
+        if of_now and (chat.number, len(presses)) in ((1, 0), (3, 1), (3, 2)):
+            presses.append(chat.number)
+            raise KeyboardInterrupt
+        return lines
+
+    monkeypatch.setattr(Chat, "read", interrupted)
+    with chat_server(never_ends("a "), says("Yes"), never_ends("b ")) as server:
+        side = chat_command.ChatSide("one", "endpoint", url=server.url, model="m")
+        monkeypatch.setattr(chat_command, "sides_of", lambda args, home: [side])
+        monkeypatch.setattr("sys.stdin", io.StringIO("Go on\nReally?\nOn\nnever\n"))
+        code, out, _ = finetop("chat", name, "--max-new-tokens", "30000")
+        assert code == 130 and "Yes\n" in out
+        assert [turn["content"] for turn in server.asked[1]["messages"]][::2] == ["Go on", "Really?"]
     wait_until(lambda: not any(job.is_under_way for job in chats_of(rig, name)), "it is closed")
 
 
