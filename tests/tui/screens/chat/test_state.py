@@ -223,7 +223,9 @@ def test_a_paste_keeps_its_lines_and_loses_control_sequences() -> None:
 
 def test_a_countdown_goes_by_one_clock() -> None:
     ahead = NOW + 3600
-    state = make_state(ChatLine("notice", ahead, text="demo needs the GPU: this chat makes room.", ends_at=ahead + 48))
+    state = make_state(
+        ChatLine("notice", ahead, text="demo needs the GPU: this chat makes room.", ends_at=ahead + 48)
+    )
     title = "".join(text for text, _ in pane.title_line(state, 100, NOW))
     assert "! demo needs the GPU: this chat ends in 48 s" in title
     assert "ends in 30 s" in "".join(text for text, _ in pane.title_line(state, 100, NOW + 18))
