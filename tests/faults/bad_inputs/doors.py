@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from still import Still
 
+    from finetop.core.protocol.messages.chat import ChatSettings
     from finetop.core.protocol.runs import RunDetail
 
 GOOD_RECIPE = (
@@ -125,10 +126,10 @@ class Door:
         return Answer(0, "nothing was wrong with it")
 
 
-def open_app(homes: Sequence[Home], run: str = "", /) -> int:
+def open_app(homes: Sequence[Home], run: str = "", chat: ChatSettings | None = None, /) -> int:
     from finetop.tui.main import open_app as opened
 
-    return opened(homes, run)
+    return opened(homes, run, chat)
 
 
 def take_in(made: Still, name: str, line: bytes) -> RunDetail:
