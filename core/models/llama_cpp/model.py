@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,7 +133,7 @@ class Model:
 
     def generate(
         self, ids: Sequence[int], most: int, sampling: Sampling | None = None
-    ) -> Iterator[Generated]:
+    ) -> Generator[Generated, None, None]:
         """Yield an answer token by token, up to `most` or the one that ends it; closing the iterator stops it.
 
         It ends early where the context is full. What the prompt has in common with the last conversation is not read
