@@ -20,6 +20,7 @@ NAMES: Mapping[Verb, str] = {
     "remedy": "remedies",
     "export": "export",
     "import": "import",
+    "push": "push",
     "approach": "measurement",
     "measure": "measurement",
 }
@@ -140,6 +141,8 @@ def _kept(job: SideJob) -> str:
             return "No model is written."
         case "import":
             return "No model is imported."
+        case "push":
+            return "Nothing is published; what was uploaded is not sent again."
         case _:
             return "Its comparison gets no result from it."
 
