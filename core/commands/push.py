@@ -33,6 +33,7 @@ from finetop.core.runtime.parts import own_version
 from finetop.core.text import clean
 
 ABOUT = "publish a run's model on the Hugging Face hub, with a card written from the run"
+SENT = ("push, private:", "push, public:")
 LOG_END = -65_536  # bytes of the job's log that hold the list of files and the card
 
 
@@ -137,17 +138,9 @@ def finish(home: Home, args: argparse.Namespace, queued: PushAnswer, target: Pat
     log = clean(ask_once(home, ReadLog(queued.run, queued.job_id, LOG_END)).text)
     lines = log.splitlines()
     if args.json:
-        url = next(
-            (
-                line.rpartition(" ")[2]
-                for line in lines
-                if line.startswith(("push, private:", "push, public:"))
-            ),
-            "",
-        )
-        print_json(
-            {"run": queued.run, "step": queued.step, "repo": args.repo, "folder": str(target), "url": url}
-        )
+        urls = [line.rpartition(" ")[2] for line in lines if line.startswith(SENT)]
+        facts = {"run": queued.run, "step": queued.step, "repo": args.repo, "folder": str(target)}
+        print_json({**facts, "url": "".join(urls)})
         return 0
     shown = [at for at, line in enumerate(lines) if line.startswith(("push, ", "warning: "))]
     if args.dry_run and shown:

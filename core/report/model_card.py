@@ -175,12 +175,12 @@ def verdict_parts(facts: RunFacts, pushed: Pushed) -> Iterator[str]:
 
 def remedy_parts(row: RemedyRow) -> Iterator[str]:
     """Yield a remedy's result: confirmed on items that did not choose it, else on those that did."""
-    if row.fresh_drop is not None:
-        word, lost, bounds = row.confirmation, row.fresh_drop, row.fresh_interval
+    is_confirmed = row.fresh_drop is not None
+    word: str = row.confirmation if is_confirmed else row.verdict
+    lost, bounds = (row.fresh_drop, row.fresh_interval) if is_confirmed else (row.drop, row.interval)
+    where = f"on {row.items_used:,} of {row.items_total:,} items, not confirmed on others"
+    if is_confirmed:
         where = f"confirmed on {row.fresh_used:,} of {row.fresh_total:,} further items"
-    else:
-        word, lost, bounds = row.verdict, row.drop, row.interval
-        where = f"on {row.items_used:,} of {row.items_total:,} items, not confirmed on others"
     points = (
         "" if lost is None else f" {change_of(lost)} points against the base [{interval_of(bounds, 0.0)}]"
     )

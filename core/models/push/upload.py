@@ -62,20 +62,22 @@ def require_visibility(request: PushRequest, is_private: bool) -> None:
 @contextmanager
 def explained(repo: str) -> Iterator[None]:
     """Turn the errors of the hub and the network into one line each."""
-    import httpx
     from huggingface_hub import errors
 
+    network = errors.HfHubHTTPError.__bases__[
+        0
+    ]  # of the HTTP library that huggingface_hub uses, whichever that is
     try:
         yield
     except errors.HFValidationError as error:
         raise BadInput(f"{repo}: {first_line(error)}") from error
     except errors.HfHubHTTPError as error:
         raise _refusal(repo, error.response.status_code, error.server_message or "") from error
-    except (errors.OfflineModeIsEnabled, httpx.HTTPError, OSError, RuntimeError) as error:
-        reason = (
-            "HF_HUB_OFFLINE is set" if isinstance(error, errors.OfflineModeIsEnabled) else first_line(error)
-        )
-        raise EnvironmentTrouble(f"the upload to {repo} was cut: {reason[:200]}.", hint=AGAIN) from error
+    except (network, OSError, RuntimeError) as error:  # RuntimeError: of one file, with the cause behind it
+        cause = error.__cause__ or error
+        is_offline = isinstance(error, errors.OfflineModeIsEnabled)
+        reason = "HF_HUB_OFFLINE is set" if is_offline else first_line(cause)[:200].rstrip(".")
+        raise EnvironmentTrouble(f"the upload to {repo} was cut: {reason}.", hint=AGAIN) from error
     except ValueError as error:  # of the hub's check of the card
         raise BadInput(f"the hub refuses the card: {' '.join(str(error).split())[:300]}") from error
 
