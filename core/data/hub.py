@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.protocol.events import Phase
+from finetop.core.recipe.references import is_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from finetop.core.runtime.event_log import EventLog
 
+ALIAS, HUB_ID = "smollm2-135m-instruct", "HuggingFaceTB/SmolLM2-135M-Instruct"  # the demo model
 HubKind = Literal["model", "dataset"]
 ASK_S = 5.0  # for the hub's answer; a hanging name look-up has no time limit of its own
 GIVE_UP_S = 8.0
@@ -145,3 +147,10 @@ def _size_mb(folder: Path) -> float:
 def is_local(model_id: str) -> bool:
     """Return whether this is a folder, not a name on the hub: it starts with /, ./, ../ or ~."""
     return model_id.startswith(("/", "./", "../", "~")) or model_id in (".", "..")
+
+
+def id_of(model_id: str) -> str:
+    """Return a model's id on the hub; empty for a folder or a run."""
+    if is_local(model_id) or is_reference(model_id):
+        return ""
+    return HUB_ID if model_id == ALIAS else model_id

@@ -106,10 +106,10 @@ def without_triage(facts: RunFacts) -> RunFacts:
 
 def metadata(facts: RunFacts, pushed: Pushed) -> dict[str, Any]:
     """Return the card's metadata; the licence is looked up where the files are."""
-    row, base = facts.detail.row, str(facts.detail.recipe["model"]["id"])
-    found: dict[str, Any] = {} if hub.is_local(base) or ":" in base else {"base_model": base}
-    if found:
-        found["base_model_relation"] = RELATIONS[pushed.kind]
+    row, base = facts.detail.row, base_of(facts)
+    found: dict[str, Any] = {}
+    if base:
+        found = {"base_model": base, "base_model_relation": RELATIONS[pushed.kind]}
     if pushed.kind in LIBRARIES:
         found["library_name"] = LIBRARIES[pushed.kind]
     found["pipeline_tag"] = "text-generation" if writes_text(row.objective) else "text-classification"
@@ -117,6 +117,11 @@ def metadata(facts: RunFacts, pushed: Pushed) -> dict[str, Any]:
     if used := datasets(facts.detail.sources):
         found["datasets"] = used
     return found
+
+
+def base_of(facts: RunFacts) -> str:
+    """Return the base model's id on the hub; empty if it has none."""
+    return hub.id_of(str(facts.detail.recipe["model"]["id"]))
 
 
 def datasets(sources: list[SourceRow]) -> list[str]:
@@ -127,12 +132,8 @@ def datasets(sources: list[SourceRow]) -> list[str]:
 
 def about(facts: RunFacts, pushed: Pushed) -> str:
     row = facts.detail.row
-    base = str(facts.detail.recipe["model"]["id"])
-    named = (
-        f"[`{base}`](https://huggingface.co/{base})"
-        if "base_model" in metadata(facts, pushed)
-        else "a local model"
-    )
+    base = base_of(facts)
+    named = f"[`{base}`](https://huggingface.co/{base})" if base else "a local model"
     forms = {
         "adapter": "the adapter alone, to load beside that model",
         "merged": "the whole model",
@@ -254,7 +255,7 @@ def loading_parts(facts: RunFacts, pushed: Pushed) -> Iterator[str]:
             yield code("bash", f"vllm serve {repo}")
         return
     recipe = facts.detail.recipe["model"]
-    base, quantize = str(recipe["id"]), recipe.get("quantize", "none")
+    base, quantize = base_of(facts), recipe.get("quantize", "none")
     at = f', revision="{recipe["revision"]}"' if recipe.get("revision") else ""
     yield code(
         "python",

@@ -43,8 +43,7 @@ def complete(request: PushRequest) -> None:
     facts = facts_of(request)
     if request.kind == "adapter":
         name_base(request, facts)
-    if hub.is_local(facts["base"]["id"]):
-        facts["base"]["id"] = Path(facts["base"]["id"]).name
+    facts["base"]["id"] = hub.id_of(request.base_id) or Path(request.base_id).name
     write_json(request.folder / FACTS, facts)
     files = {README: card_text(request, facts).encode()}
     if request.card.picture:
@@ -91,8 +90,8 @@ def name_base(request: PushRequest, facts: dict[str, Any]) -> None:
     """Name an adapter's base by its hub id: PEFT writes the folder that it was loaded from. Raises BadInput."""
     file = request.folder / ADAPTER
     settings = json.loads(file.read_text(encoding="utf-8"))
-    base = str(facts["base"]["id"])
-    if not hub.is_local(base):
+    base = hub.id_of(request.base_id)
+    if base:
         write_json(file, {**settings, "base_model_name_or_path": base, "revision": facts["base"]["revision"]})
         return
     lines = file.read_text(encoding="utf-8").splitlines()
@@ -114,10 +113,10 @@ def card_text(request: PushRequest, facts: dict[str, Any]) -> str:
     """Return the card with its metadata and what only this machine knows. Raises BadInput if it is invalid."""
     from huggingface_hub import ModelCard, ModelCardData
 
-    base = "" if hub.is_local(request.base_id) else request.base_id
+    base = hub.id_of(request.base_id)
     licences = {name: hub.licence(name, kind) for name, kind in named(request)}
     metadata = {**request.card.metadata, **({"license": licences[base]} if licences.get(base) else {})}
-    body = "\n\n".join([request.card.body.rstrip(), *licence_lines(licences), *file_lines(facts)])
+    body = "\n\n".join([request.card.body.rstrip(), *licence_lines(licences), *file_lines(request, facts)])
     text = f"---\n{ModelCardData(**metadata).to_yaml()}\n---\n\n{body}\n"
     read = ModelCard(text).data
     if wrong := [name for name, value in metadata.items() if read.get(name) != value]:
@@ -127,10 +126,9 @@ def card_text(request: PushRequest, facts: dict[str, Any]) -> str:
 
 def named(request: PushRequest) -> list[tuple[str, hub.HubKind]]:
     """Return the repositories of the hub that the run depends on."""
-    base: list[tuple[str, hub.HubKind]] = (
-        [] if hub.is_local(request.base_id) else [(request.base_id, "model")]
-    )
-    return [*base, *((name, "dataset") for name in request.card.datasets)]
+    base = hub.id_of(request.base_id)
+    models: list[tuple[str, hub.HubKind]] = [(base, "model")] if base else []
+    return [*models, *((name, "dataset") for name in request.card.datasets)]
 
 
 def licence_lines(licences: dict[str, str]) -> list[str]:
@@ -140,9 +138,11 @@ def licence_lines(licences: dict[str, str]) -> list[str]:
     return ["## Licences", "\n".join(lines)]
 
 
-def file_lines(facts: dict[str, Any]) -> list[str]:
+def file_lines(request: PushRequest, facts: dict[str, Any]) -> list[str]:
     """Return how the files were verified: their number format, and how far outputs are from the trained model's."""
     lines = [f"Weights in {facts['dtype']}."] if facts.get("dtype") else []
+    if request.base_id == hub.ALIAS and not facts["base"]["revision"]:
+        lines.append(f"The base was a copy of {hub.HUB_ID} in 4 bits: outputs beside the original differ.")
     for agreement in facts.get("agreements", ()):
         apart = "in its reward" if agreement.get("of_texts") else "nats/token"
         lines.append(

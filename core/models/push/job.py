@@ -11,7 +11,6 @@ from finetop.core.protocol.events import Ended, Phase
 from finetop.core.protocol.messages.push import Card
 from finetop.core.recipe.job import Job
 from finetop.core.runtime.files import read_given
-from finetop.core.runtime.job_process import silence_libraries
 from finetop.core.text import counted
 from finetop.core.wording.units import size_word
 
@@ -21,7 +20,6 @@ IF_STOPPED = "asked to stop; nothing was published, and what was uploaded is not
 
 def work(job: Job) -> Ended:
     """Write the card and check the folder; list the files, and upload them unless it is a dry run."""
-    silence_libraries()
     request = request_of(job)
     job.started("", "", PACKAGES)
     job.events.write(Phase("writing the card"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput, EnvironmentTrouble, first_line
 from finetop.core.models.push.folder import PushRequest
@@ -64,9 +64,7 @@ def explained(repo: str) -> Iterator[None]:
     """Turn the errors of the hub and the network into one line each."""
     from huggingface_hub import errors
 
-    network = errors.HfHubHTTPError.__bases__[
-        0
-    ]  # of the HTTP library that huggingface_hub uses, whichever that is
+    network: Any = errors.HfHubHTTPError.__bases__[0]  # of the HTTP library, which depends on huggingface_hub
     try:
         yield
     except errors.HFValidationError as error:
