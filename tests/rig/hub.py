@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from finetop.core.data.hub import HUB_ID
+
 TOKEN = "hf_" + "StandIn7" * 5
 LARGE = (".safetensors", ".gguf", ".png")  # uploaded as LFS objects
 
@@ -72,8 +74,11 @@ class Handler(BaseHTTPRequestHandler):
                 {"type": "file", "path": path, "size": len(content), "oid": "0" * 40} for path, content in held.items()
             ])  # fmt: skip
         elif match and match[2] in hub.private:
+            if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+                self.reply({"error": "Invalid username or password."}, 401)
+                return
             self.reply({"id": match[2], "private": hub.private[match[2]], "siblings": [], "tags": []})
-        elif match:
+        elif match and match[2] == HUB_ID:
             card = {"license": hub.licence}
             self.reply({"id": match[2], "private": False, "siblings": [], "tags": [], "cardData": card})
         else:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from finetop.core.data import hub
-from finetop.core.errors import BadInput, Refused
+from finetop.core.errors import BadInput
 from finetop.core.models.save import FACTS
 from finetop.core.protocol.messages.push import Card, Kind
 from finetop.core.runtime.files import write_whole
@@ -38,7 +38,7 @@ class PushRequest(msgspec.Struct, frozen=True):
 def complete(request: PushRequest) -> None:
     """Write the card and what belongs to it into the folder, and name the base by its hub id.
 
-    Raises Refused for a folder of something else, BadInput for an adapter whose base is a local folder.
+    Raises BadInput for a folder of something else, and for an adapter whose base is a local folder.
     """
     facts = facts_of(request)
     if request.kind == "adapter":
@@ -57,7 +57,7 @@ def complete(request: PushRequest) -> None:
 
 
 def facts_of(request: PushRequest) -> dict[str, Any]:
-    """Return what the export noted in the folder. Raises Refused for a folder that is not this export."""
+    """Return what the export noted in the folder. Raises BadInput for a folder that is not this export."""
     try:
         facts: dict[str, Any] = json.loads((request.folder / FACTS).read_text(encoding="utf-8"))
         remedy = facts.get("remedy", {}).get("name", "")
@@ -66,7 +66,7 @@ def facts_of(request: PushRequest) -> dict[str, Any]:
             return facts
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass
-    raise Refused(
+    raise BadInput(
         f"{request.folder} is not the {request.kind} export of {request.run_name}@{request.step}.",
         hint="Give another folder: --to DIR.",
     )

@@ -35,8 +35,9 @@ def world(cold_rig, hub, tmp_path):
         "HF_HOME": str(tmp_path / "hf"), "HF_TOKEN": "", "HF_TOKEN_PATH": str(tmp_path / "hf" / "token"),
     }  # fmt: skip
     cold_rig.up()
-    name = cold_rig.submit("one", steps=4, saved=[4], lost=0, check=True)
-    cold_rig.wait_job(name, "check")
+    for name, lost in (("bad", 30), ("one", 0)):
+        cold_rig.submit(name, steps=4, saved=[4], lost=lost, check=True)
+        cold_rig.wait_job(name, "check")
     folder = write_adapter(tmp_path / "out", Path("/nowhere/base"))
     agreement = {"of": "reloaded vs. trained", "tokens": 1020, "mean": 2e-6, "largest": 2e-5}
     facts = {"run": name, "step": 4, "dtype": "float32", "agreements": [agreement]}
@@ -52,6 +53,15 @@ def content_of(folder):
 def test_what_arrives_is_what_the_dry_run_showed(world, cold_rig, hub, finetop_of, tmp_path):
     finetop = finetop_of(cold_rig.home)
     push = ("push", "one", REPO, "--to", str(world))
+    for words, code, expected in (
+        (("bad", REPO), 1, "bad@4 is REGRESSED: "),
+        (("one@3", REPO), 1, "one@3 has no verdict"),
+        (("one", "no-organization"), 2, "is not a repository of the Hugging Face hub"),
+        ((*push[1:], "--merged"), 2, "is not the merged export of one@4"),
+        (("one", REPO, "--adapter", "--remedy", "prune"), 2, "a remedy changes the whole model"),
+    ):
+        got, _, err = finetop("push", *words)
+        assert (got, len(err.splitlines())) == (code, 1) and expected in err, err
     code, out, err = finetop(*push, "--dry-run")
     assert (code, err) == (0, "") and "a dry run: nothing was sent" in out and not hub.private
     shown = content_of(world)
@@ -87,21 +97,6 @@ def test_what_arrives_is_what_the_dry_run_showed(world, cold_rig, hub, finetop_o
     config.write_text('{\n "name_or_path": "/home/somebody/models/x"\n}')
     code, _, err = finetop(*push)
     assert code == 2 and "tokenizer_config.json:2: holds a local path, /home/somebody/models/x" in err
-
-
-def test_what_regressed_is_not_published_by_chance(world, cold_rig, finetop_of):
-    finetop = finetop_of(cold_rig.home)
-    name = cold_rig.submit("bad", steps=4, saved=[4], lost=30, check=True)
-    cold_rig.wait_job(name, "check")
-    for words, code, expected in (
-        (("bad", REPO), 1, "bad@4 is REGRESSED: "),
-        (("one@3", REPO), 1, "one@3 has no verdict"),
-        (("one", "no-organization"), 2, "is not a repository of the Hugging Face hub"),
-        (("one", REPO, "--merged", "--to", str(world)), 1, "is not the merged export of one@4"),
-        (("one", REPO, "--adapter", "--remedy", "prune"), 2, "a remedy changes the whole model"),
-    ):
-        got, _, err = finetop("push", *words)
-        assert (got, len(err.splitlines())) == (code, 1) and expected in err, err
 
 
 def test_scores_of_benchmarks_are_those_of_completed_ones():

@@ -105,6 +105,7 @@ def test_each_refusal_of_the_hub_is_one_line(tmp_path, monkeypatch):
         hub.private["org/name"] = False
         refused(BadInput, "org/name exists and is public")
         assert not hub.files
+    _http.close_session()
     refused(EnvironmentTrouble, "the upload to org/name was cut")
 
 
