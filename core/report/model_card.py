@@ -32,6 +32,7 @@ from finetop.core.wording.verdicts import change_of, interval_of, task_cells
 PICTURE = "curves.png"
 RELATIONS: dict[Kind, str] = {"adapter": "adapter", "merged": "finetune", "gguf": "quantized"}
 LIBRARIES: dict[Kind, str] = {"adapter": "peft", "merged": "transformers"}  # the hub knows GGUF by its files
+REASON = 160  # characters of a reason on one line
 SETTINGS = ("method", "objective", "train", "protect")  # sections of the recipe that the card shows
 WORDS = {"ok": "OK", "regressed": "REGRESSED", "no_verdict": "NO VERDICT"}
 # The folders of a path: a card names files alone
@@ -74,7 +75,10 @@ def refusal(facts: RunFacts, pushed: Pushed) -> FinetopError | None:
         return Refused(f"{name} has no verdict: nothing shows what it forgot.", hint=check)
     if outcome.verdict == "ok":
         return None
-    word, _, sentence, _ = verdict(without_triage(facts))
+    if outcome.verdict == "no_verdict":
+        reason = clean_line(outcome.reason, limit=REASON).rstrip(".")
+        return Refused(f"{name} has no verdict: {reason}.", hint=hint)
+    word, _, sentence, _ = verdict(facts)
     return Refused(clean_line(f"{name} is {word}: {sentence}").rstrip(".") + ".", hint=hint)
 
 

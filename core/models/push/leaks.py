@@ -8,6 +8,7 @@ import re
 import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 from finetop.core.errors import BadInput
 from finetop.core.models.push.folder import PICTURE
@@ -34,6 +35,8 @@ _PATH = re.compile(
     r'|"(?:/[\w.+@~-]+){2,}/?"'  # a whole value
     r"|\b[A-Z]:\\+(?:Users|home)\\+\w+"
 )
+# text: all of it; words: neither names nor paths in general; binary: own paths and the environment's secrets alone
+Depth = Literal["text", "words", "binary"]
 FIX = "Remove it there, and push again: the folder stays."
 
 
@@ -47,22 +50,16 @@ def require_none(folder: Path, files: Sequence[str], home: Path, public: Sequenc
         file = folder / name
         if file.suffix in PICKLES:
             raise BadInput(f"{name} is a pickle, which may hold anything.", hint="Remove it, and push again.")
-        for place, text, is_prose in texts_of(file, name):
-            what = "" if is_prose else own_path_in(text, own)
-            line = 1
-            if what:
-                line = line_of(text, text.index(what))
-                what = f"a path of this machine, {what}"
-            elif is_prose:
-                line, what = found_in(text, own, public)
+        for place, text, depth in texts_of(file, name):
+            line, what = found_in(text, depth, own, public)
             if what:
                 raise BadInput(f"{place}:{line}: holds {what}.", hint=FIX)
 
 
-def texts_of(file: Path, name: str) -> Iterator[tuple[str, str, bool]]:
-    """Yield a file's place and text, and whether all of it is to be checked, or only for paths of this machine."""
+def texts_of(file: Path, name: str) -> Iterator[tuple[str, str, Depth]]:
+    """Yield a file's place and text, and how deeply it is searched."""
     if file.suffix == ".safetensors":
-        yield f"{name} (its metadata)", metadata_of(file), True
+        yield f"{name} (its metadata)", metadata_of(file), "text"
         return
     with file.open("rb") as opened:
         content = opened.read(HEADER)
@@ -71,9 +68,9 @@ def texts_of(file: Path, name: str) -> Iterator[tuple[str, str, bool]]:
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
-        yield name, content.decode("latin-1"), False
+        yield name, content.decode("latin-1"), "binary"
         return
-    yield name, text, file.name not in VOCABULARIES
+    yield name, text, "words" if file.name in VOCABULARIES else "text"
 
 
 def metadata_of(file: Path) -> str:
@@ -84,12 +81,15 @@ def metadata_of(file: Path) -> str:
     return "\n".join(f'{key}: "{value}"' for key, value in header.get("__metadata__", {}).items())
 
 
-def found_in(text: str, own: Sequence[str], public: Sequence[str]) -> tuple[int, str]:
+def found_in(text: str, depth: Depth, own: Sequence[str], public: Sequence[str]) -> tuple[int, str]:
     """Return the line of the first thing that must not leave, and what it is; 0 and '' if there is none."""
-    if (secret := secrets.locate(text)) is not None:
+    secret = secrets.locate_value(text) if depth == "binary" else secrets.locate(text)
+    if secret is not None:
         return secret.line, secret.what
     if path := own_path_in(text, own):
         return line_of(text, text.index(path)), f"a path of this machine, {path}"
+    if depth != "text":
+        return 0, ""
     if (match := _PATH.search(text)) is not None:
         return line_of(text, match.start()), f"a local path, {match[0].strip(chr(34))[:120]}"
     for what, name in (("this machine's name", socket.gethostname()), ("your user name", user_name())):
