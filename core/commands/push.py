@@ -17,6 +17,7 @@ from finetop.core.commands.export import target_of, until_done
 from finetop.core.commands.shared import options
 from finetop.core.commands.shared.imports import require_finished
 from finetop.core.commands.shared.output import print_json
+from finetop.core.data import hub
 from finetop.core.errors import BadInput, NotFound, did_you_mean
 from finetop.core.plugins import METHODS
 from finetop.core.protocol import runs as data
@@ -41,7 +42,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     options.value(parser, "run", "RUN[@STEP]", "a run: its best or newest checkpoint, or STEP's")
     options.value(parser, "repo", "ORG/NAME", "the repository on the hub; created if it does not exist")
     forms = parser.add_mutually_exclusive_group()
-    options.flag(forms, "--adapter", "the adapter alone (default, if the run has one)")
+    options.flag(forms, "--adapter", "the adapter alone (default, if it has one on a base of the hub)")
     options.flag(forms, "--merged", "the whole model")
     options.value(forms, "--gguf", "FORMAT", "GGUF files: q8_0, q4_k_m …, several by commas", default="")
     options.optional(parser, "--remedy", "NAME", "the model of this remedy: see `finetop remedy`")
@@ -84,18 +85,22 @@ def step_of(detail: data.RunDetail, step: int | None) -> int:
 
 
 def kind_of(args: argparse.Namespace, detail: data.RunDetail) -> Kind:
-    """Return the form that was asked for; without one, the adapter if the run has one. Raises BadInput."""
+    """Return the form that was asked for; without one, the adapter if others can load it. Raises BadInput."""
     if args.gguf:
         if "quants" not in Export.__struct_fields__:
             raise BadInput("--gguf: this finetop writes no GGUF files.", hint="Use --adapter or --merged.")
         return "gguf"
     if args.adapter and args.remedy:
         raise BadInput("a remedy changes the whole model.", hint="Use --merged, or leave --remedy out.")
+    is_local = not hub.id_of(str(detail.recipe["model"]["id"]))
+    if args.adapter and is_local:
+        base = "is a folder or a run of this machine, so nobody else can load its adapter."
+        raise BadInput(f"the base of {detail.row.name} {base}", hint="Push the whole model: --merged.")
     if args.adapter:
         return "adapter"
     method = detail.row.method
     has_adapter = method in METHODS.names() and METHODS.load(method).keeps_base
-    return "merged" if args.merged or args.remedy or not has_adapter else "adapter"
+    return "merged" if args.merged or args.remedy or is_local or not has_adapter else "adapter"
 
 
 def remedy_of(client: Client, args: argparse.Namespace, step: int) -> data.RemedyRow | None:
@@ -114,7 +119,7 @@ def at_step(client: Client, facts: RunFacts, step: int) -> RunFacts:
         return facts
     checks = client.ask(Checks(facts.detail.row.name)).checks
     own = [result for result in map(read, checks) if result.step == step and not result.watch]
-    return replace(facts, outcome=own[-1] if own else None)
+    return replace(facts, outcome=own[0] if own else None)  # the newest first
 
 
 def export(home: Home, args: argparse.Namespace, pushed: Pushed, target: str) -> None:

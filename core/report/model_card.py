@@ -17,6 +17,8 @@ from finetop.core.protocol.data_diff import SourceRow
 from finetop.core.protocol.messages.push import Card, Kind
 from finetop.core.protocol.runs import RemedyRow
 from finetop.core.recipe.dotted import flat_settings, flat_texts
+from finetop.core.recipe.load import recipe_from_resolved
+from finetop.core.recipe.protections import chosen
 from finetop.core.report import Block, Chart, Table
 from finetop.core.report.formats.markdown import block_text
 from finetop.core.report.load import RunFacts
@@ -33,7 +35,7 @@ PICTURE = "curves.png"
 RELATIONS: dict[Kind, str] = {"adapter": "adapter", "merged": "finetune", "gguf": "quantized"}
 LIBRARIES: dict[Kind, str] = {"adapter": "peft", "merged": "transformers"}  # the hub knows GGUF by its files
 REASON = 160  # characters of a reason on one line
-SETTINGS = ("method", "objective", "train", "protect")  # sections of the recipe that the card shows
+SETTINGS = ("method", "objective", "train")  # sections of the recipe that the card shows
 WORDS = {"ok": "OK", "regressed": "REGRESSED", "no_verdict": "NO VERDICT"}
 # The folders of a path: a card names files alone
 _FOLDERS = re.compile(r"(?<![\w.:/\\-])(?:~|\.{1,2})?(?:/[\w.+@~-]+)+/(?=[\w.+@-])")
@@ -88,12 +90,11 @@ def card_of(facts: RunFacts, pushed: Pushed, version: str) -> Card:
     charts = [block for block in curves.blocks(facts) if isinstance(block, Chart)]
     parts = [
         f"# {escape(pushed.name)}",
-        about(facts, pushed),
+        about(facts, pushed, version),
         *verdict_parts(facts, pushed),
         *training_parts(facts, has_charts=bool(charts)),
         *data_parts(facts),
         *loading_parts(facts, pushed),
-        f"Published by finetop {version}.",
     ]
     body = _FOLDERS.sub("", "\n\n".join(parts))
     has_scores = facts.outcome is not None and pushed.remedy is None and pushed.kind != "gguf"
@@ -134,7 +135,7 @@ def datasets(sources: list[SourceRow]) -> list[str]:
     return list(dict.fromkeys(path for path in learned if path.count("/") == 1 and not hub.is_local(path)))
 
 
-def about(facts: RunFacts, pushed: Pushed) -> str:
+def about(facts: RunFacts, pushed: Pushed, version: str) -> str:
     row = facts.detail.row
     base = base_of(facts)
     named = f"[`{base}`](https://huggingface.co/{base})" if base else "a local model"
@@ -145,8 +146,8 @@ def about(facts: RunFacts, pushed: Pushed) -> str:
     }
     changed = "" if pushed.remedy is None else f", changed by {escape(pushed.remedy.label)}"
     return (
-        f"{named}, tuned by {escape(row.method)} ({escape(row.objective)}); step {pushed.step:,} of run"
-        f" {escape(row.name)}{changed}. Here is {forms[pushed.kind]}."
+        f"Tuned from {named} by {escape(row.method)} ({escape(row.objective)}): step {pushed.step:,} of run"
+        f" {escape(row.name)}{changed}. Here is {forms[pushed.kind]}, published by finetop {version}."
     )
 
 
@@ -205,6 +206,8 @@ def training_parts(facts: RunFacts, *, has_charts: bool) -> Iterator[str]:
         yield f"![Curves over {facts.last:,} steps]({PICTURE})"
     recipe, detail = facts.detail.recipe, facts.detail
     shown = {name: recipe[name] for name in SETTINGS if recipe.get(name)}
+    used = {name: recipe["protect"][name] for name in chosen(recipe_from_resolved(recipe))}
+    shown |= {"protect": used} if used else {}
     unset = {key for key, value in flat_settings(shown) if value in (None, {}, [])}
     settings = tuple((key, text) for key, text in flat_texts(shown).items() if key not in unset)
     yield "<details><summary>Settings</summary>"
