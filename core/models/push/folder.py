@@ -13,6 +13,7 @@ from finetop.core.errors import BadInput
 from finetop.core.models.save import FACTS
 from finetop.core.protocol.messages.push import Card, Kind
 from finetop.core.runtime.files import write_whole
+from finetop.core.wording.units import size_word
 
 README, PICTURE, SCORES = "README.md", "curves.png", ".eval_results/finetop.yaml"
 ADAPTER = "adapter_config.json"
@@ -140,7 +141,8 @@ def licence_lines(licences: dict[str, str]) -> list[str]:
 
 def file_lines(request: PushRequest, facts: dict[str, Any]) -> list[str]:
     """Return how the files were verified: their number format, and how far outputs are from the trained model's."""
-    lines = [f"Weights in {facts['dtype']}."] if facts.get("dtype") else []
+    proof = facts.get("proof") or {}  # of GGUF files
+    lines = [f"Weights in {facts['dtype']}."] if facts.get("dtype") and not proof else []
     if request.base_id == hub.ALIAS and not facts["base"]["revision"]:
         lines.append(f"The base was a copy of {hub.HUB_ID} in 4 bits: outputs beside the original differ.")
     for agreement in facts.get("agreements", ()):
@@ -149,9 +151,12 @@ def file_lines(request: PushRequest, facts: dict[str, Any]) -> list[str]:
             f"{agreement['of'].capitalize()}: {agreement['mean']:.2g} {apart} apart on average,"
             f" {agreement['largest']:.2g} at most ({agreement['tokens']} compared)."
         )
-    proof = facts.get("proof") or {}
-    if proof.get("strings"):
-        lines.append(f"llama.cpp tokenizes {proof['strings']} strings as the trained tokenizer does.")
+    if proof:
+        lines.append(f"llama.cpp finds the tokens of {proof['strings']} texts as the trained tokenizer does.")
+    for file in facts.get("files", ()):
+        alike = f"{file['answers'] - file['answers_differ']} of {file['answers']} answers alike"
+        nats = f"{file['nats']:.4f} nats/token of general text (trained: {file['reference_nats']:.4f})"
+        lines.append(f"`{file['file']}`, {size_word(file['bytes'])}: {nats}, {alike}.")
     return ["## Verified files", "\n".join(f"- {line}" for line in lines)] if lines else []
 
 

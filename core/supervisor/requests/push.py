@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from finetop.core.errors import BadInput
+from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.push import Push, PushAnswer
 from finetop.core.runtime import parts
 from finetop.core.runtime.files import make_inside, write_whole
@@ -25,6 +26,8 @@ _PART = re.compile(r"[A-Za-z0-9_](?:[\w.-]*[A-Za-z0-9_])?", re.ASCII)
 
 def push(supervisor: Supervisor, ask: Push) -> PushAnswer:
     """Queue the upload of a folder, or answer without a job if the folder does not exist yet.
+
+    The same request again, while the upload is under way, is answered with its job.
 
     Raises NotFound for an unknown run or checkpoint, BadInput for an invalid name or folder.
     """
@@ -44,6 +47,9 @@ def push(supervisor: Supervisor, ask: Push) -> PushAnswer:
     run_folder = supervisor.home.root / runs.detail(connection, run_id).folder
     make_inside(run_folder / CARDS, run_folder)
     args["card"] = f"{CARDS}/{hashlib.sha256(card).hexdigest()[:16]}.json"
+    for job in jobs.of_run(connection, run_id):
+        if job.verb == "push" and job.args == args and not isinstance(job.state, data.Ended):
+            return PushAnswer(job.id, name, step)  # sent again: its upload goes on
     write_whole(run_folder / args["card"], card)
     with transaction(connection):
         job_id, _ = jobs.add_job(
