@@ -38,8 +38,7 @@ def work(job: Job) -> Ended:
         print(f"push, a dry run: nothing was sent to {request.repo}")
         print((request.folder / folder.README).read_text(encoding="utf-8"), flush=True)
         return Ended("finished")
-    url = upload.upload(request, sizes, job.events)
-    print(f"push, {'public' if request.public else 'private'}: {url}", flush=True)
+    print(f"push, {upload.upload(request, sizes, job.events)}", flush=True)
     return Ended("finished")
 
 

@@ -20,7 +20,7 @@ BESIDE = (".gitattributes",)  # files that the hub makes itself
 
 
 def upload(request: PushRequest, sizes: Mapping[str, int], events: EventLog) -> str:
-    """Upload files by name and size, and return the address of the commit.
+    """Upload files by name and size, and return who can see the commit, and its address.
 
     The token is huggingface_hub's own, which reads it for each request: it is never passed on or kept.
     Raises BadInput without a token or permission and for a public repository that was to be private,
@@ -34,7 +34,8 @@ def upload(request: PushRequest, sizes: Mapping[str, int], events: EventLog) -> 
     with explained(repo):
         events.write(Phase("creating the repository"))
         api.create_repo(repo, private=not request.public, exist_ok=True)
-        require_visibility(request, bool(api.model_info(repo).private))
+        is_private = bool(api.model_info(repo).private)
+        require_visibility(request, is_private)
         there = [name for name in api.list_repo_files(repo) if name not in sizes and name not in BESIDE]
         if there:
             more = f" and {len(there) - 5} more" if len(there) > 5 else ""
@@ -48,11 +49,13 @@ def upload(request: PushRequest, sizes: Mapping[str, int], events: EventLog) -> 
         events.write(Phase("committing"))
         message = f"{request.run_name}@{request.step}, {request.kind}: finetop {own_version()}"
         commit = api.create_commit(repo, additions, commit_message=message)
-    return str(commit.commit_url)
+    return f"{'private' if is_private else 'public'}: {commit.commit_url}"
 
 
 def require_visibility(request: PushRequest, is_private: bool) -> None:
-    """Require that a repository that exists is as it was asked to be. Raises BadInput."""
+    """Require that a repository is no more public than it was asked to be. Raises BadInput."""
+    if is_private and request.public:
+        print(f"warning: {request.repo} exists and stays private; its settings on the hub change that")
     if is_private or request.public:
         return
     hint = "Push with --public, to another name, or make it private in its settings on the hub."
