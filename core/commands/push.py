@@ -57,15 +57,27 @@ def run(args: argparse.Namespace, home: Home) -> int:
     with Client(home) as client:
         detail = client.ask(GetRun(name))
         step = step_of(detail, step)
-        pushed = Pushed(args.repo, step, kind_of(args, detail), args.gguf, remedy_of(client, args, step))
+        pushed = Pushed(
+            args.repo, step, kind_of(args, detail), quants_of(args.gguf), remedy_of(client, args, step)
+        )
         facts = at_step(client, load_facts(client.ask, name), step)
         if not args.anyway and (error := refusal(facts, pushed)) is not None:
             raise error
-        what = "-".join(filter(None, (detail.row.name, str(step), args.remedy, pushed.kind, "push")))
+        form = f"{pushed.kind}-{pushed.quants.replace(',', '-')}".rstrip("-")
+        what = "-".join(filter(None, (detail.row.name, str(step), args.remedy, form, "push")))
         target = target_of(args.to or "", what, home)
         card = card_of(facts, pushed, own_version())
         order = Push(
-            name, str(target), args.repo, pushed.kind, card, step, args.remedy, args.public, args.dry_run
+            run=name,
+            folder=str(target),
+            repo=args.repo,
+            kind=pushed.kind,
+            card=card,
+            step=step,
+            remedy=args.remedy,
+            quants=pushed.quants,
+            public=args.public,
+            dry_run=args.dry_run,
         )
         queued = client.ask(order)
     if queued.job_id is None:
@@ -101,6 +113,11 @@ def kind_of(args: argparse.Namespace, detail: data.RunDetail) -> Kind:
     method = detail.row.method
     has_adapter = method in METHODS.names() and METHODS.load(method).keeps_base
     return "merged" if args.merged or args.remedy or is_local or not has_adapter else "adapter"
+
+
+def quants_of(text: str) -> str:
+    """Return --gguf as the export names its formats."""
+    return ",".join(dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()))
 
 
 def remedy_of(client: Client, args: argparse.Namespace, step: int) -> data.RemedyRow | None:

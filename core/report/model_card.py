@@ -140,20 +140,22 @@ def about(facts: RunFacts, pushed: Pushed, version: str) -> str:
     base = base_of(facts)
     named = f"[`{base}`](https://huggingface.co/{base})" if base else "a local model"
     forms = {
-        "adapter": "the adapter alone, to load beside that model",
-        "merged": "the whole model",
-        "gguf": f"GGUF files ({pushed.quants})",
+        "adapter": "is the adapter alone, to load beside that model",
+        "merged": "is the whole model",
+        "gguf": f"are GGUF files ({pushed.quants})",
     }
     changed = "" if pushed.remedy is None else f", changed by {escape(pushed.remedy.label)}"
     return (
         f"Tuned from {named} by {escape(row.method)} ({escape(row.objective)}): step {pushed.step:,} of run"
-        f" {escape(row.name)}{changed}. Here is {forms[pushed.kind]}, published by finetop {version}."
+        f" {escape(row.name)}{changed}. Here {forms[pushed.kind]}, published by finetop {version}."
     )
 
 
 def verdict_parts(facts: RunFacts, pushed: Pushed) -> Iterator[str]:
     """Yield the verdict, how sure it is, and what each task lost or won."""
     yield "## What it forgot"
+    if pushed.kind == "gguf":
+        yield "The model before its weights were rounded; what that changed is under Verified files."
     if pushed.remedy is not None:
         yield from remedy_parts(pushed.remedy)
         return
@@ -248,7 +250,7 @@ def loading_parts(facts: RunFacts, pushed: Pushed) -> Iterator[str]:
     yield "## How to load it"
     repo = pushed.repo
     if pushed.kind == "gguf":
-        quant = pushed.quants.split(",")[0].upper()
+        quant = "Q8_0" if pushed.quants == "all" else pushed.quants.split(",")[0].upper()
         yield code("bash", f"ollama run hf.co/{repo}:{quant}", f"llama-cli -hf {repo}:{quant}")
         return
     is_reward = not writes_text(facts.detail.row.objective)

@@ -19,6 +19,7 @@ README, PICTURE, SCORES = "README.md", "curves.png", ".eval_results/finetop.yaml
 ADAPTER = "adapter_config.json"
 LEFT_OUT = (".cache", ".git")  # of huggingface_hub and git, not of the model
 UNKNOWN = "not known"
+ALL = "all"  # formats of GGUF files
 
 
 class PushRequest(msgspec.Struct, frozen=True):
@@ -31,6 +32,7 @@ class PushRequest(msgspec.Struct, frozen=True):
     repo: str
     kind: Kind
     remedy: str
+    quants: str
     public: bool
     dry_run: bool
     card: Card
@@ -63,12 +65,16 @@ def facts_of(request: PushRequest) -> dict[str, Any]:
         facts: dict[str, Any] = json.loads((request.folder / FACTS).read_text(encoding="utf-8"))
         remedy = facts.get("remedy", {}).get("name", "")
         wanted = (request.run_name, request.step, request.remedy, request.kind)
-        if (facts["run"], facts["step"], remedy, kind_of(request.folder)) == wanted and facts["base"]["id"]:
+        held = (facts["run"], facts["step"], remedy, kind_of(request.folder))
+        quants = {file["quant"] for file in facts.get("files", ())}
+        has_quants = request.quants in ("", ALL) or quants == set(request.quants.split(","))
+        if held == wanted and has_quants and facts["base"]["id"]:
             return facts
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass
+    formats = f" in {request.quants}" if request.quants else ""
     raise BadInput(
-        f"{request.folder} is not the {request.kind} export of {request.run_name}@{request.step}.",
+        f"{request.folder} is not the {request.kind} export of {request.run_name}@{request.step}{formats}.",
         hint="Give another folder: --to DIR.",
     )
 

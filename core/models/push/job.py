@@ -51,7 +51,10 @@ def request_of(job: Job) -> PushRequest:
             {
                 "run_name": job.spec.run_name,
                 "base_id": job.spec.recipe["model"]["id"],
-                **{name: args[name] for name in ("step", "repo", "kind", "remedy", "public", "dry_run")},
+                **{
+                    name: args[name]
+                    for name in ("step", "repo", "kind", "remedy", "quants", "public", "dry_run")
+                },
                 "folder": job.absolute("folder"),
                 "card": card,
             },

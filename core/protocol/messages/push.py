@@ -49,5 +49,6 @@ class Push(Order[PushAnswer], tag="push", frozen=True):
     card: Card
     step: Whole | None = None  # None: the run's best, else the newest
     remedy: str = ""
+    quants: str = ""  # of GGUF files, separated by commas
     public: bool = False
     dry_run: bool = False

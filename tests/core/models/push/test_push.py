@@ -25,7 +25,14 @@ def request_of(tmp_path, **changes):
         "folder": tmp_path / "out",
         "repo": "org/name",
     }
-    whole |= {"kind": "merged", "remedy": "", "public": False, "dry_run": False, "card": Card({}, "")}
+    whole |= {
+        "kind": "merged",
+        "remedy": "",
+        "quants": "",
+        "public": False,
+        "dry_run": False,
+        "card": Card({}, ""),
+    }
     return folder.PushRequest(**{**whole, **changes})
 
 
