@@ -40,8 +40,8 @@ def push(supervisor: Supervisor, ask: Push) -> PushAnswer:
     if not folder.exists() and not folder.is_symlink():
         return PushAnswer(None, name, step)
     args: dict[str, Any] = {
-        "step": step, "folder": str(folder), "repo": ask.repo, "kind": ask.kind, "remedy": ask.remedy, "quants": ask.quants,
-        "public": ask.public, "dry_run": ask.dry_run,
+        "step": step, "folder": str(folder), "repo": ask.repo, "kind": ask.kind, "remedy": ask.remedy,
+        "quants": ask.quants, "public": ask.public, "dry_run": ask.dry_run,
     }  # fmt: skip
     card = msgspec.json.encode(ask.card)
     run_folder = supervisor.home.root / runs.detail(connection, run_id).folder
