@@ -79,8 +79,11 @@ def explained(repo: str) -> Iterator[None]:
         is_offline = isinstance(error, errors.OfflineModeIsEnabled)
         reason = "HF_HUB_OFFLINE is set" if is_offline else first_line(cause)[:200].rstrip(".")
         raise EnvironmentTrouble(f"the upload to {repo} was cut: {reason}.", hint=AGAIN) from error
-    except ValueError as error:  # of the hub's check of the card
-        raise BadInput(f"the hub refuses the card: {' '.join(str(error).split())[:300]}") from error
+    except ValueError as error:
+        text = " ".join(str(error).split())[:300]
+        if "README.md" in text:  # of the hub's check of the card
+            raise BadInput(f"the hub refuses the card: {text}") from error
+        raise EnvironmentTrouble(f"the hub's answer can't be read: {text}.", hint=AGAIN) from error
 
 
 def _refusal(repo: str, status: int, message: str) -> BadInput | EnvironmentTrouble:
