@@ -31,6 +31,7 @@ MODULES: dict[Verb, str] = {
     "watch": "finetop.core.external.watch",
     "import": "finetop.core.models.imports.job",
     "export": "finetop.core.models.export.job",
+    "push": "finetop.core.models.push.job",
     "remedy": "finetop.core.remedies._job",
     "approach": "finetop.core.approaches._job",
     "measure": "finetop.core.approaches._job",

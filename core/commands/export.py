@@ -18,6 +18,7 @@ from finetop.core.errors import BadInput
 from finetop.core.models.export.gguf_log import facts_in
 from finetop.core.models.llama_cpp.quants import DEFAULT, quants_of
 from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.push import PushAnswer
 from finetop.core.protocol.messages.remedies import RemedyAnswer
 from finetop.core.protocol.messages.runs import GetRun, ReadLog
 from finetop.core.protocol.messages.session import Changes
@@ -78,7 +79,7 @@ def target_of(given: str, name: str, home: Home) -> Path:
     return given_path(given or name).absolute()
 
 
-def until_done(home: Home, queued: ExportAnswer | RemedyAnswer, *, quiet: bool) -> data.JobRow:
+def until_done(home: Home, queued: ExportAnswer | RemedyAnswer | PushAnswer, *, quiet: bool) -> data.JobRow:
     """Wait for the end of a job, printing its phases. Returns the job."""
     shown, revision = "", 0
     with Client(home) as client:

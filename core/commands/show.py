@@ -161,6 +161,10 @@ def job_words(job: data.JobRow) -> list[str]:
         lines += [clean_line(str(change)) for change in job.args.get("changes", ())]
     if job.verb == "export":
         lines.append(f"to {clean_line(str(job.args.get('to')))}")
+    if job.verb == "push":
+        lines.append(
+            f"to {clean_line(str(job.args.get('repo')))}{', a dry run' if job.args.get('dry_run') else ''}"
+        )
     if job.verb == "remedy":
         named = ", ".join(str(candidate.get("name")) for candidate in job.args.get("candidates", ()))
         lines.append(clean_line(f"of step {job.args.get('step')}: {named}"))

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.protocol.events import Phase
+from finetop.core.recipe.references import is_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from finetop.core.runtime.event_log import EventLog
 
+ALIAS, HUB_ID = "smollm2-135m-instruct", "HuggingFaceTB/SmolLM2-135M-Instruct"  # the demo model
+HubKind = Literal["model", "dataset"]
 ASK_S = 5.0  # for the hub's answer; a hanging name look-up has no time limit of its own
 GIVE_UP_S = 8.0
 _WANTED = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "*.txt"]
@@ -46,27 +49,15 @@ def fetch(model_id: str, revision: str | None, trust_remote_code: bool, events: 
 
 
 def ask(
-    repository: str, revision: str | None, kind: Literal["model", "dataset"] = "model"
+    repository: str, revision: str | None, kind: HubKind = "model"
 ) -> str | BadInput | EnvironmentTrouble:
     """Return the commit of a model or data set on the hub, or BadInput or EnvironmentTrouble, within 8 seconds."""
-    from huggingface_hub import HfApi, errors
+    from huggingface_hub import errors
 
-    outcome: list[str | Exception] = []
-
-    def call() -> None:
-        try:
-            info = HfApi().model_info if kind == "model" else HfApi().dataset_info
-            outcome.append(str(info(repository, revision=revision, timeout=ASK_S).sha))
-        except Exception as error:
-            outcome.append(error)
-
-    caller = threading.Thread(target=call, daemon=True)
-    caller.start()
-    caller.join(GIVE_UP_S)
-    answer = outcome[0] if outcome else TimeoutError()
+    answer = _info(repository, revision, kind)
+    if not isinstance(answer, Exception):
+        return str(answer.sha)
     key = "model.id" if kind == "model" else "data"
-    if isinstance(answer, str):
-        return answer
     if isinstance(answer, errors.GatedRepoError):
         hint = f"Accept its terms on its hub page ({repository}), then log in with `hf auth login`."
         return BadInput(f"{key}: {repository} is available only after you accept its terms.", hint=hint)
@@ -82,6 +73,32 @@ def ask(
     why = f"{repository} is not here and the hub can't be reached ({reason})"
     hint = "Give a local folder instead, or download it where there is a network and copy the hub's cache."
     return EnvironmentTrouble(f"{key}: {why}.", hint=hint)
+
+
+def licence(repository: str, kind: HubKind) -> str:
+    """Return the licence that a repository's card names; empty if the hub is silent or it names none."""
+    answer = _info(repository, None, kind)
+    found = None if isinstance(answer, Exception) else getattr(answer.card_data, "license", None)
+    return found if isinstance(found, str) else ""
+
+
+def _info(repository: str, revision: str | None, kind: HubKind) -> Any:
+    """Return what the hub knows of a repository, or the error, within 8 seconds."""
+    from huggingface_hub import HfApi
+
+    outcome: list[Any] = []
+
+    def call() -> None:
+        try:
+            info = HfApi().model_info if kind == "model" else HfApi().dataset_info
+            outcome.append(info(repository, revision=revision, timeout=ASK_S))
+        except Exception as error:
+            outcome.append(error)
+
+    caller = threading.Thread(target=call, daemon=True)
+    caller.start()
+    caller.join(GIVE_UP_S)
+    return outcome[0] if outcome else TimeoutError()
 
 
 def cached(model_id: str, revision: str | None) -> Path | None:
@@ -130,3 +147,10 @@ def _size_mb(folder: Path) -> float:
 def is_local(model_id: str) -> bool:
     """Return whether this is a folder, not a name on the hub: it starts with /, ./, ../ or ~."""
     return model_id.startswith(("/", "./", "../", "~")) or model_id in (".", "..")
+
+
+def id_of(model_id: str) -> str:
+    """Return a model's id on the hub; empty for a folder or a run."""
+    if is_local(model_id) or is_reference(model_id):
+        return ""
+    return HUB_ID if model_id == ALIAS else model_id

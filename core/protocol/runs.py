@@ -86,7 +86,17 @@ class Lost(msgspec.Struct, tag="lost", frozen=True):
 # approach: a run without weight changes, which is its own measurement; measure: the measurement of a trained run
 # command: another training program; watch: one that somebody else started
 Verb = Literal[
-    "train", "check", "import", "export", "remedy", "approach", "measure", "command", "watch", "chat"
+    "train",
+    "check",
+    "import",
+    "export",
+    "push",
+    "remedy",
+    "approach",
+    "measure",
+    "command",
+    "watch",
+    "chat",
 ]
 NO_WEIGHT = "none"  # method and objective of a run without weight changes
 UNKNOWN = "?"  # model of a run, until its output names it
@@ -97,7 +107,7 @@ COMMAND, WATCHED = (
 )  # objective of a run that another program trains: started by us, or not
 TRAINS = ("train", "command")  # verbs that take the GPUs of the recipe's budget
 OF_OTHERS = ("command", "watch")  # verbs of another program's training
-READS = ("import", "watch")  # verbs that only read files, on this machine
+READS = ("import", "watch", "push")  # verbs that only read files, on this machine
 RESUMES = (*TRAINS, "watch")  # verbs that report steps, and may go back to an earlier one
 MAKES_A_RUN = ("train", "import", "approach", "command", "watch")  # verbs of the job whose state is its run's
 
@@ -182,6 +192,7 @@ class JobSpec(msgspec.Struct, frozen=True):
     # train: {} or {"resume": {"step": 120, "checkpoint": "checkpoints/step-000120", "anyway": false}, "changes": […]}
     # ("resume" also has "began" if a cluster restarted the job: whether this job started the run)
     # export: {"checkpoint": …, "step": 120, "to": "/models/y", "dtype": "bfloat16"}; of a remedy also {"remedy": {…}}
+    # push: {"folder": "/models/y", "repo": "org/name", "kind": "adapter", "step": 120, "card": "cards/3f….json", …}
     # remedy: {"checkpoint": …, "step": 120, "candidates": [{"name": "interpolate-0.5", "checkpoint": …, …}]}
     # approach, measure: {"approach": "lora", "step": 120, "checkpoint": …}, the last two only if weights change
     # chat: {"sides": [a ChatSide and a Place of core/chat/transcript.py in one]}; "on_cpu", "is_own": true only if set

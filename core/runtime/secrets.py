@@ -63,6 +63,11 @@ def locate(text: str) -> Secret | None:
     shapes = [s._replace(is_real=lambda _: True) if s.kind in _BY_SHAPE else s for s in SECRETS]
     if (hit := next(hits_of(shapes, text), None)) is not None:
         return Secret(_line(text, hit.start), f"what looks like {_WORDS.get(hit.kind, f'a {hit.kind}')}")
+    return locate_value(text)
+
+
+def locate_value(text: str) -> Secret | None:
+    """Find the value of a secret in the environment."""
     for name, value in os.environ.items():
         if len(value) >= SHORTEST and is_secret_name(name) and value in text:
             return Secret(_line(text, text.index(value)), f"the value of {name}")

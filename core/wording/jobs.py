@@ -20,6 +20,7 @@ NAMES: Mapping[Verb, str] = {
     "remedy": "remedies",
     "export": "export",
     "import": "import",
+    "push": "push",
     "approach": "measurement",
     "measure": "measurement",
     "chat": "chat",
@@ -141,6 +142,8 @@ def _kept(job: SideJob) -> str:
             return "No model is written."
         case "import":
             return "No model is imported."
+        case "push":
+            return "Nothing is published; what was uploaded is not sent again."
         case "chat":
             return "What was answered is kept."
         case _:

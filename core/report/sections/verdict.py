@@ -18,7 +18,7 @@ def verdict(facts: RunFacts) -> tuple[str, Tone, str, tuple[str, ...]]:
     name = word(outcome)
     sentence = verdict_line(outcome)[len(name) :].strip()
     if outcome.step is not None:
-        sentence += f", at step {outcome.step:,}"
+        sentence = f"{sentence.rstrip('.')}, at step {outcome.step:,}"
     settled = "" if check is None else settled_words(check)
     beside = [*outcome.claims, *(line.replace("  ", ": ", 1) for line in further_lines(outcome))]
     if settled:

@@ -118,8 +118,8 @@ def _again(supervisor: Supervisor, job: Job, state: data.State, onward: Onward |
     held = job.asked == "pause"
     if not isinstance(state, data.Failed | data.Lost):
         return Again({**args, "paused": step} if job.verb == "train" else args, held, None)
-    if job.verb == "import" and state.kind == "environment":
-        return None  # the user waits for an import: report a missing base model at once
+    if job.verb in ("import", "push") and state.kind == "environment":
+        return None  # the user waits for it: report a missing base model, or a silent hub, at once
     if job.verb == "chat":
         return None  # so he does for a chat
     has_moved = step > job.args.get("resume", {}).get("step", 0)

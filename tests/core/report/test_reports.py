@@ -2,17 +2,21 @@
 
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from html.parser import HTMLParser
 
+import msgspec
 import pytest
 from markdown_it import MarkdownIt
 
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.check_result import Flip, read
+from finetop.core.protocol.data_diff import SourceRow
 from finetop.core.protocol.messages.runs import Curve
 from finetop.core.recipe.load import load_recipe
 from finetop.core.report import Bars, Chart, formats
 from finetop.core.report.load import RunFacts
+from finetop.core.report.model_card import Pushed, card_of
 from finetop.core.report.run_page import page_of
 from finetop.core.report.svg import bars, chart, standalone, ticks
 
@@ -131,6 +135,16 @@ def test_no_text_becomes_markup_of_the_page(text):
     assert tokens_of(written("markdown", text)) == tokens_of(written("markdown", HARMLESS))
     for form in formats.names():
         assert not _OBEYED.search(written(form, text))
+    assert tokens_of(card(text)) == tokens_of(card(HARMLESS))
+    assert not _OBEYED.search(card(text))
+
+
+def card(text):
+    """Return the body of a model card whose run has this string as every outside text, and a row of data."""
+    facts = told(text)
+    source = SourceRow(text, f"/nowhere/{HARMLESS}.jsonl", text, "train", 60, "5e" * 32)
+    detail = msgspec.structs.replace(facts.detail, recipe=load_recipe("lora").resolved, sources=[source])
+    return card_of(replace(facts, detail=detail), Pushed("org/name", 60, "adapter"), "1.0").body
 
 
 def test_nothing_is_loaded_from_outside_and_no_script_is_there():

@@ -1,0 +1,285 @@
+"""The model card of a run: what it is, its verdict, how it was trained on what, and how to load it. Pure functions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from finetop.core.data import hub
+from finetop.core.errors import FinetopError, Refused
+from finetop.core.plugins import writes_text
+from finetop.core.protocol.check_result import worst_first
+from finetop.core.protocol.data_diff import SourceRow
+from finetop.core.protocol.messages.push import Card, Kind
+from finetop.core.protocol.runs import RemedyRow
+from finetop.core.recipe.dotted import flat_settings, flat_texts
+from finetop.core.recipe.load import recipe_from_resolved
+from finetop.core.recipe.protections import chosen
+from finetop.core.report import Block, Chart, Table
+from finetop.core.report.formats.markdown import block_text
+from finetop.core.report.load import RunFacts
+from finetop.core.report.png import png
+from finetop.core.report.public_scores import public_scores
+from finetop.core.report.sections import curves
+from finetop.core.report.sections.verdict import verdict
+from finetop.core.text import clean_line
+from finetop.core.wording.check_markdown import escape
+from finetop.core.wording.data_versions import source_words
+from finetop.core.wording.verdicts import change_of, interval_of, task_cells
+
+PICTURE = "curves.png"
+RELATIONS: dict[Kind, str] = {"adapter": "adapter", "merged": "finetune", "gguf": "quantized"}
+LIBRARIES: dict[Kind, str] = {"adapter": "peft", "merged": "transformers"}  # the hub knows GGUF by its files
+REASON = 160  # characters of a reason on one line
+SETTINGS = ("method", "objective", "train")  # sections of the recipe that the card shows
+WORDS = {"ok": "OK", "regressed": "REGRESSED", "no_verdict": "NO VERDICT"}
+# The folders of a path: a card names files alone
+_FOLDERS = re.compile(r"(?<![\w.:/\\-])(?:~|\.{1,2})?(?:/[\w.+@~-]+)+/(?=[\w.+@-])")
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What is published: which model of the run, in which form, under which name."""
+
+    repo: str
+    step: int
+    kind: Kind
+    quants: str = ""  # of GGUF files
+    remedy: RemedyRow | None = None
+
+    @property
+    def name(self) -> str:
+        return self.repo.rpartition("/")[2]
+
+
+def refusal(facts: RunFacts, pushed: Pushed) -> FinetopError | None:
+    """Return why the model is published only if the user insists, as it regressed or has no verdict; else None."""
+    name, hint = (
+        f"{facts.detail.row.name}@{pushed.step}",
+        "Publish it nevertheless: --anyway (the card says so).",
+    )
+    if pushed.remedy is not None:
+        row = pushed.remedy
+        standing = row.confirmation or row.verdict
+        if standing == "ok":
+            return None
+        lost = row.drop if row.fresh_drop is None else row.fresh_drop
+        points = "" if lost is None else f", {change_of(lost)} points"
+        word = WORDS.get(standing, "not confirmed")
+        return Refused(f"{name} with {row.name} is {word}{points}.", hint=hint)
+    outcome = facts.outcome
+    if outcome is None:
+        check = f"Check it first: finetop check {name}. Or publish it unchecked: --anyway."
+        return Refused(f"{name} has no verdict: nothing shows what it forgot.", hint=check)
+    if outcome.verdict == "ok":
+        return None
+    if outcome.verdict == "no_verdict":
+        reason = clean_line(outcome.reason, limit=REASON).rstrip(".")
+        return Refused(f"{name} has no verdict: {reason}.", hint=hint)
+    word, _, sentence, _ = verdict(facts)
+    return Refused(clean_line(f"{name} is {word}: {sentence}").rstrip(".") + ".", hint=hint)
+
+
+def card_of(facts: RunFacts, pushed: Pushed, version: str) -> Card:
+    """Write the card of a run's model, with its metadata, its curves and the scores of completed benchmarks."""
+    facts = without_triage(facts)
+    charts = [block for block in curves.blocks(facts) if isinstance(block, Chart)]
+    parts = [
+        f"# {escape(pushed.name)}",
+        about(facts, pushed, version),
+        *verdict_parts(facts, pushed),
+        *training_parts(facts, has_charts=bool(charts)),
+        *data_parts(facts),
+        *loading_parts(facts, pushed),
+    ]
+    body = _FOLDERS.sub("", "\n\n".join(parts))
+    has_scores = facts.outcome is not None and pushed.remedy is None and pushed.kind != "gguf"
+    scores = list(public_scores(facts.outcome, version)) if has_scores and facts.outcome else []
+    picture = png(charts, []) if charts else b""
+    return Card(metadata(facts, pushed), body, picture, scores, datasets(facts.detail.sources))
+
+
+def without_triage(facts: RunFacts) -> RunFacts:
+    """Leave out who accepted a regression: a card names no user."""
+    row = msgspec.structs.replace(facts.detail.row, check=None)
+    return replace(facts, detail=msgspec.structs.replace(facts.detail, row=row))
+
+
+def metadata(facts: RunFacts, pushed: Pushed) -> dict[str, Any]:
+    """Return the card's metadata; the licence is looked up where the files are."""
+    row, base = facts.detail.row, base_of(facts)
+    found: dict[str, Any] = {}
+    if base:
+        found = {"base_model": base, "base_model_relation": RELATIONS[pushed.kind]}
+    if pushed.kind in LIBRARIES:
+        found["library_name"] = LIBRARIES[pushed.kind]
+    found["pipeline_tag"] = "text-generation" if writes_text(row.objective) else "text-classification"
+    found["tags"] = ["finetop", row.method, row.objective, *(["gguf"] if pushed.kind == "gguf" else [])]
+    if used := datasets(facts.detail.sources):
+        found["datasets"] = used
+    return found
+
+
+def base_of(facts: RunFacts) -> str:
+    """Return the base model's id on the hub; empty if it has none."""
+    return hub.id_of(str(facts.detail.recipe["model"]["id"]))
+
+
+def datasets(sources: list[SourceRow]) -> list[str]:
+    """Return the data sets of the hub that a run learned from."""
+    learned = (row.path for row in sources if row.use in ("train", "replay") and row.revision)
+    return list(dict.fromkeys(path for path in learned if path.count("/") == 1 and not hub.is_local(path)))
+
+
+def about(facts: RunFacts, pushed: Pushed, version: str) -> str:
+    row = facts.detail.row
+    base = base_of(facts)
+    named = f"[`{base}`](https://huggingface.co/{base})" if base else "a local model"
+    forms = {
+        "adapter": "is the adapter alone, to load beside that model",
+        "merged": "is the whole model",
+        "gguf": f"are GGUF files ({pushed.quants})",
+    }
+    changed = "" if pushed.remedy is None else f", changed by {escape(pushed.remedy.label)}"
+    return (
+        f"Tuned from {named} by {escape(row.method)} ({escape(row.objective)}): step {pushed.step:,} of run"
+        f" {escape(row.name)}{changed}. Here {forms[pushed.kind]}, published by finetop {version}."
+    )
+
+
+def verdict_parts(facts: RunFacts, pushed: Pushed) -> Iterator[str]:
+    """Yield the verdict, how sure it is, and what each task lost or won."""
+    yield "## What it forgot"
+    if pushed.kind == "gguf":
+        yield "The model before its weights were rounded; what that changed is under Verified files."
+    if pushed.remedy is not None:
+        yield from remedy_parts(pushed.remedy)
+        return
+    word, _, sentence, sure = verdict(facts)
+    yield f"**{escape(word)}** {escape(sentence)}"
+    outcome = facts.outcome
+    if outcome is None:
+        return
+    if sure:
+        yield "\n".join(f"- {escape(line)}" for line in sure)
+    if outcome.tasks:
+        head = ("", "task", "base", "tuned", "change", "interval", "lost", "won", "items")
+        rows = tuple(task_cells(task, outcome.margin) for task in worst_first(outcome))
+        yield block_text(Table(head, rows, right=(2, 3, 4, 6, 7, 8)))
+    early = outcome.items_used < outcome.items_total
+    yield (
+        "The tuned model and its base answered the same items; changes are in points of 100."
+        + (
+            " The comparison ended as soon as it was decided, so the scores are not benchmark scores."
+            if early
+            else ""
+        )
+    )
+
+
+def remedy_parts(row: RemedyRow) -> Iterator[str]:
+    """Yield a remedy's result: confirmed on items that did not choose it, else on those that did."""
+    is_confirmed = row.fresh_drop is not None
+    word: str = row.confirmation if is_confirmed else row.verdict
+    lost, bounds = (row.fresh_drop, row.fresh_interval) if is_confirmed else (row.drop, row.interval)
+    where = f"on {row.items_used:,} of {row.items_total:,} items, not confirmed on others"
+    if is_confirmed:
+        where = f"confirmed on {row.fresh_used:,} of {row.fresh_total:,} further items"
+    points = (
+        "" if lost is None else f" {change_of(lost)} points against the base [{interval_of(bounds, 0.0)}]"
+    )
+    yield f"**{WORDS.get(word, word or 'NOT CHECKED')}**{points}, {where}."
+    if row.worst:
+        rows = tuple((task.task, change_of(task.drop)) for task in row.worst)
+        yield block_text(Table(("task", "change, points"), rows, right=(1,)))
+    if row.kept:
+        kept = ", ".join(f"{metric} {100 * share:.0f}%" for metric, share in row.kept.items())
+        yield escape(f"Of the training's gain it keeps: {kept}.")
+
+
+def training_parts(facts: RunFacts, *, has_charts: bool) -> Iterator[str]:
+    """Yield the curves, the settings, the machine and the energy."""
+    yield "## Training"
+    if has_charts:
+        yield f"![Curves over {facts.last:,} steps]({PICTURE})"
+    recipe, detail = facts.detail.recipe, facts.detail
+    shown = {name: recipe[name] for name in SETTINGS if recipe.get(name)}
+    used = {name: recipe["protect"][name] for name in chosen(recipe_from_resolved(recipe))}
+    shown |= {"protect": used} if used else {}
+    unset = {key for key, value in flat_settings(shown) if value in (None, {}, [])}
+    settings = tuple((key, text) for key, text in flat_texts(shown).items() if key not in unset)
+    yield "<details><summary>Settings</summary>"
+    yield block_text(Table(("setting", "value"), settings))
+    yield "</details>"
+    lines = []
+    trainable, whole = detail.planned.get("trainable_parameters"), detail.planned.get("parameters")
+    if trainable and whole:
+        lines.append(f"{trainable / 1e6:,.1f} of {whole / 1e6:,.0f} M parameters were trained.")
+    if detail.versions:
+        lines.append(", ".join(f"{name} {number}" for name, number in detail.versions.items()))
+    rows = () if facts.comparison is None else facts.comparison.rows
+    energy = [one.energy_wh for one in rows if any(run.name == detail.row.name for run in one.runs)]
+    lines += [f"Energy of the GPUs: {used:,.1f} Wh." for used in energy if used is not None]
+    if lines:
+        yield "\n".join(f"- {escape(line)}" for line in lines)
+
+
+def data_parts(facts: RunFacts) -> Iterator[str]:
+    """Yield the versions of the data: rows, and the hash that identifies them."""
+    if not facts.detail.sources:
+        return
+    yield "## Data"
+    rows = tuple(
+        (source_words(row), row.use, f"{row.rows:,}", f"v{row.number}", row.content[:16], row.revision[:12])
+        for row in facts.detail.sources
+    )
+    head: tuple[str, ...] = ("source", "used as", "rows", "version", "sha256 of its rows", "commit")
+    table: Block = Table(head, rows, right=(2,))
+    yield block_text(table)
+
+
+# --- how to load it ---------------------------------------------------------------------------------------
+
+
+def loading_parts(facts: RunFacts, pushed: Pushed) -> Iterator[str]:
+    """Yield the commands and code that load what is published."""
+    yield "## How to load it"
+    repo = pushed.repo
+    if pushed.kind == "gguf":
+        quant = "Q8_0" if pushed.quants == "all" else pushed.quants.split(",")[0].upper()
+        yield code("bash", f"ollama run hf.co/{repo}:{quant}", f"llama-cli -hf {repo}:{quant}")
+        return
+    is_reward = not writes_text(facts.detail.row.objective)
+    auto = "AutoModelForSequenceClassification" if is_reward else "AutoModelForCausalLM"
+    labels = ", num_labels=1" if is_reward else ""
+    first = f"from transformers import {auto}, AutoTokenizer"
+    tokenizer = f'tokenizer = AutoTokenizer.from_pretrained("{repo}")'
+    if pushed.kind == "merged":
+        yield code("python", first, "", f'model = {auto}.from_pretrained("{repo}"{labels})', tokenizer)
+        if not is_reward:
+            yield code("bash", f"vllm serve {repo}")
+        return
+    recipe = facts.detail.recipe["model"]
+    base, quantize = base_of(facts), recipe.get("quantize", "none")
+    at = f', revision="{recipe["revision"]}"' if recipe.get("revision") else ""
+    yield code(
+        "python",
+        "from peft import PeftModel",
+        first,
+        "",
+        f'base = {auto}.from_pretrained("{base}"{at}{labels})',
+        f'model = PeftModel.from_pretrained(base, "{repo}")',
+        tokenizer,
+    )
+    if not is_reward:
+        yield code("bash", f"vllm serve {base} --enable-lora --lora-modules {pushed.name}={repo}")
+    if quantize not in ("none", None):
+        yield f"It was trained beside that model in {quantize}: load the base the same way to reproduce it exactly."
+
+
+def code(language: str, *lines: str) -> str:
+    return "\n".join([f"```{language}", *lines, "```"])

@@ -1,0 +1,127 @@
+"""What must not leave is found in every kind of file; the hub's refusals are one line each; scores in its form."""
+
+import socket
+
+import numpy
+import pytest
+import yaml
+from hub import TOKEN, serve
+from huggingface_hub import constants
+from huggingface_hub.utils import _http
+from safetensors.numpy import save_file
+
+from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.models.push import folder, leaks, upload
+from finetop.core.protocol.messages.push import Card, PublicScore
+
+SECRET = "hf_" + "aB3dE6gH9" * 4
+
+
+def request_of(tmp_path, **changes):
+    whole = {
+        "run_name": "one",
+        "step": 4,
+        "base_id": "org/base",
+        "folder": tmp_path / "out",
+        "repo": "org/name",
+    }
+    whole |= {
+        "kind": "merged",
+        "remedy": "",
+        "quants": "",
+        "public": False,
+        "dry_run": False,
+        "card": Card({}, ""),
+    }
+    return folder.PushRequest(**{**whole, **changes})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        (
+            "config.json",
+            f'{{\n"a": 1,\n"auth": "{SECRET}"}}',
+            "config.json:3: holds what looks like a Hugging Face token",
+        ),
+        (
+            "config.json",
+            '{\n"_name_or_path": "/models/llama/base"}',
+            "config.json:2: holds a local path, /models/llama",
+        ),
+        (
+            "README.md",
+            "# x\n\nof /work/me/data.jsonl",
+            "README.md:3: holds a local path, /work/me/data.jsonl",
+        ),
+        ("Modelfile", "FROM file:///home/me/x.gguf", "Modelfile:1: holds a local path"),
+        ("notes.txt", "HOST", "notes.txt:1: holds this machine's name"),
+        ("tokenizer.json", "HOME/x", "tokenizer.json:1: holds a path of this machine"),
+        ("training_args.bin", "", "training_args.bin is a pickle"),
+        (
+            "model.safetensors",
+            "HOME/base",
+            r"model.safetensors \(its metadata\):1: holds a path of this machine",
+        ),
+    ],
+)
+def test_what_must_not_leave_is_named_with_its_place(tmp_path, monkeypatch, name, text, expected):
+    monkeypatch.setattr(socket, "gethostname", lambda: "gpu-box-17")
+    out, home = tmp_path / "out", tmp_path / "home"
+    out.mkdir()
+    text = text.replace("HOST", "trained on gpu-box-17").replace("HOME", str(home))
+    if name.endswith(".safetensors"):
+        save_file({"a": numpy.zeros(2, "float32")}, out / name, metadata={"format": text})
+    else:
+        (out / name).write_text(text)
+    (out / "generation_config.json").write_text('{"eos_token_id": 2, "chat_template": "https://a.b/home/c"}')
+    with pytest.raises(BadInput, match=expected) as caught:
+        leaks.require_none(out, folder.files_of(out), home, ("org/name",))
+    assert SECRET not in str(caught.value)
+    (out / name).unlink()
+    (out / "tokenizer.json").write_text('{"vocab": {"/home/user": 1, "root": 2, "gpu-box-17": 3}}')
+    leaks.require_none(out, folder.files_of(out), home, ("org/name",))
+
+
+def test_each_refusal_of_the_hub_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "config.json").write_text("{}")
+    request, sizes = request_of(tmp_path), {"config.json": 2}
+
+    class Events:
+        write = staticmethod(lambda event: None)
+
+    def refused(kind, expected, changed=request):
+        with pytest.raises(kind, match=expected) as caught:
+            upload.upload(changed, sizes, Events)
+        assert "\n" not in str(caught.value) and TOKEN not in str(caught.value)
+
+    with serve() as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        _http.close_session()
+        refused(BadInput, "there is no token")
+        (tmp_path / "token").write_text("hf_wrong")
+        refused(BadInput, "the hub does not accept the token")
+        (tmp_path / "token").write_text(TOKEN)
+        hub.refuses = 403
+        refused(BadInput, "may not write to org/name")
+        hub.refuses = 0
+        hub.private["org/name"] = False
+        refused(BadInput, "org/name exists and is public")
+        assert not hub.files
+    _http.close_session()
+    refused(EnvironmentTrouble, "the upload to org/name was cut")
+
+
+def test_scores_are_in_the_hub_s_own_form(tmp_path):
+    score = PublicScore("openbookqa", "allenai/openbookqa", "main", 41.2, "all 500 items")
+    text = folder.scores_text(request_of(tmp_path, card=Card({}, "", scores=[score])))
+    wanted = {
+        "dataset": {"id": "allenai/openbookqa", "task_id": "main"},
+        "value": 41.2,
+        "notes": "all 500 items",
+    }
+    assert yaml.safe_load(text) == [wanted]
