@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -175,8 +175,11 @@ def tokens_per_s(model: Model, asked: Reference) -> float | None:
     return count / max(time.monotonic() - begun, 1e-6) if count > 2 else None
 
 
-def lines_of(converted: Converted, made: str) -> list[str]:
-    """Return what a person reads: the proof, and a table for choosing among the files."""
+def lines_of(converted: Converted, made: str, verdicts: Mapping[str, str]) -> list[str]:
+    """Return what a person reads: the proof, and a table for choosing among the files.
+
+    `verdicts` is of each number format.
+    """
     proven = converted.proven
     assert proven is not None
     lines = [
@@ -187,7 +190,7 @@ def lines_of(converted: Converted, made: str) -> list[str]:
     lines += [f"{made}, note: {note}" for note in converted.notes]
     width = max(len(file.name) for file in converted.files)
     lines.append(
-        f"{made}, {'file':{width}}  {'size':>9}  nats/token  {'KL':>7}  answers alike  tokens/s on this CPU"
+        f"{made}, {'file':{width}}  {'size':>9}  nats/token  {'KL':>7}  answers alike  tokens/s on this CPU  verdict"
     )
     lines.append(f"{made}, {'the model':{width}}  {'':>9}  {proven.reference_nats:10.4f}")
     for file in converted.files:
@@ -195,6 +198,6 @@ def lines_of(converted: Converted, made: str) -> list[str]:
         alike = f"{measured.answers - measured.answers_differ} of {measured.answers}"
         speed = "" if file.tokens_per_s is None else f"{file.tokens_per_s:.0f}"
         line = f"{made}, {file.name:{width}}  {size_word(file.bytes):>9}  {measured.nats:10.4f}"
-        line += f"  {max(measured.kl, 0.0):7.1g}  {alike:>13}  {speed:>8}  {file.mix}"
+        line += f"  {max(measured.kl, 0.0):7.1g}  {alike:>13}  {speed:>8}{'':13}  {verdicts[file.quant]:18}  {file.mix}"
         lines.append(line.rstrip())
     return lines
