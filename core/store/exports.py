@@ -29,3 +29,8 @@ def of_run(connection: Connection, run_id: int) -> list[ExportedFile]:
     """Read the files that were written of a run, oldest first; files of one job in the order it wrote them."""
     query = "SELECT file FROM exports WHERE run_id = ? ORDER BY job_id, time, rowid"
     return read_as(connection, _file.decode, query, [run_id])
+
+
+def with_verdict(connection: Connection, run_id: int, step: int | None) -> list[ExportedFile]:
+    """Read the files of a checkpoint that have a verdict, oldest first."""
+    return [file for file in of_run(connection, run_id) if file.step == step and file.verdict is not None]

@@ -62,6 +62,19 @@ def beside(file: ExportedFile) -> str:
     return "; ".join(parts)
 
 
+def of_task(file: ExportedFile, task: str) -> tuple[Three, str]:
+    """Return the scores of a task, or of the whole (""), and the verdict: 'ok -0.4, 2.1x smaller'."""
+    verdict = file.verdict
+    if verdict is None:
+        return (None, None, None), NOT_ASKED
+    if not task:
+        return verdict.scores, f"{verdict_words(file)}, {smaller(file)}{_standing(file)}"
+    scores = next((entry for entry in verdict.tasks if entry.task == task), None)
+    if scores is None:
+        return (None, None, None), "not in its suite"
+    return scores.scores, f"{scores.mark} {change(scores.drop)} on {counted(scores.items, 'item')}"
+
+
 def lost_words(verdict: ExportVerdict) -> str:
     """Return what a REGRESSED file lost, worst task first: 'arithmetic -12.0, facts -4.1 and 2 more'."""
     fell = [task for task in verdict.tasks if (task.drop or 0.0) > 0]
