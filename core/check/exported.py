@@ -41,7 +41,7 @@ from finetop.core.models.llama_cpp.model import Model, open_model
 from finetop.core.plugins import REMEDIES
 from finetop.core.protocol.check_result import CheckResult, worst_first
 from finetop.core.protocol.events import ItemScore, Phase
-from finetop.core.protocol.exports import ExportVerdict, TaskScores, Three
+from finetop.core.protocol.exports import ExportVerdict, TargetScores, TaskScores, Three
 from finetop.core.recipe.schema import Metric
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
@@ -142,10 +142,10 @@ def score_until_decided(
     return state, scores
 
 
-def target_scores(trial: Trial, model: Model) -> dict[str, Three]:
+def target_scores(trial: Trial, model: Model) -> dict[str, TargetScores]:
     """Return each metric of the target under base, tuned model and file."""
     context, wanted = trial.context, trial.context.recipe.check.target
-    scores: dict[str, Three] = {}
+    scores: dict[str, TargetScores] = {}
     for metric, tuned in trial.target.items():
         assert wanted is not None
         rows = rows_of(context, metric)
@@ -154,12 +154,15 @@ def target_scores(trial: Trial, model: Model) -> dict[str, Three]:
         pair = target.compare(metric, rows, tuned, exported)
         base = trial.base.scores.target.get(metric)
         of_base = None if base is None else target.compare(metric, rows, base, exported).base
-        scores[metric] = (of_base, pair.base, pair.tuned)
+        scores[metric] = TargetScores((of_base, pair.base, pair.tuned), pair.low, pair.high, len(rows))
     return scores
 
 
 def verdict_of(
-    trial: Trial, state: sequential.Check, scores: Mapping[Key, ItemScore], reached: dict[str, Three]
+    trial: Trial,
+    state: sequential.Check,
+    scores: Mapping[Key, ItemScore],
+    reached: dict[str, TargetScores],
 ) -> ExportVerdict:
     """Sum a file up; the tuned model has the place of a check's base."""
     result: CheckResult = conclude.conclude(state)

@@ -28,6 +28,15 @@ class TaskScores(msgspec.Struct, frozen=True, array_like=True):
     items: Count = 0
 
 
+class TargetScores(msgspec.Struct, frozen=True, array_like=True):
+    """A metric of the target; low to high bounds exported - tuned (95 %), from the paired rows."""
+
+    scores: Three
+    low: Number
+    high: Number
+    rows: Count = 0
+
+
 class ExportVerdict(msgspec.Struct, frozen=True, kw_only=True):
     """An exported file against the tuned model, on the items of the run's check, asked by the program that runs it.
 
@@ -45,7 +54,7 @@ class ExportVerdict(msgspec.Struct, frozen=True, kw_only=True):
     lost: Count = 0
     won: Count = 0
     tasks: Annotated[list[TaskScores], Meta(max_length=1000)] = []  # worst first
-    target: Annotated[dict[Key, Three], Meta(max_length=20)] = {}  # by metric
+    target: Annotated[dict[Key, TargetScores], Meta(max_length=20)] = {}  # by metric; decides nothing
     answers_differ: Count = 0  # items that got another answer, right or wrong
     suite: Text = ""
     seconds: Number = 0.0
@@ -66,5 +75,7 @@ class ExportedFile(msgspec.Struct, frozen=True, kw_only=True):
     tokens_per_s: Number | None = None  # one answer, on the CPU of the machine that exported
     verdict: ExportVerdict | None = None
     unasked: Text = ""
-    standing: Literal["written", "refused", "anyway"] = "written"  # refused: REGRESSED, and kept as NAME.unproven
+    standing: Literal["written", "refused", "anyway"] = (
+        "written"  # refused: REGRESSED, and kept as NAME.unproven
+    )
     at: Annotated[float, Meta(ge=0, le=1e11)] = 0.0

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from finetop.core.protocol.exports import NOT_ASKED, ExportedFile, ExportVerdict, Three
+from finetop.core.protocol.check_result import LOWER_IS_BETTER
+from finetop.core.protocol.exports import NOT_ASKED, ExportedFile, ExportVerdict, TargetScores, Three
 from finetop.core.text import clean_line, counted
 from finetop.core.wording.units import size_word
-from finetop.core.wording.verdicts import SHORT_WORDS, change
+from finetop.core.wording.verdicts import SHORT_WORDS, change, signed
 
 HEAD = ("file", "size", "base", "tuned", "exported", "points", "verdict", "nats/token", "tokens/s")
 RIGHT = (1, 2, 3, 4, 5, 7, 8)
@@ -58,7 +59,7 @@ def beside(file: ExportedFile) -> str:
         parts.append(f"lost {lost_words(verdict)}")
     if verdict.verdict == "no_verdict":
         parts.append(verdict.reason)
-    parts += [f"{metric} {' -> '.join(target_cells(three))}" for metric, three in verdict.target.items()]
+    parts += [target_words(metric, scores) for metric, scores in verdict.target.items()]
     return "; ".join(parts)
 
 
@@ -68,7 +69,7 @@ def of_task(file: ExportedFile, task: str) -> tuple[Three, str]:
     if verdict is None:
         return (None, None, None), NOT_ASKED
     if not task:
-        return verdict.scores, f"{verdict_words(file)}, {smaller(file)}{_standing(file)}"
+        return verdict.scores, f"{verdict_words(file)}{_standing(file)}, {smaller(file)}"
     scores = next((entry for entry in verdict.tasks if entry.task == task), None)
     if scores is None:
         return (None, None, None), "not in its suite"
@@ -108,9 +109,12 @@ def cells_of(three: Three) -> tuple[str, ...]:
     return tuple("-" if value is None else f"{value:.3f}" for value in three)
 
 
-def target_cells(three: Three) -> tuple[str, ...]:
-    """Return a metric of the target under all three models that have one."""
-    return tuple(f"{value:.2f}" for value in three if value is not None)
+def target_words(metric: str, target: TargetScores) -> str:
+    """Return a metric under all three models, and whether the file is clearly worse: 'exact_match 0.10 -> 0.92 -> 0.90'."""
+    scores = " -> ".join(f"{value:.2f}" for value in target.scores if value is not None)
+    is_worse = target.low > 0 if metric in LOWER_IS_BETTER else target.high < 0
+    bounds = f"{signed(target.low, 0.0, digits=2)} to {signed(target.high, 0.0, digits=2)}"
+    return f"{metric} {scores}{f' (worse than tuned: {bounds} at 95 %)' if is_worse else ''}"
 
 
 def _standing(file: ExportedFile) -> str:

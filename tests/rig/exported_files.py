@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from finetop.core.protocol.exports import ExportedFile, ExportVerdict, TaskScores
+from finetop.core.protocol.exports import ExportedFile, ExportVerdict, TargetScores, TaskScores
 
 OK = ExportVerdict(
     verdict="ok", reason="", margin=0.03, drop=0.004, decided=(-0.01, 0.02), scores=(0.612, 0.598, 0.594),
     items_used=320, items_total=672, lost=5, won=4, answers_differ=21, suite="quick", seconds=8.0,
     tasks=[TaskScores("arith", "kept", 0.02, (0.4, 0.42, 0.4), 50), TaskScores("arc", "kept", 0, (0.5, 0.5, 0.5), 50)],
-    target={"nats_per_token": (2.94, 0.98, 1.01)},
+    target={"nats_per_token": TargetScores((2.94, 0.98, 1.01), 0.01, 0.05, 60)},
 )  # fmt: skip
 LOST = ExportVerdict(
     verdict="regressed", reason="", margin=0.03, drop=0.12, scores=(0.612, 0.598, 0.478), items_used=128,

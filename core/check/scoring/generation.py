@@ -69,7 +69,9 @@ def _answer_continuously(
     held = tokens_held(model, plan.row_tokens)
     asked_all, at_once, flash = [*map(asked, prompts)], plan.row_tokens, plan.engine == "continuous-flash"
     written = continuous.write(model, asked_all, config, held=held, at_once=at_once, flash=flash)
-    return [answer_text(tokenizer, tokens, prompt.stop) for tokens, prompt in zip(written, prompts, strict=True)]
+    return [
+        answer_text(tokenizer, tokens, prompt.stop) for tokens, prompt in zip(written, prompts, strict=True)
+    ]
 
 
 def _answer_by_copy(
@@ -79,7 +81,9 @@ def _answer_by_copy(
     requests = [(prompt.tokens, prompt.max_new_tokens, prompt.stop) for prompt in prompts]
     held = tokens_held(model, plan.row_tokens)
     written = plan.copy.write(model, requests, end_tokens(model, tokenizer), held)
-    return [answer_text(tokenizer, tokens, prompt.stop) for tokens, prompt in zip(written, prompts, strict=True)]
+    return [
+        answer_text(tokenizer, tokens, prompt.stop) for tokens, prompt in zip(written, prompts, strict=True)
+    ]
 
 
 def _answer_all(
@@ -153,7 +157,9 @@ def _write(model: Any, tokenizer: Tokenizer, prompts: Sequence[Prompt], state: _
             break
         active = [active[row] for row in going]
         state = _step(model, state, going)
-    return [answer_text(tokenizer, tokens, prompt.stop) for tokens, prompt in zip(written, prompts, strict=True)]
+    return [
+        answer_text(tokenizer, tokens, prompt.stop) for tokens, prompt in zip(written, prompts, strict=True)
+    ]
 
 
 def _answer_alone(model: Any, tokenizer: Tokenizer, prompt: Prompt) -> str:

@@ -94,7 +94,11 @@ def verdict_facts(file: ExportedFile) -> dict[str, Any]:
     plain = msgspec.to_builtins(file)
     if plain["verdict"]:  # the log's end must hold the line of all files
         plain["verdict"]["tasks"] = plain["verdict"]["tasks"][:TASKS_LOGGED]
-    return {"file": file.name, **{key: plain[key] for key in ("trained_bytes", "standing", "verdict", "unasked")}}
+    return {
+        "file": file.name,
+        **{key: plain[key] for key in ("trained_bytes", "standing", "verdict", "unasked")},
+    }
+
 
 TASKS_LOGGED = 10  # of a file, worst first; the store has all
 

@@ -161,7 +161,9 @@ class CellAnswer(msgspec.Struct, frozen=True):
     floor_flips: int
     first: list[Flip]  # the surest losses
     not_looked_at: list[int]  # checkpoints that were never checked
-    exports: list[ExportedFile] = []  # files of the checked checkpoint that were asked its items, oldest first
+    exports: list[
+        ExportedFile
+    ] = []  # files of the checked checkpoint that were asked its items, oldest first
 
 
 class LookAtCell(Question[CellAnswer], tag="triage-cell", frozen=True):

@@ -153,9 +153,7 @@ def export(supervisor: Supervisor, ask: Export) -> ExportAnswer:
     return ExportAnswer(job_id, name, step)
 
 
-def asked_items(
-    connection: Connection, ask: Export, run_id: int, name: str, step: int
-) -> dict[str, Any]:
+def asked_items(connection: Connection, ask: Export, run_id: int, name: str, step: int) -> dict[str, Any]:
     """Return how the checkpoint was checked, which decides what its files are asked; or why they aren't asked."""
     if ask.unchecked:
         return {"unasked": "--no-check"}

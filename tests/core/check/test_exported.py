@@ -17,7 +17,7 @@ from finetop.core.check.scoring.packing import TokenSequence
 from finetop.core.check.scoring.scorer import plan_for, score
 from finetop.core.check.tasks.suite import general_text
 from finetop.core.errors import FinetopError
-from finetop.core.models import load, merge, resolve
+from finetop.core.models import merge, resolve
 from finetop.core.models.export import gguf, gguf_log
 from finetop.core.models.export.export import ExportRequest
 from finetop.core.models.gguf import convert
@@ -31,6 +31,7 @@ pytestmark = [
         find_spec("llama_cpp_py_sync") is None, reason="llama.cpp is not installed: finetop[gguf]"
     ),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
 ]
 SUITE = """\
 suite: 1
@@ -78,7 +79,7 @@ def pairs_of(tokenizer) -> list[TokenSequence]:
 
 @pytest.fixture
 def world(tmp_path, tiny_model):
-    """A home with a suite that the checkpoint answers perfectly, and the order to export that."""
+    """A home with a suite whose choices the checkpoint gets right, and answers its base; and the order to export."""
     home = Home(tmp_path / "home")
     folder = home.root / "suites"
     folder.mkdir(parents=True)
@@ -93,14 +94,21 @@ def world(tmp_path, tiny_model):
     scored = [each.log_prob for each in score(tuned, pairs_of(tokenizer), plan_for("cpu"))]
     golds = [int(scored[2 * at + 1] > scored[2 * at]) for at in range(ITEMS)]
     rows = [
-        {"id": f"n{at}", "category": "all", "question": question(at), "choices": ["open", "mill"], "gold": gold}
+        {
+            "id": f"n{at}",
+            "category": "all",
+            "question": question(at),
+            "choices": ["open", "mill"],
+            "gold": gold,
+        }
         for at, gold in enumerate(golds)
     ]
     (folder / "numbers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     words = []
     for at in range(WRITTEN):
         ids = tokenizer(question(at), return_tensors="pt", add_special_tokens=False)
-        written = tuned.generate(**ids, max_new_tokens=4, do_sample=False, pad_token_id=0)[0]
+        with tuned.disable_adapter():
+            written = tuned.generate(**ids, max_new_tokens=4, do_sample=False, pad_token_id=0)[0]
         answer = tokenizer.decode(written[ids.input_ids.shape[1] :], skip_special_tokens=True)
         words.append({"id": f"w{at}", "category": "all", "question": question(at), "answer": answer})
     (folder / "words.jsonl").write_text("".join(json.dumps(row) + "\n" for row in words))
@@ -149,8 +157,9 @@ def test_sound_files_are_ok_and_a_broken_one_is_refused(world, q4_0_is_broken, c
         verdict = file.verdict
         assert (verdict.verdict, verdict.lost, verdict.answers_differ) == ("ok", 0, 0)
         base, tuned, of_file = verdict.scores
-        assert tuned == of_file == 1.0 and base < 1.0
-        assert {task.task for task in verdict.tasks} == {"numbers", "words"}
+        assert tuned == of_file and base is not None
+        means = {task.task: task.scores for task in verdict.tasks}
+        assert means["numbers"][1:] == (1.0, 1.0) and means["words"][0] == 1.0
     assert broken.verdict.verdict == "regressed" and broken.verdict.drop > 0.1
     assert broken.verdict.items_used <= broken.verdict.items_total == ITEMS + WRITTEN
     printed = capsys.readouterr().out

@@ -48,11 +48,11 @@ def pane_lines(
         return [*lines, (("   loading …", "dim"),)][:height]
     verdict = verdict_lines(cell.facts, row, width)
     lines += verdict
+    lines += export_lines(cell, task, width)
     lines += _state_lines(row, task, width, now)
     lines += _curve_lines(cell, width)
     lines += _kind_lines(cell, task, width, are_flips_said=_has_flips(verdict))
     lines += _noise_lines(cell)
-    lines += export_lines(cell, task, width)
     left = height - len(lines)
     if left >= 3 and cell.first:
         lines += _items(cell, width, left)
@@ -180,8 +180,8 @@ def export_lines(cell: CellAnswer, task: str, width: int) -> list[Line]:
     for number, file in enumerate(cell.exports[-_EXPORTS:]):
         scores, words = exports.of_task(file, task)
         base, tuned, exported = exports.cells_of(scores)
-        means = f"base {base}  tuned {tuned}  exported {exported}"
-        row = f"{clean_line(file.quant):<6}  {means}   {words}"
+        means = f"base {base} tuned {tuned} exported {exported}"
+        row = f"{clean_line(file.quant):<6} {means}  {words}"
         lines.append(_labelled("" if number else "exports", cut_end(row, width - _LABEL - 1)))
     return lines
 
