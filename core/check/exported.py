@@ -1,9 +1,9 @@
 """Whether an exported file still does what was trained: llama.cpp is asked the items of the run's check.
 
 The file is compared with the tuned model as the tuned model was with its base: the same items in the same order,
-margin, alpha, early stopping. The tuned model's scores are those that the check cached; what it was not asked is scored by
-transformers. Of several files each is tested at alpha / their number: whoever picks one after seeing all picks a
-wrong OK with probability at most alpha.
+margin, alpha, early stopping. The tuned model's scores are those that the check cached; an item that it was not
+asked is scored by transformers. Of several files each is tested at alpha / their number, so that the chance of any
+wrong OK among them stays alpha.
 """
 
 from __future__ import annotations

@@ -90,8 +90,8 @@ def print_run(detail: data.RunDetail, home: Home, sources: Sequence[SourceFacts]
         if check.target_failed:
             print(f"             target failed: {clean_line(check.target_failed)}")
     for file in detail.exports:
-        print(f"  export     at step {file.step}: {exports.line(file)}, {ago(file.at)} ago")
-        print(f"             {exports.beside(file)}")
+        print(f"  export     at step {file.step}: {clean_line(exports.line(file))}, {ago(file.at)} ago")
+        print(f"             {clean_line(exports.beside(file), limit=1000)}")
         print(f"             {clean_line(file.folder)}/{clean_line(file.name)}")
     for parent in detail.parents:
         step = "" if parent.step is None else f"@{parent.step}"

@@ -110,7 +110,7 @@ def cells_of(three: Three) -> tuple[str, ...]:
 
 
 def target_words(metric: str, target: TargetScores) -> str:
-    """Return a metric under all three models, and whether the file is clearly worse: 'exact_match 0.10 -> 0.92 -> 0.90'."""
+    """Return a metric under base, tuned and file, and whether the file is clearly worse."""
     scores = " -> ".join(f"{value:.2f}" for value in target.scores if value is not None)
     is_worse = target.low > 0 if metric in LOWER_IS_BETTER else target.high < 0
     bounds = f"{signed(target.low, 0.0, digits=2)} to {signed(target.high, 0.0, digits=2)}"

@@ -217,8 +217,8 @@ def _check(text: Texts) -> list[events.Event]:
 def _exports(text: Texts) -> list[events.Event]:
     verdict = ExportVerdict(
         verdict="regressed", reason=text(), margin=0.03, drop=0.2, scores=(0.5, 0.7, 0.5), items_used=5, items_total=9,
-        lost=1, tasks=[TaskScores(text.key(), "lost", 0.2, (0.5, 0.7, 0.5), 5)], target={text.key(): TargetScores((0.1, 0.2, 0.3), 0.0, 0.2)},
-        suite=text(),
+        lost=1, tasks=[TaskScores(text.key(), "lost", 0.2, (0.5, 0.7, 0.5), 5)], suite=text(),
+        target={text.key(): TargetScores((0.1, 0.2, 0.3), 0.0, 0.2)},
     )  # fmt: skip
     more = {"step": 2, "folder": text(), "bytes": 5, "trained_bytes": 9}
     return [

@@ -31,12 +31,13 @@ from finetop.core.runtime.home import Home
 
 
 def export_gguf(
-    request: ExportRequest, text: str | None, judge: Judge, home: Home, events: EventLog
+    request: ExportRequest, text: str | None, home: Home, events: EventLog, judge: Judge | None = None
 ) -> Converted:
-    """Write a checkpoint as GGUF files, verify them, and `judge` each. Return what was written.
+    """Write a checkpoint as GGUF files, and verify them; `judge` asks each the items of the run's check.
 
-    What can't be written is refused before anything is loaded. Raises FinetopError if the float32 file does not say
-    what the model says, or a file is REGRESSED (these stay, under another name), and as `export.export`.
+    Returns what was written. What can't be written is refused before anything is loaded. Raises FinetopError if the
+    float32 file does not say what the model says, or a file is REGRESSED (these stay, under another name), and as
+    `export.export`.
     """
     save.require_absent(request.to)
     parts.require("gguf")
@@ -63,8 +64,8 @@ def export_gguf(
         shutil.rmtree(folder)
         save.note(aside, {**whole.facts_of(request, base), "dtype": written, **converted.plain})
         require_proven(request, converted, aside)
-        of_files = (request, converted, aside, trained_bytes, judge, home, events)
-        judged = gguf_verdicts.judge_files(*of_files)
+        verdicts = gguf_verdicts.verdicts_of(request, converted, aside, home, events, judge)
+        judged = gguf_verdicts.judged(request, converted, aside, trained_bytes, verdicts)
         facts = with_verdicts(converted.plain, judged)
         save.note(aside, {**whole.facts_of(request, base), "dtype": written, **facts})
         save.put(aside, request.to)

@@ -46,26 +46,36 @@ class Judged:
         return [words for file in self.files for words in (exports.line(file), f"  {exports.beside(file)}")]
 
 
-def judge_files(
+def verdicts_of(
+    request: ExportRequest,
+    converted: Converted,
+    aside: Path,
+    home: Home,
+    events: EventLog,
+    judge: Judge | None,
+) -> Sequence[ExportVerdict | None]:
+    """Judge the files in `aside`; None for each if they aren't to be asked."""
+    if request.general is None or judge is None:
+        return [None for _ in converted.files]
+    return judge(request, {file.quant: aside / file.name for file in converted.files}, home, events)
+
+
+def judged(
     request: ExportRequest,
     converted: Converted,
     aside: Path,
     trained_bytes: int,
-    judge: Judge,
-    home: Home,
-    events: EventLog,
+    verdicts: Sequence[ExportVerdict | None],
 ) -> Judged:
-    """Judge the files in `aside`; one that is REGRESSED is renamed there, and loses its Modelfile."""
-    places = {file.quant: aside / file.name for file in converted.files}
-    verdicts = judge(request, places, home, events) if request.general is not None else None
+    """Describe files with their verdicts. One that is REGRESSED is renamed in `aside`, and loses its Modelfile."""
     files = []
-    for place, file in enumerate(converted.files):
+    for file, verdict in zip(converted.files, verdicts, strict=True):
         exported = described(request, file, trained_bytes)
-        if verdicts is not None:
-            exported = msgspec.structs.replace(exported, verdict=verdicts[place], unasked="")
-            if verdicts[place].verdict == "regressed":
-                standing = "anyway" if request.anyway else "refused"
-                exported = msgspec.structs.replace(exported, standing=standing)
+        if verdict is not None:
+            exported = msgspec.structs.replace(exported, verdict=verdict, unasked="")
+        if verdict is not None and verdict.verdict == "regressed":
+            standing = "anyway" if request.anyway else "refused"
+            exported = msgspec.structs.replace(exported, standing=standing)
         if exported.standing == "refused":
             name = f"{file.name}{exports.UNPROVEN}"
             (aside / file.name).rename(aside / name)

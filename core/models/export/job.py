@@ -36,7 +36,7 @@ def work(job: Job, general_text: Callable[[Recipe, Home], str | None], judge: Ju
     job.started(devices.describe_device(device), request.dtype, PACKAGES)
     text = general_text(request.recipe, job.home) or general_text(without_suite(request.recipe), job.home)
     if request.quants:
-        export_gguf(request, text, judge, job.home, job.events)
+        export_gguf(request, text, job.home, job.events, judge)
     else:
         write = export_adapter if request.adapter else export
         write(request, text, job.home, job.events)

@@ -175,10 +175,10 @@ def tokens_per_s(model: Model, asked: Reference) -> float | None:
     return count / max(time.monotonic() - begun, 1e-6) if count > 2 else None
 
 
-def lines_of(converted: Converted, made: str, verdicts: Mapping[str, str]) -> list[str]:
+def lines_of(converted: Converted, made: str, verdicts: Mapping[str, str] | None = None) -> list[str]:
     """Return what a person reads: the proof, and a table for choosing among the files.
 
-    `verdicts` is of each number format.
+    `verdicts` are by number format.
     """
     proven = converted.proven
     assert proven is not None
@@ -198,6 +198,7 @@ def lines_of(converted: Converted, made: str, verdicts: Mapping[str, str]) -> li
         alike = f"{measured.answers - measured.answers_differ} of {measured.answers}"
         speed = "" if file.tokens_per_s is None else f"{file.tokens_per_s:.0f}"
         line = f"{made}, {file.name:{width}}  {size_word(file.bytes):>9}  {measured.nats:10.4f}"
-        line += f"  {max(measured.kl, 0.0):7.1g}  {alike:>13}  {speed:>8}{'':13}  {verdicts[file.quant]:18}  {file.mix}"
+        line += f"  {max(measured.kl, 0.0):7.1g}  {alike:>13}  {speed:>8}"
+        line += f"{'':13}  {(verdicts or {}).get(file.quant, ''):18}  {file.mix}"
         lines.append(line.rstrip())
     return lines

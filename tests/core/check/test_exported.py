@@ -1,4 +1,4 @@
-"""Exported files against what was trained: sound ones are ok, a broken one is refused; llama.cpp scores as transformers."""
+"""Exported files against what was trained: sound ones are ok, a broken one is refused; both programs score alike."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_sound_files_are_ok_and_a_broken_one_is_refused(world, q4_0_is_broken, c
     order, home, events, log = world
     text = general_text(order.recipe, home)
     with pytest.raises(FinetopError, match=r"q4_0 is REGRESSED -\d+\.\d \(lost numbers -") as refused:
-        gguf.export_gguf(order, text, exported.judge, home, events)
+        gguf.export_gguf(order, text, home, events, exported.judge)
     assert refused.value.exit_code == 1
     assert "tiny-7-q4_0.gguf.unproven" in refused.value.hint and "--anyway" in refused.value.hint
     written = {file.name for file in order.to.iterdir()}
@@ -169,7 +169,7 @@ def test_sound_files_are_ok_and_a_broken_one_is_refused(world, q4_0_is_broken, c
     assert facts[1]["verdict"]["items_used"] == half.verdict.items_used
 
     anyway = replace(order, quants=("q4_0",), anyway=True, to=order.to.with_name("anyway"))
-    gguf.export_gguf(anyway, text, exported.judge, home, events)
+    gguf.export_gguf(anyway, text, home, events, exported.judge)
     assert {file.name for file in anyway.to.iterdir()} == {"tiny-7-q4_0.gguf", "Modelfile", "finetop.json"}
     assert "REGRESSED" in capsys.readouterr().out
 
@@ -187,7 +187,7 @@ def test_sound_files_are_ok_and_a_broken_one_is_refused(world, q4_0_is_broken, c
 def test_a_file_that_is_not_asked_says_why(world, q4_0_is_broken, capsys):
     order, home, events, log = world
     order = replace(order, quants=("q4_0",), general=None, unasked="tiny@7 has no check to compare with")
-    gguf.export_gguf(order, general_text(order.recipe, home), exported.judge, home, events)
+    gguf.export_gguf(order, general_text(order.recipe, home), home, events, exported.judge)
     (file,) = (line.file for line in read_events(log) if isinstance(line, told.ExportJudged))
     assert (file.verdict, file.standing, file.unasked) == (None, "written", order.unasked)
     assert f"exported, not asked the items of a check: {order.unasked}\n" in capsys.readouterr().out
