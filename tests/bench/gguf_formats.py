@@ -44,17 +44,18 @@ def main() -> None:
         (text,) = (file.read_text(encoding="utf-8") for file in TEXT.glob("*.txt"))
         events = EventLog(aside / "events.jsonl")
         converted = convert.convert(source, folder, aside, quants_of(args.quant), text, "cpu", events)
-    print("\n".join(converted.faults or convert.lines_of(converted, "smollm2")))
+    print("\n".join(converted.faults or convert.lines_of(converted)))
     lines = [
         "| format | size | nats/token | KL | same likeliest token | answers alike |",
         "|---|--:|--:|--:|--:|--:|",
     ]
     for file in converted.files:
         measured = file.measured
+        alike = measured.answers - measured.answers_differ
         mix = f", {file.mix}" if file.mix else ""
         lines.append(
             f"| `{file.quant}`{mix} | {size_word(file.bytes)} | {measured.nats:.4f} | {max(measured.kl, 0):.1g}"
-            f" | {measured.same_first:.1%} | {measured.answers - measured.answers_differ} of {measured.answers} |"
+            f" | {100 * measured.same_first:.1f} % | {alike} of {measured.answers} |"
         )
     print("\n".join(lines))
     bench.put_into(args.page, MARK, lines, END)

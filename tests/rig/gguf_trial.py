@@ -30,7 +30,7 @@ class Trial:
         tokens = token_proof.prove(model, self.source).faults
         measured, answers = proof.measure(model, self.asked)
         with_gelu = self.source.family.rounds_activations
-        rows = proof.embedding_faults(file, self.source, self.folder)
+        rows = proof.file_faults(file, self.source, self.folder)
         return [*tokens, *proof.faults_of(measured, with_gelu=with_gelu), *answers, *rows]
 
     def written(self, target: Path, source: Source | None = None, folder: Path | None = None) -> Path:

@@ -70,10 +70,9 @@ def export_gguf(
         save.note(aside, {**whole.facts_of(request, base), "dtype": written, **facts})
         save.put(aside, request.to)
     gguf_verdicts.report(judged, events)
-    made = "exported"
-    print(f"{made} {request.name} as GGUF: {request.to}")
-    lines = [*lines_of(converted, made, judged.points), *(f"{made}, {words}" for words in judged.lines)]
-    print("\n".join(lines), flush=True)
+    print(f"exported {request.name} as GGUF: {request.to}")
+    for line in [*lines_of(converted, judged.points), *judged.lines]:
+        print(f"exported, {line}")
     print(line_of(facts), flush=True)
     gguf_verdicts.require_kept(request, judged)
     return converted

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from finetop.core.errors import BadInput, FinetopError
 from finetop.core.models.devices import free_bytes, free_memory
 from finetop.core.models.gguf import modelfile, proof, reference, token_proof, writer
 from finetop.core.models.gguf.proof import Measured
 from finetop.core.models.gguf.reference import Reference
 from finetop.core.models.gguf.token_proof import TokenProof
 from finetop.core.models.gguf.writer import Source
-from finetop.core.models.llama_cpp.model import Model, open_model, quantize, started
+from finetop.core.models.llama_cpp.model import Model, open_model, quantize
 from finetop.core.models.safetensors_header import tensors
 from finetop.core.protocol.events import Phase
 from finetop.core.runtime.event_log import EventLog
@@ -141,10 +143,10 @@ def prove(source: Source, folder: Path, whole: Path, asked: Reference) -> Conver
             *tokens.faults,
             *proof.faults_of(measured, with_gelu=with_gelu),
             *answers,
-            *proof.embedding_faults(whole, source, folder),
+            *proof.file_faults(whole, source, folder),
         ],
         notes=[*tokens.notes, *asked.notes],
-        bound=proof.BOUND_OF_GELU if with_gelu else proof.BOUND,
+        bound=proof.bound_of(with_gelu=with_gelu).largest,
     )
 
 
@@ -152,15 +154,24 @@ def add_file(source: Source, whole: Path, quant: str, asked: Reference, converte
     """Write the float32 file in another format, and measure that."""
     target = whole.with_name(f"{source.name}-{quant}.gguf")
     assert converted.proven is not None
-    measured = converted.proven
-    if quant != "f32":
+    measured = converted.proven if quant == "f32" else quantized(whole, target, quant, asked)
+    with open_model(target, asked.context) as model:
+        speed, formats = tokens_per_s(model, asked), model.facts.formats
+    return File(target.name, quant, target.stat().st_size, formats, measured, speed)
+
+
+def quantized(whole: Path, target: Path, quant: str, asked: Reference) -> Measured:
+    """Write a file in another format, and measure it. Raises FinetopError if that can't hold the weights."""
+    hint = f"Leave {quant} out; bf16 has the range of float32." if quant == "f16" else f"Leave {quant} out."
+    try:
         quantize(whole, target, quant)
-    with started() as process:
-        if quant != "f32":
-            measured, _ = proof.measure(process.open(target, asked.context, exact=True), asked)
-        model = process.open(target, asked.context)
-        speed = tokens_per_s(model, asked)
-    return File(target.name, quant, target.stat().st_size, model.facts.formats, measured, speed)
+        with open_model(target, asked.context, exact=True) as model:
+            measured, _ = proof.measure(model, asked)
+    except BadInput as error:
+        raise FinetopError(f"{quant}: {error.message}", hint=hint) from error
+    if not math.isfinite(measured.nats):
+        raise FinetopError(f"{quant}: the file's log-probabilities are not numbers.", hint=hint)
+    return measured
 
 
 def tokens_per_s(model: Model, asked: Reference) -> float | None:
@@ -175,30 +186,26 @@ def tokens_per_s(model: Model, asked: Reference) -> float | None:
     return count / max(time.monotonic() - begun, 1e-6) if count > 2 else None
 
 
-def lines_of(converted: Converted, made: str, verdicts: Mapping[str, str] | None = None) -> list[str]:
-    """Return what a person reads: the proof, and a table for choosing among the files.
-
-    `verdicts` are by number format.
-    """
+def lines_of(converted: Converted, verdicts: Mapping[str, str] | None = None) -> list[str]:
+    """Return what a person reads: the proof, and a table for choosing; `verdicts` are by number format."""
     proven = converted.proven
     assert proven is not None
     lines = [
-        f"{made}, proven in float32 by llama.cpp: {converted.tokens.strings} texts get the same tokens,"
+        f"proven in float32 by llama.cpp: {converted.tokens.strings} texts get the same tokens,"
         f" {proven.largest:.1g} nats apart at most on {proven.tokens} tokens (allowed: {converted.bound:g}),"
         f" {proven.answers - proven.answers_differ} of {proven.answers} answers alike"
     ]
-    lines += [f"{made}, note: {note}" for note in converted.notes]
+    lines += [f"note: {note}" for note in converted.notes]
     width = max(len(file.name) for file in converted.files)
-    lines.append(
-        f"{made}, {'file':{width}}  {'size':>9}  nats/token  {'KL':>7}  answers alike  tokens/s on this CPU  verdict"
-    )
-    lines.append(f"{made}, {'the model':{width}}  {'':>9}  {proven.reference_nats:10.4f}")
+    head = f"{'file':{width}}  {'size':>9}  nats/token  {'KL':>7}  answers alike  tokens/s on this CPU"
+    lines.append(f"{head}  verdict" if verdicts else head)
+    lines.append(f"{'the model':{width}}  {'':>9}  {proven.reference_nats:10.4f}")
     for file in converted.files:
         measured = file.measured
         alike = f"{measured.answers - measured.answers_differ} of {measured.answers}"
         speed = "" if file.tokens_per_s is None else f"{file.tokens_per_s:.0f}"
-        line = f"{made}, {file.name:{width}}  {size_word(file.bytes):>9}  {measured.nats:10.4f}"
+        line = f"{file.name:{width}}  {size_word(file.bytes):>9}  {measured.nats:10.4f}"
         line += f"  {max(measured.kl, 0.0):7.1g}  {alike:>13}  {speed:>8}"
-        line += f"{'':13}  {(verdicts or {}).get(file.quant, ''):18}  {file.mix}"
+        line += f"{'':13}  {verdicts.get(file.quant, ''):18}  {file.mix}" if verdicts else f"  {file.mix}"
         lines.append(line.rstrip())
     return lines

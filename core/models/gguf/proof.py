@@ -10,21 +10,36 @@ import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from finetop.core.models.gguf import writer
+from finetop.core.models.gguf import rope, writer
 from finetop.core.models.gguf.reference import ANSWER, Answer, Reference
 from finetop.core.models.gguf.writer import EMBEDDING, Source
 from finetop.core.models.llama_cpp.model import Model
 
-# How far the log-probability of one token of the text may be from transformers' (nats), in float32. Seen: 3e-5 with
-# SmolLM2-135M, 9e-6 with tiny models; 2e-3 with GELU, which llama.cpp takes from a table in float16. Faults begin at
-# 1e-2 (an epsilon of 1e-6 for 1e-5).
-BOUND, BOUND_OF_GELU = 1e-4, 5e-3
-OF_ALL = 20.0  # times that, for the tokens that are not in the text: 1.3e-4 and 5e-3 were seen
+
+class Bound(NamedTuple):
+    """How far log-probabilities of the float32 file may be from transformers', in nats."""
+
+    largest: float  # of the text's own tokens
+    largest_of_all: float  # of every token of the vocabulary
+    mean: float  # of the text's own tokens
+
+
+# Seen (largest, of all, mean): 3.2e-5, 1.3e-4, 3.8e-6 with SmolLM2-135M; 1.7e-4, 4.5e-4, 4.3e-5 with random weights, 24
+# layers of width 1,024. Wrong matrices begin at 0.5, and a wrong epsilon at 4e-3, 1e-2, 7e-4.
+BOUND = Bound(2e-3, 8e-3, 3e-4)
+# llama.cpp takes GELU from a table in float16: 1.7e-2, 3.4e-2, 4.1e-3 with random weights, 26 layers of width 512.
+BOUND_OF_GELU = Bound(0.1, 0.2, 0.02)
+FAR = 0.05  # logits: a token that is nearer to the likeliest may win by rounding
+
+
+def bound_of(*, with_gelu: bool) -> Bound:
+    """Return the bound of a family."""
+    return BOUND_OF_GELU if with_gelu else BOUND
 
 
 @dataclass(frozen=True)
@@ -56,10 +71,10 @@ def measure(model: Model, reference: Reference) -> tuple[Measured, list[str]]:
     same: list[Any] = []
     nats: list[Any] = []
     reference_nats: list[Any] = []
-    for ids, wanted in reference.rows():
-        logits = torch.from_numpy(model.logits(ids)[:-1, : reference.columns].copy())
+    for ids, start, wanted in reference.pieces():
+        logits = torch.from_numpy(model.logits(ids[:-1], start)[:, : reference.columns].copy())
         found = torch.log_softmax(logits, -1).numpy()
-        at = (np.arange(len(ids) - 1), np.array(ids[1:]))
+        at = (np.arange(len(wanted)), np.array(ids[start + 1 :]))
         own.append(np.abs(wanted[at] - found[at]))
         of_all.append(float(np.abs(wanted - found).max()))
         kl.append((np.exp(wanted) * (wanted - found)).sum(-1))
@@ -84,9 +99,6 @@ def measure(model: Model, reference: Reference) -> tuple[Measured, list[str]]:
     return measured, faults
 
 
-FAR = 0.05  # logits; a token that is nearer to the likeliest may win by rounding
-
-
 def difference(model: Model, answer: Answer) -> float | None:
     """Return how clear the first token was that llama.cpp answers otherwise (logits); None for the same answer."""
     given = [token.id for token in model.generate(answer.prompt, ANSWER)]
@@ -100,28 +112,50 @@ def difference(model: Model, answer: Answer) -> float | None:
 
 def faults_of(measured: Measured, *, with_gelu: bool) -> list[str]:
     """Return what is wrong with the float32 file; NaN is."""
-    bound = BOUND_OF_GELU if with_gelu else BOUND
-    faults = []
-    if not measured.largest <= bound:
-        faults.append(
-            f"its log-probabilities are up to {measured.largest:.2g} nats from the model's on {measured.tokens}"
-            f" tokens (allowed: {bound:g})"
-        )
-    if not measured.largest_of_all <= OF_ALL * bound:
-        faults.append(f"log-probabilities of other tokens are up to {measured.largest_of_all:.2g} nats off")
-    return faults
+    bound = bound_of(with_gelu=with_gelu)
+    if (
+        measured.largest <= bound.largest
+        and measured.largest_of_all <= bound.largest_of_all
+        and measured.mean <= bound.mean
+    ):
+        return []
+    return [
+        f"its log-probabilities are up to {measured.largest:.2g} nats from the model's on {measured.tokens} tokens,"
+        f" {measured.mean:.1g} in the mean, and {measured.largest_of_all:.2g} on other tokens"
+        f" (allowed: {bound.largest:g}, {bound.mean:g}, {bound.largest_of_all:g})"
+    ]
 
 
-def embedding_faults(file: Path, source: Source, folder: Path) -> list[str]:
-    """Compare the embedding bit by bit: a text has only some of its rows."""
+def file_faults(file: Path, source: Source, folder: Path) -> list[str]:
+    """Compare what outputs may not show: every row of the embedding, of which a text has some, and small constants."""
     from gguf import GGUFReader
 
-    stored = next(tensor.data for tensor in GGUFReader(file).tensors if tensor.name == EMBEDDING)
+    reader = GGUFReader(file)
+    stored = next(tensor.data for tensor in reader.tensors if tensor.name == EMBEDDING)
     wanted = writer.embedding_of(source, folder)
     if stored.shape != wanted.shape:
         return [f"its embedding has {len(stored)} rows, and the model's {len(wanted)}"]
     other = int((stored != wanted).any(axis=1).sum())
-    return [f"{other} of {len(wanted)} rows of its embedding differ"] if other else []
+    faults = [f"{other} of {len(wanted)} rows of its embedding differ"] if other else []
+    for key, value in constants(source).items():
+        field = reader.get_field(f"{source.family.written_as}.{key}")
+        written = None if field is None else field.contents()
+        if written is None or not math.isclose(written, value, rel_tol=1e-6):
+            faults.append(f"{key} is {written}, and the model's {value:g}")
+    return faults
+
+
+def constants(source: Source) -> dict[str, float]:
+    """Return constants of a configuration by their keys in a file."""
+    config = source.config
+    values: dict[str, float] = {"block_count": config.num_hidden_layers}
+    names = ("rms_norm_eps", "layer_norm_epsilon", "norm_epsilon")
+    epsilon = next(float(getattr(config, name)) for name in names if hasattr(config, name))
+    kind = "layer_norm_rms_epsilon" if hasattr(config, "rms_norm_eps") else "layer_norm_epsilon"
+    values[f"attention.{kind}"] = epsilon
+    if getattr(config, "rope_parameters", None):
+        values["rope.freq_base"] = rope.settings(config)["rope_theta"]
+    return values
 
 
 def _mean(parts: Iterable[Any]) -> float:

@@ -24,6 +24,7 @@ WIDTH = 256  # tokens of a window
 WINDOWS = 4
 LONGEST_WINDOW = 1024  # a sliding window that is longer is not looked beyond: it takes too long
 BEYOND = 96
+PIECE = 128  # tokens whose log-probabilities are compared at once
 ANSWER = 24  # tokens
 NEAREST = 32  # candidates kept for each token of an answer
 
@@ -58,13 +59,18 @@ class Reference:
         prompts = [len(answer.prompt) + ANSWER + 1 for answer in self.answers]
         return max(*map(len, self.windows), *prompts, 32)
 
-    def rows(self) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
-        """Yield each window with the log-probabilities after each of its tokens but the last."""
+    def pieces(self) -> Iterator[tuple[list[int], int, NDArray[np.float32]]]:
+        """Yield the windows in pieces: tokens up to its end, where it starts, log-probabilities after all but the last.
+
+        A whole window of a large vocabulary would take gigabytes.
+        """
         whole = np.memmap(self.file, dtype=np.float32, mode="r").reshape(-1, self.columns)
         at = 0
         for ids in self.windows:
-            yield ids, whole[at : at + len(ids) - 1]
-            at += len(ids) - 1
+            for start in range(0, len(ids) - 1, PIECE):
+                end = min(start + PIECE, len(ids) - 1)
+                yield ids[: end + 1], start, whole[at : at + end - start]
+                at += end - start
 
 
 def make(
@@ -132,7 +138,6 @@ def answer_of(model: Any, source: Source, question: str) -> Answer:
             max_new_tokens=ANSWER,
             eos_token_id=source.stops or None,
             pad_token_id=source.stops[0] if source.stops else 0,
-            repetition_penalty=1.0,
             return_dict_in_generate=True,
             output_logits=True,
         )
@@ -144,14 +149,18 @@ def answer_of(model: Any, source: Source, question: str) -> Answer:
 
 
 def load(folder: Path, place: str) -> Any:
-    """Load a saved model in float32, with the plain attention, which computes all that its configuration says."""
-    from transformers import AutoModelForCausalLM
+    """Load a saved model in float32, with the plain attention, which computes all that its configuration says.
+
+    Its generation settings are left out: a penalty or a list of words would change greedy answers.
+    """
+    from transformers import AutoModelForCausalLM, GenerationConfig
 
     placed = {"device_map": place} if place == "auto" else {}
     model = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager", local_files_only=True, use_safetensors=True,
         **placed,
     )  # fmt: skip
+    model.generation_config = GenerationConfig()
     return (model if placed else model.to(place)).eval()
 
 

@@ -27,6 +27,7 @@ BY_REGEX = {
 OTHERS = (
     "gpt-2", "smollm", "qwen2", "llama-bpe", "dbrx", "gpt-4o", "tekken", "qwen35", "starcoder", "falcon",
     "deepseek-llm", "deepseek-coder", "deepseek-v3", "olmo", "stablelm2", "command-r", "bloom", "default",
+    "falcon3", "refact", "mpt", "llama4", "pixtral", "seed-coder", "granite-docling", "exaone", "viking", "superbpe",
 )  # fmt: skip
 SPACE = "\u2581"  # SentencePiece's
 NEVER = -1e6  # the score of a token that no merge makes

@@ -52,8 +52,6 @@ def require_writable(config: Any) -> Family:
     """Check what a configuration says, before anything is loaded. Raises BadInput for what can't be written."""
     from gguf import MODEL_ARCH_NAMES, GGUFWriter
 
-    if getattr(config, "quantization_config", None):
-        raise unwritable("its weights are quantized")
     family = family_of(config)
     assert family.written_as in MODEL_ARCH_NAMES.values()
     family.describe(GGUFWriter(None, family.written_as), config)
@@ -62,6 +60,8 @@ def require_writable(config: Any) -> Family:
 
 def write(source: Source, folder: Path, target: Path) -> None:
     """Write the folder's weights with all that belongs to them. Raises BadInput, OSError."""
+    if getattr(source.config, "quantization_config", None):
+        raise unwritable("its weights are quantized")
     with ExitStack() as opened:
         weights = _open(folder, opened)
         placed = plan(weights, source)

@@ -32,9 +32,10 @@ class Vocabulary(msgspec.Struct, tag=True, frozen=True):
 
 
 class Logits(msgspec.Struct, tag=True, frozen=True):
-    """Answered by Floats: all logits after every token."""
+    """Answered by Floats: all logits after each of the tokens from `start` on."""
 
     ids: list[int]
+    start: int
 
 
 class Score(msgspec.Struct, tag=True, frozen=True):

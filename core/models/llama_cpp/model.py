@@ -106,9 +106,12 @@ class Model:
         """Return every token as the file stores it."""
         return self._process.ask(messages.Vocabulary(), messages.Texts).texts
 
-    def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        """Return the logits after every token [tokens, vocabulary]."""
-        reply = self._process.ask(messages.Logits(list(ids)), messages.Floats)
+    def logits(self, ids: Sequence[int], start: int = 0) -> NDArray[np.float32]:
+        """Return the logits after each token from `start` on [tokens, vocabulary].
+
+        A long text is read in pieces, each with `start` where the last one ended: nothing is read twice.
+        """
+        reply = self._process.ask(messages.Logits(list(ids), start), messages.Floats)
         return np.frombuffer(reply.data, dtype=np.float32).reshape(reply.rows, reply.columns)
 
     def log_probs(self, ids: Sequence[int], start: int = 1) -> list[float]:

@@ -194,16 +194,18 @@ class Loaded:
         self.cached = self.cached[:common]
         return common
 
-    def logits(self, ids: list[int]) -> np.ndarray[Any, Any]:
-        """Return the logits after every token [tokens, vocabulary]; nothing cached is used."""
+    def logits(self, ids: list[int], start: int) -> np.ndarray[Any, Any]:
+        """Return the logits after the tokens from `start` on [tokens, vocabulary]; from 0, nothing cached is used."""
         self._require_room(len(ids))
-        self._keep([], 0)
+        at = self._keep(ids, start)
         size = min(BATCH, self.room)
         rows = []
-        for at in range(0, len(ids), size):
-            part = self._read(ids[at : at + size], 0)
-            assert part is not None
-            rows.append(part.copy())
+        while at < len(ids):
+            part = ids[at : at + size]
+            read = self._read(part, start - at)
+            if read is not None:
+                rows.append(read.copy())
+            at += len(part)
         return np.concatenate(rows)
 
     def score(self, ids: list[int], start: int) -> LogProbs:

@@ -71,8 +71,8 @@ def answer(loaded: Loaded, request: messages.Request) -> messages.Reply:
             )
         case messages.Vocabulary():
             return messages.Texts(loaded.texts())
-        case messages.Logits(ids):
-            rows = loaded.logits(ids)
+        case messages.Logits(ids, start):
+            rows = loaded.logits(ids, start)
             return messages.Floats(len(rows), loaded.tokens, rows.tobytes())
         case messages.Score(ids, start):
             return loaded.score(ids, start)

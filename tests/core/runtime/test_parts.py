@@ -16,10 +16,10 @@ from finetop.core.runtime import failures, parts
 PROJECT = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
 
 
-def test_every_package_of_the_extra_is_named():
-    names = {
-        re.match(r"[\w-]+", line)[0].replace("-", "_") for line in PROJECT["optional-dependencies"]["train"]
-    }
+def test_every_package_of_the_extras_is_named():
+    extras = PROJECT["optional-dependencies"]
+    lines = [*extras["train"], *(line for line in extras["gguf"] if not line.startswith("finetop"))]
+    names = {re.match(r"[\w-]+", line)[0].replace("-", "_") for line in lines}
     assert names <= parts.NEEDED_BY.keys()
     light = {re.match(r"[\w-]+", line)[0].replace("-", "_") for line in PROJECT["dependencies"]}
     assert not light & parts.NEEDED_BY.keys()
@@ -32,6 +32,11 @@ def test_a_missing_package_is_one_line_and_a_missing_module_of_one_that_is_there
     assert str(raised.value) == "training needs finetop[train]: pip install 'finetop[train]'"
     with pytest.raises(EnvironmentTrouble, match="training needs"):
         parts.require("trl")
+    monkeypatch.setitem(sys.modules, "llama_cpp_py_sync", None)
+    with pytest.raises(
+        EnvironmentTrouble, match=r"GGUF file needs finetop\[gguf\]: pip install 'finetop\[gguf\]'"
+    ):
+        parts.require("llama_cpp_py_sync")
     parts.require("duckdb")
     with pytest.raises(ModuleNotFoundError), parts.explain_missing():
         import duckdb.no_such_part  # noqa: F401

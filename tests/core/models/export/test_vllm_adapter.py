@@ -1,4 +1,4 @@
-"""vLLM's rules for adapters, as its peft_helper.py and lora_model.py have them."""
+"""vLLM's rules for adapters: which it loads, and what it must be told."""
 
 from __future__ import annotations
 

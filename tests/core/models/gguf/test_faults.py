@@ -12,8 +12,8 @@ import gguf_trial
 import pytest
 from gguf_trial import Trial
 
-from finetop.core.errors import BadInput
-from finetop.core.models.gguf import families, tokenizer as tokens
+from finetop.core.errors import BadInput, FinetopError
+from finetop.core.models.gguf import convert, families, proof, tokenizer as tokens
 from finetop.core.models.llama_cpp.model import Process
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -87,7 +87,9 @@ OF_SIZES: dict[str, dict[str, Any]] = {
 def test_wrong_constants_are_seen(fault: str, trial: Trial, llama: Process, tmp_path: Path) -> None:
     source = with_config(trial, **OF_SIZES[fault])
     faults = trial.faults(llama, trial.written(tmp_path / "fault.gguf", source))
-    assert any("log-probabilities are up to" in words for words in faults)
+    assert any("log-probabilities are up to" in words for words in faults), faults
+    key = {"rope base": "rope.freq_base is 500000", "epsilon": "layer_norm_rms_epsilon is 9.9"}.get(fault, "")
+    assert any(key in words for words in faults), faults
 
 
 @pytest.mark.parametrize("fault", ["none", "of q"])
@@ -153,6 +155,25 @@ def test_another_rule_is_seen(rule: str, trial: Trial, llama: Process, tmp_path:
     source = trial.source.with_rule(rule)
     faults = trial.faults(llama, trial.written(tmp_path / "fault.gguf", source))
     assert any("texts get other tokens" in words for words in faults)
+
+
+def test_weights_beyond_float16_are_told(trial: Trial, llama: Process, tmp_path: Path) -> None:
+    """q times a million and k by a millionth: the same model, but for the range."""
+    from safetensors.torch import load_file, save_file
+
+    folder = Path(shutil.copytree(trial.folder, tmp_path / "wide"))
+    weights = load_file(folder / "model.safetensors")
+    weights[LAYER.format(0, "self_attn.q_proj")] *= 2.0**20
+    weights[LAYER.format(0, "self_attn.k_proj")] *= 2.0**-20
+    save_file(weights, folder / "model.safetensors")
+    whole = trial.written(tmp_path / "tiny-phi3-7-f32.gguf", folder=folder)
+    assert trial.faults(llama, whole) == []
+    proven = convert.Converted(
+        proven=proof.measure(llama.open(whole, 256, 1), replace(trial.asked, answers=[]))[0]
+    )
+    with pytest.raises(FinetopError, match=r"f16: .*can't quantize it") as caught:
+        convert.add_file(trial.source, whole, "f16", trial.asked, proven)
+    assert "bf16" in caught.value.hint
 
 
 def test_an_unknown_rule_and_a_stale_size_are_refused(trial: Trial, llama: Process, tmp_path: Path) -> None:

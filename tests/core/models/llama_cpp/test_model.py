@@ -62,6 +62,9 @@ def test_a_file_says_what_it_is_and_scores_as_its_logits_do(opened: Model) -> No
 
     ids = [0, 3, 5, 1, 2, 7]
     rows = opened.logits(ids)
+    pieces = [opened.logits(ids[:4]), opened.logits(ids, 4), opened.logits(ids, 2)[2:]]
+    assert np.allclose(np.concatenate(pieces[:2]), rows, atol=1e-3)
+    assert np.allclose(pieces[2], rows[4:], atol=1e-3)
     shifted = rows - rows.max(-1, keepdims=True)
     log_probs = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
     own = log_probs[np.arange(5), ids[1:]]
