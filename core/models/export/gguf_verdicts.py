@@ -54,10 +54,15 @@ def verdicts_of(
     events: EventLog,
     judge: Judge | None,
 ) -> Sequence[ExportVerdict | None]:
-    """Judge the files in `aside`; None for each if they aren't to be asked."""
+    """Judge the files in `aside`; None for each if they aren't to be asked. Raises FinetopError if they can't be."""
     if request.general is None or judge is None:
         return [None for _ in converted.files]
-    return judge(request, {file.quant: aside / file.name for file in converted.files}, home, events)
+    try:
+        return judge(request, {file.quant: aside / file.name for file in converted.files}, home, events)
+    except FinetopError as error:
+        hint = f"{error.hint} To export without: --no-check.".strip()
+        message = f"the files can't be asked the items of the check: {error.message}"
+        raise FinetopError(message, hint=hint) from error
 
 
 def judged(

@@ -186,7 +186,12 @@ def test_sound_files_are_ok_and_a_broken_one_is_refused(world, q4_0_is_broken, c
 
 def test_a_file_that_is_not_asked_says_why(world, q4_0_is_broken, capsys):
     order, home, events, log = world
-    order = replace(order, quants=("q4_0",), general=None, unasked="tiny@7 has no check to compare with")
+    order = replace(order, quants=("q4_0",))
+    lost = replace(order, general={"suite": "gone"})
+    with pytest.raises(FinetopError, match=r"can't be asked the items of the check: .*gone") as caught:
+        gguf.export_gguf(lost, general_text(order.recipe, home), home, events, exported.judge)
+    assert "--no-check" in caught.value.hint and not order.to.exists()
+    order = replace(order, general=None, unasked="tiny@7 has no check to compare with")
     gguf.export_gguf(order, general_text(order.recipe, home), home, events, exported.judge)
     (file,) = (line.file for line in read_events(log) if isinstance(line, told.ExportJudged))
     assert (file.verdict, file.standing, file.unasked) == (None, "written", order.unasked)

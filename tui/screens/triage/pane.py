@@ -180,9 +180,9 @@ def export_lines(cell: CellAnswer, task: str, width: int) -> list[Line]:
     for number, file in enumerate(cell.exports[-_EXPORTS:]):
         scores, words = exports.of_task(file, task)
         base, tuned, exported = exports.cells_of(scores)
-        means = f"base {base} tuned {tuned} exported {exported}"
+        means = f"base {base} tuned {tuned} file {exported}"
         row = f"{clean_line(file.quant):<6} {means}  {words}"
-        lines.append(_labelled("" if number else "exports", cut_end(row, width - _LABEL - 1)))
+        lines.append(_labelled("" if number else "files", cut_end(row, width - _LABEL - 1)))
     return lines
 
 

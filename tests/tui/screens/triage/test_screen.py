@@ -94,7 +94,11 @@ def test_exported_files_stand_beside_base_and_tuned(
 
     async def press(pilot: Any) -> None:
         await opened(pilot, *keys)
-        words = "exports" if keys else "q4_k_m base 0.612 tuned 0.598 exported 0.594  ok -0.4, 2.1x smaller"
+        words = (
+            "lost -30.0 on 20"
+            if keys
+            else "files  q4_k_m base 0.612 tuned 0.598 file 0.594  ok -0.4, 2.1x smaller"
+        )
         assert words in text_of(pilot.app)
 
     assert snap_compare(make_app(FakeTriage(store)), terminal_size=size, run_before=press)
