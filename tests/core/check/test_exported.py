@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import pytest
 import torch
 from export_bench import make_checkpoint, recipe_of
-from tiny_run import read_events
+from tiny_run import chat, read_events, write_rows
 
 from finetop.core.check import exported
 from finetop.core.check.scoring import llama_cpp
@@ -85,7 +85,9 @@ def world(tmp_path, tiny_model):
     folder.mkdir(parents=True)
     home.models.mkdir()
     events = EventLog(tmp_path / "events.jsonl")
-    recipe = recipe_of(tiny_model, check={"general": {"suite": "tiny", "margin": 10.0}})
+    write_rows(tmp_path / "test.jsonl", [chat(f"Hi {n}", "yes we do") for n in range(4)])
+    target = {"path": str(tmp_path / "test.jsonl"), "metric": ["nats_per_token", "token_f1"]}
+    recipe = recipe_of(tiny_model, check={"general": {"suite": "tiny", "margin": 10.0}, "target": target})
     (folder / "tiny.yaml").write_text(SUITE)
     (folder / "text.txt").write_text("The shop opens at nine and closes at six, but for Sundays. " * 60)
     checkpoint = make_checkpoint(tmp_path, recipe, home, events)
@@ -160,6 +162,10 @@ def test_sound_files_are_ok_and_a_broken_one_is_refused(world, q4_0_is_broken, c
         assert tuned == of_file and base is not None
         means = {task.task: task.scores for task in verdict.tasks}
         assert means["numbers"][1:] == (1.0, 1.0) and means["words"][0] == 1.0
+    for metric in ("nats_per_token", "token_f1"):
+        _, tuned, of_file = whole.verdict.target[metric].scores
+        assert of_file == pytest.approx(tuned, abs=1e-3)
+    assert broken.verdict.target["nats_per_token"].low > 1.0
     assert broken.verdict.verdict == "regressed" and broken.verdict.drop > 0.1
     assert broken.verdict.items_used <= broken.verdict.items_total == ITEMS + WRITTEN
     printed = capsys.readouterr().out
