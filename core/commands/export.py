@@ -106,7 +106,8 @@ def until_done(home: Home, queued: ExportAnswer | RemedyAnswer, *, quiet: bool) 
 
 def closing_log(home: Home, queued: ExportAnswer) -> str:
     """Return the end of the job's log: how well the outputs agree, and where the model is."""
-    return clean(ask_once(home, ReadLog(queued.run, queued.job_id, -LOG_BYTES)).text)
+    log = ask_once(home, ReadLog(queued.run, queued.job_id, -LOG_BYTES)).text
+    return clean(log, limit=LOG_BYTES)  # the facts about files are one long line
 
 
 PLUGIN = Command(ABOUT, "run", run, arguments)

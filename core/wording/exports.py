@@ -41,7 +41,9 @@ def line(file: ExportedFile) -> str:
     """Return a file in one line: 'q4_k_m: ok -0.4 against what was trained, 2.1x smaller'."""
     if file.verdict is None:
         return f"{file.quant}: {NOT_ASKED}, {smaller(file)}"
-    return f"{file.quant}: {verdict_words(file)} against what was trained, {smaller(file)}{_standing(file)}"
+    what = f"{file.quant}: {verdict_words(file)} against what was trained, {smaller(file)}{_standing(file)}"
+    fell = fallen_targets(file.verdict)
+    return f"{what}; worse at the target: {', '.join(fell)}" if fell else what
 
 
 def beside(file: ExportedFile) -> str:
@@ -69,11 +71,27 @@ def of_task(file: ExportedFile, task: str) -> tuple[Three, str]:
     if verdict is None:
         return (None, None, None), NOT_ASKED
     if not task:
-        return verdict.scores, f"{verdict_words(file)}{_standing(file)}, {smaller(file)}"
+        words = (f"{verdict_words(file)}{_standing(file)}", smaller(file), *fallen_targets(verdict))
+        return verdict.scores, ", ".join(words)
     scores = next((entry for entry in verdict.tasks if entry.task == task), None)
     if scores is None:
         return (None, None, None), "not in its suite"
     return scores.scores, f"{scores.mark} {change(scores.drop)} on {counted(scores.items, 'item')}"
+
+
+def fallen_targets(verdict: ExportVerdict) -> list[str]:
+    """Return the shares of the target that clearly fell by the margin or more: 'rules 0.62 -> 0.21'.
+
+    Its nats rise a little with every rounding; only what a user sees of answers is worth the first line.
+    """
+    fell = []
+    for metric, target in verdict.target.items():
+        _, tuned, exported = target.scores
+        if metric in LOWER_IS_BETTER or tuned is None or exported is None:
+            continue
+        if target.high < 0 and tuned - exported >= verdict.margin:
+            fell.append(f"{clean_line(metric)} {tuned:.2f} -> {exported:.2f}")
+    return fell
 
 
 def lost_words(verdict: ExportVerdict) -> str:

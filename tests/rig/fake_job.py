@@ -8,8 +8,8 @@ the run, and the step `until` which jobs run that do not end well, `refuses`: th
 garbage, `saved`: steps that get a checkpoint folder (or every `saves_every`), `best`: the one that is kept, and for its
 checks `lost`: how many items of each task the tuned model lost, one number or one per step; of its remedies the
 `mended` ones are OK, and the first of them is confirmed; of its exports these formats are `refused`.
-Measured as an approach, each row of the target gets a score
-from `f1`, each about new facts one from `news`. `waits_at`: a step before which it waits for a file `go` in its folder,
+Measured as an approach, each row of the target gets a score from `f1`, each about new facts one from `news`.
+`waits_at`: a step before which it waits for a file `go` in its folder,
 with `ranks` as that many waiting processes, the last of them elsewhere; with `spins` it is busy meanwhile. `holds`:
 verbs whose jobs wait for a file `go-VERB` in the run's folder. `until_file`: a file that ends it. `alarms`: of a step,
 or of `each` other: kind, and whether it is over. `reads`: files that it reads as training data, as the real job does;
@@ -292,7 +292,8 @@ def export(log: event_log.EventLog, refused: list[str], args: dict[str, Any]) ->
         log.write(events.ExportJudged(file))
         print(f"exported, {exports.line(file)}")
     facts = [{"file": file.name, "quant": file.quant, "standing": file.standing} for file in files]
-    print(gguf_log.line_of({"files": facts}), flush=True)
+    proof = {"notes": ["a long one " * 500]}
+    print(gguf_log.line_of({"proof": proof, "files": facts}), flush=True)
     lost = [file for file in files if file.standing == "refused"]
     how = ("failed", exports.refusal(lost), "Kept for inspection.", 1) if lost else ("finished",)
     log.write(events.Ended(*how))

@@ -30,6 +30,15 @@ def test_a_file_in_words(file, line, beside):
     assert (exports.line(file), exports.beside(file)) == (line, beside)
 
 
+def test_a_trained_skill_that_fell_is_in_the_first_line():
+    lost = {
+        "rules": TargetScores((0.0, 0.62, 0.21), -0.68, -0.16),
+        "exact_match": TargetScores((0.0, 0.6, 0.59), -0.1, -0.01),
+    }
+    file = exported(verdict=replace(OK, target={**OK.target, **lost}))
+    assert exports.line(file).endswith("2.1x smaller; worse at the target: rules 0.62 -> 0.21")
+
+
 def test_a_target_is_worse_only_where_that_is_clear():
     for metric, low, high, is_worse in (
         ("nats_per_token", -0.1, 0.2, False), ("exact_match", -0.4, -0.1, True), ("exact_match", 0.1, 0.4, False),
