@@ -71,7 +71,7 @@ def of_task(file: ExportedFile, task: str) -> tuple[Three, str]:
     if verdict is None:
         return (None, None, None), NOT_ASKED
     if not task:
-        words = (f"{verdict_words(file)}{_standing(file)}", smaller(file), *fallen_targets(verdict))
+        words = (f"{verdict_words(file)}{_standing(file)}", *fallen_targets(verdict), smaller(file))
         return verdict.scores, ", ".join(words)
     scores = next((entry for entry in verdict.tasks if entry.task == task), None)
     if scores is None:
