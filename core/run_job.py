@@ -7,9 +7,10 @@ message if a stop request ended it. With `--warm FILE` the process imports what 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.tasks.suite import general_text
 from finetop.core.protocol.events import Ended
@@ -63,13 +64,25 @@ def work(spec: JobSpec, job_folder: Path, events: EventLog, stop: Stop) -> Ended
     module = import_module(MODULES[spec.verb])
     job = Job(spec, job_folder, events, stop)
     try:
-        ended: Ended = module.work(job, general_text) if spec.verb == "export" else module.work(job)
+        ended: Ended = module.work(job, *given_to(spec.verb))
     except StopAsked:
         return Ended("stopped", str(module.IF_STOPPED), kind="asked")
     except Exception:  # of a job.json that breaks a rule, as a changed one may, that is why
         recipe_from_mapping(spec.recipe, "job.json", to_train=spec.verb == "train")
         raise
     return ended
+
+
+def given_to(verb: Verb) -> tuple[Callable[..., Any], ...]:
+    """Return what a job gets of rooms above its own: an export the check's text and its verdict on files."""
+    return (general_text, judge_exported) if verb == "export" else ()
+
+
+def judge_exported(*of: Any) -> Any:
+    """Judge exported files: see core/check/exported.py, which imports torch."""
+    from finetop.core.check import exported
+
+    return exported.judge(*of)
 
 
 if __name__ == "__main__":

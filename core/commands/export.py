@@ -1,6 +1,6 @@
 """`finetop export RUN[@STEP]`: write a whole model, GGUF files, or the adapter alone, and verify its outputs.
 
-Exit code 1 if its outputs differ.
+Exit code 1 if its outputs differ, or a GGUF file lost too much against what was trained.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from finetop.core.client.connection import Client, ask_once
 from finetop.core.commands import Command
 from finetop.core.commands.shared import options
 from finetop.core.commands.shared.imports import require_finished
 from finetop.core.commands.shared.output import print_json
-from finetop.core.errors import BadInput
+from finetop.core.errors import BadInput, FinetopError
 from finetop.core.models.export.gguf_log import facts_in
 from finetop.core.models.llama_cpp.quants import DEFAULT, quants_of
 from finetop.core.protocol import runs as data
@@ -42,6 +44,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     options.choice(parser, "--dtype", ("auto", "float32", "bfloat16", "float16"), about)
     options.flag(parser, "--adapter", "only the adapter, unmerged, for PEFT")
     options.optional(parser, "--remedy", "NAME", "the model of this remedy: see `finetop remedy`")
+    options.flag(parser, "--no-check", "don't ask GGUF files the items of the run's check")
+    options.flag(parser, "--anyway", "write a GGUF file even if it is REGRESSED against what was trained")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -57,17 +61,23 @@ def run(args: argparse.Namespace, home: Home) -> int:
         given = "" if args.to is None or args.to == GGUF else args.to
         target = target_of(given, wanted, home)
         order = Export(name, str(target), step, args.dtype, args.remedy, args.adapter, quants)
+        order = replace(order, unchecked=args.no_check, anyway=args.anyway)
         queued = client.ask(order)
     job = until_done(home, queued, quiet=args.json)
-    require_finished(job.state, f"the export of {name} failed", f"See `finetop tail --log {name}`.")
     log = closing_log(home, queued)
+    facts = facts_in(log) if quants else {}
+    is_refused = any(file.get("standing") == "refused" for file in facts.get("files", ()))
+    failed = f"the export of {name} failed"
+    if not is_refused:
+        require_finished(job.state, failed, f"See `finetop tail --log {name}`.")
     if args.json:
         more: dict[str, Any] = {"remedy": args.remedy} if args.remedy else {}
         more |= {"adapter": True} if args.adapter else {}
-        more |= facts_in(log) if quants else {}
-        print_json({"run": queued.run, "step": queued.step, "folder": str(target), **more})
-        return 0
-    print("\n".join(line for line in log.splitlines() if line.startswith(("export", "warning"))))
+        print_json({"run": queued.run, "step": queued.step, "folder": str(target), **more, **facts})
+    else:
+        print("\n".join(line for line in log.splitlines() if line.startswith(("export", "warning"))))
+    if is_refused and isinstance(job.state, data.Failed):
+        raise FinetopError(job.state.cause, hint=job.state.hint)
     return 0
 
 
@@ -97,7 +107,8 @@ def until_done(home: Home, queued: ExportAnswer | RemedyAnswer | PushAnswer, *, 
 
 def closing_log(home: Home, queued: ExportAnswer) -> str:
     """Return the end of the job's log: how well the outputs agree, and where the model is."""
-    return clean(ask_once(home, ReadLog(queued.run, queued.job_id, -LOG_BYTES)).text)
+    log = ask_once(home, ReadLog(queued.run, queued.job_id, -LOG_BYTES)).text
+    return clean(log, limit=LOG_BYTES)  # the facts about files are one long line
 
 
 PLUGIN = Command(ABOUT, "run", run, arguments)

@@ -16,7 +16,7 @@ from finetop.core.protocol.messages.limits import tries_words
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean, clean_line
-from finetop.core.wording import data_versions, pulse, rewards
+from finetop.core.wording import data_versions, exports, pulse, rewards
 from finetop.core.wording.durations import ago
 from finetop.core.wording.endings import state_word
 from finetop.core.wording.next_step import advised
@@ -89,6 +89,10 @@ def print_run(detail: data.RunDetail, home: Home, sources: Sequence[SourceFacts]
         print(f"  check      at step {check.step}: {verdict}, {ago(check.at)} ago")
         if check.target_failed:
             print(f"             target failed: {clean_line(check.target_failed)}")
+    for file in detail.exports:
+        print(f"  export     at step {file.step}: {clean_line(exports.line(file))}, {ago(file.at)} ago")
+        print(f"             {clean_line(exports.beside(file), limit=1000)}")
+        print(f"             {clean_line(file.folder)}/{clean_line(file.name)}")
     for parent in detail.parents:
         step = "" if parent.step is None else f"@{parent.step}"
         print(f"  parent     {clean_line(parent.name)}{step}, as {parent.setting}")

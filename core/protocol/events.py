@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from finetop.core.protocol import check_result as results
 from finetop.core.protocol.data_diff import Origin
+from finetop.core.protocol.exports import ExportedFile
 
 FORMAT = 1
 LARGEST = 1e290  # of a value: the mean of a thousand million of them is still finite
@@ -270,6 +271,12 @@ class ApproachMeasured(msgspec.Struct, tag="approach_measured", frozen=True, kw_
     said: Annotated[list[Text], Meta(max_length=50)] = []  # what could not be measured or used
 
 
+class ExportJudged(msgspec.Struct, tag="export_judged", frozen=True):
+    """An exported file, with its verdict against the tuned model."""
+
+    file: ExportedFile
+
+
 class Ended(msgspec.Struct, tag="ended", frozen=True):
     """The job's own final event. Without it the process was killed."""
 
@@ -298,6 +305,7 @@ Event = (
     | RemedyTried
     | RemedyConfirmed
     | ApproachMeasured
+    | ExportJudged
     | Ended
 )
 

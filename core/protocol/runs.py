@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from finetop.core.errors import Kind
 from finetop.core.protocol.data_diff import SourceRow
+from finetop.core.protocol.exports import ExportedFile
 from finetop.core.text import counted
 
 FOR_A_SLOT = "waits for the one job slot"
@@ -191,7 +192,8 @@ class JobSpec(msgspec.Struct, frozen=True):
     # check: {"checkpoint": "checkpoints/step-000120", "step": 120}, import: {"path": "/models/x", "copy": false}
     # train: {} or {"resume": {"step": 120, "checkpoint": "checkpoints/step-000120", "anyway": false}, "changes": […]}
     # ("resume" also has "began" if a cluster restarted the job: whether this job started the run)
-    # export: {"checkpoint": …, "step": 120, "to": "/models/y", "dtype": "bfloat16"}; of a remedy also {"remedy": {…}}
+    # export: {"checkpoint": …, "step": 120, "to": "/models/y", "dtype": "bfloat16"}; of a remedy also {"remedy": {…}};
+    # of GGUF files also {"quants": "q8_0", "general": {…} or "unasked": "why", "anyway": true}
     # push: {"folder": "/models/y", "repo": "org/name", "kind": "adapter", "step": 120, "card": "cards/3f….json", …}
     # remedy: {"checkpoint": …, "step": 120, "candidates": [{"name": "interpolate-0.5", "checkpoint": …, …}]}
     # approach, measure: {"approach": "lora", "step": 120, "checkpoint": …}, the last two only if weights change
@@ -449,3 +451,4 @@ class RunDetail(msgspec.Struct, frozen=True):
     children: list[Relative] = []
     alarms_total: int = 0
     sources: list[SourceRow] = []  # what was read, if the run reported it
+    exports: list[ExportedFile] = []  # oldest first

@@ -13,6 +13,7 @@ from finetop.core.report.sections import (
     checks,
     curves,
     data,
+    exports,
     flips,
     machine,
     not_measured,
@@ -24,7 +25,7 @@ from finetop.core.report.sections.verdict import verdict
 
 SECTIONS = (
     *(curves, flips, tasks, categories, samples, approaches, data),
-    *(checkpoints, checks, alarms, not_measured, machine, recipe),
+    *(checkpoints, checks, exports, alarms, not_measured, machine, recipe),
 )
 
 

@@ -58,6 +58,7 @@ class Batch:
     best: events.Best | None = None
     remedies: list[tuple[float, events.RemedyTried | events.RemedyConfirmed]] = field(default_factory=list)
     measured: list[tuple[float, events.ApproachMeasured]] = field(default_factory=list)
+    exported: list[tuple[float, events.ExportJudged]] = field(default_factory=list)
     ended: events.Ended | None = None
     newer: int = 0  # the format that begins where this chunk ends, if only a newer finetop reads it
     is_last: bool = True  # nothing followed when it was read
@@ -183,6 +184,8 @@ def _sort_in(batch: Batch, at: int, raw: bytes) -> None:
         batch.remedies.append((line.t, event))
     elif isinstance(event, events.ApproachMeasured):
         batch.measured.append((line.t, event))
+    elif isinstance(event, events.ExportJudged):
+        batch.exported.append((line.t, event))
     elif isinstance(event, events.Ended):
         batch.ended = event
     else:

@@ -12,7 +12,7 @@ from finetop.core.errors import NotFound
 from finetop.core.protocol.check_result import CheckResult, Flip, worst_first
 from finetop.core.protocol.messages import triage as ask_for
 from finetop.core.protocol.messages.triage import ItemKind, LostItems
-from finetop.core.store import checks, triage
+from finetop.core.store import checks, exports, triage
 from finetop.core.text import clean_line
 
 Key = tuple[str, str]  # task, item
@@ -75,6 +75,7 @@ def cell(connection: Connection, ask: ask_for.LookAtCell) -> ask_for.CellAnswer:
         floor_flips=floor.flips if floor is not None else 0,
         first=_with_history(connection, run_id, task, lost),
         not_looked_at=triage.unchecked_steps(connection, run_id),
+        exports=exports.with_verdict(connection, run_id, known.step),
     )
 
 

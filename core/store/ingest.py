@@ -15,7 +15,7 @@ from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import StoreTrouble
 from finetop.core.protocol import check_result as results, events, runs as data
-from finetop.core.store import approaches, checks, data_versions, notices, remedies, runs
+from finetop.core.store import approaches, checks, data_versions, exports, notices, remedies, runs
 from finetop.core.store.database import append, json_text, one_value, read_as, transaction, update
 from finetop.core.store.event_batch import Batch, Place, read
 from finetop.core.wording import verdicts
@@ -237,6 +237,8 @@ def _write_rare(connection: Connection, batch: Batch) -> None:
         remedies.store_result(connection, run_id, job_id, at, remedy)
     for at, measured in batch.measured:
         approaches.store_measurement(connection, run_id, job_id, at, measured)
+    for at, exported in batch.exported:
+        exports.store_file(connection, run_id, job_id, at, exported)
     if batch.place.verb == "train" and (batch.started is not None or batch.best is not None):
         best = batch.best and json_text(data.Best(batch.best.step, batch.best.text))
         update(connection, "runs", run_id, best=best)

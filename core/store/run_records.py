@@ -27,7 +27,7 @@ STORE = "store.json"
 STORE_FORMAT = 1
 
 # Tables and columns derived from events or the recipe: `rebuild` restores them from these.
-_ROWS = "metrics checkpoints samples data_reports data_sources alarms item_scores settings remedies measured"
+_ROWS = "metrics checkpoints samples data_reports data_sources alarms item_scores settings remedies measured exports"
 FROM_EVENTS = frozenset(_ROWS.split())
 _OF_JOBS = "word bytes_read last_n last_event bad_lines bad_line skipping device versions planned"
 DERIVED = {

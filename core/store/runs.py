@@ -18,6 +18,7 @@ from finetop.core.store import (
     alarms,
     checks,
     data_versions,
+    exports,
     jobs,
     notes,
     parents,
@@ -183,7 +184,7 @@ def snapshot(connection: Connection, run_id: int, state: data.State) -> data.Bef
 
 def forget_later(connection: Connection, run_id: int, step: int) -> None:
     """Delete what was reported of steps after the one that a run resumes from: that part is discarded."""
-    for table in ("metrics", "checkpoints", "samples", "alarms", "remedies", "measured"):
+    for table in ("metrics", "checkpoints", "samples", "alarms", "remedies", "measured", "exports"):
         connection.execute(f"DELETE FROM {table} WHERE run_id = ? AND step > ?", [run_id, step])
     for table in ("samples", "metrics") if step == 0 else ():  # it starts over
         connection.execute(f"DELETE FROM {table} WHERE run_id = ?", [run_id])
@@ -321,4 +322,5 @@ def detail(connection: Connection, run_id: int, why: Mapping[int, str] | None = 
         parents=above,
         children=below,
         sources=data_versions.of_run(connection, run_id),
+        exports=exports.of_run(connection, run_id),
     )

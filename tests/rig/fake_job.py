@@ -7,8 +7,9 @@ What it does is set in the recipe's `about`: JSON with steps, pause_s, end ("ok"
 the run, and the step `until` which jobs run that do not end well, `refuses`: the immediate error of a job that resumes,
 garbage, `saved`: steps that get a checkpoint folder (or every `saves_every`), `best`: the one that is kept, and for its
 checks `lost`: how many items of each task the tuned model lost, one number or one per step; of its remedies the
-`mended` ones are OK, and the first of them is confirmed. Measured as an approach, each row of the target gets a score
-from `f1`, each about new facts one from `news`. `waits_at`: a step before which it waits for a file `go` in its folder,
+`mended` ones are OK, and the first of them is confirmed; of its exports these formats are `refused`.
+Measured as an approach, each row of the target gets a score from `f1`, each about new facts one from `news`.
+`waits_at`: a step before which it waits for a file `go` in its folder,
 with `ranks` as that many waiting processes, the last of them elsewhere; with `spins` it is busy meanwhile. `holds`:
 verbs whose jobs wait for a file `go-VERB` in the run's folder. `until_file`: a file that ends it. `alarms`: of a step,
 or of `each` other: kind, and whether it is over. `reads`: files that it reads as training data, as the real job does;
@@ -28,12 +29,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from exported_files import LOST, exported
 
+from finetop.core.models.export import gguf_log
 from finetop.core.protocol import events
 from finetop.core.runtime import event_log
 from finetop.core.runtime.files import retry_file_work
 from finetop.core.runtime.home import Home
 from finetop.core.runtime.job_folder import home_of, read_spec, run_folder_of
+from finetop.core.wording import exports
 
 STEPS = 10**9  # more than any job takes
 
@@ -63,6 +67,8 @@ def main() -> int:
         return check(log, lost[str(step)] if isinstance(lost, dict) else lost, step, spec.args)
     if spec.verb == "remedy":
         return remedy(log, plan, spec.args)
+    if spec.verb == "export" and "refused" in plan:
+        return export(log, plan["refused"], spec.args)
     if spec.verb in ("approach", "measure"):
         return measure(log, plan, spec.args)
     with side_file(folder).open("a") as side:
@@ -275,6 +281,25 @@ def check(log: event_log.EventLog, lost: int, step: int, args: dict[str, Any]) -
     judge(log, lost, step, args)
     log.write_at_last(events.Ended("finished"))
     return 0
+
+
+def export(log: event_log.EventLog, refused: list[str], args: dict[str, Any]) -> int:
+    """Report GGUF files in the requested formats, of which some are REGRESSED and refused."""
+    place = {"step": args["step"], "folder": args["to"]}
+    files = [
+        exported(quant, LOST, standing="refused", **place) if quant in refused else exported(quant, **place)
+        for quant in args["quants"].split(",")
+    ]
+    for file in files:
+        log.write(events.ExportJudged(file))
+        print(f"exported, {exports.line(file)}")
+    facts = [{"file": file.name, "quant": file.quant, "standing": file.standing} for file in files]
+    proof = {"notes": ["a long one " * 500]}
+    print(gguf_log.line_of({"proof": proof, "files": facts}), flush=True)
+    lost = [file for file in files if file.standing == "refused"]
+    how = ("failed", exports.refusal(lost), "Kept for inspection.", 1) if lost else ("finished",)
+    log.write(events.Ended(*how))
+    return int(bool(lost))
 
 
 def remedy(log: event_log.EventLog, plan: dict[str, Any], args: dict[str, Any]) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from still import Still, still, verdict
 
 from finetop.core.protocol import events
+from finetop.core.protocol.exports import ExportedFile, ExportVerdict, TargetScores, TaskScores
 from finetop.core.protocol.runs import Failed, Finished
 from finetop.core.runtime import event_log
 from finetop.core.store import ingest, jobs, runs
@@ -145,6 +146,7 @@ def _fill_run(still_home: Still, run: int, number: int, text: Texts) -> None:
         *(events.Sample(step, index, text(), text()) for step in (1, 2) for index in range(3)),
         *_check(text),
         *_remedies(text),
+        *_exports(text),
     ]
     state: Any = Finished(1.0, 2.0) if number % 3 else Failed(2.0, text(), text())
     folder, job = connection.execute(
@@ -209,6 +211,19 @@ def _check(text: Texts) -> list[events.Event]:
     return [
         *(events.Scores(model, text(), task, item_scores, 1) for model, item_scores in scores.items()),  # type: ignore[arg-type]
         events.Verdict(1, result),
+    ]
+
+
+def _exports(text: Texts) -> list[events.Event]:
+    verdict = ExportVerdict(
+        verdict="regressed", reason=text(), margin=0.03, drop=0.2, scores=(0.5, 0.7, 0.5), items_used=5, items_total=9,
+        lost=1, tasks=[TaskScores(text.key(), "lost", 0.2, (0.5, 0.7, 0.5), 5)], suite=text(),
+        target={text.key(): TargetScores((0.1, 0.2, 0.3), 0.0, 0.2)},
+    )  # fmt: skip
+    more = {"step": 2, "folder": text(), "bytes": 5, "trained_bytes": 9}
+    return [
+        events.ExportJudged(ExportedFile(name=text.key(), quant=text.key(), verdict=verdict, **more)),
+        events.ExportJudged(ExportedFile(name=text.key(), quant=text.key(), unasked=text(), **more)),
     ]
 
 

@@ -62,14 +62,16 @@ def _answer_continuously(
     from transformers import GenerationConfig
 
     def asked(prompt: Prompt) -> continuous.GenerationRequest:
-        stops = partial(_stopped, tokenizer, stop=prompt.stop) if prompt.stop else None
+        stops = partial(has_stopped, tokenizer, stop=prompt.stop) if prompt.stop else None
         return continuous.GenerationRequest(prompt.tokens, prompt.max_new_tokens, stops)
 
     config = GenerationConfig(do_sample=False, eos_token_id=end_tokens(model, tokenizer))
     held = tokens_held(model, plan.row_tokens)
     asked_all, at_once, flash = [*map(asked, prompts)], plan.row_tokens, plan.engine == "continuous-flash"
     written = continuous.write(model, asked_all, config, held=held, at_once=at_once, flash=flash)
-    return [_text(tokenizer, tokens, prompt.stop) for tokens, prompt in zip(written, prompts, strict=True)]
+    return [
+        answer_text(tokenizer, tokens, prompt.stop) for tokens, prompt in zip(written, prompts, strict=True)
+    ]
 
 
 def _answer_by_copy(
@@ -79,7 +81,9 @@ def _answer_by_copy(
     requests = [(prompt.tokens, prompt.max_new_tokens, prompt.stop) for prompt in prompts]
     held = tokens_held(model, plan.row_tokens)
     written = plan.copy.write(model, requests, end_tokens(model, tokenizer), held)
-    return [_text(tokenizer, tokens, prompt.stop) for tokens, prompt in zip(written, prompts, strict=True)]
+    return [
+        answer_text(tokenizer, tokens, prompt.stop) for tokens, prompt in zip(written, prompts, strict=True)
+    ]
 
 
 def _answer_all(
@@ -153,7 +157,9 @@ def _write(model: Any, tokenizer: Tokenizer, prompts: Sequence[Prompt], state: _
             break
         active = [active[row] for row in going]
         state = _step(model, state, going)
-    return [_text(tokenizer, tokens, prompt.stop) for tokens, prompt in zip(written, prompts, strict=True)]
+    return [
+        answer_text(tokenizer, tokens, prompt.stop) for tokens, prompt in zip(written, prompts, strict=True)
+    ]
 
 
 def _answer_alone(model: Any, tokenizer: Tokenizer, prompt: Prompt) -> str:
@@ -165,7 +171,7 @@ def _answer_alone(model: Any, tokenizer: Tokenizer, prompt: Prompt) -> str:
     while not written or not _has_ended(tokenizer, written, prompt, ends):
         ids = torch.tensor([[*prompt.tokens, *written]], device=model.device)
         written.append(int(model(input_ids=ids, use_cache=False).logits[0, -1].argmax()))
-    return _text(tokenizer, written, prompt.stop)
+    return answer_text(tokenizer, written, prompt.stop)
 
 
 @dataclass
@@ -228,10 +234,10 @@ def _forward(model: Any, ids: Tensor, mask: Tensor, positions: Tensor, cache: An
 
 def _has_ended(tokenizer: Tokenizer, tokens: list[int], prompt: Prompt, ends: Sequence[int]) -> bool:
     is_full = len(tokens) >= prompt.max_new_tokens
-    return tokens[-1] in ends or is_full or _stopped(tokenizer, tokens, prompt.stop)
+    return tokens[-1] in ends or is_full or has_stopped(tokenizer, tokens, prompt.stop)
 
 
-def _stopped(tokenizer: Tokenizer, tokens: list[int], stop: tuple[str, ...]) -> bool:
+def has_stopped(tokenizer: Tokenizer, tokens: list[int], stop: tuple[str, ...]) -> bool:
     """Return whether the last tokens of an answer, which suffice, contain a stop string or special token's text."""
     if not stop:
         return False
@@ -239,7 +245,7 @@ def _stopped(tokenizer: Tokenizer, tokens: list[int], stop: tuple[str, ...]) -> 
     return any(ending in tail for ending in stop)
 
 
-def _text(tokenizer: Tokenizer, tokens: list[int], stop: tuple[str, ...]) -> str:
+def answer_text(tokenizer: Tokenizer, tokens: list[int], stop: tuple[str, ...]) -> str:
     """Decode an answer without special tokens, up to the first stop string."""
     text = str(tokenizer.decode(tokens, skip_special_tokens=True))
     for ending in stop:

@@ -23,7 +23,7 @@ import msgspec
 from finetop.core.check.scoring.batch_plan import BatchPlan, Prompt
 from finetop.core.check.scoring.generation import LONGEST_ANSWER, answer
 from finetop.core.check.scoring.packing import TokenSequence
-from finetop.core.check.scoring.scorer import score
+from finetop.core.check.scoring.scorer import Scored, score
 from finetop.core.check.statistics import NORMAL_95
 from finetop.core.data.examples import Example
 from finetop.core.data.formats import Text
@@ -169,12 +169,27 @@ def score_rows(
 ) -> list[ItemScore]:
     """Score rows, shared by ranks: nats_per_token gives the answer's `gold_log_prob`, others a `score` in [0, 1]."""
     if metric == "nats_per_token":
-        scored = score(model, [row.sequence for row in rows], plan, shares=shares)
-        pairs = zip(rows, scored, strict=True)
-        return [ItemScore(row.item, 0.0, gold_log_prob=result.log_prob) for row, result in pairs]
+        return as_scores(rows, score(model, [row.sequence for row in rows], plan, shares=shares))
+    answers = answer(model, tokenizer, prompts_of(rows, target), plan, shares=shares)
+    return graded(metric, rows, target, answers)
+
+
+def as_scores(rows: Sequence[TargetRow], scored: Sequence[Scored]) -> list[ItemScore]:
+    """Return the scores of rows whose gold answers were read."""
+    pairs = zip(rows, scored, strict=True)
+    return [ItemScore(row.item, 0.0, gold_log_prob=result.log_prob) for row, result in pairs]
+
+
+def prompts_of(rows: Sequence[TargetRow], target: Target) -> list[Prompt]:
+    """Return what is asked for written answers."""
     most = longest_answer(rows, target)
-    prompts = [Prompt(row.prompt, (), most) for row in rows]
-    answers = answer(model, tokenizer, prompts, plan, shares=shares)
+    return [Prompt(row.prompt, (), most) for row in rows]
+
+
+def graded(
+    metric: Metric, rows: Sequence[TargetRow], target: Target, answers: Sequence[str]
+) -> list[ItemScore]:
+    """Grade written answers by the target's metric."""
     rules, answered = target.rules, zip(rows, answers, strict=True)
     return [ItemScore(row.item, _right(metric, text, row.gold, rules), text[:500]) for row, text in answered]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +55,9 @@ class ExportRequest:
     remedy: Remedied | None = None
     adapter: bool = False  # only the adapter: see core/models/export/adapter.py
     quants: tuple[str, ...] = ()  # as GGUF files of these formats: see core/models/export/gguf.py
+    general: Mapping[str, Any] | None = None  # how the run was checked; None: files are not asked its items
+    unasked: str = ""  # why not
+    anyway: bool = False  # a REGRESSED file is written all the same
     quiet: bool = False  # written on the way to something else: nothing is announced
 
     @property

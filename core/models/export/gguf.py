@@ -9,27 +9,35 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from finetop.core.data.weight_files import weight_files
 from finetop.core.errors import FinetopError
 from finetop.core.models import load, resolve, save
-from finetop.core.models.export import export as whole
+from finetop.core.models.export import export as whole, gguf_verdicts
 from finetop.core.models.export.export import ExportRequest
 from finetop.core.models.export.gguf_log import line_of
+from finetop.core.models.export.gguf_verdicts import Judge, Judged
 from finetop.core.models.gguf import token_proof, writer
 from finetop.core.models.gguf.convert import Converted, convert, lines_of
 from finetop.core.models.llama_cpp import model as llama_cpp
 from finetop.core.models.llama_cpp.quants import MOST_BYTES, QUANTS
 from finetop.core.models.resolved import ResolvedModel
 from finetop.core.protocol.events import Phase
+from finetop.core.protocol.exports import ExportedFile
 from finetop.core.runtime import parts
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
 
 
-def export_gguf(request: ExportRequest, text: str | None, home: Home, events: EventLog) -> Converted:
-    """Write a checkpoint as GGUF files, and verify them. Return what was written.
+def export_gguf(
+    request: ExportRequest, text: str | None, home: Home, events: EventLog, judge: Judge | None = None
+) -> Converted:
+    """Write a checkpoint as GGUF files, and verify them; `judge` asks each the items of the run's check.
 
-    What can't be written is refused before anything is loaded. Raises FinetopError if the float32 file does not say
-    what the model says (it stays, under another name), and as `export.export`.
+    Returns what was written. What can't be written is refused before anything is loaded. Raises FinetopError if the
+    float32 file does not say what the model says, or a file is REGRESSED (these stay, under another name), and as
+    `export.export`.
     """
     save.require_absent(request.to)
     parts.require("gguf")
@@ -52,15 +60,47 @@ def export_gguf(request: ExportRequest, text: str | None, home: Home, events: Ev
         source = writer.source_of(folder, config, tokenizer, name, pre)
         assert text  # whole.export refuses to go on without
         converted = convert(source, folder, aside, request.quants, text, request.device, events)
-        facts = {**whole.facts_of(request, base), "dtype": written, **converted.plain}
-        save.note(aside, facts)
+        trained_bytes = size_of(folder)
+        shutil.rmtree(folder)
+        save.note(aside, {**whole.facts_of(request, base), "dtype": written, **converted.plain})
         require_proven(request, converted, aside)
+        verdicts = gguf_verdicts.verdicts_of(request, converted, aside, home, events, judge)
+        judged = gguf_verdicts.judged(request, converted, aside, trained_bytes, verdicts)
+        facts = with_verdicts(converted.plain, judged)
+        save.note(aside, {**whole.facts_of(request, base), "dtype": written, **facts})
         save.put(aside, request.to)
+    gguf_verdicts.report(judged, events)
     print(f"exported {request.name} as GGUF: {request.to}")
-    for line in lines_of(converted):
+    for line in [*lines_of(converted, judged.points), *judged.lines]:
         print(f"exported, {line}")
-    print(line_of(converted.plain), flush=True)
+    print(line_of(facts), flush=True)
+    gguf_verdicts.require_kept(request, judged)
     return converted
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes of a saved model's weights."""
+    return sum(file.stat().st_size for file in weight_files(folder))
+
+
+def with_verdicts(facts: dict[str, Any], judged: Judged) -> dict[str, Any]:
+    """Return the facts about files, each with its verdict."""
+    both = zip(facts["files"], judged.files, strict=True)
+    return {**facts, "files": [{**file, **verdict_facts(exported)} for file, exported in both]}
+
+
+def verdict_facts(file: ExportedFile) -> dict[str, Any]:
+    """Return a file's name, standing and verdict as plain data."""
+    plain = msgspec.to_builtins(file)
+    if plain["verdict"]:  # the log's end must hold the line of all files
+        plain["verdict"]["tasks"] = plain["verdict"]["tasks"][:TASKS_LOGGED]
+    return {
+        "file": file.name,
+        **{key: plain[key] for key in ("trained_bytes", "standing", "verdict", "unasked")},
+    }
+
+
+TASKS_LOGGED = 10  # of a file, worst first; the store has all
 
 
 @contextmanager

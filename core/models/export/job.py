@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -11,6 +12,7 @@ from finetop.core.models import devices
 from finetop.core.models.export.adapter import export_adapter
 from finetop.core.models.export.export import ExportRequest, Remedied, export
 from finetop.core.models.export.gguf import export_gguf
+from finetop.core.models.export.gguf_verdicts import Judge
 from finetop.core.models.llama_cpp.quants import quants_of
 from finetop.core.protocol.events import Ended
 from finetop.core.protocol.runs import JobSpec
@@ -23,15 +25,18 @@ PACKAGES = ("finetop", "torch", "transformers", "peft", "gguf", "llama-cpp-py-sy
 IF_STOPPED = "asked to stop; nothing was written"
 
 
-def work(job: Job, general_text: Callable[[Recipe, Home], str | None]) -> Ended:
-    """Log the device and number format, then export; `general_text` returns the text that both models score."""
+def work(job: Job, general_text: Callable[[Recipe, Home], str | None], judge: Judge) -> Ended:
+    """Log the device and number format, then export.
+
+    `general_text` returns the text that both models score, `judge` asks GGUF files the items of the run's check.
+    """
     silence_libraries()
     device = devices.open_device(job.gpu_gib)
     request = request_of(job, device)
     job.started(devices.describe_device(device), request.dtype, PACKAGES)
     text = general_text(request.recipe, job.home) or general_text(without_suite(request.recipe), job.home)
     if request.quants:
-        export_gguf(request, text, job.home, job.events)
+        export_gguf(request, text, job.home, job.events, judge)
     else:
         write = export_adapter if request.adapter else export
         write(request, text, job.home, job.events)
@@ -59,7 +64,17 @@ def request_of(job: Job, device: str) -> ExportRequest:
         remedy=remedy_of(job.spec),
         adapter=job.args.get("adapter") is True,
         quants=tuple(quants_of(str(job.args["quants"]))) if job.args.get("quants") else (),
+        general=general_of(job.args.get("general")),
+        unasked=str(job.args.get("unasked", "")),
+        anyway=job.args.get("anyway") is True,
     )
+
+
+def general_of(settings: object) -> dict[str, Any] | None:
+    """Read how the run was checked. Raises BadInput."""
+    if settings is None or isinstance(settings, dict):
+        return settings
+    raise BadInput(f"job.json: args.general is {settings!r}.", hint="Give the settings of check.general.")
 
 
 def remedy_of(spec: JobSpec) -> Remedied | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -186,8 +186,8 @@ def tokens_per_s(model: Model, asked: Reference) -> float | None:
     return count / max(time.monotonic() - begun, 1e-6) if count > 2 else None
 
 
-def lines_of(converted: Converted) -> list[str]:
-    """Return what a person reads: the proof, and a table for choosing among the files."""
+def lines_of(converted: Converted, verdicts: Mapping[str, str] | None = None) -> list[str]:
+    """Return what a person reads: the proof, and a table for choosing; `verdicts` are by number format."""
     proven = converted.proven
     assert proven is not None
     lines = [
@@ -197,13 +197,15 @@ def lines_of(converted: Converted) -> list[str]:
     ]
     lines += [f"note: {note}" for note in converted.notes]
     width = max(len(file.name) for file in converted.files)
-    lines.append(f"{'file':{width}}  {'size':>9}  nats/token  {'KL':>7}  answers alike  tokens/s on this CPU")
+    head = f"{'file':{width}}  {'size':>9}  nats/token  {'KL':>7}  answers alike  tokens/s on this CPU"
+    lines.append(f"{head}  verdict" if verdicts else head)
     lines.append(f"{'the model':{width}}  {'':>9}  {proven.reference_nats:10.4f}")
     for file in converted.files:
         measured = file.measured
         alike = f"{measured.answers - measured.answers_differ} of {measured.answers}"
         speed = "" if file.tokens_per_s is None else f"{file.tokens_per_s:.0f}"
         line = f"{file.name:{width}}  {size_word(file.bytes):>9}  {measured.nats:10.4f}"
-        line += f"  {max(measured.kl, 0.0):7.1g}  {alike:>13}  {speed:>8}  {file.mix}"
+        line += f"  {max(measured.kl, 0.0):7.1g}  {alike:>13}  {speed:>8}"
+        line += f"{'':13}  {verdicts.get(file.quant, ''):18}  {file.mix}" if verdicts else f"  {file.mix}"
         lines.append(line.rstrip())
     return lines

@@ -123,6 +123,8 @@ class Export(Order[ExportAnswer], tag="export", frozen=True):
     remedy: str = ""  # export this remedy's model instead of the checkpoint's
     adapter: bool = False  # the adapter alone, in its own dtype
     quants: str = ""  # GGUF files of these formats: `q8_0,q4_k_m`
+    unchecked: bool = False  # GGUF files are not asked the items of the run's check
+    anyway: bool = False  # and written even if REGRESSED
 
 
 class ImportAnswer(msgspec.Struct, frozen=True):

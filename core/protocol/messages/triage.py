@@ -11,6 +11,7 @@ import msgspec
 
 from finetop.core.protocol.accepts import RequestName
 from finetop.core.protocol.check_result import Flip
+from finetop.core.protocol.exports import ExportedFile
 from finetop.core.protocol.messages.limits import Whole
 from finetop.core.protocol.request import Order, Question
 
@@ -160,6 +161,9 @@ class CellAnswer(msgspec.Struct, frozen=True):
     floor_flips: int
     first: list[Flip]  # the surest losses
     not_looked_at: list[int]  # checkpoints that were never checked
+    exports: list[
+        ExportedFile
+    ] = []  # files of the checked checkpoint that were asked its items, oldest first
 
 
 class LookAtCell(Question[CellAnswer], tag="triage-cell", frozen=True):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.check.tasks.suite import find_suite
 from finetop.core.errors import BadInput, EnvironmentTrouble, NotFound, Refused, did_you_mean
@@ -142,6 +143,10 @@ def export(supervisor: Supervisor, ask: Export) -> ExportAnswer:
         args["adapter"] = True
     if ask.quants:
         args["quants"] = gguf_formats(ask, runs.recipe(connection, run_id), name)
+        args |= {"anyway": True} if ask.anyway else {}
+        args |= asked_items(connection, ask, run_id, f"{name}@{step}", step)
+    elif ask.unchecked or ask.anyway:
+        raise BadInput("only GGUF files get a verdict.", hint="Give --to gguf or --quant, or leave it out.")
     if ask.remedy:
         args["remedy"] = remedies.for_export(connection, run_id, step, ask.remedy)
         _, args["checkpoint"] = checks.newest_checkpoint(connection, run_id, args["remedy"]["step"])
@@ -151,6 +156,16 @@ def export(supervisor: Supervisor, ask: Export) -> ExportAnswer:
         )
     supervisor.touch()
     return ExportAnswer(job_id, name, step)
+
+
+def asked_items(connection: Connection, ask: Export, run_id: int, name: str, step: int) -> dict[str, Any]:
+    """Return how the checkpoint was checked, which decides what its files are asked; or why they aren't asked."""
+    if ask.unchecked:
+        return {"unasked": "--no-check"}
+    result = checks.newest_result(connection, run_id, step)
+    if result is None or result["step"] != step:
+        return {"unasked": f"{name} has no check to compare with (finetop check {name})"}
+    return {"general": result.get("general") or {}}
 
 
 def gguf_formats(ask: Export, recipe: Mapping[str, Any], name: str) -> str:

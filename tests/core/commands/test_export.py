@@ -30,3 +30,22 @@ def test_gguf_is_a_format_and_another_name_a_folder(finetop, rig, tmp_path, monk
     ):
         code, _, err = finetop("export", name, *words)
         assert code == 2 and says in err and err.count("\n") == 1
+
+
+def test_a_refused_file_is_named_and_the_others_are_written(finetop, rig, tmp_path):
+    name = rig.submit("one", steps=4, saved=[4], refused=["q2_k"])
+    rig.wait_state(name, "finished")
+    order = ("export", name, "--quant", "q8_0,q2_k")
+    code, out, err = finetop(*order, "--to", str(tmp_path / "a"))
+    assert (
+        code == 1 and "q2_k is REGRESSED -12.0 (lost arith -30.0, arc -4.0) against what was trained" in err
+    )
+    assert "exported, q8_0: ok -0.4 against what was trained, 2.1x smaller\n" in out
+    code, out, _ = finetop(*order, "--to", str(tmp_path / "b"), "--json")
+    files = json.loads(out)["files"]
+    assert (code, [file["standing"] for file in files]) == (1, ["written", "refused"])
+    code, out, _ = finetop("export", name, "--quant", "q8_0", "--to", str(tmp_path / "c"))
+    assert code == 0
+    code, out, _ = finetop("show", name)
+    assert out.count("  export     at step 4: q8_0: ok -0.4") == 3
+    assert "q2_k: REGRESSED -12.0 against what was trained, 2.1x smaller, refused" in out

@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from finetop.core.protocol.check_result import Flip
 from finetop.core.protocol.messages.triage import CellAnswer, CurvePoint, TaskFacts, TriageRow
 from finetop.core.text import clean_line, count, counted
+from finetop.core.wording import exports
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.triage import since_words, standing_words
 from finetop.core.wording.verdicts import change, change_of, interval_of
@@ -27,6 +28,7 @@ from finetop.tui.text import (
 from finetop.tui.theme import TASK_MARKS
 
 _LABEL = 10
+_EXPORTS = 3  # files shown; the report has all
 _ALSO = "also in"  # the title of the column with the number of other runs that lost an item
 _WIDE = 100  # terminal width from which titles are spelled out
 NARROW = 72  # terminal width below which items have fewer columns
@@ -46,6 +48,7 @@ def pane_lines(
         return [*lines, (("   loading …", "dim"),)][:height]
     verdict = verdict_lines(cell.facts, row, width)
     lines += verdict
+    lines += export_lines(cell, task, width)
     lines += _state_lines(row, task, width, now)
     lines += _curve_lines(cell, width)
     lines += _kind_lines(cell, task, width, are_flips_said=_has_flips(verdict))
@@ -169,6 +172,18 @@ def _noise_lines(cell: CellAnswer) -> list[Line]:
     share = 100 * cell.floor_flips / cell.floor_items
     flips = f"{counted(cell.floor_flips, 'flip')} of {count(cell.floor_items)} ({share:.1f} points)"
     return [_labelled("noise", f"base vs itself, other batches: {flips}")]
+
+
+def export_lines(cell: CellAnswer, task: str, width: int) -> list[Line]:
+    """Return the newest exported files, one per row: base, tuned, exported, and the change against the tuned."""
+    lines = []
+    for number, file in enumerate(cell.exports[-_EXPORTS:]):
+        scores, words = exports.of_task(file, task)
+        base, tuned, exported = exports.cells_of(scores)
+        means = f"base {base} tuned {tuned} file {exported}"
+        row = f"{clean_line(file.quant):<6} {means}  {words}"
+        lines.append(_labelled("" if number else "files", cut_end(row, width - _LABEL - 1)))
+    return lines
 
 
 def _items(cell: CellAnswer, width: int, rows: int) -> list[Line]:

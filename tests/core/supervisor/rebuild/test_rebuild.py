@@ -12,6 +12,8 @@ import duckdb
 import msgspec
 import pytest
 from dumping import differences, dump
+from exported_files import exported
+from msgspec.structs import replace
 from rig import load_recipe
 from still import verdict
 from store_rows import write
@@ -364,6 +366,10 @@ def test_every_row_comes_back(quiet):
     rows = {"token_f1": [events.RowScore("0", 0.5, 1.0, "a")]}
     measured = events.ApproachMeasured(approach="lora", step=1, scores=rows, prompt_tokens=9.0)
     quiet.job(one, "measure", [start, measured, events.Ended("finished")], finished, step=1)
+    files = [
+        events.ExportJudged(replace(exported(), step=1, name=name)) for name in ("a.gguf", "b", "a.gguf")
+    ]
+    quiet.job(one, "export", [start, *files, events.Ended("finished")], finished, step=1)
     with transaction(quiet.supervisor.connection):
         kb = approaches.Comparison("kb", 1.0, "s", "token_f1", {"qlora": "why"})
         approaches.store_comparison(quiet.supervisor.connection, kb)

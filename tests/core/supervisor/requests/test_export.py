@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from finetop.core.errors import BadInput
+from finetop.core.protocol.messages.checks import Check
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.messages.submit import Export
 from finetop.core.recipe.load import load_recipe
@@ -35,6 +36,19 @@ def test_gguf_files_are_ordered_by_format(rig, tmp_path, monkeypatch):
     rig.ask(order)
     job = next(job for job in rig.ask(GetRun(name)).jobs if job.verb == "export")
     assert job.args["quants"] == "q8_0,q4_k_m"
+    assert job.args["unasked"] == f"{name}@4 has no check to compare with (finetop check {name}@4)"
+    with pytest.raises(BadInput, match="only GGUF files get a verdict"):
+        rig.ask(replace(order, quants="", anyway=True))
+    rig.ask(Check(name))
+    rig.wait_job(name, "check")
+    for change, asks in (
+        ({"anyway": True}, {"general": {}, "anyway": True}),
+        ({"unchecked": True}, {"unasked": "--no-check"}),
+    ):
+        rig.ask(replace(order, **change))
+        job = max((job for job in rig.ask(GetRun(name)).jobs if job.verb == "export"), key=lambda job: job.id)
+        keys = ("general", "anyway", "unasked")
+        assert {key: job.args[key] for key in keys if key in job.args} == asks
 
 
 def test_a_reward_model_is_no_gguf_file(monkeypatch):

@@ -6,13 +6,16 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from exported_files import LOST, exported
 from triage_fakes import FakeTriage, make_store
 from triage_store import add_run, take_in, told_of
 from tui_fakes import asked, make_app, pressed, row_with, settled, shown_app, text_of
 
 from finetop.core.commands.shared.triage_state import own_name
+from finetop.core.protocol.events import ExportJudged
 from finetop.core.protocol.messages.checks import Check
 from finetop.core.protocol.messages.triage import LookEarlier, LostItems, SetStanding, Standing, TriageCell
+from finetop.core.store import exports
 from finetop.core.store.database import open_store
 from finetop.tui.screens.compare.screen import CompareScreen
 from finetop.tui.screens.run.screen import RunScreen
@@ -70,6 +73,33 @@ def test_picture(snap_compare: Callable[..., bool], store: duckdb.DuckDBPyConnec
 
     async def press(pilot: Any) -> None:
         await opened(pilot, *keys)
+
+    assert snap_compare(make_app(FakeTriage(store)), terminal_size=size, run_before=press)
+
+
+@pytest.mark.parametrize(("size", "keys"), [(SIZE, ()), (LARGE, ("right",))])
+def test_exported_files_stand_beside_base_and_tuned(
+    snap_compare: Callable[..., bool],
+    store: duckdb.DuckDBPyConnection,
+    size: tuple[int, int],
+    keys: tuple[str, ...],
+) -> None:
+    files = (
+        exported("q8_0", unasked="--no-check", verdict=None),
+        exported(),
+        exported("q2_k", LOST, standing="refused"),
+    )
+    for at, file in enumerate(files):
+        exports.store_file(store, 1, 1, 1790000000.0 + at, ExportJudged(file))
+
+    async def press(pilot: Any) -> None:
+        await opened(pilot, *keys)
+        words = (
+            "lost -30.0 on 20"
+            if keys
+            else "files  q4_k_m base 0.612 tuned 0.598 file 0.594  ok -0.4, 2.1x smaller"
+        )
+        assert words in text_of(pilot.app)
 
     assert snap_compare(make_app(FakeTriage(store)), terminal_size=size, run_before=press)
 

@@ -1,0 +1,124 @@
+"""What becomes of GGUF files by their verdicts: which are written, which refused, and how that is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+
+from finetop.core.errors import FinetopError
+from finetop.core.models.export.export import ExportRequest
+from finetop.core.models.gguf.convert import Converted, File
+from finetop.core.protocol.events import ExportJudged
+from finetop.core.protocol.exports import ExportedFile, ExportVerdict
+from finetop.core.runtime.event_log import EventLog
+from finetop.core.runtime.home import Home
+from finetop.core.wording import exports
+
+# request, files by number format, home, events -> their verdicts in order: core/check/exported.py
+Judge: TypeAlias = Callable[[ExportRequest, Mapping[str, Path], Home, EventLog], Sequence[ExportVerdict]]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The files of an export with their verdicts."""
+
+    files: list[ExportedFile]
+
+    @property
+    def refused(self) -> list[ExportedFile]:
+        """Return the files that lost too much."""
+        return [file for file in self.files if file.standing == "refused"]
+
+    @property
+    def points(self) -> dict[str, str]:
+        """Return the verdict of each number format, for the table."""
+        return {file.quant: exports.verdict_words(file) for file in self.files}
+
+    @property
+    def lines(self) -> list[str]:
+        """Return a line for each file, and what it leaves out below; the reason once if none was asked."""
+        if all(file.verdict is None for file in self.files):
+            return [f"not asked the items of a check: {self.files[0].unasked}"] if self.files else []
+        return [words for file in self.files for words in (exports.line(file), f"  {exports.beside(file)}")]
+
+
+def verdicts_of(
+    request: ExportRequest,
+    converted: Converted,
+    aside: Path,
+    home: Home,
+    events: EventLog,
+    judge: Judge | None,
+) -> Sequence[ExportVerdict | None]:
+    """Judge the files in `aside`; None for each if they aren't to be asked. Raises FinetopError if they can't be."""
+    if request.general is None or judge is None:
+        return [None for _ in converted.files]
+    try:
+        return judge(request, {file.quant: aside / file.name for file in converted.files}, home, events)
+    except FinetopError as error:
+        hint = f"{error.hint} To export without: --no-check.".strip()
+        message = f"the files can't be asked the items of the check: {error.message}"
+        raise FinetopError(message, hint=hint) from error
+
+
+def judged(
+    request: ExportRequest,
+    converted: Converted,
+    aside: Path,
+    trained_bytes: int,
+    verdicts: Sequence[ExportVerdict | None],
+) -> Judged:
+    """Describe files with their verdicts. One that is REGRESSED is renamed in `aside`, and loses its Modelfile."""
+    files = []
+    for file, verdict in zip(converted.files, verdicts, strict=True):
+        exported = described(request, file, trained_bytes)
+        if verdict is not None:
+            exported = msgspec.structs.replace(exported, verdict=verdict, unasked="")
+        if verdict is not None and verdict.verdict == "regressed":
+            standing = "anyway" if request.anyway else "refused"
+            exported = msgspec.structs.replace(exported, standing=standing)
+        if exported.standing == "refused":
+            name = f"{file.name}{exports.UNPROVEN}"
+            (aside / file.name).rename(aside / name)
+            modelfile = "Modelfile" if len(converted.files) == 1 else f"Modelfile.{file.quant}"
+            (aside / modelfile).unlink(missing_ok=True)
+            exported = msgspec.structs.replace(exported, name=name)
+        files.append(exported)
+    return Judged(files)
+
+
+def described(request: ExportRequest, file: File, trained_bytes: int) -> ExportedFile:
+    """Describe a file that was not asked anything yet."""
+    return ExportedFile(
+        step=request.step,
+        remedy="" if request.remedy is None else request.remedy.candidate.name,
+        folder=str(request.to),
+        name=file.name,
+        quant=file.quant,
+        bytes=file.bytes,
+        trained_bytes=trained_bytes,
+        nats=file.measured.nats,
+        trained_nats=file.measured.reference_nats,
+        tokens_per_s=file.tokens_per_s,
+        unasked=request.unasked,
+    )
+
+
+def report(judged: Judged, events: EventLog) -> None:
+    """Write each file's event."""
+    for file in judged.files:
+        events.write(ExportJudged(file))
+
+
+def require_kept(request: ExportRequest, judged: Judged) -> None:
+    """Raise FinetopError if a file was refused; it is kept for inspection."""
+    if judged.refused:
+        names = ", ".join(str(request.to / file.name) for file in judged.refused)
+        raise FinetopError(
+            exports.refusal(judged.refused),
+            hint=f"Kept for inspection: {names}. Export with more bits, or write it with --anyway.",
+        )
