@@ -69,7 +69,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     is_refused = any(file.get("standing") == "refused" for file in facts.get("files", ()))
     failed = f"the export of {name} failed"
     if not is_refused:
-        require_finished(job.state, failed, f"See `finetop tail --log {name}`.")
+        require_finished(job.state, failed, f"See `finetop tail --log {name}`.", may_deny=True)
     if args.json:
         more: dict[str, Any] = {"remedy": args.remedy} if args.remedy else {}
         more |= {"adapter": True} if args.adapter else {}

@@ -9,7 +9,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
+from msgspec import structs
 
 from finetop.core.client.connection import Client, ask_once
 from finetop.core.commands import Command
@@ -19,6 +19,7 @@ from finetop.core.commands.shared.imports import require_finished
 from finetop.core.commands.shared.output import print_json
 from finetop.core.data import hub
 from finetop.core.errors import BadInput, NotFound, did_you_mean
+from finetop.core.models.llama_cpp.quants import quants_of
 from finetop.core.plugins import METHODS
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.check_result import read
@@ -54,12 +55,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, home: Home) -> int:
     name, step = options.run_and_step(args.run)
+    quants = ",".join(quants_of(args.gguf)) if args.gguf else ""
     with Client(home) as client:
         detail = client.ask(GetRun(name))
         step = step_of(detail, step)
-        pushed = Pushed(
-            args.repo, step, kind_of(args, detail), quants_of(args.gguf), remedy_of(client, args, step)
-        )
+        pushed = Pushed(args.repo, step, kind_of(args, detail), quants, remedy_of(client, args, step))
         facts = at_step(client, load_facts(client.ask, name), step)
         if not args.anyway and (error := refusal(facts, pushed)) is not None:
             raise error
@@ -99,8 +99,6 @@ def step_of(detail: data.RunDetail, step: int | None) -> int:
 def kind_of(args: argparse.Namespace, detail: data.RunDetail) -> Kind:
     """Return the form that was asked for; without one, the adapter if others can load it. Raises BadInput."""
     if args.gguf:
-        if "quants" not in Export.__struct_fields__:
-            raise BadInput("--gguf: this finetop writes no GGUF files.", hint="Use --adapter or --merged.")
         return "gguf"
     if args.adapter and args.remedy:
         raise BadInput("a remedy changes the whole model.", hint="Use --merged, or leave --remedy out.")
@@ -113,11 +111,6 @@ def kind_of(args: argparse.Namespace, detail: data.RunDetail) -> Kind:
     method = detail.row.method
     has_adapter = method in METHODS.names() and METHODS.load(method).keeps_base
     return "merged" if args.merged or args.remedy or is_local or not has_adapter else "adapter"
-
-
-def quants_of(text: str) -> str:
-    """Return --gguf as the export names its formats."""
-    return ",".join(dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()))
 
 
 def remedy_of(client: Client, args: argparse.Namespace, step: int) -> data.RemedyRow | None:
@@ -142,13 +135,12 @@ def at_step(client: Client, facts: RunFacts, step: int) -> RunFacts:
 def export(home: Home, args: argparse.Namespace, pushed: Pushed, target: str) -> None:
     """Write the folder by an export, and wait for it. Raises FinetopError if its outputs differ."""
     name = args.run.partition("@")[0]
-    request = {
-        "run": name, "to": target, "step": pushed.step, "remedy": args.remedy,
-        "adapter": pushed.kind == "adapter", "quants": pushed.quants,
-    }  # fmt: skip
-    queued = ask_once(home, msgspec.convert({"verb": "export", **request}, Export))
+    is_adapter = pushed.kind == "adapter"
+    order = Export(name, target, pushed.step, remedy=args.remedy, adapter=is_adapter, quants=pushed.quants)
+    queued = ask_once(home, structs.replace(order, anyway=args.anyway))
     job = until_done(home, queued, quiet=args.json)
-    require_finished(job.state, f"the export of {name} failed", f"See `finetop tail --log {name}`.")
+    hint = f"See `finetop tail --log {name}`."
+    require_finished(job.state, f"the export of {name} failed", hint, may_deny=True)
 
 
 def finish(home: Home, args: argparse.Namespace, queued: PushAnswer, target: Path) -> int:

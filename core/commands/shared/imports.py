@@ -58,12 +58,15 @@ def until_adopted(home: Home, name: str, *, quiet: bool) -> data.RunDetail:
     return detail
 
 
-def require_finished(state: data.State, what: str, hint: str) -> None:
-    """Raise what ended a job as an error with its exit code; return if it finished."""
+def require_finished(state: data.State, what: str, hint: str, *, may_deny: bool = False) -> None:
+    """Raise what ended a job as an error with its exit code; return if it finished.
+
+    `may_deny`: 1 is an answer of this job; of any other it stands for a fault in the environment's code.
+    """
     if isinstance(state, data.Finished):
         return
     cause = getattr(state, "cause", "") or "it was stopped"
     error = FinetopError(f"{what}: {cause.rstrip('.')}.", hint=getattr(state, "hint", "") or hint)
     code = getattr(state, "exit_code", None)
-    error.exit_code = code if code in (2, 3, 4) else 4
+    error.exit_code = code if code in (2, 3, 4) or (may_deny and code == 1) else 4
     raise error

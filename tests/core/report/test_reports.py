@@ -9,7 +9,6 @@ import msgspec
 import pytest
 from exported_files import LOST, exported
 from markdown_it import MarkdownIt
-from msgspec.structs import replace
 
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.check_result import Flip, read
@@ -78,7 +77,10 @@ def told(text: str, *, checked: bool = True) -> RunFacts:
         [check] if checked else [],
         text, {text: text}, {"parameters": 1e8, "trainable_parameters": 1e6},
         data.Best(60, text), [data.Relative(1, text, text, 9)], [data.Relative(4, text, text, None)], 3,
-        exports=[exported(text, replace(LOST, reason=text), name=text), exported(text, None, unasked=text)],
+        exports=[
+            exported(text, msgspec.structs.replace(LOST, reason=text), name=text),
+            exported(text, None, unasked=text),
+        ],
     )  # fmt: skip
     flip = Flip(text, text, "", "", "", 1.0, 0.0, text, text, base_log_prob=-0.1, tuned_log_prob=-4.0)
     curves = {

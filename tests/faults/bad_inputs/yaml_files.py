@@ -61,7 +61,7 @@ EXAMPLES = [
            "bad.yaml:4:", "its objective is sft", "Leave objective and extends out"),
     recipe("a program that is not there", "recipe: 1\nname: x\ncommand: [trainn, conf.yaml]\n",
            "there is no program trainn", "activate its environment"),
-    recipe("a key in a command's option", "recipe: 1\nname: x\ncommand: [python3, train.py, --api_key, abcdef]\n",
+    recipe("a key in a command's option", "recipe: 1\nname: x\ncommand: [python3, -m, train, --api_key, abcdef]\n",
            "--api_key is a secret", "environment"),
     recipe("GPUs chosen by a command", "recipe: 1\ncommand: {run: [python3], env: {CUDA_VISIBLE_DEVICES: 0}}\n",
            "bad.yaml:2:", "command.env.CUDA_VISIBLE_DEVICES", "budget.gpus"),
