@@ -1,4 +1,7 @@
-"""From a recipe to a verdict with nothing faked: real supervisor, trainer, check and suite, on a tiny model."""
+"""From a recipe to a verdict with nothing faked: real supervisor, trainer, check and suite, on a tiny model.
+
+Jobs are forked from a process that has imported the training stack; test_job.py and test_run_check.py start new ones.
+"""
 
 import json
 
@@ -7,7 +10,7 @@ from typed import LAMPS, finetop_in
 
 
 @pytest.fixture
-def finetop(tmp_path):
+def finetop(tmp_path, warm):
     """Run one command in a process of its own; the supervisor ends with the test."""
     run = finetop_in(tmp_path)
     yield run
