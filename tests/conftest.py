@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,15 +115,44 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     All workers share it: a worker whose tests only name it imports no torch for it.
     """
-    place = tmp_path_factory.getbasetemp()
+    with shared_by_workers(tmp_path_factory, "tiny") as (folder, is_first):
+        if is_first:
+            build_tiny_model(folder / "model")
+    return folder / "model"
+
+
+@contextmanager
+def shared_by_workers(factory: pytest.TempPathFactory, name: str) -> Iterator[tuple[Path, bool]]:
+    """Yield a folder that all workers share, and whether this is the first to make it; the others wait until it has."""
+    place = factory.getbasetemp()
     place = place.parent if "PYTEST_XDIST_WORKER" in os.environ else place
-    folder = place / "tiny" / "model"
-    with (place / "tiny.lock").open("w") as lock:
+    with (place / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (place / "tiny.built").exists():
-            build_tiny_model(folder)
-            (place / "tiny.built").touch()
-    return folder
+        made = place / f"{name}.made"
+        yield place / name, not made.exists()
+        made.touch()
+
+
+@pytest.fixture(scope="session")
+def warm_program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The Python whose jobs and rehearsals are forks of a process that has imported the training stack."""
+    import warm_python
+
+    if request.config.getoption("--pretended-gpu"):  # whose processes begin otherwise
+        return sys.executable
+    with shared_by_workers(tmp_path_factory, "warm") as (folder, is_first):
+        if is_first:
+            owner = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
+            warm_python.begin(folder, owner)
+    return str(folder / "python")
+
+
+@pytest.fixture
+def warm(warm_program: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Start jobs and rehearsals of this process, and of its rig, by that Python."""
+    monkeypatch.setattr(sys, "executable", warm_program)
+    monkeypatch.setenv("FINETOP_TEST_PYTHON", warm_program)
+    return warm_program
 
 
 @pytest.fixture(scope="session")

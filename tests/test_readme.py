@@ -61,7 +61,7 @@ def made_elsewhere(folder: Path, tiny_model: Path) -> None:
         write_log(folder / f"logs-of-{name}", "shops", rows)
 
 
-def test_every_command_runs_in_the_order_given(cold_rig, tiny_model, tmp_path, monkeypatch):
+def test_every_command_runs_in_the_order_given(cold_rig, tiny_model, tmp_path, monkeypatch, warm):
     """On fake jobs: what is tried here is that each line is understood and answered."""
     cold_rig.settings = SEVERAL  # the runs of a sweep keep nobody waiting
     cold_rig.up()

@@ -1,4 +1,7 @@
-"""From a recipe to a verdict with nothing faked: real supervisor, trainer, check and suite, on a tiny model."""
+"""From a recipe to a verdict with nothing faked: real supervisor, trainer, check and suite, on a tiny model.
+
+Jobs are forked from a process that has imported the training stack; test_job.py and test_run_check.py start new ones.
+"""
 
 import json
 
@@ -7,14 +10,14 @@ from typed import LAMPS, finetop_in
 
 
 @pytest.fixture
-def finetop(tmp_path):
+def finetop(tmp_path, warm):
     """Run one command in a process of its own; the supervisor ends with the test."""
     run = finetop_in(tmp_path)
     yield run
     run("supervisor", "stop")
 
 
-def test_a_recipe_becomes_a_verdict(finetop, tiny_model, tmp_path):
+def test_a_recipe_becomes_a_verdict_and_what_is_bad_becomes_a_line(finetop, tiny_model, tmp_path):
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in LAMPS))
     (tmp_path / "mine.yaml").write_text(
         f"recipe: 1\nextends: lora\nname: mine\nmodel: {{id: {tiny_model}, dtype: float32}}\n"
@@ -42,23 +45,20 @@ def test_a_recipe_becomes_a_verdict(finetop, tiny_model, tmp_path):
         shown["row"]["metrics"]
     )
 
-
-def test_bad_row_and_missing_model_are_one_line_and_exit_two(finetop, tiny_model, tmp_path):
+    # A bad row and a missing model are one line, and exit code 2.
     good = '{"prompt": "a", "completion": "b"}\n'
-    (tmp_path / "rows.jsonl").write_text(good * 16 + '{"prompt": "a"}\n' + good)
-    recipe = (
-        "recipe: 1\nextends: lora\nname: {}\nmodel: {{id: {}}}\ndata: {{train: [{{path: rows.jsonl}}]}}\n"
-    )
+    (tmp_path / "bad.jsonl").write_text(good * 16 + '{"prompt": "a"}\n' + good)
+    recipe = "recipe: 1\nextends: lora\nname: {}\nmodel: {{id: {}}}\ndata: {{train: [{{path: bad.jsonl}}]}}\n"
     (tmp_path / "bad-row.yaml").write_text(recipe.format("bad-row", tiny_model))
     code, out, err = finetop("run", "bad-row.yaml", "--wait")
     assert (code, out, len(err.splitlines())) == (2, "", 1), "refused before it is queued"
-    assert "rows.jsonl:17" in err
+    assert "bad.jsonl:17" in err
     code, out, _ = finetop("run", "bad-row.yaml", "--wait", "--force")
     assert code == 2
-    assert "rows.jsonl:17" in out, "and by the job itself"
+    assert "bad.jsonl:17" in out, "and by the job itself"
     (tmp_path / "no-model.yaml").write_text(recipe.format("no-model", "./nowhere"))
     code, _, err = finetop("run", "no-model.yaml", "--wait")
     assert code == 2
     assert "no-model.yaml:4" in err and "nowhere" in err
     code, out, _ = finetop("sql", "SELECT name FROM runs", "--csv")
-    assert out.split() == ["name", "bad-row"]
+    assert out.split() == ["name", "mine", "bad-row"]

@@ -204,8 +204,9 @@ def waiting_line(
 
     Jobs that need a user's action or another run's end come after those that start by themselves.
     """
-    reasons = parents.waiting(connection)
-    ordered = sorted(queued(connection), key=lambda job: job.held or job.run_id in reasons)
+    waiting = queued(connection)
+    reasons = parents.waiting(connection) if waiting else {}
+    ordered = sorted(waiting, key=lambda job: job.held or job.run_id in reasons)
     line = []
     for place, job in enumerate(ordered, 1):
         because = reasons.get(job.run_id) or (why or {}).get(job.id) or data.FOR_A_SLOT

@@ -131,6 +131,7 @@ def become(words: list[str], log: str, folder: str, environment: dict[str, str])
     os.environ.update(environment)
     os.chdir(folder)
     sys.argv = words
+    sys.executable = environment.get("FINETOP_TEST_PYTHON", sys.executable)
     runpy.run_path(words[0], run_name="__main__")
     sys.exit()
 

@@ -11,7 +11,7 @@ SUITE = "suite: 1\nname: mini\ntasks: [{name: sums, data: sums.jsonl, chance: 0.
 
 
 @pytest.fixture
-def finetop(tmp_path, finetop_of, monkeypatch):
+def finetop(tmp_path, finetop_of, monkeypatch, warm):
     """Run one command in the test's folder."""
     home = Home(tmp_path / "home")
     for name, value in (("HF_HUB_OFFLINE", "1"), ("OMP_NUM_THREADS", "1"), ("CUDA_VISIBLE_DEVICES", "")):

@@ -147,9 +147,10 @@ def test_modules_that_the_model_has_not_are_refused_before_it_is_queued(folder, 
 
 
 @pytest.mark.slow
-def test_what_the_job_refuses_is_refused(folder, monkeypatch, capsys):
+def test_what_the_job_refuses_is_refused(folder, monkeypatch, capsys, request):
     """Decided by the job's own code, in its process: a T5 is not a causal language model."""
     monkeypatch.undo()
+    request.getfixturevalue("warm")
     monkeypatch.setenv("FINETOP_HOME", str(folder / "home"))
     t5 = {"model_type": "t5", "d_model": 64, "d_ff": 128, "num_layers": 2, "num_heads": 4, "vocab_size": 400}
     (folder / "model" / "config.json").write_text(json.dumps(t5))

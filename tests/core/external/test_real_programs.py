@@ -138,6 +138,7 @@ def test_a_trainer_is_read_from_what_it_prints_and_writes(rig, tmp_path, tiny_mo
     assert stored(rig, name, "learning_rate") == [*range(2, 21, 2)]
 
 
+@pytest.mark.slow  # it imports torch four times; quick tests run the loop above, and a file of TRL's by another program
 def test_trl_runs_by_its_own_file_and_what_it_trained_is_checked(rig, tmp_path, tiny_model, monkeypatch):
     folder = tmp_path / "trl"
     program = script(tmp_path / "bin", f"#!{sys.executable}\nfrom trl.cli import main\nmain()\n", "trl")

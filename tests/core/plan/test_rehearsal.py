@@ -16,6 +16,8 @@ from finetop.core.recipe.load import load_recipe
 from finetop.core.runtime.home import Home
 from finetop.core.train import rehearsal
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 
 def test_a_format_that_the_card_has_not_is_refused(tiny_model: Path, card: Machine, home: Home) -> None:
     t4 = replace(card, name="Tesla T4", has_bfloat16=False)

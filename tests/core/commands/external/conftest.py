@@ -24,14 +24,14 @@ while hold:
 
 
 @pytest.fixture(scope="module")
-def station(request, tmp_path_factory):
+def station(request, tmp_path_factory, warm_program):
     """A home with the real supervisor, for the tests of one file, which may have its own SETTINGS."""
     settings = getattr(request.module, "SETTINGS", SETTINGS)
     rig = Rig(Home(tmp_path_factory.mktemp("station")), settings=settings, program=REAL)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (("HF_HUB_OFFLINE", "1"), ("OMP_NUM_THREADS", "1"), ("CUDA_VISIBLE_DEVICES", "")):
             patch.setenv(name, value)
-        rig.up()
+        rig.up(FINETOP_TEST_PYTHON=warm_program)
         yield rig
     rig.stop_all()
 

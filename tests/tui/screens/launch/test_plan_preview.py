@@ -138,7 +138,7 @@ def children() -> list[int]:
 
 
 async def test_the_app_finds_out_what_a_run_comes_to_without_waiting_for_it(
-    folder: Path, tiny_model: Path, app_at_home: FinetopApp
+    folder: Path, tiny_model: Path, app_at_home: FinetopApp, warm: str
 ) -> None:
     recipe = (
         f"recipe: 1\nextends: lora\nmodel: {{id: {tiny_model}}}\ndata: {{train: [{{path: faq.jsonl}}]}}\n"

@@ -1,0 +1,188 @@
+"""A Python for tests that has imported the training stack: it forks for each job and rehearsal that is started by it.
+
+Each of these processes saves 8 CPU s of imports. It is made ready by what makes the product's own warm process ready.
+
+    python warm_python.py SOCKET PID   # serves at a socket that it has inherited, until the process PID ends
+
+FOLDER/python is the program to start. For anything but jobs and rehearsals it becomes this test's own Python, in which
+sys.executable is FOLDER/python again: a supervisor's keepers, and commands, start their children in the same way.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import runpy
+import selectors
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+CLIENT = """#!{python} -SEs
+import json, os, signal, socket, sys
+
+PYTHON, OWN, words = {python!r}, {own!r}, sys.argv[1:]
+
+
+def is_heavy():
+    if words[:2] == ["-m", "finetop.core.train.rehearsal"]:
+        return True
+    if len(words) != 3 or words[:2] != ["-m", "finetop.core.run_job"]:
+        return False
+    try:
+        with open(words[2] + "/job.json") as file:
+            return json.load(file)["verb"] in ("train", "check")
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+if not is_heavy():
+    if words[0] == "-m":
+        code = "import runpy, sys; sys.executable = sys.argv.pop(1); name = sys.argv.pop(1);"
+        code += "runpy.run_module(name, run_name='__main__', alter_sys=True)"
+        words[0:2] = ["-c", code, OWN, words[1]]
+    os.execv(PYTHON, [PYTHON, *words])
+server = socket.socket(socket.AF_UNIX)
+server.connect({socket!r})
+request = json.dumps([words[1], words[2:], os.getcwd(), dict(os.environ)]).encode()
+socket.send_fds(server, [len(request).to_bytes(4, "big")], [0, 1, 2])
+server.sendall(request)
+with server.makefile() as answers:
+    pid = int(answers.readline())
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
+        signal.signal(number, lambda number, frame: os.kill(pid, number))
+    code = int(answers.readline())
+if code < 0:
+    signal.signal(-code, signal.SIG_DFL) if code != -signal.SIGKILL else None
+    os.kill(os.getpid(), -code)
+os._exit(code)
+"""
+
+
+def begin(folder: Path, owner: int) -> Path:
+    """Start a server that ends with the owner's process; return the program that is forked from it."""
+    folder.mkdir()
+    program, place = folder / "python", str(folder / "socket")
+    program.write_text(CLIENT.format(python=sys.executable, own=str(program), socket=place))
+    program.chmod(0o700)
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(place)
+    listening.listen(64)
+    listening.set_inheritable(True)
+    words = [sys.executable, __file__, str(listening.fileno()), str(owner)]
+    outputs = os.O_WRONLY | os.O_CREAT
+    files = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(folder / "log.txt"), outputs, 0o600),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    os.posix_spawn(sys.executable, words, environment, file_actions=files, setsid=True)
+    listening.close()
+    return program
+
+
+class Server:
+    """Forks for each client, and tells it the process and its exit code; the process ends with its client."""
+
+    def __init__(self, listening: socket.socket, owner: int) -> None:
+        self._events = selectors.DefaultSelector()
+        self._pid_of: dict[socket.socket, int] = {}
+        self._listening = listening
+        self._events.register(listening, selectors.EVENT_READ, self._accept)
+        self._owner = os.pidfd_open(owner)
+        self._events.register(self._owner, selectors.EVENT_READ, None)
+
+    def serve(self) -> dict[str, Any] | None:
+        """Return None when the owner has ended; in a fork, what it is to become."""
+        while True:
+            for key, _ in self._events.select():
+                if key.data is None:
+                    for pid in self._pid_of.values():
+                        kill(pid)
+                    return None
+                if (request := key.data(key.fileobj)) is not None:
+                    return dict(request)
+
+    def _accept(self, listening: socket.socket) -> dict[str, Any] | None:
+        client, _ = listening.accept()
+        with suppress(OSError, EOFError):
+            return self._fork(client)
+        client.close()
+        return None
+
+    def _fork(self, client: socket.socket) -> dict[str, Any] | None:
+        head, files, _, _ = socket.recv_fds(client, 4, 3)
+        if len(head) < 4:
+            raise EOFError
+        with client.makefile("rb") as stream:
+            request = json.loads(stream.read(int.from_bytes(head, "big")))
+        if (pid := os.fork()) == 0:
+            self._events.close()
+            for other in (self._listening, client, *self._pid_of):
+                other.close()
+            os.close(self._owner)
+            return {"request": request, "files": files}
+        for file in files:
+            os.close(file)
+        self._pid_of[client] = pid
+        self._events.register(client, selectors.EVENT_READ, self._end)
+        self._events.register(
+            os.pidfd_open(pid), selectors.EVENT_READ, lambda ended: self._ended(ended, client)
+        )
+        client.sendall(b"%d\n" % pid)
+        return None
+
+    def _end(self, client: socket.socket) -> None:
+        """End a process whose client is gone."""
+        self._events.unregister(client)
+        kill(self._pid_of[client])
+
+    def _ended(self, ended: int, client: socket.socket) -> None:
+        self._events.unregister(ended)
+        os.close(ended)
+        _, status = os.waitpid(self._pid_of.pop(client), 0)
+        with suppress(OSError, KeyError):
+            self._events.unregister(client)
+        with suppress(OSError):
+            client.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
+        client.close()
+
+
+def kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def become(request: list[Any], files: list[int]) -> None:
+    """Become the module's program until it ends."""
+    module, words, folder, environment = request
+    os.setpgid(0, 0)
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    sys.argv = [module, *words]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def main() -> int:
+    from finetop.core.train import job, rehearsal  # noqa: F401
+
+    server = Server(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))
+    job.prepare()
+    gc.collect()
+    gc.freeze()
+    if (forked := server.serve()) is not None:
+        become(**forked)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
