@@ -26,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of sides and settings."""
     options.value(parser, "--step", "N", "the checkpoint of this step", type=options.count_or_none)
     options.optional(parser, "--remedy", "NAME", "the model of this remedy: see `finetop remedy`")
-    options.optional(parser, "--gguf", "FILE", "a GGUF file")
+    options.path(parser, "--gguf", "FILE", "a GGUF file")
     options.optional(parser, "--endpoint", "URL", "an OpenAI-style server, such as http://localhost:8000/v1")
     options.optional(parser, "--endpoint-model", "NAME", "its model (default: the first that it lists)")
     about = "the environment variable with its key (default: OPENAI_API_KEY, if that is set)"
