@@ -63,7 +63,7 @@ class Generated:
 
 @contextmanager
 def open_model(path: Path, context: int = 4096, threads: int = 0, *, exact: bool = False) -> Iterator[Model]:
-    """Load a file for the block; `context` 0 reads only its vocabulary, `threads` 0 uses all cores.
+    """Load a file for the block; `context` 0 reads only its vocabulary, `threads` 0 uses OMP_NUM_THREADS or all cores.
 
     `exact` computes with a float32 cache and plain kernels, for proofs: slower. Raises BadInput for a file that
     llama.cpp can't load, EnvironmentTrouble if it isn't installed or can't run here.
@@ -224,4 +224,6 @@ def started() -> Iterator[Process]:
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0))
+    """Return how many threads compute unless a caller says so: OMP_NUM_THREADS, as for torch, else one a core."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return int(wanted) if wanted.isdecimal() and int(wanted) else len(os.sched_getaffinity(0))
