@@ -102,10 +102,28 @@ async def story(home: str | None, run: str) -> None:
         await picture(pilot, "trade-off", "against")
         app.open_remedies(run)
         await picture(pilot, "remedies", "half-way")
+        await chat(pilot, run)
         await pilot.press("3")
         await picture(pilot, "queue", "at a time")
         await pilot.press("4")
         await picture(pilot, "launch", "first row")
+
+
+async def chat(pilot: Pilot[str], run: str) -> None:
+    """Put two questions to the base and to a run's model, and save the screen once both have answered both."""
+    app = pilot.app
+    assert isinstance(app, FinetopApp)
+    app.open_chat(run)
+    await pilot.pause(2.0)
+    for question in ("What is the capital of France?", "My order never turned up, what now?"):
+        await pilot.press(*("space" if letter == " " else letter for letter in question), "enter")
+        for _ in range(200):
+            await pilot.pause(1.0)
+            if app.export_screenshot().count("tok/s") == 2:
+                break
+        await picture(pilot, "chat", "tok/s")
+        await pilot.press("escape", "n")  # a new conversation
+    await pilot.press("escape", "escape")
 
 
 async def together(kind: str, home: str, name: str) -> None:
