@@ -31,6 +31,8 @@ MAX_VALUES = 5_000  # parsed in about a second
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", re.ASCII)
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+# What libyaml and PyYAML read differently: tabs, rare line ends and marks, empty documents, comments in a block's head
+_READ_TWO_WAYS = re.compile(r"[\t\r\x85\u2028\u2029\ufeff]|^---|[|>][^\n ]*#", re.MULTILINE)
 _WORDS: dict[str, bool | None] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -75,8 +77,19 @@ class Node:
 
 @lru_cache(maxsize=8)  # a command looks for stages in a file before it loads it as one recipe
 def parse(text: str, origin: Origin, *, numbered: bool = True, least: str = LEAST_RECIPE_HINT) -> Node:
-    """Parse one YAML document; `least` is the hint for an empty one. Raises only RecipeError."""
-    return _Composer(text, origin, numbered).document(least if numbered else "")
+    """Parse one YAML document; `least` is the hint for an empty one. Raises only RecipeError.
+
+    libyaml is ten times as fast; what it refuses is parsed again in Python, whose errors name the fault better.
+    """
+    import yaml
+
+    hint = least if numbered else ""
+    if yaml.__with_libyaml__ and not _READ_TWO_WAYS.search(text):
+        try:
+            return _Composer(text, origin, numbered, yaml.CSafeLoader).document(hint)
+        except (RecipeError, UnicodeEncodeError):
+            pass
+    return _Composer(text, origin, numbered, yaml.SafeLoader).document(hint)
 
 
 def from_plain(value: Any, origin: Origin) -> Node:
@@ -100,7 +113,7 @@ def to_plain(node: Node) -> Any:
 class _Composer:
     """Builds the tree from PyYAML's events: its own composer has no depth limit and keeps the last of equal keys."""
 
-    def __init__(self, text: str, origin: Origin, numbered: bool) -> None:
+    def __init__(self, text: str, origin: Origin, numbered: bool, loader: Any) -> None:
         from yaml import SafeLoader
 
         self.origin = origin
@@ -113,7 +126,7 @@ class _Composer:
         if bad:
             line = text.count("\n", 0, bad.start()) + 1
             raise self.error(line, f"the character {quoted(bad.group())} is not allowed.", "Remove it.")
-        self.loader: Any = SafeLoader(text)
+        self.loader = loader(text)
 
     def error(self, line: int, message: str, hint: str = "") -> RecipeError:
         return RecipeError(message, place=self.origin.at(line if self.numbered else 0), hint=hint)
@@ -130,7 +143,7 @@ class _Composer:
             problem = str(getattr(error, "problem", None) or "this is not YAML")
             if context_mark is not None and mark is not None and context_mark.line != mark.line:
                 problem += f", {getattr(error, 'context', '')} that begins on line {context_mark.line + 1}"
-            line = mark.line + 1 if mark else self.loader.line + 1
+            line = (mark.line if mark else self.loader.line) + 1
         # an escape such as "\UFFFFFFFF"; a directive %YAML 1.
         except (ValueError, OverflowError, IndexError):
             problem, line = "this is not YAML", self.loader.line + 1
@@ -201,7 +214,7 @@ class _Composer:
 
     def scalar(self, event: Any, line: int) -> Scalar:
         text: str = event.value
-        if event.style is not None:
+        if event.style:  # quoted or a block; plain is None, of libyaml empty
             return self.text(text, line)
         if text in _WORDS:
             return _WORDS[text]

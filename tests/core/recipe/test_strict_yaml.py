@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import random
 import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from finetop.core.errors import RecipeError
 from finetop.core.recipe.strict_yaml import MAX_BYTES, Origin, parse, to_plain
 
 ORIGIN = Origin("x.yaml", Path("/recipes"))
+# What YAML is made of, one piece after the other
+PIECES = [
+    *"a1[]{}'\"#|:~-.%\\?é", "b: ", "- ", ", ", " #", "\n", "\n  ", "\n    ", "|\n  ", ">\n  ", "? ", ": ", "1e-4",
+    "--- ", "...", "x y", "<<: ", "0x1f", "true", "&a ", "*a", "!t ", "|2\n", "'a", "🙂", "\t",
+    "\r\n", "\u2028", "\ufeff",
+]  # fmt: skip
 LAUGHS = "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\n"
 
 # the text, and what the error must contain, its line number included
@@ -102,3 +110,19 @@ def test_the_largest_files_are_read_or_refused_in_time() -> None:
     text = "word " * (MAX_BYTES // 5 - 10)
     assert to_plain(parse(f"a: {text}", ORIGIN)) == {"a": text.strip()}
     assert time.process_time() - started < 10
+
+
+def test_libyaml_reads_what_python_reads():
+    """The faster parser decides alone only where it says what PyYAML's own says, lines included."""
+    chance, read = random.Random(7), 0
+    for _ in range(8_000):
+        text = "".join(chance.choices(PIECES, k=chance.randint(1, 14)))
+        try:
+            fast = parse(text, ORIGIN)
+        except RecipeError:
+            continue
+        read += 1
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(yaml, "__with_libyaml__", False)
+            assert parse.__wrapped__(text, ORIGIN) == fast, text
+    assert read > 500
