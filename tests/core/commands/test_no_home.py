@@ -28,10 +28,11 @@ BEGINS = {
     "supervisor start": "a supervisor",
 }
 LEAVES_NOTHING = """
-accept x --reason r; alarms --test; approaches; ask x a; chat x; check x; completion bash; diff x y; doctor; export x --to out
-flips x; kill x; lint mine.yaml; methods; open x; pause x; plan mine.yaml --set check.general.suite=quik
-push x org/name; queue release; queue first x; rebuild; recipe lora; remedy x; report x; resume x; retry x; select --list; suites
-supervisor status; supervisor stop; tag x +keep; trash --empty --yes; trash --restore x
+accept x --reason r; alarms --test; approaches; ask x a; chat x; check x; completion bash; diff x y; doctor
+export x --to out; flips x; kill x; lint mine.yaml; methods; open x; pause x
+plan mine.yaml --set check.general.suite=quik; push x org/name; queue release; queue first x; rebuild; recipe lora
+remedy x; report x; resume x; retry x; select --list; suites; supervisor status; supervisor stop; tag x +keep
+trash --empty --yes; trash --restore x
 """
 ALIKE = """
 alarms; clean; clean --yes --json; compare x y; data; gpus; ls; ls --json; note x a; queue; rm x --yes; show x
