@@ -29,6 +29,8 @@ from finetop.core.runtime import parts
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
 
+TASKS_LOGGED = 10  # of a file, worst first; the store has all
+
 
 def export_gguf(
     request: ExportRequest, text: str | None, home: Home, events: EventLog, judge: Judge | None = None
@@ -98,9 +100,6 @@ def verdict_facts(file: ExportedFile) -> dict[str, Any]:
         "file": file.name,
         **{key: plain[key] for key in ("trained_bytes", "standing", "verdict", "unasked")},
     }
-
-
-TASKS_LOGGED = 10  # of a file, worst first; the store has all
 
 
 @contextmanager
