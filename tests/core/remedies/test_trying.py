@@ -8,14 +8,13 @@ from dataclasses import replace
 import msgspec
 import pytest
 import torch
+from choice_suite import with_golds, write_choice_suite
 from method_bench import base_of, disturb
 from safetensors.torch import load_file
-from tiny_run import chat, of, read_events, write_rows
+from tiny_run import chat, of, read_events, recipe_text, write_rows
 from transformers import AutoModelForCausalLM
 
 from finetop.core import remedies
-from finetop.core.check.scoring.packing import TokenSequence
-from finetop.core.check.scoring.scorer import plan_for, score
 from finetop.core.check.tasks.suite import general_text
 from finetop.core.errors import FinetopError
 from finetop.core.models import load
@@ -23,60 +22,27 @@ from finetop.core.models.export import export
 from finetop.core.protocol import events as told
 from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.job import Job
-from finetop.core.recipe.load import recipe_from_mapping
+from finetop.core.recipe.load import recipe_from_mapping, resolve_text
 from finetop.core.remedies import _job, intruders
 from finetop.core.remedies._job import request_of
 from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
 from finetop.core.runtime.stop_signal import Stop
 
-SUITE = """\
-suite: 1
-name: tiny
-about: one task for tests
-text: text.txt
-tasks:
-  - name: numbers
-    data: numbers.jsonl
-    chance: 0.0
-    metric: acc
-    lm_eval:
-      output_type: multiple_choice
-      doc_to_text: "{{question}}"
-      doc_to_target: gold
-      doc_to_choice: choices
-"""
 ITEMS = 160
-
-
-def answers_of_base(tiny_model):
-    """Return which of two words the base prefers after each question: the suite's gold answers."""
-    tokenizer = load.load_tokenizer(base_of(tiny_model))
-    model = load.load_model(base_of(tiny_model), torch.float32, "cpu")[0].eval()
-    pairs = []
-    for at in range(ITEMS):
-        for word in (" open", " mill"):
-            head = tokenizer.encode(f"The shop number {at} is", add_special_tokens=False)
-            pairs.append(TokenSequence((*head, *tokenizer.encode(word, add_special_tokens=False)), len(head)))
-    scores = [scored.log_prob for scored in score(model, pairs, plan_for("cpu"))]
-    return [int(scores[2 * at + 1] > scores[2 * at]) for at in range(ITEMS)]
+CANDIDATES = remedies.candidates(remedies.Subject(20, False, True, False, "none", (10,)))
 
 
 @pytest.fixture
 def home(tmp_path, tiny_model):
     """A home with a suite that the base answers perfectly."""
     new_home = Home(tmp_path / "home")
-    folder = new_home.root / "suites"
-    folder.mkdir(parents=True)
-    new_home.models.mkdir()
-    (folder / "tiny.yaml").write_text(SUITE)
-    (folder / "text.txt").write_text("The shop opens at nine and closes at six, but for Sundays. " * 60)
+    new_home.models.mkdir(parents=True)
     rows = [
-        {"id": f"n{at}", "category": "all", "question": f"The shop number {at} is", "choices": ["open", "mill"],
-         "gold": gold}
-        for at, gold in enumerate(answers_of_base(tiny_model))
-    ]  # fmt: skip
-    write_rows(folder / "numbers.jsonl", rows)
+        {"id": f"n{at}", "question": f"The shop number {at} is", "choices": ["open", "mill"]}
+        for at in range(ITEMS)
+    ]
+    write_choice_suite(new_home.root, {"numbers": with_golds(tiny_model, rows)})
     write_rows(new_home.root / "rows.jsonl", [chat(f"Hi {n}", "yes we do") for n in range(4)])
     return new_home
 
@@ -90,20 +56,16 @@ def spoilt(tiny_model, folder, size):
 
 
 def spec_of(home, tiny_model, names):
-    recipe = {
-        "recipe": 1,
-        "name": "run",
-        "model": {"id": str(tiny_model), "dtype": "float32"},
-        "method": {"name": "full"},
-        "objective": {"name": "sft"},
-        "data": {"train": [{"path": str(home.root / "rows.jsonl")}]},
-        "check": {"general": {"suite": "tiny", "margin": 10.0},
-                  "target": {"path": str(home.root / "rows.jsonl"), "metric": "nats_per_token"}},
-    }  # fmt: skip
-    all_candidates = remedies.candidates(remedies.Subject(20, False, True, False, "none", (10,)))
+    data = home.root / "rows.jsonl"
+    target = {"path": str(data), "metric": "nats_per_token"}
+    check = {"at_end": True, "general": {"suite": "tiny", "margin": 10.0}, "target": target}
+    text = recipe_text(
+        tiny_model, data, {"method": {"name": "full"}, "train": {"epochs": 1.0}, "check": check}
+    )
+    recipe = resolve_text(text).resolved
     candidates = [
         {**msgspec.to_builtins(candidate), "checkpoint": f"checkpoints/step-{candidate.step:06d}"}
-        for candidate in all_candidates
+        for candidate in CANDIDATES
         if candidate.name in names
     ]
     args = {"step": 20, "checkpoint": "checkpoints/step-000020", "candidates": candidates}
@@ -183,8 +145,7 @@ def replace_seconds(event):
 def export_it(home, tiny_model, tmp_path, spec, tried):
     """The exported weights are those that were scored, to the bit; if they are not, the export is refused."""
     recipe = recipe_from_mapping(spec.recipe, "job.json", to_train=False)
-    candidates = remedies.candidates(remedies.Subject(20, False, True, False, "none", (10,)))
-    candidate = next(one for one in candidates if one.name == tried.name)
+    candidate = next(one for one in CANDIDATES if one.name == tried.name)
     checkpoint = home.runs / "0001-run" / "checkpoints" / "step-000020"
     wanted = export.ExportRequest(
         recipe, "run", 20, checkpoint, tmp_path / "out", "auto", "cpu",

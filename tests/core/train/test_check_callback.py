@@ -6,8 +6,6 @@ import json
 import os
 import random
 import signal
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,9 +13,10 @@ import numpy
 import pytest
 import tiny_run
 import torch
+from choice_suite import with_golds, write_choice_suite
 from peft import LoraConfig, get_peft_model
-from tiny_run import chat, curve, of, read_events, write_rows, write_suite
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from tiny_run import chat, curve, of, read_events, write_rows
+from transformers import AutoModelForCausalLM
 
 from finetop.core.check import run_check as check_job, scoring_passes
 from finetop.core.errors import BadInput
@@ -33,70 +32,42 @@ from finetop.core.train import check_callback
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 
 ROWS = [chat(f"What is {n}?", f"{n * n}.") for n in range(1, 25)]
-SUITE = """\
-suite: 1
-name: tiny
-about: sixty questions that the tiny model answers as it would
-text: general.txt
-tasks:
-  - name: shop
-    data: items.jsonl
-    chance: 0.0
-    metric: acc
-    lm_eval:
-      output_type: multiple_choice
-      doc_to_text: "{{question}}"
-      doc_to_target: gold
-      doc_to_choice: choices
-"""
 # The first step of a warm-up has the learning rate 0: certainly OK. The second and third destroy the model.
 DESTRUCTIVE = {
     "train": {"epochs": None, "max_steps": 3, "learning_rate": 1.0, "warmup_steps": 3, "keep_checkpoints": 1},
     "method": {"name": "full"},
 }
+SAME = ("verdict", "drop", "items_used", "lost", "won", "plan_hash")
 
 
 @pytest.fixture(scope="module")
-def items(tiny_model: Path) -> list[dict[str, Any]]:
-    """Return questions whose gold answer is the untuned model's own: it is right on all of them."""
-    model: Any = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
-    tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)
-    rows = []
+def items(tiny_model):
+    """Return sixty questions that the untuned model answers right: each gold answer is its own."""
     chance = random.Random(1)
-    for n in range(60):
-        choices = ["".join(chance.choices("abcdeghi", k=5)) for _ in range(3)]
-        question = f"What is the shop number {n}, and is it"
-        context = len(tokenizer(question).input_ids)
-        log_probs = []
-        for choice in choices:
-            ids = torch.tensor([tokenizer(f"{question} {choice}").input_ids])
-            with torch.no_grad():
-                scores = torch.log_softmax(model(ids).logits[0, :-1], dim=-1)
-            log_probs.append(float(scores.gather(1, ids[0, 1:, None])[context - 1 :].sum()))
-        best = max(range(3), key=log_probs.__getitem__)
-        rows.append({"id": f"n{n}", "question": question, "choices": choices, "gold": best})
-    return rows
+    return with_golds(tiny_model, [
+        {"id": f"n{n}", "question": f"What is the shop number {n}, and is it",
+         "choices": ["".join(chance.choices("abcdeghi", k=5)) for _ in range(3)]}
+        for n in range(60)
+    ])  # fmt: skip
 
 
 @pytest.fixture
-def home(tmp_path: Path, items: list[dict[str, Any]]) -> Home:
+def home(tmp_path, items):
     home = Home(tmp_path / "home")
-    write_suite(home.root)
-    (home.root / "suites" / "tiny.yaml").write_text(SUITE)
-    write_rows(home.root / "suites" / "items.jsonl", items)
+    write_choice_suite(home.root, {"shop": items})
     write_rows(tmp_path / "faq.jsonl", ROWS)
     return home
 
 
 @pytest.fixture
-def stop() -> Iterator[stop_signal.Stop]:
+def stop():
     before = signal.getsignal(signal.SIGTERM)
     yield stop_signal.listen()
     signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture
-def recipe_of(home: Home, tiny_model: Path) -> Callable[..., Any]:
+def recipe_of(home, tiny_model):
     """Return a function that makes a recipe: 6 steps, with a check at every second one."""
     own = {
         "method": {"name": "lora", "dropout": 0.1},
@@ -104,18 +75,18 @@ def recipe_of(home: Home, tiny_model: Path) -> Callable[..., Any]:
         "check": {"every": 2, "general": {"suite": "tiny"}},
     }
 
-    def make(**sections: Any) -> Any:
+    def make(**sections):
         return tiny_run.recipe_of(tiny_model, home.root.parent / "faq.jsonl", own, sections)
 
     return make
 
 
 @pytest.fixture
-def train(home: Home, stop: stop_signal.Stop) -> Callable[..., tuple[events.Ended, list[Any], Path]]:
+def train(home, stop):
     """Return a function that trains a new run; it returns how that ended, its events and its folder."""
     count = iter(range(1, 9))
 
-    def run(recipe: Any) -> tuple[events.Ended, list[Any], Path]:
+    def run(recipe):
         folder = home.root / "runs" / f"000{next(count)}-tiny"
         stop.is_training, stop.reason = False, ""
         ended, happened = tiny_run.train(recipe, folder, home, stop=stop)
@@ -125,20 +96,22 @@ def train(home: Home, stop: stop_signal.Stop) -> Callable[..., tuple[events.Ende
     return run
 
 
-def checked_again(recipe: Any, run: Path, verdict: Any, home: Home) -> tuple[Any, list[Any]]:
-    """Check a verdict's checkpoint as a job does. Return the result and the events."""
+def checked_again(recipe, run, verdict, home):
+    """Check a verdict's checkpoint as a job does: the same result. Return it and the events."""
     log = event_log.EventLog(run / "check.jsonl")
     result = check_job.check(recipe, run / verdict.result["checkpoint"], home, "cpu", log, claim=1)
     log.close()
+    for key in SAME:
+        assert getattr(result, key) == verdict.result[key], key
     return result, read_events(run, "check.jsonl")
 
 
-def scores_of(model: str, happened: list[Any]) -> dict[str, float]:
+def scores_of(model, happened):
     told = [event for event in of(events.Scores, happened) if event.model == model]
     return {item.item: item.answer_log_prob for event in told for item in event.items}
 
 
-def verdicts(happened: list[Any]) -> dict[int, tuple[str, int]]:
+def verdicts(happened):
     return {v.step: (v.result["verdict"], v.result["claim"]) for v in of(events.Verdict, happened)}
 
 
@@ -170,13 +143,11 @@ def test_training_goes_on_bit_for_bit_as_if_nothing_had_looked(train, recipe_of)
 def test_a_base_that_can_be_had_later_is_scored_as_it_is_asked_for(
     train, recipe_of, home, method, told_of_base
 ):
-    suite = home.root / "suites"
-    (suite / "tiny.yaml").write_text(SUITE.replace("items.jsonl", "many.jsonl"))
     rows = [
         {"id": f"n{n}", "question": f"What is {n}?", "choices": [f"{n}", f"{n + 1}", "none"], "gold": n % 3}
         for n in range(260)
     ]
-    write_rows(suite / "many.jsonl", rows)
+    write_choice_suite(home.root, {"shop": rows})
     recipe = recipe_of(
         method={"name": method},
         check={"every": 2, "general": {"suite": "tiny", "margin": 20.0}},
@@ -192,10 +163,8 @@ def test_a_base_that_can_be_had_later_is_scored_as_it_is_asked_for(
     # A check of the checkpoint, with an empty cache, finds exactly the same base.
     for file in home.scores.glob("*.jsonl"):
         file.unlink()
-    after, told = checked_again(recipe, run, verdict, home)
+    _, told = checked_again(recipe, run, verdict, home)
     from_disk = scores_of("base", told)
-    for key in ("verdict", "drop", "items_used", "lost", "won", "plan_hash"):
-        assert getattr(after, key) == verdict.result[key], key
     assert from_disk.keys() <= in_training.keys()
     assert all(in_training[item] == pytest.approx(from_disk[item], abs=1e-6) for item in from_disk)
 
@@ -228,8 +197,7 @@ def test_a_check_on_the_way_says_what_a_check_of_its_checkpoint_says(train, reci
     after, told = checked_again(recipe, run, verdict, home)
     phases = {phase.name for phase in of(events.Phase, told)}
     assert not phases & {"measuring base", "scoring base and tuned"}, "its scores were in the cache"
-    for key in ("verdict", "claim", "drop", "items_used", "lost", "won", "plan_hash"):
-        assert getattr(after, key) == verdict.result[key], key
+    assert after.claim == verdict.result["claim"]
     assert after.lost + after.won > 0, "nothing moved: the comparison would be empty"
     assert after.drift.tuned == pytest.approx(verdict.result["drift"]["tuned"], abs=1e-6)
     for name, text in kept.items():
@@ -287,7 +255,7 @@ def test_keep_best_says_that_nothing_is_ok(train, recipe_of):
 def test_sigterm_breaks_a_check_off_and_training_ends_with_its_checkpoint(train, recipe_of, monkeypatch):
     real, seen = scoring_passes.score_batch, []
 
-    def killed_on_the_way(prepared: Any, scored_model: Any, batch: Any) -> Any:
+    def killed_on_the_way(prepared, scored_model, batch):
         if scored_model.name == "tuned":
             seen.append(batch)
             os.kill(os.getpid(), signal.SIGTERM)
@@ -307,19 +275,17 @@ def test_out_of_memory_scores_an_adapters_base_again_and_gives_up_on_full_weight
 ):
     real, used = scoring_passes.score_batch, []
 
-    def short_of_memory(prepared: Any, scored_model: Any, batch: Any) -> Any:
+    def short_of_memory(prepared, scored_model, batch):
         used.append((scored_model.name, scored_model.plan.row_tokens))
         if used[-1] == ("tuned", 512):
             raise MemoryError
         return real(prepared, scored_model, batch)
 
     monkeypatch.setattr(scoring_passes, "score_batch", short_of_memory)
-    recipe = recipe_of(check={"every": 3})
-    _, happened, _ = train(recipe)
-    assert {step: word for step, (word, _) in verdicts(happened).items()}.keys() == {3, 6}
+    _, happened, _ = train(recipe_of(check={"every": 3}))
+    assert verdicts(happened).keys() == {3, 6}
     assert ("base", 256) in used
-    full = recipe_of(check={"every": 3}, method={"name": "full"})
-    ended, happened, _ = train(full)
+    ended, happened, _ = train(recipe_of(check={"every": 3}, method={"name": "full"}))
     assert ended == events.Ended("finished")
     assert not of(events.Verdict, happened)
     assert {alarm.step for alarm in of(events.Alarm, happened)} == {3, 6}
@@ -331,7 +297,7 @@ def test_the_model_is_put_back_as_it_was():
     model.train()
     model[1].training = False
     model[0].weight.requires_grad_(False)
-    model.forward = lambda rows: "wrapped"  # type: ignore[method-assign]
+    model.forward = lambda rows: "wrapped"
     torch.manual_seed(3), random.seed(3), numpy.random.seed(3)
     expected = (torch.rand(1).item(), random.random(), numpy.random.rand())
     torch.manual_seed(3), random.seed(3), numpy.random.seed(3)
@@ -347,15 +313,13 @@ def test_the_model_is_put_back_as_it_was():
     assert not model[0].weight.requires_grad
 
 
-def way_with(
-    outcomes: dict[int, str], losses: dict[int, float], on_fail: str = "keep-best", **more: Any
-) -> Any:
+def way_with(outcomes, losses, on_fail="keep-best", **more):
     plain = {"reason": "", "margin": 0.03, "items_used": 1, "items_total": 1}
     check = {"every": 2, "on_fail": on_fail, **more}
     recipe = resolve_text(json.dumps({"recipe": 1, "name": "x", "check": check})).recipe
     way = check_callback.TrainingChecks(
         recipe.check, None, None, None, {}, stop_signal.Stop(), None, 0.0, 0.0
-    )  # type: ignore[arg-type]
+    )
     way.outcomes = {step: read({"verdict": word, **plain}) for step, word in outcomes.items()}
     way.eval_losses = losses
     return way

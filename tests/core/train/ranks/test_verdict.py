@@ -6,43 +6,24 @@ import json
 import random
 
 import pytest
+from choice_suite import write_choice_suite
 from rank_jobs import ROWS, make_job, make_run, run_all
 from tiny_run import of, read_events, write_rows
 
 from finetop.core.protocol import events
 
 pytestmark = pytest.mark.slow
-TASK = """\
-  - name: {name}
-    data: {name}.jsonl
-    chance: 0.0
-    metric: acc
-    lm_eval:
-      output_type: multiple_choice
-      doc_to_text: "{{{{question}}}}"
-      doc_to_target: gold
-      doc_to_choice: choices
-"""
 NAMES = ("shop", "mill", "clock")
 METHODS = ("lora", "full", "qlora-divided")
 
 
-def write_suite(suites):
-    """Write three tasks with random gold answers: the tiny model is right on some."""
-    chance = random.Random(1)
-    for name in NAMES:
-        rows = [
-            {
-                "id": f"n{n}",
-                "question": f"What is the {name} number {n}, and is it",
-                "choices": ["".join(chance.choices("abcdeghi", k=5)) for _ in range(2)],
-                "gold": chance.randrange(2),
-            }
-            for n in range(40)
-        ]
-        write_rows(suites / f"{name}.jsonl", rows)
-    tasks = "".join(TASK.format(name=name) for name in NAMES)
-    (suites / "three.yaml").write_text(f"suite: 1\nname: three\ntext: general.txt\ntasks:\n{tasks}")
+def rows_of(name, chance):
+    """Return items with random gold answers: the tiny model is right on some."""
+    return [
+        {"id": f"n{n}", "question": f"What is the {name} number {n}, and is it",
+         "choices": ["".join(chance.choices("abcdeghi", k=5)) for _ in range(2)], "gold": chance.randrange(2)}
+        for n in range(40)
+    ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -54,27 +35,17 @@ def verdicts(tmp_path_factory, tiny_model):
         for method in METHODS:
             home = folder / f"{method}-{count}"
             is_divided = method == "qlora-divided"
+            target = {"path": str(home / "target.jsonl"), "metric": ["nats_per_token", "token_f1"]}
             run = make_run(
-                home,
-                tiny_model,
-                method,
-                model={"quantize": "nf4" if is_divided else "none"},
+                home, tiny_model, method, model={"quantize": "nf4" if is_divided else "none"},
                 method={"name": "lora" if is_divided else method},
                 train={"max_steps": 2, "learning_rate": 0.5, "warmup_steps": 2}
                 | ({"parallel": "fsdp"} if is_divided else {}),
-                check={
-                    "every": 1,
-                    "at_end": False,
-                    "on_fail": "keep-best",
-                    "general": {"suite": "three"},
-                    "target": {
-                        "path": str(home / "target.jsonl"),
-                        "metric": ["nats_per_token", "token_f1"],
-                        "max_new_tokens": 4,
-                    },
-                },
-            )
-            write_suite(home / "suites")
+                check={"every": 1, "at_end": False, "on_fail": "keep-best", "general": {"suite": "three"},
+                       "target": {**target, "max_new_tokens": 4}},
+            )  # fmt: skip
+            chance = random.Random(1)
+            write_choice_suite(home, {name: rows_of(name, chance) for name in NAMES}, "three")
             write_rows(home / "target.jsonl", ROWS * 2)
             jobs[method, count] = make_job(run, count, batch_size=4 // count)
         run_all([jobs[method, count] for method in METHODS], count)
