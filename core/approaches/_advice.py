@@ -1,6 +1,6 @@
 """Advice on which approach to use, in words, from the measured numbers of one comparison alone.
 
-Nothing counts against training unless all that train had a fair chance: see `_no_fair_chance`. Prices that overlap are
+Nothing counts against training unless all that train had a fair chance: see `_fair_chance`. Prices that overlap are
 equal, and on a CPU nothing is compared by wall-clock time.
 """
 
@@ -10,7 +10,9 @@ import math
 from collections.abc import Sequence
 
 from finetop.core import approaches
-from finetop.core.approaches import _statistics as statistics
+from finetop.core.approaches import _news, _statistics as statistics
+from finetop.core.approaches._fair_chance import against_training, loss_rose, rows_read
+from finetop.core.approaches._news import change_text
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.messages.approaches import Advice, ApproachRow, Gap, Score
 from finetop.core.text import counted, listed
@@ -18,10 +20,6 @@ from finetop.core.wording import approaches as words
 from finetop.core.wording.durations import exact_span
 from finetop.core.wording.units import metric_words
 
-LEAST_ROWS = 50  # distinct rows seen: with fewer, a bad score may be due to them, not to training
-LEAST_EPOCHS = 0.995  # one, up to the rounding of steps
-STILL_FALLS = 0.25  # share of the loss's whole fall, from the middle third of the steps to the last,
-LEAST_FALL = 0.01  # and of the loss itself
 FEW_ROWS = 100  # with fewer, intervals are wide, and a difference of ten points may be missed
 SHARES = ("rules", "exact_match")  # metrics that count answers as right or wrong
 NOTES = 4  # shown, on what an approach could not use
@@ -37,7 +35,7 @@ def advice(rows: Sequence[ApproachRow], metric: str) -> list[Advice]:
     pieces = [
         Advice("on this target", so_far + _on_target(done, metric)),
         Advice("what each saw", _saw(done)),
-        Advice("changing knowledge", _knowledge(done, metric)),
+        Advice("changing knowledge", _news.knowledge(done, metric)),
         Advice("style and format", _form(done, metric)),
         Advice("a domain's vocabulary", _vocabulary(done, metric)),
         Advice("price", _price(done, metric)),
@@ -50,11 +48,11 @@ def advice(rows: Sequence[ApproachRow], metric: str) -> list[Advice]:
 def _on_target(done: Sequence[ApproachRow], metric: str) -> str:
     best, name = done[0], metric_words(metric)
     level = [row for row in done[1:] if row.gap is not None and row.gap.is_open]
-    head = f"{best.name} scores best, {name} {_score(best.target)}"
+    head = f"{best.name} scores best, {name} {words.score(best.target)}"
     if not level:
         second = done[1]
         assert second.gap is not None
-        behind = f"{second.name}, the next, is {_change(second.gap)} behind it"
+        behind = f"{second.name}, the next, is {change_text(second.gap)} behind it"
         return f"{head}; {behind}.{_misses(best, metric)}{_forgot(best)}{_yet(best, done)}"
     names = listed([row.name for row in level])
     cheap = min([best, *level], key=_cost)
@@ -63,7 +61,7 @@ def _on_target(done: Sequence[ApproachRow], metric: str) -> str:
     text = f"{head}, but {names} can't be distinguished from it on {rows} rows"
     is_all = len(level) == len(done) - 1 and all(row.gap is not None and not row.gap.mean for row in level)
     if is_all:
-        text = f"All score the same on {rows} rows, {name} {_score(best.target)}"
+        text = f"All score the same on {rows} rows, {name} {words.score(best.target)}"
     if alike:
         text = f"{text}. By price {cheap.name} and {alike} are the same: {_cost_words(cheap)}."
     elif cheap is best and not is_all:
@@ -76,7 +74,7 @@ def _on_target(done: Sequence[ApproachRow], metric: str) -> str:
 
 def _yet(chosen: ApproachRow, done: Sequence[ApproachRow]) -> str:
     """Return a caveat to a choice that does not train: which trained approaches had no fair chance."""
-    why = "" if chosen.trains else _against_training(done)
+    why = "" if chosen.trains else against_training(done)
     return f" It says little about training: {why}." if why else ""
 
 
@@ -87,66 +85,17 @@ def _saw(done: Sequence[ApproachRow]) -> str:
         if row.rows_seen is None:
             continue
         if row.trains:
-            rose = f", and its loss rose {_moved(row)}" if _rose(row) else ""
-            parts.append(f"{row.name} read {_read(row)}{rose}")
+            rose = (
+                ", and its loss rose from {:.2f} to {:.2f}".format(*row.losses or ())
+                if loss_rose(row)
+                else ""
+            )
+            parts.append(f"{row.name} read {rows_read(row)}{rose}")
         elif row.rows_seen:
             parts.append(f"{row.name} was shown {counted(row.rows_seen, 'example')} with each question")
         else:
             parts.append(f"{row.name} saw none")
     return f"{'; '.join(parts)}." if parts else ""
-
-
-def _moved(row: ApproachRow) -> str:
-    first, last = row.losses or (math.nan, math.nan)
-    return f"from {first:.2f} to {last:.2f}"
-
-
-def _rose(row: ApproachRow) -> bool:
-    return row.losses is not None and row.losses[1] > row.losses[0]
-
-
-def _still_falls(row: ApproachRow) -> bool:
-    """Return True if the loss had not settled: e^-x has once x is about 3.3, a straight line never does."""
-    if row.losses is None or row.loss_midway is None:
-        return False
-    (first, last), midway = row.losses, row.loss_midway
-    return midway - last > max(STILL_FALLS * (first - last), LEAST_FALL * abs(midway))
-
-
-def _no_fair_chance(row: ApproachRow) -> str:
-    """Return why this approach's score says little about training, and what to do; empty if it had a fair chance.
-
-    A fair chance is a whole epoch over at least LEAST_ROWS rows, with a loss that did not rise and no longer falls.
-    """
-    if row.rows_seen is None or row.epochs_seen is None:
-        return f"how much {row.name} read is not known"
-    short, few = row.epochs_seen < LEAST_EPOCHS, row.rows_seen < LEAST_ROWS
-    falls = _still_falls(row)
-    findings = [f"saw {_read(row)}"] if short or few else []
-    findings += ["its loss rose"] if _rose(row) else ["its loss was still falling"] if falls else []
-    if not findings:
-        return ""
-    findings = findings if findings[0].startswith("saw") else [f"saw {_read(row)}", *findings]
-    more = "on more rows" if few and not short else "longer" if short or falls else ""
-    ways = [more, *(["with a lower train.learning_rate"] if _rose(row) else [])]
-    how = " or ".join(filter(None, ways))
-    return f"{row.name} {' and '.join(findings)}: train it {how} before you decide"
-
-
-def _against_training(done: Sequence[ApproachRow]) -> str:
-    """Return which trained approaches had no fair chance, so that nothing here counts against training."""
-    trained = [row for row in done if row.trains and row.name != "from-scratch"]
-    return "; ".join(filter(None, map(_no_fair_chance, trained)))
-
-
-def _read(row: ApproachRow) -> str:
-    """Return how much an approach read in training: '16 of 70 rows, 0.23 epochs'."""
-    given = "" if row.rows_given is None else f" of {row.rows_given:,}"
-    rows = f"{row.rows_seen:,}{given} {'row' if not given and row.rows_seen == 1 else 'rows'}"
-    if row.epochs_seen is None:
-        return rows
-    epochs = words.epochs(row)
-    return f"{rows}, {epochs} {'epoch' if epochs == '1' else 'epochs'}"
 
 
 def _misses(best: ApproachRow, metric: str) -> str:
@@ -174,88 +123,6 @@ def _forgot(row: ApproachRow) -> str:
         return ""
     count = f"{retained.verdicts.count('regressed')} of {len(retained.verdicts)} runs"
     return f" Beware: {row.name} REGRESSED in {count}, by {retained.drop or 0.0:.1f} points."
-
-
-def _knowledge(done: Sequence[ApproachRow], metric: str) -> str:
-    """Return which approach takes in new facts, and how fast."""
-    with_questions = [row for row in done if row.news is not None and row.news.before is not None]
-    if not with_questions:
-        return "Not measured: no new facts arrived. Set approaches.update, with questions about them."
-    given = [row for row in with_questions if row.news is not None and row.news.after is not None]
-    if not given:
-        return "Not measured: no approach here was given the new facts."
-    gained = [row for row in given if row.news and row.news.gain and statistics.gains(metric, row.news.gain)]
-    gained.sort(key=_until_known)
-    lost = [row for row in given if row.news and row.news.gain and _loses(metric, row.news.gain)]
-    missed = [row for row in given if row not in gained and row not in lost]
-    text = _taken_in(gained, metric)
-    if missed and gained:
-        text += f" Not proven for {listed([f'{row.name}, {_by(row)}' for row in missed], '; and ', '; ')}."
-        text += _higher(missed, gained, metric)
-    elif missed:
-        ways = listed([f"{row.name}, {_by(row)}" for row in missed], "; and ", "; ")
-        text = f"No approach is proven to answer new facts better once it has them: {ways}."
-    if lost:
-        text += f" With them {listed([f'{row.name} ({_by_score(row)})' for row in lost])} answered worse than before."
-    retrained = [row for row in missed if row.news is not None and row.news.how == "train"]
-    if retrained and (why := _against_training(retrained)):
-        text += f" That says little about training: {why}."
-    cannot = [row.name for row in with_questions if row not in given]
-    return f"{text} {listed(cannot)} learned none of them.".strip() if cannot else text.strip()
-
-
-def _taken_in(gained: Sequence[ApproachRow], metric: str) -> str:
-    """Return which approaches are proven to answer new facts, the fastest first, and what that suggests."""
-    if not gained:
-        return ""
-    ways = {row.news.how for row in gained if row.news is not None}
-    head = "Retrieve" if ways == {"index"} else "Retrain" if ways == {"train"} else "Either way"
-    ways_text = "; then ".join(f"{row.name}, {_by(row)} ({_by_score(row)})" for row in gained)
-    text = f"{head}: new facts are answered better by {ways_text}."
-    sign = -1 if metric in LOWER_IS_BETTER else 1
-    best = max(gained, key=lambda row: sign * (row.news.after.mean if row.news and row.news.after else 0))
-    return text if best is gained[0] else f"{text} Best on them is {best.name}."
-
-
-def _higher(missed: Sequence[ApproachRow], gained: Sequence[ApproachRow], metric: str) -> str:
-    """Return who scores better on new facts than all that are proven to have taken them in."""
-    means = [row.news.after.mean for row in gained if row.news is not None and row.news.after is not None]
-    best = min(means) if metric in LOWER_IS_BETTER else max(means)
-    news = [(row.name, row.news.before, row.news.after) for row in missed if row.news is not None]
-    pairs = [
-        (name, score_before, score_after)
-        for name, score_before, score_after in news
-        if score_before is not None and score_after is not None
-    ]
-    higher = [pair for pair in pairs if statistics.is_better(metric, pair[2].mean, best)]
-    if not higher:
-        return ""
-    names = listed([f"{name} ({before.mean:.2f} to {after.mean:.2f})" for name, before, after in higher])
-    always = all(statistics.is_better(metric, before.mean, best) for _, before, _ in higher)
-    verb = "scores" if len(higher) == 1 else "score"
-    return f" Yet {names} {verb} better on them{', and did before having them' if always else ''}."
-
-
-def _until_known(row: ApproachRow) -> float:
-    return row.news.seconds if row.news is not None and row.news.seconds is not None else math.inf
-
-
-def _by(row: ApproachRow) -> str:
-    """Return how an approach took in new facts, and how long that took: 'after 0.08 s of indexing'."""
-    assert row.news is not None
-    what = {"index": "indexing", "train": "training"}.get(row.news.how, "work")
-    return f"after {exact_span(row.news.seconds) if row.news.seconds is not None else 'an unknown time'} of {what}"
-
-
-def _by_score(row: ApproachRow) -> str:
-    assert row.news is not None and row.news.before is not None and row.news.after is not None
-    gain = "" if row.news.gain is None else f", by {_change(row.news.gain)}"
-    return f"{row.news.before.mean:.2f} to {row.news.after.mean:.2f}{gain}"
-
-
-def _loses(metric: str, change: Gap) -> bool:
-    """Return True if a change for the worse is proven."""
-    return change.low > 0 if metric in LOWER_IS_BETTER else change.high < 0
 
 
 def _form(done: Sequence[ApproachRow], metric: str) -> str:
@@ -294,15 +161,15 @@ def _trained_against_untrained(done: Sequence[ApproachRow], wanted: str, metric:
     is_trained = known.index(trained) < known.index(untrained)
     better, other = (trained, untrained) if is_trained else (untrained, trained)
     unit = " nats/token, fewer are better" if wanted == "nats_per_token" else ""
-    numbers = f"{better[0].name} {_score(better[1])}, {other[0].name} {_score(other[1])}{unit}"
+    numbers = f"{better[0].name} {words.score(better[1])}, {other[0].name} {words.score(other[1])}{unit}"
     gap = other[2] if better[2] is None else None  # the best has no difference from itself
     if gap is None or gap.is_open:
         return f"No proven difference: the best that trains and the best that does not ({numbers})."
-    if better is untrained and (why := _against_training(done)):
+    if better is untrained and (why := against_training(done)):
         return f"Not proven: {better[0].name} {does} better than {other[0].name} ({numbers}), but {why}."
     verb = "Train" if better is trained else "Don't train"
     head = f"{verb}: {better[0].name} {does} better than {other[0].name}"
-    return f"{head} ({numbers}; paired difference {_change(gap)}).{_forgot(better[0])}"
+    return f"{head} ({numbers}; paired difference {change_text(gap)}).{_forgot(better[0])}"
 
 
 def _price(done: Sequence[ApproachRow], metric: str) -> str:
@@ -411,13 +278,3 @@ def _not_measured(rows: Sequence[ApproachRow], metric: str) -> list[str]:
         f"Other models, other settings (each had one), and whether people like the answers: {metric_text}."
     )
     return lines
-
-
-def _score(score: Score | None) -> str:
-    if score is None:
-        return "-"
-    return f"{score.mean:.2f} [{score.low:.2f}, {score.high:.2f}]"
-
-
-def _change(gap: Gap) -> str:
-    return f"{abs(gap.mean):.2f} [{min(abs(gap.low), abs(gap.high)):.2f}, {max(abs(gap.low), abs(gap.high)):.2f}]"

@@ -207,11 +207,11 @@ def _read(member: Member, trained: Trained) -> tuple[int, float | None]:
 
 def _losses(members: Sequence[Member]) -> dict[str, Any]:
     """Return the mean loss of an approach's seeds: first and last, and midway if all have it."""
-    trained = [member.trained for member in members if member.trained and member.trained.losses is not None]
-    known = [facts.losses for facts in trained if facts.losses is not None]
+    pairs = [(member.trained.losses, member.trained.midway) for member in members if member.trained]
+    known = [losses for losses, _ in pairs if losses is not None]
     if not known:
         return {}
-    midway = [facts.midway for facts in trained if facts.midway is not None]
+    midway = [loss for losses, loss in pairs if losses is not None and loss is not None]
     return {
         "losses": (fmean(first for first, _ in known), fmean(last for _, last in known)),
         "loss_midway": fmean(midway) if len(midway) == len(known) else None,

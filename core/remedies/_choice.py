@@ -7,13 +7,13 @@ several on the same items looks better than it is. So it is checked again on the
 which selected nothing, at alpha / K. If it is not proven OK there, the next best is checked.
 
 **Why a confirmation is wrong with probability at most alpha.** K is the number of candidates that any run can have
-(`remedies.most`), however many are tried. Let candidate c be one whose drop over the second part is the margin or
-more. Given which items are in that part, their order is uniform, and the test bets along that order alone, so it calls
-c OK with probability at most alpha / K, at whatever time it is read (Ville; statistics/betting.py). It is the same
-test whenever c is tried again: the same items in the same order. So whichever candidates are confirmed, in whatever
-order and however often, even by what an earlier check showed of the second part, some candidate is confirmed wrongly
-with probability at most K * alpha / K. The claim is about the confirmation items as they are, a uniform draw from the
-suite; a result on the first part is not a claim.
+(`remedies.most_candidates`), however many are tried. Let candidate c be one whose drop over the second part is the
+margin or more. Given which items are in that part, their order is uniform, and the test bets along that order alone, so
+it calls c OK with probability at most alpha / K, at whatever time it is read (Ville; statistics/betting.py). It is the
+same test whenever c is tried again: the same items in the same order. So whichever candidates are confirmed, in
+whatever order and however often, even by what an earlier check showed of the second part, some candidate is confirmed
+wrongly with probability at most K * alpha / K. The claim is about the confirmation items as they are, a uniform draw
+from the suite; a result on the first part is not a claim.
 
 Because these items selected nothing, the numbers beside the answer are honest: the drop there, and its interval, are
 those of one model that was picked without them.

@@ -136,6 +136,7 @@ def try_one(trial: Trial, candidate: Candidate, folder: Path, current: RemedyRow
                 if metric in trial.base.scores.target
             }
         weights, note = weights_and_note(context)
+        failed = f"target failed: {context.target_failed}" if context.target_failed else ""
         bases: dict[str, float] = {metric: pair.base for metric, pair in target_scores.items()}
         tuned: dict[str, float] = {metric: pair.tuned for metric, pair in target_scores.items()}
         kept = (
@@ -158,17 +159,12 @@ def try_one(trial: Trial, candidate: Candidate, folder: Path, current: RemedyRow
             gain=None if current is None else min(kept.values(), default=None),
             **_numbers(result),
             tasks=[(task.task, task.drop or 0.0, task.mark) for task in worst_first(result)],
-            note="; ".join(filter(None, (note, _of_target(context)))),
+            note="; ".join(filter(None, (note, failed))),
             weights=weights,
             seconds=round(time.monotonic() - began, 1),
         )
     trial.events.write(event)
     return _row(event)
-
-
-def _of_target(context: CheckContext) -> str:
-    """Return why the target was not measured, or an empty string."""
-    return f"target failed: {context.target_failed}" if context.target_failed else ""
 
 
 def _identity(trial: Trial, candidate: Candidate) -> dict[str, Any]:

@@ -5,28 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-import msgspec
-
 from finetop.core.protocol.check_result import CheckResult
 from finetop.core.protocol.runs import RemedyRow
 from finetop.core.remedies._choice import choosing_items
 
 
-class Price(msgspec.Struct, frozen=True):
-    """Seconds to try one remedy, loading and target included; and to confirm one on fresh items."""
-
-    one_s: float
-    confirming_s: float
-
-
 def price(
     own: Sequence[RemedyRow], others: Sequence[RemedyRow], checks: Sequence[CheckResult]
-) -> Price | None:
-    """Estimate a remedy's time from this run's tried remedies, else from other runs of its base, else from its checks.
+) -> float | None:
+    """Estimate the seconds of trying a remedy: from this run's, else from others of its base, else from its checks.
 
-    A remedy scores up to all selection items, while a check may have stopped after a few, so the time per item counts.
-    Of several checks the slowest counts, as one that found its scores in the cache took almost no time. None without
-    any measurement.
+    Loading and target are included. To confirm one takes as long: as many items are left for it. A remedy scores up to
+    all selection items, while a check may have stopped after a few, so the time per item counts. Of several checks the
+    slowest counts, as one that found its scores in the cache took almost no time. None without any measurement.
     """
     measured_rows = _measured(own) or _measured(others)
     items = next((row.items_total for row in _measured(own)), 0)
@@ -37,8 +28,7 @@ def price(
     else:
         scored = [check for check in checks if check.items_scored]
         each = max((check.seconds / check.items_scored for check in scored), default=0.0)
-    # As many items are left for confirmation.
-    return Price(each * items, each * items) if each and items else None
+    return each * items or None
 
 
 def _measured(rows: Sequence[RemedyRow]) -> list[RemedyRow]:

@@ -11,7 +11,7 @@ from finetop.core.errors import BadInput
 if TYPE_CHECKING:
     from finetop.core.recipe import schema
     from finetop.core.runtime.stop_signal import Stop
-    from finetop.core.train.callbacks import Meter
+    from finetop.core.train.meter import Meter
 
 
 class Budget(TrainerCallback):  # type: ignore[misc]  # the library is untyped

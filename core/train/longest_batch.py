@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from finetop.core.errors import FinetopError
@@ -22,6 +23,7 @@ from finetop.core.recipe.schema import Recipe
 from finetop.core.runtime import failures
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.train import check_callback, loss_scale, paged, parallel
+from finetop.core.train.resume import random_state
 from finetop.core.train.trainer_args import recompute_activations
 
 # Bytes; the buffers that a forward pass may change (rotary angles for long rows) are small.
@@ -45,15 +47,16 @@ def try_worst(
     device: str,
     events: EventLog,
     checks: check_callback.TrainingChecks | None = None,
-) -> bool:
-    """Take the costliest step that the run can meet, and undo it: longest rows, full batches, the optimizer.
+) -> None:
+    """Take the costliest step that the run can meet, if its recipe wants it, and undo it.
 
+    That step takes the longest rows in full batches, with the optimizer.
     Then evaluate the longest rows, and score the longest batch of a check. If the model generates its own answers, each
-    has the maximum length, and gets a reward. `trainer` is transformers' or PPO's, before its `train`. Return False
-    if the recipe does not want it. The trained weights are copied to the CPU meanwhile. Raises DoesNotFit.
+    has the maximum length, and gets a reward. `trainer` is transformers' or PPO's, before its `train`. The trained
+    weights are copied to the CPU meanwhile. Raises DoesNotFit.
     """
     if not is_wanted(recipe, device):
-        return False
+        return
     events.write(Phase("trying the longest rows"))
     try:
         with _undone(trainer, device):
@@ -74,13 +77,10 @@ def try_worst(
         too_long.kind = failures.as_kind(ended.kind)
         raise too_long from None
     print("the longest rows fit: a step and an evaluation were tried, and undone", flush=True)
-    return True
 
 
 def _train(trainer: Any, device: str) -> None:
     """Run forward, backward and optimizer; twice with gradient accumulation, so that both gradients are in memory."""
-    import torch
-
     arguments = trainer.args
     batch = _longest_of_step(trainer)
     recompute_activations(trainer.model, arguments)
@@ -171,7 +171,6 @@ def uneven(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @contextmanager
 def _as_prepared(trainer: Any, device: str) -> Iterator[None]:
     """Run the model as accelerate will: in mixed precision, with outputs converted to float32."""
-    import torch
     from accelerate.utils import convert_outputs_to_fp32
 
     arguments, model = trainer.args, trainer.model
@@ -194,10 +193,6 @@ def _as_prepared(trainer: Any, device: str) -> Iterator[None]:
 @contextmanager
 def _undone(trainer: Any, device: str) -> Iterator[None]:
     """Restore everything that a step changes, also after an error."""
-    import torch
-
-    from finetop.core.train.resume import random_state
-
     model = trainer.model
     held = _copies(model) + (_copies(trainer.value) if hasattr(trainer, "value") else [])
     modes = [(module, module.training) for module in model.modules()]

@@ -36,7 +36,6 @@ def buffers(optimizer: Any) -> dict[Any, dict[str, Any]]:
     """Return the paged buffers of each weight; empty if the optimizer is not paged."""
     if not is_paged(optimizer):
         return {}
-    states = inner_of(optimizer).state
     states = inner_of(optimizer).state.items()
     return {weight: {name: held[name] for name in STATES if name in held} for weight, held in states}
 

@@ -104,6 +104,7 @@ def train(
         trainer_args,
         trainer_setup,
     )
+    from finetop.core.train.meter import Meter
     from finetop.core.train.protections import Base
     from finetop.core.train.resume import random_state, resume
 
@@ -160,7 +161,7 @@ def train(
     events.write(Phase("preparing the trainer"))
     earlier = EarlierJobs() if point is None else point.earlier
     alarms = Alarms(recipe, events)
-    meter = callbacks.Meter(events, device, objective.metrics, alarms, earlier.spent_s, earlier.energy_wh)
+    meter = Meter(events, device, objective.metrics, alarms, earlier.spent_s, earlier.energy_wh)
     pacer = callbacks.Pacer(setup, prompts, text, meter, stop, checks, progress)
     watch = nan_guard.NanGuard(recipe.train.stop_on_nan)
     scale = loss_scale.LossScale()

@@ -42,7 +42,6 @@ class Setup:
     eval: Sequence[AnyExample]
     arguments: dict[str, Any]  # common to all transformers trainers
     hooks: list[Any] = field(default_factory=list)  # its callbacks
-    optimizer: Any = None  # None: the one that the arguments name
     engine: Engine = "exact"  # generates answers during training, unless vLLM does
 
 

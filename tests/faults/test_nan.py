@@ -58,13 +58,13 @@ def test_a_loss_that_is_no_number_is_told_kept_and_drawn(cold_rig, tmp_path, ter
 POISONED = """
 import math
 from finetop.core import run_job as job
-from finetop.core.train import callbacks
-end = callbacks.Meter.on_step_end
+from finetop.core.train.meter import Meter
+end = Meter.on_step_end
 def poison(self, args, state, control, **kwargs):
     if state.global_step == 12:
         next(p for p in kwargs["model"].parameters() if p.requires_grad).data.fill_(math.nan)
     return end(self, args, state, control, **kwargs)
-callbacks.Meter.on_step_end = poison
+Meter.on_step_end = poison
 raise SystemExit(job.main())
 """
 

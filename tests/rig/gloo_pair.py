@@ -86,14 +86,14 @@ def add_up_energy(rank: int) -> None:
     """Each rank reads its own GPU; the exchange that every step makes anyway gives the first the sum."""
     from types import SimpleNamespace
 
-    from finetop.core.train import callbacks
+    from finetop.core.train import callbacks, meter as meters
     from finetop.core.train.intervals import Ration
 
     counted = [1000.0 * (rank + 1)]
-    callbacks.energy_counter = lambda device: lambda: counted[0]
-    callbacks.gpu_facts = lambda device: {}
+    meters.energy_counter = lambda device: lambda: counted[0]
+    meters.gpu_facts = lambda device: {}
     log, alarms = SimpleNamespace(), SimpleNamespace(begin=lambda steps: None)
-    meter = callbacks.Meter(log, "cuda:0", {}, alarms, energy_wh=5.0)
+    meter = meters.Meter(log, "cuda:0", {}, alarms, energy_wh=5.0)
     begun = SimpleNamespace(global_step=0, num_input_tokens_seen=0, max_steps=9)
     meter.on_train_begin(None, begun, None)
     pacer = SimpleNamespace(

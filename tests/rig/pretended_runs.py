@@ -242,7 +242,7 @@ def second_step(outcome: Outcome) -> Iterator[None]:
     """Record the waits between the ends of steps 1 and 2: one whole step, with its line of metrics."""
     from pretended_gpu import COUNTS
 
-    from finetop.core.train.callbacks import Meter
+    from finetop.core.train.meter import Meter
 
     original: Callable[..., None] = Meter.on_step_end
 

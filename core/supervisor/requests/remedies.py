@@ -39,7 +39,7 @@ def remedies_of(supervisor: Supervisor, ask: messages.Remedies) -> messages.Reme
         rows = [_with_kept(row, base, now.target, now.kept) for row in rows]
     best_row = best(rows)
     outcomes = [outcome(result) for result in checks.results(connection, run_id)]
-    prices = price(list(by_name.values()), tried.of_base(connection, run_id), outcomes)
+    price_s = price(list(by_name.values()), tried.of_base(connection, run_id), outcomes)
     return messages.RemediesAnswer(
         run=name,
         step=step,
@@ -54,8 +54,8 @@ def remedies_of(supervisor: Supervisor, ask: messages.Remedies) -> messages.Reme
         job=None if job is None else data.without_log(job.state),
         job_id=None if job is None else job.id,
         trying=[] if job is None else [str(candidate["name"]) for candidate in job.args["candidates"]],
-        price_s=None if prices is None else prices.one_s,
-        confirming_s=0.0 if prices is None else prices.confirming_s,
+        price_s=price_s,
+        confirming_s=price_s or 0.0,
     )
 
 

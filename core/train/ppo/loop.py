@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -244,14 +245,14 @@ class PolicyTrainer:
         self.rollout_number += 1
         divergence = float(torch.cat(nats).mean())
         metrics = {
-            "reward": _mean(rewards.total),
+            "reward": fmean(rewards.total),
             "reward_deviation": advantages.seen_more(advantages.RewardMoments(), rewards.total).deviation,
             "answer_kl": divergence,
             "kl_coefficient": self.coefficient,
-            "response_tokens": _mean([float(len(answer)) for answer in answers]),
-            "unfinished": _mean([float(is_cut) for is_cut in unfinished]),
+            "response_tokens": fmean(map(len, answers)),
+            "unfinished": fmean(unfinished),
             "explained_variance": advantages.explained_variance(values, returns, mask),
-            **{f"part/{name}": _mean(part_rewards) for name, part_rewards in rewards.parts.items()},
+            **{f"part/{name}": fmean(part_rewards) for name, part_rewards in rewards.parts.items()},
         }
         self.coefficient = advantages.next_coefficient(
             self.coefficient, divergence, settings.kl_target, settings.kl_horizon, len(prompts)
@@ -348,14 +349,14 @@ class PolicyTrainer:
         rewards = self.writer.pay(rows, answers)
         size = self.args.per_device_eval_batch_size
         _, nats = self._judge(rows, answers, [0.0] * len(rows), size, len(rows))
-        reward = _mean(rewards.total)
+        reward = fmean(rewards.total)
         metrics = {
             "loss": -reward,
             "reward": reward,
             "reward_deviation": advantages.seen_more(advantages.RewardMoments(), rewards.total).deviation,
             "answer_kl": float(torch.cat(nats).mean()),
-            "response_tokens": _mean([float(len(answer)) for answer in answers]),
-            **{f"part/{name}": _mean(values) for name, values in rewards.parts.items()},
+            "response_tokens": fmean(map(len, answers)),
+            **{f"part/{name}": fmean(values) for name, values in rewards.parts.items()},
         }
         return {f"eval_{name}": value for name, value in metrics.items()}
 
@@ -367,10 +368,6 @@ class PolicyTrainer:
 def sixteen_bits_of(arguments: TrainingArguments) -> torch.dtype | None:
     """Return the 16-bit format of mixed precision; None without it."""
     return torch.bfloat16 if arguments.bf16 else torch.float16 if arguments.fp16 else None
-
-
-def _mean(numbers: Sequence[float]) -> float:
-    return sum(numbers) / len(numbers)
 
 
 def make_optimizer(model: Any, arguments: TrainingArguments) -> Any:

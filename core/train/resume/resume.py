@@ -31,7 +31,7 @@ from finetop.core.train.resume.earlier_jobs import fingerprints
 from finetop.core.train.resume.resume_point import ResumePoint
 
 if TYPE_CHECKING:
-    from finetop.core.train.callbacks import Meter
+    from finetop.core.train.meter import Meter
 
 STATE = checkpoint.STATE
 FORMAT = 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from inspect import signature
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def reward_function(scorer: RewardSum, rows: Sequence[PromptExample]) -> Callabl
         asked, right = [example.prompt for example in examples], [example.answer for example in examples]
         rewards = scorer.pay(asked, completions, right)
         for name, scores in rewards.parts.items():
-            log_metric(f"part/{name}", _mean(scores))
+            log_metric(f"part/{name}", fmean(scores))
         return rewards.total
 
     return reward
@@ -166,13 +167,9 @@ def _over_ids(trainer_class: Any, setup: Setup) -> Any:
         def log(self, logs: dict[str, float], *rest: Any, **named: Any) -> None:
             metrics = self._metrics["train" if self.model.training else "eval"]
             if metrics["kl"] and metrics["completions/mean_length"]:  # nats per token, and tokens per answer
-                metrics["answer_kl"] = [_mean(metrics["kl"]) * _mean(metrics["completions/mean_length"])]
+                metrics["answer_kl"] = [fmean(metrics["kl"]) * fmean(metrics["completions/mean_length"])]
             if "eval_loss" in logs and metrics["reward"]:
-                logs["eval_loss"] = -_mean(metrics["reward"])
+                logs["eval_loss"] = -fmean(metrics["reward"])
             super().log(logs, *rest, **named)
 
     return OverIds
-
-
-def _mean(numbers: Sequence[float]) -> float:
-    return sum(numbers) / len(numbers)

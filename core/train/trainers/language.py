@@ -55,7 +55,6 @@ def build(
         eval_dataset=table(setup.eval) if setup.eval else None,
         processing_class=setup.tokenizer,
         callbacks=setup.hooks,
-        optimizers=(setup.optimizer, None),
         **more,
     )
     trainer.remove_callback(PrinterCallback)

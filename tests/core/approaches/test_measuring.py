@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from finetop.core import approaches
-from finetop.core.approaches import _job
+from finetop.core.approaches import _job, _pricing
 from finetop.core.approaches._job import request_of
 from finetop.core.errors import FinetopError
 from finetop.core.protocol import events as told
@@ -78,6 +78,7 @@ def test_each_row_has_its_score_and_a_query_its_price(folder, tiny_model):
     measured = measure(folder, tiny_model, "retrieval")
     asked = [[query.row for query in one.queries] for one in (measured, prompt)]
     assert asked[0] == asked[1], "priced on the same rows"
+    assert _job.result_line(measured).endswith(" CPU s a query")
     assert measured.prompt_tokens > prompt.prompt_tokens and measured.passages == 1 and measured.index_s > 0
     assert measured.news_s > 0 and len(measured.news_after["token_f1"]) == 1
     before, after = (told["nats_per_token"][0].value for told in (measured.news, measured.news_after))
@@ -98,9 +99,9 @@ def test_what_others_take_of_the_cpus_is_all_that_was_busy_but_for_this_process(
     began = (0.0, Times(10.0, 0.0, 0.0, 90.0, 0.0, 0.0, 0.0), 5.0)
     ended = (10.0, Times(27.0, 0.0, 1.0, 92.0, 0.0, 2.0, 0.0), 13.0)
     samples = iter([began, ended])
-    monkeypatch.setattr(_job.Load, "_sample", lambda _: next(samples))
-    monkeypatch.setattr(_job.psutil, "cpu_count", lambda: 2)
-    assert _job.Load().others() == pytest.approx((18.0 - 8.0) / 20.0)
+    monkeypatch.setattr(_pricing.Load, "_sample", lambda _: next(samples))
+    monkeypatch.setattr(_pricing.psutil, "cpu_count", lambda: 2)
+    assert _pricing.Load().others() == pytest.approx((18.0 - 8.0) / 20.0)
 
 
 def test_what_cant_be_measured_says_why(folder, tiny_model):
@@ -118,6 +119,8 @@ def test_texts_are_measured_by_their_nats_and_no_query_is_timed(folder, tiny_mod
     measured = measure(folder, tiny_model, "retrieval", sets)
     assert [row.row for row in measured.scores["nats_per_token"]] == ["0.0", "1.0"]
     assert (measured.queries, measured.said) == ([], [_job.NO_PROMPTS])
+    line = _job.result_line(measured)
+    assert line.startswith("retrieval: nats_per_token ") and line.endswith(" tokens of prompt")
     assert measured.scores == measure(folder, tiny_model, "prompt", sets).scores
 
 

@@ -73,7 +73,7 @@ def test_what_tells_nothing_counts_nothing(cards):
 def test_a_real_gpu_counts_about_what_it_draws():
     torch = pytest.importorskip("torch")
     from finetop.core.models import devices
-    from finetop.core.train.callbacks import gpu_facts
+    from finetop.core.train.meter import gpu_facts
 
     energy = Energy(devices.energy_counter("cuda:0"))
     if energy.count_j() is None:

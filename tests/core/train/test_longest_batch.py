@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
-import msgspec
 import numpy
 import pytest
 import tiny_run
@@ -17,7 +15,6 @@ from finetop.core.runtime import event_log, stop_signal
 from finetop.core.runtime.home import Home
 from finetop.core.train import longest_batch
 from finetop.core.train.objectives import sft
-from finetop.core.train.resume import resume
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 
@@ -28,8 +25,6 @@ PAIRS = [
     {"prompt": f"What is {n}?", "chosen": f"It is {n * n}.", "rejected": "I do not know." * (n % 3 + 1)}
     for n in range(1, 17)
 ]
-
-
 PROMPTS = [{"prompt": "Say it. " * (n % 7 + 1)} for n in range(24)]
 WRITES = {
     name: {
@@ -42,24 +37,20 @@ WRITES = {
 }
 
 
-def recipe_of(tmp_path, tiny_model, *, tries, rows=CONVERSATIONS, objective="sft", **method):
+def recipe_of(
+    tmp_path, tiny_model, *, tries=True, rows=CONVERSATIONS, objective="sft", trainer_args=None, **method
+):
     own = {
         "method": {"name": "lora", **method},
         "objective": WRITES.get(objective, {"name": objective}),
         "data": {"on_long": "truncate"},
         "train": {"max_steps": 2, "grad_accumulation": 2, "learning_rate": 0.01, "try_worst_batch": tries},
+        "trainer_args": trainer_args or {},
     }
     return tiny_run.recipe_of(tiny_model, write_rows(tmp_path / "rows.jsonl", rows), own)
 
 
-def train(tmp_path, name, recipe) -> list[Any]:
-    home = Home(tmp_path / "home")
-    ended, happened = tiny_run.train(recipe, home.root / "runs" / name, home)
-    assert ended.status == "finished"
-    return happened
-
-
-def measured(happened) -> list[tuple[int, dict[str, float]]]:
+def measured(happened):
     """Return all numbers of a run except time and memory."""
     return [
         (event.step, {k: v for k, v in event.values.items() if k not in ("tokens_per_s", "memory_gib")})
@@ -68,22 +59,21 @@ def measured(happened) -> list[tuple[int, dict[str, float]]]:
 
 
 @pytest.mark.parametrize("settings", [
-    {"method": {"name": "full"}},
-    {"method": {"name": "lora", "dropout": 0.2}},
-    {"objective": "dpo", "rows": PAIRS, "method": {"name": "lora"}},
-    {"objective": "ppo", "rows": PROMPTS, "method": {"name": "full"}},
-    {"objective": "rloo", "rows": PROMPTS, "method": {"name": "lora"}},
-    {"objective": "grpo", "rows": PROMPTS, "method": {"name": "lora"}},
+    {"name": "full"},
+    {"dropout": 0.2},
+    {"objective": "dpo", "rows": PAIRS},
+    {"objective": "ppo", "rows": PROMPTS, "name": "full"},
+    {"objective": "rloo", "rows": PROMPTS},
+    {"objective": "grpo", "rows": PROMPTS},
 ], ids=["full", "lora", "dpo", "ppo", "rloo", "grpo"])  # fmt: skip
 def test_a_run_is_the_same_to_the_bit_with_it_and_without(settings, tiny_model, tmp_path):
-    method = settings.pop("method")
-    runs = {}
+    runs, home = {}, Home(tmp_path / "home")
     for tries in (False, True):
-        recipe = recipe_of(tmp_path, tiny_model, tries=tries, **settings, **method)
-        runs[tries] = train(tmp_path, f"000{int(tries) + 1}-tiny", recipe)
-    tried = [event for event in runs[True] if getattr(event, "name", "") == "trying the longest rows"]
-    assert len(tried) == 1
-    assert not any(getattr(event, "name", "") == "trying the longest rows" for event in runs[False])
+        recipe = recipe_of(tmp_path, tiny_model, tries=tries, **settings)
+        ended, runs[tries] = tiny_run.train(recipe, home.root / "runs" / f"000{int(tries) + 1}-tiny", home)
+        assert ended.status == "finished"
+        phases = [phase.name for phase in of(events.Phase, runs[tries])]
+        assert phases.count("trying the longest rows") == tries
     assert measured(runs[True]) == measured(runs[False])
     assert len(measured(runs[True])) >= 2
 
@@ -94,17 +84,16 @@ def test_answers_are_as_long_as_they_may_be_and_are_paid(objective, tiny_model, 
 
     from finetop.core.train.trainers.reward_sum import RewardSum
 
-    written: list[tuple[int, list[list[int]]]] = []
-    paid: list[int] = []
+    written, paid = [], []
     generate, pay = GenerationMixin.generate, RewardSum.pay
 
-    def generating(model: Any, **given: Any) -> Any:
+    def generating(model, **given):
         made = generate(model, **given)
         width = given["input_ids"].shape[1]
         written.append((width, made[:, width:].tolist()))
         return made
 
-    def paying(payer: Any, prompts: Any, answers: Any, right: Any) -> Any:
+    def paying(payer, prompts, answers, right):
         paid.append(len(answers))
         return pay(payer, prompts, answers, right)
 
@@ -114,11 +103,8 @@ def test_answers_are_as_long_as_they_may_be_and_are_paid(objective, tiny_model, 
     ends = set(trainer.writer.ends if objective == "ppo" else trainer.eos_token_ids)
     assert [len(answers) for _, answers in written] == paid == [8, 8 if objective == "ppo" else 4]
     assert all(len(answer) == 5 and not ends & set(answer) for _, answers in written for answer in answers)
-    rows = (trainer.train_dataset, trainer.eval_dataset)
-    longest = [
-        max(len(row.prompt_ids if objective == "ppo" else row["prompt"]) for row in some) for some in rows
-    ]
-    assert [width for width, _ in written] == longest
+    for rows, (width, _) in zip((trainer.train_dataset, trainer.eval_dataset), written, strict=True):
+        assert width == max(len(row.prompt_ids if objective == "ppo" else row["prompt"]) for row in rows)
     if objective != "ppo":
         assert trainer.generation_config.min_new_tokens is None
         assert trainer._buffered_inputs is None and trainer._step == 0
@@ -138,19 +124,19 @@ Memory.__name__ = "OutOfMemoryError"
 
 def prepared(tmp_path, tiny_model, monkeypatch, **settings):
     """Stop a run where training would begin; return the trainer in that state."""
-    seen: dict[str, Any] = {}
+    seen = []
 
-    def begin(trainer: Any, *args: Any, **kwargs: Any) -> None:
-        seen["trainer"] = trainer
+    def begin(trainer, *args, **kwargs):
+        seen.append(trainer)
         raise stop_signal.StopAsked
 
     monkeypatch.setattr("transformers.Trainer.train", begin)
     monkeypatch.setattr("finetop.core.train.ppo.loop.PolicyTrainer.train", begin)
-    recipe = recipe_of(tmp_path, tiny_model, tries=True, **settings)
+    recipe = recipe_of(tmp_path, tiny_model, **settings)
     run = tmp_path / "home" / "runs" / "0001-tiny"
     with pytest.raises(stop_signal.StopAsked):
         tiny_run.train(recipe, run, Home(tmp_path / "home"))
-    return seen["trainer"], recipe
+    return seen[0], recipe
 
 
 def test_all_that_a_step_changes_is_put_back_even_after_a_failure(tiny_model, tmp_path, monkeypatch):
@@ -164,7 +150,7 @@ def test_all_that_a_step_changes_is_put_back_even_after_a_failure(tiny_model, tm
     moved = []
     step = longest_batch._evaluate
 
-    def look_then_fail(*args: Any) -> None:
+    def look_then_fail(*args):
         weights = trainer.model.named_parameters()
         moved.append(any(not torch.equal(one, before[0][name]) for name, one in weights))
         random.random(), numpy.random.rand(), torch.rand(1)
@@ -222,36 +208,7 @@ def test_of_several_rows_the_last_is_a_token_shorter_so_that_a_mask_is_there_whe
     assert longest_batch.uneven(packed) == packed
 
 
-@pytest.fixture
-def searches(monkeypatch, tiny_model, tmp_path):
-    """Train two steps; return whether copies of the model would search for weights without a gradient."""
-
-    def found(prepare, *, tries=True, trainer_args=None, **method):
-        seen = []
-        load, go = sft.PLUGIN.load_model, resume.train
-
-        def loaded(*given):
-            model = load(*given)
-            prepare(model)
-            return model
-
-        def begun(trainer, *rest):
-            seen.append(trainer.accelerator.ddp_handler.find_unused_parameters)
-            go(trainer, *rest)
-
-        monkeypatch.setattr(sft.PLUGIN, "load_model", loaded)
-        monkeypatch.setattr(resume, "train", begun)
-        recipe = recipe_of(tmp_path, tiny_model, tries=tries, **method)
-        if trainer_args:
-            recipe = msgspec.structs.replace(recipe, trainer_args=trainer_args)
-        train(tmp_path, "0001-tiny", recipe)
-        return seen[0]
-
-    return found
-
-
-def as_it_is(model):
-    pass
+def as_it_is(model): ...
 
 
 def with_a_layer_that_nothing_calls(model):
@@ -278,6 +235,15 @@ def with_layers_that_drop_out(model):
     (as_it_is, {"trainer_args": {"ddp_find_unused_parameters": True}}, True),
 ])  # fmt: skip
 def test_copies_search_for_weights_without_a_gradient_where_a_step_may_leave_some_out(
-    searches, prepare, settings, wanted
+    tiny_model, tmp_path, monkeypatch, prepare, settings, wanted
 ):
-    assert searches(prepare, **settings) is wanted
+    load = sft.PLUGIN.load_model
+
+    def loaded(*given):
+        model = load(*given)
+        prepare(model)
+        return model
+
+    monkeypatch.setattr(sft.PLUGIN, "load_model", loaded)
+    trainer, _ = prepared(tmp_path, tiny_model, monkeypatch, **settings)
+    assert trainer.accelerator.ddp_handler.find_unused_parameters is wanted

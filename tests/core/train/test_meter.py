@@ -11,8 +11,8 @@ from tiny_run import read_events
 from finetop.core.protocol import events
 from finetop.core.runtime import event_log, gpu_share, gpus
 from finetop.core.runtime.gpu_share import GpuShare
-from finetop.core.train import callbacks
-from finetop.core.train.callbacks import Meter, gpu_facts
+from finetop.core.train import meter as meters
+from finetop.core.train.meter import Meter, gpu_facts
 
 
 def test_an_evaluation_counts_its_batches_so_that_a_long_one_is_no_silence(tmp_path):
@@ -44,14 +44,14 @@ def meter_of(tmp_path, monkeypatch):
     cards = Cards(tmp_path / "nvml.json")
     cards.change(0, joules=1000.0)
     monkeypatch.setattr(
-        callbacks, "energy_counter", lambda device: gpus.energy_counter(FakeNvml(cards.file), UUIDS[0])
+        meters, "energy_counter", lambda device: gpus.energy_counter(FakeNvml(cards.file), UUIDS[0])
     )
-    monkeypatch.setattr(callbacks, "gpu_facts", lambda device: {"gpu_watts": 300.0})
+    monkeypatch.setattr(meters, "gpu_facts", lambda device: {"gpu_watts": 300.0})
     monkeypatch.setattr(gpu_share, "_own", gpu_share._Own())
 
     def make(**more):
         log = event_log.EventLog(tmp_path / "events.jsonl")
-        meter = callbacks.Meter(log, "cuda:0", {}, SimpleNamespace(begin=lambda steps: None), **more)
+        meter = Meter(log, "cuda:0", {}, SimpleNamespace(begin=lambda steps: None), **more)
         meter.on_train_begin(None, SimpleNamespace(global_step=0, num_input_tokens_seen=0, max_steps=9), None)
         return meter
 
@@ -86,7 +86,7 @@ def test_without_a_counter_energy_is_power_over_time(meter_of):
 def test_a_gpu_that_tells_nothing_has_no_energy(meter_of, monkeypatch):
     make, cards = meter_of
     cards.change(0, joules=None)
-    monkeypatch.setattr(callbacks, "gpu_facts", lambda device: {})
+    monkeypatch.setattr(meters, "gpu_facts", lambda device: {})
     meter = make()
     meter._look_at_gpu(meter.began + 1.0)
     assert meter.own_energy() == [0]
@@ -101,7 +101,7 @@ def test_on_a_shared_gpu_energy_and_power_are_the_jobs_part_and_said_to_be(meter
     gpu_share.write_share(tmp_path, GpuShare(40.0, ("other",), (2,)))
     meter.device = "cpu"  # its memory has no limit here
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("finetop.core.train.callbacks.keep_to", lambda gib, device: None)
+        patch.setattr("finetop.core.train.meter.keep_to", lambda gib, device: None)
         cards.change(0, joules=1000.0 + 7200)
         meter._look_at_gpu(meter.began + 1.0)
     meter.take_energies(meter.own_energy())
@@ -112,7 +112,7 @@ def test_on_a_shared_gpu_energy_and_power_are_the_jobs_part_and_said_to_be(meter
 
 def test_a_neighbour_that_comes_and_goes_moves_the_limit(meter_of, tmp_path, monkeypatch, capsys):
     held = []
-    monkeypatch.setattr(callbacks, "keep_to", lambda gib, device: held.append((gib, device)))
+    monkeypatch.setattr(meters, "keep_to", lambda gib, device: held.append((gib, device)))
     gpu_share.write_share(tmp_path, GpuShare(None, (), (1,)))
     gpu_share.begin(tmp_path, None)
     meter = meter_of[0]()

@@ -36,7 +36,7 @@ NO_KERNELS = (
 )  # bitsandbytes has no kernels for a GPU here: only loading is tested
 # The lines of finetop that make the host wait in a step; the libraries' waits are listed in docs/gpu.md.
 ALLOWED = (
-    "synchronize core/train/callbacks.py",  # a step's time is measured when it is done
+    "synchronize core/train/meter.py",  # a step's time is measured when it is done
     "item core/train/protection_callback.py",  # a protection's metrics, after that
     "core/train/objectives/distill.py",  # number of learned tokens; once per log line, both losses
     "core/train/ppo/",  # rollouts are scored on the host
@@ -88,7 +88,7 @@ def require_sound(outcome: dict[str, Any]) -> None:
     assert outcome["waits"], outcome  # the step was recorded
     ours = [place for place in outcome["waits"] if " in " not in place and "core/" in place]
     assert [place for place in ours if not any(allowed in place for allowed in ALLOWED)] == []
-    assert outcome["waits"]["synchronize core/train/callbacks.py"] == 1
+    assert outcome["waits"]["synchronize core/train/meter.py"] == 1
 
 
 @pytest.mark.slow
