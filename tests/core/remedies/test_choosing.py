@@ -1,7 +1,5 @@
 """The best of several is confirmed on items that selected nothing, and wrongly with probability at most alpha."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Remedies are found by listing their folder, and say why they are not available."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """The job: candidates on the selection items, the best confirmed on fresh ones, and exported as it was scored."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 

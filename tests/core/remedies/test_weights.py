@@ -1,7 +1,5 @@
 """What remedies do to a tiny model's weights: between the base's and its own, to the bit."""
 
-from __future__ import annotations
-
 import shutil
 
 import pytest

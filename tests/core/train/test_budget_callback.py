@@ -1,7 +1,5 @@
 """budget.hours and budget.tokens: when they are used up, and that nothing starts if nothing is left."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 import pytest

@@ -1,12 +1,9 @@
 """Checks while a model trains: on a tiny model from the base's scores to the verdicts, and what follows from them."""
 
-from __future__ import annotations
-
 import json
 import os
 import random
 import signal
-from typing import Any
 
 import msgspec
 import numpy
@@ -170,10 +167,10 @@ def test_a_base_that_can_be_had_later_is_scored_as_it_is_asked_for(
 
 
 def test_a_base_that_is_tuned_beside_its_adapter_is_not_there_later(tiny_model):
-    plain: Any = AutoModelForCausalLM.from_pretrained(tiny_model)
+    plain = AutoModelForCausalLM.from_pretrained(tiny_model)
     assert not check_callback.has_its_base(plain)
     parts = {"target_modules": ["q_proj"], "modules_to_save": ["input_layernorm"]}
-    adapted: Any = get_peft_model(plain, LoraConfig(task_type="CAUSAL_LM", r=2, **parts))
+    adapted = get_peft_model(plain, LoraConfig(task_type="CAUSAL_LM", r=2, **parts))
     assert check_callback.has_its_base(adapted)
     adapted.get_base_model().model.norm.weight.requires_grad_(True)
     assert not check_callback.has_its_base(adapted)

@@ -1,7 +1,5 @@
 """The head on a CPU gives TRL's values and gradients, and TRL still has the parts that it replaces."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -14,7 +12,7 @@ ALL = ("log_probs", "entropy", "mean_logits", "is_top1")
 
 
 @pytest.fixture
-def installed() -> Iterator[None]:
+def installed():
     before = utils._use_triton, utils._ChunkedLogProbFunction
     cpu_lm_head.install()
     yield

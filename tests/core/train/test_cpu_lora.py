@@ -1,9 +1,6 @@
 """LoRA in one pass on a CPU gives PEFT's values and gradients; PEFT handles what it does not cover."""
 
-from __future__ import annotations
-
 from contextlib import nullcontext
-from typing import Any
 
 import pytest
 import torch
@@ -15,16 +12,15 @@ from finetop.core.train import cpu_lora
 
 
 class Layers(nn.Module):
-    def __init__(self, *, bias: bool) -> None:
+    def __init__(self, *, bias):
         super().__init__()
         self.up, self.down = nn.Linear(24, 40, bias=bias), nn.Linear(40, 24, bias=bias)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = self.down(nn.functional.silu(self.up(x)))
-        return found
+    def forward(self, x):
+        return self.down(nn.functional.silu(self.up(x)))
 
 
-def model(*, bias: bool = True, dtype: torch.dtype = torch.float32, **options: Any) -> Any:
+def model(*, bias=True, dtype=torch.float32, **options):
     torch.manual_seed(7)
     config = LoraConfig(r=4, lora_alpha=6, target_modules=["up", "down"], **options)
     made = get_peft_model(Layers(bias=bias).to(dtype), config)
@@ -34,7 +30,7 @@ def model(*, bias: bool = True, dtype: torch.dtype = torch.float32, **options: A
     return made.train()
 
 
-def learned(made: Any, *, mixed: bool = False, dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
+def learned(made, *, mixed=False, dtype=torch.float32):
     """Return the output and all gradients of a loss, including the input's."""
     some = torch.Generator().manual_seed(3)
     x = torch.randn(5, 9, 24, generator=some).to(dtype).requires_grad_()
@@ -45,9 +41,9 @@ def learned(made: Any, *, mixed: bool = False, dtype: torch.dtype = torch.float3
     return [found.detach(), x.grad, *weights]
 
 
-def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def passes(monkeypatch):
     """Count the passes from now on."""
-    seen: list[int] = []
+    seen = []
     apply = cpu_lora.OnePass.apply
     monkeypatch.setattr(cpu_lora.OnePass, "apply", lambda *given: seen.append(1) or apply(*given))
     return seen
@@ -101,7 +97,7 @@ def test_who_waits_for_a_layer_is_called(monkeypatch):
     seen = passes(monkeypatch)
     ours = model()
     cpu_lora.install(ours)
-    called: list[int] = []
+    called = []
     ours.base_model.model.up.base_layer.register_forward_hook(lambda *_: called.append(1))
     learned(ours)
     assert called == [1]

@@ -1,7 +1,5 @@
 """Measurements happen at their interval, and never take more than their share of the time."""
 
-from __future__ import annotations
-
 import pytest
 
 from finetop.core.recipe.length import steps_between

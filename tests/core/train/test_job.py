@@ -1,7 +1,5 @@
 """A whole training job in its own process, on a tiny model: what it writes, and how it ends."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

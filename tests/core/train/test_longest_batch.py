@@ -1,7 +1,5 @@
 """The step on the longest rows: what it covers, that it changes nothing in a run, and how it fails."""
 
-from __future__ import annotations
-
 import random
 
 import numpy
@@ -177,7 +175,7 @@ def test_the_longest_rows_are_those_that_it_takes():
     class Table(dict):
         column_names = ("prompt_ids", "chosen_ids", "rejected_ids")
 
-        def __len__(self) -> int:
+        def __len__(self):
             return 3
 
     table = Table(

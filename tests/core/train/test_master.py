@@ -1,9 +1,5 @@
 """Trained weights in full tuning: small steps count, and a check during training sees what a checkpoint contains."""
 
-from __future__ import annotations
-
-from typing import Any
-
 import msgspec
 import pytest
 import torch
@@ -20,7 +16,7 @@ RECIPE = "recipe: 1\nname: a\nmethod: {name: full}\nobjective: {name: sft}\n"
 GB = 1e9
 
 
-def train_with(**settings: Any) -> Any:
+def train_with(**settings):
     return msgspec.structs.replace(resolve_text(RECIPE).recipe.train, **settings)
 
 
@@ -87,7 +83,7 @@ def test_at_the_recipe_s_own_rate_weights_move_only_by_chance_or_in_float32():
     assert abs(mean["nearest"] + rate) > 0.05 * rate
 
 
-def recipe_with(**settings: Any) -> Any:
+def recipe_with(**settings):
     return msgspec.structs.replace(resolve_text(RECIPE).recipe, train=train_with(**settings))
 
 

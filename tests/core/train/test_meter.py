@@ -74,18 +74,13 @@ def test_energy_is_what_the_gpu_counted_and_goes_on_in_a_resumed_run(meter_of):
     assert again.energy_wh == pytest.approx(23.0)
 
 
-def test_without_a_counter_energy_is_power_over_time(meter_of):
+def test_without_a_counter_energy_is_power_over_time_and_without_both_there_is_none(meter_of, monkeypatch):
     make, cards = meter_of
     cards.change(0, joules=None)
     meter = make(energy_wh=50.0)
     meter._look_at_gpu(meter.began + 3600.0)
     meter.take_energies(meter.own_energy())
     assert meter.energy_wh == pytest.approx(50.0 + 300.0)
-
-
-def test_a_gpu_that_tells_nothing_has_no_energy(meter_of, monkeypatch):
-    make, cards = meter_of
-    cards.change(0, joules=None)
     monkeypatch.setattr(meters, "gpu_facts", lambda device: {})
     meter = make()
     meter._look_at_gpu(meter.began + 1.0)

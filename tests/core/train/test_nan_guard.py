@@ -1,7 +1,5 @@
 """The guard that ends a run with NaN numbers: what counts, and what is only a falling loss scale."""
 
-from __future__ import annotations
-
 import math
 from types import SimpleNamespace
 
@@ -10,7 +8,7 @@ import pytest
 from finetop.core.train.nan_guard import NanGuard
 
 
-def stops_at(lines: list[dict[str, float]], limit: int = 3) -> int | None:
+def stops_at(lines, limit=3):
     """Show the guard one log line per step; return the step at which it stops training."""
     watch, control = NanGuard(limit), SimpleNamespace(should_training_stop=False)
     for step, logs in enumerate(lines, start=1):
@@ -26,5 +24,5 @@ def stops_at(lines: list[dict[str, float]], limit: int = 3) -> int | None:
     ([{"loss": 1.0, "grad_norm": math.nan, "loss_scale": 2.0**power} for power in range(2, -9, -1)], 6),
     ([{"loss": math.nan, "grad_norm": math.nan, "loss_scale": 65536.0}] * 9, 3),
 ], ids=["bfloat16", "the scale falls", "the scale is used up", "the loss itself"])  # fmt: skip
-def test_what_ends_a_run(lines: list[dict[str, float]], stops: int | None) -> None:
+def test_what_ends_a_run(lines, stops):
     assert stops_at(lines) == stops

@@ -3,10 +3,6 @@
 With a stand-in for bitsandbytes' optimizer: its own pages need a GPU.
 """
 
-from __future__ import annotations
-
-from typing import Any
-
 import torch
 
 from finetop.core.train import paged
@@ -19,16 +15,16 @@ class Paged:
 
     is_paged = True
 
-    def __init__(self, weights: list[Any]) -> None:
+    def __init__(self, weights):
         self.weights = weights
-        self.made: list[Any] = []
-        self.state: dict[Any, dict[str, Any]] = {}
+        self.made = []
+        self.state = {}
 
-    def get_state_buffer(self, weight: Any, dtype: Any) -> Any:
+    def get_state_buffer(self, weight, dtype):
         self.made.append(torch.zeros(weight.shape, dtype=dtype))
         return self.made[-1]
 
-    def step(self) -> None:
+    def step(self):
         for weight in self.weights:
             if weight not in self.state:
                 table = torch.linspace(-1, 1, 256)
@@ -40,7 +36,7 @@ class Paged:
             state["absmax1"] += 1.0
 
 
-def test_an_optimizer_that_was_tried_begins_anew_in_its_buffers() -> None:
+def test_an_optimizer_that_was_tried_begins_anew_in_its_buffers():
     optimizer = Paged([torch.nn.Parameter(torch.zeros(SIZE))])
     optimizer.step()
     (state,) = optimizer.state.values()
@@ -52,7 +48,7 @@ def test_an_optimizer_that_was_tried_begins_anew_in_its_buffers() -> None:
     assert state["state1"] is buffer and len(optimizer.made) == 1
 
 
-def test_loaded_states_are_paged_again_in_the_buffers_that_are_there() -> None:
+def test_loaded_states_are_paged_again_in_the_buffers_that_are_there():
     large, small = (torch.nn.Parameter(torch.zeros(size)) for size in (SIZE, 8))
     optimizer = Paged([large, small])
     optimizer.step()
@@ -69,7 +65,7 @@ def test_loaded_states_are_paged_again_in_the_buffers_that_are_there() -> None:
     assert optimizer.state[large]["state1"] is optimizer.made[-1] and len(optimizer.made) == 3
 
 
-def test_an_ordinary_optimizer_is_left_alone() -> None:
+def test_an_ordinary_optimizer_is_left_alone():
     weight = torch.nn.Parameter(torch.zeros(3))
     optimizer = torch.optim.AdamW([weight])
     assert not paged.is_paged(optimizer) and not paged.is_paged(None)

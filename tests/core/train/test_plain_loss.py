@@ -1,11 +1,7 @@
 """A GPU machine without a compiler trains without Triton, and reports it before the first step."""
 
-from __future__ import annotations
-
 import json
 from contextlib import closing
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -26,13 +22,14 @@ from finetop.core.train import plain_loss, rehearsal
 chunked_logprob = pytest.importorskip("trl.kernels.chunked_logprob")
 utils = pytest.importorskip("trl.trainer.utils")
 CUDA = torch.device("cuda")
+COMPILED = "recipe: 1\nname: a\nmethod: {name: lora}\nobjective: {name: sft}\ntrain: {compile: true}\n"
 
 
 @pytest.fixture
-def with_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+def with_triton(monkeypatch):
     """Make TRL believe that Triton is installed; calling one of its kernels fails, as without a compiler."""
 
-    def build(*_: Any, **__: Any) -> Any:
+    def build(*_, **__):
         raise RuntimeError("Failed to find C compiler.")
 
     monkeypatch.setattr(chunked_logprob, "_TRITON_AVAILABLE", True)
@@ -42,7 +39,7 @@ def with_triton(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(utils, "_fused_logprob_entropy", build, raising=False)
 
 
-def taken(device: str, folder: Path) -> list[Any]:
+def taken(device, folder):
     with closing(EventLog(folder / "events.jsonl")) as events:
         plain_loss.take_if_needed(device, events)
     return read_events(folder)
@@ -64,31 +61,28 @@ def test_what_can_not_be_built_is_computed_in_torch(tmp_path, monkeypatch, capsy
 
 
 @pytest.mark.usefixtures("with_triton")
-def test_a_machine_that_can_build_takes_the_kernels(tmp_path, monkeypatch):
-    for device, lacks in (("cuda:0", ""), ("cpu", "a C compiler")):
-        monkeypatch.setattr(compiler, "triton_lacks", lambda lacks=lacks: lacks)
-        assert taken(device, tmp_path) == []
-        assert chunked_logprob._use_triton(CUDA)
-        assert utils.is_triton_available()
-
-
-@pytest.mark.usefixtures("with_triton")
-@pytest.mark.parametrize("missing", ["trl", "datasets"])
-def test_without_trl_there_is_no_loss_of_its_own_to_change(missing, tmp_path, monkeypatch):
-    monkeypatch.setattr(compiler, "triton_lacks", lambda: "a C compiler")
+@pytest.mark.parametrize(("device", "lacks", "missing"), [
+    ("cuda:0", "", ""),
+    ("cpu", "a C compiler", ""),
+    ("cuda:0", "a C compiler", "trl"),  # whose losses these are
+    ("cuda:0", "a C compiler", "datasets"),
+])  # fmt: skip
+def test_elsewhere_the_kernels_stay(device, lacks, missing, tmp_path, monkeypatch):
+    monkeypatch.setattr(compiler, "triton_lacks", lambda: lacks)
     monkeypatch.setattr(plain_loss, "find_spec", lambda name: None if name == missing else name)
-    assert taken("cuda:0", tmp_path) == []
+    assert taken(device, tmp_path) == []
     assert chunked_logprob._use_triton(CUDA)
+    assert utils.is_triton_available()
 
 
 def test_what_is_nothing_without_a_compiler_is_refused(tiny_model, monkeypatch):
     monkeypatch.setattr(compiler, "triton_lacks", lambda: "Python.h of Python 3.12")
     monkeypatch.setattr(kernels, "find_spec", lambda _: True)
-    says = r"liger needs Python\.h of Python 3\.12, which this machine"
-    with pytest.raises(EnvironmentTrouble, match=says):
+    with pytest.raises(
+        EnvironmentTrouble, match=r"liger needs Python\.h of Python 3\.12, which this machine"
+    ):
         kernels.require("liger", "cuda:0")
-    text = "recipe: 1\nname: a\nmethod: {name: lora}\nobjective: {name: sft}\ntrain: {compile: true}\n"
-    recipe = resolve_text(text, sets=["model.attention=flex"]).recipe
+    recipe = resolve_text(COMPILED, sets=["model.attention=flex"]).recipe
     config = json.loads((tiny_model / "config.json").read_text(encoding="utf-8"))
     (compiled, why), (attends, other) = ahead.kernel_problems(recipe, config)
     assert (compiled, attends) == ("train.compile", "model.attention")
@@ -111,24 +105,20 @@ def test_a_run_is_refused_before_it_is_queued_where_a_gpu_lacks_its_kernels(
 ):
     monkeypatch.setattr(compiler, "triton_lacks", lambda: "a C compiler")
     (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 9, encoding="utf-8")
-    text = (
-        f"recipe: 1\nname: a\nmodel: {{id: {tiny_model}}}\nmethod: {{name: lora}}\nobjective: {{name: sft}}\n"
-        f"data: {{train: [{{path: {tmp_path}/rows.jsonl}}]}}\ntrain: {{compile: true}}\ncheck: {{general: null}}\n"
-    )
-    home = Home(tmp_path / "home")
+    own = [f"model.id={tiny_model}", f"data.train=[{{path: {tmp_path}/rows.jsonl}}]", "check.general=null"]
+    recipe, home = resolve_text(COMPILED, sets=own).recipe, Home(tmp_path / "home")
     for device, wanted in (("gpu", ["train.compile"]), ("cpu", [])):
         here = Machine(device, "some", 8e10, total=8e10)
         monkeypatch.setattr(machine, "read_machine", lambda *_, here=here, **__: here)
-        found = ahead.check_before_queue(resolve_text(text).recipe, ahead.RunChecker(home))
+        found = ahead.check_before_queue(recipe, ahead.RunChecker(home))
         assert [key for key, _ in found.problems] == wanted
 
 
 def test_a_plan_says_what_a_gpu_machine_lacks(tiny_model, monkeypatch):
     monkeypatch.setattr(compiler, "triton_lacks", lambda: "a C compiler")
     monkeypatch.setattr(attention, "_has", lambda _: False)
-    text = "recipe: 1\nname: a\nmethod: {name: lora}\nobjective: {name: sft, packing: true}\n"
     config = json.loads((tiny_model / "config.json").read_text(encoding="utf-8"))
-    recipe = resolve_text(text).recipe
+    recipe = resolve_text(COMPILED, sets=["objective.packing=true", "train.compile=false"]).recipe
     lacking, whole = (
         estimate(recipe, config, Machine("gpu", "some", 8e10, lacks=lacks)).notes
         for lacks in ("a C compiler", "")
@@ -146,7 +136,7 @@ def test_a_gpu_gives_the_same_loss_with_triton_and_without(tmp_path, monkeypatch
     monkeypatch.setattr(utils, "_use_triton", utils._use_triton)
     monkeypatch.setattr(utils, "is_triton_available", utils.is_triton_available)
 
-    def scored() -> tuple[torch.Tensor, torch.Tensor]:
+    def scored():
         some = torch.Generator("cuda").manual_seed(3)
         hidden = torch.randn(600, 64, generator=some, device="cuda").requires_grad_()
         weight = torch.randn(5000, 64, generator=some, device="cuda")

@@ -3,8 +3,6 @@
 The native half is compiled on the spot; without a compiler the tests skip.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -13,7 +11,6 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pretended_guard
 import pytest
@@ -49,11 +46,11 @@ GPU_FILES = ("test_gpu.py", "approaches/test_measuring.py", "select/test_selecto
 
 
 @pytest.fixture(scope="module")
-def library(request: pytest.FixtureRequest) -> Path:
+def library(request):
     return pretended_guard.build(request.config.cache.mkdir("pretended-gpu"))
 
 
-def call(*words: object, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+def call(*words, cwd=None, **variables):
     return subprocess.run(
         [sys.executable, *map(str, words)],
         env={**os.environ, **variables},
@@ -64,7 +61,7 @@ def call(*words: object, cwd: Path | None = None, **variables: str) -> subproces
     )
 
 
-def run(library: Path, model: Path, home: Path, *names: str, card: str = "") -> dict[str, dict[str, Any]]:
+def run(library, model, home, *names, card=""):
     """Run cases in a separate process; return what happened to each, by name."""
     own = {
         "FINETOP_PRETENDED_CARD": card,
@@ -82,7 +79,7 @@ def run(library: Path, model: Path, home: Path, *names: str, card: str = "") -> 
     return {outcome["name"]: outcome for outcome in outcomes}
 
 
-def require_sound(outcome: dict[str, Any]) -> None:
+def require_sound(outcome):
     assert not outcome["mismatches"], outcome
     assert set(outcome["codes"].values()) == {0}, outcome
     assert outcome["waits"], outcome  # the step was recorded

@@ -1,9 +1,5 @@
 """Virtual tokens that begin far above the base raise an alarm before step 1; methods that begin at the base do not."""
 
-from __future__ import annotations
-
-from typing import Any
-
 import torch
 from method_bench import base_of
 
@@ -20,7 +16,7 @@ def test_how_far_above_the_base_it_begins_is_told(tiny_model, tmp_path, capsys, 
     base = base_of(tiny_model)
     events = EventLog(tmp_path / "events.jsonl")
 
-    def begin(name: str, **options: Any) -> str:
+    def begin(name, **options):
         torch.manual_seed(0)
         method = methods.load(name)
         model = load.load_model(base, torch.float32, "cpu")[0]

@@ -1,7 +1,5 @@
 """Decisions from a metric's values: when training stops improving, and which step was the best."""
 
-from __future__ import annotations
-
 from math import inf, nan
 
 import pytest

@@ -1,9 +1,5 @@
 """A suite whose data can't be reached raises an alarm while the run trains, instead of a failure after it."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import pytest
 from tiny_run import of, read_events
 from waiting import LIMIT_S
@@ -11,18 +7,17 @@ from waiting import LIMIT_S
 from finetop.core.errors import NotFound
 from finetop.core.protocol import events
 from finetop.core.recipe.load import resolve_text
-from finetop.core.recipe.schema import Recipe
 from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
 from finetop.core.train import train
 
 
-def recipe(suite: str, more: str = "") -> Recipe:
+def recipe(suite, more=""):
     text = "recipe: 1\nname: run\nextends: lora\ndata: {train: [{path: rows.jsonl}]}\n"
     return resolve_text(f"{text}check: {{general: {{suite: {suite}}}{more}}}\n").recipe
 
 
-def look(tmp_path: Path, asked: Recipe) -> list[events.Alarm] | None:
+def look(tmp_path, asked):
     log = tmp_path / "events.jsonl"
     looking = train.look_ahead(asked, Home(tmp_path), event_log.EventLog(log))
     if looking is None:

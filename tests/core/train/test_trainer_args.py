@@ -1,7 +1,5 @@
 """The trainer gets what the recipe says, and raw options are checked before a run starts."""
 
-from __future__ import annotations
-
 import msgspec
 import pytest
 

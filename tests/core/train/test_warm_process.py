@@ -1,7 +1,5 @@
 """The warm process becomes the job that it is given, with its output in the job's log; without a keeper it ends."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

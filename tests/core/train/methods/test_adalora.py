@@ -1,12 +1,8 @@
 """AdaLoRA in 16 bits: the rank counts are not trained, so that a checkpoint is the model that was trained."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import pytest
 import torch
-from method_bench import TOKENS, Bench, logits, train
+from method_bench import TOKENS, logits, train
 
 from finetop.core.models import load
 from finetop.core.models.load_checkpoint import load_checkpoint
@@ -15,7 +11,7 @@ from finetop.core.train.methods import adalora
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 
 
-def test_a_checkpoint_in_bfloat16_is_the_model_that_was_trained(bench: Bench, tmp_path: Path) -> None:
+def test_a_checkpoint_in_bfloat16_is_the_model_that_was_trained(bench, tmp_path):
     start = load.load_model(bench.base, torch.bfloat16, "cpu")[0]
     model = bench.prepare("adalora", start)
     counters = {name: one.clone() for name, one in model.named_parameters() if ".ranknum." in name}
@@ -28,7 +24,7 @@ def test_a_checkpoint_in_bfloat16_is_the_model_that_was_trained(bench: Bench, tm
     assert torch.equal(logits(again), logits(model))
 
 
-def test_ranks_that_were_taken_away_leave_the_others_exact(bench: Bench, tmp_path: Path) -> None:
+def test_ranks_that_were_taken_away_leave_the_others_exact(bench, tmp_path):
     model = bench.prepare("adalora", load.load_model(bench.base, torch.bfloat16, "cpu")[0])
     adalora.plan(model, adalora.Options(), 6)
     model.train()

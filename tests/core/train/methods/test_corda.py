@@ -1,12 +1,8 @@
 """CorDA begins where PEFT's own preparation does, and holds only one layer's factors at a time."""
 
-from __future__ import annotations
-
-from typing import Any
-
 import pytest
 import torch
-from method_bench import GENERAL, Bench
+from method_bench import GENERAL
 from peft.tuners.lora.config import CordaConfig
 from peft.tuners.lora.corda import preprocess_corda, target_modules
 
@@ -16,9 +12,9 @@ from finetop.core.train.methods._adapter import lora_config
 
 
 @pytest.mark.parametrize(("keep", "named"), [("knowledge", "kpm"), ("nothing", "ipm")])
-def test_it_begins_where_peft_does(bench: Bench, keep: str, named: str) -> None:
+def test_it_begins_where_peft_does(bench, keep, named):
     options = methods.load("corda").options(rank=4, keep=keep)
-    found: list[dict[str, Any]] = []
+    found = []
     for begin in (
         lambda model, config: corda.begin(model, config, GENERAL),
         lambda model, config: preprocess_corda(model, config, run_model=lambda: corda.run(model, GENERAL)),

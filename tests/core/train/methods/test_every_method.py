@@ -1,10 +1,5 @@
 """What holds for every method on all formats of the base that it supports: it learns, keeps the base, reloads."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 import torch
 from method_bench import OPTIONS, Bench, logits, train
@@ -19,12 +14,12 @@ TOKENS_FIRST = ("prompt-tuning", "p-tuning", "prefix-tuning")
 PAIRS = [(name, kind) for name in methods.names() for kind in methods.load(name).quantized]
 
 
-def in_time(pairs: list[tuple[str, str]], is_quick: Callable[[str, str], bool]) -> list[Any]:
+def in_time(pairs, is_quick):
     """Leave pairs to the slow tests that others stand for."""
     return [pytest.param(*pair, marks=() if is_quick(*pair) else pytest.mark.slow) for pair in pairs]
 
 
-def is_odd(name: str, kind: str) -> bool:
+def is_odd(name, kind):
     """Return whether PEFT gets it wrong in bfloat16 (see load.answer_in_kind)."""
     return name in ("ia3", "shira") or (name, kind) == ("adalora", "int8")
 

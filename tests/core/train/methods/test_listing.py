@@ -1,11 +1,6 @@
 """Methods and objectives are what their folders contain; an unknown name is never imported."""
 
-from __future__ import annotations
-
 import sys
-from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import msgspec
 import pytest
@@ -16,7 +11,7 @@ from finetop.core.train import methods, objectives
 
 
 @pytest.mark.parametrize("package", [methods, objectives])
-def test_each_has_a_line_and_options_with_defaults(package: ModuleType) -> None:
+def test_each_has_a_line_and_options_with_defaults(package):
     assert package.names()
     for name in package.names():
         plugin = package.load(name)
@@ -27,7 +22,7 @@ def test_each_has_a_line_and_options_with_defaults(package: ModuleType) -> None:
             msgspec.convert({"no_such_option": 1}, plugin.options)
 
 
-def test_unknown_names_are_suggested_and_never_imported() -> None:
+def test_unknown_names_are_suggested_and_never_imported():
     with pytest.raises(NotFound, match=r"there is no method 'lroa'. Did you mean lora\?"):
         methods.load("lroa")
     for hostile in ("os", "..errors", "__init__", "lora.Options", "", "../lora"):
@@ -35,7 +30,7 @@ def test_unknown_names_are_suggested_and_never_imported() -> None:
             methods.load(hostile)
 
 
-def test_a_new_file_is_a_new_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_file_is_a_new_name(tmp_path, monkeypatch):
     package = tmp_path / "some_methods"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -43,7 +38,7 @@ def test_a_new_file_is_a_new_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (package / "_shared.py").write_text("raise ValueError\n")
     (package / "broken.py").write_text("raise ValueError\n")
     monkeypatch.syspath_prepend(tmp_path)
-    kind: PluginKind[Any] = PluginKind("method", "some_methods")
+    kind = PluginKind("method", "some_methods")
     assert kind.names() == ("broken", "lora-plus")
     assert kind.load("lora-plus") == "x"
     with pytest.raises(NotFound):

@@ -1,9 +1,5 @@
 """Combinations that can't work are refused from the recipe, or from the base's shape, before weights are loaded."""
 
-from __future__ import annotations
-
-from typing import Any
-
 import pytest
 from method_bench import base_of
 
@@ -33,7 +29,7 @@ def test_pairs_that_go_together():
         assert find_problems(f"recipe: 1\nname: pair\nmethod: {{name: lora}}\n{text}\n") == []
 
 
-MISFITS: list[tuple[str, dict[str, Any], str]] = [
+MISFITS = [
     ("lora", {"target_modules": ("q_porj",)}, r"target_modules: .* no module 'q_porj'\. Did you mean q_proj"),
     ("dora", {"modules_to_save": ("lm_haed",)}, r"modules_to_save: .*'lm_haed'\. Did you mean lm_head"),
     ("lora", {"target_modules": ("q_proj", "lm_head")},

@@ -1,7 +1,5 @@
 """Any other PEFT type, named in a recipe with the built-in `peft`: it trains, and reloads."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

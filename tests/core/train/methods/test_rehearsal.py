@@ -4,10 +4,6 @@ A plan and a job both call `methods.rehearse`; here it is compared with the real
 method applied to it, a backward step.
 """
 
-from __future__ import annotations
-
-from typing import Any
-
 import architectures
 import pytest
 import torch
@@ -48,7 +44,7 @@ def test_a_rehearsal_says_what_the_setup_does(model, method, tmp_path):
     assert counted.trainable in (None, moving)
 
 
-def set_up(config: Any, method: str, folder: Any) -> tuple[int, int]:
+def set_up(config, method, folder):
     """Build the model, apply the method, take a backward step. Return the counts of all and of trained parameters."""
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config)

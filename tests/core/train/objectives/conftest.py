@@ -29,10 +29,10 @@ class Trained:
     ended: events.Ended
     told: list[Any]
 
-    def of(self, kind: Any) -> list[Any]:
+    def of(self, kind):
         return tiny_run.of(kind, self.told)
 
-    def curve(self, key: str) -> list[float]:
+    def curve(self, key):
         return list(tiny_run.curve(key, self.told).values())
 
 
@@ -40,10 +40,10 @@ Train = Callable[..., Trained]
 
 
 @pytest.fixture
-def train(tmp_path: Path, tiny_model: Path) -> Train:
+def train(tmp_path, tiny_model):
     """Train a tiny model on rows: `train(rows, objective={…}, method={…}, train={…})`."""
 
-    def run(rows: list[dict[str, Any]], *, name: str = "tiny", **sections: Any) -> Trained:
+    def run(rows, *, name="tiny", **sections):
         home = Home(tmp_path / "home")
         data = tiny_run.write_rows(tmp_path / f"{name}.jsonl", rows)
         recipe = tiny_run.recipe_of(tiny_model, data, OWN, sections)
@@ -54,12 +54,12 @@ def train(tmp_path: Path, tiny_model: Path) -> Train:
 
 
 @pytest.fixture
-def texts() -> list[dict[str, str]]:
+def texts():
     return [{"text": f"{n}. {tiny_run.TEXT * 3}"} for n in range(12)]
 
 
 @pytest.fixture
-def pairs() -> list[dict[str, str]]:
+def pairs():
     return [
         {"prompt": f"What is {n}?", "chosen": f"It is {n * n}.", "rejected": "Lamps and clocks."}
         for n in range(24)

@@ -1,30 +1,17 @@
 """Rows and steps of real runs are what a plan predicted, down to the fingerprint of the rows."""
 
-from __future__ import annotations
-
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
 import pytest
+from tiny_run import chat
 
 from finetop.core.plan import lengths, schedule
 from finetop.core.protocol import events
 from finetop.core.runtime.home import Home
 
-if TYPE_CHECKING:
-    from conftest import Train
-
 CHATS = [
-    {
-        "messages": [
-            {"role": "user", "content": f"What is {n}?"},
-            {"role": "assistant", "content": "It is " + "so " * (n % 7)},
-            {"role": "user", "content": "And twice that?"},
-            {"role": "assistant", "content": f"It is {2 * n}."},
-        ]
-    }
+    {"messages": chat(f"What is {n}?", "It is " + "so " * (n % 7))["messages"]
+     + chat("And twice that?", f"It is {2 * n}.")["messages"]}
     for n in range(1, 31)
-]
+]  # fmt: skip
 TEXTS = [{"text": f"{n}. The shop opens at nine, and closes at six. " * (1 + n % 5)} for n in range(14)]
 PAIRS = [
     {"prompt": f"What is {n}?", "chosen": f"It is {n}.", "rejected": "Lamps. " * (n % 4 + 1)}
@@ -33,7 +20,7 @@ PAIRS = [
 PROMPTS = [{"prompt": f"What is {n}?", "answer": str(n)} for n in range(12)]
 LONG = {"epochs": 1.5, "max_steps": None}
 PAID = {"reward": {"rules": [{"rule": "length", "value": [1, 4]}]}, "generations": 2, "max_new_tokens": 4}
-RUNS: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
+RUNS = {
     "sft": (CHATS, {"data": {"max_tokens": 80, "on_long": "drop"}}),
     "packed": (CHATS, {"objective": {"name": "sft", "packing": True}, "data": {"max_tokens": 128}}),
     "replay": (CHATS,
@@ -49,7 +36,7 @@ RUNS: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_run_has_the_rows_and_steps_of_its_plan(name: str, train: Train, tiny_model: Path) -> None:
+def test_a_run_has_the_rows_and_steps_of_its_plan(name, train, tiny_model):
     rows, sections = RUNS[name]
     run = train(rows, name=name, **sections, train=LONG)
     planned = lengths.measure(run.recipe, tiny_model, Home(run.folder.parent.parent))

@@ -1,11 +1,7 @@
 """Distillation: the student's distribution approaches the teacher's."""
 
-from __future__ import annotations
-
 import json
 import shutil
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -20,7 +16,7 @@ ROWS = [{"prompt": f"What is {n}?", "completion": f"It is {n * n}."} for n in ra
 
 
 @pytest.mark.parametrize("direction", ["forward", "reverse"])
-def test_the_student_nears_its_teacher(train: Any, tiny_model: Path, tmp_path: Path, direction: str) -> None:
+def test_the_student_nears_its_teacher(train, tiny_model, tmp_path, direction):
     taught = tmp_path / "teacher"
     teacher = AutoModelForCausalLM.from_pretrained(tiny_model)
     disturb(teacher, 0.1, seed=5)
@@ -35,7 +31,7 @@ def test_the_student_nears_its_teacher(train: Any, tiny_model: Path, tmp_path: P
     assert len(run.curve("eval_loss")) == 1
 
 
-def test_the_divergence_is_that_of_its_formula() -> None:
+def test_the_divergence_is_that_of_its_formula():
     torch.manual_seed(0)
     student, teacher = torch.randn(5, 11, dtype=torch.float64), torch.randn(5, 11, dtype=torch.float64)
     p, q = torch.softmax(teacher / 2, -1), torch.softmax(student / 2, -1)
@@ -45,7 +41,7 @@ def test_the_divergence_is_that_of_its_formula() -> None:
     assert divergence(student, teacher, reverse).item() == pytest.approx(4 * (q * (q / p).log()).sum().item())
 
 
-def test_a_teacher_of_other_words_is_refused(train: Any, tiny_model: Path, tmp_path: Path) -> None:
+def test_a_teacher_of_other_words_is_refused(train, tiny_model, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(tiny_model, other)
     words = json.loads((other / "tokenizer.json").read_text())

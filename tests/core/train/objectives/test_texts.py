@@ -1,7 +1,5 @@
 """Continued pretraining, and a model from scratch: all tokens are learned, none is lost, and the loss falls."""
 
-from __future__ import annotations
-
 import architectures
 import pytest
 import torch
@@ -10,10 +8,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from finetop.core.data import text_chunks as texts
 from finetop.core.data.formats import Text
 from finetop.core.data.sources import Row
-from finetop.core.errors import BadInput, RecipeError
+from finetop.core.errors import BadInput
 from finetop.core.models.resolved import ResolvedModel
 from finetop.core.protocol import events
-from finetop.core.recipe.load import resolve_text
 from finetop.core.train.objectives import pretrain
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -93,18 +90,3 @@ def test_sizes_that_an_architecture_does_not_come_in_are_refused_before_the_job(
     with pytest.raises(BadInput) as refused:
         pretrain.PLUGIN.causal_shape(pretrain.Options(heads=64 if architecture == "llama" else 6), base)
     assert reason in refused.value.message and "\n" not in refused.value.message
-
-
-@pytest.mark.parametrize(("written", "says"), [
-    ("method: {name: lora}",
-     "method.name: pretrain trains all weights from scratch, but lora trains only some. Set method.name"),
-    ("objective: {name: pretrain, heads: 5}", "objective.heads: 5 heads do not divide hidden_size 192."),
-    ("check: {general: {suite: quick}}",
-     "check.general: pretrain produces no model to compare with its base."),
-])  # fmt: skip
-def test_what_can_not_be_is_refused_before_anything_is_loaded(written, says):
-    whole = ["method: {name: full}", "objective: {name: pretrain}", "check: {general: null}"]
-    sections = {line.partition(":")[0]: line for line in (*whole, written)}
-    with pytest.raises(RecipeError) as caught:
-        resolve_text("recipe: 1\nname: x\n" + "\n".join(sections.values()))
-    assert says in str(caught.value)

@@ -1,10 +1,5 @@
 """A tiny policy with its tokenizer, and prompts, without a run."""
 
-from __future__ import annotations
-
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from finetop.core.data.formats import Message
@@ -13,14 +8,14 @@ QUESTIONS = ["What opens at nine?", "Where?", "Can you mend my radio, my lamp an
 
 
 @pytest.fixture(scope="session")
-def tokenizer(tiny_model: Path) -> Any:
+def tokenizer(tiny_model):
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(tiny_model)
 
 
 @pytest.fixture
-def policy(tiny_model: Path) -> Any:
+def policy(tiny_model):
     """Return the tiny model with weights five times as large, so that it is sure of some tokens."""
     import torch
     from transformers import AutoModelForCausalLM
@@ -34,7 +29,7 @@ def policy(tiny_model: Path) -> Any:
 
 
 @pytest.fixture
-def prompts(tokenizer: Any) -> list[Any]:
+def prompts(tokenizer):
     from finetop.core.data.examples import PromptExample
     from finetop.core.data.render import prompt_ids
 

@@ -1,19 +1,19 @@
-"""Token rewards, advantages and returns, compared with sums written out by hand."""
-
-from __future__ import annotations
+"""Rewards, advantages and returns, compared with sums written out by hand."""
 
 import math
+import statistics
 
 import pytest
 import torch
 
 from finetop.core.train.ppo import advantages
 
+REWARDS = [1.0, 4.0, -2.0, 0.5]
 LENGTHS = [1, 4, 6]
 MASK = torch.tensor([[1.0] * n + [0.0] * (6 - n) for n in LENGTHS], dtype=torch.float64)
 
 
-def drawn(seed: int) -> torch.Tensor:
+def drawn(seed):
     return torch.randn(3, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
@@ -66,11 +66,8 @@ def test_explained_variance():
     assert math.isfinite(advantages.explained_variance(returns, returns * 1e-30, MASK))
 
 
-def test_the_coefficient_stays_without_a_target():
-    assert advantages.next_coefficient(0.05, 99.0, None, 100, 100) == 0.05
-
-
 def test_the_coefficient_moves_by_the_relative_error_at_most_a_fifth_in_a_horizon():
+    assert advantages.next_coefficient(0.05, 99.0, None, 100, 100) == 0.05, "without a target it stays"
     for kl, factor in ((6.0, 1.0), (6.6, 1.01), (60.0, 1.02), (5.4, 0.99), (0.0, 0.98), (-3.0, 0.98)):
         assert advantages.next_coefficient(0.2, kl, 6.0, 1000, 100) == pytest.approx(0.2 * factor), kl
 
@@ -80,3 +77,23 @@ def test_the_coefficient_finds_a_coefficient_that_keeps_the_target():
     for _ in range(600):  # a policy that moves further the less it costs
         coefficient = advantages.next_coefficient(coefficient, 1.0 / coefficient, 5.0, 1000, 200)
     assert 1.0 / coefficient == pytest.approx(5.0, rel=0.01)
+
+
+def test_rewards_seen_in_parts_are_those_seen_at_once():
+    parts = advantages.seen_more(advantages.seen_more(advantages.RewardMoments(), REWARDS[:1]), REWARDS[1:])
+    assert parts.count == 4
+    assert parts.mean == pytest.approx(statistics.mean(REWARDS))
+    assert parts.deviation == pytest.approx(statistics.pstdev(REWARDS))
+    assert advantages.RewardMoments().deviation == 0.0
+
+
+def test_rewards_are_scaled_as_asked():
+    earlier = advantages.seen_more(advantages.RewardMoments(), [100.0, 102.0])
+    assert advantages.normalized(REWARDS, "none", earlier, None) == REWARDS
+    assert advantages.normalized(REWARDS, "none", earlier, 1.0) == [1.0, 1.0, -1.0, 0.5]
+    batch = advantages.normalized(REWARDS, "batch", earlier, None)
+    assert statistics.mean(batch) == pytest.approx(0.0)
+    assert statistics.pstdev(batch) == pytest.approx(1.0)
+    running = advantages.normalized([101.0, 103.0], "running", earlier, None)
+    assert running == pytest.approx([0.0, 2.0])
+    assert advantages.normalized([3.0, 3.0], "batch", earlier, None) == [0.0, 0.0]

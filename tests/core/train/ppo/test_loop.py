@@ -1,11 +1,6 @@
 """PPO's trainer by itself: its first step, its reference, bit-exact resume, and stopping."""
 
-from __future__ import annotations
-
 import copy
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -32,16 +27,16 @@ PAYER = RewardSum(None, 1.0, ((rewards.load("regex"), "[a-m]", 1.0), (rewards.lo
 class Heard:
     """A callback that keeps what is logged, and requests a stop or an evaluation."""
 
-    def __init__(self, stop_after: int = 0, folder: Path | None = None, save_at: int = 0) -> None:
+    def __init__(self, stop_after=0, folder=None, save_at=0):
         heard = self
-        self.logs: list[dict[str, float]] = []
-        self.trainer: Any = None
+        self.logs = []
+        self.trainer = None
 
-        class Callback(TrainerCallback):  # type: ignore[misc]
-            def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        class Callback(TrainerCallback):
+            def on_log(self, args, state, control, logs=None, **_):
                 heard.logs.append(logs)
 
-            def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            def on_step_end(self, args, state, control, **_):
                 control.should_training_stop = state.global_step == stop_after
                 control.should_evaluate = state.global_step == args.max_steps
                 if state.global_step == save_at and folder is not None:
@@ -52,10 +47,10 @@ class Heard:
 
 
 @pytest.fixture
-def make(tokenizer: Any, prompts: list[Any], tmp_path: Path) -> Callable[..., PolicyTrainer]:
+def make(tokenizer, prompts, tmp_path):
     """Return a function that makes the trainer of a policy, of 10 steps."""
 
-    def made(policy: Any, heard: Heard, *, half: bool = False, **changed: Any) -> PolicyTrainer:
+    def made(policy, heard, *, half=False, **changed):
         arguments = TrainingArguments(
             output_dir=str(tmp_path), per_device_train_batch_size=2, per_device_eval_batch_size=3,
             gradient_accumulation_steps=2, max_steps=10, learning_rate=0.003, lr_scheduler_type="linear",
@@ -69,7 +64,7 @@ def make(tokenizer: Any, prompts: list[Any], tmp_path: Path) -> Callable[..., Po
     return made
 
 
-def with_adapter(policy: Any) -> Any:
+def with_adapter(policy):
     torch.manual_seed(1)
     lora = methods.load("lora")
     return lora.prepare(policy, lora.options(rank=4), _start.Start())
@@ -100,7 +95,7 @@ def test_the_first_step_sees_the_policy_that_wrote_the_answers(make, policy, ada
 
 
 def test_a_network_of_its_own_for_values_leaves_the_policy_alone(make, policy):
-    def gradients(separate: bool) -> float:
+    def gradients(separate):
         value = "separate" if separate else "head"
         trainer = make(policy, Heard(), value=value)
         trainer._roll_out()
@@ -152,14 +147,14 @@ def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(make, policy, tmp_pat
     fresh = copy.deepcopy(model)
     whole = Heard(folder=tmp_path / "state", save_at=at)
     trainer = make(model, whole, half=half)
-    weights: dict[str, Any] = {}
+    weights = {}
     keep = trainer.save_state
 
-    def with_weights(folder: Path) -> None:
+    def with_weights(folder):
         keep(folder)
         weights.update({name: one.detach().clone() for name, one in model.named_parameters()})
 
-    trainer.save_state = with_weights  # type: ignore[method-assign]
+    trainer.save_state = with_weights
     trainer.train()
     assert len(whole.logs) == 11 and whole.logs[-1]["eval_loss"] == -whole.logs[-1]["eval_reward"]
 

@@ -1,7 +1,5 @@
 """The losses and their gradients, compared with the formulas written out token by token."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
@@ -12,11 +10,11 @@ from finetop.core.train.ppo import losses
 MASK = torch.tensor([[1.0, 1, 1, 0, 0], [1, 1, 1, 1, 1]], dtype=torch.float64)
 
 
-def drawn(seed: int, scale: float = 0.4) -> torch.Tensor:
+def drawn(seed, scale=0.4):
     return scale * torch.randn(2, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def test_policy_loss_and_its_gradient_are_the_clipped_objective() -> None:
+def test_policy_loss_and_its_gradient_are_the_clipped_objective():
     old, advantages = drawn(1), drawn(2, 2.0)
     new = (old + drawn(3)).requires_grad_(True)
     found, clipped = losses.policy_loss(new, old, advantages, MASK, 0.2)
@@ -40,7 +38,7 @@ def test_policy_loss_and_its_gradient_are_the_clipped_objective() -> None:
     assert torch.allclose(gradient, wanted)
 
 
-def test_at_the_same_weights_the_gradient_is_the_policy_gradient() -> None:
+def test_at_the_same_weights_the_gradient_is_the_policy_gradient():
     logits = torch.randn(2, 5, 7, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     logits.requires_grad_(True)
     tokens, gain = torch.arange(10).view(2, 5) % 7, drawn(5, 1.0)
@@ -52,7 +50,7 @@ def test_at_the_same_weights_the_gradient_is_the_policy_gradient() -> None:
     assert float(clipped) == 0
 
 
-def test_value_loss_takes_the_larger_error_of_a_value_that_moved_too_far() -> None:
+def test_value_loss_takes_the_larger_error_of_a_value_that_moved_too_far():
     old = torch.zeros(1, 4, dtype=torch.float64)
     values = torch.tensor([[0.1, 0.5, 0.5, 9.0]], dtype=torch.float64, requires_grad=True)
     returns = torch.tensor([[1.0, 1.0, 0.0, 1.0]], dtype=torch.float64)
@@ -65,7 +63,7 @@ def test_value_loss_takes_the_larger_error_of_a_value_that_moved_too_far() -> No
     assert float(free.detach()) == pytest.approx(0.5 * (0.81 + 0.25 + 0.25))
 
 
-def test_divergence_is_0_at_the_same_weights_and_never_below() -> None:
+def test_divergence_is_0_at_the_same_weights_and_never_below():
     old = drawn(6)
     assert losses.divergence(old, old, MASK).tolist() == [0.0, 0.0]
     moved = losses.divergence(old + drawn(7), old, MASK)

@@ -1,9 +1,5 @@
 """Sampled answers: the same seed gives the same ones, from the whole distribution; padding never counts."""
 
-from __future__ import annotations
-
-from typing import Any
-
 import pytest
 import torch
 
@@ -13,8 +9,8 @@ from finetop.core.train.ppo import rollouts
 from finetop.core.train.ppo.policy import Reader, log_probabilities
 
 
-def drawn(policy: Any, prompts: list[Any], tokenizer: Any, **changed: Any) -> list[list[int]]:
-    settings: dict[str, Any] = {
+def drawn(policy, prompts, tokenizer, **changed):
+    settings = {
         "ends": end_tokens(policy, tokenizer), "padding": tokenizer.pad_token_id, "longest": 6,
         "temperature": 1.0, "together": 4, "seed": 1,
     }  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,17 +33,17 @@ class Run:
     told: list[Any]
     log: str
 
-    def curve(self, key: str) -> dict[int, float]:
+    def curve(self, key):
         return tiny_run.curve(key, self.told)
 
-    def weights(self) -> dict[str, Any]:
+    def weights(self):
         from safetensors.torch import load_file
 
         return load_file(max(self.folder.glob("checkpoints/step-*")) / "model.safetensors")
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
+def home(tmp_path):
     home = Home(tmp_path / "home")
     write_suite(home.root, 120)
     write_rows(tmp_path / "faq.jsonl", [chat(f"What is {n}?", f"{n * n}.") for n in range(1, 25)])
@@ -52,10 +51,10 @@ def home(tmp_path: Path) -> Home:
 
 
 @pytest.fixture
-def recipe_of(home: Home, tiny_model: Path) -> Callable[..., Any]:
+def recipe_of(home, tiny_model):
     """Return a function that makes a recipe: full tuning of the tiny model, 3 steps at a high rate."""
 
-    def make(protect: dict[str, Any] | None = None, **sections: Any) -> Any:
+    def make(protect=None, **sections):
         layers = (IN_SUITE, OWN, {"protect": protect or {}}, sections)
         recipe = tiny_run.recipe_of(tiny_model, home.root.parent / "faq.jsonl", *layers)
         assert recipe_from_mapping(recipe_to_mapping(recipe)) == recipe
@@ -65,13 +64,11 @@ def recipe_of(home: Home, tiny_model: Path) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def train(home: Home, recipe_of: Callable[..., Any], capsys: Any) -> Callable[..., Run]:
+def train(home, recipe_of, capsys):
     """Return a function that trains, or resumes such a run from a step, and returns its events."""
     count = iter(range(1, 100))
 
-    def run(
-        protect: dict[str, Any] | None = None, on_from: tuple[Run, int] | None = None, **sections: Any
-    ) -> Run:
+    def run(protect=None, on_from=None, **sections):
         recipe = recipe_of(protect, **sections)
         folder = home.root / "runs" / f"{next(count):04}-tiny"
         point = None

@@ -1,7 +1,5 @@
 """The divergence from the base: value and gradient compared with autograd of the plain formula."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 
@@ -9,7 +7,7 @@ from finetop.core.train.protections import _text
 
 
 @pytest.mark.parametrize("positions", [1, 127, 128, 300])
-def test_value_and_gradient_are_those_of_the_formula(positions: int) -> None:
+def test_value_and_gradient_are_those_of_the_formula(positions):
     torch.manual_seed(1)
     logits = (3 * torch.randn(positions, 50)).requires_grad_()
     base = torch.log_softmax(2 * torch.randn(positions, 50), -1)
@@ -21,7 +19,7 @@ def test_value_and_gradient_are_those_of_the_formula(positions: int) -> None:
     assert torch.allclose(found, wanted, atol=1e-7)
 
 
-def test_sixteen_bits_of_the_base_are_made_whole_again() -> None:
+def test_sixteen_bits_of_the_base_are_made_whole_again():
     torch.manual_seed(1)
     logits = 4 * torch.randn(40, 500)
     rounded = torch.log_softmax(logits, -1).to(torch.float16)

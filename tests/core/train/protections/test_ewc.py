@@ -1,10 +1,5 @@
 """EWC: the Fisher information compared with its definition, gradients with autograd."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -12,7 +7,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from finetop.core.train.protections import ewc
 
 
-def test_the_pull_is_the_formulas_gradient() -> None:
+def test_the_pull_is_the_formulas_gradient():
     torch.manual_seed(1)
     weight, start = torch.randn(5, 4, requires_grad=True), torch.randn(5, 4)
     importance = torch.rand(5, 4).to(torch.bfloat16)
@@ -22,7 +17,7 @@ def test_the_pull_is_the_formulas_gradient() -> None:
     assert torch.allclose(weight.grad, wanted, rtol=1e-5)
 
 
-def test_drawn_labels_estimate_the_fisher_information() -> None:
+def test_drawn_labels_estimate_the_fisher_information():
     torch.manual_seed(0)
     model = LlamaForCausalLM(
         LlamaConfig(
@@ -57,7 +52,7 @@ def test_drawn_labels_estimate_the_fisher_information() -> None:
     assert all(map(torch.equal, *again))
 
 
-def test_in_a_run(train: Callable[..., Any]) -> None:
+def test_in_a_run(train):
     run = train({"ewc": {"weight": 1000.0, "windows": 3, "tokens": 64}})
     penalty = run.curve("protect_ewc")
     assert penalty[1] == 0.0 < penalty[3]

@@ -1,7 +1,5 @@
 """Frozen layers: they stay bit-identical, with whole weights and with an adapter; all others are trained."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from safetensors.torch import load_file

@@ -1,9 +1,5 @@
 """L2-SP: its gradients compared with autograd of the formula, on whole weights and through LoRA's products."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import pytest
 import torch
 from method_bench import Bench, base_of, disturb
@@ -15,7 +11,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is d
 
 
 @pytest.fixture(scope="module")
-def bench(tiny_model: Path) -> Bench:
+def bench(tiny_model):
     return Bench(base_of(tiny_model))
 
 

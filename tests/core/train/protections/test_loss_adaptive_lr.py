@@ -1,11 +1,6 @@
 """Smaller steps on hard batches: the factor, and what it does to a step of the optimizer."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 from safetensors.torch import load_file
@@ -13,13 +8,13 @@ from safetensors.torch import load_file
 from finetop.core.train.protections.loss_adaptive_lr import rate
 
 
-def test_the_factor() -> None:
+def test_the_factor():
     assert rate(1.0, 2.0) == rate(2.0, 2.0) == 1.0
     assert rate(4.0, 2.0) == pytest.approx(math.exp(-1))
     assert rate(math.nan, 2.0) == 1.0
 
 
-def test_a_step_is_shorter_by_the_factor(train: Callable[..., Any], tiny_model: Path) -> None:
+def test_a_step_is_shorter_by_the_factor(train, tiny_model):
     base = load_file(tiny_model / "model.safetensors")
     once = {"train": {"max_steps": 1, "optimizer": "sgd"}}
     free, held = train(**once), train({"loss_adaptive_lr": 3.0}, **once)

@@ -1,11 +1,6 @@
 """Masking of surprising tokens: which, how many, and what happens to rows that have none left."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -18,15 +13,15 @@ from finetop.core.train.protections import _text
 from finetop.core.train.protections.mask_surprising import mask
 
 
-def test_only_learned_tokens_over_the_limit_are_masked() -> None:
+def test_only_learned_tokens_over_the_limit_are_masked():
     example = Example([1, 2, 3, 4], [IGNORED, 2, 3, 4])
     nats = torch.tensor([math.log(2.0), math.log(3.0), math.log(2.4)])
     assert mask(example, nats, 2.5).labels == [IGNORED, 2, IGNORED, 4]
     assert mask(example, nats, 4.0) == example
 
 
-def test_nats_are_those_of_rows_read_alone(tiny_model: Path, tmp_path: Path) -> None:
-    model: Any = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).eval()
+def test_nats_are_those_of_rows_read_alone(tiny_model, tmp_path):
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).eval()
     rows = [[7, 8, 9], [10, 11, 12, 13, 14, 15], [20, 21]]
     found = _text.surprise(model, rows, 0, EventLog(tmp_path / "events.jsonl"), "reading")
     for row, nats in zip(rows, found, strict=True):
@@ -36,7 +31,7 @@ def test_nats_are_those_of_rows_read_alone(tiny_model: Path, tmp_path: Path) -> 
         assert torch.allclose(nats, alone, atol=1e-5)
 
 
-def test_a_run_says_what_it_masks(train: Callable[..., Any]) -> None:
+def test_a_run_says_what_it_masks(train):
     run = train({"mask_surprising": 350.0}, train={"max_steps": 1, "batch_size": 2, "grad_accumulation": 1})
     (line,) = [line for line in run.log.splitlines() if line.startswith("protect.mask_surprising")]
     masked, whole = (int(word.replace(",", "")) for word in (line.split()[1], line.split()[3]))
@@ -44,6 +39,6 @@ def test_a_run_says_what_it_masks(train: Callable[..., Any]) -> None:
     assert "rows have none left and are dropped" in line
 
 
-def test_nothing_left_is_an_error(train: Callable[..., Any]) -> None:
+def test_nothing_left_is_an_error(train):
     with pytest.raises(BadInput, match=r"no token is under 1\.01"):
         train({"mask_surprising": 1.01})

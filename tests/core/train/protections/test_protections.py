@@ -1,10 +1,6 @@
 """What holds for every protection: found by listing, off by default, refused with a message if it can't work."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 from msgspec import structs
@@ -21,7 +17,7 @@ OFF = {
     "mask_surprising": None, "replay": None,
 }  # fmt: skip
 # Sections of a recipe, and the message.
-REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+REFUSED = [
     ({"ewc": 1}, {"method": {"name": "lora"}},
      "protect.ewc protects the base's own weights, but lora does not"),
     ({"kl_to_base": -1}, {}, "protect.kl_to_base.weight is -1; it must be a number from 0 to 1000."),
@@ -53,12 +49,12 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
 ]  # fmt: skip
 
 
-def whole(protection: dict[str, Any], **sections: Any) -> str:
+def whole(protection, **sections):
     recipe = {"recipe": 1, "name": "t", "method": {"name": "full"}, "data": {"train": [{"path": "a"}]}}
     return json.dumps({**recipe, "protect": protection, **sections})
 
 
-def test_they_are_the_files_and_the_settings() -> None:
+def test_they_are_the_files_and_the_settings():
     assert protections.names() == NAMES
     known = {field.key.split(".")[1] for field in fields() if field.key.startswith("protect.")}
     assert known == set(NAMES)
@@ -68,14 +64,14 @@ def test_they_are_the_files_and_the_settings() -> None:
     assert all(field.about for field in fields() if field.key.startswith("protect."))
 
 
-def test_off_is_the_default_and_a_strength_of_nothing() -> None:
+def test_off_is_the_default_and_a_strength_of_nothing():
     for written in ({}, OFF):
         recipe = resolve_text(whole(written)).recipe
         assert recipe_protections.chosen(recipe) == {}
         assert recipe_protections.with_sources(recipe) == recipe.data
 
 
-def test_a_bare_value_sets_the_first_option() -> None:
+def test_a_bare_value_sets_the_first_option():
     text = whole({"kl_to_base": 0.5, "freeze_layers": [0, 3], "l2_sp": {"weight": 2}, "mask_surprising": 4})
     chosen = recipe_protections.chosen(resolve_text(text).recipe)
     assert list(chosen) == ["freeze_layers", "kl_to_base", "l2_sp", "mask_surprising"]
@@ -85,7 +81,7 @@ def test_a_bare_value_sets_the_first_option() -> None:
 
 
 @pytest.mark.parametrize(("protection", "sections", "says"), REFUSED)
-def test_it_is_refused_in_words(protection: dict[str, Any], sections: dict[str, Any], says: str) -> None:
+def test_it_is_refused_in_words(protection, sections, says):
     with pytest.raises(RecipeError) as caught:
         resolve_text(whole(protection, **sections), label="x.yaml")
     assert str(caught.value).startswith("x.yaml:1: ")
@@ -93,13 +89,13 @@ def test_it_is_refused_in_words(protection: dict[str, Any], sections: dict[str, 
     assert caught.value.hint or "must be" in str(caught.value)
 
 
-def test_files_must_be_there() -> None:
+def test_files_must_be_there():
     protection = {"replay": {"path": "/no/such.jsonl"}, "kl_to_base": {"weight": 1, "text": "/no/t.txt"}}
     paths = dict(recipe_protections.paths(resolve_text(whole(protection)).recipe))
     assert paths == {"protect.kl_to_base.text": "/no/t.txt", "protect.replay.path": "/no/such.jsonl"}
 
 
-def test_memory_adds_up() -> None:
+def test_memory_adds_up():
     recipe = resolve_text(whole({"l2_sp": 1, "ewc": 1})).recipe
     sizes = recipe_protections.Sizes(moving=1000, weight_bytes=4.0, vocabulary=100)
     wanted = recipe_protections.Memory(on_device=4000 + 6000, on_host=0)
@@ -107,7 +103,7 @@ def test_memory_adds_up() -> None:
     assert structs.fields(type(recipe.protect))
 
 
-def test_nothing_on_changes_no_bit_and_many_go_together(train: Callable[..., Any]) -> None:
+def test_nothing_on_changes_no_bit_and_many_go_together(train):
     free, off = train(), train(OFF)
     assert free.curve("loss") == off.curve("loss")
     assert free.curve("grad_norm") == off.curve("grad_norm")
@@ -123,7 +119,7 @@ def test_nothing_on_changes_no_bit_and_many_go_together(train: Callable[..., Any
     assert "protect: " in first.log and "s a step" in first.log
 
 
-def test_a_resumed_run_is_protected_as_the_uninterrupted_one(train: Callable[..., Any]) -> None:
+def test_a_resumed_run_is_protected_as_the_uninterrupted_one(train):
     on = {"kl_to_base": {"weight": 3, "tokens": 32, "windows": 3}, "l2_sp": 1}
     on |= {"ewc": {"weight": 10, "windows": 1, "tokens": 32}, "loss_adaptive_lr": 2}
     on |= {"replay": {"from_base": 4, "max_new_tokens": 4}}

@@ -1,9 +1,6 @@
 """Replay: rows of a file at their share, and rows that the base generates, which are saved and read again."""
 
-from __future__ import annotations
-
 import json
-from typing import Any
 
 import msgspec
 import pytest
@@ -36,7 +33,7 @@ def test_rows_of_a_file_get_their_share(train, home):
 
 @pytest.mark.parametrize("prompts", [True, False])
 def test_the_base_writes_rows_that_are_learned_from_where_it_spoke(train, home, prompts):
-    options: dict[str, Any] = {"from_base": 6, "share": 0.2, "max_new_tokens": 5}
+    options = {"from_base": 6, "share": 0.2, "max_new_tokens": 5}
     if prompts:
         file = home.root.parent / "prompts.jsonl"
         file.write_text('{"prompt": "Where is the mill?"}\n{"prompt": "What is open?"}\n')
@@ -63,7 +60,7 @@ def test_a_file_that_is_there_is_read_and_not_written_anew(recipe_of, home, tmp_
     recipe = recipe_of({"replay": {"from_base": 2, "share": 0.5}})
     row = replay.Written("ab", [7, 8, 9], 1)
     (tmp_path / replay.FILE).write_bytes(msgspec.json.encode(row) + b"\n")
-    no_model: Any = None  # the model is not used
+    no_model = None  # the model is not used
     base = Base(recipe, no_model, no_model, objectives.load("sft"), tmp_path, home, EventLog(tmp_path / "e"))
     made = replay.PLUGIN.rows(chosen(recipe)["replay"], base, [])
     assert made == []  # a share of no rows is no rows

@@ -1,9 +1,5 @@
 """General text for protections: measured text is left out, and windows cover all of the rest."""
 
-from __future__ import annotations
-
-from typing import Any
-
 import pytest
 from transformers import AutoTokenizer
 
@@ -12,7 +8,7 @@ from finetop.core.train.protections import _text
 
 
 def test_windows_are_of_what_nobody_measures(tiny_model, home, recipe_of):
-    tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     whole = tokenizer((home.root / "suites" / "general.txt").read_text()).input_ids
     left = (len(whole) - _text.MEASURED) // 32
     found = _text.windows("protect.x", None, 32, 10**6, recipe_of(), tokenizer, home)
@@ -22,7 +18,7 @@ def test_windows_are_of_what_nobody_measures(tiny_model, home, recipe_of):
 
 
 def test_text_of_a_file(tiny_model, home, recipe_of):
-    tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     file = home.root / "own.txt"
     file.write_text("The shop opens at nine. " * 20)
     (first, *_) = _text.windows("protect.x", str(file), 8, 100, recipe_of(), tokenizer, home)

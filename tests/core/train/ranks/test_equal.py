@@ -1,7 +1,5 @@
 """Training on two ranks equals training on one with the same rows per step: losses, weights, checkpoints, events."""
 
-from __future__ import annotations
-
 import math
 from types import SimpleNamespace
 
@@ -38,13 +36,16 @@ def jobs(tmp_path_factory, tiny_model):
     return made
 
 
-def weights_of(job, step=5):
-    folder = job.parent.parent / "checkpoints" / f"step-{step:06d}"
-    return load_file(next(file for file in folder.glob("*.safetensors")))
+def weights_of(job):
+    folder = job.parent.parent / "checkpoints" / "step-000005"
+    return load_file(next(folder.glob("*.safetensors")))
+
+
+ONCE = (events.Started, events.Planned, events.DataRead, events.Checkpoint, events.Sample, events.Ended)
 
 
 @pytest.mark.parametrize("name", WAYS)
-def test_losses_are_those_of_one_process(jobs, name):
+def test_losses_weights_and_events_are_those_of_one_process(jobs, name):
     one, two = (read_events(jobs[name, count]) for count in (1, 2))
     for key in ("loss", "grad_norm", "tokens", "learning_rate"):
         alone, together = curve(key, one), curve(key, two)
@@ -52,34 +53,17 @@ def test_losses_are_those_of_one_process(jobs, name):
         assert sorted(together) == [1, 2, 3, 4, 5]
     assert curve("eval_loss", two)[5] == pytest.approx(curve("eval_loss", one)[5], abs=2e-3)
     assert curve("drift", two) == pytest.approx(curve("drift", one), abs=1e-5)
-
-
-@pytest.mark.parametrize("name", WAYS)
-def test_weights_are_those_of_one_process(jobs, name):
+    for kind in ONCE:
+        assert len(of(kind, two)) == len(of(kind, one)), kind
+    (alone,), (planned,) = of(events.Planned, one), of(events.Planned, two)
+    assert (planned.steps, planned.rows) == (5, 36)
+    assert planned.parameters == alone.parameters
+    assert planned.trainable_parameters == alone.trainable_parameters
     one, two = (weights_of(jobs[name, count]) for count in (1, 2))
     assert one.keys() == two.keys()
     for key, weight in one.items():
         assert weight.dtype == two[key].dtype
         assert float((weight - two[key]).abs().max()) <= 1e-5, key
-
-
-@pytest.mark.parametrize("name", WAYS)
-def test_every_event_is_told_once(jobs, name):
-    one, two = (read_events(jobs[name, count]) for count in (1, 2))
-    for kind in (
-        events.Started,
-        events.Planned,
-        events.DataRead,
-        events.Checkpoint,
-        events.Sample,
-        events.Ended,
-    ):
-        assert len(of(kind, two)) == len(of(kind, one)), kind
-    (planned,) = of(events.Planned, two)
-    assert (planned.steps, planned.rows) == (5, 36)
-    (alone,) = of(events.Planned, one)
-    assert planned.parameters == alone.parameters
-    assert planned.trainable_parameters == alone.trainable_parameters
 
 
 RECEIVED = {

@@ -1,7 +1,5 @@
 """Objectives on two ranks whose batches are independent: compared with gradient accumulation, or with copies."""
 
-from __future__ import annotations
-
 import statistics
 
 import pytest

@@ -1,7 +1,5 @@
 """Checks during training are shared by the ranks, and reach the verdict of one process, bit for bit in its JSON."""
 
-from __future__ import annotations
-
 import json
 import random
 

@@ -1,7 +1,5 @@
 """What a run's earlier jobs reported, without what was superseded; claims stay spent."""
 
-from __future__ import annotations
-
 from finetop.core.protocol import events
 from finetop.core.runtime import event_log
 from finetop.core.train.resume.earlier_jobs import fingerprints, read_earlier_jobs

@@ -1,7 +1,5 @@
 """What is saved is read back unchanged, without pickle; damage is reported."""
 
-from __future__ import annotations
-
 import math
 import random
 

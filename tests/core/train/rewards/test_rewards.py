@@ -1,10 +1,7 @@
 """Rules as rewards: what each one gives, found by name, and refused with a message if it can't work."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
-from typing import Any
 
 import pytest
 
@@ -12,7 +9,7 @@ from finetop.core.errors import NotFound
 from finetop.core.train import rewards
 from finetop.core.train.rewards import Reward, Rule
 
-PAID: list[tuple[str, Any, str, str | None, float]] = [
+PAID = [
     ("exact_match", None, " Forty-two. ", "forty-two", 1.0),
     ("exact_match", None, "It is forty-two", "forty-two", 0.0),
     ("has_answer", None, "I think it is Paris, of course.", "paris", 1.0),
@@ -35,11 +32,11 @@ PAID: list[tuple[str, Any, str, str | None, float]] = [
 
 
 @pytest.mark.parametrize(("name", "value", "text", "answer", "paid"), PAID)
-def test_a_rule_pays(name: str, value: Any, text: str, answer: str | None, paid: float) -> None:
+def test_a_rule_pays(name, value, text, answer, paid):
     assert rewards.load(name).score(text, value, answer) == paid
 
 
-def test_rules_are_the_files_and_those_of_suites() -> None:
+def test_rules_are_the_files_and_those_of_suites():
     names = rewards.names()
     assert {"exact_match", "number_match", "json_valid", "length", "has_answer"} <= set(names)
     assert {"regex", "json_object"} <= set(names)
@@ -59,12 +56,12 @@ def test_rules_are_the_files_and_those_of_suites() -> None:
     (Reward(rules=(Rule(rule="json_valid", weight=0.0),)), "objective.reward.rules[0].weight", "is 0"),
     (Reward(model="./x", weight=0.0), "objective.reward.weight", "is 0"),
 ])  # fmt: skip
-def test_rewards_that_cannot_be_are_refused(reward: Reward, key: str, said: str) -> None:
+def test_rewards_that_cannot_be_are_refused(reward, key, said):
     ((found_key, message, hint),) = rewards.problems(reward)
     assert found_key == key and message.startswith(key) and said in message and hint
 
 
-def test_looking_at_rules_imports_nothing_heavy() -> None:
+def test_looking_at_rules_imports_nothing_heavy():
     code = (
         "import sys; from finetop.core.train import rewards; [rewards.load(n) for n in rewards.names()];"
         "assert not {'torch', 'transformers', 'numpy'} & set(sys.modules)"

@@ -1,10 +1,6 @@
 """Batches padded on the right: their loss and gradients without a mask equal those with it."""
 
-from __future__ import annotations
-
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -16,30 +12,30 @@ from finetop.core.train.trainers import masks
 class Loss:
     """Stands in for a TRL trainer, whose loss calls its model with a whole batch."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model):
         self.model = model
-        self.masks: list[bool] = []
+        self.masks = []
         model.register_forward_pre_hook(self.see, with_kwargs=True)
 
-    def see(self, module: Any, args: Any, kwargs: dict[str, Any]) -> None:
+    def see(self, module, args, kwargs):
         self.masks.append(kwargs.get("attention_mask") is not None)
 
-    def compute_loss(self, model: Any, inputs: dict[str, Any]) -> Any:
+    def compute_loss(self, model, inputs):
         return model(**inputs, use_cache=False).loss
 
 
-def batch() -> dict[str, Any]:
+def batch():
     ids = torch.arange(24).reshape(3, 8) + 10
     mask = torch.tensor([[1] * 8, [1] * 7 + [0], [1] * 3 + [0] * 5])
     return {"input_ids": ids, "attention_mask": mask, "labels": torch.where(mask == 1, ids, -100)}
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_loss_and_gradients_are_the_same_without_a_mask(tiny_model: Path, attention: str) -> None:
+def test_loss_and_gradients_are_the_same_without_a_mask(tiny_model, attention):
     found = []
     for leaves_out in (False, True):
-        model: Any = AutoModelForCausalLM.from_pretrained(tiny_model, attn_implementation=attention)
-        trainer: Any = Loss(model)
+        model = AutoModelForCausalLM.from_pretrained(tiny_model, attn_implementation=attention)
+        trainer = Loss(model)
         if leaves_out:
             masks.leave_out(trainer)
         loss = trainer.compute_loss(model, batch())
@@ -50,9 +46,9 @@ def test_loss_and_gradients_are_the_same_without_a_mask(tiny_model: Path, attent
     assert all(torch.allclose(with_mask, without, atol=1e-7) for with_mask, without in pairs)
 
 
-def test_the_mask_is_left_out_of_the_loss_alone(tiny_model: Path) -> None:
-    model: Any = AutoModelForCausalLM.from_pretrained(tiny_model)
-    trainer: Any = Loss(model)
+def test_the_mask_is_left_out_of_the_loss_alone(tiny_model):
+    model = AutoModelForCausalLM.from_pretrained(tiny_model)
+    trainer = Loss(model)
     masks.leave_out(trainer)
     trainer.compute_loss(model, batch())
     model(**batch(), use_cache=False)
@@ -66,7 +62,7 @@ def test_the_mask_is_left_out_of_the_loss_alone(tiny_model: Path) -> None:
     [({"output_router_logits": True}, False), ({}, True)],
     ids=["a mixture that is balanced", "virtual tokens before the text"],
 )
-def test_where_a_mask_means_more_it_stays(config: dict[str, Any], adapter: bool) -> None:
+def test_where_a_mask_means_more_it_stays(config, adapter):
     text = SimpleNamespace(**config)
     peft = SimpleNamespace(is_prompt_learning=adapter)
     model = SimpleNamespace(config=SimpleNamespace(get_text_config=lambda: text), active_peft_config=peft)
