@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +99,31 @@ def curve(key: str, happened: list[Any]) -> dict[int, float]:
     ]
     assert len(values) == len({step for step, _ in values}), f"{key} is told twice"
     return dict(values)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run that was trained in this process: its recipe, its folder, how it ended, its events and its output."""
+
+    recipe: Any
+    folder: Path
+    ended: events.Ended
+    told: list[Any]
+    log: str = ""
+
+    def of(self, kind: Any) -> list[Any]:
+        return of(kind, self.told)
+
+    def curve(self, key: str) -> dict[int, float]:
+        """Return a metric by step."""
+        return curve(key, self.told)
+
+    def values(self, key: str) -> list[float]:
+        """Return a metric's values in order."""
+        return list(self.curve(key).values())
+
+    def weights(self) -> dict[str, Any]:
+        """Return the weights of the last checkpoint."""
+        from safetensors.torch import load_file
+
+        return load_file(next(max(self.folder.glob("checkpoints/step-*")).glob("*model.safetensors")))

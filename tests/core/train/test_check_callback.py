@@ -12,7 +12,7 @@ import tiny_run
 import torch
 from choice_suite import with_golds, write_choice_suite
 from peft import LoraConfig, get_peft_model
-from tiny_run import chat, curve, of, read_events, write_rows
+from tiny_run import chat, of, read_events, write_rows
 from transformers import AutoModelForCausalLM
 
 from finetop.core.check import run_check as check_job, scoring_passes
@@ -64,43 +64,35 @@ def stop():
 
 
 @pytest.fixture
-def recipe_of(home, tiny_model):
-    """Return a function that makes a recipe: 6 steps, with a check at every second one."""
+def train(home, stop, tiny_model):
+    """Train a new run from sections of a recipe: 6 steps of LoRA, with a check at every second one."""
     own = {
         "method": {"name": "lora", "dropout": 0.1},
         "train": {"max_steps": 6},
         "check": {"every": 2, "general": {"suite": "tiny"}},
     }
-
-    def make(**sections):
-        return tiny_run.recipe_of(tiny_model, home.root.parent / "faq.jsonl", own, sections)
-
-    return make
-
-
-@pytest.fixture
-def train(home, stop):
-    """Return a function that trains a new run; it returns how that ended, its events and its folder."""
     count = iter(range(1, 9))
 
-    def run(recipe):
+    def run(**sections):
+        recipe = tiny_run.recipe_of(tiny_model, home.root.parent / "faq.jsonl", own, sections)
         folder = home.root / "runs" / f"000{next(count)}-tiny"
         stop.is_training, stop.reason = False, ""
-        ended, happened = tiny_run.train(recipe, folder, home, stop=stop)
+        trained = tiny_run.train(recipe, folder, home, stop=stop)
         stop.is_training = False
-        return ended, happened, folder
+        return tiny_run.Trained(recipe, folder, *trained)
 
     return run
 
 
-def checked_again(recipe, run, verdict, home):
+def checked_again(run, verdict, home):
     """Check a verdict's checkpoint as a job does: the same result. Return it and the events."""
-    log = event_log.EventLog(run / "check.jsonl")
-    result = check_job.check(recipe, run / verdict.result["checkpoint"], home, "cpu", log, claim=1)
+    log = event_log.EventLog(run.folder / "check.jsonl")
+    folder = run.folder / verdict.result["checkpoint"]
+    result = check_job.check(run.recipe, folder, home, "cpu", log, claim=1)
     log.close()
-    for key in SAME:
+    for key in ("verdict", "drop", "items_used", "lost", "won", "plan_hash"):
         assert getattr(result, key) == verdict.result[key], key
-    return result, read_events(run, "check.jsonl")
+    return result, read_events(run.folder, "check.jsonl")
 
 
 def scores_of(model, happened):
@@ -108,62 +100,66 @@ def scores_of(model, happened):
     return {item.item: item.answer_log_prob for event in told for item in event.items}
 
 
-def verdicts(happened):
-    return {v.step: (v.result["verdict"], v.result["claim"]) for v in of(events.Verdict, happened)}
+def are_near(some, others):
+    return all(some[item] == pytest.approx(others[item], abs=1e-6) for item in others)
 
 
-def test_training_goes_on_bit_for_bit_as_if_nothing_had_looked(train, recipe_of):
-    _, plain, _ = train(recipe_of(check={"every": None}))
-    _, checked, run = train(recipe_of())
+def phases(happened):
+    return {phase.name for phase in of(events.Phase, happened)}
+
+
+def verdicts(run):
+    return {v.step: (v.result["verdict"], v.result["claim"]) for v in run.of(events.Verdict)}
+
+
+def kept(run):
+    return [folder.name for folder in checkpoint.complete(run.folder)]
+
+
+def test_training_goes_on_bit_for_bit_as_if_nothing_had_looked(train):
+    plain, checked = train(check={"every": None}), train()
     for key in ("loss", "grad_norm", "eval_loss"):
-        assert curve(key, plain) == curve(key, checked), key
-    assert sorted(verdicts(checked)) == [2, 4, 6]
-    assert [claim for _, claim in verdicts(checked).values()] == [1, 2, 3]
-    assert not of(events.Verdict, plain)
+        assert plain.curve(key) == checked.curve(key), key
+    assert [(step, claim) for step, (_, claim) in verdicts(checked).items()] == [(2, 1), (4, 2), (6, 3)]
+    assert not plain.of(events.Verdict)
     # Each verdict names a checkpoint that was written before it.
-    told = [event for event in checked if isinstance(event, events.Checkpoint | events.Verdict)]
+    told = checked.of(events.Checkpoint | events.Verdict)
     for step in (2, 4, 6):
-        at = [index for index, event in enumerate(told) if event.step == step]
-        assert [type(told[index]) for index in at] == [events.Checkpoint, events.Verdict]
-        result = told[at[1]].result
-        assert (run / result["checkpoint"]).is_dir()
-        assert result["general"]["suite"] == "tiny"
-        assert result["models"]["base"]["weights"]
+        written, verdict = [event for event in told if event.step == step]
+        assert isinstance(written, events.Checkpoint)
+        assert (checked.folder / verdict.result["checkpoint"]).is_dir()
+        assert verdict.result["general"]["suite"] == "tiny"
+        assert verdict.result["models"]["base"]["weights"]
     # The base is reported once, the tuned model's items by step.
-    scores = of(events.Scores, checked)
+    scores = checked.of(events.Scores)
     assert {event.step for event in scores if event.model == "base"} == {None}
     assert sum(len(event.items) for event in scores if event.model == "base") == 60
     assert {event.step for event in scores if event.model == "tuned"} == {2, 4, 6}
 
 
 @pytest.mark.parametrize(("method", "told_of_base"), [("lora", "measuring base"), ("full", "scoring base")])
-def test_a_base_that_can_be_had_later_is_scored_as_it_is_asked_for(
-    train, recipe_of, home, method, told_of_base
-):
+def test_a_base_that_can_be_had_later_is_scored_as_it_is_asked_for(train, home, method, told_of_base):
     rows = [
         {"id": f"n{n}", "question": f"What is {n}?", "choices": [f"{n}", f"{n + 1}", "none"], "gold": n % 3}
         for n in range(260)
     ]
     write_choice_suite(home.root, {"shop": rows})
-    recipe = recipe_of(
+    run = train(
         method={"name": method},
         check={"every": 2, "general": {"suite": "tiny", "margin": 20.0}},
         train={"max_steps": 3, "learning_rate": 1e-2, "schedule": "constant"},
     )
-    _, happened, run = train(recipe)
-    (verdict,) = of(events.Verdict, happened)
-    phases = {phase.name for phase in of(events.Phase, happened)}
-    assert told_of_base in phases
-    in_training = scores_of("base", happened)
+    (verdict,) = run.of(events.Verdict)
+    assert told_of_base in phases(run.told)
+    in_training = scores_of("base", run.told)
     assert verdict.result["items_used"] < 160, "the check went on too long to show anything"
     assert len(in_training) == 260 if method == "full" else 100 < len(in_training) < 260
     # A check of the checkpoint, with an empty cache, finds exactly the same base.
     for file in home.scores.glob("*.jsonl"):
         file.unlink()
-    _, told = checked_again(recipe, run, verdict, home)
-    from_disk = scores_of("base", told)
+    from_disk = scores_of("base", checked_again(run, verdict, home)[1])
     assert from_disk.keys() <= in_training.keys()
-    assert all(in_training[item] == pytest.approx(from_disk[item], abs=1e-6) for item in from_disk)
+    assert are_near(in_training, from_disk)
 
 
 def test_a_base_that_is_tuned_beside_its_adapter_is_not_there_later(tiny_model):
@@ -180,76 +176,66 @@ def test_a_base_that_is_tuned_beside_its_adapter_is_not_there_later(tiny_model):
     ("method", "dtype"),
     [("lora", "bfloat16"), ("full", "float32")],  # the trainer wraps bfloat16 for autocast
 )
-def test_a_check_on_the_way_says_what_a_check_of_its_checkpoint_says(train, recipe_of, home, method, dtype):
-    recipe = recipe_of(
-        model={"dtype": dtype},
-        method={"name": method},
-        check={"every": 4},
-        train={"max_steps": 5, "learning_rate": 0.3, "schedule": "constant"},
-    )
-    _, happened, run = train(recipe)
-    (verdict,) = of(events.Verdict, happened)
-    kept = {file.name: file.read_bytes() for file in home.scores.glob("*.jsonl")}
-    assert kept, "the base's scores are kept"
-    after, told = checked_again(recipe, run, verdict, home)
-    phases = {phase.name for phase in of(events.Phase, told)}
-    assert not phases & {"measuring base", "scoring base and tuned"}, "its scores were in the cache"
+def test_a_check_on_the_way_says_what_a_check_of_its_checkpoint_says(train, home, method, dtype):
+    steps = {"max_steps": 5, "learning_rate": 0.3, "schedule": "constant"}
+    run = train(model={"dtype": dtype}, method={"name": method}, check={"every": 4}, train=steps)
+    (verdict,) = run.of(events.Verdict)
+    cached = {file: file.read_bytes() for file in home.scores.glob("*.jsonl")}
+    assert cached, "the base's scores are kept"
+    after, told = checked_again(run, verdict, home)
+    assert not phases(told) & {"measuring base", "scoring base and tuned"}, "its scores were in the cache"
     assert after.claim == verdict.result["claim"]
     assert after.lost + after.won > 0, "nothing moved: the comparison would be empty"
     assert after.drift.tuned == pytest.approx(verdict.result["drift"]["tuned"], abs=1e-6)
-    for name, text in kept.items():
-        assert (home.scores / name).read_bytes() == text, "a model in memory left no score behind"
-    memory, disk = scores_of("tuned", happened), scores_of("tuned", told)
+    for file, text in cached.items():
+        assert file.read_bytes() == text, "a model in memory left no score behind"
+    memory, disk = scores_of("tuned", run.told), scores_of("tuned", told)
     assert memory.keys() == disk.keys()
-    assert all(memory[item] == pytest.approx(disk[item], abs=1e-6) for item in memory)
+    assert are_near(memory, disk)
 
 
-def test_flag_is_an_alarm_and_training_goes_on(train, recipe_of):
-    ended, happened, _ = train(recipe_of(**DESTRUCTIVE, check={"every": 1}))
-    assert ended == events.Ended("finished")
-    assert verdicts(happened) == {1: ("ok", 1), 2: ("regressed", 2), 3: ("regressed", 3)}
-    alarms = [alarm for alarm in of(events.Alarm, happened) if alarm.kind == "regressed"]
+def test_flag_is_an_alarm_and_training_goes_on(train):
+    run = train(**DESTRUCTIVE, check={"every": 1})
+    assert run.ended == events.Ended("finished")
+    assert verdicts(run) == {1: ("ok", 1), 2: ("regressed", 2), 3: ("regressed", 3)}
+    alarms = [alarm for alarm in run.of(events.Alarm) if alarm.kind == "regressed"]
     assert [alarm.step for alarm in alarms] == [2, 3]
     assert alarms[0].text.startswith("REGRESSED at step 2: ")
-    assert not of(events.Best, happened)
+    assert not run.of(events.Best)
 
 
-def test_stop_ends_training_with_that_checkpoint(train, recipe_of):
-    recipe = recipe_of(**DESTRUCTIVE, check={"every": 1, "on_fail": "stop"})
-    ended, happened, run = train(recipe)
-    assert ended.status == "stopped"
-    assert ended.cause.startswith("REGRESSED at step 2: ")
-    assert ended.cause.endswith("(check.on_fail is stop), after step 2 of 3")
-    assert sorted(curve("loss", happened)) == [1, 2]
-    assert [folder.name for folder in checkpoint.complete(run)] == ["step-000002"]
-    assert [alarm.step for alarm in of(events.Alarm, happened)] == [2]
+def test_stop_ends_training_with_that_checkpoint(train):
+    run = train(**DESTRUCTIVE, check={"every": 1, "on_fail": "stop"})
+    assert run.ended.status == "stopped"
+    assert run.ended.cause.startswith("REGRESSED at step 2: ")
+    assert run.ended.cause.endswith("(check.on_fail is stop), after step 2 of 3")
+    assert sorted(run.curve("loss")) == [1, 2]
+    assert kept(run) == ["step-000002"]
+    assert [alarm.step for alarm in run.of(events.Alarm)] == [2]
 
 
-def test_keep_best_goes_on_and_keeps_the_checkpoint_that_is_ok(train, recipe_of, capsys):
-    recipe = recipe_of(**DESTRUCTIVE, check={"every": 1, "on_fail": "keep-best", "at_end": True})
-    ended, happened, run = train(recipe)
-    assert ended == events.Ended("finished")
-    assert [word for word, _ in verdicts(happened).values()] == ["ok", "regressed", "regressed"]
-    (best,) = of(events.Best, happened)
+def test_keep_best_goes_on_and_keeps_the_checkpoint_that_is_ok(train, capsys):
+    run = train(**DESTRUCTIVE, check={"every": 1, "on_fail": "keep-best", "at_end": True})
+    assert run.ended == events.Ended("finished")
+    assert [word for word, _ in verdicts(run).values()] == ["ok", "regressed", "regressed"]
+    (best,) = run.of(events.Best)
     assert best.step == 1
     assert best.text.startswith("step 1: OK, with the lowest evaluation loss (")
-    assert not of(events.Alarm, happened)
-    kept = [folder.name for folder in checkpoint.complete(run)]
-    assert kept == ["step-000001", "step-000003"], "1 is spared"
-    assert set(curve("eval_loss", happened)) == {1, 2, 3}, "every checked checkpoint has its evaluation loss"
+    assert not run.of(events.Alarm)
+    assert kept(run) == ["step-000001", "step-000003"], "1 is spared"
+    assert set(run.curve("eval_loss")) == {1, 2, 3}, "every checked checkpoint has its evaluation loss"
     assert "checks during training: 3, " in capsys.readouterr().out
 
 
-def test_keep_best_says_that_nothing_is_ok(train, recipe_of):
-    recipe = recipe_of(**DESTRUCTIVE, check={"every": 2, "on_fail": "keep-best", "at_end": True})
-    _, happened, _ = train(recipe)
-    assert sorted(verdicts(happened)) == [2, 3], "the last one may be the best: it is checked too"
-    (alarm,) = of(events.Alarm, happened)
+def test_keep_best_says_that_nothing_is_ok(train):
+    run = train(**DESTRUCTIVE, check={"every": 2, "on_fail": "keep-best", "at_end": True})
+    assert sorted(verdicts(run)) == [2, 3], "the last one may be the best: it is checked too"
+    (alarm,) = run.of(events.Alarm)
     assert alarm.text.startswith("NO CHECKPOINT is OK: none of the 2 that were checked")
-    assert not of(events.Best, happened)
+    assert not run.of(events.Best)
 
 
-def test_sigterm_breaks_a_check_off_and_training_ends_with_its_checkpoint(train, recipe_of, monkeypatch):
+def test_sigterm_breaks_a_check_off_and_training_ends_with_its_checkpoint(train, monkeypatch):
     real, seen = scoring_passes.score_batch, []
 
     def killed_on_the_way(prepared, scored_model, batch):
@@ -259,17 +245,14 @@ def test_sigterm_breaks_a_check_off_and_training_ends_with_its_checkpoint(train,
         return real(prepared, scored_model, batch)
 
     monkeypatch.setattr(scoring_passes, "score_batch", killed_on_the_way)
-    ended, happened, run = train(recipe_of())
+    run = train()
     assert len(seen) == 1, "the check went on after the signal"
-    assert ended.status == "stopped"
-    assert ended.cause == "asked to stop, after step 2 of 6"
-    assert not of(events.Verdict, happened)
-    assert [folder.name for folder in checkpoint.complete(run)] == ["step-000002"]
+    assert (run.ended.status, run.ended.cause) == ("stopped", "asked to stop, after step 2 of 6")
+    assert not run.of(events.Verdict)
+    assert kept(run) == ["step-000002"]
 
 
-def test_out_of_memory_scores_an_adapters_base_again_and_gives_up_on_full_weights(
-    train, recipe_of, monkeypatch
-):
+def test_out_of_memory_scores_an_adapters_base_again_and_gives_up_on_full_weights(train, monkeypatch):
     real, used = scoring_passes.score_batch, []
 
     def short_of_memory(prepared, scored_model, batch):
@@ -279,13 +262,12 @@ def test_out_of_memory_scores_an_adapters_base_again_and_gives_up_on_full_weight
         return real(prepared, scored_model, batch)
 
     monkeypatch.setattr(scoring_passes, "score_batch", short_of_memory)
-    _, happened, _ = train(recipe_of(check={"every": 3}))
-    assert verdicts(happened).keys() == {3, 6}
+    assert verdicts(train(check={"every": 3})).keys() == {3, 6}
     assert ("base", 256) in used
-    ended, happened, _ = train(recipe_of(check={"every": 3}, method={"name": "full"}))
-    assert ended == events.Ended("finished")
-    assert not of(events.Verdict, happened)
-    assert {alarm.step for alarm in of(events.Alarm, happened)} == {3, 6}
+    full = train(check={"every": 3}, method={"name": "full"})
+    assert full.ended == events.Ended("finished")
+    assert not full.of(events.Verdict)
+    assert {alarm.step for alarm in full.of(events.Alarm)} == {3, 6}
 
 
 def test_the_model_is_put_back_as_it_was():
@@ -351,76 +333,68 @@ def test_the_last_step_is_left_to_the_check_at_the_end_unless_the_best_is_kept()
     assert [step for step in range(1, 19) if check_callback.is_due(quarter, step, 18)] == [4, 8, 12, 16]
 
 
-def test_the_target_at_checks_on_the_way_ends_a_run_and_chooses_its_checkpoint(train, recipe_of, home):
+def test_the_target_at_checks_on_the_way_ends_a_run_and_chooses_its_checkpoint(train, home):
     """The first step has rate 0, the next ones destroy the model: nats/token only rise."""
-    sections = {**DESTRUCTIVE, "train": {**DESTRUCTIVE["train"], "max_steps": 9}}
-    sections["train"] |= {"keep": "best", "stop_early": {"metric": "target", "patience": 2}}
+    watched = {"max_steps": 9, "keep": "best", "stop_early": {"metric": "target", "patience": 2}}
     target = {"path": str(home.root.parent / "faq.jsonl")}
-    recipe = recipe_of(**sections, check={"every": 1, "target": target, "at_end": True})
-    ended, happened, run = train(recipe)
-    scores = {v.step: v.result["target"]["nats_per_token"]["tuned"] for v in of(events.Verdict, happened)}
+    sections = {**DESTRUCTIVE, "train": {**DESTRUCTIVE["train"], **watched}}
+    run = train(**sections, check={"every": 1, "target": target, "at_end": True})
+    scores = {v.step: v.result["target"]["nats_per_token"]["tuned"] for v in run.of(events.Verdict)}
     assert sorted(scores) == [1, 2, 3] and scores[1] < min(scores[2], scores[3])
     why = f"target nats_per_token did not improve on {scores[1]:.4g} (step 1) in 2 checks"
-    assert ended == events.Ended("finished", f"stopped early at step 3: {why}")
-    (best,) = of(events.Best, happened)
+    assert run.ended == events.Ended("finished", f"stopped early at step 3: {why}")
+    (best,) = run.of(events.Best)
     assert (best.step, best.values) == (1, {})
     assert best.text == f"step 1: the lowest target nats_per_token ({scores[1]:.4g}) of 3 checks"
-    assert [folder.name for folder in checkpoint.complete(run)] == ["step-000001", "step-000003"]
+    assert kept(run) == ["step-000001", "step-000003"]
 
 
-def test_a_target_that_cant_be_measured_is_said_at_once_and_the_verdicts_come(train, recipe_of, home):
-    target = {"path": str(home.root.parent / "gone.jsonl")}
-    recipe = recipe_of(check={"every": 3, "target": target})
-    ended, happened, _ = train(recipe)
-    assert ended == events.Ended("finished")
-    assert sorted(verdicts(happened)) == [3, 6]
-    (alarm,) = of(events.Alarm, happened)
+def test_a_target_that_cant_be_measured_is_said_at_once_and_the_verdicts_come(train, home):
+    check = {"every": 3, "target": {"path": str(home.root.parent / "gone.jsonl")}}
+    run = train(check=check)
+    assert run.ended == events.Ended("finished")
+    assert sorted(verdicts(run)) == [3, 6]
+    (alarm,) = run.of(events.Alarm)
     assert alarm.step == 0 and alarm.text.startswith("TARGET can't be measured, the verdict can: ")
     assert alarm.text.endswith("gone.jsonl: no such file.")
-    watched = recipe_of(check={"every": 3, "target": target}, train={"stop_early": {"metric": "target"}})
     says = r"train\.stop_early watches the target, which can't be measured: .*gone"
     with pytest.raises(BadInput, match=says):
-        train(watched)
+        train(check=check, train={"stop_early": {"metric": "target"}})
 
 
-def test_the_target_of_a_new_model_is_measured_at_evaluations(train, recipe_of, home):
+def test_the_target_of_a_new_model_is_measured_at_evaluations(train, home):
     """It has no base to compare with."""
     texts = home.root.parent / "texts.jsonl"
     write_rows(texts, [{"text": f"The shop opens at {n}. " * 3} for n in range(24)])
-    asks_nothing = {"at_end": False, "every": None, "general": None, "target": {"path": str(texts)}}
-    train_section = {"eval_every": 3, "learning_rate": 0.01}
-    data = {"train": [{"path": str(texts)}]}
-    new = {"name": "pretrain", "layers": 1, "hidden_size": 32, "heads": 2, "vocabulary": 300}
-    recipe = recipe_of(method={"name": "full"}, objective=new, data=data, check=asks_nothing)
-    recipe = msgspec.structs.replace(recipe, train=msgspec.structs.replace(recipe.train, **train_section))
-    _, happened, _ = train(recipe)
-    scores = curve("target_nats_per_token", happened)
+
+    def measured(target):
+        return train(
+            method={"name": "full"}, data={"train": [{"path": str(texts)}]},
+            objective={"name": "pretrain", "layers": 1, "hidden_size": 32, "heads": 2, "vocabulary": 300},
+            check={"at_end": False, "every": None, "general": None, "target": target},
+            train={"eval_every": 3, "learning_rate": 0.01},
+        )  # fmt: skip
+
+    run = measured({"path": str(texts)})
+    scores = run.curve("target_nats_per_token")
     assert sorted(scores) == [3, 6] and scores[6] < scores[3]
-    assert [one.use for one in of(events.SourceRead, happened)].count("test") == 1
-
-    plain = msgspec.structs.replace(recipe, check=msgspec.structs.replace(recipe.check, target=None))
-    _, alone, _ = train(plain)
+    assert [source.use for source in run.of(events.SourceRead)].count("test") == 1
+    alone = measured(None)
     for key in ("loss", "eval_loss"):
-        assert curve(key, alone) == curve(key, happened), "measuring changes nothing"
-
-    gone = msgspec.structs.replace(recipe.check.target, path=f"{texts}.gone")
-    recipe = msgspec.structs.replace(recipe, check=msgspec.structs.replace(recipe.check, target=gone))
-    ended, happened, _ = train(recipe)
-    assert ended == events.Ended("finished")
-    (alarm,) = of(events.Alarm, happened)
+        assert alone.curve(key) == run.curve(key), "measuring changes nothing"
+    gone = measured({"path": f"{texts}.gone"})
+    assert gone.ended == events.Ended("finished")
+    (alarm,) = gone.of(events.Alarm)
     assert alarm.step == 0 and alarm.text.startswith("TARGET can't be measured: ")
 
 
-def test_without_a_suite_the_target_is_measured_before_and_after_training(train, recipe_of, home):
+def test_without_a_suite_the_target_is_measured_before_and_after_training(train, home):
     """No check at the end would measure it."""
-    target = {"path": str(home.root.parent / "faq.jsonl")}
-    off = {"every": None, "general": None, "at_end": True, "target": target}
-    _, happened, _ = train(recipe_of(check=off))
-    scores = curve("target_nats_per_token", happened)
-    last = max(event.step for event in of(events.Metrics, happened))
+    off = {"every": None, "general": None, "target": {"path": str(home.root.parent / "faq.jsonl")}}
+    run = train(check={**off, "at_end": True})
+    scores = run.curve("target_nats_per_token")
+    last = max(event.step for event in run.of(events.Metrics))
     assert sorted(scores) == [0, last] and scores[last] < scores[0]
-
-    left_out = recipe_of(check={**off, "at_end": False})
-    _, alone, _ = train(left_out)
-    assert not curve("target_nats_per_token", alone)
-    assert curve("loss", alone) == curve("loss", happened), "measuring changes nothing"
+    alone = train(check={**off, "at_end": False})
+    assert not alone.curve("target_nats_per_token")
+    assert alone.curve("loss") == run.curve("loss"), "measuring changes nothing"

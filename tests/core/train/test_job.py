@@ -131,15 +131,25 @@ def test_lora_learns_and_tells_all_of_it(tmp_path, tiny_model):
     assert "Warning" not in log
 
 
+CONSTANT = {"epochs": None, "schedule": "constant", "warmup_steps": 0}
+
+
 @pytest.mark.filterwarnings("ignore")  # a job's process is quiet, as the test above checks
-def test_full_tuning_saves_a_model_that_loads_and_differs_from_the_base(tmp_path, tiny_model, do):
+def test_full_tuning_at_far_too_high_a_rate_is_an_alarm_and_saves_a_model_that_loads(
+    tmp_path, tiny_model, do
+):
     full = {"method": {"name": "full"}, "objective": {"name": "sft", "packing": True}, **UNWATCHED}
-    job = make_job(tmp_path, tiny_model, **full, train={"epochs": None, "max_steps": 3})
-    code, _, happened = do(job)
-    assert (code, happened[-1]) == (0, events.Ended("finished"))
+    high = {**CONSTANT, "max_steps": 8, "learning_rate": 0.3}
+    job = make_job(tmp_path, tiny_model, **full, train=high)
+    code, log, happened = do(job)
+    assert (code, happened[-1]) == (0, events.Ended("finished")), log
     (planned,) = of(events.Planned, happened)
-    assert planned.steps == 3
+    assert planned.steps == 8
     assert planned.trainable_parameters == planned.parameters
+    (alarm,) = of(events.Alarm, happened)
+    assert alarm.kind == "divergence"
+    assert f"alarm: step {alarm.step}: diverging at step {alarm.step}: loss " in log
+    assert alarm.text.endswith(": lower train.learning_rate")
     (folder,) = checkpoint.complete(job.parent.parent)[-1:]
     before, after = (load_file(path / "model.safetensors") for path in (tiny_model, folder))
     assert before.keys() == after.keys()
@@ -175,9 +185,6 @@ def test_sigterm_saves_a_checkpoint_and_ends_as_stopped(tmp_path, tiny_model, do
     assert checkpoint.is_complete(job.parent.parent / saved.path)
 
 
-CONSTANT = {"epochs": None, "schedule": "constant", "warmup_steps": 0}
-
-
 @pytest.mark.filterwarnings("ignore")
 def test_a_loss_that_is_no_number_is_one_alarm_kept_as_null_and_ends_the_run(
     tmp_path, tiny_model, do, monkeypatch
@@ -204,19 +211,6 @@ def test_a_loss_that_is_no_number_is_one_alarm_kept_as_null_and_ends_the_run(
     assert "Lower train.learning_rate" in last.hint
     assert max(curve("learning_rate", happened)) == bad[0].step + 2
     assert not of(events.Checkpoint, happened), "what is kept must be numbers"
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_a_learning_rate_that_is_far_too_high_is_an_alarm_within_eight_steps(tmp_path, tiny_model, do):
-    high = {**CONSTANT, "max_steps": 8, "learning_rate": 0.3}
-    job = make_job(tmp_path, tiny_model, method={"name": "full"}, **UNWATCHED, train=high)
-    code, log, happened = do(job)
-    assert code == 0, log
-    (alarm,) = of(events.Alarm, happened)
-    assert alarm.kind == "divergence"
-    assert alarm.step <= 8
-    assert f"alarm: step {alarm.step}: diverging at step {alarm.step}: loss " in log
-    assert alarm.text.endswith(": lower train.learning_rate")
 
 
 def require_refused(done, code, says):

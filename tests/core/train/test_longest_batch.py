@@ -179,9 +179,7 @@ def test_the_longest_rows_are_those_that_it_takes():
             return 3
 
     table = Table(
-        prompt_ids=[[1], [1, 1], [1]],
-        chosen_ids=[[2], [2], [2, 2, 2, 2]],
-        rejected_ids=[[3, 3], [3, 3], [3]],
+        prompt_ids=[[1], [1, 1], [1]], chosen_ids=[[2], [2], [2, 2, 2, 2]], rejected_ids=[[3, 3], [3, 3], [3]]
     )
     assert longest_batch.longest(table, 2) == [2, 1]
     assert longest_batch.longest(table, 5) == [2, 1, 0, 2, 1]

@@ -32,9 +32,6 @@ def train_with(**settings):
 def test_float32_is_held_where_it_fits(settings, memory, held):
     """For a billion trained numbers."""
     assert held_in(train_with(**settings), 2.0, 1e9, 0.0, memory) == held
-
-
-def test_float32_beside_bfloat16_takes_18_bytes_a_number():
     assert float32_bytes(train_with(), 2.0) == 18.0
     assert float32_bytes(train_with(optimizer="adamw-8bit"), 2.0) == 12 + 1 / 32  # the blocks' scales
 

@@ -19,7 +19,6 @@ from tiny_run import of, read_events
 from finetop.core.protocol.events import Metrics, Planned
 
 RIG = Path(pretended_guard.__file__).parent
-FEW = ("method lora",)
 # The runs of the built-in recipes, on a card without bfloat16.
 ON_A_T4 = (
     "method lora", "method full",
@@ -96,14 +95,6 @@ def test_every_method_objective_and_protection_trains_resumes_and_is_checked(lib
         assert not outcome["mismatches"], outcome
         if outcome["name"] not in NO_KERNELS:
             require_sound(outcome)
-
-
-@pytest.mark.slow  # half a minute of compiling and of imports
-def test_a_few_runs_mix_no_devices(library, tiny_model, tmp_path):
-    outcomes = run(library, tiny_model, tmp_path / "home", *FEW)
-    assert set(outcomes) == set(FEW)
-    for outcome in outcomes.values():
-        require_sound(outcome)
 
 
 @pytest.mark.slow

@@ -31,6 +31,8 @@ def configured(recipe, dtype, output):
     ({"group_by_length": True}, r"Use train_sampling_strategy"),
     ({"learning_rate": 1.0}, r"it is set in the recipe\. Remove it, and set train\.learning_rate\."),
     ({"push_to_hub": True}, r"finetop sets it itself"),
+    ({"deepspeed": "x"}, r"over GPUs itself"),
+    ({"logging_dir": "x"}, r"removed or renamed"),
     ({"auto_find_batch_size": True}, r"cover fewer rows\. Remove it, and set train\.batch_size"),
     ({"adam_beta": 0.9}, r"trainer_args\.adam_beta is not an option of the trainer\. Did you mean adam_beta"),
     ({"zzz": 1}, r"See the options of trl\.SFTConfig"),
@@ -38,9 +40,6 @@ def configured(recipe, dtype, output):
 def test_raw_options_that_do_not_hold_are_refused(raw, says):
     with pytest.raises(BadInput, match=says):
         trainer_args.check_raw(raw, {"adam_beta1", "adam_beta2", "dataloader_num_workers"})
-
-
-def test_a_known_raw_option_passes():
     trainer_args.check_raw({"adam_beta1": 0.8}, {"adam_beta1"})
 
 
@@ -74,25 +73,24 @@ def test_the_defaults_lose_nothing_silently(tmp_path):
         configured(bad, "float32", tmp_path)
 
 
-@pytest.mark.parametrize(("train", "rows", "steps"), [
-    ({"epochs": 2.0, "batch_size": 4, "grad_accumulation": 4}, 160, 20),
-    ({"epochs": 1.0, "batch_size": 4, "grad_accumulation": 4}, 161, 11),
-    ({"epochs": 0.5, "batch_size": 4, "grad_accumulation": 1}, 10, 2),
-    ({"epochs": 2.0, "max_steps": 7, "batch_size": 1, "grad_accumulation": 1}, 100, 7),
-    ({"epochs": 1.0, "max_steps": 700, "batch_size": 1, "grad_accumulation": 1}, 100, 700),
-    ({"epochs": None, "max_steps": 700, "batch_size": 1, "grad_accumulation": 1}, 100, 700),
-    ({"epochs": 3.0, "batch_size": 8, "grad_accumulation": 8}, 1, 3),
+@pytest.mark.parametrize(("epochs", "most", "batch_size", "added", "rows", "steps"), [
+    (2.0, None, 4, 4, 160, 20),
+    (1.0, None, 4, 4, 161, 11),
+    (0.5, None, 4, 1, 10, 2),
+    (2.0, 7, 1, 1, 100, 7),
+    (1.0, 700, 1, 1, 100, 700),
+    (None, 700, 1, 1, 100, 700),
+    (3.0, None, 8, 8, 1, 3),
 ])  # fmt: skip
-def test_steps_are_counted_as_the_trainer_counts_them(train, rows, steps):
-    assert count_steps(recipe_with(**train).train, rows) == steps
+def test_steps_are_counted_as_the_trainer_counts_them(epochs, most, batch_size, added, rows, steps):
+    length = {"epochs": epochs, "max_steps": most, "batch_size": batch_size, "grad_accumulation": added}
+    assert count_steps(recipe_with(**length).train, rows) == steps
 
 
-@pytest.mark.parametrize(
-    ("rows", "ranks", "steps"), [(36, 1, 18), (36, 2, 9), (37, 2, 10), (36, 4, 5), (3, 8, 1)]
-)
-def test_each_rank_takes_a_batch_of_its_own(rows, ranks, steps):
+def test_each_rank_takes_a_batch_of_its_own():
     train = recipe_with(epochs=1.0, batch_size=2, grad_accumulation=1).train
-    assert count_steps(train, rows, ranks) == steps
+    for rows, ranks, steps in ((36, 1, 18), (36, 2, 9), (37, 2, 10), (36, 4, 5), (3, 8, 1)):
+        assert count_steps(train, rows, ranks) == steps
 
 
 def test_optimizers_in_8_bits_are_for_a_gpu(tmp_path):
@@ -103,17 +101,9 @@ def test_optimizers_in_8_bits_are_for_a_gpu(tmp_path):
     assert trainer_args.common(recipe, "bfloat16", "cuda:0", tmp_path)["optim"] == "paged_adamw_8bit"
 
 
-@pytest.mark.parametrize(("name", "says"), [
-    ("output_dir", "sets it itself"),
-    ("deepspeed", "over GPUs itself"),
-    ("logging_dir", "removed or renamed"),
-])  # fmt: skip
-def test_what_only_the_job_would_refuse_is_refused_with_the_recipe(name, says):
-    with pytest.raises(BadInput, match=rf"trainer_args\.{name}.*{says}"):
-        resolve_text(f"{RECIPE}trainer_args: {{{name}: x}}\n")
-
-
-def test_a_name_that_no_trainer_knows_is_refused_before_the_model_is_loaded():
+def test_raw_options_are_refused_with_the_recipe_and_the_rest_before_the_model_is_loaded():
+    with pytest.raises(BadInput, match=r"trainer_args\.output_dir.*sets it itself"):
+        resolve_text(f"{RECIPE}trainer_args: {{output_dir: x}}\n")
     recipe = resolve_text(f"{RECIPE}trainer_args: {{adam_beta: 0.9}}\n").recipe
     with pytest.raises(BadInput, match="Did you mean adam_beta"):
         trainer_args.require_raw(recipe)

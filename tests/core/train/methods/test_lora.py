@@ -29,49 +29,39 @@ def test_only_the_adapter_moves_and_at_first_it_changes_nothing(model):
     with torch.no_grad():
         before = model(TOKENS).logits
     wrapped = lora.PLUGIN.prepare(model, lora.Options(rank=4, alpha=8), Start())
-    names = trainable(wrapped)
     # 7 linear layers per block, two blocks, two matrices each; the head is left out
-    assert len(names) == 7 * 2 * 2
-    assert all("lora_" in name for name in names)
+    assert len(trainable(wrapped)) == 7 * 2 * 2
     with torch.no_grad():
         assert torch.equal(wrapped(TOKENS).logits, before)
-    matrix = next(p for n, p in wrapped.named_parameters() if n.endswith("q_proj.lora_A.default.weight"))
+    weights = dict(wrapped.named_parameters())
+    matrix = next(weight for name, weight in weights.items() if name.endswith("q_proj.lora_A.default.weight"))
     assert tuple(matrix.shape) == (4, 16)
-
-
-def test_a_step_moves_the_adapter_and_not_the_base(model):
-    options = lora.Options(rank=2, alpha=4, target_modules=("q_proj", "v_proj"))
-    wrapped = lora.PLUGIN.prepare(model, options, Start())
-    assert len(trainable(wrapped)) == 2 * 2 * 2
-    before = {name: parameter.detach().clone() for name, parameter in wrapped.named_parameters()}
-    optimizer = torch.optim.SGD([p for p in wrapped.parameters() if p.requires_grad], lr=1.0)
+    before = {name: weight.detach().clone() for name, weight in weights.items()}
+    optimizer = torch.optim.SGD([weight for weight in weights.values() if weight.requires_grad], lr=1.0)
     wrapped(TOKENS, labels=TOKENS).loss.backward()
     optimizer.step()
-    moved = {name for name, weight in wrapped.named_parameters() if not torch.equal(weight, before[name])}
+    moved = {name for name, weight in weights.items() if not torch.equal(weight, before[name])}
     assert moved == {name for name in before if "lora_B" in name}
 
 
 def test_options_reach_the_adapter(model):
-    options = lora.Options(rank=4, alpha=8, rslora=True, dropout=0.25, modules_to_save=("norm",))
+    own = {"target_modules": ("q_proj", "v_proj"), "modules_to_save": ("norm",)}
+    options = lora.Options(rank=4, alpha=8, rslora=True, dropout=0.25, **own)
     wrapped = lora.PLUGIN.prepare(model, options, Start())
     layer = wrapped.get_submodule("base_model.model.model.layers.0.self_attn.q_proj")
     assert layer.scaling["default"] == 8 / 4**0.5
     assert layer.lora_dropout["default"].p == 0.25
+    assert sum("lora_" in name for name in trainable(wrapped)) == 2 * 2 * 2
     assert any("modules_to_save" in name for name in trainable(wrapped))
 
 
 def test_an_unknown_module_is_suggested(model):
-    for key, given, meant in (
-        ("target_modules", ("v_proj", "q_porj"), "q_proj"),
-        ("modules_to_save", ("lm_haed",), "lm_head"),
-    ):
-        says = rf"method\.{key}: .* no module '{given[-1]}'. Did you mean {meant}\?"
-        with pytest.raises(BadInput, match=says):
-            lora.PLUGIN.prepare(model, lora.Options(**{key: given}), Start())
+    says = r"method\.target_modules: .* no module 'q_porj'. Did you mean q_proj\?"
+    with pytest.raises(BadInput, match=says):  # test_pairs has the other messages
+        lora.PLUGIN.prepare(model, lora.Options(target_modules=("v_proj", "q_porj")), Start())
 
 
 def test_full_moves_everything(model):
     model.requires_grad_(False)
-    prepared = full.PLUGIN.prepare(model, full.Options(), Start())
-    assert prepared is model
+    assert full.PLUGIN.prepare(model, full.Options(), Start()) is model
     assert trainable(model) == {name for name, _ in model.named_parameters()}

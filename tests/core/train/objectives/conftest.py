@@ -1,16 +1,8 @@
 """Training in this process: the libraries are imported once for all objectives."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
 import pytest
 import tiny_run
 
-from finetop.core.protocol import events
 from finetop.core.runtime.home import Home
 
 OWN = {
@@ -18,25 +10,6 @@ OWN = {
               "save_every": 1.0},
     "samples": {"count": 1, "max_new_tokens": 4},
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained run: its recipe, its folder, and its events."""
-
-    recipe: Any
-    folder: Path
-    ended: events.Ended
-    told: list[Any]
-
-    def of(self, kind):
-        return tiny_run.of(kind, self.told)
-
-    def curve(self, key):
-        return list(tiny_run.curve(key, self.told).values())
-
-
-Train = Callable[..., Trained]
 
 
 @pytest.fixture
@@ -48,7 +21,7 @@ def train(tmp_path, tiny_model):
         data = tiny_run.write_rows(tmp_path / f"{name}.jsonl", rows)
         recipe = tiny_run.recipe_of(tiny_model, data, OWN, sections)
         folder = home.root / "runs" / name
-        return Trained(recipe, folder, *tiny_run.train(recipe, folder, home))
+        return tiny_run.Trained(recipe, folder, *tiny_run.train(recipe, folder, home))
 
     return run
 

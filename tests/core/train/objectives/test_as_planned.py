@@ -47,7 +47,7 @@ def test_a_run_has_the_rows_and_steps_of_its_plan(name, train, tiny_model):
     (told,) = run.of(events.Planned)
     assert (steps.steps, steps.rows, steps.eval_rows) == (told.steps, told.rows, told.eval_rows)
     if name in ("sft", "pretrain"):  # each row once per pass, however full the last step is
-        (*_, last) = run.curve("tokens")
+        (*_, last) = run.values("tokens")
         assert steps.tokens == pytest.approx(last, rel=0.05)
     assert max(event.step for event in run.of(events.Metrics)) == steps.steps
     # the plan can't know lengths that the base will generate; for pairs the run reports the longer half

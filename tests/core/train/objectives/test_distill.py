@@ -15,20 +15,19 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 ROWS = [{"prompt": f"What is {n}?", "completion": f"It is {n * n}."} for n in range(24)]
 
 
-@pytest.mark.parametrize("direction", ["forward", "reverse"])
-def test_the_student_nears_its_teacher(train, tiny_model, tmp_path, direction):
+def test_the_student_nears_its_teacher(train, tiny_model, tmp_path):
     taught = tmp_path / "teacher"
     teacher = AutoModelForCausalLM.from_pretrained(tiny_model)
     disturb(teacher, 0.1, seed=5)
     teacher.save_pretrained(taught)
     AutoTokenizer.from_pretrained(tiny_model).save_pretrained(taught)
-    options = {"name": "distill", "teacher": str(taught), "weight": 1.0, "direction": direction}
+    options = {"name": "distill", "teacher": str(taught), "weight": 1.0, "direction": "reverse"}
     steps = {"learning_rate": 0.003, "max_steps": 24}
     run = train(ROWS, objective=options, method={"name": "full"}, data={"eval": {"share": 0.2}}, train=steps)
-    kl = run.curve("kl_to_teacher")
+    kl = run.values("kl_to_teacher")
     assert kl[-1] < 0.7 * kl[0]
-    assert run.curve("loss") == pytest.approx(kl, rel=1e-3)  # the whole loss is the teacher's
-    assert len(run.curve("eval_loss")) == 1
+    assert run.values("loss") == pytest.approx(kl, rel=1e-3)  # the whole loss is the teacher's
+    assert len(run.values("eval_loss")) == 1
 
 
 def test_the_divergence_is_that_of_its_formula():

@@ -19,18 +19,18 @@ def test_dpo_widens_the_margin(train, pairs, method, rate):
         data={"eval": {"share": 0.2}},
     )  # fmt: skip
     assert run.ended == events.Ended("finished")
-    margin = run.curve("reward_margin")
+    margin = run.values("reward_margin")
     assert margin[0] == pytest.approx(0.0, abs=1e-4)  # the model is its own reference at the start
-    assert run.curve("loss")[0] == pytest.approx(0.6931, abs=1e-3)
+    assert run.values("loss")[0] == pytest.approx(0.6931, abs=1e-3)
     assert margin[-1] > 0.5
-    assert run.curve("eval_reward_accuracy")[-1] == 1.0
+    assert run.values("eval_reward_accuracy")[-1] == 1.0
     saved = {path.name for path in (run.folder / "checkpoints" / "step-000008").iterdir()}
     assert "ref" not in saved  # a reference copy of the adapter is not part of the model
 
 
 def test_dpo_takes_a_list_of_losses(train, pairs):
     options = {"name": "dpo", "loss": ["apo_zero", "sft"], "loss_weights": [1.0, 0.5]}
-    assert train(pairs, objective=options).curve("reward_margin")[-1] > 0.3
+    assert train(pairs, objective=options).values("reward_margin")[-1] > 0.3
 
 
 @pytest.mark.parametrize(("method", "rate"), METHODS)
@@ -42,13 +42,13 @@ def test_kto_learns_from_marked_answers_and_from_pairs(train, pairs, method, rat
     ]
     rows = marked if method == "lora" else pairs
     run = train(rows, objective={"name": "kto"}, method={"name": method}, train={"learning_rate": rate})
-    assert run.curve("reward_chosen")[-1] > run.curve("reward_rejected")[-1] + 0.3
+    assert run.values("reward_chosen")[-1] > run.values("reward_rejected")[-1] + 0.3
 
 
 def test_orpo_learns_without_a_reference(train, pairs):
     run = train(pairs, objective={"name": "orpo", "weight": 1.0}, train={"max_steps": 12})
-    assert run.curve("nll_loss")[-1] < 0.92 * run.curve("nll_loss")[0]
-    assert run.curve("reward_accuracy")[-1] == 1.0
+    assert run.values("nll_loss")[-1] < 0.92 * run.values("nll_loss")[0]
+    assert run.values("reward_accuracy")[-1] == 1.0
 
 
 def test_the_prompt_ends_where_both_answers_begin(tiny_model):

@@ -37,9 +37,9 @@ def test_a_reward_model_learns_comes_back_and_pays(train, pairs, tmp_path, metho
     sections = {**REWARD, "train": {"max_steps": 8, "learning_rate": rate}}
     run = train(pairs, name="judge", method={"name": method}, **sections)
     assert run.ended == events.Ended("finished")
-    assert run.curve("loss")[0] == pytest.approx(0.69, abs=0.03)
-    assert run.curve("loss")[-1] < 0.3
-    assert run.curve("eval_reward_accuracy")[-1] == 1.0
+    assert run.values("loss")[0] == pytest.approx(0.69, abs=0.03)
+    assert run.values("loss")[-1] < 0.3
+    assert run.values("eval_reward_accuracy")[-1] == 1.0
     assert not run.of(events.Sample)
     folder = run.folder / "checkpoints" / "step-000008"
     assert json.loads((folder / "manifest.json").read_text())["kind"] == "reward"
@@ -59,7 +59,7 @@ def test_a_reward_model_learns_comes_back_and_pays(train, pairs, tmp_path, metho
         objective = {"name": "ppo", "reward": {"model": str(folder)}, "max_new_tokens": 2}
         paid = train(pairs, name="paid", objective=objective, train={"max_steps": 2})
         assert paid.ended == events.Ended("finished")
-        assert paid.curve("reward") == paid.curve("reward_model")
+        assert paid.values("reward") == paid.values("reward_model")
         with pytest.raises(BadInput, match="is a reward model, which generates no text"):
             load_checkpoint(None, folder, None, "cpu")
 

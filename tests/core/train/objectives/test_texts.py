@@ -19,12 +19,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_continued_pretraining_learns_every_token(train, texts):
     run = train(texts, objective={"name": "continued-pretraining"}, data={"eval": {"share": 0.2}})
     assert run.ended == events.Ended("finished")
-    loss = run.curve("loss")
+    loss = run.values("loss")
     assert len(loss) == 8
     assert loss[-1] < 0.9 * loss[0]
     (read, aside) = run.of(events.DataRead)
     assert (read.rows, read.kept, read.dropped, aside.rows) == (10, 10, 0, 2)
-    assert run.curve("eval_loss")[-1] < loss[0]
+    assert run.values("eval_loss")[-1] < loss[0]
 
 
 def test_pieces_hold_the_whole_text(tiny_model):
@@ -42,7 +42,7 @@ def test_pretraining_makes_a_model_and_a_tokenizer_of_its_own(train, texts):
         "vocabulary": 320,
     }  # fmt: skip
     run = train(texts, objective=options, method={"name": "full"}, train={"max_steps": 20})
-    loss = run.curve("loss")
+    loss = run.values("loss")
     assert loss[-1] < 0.8 * loss[0]
     (saved,) = (run.folder / "checkpoints").glob("step-*")
     model = AutoModelForCausalLM.from_pretrained(saved)

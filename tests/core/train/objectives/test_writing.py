@@ -53,8 +53,8 @@ def test_ppo_reaches_the_best_policy_there_is(train, tiny_model):
     best = tilted / (tilted + 1 - start)
     assert best - start > 0.3
     assert paying_share(run.folder / "checkpoints" / "step-000072") == pytest.approx(best, abs=0.06)
-    assert run.curve("answer_kl")[0] == pytest.approx(0.0, abs=1e-6)
-    assert 0.1 < run.curve("answer_kl")[-1] < 1.0
+    assert run.values("answer_kl")[0] == pytest.approx(0.0, abs=1e-6)
+    assert 0.1 < run.values("answer_kl")[-1] < 1.0
 
 
 @pytest.mark.parametrize("name", ["rloo", "grpo"])
@@ -62,9 +62,9 @@ def test_groups_learn_what_pays(train, name):
     options = {"name": name, "kl_coefficient": 0.0, "generations": 8, **BANDIT}
     steps = {"batch_size": 16, "grad_accumulation": 2, "max_steps": 16, "learning_rate": 0.01}
     run = train(PROMPTS, objective=options, train=steps, **PLAIN)
-    reward = run.curve("reward")
+    reward = run.values("reward")
     assert statistics.mean(reward[-4:]) > statistics.mean(reward[:4]) + 0.4
-    assert run.curve("reward_regex") == pytest.approx(reward)
+    assert run.values("reward_regex") == pytest.approx(reward)
 
 
 @pytest.mark.parametrize("name", ["rloo", "grpo"])
@@ -91,11 +91,11 @@ def test_an_adapter_learns_beside_its_reference_and_is_saved(train, name, method
         samples={"count": 1, "max_new_tokens": 2}, method={"name": method},
     )  # fmt: skip
     assert run.ended == events.Ended("finished")
-    assert len(run.curve("loss")) == len(run.curve("tokens_per_s")) == 3
-    parts = zip(run.curve("reward_has_answer"), run.curve("reward_length"), strict=True)
-    assert run.curve("reward") == pytest.approx([2 * answer - length for answer, length in parts])
-    assert run.curve("answer_kl")[0] == pytest.approx(0.0, abs=1e-5)
-    assert run.curve("eval_loss") == [-one for one in run.curve("eval_reward")]
+    assert len(run.values("loss")) == len(run.values("tokens_per_s")) == 3
+    parts = zip(run.values("reward_has_answer"), run.values("reward_length"), strict=True)
+    assert run.values("reward") == pytest.approx([2 * answer - length for answer, length in parts])
+    assert run.values("answer_kl")[0] == pytest.approx(0.0, abs=1e-5)
+    assert run.values("eval_loss") == [-one for one in run.values("eval_reward")]
     assert run.of(events.Sample)
     saved = {path.name for path in (run.folder / "checkpoints" / "step-000003").iterdir()}
     assert "adapter_model.safetensors" in saved and "ref" not in saved
@@ -154,7 +154,7 @@ def test_another_engine_writes_and_what_trains_stays_in_float32(train, monkeypat
         samples={"count": 1, "max_new_tokens": 2},
     )  # fmt: skip
     assert run.ended == events.Ended("finished")
-    assert len(run.curve("reward")) == 2 and all(0 < n <= 3 for n in run.curve("response_tokens"))
+    assert len(run.values("reward")) == 2 and all(0 < n <= 3 for n in run.values("response_tokens"))
     assert run.of(events.Sample)
     (weights,) = (run.folder / "checkpoints" / "step-000002").glob("*.safetensors")
     held = load_file(weights)
@@ -177,5 +177,5 @@ def test_vllm_writes_by_the_weights_of_each_step(train, untied_model, monkeypatc
     )  # fmt: skip
     assert run.ended == events.Ended("finished")
     assert len(handed) == 12
-    rewards = run.curve("reward")
+    rewards = run.values("reward")
     assert statistics.median(rewards[-5:]) > statistics.mean(rewards[:3]) + 0.2

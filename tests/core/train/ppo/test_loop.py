@@ -24,26 +24,22 @@ SETTINGS = Options(
 PAYER = RewardSum(None, 1.0, ((rewards.load("regex"), "[a-m]", 1.0), (rewards.load("length"), [2, 3], 0.5)))
 
 
-class Heard:
+class Heard(TrainerCallback):
     """A callback that keeps what is logged, and requests a stop or an evaluation."""
 
     def __init__(self, stop_after=0, folder=None, save_at=0):
-        heard = self
-        self.logs = []
-        self.trainer = None
+        self.stop_after, self.folder, self.save_at = stop_after, folder, save_at
+        self.logs, self.trainer = [], None
 
-        class Callback(TrainerCallback):
-            def on_log(self, args, state, control, logs=None, **_):
-                heard.logs.append(logs)
+    def on_log(self, args, state, control, logs=None, **_):
+        self.logs.append(logs)
 
-            def on_step_end(self, args, state, control, **_):
-                control.should_training_stop = state.global_step == stop_after
-                control.should_evaluate = state.global_step == args.max_steps
-                if state.global_step == save_at and folder is not None:
-                    folder.mkdir()
-                    heard.trainer.save_state(folder)
-
-        self.callback = Callback()
+    def on_step_end(self, args, state, control, **_):
+        control.should_training_stop = state.global_step == self.stop_after
+        control.should_evaluate = state.global_step == args.max_steps
+        if state.global_step == self.save_at and self.folder is not None:
+            self.folder.mkdir()
+            self.trainer.save_state(self.folder)
 
 
 @pytest.fixture
@@ -57,7 +53,7 @@ def make(tokenizer, prompts, tmp_path):
             warmup_steps=2, use_cpu=True, report_to="none", disable_tqdm=True, seed=5, fp16=half,
         )  # fmt: skip
         options, keeps = msgspec.structs.replace(SETTINGS, **changed), hasattr(policy, "peft_config")
-        given = (policy, arguments, options, tokenizer, prompts * 3, prompts, PAYER, [heard.callback])
+        given = (policy, arguments, options, tokenizer, prompts * 3, prompts, PAYER, [heard])
         heard.trainer = PolicyTrainer(*given, adapter_keeps_base=keeps)
         return heard.trainer
 

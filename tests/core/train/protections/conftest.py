@@ -1,11 +1,6 @@
 """A whole training run in this process, on a tiny model: what protections do in it."""
 
-from __future__ import annotations
-
 import shutil
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
 import tiny_run
@@ -23,23 +18,6 @@ OWN = {
     "train": {"max_steps": 3, "grad_accumulation": 2, "learning_rate": 5e-3, "warmup_steps": 0,
               "schedule": "constant"},
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run's events, and its last weights."""
-
-    folder: Path
-    told: list[Any]
-    log: str
-
-    def curve(self, key):
-        return tiny_run.curve(key, self.told)
-
-    def weights(self):
-        from safetensors.torch import load_file
-
-        return load_file(max(self.folder.glob("checkpoints/step-*")) / "model.safetensors")
 
 
 @pytest.fixture
@@ -79,6 +57,6 @@ def train(home, recipe_of, capsys):
         capsys.readouterr()
         ended, told = tiny_run.train(recipe, folder, home, point=point)
         assert ended == events.Ended("finished")
-        return Run(folder, told, capsys.readouterr().out)
+        return tiny_run.Trained(recipe, folder, ended, told, capsys.readouterr().out)
 
     return run
