@@ -46,22 +46,6 @@ def made(name, tiny_model, folder, dtype=torch.float32):
     return change.make(model.eval()), change
 
 
-def base_with(tiny_model, folder, change):
-    """Save the base with other weights; return its folder."""
-    shutil.copytree(tiny_model, folder)
-    weights = change(load_file(folder / "model.safetensors"))
-    save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    return folder
-
-
-def base_model(tiny_model):
-    return load.load_model(base_of(tiny_model), torch.float32, "cpu")[0].eval()
-
-
-def tuned_of(base, folder):
-    return load_checkpoint(base_of(base), folder, torch.float32, "cpu")[0].eval()
-
-
 def said(model):
     with torch.no_grad():
         return model(input_ids=IDS).logits.float()
@@ -88,13 +72,15 @@ def test_a_base_that_names_its_weights_otherwise_is_found_or_loaded(
     """Without the body's prefix, matched by name; with other names, by loading the whole base."""
     folder = tuned_model(tiny_model, tmp_path / "tuned", "full")
     wanted, _ = made("interpolate-0.5", tiny_model, folder)
-    weights = load_file(tiny_model / "model.safetensors")
+    base = tmp_path / "base"
+    shutil.copytree(tiny_model, base)
+    weights = load_file(base / "model.safetensors")
     renamed = {f"{prefix}{name.removeprefix('model.')}": weight for name, weight in weights.items()}
-    base = base_with(tiny_model, tmp_path / "base", lambda _: renamed)
+    save_file(renamed, base / "model.safetensors", {"format": "pt"})
     if prefix:
         whole = load.load_model(base_of(tiny_model), torch.float32, "cpu")
         monkeypatch.setattr(load, "load_model", lambda *_: whole)
-    model = wanted if prefix else tuned_of(folder, folder)
+    model = wanted if prefix else load_checkpoint(base_of(folder), folder, torch.float32, "cpu")[0]
     new_model = changed(model, base_of(base), lambda name, before, after: before)
     for name, weight in new_model.named_parameters():
         assert torch.equal(weight, weights[name]), name
@@ -105,11 +91,12 @@ def test_an_adapter_with_a_scale_keeps_it_apart_from_its_base(tiny_model, tmp_pa
     assert has_scale(folder)
     model, change = made("interpolate-0.5", tiny_model, folder)
     assert not change.makes_whole
-    whole = tuned_of(tiny_model, folder).merge_and_unload()
+    whole = load_checkpoint(base_of(tiny_model), folder, torch.float32, "cpu")[0].merge_and_unload()
     changed(whole, base_of(tiny_model), lambda name, before, after: before.lerp(after, 0.5))
     torch.testing.assert_close(said(model), said(whole), atol=1e-5, rtol=1e-4)
+    base = load.load_model(base_of(tiny_model), torch.float32, "cpu")[0].eval()
     with model.disable_adapter():
-        assert torch.equal(said(model), said(base_model(tiny_model)))
+        assert torch.equal(said(model), said(base))
     half, again = fingerprint(model), fingerprint(made("interpolate-0.5", tiny_model, folder)[0])
     assert half == again != fingerprint(made("interpolate-0.75", tiny_model, folder)[0])
 
@@ -122,8 +109,8 @@ def test_any_other_adapter_is_merged_first(tiny_model, tmp_path, method, options
     assert not has_scale(folder)
     model, change = made("interpolate-0.25", tiny_model, folder)
     assert change.makes_whole and not hasattr(model, "peft_config")
-    tuned = tuned_of(tiny_model, folder)
-    base = base_model(tiny_model)
+    tuned = load_checkpoint(base_of(tiny_model), folder, torch.float32, "cpu")[0].eval()
+    base = load.load_model(base_of(tiny_model), torch.float32, "cpu")[0].eval()
     near, far = (said(model) - said(base)).norm(), (said(tuned) - said(base)).norm()
     assert 0 < near < 0.5 * far
 
@@ -171,8 +158,11 @@ def test_half_of_the_moves_stay():
 
 def test_a_base_of_another_shape_is_told(tiny_model, tmp_path):
     folder = tuned_model(tiny_model, tmp_path / "tuned", "full")
-    other = {"model.norm.weight": torch.ones(3)}
-    base = base_with(tiny_model, tmp_path / "base", lambda weights: weights | other)
+    base = tmp_path / "base"
+    shutil.copytree(tiny_model, base)
+    weights = load_file(base / "model.safetensors")
+    weights["model.norm.weight"] = torch.ones(3)
+    save_file(weights, base / "model.safetensors", {"format": "pt"})
     with pytest.raises(FinetopError, match=r"model.norm.weight has the shape \[64\], and \[3\] in the base"):
         made("interpolate-0.5", base, folder)
 
