@@ -24,11 +24,10 @@ def test_each_says_what_it_does():
         remedies.load("interpolat")
 
 
-def can(subject_found):
-    return {candidate.remedy for candidate in remedies.candidates(subject_found) if not candidate.why_not}
-
-
 def test_what_is_possible_goes_by_the_model():
+    def can(subject):
+        return {candidate.remedy for candidate in remedies.candidates(subject) if not candidate.why_not}
+
     assert can(subject()) == {"interpolate", "intruders", "prune"}
     assert can(subject(earlier=(5, 10))) == {"checkpoint", "interpolate", "intruders", "prune"}
     quantised = subject(is_adapter=True, scales=True, quantize="nf4")
@@ -64,14 +63,15 @@ def test_candidates_are_picked_by_name_or_by_remedy():
 
 
 def test_what_needs_training_changes_the_recipe():
-    recipe = load_recipe("demo-full-hot").resolved
-    by_name = {retraining.name: retraining for retraining in remedies.retrainings(recipe)}
+    def retrainings(*sets):
+        recipe = load_recipe("demo-full-hot", sets).resolved
+        return {retraining.name: retraining for retraining in remedies.retrainings(recipe)}
+
+    by_name = retrainings()
     assert by_name["lower-rate"].settings == {"train.learning_rate": 0.00067}
     assert by_name["kl-to-base"].settings == {"protect.kl_to_base.weight": 1.0}
     assert by_name["replay"].settings["protect.replay.from_base"] == 200
-    on = ["protect.kl_to_base=0.5", "protect.replay={from_base: 100}"]
-    held = load_recipe("demo-full-hot", on).resolved
-    again = {retraining.name: retraining for retraining in remedies.retrainings(held)}
+    again = retrainings("protect.kl_to_base=0.5", "protect.replay={from_base: 100}")
     assert again["kl-to-base"].settings == {"protect.kl_to_base.weight": 1.5}
     assert "already" in again["replay"].why_not
 

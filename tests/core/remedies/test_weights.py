@@ -22,8 +22,6 @@ from finetop.core.remedies.prune import drawn, largest
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
 
-pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
-
 IDS = torch.arange(6, 30)[None]
 
 

@@ -40,7 +40,7 @@ def test_the_step_that_uses_up_the_tokens_is_the_last_and_nothing_is_measured_be
     assert stop.reason == "budget.tokens (1,000) is used up: 1,024 tokens trained"
     done = Stop()
     assert not at(Budget(schema.Budget(tokens=1000), used, done), 9).should_training_stop, "it has finished"
-    assert done.reason == ""
+    assert not done.reason
 
 
 def test_hours_are_those_of_all_jobs_of_the_run():
@@ -56,13 +56,10 @@ def test_hours_are_those_of_all_jobs_of_the_run():
     assert asked.reason == "asked to stop", "what came first"
 
 
-@pytest.mark.parametrize(
-    ("budget", "used", "says"),
-    [
-        (schema.Budget(hours=2), Used(hours=2.5), r"budget\.hours \(2\) is used up: .* 2\.5 hours\. Raise it"),
-        (schema.Budget(tokens=10), Used(tokens=10), r"budget\.tokens \(10\) is used up: 10 tokens trained\. Raise it"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("budget", "used", "says"), [
+    (schema.Budget(hours=2), Used(hours=2.5), r"budget\.hours \(2\) is used up: .* 2\.5 hours\. Raise it"),
+    (schema.Budget(tokens=10), Used(tokens=10), r"budget\.tokens \(10\) is used up: 10 tokens trained\. Raise it"),
+])  # fmt: skip
 def test_to_go_on_with_nothing_left_is_refused(budget, used, says):
     with pytest.raises(BadInput, match=says):
         Budget(budget, used, Stop()).on_train_begin(None, None, None)

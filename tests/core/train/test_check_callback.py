@@ -25,9 +25,6 @@ from finetop.core.runtime import event_log, stop_signal
 from finetop.core.runtime.home import Home
 from finetop.core.train import check_callback
 
-# PEFT uses an attribute that transformers renamed.
-pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
-
 ROWS = [chat(f"What is {n}?", f"{n * n}.") for n in range(1, 25)]
 # The first step of a warm-up has the learning rate 0: certainly OK. The second and third destroy the model.
 DESTRUCTIVE = {

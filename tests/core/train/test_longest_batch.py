@@ -14,8 +14,6 @@ from finetop.core.runtime.home import Home
 from finetop.core.train import longest_batch
 from finetop.core.train.objectives import sft
 
-pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
-
 CONVERSATIONS = [
     {"prompt": f"What is {n}?", "completion": f"It is {n * n}. " * (1 + n % 5)} for n in range(1, 19)
 ]
@@ -185,13 +183,14 @@ def test_the_longest_rows_are_those_that_it_takes():
     assert longest_batch.longest(table, 5) == [2, 1, 0, 2, 1]
 
 
-@pytest.mark.parametrize(
-    ("said", "device", "wanted"),
-    [("auto", "cpu", False), ("auto", "cuda:0", True), ("auto", "mps", True), (True, "cpu", True),
-     (False, "cuda:0", False)],
-)  # fmt: skip
-def test_it_is_done_where_the_recipe_or_the_device_wants_it(said, device, wanted, tiny_model, tmp_path):
-    assert longest_batch.is_wanted(recipe_of(tmp_path, tiny_model, tries=said), device) is wanted
+def test_it_is_done_where_the_recipe_or_the_device_wants_it(tiny_model, tmp_path):
+    auto, on, off = (recipe_of(tmp_path, tiny_model, tries=tries) for tries in ("auto", True, False))
+    assert [longest_batch.is_wanted(auto, device) for device in ("cpu", "cuda:0", "mps")] == [
+        False,
+        True,
+        True,
+    ]
+    assert longest_batch.is_wanted(on, "cpu") and not longest_batch.is_wanted(off, "cuda:0")
 
 
 def test_of_several_rows_the_last_is_a_token_shorter_so_that_a_mask_is_there_where_one_is_made():

@@ -115,7 +115,6 @@ def test_full_tuning_in_float16_that_can_t_fit_is_refused_with_what_would(monkey
     assert refused.value.hint.startswith("Set method.name to lora")
 
 
-@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 def test_what_moves_beside_an_adapter_is_float32_in_float16_and_rounded_for_a_check(tiny_model):
     """As heads and norms, which PEFT leaves in the base's format: a scaler rejects float16 gradients."""
     base = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float16)

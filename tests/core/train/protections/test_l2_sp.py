@@ -7,8 +7,6 @@ from safetensors.torch import load_file
 
 from finetop.core.train.protections import l2_sp
 
-pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
-
 
 @pytest.fixture(scope="module")
 def bench(tiny_model):
