@@ -24,7 +24,7 @@ from finetop.core.runtime import failures
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.train import check_callback, loss_scale, paged, parallel
 from finetop.core.train.resume import random_state
-from finetop.core.train.trainer_args import recompute_activations
+from finetop.core.train.trainer_args import mixed_dtype, recompute_activations
 
 # Bytes; the buffers that a forward pass may change (rotary angles for long rows) are small.
 LARGEST_BUFFER = 1 << 20
@@ -174,7 +174,7 @@ def _as_prepared(trainer: Any, device: str) -> Iterator[None]:
     from accelerate.utils import convert_outputs_to_fp32
 
     arguments, model = trainer.args, trainer.model
-    dtype = torch.bfloat16 if arguments.bf16 else torch.float16 if arguments.fp16 else None
+    dtype = mixed_dtype(arguments)
     if dtype is None:
         yield
         return

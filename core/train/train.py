@@ -98,6 +98,7 @@ def train(
         parallel,
         protection_callback,
         samples,
+        slow_scan,
         start_gap,
         stop_early,
         target_probe,
@@ -106,7 +107,7 @@ def train(
     )
     from finetop.core.train.meter import Meter
     from finetop.core.train.protections import Base
-    from finetop.core.train.resume import random_state, resume
+    from finetop.core.train.resume import random_state, resume, saving
 
     silence_libraries()
     if point is not None:
@@ -133,6 +134,7 @@ def train(
     model = trainer_setup.prepare(recipe, base, tokenizer, loaded, examples.train, home)
     protection_callback.hold(recipe, model)
     model = parallel.divide(recipe, model, device, dtype)
+    slow_scan.report(model, events)
     if point is None:
         start_gap.report(recipe.method.name, model, examples.train, events)
     setup = Setup(
@@ -176,7 +178,7 @@ def train(
     longest_batch.try_worst(trainer, recipe, device, events, checks)
     resume.repeatable(trainer, recipe.train.seed)
     pacer.evaluate = trainer.evaluate
-    pacer.keep_state = partial(resume.keep, trainer) if recipe.train.resumable else None
+    pacer.keep_state = partial(saving.keep, trainer) if recipe.train.resumable else None
     resume.announce(point, run_folder, trainer.args.max_steps, events)
     if collectives.rank():  # dropout must differ between ranks
         random_state.seed(recipe.train.seed + collectives.rank())

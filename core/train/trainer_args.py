@@ -74,6 +74,13 @@ def recompute_activations(model: Any, arguments: Any) -> None:
         model.activation_checkpointing_enable(activation_checkpointing_kwargs=options)
 
 
+def mixed_dtype(arguments: Any) -> Any:
+    """Return torch's 16-bit dtype of mixed precision; None without it."""
+    import torch
+
+    return torch.bfloat16 if arguments.bf16 else torch.float16 if arguments.fp16 else None
+
+
 def configure(
     config: Any, values: dict[str, Any], raw: dict[str, Any], own: Mapping[str, str] | None = None
 ) -> Any:

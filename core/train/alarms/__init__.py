@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What an alarm must know of the run that it watches."""
+    """The facts of a run that an alarm needs."""
 
     steps: int  # planned
     loss_falls: bool = True  # the loss shows how well the run learns
@@ -46,10 +46,10 @@ class Alarm(Configured[Options]):
 
     @abstractmethod
     def watch(self, options: Options, run: Run) -> Watch | None:
-        """Make what looks at the numbers of a run; None where they say nothing of the kind.
+        """Return a watch on a run's metrics; None if they can't show this problem.
 
-        A watch knows what it is fed, step by step, and no clock, no file and no library of training. It speaks once
-        when something begins, and once when it is over; in between it is silent.
+        A watch reads only what it is given, step by step: no clock, no file, no training library. It reports once when
+        a problem begins and once when it is over.
         """
 
 
@@ -77,7 +77,7 @@ class Alarms:
         self.watches: dict[str, Watch] = {}
 
     def begin(self, steps: int) -> None:
-        """Watch a run of so many planned steps; 0 if that is not known."""
+        """Watch a run of this many planned steps; 0 if unknown."""
         name = self.recipe.objective.name
         loss_falls = name not in OBJECTIVES.names() or OBJECTIVES.load(name).loss_falls
         self.watches = watches(self.recipe, Run(steps, loss_falls, self.recipe.drift.limit))

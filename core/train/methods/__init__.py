@@ -1,4 +1,4 @@
-"""Which weights move: a file a method, and a table where PEFT's class alone differs."""
+"""Methods: which weights are trained. One file each, and a table of those that differ only in PEFT's class."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Method(MethodFacts[Options]):
-    """Which weights move: a file, or a row of the table where PEFT's class alone differs."""
+    """Decides which weights are trained: a file, or a row of the table."""
 
     quantized = _start.ALL_FORMATS
     bounded_rank = False  # an adapted layer must have as many directions as the rank
@@ -34,11 +34,11 @@ class Method(MethodFacts[Options]):
         """Return the model with the right weights trainable. Raises BadInput for an option that does not fit it."""
 
     def optimizer(self, model: Any, options: Options, arguments: TrainingArguments) -> Optimizer | None:
-        """Make an optimizer in place of the trainer's; None where the trainer's will do."""
+        """Build an optimizer to replace the trainer's; None to keep the trainer's."""
         return None
 
     def callbacks(self, options: Options) -> list[TrainerCallback]:
-        """Make the callbacks of transformers that it needs around its steps."""
+        """Return the transformers callbacks that it needs."""
         return []
 
 

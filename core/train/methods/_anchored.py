@@ -102,10 +102,7 @@ def _factors(layer: Any, rank: int, begin: Callable[[Any], None]) -> tuple[Tenso
 
 def _whole(base: Any) -> Tensor:
     """Return a layer's weight in floating point, dequantized if necessary."""
-    if base.weight.is_floating_point():
-        whole: Tensor = base.weight.data
-        return whole
     from peft.utils.integrations import dequantize_module_weight
 
-    plain: Tensor = dequantize_module_weight(base)
-    return plain.detach()
+    whole: Tensor = dequantize_module_weight(base)  # as it is, if it is not quantized
+    return whole.detach()

@@ -1,4 +1,4 @@
-"""What the weights learn from: a file an objective, found by listing this folder."""
+"""Objectives: what the weights learn from. One file each, found by listing this folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Objective(ObjectiveFacts[Options]):
     own_model = False  # load_model returns another model than the causal one that the recipe names
 
     def make_tokenizer(self, options: Options, base: ResolvedModel, rows: ReadData) -> Tokenizer:
-        """Return the tokenizer that it trains with: the base's, or one made of the rows."""
+        """Return the tokenizer to train with: the base's, or one trained on the rows."""
         from finetop.core.models import load
 
         tokenizer = load.load_tokenizer(base)

@@ -28,8 +28,8 @@ from finetop.core.train.ppo.rollouts import Batch
 from finetop.core.train.resume import state_files
 from finetop.core.train.resume.resume import put_at
 from finetop.core.train.stochastic_adamw import weight_groups
-from finetop.core.train.trainer_args import recompute_activations
-from finetop.core.train.trainers.reward_sum import RewardSum
+from finetop.core.train.trainer_args import mixed_dtype, recompute_activations
+from finetop.core.train.trainers.reward_sum import RewardScores, RewardSum
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer, TrainingArguments
@@ -71,7 +71,7 @@ class PolicyTrainer:
             Reference(model, settings.temperature, adapter_keeps_base=adapter_keeps_base),
             end_tokens(model, tokenizer),
             together=arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps,
-            sixteen_bits=sixteen_bits_of(arguments),
+            sixteen_bits=mixed_dtype(arguments),
         )
         # Both optimizers share the loss scale: the value learns through the policy's loss.
         self.scaler = torch.amp.GradScaler(self.device.type) if arguments.fp16 else None
@@ -243,19 +243,15 @@ class PolicyTrainer:
         self.rollout = rollouts.whitened(batches) if settings.whiten else batches
         self.order = chance.order_of(settings.minibatches, steps, settings.passes, seed, self.rollout_number)
         self.rollout_number += 1
-        divergence = float(torch.cat(nats).mean())
+        measured = _measured(rewards, answers, nats)
         metrics = {
-            "reward": fmean(rewards.total),
-            "reward_deviation": advantages.seen_more(advantages.RewardMoments(), rewards.total).deviation,
-            "answer_kl": divergence,
+            **measured,
             "kl_coefficient": self.coefficient,
-            "response_tokens": fmean(map(len, answers)),
             "unfinished": fmean(unfinished),
             "explained_variance": advantages.explained_variance(values, returns, mask),
-            **{f"part/{name}": fmean(part_rewards) for name, part_rewards in rewards.parts.items()},
         }
         self.coefficient = advantages.next_coefficient(
-            self.coefficient, divergence, settings.kl_target, settings.kl_horizon, len(prompts)
+            self.coefficient, measured["answer_kl"], settings.kl_target, settings.kl_horizon, len(prompts)
         )
         return metrics
 
@@ -349,15 +345,8 @@ class PolicyTrainer:
         rewards = self.writer.pay(rows, answers)
         size = self.args.per_device_eval_batch_size
         _, nats = self._judge(rows, answers, [0.0] * len(rows), size, len(rows))
-        reward = fmean(rewards.total)
-        metrics = {
-            "loss": -reward,
-            "reward": reward,
-            "reward_deviation": advantages.seen_more(advantages.RewardMoments(), rewards.total).deviation,
-            "answer_kl": float(torch.cat(nats).mean()),
-            "response_tokens": fmean(map(len, answers)),
-            **{f"part/{name}": fmean(values) for name, values in rewards.parts.items()},
-        }
+        measured = _measured(rewards, answers, nats)
+        metrics = {**measured, "loss": -measured["reward"]}
         return {f"eval_{name}": value for name, value in metrics.items()}
 
     def _log(self, metrics: dict[str, float]) -> None:
@@ -365,9 +354,17 @@ class PolicyTrainer:
         self.control = self.callback_handler.on_log(self.args, self.state, self.control, logs)
 
 
-def sixteen_bits_of(arguments: TrainingArguments) -> torch.dtype | None:
-    """Return the 16-bit format of mixed precision; None without it."""
-    return torch.bfloat16 if arguments.bf16 else torch.float16 if arguments.fp16 else None
+def _measured(
+    rewards: RewardScores, answers: Sequence[Sequence[int]], nats: Sequence[torch.Tensor]
+) -> dict[str, float]:
+    """Return the metrics of answers, of a rollout or an evaluation; `nats` are those from the reference."""
+    return {
+        "reward": fmean(rewards.total),
+        "reward_deviation": advantages.seen_more(advantages.RewardMoments(), rewards.total).deviation,
+        "answer_kl": float(torch.cat(list(nats)).mean()),
+        "response_tokens": fmean(map(len, answers)),
+        **{f"part/{name}": fmean(values) for name, values in rewards.parts.items()},
+    }
 
 
 def make_optimizer(model: Any, arguments: TrainingArguments) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,11 +98,8 @@ class Reference:
 
     def logprobs(self, ids: Tensor, attention: Tensor, answers: int) -> Tensor:
         """Return the reference's log-probability of each token of the answers, as `Reader.read` does."""
-        with torch.no_grad():
-            if not self.is_same:
-                return self.reader.read(ids, attention, answers, with_entropy=False).logprobs
-            with self.model.disable_adapter():
-                return self.reader.read(ids, attention, answers, with_entropy=False).logprobs
+        with torch.no_grad(), self.model.disable_adapter() if self.is_same else nullcontext():
+            return self.reader.read(ids, attention, answers, with_entropy=False).logprobs
 
 
 def switch_dropout_off(model: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""Protections against forgetting while a model trains: a file each, found by listing this folder."""
+"""Protections against forgetting during training: one file each, found by listing this folder."""
 
 from __future__ import annotations
 
@@ -59,20 +59,20 @@ def zero_if_none(weight: torch.Tensor) -> torch.Tensor:
 
 
 class Protection(recipe_protections.ProtectionFacts[Options]):
-    """What holds a model to what it knew while it trains, set under `protect:` by its file's name; off by default."""
+    """Keeps a model from forgetting while it trains; set under `protect:` by its file's name, off by default."""
 
     def require(self, config: Any, options: Options) -> None:
-        """Require that it fits the model's config.json. Raises BadInput."""
+        """Check that it fits the model's config.json. Raises BadInput."""
 
     def rows(self, options: Options, base: Base, train: list[AnyExample]) -> list[AnyExample]:
-        """Return the examples to train on, made while the base is in memory, before the method is."""
+        """Return the examples to train on; the base is in memory, the method is not applied yet."""
         return train
 
     def hold(self, options: Options, model: Any) -> None:
-        """Keep weights from moving, once the method has chosen which do."""
+        """Freeze weights that the method would train."""
 
     def begin(self, options: Options, setup: Setup, trainer: Any) -> Acting:
-        """Return what acts in each step, of one with `steps`."""
+        """Return what acts in each step; only called if `steps` is true."""
         raise NotImplementedError
 
 

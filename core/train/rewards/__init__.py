@@ -1,4 +1,4 @@
-"""Verifiable rewards: what an answer earns by rules, a file each found by listing this folder; and their settings.
+"""Verifiable rewards: rules that score answers, one file each, found by listing this folder; and their settings.
 
 The rules of suites are rewards too: 1 where they hold, else 0. A rule is data; no recipe brings code.
 """
@@ -63,10 +63,10 @@ class Reward(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class RewardRule(Plugin):
-    """A verifiable reward: what an answer earns by a rule."""
+    """A rule that scores an answer."""
 
-    takes: ValueKind = "nothing"  # the kind of value that it takes
-    needs_answer = False  # whether the row must say the right answer
+    takes: ValueKind = "nothing"  # kind of the rule's value
+    needs_answer = False  # compares with the row's right answer
 
     @abstractmethod
     def score(self, text: str, value: Any, answer: str | None) -> float:
