@@ -10,9 +10,12 @@ from finetop.core.protocol.events import Alarm
 if TYPE_CHECKING:
     from finetop.core.runtime.event_log import EventLog
 
+# Four texts through four layers 192 wide: 1.4 CPU s forward and backward at 64 tokens, 6.0 at 128. At 1,024 that is six
+# minutes: the gradient of each of a text's tokens is added to a tensor of all of them.
 TEXT = (
-    "mamba_ssm is not installed: this model's state-space layers are computed token by token, and a step takes many "
-    "times as long, minutes on a busy CPU (lower data.max_tokens, or install mamba_ssm and causal_conv1d on a GPU)"
+    "mamba_ssm is not installed: this model's state-space layers are computed token by token, and a step's time grows "
+    "with the square of the texts' length, to minutes (lower data.max_tokens; on a GPU, install mamba_ssm and "
+    "causal_conv1d)"
 )
 
 
