@@ -56,7 +56,8 @@ def test_knowledge_that_changes_goes_where_it_is_answered_soonest_if_that_is_pro
     assert "Yet" not in advice_text
     misled = msgspec.structs.replace(LORA, news=news("train", 0.5, 0.1, 310.0))
     worse = "With them lora (0.50 to 0.10, by 0.40 [0.30, 0.50]) answered worse"
-    assert worse in texts([RETRIEVAL, misled])["changing knowledge"]
+    lost = texts([RETRIEVAL, misled])["changing knowledge"]
+    assert worse in lost and "Not proven" not in lost
     learned = msgspec.structs.replace(LORA, news=news("train", 0.1, 0.9, 310.0))
     both = texts([RETRIEVAL, learned])["changing knowledge"]
     assert both.startswith("Either way") and "then lora, after 5.2 min of training" in both
@@ -66,6 +67,9 @@ def test_knowledge_that_changes_goes_where_it_is_answered_soonest_if_that_is_pro
     nobody = texts([LORA, row("prompt", 0.1, -0.3, news=News("", Score(0.1, 0, 0.2, 20)))])
     assert nobody["changing knowledge"].startswith("No approach is proven to answer new facts better")
     assert nobody["changing knowledge"].endswith("prompt learned none of them.")
+    fewer = [msgspec.structs.replace(RETRIEVAL, news=news("index", 3.0, 1.0, 0.5)),
+             msgspec.structs.replace(LORA, news=news("train", 3.0, 0.5, 310.0))]  # fmt: skip
+    assert "Best on them is lora." in texts(fewer, "nats_per_token")["changing knowledge"]
     none = [msgspec.structs.replace(row_measured, news=None) for row_measured in (RETRIEVAL, LORA)]
     assert texts(none)["changing knowledge"].startswith("Not measured")
 

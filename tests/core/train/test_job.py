@@ -3,12 +3,11 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import pytest
+from python_call import call
 from safetensors.numpy import load_file
 from tiny_run import IN_SUITE, chat, curve, of, read_events, recipe_text, write_rows, write_suite
 from waiting import TORCH_LIMIT_S, wait_until
@@ -49,17 +48,8 @@ def make_job(tmp_path, tiny_model, rows=ROWS, **sections):
 
 
 def finish(job):
-    done = subprocess.run(
-        [sys.executable, "-c", JOB, str(job)],
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-        cwd=job,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=TORCH_LIMIT_S,
-        check=False,
-    )
-    return done.returncode, done.stdout, read_events(job)
+    done = call("-c", JOB, job, cwd=job, HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1")
+    return done.returncode, done.stdout + done.stderr, read_events(job)
 
 
 @pytest.fixture

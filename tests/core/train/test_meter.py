@@ -39,78 +39,77 @@ def test_a_sensor_that_fails_is_left_out_and_ends_nothing(monkeypatch):
 
 
 @pytest.fixture
-def meter_of(tmp_path, monkeypatch):
-    """Return a function that makes a meter on a GPU of a fake NVML, with a power of 300 W."""
+def cards(tmp_path):
     cards = Cards(tmp_path / "nvml.json")
     cards.change(0, joules=1000.0)
+    return cards
+
+
+@pytest.fixture
+def make(tmp_path, cards, monkeypatch):
+    """Return a function that makes a meter on a GPU of a fake NVML, with a power of 300 W."""
     monkeypatch.setattr(
         meters, "energy_counter", lambda device: gpus.energy_counter(FakeNvml(cards.file), UUIDS[0])
     )
     monkeypatch.setattr(meters, "gpu_facts", lambda device: {"gpu_watts": 300.0})
     monkeypatch.setattr(gpu_share, "_own", gpu_share._Own())
 
-    def make(**more):
+    def made(**more):
         log = event_log.EventLog(tmp_path / "events.jsonl")
         meter = Meter(log, "cuda:0", {}, SimpleNamespace(begin=lambda steps: None), **more)
         meter.on_train_begin(None, SimpleNamespace(global_step=0, num_input_tokens_seen=0, max_steps=9), None)
         return meter
 
-    return make, cards
+    return made
 
 
-def test_energy_is_what_the_gpu_counted_and_goes_on_in_a_resumed_run(meter_of):
-    make, cards = meter_of
+def energy_of(meter, seconds=1.0):
+    """Return the run's energy after one more look at the GPU."""
+    meter._look_at_gpu(meter.began + seconds)
+    meter.take_energies(meter.own_energy())
+    return meter.energy_wh
+
+
+def test_energy_is_what_the_gpu_counted_and_goes_on_in_a_resumed_run(make, cards):
     meter = make()
     cards.change(0, joules=1000.0 + 3600 * 20)
-    meter._look_at_gpu(meter.began + 1.0)
-    meter.take_energies(meter.own_energy())
-    assert meter.energy_wh == pytest.approx(20.0)
+    assert energy_of(meter) == pytest.approx(20.0)
     cards.change(0, joules=1000.0 + 3600 * 500)  # while no job of this run was running
     again = make(energy_wh=meter.energy_wh)
     assert again.energy_wh == pytest.approx(20.0)
     cards.change(0, joules=1000.0 + 3600 * 503)
-    again._look_at_gpu(again.began + 1.0)
-    again.take_energies(again.own_energy())
-    assert again.energy_wh == pytest.approx(23.0)
+    assert energy_of(again) == pytest.approx(23.0)
 
 
-def test_without_a_counter_energy_is_power_over_time_and_without_both_there_is_none(meter_of, monkeypatch):
-    make, cards = meter_of
+def test_without_a_counter_energy_is_power_over_time_and_without_both_there_is_none(make, cards, monkeypatch):
     cards.change(0, joules=None)
-    meter = make(energy_wh=50.0)
-    meter._look_at_gpu(meter.began + 3600.0)
-    meter.take_energies(meter.own_energy())
-    assert meter.energy_wh == pytest.approx(50.0 + 300.0)
+    assert energy_of(make(energy_wh=50.0), 3600.0) == pytest.approx(50.0 + 300.0)
     monkeypatch.setattr(meters, "gpu_facts", lambda device: {})
     meter = make()
-    meter._look_at_gpu(meter.began + 1.0)
-    assert meter.own_energy() == [0]
-    meter.take_energies([0])
-    assert meter.energies == []
+    energy_of(meter)
+    assert (meter.own_energy(), meter.energies) == ([0], [])
 
 
-def test_on_a_shared_gpu_energy_and_power_are_the_jobs_part_and_said_to_be(meter_of, tmp_path, capsys):
-    make, cards = meter_of
+def test_on_a_shared_gpu_energy_and_power_are_the_jobs_part_and_said_to_be(
+    make, cards, tmp_path, monkeypatch, capsys
+):
     gpu_share.begin(tmp_path, None)
     meter = make()
     gpu_share.write_share(tmp_path, GpuShare(40.0, ("other",), (2,)))
     meter.device = "cpu"  # its memory has no limit here
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("finetop.core.train.meter.keep_to", lambda gib, device: None)
-        cards.change(0, joules=1000.0 + 7200)
-        meter._look_at_gpu(meter.began + 1.0)
-    meter.take_energies(meter.own_energy())
-    assert (meter.energy_wh, meter.gpu["gpu_watts"]) == (pytest.approx(1.0), 150.0)
+    monkeypatch.setattr(meters, "keep_to", lambda gib, device: None)
+    cards.change(0, joules=1000.0 + 7200)
+    assert (energy_of(meter), meter.gpu["gpu_watts"]) == (pytest.approx(1.0), 150.0)
     meter.on_train_end(None, SimpleNamespace(global_step=9, max_steps=9), None)
     assert "energy: 1 Wh of its share of the GPU, over the whole run" in capsys.readouterr().out
 
 
-def test_a_neighbour_that_comes_and_goes_moves_the_limit(meter_of, tmp_path, monkeypatch, capsys):
+def test_a_neighbour_that_comes_and_goes_moves_the_limit(make, tmp_path, monkeypatch, capsys):
     held = []
     monkeypatch.setattr(meters, "keep_to", lambda gib, device: held.append((gib, device)))
     gpu_share.write_share(tmp_path, GpuShare(None, (), (1,)))
     gpu_share.begin(tmp_path, None)
-    meter = meter_of[0]()
+    meter = make()
     meter._look_at_gpu(1.0)
     assert held == []
     for share in (GpuShare(49.0, ("second",), (2,)), GpuShare(None, (), (1,))):

@@ -4,16 +4,14 @@ The native half is compiled on the spot; without a compiler the tests skip.
 """
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pretended_guard
 import pytest
+from python_call import call
 from tiny_run import of, read_events
 
 from finetop.core.protocol.events import Metrics, Planned
@@ -40,6 +38,7 @@ ALLOWED = (
 )
 
 pytestmark = pytest.mark.skipif(bool(pretended_guard.why_not()), reason=pretended_guard.why_not())
+HOURS_S = 4 * 3600.0  # of all methods
 REPORT = RIG.parent / "bench" / "gpu_report.py"
 GPU_FILES = ("test_gpu.py", "approaches/test_measuring.py", "select/test_selectors.py")
 
@@ -47,17 +46,6 @@ GPU_FILES = ("test_gpu.py", "approaches/test_measuring.py", "select/test_selecto
 @pytest.fixture(scope="module")
 def library(request):
     return pretended_guard.build(request.config.cache.mkdir("pretended-gpu"))
-
-
-def call(*words, cwd=None, **variables):
-    return subprocess.run(
-        [sys.executable, *map(str, words)],
-        env={**os.environ, **variables},
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def run(library, model, home, *names, card=""):
@@ -68,7 +56,7 @@ def run(library, model, home, *names, card=""):
         "CUDA_VISIBLE_DEVICES": "GPU-0",
     }
     quiet = {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(RIG), "PYTHONWARNINGS": "ignore"}
-    done = call(RIG / "pretended_runs.py", home, model, *names, **own, **quiet)
+    done = call(RIG / "pretended_runs.py", home, model, *names, limit_s=HOURS_S, **own, **quiet)
     assert done.returncode == 0, done.stderr[-3000:]
     outcomes = [json.loads(line) for line in done.stdout.splitlines()]
     for outcome in outcomes:  # without line numbers
@@ -124,7 +112,7 @@ def test_a_t4_trains_in_float16_with_a_loss_scale_and_nothing_is_emulated(librar
 def test_the_report_of_a_gpu_measures_all_that_is_installed(library, tmp_path):
     page = tmp_path / "report.md"
     own = {pretended_guard.LIBRARY: str(library), "TMPDIR": str(tmp_path)}
-    done = call(REPORT, "--pretended", "--seconds", "3600", "--to", page, **own)
+    done = call(REPORT, "--pretended", "--seconds", "3600", "--to", page, limit_s=HOURS_S, **own)
     assert done.returncode == 0, done.stderr[-3000:]
     text = page.read_text()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "|" in line]
@@ -157,7 +145,9 @@ def test_tests_marked_gpu_pass_on_it_but_for_those_that_need_more_than_a_device(
     files = [root / "tests" / "core" / name for name in GPU_FILES]
     words = ["-m", "pytest", "-rs", "--pretended-gpu", "-m", "gpu", "-W", "default", *files]
     own = {pretended_guard.LIBRARY: str(library), "FINETOP_PRETENDED_CARD": card}
-    done = call(*words, "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'base'}", cwd=root, **own)
+    done = call(
+        *words, "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'base'}", cwd=root, limit_s=HOURS_S, **own
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"[1-9]\d* passed", done.stdout), done.stdout
     for lack in ("memory", "kernels", "driver"):

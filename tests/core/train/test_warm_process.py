@@ -9,6 +9,7 @@ from pathlib import Path
 import fake_nvml
 import pytest
 from fake_nvml import UUIDS, Cards
+from python_call import call
 from waiting import LIMIT_S, TORCH_LIMIT_S, wait_until as until
 
 from finetop.core.runtime import gpus
@@ -31,14 +32,7 @@ raise SystemExit(run_job.main())
 
 
 def wait_with(told, tmp_path):
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM, "--warm", str(tmp_path / "spare.json")],
-        input=told,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-    )
+    return call("-c", PROGRAM, "--warm", tmp_path / "spare.json", told=told, limit_s=LIMIT_S)
 
 
 def test_it_becomes_the_job_that_it_is_told(tmp_path):
@@ -60,14 +54,8 @@ def test_it_begins_no_cuda(tmp_path):
     """What it imports and rehearses reads the GPU's facts from NVML, and recognises it."""
     cards = Cards(tmp_path / "nvml.json", count=2)
     cards.change(1, capability=[9, 0])
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(RIG / "cuda_calls.py"), str(cards.file)],
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": UUIDS[1], "PYTHONPATH": str(RIG)},
-        capture_output=True,
-        text=True,
-        timeout=TORCH_LIMIT_S,
-        check=False,
-    )
+    own = {"CUDA_VISIBLE_DEVICES": UUIDS[1], "PYTHONPATH": str(RIG)}
+    done = call("-W", "ignore", RIG / "cuda_calls.py", cards.file, **own)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["meanwhile"] == []
