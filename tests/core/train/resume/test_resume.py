@@ -29,6 +29,9 @@ OWN = {
 }  # fmt: skip
 
 
+SHORT = {"epochs": None, "max_steps": 2, "grad_accumulation": 1}
+
+
 class Run:
     """A run in its own home, whose jobs run in this process."""
 
@@ -78,12 +81,12 @@ def test_a_run_goes_on_in_the_format_it_began_in(tmp_path, tiny_model, monkeypat
     speeds = {"float32": cpu_formats.Speeds(343, 177), "bfloat16": cpu_formats.Speeds(232, 767)}
     other = "bfloat16" if began == "float32" else "float32"
     monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda: True)
-    run = Run(tmp_path, tiny_model, model={"dtype": "auto"}, train={"max_steps": 4, "epochs": None})
+    run = Run(tmp_path, tiny_model, model={"dtype": "auto"}, train={**SHORT, "save_every": 1})
     config = tmp_path / "model" / "config.json"
     shutil.copytree(tiny_model, config.parent)
     config.write_text(json.dumps({**json.loads(config.read_text()), "dtype": "bfloat16"}))
     run.settings["model"]["id"] = str(config.parent)
-    for step, faster in ((None, began), (2, other)):
+    for step, faster in ((None, began), (1, other)):
         monkeypatch.setattr(cpu_formats, "measured", lambda _, faster=faster: speeds[faster])
         _, happened = run.job(step)
         (planned,) = of(events.Planned, happened)
@@ -200,7 +203,7 @@ def test_budgets_hold_where_answers_are_written_in_groups(tmp_path, tiny_model, 
 
 
 PATIENT = {
-    "epochs": None, "max_steps": 40, "save_every": 5, "eval_every": 2, "keep_checkpoints": 1, "keep": "best",
+    **SHORT, "max_steps": 40, "save_every": 5, "eval_every": 2, "keep_checkpoints": 1, "keep": "best",
     "stop_early": {"patience": 3}, "learning_rate": 0.5, "schedule": "constant", "warmup_steps": 0,
 }  # fmt: skip
 
