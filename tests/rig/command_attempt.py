@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+from metric_files import put, values_of
 
 from finetop.core.external import client, reading
 from finetop.core.external.recipe import CommandRequest, command_recipe
@@ -48,10 +49,7 @@ class Attempt:
         )
 
     def append(self, name: str, content: str | bytes) -> None:
-        path = self.work / name if name != "log.txt" else self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+        put((self.work if name != "log.txt" else self.folder) / name, content, adds=True)
 
     def finish(self) -> None:
         reading.finish(self.job())
@@ -62,11 +60,4 @@ class Attempt:
         return [line.e for line in lines]
 
     def steps(self, key: str = "loss") -> Steps:
-        """Return the steps of a metric, as the store has them."""
-        steps: Steps = []
-        for event in self.seen():
-            if isinstance(event, events.Resumed):
-                steps = [step for step in steps if step <= event.step]
-            if isinstance(event, events.Metrics) and key in event.values:
-                steps.append(event.step)
-        return steps
+        return [step for step, _ in values_of(self.seen(), key)]
