@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import struct
+import subprocess
+import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -141,6 +144,19 @@ def values_of(seen: Iterable[events.Event], name: str = "loss") -> list[tuple[in
             value = event.values[name]
             points.append((event.step, float(event.bad[name]) if value is None else value))
     return points
+
+
+@contextmanager
+def other_command(path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Have a file open in a process of another command."""
+    script = "import sys; file = open(sys.argv[1], 'ab'); print('open', flush=True); sys.stdin.read()"
+    own = {"FINETOP_METRICS": "/other/metrics.jsonl", "WANDB_DIR": "/w", "SECRET": "1"}
+    words, pipe = [sys.executable, "-c", script, str(path)], subprocess.PIPE
+    with subprocess.Popen(words, env={**os.environ, **own}, stdin=pipe, stdout=pipe) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"open\n"
+        yield process
+        process.kill()
 
 
 @dataclass

@@ -12,6 +12,7 @@ from textwrap import dedent
 import command_runs
 import pytest
 from command_runs import stored, submit
+from metric_files import put
 from rig import Rig
 from tiny_run import chat, write_rows
 from waiting import TORCH_LIMIT_S, wait_until
@@ -88,19 +89,16 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 
 
 def script(folder: Path, text: str, name: str = "train.py") -> Path:
-    folder.mkdir(exist_ok=True)
-    file = folder / name
-    file.write_text(dedent(text))
-    return file
+    return put(folder / name, dedent(text))
 
 
-def require_checked(rig: Rig, name: str, steps: list[int]) -> None:
+def require_checked(rig: Rig, name: str, steps: list[int], verb: str = "command") -> None:
     """Wait until a run has ended, and require that its numbers are there, its output imported, and a check queued."""
     row = rig.wait_state(name, *ENDS, limit_s=TORCH_LIMIT_S)
     assert word(row.state) == "finished", rig.about(name)
     assert row.state.cause == "", row.state
     wait_until(lambda: "check" in verbs(rig, name), lambda: rig.about(name))
-    assert verbs(rig, name) == ["command", "import", "check"]
+    assert verbs(rig, name) == [verb, "import", "check"]
     assert stored(rig, name) == steps
     assert row.step == steps[-1]
 
@@ -182,18 +180,9 @@ def test_a_stop_ends_both_ranks_of_accelerate(rig, tmp_path):
     folder = tmp_path / "ranks"
     file = script(folder, RANKS)
     # --multi_gpu: with --cpu accelerate starts one process; Accelerator(cpu=True) takes gloo all the same
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    more = [
-        "--num_machines",
-        "1",
-        "--mixed_precision",
-        "no",
-        "--dynamo_backend",
-        "no",
-        "--main_process_port",
-        "0",
-    ]
-    name = submit(rig, folder, [*launch, *more, str(file)], "ranks", "command.grace_s=120")
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
+    more = "--num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no --main_process_port 0"
+    name = submit(rig, folder, [*launch, *more.split(), str(file)], "ranks", "command.grace_s=120")
     wait_until(lambda: rig.ask(GetRun(name)).row.step >= 5, lambda: rig.about(name), TORCH_LIMIT_S)
     below = processes.descendants(rig.process_of(name))
     assert len([pid for pid in below if processes.environment_of(pid).get("WORLD_SIZE") == "2"]) == 2
@@ -214,14 +203,9 @@ def test_a_trainer_that_runs_already_is_watched_to_its_end_and_not_touched(rig, 
         words = [sys.executable, str(file), str(tiny_model), "40"]
         program = subprocess.Popen(words, cwd=folder, stdout=log, stderr=log)
     request = CommandRequest(tuple(words), folder, output="out", base=str(tiny_model), objective=WATCHED)
-    loaded = command_recipe(request)
-    start = processes.start_time(program.pid)
+    loaded, start = command_recipe(request), processes.start_time(program.pid)
     log_file = str(folder / "log.txt")
     watch = Watch(loaded.resolved, loaded.text, "watched", program.pid, str(start), log_file)
     name = rig.ask(watch).name
     assert program.wait(TORCH_LIMIT_S) == 0
-    row = rig.wait_state(name, *ENDS, limit_s=TORCH_LIMIT_S)
-    assert word(row.state) == "finished", rig.about(name)
-    wait_until(lambda: "check" in verbs(rig, name), lambda: rig.about(name))
-    assert verbs(rig, name) == ["watch", "import", "check"]
-    assert stored(rig, name) == [*range(2, 41, 2)]
+    require_checked(rig, name, [*range(2, 41, 2)], "watch")
