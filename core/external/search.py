@@ -97,7 +97,7 @@ class Search:
             source = sources.load(name)
             for file in self._files(source, path) if source.is_appended else ():
                 with contextlib.suppress(OSError):
-                    before[str(file)] = sources.Before(*before_of(file))
+                    before[str(file)] = before_of(file)
         return before
 
     def opened(self, name: str, rank: int, path: Path) -> File:
@@ -112,8 +112,7 @@ class Search:
                 return
             named = (self.places.folders[-1] / path).resolve()  # no other link is followed
             if named.is_file():
-                if modified(named) >= self.places.since:
-                    yield named
+                yield from filter(self.places.is_new, (named,))
             else:
                 yield from source.find(replace(self.places, folders=(named,), log=None))
         except OSError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -16,25 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from finetop.core.data.formats import Kind, Record
-    from finetop.core.models.resolved import ResolvedModel
     from finetop.core.recipe.schema import Source
+    from finetop.core.select._losses import Scorer
 
 KINDS: tuple[Kind, ...] = ("conversation", "text", "preference", "labelled", "prompt")
 SAID_EVERY = 2000  # rows
 Report = Callable[[str, int, int], None]  # what is done, rows done, rows in total
-
-
-class Losses(Protocol):
-    """A model that scores answers."""
-
-    base: ResolvedModel
-
-    @property
-    def facts(self) -> dict[str, str]:
-        """Return what its scores depend on."""
-
-    def losses(self, pool: Pool, *, with_prompt: bool) -> list[float | None]:
-        """Return the loss on each answer, nats per token; None if it lies beyond what is read at once."""
 
 
 @dataclass
@@ -44,10 +31,9 @@ class Pool:
     source: Source
     sha256: str
     lines: tuple[int, ...]  # of the rows
-    format: str
     report: Report
     most: int = 0  # the most rows that will be requested
-    scorer: Losses | None = None
+    scorer: Scorer | None = None
     _losses: dict[bool, list[float | None]] = field(default_factory=dict)
 
     @property
@@ -73,7 +59,7 @@ class Pool:
         return self._losses[with_prompt]
 
 
-def open_pool(source: Source, report: Report, sha256: str = "") -> Pool:
+def open_pool(source: Source, report: Report) -> Pool:
     """Read a file once, validating each row. Raises BadInput at the first invalid one."""
     path, lines, format_name = Path(str(source.path)), [], source.format
     if files.listed(path) != [path]:
@@ -87,7 +73,7 @@ def open_pool(source: Source, report: Report, sha256: str = "") -> Pool:
         if len(lines) % SAID_EVERY == 0:
             report("reading", len(lines), 0)
     source = replace(source, format=format_name)
-    return Pool(source, sha256 or source_record.sha256_of(path), tuple(lines), format_name, report)
+    return Pool(source, source_record.sha256_of(path), tuple(lines), report)
 
 
 def answer_of(record: Record) -> str:

@@ -39,10 +39,13 @@ class Places:
     log: Path | None = None  # what it prints; None if another program started it
     since: float = 0.0  # files that were last written before this are of an earlier run (seconds since 1970)
     log_begins: int = 0  # bytes of the log that are of an earlier attempt
-    environment: Mapping[str, str] = field(
-        default_factory=dict
-    )  # of the program, where it says where files go
+    # of the program, where it says where files go
+    environment: Mapping[str, str] = field(default_factory=dict)
     before: Mapping[str, Before] = field(default_factory=dict)  # the files that were there, by their paths
+
+    def is_new(self, file: Path) -> bool:
+        """Return whether a file is there and was written since the program began. Raises OSError."""
+        return file.is_file() and file.stat().st_mtime >= self.since
 
 
 @dataclass

@@ -78,6 +78,14 @@ def has_loss(values: Mapping[str, float]) -> bool:
     return any(key.lower().replace("/", "_") in LOSSES for key in values)
 
 
+def logged(values: Mapping[str, float], last: int) -> tuple[int, dict[str, float]] | None:
+    """Return a line's step and metrics, None without any; a loss without a step counts as the one after `last`."""
+    step, metrics = step_of(values), metrics_of(values)
+    if not metrics or (step is None and not has_loss(metrics)):
+        return None
+    return last + 1 if step is None else step, metrics
+
+
 def total_of(values: Mapping[str, float], known: int = 0) -> int:
     """Return the planned steps, if the values tell them, else those that are known."""
     total = first(values, TOTALS)

@@ -25,7 +25,7 @@ DEPTHS = (
     "logs/",
     "*/",
     "*/*/",
-)  # below the folders of a run; the Trainer's is runs/DATE_HOST/
+)  # below a run's folders; the Trainer's is runs/DATE_HOST/
 MOST_BYTES = 8 << 20  # of one read
 HEAD, FOOT = 12, 4  # bytes: length and its CRC; CRC of the record
 LONGEST = 64 << 20  # bytes of a record: pictures are in here too
@@ -129,9 +129,8 @@ class TensorBoard(Source):
 
     def find(self, places: Places) -> Iterator[Path]:
         for folder in places.folders:
-            for file in (file for depth in DEPTHS for file in folder.glob(depth + PATTERN)):
-                if file.is_file() and file.stat().st_mtime >= places.since:
-                    yield file
+            for depth in DEPTHS:
+                yield from filter(places.is_new, folder.glob(depth + PATTERN))
 
     def open(self, path: Path, places: Places) -> Events:
         return Events(path)

@@ -15,29 +15,15 @@ from finetop.core.wording import data_versions
 
 def selected(source, to, by="difficulty", rows=2):
     to.write_bytes(b"".join(source.read_bytes().splitlines(keepends=True)[:rows]))
-    facts = {
-        "format": 1,
-        "source": {"path": str(source), "sha256": sha256_of(source), "rows": 4},
-        "by": by,
-        "rows": rows,
-        "sha256": sha256_of(to),
-    }
+    first = {"path": str(source), "sha256": sha256_of(source), "rows": 4}
+    facts = {"format": 1, "source": first, "by": by, "rows": rows, "sha256": sha256_of(to)}
     (to.parent / f"{to.stem}.manifest.json").write_text(json.dumps(facts))
 
 
 def mended(source, to):
     to.write_bytes(b"".join(source.read_bytes().splitlines(keepends=True)[:-1]))
-    head = {
-        "manifest": 1,
-        "from": str(source),
-        "from_sha256": sha256_of(source),
-        "from_rows": 5,
-        "to": str(to),
-        "to_sha256": sha256_of(to),
-        "rows": 4,
-        "removed": 1,
-        "mended": 0,
-    }
+    head = {"manifest": 1, "from": str(source), "from_sha256": sha256_of(source), "from_rows": 5}
+    head |= {"to": str(to), "to_sha256": sha256_of(to), "rows": 4, "removed": 1, "mended": 0}
     (to.parent / f"{to.name}.manifest.jsonl").write_text(json.dumps(head) + '\n{"line": 5}\n')
 
 

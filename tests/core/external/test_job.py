@@ -30,7 +30,7 @@ def test_what_earlier_attempts_have_used_of_the_hours_counts(tmp_path):
     attempt = attempt_after(tmp_path / "some", 3599.0)
     end = job.work(attempt.job())
     assert (end.status, end.kind) == ("stopped", "")
-    assert end.cause == "budget.hours (1) is used up: trained for 1 hours"
+    assert end.cause == "budget.hours (1) is used up: trained for 1 hour"
     spent = [event.spent_s for event in attempt.seen() if isinstance(event, events.Phase)]
     assert 3600.0 <= (spent[-1] or 0.0) < 3700.0
     # with none left it does not start

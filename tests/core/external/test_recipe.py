@@ -14,6 +14,7 @@ from finetop.core.recipe.command import argv, environment, output_in, output_of
         (("torchrun", "--nproc", "2", "src/fine tune.py", "--output_dir", "out/my model"), "my-model"),
         (("accelerate", "launch", "-m", "my.trainer"), "my.trainer"),
         (("/opt/bin/mytrainer", "x"), "mytrainer"),
+        (("python3.11", "-m", "my.trainer"), "my.trainer"),
         (("python",), "command"),
         (("python", "日本.py"), "command"),
         ((), "command"),

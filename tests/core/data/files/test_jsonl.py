@@ -70,9 +70,7 @@ def test_a_document_over_lines_is_read_once_its_name_is_the_one_that_is_advised(
     assert read_rows(tmp_path / "faq.json") == [{"a": 1}]
 
 
-def test_reads_rows_with_their_lines_the_longest_too_and_none_without_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reads_rows_with_their_lines_the_longest_too_and_none_without_end(tmp_path, monkeypatch):
     path = tmp_path / "faq.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + GOOD + b"\r\n\r\n" + b'{"a": "\xc3\xa9"}')
     assert list(stream_rows(path)) == [

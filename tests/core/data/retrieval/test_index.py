@@ -40,9 +40,7 @@ def settings(*named: Path) -> retrieval.Settings:
     return retrieval.Settings(documents=tuple(str(path) for path in named))
 
 
-def test_it_finds_a_text_in_two_places_once_and_says_each_time_what_is_passed_over(
-    manuals: Path, home: Home
-) -> None:
+def test_it_finds_a_text_in_two_places_once_and_says_each_time_what_is_passed_over(manuals, home):
     index = retrieval.build(settings(manuals), home)
     hits = index.search("Which roof is RED?", 5)
     assert [hit.chunk.place for hit in hits] == ["manuals/arch.md:3", "manuals/dome.md:3"]
@@ -111,9 +109,7 @@ def test_nothing_to_search_in_is_refused(tmp_path: Path, home: Home) -> None:
         ),
     ],
 )
-def test_odd_settings_are_refused(
-    manuals: Path, home: Home, changes: dict[str, object], message: str
-) -> None:
+def test_odd_settings_are_refused(manuals, home, changes, message):
     with pytest.raises(BadInput) as caught:
         retrieval.build(replace(settings(manuals), **changes), home)  # type: ignore[arg-type]
     assert str(caught.value).startswith(message)
