@@ -171,8 +171,7 @@ class Program:
     environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.log = self.folder / "log.txt"
-        self.log.touch()
+        self.log = put(self.folder / "log.txt", "", adds=True)
         recipe = command_recipe(CommandRequest(("python", "train.py"), self.folder)).recipe
         log = EventLog(None, self.seen.append)
         alarms = Alarms(recipe, log)

@@ -1,7 +1,7 @@
 """What the program prints: the Trainer's dicts, JSON, `step 5/100 | loss 1.2`, `loss=1.2`, and progress bars.
 
 Strict: a line counts if it has a loss and a step, or is nothing but such values. The Trainer prints no step with its
-dict, but redraws its progress bar right after it, and that tells. Where nothing tells, each line counts as a step.
+dict, but redraws its progress bar right after it, which has the step. Without either, each line counts as a step.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ class Printed(Reader):
             self._report(placed, values, points)
 
     def _place(self, step: int | None, points: list[Point]) -> None:
-        """Report the values that wait, at a step, or at the one that follows if none was told."""
+        """Report the values that wait, at a step, or without one at the step that follows."""
         if not self._waiting:
             return
         values, self._waiting = self._waiting, {}

@@ -30,13 +30,6 @@ def events(tmp_path):
     log.close()
 
 
-@pytest.fixture(scope="module")
-def tokenizer(tiny_model):
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(tiny_model)
-
-
 def written(tmp_path, kind):
     lines = (tmp_path / "events.jsonl").read_bytes().splitlines()
     return [event for event in (decode(line).e for line in lines) if isinstance(event, kind)]

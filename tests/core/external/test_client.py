@@ -89,22 +89,19 @@ def test_threads_write_whole_lines_from_the_first_on(tmp_path):
     assert sorted(steps(logged(tmp_path))) == all_steps
 
 
-def test_in_a_command_they_belong_to_its_run(tmp_path, monkeypatch):
-    path = tmp_path / "job" / "metrics.jsonl"
-    monkeypatch.setenv(client.METRICS, str(path))
-    client.log("one", 1, a=1)
-    client.log("two", 2, a=2)
-    assert read(opened("lines", path)) == [(1, {"a": 1.0}), (2, {"a": 2.0})]
-    assert not (tmp_path / "logged").exists()
-
-
-def test_only_the_first_process_of_a_distributed_run_writes(tmp_path, monkeypatch):
+def test_in_a_command_they_belong_to_its_run_and_only_its_first_process_writes(tmp_path, monkeypatch):
     monkeypatch.setenv(client.RANK, "1")
     client.log("run", 1, a=1)
     assert not (tmp_path / "logged").exists()
     monkeypatch.setenv(client.RANK, "0")
     client.log("other", 1, a=1)
     assert read(logged(tmp_path, "other")) == [(1, {"a": 1.0})]
+    path = tmp_path / "job" / "metrics.jsonl"
+    monkeypatch.setenv(client.METRICS, str(path))
+    client.log("one", 1, a=1)
+    client.log("two", 2, a=2)
+    assert read(opened("lines", path)) == [(1, {"a": 1.0}), (2, {"a": 2.0})]
+    assert [file.name for file in (tmp_path / "logged").iterdir()] == ["other"]
 
 
 def test_a_runs_name_stays_in_the_home_folder(tmp_path):

@@ -60,7 +60,7 @@ def test_wanted_sources():
     assert wanted(["csv:out/a.csv", "stdout"]) == {"csv": "out/a.csv", "stdout": ""}
 
 
-def test_two_keys_of_one_point_never_share_a_name(program):
+def test_two_keys_never_share_a_name(program, tmp_path):
     program.append(
         "metrics.jsonl",
         {"step": 1, "train/loss": 1.0, "loss": 2.0, "train_loss": 3.0},
@@ -72,12 +72,11 @@ def test_two_keys_of_one_point_never_share_a_name(program):
     assert program.values("train_loss") == [(1, 3.0)]
     assert program.values("eval_loss") == [(2, 4.0)]
     assert program.values("val_loss") == [(3, 5.0)]
-
-
-def test_a_key_that_comes_later_gets_a_name_of_its_own(program):
-    program.append("metrics.jsonl", lines((1, 1.0), key="train/loss") + lines((2, 2.0))).look()
-    assert program.values("loss") == [(1, 1.0)]
-    assert program.values("loss_2") == [(2, 2.0)]
+    # a key that comes later gets a name of its own
+    later = Program(tmp_path / "later")
+    later.append("metrics.jsonl", lines((1, 1.0), key="train/loss") + lines((2, 2.0))).look()
+    assert later.values("loss") == [(1, 1.0)]
+    assert later.values("loss_2") == [(2, 2.0)]
 
 
 def test_names_can_be_stored_and_shown(program):
@@ -145,20 +144,16 @@ def test_a_program_that_begins_anew_discards_its_later_steps(program, tmp_path):
     assert program.values() == [(1, 3.0), (2, 2.1), (3, 3.3)]
 
 
-def test_a_later_attempt_discards_the_steps_that_it_repeats(tmp_path):
+def test_a_later_attempt_waits_for_all_sources_and_discards_the_steps_that_it_repeats(tmp_path, monkeypatch):
+    monkeypatch.setattr(numbers, "HOLD_S", NEVER)
     program = Program(tmp_path, goes_on=True)
     program.append("metrics.jsonl", lines((60, 0.5), key="accuracy") + lines((0, 7.0), key="parameters"))
-    program.append("log.txt", "step 51 loss 1.0\n").look(is_last=True)
+    assert program.append("log.txt", "step 51 loss 1.0\n").look().seen == []
+    program.look(is_last=True)
     assert program.resumed() == [50]
     assert program.values() == [(51, 1.0)]
     assert program.values("accuracy") == [(60, 0.5)]
     assert program.values("parameters") == []  # the attempt before has reported it
-
-
-def test_a_later_attempt_reports_nothing_before_all_sources_had_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(numbers, "HOLD_S", NEVER)
-    program = Program(tmp_path, goes_on=True)
-    assert program.append("metrics.jsonl", lines((60, 0.5))).look().seen == []
 
 
 def test_a_second_event_file_goes_on_where_the_first_ended(program):
@@ -261,12 +256,10 @@ def test_a_named_file_is_believed_before_any_other(tmp_path):
     program = Program(tmp_path, ("csv:numbers/mine.csv", "lines"))
     program.append("metrics.jsonl", lines((1, 1.0)))
     assert program.append("numbers/mine.csv", "step,loss\n1,2.0\n").look().values() == [(1, 2.0)]
-
-
-@pytest.mark.parametrize("named", ["out/trainer_state.json", "out"])
-def test_a_named_trainer_state(tmp_path, named):
-    program = Program(tmp_path, (f"trainer_state:{named}",))
-    assert program.append("out/trainer_state.json", history_of(3)).look().values() == [(3, 1.0)]
+    for named in ("out/trainer_state.json", "out"):
+        program = Program(tmp_path, (f"trainer_state:{named}",))
+        put(tmp_path / "out/trainer_state.json", json_lines(history_of(3)))
+        assert program.look().values() == [(3, 1.0)]
 
 
 @pytest.mark.parametrize("named", ["", ":runs", f":runs/old/{EVENTS}"])

@@ -181,18 +181,22 @@ def test_neither_a_damaged_note_nor_half_a_line_ends_anything(attempt):
         assert not (attempt.folder / note.FILE).exists()
 
 
-def test_numbers_that_no_note_can_hold(attempt):
-    attempt.append("metrics.jsonl", '{"step": 1e300, "loss": 1}\n{"step": 1, "\\ud800x": NaN, "loss": 2}\n')
+@pytest.mark.parametrize(
+    ("name", "content", "more"),
+    [
+        ("metrics.jsonl", '{"step": 1e300, "loss": 1}\n{"step": 1, "\\ud800x": NaN, "loss": 2}\n', lines(2)),
+        (
+            "events.out.tfevents.1",
+            scalars(1, AT, loss=1.0) + framed(b"\0" * 1000),
+            scalars(2, AT + 1, loss=1.0),
+        ),
+    ],
+    ids=["numbers that no note can hold", "a picture"],
+)
+def test_what_is_no_metric_is_left_out_but_what_follows_is_not(attempt, name, content, more):
+    attempt.append(name, content)
     attempt.reading.read_new()
-    attempt.append("metrics.jsonl", lines(2))
-    attempt.finish()
-    assert attempt.steps() == [1, 2]
-
-
-def test_a_picture_is_no_metric_but_what_follows_it_is(attempt):
-    attempt.append("events.out.tfevents.1", scalars(1, AT, loss=1.0) + framed(b"\0" * 1000))
-    attempt.reading.read_new()
-    attempt.append("events.out.tfevents.1", scalars(2, AT + 1, loss=1.0))
+    attempt.append(name, more)
     attempt.finish()
     assert attempt.steps() == [1, 2]
 

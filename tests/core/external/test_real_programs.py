@@ -103,14 +103,11 @@ def require_checked(rig: Rig, name: str, steps: list[int], verb: str = "command"
     assert row.step == steps[-1]
 
 
-def with_trainer(
-    rig: Rig, trainer: str, file: str, folder: Path, programs: Path, patch: pytest.MonkeyPatch
-) -> str:
-    """Queue a trainer's own file from its folder, as typed, and return the run's name."""
+def with_trainer(rig: Rig, trainer: str, folder: Path, programs: Path, patch: pytest.MonkeyPatch) -> str:
+    """Queue a trainer's own file, sft.yaml, from its folder, as typed, and return the run's name."""
     patch.chdir(folder)
     patch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    words = ["--home", str(rig.home.root), "run", "--with", trainer, file, "--name", trainer]
-    assert main(words) == 0
+    assert main(["--home", str(rig.home.root), "run", "--with", trainer, "sft.yaml", "--name", trainer]) == 0
     return trainer
 
 
@@ -148,7 +145,7 @@ def test_trl_runs_by_its_own_file_and_what_it_trained_is_checked(rig, tmp_path, 
         "max_steps: 4\nlogging_steps: 2\nsave_steps: 2\nlearning_rate: 0.01\nreport_to: none\nuse_cpu: true\n"
         "bf16: false\nuse_peft: true\nlora_r: 4\nlora_target_modules: all-linear\n"
     )
-    name = with_trainer(rig, "trl", "sft.yaml", folder, program.parent, monkeypatch)
+    name = with_trainer(rig, "trl", folder, program.parent, monkeypatch)
     require_checked(rig, name, [2, 4])
     detail = rig.ask(GetRun(name))
     assert (detail.row.method, detail.row.model) == ("lora", str(tiny_model))
@@ -170,7 +167,7 @@ def test_llama_factory_runs_by_its_own_file_and_what_it_trained_is_checked(
         "lora_target: all\ndataset: rows\ntemplate: default\ncutoff_len: 64\noutput_dir: saves/tiny\n"
         "logging_steps: 2\nsave_steps: 2\nmax_steps: 4\nlearning_rate: 1.0e-3\nreport_to: none\nuse_cpu: true\n"
     )
-    name = with_trainer(rig, "llamafactory", "sft.yaml", folder, Path(sys.executable).parent, monkeypatch)
+    name = with_trainer(rig, "llamafactory", folder, Path(sys.executable).parent, monkeypatch)
     require_checked(rig, name, [2, 4])
     assert rig.ask(GetRun(name)).row.method == "lora"
 

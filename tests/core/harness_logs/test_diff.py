@@ -151,7 +151,7 @@ def test_what_does_not_join_is_counted_and_named(tmp_path):
         assert note in result["notes"]
 
 
-def test_another_prompt_does_not_join(tmp_path):
+def test_another_prompt_does_not_join_nor_does_another_task(tmp_path):
     logs(tmp_path, {"t": rows(100)}, {"t": rows(100, prompt="Chat: {}")})
     write_results(tmp_path / "a", n_shot={"t": 0})
     write_results(tmp_path / "b", n_shot={"t": 5})
@@ -161,6 +161,10 @@ def test_another_prompt_does_not_join(tmp_path):
     note = "t: 100 documents had another prompt (0 examples in the base's, 5 in the tuned model's)"
     assert note in result["notes"]
     assert read(compare(tmp_path, joined=0)).verdict == "no_verdict"  # nothing remains to judge
+    # no task in common
+    result = compared(tmp_path / "other", {"x": rows(9)}, {"y": rows(9)})
+    why = "no task could be compared: x: only in the base's log; y: only in the tuned model's log."
+    assert (result["verdict"], result["reason"]) == ("no_verdict", why)
 
 
 def test_another_task_version_leaves_the_task_out(tmp_path):
@@ -172,12 +176,6 @@ def test_another_task_version_leaves_the_task_out(tmp_path):
     assert [task["task"] for task in result["tasks"]] == ["u"]
     assert result["verdict"] == "ok" and result["joined"]["union"] == 100
     assert "left out  t: version 1 in the base's log, 2 in the tuned model's" in result["notes"]
-
-
-def test_no_task_in_common_is_no_verdict(tmp_path):
-    result = compared(tmp_path, {"x": rows(9)}, {"y": rows(9)})
-    why = "no task could be compared: x: only in the base's log; y: only in the tuned model's log."
-    assert (result["verdict"], result["reason"]) == ("no_verdict", why)
 
 
 def test_unbounded_metrics_never_decide(tmp_path):
@@ -223,14 +221,11 @@ def test_the_metric_by_default_and_by_name(tmp_path):
     assert task_of(missing, "u")["left_out"] == "no score acc in both logs (there is f1)"
 
 
-def test_lower_is_better_is_no_drop(tmp_path):
+def test_lower_is_better_is_no_drop_and_scores_between_right_and_wrong_work_without_mcnemar(tmp_path):
     logs(tmp_path, {"t": rows(50, wer=0.25)})
     write_results(tmp_path / "a", higher_is_better={"t": {"wer": False}})
     assert "no task could be compared" in compare(tmp_path)["reason"]
     assert task_of(compare(tmp_path, metrics={"t": "wer"}))["left_out"] == "lower is better in wer"
-
-
-def test_scores_between_right_and_wrong_work_without_mcnemar(tmp_path):
     outcome = read(compared(tmp_path, {"t": rows(60, f1=0.75)}, {"t": rows(60, f1=0.5)}))
     assert outcome.verdict == "regressed" and outcome.drop == pytest.approx(0.25)
     assert outcome.mcnemar_p is None and outcome.lost == 60

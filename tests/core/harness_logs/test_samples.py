@@ -53,7 +53,7 @@ def test_scores_written_as_text_are_scores(tmp_path):
     assert log.faults == ()
 
 
-def test_lists_of_arguments_are_choices_too(tmp_path):
+def test_lists_of_arguments_are_choices_too_and_those_of_mutual_information_are_not(tmp_path):
     rows = [choice_row(n, True) for n in range(3)]
     for row in rows:
         row["arguments"] = [[a["arg_0"], a["arg_1"]] for a in row["arguments"].values()]
@@ -61,9 +61,6 @@ def test_lists_of_arguments_are_choices_too(tmp_path):
     first = next(iter(log.filters["none"].values()))
     assert first.choices == 4
     assert choices_of(read_row(log, first)) == [f"choice {place} of 0" for place in range(4)]
-
-
-def test_choices_are_counted_without_those_of_mutual_information(tmp_path):
     rows = [choice_row(n, True, acc=1.0, acc_mutual_info=1.0) for n in range(3)]
     for row in rows:
         given = list(row["arguments"].values())

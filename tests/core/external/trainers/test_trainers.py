@@ -201,9 +201,8 @@ def test_a_pipe_and_bytes_that_are_no_text_are_refused_at_once(folder):
     os.mkfifo(folder / "pipe.yaml")
     (folder / "bytes.yaml").write_bytes(b"base_model: \xff\xfe")
     for name in ("pipe.yaml", "bytes.yaml"):
-        with pytest.raises(BadInput) as caught:
+        with pytest.raises(BadInput, match=name):
             trainers.known("axolotl", name, folder)
-        assert name in str(caught.value)
 
 
 def test_a_list_of_data_sets_that_can_not_be_read_names_no_rows(folder):

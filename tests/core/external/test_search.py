@@ -2,8 +2,8 @@
 
 from metric_files import other_command
 
+from finetop.core.external.search import is_foreign
 from finetop.core.external.watch import environment_of
-from finetop.core.external.writers import is_foreign
 
 
 def test_a_file_is_foreign_while_only_another_command_has_it_open(tmp_path):
