@@ -16,11 +16,8 @@ TOTALS = ("total_steps", "max_steps", "total_iterations")
 TIMES = ("_timestamp", "timestamp", "time", "t")
 NOT_METRICS = frozenset((*STEPS, *TOTALS, *TIMES, "percentage", "epochs", "num_train_epochs"))
 SUMMARIES = ("train_runtime", "train/train_runtime")  # of the Trainer's last entry: its train_loss is a mean
-NOT_FINITE = {
-    "NaN": math.nan,
-    "Infinity": math.inf,
-    "-Infinity": -math.inf,
-}  # as wandb and trackio write them
+# as wandb and trackio write them
+NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 LOSSES = ("loss", "eval_loss", "train_loss", "val_loss", "reward")  # values with one of these need no step
 
 

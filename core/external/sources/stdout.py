@@ -77,10 +77,8 @@ class Printed(Reader):
         super().__init__(path)
         self._tail = Tail(path, begins, MOST_BEHIND, PART_BYTES)
         self._waiting: dict[str, float] = {}  # values without a step, until the next bar
-        self._bar, self._bar_total = (
-            0,
-            0,
-        )  # the newest bar of the training, and its length, 0 if none is known
+        # the newest bar of the training, and its length, 0 if none is known
+        self._bar, self._bar_total = 0, 0
         self._step = 0
         self._laps = _Laps()
         self._in_table = False

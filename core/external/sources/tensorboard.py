@@ -18,14 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATTERN = "events.out.tfevents.*"
-DEPTHS = (
-    "",
-    "runs/",
-    "runs/*/",
-    "logs/",
-    "*/",
-    "*/*/",
-)  # below a run's folders; the Trainer's is runs/DATE_HOST/
+# below a run's folders; the Trainer's is runs/DATE_HOST/
+DEPTHS = ("", "runs/", "runs/*/", "logs/", "*/", "*/*/")
 MOST_BYTES = 8 << 20  # of one read
 HEAD, FOOT = 12, 4  # bytes: length and its CRC; CRC of the record
 LONGEST = 64 << 20  # bytes of a record: pictures are in here too

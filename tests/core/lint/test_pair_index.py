@@ -133,13 +133,6 @@ def test_items_of_benchmarks_are_found(tmp_path, capsys):
     assert "c.jsonl: no such file." in capsys.readouterr().err
 
 
-def test_workers_see_what_one_process_sees(tmp_path):
-    texts = ((f"What is it that number n{n} of m{n} does?", f"It does d{n}.") for n in range(600))
-    rows = [row(*text) for text in texts]
-    rows += rows[:20]
-    assert lint(tmp_path, *rows, workers=1) == lint(tmp_path, *rows, workers=2)
-
-
 @pytest.mark.parametrize(
     ("most", "number", "told"),
     [

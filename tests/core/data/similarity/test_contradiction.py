@@ -21,6 +21,7 @@ MARBLES = (
     "He had 10 and lost half of them, so there are 5 left. Then he found three of those: 8",
     "Half of ten is five, and he finds another three of them later on: 5 + 3 - 1 = 7",
 )
+PAIRS = "The relation between the pairs is that they are opposites of each other."
 SNACKS = "- String cheese\n- Salty mashed potatoes\n- Hard-boiled eggs\n- Macaroni\n- Salty pretzels"
 SORTS = "Here is a function that sorts a list: it takes any list, sorts it in place and gives it back to you."
 DISHES = "Ragu, risotto, spaghetti, pizza, arancini, steak, polenta, ossobuco, gelato"
@@ -35,11 +36,7 @@ CONTRADICTIONS = [
     ("How many marbles are left?", *MARBLES),
     ("When was the bridge built?", BRIDGE.format(1894), BRIDGE.format(1931)),
     ("How does one groom a poodle?", GROOM, RATES),
-    (
-        "Make a list of salty snacks with a soft texture.",
-        "The pairs are opposites of each other, as said.",
-        SNACKS,
-    ),
+    ("Make a list of salty snacks with a soft texture.", PAIRS, SNACKS),
     ("Give some examples of dishes from Italy.", "Yes", DISHES),
     ("Write a python function that sorts a list.", "July 20, 1969", SORTS),
 ]
