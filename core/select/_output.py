@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from finetop.core.select import Choice
-    from finetop.core.select._losses import Scorer
-    from finetop.core.select._pool import Pool
+    from finetop.core.select._pool import Losses, Pool
     from finetop.core.select._request import Wanted
 
 FORMAT = 1
@@ -32,7 +31,7 @@ def manifest_of(file: Path) -> Path:
 
 
 def write(
-    pool: Pool, wanted: Wanted, choice: Choice, places: Sequence[int], folder: Path, scorer: Scorer | None
+    pool: Pool, wanted: Wanted, choice: Choice, places: Sequence[int], folder: Path, scorer: Losses | None
 ) -> tuple[Path, Path, str]:
     """Write the rows at these places and their manifest; return both paths and the sha256 of the rows.
 
@@ -88,7 +87,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def _facts(
-    pool: Pool, wanted: Wanted, choice: Choice, places: Sequence[int], scorer: Scorer | None, sha256: str
+    pool: Pool, wanted: Wanted, choice: Choice, places: Sequence[int], scorer: Losses | None, sha256: str
 ) -> dict[str, Any]:
     """Return where the rows come from, and how they were chosen."""
     chosen = sorted(places)

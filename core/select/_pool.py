@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec.structs import replace
 
@@ -16,12 +16,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from finetop.core.data.formats import Kind, Record
+    from finetop.core.models.resolved import ResolvedModel
     from finetop.core.recipe.schema import Source
-    from finetop.core.select._losses import Scorer
 
 KINDS: tuple[Kind, ...] = ("conversation", "text", "preference", "labelled", "prompt")
 SAID_EVERY = 2000  # rows
 Report = Callable[[str, int, int], None]  # what is done, rows done, rows in total
+
+
+class Losses(Protocol):
+    """A model that scores answers."""
+
+    base: ResolvedModel
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Return what its scores depend on."""
+
+    def losses(self, pool: Pool, *, with_prompt: bool) -> list[float | None]:
+        """Return the loss on each answer, nats per token; None if it lies beyond what is read at once."""
 
 
 @dataclass
@@ -33,7 +46,7 @@ class Pool:
     lines: tuple[int, ...]  # of the rows
     report: Report
     most: int = 0  # the most rows that will be requested
-    scorer: Scorer | None = None
+    scorer: Losses | None = None
     _losses: dict[bool, list[float | None]] = field(default_factory=dict)
 
     @property
