@@ -34,10 +34,10 @@ def test_a_key_is_a_column_or_a_template() -> None:
     assert shaped({"turns": [{"role": "user"}]}, {"messages": "turns"}) == {"messages": [{"role": "user"}]}
 
 
-@pytest.mark.parametrize("value", [1, 1.0, "1", " 1 "])
-def test_a_label_is_named_however_it_is_written(value: Any) -> None:
+def test_a_label_is_named_however_it_is_written() -> None:
     named = {"prompt": "t", "completion": "y"}
-    assert shaped({"t": "a", "y": value}, named, {"0": "bad", "1": "good"})["completion"] == "good"
+    for value in (1, 1.0, "1", " 1 "):
+        assert shaped({"t": "a", "y": value}, named, {"0": "bad", "1": "good"})["completion"] == "good"
 
 
 def test_labels_that_are_true_or_false() -> None:

@@ -56,13 +56,10 @@ def test_rows_come_once(path):
         assert read(reader) == []
         log(connection, 2, loss=1.0)
         assert read(reader) == [(2, {"loss": 1.0})]
-
-
-def test_a_trainers_own_step_is_believed(path):
-    with database(path) as connection:
+        # a Trainer's own step is believed
         log(connection, 3, **{"train/loss": 1.0, "train/global_step": 60})
         log(connection, 4, **{"train/train_loss": 1.0, "train/train_runtime": 60})
-    assert read(opened("trackio", path))[0] == (60, {"train/loss": 1.0})
+        assert read(reader)[0] == (60, {"train/loss": 1.0})
 
 
 def test_only_the_run_that_began_since_then_or_else_was_resumed(path):
