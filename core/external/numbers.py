@@ -153,8 +153,6 @@ class Numbers:
         return file.reader.behind
 
     def _may_report(self, now: float) -> bool:
-        if not self._held_since:
-            return False
         is_full = any(len(file.waits) > MOST_HELD for file in self._files.values())
         return is_full or now - self._held_since >= HOLD_S
 

@@ -151,6 +151,11 @@ def test_a_later_attempt_waits_for_all_sources_and_discards_the_steps_that_it_re
     assert program.values() == [(51, 1.0)]
     assert program.values("accuracy") == [(60, 0.5)]
     assert program.values("parameters") == []  # the attempt before has reported it
+    # its loss comes later than another metric, and begins before that
+    late = Program(tmp_path / "late", goes_on=True)
+    late.append("metrics.jsonl", lines((60, 0.5), key="accuracy")).look(is_last=True)
+    late.append("log.txt", "step 51 loss 1.0\n").look(is_last=True)
+    assert (late.resumed(), late.values()) == ([59, 50], [(51, 1.0)])
 
 
 def test_a_second_event_file_goes_on_where_the_first_ended(program):

@@ -23,9 +23,7 @@ def test_a_backlog_has_the_pace_of_the_times_it_tells_and_none_without_until_mor
     assert at((1, 1.0), (2, 2.0), total=0).left_s() is None
     assert at((1, 1.0), (101, 2.0)).left_s() is None
     assert at((1, 1.0), (100, 2.0)).left_s() == 0.0
-
-
-def test_the_pace_is_measured_anew_after_a_restart() -> None:
+    # it is measured anew after a restart
     progress = at((1, 1.0), (50, 2.0))
     progress.go_back(10)
     assert (progress.step, progress.left_s()) == (9, None)

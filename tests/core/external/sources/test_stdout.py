@@ -54,9 +54,7 @@ def test_the_trainers_dicts_are_of_the_step_of_the_bar_that_follows(path):
     assert points[1][1]["grad_norm"] == math.inf
     assert points[2][1]["eval_loss"] == 5.5
     assert (reader.total, reader.guesses) == (20, False)
-
-
-def test_a_bar_is_read_before_it_is_redrawn(path):
+    # a bar is read before it is redrawn
     reader, points = printed(path, f"{bar(2)}\r        \r{{'loss': '5.8', 'epoch': '0.4'}}\n{bar(2)}")
     assert points == [(2, {"loss": 5.8, "epoch": 0.4})]
     assert (reader.total, reader.guesses) == (20, False)
