@@ -15,8 +15,6 @@ from finetop.core.recipe.job import Job
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.stop_signal import Stop
 
-Steps = list[int]
-
 
 class Attempt:
     """The folders of a job, its event log, and its reading, which has begun."""
@@ -59,5 +57,5 @@ class Attempt:
         assert [line.n for line in lines] == list(range(1, len(lines) + 1))
         return [line.e for line in lines]
 
-    def steps(self, key: str = "loss") -> Steps:
+    def steps(self, key: str = "loss") -> list[int]:
         return [step for step, _ in values_of(self.seen(), key)]
