@@ -85,6 +85,7 @@ def test_files_of_a_folder_that_are_read_count_whole(tmp_path):
     assert read(folder, tmp_path).of == pytest.approx(3 * ROWS, rel=0.2)
     whole = read(folder, tmp_path, rows=1400)
     assert (len(whole.rows), whole.of) == (1400, 1400)
+    assert read(folder, tmp_path, rows=2000).of == 2000  # more than are read
 
 
 def test_lines_are_read_from_all_over_a_file_and_named_by_where_they_begin(tmp_path):
