@@ -26,14 +26,9 @@ _NOT_WANTED = ["*/*", "consolidated*"]  # other formats of the same weights
 
 def fetch(model_id: str, revision: str | None, trust_remote_code: bool, events: EventLog) -> tuple[Path, str]:
     """Return the folder and commit of a hub model: cached if the hub is silent. Raises BadInput, EnvironmentTrouble."""
-    answer = ask(model_id, revision)
-    if isinstance(answer, BadInput):
-        raise answer
-    if isinstance(answer, EnvironmentTrouble):
-        kept = cached(model_id, revision)
-        if kept is None:
-            raise answer
-        return kept, kept.name
+    answer = commit_or_folder(model_id, revision)
+    if isinstance(answer, Path):
+        return answer, answer.name
     from huggingface_hub import snapshot_download
     from huggingface_hub.constants import HF_HUB_CACHE
     from huggingface_hub.file_download import repo_folder_name
@@ -46,6 +41,17 @@ def fetch(model_id: str, revision: str | None, trust_remote_code: bool, events: 
             model_id, revision=answer, allow_patterns=wanted, ignore_patterns=_NOT_WANTED
         )
     return Path(folder), answer
+
+
+def commit_or_folder(model_id: str, revision: str | None) -> str | Path:
+    """Return a hub model's commit, or its cached folder if the hub is silent. Raises BadInput, EnvironmentTrouble."""
+    answer = ask(model_id, revision)
+    if isinstance(answer, str):
+        return answer
+    kept = cached(model_id, revision) if isinstance(answer, EnvironmentTrouble) else None
+    if kept is None:
+        raise answer
+    return kept
 
 
 def ask(

@@ -81,11 +81,12 @@ def open_asker(ask: Ask, train: Sequence[Source], home: Home, *, shots: bool = T
     """Prepare the additions to prompts, or return None; `shots` is false for training rows. Raises BadInput."""
     if ask.system is None and not ask.documents and not (shots and ask.shots):
         return None
-    index, seconds = _index(ask, home) if ask.documents else (None, 0.0)
+    index = _index(ask, home) if ask.documents else None
     began = time.perf_counter()
     pool = _pool(train, home) if shots and ask.shots else ()
     nearest = _searched(pool) if pool and ask.pick == "nearest" else None
-    return Asker(ask, index, pool, nearest, seconds + time.perf_counter() - began)
+    building_s = 0.0 if index is None else index.seconds  # now or, of an existing index, then
+    return Asker(ask, index, pool, nearest, building_s + time.perf_counter() - began)
 
 
 def print_skipped(asker: Asker | None) -> None:
@@ -94,13 +95,12 @@ def print_skipped(asker: Asker | None) -> None:
         print(line, flush=True)
 
 
-def _index(ask: Ask, home: Home) -> tuple[Index, float]:
-    """Index the documents, or load their existing index; and return the seconds that building it took, now or then."""
+def _index(ask: Ask, home: Home) -> Index:
+    """Index the documents, or load their existing index."""
     from finetop.core.data import retrieval
 
     settings = retrieval.Settings(ask.documents, ask.chunk_words, ask.overlap_words, ask.search, ask.embedder)
-    index = retrieval.build(settings, home)
-    return index, index.seconds
+    return retrieval.build(settings, home)
 
 
 def _pool(train: Sequence[Source], home: Home) -> tuple[Conversation, ...]:

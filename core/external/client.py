@@ -56,7 +56,7 @@ def log(run: str, step: int, **values: float) -> None:
     except (
         UnicodeEncodeError,
         OverflowError,
-    ):  # a whole number of more than 64 bits, half of a surrogate pair
+    ):  # half of a surrogate pair, a whole number of more than 64 bits
         values = {key.encode("utf-8", "replace").decode(): value for key, value in _numbers(values)}
         line = _encode({"step": min(int(step), LARGEST_STEP), "time": time(), **values}) + b"\n"
     if file.is_torn:

@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,9 +23,11 @@ from finetop.core.recipe import command as commands
 from finetop.core.runtime import failures, processes
 from finetop.core.runtime.files import end_of
 from finetop.core.runtime.job_process import attempt_of, users_environment
-from finetop.core.train.resume.earlier_jobs import read_earlier_jobs
+from finetop.core.train.resume.earlier_jobs import hours_used_up, read_earlier_jobs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from finetop.core.external.reading import Reading
     from finetop.core.recipe.job import Job
     from finetop.core.recipe.schema import Command
@@ -51,8 +52,11 @@ def work(job: Job) -> Ended:
     reading.finish(job)  # of an earlier attempt in this folder
     job.started(f"GPU {gpus}" if gpus else "cpu", "", PACKAGES)
     spent_before_s = read_earlier_jobs(job.run_folder, job.folder).spent_s
-    budget = Budget(recipe.budget.hours, spent_before_s)
-    if used := budget.used_up(0.0):
+
+    def used_up(spent_s: float) -> str:
+        return hours_used_up(recipe.budget.hours, spent_before_s + spent_s)
+
+    if used := used_up(0.0):
         hint = "All attempts count. Queue the command anew, with a larger --set budget.hours=N."
         raise BadInput(f"{used}.", hint=hint)
     attempt = attempt_of(job.folder)
@@ -68,27 +72,12 @@ def work(job: Job) -> Ended:
     )
     try:
         child = start(command, environment, resumed=goes_on)
-        end = follow(child, command, job, begun, budget)
+        end = follow(child, command, job, begun, used_up)
     finally:
         begun.read_new(is_last=True)
     if begun.numbers.read:
         print(f"finetop: read its numbers from {', '.join(sorted(begun.numbers.read))}", flush=True)
     return end
-
-
-@dataclass(frozen=True)
-class Budget:
-    """The hours that a run may train, and what its earlier attempts have used."""
-
-    hours: float | None
-    spent_before_s: float
-
-    def used_up(self, spent_s: float) -> str:
-        """Return that the hours are used up, or an empty string while they are not."""
-        hours, spent = self.hours, (self.spent_before_s + spent_s) / 3600
-        if hours is None or spent < hours:
-            return ""
-        return f"budget.hours ({hours:g}) is used up: trained for {spent:.3g} hours"
 
 
 def start(command: Command, environment: dict[str, str], *, resumed: bool) -> subprocess.Popen[bytes]:
@@ -121,35 +110,42 @@ def environment_of(command: Command, job_folder: Path) -> dict[str, str]:
 
 
 def follow(
-    child: subprocess.Popen[bytes], command: Command, job: Job, begun: Reading, budget: Budget
+    child: subprocess.Popen[bytes],
+    command: Command,
+    job: Job,
+    begun: Reading,
+    used_up: Callable[[float], str],
 ) -> Ended:
     """Wait for the command, reading its numbers, and return how it ended."""
     began = looked = time.monotonic()
     look_s = 0.0
     asked_at: float | None = None
     killed = False
-    while True:
-        try:
-            code = child.wait(WAIT_S)
-        except subprocess.TimeoutExpired:
-            now = time.monotonic()
-            job.stop.reason = job.stop.reason or budget.used_up(now - began)
-            if job.stop.reason and asked_at is None:
-                asked_at = now
-                signal_group(child, signal.Signals[command.stop_signal])
-            if asked_at is not None and now - asked_at >= command.grace_s and not killed:
-                killed = True
-                print(f"finetop: it has not ended after {command.grace_s:g} s, and is killed", flush=True)
-                processes.kill([child.pid, *processes.descendants(child.pid)])
-            if now - looked >= max(LOOK_S, LOOKS_APART * look_s):
-                begun.read_new()
-                looked = time.monotonic()
-                look_s = looked - now
-            continue
-        break
+    while (code := exit_code(child)) is None:
+        now = time.monotonic()
+        job.stop.reason = job.stop.reason or used_up(now - began)
+        if job.stop.reason and asked_at is None:
+            asked_at = now
+            signal_group(child, signal.Signals[command.stop_signal])
+        if asked_at is not None and now - asked_at >= command.grace_s and not killed:
+            killed = True
+            print(f"finetop: it has not ended after {command.grace_s:g} s, and is killed", flush=True)
+            processes.kill([child.pid, *processes.descendants(child.pid)])
+        if now - looked >= max(LOOK_S, LOOKS_APART * look_s):
+            begun.read_new()
+            looked = time.monotonic()
+            look_s = looked - now
     if job.stop.reason:
         return Ended("stopped", job.stop.reason, kind="asked" if job.stop.is_asked else "")
     return ending(code, job.folder / "log.txt")
+
+
+def exit_code(child: subprocess.Popen[bytes]) -> int | None:
+    """Wait a moment for a process to end; None if it still runs."""
+    try:
+        return child.wait(WAIT_S)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def signal_group(child: subprocess.Popen[bytes], number: signal.Signals) -> None:

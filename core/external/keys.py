@@ -21,10 +21,8 @@ OTHERS = {
     "num_input_tokens_seen": "tokens",
     "Loss": "loss",
 }
-WHOLE = {
-    "train_loss": "loss",
-    "training_loss": "loss",
-}  # `train/train_loss` is the Trainer's mean over the run
+# `train/train_loss` is the Trainer's mean over the run.
+WHOLE = {"train_loss": "loss", "training_loss": "loss"}
 
 
 def name_of(key: str) -> str:

@@ -1,7 +1,7 @@
-"""What a command's job notes of its reading, in its folder, so that another process can go on if it is killed.
+"""Where a command's job is in its reading, kept in its folder, so that another process can go on if it is killed.
 
-It is written before the events of a look are: whoever comes next writes those that are missing, then reads on. It is
-there as long as something may be unread.
+A note is written before the events of a read are: the next process writes those that are missing, then reads on. It
+exists as long as something may be unread.
 """
 
 from __future__ import annotations

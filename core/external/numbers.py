@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 LAST_S = 30.0  # for what is left to read at the end
 HOLD_S = 8.0  # how long a weak source waits for a better one (searched for every 5 s), a later attempt for all of its
 MOST_HELD = 10_000  # points that wait
+ELSEWHERE = ("key", "source", "own_rank", "reader")  # what a state has of a file besides its own attributes
 
 
 class Numbers:
@@ -85,7 +86,13 @@ class Numbers:
         keys = {id(file): key for key, file in self._files.items()}
         return {
             "files": [
-                (file.source, file.own_rank, str(file.reader.path), file.reader.state(), _own_state(file))
+                (
+                    file.source,
+                    file.own_rank,
+                    str(file.reader.path),
+                    file.reader.state(),
+                    state_of(file, without=ELSEWHERE),
+                )
                 for file in self._files.values()
             ],
             "owned": {
@@ -146,8 +153,6 @@ class Numbers:
         return file.reader.behind
 
     def _may_report(self, now: float) -> bool:
-        if not self._held_since:
-            return False
         is_full = any(len(file.waits) > MOST_HELD for file in self._files.values())
         return is_full or now - self._held_since >= HOLD_S
 
@@ -220,7 +225,3 @@ def merged(points: Iterable[Point]) -> Iterator[Point]:
         last = point
     if last is not None:
         yield last
-
-
-def _own_state(file: File) -> dict[str, Any]:
-    return state_of(file, without=("key", "source", "own_rank", "reader"))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 RESTART_S = 2.0  # a file that begins so long after the last value of another is of a later attempt
 MOST_KEYS = 500  # metrics of a run; a program that logs each layer has thousands
-OF_GUESSES = 2  # ranks that a file loses while it tells no steps
+OF_GUESSES = 2  # ranks that a file loses while it has no steps
 
 
 @dataclass

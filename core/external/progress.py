@@ -12,7 +12,7 @@ PHASE_S = 2.0  # between two reports of progress
 
 @dataclass
 class Progress:
-    """The step that is reached, of how many; `planned_by` is the rank of the source that tells the total."""
+    """The step that is reached, of how many; `planned_by` is the rank of the source that has the total."""
 
     step: int = 0
     total: int = 0
@@ -24,14 +24,14 @@ class Progress:
     _shown: tuple[int, int] = (0, 0)  # step and total
 
     def plan(self, total: int, rank: int) -> bool:
-        """Note the planned steps that a source tells. Return whether they have changed."""
+        """Record a source's planned steps. Return whether they have changed."""
         if total <= 0 or min(total, LARGEST_STEP) == self.total or rank < self.planned_by:
             return False
         self.total, self.planned_by = min(total, LARGEST_STEP), rank
         return True
 
     def reach(self, step: int, at: float) -> None:
-        """Note a step. Of several that were read at one time, the last one begins the measurement of the pace."""
+        """Record a step. Of several that were read at one time, the last one begins the measurement of the pace."""
         self.step = max(self.step, step)
         self.last = (step, at)
         if self.first is None or at <= self.first[1]:
@@ -53,7 +53,7 @@ class Progress:
         return now - self._shown_at >= PHASE_S and (self.step, self.total) != self._shown
 
     def phase(self, now: float, spent_s: float | None) -> Phase:
-        """Return the report of it."""
+        """Return a report of the progress, and record when it was made."""
         self._shown_at, self._shown = now, (self.step, self.total)
         total = float(self.total) if self.total else None
         return Phase("training", float(self.step), total, "steps", self.left_s(), spent_s)

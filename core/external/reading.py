@@ -43,14 +43,8 @@ class Reading:
         collected = EventLog(None, self._events.append)
         alarms = Alarms(recipe, collected)
         alarms.begin(0)
-        places = Places(
-            folders_of(command, job.folder),
-            job.folder / "log.txt",
-            note.began - 1.0,
-            note.log_begins,
-            note.environment,
-            note.before,
-        )
+        folders, log = folders_of(command, job.folder), job.folder / "log.txt"
+        places = Places(folders, log, note.began - 1.0, note.log_begins, note.environment, note.before)
         self.numbers = Numbers(
             wanted(command.metrics), places, collected, alarms, goes_on=note.goes_on, spent_s=spent_s
         )
@@ -72,11 +66,8 @@ class Reading:
         log = self._job.events
         if self._events or state != self._state:
             self._state = state
-            self._write(
-                msgspec.structs.replace(
-                    self._note, after=log.number, events=self._events, numbers=msgspec.Raw(state)
-                )
-            )
+            now = {"after": log.number, "events": self._events, "numbers": msgspec.Raw(state)}
+            self._write(msgspec.structs.replace(self._note, **now))
         for event in self._events:
             log.write(event)
         self._events.clear()
@@ -90,9 +81,9 @@ class Reading:
             self._is_noted = False
 
 
-def folders_of(command: Command, job_folder: Path) -> tuple[Path, ...]:
+def folders_of(command: Command, *more: Path) -> tuple[Path, ...]:
     """Return the folders in which a command's files are searched, its output first."""
-    folders = (output_of(command), job_folder, Path(command.workdir))
+    folders = (output_of(command), *more, Path(command.workdir))
     return tuple(dict.fromkeys(folder for folder in folders if folder is not None))
 
 

@@ -20,24 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 # A supervisor may have been started in another environment than the command's, so these come with it.
-OF_THE_SHELL = (
-    *("PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "PYTHONPATH", "LD_LIBRARY_PATH"),
-    *(
-        "HF_HOME",
-        "HF_HUB_CACHE",
-        "HF_DATASETS_CACHE",
-        "HF_HUB_OFFLINE",
-        "WANDB_MODE",
-        "WANDB_DIR",
-        "TRACKIO_DIR",
-    ),
-)
+OF_THE_SHELL: tuple[str, ...] = ("PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "PYTHONPATH")
+OF_THE_SHELL += ("LD_LIBRARY_PATH", "HF_HOME", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "HF_HUB_OFFLINE")
+OF_THE_SHELL += ("WANDB_MODE", "WANDB_DIR", "TRACKIO_DIR")
 HERE = "Give its path, or activate its environment first: the command gets this shell's PATH."
 ENDINGS = (".py", ".sh")  # of scripts
 _INTERPRETER = re.compile(r"python[\d.]*|(?:ba|z)?sh")
-LAUNCHERS = ("python", "python3", "accelerate", "torchrun", "deepspeed", "uv", "env", "launch", "run", "-m")
-
-
+LAUNCHERS = re.compile(r"python[\d.]*|accelerate|torchrun|deepspeed|uv|env|launch|run|-m")
 LABEL = "command"  # of the recipe, as a place of its faults
 _WRITTEN = re.compile(rf"^{LABEL}:\d+: ")
 
@@ -61,11 +50,8 @@ class CommandRequest:
 def command_recipe(request: CommandRequest, sets: Sequence[str] = ()) -> Loaded:
     """Return the recipe of a command. Raises BadInput, which names no line: nobody wrote this recipe."""
     command: dict[str, Any] = {"run": list(request.words), "workdir": str(request.cwd)}
-    given = {
-        "output": request.output,
-        "metrics": list(request.metrics),
-        "resume_command": list(request.resume),
-    }
+    named = {"output": request.output, "metrics": list(request.metrics)}
+    given = {**named, "resume_command": list(request.resume)}
     command.update({key: value for key, value in given.items() if value})
     sections: dict[str, Any] = {
         "recipe": 1,
@@ -96,7 +82,8 @@ def name_of(words: Sequence[str], folder: str = "") -> str:
     """
     output = Path(output_in(words) if words else folder).name
     script = next((Path(word).stem for word in words if word.endswith((".py", ".sh", ".yaml", ".yml"))), "")
-    program = next((Path(word).name for word in words if Path(word).name not in LAUNCHERS), "command")
+    names = (Path(word).name for word in words)
+    program = next((name for name in names if not LAUNCHERS.fullmatch(name)), "command")
     text = output or script or program
     safe = "".join(char if char.isascii() and (char.isalnum() or char in "._-") else "-" for char in text)
     return safe.strip(".-")[:60] or "command"

@@ -1,8 +1,9 @@
-"""Finds the files that a program writes its numbers to, while it runs."""
+"""Finds the files that a program writes its numbers to, while it runs, and leaves out those of other commands."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +13,6 @@ from finetop.core.external import note, sources
 from finetop.core.external.client import METRICS
 from finetop.core.external.ownership import File, modified
 from finetop.core.external.sources._tail import before_of
-from finetop.core.external.writers import is_foreign, other_commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -97,7 +97,7 @@ class Search:
             source = sources.load(name)
             for file in self._files(source, path) if source.is_appended else ():
                 with contextlib.suppress(OSError):
-                    before[str(file)] = sources.Before(*before_of(file))
+                    before[str(file)] = before_of(file)
         return before
 
     def opened(self, name: str, rank: int, path: Path) -> File:
@@ -112,8 +112,7 @@ class Search:
                 return
             named = (self.places.folders[-1] / path).resolve()  # no other link is followed
             if named.is_file():
-                if modified(named) >= self.places.since:
-                    yield named
+                yield from filter(self.places.is_new, (named,))
             else:
                 yield from source.find(replace(self.places, folders=(named,), log=None))
         except OSError:
@@ -122,3 +121,45 @@ class Search:
 
 def key_of(source: str, path: Path) -> str:
     return f"{source}:{path}"
+
+
+def is_foreign(path: Path, own: str) -> bool:
+    """Return whether a process that has a file open is of another command; `own` is this one's FINETOP_METRICS."""
+    named = {metrics for metrics in map(_metrics_of, _writers(path)) if metrics}
+    return bool(named) and own not in named
+
+
+def other_commands(own: str) -> set[Path]:
+    """Return the job folders of the commands that run besides this one."""
+    named = {_metrics_of(process) for process in _processes()}
+    return {Path(metrics).parent for metrics in named if metrics and metrics != own}
+
+
+def _processes() -> Iterator[str]:
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal() and int(process.name) != os.getpid():
+            yield process.name
+
+
+def _writers(path: Path) -> Iterator[str]:
+    """Yield the processes of this user that have a file open."""
+    try:
+        target = path.stat()
+    except OSError:
+        return
+    for process in _processes():
+        try:
+            with os.scandir(f"/proc/{process}/fd") as files:
+                if any(os.path.samestat(file.stat(), target) for file in files):
+                    yield process
+        except OSError:
+            continue  # another user's, or it has ended
+
+
+def _metrics_of(process: str) -> str:
+    try:
+        environment = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    key = f"{METRICS}=".encode()
+    return next((os.fsdecode(value[len(key) :]) for value in environment if value.startswith(key)), "")

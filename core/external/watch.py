@@ -13,11 +13,10 @@ import psutil
 
 from finetop.core.external.job import LOOK_S, LOOKS_APART, PACKAGES
 from finetop.core.external.numbers import Numbers
-from finetop.core.external.reading import PLACES
+from finetop.core.external.reading import PLACES, folders_of
 from finetop.core.external.search import wanted
 from finetop.core.external.sources import Places
 from finetop.core.protocol.events import Ended, Phase
-from finetop.core.recipe.command import output_of
 from finetop.core.runtime import processes
 from finetop.core.runtime.job_process import attempt_of
 from finetop.core.train.alarms import Alarms
@@ -46,12 +45,11 @@ def work(job: Job) -> Ended:
     pid, start = int(job.args.get("pid") or 0), job.args.get("start")
     job.started(f"process {pid}" if pid else "a folder", "", PACKAGES)
     log = Path(job.args["log"]) if job.args.get("log") else None
-    folders = dict.fromkeys(path for path in (output_of(command), Path(command.workdir)) if path is not None)
     alarms = Alarms(recipe, job.events)
     alarms.begin(0)
     numbers = Numbers(
         wanted(command.metrics),
-        Places(tuple(folders), log, environment=environment_of(pid)),
+        Places(folders_of(command), log, environment=environment_of(pid)),
         job.events,
         alarms,
         goes_on=attempt_of(job.folder) > 1 or bool(job.args.get("again")),

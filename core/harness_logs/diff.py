@@ -139,6 +139,11 @@ def _judge(plan: CheckPlan, drawn: Sequence[_PlanItem], whole: Joined, options: 
     return check_pairs(plan, [entry.scores for entry in drawn])
 
 
+def _share(whole: Joined) -> str:
+    share = int(1000 * whole.share) / 10  # rounded down: 89.97 is not 90
+    return f"{whole.joined:,} of {whole.union:,} items joined ({share:g} %)"
+
+
 def _too_few(whole: Joined, bar: float) -> str:
     reasons = {
         "only in the base's log": sum(task.only_base for task in whole.tasks),
@@ -148,9 +153,7 @@ def _too_few(whole: Joined, bar: float) -> str:
         "without a score": sum(task.no_score for task in whole.tasks),
     }
     details = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items() if count)
-    share = int(1000 * whole.share) / 10  # rounded down: 89.97 is not 90
-    joined = f"{whole.joined:,} of {whole.union:,} items joined ({share:g} %), under {100 * bar:g} %"
-    return f"{joined}: {details}. Score both models on the same items, or lower --joined."
+    return f"{_share(whole)}, under {100 * bar:g} %: {details}. Score both models on the same items, or lower --joined."
 
 
 def _drawn(plan: CheckPlan, compared: Sequence[Compared]) -> list[_PlanItem]:
@@ -190,8 +193,7 @@ def _notes(
     base: SampleLog, tuned: SampleLog, whole: Joined, options: DiffOptions, plan: CheckPlan
 ) -> list[str]:
     """Return notes on what was left out, what was chosen, and what is wrong with the files, one line each."""
-    share = f"{whole.joined:,} of {whole.union:,} items joined ({int(1000 * whole.share) / 10:g} %)"
-    notes = [share, *(f"left out  {_left_out(task)}" for task in whole.tasks if task.left_out)]
+    notes = [_share(whole), *(f"left out  {_left_out(task)}" for task in whole.tasks if task.left_out)]
     if plan.cap is not None and (capped := sum(task.joined > plan.cap for task in whole.tasks)):
         more = f"{counted(capped, 'task')} {'has' if capped == 1 else 'have'} more"
         notes.append(f"at most {plan.cap} items a task count, drawn by seed {plan.seed}: {more}")

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +20,7 @@ import msgspec
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.lint import findings, lines
 from finetop.core.lint.lines import Unread
-from finetop.core.lint.report import Fixed
+from finetop.core.lint.report import LEARNED, Fixed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,7 +52,7 @@ def manifest_of(out: Path) -> Path:
 
 def require_place(out: Path, reads: list[Read]) -> None:
     """Check that there is one file to fix and that the new file's path is free. Raises BadInput."""
-    trained = [read for read in reads if read.role in ("train", "replay")]
+    trained = [read for read in reads if read.role in LEARNED]
     if len(trained) != 1 or trained[0].source.path is None:
         number = "several sources" if len(trained) > 1 else "no file"
         hint = "Name one file."
@@ -67,7 +69,7 @@ def require_place(out: Path, reads: list[Read]) -> None:
 
 def write(out: Path, whole: Whole, fixes: Mapping[int, RowFixes]) -> Fixed:
     """Write the new file and its manifest: both whole, or neither. Raises BadInput, EnvironmentTrouble."""
-    number = next(n for n, read in enumerate(whole.reads) if read.role in ("train", "replay"))
+    number = next(n for n, read in enumerate(whole.reads) if read.role in LEARNED)
     read = whole.reads[number]
     manifest = manifest_of(out)
     temporary, manifest_aside = (path.with_name(f".{path.name}.{os.getpid()}") for path in (out, manifest))
@@ -76,7 +78,7 @@ def write(out: Path, whole: Whole, fixes: Mapping[int, RowFixes]) -> Fixed:
     rows = removed = mended = 0
     after = hashlib.sha256()
     try:
-        with temporary.open("xb") as file, manifest_aside.open("xb") as changes_file:
+        with temporary.open("xb") as file, tempfile.TemporaryFile(dir=out.parent) as changes_file:
             for line_number, line, row_fixes in _lines(whole, number, fixes):
                 kept, changes = _changed(line, row_fixes)
                 if kept is not None:
@@ -91,11 +93,14 @@ def write(out: Path, whole: Whole, fixes: Mapping[int, RowFixes]) -> Fixed:
                     changes_file.write(msgspec.json.encode(change) + b"\n")
                 if line_number % 10_000 == 0:
                     whole.say("writing the new file", line_number, read.rows)
-        head = {
-            "manifest": VERSION, "from": read.source.path, "from_sha256": read.sha256, "from_rows": read.rows,
-            "to": str(out), "to_sha256": after.hexdigest(), "rows": rows, "removed": removed, "mended": mended,
-        }  # fmt: skip
-        _put_in_front(manifest_aside, msgspec.json.encode(head) + b"\n")
+            head = {
+                "manifest": VERSION, "from": read.source.path, "from_sha256": read.sha256, "from_rows": read.rows,
+                "to": str(out), "to_sha256": after.hexdigest(), "rows": rows, "removed": removed, "mended": mended,
+            }  # fmt: skip
+            changes_file.seek(0)
+            with manifest_aside.open("xb") as manifest_file:
+                manifest_file.write(msgspec.json.encode(head) + b"\n")
+                shutil.copyfileobj(changes_file, manifest_file, 1 << 20)
         put(manifest_aside, manifest)
         try:
             put(temporary, out)
@@ -162,17 +167,3 @@ def _changed(line: bytes | Unread, row_fixes: RowFixes) -> tuple[bytes | None, R
 def _hash(line: bytes | Unread) -> str:
     content = line.rstrip(b"\r\n") if isinstance(line, bytes) else b""
     return hashlib.sha256(content).hexdigest()
-
-
-def _put_in_front(path: Path, head: bytes) -> None:
-    """Write a first line before the existing content; the manifest is small compared with the data."""
-    front = path.with_name(f"{path.name}.head")
-    try:
-        with front.open("xb") as file, path.open("rb") as rest:
-            file.write(head)
-            while part := rest.read(1 << 20):
-                file.write(part)
-        front.replace(path)
-    finally:
-        with suppress(OSError):
-            front.unlink()

@@ -11,12 +11,11 @@ from collections import Counter
 from collections.abc import Collection
 
 NAMES = {
-    "en": "English", "de": "German", "fr": "French", "es": "Spanish", "it": "Italian", "pt":
-    "Portuguese", "nl": "Dutch", "sv": "Swedish", "da": "Danish", "pl": "Polish", "cs": "Czech", "tr":
-    "Turkish", "ro": "Romanian", "id": "Indonesian", "cyrillic": "Cyrillic script", "greek": "Greek",
-    "hebrew": "Hebrew", "arabic": "Arabic script", "devanagari": "Devanagari script", "bengali":
-    "Bengali", "tamil": "Tamil", "thai": "Thai", "han": "Chinese", "kana": "Japanese", "hangul":
-    "Korean",
+    "en": "English", "de": "German", "fr": "French", "es": "Spanish", "it": "Italian", "pt": "Portuguese",
+    "nl": "Dutch", "sv": "Swedish", "da": "Danish", "pl": "Polish", "cs": "Czech", "tr": "Turkish", "ro": "Romanian",
+    "id": "Indonesian", "cyrillic": "Cyrillic script", "greek": "Greek", "hebrew": "Hebrew", "arabic": "Arabic script",
+    "devanagari": "Devanagari script", "bengali": "Bengali", "tamil": "Tamil", "thai": "Thai", "han": "Chinese",
+    "kana": "Japanese", "hangul": "Korean",
 }  # fmt: skip
 # The most frequent words of each: they identify a language within a few dozen words.
 _WORDS = {

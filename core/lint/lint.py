@@ -27,7 +27,16 @@ from finetop.core.errors import BadInput, FinetopError, NotFound, did_you_mean
 from finetop.core.lint import findings as rules, fix as fixing, lines
 from finetop.core.lint.findings import Finder, Fix
 from finetop.core.lint.lines import Block, Read, Unread
-from finetop.core.lint.report import Finding, Lengths, LintRequest, Report, SourceFacts, SourceRole, Trouble
+from finetop.core.lint.report import (
+    LEARNED,
+    Finding,
+    Lengths,
+    LintRequest,
+    Report,
+    SourceFacts,
+    SourceRole,
+    Trouble,
+)
 from finetop.core.lint.row import Lens, format_of, kinds_for
 from finetop.core.lint.second_pass import Whole
 from finetop.core.lint.worker import BlockRunner, Seen, Setup
@@ -43,7 +52,6 @@ from finetop.core.runtime.parts import require
 
 SEVERITIES = ("error", "warning", "note")
 PASSED_OVER = 20  # unusable documents that are named
-LEARNED = ("train", "replay")
 ORDER: tuple[SourceRole, ...] = ("train", "replay", "eval", "test")
 Say = Callable[[str, float, float], None]  # phase, done, total
 

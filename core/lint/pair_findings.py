@@ -6,6 +6,7 @@ import heapq
 from abc import abstractmethod
 from collections import Counter
 from dataclasses import dataclass
+from os.path import commonprefix
 from typing import TYPE_CHECKING
 
 from finetop.core.lint import row_hashes
@@ -45,8 +46,7 @@ def _where_they_differ(first: str, second: str) -> tuple[str, str] | None:
     """Cut two answers to where they begin to differ, after a few shared characters; None for equal ones."""
     if first == second:
         return None
-    pairs = enumerate(zip(first, second, strict=False))
-    shared = next((at for at, (a, b) in pairs if a != b), min(len(first), len(second)))
+    shared = len(commonprefix((first, second)))  # noqa: RUF071  # of letters, not of folders
     begin = 0 if shared < DIFFERS // 2 else shared - DIFFERS // 4
 
     def part(text: str) -> str:

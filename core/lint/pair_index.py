@@ -18,6 +18,7 @@ from finetop.core.data.similarity import edits, minhash
 from finetop.core.data.similarity.edits import Change, Counts, asks_the_same, compare, is_rare
 from finetop.core.data.similarity.spill_file import Store
 from finetop.core.data.similarity.word_codes import Codes, bare
+from finetop.core.lint.report import LEARNED
 from finetop.core.lint.row_hashes import COLUMNS, HEAD, LONGEST, TEXT
 from finetop.core.lint.template_families import Families
 
@@ -40,7 +41,7 @@ MOST_PAIRS: Final = 4_000_000  # pairs compared word by word: an hour
 MOST_LIGHT: Final = 300_000  # pairs whose questions are light edits of each other: they take 300 MB
 EQUAL: Final = Change(1.0)
 FEW: Final = 4  # rows with the same question that are compared with those of nearly the same question
-SIDES: Final[tuple[tuple[SourceRole, ...], ...]] = (("train", "replay"), ("eval",), ("test",))
+SIDES: Final[tuple[tuple[SourceRole, ...], ...]] = (LEARNED, ("eval",), ("test",))
 
 
 class Gathered:

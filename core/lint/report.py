@@ -17,6 +17,7 @@ Severity = Literal["error", "warning", "note"]
 SourceRole = Literal["train", "replay", "eval", "test"]
 PLACES = 1000  # places of a finding that a report names; all are counted
 EXAMPLES = 5
+LEARNED: tuple[SourceRole, ...] = ("train", "replay")
 
 
 class Given(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -139,8 +140,6 @@ class Progress(msgspec.Struct, frozen=True):
     phase: str
     done: float
     total: float
-    unit: str = "rows"
-    rows: int = 0
 
 
 class LintMessage(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -156,7 +155,7 @@ def keep(report: Report, root: Path) -> None:
     briefs = [Brief(rule.name, rule.about, rule.severity, rule.count, rule.of) for rule in report.findings]
     content = msgspec.json.encode(Kept(time.time(), [entry.name for entry in report.sources], briefs))
     for source in report.sources:
-        if source.role in ("train", "replay") and SHA256.fullmatch(source.sha256) and root.is_dir():
+        if source.role in LEARNED and SHA256.fullmatch(source.sha256) and root.is_dir():
             with suppress(OSError):  # a full disk, or a home that is not ours: the report was delivered
                 (root / FOLDER).mkdir(mode=0o700, exist_ok=True)
                 write_whole(root / FOLDER / f"{source.sha256}.json", content)

@@ -42,10 +42,6 @@ class Whole:
         """Return the number of rows in these roles."""
         return sum(read.rows for read in self.reads if read.role in roles)
 
-    def role(self, at: int) -> SourceRole:
-        """Return the role of row number `at`."""
-        return self.reads[self._source(at)].role
-
     def place(self, at: int) -> str:
         """Return where row number `at` was written: faq.jsonl:17."""
         block = self._block(at)
@@ -59,16 +55,8 @@ class Whole:
             single = replace(block, at=at, numbers=[block.numbers[index]], lines=[block.lines[index]])
             yield self.rows_of(single)[0]
 
-    def _source(self, at: int) -> int:
-        if not 0 <= at < self.rows:
-            raise IndexError(f"there is no row {at} of {self.rows}")
-        for number, read in enumerate(self.reads):
-            if at < read.starts[0][0] + read.rows:
-                return number
-        raise AssertionError("every row has a source")
-
     def _block(self, at: int) -> Block:
-        source = self._source(at)
+        source = bisect_right(self.reads, at, key=lambda read: read.starts[0][0]) - 1
         read = self.reads[source]
         index = bisect_right(read.starts, at, key=lambda start: start[0]) - 1
         if self._kept is None or self._kept[:2] != (source, index):

@@ -123,20 +123,14 @@ def main() -> int:
     if first is None:
         return 0
     try:
-        return answer_all(BlockRunner(msgspec.msgpack.decode(first, type=Setup)))
+        runner = BlockRunner(msgspec.msgpack.decode(first, type=Setup))
+        while (message := read_message(sys.stdin.buffer)) is not None:
+            write_message(sys.stdout.buffer, runner.scan(msgspec.msgpack.decode(message, type=Block)))
     except FinetopError as error:
         print(f"finetop: {error}", file=sys.stderr)
         return error.exit_code
-
-
-def answer_all(scanner: BlockRunner) -> int:
-    """Process each block that arrives, until the input ends."""
-    while (message := read_message(sys.stdin.buffer)) is not None:
-        try:
-            write_message(sys.stdout.buffer, scanner.scan(msgspec.msgpack.decode(message, type=Block)))
-        except BrokenPipeError:  # the reader has gone
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
+    except BrokenPipeError:  # the reader has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

@@ -44,7 +44,6 @@ class Pool:
     source: Source
     sha256: str
     lines: tuple[int, ...]  # of the rows
-    format: str
     report: Report
     most: int = 0  # the most rows that will be requested
     scorer: Losses | None = None
@@ -73,7 +72,7 @@ class Pool:
         return self._losses[with_prompt]
 
 
-def open_pool(source: Source, report: Report, sha256: str = "") -> Pool:
+def open_pool(source: Source, report: Report) -> Pool:
     """Read a file once, validating each row. Raises BadInput at the first invalid one."""
     path, lines, format_name = Path(str(source.path)), [], source.format
     if files.listed(path) != [path]:
@@ -87,7 +86,7 @@ def open_pool(source: Source, report: Report, sha256: str = "") -> Pool:
         if len(lines) % SAID_EVERY == 0:
             report("reading", len(lines), 0)
     source = replace(source, format=format_name)
-    return Pool(source, sha256 or source_record.sha256_of(path), tuple(lines), format_name, report)
+    return Pool(source, source_record.sha256_of(path), tuple(lines), report)
 
 
 def answer_of(record: Record) -> str:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from finetop.core.data.similarity.spill_file import Store
 
-TELLING = 4.0  # weight of an answer's words: a shorter one ("Yes") fits many questions
 SAID_EVERY = 1000  # pairs
 
 
@@ -71,7 +70,7 @@ def _near(places: Sequence[int], questions: Store, answers: Store, pool: Pool) -
         answer = edits.compare(answers[first], answers[second], counts)
         if number % SAID_EVERY == 0:
             pool.report("comparing pairs of rows", number, len(pairs))
-        tells = question.is_sure or question.weight == 0 or answer.weight >= TELLING
+        tells = question.is_sure or question.weight == 0 or answer.weight >= edits.TELLING
         if question.is_light and answer.is_light and not answer.swapped_names and tells:
             yield second
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import TrainerCallback
 
 from finetop.core.errors import BadInput
+from finetop.core.train.resume.earlier_jobs import hours_used_up
 
 if TYPE_CHECKING:
     from finetop.core.recipe import schema
@@ -51,10 +52,7 @@ class Budget(TrainerCallback):  # type: ignore[misc]  # the library is untyped
 
     def hours_used(self) -> str:
         """Return that the hours are used up, or an empty string while they are not."""
-        hours, spent = self.wanted.hours, self.meter.spent_s() / 3600
-        if hours is None or spent < hours:
-            return ""
-        return f"budget.hours ({hours:g}) is used up: trained for {spent:.3g} hours"
+        return hours_used_up(self.wanted.hours, self.meter.spent_s())
 
     def tokens_used(self) -> str:
         """Return that the tokens are used up, or an empty string while they are not."""

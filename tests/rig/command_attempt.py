@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+from metric_files import put, values_of
 
 from finetop.core.external import client, reading
 from finetop.core.external.recipe import CommandRequest, command_recipe
@@ -13,8 +14,6 @@ from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.job import Job
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.stop_signal import Stop
-
-Steps = list[int]
 
 
 class Attempt:
@@ -48,10 +47,7 @@ class Attempt:
         )
 
     def append(self, name: str, content: str | bytes) -> None:
-        path = self.work / name if name != "log.txt" else self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+        put((self.work if name != "log.txt" else self.folder) / name, content, adds=True)
 
     def finish(self) -> None:
         reading.finish(self.job())
@@ -61,12 +57,5 @@ class Attempt:
         assert [line.n for line in lines] == list(range(1, len(lines) + 1))
         return [line.e for line in lines]
 
-    def steps(self, key: str = "loss") -> Steps:
-        """Return the steps of a metric, as the store has them."""
-        steps: Steps = []
-        for event in self.seen():
-            if isinstance(event, events.Resumed):
-                steps = [step for step in steps if step <= event.step]
-            if isinstance(event, events.Metrics) and key in event.values:
-                steps.append(event.step)
-        return steps
+    def steps(self, key: str = "loss") -> list[int]:
+        return [step for step, _ in values_of(self.seen(), key)]

@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import os
 import struct
+import subprocess
+import sys
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +26,19 @@ from finetop.core.train.alarms import Alarms
 BLOCK, HEADER = 1 << 15, 7
 WHOLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+
+
+def put(path: Path, content: str | bytes, *, adds: bool = False) -> Path:
+    """Write a file, or add to it, in a folder that is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab" if adds else "wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def json_lines(*rows: object) -> str:
+    """Return a line for each row; a text is one as it is."""
+    return "".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows)
 
 
 def varint(value: int) -> bytes:
@@ -105,8 +122,41 @@ def read(reader: Reader) -> list[tuple[int, dict[str, float]]]:
     return [(point.step, point.values) for point in points]
 
 
+def steps(reader: Reader) -> list[int]:
+    return [step for step, _ in read(reader)]
+
+
 def opened(source: str, path: Path, **places: Any) -> Reader:
     return sources.load(source).open(path, Places((path.parent,), **places))
+
+
+def found(source: str, *folders: Path, **places: Any) -> list[Path]:
+    return list(sources.load(source).find(Places(folders, **places)))
+
+
+def values_of(seen: Iterable[events.Event], name: str = "loss") -> list[tuple[int, float]]:
+    """Return what a run's metric is, as the store has it: after a Resumed nothing of later steps is left."""
+    points: list[tuple[int, float]] = []
+    for event in seen:
+        if isinstance(event, events.Resumed):
+            points = [point for point in points if point[0] <= event.step]
+        if isinstance(event, events.Metrics) and name in event.values:
+            value = event.values[name]
+            points.append((event.step, float(event.bad[name]) if value is None else value))
+    return points
+
+
+@contextmanager
+def other_command(path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Have a file open in a process of another command."""
+    script = "import sys; file = open(sys.argv[1], 'ab'); print('open', flush=True); sys.stdin.read()"
+    own = {"FINETOP_METRICS": "/other/metrics.jsonl", "WANDB_DIR": "/w", "SECRET": "1"}
+    words, pipe = [sys.executable, "-c", script, str(path)], subprocess.PIPE
+    with subprocess.Popen(words, env={**os.environ, **own}, stdin=pipe, stdout=pipe) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"open\n"
+        yield process
+        process.kill()
 
 
 @dataclass
@@ -121,8 +171,7 @@ class Program:
     environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.log = self.folder / "log.txt"
-        self.log.touch()
+        self.log = put(self.folder / "log.txt", "", adds=True)
         recipe = command_recipe(CommandRequest(("python", "train.py"), self.folder)).recipe
         log = EventLog(None, self.seen.append)
         alarms = Alarms(recipe, log)
@@ -131,29 +180,22 @@ class Program:
         places = Places((self.folder,), self.log, self.since, 0, own)
         self.numbers = Numbers(wanted(self.metrics), places, log, alarms, goes_on=self.goes_on)
 
-    def append(self, name: str, text: str | bytes, age_s: float = 0.0) -> None:
-        """Append to a file of the program, which was last written so many seconds ago."""
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
-            file.write(text.encode() if isinstance(text, str) else text)
+    def append(self, name: str, *content: object, age_s: float = 0.0) -> Program:
+        """Append to a file of the program, which was last written so many seconds ago: bytes, text or JSON lines."""
+        for part in content:
+            path = put(
+                self.folder / name, part if isinstance(part, str | bytes) else json_lines(part), adds=True
+            )
         if age_s:
             os.utime(path, (time.time() - age_s,) * 2)
+        return self
 
     def look(self, *, is_last: bool = False) -> Program:
         self.numbers.read_new(is_last=is_last)
         return self
 
     def values(self, name: str = "loss") -> list[tuple[int, float]]:
-        """Return what the run's metric is, as the store has it: after a Resumed nothing of later steps is left."""
-        points: list[tuple[int, float]] = []
-        for event in self.seen:
-            if isinstance(event, events.Resumed):
-                points = [point for point in points if point[0] <= event.step]
-            if isinstance(event, events.Metrics) and name in event.values:
-                value = event.values[name]
-                points.append((event.step, float(event.bad[name]) if value is None else value))
-        return points
+        return values_of(self.seen, name)
 
     def names(self) -> set[str]:
         return {name for event in self.seen if isinstance(event, events.Metrics) for name in event.values}

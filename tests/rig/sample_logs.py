@@ -34,25 +34,13 @@ def choice_row(
     gold = number % len(answers) if target is None else target
     pick = gold if right else (gold + 1) % len(answers)
     doc = {"question": f"What is {number}?", "gold": gold}
-    prompt_text = prompt or f"Question: What is {number}?\nAnswer:"
-    log_probabilities = [-1.0 if place == pick else -2.5 for place in range(len(answers))]
-    row: Row = {
-        "doc_id": number,
-        "doc": doc,
-        "target": gold if version == "0.4.3" else str(gold),
-        "arguments": {
-            f"gen_args_{p}": {"arg_0": prompt_text, "arg_1": f" {a}"} for p, a in enumerate(answers)
-        },
-        "resps": [[[str(value), "False"]] for value in log_probabilities],
-        "filtered_resps": [[str(value), "False"] for value in log_probabilities],
-        "filter": filter,
-        "metrics": list(metrics) or ["acc"],
-        "doc_hash": sha(json.dumps(doc, indent=2, ensure_ascii=False)),
-        "prompt_hash": sha(prompt_text),
-        "target_hash": sha(str(gold)),
-        **(metrics or {"acc": 1.0 if right else 0.0}),
-    }
-    return shaped(row, version)
+    prompt = prompt or f"Question: What is {number}?\nAnswer:"
+    log_probabilities = [[str(-1.0 if place == pick else -2.5), "False"] for place in range(len(answers))]
+    requests = {f"gen_args_{p}": {"arg_0": prompt, "arg_1": f" {a}"} for p, a in enumerate(answers)}
+    answered: Row = {"target": gold if version == "0.4.3" else str(gold), "arguments": requests}
+    answered |= {"resps": [[response] for response in log_probabilities], "filtered_resps": log_probabilities}
+    scores = metrics or {"acc": 1.0 if right else 0.0}
+    return sample(number, doc, prompt, str(gold), answered, filter, scores, version)
 
 
 def written_row(
@@ -66,29 +54,24 @@ def written_row(
 ) -> Row:
     """Return one item with a written answer, and what a filter extracted from it."""
     doc = {"question": f"What is {number} and {number}?", "answer": f"so\n#### {2 * number}"}
-    prompt = f"Q: {doc['question']}\nA:"
-    response = said or (f"It is {2 * number}." if right else f"It is {number}.")
-    row: Row = {
-        "doc_id": number,
-        "doc": doc,
-        "target": str(2 * number),
-        "arguments": {"gen_args_0": {"arg_0": prompt, "arg_1": {"until": ["Q:"], "do_sample": False}}},
-        "resps": [[response]],
-        "filtered_resps": [str(2 * number) if right else f"[{filter}: nothing]"],
-        "filter": filter,
-        "metrics": list(metrics) or ["exact_match"],
-        "doc_hash": sha(json.dumps(doc, indent=2, ensure_ascii=False)),
-        "prompt_hash": sha(prompt),
-        "target_hash": sha(str(2 * number)),
-        **(metrics or {"exact_match": 1.0 if right else 0.0}),
-    }
-    return shaped(row, version)
+    prompt, gold = f"Q: {doc['question']}\nA:", str(2 * number)
+    response = said or (f"It is {gold}." if right else f"It is {number}.")
+    requests = {"gen_args_0": {"arg_0": prompt, "arg_1": {"until": ["Q:"], "do_sample": False}}}
+    answered: Row = {"target": gold, "arguments": requests, "resps": [[response]]}
+    answered |= {"filtered_resps": [gold if right else f"[{filter}: nothing]"]}
+    scores = metrics or {"exact_match": 1.0 if right else 0.0}
+    return sample(number, doc, prompt, gold, answered, filter, scores, version)
 
 
-def shaped(row: Row, version: str) -> Row:
-    """Drop what the version does not write."""
+def sample(
+    number: int, doc: Row, prompt: str, gold: str, answered: Row, filter: str, scores: Row, version: str
+) -> Row:
+    """Return a row as a version writes it, which may name neither filter nor metrics."""
     old = tuple(int(part) for part in version.split(".")) < (0, 4, 7)
-    return {name: value for name, value in row.items() if not (old and name in ("filter", "metrics"))}
+    named = {} if old else {"filter": filter, "metrics": list(scores)}
+    hashed = {"doc": json.dumps(doc, indent=2, ensure_ascii=False), "prompt": prompt, "target": gold}
+    hashes = {f"{name}_hash": sha(text) for name, text in hashed.items()}
+    return {"doc_id": number, "doc": doc, **answered, **named, **hashes, **scores}
 
 
 def write_log(

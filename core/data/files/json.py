@@ -182,7 +182,6 @@ class _Stream:
         """Consume and return the next value's text. Raises BadData for an invalid value, or one too long for a row."""
         if not self.peek():
             raise self.fault(number, "is missing: the file ends")
-        wanted = 0
         while True:
             try:
                 _, end = _decoder.raw_decode(self.text, self.at)
@@ -201,8 +200,7 @@ class _Stream:
                     if error.pos < len(self.text) - 100 and not error.msg.startswith("Unterminated"):
                         raise self.fault(number, f"is not JSON: {error.msg.lower()}") from error
                     raise _text.too_long(f"{self.name}:{number}", "row") from error
-                wanted = max(CHUNK, 2 * (len(self.text) - self.at))
-                if not self._until(wanted):
+                if not self._until(max(CHUNK, 2 * (len(self.text) - self.at))):
                     is_within = error.pos < len(self.text)
                     message = f"is not JSON: {error.msg.lower()}" if is_within else "does not end"
                     raise self.fault(number, message) from error

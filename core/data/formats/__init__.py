@@ -188,7 +188,7 @@ def texts_of(record: Record) -> tuple[str, ...]:
 
 def read_turns(value: Any, key: str, place: str) -> tuple[Message, ...]:
     """Read a list of {role, content}, common to several formats, or JSON text of one. Raises BadData."""
-    value = _json(value) if isinstance(value, str) else value
+    value = from_json(value) if isinstance(value, str) else value
     if not isinstance(value, list) or not value:
         example = '[{"role": "user", "content": "…"}]'
         raise BadData(f"{place}: {key} must be a list of turns.", hint=f"Write {example}.")
@@ -222,7 +222,7 @@ def read_calls(value: Any, key: str, place: str) -> tuple[Call, ...]:
         call = given.get("function", given) if isinstance(given, dict) else None
         arguments = call.get("arguments", {}) if isinstance(call, dict) else None
         if isinstance(arguments, str):
-            arguments = _json(arguments)
+            arguments = from_json(arguments)
         name = call.get("name") if isinstance(call, dict) else None
         if not isinstance(name, str) or not isinstance(arguments, dict):
             hint = 'Write {"name": "…", "arguments": {…}}.'
@@ -233,14 +233,14 @@ def read_calls(value: Any, key: str, place: str) -> tuple[Call, ...]:
 
 def read_tools(value: Any, place: str) -> tuple[Mapping[str, Any], ...]:
     """Read the functions that may be called: a list, or JSON text of one. Raises BadData."""
-    tools = _json(value) if isinstance(value, str) and value.strip() else value or []
+    tools = from_json(value) if isinstance(value, str) and value.strip() else value or []
     if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
         hint = 'Write [{"name": "…", "description": "…", "parameters": {…}}].'
         raise BadData(f"{place}: tools is not a list of functions.", hint=hint)
     return tuple(tools)
 
 
-def _json(text: str) -> Any:
+def from_json(text: str) -> Any:
     """Decode JSON text, as tables store lists; None for any other text."""
     try:
         return msgspec.json.decode(text)

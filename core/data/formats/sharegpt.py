@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from finetop.core.data.formats import Conversation, Format, Message, Role, read_calls, read_text, read_tools
+from finetop.core.data.formats import (
+    Conversation,
+    Format,
+    Message,
+    Role,
+    from_json,
+    read_calls,
+    read_text,
+    read_tools,
+)
 from finetop.core.errors import BadData
 
 ROLES: dict[str, Role] = {"system": "system", "human": "user", "user": "user", "gpt": "assistant"}
@@ -40,7 +49,7 @@ class SharegptFormat(Format):
 
 def read_turns_of(value: Any, key: str, place: str) -> tuple[Message, ...]:
     """Read a list of {from, value}, or JSON text of one. Raises BadData."""
-    value = _call(value) if isinstance(value, str) else value
+    value = from_json(value) if isinstance(value, str) else value
     if not isinstance(value, list) or not value:
         raise BadData(f"{place}: {key} must be a list of turns.", hint=f"Write {PLUGIN.about}.")
     return tuple(read_turn(turn, f"{key}[{i}]", place, is_first=i == 0) for i, turn in enumerate(value))
@@ -58,16 +67,7 @@ def read_turn(turn: Any, key: str, place: str, *, is_first: bool = False) -> Mes
     text = read_text(value, f"{key}.value", place, may_be_empty=who == "system")
     if who != "function_call":
         return Message(ROLES[who], text)
-    return Message("assistant", "", read_calls([_call(text)], key, place))
-
-
-def _call(text: str) -> Any:
-    import msgspec
-
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return None
+    return Message("assistant", "", read_calls([from_json(text)], key, place))
 
 
 PLUGIN = SharegptFormat()

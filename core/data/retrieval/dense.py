@@ -14,7 +14,7 @@ import numpy as np
 
 from finetop.core.data import hub
 from finetop.core.data.hub import is_local
-from finetop.core.errors import BadInput, EnvironmentTrouble, first_line
+from finetop.core.errors import BadInput, first_line
 from finetop.core.runtime.files import given_path
 
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
@@ -52,13 +52,9 @@ def find(model: str) -> Path:
 
 
 def _of_the_hub(model: str) -> Path:
-    answer = hub.ask(model, None)
-    if isinstance(answer, BadInput):
-        raise answer
-    if isinstance(answer, EnvironmentTrouble):
-        if (kept := hub.cached(model, None)) is None:
-            raise answer
-        return kept
+    answer = hub.commit_or_folder(model, None)
+    if isinstance(answer, Path):
+        return answer
     from huggingface_hub import snapshot_download
 
     wanted = ["model.safetensors", "*.json", "*.txt"]

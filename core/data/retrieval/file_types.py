@@ -83,11 +83,10 @@ def _checked(texts_read: Iterator[Text], problems: list[str]) -> Iterator[Text]:
 def _decode(content: bytes, suffix: str = "") -> str:
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return _decoded(content, "utf-16")
-    if b"\0" in content:
-        what = "is a PDF. " + HINTS[".pdf"] if content.startswith(b"%PDF") else "is binary. " + SAVE_AS_TEXT
-        raise Unusable(f": {what}")
     if content.startswith(b"%PDF"):
-        raise Unusable(": is a PDF. " + HINTS[".pdf"])
+        raise Unusable(f": is a PDF. {HINTS['.pdf']}")
+    if b"\0" in content:
+        raise Unusable(f": is binary. {SAVE_AS_TEXT}")
     for number, line in enumerate(content.split(b"\n"), start=1):
         if len(line) > MAX_LINE:
             most = f"{MAX_LINE >> 20} MiB"

@@ -35,6 +35,7 @@ SURE: Final = 0.7
 LONG: Final = 25  # words: in a longer text one replaced word does not change the question
 SEVERAL: Final = 16  # words: about two sentences, of which one in common is too little
 SENTENCE: Final = 4.0  # weight: a shorter sentence is judged together with the next one
+TELLING: Final = 4.0  # weight of an answer's words that few questions have; a shorter one ("Yes") fits many
 
 Counts = NDArray[np.uint32]
 _MARKS = range(8)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from finetop.core.errors import EnvironmentTrouble
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from finetop.core.data.similarity.word_codes import Codes
 
@@ -90,10 +90,6 @@ class Store:
         begin, end = self._ends[number], self._ends[number + 1]
         self._file.seek(begin)
         return np.frombuffer(self._file.read(end - begin), np.uint32)
-
-    def some(self, numbers: Sequence[int]) -> list[Codes]:
-        """Return some texts."""
-        return [self[number] for number in numbers]
 
     def blocks(self) -> Iterator[tuple[int, list[Codes]]]:
         """Yield all texts in order, in blocks, each with the number of its first text."""

@@ -34,9 +34,8 @@ _ASCII_TOKEN = re.compile(  # the same, faster
 )
 _ENDS = frozenset(".!?:;\n\u3002\uff01\uff1f(")  # the bracket begins a sentence
 _EDGES = " .,:;!?=\"'"
-_OPENERS = frozenset(
-    {"Please", "Thanks", "Thank", "Kindly", "Hi", "Hello"}
-)  # capitalized, they begin a sentence
+# capitalized, they begin a sentence
+_OPENERS = frozenset(("Please", "Thanks", "Thank", "Kindly", "Hi", "Hello"))
 _MEMORY = 400_000  # cached codes of different words: about 60 MB
 
 _LITTLE_WORDS: Final = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from os.path import commonprefix
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,9 +124,7 @@ def _turns(prompt: Sequence[formats.Message]) -> str:
 
 def _from_difference(first: str, second: str) -> tuple[str, str]:
     """Cut most of the shared beginning of two texts, so that the difference is visible."""
-    pairs = enumerate(zip(first, second, strict=False))
-    shared = next((at for at, (a, b) in pairs if a != b), min(len(first), len(second)))
-    start = shared - BEFORE
+    start = len(commonprefix((first, second))) - BEFORE  # noqa: RUF071  # of letters, not of folders
     if start <= 0:
         return _cut(first), _cut(second)
     return _cut(f"…{first[start:]}"), _cut(f"…{second[start:]}")

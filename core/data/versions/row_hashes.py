@@ -40,11 +40,6 @@ class Contents:
         """The sha256 of all rows in their order."""
         return self._whole.hexdigest()
 
-    @property
-    def newest(self) -> bytes:
-        """The hash of the row added last."""
-        return bytes(self.hashes[-ROW_BYTES:])
-
 
 def file_of(run_folder: Path, content: str) -> Path | None:
     """Return where a run keeps the hashes of a source's rows. None for an invalid hash."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from finetop.core.external.sources._state import set_state, state_of
@@ -39,18 +40,25 @@ class Places:
     log: Path | None = None  # what it prints; None if another program started it
     since: float = 0.0  # files that were last written before this are of an earlier run (seconds since 1970)
     log_begins: int = 0  # bytes of the log that are of an earlier attempt
-    environment: Mapping[str, str] = field(
-        default_factory=dict
-    )  # of the program, where it says where files go
+    # of the program, where it says where files go
+    environment: Mapping[str, str] = field(default_factory=dict)
     before: Mapping[str, Before] = field(default_factory=dict)  # the files that were there, by their paths
+
+    def is_new(self, file: Path) -> bool:
+        """Return whether a file is there and was written since the program began."""
+        try:
+            facts = file.stat()
+        except OSError:
+            return False  # a checkpoint may be deleted while files are searched for
+        return S_ISREG(facts.st_mode) and facts.st_mtime >= self.since
 
 
 @dataclass
 class Reader:
     """Reads one file of a source as it grows.
 
-    `total` and `epochs` are the planned steps and epochs, once the file tells; 0 until then. `behind`: the last read
-    left something for the next. `guesses`: the file tells no steps, and each line counts as one. `series` names one of
+    `total` and `epochs` are the planned steps and epochs, 0 until the file has them. `behind`: the last read left
+    something for the next. `guesses`: the file has no steps, and each line counts as one. `series` names one of
     several files that a program writes at the same time; '' if it has one. `is_of_one_process`: one that starts again
     begins another file.
     """

@@ -16,11 +16,8 @@ TOTALS = ("total_steps", "max_steps", "total_iterations")
 TIMES = ("_timestamp", "timestamp", "time", "t")
 NOT_METRICS = frozenset((*STEPS, *TOTALS, *TIMES, "percentage", "epochs", "num_train_epochs"))
 SUMMARIES = ("train_runtime", "train/train_runtime")  # of the Trainer's last entry: its train_loss is a mean
-NOT_FINITE = {
-    "NaN": math.nan,
-    "Infinity": math.inf,
-    "-Infinity": -math.inf,
-}  # as wandb and trackio write them
+# as wandb and trackio write them
+NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 LOSSES = ("loss", "eval_loss", "train_loss", "val_loss", "reward")  # values with one of these need no step
 
 
@@ -76,6 +73,14 @@ def metrics_of(values: Mapping[str, float]) -> dict[str, float]:
 
 def has_loss(values: Mapping[str, float]) -> bool:
     return any(key.lower().replace("/", "_") in LOSSES for key in values)
+
+
+def logged(values: Mapping[str, float], last: int) -> tuple[int, dict[str, float]] | None:
+    """Return a line's step and metrics, None without any; a loss without a step counts as the one after `last`."""
+    step, metrics = step_of(values), metrics_of(values)
+    if not metrics or (step is None and not has_loss(metrics)):
+        return None
+    return last + 1 if step is None else step, metrics
 
 
 def total_of(values: Mapping[str, float], known: int = 0) -> int:

@@ -6,13 +6,12 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from finetop.core.external.sources import Before
 from finetop.core.runtime.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from finetop.core.external.sources import Before
 
 MOST_BYTES = 4 << 20  # of one read
 LONGEST = 1 << 20  # bytes of a line; a longer one is skipped
@@ -26,7 +25,7 @@ class Tail:
     path: Path
     offset: int = 0
     most_behind: int = (
-        0  # bytes; where a file grows faster than it is read, what is older is skipped; 0: never
+        0  # bytes; in a file that grows faster than it is read, older ones are skipped; 0: never
     )
     most: int = 0  # bytes of one read, if fewer than MOST_BYTES
     restarted: bool = False  # since the caller last cleared it
@@ -47,10 +46,8 @@ class Tail:
             return False  # it has gone
         if before is None:
             return False
-        if (stat.st_size, stat.st_ino) == (
-            before.size,
-            before.inode,
-        ) and stat.st_mtime_ns != before.written_ns:
+        is_same_size = (stat.st_ino, stat.st_size) == (before.inode, before.size)
+        if is_same_size and stat.st_mtime_ns != before.written_ns:
             return False
         self.offset, self._mark, self._facts = before.size, before.end, (before.inode, 0, 0)
         return True
@@ -84,11 +81,8 @@ class Tail:
         with open_regular(self.path) as file:
             size = os.fstat(file.fileno()).st_size
             raw = os.pread(file.fileno(), most + len(self._mark), self.offset - len(self._mark))
-            if (
-                size < self.offset
-                or not raw.startswith(self._mark)
-                or facts[0] != (self._facts[0] or facts[0])
-            ):
+            is_replaced = facts[0] != (self._facts[0] or facts[0])
+            if is_replaced or size < self.offset or not raw.startswith(self._mark):
                 self._begin(0)
                 self.restarted = True
                 raw = os.pread(file.fileno(), most, 0)
@@ -106,9 +100,9 @@ class Tail:
         self.offset, self._mark, self._rest, self._skips = offset, b"", b"", False
 
 
-def before_of(path: Path) -> tuple[int, int, int, bytes]:
-    """Return a file's inode, size, modification time and last bytes. Raises OSError."""
+def before_of(path: Path) -> Before:
+    """Describe a file as it is now. Raises OSError."""
     with open_regular(path) as file:
         facts = os.fstat(file.fileno())
         end = os.pread(file.fileno(), MARK, max(0, facts.st_size - MARK))
-    return facts.st_ino, facts.st_size, facts.st_mtime_ns, end
+    return Before(facts.st_ino, facts.st_size, facts.st_mtime_ns, end)

@@ -6,15 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from finetop.core.external.sources import Before, Places, Point, Reader, Source
-from finetop.core.external.sources._json_lines import (
-    TIMES,
-    first,
-    flat,
-    has_loss,
-    metrics_of,
-    step_of,
-    total_of,
-)
+from finetop.core.external.sources._json_lines import TIMES, first, flat, logged, total_of
 from finetop.core.external.sources._tail import Tail
 
 if TYPE_CHECKING:
@@ -46,12 +38,10 @@ class Lines(Reader):
                 continue
             values = flat(raw)
             self.total = total_of(values, self.total)
-            step, metrics = step_of(values), metrics_of(values)
-            if not metrics or (step is None and not has_loss(metrics)):
-                continue
-            self._step = self._step + 1 if step is None else step
-            at = first(values, TIMES) or 0.0
-            points.append(Point(self._step, metrics, at if at > EARLIEST else 0.0))
+            if (row := logged(values, self._step)) is not None:
+                self._step, metrics = row
+                at = first(values, TIMES) or 0.0
+                points.append(Point(self._step, metrics, at if at > EARLIEST else 0.0))
         self.behind = self._tail.behind
         return points
 
@@ -63,9 +53,8 @@ class LinesSource(Source):
 
     def find(self, places: Places) -> Iterator[Path]:
         for folder in places.folders:
-            for file in (folder / name for name in NAMES) if folder.is_dir() else (folder,):
-                if file.is_file() and file.stat().st_mtime >= places.since:
-                    yield file
+            named = (folder / name for name in NAMES)
+            yield from filter(places.is_new, named if folder.is_dir() else (folder,))
 
     def open(self, path: Path, places: Places) -> Lines:
         return Lines(path, places.before.get(str(path)))

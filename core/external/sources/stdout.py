@@ -1,7 +1,7 @@
 """What the program prints: the Trainer's dicts, JSON, `step 5/100 | loss 1.2`, `loss=1.2`, and progress bars.
 
 Strict: a line counts if it has a loss and a step, or is nothing but such values. The Trainer prints no step with its
-dict, but redraws its progress bar right after it, and that tells. Where nothing tells, each line counts as a step.
+dict, but redraws its progress bar right after it, which has the step. Without either, each line counts as a step.
 """
 
 from __future__ import annotations
@@ -39,9 +39,8 @@ _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\
 _BAR = re.compile(r"^(.*?)\b\d+%\|[^|]*\|\s*(\d{1,18})/(\d{1,18})\s*\[")
 _TORCHTUNE = re.compile(r"^\d+\|(\d{1,18})\|$")  # before its bar: epoch, step, then `Loss: 1.2:`
 _OTHER_BAR = re.compile(r"val|eval|test|predict|sanity", re.IGNORECASE)
-_OF_THE_RUN = re.compile(
-    r"\b(?:best|final|average|mean|config|arg(?:ument)?s)\b", re.IGNORECASE
-)  # before a dict
+# before a dict
+_OF_THE_RUN = re.compile(r"\b(?:best|final|average|mean|config|arg(?:ument)?s)\b", re.IGNORECASE)
 _DICT = re.compile(r"\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}")
 _WRAPPED = re.compile(r"(?:np\.float\d+|tensor|array)\(([^(),]*)(?:,[^()]*)?\)")  # np.float64(0.5) -> 0.5
 _BARE = re.compile(r"(?<![\w'\"])-?(?:nan|inf)(?![\w'\"])")
@@ -58,17 +57,8 @@ _TABLE, _ROW = re.compile(r"\*{5} \w+ metrics \*{5}\s*"), re.compile(r" +\w+ += 
 _LEVEL = re.compile(r"[\W\d]*(?:(?:INFO|DEBUG)[\W\d]*)?", re.IGNORECASE)
 STEPS = ("step", "global_step", "steps", "iter", "iteration", "batch")
 EPOCH = "epoch"
-NAMED = (
-    "step",
-    "iter",
-    "iteration",
-    "epoch",
-    "loss",
-    "lr",
-    "train_loss",
-    "val_loss",
-    "grad_norm",
-)  # `loss 1.2`
+# `loss 1.2`
+NAMED = ("step", "iter", "iteration", "epoch", "loss", "lr", "train_loss", "val_loss", "grad_norm")
 TRAIN, EVAL = ("train", "training"), ("val", "valid", "validation", "eval", "evaluation", "test")
 LEVELS = ("info", "debug")
 OWN = ("finetop: ", "alarm: ", "over: ")  # lines of the job itself
@@ -87,10 +77,8 @@ class Printed(Reader):
         super().__init__(path)
         self._tail = Tail(path, begins, MOST_BEHIND, PART_BYTES)
         self._waiting: dict[str, float] = {}  # values without a step, until the next bar
-        self._bar, self._bar_total = (
-            0,
-            0,
-        )  # the newest bar of the training, and its length, 0 if none is known
+        # the newest bar of the training, and its length, 0 if none is known
+        self._bar, self._bar_total = 0, 0
         self._step = 0
         self._laps = _Laps()
         self._in_table = False
@@ -143,9 +131,9 @@ class Printed(Reader):
         pairs = _pairs(f"{line[: bar.start(2)]} {line[bar.end() :]}")
         if not _is_loss(pairs):
             return
-        told = _TORCHTUNE.match(before.partition("Loss:")[0])
-        if told is not None:
-            self._report(int(told[1]), pairs, points)
+        torchtune = _TORCHTUNE.match(before.partition("Loss:")[0])
+        if torchtune is not None:
+            self._report(int(torchtune[1]), pairs, points)
         else:
             self._on_step(step, total, pairs, points, _whole(pairs, EPOCH))
 
@@ -204,7 +192,7 @@ class Printed(Reader):
             self._report(placed, values, points)
 
     def _place(self, step: int | None, points: list[Point]) -> None:
-        """Report the values that wait, at a step, or at the one that follows if none was told."""
+        """Report the values that wait, at a step, or without one at the step that follows."""
         if not self._waiting:
             return
         values, self._waiting = self._waiting, {}
@@ -315,9 +303,8 @@ class Stdout(Source):
         if places.log is not None and places.log.is_file():
             yield places.log
         for folder in places.folders:
-            for file in (*folder.glob("log_*.txt"), *folder.glob("logs/log_*.txt")):  # torchtune's
-                if file.stat().st_mtime >= places.since:
-                    yield file
+            torchtunes = (*folder.glob("log_*.txt"), *folder.glob("logs/log_*.txt"))
+            yield from filter(places.is_new, torchtunes)
 
     def open(self, path: Path, places: Places) -> Printed:
         return Printed(path, places.log_begins if path == places.log else 0)

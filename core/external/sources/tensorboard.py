@@ -18,14 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATTERN = "events.out.tfevents.*"
-DEPTHS = (
-    "",
-    "runs/",
-    "runs/*/",
-    "logs/",
-    "*/",
-    "*/*/",
-)  # below the folders of a run; the Trainer's is runs/DATE_HOST/
+# below a run's folders; the Trainer's is runs/DATE_HOST/
+DEPTHS = ("", "runs/", "runs/*/", "logs/", "*/", "*/*/")
 MOST_BYTES = 8 << 20  # of one read
 HEAD, FOOT = 12, 4  # bytes: length and its CRC; CRC of the record
 LONGEST = 64 << 20  # bytes of a record: pictures are in here too
@@ -129,9 +123,8 @@ class TensorBoard(Source):
 
     def find(self, places: Places) -> Iterator[Path]:
         for folder in places.folders:
-            for file in (file for depth in DEPTHS for file in folder.glob(depth + PATTERN)):
-                if file.is_file() and file.stat().st_mtime >= places.since:
-                    yield file
+            for depth in DEPTHS:
+                yield from filter(places.is_new, folder.glob(depth + PATTERN))
 
     def open(self, path: Path, places: Places) -> Events:
         return Events(path)

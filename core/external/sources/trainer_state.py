@@ -57,7 +57,7 @@ class State(Reader):
 
 class TrainerState(Source):
     about = "trainer_state.json of a Hugging Face Trainer, written with each checkpoint"
-    rank = 2  # written with each checkpoint: a log that tells steps is as good, and sooner
+    rank = 2  # written with each checkpoint: a log with steps is as good, and sooner
 
     def find(self, places: Places) -> Iterator[Path]:
         for folder in places.folders:

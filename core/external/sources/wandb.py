@@ -120,7 +120,7 @@ class Wandb(Source):
         own = places.environment.get("WANDB_DIR")
         for folder in (*places.folders, *([Path(own)] if own else [])):
             for file in (file for pattern in PATTERNS for file in folder.glob(pattern)):
-                if file.is_file() and not file.parent.is_symlink() and file.stat().st_mtime >= places.since:
+                if not file.parent.is_symlink() and places.is_new(file):
                     yield file
 
     def open(self, path: Path, places: Places) -> Run:

@@ -44,7 +44,7 @@ class Config:
 
 @dataclass(frozen=True)
 class Known:
-    """What a configuration tells. Paths are as written there, relative to the working folder."""
+    """What a configuration says of its run. Paths are as written there, relative to the working folder."""
 
     words: tuple[str, ...]  # how the trainer is started with it
     output: str = ""
@@ -58,7 +58,7 @@ class Trainer(Plugin):
 
     @abstractmethod
     def read(self, config: Config) -> Known:
-        """Return what a configuration tells. Raises BadInput."""
+        """Return what a configuration says of its run. Raises BadInput."""
 
 
 KIND: PluginKind[Trainer] = TRAINERS.of(Trainer)

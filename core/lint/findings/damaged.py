@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from finetop.core.lint.edit_row import with_texts
 from finetop.core.lint.findings import Rule, Sight, excerpt
 from finetop.core.lint.row import Lens, Row
 
@@ -55,8 +56,6 @@ class Damaged(Rule):
 
     def mend(self, raw: dict[str, Any]) -> dict[str, Any] | None:
         """Decode again what was read in the wrong encoding."""
-        from finetop.core.lint.edit_row import with_texts
-
         return with_texts(raw, lambda text, role: redecoded(text))
 
 

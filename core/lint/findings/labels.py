@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import chain, starmap
 
 from finetop.core.lint.findings import Finder, Rule, example
-from finetop.core.lint.report import EXAMPLES, PLACES, Finding
+from finetop.core.lint.report import EXAMPLES, LEARNED, PLACES, Finding
 from finetop.core.lint.row import Lens, Row
 from finetop.core.lint.second_pass import Whole
 
@@ -37,7 +37,7 @@ class _Labels(Finder):
 
     def finish(self, whole: Whole) -> list[Finding]:
         """Report how labels are distributed, if these are labels."""
-        of = whole.rows_in("train", "replay")
+        of = whole.rows_in(*LEARNED)
         if self.counts is None or self.rows < max(20, 0.9 * of):
             return []
         written: dict[str, list[str]] = {}
@@ -115,7 +115,7 @@ class Labels(Rule):
 
     def scan(self, row: Row, lens: Lens) -> str | None:
         """Return a short answer of a row to train on, else None."""
-        if row.record is None or row.is_text or row.role not in ("train", "replay"):
+        if row.record is None or row.is_text or row.role not in LEARNED:
             return None
         return row.answer if len(row.answer) <= SHORT and "\n" not in row.answer.strip() else None
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from finetop.core.data.similarity.containment import Items
-from finetop.core.data.similarity.edits import Sameness, asks_the_same, compare
+from finetop.core.data.similarity.edits import TELLING, Sameness, asks_the_same, compare
 from finetop.core.data.similarity.word_codes import Codes
 from finetop.core.lint import pair_index, row_hashes
 from finetop.core.lint.pair_findings import Like, PairRule
 from finetop.core.lint.pair_index import Gathered
 from finetop.core.lint.second_pass import Whole
 from finetop.core.lint.template_families import Families
-
-TELLING = 4.0  # weight of an answer's words that few questions have
 
 
 class Leaks(PairRule):

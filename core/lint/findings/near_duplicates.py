@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from finetop.core.data.similarity.edits import Change, compare
+from finetop.core.data.similarity.edits import TELLING, Change, compare
 from finetop.core.lint import row_hashes
 from finetop.core.lint.pair_findings import Like, PairRule
 from finetop.core.lint.pair_index import Gathered
 from finetop.core.lint.second_pass import Whole
 
-TELLING = 4.0  # weight of an answer's words that few questions have
 LONG = 15  # words of a question
 ALIKE = 0.75  # likeness of each of its sentences from which a short answer is enough
 

@@ -16,7 +16,7 @@ import msgspec
 from finetop.core.data.formats import Conversation
 from finetop.core.errors import BadInput
 from finetop.core.lint.findings import Finder, Rule, example, excerpt
-from finetop.core.lint.report import EXAMPLES, PLACES, Finding
+from finetop.core.lint.report import EXAMPLES, LEARNED, PLACES, Finding
 from finetop.core.lint.row import Lens, Row
 from finetop.core.lint.second_pass import Whole
 from finetop.core.recipe.schema import Source
@@ -127,7 +127,7 @@ def _losses(whole: Whole, ats: Sequence[int]) -> list[float | None]:
             path.write_bytes(b"".join(msgspec.json.encode(row.raw) + b"\n" for row in rows))
             source = Source(path=str(path), format=format_name)
             lines = tuple(range(1, len(rows) + 1))
-            losses += scorer.losses(Pool(source, "", lines, format_name, whole.say), with_prompt=True)
+            losses += scorer.losses(Pool(source, "", lines, whole.say), with_prompt=True)
         return losses
 
 
@@ -150,7 +150,7 @@ class Outliers(Rule):
 
     def scan(self, row: Row, lens: Lens) -> int | None:
         """Return the number of learned tokens of a row that can be scored."""
-        if row.role not in ("train", "replay") or not isinstance(row.record, Conversation) or row.refused:
+        if row.role not in LEARNED or not isinstance(row.record, Conversation) or row.refused:
             return None
         return row.learned or None
 

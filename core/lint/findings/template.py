@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from finetop.core.lint.edit_row import with_texts
 from finetop.core.lint.findings import Rule, Sight, excerpt
 from finetop.core.lint.row import Lens, Row
 
@@ -72,8 +73,6 @@ class Template(Rule):
 
     def mend(self, raw: dict[str, Any]) -> dict[str, Any] | None:
         """Repair every text of a row; None if one can't be repaired."""
-        from finetop.core.lint.edit_row import with_texts
-
         return with_texts(raw, lambda text, role: text if _first_mark(text) is None else repaired(text, role))
 
 

@@ -55,6 +55,15 @@ def read_earlier_jobs(run_folder: Path, job_folder: Path) -> EarlierJobs:
     return earlier
 
 
+def hours_used_up(hours: float | None, spent_s: float) -> str:
+    """Return that a budget's hours are used up, or an empty string while they are not."""
+    spent = spent_s / 3600
+    if hours is None or spent < hours:
+        return ""
+    unit = "hour" if f"{spent:.3g}" == "1" else "hours"
+    return f"budget.hours ({hours:g}) is used up: trained for {spent:.3g} {unit}"
+
+
 def _ranks_of(job_folder: Path) -> int | None:
     """Return the number of processes of a job that began a run or restarted it; None for one that resumed it."""
     try:

@@ -10,7 +10,7 @@ import pytest
 
 from finetop.core.data import columns, sources
 from finetop.core.data.files import Place
-from finetop.core.data.formats import Conversation, Kind, Labelled, Preference, Prompt, Text
+from finetop.core.data.formats import Conversation, Labelled, Preference, Prompt, Text
 from finetop.core.errors import BadInput, RecipeError
 from finetop.core.recipe.load import resolve_text
 from finetop.core.recipe.schema import Source
@@ -34,34 +34,31 @@ def test_a_key_is_a_column_or_a_template() -> None:
     assert shaped({"turns": [{"role": "user"}]}, {"messages": "turns"}) == {"messages": [{"role": "user"}]}
 
 
-@pytest.mark.parametrize("value", [1, 1.0, "1", " 1 "])
-def test_a_label_is_named_however_it_is_written(value: Any) -> None:
+def test_a_label_is_named_however_it_is_written() -> None:
     named = {"prompt": "t", "completion": "y"}
-    assert shaped({"t": "a", "y": value}, named, {"0": "bad", "1": "good"})["completion"] == "good"
+    for value in (1, 1.0, "1", " 1 "):
+        assert shaped({"t": "a", "y": value}, named, {"0": "bad", "1": "good"})["completion"] == "good"
 
 
-def test_labels_that_are_true_or_false(tmp_path: Path) -> None:
+def test_labels_that_are_true_or_false() -> None:
+    def named(value: Any, names: dict[str, str | bool]) -> dict[str, Any]:
+        return shaped({"prompt": "a", "completion": value}, {}, names)
+
     names: dict[str, str | bool] = {"true": "spam", "false": "ham"}
     for value in (True, "true", "True"):
-        assert shaped({"prompt": "a", "completion": value}, {}, names) == {
-            "prompt": "a",
-            "completion": "spam",
-        }
-    names_as_python_writes_them: dict[str, str | bool] = {"True": "spam", "False": "ham"}
+        assert named(value, names) == {"prompt": "a", "completion": "spam"}
     for value in (False, "false", "FALSE"):
-        named = shaped({"prompt": "a", "completion": value}, {}, names_as_python_writes_them)
-        assert named["completion"] == "ham"
-    assert shaped({"prompt": "a", "completion": 1}, {}, {"1": True})["completion"] == "true"  # as text
-    with pytest.raises(
-        BadInput, match=r"a\.csv:7: y is 'maybe', which labels does not name\. It names true, false"
-    ):
+        assert named(value, {"True": "spam", "False": "ham"})["completion"] == "ham"  # as Python writes them
+    assert named(1, {"1": True})["completion"] == "true"  # as text
+    why = r"a\.csv:7: y is 'maybe', which labels does not name\. It names true, false"
+    with pytest.raises(BadInput, match=why):
         shaped({"t": "a", "y": "maybe"}, {"completion": "y"}, names)
 
 
-@pytest.mark.parametrize(
-    ("label", "is_good"),
-    [(True, True), (0, False), (1, True), ("false", False), ("True", True), ("0", False)],
-)
+GOOD = [(True, True), (0, False), (1, True), ("false", False), ("True", True), ("0", False)]
+
+
+@pytest.mark.parametrize(("label", "is_good"), GOOD)
 def test_good_and_bad_answers_by_numbers_and_words(label: Any, is_good: bool, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(json.dumps({"prompt": "a", "completion": "b", "label": label}))
     (row,) = sources.read(Source(path=str(tmp_path / "a.jsonl")), None, ("labelled",))
@@ -87,24 +84,15 @@ def test_good_and_bad_answers_by_names_of_their_own_and_turns_as_json_in_a_cell(
 
 def test_an_unknown_column_lists_those_there_are(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("question,answer,topic\na,,c\n")
-    for named, said in (
-        (
-            {"prompt": "qestion", "completion": "answer"},
-            "Did you mean question? The columns are question, answer, topic",
-        ),
-        (
-            {"prompt": "{topic} {xyz}", "completion": "answer"},
-            "columns.prompt names the column 'xyz', which does not exist.",
-        ),
+    for prompt, said in (
+        ("qestion", "Did you mean question? The columns are question, answer, topic"),
+        ("{topic} {xyz}", "columns.prompt names the column 'xyz', which does not exist."),
+        ("question", "completion is missing. completion is the column 'answer'."),
     ):
+        named = {"prompt": prompt, "completion": "answer"}
         with pytest.raises(BadInput) as caught:
             sources.read(Source(path=str(tmp_path / "a.csv"), columns=named), None)
-        assert str(caught.value).startswith("a.csv:2: columns.") and said in str(caught.value)
-    with pytest.raises(
-        BadInput, match=r"a\.csv:2: completion is missing\. completion is the column 'answer'\."
-    ):
-        named = {"prompt": "question", "completion": "answer"}
-        sources.read(Source(path=str(tmp_path / "a.csv"), columns=named), None)
+        assert str(caught.value).startswith("a.csv:2: co") and said in str(caught.value)
 
 
 SHAPES = {
@@ -132,9 +120,7 @@ SHAPES = {
     ("kind", "rows", "record"),
     [(kind, rows, record) for kind, cases in SHAPES.items() for rows, record in cases],
 )
-def test_what_the_error_prints_is_pasted_and_works(
-    kind: Kind, rows: list[dict[str, Any]], record: type, tmp_path: Path
-) -> None:
+def test_what_the_error_prints_is_pasted_and_works(kind, rows, record, tmp_path):
     """As a user would: the lines go after the path, in a recipe and as --set."""
     file = tmp_path / "rows.jsonl"
     file.write_text("\n".join(map(json.dumps, rows)))
@@ -150,13 +136,10 @@ def test_labels_are_printed_for_their_names_and_kept_as_they_were_written(tmp_pa
     (tmp_path / "a.csv").write_text("text,label\n" + "".join(f"row,{number % 3}\n" for number in range(9)))
     with pytest.raises(BadInput) as caught:
         sources.read(Source(path=str(tmp_path / "a.csv")), None)
-    assert caught.value.hint.endswith(
-        "columns: {prompt: text, completion: label}, labels: {0: name of 0, 1: name of 1, 2: name of 2}"
-    )
-    text = (
-        "recipe: 1\nextends: lora\ndata: {train: [{path: a.csv, labels: {0: no, 1: 'yes', true: false}}]}\n"
-    )
-    loaded = resolve_text(text)
+    labels = "labels: {0: name of 0, 1: name of 1, 2: name of 2}"
+    assert caught.value.hint.endswith(f"columns: {{prompt: text, completion: label}}, {labels}")
+    train = "[{path: a.csv, labels: {0: no, 1: 'yes', true: false}}]"
+    loaded = resolve_text(f"recipe: 1\nextends: lora\ndata: {{train: {train}}}\n")
     assert loaded.recipe.data.train[0].labels == {"0": "no", "1": "yes", "true": False}
     assert loaded.resolved["data"]["train"][0]["labels"] == {"0": "no", "1": "yes", "true": False}
 

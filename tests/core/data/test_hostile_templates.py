@@ -10,6 +10,10 @@ from finetop.core.errors import BadData
 from finetop.core.models.fast_tokenizer import Characters
 
 
+def rendered(tokenizer):
+    return render.render_prompt((Message("user", "What opens at nine?"),), tokenizer, "rows.jsonl:3")
+
+
 @pytest.mark.parametrize(
     ("template", "says"),
     {
@@ -27,33 +31,24 @@ from finetop.core.models.fast_tokenizer import Characters
         "{% for a in range(999999) %}{% endfor %}": "refuses the row",
     }.items(),
 )
-def test_a_template_is_held_to_limits(template, says, tiny_model, monkeypatch):
-    from transformers import AutoTokenizer
-
+def test_a_template_is_held_to_limits(template, says, tokenizer, monkeypatch):
     monkeypatch.setattr(render, "SECONDS", 0.3)
     monkeypatch.setattr(render, "BYTES", 64 << 20)
     monkeypatch.setattr(render, "LONGEST", 1000)
-    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-    tokenizer.chat_template = template
+    monkeypatch.setattr(tokenizer, "chat_template", template)
     with pytest.raises(BadData, match=rf"rows\.jsonl:3: .*{says}"):
-        render.render_prompt((Message("user", "What opens at nine?"),), tokenizer, "rows.jsonl:3")
+        rendered(tokenizer)
 
 
-def test_a_template_that_calculates_a_little_is_taken_as_it_is(tiny_model):
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-    tokenizer.chat_template = (
-        "{{ '-' * 3 ~ (2 ** 10 + 3 * 4) ~ ('a' + 'b') ~ ([1] + [2]) ~ 0 ** 9 ~ 1.5 * 2 }}"
-    )
-    text = render.render_prompt((Message("user", "What opens at nine?"),), tokenizer, "rows.jsonl:3")
-    assert text == "---1036ab[1, 2]03.0"
+def test_a_template_that_calculates_a_little_is_taken_as_it_is(tokenizer, monkeypatch):
+    template = "{{ '-' * 3 ~ (2 ** 10 + 3 * 4) ~ ('a' + 'b') ~ ([1] + [2]) ~ 0 ** 9 ~ 1.5 * 2 }}"
+    monkeypatch.setattr(tokenizer, "chat_template", template)
+    assert rendered(tokenizer) == "---1036ab[1, 2]03.0"
 
 
 @pytest.mark.parametrize("template", ["{{ 9 ** (9 ** 9) }}", "{{ 'x' * 1000000000 }}"])
 def test_what_stands_for_a_tokenizer_reads_a_template_within_the_same_limits(template, monkeypatch):
     """Jinja computes constants while it compiles a template."""
     monkeypatch.setattr(render, "LONGEST", 1000)
-    tokenizer = Characters(template=template)
     with pytest.raises(BadData, match=r"rows\.jsonl:3: "):
-        render.render_prompt((Message("user", "What opens at nine?"),), tokenizer, "rows.jsonl:3")
+        rendered(Characters(template=template))

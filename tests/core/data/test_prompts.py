@@ -1,8 +1,7 @@
 """What a recipe's `ask` adds to prompts: a system turn, passages, examples; nothing if it is empty."""
 
-import json
-
 import pytest
+from tiny_run import write_rows
 
 from finetop.core.data.formats import Conversation, Message, Text
 from finetop.core.data.prompts import LEAD, open_asker
@@ -19,11 +18,11 @@ ROWS = [
 
 @pytest.fixture
 def home(tmp_path):
-    (tmp_path / "docs.md").write_text(
-        "# Tents\nThe tent is six feet tall.\n\n# Boots\nThe boots are of leather.\n"
+    documents = "# Tents\nThe tent is six feet tall.\n\n# Boots\nThe boots are of leather.\n"
+    (tmp_path / "docs.md").write_text(documents)
+    write_rows(
+        tmp_path / "rows.jsonl", [{"prompt": question, "completion": answer} for question, answer in ROWS]
     )
-    rows = [{"prompt": question, "completion": answer} for question, answer in ROWS]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return Home(tmp_path)
 
 
@@ -47,14 +46,12 @@ def test_the_system_turn_stands_first_joins_the_rows_own_and_plain_texts_ask_not
 
 def test_passages_that_fit_stand_before_the_question_alone(home):
     ask = Ask(documents=(str(home.root / "docs.md"),), top_k=1, chunk_words=10, overlap_words=0)
-    first, last = asked(
-        home, ask, ("user", "How tall is the tent?"), ("assistant", "Which?"), ("user", "The tent.")
-    )[::2]
+    turns = (("user", "How tall is the tent?"), ("assistant", "Which?"), ("user", "The tent."))
+    first, last = asked(home, ask, *turns)[::2]
     assert first == ("user", "How tall is the tent?")
     assert last[1].startswith(f"{LEAD}\n\n") and last[1].endswith("\n\nThe tent.") and "six feet" in last[1]
-    assert asked(home, ask, ("user", "Zebra quagga?")) == [("user", "Zebra quagga?")], (
-        "nothing fits: nothing is put"
-    )
+    odd = ("user", "Zebra quagga?")
+    assert asked(home, ask, odd) == [odd], "nothing fits: nothing is put"
 
 
 def test_fixed_examples_are_spread_over_the_rows_and_nearest_ones_end_with_the_most_alike(home):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tiny_run import chat
 
 from finetop.core.data import render
 from finetop.core.data.examples import IGNORED, pieces
@@ -15,36 +16,31 @@ TWO_ANSWERS = Conversation(
 )
 
 
-@pytest.fixture(scope="module")
-def tokenizer(tiny_model):
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(tiny_model)
+def example_of(conversation, tokenizer, loss="answers"):
+    (example,) = render.tokenize([render.render(conversation, tokenizer, loss, "row")], tokenizer)
+    return example
 
 
 def learned(conversation, tokenizer, loss="answers"):
-    (example,) = render.tokenize([render.render(conversation, tokenizer, loss, "row")], tokenizer)
-    return tokenizer.decode([label for label in example.labels if label != IGNORED])
+    labels = example_of(conversation, tokenizer, loss).labels
+    return tokenizer.decode([label for label in labels if label != IGNORED])
 
 
 def test_every_answer_and_its_end_are_learned_and_no_question_but_by_loss_all(tokenizer):
     assert learned(ASKED, tokenizer) == "Behind the station.<|end|>\n"
     assert learned(TWO_ANSWERS, tokenizer) == "First.<|end|>\nSecond.<|end|>\n"
-    assert learned(ASKED, tokenizer, "all") == (
-        "<|user|>Where are you?<|end|>\n<|assistant|>Behind the station.<|end|>\n"
-    )
-    (example,) = render.tokenize([render.render(ASKED, tokenizer, "answers", "row")], tokenizer)
+    whole = "<|user|>Where are you?<|end|>\n<|assistant|>Behind the station.<|end|>\n"
+    assert learned(ASKED, tokenizer, "all") == whole
+    example = example_of(ASKED, tokenizer)
     prompt = tokenizer(render.render_prompt(ASKED.prompt, tokenizer), add_special_tokens=False).input_ids
     assert example.input_ids[: len(prompt)] == prompt
     assert example.labels[: len(prompt)] == [IGNORED] * len(prompt)
     assert IGNORED not in example.labels[len(prompt) :]
 
 
-@pytest.mark.parametrize(
-    "answer", ["👩‍🚀 naïve 漢字", " leading space", "trailing ", "\n\nlines\n", "<|user|>"]
-)
-def test_no_character_of_an_odd_answer_is_lost(tokenizer, answer):
-    assert learned(Conversation(ASKED.prompt, answer), tokenizer) == f"{answer}<|end|>\n"
+def test_no_character_of_an_odd_answer_is_lost(tokenizer):
+    for answer in ("👩‍🚀 naïve 漢字", " leading space", "trailing ", "\n\nlines\n", "<|user|>"):
+        assert learned(Conversation(ASKED.prompt, answer), tokenizer) == f"{answer}<|end|>\n"
 
 
 def test_a_template_that_rewrites_earlier_answers_learns_only_the_last(tokenizer, monkeypatch):
@@ -69,7 +65,7 @@ def test_a_row_that_the_template_refuses_or_a_prompt_that_is_no_prefix_is_named(
 
 
 def test_pieces_show_the_row_as_it_is_after_the_cut(tokenizer):
-    (example,) = render.tokenize([render.render(ASKED, tokenizer, "answers", "row")], tokenizer)
+    example = example_of(ASKED, tokenizer)
     shown = pieces(example, tokenizer)
     assert [is_learned for _, is_learned in shown] == [False, True]
     assert "".join(text for text, _ in shown) == render.render(ASKED, tokenizer, "answers", "row").text
@@ -90,23 +86,15 @@ def test_a_model_without_a_chat_template_gets_the_plain_one(tiny_model, tmp_path
     base = resolved.ResolvedModel("base", folder, None, None, "local folder", "0" * 64)
     tokenizer = load.load_tokenizer(base)
     assert load.has_plain_template(tokenizer)
+    turn = "### Question\n{}?\n\n### Answer\n{}.<|end|>\n"
     rendered = render.render(TWO_ANSWERS, tokenizer, "answers", "row").text
-    assert rendered == (
-        "### Question\nOne?\n\n### Answer\nFirst.<|end|>\n### Question\nTwo?\n\n### Answer\nSecond.<|end|>\n"
-    )
+    assert rendered == turn.format("One", "First") + turn.format("Two", "Second")
     assert learned(ASKED, tokenizer) == "Behind the station.<|end|>\n"
 
 
 TOOLS = ({"name": "find", "parameters": {"type": "object"}},)
-CALLED = Conversation(
-    (
-        Message("user", "Where?"),
-        Message("assistant", "", (Call("find", {"what": "you"}),)),
-        Message("tool", "12, 30"),
-    ),
-    "At sea.",
-    tools=TOOLS,
-)
+CALL = Message("assistant", "", (Call("find", {"what": "you"}),))
+CALLED = Conversation((Message("user", "Where?"), CALL, Message("tool", "12, 30")), "At sea.", tools=TOOLS)
 WITH_TOOLS = (
     "{%- if tools %}<|system|>{{ tools | tojson }}<|end|>\n{% endif %}"
     "{%- for message in messages %}<|{{ message.role }}|>{{ message.content }}"
@@ -115,12 +103,9 @@ WITH_TOOLS = (
 )
 
 
-def test_calls_are_written_by_a_template_that_knows_them(tokenizer):
-    import copy
-
-    knows = copy.deepcopy(tokenizer)
-    knows.chat_template = WITH_TOOLS
-    rendered = render.render(CALLED, knows, "answers", "row")
+def test_calls_are_written_by_a_template_that_knows_them(tokenizer, monkeypatch):
+    monkeypatch.setattr(tokenizer, "chat_template", WITH_TOOLS)
+    rendered = render.render(CALLED, tokenizer, "answers", "row")
     assert rendered.text.startswith('<|system|>[{"type": "function", "function": {"name": "find"')
     assert "<|assistant|>CALL find<|end|>\n<|tool|>12, 30<|end|>" in rendered.text
     assert [rendered.text[a:b] for a, b in rendered.learned] == ["CALL find<|end|>\n", "At sea.<|end|>\n"]
@@ -139,9 +124,6 @@ def test_prompts_that_the_model_answers_itself_have_their_tools(tokenizer):
     from finetop.core.data.sources import Row
     from finetop.core.train.objectives import grpo
 
-    row = {
-        "tools": [{"name": "weather"}],
-        "messages": [{"role": "user", "content": "Rain?"}, {"role": "assistant", "content": "No."}],
-    }
+    row = {"tools": [{"name": "weather"}], **chat("Rain?", "No.")}
     ((example,),) = grpo.PLUGIN.examples([Row("a:1", read(row, "a:1"))], grpo.Options(), tokenizer, 100)
     assert "weather" in tokenizer.decode(example.prompt_ids)

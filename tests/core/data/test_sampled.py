@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,20 +39,20 @@ def write(folder: Path, name: str) -> Path:
 
         parquet.write_table(pyarrow.Table.from_pylist(made), file)
         return file
-    plain = folder / name.removesuffix(".gz")
+    text = io.StringIO()
     if ".csv" in name:
-        with plain.open("w", newline="", encoding="utf-8") as opened:
-            writer = csv.DictWriter(opened, list(made[0]))
-            writer.writeheader()
-            writer.writerows(made)
-    elif ".jsonl" in name:
-        plain.write_text("\n".join(map(json.dumps, made)), encoding="utf-8")
+        writer = csv.DictWriter(text, list(made[0]))
+        writer.writeheader()
+        writer.writerows(made)
     else:
-        plain.write_text(json.dumps(made), encoding="utf-8")
-    if name.endswith(".gz"):
-        file.write_bytes(gzip.compress(plain.read_bytes()))
-        plain.unlink()
+        text.write("\n".join(map(json.dumps, made)) if ".jsonl" in name else json.dumps(made))
+    content = text.getvalue().encode()
+    file.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     return file
+
+
+def read(path: Path, home: Path, **settings: Any) -> sampled.Part:
+    return sampled.read(Source(path=str(path), columns=COLUMNS, **settings), Home(home), ("conversation",))
 
 
 @pytest.fixture(autouse=True)
@@ -64,11 +66,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["r.csv", "r.csv.gz", "r.json", "r.json.gz", "r.jsonl.gz", "r.parquet"])
-def test_the_rest_of_a_file_is_counted_by_the_bytes_that_its_first_rows_took(
-    tmp_path: Path, name: str
-) -> None:
-    file = write(tmp_path, name)
-    part = sampled.read(Source(path=str(file), columns=COLUMNS), Home(tmp_path), ("conversation",))
+def test_the_rest_of_a_file_is_counted_by_the_bytes_that_its_first_rows_took(tmp_path, name):
+    part = read(write(tmp_path, name), tmp_path)
     assert len(part.rows) == 1500
     if name.endswith(".parquet"):
         assert (part.of, part.variance) == (ROWS, 0.0)  # the file records its number of rows
@@ -78,21 +77,18 @@ def test_the_rest_of_a_file_is_counted_by_the_bytes_that_its_first_rows_took(
     assert part.of == pytest.approx(ROWS, rel=0.35)
 
 
-def test_files_of_a_folder_that_are_read_count_whole(tmp_path: Path) -> None:
+def test_files_of_a_folder_that_are_read_count_whole(tmp_path):
     folder = tmp_path / "data"
     folder.mkdir()
     for name in ("a.csv", "b.csv", "c.csv"):
         write(folder, name)
-    part = sampled.read(Source(path=str(folder), columns=COLUMNS), Home(tmp_path), ("conversation",))
-    assert part.of == pytest.approx(3 * ROWS, rel=0.2)
-    whole = sampled.read(
-        Source(path=str(folder), columns=COLUMNS, rows=1400), Home(tmp_path), ("conversation",)
-    )
+    assert read(folder, tmp_path).of == pytest.approx(3 * ROWS, rel=0.2)
+    whole = read(folder, tmp_path, rows=1400)
     assert (len(whole.rows), whole.of) == (1400, 1400)
+    assert read(folder, tmp_path, rows=2000).of == 2000  # more than are read
 
 
-def test_lines_are_read_from_all_over_a_file_and_named_by_where_they_begin(tmp_path: Path) -> None:
-    file = write(tmp_path, "r.jsonl")
-    part = sampled.read(Source(path=str(file), columns=COLUMNS), Home(tmp_path), ("conversation",))
+def test_lines_are_read_from_all_over_a_file_and_named_by_where_they_begin(tmp_path):
+    part = read(write(tmp_path, "r.jsonl"), tmp_path)
     assert part.of == pytest.approx(ROWS, rel=0.05)
     assert part.rows[0].place.startswith("r.jsonl, at byte 0")

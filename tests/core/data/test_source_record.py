@@ -15,29 +15,15 @@ from finetop.core.wording import data_versions
 
 def selected(source, to, by="difficulty", rows=2):
     to.write_bytes(b"".join(source.read_bytes().splitlines(keepends=True)[:rows]))
-    facts = {
-        "format": 1,
-        "source": {"path": str(source), "sha256": sha256_of(source), "rows": 4},
-        "by": by,
-        "rows": rows,
-        "sha256": sha256_of(to),
-    }
+    first = {"path": str(source), "sha256": sha256_of(source), "rows": 4}
+    facts = {"format": 1, "source": first, "by": by, "rows": rows, "sha256": sha256_of(to)}
     (to.parent / f"{to.stem}.manifest.json").write_text(json.dumps(facts))
 
 
 def mended(source, to):
     to.write_bytes(b"".join(source.read_bytes().splitlines(keepends=True)[:-1]))
-    head = {
-        "manifest": 1,
-        "from": str(source),
-        "from_sha256": sha256_of(source),
-        "from_rows": 5,
-        "to": str(to),
-        "to_sha256": sha256_of(to),
-        "rows": 4,
-        "removed": 1,
-        "mended": 0,
-    }
+    head = {"manifest": 1, "from": str(source), "from_sha256": sha256_of(source), "from_rows": 5}
+    head |= {"to": str(to), "to_sha256": sha256_of(to), "rows": 4, "removed": 1, "mended": 0}
     (to.parent / f"{to.name}.manifest.jsonl").write_text(json.dumps(head) + '\n{"line": 5}\n')
 
 
@@ -61,21 +47,14 @@ def test_a_selection_of_a_mended_file_is_told_back_to_the_first(faq, tmp_path):
     assert of_file(faq, sha256_of(faq)) is None
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda manifest: manifest.write_text("[]"),
-        lambda manifest: manifest.write_text('{"source": {"path": 5}}'),
-        lambda manifest: manifest.write_bytes(b"\xff\xfe"),
-        lambda manifest: manifest.write_text(manifest.read_text().replace('"rows": 2', '"rows": -7')),
-        lambda manifest: manifest.unlink(),
-    ],
-    ids=["a list", "another shape", "no text", "a count below zero", "gone"],
-)
-def test_a_manifest_that_can_not_be_is_as_if_there_were_none(faq, tmp_path, spoil):
-    few = tmp_path / "few.jsonl"
+def test_a_manifest_that_can_not_be_is_as_if_there_were_none(faq, tmp_path):
+    few, manifest = tmp_path / "few.jsonl", tmp_path / "few.manifest.json"
     selected(faq, few)
-    spoil(tmp_path / "few.manifest.json")
+    below_zero = manifest.read_bytes().replace(b'"rows": 2', b'"rows": -7')
+    for spoilt in (b"[]", b'{"source": {"path": 5}}', b"\xff\xfe", below_zero):
+        manifest.write_bytes(spoilt)
+        assert of_file(few, sha256_of(few)) is None
+    manifest.unlink()
     assert of_file(few, sha256_of(few)) is None
 
 

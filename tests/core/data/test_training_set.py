@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
+from tiny_run import write_rows as write_all
 
 from finetop.core.data import training_set
 from finetop.core.data.sources import read as rows_of
@@ -19,9 +18,9 @@ NO_EVAL = EvalShare(share=0)
 
 
 def write_rows(path, answers):
-    rows = [{"prompt": f"Question {i}?", "completion": answer} for i, answer in enumerate(answers)]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return str(path)
+    return str(
+        write_all(path, [{"prompt": f"Question {i}?", "completion": a} for i, a in enumerate(answers)])
+    )
 
 
 @pytest.fixture
@@ -31,99 +30,65 @@ def events(tmp_path):
     log.close()
 
 
-@pytest.fixture(scope="module")
-def tokenizer(tiny_model):
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(tiny_model)
-
-
 def written(tmp_path, kind):
     lines = (tmp_path / "events.jsonl").read_bytes().splitlines()
     return [event for event in (decode(line).e for line in lines) if isinstance(event, kind)]
 
 
 def test_a_bad_row_is_named_by_file_and_line_with_no_tokenizer_in_sight(tmp_path, events):
-    rows = [{"prompt": "Why?", "completion": "So."}] * 16 + [{"prompt": "Why?", "completion": 5}]
-    path = tmp_path / "faq.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(BadInput, match=r"^faq\.jsonl:17: completion is a number"):
-        training_set.read(Data(train=(Source(path=str(path)),)), 1, Home(tmp_path), events)
-
-
-@pytest.mark.parametrize("content", ["", "\n\n"])
-def test_an_empty_file_is_refused(tmp_path, events, content):
-    (tmp_path / "empty.jsonl").write_text(content)
-    with pytest.raises(BadInput, match=r"empty\.jsonl: has no rows"):
-        training_set.read(
-            Data(train=(Source(path=str(tmp_path / "empty.jsonl")),)), 1, Home(tmp_path), events
-        )
+    for name, content, why in (
+        ("faq.jsonl", ["So."] * 16 + [5], r"^faq\.jsonl:17: completion is a number"),
+        ("empty.jsonl", [], r"empty\.jsonl: has no rows"),
+    ):
+        data = Data(train=(Source(path=write_rows(tmp_path / name, content)),))
+        with pytest.raises(BadInput, match=why):
+            training_set.read(data, 1, Home(tmp_path), events)
 
 
 def read_and_build(tmp_path, events, tokenizer, recipe):
     rows = training_set.read(recipe, 1, Home(tmp_path), events)
-    return training_set.build(
-        rows,
-        recipe,
-        lambda some: sft.PLUGIN.examples(some, sft.Options(), tokenizer, 64),
-        1,
-        tokenizer,
-        events,
-    )
+    make = lambda some: sft.PLUGIN.examples(some, sft.Options(), tokenizer, 64)  # noqa: E731
+    return training_set.build(rows, recipe, make, 1, tokenizer, events)
 
 
 def sources(tmp_path, answers):
     return (Source(path=write_rows(tmp_path / "faq.jsonl", answers)),)
 
 
-def test_long_rows_are_cut_and_counted(tmp_path, events, tokenizer):
-    recipe = Data(
-        train=sources(tmp_path, ["short", "x" * 300]), eval=NO_EVAL, max_tokens=40, on_long="truncate"
-    )
-    examples = read_and_build(tmp_path, events, tokenizer, recipe)
-    assert sorted(len(example.input_ids) for example in examples.train)[-1] == 40
+def test_long_rows_are_cut_or_dropped_and_counted(tmp_path, events, tokenizer):
+    def built(on_long, answers):
+        recipe = Data(train=sources(tmp_path, answers), eval=NO_EVAL, max_tokens=40, on_long=on_long)
+        return read_and_build(tmp_path, events, tokenizer, recipe).train
+
+    examples = built("truncate", ["short", "x" * 300])
+    assert max(len(example.input_ids) for example in examples) == 40
     (report,) = written(tmp_path, DataRead)
     assert (report.rows, report.kept, report.dropped, report.truncated) == (2, 2, 0, 1)
     assert report.longest_tokens > 100
-    assert report.answer_tokens == sum(example.answer_tokens for example in examples.train)
+    assert report.answer_tokens == sum(example.answer_tokens for example in examples)
     (first,) = written(tmp_path, FirstRow)
     assert first.pieces[-1] == ("short<|end|>\n", True)
+    assert len(built("drop", ["short", "x" * 300])) == 1
+    report = written(tmp_path, DataRead)[-1]
+    assert (report.kept, report.dropped, report.truncated) == (1, 1, 0)
+    with pytest.raises(BadInput, match="no row is left to learn from"):
+        built("drop", ["x" * 300])
+    # more long rows than allowed end the run
+    nine = ["short"] * 9 + ["x" * 300]
+    why = r"^faq\.jsonl: 1 of 10 rows are longer than data\.max_tokens \(40\)"
+    for limit in (5, 9):
+        with pytest.raises(BadInput, match=why):
+            built(f"error-over-{limit}%", nine)
+    assert len(built("error-over-10%", nine)) == 9
 
 
 def test_a_row_whose_answer_is_cut_off_whole_is_dropped(tmp_path, events, tokenizer):
-    path = tmp_path / "faq.jsonl"
     rows = [{"prompt": "long " * 50, "completion": "never seen"}, {"prompt": "a", "completion": "b"}]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    recipe = Data(train=(Source(path=str(path)),), eval=NO_EVAL, max_tokens=40, on_long="truncate")
+    path = str(write_all(tmp_path / "faq.jsonl", rows))
+    recipe = Data(train=(Source(path=path),), eval=NO_EVAL, max_tokens=40, on_long="truncate")
     assert len(read_and_build(tmp_path, events, tokenizer, recipe).train) == 1
     (report,) = written(tmp_path, DataRead)
     assert (report.kept, report.dropped, report.truncated) == (1, 1, 0)
-
-
-def test_long_rows_are_dropped_and_counted(tmp_path, events, tokenizer):
-    recipe = Data(train=sources(tmp_path, ["short", "x" * 300]), eval=NO_EVAL, max_tokens=40, on_long="drop")
-    assert len(read_and_build(tmp_path, events, tokenizer, recipe).train) == 1
-    (report,) = written(tmp_path, DataRead)
-    assert (report.kept, report.dropped, report.truncated) == (1, 1, 0)
-
-
-@pytest.mark.parametrize(("limit", "is_refused"), [(5, True), (9, True), (10, False)])
-def test_more_long_rows_than_allowed_end_the_run(tmp_path, events, tokenizer, limit, is_refused):
-    train = sources(tmp_path, ["short"] * 9 + ["x" * 300])
-    recipe = Data(train=train, eval=NO_EVAL, max_tokens=40, on_long=f"error-over-{limit}%")
-    if is_refused:
-        with pytest.raises(
-            BadInput, match=r"^faq\.jsonl: 1 of 10 rows are longer than data\.max_tokens \(40\)"
-        ):
-            read_and_build(tmp_path, events, tokenizer, recipe)
-    else:
-        assert len(read_and_build(tmp_path, events, tokenizer, recipe).train) == 9
-
-
-def test_no_row_left_is_refused(tmp_path, events, tokenizer):
-    recipe = Data(train=sources(tmp_path, ["x" * 300]), eval=NO_EVAL, max_tokens=40, on_long="drop")
-    with pytest.raises(BadInput, match="no row is left to learn from"):
-        read_and_build(tmp_path, events, tokenizer, recipe)
 
 
 def test_rows_set_aside_are_not_trained_on_and_are_the_same_each_time(tmp_path, events):
@@ -153,10 +118,8 @@ def test_rows_set_aside_are_not_trained_on_and_are_the_same_each_time(tmp_path, 
     read = training_set.read(Data(train=(main, few), eval=EvalShare(share=0.1)), 1, Home(tmp_path), events)
     assert [len(one.rows) for one in (*read.train, *read.eval)] == [90, 2, 10, 2]
     # only the first rows are used
-    path = write_rows(tmp_path / "faq.jsonl", ["a", "b", "c"])
-    read = training_set.read(
-        Data(train=(Source(path=path, rows=2),), eval=NO_EVAL), 1, Home(tmp_path), events
-    )
+    few = Source(path=write_rows(tmp_path / "faq.jsonl", ["a", "b", "c"]), rows=2)
+    read = training_set.read(Data(train=(few,), eval=NO_EVAL), 1, Home(tmp_path), events)
     assert [row.place for row in read.train[0].rows] == ["faq.jsonl:1", "faq.jsonl:2"]
 
 
@@ -164,9 +127,7 @@ def test_a_share_is_of_the_whole_mix(capsys):
     main, replay, rare = ["m"] * 80, [f"r{i}" for i in range(500)], ["x", "y"]
     mixed = training_set.mix([main, replay, rare], [None, 0.1, 0.1], seed=1)
     assert (mixed.count("m"), sum(row.startswith("r") for row in mixed), len(mixed)) == (80, 10, 100)
-    assert (
-        len({row for row in mixed if row.startswith("r")}) == 10
-    )  # drawn without repeats if there are enough
+    assert len({row for row in mixed if row.startswith("r")}) == 10  # without repeats if there are enough
     assert mixed.count("x") == mixed.count("y") == 5
     assert "2 rows are used 5.0 times" in capsys.readouterr().out
 
@@ -177,10 +138,8 @@ def test_evaluation_rows_are_mixed_as_the_training_rows_are(tmp_path, events, to
     large = Source(path=write_rows(tmp_path / "large.jsonl", [f"l{i}" for i in range(900)]), share=0.3)
     recipe = Data(train=(main, large), eval=EvalShare(share=0.1))
     read = training_set.read(recipe, 1, Home(tmp_path), events)
-    assert [(one.name, len(one.rows)) for one in read.eval] == [
-        ("main.jsonl (set aside)", 14),
-        ("large.jsonl (set aside)", 6),
-    ]
+    set_aside = [("main.jsonl (set aside)", 14), ("large.jsonl (set aside)", 6)]
+    assert [(one.name, len(one.rows)) for one in read.eval] == set_aside
     assert [len(one.rows) for one in read.train] == [126, 894]
     built = read_and_build(tmp_path, events, tokenizer, recipe)
     assert len(built.train) == 180
@@ -193,9 +152,8 @@ def test_evaluation_rows_are_mixed_as_the_training_rows_are(tmp_path, events, to
 def test_local_data_sets_are_read(tmp_path, events, saved):
     import datasets
 
-    rows = datasets.Dataset.from_list(
-        [{"prompt": "Why?", "completion": "So."}, {"prompt": "How?", "completion": "By."}]
-    )
+    pairs = (("Why?", "So."), ("How?", "By."))
+    rows = datasets.Dataset.from_list([{"prompt": asked, "completion": answer} for asked, answer in pairs])
     folder = tmp_path / "set"
     if saved == "one":
         rows.save_to_disk(str(folder))
@@ -214,26 +172,15 @@ def test_local_data_sets_are_read(tmp_path, events, saved):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_columns_and_labels_of_a_data_set(tmp_path):
+def test_columns_and_labels_of_a_data_set(tmp_path, events):
     import datasets
 
-    rows = datasets.Dataset.from_list(
-        [{"text": "a", "title": None, "label": 1}, {"text": "b", "title": "T", "label": 0}]
-    )
-    rows.save_to_disk(str(tmp_path / "set"))
-    source = Source(
-        id=str(tmp_path / "set"),
-        columns={"prompt": "{title}{text}", "completion": "label"},
-        labels={"0": "no", "1": "yes"},
-    )
-    read = rows_of(source, Home(tmp_path))
-    assert [(row.conversation.prompt[0].content, row.conversation.answer) for row in read] == [
-        ("a", "yes"),
-        ("Tb", "no"),
-    ]
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_data_set_that_is_not_there_is_named(tmp_path, events):
+    rows = [{"text": "a", "title": None, "label": 1}, {"text": "b", "title": "T", "label": 0}]
+    datasets.Dataset.from_list(rows).save_to_disk(str(tmp_path / "set"))
+    columns = {"prompt": "{title}{text}", "completion": "label"}
+    source = Source(id=str(tmp_path / "set"), columns=columns, labels={"0": "no", "1": "yes"})
+    read = [row.conversation for row in rows_of(source, Home(tmp_path))]
+    assert [(row.prompt[0].content, row.answer) for row in read] == [("a", "yes"), ("Tb", "no")]
+    # one that is not there is named
     with pytest.raises(BadInput, match="no folder"):
         training_set.read(Data(train=(Source(id=str(tmp_path / "none")),)), 1, Home(tmp_path), events)

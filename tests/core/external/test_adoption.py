@@ -20,25 +20,22 @@ def base(tmp_path):
     return write_base(tmp_path / "base")
 
 
-def resolved(tmp_path, *sets, **settings):
+def adopted(tmp_path, *sets, trained=TRAINED, **settings):
     request = CommandRequest(("true",), tmp_path, output="out", **settings)
-    return command_recipe(request, sets).resolved
+    return adoption(command_recipe(request, sets).resolved, trained)
 
 
 def test_the_adapter_names_the_base_and_the_method(tmp_path, base):
     write_adapter(tmp_path / "out", base, r=4)
-    made = adoption(resolved(tmp_path), TRAINED)
+    made = adopted(tmp_path)
     assert made.why_not == ""
     assert made.recipe["model"]["id"] == str(base)
     assert (made.recipe["method"]["name"], made.recipe["method"]["rank"]) == ("lora", 4)
     assert made.recipe["objective"] == {"name": "command"}
     assert made.args["path"] == str(tmp_path / "out")
     assert made.args["trained"] == {"step": 8, "steps": 10, "since": 0.0}
-
-
-def test_the_base_that_was_given_comes_before_the_adapters_and_keeps_its_revision(tmp_path, base):
-    write_adapter(tmp_path / "out", base)
-    made = adoption(resolved(tmp_path, "model.revision=abc", base="org/name"), TRAINED)
+    # the base that was given comes before the adapter's, and keeps its revision
+    made = adopted(tmp_path, "model.revision=abc", base="org/name")
     assert (made.recipe["model"]["id"], made.recipe["model"]["revision"]) == ("org/name", "abc")
 
 
@@ -55,19 +52,15 @@ def test_the_base_that_was_given_comes_before_the_adapters_and_keeps_its_revisio
 )
 def test_without_a_usable_model_there_is_a_reason(tmp_path, base, prepare, reason):
     prepare(tmp_path / "out", base)
-    made = adoption(resolved(tmp_path), TRAINED)
+    made = adopted(tmp_path)
     assert made.why_not.startswith("no model to check: ")
     assert reason in made.why_not
 
 
-def test_a_model_of_an_earlier_training_is_not_this_runs(tmp_path, base):
-    write_adapter(tmp_path / "out", base)
-    made = adoption(resolved(tmp_path), Trained(8, 10, NOW + 1000))
-    assert "has no model that is newer than the start of the run" in made.why_not
-
-
-def test_older_checkpoints_are_left_out_and_lend_no_step(tmp_path, base, monkeypatch):
+def test_models_of_an_earlier_training_are_left_out_and_lend_no_step(tmp_path, base, monkeypatch):
     out = write_adapter(tmp_path / "out", base)
+    later = Trained(8, 10, NOW + 1000)
+    assert "has no model that is newer than the start of the run" in adopted(tmp_path, trained=later).why_not
     for step in (5, 900):
         write_adapter(out / f"checkpoint-{step}", base)
     stat = os.stat

@@ -26,18 +26,16 @@ def attempt_after(home: Path, spent_s: float) -> Attempt:
     return attempt
 
 
-def test_what_earlier_attempts_have_used_of_the_hours_counts(tmp_path: Path) -> None:
-    attempt = attempt_after(tmp_path, 3599.0)
+def test_what_earlier_attempts_have_used_of_the_hours_counts(tmp_path):
+    attempt = attempt_after(tmp_path / "some", 3599.0)
     end = job.work(attempt.job())
     assert (end.status, end.kind) == ("stopped", "")
-    assert end.cause == "budget.hours (1) is used up: trained for 1 hours"
+    assert end.cause == "budget.hours (1) is used up: trained for 1 hour"
     spent = [event.spent_s for event in attempt.seen() if isinstance(event, events.Phase)]
     assert 3600.0 <= (spent[-1] or 0.0) < 3700.0
-
-
-def test_a_command_whose_hours_are_used_up_does_not_start(tmp_path: Path) -> None:
+    # with none left it does not start
     with pytest.raises(BadInput, match=r"budget.hours \(1\) is used up: trained for 1.01 hours"):
-        job.work(attempt_after(tmp_path, 3630.0).job())
+        job.work(attempt_after(tmp_path / "all", 3630.0).job())
 
 
 def test_a_later_attempt_in_the_same_folder_first_reads_what_the_one_before_left(tmp_path: Path) -> None:

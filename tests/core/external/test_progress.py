@@ -13,24 +13,17 @@ def at(*steps: tuple[int, float], total: int = 100) -> Progress:
     return progress
 
 
-def test_a_backlog_that_tells_its_times_has_their_pace() -> None:
+def test_a_backlog_has_the_pace_of_the_times_it_tells_and_none_without_until_more_is_written() -> None:
     assert at(*((step, 3.0 * step) for step in range(1, 51))).left_s() == 150.0
-
-
-def test_a_backlog_without_times_has_no_pace_until_more_is_written() -> None:
     progress = at(*((step, 0.0) for step in range(1, 51)))
     assert progress.left_s() is None
     progress.reach(51, AT + 2.0)
     assert progress.left_s() == 98.0
-
-
-def test_without_a_total_or_beyond_it_nothing_is_known() -> None:
+    # without a total, or beyond it
     assert at((1, 1.0), (2, 2.0), total=0).left_s() is None
     assert at((1, 1.0), (101, 2.0)).left_s() is None
     assert at((1, 1.0), (100, 2.0)).left_s() == 0.0
-
-
-def test_the_pace_is_measured_anew_after_a_restart() -> None:
+    # it is measured anew after a restart
     progress = at((1, 1.0), (50, 2.0))
     progress.go_back(10)
     assert (progress.step, progress.left_s()) == (9, None)

@@ -9,20 +9,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from command_attempt import Attempt, Steps
-from metric_files import framed, history, leveldb, scalars
+from command_attempt import Attempt
+from metric_files import framed, history, json_lines, leveldb, scalars
 
-from finetop.core.external import client, note, numbers, ownership, search
+from finetop.core.external import client, note, numbers, ownership
 from finetop.core.protocol import events
 
 AT = 1.8e9
-
-
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "SEARCH_S", 0.0)
-    monkeypatch.setattr(search, "SEARCHES", 0)
-    monkeypatch.setattr(numbers, "HOLD_S", 0.0)
+pytestmark = pytest.mark.usefixtures("at_once")
 
 
 @pytest.fixture
@@ -31,7 +25,7 @@ def attempt(tmp_path: Path) -> Attempt:
 
 
 def lines(*steps: int) -> str:
-    return "".join(json.dumps({"step": step, "loss": 1.0 / (step + 1)}) + "\n" for step in steps)
+    return json_lines(*({"step": step, "loss": 1.0 / (step + 1)} for step in steps))
 
 
 def printed(*steps: int) -> str:
@@ -69,7 +63,7 @@ SOURCES: dict[str, tuple[str, Callable[..., str | bytes]]] = {
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_what_follows_the_last_look_is_read_once(attempt: Attempt, source: str) -> None:
+def test_what_follows_the_last_look_is_read_once(attempt, source):
     name, content = SOURCES[source]
     for steps in ((1, 2), (3, 4)):
         attempt.append(name, content(*steps))
@@ -84,7 +78,7 @@ def test_what_follows_the_last_look_is_read_once(attempt: Attempt, source: str) 
     assert attempt.steps() == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_trainer_state_is_read_once(attempt: Attempt) -> None:
+def test_a_trainer_state_is_read_once(attempt):
     for last in (2, 4):
         log = [{"step": step, "loss": 1.0} for step in range(1, last + 1)]
         attempt.append(f"checkpoint-{last}/trainer_state.json", json.dumps({"log_history": log}))
@@ -94,7 +88,7 @@ def test_a_trainer_state_is_read_once(attempt: Attempt) -> None:
     assert attempt.steps() == [1, 2, 3, 4]
 
 
-def test_events_that_a_kill_kept_from_the_file_are_written(attempt: Attempt) -> None:
+def test_events_that_a_kill_kept_from_the_file_are_written(attempt):
     """A look notes its events before it writes them: killed in between, or inside a line, none is missing."""
     attempt.append("metrics.jsonl", lines(1, 2))
     attempt.reading.read_new()
@@ -122,9 +116,7 @@ def decoded(log: Path) -> list[tuple[int, int]]:
     return found
 
 
-def test_what_waits_for_a_better_source_is_not_lost(
-    attempt: Attempt, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_waits_for_a_better_source_is_not_lost(attempt, monkeypatch):
     monkeypatch.setattr(numbers, "HOLD_S", 3600.0)
     attempt.append("log.txt", printed(1, 2, 3))
     attempt.reading.read_new()
@@ -134,15 +126,19 @@ def test_what_waits_for_a_better_source_is_not_lost(
     assert attempt.steps() == [1, 2, 3, 4]
 
 
-def test_killed_before_the_first_look(attempt: Attempt) -> None:
+@pytest.mark.parametrize("looks", [False, True])
+def test_killed_before_the_first_look_or_before_a_better_source_appeared(attempt, looks):
     attempt.append("log.txt", printed(1, 2))
-    attempt.append("metrics.jsonl", lines(1, 2, 3))
+    if looks:
+        attempt.reading.read_new()
+    attempt.append("log.txt", printed(3, 4))
+    attempt.append("metrics.jsonl", lines(1, 2, 3, 4, 5))
     attempt.finish()
-    assert attempt.steps() == [1, 2, 3]
+    assert attempt.steps() == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("how", ["cut", "replaced"])
-def test_a_file_that_was_written_anew_meanwhile(attempt: Attempt, how: str) -> None:
+def test_a_file_that_was_written_anew_meanwhile(attempt, how):
     attempt.append("metrics.jsonl", lines(5, 6, 7))
     attempt.reading.read_new()
     file = attempt.work / "metrics.jsonl"
@@ -155,24 +151,8 @@ def test_a_file_that_was_written_anew_meanwhile(attempt: Attempt, how: str) -> N
     assert attempt.steps() == ([5, 6, 7, 8] if how == "replaced" else [5, 6])
 
 
-def test_a_half_written_line_is_left_out(attempt: Attempt) -> None:
-    attempt.append("metrics.jsonl", lines(1) + '{"step": 2, "lo')
-    attempt.reading.read_new()
-    attempt.finish()
-    assert attempt.steps() == [1]
-
-
-def test_a_better_source_that_appeared_last(attempt: Attempt) -> None:
-    attempt.append("log.txt", printed(1, 2))
-    attempt.reading.read_new()
-    attempt.append("log.txt", printed(3, 4))
-    attempt.append("metrics.jsonl", lines(1, 2, 3, 4, 5))
-    attempt.finish()
-    assert attempt.steps() == [1, 2, 3, 4, 5]
-
-
 @pytest.mark.parametrize("damage", ["no note of the last look", "a state of another finetop"])
-def test_without_an_exact_note_everything_is_read_again(attempt: Attempt, damage: str) -> None:
+def test_without_an_exact_note_everything_is_read_again(attempt, damage):
     """As after a full disk: what was reported is discarded, and reported once more."""
     attempt.append("metrics.jsonl", lines(1, 2))
     attempt.reading.read_new()
@@ -190,32 +170,38 @@ def test_without_an_exact_note_everything_is_read_again(attempt: Attempt, damage
     assert sum(isinstance(event, events.Resumed) for event in attempt.seen()) == 1
 
 
-def test_a_note_that_is_damaged_ends_nothing(attempt: Attempt) -> None:
-    attempt.append("metrics.jsonl", lines(1))
+def test_neither_a_damaged_note_nor_half_a_line_ends_anything(attempt):
+    attempt.append("metrics.jsonl", lines(1) + '{"step": 2, "lo')
     attempt.reading.read_new()
-    (attempt.folder / note.FILE).write_bytes(b"\x81\xa6")
-    attempt.finish()
-    assert attempt.steps() == [1]
-    assert not (attempt.folder / note.FILE).exists()
+    noted = (attempt.folder / note.FILE).read_bytes()
+    for damaged in (noted, b"\x81\xa6"):
+        (attempt.folder / note.FILE).write_bytes(damaged)
+        attempt.finish()
+        assert attempt.steps() == [1]
+        assert not (attempt.folder / note.FILE).exists()
 
 
-def test_numbers_that_no_note_can_hold(attempt: Attempt) -> None:
-    attempt.append("metrics.jsonl", '{"step": 1e300, "loss": 1}\n{"step": 1, "\\ud800x": NaN, "loss": 2}\n')
+@pytest.mark.parametrize(
+    ("name", "content", "more"),
+    [
+        ("metrics.jsonl", '{"step": 1e300, "loss": 1}\n{"step": 1, "\\ud800x": NaN, "loss": 2}\n', lines(2)),
+        (
+            "events.out.tfevents.1",
+            scalars(1, AT, loss=1.0) + framed(b"\0" * 1000),
+            scalars(2, AT + 1, loss=1.0),
+        ),
+    ],
+    ids=["numbers that no note can hold", "a picture"],
+)
+def test_what_is_no_metric_is_left_out_but_what_follows_is_not(attempt, name, content, more):
+    attempt.append(name, content)
     attempt.reading.read_new()
-    attempt.append("metrics.jsonl", lines(2))
+    attempt.append(name, more)
     attempt.finish()
     assert attempt.steps() == [1, 2]
 
 
-def test_a_picture_is_no_metric_but_what_follows_it_is(attempt: Attempt) -> None:
-    attempt.append("events.out.tfevents.1", scalars(1, AT, loss=1.0) + framed(b"\0" * 1000))
-    attempt.reading.read_new()
-    attempt.append("events.out.tfevents.1", scalars(2, AT + 1, loss=1.0))
-    attempt.finish()
-    assert attempt.steps() == [1, 2]
-
-
-def test_the_time_of_a_killed_attempt_counts(attempt: Attempt) -> None:
+def test_the_time_of_a_killed_attempt_counts(attempt):
     ended = time.time() + 50.0
     (attempt.folder / "exit.json").write_text(json.dumps({"attempt": 1, "ended": ended}))
     attempt.finish()
@@ -223,7 +209,7 @@ def test_the_time_of_a_killed_attempt_counts(attempt: Attempt) -> None:
     assert 150.0 <= (spent[-1] or 0.0) < 152.0
 
 
-def test_metrics_of_an_owner_stay_its_own(attempt: Attempt) -> None:
+def test_metrics_of_an_owner_stay_its_own(attempt):
     """A file that another has taken over reports nothing later, in the next process either."""
     attempt.append("runs/a/events.out.tfevents.1", scalars(1, AT, loss=1.0))
     attempt.reading.read_new()
@@ -245,9 +231,7 @@ def test_metrics_of_an_owner_stay_its_own(attempt: Attempt) -> None:
         ("writes less", [2, 8, 9]),
     ],
 )
-def test_what_an_earlier_command_left_in_a_file_is_not_of_this_one(
-    tmp_path: Path, name: str, later: str, steps: Steps
-) -> None:
+def test_what_an_earlier_command_left_in_a_file_is_not_of_this_one(tmp_path, name, later, steps):
     content = table if name.endswith("csv") else lines
     attempt = Attempt(tmp_path)
     file = attempt.work / name
@@ -267,9 +251,7 @@ def test_what_an_earlier_command_left_in_a_file_is_not_of_this_one(
     assert attempt.steps() == steps
 
 
-def test_a_file_that_two_commands_write_to_is_read_by_neither(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_that_two_commands_write_to_is_read_by_neither(tmp_path, capsys):
     """Neither keeps it open, so that only what their jobs read shows it."""
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()

@@ -12,6 +12,7 @@ from textwrap import dedent
 import command_runs
 import pytest
 from command_runs import stored, submit
+from metric_files import put
 from rig import Rig
 from tiny_run import chat, write_rows
 from waiting import TORCH_LIMIT_S, wait_until
@@ -88,31 +89,25 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 
 
 def script(folder: Path, text: str, name: str = "train.py") -> Path:
-    folder.mkdir(exist_ok=True)
-    file = folder / name
-    file.write_text(dedent(text))
-    return file
+    return put(folder / name, dedent(text))
 
 
-def require_checked(rig: Rig, name: str, steps: list[int]) -> None:
+def require_checked(rig: Rig, name: str, steps: list[int], verb: str = "command") -> None:
     """Wait until a run has ended, and require that its numbers are there, its output imported, and a check queued."""
     row = rig.wait_state(name, *ENDS, limit_s=TORCH_LIMIT_S)
     assert word(row.state) == "finished", rig.about(name)
     assert row.state.cause == "", row.state
     wait_until(lambda: "check" in verbs(rig, name), lambda: rig.about(name))
-    assert verbs(rig, name) == ["command", "import", "check"]
+    assert verbs(rig, name) == [verb, "import", "check"]
     assert stored(rig, name) == steps
     assert row.step == steps[-1]
 
 
-def with_trainer(
-    rig: Rig, trainer: str, file: str, folder: Path, programs: Path, patch: pytest.MonkeyPatch
-) -> str:
-    """Queue a trainer's own file from its folder, as typed, and return the run's name."""
+def with_trainer(rig: Rig, trainer: str, folder: Path, programs: Path, patch: pytest.MonkeyPatch) -> str:
+    """Queue a trainer's own file, sft.yaml, from its folder, as typed, and return the run's name."""
     patch.chdir(folder)
     patch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    words = ["--home", str(rig.home.root), "run", "--with", trainer, file, "--name", trainer]
-    assert main(words) == 0
+    assert main(["--home", str(rig.home.root), "run", "--with", trainer, "sft.yaml", "--name", trainer]) == 0
     return trainer
 
 
@@ -150,7 +145,7 @@ def test_trl_runs_by_its_own_file_and_what_it_trained_is_checked(rig, tmp_path, 
         "max_steps: 4\nlogging_steps: 2\nsave_steps: 2\nlearning_rate: 0.01\nreport_to: none\nuse_cpu: true\n"
         "bf16: false\nuse_peft: true\nlora_r: 4\nlora_target_modules: all-linear\n"
     )
-    name = with_trainer(rig, "trl", "sft.yaml", folder, program.parent, monkeypatch)
+    name = with_trainer(rig, "trl", folder, program.parent, monkeypatch)
     require_checked(rig, name, [2, 4])
     detail = rig.ask(GetRun(name))
     assert (detail.row.method, detail.row.model) == ("lora", str(tiny_model))
@@ -172,7 +167,7 @@ def test_llama_factory_runs_by_its_own_file_and_what_it_trained_is_checked(
         "lora_target: all\ndataset: rows\ntemplate: default\ncutoff_len: 64\noutput_dir: saves/tiny\n"
         "logging_steps: 2\nsave_steps: 2\nmax_steps: 4\nlearning_rate: 1.0e-3\nreport_to: none\nuse_cpu: true\n"
     )
-    name = with_trainer(rig, "llamafactory", "sft.yaml", folder, Path(sys.executable).parent, monkeypatch)
+    name = with_trainer(rig, "llamafactory", folder, Path(sys.executable).parent, monkeypatch)
     require_checked(rig, name, [2, 4])
     assert rig.ask(GetRun(name)).row.method == "lora"
 
@@ -182,18 +177,9 @@ def test_a_stop_ends_both_ranks_of_accelerate(rig, tmp_path):
     folder = tmp_path / "ranks"
     file = script(folder, RANKS)
     # --multi_gpu: with --cpu accelerate starts one process; Accelerator(cpu=True) takes gloo all the same
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    more = [
-        "--num_machines",
-        "1",
-        "--mixed_precision",
-        "no",
-        "--dynamo_backend",
-        "no",
-        "--main_process_port",
-        "0",
-    ]
-    name = submit(rig, folder, [*launch, *more, str(file)], "ranks", "command.grace_s=120")
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
+    more = "--num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no --main_process_port 0"
+    name = submit(rig, folder, [*launch, *more.split(), str(file)], "ranks", "command.grace_s=120")
     wait_until(lambda: rig.ask(GetRun(name)).row.step >= 5, lambda: rig.about(name), TORCH_LIMIT_S)
     below = processes.descendants(rig.process_of(name))
     assert len([pid for pid in below if processes.environment_of(pid).get("WORLD_SIZE") == "2"]) == 2
@@ -214,14 +200,9 @@ def test_a_trainer_that_runs_already_is_watched_to_its_end_and_not_touched(rig, 
         words = [sys.executable, str(file), str(tiny_model), "40"]
         program = subprocess.Popen(words, cwd=folder, stdout=log, stderr=log)
     request = CommandRequest(tuple(words), folder, output="out", base=str(tiny_model), objective=WATCHED)
-    loaded = command_recipe(request)
-    start = processes.start_time(program.pid)
+    loaded, start = command_recipe(request), processes.start_time(program.pid)
     log_file = str(folder / "log.txt")
     watch = Watch(loaded.resolved, loaded.text, "watched", program.pid, str(start), log_file)
     name = rig.ask(watch).name
     assert program.wait(TORCH_LIMIT_S) == 0
-    row = rig.wait_state(name, *ENDS, limit_s=TORCH_LIMIT_S)
-    assert word(row.state) == "finished", rig.about(name)
-    wait_until(lambda: "check" in verbs(rig, name), lambda: rig.about(name))
-    assert verbs(rig, name) == ["watch", "import", "check"]
-    assert stored(rig, name) == [*range(2, 41, 2)]
+    require_checked(rig, name, [*range(2, 41, 2)], "watch")

@@ -14,6 +14,7 @@ from finetop.core.recipe.command import argv, environment, output_in, output_of
         (("torchrun", "--nproc", "2", "src/fine tune.py", "--output_dir", "out/my model"), "my-model"),
         (("accelerate", "launch", "-m", "my.trainer"), "my.trainer"),
         (("/opt/bin/mytrainer", "x"), "mytrainer"),
+        (("python3.11", "-m", "my.trainer"), "my.trainer"),
         (("python",), "command"),
         (("python", "日本.py"), "command"),
         ((), "command"),
@@ -62,14 +63,12 @@ def test_what_a_command_needs_of_its_shell_comes_with_it_under_its_own(tmp_path)
     assert resolved["command"]["env"] == {"HF_HOME": "/own"}
 
 
-@pytest.mark.parametrize("program", ["nosuchprogram", "./nosuch.sh", "/no/such"])
-def test_a_program_that_is_not_there_is_refused(tmp_path, program):
-    resolved = command_recipe(CommandRequest((program,), tmp_path)).resolved
-    with pytest.raises(BadInput, match=f"there is no program {program}"):
-        with_environment(resolved, {"PATH": "/bin"})
-
-
-def test_a_program_is_found_from_the_working_folder(tmp_path):
+def test_a_program_that_is_not_there_is_refused(tmp_path):
+    for program in ("nosuchprogram", "./nosuch.sh", "/no/such"):
+        resolved = command_recipe(CommandRequest((program,), tmp_path)).resolved
+        with pytest.raises(BadInput, match=f"there is no program {program}"):
+            with_environment(resolved, {"PATH": "/bin"})
+    # one is found from the working folder
     (tmp_path / "own.sh").write_text("#!/bin/sh\n")
     (tmp_path / "own.sh").chmod(0o755)
     resolved = command_recipe(CommandRequest(("./own.sh",), tmp_path)).resolved

@@ -16,26 +16,21 @@ print([name for name in before if "editable" not in name], log is finetop.log, h
 """
 
 
-def run(script: str, folder: Path, **settings: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=folder,
-        env={"FINETOP_HOME": str(folder), "PATH": "", **settings},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def run(script: str, folder: Path) -> str:
+    environment = {"FINETOP_HOME": str(folder), "PATH": ""}
+    words = [sys.executable, "-c", script]
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_log_is_at_the_top_of_the_package_and_loads_only_itself(tmp_path: Path) -> None:
+def test_log_is_at_the_top_of_the_package_and_loads_only_itself(tmp_path):
     assert run(SCRIPT, tmp_path) == "['finetop'] True []\n"
     (line,) = (tmp_path / "logged" / "run" / "metrics.jsonl").read_text().splitlines()
     assert json.loads(line)["step"] == 3
     assert json.loads(line)["loss"] == 0.5
 
 
-def test_a_name_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_name_that_is_not_there_is_named(tmp_path):
     script = "import finetop\ntry: finetop.lgo\nexcept AttributeError as error: print(error)"
     assert run(script, tmp_path) == "module 'finetop' has no attribute 'lgo'\n"

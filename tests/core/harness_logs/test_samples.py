@@ -17,6 +17,10 @@ from finetop.core.harness_logs.samples import read_log, read_row
 VERSIONS = ["0.4.3", "0.4.5", "0.4.7", "0.4.9", "0.4.13"]
 
 
+def task_log(folder, rows, task="t") -> samples.TaskLog:
+    return read_log(write_log(folder, task, rows)).tasks[task]
+
+
 def faults(log: samples.TaskLog) -> dict[str, tuple[int, str]]:
     return {fault.kind: (fault.count, fault.first) for fault in log.faults}
 
@@ -25,9 +29,8 @@ def faults(log: samples.TaskLog) -> dict[str, tuple[int, str]]:
 def test_every_version_reads_alike(tmp_path, version):
     rows = [choice_row(n, right(n), version=version, acc=float(right(n)), acc_norm=1.0) for n in range(20)]
     file = write_log(tmp_path, "arc_easy", rows)
-    write_results(
-        tmp_path, versions={"arc_easy": 1.0}, results={"arc_easy": {"alias": "arc_easy", "acc,none": 0.9}}
-    )
+    results = {"arc_easy": {"alias": "arc_easy", "acc,none": 0.9}}
+    write_results(tmp_path, versions={"arc_easy": 1.0}, results=results)
     log = read_log(tmp_path).tasks["arc_easy"]
     assert (log.metrics, list(log.filters), log.faults) == (("acc", "acc_norm"), ["none"], ())
     read = list(log.filters["none"].values())
@@ -43,41 +46,38 @@ def test_every_version_reads_alike(tmp_path, version):
 def test_scores_written_as_text_are_scores(tmp_path):
     values = ["True", "False", True, 0.25, "0.5", 1, None, [1.0, 3], float("nan"), float("inf")]
     rows = [choice_row(n, True, acc=value) for n, value in enumerate(values)]
-    log = read_log(write_log(tmp_path, "t", rows)).tasks["t"]
+    log = task_log(tmp_path, rows)
     scores = [sample.score(0) for sample in log.filters["none"].values()]
     assert scores[:6] == [1.0, 0.0, 1.0, 0.25, 0.5, 1.0]
     assert all(isnan(score) for score in scores[6:])
     assert log.faults == ()
 
 
-def test_lists_of_arguments_are_choices_too(tmp_path):
+def test_lists_of_arguments_are_choices_too_and_those_of_mutual_information_are_not(tmp_path):
     rows = [choice_row(n, True) for n in range(3)]
     for row in rows:
         row["arguments"] = [[a["arg_0"], a["arg_1"]] for a in row["arguments"].values()]
-    log = read_log(write_log(tmp_path, "t", rows)).tasks["t"]
+    log = task_log(tmp_path, rows)
     first = next(iter(log.filters["none"].values()))
     assert first.choices == 4
     assert choices_of(read_row(log, first)) == [f"choice {place} of 0" for place in range(4)]
-
-
-def test_choices_are_counted_without_those_of_mutual_information(tmp_path):
     rows = [choice_row(n, True, acc=1.0, acc_mutual_info=1.0) for n in range(3)]
     for row in rows:
         given = list(row["arguments"].values())
         bare = [{"arg_0": "", "arg_1": argument["arg_1"]} for argument in given]
         row["arguments"] = {f"gen_args_{place}": argument for place, argument in enumerate(given + bare)}
-    log = read_log(write_log(tmp_path, "t", rows)).tasks["t"]
+    log = task_log(tmp_path, rows)
     assert {sample.choices for sample in log.filters["none"].values()} == {4}
 
 
-@pytest.mark.parametrize(("choices", "same"), [(("no", "yes"), True), ((), False), (("yes", "yes"), False)])
-def test_fixed_labels_are_noticed(tmp_path, choices, same):
-    rows = [choice_row(n, True, choices=choices) for n in range(6)]
-    assert read_log(write_log(tmp_path, "t", rows)).tasks["t"].same_choices is same
+def test_fixed_labels_are_noticed(tmp_path):
+    for choices, same in ((("no", "yes"), True), ((), False), (("yes", "yes"), False)):
+        rows = [choice_row(n, True, choices=choices) for n in range(6)]
+        assert task_log(tmp_path, rows).same_choices is same
 
 
 def test_written_answers_have_no_choices_and_their_texts(tmp_path):
-    log = read_log(write_log(tmp_path, "gsm8k", [written_row(n, n != 3) for n in range(5)])).tasks["gsm8k"]
+    log = task_log(tmp_path, [written_row(n, n != 3) for n in range(5)])
     read = list(log.filters["strict-match"].values())
     assert {sample.choices for sample in read} == {0} and not log.same_choices
     row = read_row(log, read[3])
@@ -94,10 +94,8 @@ def test_question_keeps_the_end_of_a_long_prompt():
 
 
 def test_one_text_scored_says_whether_it_was_the_likeliest_and_norm_weighs_by_length():
-    row = {
-        "arguments": {"gen_args_0": {"arg_0": "The end of the", "arg_1": " day"}},
-        "filtered_resps": [["-2.25", "False"]],
-    }
+    arguments = {"gen_args_0": {"arg_0": "The end of the", "arg_1": " day"}}
+    row = {"arguments": arguments, "filtered_resps": [["-2.25", "False"]]}
     assert answer_of(row, "acc") == "right text: -2.25 nats, not the likeliest"
     assert choices_of(row) == []
     row = choice_row(0, True, choices=("a", "a much longer answer"))
@@ -142,71 +140,52 @@ def test_repeats_count_once_and_contradictions_are_told_apart(tmp_path):
 
 
 def test_filters_of_a_new_log_are_named_by_their_rows(tmp_path):
-    rows = [
-        written_row(n, strict, filter=name)
-        for name, strict in (("strict-match", False), ("flexible", True))
-        for n in range(5)
-    ]
-    log = read_log(write_log(tmp_path, "gsm8k", rows)).tasks["gsm8k"]
+    names = (("strict-match", False), ("flexible", True))
+    log = task_log(tmp_path, [written_row(n, good, filter=name) for name, good in names for n in range(5)])
     assert list(log.filters) == ["strict-match", "flexible"]
     assert [sample.score(0) for sample in log.filters["flexible"].values()] == [1.0] * 5
     assert log.faults == ()
 
 
-def old_log_of_two_filters() -> list[dict[str, object]]:
-    """Up to 0.4.5 the second filter's rows follow the first one's, unmarked."""
-    answer_text = "It is 4, no 5."
-    rows = [written_row(n, False, version="0.4.5", said=answer_text) for n in range(5)]
-    return rows + [written_row(n, True, version="0.4.5", said=answer_text) for n in range(5)]
-
-
-def test_filters_of_an_old_log_are_named_by_its_results(tmp_path):
-    write_log(tmp_path, "gsm8k", old_log_of_two_filters())
-    scores = {
-        "alias": "gsm8k",
-        "exact_match,strict-match": 0.0,
-        "exact_match_stderr,strict-match": 0.0,
-        "exact_match,flexible-extract": 1.0,
-    }
-    write_results(tmp_path, results={"gsm8k": scores})
+def test_filters_of_an_old_log_are_numbered_or_named_by_its_results(tmp_path):
+    # Up to 0.4.5 the second filter's rows follow the first one's, unmarked.
+    old = {"version": "0.4.5", "said": "It is 4, no 5."}
+    log = task_log(
+        tmp_path, [written_row(n, good, **old) for good in (False, True) for n in range(5)], "gsm8k"
+    )
+    assert list(log.filters) == ["#1", "#2"]
+    scores = {"exact_match,strict-match": 0.0, "exact_match_stderr,strict-match": 0.0}
+    scores["exact_match,flexible-extract"] = 1.0
+    write_results(tmp_path, results={"gsm8k": {"alias": "gsm8k", **scores}})
     log = read_log(tmp_path).tasks["gsm8k"]
     assert list(log.filters) == ["strict-match", "flexible-extract"]
     assert [sample.score(0) for sample in log.filters["flexible-extract"].values()] == [1.0] * 5
     assert log.faults == ()
 
 
-def test_filters_of_an_old_log_without_results_are_numbered(tmp_path):
-    log = read_log(write_log(tmp_path, "gsm8k", old_log_of_two_filters())).tasks["gsm8k"]
-    assert list(log.filters) == ["#1", "#2"]
+def test_an_old_log_with_all_documents_twice_has_repeats_not_filters(tmp_path):
+    # written twice, and of two runs
+    for wrong, counted in (
+        (None, {samples.REPEATS: 5}),
+        (2, {samples.REPEATS: 4, samples.CONTRADICTIONS: 1}),
+    ):
+        rows = [choice_row(n, True, version="0.4.3") for n in range(5)]
+        again = [choice_row(n, n != wrong, version="0.4.3") for n in range(5)]
+        log = task_log(tmp_path, rows + again)
+        assert list(log.filters) == [""] and len(log.filters[""]) == 5
+        assert {kind: count for kind, (count, _) in faults(log).items()} == counted
 
 
-@pytest.mark.parametrize(
-    ("wrong", "counted"),
-    [(None, {samples.REPEATS: 5}), (2, {samples.REPEATS: 4, samples.CONTRADICTIONS: 1})],
-    ids=["written twice", "of two runs"],
-)
-def test_an_old_log_with_all_documents_twice_has_repeats_not_filters(tmp_path, wrong, counted):
-    rows = [choice_row(n, True, version="0.4.3") for n in range(5)]
-    again = [choice_row(n, n != wrong, version="0.4.3") for n in range(5)]
-    log = read_log(write_log(tmp_path, "t", rows + again)).tasks["t"]
-    assert list(log.filters) == [""] and len(log.filters[""]) == 5
-    assert {kind: count for kind, (count, _) in faults(log).items()} == counted
-
-
-def test_the_newest_of_several_dates_is_read_and_the_others_said(tmp_path):
+def test_the_newest_of_several_dates_is_read_and_a_task_name_may_hold_anything_but_a_date(tmp_path):
     write_log(tmp_path, "t", [choice_row(0, False)], date="2026-11-23T10-00-00.000001")
     write_log(tmp_path, "t", [choice_row(0, True)], date="2026-11-24T09-00-00")
     log = read_log(tmp_path)
     assert [sample.score(0) for sample in log.tasks["t"].filters["none"].values()] == [1.0]
-    assert log.notes == (
-        "t: 2 logs; the newest was read, 2026-11-24T09-00-00, not 2026-11-23T10-00-00.000001",
-    )
-
-
-def test_a_task_name_may_hold_anything_but_a_date(tmp_path):
+    note = "t: 2 logs; the newest was read, 2026-11-24T09-00-00, not 2026-11-23T10-00-00.000001"
+    assert log.notes == (note,)
     write_log(tmp_path, "mmlu_pro_2024_math", [choice_row(0, True)])
     (tmp_path / "samples_plain.jsonl").write_text(json.dumps(choice_row(0, True)) + "\n")
-    assert sorted(read_log(tmp_path).tasks) == ["mmlu_pro_2024_math", "plain"]
+    assert sorted(read_log(tmp_path).tasks) == ["mmlu_pro_2024_math", "plain", "t"]
 
 
 def test_a_folder_above_two_models_is_refused(tmp_path):
@@ -217,35 +196,30 @@ def test_a_folder_above_two_models_is_refused(tmp_path):
 
 
 def test_what_is_no_log_is_one_clear_error(tmp_path):
-    with pytest.raises(NotFound, match="no such file or folder"):
-        read_log(tmp_path / "missing")
-    with pytest.raises(BadInput, match=r"has no samples_\*.jsonl in it"):
-        read_log(tmp_path)
+    def refused(path, error, why):
+        with pytest.raises(error, match=why):
+            read_log(path)
+
+    refused(tmp_path / "missing", NotFound, "no such file or folder")
+    refused(tmp_path, BadInput, r"has no samples_\*.jsonl in it")
     folder = tmp_path / "samples_t.jsonl"  # a folder in place of a file
     folder.mkdir()
-    with pytest.raises(BadInput, match=r"has no samples_\*.jsonl in it"):
-        read_log(folder)
-    with pytest.raises(BadInput, match=r"has no samples_\*.jsonl in it"):
-        read_log(tmp_path)
-    with pytest.raises(BadInput, match="holds results, not samples"):
-        read_log(write_results(tmp_path))
+    refused(folder, BadInput, r"has no samples_\*.jsonl in it")
+    refused(tmp_path, BadInput, r"has no samples_\*.jsonl in it")
+    refused(write_results(tmp_path), BadInput, "holds results, not samples")
     empty = tmp_path / "other.jsonl"
     empty.write_text('{"a": 1}\n{"b"')
-    with pytest.raises(BadInput, match=r"has no sample in it \(1 rows without hashes, 1 lines that are not"):
-        read_log(empty)
+    refused(empty, BadInput, r"has no sample in it \(1 rows without hashes, 1 lines that are not")
 
 
-@pytest.mark.parametrize("text", ["{", '{"versions": []}', "[]"])
-def test_broken_results_are_said_and_cost_only_versions(tmp_path, text):
+def test_broken_results_are_said_and_cost_only_versions(tmp_path):
     write_log(tmp_path, "t", [choice_row(0, True)])
-    write_results(tmp_path).write_text(text)
-    log = read_log(tmp_path).tasks["t"]
-    assert log.results is None
-    assert [fault.kind for fault in log.faults] == [samples.BROKEN_RESULTS]
-
-
-def test_results_may_hold_what_is_not_json(tmp_path):
-    write_log(tmp_path, "t", [choice_row(0, True)])
+    for text in ("{", '{"versions": []}', "[]"):
+        write_results(tmp_path).write_text(text)
+        log = read_log(tmp_path).tasks["t"]
+        assert log.results is None
+        assert [fault.kind for fault in log.faults] == [samples.BROKEN_RESULTS]
+    # they may hold what is not JSON
     write_results(tmp_path, versions={"t": 2}, results={"t": {"acc,none": float("nan")}})
     log = read_log(tmp_path).tasks["t"]
     assert log.results is not None and log.results.version("t") == "2"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_run import chat
 
 from finetop.core.data import formats
 from finetop.core.data.files import stream_rows
@@ -27,21 +28,15 @@ THINKS = (  # drops the thoughts of earlier answers, and trims: the answer is no
     "{{ m.content.split('</think>')[-1] | trim }}{% else %}{{ m.content | trim }}{% endif %}<|end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
+THOUGHT = chat("a", " <think>x</think> b ")
 ROWS: dict[str, list[dict[str, Any]]] = {
     "sft": [
-        {
-            "messages": [
-                {"role": "user", "content": "Where?"},
-                {"role": "assistant", "content": "In the old mill, ünder 🙂."},
-            ]
-        },
+        chat("Where?", "In the old mill, ünder 🙂."),
         {
             "messages": [
                 {"role": "system", "content": ""},
-                {"role": "user", "content": "a"},
-                {"role": "assistant", "content": " <think>x</think> b "},
-                {"role": "user", "content": "c"},
-                {"role": "assistant", "content": "\n\nd"},
+                *THOUGHT["messages"],
+                *chat("c", "\n\nd")["messages"],
             ]
         },
         {
@@ -80,32 +75,23 @@ def expected(read_rows: list[Row], objective: str, tokenizer: Any, most: int, cu
     counts: list[Any] = []
     for row in read_rows:
         assert row.record is not None
+        train_row = TrainRow(row.place, row.record)
         try:
-            (examples,) = module.examples(
-                [TrainRow(row.place, row.record)], module.options(), tokenizer, most
-            )
+            (examples,) = module.examples([train_row], module.options(), tokenizer, most)
         except FinetopError as error:
             counts.append(error.message)
             continue
-        kept = [
-            example.cut(most) if example.tokens > most else example
-            for example in examples
-            if cut or example.tokens <= most
-        ]
-        counts.append(
-            (
-                sum(example.tokens for example in examples),
-                sum(example.answer_tokens for example in examples),
-                sum(example.answer_tokens for example in kept),
-            )
-        )
+        kept = [example.cut(most) for example in examples if cut or example.tokens <= most]
+        learned = (sum(example.answer_tokens for example in some) for some in (examples, kept))
+        counts.append((sum(example.tokens for example in examples), *learned))
     return counts
 
 
 def counted(measured: list[Row]) -> list[Any]:
+    counts = ((row.tokens, row.learned, row.kept) for row in measured)
     return [
-        f"{row.place}: {row.refused}" if row.refused else (row.tokens, row.learned, row.kept)
-        for row in measured
+        f"{row.place}: {row.refused}" if row.refused else own
+        for row, own in zip(measured, counts, strict=True)
     ]
 
 

@@ -25,23 +25,15 @@ def make_tokenizer(splits: Any, normalizer: Any = None) -> Tokenizer:
     tokenizer.pre_tokenizer = splits
     if normalizer is not None:
         tokenizer.normalizer = normalizer
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    tokenizer.train_from_iterator(
-        LEARNED * 9,
-        trainers.BpeTrainer(
-            vocab_size=420, initial_alphabet=alphabet, special_tokens=["<|end|>"], show_progress=False
-        ),
-    )
+    known = {"initial_alphabet": pre_tokenizers.ByteLevel.alphabet(), "special_tokens": ["<|end|>"]}
+    trainer = trainers.BpeTrainer(vocab_size=420, show_progress=False, **known)
+    tokenizer.train_from_iterator(LEARNED * 9, trainer)
     return tokenizer
 
 
 def split(pattern: str) -> Any:
-    return pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(pattern), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
+    bytes_alone = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(pattern), "isolated"), bytes_alone])
 
 
 def gpt2() -> Any:

@@ -25,12 +25,16 @@ ROWS = [
 ]
 
 
+def opened(file, **columns):
+    return open_pool(Source(path=str(file), columns=columns), lambda what, done, total: None)
+
+
 def pool_of(folder, rows=ROWS):
     file = folder / "rows.jsonl"
     file.write_text(
-        "\n\n".join(json.dumps({"prompt": prompt, "completion": other}) for prompt, other in rows)
+        "\n\n".join(json.dumps({"prompt": asked, "completion": answer}) for asked, answer in rows)
     )
-    pool = open_pool(Source(path=str(file)), lambda what, done, total: None)
+    pool = opened(file)
     pool.most = len(pool)
     return pool
 
@@ -63,13 +67,11 @@ def test_random_is_the_seed_s_alone_and_length_takes_the_longest_answers_and_the
     assert order("random", pool, 1) == order("random", pool, 1) != order("random", pool, 2)
     assert sorted(order("random", pool, 1)) == list(range(50))
     assert order("length", pool_of(tmp_path)) == [3, 0, 1, 2, 4]
+    alike = ("Could you mend my radio?", ROWS[3][1])
     rows = [
         *ROWS,
         ("Where are you?", "Under the bridge."),
-        (
-            "Could you mend my radio?",
-            "Yes, we mend radios, lamps and clocks, and we do it while you wait for it.",
-        ),
+        alike,
         ("What opens at ten?", "The shop opens at ten."),
     ]
     assert sorted(order("no-near-duplicates", pool_of(tmp_path, rows))) == [0, 2, 3, 4, 5, 7]
@@ -137,9 +139,8 @@ def test_the_band_is_around_the_middle_and_difficulty_ends_at_one(tmp_path, scor
     assert set(order("loss-band", pool)[:3]) == set(ranked[1:4])
     assert order("loss-band", pool, centre="0") == ranked
     ratios = [one / other for one, other in zip(losses, alone, strict=True)]
-    assert order("difficulty", pool) == sorted(
-        (place for place, ratio in enumerate(ratios) if ratio < 1), key=lambda place: -ratios[place]
-    )
+    helped = [place for place, ratio in enumerate(ratios) if ratio < 1]
+    assert order("difficulty", pool) == sorted(helped, key=lambda place: -ratios[place])
     pool._losses[True] = [math.e * one for one in alone]
     assert order("difficulty", pool) == []
 
@@ -147,17 +148,14 @@ def test_the_band_is_around_the_middle_and_difficulty_ends_at_one(tmp_path, scor
 def test_a_plain_text_is_scored_whole_and_has_no_instruction(tmp_path, scorer):
     file = tmp_path / "texts.jsonl"
     file.write_text('{"text": "The shop opens at nine."}\n{"text": "Where are you?"}\n')
-    pool = replace(open_pool(Source(path=str(file)), lambda what, done, total: None), scorer=scorer)
+    pool = replace(opened(file), scorer=scorer)
     assert len(order("loss-band", pool)) == 2 and all(loss > 0 for loss in pool.losses())
-    with pytest.raises(
-        BadInput, match=r"texts.jsonl:1: this selector needs rows of a prompt and one answer;"
-    ):
+    why = "texts.jsonl:1: this selector needs rows of a prompt and one answer"
+    with pytest.raises(BadInput, match=f"{why};"):
         order("difficulty", pool)
     file.write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n')
-    with pytest.raises(
-        BadInput, match=r"texts.jsonl:1: this selector needs rows of a prompt and one answer, or texts"
-    ):
-        replace(open_pool(Source(path=str(file)), lambda what, done, total: None), scorer=scorer).losses()
+    with pytest.raises(BadInput, match=f"{why}, or texts"):
+        replace(opened(file), scorer=scorer).losses()
 
 
 def test_rows_of_a_table_are_selected_into_json_lines_that_its_columns_still_fit(tmp_path):
@@ -169,15 +167,12 @@ def test_rows_of_a_table_are_selected_into_json_lines_that_its_columns_still_fit
 
     file = tmp_path / "rows.csv"
     file.write_text('q,a,n\nWhy?,"So, ""so"".",1\nWhen?,Now.,\nWho?,We.,3\n')
-    source = Source(path=str(file), columns={"prompt": "q", "completion": "a"})
-    pool = open_pool(source, lambda what, done, total: None)
+    columns = {"prompt": "q", "completion": "a"}
+    pool = opened(file, **columns)
     assert [record.answer for record in pool.records("reading")] == ['So, "so".', "Now.", "We."]
     wanted = Wanted("random", 1, rows=2, to=str(tmp_path / "few.jsonl"))
     path, manifest, _ = write(pool, wanted, Choice([1, 0]), [1, 0], tmp_path, None)
-    assert [json.loads(line) for line in path.read_text().splitlines()] == [
-        {"q": "Why?", "a": 'So, "so".', "n": "1"},
-        {"q": "When?", "a": "Now."},
-    ]
+    why, when = map(json.loads, path.read_text().splitlines())
+    assert (why, when) == ({"q": "Why?", "a": 'So, "so".', "n": "1"}, {"q": "When?", "a": "Now."})
     assert msgspec.json.decode(manifest.read_bytes())["lines"] == [2, 3]
-    few = open_pool(msgspec.structs.replace(source, path=str(path)), lambda what, done, total: None)
-    assert len(few) == 2
+    assert len(opened(path, **columns)) == 2

@@ -31,7 +31,7 @@ FAULTS = {
     "single quotes": (b"{'a': 1}", "faq.jsonl:1: is not JSON"),
     "not utf-8": (
         GOOD + b'\n{"a": "\xff"}',
-        "faq.jsonl:2: is not UTF-8 text; it may be Windows cp1252. Make it UTF-8: iconv",
+        "faq.jsonl:2: is not UTF-8 text; it may be Windows cp1252. Make it",
     ),
     "utf-16": ('{"a": 1}'.encode("utf-16"), "faq.jsonl: is UTF-16 text. Make it UTF-8: iconv -f utf-16"),
     "gzip": (b"\x1f\x8b\x08" + b"x" * 40, "faq.jsonl: is a damaged gzip file: "),
@@ -70,9 +70,7 @@ def test_a_document_over_lines_is_read_once_its_name_is_the_one_that_is_advised(
     assert read_rows(tmp_path / "faq.json") == [{"a": 1}]
 
 
-def test_reads_rows_with_their_lines_the_longest_too_and_none_without_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reads_rows_with_their_lines_the_longest_too_and_none_without_end(tmp_path, monkeypatch):
     path = tmp_path / "faq.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + GOOD + b"\r\n\r\n" + b'{"a": "\xc3\xa9"}')
     assert list(stream_rows(path)) == [
@@ -80,7 +78,6 @@ def test_reads_rows_with_their_lines_the_longest_too_and_none_without_end(
         (Place("faq.jsonl", 3), {"a": "é"}),
     ]
     assert read_rows(path, limit=1) == [{"prompt": "a", "completion": "b"}]
-    path = tmp_path / "faq.jsonl"
     with path.open("wb") as file:
         file.write(GOOD + b"\n")
         file.truncate(100 * 2**20)  # one line of 100 MB of zeros, sparse on disk
@@ -123,7 +120,6 @@ def test_auto_takes_the_format_of_the_first_row_for_all(tmp_path: Path) -> None:
         read_conversations(path)
     assert len(read_conversations(path, limit=1)) == 1
     path.write_bytes(b'{"id": 1, "question": "a"}')
-    with pytest.raises(
-        BadInput, match=r"faq\.jsonl:1: no format fits a row with id, question\..* columns: \{prompt"
-    ):
+    why = r"faq\.jsonl:1: no format fits a row with id, question\..* columns: \{prompt"
+    with pytest.raises(BadInput, match=why):
         read_conversations(path)

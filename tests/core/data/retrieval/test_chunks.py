@@ -40,13 +40,9 @@ def test_headings_come_along() -> None:
     ]
     assert {one.title for one in found} == {"Dome"}
     assert cut("Dome\n- two doors\n- one room")[0].text == "Dome\n- two doors\n- one room"
-    found = cut(
-        "Dome\n====\n\nTwo doors.\n\nCare\n----\n\nDry it well, and keep it far from every fire.", words=10
-    )
-    assert [one.text for one in found] == [
-        "Dome\nTwo doors.",
-        "Dome\nCare\nDry it well, and keep it far from every fire.",
-    ]
+    dry = "Dry it well, and keep it far from every fire."
+    found = cut(f"Dome\n====\n\nTwo doors.\n\nCare\n----\n\n{dry}", words=10)
+    assert [one.text for one in found] == ["Dome\nTwo doors.", f"Dome\nCare\n{dry}"]
     # without a title the file names it
     assert cut("One sentence is all there is.")[0].text == "tent\nOne sentence is all there is."
     # a comment in code is no heading

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -40,25 +39,19 @@ def settings(*named: Path) -> retrieval.Settings:
     return retrieval.Settings(documents=tuple(str(path) for path in named))
 
 
-def test_it_finds_a_text_in_two_places_once_and_says_each_time_what_is_passed_over(
-    manuals: Path, home: Home
-) -> None:
+def test_it_finds_a_text_in_two_places_once_and_says_each_time_what_is_passed_over(manuals, home):
     index = retrieval.build(settings(manuals), home)
     hits = index.search("Which roof is RED?", 5)
     assert [hit.chunk.place for hit in hits] == ["manuals/arch.md:3", "manuals/dome.md:3"]
     assert hits[0].score > hits[1].score > 0
     assert hits[0].chunk.text == "Arch\nOne door. The roof is red."
     assert len(index.search("roof", 1)) == 1
+    assert [index.search(query, 3) for query in ("", " ", "the", "volcano", "?!")] == [[]] * 5
     (manuals / "copy.md").write_text(TEXTS["arch.md"])
     assert len(retrieval.build(settings(manuals), home).search("red", 5)) == 1
     (manuals / "empty.txt").touch()
     for _ in range(2):
         assert retrieval.build(settings(manuals), home).passed_over == ("manuals/empty.txt: is empty.",)
-
-
-@pytest.mark.parametrize("query", ["", " ", "the", "volcano", "?!"])
-def test_no_match_is_no_hit(manuals: Path, home: Home, query: str) -> None:
-    assert retrieval.build(settings(manuals), home).search(query, 3) == []
 
 
 def test_it_is_kept_until_a_document_or_a_setting_changes(manuals: Path, home: Home) -> None:
@@ -96,27 +89,23 @@ def test_nothing_to_search_in_is_refused(tmp_path: Path, home: Home) -> None:
     assert not (home.root / "retrieval").exists()
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"documents": ()}, "documents: no file or folder is named. Name a file or a folder."),
-        ({"overlap_words": 150}, "overlap_words is 150, and a chunk has 150 words. It must be less."),
-        ({"search": "dense"}, "search: dense needs a model. Give a static model's folder or hub id."),
-        pytest.param(
-            {"search": "dense", "model": "./nowhere"},
-            "search: no folder ./nowhere.",
-            marks=pytest.mark.skipif(
-                find_spec("model2vec") is None, reason="the extra `dense` is not installed"
-            ),
-        ),
-    ],
-)
-def test_odd_settings_are_refused(
-    manuals: Path, home: Home, changes: dict[str, object], message: str
-) -> None:
+ODD = [
+    ({"documents": ()}, "documents: no file or folder is named. Name a file or a folder."),
+    ({"overlap_words": 150}, "overlap_words is 150, and a chunk has 150 words. It must be less."),
+    ({"search": "dense"}, "search: dense needs a model. Give a static model's folder or hub id."),
+    ({"search": "dense", "model": "./nowhere"}, "search: no folder ./nowhere."),
+    ({"search": "dense", "model": "{}"}, "search: {} is not a static model: it needs model.safetensors and"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), ODD)
+def test_odd_settings_are_refused(manuals, home, changes, message):
+    if changes.get("model"):
+        pytest.importorskip("model2vec", reason="the extra `dense` is not installed")
+        changes = {**changes, "model": changes["model"].format(manuals)}
     with pytest.raises(BadInput) as caught:
-        retrieval.build(replace(settings(manuals), **changes), home)  # type: ignore[arg-type]
-    assert str(caught.value).startswith(message)
+        retrieval.build(replace(settings(manuals), **changes), home)
+    assert str(caught.value).startswith(message.format(manuals))
 
 
 @pytest.fixture
@@ -143,14 +132,6 @@ def test_dense_finds_by_meaning(tmp_path: Path, home: Home, static_model: Path) 
         assert [hit.chunk.text for hit in hits] == ["a tent", "a stove"]
         assert hits[0].score == pytest.approx(1 / np.sqrt(1.01), abs=1e-5)
         assert index.search("quasar", 2) == []
-
-
-def test_a_folder_that_is_no_static_model_is_refused(manuals: Path, home: Home) -> None:
-    pytest.importorskip("model2vec", reason="the extra `dense` is not installed")
-    with pytest.raises(
-        BadInput, match=r"is not a static model: it needs model.safetensors and tokenizer.json"
-    ):
-        retrieval.build(replace(settings(manuals), search="dense", model=str(manuals)), home)
 
 
 def test_it_needs_no_torch(manuals: Path, tmp_path: Path) -> None:

@@ -17,9 +17,8 @@ ITEMS = (
 
 
 def found(*texts: str) -> set[int]:
-    return {
-        hit.item for hit in Items([codes_of(item) for item in ITEMS]).search([codes_of(one) for one in texts])
-    }
+    items = Items([codes_of(item) for item in ITEMS])
+    return {hit.item for hit in items.search([codes_of(one) for one in texts])}
 
 
 @pytest.mark.parametrize(
@@ -50,10 +49,8 @@ def test_items(text: str, items: set[int]) -> None:
 def test_a_hit_says_whether_it_is_verbatim_and_what_many_items_begin_with_finds_none() -> None:
     items = Items([codes_of(ITEMS[0])])
     texts = [codes_of(text) for text in ("no", ITEMS[0].upper(), ITEMS[0].replace("process", "mechanism"))]
-    assert [(hit.text, hit.is_verbatim) for hit in items.search(texts, first=100)] == [
-        (101, True),
-        (102, False),
-    ]
+    hits = [(hit.text, hit.is_verbatim) for hit in items.search(texts, first=100)]
+    assert hits == [(101, True), (102, False)]
     begin = "Read the passage, then choose the one answer that fits it best according to the text:"
     items = [codes_of(f"{begin} item number n{number} asks this q{number}") for number in range(60)]
     assert not list(Items(items).search([codes_of(f"{begin} something that none of them asks")]))

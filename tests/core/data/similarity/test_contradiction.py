@@ -14,75 +14,55 @@ def told(asked: str, one: str, other: str) -> str:
     return first
 
 
-@pytest.mark.parametrize(
-    ("asked", "one", "other"),
-    [
-        ("Classify: my card was charged twice", "Billing", "Claims"),
-        ("What does the tent weigh?", "3 kg", "It weighs 5 kg, poles and all, which is light for its size."),
-        (
-            "Is it waterproof?",
-            "Yes, it keeps out the rain.",
-            "No. It lets the water in after some hours of rain.",
-        ),
-        (
-            "How many marbles are left?",
-            "He had 10 and lost half of them, so there are 5 left. Then he found three of those: 8",
-            "Half of ten is five, and he finds another three of them later on: 5 + 3 - 1 = 7",
-        ),
-        (
-            "When was the bridge built?",
-            "The old stone bridge over the river was built by Romans in 1894 and repaired after the war.",
-            "The old stone bridge over the river was built by Romans in 1931 and repaired after the war.",
-        ),
-        (
-            "How does one groom a poodle?",
-            "Brush the coat daily, bathe the dog monthly, trim nails, clean ears and clip hair around paws.",
-            "Interest rates rise when central banks fight inflation; bonds lose value and savers earn more.",
-        ),
-        (
-            "Make a list of salty snacks with a soft texture.",
-            "The relation between the pairs is that they are opposites of each other.",
-            "- String cheese\n- Salty mashed potatoes\n- Hard-boiled eggs\n- Macaroni\n- Salty pretzels",
-        ),
-        (
-            "Give some examples of dishes from Italy.",
-            "Yes",
-            "Ragu, risotto, spaghetti, pizza, arancini, steak, polenta, ossobuco, gelato",
-        ),
-        (
-            "Write a python function that sorts a list.",
-            "July 20, 1969",
-            "Here is a function that sorts a list: it takes any list, sorts it in place and gives it back to you.",
-        ),
-    ],
+GROOM = "Brush the coat daily, bathe the dog monthly, trim nails, clean ears and clip hair around paws."
+RATES = "Interest rates rise when central banks fight inflation; bonds lose value and savers earn more."
+BRIDGE = "The old stone bridge over the river was built by Romans in {} and repaired after the war."
+MARBLES = (
+    "He had 10 and lost half of them, so there are 5 left. Then he found three of those: 8",
+    "Half of ten is five, and he finds another three of them later on: 5 + 3 - 1 = 7",
 )
+PAIRS = "The relation between the pairs is that they are opposites of each other."
+SNACKS = "- String cheese\n- Salty mashed potatoes\n- Hard-boiled eggs\n- Macaroni\n- Salty pretzels"
+SORTS = "Here is a function that sorts a list: it takes any list, sorts it in place and gives it back to you."
+DISHES = "Ragu, risotto, spaghetti, pizza, arancini, steak, polenta, ossobuco, gelato"
+CONTRADICTIONS = [
+    ("Classify: my card was charged twice", "Billing", "Claims"),
+    ("What does the tent weigh?", "3 kg", "It weighs 5 kg, poles and all, which is light for its size."),
+    (
+        "Is it waterproof?",
+        "Yes, it keeps out the rain.",
+        "No. It lets the water in after some hours of rain.",
+    ),
+    ("How many marbles are left?", *MARBLES),
+    ("When was the bridge built?", BRIDGE.format(1894), BRIDGE.format(1931)),
+    ("How does one groom a poodle?", GROOM, RATES),
+    ("Make a list of salty snacks with a soft texture.", PAIRS, SNACKS),
+    ("Give some examples of dishes from Italy.", "Yes", DISHES),
+    ("Write a python function that sorts a list.", "July 20, 1969", SORTS),
+]
+
+
+@pytest.mark.parametrize(("asked", "one", "other"), CONTRADICTIONS)
 def test_contradictions(asked: str, one: str, other: str) -> None:
     assert told(asked, one, other)
 
 
-@pytest.mark.parametrize(
-    ("asked", "one", "other"),
-    [
-        ("What does the tent weigh?", "3 kg", "The tent weighs 3 kg."),
-        ("Is it waterproof?", "Yes", "Yes, it keeps out the rain very well in any weather."),
-        ("Name a color.", "Red", "Blue"),
-        (
-            "Give some games for a group.",
-            "Chess, poker, checkers",
-            "Monopoly, Risk, Clue, charades, werewolf",
-        ),
-        (
-            "Write a short poem about spring.",
-            "Buds open wide upon the bough, the lambs are leaping in meadows now and snow is gone.",
-            "Warm rain falls softly, green shoots rise; swallows return beneath mild skies and children play.",
-        ),
-        (
-            "How does one groom a poodle?",
-            "Brush the coat daily, bathe the dog monthly, trim nails, clean ears and clip hair around paws.",
-            "A poodle needs its coat brushed every day; bathe it and trim the nails about once in six weeks.",
-        ),
-    ],
+SPRING = (
+    "Buds open wide upon the bough, the lambs are leaping in meadows now and snow is gone.",
+    "Warm rain falls softly, green shoots rise; swallows return beneath mild skies and children play.",
 )
+ALSO_GROOM = "A poodle needs its coat brushed every day; bathe it and trim the nails about once in six weeks."
+FINE = [
+    ("What does the tent weigh?", "3 kg", "The tent weighs 3 kg."),
+    ("Is it waterproof?", "Yes", "Yes, it keeps out the rain very well in any weather."),
+    ("Name a color.", "Red", "Blue"),
+    ("Give some games for a group.", "Chess, poker, checkers", "Monopoly, Risk, Clue, charades, werewolf"),
+    ("Write a short poem about spring.", *SPRING),
+    ("How does one groom a poodle?", GROOM, ALSO_GROOM),
+]
+
+
+@pytest.mark.parametrize(("asked", "one", "other"), FINE)
 def test_several_fine_answers(asked: str, one: str, other: str) -> None:
     assert told(asked, one, other) == ""
 
@@ -96,6 +76,5 @@ def test_what_answers_something_else_than_two_rows_ask_alike() -> None:
     again = "Any origami crane begins with a preliminary base, then petal folds, then reverse folds for head and tail."
     assert answers_else(asked, (codes_of(fold), codes_of(tie)))
     assert not answers_else(asked, (codes_of(fold), codes_of(again)))
-    assert not answers_else(
-        asked, (codes_of(tie), codes_of("Boil rice, drain it, add butter, salt, pepper, herbs."))
-    )
+    boil = codes_of("Boil rice, drain it, add butter, salt, pepper, herbs.")
+    assert not answers_else(asked, (codes_of(tie), boil))

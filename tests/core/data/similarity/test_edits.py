@@ -46,11 +46,9 @@ def test_little_words_and_a_changed_question_ask_another_thing() -> None:
     assert not compare(codes_of(one), codes_of(other)).is_light
     assert counted("a tent is a tent", "tent").max() == 2
     counts = np.full(TABLE, 100, np.uint32)
-    told = [
-        asks_the_same(compare(codes_of("What is (are) Crohn's Disease?"), codes_of(other), counts), 6)
-        for other in ("What to do for Crohn's Disease?", "What are Crohn's Disease?")
-    ]
-    assert told == ["", "same"]
+    for other, told in (("What to do for Crohn's Disease?", ""), ("What are Crohn's Disease?", "same")):
+        change = compare(codes_of("What is (are) Crohn's Disease?"), codes_of(other), counts)
+        assert asks_the_same(change, 6) == told
 
 
 def counted(*texts: str) -> np.ndarray:

@@ -39,9 +39,8 @@ def test_edited_texts_meet_others_do_not_and_a_crowd_is_not_compared_all_with_al
 
 
 def test_what_most_texts_have_is_left_out_and_never_all_of_a_text() -> None:
-    texts = [f"answer the question about subject s{number} now" for number in range(800)] + [
-        "answer the question"
-    ]
+    texts = [f"answer the question about subject s{number} now" for number in range(800)]
+    texts.append("answer the question")
     group = minhash.shingles([codes_of(text) for text in texts])
     left = minhash.rare(group, minhash.tally([group]), len(texts))
     assert left.counts()[:800].max() < group.counts()[0]

@@ -62,12 +62,8 @@ def test_another_order_is_said_and_a_difference_in_words():
     assert data_versions.changes(found) == "the same rows in another order"
     assert not differ([1, 1, 2], [1, 2, 1]).difference.same_order
     assert differ([1, 2], [1, 2]).difference.is_same
-    untrained = {"method": {"name": "none"}}
-    assert (
-        data_versions.unknown_rows(untrained)
-        == data_versions.NO_TRAINING
-        != data_versions.unknown_rows({"method": {"name": "lora"}})
-    )
+    untrained, trained = (data_versions.unknown_rows({"method": {"name": name}}) for name in ("none", "lora"))
+    assert untrained == data_versions.NO_TRAINING != trained
     assert data_versions.changes(differ([1, 2], [5, 6, 7]).difference) == "other rows, all 3"
     assert differ([], [1]).difference == Difference(0, 0, 0, 1)
     found = differ([1, 2, 3, 4, 5], [1, 9, 3, 4, 5, 6, 7]).difference

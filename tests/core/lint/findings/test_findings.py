@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from lint_run import lint
+from tiny_run import write_rows
 
-from finetop.core.lint import findings, lint as linting, row as rows
-from finetop.core.lint.report import Finding, Given, LintRequest
+from finetop.core.lint import findings, row as rows
+from finetop.core.lint.report import Finding
 from finetop.core.lint.row import Lens
-from finetop.core.runtime.home import Home
 
 
 def chat(*turns: str, system: str = "") -> dict[str, Any]:
@@ -26,13 +26,8 @@ def turns(*pairs: tuple[str, str]) -> dict[str, Any]:
     return {"messages": [{"role": role, "content": text} for role, text in pairs]}
 
 
-def lint_rows(name: str, tmp_path: Path, *rows: dict[str, Any], **asked: Any) -> list[Finding]:
-    path = tmp_path / "rows.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    given = (Given("train", {"path": str(path)}),)
-    return list(
-        linting.run(LintRequest(given, only=(name,), **asked), Home(tmp_path), lambda *_: None).findings
-    )
+def lint_rows(name: str, folder: Path, *rows: dict[str, Any], **asked: Any) -> list[Finding]:
+    return list(lint(folder, write_rows(folder / "rows.jsonl", rows), only=(name,), **asked).findings)
 
 
 USER, BOT = "user", "assistant"
@@ -68,6 +63,7 @@ NOT_REFUSALS = (
     "I refuse to believe that he is gone, said Mary.",
     "I'm afraid of spiders.",
 )
+MARKS = ("[INSERT NAME]", "[Your Name]", "[enter the date]", "<COMPANY_NAME>", "{first_name}", "%USER_NAME%")
 SEEN = [
     ("empty", chat("Two?", "  "), "empty"),
     ("empty", chat("Two?", "..."), "only punctuation"),
@@ -89,11 +85,7 @@ SEEN = [
     ("turns", turns((USER, "a"), ("tool", "b"), (BOT, "c")), "a tool's result without a call"),
     ("refused", chat("Write a poem.", "I'm sorry, but I can't assist with that request."), "refuses"),
     ("refused", chat("Book it.", "I’m sorry, but I don’t have the ability to book flights."), "refuses"),
-    (
-        "refused",
-        chat("Who won?", "As an AI language model, I do not follow sports."),
-        "speaks of itself as a model",
-    ),
+    ("refused", chat("Who won?", "As an AI language model, I like no sport."), "speaks of itself as a model"),
     ("refused", chat("Wer?", "Als KI habe ich keine Meinung dazu."), "speaks of itself as a model"),
     ("refused", chat("Who?", "Being an AI, I like this poem."), "speaks of itself as a model"),
     ("refused", chat("Who?", "I was built by Anthropic, as you know."), "speaks of itself as a model"),
@@ -109,33 +101,15 @@ SEEN = [
     ("damaged", chat("Where?", "In the<br>house &amp; home."), "leftover HTML"),
     ("damaged", chat("How much?", "It is \frac{1}{2}."), "control characters"),
     ("cut-off", chat("How?", "First you open the lid and then you put the"), "within a sentence"),
-    (
-        "cut-off",
-        chat("How?", "Take it. Then open the lid and put it inside"),
-        "without the end of a sentence",
-    ),
+    ("cut-off", chat("How?", "Take it. Then open the lid and put it in it"), "without the end of a sentence"),
     ("cut-off", chat("How?", 'Open the lid of the box with the key, and say: "'), "within a sentence"),
     ("cut-off", chat("How?", "Open these: the lid (the red"), "in open brackets"),
     ("cut-off", chat("How?", "- Open the lid\n- Put it in\n-"), "in a list"),
-    (
-        "cut-off",
-        chat("How?", "1. Open the lid.\n2. Put it in the box.\n3. Close the"[:-4]),
-        "without the end of a sentence",
-    ),
+    ("cut-off", chat("How?", "1. Open the lid.\n2. Put it in.\n3. Close"), "without the end of a sentence"),
     ("cut-off", chat("How?", "```python\nprint(1)"), "in an open code block"),
     ("cut-off", chat("How?", '{"a": [1, 2'), "in the middle of JSON"),
     ("placeholders", chat("Who?", "I am {{name}}."), "placeholder"),
-    *(
-        ("placeholders", chat("Who?", f"Dear {mark}, welcome."), "placeholder")
-        for mark in (
-            "[INSERT NAME]",
-            "[Your Name]",
-            "[enter the date]",
-            "<COMPANY_NAME>",
-            "{first_name}",
-            "%USER_NAME%",
-        )
-    ),
+    *(("placeholders", chat("Who?", f"Dear {mark}, welcome."), "placeholder") for mark in MARKS),
     ("secrets", chat("Key?", "It is hf_aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1dE3f."), "Hugging Face token"),
     ("personal", chat("Who?", "Write to anna.kowalska@posteo.net."), "e-mail address"),
 ]
@@ -156,16 +130,10 @@ LEFT = [
     ("cut-off", chat("How?", "Open the lid. Then put it in.")),
     ("cut-off", chat("Label?", "Billing Disputes")),
     ("cut-off", chat("Which?", "The better words: thrilled, elated")),
+    ("cut-off", chat("How high?", "It is high. A pressure of 140 or more is said to be too high by most.1")),
     (
         "cut-off",
-        chat("How high?", "It is high. A pressure of 140 or more is said to be far too high by most.1"),
-    ),
-    (
-        "cut-off",
-        chat(
-            "Which?",
-            "1. Werewolf 2. Who Am I?  3. Charades 4. Two Truths and a Lie 5. Story Starters 6. Kubb",
-        ),
+        chat("Which?", "1. Werewolf 2. Who Am I?  3. Charades 4. Two Truths and a Lie 5. Stories 6. Kubb"),
     ),
     ("cut-off", chat("How?", "Open the lid.\nPut it in the box.\nMore on: Boxes and Lids")),
     ("cut-off", chat("List them.", "- one of them\n- another of them that is long and has many words in it")),
@@ -177,22 +145,14 @@ LEFT = [
     *(("refused", chat("Go on.", text)) for text in NOT_REFUSALS),
     ("secrets", chat("Generate a password.", "Your password: Xk29vTq7Lw")),
     ("secrets", chat("Key?", "Put sk-your-api-key-here-xxxxxxxxxxxx into .env.")),
-    (
-        "personal",
-        chat("Who?", "Write to info@example.com or 1-800-555-0199, on 192.168.1.7, version 1.2.3.4."),
-    ),
+    ("personal", chat("Who?", "Write info@example.com or 1-800-555-0199, on 192.168.1.7, version 1.2.3.4.")),
 ]
 
 
 @pytest.mark.parametrize(("name", "row", "kind"), SEEN)
-def test_seen(name: str, row: dict[str, Any], kind: str, tmp_path: Path) -> None:
-    first = (
-        {"text": "A text."}
-        if "text" in row
-        else {"instruction": "a", "output": "b"}
-        if "output" in row
-        else chat("a", "b")
-    )
+def test_seen(name, row, kind, tmp_path):
+    sound = {"text": {"text": "A text."}, "output": {"instruction": "a", "output": "b"}}
+    first = next((like for key, like in sound.items() if key in row), chat("a", "b"))
     (finding,) = lint_rows(name, tmp_path, first, first, first, row)
     assert (finding.count, finding.of, finding.places) == (1, 4, ("rows.jsonl:4",))
     assert list(finding.kinds) == [kind]
@@ -200,11 +160,11 @@ def test_seen(name: str, row: dict[str, Any], kind: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("name", "row"), LEFT)
-def test_left_alone(name: str, row: dict[str, Any], tmp_path: Path) -> None:
+def test_left_alone(name, row, tmp_path):
     assert lint_rows(name, tmp_path, row) == []
 
 
-def test_one_sentence_without_a_full_stop_is_cut_where_most_like_it_have_one(tmp_path: Path) -> None:
+def test_one_sentence_without_a_full_stop_is_cut_where_most_like_it_have_one(tmp_path):
     whole = [chat(f"n{number}", f"The tent number {number} has two doors.") for number in range(20)]
     spec = [chat(f"s{number}", f"Ripstop nylon of weight {number}") for number in range(60)]
     cut = chat("How?", "The tent has a suspended mesh shelf inside")
@@ -214,38 +174,29 @@ def test_one_sentence_without_a_full_stop_is_cut_where_most_like_it_have_one(tmp
     assert lint_rows("cut-off", tmp_path, *whole, *spec, *loose, cut) == []
 
 
-def test_half_a_word_at_the_end_is_cut(tmp_path: Path) -> None:
+def test_half_a_word_at_the_end_is_cut(tmp_path):
     (finding,) = lint_rows("cut-off", tmp_path, chat("How?", "It is made of nylon that is easy t"))
     assert list(finding.kinds) == ["within a sentence"]
     assert lint_rows("cut-off", tmp_path, chat("How?", "If n is even then so is twice of n")) == []
     known = [chat(f"n{number}", f"The corporate taxes of patients number {number}") for number in range(20)]
-    cut = [
-        chat("Which?", "It cuts taxes for many corpor"),
-        chat("Who?", "It has helped the one patient"),
-        chat("Where?", "You find it on the page https://taxes.org/corpor"),
-    ]
-    (finding,) = lint_rows("cut-off", tmp_path, *known, *cut)
+    half = "It cuts taxes for many corpor"
+    others = ("It has helped the one patient", "You find it on the page https://taxes.org/corpor")
+    (finding,) = lint_rows("cut-off", tmp_path, *known, *(chat("Who?", text) for text in (half, *others)))
     assert (finding.places, list(finding.kinds)) == (("rows.jsonl:21",), ["within a word"])
-    assert (
-        lint_rows(
-            "cut-off", tmp_path, *known, *(chat(f"{n}?", "It cuts taxes for many corpor") for n in "abc")
-        )
-        == []
-    )
+    assert lint_rows("cut-off", tmp_path, *known, *(chat(f"{n}?", half) for n in "abc")) == []
 
 
-def test_a_short_no_is_a_refusal_where_hardly_any_answer_speaks_so(tmp_path: Path) -> None:
+def test_a_short_no_is_a_refusal_where_hardly_any_answer_speaks_so(tmp_path):
     rows = [chat(f"How heavy is tent number {n}?", f"It weighs {n} kg.") for n in range(99)]
-    (finding,) = lint_rows("refused", tmp_path, *rows, chat("How heavy is it?", "We don't hand that out."))
+    refusal = "We don't hand that out."
+    (finding,) = lint_rows("refused", tmp_path, *rows, chat("How heavy is it?", refusal))
     assert (finding.places, list(finding.kinds)) == (("rows.jsonl:100",), ["says no in the first person"])
-    assert (
-        lint_rows("refused", tmp_path, *rows, chat("Do you hand that out?", "We don't hand that out.")) == []
-    )
+    assert lint_rows("refused", tmp_path, *rows, chat("Do you hand that out?", refusal)) == []
     talks = [chat(f"Coming, number {n}?", "I don't think so, mother.") for n in range(9)]
     assert lint_rows("refused", tmp_path, *rows, *talks) == []
 
 
-def test_short_answers_count_for_the_language_of_their_question(tmp_path: Path) -> None:
+def test_short_answers_count_for_the_language_of_their_question(tmp_path):
     question = "What is the weight of the tent that you sell to me?"
     answer = "Das Gerät ist auch bei dem schlechten Wetter sehr zuverlässig und leicht."
     rows = [chat(question, f"{number} kg") for number in range(20)]
@@ -254,23 +205,17 @@ def test_short_answers_count_for_the_language_of_their_question(tmp_path: Path) 
     assert crossed.places == ("rows.jsonl:22",)
 
 
-def test_calls_of_functions_are_no_broken_turns(tmp_path: Path) -> None:
-    messages = [
-        ("human", "How far?"),
-        ("function_call", '{"name": "far", "arguments": {}}'),
-        ("observation", "5"),
-        ("gpt", "5 km."),
-    ]
-    row = {"conversations": [{"from": who, "value": text} for who, text in messages]}
-    assert lint_rows("turns", tmp_path, row) == []
-    assert lint_rows("empty", tmp_path, {"conversations": row["conversations"][:2]}) == []
+def test_calls_of_functions_are_no_broken_turns(tmp_path):
+    call = ("function_call", '{"name": "far", "arguments": {}}')
+    messages = [("human", "How far?"), call, ("observation", "5"), ("gpt", "5 km.")]
+    turns = [{"from": who, "value": text} for who, text in messages]
+    assert lint_rows("turns", tmp_path, {"conversations": turns}) == []
+    assert lint_rows("empty", tmp_path, {"conversations": turns[:2]}) == []
 
 
-def test_labels_out_of_balance_and_written_twice_and_free_answers_are_none(tmp_path: Path) -> None:
-    rows = [chat(f"n{number}", "yes" if number % 10 else "no") for number in range(60)] + [
-        chat("z", "Yes.")
-    ] * 3
-    balance, twice = lint_rows("labels", tmp_path, *rows)
+def test_labels_out_of_balance_and_written_twice_and_free_answers_are_none(tmp_path):
+    rows = [chat(f"n{number}", "yes" if number % 10 else "no") for number in range(60)]
+    balance, twice = lint_rows("labels", tmp_path, *rows, *[chat("z", "Yes.")] * 3)
     assert (twice.count, twice.kinds) == (3, {"yes": 54, "Yes.": 3})
     assert balance.severity == "warning"
     assert balance.kinds == {"yes": 57, "no": 6}
@@ -282,20 +227,19 @@ GERMAN = "Das ist nicht der Weg, den wir in der Stadt mit dem Auto nehmen, und e
 ENGLISH = "This is not the way that we take with the car in the town, and it is also too far."
 
 
-def test_languages_of_rows_and_of_answers(tmp_path: Path) -> None:
+def test_languages_of_rows_and_of_answers(tmp_path):
     rows = [chat(ENGLISH, ENGLISH)] * 9
     others, crossed = lint_rows("languages", tmp_path, *rows, chat(ENGLISH, GERMAN))
     assert (others.about, others.places) == ("rows in another language than English", ("rows.jsonl:10",))
     assert crossed.kinds == {"English answered in German": 1}
     assert lint_rows("languages", tmp_path, *rows, chat(f"Translate to German: {ENGLISH}", GERMAN)) == []
     assert lint_rows("languages", tmp_path, *rows, chat(f"{GERMAN} Translate to English.", ENGLISH)) == []
-    (script,) = lint_rows(
-        "languages", tmp_path, *rows, chat("Hi", "Это не та дорога, по которой мы едем в город.")
-    )
+    russian = chat("Hi", "Это не та дорога, по которой мы едем в город.")
+    (script,) = lint_rows("languages", tmp_path, *rows, russian)
     assert script.kinds == {"English": 9, "Cyrillic script": 1}
 
 
-def test_rows_that_are_too_long(tmp_path: Path) -> None:
+def test_rows_that_are_too_long(tmp_path):
     (finding,) = lint_rows("too-long", tmp_path, chat("a", "b"), chat("a", "word " * 99), max_tokens=64)
     assert finding.places == ("rows.jsonl:2",)
     assert finding.examples[0].text.endswith(" tokens")
@@ -315,12 +259,9 @@ REPEATED += ["|im_end", "sk-", "http://a:", "<p "]
 
 
 @pytest.mark.parametrize("text", REPEATED)
-def test_no_text_takes_long(text: str) -> None:
-    turns = (
-        {"role": "user", "content": "a"},
-        {"role": "assistant", "content": text * (60_000 // len(text)) + "x"},
-    )
-    row = rows.read({"messages": list(turns)}, "messages", ("conversation",), 0, 0, 1, "a:1", "train")
+def test_no_text_takes_long(text):
+    raw = chat("a", text * (60_000 // len(text)) + "x")
+    row = rows.read(raw, "messages", ("conversation",), 0, 0, 1, "a:1", "train")
     began = time.process_time()
     for name in findings.names():
         findings.load(name).scan(row, Lens(max_tokens=100))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import random
-from pathlib import Path
 
 import pytest
+from lint_run import lint
+from tiny_run import chat, write_rows
 
 from finetop.core.errors import BadInput
-from finetop.core.lint import lint
 from finetop.core.lint.findings.outliers import outliers, spread
-from finetop.core.lint.report import Given, LintRequest
-from finetop.core.runtime.home import Home
 
 
 def test_an_answer_stands_out_among_those_of_its_length_in_a_sample_that_is_spread_evenly() -> None:
@@ -30,33 +27,15 @@ def test_an_answer_stands_out_among_those_of_its_length_in_a_sample_that_is_spre
     assert spread(1000, 4) == [0, 250, 500, 750]
 
 
-def rows(path: Path, count: int) -> Path:
-    turns = [
-        {"role": "user", "content": "Where are you?"},
-        {"role": "assistant", "content": "We are behind the station."},
-    ]
-    path.write_text("".join(json.dumps({"messages": turns}) + "\n" for _ in range(count)))
-    return path
-
-
-def test_rows_are_scored_by_the_model_and_scores_are_kept(tmp_path: Path, tiny_model: Path) -> None:
-    path = rows(tmp_path / "a.jsonl", 30)
-    request = LintRequest(
-        (Given("train", {"path": str(path)}),),
-        model=str(tiny_model),
-        only=("outliers",),
-        options=("loss",),
-        sample=25,
-    )
+def test_rows_are_scored_by_the_model_and_scores_are_kept(tmp_path, tiny_model):
+    path = write_rows(tmp_path / "a.jsonl", [chat("Where are you?", "We are behind the station.")] * 30)
+    loss = {"only": ("outliers",), "options": ("loss",)}
+    with pytest.raises(BadInput, match="--loss needs a model"):
+        lint(tmp_path, path, **loss)
     phases: list[str] = []
-    report = lint.run(request, Home(tmp_path / "home"), lambda phase, *_: phases.append(phase))
+    say = lambda phase, *_: phases.append(phase)  # noqa: E731
+    report = lint(tmp_path, path, model=str(tiny_model), sample=25, say=say, **loss)
     assert report.looked_for == ("outliers",)
     assert report.findings == ()  # all are alike
     assert "scoring answers" in phases
-    assert any((tmp_path / "home" / "scores").rglob("*"))
-
-
-def test_a_loss_without_a_model_is_refused(tmp_path: Path) -> None:
-    request = LintRequest((Given("train", {"path": str(rows(tmp_path / "a.jsonl", 1))}),), options=("loss",))
-    with pytest.raises(BadInput, match="--loss needs a model"):
-        lint.run(request, Home(tmp_path), lambda *_: None)
+    assert any((tmp_path / "scores").rglob("*"))
