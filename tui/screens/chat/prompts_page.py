@@ -15,7 +15,7 @@ from finetop.core.text import clean_line, count, counted
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, moves
 from finetop.tui.screens.pages import TablePage
-from finetop.tui.text import Line, cursor_mark, cut_end, padded, paragraph, rule
+from finetop.tui.text import Line, cursor_mark, cut_end, has_words, padded, paragraph, rule
 from finetop.tui.theme import StyleName
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
@@ -31,11 +31,8 @@ _EXPECTED = 24  # least cells
 
 def matching(prompts: Sequence[ChatPrompt], text: str) -> list[ChatPrompt]:
     """Return the prompts that have all words of a text in label, text or expected answer."""
-    words = text.casefold().split()
     return [
-        prompt
-        for prompt in prompts
-        if all(word in f"{prompt.label} {prompt.text} {prompt.expected}".casefold() for word in words)
+        prompt for prompt in prompts if has_words(f"{prompt.label} {prompt.text} {prompt.expected}", text)
     ]
 
 

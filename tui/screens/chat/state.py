@@ -155,7 +155,11 @@ class ChatState:
     @property
     def answer(self) -> Answer | None:
         """The chosen side's answer of the chosen turn."""
-        return None if self.turn is None else self.turn.answers.get(self.chosen)
+        return self.answer_of(self.chosen)
+
+    def answer_of(self, side: int) -> Answer | None:
+        """Return a side's answer of the chosen turn."""
+        return None if self.turn is None else self.turn.answers.get(side)
 
     @property
     def next_number(self) -> int:

@@ -9,7 +9,7 @@ from tui_fakes import NOW
 from finetop.core.protocol.messages.chat import ChatLine, ChatSettings, ChatSide
 from finetop.core.protocol.runs import Finished, Running
 from finetop.tui.screens.chat import pane, prompt_entry
-from finetop.tui.screens.chat.prompt_line import press
+from finetop.tui.screens.chat.prompt_entry import press
 from finetop.tui.screens.chat.state import ChatState
 from finetop.tui.screens.chat.status import side_status
 from finetop.tui.widgets.entry import Entry, entry_of
