@@ -22,6 +22,7 @@ from finetop.core.models import devices
 from finetop.core.protocol.events import Ended, Phase
 from finetop.core.protocol.messages.chat import ChatLine
 from finetop.core.runtime import failures
+from finetop.core.runtime.files import size_of
 from finetop.core.runtime.job_process import silence_libraries
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def work(job: Job) -> Ended:
     """Load the sides, then answer until nobody reads any more."""
     sides, transcript = sides_of(job), Transcript(job.folder)
     earlier = files.all_answers(job.folder)
-    asks = Asks(job, transcript, behind=files.asks_size(job.folder) if earlier else 0)
+    asks = Asks(job, transcript, behind=size_of(job.folder / files.ASKS) if earlier else 0)
     asks.start()  # what is announced is heard while models load
     device, writers = open_sides(job, sides)
     chat = Chat(writers, transcript, asks)

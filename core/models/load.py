@@ -64,6 +64,12 @@ def shape_of(base: ResolvedModel) -> Any:
         raise _unusable(base, "model", error) from error
 
 
+def has_tokenizer(folder: Path) -> bool:
+    """Return whether a tokenizer was saved in a folder."""
+    names = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
+    return any((folder / name).is_file() for name in names)
+
+
 def tokenizer_file(folder: Path) -> Any:
     """Read the tokenizer.json of a folder with only the library `tokenizers`. Raises BadInput."""
     import tokenizers
