@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -50,11 +50,6 @@ class Agreement:
         if self.of_texts:
             return f"apart in the reward of {self.tokens} pieces"
         return f"nats/token apart on {self.tokens} tokens"
-
-    @property
-    def plain(self) -> dict[str, Any]:
-        """Return the fields as plain data."""
-        return asdict(self)
 
 
 def windows(text: str, tokenizer: Tokenizer, longest: int | None) -> Tensor:

@@ -72,16 +72,6 @@ def open_model(path: Path, context: int = 4096, threads: int = 0, *, exact: bool
         yield process.open(path, context, threads, exact=exact)
 
 
-def quantize(source: Path, target: Path, kind: str, threads: int = 0) -> None:
-    """Write a float GGUF file in another number format: a name of QUANTS. Raises as `open_model`."""
-    request = messages.Quantize(str(source), str(target), QUANTS[kind].number, threads or _cores())
-    with started() as process:
-        try:
-            process.ask(request, messages.Done)
-        except BadInput as error:
-            raise BadInput(f"{target.name}: {error.message}.") from error
-
-
 def require() -> None:
     """Check that llama.cpp is installed. Raises EnvironmentTrouble."""
     parts.require("llama_cpp_py_sync")
@@ -158,6 +148,14 @@ class Process:
             return Model(self, self.ask(request, Facts))
         except BadInput as error:
             raise BadInput(f"{path}: {error.message}.") from error
+
+    def quantize(self, source: Path, target: Path, kind: str, threads: int = 0) -> None:
+        """Write a float GGUF file in another number format: a name of QUANTS; the loaded file goes out of memory."""
+        request = messages.Quantize(str(source), str(target), QUANTS[kind].number, threads or _cores())
+        try:
+            self.ask(request, messages.Done)
+        except BadInput as error:
+            raise BadInput(f"{target.name}: {error.message}.") from error
 
     def ask(self, request: messages.Request, kind: type[Answer]) -> Answer:
         """Send a request and return the answer, which is of this kind. Raises as `exchange`."""

@@ -40,10 +40,10 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     loaded: Loaded | None = None
     while (request := messages.receive(requests, messages.Request)) is not None:
         try:
-            if isinstance(request, messages.Load):
-                if loaded is not None:
-                    loaded.close()
+            if isinstance(request, messages.Load | messages.Quantize) and loaded is not None:
+                loaded.close()
                 loaded = None
+            if isinstance(request, messages.Load):
                 loaded = Loaded(request.path, request.context, request.threads, exact=request.exact)
                 reply: messages.Reply = loaded.facts()
             elif isinstance(request, messages.Quantize):

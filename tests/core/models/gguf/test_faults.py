@@ -172,7 +172,7 @@ def test_weights_beyond_float16_are_told(trial: Trial, llama: Process, tmp_path:
         proven=proof.measure(llama.open(whole, 256, 1), replace(trial.asked, answers=[]))[0]
     )
     with pytest.raises(FinetopError, match=r"f16: .*can't quantize it") as caught:
-        convert.add_file(trial.source, whole, "f16", trial.asked, proven)
+        convert.add_file(llama, trial.source, whole, "f16", trial.asked, proven)
     assert "bf16" in caught.value.hint
 
 

@@ -102,13 +102,11 @@ def test_answers_come_token_by_token_and_can_be_left(opened: Model) -> None:
 def test_what_is_no_model_is_refused_and_a_crash_is_one_error(file: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut.gguf"
     cut.write_bytes(file.read_bytes()[:-1000])
-    for bad in (cut, tmp_path / "none.gguf", Path(__file__)):
-        with (
-            pytest.raises(BadInput, match=rf"{bad.name}: llama.cpp can't load it"),
-            llama_cpp.open_model(bad, 0),
-        ):
-            pass
-    with llama_cpp.open_model(file, 0) as model:
+    with llama_cpp.started() as process:
+        for bad in (cut, tmp_path / "none.gguf", Path(__file__)):
+            with pytest.raises(BadInput, match=rf"{bad.name}: llama.cpp can't load it"):
+                process.open(bad, 0)
+        model = process.open(file, 0)
         assert model.facts.context == 0
         assert model.tokenize(["ab"]) == [[0, 1]]
         os.kill(model._process.process.pid, signal.SIGABRT)
@@ -123,7 +121,7 @@ def test_what_is_no_model_is_refused_and_a_crash_is_one_error(file: Path, tmp_pa
 
 def test_a_quantized_copy_is_smaller(file: Path, tmp_path: Path) -> None:
     target = tmp_path / "q8.gguf"
-    llama_cpp.quantize(file, target, "q8_0", 1)
-    assert target.stat().st_size < 0.6 * file.stat().st_size
-    with llama_cpp.open_model(target, 32, 1) as model:
-        assert model.facts.formats["q8_0"] > 2 * LAYERS
+    with llama_cpp.started() as process:
+        process.quantize(file, target, "q8_0", 1)
+        assert target.stat().st_size < 0.6 * file.stat().st_size
+        assert process.open(target, 32, 1).facts.formats["q8_0"] > 2 * LAYERS
