@@ -125,7 +125,7 @@ def load_tokenizer(resolved: ResolvedModel) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=remote, local_files_only=True)
     except (
         Exception
-    ) as error:  # each library has its own errors for a damaged file, some without a common base class
+    ) as error:  # each library has its own for a damaged file, some without a common base class
         if is_of_machine(error):
             raise
         raise _unusable(resolved, "tokenizer", error) from error

@@ -52,8 +52,7 @@ def opened(file: Path) -> Iterator[Model]:
 
 
 def test_a_file_says_what_it_is_and_scores_as_its_logits_do(opened: Model) -> None:
-    facts = opened.facts
-    end = len(WORDS) - 1
+    facts, end = opened.facts, len(WORDS) - 1
     assert (facts.tokens, facts.trained_context, facts.context) == (12, 64, 64)
     assert (facts.eos, facts.stops) == (end, [end])
     assert opened.vocabulary() == WORDS
