@@ -76,16 +76,13 @@ class PromptsPage(TablePage["ChatPrompt | None"], inherit_bindings=False):
 
     def _show(self) -> None:
         self._listed = matching(self._all or (), self._filter)
-        every = len(self._all or ())
-        aside = (
-            f"{count(len(self._listed))} of {counted(every, 'prompt')}"
-            if self._filter
-            else counted(every, "prompt")
-        )
+        aside = counted(len(self._all or ()), "prompt")
         if self._trouble or self._all is None:
             aside = "" if self._trouble else "loading …"
-        elif not every:
+        elif not self._all:
             aside = "none: the recipe names no prompts or test file, and no check has lost items"
+        elif self._filter:
+            aside = f"{count(len(self._listed))} of {aside}"
         self.show_title("Prompts at hand", aside)
         self.query_one(Table).show(len(self._listed))
         self._show_whole()

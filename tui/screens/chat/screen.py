@@ -64,7 +64,6 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
         self._joins = start.joins
         if start.at_hand is not None:
             self.state.put_at_hand(start.at_hand)
-        self._wrapped = pane.Wrapped()
         self._key_at = 0.0
 
     def compose(self) -> ComposeResult:
@@ -120,7 +119,7 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
             part.display = at < len(state.sides) and (not state.is_full or at == state.chosen)
             if part.display and part.size.height:
                 size = {"width": self._side_width(at), "height": part.room.height}
-                part.show(pane.side_lines(state, at, self._wrapped, now=now, **size))
+                part.show(pane.side_lines(state, at, now=now, **size))
         bottom = self.bottom
         bottom.is_typed_above = state.is_typing
         bottom.offer(next_lines(state), footer_keys(state))
@@ -306,7 +305,7 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
             host_of(self).say(NO_MORE)
             return
         for at, side in enumerate(self.state.sides):
-            side.first = pane.row_of_turn(self.state, at, self._wrapped, self._side_width(at))
+            side.first = pane.row_of_turn(self.state, at, self._side_width(at))
         self.redraw()
 
     # --- scrolling ------------------------------------------------------------------------------------
@@ -322,7 +321,7 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
 
     def _scroll(self, at: int, rows: int) -> None:
         size = {"width": self._side_width(at), "height": self._side_part(at).room.height}
-        if pane.scrolled(self.state, at, self._wrapped, rows, **size):
+        if pane.scrolled(self.state, at, rows, **size):
             self.redraw()
         else:
             host_of(self).say(NO_MORE)

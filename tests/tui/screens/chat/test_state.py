@@ -29,7 +29,7 @@ def typed(state: ChatState, text: str) -> None:
 
 
 def shown(state: ChatState, at: int, width: int = 60, height: int = 12) -> list[str]:
-    lines = pane.side_lines(state, at, pane.Wrapped(), width=width, height=height, now=NOW)
+    lines = pane.side_lines(state, at, width=width, height=height, now=NOW)
     return ["".join(text for text, _ in line) for line in lines]
 
 
@@ -116,13 +116,13 @@ def test_outside_text_is_harmless_and_a_long_line_whole() -> None:
 
 def test_a_pane_follows_the_end_until_it_is_scrolled_and_again_at_its_end() -> None:
     state = make_state(*ready(), prompt(1, "hi"), ChatLine("text", NOW, 0, 1, "\n".join(map(str, range(40)))))
-    rows, size = pane.Wrapped(), {"width": 60, "height": 12}
+    size = {"width": 60, "height": 12}
     assert shown(state, 0)[-1] == " 39"
-    assert pane.scrolled(state, 0, rows, -5, **size)
+    assert pane.scrolled(state, 0, -5, **size)
     assert shown(state, 0)[-1] == " 34" and "of 41" in shown(state, 0)[0]
     state.feed([ChatLine("text", NOW, 0, 1, "\n40")], NOW)
     assert shown(state, 0)[-1] == " 34", "nothing moves under the reader"
-    assert pane.scrolled(state, 0, rows, 99, **size) and not pane.scrolled(state, 0, rows, 1, **size)
+    assert pane.scrolled(state, 0, 99, **size) and not pane.scrolled(state, 0, 1, **size)
     state.feed([ChatLine("text", NOW, 0, 1, "\n41")], NOW)
     assert shown(state, 0)[-1] == " 41"
 
@@ -130,17 +130,16 @@ def test_a_pane_follows_the_end_until_it_is_scrolled_and_again_at_its_end() -> N
 def test_prompts_line_up_side_by_side() -> None:
     lines = [prompt(1, "hi"), *answer(0, 1, "word " * 60), end(0, 1, 60), *answer(1, 1, "a"), end(1, 1, 1)]
     state = make_state(*ready(), *lines, prompt(2, "second"))
-    rows = pane.Wrapped()
 
     def row_of(at: int, width: int) -> int:
-        texts = ["".join(text for text, _ in line) for line in pane.body_lines(state, at, rows, width)]
+        texts = ["".join(text for text, _ in line) for line in pane.body_lines(state, at, width)]
         return next(row for row, text in enumerate(texts) if "> second" in text)
 
     assert row_of(0, 58) > row_of(1, 60)
     state.widths = (58, 60)
     assert row_of(0, 58) == row_of(1, 60)
     state.turn_at = 1
-    assert pane.row_of_turn(state, 0, rows, 58) == pane.row_of_turn(state, 1, rows, 60) == row_of(0, 58)
+    assert pane.row_of_turn(state, 0, 58) == pane.row_of_turn(state, 1, 60) == row_of(0, 58)
 
 
 def test_a_prompt_is_taken_off_the_line_once_and_waits_until_it_is_in_the_transcript() -> None:
