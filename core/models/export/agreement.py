@@ -39,17 +39,12 @@ class Agreement:
     @property
     def words(self) -> str:
         """Return the comparison as one line."""
+        reward = f"apart in the reward of {self.tokens} pieces"
+        apart = reward if self.of_texts else f"nats/token apart on {self.tokens} tokens"
         return (
-            f"{self.of}: {self.mean:.2g} {self.unit} of general text, {self.largest:.2g} at most"
+            f"{self.of}: {self.mean:.2g} {apart} of general text, {self.largest:.2g} at most"
             f" (allowed: {self.mean_bound:g}, {self.largest_bound:g})"
         )
-
-    @property
-    def unit(self) -> str:
-        """Return the unit and the count: tokens of a language model, texts of a reward model."""
-        if self.of_texts:
-            return f"apart in the reward of {self.tokens} pieces"
-        return f"nats/token apart on {self.tokens} tokens"
 
 
 def windows(text: str, tokenizer: Tokenizer, longest: int | None) -> Tensor:
