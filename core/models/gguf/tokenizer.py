@@ -1,7 +1,7 @@
 """A fast tokenizer in GGUF's terms: texts, kinds, merges or scores, special tokens, template, what ends an answer.
 
 llama.cpp knows the rule that splits a text only by a name (`tokenizer.ggml.pre`). Candidates come from the shape of the
-tokenizer's own rule; which one is right is found by trial (proof.py), never by the hash of one text.
+tokenizer's own rule; which one is right is found by trial (token_proof.py), never by the hash of one text.
 """
 
 from __future__ import annotations

@@ -57,10 +57,10 @@ def texts_of(file: Path, name: str) -> Iterator[tuple[str, str, Depth]]:
     if file.suffix == ".safetensors":
         yield f"{name} (its metadata)", metadata_of(file), "text"
         return
-    with file.open("rb") as opened:
-        content = opened.read(HEADER)
     if file.name == PICTURE:
         return
+    with file.open("rb") as opened:
+        content = opened.read(HEADER)
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:

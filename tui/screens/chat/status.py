@@ -129,7 +129,7 @@ def _rate(speed: float) -> str:
 
 
 def waiting_words(state: ChatState) -> str:
-    """Return what is still to be answered: '2 prompts wait'; empty for nothing beside the one in progress."""
+    """Return what is still to be answered: '2 more prompts wait'; empty for nothing beside the one in progress."""
     waiting = sum(not turn.is_over for turn in state.turns) - 1 + len(state.unsent)
     return (
         f"{count(waiting)} more {'prompt waits' if waiting == 1 else 'prompts wait'}" if waiting > 0 else ""
