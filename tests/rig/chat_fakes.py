@@ -116,25 +116,25 @@ def ready() -> list[ChatLine]:
     return [ChatLine("ready", NOW - 3, text="GPU 0, NVIDIA H100")]
 
 
-def prompt(number: int, text: str, *, fresh: bool = False, at: float = NOW - 2) -> ChatLine:
-    return ChatLine("prompt", at, number=number, text=text, fresh=fresh)
+def prompt(number: int, text: str, *, fresh: bool = False) -> ChatLine:
+    return ChatLine("prompt", NOW - 2, number=number, text=text, fresh=fresh)
 
 
-def answer(side: int, number: int, text: str, *, at: float = NOW - 1) -> list[ChatLine]:
+def answer(side: int, number: int, text: str) -> list[ChatLine]:
     """Return an answer word by word, without its end."""
     words = [f" {word}" if place else word for place, word in enumerate(text.split(" "))]
-    return [ChatLine("text", at + place / 4, side, number, word) for place, word in enumerate(words)]
+    return [ChatLine("text", NOW - 1 + place / 4, side, number, word) for place, word in enumerate(words)]
 
 
-def end(side: int, number: int, tokens: int, *, why: Any = "end", first_s: float = 0.21) -> ChatLine:
-    times = {"first_s": first_s, "took_s": tokens / 16, "prompt_tokens": 31}
+def end(side: int, number: int, tokens: int, *, why: Any = "end") -> ChatLine:
+    times = {"first_s": 0.21, "took_s": tokens / 16, "prompt_tokens": 31}
     return ChatLine("end", NOW, side, number, why=why, tokens=tokens, **times)
 
 
-def chat_job(job_id: int = 31, state: State | None = None) -> JobRow:
+def chat_job() -> JobRow:
     """Return a chat that another client left open."""
     args = {"sides": msgspec.to_builtins(SIDES)}
-    return JobRow(job_id, "chat", state or Running(NOW - 900, "answering"), 1, "chats/31", 0, args)
+    return JobRow(31, "chat", Running(NOW - 900, "answering"), 1, "chats/31", 0, args)
 
 
 WAITING = Queued(2, "GPU 0 is support-r16's")

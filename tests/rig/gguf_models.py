@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from finetop.core.models import gguf_tokenizer
+
 SMALL = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4}
 GQA = {**SMALL, "num_key_value_heads": 2, "max_position_embeddings": 512}
 LLAMA3 = {
@@ -68,8 +70,6 @@ SPM_TEMPLATE = (
     "{% endfor %}"
 )
 WORDS = 900
-CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
-REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
 @cache
@@ -88,8 +88,8 @@ def byte_level(rule: str) -> Any:
     with_regex = rules.ByteLevel(add_prefix_space=False)
     digits = {"llama-bpe": "{1,3}", "qwen2": ""}
     if rule in digits:
-        regex = CONTRACTIONS + r"\p{N}" + digits[rule] + REST
-        raw.pre_tokenizer = rules.Sequence([rules.Split(Regex(regex), "isolated"), only_bytes])
+        regex = Regex(gguf_tokenizer.WORDS % digits[rule])
+        raw.pre_tokenizer = rules.Sequence([rules.Split(regex, "isolated"), only_bytes])
     elif rule == "smollm":
         raw.pre_tokenizer = rules.Sequence([rules.Digits(individual_digits=True), with_regex])
     else:

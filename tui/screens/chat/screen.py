@@ -104,8 +104,7 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
             self._redraw()
 
     def _redraw(self) -> None:
-        state, now = self.state, host_of(self).now()
-        width = self.size.width
+        state, now, width = self.state, host_of(self).now(), self.size.width
         self.query_one("#title", Lines).show((pane.title_line(state, width, now),))
         self.query_one("#settings", Lines).show((pane.settings_line(state.settings, width),))
         prompt = self.query_one("#prompt", Lines)
@@ -120,13 +119,11 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
             if part.display and part.size.height:
                 size = {"width": self._side_width(at), "height": part.room.height}
                 part.show(pane.side_lines(state, at, now=now, **size))
-        bottom = self.bottom
-        bottom.is_typed_above = state.is_typing
-        bottom.offer(next_lines(state), footer_keys(state))
+        self.bottom.is_typed_above = state.is_typing
+        self.bottom.offer(next_lines(state), footer_keys(state))
 
     def _tick(self) -> None:
-        state = self.state
-        if not state.is_over and (state.ends_at or state.is_waiting):
+        if not self.state.is_over and (self.state.ends_at or self.state.is_waiting):
             self.redraw()
 
     # --- what happens ---------------------------------------------------------------------------------
@@ -186,7 +183,7 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
         event.stop()
         event.prevent_default()
         if event.key == "enter" and state.keeping is not None:
-            send_reference(self, self.state)
+            send_reference(self, state)
         elif message := prompt_entry.press(state, event.key, event.character):
             host_of(self).say(message)
         self.session.put_prompts()
@@ -279,12 +276,9 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
             return
         self._open_anew(self._open_models())
 
-    def action_side(self) -> None:
-        self.action_choose(-1 if self.state.chosen else 1)
-
     def action_choose(self, direction: int) -> None:
-        """Choose the left or upper side (-1), or the right or lower one (1)."""
-        at = max(0, direction)
+        """Choose the left or upper side (-1), the right or lower one (1), or the other one (0)."""
+        at = max(0, direction) if direction else 1 - self.state.chosen
         if at == self.state.chosen or at >= len(self.state.sides):
             host_of(self).say(NO_MORE)
             return

@@ -44,7 +44,7 @@ from finetop.core.protocol.messages.chat import (
     OpenChat,
     StopAnswers,
 )
-from finetop.core.protocol.runs import Failed, Finished, Running
+from finetop.core.protocol.runs import Failed, Finished, JobRow, Running
 from finetop.tui.screens.chat.screen import ChatScreen
 from finetop.tui.screens.chat.state import BASE
 from finetop.tui.screens.runs.screen import RunsScreen
@@ -56,8 +56,8 @@ if TYPE_CHECKING:
 OPEN = Running(NOW - 10, "open")
 
 
-def talking() -> ChattingSupervisor:
-    fake = ChattingSupervisor(OPEN)
+def talking(*left_open: JobRow) -> ChattingSupervisor:
+    fake = ChattingSupervisor(OPEN, [*left_open])
     fake.write(*conversation())
     return fake
 
@@ -128,8 +128,7 @@ async def test_leaving_ends_the_chat_whichever_way() -> None:
 
 
 async def test_one_that_was_left_open_is_offered_and_taken_up_or_replaced() -> None:
-    fake = ChattingSupervisor(OPEN, [chat_job(31)])
-    fake.write(*conversation())
+    fake = talking(chat_job())
     async with shown_app(make_app(fake)) as (app, pilot):
         await opened(pilot)
         assert "A chat with this run is still open (job 31 since 14:07)." in text_of(app)
@@ -138,7 +137,7 @@ async def test_one_that_was_left_open_is_offered_and_taken_up_or_replaced() -> N
         assert "Ahoy! Your parcel sails today." in text_of(app) and not asked(fake, OpenChat)
         await pressed(pilot, *"go on", "enter")
         assert [(ask.job, ask.number) for ask in asked(fake, AskChat)] == [(31, 3)]
-    fake = ChattingSupervisor(OPEN, [chat_job(31)])
+    fake = ChattingSupervisor(OPEN, [chat_job()])
     async with shown_app(make_app(fake)) as (app, pilot):
         await opened(pilot, "n")
         await settled(pilot, 0.1)
@@ -147,8 +146,7 @@ async def test_one_that_was_left_open_is_offered_and_taken_up_or_replaced() -> N
 
 
 async def test_the_command_opens_the_app_in_its_chat_with_its_settings() -> None:
-    fake = ChattingSupervisor(OPEN, [chat_job(31)])
-    fake.write(*conversation())
+    fake = talking(chat_job())
     app = make_app(fake)
     app._first_run, app._first_chat = RUN, ChatSettings(temperature=0.7, system="Be brief.")
     async with shown_app(app) as (_, pilot):
