@@ -62,12 +62,8 @@ def of_run(detail: RunDetail) -> list[Choice]:
 def of_remedies(rows: Sequence[RemedyRow]) -> list[Choice]:
     """Return the remedies that were tried."""
     tried = [row for row in rows if row.verdict in ("ok", "regressed", "no_verdict") and not row.why_not]
-    return [
-        Choice(
-            ChatSide(row.label, "checkpoint", step=row.step, remedy=row.name), remedies.verdict(row), REMEDIES
-        )
-        for row in tried
-    ]
+    sides = [ChatSide(row.label, "checkpoint", step=row.step, remedy=row.name) for row in tried]
+    return [Choice(side, remedies.verdict(row), REMEDIES) for side, row in zip(sides, tried, strict=True)]
 
 
 def of_others(rows: Sequence[RunRow], run: str, machine: str, now: float) -> list[Choice]:
