@@ -14,7 +14,7 @@ import pytest
 
 from finetop.core.errors import BadInput
 from finetop.core.models import demo_model, gguf_tokenizer
-from finetop.core.models.llama_cpp.model import open_model
+from finetop.core.models.llama_cpp.model import Process
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
 
@@ -45,11 +45,9 @@ def vocabulary() -> list[str]:
     return [*letters, *(merge.replace(" ", "") for merge in MERGES), "<|end|>"]
 
 
-def wanted_of(file: Path) -> dict[str, list[int]]:
+def wanted_of(llama: Process, file: Path) -> dict[str, list[int]]:
     """Return the tokens that llama.cpp finds in each text."""
-    pytest.importorskip("llama_cpp_py_sync", reason="llama.cpp is not installed: finetop[gguf]")
-    with open_model(file, 0) as model:
-        return dict(zip(strings(), model.tokenize(strings()), strict=True))
+    return dict(zip(strings(), llama.open(file, context=0).tokenize(strings()), strict=True))
 
 
 def write(file: Path, name: str | None, words: list[str], merges: list[str]) -> Path:
@@ -62,11 +60,13 @@ def write(file: Path, name: str | None, words: list[str], merges: list[str]) -> 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("name", RULES)
-def test_a_rule_gives_the_tokens_of_its_name_also_when_saved(name: str, tmp_path: Path) -> None:
+def test_a_rule_gives_the_tokens_of_its_name_also_when_saved(
+    name: str, llama: Process, tmp_path: Path
+) -> None:
     from transformers import AutoTokenizer
 
     file = write(tmp_path / "model.gguf", name, vocabulary(), MERGES)
-    loaded, wanted = gguf_tokenizer.load(file), wanted_of(file)
+    loaded, wanted = gguf_tokenizer.load(file), wanted_of(llama, file)
     loaded.save_pretrained(tmp_path / "saved")
     saved = AutoTokenizer.from_pretrained(tmp_path / "saved")
     for tokenizer in (loaded, saved):
@@ -95,7 +95,7 @@ def test_a_copy_that_took_digits_together_stays_and_says_so(home: Home, events: 
 
 @pytest.mark.model
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_real_copy_splits_as_smollm2_does(tmp_path: Path) -> None:
+def test_the_real_copy_splits_as_smollm2_does(llama: Process, tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
     folder = Path(os.environ.get("FINETOP_TEST_MODEL", "/none"))
@@ -110,5 +110,5 @@ def test_the_real_copy_splits_as_smollm2_does(tmp_path: Path) -> None:
         sorted(model["vocab"], key=model["vocab"].get),
         [" ".join(pair) for pair in model["merges"]],
     )
-    wanted = wanted_of(write(tmp_path / "model.gguf", "smollm", words, merges))
+    wanted = wanted_of(llama, write(tmp_path / "model.gguf", "smollm", words, merges))
     assert {text: loaded(text).input_ids for text in wanted} == wanted
