@@ -190,6 +190,11 @@ REMEDIES: PluginKind[RemedyFacts] = PluginKind("remedy", "finetop.core.remedies"
 APPROACHES: PluginKind[Plugin] = PluginKind("approach", "finetop.core.approaches")
 
 
+def keeps_base(method: str) -> bool:
+    """Return whether a method's checkpoint is an adapter; of an unknown one (imported) a whole model is assumed."""
+    return method in METHODS.names() and METHODS.load(method).keeps_base
+
+
 def is_checkable(objective: str) -> bool:
     """Return whether a run of this objective makes a text-generating model with a base to check against."""
     return writes_text(objective) and has_base(objective)

@@ -87,6 +87,12 @@ def leaf(path: str) -> str:
     return clean_line(path).rstrip("/").rpartition("/")[2]
 
 
+def has_words(text: str, query: str) -> bool:
+    """Return whether a text has all words of a query, in any order and case."""
+    folded = text.casefold()
+    return all(word in folded for word in query.casefold().split())
+
+
 def of_steps(done: int, planned: int) -> str:
     """Format progress in at most STEPS_WIDTH cells: '820/1,200', '12k/120k', '41' if the end is unknown."""
     if not planned:

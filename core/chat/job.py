@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import threading
 import time
 import traceback
@@ -13,19 +14,19 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from finetop.core.chat import transcript as files
-from finetop.core.chat.asks import Asks
 from finetop.core.chat.sides import KEY_VARIABLE, KIND, Opening, Request, SideKind, Writer
 from finetop.core.chat.transcript import Transcript
 from finetop.core.data.formats import Message
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.models import devices
-from finetop.core.protocol.events import Ended, Phase
+from finetop.core.protocol.events import Ended, Phase, Sample
 from finetop.core.protocol.messages.chat import ChatLine
 from finetop.core.runtime import failures
+from finetop.core.runtime.files import size_of
 from finetop.core.runtime.job_process import silence_libraries
 
 if TYPE_CHECKING:
-    from finetop.core.chat.transcript import Prompt, Side
+    from finetop.core.chat.transcript import Keep, Prompt, Side
     from finetop.core.recipe.job import Job
 
 PACKAGES = ("finetop", "torch", "transformers", "peft")
@@ -33,13 +34,17 @@ IF_STOPPED = "the chat was closed"
 NOBODY = "nobody read for ten minutes"
 ELSEWHERE = "none: its sides answer elsewhere"
 INTERRUPTED = "the answer was cut off: the chat was started again"
+LOOK_S = 0.05  # between two looks: a stop takes effect within a token
+SHOWN = 2000  # characters of a prompt in a sample's event
+A_CHAT = 1000  # prompts of a chat whose samples have numbers of their own
+EVERY = 2**62  # more than any prompt's number
 
 
 def work(job: Job) -> Ended:
     """Load the sides, then answer until nobody reads any more."""
     sides, transcript = sides_of(job), Transcript(job.folder)
     earlier = files.all_answers(job.folder)
-    asks = Asks(job, transcript, behind=files.asks_size(job.folder) if earlier else 0)
+    asks = Asks(job, transcript, behind=size_of(job.folder / files.ASKS) if earlier else 0)
     asks.start()  # what is announced is heard while models load
     device, writers = open_sides(job, sides)
     chat = Chat(writers, transcript, asks)
@@ -89,6 +94,62 @@ def open_device(job: Job, kinds: Sequence[SideKind]) -> str:
         return devices.open_device(job.gpu_gib)
     devices.import_libraries()
     return "cpu"
+
+
+class Asks:
+    """What a chat is asked, read in a thread of its own: a stop and a notice don't wait for an answer's end.
+
+    Once nobody reads the answers any more, `waiting` gets None.
+    """
+
+    def __init__(self, job: Job, transcript: Transcript, *, behind: int = 0) -> None:
+        self.waiting: queue.SimpleQueue[Prompt | None] = queue.SimpleQueue()
+        self.failure: BaseException | None = None  # of this thread: the disk is full
+        self._job, self._transcript = job, transcript
+        self._behind = behind  # bytes that an earlier attempt of this job has read
+        self._offset = 0
+        self._newest = 0
+        self._stopped_through = 0
+        self._presence = files.Presence(job.folder)
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="asks", daemon=True).start()
+
+    def is_stopped(self, number: int) -> bool:
+        """Return whether the answers to a prompt are to end."""
+        return number <= self._stopped_through
+
+    def _run(self) -> None:
+        try:
+            while self._presence.absent_s() < files.ABSENT_S:
+                self._read()
+                self._transcript.flush()
+                time.sleep(LOOK_S)
+        except BaseException as error:  # raised in the main thread
+            self.failure = error
+        self._stopped_through = EVERY
+        self.waiting.put(None)
+
+    def _read(self) -> None:
+        begin, known = self._offset, self._offset < self._behind
+        lines, self._offset = files.read_asks(self._job.folder, begin)
+        for line in lines:
+            match line:
+                case files.Prompt():
+                    self._newest = max(self._newest, line.number)
+                    self.waiting.put(line)
+                case files.StopLine():
+                    self._stopped_through = self._newest
+                case files.MakeRoom() if not known:
+                    at = files.now_rounded()
+                    self._transcript.write(ChatLine("notice", at, text=line.text, ends_at=line.ends_at))
+                case files.Keep() if not known:
+                    self._keep(line)
+
+    def _keep(self, line: Keep) -> None:
+        """Report an answer as a sample, beside those of the same prompt by other sides."""
+        index = self._job.spec.job_id * A_CHAT + line.number % A_CHAT
+        self._job.events.write(Sample(line.step, index, line.prompt[:SHOWN], line.text))
 
 
 @dataclass

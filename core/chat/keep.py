@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,7 +53,7 @@ def append_row(file: Path, prompt: str, system: str, answer: str) -> None:
             before = os.fstat(descriptor).st_size
             if os.write(descriptor, content) < len(content):
                 os.ftruncate(descriptor, before)
-                raise OSError(28, os.strerror(28), str(file))
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

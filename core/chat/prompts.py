@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,11 @@ def of_test(resolved: dict[str, Any], limit: int) -> list[ChatPrompt]:
     if target is None or not is_local(target.path) or Path(target.path).suffix in NOT_HERE:
         return []
     system = (resolved.get("ask") or {}).get("system") or ""
-    return list(islice(_readable(_of_rows(sources.stream(target.source, None), system)), limit))
+    readable: list[ChatPrompt] = []
+    with suppress(FinetopError, OSError):
+        for prompt in islice(_of_rows(sources.stream(target.source, None), system), limit):
+            readable.append(prompt)
+    return readable
 
 
 def _of_rows(rows: Iterable[sources.Row], system: str) -> Iterator[ChatPrompt]:
@@ -43,13 +48,6 @@ def _of_rows(rows: Iterable[sources.Row], system: str) -> Iterator[ChatPrompt]:
         if len(turns) == 1:  # a chat puts one prompt at a time
             texts = (turns[0].content, own or system, row.record.answer)
             yield ChatPrompt("test", f"row {number}", *texts)
-
-
-def _readable(prompts: Iterator[ChatPrompt]) -> Iterator[ChatPrompt]:
-    try:
-        yield from prompts
-    except (FinetopError, OSError):
-        return
 
 
 def of_lost(flips: Iterable[Flip], limit: int) -> list[ChatPrompt]:

@@ -6,6 +6,7 @@ killed at any moment and the next one continues. Each read of the answers touche
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -17,7 +18,7 @@ from typing import Any
 import msgspec
 
 from finetop.core.protocol.messages.chat import ChatLine, ChatSettings, ChatSide
-from finetop.core.runtime.files import open_own, open_regular, size_of
+from finetop.core.runtime.files import open_own, open_regular
 
 ASKS, ANSWERS, PRESENT = "asks.jsonl", "answers.jsonl", "present"
 ABSENT_S = 600.0  # without a reader, after which a chat ends by itself
@@ -84,7 +85,6 @@ class Side:
 
 _ask_lines: msgspec.json.Decoder[AskLine] = msgspec.json.Decoder(AskLine)
 _chat_lines = msgspec.json.Decoder(ChatLine)
-_encoder = msgspec.json.Encoder()
 
 
 def sides_of(args: dict[str, Any]) -> list[Side]:
@@ -98,12 +98,7 @@ def sides_of(args: dict[str, Any]) -> list[Side]:
 
 def append_ask(folder: Path, line: AskLine) -> None:
     """Append a line to a chat's asks. Raises OSError."""
-    _append(folder / ASKS, _encoder.encode(line))
-
-
-def asks_size(folder: Path) -> int:
-    """Return the size of a chat's asks in bytes; 0 without any."""
-    return size_of(folder / ASKS)
+    _append(folder / ASKS, line)
 
 
 def read_asks(folder: Path, offset: int = 0) -> tuple[list[AskLine], int]:
@@ -135,16 +130,13 @@ def read_answers(folder: Path, offset: int) -> tuple[list[ChatLine], int]:
         entry = _decoded(_chat_lines, line)
         if entry is None:
             continue
-        last = merged[-1] if merged else None
-        if last is not None and entry.kind == last.kind == "text" and _same_answer(entry, last):
+        last = merged[-1] if merged else entry
+        is_same = (entry.kind, entry.side, entry.number) == (last.kind, last.side, last.number)
+        if merged and entry.kind == "text" and is_same:
             merged[-1] = msgspec.structs.replace(last, text=last.text + entry.text)
         else:
             merged.append(entry)
     return merged, min(offset, size) + used
-
-
-def _same_answer(one: ChatLine, other: ChatLine) -> bool:
-    return (one.side, one.number) == (other.side, other.number)
 
 
 def wait_for_answers(folder: Path, offset: int, wait_s: float) -> tuple[list[ChatLine], int]:
@@ -168,8 +160,10 @@ class Transcript:
     def write(self, line: ChatLine) -> None:
         """Append a line, after the gathered pieces of its answer. Raises OSError."""
         with self._turn:
-            self._flush_answer((line.side, line.number))
-            self._append(line)
+            answer = (line.side, line.number)
+            if (pieces := self._pieces.pop(answer, None)) is not None and pieces.text:
+                self._write_pieces(answer, pieces, 0.0)
+            _append(self._file, line)
 
     def piece(self, side: int, number: int, text: str) -> None:
         """Take a piece of an answer. Raises OSError."""
@@ -188,18 +182,10 @@ class Transcript:
                 if pieces.text and now - pieces.written_at >= PIECE_S:
                     self._write_pieces(answer, pieces, now)
 
-    def _flush_answer(self, answer: tuple[int, int]) -> None:
-        pieces = self._pieces.pop(answer, None)
-        if pieces is not None and pieces.text:
-            self._write_pieces(answer, pieces, 0.0)
-
     def _write_pieces(self, answer: tuple[int, int], pieces: Pieces, now: float) -> None:
         side, number = answer
-        self._append(ChatLine("text", now_rounded(), side=side, number=number, text=pieces.text))
+        _append(self._file, ChatLine("text", now_rounded(), side=side, number=number, text=pieces.text))
         pieces.text, pieces.written_at = "", now
-
-    def _append(self, line: ChatLine) -> None:
-        _append(self._file, _encoder.encode(line))
 
 
 @dataclass
@@ -250,15 +236,15 @@ class Presence:
 # --- lines of a file ------------------------------------------------------------------------------------------
 
 
-def _append(file: Path, line: bytes) -> None:
+def _append(file: Path, line: AskLine | ChatLine) -> None:
     """Append one line in one write, behind a newline if a crash cut the last one."""
     descriptor = open_own(file, os.O_RDWR | os.O_CREAT | os.O_APPEND)
     try:
         size = os.fstat(descriptor).st_size
         is_torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-        content = (b"\n" if is_torn else b"") + line + b"\n"
+        content = (b"\n" if is_torn else b"") + msgspec.json.encode(line) + b"\n"
         if os.write(descriptor, content) < len(content):
-            raise OSError(28, "no space left on device", str(file))
+            raise OSError(errno.ENOSPC, "no space left on device", str(file))
     finally:
         os.close(descriptor)
 

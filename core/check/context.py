@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from finetop.core.runtime.event_log import EventLog
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
 CONTAMINATION_BLOCK = 500  # texts searched at a time
 
 
@@ -156,7 +155,7 @@ def caveats_of(pair: ModelPair, tokenizer: Tokenizer, has_own_template: bool) ->
             f"the base model has changed since the checkpoint was trained (sha256 {str(trained_on)[:12]} then,"
             f" {pair.base.weights_hash[:12]} now)"
         )
-    if any((folder / name).is_file() for name in TOKENIZER_FILES):
+    if load.has_tokenizer(folder):
         caveats += _tokenizer_caveats(folder, tokenizer)
     return tuple(caveats)
 

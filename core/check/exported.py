@@ -38,7 +38,6 @@ from finetop.core.check.statistics.verdict import CheckPlan
 from finetop.core.models import resolve
 from finetop.core.models.export.export import ExportRequest
 from finetop.core.models.llama_cpp.model import Model, open_model
-from finetop.core.plugins import REMEDIES
 from finetop.core.protocol.check_result import CheckResult, worst_first
 from finetop.core.protocol.events import ItemScore, Phase
 from finetop.core.protocol.exports import ExportVerdict, TargetScores, TaskScores, Three
@@ -69,8 +68,7 @@ def judge(
     base = resolve.resolve_model(recipe.model, home, events)
     pair = open_pair(base, request.checkpoint, recipe.model.dtype, request.device)
     if request.remedy is not None:
-        candidate = request.remedy.candidate
-        pair.change = REMEDIES.load(candidate.remedy).change(candidate, base, request.checkpoint)
+        pair.change = request.remedy.change(base, request.checkpoint)
     context = replace(open_context(recipe, pair, home, events), reports_scores=False)
 
     def judge_under(plan: BatchPlan) -> list[ExportVerdict]:

@@ -111,17 +111,13 @@ def prompt_of(line: bytes, place: str) -> Asked:
         row = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"{place}: is not JSON ({error}).", hint=SHAPE) from error
-    if isinstance(row, str):
-        row = {"prompt": row}
-    messages = row.get("messages") if isinstance(row, dict) else None
-    if isinstance(messages, list):
-        return of_messages(messages, place)
-    prompt = row.get("prompt") if isinstance(row, dict) else None
-    if isinstance(prompt, list):
-        return of_messages(prompt, place)
-    system = row.get("system", "") if isinstance(row, dict) else ""
+    facts = {"prompt": row} if isinstance(row, str) else row if isinstance(row, dict) else {}
+    prompt, system = facts.get("prompt"), facts.get("system", "")
+    for turns in (facts.get("messages"), prompt):
+        if isinstance(turns, list):
+            return of_messages(turns, place)
     if not isinstance(prompt, str) or not prompt.strip() or not isinstance(system, str):
-        keys = clean_line(", ".join(map(str, row)), limit=80) if isinstance(row, dict) else ""
+        keys = clean_line(", ".join(map(str, facts)), limit=80)
         raise BadInput(f"{place}: a row of {keys or quoted(row)} has no prompt.", hint=SHAPE)
     return Asked(prompt, system)
 
@@ -210,11 +206,15 @@ class Writer:
             self.place, self.shown, self.is_labelled = self.place + 1, 0, False
 
 
-def report(args: argparse.Namespace, chat: Chat, prompt: Asked, answers: Sequence[Answer]) -> None:
-    """Print the answers as JSON, if that is asked for, and their errors."""
+def print_errors(answers: Sequence[Answer]) -> None:
     for answer in answers:
         if answer.error:
             print(f"finetop: {answer.label}: {answer.error}", file=sys.stderr, flush=True)
+
+
+def report(args: argparse.Namespace, chat: Chat, prompt: Asked, answers: Sequence[Answer]) -> None:
+    """Print the answers as JSON, if that is asked for, and their errors."""
+    print_errors(answers)
     facts: dict[str, Any] = {"prompt": prompt.text, "answers": [answer.plain for answer in answers]}
     if args.file is not None:
         print(json_safe(msgspec.json.encode(facts).decode()), flush=True)

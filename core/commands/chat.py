@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from finetop.core.client.chat import Chat
 from finetop.core.commands import Command
-from finetop.core.commands.ask import Answer, Writer, take
+from finetop.core.commands.ask import Answer, Writer, print_errors, take
 from finetop.core.commands.shared import chat as shared, options
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.protocol.messages.chat import ChatSettings, ChatSide
@@ -118,16 +118,10 @@ def show_answers(chat: Chat, number: int, waiting: shared.Waiting) -> bool:
                 return False
             stopped_at = time.monotonic()
             chat.stop()
-            following = chat.answers(number, unended(answers))
-    for answer in answers:
-        if answer.error:
-            print(f"finetop: {answer.label}: {answer.error}", file=sys.stderr, flush=True)
+            unended = [at for at, answer in enumerate(answers) if answer.end is None and not answer.error]
+            following = chat.answers(number, unended)
+    print_errors(answers)
     return True
-
-
-def unended(answers: list[Answer]) -> list[int]:
-    """Return the places of the answers that have not ended."""
-    return [place for place, answer in enumerate(answers) if answer.end is None and not answer.error]
 
 
 PLUGIN = Command(ABOUT, "watch", run, arguments)

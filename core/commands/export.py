@@ -53,9 +53,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     quants = ",".join(quants_of(args.quant or DEFAULT)) if args.quant or args.to == GGUF else ""
     with Client(home) as client:
         detail = client.ask(GetRun(name))
-        if step is None:
-            steps = [checkpoint.step for checkpoint in detail.checkpoints]
-            step = detail.best.step if detail.best is not None else max(steps, default=None)
+        step = step_of(detail, step)
         kinds = [args.remedy, "adapter" if args.adapter else "", GGUF if quants else ""]
         wanted = "-".join([detail.row.name, str(step or 0), *filter(None, kinds)])
         given = "" if args.to is None or args.to == GGUF else args.to
@@ -79,6 +77,13 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if is_refused and isinstance(job.state, data.Failed):
         raise FinetopError(job.state.cause, hint=job.state.hint)
     return 0
+
+
+def step_of(detail: data.RunDetail, step: int | None) -> int | None:
+    """Return the step to write: the given one, else the best, else the newest."""
+    if step is None and detail.best is not None:
+        return detail.best.step
+    return max((saved.step for saved in detail.checkpoints), default=None) if step is None else step
 
 
 def target_of(given: str, name: str, home: Home) -> Path:

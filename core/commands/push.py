@@ -13,14 +13,14 @@ from msgspec import structs
 
 from finetop.core.client.connection import Client, ask_once
 from finetop.core.commands import Command
-from finetop.core.commands.export import target_of, until_done
+from finetop.core.commands.export import step_of, target_of, until_done
 from finetop.core.commands.shared import options
 from finetop.core.commands.shared.imports import require_finished
 from finetop.core.commands.shared.output import print_json
 from finetop.core.data import hub
 from finetop.core.errors import BadInput, NotFound, did_you_mean
 from finetop.core.models.llama_cpp.quants import quants_of
-from finetop.core.plugins import METHODS
+from finetop.core.plugins import keeps_base
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.check_result import read
 from finetop.core.protocol.messages.checks import Checks
@@ -58,7 +58,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
     quants = ",".join(quants_of(args.gguf)) if args.gguf else ""
     with Client(home) as client:
         detail = client.ask(GetRun(name))
-        step = step_of(detail, step)
+        if (step := step_of(detail, step)) is None:
+            raise NotFound(f"{detail.row.name} has no checkpoint.")
         pushed = Pushed(args.repo, step, kind_of(args, detail), quants, remedy_of(client, args, step))
         facts = at_step(client, load_facts(client.ask, name), step)
         if not args.anyway and (error := refusal(facts, pushed)) is not None:
@@ -86,16 +87,6 @@ def run(args: argparse.Namespace, home: Home) -> int:
     return finish(home, args, queued, target)
 
 
-def step_of(detail: data.RunDetail, step: int | None) -> int:
-    """Return the step to publish: the given one, else the best, else the newest."""
-    if step is not None:
-        return step
-    steps = [checkpoint.step for checkpoint in detail.checkpoints]
-    if not steps:
-        raise NotFound(f"{detail.row.name} has no checkpoint.")
-    return detail.best.step if detail.best is not None else max(steps)
-
-
 def kind_of(args: argparse.Namespace, detail: data.RunDetail) -> Kind:
     """Return the form that was asked for; without one, the adapter if others can load it. Raises BadInput."""
     if args.gguf:
@@ -108,9 +99,8 @@ def kind_of(args: argparse.Namespace, detail: data.RunDetail) -> Kind:
         raise BadInput(f"the base of {detail.row.name} {base}", hint="Push the whole model: --merged.")
     if args.adapter:
         return "adapter"
-    method = detail.row.method
-    has_adapter = method in METHODS.names() and METHODS.load(method).keeps_base
-    return "merged" if args.merged or args.remedy or is_local or not has_adapter else "adapter"
+    is_whole = args.merged or args.remedy or is_local or not keeps_base(detail.row.method)
+    return "merged" if is_whole else "adapter"
 
 
 def remedy_of(client: Client, args: argparse.Namespace, step: int) -> data.RemedyRow | None:

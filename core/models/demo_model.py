@@ -93,11 +93,8 @@ def splits_digits(folder: Path) -> bool:
 
 def earlier(folder: Path) -> str:
     """Return the note on a copy whose tokenizer merges several digits."""
-    return (
-        "an earlier finetop converted it, and its tokenizer splits numbers differently from"
-        " SmolLM2's. It stays, because "
-        f"earlier runs used it; to convert it again, remove {plain(str(folder))}"
-    )
+    why = "an earlier finetop converted it, and its tokenizer splits numbers differently from SmolLM2's"
+    return f"{why}. It stays, because earlier runs used it; to convert it again, remove {plain(str(folder))}"
 
 
 @contextmanager

@@ -16,6 +16,8 @@ from finetop.core.recipe.number_format import chosen
 from finetop.core.runtime import amd_gpus, gpu_share, gpus
 from finetop.core.runtime.gpu import computes_in_bfloat16
 
+SHARE_OF_GPU = 0.9  # of its free memory, that a model's weights may take
+
 
 def scoring_dtype(wanted: str, folder: Path, device: str) -> str:
     """Return the number format to score in: float32, or on a GPU float16, for a 16-bit one that the device lacks.
@@ -59,6 +61,12 @@ def free_bytes(device: str) -> float | None:
         return None
     free, most = float(torch.cuda.mem_get_info(device)[0]), gpu_share.limit().gib
     return free if most is None else min(free, most * 2**30 - torch.cuda.memory_reserved(device))
+
+
+def place_for(size: float, device: str) -> str:
+    """Return the device for a model of so many bytes, or auto: as much as fits on the GPU, the rest on the CPU."""
+    room = free_bytes(device)
+    return device if room is None or size < SHARE_OF_GPU * room else "auto"
 
 
 def energy_counter(device: str) -> Callable[[], float | None]:

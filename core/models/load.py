@@ -64,6 +64,12 @@ def shape_of(base: ResolvedModel) -> Any:
         raise _unusable(base, "model", error) from error
 
 
+def has_tokenizer(folder: Path) -> bool:
+    """Return whether a tokenizer was saved in a folder."""
+    names = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
+    return any((folder / name).is_file() for name in names)
+
+
 def tokenizer_file(folder: Path) -> Any:
     """Read the tokenizer.json of a folder with only the library `tokenizers`. Raises BadInput."""
     import tokenizers
@@ -119,7 +125,7 @@ def load_tokenizer(resolved: ResolvedModel) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=remote, local_files_only=True)
     except (
         Exception
-    ) as error:  # each library has its own errors for a damaged file, some without a common base class
+    ) as error:  # each library has its own for a damaged file, some without a common base class
         if is_of_machine(error):
             raise
         raise _unusable(resolved, "tokenizer", error) from error

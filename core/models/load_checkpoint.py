@@ -60,8 +60,7 @@ def load_checkpoint(
         if is_out_of_memory(error):
             raise
         why = "its weights are damaged" if isinstance(error, SafetensorError) else first_line(error)
-        hint = OTHER
-        raise BadInput(f"{folder}: the adapter can't be loaded: {why}.", hint=hint) from error
+        raise BadInput(f"{folder}: the adapter can't be loaded: {why}.", hint=OTHER) from error
     return tuned, tokenizer
 
 

@@ -17,7 +17,7 @@ from finetop.core.models.checkpoint import checkpoint_of
 from finetop.core.models.load import check_folder, read_template
 from finetop.core.models.resolved import ResolvedModel
 from finetop.core.recipe.references import is_reference
-from finetop.core.runtime.files import given_path
+from finetop.core.runtime.files import given_path, read_own
 from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
@@ -66,9 +66,9 @@ def recipe_of(run_folder: Path) -> Recipe:
     from finetop.core.recipe.load import recipe_from_resolved
 
     try:
-        facts = msgspec.json.decode((run_folder / "run.json").read_bytes())
+        facts = msgspec.json.decode(read_own(run_folder / "run.json"))
         return recipe_from_resolved(facts["recipe"], "run.json")
-    except (OSError, msgspec.DecodeError, KeyError, TypeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise BadInput(f"{run_folder}: its run.json can't be read.", hint="Pick another run.") from error
 
 

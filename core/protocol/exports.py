@@ -37,6 +37,9 @@ class TargetScores(msgspec.Struct, frozen=True, array_like=True):
     rows: Count = 0
 
 
+Standing = Literal["written", "refused", "anyway"]  # refused: REGRESSED, and kept as NAME.unproven
+
+
 class ExportVerdict(msgspec.Struct, frozen=True, kw_only=True):
     """An exported file against the tuned model, on the items of the run's check, asked by the program that runs it.
 
@@ -75,7 +78,5 @@ class ExportedFile(msgspec.Struct, frozen=True, kw_only=True):
     tokens_per_s: Number | None = None  # one answer, on the CPU of the machine that exported
     verdict: ExportVerdict | None = None
     unasked: Text = ""
-    standing: Literal["written", "refused", "anyway"] = (
-        "written"  # refused: REGRESSED, and kept as NAME.unproven
-    )
+    standing: Standing = "written"
     at: Annotated[float, Meta(ge=0, le=1e11)] = 0.0

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from finetop.core.protocol.messages.approaches import Approaches, ApproachesAnswer
 from finetop.core.report import Block, Page, Points, Section, Table, Tone, moment
 from finetop.core.report.load import Ask, RunFacts, load_facts
-from finetop.core.report.sections import approaches, data
-from finetop.core.report.sections.verdict import verdict
+from finetop.core.report.sections import approaches, inputs
+from finetop.core.report.sections.check import verdict
 from finetop.core.wording import data_versions
 from finetop.core.wording.units import metric_words
 
@@ -91,7 +91,7 @@ def _data(comparison: ComparisonDetail) -> tuple[Block, ...]:
         else:
             versions = ", ".join(map(data_versions.version_words, run.detail.sources)) or "version unknown"
             lines.append(f"{name} was trained on others: {versions}.")
-    return (Points(tuple(lines)), *data.blocks(first))
+    return (Points(tuple(lines)), *inputs.data(first))
 
 
 def _runs(answer: ApproachesAnswer) -> tuple[Block, ...]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from finetop.core.data import hub
 from finetop.core.errors import FinetopError, Refused
 from finetop.core.plugins import writes_text
-from finetop.core.protocol.check_result import worst_first
+from finetop.core.protocol.check_result import CheckResult, worst_first
 from finetop.core.protocol.data_diff import SourceRow
-from finetop.core.protocol.messages.push import Card, Kind
+from finetop.core.protocol.messages.push import PICTURE, Card, Kind, PublicScore
 from finetop.core.protocol.runs import RemedyRow
 from finetop.core.recipe.dotted import flat_settings, flat_texts
 from finetop.core.recipe.load import recipe_from_resolved
@@ -23,15 +23,13 @@ from finetop.core.report import Block, Chart, Table
 from finetop.core.report.formats.markdown import block_text
 from finetop.core.report.load import RunFacts
 from finetop.core.report.png import png
-from finetop.core.report.public_scores import public_scores
-from finetop.core.report.sections import curves
-from finetop.core.report.sections.verdict import verdict
+from finetop.core.report.sections.check import verdict
+from finetop.core.report.sections.training import curves
 from finetop.core.text import clean_line
 from finetop.core.wording.check_markdown import escape
 from finetop.core.wording.data_versions import source_words
 from finetop.core.wording.verdicts import change_of, interval_of, task_cells
 
-PICTURE = "curves.png"
 RELATIONS: dict[Kind, str] = {"adapter": "adapter", "merged": "finetune", "gguf": "quantized"}
 LIBRARIES: dict[Kind, str] = {"adapter": "peft", "merged": "transformers"}  # the hub knows GGUF by its files
 REASON = 160  # characters of a reason on one line
@@ -58,10 +56,8 @@ class Pushed:
 
 def refusal(facts: RunFacts, pushed: Pushed) -> FinetopError | None:
     """Return why the model is published only if the user insists, as it regressed or has no verdict; else None."""
-    name, hint = (
-        f"{facts.detail.row.name}@{pushed.step}",
-        "Publish it nevertheless: --anyway (the card says so).",
-    )
+    name = f"{facts.detail.row.name}@{pushed.step}"
+    hint = "Publish it nevertheless: --anyway (the card says so)."
     if pushed.remedy is not None:
         row = pushed.remedy
         standing = row.confirmation or row.verdict
@@ -87,7 +83,7 @@ def refusal(facts: RunFacts, pushed: Pushed) -> FinetopError | None:
 def card_of(facts: RunFacts, pushed: Pushed, version: str) -> Card:
     """Write the card of a run's model, with its metadata, its curves and the scores of completed benchmarks."""
     facts = without_triage(facts)
-    charts = [block for block in curves.blocks(facts) if isinstance(block, Chart)]
+    charts = [block for block in curves(facts) if isinstance(block, Chart)]
     parts = [
         f"# {escape(pushed.name)}",
         about(facts, pushed, version),
@@ -240,6 +236,42 @@ def data_parts(facts: RunFacts) -> Iterator[str]:
     head: tuple[str, ...] = ("source", "used as", "rows", "version", "sha256 of its rows", "commit")
     table: Block = Table(head, rows, right=(2,))
     yield block_text(table)
+
+
+# --- scores of public benchmarks ----------------------------------------------------------------------------
+
+
+class Benchmark(NamedTuple):
+    dataset: str  # on the hub
+    part: str  # its subset there
+    items: int  # of the split that the lm-evaluation-harness scores
+
+
+# By the harness's name. A suite's cap, or a verdict that came early, leaves items out: that is no score of a benchmark.
+BENCHMARKS = {
+    "arc_easy": Benchmark("allenai/ai2_arc", "ARC-Easy", 2376),
+    "arc_challenge": Benchmark("allenai/ai2_arc", "ARC-Challenge", 1172),
+    "boolq": Benchmark("aps/super_glue", "boolq", 3270),
+    "gsm8k": Benchmark("openai/gsm8k", "gsm8k", 1319),
+    "hellaswag": Benchmark("Rowan/hellaswag", "default", 10042),
+    "ifeval": Benchmark("google/IFEval", "default", 541),
+    "lambada_openai": Benchmark("EleutherAI/lambada_openai", "default", 5153),
+    "openbookqa": Benchmark("allenai/openbookqa", "main", 500),
+    "piqa": Benchmark("baber/piqa", "default", 1838),
+    "sciq": Benchmark("allenai/sciq", "default", 1000),
+    "truthfulqa_mc1": Benchmark("truthfulqa/truthful_qa", "multiple_choice", 817),
+    "winogrande": Benchmark("allenai/winogrande", "winogrande_xl", 1267),
+}
+
+
+def public_scores(outcome: CheckResult, version: str) -> Iterator[PublicScore]:
+    """Yield the tuned model's score on each public benchmark that was scored to its last item."""
+    for task in outcome.tasks:
+        benchmark = BENCHMARKS.get(task.task)
+        if benchmark is None or task.tuned is None or not task.n == task.total == benchmark.items:
+            continue
+        notes = f"lm-evaluation-harness task {task.task}, all {task.n:,} items, by finetop {version}"
+        yield PublicScore(task.task, benchmark.dataset, benchmark.part, round(100 * task.tuned, 2), notes)
 
 
 # --- how to load it ---------------------------------------------------------------------------------------

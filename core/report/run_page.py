@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-from finetop.core.protocol.runs import RunDetail
-from finetop.core.report import Page, Section, moment, state_words
-from finetop.core.report.load import RunFacts
-from finetop.core.report.sections import (
-    alarms,
-    approaches,
-    categories,
-    checkpoints,
-    checks,
-    curves,
-    data,
-    exports,
-    flips,
-    machine,
-    not_measured,
-    recipe,
-    samples,
-    tasks,
-)
-from finetop.core.report.sections.verdict import verdict
+from collections.abc import Callable
 
-SECTIONS = (
-    *(curves, flips, tasks, categories, samples, approaches, data),
-    *(checkpoints, checks, exports, alarms, not_measured, machine, recipe),
+from finetop.core.protocol.runs import RunDetail
+from finetop.core.report import Block, Page, Section, moment, state_words
+from finetop.core.report.load import RunFacts
+from finetop.core.report.sections import approaches, check, inputs, training
+
+SECTIONS: tuple[tuple[str, Callable[[RunFacts], tuple[Block, ...]]], ...] = (
+    ("Curves", training.curves),
+    ("Answers that changed", check.flips),
+    ("Tasks", lambda facts: check.tasks(facts.outcome)),
+    ("Categories", check.categories),
+    ("Samples", lambda facts: training.samples(facts.detail)),
+    ("Approaches", approaches.blocks),
+    ("Data", inputs.data),
+    ("Checkpoints", lambda facts: training.checkpoints(facts.detail)),
+    ("Checks", check.checks),
+    ("Exports", check.exported),
+    ("Alarms", training.alarms),
+    ("Not measured", check.not_measured),
+    ("How it ran", training.machine),
+    ("Recipe", inputs.recipe),
 )
 
 
 def page_of(facts: RunFacts, now: float, version: str) -> Page:
     """Build the page of a run."""
-    name, tone, sentence, sure = verdict(facts)
-    sections = tuple(Section(section.TITLE, section.blocks(facts)) for section in SECTIONS)
+    name, tone, sentence, sure = check.verdict(facts)
+    sections = tuple(Section(title, blocks(facts)) for title, blocks in SECTIONS)
     return Page(
         title=facts.detail.row.name,
         about=_about(facts.detail),

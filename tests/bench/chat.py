@@ -102,8 +102,7 @@ def make_run(home: Path, model: Path) -> None:
 def chat_of(home: Path, checkpoint: str) -> tuple[Any, list[Any], Path]:
     """Open a chat of the base and a checkpoint, as the job does."""
     from finetop.core.chat import transcript as files
-    from finetop.core.chat.asks import Asks
-    from finetop.core.chat.job import Chat, open_sides
+    from finetop.core.chat.job import Asks, Chat, open_sides
     from finetop.core.protocol.messages.chat import ChatSide
     from finetop.core.protocol.runs import JobSpec
     from finetop.core.recipe.job import Job

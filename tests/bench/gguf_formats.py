@@ -44,7 +44,7 @@ def main() -> None:
         (text,) = (file.read_text(encoding="utf-8") for file in TEXT.glob("*.txt"))
         events = EventLog(aside / "events.jsonl")
         converted = convert.convert(source, folder, aside, quants_of(args.quant), text, "cpu", events)
-    print("\n".join(converted.faults or convert.lines_of(converted)))
+    print("\n".join(converted.faults or convert.lines_of(converted, {})))
     lines = [
         "| format | size | nats/token | KL | same likeliest token | answers alike |",
         "|---|--:|--:|--:|--:|--:|",

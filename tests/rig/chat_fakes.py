@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from tui_fakes import NOW, FakeSupervisor, mixed_rows
 
-from finetop.core.errors import NoSupervisor
+from finetop.core.errors import NoSupervisor, Refused
 from finetop.core.protocol.messages.chat import (
     AskChat,
     ChatLine,
@@ -30,6 +31,7 @@ from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import CheckpointRow, Finished, JobRow, Queued, Running, State
 
 RUN = "support-full-1e-4"
+ORDERS = (OpenChat, AskChat, StopAnswers, CloseChat, KeepAnswer)
 LOADING = Running(NOW - 4, "loading model")
 SIDES = [ChatSide("base", "base"), ChatSide("tuned", "checkpoint", run=RUN, step=1200)]
 
@@ -54,6 +56,7 @@ class ChattingSupervisor(FakeSupervisor):
         self.lines: list[ChatLine] = []
         self.prompts = at_hand()
         self.opened = 40
+        self.refusal: Callable[[Ask], str] = lambda ask: ""  # why a request is refused
         self.reads = 0
         self._written = asyncio.Event()
 
@@ -74,24 +77,22 @@ class ChattingSupervisor(FakeSupervisor):
     async def ask(self, ask: Ask) -> Any:
         if isinstance(ask, ReadChat):
             return await self._read(ask)
+        if isinstance(ask, (GetRun, ChatPrompts, *ORDERS)) and self.is_gone:
+            raise NoSupervisor("no supervisor answers.")
+        if words := self.refusal(ask):
+            raise Refused(words)
+        if isinstance(ask, ORDERS):
+            self.asked.append(ask)
         match ask:
-            case (
-                GetRun() | OpenChat() | AskChat() | StopAnswers() | CloseChat() | KeepAnswer() | ChatPrompts()
-            ) if self.is_gone:
-                raise NoSupervisor("no supervisor answers.")
             case OpenChat():
-                self.asked.append(ask)
                 self.opened += 1
                 return ChatOpened(self.opened, ask.run, ask.sides or SIDES)
             case AskChat() | StopAnswers():
-                self.asked.append(ask)
                 return Done("done.")
             case CloseChat():
-                self.asked.append(ask)
                 self.write(job=Finished(NOW - 60, NOW))
                 return Done("the chat is ending.")
             case KeepAnswer():
-                self.asked.append(ask)
                 return Done(f"wrote row 13 of {ask.to}." if ask.to else f"kept as a sample of {ask.run}.")
             case ChatPrompts():
                 return ChatPromptsAnswer(self.prompts)
@@ -115,30 +116,25 @@ def ready() -> list[ChatLine]:
     return [ChatLine("ready", NOW - 3, text="GPU 0, NVIDIA H100")]
 
 
-def prompt(number: int, text: str, *, fresh: bool = False, at: float = NOW - 2) -> ChatLine:
-    return ChatLine("prompt", at, number=number, text=text, fresh=fresh)
+def prompt(number: int, text: str, *, fresh: bool = False) -> ChatLine:
+    return ChatLine("prompt", NOW - 2, number=number, text=text, fresh=fresh)
 
 
-def answer(side: int, number: int, text: str, *, at: float = NOW - 1) -> list[ChatLine]:
+def answer(side: int, number: int, text: str) -> list[ChatLine]:
     """Return an answer word by word, without its end."""
-    words = text.split(" ")
-    return [
-        ChatLine("text", at + place / 4, side, number, word if not place else f" {word}")
-        for place, word in enumerate(words)
-    ]
+    words = [f" {word}" if place else word for place, word in enumerate(text.split(" "))]
+    return [ChatLine("text", NOW - 1 + place / 4, side, number, word) for place, word in enumerate(words)]
 
 
-def end(side: int, number: int, tokens: int, *, why: Any = "end", first_s: float = 0.21) -> ChatLine:
-    times = {"first_s": first_s, "took_s": tokens / 16, "prompt_tokens": 31}
+def end(side: int, number: int, tokens: int, *, why: Any = "end") -> ChatLine:
+    times = {"first_s": 0.21, "took_s": tokens / 16, "prompt_tokens": 31}
     return ChatLine("end", NOW, side, number, why=why, tokens=tokens, **times)
 
 
-def chat_job(job_id: int = 31, state: State | None = None) -> JobRow:
+def chat_job() -> JobRow:
     """Return a chat that another client left open."""
-    sides = [msgspec.to_builtins(side) for side in SIDES]
-    return JobRow(
-        job_id, "chat", state or Running(NOW - 900, "answering"), 1, "chats/31", 0, {"sides": sides}
-    )
+    args = {"sides": msgspec.to_builtins(SIDES)}
+    return JobRow(31, "chat", Running(NOW - 900, "answering"), 1, "chats/31", 0, args)
 
 
 WAITING = Queued(2, "GPU 0 is support-r16's")

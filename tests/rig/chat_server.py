@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import repeat
 from typing import Any
 
 Answer = Callable[["Handler"], None]
@@ -58,13 +59,16 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         self.end_headers()
         for piece in pieces:
-            self.wfile.write(piece)
-            self.wfile.flush()
+            self.send_more(piece)
+
+    def send_more(self, piece: bytes) -> None:
+        self.wfile.write(piece)
+        self.wfile.flush()
 
 
-def says(*texts: str, status: int = 200) -> Answer:
+def says(*texts: str) -> Answer:
     """Return an answer in pieces that ends well."""
-    return lambda handler: handler.send([*map(event, texts), event("", finish_reason="stop"), DONE], status)
+    return sends(*map(event, texts), event("", finish_reason="stop"), DONE)
 
 
 def sends(*pieces: bytes, status: int = 200, kind: str = "text/event-stream") -> Answer:
@@ -82,31 +86,28 @@ def hangs(*pieces: bytes) -> Answer:
     return answer
 
 
-def counts(most: int, pause_s: float = 0.005) -> Answer:
-    """Return an answer of the numbers below `most`, one after the other."""
+def drips(texts: Iterable[str], pause_s: float) -> Answer:
+    """Return an answer of these pieces, one after the other."""
 
     def answer(handler: Handler) -> None:
         handler.send([])
-        for number in range(most):
+        for text in texts:
             if handler.chat.let_go.wait(pause_s):
                 return
-            handler.wfile.write(event(f"{number} "))
-            handler.wfile.flush()
-        handler.wfile.write(DONE)
+            handler.send_more(event(text))
+        handler.send_more(DONE)
 
     return answer
+
+
+def counts(most: int, pause_s: float = 0.005) -> Answer:
+    """Return an answer of the numbers below `most`."""
+    return drips([f"{number} " for number in range(most)], pause_s)
 
 
 def never_ends(text: str = "more ") -> Answer:
     """Return an answer without an end."""
-
-    def answer(handler: Handler) -> None:
-        handler.send([])
-        while not handler.chat.let_go.wait(0.01):
-            handler.wfile.write(event(text))
-            handler.wfile.flush()
-
-    return answer
+    return drips(repeat(text), 0.01)
 
 
 @contextmanager

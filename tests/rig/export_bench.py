@@ -15,7 +15,8 @@ from finetop.core.train.methods import _start
 
 
 def recipe_of(tiny_model, **sections):
-    settings = {"model": {"id": str(tiny_model), "dtype": "float32"}, "method": {"name": "lora"}, **sections}
+    model = {"id": str(tiny_model), "dtype": "float32"} | sections.pop("model", {})
+    settings = {"model": model, "method": {"name": "lora"}, **sections}
     whole = {"recipe": 1, "name": "tiny", "objective": {"name": "sft"}, **settings}
     return resolve_text(json.dumps(whole)).recipe
 

@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from finetop.core.models import gguf_tokenizer
+
 SMALL = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4}
 GQA = {**SMALL, "num_key_value_heads": 2, "max_position_embeddings": 512}
 LLAMA3 = {
@@ -68,8 +70,6 @@ SPM_TEMPLATE = (
     "{% endfor %}"
 )
 WORDS = 900
-CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
-REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
 @cache
@@ -88,8 +88,8 @@ def byte_level(rule: str) -> Any:
     with_regex = rules.ByteLevel(add_prefix_space=False)
     digits = {"llama-bpe": "{1,3}", "qwen2": ""}
     if rule in digits:
-        regex = CONTRACTIONS + r"\p{N}" + digits[rule] + REST
-        raw.pre_tokenizer = rules.Sequence([rules.Split(Regex(regex), "isolated"), only_bytes])
+        regex = Regex(gguf_tokenizer.WORDS % digits[rule])
+        raw.pre_tokenizer = rules.Sequence([rules.Split(regex, "isolated"), only_bytes])
     elif rule == "smollm":
         raw.pre_tokenizer = rules.Sequence([rules.Digits(individual_digits=True), with_regex])
     else:
@@ -98,10 +98,8 @@ def byte_level(rule: str) -> Any:
         raw.normalizer = normalizers.NFC()
     raw.decoder = decoders.ByteLevel()
     alphabet = rules.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=WORDS, special_tokens=SPECIAL, show_progress=False, initial_alphabet=alphabet
-    )
-    raw.train_from_iterator(help_text().splitlines(), trainer)
+    settings = {"vocab_size": WORDS, "special_tokens": SPECIAL, "initial_alphabet": alphabet}
+    raw.train_from_iterator(help_text().splitlines(), trainers.BpeTrainer(**settings, show_progress=False))
     if rule == "llama-bpe":
         raw = Tokenizer.from_str(raw.to_str().replace('"ignore_merges":false', '"ignore_merges":true'))
     return raw
@@ -114,17 +112,11 @@ def sentencepiece_like() -> Any:
     special = ["<unk>", "<s>", "</s>"] + [f"<0x{number:02X}>" for number in range(256)]
     raw = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
     raw.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
-    steps = [
-        decoders.Replace("\u2581", " "),
-        decoders.ByteFallback(),
-        decoders.Fuse(),
-        decoders.Strip(" ", 1, 0),
-    ]
-    raw.decoder = decoders.Sequence(steps)
+    steps = [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()]
+    raw.decoder = decoders.Sequence([*steps, decoders.Strip(" ", 1, 0)])
     words = [word for line in help_text().splitlines() for word in line.split(" ")]
-    raw.train_from_iterator(
-        words, trainers.BpeTrainer(vocab_size=WORDS, special_tokens=special, show_progress=False)
-    )
+    trainer = trainers.BpeTrainer(vocab_size=WORDS, special_tokens=special, show_progress=False)
+    raw.train_from_iterator(words, trainer)
     data = json.loads(raw.to_str())
     vocabulary = data["model"]["vocab"]
     order = {"".join(pair): at for at, pair in reversed(list(enumerate(data["model"]["merges"])))}
@@ -148,16 +140,12 @@ def sentencepiece_like() -> Any:
 def tokenizer_of(kind: str) -> Any:
     from transformers import PreTrainedTokenizerFast
 
-    if kind == "spm":
-        tokenizer = PreTrainedTokenizerFast(
-            tokenizer_object=sentencepiece_like(), bos_token="<s>", eos_token="</s>", unk_token="<unk>"
-        )
-        tokenizer.chat_template = SPM_TEMPLATE
-        return tokenizer
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=byte_level(kind), bos_token="<|im_start|>", eos_token="<|im_end|>"
-    )
-    tokenizer.chat_template = TEMPLATE
+    is_spm = kind == "spm"
+    named = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    named = named if is_spm else {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"}
+    raw = sentencepiece_like() if is_spm else byte_level(kind)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, **named)
+    tokenizer.chat_template = SPM_TEMPLATE if is_spm else TEMPLATE
     return tokenizer
 
 

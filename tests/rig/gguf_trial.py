@@ -8,7 +8,7 @@ from typing import Any
 
 import gguf_models
 
-from finetop.core.models.gguf import proof, reference, token_proof, writer
+from finetop.core.models.gguf import convert, reference, token_proof, writer
 from finetop.core.models.gguf.reference import Reference
 from finetop.core.models.gguf.writer import Source
 from finetop.core.models.llama_cpp.model import Process
@@ -27,11 +27,7 @@ class Trial:
     def faults(self, llama: Process, file: Path) -> list[str]:
         """Return all that is wrong with a file that llama.cpp can load."""
         model = llama.open(file, self.asked.context, 1, exact=True)
-        tokens = token_proof.prove(model, self.source).faults
-        measured, answers = proof.measure(model, self.asked)
-        with_gelu = self.source.family.rounds_activations
-        rows = proof.file_faults(file, self.source, self.folder)
-        return [*tokens, *proof.faults_of(measured, with_gelu=with_gelu), *answers, *rows]
+        return convert.prove(model, self.source, self.folder, file, self.asked).faults
 
     def written(self, target: Path, source: Source | None = None, folder: Path | None = None) -> Path:
         writer.write(source or self.source, folder or self.folder, target)

@@ -69,10 +69,9 @@ class Handler(BaseHTTPRequestHandler):
         hub = self.hub
         match = re.match(r"/api/(models|datasets)/([^/]+/[^/?]+)(/tree/)?", self.path)
         if match and match[3]:
-            held = hub.files.get(match[2], {})
-            self.reply([
-                {"type": "file", "path": path, "size": len(content), "oid": "0" * 40} for path, content in held.items()
-            ])  # fmt: skip
+            held = {path: len(content) for path, content in hub.files.get(match[2], {}).items()}
+            facts = {"type": "file", "oid": "0" * 40}
+            self.reply([{**facts, "path": path, "size": size} for path, size in held.items()])
         elif match and match[2] in hub.private:
             if self.headers.get("Authorization") != f"Bearer {TOKEN}":
                 self.reply({"error": "Invalid username or password."}, 401)
@@ -103,28 +102,17 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path == "/api/repos/create":
             self.create(json.loads(content))
         elif self.path == "/api/validate-yaml":
-            text = json.loads(content)["content"]
-            errors = (
-                []
-                if isinstance(yaml.safe_load(text.split("---\n")[1]), dict)
-                else [{"message": "no metadata"}]
-            )
+            metadata = yaml.safe_load(json.loads(content)["content"].split("---\n")[1])
+            errors = [] if isinstance(metadata, dict) else [{"message": "no metadata"}]
             self.reply({"errors": errors, "warnings": []}, 400 if errors else 200)
         elif "/preupload/" in self.path:
-            files = [
-                {
-                    "path": file["path"],
-                    "uploadMode": "lfs" if file["path"].endswith(LARGE) else "regular",
-                    "shouldIgnore": False,
-                    "oid": None,
-                }
-                for file in json.loads(content)["files"]
-            ]
-            self.reply({"files": files})
+            paths = [file["path"] for file in json.loads(content)["files"]]
+            modes = ["lfs" if path.endswith(LARGE) else "regular" for path in paths]
+            told = [{"path": path, "uploadMode": mode} for path, mode in zip(paths, modes, strict=True)]
+            self.reply({"files": [{**file, "shouldIgnore": False, "oid": None} for file in told]})
         elif self.path.endswith("/info/lfs/objects/batch"):
-            self.reply(
-                {"transfer": "basic", "objects": [self.batch(one) for one in json.loads(content)["objects"]]}
-            )
+            objects = map(self.batch, json.loads(content)["objects"])
+            self.reply({"transfer": "basic", "objects": [*objects]})
         elif match := re.match(r"/api/models/([^/]+/[^/]+)/commit/main", self.path):
             self.commit(match[1], content)
         else:

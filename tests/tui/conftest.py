@@ -73,8 +73,7 @@ def soon_or_never(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("finetop.tui.widgets.list_screen.REST_S", 0.02)
     monkeypatch.setattr("finetop.tui.screens.run.screen.FOLLOW_S", 0.02)
     monkeypatch.setattr("finetop.tui.screens.chat.session.PACE_S", 0.02)
-    for module in ("exchange", "session"):
-        monkeypatch.setattr(f"finetop.tui.screens.chat.{module}.AGAIN_S", 0.02)
+    monkeypatch.setattr("finetop.tui.screens.chat.session.AGAIN_S", 0.02)
     monkeypatch.setattr("finetop.tui.screens.launch.plan_preview.PAUSE_S", 0.02)
     monkeypatch.setattr("finetop.tui.screens.launch.lint.PAUSE_S", 3600.0)
     for screen in ("runs", "triage", "remedies", "queue"):

@@ -18,10 +18,8 @@ from finetop.core.protocol.messages.triage import TriageRow
 from finetop.core.protocol.runs import RemedyRow, RunDetail, RunRow
 from finetop.core.recipe.dotted import flat_texts
 from finetop.core.report import Block, Chart, Table
-from finetop.core.report.sections.checkpoints import checkpoints
-from finetop.core.report.sections.curves import line_of
-from finetop.core.report.sections.samples import samples
-from finetop.core.report.sections.tasks import tasks
+from finetop.core.report.sections.check import tasks
+from finetop.core.report.sections.training import checkpoints, line_of, samples
 from finetop.core.wording import approaches as words
 from finetop.core.wording.verdicts import change, short_answer
 from finetop.tui.save import Sheet

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
 
+Why = Literal["end", "length", "stopped"]  # an answer ends there
 KEY_VARIABLE = "FINETOP_CHAT_KEY_"  # and a side's place: its key, in the environment of the job
 
 
@@ -33,7 +34,7 @@ class Request:
 class Answered:
     """How an answer ended."""
 
-    why: Literal["end", "length", "stopped"]
+    why: Why
     tokens: int
     first_s: float = 0.0
     prompt_tokens: int = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.chat.sides import Opening, SideKind, Writer
-from finetop.core.chat.sides.checkpoint import InMemory, ModelWriter, recipe_of
+from finetop.core.chat.sides.checkpoint import InMemory, ModelWriter
 from finetop.core.models import load, resolve
 from finetop.core.models.devices import scoring_dtype
 from finetop.core.protocol.events import Phase
@@ -20,7 +20,7 @@ class Base(SideKind):
     opens_last = True
 
     def open(self, side: Side, place: int, opening: Opening) -> Writer:
-        recipe = recipe_of(side, opening)
+        recipe = resolve.recipe_of(opening.home.root / side.place.folder)
         base = resolve.resolve_model(recipe.model, opening.home, opening.events)
         dtype = scoring_dtype(recipe.model.dtype, base.path, opening.device)
         shared = next((held for held in opening.models if held.is_of(base, dtype)), None)
@@ -29,7 +29,7 @@ class Base(SideKind):
             model: Any = load.load_model(base, load.torch_dtype(dtype, opening.device), opening.device)[0]
             shared = InMemory(model.eval(), base, dtype, True)
             opening.models.append(shared)
-        return ModelWriter(shared.model, load.load_tokenizer(base), opening.device, True, side.side.label)
+        return ModelWriter(shared.model, load.load_tokenizer(base), opening.device, True)
 
 
 PLUGIN = Base()

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from finetop.core.chat.generate import Kept, generate
 from finetop.core.chat.sides import Answered, Opening, Request, SideKind, Writer
 from finetop.core.errors import BadInput, FinetopError
@@ -19,17 +17,12 @@ from finetop.core.models.resolved import ResolvedModel
 from finetop.core.plugins import REMEDIES
 from finetop.core.protocol.events import Phase
 from finetop.core.recipe.job import candidate_of
-from finetop.core.recipe.load import recipe_from_resolved
 from finetop.core.runtime.failures import is_out_of_memory
-from finetop.core.runtime.files import read_own
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer
 
     from finetop.core.chat.transcript import Side
-    from finetop.core.recipe.schema import Recipe
-
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
 
 
 @dataclass(frozen=True)
@@ -55,7 +48,6 @@ class ModelWriter(Writer):
     tokenizer: Tokenizer
     device: str
     is_base: bool
-    label: str
     kept: Kept = field(default_factory=Kept)
 
     def forget(self) -> None:
@@ -98,14 +90,11 @@ class Checkpoint(SideKind):
     needs_model = True
 
     def open(self, side: Side, place: int, opening: Opening) -> Writer:
-        recipe, folder = (
-            recipe_of(side, opening),
-            opening.home.root / side.place.folder / side.place.checkpoint,
-        )
+        run_folder = opening.home.root / side.place.folder
+        recipe, folder = resolve.recipe_of(run_folder), run_folder / side.place.checkpoint
         if not folder.is_dir():
-            raise BadInput(
-                f"there is no checkpoint {folder}.", hint="It may have been removed: pick another."
-            )
+            hint = "It may have been removed: pick another."
+            raise BadInput(f"there is no checkpoint {folder}.", hint=hint)
         base = resolve.resolve_model(recipe.model, opening.home, opening.events)
         dtype = scoring_dtype(recipe.model.dtype, base.path, opening.device)
         opening.events.write(Phase(f"loading {side.side.label}"))
@@ -116,7 +105,7 @@ class Checkpoint(SideKind):
             model, has_base = remedied(model, side, base, folder, has_base=has_base)
         model = model.eval()
         opening.models.append(InMemory(model, base, dtype, has_base))
-        return ModelWriter(model, tokenizer_of(base, folder), opening.device, False, side.side.label)
+        return ModelWriter(model, tokenizer_of(base, folder), opening.device, False)
 
 
 def remedied(
@@ -134,20 +123,7 @@ def remedied(
 
 def tokenizer_of(base: ResolvedModel, folder: Path) -> Tokenizer:
     """Load the tokenizer that was saved with a checkpoint, else the base's."""
-    has_own = any((folder / name).is_file() for name in TOKENIZER_FILES)
-    return load.load_tokenizer(replace(base, path=folder) if has_own else base)
-
-
-def recipe_of(side: Side, opening: Opening) -> Recipe:
-    """Read the recipe of a side's run from its record. Raises BadInput."""
-    file = opening.home.root / side.place.folder / "run.json"
-    try:
-        record = msgspec.json.decode(read_own(file), type=dict[str, Any])
-        resolved = record["recipe"]
-    except (OSError, msgspec.DecodeError, KeyError, UnicodeDecodeError) as error:
-        hint = "It may have been removed."
-        raise BadInput(f"the recipe of {side.side.run} can't be read: {error}.", hint=hint) from error
-    return recipe_from_resolved(resolved, "run.json")
+    return load.load_tokenizer(replace(base, path=folder) if load.has_tokenizer(folder) else base)
 
 
 PLUGIN = Checkpoint()

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
-from finetop.core.chat.sides import Answered, Opening, Request, SideKind, Writer
+from finetop.core.chat.sides import Answered, Opening, Request, SideKind, Why, Writer
 from finetop.core.chat.sides._replies import message_of, piece_of, usage_of
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.text import clean_line, quoted
@@ -35,7 +35,7 @@ LOOK_S = 0.05  # between two looks at the time and a user's stop
 LINE_BYTES = 1 << 20  # of a line of the stream
 BODY_BYTES = 4 << 20  # of an answer that is not streamed
 SHOWN = 160  # characters of what it says
-ENDS: dict[Any, Literal["end", "length"]] = {"length": "length", "max_tokens": "length"}
+ENDS: dict[str, Why] = {"length": "length", "max_tokens": "length"}
 
 
 class Endpoint(SideKind):
@@ -158,14 +158,12 @@ class EndpointWriter(Writer):
         if kind == "application/json":  # it does not stream
             text = response.read(BODY_BYTES).decode("utf-8", "replace")
             call.raise_cut()
-            return self.whole(call, request, text)
-        tokens, first_s, why, prompt_tokens = 0, 0.0, "", 0
-        began = time.monotonic()
+            return self.whole(request, text)
+        tokens, first_s, prompt_tokens, began = 0, 0.0, 0, time.monotonic()
+        why: Why | None = None
         for data in call.events(response):
-            if request.is_stopped():
-                return Answered("stopped", tokens, first_s, prompt_tokens)
-            if data == "[DONE]":
-                why = why or "end"
+            if request.is_stopped() or data == "[DONE]":
+                why = "stopped" if request.is_stopped() else why or "end"
                 break
             event = self.decoded(data)
             text, reason = piece_of(event)
@@ -177,16 +175,17 @@ class EndpointWriter(Writer):
                 request.piece(text)
             if reason:
                 why = ENDS.get(reason, "end")
-            if tokens >= request.settings.max_new_tokens and not why:
-                return Answered("length", tokens, first_s, prompt_tokens)
+            if tokens >= request.settings.max_new_tokens and why is None:
+                why = "length"
+                break
         if call.cut == "stopped":
-            return Answered("stopped", tokens, first_s, prompt_tokens)
-        if not why:
+            why = "stopped"
+        if why is None:
             call.raise_cut()
             raise Trouble(f"{self.shown} broke off in the middle of the answer.")
-        return Answered("length" if why == "length" else "end", tokens, first_s, prompt_tokens)
+        return Answered(why, tokens, first_s, prompt_tokens)
 
-    def whole(self, call: Call, request: Request, text: str) -> Answered:
+    def whole(self, request: Request, text: str) -> Answered:
         """Take an answer that came as a whole."""
         began = time.monotonic()
         event = self.decoded(text)
@@ -194,9 +193,8 @@ class EndpointWriter(Writer):
         request.piece(answer)
         usage = event.get("usage")
         tokens = usage.get("completion_tokens", 0) if isinstance(usage, dict) else 0
-        why = ENDS.get(reason, "end")
-        count = tokens if isinstance(tokens, int) else 0
-        return Answered(why, count, time.monotonic() - began, usage_of(event))
+        count, took_s = tokens if isinstance(tokens, int) else 0, time.monotonic() - began
+        return Answered(ENDS.get(reason, "end"), count, took_s, usage_of(event))
 
     def decoded(self, text: str) -> dict[str, Any]:
         """Decode one event. Raises Trouble for one that is no event, or an error of the server's."""

@@ -19,6 +19,7 @@ from finetop.core.protocol.messages.chat import MOST_SIDES, ChatLine, ChatSettin
 from finetop.core.runtime.files import given_path
 from finetop.core.runtime.home import Home
 
+SETTINGS = ("system", "temperature", "top_p", "seed", "max_new_tokens")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -43,13 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def settings_of(args: argparse.Namespace) -> ChatSettings:
     """Return the settings. Raises BadInput for a value out of range."""
-    given = {
-        "system": args.system,
-        "temperature": args.temperature,
-        "top_p": args.top_p,
-        "seed": args.seed,
-        "max_new_tokens": args.max_new_tokens,
-    }
+    given = {name: getattr(args, name) for name in SETTINGS}
     try:
         return msgspec.convert(given, ChatSettings)
     except msgspec.ValidationError as error:

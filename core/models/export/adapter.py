@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from finetop.core.errors import BadInput
 from finetop.core.models import checkpoint, load, merge as merging, resolve, save
 from finetop.core.models.devices import free_memory, scoring_dtype
-from finetop.core.models.export import export as whole, vllm_adapter
+from finetop.core.models.export import export as whole
 from finetop.core.models.export.agreement import Agreement, compare, scores
 from finetop.core.models.export.export import ExportRequest
 from finetop.core.models.resolved import ResolvedModel
@@ -36,6 +38,8 @@ tokenizer = AutoTokenizer.from_pretrained("this/folder")
 ```
 """
 WEIGHTS = "adapter_model.safetensors"
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM's --max-lora-rank takes; 16 is its default
+MATRICES = (".lora_A.weight", ".lora_B.weight")
 FORMATS = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 IN_FEWER_BITS = """
 It was trained beside that model in {quantize}: to reproduce exactly what it learned, load the base the same
@@ -81,10 +85,42 @@ def vllm_line(request: ExportRequest, base: ResolvedModel) -> str:
     """Return how vLLM serves the adapter, or why it can't."""
     config = load.adapter_config(request.checkpoint)
     names = read_header(request.checkpoint / WEIGHTS)
-    if why := vllm_adapter.obstacle(config, names):
+    if why := vllm_obstacle(config, names):
         return f"vLLM can't load it: {why}; export it whole for vLLM"
     name = f"{request.run_name}-{request.step}"
-    return f"for vLLM: {vllm_adapter.command(config, base.hub_id or str(base.path), name, str(request.to))}"
+    return f"for vLLM: {vllm_command(config, base.hub_id or str(base.path), name, str(request.to))}"
+
+
+def vllm_obstacle(config: Mapping[str, Any], tensors: Iterable[str]) -> str:
+    """Return why vLLM can't load an adapter, from its adapter_config.json and the names of its tensors; or ''."""
+    kind = str(config.get("peft_type"))
+    if kind != "LORA":
+        return f"it is of the kind {kind}, not LoRA"
+    if config.get("use_dora"):
+        return "it has DoRA's magnitudes"
+    if saved := config.get("modules_to_save"):
+        return f"{', '.join(map(str, saved))} is trained as a whole"
+    if config.get("bias", "none") != "none":
+        return "its biases are trained"
+    for name in ("rank_pattern", "alpha_pattern"):
+        if config.get(name):
+            return f"layers differ in rank or alpha ({name}), which vLLM ignores"
+    if config.get("target_parameters"):
+        return "experts are trained (target_parameters)"
+    if rank_of(config) is None:
+        return f"rank {config.get('r')} is above {RANKS[-1]}"
+    other = next((name for name in tensors if not name.endswith(MATRICES)), None)
+    return "" if other is None else f"it has {other}"
+
+
+def rank_of(config: Mapping[str, Any]) -> int | None:
+    """Return the least --max-lora-rank with which an adapter loads."""
+    return next((rank for rank in RANKS if rank >= int(config.get("r") or 0)), None)
+
+
+def vllm_command(config: Mapping[str, Any], base: str, name: str, folder: str) -> str:
+    """Return how to serve an adapter."""
+    return f"vllm serve {base} --enable-lora --max-lora-rank {rank_of(config)} --lora-modules {name}={folder}"
 
 
 def format_of(folder: Path) -> str:

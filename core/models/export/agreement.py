@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -39,22 +39,12 @@ class Agreement:
     @property
     def words(self) -> str:
         """Return the comparison as one line."""
+        reward = f"apart in the reward of {self.tokens} pieces"
+        apart = reward if self.of_texts else f"nats/token apart on {self.tokens} tokens"
         return (
-            f"{self.of}: {self.mean:.2g} {self.unit} of general text, {self.largest:.2g} at most"
+            f"{self.of}: {self.mean:.2g} {apart} of general text, {self.largest:.2g} at most"
             f" (allowed: {self.mean_bound:g}, {self.largest_bound:g})"
         )
-
-    @property
-    def unit(self) -> str:
-        """Return the unit and the count: tokens of a language model, texts of a reward model."""
-        if self.of_texts:
-            return f"apart in the reward of {self.tokens} pieces"
-        return f"nats/token apart on {self.tokens} tokens"
-
-    @property
-    def plain(self) -> dict[str, Any]:
-        """Return the fields as plain data."""
-        return asdict(self)
 
 
 def windows(text: str, tokenizer: Tokenizer, longest: int | None) -> Tensor:

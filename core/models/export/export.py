@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.models import devices, load, merge as merging, resolve, save, weight_formats
-from finetop.core.models.devices import free_bytes, free_memory, scoring_dtype
+from finetop.core.models.devices import free_memory, place_for, scoring_dtype
 from finetop.core.models.export import by_tensor
 from finetop.core.models.export.agreement import Agreement, compare, scores, windows
 from finetop.core.models.hashes import fingerprint
@@ -30,15 +30,16 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
-SHARE_OF_GPU = 0.9  # of the free memory, that a model's weights may take
-
-
 @dataclass(frozen=True)
 class Remedied:
     """A remedy whose model is exported instead of the checkpoint, and the hash of its weights when it was scored."""
 
     candidate: Candidate
     weights: str
+
+    def change(self, base: ResolvedModel, checkpoint: Path) -> Any:
+        """Return the change (check/model_pair.py) that makes its model of a checkpoint; None: as it is."""
+        return REMEDIES.load(self.candidate.remedy).change(self.candidate, base, checkpoint)
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def publish(
     request: ExportRequest, base: ResolvedModel, written: str, agreements: Sequence[Agreement], aside: Path
 ) -> None:
     """Move a written model into place if it agrees with the trained one. Raises FinetopError otherwise."""
-    facts = {"dtype": written, "agreements": [agreement.plain for agreement in agreements]}
+    facts = {"dtype": written, "agreements": [asdict(agreement) for agreement in agreements]}
     save.note(aside, {**facts_of(request, base), **facts})
     require_agreement(request, agreements, aside)
     save.put(aside, request.to)
@@ -188,8 +189,7 @@ def load_remedied(
         tuned = merging.load_written_out(base, request.checkpoint, number_format, request.device)
     else:
         tuned, _ = load_checkpoint(base, request.checkpoint, number_format, request.device)
-    change = REMEDIES.load(remedy.candidate.remedy).change(remedy.candidate, base, request.checkpoint)
-    if change is not None:
+    if (change := remedy.change(base, request.checkpoint)) is not None:
         events.write(Phase("building the remedy's model"))
         tuned = change.make(tuned)
         weights = fingerprint(tuned)
@@ -211,10 +211,8 @@ def merge(request: ExportRequest, base: ResolvedModel, tuned: Any, work: str) ->
     if base.quantize != "none" and not weight_formats.load(base.quantize).rounds_inputs:
         number_format = load.torch_dtype(work, request.device)
         tuned = merging.load_written_out(base, request.checkpoint, number_format, request.device)
-        if request.remedy is not None:
-            candidate = request.remedy.candidate
-            change = REMEDIES.load(candidate.remedy).change(candidate, base, request.checkpoint)
-            tuned = tuned if change is None else change.make(tuned)
+        if request.remedy is not None and (change := request.remedy.change(base, request.checkpoint)):
+            tuned = change.make(tuned)
     return merging.merged(tuned, request.checkpoint)
 
 
@@ -235,9 +233,8 @@ def warn_of_quantization(base: ResolvedModel) -> None:
     """Warn that a quantized base is exported with its rounding."""
     if base.quantize != "none":
         print(
-            f"warning: the run trained on {base.id} quantized to {base.quantize}. The exported"
-            " weights are the quantized"
-            " weights plus the adapter, as trained, not the original weights plus the adapter."
+            f"warning: the run trained on {base.id} quantized to {base.quantize}. The exported weights are the"
+            " quantized weights plus the adapter, as trained, not the original weights plus the adapter."
         )
 
 
@@ -255,9 +252,7 @@ def score_written(base: ResolvedModel, folder: Path, texts: Tensor, work: str, d
     resolved = replace(base, path=folder, quantize="none", chat_template=None)
     kind = load.torch_dtype(work, device)
     size = sum(shape.count for shape in tensors(folder).values()) * kind.itemsize
-    room = free_bytes(device)
-    place = device if room is None or size < SHARE_OF_GPU * room else "auto"
-    model = merging.load_whole(resolved, kind, place)
+    model = merging.load_whole(resolved, kind, place_for(size, device))
     text_scores = scores(model, texts)
     del model
     free_memory(device)

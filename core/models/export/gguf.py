@@ -23,8 +23,7 @@ from finetop.core.models.gguf.convert import Converted, convert, lines_of
 from finetop.core.models.llama_cpp import model as llama_cpp
 from finetop.core.models.llama_cpp.quants import MOST_BYTES, QUANTS
 from finetop.core.models.resolved import ResolvedModel
-from finetop.core.protocol.events import Phase
-from finetop.core.protocol.exports import ExportedFile
+from finetop.core.protocol.events import ExportJudged, Phase
 from finetop.core.runtime import parts
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
@@ -62,44 +61,36 @@ def export_gguf(
         source = writer.source_of(folder, config, tokenizer, name, pre)
         assert text  # whole.export refuses to go on without
         converted = convert(source, folder, aside, request.quants, text, request.device, events)
-        trained_bytes = size_of(folder)
+        trained_bytes = sum(file.stat().st_size for file in weight_files(folder))
         shutil.rmtree(folder)
-        save.note(aside, {**whole.facts_of(request, base), "dtype": written, **converted.plain})
+        facts = {**whole.facts_of(request, base), "dtype": written}
+        save.note(aside, {**facts, **converted.plain})
         require_proven(request, converted, aside)
         verdicts = gguf_verdicts.verdicts_of(request, converted, aside, home, events, judge)
         judged = gguf_verdicts.judged(request, converted, aside, trained_bytes, verdicts)
-        facts = with_verdicts(converted.plain, judged)
-        save.note(aside, {**whole.facts_of(request, base), "dtype": written, **facts})
+        of_files = with_verdicts(converted.plain, judged)
+        save.note(aside, {**facts, **of_files})
         save.put(aside, request.to)
-    gguf_verdicts.report(judged, events)
+    for file in judged.files:
+        events.write(ExportJudged(file))
     print(f"exported {request.name} as GGUF: {request.to}")
     for line in [*lines_of(converted, judged.points), *judged.lines]:
         print(f"exported, {line}")
-    print(line_of(facts), flush=True)
+    print(line_of(of_files), flush=True)
     gguf_verdicts.require_kept(request, judged)
     return converted
 
 
-def size_of(folder: Path) -> int:
-    """Return the bytes of a saved model's weights."""
-    return sum(file.stat().st_size for file in weight_files(folder))
-
-
 def with_verdicts(facts: dict[str, Any], judged: Judged) -> dict[str, Any]:
-    """Return the facts about files, each with its verdict."""
-    both = zip(facts["files"], judged.files, strict=True)
-    return {**facts, "files": [{**file, **verdict_facts(exported)} for file, exported in both]}
-
-
-def verdict_facts(file: ExportedFile) -> dict[str, Any]:
-    """Return a file's name, standing and verdict as plain data."""
-    plain = msgspec.to_builtins(file)
-    if plain["verdict"]:  # the log's end must hold the line of all files
-        plain["verdict"]["tasks"] = plain["verdict"]["tasks"][:TASKS_LOGGED]
-    return {
-        "file": file.name,
-        **{key: plain[key] for key in ("trained_bytes", "standing", "verdict", "unasked")},
-    }
+    """Return the facts about files, each with its present name, its standing and its verdict."""
+    files = []
+    for file, exported in zip(facts["files"], judged.files, strict=True):
+        plain = msgspec.to_builtins(exported)
+        if plain["verdict"]:  # the log's end must hold the line of all files
+            plain["verdict"]["tasks"] = plain["verdict"]["tasks"][:TASKS_LOGGED]
+        shown = {key: plain[key] for key in ("trained_bytes", "standing", "verdict", "unasked")}
+        files.append({**file, "file": exported.name, **shown})
+    return {**facts, "files": files}
 
 
 @contextmanager

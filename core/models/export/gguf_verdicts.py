@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-import msgspec
-
 from finetop.core.errors import FinetopError
 from finetop.core.models.export.export import ExportRequest
-from finetop.core.models.gguf.convert import Converted, File
-from finetop.core.protocol.events import ExportJudged
-from finetop.core.protocol.exports import ExportedFile, ExportVerdict
+from finetop.core.models.gguf.convert import Converted
+from finetop.core.protocol.exports import ExportedFile, ExportVerdict, Standing
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
 from finetop.core.wording import exports
@@ -75,43 +72,31 @@ def judged(
     """Describe files with their verdicts. One that is REGRESSED is renamed in `aside`, and loses its Modelfile."""
     files = []
     for file, verdict in zip(converted.files, verdicts, strict=True):
-        exported = described(request, file, trained_bytes)
-        if verdict is not None:
-            exported = msgspec.structs.replace(exported, verdict=verdict, unasked="")
+        name = file.name
+        standing: Standing = "written"
         if verdict is not None and verdict.verdict == "regressed":
             standing = "anyway" if request.anyway else "refused"
-            exported = msgspec.structs.replace(exported, standing=standing)
-        if exported.standing == "refused":
-            name = f"{file.name}{exports.UNPROVEN}"
+        if standing == "refused":
+            name += exports.UNPROVEN
             (aside / file.name).rename(aside / name)
-            modelfile = "Modelfile" if len(converted.files) == 1 else f"Modelfile.{file.quant}"
-            (aside / modelfile).unlink(missing_ok=True)
-            exported = msgspec.structs.replace(exported, name=name)
+            (aside / converted.modelfile_of(file)).unlink(missing_ok=True)
+        exported = ExportedFile(
+            step=request.step,
+            remedy="" if request.remedy is None else request.remedy.candidate.name,
+            folder=str(request.to),
+            name=name,
+            quant=file.quant,
+            bytes=file.bytes,
+            trained_bytes=trained_bytes,
+            nats=file.measured.nats,
+            trained_nats=file.measured.reference_nats,
+            tokens_per_s=file.tokens_per_s,
+            verdict=verdict,
+            unasked=request.unasked if verdict is None else "",
+            standing=standing,
+        )
         files.append(exported)
     return Judged(files)
-
-
-def described(request: ExportRequest, file: File, trained_bytes: int) -> ExportedFile:
-    """Describe a file that was not asked anything yet."""
-    return ExportedFile(
-        step=request.step,
-        remedy="" if request.remedy is None else request.remedy.candidate.name,
-        folder=str(request.to),
-        name=file.name,
-        quant=file.quant,
-        bytes=file.bytes,
-        trained_bytes=trained_bytes,
-        nats=file.measured.nats,
-        trained_nats=file.measured.reference_nats,
-        tokens_per_s=file.tokens_per_s,
-        unasked=request.unasked,
-    )
-
-
-def report(judged: Judged, events: EventLog) -> None:
-    """Write each file's event."""
-    for file in judged.files:
-        events.write(ExportJudged(file))
 
 
 def require_kept(request: ExportRequest, judged: Judged) -> None:

@@ -5,24 +5,23 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from finetop.core.errors import BadInput, FinetopError
-from finetop.core.models.devices import free_bytes, free_memory
+from finetop.core.models.devices import free_memory, place_for
 from finetop.core.models.gguf import modelfile, proof, reference, token_proof, writer
 from finetop.core.models.gguf.proof import Measured
 from finetop.core.models.gguf.reference import Reference
 from finetop.core.models.gguf.token_proof import TokenProof
 from finetop.core.models.gguf.writer import Source
-from finetop.core.models.llama_cpp.model import Model, open_model, quantize
+from finetop.core.models.llama_cpp.model import Model, Process, started
 from finetop.core.models.safetensors_header import tensors
 from finetop.core.protocol.events import Phase
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.wording.units import size_word
 
-SHARE_OF_GPU = 0.9  # of its free memory, that the model in float32 may take
 SPEED_TOKENS = 32
 
 
@@ -45,7 +44,7 @@ class File:
             "quant": self.quant,
             "bytes": self.bytes,
             "formats": self.formats,
-            **self.measured.plain,
+            **asdict(self.measured),
             "tokens_per_s": self.tokens_per_s,
         }
 
@@ -71,6 +70,10 @@ class Converted:
     notes: list[str] = field(default_factory=list)
     bound: float = 0.0
 
+    def modelfile_of(self, file: File) -> str:
+        """Return the name of a file's Modelfile."""
+        return "Modelfile" if len(self.files) == 1 else f"Modelfile.{file.quant}"
+
     @property
     def plain(self) -> dict[str, Any]:
         """Return all as plain data."""
@@ -78,7 +81,7 @@ class Converted:
             "proof": {
                 "strings": self.tokens.strings,
                 "bound": self.bound,
-                **({} if self.proven is None else self.proven.plain),
+                **({} if self.proven is None else asdict(self.proven)),
                 "faults": self.faults,
                 "notes": self.notes,
             },
@@ -99,20 +102,21 @@ def convert(
     asked = ask_transformers(source, folder, text, aside / "reference", device, events)
     try:
         events.write(Phase("proving it with llama.cpp"))
-        converted = prove(source, folder, whole, asked)
-        if converted.faults:
-            return converted
-        for number, quant in enumerate(quants):
-            events.write(Phase(f"{quant}: writing and measuring", number, len(quants), "files"))
-            converted.files.append(add_file(source, whole, quant, asked, converted))
+        with started() as llama:
+            converted = prove(llama.open(whole, asked.context, exact=True), source, folder, whole, asked)
+            if converted.faults:
+                return converted
+            for number, quant in enumerate(quants):
+                events.write(Phase(f"{quant}: writing and measuring", number, len(quants), "files"))
+                converted.files.append(add_file(llama, source, whole, quant, asked, converted))
     finally:
         asked.file.unlink(missing_ok=True)
     if "f32" not in quants:
         whole.unlink()
     context = source.family.context(source.config)
     for file in converted.files:
-        name = "Modelfile" if len(converted.files) == 1 else f"Modelfile.{file.quant}"
-        (aside / name).write_text(modelfile.modelfile(source, file.name, context), encoding="utf-8")
+        text = modelfile.modelfile(source, file.name, context)
+        (aside / converted.modelfile_of(file)).write_text(text, encoding="utf-8")
     return converted
 
 
@@ -122,51 +126,46 @@ def ask_transformers(
     """Load the folder in float32 and keep what it says; it is out of memory afterwards."""
     events.write(Phase("asking transformers"))
     size = 4.0 * sum(shape.count for shape in tensors(folder).values())
-    room = free_bytes(device)
-    model = reference.load(folder, device if room is None or size < SHARE_OF_GPU * room else "auto")
+    model = reference.load(folder, place_for(size, device))
     asked = reference.make(model, source, text, file)
     del model
     free_memory(device)
     return asked
 
 
-def prove(source: Source, folder: Path, whole: Path, asked: Reference) -> Converted:
-    """Compare the float32 file with the model in all ways."""
-    with_gelu = source.family.rounds_activations
-    with open_model(whole, asked.context, exact=True) as model:
-        tokens = token_proof.prove(model, source)
-        measured, answers = proof.measure(model, asked)
+def prove(model: Model, source: Source, folder: Path, whole: Path, asked: Reference) -> Converted:
+    """Compare the float32 file, which llama.cpp has opened, with the model in all ways."""
+    bound = proof.BOUND_OF_GELU if source.family.rounds_activations else proof.BOUND
+    tokens = token_proof.prove(model, source)
+    measured, answers = proof.measure(model, asked)
+    faults = [*tokens.faults, *proof.faults_of(measured, bound), *answers]
     return Converted(
         tokens=tokens,
         proven=measured,
-        faults=[
-            *tokens.faults,
-            *proof.faults_of(measured, with_gelu=with_gelu),
-            *answers,
-            *proof.file_faults(whole, source, folder),
-        ],
+        faults=[*faults, *proof.file_faults(whole, source, folder)],
         notes=[*tokens.notes, *asked.notes],
-        bound=proof.bound_of(with_gelu=with_gelu).largest,
+        bound=bound.largest,
     )
 
 
-def add_file(source: Source, whole: Path, quant: str, asked: Reference, converted: Converted) -> File:
+def add_file(
+    llama: Process, source: Source, whole: Path, quant: str, asked: Reference, converted: Converted
+) -> File:
     """Write the float32 file in another format, and measure that."""
     target = whole.with_name(f"{source.name}-{quant}.gguf")
     assert converted.proven is not None
-    measured = converted.proven if quant == "f32" else quantized(whole, target, quant, asked)
-    with open_model(target, asked.context) as model:
-        speed, formats = tokens_per_s(model, asked), model.facts.formats
+    measured = converted.proven if quant == "f32" else quantized(llama, whole, target, quant, asked)
+    model = llama.open(target, asked.context)
+    speed, formats = tokens_per_s(model, asked), model.facts.formats
     return File(target.name, quant, target.stat().st_size, formats, measured, speed)
 
 
-def quantized(whole: Path, target: Path, quant: str, asked: Reference) -> Measured:
+def quantized(llama: Process, whole: Path, target: Path, quant: str, asked: Reference) -> Measured:
     """Write a file in another format, and measure it. Raises FinetopError if that can't hold the weights."""
     hint = f"Leave {quant} out; bf16 has the range of float32." if quant == "f16" else f"Leave {quant} out."
     try:
-        quantize(whole, target, quant)
-        with open_model(target, asked.context, exact=True) as model:
-            measured, _ = proof.measure(model, asked)
+        llama.quantize(whole, target, quant)
+        measured, _ = proof.measure(llama.open(target, asked.context, exact=True), asked)
     except BadInput as error:
         raise FinetopError(f"{quant}: {error.message}", hint=hint) from error
     if not math.isfinite(measured.nats):
@@ -186,7 +185,7 @@ def tokens_per_s(model: Model, asked: Reference) -> float | None:
     return count / max(time.monotonic() - begun, 1e-6) if count > 2 else None
 
 
-def lines_of(converted: Converted, verdicts: Mapping[str, str] | None = None) -> list[str]:
+def lines_of(converted: Converted, verdicts: Mapping[str, str]) -> list[str]:
     """Return what a person reads: the proof, and a table for choosing; `verdicts` are by number format."""
     proven = converted.proven
     assert proven is not None
@@ -198,7 +197,7 @@ def lines_of(converted: Converted, verdicts: Mapping[str, str] | None = None) ->
     lines += [f"note: {note}" for note in converted.notes]
     width = max(len(file.name) for file in converted.files)
     head = f"{'file':{width}}  {'size':>9}  nats/token  {'KL':>7}  answers alike  tokens/s on this CPU"
-    lines.append(f"{head}  verdict" if verdicts else head)
+    lines.append(f"{head}  verdict")
     lines.append(f"{'the model':{width}}  {'':>9}  {proven.reference_nats:10.4f}")
     for file in converted.files:
         measured = file.measured
@@ -206,6 +205,6 @@ def lines_of(converted: Converted, verdicts: Mapping[str, str] | None = None) ->
         speed = "" if file.tokens_per_s is None else f"{file.tokens_per_s:.0f}"
         line = f"{file.name:{width}}  {size_word(file.bytes):>9}  {measured.nats:10.4f}"
         line += f"  {max(measured.kl, 0.0):7.1g}  {alike:>13}  {speed:>8}"
-        line += f"{'':13}  {verdicts.get(file.quant, ''):18}  {file.mix}" if verdicts else f"  {file.mix}"
+        line += f"{'':13}  {verdicts.get(file.quant, ''):18}  {file.mix}"
         lines.append(line.rstrip())
     return lines

@@ -60,12 +60,12 @@ def strings(special: list[str]) -> list[str]:
     return texts + [f"{token}user\nHi {token}" for token in special if token]
 
 
+def turn(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
 def chats() -> list[Chat]:
     """Return conversations that templates treat differently: system messages, several turns, odd white space."""
-
-    def turn(role: str, content: str) -> dict[str, str]:
-        return {"role": role, "content": content}
-
     question, system = turn("user", "Hi"), turn("system", " Be brief.\n")
     long = [question, turn("assistant", "Hello!"), turn("user", "  What's 2+2?\n")]
     thinking = [turn("user", "1"), turn("assistant", "<think>x</think>4 "), turn("user", "5")]

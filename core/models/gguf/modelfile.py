@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer
 
 MARK = "@@{}@@"
-LONGEST_CONTEXT = (
-    8192  # Ollama's own default is smaller than what most models are trained for; its cache takes memory
-)
+# Ollama's own default is smaller than what most models are trained for; its cache takes memory
+LONGEST_CONTEXT = 8192
 NO_TEMPLATE = (
     "# The chat template does more than a Modelfile can say. Ollama 0.30 and later uses the one in the GGUF file,\n"
     "# unless it takes it for one that it knows: set OLLAMA_GO_TEMPLATE=0 on the server, and compare an answer.\n"
@@ -86,16 +85,13 @@ def turns_of(tokenizer: Tokenizer) -> Turns | None:
 
 def _jinja(tokenizer: Any, chat: material.Chat, *, generate: bool = True) -> str:
     text: str = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=generate)
-    begins = tokenizer.bos_token is not None and tokenizer("a").input_ids[0] == tokenizer.bos_token_id
-    return text.removeprefix(tokenizer.bos_token) if begins else text  # Ollama puts it in front itself
+    # Ollama puts it in front itself
+    return text.removeprefix(tokenizer.bos_token) if tokens.begins_with_bos(tokenizer) else text
 
 
 def _derived(tokenizer: Tokenizer) -> Turns:
     """Read the table from conversations whose texts are marks. Raises ValueError where a mark is not there once."""
-
-    def turn(role: str, text: str) -> dict[str, str]:
-        return {"role": role, "content": text}
-
+    turn = material.turn
     system, user, assistant, last = (MARK.format(letter) for letter in "SUAV")
     before_user, after_user = _jinja(tokenizer, [turn("user", user)], generate=False).split(user)
     generate = _jinja(tokenizer, [turn("user", user)])[len(before_user + user + after_user) :]

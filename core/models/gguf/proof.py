@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,11 +37,6 @@ BOUND_OF_GELU = Bound(0.1, 0.2, 0.02)
 FAR = 0.05  # logits: a token that is nearer to the likeliest may win by rounding
 
 
-def bound_of(*, with_gelu: bool) -> Bound:
-    """Return the bound of a family."""
-    return BOUND_OF_GELU if with_gelu else BOUND
-
-
 @dataclass(frozen=True)
 class Measured:
     """How far a file is from the model in float32."""
@@ -57,20 +52,11 @@ class Measured:
     answers: int
     answers_differ: int
 
-    @property
-    def plain(self) -> dict[str, Any]:
-        """Return the fields as plain data."""
-        return asdict(self)
-
 
 def measure(model: Model, reference: Reference) -> tuple[Measured, list[str]]:
     """Compare a file; also return, for the float32 file, answers that differ by more than a tie could explain."""
-    own: list[Any] = []
     of_all: list[float] = []
-    kl: list[Any] = []
-    same: list[Any] = []
-    nats: list[Any] = []
-    reference_nats: list[Any] = []
+    own, kl, same, nats, reference_nats = (list[Any]() for _ in range(5))
     for ids, start, wanted in reference.pieces():
         logits = torch.from_numpy(model.logits(ids[:-1], start)[:, : reference.columns].copy())
         found = torch.log_softmax(logits, -1).numpy()
@@ -110,9 +96,8 @@ def difference(model: Model, answer: Answer) -> float | None:
     return None
 
 
-def faults_of(measured: Measured, *, with_gelu: bool) -> list[str]:
+def faults_of(measured: Measured, bound: Bound) -> list[str]:
     """Return what is wrong with the float32 file; NaN is."""
-    bound = bound_of(with_gelu=with_gelu)
     if (
         measured.largest <= bound.largest
         and measured.largest_of_all <= bound.largest_of_all

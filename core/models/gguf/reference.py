@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from finetop.core.models.gguf import material, rope
+from finetop.core.models.gguf import material, rope, tokenizer as tokens
 from finetop.core.models.gguf.writer import Source
 
 if TYPE_CHECKING:
@@ -106,8 +106,7 @@ def windows_of(source: Source, text: str, longest: int) -> list[list[int]]:
     if 0 < window <= LONGEST_WINDOW:
         lengths[0] = min(longest, window + BEYOND)
     ids = tokenizer(text[: sum(lengths) * 16], add_special_tokens=False, verbose=False).input_ids
-    bos = tokenizer.bos_token_id
-    start = [bos] if bos is not None and tokenizer("a").input_ids[0] == bos else []
+    start = [tokenizer.bos_token_id] if tokens.begins_with_bos(tokenizer) else []
     windows, at = [], 0
     for length in lengths:
         part = ids[at : at + length - len(start)]

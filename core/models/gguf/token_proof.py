@@ -121,8 +121,7 @@ def _prove_ends(model: Model, source: Source, proof: TokenProof) -> None:
         proof.faults.append(f"{', '.join(name(unknown))} does not end an answer")
     if more := [name(number) for number in facts.stops if number not in source.stops]:
         proof.notes.append(f"llama.cpp ends an answer at {', '.join(more)} too")
-    begins = tokenizer.bos_token_id is not None and tokenizer("a").input_ids[0] == tokenizer.bos_token_id
-    if begins and facts.bos != tokenizer.bos_token_id:
+    if tokens.begins_with_bos(tokenizer) and facts.bos != tokenizer.bos_token_id:
         proof.faults.append(f"texts begin with token {facts.bos}, not {tokenizer.bos_token_id}")
 
 

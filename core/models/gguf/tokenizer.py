@@ -1,7 +1,7 @@
 """A fast tokenizer in GGUF's terms: texts, kinds, merges or scores, special tokens, template, what ends an answer.
 
 llama.cpp knows the rule that splits a text only by a name (`tokenizer.ggml.pre`). Candidates come from the shape of the
-tokenizer's own rule; which one is right is found by trial (proof.py), never by the hash of one text.
+tokenizer's own rule; which one is right is found by trial (token_proof.py), never by the hash of one text.
 """
 
 from __future__ import annotations
@@ -13,17 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.models.gguf.refusal import unwritable
+from finetop.core.models.gguf_tokenizer import WORDS
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
     from transformers import PreTrainedTokenizerBase as Tokenizer
 
-CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
-REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-BY_REGEX = {
-    CONTRACTIONS + r"\p{N}{1,3}" + REST: ("llama-bpe", "dbrx", "smaug-bpe"),
-    CONTRACTIONS + r"\p{N}" + REST: ("qwen2", "stablelm2"),
-}
+BY_REGEX = {WORDS % "{1,3}": ("llama-bpe", "dbrx", "smaug-bpe"), WORDS % "": ("qwen2", "stablelm2")}
 OTHERS = (
     "gpt-2", "smollm", "qwen2", "llama-bpe", "dbrx", "gpt-4o", "tekken", "qwen35", "starcoder", "falcon",
     "deepseek-llm", "deepseek-coder", "deepseek-v3", "olmo", "stablelm2", "command-r", "bloom", "default",
@@ -170,6 +166,12 @@ def stops_of(folder: Path, tokenizer: Tokenizer) -> list[int]:
     return list(dict.fromkeys(number for number in ids if number is not None))
 
 
+def begins_with_bos(tokenizer: Any) -> bool:
+    """Return whether the tokenizer puts its token for the beginning in front of a text."""
+    bos = tokenizer.bos_token_id
+    return bos is not None and bool(tokenizer("a").input_ids[0] == bos)
+
+
 def template_of(tokenizer: Tokenizer) -> str | None:
     """Return the chat template that is used without tools; a tokenizer may have several, by name."""
     template = tokenizer.chat_template
@@ -192,7 +194,7 @@ def describe(
     writer.add_token_types(vocabulary.kinds)
     ids = tokenizer("a").input_ids
     # always written: without them llama.cpp assumes values that differ by `pre`
-    writer.add_add_bos_token(tokenizer.bos_token_id is not None and ids[0] == tokenizer.bos_token_id)
+    writer.add_add_bos_token(begins_with_bos(tokenizer))
     writer.add_add_eos_token(tokenizer.eos_token_id is not None and ids[-1] == tokenizer.eos_token_id)
     for add, number in (
         (writer.add_bos_token_id, tokenizer.bos_token_id),

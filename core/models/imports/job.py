@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core.data import weight_files
+from finetop.core.data.weight_files import weights_hash
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import resolve
 from finetop.core.models.checkpoint import clear_leftovers, folder_of
@@ -80,7 +80,8 @@ def adopt(
     model_folder = inspect_folder(path) if trained is None else models_of(path, trained)
     base = find_base(recipe, home, events)
     events.write(Phase("reading the weights"))
-    counts = [require_fit(model, base.path) for model in (*model_folder.checkpoints, *_own(model_folder))]
+    own = () if model_folder.own is None else (model_folder.own,)
+    counts = [require_fit(model, base.path) for model in (*model_folder.checkpoints, *own)]
     history = read_history(model_folder.state if trained is None else None)
     chosen = choose(model_folder, home)
     events.write(Phase("copying" if copy else "linking"))
@@ -106,15 +107,12 @@ def adopt(
     for model in chosen.checkpoints:
         target = folder_of(run_folder, model.step)
         place_of = str(target.relative_to(run_folder))
-        events.write(Checkpoint(model.step, place_of, size_of(model.folder), model.kind))
-        digest = fingerprint(model, home)[:16]
+        size = sum(file.stat().st_size for file in needed(model.folder))
+        events.write(Checkpoint(model.step, place_of, size, model.kind))
+        digest = weights_hash(model.folder, home)[:16]
         print(f"step {model.step}: {model.kind}, {model.folder}, weights sha256 {digest}")
     if chosen.best is not None:
         events.write(Best(chosen.best, f"step {chosen.best}: the folder's own model is this checkpoint"))
-
-
-def _own(model_folder: ModelFolder) -> tuple[FolderModel, ...]:
-    return () if model_folder.own is None else (model_folder.own,)
 
 
 def find_base(recipe: Recipe, home: Home, events: EventLog) -> ResolvedModel:
@@ -149,17 +147,12 @@ def choose(model_folder: ModelFolder, home: Home) -> ChosenCheckpoints:
 
 def is_same(model: FolderModel, other: FolderModel, home: Home) -> bool:
     """Return whether two folders have the same weights and, for adapters, the same settings."""
-    if model.kind != other.kind or fingerprint(model, home) != fingerprint(other, home):
+    if model.kind != other.kind or weights_hash(model.folder, home) != weights_hash(other.folder, home):
         return False
     if model.kind == "full":
         return True
     here, there = (read_json(place.folder / CONFIGS["adapter"]) for place in (model, other))
     return here == there
-
-
-def fingerprint(model: FolderModel, home: Home) -> str:
-    """Return the sha256 of a folder's weights; cached by size and time of the files."""
-    return weight_files.weights_hash(model.folder, home)
 
 
 def place(model: FolderModel, run_folder: Path, *, copy: bool) -> None:
@@ -187,11 +180,6 @@ def place(model: FolderModel, run_folder: Path, *, copy: bool) -> None:
 def needed(folder: Path) -> list[Path]:
     """Return the files that loading a model needs, by name."""
     return sorted({file for pattern in NEEDED for file in folder.glob(pattern) if file.is_file()})
-
-
-def size_of(folder: Path) -> int:
-    """Return the total size of the files that loading a model needs, in bytes."""
-    return sum(file.stat().st_size for file in needed(folder))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import IO, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import msgspec
 
@@ -24,7 +24,6 @@ class Tokenize(msgspec.Struct, tag=True, frozen=True):
 
     texts: list[str]
     add_special: bool
-    parse_special: bool
 
 
 class Vocabulary(msgspec.Struct, tag=True, frozen=True):
@@ -46,14 +45,14 @@ class Score(msgspec.Struct, tag=True, frozen=True):
 
 
 class Begin(msgspec.Struct, tag=True, frozen=True):
-    """Read a prompt, answered by Progress; then Step reads more of it, or generates."""
+    """Set a prompt, answered by Done; then Step reads of it, or generates."""
 
     ids: list[int]
     sampling: Sampling
 
 
 class Step(msgspec.Struct, tag=True, frozen=True):
-    """Answered by Progress while the prompt is read, then by a Token each."""
+    """Answered by Done while the prompt is read, then by a Token each."""
 
 
 class Quantize(msgspec.Struct, tag=True, frozen=True):
@@ -69,30 +68,22 @@ class Sampling(msgspec.Struct, frozen=True):
     """How the next token is drawn; at temperature 0 it is the likeliest."""
 
     temperature: float = 0.0
-    top_k: int = 0  # 0: all
     top_p: float = 1.0
-    min_p: float = 0.0
     seed: int = 0
 
 
 class Facts(msgspec.Struct, tag=True, frozen=True):
     """What a loaded file is."""
 
-    architecture: str
     name: str
-    about: str  # llama.cpp's line: family, size, number format
     tokens: int  # in the vocabulary
     trained_context: int
     context: int  # at most this many tokens, prompt and answer; 0: only the vocabulary is loaded
-    parameters: int
-    bytes: int
     template: str | None
     bos: int  # -1: none, as all of these
     eos: int
     stops: list[int]  # all tokens that end an answer for llama.cpp
-    adds_bos: bool
     formats: dict[str, int]  # number formats of its tensors, and of how many
-    warnings: list[str]
 
 
 class TokenLists(msgspec.Struct, tag=True, frozen=True):
@@ -118,11 +109,6 @@ class LogProbs(msgspec.Struct, tag=True, frozen=True):
     likeliest: list[bool]
 
 
-class Progress(msgspec.Struct, tag=True, frozen=True):
-    done: int
-    total: int
-
-
 class Token(msgspec.Struct, tag=True, frozen=True):
     id: int
     piece: bytes  # of UTF-8; a character may be spread over several tokens
@@ -140,7 +126,7 @@ class Refusal(msgspec.Struct, tag=True, frozen=True):
 
 
 Request: TypeAlias = Load | Tokenize | Vocabulary | Logits | Score | Begin | Step | Quantize
-Reply: TypeAlias = Facts | TokenLists | Texts | Floats | LogProbs | Progress | Token | Done | Refusal
+Reply: TypeAlias = Facts | TokenLists | Texts | Floats | LogProbs | Token | Done | Refusal
 
 
 def send(pipe: IO[bytes], message: Request | Reply) -> None:
@@ -151,23 +137,11 @@ def send(pipe: IO[bytes], message: Request | Reply) -> None:
     pipe.flush()
 
 
-def receive(pipe: IO[bytes]) -> bytes:
-    """Read one message, undecoded; empty at the end of the pipe, also amid a message."""
+def receive(pipe: IO[bytes], kind: Any) -> Any:
+    """Read one message of a kind, or of one of a union; None at the end of the pipe, also amid a message."""
     head = pipe.read(LENGTH.size)
     if len(head) < LENGTH.size:
-        return b""
+        return None
     (size,) = LENGTH.unpack(head)
     data = pipe.read(size)
-    return data if len(data) == size else b""
-
-
-def request(data: bytes) -> Request:
-    """Decode a request."""
-    decoded: Request = msgspec.msgpack.decode(data, type=Request)
-    return decoded
-
-
-def reply(data: bytes) -> Reply:
-    """Decode a reply."""
-    decoded: Reply = msgspec.msgpack.decode(data, type=Reply)
-    return decoded
+    return msgspec.msgpack.decode(data, type=kind) if len(data) == size else None

@@ -72,16 +72,6 @@ def open_model(path: Path, context: int = 4096, threads: int = 0, *, exact: bool
         yield process.open(path, context, threads, exact=exact)
 
 
-def quantize(source: Path, target: Path, kind: str, threads: int = 0) -> None:
-    """Write a float GGUF file in another number format: a name of QUANTS. Raises as `open_model`."""
-    request = messages.Quantize(str(source), str(target), QUANTS[kind].number, threads or _cores())
-    with started() as process:
-        try:
-            process.ask(request, messages.Done)
-        except BadInput as error:
-            raise BadInput(f"{target.name}: {error.message}.") from error
-
-
 def require() -> None:
     """Check that llama.cpp is installed. Raises EnvironmentTrouble."""
     parts.require("llama_cpp_py_sync")
@@ -90,17 +80,13 @@ def require() -> None:
 class Model:
     """A loaded file. One request at a time: it isn't shared between threads."""
 
-    def __init__(self, process: Process, facts: Facts, threads: int) -> None:
+    def __init__(self, process: Process, facts: Facts) -> None:
         self.facts = facts
-        self.threads = threads
         self._process = process
 
-    def tokenize(
-        self, texts: Sequence[str], *, add_special: bool = True, parse_special: bool = True
-    ) -> list[list[int]]:
+    def tokenize(self, texts: Sequence[str], *, add_special: bool = True) -> list[list[int]]:
         """Return each text's tokens: with what the file prepends, and special tokens known by their text."""
-        request = messages.Tokenize(list(texts), add_special, parse_special)
-        return self._process.ask(request, messages.TokenLists).ids
+        return self._process.ask(messages.Tokenize(list(texts), add_special), messages.TokenLists).ids
 
     def vocabulary(self) -> list[str]:
         """Return every token as the file stores it."""
@@ -113,10 +99,6 @@ class Model:
         """
         reply = self._process.ask(messages.Logits(list(ids), start), messages.Floats)
         return np.frombuffer(reply.data, dtype=np.float32).reshape(reply.rows, reply.columns)
-
-    def log_probs(self, ids: Sequence[int], start: int = 1) -> list[float]:
-        """Return the log-probability (nats) of each token from `start` on, given all before it."""
-        return self._process.ask(messages.Score(list(ids), start), messages.LogProbs).values
 
     def score(self, requests: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[Scored]:
         """Score continuations, each given its context's tokens (at least one), in the order given.
@@ -140,11 +122,10 @@ class Model:
         again. Raises BadInput for a prompt that doesn't fit.
         """
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._process.ask(messages.Begin(list(ids), sampling or Sampling()), messages.Progress)
+        self._process.ask(messages.Begin(list(ids), sampling or Sampling()), messages.Done)
         for count in range(1, min(most, self.facts.context - len(ids)) + 1):
-            token = self._process.exchange(messages.Step())
-            while not isinstance(token, messages.Token):  # first the prompt, a batch at a time
-                token = self._process.exchange(messages.Step())
+            while not isinstance(token := self._process.exchange(messages.Step()), messages.Token):
+                pass  # first the prompt, a batch at a time
             is_last = token.ends or count == most
             text = decoder.decode(b"" if token.ends else token.piece, final=is_last)
             yield Generated(token.id, text, token.ends)
@@ -164,9 +145,17 @@ class Process:
         """Load a file in place of the last one: see `open_model`."""
         request = messages.Load(str(path), context, threads or _cores(), exact)
         try:
-            return Model(self, self.ask(request, Facts), request.threads)
+            return Model(self, self.ask(request, Facts))
         except BadInput as error:
             raise BadInput(f"{path}: {error.message}.") from error
+
+    def quantize(self, source: Path, target: Path, kind: str, threads: int = 0) -> None:
+        """Write a float GGUF file in another number format: a name of QUANTS; the loaded file goes out of memory."""
+        request = messages.Quantize(str(source), str(target), QUANTS[kind].number, threads or _cores())
+        try:
+            self.ask(request, messages.Done)
+        except BadInput as error:
+            raise BadInput(f"{target.name}: {error.message}.") from error
 
     def ask(self, request: messages.Request, kind: type[Answer]) -> Answer:
         """Send a request and return the answer, which is of this kind. Raises as `exchange`."""
@@ -178,12 +167,11 @@ class Process:
         """Send a request and return the answer. Raises BadInput if it is refused, FinetopError for a crash."""
         try:
             messages.send(self.requests, request)
-            data = messages.receive(self.answers)
+            reply: messages.Reply | None = messages.receive(self.answers, messages.Reply)
         except OSError:
-            data = b""
-        if not data:
+            reply = None
+        if reply is None:
             raise self._crash()
-        reply = messages.reply(data)
         if isinstance(reply, messages.Refusal):
             raise BadInput(reply.message)
         return reply

@@ -103,24 +103,16 @@ class Loaded:
     def facts(self) -> Facts:
         """Return what the file is."""
         ids = range(self.tokens)
-        room = ffi.new("char[]", 256)
-        lib.llama_model_desc(self.model, room, len(room))
         return Facts(
-            architecture=self.metadata("general.architecture") or "",
             name=self.metadata("general.name") or "",
-            about=_text(room),
             tokens=self.tokens,
             trained_context=int(lib.llama_model_n_ctx_train(self.model)),
             context=self.room,
-            parameters=int(lib.llama_model_n_params(self.model)),
-            bytes=int(lib.llama_model_size(self.model)),
             template=self.metadata("tokenizer.chat_template"),
             bos=int(lib.llama_vocab_bos(self.vocabulary)),
             eos=int(lib.llama_vocab_eos(self.vocabulary)),
             stops=[number for number in ids if lib.llama_vocab_is_eog(self.vocabulary, number)],
-            adds_bos=bool(lib.llama_vocab_get_add_bos(self.vocabulary)),
             formats=dict(formats),
-            warnings=list(dict.fromkeys(log)),
         )
 
     def metadata(self, key: str) -> str | None:
@@ -129,13 +121,11 @@ class Loaded:
         length = lib.llama_model_meta_val_str(self.model, key.encode(), room, len(room))
         return _text(room) if length >= 0 else None
 
-    def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
-        """Return a text's tokens."""
+    def tokenize(self, text: str, *, add_special: bool) -> list[int]:
+        """Return a text's tokens; special ones are known by their text."""
         raw = text.encode("utf-8", "surrogatepass")
         room = ffi.new("llama_token[]", len(raw) + 8)
-        count = lib.llama_tokenize(
-            self.vocabulary, raw, len(raw), room, len(room), add_special, parse_special
-        )
+        count = lib.llama_tokenize(self.vocabulary, raw, len(raw), room, len(room), add_special, True)
         if count < 0:
             refuse(f"{-count} tokens for {len(raw)} bytes")
         return list(ffi.unpack(room, count)) if count else []
@@ -215,9 +205,7 @@ class Loaded:
         self._require_room(len(ids))
         values: list[float] = []
         likeliest: list[bool] = []
-        at = 0 if self.exact else self._keep(ids, start - 1)
-        if self.exact:
-            self._keep([], 0)
+        at = self._keep([] if self.exact else ids, start - 1)
         size = min(BATCH, self.room)
         while at < len(ids) - 1:  # nothing follows the last one
             part = ids[at : min(at + size, len(ids) - 1)]
@@ -229,8 +217,8 @@ class Loaded:
             at += len(part)
         return LogProbs(values, likeliest)
 
-    def begin(self, ids: list[int], sampling: Sampling) -> tuple[int, int]:
-        """Set a prompt, and how its answer is drawn; return how much of it is cached, and its length."""
+    def begin(self, ids: list[int], sampling: Sampling) -> None:
+        """Set a prompt, and how its answer is drawn."""
         if not ids:
             raise Impossible("a prompt needs a token to begin with")
         self._require_room(len(ids) + 1)
@@ -239,20 +227,17 @@ class Loaded:
             lib.llama_sampler_free(self.sampler)
         self.sampler = sampler_of(sampling)
         # the last token is always read, for its logits
-        common = 0 if self.exact else self._keep(ids, len(ids) - 1)
-        if self.exact:
-            self._keep([], 0)
+        common = self._keep([] if self.exact else ids, len(ids) - 1)
         self.unread, self.pending = ids[common:], -1
-        return common, len(ids)
 
-    def step(self) -> tuple[int, int] | Token:
+    def step(self) -> Token | None:
         """Read a batch of the prompt; once it is read, draw a token."""
         if self.sampler == ffi.NULL:
             raise Impossible("there is no prompt")
         if self.unread:
             part, self.unread = self.unread[:BATCH], self.unread[BATCH:]
             self._read(part, BATCH if self.unread else len(part) - 1)
-            return len(self.cached), len(self.cached) + len(self.unread)
+            return None
         if self.pending >= 0:
             self._require_room(len(self.cached) + 1)
             self._read([self.pending], 0)
@@ -267,12 +252,8 @@ def sampler_of(sampling: Sampling) -> Any:
     if sampling.temperature <= 0:
         lib.llama_sampler_chain_add(chain, lib.llama_sampler_init_greedy())
         return chain
-    if sampling.top_k > 0:
-        lib.llama_sampler_chain_add(chain, lib.llama_sampler_init_top_k(sampling.top_k))
     if sampling.top_p < 1:
         lib.llama_sampler_chain_add(chain, lib.llama_sampler_init_top_p(sampling.top_p, 1))
-    if sampling.min_p > 0:
-        lib.llama_sampler_chain_add(chain, lib.llama_sampler_init_min_p(sampling.min_p, 1))
     lib.llama_sampler_chain_add(chain, lib.llama_sampler_init_temp(sampling.temperature))
     lib.llama_sampler_chain_add(chain, lib.llama_sampler_init_dist(sampling.seed & 0xFFFFFFFF))
     return chain

@@ -38,13 +38,12 @@ def end_with_parent(parent: int) -> None:
 def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     """Answer each request until there are no more."""
     loaded: Loaded | None = None
-    while data := messages.receive(requests):
-        request = messages.request(data)
+    while (request := messages.receive(requests, messages.Request)) is not None:
         try:
-            if isinstance(request, messages.Load):
-                if loaded is not None:
-                    loaded.close()
+            if isinstance(request, messages.Load | messages.Quantize) and loaded is not None:
+                loaded.close()
                 loaded = None
+            if isinstance(request, messages.Load):
                 loaded = Loaded(request.path, request.context, request.threads, exact=request.exact)
                 reply: messages.Reply = loaded.facts()
             elif isinstance(request, messages.Quantize):
@@ -62,13 +61,8 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
 def answer(loaded: Loaded, request: messages.Request) -> messages.Reply:
     """Answer a request to a loaded file. Raises Impossible."""
     match request:
-        case messages.Tokenize(texts, add_special, parse_special):
-            return messages.TokenLists(
-                [
-                    loaded.tokenize(text, add_special=add_special, parse_special=parse_special)
-                    for text in texts
-                ]
-            )
+        case messages.Tokenize(texts, add_special):
+            return messages.TokenLists([loaded.tokenize(text, add_special=add_special) for text in texts])
         case messages.Vocabulary():
             return messages.Texts(loaded.texts())
         case messages.Logits(ids, start):
@@ -77,10 +71,10 @@ def answer(loaded: Loaded, request: messages.Request) -> messages.Reply:
         case messages.Score(ids, start):
             return loaded.score(ids, start)
         case messages.Begin(ids, sampling):
-            return messages.Progress(*loaded.begin(ids, sampling))
+            loaded.begin(ids, sampling)
+            return messages.Done()
         case messages.Step():
-            step = loaded.step()
-            return step if isinstance(step, messages.Token) else messages.Progress(*step)
+            return loaded.step() or messages.Done()
     raise Impossible(f"{type(request).__name__} is no request to a file")
 
 

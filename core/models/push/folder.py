@@ -11,11 +11,11 @@ import msgspec
 from finetop.core.data import hub
 from finetop.core.errors import BadInput
 from finetop.core.models.save import FACTS
-from finetop.core.protocol.messages.push import Card, Kind
+from finetop.core.protocol.messages.push import PICTURE, Card, Kind
 from finetop.core.runtime.files import write_whole
 from finetop.core.wording.units import size_word
 
-README, PICTURE, SCORES = "README.md", "curves.png", ".eval_results/finetop.yaml"
+README, SCORES = "README.md", ".eval_results/finetop.yaml"
 ADAPTER = "adapter_config.json"
 LEFT_OUT = (".cache", ".git")  # of huggingface_hub and git, not of the model
 UNKNOWN = "not known"

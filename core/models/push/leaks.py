@@ -11,18 +11,14 @@ from pathlib import Path
 from typing import Literal
 
 from finetop.core.errors import BadInput
-from finetop.core.models.push.folder import PICTURE
+from finetop.core.protocol.messages.push import PICTURE
 from finetop.core.runtime import secrets
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 # Lists of words and their pieces: some look like keys, and any word may be a user's name
 VOCABULARIES = (
-    "tokenizer.json",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-    "added_tokens.json",
-    "tokenizer.model",
+    *("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt"),
+    *("added_tokens.json", "tokenizer.model"),
 )
 HEADER = 64 << 20  # bytes at a file's beginning that hold metadata: safetensors', GGUF's
 SHORTEST = 5  # letters of a user's or machine's name; a shorter one is a word by chance
@@ -61,10 +57,10 @@ def texts_of(file: Path, name: str) -> Iterator[tuple[str, str, Depth]]:
     if file.suffix == ".safetensors":
         yield f"{name} (its metadata)", metadata_of(file), "text"
         return
-    with file.open("rb") as opened:
-        content = opened.read(HEADER)
     if file.name == PICTURE:
         return
+    with file.open("rb") as opened:
+        content = opened.read(HEADER)
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:

@@ -10,7 +10,7 @@ from finetop.core.protocol.messages.limits import Whole
 from finetop.core.protocol.request import Order
 
 Kind = Literal["adapter", "merged", "gguf"]
-KINDS: tuple[Kind, ...] = ("adapter", "merged", "gguf")
+PICTURE = "curves.png"  # a card's, beside it
 
 
 class PublicScore(msgspec.Struct, frozen=True):
@@ -28,7 +28,7 @@ class Card(msgspec.Struct, frozen=True):
 
     metadata: dict[str, Any]  # of huggingface_hub's ModelCardData
     body: str  # Markdown
-    picture: bytes = b""  # of the curves, a PNG
+    picture: bytes = b""  # of the curves: PICTURE
     scores: list[PublicScore] = []
     datasets: list[str] = []  # on the hub, of which the licences are looked up
 

@@ -1,4 +1,1 @@
-"""The sections of a report, one file each: `TITLE`, and `blocks(told)`, empty if there is nothing to report.
-
-run_page.py sets their order on the page. verdict.py is not a section: it is the top of the page.
-"""
+"""The sections of a report: functions of a run's facts; one without blocks is left out. run_page.py has their order."""

@@ -7,8 +7,6 @@ from finetop.core.report import Block, Facts, Points, Table
 from finetop.core.report.load import RunFacts
 from finetop.core.wording import approaches
 
-TITLE = "Approaches"
-
 
 def blocks(facts: RunFacts) -> tuple[Block, ...]:
     comparison = facts.comparison

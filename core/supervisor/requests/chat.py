@@ -116,13 +116,8 @@ def checkpoint_side(connection: Connection, run_id: int, side: ChatSide) -> Side
         _, path = checks.newest_checkpoint(connection, run_id, candidate["step"])
     label = side.label or (f"{row.name}@{step}" + (f" {side.remedy}" if side.remedy else ""))
     named = msgspec.structs.replace(side, label=label, run=row.name, step=step)
-    place = Place(folder_of(connection, run_id), path, keeps_base(row.method), candidate)
+    place = Place(folder_of(connection, run_id), path, plugins.keeps_base(row.method), candidate)
     return Side(named, place)
-
-
-def keeps_base(method: str) -> bool:
-    """Return whether a method's checkpoint is an adapter; of an unknown one (imported) a whole model is assumed."""
-    return method in plugins.METHODS.names() and plugins.METHODS.load(method).keeps_base
 
 
 def remedy_of(connection: Connection, run_id: int, step: int, name: str) -> dict[str, Any]:

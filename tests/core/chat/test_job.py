@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from finetop.core.chat import job as chat_job, transcript as files
-from finetop.core.chat.asks import Asks
 from finetop.core.chat.generate import Decoder
-from finetop.core.chat.job import Chat, open_sides
+from finetop.core.chat.job import Asks, Chat, open_sides
 from finetop.core.chat.sides import KIND
 from finetop.core.chat.transcript import Prompt, Transcript
 from finetop.core.errors import BadInput, EnvironmentTrouble
@@ -18,7 +17,7 @@ from finetop.core.models.gguf import token_proof, writer as gguf_writer
 from finetop.core.protocol.messages.chat import ChatLine, ChatSettings, ChatSide
 
 ADAPTER, WHOLE = "checkpoints/step-000004", "checkpoints/step-000008"
-LENGTH = 20
+LENGTH = 10
 
 
 def opened(world, *sides):
@@ -33,11 +32,8 @@ def answers(folder, number):
     """Return the text of each side's answer to a prompt, and the lines that end them."""
     lines = [line for line in files.all_answers(folder) if line.number == number]
     ends = {line.side: line for line in lines if line.kind in ("end", "error")}
-    texts = {
-        side: "".join(line.text for line in lines if (line.kind, line.side) == ("text", side))
-        for side in ends
-    }
-    return texts, ends
+    pieces = [(line.side, line.text) for line in lines if line.kind == "text"]
+    return {side: "".join(text for at, text in pieces if at == side) for side in ends}, ends
 
 
 def plain_answer(model, tokenizer, turns, **how):
@@ -63,9 +59,8 @@ def plain(world):
 
     with warnings.catch_warnings(action="ignore"):
         adapter = PeftModel.from_pretrained(load(world.model), world.folder / ADAPTER).eval()
-    return [load(world.model), adapter, load(world.folder / WHOLE)], AutoTokenizer.from_pretrained(
-        world.model
-    )
+    tokenizer = AutoTokenizer.from_pretrained(world.model)
+    return [load(world.model), adapter, load(world.folder / WHOLE)], tokenizer
 
 
 def test_both_sides_answer_as_transformers_does_over_several_turns(world, plain):
@@ -74,7 +69,7 @@ def test_both_sides_answer_as_transformers_does_over_several_turns(world, plain)
     chat, writers, folder = opened(world, *sides)
     assert writers[0].model is writers[1].model  # an adapter and its base are one model in memory
     settings = ChatSettings(system="Be brief.", max_new_tokens=LENGTH)
-    turns = [[("system", "Be brief.")], [("system", "Be brief.")]]
+    turns = [[("system", "Be brief.")] for _ in sides]
     for number, text in enumerate(("Hello there", "And the shop?", "Who?"), 1):
         chat.answer(Prompt(number, text, settings))
         texts, ends = answers(folder, number)
@@ -90,11 +85,8 @@ def test_both_sides_answer_as_transformers_does_over_several_turns(world, plain)
     sampled = ChatSettings(temperature=1.5, top_p=0.9, seed=5, max_new_tokens=LENGTH)
     chat.answer(Prompt(5, "Hello there", sampled, fresh=True))
     how = {"do_sample": True, "temperature": 1.5, "top_p": 0.9, "top_k": 0, "seed": 5}
-    for side in (0, 1):
-        assert (
-            answers(folder, 5)[0][side]
-            == plain_answer(models[side], tokenizer, [("user", "Hello there")], **how)[0]
-        )
+    drawn = [plain_answer(model, tokenizer, [("user", "Hello there")], **how)[0] for model in models[:2]]
+    assert answers(folder, 5)[0] == dict(enumerate(drawn))
     # the prompt as it is
     chat.answer(Prompt(6, "The shop", ChatSettings(max_new_tokens=5, raw=True)))
     ids = tokenizer("The shop", return_tensors="pt")
@@ -119,10 +111,8 @@ def test_a_whole_model_is_beside_its_base_and_what_ends_an_answer(world, plain):
     seen = []
     chat.asks.is_stopped = lambda number: len(seen) >= 7 or bool(seen.append(number))
     chat.answer(Prompt(3, "Hello", ends_never))
-    assert [(end.why, end.tokens) for end in answers(folder, 3)[1].values()] == [
-        ("stopped", 7),
-        ("stopped", 0),
-    ]
+    stopped = [(end.why, end.tokens) for end in answers(folder, 3)[1].values()]
+    assert stopped == [("stopped", 7), ("stopped", 0)]
     chat.asks.is_stopped = lambda number: False
     # longer than the model reads; NaN; a bug: one line each, and the chat goes on
     chat.answer(Prompt(4, "Hello there " * 400, ChatSettings(), fresh=True, sides=[0]))
@@ -150,12 +140,8 @@ def test_text_comes_in_whole_characters(plain):
 def test_a_chat_that_was_started_again_goes_on(world):
     chat, _, folder = opened(world, world.side("base"), world.side("checkpoint", ADAPTER))
     chat.answer(Prompt(1, "One", ChatSettings(max_new_tokens=4)))
-    begun = [
-        ChatLine("prompt", 1.0, number=2, text="Two"),
-        ChatLine("text", 1.0, side=0, number=2, text="par"),
-    ]
-    for line in begun:
-        chat.transcript.write(line)
+    chat.transcript.write(ChatLine("prompt", 1.0, number=2, text="Two"))
+    chat.transcript.write(ChatLine("text", 1.0, side=0, number=2, text="par"))
     again = Chat(chat.writers, chat.transcript, chat.asks)
     again.go_on(files.all_answers(folder))
     assert [[turn.content for turn in turns][:1] for turns in again.turns] == [["One"], ["One"]]

@@ -20,10 +20,8 @@ def test_a_row_has_the_shape_of_its_file(tmp_path):
     pairs = tmp_path / "pairs.jsonl"
     pairs.write_text('\n{"prompt": "a", "completion": "b"}')  # its last line has no end
     append_row(pairs, "Hi", "", "Hello")
-    assert pairs.read_text().splitlines()[1:] == [
-        '{"prompt": "a", "completion": "b"}',
-        '{"prompt":"Hi","completion":"Hello"}',
-    ]
+    _, first, kept = pairs.read_text().splitlines()
+    assert (first, kept) == ('{"prompt": "a", "completion": "b"}', '{"prompt":"Hi","completion":"Hello"}')
     chats = tmp_path / "chats.jsonl"
     chats.write_text('{"prompt": [{"role": "user", "content": "a"}], "completion": [], "x": 1}\n')
     append_row(chats, "Hi", "", "Hello")

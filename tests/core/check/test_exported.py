@@ -125,10 +125,10 @@ def world(tmp_path, tiny_model):
 @pytest.fixture
 def q4_0_is_broken(monkeypatch):
     """Disturb the weights of files in q4_0 after they are quantized."""
-    quantize = convert.quantize
+    quantize = convert.Process.quantize
 
-    def break_it(source, target, kind):
-        quantize(source, target, "f32" if kind == "q4_0" else kind)
+    def break_it(process, source, target, kind):
+        quantize(process, source, target, "f32" if kind == "q4_0" else kind)
         if kind == "q4_0":
             from gguf import GGUFReader
 
@@ -137,7 +137,7 @@ def q4_0_is_broken(monkeypatch):
                 if tensor.data.ndim == 2:
                     tensor.data[:] = torch.randn(tensor.data.shape, generator=generator).numpy()
 
-    monkeypatch.setattr(convert, "quantize", break_it)
+    monkeypatch.setattr(convert.Process, "quantize", break_it)
     monkeypatch.setattr(convert.reference, "WINDOWS", 1)
     monkeypatch.setattr(convert.reference.material, "PROMPTS", ("Who wrote Hamlet?", "What is 17 + 25?"))
 

@@ -101,7 +101,7 @@ def test_what_arrives_is_what_the_dry_run_showed(world, cold_rig, hub, finetop_o
 
 def test_scores_of_benchmarks_are_those_of_completed_ones():
     from finetop.core.protocol.check_result import CheckResult, TaskResult
-    from finetop.core.report.public_scores import public_scores
+    from finetop.core.report.model_card import public_scores
 
     def task(name, n, total):
         return TaskResult(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -59,12 +60,13 @@ def test_a_card_without_bfloat16_gets_no_flash_attention(install, monkeypatch, c
 
 def test_what_is_not_there_is_refused_in_words(install, monkeypatch):
     install(lacks="a C compiler")
-    with pytest.raises(EnvironmentTrouble, match="flex needs a GPU, and this runs on cpu"):
-        attention.kernel_for("flex", "cpu", packs=True)
-    with pytest.raises(EnvironmentTrouble, match="flex needs a C compiler, which this machine lacks"):
-        attention.kernel_for("flex", "cuda:0", packs=True)
-    with pytest.raises(EnvironmentTrouble, match="needs flash-attn, which is not installed"):
-        attention.kernel_for("flash_attention_2", "cuda:0", packs=False)
+    for wanted, device, says in (
+        ("flex", "cpu", "flex needs a GPU, and this runs on cpu"),
+        ("flex", "cuda:0", "flex needs a C compiler, which this machine lacks"),
+        ("flash_attention_2", "cuda:0", "needs flash-attn, which is not installed"),
+    ):
+        with pytest.raises(EnvironmentTrouble, match=says):
+            attention.kernel_for(wanted, device, packs=wanted == "flex")
     monkeypatch.setattr(kernels, "find_spec", lambda _: None)
     with pytest.raises(EnvironmentTrouble, match="liger needs liger-kernel, which is not installed"):
         kernels.require("liger", "cuda:0")
@@ -128,18 +130,11 @@ def test_what_looks_at_a_model_computes_attention_as_the_check_of_a_checkpoint(t
     assert attention.kernel_of(model) == "eager"
     with attention.beside_training(model):
         assert attention.kernel_of(model) == "eager"  # it takes our masks too
-    model.set_attn_implementation("flex_attention")
-    with attention.beside_training(model):
-        assert attention.kernel_of(model) == "sdpa"
-    assert attention.kernel_of(model) == "flex_attention"
-
-
-def test_a_model_without_sdpa_is_looked_at_in_plain_attention():
-    model = made(model_type="gemma2", head_dim=16)
-    model.set_attn_implementation("flex_attention")
-    with attention.beside_training(model):
-        assert attention.kernel_of(model) == "eager"
-    assert attention.kernel_of(model) == "flex_attention"
+    for looked_at, kernel in ((model, "sdpa"), (made(model_type="gemma2", head_dim=16), "eager")):
+        looked_at.set_attn_implementation("flex_attention")
+        with attention.beside_training(looked_at):
+            assert attention.kernel_of(looked_at) == kernel  # Gemma 2 has no sdpa
+        assert attention.kernel_of(looked_at) == "flex_attention"
 
 
 TEXT = "The shop opens at nine, and closes at six. We mend radios, lamps and clocks in the old mill. " * 20
@@ -156,10 +151,6 @@ def answers(model: Any, tokenizer: Any, engine: Any = "exact") -> None:
     assert [len(one) for one in engines.write(model, [[1, 8, 9], [1, 7]], config, engine)] == [3, 3]
 
 
-def continuous_answers(model: Any, tokenizer: Any) -> None:
-    answers(model, tokenizer, "continuous")
-
-
 def surprise(model: Any, tokenizer: Any) -> None:
     class Nobody:
         def write(self, event: Any) -> None:
@@ -169,8 +160,6 @@ def surprise(model: Any, tokenizer: Any) -> None:
 
 
 def paid_answers(model: Any, tokenizer: Any) -> None:
-    from types import SimpleNamespace
-
     from finetop.core.train.trainers import groups
 
     class Theirs:
@@ -183,7 +172,9 @@ def paid_answers(model: Any, tokenizer: Any) -> None:
     trainer._generate_single_turn([[1]])
 
 
-@pytest.mark.parametrize("look", [drift, answers, continuous_answers, surprise, paid_answers])
+@pytest.mark.parametrize(
+    "look", [drift, answers, partial(answers, engine="continuous"), surprise, paid_answers]
+)
 def test_nothing_but_training_computes_flex_attention(look, tiny_model):
     """It compiles for minutes, again for other lengths, and takes no masks of ours."""
     model: Any = AutoModelForCausalLM.from_pretrained(tiny_model).train()

@@ -39,13 +39,12 @@ def test_sizes_that_no_model_has_are_refused(key, tmp_path):
 
 
 def test_weights_are_regular_files(tmp_path):
-    os.mkfifo(tmp_path / "model.safetensors")
-    with pytest.raises(BadInput, match="is not a regular file"):
-        weight_files(tmp_path)
-    (tmp_path / "model.safetensors").unlink()
-    (tmp_path / "model.safetensors").symlink_to("/dev/zero")
-    with pytest.raises(BadInput, match="is not a regular file"):
-        weight_files(tmp_path)
+    file = tmp_path / "model.safetensors"
+    for make in (lambda: os.mkfifo(file), lambda: file.symlink_to("/dev/zero")):
+        make()
+        with pytest.raises(BadInput, match="is not a regular file"):
+            weight_files(tmp_path)
+        file.unlink()
 
 
 def test_tensors_are_counted_before_they_are_read(tmp_path, monkeypatch):

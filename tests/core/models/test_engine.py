@@ -71,16 +71,19 @@ def prompts() -> list[list[int]]:
     return [[1, *torch.randint(5, 200, (n,), generator=some).tolist()] for n in (5, 30, 17, 80, 3, 44)]
 
 
-def greedy(**more: Any) -> Any:
-    return GenerationConfig(do_sample=False, max_new_tokens=10, eos_token_id=ENDS, pad_token_id=0, **more)
+def greedy() -> Any:
+    return GenerationConfig(do_sample=False, max_new_tokens=10, eos_token_id=ENDS, pad_token_id=0)
+
+
+def asked_for() -> list[Any]:
+    return [continuous.GenerationRequest(one, 10) for one in prompts()]
 
 
 @pytest.mark.parametrize("make", [llama, windowed, adapted])
 @pytest.mark.parametrize("held", [10_000, 100])
 def test_answers_are_those_of_the_exact_engine(make, held):
     model = loud(make).train()
-    asked = [continuous.GenerationRequest(one, 10) for one in prompts()]
-    written = continuous.write(model, asked, greedy(), held=held, at_once=64)
+    written = continuous.write(model, asked_for(), greedy(), held=held, at_once=64)
     assert model.training
     assert written == engine.write(model.eval(), prompts(), greedy(), "exact")
     assert len({len(one) for one in written}) > 1 or len(written[0]) == 10
@@ -172,9 +175,8 @@ def test_the_cache_holds_no_more_than_it_may(monkeypatch):
         return begin(self, config, settings)
 
     monkeypatch.setattr(type(model), "init_continuous_batching", noted)
-    asked = [continuous.GenerationRequest(one, 10) for one in prompts()]
     for held in (64, 160, 100_000):
-        continuous.write(model, asked, greedy(), held=held, at_once=64)
+        continuous.write(model, asked_for(), greedy(), held=held, at_once=64)
     longest, every, page = max(len(one) for one in prompts()) + 10, sum(map(len, prompts())), continuous.PAGE
     assert longest < made[0] <= longest + 2 * page
     assert made[1] == 160 + page
@@ -182,39 +184,37 @@ def test_the_cache_holds_no_more_than_it_may(monkeypatch):
 
 
 def test_what_writes_is_chosen_by_device_and_model(monkeypatch):
-    config = LlamaConfig()
-    assert engine.engine_for("auto", "cuda:0", "bfloat16", config) == "exact"  # flash-attn is not installed
-    assert engine.engine_for("continuous", "cpu", "bfloat16", config) == "continuous"
+    def chosen(wanted: Any, device: str, dtype: str, config: Any = None, **more: bool) -> str:
+        return engine.engine_for(wanted, device, dtype, config or LlamaConfig(), **more)
+
+    assert chosen("auto", "cuda:0", "bfloat16") == "exact"  # flash-attn is not installed
+    assert chosen("continuous", "cpu", "bfloat16") == "continuous"
     monkeypatch.setattr(continuous, "has_flash", lambda: True)
-    assert engine.engine_for("auto", "cpu", "bfloat16", config) == "exact"
-    assert (
-        engine.engine_for("vllm", "cuda:0", "bfloat16", config) == "continuous-flash"
-    )  # without copies, for which vLLM is not used
-    assert engine.engine_for("vllm", "cuda:0", "bfloat16", config, copies=True) == "vllm"
-    assert engine.engine_for("auto", "cuda:0", "float32", config) == "exact"  # flash-attn has no such kernels
-    assert engine.engine_for("continuous", "cuda:0", "float32", config) == "continuous"
-    assert engine.engine_for("exact", "cuda:0", "bfloat16", config) == "exact"
-    assert engine.engine_for("auto", "cuda:0", "bfloat16", MambaConfig()) == "exact"
+    assert chosen("auto", "cpu", "bfloat16") == "exact"
+    assert chosen("vllm", "cuda:0", "bfloat16") == "continuous-flash"  # without copies vLLM is not used
+    assert chosen("vllm", "cuda:0", "bfloat16", copies=True) == "vllm"
+    assert chosen("auto", "cuda:0", "float32") == "exact"  # flash-attn has no such kernels
+    assert chosen("continuous", "cuda:0", "float32") == "continuous"
+    assert chosen("exact", "cuda:0", "bfloat16") == "exact"
+    assert chosen("auto", "cuda:0", "bfloat16", MambaConfig()) == "exact"
     monkeypatch.setattr(devices, "has_bfloat16", lambda _: False)  # a T4, on which flash-attn has no kernels
-    assert engine.engine_for("auto", "cuda:0", "float16", config) == "exact"
-    assert engine.engine_for("continuous", "cuda:0", "float16", config) == "continuous"
+    assert chosen("auto", "cuda:0", "float16") == "exact"
+    assert chosen("continuous", "cuda:0", "float16") == "continuous"
     for other, why in ((MambaConfig(), "the code of this model"), (DeepseekV3Config(), "two widths")):
         with pytest.raises(BadInput, match=why):
-            engine.engine_for("continuous", "cpu", "bfloat16", other)
+            chosen("continuous", "cpu", "bfloat16", other)
     with pytest.raises(BadInput, match="vllm does not work with virtual tokens"):
-        engine.engine_for("vllm", "cpu", "float32", config, learned_tokens=True, copies=True)
+        chosen("vllm", "cpu", "float32", learned_tokens=True, copies=True)
     with pytest.raises(BadInput, match="virtual tokens"):
-        engine.engine_for("continuous", "cpu", "bfloat16", config, learned_tokens=True)
+        chosen("continuous", "cpu", "bfloat16", learned_tokens=True)
 
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Return the list of transformers classes that continuous batching builds, each with its own stream as on a GPU."""
     found: list[Any] = []
-    begin, begin_ios = (
-        continuous_api.ContinuousBatchProcessor.__init__,
-        input_outputs.ContinuousBatchingIOs.__init__,
-    )
+    begin = continuous_api.ContinuousBatchProcessor.__init__
+    begin_ios = input_outputs.ContinuousBatchingIOs.__init__
 
     def ios(self: Any, *given: Any, **named: Any) -> None:
         begin_ios(self, *given, **named)
@@ -240,8 +240,7 @@ def test_it_computes_on_the_stream_that_weights_were_written_on(made, monkeypatc
     streams = []
     for module in (continuous_api, model_runner, offloading_manager):
         monkeypatch.setattr(module, "stream_context", lambda stream: streams.append(stream) or nullcontext())
-    asked = [continuous.GenerationRequest(one, 10) for one in prompts()]
-    continuous.write(loud(llama).eval(), asked, greedy(), held=100, at_once=64)
+    continuous.write(loud(llama).eval(), asked_for(), greedy(), held=100, at_once=64)
     assert len(streams) >= 10
     assert set(streams) == {None}
 
@@ -250,14 +249,13 @@ def test_its_cache_goes_when_the_answers_are_there_and_nothing_is_swept(made, mo
     """On a GPU, emptying the cache at each training step returned all memory, which was then allocated again."""
     swept = []
     monkeypatch.setattr(torch.cpu, "empty_cache", lambda: swept.append("memory"), raising=False)
-    asked = [continuous.GenerationRequest(one, 10) for one in prompts()]
     model = loud(llama).eval()
     gc.collect()
     gc.disable()
     try:
         monkeypatch.setattr(gc, "collect", lambda *_: swept.append("garbage"))
         for _ in range(2):
-            continuous.write(model, asked, greedy(), held=1000, at_once=64)
+            continuous.write(model, asked_for(), greedy(), held=1000, at_once=64)
             assert made.pop()() is None
     finally:
         gc.enable()
@@ -281,7 +279,6 @@ def test_a_gpu_that_lacks_memory_is_told_of_by_torch():
 def test_on_a_gpu_it_reads_weights_behind_the_kernels_that_write_them(monkeypatch):
     """The stream is held up, then weights change in place: answers must be those of the new weights."""
     model = loud(llama).to("cuda:0").eval()
-    asked = [continuous.GenerationRequest(one, 10) for one in prompts()]
     before = engine.write(model, prompts(), greedy(), "exact")
     streams = set()
     model.register_forward_pre_hook(lambda *_: streams.add(torch.cuda.current_stream()))
@@ -291,7 +288,7 @@ def test_on_a_gpu_it_reads_weights_behind_the_kernels_that_write_them(monkeypatc
         torch.cuda._sleep(1 << 30)
         for weight in model.parameters():
             weight.mul_(-1.0)
-        written = continuous.write(model, asked, greedy(), held=1000, at_once=64)
+        written = continuous.write(model, asked_for(), greedy(), held=1000, at_once=64)
         assert streams == {mine}
         assert written == engine.write(model, prompts(), greedy(), "exact")
     assert written != before

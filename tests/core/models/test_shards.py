@@ -29,22 +29,14 @@ def run_pair(*arguments, gpus=""):
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    # freed memory is returned at once
+    meeting |= {"CUDA_VISIBLE_DEVICES": gpus, "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
+    heard = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     started = [
         subprocess.Popen(
-            [sys.executable, str(PAIR), *arguments],
-            env={
-                **os.environ,
-                **meeting,
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-                "CUDA_VISIBLE_DEVICES": gpus,
-                "MALLOC_MMAP_THRESHOLD_": str(1 << 20),  # freed memory is returned at once
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+            [sys.executable, str(PAIR), *arguments], env={**os.environ, **meeting, **own}, **heard
         )
-        for rank in range(2)
+        for own in ({"RANK": rank, "LOCAL_RANK": rank} for rank in "01")
     ]
     said = [rank.communicate(timeout=TORCH_LIMIT_S)[0] for rank in started]
     assert [rank.returncode for rank in started] == [0, 0], said

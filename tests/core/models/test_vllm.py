@@ -99,14 +99,11 @@ def test_a_copy_that_new_weights_do_not_reach_is_refused(bench):
         vllm.require_reach(config, "cpu")
 
 
-def test_vllm_that_is_not_there_is_one_line(monkeypatch):
+def test_vllm_that_is_not_there_is_one_line_and_on_a_gpu_it_needs_a_compiler(monkeypatch):
     monkeypatch.setattr(vllm, "find_spec", lambda name: None)
     with pytest.raises(EnvironmentTrouble, match="vllm is not installed") as raised:
         vllm.require("cuda:0")
     assert raised.value.hint == "Install it (pip install 'finetop[vllm]'), or set model.engine to auto."
-
-
-def test_vllm_on_a_gpu_needs_a_compiler(monkeypatch):
     platforms = SimpleNamespace(current_platform=SimpleNamespace(device_type="cuda"))
     monkeypatch.setattr(vllm, "find_spec", lambda name: True)
     monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(platforms=platforms))
@@ -138,9 +135,8 @@ class TestWriting:
             for is_on, longest in ((True, 10), (False, 10), (True, 40)):
                 with nullcontext() if is_on else model.disable_adapter():
                     written = opened.write(model, [(one, longest, ()) for one in asked], ENDS, held=100)
-                    config = GenerationConfig(
-                        do_sample=False, max_new_tokens=longest, eos_token_id=ENDS, pad_token_id=0
-                    )
+                    how = {"do_sample": False, "eos_token_id": ENDS, "pad_token_id": 0}
+                    config = GenerationConfig(**how, max_new_tokens=longest)
                     assert written == engine.write(model, asked, config, "exact"), (is_on, longest)
         assert all(torch.equal(before[name], weight) for name, weight in model.named_parameters())
         assert opened.opened is None and not torch.distributed.is_initialized()

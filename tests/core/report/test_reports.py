@@ -3,6 +3,7 @@
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from functools import cache
 from html.parser import HTMLParser
 
 import msgspec
@@ -108,6 +109,7 @@ class Shape(HTMLParser):
         self.tags.append("<!-- -->")
 
 
+@cache
 def shape_of(text: str) -> list[str]:
     shape = Shape()
     shape.feed(text)
@@ -115,22 +117,20 @@ def shape_of(text: str) -> list[str]:
     return shape.tags
 
 
+@cache
 def written(form: str, text: str, *, checked: bool = True) -> str:
-    page: str = formats.load(form).written(page_of(told(text, checked=checked), 1_790_000_000.0, "1.0"))
-    return page
+    return formats.load(form).written(page_of(told(text, checked=checked), 1_790_000_000.0, "1.0"))
 
 
+@cache
 def tokens_of(text: str) -> list[str]:
     """Return the Markdown tokens of a text; the texts themselves are left out, HTML tags are not."""
     token_types = []
     for token in MarkdownIt("gfm-like", {"linkify": False}).parse(text):
         token_types.append(token.type)
         token_types += shape_of(token.content) if token.type == "html_block" else []
-        token_types += [
-            child.type
-            for child in token.children or ()
-            if child.type not in ("text", "text_special", "softbreak")
-        ]
+        kinds = [child.type for child in token.children or ()]
+        token_types += [kind for kind in kinds if kind not in ("text", "text_special", "softbreak")]
     return token_types
 
 
@@ -144,6 +144,7 @@ def test_no_text_becomes_markup_of_the_page(text):
     assert not _OBEYED.search(card(text))
 
 
+@cache
 def card(text):
     """Return the body of a model card whose run has this string as every outside text, and a row of data."""
     facts = told(text)

@@ -12,7 +12,7 @@ from finetop.core.check import bisect
 from finetop.core.protocol import check_result
 from finetop.core.protocol.runs import RemedyRow
 from finetop.core.report import Bars
-from finetop.core.report.sections.tasks import tasks
+from finetop.core.report.sections.check import tasks
 from finetop.core.store.triage import facts_of
 from finetop.core.wording import remedies, verdicts
 

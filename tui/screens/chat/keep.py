@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from finetop.core.chat.keep import ENDINGS
 from finetop.core.errors import BadInput
 from finetop.core.protocol.messages.chat import KeepAnswer
 from finetop.core.runtime.files import given_path
@@ -20,10 +21,8 @@ from finetop.tui.widgets.app_screen import AppScreen
 from finetop.tui.widgets.entry import Entry, entry_of
 from finetop.tui.widgets.frame import Answer
 
-Redraw = Callable[[], object]
 
-
-def ask_where(screen: AppScreen[Any], state: ChatState, redraw: Redraw) -> None:
+def ask_where(screen: AppScreen[Any], state: ChatState, redraw: Callable[[], object]) -> None:
     """Ask where the chosen answer is kept."""
     host = host_of(screen)
     turn, answer = state.turn, state.answer
@@ -46,7 +45,9 @@ def ask_where(screen: AppScreen[Any], state: ChatState, redraw: Redraw) -> None:
     screen.bottom.ask(question, answers, leave="cancel")
 
 
-def _ask_file(screen: AppScreen[Any], state: ChatState, keep: KeepAnswer, redraw: Redraw) -> None:
+def _ask_file(
+    screen: AppScreen[Any], state: ChatState, keep: KeepAnswer, redraw: Callable[[], object]
+) -> None:
     host = host_of(screen)
     is_here = files_are_here(host)
     name = keep.run.rpartition(":")[2]
@@ -56,7 +57,7 @@ def _ask_file(screen: AppScreen[Any], state: ChatState, keep: KeepAnswer, redraw
             path = given_path(text)
         except BadInput as error:
             return clean_line(str(error))
-        if path.suffix not in (".jsonl", ".ndjson"):
+        if path.suffix not in ENDINGS:
             return "a test file of JSON lines ends in .jsonl"
         return "" if is_here or path.is_absolute() else "a file on another machine needs its absolute path"
 

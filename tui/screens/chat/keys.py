@@ -20,7 +20,7 @@ KEEP = Key("w", "keep", "keep", _KEEP)
 SETTINGS = Key("s", "settings", "settings", "system prompt, temperature, top_p, seed, length")
 _MODEL = "another model on the chosen side: a run, checkpoint, remedy, GGUF file or endpoint"
 MODEL = Key("m", "model", "model", _MODEL)
-SIDE = Key("tab,shift+tab", "other side", "side", "the other side")
+SIDE = Key("tab,shift+tab", "other side", "choose(0)", "the other side")
 LEFT = Key("left,h", "", "choose(-1)", "the left side", sign="←→")
 RIGHT = Key("right,l", "", "choose(1)", "the right side")
 FULL = Key("z", "full screen", "full", "the chosen side alone, or both")

@@ -23,7 +23,7 @@ from finetop.tui.keys import bindings
 from finetop.tui.paths import completed
 from finetop.tui.screens.pages import TYPED_BESIDE, TablePage
 from finetop.tui.screens.shared.run_status import forgot
-from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, leaf, padded
+from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, has_words, leaf, padded
 from finetop.tui.widgets.table import Table
 
 MOST_RUNS = 50
@@ -62,12 +62,8 @@ def of_run(detail: RunDetail) -> list[Choice]:
 def of_remedies(rows: Sequence[RemedyRow]) -> list[Choice]:
     """Return the remedies that were tried."""
     tried = [row for row in rows if row.verdict in ("ok", "regressed", "no_verdict") and not row.why_not]
-    return [
-        Choice(
-            ChatSide(row.label, "checkpoint", step=row.step, remedy=row.name), remedies.verdict(row), REMEDIES
-        )
-        for row in tried
-    ]
+    sides = [ChatSide(row.label, "checkpoint", step=row.step, remedy=row.name) for row in tried]
+    return [Choice(side, remedies.verdict(row), REMEDIES) for side, row in zip(sides, tried, strict=True)]
 
 
 def of_others(rows: Sequence[RunRow], run: str, machine: str, now: float) -> list[Choice]:
@@ -104,16 +100,6 @@ def typed_model(text: str, folder: Path | None) -> ChatSide | None:
     if at and run and step.isdecimal():
         return ChatSide(text, "checkpoint", run=run, step=int(step))
     return None
-
-
-def narrowed(choices: Sequence[Choice], text: str) -> list[Choice]:
-    """Return the choices with all words of a text in label or description."""
-    words = text.casefold().split()
-    return [
-        choice
-        for choice in choices
-        if all(word in f"{choice.model.label} {choice.about} {choice.of}".casefold() for word in words)
-    ]
 
 
 class ModelsPage(TablePage["ChatSide | None"], inherit_bindings=False):
@@ -174,7 +160,11 @@ class ModelsPage(TablePage["ChatSide | None"], inherit_bindings=False):
         self._list(text, self.query_one(Table).cursor)
 
     def _list(self, text: str, at: int = 0) -> None:
-        self._listed = narrowed(self._all, text)
+        self._listed = [
+            choice
+            for choice in self._all
+            if has_words(f"{choice.model.label} {choice.about} {choice.of}", text)
+        ]
         try:
             model = self._typed(text)
         except BadInput:

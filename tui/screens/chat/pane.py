@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from finetop.core.protocol.messages.chat import ChatSettings
 from finetop.core.protocol.runs import Failed, Lost, Queued, Running
 from finetop.core.text import clean_line, counted
 from finetop.core.wording.durations import clock, long_span
 from finetop.tui.screens.chat import prompt_entry
-from finetop.tui.screens.chat.state import RAW_TOKENS, Answer, ChatState, Turn
+from finetop.tui.screens.chat.state import LIMIT, RAW_TOKENS, Answer, ChatState, Turn
 from finetop.tui.screens.chat.status import side_title, waiting_words
 from finetop.tui.text import (
     CURSOR,
@@ -24,23 +22,8 @@ from finetop.tui.text import (
     wrapped,
 )
 
-LIMIT = 1 << 22  # bytes of a line of an answer that are shown
 EARLIER_ROWS = 3  # of a prompt above its answer
 GREEDY = "temperature 0, greedy"
-
-
-@dataclass
-class Wrapped:
-    """The rows of each turn's texts, kept for as long as neither the text nor the width changes."""
-
-    rows: dict[tuple[str, int, int], tuple[int, int, list[str]]] = field(default_factory=dict)
-
-    def of(self, kind: str, side: int, number: int, text: str, width: int) -> list[str]:
-        key, length = (kind, side, number), len(text)
-        held = self.rows.get(key)
-        if held is None or held[:2] != (length, width):
-            held = self.rows[key] = (length, width, wrapped(text, width, limit=LIMIT))
-        return held[2]
 
 
 # --- above the panes -------------------------------------------------------------------------------------------
@@ -106,12 +89,10 @@ def settings_line(settings: ChatSettings, width: int) -> Line:
 # --- a side ----------------------------------------------------------------------------------------------------
 
 
-def side_lines(
-    state: ChatState, at: int, wrapped_rows: Wrapped, *, width: int, height: int, now: float
-) -> list[Line]:
+def side_lines(state: ChatState, at: int, *, width: int, height: int, now: float) -> list[Line]:
     """Return a side's pane in `height` rows: its title, and the turns in view."""
     side = state.sides[at]
-    lines = body_lines(state, at, wrapped_rows, width)
+    lines = body_lines(state, at, width)
     room = max(1, height - 1)
     top = max(0, len(lines) - room) if side.first is None else min(side.first, max(0, len(lines) - room))
     if side.first is not None:
@@ -120,31 +101,31 @@ def side_lines(
     return [side_title(state, at, width, where if side.first is not None else "", now), *shown]
 
 
-def scrolled(state: ChatState, at: int, wrapped_rows: Wrapped, rows: int, *, width: int, height: int) -> bool:
+def scrolled(state: ChatState, at: int, rows: int, *, width: int, height: int) -> bool:
     """Scroll a side's pane by some rows; at its end it follows what is written. Return whether anything moved."""
     side = state.sides[at]
-    last = max(0, len(body_lines(state, at, wrapped_rows, width)) - (height - 1))
+    last = max(0, len(body_lines(state, at, width)) - (height - 1))
     first = last if side.first is None else side.first
     to = min(max(0, first + rows), last)
     side.first = None if to == last else to
     return to != first
 
 
-def row_of_turn(state: ChatState, at: int, wrapped_rows: Wrapped, width: int) -> int:
+def row_of_turn(state: ChatState, at: int, width: int) -> int:
     """Return the row at which the chosen turn begins."""
     rows = 0
     for turn in state.turns:
         if turn is state.turn:
             break
-        rows += len(_aligned_lines(state, turn, at, wrapped_rows, width))
+        rows += len(_aligned_lines(state, turn, at, width))
     return rows
 
 
-def body_lines(state: ChatState, at: int, wrapped_rows: Wrapped, width: int) -> list[Line]:
+def body_lines(state: ChatState, at: int, width: int) -> list[Line]:
     """Return all of a side's turns, then the prompts that were not sent yet."""
     lines: list[Line] = []
     for turn in state.turns:
-        lines += _aligned_lines(state, turn, at, wrapped_rows, width)
+        lines += _aligned_lines(state, turn, at, width)
     for ask in state.unsent:
         lines += _prompt_lines(ask.text, (" ", ""), width)
         words = "sending …"
@@ -160,16 +141,16 @@ def body_lines(state: ChatState, at: int, wrapped_rows: Wrapped, width: int) -> 
     return lines or _empty_lines(state, at, width)
 
 
-def _aligned_lines(state: ChatState, turn: Turn, at: int, wrapped_rows: Wrapped, width: int) -> list[Line]:
+def _aligned_lines(state: ChatState, turn: Turn, at: int, width: int) -> list[Line]:
     """Return a turn's lines, as many as on the side beside it, so that the next prompt is on the same row."""
-    lines = _turn_lines(state, turn, at, wrapped_rows, width)
+    lines = _turn_lines(state, turn, at, width)
     if turn is state.turns[-1]:
         return lines
-    beside = [len(_turn_lines(state, turn, side, wrapped_rows, own)) for side, own in enumerate(state.widths)]
+    beside = [len(_turn_lines(state, turn, side, own)) for side, own in enumerate(state.widths)]
     return [*lines, *[()] * (max(beside, default=0) - len(lines))]
 
 
-def _turn_lines(state: ChatState, turn: Turn, at: int, wrapped_rows: Wrapped, width: int) -> list[Line]:
+def _turn_lines(state: ChatState, turn: Turn, at: int, width: int) -> list[Line]:
     answer = turn.answers.get(at)
     if answer is None:  # put to the other side alone
         return []
@@ -184,8 +165,7 @@ def _turn_lines(state: ChatState, turn: Turn, at: int, wrapped_rows: Wrapped, wi
             ((" expected  " if not row else " " * 11, "dim"), (text, "dim"))
             for row, text in enumerate(expected)
         ]
-    rows = wrapped_rows.of("answer", at, turn.number, answer.text, width - 3) if answer.pieces else []
-    lines += [((f" {row}", ""),) for row in rows]
+    lines += [((f" {row}", ""),) for row in answer.rows(width - 3)]
     return [*lines, *_ending_lines(state, answer, width), ()]
 
 

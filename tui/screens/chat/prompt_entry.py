@@ -1,4 +1,4 @@
-"""A prompt being typed: several lines of text, what each key does to them, and how they are drawn."""
+"""A prompt being typed: what each key does to it and to the chat, and how its lines are drawn."""
 
 from __future__ import annotations
 
@@ -7,12 +7,40 @@ from dataclasses import replace
 from rich.cells import cell_len
 
 from finetop.core.text import clean
+from finetop.tui.screens.chat.state import ChatState
 from finetop.tui.text import Line
 from finetop.tui.widgets import entry as one_line
 from finetop.tui.widgets.entry import Entry
 
 LIMIT = 100_000  # characters; a longer paste is cut
-NEWLINE = "ctrl+j"
+
+
+def press(state: ChatState, key: str, character: str | None) -> str:
+    """Change the state as a key says; return a message for the user, or an empty string."""
+    match key:
+        case "enter":
+            return "" if state.to_send() is not None else "nothing to send: type a prompt first."
+        case (
+            "escape"
+        ):  # leave the line to the other keys; a prompt stays on it, a reference answer is dropped
+            state.is_typing = False
+            if state.keeping is not None:
+                state.keeping, state.entry = None, Entry()
+        case "up" | "down":
+            return _up_or_down(state, -1 if key == "up" else 1)
+        case _:
+            state.entry = typed(state.entry, key, character) or state.entry
+    return ""
+
+
+def _up_or_down(state: ChatState, by: int) -> str:
+    """Move to another line of the text, else to an earlier or later prompt."""
+    entry = moved(state.entry, by)
+    if entry is not None:
+        state.entry = entry
+    elif state.keeping is None and not state.recall(by):
+        return "no earlier prompt." if by < 0 else "no later prompt."
+    return ""
 
 
 def typed(entry: Entry, key: str, character: str | None) -> Entry | None:

@@ -15,7 +15,7 @@ from finetop.core.text import clean_line, count, counted
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, moves
 from finetop.tui.screens.pages import TablePage
-from finetop.tui.text import Line, cursor_mark, cut_end, padded, paragraph, rule
+from finetop.tui.text import Line, cursor_mark, cut_end, has_words, padded, paragraph, rule
 from finetop.tui.theme import StyleName
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
@@ -31,11 +31,8 @@ _EXPECTED = 24  # least cells
 
 def matching(prompts: Sequence[ChatPrompt], text: str) -> list[ChatPrompt]:
     """Return the prompts that have all words of a text in label, text or expected answer."""
-    words = text.casefold().split()
     return [
-        prompt
-        for prompt in prompts
-        if all(word in f"{prompt.label} {prompt.text} {prompt.expected}".casefold() for word in words)
+        prompt for prompt in prompts if has_words(f"{prompt.label} {prompt.text} {prompt.expected}", text)
     ]
 
 
@@ -79,16 +76,13 @@ class PromptsPage(TablePage["ChatPrompt | None"], inherit_bindings=False):
 
     def _show(self) -> None:
         self._listed = matching(self._all or (), self._filter)
-        every = len(self._all or ())
-        aside = (
-            f"{count(len(self._listed))} of {counted(every, 'prompt')}"
-            if self._filter
-            else counted(every, "prompt")
-        )
+        aside = counted(len(self._all or ()), "prompt")
         if self._trouble or self._all is None:
             aside = "" if self._trouble else "loading …"
-        elif not every:
+        elif not self._all:
             aside = "none: the recipe names no prompts or test file, and no check has lost items"
+        elif self._filter:
+            aside = f"{count(len(self._listed))} of {aside}"
         self.show_title("Prompts at hand", aside)
         self.query_one(Table).show(len(self._listed))
         self._show_whole()

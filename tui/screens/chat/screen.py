@@ -16,6 +16,9 @@ from textual.css.query import NoMatches
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.chat import (
     AskChat,
+    ChatPrompt,
+    ChatSettings,
+    ChatSide,
     CloseChat,
     StopAnswers,
 )
@@ -23,12 +26,13 @@ from finetop.core.protocol.runs import Queued
 from finetop.tui.app_interface import ChatStart, Host, host_of
 from finetop.tui.keys import NO_MORE, rows_of
 from finetop.tui.save import Sheet
-from finetop.tui.screens.chat import pages, pane, prompt_entry
-from finetop.tui.screens.chat.exchange import AWAY_S
+from finetop.tui.screens.chat import pane, prompt_entry
 from finetop.tui.screens.chat.keep import ask_where, send_reference
 from finetop.tui.screens.chat.keys import KEYS, footer_keys, next_lines
-from finetop.tui.screens.chat.prompt_line import press
-from finetop.tui.screens.chat.session import Session
+from finetop.tui.screens.chat.models_page import ModelsPage
+from finetop.tui.screens.chat.prompts_page import PromptsPage
+from finetop.tui.screens.chat.session import AWAY_S, Session
+from finetop.tui.screens.chat.settings_page import SettingsPage
 from finetop.tui.screens.chat.state import BASE, ChatState
 from finetop.tui.screens.shared.run_actions import send
 from finetop.tui.widgets.app_screen import AppScreen
@@ -60,7 +64,6 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
         self._joins = start.joins
         if start.at_hand is not None:
             self.state.put_at_hand(start.at_hand)
-        self._wrapped = pane.Wrapped()
         self._key_at = 0.0
 
     def compose(self) -> ComposeResult:
@@ -101,8 +104,7 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
             self._redraw()
 
     def _redraw(self) -> None:
-        state, now = self.state, host_of(self).now()
-        width = self.size.width
+        state, now, width = self.state, host_of(self).now(), self.size.width
         self.query_one("#title", Lines).show((pane.title_line(state, width, now),))
         self.query_one("#settings", Lines).show((pane.settings_line(state.settings, width),))
         prompt = self.query_one("#prompt", Lines)
@@ -116,14 +118,12 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
             part.display = at < len(state.sides) and (not state.is_full or at == state.chosen)
             if part.display and part.size.height:
                 size = {"width": self._side_width(at), "height": part.room.height}
-                part.show(pane.side_lines(state, at, self._wrapped, now=now, **size))
-        bottom = self.bottom
-        bottom.is_typed_above = state.is_typing
-        bottom.offer(next_lines(state), footer_keys(state))
+                part.show(pane.side_lines(state, at, now=now, **size))
+        self.bottom.is_typed_above = state.is_typing
+        self.bottom.offer(next_lines(state), footer_keys(state))
 
     def _tick(self) -> None:
-        state = self.state
-        if not state.is_over and (state.ends_at or state.is_waiting):
+        if not self.state.is_over and (self.state.ends_at or self.state.is_waiting):
             self.redraw()
 
     # --- what happens ---------------------------------------------------------------------------------
@@ -183,8 +183,8 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
         event.stop()
         event.prevent_default()
         if event.key == "enter" and state.keeping is not None:
-            send_reference(self, self.state)
-        elif message := press(state, event.key, event.character):
+            send_reference(self, state)
+        elif message := prompt_entry.press(state, event.key, event.character):
             host_of(self).say(message)
         self.session.put_prompts()
         self.redraw()
@@ -212,21 +212,41 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
             self.redraw()
 
     def action_prompts(self) -> None:
-        pages.pick_prompt(self, self.state, self.redraw)
+        def picked(prompt: ChatPrompt | None) -> None:
+            if prompt is not None and not self.state.is_closed:
+                self.state.put_at_hand(prompt)
+            self.redraw()
+
+        self.app.push_screen(PromptsPage(self.state.run), picked)
 
     def action_settings(self) -> None:
-        pages.change_settings(self, self.state, self.redraw)
+        def changed(settings: ChatSettings | None) -> None:
+            self.state.settings = settings or self.state.settings
+            self.redraw()
+
+        self.app.push_screen(SettingsPage(self.state.settings), changed)
 
     def action_model(self) -> None:
-        pages.choose_model(
-            self, self.state, lambda sides: self.attend(partial(self.session.open_anew, sides))
-        )
+        """Open another chat, with another model on the chosen side."""
+        at, sides = self.state.chosen, self._open_models()
+
+        def chosen(model: ChatSide | None) -> None:
+            if model is not None:
+                self._open_anew([*sides[:at], model, *sides[at + 1 :]])
+
+        self.app.push_screen(ModelsPage(self.state.run, sides[at].label), chosen)
+
+    def _open_models(self) -> list[ChatSide]:
+        return [side.model for side in self.state.sides]
+
+    def _open_anew(self, sides: list[ChatSide], *, on_cpu: bool = False) -> None:
+        self.attend(partial(self.session.open_anew, sides, on_cpu=on_cpu))
 
     def action_fresh(self) -> None:
         """Begin a new conversation with the next prompt; instead of one that was left open: a new chat."""
         state = self.state
         if state.left_open is not None:
-            self.attend(partial(self.session.open_anew, self._models))
+            self._open_anew(self._models)
         elif state.is_closed:
             host_of(self).say("the chat has ended: R opens it again.")
         else:
@@ -245,25 +265,20 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
         ask_where(self, self.state, self.redraw)
 
     def action_on_cpu(self) -> None:
-        state = self.state
-        if not isinstance(state.job, Queued):
+        if not isinstance(self.state.job, Queued):
             host_of(self).say("the chat has started: only one that waits can change to the CPU.")
             return
-        self.attend(partial(self.session.open_anew, [side.model for side in state.sides], on_cpu=True))
+        self._open_anew(self._open_models(), on_cpu=True)
 
     def action_again(self) -> None:
-        state = self.state
-        if not state.is_over and not state.trouble:
+        if not self.state.is_over and not self.state.trouble:
             host_of(self).say("the chat is open.")
             return
-        self.attend(partial(self.session.open_anew, [side.model for side in state.sides]))
-
-    def action_side(self) -> None:
-        self.action_choose(-1 if self.state.chosen else 1)
+        self._open_anew(self._open_models())
 
     def action_choose(self, direction: int) -> None:
-        """Choose the left or upper side (-1), or the right or lower one (1)."""
-        at = max(0, direction)
+        """Choose the left or upper side (-1), the right or lower one (1), or the other one (0)."""
+        at = max(0, direction) if direction else 1 - self.state.chosen
         if at == self.state.chosen or at >= len(self.state.sides):
             host_of(self).say(NO_MORE)
             return
@@ -284,7 +299,7 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
             host_of(self).say(NO_MORE)
             return
         for at, side in enumerate(self.state.sides):
-            side.first = pane.row_of_turn(self.state, at, self._wrapped, self._side_width(at))
+            side.first = pane.row_of_turn(self.state, at, self._side_width(at))
         self.redraw()
 
     # --- scrolling ------------------------------------------------------------------------------------
@@ -300,7 +315,7 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
 
     def _scroll(self, at: int, rows: int) -> None:
         size = {"width": self._side_width(at), "height": self._side_part(at).room.height}
-        if pane.scrolled(self.state, at, self._wrapped, rows, **size):
+        if pane.scrolled(self.state, at, rows, **size):
             self.redraw()
         else:
             host_of(self).say(NO_MORE)

@@ -1,4 +1,7 @@
-"""A chat from its opening to its end: opened or taken up, attended by an exchange, closed with the screen."""
+"""A chat from its opening to its end: opened or taken up, read and asked, closed with the screen.
+
+A dropped link or a killed supervisor ends neither the chat nor its reading.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,26 @@ from dataclasses import dataclass
 import msgspec
 
 from finetop.core.errors import BadInput, FinetopError, NoSupervisor, Refused
-from finetop.core.protocol.messages.chat import AskChat, ChatOpened, ChatSide, CloseChat, OpenChat
+from finetop.core.protocol.messages.chat import (
+    WAIT_S,
+    AskChat,
+    ChatOpened,
+    ChatPiece,
+    ChatSide,
+    CloseChat,
+    OpenChat,
+    ReadChat,
+)
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.request import Answer, Request
 from finetop.core.protocol.runs import JobRow, RunDetail
-from finetop.tui.app_interface import Host
-from finetop.tui.screens.chat.exchange import AGAIN_S, FAR_PACE_S, PACE_S, Exchange
+from finetop.tui.app_interface import Asker, Host
 from finetop.tui.screens.chat.state import USUAL_SIDES, ChatState
+
+PACE_S, FAR_PACE_S = 0.4, 1.0  # between two pictures, here and over a link
+AGAIN_S = 0.6  # between two attempts to reach the supervisor
+MOST_TAKEN = 8  # numbers that other clients' prompts may have, which the transcript does not show yet
+AWAY_S = 600.0  # without a key: reading ends, so that a forgotten screen does not hold a GPU
 
 
 def open_chats(detail: RunDetail) -> list[JobRow]:
@@ -48,27 +64,26 @@ def keys_of(sides: Sequence[ChatSide]) -> dict[str, str]:
 
 @dataclass
 class Session:
-    """The chat of one screen."""
+    """The chat of one screen: its transcript comes over a connection of its own, prompts go over the app's."""
 
     host: Host
     state: ChatState
     changed: Callable[[], object]
-    is_away: Callable[[], bool]
+    is_away: Callable[[], bool]  # whether nobody has pressed a key for long
     refused: Callable[[AskChat, FinetopError], object]
 
     def __post_init__(self) -> None:
-        self.exchange: Exchange | None = None
+        self._stirred = asyncio.Event()  # a key was pressed
+        self._has_unsent = asyncio.Event()
         self._is_ended = False
 
     def stir(self) -> None:
         """Read on, if reading ended because nobody was there."""
-        if self.exchange is not None:
-            self.exchange.stirred.set()
+        self._stirred.set()
 
     def put_prompts(self) -> None:
         """Put what is on the list of unsent prompts."""
-        if self.exchange is not None:
-            self.exchange.has_unsent.set()
+        self._has_unsent.set()
 
     async def begin(self, models: Sequence[ChatSide], *, joins: bool = False) -> None:
         """Open a chat with these models, or the usual ones; if one is open, offer that instead, or join it."""
@@ -126,33 +141,97 @@ class Session:
             try:
                 answer = await self.host.ask(request)
             except NoSupervisor:
-                self.state.is_cut = True
-                self.changed()
-                await asyncio.sleep(AGAIN_S)
+                await self._wait_to_reconnect()
             else:
                 self.state.is_cut = False
                 return answer
 
+    async def _wait_to_reconnect(self) -> None:
+        self._show_cut(is_cut=True)
+        await asyncio.sleep(AGAIN_S)
+
+    def _show_cut(self, *, is_cut: bool) -> None:
+        if self.state.is_cut != is_cut:
+            self.state.is_cut = is_cut
+            self.changed()
+
     async def _attend(self) -> None:
         """Read the transcript and put the prompts until the chat has ended."""
-        host, state = self.host, self.state
-        state.is_typing = True
-        is_far = any(home.link is not None for home in host.homes)
-        pace_s = FAR_PACE_S if is_far else PACE_S
-        exchange = Exchange(host, host.own_asker(), state, self.changed, self.is_away, self.refused, pace_s)
-        self.exchange = exchange
-        exchange.has_unsent.set()
+        self.state.is_typing = True
+        self._has_unsent.set()
         self.changed()
-        sending = asyncio.ensure_future(exchange.send())
+        asker, sending = self.host.own_asker(), asyncio.ensure_future(self._send())
         try:
-            await exchange.read()
-            state.is_typing = False
+            await self._read(asker)
+            self.state.is_typing = False
             self.changed()
         except FinetopError as error:
             self._show_trouble(error)
         finally:
             sending.cancel()
-            exchange.asker.close()
+            asker.close()
+
+    async def _read(self, asker: Asker) -> None:
+        """Read until the chat has ended, from the offset that was reached. Raises FinetopError if it is refused."""
+        state = self.state
+        assert state.job_id is not None
+        pace_s = FAR_PACE_S if any(home.link is not None for home in self.host.homes) else PACE_S
+        while True:
+            if self.is_away() and not state.is_answering:
+                await self._sleep()
+            try:
+                wait_s = 0.0 if state.job is None else WAIT_S  # its state is shown first
+                piece: ChatPiece = await asker.ask(ReadChat(state.run, state.job_id, state.offset, wait_s))
+            except NoSupervisor:
+                await self._wait_to_reconnect()
+                continue
+            is_new = bool(piece.lines) or piece.state != state.job
+            state.offset, state.job = piece.next, piece.state
+            state.feed(piece.lines, self.host.now())
+            self._show_cut(is_cut=False)
+            if is_new:
+                self.changed()
+            if state.is_over and not piece.lines:
+                return
+            await asyncio.sleep(pace_s)
+
+    async def _sleep(self) -> None:
+        """Wait for a key."""
+        self.state.is_asleep = True
+        self.changed()
+        self._stirred.clear()
+        await self._stirred.wait()
+        self.state.is_asleep = False
+        self.changed()
+
+    async def _send(self) -> None:
+        """Put each prompt in turn; over a link that breaks it is sent again: the job takes a number once."""
+        state, taken = self.state, 0
+        while True:
+            await self._has_unsent.wait()
+            self._has_unsent.clear()
+            while (ask := self._next()) is not None:
+                try:
+                    await self.host.ask(ask)
+                except NoSupervisor:
+                    await self._wait_to_reconnect()
+                except FinetopError as error:
+                    if isinstance(error, Refused) and taken < MOST_TAKEN:
+                        taken += 1
+                        state.renumber()
+                        continue
+                    state.unsent = [other for other in state.unsent if other.number != ask.number]
+                    self.refused(ask, error)
+                else:
+                    taken = 0
+                    state.accepted.add(ask.number)
+                    self.changed()
+
+    def _next(self) -> AskChat | None:
+        state = self.state
+        if state.is_over:
+            return None
+        return next((ask for ask in state.unsent if ask.number not in state.accepted), None)
 
     def _show_trouble(self, error: FinetopError) -> None:
         self.state.trouble, self.state.is_typing = str(error), False

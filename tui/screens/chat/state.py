@@ -16,9 +16,11 @@ from finetop.core.protocol.messages.chat import (
     KeepAnswer,
 )
 from finetop.core.protocol.runs import Ended, JobRow, State
+from finetop.tui.text import wrapped
 from finetop.tui.widgets.entry import Entry, entry_of
 
 BASE, TUNED = ChatSide("base", "base"), ChatSide("tuned", "checkpoint")
+LIMIT = 1 << 22  # bytes of a line of an answer that are shown
 RAW_TOKENS = 64  # of an answer to an item that is put without the chat template
 USUAL_SIDES = (BASE, TUNED)
 
@@ -33,12 +35,21 @@ class Answer:
     last_at: float = 0.0
     end: ChatLine | None = None
     error: str = ""
+    _rows: list[str] = field(default_factory=list)
+    _rows_of: tuple[int, int] = (0, 0)  # length of the text, and width, that they are for
 
     @property
     def text(self) -> str:
         if len(self.pieces) > 1:
             self.pieces = ["".join(self.pieces)]
         return self.pieces[0] if self.pieces else ""
+
+    def rows(self, width: int) -> list[str]:
+        """Return the text in rows, which are kept for as long as neither the text nor the width changes."""
+        text = self.text
+        if text and self._rows_of != (len(text), width):
+            self._rows, self._rows_of = wrapped(text, width, limit=LIMIT), (len(text), width)
+        return self._rows
 
     @property
     def is_over(self) -> bool:
@@ -155,7 +166,11 @@ class ChatState:
     @property
     def answer(self) -> Answer | None:
         """The chosen side's answer of the chosen turn."""
-        return None if self.turn is None else self.turn.answers.get(self.chosen)
+        return self.answer_of(self.chosen)
+
+    def answer_of(self, side: int) -> Answer | None:
+        """Return a side's answer of the chosen turn."""
+        return None if self.turn is None else self.turn.answers.get(side)
 
     @property
     def next_number(self) -> int:

@@ -36,13 +36,10 @@ def _model_detail(state: ChatState, at: int) -> str:
     model = state.sides[at].model
     match model.kind:
         case "checkpoint":
-            run = (
-                ""
-                if model.run in ("", model.label, state.run.rpartition(":")[2])
-                else f"{clean_line(model.run)} "
-            )
+            is_said = model.run in ("", model.label, state.run.rpartition(":")[2])
+            run = "" if is_said else clean_line(model.run)
             step = f"step {count(model.step)}" if model.step is not None else ""
-            return "" if step == model.label else f"{run}{step}".strip()
+            return "" if step == model.label else f"{run} {step}".strip()
         case "endpoint":
             return "" if model.url == model.label else clean_line(model.url)
         case _:
@@ -51,19 +48,16 @@ def _model_detail(state: ChatState, at: int) -> str:
 
 def side_status(state: ChatState, at: int, now: float) -> list[Line]:
     """Return what a side does now, longest form first: waiting, loading, answering, or how its answer went."""
-    side, turn = state.sides[at], state.turn
-    answer = None if turn is None else turn.answers.get(at)
-    if not side.error and answer is not None and (state.is_over or answer.is_over):
+    answer = state.answer_of(at)
+    if not state.sides[at].error and answer is not None and (state.is_over or answer.is_over):
         return _ended_forms(answer)
-    return [_going_status(state, at, now)]
+    return [_going_status(state, at, answer, now)]
 
 
-def _going_status(state: ChatState, at: int, now: float) -> Line:
+def _going_status(state: ChatState, at: int, answer: Answer | None, now: float) -> Line:
     side, job = state.sides[at], state.job
     if side.error:
         return (("✗ ", "red"), (cut_end(clean_line(side.error), 40), "red"))
-    turn = state.turn
-    answer = None if turn is None else turn.answers.get(at)
     if state.is_over:
         return (("ended", "dim"),)
     if state.trouble or state.left_open is not None:
@@ -71,14 +65,17 @@ def _going_status(state: ChatState, at: int, now: float) -> Line:
     if job is None or isinstance(job, Queued):
         return _waiting_status(job)
     if not side.is_ready:
-        words = phase(job) if isinstance(job, Running) else "starting"
-        return ((f"{MARKS['running'].mark} ", "cyan"), (words, "cyan"))
+        return _running(phase(job) if isinstance(job, Running) else "starting", 0.0)
     if answer is None:
         return (("ready", "dim"),)
     if not answer.pieces:
         return _not_begun_status(state, at, now)
-    elapsed = f", {long_span(answer.elapsed_s)}" if answer.elapsed_s >= 1 else ""
-    return ((f"{MARKS['running'].mark} ", "cyan"), (f"answering{elapsed}", "cyan"))
+    return _running("answering", answer.elapsed_s)
+
+
+def _running(words: str, elapsed_s: float) -> Line:
+    elapsed = f", {long_span(elapsed_s)}" if elapsed_s >= 1 else ""
+    return ((f"{MARKS['running'].mark} ", "cyan"), (f"{words}{elapsed}", "cyan"))
 
 
 def _not_begun_status(state: ChatState, at: int, now: float) -> Line:
@@ -94,12 +91,8 @@ def _not_begun_status(state: ChatState, at: int, now: float) -> Line:
     if others:
         return ((f"waits for {cut_end(clean_line(state.sides[others[0]].model.label), 20)}", "dim"),)
     is_served = state.sides[at].model.kind == "endpoint"
-    waited = max(0.0, now - turn.answers[at].since)
     words = "waits for the server" if is_served else "reading the prompt"
-    return (
-        (f"{MARKS['running'].mark} ", "cyan"),
-        (f"{words}{f', {long_span(waited)}' if waited >= 1 else ''}", "cyan"),
-    )
+    return _running(words, now - turn.answers[at].since)
 
 
 def _waiting_status(job: Queued | None) -> Line:
@@ -136,7 +129,7 @@ def _rate(speed: float) -> str:
 
 
 def waiting_words(state: ChatState) -> str:
-    """Return what is still to be answered: '2 prompts wait'; empty for nothing beside the one in progress."""
+    """Return what is still to be answered: '2 more prompts wait'; empty for nothing beside the one in progress."""
     waiting = sum(not turn.is_over for turn in state.turns) - 1 + len(state.unsent)
     return (
         f"{count(waiting)} more {'prompt waits' if waiting == 1 else 'prompts wait'}" if waiting > 0 else ""

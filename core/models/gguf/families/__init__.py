@@ -1,4 +1,4 @@
-"""Families of models that are written as GGUF: a file each, with what differs from the plain case (a Llama)."""
+"""Families of models that are written as GGUF: a file for each that has a rule of its own, a row for the others."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Family(Plugin):
 
 
 KIND: PluginKind[Family] = PluginKind(
-    "family of GGUF files", "finetop.core.models.gguf.families", "_", base=Family
+    "family of GGUF files", __name__, "_", table=f"{__name__}._table", base=Family
 )
 
 

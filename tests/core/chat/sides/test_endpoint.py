@@ -47,20 +47,17 @@ def test_what_a_server_answers_well():
     assert (server.asked[-1]["model"], server.asked[-1]["prompt"]) == ("only-model", "Hi")
 
 
-@pytest.mark.parametrize(
-    ("answer", "says_what"),
-    [
-        (sends(b"<html>hi</html>", kind="text/html"), "answers with a web page. Is it the address of the API"),
-        (sends(b'{"error": {"message": "bad ' + KEY.encode() + b'"}}', status=401), r"refuses the key \(401\): bad …"),
-        (sends(b"<html>", status=502, kind="text/html"), "answers 502 Bad Gateway.$"),
-        (sends(b'{"detail": "no m"}', status=404), r"has no such page or model \(404\): no m. Give the base"),
-        (sends(event("a"), b"data: {broken\n\n"), "sent what is not JSON: {broken"),
-        (sends(event("a"), b'data: {"error": {"message": "out of memory"}}\n\n'), "out of memory"),
-        (sends(event("a")), "broke off in the middle"),
-        (sends(event("a"), b'data: {"choices": [{"del'), "broke off in the middle"),
-        (sends(b"data: " + b"x" * (1 << 20)), "a line longer than 1 MiB"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("answer", "says_what"), [
+    (sends(b"<html>hi</html>", kind="text/html"), "answers with a web page. Is it the address of the API"),
+    (sends(b'{"error": {"message": "bad ' + KEY.encode() + b'"}}', status=401), r"refuses the key \(401\): bad …"),
+    (sends(b"<html>", status=502, kind="text/html"), "answers 502 Bad Gateway.$"),
+    (sends(b'{"detail": "no m"}', status=404), r"has no such page or model \(404\): no m. Give the base"),
+    (sends(event("a"), b"data: {broken\n\n"), "sent what is not JSON: {broken"),
+    (sends(event("a"), b'data: {"error": {"message": "out of memory"}}\n\n'), "out of memory"),
+    (sends(event("a")), "broke off in the middle"),
+    (sends(event("a"), b'data: {"choices": [{"del'), "broke off in the middle"),
+    (sends(b"data: " + b"x" * (1 << 20)), "a line longer than 1 MiB"),
+])  # fmt: skip
 def test_what_a_server_answers_wrongly(answer, says_what):
     with chat_server(answer) as server, pytest.raises(Trouble, match=says_what) as raised:
         ask(server.url, key=KEY)
@@ -72,27 +69,18 @@ def test_a_server_that_hangs_or_never_ends(monkeypatch):
     monkeypatch.setattr(endpoint, "SILENT_S", 0.2)
     dripping = hangs(event("a"), b": ping\n\n")
     with chat_server(hangs(), dripping, never_ends(), never_ends(), hangs(event("a"))) as server:
-        with pytest.raises(Trouble, match="has sent nothing for"):
-            ask(server.url)
-        with pytest.raises(Trouble, match="has sent nothing for"):
-            ask(server.url)
+        for _ in range(2):
+            with pytest.raises(Trouble, match="has sent nothing for"):
+                ask(server.url)
         answered, pieces = ask(server.url, max_new_tokens=5)
         assert (answered.why, answered.tokens, len(pieces)) == ("length", 5, 5)
         assert ask(server.url, stop_at=2)[0].why == "stopped"
         monkeypatch.setattr(endpoint, "SILENT_S", 60.0)
-        assert ask(server.url, stop_at=1) == (endpoint.Answered("stopped", 1, ask_any(), 0), ["a"])
+        answered, pieces = ask(server.url, stop_at=1)
+        assert (answered.why, answered.tokens, answered.prompt_tokens, pieces) == ("stopped", 1, 0, ["a"])
         monkeypatch.setattr(endpoint, "FIRST_S", 60.0)
         assert ask(server.url, stop_at=0)[0].why == "stopped"
     assert threading.active_count() < 20
-
-
-class ask_any(float):
-    """A number that equals any other."""
-
-    def __eq__(self, other):
-        return True
-
-    __hash__ = float.__hash__
 
 
 def test_addresses():

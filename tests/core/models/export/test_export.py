@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
-from export_bench import make_checkpoint, recipe_of, wanted_of
-from peft import PeftModel
+from export_bench import recipe_of, wanted_of
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from finetop.core.check.tasks.suite import general_text
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, Refused
@@ -24,40 +23,32 @@ from finetop.core.models.export import adapter, agreement, export
     ({"method": {"name": "full"}}, "auto"),
     ({"model": {"dtype": "float32", "quantize": "nf4"}}, "bfloat16"),
 ], ids=["lora", "full", "lora on nf4"])  # fmt: skip
-def test_what_is_written_says_what_the_checkpoint_says(
-    tmp_path, tiny_model, home, events, capsys, sections, dtype
-):
-    if "model" in sections:
-        sections = {"model": {**sections["model"], "id": str(tiny_model)}}
-    recipe = recipe_of(tiny_model, **sections)
-    folder = make_checkpoint(tmp_path, recipe, home, events)
-    wanted = wanted_of(tmp_path, recipe, folder, dtype)
-    agreements = export.export(wanted, general_text(wanted.recipe, home), home, events)
+def test_what_is_written_says_what_the_checkpoint_says(ordered, home, events, capsys, sections, dtype):
+    wanted, text = ordered({"dtype": dtype}, **sections)
+    agreements = export.export(wanted, text, home, events)
     assert all(one.holds and one.tokens > 100 for one in agreements)
     if dtype != "bfloat16":
         assert agreements[-1].largest < 1e-4
-    if recipe.model.quantize == "none":  # else it was never whole in memory
+    if "model" not in sections:  # else it was never whole in memory
         assert agreements[1].largest == 0.0
-    said = capsys.readouterr().out
-    assert ("warning: the run trained on" in said) == (recipe.model.quantize != "none")
+    assert ("warning: the run trained on" in capsys.readouterr().out) == ("model" in sections)
     names = {file.name for file in wanted.to.iterdir()}
-    assert {"model.safetensors", "generation_config.json", "finetop.json"} <= names
-    assert {"config.json", "tokenizer.json"} <= names
+    written = {"model.safetensors", "generation_config.json", "finetop.json", "config.json", "tokenizer.json"}
+    assert written <= names
     in_config = "chat_template" in (wanted.to / "tokenizer_config.json").read_text()
     assert in_config or "chat_template.jinja" in names
     config = json.loads((wanted.to / "config.json").read_text())
     assert config["dtype"] == ("float32" if dtype == "auto" else dtype)
     assert "quantization_config" not in config
     with pytest.raises(Refused, match="already exists"):
-        export.export(wanted, general_text(wanted.recipe, home), home, events)
+        export.export(wanted, text, home, events)
 
 
-def test_a_merge_that_loses_the_adapter_is_told_and_kept(tmp_path, tiny_model, home, events, monkeypatch):
-    recipe = recipe_of(tiny_model)
-    folder = make_checkpoint(tmp_path, recipe, home, events)
+def test_a_merge_that_loses_the_adapter_is_told_and_kept(tmp_path, ordered, home, events, monkeypatch):
+    wanted, text = ordered()
     monkeypatch.setattr(merge, "merged", lambda tuned, folder: tuned.unload())
     with pytest.raises(FinetopError, match="does not give the outputs of tiny@7") as caught:
-        export.export(wanted_of(tmp_path, recipe, folder), general_text(recipe, home), home, events)
+        export.export(wanted, text, home, events)
     assert caught.value.exit_code == 1
     assert not (tmp_path / "out").exists()
     assert (tmp_path / "out.unproven" / "model.safetensors").is_file()
@@ -82,16 +73,14 @@ def test_numbers_that_are_none_do_not_agree():
 
 
 @pytest.mark.parametrize("method", ["lora", "dora"])
-def test_on_four_bits_each_tensor_is_that_of_the_merge_in_memory(tmp_path, tiny_model, home, events, method):
+def test_on_four_bits_each_tensor_is_that_of_the_merge_in_memory(tiny_model, ordered, home, events, method):
     """Written one at a time, and bit-identical: float32 on a CPU."""
-    model = {"id": str(tiny_model), "dtype": "float32", "quantize": "nf4"}
-    recipe = recipe_of(tiny_model, method={"name": method}, model=model)
-    folder = make_checkpoint(tmp_path, recipe, home, events)
-    wanted = wanted_of(tmp_path, recipe, folder, "float32")
-    (agreement,) = export.export(wanted, general_text(recipe, home), home, events)
+    model = {"dtype": "float32", "quantize": "nf4"}
+    wanted, text = ordered({"dtype": "float32"}, method={"name": method}, model=model)
+    (agreement,) = export.export(wanted, text, home, events)
     assert agreement.holds
-    base = resolve.resolve_model(recipe.model, home, events)
-    merged = merge.whole(base, folder, torch.float32, "cpu").state_dict()
+    base = resolve.resolve_model(wanted.recipe.model, home, events)
+    merged = merge.whole(base, wanted.checkpoint, torch.float32, "cpu").state_dict()
     written = load_file(wanted.to / "model.safetensors")
     assert set(written) <= set(merged)
     assert all(torch.equal(tensor, merged[name]) for name, tensor in written.items())
@@ -102,61 +91,49 @@ def test_on_four_bits_each_tensor_is_that_of_the_merge_in_memory(tmp_path, tiny_
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 @pytest.mark.parametrize("method", ["lora", "prompt-tuning"])
-def test_an_adapter_alone_is_loaded_by_peft_as_its_readme_says(
-    tmp_path, tiny_model, home, events, capsys, method
-):
-    recipe = recipe_of(tiny_model, method={"name": method})
-    folder = make_checkpoint(tmp_path, recipe, home, events)
-    (folder / checkpoint.STATE).mkdir()
-    (folder / checkpoint.STATE / "optimizer.pt").write_bytes(b"x")
-    wanted = replace(wanted_of(tmp_path, recipe, folder), adapter=True)
-    (found,) = adapter.export_adapter(wanted, general_text(recipe, home), home, events)
+def test_an_adapter_alone_is_loaded_by_peft_as_its_readme_says(ordered, home, events, capsys, method):
+    wanted, general = ordered({"adapter": True}, method={"name": method})
+    state = wanted.checkpoint / checkpoint.STATE
+    state.mkdir()
+    (state / "optimizer.pt").write_bytes(b"x")
+    (found,) = adapter.export_adapter(wanted, general, home, events)
     assert found.holds and found.largest == 0.0 and found.tokens > 100
     printed = capsys.readouterr().out
     assert "exported tiny@7, the adapter only, in float32" in printed
-    assert (
-        "for vLLM: vllm serve" if method == "lora" else "vLLM can't load it: it is of the kind"
-    ) in printed
+    says = "for vLLM: vllm serve" if method == "lora" else "vLLM can't load it: it is of the kind"
+    assert says in printed
     names = {file.name for file in wanted.to.iterdir()}
     assert {"adapter_model.safetensors", "adapter_config.json", "README.md", "tokenizer.json"} <= names
     assert not names & {checkpoint.STATE, checkpoint.MANIFEST, "model.safetensors"}
     assert json.loads((wanted.to / "finetop.json").read_text())["run"] == "tiny"
 
     readme = (wanted.to / "README.md").read_text()
-    code = readme[readme.index("from peft") : readme.rindex("```")]
-    said = {
-        "PeftModel": PeftModel, "AutoModelForCausalLM": AutoModelForCausalLM, "AutoTokenizer": AutoTokenizer,
-    }  # fmt: skip
+    code, said = readme[readme.index("from peft") : readme.rindex("```")], dict[str, Any]()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "1")
         exec(code.replace("this/folder", str(wanted.to)), said)
-    text = agreement.windows(general_text(recipe, home), said["tokenizer"], None)
-    base = resolve.resolve_model(recipe.model, home, events)
-    tuned, _ = merge.load_tuned(base, folder, torch.float32, "cpu")
+    text = agreement.windows(general, said["tokenizer"], None)
+    base = resolve.resolve_model(wanted.recipe.model, home, events)
+    tuned, _ = merge.load_tuned(base, wanted.checkpoint, torch.float32, "cpu")
     assert torch.equal(agreement.scores(said["model"].float().eval(), text), agreement.scores(tuned, text))
 
 
-def test_an_adapter_that_is_damaged_on_the_way_is_told_and_kept(
-    tmp_path, tiny_model, home, events, monkeypatch
-):
+def test_an_adapter_that_is_damaged_on_the_way_is_told(ordered, home, events, monkeypatch):
+    copy = shutil.copytree
+
     def damage(source, target, **options):
-        shutil_copytree(source, target, **options)
+        copy(source, target, **options)
         file = target / "adapter_model.safetensors"
         save_file({name: 3 * weight for name, weight in load_file(file).items()}, file)
 
-    shutil_copytree = shutil.copytree
-    recipe = recipe_of(tiny_model)
-    folder = make_checkpoint(tmp_path, recipe, home, events)
+    wanted, text = ordered({"adapter": True})
     monkeypatch.setattr(adapter.shutil, "copytree", damage)
-    wanted = replace(wanted_of(tmp_path, recipe, folder), adapter=True)
     with pytest.raises(FinetopError, match="does not give the outputs of tiny@7"):
-        adapter.export_adapter(wanted, general_text(recipe, home), home, events)
+        adapter.export_adapter(wanted, text, home, events)
     assert not wanted.to.exists()
 
 
-def test_a_whole_model_has_no_adapter_to_export(tmp_path, tiny_model, home, events):
-    recipe = recipe_of(tiny_model, method={"name": "full"})
-    folder = make_checkpoint(tmp_path, recipe, home, events)
-    wanted = replace(wanted_of(tmp_path, recipe, folder), adapter=True)
+def test_a_whole_model_has_no_adapter_to_export(ordered, home, events):
+    wanted, text = ordered({"adapter": True}, method={"name": "full"})
     with pytest.raises(BadInput, match="is a whole model"):
-        adapter.export_adapter(wanted, "text", home, events)
+        adapter.export_adapter(wanted, text, home, events)

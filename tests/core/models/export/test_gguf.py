@@ -7,9 +7,8 @@ from dataclasses import replace
 from importlib.util import find_spec
 
 import pytest
-from export_bench import make_checkpoint, recipe_of, wanted_of
+from export_bench import recipe_of, wanted_of
 
-from finetop.core.check.tasks.suite import general_text
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, Refused
 from finetop.core.models import load, resolve, save
 from finetop.core.models.export import gguf, gguf_log
@@ -31,11 +30,9 @@ def short(monkeypatch):
 
 @needs_llama_cpp
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_files_say_what_the_checkpoint_says(tmp_path, tiny_model, home, events, capsys, short):
-    recipe = recipe_of(tiny_model)
-    folder = make_checkpoint(tmp_path, recipe, home, events)
-    wanted = replace(wanted_of(tmp_path, recipe, folder), quants=("f16", "q8_0"), run_name="my-phi3")
-    converted = gguf.export_gguf(wanted, general_text(recipe, home), home, events)
+def test_files_say_what_the_checkpoint_says(tmp_path, ordered, home, events, capsys, short):
+    wanted, text = ordered({"quants": ("f16", "q8_0"), "run_name": "my-phi3"})
+    converted = gguf.export_gguf(wanted, text, home, events)
     names = {file.name for file in wanted.to.iterdir()}
     models = {"my-phi3-7-f16.gguf", "my-phi3-7-q8_0.gguf"}
     assert names == {*models, "Modelfile.f16", "Modelfile.q8_0", "finetop.json"}
@@ -54,26 +51,21 @@ def test_files_say_what_the_checkpoint_says(tmp_path, tiny_model, home, events, 
     with open_model(wanted.to / half.name, 0) as model:
         assert model.facts.name == "my-phi 3-7"  # else its special tokens would eat white space
     with pytest.raises(Refused, match="already exists"):
-        gguf.export_gguf(wanted, general_text(recipe, home), home, events)
+        gguf.export_gguf(wanted, text, home, events)
 
 
 @needs_llama_cpp
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_wrong_file_is_told_and_kept(tmp_path, tiny_model, home, events, monkeypatch, short):
-    recipe = recipe_of(tiny_model)
-    folder = make_checkpoint(tmp_path, recipe, home, events)
+def test_a_wrong_file_is_told_and_kept(tmp_path, ordered, home, events, monkeypatch, short):
     monkeypatch.setattr(families, "paired", lambda tensor, heads: tensor)
-    wanted = replace(wanted_of(tmp_path, recipe, folder), quants=("q8_0",))
-    with pytest.raises(
-        FinetopError, match=r"does not say what tiny@7 says: .* nats from the model's"
-    ) as caught:
-        gguf.export_gguf(wanted, general_text(recipe, home), home, events)
+    wanted, text = ordered({"quants": ("q8_0",)})
+    says = r"does not say what tiny@7 says: .* nats from the model's"
+    with pytest.raises(FinetopError, match=says) as caught:
+        gguf.export_gguf(wanted, text, home, events)
     assert caught.value.exit_code == 1
     assert not wanted.to.exists()
-    assert {file.name for file in (tmp_path / "out.unproven").iterdir()} == {
-        "tiny-7-f32.gguf",
-        "finetop.json",
-    }
+    kept = {file.name for file in (tmp_path / "out.unproven").iterdir()}
+    assert kept == {"tiny-7-f32.gguf", "finetop.json"}
 
 
 def test_what_can_not_be_written_is_told_before_anything_is_loaded(

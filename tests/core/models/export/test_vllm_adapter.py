@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from finetop.core.models.export import vllm_adapter
+from finetop.core.models.export import adapter
 
 LORA = {"peft_type": "LORA", "r": 16, "lora_alpha": 32, "bias": "none", "target_modules": ["q_proj"]}
 NAMES = [f"base_model.model.model.layers.0.self_attn.q_proj.lora_{letter}.weight" for letter in "AB"]
@@ -23,12 +23,11 @@ NAMES = [f"base_model.model.model.layers.0.self_attn.q_proj.lora_{letter}.weight
     ({}, ["base_model.model.model.norm.weight"], "it has base_model.model.model.norm.weight"),
 ])  # fmt: skip
 def test_what_vllm_loads(changes, more, says):
-    why = vllm_adapter.obstacle({**LORA, **changes}, [*NAMES, *more])
+    why = adapter.vllm_obstacle({**LORA, **changes}, [*NAMES, *more])
     assert (says in why) if says else why == ""
 
 
 def test_the_rank_that_it_must_be_told():
-    told = vllm_adapter.command({**LORA, "r": 24}, "org/base", "mine-7", "./mine-7-adapter")
-    assert (
-        told == "vllm serve org/base --enable-lora --max-lora-rank 32 --lora-modules mine-7=./mine-7-adapter"
-    )
+    told = adapter.vllm_command({**LORA, "r": 24}, "org/base", "mine-7", "./mine-7-adapter")
+    options = "--enable-lora --max-lora-rank 32 --lora-modules mine-7=./mine-7-adapter"
+    assert told == f"vllm serve org/base {options}"

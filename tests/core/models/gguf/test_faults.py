@@ -57,39 +57,41 @@ OF_WEIGHTS: dict[str, Callable[[Weights], None]] = {
 }
 
 
-@pytest.mark.parametrize("fault", OF_WEIGHTS)
-def test_wrong_weights_are_seen(fault: str, trial: Trial, llama: Process, tmp_path: Path) -> None:
+def with_weights(trial: Trial, folder: Path, change: Callable[[Weights], None]) -> Path:
+    """Return a copy of the model with changed weights."""
     from safetensors.torch import load_file, save_file
 
-    folder = Path(shutil.copytree(trial.folder, tmp_path / "faulty"))
+    shutil.copytree(trial.folder, folder)
     weights = load_file(folder / "model.safetensors")
-    OF_WEIGHTS[fault](weights)
+    change(weights)
     save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / "model.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("fault", OF_WEIGHTS)
+def test_wrong_weights_are_seen(fault: str, trial: Trial, llama: Process, tmp_path: Path) -> None:
+    folder = with_weights(trial, tmp_path / "faulty", OF_WEIGHTS[fault])
     faults = trial.faults(llama, trial.written(tmp_path / "fault.gguf", folder=folder))
     says = "2 of 908 rows of its embedding" if "rows" in fault else "log-probabilities are up to"
     assert any(says in words for words in faults), faults
 
 
-def with_config(trial: Trial, **changes: Any) -> Any:
-    config = type(trial.source.config).from_dict({**trial.source.config.to_dict(), **changes})
-    config.architectures = trial.source.config.architectures
-    return replace(trial.source, config=config)
-
-
-OF_SIZES: dict[str, dict[str, Any]] = {
-    "rope base": {"rope_parameters": {"rope_type": "default", "rope_theta": 500_000.0}},
-    "rope scaling": {"rope_parameters": {"rope_type": "linear", "rope_theta": 10_000.0, "factor": 2.0}},
-    "epsilon": {"rms_norm_eps": 1e-5},  # 1e-6
-}
+OF_SIZES: dict[str, tuple[dict[str, Any], str]] = {
+    "rope base": ({"rope_parameters": {"rope_type": "default", "rope_theta": 500_000.0}}, "rope.freq_base is 500000"),
+    "rope scaling": ({"rope_parameters": {"rope_type": "linear", "rope_theta": 10_000.0, "factor": 2.0}}, ""),
+    "epsilon": ({"rms_norm_eps": 1e-5}, "layer_norm_rms_epsilon is 9.9"),  # 1e-6
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", OF_SIZES)
 def test_wrong_constants_are_seen(fault: str, trial: Trial, llama: Process, tmp_path: Path) -> None:
-    source = with_config(trial, **OF_SIZES[fault])
+    changes, says = OF_SIZES[fault]
+    config = type(trial.source.config).from_dict({**trial.source.config.to_dict(), **changes})
+    config.architectures = trial.source.config.architectures
+    source = replace(trial.source, config=config)
     faults = trial.faults(llama, trial.written(tmp_path / "fault.gguf", source))
     assert any("log-probabilities are up to" in words for words in faults), faults
-    key = {"rope base": "rope.freq_base is 500000", "epsilon": "layer_norm_rms_epsilon is 9.9"}.get(fault, "")
-    assert any(key in words for words in faults), faults
+    assert any(says in words for words in faults), faults
 
 
 @pytest.mark.parametrize("fault", ["none", "of q"])
@@ -159,20 +161,18 @@ def test_another_rule_is_seen(rule: str, trial: Trial, llama: Process, tmp_path:
 
 def test_weights_beyond_float16_are_told(trial: Trial, llama: Process, tmp_path: Path) -> None:
     """q times a million and k by a millionth: the same model, but for the range."""
-    from safetensors.torch import load_file, save_file
 
-    folder = Path(shutil.copytree(trial.folder, tmp_path / "wide"))
-    weights = load_file(folder / "model.safetensors")
-    weights[LAYER.format(0, "self_attn.q_proj")] *= 2.0**20
-    weights[LAYER.format(0, "self_attn.k_proj")] *= 2.0**-20
-    save_file(weights, folder / "model.safetensors")
+    def widen(weights: Weights) -> None:
+        weights[LAYER.format(0, "self_attn.q_proj")] *= 2.0**20
+        weights[LAYER.format(0, "self_attn.k_proj")] *= 2.0**-20
+
+    folder = with_weights(trial, tmp_path / "wide", widen)
     whole = trial.written(tmp_path / "tiny-phi3-7-f32.gguf", folder=folder)
     assert trial.faults(llama, whole) == []
-    proven = convert.Converted(
-        proven=proof.measure(llama.open(whole, 256, 1), replace(trial.asked, answers=[]))[0]
-    )
+    measured, _ = proof.measure(llama.open(whole, 256, 1), replace(trial.asked, answers=[]))
+    proven = convert.Converted(proven=measured)
     with pytest.raises(FinetopError, match=r"f16: .*can't quantize it") as caught:
-        convert.add_file(trial.source, whole, "f16", trial.asked, proven)
+        convert.add_file(llama, trial.source, whole, "f16", trial.asked, proven)
     assert "bf16" in caught.value.hint
 
 
@@ -189,7 +189,6 @@ def test_no_rule_at_all_names_the_nearest(
     from finetop.core.models.gguf import token_proof
 
     monkeypatch.setattr(tokens, "candidates", lambda settings: ["gpt-2", "nonsense"])
-    with pytest.raises(
-        BadInput, match=r"no rule of llama\.cpp .* \(gpt-2 comes nearest, and differs on \d+ of 52\d"
-    ):
+    says = r"no rule of llama\.cpp .* \(gpt-2 comes nearest, and differs on \d+ of 52\d"
+    with pytest.raises(BadInput, match=says):
         token_proof.find_rule(trial.source, tmp_path / "vocabulary.gguf")

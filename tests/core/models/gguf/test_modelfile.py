@@ -21,17 +21,13 @@ def source(template: str | None, **config: Any) -> Source:
 def test_a_table_is_said_in_go() -> None:
     chatml = source(gguf_models.TEMPLATE)
     text = modelfile.modelfile(chatml, "mine-7-q8_0.gguf", 512)
-    assert text.startswith(
-        'FROM ./mine-7-q8_0.gguf\nTEMPLATE """{{ if not .System }}<|im_start|>system\nYou help.'
-    )
-    assert '{{ if eq .Role "system" }}<|im_start|>system\n{{ .Content }}<|im_end|>\n' in text
-    assert (
-        '{{ else if eq .Role "assistant" }}<|im_start|>assistant\n{{ .Content }}<|im_end|>\n{{ end }}' in text
-    )
-    assert text.endswith(
-        '<|im_start|>assistant\n"""\nPARAMETER stop "<|im_end|>"\nPARAMETER stop "<|endoftext|>"\n'
-        "PARAMETER num_ctx 512\n"
-    )
+    begins = 'FROM ./mine-7-q8_0.gguf\nTEMPLATE """{{ if not .System }}<|im_start|>system\nYou help.'
+    stops = 'PARAMETER stop "<|im_end|>"\nPARAMETER stop "<|endoftext|>"\n'
+    assert text.startswith(begins)
+    assert text.endswith(f'<|im_start|>assistant\n"""\n{stops}PARAMETER num_ctx 512\n')
+    for start, role, end in (("if", "system", ""), ("else if", "assistant", "{{ end }}")):
+        case = f'{{{{ {start} eq .Role "{role}" }}}}<|im_start|>{role}\n{{{{ .Content }}}}<|im_end|>\n{end}'
+        assert case in text
     turns = modelfile.turns_of(chatml.tokenizer)
     assert turns is not None
     chat = [{"role": role, "content": f"{role} says"} for role in ("system", "user", "assistant", "user")]

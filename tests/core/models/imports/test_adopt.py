@@ -33,11 +33,6 @@ def run_of(home: Home) -> Path:
     return home.run_folder(1, "out")
 
 
-def change_weights(folder: Path, name: str = "adapter_model.safetensors") -> None:
-    weights = load_file(folder / name)
-    save_file({key: value + numpy.float32(0.5) for key, value in weights.items()}, folder / name)
-
-
 def test_a_trainers_output_is_linked_with_its_curves(home, out):
     found = told(home, out)
     saved = of(events.Checkpoint, found)
@@ -60,7 +55,8 @@ def test_the_best_checkpoint_is_known_by_the_folders_own_model(home, out):
 
 
 def test_a_model_that_is_none_of_the_checkpoints_is_what_training_ended_with(home, out):
-    change_weights(out)
+    file = out / "adapter_model.safetensors"
+    save_file({key: value + numpy.float32(0.5) for key, value in load_file(file).items()}, file)
     found = told(home, out)
     assert [one.step for one in of(events.Checkpoint, found)] == [2, 4]
     assert (run_of(home) / "checkpoints" / "step-000004").readlink() == out

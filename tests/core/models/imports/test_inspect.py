@@ -24,16 +24,14 @@ def test_an_adapter_alone_is_of_step_nought(adapter: Path) -> None:
     assert (found.own, found.checkpoints, found.state) == (FolderModel(0, adapter, "adapter"), (), None)
     said = read_adapter(adapter)
     assert (said.peft_type, said.method, said.settings["r"]) == ("LORA", "lora", 2)
+    change(adapter / CONFIG, use_dora=True)
+    assert read_adapter(adapter).method == "dora"
 
 
 def test_a_full_model(full: Path) -> None:
     assert inspect_folder(full).own == FolderModel(0, full, "full")
-    change_state(full, 700)
+    (full / "trainer_state.json").write_text(json.dumps({"global_step": 700, "log_history": []}))
     assert inspect_folder(full).steps == [700]
-
-
-def change_state(folder: Path, step: int) -> None:
-    (folder / "trainer_state.json").write_text(json.dumps({"global_step": step, "log_history": []}))
 
 
 def test_a_trainers_output_has_its_checkpoints_in_order_of_steps(out: Path) -> None:
@@ -47,14 +45,10 @@ def test_a_trainers_output_has_its_checkpoints_in_order_of_steps(out: Path) -> N
 
 
 def test_one_checkpoint_of_a_trainer_knows_its_step(out: Path) -> None:
-    assert inspect_folder(out / "checkpoint-2").own == FolderModel(2, out / "checkpoint-2", "adapter")
-    (out / "checkpoint-2" / "trainer_state.json").unlink()
-    assert inspect_folder(out / "checkpoint-2").own == FolderModel(2, out / "checkpoint-2", "adapter")
-
-
-def test_dora_is_called_dora(adapter: Path) -> None:
-    change(adapter / "adapter_config.json", use_dora=True)
-    assert read_adapter(adapter).method == "dora"
+    folder = out / "checkpoint-2"
+    assert inspect_folder(folder).own == FolderModel(2, folder, "adapter")
+    (folder / "trainer_state.json").unlink()
+    assert inspect_folder(folder).own == FolderModel(2, folder, "adapter")
 
 
 def pickled_adapter(folder: Path) -> None:

@@ -25,18 +25,10 @@ def of(folder: Path, **wanted: Any) -> Adopted:
 def test_an_adapter_says_its_base_and_its_settings(adapter, tiny_model):
     made = of(adapter)
     recipe = made.recipe.resolved
-    assert recipe["model"]["id"] == str(tiny_model.resolve())
-    assert recipe["model"]["dtype"] == "saved"
-    assert recipe["method"] | {"target_modules": 0} == {
-        "name": "lora",
-        "rank": 2,
-        "alpha": 4.0,
-        "dropout": 0.0,
-        "rslora": False,
-        "target_parameters": [],
-        "modules_to_save": [],
-        "target_modules": 0,
-    }
+    assert (recipe["model"]["id"], recipe["model"]["dtype"]) == (str(tiny_model.resolve()), "saved")
+    usual = {"dropout": 0.0, "rslora": False, "target_parameters": [], "modules_to_save": []}
+    own = {"name": "lora", "rank": 2, "alpha": 4.0, "target_modules": 0}
+    assert recipe["method"] | {"target_modules": 0} == usual | own
     assert recipe["objective"] == {"name": "imported"}
     assert recipe["check"]["at_end"] is False
     again = recipe_from_mapping(recipe, to_train=False)
@@ -47,29 +39,24 @@ def test_an_adapter_says_its_base_and_its_settings(adapter, tiny_model):
 
 def test_the_base_that_is_given_wins_and_may_be_a_plain_folders_name(adapter, full):
     change(adapter, base_model_name_or_path="org/name", revision="abc")
-    assert of(adapter).recipe.resolved["model"] | {"dtype": 0} == {
-        "id": "org/name",
-        "dtype": 0,
-        "quantize": "none",
-        "revision": "abc",
-        "trust_remote_code": False,
-        "chat_template": None,
-        "attention": "auto",
-        "engine": "auto",
-    }
+    usual = {"trust_remote_code": False, "chat_template": None, "attention": "auto", "engine": "auto"}
+    own = {"id": "org/name", "dtype": "saved", "quantize": "none", "revision": "abc"}
+    assert of(adapter).recipe.resolved["model"] == usual | own
     given = of(adapter, base="full", quantize="nf4").recipe.resolved["model"]
     assert (given["id"], given["revision"], given["quantize"]) == (str(full), None, "nf4")
 
 
 def test_methods_that_are_none_of_ours_keep_their_names(adapter):
-    change(adapter, peft_type="IA3")
-    assert of(adapter).recipe.resolved["method"]["name"] == "ia3"
-    change(adapter, peft_type="LOKR")
-    assert of(adapter).recipe.resolved["method"] == {"name": "lokr"}
-    change(adapter, peft_type="LORA", use_dora=True)
-    assert of(adapter).recipe.resolved["method"]["rank"] == 2
-    change(adapter, use_dora=False, r=10**6, target_modules="all-linear")
-    assert of(adapter).recipe.resolved["method"]["rank"] == 16  # settings beyond ours: the defaults
+    def method(**values: Any) -> dict[str, Any]:
+        change(adapter, **values)
+        return of(adapter).recipe.resolved["method"]
+
+    assert method(peft_type="IA3")["name"] == "ia3"
+    assert method(peft_type="LOKR") == {"name": "lokr"}
+    assert method(peft_type="LORA", use_dora=True)["rank"] == 2
+    assert (
+        method(use_dora=False, r=10**6, target_modules="all-linear")["rank"] == 16
+    )  # beyond ours: the default
 
 
 def test_rows_suite_and_check(adapter, tmp_path):

@@ -11,60 +11,27 @@ from huggingface_hub.utils import _http
 from safetensors.numpy import save_file
 
 from finetop.core.errors import BadInput, EnvironmentTrouble
-from finetop.core.models.push import folder, leaks, upload
+from finetop.core.models.push import folder, job, leaks
 from finetop.core.protocol.messages.push import Card, PublicScore
 
 SECRET = "hf_" + "aB3dE6gH9" * 4
 
 
-def request_of(tmp_path, **changes):
-    whole = {
-        "run_name": "one",
-        "step": 4,
-        "base_id": "org/base",
-        "folder": tmp_path / "out",
-        "repo": "org/name",
-    }
-    whole |= {
-        "kind": "merged",
-        "remedy": "",
-        "quants": "",
-        "public": False,
-        "dry_run": False,
-        "card": Card({}, ""),
-    }
-    return folder.PushRequest(**{**whole, **changes})
+def request_of(tmp_path, **more):
+    places = ("org/base", tmp_path / "out", "org/name")
+    return folder.PushRequest("one", 4, *places, "merged", "", "", False, False, Card({}, "", **more))
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "expected"),
-    [
-        (
-            "config.json",
-            f'{{\n"a": 1,\n"auth": "{SECRET}"}}',
-            "config.json:3: holds what looks like a Hugging Face token",
-        ),
-        (
-            "config.json",
-            '{\n"_name_or_path": "/models/llama/base"}',
-            "config.json:2: holds a local path, /models/llama",
-        ),
-        (
-            "README.md",
-            "# x\n\nof /work/me/data.jsonl",
-            "README.md:3: holds a local path, /work/me/data.jsonl",
-        ),
-        ("Modelfile", "FROM file:///home/me/x.gguf", "Modelfile:1: holds a local path"),
-        ("notes.txt", "HOST", "notes.txt:1: holds this machine's name"),
-        ("tokenizer.json", "HOME/x", "tokenizer.json:1: holds a path of this machine"),
-        ("training_args.bin", "", "training_args.bin is a pickle"),
-        (
-            "model.safetensors",
-            "HOME/base",
-            r"model.safetensors \(its metadata\):1: holds a path of this machine",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("name", "text", "expected"), [
+    ("config.json", f'{{\n"a": 1,\n"auth": "{SECRET}"}}', "config.json:3: holds what looks like a Hugging Face token"),
+    ("config.json", '{\n"_name_or_path": "/models/llama/base"}', "config.json:2: holds a local path, /models/llama"),
+    ("README.md", "# x\n\nof /work/me/data.jsonl", "README.md:3: holds a local path, /work/me/data.jsonl"),
+    ("Modelfile", "FROM file:///home/me/x.gguf", "Modelfile:1: holds a local path"),
+    ("notes.txt", "HOST", "notes.txt:1: holds this machine's name"),
+    ("tokenizer.json", "HOME/x", "tokenizer.json:1: holds a path of this machine"),
+    ("training_args.bin", "", "training_args.bin is a pickle"),
+    ("model.safetensors", "HOME/base", r"model.safetensors \(its metadata\):1: holds a path of this machine"),
+])  # fmt: skip
 def test_what_must_not_leave_is_named_with_its_place(tmp_path, monkeypatch, name, text, expected):
     monkeypatch.setattr(socket, "gethostname", lambda: "gpu-box-17")
     out, home = tmp_path / "out", tmp_path / "home"
@@ -91,9 +58,9 @@ def test_each_refusal_of_the_hub_is_one_line(tmp_path, monkeypatch):
     class Events:
         write = staticmethod(lambda event: None)
 
-    def refused(kind, expected, changed=request):
+    def refused(kind, expected):
         with pytest.raises(kind, match=expected) as caught:
-            upload.upload(changed, sizes, Events)
+            job.upload(request, sizes, Events)
         assert "\n" not in str(caught.value) and TOKEN not in str(caught.value)
 
     with serve() as hub:
@@ -118,10 +85,6 @@ def test_each_refusal_of_the_hub_is_one_line(tmp_path, monkeypatch):
 
 def test_scores_are_in_the_hub_s_own_form(tmp_path):
     score = PublicScore("openbookqa", "allenai/openbookqa", "main", 41.2, "all 500 items")
-    text = folder.scores_text(request_of(tmp_path, card=Card({}, "", scores=[score])))
-    wanted = {
-        "dataset": {"id": "allenai/openbookqa", "task_id": "main"},
-        "value": 41.2,
-        "notes": "all 500 items",
-    }
-    assert yaml.safe_load(text) == [wanted]
+    text = folder.scores_text(request_of(tmp_path, scores=[score]))
+    dataset = {"id": "allenai/openbookqa", "task_id": "main"}
+    assert yaml.safe_load(text) == [{"dataset": dataset, "value": 41.2, "notes": "all 500 items"}]

@@ -34,7 +34,6 @@ from tui_fakes import (
     text_of,
 )
 
-from finetop.core.errors import Refused
 from finetop.core.protocol.messages.chat import (
     AskChat,
     ChatLine,
@@ -45,7 +44,7 @@ from finetop.core.protocol.messages.chat import (
     OpenChat,
     StopAnswers,
 )
-from finetop.core.protocol.runs import Failed, Finished, Running
+from finetop.core.protocol.runs import Failed, Finished, JobRow, Running
 from finetop.tui.screens.chat.screen import ChatScreen
 from finetop.tui.screens.chat.state import BASE
 from finetop.tui.screens.runs.screen import RunsScreen
@@ -57,8 +56,8 @@ if TYPE_CHECKING:
 OPEN = Running(NOW - 10, "open")
 
 
-def talking() -> ChattingSupervisor:
-    fake = ChattingSupervisor(OPEN)
+def talking(*left_open: JobRow) -> ChattingSupervisor:
+    fake = ChattingSupervisor(OPEN, [*left_open])
     fake.write(*conversation())
     return fake
 
@@ -93,31 +92,16 @@ async def test_a_prompt_is_sent_to_both_and_the_answers_stream() -> None:
         assert asked(fake, AskChat)[-1].text == "one\ntwo"
 
 
-@pytest.mark.parametrize(
-    ("fake", "keys", "model", "at_hand"),
-    [
-        (lambda folder: FakeSupervisor(mixed_rows()), ["C"], None, ""),
-        (
-            lambda folder: MendingSupervisor(after()),
-            ["r", "j", "j", "C"],
-            ChatSide("half-way to the base", "checkpoint", step=1200, remedy="interpolate-0.5"),
-            "",
-        ),
-        (
-            lambda folder: FakeTriage(make_store(folder)),
-            ["2", "C"],
-            ChatSide("step 1,200", "checkpoint", step=1200),
-            "",
-        ),
-        (
-            lambda folder: FakeTriage(make_store(folder)),
-            ["2", "right", "right", "enter", "C"],
-            ChatSide("step 1,200", "checkpoint", step=1200),
-            "knowledge item",
-        ),
-    ],
-    ids=["runs", "remedies", "triage", "item"],
-)
+STEP = ChatSide("step 1,200", "checkpoint", step=1200)
+REMEDY = ChatSide("half-way to the base", "checkpoint", step=1200, remedy="interpolate-0.5")
+
+
+@pytest.mark.parametrize(("fake", "keys", "model", "at_hand"), [
+    (lambda folder: FakeSupervisor(mixed_rows()), ["C"], None, ""),
+    (lambda folder: MendingSupervisor(after()), ["r", "j", "j", "C"], REMEDY, ""),
+    (lambda folder: FakeTriage(make_store(folder)), ["2", "C"], STEP, ""),
+    (lambda folder: FakeTriage(make_store(folder)), ["2", "right", "right", "enter", "C"], STEP, "knowledge item"),
+], ids=["runs", "remedies", "triage", "item"])  # fmt: skip
 async def test_the_key_opens_the_model_under_the_cursor(
     tmp_path: Path, fake: Callable[[Path], Any], keys: list[str], model: ChatSide | None, at_hand: str
 ) -> None:
@@ -144,8 +128,7 @@ async def test_leaving_ends_the_chat_whichever_way() -> None:
 
 
 async def test_one_that_was_left_open_is_offered_and_taken_up_or_replaced() -> None:
-    fake = ChattingSupervisor(OPEN, [chat_job(31)])
-    fake.write(*conversation())
+    fake = talking(chat_job())
     async with shown_app(make_app(fake)) as (app, pilot):
         await opened(pilot)
         assert "A chat with this run is still open (job 31 since 14:07)." in text_of(app)
@@ -154,7 +137,7 @@ async def test_one_that_was_left_open_is_offered_and_taken_up_or_replaced() -> N
         assert "Ahoy! Your parcel sails today." in text_of(app) and not asked(fake, OpenChat)
         await pressed(pilot, *"go on", "enter")
         assert [(ask.job, ask.number) for ask in asked(fake, AskChat)] == [(31, 3)]
-    fake = ChattingSupervisor(OPEN, [chat_job(31)])
+    fake = ChattingSupervisor(OPEN, [chat_job()])
     async with shown_app(make_app(fake)) as (app, pilot):
         await opened(pilot, "n")
         await settled(pilot, 0.1)
@@ -163,8 +146,7 @@ async def test_one_that_was_left_open_is_offered_and_taken_up_or_replaced() -> N
 
 
 async def test_the_command_opens_the_app_in_its_chat_with_its_settings() -> None:
-    fake = ChattingSupervisor(OPEN, [chat_job(31)])
-    fake.write(*conversation())
+    fake = talking(chat_job())
     app = make_app(fake)
     app._first_run, app._first_chat = RUN, ChatSettings(temperature=0.7, system="Be brief.")
     async with shown_app(app) as (_, pilot):
@@ -204,9 +186,8 @@ async def test_the_other_keys_of_a_conversation() -> None:
 async def test_settings_are_those_of_the_next_prompt() -> None:
     fake = talking()
     async with shown_app(make_app(fake)) as (app, pilot):
-        await opened(
-            pilot, "escape", "s", "enter", *"Be brief.", "enter", "j", "enter", "ctrl+u", *"9", "enter"
-        )
+        await opened(pilot, "escape", "s", "enter", *"Be brief.", "enter")
+        await pressed(pilot, "j", "enter", "ctrl+u", *"9", "enter")
         assert "temperature must be a number from 0 to 5, not '9'" in text_of(app)
         await pressed(pilot, "ctrl+u", *"0.7", "enter", "G", "enter", "escape")
         assert "temperature 0.7, seed 1, at most 512 tokens, no template   system Be brief." in text_of(app)
@@ -255,9 +236,8 @@ async def test_one_that_waits_for_a_gpu_says_why_and_can_take_the_cpu() -> None:
         assert "o  answer on the CPU instead" in text_of(app)
         await pressed(pilot, "o", within_s=0.1)
         assert [ask.on_cpu for ask in asked(fake, OpenChat)] == [False, True]
-        assert [(ask.job, ask.number) for ask in asked(fake, AskChat)] == [(41, 1), (42, 1)], (
-            "what waits goes along"
-        )
+        put = [(ask.job, ask.number) for ask in asked(fake, AskChat)]
+        assert put == [(41, 1), (42, 1)], "what waits goes along"
 
 
 async def test_the_end_of_the_job_and_a_refusal_say_what_to_do() -> None:
@@ -274,13 +254,9 @@ async def test_the_end_of_the_job_and_a_refusal_say_what_to_do() -> None:
         await pressed(pilot, "R", within_s=0.1)
         assert len(asked(fake, OpenChat)) == 2
 
-    class Refusing(ChattingSupervisor):
-        async def ask(self, ask: Any) -> Any:
-            if isinstance(ask, OpenChat):
-                raise Refused("this run has no checkpoint.", hint="None was saved.")
-            return await super().ask(ask)
-
-    async with shown_app(make_app(Refusing())) as (app, pilot):
+    refusing = ChattingSupervisor()
+    refusing.refusal = lambda ask: "this run has no checkpoint." if isinstance(ask, OpenChat) else ""
+    async with shown_app(make_app(refusing)) as (app, pilot):
         await opened(pilot)
         assert "this run has no checkpoint." in text_of(app)
         await pressed(pilot, "escape")
@@ -288,19 +264,15 @@ async def test_the_end_of_the_job_and_a_refusal_say_what_to_do() -> None:
 
 
 async def test_a_refused_prompt_is_back_on_the_line_unless_its_number_was_taken() -> None:
-    class Refusing(ChattingSupervisor):
-        least = 3
+    def put_before(least: int) -> Callable[[Any], str]:
+        return lambda ask: "it was put before." if isinstance(ask, AskChat) and ask.number < least else ""
 
-        async def ask(self, ask: Any) -> Any:
-            if isinstance(ask, AskChat) and ask.number < self.least:
-                raise Refused(f"prompt {ask.number} was put before.")
-            return await super().ask(ask)
-
-    fake = Refusing(OPEN)
+    fake = ChattingSupervisor(OPEN)
+    fake.refusal = put_before(3)
     async with shown_app(make_app(fake)) as (app, pilot):
         screen = await opened(pilot, *"hello", "enter")
         assert [(ask.number, ask.text) for ask in asked(fake, AskChat)] == [(3, "hello")], "of another client"
-        fake.least = 99
+        fake.refusal = put_before(99)
         await pressed(pilot, *"again", "enter")
         assert screen.state.entry.text == "again" and [ask.text for ask in screen.state.unsent] == ["hello"]
         assert "was put before." in text_of(app)
@@ -333,9 +305,8 @@ async def test_who_is_away_for_long_holds_no_gpu(monkeypatch: pytest.MonkeyPatch
         await settled(pilot, 0.1)
         reads = fake.reads
         assert screen.state.is_asleep and "paused" in text_of(app)
-        fake.write(
-            ChatLine("notice", NOW, text="more"), job=Finished(NOW - 9, NOW, "nobody read for ten minutes")
-        )
+        ended = Finished(NOW - 9, NOW, "nobody read for ten minutes")
+        fake.write(ChatLine("notice", NOW, text="more"), job=ended)
         await settled(pilot, 0.1)
         assert fake.reads == reads
         monkeypatch.setattr("finetop.tui.screens.chat.screen.AWAY_S", 600.0)

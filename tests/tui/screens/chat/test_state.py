@@ -6,10 +6,10 @@ import pytest
 from chat_fakes import SIDES, answer, at_hand, conversation, end, prompt, ready
 from tui_fakes import NOW
 
-from finetop.core.protocol.messages.chat import ChatLine, ChatSettings, ChatSide
+from finetop.core.protocol.messages.chat import AskChat, ChatLine, ChatSettings, ChatSide
 from finetop.core.protocol.runs import Finished, Running
 from finetop.tui.screens.chat import pane, prompt_entry
-from finetop.tui.screens.chat.prompt_line import press
+from finetop.tui.screens.chat.prompt_entry import press
 from finetop.tui.screens.chat.state import ChatState
 from finetop.tui.screens.chat.status import side_status
 from finetop.tui.widgets.entry import Entry, entry_of
@@ -29,12 +29,24 @@ def typed(state: ChatState, text: str) -> None:
 
 
 def shown(state: ChatState, at: int, width: int = 60, height: int = 12) -> list[str]:
-    lines = pane.side_lines(state, at, pane.Wrapped(), width=width, height=height, now=NOW)
+    lines = pane.side_lines(state, at, width=width, height=height, now=NOW)
     return ["".join(text for text, _ in line) for line in lines]
 
 
 def words(state: ChatState, at: int, now: float = NOW) -> str:
     return "".join(text for text, _ in side_status(state, at, now)[0])
+
+
+def title(state: ChatState, width: int, now: float = NOW) -> str:
+    return "".join(text for text, _ in pane.title_line(state, width, now))
+
+
+def sent(state: ChatState, text: str) -> AskChat:
+    """Type a prompt and send it."""
+    typed(state, text)
+    ask = state.to_send()
+    assert ask is not None
+    return ask
 
 
 def test_each_side_has_its_answer_its_end_and_its_error() -> None:
@@ -56,16 +68,13 @@ def test_a_side_that_was_not_asked_shows_nothing_of_the_prompt() -> None:
     assert "only you" in "\n".join(shown(state, 1)) and "only you" not in "\n".join(shown(state, 0))
 
 
-@pytest.mark.parametrize(
-    ("lines", "side", "status"),
-    [
-        ([], 0, "● loading model, 3.1 of 8 GB"),
-        (ready(), 0, "ready"),
-        ([*ready(), prompt(1, "hi")], 0, "● reading the prompt"),
-        ([*ready(), prompt(1, "hi"), *answer(0, 1, "so")], 1, "waits for base"),
-        ([*ready(), prompt(1, "hi"), *answer(0, 1, "so"), prompt(2, "ho")], 0, "waits for the prompt before"),
-    ],
-)
+@pytest.mark.parametrize(("lines", "side", "status"), [
+    ([], 0, "● loading model, 3.1 of 8 GB"),
+    (ready(), 0, "ready"),
+    ([*ready(), prompt(1, "hi")], 0, "● reading the prompt"),
+    ([*ready(), prompt(1, "hi"), *answer(0, 1, "so")], 1, "waits for base"),
+    ([*ready(), prompt(1, "hi"), *answer(0, 1, "so"), prompt(2, "ho")], 0, "waits for the prompt before"),
+])  # fmt: skip
 def test_a_side_says_what_it_does(lines: list[ChatLine], side: int, status: str) -> None:
     state = make_state(*lines)
     if not lines:
@@ -85,10 +94,9 @@ def test_an_endpoint_that_says_nothing_counts_from_when_it_was_its_turn() -> Non
 
 
 def test_how_an_answer_ended_is_said_below_it() -> None:
-    state = make_state(*ready(), prompt(1, "hi"), *answer(0, 1, "a b"), end(0, 1, 2, why="length"))
-    assert " (cut at 2 tokens; s changes the limit)" in shown(state, 0)
-    state = make_state(*ready(), prompt(1, "hi"), *answer(0, 1, "a b"), end(0, 1, 2, why="stopped"))
-    assert " (stopped)" in shown(state, 0)
+    for why, said in (("length", " (cut at 2 tokens; s changes the limit)"), ("stopped", " (stopped)")):
+        state = make_state(*ready(), prompt(1, "hi"), *answer(0, 1, "a b"), end(0, 1, 2, why=why))
+        assert said in shown(state, 0)
     state = make_state(*ready(), prompt(1, "hi"), end(0, 1, 0))
     assert " (an empty answer)" in shown(state, 0)
     state.job = Finished(NOW - 9, NOW)
@@ -108,13 +116,13 @@ def test_outside_text_is_harmless_and_a_long_line_whole() -> None:
 
 def test_a_pane_follows_the_end_until_it_is_scrolled_and_again_at_its_end() -> None:
     state = make_state(*ready(), prompt(1, "hi"), ChatLine("text", NOW, 0, 1, "\n".join(map(str, range(40)))))
-    rows, size = pane.Wrapped(), {"width": 60, "height": 12}
+    size = {"width": 60, "height": 12}
     assert shown(state, 0)[-1] == " 39"
-    assert pane.scrolled(state, 0, rows, -5, **size)
+    assert pane.scrolled(state, 0, -5, **size)
     assert shown(state, 0)[-1] == " 34" and "of 41" in shown(state, 0)[0]
     state.feed([ChatLine("text", NOW, 0, 1, "\n40")], NOW)
     assert shown(state, 0)[-1] == " 34", "nothing moves under the reader"
-    assert pane.scrolled(state, 0, rows, 99, **size) and not pane.scrolled(state, 0, rows, 1, **size)
+    assert pane.scrolled(state, 0, 99, **size) and not pane.scrolled(state, 0, 1, **size)
     state.feed([ChatLine("text", NOW, 0, 1, "\n41")], NOW)
     assert shown(state, 0)[-1] == " 41"
 
@@ -122,27 +130,25 @@ def test_a_pane_follows_the_end_until_it_is_scrolled_and_again_at_its_end() -> N
 def test_prompts_line_up_side_by_side() -> None:
     lines = [prompt(1, "hi"), *answer(0, 1, "word " * 60), end(0, 1, 60), *answer(1, 1, "a"), end(1, 1, 1)]
     state = make_state(*ready(), *lines, prompt(2, "second"))
-    rows = pane.Wrapped()
 
     def row_of(at: int, width: int) -> int:
-        texts = ["".join(text for text, _ in line) for line in pane.body_lines(state, at, rows, width)]
+        texts = ["".join(text for text, _ in line) for line in pane.body_lines(state, at, width)]
         return next(row for row, text in enumerate(texts) if "> second" in text)
 
     assert row_of(0, 58) > row_of(1, 60)
     state.widths = (58, 60)
     assert row_of(0, 58) == row_of(1, 60)
     state.turn_at = 1
-    assert pane.row_of_turn(state, 0, rows, 58) == pane.row_of_turn(state, 1, rows, 60) == row_of(0, 58)
+    assert pane.row_of_turn(state, 0, 58) == pane.row_of_turn(state, 1, 60) == row_of(0, 58)
 
 
 def test_a_prompt_is_taken_off_the_line_once_and_waits_until_it_is_in_the_transcript() -> None:
     state = make_state(*conversation())
     typed(state, "  \n ")
     assert state.to_send() is None
-    typed(state, "Third?")
     state.settings = ChatSettings(system="Be brief.", temperature=0.7)
-    ask = state.to_send()
-    assert ask is not None and (ask.number, ask.job, ask.text, ask.fresh) == (3, 41, "Third?", False)
+    ask = sent(state, "Third?")
+    assert (ask.number, ask.job, ask.text, ask.fresh) == (3, 41, "Third?", False)
     assert ask.settings.system == "Be brief." and state.entry == Entry()
     assert " sending …" in shown(state, 0)
     state.accepted.add(3)
@@ -154,8 +160,7 @@ def test_a_prompt_is_taken_off_the_line_once_and_waits_until_it_is_in_the_transc
 def test_prompts_that_wait_go_to_the_next_chat_of_the_screen() -> None:
     state = ChatState("support")
     for text in ("first", "second"):
-        typed(state, text)
-        state.to_send()
+        sent(state, text)
     state.begin(41, SIDES)
     assert [(ask.job, ask.number, ask.text) for ask in state.unsent] == [(41, 1, "first"), (41, 2, "second")]
     state.accepted.add(1)
@@ -163,31 +168,24 @@ def test_prompts_that_wait_go_to_the_next_chat_of_the_screen() -> None:
     assert [(ask.job, ask.number) for ask in state.unsent] == [(42, 1), (42, 2)] and not state.accepted
 
 
-def test_a_prompt_at_hand_begins_a_conversation_with_its_own_system_prompt_and_shows_what_is_expected() -> (
-    None
-):
+def test_a_prompt_at_hand_begins_a_conversation_with_its_system_prompt_and_shows_what_is_expected() -> None:
     state = make_state(*conversation())
     state.settings = ChatSettings(system="Be brief.")
     recipe, _, row, item = at_hand()
     state.at_hand = recipe
-    typed(state, recipe.text)
-    ask = state.to_send()
-    assert ask is not None and ask.fresh and ask.settings.system == "You are a helpful pirate."
-    typed(state, "And now?")
-    ask = state.to_send()
-    assert ask is not None and not ask.fresh and ask.settings.system == "You are a helpful pirate.", "goes on"
+    ask = sent(state, recipe.text)
+    assert ask.fresh and ask.settings.system == "You are a helpful pirate."
+    ask = sent(state, "And now?")
+    assert not ask.fresh and ask.settings.system == "You are a helpful pirate.", "goes on"
     state.at_hand = item
-    typed(state, item.text)
-    ask = state.to_send()
-    assert ask is not None and ask.settings.raw and ask.settings.system == "", "an item is put as it is"
+    ask = sent(state, item.text)
+    assert ask.settings.raw and ask.settings.system == "", "an item is put as it is"
     assert ask.settings.max_new_tokens == 64
-    typed(state, "And now?")
-    ask = state.to_send()
-    assert ask is not None and ask.fresh and ask.settings.system == "Be brief.", "an item has no second turn"
+    ask = sent(state, "And now?")
+    assert ask.fresh and ask.settings.system == "Be brief.", "an item has no second turn"
     state.at_hand = row
-    typed(state, row.text)
-    ask = state.to_send()
-    assert ask is not None and ask.settings.system == "Be brief."
+    ask = sent(state, row.text)
+    assert ask.settings.system == "Be brief."
     state.feed([prompt(ask.number, ask.text, fresh=True)], NOW)
     text = "\n".join(shown(state, 0, height=40))
     assert "new conversation" in text and "expected  Aye, in five days." in text
@@ -222,15 +220,10 @@ def test_a_paste_keeps_its_lines_and_loses_control_sequences() -> None:
 
 
 def test_a_countdown_goes_by_one_clock() -> None:
-    ahead = NOW + 3600
-    state = make_state(
-        ChatLine("notice", ahead, text="demo needs the GPU: this chat makes room.", ends_at=ahead + 48)
-    )
-    title = "".join(text for text, _ in pane.title_line(state, 100, NOW))
-    assert "! demo needs the GPU: this chat ends in 48 s" in title
-    assert "ends in 30 s" in "".join(text for text, _ in pane.title_line(state, 100, NOW + 18))
-    assert "this chat ends in 48 s" in "".join(text for text, _ in pane.title_line(state, 60, NOW)), (
-        "first of all"
-    )
+    ahead, notice = NOW + 3600, "demo needs the GPU: this chat makes room."
+    state = make_state(ChatLine("notice", ahead, text=notice, ends_at=ahead + 48))
+    assert "! demo needs the GPU: this chat ends in 48 s" in title(state, 100)
+    assert "ends in 30 s" in title(state, 100, NOW + 18)
+    assert "this chat ends in 48 s" in title(state, 60), "first of all"
     state.feed([ChatLine("notice", ahead, text="the run found another GPU")], NOW)
-    assert "ends in" not in "".join(text for text, _ in pane.title_line(state, 100, NOW))
+    assert "ends in" not in title(state, 100)
