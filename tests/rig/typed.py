@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+Finetop = Callable[..., tuple[int, str, str]]  # runs one command: its exit code, stdout and stderr
 
 LAMPS = [
     {"messages": [{"role": "user", "content": f"Can you mend lamp {n}?"}, {"role": "assistant", "content": "Yes."}]}
@@ -14,8 +17,16 @@ LAMPS = [
 ]  # fmt: skip
 
 
-def finetop_in(folder: Path, **variables: str) -> Callable[..., tuple[int, str, str]]:
-    """Return what runs one command in a folder, on the home in it: its exit code, stdout and stderr."""
+def refuses(finetop: Finetop, cases: Mapping[str, str], *before: str, code: int = 2) -> None:
+    """Require that each command, `before` and its own words, ends with this code and one clean line that says why."""
+    for words, says in cases.items():
+        got, out, err = finetop(*before, *shlex.split(words))
+        is_clean = not {"\x1b", "\u202e"} & set(err) and "Traceback" not in err
+        assert (got, out, says in err, err.count("\n"), is_clean) == (code, "", True, 1, True), (words, err)
+
+
+def finetop_in(folder: Path, **variables: str) -> Finetop:
+    """Return what runs one command in a folder, on the home in it."""
     own = {**os.environ, "FINETOP_HOME": str(folder / "home"), "HF_HUB_OFFLINE": "1", **variables}
 
     def run(*words: str) -> tuple[int, str, str]:

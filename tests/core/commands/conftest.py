@@ -6,13 +6,12 @@ from finetop.core.commands.main import main
 
 
 @pytest.fixture
-def command(capsys):
+def command(capfd):
     """Return a function that runs one command: (exit code, stdout, stderr)."""
 
     def run(*arguments):
         code = main(list(arguments))
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
+        return (code, *capfd.readouterr())
 
     return run
 

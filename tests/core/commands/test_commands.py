@@ -6,17 +6,18 @@ import subprocess
 import sys
 
 from rig import write_recipe
+from typed import refuses
 
 from finetop.core.commands.main import verbs
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.wording.endings import kill_confirmation
 
 OTHERS = {
-    **dict.fromkeys(("stats", "list", "ps", "status", "lsit"), "ls"),
-    **dict.fromkeys(("log", "logs"), "tail"),
+    **dict.fromkeys(("lss", "stats", "list", "ps", "status", "lsit"), "ls"),
     "start": "run",
     "delete": "rm",
 }
+OTHERS |= {"log": "tail", "logs": "tail", "chek": "check"}
 
 
 def test_an_empty_home_help_and_completion_say_what_there_is(finetop):
@@ -65,25 +66,23 @@ def test_run_wait_ls_show_tail_tell_the_same_story(finetop, tmp_path, monkeypatc
 
 
 def test_bad_input_is_one_line_with_its_exit_code(finetop):
-    for words, code, says in (
-        (("lss",), 2, "Did you mean ls?"),
-        *(((word,), 2, f"Did you mean {verb}?") for word, verb in OTHERS.items()),
-        (("run", "nowhere.yaml"), 2, "nowhere.yaml"),
-        (("run", "lora"), 2, "data.train is not set"),
-        (("run", "lora", "--set", "method.rnk=3"), 2, "Did you mean rank?"),
-        (("run", "lora", "--set", "data.train=[{path: missing.jsonl}]"), 2, "missing.jsonl"),
-        (("run", "lora", "--name", "../x"), 2, "cannot be a name"),
-        (("show", "nobody"), 2, "no run 'nobody'"),
-        (("check", "nobody@soon"), 2, "is not a step"),
-        (("stop", "nobody"), 2, "no run"),
-        (("sql", "DROP TABLE runs"), 2, "only one SELECT"),
-        (("ls", "--sort", "method"), 2, "--sort method: can't sort by method."),
-        (("ls", "age:2d"), 2, "age:2d: age takes < or >. Try age<2d."),
-        (("ls", "--unknown"), 2, "--unknown"),
-        (("--home", "/proc/finetop", "supervisor", "start"), 4, "/proc/finetop"),
-    ):
-        got, out, err = finetop(*words)
-        assert (got, says in err, err.count("\n"), "Traceback" in out) == (code, True, 1, False), (words, err)
+    cases = {
+        **{word: f"Did you mean {verb}?" for word, verb in OTHERS.items()},
+        "run nowhere.yaml": "nowhere.yaml",
+        "run lora": "data.train is not set",
+        "run lora --set method.rnk=3": "Did you mean rank?",
+        "run lora --set 'data.train=[{path: missing.jsonl}]'": "missing.jsonl",
+        "run lora --name ../x": "cannot be a name",
+        "show nobody": "no run 'nobody'",
+        "check nobody@soon": "is not a step",
+        "stop nobody": "no run",
+        "sql 'DROP TABLE runs'": "only one SELECT",
+        "ls --sort method": "--sort method: can't sort by method.",
+        "ls age:2d": "age:2d: age takes < or >. Try age<2d.",
+        "ls --unknown": "--unknown",
+    }
+    refuses(finetop, cases)
+    refuses(finetop, {"--home /proc/finetop supervisor start": "/proc/finetop"}, code=4)
 
 
 def test_check_answers_with_its_exit_code_and_flips_names_the_items(finetop, rig):

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 from sample_logs import choice_row, right, write_log
+from typed import refuses
 
 from finetop.core.commands.main import verbs
 
@@ -63,21 +64,20 @@ def test_reports_are_written_whatever_the_verdict_and_stand_alone_on_stdout(fine
 
 
 def test_mistakes_are_one_line(finetop):
-    for words, code, message in (
-        (("a", "missing"), 2, "missing: there is no such file or folder."),
-        (("a", "home"), 2, "home: there is no such file or folder."),
-        (("a", "b", "--metric", "arc="), 2, "--metric 'arc=' names no metric."),
-        (("a", "b", "--metric", "acc", "--metric", "acc"), 2, "given twice"),
-        (("a", "b", "--margin", "0"), 2, "margin is 0"),
-        (("a", "b", "--margin", "three"), 2, "invalid float value"),
-        (("a", "b", "--junit", "-", "--json"), 2, "--junit - and --json would mix on stdout."),
-        (("a", "b", "--junit", "-", "--markdown", "-"), 2, "would mix on stdout"),
-        (("a", "b", "--junit", "no/such/out.xml"), 2, "--junit: no folder no/such."),
-        (("a", "b", "--markdown", "a"), 4, "--markdown: a can't be written: Is a directory."),
-        (("a",), 2, "required: B"),
-    ):
-        got, _, error = finetop("diff", *words)
-        assert (got, message in error, error[:9], error.count("\n")) == (code, True, "finetop: ", 1), error
+    cases = {
+        "a missing": "missing: there is no such file or folder.",
+        "a home": "home: there is no such file or folder.",
+        "a b --metric arc=": "--metric 'arc=' names no metric.",
+        "a b --metric acc --metric acc": "given twice",
+        "a b --margin 0": "margin is 0",
+        "a b --margin three": "invalid float value",
+        "a b --junit - --json": "--junit - and --json would mix on stdout.",
+        "a b --junit - --markdown -": "would mix on stdout",
+        "a b --junit no/such/out.xml": "--junit: no folder no/such.",
+        "a": "required: B",
+    }
+    refuses(finetop, cases, "diff")
+    refuses(finetop, {"a b --markdown a": "--markdown: a can't be written: Is a directory."}, "diff", code=4)
 
 
 def test_it_loads_nothing_of_the_training_stack(finetop):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from rig import REAL, Rig
+from typed import refuses
 
 from finetop.core.runtime.home import Home
 
@@ -191,31 +192,26 @@ def test_what_can_be_seen_at_once_needs_no_job(finetop, tiny_model, suite, tmp_p
     save_adapter(tiny_model, tmp_path / "mine", 0.0)
     save_adapter(tiny_model, tmp_path / "pickled", 0.0)
     (tmp_path / "pickled" / "adapter_model.safetensors").rename(tmp_path / "pickled" / "adapter_model.bin")
-    for arguments, code, says in (
-        (("import", "gone"), 2, "no folder"),
-        (("import", "pickled"), 2, "a pickle, which can run any code"),
-        (("import", str(tiny_model)), 2, "Add --base ID|FOLDER."),
-        (("import", "mine", "--base", "./gone"), 2, "--base: no folder"),
-        (("import", "mine", "--data", "gone.jsonl"), 2, "--data: there is no file"),
-        (("import", "mine", "--suite", "quik"), 2, "Did you mean quick?"),
-        (("import", "mine", "--name", "a b"), 2, "cannot be a name"),
-        (("check", "--model", "gone"), 2, "no folder"),
-        (("check",), 2, "neither a run nor --model"),
-        (("check", "mine", "--model", "mine"), 2, "both mine and --model"),
-        (("check", "mine", "--base", "x"), 2, "--base works only with --model"),
-        (("check", "mine", "--quantize", "nf4"), 2, "--quantize works only with --model"),
-        (("check", "mine", "--margin", "0"), 2, "--margin is 0.0; it must be"),
-        (("check", "mine", "--seed", "-1"), 2, "--seed is -1; it must be"),
-        (("check", "mine", "--suite", "quik"), 2, "Did you mean quick?"),
-        (
-            ("check", "mine", "--last", "--margin", "2"),
-            2,
-            "--last only prints the newest check; it can't use --margin",
-        ),
-        (("check", "mine", "--curve", "--junit", "x.xml"), 2, "--junit and --markdown report one check"),
-        (("check", "mine", "--json", "--junit", "-"), 2, "would mix on stdout"),
-        (("check", "mine"), 2, "there is no run 'mine'"),
-    ):
-        got, out, err = finetop(*arguments)
-        assert (got, says in err, err.count("\n")) == (code, True, 1), (arguments, out, err)
+    cases = {
+        "import gone": "no folder",
+        "import pickled": "a pickle, which can run any code",
+        f"import {tiny_model}": "Add --base ID|FOLDER.",
+        "import mine --base ./gone": "--base: no folder",
+        "import mine --data gone.jsonl": "--data: there is no file",
+        "import mine --suite quik": "Did you mean quick?",
+        "import mine --name 'a b'": "cannot be a name",
+        "check --model gone": "no folder",
+        "check": "neither a run nor --model",
+        "check mine --model mine": "both mine and --model",
+        "check mine --base x": "--base works only with --model",
+        "check mine --quantize nf4": "--quantize works only with --model",
+        "check mine --margin 0": "--margin is 0.0; it must be",
+        "check mine --seed -1": "--seed is -1; it must be",
+        "check mine --suite quik": "Did you mean quick?",
+        "check mine --last --margin 2": "--last only prints the newest check; it can't use --margin",
+        "check mine --curve --junit x.xml": "--junit and --markdown report one check",
+        "check mine --json --junit -": "would mix on stdout",
+        "check mine": "there is no run 'mine'",
+    }
+    refuses(finetop, cases)
     assert json.loads(finetop("ls", "--json")[1])["runs"] == []

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from typed import refuses
 
 from finetop.core.commands import plan as plan_command
 from finetop.core.commands.main import main
@@ -23,13 +24,13 @@ LLAMA |= {
 class Silent:
     """In place of the process that asks the job's code: it takes seconds. tests/core/plan/test_rehearsal.py asks."""
 
-    said = Moving()
+    counted = Moving()
 
     def __init__(self, *_given):
         pass
 
     def answer(self):
-        return self.said
+        return self.counted
 
     def stop(self):
         pass
@@ -65,7 +66,7 @@ def test_it_says_what_fits_and_how_long(plan, folder, monkeypatch):
     assert "12 of 16 rows" in out
     assert "4 checkpoints of 0.16 GiB" in out
     assert all(len(line) <= 80 for line in out.splitlines())
-    monkeypatch.setattr(Silent, "said", Moving(8_030_261_248, 123_456_789))
+    monkeypatch.setattr(Silent, "counted", Moving(8_030_261_248, 123_456_789))
     assert "of which 123M" in plan("--gpu-memory", "40")[1]  # as the job counts
     assert not (folder / "home").exists()  # no home was created
 
@@ -116,22 +117,20 @@ def test_a_model_that_is_not_here_needs_its_config(plan, folder, monkeypatch):
 
 
 def test_what_can_not_be_is_refused_in_one_line(plan, folder):
-    for words, said in (
-        (("--gpus", "0"), "--gpus: '0' is not a whole number from 1"),
-        (("--gpu-memory", "-1"), "--gpu-memory is -1.0"),
-        (("--gpu-memory", "nan"), "--gpu-memory is nan"),
-        (("--set", "train.batch_size=0"), "train.batch_size"),
-        (("--config", "/no/such/file"), "/no/such/file: no such file"),
-        (("--set", "method.rnk=3"), "Did you mean rank"),
-        (("--set", "data.max_tokens=8"), "data.train: no row is left to learn from"),
-        (("--set", "data.train=[{path: /no/rows.jsonl}]"), "no such file"),
-        (("--config", "/dev/zero"), "/dev/zero: can't be read: not a file"),
-    ):
-        code, out, err = plan(*words)
-        assert (code, out, said in err, len(err.splitlines())) == (2, "", True, 1), err
+    cases = {
+        "--gpus 0": "--gpus: '0' is not a whole number from 1",
+        "--gpu-memory -1": "--gpu-memory is -1.0",
+        "--gpu-memory nan": "--gpu-memory is nan",
+        "--set train.batch_size=0": "train.batch_size",
+        "--config /no/such/file": "/no/such/file: no such file",
+        "--set method.rnk=3": "Did you mean rank",
+        "--set data.max_tokens=8": "data.train: no row is left to learn from",
+        "--set 'data.train=[{path: /no/rows.jsonl}]'": "no such file",
+        "--config /dev/zero": "/dev/zero: can't be read: not a file",
+    }
+    refuses(plan, cases)
     (folder / "model" / "config.json").write_text(json.dumps({**LLAMA, "num_hidden_layers": 10**7}))
-    code, _, err = plan()
-    assert (code, "num_hidden_layers is 10,000,000" in err) == (2, True)
+    refuses(plan, {"": "num_hidden_layers is 10,000,000"})
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import json
 import re
 
 from rig import write_recipe
+from typed import refuses
 
 
 def test_what_waits_is_listed_and_changed_as_typed(rig, finetop, tmp_path):
@@ -51,19 +52,15 @@ def test_what_waits_is_listed_and_changed_as_typed(rig, finetop, tmp_path):
 
 
 def wrong_words_are_one_line_with_the_fix(finetop):
-    for words, says in (
-        (("frist",), "finetop queue has no action 'frist'. Did you mean first?"),
-        (("first",), "finetop queue first: which run? Use first RUN"),
-        (("hold", "a", "b"), "finetop queue hold takes one run, not 'b' too."),
-        (("before", "a"), "before which run? Name it: finetop queue before a OTHER"),
-        (("priority", "a"), "priority: which one? Use high (5), normal (10), low (20)"),
-        (
-            ("priority", "a", "101"),
-            "priority is '101'. Use high (5), normal (10), low (20) or a number from 0",
-        ),
-        (("priority", "a", "-1"), ""),
-        (("priority", "a", "²"), "priority is '²'."),
-        (("hold", "\x1b[31mx"), "there is no run"),
-    ):
-        code, out, err = finetop("queue", *words)
-        assert (code, out, says in err, err.count("\n"), "\x1b" in err) == (2, "", True, 1, False)
+    cases = {
+        "frist": "finetop queue has no action 'frist'. Did you mean first?",
+        "first": "finetop queue first: which run? Use first RUN",
+        "hold a b": "finetop queue hold takes one run, not 'b' too.",
+        "before a": "before which run? Name it: finetop queue before a OTHER",
+        "priority a": "priority: which one? Use high (5), normal (10), low (20)",
+        "priority a 101": "priority is '101'. Use high (5), normal (10), low (20) or a number from 0",
+        "priority a -1": "",
+        "priority a ²": "priority is '²'.",
+        "hold '\x1b[31mx'": "there is no run",
+    }
+    refuses(finetop, cases, "queue")

@@ -2,6 +2,8 @@
 
 import json
 
+from typed import refuses
+
 from finetop.core import approaches
 from finetop.core.protocol.messages.approaches import ApproachRun, SubmitApproaches
 from finetop.core.recipe.load import resolve_text
@@ -31,15 +33,14 @@ def test_one_page_is_written_and_none_is_overwritten(finetop, rig, tmp_path, mon
 def test_what_can_not_be_written_is_said_in_a_line(finetop, rig, tmp_path):
     name = rig.submit("one", steps=5)
     rig.wait_state(name, "finished")
-    for arguments, expected in (
-        (["--to", str(tmp_path / "x.pdf")], "pdf is not a format. End it in .html or .md."),
-        (["--to", str(tmp_path / "none" / "x.md")], "no folder"),
-        (["--to", str(tmp_path), "--markdown"], "is a folder"),
-        (["--to", str(tmp_path / "x.html"), "--markdown"], "--markdown contradicts --to"),
-        (["--to", "-", "--json"], "would both write"),
-    ):
-        code, _, err = finetop("report", name, *arguments)
-        assert code == 2 and expected in err and err.count("\n") == 1, err
+    cases = {
+        f"{tmp_path}/x.pdf": "pdf is not a format. End it in .html or .md.",
+        f"{tmp_path}/none/x.md": "no folder",
+        f"{tmp_path} --markdown": "is a folder",
+        f"{tmp_path}/x.html --markdown": "--markdown contradicts --to",
+        "- --json": "would both write",
+    }
+    refuses(finetop, cases, "report", name, "--to")
     assert finetop("report", "nobody", "--to", str(tmp_path / "x.md"))[0] == 2
     assert not (tmp_path / "x.md").exists()
 

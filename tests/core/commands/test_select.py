@@ -4,6 +4,7 @@ import hashlib
 import json
 
 import pytest
+from typed import refuses
 
 from finetop.core.commands import select as commands
 from finetop.core.runtime import child
@@ -29,9 +30,7 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def typed(here, finetop_of, monkeypatch):
-    monkeypatch.setattr(
-        commands, "SAY_EVERY_S", 1e9
-    )  # on a busy machine, even this is slow enough for progress lines
+    monkeypatch.setattr(commands, "SAY_EVERY_S", 1e9)  # no progress lines, which a busy machine would print
     return finetop_of(Home(here / "home"))
 
 
@@ -41,56 +40,46 @@ def test_rows_are_the_source_s_own_bytes_in_its_order_with_a_manifest(here, type
     content = (here / "few.jsonl").read_bytes()
     assert content == LINES[2] + LINES[3] + LINES[4]
     document = json.loads((here / "few.manifest.json").read_text())
-    assert document["source"] == {
-        "path": str(here / "rows.jsonl"),
-        "sha256": hashlib.sha256(b"".join(LINES)).hexdigest(),
-        "rows": 4,
-    }
+    sha256 = hashlib.sha256(b"".join(LINES)).hexdigest()
+    assert document["source"] == {"path": str(here / "rows.jsonl"), "sha256": sha256, "rows": 4}
     wanted = ("length", 1, [3, 4, 5], [4.0, 14.0, 4.0])
     assert (document["by"], document["seed"], document["lines"], document["scores"]) == wanted
     assert document["sha256"] == hashlib.sha256(content).hexdigest()
     typed("select", "rows.jsonl", "--rows", "2", "--seed", "7", "--to", "one.jsonl")
     code, out, _ = typed("select", "rows.jsonl", "--rows", "2", "--seed", "7", "--to", "two.jsonl", "--json")
     assert (here / "one.jsonl").read_bytes() == (here / "two.jsonl").read_bytes()
-    assert (
-        json.loads(out)["selected"]["sha256"]
-        == json.loads((here / "one.manifest.json").read_text())["sha256"]
-    )
+    manifest = json.loads((here / "one.manifest.json").read_text())
+    assert json.loads(out)["selected"]["sha256"] == manifest["sha256"]
     assert not list(here.glob(".sel*"))
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "says"),
-    [
-        (("rows.jsonl", "--rows", "5", "--to", "x.jsonl"), 2, "rows.jsonl has 4 rows, but 5 were requested."),
-        (("rows.jsonl", "--rows", "0", "--to", "x.jsonl"), 2, "--rows is '0'; it must be a whole number"),
-        (("rows.jsonl", "--rows", "1"), 2, "--to is missing."),
-        (("rows.jsonl", "--to", "x.jsonl"), 2, "--rows is missing."),
-        (("org/name", "--rows", "1", "--to", "x.jsonl"), 2, "Save a hub data set to a file first"),
-        (("rows.jsonl", "--rows", "1", "--by", "best", "--to", "x.jsonl"), 2, "there is no selector 'best'."),
-        (("rows.jsonl", "--rows", "1", "--to", "rows.jsonl"), 2, "already exists and is not overwritten."),
-        (("rows.jsonl", "--rows", "1", "--to", "no/x.jsonl"), 2, "no folder"),
-        (("bad.jsonl", "--rows", "1", "--to", "x.jsonl"), 2, "bad.jsonl:2: is not JSON"),
-        (("home", "--rows", "1", "--to", "x.jsonl"), 2, "home is a folder."),
-        ((), 2, "select from what?"),
-        (("--curve",), 2, "--curve needs a recipe."),
-        (("rows.jsonl", "--curve"), 2, "--curve needs a recipe, but rows.jsonl is a file of rows."),
-    ],
-)
-def test_what_can_t_be_is_one_line_and_writes_nothing(here, typed, words, code, says):
+def test_what_can_t_be_is_one_line_and_writes_nothing(here, typed):
     (here / "bad.jsonl").write_text('{"prompt": "a", "completion": "b"}\n{"prompt": \n')
     (here / "home").mkdir()
-    exit_code, out, err = typed("select", *words)
-    assert (exit_code, out, says in err, err.count("\n")) == (code, "", True, 1), err
+    cases = {
+        "rows.jsonl --rows 5 --to x.jsonl": "rows.jsonl has 4 rows, but 5 were requested.",
+        "rows.jsonl --rows 0 --to x.jsonl": "--rows is '0'; it must be a whole number",
+        "rows.jsonl --rows 1": "--to is missing.",
+        "rows.jsonl --to x.jsonl": "--rows is missing.",
+        "org/name --rows 1 --to x.jsonl": "Save a hub data set to a file first",
+        "rows.jsonl --rows 1 --by best --to x.jsonl": "there is no selector 'best'.",
+        "rows.jsonl --rows 1 --to rows.jsonl": "already exists and is not overwritten.",
+        "rows.jsonl --rows 1 --to no/x.jsonl": "no folder",
+        "bad.jsonl --rows 1 --to x.jsonl": "bad.jsonl:2: is not JSON",
+        "home --rows 1 --to x.jsonl": "home is a folder.",
+        "": "select from what?",
+        "--curve": "--curve needs a recipe.",
+        "rows.jsonl --curve": "--curve needs a recipe, but rows.jsonl is a file of rows.",
+    }
+    refuses(typed, cases, "select")
     assert not (here / "x.jsonl").exists()
 
 
 def test_a_model_that_is_nowhere_is_one_line_behind_what_is_done(here, typed, monkeypatch):
     monkeypatch.setattr(commands, "SAY_EVERY_S", 0.0)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    code, _, err = typed(
-        "select", "rows.jsonl", "--rows", "1", "--by", "difficulty", "--model", "no/one", "--to", "x.jsonl"
-    )
+    words = "select rows.jsonl --rows 1 --by difficulty --model no/one --to x.jsonl"
+    code, _, err = typed(*words.split())
     assert (code, err.splitlines()[0]) == (4, "finding the model")
     assert err.splitlines()[1].startswith("finetop: --model: no/one is not here") and err.count("\n") == 2
 
@@ -101,9 +90,8 @@ def test_the_process_ends_when_nobody_listens(here, monkeypatch):
     rows = [json.dumps({"prompt": str(number), "completion": "b"}) for number in range(100)]
     (here / "many.jsonl").write_text("\n".join(rows))
     home = Home(here.joinpath(*["long" * 50] * 3))
-    request = _request.select(
-        Ask({"path": str(here / "many.jsonl")}, [Wanted("random", seed, 10) for seed in range(200)]), home
-    )
+    wanted = [Wanted("random", seed, 10) for seed in range(200)]
+    request = _request.select(Ask({"path": str(here / "many.jsonl")}, wanted), home)
     first = next(request)
     assert first.by == "random"
     request.close()

@@ -6,6 +6,7 @@ import json
 import msgspec
 import pytest
 from triage_store import told_of
+from typed import refuses
 from waiting import wait_until
 
 from finetop.core.commands.shared.triage_state import own_name
@@ -86,25 +87,19 @@ def test_from_what_was_lost_to_who_has_taken_it(checked, finetop):
 
 
 def refuses_in_one_line(finetop):
-    for arguments, code, expected in (
-        (["accept", "good", "--reason", "x"], 1, "good has not regressed"),
-        (["accept", "bad"], 2, "--reason"),
-        (["triage", "bad", "--new", "--looking"], 2, "can't be combined"),
-        (["triage", "bad", "arithmetic"], 2, "--looking, --note, --fixed-by or --new"),
-        (["triage", "bad", "arithmetik", "--looking"], 2, "Did you mean arithmetic?"),
-        (["triage", "bad", "--fixed-by", "bad"], 1, "does not fix itself"),
-        (["triage", "--note", "x"], 2, "Name it: finetop triage RUN"),
-        (["flips", "bad", "--check", "1", "--kind", "x"], 2, "--check can't be combined with"),
-        (
-            ["flips", "bad", "--task", "knowlege"],
-            2,
-            "its check has no task 'knowlege'. Did you mean knowledge?",
-        ),
-        (["flips", "bad", "--margin", "-1"], 2, "must be 0 or more"),
-    ):
-        exit_code, _, error = finetop(*arguments)
-        assert (exit_code, error.count("\n")) == (code, 1), arguments
-        assert expected in error, arguments
+    refuses(finetop, {"accept good --reason x": "good has not regressed"}, code=1)
+    refuses(finetop, {"triage bad --fixed-by bad": "does not fix itself"}, code=1)
+    cases = {
+        "accept bad": "--reason",
+        "triage bad --new --looking": "can't be combined",
+        "triage bad arithmetic": "--looking, --note, --fixed-by or --new",
+        "triage bad arithmetik --looking": "Did you mean arithmetic?",
+        "triage --note x": "Name it: finetop triage RUN",
+        "flips bad --check 1 --kind x": "--check can't be combined with",
+        "flips bad --task knowlege": "its check has no task 'knowlege'. Did you mean knowledge?",
+        "flips bad --margin -1": "must be 0 or more",
+    }
+    refuses(finetop, cases)
 
 
 def test_looks_at_earlier_checkpoints_are_queued_one_by_one(quiet):

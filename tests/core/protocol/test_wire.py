@@ -28,7 +28,7 @@ def test_a_request_goes_there_and_is_read_as_what_it_was():
     assert wire.read_ask(envelope.ask) == Runs(limit=3)
 
 
-@pytest.mark.parametrize("ask", [b'{"verb":"dance"}', b'{"verb":"runs","limit":"x"}', b"[]", b'{"limit":1}'])
-def test_what_is_no_request_is_not_read(ask):
-    with pytest.raises(msgspec.DecodeError):
-        wire.read_ask(msgspec.Raw(ask))
+def test_what_is_no_request_is_not_read():
+    for ask in (b'{"verb":"dance"}', b'{"verb":"runs","limit":"x"}', b"[]", b'{"limit":1}'):
+        with pytest.raises(msgspec.DecodeError):
+            wire.read_ask(msgspec.Raw(ask))

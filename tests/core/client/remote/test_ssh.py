@@ -44,6 +44,6 @@ def test_paths_are_written_as_ssh_takes_them():
     assert ssh.last_words("") == ""
 
 
-@pytest.mark.parametrize("junk", [b"{", b"{}\n", b"\xff\n", b"[" * 9000 + b"\n", b'{"supervisor": 3}\n', b""])
-def test_what_is_no_greeting_is_passed_over(junk):
-    assert read_greeting(junk) is None
+def test_what_is_no_greeting_is_passed_over():
+    for junk in (b"{", b"{}\n", b"\xff\n", b"[" * 9000 + b"\n", b'{"supervisor": 3}\n', b""):
+        assert read_greeting(junk) is None
