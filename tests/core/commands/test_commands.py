@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 from rig import write_recipe
 from typed import refuses
 
@@ -20,13 +21,16 @@ OTHERS = {
 OTHERS |= {"log": "tail", "logs": "tail", "chek": "check"}
 
 
-def test_an_empty_home_help_and_completion_say_what_there_is(finetop):
-    code, out, _ = finetop("ls")
+@pytest.fixture
+def rig(shared_rig):
+    return shared_rig
+
+
+def test_an_empty_home_help_and_completion_say_what_there_is(command, tmp_path):
+    code, out, _ = command("ls", "--home", str(tmp_path / "none"))
     assert code == 0 and "finetop demo" in out and "finetop run" in out
-    code, out, _ = finetop("--help")
-    assert code == 0 and all(f"\n  {verb} " in out for verb in verbs())
-    script = finetop("completion", "bash")[1]
-    assert all(verb in script for verb in verbs())
+    out, script = command("--help")[1], command("completion", "bash")[1]
+    assert all(f"\n  {verb} " in out and verb in script for verb in verbs())
 
 
 def test_run_wait_ls_show_tail_tell_the_same_story(finetop, tmp_path, monkeypatch):
@@ -86,31 +90,36 @@ def test_bad_input_is_one_line_with_its_exit_code(finetop):
 
 
 def test_check_answers_with_its_exit_code_and_flips_names_the_items(finetop, rig):
-    for number, name, lost, code, word in ((1, "same", 0, 0, "OK"), (2, "worse", 20, 1, "REGRESSED")):
+    for name, lost, code, word in (("same", 0, 0, "OK"), ("worse", 20, 1, "REGRESSED")):
         rig.wait_state(rig.submit(name, steps=3, lost=lost), "finished")
         got, out, _ = finetop("check", name)
         assert (got, word in out) == (code, True)
         assert finetop("check", f"{name}@3", "--last")[0] == code
         got, out, _ = finetop("check", name, "--last", "--json")
-        assert (got, json.loads(out)["check"]["lost"]) == (code, 2 * lost)
+        check = json.loads(out)["check"]
+        assert (got, check["lost"]) == (code, 2 * lost)
         assert word in finetop("ls", f"name:{name}")[1].upper()
         got, out, _ = finetop("flips", name, "--task", "arithmetic")
         lines = out.splitlines()
-        assert (got, lines[0]) == (0, f"{lost} of {lost} changed items in check {number} of {name}")
+        assert (got, lines[0]) == (
+            0,
+            f"{lost} of {lost} changed items in check {check['check_id']} of {name}",
+        )
     assert lines[2].split()[:3] == ["lost", "arithmetic", "arithmetic-000"]
     answers = [line for line in lines[3:7] if line.startswith(("  base", "  tuned"))]
     assert answers == ["  base   12   (log p -0.40)", "  tuned  17   (log p -0.40)"]
     assert finetop("check", f"{name}@99")[0] == 2
 
     # A table, CSV, and CSV that no spreadsheet takes for formulas.
-    wanted = ["name  step", "same     3"]
-    assert finetop("sql", "SELECT name, step FROM runs WHERE id = 1")[1].splitlines() == wanted
-    wanted = ["name,step", "same,3", "worse,3"]
-    assert finetop("sql", "SELECT name, step FROM runs", "--csv")[1].splitlines() == wanted
+    query = "SELECT name, step FROM runs WHERE name IN ('same', 'worse') ORDER BY name"
+    assert finetop("sql", query)[1].splitlines() == ["name   step", "same      3", "worse     3"]
+    assert finetop("sql", query, "--csv")[1].splitlines() == ["name,step", "same,3", "worse,3"]
     cells = "SELECT '=1+1' AS \"@a\", '+x' AS b, '-3.5' AS c, -3.5 AS d, 'a=b' AS e"
     assert finetop("sql", cells, "--csv")[1].splitlines() == ["@a,b,c,d,e", "=1+1,+x,-3.5,-3.5,a=b"]
-    spreadsheet = finetop("sql", cells, "--spreadsheet")[1].splitlines()
-    assert spreadsheet == ["'@a,b,c,d,e", "'=1+1,'+x,-3.5,-3.5,a=b"]
+    assert finetop("sql", cells, "--spreadsheet")[1].splitlines() == [
+        "'@a,b,c,d,e",
+        "'=1+1,'+x,-3.5,-3.5,a=b",
+    ]
 
 
 def test_a_run_that_asks_for_it_is_checked_at_its_end_before_queued_training(rig):

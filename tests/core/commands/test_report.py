@@ -2,11 +2,17 @@
 
 import json
 
+import pytest
 from typed import refuses
 
 from finetop.core import approaches
 from finetop.core.protocol.messages.approaches import ApproachRun, SubmitApproaches
 from finetop.core.recipe.load import resolve_text
+
+
+@pytest.fixture
+def rig(shared_rig):
+    return shared_rig
 
 
 def test_one_page_is_written_and_none_is_overwritten(finetop, rig, tmp_path, monkeypatch):
@@ -31,7 +37,7 @@ def test_one_page_is_written_and_none_is_overwritten(finetop, rig, tmp_path, mon
 
 
 def test_what_can_not_be_written_is_said_in_a_line(finetop, rig, tmp_path):
-    name = rig.submit("one", steps=5)
+    name = rig.submit("two", steps=5)
     rig.wait_state(name, "finished")
     cases = {
         f"{tmp_path}/x.pdf": "pdf is not a format. End it in .html or .md.",

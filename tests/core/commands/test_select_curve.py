@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from typed import refuses
 
 from finetop.core.commands import select as commands
 from finetop.core.errors import BadInput
@@ -17,19 +18,12 @@ RECIPE = (
 )
 
 
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("1/0", "'1/0' is not a number of rows"),
-        ("2/1", "'2/1' is not a number of rows"),
-        ("0", "'0' is not a number of rows"),
-        ("", "'' is not a number of rows"),
-        ("all", "with all rows there is nothing to choose"),
-    ],
-)
-def test_amounts_that_can_t_be(text, says):
-    with pytest.raises(BadInput, match=says):
-        curve.amounts_of(text)
+def test_amounts_that_can_t_be():
+    for text in ("1/0", "2/1", "0", ""):
+        with pytest.raises(BadInput, match=f"'{text}' is not a number of rows"):
+            curve.amounts_of(text)
+    with pytest.raises(BadInput, match="with all rows there is nothing to choose"):
+        curve.amounts_of("all")
 
 
 def test_a_curve_is_queued_as_one_sweep_and_told_of(rig, finetop, tmp_path, monkeypatch):
@@ -63,20 +57,13 @@ def test_a_curve_is_queued_as_one_sweep_and_told_of(rig, finetop, tmp_path, monk
     assert json.loads(finetop("sweep", "tone", "--json")[1])["curves"]["metric"] == "evaluation loss"
 
 
-@pytest.mark.parametrize(
-    ("train", "says"),
-    [
-        (
-            "[{path: rows.jsonl}, {path: rows.jsonl}]",
-            "data.train has 2 sources to select from, but a curve needs one.",
-        ),
-        ("[{id: org/name}]", "'org/name' is not a file; rows are selected from the lines of a file."),
-        ("[{path: rows.jsonl, rows: 5}]", "data.train[0].rows is set, but a curve sets it."),
-    ],
-)
-def test_a_recipe_that_a_curve_can_t_take_is_one_line(finetop_of, tmp_path, train, says):
+def test_a_recipe_that_a_curve_can_t_take_is_one_line(finetop_of, tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 5)
-    (tmp_path / "tone.yaml").write_text(RECIPE.replace("[{path: rows.jsonl}]", train))
-    code, out, err = finetop_of(Home(tmp_path / "home"))("select", str(tmp_path / "tone.yaml"), "--curve")
-    assert (code, out, says in err, err.count("\n")) == (2, "", True, 1), err
+    for train, says in {
+        "[{path: rows.jsonl}, {path: rows.jsonl}]": "data.train has 2 sources to select from, but a curve needs one.",
+        "[{id: org/name}]": "'org/name' is not a file; rows are selected from the lines of a file.",
+        "[{path: rows.jsonl, rows: 5}]": "data.train[0].rows is set, but a curve sets it.",
+    }.items():
+        (tmp_path / "tone.yaml").write_text(RECIPE.replace("[{path: rows.jsonl}]", train))
+        refuses(finetop_of(Home(tmp_path / "home")), {f"{tmp_path}/tone.yaml --curve": says}, "select")
     assert not (tmp_path / "home").exists(), "no supervisor was asked"

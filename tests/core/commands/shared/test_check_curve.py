@@ -3,12 +3,18 @@
 import json
 import shutil
 
+import pytest
 from typed import refuses
 
 from finetop.core.protocol.messages.checks import Checks
 from finetop.core.protocol.messages.runs import GetRun
 
 SAVED = (2, 4, 6, 8, 10)
+
+
+@pytest.fixture
+def rig(shared_rig):
+    return shared_rig
 
 
 def submit(rig, name, first_regressed, **plan):
