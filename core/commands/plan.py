@@ -147,8 +147,8 @@ def teacher_of(recipe: Recipe, home: Home) -> Shape | None:
     if not isinstance(teacher, str):
         return None
     try:
-        found = inputs.find_config(Model(id=teacher), home)
-        return rehearsed.shape_of(recipe, found.file, home) or read_shape(found.config)
+        model_config = inputs.find_config(Model(id=teacher), home)
+        return rehearsed.shape_of(recipe, model_config.file, home) or read_shape(model_config.config)
     except FinetopError:
         return None
 

@@ -90,7 +90,7 @@ def test_the_table_and_the_advice_have_room_on_80_columns(capsys):
         row("lora", gap=Gap(-0.4, -0.5, -0.3, 83)),
         row("full", gap=Gap(-0.1, -0.3, 0.1, 83)),
     ]
-    absent = ApproachRow(name="qlora", about="", trains=True, state="left out", said="no\x1b[2Jbits")
+    absent = ApproachRow(name="qlora", about="", trains=True, state="left out", message="no\x1b[2Jbits")
     rows, advice = [*rows, absent], [messages.Advice("price", "word " * 60)]
     print_answer(messages.ApproachesAnswer([], "kb", "token_f1", False, "base", "test.jsonl", rows, advice))
     out = capsys.readouterr().out
@@ -102,4 +102,4 @@ def test_the_table_and_the_advice_have_room_on_80_columns(capsys):
     assert "lora 16 of 70 0.23 2.31 to 1.20 12 [10, 27]!" in lines
     assert "rows seen" in out and "CPU s a query" in out
     assert "! measured while other processes used the CPUs: retrieval-lora (83 %)" in out
-    assert "costs whose ranges overlap don't differ" in " ".join(out.split())
+    assert "in CPU seconds on one thread; costs whose ranges overlap don't differ" in " ".join(out.split())

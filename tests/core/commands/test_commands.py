@@ -48,9 +48,17 @@ def test_run_wait_ls_show_tail_tell_the_same_story(finetop, tmp_path, monkeypatc
     assert [json.loads(line)["step"]["step"] for line in out.splitlines()] == [11, 12]
     assert "learning_rate" in finetop("show", "mine", "--recipe")[1]
 
-    for words in ("ls", "show mine", "methods", "suites", "doctor", "supervisor status", "completion bash"):
-        code, out, _ = finetop(*words.split(), "--json")
-        assert (code, json.loads(out)["schema"]) == (0, 1), words
+    for command_line in (
+        "ls",
+        "show mine",
+        "methods",
+        "suites",
+        "doctor",
+        "supervisor status",
+        "completion bash",
+    ):
+        code, out, _ = finetop(*command_line.split(), "--json")
+        assert (code, json.loads(out)["schema"]) == (0, 1), command_line
     assert json.loads(finetop("sql", "SELECT 1 AS one", "--json")[1])["schema"] == 1
     assert finetop("run", recipe, "--name", "again", "--wait", "--json")[0] == 0
 
@@ -149,8 +157,8 @@ def test_stop_and_kill_ask_first_at_a_terminal_in_the_words_of_the_app(finetop, 
     for name in ("a", "b"):
         rig.wait_state(name, "stopped")
     code, out, _ = finetop("resume", "a", "b")
-    words = [line.split()[:2] for line in out.splitlines()]
-    assert (code, words) == (0, [["a", "resumes"], ["b", "resumes"]])
+    begins = [line.split()[:2] for line in out.splitlines()]
+    assert (code, begins) == (0, [["a", "resumes"], ["b", "resumes"]])
     assert finetop("kill", "a", "b")[0] == 0
 
     questions, answers = [], ["n", "y"]

@@ -34,14 +34,16 @@ def test_no_command_takes_the_usual_home_for_an_empty_one(usual, capsys):
     assert not usual.exists()
 
 
-@pytest.mark.parametrize("words", [["rebuild"], ["clean", "--yes"], ["ls"], ["doctor"], ["ls", "--on", "."]])
-def test_what_acts_on_a_home_says_that_its_path_is_empty(usual, capsys, monkeypatch, words):
+@pytest.mark.parametrize(
+    "command_line", [["rebuild"], ["clean", "--yes"], ["ls"], ["doctor"], ["ls", "--on", "."]]
+)
+def test_what_acts_on_a_home_says_that_its_path_is_empty(usual, capsys, monkeypatch, command_line):
     for before, behind in (([], ["--home", ""]), (["--home", ""], []), (["--home="], [])):
-        assert main([*before, *words, *behind]) == 2
+        assert main([*before, *command_line, *behind]) == 2
         assert capsys.readouterr().err.startswith("finetop: --home is empty. Give a path, or leave it out.")
     for name in ("FINETOP_HOME", DATABASE_FOLDER):
         monkeypatch.setenv(name, "")
-        assert main(words) == 2
+        assert main(command_line) == 2
         assert capsys.readouterr().err.startswith(f"finetop: {name} is empty.")
         monkeypatch.delenv(name)
     assert not usual.exists()
@@ -65,8 +67,8 @@ def test_every_argument_that_takes_a_path_refuses_an_empty_one():
 def test_an_empty_path_of_an_argument_is_one_line(tmp_path, command):
     commands = "report a --to '';export a --to=;lint '';lint a.csv --fix '';run '';plan lora --config ''"
     commands += ";diff '' b;check --model '';import m --data '';suites '';approaches '';recipe ''"
-    said = "the path is empty (an unset shell variable?). See `finetop"
-    refuses(command, dict.fromkeys(commands.split(";"), said), "--home", str(tmp_path / "home"))
+    message = "the path is empty (an unset shell variable?). See `finetop"
+    refuses(command, dict.fromkeys(commands.split(";"), message), "--home", str(tmp_path / "home"))
     assert not (tmp_path / "home").exists()
 
 

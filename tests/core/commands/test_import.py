@@ -1,8 +1,10 @@
 """`finetop import` and `finetop check --model`, with the real supervisor, jobs and scorer on a tiny model."""
 
 import json
+import shutil
 
 import pytest
+from made_elsewhere import write_adapter
 from rig import REAL, Rig
 from typed import refuses
 
@@ -38,21 +40,18 @@ def suite(tmp_path):
 
 
 def save_adapter(base, folder, weight):
-    """Write a LoRA adapter as PEFT does, with second matrices of `weight` times noise: 0 changes nothing."""
+    """Write a LoRA adapter of the tiny model, with second matrices of `weight` times noise: 0 changes nothing."""
     import numpy
     from safetensors.numpy import save_file
 
+    write_adapter(folder, base, lora_alpha=4)
     random = numpy.random.default_rng(1)
-    folder.mkdir(exist_ok=True)
     matrices = {}
     for layer in range(2):
         name = f"base_model.model.model.layers.{layer}.mlp.down_proj"
         matrices[f"{name}.lora_A.weight"] = random.normal(size=(2, 128)).astype("float32")
         matrices[f"{name}.lora_B.weight"] = (weight * random.normal(size=(64, 2))).astype("float32")
     save_file(matrices, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": str(base)}
-    config |= {"r": 2, "lora_alpha": 4, "target_modules": ["down_proj"]}
-    (folder / "adapter_config.json").write_text(json.dumps(config))
 
 
 @pytest.fixture
@@ -119,8 +118,7 @@ def test_a_model_is_checked_by_its_path_and_known_again(finetop, tiny_model, sui
     assert document["run"] == "mine", err
     assert document["check"]["lost"] + document["check"]["won"] > 0
     assert (document["check"]["claim"], document["check"]["watch"]) == (0, False)
-    found = json.loads(finetop("ls", "--json")[1])["runs"]
-    assert [run_row["name"] for run_row in found] == ["mine"]
+    assert [run["name"] for run in json.loads(finetop("ls", "--json")[1])["runs"]] == ["mine"]
     jobs = [job["verb"] for job in shown(finetop, "mine")["jobs"]]
     assert jobs == ["import", "check", "check"]
 
@@ -143,13 +141,10 @@ def test_a_model_in_fewer_bits_is_another_run(finetop, tiny_model, suite, tmp_pa
 
 
 def test_full_models_copies_and_names(finetop, tiny_model, tmp_path):
-    import shutil
-
     shutil.copytree(tiny_model, tmp_path / "whole")
     (tmp_path / "whole" / "training_args.bin").write_bytes(b"a pickle")
-    code, out, err = finetop(
-        "import", "whole", "--base", str(tiny_model), "--name", "mine", "--copy", "--json"
-    )
+    arguments = ("whole", "--base", str(tiny_model), "--name", "mine", "--copy", "--json")
+    code, out, err = finetop("import", *arguments)
     assert code == 0, err
     document = json.loads(out)
     assert (document["run"]["name"], document["run"]["method"]) == ("mine", "full")
@@ -160,18 +155,14 @@ def test_full_models_copies_and_names(finetop, tiny_model, tmp_path):
 
 
 def other_base(tiny_model, folder):
-    import shutil
-
     import numpy
     from safetensors.numpy import load_file, save_file
 
     shutil.copytree(tiny_model, folder)
     weights = load_file(folder / "model.safetensors")
-    cut = {
-        name: numpy.ascontiguousarray(value[:, :96]) if "down_proj" in name else value
-        for name, value in weights.items()
-    }
-    save_file(cut, folder / "model.safetensors", metadata={"format": "pt"})
+    for name in filter(lambda name: "down_proj" in name, weights):
+        weights[name] = numpy.ascontiguousarray(weights[name][:, :96])
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def test_a_wrong_base_fails_the_import_in_one_line(finetop, tiny_model, tmp_path):

@@ -41,13 +41,13 @@ def test_a_filter_groups_columns_tags_and_a_note_as_typed(rig, finetop):
         "No run matches 'name:zzz method:lora'. `finetop ls` lists all 3; `finetop ls -h` explains filters.\n"
         "3 match without name:zzz\n"
     )
-    for words, out in (
+    for command_line, out in (
         ("tag other +keep -draft seed:1", "other: keep seed:1\n"),
         ("tag other -keep", "other: seed:1\n"),
         ("note other too hot", "other: too hot\n"),
         ("note other", "other: too hot\n"),
     ):
-        assert finetop(*words.split()) == (0, out, "")
+        assert finetop(*command_line.split()) == (0, out, "")
     assert json.loads(finetop("note", "--json", "other", "")[1])["before"] == "too hot"
     assert "other" in finetop("ls", "tag=seed:1", 'note=""', "--columns", "tags")[1]
 
@@ -79,7 +79,9 @@ def test_a_run_that_is_rewarded_shows_its_reward_and_of_an_evaluation_not_minus_
 
 
 def test_a_piped_list_is_not_as_wide_as_its_longest_failure(capsys):
-    failed = msgspec.structs.replace(checked_row("quick"), said="it failed, as " + "was to be expected " * 9)
+    failed = msgspec.structs.replace(
+        checked_row("quick"), not_resumed="it failed, as " + "was to be expected " * 9
+    )
     ls.print_rows([failed], [], parse(""), (), 1)
     assert max(map(len, capsys.readouterr().out.splitlines())) < 150
 

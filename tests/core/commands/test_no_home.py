@@ -57,19 +57,15 @@ def folder(tmp_path, monkeypatch):
 def empty_home(tmp_path_factory):
     """A home with a supervisor, in which nothing ever happens."""
     rig = Rig(Home(tmp_path_factory.mktemp("empty") / "home"))
-    rig.start()
-    rig.wait_ready()
+    rig.up()
     yield rig.home.root
     rig.stop_all()
 
 
 def of_home(home):
     """Return the processes that have a home in their command line."""
-    return [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if str(home) in (process.info["cmdline"] or [])
-    ]
+    processes = psutil.process_iter(["cmdline"])
+    return [process for process in processes if str(home) in (process.info["cmdline"] or [])]
 
 
 def all_in(folder):
@@ -77,14 +73,16 @@ def all_in(folder):
 
 
 def test_every_verb_is_here_or_begins_something():
-    tried = {words.split()[0] for words in commands(LEAVES_NOTHING) + commands(ALIKE)}
+    tried = {command_line.split()[0] for command_line in commands(LEAVES_NOTHING) + commands(ALIKE)}
     assert set(verbs()) == tried | {name for name in BEGINS if " " not in name}
 
 
-@pytest.mark.parametrize("words", commands(LEAVES_NOTHING) + commands(ALIKE))
-def test_a_verb_makes_no_home_leaves_no_process_and_answers_as_an_empty_home(folder, command, request, words):
+@pytest.mark.parametrize("command_line", commands(LEAVES_NOTHING) + commands(ALIKE))
+def test_a_verb_makes_no_home_leaves_no_process_and_answers_as_an_empty_home(
+    folder, command, request, command_line
+):
     def answer(home):
-        code, out, errors = command(*shlex.split(words), "--home", str(home))
+        code, out, errors = command(*shlex.split(command_line), "--home", str(home))
         out = re.sub(r'"age_s": [0-9.]+', "", out.replace(str(home), "HOME"))
         return code, out, errors.replace(str(home), "HOME")
 
@@ -95,7 +93,7 @@ def test_a_verb_makes_no_home_leaves_no_process_and_answers_as_an_empty_home(fol
     assert not of_home(home)
     assert code in (0, 1, 2, 4) and "Traceback" not in out + errors
     assert out or errors
-    if words in commands(ALIKE):
+    if command_line in commands(ALIKE):
         assert (code, out, errors) == answer(request.getfixturevalue("empty_home"))
 
 

@@ -1,11 +1,9 @@
 """`finetop plan`: its output, its exit codes, and that it loads nothing heavy and starts nothing."""
 
 import json
-import subprocess
-import sys
 
 import pytest
-from typed import refuses
+from typed import loaded_by, refuses
 
 from finetop.core.commands import plan as plan_command
 from finetop.core.commands.main import main
@@ -55,7 +53,7 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def plan(folder, command):
     """Plan mine.yaml with these further words."""
-    return lambda *words: command("plan", str(folder / "mine.yaml"), *words)
+    return lambda *arguments: command("plan", str(folder / "mine.yaml"), *arguments)
 
 
 def test_it_says_what_fits_and_how_long(plan, folder, monkeypatch):
@@ -171,22 +169,16 @@ def test_each_stage_of_a_chain_is_planned_on_the_model_that_the_first_begins_fro
 
 
 def test_it_loads_no_training_stack_and_no_database(folder):
-    code = """
-import sys
+    first = """
 from finetop.core.commands import plan
 from finetop.core.models.resolved import Moving
-from finetop.core.commands.main import main
 class Silent:
     def __init__(self, *given): pass
     def answer(self): return Moving()
     def stop(self): pass
 plan.Rehearsal = Silent
-assert main(["plan", sys.argv[1], "--gpu-memory", "24"]) == 0
-print(sorted({"torch", "transformers", "trl", "peft", "datasets", "duckdb", "textual"} & set(sys.modules)))
 """
-    program = [sys.executable, "-c", code, str(folder / "mine.yaml")]
-    completed = subprocess.run(program, capture_output=True, text=True, check=True)
-    assert completed.stdout.splitlines()[-1] == "[]"
+    assert loaded_by("plan", str(folder / "mine.yaml"), "--gpu-memory", "24", first=first) == (0, [])
 
 
 def test_earlier_runs_of_the_home_say_how_fast_it_is(rig, folder, command, monkeypatch):
@@ -205,13 +197,11 @@ def test_earlier_runs_of_the_home_say_how_fast_it_is(rig, folder, command, monke
     assert 4000 < plan_facts["time"]["tokens_per_s"] < 4200
 
 
-def test_the_demo_is_planned_before_its_model_is_here(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(machine, "gpus", lambda: ())
-    monkeypatch.setattr(plan_command, "Rehearsal", Silent)
-    monkeypatch.setenv("FINETOP_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    assert main(["plan", "demo-lora", "--json"]) == 0
-    plan = json.loads(capsys.readouterr().out)["plan"]
+def test_the_demo_is_planned_before_its_model_is_here(folder, monkeypatch, command):
+    monkeypatch.setenv("HF_HUB_CACHE", str(folder / "hub"))
+    code, out, _ = command("plan", "demo-lora", "--json")
+    plan = json.loads(out)["plan"]
+    assert code == 0
     assert 134e6 < plan["parameters"] < 135e6 and plan["family"] == "llama"
     assert plan["steps"]["steps"] == 40 and plan["steps"]["how"] == "from characters"
     assert any("the demo model is downloaded by the first run" in note for note in plan["notes"])

@@ -66,9 +66,9 @@ def test_a_comparison_is_told_with_its_table_its_advice_and_its_data(finetop, ri
     plans = {"prompt": {"f1": [0.1, 0.2] * 12}, "lora": {"f1": [0.6, 0.9] * 12, "reads": [str(rows)]}}
     points, _ = approaches.planned_runs(resolve_text(COMPARED).recipe)
     runs = [
-        ApproachRun(one.name, one.approach, one.seed, {**one.recipe, "about": about}, one.name)
-        for one in points
-        for about in [json.dumps(plans[one.approach])]
+        ApproachRun(point.name, point.approach, point.seed, {**point.recipe, "about": about}, point.name)
+        for point in points
+        for about in [json.dumps(plans[point.approach])]
     ]
     rig.ask(SubmitApproaches("kb", "s", "token_f1", runs, {"retrieval": "no documents"}, COMPARED))
     rig.wait_job("kb-lora", "measure")

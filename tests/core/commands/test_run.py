@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 from msgspec import structs
-from typed import refuses
+from typed import loaded_by, refuses
 
 from finetop.core.client.connection import Client
 from finetop.core.models.resolved import Moving
@@ -198,13 +196,7 @@ def test_a_chain_and_a_sweep_are_looked_at_before_anything_is_queued(rig, folder
 
 def test_it_looks_without_the_training_stack(folder):
     folder.write("rows.jsonl", BAD_ROW["rows.jsonl"])
-    code = (
-        "import sys\nfrom finetop.core.commands.main import main\n"
-        f"assert main(['run', {folder.file()!r}]) == 2\n"
-        "print(sorted({'torch', 'transformers', 'trl', 'peft', 'duckdb'} & set(sys.modules)))\n"
-    )
-    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert completed.stdout.strip() == "[]"
+    assert loaded_by("run", folder.file()) == (2, [])
 
 
 @pytest.fixture

@@ -105,7 +105,7 @@ def refuses_in_one_line(finetop):
 def test_looks_at_earlier_checkpoints_are_queued_one_by_one(quiet):
     run = quiet.run("bad", (300, 600, 900, 1200))
 
-    def look():
+    def check_next():
         return asyncio.run(bisect.check_next(quiet.supervisor, LookEarlier("bad")))
 
     def checked_at(step, lost):
@@ -114,12 +114,12 @@ def test_looks_at_earlier_checkpoints_are_queued_one_by_one(quiet):
         quiet.job(run, "check", told_of({"arith": (lost, 0)}, step, suite="quick"), Finished(1.0, 2.0))
 
     for step, lost in ((1200, 9), (300, 0), (900, 8), (600, 0)):
-        answer = look()
+        answer = check_next()
         assert (answer.step, f"step {step:,} of bad is queued for a check" in answer.message) == (step, True)
         with pytest.raises(Refused, match="already being checked"):
-            look()
+            check_next()
         checked_at(step, lost)
-    answer = look()
+    answer = check_next()
     assert answer.step is None
     assert answer.message == "bad: regressed since step 900 (all checkpoints were checked)."
     curve = flipped_items.cell(quiet.supervisor.connection, LookAtCell("bad", "arith")).curve

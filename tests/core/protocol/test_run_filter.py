@@ -31,7 +31,7 @@ def is_number(text):
 TERMS = st.one_of(
     st.builds(Term, st.just("word"), st.just(""), st.just(":"), VALUES, st.booleans()),
     st.builds(Term, st.just("text"), st.sampled_from(run_filter.TEXTS), PARTS, VALUES, st.booleans()),
-    st.sampled_from([(key, word) for key, words in run_filter.CHOICES.items() for word in words]).flatmap(
+    st.sampled_from([(key, word) for key, choices in run_filter.CHOICES.items() for word in choices]).flatmap(
         lambda pair: st.builds(Term, st.just("choice"), st.just(pair[0]), st.just("="), st.just(pair[1]), st.booleans())
     ),
     st.builds(Term, st.just("number"), st.sampled_from(run_filter.NUMBERS), OPS, REAL, st.booleans()),

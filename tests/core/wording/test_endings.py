@@ -22,8 +22,8 @@ def other(state, objective, step=12, **more):
 
 
 def test_a_run_that_was_ended_on_request_says_how():
-    words = {"stop": "stopped", "kill": "killed", "pause": "paused", "cancel": "removed from the queue"}
-    assert {how: state_word(Stopped(1.0, how)) for how in words} == words
+    names = {"stop": "stopped", "kill": "killed", "pause": "paused", "cancel": "removed from the queue"}
+    assert {how: state_word(Stopped(1.0, how)) for how in names} == names
     assert state_word(DONE) == "finished"
 
 

@@ -18,7 +18,7 @@ def scoring(**more):
 
 
 def test_how_far_a_job_is():
-    for verb, state, tried, words in (
+    for verb, state, tried, text in (
         ("command", training(asked="stop"), None, "command stopping: waiting for its program to end"),
         ("command", training(asked="kill"), None, "command being killed"),
         ("watch", training(asked="stop"), None, "watch stopping"),
@@ -33,7 +33,7 @@ def test_how_far_a_job_is():
         ("train", training(asked="pause"), None, "training pausing: saving a checkpoint"),
         ("check", scoring(pulse="silent", silent_s=240.0), None, "check SILENT for 4 min"),
     ):
-        assert jobs.job(verb, state, tried) == words
+        assert jobs.job(verb, state, tried) == text
 
 
 def test_what_has_no_room_goes_first_the_unit_then_the_time():

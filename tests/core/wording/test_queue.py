@@ -9,7 +9,7 @@ NOW = 1000.0
 
 def test_why_a_run_waits():
     again = {"next_at": NOW + 240, "tries": tries_words(2, 3)}
-    for state, words in (
+    for state, text in (
         (Queued(1, "waits for the one job slot"), "waits for the one job slot"),
         (Queued(3, "held", held=True), "held"),
         (Queued(3, "paused at step 412", held=True, paused_at=412, next_at=NOW + 9), "paused at step 412"),
@@ -17,7 +17,7 @@ def test_why_a_run_waits():
         (Queued(2, "waits for a slot", next_at=NOW, tries="2nd of 3 tries"), "waits for a slot"),
         (Queued(2, "\x1b[2Jout of room"), "out of room"),
     ):
-        assert why(state, NOW) == words
+        assert why(state, NOW) == text
 
 
 def test_numbers_in_words():

@@ -6,7 +6,7 @@ DOWN = "ReqNodeNotAvail (the nodes it may use are down, drained or reserved)"
 
 
 def test_a_reason_is_given_as_slurm_names_it_and_in_plain_words():
-    for reason, words in {
+    for reason, text in {
         "Priority": "Priority (jobs with a higher priority go first)",
         "JobHeldUser": "JobHeldUser (held; to release: scontrol release 7)",
         "QOSMaxJobsPerUser": "QOSMaxJobsPerUser (a limit of the QOS is reached)",
@@ -16,7 +16,7 @@ def test_a_reason_is_given_as_slurm_names_it_and_in_plain_words():
         "SomethingNew": "SomethingNew",
         "": "None (Slurm schedules it next)",
     }.items():
-        assert slurm.waits(reason, "7") == f"waits for: {words}"
+        assert slurm.waits(reason, "7") == f"waits for: {text}"
 
 
 def test_silence_has_its_beginning():

@@ -62,13 +62,13 @@ def test_a_claim_of_several_and_a_watch_say_so():
     assert "claim 2 of this run: 0.0083 of alpha 0.05 is spent here." in report_of(second)
     assert "wrong with probability at most 0.00833." in report_of(second)
     assert "points on items like these (99.17 %, does not decide)" in report_of(second)
-    look = checked({}, watch=True)
-    assert line_of(look).endswith(" of 400 items; watch, no claim")
-    assert "watch: an intermediate check, no claim." in report_of(look)
+    watch = checked({}, watch=True)
+    assert line_of(watch).endswith(" of 400 items; watch, no claim")
+    assert "watch: an intermediate check, no claim." in report_of(watch)
     only = report_of(checked({}))
     assert "claim" not in only and "watch" not in only
     assert check_result.brief(5, 1.0, 120, second).claim == 2
-    assert check_result.brief(5, 1.0, 120, look).watch
+    assert check_result.brief(5, 1.0, 120, watch).watch
 
 
 def test_a_result_from_before_claims_and_weights_can_be_read():

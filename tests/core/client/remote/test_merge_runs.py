@@ -67,41 +67,49 @@ def test_each_sort_has_an_order():
         assert sorted(mixed_rows(), key=lambda row: order(row, read_sort(word)))
 
 
-async def test_sweeps_are_named_with_their_machine_and_one_is_asked_of_it_alone():
-    class Sweeping(FakeSupervisor):
-        async def ask(self, ask):
-            if self.is_gone or not isinstance(ask, Sweeps):
-                return await super().ask(ask)
-            self.asked.append(ask)
-            swept = [runs.SweptRun(self.rows[0], {"train.seed": "1"})] if ask.sweep else []
-            return runs.SweepsAnswer([runs.SweepBrief("tone", 1, 1, 0)], swept, [])
+class Answering(FakeSupervisor):
+    """Answers requests of some kinds by a function too."""
 
+    def __init__(self, row, **answers):
+        super().__init__([row])
+        self.answers = answers
+
+    async def ask(self, ask):
+        if self.is_gone or type(ask).__name__ not in self.answers:
+            return await super().ask(ask)
+        self.asked.append(ask)
+        return self.answers[type(ask).__name__](ask)
+
+
+async def test_sweeps_are_named_with_their_machine_and_one_is_asked_of_it_alone():
     row = make_row(1, "tone-s1", Finished(0, NOW))
-    lab, box = Sweeping([row]), Sweeping([row])
+
+    def sweeps(ask):
+        swept = [runs.SweptRun(row, {"train.seed": "1"})] if ask.sweep else []
+        return runs.SweepsAnswer([runs.SweepBrief("tone", 1, 1, 0)], swept, [])
+
+    lab, box = (Answering(row, Sweeps=sweeps) for _ in range(2))
     fleet = Fleet({"lab": lab, "box": box})
-    every = await fleet.ask(Sweeps())
-    assert [brief.name for brief in every.sweeps] == ["lab:tone", "box:tone"]
+    assert [brief.name for brief in (await fleet.ask(Sweeps())).sweeps] == ["lab:tone", "box:tone"]
     lab.leave()
     assert [brief.name for brief in (await fleet.ask(Sweeps())).sweeps] == ["box:tone"]
     reply = await fleet.ask(Sweeps("box:tone"))
     assert box.asked[-1] == Sweeps("tone")
-    assert ([brief.row.name for brief in reply.runs], reply.sweeps[0].name) == (["box:tone-s1"], "box:tone")
+    assert ([swept.row.name for swept in reply.runs], reply.sweeps[0].name) == (["box:tone-s1"], "box:tone")
 
 
 async def test_comparisons_are_named_with_their_machine_and_so_are_their_runs():
-    class Comparing(FakeSupervisor):
-        async def ask(self, ask):
-            if isinstance(ask, approaches.SubmitApproaches):
-                return approaches.SubmitApproachesAnswer(ask.name, [], {})
-            if self.is_gone or not isinstance(ask, approaches.Approaches):
-                return await super().ask(ask)
-            self.asked.append(ask)
-            brief = approaches.ComparisonBrief("kb", self.rows[0].created, "token_f1", 1, 1, 1, 0)
-            run = approaches.RunBrief(1, "kb-prompt", "finished", 1)
-            row = approaches.ApproachRow(name="prompt", about="", trains=False, state="measured", runs=[run])
-            return approaches.ApproachesAnswer([brief], ask.comparison, rows=[row] if ask.comparison else [])
+    def machine(created):
+        brief = approaches.ComparisonBrief("kb", created, "token_f1", 1, 1, 1, 0)
+        run = approaches.RunBrief(1, "kb-prompt", "finished", 1)
+        row = approaches.ApproachRow(name="prompt", about="", trains=False, state="measured", runs=[run])
+        return Answering(
+            make_row(1, "kb", Finished(0, NOW)),
+            SubmitApproaches=lambda ask: approaches.SubmitApproachesAnswer(ask.name, [], {}),
+            Approaches=lambda ask: approaches.ApproachesAnswer([brief], ask.comparison, rows=[row]),
+        )  # fmt: skip
 
-    lab, box = (Comparing([make_row(1, "kb", Finished(0, NOW), created=at)]) for at in (NOW - 9, NOW))
+    lab, box = machine(NOW - 9), machine(NOW)
     fleet = Fleet({"lab": lab, "box": box})
     every = await fleet.ask(approaches.Approaches())
     assert [brief.name for brief in every.comparisons] == ["box:kb", "lab:kb"], "the newest first"

@@ -39,8 +39,8 @@ REFUSED = {
 
 
 def test_what_can_not_run_is_refused_in_one_line_before_it_is_queued(finetop, station):
-    def without_secrets(*words):
-        code, out, err = finetop(*words)
+    def without_secrets(*arguments):
+        code, out, err = finetop(*arguments)
         assert TOKEN not in err and "abcdef" not in err
         return code, out, err
 
@@ -90,8 +90,8 @@ def test_a_recipe_is_shown_as_it_was_written_and_can_be_read_again(finetop, tmp_
     assert "method" not in out and "model" not in out
     (tmp_path / "again.yaml").write_text(out)
 
-    def resolved(*words):
-        return json.loads(finetop("recipe", *words, "--json")[1])["recipe"]
+    def resolved(*arguments):
+        return json.loads(finetop("recipe", *arguments, "--json")[1])["recipe"]
 
     first, again = resolved("c.yaml"), resolved("again.yaml")
     assert {**first, "extends": None} == {**again, "extends": None}
@@ -110,9 +110,9 @@ def test_the_rows_that_a_recipe_names_are_linted(finetop, tmp_path):
 
 
 def test_a_sweep_fills_in_its_values_and_seeds(finetop, station):
-    words = ("--", "true", "{lr}", "{seed}", "--output_dir", "out-{lr}-{seed}")
+    arguments = ("--", "true", "{lr}", "{seed}", "--output_dir", "out-{lr}-{seed}")
     swept = ("--sweep", "lr=1e-4,2", "--seeds", "2")
-    code, out, err = finetop("run", "--name", "s", "--hold", "--json", *swept, *words)
+    code, out, err = finetop("run", "--name", "s", "--hold", "--json", *swept, *arguments)
     assert code == 0, err
     names = [run["name"] for run in json.loads(out)["runs"]]
     assert names == ["s-lr1e-4-s1", "s-lr1e-4-s2", "s-lr2-s1", "s-lr2-s2"]

@@ -114,8 +114,8 @@ def test_what_can_not_run_there_is_refused_in_one_line(finetop):
 @pytest.mark.parametrize("by", ["folder", "pid"])
 def test_a_program_of_that_machine_is_watched_to_its_end_and_by_one_run(finetop, lab, tmp_path, by):
     with (tmp_path / "own.log").open("wb") as log:
-        words = [*python(WATCHED), "--output_dir", "made"]
-        program = subprocess.Popen(words, cwd=tmp_path, stdout=log, stderr=log)
+        command_line = [*python(WATCHED), "--output_dir", "made"]
+        program = subprocess.Popen(command_line, cwd=tmp_path, stdout=log, stderr=log)
     try:
         wait_until((tmp_path / "made" / "metrics.jsonl").exists)
         target = "made" if by == "folder" else str(program.pid)
