@@ -142,7 +142,7 @@ def machine_for(args: argparse.Namespace, recipe: Recipe, home: Home) -> Machine
 
 
 def teacher_of(recipe: Recipe, home: Home) -> Shape | None:
-    """The shape of a teacher that the objective names, if it is here."""
+    """Return the shape of the teacher that the objective names, if it is here."""
     teacher = getattr(recipe.objective.options, "teacher", None)
     if not isinstance(teacher, str):
         return None

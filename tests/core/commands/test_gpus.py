@@ -57,20 +57,16 @@ def test_the_table_is_as_it_was_meant_and_fits_80_columns(capsys):
     assert max(len(line) for line in SHOWN.splitlines()) <= 80
 
 
-def test_without_a_gpu_it_says_what_there_is(capsys):
+def test_without_a_gpu_it_says_what_there_is_and_of_a_driver_that_fails_why(capsys):
     gpus.print_answer(answer(on_cpu=[GpuJob(1, "one", "train", None, None)]))
     gpus.print_answer(answer(cores=1, cpu_jobs=3))
+    gpus.print_answer(answer(trouble="the GPU driver does not answer: Unknown Error"))
     assert capsys.readouterr().out == (
         "No GPU here: 2 CPU cores, 1 job at a time (settings.yaml slots.cpu_jobs).\n"
         "one (train) runs\n"
         "No GPU here: 1 CPU core, 3 jobs at a time (settings.yaml slots.cpu_jobs).\n"
+        "✗ the GPU driver does not answer: Unknown Error. See finetop doctor.\n"
     )
-
-
-def test_a_driver_that_fails_is_told_first(capsys):
-    gpus.print_answer(answer(trouble="the GPU driver does not answer: Unknown Error"))
-    out = capsys.readouterr().out
-    assert out == "✗ the GPU driver does not answer: Unknown Error. See finetop doctor.\n"
 
 
 def test_history_is_averaged_two_numbers_a_cell():

@@ -50,6 +50,8 @@ def test_each_value_has_its_source(capsys):
         assert line in lines
     assert "# default" not in "\n".join(lines)
     assert "  weight_decay: 0.0  # default" in shown(capsys, "mine.yaml", "--all").splitlines()
+    assert "train.epochs" in shown(capsys, "train"), "a section stays what it was"
+    assert "finetop recipe builtin:approaches" in shown(capsys, "approaches")
 
 
 @pytest.mark.parametrize("name", ["mine.yaml", *(recipe.name for recipe in list_builtin())])
@@ -69,11 +71,6 @@ def test_a_chain_is_printed_stage_by_stage(capsys):
     assert [stage["stage"] for stage in answer["stages"]] == ["sft", "reward", "ppo"]
     assert answer["stages"][2]["from"]["train.batch_size"] == "extends ppo"
     assert answer["stages"][2]["recipe"]["objective"]["reward"]["model"] == "stage:reward"
-
-
-def test_sections_stay_what_they_were(capsys):
-    assert "train.epochs" in shown(capsys, "train")
-    assert "finetop recipe builtin:approaches" in shown(capsys, "approaches")
 
 
 def test_what_can_not_be_is_one_line(command):

@@ -1,4 +1,4 @@
-"""`finetop triage`, `accept` and the filtered `flips`, on a real supervisor; recorded states survive a rebuild."""
+"""`finetop triage`, `accept` and the filtered `flips`, on a real supervisor; earlier checkpoints."""
 
 import asyncio
 import json
@@ -14,11 +14,10 @@ from finetop.core.errors import Refused
 from finetop.core.protocol.messages.checks import Check
 from finetop.core.protocol.messages.runs import Runs
 from finetop.core.protocol.messages.session import Changes
-from finetop.core.protocol.messages.triage import LookAtCell, LookEarlier, SetStanding, Standing, Triage
+from finetop.core.protocol.messages.triage import LookAtCell, LookEarlier
 from finetop.core.protocol.runs import Finished
-from finetop.core.store import flipped_items, triage_states
-from finetop.core.supervisor.rebuild.rebuild import rebuild
-from finetop.core.supervisor.requests import bisect, triage
+from finetop.core.store import flipped_items
+from finetop.core.supervisor.requests import bisect
 from finetop.core.wording.triage import since_words
 
 DONE = msgspec.json.encode(Finished(1.0, 2.0)).decode()
@@ -124,22 +123,3 @@ def test_looks_at_earlier_checkpoints_are_queued_one_by_one(quiet):
     assert answer.message == "bad: regressed since step 900 (all checkpoints were checked)."
     curve = flipped_items.cell(quiet.supervisor.connection, LookAtCell("bad", "arith")).curve
     assert since_words(curve) == "lost from step 900 (ok at 600)"
-
-
-def test_what_was_said_survives_a_rebuild(quiet):
-    run = quiet.run("bad", (1200,))
-    quiet.job(run, "check", told_of({"arith": (9, 0)}, 1200), Finished(1.0, 2.0))
-    standing = Standing("accepted", "ana", reason="known", note="ask Ben")
-    triage.set_standing(quiet.supervisor, SetStanding("bad", "", standing))
-
-    def seen():
-        (row,) = triage.page(quiet.supervisor, Triage()).rows
-        return row.standings, triage_states.to_triage(quiet.supervisor.connection)
-
-    before = seen()
-    assert before[0][""].note == "ask Ben"
-    quiet.close()
-    rebuild(quiet.home)
-    quiet.open()
-    assert seen() == before
-    assert quiet.rows("SELECT triage, points_lost FROM runs") == [(3, 45.0)]
