@@ -251,8 +251,10 @@ def _is_wide(score: Score) -> bool:
 
 
 def _not_measured(rows: Sequence[ApproachRow], metric: str) -> list[str]:
-    lines = [f"{row.name}: {row.said}." for row in rows if row.target is None]
-    lines += [f"{row.name}, in part: {row.said}." for row in rows if row.target is not None and row.said]
+    lines = [f"{row.name}: {row.message}." for row in rows if row.target is None]
+    lines += [
+        f"{row.name}, in part: {row.message}." for row in rows if row.target is not None and row.message
+    ]
     done = [row for row in rows if row.target is not None]
     absent = [name for name in approaches.names() if name not in {row.name for row in rows}]
     if absent:

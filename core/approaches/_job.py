@@ -118,7 +118,7 @@ def measure(request: MeasureRequest, home: Home, events: EventLog, run_folder: P
         news=news.before,
         news_after=news.after,
         news_s=news.seconds,
-        said=notes,
+        notes=notes,
     )
 
 

@@ -81,7 +81,7 @@ def rows(members: Sequence[Member], metric: str, left_out: Mapping[str, str]) ->
     for name, why in unused.items():
         kind = approaches.load(name)
         absent.append(
-            ApproachRow(name=name, about=kind.about, trains=kind.trains, state="left out", said=why)
+            ApproachRow(name=name, about=kind.about, trains=kind.trains, state="left out", message=why)
         )
     return [*done, *waiting, *absent]
 
@@ -160,7 +160,7 @@ def _row(name: str, members: Sequence[Member], metric: str) -> ApproachRow:
         about=approach.about,
         trains=approach.trains,
         state=state,
-        said=reason,
+        message=reason,
         runs=[_brief(member) for member in members],
         target=scores.get(metric),
         others={key: score for key, score in scores.items() if key != metric and score is not None},
@@ -174,7 +174,7 @@ def _row(name: str, members: Sequence[Member], metric: str) -> ApproachRow:
         news=_new_facts(approach.updates, members, metric),
         **_seen(own, approach.trains),
         **_losses(own),
-        notes=list(dict.fromkeys(line for entry in measurements for line in entry.said)),
+        notes=list(dict.fromkeys(line for entry in measurements for line in entry.notes)),
     )
 
 
@@ -227,7 +227,7 @@ def _brief(member: Member) -> RunBrief:
         seed=member.seed,
         learns_news=member.learns_news,
         is_measured=member.measured is not None,
-        said=_cause(state) if _ended_badly(state) else getattr(state, "phase", ""),
+        message=_cause(state) if _ended_badly(state) else getattr(state, "phase", ""),
     )
 
 
@@ -296,7 +296,7 @@ def _new_facts(updates: str, members: Sequence[Member], metric: str) -> News | N
     after = [_items(scores) for scores in gained]
     if not after:
         why = NOT_FOR.get(members[0].approach, "none of its documents has the new facts")
-        return News("", statistics.score(before), said=why)
+        return News("", statistics.score(before), why_not=why)
     gain, seconds = statistics.gap(after, before), _mean(measurement.news_s for measurement in own)
     return News("index", statistics.score(before), statistics.score(after), gain, seconds)
 
@@ -305,13 +305,13 @@ def _trained_anew(members: Sequence[Member], before: Sequence[statistics.Items],
     """Compare the run that also learned the new facts with the run of the same seed that did not."""
     retrained = next((member for member in members if member.learns_news), None)
     if retrained is None:
-        return News("train", statistics.score(before), said="approaches.update.train has no rows for it")
+        return News("train", statistics.score(before), why_not="approaches.update.train has no rows for it")
     others = [each for each in members if each.seed == retrained.seed and not each.learns_news]
     measured = [each.measured for each in others if each.measured is not None]
     first = [_items(each.news[metric]) for each in measured if each.news.get(metric)]
     score_before = statistics.score(first or before)
     if retrained.measured is None or not retrained.measured.news.get(metric):
-        return News("train", score_before, said=_state([retrained])[1] or "it was not scored")
+        return News("train", score_before, why_not=_state([retrained])[1] or "it was not scored")
     after = [_items(retrained.measured.news[metric])]
     seconds = sum(spent for _, spent in _making_jobs(retrained))
     gain = statistics.gap(after, first or before)

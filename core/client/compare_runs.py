@@ -60,7 +60,7 @@ def differences(recipes: Sequence[Mapping[str, Any]]) -> list[Difference]:
     flat = [dict(flat_settings(recipe, of_item=lambda key, at: f"{key}.{at + 1}")) for recipe in recipes]
     flat = [{key: value for key, value in settings.items() if value != {}} for settings in flat]
     unset = [_defaults(recipe) for recipe in recipes]
-    found = []
+    differing = []
     for key in dict.fromkeys([FIRST_LISTED, *chain.from_iterable(flat)]):
         values = [settings.get(key, NOT_SET) for settings in flat]
         if key.partition(".")[0] in NOT_COMPARED or all(value == values[0] for value in values):
@@ -69,8 +69,8 @@ def differences(recipes: Sequence[Mapping[str, Any]]) -> list[Difference]:
         given = [(at, settings[key]) for at, settings in enumerate(flat) if key in settings]
         if is_missing and all(unset[at].get(key, NOT_SET) == value for at, value in given):
             continue
-        found.append(Difference(key, tuple(map(_value_text, values))))
-    return found
+        differing.append(Difference(key, tuple(map(_value_text, values))))
+    return differing
 
 
 def _defaults(recipe: Mapping[str, Any]) -> dict[str, Any]:

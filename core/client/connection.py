@@ -43,7 +43,7 @@ class Client:
         self._open(start=start, makes_home=makes_home)
 
     def _open(self, *, start: bool, makes_home: bool) -> None:
-        self._heard = None if self.home.link is None else HeldAnswers()
+        self._held = None if self.home.link is None else HeldAnswers()
         if start and not makes_home and self.home.link is None and not is_made(self.home):
             self._socket, self._stand_in = stand_in(self.home)
         else:
@@ -103,13 +103,13 @@ class Client:
     def _ask(self, ask: Request[Answer]) -> Answer:
         self._number += 1
         try:
-            self._socket.sendall(encode(self._number, ask, self._heard))
+            self._socket.sendall(encode(self._number, ask, self._held))
             line = self._file.readline()
         except TimeoutError as error:
             raise NoSupervisor("the supervisor does not answer.", hint="See `finetop doctor`.") from error
         except OSError as error:
             raise NoSupervisor(f"the supervisor went away: {error.strerror}.") from error
-        return decode(line, ask, self._heard)
+        return decode(line, ask, self._held)
 
 
 def ask_once(home: Home, ask: Request[Answer]) -> Answer:
@@ -127,7 +127,7 @@ class AsyncClient:
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._number = 0
-        self._heard = None if home.link is None else HeldAnswers()
+        self._held = None if home.link is None else HeldAnswers()
 
     async def ask(self, ask: Request[Answer]) -> Answer:
         """Send one request and return its answer. Reconnects after a break; raises NoSupervisor if that fails."""
@@ -143,7 +143,7 @@ class AsyncClient:
                     require_own(self._writer.get_extra_info("socket"))
                 assert self._reader is not None
                 self._number += 1
-                self._writer.write(encode(self._number, ask, self._heard))
+                self._writer.write(encode(self._number, ask, self._held))
                 await self._writer.drain()
                 line = await self._reader.readline()
             except (OSError, ValueError) as error:  # ValueError: a line longer than the limit
@@ -157,11 +157,11 @@ class AsyncClient:
                 if link is not None and not isinstance(ask, Question):
                     raise broken_link(link.label)
                 raise NoSupervisor("the supervisor went away.")
-            return decode(line, ask, self._heard)
+            return decode(line, ask, self._held)
 
     def close(self) -> None:
-        if self._heard is not None:
-            self._heard.forget()
+        if self._held is not None:
+            self._held.forget()
         if self._writer is not None:
             self._writer.close()
         self._reader = self._writer = None
@@ -173,10 +173,10 @@ def broken_link(label: str) -> NoSupervisor:
     return NoSupervisor(f"the link to {label} broke before it answered: {unknown}.", hint=hint)
 
 
-def encode(number: int, ask: Ask, heard: HeldAnswers | None = None) -> bytes:
+def encode(number: int, ask: Ask, held: HeldAnswers | None = None) -> bytes:
     """Encode a request as one line. Raises BadInput if it is too long or not valid text."""
     try:
-        number_of_known = None if heard is None else heard.number(ask)
+        number_of_known = None if held is None else held.number(ask)
         line = wire.envelope(number, ask, number_of_known) + b"\n"
     except UnicodeEncodeError as error:  # an argument of the command line that is not UTF-8
         hint = "Type it again, or rename the file."
@@ -187,14 +187,14 @@ def encode(number: int, ask: Ask, heard: HeldAnswers | None = None) -> bytes:
     return line
 
 
-def decode(line: bytes, ask: Request[Answer], heard: HeldAnswers | None = None) -> Answer:
+def decode(line: bytes, ask: Request[Answer], held: HeldAnswers | None = None) -> Answer:
     """Decode an answer, or raise the error that it holds. Raises NoSupervisor if it can't be decoded."""
     if not line:
         raise NoSupervisor("the supervisor went away.", hint="The next command starts it again.")
     try:
         reply = wire.reply_decoder.decode(line)
         if reply.error is None:
-            whole = reply.answer if heard is None else heard.answer(ask, reply)
+            whole = reply.answer if held is None else held.answer(ask, reply)
             answer: Answer = msgspec.json.decode(whole, type=answer_type(type(ask)))
             return answer
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, DoesNotFit) as error:
@@ -286,7 +286,7 @@ def _connect_over(link: Link) -> socket.socket:
             return _connect_once(link.socket)
         except OSError:  # ssh has ended, and its keeper has not noticed yet
             time.sleep(0.3)
-    raise NoSupervisor(f"not connected to {link.label}.", hint=link.words())
+    raise NoSupervisor(f"not connected to {link.label}.", hint=link.why_down())
 
 
 def _connect_once(path: Path) -> socket.socket:

@@ -104,7 +104,7 @@ def print_test(answer: SendTestAnswer, home: Home, *, as_json: bool) -> int:
         for way in answer.tested:
             mark, word = ("✓", "delivered it") if way.is_through else ("✗", "failed to deliver it")
             print(f"{mark} {way.way} {word}, after {way.seconds:.1f} s")
-            for line in clean(way.said).splitlines():
+            for line in clean(way.output).splitlines():
                 print(f"    {line}")
     return code_of(answer)
 

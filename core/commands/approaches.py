@@ -23,7 +23,7 @@ from finetop.core.recipe.command import require_ours
 from finetop.core.recipe.load import load_recipe
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
-from finetop.core.wording import approaches as words
+from finetop.core.wording import approaches as wording
 from finetop.core.wording.durations import ago
 from finetop.core.wording.units import metric_words
 
@@ -96,10 +96,10 @@ def follow(args: argparse.Namespace, home: Home, name: str) -> int:
     shown = ""
     try:
         while True:
-            found = ask_once(home, Approaches(name))
-            if not any(row.state == "under way" for row in found.rows):
+            answer = ask_once(home, Approaches(name))
+            if not any(row.state == "under way" for row in answer.rows):
                 break
-            brief = next(brief for brief in found.comparisons if brief.name == found.name)
+            brief = next(brief for brief in answer.comparisons if brief.name == answer.name)
             line = f"{brief.measured} of {brief.runs} runs are measured"
             if line != shown and not args.json:
                 print(line, flush=True)
@@ -147,12 +147,12 @@ def print_answer(answer: data.ApproachesAnswer) -> None:
     print(f"{name}: {model} on {target}, by {by} ({better})")
     done = [row for row in answer.rows if row.target is not None]
     if done:
-        print_table(words.head(answer), [words.cells(row) for row in done], right=(1, 2, 3, 4))
+        print_table(wording.head(answer), [wording.cells(row) for row in done], right=(1, 2, 3, 4))
         print()
         print_table(PRICE_HEAD, [prices(row) for row in done], right=(1, 2, 3))
         print()
-        print_table(words.seen_head(answer), [words.seen_cells(row) for row in done], right=(1, 2, 3, 4))
-    for line in words.notes_on_table(answer):
+        print_table(wording.seen_head(answer), [wording.seen_cells(row) for row in done], right=(1, 2, 3, 4))
+    for line in wording.notes_on_table(answer):
         print("\n".join(textwrap.wrap(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)))
     for topic, texts in groupby(answer.advice, key=lambda advice: advice.topic):
         print(f"{topic}:")
@@ -163,8 +163,8 @@ def print_answer(answer: data.ApproachesAnswer) -> None:
 
 def prices(row: data.ApproachRow) -> tuple[str, ...]:
     """Return an approach's price cells: as many columns as fit in 80 characters."""
-    name, setup, gpu, prompt, memory, new_facts, _, spent = words.prices(row)
-    setup = setup if gpu == words.NOT_KNOWN else f"{setup}, GPU {gpu}"
+    name, setup, gpu, prompt, memory, new_facts, _, spent = wording.prices(row)
+    setup = setup if gpu == wording.NOT_KNOWN else f"{setup}, GPU {gpu}"
     return name, setup, prompt, memory, f"{new_facts}, {spent}" if spent else new_facts
 
 

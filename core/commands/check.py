@@ -80,10 +80,8 @@ def checked(args: argparse.Namespace, home: Home) -> int:
     if args.model:
         wanted = WantedCheck(adopt(args, home, silent), None, settings, silent, args.more)
     else:
-        name, _, step_text = args.run.partition("@")
-        if step_text and not step_text.isdecimal():
-            raise BadInput(f"{args.run}: {step_text!r} is not a step.", hint="Try RUN@120.")
-        wanted = WantedCheck(name, int(step_text) if step_text else None, settings, silent, args.more)
+        name, step = options.run_and_step(args.run)
+        wanted = WantedCheck(name, step, settings, silent, args.more)
     if args.curve:
         return curve(home, wanted, every=args.all)
     wants_new = args.again or args.more is not None

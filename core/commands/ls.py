@@ -73,13 +73,13 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     """List the runs of several machines in one table with a host column. Exit code 4 if one did not answer."""
     text, line, more = wanted(args)
     labels = [home.label for home in homes]
-    found, missing = remote.ask_all(homes, _ask(text, args, more))
-    stopped = {label: page.stopped for label, page in found.items() if page.stopped}
-    pages = [[placed(row, labels, label) for row in page.rows] for label, page in found.items()]
+    answers, missing = remote.ask_all(homes, _ask(text, args, more))
+    stopped = {label: page.stopped for label, page in answers.items() if page.stopped}
+    pages = [[placed(row, labels, label) for row in page.rows] for label, page in answers.items()]
     rows = merged(pages, line.sort or read_sort(args.sort), line.group)[: args.limit]
-    groups = run_groups.merged([page.groups for page in found.values()])
-    matching = sum(page.matching for page in found.values())
-    total = sum(page.total for page in found.values())
+    groups = run_groups.merged([page.groups for page in answers.values()])
+    matching = sum(page.matching for page in answers.values())
+    total = sum(page.total for page in answers.values())
     if args.json:
         counts = {"matching": matching, "total": total, "stopped": stopped, "missing": missing}
         print_rows_json(rows, groups, line, counts)
@@ -167,8 +167,8 @@ def line_of(row: data.RunRow, more: Sequence[str] = (), *, name_suite: bool | No
     reward = "reward " if row.main_metric == "reward" else ""
     loss = reward + output.number(row.metrics.get(row.main_metric))
     columns = [_cell(row, key) for key in more]
-    said = row.said or answer_words(row, name_suite=name_suite)
-    return bare(row), row.method, output.state_words(row), steps, loss, when, *columns, said
+    answer = row.not_resumed or answer_words(row, name_suite=name_suite)
+    return bare(row), row.method, output.state_words(row), steps, loss, when, *columns, answer
 
 
 def _cell(row: data.RunRow, key: str) -> str:

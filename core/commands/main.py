@@ -143,8 +143,8 @@ def dispatch(arguments: list[str], open_app: OpenApp | None) -> int:
         word = re.match(r"unrecognized arguments: ([^-]\S*)", error.message.removesuffix("."))
         if command.takes_command and word is not None and not theirs and word[1] in own[1:]:
             place = own.index(word[1]) - 1
-            words = shlex.join([*own[:place], "--", *own[place:]])
-            error.hint = f"A program goes after --: finetop {verb} {words}."
+            command_line = shlex.join([*own[:place], "--", *own[place:]])
+            error.hint = f"A program goes after --: finetop {verb} {command_line}."
         raise
     args.command = theirs
     args.open_app = open_app

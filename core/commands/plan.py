@@ -142,13 +142,13 @@ def machine_for(args: argparse.Namespace, recipe: Recipe, home: Home) -> Machine
 
 
 def teacher_of(recipe: Recipe, home: Home) -> Shape | None:
-    """The shape of a teacher that the objective names, if it is here."""
+    """Return the shape of the teacher that the objective names, if it is here."""
     teacher = getattr(recipe.objective.options, "teacher", None)
     if not isinstance(teacher, str):
         return None
     try:
-        found = inputs.find_config(Model(id=teacher), home)
-        return rehearsed.shape_of(recipe, found.file, home) or read_shape(found.config)
+        model_config = inputs.find_config(Model(id=teacher), home)
+        return rehearsed.shape_of(recipe, model_config.file, home) or read_shape(model_config.config)
     except FinetopError:
         return None
 

@@ -18,7 +18,7 @@ from finetop.core.protocol.messages.queue import Hold, Move, Prioritise, Queue, 
 from finetop.core.protocol.request import Ask
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
-from finetop.core.wording import queue as words
+from finetop.core.wording import queue as wording
 
 ACTIONS = ("first", "last", "before", "hold", "release", "priority")
 CHANGES = "first RUN, last RUN, before RUN OTHER, priority RUN high|normal|low|N, hold [RUN], release [RUN]"
@@ -116,9 +116,9 @@ def priority_of(word: str) -> int:
 
 def print_queue(answer: QueueAnswer) -> None:
     """Print what runs, what waits and why, and the next command."""
-    if stopped := words.stopped_words(answer):
+    if stopped := wording.stopped_words(answer):
         print(sentence(stopped))
-    running = sentence(words.running_words(answer))
+    running = sentence(wording.running_words(answer))
     if not answer.rows:
         print(f"Nothing waits. {running}.")
         return
@@ -140,7 +140,7 @@ def sentence(text: str) -> str:
 
 def _priority(row: QueueRow) -> str:
     usual = PRIORITIES["normal"] if row.what == "train" else 0
-    return "" if row.priority == usual else words.priority_word(row.priority)
+    return "" if row.priority == usual else wording.priority_word(row.priority)
 
 
 ALWAYS = ("#", "run", "what", "why it waits")
@@ -148,11 +148,11 @@ COLUMNS: Mapping[str, Callable[[QueueRow], str]] = {
     "host": lambda row: row.host,
     "#": lambda row: str(row.state.place or "-"),
     "run": lambda row: row.run,
-    "what": lambda row: words.what_words(row.what, row.step),
+    "what": lambda row: wording.what_words(row.what, row.step),
     "wants": lambda row: row.wants,
-    "starts about": lambda row: words.starts_about(row, time.time()),
+    "starts about": lambda row: wording.starts_about(row, time.time()),
     "priority": _priority,
-    "why it waits": lambda row: words.why(row.state, time.time()),
+    "why it waits": lambda row: wording.why(row.state, time.time()),
 }
 
 

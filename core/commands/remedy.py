@@ -19,7 +19,7 @@ from finetop.core.protocol.messages.submit import Submit
 from finetop.core.recipe.dotted import with_settings
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, counted
-from finetop.core.wording import remedies as words
+from finetop.core.wording import remedies as wording
 from finetop.core.wording.durations import long_span
 
 
@@ -66,17 +66,17 @@ def print_remedies(args: argparse.Namespace, home: Home, name: str, step: int | 
 
 def print_answer(answer: RemediesAnswer, run: str) -> None:
     """Print the table, the best remedy, the ones that need training, and the next command for the run as typed."""
-    print(f"remedies for {clean_line(answer.run)}@{answer.step}   {words.now(answer)}")
-    kept = "gain kept (worst metric)" if words.has_several(answer) else "gain kept"
+    print(f"remedies for {clean_line(answer.run)}@{answer.step}   {wording.now(answer)}")
+    kept = "gain kept (worst metric)" if wording.has_several(answer) else "gain kept"
     head = ("", "", "remedy", answer.metric or "target", kept, "retained", "forgot?", "name")
     rows = [
-        (words.star(answer, row), letter, row.label, *words.cells(answer, row), row.name)
-        for letter, row in words.lettered(answer.rows)
+        (wording.star(answer, row), letter, row.label, *wording.cells(answer, row), row.name)
+        for letter, row in wording.lettered(answer.rows)
     ]
     print_table(head, rows, right=(3, 4))
     if isinstance(answer.job, data.Failed | data.Lost):
         print(f"the job failed: {clean_line(answer.job.cause)}")
-    for line in (*words.reasons(answer), *words.best(answer)):
+    for line in (*wording.reasons(answer), *wording.best(answer)):
         print(line)
     print("needs training:")
     for retraining in answer.retrainings:
@@ -92,7 +92,7 @@ def print_answer(answer: RemediesAnswer, run: str) -> None:
 
 def print_next(answer: RemediesAnswer, run: str) -> None:
     """Print the recommended command, with its reason."""
-    step = words.next_step(answer)
+    step = wording.next_step(answer)
     comments = [step.why]
     match step.do:
         case "nothing":
@@ -104,12 +104,12 @@ def print_next(answer: RemediesAnswer, run: str) -> None:
             command = f"finetop remedy {run} --only {step.name} --wait"
         case "try":
             command = f"finetop remedy {run} --wait"
-            comments.append(words.price(answer).removeprefix(": "))
+            comments.append(wording.price(answer).removeprefix(": "))
         case "retrain":
             command = f"finetop remedy {clean_line(answer.run)} --rerun {step.name}"
     comment = clean_line("; ".join(filter(None, comments)))
     print(f"next: {command}{f'   # {comment}' if comment else ''}")
-    if step.do == "retrain" and (left := words.left(answer)):
+    if step.do == "retrain" and (left := wording.left(answer)):
         print(f"or: finetop remedy {run} --only {' '.join(left)} --wait")
     if step.do == "retrain" and any(row.confirmation == "ok" for row in answer.rows):
         print(f"or: finetop export {run} --remedy {answer.best} --to DIR")

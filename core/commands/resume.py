@@ -46,7 +46,7 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
         for run, outcome in outcomes:
             if not isinstance(outcome, FinetopError):
                 last[run] = followed(*outcome, args.json)
-                code = max(code, 1 if last[run].said else exit_code(last[run]))
+                code = max(code, 1 if last[run].not_resumed else exit_code(last[run]))
     if args.json:
         documents: list[tuple[str, dict[str, object] | FinetopError]] = []
         for run, outcome in outcomes:
@@ -63,7 +63,7 @@ def followed(home: Home, queued: ResumeAnswer, json: bool) -> RunRow:
     """Follow a run to its end, and return its last row."""
     last = until_over(home, queued.run, (lambda new: None) if json else Progress())
     if not json:
-        print(f"{last.name}: {state_words(last)}  {last.said or answer_words(last)}".rstrip())
+        print(f"{last.name}: {state_words(last)}  {last.not_resumed or answer_words(last)}".rstrip())
     return last
 
 

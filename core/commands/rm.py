@@ -37,10 +37,10 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
         answer = ask_once(home, Remove(runs, only_show=True, each=len(args.runs) > 1))
         listed.append((home, answer.runs))
         for kept in answer.kept:
-            errors[kept.run] = kept.said
+            errors[kept.run] = kept.error
             code = max(code, kept.exit_code)
             if not args.json:
-                warn(clean_line(kept.said))
+                warn(clean_line(kept.error))
     removed = [row for _, rows in listed for row in rows]
     if removed and not confirm(args, removed):
         print("Nothing was done.")

@@ -112,7 +112,7 @@ def run_curve(args: argparse.Namespace, home: Home) -> int:
 
     with_all = any(amount.share == 1 for amount in amounts)
     planned = curve.points(base, selections, every, args.seeds, load, equal=args.equal, with_all=with_all)
-    points = [(one.point, list(one.tags)) for one in planned]
+    points = [(run.point, list(run.tags)) for run in planned]
     runs = [SweepRun(point.name, require_files(point.loaded, home), tags) for point, tags in points]
     queued = ask_once(home, SubmitSweep(base.recipe.name, runs, base.text, args.hold))
     how = f"{curve.steps_on(base.recipe, every):,} steps each" if args.equal == "steps" else "equal epochs"

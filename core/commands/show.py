@@ -50,8 +50,8 @@ def print_run(detail: data.RunDetail, home: Home, sources: Sequence[SourceFacts]
     objective = "" if row.objective == row.method else f", {row.objective}"
     print(f"{row.name}  {row.tuned(clean_line(row.model))}{objective}, number {row.id}")
     print(f"  state      {state_words(row)}")
-    if row.said:
-        print(f"             {clean_line(row.said)}")
+    if row.not_resumed:
+        print(f"             {clean_line(row.not_resumed)}")
     if detail.recipe.get("model", {}).get("trust_remote_code"):
         print("  code       the model's own Python code is run: model.trust_remote_code is true")
     if reward_text := rewards.reward_words(detail.recipe.get("objective", {})):

@@ -32,7 +32,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     target = args.target if args.target.isdecimal() else os.path.abspath(Path(args.target).expanduser())  # noqa: PTH100
     program = program_of(target) if home.link is None else ask_once(home, FindProgram(target))
     request = CommandRequest(
-        tuple(program.words),
+        tuple(program.command),
         Path(program.workdir),
         output=args.output or program.output,
         base=args.base or "",

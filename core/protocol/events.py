@@ -268,7 +268,8 @@ class ApproachMeasured(msgspec.Struct, tag="approach_measured", frozen=True, kw_
     news: RowScores = {}  # on the questions about new facts, without them
     news_after: RowScores = {}  # with the new facts available to retrieval
     news_s: Value | None = None  # to ingest them
-    said: Annotated[list[Text], Meta(max_length=50)] = []  # what could not be measured or used
+    # what could not be measured or used
+    notes: Annotated[list[Text], Meta(max_length=50)] = msgspec.field(default_factory=list, name="said")
 
 
 class ExportJudged(msgspec.Struct, tag="export_judged", frozen=True):

@@ -308,10 +308,10 @@ def _metric(token: _Token, negated: bool, key: str, op: Op, value: str) -> Term:
     return Term("metric", key, op, _number(token.typed, key, value), negated, token.typed)
 
 
-def _near(value: str, words: Sequence[str]) -> str:
+def _near(value: str, choices: Sequence[str]) -> str:
     """Suggest the nearest of the known words, else list them."""
-    meant = near(value[:60], words)
-    return f"Did you mean {meant}?" if meant else f"Use {', '.join(sorted(words))}."
+    meant = near(value[:60], choices)
+    return f"Did you mean {meant}?" if meant else f"Use {', '.join(sorted(choices))}."
 
 
 def _require_no_order(typed: str, key: str, op: Op) -> None:
@@ -320,7 +320,7 @@ def _require_no_order(typed: str, key: str, op: Op) -> None:
 
 
 _EXAMPLES = {
-    **{key: f"{key}:{words[1]}" for key, words in CHOICES.items()},
+    **{key: f"{key}:{choices[1]}" for key, choices in CHOICES.items()},
     "name": "name:support",
     "tag": "tag:draft",
     "note": 'note:"to do"',

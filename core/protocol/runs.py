@@ -315,7 +315,7 @@ class RunRow(msgspec.Struct, frozen=True):
     left_s: float | None = None
     tags: list[str] = []
     note: str = ""
-    said: str = ""  # why resuming it was refused
+    not_resumed: str = msgspec.field(default="", name="said")  # why resuming it was refused
     host: str = ""  # its machine, if the list shows several: the name of the run then starts with "HOST:"
     settings: dict[str, float | str] = {}  # of its recipe, the requested ones
     group: str = ""  # its group's word; empty: none

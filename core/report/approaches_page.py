@@ -98,7 +98,7 @@ def _runs(answer: ApproachesAnswer) -> tuple[Block, ...]:
     rows = []
     for approach in answer.rows:
         for run in approach.runs:
-            measured = "done" if run.is_measured else run.said or "not yet"
+            measured = "done" if run.is_measured else run.message or "not yet"
             read = "its rows and the new facts" if run.learns_news else "its rows" if approach.trains else ""
             rows.append((run.name, approach.name, str(run.seed), run.state, measured, read))
     head = ("run", "approach", "seed", "state", "measuring", "trained on")

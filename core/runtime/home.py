@@ -60,7 +60,7 @@ class Link(Protocol):
     def wait(self) -> None:
         """Wait until it is up. Raises FinetopError if it won't be."""
 
-    def words(self) -> str:
+    def why_down(self) -> str:
         """Describe its state in a sentence."""
 
     def try_now(self) -> None:

@@ -43,7 +43,8 @@ _OWN = {field.name: field.type for field in msgspec.structs.fields(data.RunRow) 
 JSON = {name: of for name, of in _OWN.items() if of not in (int, float, str)}
 _READ: dict[str, Callable[[str], Any]] = {name: msgspec.json.Decoder(of).decode for name, of in JSON.items()}
 _READ["tags"] = notes.read_tags
-_COLUMNS = f"{', '.join(_OWN)}, last, brief, rank, json_extract_string(recipe, '$.train.resumable')"
+_NAMES = [field.encode_name for field in msgspec.structs.fields(data.RunRow) if field.name in _OWN]
+_COLUMNS = f"{', '.join(_NAMES)}, last, brief, rank, json_extract_string(recipe, '$.train.resumable')"
 _CHECKPOINTS = "SELECT step, path, size_bytes, kind, time FROM checkpoints WHERE run_id = ? ORDER BY step"
 _SAMPLES = "SELECT step, index, prompt, text FROM samples WHERE run_id = ? ORDER BY index, step"
 _DATA = (

@@ -135,8 +135,8 @@ def notes_on_table(answer: ApproachesAnswer) -> list[str]:
     lines = []
     for row in answer.rows:
         if row.state != "measured":
-            failed_run = next((run.name for run in row.runs if run.said and row.state == "failed"), "")
-            why = f", {clean_line(row.said)}" if row.said else ""
+            failed_run = next((run.name for run in row.runs if run.message and row.state == "failed"), "")
+            why = f", {clean_line(row.message)}" if row.message else ""
             retry = f" (to retry: finetop retry {clean_line(failed_run)})" if failed_run else ""
             lines.append(f"{row.name}: {row.state}{why}{retry}")
     gaps = [gap for row in answer.rows for gap in (row.gap, row.news and row.news.gain) if gap]
@@ -152,7 +152,7 @@ def _price_notes(answer: ApproachesAnswer) -> list[str]:
     if not prices:
         return []
     first = next(iter(prices.values()))
-    how = f"{first.of} seconds{' on price thread' if first.of == 'CPU' else ''}"
+    how = f"{first.of} seconds{' on one thread' if first.of == 'CPU' else ''}"
     lines = [
         f"{query_head(answer)}: median [least, most] of {counted(first.rounds, 'round')} over"
         f" {counted(first.queries, 'question')}, in {how}; costs whose ranges overlap don't differ."

@@ -123,20 +123,20 @@ def origin_words(origin: Origin, number: int = 0) -> str:
     return clean_line(text + before)
 
 
-def pair_words(pair: SourcePair, one: str, other: str) -> str:
-    """Return one line on how a run's source differs from its counterpart; `one` and `other` name the runs."""
-    if pair.one is None or pair.other is None:
-        row = pair.one or pair.other
+def pair_words(pair: SourcePair, first: str, other: str) -> str:
+    """Return one line on how a run's source differs from its counterpart; `first` and `other` name the runs."""
+    if pair.first is None or pair.other is None:
+        row = pair.first or pair.other
         assert row is not None
         if row.use == "test":
-            return f"only {one if pair.one is not None else other} records its test: {version_words(row)}"
-        return f"only {one if pair.one is not None else other} has {version_words(row)}, as {row.use}"
-    before, after = version_words(pair.one), version_words(pair.other)
+            return f"only {first if pair.first is not None else other} records its test: {version_words(row)}"
+        return f"only {first if pair.first is not None else other} has {version_words(row)}, as {row.use}"
+    before, after = version_words(pair.first), version_words(pair.other)
     names = before if before == after else f"{before} | {after}"
-    return f"{names}: {shared(pair.difference, one, other)}"
+    return f"{names}: {shared(pair.difference, first, other)}"
 
 
-def shared(difference: Difference | None, one: str, other: str) -> str:
+def shared(difference: Difference | None, first: str, other: str) -> str:
     """Return which rows two runs share: '374 in both, 38 changed, 2 only in A, 5 only in B'."""
     if difference is None:
         return ""
@@ -145,7 +145,7 @@ def shared(difference: Difference | None, one: str, other: str) -> str:
     if difference.is_same:
         return "the same rows in the same order"
     parts = [f"{difference.both:,} in both" if difference.both else "no rows in common"]
-    only = ((difference.gone, f"only in {one}"), (difference.new, f"only in {other}"))
+    only = ((difference.gone, f"only in {first}"), (difference.new, f"only in {other}"))
     parts += _numbers((difference.changed, "changed"), *only)
     if not difference.same_order:
         parts.append("in another order")
@@ -154,7 +154,7 @@ def shared(difference: Difference | None, one: str, other: str) -> str:
 
 def settings(pair: SourcePair) -> list[str]:
     """Return which settings of two sources differ, and whether the same rows were trained differently."""
-    first, other = pair.one, pair.other
+    first, other = pair.first, pair.other
     if first is None or other is None:
         return []
     differences = []
@@ -197,13 +197,13 @@ def unknown_rows(recipe: Mapping[str, Any]) -> str:
 
 
 def differ_lines(
-    answer: messages.DataDifferAnswer, one: str, other: str, recipes: Mapping[str, Mapping[str, Any]]
+    answer: messages.DataDifferAnswer, first: str, other: str, recipes: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[tuple[str, str]]:
     """Yield how the data of two runs differ: (kind, line), kind '' for a source, 'setting', '-' or '+' for a row."""
     for name in answer.unknown:
         yield "", f"{clean_line(name)}: {unknown_rows(recipes.get(name, {}))}"
     for pair in answer.pairs:
-        yield "", pair_words(pair, one, other)
+        yield "", pair_words(pair, first, other)
         for line in settings(pair):
             yield "setting", line
         if pair.difference is None:
@@ -216,8 +216,8 @@ def differ_lines(
         if pair.difference.not_found:
             rows = counted(pair.difference.not_found, "row")
             yield "setting", f"{rows} can't be shown: the files no longer hold them"
-        is_test = pair.one is not None and pair.other is not None and pair.one.use == "test"
+        is_test = pair.first is not None and pair.other is not None and pair.first.use == "test"
         if is_test and not pair.difference.is_same:
             yield "", TESTS_DIFFER
     if answer.whole is not None:
-        yield "", f"all training rows: {shared(answer.whole, one, other)}"
+        yield "", f"all training rows: {shared(answer.whole, first, other)}"

@@ -71,8 +71,8 @@ def of_task(file: ExportedFile, task: str) -> tuple[Three, str]:
     if verdict is None:
         return (None, None, None), NOT_ASKED
     if not task:
-        words = (f"{verdict_words(file)}{_standing(file)}", *fallen_targets(verdict), smaller(file))
-        return verdict.scores, ", ".join(words)
+        parts = (f"{verdict_words(file)}{_standing(file)}", *fallen_targets(verdict), smaller(file))
+        return verdict.scores, ", ".join(parts)
     scores = next((entry for entry in verdict.tasks if entry.task == task), None)
     if scores is None:
         return (None, None, None), "not in its suite"
@@ -103,11 +103,11 @@ def lost_words(verdict: ExportVerdict) -> str:
 
 def refusal(files: Sequence[ExportedFile]) -> str:
     """Return why files were refused: each with its points and what it lost."""
-    words = []
+    refusals = []
     for file in files:
         assert file.verdict is not None
-        words.append(f"{file.quant} is {verdict_words(file)} (lost {lost_words(file.verdict)})")
-    return f"{'; '.join(words)} against what was trained."
+        refusals.append(f"{file.quant} is {verdict_words(file)} (lost {lost_words(file.verdict)})")
+    return f"{'; '.join(refusals)} against what was trained."
 
 
 def cells(file: ExportedFile) -> tuple[str, ...]:

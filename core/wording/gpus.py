@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from finetop.core.protocol.messages.machine import GpuProcess, GpuRow, GpusAnswer, NodeRow
 from finetop.core.text import clean_line, counted
+from finetop.core.wording.sparkline import BLOCKS
 from finetop.core.wording.units import gib
 
-BLOCKS = "▁▂▃▄▅▆▇█"
 FAULTS = {"lost": "LOST", "failing": "FAILS"}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-_BLOCKS = "▁▂▃▄▅▆▇█"
+BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
@@ -17,5 +17,5 @@ def sparkline(values: Sequence[float], width: int) -> str:
     means = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
     low, high = min(means), max(means)
     if high <= low:
-        return _BLOCKS[0] * bins
-    return "".join(_BLOCKS[round((mean - low) / (high - low) * 7)] for mean in means)
+        return BLOCKS[0] * bins
+    return "".join(BLOCKS[round((mean - low) / (high - low) * 7)] for mean in means)

@@ -67,7 +67,7 @@ def measure(tools: Any, host: far.Far, out: Path | None) -> None:
         host.rig.submit(f"waits-{number:02d}", steps=3)
     for what in ("start, the host never seen before", "start again"):
         watch = Watch(host)
-        with tools.Tui([*APP, *host.words], cols=SIZE[0], rows=SIZE[1], env=host.environment) as tui:
+        with tools.Tui([*APP, *host.options], cols=SIZE[0], rows=SIZE[1], env=host.environment) as tui:
             tui.wait_text("far-one", timeout=120)
             print_row(what, watch.seconds, watch.bytes)
             tui.settle(2.0, 20)
@@ -83,10 +83,10 @@ def measure(tools: Any, host: far.Far, out: Path | None) -> None:
     tails(host, name)
     with (host.folder / "tail.txt").open("w") as output:
         tail = subprocess.Popen(
-            [*APP, *host.words, "tail", name, "--json", "-n", "9999"],
+            [*APP, *host.options, "tail", name, "--json", "-n", "9999"],
             stdout=output, stderr=subprocess.DEVNULL, env={**os.environ, **host.environment},
         )  # fmt: skip
-        with tools.Tui([*APP, *host.words], cols=SIZE[0], rows=SIZE[1], env=host.environment) as tui:
+        with tools.Tui([*APP, *host.options], cols=SIZE[0], rows=SIZE[1], env=host.environment) as tui:
             drops(host, tui, out)
         host.rig.ask(Stop(name))
         tail.wait(180)
@@ -125,7 +125,7 @@ def tails(host: far.Far, name: str) -> None:
     """Measure `finetop tail` from here, and its peer: the same on the remote machine, through ssh."""
     there = f"{over_there(host)} {sys.executable} -m finetop.tui.main tail {name} --json"
     for what, command, own in (
-        ("finetop --on HOST tail --json", [*APP, *host.words, "tail", name, "--json"], host.environment),
+        ("finetop --on HOST tail --json", [*APP, *host.options, "tail", name, "--json"], host.environment),
         ("peer: `ssh HOST finetop tail --json`", host.server.command(there, opts=("-T",)), {}),
     ):
         tail = subprocess.Popen(

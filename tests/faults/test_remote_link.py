@@ -88,10 +88,10 @@ def test_over_a_real_link_with_loss_a_drop_loses_nothing(tmp_path, monkeypatch, 
             monkeypatch.setenv(key, value)
         name = host.rig.submit("far-one", steps=100_000, pause_s=0.1, start=1)
         host.rig.wait_state(name, "running")
-        app = terminal(*host.words)
+        app = terminal(*host.options)
         app.wait_text("far-one")
         command = [
-            sys.executable, "-m", "finetop.tui.main", *host.words, "tail", name, "--json", "-n", "9999",
+            sys.executable, "-m", "finetop.tui.main", *host.options, "tail", name, "--json", "-n", "9999",
         ]  # fmt: skip
         with (tmp_path / "tail.txt").open("w") as out:
             tail = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL)

@@ -111,7 +111,7 @@ def measured() -> ApproachesAnswer:
             "lora on 4-bit weights",
             trains=True,
             state="left out",
-            said="needs a GPU, and there is none",
+            message="needs a GPU, and there is none",
         )
     ]
     return answer([*measured_rows(), *left], ADVICE, 11, 0)
@@ -121,12 +121,12 @@ def meanwhile() -> ApproachesAnswer:
     """Return a comparison with two measured approaches; the others run, wait or failed."""
     rows = measured_rows()
     rest = [
-        row("lora", "adapters trained on data.train", trains=True, state="under way", said="training, 40 %",
-            runs=[*runs("lora", 60, 2, "running", said="training"),
+        row("lora", "adapters trained on data.train", trains=True, state="under way", message="training, 40 %",
+            runs=[*runs("lora", 60, 2, "running", message="training"),
                   *runs("lora-news", 62, 1, "queued", learns_news=True)]),
         row("full", "all weights trained on data.train", trains=True, state="failed",
-            said="out of memory: needs 9.1 GiB, 7.8 free",
-            runs=runs("full", 30, 1, "failed", said="out of memory: needs 9.1 GiB")),
+            message="out of memory: needs 9.1 GiB, 7.8 free",
+            runs=runs("full", 30, 1, "failed", message="out of memory: needs 9.1 GiB")),
     ]  # fmt: skip
     return answer([rows[1], rows[4], *rest], [], 2, 4)
 

@@ -59,7 +59,7 @@ class Far:
     folder: Path
 
     @property
-    def words(self) -> list[str]:
+    def options(self) -> list[str]:
         """Return the command-line options that reach it."""
         return ["--on", HOST]
 

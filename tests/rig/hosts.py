@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rig import Rig
 
+from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.session import Shutdown
 from finetop.core.runtime import processes
 from finetop.core.runtime.home import Home
 
@@ -79,7 +82,8 @@ class Hosts:
             os.kill(pid, 9)
         for rig in self.rigs.values():
             rig.stop_all()
-            _end_supervisor(rig.home)
+            with suppress(FinetopError):  # a supervisor that was started through the link
+                rig.ask(Shutdown())
 
     def _write_homes(self) -> None:
         homes = {destination: str(rig.home.root) for destination, rig in self.rigs.items()}
@@ -89,16 +93,3 @@ class Hosts:
 def is_living(call: dict[str, Any]) -> bool:
     """Return whether an ssh still runs: on a busy machine its pid may be reused within minutes."""
     return processes.alive(call["pid"]) and processes.start_time(call["pid"]) == call["start"]
-
-
-def _end_supervisor(home: Home) -> None:
-    """End a supervisor that was started through the link."""
-    from finetop.core.client.connection import Client
-    from finetop.core.errors import FinetopError
-    from finetop.core.protocol.messages.session import Shutdown
-
-    try:
-        with Client(home, start=False) as client:
-            client.ask(Shutdown())
-    except FinetopError:
-        pass

@@ -40,7 +40,7 @@ class FakeLink:
         if not self.is_up:
             raise NoSupervisor("not up")
 
-    def words(self) -> str:
+    def why_down(self) -> str:
         return "" if self.is_up else f"{self.label} is out of reach: {WHY}"
 
     def try_now(self) -> None:

@@ -25,7 +25,7 @@ def write_base(folder: Path) -> Path:
 
 def write_adapter(folder: Path, base: Path | None, **config: object) -> Path:
     """Write a LoRA adapter as PEFT does; it names its base, if there is one."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     prefix = f"base_model.model.{LAYER}"
     shapes = {f"{prefix}.lora_A.weight": (2, 16), f"{prefix}.lora_B.weight": (8, 2)}
     weights = {name: numpy.ones(shape, "float32") for name, shape in shapes.items()}

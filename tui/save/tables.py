@@ -146,7 +146,7 @@ def approaches(answer: ApproachesAnswer) -> Sheet:
         Table(words.head(answer), tuple(map(words.cells, done))),
         Table(words.PRICE_HEAD, tuple(map(words.prices, done))),
         Table(words.seen_head(answer), tuple(map(words.seen_cells, done))),
-        Table(("not measured", "state", "why"), tuple((row.name, row.state, row.said) for row in left)),
+        Table(("not measured", "state", "why"), tuple((row.name, row.state, row.message) for row in left)),
         Table(("topic", "advice"), tuple((line.topic, line.text) for line in answer.advice)),
     )
     return Sheet(f"approaches-{_file_name(answer.name)}", tables)

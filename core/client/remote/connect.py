@@ -81,13 +81,13 @@ def _open_together(links: Sequence[Tunnel]) -> dict[Tunnel, FinetopError]:
     """Connect to several at once, with ssh not allowed to ask for input. Returns the errors."""
     errors: dict[Tunnel, FinetopError] = {}
 
-    def one(link: Tunnel) -> None:
+    def connect(link: Tunnel) -> None:
         try:
             link.open(may_ask=False)
         except FinetopError as error:
             errors[link] = error
 
-    threads = [threading.Thread(target=one, args=(link,)) for link in links]
+    threads = [threading.Thread(target=connect, args=(link,)) for link in links]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -107,9 +107,9 @@ class Fleet:
         """Return a sweep of one machine, or the names of all sweeps on the machines that answer."""
         if ask.sweep:
             label, name = self._split(ask.sweep)
-            found: SweepsAnswer = await self._askers[label].ask(Sweeps(name))
-            swept = [replace(run, row=placed(run.row, self._labels, label)) for run in found.runs]
-            return replace(found, runs=swept, sweeps=_sweeps_of(label, found))
+            answer: SweepsAnswer = await self._askers[label].ask(Sweeps(name))
+            swept = [replace(run, row=placed(run.row, self._labels, label)) for run in answer.runs]
+            return replace(answer, runs=swept, sweeps=_sweeps_of(label, answer))
         answers = await self._answers(ask)
         return SweepsAnswer([sweep for answer in answers for sweep in _sweeps_of(*answer)], [], [])
 

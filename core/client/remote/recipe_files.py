@@ -21,7 +21,7 @@ def require_files(loaded: Loaded, home: Home) -> dict[str, Any]:
     if home.link is None:
         check_files(loaded)
     else:
-        require_there(loaded, ask_once(home, Paths(own_paths(loaded))).found, home.label)
+        require_there(loaded, ask_once(home, Paths(own_paths(loaded))).facts, home.label)
     return portable_recipe(loaded, home)
 
 

@@ -76,7 +76,7 @@ class Tunnel:
     def is_up(self) -> bool:
         return self._is_up
 
-    def words(self) -> str:
+    def why_down(self) -> str:
         """Return why the link is down, as a sentence; empty while it is up."""
         return "" if self._error is None else str(self._error)
 

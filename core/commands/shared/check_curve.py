@@ -94,7 +94,7 @@ def existing_steps(home: Home, detail: data.RunDetail) -> set[int]:
     if home.link is None:
         return {step for folder, step in folders.items() if Path(folder).is_dir()}
     answer = ask_once(home, Paths(list(folders)))
-    return {folders[fact.path] for fact in answer.found if fact.kind == "folder"}
+    return {folders[fact.path] for fact in answer.facts if fact.kind == "folder"}
 
 
 def _try(check_step: CheckStep, step: int, *, is_look: bool) -> None:

@@ -19,8 +19,8 @@ from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 from finetop.core.wording.endings import Confirmation
 
-Made = TypeVar("Made")
-Outcomes = list[tuple[str, Made | FinetopError]]  # (run as typed, outcome)
+Result = TypeVar("Result")
+Outcomes = list[tuple[str, Result | FinetopError]]  # (run as typed, outcome)
 
 
 def arguments(parser: argparse.ArgumentParser, about: str = "name or number") -> None:
@@ -39,10 +39,10 @@ def command(
 
 
 def each(
-    args: argparse.Namespace, homes: Sequence[Home], do: Callable[[str, Home], Made]
-) -> tuple[Outcomes[Made], int]:
+    args: argparse.Namespace, homes: Sequence[Home], do: Callable[[str, Home], Result]
+) -> tuple[Outcomes[Result], int]:
     """Call `do` for each of `args.runs` on its machine. Returns outcomes and the worst exit code; one alone raises."""
-    outcomes: Outcomes[Made] = []
+    outcomes: Outcomes[Result] = []
     code = 0
     for run in dict.fromkeys(args.runs):
         try:
@@ -103,14 +103,14 @@ def ordering(
     return command(about, "run", add, lambda args, homes: send_each(args, homes, ask, asking))
 
 
-def print_outcomes(outcomes: Outcomes[Made], document: Callable[[Made], dict[str, Any]]) -> None:
+def print_outcomes(outcomes: Outcomes[Result], document: Callable[[Result], dict[str, Any]]) -> None:
     """Print the outcome of one run as its own document, those of several as a list."""
     outcome = outcomes[0][1]
     if len(outcomes) == 1 and not isinstance(outcome, FinetopError):
         print_json(document(outcome))
         return
     runs = [
-        {"run": run, **({"error": str(made)} if isinstance(made, FinetopError) else document(made))}
-        for run, made in outcomes
+        {"run": run, **({"error": str(result)} if isinstance(result, FinetopError) else document(result))}
+        for run, result in outcomes
     ]
     print_json({"runs": runs})

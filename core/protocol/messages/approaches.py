@@ -56,7 +56,7 @@ class News(msgspec.Struct, frozen=True):
     after: Score | None = None
     gain: Gap | None = None  # after - before, paired
     seconds: float | None = None  # until it could answer questions about them
-    said: str = ""  # why there is no `after`
+    why_not: str = msgspec.field(default="", name="said")  # why there is no `after`
 
 
 class Price(msgspec.Struct, frozen=True):
@@ -80,7 +80,7 @@ class RunBrief(msgspec.Struct, frozen=True):
     seed: int
     learns_news: bool = False  # also trained on the new facts
     is_measured: bool = False
-    said: str = ""  # why it failed, or what it is doing
+    message: str = msgspec.field(default="", name="said")  # why it failed, or what it is doing
 
 
 class ApproachRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +90,8 @@ class ApproachRow(msgspec.Struct, frozen=True, kw_only=True):
     about: str
     trains: bool
     state: State
-    said: str = ""  # why it was left out or failed, or what it waits for
+    # why it was left out or failed, or what it waits for
+    message: str = msgspec.field(default="", name="said")
     runs: list[RunBrief] = []
     is_best: bool = False
     target: Score | None = None

@@ -62,7 +62,7 @@ class DataOf(Question[DataOfAnswer], tag="data-of", frozen=True):
 class SourcePair(msgspec.Struct, frozen=True):
     """A source of one run and its counterpart in the other; either may be missing."""
 
-    one: SourceRow | None
+    first: SourceRow | None = msgspec.field(name="one")
     other: SourceRow | None
     difference: Difference | None = None  # if both exist
 

@@ -16,7 +16,7 @@ class PathFacts(msgspec.Struct, frozen=True):
 
 
 class PathsAnswer(msgspec.Struct, frozen=True):
-    found: list[PathFacts]
+    facts: list[PathFacts] = msgspec.field(name="found")
 
 
 class Paths(Question[PathsAnswer], tag="paths", frozen=True):
@@ -30,7 +30,7 @@ class Program(msgspec.Struct, frozen=True):
 
     pid: int
     start: str  # when the process started, which tells it from a later one of the same number
-    words: list[str]  # secrets are masked
+    command: list[str] = msgspec.field(name="words")  # secrets are masked
     workdir: str
     output: str
     log: str  # the file that it prints to

@@ -60,7 +60,7 @@ class Notices(Question[NoticesAnswer], tag="notices", frozen=True):
 class Tested(msgspec.Struct, frozen=True):
     way: str
     is_through: bool
-    said: str  # output of the command or the server
+    output: str = msgspec.field(name="said")  # of the command or the server
     seconds: float
 
 

@@ -22,7 +22,7 @@ class Kept(msgspec.Struct, frozen=True):
     """A run that can't be removed, with the error and its exit code."""
 
     run: str
-    said: str
+    error: str = msgspec.field(name="said")
     exit_code: int
 
 

@@ -219,7 +219,7 @@ def test_training_is_paid_back_by_shorter_queries_or_it_is_not():
 
 def test_what_was_not_measured_is_said():
     why = "bitsandbytes is not installed"
-    left_out = ApproachRow(name="qlora", about="", trains=True, state="left out", said=why)
+    left_out = ApproachRow(name="qlora", about="", trains=True, state="left out", message=why)
     unchecked = msgspec.structs.replace(LORA, retained=None, gpu_s=None)
     advice_text = texts([RETRIEVAL, unchecked, left_out])["not measured"]
     assert "qlora: bitsandbytes is not installed." in advice_text and "Whether lora forgot" in advice_text

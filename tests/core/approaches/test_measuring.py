@@ -118,7 +118,7 @@ def test_texts_are_measured_by_their_nats_and_no_query_is_timed(folder, tiny_mod
     sets = ["check.target.metric=nats_per_token", "approaches.update=null"]
     measured = measure(folder, tiny_model, "retrieval", sets)
     assert [row.row for row in measured.scores["nats_per_token"]] == ["0.0", "1.0"]
-    assert (measured.queries, measured.said) == ([], [_job.NO_PROMPTS])
+    assert (measured.queries, measured.notes) == ([], [_job.NO_PROMPTS])
     line = _job.result_line(measured)
     assert line.startswith("retrieval: nats_per_token ") and line.endswith(" tokens of prompt")
     assert measured.scores == measure(folder, tiny_model, "prompt", sets).scores

@@ -33,7 +33,7 @@ def test_each_metric_has_its_own_best_and_the_others_their_paired_difference_to_
     assert best.is_best and best.gap is None and prompt.gap.mean == pytest.approx(-0.4667, abs=1e-3)
     assert best.other_gaps["nats_per_token"].mean == pytest.approx(1.0667, abs=1e-3) and not prompt.other_gaps
     assert best.setup_s == 2.0 and best.retained.same_weights
-    assert (absent.state, absent.said, absent.target) == ("left out", "no rows", None)
+    assert (absent.state, absent.message, absent.target) == ("left out", "no rows", None)
 
 
 def test_rows_seen_are_those_that_the_measured_checkpoint_read():

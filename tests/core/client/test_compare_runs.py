@@ -1,7 +1,5 @@
 """Runs side by side, as plain data."""
 
-from typing import Any
-
 import msgspec
 from hypothesis import given, strategies as st
 from run_fakes import make_detail, make_source
@@ -9,52 +7,45 @@ from tui_fakes import NOW, make_check
 
 from finetop.core.client import compare_runs
 from finetop.core.client.compare_runs import Trade
-from finetop.core.protocol.runs import Finished, RunDetail, Running
+from finetop.core.protocol.runs import Finished, Running
 
 
-def ended(
-    name: str, *, check: Any = None, metrics: dict[str, float | None] | None = None, **more: Any
-) -> RunDetail:
-    detail = make_detail(Finished(NOW - 5000, NOW - 4000), 1200, name=name, check=check, **more)
-    if metrics is None:
-        return detail
-    return msgspec.structs.replace(detail, row=msgspec.structs.replace(detail.row, metrics=metrics))
+def ended(name, **more):
+    return make_detail(Finished(NOW - 5000, NOW - 4000), 1200, name=name, **more)
 
 
-def outcomes(runs: list[RunDetail]) -> dict[str, compare_runs.Outcome]:
+def outcomes(runs):
     return {row.label: row for row in compare_runs.outcomes(runs, NOW)}
 
 
-def checked(name: str, drop: float, target: float) -> RunDetail:
+def checked(name, drop, target):
     return ended(name, check=make_check("ok", drop, target={"exact_match": [0.7, target]}))
 
 
-def test_only_what_differs_is_listed_in_the_recipes_order() -> None:
+def test_only_what_differs_is_listed_in_the_recipes_order():
     lora = {"name": "lora", "rank": 8, "dropout": 0.0}
-    first: dict[str, Any] = {"name": "a", "method": lora, "train": {"learning_rate": 1e-4, "seed": 1}}
-    two: dict[str, Any] = {
-        "name": "b", "method": {"name": "full"}, "train": {"learning_rate": 2e-05, "seed": 1},
-    }  # fmt: skip
-    found_rows = compare_runs.differences([first, two])
-    assert [(row.key, row.values) for row in found_rows] == [
+    first = {"name": "a", "method": lora, "train": {"learning_rate": 1e-4, "seed": 1}}
+    two = {"name": "b", "method": {"name": "full"}, "train": {"learning_rate": 2e-05, "seed": 1}}
+    rows = compare_runs.differences([first, two])
+    assert [(row.key, row.values) for row in rows] == [
         ("train.learning_rate", ("1e-4", "2e-5")), ("method.name", ("lora", "full")), ("method.rank", ("8", "-")),
     ]  # fmt: skip
     assert compare_runs.differences([first, first]) == []
 
 
-def test_sources_of_data_are_compared_one_by_one() -> None:
+def test_sources_of_data_are_compared_one_by_one():
     first = {"data": {"train": [{"path": "a.jsonl", "share": None}]}}
     two = {"data": {"train": [{"path": "a.jsonl", "share": None}, {"path": "b.jsonl", "share": 0.2}]}}
-    found_rows = {row.key: row.values for row in compare_runs.differences([first, two])}
-    assert found_rows == {"data.train.2.path": ("-", "b.jsonl"), "data.train.2.share": ("-", "0.2")}
+    differing = {row.key: row.values for row in compare_runs.differences([first, two])}
+    assert differing == {"data.train.2.path": ("-", "b.jsonl"), "data.train.2.share": ("-", "0.2")}
 
 
-def test_the_best_number_is_marked_and_what_nobody_has_is_left_out() -> None:
-    runs = []
-    for verdict, drop, target, loss in (("regressed", 9.1, 0.91, 0.98), ("ok", 0.1, 0.86, 1.21)):
-        check = make_check(verdict, drop, target={"exact_match": [0.7, target]})
-        runs.append(ended("a", metrics={"loss": loss}, check=check))
-    rows = outcomes(runs)
+def test_the_best_number_is_marked_and_what_nobody_has_is_left_out():
+    checks = (("regressed", 9.1, 0.91, 0.98), ("ok", 0.1, 0.86, 1.21))
+    rows = outcomes([
+        ended("a", metrics={"loss": loss}, check=make_check(verdict, drop, target={"exact_match": [0.7, target]}))
+        for verdict, drop, target, loss in checks
+    ])  # fmt: skip
     assert rows["loss"].cells == ("0.98", "1.21") and rows["loss"].best == (0,)
     assert rows["target, exact match"].best == (0,)
     assert rows["retained"].best == (1,) and rows["retained"].cells[0] == "REGRESSED -9.1"
@@ -64,22 +55,22 @@ def test_the_best_number_is_marked_and_what_nobody_has_is_left_out() -> None:
     assert outcomes([going, going])["time"].cells == ("1 min", "1 min")
 
 
-def losses(*recipes: dict[str, Any], sources: Any = ()) -> dict[str, compare_runs.Outcome]:
-    runs = []
-    for at, (recipe, read) in enumerate(zip(recipes, sources or [[]] * len(recipes), strict=True)):
-        run = ended(f"r{at}", metrics={"loss": 0.4 + at / 10, "eval_loss": 0.5 + at / 10})
-        runs.append(msgspec.structs.replace(run, recipe=recipe, sources=read))
-    return outcomes(runs)
+def losses(*recipes, sources=([], [])):
+    metrics = [{"loss": 0.4 + at / 10, "eval_loss": 0.5 + at / 10} for at in range(2)]
+    facts = zip(metrics, recipes, sources, strict=True)
+    return outcomes(
+        [ended("r", metrics=values, recipe=recipe, sources=read) for values, recipe, read in facts]
+    )
 
 
-def test_losses_of_different_objectives_or_rows_have_no_best_and_it_is_said_why() -> None:
+def test_losses_of_different_objectives_or_rows_have_no_best_and_it_is_said_why():
     data = {"train": [{"path": "a.jsonl"}], "eval": {"share": 0.1}}
     sft = {"objective": {"name": "sft"}, "data": data, "train": {"seed": 1}}
     dpo, orpo = ({**sft, "objective": {"name": name, "beta": 0.1}} for name in ("dpo", "orpo"))
-    found_rows = losses(dpo, orpo)
-    assert not found_rows["loss"].best and not found_rows["eval loss"].best
-    assert found_rows["loss"].why_no_best == "No best loss: their objectives differ (dpo, orpo)."
-    assert compare_runs.why_no_best([found_rows["loss"]] * 2) == [found_rows["loss"].why_no_best]
+    rows = losses(dpo, orpo)
+    assert not rows["loss"].best and not rows["eval loss"].best
+    assert rows["loss"].why_no_best == "No best loss: their objectives differ (dpo, orpo)."
+    assert compare_runs.why_no_best([rows["loss"]] * 2) == [rows["loss"].why_no_best]
     same = losses(sft, {**sft, "objective": {"name": "sft", "packing": True}})
     assert same["loss"].best == same["eval loss"].best == (0,) and not same["loss"].why_no_best
     firmer = losses(dpo, {**dpo, "objective": {"name": "dpo", "beta": 0.5}})
@@ -96,45 +87,43 @@ def test_losses_of_different_objectives_or_rows_have_no_best_and_it_is_said_why(
     assert other["eval loss"].best == (0,)
 
 
-def test_rewards_of_different_rules_and_what_different_suites_retained_have_no_best() -> None:
+def test_rewards_of_different_rules_and_what_different_suites_retained_have_no_best():
     first, two = (ended(name, metrics={"reward": value}) for name, value in (("a", 0.7), ("b", 0.9)))
     two = msgspec.structs.replace(two, recipe={**two.recipe, "reward": {"length": [1, 9]}})
     rows = outcomes([first, two])
     assert rows["reward"].why_no_best == "No best reward: their rewards differ." and not rows["reward"].best
-    checks = [make_check("ok", drop, target={"exact_match": [0.7, 0.8]}) for drop in (1.0, 2.0)]
-    runs = [
-        ended(str(at), check=msgspec.structs.replace(check, suite=suite))
-        for at, (check, suite) in enumerate(zip(checks, ("quick", "core"), strict=True))
-    ]
+    target = {"exact_match": [0.7, 0.8]}
+    suites = ((1.0, "quick"), (2.0, "core"))
+    runs = [ended(suite, check=make_check("ok", drop, target=target, suite=suite)) for drop, suite in suites]
     kept = outcomes(runs)["retained"]
     assert not kept.best and compare_runs.trades(runs) == []
     assert "different suites" in compare_runs.front_sentence(runs, "AB")
 
 
-def test_the_front_is_those_that_nothing_betters() -> None:
+def test_the_front_is_those_that_nothing_betters():
     for scores, front in (
         (((9.1, 0.91), (0.1, 0.86), (0.4, 0.83)), "A, B"),  # C is worse than B in both
         (((1.0, 0.9), (1.0, 0.9)), "A, B"),  # equal: neither is better
         (((0.0, 0.9), (3.0, 0.8)), "A"),
     ):
         runs = [checked(f"r{number}", drop, target) for number, (drop, target) in enumerate(scores)]
-        found_rows = compare_runs.front(compare_runs.trades(runs))
-        assert ", ".join("ABC"[number] for number in found_rows) == front
+        on_it = compare_runs.front(compare_runs.trades(runs))
+        assert ", ".join("ABC"[number] for number in on_it) == front
         assert compare_runs.front_sentence(runs, "ABC").startswith(front.replace(", ", " and "))
 
 
-def test_where_too_few_have_both_scores_it_is_said() -> None:
+def test_where_too_few_have_both_scores_it_is_said():
     assert "Can't rank" in compare_runs.front_sentence([ended("a"), checked("b", 1.0, 0.9)], "AB")
     three = [ended("a"), checked("b", 1.0, 0.9), checked("c", 0.0, 0.95)]
     assert compare_runs.front_sentence(three, "ABC").endswith("; 1 without a check of both is left out.")
 
 
 @given(st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=1, max_size=8), st.booleans())
-def test_whoever_is_off_the_front_is_bettered_by_one_on_it(ends: list[tuple[int, int]], lower: bool) -> None:
+def test_whoever_is_off_the_front_is_bettered_by_one_on_it(ends, lower):
     metric = "nats_per_token" if lower else "exact_match"
     sign = -1 if lower else 1
-    found_rows = [Trade(number, metric, float(sign * x), float(y)) for number, (x, y) in enumerate(ends)]
-    on_it = compare_runs.front(found_rows)
+    trades = [Trade(number, metric, float(sign * x), float(y)) for number, (x, y) in enumerate(ends)]
+    on_it = compare_runs.front(trades)
     assert on_it
     for number, (x, y) in enumerate(ends):
         better = [ends[at] for at in on_it if ends[at] != (x, y)]

@@ -17,8 +17,8 @@ def test_runs_of_one_setting_are_one_row_in_the_order_of_their_first():
     rows = [("1e-5", "1", run(1)), ("2e-5", "1", run(2)), ("1e-5", "2", run(3))]
     swept = [SweptRun(row, {"lr": lr, "train.seed": seed}) for lr, seed, row in rows]
     groups = settings(swept, ["lr"])
-    found = [(group.values, [row.id for row in group.runs]) for group in groups]
-    assert found == [(("1e-5",), [1, 3]), (("2e-5",), [2])]
+    grouped = [(group.values, [row.id for row in group.runs]) for group in groups]
+    assert grouped == [(("1e-5",), [1, 3]), (("2e-5",), [2])]
 
 
 def test_the_spread_is_the_sample_s_and_counts_only_what_has_finished():

@@ -29,7 +29,7 @@ LOSSES = {
 }
 
 
-def made(losses=LOSSES):
+def sweep_of(losses=LOSSES):
     return answer(
         (by, rows, seed, row(100 * at + seed, value))
         for at, ((by, rows), values) in enumerate(losses.items())
@@ -38,7 +38,7 @@ def made(losses=LOSSES):
 
 
 def test_intervals_are_of_the_t_distribution_and_differences_paired_by_seed():
-    curves = selection_curve.read(made())
+    curves = selection_curve.read(sweep_of())
     cells = {(cell.by, cell.rows): cell for cell in curves.cells}
     assert list(cells) == [("random", 50), ("diversity", 50), ("length", 50), ("all", 200)]
     wanted = stats.t.interval(0.95, 2, loc=2.1, scale=stats.sem((2.0, 2.1, 2.2)))
@@ -50,26 +50,25 @@ def test_intervals_are_of_the_t_distribution_and_differences_paired_by_seed():
     assert (length.difference.low, length.difference.high) == pytest.approx(wanted)
     assert [cell.against for cell in curves.cells] == ["", "open", "worse", ""]
     assert [cell.by for cell in curves.cells if cell.against == "worse"] == ["length"]
-    assert curves.doubling.mean == pytest.approx(
-        (-0.3 - 0.29 - 0.3) / 3 / 2
-    )  # four times the rows: two doublings
+    of_a_doubling = (-0.3 - 0.29 - 0.3) / 3 / 2  # four times the rows: two doublings
+    assert curves.doubling.mean == pytest.approx(of_a_doubling)
 
 
 def test_sentences_follow_from_the_numbers_alone():
-    says = selection_curve.sentences(selection_curve.read(made()))
-    assert says == [
+    sentences = selection_curve.sentences(selection_curve.read(sweep_of()))
+    assert sentences == [
         "length loses to random at 50 rows: +0.310 (+0.285 to +0.335).",
         "Would more rows help? Probably: from 50 to 200 rows, evaluation loss changed by -0.148 (-0.156 to -0.141) a "
         "doubling.",
     ]
-    random, one = {("random", 50): (2.0, 2.1, 2.2)}, {("random", 50): (2.0,)}
-    for losses, words in (
+    random, single = {("random", 50): (2.0, 2.1, 2.2)}, {("random", 50): (2.0,)}
+    for losses, says in (
         ({**random, ("all", 100): (2.1, 1.9, 2.2)}, "these 3 seeds don't decide it"),
         ({**random, ("all", 100): (2.5, 2.6, 2.71)}, "Not more of these"),
-        ({**one, ("all", 100): (1.5,)}, "with one seed"),
-        (one, "Not known before"),
+        ({**single, ("all", 100): (1.5,)}, "with one seed"),
+        (single, "Not known before"),
     ):
-        assert words in selection_curve.about_rows(selection_curve.read(made(losses)))
+        assert says in selection_curve.about_rows(selection_curve.read(sweep_of(losses)))
 
 
 def test_a_higher_target_is_better_where_its_metric_says_so_and_what_has_not_finished_has_no_number():

@@ -1,20 +1,30 @@
 """Commands as typed, run in the test's own process."""
 
 import pytest
+from rig import Rig
 
 from finetop.core.commands.main import main
+from finetop.core.runtime.home import Home
 
 
 @pytest.fixture
-def command(capsys):
+def command(capfd):
     """Return a function that runs one command: (exit code, stdout, stderr)."""
 
     def run(*arguments):
         code = main(list(arguments))
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
+        return (code, *capfd.readouterr())
 
     return run
+
+
+@pytest.fixture(scope="module")
+def shared_rig(tmp_path_factory):
+    """A home with the real supervisor on fake jobs, for a file whose tests do not mind each other's runs."""
+    rig = Rig(Home(tmp_path_factory.mktemp("shared") / "home"))
+    rig.up()
+    yield rig
+    rig.stop_all()
 
 
 @pytest.fixture

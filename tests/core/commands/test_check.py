@@ -15,11 +15,19 @@ from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.wording.queue import waits
 
 LOST = 20  # items lost in each task: REGRESSED
-WAITS = "1st in the queue: waits for the one job slot; running: other"
+
+
+@pytest.fixture
+def rig(shared_rig):
+    return shared_rig
 
 
 def without_time(line):
     return re.sub(r", starts about \d\d:\d\d", "", line)
+
+
+def waits_for(run):
+    return f"1st in the queue: waits for the one job slot; running: {run}"
 
 
 def checks_of(rig, name):
@@ -27,7 +35,8 @@ def checks_of(rig, name):
 
 
 def trained(rig, name="one", **plan):
-    rig.wait_state(rig.submit(name, steps=3, **plan), "finished")
+    name = rig.submit(name, steps=3, **plan)
+    rig.wait_state(name, "finished")
     return name
 
 
@@ -39,13 +48,13 @@ def on_line(monkeypatch):
         lines = []
         say = follow.JobProgress.say
 
-        def said(self, line):
+        def say_then_do(self, line):
             say(self, line)
             lines.append(line)
-            if text in line and sum(text in one for one in lines) == 1:
+            if text in line and sum(text in printed for printed in lines) == 1:
                 do()
 
-        monkeypatch.setattr(follow.JobProgress, "say", said)
+        monkeypatch.setattr(follow.JobProgress, "say", say_then_do)
         return lines
 
     return of
@@ -96,28 +105,29 @@ def test_a_check_of_another_step_comes_after_the_one_that_is_made(finetop, rig, 
 
 
 def test_a_check_that_waits_says_for_what_as_the_queue_does(finetop, rig, on_line):
-    name = trained(rig)
-    rig.wait_state(rig.submit("other", steps=3, waits_at=2), "running")
+    name, other = trained(rig), rig.submit("other", steps=3, waits_at=2)
+    rig.wait_state(other, "running")
     queue_says = []
 
     def look_then_let_go():
         answer = rig.ask(Queue())
         queue_says.append(waits(answer.rows[0], answer, time.time()))
-        (rig.job_folder("other") / "go").touch()
+        (rig.job_folder(other) / "go").touch()
 
     lines = on_line("in the queue", look_then_let_go)
     assert finetop("check", name, "--json")[0] == 0
-    assert without_time(lines[0]) == without_time(queue_says[0]) == WAITS
+    assert without_time(lines[0]) == without_time(queue_says[0]) == waits_for(other)
 
 
 def test_a_check_of_a_run_that_waits_follows_it_to_its_verdict(finetop, rig, on_line):
-    rig.wait_state(rig.submit("other", steps=3, waits_at=2), "running")
+    other = rig.submit("other", steps=3, waits_at=2)
+    rig.wait_state(other, "running")
     name = rig.submit("one", steps=3, check=True, lost=LOST)
-    lines = on_line("in the queue", lambda: (rig.job_folder("other") / "go").touch())
+    lines = on_line("in the queue", lambda: (rig.job_folder(other) / "go").touch())
     code, out, err = finetop("check", name, "--json")
     assert (code, json.loads(out)["new"], checks_of(rig, name)) == (1, True, 1)
     assert lines[0].startswith(f"waits for {name} to be trained and checked. ")
-    assert without_time(lines[1]) == WAITS
+    assert without_time(lines[1]) == waits_for(other)
     assert err.splitlines() == lines  # stdout has only the JSON document
 
 

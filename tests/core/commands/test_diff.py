@@ -1,13 +1,11 @@
 """`finetop diff`: output, exit codes, reports, and what it never loads."""
 
 import json
-import os
-import subprocess
-import sys
 from xml.etree import ElementTree
 
 import pytest
 from sample_logs import choice_row, right, write_log
+from typed import loaded_by, refuses
 
 from finetop.core.commands.main import verbs
 
@@ -40,14 +38,11 @@ def test_ok_regressed_and_no_verdict_have_their_codes_and_words(finetop, tmp_pat
     code, out, _ = finetop("diff", "d", "d", "--metric", "squad=f1", "--json")
     assert (code, json.loads(out)["check"]["base"]) == (0, 0.5)
     assert "diff" in verbs() and "reports" not in verbs()
-
-
-def test_json_is_one_document(finetop):
     code, out, _ = finetop("diff", "a", "b", "--json")
     document = json.loads(out)
-    assert (code, document["schema"], document["check"]["verdict"]) == (1, 1, "regressed")
-    assert document["check"]["joined"]["tasks"][0]["joined"] == 200
-    assert len(document["check"]["flips"]) == 20
+    check = document["check"]
+    assert (code, document["schema"], check["verdict"], len(check["flips"])) == (1, 1, "regressed", 20)
+    assert check["joined"]["tasks"][0]["joined"] == 200
 
 
 def test_reports_are_written_whatever_the_verdict_and_stand_alone_on_stdout(finetop, tmp_path):
@@ -63,31 +58,21 @@ def test_reports_are_written_whatever_the_verdict_and_stand_alone_on_stdout(fine
 
 
 def test_mistakes_are_one_line(finetop):
-    for words, code, message in (
-        (("a", "missing"), 2, "missing: there is no such file or folder."),
-        (("a", "home"), 2, "home: there is no such file or folder."),
-        (("a", "b", "--metric", "arc="), 2, "--metric 'arc=' names no metric."),
-        (("a", "b", "--metric", "acc", "--metric", "acc"), 2, "given twice"),
-        (("a", "b", "--margin", "0"), 2, "margin is 0"),
-        (("a", "b", "--margin", "three"), 2, "invalid float value"),
-        (("a", "b", "--junit", "-", "--json"), 2, "--junit - and --json would mix on stdout."),
-        (("a", "b", "--junit", "-", "--markdown", "-"), 2, "would mix on stdout"),
-        (("a", "b", "--junit", "no/such/out.xml"), 2, "--junit: no folder no/such."),
-        (("a", "b", "--markdown", "a"), 4, "--markdown: a can't be written: Is a directory."),
-        (("a",), 2, "required: B"),
-    ):
-        got, _, error = finetop("diff", *words)
-        assert (got, message in error, error[:9], error.count("\n")) == (code, True, "finetop: ", 1), error
+    cases = {
+        "a missing": "missing: there is no such file or folder.",
+        "a home": "home: there is no such file or folder.",
+        "a b --metric arc=": "--metric 'arc=' names no metric.",
+        "a b --metric acc --metric acc": "given twice",
+        "a b --margin 0": "margin is 0",
+        "a b --margin three": "invalid float value",
+        "a b --junit - --json": "--junit - and --json would mix on stdout.",
+        "a b --junit - --markdown -": "would mix on stdout",
+        "a b --junit no/such/out.xml": "--junit: no folder no/such.",
+        "a": "required: B",
+    }
+    refuses(finetop, cases, "diff")
+    refuses(finetop, {"a b --markdown a": "--markdown: a can't be written: Is a directory."}, "diff", code=4)
 
 
 def test_it_loads_nothing_of_the_training_stack(finetop):
-    code = (
-        "import sys; from finetop.core.commands.main import main;"
-        "code = main(['diff', 'a', 'b', '--junit', 'out.xml', '--markdown', 'out.md']);"
-        "print(code, sorted({'torch', 'transformers', 'peft', 'trl', 'datasets', 'lm_eval', 'duckdb', 'textual',"
-        " 'pyarrow', 'pandas'} & set(sys.modules)), file=sys.stderr)"
-    )
-    completed = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ), check=True
-    )
-    assert completed.stderr.strip() == "1 []"
+    assert loaded_by(*["diff", "a", "b", "--junit", "out.xml", "--markdown", "out.md"]) == (1, [])

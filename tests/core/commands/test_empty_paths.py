@@ -1,8 +1,10 @@
 """An empty path, as from an unset shell variable, is refused: no default takes its place."""
 
 import re
+from itertools import product
 
 import pytest
+from typed import refuses
 
 from finetop.core.commands.main import main, parser_of, verbs
 from finetop.core.commands.shared.options import a_path
@@ -24,23 +26,24 @@ def usual(monkeypatch, tmp_path):
     return tmp_path / ".finetop"
 
 
-@pytest.mark.parametrize("given", ["", " "])
-@pytest.mark.parametrize("verb", verbs())
-def test_no_command_takes_the_usual_home_for_an_empty_one(usual, capsys, verb, given):
-    for arguments in ([f"--home={given}", verb], ["--home", given, verb]):
+def test_no_command_takes_the_usual_home_for_an_empty_one(usual, capsys):
+    for verb, given in product(verbs(), ("", " ")):
         required = ["x"] * 3 if verb not in ("supervisor", "sql") else []
-        assert main([*arguments, *required]) == 2
+        for arguments in ([f"--home={given}", verb], ["--home", given, verb]):
+            assert main([*arguments, *required]) == 2, (verb, given)
     assert not usual.exists()
 
 
-@pytest.mark.parametrize("words", [["rebuild"], ["clean", "--yes"], ["ls"], ["doctor"], ["ls", "--on", "."]])
-def test_what_acts_on_a_home_says_that_its_path_is_empty(usual, capsys, monkeypatch, words):
+@pytest.mark.parametrize(
+    "command_line", [["rebuild"], ["clean", "--yes"], ["ls"], ["doctor"], ["ls", "--on", "."]]
+)
+def test_what_acts_on_a_home_says_that_its_path_is_empty(usual, capsys, monkeypatch, command_line):
     for before, behind in (([], ["--home", ""]), (["--home", ""], []), (["--home="], [])):
-        assert main([*before, *words, *behind]) == 2
+        assert main([*before, *command_line, *behind]) == 2
         assert capsys.readouterr().err.startswith("finetop: --home is empty. Give a path, or leave it out.")
     for name in ("FINETOP_HOME", DATABASE_FOLDER):
         monkeypatch.setenv(name, "")
-        assert main(words) == 2
+        assert main(command_line) == 2
         assert capsys.readouterr().err.startswith(f"finetop: {name} is empty.")
         monkeypatch.delenv(name)
     assert not usual.exists()
@@ -61,23 +64,11 @@ def test_every_argument_that_takes_a_path_refuses_an_empty_one():
     assert not loose
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        *(
-            ["report", "a", "--to", ""],
-            ["export", "a", "--to="],
-            ["lint", ""],
-            ["lint", "a.csv", "--fix", ""],
-        ),
-        *(["run", ""], ["plan", "lora", "--config", ""], ["diff", "", "b"], ["check", "--model", ""]),
-        *(["import", "m", "--data", ""], ["suites", ""], ["approaches", ""], ["recipe", ""]),
-    ],
-)
-def test_an_empty_path_of_an_argument_is_one_line(tmp_path, capsys, words):
-    assert main([*words, "--home", str(tmp_path / "home")]) == 2
-    stderr = capsys.readouterr().err
-    assert "the path is empty (an unset shell variable?). See `finetop" in stderr and stderr.count("\n") == 1
+def test_an_empty_path_of_an_argument_is_one_line(tmp_path, command):
+    commands = "report a --to '';export a --to=;lint '';lint a.csv --fix '';run '';plan lora --config ''"
+    commands += ";diff '' b;check --model '';import m --data '';suites '';approaches '';recipe ''"
+    message = "the path is empty (an unset shell variable?). See `finetop"
+    refuses(command, dict.fromkeys(commands.split(";"), message), "--home", str(tmp_path / "home"))
     assert not (tmp_path / "home").exists()
 
 

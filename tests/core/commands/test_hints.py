@@ -34,15 +34,15 @@ def texts(path):
 
 def commands():
     """Return the commands named after "finetop": the place, and their words."""
-    found_commands = []
+    named = []
     for path in sorted(CORE.rglob("*.py")):
         for line, text in texts(path) if "finetop " in path.read_text(encoding="utf-8") else ():
             for quoted, bare in NAMED.findall(text):
                 arguments = quoted or bare
                 verb = arguments.split()[0]
                 if verb in verbs():
-                    found_commands.append((f"{path.relative_to(CORE)}:{line}", arguments))
-    return found_commands
+                    named.append((f"{path.relative_to(CORE)}:{line}", arguments))
+    return named
 
 
 def ways_to_type(arguments):
@@ -76,8 +76,8 @@ def test_each_command_that_is_named_can_be_typed(capsys):
     assert not wrong
 
 
-@pytest.mark.parametrize("words", ["export x --adaptr", "sql --nothing here", "queue x --up --n 3"])
-def test_a_command_that_can_not_be_typed_would_be_found(words):
-    for verb, *rest in ways_to_type(words):
+@pytest.mark.parametrize("command_line", ["export x --adaptr", "sql --nothing here", "queue x --up --n 3"])
+def test_a_command_that_can_not_be_typed_would_be_found(command_line):
+    for verb, *rest in ways_to_type(command_line):
         with pytest.raises(BadInput):
             parser_of(verb).parse_args(rest)

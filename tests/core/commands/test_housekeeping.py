@@ -13,8 +13,7 @@ def finetop(cold_rig, finetop_of):
     still_rig.run("one", (1, 2, 3, 4))
     still_rig.run("two", (1,))
     still_rig.close()
-    cold_rig.start()
-    cold_rig.wait_ready()
+    cold_rig.up()
     return finetop_of(cold_rig.home)
 
 
@@ -82,10 +81,8 @@ def test_clean_shows_first_and_does_it_with_yes_alone(finetop, cold_rig):
 def test_rebuild_says_what_it_took_in_and_the_next_command_finds_all(finetop, cold_rig):
     before = finetop("show", "one", "--json")[1]
     code, out, _ = finetop("rebuild")
-    wanted = (0, True, True)
-    assert (code, "2 runs, 2 jobs, " in out, "kept as finetop.duckdb.before-rebuild-" in out) == wanted
-    cold_rig.start()
-    cold_rig.wait_ready()
+    assert code == 0 and "2 runs, 2 jobs, " in out and "kept as finetop.duckdb.before-rebuild-" in out
+    cold_rig.up()
     assert finetop("show", "one", "--json")[1] == before
     finetop("supervisor", "stop")
     cold_rig.home.database.write_bytes(b"not a database " * 1000)
@@ -94,6 +91,5 @@ def test_rebuild_says_what_it_took_in_and_the_next_command_finds_all(finetop, co
     code, out, _ = finetop("doctor")
     assert (code, "-> finetop rebuild" in out) == (4, True)
     assert finetop("rebuild", "--json")[0] == 0
-    cold_rig.start()
-    cold_rig.wait_ready()
+    cold_rig.up()
     assert finetop("show", "one", "--json")[1] == before

@@ -1,9 +1,12 @@
 """`finetop import` and `finetop check --model`, with the real supervisor, jobs and scorer on a tiny model."""
 
 import json
+import shutil
 
 import pytest
+from made_elsewhere import write_adapter
 from rig import REAL, Rig
+from typed import refuses
 
 from finetop.core.runtime.home import Home
 
@@ -37,21 +40,18 @@ def suite(tmp_path):
 
 
 def save_adapter(base, folder, weight):
-    """Write a LoRA adapter as PEFT does, with second matrices of `weight` times noise: 0 changes nothing."""
+    """Write a LoRA adapter of the tiny model, with second matrices of `weight` times noise: 0 changes nothing."""
     import numpy
     from safetensors.numpy import save_file
 
+    write_adapter(folder, base, lora_alpha=4)
     random = numpy.random.default_rng(1)
-    folder.mkdir(exist_ok=True)
     matrices = {}
     for layer in range(2):
         name = f"base_model.model.model.layers.{layer}.mlp.down_proj"
         matrices[f"{name}.lora_A.weight"] = random.normal(size=(2, 128)).astype("float32")
         matrices[f"{name}.lora_B.weight"] = (weight * random.normal(size=(64, 2))).astype("float32")
     save_file(matrices, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": str(base)}
-    config |= {"r": 2, "lora_alpha": 4, "target_modules": ["down_proj"]}
-    (folder / "adapter_config.json").write_text(json.dumps(config))
 
 
 @pytest.fixture
@@ -118,8 +118,7 @@ def test_a_model_is_checked_by_its_path_and_known_again(finetop, tiny_model, sui
     assert document["run"] == "mine", err
     assert document["check"]["lost"] + document["check"]["won"] > 0
     assert (document["check"]["claim"], document["check"]["watch"]) == (0, False)
-    found = json.loads(finetop("ls", "--json")[1])["runs"]
-    assert [run_row["name"] for run_row in found] == ["mine"]
+    assert [run["name"] for run in json.loads(finetop("ls", "--json")[1])["runs"]] == ["mine"]
     jobs = [job["verb"] for job in shown(finetop, "mine")["jobs"]]
     assert jobs == ["import", "check", "check"]
 
@@ -142,13 +141,10 @@ def test_a_model_in_fewer_bits_is_another_run(finetop, tiny_model, suite, tmp_pa
 
 
 def test_full_models_copies_and_names(finetop, tiny_model, tmp_path):
-    import shutil
-
     shutil.copytree(tiny_model, tmp_path / "whole")
     (tmp_path / "whole" / "training_args.bin").write_bytes(b"a pickle")
-    code, out, err = finetop(
-        "import", "whole", "--base", str(tiny_model), "--name", "mine", "--copy", "--json"
-    )
+    arguments = ("whole", "--base", str(tiny_model), "--name", "mine", "--copy", "--json")
+    code, out, err = finetop("import", *arguments)
     assert code == 0, err
     document = json.loads(out)
     assert (document["run"]["name"], document["run"]["method"]) == ("mine", "full")
@@ -159,18 +155,14 @@ def test_full_models_copies_and_names(finetop, tiny_model, tmp_path):
 
 
 def other_base(tiny_model, folder):
-    import shutil
-
     import numpy
     from safetensors.numpy import load_file, save_file
 
     shutil.copytree(tiny_model, folder)
     weights = load_file(folder / "model.safetensors")
-    cut = {
-        name: numpy.ascontiguousarray(value[:, :96]) if "down_proj" in name else value
-        for name, value in weights.items()
-    }
-    save_file(cut, folder / "model.safetensors", metadata={"format": "pt"})
+    for name in filter(lambda name: "down_proj" in name, weights):
+        weights[name] = numpy.ascontiguousarray(weights[name][:, :96])
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def test_a_wrong_base_fails_the_import_in_one_line(finetop, tiny_model, tmp_path):
@@ -191,31 +183,26 @@ def test_what_can_be_seen_at_once_needs_no_job(finetop, tiny_model, suite, tmp_p
     save_adapter(tiny_model, tmp_path / "mine", 0.0)
     save_adapter(tiny_model, tmp_path / "pickled", 0.0)
     (tmp_path / "pickled" / "adapter_model.safetensors").rename(tmp_path / "pickled" / "adapter_model.bin")
-    for arguments, code, says in (
-        (("import", "gone"), 2, "no folder"),
-        (("import", "pickled"), 2, "a pickle, which can run any code"),
-        (("import", str(tiny_model)), 2, "Add --base ID|FOLDER."),
-        (("import", "mine", "--base", "./gone"), 2, "--base: no folder"),
-        (("import", "mine", "--data", "gone.jsonl"), 2, "--data: there is no file"),
-        (("import", "mine", "--suite", "quik"), 2, "Did you mean quick?"),
-        (("import", "mine", "--name", "a b"), 2, "cannot be a name"),
-        (("check", "--model", "gone"), 2, "no folder"),
-        (("check",), 2, "neither a run nor --model"),
-        (("check", "mine", "--model", "mine"), 2, "both mine and --model"),
-        (("check", "mine", "--base", "x"), 2, "--base works only with --model"),
-        (("check", "mine", "--quantize", "nf4"), 2, "--quantize works only with --model"),
-        (("check", "mine", "--margin", "0"), 2, "--margin is 0.0; it must be"),
-        (("check", "mine", "--seed", "-1"), 2, "--seed is -1; it must be"),
-        (("check", "mine", "--suite", "quik"), 2, "Did you mean quick?"),
-        (
-            ("check", "mine", "--last", "--margin", "2"),
-            2,
-            "--last only prints the newest check; it can't use --margin",
-        ),
-        (("check", "mine", "--curve", "--junit", "x.xml"), 2, "--junit and --markdown report one check"),
-        (("check", "mine", "--json", "--junit", "-"), 2, "would mix on stdout"),
-        (("check", "mine"), 2, "there is no run 'mine'"),
-    ):
-        got, out, err = finetop(*arguments)
-        assert (got, says in err, err.count("\n")) == (code, True, 1), (arguments, out, err)
+    cases = {
+        "import gone": "no folder",
+        "import pickled": "a pickle, which can run any code",
+        f"import {tiny_model}": "Add --base ID|FOLDER.",
+        "import mine --base ./gone": "--base: no folder",
+        "import mine --data gone.jsonl": "--data: there is no file",
+        "import mine --suite quik": "Did you mean quick?",
+        "import mine --name 'a b'": "cannot be a name",
+        "check --model gone": "no folder",
+        "check": "neither a run nor --model",
+        "check mine --model mine": "both mine and --model",
+        "check mine --base x": "--base works only with --model",
+        "check mine --quantize nf4": "--quantize works only with --model",
+        "check mine --margin 0": "--margin is 0.0; it must be",
+        "check mine --seed -1": "--seed is -1; it must be",
+        "check mine --suite quik": "Did you mean quick?",
+        "check mine --last --margin 2": "--last only prints the newest check; it can't use --margin",
+        "check mine --curve --junit x.xml": "--junit and --markdown report one check",
+        "check mine --json --junit -": "would mix on stdout",
+        "check mine": "there is no run 'mine'",
+    }
+    refuses(finetop, cases)
     assert json.loads(finetop("ls", "--json")[1])["runs"] == []

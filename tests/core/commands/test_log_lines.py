@@ -30,11 +30,10 @@ def test_lines_are_printed_when_they_have_ended():
 def test_a_progress_bar_is_shown_now_and_then_and_whole_at_its_end():
     clock = Clock()
     lines = LogLines(clock)
-    printed = []
+    shown = []
     for at in range(1, 101):
         clock.at += 0.5
-        printed.append(lines.feed(piece(f"\r{at}%")))
-    shown = "".join(printed).splitlines()
+        shown += lines.feed(piece(f"\r{at}%")).splitlines()
     assert len(shown) == 50 / OPEN_S
     assert shown[0] == "10%" and shown[-1] == "100%"
     assert lines.feed(piece("\ndone\n")) == "100%\ndone\n"

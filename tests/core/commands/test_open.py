@@ -17,8 +17,7 @@ def test_the_app_begins_on_a_run_and_goes_back_to_the_list(rig):
         terminal.close()
 
 
-def test_what_can_not_be_opened_is_said_in_a_line(rig, finetop):
-    assert callable(finetop)
-    wanted = (4, "", "finetop: the app is not available here. `finetop show nobody` prints the run.\n")
-    assert finetop("open", "nobody") == wanted
-    assert finetop("open", "nobody", "--json")[0] == 2
+def test_what_can_not_be_opened_is_said_in_a_line(command):
+    no_app = "finetop: the app is not available here. `finetop show nobody` prints the run.\n"
+    assert command("open", "nobody") == (4, "", no_app)
+    assert command("open", "nobody", "--json")[0] == 2

@@ -1,10 +1,9 @@
 """`finetop plan`: its output, its exit codes, and that it loads nothing heavy and starts nothing."""
 
 import json
-import subprocess
-import sys
 
 import pytest
+from typed import loaded_by, refuses
 
 from finetop.core.commands import plan as plan_command
 from finetop.core.commands.main import main
@@ -23,13 +22,13 @@ LLAMA |= {
 class Silent:
     """In place of the process that asks the job's code: it takes seconds. tests/core/plan/test_rehearsal.py asks."""
 
-    said = Moving()
+    counted = Moving()
 
     def __init__(self, *_given):
         pass
 
     def answer(self):
-        return self.said
+        return self.counted
 
     def stop(self):
         pass
@@ -54,7 +53,7 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def plan(folder, command):
     """Plan mine.yaml with these further words."""
-    return lambda *words: command("plan", str(folder / "mine.yaml"), *words)
+    return lambda *arguments: command("plan", str(folder / "mine.yaml"), *arguments)
 
 
 def test_it_says_what_fits_and_how_long(plan, folder, monkeypatch):
@@ -65,7 +64,7 @@ def test_it_says_what_fits_and_how_long(plan, folder, monkeypatch):
     assert "12 of 16 rows" in out
     assert "4 checkpoints of 0.16 GiB" in out
     assert all(len(line) <= 80 for line in out.splitlines())
-    monkeypatch.setattr(Silent, "said", Moving(8_030_261_248, 123_456_789))
+    monkeypatch.setattr(Silent, "counted", Moving(8_030_261_248, 123_456_789))
     assert "of which 123M" in plan("--gpu-memory", "40")[1]  # as the job counts
     assert not (folder / "home").exists()  # no home was created
 
@@ -116,22 +115,20 @@ def test_a_model_that_is_not_here_needs_its_config(plan, folder, monkeypatch):
 
 
 def test_what_can_not_be_is_refused_in_one_line(plan, folder):
-    for words, said in (
-        (("--gpus", "0"), "--gpus: '0' is not a whole number from 1"),
-        (("--gpu-memory", "-1"), "--gpu-memory is -1.0"),
-        (("--gpu-memory", "nan"), "--gpu-memory is nan"),
-        (("--set", "train.batch_size=0"), "train.batch_size"),
-        (("--config", "/no/such/file"), "/no/such/file: no such file"),
-        (("--set", "method.rnk=3"), "Did you mean rank"),
-        (("--set", "data.max_tokens=8"), "data.train: no row is left to learn from"),
-        (("--set", "data.train=[{path: /no/rows.jsonl}]"), "no such file"),
-        (("--config", "/dev/zero"), "/dev/zero: can't be read: not a file"),
-    ):
-        code, out, err = plan(*words)
-        assert (code, out, said in err, len(err.splitlines())) == (2, "", True, 1), err
+    cases = {
+        "--gpus 0": "--gpus: '0' is not a whole number from 1",
+        "--gpu-memory -1": "--gpu-memory is -1.0",
+        "--gpu-memory nan": "--gpu-memory is nan",
+        "--set train.batch_size=0": "train.batch_size",
+        "--config /no/such/file": "/no/such/file: no such file",
+        "--set method.rnk=3": "Did you mean rank",
+        "--set data.max_tokens=8": "data.train: no row is left to learn from",
+        "--set 'data.train=[{path: /no/rows.jsonl}]'": "no such file",
+        "--config /dev/zero": "/dev/zero: can't be read: not a file",
+    }
+    refuses(plan, cases)
     (folder / "model" / "config.json").write_text(json.dumps({**LLAMA, "num_hidden_layers": 10**7}))
-    code, _, err = plan()
-    assert (code, "num_hidden_layers is 10,000,000" in err) == (2, True)
+    refuses(plan, {"": "num_hidden_layers is 10,000,000"})
 
 
 @pytest.mark.slow
@@ -172,22 +169,16 @@ def test_each_stage_of_a_chain_is_planned_on_the_model_that_the_first_begins_fro
 
 
 def test_it_loads_no_training_stack_and_no_database(folder):
-    code = """
-import sys
+    first = """
 from finetop.core.commands import plan
 from finetop.core.models.resolved import Moving
-from finetop.core.commands.main import main
 class Silent:
     def __init__(self, *given): pass
     def answer(self): return Moving()
     def stop(self): pass
 plan.Rehearsal = Silent
-assert main(["plan", sys.argv[1], "--gpu-memory", "24"]) == 0
-print(sorted({"torch", "transformers", "trl", "peft", "datasets", "duckdb", "textual"} & set(sys.modules)))
 """
-    program = [sys.executable, "-c", code, str(folder / "mine.yaml")]
-    completed = subprocess.run(program, capture_output=True, text=True, check=True)
-    assert completed.stdout.splitlines()[-1] == "[]"
+    assert loaded_by("plan", str(folder / "mine.yaml"), "--gpu-memory", "24", first=first) == (0, [])
 
 
 def test_earlier_runs_of_the_home_say_how_fast_it_is(rig, folder, command, monkeypatch):
@@ -206,13 +197,11 @@ def test_earlier_runs_of_the_home_say_how_fast_it_is(rig, folder, command, monke
     assert 4000 < plan_facts["time"]["tokens_per_s"] < 4200
 
 
-def test_the_demo_is_planned_before_its_model_is_here(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(machine, "gpus", lambda: ())
-    monkeypatch.setattr(plan_command, "Rehearsal", Silent)
-    monkeypatch.setenv("FINETOP_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    assert main(["plan", "demo-lora", "--json"]) == 0
-    plan = json.loads(capsys.readouterr().out)["plan"]
+def test_the_demo_is_planned_before_its_model_is_here(folder, monkeypatch, command):
+    monkeypatch.setenv("HF_HUB_CACHE", str(folder / "hub"))
+    code, out, _ = command("plan", "demo-lora", "--json")
+    plan = json.loads(out)["plan"]
+    assert code == 0
     assert 134e6 < plan["parameters"] < 135e6 and plan["family"] == "llama"
     assert plan["steps"]["steps"] == 40 and plan["steps"]["how"] == "from characters"
     assert any("the demo model is downloaded by the first run" in note for note in plan["notes"])

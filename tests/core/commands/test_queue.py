@@ -4,6 +4,11 @@ import json
 import re
 
 from rig import write_recipe
+from typed import refuses
+
+from finetop.core.protocol.messages.runs import GetRun
+
+FAULT = "settings.yaml:2: gpus.only is 'none'"
 
 
 def test_what_waits_is_listed_and_changed_as_typed(rig, finetop, tmp_path):
@@ -51,19 +56,35 @@ def test_what_waits_is_listed_and_changed_as_typed(rig, finetop, tmp_path):
 
 
 def wrong_words_are_one_line_with_the_fix(finetop):
-    for words, says in (
-        (("frist",), "finetop queue has no action 'frist'. Did you mean first?"),
-        (("first",), "finetop queue first: which run? Use first RUN"),
-        (("hold", "a", "b"), "finetop queue hold takes one run, not 'b' too."),
-        (("before", "a"), "before which run? Name it: finetop queue before a OTHER"),
-        (("priority", "a"), "priority: which one? Use high (5), normal (10), low (20)"),
-        (
-            ("priority", "a", "101"),
-            "priority is '101'. Use high (5), normal (10), low (20) or a number from 0",
-        ),
-        (("priority", "a", "-1"), ""),
-        (("priority", "a", "²"), "priority is '²'."),
-        (("hold", "\x1b[31mx"), "there is no run"),
-    ):
-        code, out, err = finetop("queue", *words)
-        assert (code, out, says in err, err.count("\n"), "\x1b" in err) == (2, "", True, 1, False)
+    cases = {
+        "frist": "finetop queue has no action 'frist'. Did you mean first?",
+        "first": "finetop queue first: which run? Use first RUN",
+        "hold a b": "finetop queue hold takes one run, not 'b' too.",
+        "before a": "before which run? Name it: finetop queue before a OTHER",
+        "priority a": "priority: which one? Use high (5), normal (10), low (20)",
+        "priority a 101": "priority is '101'. Use high (5), normal (10), low (20) or a number from 0",
+        "priority a -1": "",
+        "priority a ²": "priority is '²'.",
+        "hold '\x1b[31mx'": "there is no run",
+    }
+    refuses(finetop, cases, "queue")
+
+
+def test_after_a_restart_nothing_starts_and_ls_run_and_queue_say_why(finetop, rig, tmp_path):
+    going = rig.submit("going", holds=["train"])
+    rig.wait_state(going, "running")
+    settings = rig.home.root / "settings.yaml"
+    good = settings.read_text()
+    settings.write_text("settings: 1\ngpus: {only: none}\n")
+    rig.restart()
+    code, _, errors = finetop("run", str(write_recipe(tmp_path, "next", 'about: "{}"\n')))
+    assert code == 0
+    assert f"nothing starts: {rig.home.root}/{FAULT}" in errors
+    for arguments in (("ls",), ("queue",)):
+        assert f"Nothing starts: {rig.home.root}/{FAULT}" in finetop(*arguments)[1]
+    rig.let_go(going, "train")
+    rig.wait_state(going, "finished")
+    waiting = rig.ask(GetRun("next")).row.state
+    assert f"{rig.home.root}/{FAULT}" in waiting.because
+    settings.write_text(good)
+    rig.wait_state("next", "finished")

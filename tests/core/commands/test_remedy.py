@@ -3,6 +3,7 @@
 import json
 
 import msgspec
+from typed import refuses
 
 from finetop.core.commands.remedy import print_answer
 from finetop.core.protocol.messages.remedies import RemediesAnswer, RetrainingRow
@@ -16,16 +17,15 @@ def test_from_the_list_to_one_that_is_confirmed_and_what_comes_next(finetop, rig
     code, out, _ = finetop("remedy", name, "--list")
     assert code == 0 and "not tried" in out and "a earlier checkpoint: none was saved" in out
     assert f"next: finetop remedy {name} --wait" in out
-    for arguments, expected in (
-        ((name, "--only", "prun"), "Did you mean prune"),
-        ((name, "--only", "checkpoint"), "not available: none was saved"),
-        ((name, "--rerun", "lower"), "there is no such remedy"),
-        ((name, "--list", "--wait"), "Use one of them"),
-        ((f"{name}@x",), "is not a step"),
-        (("other",), "there is no run"),
-    ):
-        code, _, err = finetop("remedy", *arguments)
-        assert code == 2 and expected in err and len(err.splitlines()) == 1, err
+    cases = {
+        "one --only prun": "Did you mean prune",
+        "one --only checkpoint": "not available: none was saved",
+        "one --rerun lower": "there is no such remedy",
+        "one --list --wait": "Use one of them",
+        "one@x": "is not a step",
+        "other": "there is no run",
+    }
+    refuses(finetop, cases, "remedy")
     code, out, _ = finetop("remedy", name, "--only", "prune", "--wait")
     assert (code, "none of 2 is proven to lose less than 3.0 points" in out) == (1, True)
 
@@ -55,22 +55,20 @@ def test_what_gives_up_most_of_the_gain_is_not_what_comes_next(capsys):
         values = {"kept": kept, "target": {"exact_match": gain}, "gain": gain, "drop": 0.1, "fresh_used": 192}
         return RemedyRow(name, "interpolate", name, 9, verdict="ok", confirmation=confirmation, **values)
 
-    def said(rows, retrainings=()):
+    def printed(rows, retrainings=()):
         now = msgspec.structs.replace(rows[0], name="now", verdict="regressed", gain=None)
-        answer = RemediesAnswer(
-            "one", 9, "exact_match", {"exact_match": 0.0}, 3.0, now, rows, list(retrainings), rows[0].name
-        )
-        print_answer(answer, "one@9")
+        facts = ("exact_match", {"exact_match": 0.0}, 3.0, now, rows, list(retrainings), rows[0].name)
+        print_answer(RemediesAnswer("one", 9, *facts), "one@9")
         return capsys.readouterr().out.splitlines()
 
     again = [RetrainingRow("lower-rate", "learning rate / 3", {"train.learning_rate": 1e-5})]
-    tenth = said([tried("interpolate-0.1", 0.1)], again)
+    tenth = printed([tried("interpolate-0.1", 0.1)], again)
     assert tenth[-2:] == [
         "next: finetop remedy one --rerun lower-rate   # interpolate-0.1 keeps only 10% of the gain",
         "or: finetop export one@9 --remedy interpolate-0.1 --to DIR",
     ]
-    unsure = said([tried("interpolate-0.1", 0.1, "")], again)
+    unsure = printed([tried("interpolate-0.1", 0.1, "")], again)
     assert not any("finetop export" in line for line in unsure)
-    half = said([tried("interpolate-0.5", 0.8, "")], again)
+    half = printed([tried("interpolate-0.5", 0.8, "")], again)
     assert half[-1] == "next: finetop remedy one@9 --only interpolate-0.5 --wait   # not confirmed yet"
-    assert said([tried("interpolate-0.5", 0.8)])[-1].startswith("next: finetop export one@9")
+    assert printed([tried("interpolate-0.5", 0.8)])[-1].startswith("next: finetop export one@9")

@@ -2,9 +2,17 @@
 
 import json
 
+import pytest
+from typed import refuses
+
 from finetop.core import approaches
 from finetop.core.protocol.messages.approaches import ApproachRun, SubmitApproaches
 from finetop.core.recipe.load import resolve_text
+
+
+@pytest.fixture
+def rig(shared_rig):
+    return shared_rig
 
 
 def test_one_page_is_written_and_none_is_overwritten(finetop, rig, tmp_path, monkeypatch):
@@ -29,17 +37,16 @@ def test_one_page_is_written_and_none_is_overwritten(finetop, rig, tmp_path, mon
 
 
 def test_what_can_not_be_written_is_said_in_a_line(finetop, rig, tmp_path):
-    name = rig.submit("one", steps=5)
+    name = rig.submit("two", steps=5)
     rig.wait_state(name, "finished")
-    for arguments, expected in (
-        (["--to", str(tmp_path / "x.pdf")], "pdf is not a format. End it in .html or .md."),
-        (["--to", str(tmp_path / "none" / "x.md")], "no folder"),
-        (["--to", str(tmp_path), "--markdown"], "is a folder"),
-        (["--to", str(tmp_path / "x.html"), "--markdown"], "--markdown contradicts --to"),
-        (["--to", "-", "--json"], "would both write"),
-    ):
-        code, _, err = finetop("report", name, *arguments)
-        assert code == 2 and expected in err and err.count("\n") == 1, err
+    cases = {
+        f"{tmp_path}/x.pdf": "pdf is not a format. End it in .html or .md.",
+        f"{tmp_path}/none/x.md": "no folder",
+        f"{tmp_path} --markdown": "is a folder",
+        f"{tmp_path}/x.html --markdown": "--markdown contradicts --to",
+        "- --json": "would both write",
+    }
+    refuses(finetop, cases, "report", name, "--to")
     assert finetop("report", "nobody", "--to", str(tmp_path / "x.md"))[0] == 2
     assert not (tmp_path / "x.md").exists()
 
@@ -59,9 +66,9 @@ def test_a_comparison_is_told_with_its_table_its_advice_and_its_data(finetop, ri
     plans = {"prompt": {"f1": [0.1, 0.2] * 12}, "lora": {"f1": [0.6, 0.9] * 12, "reads": [str(rows)]}}
     points, _ = approaches.planned_runs(resolve_text(COMPARED).recipe)
     runs = [
-        ApproachRun(one.name, one.approach, one.seed, {**one.recipe, "about": about}, one.name)
-        for one in points
-        for about in [json.dumps(plans[one.approach])]
+        ApproachRun(point.name, point.approach, point.seed, {**point.recipe, "about": about}, point.name)
+        for point in points
+        for about in [json.dumps(plans[point.approach])]
     ]
     rig.ask(SubmitApproaches("kb", "s", "token_f1", runs, {"retrieval": "no documents"}, COMPARED))
     rig.wait_job("kb-lora", "measure")

@@ -6,6 +6,12 @@ import pytest
 
 from finetop.core.check.tasks.suite import load_suite
 from finetop.core.commands.suites import power_lines, power_of
+from finetop.core.runtime.home import Home
+
+
+@pytest.fixture
+def finetop(finetop_of, tmp_path):
+    return finetop_of(Home(tmp_path / "home"))
 
 
 @pytest.fixture
@@ -28,10 +34,8 @@ def test_a_small_suite_says_what_it_can_show(finetop, suite):
     file = suite((60, "cap: 50"), (50, ""))
     code, out, _ = finetop("suites", str(file))
     assert code == 0
-    assert (
-        "What 100 items can show: how often a drop is caught: 6 points 48 %, 9 points 77 %, 12 points 92 %."
-        in out
-    )
+    caught = "how often a drop is caught: 6 points 48 %, 9 points 77 %, 12 points 92 %."
+    assert f"What 100 items can show: {caught}" in out
     assert "To catch 6 points more often: 200 items for 80 %, 400 items for 95 %." in out
     code, out, _ = finetop("suites", str(file), "--json")
     power = json.loads(out)["suites"][0]["power"]
@@ -40,12 +44,9 @@ def test_a_small_suite_says_what_it_can_show(finetop, suite):
 
 
 def test_the_built_in_suites_have_enough(finetop):
-    for name, size in (
-        ("quick", "672 items"),
-        ("core", "at most 3,000 items"),
-        ("full", "at most 7,000 items"),
-    ):
-        _, out, _ = finetop("suites", name)
+    sizes = {"quick": "672 items", "core": "at most 3,000 items", "full": "at most 7,000 items"}
+    for name, size in sizes.items():
+        out = finetop("suites", name)[1]
         assert f"What {size} can show: how often a drop is caught: 6 points or more over 99 %." in out
         assert "more often" not in out
 

@@ -1,4 +1,4 @@
-"""`finetop triage`, `accept` and the filtered `flips`, on a real supervisor; recorded states survive a rebuild."""
+"""`finetop triage`, `accept` and the filtered `flips`, on a real supervisor; earlier checkpoints."""
 
 import asyncio
 import json
@@ -6,6 +6,7 @@ import json
 import msgspec
 import pytest
 from triage_store import told_of
+from typed import refuses
 from waiting import wait_until
 
 from finetop.core.commands.shared.triage_state import own_name
@@ -13,11 +14,10 @@ from finetop.core.errors import Refused
 from finetop.core.protocol.messages.checks import Check
 from finetop.core.protocol.messages.runs import Runs
 from finetop.core.protocol.messages.session import Changes
-from finetop.core.protocol.messages.triage import LookAtCell, LookEarlier, SetStanding, Standing, Triage
+from finetop.core.protocol.messages.triage import LookAtCell, LookEarlier
 from finetop.core.protocol.runs import Finished
-from finetop.core.store import flipped_items, triage_states
-from finetop.core.supervisor.rebuild.rebuild import rebuild
-from finetop.core.supervisor.requests import bisect, triage
+from finetop.core.store import flipped_items
+from finetop.core.supervisor.requests import bisect
 from finetop.core.wording.triage import since_words
 
 DONE = msgspec.json.encode(Finished(1.0, 2.0)).decode()
@@ -86,31 +86,25 @@ def test_from_what_was_lost_to_who_has_taken_it(checked, finetop):
 
 
 def refuses_in_one_line(finetop):
-    for arguments, code, expected in (
-        (["accept", "good", "--reason", "x"], 1, "good has not regressed"),
-        (["accept", "bad"], 2, "--reason"),
-        (["triage", "bad", "--new", "--looking"], 2, "can't be combined"),
-        (["triage", "bad", "arithmetic"], 2, "--looking, --note, --fixed-by or --new"),
-        (["triage", "bad", "arithmetik", "--looking"], 2, "Did you mean arithmetic?"),
-        (["triage", "bad", "--fixed-by", "bad"], 1, "does not fix itself"),
-        (["triage", "--note", "x"], 2, "Name it: finetop triage RUN"),
-        (["flips", "bad", "--check", "1", "--kind", "x"], 2, "--check can't be combined with"),
-        (
-            ["flips", "bad", "--task", "knowlege"],
-            2,
-            "its check has no task 'knowlege'. Did you mean knowledge?",
-        ),
-        (["flips", "bad", "--margin", "-1"], 2, "must be 0 or more"),
-    ):
-        exit_code, _, error = finetop(*arguments)
-        assert (exit_code, error.count("\n")) == (code, 1), arguments
-        assert expected in error, arguments
+    refuses(finetop, {"accept good --reason x": "good has not regressed"}, code=1)
+    refuses(finetop, {"triage bad --fixed-by bad": "does not fix itself"}, code=1)
+    cases = {
+        "accept bad": "--reason",
+        "triage bad --new --looking": "can't be combined",
+        "triage bad arithmetic": "--looking, --note, --fixed-by or --new",
+        "triage bad arithmetik --looking": "Did you mean arithmetic?",
+        "triage --note x": "Name it: finetop triage RUN",
+        "flips bad --check 1 --kind x": "--check can't be combined with",
+        "flips bad --task knowlege": "its check has no task 'knowlege'. Did you mean knowledge?",
+        "flips bad --margin -1": "must be 0 or more",
+    }
+    refuses(finetop, cases)
 
 
 def test_looks_at_earlier_checkpoints_are_queued_one_by_one(quiet):
     run = quiet.run("bad", (300, 600, 900, 1200))
 
-    def look():
+    def check_next():
         return asyncio.run(bisect.check_next(quiet.supervisor, LookEarlier("bad")))
 
     def checked_at(step, lost):
@@ -119,32 +113,13 @@ def test_looks_at_earlier_checkpoints_are_queued_one_by_one(quiet):
         quiet.job(run, "check", told_of({"arith": (lost, 0)}, step, suite="quick"), Finished(1.0, 2.0))
 
     for step, lost in ((1200, 9), (300, 0), (900, 8), (600, 0)):
-        answer = look()
+        answer = check_next()
         assert (answer.step, f"step {step:,} of bad is queued for a check" in answer.message) == (step, True)
         with pytest.raises(Refused, match="already being checked"):
-            look()
+            check_next()
         checked_at(step, lost)
-    answer = look()
+    answer = check_next()
     assert answer.step is None
     assert answer.message == "bad: regressed since step 900 (all checkpoints were checked)."
     curve = flipped_items.cell(quiet.supervisor.connection, LookAtCell("bad", "arith")).curve
     assert since_words(curve) == "lost from step 900 (ok at 600)"
-
-
-def test_what_was_said_survives_a_rebuild(quiet):
-    run = quiet.run("bad", (1200,))
-    quiet.job(run, "check", told_of({"arith": (9, 0)}, 1200), Finished(1.0, 2.0))
-    standing = Standing("accepted", "ana", reason="known", note="ask Ben")
-    triage.set_standing(quiet.supervisor, SetStanding("bad", "", standing))
-
-    def seen():
-        (row,) = triage.page(quiet.supervisor, Triage()).rows
-        return row.standings, triage_states.to_triage(quiet.supervisor.connection)
-
-    before = seen()
-    assert before[0][""].note == "ask Ben"
-    quiet.close()
-    rebuild(quiet.home)
-    quiet.open()
-    assert seen() == before
-    assert quiet.rows("SELECT triage, points_lost FROM runs") == [(3, 45.0)]

@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from tui_fakes import make_row
 
 from finetop.core.client import connection
 from finetop.core.errors import NoSupervisor
@@ -9,15 +10,12 @@ from finetop.core.protocol import wire
 from finetop.core.protocol.messages.runs import Runs, RunsAnswer
 from finetop.core.protocol.patch_cache import FEW, HeldAnswers, SentAnswers
 from finetop.core.protocol.request import Ask
-from finetop.core.protocol.runs import Running, RunRow
+from finetop.core.protocol.runs import Running
 
 
 def answer(loss: float, count: int = 60) -> RunsAnswer:
-    rows = [
-        RunRow(n, f"run-{n}", "smollm2", "lora", "sft", Running(1.0), 1.0, 5, 10, {"loss": 1.0}, None, None, False)
-        for n in range(count)
-    ]  # fmt: skip
-    rows[7] = msgspec.structs.replace(rows[7], metrics={"loss": loss})
+    losses = {7: loss}
+    rows = [make_row(n, f"run-{n}", Running(1.0), metrics={"loss": losses.get(n, 1.0)}) for n in range(count)]
     return RunsAnswer(rows, count, count, 0, {"train": count}, 0, 12)
 
 
@@ -25,17 +23,16 @@ class Line:
     """Both ends of a connection, and the bytes between them."""
 
     def __init__(self) -> None:
-        self.heard, self.told = HeldAnswers(), SentAnswers()
+        self.held, self.sent = HeldAnswers(), SentAnswers()
         self.number = 0
         self.bytes = 0
 
-    def ask(self, ask: Ask, made: RunsAnswer) -> RunsAnswer:
+    def ask(self, ask: Ask, answer: RunsAnswer) -> RunsAnswer:
         self.number += 1
-        sent = connection.encode(self.number, ask, self.heard)
-        envelope = wire.envelope_decoder.decode(sent)
-        line = wire.encoder.encode(self.told.reply(envelope, ask, wire.encoder.encode(made)))
+        envelope = wire.envelope_decoder.decode(connection.encode(self.number, ask, self.held))
+        line = wire.encoder.encode(self.sent.reply(envelope, ask, wire.encoder.encode(answer)))
         self.bytes = len(line)
-        return connection.decode(line, ask, self.heard)
+        return connection.decode(line, ask, self.held)
 
 
 def test_the_second_answer_is_what_has_changed():
@@ -58,11 +55,11 @@ def test_another_question_or_a_list_that_is_all_new_is_answered_whole():
     assert line.ask(Runs(), moved) == moved
 
 
-@pytest.mark.parametrize("end", ["heard", "told"])
+@pytest.mark.parametrize("end", ["held", "sent"])
 def test_an_end_that_has_let_go_gets_or_gives_the_whole(end):
     line = Line()
     line.ask(Runs(), answer(1.5))
-    setattr(line, end, {"heard": HeldAnswers, "told": SentAnswers}[end]())
+    setattr(line, end, {"held": HeldAnswers, "sent": SentAnswers}[end]())
     assert line.ask(Runs(), answer(0.25)) == answer(0.25)
     assert line.bytes > 5000
     line.ask(Runs(), answer(0.125))
@@ -73,7 +70,7 @@ def test_many_questions_are_held_in_bounded_memory():
     line = Line()
     for offset in range(50):
         line.ask(Runs(offset=offset), answer(float(offset)))
-    for held in (line.heard._answers, line.told._answers):
+    for held in (line.held._answers, line.sent._answers):
         assert [len(of_verb) for of_verb in held.values()] == [FEW]
 
 
@@ -89,5 +86,5 @@ def test_a_patch_of_what_is_not_held_is_refused_and_forgotten():
     line = Line()
     line.ask(Runs(), answer(1.5))
     with pytest.raises(NoSupervisor, match="can't be read"):
-        connection.decode(b'{"id": 2, "patch": {"a": {"900": {"=": 1}}}}', Runs(), line.heard)
-    assert line.heard.number(Runs()) == 0
+        connection.decode(b'{"id": 2, "patch": {"a": {"900": {"=": 1}}}}', Runs(), line.held)
+    assert line.held.number(Runs()) == 0

@@ -15,7 +15,7 @@ def test_a_line_puts_on_takes_off_and_notes():
 
 
 def test_faults_say_what_to_type():
-    for text, said in (
+    for text, fault in (
         ("+", "'+' is not a tag. 1 to 40 letters"),
         ('"a" "b"', "a run has one note"),
         ('+a "b', '"b: the quote is not closed'),
@@ -23,7 +23,7 @@ def test_faults_say_what_to_type():
     ):
         with pytest.raises(BadInput) as raised:
             read_noted(text)
-        assert said in str(raised.value)
+        assert fault in str(raised.value)
 
 
 @given(st.text(alphabet=st.sampled_from('+-"\\ ab\x1bé\ud800') | st.characters(), max_size=20))

@@ -4,9 +4,12 @@ import msgspec
 import pytest
 
 from finetop.core.protocol import wire
+from finetop.core.protocol.events import ApproachMeasured
+from finetop.core.protocol.messages import approaches, data_versions, machine, session, trash
 from finetop.core.protocol.messages.queue import Stop
 from finetop.core.protocol.messages.runs import Runs, RunsAnswer
 from finetop.core.protocol.request import Order, Question, answer_type
+from finetop.core.protocol.runs import RunRow
 from finetop.core.supervisor.requests import dispatch
 
 
@@ -28,7 +31,16 @@ def test_a_request_goes_there_and_is_read_as_what_it_was():
     assert wire.read_ask(envelope.ask) == Runs(limit=3)
 
 
-@pytest.mark.parametrize("ask", [b'{"verb":"dance"}', b'{"verb":"runs","limit":"x"}', b"[]", b'{"limit":1}'])
-def test_what_is_no_request_is_not_read(ask):
-    with pytest.raises(msgspec.DecodeError):
-        wire.read_ask(msgspec.Raw(ask))
+def test_what_is_no_request_is_not_read():
+    for ask in (b'{"verb":"dance"}', b'{"verb":"runs","limit":"x"}', b"[]", b'{"limit":1}'):
+        with pytest.raises(msgspec.DecodeError):
+            wire.read_ask(msgspec.Raw(ask))
+
+
+def test_fields_keep_on_the_wire_the_names_that_other_versions_know():
+    for struct, wire_name in (
+        (RunRow, "said"), (ApproachMeasured, "said"), (approaches.ApproachRow, "said"), (approaches.RunBrief, "said"),
+        (approaches.News, "said"), (session.Tested, "said"), (trash.Kept, "said"), (machine.PathsAnswer, "found"),
+        (machine.Program, "words"), (data_versions.SourcePair, "one"),
+    ):  # fmt: skip
+        assert wire_name in {field.encode_name for field in msgspec.structs.fields(struct)}, struct

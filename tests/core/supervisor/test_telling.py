@@ -384,7 +384,7 @@ async def test_a_test_message_goes_all_ways_and_says_what_came_of_it(quiet, told
     with serving() as hook:
         settings(quiet, f"tell: {{command: [/no/such/program], webhook: {{url: '{hook.address}'}}}}")
         found = await dispatch.answer(quiet.supervisor, SendTest())
-    assert [(one.way, one.is_through, one.said) for one in found.tested] == [
+    assert [(one.way, one.is_through, one.output) for one in found.tested] == [
         ("command", False, "/no/such/program: No such file or directory"), ("webhook", True, "taken"),
     ]  # fmt: skip
     assert (hook.got[0]["kind"], hook.got[0]["run"]) == ("test", None)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Any
-
-import pytest
 
 from finetop.core.protocol.check_result import CheckResult, read
 from finetop.core.wording.check_markdown import FLIPS_SHOWN, TASKS_SHOWN, escape, markdown
@@ -37,12 +36,8 @@ def written(**more: Any) -> str:
 def table(text: str, head: str) -> list[list[str]]:
     lines = text.splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith(head))
-    table_rows = []
-    for line in lines[start:]:
-        if not line.startswith("|"):
-            break
-        table_rows.append([cell.strip() for cell in line.strip("|").split("|")])
-    return table_rows
+    rows = takewhile(lambda line: line.startswith("|"), lines[start:])
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in rows]
 
 
 def test_the_verdict_is_the_first_line():
@@ -86,32 +81,31 @@ def test_flips_are_a_table_whose_texts_do_nothing():
 
 def test_long_results_stay_under_a_comments_limit():
     task = {**REGRESSED["tasks"][1], "task": "mmlu_" + "x" * 60}
-    flip = {
-        **REGRESSED["flips"][0], "question": "|" * 500, "base_answer": "<" * 500, "tuned_answer": "*" * 500,
-    }  # fmt: skip
+    flip = REGRESSED["flips"][0] | {
+        "question": "|" * 500,
+        "base_answer": "<" * 500,
+        "tuned_answer": "*" * 500,
+    }
     text = written(tasks=[task] * 400, flips=[flip] * 300)
     assert len(text) < 65_536
     assert f"and {400 - TASKS_SHOWN} more tasks" in text
     assert len(table(text, "|  | task | item |")) == FLIPS_SHOWN + 2
 
 
-@pytest.mark.parametrize(
-    ("outside", "shown"),
-    [
-        ("a|b", "a&#124;b"),
-        ("[x](http://evil)", "&#91;x&#93;(http&#58;//evil)"),
-        ("0.23 [0.12, -0.34] and 1 -> 2", "0.23 [0.12, -0.34] and 1 -> 2"),
-        ("[1, 2](http://evil)", "&#91;1, 2&#93;(http&#58;//evil)"),
-        ("[1, 2]: x, [1, 2][3], -->", "&#91;1, 2&#93;: x, &#91;1, 2&#93;&#91;3&#93;, --&#62;"),
-        ("see www.evil.example", "see www&#46;evil.example"),
-        ("`code` *bold* a_b _i_", "&#96;code&#96; &#42;bold&#42; a_b &#95;i&#95;"),
-        ("@all #12 &amp; \\", "&#64;all &#35;12 &#38;amp; &#92;"),
-        ("two\nlines\x1b[31m\x00", "two lines"),
-        ("fine: 3.0 points (limit 5), -1 to +2", "fine: 3.0 points (limit 5), -1 to +2"),
-    ],
-)
-def test_escape(outside, shown):
-    assert escape(outside) == shown
+def test_escape():
+    for outside, shown in {
+        "a|b": "a&#124;b",
+        "[x](http://evil)": "&#91;x&#93;(http&#58;//evil)",
+        "0.23 [0.12, -0.34] and 1 -> 2": "0.23 [0.12, -0.34] and 1 -> 2",
+        "[1, 2](http://evil)": "&#91;1, 2&#93;(http&#58;//evil)",
+        "[1, 2]: x, [1, 2][3], -->": "&#91;1, 2&#93;: x, &#91;1, 2&#93;&#91;3&#93;, --&#62;",
+        "see www.evil.example": "see www&#46;evil.example",
+        "`code` *bold* a_b _i_": "&#96;code&#96; &#42;bold&#42; a_b &#95;i&#95;",
+        "@all #12 &amp; \\": "&#64;all &#35;12 &#38;amp; &#92;",
+        "two\nlines\x1b[31m\x00": "two lines",
+        "fine: 3.0 points (limit 5), -1 to +2": "fine: 3.0 points (limit 5), -1 to +2",
+    }.items():
+        assert escape(outside) == shown
 
 
 def test_a_hostile_task_name_keeps_the_table_whole():

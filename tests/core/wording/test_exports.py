@@ -43,8 +43,8 @@ def test_a_target_is_worse_only_where_that_is_clear():
     for metric, low, high, is_worse in (
         ("nats_per_token", -0.1, 0.2, False), ("exact_match", -0.4, -0.1, True), ("exact_match", 0.1, 0.4, False),
     ):  # fmt: skip
-        words = exports.target_words(metric, TargetScores((None, 0.9, 0.7), low, high))
-        assert words.startswith(f"{metric} 0.90 -> 0.70") and ("worse than tuned" in words) == is_worse
+        text = exports.target_words(metric, TargetScores((None, 0.9, 0.7), low, high))
+        assert text.startswith(f"{metric} 0.90 -> 0.70") and ("worse than tuned" in text) == is_worse
     assert exports.refusal([exported("q2_k", LOST)]) == (
         "q2_k is REGRESSED -12.0 (lost arith -30.0, arc -4.0) against what was trained."
     )

@@ -1,7 +1,5 @@
 """Jobs in words: progress, counts, and what a stop ends and keeps."""
 
-import pytest
-
 from finetop.core.protocol.runs import Queued, Running, SideJob, Tried
 from finetop.core.wording import jobs
 
@@ -11,17 +9,19 @@ TRAINING = SideJob("train", Running(1.0, "training", 3, 9, "steps", 9.0))
 CHECK = SideJob("check", SCORING)
 
 
-@pytest.mark.parametrize(
-    ("verb", "state", "tried", "words"),
-    [
-        (
-            "command",
-            Running(1.0, "training", asked="stop"),
-            None,
-            "command stopping: waiting for its program to end",
-        ),
-        ("command", Running(1.0, "training", asked="kill"), None, "command being killed"),
-        ("watch", Running(1.0, "training", asked="stop"), None, "watch stopping"),
+def training(**more):
+    return Running(1.0, "training", **more)
+
+
+def scoring(**more):
+    return Running(1.0, "scoring", **more)
+
+
+def test_how_far_a_job_is():
+    for verb, state, tried, text in (
+        ("command", training(asked="stop"), None, "command stopping: waiting for its program to end"),
+        ("command", training(asked="kill"), None, "command being killed"),
+        ("watch", training(asked="stop"), None, "watch stopping"),
         ("check", SCORING, None, "check 1,200 of 1,819 items, 3 min left"),
         ("remedy", REMEDIES.state, Tried(2, 8, 240.0), "remedies 2 of 8, 4 min left"),
         ("remedy", REMEDIES.state, Tried(8, 8), "remedies 8 of 8, confirming, 9 s left"),
@@ -29,13 +29,11 @@ CHECK = SideJob("check", SCORING)
         ("check", Running(1.0), None, "check: starting"),
         ("check", Queued(2), None, "check waits, 2nd"),
         ("remedy", Queued(2, held=True), None, "remedies held"),
-        ("check", Running(1.0, "scoring", asked="pause"), None, "check pausing"),
-        ("train", Running(1.0, "training", asked="pause"), None, "training pausing: saving a checkpoint"),
-        ("check", Running(1.0, "scoring", pulse="silent", silent_s=240.0), None, "check SILENT for 4 min"),
-    ],
-)
-def test_how_far_a_job_is(verb, state, tried, words):
-    assert jobs.job(verb, state, tried) == words
+        ("check", scoring(asked="pause"), None, "check pausing"),
+        ("train", training(asked="pause"), None, "training pausing: saving a checkpoint"),
+        ("check", scoring(pulse="silent", silent_s=240.0), None, "check SILENT for 4 min"),
+    ):
+        assert jobs.job(verb, state, tried) == text
 
 
 def test_what_has_no_room_goes_first_the_unit_then_the_time():
@@ -59,17 +57,13 @@ def test_a_stop_names_what_it_ends_and_promises_a_checkpoint_of_a_training_alone
     assert jobs.ending("hot", [TRAINING], "stop") == "hot saves a checkpoint, then stops."
     both = jobs.ending("hot", [TRAINING, CHECK], "stop")
     assert both == "hot saves a checkpoint, then stops. Also stopping its check."
-    assert (
-        jobs.ending("hot", [SideJob("check", Queued(1))], "stop")
-        == "the check of hot removed from the queue."
-    )
+    queued = SideJob("check", Queued(1))
+    assert jobs.ending("hot", [queued], "stop") == "the check of hot removed from the queue."
     assert jobs.named("hot", [TRAINING, CHECK, REMEDIES]) == "hot and its check and its remedies"
 
 
 def test_a_stop_of_another_program_promises_no_checkpoint_and_of_a_watched_one_nothing():
-    command, watch = (
-        SideJob(verb, Running(1.0, "training", 3, 9, "steps", 9.0)) for verb in ("command", "watch")
-    )
+    command, watch = (SideJob(verb, TRAINING.state) for verb in ("command", "watch"))
     assert jobs.ending("hot", [command], "stop") == "hot is signalled to end, then stops."
     assert jobs.ending("hot", [command], "pause") == "hot is signalled to end, then waits in the queue, held."
     assert jobs.ending("hot", [command], "kill") == "hot is being killed."

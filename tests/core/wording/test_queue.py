@@ -1,7 +1,5 @@
 """Why a run waits, in words."""
 
-import pytest
-
 from finetop.core.protocol.messages.limits import ordinal, tries_words
 from finetop.core.protocol.runs import Queued
 from finetop.core.wording.queue import priority_word, what_words, why
@@ -9,22 +7,17 @@ from finetop.core.wording.queue import priority_word, what_words, why
 NOW = 1000.0
 
 
-@pytest.mark.parametrize(
-    ("state", "words"),
-    [
+def test_why_a_run_waits():
+    again = {"next_at": NOW + 240, "tries": tries_words(2, 3)}
+    for state, text in (
         (Queued(1, "waits for the one job slot"), "waits for the one job slot"),
         (Queued(3, "held", held=True), "held"),
         (Queued(3, "paused at step 412", held=True, paused_at=412, next_at=NOW + 9), "paused at step 412"),
-        (
-            Queued(2, "killed by signal 9", next_at=NOW + 240, tries=tries_words(2, 3)),
-            "2nd of 3 tries in 4 min: killed by signal 9",
-        ),
-        (Queued(2, "waits for the one job slot", next_at=NOW, tries="2nd of 3 tries"), "waits for the one job slot"),
+        (Queued(2, "killed by signal 9", **again), "2nd of 3 tries in 4 min: killed by signal 9"),
+        (Queued(2, "waits for a slot", next_at=NOW, tries="2nd of 3 tries"), "waits for a slot"),
         (Queued(2, "\x1b[2Jout of room"), "out of room"),
-    ],
-)  # fmt: skip
-def test_why_a_run_waits(state, words):
-    assert why(state, NOW) == words
+    ):
+        assert why(state, NOW) == text
 
 
 def test_numbers_in_words():

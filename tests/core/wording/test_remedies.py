@@ -19,7 +19,7 @@ def row(name, gain=0.9, verdict="ok", confirmation="", **more):
 def answer(rows, best="", job=None):
     now = row("now", 1.0, "regressed")
     base = {"nats_per_token": 3.0, "rules": 0.0}
-    trying = [one.name for one in rows]
+    trying = [remedy.name for remedy in rows]
     return RemediesAnswer("run", 1, "nats_per_token", base, 3.0, now, rows, [], best, job, 1, trying, 30.0)
 
 
@@ -29,14 +29,11 @@ def test_the_best_is_said_with_how_sure_that_is():
         row("b", 0.2, rules=0.2),
     ]
     remedies_answer = answer(rows, "a")
-    assert remedies.best(remedies_answer) == [
-        "★ a keeps 90% of the gain and forgets nothing. Confirmed on 192 fresh items: ✓ ok"
-    ]
+    sure = "★ a keeps 90% of the gain and forgets nothing. Confirmed on 192 fresh items: ✓ ok"
+    assert remedies.best(remedies_answer) == [sure]
     assert remedies.star(remedies_answer, rows[1]) == ""
-    unsure = [row("a", confirmation="no_items")]
-    assert remedies.best(answer(unsure, "a")) == [
-        "☆ a keeps 90% of the gain and is the best so far, not confirmed: no fresh items left"
-    ]
+    unsure = "☆ a keeps 90% of the gain and is the best so far, not confirmed: no fresh items left"
+    assert remedies.best(answer([row("a", confirmation="no_items")], "a")) == [unsure]
 
 
 def steps(rows, best="", *, trains=True):
@@ -56,9 +53,10 @@ def test_what_is_advised_is_confirmed_or_is_confirmed_next():
 
 
 def test_after_half_that_are_not_fine_or_after_failures_alone_training_again_comes_first():
-    bad, broke = [
-        [row(f"{word}-{n}", None, word, target={}) for n in range(4)] for word in ("regressed", "failed")
-    ]
+    bad, broke = (
+        [row(f"{verdict}-{n}", None, verdict, target={}) for n in range(4)]
+        for verdict in ("regressed", "failed")
+    )
     untried = [row(f"new-{n}", None, "", target={}, drop=None) for n in range(4)]
     assert steps(untried)[0] == "try"
     assert steps([*bad[:1], *untried])[0] == "try", "one of five is no reason to give the others up"
@@ -66,7 +64,7 @@ def test_after_half_that_are_not_fine_or_after_failures_alone_training_again_com
     assert steps([*broke, *untried]) == ("retrain", "lower-rate", "all 4 tried so far failed")
     assert steps([*broke[:1], *untried]) == ("retrain", "lower-rate", "failed-0 failed")
     assert steps([*bad, *untried], trains=False)[0] == "try", "nothing else is left"
-    assert remedies.left(answer([*bad, *untried])) == [row_of_one.name for row_of_one in untried]
+    assert remedies.left(answer([*bad, *untried])) == [remedy.name for remedy in untried]
 
 
 def test_one_that_gives_up_most_of_the_gain_is_advised_last_and_says_so():
@@ -98,17 +96,16 @@ def test_a_refuted_one_is_named_and_so_is_that_none_is_left():
     refuted = row("a", confirmation="regressed", fresh_drop=4.2, fresh_used=300)
     assert remedies.best(answer([refuted])) == ["a was not confirmed: -4.2 on 300 fresh items"]
     bad = [row("a", verdict="regressed"), row("b", None, "failed"), row("c", None, "unchanged")]
-    assert remedies.best(answer(bad, job=Finished(1.0, 2.0))) == [
-        "none of 1 is proven to lose less than 3.0 points"
-    ]
+    (none,) = remedies.best(answer(bad, job=Finished(1.0, 2.0)))
+    assert none == "none of 1 is proven to lose less than 3.0 points"
     assert remedies.best(answer(bad, job=Running(1.0, "b: scoring"))) == []
 
 
 def test_where_the_job_is():
     rows = [row("a"), row("b", None, "", target={}, drop=None, interval=None)]
     remedies_answer = answer(rows, job=Running(1.0, "b: scoring tuned"))
-    assert [remedies.is_trying(remedies_answer, one) for one in rows] == [False, True]
-    assert [remedies.waits(remedies_answer, one) for one in rows] == [False, True]
+    assert [remedies.is_trying(remedies_answer, remedy) for remedy in rows] == [False, True]
+    assert [remedies.waits(remedies_answer, remedy) for remedy in rows] == [False, True]
     assert remedies.cells(remedies_answer, rows[1]) == ("", "", "", "queued")
     assert remedies.cells(remedies_answer, rows[0]) == ("1.20", "90% nats/token", "-0.8 (-2.6 to +1.0)", "ok")
     assert remedies.price(remedies_answer) == ": about 30 s, no retraining"

@@ -62,13 +62,13 @@ def test_a_claim_of_several_and_a_watch_say_so():
     assert "claim 2 of this run: 0.0083 of alpha 0.05 is spent here." in report_of(second)
     assert "wrong with probability at most 0.00833." in report_of(second)
     assert "points on items like these (99.17 %, does not decide)" in report_of(second)
-    look = checked({}, watch=True)
-    assert line_of(look).endswith(" of 400 items; watch, no claim")
-    assert "watch: an intermediate check, no claim." in report_of(look)
+    watch = checked({}, watch=True)
+    assert line_of(watch).endswith(" of 400 items; watch, no claim")
+    assert "watch: an intermediate check, no claim." in report_of(watch)
     only = report_of(checked({}))
     assert "claim" not in only and "watch" not in only
     assert check_result.brief(5, 1.0, 120, second).claim == 2
-    assert check_result.brief(5, 1.0, 120, look).watch
+    assert check_result.brief(5, 1.0, 120, watch).watch
 
 
 def test_a_result_from_before_claims_and_weights_can_be_read():
@@ -90,9 +90,8 @@ def test_weights_are_said_where_they_differ():
 
 
 def test_table_has_the_worst_first_and_the_unmeasurable_last():
-    lines = verdicts.task_table(
-        check_result.read(checked({"arith": 10, "knowledge": 60}, "all"))
-    ).splitlines()
+    outcome = check_result.read(checked({"arith": 10, "knowledge": 60}, "all"))
+    lines = verdicts.task_table(outcome).splitlines()
     assert lines[0].split() == ["task", "base", "tuned", "change", "interval", "lost", "won", "items"]
     assert [line[3:12].strip() for line in lines[1:]] == ["knowledge", "arith", "guesses"]
     assert lines[1].startswith("✗  knowledge  1.000  0.700   -30.0  ")
@@ -100,16 +99,12 @@ def test_table_has_the_worst_first_and_the_unmeasurable_last():
     assert lines[3].startswith("-  guesses    0.250")
 
 
-@pytest.mark.parametrize(
-    ("metric", "low", "high", "how"),
-    [
+def test_target_says_which_way_is_better():
+    for metric, low, high, how in (
         ("nats_per_token", -2.0, -1.9, "better"), ("nats_per_token", 0.1, 0.2, "worse"),
-        ("rules", 0.1, 0.2, "better"), ("rules", -0.2, -0.1, "worse"),
-        ("rules", -0.1, 0.1, "no clear change"),
-    ],
-)  # fmt: skip
-def test_target_says_which_way_is_better(metric, low, high, how):
-    assert f"({how}, " in verdicts.target_line(metric, check_result.TargetScore(1.0, 1.0, low, high, 60))
+        ("rules", 0.1, 0.2, "better"), ("rules", -0.2, -0.1, "worse"), ("rules", -0.1, 0.1, "no clear change"),
+    ):  # fmt: skip
+        assert f"({how}, " in verdicts.target_line(metric, check_result.TargetScore(1.0, 1.0, low, high, 60))
 
 
 def test_report_shows_all_that_stands_beside():
@@ -143,22 +138,25 @@ def test_brief_is_in_points_with_the_worst_task_first():
     }
     short = check_result.brief(7, 12.5, 120, check_facts)
     assert (short.check_id, short.at, short.step) == (7, 12.5, 120)
-    assert (short.verdict, short.margin) == ("regressed", 3.0)
-    assert short.drop == pytest.approx(15.0)
-    assert (short.worst[0].task, short.worst[0].mark) == ("arith", "lost")
-    assert short.worst[0].drop == pytest.approx(30.0)
+    assert (short.verdict, short.margin, short.drop) == ("regressed", 3.0, pytest.approx(15.0))
+    worst = short.worst[0]
+    assert (worst.task, worst.mark, worst.drop) == ("arith", "lost", pytest.approx(30.0))
     assert short.target == {"rules": [0.1, 0.9]}
     assert verdicts.short_answer(short) == "REGRESSED -15.0"
-    accepted = msgspec.structs.replace(short, accepted="ana: it is fine")
-    assert verdicts.short_answer(accepted) == "-15.0, accepted (ana: it is fine)"
-    core = msgspec.structs.replace(short, suite="core")
-    assert verdicts.short_answer(core) == "REGRESSED -15.0 on core"  # the usual suite is not named
-    assert verdicts.short_answer(core, name_suite=False) == "REGRESSED -15.0"
-    usual = msgspec.structs.replace(short, suite="quick")
-    assert verdicts.short_answer(usual) == "REGRESSED -15.0"
-    assert verdicts.short_answer(usual, name_suite=True) == "REGRESSED -15.0 on quick"
-    open_one = msgspec.structs.replace(core, verdict="no_verdict", reason="at chance")
-    assert verdicts.short_answer(open_one) == "NO VERDICT on core: at chance"
+    for facts, name_suite, answer in (
+        ({"accepted": "ana: it is fine"}, None, "-15.0, accepted (ana: it is fine)"),
+        ({"suite": "core"}, None, "REGRESSED -15.0 on core"),  # the usual suite is not named
+        ({"suite": "core"}, False, "REGRESSED -15.0"),
+        ({"suite": "quick"}, None, "REGRESSED -15.0"),
+        ({"suite": "quick"}, True, "REGRESSED -15.0 on quick"),
+        (
+            {"suite": "core", "verdict": "no_verdict", "reason": "at chance"},
+            None,
+            "NO VERDICT on core: at chance",
+        ),
+    ):
+        changed = msgspec.structs.replace(short, **facts)
+        assert verdicts.short_answer(changed, name_suite=name_suite) == answer
 
 
 def test_an_ok_names_a_task_that_fell_ten_points_or_more():
@@ -175,10 +173,8 @@ def test_an_ok_names_a_task_that_fell_ten_points_or_more():
 
 def test_wherever_a_verdict_stands_beside_an_interval_it_is_the_one_that_decided():
     """A model that certainly lost 5.9 points of the suite, although its ability may be no worse."""
-    task = {
-        "task": "arith", "mark": "open", "n": 90, "total": 96, "base": 0.9, "tuned": 0.84, "drop": 0.06,
-        "interval": (-0.05, 0.17),
-    }  # fmt: skip
+    task = {"task": "arith", "mark": "open", "n": 90, "total": 96, "base": 0.9, "tuned": 0.84, "drop": 0.06}
+    task |= {"interval": (-0.05, 0.17)}
     result = {
         "verdict": "regressed", "reason": "…", "decided_by": "betting", "margin": 0.03, "items_used": 400,
         "items_total": 672, "base": 0.9, "tuned": 0.841, "drop": 0.059, "interval": (-0.001, 0.119),
@@ -186,45 +182,42 @@ def test_wherever_a_verdict_stands_beside_an_interval_it_is_the_one_that_decided
     }  # fmt: skip
     outcome = check_result.read(result)
     decided = "-8.4 to -3.02"
-    assert f"change  {decided} points over all 672 items (95 % a side, decides)" in verdicts.report(
-        "run", outcome
-    )
+    assert f"change  {decided} points over all 672 items (95 % a side, decides)" in report_of(result)
     assert decided in bisect.table_rows([4], {4: msgspec.to_builtins(outcome)}, {})[0]
     facts = facts_of(outcome, "")
     assert verdicts.interval_of(facts.interval, 3.0) == decided
     bars = next(block for block in tasks(outcome) if isinstance(block, Bars)).bars
     assert (bars[0].low, bars[0].high) == pytest.approx((-8.4, -3.02))
-    row = RemedyRow(
-        "x", "x", "x", 1, verdict="regressed", drop=5.9, interval=(-0.1, 11.9), decided=facts.interval
-    )
+    numbers = {"drop": 5.9, "interval": (-0.1, 11.9), "decided": facts.interval}
+    row = RemedyRow("x", "x", "x", 1, verdict="regressed", **numbers)
     assert remedies.retained(row, 3.0) == f"-5.9 ({decided})"
 
 
-@pytest.mark.parametrize(
-    ("facts", "bounds"),
-    [
+def test_where_something_else_decided_no_interval_stands_beside_the_verdict():
+    whole = {
+        "verdict": "regressed",
+        "reason": "",
+        "margin": 0.03,
+        "drop": 0.05,
+        "items_used": 90,
+        "items_total": 100,
+    }
+    for facts, bounds in (
         ({"decided_by": "task", "suite_interval": (0.0, 0.05)}, None),  # the task's row shows what decided
         ({"verdict": "no_verdict", "suite_interval": (0.02, 0.05)}, (0.02, 0.05)),
         ({"verdict": "no_verdict", "suite_interval": (0.045, 0.045)}, None),  # may be chance
         ({"suite_interval": None}, None),  # a result from before it was stored
         ({"suite_interval": None, "items_used": 100}, (0.05, 0.05)),
-    ],
-)
-def test_where_something_else_decided_no_interval_stands_beside_the_verdict(facts, bounds):
-    whole = {
-        "verdict": "regressed", "reason": "", "margin": 0.03, "items_used": 90, "items_total": 100,
-        "drop": 0.05,
-    }  # fmt: skip
-    assert check_result.read({**whole, **facts}).deciding_interval == bounds
+    ):
+        assert check_result.read({**whole, **facts}).deciding_interval == bounds
 
 
 def test_an_interval_that_may_be_anything_is_open_wherever_it_stands():
     assert verdicts.interval((0.041, 0.125), 0.03) == "-12.5 to -4.1"
     assert verdicts.interval((-0.9, 1.0), 0.03) == "open"
     assert verdicts.interval(None, 0.03) == "-"
-    task = check_result.TaskResult(
-        task="arith", mark="open", n=1, total=200, base=0.5, tuned=0.5, drop=0.0, interval=(-1.0, 1.0)
-    )
+    facts = {"n": 1, "total": 200, "base": 0.5, "tuned": 0.5, "drop": 0.0, "interval": (-1.0, 1.0)}
+    task = check_result.TaskResult(task="arith", mark="open", **facts)
     assert verdicts.task_cells(task, 0.03)[5] == "open"
-    result = msgspec.convert({**checked({}), "interval": (-1.0, 1.0)}, check_result.CheckResult)
+    result = check_result.read({**checked({}), "interval": (-1.0, 1.0)})
     assert "ability  open on items like these (95 %, does not decide)" in verdicts.further_lines(result)

@@ -67,7 +67,7 @@ def run_lines(row: ApproachRow, chosen: int, width: int) -> list[Line]:
     """List an approach's runs with their states, or why it has none."""
     lines: list[Line] = [((cut_end(f" {clean_line(row.about)}", width - 1), "dim"),)]
     if not row.runs:
-        return [*lines, ((cut_end(f" {row.state}: {clean_line(row.said)}", width - 1), ""),)]
+        return [*lines, ((cut_end(f" {row.state}: {clean_line(row.message)}", width - 1), ""),)]
     for at, run in enumerate(row.runs):
         mark = MARKS["finished" if run.is_measured else run.state]
         is_chosen = at == chosen % len(row.runs)
@@ -83,7 +83,7 @@ def run_lines(row: ApproachRow, chosen: int, width: int) -> list[Line]:
 def _state_words(run: RunBrief) -> str:
     if run.is_measured:
         return "measured"
-    message = clean_line(run.said)
+    message = clean_line(run.message)
     state = f"{run.state}, not measured yet" if run.state == "finished" and not message else run.state
     return f"{state}: {message}" if message else state
 

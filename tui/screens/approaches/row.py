@@ -106,7 +106,7 @@ def state_words(row: ApproachRow, room: int) -> Line:
     """Return the state of an unmeasured approach: its phase while under way, the reason if failed or left out."""
     marks = {"under way": MARKS["running"], "failed": MARKS["failed"]}
     mark = marks.get(row.state, Mark("", "", "dim"))
-    message = clean_line(row.said)
+    message = clean_line(row.message)
     text = " ".join(filter(None, (mark.mark, "FAILED" if row.state == "failed" else row.state)))
     return ((f" {cut_end(f'{text}: {message}' if message else text, max(0, room))}", mark.style),)
 

@@ -91,8 +91,8 @@ async def require_files(host: Host, home: Home, loaded: Loaded) -> None:
     """Check that the files a run needs exist on another machine. Raises FinetopError."""
     if home.link is None:
         return
-    facts = await host.ask_on(home, Paths(own_paths(loaded)))
-    require_there(loaded, facts.found, home.label)
+    answer = await host.ask_on(home, Paths(own_paths(loaded)))
+    require_there(loaded, answer.facts, home.label)
 
 
 async def _comparison(host: Host, form: Form, home: Home) -> SubmitApproaches:

@@ -40,7 +40,7 @@ def mark_of(row: RunRow) -> Mark:
         return MARKS["alarm"] if row.alarm or state.pulse else MARKS["running"]
     if isinstance(state, Queued):
         return MARKS["queued" if state.paused_at is None else "paused"]
-    if row.said:
+    if row.not_resumed:
         return MARKS["alarm"]
     if beside := row.side_jobs:
         return MARKS["running"] if isinstance(beside[0].state, Running) else MARKS["queued"]
@@ -76,7 +76,7 @@ def forgot(row: RunRow, now: float, room: int = 1000, *, name_suite: bool | None
             return ((", ".join(filter(None, (place, why(state, now)))), "dim"),)
         case Running():
             return _running(row, state, name_suite)
-    if row.said:
+    if row.not_resumed:
         return _not_resumed(row)
     if row.side_jobs:
         return _beside(row, room)
@@ -89,7 +89,7 @@ def forgot(row: RunRow, now: float, room: int = 1000, *, name_suite: bool | None
 
 
 def _not_resumed(row: RunRow) -> Line:
-    return (("NOT RESUMED", "amber mark"), (f" {clean_line(row.said.partition(': ')[2])}", "amber"))
+    return (("NOT RESUMED", "amber mark"), (f" {clean_line(row.not_resumed.partition(': ')[2])}", "amber"))
 
 
 def alarm_words(text: str) -> Line:
@@ -207,7 +207,7 @@ def state_sentence(row: RunRow, now: float) -> Line:
             return (*start, *_queued_sentence(row, state, now))
         case Running():
             return (*start, *_running_sentence(row, state))
-    if row.said:
+    if row.not_resumed:
         return (*start, *_not_resumed(row))
     if row.side_jobs:
         return (*start, *_beside(row, 1000))

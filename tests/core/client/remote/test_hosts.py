@@ -11,13 +11,9 @@ from finetop.core.runtime.home import HERE
 
 def test_what_ssh_takes_is_a_place_with_a_short_label():
     for word, label in (
-        ("lab", "lab"),
-        ("ana@gpu-box-3.lab.example", "gpu-box-3"),
-        ("ssh://ana@lab.example:2222", "lab"),
-        ("10.77.3.2", "10.77.3.2"),
-        ("ana@[fe80::1]", "fe80-1"),
-        (".", HERE),
-    ):
+        ("lab", "lab"), ("ana@gpu-box-3.lab.example", "gpu-box-3"), ("ssh://ana@lab.example:2222", "lab"),
+        ("10.77.3.2", "10.77.3.2"), ("ana@[fe80::1]", "fe80-1"), (".", HERE),
+    ):  # fmt: skip
         (place,) = read_places([word], {})
         assert (place.label, place.word) == (label, word)
         assert place.destination == ("" if word == "." else word)
@@ -25,28 +21,10 @@ def test_what_ssh_takes_is_a_place_with_a_short_label():
 
 def test_what_ssh_could_take_for_something_else_is_refused_in_one_clean_line():
     for word in (
-        *(
-            "-oProxyCommand=touch /tmp/finetop-should-not-be",
-            "-lab",
-            "ana@-lab",
-            "-ana@lab",
-            "lab;id",
-            "$(id)",
-        ),
-        *(
-            "`id`",
-            "lab lab",
-            "lab\nlab",
-            "lab|id",
-            "lab'",
-            "",
-            "a" * 300,
-            "lab\x1b]0;x\x07",
-            "l\u202eab",
-            "läb",
-        ),
-        *("ana@lab/../x", "%h"),
-    ):
+        "-oProxyCommand=touch /tmp/finetop-should-not-be", "-lab", "ana@-lab", "-ana@lab", "lab;id", "$(id)", "`id`",
+        "lab lab", "lab\nlab", "lab|id", "lab'", "", "a" * 300, "lab\x1b]0;x\x07", "l\u202eab", "läb", "ana@lab/../x",
+        "%h",
+    ):  # fmt: skip
         with pytest.raises(BadInput) as caught:
             read_places([word], {})
         assert str(caught.value).isprintable()

@@ -48,6 +48,8 @@ def test_what_needs_somebody_comes_first_whatever_the_machine():
     done = make_row(4, "done", Finished(NOW - 9, NOW - 3))
     merged_rows = merged([[live, waits], [bad, done]], Sort())
     assert [row.name for row in merged_rows] == ["bad", "runs", "waits", "done"]
+    for word in ("needs_you", "newest", "name", "-name", "-age", "loss", "-drop", "train.seed"):
+        assert sorted(mixed_rows(), key=lambda row: order(row, read_sort(word)))
 
 
 @given(st.lists(st.lists(st.integers(0, 50), max_size=8), max_size=4))
@@ -55,63 +57,66 @@ def test_within_a_machine_its_own_order_holds(lists):
     def row(number, i, at):
         return make_row(i, f"{number}-{i}", Finished(0, float(at)))
 
-    rows = [[row(number, *one) for one in enumerate(ended)] for number, ended in enumerate(lists)]
-    merged_rows = merged(rows, Sort())
-    assert len(merged_rows) == sum(map(len, rows))
-    for one in rows:
-        assert [row for row in merged_rows if row in one] == one
+    machines = [[row(number, i, at) for i, at in enumerate(ended)] for number, ended in enumerate(lists)]
+    merged_rows = merged(machines, Sort())
+    assert len(merged_rows) == sum(map(len, machines))
+    for rows in machines:
+        assert [row for row in merged_rows if row in rows] == rows
 
 
-def test_each_sort_has_an_order():
-    for word in ("needs_you", "newest", "name", "-name", "-age", "loss", "-drop", "train.seed"):
-        assert sorted(mixed_rows(), key=lambda row: order(row, read_sort(word)))
+class Answering(FakeSupervisor):
+    """Answers requests of some kinds by a function too."""
+
+    def __init__(self, row, **answers):
+        super().__init__([row])
+        self.answers = answers
+
+    async def ask(self, ask):
+        if self.is_gone or type(ask).__name__ not in self.answers:
+            return await super().ask(ask)
+        self.asked.append(ask)
+        return self.answers[type(ask).__name__](ask)
 
 
 async def test_sweeps_are_named_with_their_machine_and_one_is_asked_of_it_alone():
-    class Sweeping(FakeSupervisor):
-        async def ask(self, ask):
-            if self.is_gone or not isinstance(ask, Sweeps):
-                return await super().ask(ask)
-            self.asked.append(ask)
-            swept = [runs.SweptRun(self.rows[0], {"train.seed": "1"})] if ask.sweep else []
-            return runs.SweepsAnswer([runs.SweepBrief("tone", 1, 1, 0)], swept, [])
-
     row = make_row(1, "tone-s1", Finished(0, NOW))
-    lab, box = Sweeping([row]), Sweeping([row])
+
+    def sweeps(ask):
+        swept = [runs.SweptRun(row, {"train.seed": "1"})] if ask.sweep else []
+        return runs.SweepsAnswer([runs.SweepBrief("tone", 1, 1, 0)], swept, [])
+
+    lab, box = (Answering(row, Sweeps=sweeps) for _ in range(2))
     fleet = Fleet({"lab": lab, "box": box})
-    every = await fleet.ask(Sweeps())
-    assert [brief.name for brief in every.sweeps] == ["lab:tone", "box:tone"]
+    assert [brief.name for brief in (await fleet.ask(Sweeps())).sweeps] == ["lab:tone", "box:tone"]
     lab.leave()
     assert [brief.name for brief in (await fleet.ask(Sweeps())).sweeps] == ["box:tone"]
     reply = await fleet.ask(Sweeps("box:tone"))
     assert box.asked[-1] == Sweeps("tone")
-    assert ([brief.row.name for brief in reply.runs], reply.sweeps[0].name) == (["box:tone-s1"], "box:tone")
+    assert ([swept.row.name for swept in reply.runs], reply.sweeps[0].name) == (["box:tone-s1"], "box:tone")
 
 
 async def test_comparisons_are_named_with_their_machine_and_so_are_their_runs():
-    class Comparing(FakeSupervisor):
-        async def ask(self, ask):
-            if isinstance(ask, approaches.SubmitApproaches):
-                return approaches.SubmitApproachesAnswer(ask.name, [], {})
-            if self.is_gone or not isinstance(ask, approaches.Approaches):
-                return await super().ask(ask)
-            self.asked.append(ask)
-            brief = approaches.ComparisonBrief("kb", self.rows[0].created, "token_f1", 1, 1, 1, 0)
-            run = approaches.RunBrief(1, "kb-prompt", "finished", 1)
-            row = approaches.ApproachRow(name="prompt", about="", trains=False, state="measured", runs=[run])
-            return approaches.ApproachesAnswer([brief], ask.comparison, rows=[row] if ask.comparison else [])
+    def machine(created):
+        brief = approaches.ComparisonBrief("kb", created, "token_f1", 1, 1, 1, 0)
+        run = approaches.RunBrief(1, "kb-prompt", "finished", 1)
+        row = approaches.ApproachRow(name="prompt", about="", trains=False, state="measured", runs=[run])
+        return Answering(
+            make_row(1, "kb", Finished(0, NOW)),
+            SubmitApproaches=lambda ask: approaches.SubmitApproachesAnswer(ask.name, [], {}),
+            Approaches=lambda ask: approaches.ApproachesAnswer([brief], ask.comparison, rows=[row]),
+        )  # fmt: skip
 
-    lab, box = (Comparing([make_row(1, "kb", Finished(0, NOW), created=at)]) for at in (NOW - 9, NOW))
+    lab, box = machine(NOW - 9), machine(NOW)
     fleet = Fleet({"lab": lab, "box": box})
     every = await fleet.ask(approaches.Approaches())
-    assert [one.name for one in every.comparisons] == ["box:kb", "lab:kb"], "the newest first"
+    assert [brief.name for brief in every.comparisons] == ["box:kb", "lab:kb"], "the newest first"
     reply = await fleet.ask(approaches.Approaches("lab:kb"))
     assert lab.asked[-1] == approaches.Approaches("kb")
     assert (reply.name, reply.rows[0].runs[0].name) == ("lab:kb", "lab:kb-prompt")
     queued = await fleet.ask(approaches.SubmitApproaches("box:kb", "", "token_f1", [], {}, ""))
     assert queued.comparison == "box:kb"
     box.leave()
-    assert [one.name for one in (await fleet.ask(approaches.Approaches())).comparisons] == ["lab:kb"]
+    assert [brief.name for brief in (await fleet.ask(approaches.Approaches())).comparisons] == ["lab:kb"]
 
 
 def fleet_of(*sizes: int) -> tuple[Fleet, list[FakeSupervisor]]:
@@ -206,13 +211,13 @@ async def test_rows_of_a_machine_that_is_away_stay_as_they_were():
 class Stored:
     """A machine's real store, which answers with pages of its list."""
 
-    def __init__(self, folder: Path, made: list[tuple[str, int, float]]) -> None:
+    def __init__(self, folder: Path, runs: list[tuple[str, int, float]]) -> None:
         folder.mkdir()
         self.is_gone = False
         (folder / "finetop.duckdb").write_bytes(empty_database())
         self._connection = open_store(folder / "finetop.duckdb")
         with transaction(self._connection):
-            for number, (method, seed, loss) in enumerate(made, start=1):
+            for number, (method, seed, loss) in enumerate(runs, start=1):
                 name = f"{method}-{number:03d}"
                 add_run(self._connection, name, method={"name": method}, train={"seed": seed})
                 state = json_text(Finished(NOW - 9, NOW - number))
@@ -234,14 +239,10 @@ class Stored:
 
 
 async def whole_of(fleet, line):
-    rows, groups, offset = [], {}, 0
-    while True:
-        page = await fleet.ask(Runs(line, offset=offset, limit=100))
-        rows += page.rows
-        groups |= {group.word: group for group in page.groups}
-        offset += 100
-        if offset >= page.matching:
-            return rows, groups
+    """Return the rows and the groups of a list of two pages."""
+    pages = [await fleet.ask(Runs(line, offset=offset, limit=100)) for offset in (0, 100)]
+    rows = [row for page in pages for row in page.rows]
+    return rows, {group.word: group for page in pages for group in page.groups}
 
 
 async def test_two_machines_are_sorted_by_a_number_and_parted_by_a_setting_as_one(tmp_path):

@@ -51,17 +51,17 @@ def fleet(lost: bool = False) -> tuple[Fleet, dict[str, Machine]]:
 
 async def test_one_table_worst_first_with_the_tasks_of_all() -> None:
     reply = await fleet()[0].ask(Triage())
-    assert [one.name for one in reply.rows] == ["box:worse", "lab:bad", "box:mended", "lab:good"]
+    assert [row.name for row in reply.rows] == ["box:worse", "lab:bad", "box:mended", "lab:good"]
     assert reply.tasks == ["arc", "arith"]
-    assert [len(one.cells) for one in reply.rows] == [2, 2, 2, 2]
+    assert [len(row.cells) for row in reply.rows] == [2, 2, 2, 2]
     assert reply.rows[1].cells == [None, TriageCell(40.0, "lost")]
     assert reply.rows[2].standings[""].fixed_by == "box:good"
     assert (reply.new, reply.total, reply.unchecked) == (2, 4, ["lab:x", "box:x"])
-    assert len({one.id for one in reply.rows}) == 4
+    assert len({row.id for row in reply.rows}) == 4
     page = await fleet()[0].ask(Triage(offset=1, limit=2))
-    assert [one.name for one in page.rows] == ["lab:bad", "box:mended"]
+    assert [row.name for row in page.rows] == ["lab:bad", "box:mended"]
     reply = await fleet(lost=True)[0].ask(Triage())  # a machine out of reach is left out
-    assert [one.name for one in reply.rows] == ["lab:bad", "lab:good"]
+    assert [row.name for row in reply.rows] == ["lab:bad", "lab:good"]
 
 
 async def test_a_fix_is_named_as_its_own_machine_knows_it() -> None:

@@ -81,23 +81,12 @@ def test_a_folder_of_rows_that_is_there_alone_will_do_and_of_a_pattern_its_folde
 def test_the_files_that_a_command_names_must_be_there_and_of_the_same_size(tmp_path):
     for name in ("train.py", "conf.yaml", "empty.py", "prog"):
         (tmp_path / name).write_text("" if name == "empty.py" else "x = 1\n")
-    words = [
-        "python",
-        "-u",
-        "train.py",
-        "--config=conf.yaml",
-        "empty.py",
-        "nowhere.py",
-        "--output_dir",
-        "out",
-    ]
-    text = f"recipe: 1\nname: x\ncommand: {{run: {words}, resume_command: [./prog, train.py]}}\n"
+    run = "[python, -u, train.py, --config=conf.yaml, empty.py, nowhere.py, --output_dir, out]"
+    text = f"recipe: 1\nname: x\ncommand: {{run: {run}, resume_command: [./prog, train.py]}}\n"
     loaded = resolve_text(text, (), tmp_path)
     there = {path: look_at(path) for path in own_paths(loaded)}
-    assert sorted(there) == [
-        str(tmp_path),
-        *(str(tmp_path / name) for name in ("conf.yaml", "empty.py", "prog", "train.py")),
-    ]
+    names = ("", "/conf.yaml", "/empty.py", "/prog", "/train.py")
+    assert sorted(there) == [f"{tmp_path}{name}" for name in names]
     require_there(loaded, list(there.values()), "lab")
     copy = f"Copy it there: scp {tmp_path}/train.py lab:{tmp_path}/train.py"
     for key, path, facts, says in (

@@ -98,12 +98,12 @@ def test_a_host_that_is_away_is_tried_again_but_not_one_that_denies(hosts, lab, 
     link.open()
     hosts.behave("ana@lab", "refused")
     hosts.drop("ana@lab")
-    wait_until(lambda: not link.is_up and "Connection refused" in link.words(), "it says why")
+    wait_until(lambda: not link.is_up and "Connection refused" in link.why_down(), "it says why")
     hosts.behave("ana@lab", "ok")
     link.try_now()
     link.wait()
     assert link.is_up
-    assert link.words() == ""
+    assert link.why_down() == ""
 
     monkeypatch.setattr(tunnel, "PAUSES_S", (0.0, 0.05))
     before = link.tries
@@ -124,35 +124,33 @@ def test_a_host_that_is_away_is_tried_again_but_not_one_that_denies(hosts, lab, 
     wait_until(lambda: tunnel.REFUSED_PAUSE_S in pauses, "it rests: each try would count against us")
 
 
-@pytest.mark.parametrize(
-    ("mode", "says"),
-    [
+def test_why_it_can_not_be_reached_is_said(hosts, lab):
+    for mode, says in (
         ("refused", "lab is out of reach: ssh: connect to host ana@lab port 22: Connection refused."),
         ("denied", "Permission denied"),
         ("resolve", "Is it spelt as in ~/.ssh/config or hosts.yaml?"),
         ("blocked", "ssh does not forward lab's socket"),
-    ],
-)
-def test_why_it_can_not_be_reached_is_said(hosts, lab, link, mode, says):
-    hosts.behave("ana@lab", mode)
-    with pytest.raises(EnvironmentTrouble) as caught:
-        link.open()
-    assert says in str(caught.value)
-    assert "\n" not in str(caught.value)
-    wait_until(lambda: not hosts.living(), "ssh is gone")
-
-
-def test_a_finetop_that_does_not_answer_there_is_told_of(hosts, lab):
+    ):
+        hosts.behave("ana@lab", mode)
+        assert says in why_not_open()
+        wait_until(lambda: not hosts.living(), "ssh is gone")
+    hosts.behave("ana@lab", "ok")
     for command, says in (
         ("no-such-program-here", "lab: its shell does not find finetop. Install it there"),
         ("sh -c 'echo finetop: argument what: invalid choice >&2; exit 2' --", "too old for this one"),
         ("sh -c 'echo finetop: the disk is gone. >&2; exit 4' --", "lab: the disk is gone"),
     ):
-        link = Tunnel(Place("lab", "ana@lab", command))
-        with pytest.raises(EnvironmentTrouble) as caught:
-            link.open()
-        link.close()
-        assert says in str(caught.value)
+        assert says in why_not_open(command)
+
+
+def why_not_open(*command):
+    """Return the one line that says why a link can't be opened."""
+    link = Tunnel(Place("lab", "ana@lab", *command))
+    with pytest.raises(EnvironmentTrouble) as caught:
+        link.open()
+    link.close()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
 
 
 def test_another_protocol_is_refused_in_words(hosts, lab, link, monkeypatch):

@@ -3,17 +3,16 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 import time
 from importlib import metadata
+from pathlib import Path
 
 import pytest
+from typed import loaded_by
 from waiting import wait_until
 
 from finetop.core.commands import doctor
 from finetop.core.commands.doctor_checks import folders, machine, processes, slurm
-from finetop.core.commands.main import main
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.protocol.messages.queue import Kill
 from finetop.core.runtime import files as runtime_files
@@ -24,6 +23,11 @@ from finetop.core.supervisor.launchers import slurm_commands
 
 def by_subject(findings):
     return {finding.about: finding for finding in findings}
+
+
+def write_program(file, text=""):
+    file.write_text(f"#!/bin/sh\n{text}\n")
+    file.chmod(0o755)
 
 
 @pytest.fixture
@@ -47,14 +51,13 @@ def test_of_a_healthy_home_nothing_is_wrong_and_every_line_has_its_subject(rig):
     assert (open_socket.level, "finetop supervisor stop" in open_socket.fix) == ("trouble", True)
 
 
-def test_trouble_has_its_fix_and_the_exit_code(home, capsys):
+def test_trouble_has_its_fix_and_the_exit_code(home, command):
     (home.root / "settings.yaml").write_text("settings: 1\nkeep: {lasst: 1}\n")
-    assert main(["--home", str(home.root), "doctor"]) == 4
-    shown = capsys.readouterr().out
-    assert "✗ settings" in shown
-    assert "-> Did you mean last?" in shown
-    assert main(["--home", str(home.root), "doctor", "--json"]) == 4
-    findings = json.loads(capsys.readouterr().out)["findings"]
+    code, out, _ = command("--home", str(home.root), "doctor")
+    assert (code, "✗ settings" in out, "-> Did you mean last?" in out) == (4, True, True)
+    code, out, _ = command("--home", str(home.root), "doctor", "--json")
+    findings = json.loads(out)["findings"]
+    assert code == 4
     assert [f["fix"] for f in findings if f["level"] == "trouble"] == ["Did you mean last?"]
 
 
@@ -68,9 +71,10 @@ overlay /mnt/layers fuse.fuse-overlayfs rw 0 0
 """
 
 
-@pytest.mark.parametrize(
-    ("folder", "kind", "refused"),
-    [
+def test_the_file_system_is_that_of_the_longest_mount_above(tmp_path):
+    mounts = tmp_path / "mounts"
+    mounts.write_text(MOUNTS)
+    for folder, kind, is_refused in (
         ("/var/finetop", "ext4", False),
         ("/home/ana/.finetop", "nfs4", True),
         ("/home/ana/local disk/.finetop", "ext4", False),
@@ -78,15 +82,9 @@ overlay /mnt/layers fuse.fuse-overlayfs rw 0 0
         ("/mnt/nas/x", "cifs", True),
         ("/mnt/box/x", "fuse.sshfs", True),
         ("/mnt/layers/x", "fuse.fuse-overlayfs", False),
-    ],
-)
-def test_the_file_system_is_that_of_the_longest_mount_above(tmp_path, folder, kind, refused):
-    from pathlib import Path
-
-    mounts = tmp_path / "mounts"
-    mounts.write_text(MOUNTS)
-    assert runtime_files.file_system_of(Path(folder), mounts) == kind
-    assert bool(runtime_files.why_not_for_database(kind)) == refused
+    ):
+        assert runtime_files.file_system_of(Path(folder), mounts) == kind
+        assert bool(runtime_files.why_not_for_database(kind)) == is_refused
 
 
 def test_a_database_on_nfs_is_refused_when_the_supervisor_starts_and_doctor_says_so(
@@ -126,8 +124,7 @@ def test_a_full_disk_and_folders_that_are_no_runs(home, tmp_path, monkeypatch):
 
 
 def test_a_supervisor_that_hangs_is_told_from_none(cold_rig, monkeypatch):
-    cold_rig.start()
-    cold_rig.wait_ready()
+    cold_rig.up()
     cold_rig.home.socket.unlink()
     monkeypatch.setattr("finetop.core.client.connection.ANSWER_TIMEOUT_S", 1.0)
     finding = by_subject(processes.supervisor(cold_rig.home))["supervisor"]
@@ -209,37 +206,31 @@ def test_the_extra_is_named_if_it_is_missing_or_incomplete_and_no_metadata_are_n
     assert machine.requirements() == {}
 
 
-@pytest.mark.parametrize(
-    ("files", "kills"),
-    [
+def test_whether_systemd_kills_at_logout_is_read_as_logind_does(tmp_path):
+    conf, drop_in = "etc/systemd/logind.conf", "etc/systemd/logind.conf.d/10.conf"
+    for number, (files, kills) in enumerate((
         ({}, False),
-        ({"etc/systemd/logind.conf": "#KillUserProcesses=yes\n"}, False),
-        ({"etc/systemd/logind.conf": "[Login]\nKillUserProcesses=yes\n"}, True),
-        ({"etc/systemd/logind.conf": "KillUserProcesses=yes\n",
-          "etc/systemd/logind.conf.d/10.conf": "KillUserProcesses=no\n"}, False),
-        ({"etc/systemd/logind.conf.d/10.conf": "KillUserProcesses = true\n"}, True),
-    ],
-)  # fmt: skip
-def test_whether_systemd_kills_at_logout_is_read_as_logind_does(tmp_path, files, kills):
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    assert machine.kills_at_logout(tmp_path) == kills
+        ({conf: "#KillUserProcesses=yes\n"}, False),
+        ({conf: "[Login]\nKillUserProcesses=yes\n"}, True),
+        ({conf: "KillUserProcesses=yes\n", drop_in: "KillUserProcesses=no\n"}, False),
+        ({drop_in: "KillUserProcesses = true\n"}, True),
+    )):  # fmt: skip
+        root = tmp_path / str(number)
+        for name, text in files.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text)
+        assert machine.kills_at_logout(root) == kills, files
 
 
-@pytest.mark.parametrize(("says", "level"), [("yes", "ok"), ("no", "trouble")])
-def test_lingering_is_what_saves_jobs_there(tmp_path, monkeypatch, says, level):
-    (tmp_path / "run/systemd/system").mkdir(parents=True)
-    (tmp_path / "etc/systemd").mkdir(parents=True)
+def test_lingering_is_what_saves_jobs_there(tmp_path, monkeypatch):
+    for folder in ("run/systemd/system", "etc/systemd", "bin"):
+        (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "etc/systemd/logind.conf").write_text("KillUserProcesses=yes\n")
-    tool = tmp_path / "bin" / "loginctl"
-    tool.parent.mkdir()
-    tool.write_text(f"#!/bin/sh\necho {says}\n")
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
-    finding = machine.lingering(tmp_path)
-    assert finding.level == level
-    assert finding.fix == ("" if level == "ok" else "loginctl enable-linger")
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    for lingers, level, fix in (("yes", "ok", ""), ("no", "trouble", "loginctl enable-linger")):
+        write_program(tmp_path / "bin" / "loginctl", f"echo {lingers}")
+        finding = machine.lingering(tmp_path)
+        assert (finding.level, finding.fix) == (level, fix)
 
 
 def test_a_clock_that_was_set_back_is_told_of(home):
@@ -250,14 +241,8 @@ def test_a_clock_that_was_set_back_is_told_of(home):
     assert (finding.level, "2.0 hours" in finding.text) == ("warning", True)
 
 
-def test_doctor_loads_neither_torch_nor_duckdb(home):
-    program = (
-        "import sys; from finetop.core.commands.main import main;"
-        f"main(['--home', {str(home.root)!r}, 'doctor']);"
-        "print(sorted({'torch', 'duckdb', 'transformers'} & set(sys.modules)))"
-    )
-    completed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert completed.stdout.splitlines()[-1] == "[]"
+def test_doctor_loads_nothing_heavy(home):
+    assert loaded_by("--home", str(home.root), "doctor")[1] == []
 
 
 CLUSTER = [
@@ -269,18 +254,17 @@ CLUSTER = [
 @pytest.fixture
 def in_slurm(home, tmp_path, monkeypatch):
     """Set up a cluster whose commands exist and answer; returns a function that sets its settings section."""
+    (tmp_path / "bin").mkdir()
     for name in slurm.COMMANDS:
-        (tmp_path / "bin" / name).parent.mkdir(exist_ok=True)
-        (tmp_path / "bin" / name).write_text("#!/bin/sh\n")
-        (tmp_path / "bin" / name).chmod(0o755)
+        write_program(tmp_path / "bin" / name)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setattr(slurm_commands, "nodes", lambda: CLUSTER)
 
-    def look(section="{}"):
+    def findings(section="{}"):
         (home.root / "settings.yaml").write_text(f"settings: 1\nslurm: {section}\n")
         return list(slurm.slurm_findings(home))
 
-    return look
+    return findings
 
 
 def test_a_cluster_is_looked_at_where_settings_name_one(in_slurm, home, monkeypatch, tmp_path):

@@ -48,8 +48,8 @@ def finetop(station, finetop_of, tmp_path, monkeypatch):
 def queue(finetop, request):
     """Queue a command under the test's name, or another; return the run's name. It must be accepted."""
 
-    def queue_it(*words, options=(), name=request.node.name):
-        code, out, err = finetop("run", "--name", name, *options, "--json", "--", *words)
+    def queue_it(*program, options=(), name=request.node.name):
+        code, out, err = finetop("run", "--name", name, *options, "--json", "--", *program)
         assert code == 0, err
         return json.loads(out)["run"]
 

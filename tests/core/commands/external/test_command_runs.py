@@ -60,21 +60,13 @@ def test_without_a_model_the_run_has_finished_and_says_why_there_is_no_check(fin
 
 # What a program does before it fails: the kind of the failure, its cause, and how often it is tried.
 FAILURES = {
-    "code": (
-        "print('no such column'); print('  0%|  | 0/6 [00:07<?]'); raise SystemExit(3)",
-        "code",
-        "the command exited with code 3",
-        1,
-    ),
+    "code": ("print('no such column'); print('  0%|  | 0/6 [00:07<?]'); raise SystemExit(3)",
+             "code", "the command exited with code 3", 1),
     "signal": ("import os; os.kill(os.getpid(), 9)", "killed", "the command was killed by signal 9", 2),
-    "launcher": (
-        "import subprocess, sys; run = subprocess.run([sys.executable, '-c', 'import nosuch'], check=True)",
-        "code",
-        "the command exited with code 1",
-        1,
-    ),
+    "launcher": ("import subprocess, sys; run = subprocess.run([sys.executable, '-c', 'import nosuch'], check=True)",
+                 "code", "the command exited with code 1", 1),
     "disk": ("raise OSError(28, 'No space left on device')", "disk_full", "disk full", 2),
-}
+}  # fmt: skip
 
 
 def test_failures_have_their_kind_their_reason_and_their_retries(queue, station, detail):

@@ -4,13 +4,14 @@ import json
 import shutil
 import subprocess
 import sys
+from functools import partial
 
 import command_runs
 import pytest
 from command_runs import python, stored
+from typed import refuses
 from waiting import wait_until
 
-from finetop.core.commands.main import main
 from finetop.core.protocol.messages.runs import GetRun
 
 PYTHON = sys.executable
@@ -46,17 +47,11 @@ def lab(hosts):
 
 
 @pytest.fixture
-def finetop(lab, capfd, tmp_path, monkeypatch, adapter):
+def finetop(lab, command, tmp_path, monkeypatch, adapter):
     """Run one command on that machine, in the test's folder, where train.py and an adapter lie."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "train.py").write_text(TRAIN)
-
-    def run(*arguments):
-        code = main(["--on", "commands", *arguments])
-        captured = capfd.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+    return partial(command, "--on", "commands")
 
 
 def require_checked(lab, name, verb):
@@ -82,10 +77,8 @@ def test_a_recipe_and_another_trainers_file_run_there_too_in_the_folder_that_is_
     (there / "bin").mkdir(parents=True)
     (tmp_path / "adapter").rename(there / "adapter")
     (tmp_path / "train.py").rename(there / "train.py")
-    command = json.dumps(
-        {"run": [PYTHON, "train.py", "{lr}"], "workdir": "there", "values": {"lr": 2}, "output": "out"}
-    )
-    (tmp_path / "c.yaml").write_text(f"recipe: 1\nname: by-recipe\ncommand: {command}\n")
+    run = {"run": [PYTHON, "train.py", "{lr}"], "workdir": "there", "values": {"lr": 2}, "output": "out"}
+    (tmp_path / "c.yaml").write_text(f"recipe: 1\nname: by-recipe\ncommand: {json.dumps(run)}\n")
     code, _, err = finetop("run", "c.yaml")
     assert (code, err) == (0, "")
     require_checked(lab, "by-recipe", "command")
@@ -107,37 +100,30 @@ def test_a_recipe_and_another_trainers_file_run_there_too_in_the_folder_that_is_
     assert json.dumps(["sft", "--config", str(conf)]) in log.read_text()
 
 
-@pytest.mark.parametrize(
-    ("words", "error"),
-    [
-        (("run", "--", "nosuchprogram", "x"), "there is no program nosuchprogram. Give its path there"),
-        (("run", "--set", "command.workdir=nowhere", "--", PYTHON), "commands has no"),
-        (("run", "--base", "nowhere/model/x", "--", PYTHON), "model.id: no folder 'nowhere/model/x'"),
-        (("watch", "nowhere"), "there is no folder"),
-        (("watch", "999999999"), "there is no process 999999999"),
-    ],
-)
-def test_what_can_not_run_there_is_refused_in_one_line(finetop, words, error):
-    code, out, err = finetop(*words)
-    assert (code, out, err.count("\n")) == (2, "", 1)
-    assert error in err
+def test_what_can_not_run_there_is_refused_in_one_line(finetop):
+    cases = {
+        "run -- nosuchprogram x": "there is no program nosuchprogram. Give its path there",
+        f"run --set command.workdir=nowhere -- {PYTHON}": "commands has no",
+        f"run --base nowhere/model/x -- {PYTHON}": "model.id: no folder 'nowhere/model/x'",
+        "watch nowhere": "there is no folder",
+        "watch 999999999": "there is no process 999999999",
+    }
+    refuses(finetop, cases)
 
 
 @pytest.mark.parametrize("by", ["folder", "pid"])
 def test_a_program_of_that_machine_is_watched_to_its_end_and_by_one_run(finetop, lab, tmp_path, by):
     with (tmp_path / "own.log").open("wb") as log:
-        words = [*python(WATCHED), "--output_dir", "made"]
-        program = subprocess.Popen(words, cwd=tmp_path, stdout=log, stderr=log)
+        command_line = [*python(WATCHED), "--output_dir", "made"]
+        program = subprocess.Popen(command_line, cwd=tmp_path, stdout=log, stderr=log)
     try:
         wait_until((tmp_path / "made" / "metrics.jsonl").exists)
         target = "made" if by == "folder" else str(program.pid)
         code, out, err = finetop("watch", target, "--name", f"by-{by}")
         assert (code, err) == (0, "")
         assert f"by-{by} is watched until process {program.pid} ends" in out
-        code, out, err = finetop("watch", "made")
-        assert (code, out, err) == (
-            1, "", f"finetop: it is watched already, as by-{by}. Follow it: finetop tail by-{by}.\n"
-        )  # fmt: skip
+        already = f"finetop: it is watched already, as by-{by}. Follow it: finetop tail by-{by}.\n"
+        assert finetop("watch", "made") == (1, "", already)
         (tmp_path / "go").touch()
         assert program.wait() == 0
     finally:

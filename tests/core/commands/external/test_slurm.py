@@ -44,8 +44,8 @@ def test_a_command_is_a_job_of_slurm_and_its_output_is_checked_there(rig, cluste
 
 def test_a_stop_reaches_a_command_there_with_time_to_end(rig, tmp_path):
     ends = "import signal; signal.signal(15, lambda *_: open('end', 'w'))\n    last,"
-    words = python(LOOP.replace("last,", ends), 10_000, 0.05)
-    name = submit(rig, tmp_path / "work", words, "stops", "budget.gpus=0")
+    program = python(LOOP.replace("last,", ends), 10_000, 0.05)
+    name = submit(rig, tmp_path / "work", program, "stops", "budget.gpus=0")
     rig.wait_step(name, 2)
     rig.ask(Stop(name))
     row = rig.wait_state(name, *ENDS, limit_s=TORCH_LIMIT_S)
@@ -55,8 +55,8 @@ def test_a_stop_reaches_a_command_there_with_time_to_end(rig, tmp_path):
 
 
 def test_a_command_on_two_nodes_starts_on_the_first_and_reaches_the_other_by_srun(rig, tmp_path):
-    words = ["srun", "--ntasks=2", "--ntasks-per-node=1", "printenv", "SLURMD_NODENAME"]
-    name = submit(rig, tmp_path / "work", words, "two", "budget={nodes: 2, gpus: 0}")
+    program = ["srun", "--ntasks=2", "--ntasks-per-node=1", "printenv", "SLURMD_NODENAME"]
+    name = submit(rig, tmp_path / "work", program, "two", "budget={nodes: 2, gpus: 0}")
     row = rig.wait_state(name, *ENDS, limit_s=TORCH_LIMIT_S)
     assert word(row.state) == "finished", rig.about(name)
     log = (rig.job_folder(name) / "log.txt").read_text()

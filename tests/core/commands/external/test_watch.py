@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from typed import refuses
 from waiting import wait_until
 
 from finetop.core.protocol.messages.runs import GetRun
@@ -117,19 +118,14 @@ def test_a_killed_watch_goes_on_by_itself_and_loses_and_doubles_nothing(
     finetop("stop", "killed")
 
 
-@pytest.mark.parametrize(
-    ("target", "error"),
-    [
-        ("nowhere", "there is no folder"),
-        ("999999999", "there is no process 999999999"),
-        ("own.txt", "and it is no process id"),
-    ],
-)
-def test_what_can_not_be_watched_is_refused_in_one_line(finetop, tmp_path, target, error):
+def test_what_can_not_be_watched_is_refused_in_one_line(finetop, tmp_path):
     (tmp_path / "own.txt").touch()
-    code, out, err = finetop("watch", target)
-    assert (code, out, err.count("\n")) == (2, "", 1)
-    assert error in err
+    cases = {
+        "nowhere": "there is no folder",
+        "999999999": "there is no process 999999999",
+        "own.txt": "and it is no process id",
+    }
+    refuses(finetop, cases, "watch")
 
 
 def test_a_folder_without_a_program_is_watched_too(finetop, station, tmp_path, losses):

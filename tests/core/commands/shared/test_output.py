@@ -3,7 +3,8 @@
 import io
 import sys
 
-from finetop.core.commands.main import main
+from typed import refuses
+
 from finetop.core.commands.shared.output import print_table
 from finetop.core.text import SafeWriter
 
@@ -35,25 +36,17 @@ def test_a_table_fits_the_terminal_names_are_cut_in_their_middle_and_verdicts_ha
     assert "\x1b" not in plain
     assert max(map(len, plain.splitlines())) <= 40
     assert "…" in plain and "long-s1" in plain and "1,200" in plain
+    piped = printed(monkeypatch, io.StringIO())  # all of it, without colours
+    assert "\x1b" not in piped and ROWS[0][0] in piped
 
 
-def test_a_pipe_gets_all_of_it_without_colours(monkeypatch):
-    text = printed(monkeypatch, io.StringIO())
-    assert "\x1b" not in text and ROWS[0][0] in text
-
-
-def test_help_is_in_groups_and_a_word_that_is_no_command_finds_its_own(capsys):
-    assert main(["--help"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+def test_help_is_in_groups_and_a_word_that_is_like_no_command_is_sent_there(command):
+    code, out, _ = command("--help")
+    lines = out.splitlines()
+    assert code == 0
     assert lines.index("run") < lines.index("watch") < lines.index("check") < lines.index("maintenance")
     assert max(map(len, lines[6:-2])) <= 80
-    for word, expected in (
-        ("chek", "Did you mean check?"),
-        ("logs", "Did you mean tail?"),
-        ("foo", "finetop --help"),
-    ):
-        assert main([word]) == 2
-        assert expected in capsys.readouterr().err
+    refuses(command, {"foo": "finetop --help"})
 
 
 def test_in_a_pipe_a_column_of_words_can_be_capped(capsys):

@@ -228,17 +228,20 @@ def test_a_refused_resume_leaves_a_finished_run_finished_and_says_why(life):
     refusal = Failed(3.0, "nothing is left to do.", "Raise it.", 2.5, 2, kind="bad_input")
     assert life.end(refusal, trains=False) == state
     row = life.row
-    assert (row.said, row.needs_you) == ("resuming was refused: nothing is left to do. Raise it.", True)
+    assert (row.not_resumed, row.needs_you) == (
+        "resuming was refused: nothing is left to do. Raise it.",
+        True,
+    )
     assert runs.recipe(life.connection, life.run_id) == before
     assert life.jobs[-1].state == refusal
     life.resume(recipe=longer(life))
-    assert life.row.said == ""
+    assert life.row.not_resumed == ""
     life.stop()
-    assert (life.row.state, life.row.said, life.row.needs_you) == (state, "", False)
+    assert (life.row.state, life.row.not_resumed, life.row.needs_you) == (state, "", False)
     assert runs.recipe(life.connection, life.run_id) == before
     life.resume(recipe=longer(life))
     assert life.end(BAD_DATA) == BAD_DATA, "it trained: the run has failed"
-    assert life.row.said == ""
+    assert life.row.not_resumed == ""
 
 
 def test_a_resume_that_can_not_load_is_tried_again_and_then_leaves_the_run_as_it_was(life):
@@ -247,7 +250,7 @@ def test_a_resume_that_can_not_load_is_tried_again_and_then_leaves_the_run_as_it
     for tries in ("2nd of 3 tries", "3rd of 3 tries"):
         assert life.end(ENVIRONMENT, trains=False).tries == tries
     assert life.end(ENVIRONMENT, trains=False) == state
-    assert life.row.said.startswith("resuming failed: the hub does not answer")
+    assert life.row.not_resumed.startswith("resuming failed: the hub does not answer")
 
 
 @pytest.mark.parametrize("asked", ["pause", "rest"])

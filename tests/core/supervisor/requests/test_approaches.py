@@ -86,8 +86,8 @@ def test_a_comparison_is_queued_measured_shown_used_again_and_made_anew_from_the
     )
     assert (lora.news.how, lora.news.seconds > 0.1) == ("train", True)
     assert lora.news.after.mean == pytest.approx(0.55)
-    assert prompt.news.after is None and prompt.news.said
-    assert rows["few-shot"].state == "left out" and rows["few-shot"].said == "no rows"
+    assert prompt.news.after is None and prompt.news.why_not
+    assert rows["few-shot"].state == "left out" and rows["few-shot"].message == "no rows"
     said = {one.topic: one.text for one in found.advice}
     assert "lora can't be distinguished from it" in said["on this target"]
     assert said["changing knowledge"].startswith("Either way: new facts are answered better by")
@@ -131,7 +131,7 @@ def says_why_one_failed_and_tries_it_again(rig):
     rig.ask(ask_for(broken, lambda name: "", name="broken", subject="b"))
     rig.wait_state("kb-prompt", "failed")
     (row,) = wait_measured(rig, "broken").rows
-    assert row.state == "failed" and "no such document" in row.said
+    assert row.state == "failed" and "no such document" in row.message
     assert rig.ask(Retry("kb-prompt")).what == "approach"
     with pytest.raises(FinetopError, match="there is no comparison 'kc'"):
         rig.ask(Approaches("kc"))

@@ -86,7 +86,7 @@ async def test_a_failed_approach_leads_to_the_run_that_failed_and_to_trying_it_a
         names = [row.name for row in meanwhile().rows]
         await pressed(pilot, "g", *["j"] * names.index("full"))
         assert "why it failed; T there retries it" in text_of(app)
-        failed = next(run.name for run in meanwhile().rows[names.index("full")].runs if run.said)
+        failed = next(run.name for run in meanwhile().rows[names.index("full")].runs if run.message)
         await pressed(pilot, "enter")
         assert isinstance(app.screen, RunScreen) and app.screen.run == failed
 
@@ -110,7 +110,7 @@ async def test_hostile_words_draw_nothing_of_their_own(size: tuple[int, int]) ->
             row,
             name=HOSTILE,
             about=HOSTILE,
-            said=HOSTILE,
+            message=HOSTILE,
             runs=[replace(run, name=HOSTILE) for run in row.runs],
         )
         for row in measured_rows()

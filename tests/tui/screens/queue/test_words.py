@@ -48,7 +48,7 @@ def test_a_run_that_waits_says_for_what(state, mark, short, sentence):
 
 
 def test_a_run_that_was_not_resumed_or_whose_target_failed_says_what_to_do():
-    run = row(Finished(1.0, 2.0), said="going on was refused: nothing is left to do.", needs_you=True)
+    run = row(Finished(1.0, 2.0), not_resumed="going on was refused: nothing is left to do.", needs_you=True)
     assert (mark_of(run), heading_of(run)) == (MARKS["alarm"], "needs you")
     assert said(forgot(run, NOW)) == "NOT RESUMED nothing is left to do."
     assert said(state_sentence(run, NOW)) == "! NOT RESUMED nothing is left to do."
