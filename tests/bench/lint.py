@@ -124,9 +124,7 @@ def show(message: LintMessage, seconds: float, peak: int, marks: int) -> None:
         f"{report.rows:,} rows, {size / 1e9:.2f} GB, {report.lengths.tokens:,} tokens ({report.lengths.how}),"
         f" {len(report.findings)} findings of {len(report.looked_for)} looked for, {marks} signs of progress"
     )
-    print(
-        f"wall {seconds:.1f} s, peak {peak / 2**20:.0f} MiB of all processes, load {os.getloadavg()[0]:.1f}"
-    )
+    print(f"wall {seconds:.1f} s, peak {peak / 2**20:.0f} MiB of all processes, {bench.load()}")
 
 
 def main() -> None:

@@ -106,7 +106,7 @@ def over_there(host: far.Far) -> str:
 
 def peer(tools: Any, host: far.Far) -> None:
     """Measure the same app on the remote machine, its pictures sent through ssh."""
-    there = f"{over_there(host)} {sys.executable} -m finetop.tui.main"
+    there = f"{over_there(host)} {' '.join(APP)}"
     watch = Watch(host)
     with tools.Tui(host.server.command(there), cols=SIZE[0], rows=SIZE[1]) as tui:
         tui.wait_text("far-one", timeout=120)
@@ -123,7 +123,7 @@ def peer(tools: Any, host: far.Far) -> None:
 
 def tails(host: far.Far, name: str) -> None:
     """Measure `finetop tail` from here, and its peer: the same on the remote machine, through ssh."""
-    there = f"{over_there(host)} {sys.executable} -m finetop.tui.main tail {name} --json"
+    there = f"{over_there(host)} {' '.join(APP)} tail {name} --json"
     for what, command, own in (
         ("finetop --on HOST tail --json", [*APP, *host.words, "tail", name, "--json"], host.environment),
         ("peer: `ssh HOST finetop tail --json`", host.server.command(there, opts=("-T",)), {}),
@@ -187,12 +187,10 @@ def main() -> int:
         link=({"type": int, "choices": range(len(LINKS))}, "one of the links alone"),
     )
     if reason := far.missing():
-        print(f"left out: {reason}")
-        return 0
+        bench.skip(reason)
     tools = far.load_rig()
     for words, kbit in LINKS if args.link is None else LINKS[args.link : args.link + 1]:
-        load = os.getloadavg()[0]
-        print(f"\n{words} ({SIZE[0]}x{SIZE[1]}, {QUEUED + 1} runs; load {load:.1f})", flush=True)
+        print(f"\n{words} ({SIZE[0]}x{SIZE[1]}, {QUEUED + 1} runs; {bench.load()})", flush=True)
         with (
             tempfile.TemporaryDirectory(prefix="far") as folder,
             far.far_host(Path(folder), rate_kbit=kbit) as host,

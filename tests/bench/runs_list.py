@@ -9,7 +9,6 @@ does. `--home` keeps the store for reuse.
 
 from __future__ import annotations
 
-import statistics
 import sys
 import tempfile
 import time
@@ -118,9 +117,8 @@ def table(title: str, timings: dict[str, tuple[list[float], list[float]]]) -> No
     print(f"\n{title:<24} {'p50':>8} {'p95':>8} {'cpu p50':>8} {'cpu min':>8}  ms")
     for name, (walls, cpus) in timings.items():
         p95 = sorted(walls)[min(len(walls) - 1, round(len(walls) * 0.95))]
-        print(
-            f"{name:<24} {statistics.median(walls):8.1f} {p95:8.1f} {statistics.median(cpus):8.1f} {min(cpus):8.1f}"
-        )
+        wall, cpu = bench.medians(zip(walls, cpus, strict=True))
+        print(f"{name:<24} {wall:8.1f} {p95:8.1f} {cpu:8.1f} {min(cpus):8.1f}")
 
 
 def main() -> int:
