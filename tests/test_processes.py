@@ -6,43 +6,20 @@ import sys
 
 import pytest
 
+TRAINING = {"torch", "transformers", "trl", "peft", "datasets"}
+COMMAND = {"torch", "duckdb", "transformers", "peft", "textual", "numpy"}
 FORBIDDEN = {
-    "finetop.tui.app": {"torch", "duckdb", "transformers", "trl", "peft", "datasets", "lm_eval", "pyarrow"},
-    "finetop.tui.main": {
-        "torch",
-        "duckdb",
-        "transformers",
-        "trl",
-        "peft",
-        "datasets",
-        "textual",
-        "pyarrow",
-        "numpy",
-    },
-    "finetop.core.supervisor.__main__": {
-        "torch",
-        "transformers",
-        "trl",
-        "peft",
-        "datasets",
-        "textual",
-        "pyarrow",
-    },
-    "finetop.core.runtime.keeper": {
-        "torch",
-        "duckdb",
-        "textual",
-        "msgspec",
-        "numpy",
-        "finetop.core.protocol.events",
-    },
+    "finetop.tui.app": {*TRAINING, "duckdb", "lm_eval", "pyarrow"},
+    "finetop.tui.main": {*TRAINING, "duckdb", "textual", "pyarrow", "numpy"},
+    "finetop.core.supervisor.__main__": {*TRAINING, "textual", "pyarrow"},
+    "finetop.core.runtime.keeper": {"torch", "duckdb", "textual", "msgspec", "numpy", "finetop.core.protocol.events"},
     "finetop.core.run_job": {"textual", "duckdb", "torch", "transformers"},
     "finetop.core.train.job": {"textual", "duckdb"},
     "finetop.core.check.job": {"textual", "duckdb"},
     "finetop.core.models.imports.job": {"textual", "duckdb", "torch", "transformers", "peft"},
-    "finetop.core.commands.import_": {"torch", "duckdb", "transformers", "peft", "textual", "numpy"},
-    "finetop.core.commands.check": {"torch", "duckdb", "transformers", "peft", "textual", "numpy"},
-}
+    "finetop.core.commands.import_": COMMAND,
+    "finetop.core.commands.check": COMMAND,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("module", FORBIDDEN)

@@ -18,7 +18,7 @@ from typing import Any
 
 import bench
 import msgspec
-from rig import Rig
+from rig import RECIPE, Rig
 
 from finetop.core.protocol.messages.runs import Runs, RunsAnswer
 from finetop.core.protocol.run_columns import word_of
@@ -27,7 +27,6 @@ from finetop.core.runtime.home import Home, prepare
 from finetop.core.store import recipe_settings, run_list
 from finetop.core.store.database import open_store
 
-RECIPE = "recipe: 1\nextends: lora\nname: fake\ncheck: {at_end: false}\ndata: {train: [{path: rows.jsonl}]}\n"
 KEYS = (
     "loss", "eval_loss", "grad_norm", "learning_rate", "epoch", "tokens_per_s", "memory_gib", "drift", "reward",
     "kl",

@@ -33,10 +33,7 @@ def from_links(folder: Path) -> Path:
         tops = {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}
         for top in tops:
             (site / top).symlink_to(Path(str(distribution.locate_file(top))))
-    program = folder / "bin" / "finetop"
-    program.write_text(START.format(python=folder / "bin" / "python"))
-    program.chmod(0o755)
-    return program
+    return make_program(folder)
 
 
 def from_wheels(folder: Path, wheels: Path) -> Path:
@@ -45,6 +42,10 @@ def from_wheels(folder: Path, wheels: Path) -> Path:
     files = sorted(map(str, wheels.glob("*.whl")))
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-compile"]
     subprocess.run([*pip, "--target", str(site), *files], check=True)
+    return make_program(folder)
+
+
+def make_program(folder: Path) -> Path:
     program = folder / "bin" / "finetop"
     program.write_text(START.format(python=folder / "bin" / "python"))
     program.chmod(0o755)
