@@ -91,14 +91,14 @@ def main() -> int:
     args = bench.options(
         __doc__, model={"required": True, "type": Path},
         methods=("", "names, with +nf4 or +int8; all of them by default"), steps=30, tokens=128, dtype="float32",
-        longest=False, markdown=False, set=([], "laid over each recipe, as in finetop run"),
+        longest=False, set=([], "laid over each recipe, as in finetop run"),
     )  # fmt: skip
     failed = 0
-    print(head(args.markdown), flush=True)
+    print(f"| {' | '.join(COLUMNS)} |\n|---|" + "--:|" * (len(COLUMNS) - 1), flush=True)
     for name in args.methods.split(",") if args.methods else everything():
         with tempfile.TemporaryDirectory(prefix="methods-") as folder:
             try:
-                print(line(run(name, args, Path(folder)), args.markdown), flush=True)
+                print(line(run(name, args, Path(folder))), flush=True)
             except RuntimeError as error:
                 failed += 1
                 print(f"{name}: FAILED: {error}", flush=True)
@@ -195,23 +195,14 @@ def call(command: list[str], **more: str) -> str:
 COLUMNS = ("method", "moving", "loss first", "last", "tokens/s", "peak GiB", "planned", "back")
 
 
-def head(markdown: bool) -> str:
-    """Return the table's heading."""
-    if markdown:
-        return "| " + " | ".join(COLUMNS) + " |\n|---|" + "--:|" * (len(COLUMNS) - 1)
-    return f"{COLUMNS[0]:20}" + "".join(f"{name:>12}" for name in COLUMNS[1:])
-
-
-def line(result: Result, markdown: bool) -> str:
+def line(result: Result) -> str:
     """Return a row of the table."""
     planned_text = "" if result.planned_gib is None else f"{result.planned_gib:.2f}"
     cells = [
-        f"{result.trainable:,}", f"{result.first:.3f}", f"{result.last:.3f}", f"{result.tokens_per_s:.0f}",
-        f"{result.peak_gib:.2f}", planned_text, f"{result.back:.1e}",
+        result.name, f"{result.trainable:,}", f"{result.first:.3f}", f"{result.last:.3f}",
+        f"{result.tokens_per_s:.0f}", f"{result.peak_gib:.2f}", planned_text, f"{result.back:.1e}",
     ]  # fmt: skip
-    if markdown:
-        return "| " + " | ".join((result.name, *cells)) + " |"
-    return f"{result.name:20}" + "".join(f"{cell:>12}" for cell in cells)
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

@@ -68,17 +68,7 @@ def measure(tools: Any, host: far.Far, out: Path | None) -> None:
     for what in ("start, the host never seen before", "start again"):
         watch = Watch(host)
         with tools.Tui([*APP, *host.words], cols=SIZE[0], rows=SIZE[1], env=host.environment) as tui:
-            tui.wait_text("far-one", timeout=120)
-            print_row(what, watch.seconds, watch.bytes)
-            tui.settle(2.0, 20)
-            if what == "start again":
-                rate(host, tui, "the list, one run live")
-                tui.key("enter")
-                tui.wait_text("metrics", timeout=60)
-                tui.settle(2.0, 10)
-                rate(host, tui, "the run's charts and log, live")
-            tui.key("q")
-            tui.settle(1.0, 5)
+            look_around(host, tui, watch, what, "" if what == "start again" else None)
     peer(tools, host)
     tails(host, name)
     with (host.folder / "tail.txt").open("w") as output:
@@ -99,6 +89,21 @@ def measure(tools: Any, host: far.Far, out: Path | None) -> None:
     )
 
 
+def look_around(host: far.Far, tui: Any, watch: Watch, what: str, whose: str | None) -> None:
+    """Print what the start cost and, unless None, the rates of the list and of a run; then leave."""
+    tui.wait_text("far-one", timeout=120)
+    print_row(what, watch.seconds, watch.bytes)
+    tui.settle(2.0, 20)
+    if whose is not None:
+        rate(host, tui, f"{whose}the list, one run live")
+        tui.key("enter")
+        tui.wait_text("metrics", timeout=60)
+        tui.settle(2.0, 10)
+        rate(host, tui, f"{whose}the run's charts and log, live")
+    tui.key("q")
+    tui.settle(1.0, 5)
+
+
 def over_there(host: far.Far) -> str:
     """Return the peers' environment settings: this finetop, that home."""
     return f"PYTHONPATH={os.environ.get('PYTHONPATH', '')} FINETOP_HOME={host.rig.home.root}"
@@ -109,16 +114,7 @@ def peer(tools: Any, host: far.Far) -> None:
     there = f"{over_there(host)} {' '.join(APP)}"
     watch = Watch(host)
     with tools.Tui(host.server.command(there), cols=SIZE[0], rows=SIZE[1]) as tui:
-        tui.wait_text("far-one", timeout=120)
-        print_row("peer: `ssh -t HOST finetop`, start", watch.seconds, watch.bytes)
-        tui.settle(2.0, 10)
-        rate(host, tui, "peer: the list, one run live")
-        tui.key("enter")
-        tui.wait_text("metrics", timeout=60)
-        tui.settle(2.0, 10)
-        rate(host, tui, "peer: the run's charts and log, live")
-        tui.key("q")
-        tui.settle(1.0, 5)
+        look_around(host, tui, watch, "peer: `ssh -t HOST finetop`, start", "peer: ")
 
 
 def tails(host: far.Far, name: str) -> None:

@@ -15,11 +15,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tiny_run import IN_SUITE, TEXT, recipe_text, write_rows
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 STEPS = 2
-TEXT = "The shop opens at nine, and closes at six. We mend radios, lamps and clocks in the old mill. "
 SUITE = """\
 suite: 1
 name: tiny
@@ -141,22 +142,16 @@ def prepare(home: Path) -> None:
     (suites / "tiny.yaml").write_text(SUITE)
     (suites / "general.txt").write_text(TEXT * 240)
     numbers = range(16)
-    write_rows(
-        suites / "items.jsonl",
-        [
-            {"id": f"n{n}", "question": f"What is {n}?", "choices": ["a shop", "a mill"], "gold": 0}
-            for n in numbers
-        ],
-    )
-    write_rows(
-        suites / "written.jsonl",
-        [{"prompt": f"What is {n}?", "answer": f"{n}"} for n in numbers],
-    )
+    choices = {"choices": ["a shop", "a mill"], "gold": 0}
+    items = [{"id": f"n{n}", "question": f"What is {n}?", **choices} for n in numbers]
+    written = [{"prompt": f"What is {n}?", "answer": f"{n}"} for n in numbers]
+    write_rows(suites / "items.jsonl", items)
+    write_rows(suites / "written.jsonl", written)
     pairs = [{"prompt": f"What is {n}?", "chosen": f"It is {n * n}.", "rejected": "Lamps."} for n in numbers]
     rows: dict[str, list[dict[str, Any]]] = {
         "answers": [{"prompt": f"What is {n}?", "completion": "It is. " * (1 + n % 3)} for n in numbers],
         "pairs": pairs,
-        "prompts": [{"prompt": f"What is {n}?", "answer": str(n)} for n in numbers],
+        "prompts": written,
         "texts": [{"text": f"{n}. {TEXT * 3}"} for n in numbers],
         "labels": [
             {"prompt": pair["prompt"], "completion": pair[key], "label": key == "chosen"}
@@ -168,25 +163,18 @@ def prepare(home: Path) -> None:
         write_rows(home / f"{name}.jsonl", some)
 
 
-def write_rows(file: Path, rows: list[dict[str, Any]]) -> None:
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
 def recipe_of(case: Case, home: Path, model: Path, steps: int) -> dict[str, Any]:
     """Resolve a case's recipe, with this many steps."""
     from finetop.core.recipe.load import resolve_text
 
-    whole: dict[str, Any] = {
-        "recipe": 1, "name": "run", "model": {"id": str(model), "dtype": "auto"}, "method": {"name": "lora"},
-        "objective": {"name": "sft"},
-        "data": {"train": [{"path": str(home / f"{case.rows}.jsonl")}], "eval": {"share": 0.2}, "max_tokens": 64},
-        "train": {"epochs": None, "max_steps": steps, "batch_size": 2, "grad_accumulation": 2, "learning_rate": 1e-3,
-                  "eval_every": 2, "save_every": 2}, "samples": {"count": 1, "max_new_tokens": 4},
-        "check": {"at_end": False, "general": {"suite": "tiny"}}, "drift": {"every": 2},
+    own: dict[str, Any] = {
+        "name": "run", "model": {"dtype": "auto"}, "data": {"eval": {"share": 0.2}}, "drift": {"every": 2},
+        "train": {"max_steps": steps, "batch_size": 2, "grad_accumulation": 2, "learning_rate": 1e-3, "eval_every": 2,
+                  "save_every": 2}, "samples": {"count": 1, "max_new_tokens": 4}, **IN_SUITE,
     }  # fmt: skip
-    for name, section in case.sections.items():
-        whole[name] = section if name in ("method", "objective") else {**whole.get(name, {}), **section}
-    resolved: dict[str, Any] = resolve_text(json.dumps(whole)).resolved
+    resolved: dict[str, Any] = resolve_text(
+        recipe_text(model, home / f"{case.rows}.jsonl", own, case.sections)
+    ).resolved
     return resolved
 
 

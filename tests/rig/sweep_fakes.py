@@ -82,10 +82,9 @@ class SweepingSupervisor(FakeSupervisor):
         super().__init__(rows or [make_row(1, "alone", DONE)])
         self.found = found
 
-    async def ask(self, ask: Ask) -> Any:
+    def answer(self, ask: Ask) -> Any:
         if not isinstance(ask, Sweeps):
-            return await super().ask(ask)
-        self.asked.append(ask)
+            return super().answer(ask)
         if self.found is None:
             return SweepsAnswer([], [], [])
         if ask.sweep not in ("", *(sweep.name for sweep in self.found.sweeps)):
