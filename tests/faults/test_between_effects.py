@@ -271,7 +271,8 @@ def test_a_beat_takes_in_all_once_and_an_end_queues_its_check_once(tmp_path, dyi
         repeats += 1
         wrong += [f"{at}: {fault}" for fault in look(home).wrong]
         assert dying.do(home, "beat") == 0
-        lost += [f"{at}: {row}" for row in told_apart(home)]
+        if what == "end a run" or at % 4 == 0:
+            lost += [f"{at}: {row}" for row in told_apart(home)]
         for name, (word, own, steps, metrics, _) in look(home).view["runs"].items():
             lost += [f"{at}: {name}: {metrics}, {steps}"] if metrics < (199,) or steps != [199] else []
             doubled += [f"{at}: {name}: {metrics}"] if metrics > (199,) else []

@@ -144,14 +144,6 @@ async def test_a_wal_that_is_damaged_cut_or_gone_never_passes_for_the_whole(full
     await endure("WAL: damaged, cut or gone", [partial(replace, one) for one in damaged])
 
 
-def test_the_number_of_records_is_the_same_in_both(full: Still):
-    full.open()
-    assert (
-        run_records.number_of(full.supervisor.connection) == run_records.stored_number(full.home.root) == RUNS
-    )
-    full.supervisor.connection.close()
-
-
 def test_an_old_copy_of_the_database_is_refused_in_words(full: Still, tmp_path):
     shutil.copy(full.home.database, tmp_path / "old")
     full.open()

@@ -142,8 +142,9 @@ def run_all(user: User, kind: str, inputs: list[str], tiny: Path) -> Counter[str
     return counts
 
 
-@pytest.mark.parametrize("kind", ["recipe", "settings"])
+@pytest.mark.parametrize("kind", ["recipe", pytest.param("settings", marks=pytest.mark.slow)])
 def test_one_of_them(user, tiny_model, kind):
+    """Settings are refused by test_bad_inputs.py and test_malicious_recipes.py too, in one process."""
     run_all(user, kind, list(INPUTS[kind])[1:2], tiny_model)
 
 
