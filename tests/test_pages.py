@@ -122,6 +122,10 @@ def test_the_commands_that_can_not_go_elsewhere_are_named() -> None:
 RECIPES = [(page, block) for page in ("methods", "rules", "approaches") for block in blocks(page)]
 
 
+def test_every_such_page_has_a_recipe() -> None:
+    assert {page for page, _ in RECIPES} == {"methods", "rules", "approaches"}
+
+
 @pytest.mark.parametrize(("page", "written"), RECIPES)
 def test_every_recipe_can_be_read(page: str, written: str) -> None:
     recipe = resolve_text(written).recipe

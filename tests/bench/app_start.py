@@ -9,7 +9,6 @@ of CPU, and under 0.5 s more with 10,000 runs.
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -49,7 +48,7 @@ def fill(home: Home, runs: int) -> None:
 
 def main() -> None:
     args = bench.options(__doc__, rounds=7)
-    small, large = (Home(Path(tempfile.mkdtemp()) / "home") for _ in range(2))
+    small, large = (Home(bench.folder_of_its_own() / "home") for _ in range(2))
     fill(small, 10)
     fill(large, 10_000)
     cases = {

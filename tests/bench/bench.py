@@ -6,6 +6,7 @@ Each script begins with `import bench`, before it imports anything of tests/rig.
 from __future__ import annotations
 
 import argparse
+import atexit
 import importlib.util
 import json
 import os
@@ -83,6 +84,13 @@ def data_folder() -> Path:
     if not folder.is_dir():
         skip("FINETOP_TEST_DATA names no folder with the test data")
     return folder
+
+
+def folder_of_its_own() -> Path:
+    """Make a folder that is removed when the script ends."""
+    folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
 
 
 def read_rows(file: Path) -> list[dict[str, Any]]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import shutil
 import statistics
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -180,7 +179,7 @@ def over_links(rig: Rig, keys: int) -> None:
 
 def main() -> None:
     args = bench.options(__doc__, runs=100_000, points=10_000_000, keys=40, links_alone=False)
-    rig = Rig(Home(Path(tempfile.mkdtemp()) / "home"), settings=SEVERAL)
+    rig = Rig(Home(bench.folder_of_its_own() / "home"), settings=SEVERAL)
     fill(rig.home, args.runs, args.points)
     rig.up()
     try:

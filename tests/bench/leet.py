@@ -18,7 +18,6 @@ import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -147,7 +146,7 @@ def main() -> int:
     args = bench.options(__doc__, steps=100_000, rounds=5, wandb=str(Path(sys.executable).with_name("wandb")))
     if shutil.which(args.wandb) is None:
         bench.skip(f"needs wandb; there is no {args.wandb}")
-    folder = Path(tempfile.mkdtemp())
+    folder = bench.folder_of_its_own()
     os.environ["HOME"] = str(folder)  # leet keeps its settings there
     home = Home(folder / "home")
     fill(home, args.steps)

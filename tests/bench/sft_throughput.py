@@ -21,9 +21,7 @@ from __future__ import annotations
 import json
 import statistics
 import subprocess
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import bench
@@ -73,8 +71,8 @@ def plain_trl(model: str, rows: list[dict[str, Any]], *, bf16: bool) -> Any:
     )
     watch = clock()
     config = SFTConfig(
-        output_dir=tempfile.mkdtemp(), per_device_train_batch_size=BATCH, num_train_epochs=1, learning_rate=RATE,
-        lr_scheduler_type="constant", max_length=MAX_TOKENS, logging_steps=1, report_to="none", save_strategy="no",
+        output_dir=str(bench.folder_of_its_own()), per_device_train_batch_size=BATCH, num_train_epochs=1,
+        learning_rate=RATE, lr_scheduler_type="constant", max_length=MAX_TOKENS, logging_steps=1, report_to="none", save_strategy="no",
         use_cpu=True, bf16=bf16, gradient_checkpointing=False,
         model_init_kwargs={"dtype": "bfloat16" if bf16 else "float32"}, seed=1,
     )  # fmt: skip
@@ -102,7 +100,7 @@ def ours(model: str, rows: list[dict[str, Any]], *, same: bool, dtype: str | Non
 
     if dtype == "bfloat16":
         cpu_formats.measured = lambda _: cpu_formats.Speeds(1, 2)
-    folder = Path(tempfile.mkdtemp())
+    folder = bench.folder_of_its_own()
     prepare(Home(folder / "home"))
     bench.write_rows(folder / "rows.jsonl", rows)
     recipe: dict[str, Any] = {

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import store_rows
 
 from finetop.core.commands.main import main
 from finetop.core.protocol import events
 from finetop.core.protocol.messages.runs import GetRun
-from finetop.core.runtime import event_log
 from finetop.core.store import ingest, jobs, runs
 
 STEPS = 12
@@ -42,10 +42,9 @@ def take_in(quiet):
 
 def write(file: Path, first: int, last: int) -> None:
     """Write steps as a job does: each one metric with the file's name."""
-    log = event_log.EventLog(file)
-    for step in range(first, last + 1):
-        log.write(events.metrics(step, {file.stem: 1.0 / step}))
-    log.close()
+    store_rows.write(
+        file, *(events.metrics(step, {file.stem: 1.0 / step}) for step in range(first, last + 1))
+    )
 
 
 def changed_files(
