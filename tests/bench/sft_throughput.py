@@ -72,8 +72,8 @@ def plain_trl(model: str, rows: list[dict[str, Any]], *, bf16: bool) -> Any:
     watch = clock()
     config = SFTConfig(
         output_dir=str(bench.folder_of_its_own()), per_device_train_batch_size=BATCH, num_train_epochs=1,
-        learning_rate=RATE, lr_scheduler_type="constant", max_length=MAX_TOKENS, logging_steps=1, report_to="none", save_strategy="no",
-        use_cpu=True, bf16=bf16, gradient_checkpointing=False,
+        learning_rate=RATE, lr_scheduler_type="constant", max_length=MAX_TOKENS, logging_steps=1,
+        report_to="none", save_strategy="no", use_cpu=True, bf16=bf16, gradient_checkpointing=False,
         model_init_kwargs={"dtype": "bfloat16" if bf16 else "float32"}, seed=1,
     )  # fmt: skip
     trainer = SFTTrainer(
