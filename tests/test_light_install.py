@@ -14,7 +14,7 @@ from pathlib import Path
 
 import light
 import pytest
-from built_wheel import build_wheel
+from light import build_wheel
 from sample_logs import choice_row, right, write_log
 from terminal import Terminal
 

@@ -607,8 +607,8 @@ def hub_answers(wait_s: float = 3.0) -> bool:
 
 def make_model(work: Path) -> None:
     """Make the model that is trained, and the tiny one whose tokenizer all use."""
+    from card import wide_model
     from conftest import build_tiny_model
-    from wide_model import wide_model
 
     if not (work / "tiny").exists():
         build_tiny_model(work / "tiny")
