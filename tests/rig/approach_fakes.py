@@ -150,14 +150,16 @@ class ComparingSupervisor(FakeSupervisor):
         super().__init__(rows or [make_row(1, "alone", DONE)])
         self.found = found
 
-    def answer(self, ask: Ask) -> Any:
+    async def ask(self, ask: Ask) -> Any:
         if isinstance(ask, SubmitApproaches):
+            self.asked.append(ask)
             queued = [
                 QueuedApproach(90 + at, run.name, run.approach, at == 0) for at, run in enumerate(ask.runs)
             ]
             return SubmitApproachesAnswer(ask.name, queued, ask.left_out)
         if not isinstance(ask, Approaches):
-            return super().answer(ask)
+            return await super().ask(ask)
+        self.asked.append(ask)
         if self.found is None:
             return ApproachesAnswer([])
         if ask.comparison == "older":

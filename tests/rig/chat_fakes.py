@@ -72,26 +72,34 @@ class ChattingSupervisor(FakeSupervisor):
         self._wake()
 
     async def ask(self, ask: Ask) -> Any:
-        return await (self._read(ask) if isinstance(ask, ReadChat) else super().ask(ask))
-
-    def answer(self, ask: Ask) -> Any:
+        if isinstance(ask, ReadChat):
+            return await self._read(ask)
         match ask:
+            case (
+                GetRun() | OpenChat() | AskChat() | StopAnswers() | CloseChat() | KeepAnswer() | ChatPrompts()
+            ) if self.is_gone:
+                raise NoSupervisor("no supervisor answers.")
             case OpenChat():
+                self.asked.append(ask)
                 self.opened += 1
                 return ChatOpened(self.opened, ask.run, ask.sides or SIDES)
             case AskChat() | StopAnswers():
+                self.asked.append(ask)
                 return Done("done.")
             case CloseChat():
+                self.asked.append(ask)
                 self.write(job=Finished(NOW - 60, NOW))
                 return Done("the chat is ending.")
             case KeepAnswer():
+                self.asked.append(ask)
                 return Done(f"wrote row 13 of {ask.to}." if ask.to else f"kept as a sample of {ask.run}.")
             case ChatPrompts():
                 return ChatPromptsAnswer(self.prompts)
             case GetRun():
+                detail = await super().ask(ask)
                 saved = [CheckpointRow(step, f"step-{step}", 10**8, "full", NOW) for step in (400, 1200)]
-                return msgspec.structs.replace(super().answer(ask), jobs=self.jobs, checkpoints=saved)
-        return super().answer(ask)
+                return msgspec.structs.replace(detail, jobs=self.jobs, checkpoints=saved)
+        return await super().ask(ask)
 
     async def _read(self, ask: ReadChat) -> ChatPiece:
         self.reads += 1

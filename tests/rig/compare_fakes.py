@@ -26,17 +26,19 @@ class SeveralRuns(FakeRun):
         self.evil = evil
         self.details = {detail.row.name: detail for detail in details}
 
-    def answer(self, ask: Ask) -> Any:
+    async def ask(self, ask: Ask) -> Any:
         if isinstance(ask, GetRun):
+            self.asked.append(ask)
             return self.details[ask.run]
         if isinstance(ask, DataDiffer):
+            self.asked.append(ask)
             first, other = (self.details[name].sources[0] for name in (ask.run, ask.other))
             shown = [
                 Example("Can I pay later? -> No.", f"Can I pay later? -> Yes, in three parts.{self.evil}")
             ]
             pair = SourcePair(first, other, Difference(374, 38, 0, 5, examples=shown, not_found=3))
             return DataDifferAnswer(ask.run, ask.other, [pair])
-        answer = super().answer(ask)
+        answer = await super().ask(ask)
         if isinstance(ask, Curves):
             down = 0.2 * list(self.details).index(ask.run)
             lower = [

@@ -76,19 +76,18 @@ class Linked(FakeSupervisor):
     async def ask(self, ask: Ask) -> Any:
         if self.is_gone and not isinstance(ask, Changes):
             raise NoSupervisor(f"not connected to {self.link.label}: the request was not sent.")
-        return await super().ask(ask)
-
-    def answer(self, ask: Ask) -> Any:
         if isinstance(ask, Paths):
+            self.asked.append(ask)
             return PathsAnswer([PathFacts(path, "none", 0) for path in ask.paths])
         if isinstance(ask, LookAhead):
+            self.asked.append(ask)
             return LookAheadAnswer(
                 [
                     msgspec.to_builtins(Shown(plan=make_plan())),
                     {"row": [["user Hello? ", False], ["Ahoy!", True]]},
                 ]
             )
-        return super().answer(ask)
+        return await super().ask(ask)
 
 
 def app_on(*fakes: Linked, here: FakeSupervisor | None = None, folder: Path | None = None) -> FinetopApp:

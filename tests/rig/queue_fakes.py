@@ -21,7 +21,7 @@ from finetop.core.protocol.messages.queue import (
     Stop,
 )
 from finetop.core.protocol.messages.runs import GetRun
-from finetop.core.protocol.messages.session import ChangesAnswer
+from finetop.core.protocol.messages.session import Changes
 from finetop.core.protocol.request import Ask, Order
 from finetop.core.protocol.runs import Finished, Queued, Running, RunRow
 
@@ -106,13 +106,17 @@ class QueueFake(FakeSupervisor):
         """Return the requests so far that change something."""
         return [ask for ask in self.asked if isinstance(ask, Order)]
 
-    def changes(self) -> ChangesAnswer:
-        counted = {"queued": len(self.waiting), "jobs": {"train": len(self.live)}}
-        gpus_taken = sum(bool(gpu.jobs) for gpu in self.gpus.gpus)
-        return ChangesAnswer(self.revision, gpus=len(self.gpus.gpus), gpus_taken=gpus_taken, **counted)
-
-    def answer(self, ask: Ask) -> Any:
+    async def ask(self, ask: Ask) -> Any:
         match ask:
+            case Changes():
+                answer = await super().ask(ask)
+                gpus_taken = sum(bool(gpu.jobs) for gpu in self.gpus.gpus)
+                counted = {"queued": len(self.waiting), "jobs": {"train": len(self.live)}}
+                return msgspec.structs.replace(
+                    answer, gpus=len(self.gpus.gpus), gpus_taken=gpus_taken, **counted
+                )
+            case Queue() | Gpus() if self.is_gone:
+                return await super().ask(ask)
             case Queue():
                 running = [job.run for job in self.live]
                 return QueueAnswer(self.waiting, len(self.waiting), running, self.stopped, self.live)
@@ -120,7 +124,7 @@ class QueueFake(FakeSupervisor):
                 return self.gpus
             case GetRun():
                 self.rows = [self._row(job) for job in (*self.live, *self.waiting)]
-                return super().answer(ask)
+                return await super().ask(ask)
             case Move():
                 self._move(ask)
             case Hold(run="") | Release(run=""):
@@ -135,7 +139,8 @@ class QueueFake(FakeSupervisor):
                     for row in self.waiting
                 ]
             case _:
-                return super().answer(ask)
+                return await super().ask(ask)
+        self.asked.append(ask)
         self.change()
         return Done(f"{getattr(ask, 'run', '') or 'the queue'} was told.")
 

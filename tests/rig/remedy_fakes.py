@@ -121,7 +121,7 @@ class MendingSupervisor(FakeSupervisor):
         super().__init__(mixed_rows())
         self.found = found
 
-    def answer(self, ask: Ask) -> Any:
+    async def ask(self, ask: Ask) -> Any:
         match ask:
             case Remedies():
                 return self.found
@@ -132,7 +132,9 @@ class MendingSupervisor(FakeSupervisor):
                 row = msgspec.structs.replace(detail.row, others=others)
                 return msgspec.structs.replace(detail, row=row)
             case Remedy():
+                self.asked.append(ask)
                 return RemedyAnswer(41, ask.run, 1200, ask.only)
             case Export():
+                self.asked.append(ask)
                 return ExportAnswer(42, ask.run, 1200)
-        return super().answer(ask)
+        return await super().ask(ask)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import random
 import tempfile
@@ -9,13 +10,16 @@ from functools import cache
 from typing import Any
 
 import msgspec
-from tui_fakes import NOW, FakeSupervisor, make_app, make_check, make_row, resolved
+from tui_fakes import NOW, make_app, make_check, make_row, resolved
 
-from finetop.core.errors import FinetopError
+from finetop.core.errors import FinetopError, NotFound
+from finetop.core.protocol import wire
 from finetop.core.protocol.check_result import brief
 from finetop.core.protocol.data_diff import Difference, Now, SourceRow
 from finetop.core.protocol.messages.checks import Check, CheckAnswer, Checks, ChecksAnswer
 from finetop.core.protocol.messages.data_versions import DataOf, DataOfAnswer, SourceFacts
+from finetop.core.protocol.messages.limits import Done
+from finetop.core.protocol.messages.queue import Kill, Stop
 from finetop.core.protocol.messages.runs import (
     Curve,
     Curves,
@@ -31,7 +35,7 @@ from finetop.core.protocol.messages.runs import (
     Runs,
     RunsAnswer,
 )
-from finetop.core.protocol.messages.session import ChangesAnswer, Hello
+from finetop.core.protocol.messages.session import Changes, ChangesAnswer, Hello, HelloAnswer
 from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import (
     CheckpointRow,
@@ -264,26 +268,30 @@ def source_facts(row: SourceRow) -> SourceFacts:
     return SourceFacts(row, row.number - 1, "support-r8", difference, now, 3)
 
 
-class FakeRun(FakeSupervisor):
-    """Answers for one run."""
+class FakeRun:
+    """Answers for one run; `asked` holds every request except the waiting ones."""
 
     def __init__(self, detail: RunDetail, checks: list[dict[str, Any]] | None = None) -> None:
-        super().__init__([detail.row])
         self.detail = detail
         self.points = points_until(detail.row.step) if detail.row.step else {}
         self.log = log_until(detail.row.step)
         self.checks = checks or []
+        self.revision = 1
+        self.asked: list[Ask] = []
         self.processes = [
             ProcessRow(4100, 12, "finetop.core.runtime.keeper 0012-train", "S", 0.2, 0.012, 1),
             ProcessRow(4101, 12, "finetop.core.run_job 0012-train", "R", 790.5, 6.41, 38),
         ]
         self.part = 1 << 14  # bytes of the log searched at a time
         self.refuses: FinetopError | None = None
+        self._changed = asyncio.Event()
 
-    def change(self, detail: RunDetail | None = None) -> None:  # type: ignore[override]
+    def change(self, detail: RunDetail | None = None) -> None:
         """Start a new revision of the store."""
         self.detail = self.detail if detail is None else detail
-        super().change()
+        self.revision += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def train_to(self, step: int) -> None:
         """Advance the run to a step."""
@@ -295,13 +303,17 @@ class FakeRun(FakeSupervisor):
         )
         self.change(msgspec.structs.replace(self.detail, row=row))
 
-    def changes(self) -> ChangesAnswer:
-        return ChangesAnswer(self.revision, jobs={"train": 1}, gpus=4, gpus_taken=2)
-
-    def answer(self, ask: Ask) -> Any:
+    async def ask(self, ask: Ask) -> Any:
+        if isinstance(ask, Changes):
+            while ask.since >= self.revision:
+                await self._changed.wait()
+            return ChangesAnswer(self.revision, jobs={"train": 1}, gpus=4, gpus_taken=2)
+        self.asked.append(ask)
         if self.refuses is not None and not isinstance(ask, Hello):
             raise self.refuses
         match ask:
+            case Hello():
+                return HelloAnswer("0.1.0", wire.VERSION, 7, "/home", "gpu-box-3", NOW, "4 GPUs")
             case Runs():
                 return RunsAnswer([self.detail.row], 1, 1, 0, {"train": 1}, 0, self.revision)
             case GetRun():
@@ -320,7 +332,9 @@ class FakeRun(FakeSupervisor):
                 return DataOfAnswer(ask.run, [source_facts(row) for row in self.detail.sources])
             case Check():
                 return CheckAnswer(40, ask.run, ask.step or self.detail.row.step)
-        return super().answer(ask)
+            case Stop() | Kill():
+                return Done(f"{ask.run} is being ended.")
+        raise NotFound(f"not in the fake: {ask}")
 
     def _curves(self, ask: Curves) -> CurvesAnswer:
         """Bin over steps, or over an axis that grows evenly: 512 tokens, 1 s and 1/600 epoch per step."""
@@ -350,6 +364,9 @@ class FakeRun(FakeSupervisor):
         start = max(0, len(data) + ask.offset) if ask.offset < 0 else min(ask.offset, len(data))
         piece = data[start : start + ask.limit]
         return LogAnswer(ask.job or 12, piece.decode("utf-8", "replace"), start + len(piece), len(data))
+
+    def close(self) -> None:
+        pass
 
 
 def _binned(key: str, pairs: list[tuple[int, float | None]], ask: Curves) -> Curve:

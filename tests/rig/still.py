@@ -21,8 +21,9 @@ from finetop.core.check.statistics.plan import make_plan
 from finetop.core.check.statistics.verdict import PairedItem, TaskPlan
 from finetop.core.protocol import events, runs as data
 from finetop.core.protocol.messages.submit import Submit
+from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home, prepare
-from finetop.core.store import jobs, run_records, runs
+from finetop.core.store import ingest, jobs, run_records, runs
 from finetop.core.store.database import open_store, transaction
 from finetop.core.supervisor.requests import submit
 from finetop.core.supervisor.state import Supervisor
@@ -64,22 +65,32 @@ class Still:
     ) -> int:
         """Make a finished run, with a checkpoint of `size` bytes at each step."""
         run_id = self.queue(name, model)
-        connection = self.supervisor.connection
-        job = jobs.of_run(connection, run_id)[0]
-        folder = self._folder(self.home.root / job.folder)
-        job_events: list[events.Event] = [events.Started(1, 1, 1, "cpu", "float32", {"torch": "2"})]
+        row = self.supervisor.connection.execute(
+            "SELECT j.id, r.folder, j.folder FROM jobs j JOIN runs r ON r.id = run_id WHERE run_id = ?",
+            [run_id],
+        ).fetchone()
+        assert row is not None
+        job_id, run_folder, job_folder = row
+        folder = self.home.root / run_folder
+        log = event_log.EventLog(self._folder(folder / job_folder) / "events.jsonl")
+        log.write(events.Started(1, 1, 1, "cpu", "float32", {"torch": "2"}))
         for step in steps:
-            values = {"loss": 1.0 / step, **({"eval_loss": losses[step]} if losses else {})}
-            make_checkpoint(folder.parents[1], step, size)
-            saved = events.Checkpoint(step, f"checkpoints/step-{step:06d}", size, "adapter")
-            job_events += [events.metrics(step, values), saved]
-        job_events += [] if best is None else [events.Best(best, "the last one that is OK")]
-        job_events.append(events.Ended("finished"))
-        store_rows.take_in(connection, job.id, folder / "events.jsonl", *job_events)
+            log.write(
+                events.metrics(step, {"loss": 1.0 / step, **({"eval_loss": losses[step]} if losses else {})})
+            )
+            make_checkpoint(folder, step, size)
+            log.write(events.Checkpoint(step, f"checkpoints/step-{step:06d}", size, "adapter"))
+        if best is not None:
+            log.write(events.Best(best, "the last one that is OK"))
+        log.write(events.Ended("finished"))
+        log.close()
+        connection = self.supervisor.connection
         state = data.Finished(since=1.0, ended=time.time() if ended is None else ended)
+        while ingest.take_in(connection, job_id, folder / job_folder / "events.jsonl"):
+            pass
         with transaction(connection):
-            jobs.begin_attempt(connection, job.id)
-            jobs.set_state(connection, job.id, state)
+            jobs.begin_attempt(connection, job_id)
+            jobs.set_state(connection, job_id, state)
             runs.set_state(connection, run_id, state)
         self.supervisor.touch()
         run_records.write_marked(self.supervisor.connection, self.supervisor.home.root)

@@ -82,9 +82,10 @@ class SweepingSupervisor(FakeSupervisor):
         super().__init__(rows or [make_row(1, "alone", DONE)])
         self.found = found
 
-    def answer(self, ask: Ask) -> Any:
+    async def ask(self, ask: Ask) -> Any:
         if not isinstance(ask, Sweeps):
-            return super().answer(ask)
+            return await super().ask(ask)
+        self.asked.append(ask)
         if self.found is None:
             return SweepsAnswer([], [], [])
         if ask.sweep not in ("", *(sweep.name for sweep in self.found.sweeps)):

@@ -55,14 +55,16 @@ class FakeTriage(FakeSupervisor):
         self.connection = connection
         self._own: Any = SimpleNamespace(connection=connection, revision=1, touch=lambda runs: self.change())
 
-    def answer(self, ask: Ask) -> Any:
+    async def ask(self, ask: Ask) -> Any:
         if isinstance(ask, Earlier):
             return EarlierAnswer(ask.run, 7, 3, "regressed since step 1200.", 40.0)
         if isinstance(ask, LookEarlier):
+            self.asked.append(ask)
             return LookEarlierAnswer(ask.run, 900, f"step 900 of {ask.run} is looked at.")
         if type(ask) in triage.ANSWERS:
+            self.asked.append(ask)
             return triage.ANSWERS[type(ask)](self._own, ask)
-        return super().answer(ask)
-
-    def changes(self) -> ChangesAnswer:
-        return replace(super().changes(), to_triage=triage_states.to_triage(self.connection))
+        answer = await super().ask(ask)
+        if isinstance(answer, ChangesAnswer):
+            answer = replace(answer, to_triage=triage_states.to_triage(self.connection))
+        return answer

@@ -222,21 +222,14 @@ class FakeSupervisor:
                 await self._changed.wait()
             if self.is_gone:
                 raise NoSupervisor("the supervisor went away.")
-            return self.changes()
+            noticed = max((n.id for n in self.notices), default=0)
+            queued = sum(isinstance(row.state, Queued) for row in self.rows)
+            running = self._running()
+            to_triage = sum(row.needs_you and row.check is not None for row in self.rows)
+            counted = {"queued": queued, "to_triage": to_triage, "jobs": running}
+            gpus_taken = min(4, sum(running.values()))
+            return ChangesAnswer(self.revision, noticed=noticed, gpus=4, gpus_taken=gpus_taken, **counted)
         self.asked.append(ask)
-        return self.answer(ask)
-
-    def changes(self) -> ChangesAnswer:
-        noticed = max((n.id for n in self.notices), default=0)
-        queued = sum(isinstance(row.state, Queued) for row in self.rows)
-        running = self._running()
-        to_triage = sum(row.needs_you and row.check is not None for row in self.rows)
-        counted = {"queued": queued, "to_triage": to_triage, "jobs": running}
-        gpus_taken = min(4, sum(running.values()))
-        return ChangesAnswer(self.revision, noticed=noticed, gpus=4, gpus_taken=gpus_taken, **counted)
-
-    def answer(self, ask: Ask) -> Any:
-        """Answer at once what does not wait."""
         match ask:
             case Hello():
                 return HelloAnswer("0.1.0", wire.VERSION, 7, "/home", "gpu-box-3", NOW, "4 GPUs")
