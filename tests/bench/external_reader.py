@@ -58,12 +58,9 @@ def write(source: str, folder: Path, seconds: float, rate: float, metrics: int) 
 
 def open_file(source: str, folder: Path):  # type: ignore[no-untyped-def]
     names = {
-        "stdout": "log.txt",
-        "csv": "metrics.csv",
-        "lines": "metrics.jsonl",
-        "tensorboard": "events.out.tfevents.1",
+        "stdout": "log.txt", "csv": "metrics.csv", "lines": "metrics.jsonl", "tensorboard": "events.out.tfevents.1",
         "wandb": "wandb/run-1-a/run-a.wandb",
-    }
+    }  # fmt: skip
     path = folder / names[source]
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.open("ab", buffering=0)

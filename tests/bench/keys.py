@@ -34,12 +34,8 @@ APP = bench.APP
 NAMES = (0, 2, 27, 31)  # the list's name column: live runs change other cells by themselves
 PEERS = {"htop": ("htop", "PID"), "lazygit": (f"lazygit -p {Path(__file__).parents[2]}", "Commits")}
 SCREENS = (
-    ("enter", "esc", "a run"),
-    ("2", "1", "Triage"),
-    ("3", "1", "Queue"),
-    ("4", "1", "Launch"),
-    ("?", "esc", "help"),
-)
+    ("enter", "esc", "a run"), ("2", "1", "Triage"), ("3", "1", "Queue"), ("4", "1", "Launch"), ("?", "esc", "help"),
+)  # fmt: skip
 PAGE_DOWN, DOWN = "\x1b[6~", "j"
 
 

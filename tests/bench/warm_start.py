@@ -47,14 +47,11 @@ def main() -> int:
 
 def recipe_of(args: argparse.Namespace) -> Loaded:
     settings: dict[str, Any] = {
-        "recipe": 1,
-        "name": "start",
-        "extends": "lora",
-        "model": {"id": str(Path(args.model).absolute())},
+        "recipe": 1, "name": "start", "extends": "lora", "model": {"id": str(Path(args.model).absolute())},
         "data": {"train": [{"path": str(Path(args.rows).absolute()), "rows": 200}], "on_long": "truncate"},
         "train": {"max_steps": 1, "batch_size": 1, "grad_accumulation": 1, "resumable": False},
         "check": {"at_end": False},
-    }
+    }  # fmt: skip
     if not args.samples:
         settings |= {"samples": {"count": 0}, "drift": {"every": None}}
     return resolve_text(json.dumps(settings))

@@ -22,11 +22,8 @@ from finetop.core.runtime import processes, ranks
 pytestmark = pytest.mark.slow
 JOB = str(Path(__file__).parents[1] / "rig" / "ranked_job.py")
 ENVIRONMENT = {
-    "FINETOP_TEST_JOB": JOB,
-    "FINETOP_CPU_RANKS": "2",
-    "HF_HUB_OFFLINE": "1",
-    "OMP_NUM_THREADS": "1",
-}
+    "FINETOP_TEST_JOB": JOB, "FINETOP_CPU_RANKS": "2", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
+}  # fmt: skip
 ENVIRONMENT |= {"CUDA_VISIBLE_DEVICES": ""}
 
 OVER = ("failed", "stopped", "finished", "lost")
