@@ -149,15 +149,16 @@ def _fill_run(still_home: Still, run: int, number: int, text: Texts) -> None:
         *_exports(text),
     ]
     state: Any = Finished(1.0, 2.0) if number % 3 else Failed(2.0, text(), text())
-    (job,) = jobs.of_run(connection, run)
-    place = still_home.home.root / job.folder
-    store_rows.take_in(connection, job.id, place / "events.jsonl", *job_events)
+    query = "SELECT j.id, r.folder, j.folder FROM jobs j JOIN runs r ON r.id = run_id WHERE run_id = ?"
+    job, run_folder, job_folder = still_home.rows(query, run)[0]
+    place = still_home.home.root / run_folder / job_folder
+    store_rows.take_in(connection, job, place / "events.jsonl", *job_events)
     lines = [text() for _ in range(len(text.texts))]
     (place / "log.txt").write_bytes("\n".join(lines).encode("utf-8", "surrogateescape") + b"\n" + RAW)
     recipe = json.loads(connection.execute("SELECT recipe FROM runs WHERE id = ?", [run]).fetchone()[0])  # type: ignore[index]
     recipe["about"], recipe[text.key()] = text(), {text.key(): text()}
     with transaction(connection):
-        jobs.set_state(connection, job.id, state)
+        jobs.set_state(connection, job, state)
         runs.set_state(connection, run, state)
         connection.execute(
             "UPDATE runs SET name = ?, model = ?, method = ?, objective = ?, note = ?, tags = ?, recipe = ?, source = ?"
