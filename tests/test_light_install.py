@@ -7,16 +7,30 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import light
 import pytest
-from built_wheel import build_wheel
+from light import build_wheel
 from sample_logs import choice_row, right, write_log
 from terminal import Terminal
 
+# Runs commands one after the other in one process, and prints the exit code and the output of each.
+SEVERAL = """
+import contextlib, io, json, sys
+from finetop.core.commands.main import main
+for words in json.loads(sys.argv[1]):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main(words)
+        except SystemExit as error:
+            code = error.code or 0
+    print(json.dumps([code, out.getvalue(), err.getvalue()]))
+"""
 LINE = "needs finetop[train]: pip install 'finetop[train]'"
 MOST_MB = 40
 KEEPING = f"finetop: keeping runs on this machine {LINE}\n"
@@ -52,32 +66,36 @@ def finetop(program, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def alone(finetop, tmp_path, monkeypatch):
-    """The same, with a home that does not exist."""
+def alone(finetop, program, tmp_path, monkeypatch):
+    """Run several commands, with a home that does not exist: the first as the program, the rest in one process."""
     monkeypatch.setenv("FINETOP_HOME", str(tmp_path / "home"))
-    return finetop
+
+    def run(first: list[str], *others: list[str]) -> list[tuple[int, str, str]]:
+        command = [program.with_name("python"), "-c", SEVERAL, json.dumps(others)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL)
+        return [finetop(*first), *(tuple(json.loads(line)) for line in done.stdout.splitlines())]
+
+    return run
 
 
 def test_what_needs_no_run_works(alone, tmp_path):
-    for words in (("--help",), ("--version",), ("methods",), ("suites",), ("recipe", "lora")):
-        code, out, err = alone(*words)
-        assert (code, err) == (0, ""), words
-        assert out
     write_log(tmp_path / "a", "arc", [choice_row(n, right(n)) for n in range(200)])
     write_log(tmp_path / "b", "arc", [choice_row(n, right(n) and n % 10 != 1) for n in range(200)])
-    code, out, err = alone("diff", "a", "b", "--json")
-    check = json.loads(out)["check"]
-    assert (code, err, check["verdict"], check["flips"] != []) == (1, "", "regressed", True)
     row = json.dumps({"prompt": "Where is it?", "completion": "ana@example.com, DE89370400440532013000"})
     (tmp_path / "rows.jsonl").write_text(f"{row}\n{row}\n")
-    code, out, err = alone("lint", "rows.jsonl", "--json")
-    findings = json.loads(out)["lint"]["findings"]
-    assert (code, err) == (1, "")
+    *shown, diff, lint, doctor = alone(
+        ["--help"], ["--version"], ["methods"], ["suites"], ["recipe", "lora"], ["diff", "a", "b", "--json"],
+        ["lint", "rows.jsonl", "--json"], ["doctor"],
+    )  # fmt: skip
+    for code, out, err in (*shown, doctor):
+        assert (code, err, out != "") == (0, "", True), out
+    check = json.loads(diff[1])["check"]
+    assert (diff[0], diff[2], check["verdict"], check["flips"] != []) == (1, "", "regressed", True)
+    findings = json.loads(lint[1])["lint"]["findings"]
+    assert (lint[0], lint[2]) == (1, "")
     assert {finding["name"] for finding in findings} >= {"duplicates", "personal"}
-    code, out, err = alone("doctor")
-    assert (code, err) == (0, "")
-    assert "without finetop[train]" in out
-    assert "To keep and train runs here: pip install 'finetop[train]'." in out
+    assert "without finetop[train]" in doctor[1]
+    assert "To keep and train runs here: pip install 'finetop[train]'." in doctor[1]
 
 
 def test_what_is_missing_is_one_line_and_exit_code_4(alone, tmp_path):
@@ -88,16 +106,19 @@ def test_what_is_missing_is_one_line_and_exit_code_4(alone, tmp_path):
     (model / "config.json").write_text((light.ROOT / "core/models/demo/config.json").read_text())
     (model / "tokenizer.json").write_text("{}")
     rows = "data.train=[{path: rows.jsonl}]"
-    for words in (("ls",), ("run", "--", "true"), ("supervisor", "start"), ("check", "x")):
-        assert alone(*words) == (4, "", KEEPING), words
-    for words, needing in (
-        (("lint", "rows.jsonl", "--model", "model"), "counting a model's tokens"),
-        (("lint", "rows.parquet"), "reading Parquet"),
-        (("plan", "lora", "--config", "model", "--set", rows), "training"),
-        (("run", "lora", "--set", rows), "looking up models on the hub"),
-    ):
-        assert alone(*words) == (4, "", f"finetop: {needing} {LINE}\n"), words
-    code, _, err = alone("select", "rows.jsonl", "--by", "diversity", "--rows", "1", "--to", "few.jsonl")
+    needs = {
+        "ls": KEEPING,
+        "run -- true": KEEPING,
+        "supervisor start": KEEPING,
+        "check x": KEEPING,
+        "lint rows.jsonl --model model": f"finetop: counting a model's tokens {LINE}\n",
+        "lint rows.parquet": f"finetop: reading Parquet {LINE}\n",
+        f"plan lora --config model --set '{rows}'": f"finetop: training {LINE}\n",
+        f"run lora --set '{rows}'": f"finetop: looking up models on the hub {LINE}\n",
+    }
+    select = "select rows.jsonl --by diversity --rows 1 --to few.jsonl"
+    *answers, (code, _, err) = alone(*map(shlex.split, [*needs, select]))
+    assert dict(zip(needs, answers, strict=True)) == {words: (4, "", line) for words, line in needs.items()}
     assert (code, err) == (4, f"finetop: selecting by diversity {LINE}\n")
     assert not (tmp_path / "home" / "supervisor.log").exists()
 

@@ -1,11 +1,9 @@
 """The wheel holds exactly what the tree holds: the hand-kept list of packages is complete."""
 
 import zipfile
-from pathlib import Path
 
-from built_wheel import build_wheel
+from light import PACKAGES, ROOT, build_wheel
 
-ROOT = Path(__file__).resolve().parents[1]
 DATA = {".py", ".yaml", ".json", ".jsonl", ".jinja", ".sql", ".tcss", ".txt", ".typed"}
 
 
@@ -15,7 +13,7 @@ def test_wheel_and_tree_hold_the_same_files(tmp_path):
     script = "finetop/core/external/script/__init__.py"  # installed as the top of the package
     tree = {
         f"finetop/{file.relative_to(ROOT)}"
-        for top in ("core", "tui", "recipes")
+        for top in PACKAGES
         for file in (ROOT / top).rglob("*")
         if file.suffix in DATA and "__pycache__" not in file.parts
     }

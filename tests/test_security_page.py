@@ -3,8 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
-
 from finetop.core import text
 from finetop.core.data import files, render
 from finetop.core.models import config_file, safetensors_header
@@ -26,49 +24,32 @@ def mib(size: int) -> str:
     return f"{size >> 20} MiB"
 
 
-@pytest.mark.parametrize(
-    ("of", "said"),
-    [
-        ("connections to a supervisor", f"{connections.MOST}, or half"),
-        ("one request; one answer", f"{mib(wire.REQUEST_LIMIT)}; {mib(wire.ANSWER_LIMIT)}"),
-        (
-            "unfinished requests",
-            f"{mib(connections.HELD_BYTES)} (each beyond {connections.PIECE_BYTES >> 10} KiB",
-        ),
-        ("an answer of which", f"{connections.TAKE_S:.0f} s,"),
-        (
-            "a query of",
-            f"{sql_query.MEMORY_BYTES >> 30} GiB of memory beside the process itself, {sql_query.MOST_S:.0f} s,"
-            f" {sql_query.AT_A_TIME} at a time, {runs.SQL_ROWS:,} rows, {mib(runs.SQL_BYTES)} as JSON",
-        ),
-        (
-            "YAML",
-            f"{strict_yaml.MAX_BYTES >> 10} KiB, {strict_yaml.MAX_VALUES:,} values, {strict_yaml.MAX_DEPTH} levels",
-        ),
-        ("a row of data", mib(files.ROW_BYTES)),
-        ("a line of a job's events", mib(event_batch.LINE_BYTES)),
-        ("a job's log", f"{home_settings.Logs().mib} MiB"),
-        (
-            "one line that is shown",
-            f"{text.SHOWN_BYTES:,} bytes; a value in an error, {text._SHOWN} characters",
-        ),
-        ("a text that a pattern", f"{answer_rules.LONGEST_MATCHED_TEXT:,} characters"),
-        (
-            "the header of a safetensors",
-            f"{mib(safetensors_header.LONGEST_HEADER)}; {safetensors_header.MOST_TENSORS:,}",
-        ),
-        ("the `config.json`", mib(config_file.LARGEST_FILE)),
-        (
-            "a chat template",
-            f"{render.SECONDS:.0f} s, {render.BYTES >> 30} GiB of memory, {render.LONGEST:,} characters",
-        ),
-        ("the path of a socket", f"{home.SOCKET_PATH_LIMIT} bytes"),
-        ("messages to a command", f"{compose.MOST} a minute"),
-    ],
-)
-def test_a_limit_is_that_of_the_code(of: str, said: str) -> None:
-    (named,) = [limit for name, limit in LIMITS.items() if name.startswith(of)]
-    assert said in named
+SAID = {
+    "connections to a supervisor": f"{connections.MOST}, or half",
+    "one request; one answer": f"{mib(wire.REQUEST_LIMIT)}; {mib(wire.ANSWER_LIMIT)}",
+    "unfinished requests": f"{mib(connections.HELD_BYTES)} (each beyond {connections.PIECE_BYTES >> 10} KiB",
+    "an answer of which": f"{connections.TAKE_S:.0f} s,",
+    "a query of": f"{sql_query.MEMORY_BYTES >> 30} GiB of memory beside the process itself, {sql_query.MOST_S:.0f} s,"
+                  f" {sql_query.AT_A_TIME} at a time, {runs.SQL_ROWS:,} rows, {mib(runs.SQL_BYTES)} as JSON",
+    "YAML": f"{strict_yaml.MAX_BYTES >> 10} KiB, {strict_yaml.MAX_VALUES:,} values, {strict_yaml.MAX_DEPTH} levels",
+    "a row of data": mib(files.ROW_BYTES),
+    "a line of a job's events": mib(event_batch.LINE_BYTES),
+    "a job's log": f"{home_settings.Logs().mib} MiB",
+    "one line that is shown": f"{text.SHOWN_BYTES:,} bytes; a value in an error, {text._SHOWN} characters",
+    "a text that a pattern": f"{answer_rules.LONGEST_MATCHED_TEXT:,} characters",
+    "the header of a safetensors":
+        f"{mib(safetensors_header.LONGEST_HEADER)}; {safetensors_header.MOST_TENSORS:,}",
+    "the `config.json`": mib(config_file.LARGEST_FILE),
+    "a chat template": f"{render.SECONDS:.0f} s, {render.BYTES >> 30} GiB of memory, {render.LONGEST:,} characters",
+    "the path of a socket": f"{home.SOCKET_PATH_LIMIT} bytes",
+    "messages to a command": f"{compose.MOST} a minute",
+}  # fmt: skip
+
+
+def test_each_limit_is_that_of_the_code() -> None:
+    for of, said in SAID.items():
+        (named,) = [limit for name, limit in LIMITS.items() if name.startswith(of)]
+        assert said in named, of
 
 
 def test_the_numbers_of_the_text_too() -> None:

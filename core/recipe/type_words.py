@@ -85,6 +85,10 @@ def _range(info: Any) -> str:
     high, high_word = (info.le, "") if info.le is not None else (info.lt, "below ")
     if low is None and high is None:
         return ""
+    # typing keeps one of two equal annotations, 0 or 0.0: whichever module was imported first
+    low, high = (
+        int(limit) if isinstance(limit, float) and limit.is_integer() else limit for limit in (low, high)
+    )
     if high is None or high >= 10**9:
         return f" above {low}" if low_word else f", {low} or more"
     if low_word or high_word:

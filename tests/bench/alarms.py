@@ -6,7 +6,8 @@ Healthy runs of six families (tests/bench/simulation/training.py): alarms of eac
 planted into runs of the families whose loss falls: the share found by the right kind of alarm, and after how many
 steps. Loss faults also by how far they stand out: the planted rise, in deviations of the steps before it. Event files
 of real runs are replayed and their alarms listed. Targets: at most 5 false alarms per thousand runs and kind, and 90 %
-of each fault found; exits 1 otherwise.
+of each fault found; 75 % of spikes and of runs that never learn, a third of which are within the noise of their run
+(docs/alarms.md). Exits 1 if a rate misses its target by more than the Monte-Carlo error, all cells considered.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 import bench
 import msgspec
 import numpy as np
+from simulation.streams import surely_above
 from simulation.training import CHECKPOINT, DISK, FAMILIES, FAULTS, Log
 
 from finetop.core.protocol import events
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 MOST_FALSE = 5.0  # per thousand runs
 LEAST_FOUND = 0.9
+LEAST_OF_HIDDEN = {"spike": 0.75, "stuck from the start": 0.75}
 Found = tuple[str, int, str, bool]  # kind, step, text, whether it is over
 
 
@@ -78,7 +81,8 @@ def false_alarms(runs: int, seed: int) -> bool:
         )
     rates = {kind: 1000 * whole[kind] / runs / len(FAMILIES) for kind in alarms.names()}
     print(f"{'all':<14}" + "".join(f"{rate:>15.1f}" for rate in rates.values()))
-    return max(rates.values()) <= MOST_FALSE
+    every = runs * len(FAMILIES)
+    return not any(surely_above(whole[kind], every, MOST_FALSE / 1000, len(rates)) for kind in rates)
 
 
 def detection(runs: int, seed: int) -> bool:
@@ -103,10 +107,10 @@ def detection(runs: int, seed: int) -> bool:
             if first is not None:
                 delays.append(first - log.fault_at)
                 over += any(is_over for step, is_over in told if step > first)
-        share = len(delays) / runs
-        fine = fine and share >= LEAST_FOUND
+        most_missed = 1 - LEAST_OF_HIDDEN.get(fault, LEAST_FOUND)
+        fine = fine and not surely_above(runs - len(delays), runs, most_missed, len(FAULTS))
         print(
-            f"{fault:<22}{100 * share:>6.1f} %   after {median(delays or [0]):>6.0f} steps   over {over}",
+            f"{fault:<22}{100 * len(delays) / runs:>6.1f} %   after {median(delays or [0]):>6.0f} steps   over {over}",
             flush=True,
         )
         for least, most in ((0, 1.5), (1.5, 3), (3, math.inf)):

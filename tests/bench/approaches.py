@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ import bench
 HELD_BACK = ("Summit Breeze Jacket", "BaseCamp Folding Table")  # with 20 of the 103 questions
 # characters of an answer, about 460 and 360 tokens: none is cut
 LONGEST_JSON = {"train": 1600, "valid": 1250}
-FINETOP = "import sys; from finetop.core.commands.main import main; sys.exit(main(sys.argv[1:]))"
 
 COMMON = """recipe: 1
 extends: lora
@@ -73,9 +71,8 @@ def main() -> int:
     args.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings = f"settings: 1\nslots: {{cpu_jobs: {args.jobs}}}\nretry: {{times: 2, wait_s: 5}}\n"
     (args.home / "settings.yaml").write_text(settings)
-    load = [f"{value:.2f}" for value in os.getloadavg()]
     print(
-        f"{os.cpu_count()} CPU cores, load {' '.join(load)}, {os.environ.get('OMP_NUM_THREADS', 'all')} threads a job"
+        f"{os.cpu_count()} CPU cores, {bench.load()}, {os.environ.get('OMP_NUM_THREADS', 'all')} threads a job"
     )
     code = 0
     for name in args.only:
@@ -84,10 +81,10 @@ def main() -> int:
         recipe = {"kb": kb, "json": json_mode}[name](args.data, args.model, folder)
         began = time.monotonic()
         words = ["--home", str(args.home), "approaches", str(recipe), "--seeds", str(args.seeds), "--wait"]
-        code |= subprocess.run([sys.executable, "-c", FINETOP, *words], check=False).returncode
+        code |= subprocess.run([*bench.APP, *words], check=False).returncode
         print(f"{name}: {time.monotonic() - began:.0f} s\n", flush=True)
         process = subprocess.run(
-            [sys.executable, "-c", FINETOP, "--home", str(args.home), "approaches", recipe.stem, "--json"],
+            [*bench.APP, "--home", str(args.home), "approaches", recipe.stem, "--json"],
             check=False,
             capture_output=True,
         )

@@ -6,13 +6,18 @@ Each script begins with `import bench`, before it imports anything of tests/rig.
 from __future__ import annotations
 
 import argparse
+import atexit
 import importlib.util
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -81,6 +86,13 @@ def data_folder() -> Path:
     return folder
 
 
+def folder_of_its_own() -> Path:
+    """Make a folder that is removed when the script ends."""
+    folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
+
+
 def read_rows(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
@@ -124,6 +136,24 @@ def cpu_seconds(command: Sequence[str], **settings: str) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+def again(*words: object, **settings: str) -> str:
+    """Run this script in a process of its own with these arguments, and return its last line. Raises on failure."""
+    command = [sys.executable, sys.argv[0], *map(str, words)]
+    done = subprocess.run(
+        command, env={**os.environ, **settings}, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return done.stdout.splitlines()[-1]
+
+
+def medians(rows: Iterable[Sequence[float]]) -> list[float]:
+    """Return the median of each column."""
+    return [statistics.median(column) for column in zip(*rows, strict=True)]
+
+
+def load() -> str:
+    return f"load {os.getloadavg()[0]:.1f}"
+
+
 def cpu_of(*pids: int, children: bool = False) -> float:
     """Return the CPU seconds of processes so far, with those of their ended children or without."""
     ticks = 0
@@ -137,6 +167,47 @@ def memory_mb(pid: int | str, key: str = "VmRSS") -> float:
     """Return the resident memory of a process, or its peak (VmHWM)."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:")) / 1024
+
+
+class Writers:
+    """A home with the real supervisor and jobs that wait for the signal to write (tests/rig/writing_job.py)."""
+
+    def __init__(self, folder: Path, count: int, **plan: Any) -> None:
+        from rig import Rig
+
+        self.rig = Rig(Home(folder / "home"), settings=f"settings: 1\nslots: {{cpu_jobs: {count}}}\n")
+        self.process = self.rig.up(FINETOP_TEST_JOB=str(RIG / "writing_job.py"), FINETOP_SPARE="0")
+        self._go = folder / "go"
+        self.names = [
+            self.rig.submit(
+                f"writer-{number:02d}", go=str(self._go), after_s=plan["pause_s"] * number / count, **plan
+            )  # not all at the same moment
+            for number in range(count)
+        ]
+        self.wait("SELECT count(*) FROM jobs WHERE last_n >= 2", count)
+
+    def go(self) -> None:
+        self._go.touch()
+
+    def wait(self, query: str, wanted: int) -> None:
+        from finetop.core.protocol.messages.runs import Sql
+
+        deadline = time.monotonic() + 300
+        while self.rig.ask(Sql(query)).rows[0][0] < wanted:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{query} never gave {wanted}; {self.rig.home.log.read_text()}")
+            time.sleep(0.1)
+
+
+@contextmanager
+def writers(count: int, **plan: Any) -> Iterator[Writers]:
+    """Yield jobs that are about to write, and end them."""
+    with tempfile.TemporaryDirectory(prefix="writers") as folder:
+        made = Writers(Path(folder), count, **plan)
+        try:
+            yield made
+        finally:
+            made.rig.stop_all()
 
 
 def store_runs(connection: Any, count: int, **columns: str) -> None:

@@ -12,16 +12,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "rig")]
+import bench
 
 PROMPTS = (
     "What is the capital of France?",
@@ -33,39 +31,24 @@ FOLDER = "runs/0001-bench"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--memory", choices=("model", "adapter", "whole"))
-    parser.add_argument("--home", type=Path)
-    args = parser.parse_args()
+    args = bench.options(
+        __doc__, model={"type": Path, "required": True}, tokens=64, rounds=5, home=Path,
+        memory={"choices": ("model", "adapter", "whole")},
+    )  # fmt: skip
     if args.memory:
         print(json.dumps(memory_of(args)))
         return
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
         make_run(home, args.model)
-        load = os.getloadavg()
+        load = bench.load()
         speeds(home, args)
         for case in ("model", "adapter", "whole"):
-            words = [
-                sys.executable,
-                __file__,
-                "--model",
-                str(args.model),
-                "--home",
-                str(home),
-                "--memory",
-                case,
-            ]
-            told = json.loads(
-                subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout.splitlines()[-1]
-            )
+            told = json.loads(bench.again("--model", args.model, "--home", home, "--memory", case))
             print(
                 f"memory, {case:8} peak {told['peak_mib']:7,.0f} MiB, of which libraries {told['before_mib']:,.0f}"
             )
-        print(f"{os.cpu_count()} cores, load {' '.join(f'{each:.1f}' for each in load)} before")
+        print(f"{os.cpu_count()} cores, {load} before")
 
 
 def make_run(home: Path, model: Path) -> None:
@@ -153,10 +136,7 @@ def speeds(home: Path, args: argparse.Namespace) -> None:
 
                 began, used = time.monotonic(), time.process_time()
                 how = {"do_sample": False, "max_new_tokens": args.tokens, "stopping_criteria": [note]}
-                if side == "base" and hasattr(model, "disable_adapter"):
-                    with model.disable_adapter():
-                        written = model.generate(**ids.to(model.device), **how)
-                else:
+                with model.disable_adapter() if side == "base" else nullcontext():
                     written = model.generate(**ids.to(model.device), **how)
                 new = written[0, ids["input_ids"].shape[1] :].tolist()
                 took = (
@@ -180,7 +160,7 @@ def speeds(home: Path, args: argparse.Namespace) -> None:
                     seen.setdefault(f"chat {('base', 'tuned')[side]}", []).append(took)
                     same += "".join(line.text for line in lines if line.kind == "text") == plain[side]
     for name, took in sorted(seen.items()):
-        first_s, rate, cpu_s = (median(each) for each in zip(*took, strict=True))
+        first_s, rate, cpu_s = bench.medians(took)
         print(
             f"{name:20} first token {1000 * first_s:6.0f} ms, {rate:6.1f} tokens/s, {1000 * cpu_s:6.1f} ms CPU a token"
         )
@@ -196,7 +176,7 @@ def memory_of(args: argparse.Namespace) -> dict[str, float]:
 
     devices.import_libraries("transformers.models.llama.modeling_llama")
 
-    before = peak_mib()
+    before = bench.memory_mb("self", "VmHWM")
     if args.memory == "model":
         base = ResolvedModel(
             id="base", path=args.model, hub_id=None, revision=None, source="", weights_hash="",
@@ -208,13 +188,7 @@ def memory_of(args: argparse.Namespace) -> dict[str, float]:
     else:
         chat, _, _ = chat_of(args.home, ADAPTER if args.memory == "adapter" else WHOLE)
         chat.answer(Prompt(1, PROMPTS[0], ChatSettings(max_new_tokens=8)))
-    return {"before_mib": before, "peak_mib": peak_mib()}
-
-
-def peak_mib() -> float:
-    """Return the peak of this program's memory: getrusage would count its parent's too."""
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line]
-    return int(line.split()[1]) / 1024
+    return {"before_mib": before, "peak_mib": bench.memory_mb("self", "VmHWM")}
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def check(folder: Path) -> tuple[float, Any]:
 def main() -> int:
     options = bench.options(
         __doc__,
-        tuned=(Path, "the adapter of a healthy run (else: skipped)"),
+        tuned=({"type": Path, "required": True}, "the adapter of a healthy run"),
         items=(500, "of each task"),
         batch_size=("8", "of the harness's model"),
         every=(1, "the harness scores every n-th item"),
@@ -86,8 +86,6 @@ def main() -> int:
         home=(str, "a home folder with the model in it (else a new one)"),
     )
     data = bench.data_folder()
-    if options.tuned is None:
-        bench.skip("give --tuned CHECKPOINT")
     with tempfile.TemporaryDirectory() as folder:
         models_home = Home(Path(options.home or folder))
         prepare_home(models_home)

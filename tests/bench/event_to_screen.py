@@ -14,18 +14,12 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 import bench
 from rig import Rig
 from terminal import Terminal
 
-from finetop.core.protocol.messages.runs import Sql
-from finetop.core.runtime.home import Home
-
-JOB = bench.RIG / "writing_job.py"
 PLANNED = 9999
 
 
@@ -56,7 +50,7 @@ def print_delays(what: str, delays: list[float], parts: dict[str, float]) -> Non
     cpu = ", ".join(f"{name} {share:.1%}" for name, share in parts.items())
     print(
         f"{what:<34}{len(delays):>6} steps  p50 {p50:.2f} s  p95 {p95:.2f} s  max {delays[-1]:.2f} s   CPU: {cpu};"
-        f" load {os.getloadavg()[0]:.1f}",
+        f" {bench.load()}",
         flush=True,
     )
 
@@ -111,42 +105,21 @@ def watch_tail(rig: Rig, supervisor: int, name: str, seconds: float) -> None:
 
 def main() -> int:
     args = bench.options(__doc__, runs=64, seconds=30.0)
-    with tempfile.TemporaryDirectory(prefix="screen") as folder:
-        settings = f"settings: 1\nslots: {{cpu_jobs: {args.runs}}}\n"
-        rig = Rig(Home(Path(folder) / "home"), settings=settings)
-        supervisor = rig.up(FINETOP_TEST_JOB=str(JOB), FINETOP_SPARE="0")
-        try:
-            go = Path(folder) / "go"
-            names = [
-                rig.submit(
-                    f"writer-{number:02d}", steps=PLANNED, pause_s=1.0, go=str(go),
-                    after_s=number / args.runs, noted=True,
-                )
-                for number in range(args.runs)
-            ]  # fmt: skip
-            deadline = time.monotonic() + 180
-            while rig.ask(Sql("SELECT count(*) FROM jobs WHERE last_n >= 2")).rows[0][0] < args.runs:
-                if time.monotonic() > deadline:
-                    raise TimeoutError(rig.home.log.read_text())
-                time.sleep(0.2)
-            go.touch()
-            time.sleep(5)
-            print(
-                f"{args.runs} runs x 1 step/s; supervisor {bench.memory_mb(supervisor.pid):.0f} MB",
-                flush=True,
-            )
-            watch_tail(rig, supervisor.pid, names[0], args.seconds)
-            app = Terminal(bench.APP, rig.home.root, 120, 40)
-            app.wait_text("writer")
-            watch(rig, supervisor.pid, app, rf"(writer-\d\d).*?([\d,]+)/{PLANNED:,}", "", args.seconds)
-            shown = next(name for name in names if name in app.text())
-            app.keys("\r")
-            app.wait_text("grad norm")
-            watch(rig, supervisor.pid, app, r"running ([\d,]+)", shown, args.seconds)
-            app.close()
-            print(f"afterwards: supervisor {bench.memory_mb(supervisor.pid):.0f} MB")
-        finally:
-            rig.stop_all()
+    with bench.writers(args.runs, steps=PLANNED, pause_s=1.0, noted=True) as writers:
+        rig, supervisor = writers.rig, writers.process.pid
+        writers.go()
+        time.sleep(5)
+        print(f"{args.runs} runs x 1 step/s; supervisor {bench.memory_mb(supervisor):.0f} MB", flush=True)
+        watch_tail(rig, supervisor, writers.names[0], args.seconds)
+        app = Terminal(bench.APP, rig.home.root, 120, 40)
+        app.wait_text("writer")
+        watch(rig, supervisor, app, rf"(writer-\d\d).*?([\d,]+)/{PLANNED:,}", "", args.seconds)
+        shown = next(name for name in writers.names if name in app.text())
+        app.keys("\r")
+        app.wait_text("grad norm")
+        watch(rig, supervisor, app, r"running ([\d,]+)", shown, args.seconds)
+        app.close()
+        print(f"afterwards: supervisor {bench.memory_mb(supervisor):.0f} MB")
     return 0
 
 

@@ -4,8 +4,8 @@
 
 A process writes the numbers as trainers do, and another reads them once a second as a run's job does, into an event
 log, with alarms; its CPU seconds are counted from its first look on. For each source: the reader's share of a core, and
-the CPU of the writer alone and beside a reader. Then a call of finetop.log with one value and with five. Targets: a
-reader needs less than 1 % of a core; the writer's cost is the same with and without it. Exits 1 if a reader needs more.
+the CPU of the writer alone and beside a reader. Targets: a reader needs less than 1 % of a core; the writer's cost is
+the same with and without it. Exits 1 if a reader needs more.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ from pathlib import Path
 import bench
 from metric_files import BLOCK, Program, history, leveldb, scalars
 
-from finetop.core.external import client, numbers
+from finetop.core.external import numbers
 
 MOST_PERCENT = 1.0
 LOOK_S = 1.0  # as core/external/job.py looks
-LOG_CALLS, ROUNDS = 10_000, 10
 
 
 def write(source: str, folder: Path, seconds: float, rate: float, metrics: int) -> None:
@@ -59,12 +58,9 @@ def write(source: str, folder: Path, seconds: float, rate: float, metrics: int) 
 
 def open_file(source: str, folder: Path):  # type: ignore[no-untyped-def]
     names = {
-        "stdout": "log.txt",
-        "csv": "metrics.csv",
-        "lines": "metrics.jsonl",
-        "tensorboard": "events.out.tfevents.1",
+        "stdout": "log.txt", "csv": "metrics.csv", "lines": "metrics.jsonl", "tensorboard": "events.out.tfevents.1",
         "wandb": "wandb/run-1-a/run-a.wandb",
-    }
+    }  # fmt: skip
     path = folder / names[source]
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.open("ab", buffering=0)
@@ -97,20 +93,6 @@ def measure(source: str, arguments: list[str], *, is_read: bool, seconds: float)
     return 100 * used / seconds, share
 
 
-def log_calls() -> None:
-    with tempfile.TemporaryDirectory() as name:
-        os.environ[client.METRICS] = f"{name}/metrics.jsonl"
-        for count in (1, 5):
-            values = {f"metric_{number}": 1.2345678 + number for number in range(count)}
-            rounds = []
-            for _ in range(ROUNDS):
-                began = time.process_time()
-                for step in range(LOG_CALLS):
-                    client.log("bench", step, **values)
-                rounds.append((time.process_time() - began) / LOG_CALLS * 1e6)
-            print(f"finetop.log, {count} values: {min(rounds):.1f} us of CPU a call (target: 3)")
-
-
 def main() -> int:
     args = bench.options(__doc__, seconds=20.0, rate=10.0, metrics=20, write="", folder="")
     if args.write:
@@ -125,7 +107,6 @@ def main() -> int:
         beside, share = measure(source, settings, is_read=True, seconds=args.seconds)
         most = max(most, share)
         print(f"{source:<14}{share:>10.2f}{alone:>14.2f}{beside:>13.2f}", flush=True)
-    log_calls()
     return 0 if most < MOST_PERCENT else 1
 
 

@@ -137,12 +137,10 @@ def main() -> int:
         __doc__,
         seeds={"type": int, "nargs": "+", "default": [1]},
         only={"nargs": "+", "choices": list(ROWS), "default": list(ROWS)},
-        home=(Path, "where runs and scores are kept (else: skipped)"),
+        home=({"type": Path, "required": True}, "where runs and scores are kept: 20 minutes of work"),
         model=(str, "the small model's folder (else it is looked for as by the demo)"),
         out=(Path, "write the cells as JSON, too"),
     )
-    if options.home is None:
-        bench.skip("give --home FOLDER, where 20 minutes of work are kept")
     home = Home(options.home.resolve())
     prepare_home(home)
     cells = []

@@ -7,7 +7,6 @@ FOLDER has SmolLM2-135M-Instruct. --page puts the table into a page, after <!-- 
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 from pathlib import Path
@@ -24,14 +23,10 @@ TEXT = Path(__file__).parents[2] / "core" / "check" / "suites" / "quick"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quant", default="f32,f16,bf16,q8_0,q6_k,q5_k_m,q4_k_m,q3_k_m")
-    parser.add_argument("--page", type=Path)
-    args = parser.parse_args()
+    args = bench.options(__doc__, quant="f32,f16,bf16,q8_0,q6_k,q5_k_m,q4_k_m,q3_k_m", page=Path)
     model = os.environ.get("FINETOP_TEST_MODEL")
     if not model:
-        print("FINETOP_TEST_MODEL names no folder with SmolLM2-135M-Instruct")
-        return
+        bench.skip("FINETOP_TEST_MODEL names no folder with SmolLM2-135M-Instruct")
     from transformers import AutoConfig, AutoTokenizer
 
     folder = Path(model)

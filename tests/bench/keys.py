@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import shutil
 import statistics
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -35,12 +34,8 @@ APP = bench.APP
 NAMES = (0, 2, 27, 31)  # the list's name column: live runs change other cells by themselves
 PEERS = {"htop": ("htop", "PID"), "lazygit": (f"lazygit -p {Path(__file__).parents[2]}", "Commits")}
 SCREENS = (
-    ("enter", "esc", "a run"),
-    ("2", "1", "Triage"),
-    ("3", "1", "Queue"),
-    ("4", "1", "Launch"),
-    ("?", "esc", "help"),
-)
+    ("enter", "esc", "a run"), ("2", "1", "Triage"), ("3", "1", "Queue"), ("4", "1", "Launch"), ("?", "esc", "help"),
+)  # fmt: skip
 PAGE_DOWN, DOWN = "\x1b[6~", "j"
 
 
@@ -180,7 +175,7 @@ def over_links(rig: Rig, keys: int) -> None:
 
 def main() -> None:
     args = bench.options(__doc__, runs=100_000, points=10_000_000, keys=40, links_alone=False)
-    rig = Rig(Home(Path(tempfile.mkdtemp()) / "home"), settings=SEVERAL)
+    rig = Rig(Home(bench.folder_of_its_own() / "home"), settings=SEVERAL)
     fill(rig.home, args.runs, args.points)
     rig.up()
     try:

@@ -18,10 +18,9 @@ import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import bench
 from terminal import Terminal
@@ -45,8 +44,7 @@ with wandb.init(project="bench", dir=folder, mode="offline", settings=wandb.Sett
 """
 
 
-@dataclass(frozen=True, slots=True)
-class LookCost:
+class LookCost(NamedTuple):
     """The cost of one look at the run."""
 
     first_s: float
@@ -148,7 +146,7 @@ def main() -> int:
     args = bench.options(__doc__, steps=100_000, rounds=5, wandb=str(Path(sys.executable).with_name("wandb")))
     if shutil.which(args.wandb) is None:
         bench.skip(f"needs wandb; there is no {args.wandb}")
-    folder = Path(tempfile.mkdtemp())
+    folder = bench.folder_of_its_own()
     os.environ["HOME"] = str(folder)  # leet keeps its settings there
     home = Home(folder / "home")
     fill(home, args.steps)
@@ -158,25 +156,16 @@ def main() -> int:
     with Client(home) as client:
         supervisor = client.ask(Hello()).pid
     looks: dict[str, list[LookCost]] = {"finetop open": [], "wandb leet": []}
-    ours = [*bench.APP, "open", "long-run"]
+    ours, theirs = [*bench.APP, "open", "long-run"], [args.wandb, "leet", str(written)]
     for _ in range(args.rounds):
-        looks["finetop open"].append(
-            time_look(ours, home.root, lambda one: has_axis_to(one, args.steps), [supervisor])
-        )
-        looks["wandb leet"].append(
-            time_look(
-                [args.wandb, "leet", str(written)],
-                folder,
-                lambda one: f"_step          {args.steps}" in one.text(),
-                [],
-            )
-        )
+        ends = lambda one: has_axis_to(one, args.steps)  # noqa: E731
+        looks["finetop open"].append(time_look(ours, home.root, ends, [supervisor]))
+        ends = lambda one: f"_step          {args.steps}" in one.text()  # noqa: E731
+        looks["wandb leet"].append(time_look(theirs, folder, ends, []))
     print(f"{args.steps:,} steps of {len(METRICS)} metrics, {SIZE[0]}x{SIZE[1]}, medians of {args.rounds}")
     print(f"{'':<14}{'first chart s':>14}{'all steps s':>13}{'CPU s':>8}{'MB':>7}")
     for name, taken in looks.items():
-        first, whole, cpu, memory = (
-            statistics.median(getattr(one, field) for one in taken) for field in LookCost.__slots__
-        )
+        first, whole, cpu, memory = bench.medians(taken)
         print(f"{name:<14}{first:>14.2f}{whole:>13.2f}{cpu:>8.2f}{memory:>7.0f}")
     opened = enter(home.root, args.steps)
     inside = statistics.median(opened[1:])
@@ -184,13 +173,8 @@ def main() -> int:
         f"in the open app, Enter to all steps: {inside:.3f} s (the first time {opened[0]:.3f});"
         f" the supervisor holds {memory_of([supervisor]):.0f} MB"
     )
-    mine = looks["finetop open"]
-    reached = (
-        statistics.median(one.first_s for one in mine) < 0.8
-        and inside < 0.1
-        and statistics.median(one.cpu_s for one in mine) < 0.8
-        and statistics.median(one.memory_mb for one in mine) < 70
-    )
+    mine = LookCost(*bench.medians(looks["finetop open"]))
+    reached = mine.first_s < 0.8 and inside < 0.1 and mine.cpu_s < 0.8 and mine.memory_mb < 70
     with Client(home) as client:
         client.ask(Shutdown())
     return 0 if reached else 1

@@ -12,7 +12,6 @@ Rows are made of sentences from the sets in FINETOP_TEST_DATA, combined at rando
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 import resource
@@ -20,7 +19,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import IO
 
 import bench
@@ -80,40 +81,28 @@ def measure(request: LintRequest, home: Path) -> None:
     assert process.stdin is not None and process.stdout is not None
     process.stdin.write(msgspec.json.encode(request))
     process.stdin.close()
-    os.set_blocking(process.stdout.fileno(), False)
-    root, peak, marks, pending = psutil.Process(process.pid), 0, 0, b""
-    while process.poll() is None:
-        peak = max(peak, tree_memory(root))
-        time.sleep(0.05)
-        pending += process.stdout.read() or b""
-        *lines, pending = pending.split(b"\n")
-        marks += len(lines)
-        for line in lines:
-            message = msgspec.json.decode(line, type=LintMessage)
-            if message.report is not None:
-                show(message, time.monotonic() - began, peak, marks)
-            if message.trouble is not None:
-                sys.exit(f"{message.trouble.message} {message.trouble.hint}")
-    pending += process.stdout.read() or b""
-    for line in filter(None, pending.split(b"\n")):
+    peaks = [0]
+    Thread(target=watch_memory, args=(psutil.Process(process.pid), peaks), daemon=True).start()
+    for marks, line in enumerate(process.stdout):
         message = msgspec.json.decode(line, type=LintMessage)
         if message.report is not None:
-            show(message, time.monotonic() - began, peak, marks)
+            show(message, time.monotonic() - began, max(peaks), marks)
+        if message.trouble is not None:
+            sys.exit(f"{message.trouble.message} {message.trouble.hint}")
+    process.wait()
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(
         f"CPU {usage.ru_utime + usage.ru_stime:.1f} s (user {usage.ru_utime:.1f}, system {usage.ru_stime:.1f})"
     )
 
 
-def tree_memory(root: psutil.Process) -> int:
-    """Return the resident memory of a process and its descendants, shared pages counted in each."""
-    total = 0
-    try:
-        for process in (root, *root.children(recursive=True)):
-            total += process.memory_info().rss
-    except psutil.NoSuchProcess:
-        pass  # it has ended meanwhile
-    return total
+def watch_memory(root: psutil.Process, peaks: list[int]) -> None:
+    """Note the resident memory of a process and its descendants, shared pages counted in each, until it ends."""
+    while root.is_running():
+        with suppress(psutil.NoSuchProcess):
+            tree = (root, *root.children(recursive=True))
+            peaks[0] = max(peaks[0], sum(process.memory_info().rss for process in tree))
+        time.sleep(0.05)
 
 
 def show(message: LintMessage, seconds: float, peak: int, marks: int) -> None:
@@ -124,9 +113,7 @@ def show(message: LintMessage, seconds: float, peak: int, marks: int) -> None:
         f"{report.rows:,} rows, {size / 1e9:.2f} GB, {report.lengths.tokens:,} tokens ({report.lengths.how}),"
         f" {len(report.findings)} findings of {len(report.looked_for)} looked for, {marks} signs of progress"
     )
-    print(
-        f"wall {seconds:.1f} s, peak {peak / 2**20:.0f} MiB of all processes, load {os.getloadavg()[0]:.1f}"
-    )
+    print(f"wall {seconds:.1f} s, peak {peak / 2**20:.0f} MiB of all processes, {bench.load()}")
 
 
 def main() -> None:

@@ -73,10 +73,7 @@ def train(folder: Path, arm: str, steps: int, rate: float) -> tuple[list[float],
 
 
 def main() -> int:
-    given = bench.options(__doc__, model=Path, steps=24, rate=2e-5, page=Path)
-    if given.model is None:
-        print("no --model: nothing is measured")
-        return 0
+    given = bench.options(__doc__, model={"type": Path, "required": True}, steps=24, rate=2e-5, page=Path)
     marks = sorted({0, given.steps // 4, given.steps // 2, 3 * given.steps // 4, given.steps - 1})
     lines = [
         f"| held | weights that move in a step at {given.rate:g} | "

@@ -3,11 +3,13 @@
     FINETOP_TEST_DATA=DATA python tests/bench/methods_table.py --model FOLDER [--methods lora,osf+nf4] [--steps 30]
 
 Rows of medquad of at most --tokens tokens, 4 per step, in float32 (--dtype); options and rate are those of each
-method's recipe. Each trains in a separate process as a run does: `python -m finetop.core.run_job JOB`, without samples,
-drift probe and check. Losses are means over three steps, tokens/s that of the second half of the steps. Memory is the
-peak of the process (resident set on a CPU, reserved on a GPU), beside finetop plan's estimate. "back" is the largest
-difference of a logit, on a row of the data, between the trainer's model and its checkpoint loaded on a fresh base in
-another process. Without --methods: all, then those that support nf4 and int8, as NAME+nf4.
+method's recipe. --longest takes the longest rows: a plan is for the longest batch, which few steps over any rows do not
+meet. The memory of other objectives, beside their plan, is measured by plan_beside_run.py. Each trains in a separate
+process as a run does: `python -m finetop.core.run_job JOB`, without samples, drift probe and check. Losses are means
+over three steps, tokens/s that of the second half of the steps. Memory is the peak of the process (resident set on a
+CPU, reserved on a GPU), beside finetop plan's estimate. "back" is the largest difference of a logit, on a row of the
+data, between the trainer's model and its checkpoint loaded on a fresh base in another process. Without --methods: all,
+then those that support nf4 and int8, as NAME+nf4.
 """
 
 from __future__ import annotations
@@ -89,14 +91,14 @@ def main() -> int:
     args = bench.options(
         __doc__, model={"required": True, "type": Path},
         methods=("", "names, with +nf4 or +int8; all of them by default"), steps=30, tokens=128, dtype="float32",
-        markdown=False, set=([], "laid over each recipe, as in finetop run"),
+        longest=False, set=([], "laid over each recipe, as in finetop run"),
     )  # fmt: skip
     failed = 0
-    print(head(args.markdown), flush=True)
+    print(f"| {' | '.join(COLUMNS)} |\n|---|" + "--:|" * (len(COLUMNS) - 1), flush=True)
     for name in args.methods.split(",") if args.methods else everything():
         with tempfile.TemporaryDirectory(prefix="methods-") as folder:
             try:
-                print(line(run(name, args, Path(folder)), args.markdown), flush=True)
+                print(line(run(name, args, Path(folder))), flush=True)
             except RuntimeError as error:
                 failed += 1
                 print(f"{name}: FAILED: {error}", flush=True)
@@ -119,7 +121,7 @@ def run(name: str, args: argparse.Namespace, folder: Path) -> Result:
     """Train with one method. Raises RuntimeError with the end of the log on failure."""
     method, _, kind = name.partition("+")
     source = bench.data_folder() / "medquad" / "train.jsonl"
-    data = write_rows(source, folder, args.steps * 4)
+    data = write_rows(source, folder, args.steps * 4, longest=args.longest)
     sets = [
         f"model.id={args.model.resolve()}", f"model.dtype={args.dtype}", f"model.quantize={kind or 'none'}",
         f"data.train=[{{path: {data}}}]", "data.eval={share: 0}", f"data.max_tokens={args.tokens}",
@@ -162,10 +164,12 @@ def planned(recipe: Any, model: Path, home: Home) -> float | None:
     )
 
 
-def write_rows(source: Path, folder: Path, count: int) -> Path:
-    """Write the first rows of medquad as prompts and completions."""
-    rows = bench.read_rows(source)[:count]
-    pairs = ({"prompt": row["question"], "completion": row["answer"]} for row in rows)
+def write_rows(source: Path, folder: Path, count: int, *, longest: bool) -> Path:
+    """Write the first rows of medquad, or those with the longest answers, as prompts and completions."""
+    rows = bench.read_rows(source)
+    if longest:
+        rows.sort(key=lambda row: -len(row["answer"]))
+    pairs = ({"prompt": row["question"], "completion": row["answer"]} for row in rows[:count])
     return bench.write_rows(folder / "rows.jsonl", pairs)
 
 
@@ -191,23 +195,14 @@ def call(command: list[str], **more: str) -> str:
 COLUMNS = ("method", "moving", "loss first", "last", "tokens/s", "peak GiB", "planned", "back")
 
 
-def head(markdown: bool) -> str:
-    """Return the table's heading."""
-    if markdown:
-        return "| " + " | ".join(COLUMNS) + " |\n|---|" + "--:|" * (len(COLUMNS) - 1)
-    return f"{COLUMNS[0]:20}" + "".join(f"{name:>12}" for name in COLUMNS[1:])
-
-
-def line(result: Result, markdown: bool) -> str:
+def line(result: Result) -> str:
     """Return a row of the table."""
     planned_text = "" if result.planned_gib is None else f"{result.planned_gib:.2f}"
     cells = [
-        f"{result.trainable:,}", f"{result.first:.3f}", f"{result.last:.3f}", f"{result.tokens_per_s:.0f}",
-        f"{result.peak_gib:.2f}", planned_text, f"{result.back:.1e}",
+        result.name, f"{result.trainable:,}", f"{result.first:.3f}", f"{result.last:.3f}",
+        f"{result.tokens_per_s:.0f}", f"{result.peak_gib:.2f}", planned_text, f"{result.back:.1e}",
     ]  # fmt: skip
-    if markdown:
-        return "| " + " | ".join((result.name, *cells)) + " |"
-    return f"{result.name:20}" + "".join(f"{cell:>12}" for cell in cells)
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

@@ -38,11 +38,8 @@ class Compared(NamedTuple):
 # Bytes per weight of a quantised linear layer: 4 bits and a float32 scale per 64 weights; with 8-bit scales, a second
 # scale per 256 of those (arXiv:2305.14314); for GPTQ a 16-bit scale and a 4-bit zero per 128.
 LINEAR_BYTES = {
-    "int8": int8.PLUGIN.linear_bytes,
-    "nf4": 0.5 + 4 / 64,
-    "nf4dq": nf4.PLUGIN.linear_bytes,
-    "gptq4": 0.5 + 2.5 / 128,
-}
+    "int8": int8.PLUGIN.linear_bytes, "nf4": 0.5 + 4 / 64, "nf4dq": nf4.PLUGIN.linear_bytes, "gptq4": 0.5 + 2.5 / 128,
+}  # fmt: skip
 UNPACKED_BYTES = {"gptq4": 12.0}  # GPTQ's torch code makes three matrices of int32 on the way
 
 

@@ -68,17 +68,7 @@ def measure(tools: Any, host: far.Far, out: Path | None) -> None:
     for what in ("start, the host never seen before", "start again"):
         watch = Watch(host)
         with tools.Tui([*APP, *host.options], cols=SIZE[0], rows=SIZE[1], env=host.environment) as tui:
-            tui.wait_text("far-one", timeout=120)
-            print_row(what, watch.seconds, watch.bytes)
-            tui.settle(2.0, 20)
-            if what == "start again":
-                rate(host, tui, "the list, one run live")
-                tui.key("enter")
-                tui.wait_text("metrics", timeout=60)
-                tui.settle(2.0, 10)
-                rate(host, tui, "the run's charts and log, live")
-            tui.key("q")
-            tui.settle(1.0, 5)
+            look_around(host, tui, watch, what, "" if what == "start again" else None)
     peer(tools, host)
     tails(host, name)
     with (host.folder / "tail.txt").open("w") as output:
@@ -99,6 +89,21 @@ def measure(tools: Any, host: far.Far, out: Path | None) -> None:
     )
 
 
+def look_around(host: far.Far, tui: Any, watch: Watch, what: str, whose: str | None) -> None:
+    """Print what the start cost and, unless None, the rates of the list and of a run; then leave."""
+    tui.wait_text("far-one", timeout=120)
+    print_row(what, watch.seconds, watch.bytes)
+    tui.settle(2.0, 20)
+    if whose is not None:
+        rate(host, tui, f"{whose}the list, one run live")
+        tui.key("enter")
+        tui.wait_text("metrics", timeout=60)
+        tui.settle(2.0, 10)
+        rate(host, tui, f"{whose}the run's charts and log, live")
+    tui.key("q")
+    tui.settle(1.0, 5)
+
+
 def over_there(host: far.Far) -> str:
     """Return the peers' environment settings: this finetop, that home."""
     return f"PYTHONPATH={os.environ.get('PYTHONPATH', '')} FINETOP_HOME={host.rig.home.root}"
@@ -106,24 +111,15 @@ def over_there(host: far.Far) -> str:
 
 def peer(tools: Any, host: far.Far) -> None:
     """Measure the same app on the remote machine, its pictures sent through ssh."""
-    there = f"{over_there(host)} {sys.executable} -m finetop.tui.main"
+    there = f"{over_there(host)} {' '.join(APP)}"
     watch = Watch(host)
     with tools.Tui(host.server.command(there), cols=SIZE[0], rows=SIZE[1]) as tui:
-        tui.wait_text("far-one", timeout=120)
-        print_row("peer: `ssh -t HOST finetop`, start", watch.seconds, watch.bytes)
-        tui.settle(2.0, 10)
-        rate(host, tui, "peer: the list, one run live")
-        tui.key("enter")
-        tui.wait_text("metrics", timeout=60)
-        tui.settle(2.0, 10)
-        rate(host, tui, "peer: the run's charts and log, live")
-        tui.key("q")
-        tui.settle(1.0, 5)
+        look_around(host, tui, watch, "peer: `ssh -t HOST finetop`, start", "peer: ")
 
 
 def tails(host: far.Far, name: str) -> None:
     """Measure `finetop tail` from here, and its peer: the same on the remote machine, through ssh."""
-    there = f"{over_there(host)} {sys.executable} -m finetop.tui.main tail {name} --json"
+    there = f"{over_there(host)} {' '.join(APP)} tail {name} --json"
     for what, command, own in (
         ("finetop --on HOST tail --json", [*APP, *host.options, "tail", name, "--json"], host.environment),
         ("peer: `ssh HOST finetop tail --json`", host.server.command(there, opts=("-T",)), {}),
@@ -187,12 +183,10 @@ def main() -> int:
         link=({"type": int, "choices": range(len(LINKS))}, "one of the links alone"),
     )
     if reason := far.missing():
-        print(f"left out: {reason}")
-        return 0
+        bench.skip(reason)
     tools = far.load_rig()
     for words, kbit in LINKS if args.link is None else LINKS[args.link : args.link + 1]:
-        load = os.getloadavg()[0]
-        print(f"\n{words} ({SIZE[0]}x{SIZE[1]}, {QUEUED + 1} runs; load {load:.1f})", flush=True)
+        print(f"\n{words} ({SIZE[0]}x{SIZE[1]}, {QUEUED + 1} runs; {bench.load()})", flush=True)
         with (
             tempfile.TemporaryDirectory(prefix="far") as folder,
             far.far_host(Path(folder), rate_kbit=kbit) as host,

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +59,7 @@ def main() -> None:
 
 
 def compare(name: str, documents: Path, questions: list[Question], given: argparse.Namespace) -> None:
-    home = Home(Path(tempfile.mkdtemp()))
+    home = Home(bench.folder_of_its_own())
     settings = retrieval.Settings((str(documents),), given.chunk_words, given.overlap_words)
     index, ours = indexed(settings, home)
     rows = bench.read_rows(documents)
@@ -152,7 +151,7 @@ def contoso(data: Path, split: str) -> tuple[str, Path, list[Question]]:
 
 
 def medquad(data: Path) -> tuple[str, Path, list[Question]]:
-    documents = Path(tempfile.mkdtemp()) / "answers.jsonl"
+    documents = bench.folder_of_its_own() / "answers.jsonl"
     rows = bench.read_rows(data / "medquad" / "train.jsonl")
     bench.write_rows(documents, ({"text": row["answer"]} for row in rows))
 

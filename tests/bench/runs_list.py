@@ -9,7 +9,6 @@ does. `--home` keeps the store for reuse.
 
 from __future__ import annotations
 
-import statistics
 import sys
 import tempfile
 import time
@@ -19,7 +18,7 @@ from typing import Any
 
 import bench
 import msgspec
-from rig import Rig
+from rig import RECIPE, Rig
 
 from finetop.core.protocol.messages.runs import Runs, RunsAnswer
 from finetop.core.protocol.run_columns import word_of
@@ -28,7 +27,6 @@ from finetop.core.runtime.home import Home, prepare
 from finetop.core.store import recipe_settings, run_list
 from finetop.core.store.database import open_store
 
-RECIPE = "recipe: 1\nextends: lora\nname: fake\ncheck: {at_end: false}\ndata: {train: [{path: rows.jsonl}]}\n"
 KEYS = (
     "loss", "eval_loss", "grad_norm", "learning_rate", "epoch", "tokens_per_s", "memory_gib", "drift", "reward",
     "kl",
@@ -118,9 +116,8 @@ def table(title: str, timings: dict[str, tuple[list[float], list[float]]]) -> No
     print(f"\n{title:<24} {'p50':>8} {'p95':>8} {'cpu p50':>8} {'cpu min':>8}  ms")
     for name, (walls, cpus) in timings.items():
         p95 = sorted(walls)[min(len(walls) - 1, round(len(walls) * 0.95))]
-        print(
-            f"{name:<24} {statistics.median(walls):8.1f} {p95:8.1f} {statistics.median(cpus):8.1f} {min(cpus):8.1f}"
-        )
+        wall, cpu = bench.medians(zip(walls, cpus, strict=True))
+        print(f"{name:<24} {wall:8.1f} {p95:8.1f} {cpu:8.1f} {min(cpus):8.1f}")
 
 
 def main() -> int:

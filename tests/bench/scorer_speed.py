@@ -185,7 +185,7 @@ def compare(name: str, model: Any, tokenizer: Any, items: list[Item], rounds: in
         (cpu_s(lambda: ours(model, tokenizer, items)), cpu_s(lambda: stock(model, tokenizer, items, best)))
         for _ in range(rounds)
     ]
-    mine, theirs = (statistics.median(pair[at] for pair in pairs) for at in (0, 1))
+    mine, theirs = bench.medians(pairs)
     ratio = statistics.median(pair[1] / pair[0] for pair in pairs)
     each = 100 / len(items)
     work = [
@@ -216,7 +216,7 @@ def main() -> int:
         folder = _demo_model(given.home or Path(aside))
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, given.dtype)).eval()
         tokenizer = AutoTokenizer.from_pretrained(folder)
-    print(f"{given.dtype}, {given.threads} threads, load {os.getloadavg()[0]:.1f}, rounds {given.rounds}")
+    print(f"{given.dtype}, {given.threads} threads, {bench.load()}, rounds {given.rounds}")
     heads = ("", "items", "ours s/100", "stock s/100", "batch", "ratio", "goal", "nats", "tokens")
     widths = (22, 5, 12, 13, 6, 8, 7, 10, 9)
     print(" ".join(f"{head:>{width}}" for head, width in zip(heads, widths, strict=True)))

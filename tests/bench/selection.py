@@ -135,8 +135,7 @@ def tell_corrupted(selections: list[Selected], swapped: set[int], rows: int) -> 
 def main() -> int:
     args = bench.options(__doc__, home=Path("/tmp/finetop-selection"), model="smollm2-135m-instruct", seeds=3)
     if not DATA.is_dir():
-        print(f"skipped: there is no {DATA}")
-        return 0
+        bench.skip(f"there is no {DATA}")
     home = Home(args.home.absolute())
     prepare(home)
     train, test, lines = (home.root / name for name in ("corrupted.jsonl", "test.jsonl", "swapped.json"))

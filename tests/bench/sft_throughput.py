@@ -19,14 +19,9 @@ its rows per CPU second at .8 of its memory. A round of all five takes 4 to 7 mi
 from __future__ import annotations
 
 import json
-import os
-import resource
 import statistics
 import subprocess
-import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import bench
@@ -76,9 +71,9 @@ def plain_trl(model: str, rows: list[dict[str, Any]], *, bf16: bool) -> Any:
     )
     watch = clock()
     config = SFTConfig(
-        output_dir=tempfile.mkdtemp(), per_device_train_batch_size=BATCH, num_train_epochs=1, learning_rate=RATE,
-        lr_scheduler_type="constant", max_length=MAX_TOKENS, logging_steps=1, report_to="none", save_strategy="no",
-        use_cpu=True, bf16=bf16, gradient_checkpointing=False,
+        output_dir=str(bench.folder_of_its_own()), per_device_train_batch_size=BATCH, num_train_epochs=1,
+        learning_rate=RATE, lr_scheduler_type="constant", max_length=MAX_TOKENS, logging_steps=1,
+        report_to="none", save_strategy="no", use_cpu=True, bf16=bf16, gradient_checkpointing=False,
         model_init_kwargs={"dtype": "bfloat16" if bf16 else "float32"}, seed=1,
     )  # fmt: skip
     trainer = SFTTrainer(
@@ -105,7 +100,7 @@ def ours(model: str, rows: list[dict[str, Any]], *, same: bool, dtype: str | Non
 
     if dtype == "bfloat16":
         cpu_formats.measured = lambda _: cpu_formats.Speeds(1, 2)
-    folder = Path(tempfile.mkdtemp())
+    folder = bench.folder_of_its_own()
     prepare(Home(folder / "home"))
     bench.write_rows(folder / "rows.jsonl", rows)
     recipe: dict[str, Any] = {
@@ -146,17 +141,13 @@ def run_arm(arm: str, model: str, count: int) -> None:
         else ours(model, rows, same=arm == "ours-same", dtype=FORMATS.get(arm.removeprefix("ours-")))
     )
     quarter = max(1, len(watch.losses) // 4)
-    print(
-        "RESULT",
-        json.dumps(
-            {
-                "arm": arm, "dtype": watch.dtype, "cpu_s": watch.cpu, "wall_s": watch.wall,
-                "rows_per_cpu_s": count / watch.cpu, "rows_per_s": count / watch.wall,
-                "first": statistics.mean(watch.losses[:quarter]), "last": statistics.mean(watch.losses[-quarter:]),
-                "memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-            }
-        ),
-    )  # fmt: skip
+    result = {
+        "arm": arm, "dtype": watch.dtype, "cpu_s": watch.cpu, "wall_s": watch.wall,
+        "rows_per_cpu_s": count / watch.cpu, "rows_per_s": count / watch.wall,
+        "first": statistics.mean(watch.losses[:quarter]), "last": statistics.mean(watch.losses[-quarter:]),
+        "memory_gib": bench.memory_mb("self", "VmHWM") / 1024,
+    }  # fmt: skip
+    print(json.dumps(result))
 
 
 def main() -> None:
@@ -171,22 +162,14 @@ def main() -> None:
     found: dict[str, list[dict[str, Any]]] = {}
     for _ in range(given.rounds):
         for arm in given.arms.split(","):
-            own = ["--model", given.model, "--rows", str(given.rows), "--arm", arm]
-            command = [sys.executable, __file__, *own]
-            environment = {**os.environ, "OMP_NUM_THREADS": str(given.threads), "GOMP_SPINCOUNT": "20000"}
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-            lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
-            if not lines:
-                print(f"{arm} failed:\n{done.stderr[-2000:]}")
+            own = ("--model", given.model, "--rows", given.rows, "--arm", arm)
+            try:
+                line = bench.again(*own, OMP_NUM_THREADS=str(given.threads), GOMP_SPINCOUNT="20000")
+            except subprocess.CalledProcessError as error:
+                print(f"{arm} failed: {error}")
                 continue
-            found.setdefault(arm, []).append(json.loads(lines[0].removeprefix("RESULT ")))
-            print(
-                {
-                    key: value if isinstance(value, str) else round(value, 3)
-                    for key, value in found[arm][-1].items()
-                },
-                flush=True,
-            )
+            found.setdefault(arm, []).append(json.loads(line))
+            print(line, flush=True)
     print(
         f"{'arm':<10} {'format':<9} {'rows/CPU s':>10} {'rows/s':>7} {'loss first':>10} {'last':>6} {'GiB':>6}"
     )

@@ -7,7 +7,6 @@ import re
 
 import card
 import pytest
-from wide_model import wide_model
 
 from finetop.core.protocol import events
 from finetop.core.recipe.load import resolve_text
@@ -233,7 +232,7 @@ def test_rows_that_do_not_fit_fail_before_the_first_step_and_say_what_to_do(
 ):
     from finetop.core.train import longest_batch
 
-    model = wide_model(tmp_path, tiny_model)
+    model = card.wide_model(tmp_path, tiny_model)
     recipe = recipe_of(
         tmp_path,
         model,
@@ -273,7 +272,7 @@ def test_the_plan_is_what_the_gpu_reserves(method, quantize, tiny_model, tmp_pat
     from finetop.core.plan.estimate import Known, estimate
     from finetop.core.plan.shape import read_config
 
-    model = wide_model(tmp_path, tiny_model)
+    model = card.wide_model(tmp_path, tiny_model)
     recipe = recipe_of(
         tmp_path,
         model,

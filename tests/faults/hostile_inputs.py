@@ -202,22 +202,17 @@ MODELS: dict[str, Callable[[Path], None]] = {
 }
 
 
+INPUTS: dict[str, dict[str, Any]] = {"recipe": RECIPES, "settings": SETTINGS, "data": DATA, "model": MODELS}
+PLACES = {"recipe": "hostile.yaml", "data": "rows.jsonl", "model": "tiny"}
+
+
 def write(kind: str, what: str, folder: Path, tiny: Path, settings: Path) -> None:
     """Make an input of a kind, and the good files around it, in an empty folder."""
     shutil.copytree(tiny, folder / "tiny")
     (folder / "rows.jsonl").write_text(TURNS * 4)
     (folder / "hostile.yaml").write_text(RECIPE)
-    given = (
-        {"recipe": RECIPES, "settings": SETTINGS, "data": DATA}[kind][what]
-        if kind != "model"
-        else MODELS[what]
-    )
-    place = {
-        "recipe": folder / "hostile.yaml",
-        "settings": settings,
-        "data": folder / "rows.jsonl",
-        "model": folder / "tiny",
-    }[kind]
+    given = INPUTS[kind][what]
+    place = settings if kind == "settings" else folder / PLACES[kind]
     if callable(given):
         if kind in ("data", "settings"):
             place.unlink(missing_ok=True)

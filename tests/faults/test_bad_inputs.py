@@ -6,6 +6,7 @@ The examples are the tables of bad_inputs/; docs/bad-inputs.md shows them with t
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ from bad_inputs import checkpoints, environment, event_lines, names, payloads, r
 from bad_inputs.doors import Door, whole_checkpoint
 from still import still
 
+from finetop.core.errors import BadInput, FinetopError
 from finetop.core.protocol.messages.runs import GetRun, Runs
 
 if TYPE_CHECKING:
@@ -63,9 +65,15 @@ def test_names(rig, tmp_path, survived):
     answers = [(bad, door.ask(bad.given)) for bad in names.EXAMPLES]
     require_good(answers)
     table.in_step(3, table.section("Names", answers))
+    for name in names.REFUSED:
+        with pytest.raises(BadInput) as refused:
+            rig.submit(name)
+        assert str(refused.value).isprintable(), name
+        with contextlib.suppress(FinetopError):
+            rig.ask(GetRun(name))
     assert not {path for path in set(tmp_path.rglob("*")) - before if "duckdb" not in path.name}
     assert rig.ask(Runs()).total == 1
-    survived("22", "names on the command line", repeats=len(answers))
+    survived("22", "names on the command line, and of requests", repeats=len(answers) + len(names.REFUSED))
 
 
 def test_rows(tmp_path, cold_rig, survived):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import store_rows
 from dumping import differences, dump
 from dying import MORE
 from rig import RECIPE
@@ -30,7 +31,6 @@ from finetop.core.protocol.messages.submit import Export, Import, Resume, Stage,
 from finetop.core.protocol.messages.trash import Clean, EmptyTrash, Remove, Restore
 from finetop.core.protocol.request import Ask
 from finetop.core.recipe.load import resolve_text
-from finetop.core.runtime import event_log
 from finetop.core.runtime.crash_points import DIED
 from finetop.core.runtime.home import Home
 from finetop.core.store import jobs, run_records, runs
@@ -247,17 +247,16 @@ def running(home: Home, name: str, *, ended: bool) -> None:
         runs.set_recipe(connection, run_id, {**runs.recipe(connection, run_id), "check": asked}, "tiny")
     folder = home.root / job.folder
     folder.mkdir(parents=True)
-    log = event_log.EventLog(folder / "events.jsonl")
-    log.write(events.Started(1, attempt, 1, "cpu", "float32", {}))
-    for step in range(1, 200):
-        log.write(events.metrics(step, {"loss": 1.0 / step}))
     make_checkpoint(folder.parents[1], 199, 10)
-    log.write(events.Checkpoint(199, "checkpoints/step-000199", 10, "full"))
+    job_events = [
+        events.Started(1, attempt, 1, "cpu", "float32", {}),
+        *(events.metrics(step, {"loss": 1.0 / step}) for step in range(1, 200)),
+        events.Checkpoint(199, "checkpoints/step-000199", 10, "full"),
+    ]
+    store_rows.write(folder / "events.jsonl", *job_events, *([events.Ended("finished")] if ended else []))
     if ended:
-        log.write(events.Ended("finished"))
         facts = {"attempt": attempt, "code": 0, "signal": None, "ended": 9.0}
         (folder / "exit.json").write_text(json.dumps(facts))
-    log.close()
     rig.close()
 
 
@@ -271,7 +270,8 @@ def test_a_beat_takes_in_all_once_and_an_end_queues_its_check_once(tmp_path, dyi
         repeats += 1
         wrong += [f"{at}: {fault}" for fault in look(home).wrong]
         assert dying.do(home, "beat") == 0
-        lost += [f"{at}: {row}" for row in told_apart(home)]
+        if what == "end a run" or at % 4 == 0:
+            lost += [f"{at}: {row}" for row in told_apart(home)]
         for name, (word, own, steps, metrics, _) in look(home).view["runs"].items():
             lost += [f"{at}: {name}: {metrics}, {steps}"] if metrics < (199,) or steps != [199] else []
             doubled += [f"{at}: {name}: {metrics}"] if metrics > (199,) else []

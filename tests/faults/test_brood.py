@@ -2,6 +2,7 @@
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,17 +16,8 @@ PROGRAM = str(Path(__file__).with_name("brood.py"))
 BOMB = 150
 
 
-def killed(rig, name: str) -> None:
-    rig.ask(Kill(name))
-
-
-def killed_while_stopped(rig, name: str) -> None:
-    os.kill(rig.keeper(name)["job_pid"], signal.SIGSTOP)
-    rig.ask(Kill(name))
-
-
-def killed_while_the_keeper_is_stopped(rig, name: str) -> None:
-    os.kill(rig.keeper(name)["pid"], signal.SIGSTOP)
+def killed_while_stopped(rig, name: str, process: str) -> None:
+    os.kill(rig.keeper(name)[process], signal.SIGSTOP)
     rig.ask(Kill(name))
 
 
@@ -41,19 +33,15 @@ def keeper_killed_without_a_supervisor(rig, name: str) -> None:
     rig.up(FINETOP_TEST_JOB=PROGRAM)
 
 
-def nothing(rig, name: str) -> None:
-    pass
-
-
 CASES = [
-    ("killed", "wait", killed, ("stopped", "kill")),
-    ("killed while stopped by a signal", "wait", killed_while_stopped, ("stopped", "kill")),
-    ("killed, its keeper stopped", "wait", killed_while_the_keeper_is_stopped, ("stopped", "kill")),
-    ("finished", "end", nothing, ("finished", "")),
-    ("crashed", "crash", nothing, ("failed", "killed by signal 9")),
+    ("killed", "wait", lambda rig, name: rig.ask(Kill(name)), ("stopped", "kill")),
+    ("killed while stopped by a signal", "wait", partial(killed_while_stopped, process="job_pid"), ("stopped", "kill")),
+    ("killed, its keeper stopped", "wait", partial(killed_while_stopped, process="pid"), ("stopped", "kill")),
+    ("finished", "end", lambda rig, name: None, ("finished", "")),
+    ("crashed", "crash", lambda rig, name: None, ("failed", "killed by signal 9")),
     ("its keeper killed", "wait", keeper_killed, ("lost", "vanished")),
     ("its keeper killed, no supervisor", "wait", keeper_killed_without_a_supervisor, ("lost", "vanished")),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("repeats", [1, pytest.param(times(20), marks=pytest.mark.slow)])

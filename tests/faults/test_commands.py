@@ -24,23 +24,6 @@ from finetop.core.protocol.runs import word
 ENDS = ("finished", "stopped", "failed", "lost")
 
 
-def kill_command(rig: Rig, name: str) -> None:
-    os.kill(program_of(rig, name), signal.SIGKILL)
-
-
-def kill_job(rig: Rig, name: str) -> None:
-    os.kill(rig.process_of(name), signal.SIGKILL)
-
-
-def kill_keeper(rig: Rig, name: str) -> None:
-    os.kill(rig.keeper(name)["pid"], signal.SIGKILL)
-
-
-def kill_all(rig: Rig, name: str) -> None:
-    """As `finetop kill` does."""
-    rig.ask(Kill(name))
-
-
 def kill_supervisor(rig: Rig, name: str) -> None:
     """The run goes on, and ends by itself later."""
     rig.kill()
@@ -55,12 +38,12 @@ def kill_job_and_supervisor(rig: Rig, name: str) -> None:
     rig.up()
 
 
-KILLS: dict[str, tuple[Callable[[Rig, str], None], str, str]] = {
+KILLS: dict[str, tuple[Callable[[Rig, str], object], str, str]] = {
     # what is killed -> how, and the state and the kind of end that follow
-    "run_job": (kill_job, "failed", "killed"),
-    "keeper": (kill_keeper, "lost", "vanished"),
-    "all": (kill_all, "stopped", ""),
-    "command": (kill_command, "failed", "killed"),
+    "run_job": (lambda rig, name: os.kill(rig.process_of(name), signal.SIGKILL), "failed", "killed"),
+    "keeper": (lambda rig, name: os.kill(rig.keeper(name)["pid"], signal.SIGKILL), "lost", "vanished"),
+    "all": (lambda rig, name: rig.ask(Kill(name)), "stopped", ""),
+    "command": (lambda rig, name: os.kill(program_of(rig, name), signal.SIGKILL), "failed", "killed"),
     "supervisor": (kill_supervisor, "finished", ""),
     "run_job and supervisor": (kill_job_and_supervisor, "failed", "killed"),
 }

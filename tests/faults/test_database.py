@@ -2,6 +2,10 @@
 
 import random
 import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 from dumping import differences, dump
@@ -62,102 +66,82 @@ async def read_all(home: Home) -> list[str]:
     return refused
 
 
-def rows_of(home: Home):
-    return dump(home.database)
+@pytest.fixture
+def endure(full: Still, survived):
+    """Damage a database in these ways, one after the other: each refused in words or harmless; then rebuild it.
+
+    Returns the refusals.
+    """
+
+    async def tell(what: str, damages: list[Callable[[], object]]) -> list[list[str]]:
+        home, before = full.home, dump(full.home.database)
+        refusals, silent = [], 0
+        for damage in damages:
+            damage()
+            refusals.append(await read_all(home))
+            if not refusals[-1]:
+                silent += bool(differences(before, dump(home.database)))
+            backups.wal_of(home.database).unlink(missing_ok=True)
+        rebuild(home)
+        lost, written = len(differences(before, dump(home.database))), sum(map(len, before.values()))
+        survived("10", what, repeats=len(damages), written=written, lost=lost, wrong=silent)
+        assert all("finetop rebuild" in words and "\n" not in words for one in refusals for words in one)
+        return refusals
+
+    return tell
+
+
+def flipped(whole: bytes, at: int, bit: int) -> bytes:
+    bad = bytearray(whole)
+    bad[at] ^= bit
+    return bytes(bad)
 
 
 @pytest.mark.parametrize("flips", [4, pytest.param(100, marks=pytest.mark.slow)])
-async def test_a_flipped_bit_anywhere_is_refused_in_words_or_does_no_harm(full: Still, survived, flips):
-    home, before = full.home, rows_of(full.home)
-    whole = home.database.read_bytes()
-    places = random.Random(10)
-    silent = traces = refusals = 0
-    for number in range(flips):
+async def test_a_flipped_bit_anywhere_is_refused_in_words_or_does_no_harm(full: Still, endure, flips):
+    database, places = full.home.database, random.Random(10)
+    whole = database.read_bytes()
+
+    def flip(number: int) -> None:
         # a quarter in the headers, which describe the file
         at = places.randrange(12_288) if number % 4 == 0 else places.randrange(len(whole))
-        bad = bytearray(whole)
-        bad[at] ^= 1 << places.randrange(8)
-        home.database.write_bytes(bytes(bad))
-        refused = await read_all(home)
-        traces += sum("finetop rebuild" not in words or "\n" in words for words in refused)
-        refusals += bool(refused)
-        if not refused:
-            silent += rows_of(home) != before
-        backups.wal_of(home.database).unlink(missing_ok=True)
-    assert refusals > flips / 2, "the test damages nothing"
-    assert traces == 0
-    rebuild(home)
-    lost = len(differences(before, rows_of(home)))
-    written = sum(map(len, before.values()))
-    survived("10", "database: a bit flipped", repeats=flips, written=written, lost=lost, wrong=silent)
+        database.write_bytes(flipped(whole, at, 1 << places.randrange(8)))
+
+    refusals = await endure("database: a bit flipped", [partial(flip, number) for number in range(flips)])
+    assert sum(map(bool, refusals)) > flips / 2, "the test damages nothing"
 
 
-def cut_places(size: int) -> list[int]:
-    return [0, 1, 4096, 8192, 12_288, size // 3, size // 2, size - 4096, size - 1]
+async def test_a_database_that_was_cut_is_refused_in_words(full: Still, endure):
+    database = full.home.database
+    whole = database.read_bytes()
+    size = len(whole)
+    cuts = [0, 1, 4096, 8192, 12_288, size // 3, size // 2, size - 4096, size - 1]
+    damages = [partial(database.write_bytes, whole[:place]) for place in cuts]
+    refusals = await endure("database: cut, or gone", [*damages, database.unlink])
+    assert refusals[-1]
 
 
-async def test_a_database_that_was_cut_is_refused_in_words(full: Still, survived):
-    home, before = full.home, rows_of(full.home)
-    whole = home.database.read_bytes()
-    silent = 0
-    places = cut_places(len(whole))
-    for size in places:
-        home.database.write_bytes(whole[:size])
-        refused = await read_all(home)
-        assert all("finetop rebuild" in words for words in refused), refused
-        if not refused:
-            silent += rows_of(home) != before
-        backups.wal_of(home.database).unlink(missing_ok=True)
-    home.database.unlink()
-    assert "finetop rebuild" in (await read_all(home))[0]
-    rebuild(home)
-    lost = len(differences(before, rows_of(home)))
-    survived("10", "database: cut, or gone", repeats=len(places) + 1, lost=lost, wrong=silent,
-             written=sum(map(len, before.values())))  # fmt: skip
-
-
-async def test_a_wal_that_is_damaged_cut_or_gone_never_passes_for_the_whole(full: Still, survived, tmp_path):
+async def test_a_wal_that_is_damaged_cut_or_gone_never_passes_for_the_whole(full: Still, endure):
     """A kill -9 leaves a database and its WAL. If the WAL is damaged, it opens completely or is refused."""
     full.open()
     full.run("in-the-wal", (1, 2, 3))
     full.queue("queued-in-the-wal")
     run_records.write_marked(full.supervisor.connection, full.supervisor.home.root)
-    home = full.home
-    database, wal = tmp_path / "kept.duckdb", tmp_path / "kept.wal"
-    shutil.copy(home.database, database)
-    shutil.copy(backups.wal_of(home.database), wal)
+    database, wal = full.home.database, backups.wal_of(full.home.database)
+    whole, log = database.read_bytes(), wal.read_bytes()
     full.supervisor.connection.close()
-    shutil.copy(database, home.database)
-    shutil.copy(wal, backups.wal_of(home.database))
-    before, log = rows_of(home), wal.read_bytes()
+    database.write_bytes(whole)
+    wal.write_bytes(log)
     places = random.Random(11)
     damaged = [b"", None, *(log[:size] for size in (1, len(log) // 3, len(log) // 2, len(log) - 100))]
-    for _ in range(6):
-        bad = bytearray(log)
-        bad[places.randrange(len(bad))] ^= 0x10
-        damaged.append(bytes(bad))
-    silent = 0
-    for one in damaged:
-        shutil.copy(database, home.database)
-        backups.wal_of(home.database).unlink(missing_ok=True)
-        if one is not None:
-            backups.wal_of(home.database).write_bytes(one)
-        refused = await read_all(home)
-        assert all("finetop rebuild" in words for words in refused), refused
-        if not refused:
-            silent += bool(differences(before, rows_of(home)))
-    rebuild(home)
-    lost = len(differences(before, rows_of(home)))
-    survived("10", "WAL: damaged, cut or gone", repeats=len(damaged), lost=lost, wrong=silent,
-             written=sum(map(len, before.values())))  # fmt: skip
+    damaged += [flipped(log, places.randrange(len(log)), 0x10) for _ in range(6)]
 
+    def replace(log: bytes | None) -> None:
+        database.write_bytes(whole)
+        if log is not None:
+            wal.write_bytes(log)
 
-def test_the_number_of_records_is_the_same_in_both(full: Still):
-    full.open()
-    assert (
-        run_records.number_of(full.supervisor.connection) == run_records.stored_number(full.home.root) == RUNS
-    )
-    full.supervisor.connection.close()
+    await endure("WAL: damaged, cut or gone", [partial(replace, one) for one in damaged])
 
 
 def test_an_old_copy_of_the_database_is_refused_in_words(full: Still, tmp_path):
@@ -171,9 +155,6 @@ def test_an_old_copy_of_the_database_is_refused_in_words(full: Still, tmp_path):
 
 
 def test_a_lock_of_another_process_is_not_taken_for_damage(full: Still):
-    import subprocess
-    import sys
-
     held = subprocess.Popen(
         [sys.executable, "-c", f"import duckdb, sys; c = duckdb.connect({str(full.home.database)!r});"
                                "print('has it', flush=True); sys.stdin.read()"],

@@ -1,16 +1,18 @@
 """Fault 9: event files that are cut, hold garbage, or mix two writers up: bad lines are counted, the rest is kept."""
 
-import os
 import random
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import store_rows
 
+from finetop.core.commands.main import main
 from finetop.core.protocol import events
 from finetop.core.protocol.messages.runs import GetRun
-from finetop.core.runtime import event_log
 from finetop.core.store import ingest, jobs, runs
 
 STEPS = 12
@@ -40,23 +42,38 @@ def take_in(quiet):
 
 def write(file: Path, first: int, last: int) -> None:
     """Write steps as a job does: each one metric with the file's name."""
-    log = event_log.EventLog(file)
-    for step in range(first, last + 1):
-        log.write(events.metrics(step, {file.stem: 1.0 / step}))
-    log.close()
+    store_rows.write(
+        file, *(events.metrics(step, {file.stem: 1.0 / step}) for step in range(first, last + 1))
+    )
+
+
+def changed_files(
+    folder: Path, change: Callable[[list[bytes], int], Any], count: int = 60
+) -> dict[Path, Any]:
+    """Write event files whose lines are changed; return what the change returned for each."""
+    changed = {}
+    for number in range(count):
+        file = folder / f"{number:04d}.jsonl"
+        write(file, 1, STEPS)
+        lines = file.read_bytes().splitlines(keepends=True)
+        changed[file] = change(lines, number)
+        file.write_bytes(b"".join(lines))
+    return changed
 
 
 def test_cut_at_each_byte_of_the_last_three_lines_the_cut_line_alone_is_lost(take_in, tmp_path, survived):
-    files, whole = [], {}
     cut: set[Path] = set()
+    whole: dict[Path, int] = {}
+    write(tmp_path / "0000.jsonl", 1, STEPS)
+    content = (tmp_path / "0000.jsonl").read_bytes()
     for gone in range(10_000):
-        file = tmp_path / f"{gone:04d}.jsonl"
-        write(file, 1, STEPS)
-        os.truncate(file, file.stat().st_size - gone)
-        whole[file] = file.read_bytes().count(b"\n")
-        if whole[file] < STEPS - 3:
+        left = content[: len(content) - gone].replace(b'"0000"', b'"%04d"' % gone)
+        if (lines := left.count(b"\n")) < STEPS - 3:
             break
-        files.append(file)
+        file = tmp_path / f"{gone:04d}.jsonl"
+        file.write_bytes(left)
+        whole[file] = lines
+    files = list(whole)
     before = take_in(files)
     lost = [file for file in files if before[file] != (list(range(1, whole[file] + 1)), 0)]
     for file in files:  # the next attempt appends to it
@@ -83,21 +100,15 @@ GARBAGE = [
 
 def test_garbage_between_the_lines_is_counted_and_no_line_beside_it_is_lost(take_in, tmp_path, survived):
     moments = random.Random(9)
-    files, garbage = [], {}
-    for number in range(60):
-        file = tmp_path / f"{number:04d}.jsonl"
-        write(file, 1, STEPS)
-        lines = file.read_bytes().splitlines(keepends=True)
-        chosen = [GARBAGE[number % len(GARBAGE)], moments.randbytes(50).replace(b"\n", b"") + b"x"]
-        for place in chosen:
-            lines.insert(moments.randrange(len(lines) + 1), place + b"\n")
-        file.write_bytes(b"".join(lines))
-        files.append(file)
-        garbage[file] = len(chosen)
-    ingested = take_in(files)
-    lost = [file for file in files if ingested[file][0] != list(range(1, STEPS + 1))]
-    wrong = [file for file in files if ingested[file][1] != garbage[file]]
-    survived("9", "garbage between the lines", repeats=len(files), written=STEPS * len(files), lost=len(lost),
+
+    def insert(lines: list[bytes], number: int) -> None:
+        for text in (GARBAGE[number % len(GARBAGE)], moments.randbytes(50).replace(b"\n", b"") + b"x"):
+            lines.insert(moments.randrange(len(lines) + 1), text + b"\n")
+
+    ingested = take_in(list(changed_files(tmp_path, insert)))
+    lost = [file for file, (steps, _) in ingested.items() if steps != list(range(1, STEPS + 1))]
+    wrong = [file for file, (_, bad) in ingested.items() if bad != 2]
+    survived("9", "garbage between the lines", repeats=len(ingested), written=STEPS * len(ingested), lost=len(lost),
              wrong=len(wrong))  # fmt: skip
 
 
@@ -106,23 +117,20 @@ def test_of_two_lines_that_were_written_into_each_other_both_are_counted_and_no_
 ):
     """As a network file system may interleave the writes of two processes."""
     moments = random.Random(99)
-    files, hurt = [], {}
-    for number in range(60):
-        file = tmp_path / f"{number:04d}.jsonl"
-        write(file, 1, STEPS)
-        lines = file.read_bytes().splitlines(keepends=True)
+
+    def mix(lines: list[bytes], number: int) -> set[int]:
         at = moments.randrange(STEPS - 1)
         one, other = lines[at], lines[at + 1]
         cut, cut_other = moments.randrange(1, len(one) - 1), moments.randrange(1, len(other) - 1)
         lines[at : at + 2] = [one[:cut] + other[:cut_other], one[cut:], other[cut_other:]]
-        file.write_bytes(b"".join(lines))
-        files.append(file)
-        hurt[file] = {at + 1, at + 2}
-    ingested = take_in(files)
-    lost = [file for file in files if set(range(1, STEPS + 1)) - set(ingested[file][0]) != hurt[file]]
-    wrong = [file for file in files if ingested[file][1] != 2]
-    survived("9", "two writers mixed up within a line", repeats=len(files), lost=len(lost), wrong=len(wrong),
-             written=(STEPS - 2) * len(files))  # fmt: skip
+        return {at + 1, at + 2}
+
+    hurt = changed_files(tmp_path, mix)
+    ingested = take_in(list(hurt))
+    lost = [file for file in hurt if set(range(1, STEPS + 1)) - set(ingested[file][0]) != hurt[file]]
+    wrong = [file for file in hurt if ingested[file][1] != 2]
+    survived("9", "two writers mixed up within a line", repeats=len(hurt), lost=len(lost), wrong=len(wrong),
+             written=(STEPS - 2) * len(hurt))  # fmt: skip
 
 
 WRITER = (
@@ -153,12 +161,9 @@ def test_two_processes_that_append_at_once_never_cut_each_other_s_lines(tmp_path
 
 
 def test_how_many_lines_could_not_be_read_is_shown(rig, capfd):
-    from finetop.core.commands.main import main
-
     name = rig.submit(steps=30, garbage=True)
     rig.wait_state(name, "finished")
     assert rig.ask(GetRun(name)).jobs[0].bad_lines == 8
     assert main(["--home", str(rig.home.root), "show", name]) == 0
-    assert (
-        "8 lines of jobs/0001-train/events.jsonl could not be read, the first: byte" in capfd.readouterr().out
-    )
+    shown = capfd.readouterr().out
+    assert "8 lines of jobs/0001-train/events.jsonl could not be read, the first: byte" in shown

@@ -22,17 +22,16 @@ MEMORY_MB = 200
 LOG_MIB = 8
 # what a flood writes in the second before its first check, where memory is as fast as it ever gets
 SLACK_MIB = 1500
-FLOODS = {
-    "a line of 30 MB": {"log": "line", "bytes": 30 << 20, "events": 20},
-    "a flood of lines": {"log": "lines", "bytes": 1 << 16, "events": 20},
-    "events and a progress bar without pause": {"log": "bar", "bytes": 20, "events": 0},
-}
-LONG = {
-    "a line of 100 MB": {"log": "line", "bytes": 100 << 20, "events": 50},
-    "a million lines a second": {"log": "lines", "bytes": 1 << 20, "events": 50},
-    "a progress bar for long": {"log": "bar", "bytes": 2000, "events": 50},
-    "no newline at all for long": {"log": "endless", "bytes": 1 << 20, "events": 50},
-    "events without pause for long": {"log": "bar", "bytes": 20, "events": 0},
+SHORT_S, LONG_S = 1.5, 20.0
+FLOODS = {  # what is written -> for how long, in which way, bytes a write, events a second
+    "a line of 30 MB": (SHORT_S, "line", 30 << 20, 20),
+    "a flood of lines": (SHORT_S, "lines", 1 << 16, 20),
+    "events and a progress bar without pause": (SHORT_S, "bar", 20, 0),
+    "a line of 100 MB": (LONG_S, "line", 100 << 20, 50),
+    "a million lines a second": (LONG_S, "lines", 1 << 20, 50),
+    "a progress bar for long": (LONG_S, "bar", 2000, 50),
+    "no newline at all for long": (LONG_S, "endless", 1 << 20, 50),
+    "events without pause for long": (LONG_S, "bar", 20, 0),
 }
 
 
@@ -119,10 +118,6 @@ def judge(found: dict, what: str, survived) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("what", FLOODS)
 def test_a_flood_is_endured(cold_rig, terminal_of, survived, what):
-    judge(endure(cold_rig, terminal_of, FLOODS[what], 1.5), what, survived)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("what", LONG)
-def test_a_long_flood_is_endured(cold_rig, terminal_of, survived, what):
-    judge(endure(cold_rig, terminal_of, LONG[what], 20.0), what, survived)
+    seconds, way, size, events = FLOODS[what]
+    plan = {"log": way, "bytes": size, "events": events}
+    judge(endure(cold_rig, terminal_of, plan, seconds), what, survived)

@@ -3,24 +3,16 @@
 import json
 import random
 import time
+from collections import Counter
 
 import pytest
 from fake_nvml import UUIDS, Cards
+from rig import counted
 from waiting import times, wait_until
 
 from finetop.core.protocol.messages.queue import Stop
-from finetop.core.protocol.messages.runs import GetRun, Sql
+from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.runtime.processes import alive
-
-
-def steps_of(rig, name):
-    """The steps that the job wrote to its own side file, and those in the store."""
-    wrote = [int(line) for line in (rig.job_folder(name) / "side.txt").read_text().split()]
-    query = (
-        "SELECT m.step, count(*) FROM metrics m JOIN runs r ON r.id = m.run_id"
-        f" WHERE r.name = '{name}' AND m.key = 'loss' GROUP BY m.step"
-    )
-    return wrote, dict(rig.ask(Sql(query, 100_000)).rows)
 
 
 @pytest.mark.parametrize("repeats", [1, pytest.param(times(20), marks=pytest.mark.slow)])
@@ -30,7 +22,8 @@ def test_a_lost_gpu_takes_its_own_job_and_no_other(cold_rig, tmp_path, survived,
     cards = Cards(tmp_path / "nvml.json")
     cold_rig.model = "org/nowhere"  # its needs are unknown: a whole GPU
     cold_rig.up(FINETOP_TEST_NVML=str(cards.file))
-    written = lost = doubled = wrong = orphans = 0
+    wrong = orphans = 0
+    counts: Counter[str] = Counter()
     for number in range(repeats):
         names = [
             cold_rig.submit(f"{which}-{number}", steps=1_000_000, pause_s=0.01) for which in ("hit", "well")
@@ -58,11 +51,9 @@ def test_a_lost_gpu_takes_its_own_job_and_no_other(cold_rig, tmp_path, survived,
         cold_rig.ask(Stop(names[1]))
         cold_rig.wait_state(names[1], "stopped")
         for name in (*names, waits):
-            wrote, stored = steps_of(cold_rig, name)
-            written += len(wrote)
-            lost += sum(
-                1 for step in wrote[:-1] if step not in stored
-            )  # the last may be in the side file only
-            doubled += sum(1 for count in stored.values() if count > 1)
-    survived("17", f"a GPU is lost under a job: {error}", repeats=repeats, written=written, lost=lost,
-             doubled=doubled, wrong=wrong, orphans=orphans)  # fmt: skip
+            reported, wrote = cold_rig.told_and_written(name)
+            if wrote[-1] not in reported:
+                del wrote[-1]  # it may be in the side file only
+            counts.update(counted(reported, wrote))
+    survived("17", f"a GPU is lost under a job: {error}", repeats=repeats, **counts, wrong=wrong,
+             orphans=orphans)  # fmt: skip

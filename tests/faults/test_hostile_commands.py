@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from textwrap import dedent
 
 import command_runs
@@ -14,14 +14,13 @@ from waiting import wait_until
 
 from finetop.core.commands.main import main
 from finetop.core.protocol.messages.queue import Kill, Stop
-from finetop.core.protocol.messages.runs import Sql
+from finetop.core.protocol.messages.runs import GetRun, Sql
 from finetop.core.protocol.messages.submit import Submit
 from finetop.core.protocol.runs import word
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import processes
 from finetop.core.runtime.home import Home
 
-ENDS = ("finished", "stopped", "failed", "lost")
 HEAD = """
     import json, os, shutil, signal, subprocess, sys, time
     metrics = os.environ["FINETOP_METRICS"]
@@ -41,10 +40,10 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     made.stop_all()
 
 
-@pytest.fixture
-def left(rig: Rig) -> Callable[[], int]:
-    """Return how many processes of the commands are left."""
-    return lambda: len(rig.orphans())
+def ended(rig: Rig, name: str) -> tuple[str, int, list[int]]:
+    """Wait for a run's end. Returns its state, how many processes of commands are left, and its loss's stored steps."""
+    state = rig.wait_state(name, "finished", "stopped", "failed", "lost").state
+    return word(state), len(rig.orphans()), stored(rig, name)
 
 
 # What a command does -> how it ends, and the steps of its loss that must be stored
@@ -147,29 +146,25 @@ def theirs(script: str, *words: object) -> list[str]:
 
 
 @pytest.mark.parametrize("what", SCRIPTS)
-def test_a_command_that(rig, tmp_path, left, what):
+def test_a_command_that(rig, tmp_path, what):
     script, state, steps = SCRIPTS[what]
     name = submit(rig, tmp_path / "work", theirs(script))
-    row = rig.wait_state(name, *ENDS)
-    assert (word(row.state), left()) == (state, 0), rig.about(name)
-    assert stored(rig, name) == steps
+    assert ended(rig, name) == (state, 0, steps), rig.about(name)
     if state == "failed":  # a log that was deleted says nothing, and hides no reason
-        assert row.state.cause in ("the command exited with code 7", "the command was killed by signal 11"), (
-            row.state
-        )
+        cause = rig.ask(GetRun(name)).row.state.cause
+        assert cause in ("the command exited with code 7", "the command was killed by signal 11")
 
 
-def test_a_command_that_ignores_sigterm_is_killed_after_its_grace(rig, tmp_path, left):
+def test_a_command_that_ignores_sigterm_is_killed_after_its_grace(rig, tmp_path):
     deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN); log(1, loss=1)\nwhile True: time.sleep(60)"
     name = submit(rig, tmp_path / "work", theirs(deaf), "deaf", "command.grace_s=0.5")
     rig.wait_step(name)
     rig.ask(Stop(name))
-    row = rig.wait_state(name, *ENDS)
-    assert (word(row.state), left(), stored(rig, name)) == ("stopped", 0, [1])
+    assert ended(rig, name) == ("stopped", 0, [1])
     assert "it has not ended after 0.5 s, and is killed" in (rig.job_folder(name) / "log.txt").read_text()
 
 
-def test_a_stop_reaches_a_program_that_has_left_its_process_group(rig, tmp_path, left):
+def test_a_stop_reaches_a_program_that_has_left_its_process_group(rig, tmp_path):
     """A shell's job control makes groups: `sh -m`, or a launcher that starts its ranks in sessions of their own."""
     moved = """
         child = os.fork()
@@ -185,12 +180,11 @@ def test_a_stop_reaches_a_program_that_has_left_its_process_group(rig, tmp_path,
     name = submit(rig, tmp_path / "work", theirs(moved), "moved", "command.grace_s=600")
     rig.wait_step(name)
     rig.ask(Stop(name))
-    row = rig.wait_state(name, *ENDS)
-    assert (word(row.state), left(), stored(rig, name)) == ("stopped", 0, [1, 2])
+    assert ended(rig, name) == ("stopped", 0, [1, 2])
 
 
 @pytest.mark.parametrize(("ask", "state"), [(None, "finished"), (Kill, "stopped")])
-def test_a_line_of_a_shell_leaves_none_of_its_programs(rig, tmp_path, left, ask, state):
+def test_a_line_of_a_shell_leaves_none_of_its_programs(rig, tmp_path, ask, state):
     loop = "i=0; while [ $i -lt 100 ]; do i=$((i+1)); echo step $i loss 0.5; sleep 0.01; done"
     tail = "" if ask is None else "; sleep 600 & sleep 600"
     recipe = {"run": [], "shell": f"({loop}) | tee out.txt | cat{tail}", "metrics": ["stdout"]}
@@ -201,13 +195,11 @@ def test_a_line_of_a_shell_leaves_none_of_its_programs(rig, tmp_path, left, ask,
     if ask is not None:
         wait_until(lambda: (folder / "out.txt").exists() and b"step 9 " in (folder / "out.txt").read_bytes())
         rig.ask(ask(name))
-    row = rig.wait_state(name, *ENDS)
-    assert (word(row.state), left()) == (state, 0)
-    if ask is None:
-        assert stored(rig, name) == [*range(1, 101)]
+    outcome = ended(rig, name)
+    assert outcome == (state, 0, [*range(1, 101)] if ask is None else outcome[2])
 
 
-def test_control_sequences_of_a_command_reach_no_terminal(rig, tmp_path, left, capfd):
+def test_control_sequences_of_a_command_reach_no_terminal(rig, tmp_path, capfd):
     """Not by its last line, which says why it failed, nor by the name of a metric."""
     bad = r"""
         log(1, **{"lo\x1b[2Jss": 1, "\x1b]0;owned\x07": 2, "\x9b2J\u202e": 3, "loss": 4})
@@ -216,8 +208,7 @@ def test_control_sequences_of_a_command_reach_no_terminal(rig, tmp_path, left, c
         sys.exit(3)
     """
     name = submit(rig, tmp_path / "work", theirs(bad), "escapes")
-    row = rig.wait_state(name, *ENDS)
-    assert (word(row.state), left()) == ("failed", 0)
+    assert ended(rig, name)[:2] == ("failed", 0)
     for words in (["show", name], ["ls"], ["tail", name], ["diff", name, name]):
         main([*words, "--home", str(rig.home.root)])
         assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", capfd.readouterr().out), words
@@ -226,7 +217,7 @@ def test_control_sequences_of_a_command_reach_no_terminal(rig, tmp_path, left, c
     assert not [key for key in keys if re.search(r"[\x00-\x1f\x7f-\x9f\u202e]", key)]
 
 
-def test_ten_thousand_files_in_the_output_do_not_slow_the_job_down(rig, tmp_path, left):
+def test_ten_thousand_files_in_the_output_do_not_slow_the_job_down(rig, tmp_path):
     many = """
         log(1, loss=1)
         while not os.path.exists("go"): time.sleep(0.1)
@@ -244,8 +235,7 @@ def test_ten_thousand_files_in_the_output_do_not_slow_the_job_down(rig, tmp_path
     rig.wait_step(name, 60)
     assert cpu_share(rig, name) < 0.5
     (tmp_path / "work" / "end").touch()
-    assert word(rig.wait_state(name, *ENDS).state) == "finished"
-    assert left() == 0
+    assert ended(rig, name)[:2] == ("finished", 0)
 
 
 def cpu_share(rig: Rig, name: str) -> float:
@@ -256,7 +246,7 @@ def cpu_share(rig: Rig, name: str) -> float:
     return max(0.0, seen.cpu_s - 2.0) / ran_s
 
 
-def test_numbers_come_from_a_database_once_it_is_no_longer_locked(rig, tmp_path, left):
+def test_numbers_come_from_a_database_once_it_is_no_longer_locked(rig, tmp_path):
     locked = """
         import sqlite3
         database = sqlite3.connect("runs.db", isolation_level=None)
@@ -275,11 +265,10 @@ def test_numbers_come_from_a_database_once_it_is_no_longer_locked(rig, tmp_path,
     wait_until((tmp_path / "work" / "runs.db").exists)
     time.sleep(2.5)  # it has looked, in vain
     (tmp_path / "work" / "go").touch()
-    assert word(rig.wait_state(name, *ENDS).state) == "finished"
-    assert (stored(rig, name), left()) == ([1, 2], 0)
+    assert ended(rig, name) == ("finished", 0, [1, 2])
 
 
-def test_every_word_reaches_the_program_as_it_was_given_and_two_of_a_name_are_two_runs(rig, tmp_path, left):
+def test_every_word_reaches_the_program_as_it_was_given_and_two_of_a_name_are_two_runs(rig, tmp_path):
     words = [
         "",
         " ",
@@ -301,15 +290,13 @@ def test_every_word_reaches_the_program_as_it_was_given_and_two_of_a_name_are_tw
     ]
     assert len(set(names)) == 2
     for name, folder in zip(names, ("one place", "zwei Straßen"), strict=True):
-        assert word(rig.wait_state(name, *ENDS).state) == "finished"
+        assert ended(rig, name) == ("finished", 0, [1])
         got = json.loads((tmp_path / folder / "words.json").read_text())
         assert got == [text.replace("{lr}", "0.5") for text in words]
-        assert stored(rig, name) == [1]
-    assert left() == 0
 
 
 @pytest.mark.slow
-def test_a_gigabyte_of_output_is_bounded_on_disk_and_takes_no_core(rig, tmp_path, left):
+def test_a_gigabyte_of_output_is_bounded_on_disk_and_takes_no_core(rig, tmp_path):
     flood = """
         line = "step 5 loss 0.5 and more\\n" * 4096
         for _ in range(10_500): sys.stdout.write(line)
@@ -326,5 +313,4 @@ def test_a_gigabyte_of_output_is_bounded_on_disk_and_takes_no_core(rig, tmp_path
     print(f"run_job took {cpu_share(rig, name):.0%} of a core")
     assert cpu_share(rig, name) < 0.5
     (tmp_path / "work" / "end").touch()
-    assert word(rig.wait_state(name, *ENDS).state) == "finished"
-    assert left() == 0
+    assert ended(rig, name)[:2] == ("finished", 0)

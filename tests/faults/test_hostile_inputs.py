@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import hostile_inputs
 import pytest
+from hostile_inputs import INPUTS
 from waiting import times
 
 from finetop.core.runtime.home import Home
@@ -28,12 +29,6 @@ CPU_S = 20
 PART = 5  # inputs per test: their commands take minutes
 PARTS = range(0, 20, PART)[: 1 if times(20) < 20 else None]  # all of them nightly
 HANGS_S = 180.0  # of wall time, on a busy machine: a pipe that nobody writes uses no CPU
-INPUTS = {
-    "recipe": hostile_inputs.RECIPES,
-    "settings": hostile_inputs.SETTINGS,
-    "data": hostile_inputs.DATA,
-    "model": hostile_inputs.MODELS,
-}
 COMMANDS = {
     "recipe": [
         "run hostile.yaml --hold", "run hostile.yaml --hold --sweep train.seed=1,2", "plan hostile.yaml",
@@ -98,9 +93,8 @@ def user(tmp_path: Path) -> Iterator[User]:
     user = User(tmp_path)
     user.home.mkdir(exist_ok=True)
     yield user
-    (user.home / "settings.yaml").unlink(missing_ok=True) if not (
-        user.home / "settings.yaml"
-    ).is_dir() else None
+    if not (user.home / "settings.yaml").is_dir():
+        (user.home / "settings.yaml").unlink(missing_ok=True)
     user.give("supervisor stop")
 
 
@@ -148,8 +142,9 @@ def run_all(user: User, kind: str, inputs: list[str], tiny: Path) -> Counter[str
     return counts
 
 
-@pytest.mark.parametrize("kind", ["recipe", "settings"])
+@pytest.mark.parametrize("kind", ["recipe", pytest.param("settings", marks=pytest.mark.slow)])
 def test_one_of_them(user, tiny_model, kind):
+    """Settings are refused by test_bad_inputs.py and test_malicious_recipes.py too, in one process."""
     run_all(user, kind, list(INPUTS[kind])[1:2], tiny_model)
 
 

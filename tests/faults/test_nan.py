@@ -1,17 +1,15 @@
 """Fault 15: a NaN loss: an alarm, NULL with a flag in the store, a picture, the last good checkpoint."""
 
-import json
 import subprocess
 import sys
 
-import msgspec
 import pytest
+from rank_jobs import make_job, make_run
+from tiny_run import read_events
 
 from finetop.core.models import checkpoint
 from finetop.core.protocol import events
 from finetop.core.protocol.messages.runs import Curves, GetRun, Sql
-from finetop.core.protocol.runs import JobSpec
-from finetop.core.recipe.load import resolve_text
 
 # As core/train reports it: numbers until step 10, then none.
 JOB = """
@@ -71,24 +69,14 @@ raise SystemExit(job.main())
 
 @pytest.mark.slow  # a real training
 def test_the_last_good_checkpoint_of_a_real_training_is_kept_and_named(tmp_path, tiny_model, survived):
-    rows = [{"prompt": f"What is {n}?", "completion": f"It is {n * n}."} for n in range(1, 41)]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    recipe = {
-        "recipe": 1, "name": "tiny", "model": {"id": str(tiny_model), "dtype": "float32"},
-        "method": {"name": "lora"}, "objective": {"name": "sft"}, "drift": {"every": None},
-        "data": {"train": [{"path": str(tmp_path / "rows.jsonl")}], "max_tokens": 64},
-        "samples": {"count": 0}, "check": {"at_end": False, "general": None},
-        "train": {"max_steps": 60, "epochs": None, "save_every": 5, "eval_every": 60, "stop_on_nan": 4,
-                  "keep_checkpoints": 1},
-    }  # fmt: skip
-    job = tmp_path / "home" / "runs" / "0001-tiny" / "jobs" / "0001-train"
-    job.mkdir(parents=True)
-    spec = JobSpec(1, 1, 1, "tiny", "train", resolve_text(json.dumps(recipe)).resolved)
-    (job / "job.json").write_bytes(msgspec.json.encode(spec))
+    train = {"max_steps": 60, "save_every": 5, "eval_every": 60, "stop_on_nan": 4, "keep_checkpoints": 1}
+    run = make_run(tmp_path / "home", tiny_model, "tiny", train={**train, "batch_size": 4}, samples={"count": 0},
+                   drift={"every": None}, check={"general": None})  # fmt: skip
+    job = make_job(run, 1)
     done = subprocess.run(
         [sys.executable, "-c", POISONED, str(job)], capture_output=True, text=True, check=False
     )
-    event_rows = [events.decode(line).e for line in (job / "events.jsonl").read_bytes().splitlines()]
+    event_rows = read_events(job)
     last = event_rows[-1]
     assert isinstance(last, events.Ended), done.stderr
     assert (last.kind, done.returncode) == ("nan", 1), done.stderr

@@ -27,24 +27,12 @@ OF_JOB = (
 OF_HOME = ("store.json", "spare.json", "spare.log", "app.json", "hosts.sockets.json")
 
 
-def pipe(place):
-    os.mkfifo(place)
-
-
-def device(place):
-    place.symlink_to("/dev/zero")
-
-
-def folder(place):
-    place.mkdir()
-
-
-def huge(place):
-    place.touch()
-    os.truncate(place, HUGE)
-
-
-KINDS = [pipe, device, folder, huge]
+KINDS = {
+    "pipe": os.mkfifo,
+    "device": lambda place: place.symlink_to("/dev/zero"),
+    "folder": lambda place: place.mkdir(),
+    "huge": lambda place: place.touch() or os.truncate(place, HUGE),
+}
 
 
 def plant(kind, places):
@@ -53,7 +41,7 @@ def plant(kind, places):
         if place.is_dir() and not place.is_symlink():
             shutil.rmtree(place)
         place.unlink(missing_ok=True)
-        kind(place)
+        KINDS[kind](place)
 
 
 def require_well(rig: Rig) -> None:
@@ -69,14 +57,13 @@ def require_well(rig: Rig) -> None:
 def test_a_supervisor_starts_beside_them_and_answers(rig, kind):
     name = rig.submit("one", steps=3)
     rig.wait_state(name, "finished")
-    run, job, home = rig.job_folder(name).parents[1], rig.job_folder(name), rig.home.root
+    job, home = rig.job_folder(name), rig.home.root
     rig.kill()
     others = [
         home / place for place in ("runs/0008-alien", "runs/0009-new", "trash/0007-gone", "trash/0006-back")
     ]
     plant(kind, [other / file for other in others for file in (*OF_RUN, "removed.json")])
-    (others[1] / "recipe.yaml").is_dir() or (others[1] / "removed.json").is_dir()
-    plant(kind, [run / file for file in OF_RUN])
+    plant(kind, [job.parents[1] / file for file in OF_RUN])
     plant(kind, [job / file for file in OF_JOB])
     plant(kind, [home / file for file in OF_HOME])
     rig.start()
@@ -119,7 +106,7 @@ def test_rebuild_reads_none_of_them(quiet, kind):
     assert (rebuilt.runs, rebuilt.left_out[-1].partition(":")[0]) == (1, "0001-one")
 
 
-@pytest.mark.parametrize("kind", [pipe, folder, device])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
 @pytest.mark.parametrize(
     "name", ["supervisor.log", "supervisor.lock", "finetop-home", "finetop.duckdb", "finetop.duckdb.wal"]
 )

@@ -1,6 +1,5 @@
 """Faults 30 and 32 on one machine: one of two ranks is killed, or asked to stop; real training, gloo on the CPU."""
 
-import json
 import os
 import random
 import signal
@@ -9,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from rank_jobs import make_run
+from tiny_run import of, read_events
 from waiting import TORCH_LIMIT_S, times, wait_until
 
 from finetop.core.models import checkpoint
+from finetop.core.protocol import events
 from finetop.core.protocol.messages.queue import Stop
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.messages.submit import Submit
@@ -21,11 +22,8 @@ from finetop.core.runtime import processes, ranks
 pytestmark = pytest.mark.slow
 JOB = str(Path(__file__).parents[1] / "rig" / "ranked_job.py")
 ENVIRONMENT = {
-    "FINETOP_TEST_JOB": JOB,
-    "FINETOP_CPU_RANKS": "2",
-    "HF_HUB_OFFLINE": "1",
-    "OMP_NUM_THREADS": "1",
-}
+    "FINETOP_TEST_JOB": JOB, "FINETOP_CPU_RANKS": "2", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
+}  # fmt: skip
 ENVIRONMENT |= {"CUDA_VISIBLE_DEVICES": ""}
 
 OVER = ("failed", "stopped", "finished", "lost")
@@ -52,6 +50,14 @@ def begun(rig, name):
     return name, words
 
 
+def alive(words) -> bool:
+    return any(processes.alive(record.pid) for record in words.values())
+
+
+def ends_of(rig, name) -> list[events.Ended]:
+    return of(events.Ended, read_events(rig.job_folder(name)))
+
+
 @pytest.mark.parametrize("repeats", [times(20)])
 def test_a_rank_that_is_killed_ends_the_run_and_is_named(two, survived, repeats):
     moments = random.Random(32)
@@ -64,9 +70,8 @@ def test_a_rank_that_is_killed_ends_the_run_and_is_named(two, survived, repeats)
         row = two.wait_state(name, *OVER)
         wrong += (row.state.kind, row.state.cause) != ("killed", f"rank {rank}: killed by signal 9")
         wrong += len(two.ask(GetRun(name)).jobs) != 1
-        wrong += any(processes.alive(record.pid) for record in words.values())
-        events = [line for line in lines_of(two, name) if '"ended"' in line]
-        doubled += len(events) > 1
+        wrong += alive(words)
+        doubled += len(ends_of(two, name)) > 1
     survived("32", "kill -9 of one of two ranks in training", repeats=repeats, doubled=doubled, wrong=wrong,
              orphans=len(two.orphans()))  # fmt: skip
 
@@ -87,7 +92,7 @@ def test_a_rank_that_stands_still_ends_the_run_and_is_named(two, survived, rank)
     wrong += not row.state.cause.startswith(f"hung: rank {rank} (pid {pid} on {host}) has not finished step ")
     wrong += not row.state.cause.endswith("; the others wait")
     wrong += not row.state.hint.startswith(f"rank {rank} is stopped by a signal, and was last in ")
-    wrong += any(processes.alive(record.pid) for record in words.values())
+    wrong += alive(words)
     assert not wrong, (row.state.cause, row.state.hint, words[rank], row.state.kind)
     survived("32", f"SIGSTOP of rank {rank} of two in training", wrong=wrong, orphans=len(two.orphans()))
 
@@ -112,12 +117,8 @@ def test_where_the_launcher_is_killed_no_rank_is_blamed(two, survived):
     os.kill(keeper["job_pid"], signal.SIGKILL)
     row = two.wait_state(name, *OVER)
     wrong = row.state.cause != "the launcher of the ranks (torchrun or srun) was killed by signal 9"
-    wrong += any(processes.alive(record.pid) for record in words.values())
+    wrong += alive(words)
     survived("32", "kill -9 of torchrun", wrong=wrong, orphans=len(two.orphans()))
-
-
-def lines_of(rig, name):
-    return (rig.job_folder(name) / "events.jsonl").read_text().splitlines()
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -129,8 +130,7 @@ def test_sigterm_to_either_rank_saves_a_checkpoint_and_ends_both(two, survived, 
     wrong = row.state.cause != "ended by signal 15 from outside, and saved"
     wrong += checkpoint.step_of(saved) != two.ask(GetRun(name)).row.step
     wrong += not checkpoint.is_resumable(saved)
-    ended = [json.loads(line)["e"] for line in lines_of(two, name) if '"ended"' in line]
-    wrong += [ended_event["status"] for ended_event in ended] != ["stopped"]
+    wrong += [ended.status for ended in ends_of(two, name)] != ["stopped"]
     survived("30", f"SIGTERM to rank {rank} of two", wrong=wrong, orphans=len(two.orphans()))
 
 

@@ -14,28 +14,13 @@ from terminal import Terminal
 from waiting import LIMIT_S, wait_until
 
 from finetop.core.protocol.messages.queue import Stop
-from finetop.core.protocol.messages.runs import EventsSince, GetRun
+from finetop.core.protocol.messages.runs import GetRun
 
 
 @pytest.fixture
 def terminal(terminal_of):
     """Start `finetop` in a terminal, on the home that is set by then."""
     return lambda *words: terminal_of(Path(os.environ["FINETOP_HOME"]), *words)
-
-
-def steps_there(rig, run: str) -> list[int]:
-    """What the job itself noted, on the remote machine."""
-    return [int(line) for line in (rig.job_folder(run) / "side.txt").read_text().split()]
-
-
-def steps_told(rig, run: str) -> list[int]:
-    """What the supervisor reports of the run."""
-    results: list[int] = []
-    while True:
-        rows = rig.ask(EventsSince(run, results[-1] if results else -1)).steps
-        if not rows:
-            return results
-        results += [row.step for row in rows]
 
 
 def wait_gone(app: Terminal, words: str) -> None:
@@ -73,9 +58,8 @@ def test_the_app_lives_through_drops_and_leaves_no_ssh_behind(hosts, terminal, s
     assert rig.ask(GetRun(name)).jobs[0].attempt == 1
     rig.ask(Stop(name))
     rig.wait_state(name, "stopped")
-    wrote, told = steps_there(rig, name), steps_told(rig, name)
     survived("5", "link dropped, app killed, terminal gone (--on, stand-in for ssh)", repeats=4,
-             **counted(told, wrote), orphans=len(hosts.living()))  # fmt: skip
+             **counted(*rig.told_and_written(name)), orphans=len(hosts.living()))  # fmt: skip
 
 
 @pytest.mark.slow
@@ -111,7 +95,7 @@ def test_over_a_real_link_with_loss_a_drop_loses_nothing(tmp_path, monkeypatch, 
         reported_steps = [
             json.loads(line)["step"]["step"] for line in (tmp_path / "tail.txt").read_text().splitlines()
         ]
-        wrote = steps_there(host.rig, name)
+        _, wrote = host.rig.told_and_written(name)
         assert wrote == list(range(1, len(wrote) + 1))
         assert host.rig.ask(GetRun(name)).jobs[0].attempt == 1
         app.keys("q")

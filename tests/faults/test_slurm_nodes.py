@@ -9,11 +9,13 @@ import random
 import signal
 import time
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 from rank_jobs import make_run
+from rig import Rig
 from tiny_run import of, read_events
 from waiting import TORCH_LIMIT_S, times, wait_until
 
@@ -22,7 +24,7 @@ from finetop.core.protocol import events
 from finetop.core.protocol.messages.queue import Kill, Pause, Release, Stop
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.messages.submit import Submit
-from finetop.core.protocol.runs import word
+from finetop.core.protocol.runs import Failed, State, word
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import processes, ranks
 
@@ -134,6 +136,18 @@ def test_a_stop_saves_one_checkpoint_and_ends_both_nodes(two, cluster, survived,
              **of_steps(counts), wrong=wrong, orphans=len(two.orphans()))  # fmt: skip
 
 
+def stopped_at_last(
+    rig, cluster, name: str, moments: random.Random, resumed: int
+) -> tuple[Counter[str], bool]:
+    """Stop a run that was interrupted so often; count, and return whether it did not resume each time."""
+    wait_trains(rig, cluster, name, moments)
+    rig.ask(Stop(name))
+    end_of(rig, name)
+    counts = outcome(rig, [name])
+    is_wrong = (counts["checkpoints"], counts["resumed"], counts["unfit"]) != (resumed + 1, resumed, 0)
+    return counts, is_wrong
+
+
 @OFTEN
 def test_a_pause_saves_one_checkpoint_and_the_run_goes_on_from_it(two, cluster, survived, repeats):
     moments, wrong = random.Random(31), 0
@@ -145,11 +159,8 @@ def test_a_pause_saves_one_checkpoint_and_the_run_goes_on_from_it(two, cluster, 
         wrong += not getattr(state, "held", False)
         wrong += alive(words)
         two.ask(Release(name))
-    wait_trains(two, cluster, name, moments)
-    two.ask(Stop(name))
-    end_of(two, name)
-    counts = outcome(two, [name])
-    wrong += counts["checkpoints"] != repeats + 1 or counts["resumed"] != repeats or counts["unfit"]
+    counts, resumed_wrongly = stopped_at_last(two, cluster, name, moments, repeats)
+    wrong += resumed_wrongly
     survived("30", f"pause of a run on two nodes; checkpoints {counts['checkpoints']}, resumed {counts['resumed']}",
              repeats=repeats, **of_steps(counts), wrong=wrong, orphans=len(two.orphans()))  # fmt: skip
 
@@ -169,12 +180,9 @@ def test_near_its_time_limit_a_run_on_two_nodes_saves_and_queues_itself_again(
         wait_trains(two, cluster, name, moments)
         cluster.call("scancel", "--signal=TERM", "--batch", job_of(cluster, name))  # as Slurm itself does
         wait_until(lambda: times_queued_again(two, name) == number, partial(two.about, name), TORCH_LIMIT_S)  # noqa: B023
-    wait_trains(two, cluster, name, moments)
-    two.ask(Stop(name))
-    end_of(two, name)
-    counts = outcome(two, [name])
+    counts, resumed_wrongly = stopped_at_last(two, cluster, name, moments, repeats)
     again = times_queued_again(two, name)
-    wrong += counts["checkpoints"] != repeats + 1 or counts["resumed"] != repeats or counts["unfit"]
+    wrong += resumed_wrongly
     wrong += again != repeats or len(two.ask(GetRun(name)).jobs) != 1
     survived("30", f"the time limit of a run on two nodes; checkpoints {counts['checkpoints']}, queued again {again}",
              repeats=repeats, **of_steps(counts), wrong=wrong, orphans=len(two.orphans()))  # fmt: skip
@@ -194,48 +202,36 @@ def test_a_stop_while_both_nodes_start_is_heard_once_a_rank_is_there(two, cluste
              orphans=len(two.orphans()))  # fmt: skip
 
 
-@TWICE
-def test_a_kill_ends_both_nodes_before_it_is_said(two, cluster, survived, repeats):
-    moments, names, wrong = random.Random(33), [f"killed-{n}" for n in range(repeats)], 0
-    for name in names:
-        submit(two, name)
-        words = wait_trains(two, cluster, name, moments)
-        two.ask(Kill(name))
-        state = end_of(two, name).state
-        wrong += getattr(state, "how", "") != "kill"
-        wrong += alive(words)
-    survived("30", "kill of a run on two nodes", repeats=repeats, wrong=wrong, orphans=len(two.orphans()))
+# What ends a run -> its fault, how it is done (with the process of one rank), and whether the state is that end.
+ENDS: dict[str, tuple[str, Callable[[Rig, str, int], object], Callable[[State, int], bool]]] = {
+    "kill of a run": (
+        "30", lambda rig, name, pid: rig.ask(Kill(name)), lambda state, rank: getattr(state, "how", "") == "kill"
+    ),
+    "kill -9 of srun": (
+        "30", lambda rig, name, pid: os.kill(rig.keeper(name)["job_pid"], signal.SIGKILL),
+        lambda state, rank: isinstance(state, Failed),
+    ),
+    "kill -9 of a rank": (
+        "32", lambda rig, name, pid: os.kill(pid, signal.SIGKILL),
+        lambda state, rank: getattr(state, "cause", "") == f"rank {rank}: killed by signal 9",
+    ),
+}  # fmt: skip
 
 
 @TWICE
-def test_where_srun_is_killed_nothing_is_left_on_the_nodes_when_the_run_has_failed(
-    two, cluster, survived, repeats
-):
-    moments, names, wrong = random.Random(34), [f"alone-{n}" for n in range(repeats)], 0
-    for name in names:
-        submit(two, name)
-        words = wait_trains(two, cluster, name, moments)
-        job = two.keeper(name)["job_pid"]
-        os.kill(job, signal.SIGKILL)
-        state = end_of(two, name).state
-        wrong += type(state).__name__ != "Failed"
-        wrong += alive(words)
-    survived("30", "srun of two nodes killed", repeats=repeats, wrong=wrong, orphans=len(two.orphans()))
-
-
-@TWICE
-def test_the_rank_that_is_killed_is_named_whichever_node_it_is_on(two, cluster, survived, repeats):
-    moments, names, wrong = random.Random(35), [f"dies-{n}" for n in range(repeats)], 0
+@pytest.mark.parametrize("what", ENDS)
+def test_nothing_is_left_on_either_node_when_the_end_is_said(two, cluster, survived, repeats, what):
+    """A rank that is killed is named, whichever node it is on."""
+    fault, end, is_right = ENDS[what]
+    moments, names, wrong = random.Random(33), [f"ends-{n}" for n in range(repeats)], 0
     for number, name in enumerate(names):
         submit(two, name)
         words = wait_trains(two, cluster, name, moments)
         rank = (number + 1) % 2
-        os.kill(words[rank].pid, signal.SIGKILL)
-        state = end_of(two, name).state
-        wrong += getattr(state, "cause", "") != f"rank {rank}: killed by signal 9"
+        end(two, name, words[rank].pid)
+        wrong += not is_right(end_of(two, name).state, rank)
         wrong += alive(words)
-    survived("32", "kill -9 of a rank on one of two nodes", repeats=repeats, wrong=wrong,
-             orphans=len(two.orphans()))  # fmt: skip
+    survived(fault, f"{what} on two nodes", repeats=repeats, wrong=wrong, orphans=len(two.orphans()))
 
 
 @TWICE

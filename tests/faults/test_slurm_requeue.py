@@ -50,42 +50,50 @@ def live(slurm_rig):
     return slurm_rig
 
 
-@pytest.mark.parametrize("repeats", [times(20)])
-def test_a_job_that_is_preempted_saves_and_goes_on_with_no_step_lost(live, cluster, survived, repeats):
-    names = [f"victim-{n}" for n in range(repeats)]
-    for name in names:
-        start(live, cluster, name, budget={"gpus": 4})
-        urgent = cluster.call(
-            "sbatch", "--parsable", "--partition=urgent", "--nodes=4", "--exclusive", "--output=/dev/null",
-            "--wrap", "sleep 1",
-        )  # fmt: skip
-        assert urgent is not None
-        live.wait_state(name, "queued", "finished")
-        live.wait_state(name, "finished", "failed", "lost")
-    one_curve(live, survived, "preempted in Slurm", names, repeats=repeats)
+def preempt(cluster, number: str) -> None:
+    urgent = cluster.call(
+        "sbatch", "--parsable", "--partition=urgent", "--nodes=4", "--exclusive", "--output=/dev/null", "--wrap",
+        "sleep 1",
+    )  # fmt: skip
+    assert urgent is not None
+
+
+def requeue(cluster, number: str) -> None:
+    assert cluster.call("scontrol", "requeue", number) is not None
+
+
+def warn(cluster, number: str) -> None:
+    cluster.call("scancel", "--signal=TERM", "--batch", number)
+
+
+WAYS = {  # what happens to a job -> how, and the log's words about it
+    "preempted in Slurm": (preempt, ""),
+    "requeued in Slurm": (requeue, ""),
+    "the time limit is near": (warn, "is queued again"),
+}
 
 
 @pytest.mark.parametrize("repeats", [times(20)])
-def test_a_job_that_is_requeued_goes_on_from_its_checkpoint(live, cluster, survived, repeats):
-    names = [f"victim-{n}" for n in range(repeats)]
-    for name in names:
-        number = start(live, cluster, name)
-        assert cluster.call("scontrol", "requeue", number) is not None
-        live.wait_state(name, "finished", "failed", "lost")
-    one_curve(live, survived, "requeued in Slurm", names, repeats=repeats)
-
-
-@pytest.mark.parametrize("repeats", [times(20)])
-def test_a_job_near_its_time_limit_saves_and_queues_itself_again(slurm_rig, cluster, survived, repeats):
-    slurm_rig.settings = "settings: 1\nslurm: {time: '5'}\n"  # so little is left that the signal means that
+@pytest.mark.parametrize("what", WAYS)
+def test_a_job_that_is_interrupted_saves_and_goes_on_with_no_step_lost(
+    slurm_rig, cluster, survived, repeats, what
+):
+    interrupt, words = WAYS[what]
+    if interrupt is warn:
+        slurm_rig.settings = (
+            "settings: 1\nslurm: {time: '5'}\n"  # so little is left that the signal means that
+        )
     slurm_rig.up(FINETOP_TEST_WARNING_S="5")
     names = [f"victim-{n}" for n in range(repeats)]
     for name in names:
-        number = start(slurm_rig, cluster, name)
-        cluster.call("scancel", "--signal=TERM", "--batch", number)
+        interrupt(
+            cluster, start(slurm_rig, cluster, name, budget={"gpus": 4} if interrupt is preempt else {})
+        )
+        if interrupt is preempt:
+            slurm_rig.wait_state(name, "queued", "finished")
         slurm_rig.wait_state(name, "finished", "failed", "lost")
-        assert "is queued again" in (slurm_rig.job_folder(name) / "slurm.txt").read_text()
-    one_curve(slurm_rig, survived, "the time limit is near", names, repeats=repeats)
+        assert words in (slurm_rig.job_folder(name) / "slurm.txt").read_text()
+    one_curve(slurm_rig, survived, what, names, repeats=repeats)
 
 
 def test_a_job_that_reaches_its_time_limit_again_and_again_comes_to_its_end(slurm_rig, cluster, survived):

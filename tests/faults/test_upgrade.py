@@ -4,6 +4,7 @@ import json
 from contextlib import contextmanager
 
 import pytest
+import store_rows
 from dumping import differences, dump
 
 from finetop.core.errors import StoreTrouble
@@ -13,7 +14,6 @@ from finetop.core.protocol.messages.queue import Kill
 from finetop.core.protocol.messages.runs import GetRun, ReadLog
 from finetop.core.protocol.messages.session import Changes, Shutdown
 from finetop.core.protocol.messages.submit import Resume
-from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
 from finetop.core.store import backups, ingest
 from finetop.core.store.database import migrations, open_store
@@ -91,11 +91,8 @@ def test_a_database_newer_than_the_program_is_refused_in_words(old_home, survive
 
 def newer_events(path, *, before: int, behind: int) -> bytes:
     """Our own events, then those of an attempt with the next format, including a type that we do not know."""
-    log = event_log.EventLog(path)
-    log.write(events.Started(1, 1, 1, "cpu", "float32", {}))
-    for step in range(1, before + 1):
-        log.write(events.metrics(step, {"loss": 1.0}))
-    log.close()
+    steps = (events.metrics(step, {"loss": 1.0}) for step in range(1, before + 1))
+    store_rows.write(path, events.Started(1, 1, 1, "cpu", "float32", {}), *steps)
     lines = [{"n": before + 2, "t": 1.0, "e": {"type": "started", "format": 2, "who": "a later finetop"}}]
     lines += [{"n": before + 3 + i, "t": 1.0, "e": {"type": "numbers", "at": i}} for i in range(behind)]
     ours = path.read_bytes()

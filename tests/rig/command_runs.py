@@ -21,32 +21,26 @@ if TYPE_CHECKING:
     from rig import Rig
 
 JOB = Path(__file__).with_name("command_job.py")
-# Reports each step as finetop.log does, then notes it in a side file, to the last step or until a file `end` is there.
-LOOP = """
+# Reports each step, then notes it in a side file, to the last step or until a file `end` is there.
+STEPS = """
     import json, os, sys, time
     last, pause_s = int(sys.argv[1]), float(sys.argv[2])
-    metrics = open(os.environ["FINETOP_METRICS"], "ab", buffering=0)
     side = open("side.txt", "ab", buffering=0)
+    {begin}
     for step in range(1, last + 1):
-        metrics.write(json.dumps({"step": step, "loss": 1.0 / step}).encode() + b"\\n")
-        side.write(f"{step}\\n".encode())
+        {tell}
+        side.write(f"{{step}}\\n".encode())
         if os.path.exists("end"):
             break
         time.sleep(pause_s)
 """
-
-# The same, but it prints each step; what is printed first waits for a better source.
-PRINTING_LOOP = """
-    import os, sys, time
-    last, pause_s = int(sys.argv[1]), float(sys.argv[2])
-    side = open("side.txt", "ab", buffering=0)
-    for step in range(1, last + 1):
-        os.write(1, f"step {step} loss {1.0 / step}\\n".encode())
-        side.write(f"{step}\\n".encode())
-        if os.path.exists("end"):
-            break
-        time.sleep(pause_s)
-"""
+# As finetop.log does.
+LOOP = STEPS.format(
+    begin='metrics = open(os.environ["FINETOP_METRICS"], "ab", buffering=0)',
+    tell='metrics.write(json.dumps({"step": step, "loss": 1.0 / step}).encode() + b"\\n")',
+)
+# By printing: what is printed first waits for a better source.
+PRINTING_LOOP = STEPS.format(begin="", tell='os.write(1, f"step {step} loss {1.0 / step}\\n".encode())')
 
 
 def up(rig: Rig, **environment: str) -> None:

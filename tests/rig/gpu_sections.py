@@ -29,6 +29,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import tiny_run
+
 TESTS = Path(__file__).parents[1]
 IS_PRETENDED = (
     "FINETOP_PRETENDED_GPU" in os.environ
@@ -37,7 +39,6 @@ STEPS, LATE = (4, 1) if IS_PRETENDED else (30, 10)  # the first steps are not ti
 BATCH, TOKENS, ROWS_OF_DATA = (4, 64, 32) if IS_PRETENDED else (4, 512, 256)
 WIDE = {"hidden": 128, "layers": 2} if IS_PRETENDED else {"hidden": 1536, "layers": 20}
 ANSWER_TOKENS = 4 if IS_PRETENDED else 32
-WORDS = "The shop opens at nine, and closes at six. We mend radios, lamps and clocks in the old mill. "
 PAID: dict[str, Any] = {
     "reward": {"rules": [{"rule": "length", "value": [1, 20]}]},
     "max_new_tokens": ANSWER_TOKENS,
@@ -99,29 +100,23 @@ class Bench:
         self.folder = folder
         self.model = model
         answers = [
-            {"prompt": f"What is {n}?", "completion": WORDS * (2 + n % 14)} for n in range(ROWS_OF_DATA)
+            {"prompt": f"What is {n}?", "completion": tiny_run.TEXT * (2 + n % 14)}
+            for n in range(ROWS_OF_DATA)
         ]
         prompts = [{"prompt": f"Write of the number {n}.", "answer": str(n)} for n in range(ROWS_OF_DATA)]
         for name, rows in (("answers", answers), ("prompts", prompts)):
-            (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+            tiny_run.write_rows(folder / f"{name}.jsonl", rows)
 
     def recipe(self, rows: str = "answers", **sections: Any) -> Any:
         import card
 
-        from finetop.core.recipe.load import resolve_text
-
-        whole: dict[str, Any] = {
-            "recipe": 1, "name": "bench", "model": {"id": str(self.model), "dtype": card.number_format()},
-            "method": {"name": "lora"}, "objective": {"name": "sft"},
-            "data": {"train": [{"path": str(self.folder / f"{rows}.jsonl")}], "eval": {"share": 0.0},
-                     "max_tokens": TOKENS, "on_long": "truncate"},
-            "train": {"epochs": None, "max_steps": STEPS, "batch_size": BATCH, "grad_accumulation": 1,
-                      "save_every": 1000, "resumable": False, "activation_checkpointing": False},
-            "samples": {"count": 0}, "check": {"at_end": False, "general": None}, "drift": {"every": None},
+        own: dict[str, Any] = {
+            "name": "bench", "model": {"dtype": card.number_format()},
+            "data": {"eval": {"share": 0.0}, "max_tokens": TOKENS, "on_long": "truncate"},
+            "train": {"max_steps": STEPS, "batch_size": BATCH, "save_every": 1000, "resumable": False,
+                      "activation_checkpointing": False},
         }  # fmt: skip
-        for name, section in sections.items():
-            whole[name] = section if name in ("method", "objective") else {**whole.get(name, {}), **section}
-        return resolve_text(json.dumps(whole)).recipe
+        return tiny_run.recipe_of(self.model, self.folder / f"{rows}.jsonl", own, sections)
 
     def run_folder(self) -> Path:
         """Make a new run folder."""
@@ -160,12 +155,8 @@ class Bench:
         finally:
             log.close()
         seconds = time.monotonic() - began
-        job_events = [events.decode(line).e for line in (run / "events.jsonl").read_bytes().splitlines()]
-        values = [
-            event.values
-            for event in job_events
-            if isinstance(event, events.Metrics) and "loss" in event.values
-        ]
+        measured = tiny_run.of(events.Metrics, tiny_run.read_events(run))
+        values = [event.values for event in measured if "loss" in event.values]
         for checkpoint in (run / "checkpoints").glob("*"):
             shutil.rmtree(checkpoint)
         return Measured(
@@ -616,8 +607,8 @@ def hub_answers(wait_s: float = 3.0) -> bool:
 
 def make_model(work: Path) -> None:
     """Make the model that is trained, and the tiny one whose tokenizer all use."""
+    from card import wide_model
     from conftest import build_tiny_model
-    from wide_model import wide_model
 
     if not (work / "tiny").exists():
         build_tiny_model(work / "tiny")

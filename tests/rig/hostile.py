@@ -7,13 +7,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import store_rows
 from still import Still, still, verdict
 
 from finetop.core.protocol import events
 from finetop.core.protocol.exports import ExportedFile, ExportVerdict, TargetScores, TaskScores
 from finetop.core.protocol.runs import Failed, Finished
-from finetop.core.runtime import event_log
-from finetop.core.store import ingest, jobs, runs
+from finetop.core.store import jobs, runs
 from finetop.core.store.database import transaction
 
 if TYPE_CHECKING:
@@ -149,24 +149,10 @@ def _fill_run(still_home: Still, run: int, number: int, text: Texts) -> None:
         *_exports(text),
     ]
     state: Any = Finished(1.0, 2.0) if number % 3 else Failed(2.0, text(), text())
-    folder, job = connection.execute(
-        "SELECT r.folder || '/jobs/' || j.folder, j.id FROM runs r JOIN jobs j ON j.run_id = r.id WHERE r.id = ?",
-        [run],
-    ).fetchone()  # type: ignore[misc]
-    place = next(
-        target
-        for target in (
-            still_home.home.root / folder,
-            still_home.home.root / folder.replace("/jobs/jobs/", "/jobs/"),
-        )
-        if target.exists()
-    )
-    log = event_log.EventLog(place / "events.jsonl")
-    for event in job_events:
-        log.write(event)
-    log.close()
-    while ingest.take_in(connection, job, place / "events.jsonl"):
-        pass
+    query = "SELECT j.id, r.folder, j.folder FROM jobs j JOIN runs r ON r.id = run_id WHERE run_id = ?"
+    job, run_folder, job_folder = still_home.rows(query, run)[0]
+    place = still_home.home.root / run_folder / job_folder
+    store_rows.take_in(connection, job, place / "events.jsonl", *job_events)
     lines = [text() for _ in range(len(text.texts))]
     (place / "log.txt").write_bytes("\n".join(lines).encode("utf-8", "surrogateescape") + b"\n" + RAW)
     recipe = json.loads(connection.execute("SELECT recipe FROM runs WHERE id = ?", [run]).fetchone()[0])  # type: ignore[index]

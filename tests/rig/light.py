@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -33,10 +34,7 @@ def from_links(folder: Path) -> Path:
         tops = {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}
         for top in tops:
             (site / top).symlink_to(Path(str(distribution.locate_file(top))))
-    program = folder / "bin" / "finetop"
-    program.write_text(START.format(python=folder / "bin" / "python"))
-    program.chmod(0o755)
-    return program
+    return make_program(folder)
 
 
 def from_wheels(folder: Path, wheels: Path) -> Path:
@@ -45,6 +43,10 @@ def from_wheels(folder: Path, wheels: Path) -> Path:
     files = sorted(map(str, wheels.glob("*.whl")))
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-compile"]
     subprocess.run([*pip, "--target", str(site), *files], check=True)
+    return make_program(folder)
+
+
+def make_program(folder: Path) -> Path:
     program = folder / "bin" / "finetop"
     program.write_text(START.format(python=folder / "bin" / "python"))
     program.chmod(0o755)
@@ -72,3 +74,17 @@ def closure() -> set[str]:
             if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in extras):
                 pending.append(needed)
     return {name for name, *_ in seen}
+
+
+def build_wheel(folder: Path) -> Path:
+    """Build finetop's wheel from a copy of the tree; return it."""
+    source = folder / "source"  # not in place: setuptools would take stale files of an earlier build along
+    for name in PACKAGES:
+        shutil.copytree(ROOT / name, source / name)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source / name)
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(source)]
+    made = subprocess.run(build, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stdout + made.stderr
+    (wheel,) = folder.glob("*.whl")
+    return wheel

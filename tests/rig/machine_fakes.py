@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from plan_fakes import make_plan
 from tui_fakes import NOW, FakeSupervisor, make_row, mixed_rows
 
 from finetop.core.errors import NoSupervisor
-from finetop.core.plan.result import Shown
+from finetop.core.plan.result import Disk, Plan, Shown, Steps, Time
 from finetop.core.protocol.messages.machine import LookAhead, LookAheadAnswer, PathFacts, Paths, PathsAnswer
 from finetop.core.protocol.messages.session import Changes
 from finetop.core.protocol.request import Ask
@@ -21,6 +20,18 @@ from finetop.tui.app import FinetopApp
 from finetop.tui.theme import Look
 
 WHY = "Timeout, server lab not responding."
+GIB = 2**30
+
+
+def make_plan(**more: Any) -> Plan:
+    """Return a plan as a form shows it."""
+    values: dict[str, Any] = {
+        "model": "m", "family": "llama", "parameters": 1, "trainable": 1, "device": "gpu", "device_name": "H100",
+        "dtype": "bfloat16", "parts": (), "estimate": 6e9, "need": 6.2 * GIB, "capacity": 80.0 * GIB, "verdict": "fits",
+        "fix": None, "gpus": 1, "sharded": (), "steps": Steps(812, 0, 9, 912, "counted", 8, 203, 9, too_long=3),
+        "time": Time(540.0, 1000.0, "as run x reached", True), "disk": Disk(1, 1, 1, 1, None), "notes": (), **more,
+    }  # fmt: skip
+    return Plan(**values)
 
 
 @dataclass

@@ -35,13 +35,8 @@ MARKED = [
 TEXTS = [{"text": f"Number {n} is here. " * (n % 4 + 1)} for n in range(1, 41)]
 # What rows an objective learns from; the others use conversations.
 DATA = {
-    "dpo": PAIRS,
-    "orpo": PAIRS,
-    "reward": PAIRS,
-    "kto": MARKED,
-    "continued-pretraining": TEXTS,
-    "pretrain": TEXTS,
-}
+    "dpo": PAIRS, "orpo": PAIRS, "reward": PAIRS, "kto": MARKED, "continued-pretraining": TEXTS, "pretrain": TEXTS,
+}  # fmt: skip
 WAYS = {
     "sft-full": {"method": {"name": "full"}, "train": {"learning_rate": 0.003}},
     "sft-lora": {"method": {"name": "lora", "rank": 4}, "train": {"learning_rate": 0.01}},

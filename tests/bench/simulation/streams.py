@@ -131,19 +131,9 @@ def orders(suite: Suite, streams: int, random: np.random.Generator) -> Iterator[
         yield random.permuted(np.tile(np.arange(len(suite.sums), dtype=np.int32), (some, 1)), axis=1)
 
 
-def run_pool(
-    suite: Suite, streams: int, random: np.random.Generator, alpha_regressed: float = ALPHA / 2
-) -> Runs:
-    """Run the pool test over many orders of one suite."""
-    parts = [run_orders(suite, order, alpha_regressed) for order in orders(suite, streams, random)]
-    return join(parts)
-
-
-def run_orders(suite: Suite, order: Ints, alpha_regressed: float = ALPHA / 2) -> Runs:
+def run_orders(suite: Suite, order: Ints) -> Runs:
     """Run the pool test over given orders of the clusters, [streams, clusters]."""
-    return run_differences(
-        suite.sums[order], suite.sizes[order], suite.items[order], suite.look_clusters, alpha_regressed
-    )
+    return run_differences(suite.sums[order], suite.sizes[order], suite.items[order], suite.look_clusters)
 
 
 def run_differences(
@@ -151,7 +141,6 @@ def run_differences(
     sizes: Ints,
     items: Ints,
     look: int,
-    alpha_regressed: float = ALPHA / 2,
     *,
     ability: bool = False,
 ) -> Runs:
@@ -179,7 +168,7 @@ def run_differences(
         surely_regressed = -100 * (total + left) >= MARGIN_PERCENT * weight
         surely_ok = -100 * (total - left) < MARGIN_PERCENT * weight
         proven = surely_regressed | (
-            ~surely_ok & (proven | (log_mean_exp(log_regressed.T) >= -log(alpha_regressed)))
+            ~surely_ok & (proven | (log_mean_exp(log_regressed.T) >= -log(ALPHA / 2)))
         )
         says_ok = surely_ok | (~proven & (log_mean_exp(log_ok.T) >= -log(ALPHA)))
         says_regressed = proven

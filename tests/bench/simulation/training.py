@@ -161,13 +161,9 @@ def _rewards(steps: int, random: np.random.Generator) -> dict[str, Floats]:
 
 
 FAMILIES: dict[str, Callable[[np.random.Generator], Log]] = {
-    "sft": sft,
-    "epochs": epochs,
-    "pretrain": pretrain,
-    "single_rows": single_rows,
-    "preferences": preferences,
+    "sft": sft, "epochs": epochs, "pretrain": pretrain, "single_rows": single_rows, "preferences": preferences,
     "paid": paid,
-}
+}  # fmt: skip
 
 
 def _planted(log: Log, random: np.random.Generator, **changed: Callable[[Floats, int], Floats]) -> Log:
@@ -263,16 +259,9 @@ def diverged_at_once(log: Log, random: np.random.Generator) -> Log:
 
 
 FAULTS: dict[str, tuple[str, Callable[[Log, np.random.Generator], Log]]] = {
-    "no number": ("nan", nan),
-    "spike": ("spike", spike),
-    "divergence": ("spike", diverged),
-    "stuck from the start": ("plateau", stuck),
-    "dead gradient": ("dead_gradient", dead),
-    "slow-down": ("slow_down", slow),
-    "drift": ("drift", drifts),
-    "disk": ("disk", fills),
-    "no reward from start": ("no_reward", unpaid_from_the_start),
-    "no reward": ("no_reward", unpaid),
-    "groups alike": ("groups_alike", alike),
-    "divergence at once": ("divergence", diverged_at_once),
-}
+    "no number": ("nan", nan), "spike": ("spike", spike), "divergence": ("spike", diverged),
+    "stuck from the start": ("plateau", stuck), "dead gradient": ("dead_gradient", dead),
+    "slow-down": ("slow_down", slow), "drift": ("drift", drifts), "disk": ("disk", fills),
+    "no reward from start": ("no_reward", unpaid_from_the_start), "no reward": ("no_reward", unpaid),
+    "groups alike": ("groups_alike", alike), "divergence at once": ("divergence", diverged_at_once),
+}  # fmt: skip

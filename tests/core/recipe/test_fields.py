@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from finetop.core.recipe.fields import fields
@@ -49,3 +51,8 @@ def test_words_choices_and_options_of_the_method() -> None:
     of_dpo = {field.key: field for field in fields(objective="dpo")}
     assert of_dpo["objective.loss_weights"].type == "a list of numbers"
     assert "method.rank" not in {field.key for field in fields("full")}
+
+
+def test_a_limit_is_written_alike_whatever_was_imported_first() -> None:
+    """Typing keeps one of `Annotated[float, Meta(gt=0)]` and the same with 0.0, which are equal."""
+    assert [field.key for field in fields() if re.search(r"\d\.0\b", field.type)] == []

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from bad_inputs import event_lines, rows
 from bad_inputs.example import Answer, Bad
+from rig import RECIPE
 
 from finetop.core.commands.main import main
 from finetop.core.data import sources
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from finetop.core.protocol.messages.chat import ChatSettings
     from finetop.core.protocol.runs import RunDetail
 
-GOOD_RECIPE = (
-    "recipe: 1\nextends: lora\nname: good\ncheck: {at_end: false}\ndata: {train: [{path: rows.jsonl}]}\n"
-)
 GOOD_ROWS = {
     "conversation": rows.GOOD,
     "preference": '{"prompt": "Hi", "chosen": "Ho", "rejected": "He"}\n',
@@ -51,7 +49,7 @@ class Door:
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "good.yaml").write_text(GOOD_RECIPE)
+        (self.folder / "good.yaml").write_text(RECIPE.replace("fake", "good"))
         (self.folder / "rows.jsonl").write_text(rows.GOOD)
 
     def ask(self, words: Sequence[str], **variables: str) -> Answer:

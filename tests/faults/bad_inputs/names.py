@@ -10,6 +10,13 @@ def run(what: str, name: str, *says: str) -> Bad:
     return Bad(what, ["run", "good.yaml", f"--name={name}"], ("--name", "cannot be a name", *says))
 
 
+# More names that the supervisor refuses, whatever sends them.
+REFUSED = [
+    "..", "a\\b", "--home", " ", "x\n", "x\r", "\x1b[2J", "x" * 81, "é", "名", "nul.txt", "com1", "123", "~root",
+    "$HOME", "`id`", "a;b", "*", "?", "a:b", "../x", "/etc", "a/b", "-rf", "", "a b", "a\0b", "x" * 300, "\u202egpj",
+    "CON", ".hidden", ".",
+]  # fmt: skip
+
 EXAMPLES = [
     run("up and out", "../x", "'../x'", "Use 1 to 80 letters"),
     run("an absolute path", "/etc/passwd", "'/etc/passwd'", "Use 1 to 80 letters"),

@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 import pytest
-from plan_fakes import make_plan
+from machine_fakes import make_plan
 from tui_fakes import ROW, FakeSupervisor, asked, pressed, row_with, settled, text_of
 from waiting import TORCH_LIMIT_S, until
 
