@@ -20,9 +20,10 @@ from typing import Any
 import bench
 
 from finetop.core.plan import lengths, machine
-from finetop.core.plan.estimate import Known, estimate
+from finetop.core.plan.estimate import estimate
 from finetop.core.plan.result import Plan
 from finetop.core.plan.shape import read_config, read_shape
+from finetop.core.plan.workload import Known
 from finetop.core.recipe.load import Loaded, load_recipe
 from finetop.core.runtime.home import Home
 from finetop.core.train import methods, objectives

@@ -201,9 +201,9 @@ def test_an_optimizer_holds_its_numbers_in_8_bits(name, paged, tiny_model, tmp_p
     """Except for embeddings, which the Trainer keeps in 32 bits, and small tensors: the plan counts both."""
     import torch
 
-    from finetop.core.plan.estimate import Known, workload
     from finetop.core.plan.machine import Machine
     from finetop.core.plan.shape import read_config, read_shape
+    from finetop.core.plan.workload import Known, workload
 
     recipe = recipe_of(
         tmp_path, tiny_model, method="full", train={"optimizer": name, "learning_rate": 1e-3, "max_steps": 6}
@@ -270,8 +270,9 @@ def test_the_plan_is_what_the_gpu_reserves(method, quantize, tiny_model, tmp_pat
     import torch
 
     from finetop.core.plan import lengths, machine, memory
-    from finetop.core.plan.estimate import Known, estimate
+    from finetop.core.plan.estimate import estimate
     from finetop.core.plan.shape import read_config
+    from finetop.core.plan.workload import Known
 
     model = wide_model(tmp_path, tiny_model)
     recipe = recipe_of(

@@ -11,10 +11,11 @@ from work import calls_of
 from finetop.core.errors import Refused
 from finetop.core.models.cpu_formats import Speeds
 from finetop.core.plan.ahead import require_room
-from finetop.core.plan.estimate import Known, estimate, refusals, shape_of
+from finetop.core.plan.estimate import estimate, shape_of
 from finetop.core.plan.lengths import Lengths
 from finetop.core.plan.schedule import EXTRAS, PastRun
 from finetop.core.plan.shape import read_shape
+from finetop.core.plan.workload import Known, refusals
 from finetop.core.recipe.length import count_steps
 from finetop.core.recipe.load import load_recipe
 from finetop.core.train import objectives

@@ -10,7 +10,7 @@ from tiny_run import chat, write_rows
 
 from finetop.core.data import sampled
 from finetop.core.errors import BadInput
-from finetop.core.plan import lengths
+from finetop.core.plan import lengths, prepared_rows
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.home import Home
 
@@ -92,7 +92,7 @@ def test_rows_that_the_base_will_write_are_counted_too(tmp_path, tiny_model):
 @pytest.fixture
 def in_haste(monkeypatch):
     """Drop the minimum of rows that are prepared whatever the clock says."""
-    monkeypatch.setattr(lengths, "LEAST_ROWS", 0)
+    monkeypatch.setattr(prepared_rows, "LEAST_ROWS", 0)
 
 
 def random_rows(seed, most=30, count=2000):
@@ -109,7 +109,7 @@ def test_what_does_not_end_in_time_is_told_with_an_interval(tmp_path, tiny_model
     whole = measure_lengths(recipe, tmp_path, tiny_model, seconds=1e9)
     part = measure_lengths(recipe, tmp_path, tiny_model, seconds=0.0)
     assert whole.sampled is None
-    assert part.sampled is not None and part.sampled.read == lengths.BLOCK
+    assert part.sampled is not None and part.sampled.read == prepared_rows.BLOCK
     assert part.sampled.of == 1800
     for edges, real in ((part.sampled.rows, whole.rows), (part.sampled.tokens, whole.tokens)):
         assert edges[0] <= real <= edges[1] and edges[0] < edges[1]
@@ -122,7 +122,7 @@ def test_what_does_not_end_in_time_is_told_with_an_interval(tmp_path, tiny_model
     [(8, 5), pytest.param(40, 34, marks=pytest.mark.slow)],
 )
 def test_intervals_hold_the_truth_as_often_as_they_say(seeds, least, tmp_path, monkeypatch):
-    monkeypatch.setattr(lengths, "BLOCK", 100)
+    monkeypatch.setattr(prepared_rows, "BLOCK", 100)
     held = 0
     for seed in range(seeds):
         recipe = recipe_of(train=[write(tmp_path / "a.jsonl", random_rows(seed, count=1000))])

@@ -10,9 +10,10 @@ import pytest
 
 from finetop.core.models import shape
 from finetop.core.plan import memory
-from finetop.core.plan.estimate import Known, workload
 from finetop.core.plan.shape import read_config, read_shape
-from finetop.core.plan.trainable import _factors, trained
+from finetop.core.plan.trainable import trained
+from finetop.core.plan.whole_matrices import two_factors
+from finetop.core.plan.workload import Known, workload
 from finetop.core.recipe.load import load_recipe
 from finetop.core.recipe.master import float32_bytes, held_in, optimizer_bytes
 from finetop.core.train import master, methods
@@ -130,7 +131,7 @@ def test_widths_are_split_as_peft_splits_them():
 
     sizes = [*range(1, 130), 576, 1536, 4096, 11008, 14336]
     factors = (-1, 1, 4, 7, 16)
-    assert all(_factors(size, factor) == factorization(size, factor) for size in sizes for factor in factors)
+    assert all(two_factors(size, factor) == factorization(size, factor) for size in sizes for factor in factors)
 
 
 def test_a_method_without_a_formula_says_so():
