@@ -8,7 +8,7 @@ here: a model that is no Llama is built by another process (6 s), the first time
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -110,21 +110,15 @@ class RunChecker:
             yield "check.target", lambda: require_target(recipe, config_file, self.home)
 
 
-class _collected:
-    """Collects an error raised in the block, under its setting; EnvironmentTrouble (not downloaded) is no problem."""
-
-    def __init__(self, problems: list[tuple[str, FinetopError]], key: str) -> None:
-        self.problems, self.key = problems, key
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
-        if not isinstance(error, FinetopError):
-            return False
-        if not isinstance(error, EnvironmentTrouble):
-            self.problems.append((self.key, error))
-        return True
+@contextmanager
+def _collected(problems: list[tuple[str, FinetopError]], key: str) -> Iterator[None]:
+    """Collect an error raised in the block, under its setting; EnvironmentTrouble (not downloaded) is no problem."""
+    try:
+        yield
+    except EnvironmentTrouble:
+        pass
+    except FinetopError as error:
+        problems.append((key, error))
 
 
 def require_suite(recipe: Recipe, home: Home, *, with_rows: bool) -> None:

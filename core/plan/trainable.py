@@ -174,12 +174,13 @@ def _vera(shape: Shape, options: Any) -> Trained:
     """Count two vectors per layer; the random matrices between them are one pair for all (arXiv:2310.11454)."""
     rank, targets = count_of(options, "rank", "r", default=256), targets_of(shape, options)
     numbers = sum((rank + linear.outputs) * linear.count for linear in targets)
-    sides = [max((getattr(linear, side) for linear in targets), default=0) for side in ("inputs", "outputs")]
+    inputs = max((linear.inputs for linear in targets), default=0)
+    outputs = max((linear.outputs for linear in targets), default=0)
     return Trained(
         numbers,
         numbers,
         wide=sum(small((rank, linear.count), (linear.outputs, linear.count)) for linear in targets),
-        held=rank * sum(sides),
+        held=rank * (inputs + outputs),
         adapted=targets,
         inner=2 * rank,
         output_copies=1.0,

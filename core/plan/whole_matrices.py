@@ -32,7 +32,9 @@ def lokr(shape: Shape, options: Any) -> Trained:
     factor = count_of(options, "decompose_factor", default=-1)
     numbers = 0
     for linear in targets:
-        (rows, tall), (columns, wide) = (two_factors(size, factor) for size in (linear.outputs, linear.inputs))
+        (rows, tall), (columns, wide) = (
+            two_factors(size, factor) for size in (linear.outputs, linear.inputs)
+        )
         both = bool(option_of(options, "decompose_both", default=False)) and rank < max(rows, columns) / 2
         first = rank * (rows + columns) if both else rows * columns
         second = rank * (tall + wide) if rank < max(tall, wide) / 2 else tall * wide
