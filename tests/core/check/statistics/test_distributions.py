@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from fractions import Fraction
+from itertools import accumulate
 from math import comb
 
 import numpy as np
@@ -51,9 +52,8 @@ def test_trials_may_differ_from_element_to_element_and_a_tail_keeps_its_digits()
 def test_a_fair_coins_fewest_losses_are_exact(level):
     fewest = _too_many_for_chance(400, level)
     for flips in (*range(12), 100, 399, 400):
-        tail = [Fraction(sum(comb(flips, lost) for lost in range(least, flips + 1)), 2**flips)
-                for least in range(1, flips + 1)]  # fmt: skip
-        assert fewest[flips] == 1 + sum(chance > Fraction(level) for chance in tail)
+        tails = accumulate(comb(flips, lost) for lost in range(flips, 0, -1))  # of `lost` or more, most first
+        assert fewest[flips] == 1 + sum(tail > Fraction(level) * 2**flips for tail in tails)
     if level not in (0.25, 0.5):  # exact ties, which scipy rounds
         flips = np.arange(1, 20_001)
         fewest = _too_many_for_chance(20_000, level)[1:]
@@ -64,9 +64,8 @@ def test_a_fair_coins_fewest_losses_are_exact(level):
 @pytest.mark.parametrize("freedom", [*range(1, 41), 99, 100, 999, 1000])
 def test_students_t_is_scipys(freedom):
     for chance in (0.5, 0.51, 0.6, 0.9, 0.95, 0.975, 0.99, 0.995, 0.9995):
-        assert student_t(freedom, chance) == pytest.approx(
-            special.stdtrit(freedom, chance), rel=1e-11, abs=1e-14
-        )
+        wanted = special.stdtrit(freedom, chance)
+        assert student_t(freedom, chance) == pytest.approx(wanted, rel=1e-11, abs=1e-14)
 
 
 def test_standard_errors_are_scipys():

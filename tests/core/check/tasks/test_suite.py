@@ -93,12 +93,12 @@ def test_fingerprint_follows_what_moves_scores(suite_folder):
     assert task_fingerprint(load_suite(file).tasks[0]) != before
 
 
-def test_listing_suites_imports_nothing_heavy():
+def test_listing_suites_and_drawing_a_result_import_nothing_heavy():
     code = (
         "import sys; from finetop.core.runtime.home import Home; from finetop.core.check.tasks import suite; "
-        "from finetop.core.protocol import check_result; "
+        "from finetop.core.check.statistics import verdict; from finetop.core.protocol import check_result; "
         "from pathlib import Path; suite.suite_files(Home(Path('absent'))); "
-        "print(*{'torch', 'lm_eval', 'numpy', 'datasets', 'transformers'} & set(sys.modules))"
+        "print(*{'torch', 'lm_eval', 'numpy', 'scipy', 'datasets', 'transformers'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
