@@ -24,27 +24,15 @@ def weighing(*weights: float) -> list[TaskPlan]:
 
 
 def plan(*weights: float, **options: Any) -> CheckPlan:
-    return make_plan(
-        weighing(*(weights or (1.0,) * 3)),
-        ITEMS,
-        {item.key: 1.0 for item in ITEMS},
-        seed=1,
-        cap=None,
-        **options,
-    )
+    base = {item.key: 1.0 for item in ITEMS}
+    return make_plan(weighing(*(weights or (1.0,) * 3)), ITEMS, base, seed=1, cap=None, **options)
 
 
 @pytest.mark.parametrize(
     ("given", "whole"),
-    [
-        ((1.0, 1.0, 1.0), [1, 1, 1]),
-        ((7.3, 7.3, 7.3), [1, 1, 1]),
-        ((0.1, 0.3, 0.2), [1, 3, 2]),
-        ((0.5, 1.5, 4), [1, 3, 8]),
-        ((1.0, 2.5), [2, 5]),
-        ((1e-3, 1e3), [1, 10**6]),
-    ],
-)
+    [((1.0, 1.0, 1.0), [1, 1, 1]), ((7.3, 7.3, 7.3), [1, 1, 1]), ((0.1, 0.3, 0.2), [1, 3, 2]),
+     ((0.5, 1.5, 4), [1, 3, 8]), ((1.0, 2.5), [2, 5]), ((1e-3, 1e3), [1, 10**6])],
+)  # fmt: skip
 def test_weights_are_the_smallest_whole_numbers_of_their_ratio(given, whole):
     assert list(whole_weights(weighing(*given)).values()) == whole
 
@@ -79,16 +67,15 @@ def test_no_claim_that_is_none(options, said):
         plan(**options)
 
 
-SURE, UNSURE, GUESSED, SMALL = ("sure", 0.9), ("unsure", 0.34), ("guessed", 0.25), ("small", 0.9)
 SIZES = {"sure": 500, "unsure": 1000, "guessed": 317, "small": 60}
+SHARES = {"sure": 0.9, "unsure": 0.34, "guessed": 0.25, "small": 0.9}
 
 
 def sampled_suite(seed: int) -> tuple[list[TaskPlan], list[Item], dict[tuple[str, str], float]]:
     """Return tasks with four choices and the base's accuracy on each: by hash, so that every sample is about alike."""
     draw = random.Random(seed)
     items = [Item(name, str(number)) for name, size in SIZES.items() for number in range(size)]
-    shares = dict((SURE, UNSURE, GUESSED, SMALL))
-    base = {item.key: float(draw.random() < shares[item.task]) for item in items}
+    base = {item.key: float(draw.random() < SHARES[item.task]) for item in items}
     return [TaskPlan(name, "acc", 0.25) for name in SIZES], items, base
 
 
@@ -137,10 +124,7 @@ def test_wrong_verdicts_stay_below_alpha_where_a_sample_chooses_the_tasks(lost):
     numbers = {item.key: int(item.item) for item in items}
     base = {key: float(number < right[key[0]]) for key, number in numbers.items()}
     gone, come = {*range(lost + 10)}, {*range(150, 160)}  # ten flips cancel
-    tuned = {
-        key: 0.0 if number in gone else 1.0 if number in come else base[key]
-        for key, number in numbers.items()
-    }
+    tuned = {key: 0.0 if at in gone else 1.0 if at in come else base[key] for key, at in numbers.items()}
     tasks = [TaskPlan(name, "acc", 0.25) for name in right]
     wrong: list[bool] = []
     let_in: set[int] = set()
