@@ -21,8 +21,8 @@ def look_at(truth: dict[int, Seen], known: dict[int, Seen] | None = None) -> tup
     return order, conclude(steps, seen)
 
 
-def broken_from(first: int | None) -> dict[int, Seen]:
-    return {step: "ok" if first is None or step < first else "regressed" for step in STEPS}
+def broken_from(first: int | None, steps: tuple[int, ...] = STEPS) -> dict[int, Seen]:
+    return {step: "ok" if first is None or step < first else "regressed" for step in steps}
 
 
 @pytest.mark.parametrize("first", STEPS)
@@ -30,11 +30,9 @@ def test_finds_the_first_regressed_in_a_handful_of_looks(first):
     order, found = look_at(broken_from(first))
     assert found.since == first
     assert found.after == (first - 20 if first > 20 else None)
-    assert order[0] == STEPS[-1]
-    assert order[1] == STEPS[0]
+    assert order[:2] == [STEPS[-1], STEPS[0]]
     assert len(order) <= 6  # newest, oldest, and 4 halvings of 14
-    assert not found.open
-    assert found.newest_verdict == "regressed"
+    assert (found.open, found.newest_verdict) == ((), "regressed")
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 7, 16])
@@ -42,9 +40,7 @@ def test_it_takes_no_more_looks_than_it_says(size):
     steps = STEPS[:size]
     takes = []
     for first in (*steps, None):
-        truth: dict[int, Seen] = {
-            step: "ok" if first is None or step < first else "regressed" for step in steps
-        }
+        truth = broken_from(first, steps)
         for known in ({}, {step: truth[step] for step in steps[-1:]}):
             order, _ = look_at(truth, known) if steps else ([], None)
             assert len(order) <= most_looks(steps, known)
@@ -60,17 +56,14 @@ def test_one_look_is_enough_for_a_newest_that_is_ok():
 
 
 def test_says_what_was_not_looked_at():
-    truth: dict[int, Seen] = {step: "ok" if step < 120 else "regressed" for step in (40, 80, 120, 160, 200)}
+    truth = broken_from(120, (40, 80, 120, 160, 200))
     order, found = look_at(truth)
     assert order == [200, 40, 120, 80]
-    assert found.text == (
-        "regressed since step 120 (estimate by bisection: step 160 was not checked; damage need not be monotone)."
-    )
+    how = "estimate by bisection: step 160 was not checked; damage need not be monotone"
+    assert found.text == f"regressed since step 120 ({how})."
     everything = conclude(sorted(truth), truth)
     assert everything.text == "regressed since step 120 (all checkpoints were checked)."
-
-
-def test_what_is_known_already_is_not_looked_at_again():
+    # What is known already is not looked at again.
     order, found = look_at(broken_from(180), known={320: "regressed", 20: "ok", 160: "ok", 180: "regressed"})
     assert (order, found.since) == ([], 180)
 
@@ -87,10 +80,9 @@ def test_damage_that_heals_and_comes_back_counts_from_the_last_ok():
 
 def test_any_pattern_ends_in_a_bracket_of_looked_at_steps():
     chance = random.Random(5)
+    kinds: list[Seen] = ["ok", "regressed", "regressed", "no_verdict", "missing"]
     for _ in range(500):
-        truth: dict[int, Seen] = {
-            step: chance.choice(["ok", "regressed", "regressed", "no_verdict", "missing"]) for step in STEPS
-        }
+        truth = {step: chance.choice(kinds) for step in STEPS}
         gone: dict[int, Seen] = {step: "missing" for step in STEPS if truth[step] == "missing"}
         order, found = look_at(truth, gone)
         assert len(order) <= len(STEPS)

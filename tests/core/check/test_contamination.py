@@ -13,9 +13,8 @@ def test_a_copy_or_half_of_an_item_is_found_and_less_is_not():
     assert contaminated(ITEMS, ["x", f"Look: {LONG.upper()}!"]) == long
     assert contaminated(ITEMS, [" ".join(words[:15])]) == long
     assert contaminated(ITEMS, [" ".join(words[:12])]) == ()
-    assert (
-        contaminated(ITEMS, [" ".join(words[:11]), " ".join(words[8:])]) == long
-    )  # halves in different rows
+    halves = [" ".join(words[:11]), " ".join(words[8:])]  # in different rows
+    assert contaminated(ITEMS, halves) == long
     words = [f"w{number}" for number in range(200)]  # in a very long item, a long run is enough
     assert contaminated({("t", "x"): " ".join(words)}, [" ".join(words[50:74])]) == (("t", "x"),)
     assert contaminated({("t", "x"): " ".join(words)}, [" ".join(words[50:73])]) == ()

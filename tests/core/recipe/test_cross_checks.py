@@ -28,10 +28,8 @@ def test_what_does_not_go_together_is_told_with_its_line(written, said):
 
 
 def test_what_goes_together_is_taken():
-    text = (
-        BASE
-        + "ask: {documents: [d.md], search: dense, embedder: some/model}\napproaches: {only: [lora, few-shot]}"
-    )
+    ask = "ask: {documents: [d.md], search: dense, embedder: some/model}\n"
+    text = f"{BASE}{ask}approaches: {{only: [lora, few-shot]}}"
     assert resolve_text(text).recipe.approaches.only == ("lora", "few-shot")
 
 
@@ -55,17 +53,14 @@ def test_what_does_not_train_on_several_gpus_is_refused_with_what_to_change(writ
         resolve_text(SEVERAL + written)
 
 
-@pytest.mark.parametrize(
-    "written",
-    [
+def test_what_trains_on_several_gpus_is_taken():
+    for written in (
         "method: {name: full}",
         "method: {name: lora}",
         "method: {name: full}\ntrain: {parallel: ddp, optimizer: adafactor}\nprotect: {mask_surprising: 2.5}",
         "method: {name: full}\nobjective: {name: dpo}",
-    ],
-)
-def test_what_trains_on_several_gpus_is_taken(written):
-    assert resolve_text(SEVERAL + written).recipe.budget.gpus == 2
+    ):
+        assert resolve_text(SEVERAL + written).recipe.budget.gpus == 2
 
 
 @pytest.mark.parametrize(
@@ -107,11 +102,7 @@ PATIENT = "recipe: 1\nname: x\ndata: {train: [{path: t.jsonl}]}\n"
 )
 def test_a_metric_to_stop_by_must_be_measured(written, said):
     with pytest.raises(RecipeError, match=said):
-        resolve_text(
-            PATIENT.replace("data: {train: [{path: t.jsonl}]}\n", "") + written
-            if "data:" in written
-            else PATIENT + written
-        )
+        resolve_text((PATIENT.partition("data:")[0] if "data:" in written else PATIENT) + written)
 
 
 @pytest.mark.parametrize(

@@ -32,9 +32,8 @@ def test_settings_are_written_by_their_keys_and_lists_stay_whole_or_have_items_n
     numbered = dict(flat_settings(RECIPE, of_item=lambda key, at: f"{key}.{at + 1}"))
     assert numbered["data.train.2.limit"] == 5
     changed = with_settings(RECIPE, {"method.dropout": 0.2, "train.seed": 3})
-    assert changed["method"] == {"target_modules": ["q", "k"], "dropout": 0.2} and changed["train"] == {
-        "seed": 3
-    }
+    assert changed["method"] == {"target_modules": ["q", "k"], "dropout": 0.2}
+    assert changed["train"] == {"seed": 3}
     assert RECIPE["method"]["dropout"] == 0.1 and "train" not in RECIPE  # type: ignore[index, call-overload]
 
 

@@ -14,9 +14,10 @@ from finetop.core.recipe.validate import OTHER_NAMES
 ROWS = "recipe: 1\nname: x\ndata: {train: [{path: /rows.jsonl}]}\n"
 
 
-def hint_of(key: str) -> str:
-    (problem,) = (error for error in find_problems(ROWS, [f"{key}=1"], Path("/nowhere")) if error.key == key)
-    return problem.hint
+def hint_of(key: str, value: str = "1") -> str:
+    problems = find_problems(ROWS, [f"{key}={value}"], Path("/nowhere"))
+    (hint,) = (error.hint for error in problems if error.key == key)
+    return hint
 
 
 @pytest.mark.parametrize(
@@ -40,10 +41,7 @@ def test_what_other_programs_call_a_setting_leads_to_it(typed: str, meant: str) 
 
 @pytest.mark.parametrize(("key", "meant"), [("model", "model.id"), ("data", "data.train")])
 def test_a_text_in_place_of_a_section_leads_to_its_main_setting(key: str, meant: str) -> None:
-    (problem,) = (
-        error for error in find_problems(ROWS, [f"{key}=gpt2"], Path("/nowhere")) if error.key == key
-    )
-    assert problem.hint == f"Did you mean {meant}?"
+    assert hint_of(key, "gpt2") == f"Did you mean {meant}?"
 
 
 @pytest.mark.parametrize(
@@ -57,10 +55,8 @@ def test_what_is_near_to_nothing_gets_a_short_list_and_the_command_for_all(typed
 
 def test_each_name_leads_to_a_setting_that_is_there() -> None:
     keys = {field.key for field in fields()}
-    missing = [
-        key for key in OTHER_NAMES if not any(error == key or error.startswith(f"{key}.") for error in keys)
-    ]
-    assert not missing
+    sections = {key[:at] for key in keys for at, letter in enumerate(key) if letter == "."}
+    assert not OTHER_NAMES.keys() - keys - sections
     names = [folded_name(name) for others in OTHER_NAMES.values() for name in others.split()]
     names += [folded_name(key.rpartition(".")[2]) for key in OTHER_NAMES]
     assert len(names) == len(set(names))

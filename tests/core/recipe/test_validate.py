@@ -84,11 +84,7 @@ def test_counts_the_other_problems_and_has_defaults_and_both_shapes_of_a_setting
     text = HEAD + "train: {epochs: 0, bach_size: 2}\nmodel: {dtype: x}\n"
     with pytest.raises(RecipeError, match=r"train\.epochs is 0.*\(and 2 more\)"):
         resolve_text(text)
-    assert [problem.key for problem in find_problems(text)] == [
-        "train.epochs",
-        "train.bach_size",
-        "model.dtype",
-    ]
+    assert [error.key for error in find_problems(text)] == ["train.epochs", "train.bach_size", "model.dtype"]
     assert find_problems(HEAD) == []
     assert [problem.place for problem in find_problems("a: [")] == ["recipe:1"]
     recipe = resolve_text(HEAD).recipe
@@ -102,7 +98,6 @@ def test_counts_the_other_problems_and_has_defaults_and_both_shapes_of_a_setting
     assert written.data.eval == (Source(id="squad", split="test"),)
     assert written.check.target is not None and written.check.target.metrics == ("exact_match",)
     assert (written.train.warmup_steps, written.train.eval_every) == (10, 0.5)
-    recipe = resolve_text(HEAD).recipe
     with pytest.raises(AttributeError):
         recipe.train.seed = 2  # type: ignore[misc]
     assert isinstance(recipe.data.train, tuple)

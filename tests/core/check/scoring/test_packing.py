@@ -8,12 +8,8 @@ from finetop.core.check.scoring.packing import TokenSequence, pack, packed_batch
 
 
 def test_shared_beginnings_are_packed_once():
-    sequences = [
-        TokenSequence((1, 2, 3, 4), 3),
-        TokenSequence((1, 2, 3, 5), 3),
-        TokenSequence((1, 2, 9, 9, 9), 2),
-    ]
-    (row,) = pack(sequences, 100)
+    texts = (((1, 2, 3, 4), 3), ((1, 2, 3, 5), 3), ((1, 2, 9, 9, 9), 2))
+    (row,) = pack([TokenSequence(*text) for text in texts], 100)
     assert row.tokens == [1, 2, 3, 9, 9]
     assert row.depths == [0, 1, 2, 2, 3]
     seen = row.visible()
@@ -80,6 +76,4 @@ def test_the_head_runs_on_little_more_than_what_predicts():
         for choice in range(4)
     ]
     for packed in packed_batches(pack(sequences, 150), sequences, 300):
-        assert (
-            packed.kept <= 5 * 3
-        )  # one node that predicts all four choices, and the four choices themselves
+        assert packed.kept <= 5 * 3  # one node that predicts all four choices, and these themselves

@@ -20,12 +20,9 @@ def test_a_suite_is_read_with_absolute_paths(suite_folder, monkeypatch):
     assert (rows[3].id, rows[3].cluster, rows[3].category) == ("p3", "c1", "words")
 
 
-def test_unknown_suite_suggests(suite_folder):
+def test_an_unknown_suite_suggests_and_two_of_one_name_are_both_named(suite_folder):
     with pytest.raises(NotFound, match="Did you mean tiny"):
         find_suite("tinny", Home(suite_folder.parent))
-
-
-def test_two_of_one_name_are_both_named(suite_folder):
     (suite_folder / "other.yaml").write_text((suite_folder / "tiny.yaml").read_text())
     with pytest.raises(BadInput, match=r"Two suites are named tiny: .*other.yaml and .*tiny.yaml"):
         suites(Home(suite_folder.parent))
