@@ -24,12 +24,13 @@ def model(tiny_model: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_model, tmp_path / "tiny"))
 
 
+def text_of(model: Path, rows: str | Path) -> str:
+    return f"recipe: 1\nextends: lora\nmodel: {{id: {model}}}\ndata: {{train: [{{path: {rows}}}]}}\n"
+
+
 def recipe_of(model: Path, folder: Path):
     (folder / "faq.jsonl").write_text(f"{json.dumps(ROW)}\n" * 40)
-    text = (
-        f"recipe: 1\nextends: lora\nmodel: {{id: {model}}}\ndata: {{train: [{{path: {folder}/faq.jsonl}}]}}\n"
-    )
-    return resolve_text(text).recipe
+    return resolve_text(text_of(model, folder / "faq.jsonl")).recipe
 
 
 def first_row(recipe, model: Path):
@@ -59,9 +60,7 @@ def test_plan_refuses_a_template_that_never_ends(model: Path, tmp_path: Path) ->
     loops = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
     (model / "chat_template.jinja").write_text(loops)
     recipe_of(model, tmp_path)
-    (tmp_path / "mine.yaml").write_text(
-        f"recipe: 1\nextends: lora\nmodel: {{id: {model}}}\ndata: {{train: [{{path: faq.jsonl}}]}}\n"
-    )
+    (tmp_path / "mine.yaml").write_text(text_of(model, "faq.jsonl"))
     answer = subprocess.run(
         [sys.executable, "-m", "finetop.tui.main", "plan", "mine.yaml"],
         cwd=tmp_path, env={**os.environ, "FINETOP_HOME": str(tmp_path / "home")}, capture_output=True, text=True,

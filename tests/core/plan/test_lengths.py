@@ -17,14 +17,10 @@ from finetop.core.runtime.home import Home
 
 def recipe_of(objective="sft", protect=None, objective_options=None, **data):
     whole = {
-        "recipe": 1,
-        "name": "tiny",
-        "method": {"name": "lora"},
+        "recipe": 1, "name": "tiny", "method": {"name": "lora"}, "protect": protect or {},
         "objective": {"name": objective, **(objective_options or {})},
         "data": {"eval": {"share": 0}, **data},
-        "check": {"general": None} if objective == "pretrain" else {},
-        "protect": protect or {},
-    }
+    }  # fmt: skip
     return resolve_text(json.dumps(whole)).recipe
 
 
@@ -97,9 +93,8 @@ def in_haste(monkeypatch):
 
 def random_rows(seed, most=30, count=2000):
     drawn = random.Random(seed)
-    return [
-        {"prompt": f"Why {row}?", "completion": "so it is " * drawn.randint(1, most)} for row in range(count)
-    ]
+    times = [drawn.randint(1, most) for _ in range(count)]
+    return [{"prompt": f"Why {row}?", "completion": "so it is " * each} for row, each in enumerate(times)]
 
 
 @pytest.mark.usefixtures("in_haste")
@@ -167,17 +162,17 @@ def test_the_first_rows_alone_are_read_of_a_large_file(tmp_path, monkeypatch):
     assert measured.rows == 40 and measured.sampled is None
 
 
-def test_too_few_prompts_for_a_step_are_refused(tmp_path, tiny_model):
-    source = write(tmp_path / "a.jsonl", [{"prompt": "q", "answer": "c"}])
-    reward = {"reward": {"rules": [{"rule": "length", "value": [1, 5]}]}, "generations": 2}
-    recipe = recipe_of("grpo", objective_options=reward, train=[source])
-    with pytest.raises(BadInput, match="1 prompts are fewer than the 8 that one step takes"):
-        measure_lengths(recipe, tmp_path, tiny_model)
-
-
-def test_a_rule_that_compares_with_an_answer_refuses_rows_without_one(tmp_path, tiny_model):
-    source = write(tmp_path / "a.jsonl", [{"prompt": "q"}] * 20)
-    reward = {"reward": {"rules": [{"rule": "exact_match"}]}}
-    recipe = recipe_of("grpo", objective_options=reward, train=[source])
-    with pytest.raises(BadInput, match=r"a\.jsonl:1: answer is missing, and the rule exact_match compares"):
+@pytest.mark.parametrize(
+    ("rows", "rule", "says"),
+    [
+        ([{"prompt": "q", "answer": "c"}], {"rule": "length", "value": [1, 5]},
+         "1 prompts are fewer than the 8 that one step takes"),
+        ([{"prompt": "q"}] * 20, {"rule": "exact_match"},
+         r"a\.jsonl:1: answer is missing, and the rule exact_match compares"),
+    ],
+)  # fmt: skip
+def test_rows_that_a_reward_can_not_judge_are_refused(tmp_path, tiny_model, rows, rule, says):
+    options = {"reward": {"rules": [rule]}, "generations": 2}
+    recipe = recipe_of("grpo", objective_options=options, train=[write(tmp_path / "a.jsonl", rows)])
+    with pytest.raises(BadInput, match=says):
         measure_lengths(recipe, tmp_path, tiny_model)

@@ -27,25 +27,18 @@ def part(work, name):
     return {entry.name: entry.bytes for entry in memory.parts(work)}.get(name, 0.0)
 
 
-def test_full_tuning_in_16_bits_is_eight_bytes_a_parameter(work):
+def test_full_tuning_in_16_bits_is_eight_bytes_a_parameter_and_gradients_come_as_activations_go(work):
     count = work.shape.parameters
     assert count == 8_030_261_248
-    assert part(work, "weights") == 2 * count
-    assert part(work, "gradients") == 2 * count
-    assert part(work, "optimizer") == 4 * count
-
-
-def test_gradients_come_as_activations_go_where_none_are_added_up(work):
-    alone = replace(work, accumulates=False)
+    assert [part(work, name) / count for name in ("weights", "gradients", "optimizer")] == [2, 2, 4]
+    alone = replace(work, accumulates=False)  # where no gradients are added up
     passing = part(work, "activations") + part(work, "logits")
     assert part(alone, "gradients") == pytest.approx(max(0.0, 2 * work.shape.parameters - passing))
 
 
 def test_adalora_keeps_three_sums_for_each_number(work):
-    adalora, lora = (
-        replace(work, trained=trained(work.shape, name, {}), optimizer_bytes=8.0)
-        for name in ("adalora", "lora")
-    )
+    moving = [trained(work.shape, name, {}) for name in ("adalora", "lora")]
+    adalora, lora = (replace(work, trained=each, optimizer_bytes=8.0) for each in moving)
     assert part(adalora, "optimizer") == adalora.trained.numbers * (8 + 12)
     assert part(lora, "optimizer") == lora.trained.numbers * 8
 
