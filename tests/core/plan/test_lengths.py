@@ -1,9 +1,14 @@
-"""Rows and tokens of a recipe's files: what is counted, what is estimated from a part or from characters."""
+"""Rows and tokens of a recipe's files: counted, or estimated from a part or from characters; and the first row."""
 
 from __future__ import annotations
 
 import json
+import os
 import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from tiny_run import chat, write_rows
@@ -176,3 +181,47 @@ def test_rows_that_a_reward_can_not_judge_are_refused(tmp_path, tiny_model, rows
     recipe = recipe_of("grpo", objective_options=options, train=[write(tmp_path / "a.jsonl", rows)])
     with pytest.raises(BadInput, match=says):
         measure_lengths(recipe, tmp_path, tiny_model)
+
+
+@pytest.fixture
+def model(tiny_model: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_model, tmp_path / "tiny"))
+
+
+def text_of(model: Path, rows: str | Path) -> str:
+    return f"recipe: 1\nextends: lora\nmodel: {{id: {model}}}\ndata: {{train: [{{path: {rows}}}]}}\n"
+
+
+def first_row(model: Path, folder: Path):
+    write_rows(folder / "faq.jsonl", [chat("Hello?", "Ahoy there!")] * 40)
+    return measure_lengths(resolve_text(text_of(model, folder / "faq.jsonl")).recipe, folder, model).row
+
+
+def test_the_first_row_is_shown_with_what_is_learned(model: Path, tmp_path: Path) -> None:
+    row = first_row(model, tmp_path)
+    assert next(text for text, is_learned in row if is_learned).startswith("Ahoy there!")
+    assert "Hello?" in row[0][0] and not row[0][1]
+
+
+@pytest.mark.parametrize(("template", "words"), [
+    ("{{ unfinished", "the chat template can't be read"),
+    ("{{ raise_exception('no system') }}", "no system"),
+])  # fmt: skip
+def test_a_template_that_refuses_is_named(model: Path, tmp_path: Path, template: str, words: str) -> None:
+    (model / "chat_template.jinja").write_text(template)
+    with pytest.raises(BadInput, match=words):
+        first_row(model, tmp_path)
+
+
+@pytest.mark.slow  # a template has 10 s
+def test_plan_refuses_a_template_that_never_ends(model: Path, tmp_path: Path) -> None:
+    loops = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+    (model / "chat_template.jinja").write_text(loops)
+    write_rows(tmp_path / "faq.jsonl", [chat("Hello?", "Ahoy there!")] * 40)
+    (tmp_path / "mine.yaml").write_text(text_of(model, "faq.jsonl"))
+    answer = subprocess.run(
+        [sys.executable, "-m", "finetop.tui.main", "plan", "mine.yaml"],
+        cwd=tmp_path, env={**os.environ, "FINETOP_HOME": str(tmp_path / "home")}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert answer.returncode == 2 and "chat template" in answer.stderr and "Traceback" not in answer.stderr
