@@ -48,14 +48,11 @@ def test_it_takes_no_more_looks_than_it_says(size):
     assert max(takes) == 0, "some order takes as many"
 
 
-def test_one_look_is_enough_for_a_newest_that_is_ok():
+def test_one_look_is_enough_for_a_newest_that_is_ok_else_it_says_what_was_not_looked_at():
     order, found = look_at(broken_from(None))
     assert order == [320]
     assert (found.since, found.newest_verdict) == (None, "ok")
     assert found.text.startswith("not regressed at step 320, the newest checkpoint (steps 20, 40, ")
-
-
-def test_says_what_was_not_looked_at():
     truth = broken_from(120, (40, 80, 120, 160, 200))
     order, found = look_at(truth)
     assert order == [200, 40, 120, 80]
@@ -95,7 +92,7 @@ def test_any_pattern_ends_in_a_bracket_of_looked_at_steps():
         assert all(truth[step] in ("no_verdict", "missing") for step in between), "all that can be judged is"
 
 
-def test_checkpoints_without_a_verdict_are_stepped_over():
+def test_checkpoints_without_a_verdict_are_stepped_over_and_those_that_are_gone_named():
     truth: dict[int, Seen] = {10: "ok", 20: "no_verdict", 30: "regressed", 40: "regressed", 50: "no_verdict"}
     _, found = look_at(truth)
     assert (found.since, found.open) == (30, (20,))
@@ -105,9 +102,6 @@ def test_checkpoints_without_a_verdict_are_stepped_over():
     order, found = look_at(dumb)
     assert order == [320, 20], "a base that can't be judged is not tried on all of them"
     assert found.text.startswith("no verdict at any of the checkpoints checked")
-
-
-def test_checkpoints_that_are_gone_are_named_and_not_asked_for():
     truth = broken_from(200)
     gone: dict[int, Seen] = dict.fromkeys((20, 180, 200, 320), "missing")
     order, found = look_at(truth, gone)

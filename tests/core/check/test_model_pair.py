@@ -119,7 +119,16 @@ def test_a_changed_model_has_other_files_of_scores(place, save_adapter):
         before = after
 
 
-def test_a_model_in_memory_is_not_kept(place, monkeypatch):
+def test_another_batch_plan_has_other_files_a_model_in_memory_has_none_and_what_differs_is_said(
+    place, monkeypatch
+):
+    opened = Opened(place)
+    plans = PLAN, BatchPlan("packed", 64), BatchPlan("packed", 128, "continuous")
+    exact, narrow, other = map(opened.keys, plans)
+    assert not {key.name for key in exact.values()} & {key.name for key in narrow.values()}
+    assert {task for task in exact if exact[task].name != other[task].name} == {"orders"}
+    # scores from before engines existed stay valid
+    assert exact["orders"].facts["model"] == {"weights": "x", "layout": "packed", "row_tokens": 128}
     opened = Opened(place)
     model, _ = load.load_model(opened.base, torch.float32, "cpu")
     context = opened.context(reported=set(), step=3, reports_scores=True)
@@ -128,9 +137,6 @@ def test_a_model_in_memory_is_not_kept(place, monkeypatch):
     scoring = scoring_passes.open_scoring(context, opened.prepared, scored_model)
     scoring_passes.score_items(context, scoring, opened.prepared.items, "scoring")
     assert scoring.scores.keys() == {item.key for item in opened.prepared.items}
-
-
-def test_what_differs_is_said(place):
     opened = Opened(place)
     pair, tokenizer = open_pair(opened.base, place / "adapter", "float32", "cpu"), opened.tokenizer
     assert check_context.caveats_of(pair, tokenizer, False) == ()
@@ -141,16 +147,6 @@ def test_what_differs_is_said(place):
     change_template(place / "adapter", place)
     assert "another chat template" in check_context.caveats_of(pair, tokenizer, True)[2]
     assert "the recipe's" in check_context.caveats_of(pair, tokenizer, True)[0]
-
-
-def test_another_batch_plan_has_other_files_and_another_engine_for_what_is_written_alone(place):
-    opened = Opened(place)
-    plans = PLAN, BatchPlan("packed", 64), BatchPlan("packed", 128, "continuous")
-    exact, narrow, other = map(opened.keys, plans)
-    assert not {key.name for key in exact.values()} & {key.name for key in narrow.values()}
-    assert {task for task in exact if exact[task].name != other[task].name} == {"orders"}
-    # scores from before engines existed stay valid
-    assert exact["orders"].facts["model"] == {"weights": "x", "layout": "packed", "row_tokens": 128}
 
 
 def test_what_flips_by_the_engine_is_counted(place, monkeypatch):

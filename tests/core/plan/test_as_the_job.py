@@ -280,7 +280,7 @@ def unanswered(_: random.Random) -> dict[str, Any]:
     return {"prompt": "Why?"}
 
 
-def assert_refused_alike(recipe: Any, model: Path, folder: Path, match: str = "") -> None:
+def assert_refused_alike(recipe: Any, model: Path, folder: Path, match: str | None = None) -> None:
     """Require that the plan refuses a recipe with the job's words."""
     with pytest.raises(BadInput, match=match) as of_job:
         prepared(recipe, model, folder)

@@ -32,13 +32,19 @@ def size_of(plan, *names):
     return sum(part.bytes for part in plan.parts if part.name in names)
 
 
-def test_what_fits_fits_and_what_does_not_says_what_would(llama_8b, card):
+def test_what_does_not_fit_says_what_would_and_tight_is_between_the_estimate_and_its_margin(llama_8b, card):
     big = estimate(recipe("full"), llama_8b, card, SHORT)
     assert (big.verdict, big.fix.sets[0]) == ("no", "method={name: lora}")
     assert big.fix.need <= card.memory
     mended = estimate(recipe("full", *big.fix.sets), llama_8b, card, SHORT)
     assert mended.verdict == "fits"  # the --set texts do what they say
     assert mended.need == pytest.approx(big.fix.need)
+    plan = estimate(recipe(), llama_8b, card, SHORT)
+    memories = {"tight": (plan.estimate + plan.need) / 2, "no": plan.estimate - 1, "unknown": None}
+    for verdict, memory in memories.items():
+        assert estimate(recipe(), llama_8b, replace(card, memory=memory), SHORT).verdict == verdict
+    limited = recipe("lora", "budget.memory_gib=8")
+    assert estimate(limited, llama_8b, card, SHORT).capacity == 8 * 2**30
 
 
 def test_the_cheapest_change_comes_first(llama_8b, card):
@@ -57,15 +63,6 @@ def test_the_cheapest_change_comes_first(llama_8b, card):
     keys = [[setting.partition("=")[0] for setting in sets] for _, sets in fixes[1:5] if sets]
     costs = [max((order.index(key) for key in own if key in order), default=0) for own in keys]
     assert costs == sorted(costs)
-
-
-def test_tight_is_between_the_estimate_and_its_margin_of_the_card_or_the_budget(llama_8b, card):
-    plan = estimate(recipe(), llama_8b, card, SHORT)
-    memories = {"tight": (plan.estimate + plan.need) / 2, "no": plan.estimate - 1, "unknown": None}
-    for verdict, memory in memories.items():
-        assert estimate(recipe(), llama_8b, replace(card, memory=memory), SHORT).verdict == verdict
-    limited = recipe("lora", "budget.memory_gib=8")
-    assert estimate(limited, llama_8b, card, SHORT).capacity == 8 * 2**30
 
 
 def test_steps_tokens_time_and_disk(llama_8b, card):
@@ -194,7 +191,9 @@ def test_flash_attention_is_not_planned_for_a_card_that_has_no_kernels_of_it(lla
     assert estimate(packed, small(llama_8b), t4, SHORT).estimate > new.estimate  # SDPA's mask
 
 
-def test_an_adapter_is_copied_to_each_gpu(llama_8b, card):
+def test_an_adapter_is_copied_to_each_gpu_and_whole_weights_are_divided_as_others_have_measured(
+    llama_8b, card
+):
     single = estimate(recipe("lora"), llama_8b, card, SHORT)
     four = estimate(recipe("lora"), llama_8b, card, SHORT, gpus=4)
     assert single.sharded == () and [way.way for way in four.sharded] == [
@@ -205,19 +204,13 @@ def test_an_adapter_is_copied_to_each_gpu(llama_8b, card):
     assert size_of(four, "gradients") == pytest.approx(2 * size_of(single, "gradients"))  # plus DDP's buckets
     assert size_of(four, "weights") == size_of(single, "weights")
     assert four.steps.rows_per_step == 64
-
-
-def test_whole_weights_are_divided_in_float32(llama_8b, card):
     four, eight = (estimate(recipe("full"), llama_8b, card, SHORT, gpus=gpus) for gpus in (4, 8))
     assert size_of(four, "weights") == 4 * four.parameters / 4
     assert size_of(four, "optimizer") == 8 * four.parameters / 4
     assert size_of(eight, "weights") + size_of(eight, "optimizer") == 12 * four.parameters / 8
     assert size_of(four, "gathered") == size_of(eight, "gathered") > 2 * 2 * 218e6
     assert eight.sharded[1].bytes == eight.estimate < eight.sharded[0].bytes
-
-
-def test_8b_on_8_gpus_holds_what_others_have_measured(llama_8b, card):
-    """Full tuning by FSDP2 with float32 shards, one short row at a time: 22 to 25 GB per GPU without NCCL's buffers."""
+    # Full tuning by FSDP2 with float32 shards, one short row at a time: 22 to 25 GB per GPU without NCCL's buffers.
     sets = ("train.batch_size=1", "data.max_tokens=512", "train.activation_checkpointing=true")
     plan = estimate(recipe("full", *sets), llama_8b, card, gpus=8)
     assert 22e9 <= plan.estimate - size_of(plan, "NCCL") <= 25.1e9
@@ -248,7 +241,7 @@ def test_what_does_not_train_on_several_says_so_and_every_objective_has_a_row(ll
     assert set(objectives.names()) <= set(EXTRAS)
 
 
-def test_a_pair_is_two_texts_and_a_teacher_is_a_model_more(llama_8b, card):
+def test_pairs_teachers_protections_and_written_answers_are_counted(llama_8b, card):
     plain = estimate(recipe("lora"), llama_8b, card, SHORT)
     sets = ("train.batch_size=4", "train.grad_accumulation=4", "method={name: lora}")
     pairs = estimate(recipe("dpo", *sets), llama_8b, card, SHORT)
@@ -259,17 +252,11 @@ def test_a_pair_is_two_texts_and_a_teacher_is_a_model_more(llama_8b, card):
     assert any("the teacher is assumed to be as large" in note for note in alone.notes)
     known = replace(SHORT, teacher=read_shape({**llama_8b, "num_hidden_layers": 64}))
     assert size_of(estimate(taught, llama_8b, card, known), "other models") > 1.8 * 2 * alone.parameters
-
-
-def test_protections_are_counted(llama_8b, card):
     plain = estimate(recipe("full"), llama_8b, card, SHORT)
     held = estimate(recipe("full", "protect.l2_sp=0.1"), llama_8b, card, SHORT)
     names = {part.name for part in held.parts} - {part.name for part in plain.parts}
     assert names <= {"protections"}
     assert held.estimate >= plain.estimate
-
-
-def test_answers_that_are_written_have_keys_and_values(llama_8b, card):
     sets = ("data.max_tokens=384", "objective.max_new_tokens=128", "train.batch_size=4")
     plan = estimate(recipe("ppo", *sets), llama_8b, card, SHORT)
     assert size_of(plan, "logits") == 4 * 128 * 128256 * 14
@@ -371,15 +358,14 @@ def test_evaluation_teachers_and_references_take_time(llama_8b, card):
     assert seconds(by_large) - by_large.time.saving > 1.9 * (seconds(by_small) - by_small.time.saving)
 
 
-def test_a_new_model_with_the_old_tokenizer_has_its_words(llama_8b, cores):
+def test_a_new_model_with_the_old_tokenizer_has_its_words_and_rows_take_memory_on_a_cpu(
+    llama_8b, cores, card
+):
     sizes = {"layers": 2, "hidden_size": 96, "heads": 6, "key_value_heads": 6}
     sets = [f"objective.{name}={size}" for name, size in sizes.items()]
     recipes = [recipe("pretrain", f"objective.tokenizer={name}", *sets) for name in ("train", "reuse")]
     new, old = (estimate(each, llama_8b, cores, SHORT).parameters for each in recipes)
     assert old - new >= (llama_8b["vocab_size"] - 4096) * 96
-
-
-def test_rows_take_memory_on_a_cpu(llama_8b, cores, card):
     many = Known(lengths=replace(SHORT.lengths, tokens=12_000_000))
     few = estimate(recipe(), llama_8b, cores, SHORT)
     assert estimate(recipe(), llama_8b, cores, many).estimate - few.estimate > 1e9
@@ -440,7 +426,7 @@ def test_a_model_that_is_divided_takes_memory_of_the_machine_too(llama_8b, card)
     assert rows.host.bytes - whole.host.bytes == pytest.approx(2 * 200_000 * 95)
 
 
-def test_a_base_in_4_bits_is_in_memory_once_for_each_rank(llama_8b, card):
+def test_a_base_in_4_bits_is_in_memory_once_for_each_rank_and_a_machine_too_small_is_refused(llama_8b, card):
     sizes = {**llama_8b, **SIZES_70B}
     divided = recipe("qlora", *SHORT_ROW, "budget.gpus=4", "train.parallel=fsdp")
     plan = estimate(divided, sizes, card, gpus=4)
@@ -448,9 +434,6 @@ def test_a_base_in_4_bits_is_in_memory_once_for_each_rank(llama_8b, card):
     copied = estimate(recipe("qlora", *SHORT_ROW), sizes, card, gpus=4)
     assert copied.host is None  # each goes directly to its GPU
     assert estimate(recipe("full"), llama_8b, card).host is None
-
-
-def test_a_machine_whose_memory_is_too_small_is_refused(llama_8b, card):
     divided = recipe("full", "budget.gpus=8")
     roomy = replace(card, memory=80e9, total=80e9, host=200e9)
     require_room(divided, llama_8b, roomy, None)

@@ -69,25 +69,26 @@ def test_too_many_long_rows_are_refused_where_tokens_are_counted(tmp_path, tiny_
     assert unsure.too_long == 9  # from characters alone
 
 
-def test_what_is_not_a_file_here_is_left_out_and_said(tmp_path):
+def test_what_is_not_a_file_here_is_left_out_and_a_row_of_no_known_shape_names_its_place(tmp_path):
     mine = write(tmp_path / "a.jsonl", [{"prompt": "q", "completion": "c"}] * 4)
     assert not measure_lengths(recipe_of(train=[mine, {"id": "org/data"}]), tmp_path).is_whole
     home = Home(tmp_path / "home")
     assert lengths.measure(recipe_of(train=[{"id": "org/data"}]), None, home) is None
     assert lengths.measure(recipe_of(train=[{"path": str(tmp_path / "gone.jsonl")}]), None, home) is None
-
-
-def test_a_row_of_no_known_shape_names_its_place(tmp_path):
     source = write(tmp_path / "a.jsonl", [{"odd": 1}])
     with pytest.raises(BadInput, match=r"a\.jsonl:1"):
         measure_lengths(recipe_of(train=[source]), tmp_path)
 
 
-def test_rows_that_the_base_will_write_are_counted_too(tmp_path, tiny_model):
+def test_rows_that_the_base_will_write_are_counted_and_a_thousand_made_ready_whatever_the_clock_says(
+    tmp_path, tiny_model
+):
     source = write(tmp_path / "a.jsonl", [{"prompt": "q", "completion": "c"}] * 40)
     recipe = recipe_of(train=[source], protect={"replay": {"from_base": 5, "share": 0.2}})
     measured = measure_lengths(recipe, tmp_path, tiny_model)
     assert (measured.rows, measured.written) == (50, 10)  # a share of all, however often each is used
+    recipe = recipe_of(train=[write(tmp_path / "a.jsonl", random_rows(1, count=990))], max_tokens=500)
+    assert measure_lengths(recipe, tmp_path, tiny_model, seconds=0.0).sampled is None
 
 
 @pytest.fixture
@@ -132,11 +133,6 @@ def test_intervals_hold_the_truth_as_often_as_they_say(seeds, least, tmp_path, m
     assert held >= least
 
 
-def test_a_thousand_rows_are_made_ready_whatever_the_clock_says(tmp_path, tiny_model):
-    recipe = recipe_of(train=[write(tmp_path / "a.jsonl", random_rows(1, count=990))], max_tokens=500)
-    assert measure_lengths(recipe, tmp_path, tiny_model, seconds=0.0).sampled is None
-
-
 def test_a_large_file_is_told_from_all_of_its_places(tmp_path, tiny_model, monkeypatch):
     monkeypatch.setattr(sampled, "WHOLE_BYTES", 10_000)
     monkeypatch.setattr(sampled, "PLACE_BYTES", 1_000)
@@ -151,16 +147,13 @@ def test_a_large_file_is_told_from_all_of_its_places(tmp_path, tiny_model, monke
     assert part.row == whole.row and whole.sampled is None
 
 
-def test_a_bad_row_of_a_large_file_is_named_by_where_it_begins(tmp_path, monkeypatch):
+def test_a_bad_row_of_a_large_file_is_named_and_its_first_rows_can_be_read_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(sampled, "WHOLE_BYTES", 100)
     rows = [{"prompt": "q", "completion": "c"}] * 50
     source = write(tmp_path / "a.jsonl", [*rows, {"prompt": "q", "completion": 5}, *rows])
     begins = 50 * len(json.dumps(rows[0]) + "\n")
     with pytest.raises(BadInput, match=rf"^a\.jsonl, at byte {begins:,}: completion is a number"):
         measure_lengths(recipe_of(train=[source]), tmp_path)
-
-
-def test_the_first_rows_alone_are_read_of_a_large_file(tmp_path, monkeypatch):
     monkeypatch.setattr(sampled, "WHOLE_BYTES", 100)
     source = write(tmp_path / "a.jsonl", [{"prompt": "q", "completion": "c"}] * 100)
     measured = measure_lengths(recipe_of(train=[{**source, "rows": 40}]), tmp_path)

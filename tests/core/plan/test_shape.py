@@ -123,17 +123,16 @@ def test_layers_of_each_kind_of_attention_are_those_that_transformers_counts(fam
     assert sorted(counted) == sorted(map(len, group_layers_by_attn_type(model.config).values()))
 
 
-def test_a_model_of_other_parts_is_left_to_its_config():
+def test_a_model_of_other_parts_is_left_to_its_config_and_counts_are_written_short():
     assert shape.read(object()) is None
+    counts = {0: "0", 512: "512", 134_515_008: "135M", 7.24e9: "7.24B", 70.6e9: "70.6B"}
+    assert {count: billions(count) for count in counts} == counts
 
 
-def test_an_unknown_family_is_counted_as_a_llama_and_says_so():
+def test_an_unknown_family_is_counted_as_a_llama_and_a_model_that_sees_by_its_text_part():
     shape = read_shape({**USUAL, "model_type": "new"})
     assert not shape.is_known
     assert shape.parameters == read_shape({**USUAL, "model_type": "llama"}).parameters
-
-
-def test_a_model_that_sees_is_counted_by_its_text_part():
     outer = {"model_type": "gemma3", "text_config": {**USUAL, "model_type": "gemma3_text", "head_dim": 24}}
     assert read_shape(outer).parameters == read_shape(outer["text_config"]).parameters
 
@@ -146,8 +145,3 @@ def test_a_config_that_lacks_something_is_refused_by_name(tmp_path):
             (tmp_path / "config.json").write_text(text)
         with pytest.raises(BadInput, match=says):
             read_config(tmp_path)
-
-
-def test_counts_are_written_short():
-    counts = {0: "0", 512: "512", 134_515_008: "135M", 7.24e9: "7.24B", 70.6e9: "70.6B"}
-    assert {count: billions(count) for count in counts} == counts

@@ -108,7 +108,7 @@ def test_any_peft_method_that_is_known_is_counted(kind, settings, tiny_model):
     assert counted.numbers == really_trained(prepared("peft", options, tiny_model))
 
 
-def test_widths_are_split_as_peft_splits_them():
+def test_widths_are_split_as_peft_splits_them_and_a_method_without_a_formula_says_so():
     from peft.tuners.lokr.layer import factorization
 
     sizes = [*range(1, 130), 576, 1536, 4096, 11008, 14336]
@@ -116,9 +116,6 @@ def test_widths_are_split_as_peft_splits_them():
     assert all(
         two_factors(size, factor) == factorization(size, factor) for size in sizes for factor in factors
     )
-
-
-def test_a_method_without_a_formula_says_so():
     assert not trained(read_shape(LLAMA), "not-yet", None).is_known
 
 

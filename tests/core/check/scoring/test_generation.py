@@ -70,12 +70,18 @@ def test_answers_of_a_model_with_a_short_window(tiny_tokenizer, make_loud):
     assert answer(model, tiny_tokenizer, prompts, PLAN, memory) == wanted
 
 
-def test_answers_end_at_the_stop_string(loud_model, tiny_tokenizer):
+def test_answers_end_at_the_stop_string_which_a_special_token_can_be(loud_model, tiny_tokenizer):
     prompt = tuple(tiny_tokenizer.encode("What opens at nine? The"))
     (whole,) = answer(loud_model, tiny_tokenizer, [Prompt(prompt, (), 12)], PLAN)
     stop = whole[3:5]
     (cut,) = answer(loud_model, tiny_tokenizer, [Prompt(prompt, (stop,), 12)], PLAN)
     assert cut == whole.split(stop)[0]
+    user = tiny_tokenizer.convert_tokens_to_ids("<|user|>")
+    tokens = [*tiny_tokenizer.encode("We mend"), user, *tiny_tokenizer.encode("radios and clocks")]
+    model = Dictating(loud_model, tokens, first=3)
+    (text,) = answer(model, tiny_tokenizer, [Prompt((1, 2, 3), ("<|user|>",), len(tokens))], PLAN)
+    assert text == "We mend"
+    assert model.calls == len(tiny_tokenizer.encode("We mend")) + 1
 
 
 class Dictating:
@@ -96,15 +102,6 @@ class Dictating:
         logits = torch.zeros(len(input_ids), input_ids.shape[1], self.config.vocab_size)
         logits[:, -1, self.tokens[at]] = 1.0
         return SimpleNamespace(logits=logits, cache=cache)
-
-
-def test_a_special_token_can_be_a_stop_string(loud_model, tiny_tokenizer):
-    user = tiny_tokenizer.convert_tokens_to_ids("<|user|>")
-    tokens = [*tiny_tokenizer.encode("We mend"), user, *tiny_tokenizer.encode("radios and clocks")]
-    model = Dictating(loud_model, tokens, first=3)
-    (text,) = answer(model, tiny_tokenizer, [Prompt((1, 2, 3), ("<|user|>",), len(tokens))], PLAN)
-    assert text == "We mend"
-    assert model.calls == len(tiny_tokenizer.encode("We mend")) + 1
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")  # peft on transformers 5.24

@@ -60,14 +60,11 @@ def counting(model: Any, fails_at: int = 0) -> Any:
     return Counting()
 
 
-def test_beginnings_of_subjects_and_of_all_are_found_and_nested():
+def test_beginnings_that_items_share_are_found_and_nested_but_no_short_rare_or_predicting_ones():
     prefixes = find(some_items())
     assert sorted(map(len, prefixes.tokens)) == [60, 140, 140, 140]
     whole = [len(tokens) for tokens in prefixes.tokens].index(60)
     assert sorted(prefixes.parents) == sorted([-1, whole, whole, whole])
-
-
-def test_choices_of_one_item_share_nothing():
     (item, *_) = some_items()
     assert find([item]) == Prefixes()
     rng = random.Random(5)
@@ -75,17 +72,11 @@ def test_choices_of_one_item_share_nothing():
     pair = [TokenSequence((*context, *random_tokens(rng, 9)), 205) for _ in range(2)]  # they diverge late
     assert find([pair]) == Prefixes()
     assert find([pair[:1], pair[1:]]).tokens == (context,)
-
-
-def test_short_beginnings_and_rare_small_ones_are_left_in_their_rows():
     rng = random.Random(6)
     for shared, items, wanted in ((LEAST_TOKENS - 1, 30, 0), (LEAST_TOKENS, 30, 1), (60, 2, 0), (200, 2, 1)):
         head = random_tokens(rng, shared)
         rare_items = [[TokenSequence((*head, 301 + item, 7, 8), shared + 2)] for item in range(items)]
         assert len(find(rare_items).tokens) == wanted, (shared, items)
-
-
-def test_what_predicts_is_never_in_a_beginning():
     rng = random.Random(7)
     context = random_tokens(rng, 150)
     items = [[TokenSequence((*context, token), 150)] for token in range(5)]
@@ -108,7 +99,7 @@ def test_longest_is_the_longest_that_fits_whatever_the_order_of_items():
     assert prefixes.longest(TokenSequence((1, 2, 3), 2)) == -1
 
 
-def test_scores_behind_a_beginning_are_those_of_the_whole(loud_model):
+def test_scores_behind_a_beginning_are_those_of_the_whole_and_the_very_same_kept_or_read_now(loud_model):
     items = some_items()
     sequences = [sequence for item in items for sequence in item]
     memory = PrefixMemory(find(items), PLENTY)
@@ -116,9 +107,6 @@ def test_scores_behind_a_beginning_are_those_of_the_whole(loud_model):
     for scored, right in zip(score(loud_model, sequences, PLAN, memory), wanted, strict=True):
         assert scored.log_prob == pytest.approx(right.log_prob, abs=1e-4)
         assert scored.is_greedy == right.is_greedy
-
-
-def test_kept_or_read_now_the_numbers_are_the_very_same(loud_model):
     items = some_items(subjects=4)
     kept, forgetful = PrefixMemory(find(items), PLENTY), PrefixMemory(find(items), 0)
     order = random.Random(3).sample(range(len(items)), len(items))

@@ -71,13 +71,22 @@ def test_scores_equal_a_forward_of_each_sequence_alone(loud_model, plan):
     assert score(loud_model, sequences, plan) == score(loud_model, sequences, plan)  # the very same numbers
 
 
-def test_greedy_continuation_is_found(loud_model):
+def test_a_greedy_continuation_a_window_and_nothing_are_scored_as_what_they_are(loud_model):
     tokens = [5, 9, 11]
     for _ in range(3):
         with torch.no_grad():
             tokens.append(int(loud_model(input_ids=torch.tensor([tokens])).logits[0, -1].argmax()))
     (scored,) = score(loud_model, [TokenSequence(tuple(tokens), 3)], BatchPlan("packed", 64))
     assert scored.is_greedy
+    ids = list(range(20))
+    log_probs = window_log_probs(loud_model, ids)
+    assert log_probs.shape[0] == 19
+    wanted, _ = alone(loud_model, TokenSequence((0, 1, 2, 3, 4), 4))
+    assert float(log_probs[3, 4]) == pytest.approx(wanted, abs=NATS)
+    for layout in ("packed", "plain"):
+        scores = score(loud_model, [TokenSequence((5,), 1), TokenSequence((5, 6), 1)], BatchPlan(layout, 64))
+        assert (scores[0].log_prob, scores[0].is_greedy) == (0.0, True)
+        assert scores[1].log_prob < 0
 
 
 def test_a_model_that_ignores_the_mask_is_found_out(loud_model):
@@ -101,15 +110,7 @@ def test_a_model_that_ignores_the_mask_is_found_out(loud_model):
     assert not packs_exactly(Refusing())
 
 
-def test_window_is_a_plain_forward(loud_model):
-    ids = list(range(20))
-    log_probs = window_log_probs(loud_model, ids)
-    assert log_probs.shape[0] == 19
-    wanted, _ = alone(loud_model, TokenSequence((0, 1, 2, 3, 4), 4))
-    assert float(log_probs[3, 4]) == pytest.approx(wanted, abs=NATS)
-
-
-def test_pair_splits_where_the_harness_splits(tiny_tokenizer):
+def test_pairs_and_prompts_are_split_and_cut_where_the_harness_does(tiny_tokenizer):
     pair = encode_pair(tiny_tokenizer, "The shop opens ", "at nine", longest=100)
     assert tiny_tokenizer.decode(pair.tokens) == "The shop opens at nine"
     assert tiny_tokenizer.decode(pair.tokens[pair.scored_from :]) == " at nine"
@@ -118,16 +119,6 @@ def test_pair_splits_where_the_harness_splits(tiny_tokenizer):
     assert tiny_tokenizer.decode(short.tokens[short.scored_from :]) == " nine"
     empty = encode_pair(tiny_tokenizer, "", "nine", longest=10)
     assert empty.tokens[0] == tiny_tokenizer.eos_token_id and empty.scored_from == 1
-
-
-def test_nothing_to_score_is_scored_as_nothing(loud_model):
-    for layout in ("packed", "plain"):
-        scores = score(loud_model, [TokenSequence((5,), 1), TokenSequence((5, 6), 1)], BatchPlan(layout, 64))
-        assert (scores[0].log_prob, scores[0].is_greedy) == (0.0, True)
-        assert scores[1].log_prob < 0
-
-
-def test_prompts_end_as_they_are_written_and_a_continuation_that_is_too_long_keeps_its_end(tiny_tokenizer):
     text = "We mend radios.\n\n"
     assert encode_pair(tiny_tokenizer, text, "", 100).tokens == tuple(tiny_tokenizer.encode(text))
     assert encode_prompt(tiny_tokenizer, text, 100, 10) == tuple(tiny_tokenizer.encode(text))

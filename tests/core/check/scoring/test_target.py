@@ -50,7 +50,9 @@ def test_the_interval_covers_in_95_of_100_samples():
     assert 365 <= covered <= 395
 
 
-def test_rows_are_rendered_with_the_answer_alone_scored(tiny_tokenizer, tmp_path):
+def test_rows_are_rendered_with_the_answer_alone_scored_and_tables_by_their_columns_and_labels(
+    tiny_tokenizer, tmp_path
+):
     row = {"prompt": "Where are you?", "completion": "We are behind the mill."}
     file = write_rows(tmp_path / "rows.jsonl", [row])
     (rendered,) = read_rows(Target(path=str(file)), tiny_tokenizer, Home(tmp_path), 500)
@@ -58,6 +60,13 @@ def test_rows_are_rendered_with_the_answer_alone_scored(tiny_tokenizer, tmp_path
     assert scored.startswith("We are behind the mill.")
     assert tiny_tokenizer.decode(rendered.prompt).endswith("Where are you?<|end|>\n<|assistant|>")
     assert rendered.sequence.tokens[: rendered.sequence.scored_from] == rendered.prompt
+    file = tmp_path / "rows.csv"
+    file.write_text("review,sentiment\nA fine lamp.,1\nIt flickers.,0\n")
+    columns = {"prompt": "Review: {review}", "completion": "sentiment"}
+    target = Target(path=str(file), columns=columns, labels={"0": "bad", "1": "good"})
+    read = read_rows(target, tiny_tokenizer, Home(tmp_path), 500)
+    assert [row.gold for row in read] == ["good", "bad"]
+    assert tiny_tokenizer.decode(read[0].prompt).endswith("Review: A fine lamp.<|end|>\n<|assistant|>")
 
 
 def texts_file(tmp_path: Path, *texts: str) -> str:
@@ -113,13 +122,3 @@ def test_windows_of_several_texts_count_by_text():
     result = compare("nats_per_token", rows, base, tuned)
     assert (result.base, result.tuned, result.rows, result.texts) == (2.0, 2.0, 120, 12)
     assert result.high - result.low == pytest.approx(2 * 1.959964 * math.sqrt(12 / 11 * 12 * 400) / 1200)
-
-
-def test_rows_of_a_table_are_read_by_the_target_s_columns_and_labels(tiny_tokenizer, tmp_path):
-    file = tmp_path / "rows.csv"
-    file.write_text("review,sentiment\nA fine lamp.,1\nIt flickers.,0\n")
-    columns = {"prompt": "Review: {review}", "completion": "sentiment"}
-    target = Target(path=str(file), columns=columns, labels={"0": "bad", "1": "good"})
-    read = read_rows(target, tiny_tokenizer, Home(tmp_path), 500)
-    assert [row.gold for row in read] == ["good", "bad"]
-    assert tiny_tokenizer.decode(read[0].prompt).endswith("Review: A fine lamp.<|end|>\n<|assistant|>")

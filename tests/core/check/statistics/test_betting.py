@@ -141,16 +141,13 @@ def test_the_last_item_always_decides_and_tells_the_truth(clusters, percent, loo
     assert np.isfinite(test.log_ok).all()
 
 
-def test_decimals_are_read_as_printed():
+def test_decimals_are_read_as_printed_and_clusters_keep_the_claim_about_the_mean_item():
     assert exact(0.03) == Fraction(3, 100)
     assert exact(0.5) - exact(0.4) == Fraction(1, 10)
     assert (
         feed_pool(pool(exact(0.1), [1] * 10), [exact(0.4) - exact(0.5)] * 10, [1] * 10).decision
         == "regressed"
     )
-
-
-def test_equal_clusters_are_a_smaller_suite_and_others_keep_the_claim_about_the_mean_item():
     # Four items that always go together are one draw of the same size: the same evidence as single items.
     single = feed_pool(pool(MARGIN, [1] * 50, 0.01), [0, -1, 0, 1, -1], [1] * 5)
     fours = feed_pool(pool(MARGIN, [4] * 50, 0.01), [0, -4, 0, 4, -4], [4] * 5)
@@ -210,7 +207,7 @@ def test_wrong_verdicts_stay_below_alpha_with_clusters():
     assert worst > 0
 
 
-def test_ability_wealth_is_the_product_of_the_bets():
+def test_ability_wealth_is_the_product_of_the_bets_and_a_fair_game():
     differences = [-1, 0, 0, 1, -1, -1, 0]
     drawn = sample(differences, [1] * 7, 1)
     for drop in (0.0, 0.03, 0.4):
@@ -221,9 +218,6 @@ def test_ability_wealth_is_the_product_of_the_bets():
             under *= 1 + np.minimum(BETS, 0.95 / (1 - drop)) * (difference + drop)
         assert np.exp(log_wealth_of_drop(drawn, drop)) == pytest.approx(of_drop)
         assert np.exp(log_wealth_under(drawn, drop)) == pytest.approx(under)
-
-
-def test_ability_wealth_is_a_fair_game():
     # The exact expectation over one draw if the drop is the one bet against: every bettor's wealth stays 1.
     drop, lost, won = 0.03, 0.065, 0.035
     wealth = np.zeros(9)
@@ -307,12 +301,14 @@ def test_holm_is_wrong_at_most_alpha_when_nothing_fell():
     assert 0 < wrong / streams <= alpha
 
 
-def test_checkpoints_together_spend_alpha():
+def test_checkpoints_together_spend_alpha_and_huge_wealth_does_not_overflow():
     assert spend_alpha(0.05, 1) == pytest.approx(0.025)
     assert spend_alpha(0.06, 2) == pytest.approx(0.01)
     assert sum(spend_alpha(0.05, claim) for claim in range(1, 10_000)) == pytest.approx(0.05, rel=1e-3)
     with pytest.raises(BadInput, match="claim 0"):
         spend_alpha(0.05, 0)
+    assert float(log_mean_exp(np.array([2000.0, 0.0]))) == pytest.approx(2000 - log(2))
+    assert float(log_mean_exp(np.log(np.array([1.0, 3.0])))) == pytest.approx(log(2))
 
 
 @pytest.mark.parametrize(
@@ -322,8 +318,3 @@ def test_checkpoints_together_spend_alpha():
 def test_what_cannot_be_tested_is_refused(margin, sizes, alpha, says):
     with pytest.raises(BadInput, match=says):
         begin_pool(margin, sizes, alpha_regressed=0.05, alpha_ok=alpha)
-
-
-def test_mean_wealth_of_huge_wealth_does_not_overflow():
-    assert float(log_mean_exp(np.array([2000.0, 0.0]))) == pytest.approx(2000 - log(2))
-    assert float(log_mean_exp(np.log(np.array([1.0, 3.0])))) == pytest.approx(log(2))

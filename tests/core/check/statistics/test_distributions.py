@@ -39,13 +39,15 @@ def test_the_binomial_is_scipys(trials, chance):
     assert binomial_more_than(-1, trials, chance) == 1
 
 
-def test_trials_may_differ_from_element_to_element_and_a_tail_keeps_its_digits():
+def test_trials_may_differ_a_tail_keeps_its_digits_and_standard_errors_are_scipys():
     trials = np.arange(1, 900)
     least = np.ceil(trials * 0.7)
     assert_close(binomial_more_than(least - 1, trials, 0.31), stats.binom.sf(least - 1, trials, 0.31))
     exact = sum(comb(1000, lost) for lost in range(101)) / Fraction(2) ** 1000
     assert float(binomial_at_most(100, 1000, 0.5)) == pytest.approx(float(exact), rel=1e-12)  # 1e-161
     assert float(binomial_more_than(899, 1000, 0.5)) == pytest.approx(float(exact), rel=1e-12)
+    for level in (1e-9, 0.001, 0.0245, 0.049, 0.2, 0.5, 0.8):
+        assert errors_of(level) == pytest.approx(-special.ndtri(level), rel=1e-14, abs=1e-15)
 
 
 @pytest.mark.parametrize("level", [1e-6, 0.001, 0.0245, 0.049, 0.2, 0.25, 0.5, 0.9])
@@ -66,8 +68,3 @@ def test_students_t_is_scipys(freedom):
     for chance in (0.5, 0.51, 0.6, 0.9, 0.95, 0.975, 0.99, 0.995, 0.9995):
         wanted = special.stdtrit(freedom, chance)
         assert student_t(freedom, chance) == pytest.approx(wanted, rel=1e-11, abs=1e-14)
-
-
-def test_standard_errors_are_scipys():
-    for level in (1e-9, 0.001, 0.0245, 0.049, 0.2, 0.5, 0.8):
-        assert errors_of(level) == pytest.approx(-special.ndtri(level), rel=1e-14, abs=1e-15)

@@ -28,16 +28,13 @@ def suite(tasks: dict[str, int], cluster_size: int = 1) -> list[Item]:
     ]
 
 
-def test_order_is_fixed_for_ever():
+def test_order_is_fixed_for_ever_and_does_not_depend_on_the_order_given():
     # A changed order would orphan every stored plan: this literal changes only with PLAN_VERSION.
     order = permute(suite({"arith": 4, "blimp": 3}), seed=1)
     assert [(item.task, item.item) for item in order] == [
         ("arith", "0"), ("arith", "2"), ("blimp", "2"), ("blimp", "1"),
         ("arith", "3"), ("blimp", "0"), ("arith", "1"),
     ]  # fmt: skip
-
-
-def test_order_does_not_depend_on_the_order_given():
     items = suite({"a": 40, "b": 30}, cluster_size=3)
     shuffled = random.Random(5).sample(items, len(items))
     assert permute(items, 7) == permute(shuffled, 7)
@@ -55,14 +52,11 @@ def test_permutation_keeps_every_item_and_every_cluster_whole(seed, cluster_size
     assert len(groups) == len(set(groups))
 
 
-def test_every_item_is_as_likely_first_as_any_other():
+def test_every_item_is_as_likely_first_as_any_other_also_after_a_cap():
     items = suite({"a": 2, "b": 4})
     first = Counter(permute(items, seed)[0].key for seed in range(6000))
     # 1000 each is expected, with a standard deviation of 29.
     assert all(abs(count - 1000) < 130 for count in first.values()), first
-
-
-def test_tasks_are_mixed_evenly_after_a_cap():
     # One hash for cap and order would put the items of the task cut from 5,000 first.
     items = cap_items(suite({"large": 5000, "small": 100}), 100, seed=3)
     half = Counter(item.task for item in permute(items, seed=3)[:100])
@@ -120,10 +114,16 @@ def test_a_sample_says_nothing_of_cap_and_order():
         assert max(shared) < 40
 
 
-def test_leaving_items_do_not_move_the_others():
+def test_leaving_items_do_not_move_others_and_no_item_is_in_another_s_cluster_or_comes_twice():
     items = suite({"a": 40, "b": 40, "c": 40})
     without_b = [item for item in permute(items, 4) if item.task != "b"]
     assert list(permute([item for item in items if item.task != "b"], 4)) == without_b
+    items = [Item("a", "1", "2"), Item("a", "2"), Item("a", "3", "2")]
+    assert sorted(len(cluster) for cluster in clusters_of(permute(items, 1))) == [1, 2]
+    with pytest.raises(BadInput, match="a: item 1 comes twice"):
+        permute([Item("a", "1"), Item("a", "1", "x")], 1)
+    with pytest.raises(BadInput, match="cap is 0"):
+        cap_items([], 0, 1)
 
 
 @settings(deadline=None)
@@ -134,18 +134,6 @@ def test_looks_never_cut_a_cluster(cluster_size, look_items):
     assert tuple(item for look in looks for item in look) == order
     assert all(look_items <= len(look) < look_items + cluster_size for look in looks[:-1])
     assert all(before[-1].group != after[0].group for before, after in pairwise(looks))
-
-
-def test_an_item_without_cluster_is_not_in_the_cluster_of_its_name():
-    items = [Item("a", "1", "2"), Item("a", "2"), Item("a", "3", "2")]
-    assert sorted(len(cluster) for cluster in clusters_of(permute(items, 1))) == [1, 2]
-
-
-def test_twice_the_same_item_and_an_empty_cap_are_refused():
-    with pytest.raises(BadInput, match="a: item 1 comes twice"):
-        permute([Item("a", "1"), Item("a", "1", "x")], 1)
-    with pytest.raises(BadInput, match="cap is 0"):
-        cap_items([], 0, 1)
 
 
 PLAN = {

@@ -43,16 +43,13 @@ def test_a_weight_is_a_number_above_0(weight):
         plan(1.0, weight, 1.0)
 
 
-def test_the_hash_covers_ratios_of_weights_and_the_claim():
+def test_the_hash_covers_ratios_of_weights_and_the_claim_which_has_its_share_of_alpha():
     plans = [plan(), plan(1.0, 2.0, 1.0), plan(2.0, 1.0, 1.0), plan(claim=1), plan(claim=2), plan(watch=True)]
     plans.append(plan(alpha=0.025))  # what claim 1 spends, but a different plan
     assert all(one.hash != other.hash for one, other in combinations(plans, 2))
     assert plan(0.3, 0.3, 0.3).hash == plan().hash == plan(claim=0).hash
     assert plan(0.5, 1.0, 0.5).hash == plan(1.0, 2.0, 1.0).hash
     assert plan(1.0, 2.0, 1.0).order == plan().order
-
-
-def test_each_claim_has_its_share_of_alpha_and_a_watch_has_all():
     given = {claim: plan(claim=claim) for claim in range(4)}
     assert [given[claim].alpha for claim in range(4)] == pytest.approx([0.05, 0.05 / 2, 0.05 / 6, 0.05 / 12])
     assert {variant.alpha_total for variant in given.values()} == {0.05}

@@ -98,7 +98,7 @@ def test_a_collapsed_task_is_not_hidden_by_an_ok_pool_and_a_noisy_one_does_not_h
     assert word(conclude(check)) == "OK" and len(check.tuned) < 800
 
 
-def test_going_on_asks_for_everything_and_certainty_wins():
+def test_a_check_can_go_on_to_certainty_or_be_stopped_and_says_so():
     items = suite(*[100] * 4)
     base, tuned = flip(items, {}, {})
     stopped = run(begin(plan_of(items, base)), base, tuned)
@@ -107,6 +107,15 @@ def test_going_on_asks_for_everything_and_certainty_wins():
     result = conclude(run(begin(plan_of(items, base), until="all"), base, {**tuned, **late}))
     assert (word(result), result.decided_by, result.items_used) == ("REGRESSED", "arithmetic", 400)
     assert result.plan_hash == stopped.plan.hash  # the same items in the same order: no other claim
+    items = suite(*[100] * 3)
+    base, tuned = flip(items, {"t0": 8, "t1": 8}, {"t2": 8})
+    check = begin(plan_of(items, base))
+    reason = "stopped after 0 of 300 items, before either answer was proven (limit 3.0 points)."
+    assert conclude(check).reason == reason
+    check = feed(check, base, {item.key: tuned[item.key] for item in next_items(check)})
+    result = conclude(check)
+    assert word(result) == "NO VERDICT" and result.drop is not None
+    assert result.reason.startswith("stopped after 64 of 300 items")
 
 
 def test_every_item_of_a_task_is_asked_where_that_is_wanted():
@@ -131,18 +140,6 @@ def test_every_item_of_a_task_is_asked_where_that_is_wanted():
     assert narrow is not None and wide is not None and narrow[1] - narrow[0] < wide[1] - wide[0]
     with pytest.raises(BadInput, match="there is no task 't9' that could show a drop"):
         begin(plan, whole_tasks=["t9"])
-
-
-def test_a_check_can_be_stopped_and_says_so():
-    items = suite(*[100] * 3)
-    base, tuned = flip(items, {"t0": 8, "t1": 8}, {"t2": 8})
-    check = begin(plan_of(items, base))
-    reason = "stopped after 0 of 300 items, before either answer was proven (limit 3.0 points)."
-    assert conclude(check).reason == reason
-    check = feed(check, base, {item.key: tuned[item.key] for item in next_items(check)})
-    result = conclude(check)
-    assert word(result) == "NO VERDICT" and result.drop is not None
-    assert result.reason.startswith("stopped after 64 of 300 items")
 
 
 def test_alpha_is_shared_so_that_each_answer_is_wrong_at_most_alpha():
@@ -260,7 +257,7 @@ def test_the_plan_is_fixed_by_what_is_given():
         make_plan(tasks[:1], items, base, seed=3, cap=40)
 
 
-def test_plan_and_result_survive_json():
+def test_plan_and_result_survive_json_and_one_check_is_quick():
     items = suite(*[60] * 2)
     base, tuned = flip(items, {"t0": 9}, {"t1": 2})
     plan = plan_of(items, base)
@@ -268,6 +265,13 @@ def test_plan_and_result_survive_json():
     assert msgspec.json.decode(msgspec.json.encode(plan), type=CheckPlan) == plan
     assert msgspec.json.decode(msgspec.json.encode(result), type=CheckResult) == result
     assert result.plan_hash == plan.hash
+    draw = random.Random(1)
+    items = suite(*[100] * 7)
+    base = {item.key: float(draw.random() < 0.7) for item in items}
+    tuned = {key: float(draw.random() < (0.94 if before else 0.1)) for key, before in base.items()}
+    plan, pairs = plan_of(items, base), pairs_of(items, base, tuned)
+    calls = calls_of(lambda: check_pairs(plan, pairs))
+    assert calls < 200_000  # all eleven looks and the summary make 58,308, in 0.03 s
 
 
 @pytest.mark.parametrize(("lost", "won"), [(0, 0), (5, 5), (12, 3), (3, 12), (40, 21), (1, 0), (25, 8)])
@@ -325,16 +329,6 @@ def test_power_is_that_of_the_items_asked_before_it_stopped():
     assert any("no change at all is called" in line for line in whole.claims)
     assert not any("no change at all is called" in line for line in stopped.claims)
     assert whole.power[1].chance > stopped.power[1].chance
-
-
-def test_one_check_is_quick():
-    draw = random.Random(1)
-    items = suite(*[100] * 7)
-    base = {item.key: float(draw.random() < 0.7) for item in items}
-    tuned = {key: float(draw.random() < (0.94 if before else 0.1)) for key, before in base.items()}
-    plan, pairs = plan_of(items, base), pairs_of(items, base, tuned)
-    calls = calls_of(lambda: check_pairs(plan, pairs))
-    assert calls < 200_000  # all eleven looks and the summary make 58,308, in 0.03 s
 
 
 def shown_ends(words: str) -> tuple[float, float] | None:

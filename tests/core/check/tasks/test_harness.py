@@ -139,30 +139,24 @@ def test_a_task_by_name_with_a_local_copy_of_its_data(folder, tiny_tokenizer):
     assert (question.pairs[1], question.gold) == (("Question: What is 4?\nAnswer:", " b"), 1)
 
 
-def test_an_unknown_name_suggests(folder):
+def test_unknown_names_data_out_of_reach_and_tasks_that_run_what_a_model_writes_are_refused(folder):
     says = r"own\.yaml:4: the harness has no task 'arc_esy'\. Did you mean arc_easy"
     with pytest.raises(BadInput, match=says):
         built(folder, "task: arc_esy")
+    with pytest.raises(EnvironmentTrouble, match="the data set of arc_easy") as caught:
+        built(folder, "task: arc_easy")
+    assert "allenai/ai2_arc" in caught.value.message
+    assert "finetop suites SUITE --fetch" in caught.value.hint
+    assert caught.value.exit_code == 4
+    change(folder, "task:", "unsafe_code: true\ntask:")
+    with pytest.raises(BadInput, match="runs code that a model generates"):
+        built(folder)
 
 
 @pytest.mark.slow
 def test_every_task_of_the_harness_is_known_by_name():
     known = harness.task_manager().task_index
     assert len(known) > 10_000 and {"arc_easy", "blimp", "mmlu"} <= set(known)
-
-
-def test_a_data_set_out_of_reach_is_named_with_what_to_do(folder):
-    with pytest.raises(EnvironmentTrouble, match="the data set of arc_easy") as caught:
-        built(folder, "task: arc_easy")
-    assert "allenai/ai2_arc" in caught.value.message
-    assert "finetop suites SUITE --fetch" in caught.value.hint
-    assert caught.value.exit_code == 4
-
-
-def test_tasks_that_run_what_a_model_writes_are_refused(folder):
-    change(folder, "task:", "unsafe_code: true\ntask:")
-    with pytest.raises(BadInput, match="runs code that a model generates"):
-        built(folder)
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="FINETOP_TEST_DATA names no folder of data sets")

@@ -79,12 +79,18 @@ def test_pairs_have_nothing_in_front_and_written_answers_match_one_of_the_texts(
     assert grade_answer(task, questions[1], "Red").score == 1.0
 
 
-def test_cloze_asks_for_the_likelihood_of_what_follows(tmp_path, tiny_tokenizer):
+def test_cloze_asks_for_the_likelihood_of_what_follows_and_rows_of_no_shape_are_refused(
+    tmp_path, tiny_tokenizer
+):
     task, questions = open_task(tmp_path, OPEN, tiny_tokenizer, "    shape: cloze\n")
     # the second prompt ends with a space
     assert [question.pairs[0][1] for question in questions] == [" 4", "white"]
     assert grade_likelihoods(task, questions[0], [Scored(-1.0, True)]).score == 1.0
     assert grade_likelihoods(task, questions[0], [Scored(-0.1, False)]).score == 0.0
+    says = r"own\.jsonl:1: these keys do not form an item: id, sentence"
+    with pytest.raises(BadInput, match=says) as caught:
+        open_task(tmp_path, [{"sentence": "Hm."}], tiny_tokenizer)
+    assert "question, choices, answer" in caught.value.hint
 
 
 def test_examples_are_the_same_for_every_item(tmp_path, tiny_tokenizer):
@@ -115,10 +121,3 @@ def test_a_row_that_does_not_fit_has_its_line(tmp_path, tiny_tokenizer, row, sai
     with pytest.raises(BadInput, match=r"own\.jsonl:4: ") as caught:
         open_task(tmp_path, [*CHOICES, row], tiny_tokenizer)
     assert said in str(caught.value)
-
-
-def test_rows_of_no_shape_are_refused_with_the_shapes(tmp_path, tiny_tokenizer):
-    says = r"own\.jsonl:1: these keys do not form an item: id, sentence"
-    with pytest.raises(BadInput, match=says) as caught:
-        open_task(tmp_path, [{"sentence": "Hm."}], tiny_tokenizer)
-    assert "question, choices, answer" in caught.value.hint
