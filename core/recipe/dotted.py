@@ -129,13 +129,13 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
 
 def _marks(section: type[msgspec.Struct], mark: str, above: str = "") -> Iterator[tuple[str, str]]:
     """List the settings that have a mark of schema.py, each with its text."""
-    from finetop.core.recipe.validate import extra, is_struct, struct_fields
-
-    for name, field in struct_fields(section).items():
-        if mark in (marks := extra(field.type)):
-            yield f"{above}{name}", marks[mark]
-        if is_struct(field.type):
-            yield from _marks(field.type, mark, f"{above}{name}.")
+    for field in msgspec.structs.fields(section):
+        key = f"{above}{field.encode_name}"
+        for meta in getattr(field.type, "__metadata__", ()):
+            if isinstance(meta, msgspec.Meta) and meta.extra and mark in meta.extra:
+                yield key, meta.extra[mark]
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            yield from _marks(field.type, mark, f"{key}.")
 
 
 def _differences(
