@@ -25,6 +25,7 @@ from finetop.core.check.statistics.paired_tests import (
 )
 from finetop.core.check.statistics.plan import choose_items, make_plan
 from finetop.core.check.statistics.sequential import begin, feed, next_items, suspicious_tasks, verdict_so_far
+from finetop.core.check.statistics.task_evidence import TaskEvidence, marked
 from finetop.core.check.statistics.verdict import CheckPlan, PairedItem, TaskPlan
 from finetop.core.errors import BadInput
 from finetop.core.protocol.check_result import CheckResult
@@ -116,6 +117,20 @@ def test_a_check_can_go_on_to_certainty_or_be_stopped_and_says_so():
     result = conclude(check)
     assert word(result) == "NO VERDICT" and result.drop is not None
     assert result.reason.startswith("stopped after 64 of 300 items")
+
+
+@pytest.mark.parametrize(
+    ("drop", "n", "is_proven", "is_sure", "mark"),
+    [(0.03, 50, True, True, "lost"), (0.03, 50, True, False, "open"), (0.03, 100, True, False, "lost"),
+     (0.03, 100, False, True, "open"), (0.029, 100, True, True, "open")],
+)  # fmt: skip
+def test_a_task_is_lost_if_its_proven_drop_is_the_limit_and_no_order_changes_that(
+    drop, n, is_proven, is_sure, mark
+):
+    items = suite(100)
+    plan = plan_of(items, flip(items, {}, {})[0])
+    task = marked(plan, TaskEvidence(n=n, total=100, drop=drop), is_proven=is_proven, is_sure=is_sure)
+    assert (task.mark, task.fallen) == (mark, is_proven and drop >= plan.margin)
 
 
 def test_every_item_of_a_task_is_asked_where_that_is_wanted():
