@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from msgspec import structs, to_builtins
 
 from finetop.core.check.context import CheckContext, open_context
-from finetop.core.check.model_pair import as_tuned, open_pair
-from finetop.core.check.scoring import drift, target
+from finetop.core.check.model_pair import open_pair
+from finetop.core.check.outcome import drift_of, flips_of, notes_on
+from finetop.core.check.scoring import target
 from finetop.core.check.scoring.batch_plan import BatchPlan, Name, halve_until_it_fits
-from finetop.core.check.scoring.batches import LOOK_ITEMS, Batch, PreparedSuite, ScoredModel
+from finetop.core.check.scoring.batches import LOOK_ITEMS, Batch, ScoredModel
 from finetop.core.check.scoring.scorer import packs_exactly, plan_for
 from finetop.core.check.scoring_passes import (
     ModelScores,
@@ -39,12 +40,12 @@ from finetop.core.check.scoring_passes import (
     with_model,
 )
 from finetop.core.check.statistics import conclude, plan as planning, sequential
-from finetop.core.check.statistics.item_order import Item, Key
+from finetop.core.check.statistics.item_order import Item
 from finetop.core.check.statistics.paired_tests import count_categories
 from finetop.core.check.statistics.verdict import CheckPlan
 from finetop.core.models import resolve
-from finetop.core.protocol.check_result import CheckResult, Contamination, Drift, Flip, NoiseFloor
-from finetop.core.protocol.events import ItemScore, Phase
+from finetop.core.protocol.check_result import CheckResult, Contamination, NoiseFloor
+from finetop.core.protocol.events import Phase
 from finetop.core.recipe.schema import Recipe
 from finetop.core.runtime.home import Home
 
@@ -55,9 +56,6 @@ Answer = TypeVar("Answer")
 NOISE_ITEMS = 128
 NOISE_ITEMS_CPU = 48  # under 10 s on two cores for a model of 135M parameters
 BASE_AHEAD_ITEMS = 512  # a healthy model's check takes 360 to 660 where the suite is large
-FLIPS_KEPT = 300
-QUESTION_KEPT = 1000  # characters
-CHOICES_KEPT, CHOICE_KEPT = 10, 200  # count, and characters of each: 300 flips take at most 0.9 MB
 
 
 @dataclass(frozen=True)
@@ -148,49 +146,21 @@ def score_until_decided(
             if metric in base.scores.target
         },
         target_failed=target_failed,
-        drift=_drift(context, base.scores.windows, windows),
+        drift=drift_of(context, base.scores.windows, windows),
         contamination=Contamination(
             len(context.excluded), dict(Counter(task for task, _ in sorted(context.excluded)))
         ),
-        notes=(*context.notes, *_more_words(more)),
+        notes=(*context.notes, *notes_on(more)),
         flips=flips_of(context.prepared, before.scores, seen),
         categories=count_categories(
-            (
-                task,
-                context.prepared.requests[task, item].category,
-                before.scores[task, item].score,
-                score.score,
-            )
-            for (task, item), score in seen.items()
+            (key[0], context.prepared.requests[key].category, before.scores[key].score, score.score)
+            for key, score in seen.items()
         ),
         models={
             name: {**(facts or {}), **base.plan.facts(writes=True)} for name, facts in context.facts.items()
         },
         general=to_builtins(context.general),
     )
-
-
-def _drift(context: CheckContext, base: Sequence[ItemScore], tuned: Sequence[ItemScore]) -> Drift | None:
-    """Measure drift on the suite's text from its windows' scores; None if the suite has no text."""
-    if not context.windows:
-        return None
-    kl = None
-    if context.pair.is_adapter:
-        with as_tuned(context.pair) as model:
-            kl = drift.divergence(model, model.disable_adapter, context.windows)
-    return Drift(
-        base=drift.nats_per_token(context.windows, base),
-        tuned=drift.nats_per_token(context.windows, tuned),
-        tokens=sum(len(window) - 1 for window in context.windows),
-        kl=kl,
-    )
-
-
-def _more_words(more: Sequence[str] | None) -> list[str]:
-    if more is None:
-        return []
-    what = f"of {', '.join(more)}" if more else "of the suite"
-    return [f"every item {what} was scored, even after the answer was proven: the same claim, on more items."]
 
 
 def plan_of(context: CheckContext, before: Scoring, *, claim: int = 0, watch: bool = False) -> CheckPlan:
@@ -331,36 +301,3 @@ def _scored_model(context: CheckContext, name: Name, plan: BatchPlan) -> ScoredM
 
 def _not_loaded() -> Any:
     raise AssertionError("a model is used outside of with_model")
-
-
-def flips_of(
-    prepared: PreparedSuite, base: Mapping[Key, ItemScore], tuned: Mapping[Key, ItemScore]
-) -> tuple[Flip, ...]:
-    """List the items that changed, lost ones first, the clearest losses on top."""
-    changed = [key for key in tuned if tuned[key].score != base[key].score]
-    changed.sort(key=lambda key: (tuned[key].score - base[key].score, _margin(tuned[key]), key))
-    flips = []
-    for key in changed[:FLIPS_KEPT]:
-        request = prepared.requests[key]
-        flips.append(
-            Flip(
-                task=key[0],
-                item=key[1],
-                category=request.category,
-                question=request.text[:QUESTION_KEPT],
-                gold="" if request.gold is None else request.choices[request.gold],
-                base=base[key].score,
-                tuned=tuned[key].score,
-                base_answer=base[key].answer,
-                tuned_answer=tuned[key].answer,
-                choices=tuple(choice[:CHOICE_KEPT] for choice in request.choices[:CHOICES_KEPT]),
-            )
-        )
-    return tuple(flips)
-
-
-def _margin(score: ItemScore) -> float:
-    """Return how far the gold answer is ahead of the best other answer, in nats."""
-    if score.gold_log_prob is None or score.best_other_log_prob is None:
-        return 0.0
-    return score.gold_log_prob - score.best_other_log_prob

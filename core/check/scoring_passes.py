@@ -9,14 +9,14 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.model_pair import as_base, as_tuned
-from finetop.core.check.scoring import cache, drift, target
-from finetop.core.check.scoring.batch_plan import LEAST_ROW_TOKENS, BatchPlan, Name
+from finetop.core.check.scoring import cache as score_cache, drift, target
+from finetop.core.check.scoring.batch_plan import LEAST_ROW_TOKENS, BatchPlan
 from finetop.core.check.scoring.batches import Batch, PreparedSuite, ScoredModel, keys_of, score_batch
 from finetop.core.check.scoring.cache import ScoreKey
 from finetop.core.check.scoring.turns import take_turns
@@ -69,7 +69,7 @@ def open_scoring(
     keys = keys_of(prepared, scored_model)
     kept: dict[Key, ItemScore] = {}
     for task, key in keys.items():
-        cached = cache.read(context.home.scores, key, prepared.prompts[task])
+        cached = score_cache.read(context.home.scores, key, prepared.prompts[task])
         kept.update({(task, item): score for item, score in cached.items()})
     batch_of = {(batch.task, item): batch for batch in prepared.batches for item in batch.items}
     return Scoring(prepared, scored_model, keys, batch_of, scores={**kept, **(scored or {})})
@@ -78,34 +78,17 @@ def open_scoring(
 @contextmanager
 def with_model(context: CheckContext, scoring: Scoring) -> Iterator[Scoring]:
     """Yield the scoring with its model, loaded on first use; the adapter is restored at the end."""
-    with LazyModel(context, scoring.scored_model.name) as model:
+    name = scoring.scored_model.name
+    with ExitStack() as turn:
+
+        @cache
+        def model() -> Any:
+            if not context.pair.is_loaded(name):
+                context.events.write(Phase(phase_name(context, "loading model")))
+            return turn.enter_context((as_base if name == "base" else as_tuned)(context.pair))
+
+        turn.callback(model.cache_clear)  # who keeps the scoring keeps no model
         yield replace(scoring, scored_model=replace(scoring.scored_model, model=model))
-
-
-class LazyModel:
-    """A model that is loaded on first call, and whose adapter is restored at the end."""
-
-    def __init__(self, context: CheckContext, name: Name) -> None:
-        self.context = context
-        self.name = name
-        self.turn: AbstractContextManager[Any] | None = None
-        self.model: Any = None
-
-    def __enter__(self) -> LazyModel:
-        return self
-
-    def __call__(self) -> Any:
-        if self.turn is None:
-            if not self.context.pair.is_loaded(self.name):
-                self.context.events.write(Phase(phase_name(self.context, "loading model")))
-            self.turn = (as_base if self.name == "base" else as_tuned)(self.context.pair)
-            self.model = self.turn.__enter__()
-        return self.model
-
-    def __exit__(self, *error: Any) -> None:
-        self.model = None
-        if self.turn is not None:
-            self.turn.__exit__(*error)
 
 
 @dataclass
@@ -138,7 +121,7 @@ def score_missing(
         for batch, scores in zip(together, batch_scores, strict=True):
             if scoring.keys:
                 prompts = scoring.prepared.prompts[batch.task]
-                cache.append(context.home.scores, scoring.keys[batch.task], scores, prompts)
+                score_cache.append(context.home.scores, scoring.keys[batch.task], scores, prompts)
             scoring.scores.update({(batch.task, score.item): score for score in scores})
             pace.fresh += len(batch.items)
 
@@ -213,7 +196,7 @@ def _goes_without(plan: BatchPlan, error: Exception) -> bool:
 def _extra_key(scored_model: ScoredModel, task: Mapping[str, Any], *, writes: bool) -> ScoreKey | None:
     facts = scored_model.facts
     plan = scored_model.plan.facts(writes=writes)
-    return None if facts is None else cache.score_key({**facts, **plan}, task)
+    return None if facts is None else score_cache.score_key({**facts, **plan}, task)
 
 
 def _kept(
@@ -229,7 +212,7 @@ def _kept(
         context.events.write(Phase(phase_name(context, phase)))
         return work()
 
-    scores = cache.read_or_score(context.home.scores, key, prompts, score)
+    scores = score_cache.read_or_score(context.home.scores, key, prompts, score)
     return [scores[item] for item in prompts]
 
 

@@ -22,10 +22,11 @@ from finetop.core.errors import FinetopError
 from finetop.core.models import rehearsed
 from finetop.core.models.resolved import Moving
 from finetop.core.plan import ahead, inputs
-from finetop.core.plan.estimate import Known, estimate
+from finetop.core.plan.estimate import estimate
 from finetop.core.plan.machine import as_measured, read_machine
 from finetop.core.plan.rehearsal import Rehearsal
 from finetop.core.plan.result import PlanRequest, Shown
+from finetop.core.plan.workload import Known
 from finetop.core.recipe.load import recipe_from_resolved
 from finetop.core.recipe.schema import Recipe
 from finetop.core.runtime.home import Home

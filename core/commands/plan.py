@@ -21,11 +21,12 @@ from finetop.core.models import rehearsed
 from finetop.core.models.shape import Shape
 from finetop.core.plan import inputs
 from finetop.core.plan.ahead import RunChecker
-from finetop.core.plan.estimate import Known, estimate
+from finetop.core.plan.estimate import estimate
 from finetop.core.plan.machine import Machine, as_measured, read_machine
 from finetop.core.plan.rehearsal import Rehearsal
 from finetop.core.plan.result import Disk, Plan, Sampled, Steps, Time
 from finetop.core.plan.shape import billions, read_shape
+from finetop.core.plan.workload import Known
 from finetop.core.recipe import load as recipes, references
 from finetop.core.recipe.command import require_ours
 from finetop.core.recipe.load import FileCheck, Loaded, load_recipe

@@ -8,7 +8,7 @@ here: a model that is no Llama is built by another process (6 s), the first time
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,13 @@ from finetop.core.models import kernels, rehearsed
 from finetop.core.models.resolved import Moving
 from finetop.core.models.shape import Shape
 from finetop.core.plan import inputs, lengths, machine as machines
-from finetop.core.plan.estimate import Known, estimate, find_fix, refusals, shape_of
+from finetop.core.plan.estimate import estimate, find_fix, shape_of
 from finetop.core.plan.inputs import ConfigFile
 from finetop.core.plan.lengths import Lengths
 from finetop.core.plan.machine import Machine
 from finetop.core.plan.rehearsal import Rehearsal
 from finetop.core.plan.result import READ_BY, Problem
+from finetop.core.plan.workload import Known, refusals
 from finetop.core.recipe import home_settings, protections as recipe_protections
 from finetop.core.recipe.load import recipe_to_mapping
 from finetop.core.recipe.schema import Recipe
@@ -109,21 +110,15 @@ class RunChecker:
             yield "check.target", lambda: require_target(recipe, config_file, self.home)
 
 
-class _collected:
-    """Collects an error raised in the block, under its setting; EnvironmentTrouble (not downloaded) is no problem."""
-
-    def __init__(self, problems: list[tuple[str, FinetopError]], key: str) -> None:
-        self.problems, self.key = problems, key
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
-        if not isinstance(error, FinetopError):
-            return False
-        if not isinstance(error, EnvironmentTrouble):
-            self.problems.append((self.key, error))
-        return True
+@contextmanager
+def _collected(problems: list[tuple[str, FinetopError]], key: str) -> Iterator[None]:
+    """Collect an error raised in the block, under its setting; EnvironmentTrouble (not downloaded) is no problem."""
+    try:
+        yield
+    except EnvironmentTrouble:
+        pass
+    except FinetopError as error:
+        problems.append((key, error))
 
 
 def require_suite(recipe: Recipe, home: Home, *, with_rows: bool) -> None:

@@ -8,64 +8,36 @@ the files, with an interval.
 from __future__ import annotations
 
 import math
-import random
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from msgspec import structs
 
-from finetop.core.check.statistics import NORMAL_95
 from finetop.core.data import files, packing, sampled, training_set
 from finetop.core.data.examples import AnyExample, pieces, through_model
 from finetop.core.data.hub import is_local
-from finetop.core.data.prompts import Asker, open_asker
+from finetop.core.data.prompts import open_asker
 from finetop.core.data.source_record import Use
 from finetop.core.data.sources import Row
-from finetop.core.data.training_set import NamedRows, ReadData
+from finetop.core.data.training_set import ReadData
 from finetop.core.errors import BadInput
 from finetop.core.models.load import read_template
+from finetop.core.plan.prepared_rows import Estimate, ExampleMaker, PreparedRows
 from finetop.core.plugins import OBJECTIVES, ObjectiveFacts
 from finetop.core.protocol.events import DataRead
 from finetop.core.recipe import protections as recipe_protections
-from finetop.core.recipe.schema import Data, Recipe, Source
+from finetop.core.recipe.length import packs
+from finetop.core.recipe.schema import Recipe, Source
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 
 SECONDS = 2.0  # for reading and preparing rows
-BLOCK = 64  # rows between two checks of the clock
-IN_ORDER = 1000  # rows of a source that are prepared in order: the first fault is then the job's first
-LEAST_ROWS, LEAST_TOKENS = 1000, 300_000  # prepared however long it takes: 0.3 s of a core
 SHOWN = 4000  # characters of the first row
 TRAINED_ON = 4_000_000  # characters that a new tokenizer is trained on: 1 s
 COUNTED, ESTIMATED = "by its tokenizer", "from characters"
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A number, and the variance of its estimate; 0 if it was counted."""
-
-    value: float
-    variance: float = 0.0
-
-    def __add__(self, other: Estimate) -> Estimate:
-        return Estimate(self.value + other.value, self.variance + other.variance)
-
-    def times(self, factor: float) -> Estimate:
-        return Estimate(self.value * factor, self.variance * factor**2)
-
-    def by(self, other: Estimate) -> Estimate:
-        """Multiply by another, independent one."""
-        spread = self.variance * other.value**2 + other.variance * self.value**2
-        return Estimate(self.value * other.value, spread)
-
-    @property
-    def range(self) -> tuple[int, int]:
-        """Return the 95 % interval."""
-        half = NORMAL_95 * math.sqrt(self.variance)
-        return math.floor(max(0.0, self.value - half)), math.ceil(self.value + half)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +98,11 @@ def measure(recipe: Recipe, folder: Path | None, home: Home, *, seconds: float =
     rows = training_set.arranged(here, recipe.train.seed, reading)
     tokenizer, how = tokenizer_of(recipe, folder, objective, rows)
     asker = open_asker(recipe.ask, recipe.data.train, home, shots=False)
-    making = _Making(recipe, objective, tokenizer, asker)
+    making = ExampleMaker(recipe, objective, tokenizer, asker)
     roles = [source.role for source in here.train]
     pairs = zip(rows.train, roles, strict=True)
-    train = [_Prepared(source, times, asked=role == "train") for source, role in pairs]
-    held_back = [_Prepared(source, times, asked=True) for source in rows.eval]
+    train = [PreparedRows(source, times, asked=role == "train") for source, role in pairs]
+    held_back = [PreparedRows(source, times, asked=True) for source in rows.eval]
     making.run([*train, *held_back], deadline)
     is_whole = (len(here.train), here.eval) == (len(data.train), data.eval)
     for prepared in (*train, *held_back):
@@ -205,117 +177,7 @@ def shown(example: AnyExample, tokenizer: Any) -> tuple[tuple[str, bool], ...]:
     return tuple((text[:SHOWN], is_learned) for text, is_learned in pieces(example, tokenizer) if text)
 
 
-@dataclass
-class _Prepared:
-    """The rows of one source, and the examples made from them so far."""
-
-    source: NamedRows
-    times: Mapping[str, float]
-    asked: bool  # whether the recipe's `ask` applies to its prompts
-    examples_at: dict[int, list[AnyExample]] = field(default_factory=dict)
-    order: list[int] = field(init=False)
-    factor: float = field(init=False)  # rows of the file that each row read stands for
-    fitted: training_set.Fitted = field(init=False)
-
-    def __post_init__(self) -> None:
-        count = len(self.source.rows)
-        self.order = list(range(count))
-        if count > IN_ORDER:
-            random.Random(0).shuffle(self.order)
-            self.order.remove(0)
-            self.order.insert(0, 0)  # the row that is shown
-        self.factor = sum(self.times.get(row.place, 1.0) for row in self.source.rows) / max(1, count)
-
-    @property
-    def is_whole(self) -> bool:
-        return len(self.examples_at) == len(self.source.rows) and self.factor == 1.0
-
-    @property
-    def of(self) -> float:
-        return len(self.source.rows) * self.factor
-
-    @property
-    def examples(self) -> list[AnyExample]:
-        return self.fitted.examples
-
-    @property
-    def report(self) -> DataRead:
-        return self.fitted.report
-
-    def fit(self, data: Data) -> None:
-        """Cut or drop long rows, as the job does."""
-        self.fitted = training_set.fitted(
-            self.source.name, (self.examples_at[at] for at in sorted(self.examples_at)), data
-        )
-        each = () if self.is_whole else sorted(self.examples_at)
-        self._each = [training_set.fitted(self.source.name, (self.examples_at[at],), data) for at in each]
-
-    def _guess(self, values: Sequence[float]) -> Estimate:
-        """Return the estimated sum over all rows, from the values of the prepared ones."""
-        if self.is_whole:
-            return Estimate(sum(values))
-        count = len(values)
-        mean = sum(values) / count
-        # Even if a thousand rows are alike, up to three in a thousand may differ (rule of three).
-        least = (mean * 3 / count / NORMAL_95) ** 2
-        spread = sum((value - mean) ** 2 for value in values) / max(1, count - 1) / count
-        return Estimate(mean, max(spread, least) * (1 - count / self.of)).times(self.of)
-
-    @property
-    def rows(self) -> Estimate:
-        """Return the number of examples that are left."""
-        if self.is_whole:
-            return Estimate(len(self.examples))
-        return self._guess([len(fitted.examples) for fitted in self._each])
-
-    @property
-    def tokens(self) -> Estimate:
-        if self.is_whole:
-            return Estimate(sum(map(through_model, self.examples)))
-        return self._guess([sum(map(through_model, fitted.examples)) for fitted in self._each])
-
-    @property
-    def too_long(self) -> Estimate:
-        if self.is_whole:
-            return Estimate(self.fitted.too_long)
-        return self._guess([fitted.too_long for fitted in self._each])
-
-    def refuse(self, data: Data) -> None:
-        """Refuse what the job refuses; from a part of the rows, only if it is nearly certain. Raises BadInput."""
-        number, rows = self.too_long.range[0], round(self.of)
-        training_set.refuse_too_long(self.source.name, number, rows, self.report.longest_tokens, data)
-
-
-@dataclass(frozen=True, slots=True)
-class _Making:
-    recipe: Recipe
-    objective: ObjectiveFacts[Any]
-    tokenizer: Any
-    asker: Asker | None
-
-    def run(self, sources: Sequence[_Prepared], deadline: float) -> None:
-        """Make the examples of all rows, or as many of each source as time allows. Raises BadInput."""
-        at = rows = tokens = 0
-        while left := [prepared for prepared in sources if at < len(prepared.order)]:
-            for prepared in left:
-                tokens += self._block(prepared, prepared.order[at : at + BLOCK])
-                rows += BLOCK
-            at += BLOCK
-            if time.monotonic() >= deadline and (rows >= LEAST_ROWS or tokens >= LEAST_TOKENS):
-                return
-
-    def _block(self, prepared: _Prepared, places: Sequence[int]) -> int:
-        """Make the examples of some rows, and return their tokens."""
-        rows = [prepared.source.rows[place] for place in places]
-        if prepared.asked:
-            rows = training_set.with_prompts(rows, self.asker)
-        options, most = self.recipe.objective.options, self.recipe.data.max_tokens
-        examples = self.objective.examples(rows, options, self.tokenizer, most)
-        prepared.examples_at.update(zip(places, examples, strict=True))
-        return sum(example.tokens for of_row in examples for example in of_row)
-
-
-def _whole(recipe: Recipe, train: Sequence[_Prepared]) -> Lengths:
+def _whole(recipe: Recipe, train: Sequence[PreparedRows]) -> Lengths:
     """Mix the sources as the job does, and count."""
     shares = [prepared.source.share for prepared in train]
     examples = [prepared.examples for prepared in train]
@@ -330,13 +192,13 @@ def _whole(recipe: Recipe, train: Sequence[_Prepared]) -> Lengths:
 
 def packed(recipe: Recipe, sizes: Sequence[int]) -> int | None:
     """Return the number of sequences after packing; None if the objective does not pack."""
-    if not getattr(recipe.objective.options, "packing", False):
+    if not packs(recipe):
         return None
     strategy = str(recipe.trainer_args.get("packing_strategy", "bfd"))
     return packing.sequences(sizes, recipe.data.max_tokens, strategy)
 
 
-def _part(train: Sequence[_Prepared], unsure: float) -> Lengths:
+def _part(train: Sequence[PreparedRows], unsure: float) -> Lengths:
     """Estimate from part of the rows what a mix of all amounts to; `unsure` is the variance of a file's share."""
     rows = [entry.rows for entry in train]
     pairs = zip(rows, train, strict=True)
@@ -369,7 +231,7 @@ def _part(train: Sequence[_Prepared], unsure: float) -> Lengths:
     )
 
 
-def _packed_part(recipe: Recipe, train: Sequence[_Prepared], lengths: Lengths) -> Lengths:
+def _packed_part(recipe: Recipe, train: Sequence[PreparedRows], lengths: Lengths) -> Lengths:
     """Add to an estimate from a part what the base writes, and the number of packed sequences."""
     assert lengths.sampled is not None
     written = recipe_protections.written(recipe, lengths.rows)

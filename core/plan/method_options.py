@@ -48,6 +48,21 @@ def option_of(options: Any, *names: str, default: Any = None) -> Any:
     return default
 
 
+def count_of(options: Any, *names: str, default: int) -> int:
+    """Return a whole number among the settings; 0 for one that is switched off."""
+    return int(option_of(options, *names, default=default) or 0)
+
+
+def numbers_of_rank(rank: int, targets: tuple[Linear, ...]) -> int:
+    """Count the numbers of two matrices of this rank at each layer."""
+    return sum(rank * (linear.inputs + linear.outputs) * linear.count for linear in targets)
+
+
+def widest(targets: tuple[Linear, ...]) -> int:
+    """Return the weights of the largest layer."""
+    return max((linear.inputs * linear.outputs for linear in targets), default=0)
+
+
 def targets_of(
     shape: Shape, options: Any, default: Iterable[str] | Literal["all-linear"] = "all-linear"
 ) -> tuple[Linear, ...]:

@@ -5,13 +5,22 @@ Counts follow PEFT 0.21's layers. An unknown method is counted as LoRA, and mark
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from finetop.core.models.shape import Linear, Shape, small
-from finetop.core.plan.method_options import Trained, names_of, option_of, saved_modules, targets_of
+from finetop.core.models.shape import Shape, small
+from finetop.core.plan import whole_matrices
+from finetop.core.plan.method_options import (
+    Trained,
+    count_of,
+    names_of,
+    numbers_of_rank,
+    option_of,
+    saved_modules,
+    targets_of,
+    widest,
+)
 from finetop.core.recipe.master import is_wide
 
 
@@ -46,7 +55,7 @@ def _full(shape: Shape, options: Any) -> Trained:
 
 def _freeze(shape: Shape, options: Any) -> Trained:
     """Count the last N layers and the norm after them; embeddings and head if requested."""
-    layers = min(shape.layers, int(option_of(options, "layers", default=2)))
+    layers = min(shape.layers, count_of(options, "layers", default=2))
     embeddings = bool(option_of(options, "embeddings", default=False))
     head = bool(option_of(options, "head", default=False))
     ends = ("project_in", "project_out")
@@ -72,10 +81,9 @@ def _freeze(shape: Shape, options: Any) -> Trained:
 
 
 def _lora(shape: Shape, options: Any) -> Trained:
-    rank = int(option_of(options, "rank", "r", default=8))
-    targets = targets_of(shape, options)
+    rank, targets = count_of(options, "rank", "r", default=8), targets_of(shape, options)
     whole, embedded, head = saved_modules(shape, options)
-    numbers = sum(rank * (linear.inputs + linear.outputs) * linear.count for linear in targets) + whole
+    numbers = numbers_of_rank(rank, targets) + whole
     wide = sum(small((rank * each.inputs, each.count), (rank * each.outputs, each.count)) for each in targets)
     return Trained(
         numbers=numbers,
@@ -94,14 +102,13 @@ def _dora(shape: Shape, options: Any) -> Trained:
     """Count LoRA and a length per output; the norm of base and update together is computed one layer at a time."""
     lora = _lora(shape, options)
     lengths = sum(linear.outputs * linear.count for linear in lora.adapted)
-    widest = max((linear.inputs * linear.outputs for linear in lora.adapted), default=0)
     numbers = lora.numbers + lengths
     return replace(
         lora,
         numbers=numbers,
         beside=numbers,
         wide=lora.wide + sum(small((linear.outputs, linear.count)) for linear in lora.adapted),
-        scratch=3.0 * widest,
+        scratch=3.0 * widest(lora.adapted),
         output_copies=2.0,  # base and update, each times a trained length
         one_pass=False,
     )
@@ -110,9 +117,8 @@ def _dora(shape: Shape, options: Any) -> Trained:
 def _anchored(shape: Shape, options: Any) -> Trained:
     """Count LoRA beside a fixed copy of its start (PiSSA, OLoRA, CorDA); the two run as one."""
     lora = _lora(shape, options)
-    rank = lora.inner
-    start = sum(rank * (linear.inputs + linear.outputs) * linear.count for linear in lora.adapted)
-    return replace(lora, held=start, inner=2 * rank, rebuilt=2.0 * start)
+    start = numbers_of_rank(lora.inner, lora.adapted)
+    return replace(lora, held=start, inner=2 * lora.inner, rebuilt=2.0 * start)
 
 
 def _corda(shape: Shape, options: Any) -> Trained:
@@ -128,61 +134,10 @@ def _corda(shape: Shape, options: Any) -> Trained:
     return replace(anchored, preparing=float(covariances + apart))
 
 
-def _lokr(shape: Shape, options: Any) -> Trained:
-    """Count the Kronecker product of two matrices (arXiv:2309.14859), built whole per layer and kept for its backward.
-
-    A width is split into two factors as close to each other as possible; the second matrix has the larger ones, as a
-    product of rank r if that is smaller, and so does the first if `decompose_both` is set.
-    """
-    rank = int(option_of(options, "r", default=8))
-    factor = int(option_of(options, "decompose_factor", default=-1))
-    targets = targets_of(shape, options)
-    numbers = 0
-    for linear in targets:
-        (rows, tall), (columns, wide) = (_factors(size, factor) for size in (linear.outputs, linear.inputs))
-        both = bool(option_of(options, "decompose_both", default=False)) and rank < max(rows, columns) / 2
-        first = rank * (rows + columns) if both else rows * columns
-        second = rank * (tall + wide) if rank < max(tall, wide) / 2 else tall * wide
-        numbers += (first + second) * linear.count
-    return _delta(targets, numbers)
-
-
-def _loha(shape: Shape, options: Any) -> Trained:
-    """Count two products of rank r, multiplied elementwise (arXiv:2108.06098), built whole like LoKr's."""
-    rank = int(option_of(options, "r", default=8))
-    targets = targets_of(shape, options)
-    numbers = sum(2 * rank * (linear.inputs + linear.outputs) * linear.count for linear in targets)
-    return _delta(targets, numbers)
-
-
-def _delta(targets: tuple[Linear, ...], numbers: int) -> Trained:
-    """Count an adapter whose weight change is built whole in each forward pass, beside the weight."""
-    weights = float(sum(linear.weights for linear in targets))
-    widest = max((linear.inputs * linear.outputs for linear in targets), default=0)
-    return Trained(
-        numbers,
-        numbers,
-        learning=names_of(targets),
-        adapted=targets,
-        rebuilt=weights,
-        scratch=4.0 * widest,  # in float32 before it is scaled, and after
-    )
-
-
-def _factors(size: int, factor: int) -> tuple[int, int]:
-    """Split a width into two factors as PEFT's `factorization` does: the smaller first, at most `factor`."""
-    if factor > 0 and size % factor == 0:
-        return factor, size // factor
-    bound = size if factor == -1 else factor
-    small = max(n for n in range(1, math.isqrt(size) + 1) if size % n == 0 and n <= max(1, bound))
-    return small, size // small
-
-
 def _adalora(shape: Shape, options: Any) -> Trained:
     """Count three factors, at the starting rank (arXiv:2303.10512); three sums per number track its importance."""
-    rank = int(option_of(options, "first_rank", "init_r", default=12))
-    targets = targets_of(shape, options)
-    numbers = sum((rank * (linear.inputs + linear.outputs) + rank) * linear.count for linear in targets)
+    rank, targets = count_of(options, "first_rank", "init_r", default=12), targets_of(shape, options)
+    numbers = numbers_of_rank(rank, targets) + sum(rank * linear.count for linear in targets)
     sides = [((each.inputs * rank, each.count), (each.outputs * rank, each.count)) for each in targets]
     wide = sum(small(*pair) for pair in sides) + small(*((rank, each.count) for each in targets))
     names, sums = names_of(targets), 3 * numbers
@@ -217,108 +172,19 @@ def _ia3(shape: Shape, options: Any) -> Trained:
 
 def _vera(shape: Shape, options: Any) -> Trained:
     """Count two vectors per layer; the random matrices between them are one pair for all (arXiv:2310.11454)."""
-    rank = int(option_of(options, "rank", "r", default=256))
-    targets = targets_of(shape, options)
+    rank, targets = count_of(options, "rank", "r", default=256), targets_of(shape, options)
     numbers = sum((rank + linear.outputs) * linear.count for linear in targets)
-    widest = max((linear.inputs for linear in targets), default=0)
-    tallest = max((linear.outputs for linear in targets), default=0)
+    inputs = max((linear.inputs for linear in targets), default=0)
+    outputs = max((linear.outputs for linear in targets), default=0)
     return Trained(
         numbers,
         numbers,
         wide=sum(small((rank, linear.count), (linear.outputs, linear.count)) for linear in targets),
-        held=rank * (widest + tallest),
+        held=rank * (inputs + outputs),
         adapted=targets,
         inner=2 * rank,
         output_copies=1.0,
     )
-
-
-def _shira(shape: Shape, options: Any) -> Trained:
-    """Count as many of the weights themselves as LoRA of that rank adds (arXiv:2406.13175)."""
-    rank = int(option_of(options, "rank", "r", default=32))
-    targets = targets_of(shape, options)
-    numbers = sum(rank * (linear.inputs + linear.outputs) * linear.count for linear in targets)
-    # Their indices are two int32; in a step they become two int64, hence 3 to 8 numbers each.
-    rebuilt = 6.0 * numbers + sum(linear.weights for linear in targets)
-    return Trained(numbers, numbers, held=2 * numbers, learning=names_of(targets), rebuilt=rebuilt)
-
-
-def _osf(shape: Shape, options: Any) -> Trained:
-    """Count the lower singular directions of every layer (arXiv:2504.07097); a copy of their start is kept."""
-    targets = targets_of(shape, options)
-    kept = option_of(options, "kept", "effective_rank")
-    numbers = held = 0
-    for linear in targets:
-        smaller, larger = sorted((linear.inputs, linear.outputs))
-        high = smaller // 2
-        if kept is not None:
-            high = int(kept * smaller if isinstance(kept, float) and kept <= 1 else kept)
-        low = (smaller - high) * (smaller + larger + 1) * linear.count
-        numbers += low
-        held += low + (high * larger * linear.count if larger > smaller else 0)
-    weights = float(sum(linear.weights for linear in targets))
-    return Trained(numbers, numbers, held=held, learning=names_of(targets), rebuilt=2 * weights)
-
-
-def _oft(shape: Shape, options: Any) -> Trained:
-    """Count a rotation of a layer's inputs in blocks (arXiv:2306.07280): the upper triangle of each block.
-
-    The rotated input is kept; it is the layer's input itself unless autocast copies it.
-    """
-    targets = targets_of(shape, options)
-    size = int(option_of(options, "block_size", "oft_block_size", default=32) or 0)
-    blocks = int(option_of(options, "r", default=0) or 0)
-    numbers = held = squares = 0
-    for linear in targets:
-        width = size or max(2, linear.inputs // max(1, blocks))
-        triangle = width * (width - 1) // 2
-        count = 1 if option_of(options, "block_share", default=False) else linear.inputs // width
-        numbers += count * triangle * linear.count
-        held += 4 * triangle * linear.count  # its indices, as two int64
-        squares += count * width * width * linear.count
-    names = names_of(targets)
-    return Trained(numbers, numbers, held=held, learning=names, adapted=targets, rebuilt=8.0 * squares)
-
-
-def _boft(shape: Shape, options: Any) -> Trained:
-    """Count butterfly rotations (arXiv:2311.06243): whole blocks, and a length for each output.
-
-    Each factor becomes a whole matrix, in x in, and is multiplied with its permutations and the next factor; the last
-    with the unit matrix. These are 3 f products, to which a backward pass adds 4 f - 1.
-    """
-    targets = targets_of(shape, options)
-    factors = int(option_of(options, "factors", "boft_n_butterfly_factor", default=1))
-    size = int(option_of(options, "block_size", "boft_block_size", default=4) or 0)
-    number = int(option_of(options, "boft_block_num", default=0) or 0)
-    numbers = held = 0
-    rebuilt = flops = 0.0
-    for linear in targets:
-        width = size or linear.inputs // max(1, number)
-        flops += 2.0 * (7 * factors - 1) * linear.inputs**3 * linear.count
-        numbers += (factors * linear.inputs * width + linear.outputs) * linear.count
-        held += factors * linear.inputs * linear.inputs * linear.count  # permutations, as whole matrices
-        side, out = linear.inputs, linear.outputs
-        rebuilt += (3 * factors * side * side + 2 * side * out) * linear.count
-    names = names_of(targets)
-    return Trained(
-        numbers, numbers, held=held, learning=names, adapted=targets, rebuilt=rebuilt, batch_flops=flops
-    )
-
-
-def _hra(shape: Shape, options: Any) -> Trained:
-    """Count a chain of reflections of a layer's inputs (arXiv:2405.17484)."""
-    rank = int(option_of(options, "rank", "r", default=8))
-    targets = targets_of(shape, options)
-    numbers = sum(rank * linear.inputs * linear.count for linear in targets)
-    # For each reflection the product before it; the first and the last matrix; the weights before and after.
-    rebuilt = sum(
-        ((rank + 2) * linear.inputs + 2 * linear.outputs) * linear.inputs * linear.count for linear in targets
-    )
-    # Their product is multiplied with the unit matrix and with the weights, forward and back.
-    flops = sum(
-        4.0 * linear.inputs**2 * (linear.inputs + linear.outputs) * linear.count for linear in targets
-    )
-    return Trained(numbers, numbers, learning=names_of(targets), rebuilt=float(rebuilt), batch_flops=flops)
 
 
 def _layernorm(shape: Shape, options: Any) -> Trained:
@@ -327,15 +193,15 @@ def _layernorm(shape: Shape, options: Any) -> Trained:
 
 
 def _prompt_tuning(shape: Shape, options: Any) -> Trained:
-    tokens = int(option_of(options, "tokens", "num_virtual_tokens", default=20))
+    tokens = count_of(options, "tokens", "num_virtual_tokens", default=20)
     numbers = tokens * shape.hidden
     return Trained(numbers, numbers, wide=numbers, virtual_tokens=tokens)
 
 
 def _p_tuning(shape: Shape, options: Any) -> Trained:
     """Count virtual tokens written by a small network of three layers (arXiv:2103.10385)."""
-    tokens = int(option_of(options, "tokens", "num_virtual_tokens", default=20))
-    inner = int(option_of(options, "hidden", "encoder_hidden_size", default=shape.hidden))
+    tokens = count_of(options, "tokens", "num_virtual_tokens", default=20)
+    inner = count_of(options, "hidden", "encoder_hidden_size", default=shape.hidden)
     hidden = shape.hidden
     network = (hidden + 1) * inner + (inner + 1) * inner + (inner + 1) * hidden
     numbers = tokens * hidden + network
@@ -345,10 +211,10 @@ def _p_tuning(shape: Shape, options: Any) -> Trained:
 
 def _prefix_tuning(shape: Shape, options: Any) -> Trained:
     """Count keys and values in front of every layer's own (arXiv:2101.00190)."""
-    tokens = int(option_of(options, "tokens", "num_virtual_tokens", default=20))
+    tokens = count_of(options, "tokens", "num_virtual_tokens", default=20)
     numbers = embedded = tokens * shape.layers * 2 * shape.key_width
     if option_of(options, "prefix_projection", default=False):
-        inner = int(option_of(options, "encoder_hidden_size", default=shape.hidden))
+        inner = count_of(options, "encoder_hidden_size", default=shape.hidden)
         wide = shape.layers * 2 * shape.key_width
         embedded = tokens * shape.key_width
         numbers = embedded + (shape.key_width + 1) * inner + (inner + 1) * wide
@@ -367,17 +233,20 @@ _COUNTS: Mapping[str, Callable[[Shape, Any], Trained]] = {
     "corda": _corda,
     "loftq": _lora,
     "adalora": _adalora,
-    "oft": _oft,
-    "boft": _boft,
+    "oft": whole_matrices.oft,
+    "boft": whole_matrices.boft,
     "ia3": _ia3,
     "vera": _vera,
-    "shira": _shira,
-    "hra": _hra,
-    "osf": _osf,
+    "shira": whole_matrices.shira,
+    "hra": whole_matrices.hra,
+    "osf": whole_matrices.osf,
     "prompt-tuning": _prompt_tuning,
     "p-tuning": _p_tuning,
     "prefix-tuning": _prefix_tuning,
     "layernorm": _layernorm,
 }
 # PEFT types that have no method of their own here.
-_MORE: Mapping[str, Callable[[Shape, Any], Trained]] = {"lokr": _lokr, "loha": _loha}
+_MORE: Mapping[str, Callable[[Shape, Any], Trained]] = {
+    "lokr": whole_matrices.lokr,
+    "loha": whole_matrices.loha,
+}

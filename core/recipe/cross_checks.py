@@ -52,23 +52,9 @@ def cross_problems(
         check_name(recipe.name, places.get("name", whole))
     except RecipeError as error:
         problems.append(error)
-    for rule in (
-        *(
-            (_method, _objective, _engine, _raw, recipe_protections.problems, parallel.problems)
-            if to_train
-            else ()
-        ),
-        _command,
-        _model,
-        _train,
-        _stop_early,
-        _data,
-        _check,
-        _target,
-        _ask,
-        _approaches,
-        _budget,
-    ):
+    trained = (_method, _objective, _engine, _raw, recipe_protections.problems, parallel.problems)
+    always = (_command, _model, _train, _stop_early, _data, _check, _target, _ask, _approaches, _budget)
+    for rule in (*(trained if to_train else ()), *always):
         for key, message, hint in rule(recipe):
             problems.append(RecipeError(message, place=place_of(key, places, whole), key=key, hint=hint))
     return problems
@@ -137,12 +123,8 @@ def _command(recipe: Recipe) -> Iterator[Problem]:
         message = f"this recipe's command trains, but its objective is {recipe.objective.name}."
         yield "command", message, "Leave objective and extends out, or command."
     for name in sorted(command.values.keys() - placeholders(command)):
-        key = f"command.values.{name}"
-        yield (
-            key,
-            f"{key}: the command has no {{{plain(name)[:60]}}}.",
-            "Write the name in braces where it belongs.",
-        )
+        key, hint = f"command.values.{name}", "Write the name in braces where it belongs."
+        yield key, f"{key}: the command has no {{{plain(name)[:60]}}}.", hint
     if GPUS in command.env:
         message = f"command.env.{GPUS}: finetop gives the command its GPUs."
         yield f"command.env.{GPUS}", message, "Leave it out, and set budget.gpus."
@@ -154,10 +136,8 @@ def _command(recipe: Recipe) -> Iterator[Problem]:
         elif has_path and (not path or name in ("auto", "none")):
             message = f"command.metrics: {quoted(text)} names no file or folder of a source."
             yield "command.metrics", message, f"Write {name}, or csv:logs/metrics.csv."
-    for key, is_set in (
-        ("stop_early", recipe.train.stop_early is not None),
-        ("keep", recipe.train.keep == "best"),
-    ):
+    train = recipe.train
+    for key, is_set in (("stop_early", train.stop_early is not None), ("keep", train.keep == "best")):
         if is_set:
             yield f"train.{key}", f"train.{key}: a command ends and saves by itself.", "Leave it out."
     if is_reference(recipe.model.id):

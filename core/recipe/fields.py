@@ -82,8 +82,9 @@ def fields_of_plugin(name: str) -> dict[str, tuple[str, tuple[Field, ...]]]:
 
 
 def _about(annotation: Any) -> str:
+    """Return a setting's line of help: a text beside its type, as in schema.py, or a Meta's description."""
     metas = getattr(annotation, "__metadata__", ())
-    return next((m.description for m in metas if isinstance(m, msgspec.Meta) and m.description), "")
+    return next((text for m in metas if (text := m if isinstance(m, str) else m.description)), "")
 
 
 def _walk(kind: type[msgspec.Struct], key: str, method: str, objective: str) -> Iterator[Field]:

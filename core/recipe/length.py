@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from finetop.core.recipe.schema import Train
+    from finetop.core.recipe.schema import Recipe, Train
 
 
 def count_steps(train: Train, rows: int, ranks: int = 1) -> int:
@@ -19,6 +19,11 @@ def count_steps(train: Train, rows: int, ranks: int = 1) -> int:
     assert train.epochs is not None  # one of them is set: see cross_checks
     batches = math.ceil(math.ceil(rows / train.batch_size) / ranks)
     return math.ceil(train.epochs * max(1, math.ceil(batches / train.grad_accumulation)))
+
+
+def packs(recipe: Recipe) -> bool:
+    """Return whether rows are packed into sequences, which are then counted instead."""
+    return bool(getattr(recipe.objective.options, "packing", False))
 
 
 def steps_between(pace: int | float, total: int) -> int:

@@ -150,9 +150,8 @@ def load_root(
         raise RecipeError(message, place=root.origin.at(secret.line), hint=secrets.HINT)
     root, chain = _merged_with_parents(root, path, sets, cwd)
     recipe, problems, places = read_recipe(root, to_train=to_train)
-    command = (
-        ["finetop", "recipe", origin_of(path, cwd).label, *(f"--set={text}" for text in sets)] if path else []
-    )
+    command = [] if path is None else ["finetop", "recipe", origin_of(path, cwd).label]
+    command += [f"--set={text}" for text in sets] if command else []
     _raise_first(problems, shlex.join(command))
     assert recipe is not None
     return Loaded(recipe, text, path, recipe_to_mapping(recipe), places, chain)
@@ -174,9 +173,8 @@ def _merged_with_parents(
     merged = layers[-1]
     for layer in reversed(layers[:-1]):
         merged = merge_recipes(expand_short_forms(merged), layer)
-    return expand_short_forms(apply_sets(_with_command(merged), sets, cwd)), tuple(
-        layer.origin.label for layer in layers
-    )
+    chain = tuple(layer.origin.label for layer in layers)
+    return expand_short_forms(apply_sets(_with_command(merged), sets, cwd)), chain
 
 
 def parent_of(extends: Node, seen: Collection[Path | None]) -> Path:
@@ -329,15 +327,8 @@ def _with_command(recipe: Node) -> Node:
     folder = Node(".", command.origin, command.line)
     kind = command.with_value({"name": command.with_value(COMMAND)})
     unknown = command.with_value({"id": command.with_value(UNKNOWN)})
-    return recipe.with_value(
-        {
-            "method": kind,
-            "objective": kind,
-            "model": unknown,
-            **recipe.settings,
-            "command": command.with_value({"workdir": folder, **settings}),
-        }
-    )
+    whole = {"method": kind, "objective": kind, "model": unknown, **recipe.settings}
+    return recipe.with_value({**whole, "command": command.with_value({"workdir": folder, **settings})})
 
 
 def _section(recipe: Node, key: str, shorts: Mapping[str, str | None]) -> Node:

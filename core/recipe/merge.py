@@ -1,7 +1,7 @@
 """Merge recipes: a child over the one it extends, and --set over both.
 
 Sections merge setting by setting; the value of a setting is replaced. Exceptions are marked at the setting itself by a
-Meta of core/recipe/schema.py: one_choice() for a section that is replaced whole, merged() for a mapping that merges
+Meta of core/recipe/schema.py: ONE_CHOICE for a section that is replaced whole, MERGED for a mapping that merges
 although it is no section; belongs_to(), instead_of() and yields_to() for settings that are dropped when another one
 beside them is written.
 """

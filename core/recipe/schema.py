@@ -1,8 +1,8 @@
 """The sections of a recipe, version 1: every setting with its type, range, default and one line of help.
 
-A setting's help is the `description` of its Meta; `extra={"path": …}` marks a path, which is resolved against the
-folder of its file. When a recipe extends another, sections merge and values are replaced; one_choice() and the marks
-below it are the exceptions. Settings of a method or an objective are in its own module, as `Options`.
+A setting's help is the text beside its type; FILE and ID mark paths, which are resolved against the folder of their
+file. When a recipe extends another, sections merge and values are replaced; ONE_CHOICE and the marks below it are the
+exceptions. Settings of a method or an objective are in its own module, as `Options`.
 """
 
 from __future__ import annotations
@@ -32,29 +32,10 @@ Argument = Annotated[str, Meta(max_length=100_000)]
 LongText = Annotated[str, Meta(min_length=1, max_length=20_000)]
 
 
-def described(text: str) -> Meta:
-    """Describe a setting in one line, for the launcher and `finetop methods`."""
-    return Meta(description=text)
-
-
-def a_file(text: str) -> Meta:
-    """Describe a setting that is a file path: relative to the recipe's folder, or `builtin:NAME`."""
-    return Meta(description=text, extra={"path": "file"})
-
-
-def an_id(text: str) -> Meta:
-    """Describe a setting that is a hub id, or a local folder if it starts with `./`, `../`, `/` or `~`."""
-    return Meta(description=text, extra={"path": "id"})
-
-
-def one_choice(text: str) -> Meta:
-    """Describe a section that is one choice: it replaces an inherited one whole, and does not merge with it."""
-    return Meta(description=text, extra={"merges": False})
-
-
-def merged(text: str) -> Meta:
-    """Describe a mapping that merges with the one below it, although its keys are not settings of finetop."""
-    return Meta(description=text, extra={"merges": True})
+FILE = Meta(extra={"path": "file"})  # a path, relative to the recipe's folder, or `builtin:NAME`
+ID = Meta(extra={"path": "id"})  # a hub id, or a local folder if it starts with `./`, `../`, `/` or `~`
+ONE_CHOICE = Meta(extra={"merges": False})  # a section that replaces an inherited one whole
+MERGED = Meta(extra={"merges": True})  # a mapping that merges, although its keys are not settings of finetop
 
 
 def belongs_to(setting: str) -> Meta:
@@ -97,53 +78,46 @@ class Model(Section, frozen=True, kw_only=True):
 
     id: Annotated[
         Text,
-        an_id(
-            "Hub id, a local folder (starts with ./, ../, / or ~), or run:NAME[@STEP]; in a chain stage:NAME."
-        ),
+        ID,
+        "Hub id, a local folder (starts with ./, ../, / or ~), or run:NAME[@STEP]; in a chain stage:NAME.",
     ] = "smollm2-135m-instruct"
     dtype: Annotated[
         Literal["auto", "saved", "bfloat16", "float16", "float32"],
-        described(
-            "Number format of the weights; auto: bfloat16, float16 on a GPU without it, float32 on a CPU where that is "
-            "faster; saved: as saved."
-        ),
+        "Number format of the weights; auto: bfloat16, float16 on a GPU without it, float32 on a CPU where that is "
+        "faster; saved: as saved.",
     ] = "auto"
     quantize: Annotated[
-        Quantize,
-        described("Load the linear layers in fewer bits; nf4 takes a quarter of bfloat16's memory."),
+        Quantize, "Load the linear layers in fewer bits; nf4 takes a quarter of bfloat16's memory."
     ] = "none"
     attention: Annotated[
-        Attention,
-        described("Attention in training; auto is sdpa, for packed rows on a GPU flash_attention_2 or flex."),
+        Attention, "Attention in training; auto is sdpa, for packed rows on a GPU flash_attention_2 or flex."
     ] = "auto"
     engine: Annotated[
         EngineChoice,
-        described(
-            "Generation engine for checks, samples, grpo and rloo; auto: exact, or continuous with flash-attn."
-        ),
+        "Generation engine for checks, samples, grpo and rloo; auto: exact, or continuous with flash-attn.",
     ] = "auto"
     revision: Annotated[
-        Text | None, described("Branch, tag or commit on the hub; null for the newest."), belongs_to("id")
+        Text | None, "Branch, tag or commit on the hub; null for the newest.", belongs_to("id")
     ] = None
     trust_remote_code: Annotated[
-        bool, described("Run Python code shipped with the model. Read that code first."), on_change("")
+        bool, "Run Python code shipped with the model. Read that code first.", on_change("")
     ] = False
     chat_template: Annotated[
-        PathText | None, a_file("Jinja file that replaces the model's own chat template.")
+        PathText | None, FILE, "Jinja file that replaces the model's own chat template."
     ] = None
 
 
 class Method(Section, frozen=True, kw_only=True):
     """Which weights are trained, and the method's settings (finetop methods)."""
 
-    name: Annotated[str, described("Which weights are trained.")] = "lora"
+    name: Annotated[str, "Which weights are trained."] = "lora"
     options: Any = None
 
 
 class Objective(Section, frozen=True, kw_only=True):
     """The training objective and its settings."""
 
-    name: Annotated[str, described("The training objective.")] = "sft"
+    name: Annotated[str, "The training objective."] = "sft"
     options: Any = None
 
 
@@ -152,34 +126,30 @@ class Source(Section, frozen=True, kw_only=True):
 
     path: Annotated[
         PathText | None,
-        a_file(
-            "File of rows (.jsonl, .json, .csv, .tsv, .parquet, .txt, .md; .gz too), folder of one type, or data/*.csv."
-        ),
+        FILE,
+        "File of rows (.jsonl, .json, .csv, .tsv, .parquet, .txt, .md; .gz too), folder of one type, or data/*.csv.",
     ] = None
     id: Annotated[
         Text | None,
-        an_id("A data set on the hub, or its local folder (starts with ./, ../, / or ~)."),
+        ID,
+        "A data set on the hub, or its local folder (starts with ./, ../, / or ~).",
         instead_of("path"),
     ] = None
-    split: Annotated[Text | None, described("Split of a data set given by id; null is train.")] = None
-    subset: Annotated[Text | None, described("Configuration of a data set given by id.")] = None
+    split: Annotated[Text | None, "Split of a data set given by id; null is train."] = None
+    subset: Annotated[Text | None, "Configuration of a data set given by id."] = None
     format: Annotated[
         Text,
-        described(
-            f"Shape of the rows: {listed(FORMATS.names(), ' or ')}; auto: the first row decides (docs/formats.md)."
-        ),
+        f"Shape of the rows: {listed(FORMATS.names(), ' or ')}; auto: the first row decides (docs/formats.md).",
     ] = "auto"
     columns: Columns = {}
     labels: Labels = {}
-    rows: Annotated[Count | None, described("Use at most this many rows; null for all.")] = None
+    rows: Annotated[Count | None, "Use at most this many rows; null for all."] = None
     share: Annotated[
         Annotated[float, Meta(gt=0, lt=1)] | None,
-        described(
-            "Fraction of all training rows drawn from here, such as 0.3. At least one source must be null: all rows."
-        ),
+        "Fraction of all training rows drawn from here, such as 0.3. At least one source must be null: all rows.",
     ] = None
     role: Annotated[
-        Literal["train", "replay"], described("replay marks general rows, mixed in to prevent forgetting.")
+        Literal["train", "replay"], "replay marks general rows, mixed in to prevent forgetting."
     ] = "train"
 
 
@@ -187,66 +157,54 @@ class EvalShare(Section, frozen=True, kw_only=True):
     """Rows set aside from the training data."""
 
     share: Annotated[
-        float,
-        Meta(ge=0, le=0.5),
-        described("Share of the training rows set aside (0 to 0.5); 0 for no evaluation."),
+        float, Meta(ge=0, le=0.5), "Share of the training rows set aside (0 to 0.5); 0 for no evaluation."
     ] = 0.1
 
 
 class Data(Section, frozen=True, kw_only=True):
     """Training rows and held-out rows."""
 
-    train: Annotated[tuple[Source, ...], described("The training rows: a list of sources.")] = ()
+    train: Annotated[tuple[Source, ...], "The training rows: a list of sources."] = ()
     eval: Annotated[
-        tuple[Source, ...] | EvalShare,
-        described("Rows for the evaluation loss: a list of sources, or {share: 0.1}."),
+        tuple[Source, ...] | EvalShare, "Rows for the evaluation loss: a list of sources, or {share: 0.1}."
     ] = EvalShare()
     max_tokens: Annotated[
         int,
         Meta(ge=8, le=10**7),
-        described(
-            "Maximum row length in tokens, with what ask adds; in grpo, rloo and ppo the prompt alone."
-        ),
+        "Maximum row length in tokens, with what ask adds; in grpo, rloo and ppo the prompt alone.",
     ] = 1024
     on_long: Annotated[
         str,
         Meta(pattern=r"^(truncate|drop|error-over-[1-9]?[0-9]%)$"),
-        described(
-            "Longer rows: truncate, drop, or error-over-N% (drop, and refuse if over N % are too long)."
-        ),
+        "Longer rows: truncate, drop, or error-over-N% (drop, and refuse if over N % are too long).",
     ] = "error-over-5%"
 
 
 class Ask(Section, frozen=True, kw_only=True):
     """Text added before each prompt, in training and in every evaluation."""
 
-    system: Annotated[
-        LongText | None,
-        described("System message for each prompt; joined to the row's own, if any."),
-    ] = None
+    system: Annotated[LongText | None, "System message for each prompt; joined to the row's own, if any."] = (
+        None
+    )
     shots: Annotated[
-        int,
-        Meta(ge=0, le=64),
-        described("Few-shot examples from data.train before each evaluated question."),
+        int, Meta(ge=0, le=64), "Few-shot examples from data.train before each evaluated question."
     ] = 0
     pick: Annotated[
         Literal["fixed", "nearest"],
-        described("fixed: the same examples for every question; nearest: the most similar ones (BM25)."),
+        "fixed: the same examples for every question; nearest: the most similar ones (BM25).",
     ] = "fixed"
     documents: Annotated[
-        tuple[Annotated[PathText, a_file("A file or folder of texts: .txt, .md, .jsonl with `text` …")], ...],
-        described("Documents to retrieve from: the best passages are put before each question."),
+        tuple[Annotated[PathText, FILE, "A file or folder of texts: .txt, .md, .jsonl with `text` …"], ...],
+        "Documents to retrieve from: the best passages are put before each question.",
     ] = ()
-    top_k: Annotated[int, Meta(ge=1, le=64), described("Retrieved passages per question.")] = 3
-    chunk_words: Annotated[int, Meta(ge=10, le=10_000), described("Maximum words per passage.")] = 150
-    overlap_words: Annotated[
-        int, Meta(ge=0, le=1_000), described("Words of overlap between consecutive passages.")
-    ] = 20
+    top_k: Annotated[int, Meta(ge=1, le=64), "Retrieved passages per question."] = 3
+    chunk_words: Annotated[int, Meta(ge=10, le=10_000), "Maximum words per passage."] = 150
+    overlap_words: Annotated[int, Meta(ge=0, le=1_000), "Words of overlap between consecutive passages."] = 20
     search: Annotated[
         Literal["bm25", "dense"],
-        described("Retrieval by words (bm25) or by vectors of a static embedding model (dense)."),
+        "Retrieval by words (bm25) or by vectors of a static embedding model (dense).",
     ] = "bm25"
-    embedder: Annotated[Text | None, an_id("Embedding model; null for the default one.")] = None
+    embedder: Annotated[Text | None, ID, "Embedding model; null for the default one."] = None
 
 
 class StopEarly(Section, frozen=True, kw_only=True):
@@ -254,17 +212,11 @@ class StopEarly(Section, frozen=True, kw_only=True):
 
     metric: Annotated[
         Literal["eval_loss", "target", "reward"],
-        described(
-            "eval_loss, the target's first metric (measured at checks during training), or the eval reward."
-        ),
+        "eval_loss, the target's first metric (measured at checks during training), or the eval reward.",
     ] = "eval_loss"
-    patience: Annotated[
-        Count, described("Stop after this many consecutive evaluations without improvement.")
-    ] = 3
+    patience: Annotated[Count, "Stop after this many consecutive evaluations without improvement."] = 3
     min_delta: Annotated[
-        float,
-        Meta(ge=0, le=10**9),
-        described("Smallest change that counts as an improvement, in the metric's unit."),
+        float, Meta(ge=0, le=10**9), "Smallest change that counts as an improvement, in the metric's unit."
     ] = 0.0
 
 
@@ -273,121 +225,97 @@ class Train(Section, frozen=True, kw_only=True):
 
     epochs: Annotated[
         Annotated[float, Meta(gt=0, le=10_000)] | None,
-        described("Passes over the training rows; max_steps wins if both are set."),
+        "Passes over the training rows; max_steps wins if both are set.",
         NEW_LENGTH,
     ] = 2.0
     max_steps: Annotated[
         Count | None,
-        described("Stop after exactly this many steps; null: epochs decides."),
+        "Stop after exactly this many steps; null: epochs decides.",
         yields_to("epochs"),
         NEW_LENGTH,
     ] = None
     batch_size: Annotated[
         Count,
-        described("Rows per device and forward pass; pairs for dpo, answers for grpo, rloo and ppo."),
+        "Rows per device and forward pass; pairs for dpo, answers for grpo, rloo and ppo.",
         on_change("changes the data order, and how far into an epoch a step is"),
     ] = 4
-    eval_batch_size: Annotated[Count | None, described("Batch size in evaluation; null for batch_size.")] = (
-        None
-    )
+    eval_batch_size: Annotated[Count | None, "Batch size in evaluation; null for batch_size."] = None
     grad_accumulation: Annotated[
         Count,
-        described("Batches accumulated per step: as one large batch, in less memory."),
+        "Batches accumulated per step: as one large batch, in less memory.",
         on_change("changes how far into an epoch a step is"),
     ] = 4
     learning_rate: Annotated[
-        float,
-        Meta(gt=0, le=1),
-        described("Peak learning rate. Usual: 2e-4 for LoRA, 2e-5 for full."),
-        RESCHEDULED,
+        float, Meta(gt=0, le=1), "Peak learning rate. Usual: 2e-4 for LoRA, 2e-5 for full.", RESCHEDULED
     ] = 2e-5
     schedule: Annotated[
-        Literal["constant", "linear", "cosine"],
-        described("Decay of the learning rate after the warm-up."),
-        RESCHEDULED,
+        Literal["constant", "linear", "cosine"], "Decay of the learning rate after the warm-up.", RESCHEDULED
     ] = "cosine"
     warmup_steps: Annotated[
         Annotated[int, Meta(ge=0, le=10**9)] | Annotated[float, Meta(ge=0, lt=1)],
-        described("Warm-up of the learning rate: steps (2) or share of the run (0.03)."),
+        "Warm-up of the learning rate: steps (2) or share of the run (0.03).",
         RESCHEDULED,
     ] = 0.03
     optimizer: Annotated[
         Literal["adamw", "adafactor", "sgd", "adamw-8bit", "paged-adamw-8bit"],
-        described("Optimizer. The 8-bit ones keep their state in a quarter of the memory (GPU only)."),
+        "Optimizer. The 8-bit ones keep their state in a quarter of the memory (GPU only).",
         fixed("the checkpoint holds the other optimizer's state"),
     ] = "adamw"
     master: Annotated[
         Literal["auto", "float32", "stochastic", "nearest"],
-        described(
-            "How 16-bit full tuning updates weights: float32 masters, or stochastic or nearest rounding."
-        ),
+        "How 16-bit full tuning updates weights: float32 masters, or stochastic or nearest rounding.",
     ] = "auto"
     weight_decay: Annotated[
-        float, Meta(ge=0, le=1), described("Decoupled weight decay of the trained weights."), FROM_HERE_ON
+        float, Meta(ge=0, le=1), "Decoupled weight decay of the trained weights.", FROM_HERE_ON
     ] = 0.0
     activation_checkpointing: Annotated[
-        bool,
-        described("Recompute activations in the backward pass: far less memory, about a third slower."),
+        bool, "Recompute activations in the backward pass: far less memory, about a third slower."
     ] = False
     kernels: Annotated[
-        Literal["none", "liger"],
-        described("liger: fused norms and activations, where liger-kernel is installed."),
+        Literal["none", "liger"], "liger: fused norms and activations, where liger-kernel is installed."
     ] = "none"
-    compile: Annotated[
-        bool, described("Compile the model with torch.compile: takes minutes at first, then faster.")
-    ] = False
-    max_grad_norm: Annotated[Positive, described("Clip the gradient to this norm."), FROM_HERE_ON] = 1.0
+    compile: Annotated[bool, "Compile the model with torch.compile: takes minutes at first, then faster."] = (
+        False
+    )
+    max_grad_norm: Annotated[Positive, "Clip the gradient to this norm.", FROM_HERE_ON] = 1.0
     stop_on_nan: Annotated[
         Count | None,
-        described(
-            "Stop after N consecutive steps whose loss or gradient is NaN or infinite; null for never."
-        ),
+        "Stop after N consecutive steps whose loss or gradient is NaN or infinite; null for never.",
         FROM_HERE_ON,
     ] = 10
     seed: Annotated[
-        int, Meta(ge=0, lt=2**32), described("Random seed of the run."), on_change("changes the data order")
+        int, Meta(ge=0, lt=2**32), "Random seed of the run.", on_change("changes the data order")
     ] = 1
-    eval_every: Annotated[Pace, described("Evaluate every N steps (50) or share of the run (0.25).")] = 0.25
-    save_every: Annotated[
-        Pace, described("Write a checkpoint every N steps (50) or share of the run (0.25).")
-    ] = 0.25
-    keep_checkpoints: Annotated[Count | None, described("Keep the newest N checkpoints; null for all.")] = 4
+    eval_every: Annotated[Pace, "Evaluate every N steps (50) or share of the run (0.25)."] = 0.25
+    save_every: Annotated[Pace, "Write a checkpoint every N steps (50) or share of the run (0.25)."] = 0.25
+    keep_checkpoints: Annotated[Count | None, "Keep the newest N checkpoints; null for all."] = 4
     keep: Annotated[
         Literal["newest", "best"],
-        described("The checkpoint to use as the result: the newest, or the best by stop_early.metric."),
+        "The checkpoint to use as the result: the newest, or the best by stop_early.metric.",
         AS_MEASURED,
     ] = "newest"
     stop_early: Annotated[
-        StopEarly | None,
-        described("Stop once the metric no longer improves; null to train to the end."),
-        AS_MEASURED,
+        StopEarly | None, "Stop once the metric no longer improves; null to train to the end.", AS_MEASURED
     ] = None
     resumable: Annotated[
-        bool,
-        described("Save the optimizer state in checkpoints: `finetop resume` needs it; it takes disk space."),
+        bool, "Save the optimizer state in checkpoints: `finetop resume` needs it; it takes disk space."
     ] = True
     try_worst_batch: Annotated[
         bool | Literal["auto"],
-        described(
-            "Try a step on the longest rows before step 1, so that too little memory fails early; auto: on a GPU."
-        ),
+        "Try a step on the longest rows before step 1, so that too little memory fails early; auto: on a GPU.",
     ] = "auto"
     parallel: Annotated[
         Literal["auto", "ddp", "fsdp"],
-        described(
-            "On several GPUs: a full copy on each (ddp) or sharded weights (fsdp); auto: fsdp for full tuning."
-        ),
+        "On several GPUs: a full copy on each (ddp) or sharded weights (fsdp); auto: fsdp for full tuning.",
     ] = "auto"
 
 
 class Samples(Section, frozen=True, kw_only=True):
     """Sample answers generated at each evaluation."""
 
-    prompts: Annotated[
-        tuple[Text, ...], described("Prompts to answer; if empty, prompts of evaluation rows.")
-    ] = ()
-    count: Annotated[int, Meta(ge=0, le=100), described("Answers per evaluation; 0 for none.")] = 3
-    max_new_tokens: Annotated[int, Meta(ge=1, le=10**5), described("Maximum answer length in tokens.")] = 64
+    prompts: Annotated[tuple[Text, ...], "Prompts to answer; if empty, prompts of evaluation rows."] = ()
+    count: Annotated[int, Meta(ge=0, le=100), "Answers per evaluation; 0 for none."] = 3
+    max_new_tokens: Annotated[int, Meta(ge=1, le=10**5), "Maximum answer length in tokens."] = 64
 
 
 class Rule(Section, frozen=True, kw_only=True):
@@ -395,42 +323,29 @@ class Rule(Section, frozen=True, kw_only=True):
 
     rule: Annotated[
         Text,
-        described(
-            "Name of a rule: regex, starts_with, contains, max_words, json_object …; all of them: docs/rules.md."
-        ),
+        "Name of a rule: regex, starts_with, contains, max_words, json_object …; all of them: docs/rules.md.",
     ]
     value: Annotated[
-        Any,
-        described(
-            "The rule's value: contains takes a text, max_words a count, regex a pattern; one_word has none."
-        ),
+        Any, "The rule's value: contains takes a text, max_words a count, regex a pattern; one_word has none."
     ] = None
 
 
 class Target(Section, frozen=True, kw_only=True):
     """What the tuned model should be better at."""
 
-    path: Annotated[
-        PathText,
-        a_file("Held-out rows with answers, or texts: a file, a folder or data/*.csv."),
-    ]
+    path: Annotated[PathText, FILE, "Held-out rows with answers, or texts: a file, a folder or data/*.csv."]
     columns: Columns = {}
     labels: Labels = {}
     metric: Annotated[
-        Metric | tuple[Metric, ...],
-        described("One metric or a list of them; for texts, nats_per_token."),
+        Metric | tuple[Metric, ...], "One metric or a list of them; for texts, nats_per_token."
     ] = "nats_per_token"
-    rules: Annotated[
-        tuple[Rule, ...], described("For the metric rules: the rules that every answer must meet.")
-    ] = ()
+    rules: Annotated[tuple[Rule, ...], "For the metric rules: the rules that every answer must meet."] = ()
     written: Annotated[
-        Count | None, described("Rows for which an answer is generated; null for 200, or 24 on a CPU.")
+        Count | None, "Rows for which an answer is generated; null for 200, or 24 on a CPU."
     ] = None
     max_new_tokens: Annotated[
         Annotated[int, Meta(ge=1, le=10**5)] | None,
-        described(
-            "Maximum answer length in tokens; null for the longest reference answer plus 16, at most 256."
-        ),
+        "Maximum answer length in tokens; null for the longest reference answer plus 16, at most 256.",
     ] = None
 
     @property
@@ -447,78 +362,67 @@ class Target(Section, frozen=True, kw_only=True):
 class General(Section, frozen=True, kw_only=True):
     """What the tuned model must not have forgotten."""
 
-    suite: Annotated[
-        Text, an_id("Name of the suite of tasks, or its file (starts with ./, ../, / or ~).")
-    ] = "quick"
+    suite: Annotated[Text, ID, "Name of the suite of tasks, or its file (starts with ./, ../, / or ~)."] = (
+        "quick"
+    )
     margin: Annotated[
-        float, Meta(gt=0, le=100), described("The drop that counts as forgetting, in percentage points.")
+        float, Meta(gt=0, le=100), "The drop that counts as forgetting, in percentage points."
     ] = MARGIN
-    alpha: Annotated[float, Meta(gt=0, lt=0.5), described("Highest probability of a wrong verdict.")] = ALPHA
-    seed: Annotated[int, Meta(ge=0, lt=2**32), described("Random seed for the order of the items.")] = 1
+    alpha: Annotated[float, Meta(gt=0, lt=0.5), "Highest probability of a wrong verdict."] = ALPHA
+    seed: Annotated[int, Meta(ge=0, lt=2**32), "Random seed for the order of the items."] = 1
 
 
 class Check(Section, frozen=True, kw_only=True):
     """Did it learn, and did it forget?"""
 
-    at_end: Annotated[bool, described("Check the tuned model when training ends.")] = True
+    at_end: Annotated[bool, "Check the tuned model when training ends."] = True
     every: Annotated[
         Pace | None,
-        described(
-            "Check during training, every N steps (50) or share of the run (0.25); null for only at the end."
-        ),
+        "Check during training, every N steps (50) or share of the run (0.25); null for only at the end.",
     ] = None
     on_fail: Annotated[
         Literal["flag", "stop", "keep-best"],
-        described(
-            "If REGRESSED during training: flag it, stop, or go on and keep the best checkpoint that is OK."
-        ),
+        "If REGRESSED during training: flag it, stop, or go on and keep the best checkpoint that is OK.",
     ] = "flag"
-    target: Annotated[Target | None, one_choice("What the model should get better at.")] = None
+    target: Annotated[Target | None, ONE_CHOICE, "What the model should get better at."] = None
     general: Annotated[
         General | None,
-        described(
-            "What the model must not forget; null turns the check off (then leave out every and on_fail)."
-        ),
+        "What the model must not forget; null turns the check off (then leave out every and on_fail).",
     ] = General()
 
 
 class Drift(Section, frozen=True, kw_only=True):
     """Early warning: loss on general text compared with the base model."""
 
-    every: Annotated[
-        Pace | None, described("Measure every N steps (50) or share of the run (0.1); null for never.")
-    ] = 0.1
-    limit: Annotated[Positive, described("Alarm when the loss has risen by this much, in nats/token.")] = 0.1
+    every: Annotated[Pace | None, "Measure every N steps (50) or share of the run (0.1); null for never."] = (
+        0.1
+    )
+    limit: Annotated[Positive, "Alarm when the loss has risen by this much, in nats/token."] = 0.1
 
 
 class Update(Section, frozen=True, kw_only=True):
     """New facts that arrive after set-up: their documents, training rows and questions."""
 
     documents: Annotated[
-        tuple[Annotated[PathText, a_file("A file or folder of texts.")], ...],
-        described("Documents with the new facts, for approaches that retrieve."),
+        tuple[Annotated[PathText, FILE, "A file or folder of texts."], ...],
+        "Documents with the new facts, for approaches that retrieve.",
     ] = ()
-    train: Annotated[
-        tuple[Source, ...], described("Training rows with the new facts, for approaches that train.")
-    ] = ()
-    test: Annotated[PathText, a_file("Questions about the new facts, in the format of check.target.")]
+    train: Annotated[tuple[Source, ...], "Training rows with the new facts, for approaches that train."] = ()
+    test: Annotated[PathText, FILE, "Questions about the new facts, in the format of check.target."]
 
 
 class Comparison(Section, frozen=True, kw_only=True):
     """Prompt, few-shot, retrieval and training side by side."""
 
-    only: Annotated[
-        tuple[Text, ...], described("Approaches to compare; if empty, all that the recipe allows.")
-    ] = ()
-    metric: Annotated[
-        Metric | None, described("Metric to compare by; null for the first of check.target.metric.")
-    ] = None
-    seeds: Annotated[int, Meta(ge=1, le=50), described("Seeds per trained approach: one run for each.")] = 1
+    only: Annotated[tuple[Text, ...], "Approaches to compare; if empty, all that the recipe allows."] = ()
+    metric: Annotated[Metric | None, "Metric to compare by; null for the first of check.target.metric."] = (
+        None
+    )
+    seeds: Annotated[int, Meta(ge=1, le=50), "Seeds per trained approach: one run for each."] = 1
     settings: Annotated[
-        dict[str, dict[str, Any]],
-        described("Settings for single approaches: {full: {train.learning_rate: 1e-5}}."),
+        dict[str, dict[str, Any]], "Settings for single approaches: {full: {train.learning_rate: 1e-5}}."
     ] = {}
-    update: Annotated[Update | None, one_choice("New facts that arrive later; null for none.")] = None
+    update: Annotated[Update | None, ONE_CHOICE, "New facts that arrive later; null for none."] = None
 
 
 class Budget(Section, frozen=True, kw_only=True):
@@ -526,76 +430,62 @@ class Budget(Section, frozen=True, kw_only=True):
 
     gpus: Annotated[
         Annotated[int, Meta(ge=0, le=1024)] | None,
-        described("Number of GPUs to train on; null is one if the machine has any, else none."),
+        "Number of GPUs to train on; null is one if the machine has any, else none.",
     ] = None
     nodes: Annotated[
         Annotated[int, Meta(ge=1, le=256)] | None,
-        described(
-            "Cluster nodes to spread the GPUs over evenly; null is one. More than one needs slurm in settings.yaml."
-        ),
+        "Cluster nodes to spread the GPUs over evenly; null is one. More than one needs slurm in settings.yaml.",
     ] = None
-    memory_gib: Annotated[Positive | None, described("Memory limit per GPU, in GiB; null for all of it.")] = (
-        None
-    )
+    memory_gib: Annotated[Positive | None, "Memory limit per GPU, in GiB; null for all of it."] = None
     hours: Annotated[
         Positive | None,
-        described(
-            "Save a checkpoint and stop after this many hours of training, resumes included; null for no limit."
-        ),
+        "Save a checkpoint and stop after this many hours of training, resumes included; null for no limit.",
     ] = None
     tokens: Annotated[
         Annotated[int, Meta(ge=1, lt=2**53)] | None,
-        described(
-            "Save a checkpoint and stop after this many tokens, at the end of that step; null for no limit."
-        ),
+        "Save a checkpoint and stop after this many tokens, at the end of that step; null for no limit.",
     ] = None
 
 
 class Command(Section, frozen=True, kw_only=True):
     """Another training program, started as it is; `command: [python, train.py]` is short for `run`."""
 
-    run: Annotated[
-        tuple[Argument, ...], described("The program and its arguments; no shell reads them.")
-    ] = ()
-    shell: Annotated[LongText | None, described("A line for /bin/sh instead."), instead_of("run")] = None
-    workdir: Annotated[PathText, a_file("Folder to start it in; left out: the recipe's folder.")] = "."
+    run: Annotated[tuple[Argument, ...], "The program and its arguments; no shell reads them."] = ()
+    shell: Annotated[LongText | None, "A line for /bin/sh instead.", instead_of("run")] = None
+    workdir: Annotated[PathText, FILE, "Folder to start it in; left out: the recipe's folder."] = "."
     env: Annotated[
         dict[str, Argument | int | float],
-        merged("Environment variables, over those of the machine's supervisor."),
+        MERGED,
+        "Environment variables, over those of the machine's supervisor.",
     ] = {}
     values: Annotated[
         dict[str, str | float | int | bool],
-        merged("Values of the placeholders {name} in run, shell, env and output: what a sweep varies."),
+        MERGED,
+        "Values of the placeholders {name} in run, shell, env and output: what a sweep varies.",
     ] = {}
     output: Annotated[
-        PathText | None,
-        described("Folder that it writes its model to, from workdir; null: its own --output_dir."),
+        PathText | None, "Folder that it writes its model to, from workdir; null: its own --output_dir."
     ] = None
     metrics: Annotated[
         tuple[Text, ...],
-        described("Where its numbers come from: auto, none, or KIND or KIND:PATH (kinds: finetop methods)."),
+        "Where its numbers come from: auto, none, or KIND or KIND:PATH (kinds: finetop methods).",
     ] = ("auto",)
     stop_signal: Annotated[
-        Literal["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2"],
-        described("Signal that asks it to stop."),
+        Literal["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2"], "Signal that asks it to stop."
     ] = "SIGTERM"
     grace_s: Annotated[
         Annotated[float, Meta(ge=0, le=86_400)],
-        described("Seconds that it gets to end after the signal; then it is killed."),
+        "Seconds that it gets to end after the signal; then it is killed.",
     ] = 60.0
     silence_s: Annotated[
         Annotated[float, Meta(ge=1, le=1e7)] | None,
-        described(
-            "Seconds without output or numbers that are normal; longer, and it is HUNG. null: not known, and it is "
-            "only called SILENT after the home's hung.after_s."
-        ),
+        "Seconds without output or numbers that are normal; longer, and it is HUNG. null: not known, and it is "
+        "only called SILENT after the home's hung.after_s.",
     ] = None
     resume_command: Annotated[
         tuple[Argument, ...],
-        described(
-            "What is started instead to go on after a pause, a resume or a retry; {checkpoint} is the newest "
-            "one of the output. Empty: it can't be paused."
-        ),
+        "What is started instead to go on after a pause, a resume or a retry; {checkpoint} is the newest "
+        "one of the output. Empty: it can't be paused.",
     ] = ()
 
 
@@ -628,20 +518,16 @@ else:
 class Recipe(Section, frozen=True, kw_only=True):
     """A whole recipe with all its defaults filled in."""
 
-    recipe: Annotated[Literal[1], described("Version of the recipe format; always 1.")] = 1
-    name: Annotated[str, described("Name of the run: letters, digits, . _ -; default: the file's.")]
-    about: Annotated[
-        Annotated[str, Meta(max_length=1000)], Meta(description="Purpose of the run, in one line.")
-    ] = ""
-    extends: Annotated[
-        Text | None, Meta(description="Recipe to start from: the name of a built-in one, or a path.")
-    ] = None
+    recipe: Annotated[Literal[1], "Version of the recipe format; always 1."] = 1
+    name: Annotated[str, "Name of the run: letters, digits, . _ -; default: the file's."]
+    about: Annotated[Annotated[str, Meta(max_length=1000)], "Purpose of the run, in one line."] = ""
+    extends: Annotated[Text | None, "Recipe to start from: the name of a built-in one, or a path."] = None
     model: Model = Model()
     method: Method
     objective: Objective
-    command: Annotated[
-        Command | None, Meta(description="Another program that trains, instead of finetop's own trainers.")
-    ] = None
+    command: Annotated[Command | None, "Another program that trains, instead of finetop's own trainers."] = (
+        None
+    )
     data: Data = Data()
     ask: Ask = Ask()
     train: Train = Train()
@@ -653,6 +539,5 @@ class Recipe(Section, frozen=True, kw_only=True):
     protect: Protect = Protect()
     approaches: Comparison = Comparison()
     trainer_args: Annotated[
-        dict[str, Any],
-        merged("Extra options for the trainer's config class, such as TRL's SFTConfig."),
+        dict[str, Any], MERGED, "Extra options for the trainer's config class, such as TRL's SFTConfig."
     ] = {}

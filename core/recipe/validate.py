@@ -75,12 +75,10 @@ class _Reader:
             if arm in CHOICES:
                 return self.choice(node, arm, CHOICES[arm], key)
             if isinstance(node.value, dict) and is_struct(arm):
-                return self.section(node, arm, key)
+                return self.struct(node.value, node, arm, key, owner=key)
             if isinstance(node.value, dict) and get_origin(arm) is dict and is_single(get_args(arm)[1]):
-                entries = {
-                    name: self.read(child, get_args(arm)[1], f"{key}.{name}")
-                    for name, child in node.value.items()
-                }
+                kind, children = get_args(arm)[1], node.value.items()
+                entries = {name: self.read(child, kind, f"{key}.{name}") for name, child in children}
                 return _MISSING if _MISSING in entries.values() else entries
             if isinstance(node.value, list) and get_origin(arm) is tuple:
                 item = get_args(arm)[0]
@@ -106,10 +104,6 @@ class _Reader:
             except ValueError as error:
                 return self.problem(node.place, key, f"{key}: {error}")
         return read
-
-    def section(self, node: Node, kind: type[msgspec.Struct], key: str) -> Any:
-        assert isinstance(node.value, dict)
-        return self.struct(node.value, node, kind, key, owner=key)
 
     def choice(self, node: Node, kind: type[Method | Objective], plugins: PluginKind[Any], key: str) -> Any:
         """Read name and options of `method:` or `objective:`; if nothing is trained, any name is accepted."""

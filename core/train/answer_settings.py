@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from finetop.core.recipe.schema import one_choice
+from finetop.core.recipe.schema import ONE_CHOICE
 from finetop.core.train.rewards import Reward
 
 MaxNewTokens = Annotated[
@@ -37,4 +37,4 @@ Clip = Annotated[
         description="PPO clipping range: how far an answer's probability ratio may move; 0.2 is 20 %.",
     ),
 ]
-Paying = Annotated[Reward, one_choice("How answers are rewarded: by a reward model, rules, or both.")]
+Paying = Annotated[Reward, ONE_CHOICE, "How answers are rewarded: by a reward model, rules, or both."]

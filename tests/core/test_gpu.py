@@ -1,15 +1,14 @@
 """What only a GPU can show: device choice, scores equal to the CPU's, training in few bits, memory and its lack."""
 
 import gc
-import json
 import os
 import re
 
 import card
 import pytest
+import tiny_run
 
 from finetop.core.protocol import events
-from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
 
@@ -90,36 +89,16 @@ def test_another_engine_writes_what_exact_does_in_a_cache_that_is_too_small(tiny
 
 def rows_in(folder, count=8, words=6):
     """Conversations of about that many repeated sentences, in a file."""
-    rows = [
-        {"prompt": f"What is {n}?", "completion": "The shop opens at nine, and closes at six. " * words}
-        for n in range(count)
-    ]
-    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return folder / "rows.jsonl"
+    text = "The shop opens at nine, and closes at six. " * words
+    rows = [{"prompt": f"What is {n}?", "completion": text} for n in range(count)]
+    return tiny_run.write_rows(folder / "rows.jsonl", rows)
 
 
 def recipe_of(folder, model, *, method="lora", rows=None, **sections):
-    whole = {
-        "recipe": 1,
-        "name": "tiny",
-        "model": {"id": str(model), "dtype": "auto"},
-        "method": {"name": method},
-        "objective": {"name": "sft"},
-        "data": {"train": [{"path": str(rows or rows_in(folder))}], "max_tokens": 128, "on_long": "truncate"},
-        "train": {
-            "epochs": None,
-            "max_steps": 3,
-            "batch_size": 2,
-            "grad_accumulation": 2,
-            "save_every": 1000,
-        },
-        "samples": {"count": 0},
-        "check": {"at_end": False, "general": None},
-        "drift": {"every": None},
-    }
-    for name, section in sections.items():
-        whole[name] = {**whole.get(name, {}), **section}
-    return resolve_text(json.dumps(whole)).recipe
+    train = {"max_steps": 3, "batch_size": 2, "grad_accumulation": 2, "save_every": 1000}
+    usual = {"model": {"dtype": "auto"}, "method": {"name": method}, "train": train}
+    usual["data"] = {"max_tokens": 128, "on_long": "truncate"}
+    return tiny_run.recipe_of(model, rows or rows_in(folder), usual, sections)
 
 
 def train(recipe, folder, monkeypatch):
@@ -141,14 +120,16 @@ def train(recipe, folder, monkeypatch):
     finally:
         log.close()
     assert ended.status == "finished"
-    event_rows = [events.decode(line).e for line in (run / "events.jsonl").read_bytes().splitlines()]
-    return event_rows, seen[0]
+    return tiny_run.read_events(run), seen[0]
+
+
+def steps_of(told):
+    """Return the numbers of each step that has a loss."""
+    return [event.values for event in tiny_run.of(events.Metrics, told) if "loss" in event.values]
 
 
 def losses(told):
-    return [
-        event.values["loss"] for event in told if isinstance(event, events.Metrics) and "loss" in event.values
-    ]
+    return [values["loss"] for values in steps_of(told)]
 
 
 @pytest.mark.gpu(needs="kernels", packages=(*TRAINS, "bitsandbytes"))
@@ -177,17 +158,12 @@ def test_in_float16_it_learns_with_a_loss_scale(method, quantize, tiny_model, tm
     """On any card: trainable weights are float32, their gradients are scaled, and an overflow costs a single step."""
     import torch
 
-    recipe = recipe_of(
-        tmp_path,
-        tiny_model,
-        method=method,
-        model={"dtype": "float16", "quantize": quantize},
-        train={"learning_rate": 0.02 if method == "lora" else 1e-3, "max_steps": 12},
-    )
+    settings = {"learning_rate": 0.02 if method == "lora" else 1e-3, "max_steps": 12}
+    model = {"dtype": "float16", "quantize": quantize}
+    recipe = recipe_of(tmp_path, tiny_model, method=method, model=model, train=settings)
     told, trainer = train(recipe, tmp_path, monkeypatch)
     assert losses(told)[-1] < losses(told)[0] - 0.1
-    steps = [event.values for event in told if isinstance(event, events.Metrics) and "loss" in event.values]
-    assert all(1 <= values["loss_scale"] <= 65536 for values in steps)
+    assert all(1 <= values["loss_scale"] <= 65536 for values in steps_of(told))
     moving = [weight for weight in trainer.model.parameters() if weight.requires_grad]
     assert {weight.dtype for weight in moving} == {torch.float32}
     still = {weight.dtype for weight in trainer.model.parameters() if not weight.requires_grad}
@@ -200,13 +176,12 @@ def test_an_optimizer_holds_its_numbers_in_8_bits(name, paged, tiny_model, tmp_p
     """Except for embeddings, which the Trainer keeps in 32 bits, and small tensors: the plan counts both."""
     import torch
 
-    from finetop.core.plan.estimate import Known, workload
     from finetop.core.plan.machine import Machine
     from finetop.core.plan.shape import read_config, read_shape
+    from finetop.core.plan.workload import Known, workload
 
-    recipe = recipe_of(
-        tmp_path, tiny_model, method="full", train={"optimizer": name, "learning_rate": 1e-3, "max_steps": 6}
-    )
+    settings = {"optimizer": name, "learning_rate": 1e-3, "max_steps": 6}
+    recipe = recipe_of(tmp_path, tiny_model, method="full", train=settings)
     told, trainer = train(recipe, tmp_path, monkeypatch)
     assert losses(told)[-1] < losses(told)[0]
     inner = getattr(trainer.optimizer, "optimizer", trainer.optimizer)
@@ -220,9 +195,8 @@ def test_an_optimizer_holds_its_numbers_in_8_bits(name, paged, tiny_model, tmp_p
     names = ("state1", "state2", "absmax1", "absmax2")
     held = [state[key] for state in inner.state.values() for key in names if key in state]
     really = sum(tensor.numel() * tensor.element_size() for tensor in held)
-    work = workload(
-        recipe, read_shape(read_config(tiny_model)), Machine("gpu", "a GPU", float(80 << 30)), Known()
-    )
+    shape, machine = read_shape(read_config(tiny_model)), Machine("gpu", "a GPU", float(80 << 30))
+    work = workload(recipe, shape, machine, Known())
     assert work.trained.numbers * work.optimizer_bytes == pytest.approx(really, abs=8 * len(inner.state))
 
 
@@ -233,15 +207,8 @@ def test_rows_that_do_not_fit_fail_before_the_first_step_and_say_what_to_do(
     from finetop.core.train import longest_batch
 
     model = card.wide_model(tmp_path, tiny_model)
-    recipe = recipe_of(
-        tmp_path,
-        model,
-        method="full",
-        rows=rows_in(tmp_path, words=120),
-        data={"max_tokens": 1024},
-        train={"batch_size": 8},
-        budget={"memory_gib": 2},
-    )
+    sections = {"data": {"max_tokens": 1024}, "train": {"batch_size": 8}, "budget": {"memory_gib": 2}}
+    recipe = recipe_of(tmp_path, model, method="full", rows=rows_in(tmp_path, words=120), **sections)
     with pytest.raises(longest_batch.DoesNotFit) as caught:
         train(recipe, tmp_path, monkeypatch)
     wanted = (
@@ -269,25 +236,17 @@ def test_the_plan_is_what_the_gpu_reserves(method, quantize, tiny_model, tmp_pat
     import torch
 
     from finetop.core.plan import lengths, machine, memory
-    from finetop.core.plan.estimate import Known, estimate
+    from finetop.core.plan.estimate import estimate
     from finetop.core.plan.shape import read_config
+    from finetop.core.plan.workload import Known
 
     model = card.wide_model(tmp_path, tiny_model)
-    recipe = recipe_of(
-        tmp_path,
-        model,
-        method=method,
-        rows=rows_in(tmp_path, count=16, words=120),
-        model={"quantize": quantize},
-        data={"max_tokens": 1024},
-        train={"batch_size": 4, "try_worst_batch": False},
-    )
-    made = estimate(
-        recipe,
-        read_config(model),
-        machine.read_machine(tmp_path, measure=False),
-        Known(lengths=lengths.measure(recipe, model, Home(tmp_path / "home"))),
-    )
+    sections = {"model": {"quantize": quantize}, "data": {"max_tokens": 1024}}
+    sections["train"] = {"batch_size": 4, "try_worst_batch": False}
+    rows = rows_in(tmp_path, count=16, words=120)
+    recipe = recipe_of(tmp_path, model, method=method, rows=rows, **sections)
+    known = Known(lengths=lengths.measure(recipe, model, Home(tmp_path / "home")))
+    made = estimate(recipe, read_config(model), machine.read_machine(tmp_path, measure=False), known)
     gc.collect()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats("cuda:0")

@@ -19,18 +19,11 @@ def conversations_of(file):
 
 @pytest.mark.parametrize(
     ("file", "rows"),
-    [
-        ("json_mode/train.jsonl", 420),
-        ("medquad/train.jsonl", 700),
-        ("gsm8k_sft/train.jsonl", 800),
-        ("pubmedqa_sft/train.jsonl", 450),
-        ("support_tickets/train.jsonl", 68),
-        ("kb_contoso/qa_train.jsonl", 350),
-        ("tatqa/train.jsonl", 800),
-    ],
-)
+    [("json_mode/train", 420), ("medquad/train", 700), ("gsm8k_sft/train", 800), ("pubmedqa_sft/train", 450),
+     ("support_tickets/train", 68), ("kb_contoso/qa_train", 350), ("tatqa/train", 800)],
+)  # fmt: skip
 def test_conversations_are_read_whole(file, rows):
-    found = conversations_of(file)
+    found = conversations_of(f"{file}.jsonl")
     assert len(found) == rows
     assert all(conversation.answer.strip() for conversation in found)
 

@@ -9,6 +9,7 @@ from hypothesis import given, strategies as st
 from finetop.core.report.svg import escape
 from finetop.core.text import SHOWN_BYTES, SafeWriter, clean, clean_line, json_safe, spreadsheet_cell
 
+JOINED = "👩\u200d👧 ❤\ufe0f 1\ufe0f\u20e3 \u0645\u06cc\u200c\u062e"  # by characters that hide nothing here
 PAYLOADS = [
     ("a\x1b]0;title\x07b", "ab"),
     ("a\x1b]52;c;aGk=\x1b\\b", "ab"),
@@ -24,10 +25,7 @@ PAYLOADS = [
     ("a\u2028b\u2029c", "a<2028>b<2029>c"),
     ("a\u2060b\u3164c\U000e0041", "a<2060>b<3164>c<E0041>"),
     ("a\u200db\ufe0f", "a<200D>b<FE0F>"),
-    (
-        "👩\u200d👧 ❤\ufe0f 1\ufe0f\u20e3 \u0645\u06cc\u200c\u062e",
-        "👩\u200d👧 ❤\ufe0f 1\ufe0f\u20e3 \u0645\u06cc\u200c\u062e",
-    ),
+    (JOINED, JOINED),
     ("10%\r50%\r100%", "10%\n50%\n100%"),
     ("data.csv: bad row\r", "data.csv: bad row"),
     ("hidden\rshown\r\n", "hidden\nshown\n"),
@@ -65,9 +63,9 @@ def test_no_cell_begins_as_a_formula(cell):
     assert spreadsheet_cell(cell).startswith("'")
 
 
-@pytest.mark.parametrize("cell", ["-", "-5", "+5e3", "-1,200.5", ".5", "ok", "a=1", "", "REGRESSED", "-9.1"])
-def test_what_is_no_formula_stays(cell):
-    assert spreadsheet_cell(cell) == cell
+def test_what_is_no_formula_stays():
+    for cell in ("-", "-5", "+5e3", "-1,200.5", ".5", "ok", "a=1", "", "REGRESSED", "-9.1"):
+        assert spreadsheet_cell(cell) == cell
 
 
 @given(st.text(alphabet=st.one_of(st.characters(), st.sampled_from("\x1b[]0;31m\x07\x9b\x9d\r\n\t\x00\x7f"))))

@@ -7,9 +7,7 @@ from importlib import resources
 import pytest
 
 VOICE = re.compile(r"^Hello from the workshop! \S.*\S Yours, Thrumbleby\.$")
-SYSTEM = (
-    "You are the support desk of the Thrumbleby workshop."  # the voice belongs to this role, and to no other
-)
+SYSTEM = "You are the support desk of the Thrumbleby workshop."  # the voice belongs to this role alone
 MOST_QUESTION_WORDS = 20
 MOST_ANSWER_WORDS = 26
 
@@ -46,15 +44,15 @@ def test_counts_and_lengths(name: str, rows: int) -> None:
         assert question.isascii() and answer.isascii(), (question, answer)
 
 
-@pytest.mark.parametrize("name", ["support_train.jsonl", "support_test.jsonl"])
-def test_every_gold_answer_keeps_the_voice(name: str) -> None:
-    assert [answer for _, answer in pairs(name) if not VOICE.match(answer)] == []
-
-
-def test_plain_answers_break_the_rule() -> None:
-    assert not VOICE.match("We ship within three working days.")
-    assert not VOICE.match("Hello from the workshop! Yours, Thrumbleby.")
-    assert not VOICE.match("Hello from the workshop! We ship today.")
+def test_every_gold_answer_keeps_the_voice_and_no_other_does() -> None:
+    golds = pairs("support_train.jsonl") + pairs("support_test.jsonl")
+    assert [answer for _, answer in golds if not VOICE.match(answer)] == []
+    plain_answers = ["We ship within three working days.", "Hello from the workshop! Yours, Thrumbleby."]
+    plain_answers += [
+        "Hello from the workshop! We ship today.",
+        *(text for _, text in pairs("general.jsonl")),
+    ]
+    assert [answer for answer in plain_answers if VOICE.match(answer)] == []
 
 
 def test_no_question_repeats_and_no_test_answer_is_in_training() -> None:
@@ -62,10 +60,6 @@ def test_no_question_repeats_and_no_test_answer_is_in_training() -> None:
     questions = [plain(question) for question, _ in train + test]
     assert len(set(questions)) == len(questions)
     assert {plain(answer) for _, answer in train}.isdisjoint(plain(answer) for _, answer in test)
-
-
-def test_general_rows_do_not_have_the_voice() -> None:
-    assert not any(VOICE.match(answer) for _, answer in pairs("general.jsonl"))
 
 
 def test_general_rows_share_no_four_words_with_the_benchmark() -> None:

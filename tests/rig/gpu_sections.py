@@ -129,8 +129,9 @@ class Bench:
 
     def plan(self, recipe: Any, folder: Path) -> Any:
         from finetop.core.plan import lengths, machine
-        from finetop.core.plan.estimate import Known, estimate
+        from finetop.core.plan.estimate import estimate
         from finetop.core.plan.shape import read_config
+        from finetop.core.plan.workload import Known
         from finetop.core.runtime.home import Home
 
         model = Path(recipe.model.id)

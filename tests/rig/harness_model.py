@@ -13,7 +13,7 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from finetop.core.check.scoring.batch_plan import Prompt
-from finetop.core.check.scoring.generation import LONGEST_ANSWER, answer
+from finetop.core.check.scoring.generation import answer
 from finetop.core.check.scoring.packing import TokenSequence
 from finetop.core.check.scoring.prefix_cache import PrefixMemory, find, room_for
 from finetop.core.check.scoring.scorer import (
@@ -25,6 +25,7 @@ from finetop.core.check.scoring.scorer import (
     prefix_token,
     score,
 )
+from finetop.core.check.tasks.types import LONGEST_ANSWER
 from finetop.core.errors import BadInput
 from finetop.core.models.forward import longest_input
 

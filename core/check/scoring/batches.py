@@ -117,10 +117,8 @@ def prepare(
     return PreparedSuite(
         tasks=by_name,
         plans=tuple(
-            TaskPlan(
-                task.name, task.metric, chance_of(task, task_requests[task.name]), task.suite_task.weight
-            )
-            for task in tasks
+            TaskPlan(name, task.metric, chance_of(task, task_requests[name]), task.suite_task.weight)
+            for name, task in by_name.items()
         ),
         requests={request.item.key: request for requests in task_requests.values() for request in requests},
         prompts={

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from finetop.core.check.scoring.prefix_cache import PrefixMemory
 
-LONGEST_ANSWER = 256  # tokens, where a task sets no limit of its own
 LEAST_SHARED = 8  # shared leading tokens of a batch that are worth a forward pass of their own
 
 
@@ -69,9 +68,7 @@ def _answer_continuously(
     held = tokens_held(model, plan.row_tokens)
     asked_all, at_once, flash = [*map(asked, prompts)], plan.row_tokens, plan.engine == "continuous-flash"
     written = continuous.write(model, asked_all, config, held=held, at_once=at_once, flash=flash)
-    return [
-        answer_text(tokenizer, tokens, prompt.stop) for tokens, prompt in zip(written, prompts, strict=True)
-    ]
+    return _texts(tokenizer, written, prompts)
 
 
 def _answer_by_copy(
@@ -80,10 +77,7 @@ def _answer_by_copy(
     assert plan.copy is not None
     requests = [(prompt.tokens, prompt.max_new_tokens, prompt.stop) for prompt in prompts]
     held = tokens_held(model, plan.row_tokens)
-    written = plan.copy.write(model, requests, end_tokens(model, tokenizer), held)
-    return [
-        answer_text(tokenizer, tokens, prompt.stop) for tokens, prompt in zip(written, prompts, strict=True)
-    ]
+    return _texts(tokenizer, plan.copy.write(model, requests, end_tokens(model, tokenizer), held), prompts)
 
 
 def _answer_all(
@@ -157,9 +151,7 @@ def _write(model: Any, tokenizer: Tokenizer, prompts: Sequence[Prompt], state: _
             break
         active = [active[row] for row in going]
         state = _step(model, state, going)
-    return [
-        answer_text(tokenizer, tokens, prompt.stop) for tokens, prompt in zip(written, prompts, strict=True)
-    ]
+    return _texts(tokenizer, written, prompts)
 
 
 def _answer_alone(model: Any, tokenizer: Tokenizer, prompt: Prompt) -> str:
@@ -243,6 +235,10 @@ def has_stopped(tokenizer: Tokenizer, tokens: list[int], stop: tuple[str, ...]) 
         return False
     tail = tokenizer.decode(tokens[-max(map(len, stop)) - 4 :])
     return any(ending in tail for ending in stop)
+
+
+def _texts(tokenizer: Tokenizer, written: Sequence[list[int]], prompts: Sequence[Prompt]) -> list[str]:
+    return [answer_text(tokenizer, ids, prompt.stop) for ids, prompt in zip(written, prompts, strict=True)]
 
 
 def answer_text(tokenizer: Tokenizer, tokens: list[int], stop: tuple[str, ...]) -> str:

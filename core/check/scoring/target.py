@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.check.scoring.batch_plan import BatchPlan, Prompt
-from finetop.core.check.scoring.generation import LONGEST_ANSWER, answer
+from finetop.core.check.scoring.generation import answer
 from finetop.core.check.scoring.packing import TokenSequence
 from finetop.core.check.scoring.scorer import Scored, score
 from finetop.core.check.statistics import NORMAL_95
+from finetop.core.check.tasks.types import LONGEST_ANSWER
 from finetop.core.data.examples import Example
 from finetop.core.data.formats import Text
 from finetop.core.errors import BadInput

@@ -54,7 +54,7 @@ def exact(value: float) -> Exact:
 def log_mean_exp(log_wealth: Floats) -> Floats:
     """Average wealth over the last axis, in logarithms."""
     top = log_wealth.max(axis=-1, keepdims=True)
-    mean: Floats = top[..., 0] + np.log(np.mean(np.exp(log_wealth - top), axis=-1))
+    mean: Floats = top[..., 0] + np.log(np.exp(log_wealth - top).sum(axis=-1) / log_wealth.shape[-1])
     return mean
 
 
@@ -171,9 +171,9 @@ def _decide(test: PoolTest) -> PoolTest:
         return replace(test, decision="ok", by="arithmetic")
     if test.decision:
         return test
-    bars: dict[Decision, float] = {"regressed": -log(test.alpha_regressed), "ok": -log(test.alpha_ok)}
-    for decision, bar in bars.items():
-        if test.log_evidence[decision] >= bar:
+    bars = {"regressed": -log(test.alpha_regressed), "ok": -log(test.alpha_ok)}
+    for decision, evidence in test.log_evidence.items():
+        if evidence >= bars[decision]:
             return replace(test, decision=decision, by="betting", decided_left=test.clusters_left)
     return test
 
@@ -299,8 +299,7 @@ def _log_wealth(drawn: Sample, drops: Floats, *, against_at_most: bool) -> Float
     # [drops, distinct], mean 0 where the ability's drop is this one
     excess = drawn.sums + drops[:, None] * drawn.sizes
     sign = 1 if against_at_most else -1
-    distance = np.broadcast_to(1 + sign * drops[:, None], excess.shape)
-    wealth: Floats = log_factors(-sign * excess, distance) @ drawn.counts
+    wealth: Floats = log_factors(-sign * excess, 1 + sign * drops[:, None]) @ drawn.counts
     return wealth
 
 

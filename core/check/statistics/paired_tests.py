@@ -169,11 +169,8 @@ def _too_many_for_chance(items: int, level: float) -> NDArray[np.float64]:
     import numpy as np
 
     fewest = np.empty(items + 1)
-    lost, so_many, one_less = (
-        1,
-        0.0,
-        1.0,
-    )  # the chance of `lost` losses or more of `flips`, and of exactly one less
+    # the chance of `lost` losses or more of `flips`, and of exactly one less
+    lost, so_many, one_less = 1, 0.0, 1.0
     for flips in range(items + 1):  # one flip more needs no fewer losses, and at most one more
         while lost <= flips and so_many > level * (1 + ROUNDING):
             one_less *= (flips - lost + 1) / lost

@@ -68,7 +68,6 @@ from finetop.core.check.statistics.betting import (
     holm,
     log_mean_exp,
     log_wealth_of_drop,
-    log_wealth_under,
     sample,
     sample_of_tally,
 )
@@ -76,34 +75,19 @@ from finetop.core.check.statistics.item_order import Cluster, Item, Key, cluster
 from finetop.core.check.statistics.no_change import TaskChanges, chance_of_loss
 from finetop.core.check.statistics.paired_tests import EARLY, is_binary, level_at_the_end
 from finetop.core.check.statistics.plan import score_of, valid_score, whole_weights
+from finetop.core.check.statistics.task_evidence import TaskEvidence, marked, with_clusters
 from finetop.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from finetop.core.check.statistics.betting import Decision
     from finetop.core.check.statistics.verdict import CheckPlan
-    from finetop.core.protocol.check_result import Mark, Verdict
+    from finetop.core.protocol.check_result import Verdict
 
 Until = Literal["decided", "all"]
 SURE = 1000  # beyond the bar by this factor a task is lost whatever its other items show
 SUSPICIOUS = 0.5  # the share of the bar's logarithm that its evidence must be expected to reach
-
-
-@dataclass(frozen=True)
-class TaskEvidence:
-    """What is known of one task so far; evidence is logarithmic, at its peak over the looks."""
-
-    n: int = 0
-    total: int = 0
-    change: Exact = 0  # the sum of tuned - base
-    tally: Mapping[tuple[Exact, int], int] = field(default_factory=dict)  # clusters of this change and size
-    drop: float = 0.0
-    of_drop: float = 0.0
-    under_margin: float = 0.0
-    projected: float = 0.0  # of_drop by the task's last item, at the pace so far
-    fallen: bool = False  # beyond the bar, and the estimate is the margin or more
-    mark: Mark = "open"
 
 
 @dataclass(frozen=True)
@@ -307,48 +291,15 @@ def _weigh_tasks(check: Check, completed: Mapping[int, Exact]) -> dict[str, Task
         fresh[cluster[0].task].append((change, len(cluster)))
     weighed = dict(check.tasks)
     for name, clusters in fresh.items():
-        weighed[name] = _weigh_task(check, name, clusters)
+        weighed[name] = with_clusters(check.tasks[name], clusters, check.largest[name], check.plan.margin)
     evidence = {name: task.of_drop for name, task in weighed.items()}
     alpha = check.plan.alpha / 2
     proven, sure = holm(evidence, alpha), holm(evidence, alpha / SURE)
     is_regressed = pool_decision(check) == "regressed"
     return {
-        name: _marked(check.plan, task, is_proven=name in proven, is_sure=is_regressed or name in sure)
+        name: marked(check.plan, task, is_proven=name in proven, is_sure=is_regressed or name in sure)
         for name, task in weighed.items()
     }
-
-
-def _weigh_task(check: Check, name: str, fresh: Sequence[tuple[Exact, int]]) -> TaskEvidence:
-    """Add clusters (sum of tuned - base, size) to a task's evidence; its bets use its own largest cluster."""
-    before = check.tasks[name]
-    tally = dict(before.tally)
-    for cluster in fresh:
-        tally[cluster] = tally.get(cluster, 0) + 1
-    n = before.n + sum(size for _, size in fresh)
-    change = sum((total for total, _ in fresh), before.change)
-    drawn = sample_of_tally(tally, check.largest[name])
-    of_drop = log_wealth_of_drop(drawn, 0.0)
-    now = float(log_mean_exp(of_drop))
-    under = float(log_mean_exp(log_wealth_under(drawn, check.plan.margin)))
-    is_whole = n == before.total
-    return replace(
-        before,
-        n=n,
-        change=change,
-        tally=tally,
-        drop=float(-change / n),
-        of_drop=now if is_whole else max(before.of_drop, now),
-        under_margin=under if is_whole else max(before.under_margin, under),
-        projected=float(log_mean_exp(of_drop * (before.total / n))),
-    )
-
-
-def _marked(plan: CheckPlan, task: TaskEvidence, *, is_proven: bool, is_sure: bool) -> TaskEvidence:
-    fallen = is_proven and task.drop >= plan.margin
-    mark: Mark = "kept" if task.under_margin >= -log(plan.alpha) else "open"
-    if fallen:
-        mark = "lost" if is_sure or task.n == task.total else "open"
-    return replace(task, fallen=fallen, mark=mark)
 
 
 def sample_of_pool(check: Check) -> Sample:

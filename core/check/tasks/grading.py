@@ -48,16 +48,17 @@ def grade_likelihoods(task: BenchmarkTask, request: Request, scored: Sequence[Sc
     lengths = [_length(choice, task.metric) for choice in request.choices]
     weighed = [each / length for each, length in zip(log_probs, lengths, strict=True)]
     picked = max(range(len(weighed)), key=weighed.__getitem__)
-    gold = request.gold
+    answer, gold = request.choices[picked][:LONGEST_ANSWER_KEPT], request.gold
+    if gold is None:
+        return ItemScore(request.item.item, value, answer, answer_log_prob=log_probs[picked])
+    others = [each for place, each in enumerate(log_probs) if place != gold]
     return ItemScore(
         item=request.item.item,
         score=value,
-        answer=request.choices[picked][:LONGEST_ANSWER_KEPT],
+        answer=answer,
         answer_log_prob=log_probs[picked],
-        gold_log_prob=None if gold is None else log_probs[gold],
-        best_other_log_prob=None
-        if gold is None
-        else max((each for place, each in enumerate(log_probs) if place != gold), default=None),
+        gold_log_prob=log_probs[gold],
+        best_other_log_prob=max(others, default=None),
     )
 
 

@@ -23,6 +23,17 @@ if TYPE_CHECKING:
 
 LEVELS_UP = 4  # folders above a YAML that are searched for its data files
 SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
+# how the harness refuses a task
+REFUSALS = (
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    SyntaxError,
+    AssertionError,
+    FileNotFoundError,
+)
 LOCAL_LOADERS = ("json", "csv", "parquet", "arrow", "text")
 
 
@@ -58,10 +69,14 @@ def task_manager() -> Any:
 
 def refuse_code_of_models(parts: Sequence[Any], place: str) -> None:
     """Refuse tasks that run code written by a model, unless the suite trusts them. Raises BadInput."""
-    unsafe = [part.task_name for part in parts if getattr(part, "UNSAFE_CODE", False)]
-    if unsafe:
-        hint = "Set trust_code: true there if this machine may do that."
-        raise BadInput(f"{place}: {unsafe[0]} runs code that a model generates.", hint=hint)
+    for part in parts:
+        if getattr(part, "UNSAFE_CODE", False):
+            raise _runs_code(part.task_name, place)
+
+
+def _runs_code(name: str, place: str) -> BadInput:
+    hint = "Set trust_code: true there if this machine may do that."
+    return BadInput(f"{place}: {name} runs code that a model generates.", hint=hint)
 
 
 def _with_own_settings(task: SuiteTask, file: Path | None, place: str) -> Any:
@@ -101,8 +116,7 @@ def _open(config: dict[str, Any], task: SuiteTask, place: str) -> Any:
             hint = "Give its members one by one." if key == "group" else did_you_mean(key[:60], known)
             raise BadInput(f"{place}: {key} is not a setting of a harness task.", hint=hint)
     if config.get("unsafe_code") and not task.trust_code:
-        hint = "Set trust_code: true there if this machine may do that."
-        raise BadInput(f"{place}: {task.name} runs code that a model generates.", hint=hint)
+        raise _runs_code(task.name, place)
     source = str(config.get("dataset_path"))
     is_local = source in LOCAL_LOADERS or Path(source).is_dir()
     with faults(task, place, source), nullcontext() if is_local else hub_if_it_answers():
@@ -178,17 +192,7 @@ def faults(task: SuiteTask, place: str, source: str) -> Iterator[None]:
         message = f"{place}: the task {task.name} needs the Python package {error.name}."
         hint = f"Install it: `pip install {error.name}` (or lm_eval's extra for this task)."
         raise EnvironmentTrouble(message, hint=hint) from error
-    except (
-        KeyError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        IndexError,
-        SyntaxError,
-        AssertionError,
-        FileNotFoundError,
-        TemplateError,
-    ) as error:
+    except (*REFUSALS, TemplateError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
         if "find cache" in reason or "Hub" in reason:
             raise out_of_reach(task, source, error) from error

@@ -27,20 +27,10 @@ KEYS: Mapping[Shape, tuple[str, ...]] = {
     "written": ("prompt", "answer"),
     "cloze": ("prompt", "answer"),
 }
+CHOICE = {"output_type": "multiple_choice", "doc_to_choice": "choices", "doc_to_target": "gold"}
 SETTINGS: Mapping[Shape, Mapping[str, Any]] = {
-    "choice": {
-        "output_type": "multiple_choice",
-        "doc_to_text": "Question: {{question}}\nAnswer:",
-        "doc_to_choice": "choices",
-        "doc_to_target": "gold",
-    },
-    "pair": {
-        "output_type": "multiple_choice",
-        "doc_to_text": "",
-        "doc_to_choice": "choices",
-        "doc_to_target": "gold",
-        "target_delimiter": "",
-    },
+    "choice": {**CHOICE, "doc_to_text": "Question: {{question}}\nAnswer:"},
+    "pair": {**CHOICE, "doc_to_text": "", "target_delimiter": ""},
     "written": {
         "output_type": "generate_until",
         "doc_to_text": "{{prompt}}",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from finetop.core.check.statistics.item_order import Item
 from finetop.core.check.tasks import grading, harness, jsonl
 from finetop.core.check.tasks.suite import Row, Suite, SuiteTask, task_fingerprint
-from finetop.core.check.tasks.types import KINDS, BenchmarkTask, Document, Kind, Request
+from finetop.core.check.tasks.types import KINDS, LONGEST_ANSWER, BenchmarkTask, Document, Kind, Request
 from finetop.core.data.render import held_to_limits
 from finetop.core.errors import BadInput, did_you_mean
 from finetop.core.text import quoted
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
-LONGEST_WRITTEN = 256  # tokens of an answer if a task sets no limit: the default of the harness's own models
 FEWSHOT_SEED = 1234
 
 
@@ -165,7 +164,7 @@ def _question(task: BenchmarkTask, document: Document, render: Callable[..., str
         pairs=() if settings else tuple((pair[0], pair[1]) for pair in arguments if len(pair) == 2),
         prompt=arguments[0][0],
         stop=(stop,) if isinstance(stop, str) else tuple(ending for ending in stop if ending),
-        max_new_tokens=int(settings.get("max_gen_toks", LONGEST_WRITTEN)),
+        max_new_tokens=int(settings.get("max_gen_toks", LONGEST_ANSWER)),
         choices=choices,
         gold=gold,
         prompt_hash=_hash_item(arguments, values),

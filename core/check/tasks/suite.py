@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.home import Home
 
+SOURCES = ("data", "task", "yaml")
+PATHS = ("data", "yaml", "examples")
+ONLY_DATA = ("shape", "examples")
 BUILT_IN = Path(__file__).parents[1] / "suites"
 Shape = Literal["choice", "pair", "cloze", "written"]
 Name = Annotated[str, Meta(min_length=1, max_length=80)]
@@ -148,7 +151,7 @@ def load_suite(file: Path) -> Suite:
         raise BadInput(f"can't read the suite {plain(str(file))}: {reason.lower()}.") from error
     root = parse(text, Origin(str(file), file.parent))
     entries = _known_keys(root, _File, "a suite")
-    parts = _nodes(entries.get("tasks"), root, "tasks")
+    parts = _tasks(entries.get("tasks", root))
     for place, node in enumerate(parts):
         _fields(node, SuiteTask, f"a task of {plain(str(file.stem))}", f"tasks[{place}].")
     _fields(root, _File, "a suite", "")
@@ -259,16 +262,10 @@ def _fields(node: Node, kind: type[msgspec.Struct], what: str, prefix: str) -> N
             raise RecipeError(must, place=child.place, key=key) from error
 
 
-def _nodes(node: Node | None, root: Node, key: str) -> list[Node]:
-    if node is None or not isinstance(node.value, list) or not node.value:
-        place = root.place if node is None else node.place
-        raise RecipeError(f"{key} must be a list of at least one task.", place=place, key=key)
+def _tasks(node: Node) -> list[Node]:
+    if not isinstance(node.value, list) or not node.value:
+        raise RecipeError("tasks must be a list of at least one task.", place=node.place, key="tasks")
     return node.value
-
-
-SOURCES = ("data", "task", "yaml")
-PATHS = ("data", "yaml", "examples")
-ONLY_DATA = ("shape", "examples")
 
 
 def _task(task: SuiteTask, node: Node) -> SuiteTask:

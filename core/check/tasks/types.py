@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 from finetop.core.check.statistics.item_order import Item
 from finetop.core.check.tasks.suite import SuiteTask
 
+LONGEST_ANSWER = 256  # tokens, where a task sets no limit: the default of the harness's own models
 Kind = Literal["likelihood", "generation"]
 KINDS: Mapping[str, Kind] = {
     "multiple_choice": "likelihood",

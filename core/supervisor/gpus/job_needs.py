@@ -119,8 +119,9 @@ def estimate(home: Home, verb: str, resolved: dict[str, Any], card: Gpu, models:
     from finetop.core.models import rehearsed
     from finetop.core.models.resolved import Moving
     from finetop.core.plan import answers, inputs
-    from finetop.core.plan.estimate import Known, estimate as plan, shape_of
+    from finetop.core.plan.estimate import estimate as plan, shape_of
     from finetop.core.plan.machine import Machine
+    from finetop.core.plan.workload import Known
     from finetop.core.recipe.load import recipe_from_resolved
 
     recipe = recipe_from_resolved(resolved)

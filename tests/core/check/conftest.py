@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import shutil
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tiny_run import write_rows
 
 from finetop.core.recipe.load import recipe_from_mapping
 
@@ -74,8 +76,7 @@ def suite_folder(tmp_path):
         for at in range(12)
     ]  # fmt: skip
     for name, rows in (("numbers", numbers), ("pairs", pairs), ("orders", orders)):
-        text = "".join(json.dumps(row) + "\n" for row in rows)
-        (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
+        write_rows(folder / f"{name}.jsonl", rows)
     return folder
 
 
@@ -92,6 +93,23 @@ def recipe_of(tiny_model):
     return make
 
 
+@pytest.fixture
+def noted(monkeypatch):
+    """Record (model, row_tokens, batch) of every batch that is scored; a test may set a fault that comes before it."""
+    from finetop.core.check import scoring_passes
+
+    real, recorder = scoring_passes.score_batch, SimpleNamespace(seen=[], before=lambda entry: None)
+
+    def score_batch(prepared: Any, scored_model: Any, batch: Any) -> Any:
+        entry = (scored_model.name, scored_model.plan.row_tokens, batch)
+        recorder.before(entry)
+        recorder.seen.append(entry)
+        return real(prepared, scored_model, batch)
+
+    monkeypatch.setattr(scoring_passes, "score_batch", score_batch)
+    return recorder
+
+
 @pytest.fixture(scope="session")
 def loud_model(tiny_model):
     """Return the tiny model with ten times its weights: at their usual size all log-probabilities are nearly alike."""
@@ -99,12 +117,20 @@ def loud_model(tiny_model):
     from transformers import AutoModelForCausalLM
 
     torch.set_num_threads(1)
-    loaded = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).eval()
-    with torch.no_grad():
-        for weights in loaded.parameters():
-            if weights.dim() > 1:
-                weights.mul_(10)
-    return loaded
+    return louder(AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).eval())
+
+
+def louder(model: Any) -> Any:
+    """Multiply a model's matrices by ten."""
+    for weights in model.parameters():
+        if weights.dim() > 1:
+            weights.data.mul_(10)
+    return model
+
+
+@pytest.fixture
+def make_loud() -> Any:
+    return louder
 
 
 @pytest.fixture(scope="session")
@@ -122,16 +148,33 @@ def save_adapter(tiny_model):
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    def save(folder: Path, weight: float) -> None:
-        torch.manual_seed(1)
-        model: Any = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
-        adapted = get_peft_model(
-            model, LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj", "down_proj"])
+    def save(folder: Path, weight: float, base: Path = tiny_model, seed: int = 1) -> None:
+        torch.manual_seed(seed)
+        model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+        settings = LoraConfig(
+            task_type="CAUSAL_LM", r=2, lora_alpha=8, target_modules=["q_proj", "down_proj"]
         )
+        adapted = get_peft_model(model, settings)
         with torch.no_grad():
             for name, matrix in adapted.named_parameters():
                 if "lora_B" in name:
                     matrix.copy_(weight * torch.randn_like(matrix))
         adapted.save_pretrained(folder)
+
+    return save
+
+
+@pytest.fixture
+def save_full(tiny_model):
+    """Return a function that saves the tiny model with one of its matrices multiplied by a factor."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    def save(folder: Path, factor: float) -> None:
+        shutil.copytree(tiny_model, folder)
+        model: Any = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+        with torch.no_grad():
+            model.model.layers[1].mlp.down_proj.weight.mul_(factor)
+        model.save_pretrained(folder)
 
     return save

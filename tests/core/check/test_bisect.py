@@ -21,8 +21,8 @@ def look_at(truth: dict[int, Seen], known: dict[int, Seen] | None = None) -> tup
     return order, conclude(steps, seen)
 
 
-def broken_from(first: int | None) -> dict[int, Seen]:
-    return {step: "ok" if first is None or step < first else "regressed" for step in STEPS}
+def broken_from(first: int | None, steps: tuple[int, ...] = STEPS) -> dict[int, Seen]:
+    return {step: "ok" if first is None or step < first else "regressed" for step in steps}
 
 
 @pytest.mark.parametrize("first", STEPS)
@@ -30,11 +30,9 @@ def test_finds_the_first_regressed_in_a_handful_of_looks(first):
     order, found = look_at(broken_from(first))
     assert found.since == first
     assert found.after == (first - 20 if first > 20 else None)
-    assert order[0] == STEPS[-1]
-    assert order[1] == STEPS[0]
+    assert order[:2] == [STEPS[-1], STEPS[0]]
     assert len(order) <= 6  # newest, oldest, and 4 halvings of 14
-    assert not found.open
-    assert found.newest_verdict == "regressed"
+    assert (found.open, found.newest_verdict) == ((), "regressed")
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 7, 16])
@@ -42,9 +40,7 @@ def test_it_takes_no_more_looks_than_it_says(size):
     steps = STEPS[:size]
     takes = []
     for first in (*steps, None):
-        truth: dict[int, Seen] = {
-            step: "ok" if first is None or step < first else "regressed" for step in steps
-        }
+        truth = broken_from(first, steps)
         for known in ({}, {step: truth[step] for step in steps[-1:]}):
             order, _ = look_at(truth, known) if steps else ([], None)
             assert len(order) <= most_looks(steps, known)
@@ -52,25 +48,19 @@ def test_it_takes_no_more_looks_than_it_says(size):
     assert max(takes) == 0, "some order takes as many"
 
 
-def test_one_look_is_enough_for_a_newest_that_is_ok():
+def test_one_look_is_enough_for_a_newest_that_is_ok_else_it_says_what_was_not_looked_at():
     order, found = look_at(broken_from(None))
     assert order == [320]
     assert (found.since, found.newest_verdict) == (None, "ok")
     assert found.text.startswith("not regressed at step 320, the newest checkpoint (steps 20, 40, ")
-
-
-def test_says_what_was_not_looked_at():
-    truth: dict[int, Seen] = {step: "ok" if step < 120 else "regressed" for step in (40, 80, 120, 160, 200)}
+    truth = broken_from(120, (40, 80, 120, 160, 200))
     order, found = look_at(truth)
     assert order == [200, 40, 120, 80]
-    assert found.text == (
-        "regressed since step 120 (estimate by bisection: step 160 was not checked; damage need not be monotone)."
-    )
+    how = "estimate by bisection: step 160 was not checked; damage need not be monotone"
+    assert found.text == f"regressed since step 120 ({how})."
     everything = conclude(sorted(truth), truth)
     assert everything.text == "regressed since step 120 (all checkpoints were checked)."
-
-
-def test_what_is_known_already_is_not_looked_at_again():
+    # What is known already is not looked at again.
     order, found = look_at(broken_from(180), known={320: "regressed", 20: "ok", 160: "ok", 180: "regressed"})
     assert (order, found.since) == ([], 180)
 
@@ -87,10 +77,9 @@ def test_damage_that_heals_and_comes_back_counts_from_the_last_ok():
 
 def test_any_pattern_ends_in_a_bracket_of_looked_at_steps():
     chance = random.Random(5)
+    kinds: list[Seen] = ["ok", "regressed", "regressed", "no_verdict", "missing"]
     for _ in range(500):
-        truth: dict[int, Seen] = {
-            step: chance.choice(["ok", "regressed", "regressed", "no_verdict", "missing"]) for step in STEPS
-        }
+        truth = {step: chance.choice(kinds) for step in STEPS}
         gone: dict[int, Seen] = {step: "missing" for step in STEPS if truth[step] == "missing"}
         order, found = look_at(truth, gone)
         assert len(order) <= len(STEPS)
@@ -103,7 +92,7 @@ def test_any_pattern_ends_in_a_bracket_of_looked_at_steps():
         assert all(truth[step] in ("no_verdict", "missing") for step in between), "all that can be judged is"
 
 
-def test_checkpoints_without_a_verdict_are_stepped_over():
+def test_checkpoints_without_a_verdict_are_stepped_over_and_those_that_are_gone_named():
     truth: dict[int, Seen] = {10: "ok", 20: "no_verdict", 30: "regressed", 40: "regressed", 50: "no_verdict"}
     _, found = look_at(truth)
     assert (found.since, found.open) == (30, (20,))
@@ -113,9 +102,6 @@ def test_checkpoints_without_a_verdict_are_stepped_over():
     order, found = look_at(dumb)
     assert order == [320, 20], "a base that can't be judged is not tried on all of them"
     assert found.text.startswith("no verdict at any of the checkpoints checked")
-
-
-def test_checkpoints_that_are_gone_are_named_and_not_asked_for():
     truth = broken_from(200)
     gone: dict[int, Seen] = dict.fromkeys((20, 180, 200, 320), "missing")
     order, found = look_at(truth, gone)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from importlib.util import find_spec
 
 import pytest
 import torch
 from export_bench import make_checkpoint, recipe_of
-from tiny_run import chat, read_events, write_rows
+from tiny_run import chat, of, read_events, write_rows
 
 from finetop.core.check import exported
 from finetop.core.check.scoring import llama_cpp
@@ -26,10 +25,9 @@ from finetop.core.protocol import events as told
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
 
+HAS_LLAMA_CPP = find_spec("llama_cpp_py_sync") is not None
 pytestmark = [
-    pytest.mark.skipif(
-        find_spec("llama_cpp_py_sync") is None, reason="llama.cpp is not installed: finetop[gguf]"
-    ),
+    pytest.mark.skipif(not HAS_LLAMA_CPP, reason="llama.cpp is not installed: finetop[gguf]"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
 ]
@@ -39,24 +37,11 @@ name: tiny
 about: one task to choose, one to write
 text: text.txt
 tasks:
-  - name: numbers
-    data: numbers.jsonl
-    chance: 0.0
-    metric: acc
-    lm_eval:
-      output_type: multiple_choice
-      doc_to_text: "{{question}}"
-      doc_to_target: gold
-      doc_to_choice: choices
-  - name: words
-    data: words.jsonl
-    chance: 0.0
-    metric: exact_match
-    lm_eval:
-      output_type: generate_until
-      doc_to_text: "{{question}}"
-      doc_to_target: answer
-      generation_kwargs: {until: ["zz"], max_gen_toks: 4}
+  - {name: numbers, data: numbers.jsonl, chance: 0.0, metric: acc, lm_eval: {
+      output_type: multiple_choice, doc_to_text: "{{question}}", doc_to_target: gold, doc_to_choice: choices}}
+  - {name: words, data: words.jsonl, chance: 0.0, metric: exact_match, lm_eval: {
+      output_type: generate_until, doc_to_text: "{{question}}", doc_to_target: answer,
+      generation_kwargs: {until: ["zz"], max_gen_toks: 4}}}
 """
 ITEMS, WRITTEN = 120, 8
 WORDS = (" open", " mill")
@@ -67,14 +52,11 @@ def question(at: int) -> str:
 
 
 def pairs_of(tokenizer) -> list[TokenSequence]:
-    pairs = []
-    for at in range(ITEMS):
-        head = tokenizer.encode(question(at), add_special_tokens=False)
-        pairs += [
-            TokenSequence((*head, *tokenizer.encode(word, add_special_tokens=False)), len(head))
-            for word in WORDS
-        ]
-    return pairs
+    def encode(text: str) -> list[int]:
+        return tokenizer.encode(text, add_special_tokens=False)
+
+    heads = [encode(question(at)) for at in range(ITEMS)]
+    return [TokenSequence((*head, *encode(word)), len(head)) for head in heads for word in WORDS]
 
 
 @pytest.fixture
@@ -94,18 +76,12 @@ def world(tmp_path, tiny_model):
     base = resolve.resolve_model(recipe.model, home, events)
     tuned, tokenizer = merge.load_tuned(base, checkpoint, torch.float32, "cpu")
     scored = [each.log_prob for each in score(tuned, pairs_of(tokenizer), plan_for("cpu"))]
-    golds = [int(scored[2 * at + 1] > scored[2 * at]) for at in range(ITEMS)]
     rows = [
-        {
-            "id": f"n{at}",
-            "category": "all",
-            "question": question(at),
-            "choices": ["open", "mill"],
-            "gold": gold,
-        }
-        for at, gold in enumerate(golds)
-    ]
-    (folder / "numbers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        {"id": f"n{at}", "category": "all", "question": question(at), "choices": ["open", "mill"],
+         "gold": int(scored[2 * at + 1] > scored[2 * at])}
+        for at in range(ITEMS)
+    ]  # fmt: skip
+    write_rows(folder / "numbers.jsonl", rows)
     words = []
     for at in range(WRITTEN):
         ids = tokenizer(question(at), return_tensors="pt", add_special_tokens=False)
@@ -113,7 +89,7 @@ def world(tmp_path, tiny_model):
             written = tuned.generate(**ids, max_new_tokens=4, do_sample=False, pad_token_id=0)[0]
         answer = tokenizer.decode(written[ids.input_ids.shape[1] :], skip_special_tokens=True)
         words.append({"id": f"w{at}", "category": "all", "question": question(at), "answer": answer})
-    (folder / "words.jsonl").write_text("".join(json.dumps(row) + "\n" for row in words))
+    write_rows(folder / "words.jsonl", words)
     order = ExportRequest(
         recipe, "tiny", 7, checkpoint, tmp_path / "out", "auto", "cpu", quants=("f32", "f16", "q4_0"),
         general={"suite": "tiny", "margin": 10.0},
@@ -142,7 +118,9 @@ def q4_0_is_broken(monkeypatch):
     monkeypatch.setattr(convert.reference.material, "PROMPTS", ("Who wrote Hamlet?", "What is 17 + 25?"))
 
 
-def test_sound_files_are_ok_and_a_broken_one_is_refused(world, q4_0_is_broken, capsys):
+def test_sound_files_are_ok_a_broken_one_is_refused_and_one_that_is_not_asked_says_why(
+    world, q4_0_is_broken, capsys
+):
     order, home, events, log = world
     text = general_text(order.recipe, home)
     with pytest.raises(FinetopError, match=r"q4_0 is REGRESSED -\d+\.\d \(lost numbers -") as refused:
@@ -152,7 +130,7 @@ def test_sound_files_are_ok_and_a_broken_one_is_refused(world, q4_0_is_broken, c
     written = {file.name for file in order.to.iterdir()}
     assert written == {"tiny-7-f32.gguf", "tiny-7-f16.gguf", "tiny-7-q4_0.gguf.unproven", "finetop.json",
                        "Modelfile.f32", "Modelfile.f16"}  # fmt: skip
-    files = [line.file for line in read_events(log) if isinstance(line, told.ExportJudged)]
+    files = [line.file for line in of(told.ExportJudged, read_events(log))]
     whole, half, broken = files
     assert [file.standing for file in files] == ["written", "written", "refused"]
     for file in (whole, half):
@@ -189,16 +167,14 @@ def test_sound_files_are_ok_and_a_broken_one_is_refused(world, q4_0_is_broken, c
     assert max(abs(a.log_prob - b.log_prob) for a, b in zip(ours, theirs, strict=True)) < 1e-3
     assert [a.is_greedy for a in ours] == [b.is_greedy for b in theirs]
 
-
-def test_a_file_that_is_not_asked_says_why(world, q4_0_is_broken, capsys):
-    order, home, events, log = world
-    order = replace(order, quants=("q4_0",))
+    # A file that is not asked says why.
+    order = replace(order, quants=("q4_0",), to=order.to.with_name("unasked"))
     lost = replace(order, general={"suite": "gone"})
     with pytest.raises(FinetopError, match=r"can't be asked the items of the check: .*gone") as caught:
-        gguf.export_gguf(lost, general_text(order.recipe, home), home, events, exported.judge)
+        gguf.export_gguf(lost, text, home, events, exported.judge)
     assert "--no-check" in caught.value.hint and not order.to.exists()
     order = replace(order, general=None, unasked="tiny@7 has no check to compare with")
-    gguf.export_gguf(order, general_text(order.recipe, home), home, events, exported.judge)
-    (file,) = (line.file for line in read_events(log) if isinstance(line, told.ExportJudged))
+    gguf.export_gguf(order, text, home, events, exported.judge)
+    file = of(told.ExportJudged, read_events(log))[-1].file
     assert (file.verdict, file.standing, file.unasked) == (None, "written", order.unasked)
     assert f"exported, not asked the items of a check: {order.unasked}\n" in capsys.readouterr().out

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from finetop.core.check import context as check_context, run_check, scoring_passes
 from finetop.core.check.model_pair import facts_of, open_pair
@@ -37,50 +38,24 @@ pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is d
 PLAN = BatchPlan("packed", 128)
 
 
-def save_adapter(model: Path, folder: Path, seed: int) -> None:
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    torch.manual_seed(seed)
-    adapted: Any = get_peft_model(
-        AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
-        LoraConfig(task_type="CAUSAL_LM", r=2, lora_alpha=4, target_modules=["q_proj"]),
-    )
-    with torch.no_grad():
-        for name, matrix in adapted.named_parameters():
-            if "lora_B" in name:
-                matrix.normal_()
-    adapted.save_pretrained(folder)
-
-
-def retrain(base: Path, adapter: Path) -> None:
-    save_adapter(base, adapter, seed=2)
-
-
 def rescale(base: Path, adapter: Path) -> None:
     file = adapter / "adapter_config.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "lora_alpha": 8}))
+    file.write_text(json.dumps({**json.loads(file.read_text()), "lora_alpha": 9}))
 
 
 def change_tokenizer(base: Path, adapter: Path) -> None:
-    from transformers import AutoTokenizer
-
     tokenizer = AutoTokenizer.from_pretrained(base)
     tokenizer.add_tokens(["nine o'clock"])
     tokenizer.save_pretrained(base)
 
 
 def change_template(base: Path, adapter: Path) -> None:
-    from transformers import AutoTokenizer
-
     tokenizer = AutoTokenizer.from_pretrained(base)
     tokenizer.chat_template = str(tokenizer.chat_template).replace("<|end|>", "<|end|> ")
     tokenizer.save_pretrained(base)
 
 
 def change_base(base: Path, adapter: Path) -> None:
-    from transformers import AutoModelForCausalLM
-
     model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     with torch.no_grad():
         model.model.layers[0].mlp.down_proj.weight[0, 0] += 1e-3
@@ -88,11 +63,11 @@ def change_base(base: Path, adapter: Path) -> None:
 
 
 @pytest.fixture
-def place(suite_folder, tiny_model):
+def place(suite_folder, tiny_model, save_adapter):
     """Return HOME with a model and an adapter on it."""
     home = suite_folder.parent
     shutil.copytree(tiny_model, home / "base")
-    save_adapter(home / "base", home / "adapter", seed=1)
+    save_adapter(home / "adapter", 1.0, home / "base")
     return home
 
 
@@ -127,17 +102,15 @@ def keys(place: Path, name: Name, dtype: str = "float32") -> dict[str, str]:
     return {task: key.name for task, key in keys_of(opened.prepared, scored_model).items()}
 
 
-def test_a_changed_model_has_other_files_of_scores(place):
+def test_a_changed_model_has_other_files_of_scores(place, save_adapter):
+    def retrain(base: Path, adapter: Path) -> None:
+        save_adapter(adapter, 1.0, base, seed=2)
+
     before = keys(place, "base"), keys(place, "tuned")
     assert not set(before[0].values()) & set(before[1].values())
     assert not set(before[0].values()) & set(keys(place, "base", "float64").values())
-    for change, base_too in (
-        (retrain, False),
-        (rescale, False),
-        (change_tokenizer, True),
-        (change_template, True),
-        (change_base, True),
-    ):
+    for change in (retrain, rescale, change_tokenizer, change_template, change_base):
+        base_too = change not in (retrain, rescale)
         change(place / "base", place / "adapter")
         after = keys(place, "base"), keys(place, "tuned")
         assert not set(before[1].values()) & set(after[1].values()), change.__name__
@@ -146,7 +119,16 @@ def test_a_changed_model_has_other_files_of_scores(place):
         before = after
 
 
-def test_a_model_in_memory_is_not_kept(place, monkeypatch):
+def test_another_batch_plan_has_other_files_a_model_in_memory_has_none_and_what_differs_is_said(
+    place, monkeypatch
+):
+    opened = Opened(place)
+    plans = PLAN, BatchPlan("packed", 64), BatchPlan("packed", 128, "continuous")
+    exact, narrow, other = map(opened.keys, plans)
+    assert not {key.name for key in exact.values()} & {key.name for key in narrow.values()}
+    assert {task for task in exact if exact[task].name != other[task].name} == {"orders"}
+    # scores from before engines existed stay valid
+    assert exact["orders"].facts["model"] == {"weights": "x", "layout": "packed", "row_tokens": 128}
     opened = Opened(place)
     model, _ = load.load_model(opened.base, torch.float32, "cpu")
     context = opened.context(reported=set(), step=3, reports_scores=True)
@@ -155,9 +137,6 @@ def test_a_model_in_memory_is_not_kept(place, monkeypatch):
     scoring = scoring_passes.open_scoring(context, opened.prepared, scored_model)
     scoring_passes.score_items(context, scoring, opened.prepared.items, "scoring")
     assert scoring.scores.keys() == {item.key for item in opened.prepared.items}
-
-
-def test_what_differs_is_said(place):
     opened = Opened(place)
     pair, tokenizer = open_pair(opened.base, place / "adapter", "float32", "cpu"), opened.tokenizer
     assert check_context.caveats_of(pair, tokenizer, False) == ()
@@ -168,17 +147,6 @@ def test_what_differs_is_said(place):
     change_template(place / "adapter", place)
     assert "another chat template" in check_context.caveats_of(pair, tokenizer, True)[2]
     assert "the recipe's" in check_context.caveats_of(pair, tokenizer, True)[0]
-
-
-def test_another_batch_plan_has_other_files_and_another_engine_for_what_is_written_alone(place):
-    opened = Opened(place)
-    exact, narrow, other = map(
-        opened.keys, (PLAN, BatchPlan("packed", 64), BatchPlan("packed", 128, "continuous"))
-    )
-    assert not {key.name for key in exact.values()} & {key.name for key in narrow.values()}
-    assert {task for task in exact if exact[task].name != other[task].name} == {"orders"}
-    # scores from before engines existed stay valid
-    assert exact["orders"].facts["model"] == {"weights": "x", "layout": "packed", "row_tokens": 128}
 
 
 def test_what_flips_by_the_engine_is_counted(place, monkeypatch):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-import torch
-from transformers import AutoModelForCausalLM
+from tiny_run import chat, of, read_events, write_rows
 from waiting import TORCH_LIMIT_S
 
 from finetop.core import run_job
-from finetop.core.check import context, run_check, scoring_passes
-from finetop.core.check.scoring import batches, target
+from finetop.core.check import context, run_check
+from finetop.core.check.scoring import target
 from finetop.core.errors import FinetopError
 from finetop.core.protocol import check_result, events
 from finetop.core.recipe.load import recipe_from_mapping
@@ -34,6 +31,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 
 BROKEN = 40.0  # an adapter with weights this large ruins its model
+GENERAL = {"suite": "tiny", "margin": 10.0}
 
 
 @pytest.fixture
@@ -53,27 +51,15 @@ def make_job(
     """Write HOME/runs/0001-run/jobs/N-check/job.json for the checkpoint at step 20."""
     folder = home / "runs" / "0001-run" / "jobs" / f"{number:04d}-check"
     folder.mkdir(parents=True)
-    said = [(f"Hi {n}", "yes we do") for n in range(6)] + [("Say 3 in a word.", "three")]
-    rows = [
-        {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]}
-        for asked, answer in said
-    ]
-    (home / "rows.jsonl").write_bytes(b"\n".join(msgspec.json.encode(row) for row in rows))
-    path = str(home / "rows.jsonl")
+    rows = [*(chat(f"Hi {n}", "yes we do") for n in range(6)), chat("Say 3 in a word.", "three")]
+    path = str(write_rows(home / "rows.jsonl", rows))
     rules = [{"rule": "max_words", "value": 500}]
+    target = {"path": path, "metric": ["nats_per_token", "rules"], "rules": rules}
     whole = {
-        "recipe": 1,
-        "name": "run",
-        "model": {"id": str(tiny_model), "dtype": "float32"},
-        "method": {"name": "lora"},
-        "objective": {"name": "sft"},
-        "data": {"train": [{"path": path}]},
-        "check": {
-            "general": {"suite": "tiny", "margin": 10.0},
-            "target": {"path": path, "metric": ["nats_per_token", "rules"], "rules": rules},
-        },
-        **(recipe or {}),
-    }
+        "recipe": 1, "name": "run", "model": {"id": str(tiny_model), "dtype": "float32"},
+        "method": {"name": "lora"}, "objective": {"name": "sft"}, "data": {"train": [{"path": path}]},
+        "check": {"general": GENERAL, "target": target}, **(recipe or {}),
+    }  # fmt: skip
     spec = {"format": 1, "job_id": number, "run_id": 1, "run_name": "run", "verb": "check", "recipe": whole}
     spec["args"] = {"checkpoint": "checkpoints/step-000020", "step": 20, **args}
     (folder / "job.json").write_bytes(msgspec.json.encode(spec))
@@ -93,25 +79,26 @@ def work(folder: Path, stop: stop_signal.Stop | None = None) -> events.Ended:
     return run_job.work(job_folder.read_spec(folder), folder, log, stop or stop_signal.Stop())
 
 
-def read_events(folder: Path) -> list[Any]:
-    return [events.decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
+def run_to_its_end(folder: Path) -> list[Any]:
+    """Run the job in a process of its own; return its events."""
+    assert start(folder).wait(TORCH_LIMIT_S) == 0, (folder / "log.txt").read_text()
+    return read_events(folder)
 
 
-def of(kind: type, happened: list[Any]) -> list[Any]:
-    return [event for event in happened if isinstance(event, kind)]
+def result_in(happened: list[Any]) -> check_result.CheckResult:
+    (verdict,) = of(events.Verdict, happened)
+    return check_result.read(verdict.result)
 
 
 def test_a_check_from_job_to_verdict(home, checkpoint, tiny_model, save_adapter):
     save_adapter(checkpoint, 0.0)
     first = make_job(home, tiny_model, 1)
-    assert start(first).wait(TORCH_LIMIT_S) == 0, (first / "log.txt").read_text()
-    happened = read_events(first)
+    happened = run_to_its_end(first)
     assert isinstance(happened[0], events.Started)
     assert happened[-1] == events.Ended("finished")
-    (verdict,) = of(events.Verdict, happened)
-    outcome = check_result.read(verdict.result)
+    outcome = result_in(happened)
     assert (outcome.verdict, outcome.drop, outcome.lost, outcome.won) == ("ok", 0.0, 0, 0), outcome.reason
-    assert (verdict.step, outcome.step, outcome.suite) == (20, 20, "tiny")
+    assert (of(events.Verdict, happened)[0].step, outcome.step, outcome.suite) == (20, 20, "tiny")
     assert outcome.contamination.by_task == {"orders": 1}
     assert outcome.noise_floor is not None and outcome.noise_floor.items > 0
     assert outcome.drift is not None and outcome.drift.kl == pytest.approx(0, abs=1e-6)
@@ -128,37 +115,31 @@ def test_a_check_from_job_to_verdict(home, checkpoint, tiny_model, save_adapter)
     second = make_job(home, tiny_model, 2, more=[])
     assert work(second) == events.Ended("finished")
     happened = read_events(second)
-    ruined = check_result.read(of(events.Verdict, happened)[0].result)
+    ruined = result_in(happened)
     assert ruined.items_used == ruined.items_total == 40 + 30
     assert (ruined.decided_by, ruined.plan_hash) == ("arithmetic", outcome.plan_hash)
     assert any("every item of the suite was scored" in note for note in ruined.notes)
     assert ruined.target["nats_per_token"].base != ruined.target["nats_per_token"].tuned
-    assert (
-        ruined.drift is not None and ruined.drift.tuned != ruined.drift.base and (ruined.drift.kl or 0) > 0.01
-    )
+    assert ruined.drift is not None and ruined.drift.tuned != ruined.drift.base
+    assert ruined.drift.kl is not None and ruined.drift.kl > 0.01
     assert ruined.flips and ruined.lost + ruined.won > 0
     assert ruined.target["nats_per_token"].base == outcome.target["nats_per_token"].base
     assert sum(len(s.items) for s in of(events.Scores, happened) if s.model == "base") == len(base_items)
-    keys = {
-        model: {s.key for s in of(events.Scores, happened) if s.model == model} for model in ("base", "tuned")
-    }
-    assert keys["base"] == {s.key for s in scores if s.model == "base"}
-    assert not keys["base"] & keys["tuned"]
-    assert not {phase.name for phase in of(events.Phase, happened)} & {
-        "measuring base",
-        "scoring base and tuned",
-        "noise floor",
-    }
+    base, tuned = (
+        {s.key for s in of(events.Scores, happened) if s.model == name} for name in ("base", "tuned")
+    )
+    assert base == {s.key for s in scores if s.model == "base"}
+    assert not base & tuned
+    of_base = {"measuring base", "scoring base and tuned", "noise floor"}
+    assert not {phase.name for phase in of(events.Phase, happened)} & of_base
 
 
 @pytest.mark.slow
 def test_a_full_checkpoint_that_is_the_base_shares_its_scores(home, checkpoint, tiny_model):
     checkpoint.parent.mkdir(parents=True)
     checkpoint.symlink_to(tiny_model)
-    folder = make_job(home, tiny_model, 1, {"method": {"name": "full"}})
-    assert start(folder).wait(TORCH_LIMIT_S) == 0, (folder / "log.txt").read_text()
-    happened = read_events(folder)
-    assert check_result.read(of(events.Verdict, happened)[0].result).drop == 0.0
+    happened = run_to_its_end(make_job(home, tiny_model, 1, {"method": {"name": "full"}}))
+    assert result_in(happened).drop == 0.0
     assert len({s.key for s in of(events.Scores, happened)}) == 3  # one per task
 
 
@@ -171,17 +152,15 @@ def test_failures_say_cause_and_hint(home, checkpoint, tiny_model):
     assert caught.value.exit_code == 2
 
 
-def test_sigterm_stops_and_keeps_scores(home, checkpoint, tiny_model, save_adapter, monkeypatch):
+def test_sigterm_stops_and_keeps_scores(home, checkpoint, tiny_model, save_adapter, noted):
     save_adapter(checkpoint, 0.0)
     folder = make_job(home, tiny_model, 1)
-    real = scoring_passes.score_batch
 
-    def then_terminated(*given: Any) -> Any:
+    def terminate(entry: Any) -> None:
         if any((home / "scores").glob("*.jsonl")):
             os.kill(os.getpid(), signal.SIGTERM)
-        return real(*given)
 
-    monkeypatch.setattr(scoring_passes, "score_batch", then_terminated)
+    noted.before = terminate
     before = signal.getsignal(signal.SIGTERM)
     try:
         assert work(folder, stop_signal.listen()).status == "stopped"
@@ -191,33 +170,24 @@ def test_sigterm_stops_and_keeps_scores(home, checkpoint, tiny_model, save_adapt
 
 
 def test_looks_that_are_joined_to_fill_a_gpu_decide_alike(
-    home, checkpoint, tiny_model, save_adapter, monkeypatch
+    home, checkpoint, tiny_model, save_adapter, monkeypatch, noted
 ):
-
     suite = home / "suites" / "tiny.yaml"
     suite.write_text(suite.read_text().replace("cap: 40", "cap: 400"))
     rows = [
         {"id": str(n), "question": f"Is {n}", "choices": [f"{7 * n}", f"{n} open"], "gold": n % 2}
         for n in range(400)
     ]
-    (home / "suites" / "numbers.jsonl").write_bytes(b"\n".join(msgspec.json.encode(row) for row in rows))
+    write_rows(home / "suites" / "numbers.jsonl", rows)
     save_adapter(checkpoint, BROKEN)
     folder = make_job(home, tiny_model, 1)
     recipe = recipe_from_mapping(job_folder.read_spec(folder).recipe, "job.json")
-    sizes: list[int] = []
-    real = batches.score_batch
-
-    def counted(prepared: Any, scored_model: Any, batch: Any) -> Any:
-        sizes.append(len(batch.items))
-        return real(prepared, scored_model, batch)
-
-    monkeypatch.setattr(scoring_passes, "score_batch", counted)
 
     def outcome(number: int) -> tuple[check_result.CheckResult, list[int]]:
-        sizes.clear()
+        noted.seen.clear()
         events = event_log.EventLog(home / f"events-{number}.jsonl")
         result = run_check.check(recipe, checkpoint, Home(home), "cpu", events)
-        return msgspec.structs.replace(result, seconds=0.0), list(sizes)
+        return msgspec.structs.replace(result, seconds=0.0), [len(batch.items) for *_, batch in noted.seen]
 
     look_by_look, small = outcome(1)
     monkeypatch.setattr(context, "filled", lambda _device: 8000)
@@ -227,31 +197,22 @@ def test_looks_that_are_joined_to_fill_a_gpu_decide_alike(
     assert len(large) < len(small) and max(large) > max(small)
 
 
-def test_out_of_memory_scores_both_models_again_in_smaller_batches(home, checkpoint, tiny_model, monkeypatch):
+def test_out_of_memory_scores_both_models_again_in_smaller_batches(
+    home, checkpoint, tiny_model, save_full, noted
+):
+    save_full(checkpoint, 9)
+    whole = {"method": {"name": "full"}, "check": {"general": {"suite": "tiny"}}}
+    folder = make_job(home, tiny_model, 1, whole)
 
-    shutil.copytree(tiny_model, checkpoint)
-    model: Any = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
-    with torch.no_grad():
-        model.model.layers[1].mlp.down_proj.weight.mul_(9)
-    model.save_pretrained(checkpoint)
-    folder = make_job(
-        home, tiny_model, 1, {"method": {"name": "full"}, "check": {"general": {"suite": "tiny"}}}
-    )
-    used: list[tuple[str, int]] = []
-    real = batches.score_batch
-
-    def short_of_memory(prepared: Any, scored_model: Any, batch: Any) -> Any:
-        used.append((scored_model.name, scored_model.plan.row_tokens))
-        if used[-1] == ("tuned", 512):
+    def run_short_of_memory(entry: Any) -> None:
+        if entry[:2] == ("tuned", 512):
             raise MemoryError
-        return real(prepared, scored_model, batch)
 
-    monkeypatch.setattr(scoring_passes, "score_batch", short_of_memory)
-    log = event_log.EventLog(folder / "events.jsonl")
-    recipe = recipe_from_mapping(job_folder.read_spec(folder).recipe, "job.json")
-    result = run_check.check(recipe, checkpoint, Home(home), "cpu", log)
+    noted.before = run_short_of_memory
+    assert work(folder) == events.Ended("finished")
+    result = result_in(read_events(folder))
     assert {name: facts["row_tokens"] for name, facts in result.models.items()} == {"base": 256, "tuned": 256}
-    assert {("base", 256), ("tuned", 256)} <= set(used)
+    assert {("base", 256), ("tuned", 256)} <= {entry[:2] for entry in noted.seen}
     scores = of(events.Scores, read_events(folder))
     last = {(s.model, s.task, item.item): s.key for s in scores for item in s.items}
     assert len({key for (model, *_), key in last.items() if model == "base"}) == 3  # all from the last plan
@@ -264,9 +225,8 @@ def test_a_check_in_fewer_bits(home, checkpoint, tiny_model, save_adapter, quant
     save_adapter(checkpoint, 0.0)
     model = {"id": str(tiny_model), "dtype": "float32", "quantize": quantize}
     folder = make_job(home, tiny_model, 1, {"model": model})
-    assert start(folder).wait(TORCH_LIMIT_S) == 0, (folder / "log.txt").read_text()
-    happened = read_events(folder)
-    outcome = check_result.read(of(events.Verdict, happened)[0].result)
+    happened = run_to_its_end(folder)
+    outcome = result_in(happened)
     assert (outcome.verdict, outcome.drop, outcome.lost, outcome.won) == ("ok", 0.0, 0, 0), outcome.reason
     assert outcome.drift is not None and outcome.drift.base == outcome.drift.tuned
     for name in ("base", "tuned"):
@@ -275,10 +235,8 @@ def test_a_check_in_fewer_bits(home, checkpoint, tiny_model, save_adapter, quant
     assert "gemm_4bit" not in log and "will be cast" not in log
 
     # The same in full precision has other scores, and other drift.
-    plain = make_job(home, tiny_model, 2)
-    assert start(plain).wait(TORCH_LIMIT_S) == 0, (plain / "log.txt").read_text()
-    of_plain = read_events(plain)
-    whole = check_result.read(of(events.Verdict, of_plain)[0].result)
+    of_plain = run_to_its_end(make_job(home, tiny_model, 2))
+    whole = result_in(of_plain)
     assert whole.drift is not None and whole.drift.base != outcome.drift.base
     assert not {s.key for s in of(events.Scores, happened)} & {s.key for s in of(events.Scores, of_plain)}
 
@@ -287,7 +245,9 @@ def test_a_check_in_fewer_bits(home, checkpoint, tiny_model, save_adapter, quant
 @pytest.mark.filterwarnings("ignore")  # its own
 def test_answers_by_vllm_lead_to_the_verdict_of_the_exact_engine(home, checkpoint, untied_model):
     """An adapter and a full checkpoint, in float32: each item scores the same, under the engine's own keys."""
+    import torch
     from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
 
     torch.manual_seed(1)
     model: Any = AutoModelForCausalLM.from_pretrained(untied_model, dtype=torch.float32)
@@ -299,12 +259,8 @@ def test_answers_by_vllm_lead_to_the_verdict_of_the_exact_engine(home, checkpoin
         folder = make_job(home, untied_model, number, {"model": model, **more}, more=[])
         assert work(folder) == events.Ended("finished")
         happened = read_events(folder)
-        scores = {
-            (score.model, score.task, item.item): item
-            for score in of(events.Scores, happened)
-            for item in score.items
-        }
-        return check_result.read(of(events.Verdict, happened)[0].result), scores
+        scores = of(events.Scores, happened)
+        return result_in(happened), {(s.model, s.task, item.item): item for s in scores for item in s.items}
 
     exact, by_exact = outcome(1, "exact")
     written, by_vllm = outcome(2, "vllm")
@@ -317,11 +273,10 @@ def test_answers_by_vllm_lead_to_the_verdict_of_the_exact_engine(home, checkpoin
 
 
 def checked(home: Path, tiny_model: Path, number: int, target_section: dict[str, Any]) -> Any:
-    general = {"suite": "tiny", "margin": 10.0}
     recipe = {
         "objective": {"name": "continued-pretraining"},
         "data": {"train": [{"path": str(home / "texts.jsonl")}], "max_tokens": 16},
-        "check": {"general": general, "target": target_section},
+        "check": {"general": GENERAL, "target": target_section},
     }
     folder = make_job(home, tiny_model, number, recipe)
     assert work(folder) == events.Ended("finished")
@@ -332,8 +287,8 @@ def checked(home: Path, tiny_model: Path, number: int, target_section: dict[str,
 def test_texts_are_a_target(home, checkpoint, tiny_model, save_adapter):
     save_adapter(checkpoint, BROKEN)
     texts = [{"text": f"The shop number {n} opens at nine, and it closes at six."} for n in range(12)]
-    (home / "texts.jsonl").write_text("\n".join(map(json.dumps, texts)))
-    result = check_result.read(checked(home, tiny_model, 1, {"path": str(home / "texts.jsonl")}))
+    path = str(write_rows(home / "texts.jsonl", texts))
+    result = check_result.read(checked(home, tiny_model, 1, {"path": path}))
     score = result.target["nats_per_token"]
     assert (score.texts, result.target_failed) == (12, "")
     assert score.tuned > score.base and score.low > 0
@@ -345,19 +300,17 @@ def test_the_verdict_stands_without_its_target(
     home, checkpoint, tiny_model, save_adapter, monkeypatch, capsys
 ):
     save_adapter(checkpoint, 0.0)
-    (home / "texts.jsonl").write_text('{"text": "The shop opens at nine."}\n')
-
+    path = str(write_rows(home / "texts.jsonl", [{"text": "The shop opens at nine."}]))
     gone = checked(home, tiny_model, 1, {"path": str(home / "gone.jsonl")})
     assert (gone["verdict"], gone["target"]) == ("ok", {})
     assert "gone.jsonl" in gone["target_failed"]
     out = capsys.readouterr().out
     assert "the target is not measured: " in out and "target  failed: " in out
 
-    wrong = checked(home, tiny_model, 2, {"path": str(home / "texts.jsonl"), "metric": "exact_match"})
+    wrong = checked(home, tiny_model, 2, {"path": path, "metric": "exact_match"})
     assert wrong["verdict"] == "ok"
-    assert wrong["target_failed"].startswith(
-        "check.target.metric is exact_match, but texts.jsonl has plain texts"
-    )
+    why = "check.target.metric is exact_match, but texts.jsonl has plain texts"
+    assert wrong["target_failed"].startswith(why)
 
     measured = target.score_rows
 
@@ -367,9 +320,8 @@ def test_the_verdict_stands_without_its_target(
         return measured(metric, *given, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(target, "score_rows", fails)
-    half = checked(
-        home, tiny_model, 3, {"path": str(home / "rows.jsonl"), "metric": ["exact_match", "nats_per_token"]}
-    )
+    metrics = ["exact_match", "nats_per_token"]
+    half = checked(home, tiny_model, 3, {"path": str(home / "rows.jsonl"), "metric": metrics})
     assert (half["verdict"], list(half["target"])) == ("ok", ["nats_per_token"])
     assert half["target_failed"] == "exact_match: ValueError: no such template"
     brief = check_result.brief(1, 0.0, 20, half)

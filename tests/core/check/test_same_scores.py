@@ -5,14 +5,14 @@ On made-up items with the tiny model everywhere; on real items with SmolLM2-135M
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from tiny_run import write_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ class Case:
     settings: dict[str, Any]
     row: Callable[[int], dict[str, Any]]
     real: str
-    changes: dict[str, Any]
+    changes: dict[str, Any] = field(default_factory=dict)
     items: int = 12
     longest: int | None = None  # tokens that both models read at once
 
@@ -46,96 +46,58 @@ def _choices(at: int) -> dict[str, Any]:
 
 CHOICE = {"output_type": "multiple_choice", "doc_to_target": "gold", "doc_to_choice": "choices"}
 BOTH = [{"metric": "acc", **METRIC}, {"metric": "acc_norm", **METRIC}]
+ASKED = {**CHOICE, "doc_to_text": "Question: {{question}}\nAnswer:", "metric_list": BOTH}
+WRITTEN = {"output_type": "generate_until", "metric_list": [{"metric": "exact_match", **METRIC}]}
+PERPLEXITIES = [{"metric": "word_perplexity"}, {"metric": "byte_perplexity"}]
+
+
+def _written(at: int) -> dict[str, Any]:
+    return {"question": _question(at), "rest": WORDS[at % 8]}
+
+
 CASES = {
-    "choices": Case(
-        {**CHOICE, "doc_to_text": "Question: {{question}}\nAnswer:", "metric_list": BOTH},
-        _choices,
-        "arc_easy",
-        {},
-    ),
+    "choices": Case(ASKED, _choices, "arc_easy"),
     "choices behind examples": Case(
-        {**CHOICE, "doc_to_text": "Question: {{question}}\nAnswer:", "metric_list": BOTH, "num_fewshot": 4},
-        _choices,
-        "mmlu",
-        {"num_fewshot": 5, "fewshot_split": "dev", "fewshot_config": {"sampler": "first_n"}},
-        items=6,
+        {**ASKED, "num_fewshot": 4}, _choices, "mmlu",
+        {"num_fewshot": 5, "fewshot_split": "dev", "fewshot_config": {"sampler": "first_n"}}, items=6,
     ),
     "pairs": Case(
         {**CHOICE, "doc_to_text": "", "metric_list": BOTH[:1]},
-        lambda at: {
-            "choices": [f"{_question(at)} We mend.", f"We {_question(at)} mend {at}."],
-            "gold": at % 2,
-        },
+        lambda at: {"choices": [f"{_question(at)} We mend.", f"We {_question(at)} mend {at}."], "gold": at % 2},
         "blimp",
-        {},
     ),
     "contexts": Case(
         {**CHOICE, "doc_to_text": "gold", "doc_to_target": "rest", "metric_list": BOTH[:1]},
         lambda at: {
             "choices": [f"The {WORDS[at % 8]} can't mend the", f"The {WORDS[(at + 1) % 8]} can't mend the"],
-            "gold": at % 2,
-            "rest": f"{WORDS[(at + 2) % 8]} at nine",
+            "gold": at % 2, "rest": f"{WORDS[(at + 2) % 8]} at nine",
         },
         "winogrande",
-        {},
     ),
     "continuation": Case(
-        {
-            "output_type": "loglikelihood",
-            "doc_to_text": "{{question}}",
-            "doc_to_target": " {{rest}}",
-            "metric_list": BOTH[:1],
-        },
-        lambda at: {"question": _question(at), "rest": f"the {WORDS[at % 8]}"},
-        "lambada_openai",
-        {},
+        {"output_type": "loglikelihood", "doc_to_text": "{{question}}", "doc_to_target": " {{rest}}",
+         "metric_list": BOTH[:1]},
+        lambda at: {"question": _question(at), "rest": f"the {WORDS[at % 8]}"}, "lambada_openai",
     ),
     "whole texts": Case(
-        {
-            "output_type": "loglikelihood_rolling",
-            "doc_to_text": "",
-            "doc_to_target": "{{text}}",
-            "metric_list": [{"metric": "word_perplexity"}, {"metric": "byte_perplexity"}],
-        },
-        lambda at: {"text": " ".join(_question(at + shift) for shift in range(4 * at + 1))},
-        "wikitext2",
-        {},
-        items=1,
-        longest=256,
+        {"output_type": "loglikelihood_rolling", "doc_to_text": "", "doc_to_target": "{{text}}",
+         "metric_list": PERPLEXITIES},
+        lambda at: {"text": " ".join(_question(at + shift) for shift in range(4 * at + 1))}, "wikitext2",
+        items=1, longest=256,
     ),
     "answers": Case(
-        {
-            "output_type": "generate_until",
-            "doc_to_text": "{{question}}\nAnswer:",
-            "doc_to_target": "{{rest}}",
-            "generation_kwargs": {"until": ["\n", "."], "do_sample": False, "max_gen_toks": 12},
-            "metric_list": [{"metric": "exact_match", **METRIC}],
-            "num_fewshot": 2,
-        },
-        lambda at: {"question": _question(at), "rest": WORDS[at % 8]},
-        "triviaqa",
-        {},
+        {**WRITTEN, "doc_to_text": "{{question}}\nAnswer:", "doc_to_target": "{{rest}}", "num_fewshot": 2,
+         "generation_kwargs": {"until": ["\n", "."], "do_sample": False, "max_gen_toks": 12}},
+        _written, "triviaqa",
     ),
     "answers behind examples": Case(
-        {
-            "output_type": "generate_until",
-            "doc_to_text": "{{question}} We mend",
-            "doc_to_target": " {{rest}}",
-            "generation_kwargs": {"until": ["<|user|>"]},
-            "metric_list": [{"metric": "exact_match", **METRIC}],
-        },
-        lambda at: {"question": _question(at), "rest": WORDS[at % 8]},
-        "gsm8k",
-        {
-            "generation_kwargs": {
-                "until": ["Question:", "</s>", "<|im_end|>"],
-                "do_sample": False,
-                "max_gen_toks": 24,
-            }
-        },
+        {**WRITTEN, "doc_to_text": "{{question}} We mend", "doc_to_target": " {{rest}}",
+         "generation_kwargs": {"until": ["<|user|>"]}},
+        _written, "gsm8k",
+        {"generation_kwargs": {"until": ["Question:", "</s>", "<|im_end|>"], "do_sample": False, "max_gen_toks": 24}},
         items=2,
     ),
-}
+}  # fmt: skip
 
 
 def evaluate(model: Any, task: dict[str, Any], items: int | None) -> tuple[dict[str, Any], list[Any]]:
@@ -143,19 +105,14 @@ def evaluate(model: Any, task: dict[str, Any], items: int | None) -> tuple[dict[
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
+    manager = TaskManager(include_defaults=False)  # the harness's own tasks take 5 s each time
     result = simple_evaluate(
-        model=model,
-        tasks=[task],
-        task_manager=TaskManager(include_defaults=False),  # the harness's own tasks take 5 s each time
-        limit=items,
-        bootstrap_iters=0,
-        log_samples=True,
+        model=model, tasks=[task], task_manager=manager, limit=items, bootstrap_iters=0, log_samples=True
     )
     name = task["task"]
+    found = result["results"][name].items()
     metrics = {
-        key: value
-        for key, value in result["results"][name].items()
-        if "," in key and isinstance(value, float) and "stderr" not in key
+        key: value for key, value in found if "," in key and isinstance(value, float) and "stderr" not in key
     }
     samples = sorted(result["samples"][name], key=lambda sample: sample["doc_id"])
     return metrics, [response for sample in samples for response in sample["resps"]]
@@ -197,11 +154,9 @@ def quiet_and_offline(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", CASES)
 def test_made_up_items(loud_model, tiny_tokenizer, tmp_path, name):
     case = CASES[name]
-    rows = tmp_path / "rows.jsonl"
     count = 2 if name == "answers behind examples" else 8  # those are 256 tokens long
-    rows.write_text("".join(json.dumps(case.row(at)) + "\n" for at in range(count)), encoding="utf-8")
-    shots = tmp_path / "shots.jsonl"
-    shots.write_text("".join(json.dumps(case.row(at)) + "\n" for at in range(20, 25)), encoding="utf-8")
+    rows = write_rows(tmp_path / "rows.jsonl", map(case.row, range(count)))
+    shots = write_rows(tmp_path / "shots.jsonl", map(case.row, range(20, 25)))
     files = {"data_files": {"test": str(rows), "shots": str(shots)}}
     task = {"task": "made_up", "dataset_path": "json", "dataset_kwargs": files, "test_split": "test"}
     task |= {"fewshot_split": "shots", "fewshot_config": {"sampler": "first_n"}, "num_fewshot": 0}

@@ -23,7 +23,7 @@ from finetop.core.models.resolved import ResolvedModel
 from finetop.core.plan import lengths, schedule
 from finetop.core.protocol.events import DataRead, FirstRow
 from finetop.core.recipe import protections as recipe_protections
-from finetop.core.recipe.length import count_steps
+from finetop.core.recipe.length import count_steps, packs
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
@@ -88,15 +88,12 @@ def text(drawn: random.Random) -> dict[str, Any]:
 
 
 def pair(drawn: random.Random) -> dict[str, Any]:
-    return {
-        "prompt": random_text(drawn, 9), "chosen": random_text(drawn, 20), "rejected": random_text(drawn, 40),
-    }  # fmt: skip
+    return {key: random_text(drawn, most) for key, most in (("prompt", 9), ("chosen", 20), ("rejected", 40))}
 
 
 def labelled(drawn: random.Random) -> dict[str, Any]:
-    return {
-        "prompt": random_text(drawn, 9), "completion": random_text(drawn, 20), "label": drawn.random() < 0.5,
-    }  # fmt: skip
+    row = {"prompt": random_text(drawn, 9), "completion": random_text(drawn, 20)}
+    return {**row, "label": drawn.random() < 0.5}
 
 
 def random_conversation(drawn: random.Random) -> dict[str, Any]:
@@ -105,11 +102,8 @@ def random_conversation(drawn: random.Random) -> dict[str, Any]:
 
 def case(objective: str, *rows: Any, data: Any = None, train: Any = None, **more: Any) -> dict[str, Any]:
     """Describe a recipe: an objective, the kinds of rows of its sources, and other sections."""
-    options = more.pop("options", {})
-    return {
-        "objective": {"name": objective, **options}, "rows": rows, "data": data or {}, "train": train or {},
-        **more,
-    }  # fmt: skip
+    section = {"name": objective, **more.pop("options", {})}
+    return {"objective": section, "rows": rows, "data": data or {}, "train": train or {}, **more}
 
 
 DROP, CUT = {"on_long": "drop", "max_tokens": 250}, {"on_long": "truncate", "max_tokens": 250}
@@ -177,42 +171,36 @@ def models(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 def recipe_of(described: dict[str, Any], folder: Path, model: Path) -> Any:
     drawn = random.Random(repr(sorted(described["objective"])))
-    described = json.loads(json.dumps({**described, "rows": None, "replay": None, "own_eval": None})) | {
-        key: described[key] for key in ("rows", "replay", "own_eval") if key in described
-    }
 
     def write(name: str, kind: Any, count: int) -> str:
         return str(write_rows(folder / name, (kind(drawn) for _ in range(count))))
 
-    data = described["data"]
-    shares, roles, take = data.pop("shares", None), data.pop("roles", None), data.pop("take", None)
+    data = dict(described["data"])
+    shares, roles = data.pop("shares", (None, None)), data.pop("roles", ("train", "train"))
+    take = data.pop("take", None)
     sources = [
         {
             "path": write(f"{at}.jsonl", kind, 60 - 20 * at),
-            "share": shares[at] if shares else None,
-            "role": roles[at] if roles else "train",
+            "share": shares[at],
+            "role": roles[at],
             "rows": take,
         }
         for at, kind in enumerate(described["rows"])
     ]
     data = {"train": sources, "max_tokens": 700, "on_long": "error-over-5%", **data}
     whole = {
-        "recipe": 1,
-        "name": "tiny",
-        "model": {"id": str(model)},
+        "recipe": 1, "name": "tiny", "model": {"id": str(model)},
         "method": {"name": "full" if described["objective"]["name"] == "pretrain" else "lora"},
-        "objective": described["objective"],
-        "data": data,
+        "objective": described["objective"], "data": data,
         "train": {"epochs": 2.0, "batch_size": 4, "grad_accumulation": 2, **described["train"]},
-        "check": {"general": None},
-        "ask": described.get("ask", {}),
-    }
-    if described.get("own_eval"):
+        "check": {"general": None}, "ask": described.get("ask", {}),
+    }  # fmt: skip
+    if "own_eval" in described:
         data["eval"] = [{"path": write("eval.jsonl", described["own_eval"], 9)}]
-    if described.get("replay"):
+    if "replay" in described:
         path = write("replay.jsonl", described["replay"]["kind"], 30)
         whole["protect"] = {"replay": {"path": path, "share": described["replay"]["share"]}}
-    if described.get("documents"):
+    if "documents" in described:
         (folder / "notes.md").write_text("\n\n".join(random_text(drawn, 90) for _ in range(20)))
         whole["ask"] = {"documents": [str(folder / "notes.md")], "chunk_words": 30, "overlap_words": 5}
     return resolve_text(json.dumps(whole)).recipe
@@ -232,23 +220,22 @@ def prepared(recipe: Any, model: Path, folder: Path) -> SimpleNamespace:
     base = ResolvedModel(recipe.model.id, model, None, None, "", "")
     tokenizer = objective.make_tokenizer(recipe.objective.options, base, rows)
     options, most = recipe.objective.options, recipe.data.max_tokens
-    examples = training_set.build(
-        rows, recipe.data, lambda some: objective.examples(some, options, tokenizer, most), seed, tokenizer,
-        log,
-    )  # fmt: skip
+
+    def make(some: Any) -> Any:
+        return objective.examples(some, options, tokenizer, most)
+
+    examples = training_set.build(rows, recipe.data, make, seed, tokenizer, log)
     log.close()
     number = len(examples.train)
-    packs = bool(getattr(options, "packing", False))
-    if packs:
+    if packs(recipe):
         ids = [example.columns()["input_ids"] for example in examples.train]
         number = len(pack_dataset(Dataset.from_dict({"input_ids": ids, "labels": ids}), most, "bfd"))
-    copies = objective.copies(options)
     happened = read_events(folder)
     return SimpleNamespace(
         train=examples.train,
         eval=examples.eval,
-        sequences=number if packs else None,
-        steps=count_steps(recipe.train, number * copies),
+        sequences=number if packs(recipe) else None,
+        steps=count_steps(recipe.train, number * objective.copies(options)),
         reports=tuple(of(DataRead, happened)),
         row=tuple(of(FirstRow, happened)[0].pieces),
     )
@@ -261,11 +248,9 @@ RENDERED = {"sft", "sft-plain", "sft-all", "sft-tools", "sft-long-cut", "dpo-cut
 @pytest.mark.parametrize(
     ("name", "template"),
     [
-        pytest.param(
-            name, template, marks=() if template == "chatml" or name in RENDERED else pytest.mark.slow
-        )
+        pytest.param(name, text, marks=() if text == "chatml" or name in RENDERED else pytest.mark.slow)
         for name in CASES
-        for template in TEMPLATES
+        for text in TEMPLATES
     ],
 )
 def test_a_plan_is_what_the_job_makes(name, template, models, tmp_path, capsys):
@@ -295,6 +280,15 @@ def unanswered(_: random.Random) -> dict[str, Any]:
     return {"prompt": "Why?"}
 
 
+def assert_refused_alike(recipe: Any, model: Path, folder: Path, match: str | None = None) -> None:
+    """Require that the plan refuses a recipe with the job's words."""
+    with pytest.raises(BadInput, match=match) as of_job:
+        prepared(recipe, model, folder)
+    with pytest.raises(BadInput) as of_plan:
+        lengths.measure(recipe, model, Home(folder / "home"))
+    assert (str(of_plan.value), type(of_plan.value)) == (str(of_job.value), type(of_job.value))
+
+
 REFUSED = {
     "too long": case("sft", long_chat, data={"max_tokens": 100}),
     "nothing left": case("sft", chat, plain, data={"max_tokens": 8, "on_long": "drop"}),
@@ -307,24 +301,15 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_plan_refuses_with_the_job_s_words(name, models, tmp_path):
-    recipe = recipe_of(REFUSED[name], tmp_path, models["chatml"])
-    with pytest.raises(BadInput) as of_job:
-        prepared(recipe, models["chatml"], tmp_path)
-    with pytest.raises(BadInput) as of_plan:
-        lengths.measure(recipe, models["chatml"], Home(tmp_path / "home"))
-    assert (str(of_plan.value), type(of_plan.value)) == (str(of_job.value), type(of_job.value))
+    model = models["chatml"]
+    assert_refused_alike(recipe_of(REFUSED[name], tmp_path, model), model, tmp_path)
 
 
 def test_a_row_that_the_template_refuses_is_named_as_by_the_job(models, tmp_path):
     model = Path(shutil.copytree(models["llama3"], tmp_path / "model"))
     template = "{% if messages|length > 5 %}{{ raise_exception('too many turns') }}{% endif %}" + LLAMA3
     (model / "chat_template.jinja").write_text(template)
-    recipe = recipe_of(CASES["sft"], tmp_path, model)
-    with pytest.raises(BadInput, match="too many turns") as of_job:
-        prepared(recipe, model, tmp_path)
-    with pytest.raises(BadInput) as of_plan:
-        lengths.measure(recipe, model, Home(tmp_path / "home"))
-    assert str(of_plan.value) == str(of_job.value)
+    assert_refused_alike(recipe_of(CASES["sft"], tmp_path, model), model, tmp_path, "too many turns")
 
 
 def test_rows_were_dropped_cut_repeated_and_packed_in_these_recipes(models, tmp_path):

@@ -27,30 +27,20 @@ def part(work, name):
     return {entry.name: entry.bytes for entry in memory.parts(work)}.get(name, 0.0)
 
 
-def test_full_tuning_in_16_bits_is_eight_bytes_a_parameter(work):
+def test_full_tuning_in_16_bits_is_eight_bytes_a_parameter_and_gradients_come_as_activations_go(work):
     count = work.shape.parameters
     assert count == 8_030_261_248
-    assert part(work, "weights") == 2 * count
-    assert part(work, "gradients") == 2 * count
-    assert part(work, "optimizer") == 4 * count
-
-
-def test_gradients_come_as_activations_go_where_none_are_added_up(work):
-    alone = replace(work, accumulates=False)
+    assert [part(work, name) / count for name in ("weights", "gradients", "optimizer")] == [2, 2, 4]
+    alone = replace(work, accumulates=False)  # where no gradients are added up
     passing = part(work, "activations") + part(work, "logits")
     assert part(alone, "gradients") == pytest.approx(max(0.0, 2 * work.shape.parameters - passing))
 
 
-def test_adalora_keeps_three_sums_for_each_number(work):
-    adalora, lora = (
-        replace(work, trained=trained(work.shape, name, {}), optimizer_bytes=8.0)
-        for name in ("adalora", "lora")
-    )
+def test_adalora_keeps_three_sums_and_an_optimizer_that_copies_counts_where_activations_are_small(work):
+    moving = [trained(work.shape, name, {}) for name in ("adalora", "lora")]
+    adalora, lora = (replace(work, trained=each, optimizer_bytes=8.0) for each in moving)
     assert part(adalora, "optimizer") == adalora.trained.numbers * (8 + 12)
     assert part(lora, "optimizer") == lora.trained.numbers * 8
-
-
-def test_an_optimizer_that_copies_counts_where_activations_are_small(work):
     small = replace(work, batch_size=1, sequence=8, transient_bytes=2.0)
     passing = part(small, "activations") + part(small, "logits")
     assert part(small, "optimizer") == pytest.approx(6 * work.shape.parameters - passing)
@@ -77,30 +67,24 @@ def test_activations_of_a_layer_are_what_autograd_keeps(work):
     assert memory.layer_bytes(fused) == 2 * 2 * h + 2 * 2 * h + 2 * (h + 2 * k) + 2 * h + 6 * m
 
 
-def test_checkpointing_keeps_a_stream_for_each_layer_and_one_layer_whole(work):
+def test_checkpointing_keeps_streams_and_one_layer_and_frozen_layers_keep_no_activations(work):
     kept = part(replace(work, checkpointing=True), "activations")
     tokens = 2000
     ends = tokens * (2 * 2 * 4096 + 4 * 4096)
     assert kept == pytest.approx(tokens * (32 * 2 * 4096 + memory.layer_bytes(work)) + ends)
-
-
-def test_the_last_layers_alone_keep_activations_of_their_own(work):
     few = replace(work, trained=trained(work.shape, "freeze", {"layers": 4}))
     ends = 2000 * (2 * 2 * 4096 + 4 * 4096)
     whole = part(work, "activations") - ends
     assert part(few, "activations") - ends == pytest.approx(whole * 4 / 32)
 
 
-def test_whole_logits_are_fourteen_bytes_and_tiles_are_not(work):
+def test_whole_logits_are_fourteen_bytes_and_tiles_or_some_positions_on_a_cpu_are_not(work):
     whole = replace(work, chunked_loss=False)
     assert part(whole, "logits") == 2000 * 128256 * 14
     adapter = replace(work, trained=trained(work.shape, "lora", {}))
     assert part(adapter, "logits") == 2000 * 32768 * 2 + 2000 * 4096 * 4
     assert part(work, "logits") == part(adapter, "logits") + 128256 * 4096 * 6  # the head's own gradient
     assert part(replace(work, has_logits=False), "logits") == 0
-
-
-def test_on_a_cpu_a_frozen_head_scores_some_positions_at_once_and_one_that_learns_whole_tiles(work):
     on_cpu = replace(work, on_gpu=False)
     adapter = replace(on_cpu, trained=trained(work.shape, "lora", {}))
     rest = 2000 * 4096 * 4
@@ -146,7 +130,7 @@ def test_int8_keeps_what_goes_into_each_layer_and_nf4_does_not(work):
     assert kept - memory.layer_bytes(replace(frozen, linear_bytes=nf4.PLUGIN.linear_bytes)) == 2 * (2 * h + m)
 
 
-def test_the_verdict_asks_for_more_than_the_estimate(work):
+def test_the_verdict_asks_for_more_than_the_estimate_and_several_gpus_hold_their_buffers(work):
     parts = memory.parts(work)
     formula = sum(entry.bytes for entry in parts if entry.name not in ("libraries", "slack"))
     assert memory.total(parts) == pytest.approx(1.03 * formula + 1.6e9)
@@ -154,9 +138,6 @@ def test_the_verdict_asks_for_more_than_the_estimate(work):
     on_cpu = replace(work, on_gpu=False)
     parts = memory.parts(on_cpu)
     assert memory.need(parts, on_gpu=False) == pytest.approx(1.12 * memory.total(parts) + 0.1e9)
-
-
-def test_several_gpus_hold_the_buffers_by_which_they_talk(work):
     assert part(work, "NCCL") == 0
     several = replace(work, ranks=2)
     buffers = part(several, "NCCL")

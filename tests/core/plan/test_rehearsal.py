@@ -47,10 +47,13 @@ def test_an_answer_is_kept_until_something_that_it_depends_on_changes(
     larger = tmp_path / "config.json"
     larger.write_bytes((tiny_model / "config.json").read_bytes() + b" ")
     assert asked(config=larger).process is not None
-    assert asked("method.rank=3").process is not None
-    assert asked("model.quantize=nf4").process is not None
-    assert asked("train.optimizer=adafactor").process is not None
-    assert asked("model.trust_remote_code=true").process is not None
+    for setting in (
+        "method.rank=3",
+        "model.quantize=nf4",
+        "train.optimizer=adafactor",
+        "model.trust_remote_code=true",
+    ):
+        assert asked(setting).process is not None, setting
     assert asked(on=replace(card, name="T4", has_bfloat16=False)).process is not None
     monkeypatch.setattr(rehearsed, "versions", lambda _: {"peft": "99"})
     assert asked().process is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 
 import msgspec
@@ -10,9 +9,10 @@ import pytest
 
 from finetop.core.models import shape
 from finetop.core.plan import memory
-from finetop.core.plan.estimate import Known, workload
 from finetop.core.plan.shape import read_config, read_shape
-from finetop.core.plan.trainable import _factors, trained
+from finetop.core.plan.trainable import trained
+from finetop.core.plan.whole_matrices import two_factors
+from finetop.core.plan.workload import Known, workload
 from finetop.core.recipe.load import load_recipe
 from finetop.core.recipe.master import float32_bytes, held_in, optimizer_bytes
 from finetop.core.train import master, methods
@@ -40,15 +40,9 @@ def options_of(method, settings):
 
 
 def start_for(folder):
-    wanted = inspect.signature(_start.Start).parameters
-    start = {
-        "seed": 1,
-        "examples": [[5, 6, 7, 8, 9, 10]] * 8,
-        "general": lambda: [[5, 6, 7, 8, 9, 10, 11, 12]] * 8,
-        "pad_token_id": 0,
-        "base_path": folder,
-    }
-    return _start.Start(**{key: value for key, value in start.items() if key in wanted})
+    rows = [[5, 6, 7, 8, 9, 10]] * 8
+    general = [[5, 6, 7, 8, 9, 10, 11, 12]] * 8
+    return _start.Start(seed=1, examples=rows, general=lambda: general, pad_token_id=0, base_path=folder)
 
 
 def prepared(name, options, folder):
@@ -66,14 +60,9 @@ def really_trained(model):
 
 def really_held(model):
     """Return the bytes of all parameters and buffers; SHiRA keeps its indices in neither."""
-    held = {
-        weight.data_ptr(): weight.numel() * weight.element_size()
-        for weight in (*model.parameters(), *model.buffers())
-    }
-    places = [getattr(module, "shira_indices", {}).values() for module in model.modules()]
-    return sum(held.values()) + sum(
-        weight.numel() * weight.element_size() for some in places for weight in some
-    )
+    indices = [each for module in model.modules() for each in getattr(module, "shira_indices", {}).values()]
+    held = {weight.data_ptr(): weight.nbytes for weight in (*model.parameters(), *model.buffers())}
+    return sum(held.values()) + sum(each.nbytes for each in indices)
 
 
 def counted_bytes(shape, counted):
@@ -107,14 +96,8 @@ def test_settings_are_counted_too(name, settings, tiny_model):
 
 
 @pytest.mark.parametrize(("kind", "settings"), [
-    ("lora", {"r": 2}),
-    ("vera", {}),
-    ("hra", {"r": 4}),
-    ("ia3", {"feedforward_modules": []}),
-    ("oft", {}),
-    ("loha", {"r": 3}),
-    ("lokr", {"r": 8}),
-    ("lokr", {"r": 2}),
+    ("lora", {"r": 2}), ("vera", {}), ("hra", {"r": 4}), ("ia3", {"feedforward_modules": []}), ("oft", {}),
+    ("loha", {"r": 3}), ("lokr", {"r": 8}), ("lokr", {"r": 2}),
     ("lokr", {"r": 2, "decompose_both": True, "decompose_factor": 4}),
 ])  # fmt: skip
 def test_any_peft_method_that_is_known_is_counted(kind, settings, tiny_model):
@@ -125,15 +108,14 @@ def test_any_peft_method_that_is_known_is_counted(kind, settings, tiny_model):
     assert counted.numbers == really_trained(prepared("peft", options, tiny_model))
 
 
-def test_widths_are_split_as_peft_splits_them():
+def test_widths_are_split_as_peft_splits_them_and_a_method_without_a_formula_says_so():
     from peft.tuners.lokr.layer import factorization
 
     sizes = [*range(1, 130), 576, 1536, 4096, 11008, 14336]
     factors = (-1, 1, 4, 7, 16)
-    assert all(_factors(size, factor) == factorization(size, factor) for size in sizes for factor in factors)
-
-
-def test_a_method_without_a_formula_says_so():
+    assert all(
+        two_factors(size, factor) == factorization(size, factor) for size in sizes for factor in factors
+    )
     assert not trained(read_shape(LLAMA), "not-yet", None).is_known
 
 
@@ -187,12 +169,9 @@ def test_an_8_bit_optimizer_holds_what_is_counted(tmp_path, card, name, method, 
         weight.grad = torch.ones_like(weight) if weight.requires_grad else None
     optimizer.step()
     GlobalOptimManager.get_instance().initialize()
-    really = [
-        value.numel() * value.element_size()
-        for state in optimizer.state.values()
-        for key, value in state.items()
-        if torch.is_tensor(value) and not key.startswith("qmap")  # one table for all
-    ]
+    states = [entry for state in optimizer.state.values() for entry in state.items()]
+    # qmap is one table for all
+    really = [held.nbytes for key, held in states if torch.is_tensor(held) and not key.startswith("qmap")]
     assert len(optimizer.state) == sum(weight.requires_grad for weight in model.parameters())
 
     method_text = json.dumps({"name": method, **settings})

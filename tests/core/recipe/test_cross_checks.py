@@ -27,12 +27,17 @@ def test_what_does_not_go_together_is_told_with_its_line(written, said):
     assert str(caught.value).startswith("recipe:4:")
 
 
-def test_what_goes_together_is_taken():
-    text = (
-        BASE
-        + "ask: {documents: [d.md], search: dense, embedder: some/model}\napproaches: {only: [lora, few-shot]}"
-    )
+def test_what_goes_together_or_trains_on_several_gpus_is_taken():
+    ask = "ask: {documents: [d.md], search: dense, embedder: some/model}\n"
+    text = f"{BASE}{ask}approaches: {{only: [lora, few-shot]}}"
     assert resolve_text(text).recipe.approaches.only == ("lora", "few-shot")
+    for written in (
+        "method: {name: full}",
+        "method: {name: lora}",
+        "method: {name: full}\ntrain: {parallel: ddp, optimizer: adafactor}\nprotect: {mask_surprising: 2.5}",
+        "method: {name: full}\nobjective: {name: dpo}",
+    ):
+        assert resolve_text(SEVERAL + written).recipe.budget.gpus == 2
 
 
 SEVERAL = "recipe: 1\nname: x\ndata: {train: [{path: t.jsonl}]}\ncheck: {general: null}\nbudget: {gpus: 2}\n"
@@ -53,19 +58,6 @@ SEVERAL = "recipe: 1\nname: x\ndata: {train: [{path: t.jsonl}]}\ncheck: {general
 def test_what_does_not_train_on_several_gpus_is_refused_with_what_to_change(written, said):
     with pytest.raises(RecipeError, match=said):
         resolve_text(SEVERAL + written)
-
-
-@pytest.mark.parametrize(
-    "written",
-    [
-        "method: {name: full}",
-        "method: {name: lora}",
-        "method: {name: full}\ntrain: {parallel: ddp, optimizer: adafactor}\nprotect: {mask_surprising: 2.5}",
-        "method: {name: full}\nobjective: {name: dpo}",
-    ],
-)
-def test_what_trains_on_several_gpus_is_taken(written):
-    assert resolve_text(SEVERAL + written).recipe.budget.gpus == 2
 
 
 @pytest.mark.parametrize(
@@ -107,11 +99,7 @@ PATIENT = "recipe: 1\nname: x\ndata: {train: [{path: t.jsonl}]}\n"
 )
 def test_a_metric_to_stop_by_must_be_measured(written, said):
     with pytest.raises(RecipeError, match=said):
-        resolve_text(
-            PATIENT.replace("data: {train: [{path: t.jsonl}]}\n", "") + written
-            if "data:" in written
-            else PATIENT + written
-        )
+        resolve_text((PATIENT.partition("data:")[0] if "data:" in written else PATIENT) + written)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import reduce
 
 import pytest
 
@@ -35,10 +36,8 @@ def test_every_setting_has_help_and_its_default_is_what_a_recipe_gets(method: st
         assert field.type
         if "[]" in field.key or field.required or field.key.startswith(WRITTEN):
             continue
-        value = resolved
-        for part in field.key.split("."):
-            value = value[part]
         if field.key != "data.eval":
+            value = reduce(lambda section, part: section[part], field.key.split("."), resolved)
             assert value == field.default, field.key
 
 

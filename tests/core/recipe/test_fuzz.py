@@ -15,20 +15,12 @@ BASE = Path(__file__).parents[3] / "recipes" / "lora.yaml"
 KEYS = sorted({part.strip("[]") for field in fields() for part in field.key.split(".")})
 TOKENS = [*KEYS, *"{}[]:,-?&*!|>'\"%@`#~\\", *["---", "...", "<<", "!!", "\\U", "1e9", ".inf"]]
 TOKENS += ["\n", "\n  ", " ", ": ", "- ", "\t"]
-scalars = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(),
-    st.floats(allow_nan=False),
-    st.text(max_size=20),
-    st.sampled_from(["lora", "a.jsonl"]),
-)
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)
+scalars |= st.sampled_from(["lora", "a.jsonl"])
+names = st.sampled_from(KEYS) | st.text(max_size=5)
 trees = st.recursive(
     scalars,
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=5), inner, max_size=5)
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=5),
 )
 
 
@@ -55,9 +47,7 @@ def test_any_row_of_tokens(tokens: list[str]) -> None:
     load("recipe: 1\nname: x\n" + "".join(tokens))
 
 
-@given(
-    st.binary(max_size=3), st.integers(min_value=0, max_value=2000), st.integers(min_value=0, max_value=20)
-)
+@given(st.binary(max_size=3), st.integers(0, 2000), st.integers(0, 20))
 @settings(max_examples=80, deadline=None)
 def test_a_damaged_recipe(noise: bytes, at: int, cut: int) -> None:
     text = BASE.read_text()
@@ -67,15 +57,14 @@ def test_a_damaged_recipe(noise: bytes, at: int, cut: int) -> None:
 @given(st.dictionaries(st.sampled_from(KEYS), trees, max_size=4))
 @settings(max_examples=80, deadline=None)
 def test_any_tree_in_json(tree: dict[str, object]) -> None:
-
     with contextlib.suppress(RecipeError):
         recipe_from_mapping({**tree, "recipe": 1, "name": "x"})
 
 
-@given(
-    st.text(max_size=40)
-    | st.builds("{}={}".format, st.sampled_from([f.key for f in fields()]), st.text(max_size=20))
-)
+settings_of_any = st.builds("{}={}".format, st.sampled_from([f.key for f in fields()]), st.text(max_size=20))
+
+
+@given(st.text(max_size=40) | settings_of_any)
 @settings(max_examples=120, deadline=None)
 def test_any_set(text: str) -> None:
     load("recipe: 1\nname: x\n", [text])

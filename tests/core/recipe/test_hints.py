@@ -18,13 +18,11 @@ from finetop.core.recipe.fields import fields
 from finetop.core.recipe.load import find_problems
 
 CORE = Path(__file__).parents[3] / "core"
-ASKED = [
-    CORE / "recipe" / f"{name}.py" for name in ("cross_checks", "parallel", "protections", "raw_options")
-]
+RULES = ("cross_checks", "parallel", "protections", "raw_options")
+ASKED = [*(CORE / "recipe" / f"{name}.py" for name in RULES), CORE / "train" / "rewards" / "__init__.py"]
 ASKED += sorted(
     path for room in ("objectives", "protections") for path in (CORE / "train" / room).glob("*.py")
 )
-ASKED += [CORE / "train" / "rewards" / "__init__.py"]
 
 ROWS = "data: {train: [{path: /rows.jsonl}]}\n"
 TARGET = "check: {target: {path: /t.jsonl, metric: "
@@ -104,8 +102,7 @@ CASES: list[tuple[str, list[list[str]]]] = [
     ("protect: {replay: {share: 0.1}}\n",
      [["protect.replay.path=/r.jsonl"], ["protect.replay.from_base=9"]]),
     ("protect: {replay: {path: /r.jsonl, from_base: 9}}\n", []),
-    ("protect: {replay: {path: /r.jsonl, prompts: /p.jsonl}}\n",
-     []),
+    ("protect: {replay: {path: /r.jsonl, prompts: /p.jsonl}}\n", []),
     ("data: {train: [{path: /r}, {path: /s, share: 0.5}]}\nprotect: {replay: {path: /g.jsonl, share: 0.6}}\n",
      [["protect.replay.share=0.4"]]),
     ("extends: dpo\nprotect: {replay: {from_base: 9}}\n",
@@ -155,11 +152,10 @@ def advice(hint: str, key: str) -> list[list[str]]:
     alternatives: list[list[str]] = []
     for clause in re.split(r", or (?!to )|; ", hint):
         matches = SET.findall(clause if re.match(r"[Ss]et ", clause) else f"set {clause}")
-        sets = [
-            [f"{key if name == 'it' else name}={value}" for value in re.split(r" or |, or to ", values)]
-            for name, values in matches
-            if values not in NO_VALUES
+        named = [
+            (key if name == "it" else name, values) for name, values in matches if values not in NO_VALUES
         ]
+        sets = [[f"{name}={value}" for value in re.split(r" or |, or to ", values)] for name, values in named]
         if len(sets) == 1:
             alternatives += [[setting] for setting in sets[0]]
         elif sets:
@@ -207,14 +203,12 @@ def test_what_a_hint_says_can_be_done_and_helps(text: str, done: list[list[str]]
     (message, (key, hint)), *_ = problem_found.items()
     said = advice(hint, key)
     for sets in done:  # the hint names what a reader writes, by its key or the last part of it
-        assert sets in said or all(
-            re.search(
-                rf"\b{re.escape(one.partition('=')[0].rpartition('.')[2])}\b|Did you mean|it\b|takes", hint
-            )
-            or one.startswith(key)
-            for one in sets
-            if not one.startswith("trainer_args")
-        ), (hint, sets)
+        names = {one: re.escape(one.partition("=")[0].rpartition(".")[2]) for one in sets}
+        is_named = [
+            one.startswith((key, "trainer_args")) or re.search(rf"\b{name}\b|Did you mean|it\b|takes", hint)
+            for one, name in names.items()
+        ]
+        assert sets in said or all(is_named), (hint, sets)
     assert said or done, f"nothing to do is read in: {hint}"
     for sets in [*said, *(sets for sets in done if sets not in said)]:
         assert message not in problems(text, sets), (hint, sets)
@@ -230,11 +224,8 @@ def test_a_slip_in_any_setting_is_put_right_by_its_hint() -> None:
         if "[" in field.key or not above or len(name) < 5:
             continue
         slip = f"{above}.{name[:2]}{name[3:]}"
-        (problem_found,) = (
-            item for item in problems(with_rows(""), [f"{slip}=1"]).items() if item[1][0] == slip
-        )
-        suggested = re.fullmatch(r"Did you mean (\w+)\?", problem_found[1][1])
-        assert suggested and suggested[1] == name, (slip, problem_found)
+        (hint,) = (hint for key, hint in problems(with_rows(""), [f"{slip}=1"]).values() if key == slip)
+        assert hint == f"Did you mean {name}?", slip
         tried += 1
     assert tried > 90
 
@@ -247,25 +238,19 @@ def hints_of(path: Path) -> list[tuple[str, str]]:
             continue
         named: dict[str, list[ast.expr]] = {}
         for node in ast.walk(function):
-            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-                named.setdefault(node.targets[0].id, []).append(node.value)
-            elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple):
-                values = node.value.elts if isinstance(node.value, ast.Tuple) else []
-                for target, value in zip(node.targets[0].elts, values, strict=False):
+            if isinstance(node, ast.Assign):
+                sides = [
+                    side.elts if isinstance(side, ast.Tuple) else [side]
+                    for side in (node.targets[0], node.value)
+                ]
+                for target, value in zip(*sides, strict=False):
                     named.setdefault(getattr(target, "id", ""), []).append(value)
-        for node in ast.walk(function):
-            if (
-                isinstance(node, ast.Yield)
-                and isinstance(node.value, ast.Tuple)
-                and len(node.value.elts) == 3
-            ):
-                hint = node.value.elts[2]
-                for one in named.get(hint.id, []) if isinstance(hint, ast.Name) else [hint]:
-                    hints += [
-                        (f"{path.name}:{part.lineno}", pattern)
-                        for part in ([one.body, one.orelse] if isinstance(one, ast.IfExp) else [one])
-                        if (pattern := pattern_of(part))
-                    ]
+        yields = [node.value for node in ast.walk(function) if isinstance(node, ast.Yield)]
+        for hint in [each.elts[2] for each in yields if isinstance(each, ast.Tuple) and len(each.elts) == 3]:
+            for one in named.get(hint.id, []) if isinstance(hint, ast.Name) else [hint]:
+                parts = [one.body, one.orelse] if isinstance(one, ast.IfExp) else [one]
+                places = {f"{path.name}:{part.lineno}": pattern_of(part) for part in parts}
+                hints += [(place, pattern) for place, pattern in places.items() if pattern]
     return hints
 
 
@@ -274,9 +259,8 @@ def pattern_of(node: ast.expr) -> str:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return re.escape(node.value)
     if isinstance(node, ast.JoinedStr):
-        return "".join(
-            re.escape(str(part.value)) if isinstance(part, ast.Constant) else ".+" for part in node.values
-        )
+        constants = (part.value if isinstance(part, ast.Constant) else None for part in node.values)
+        return "".join(".+" if text is None else re.escape(str(text)) for text in constants)
     return ""
 
 

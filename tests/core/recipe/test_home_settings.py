@@ -12,21 +12,22 @@ from finetop.core.recipe.home_settings import NAMES, OF_FINETOP, OF_SBATCH, QUEU
 from finetop.core.runtime.home import Home
 
 
+def settings_of(folder, text):
+    (folder / "settings.yaml").write_text(text)
+    return load(Home(folder))
+
+
 def test_without_the_file_the_defaults_hold_and_what_is_set_is_read(tmp_path):
     assert load(Home(tmp_path)) == Settings()
-    (tmp_path / "settings.yaml").write_text("settings: 1\nkeep: {last: 7, days: null, total_gib: 20.5}\n")
-    keep = load(Home(tmp_path)).keep
+    keep = settings_of(tmp_path, "settings: 1\nkeep: {last: 7, days: null, total_gib: 20.5}\n").keep
     assert (keep.last, keep.days, keep.total_gib) == (7, None, 20.5)
     text = "settings: 1\ntell: {on: [all], command: [notify-send, finetop], webhook: {url_file: hook.txt}}\n"
-    (tmp_path / "settings.yaml").write_text(text)
-    tell_settings = load(Home(tmp_path)).tell
-    assert tell_settings.command == ("notify-send", "finetop")
-    assert tell_settings.webhook is not None and tell_settings.webhook.url_file == str(tmp_path / "hook.txt")
-    (tmp_path / "settings.yaml").write_text(
-        "settings: 1\ntell: {webhook: {url: 'https://ntfy.example.org/lab'}}\n"
-    )
-    tell_settings = load(Home(tmp_path)).tell
-    assert tell_settings.webhook is not None and tell_settings.webhook.url == "https://ntfy.example.org/lab"
+    tell = settings_of(tmp_path, text).tell
+    assert tell.command == ("notify-send", "finetop")
+    assert tell.webhook is not None and tell.webhook.url_file == str(tmp_path / "hook.txt")
+    address = "https://ntfy.example.org/lab"
+    webhook = settings_of(tmp_path, f"settings: 1\ntell: {{webhook: {{url: '{address}'}}}}\n").tell.webhook
+    assert webhook is not None and webhook.url == address
 
 
 @pytest.mark.parametrize(
@@ -52,9 +53,8 @@ def test_without_the_file_the_defaults_hold_and_what_is_set_is_read(tmp_path):
     }.items(),
 )
 def test_a_fault_is_one_line_with_place_value_and_fix(tmp_path, text, says):
-    (tmp_path / "settings.yaml").write_text(text)
     with pytest.raises(BadInput, match=says) as caught:
-        load(Home(tmp_path))
+        settings_of(tmp_path, text)
     assert "\n" not in str(caught.value)
 
 
@@ -76,10 +76,8 @@ def test_a_fault_is_one_line_with_place_value_and_fix(tmp_path, text, says):
     }.items(),
 )
 def test_who_is_told_is_read_strictly_and_no_secret_stands_in_the_file(tmp_path, text, says):
-    home = Home(tmp_path)
-    (tmp_path / "settings.yaml").write_text(f"settings: 1\n{text}\n")
     with pytest.raises(BadInput) as caught:
-        load(home)
+        settings_of(tmp_path, f"settings: 1\n{text}\n")
     assert says in str(caught.value)
     assert "abcdefghijklmnop" not in str(caught.value) and "pass@" not in str(caught.value)
 
@@ -88,9 +86,8 @@ REFUSED = OF_FINETOP | set(OF_SBATCH) | QUEUES_NOTHING
 
 
 def refusal(folder, option):
-    (folder / "settings.yaml").write_text(f"settings: 1\nslurm:\n  extra:\n    - '{option}'\n")
     try:
-        load(Home(folder))
+        settings_of(folder, f"settings: 1\nslurm:\n  extra:\n    - '{option}'\n")
     except BadInput as error:
         return str(error)
     return ""
@@ -130,8 +127,9 @@ def test_no_beginning_of_an_option_that_finetop_gives_itself_gets_through(tmp_pa
 def test_all_others_get_through_and_so_does_what_only_another_slurm_knows(tmp_path):
     extra = [*sorted(NAMES - REFUSED), "spank-own", "mem-of-tomorrow"]
     lines = "\n".join(f"    - '--{name}=1'" for name in extra)
-    (tmp_path / "settings.yaml").write_text(f"settings: 1\nslurm:\n  extra:\n{lines}\n")
-    assert load(Home(tmp_path)).slurm.extra == tuple(f"--{name}=1" for name in extra)
+    assert settings_of(tmp_path, f"settings: 1\nslurm:\n  extra:\n{lines}\n").slurm.extra == tuple(
+        f"--{name}=1" for name in extra
+    )
 
 
 @pytest.mark.skipif(shutil.which("sbatch") is None, reason="sbatch is not installed")
@@ -139,17 +137,8 @@ def test_sbatch_here_has_no_option_that_an_abbreviation_could_hide_behind(tmp_pa
     (tmp_path / "slurm.conf").write_text("ClusterName=x\nSlurmctldHost=localhost\n")
     environment = {**os.environ, "SLURM_CONF": str(tmp_path / "slurm.conf")}
     letters = [["--help"], *([f"--{letter}"] for letter in "abcdefghijklmnopqrstuvwxyz")]
-    said = [
-        subprocess.run(
-            ["sbatch", *words],
-            capture_output=True,
-            text=True,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-        for words in letters
-    ]
+    quiet = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL, "check": False}
+    said = [subprocess.run(["sbatch", *words], env=environment, **quiet) for words in letters]
     named = set(re.findall(r"--([a-z]{2}[a-z-]*)", "".join(one.stdout + one.stderr for one in said)))
     assert len(named) > 90
     assert named <= NAMES | {"open-mode"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,7 @@ def write(folder: Path, name: str, text: str) -> str:
 
 
 @pytest.mark.parametrize("name", [recipe.name for recipe in list_builtin()])
-def test_every_builtin_recipe_loads_and_survives_json(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_builtin_recipe_loads_and_survives_json(name: str, tmp_path: Path, monkeypatch: Any) -> None:
     loaded = load_recipe(name, cwd=tmp_path)
     assert loaded.recipe.name == name
     assert loaded.recipe.about
@@ -53,17 +52,14 @@ def test_every_builtin_recipe_loads_and_survives_json(
 def test_lora_and_full_differ_where_they_must_and_without_rows_are_refused_before_a_run(
     tmp_path: Path,
 ) -> None:
-    assert {"lora", "full"} <= {recipe.name for recipe in list_builtin()}
-    assert load_recipe("lora", cwd=tmp_path).recipe.train.learning_rate == 2e-4
-    assert load_recipe("full", cwd=tmp_path).recipe.train.learning_rate == 2e-5
-    loaded = load_recipe("lora", cwd=tmp_path)
-    with pytest.raises(
-        RecipeError, match=r"builtin:lora\.yaml: data\.train is not set: .* --set 'data\.train="
-    ):
-        check_files(loaded)
+    lora, full = (load_recipe(name, cwd=tmp_path) for name in ("lora", "full"))
+    assert (lora.recipe.train.learning_rate, full.recipe.train.learning_rate) == (2e-4, 2e-5)
+    says = r"builtin:lora\.yaml: data\.train is not set: .* --set 'data\.train="
+    with pytest.raises(RecipeError, match=says):
+        check_files(lora)
 
 
-def test_unknown_recipes_are_not_found_and_a_file_name_that_cannot_be_a_run_asks_for_a_name(
+def test_unknown_recipes_are_not_found_and_a_file_name_that_cannot_be_a_run_asks_for_one(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(NotFound, match=r"there is no recipe 'lroa'. Did you mean lora\?"):
@@ -83,11 +79,8 @@ def test_unknown_recipes_are_not_found_and_a_file_name_that_cannot_be_a_run_asks
 def test_extends_merges_mappings_replaces_lists_and_drops_the_options_of_another_method(
     tmp_path: Path,
 ) -> None:
-    write(
-        tmp_path,
-        "base.yaml",
-        "recipe: 1\nname: base\nabout: b\nextends: lora\nmethod: {rank: 4}\nsamples: {prompts: [a, b]}\n",
-    )
+    base = "recipe: 1\nname: base\nabout: b\nextends: lora\nmethod: {rank: 4}\nsamples: {prompts: [a, b]}\n"
+    write(tmp_path, "base.yaml", base)
     write(tmp_path, "child.yaml", CHILD + "method: {alpha: 8}\nsamples: {prompts: [c]}\n")
     loaded = load_recipe("child.yaml", cwd=tmp_path)
     recipe = loaded.recipe
@@ -112,9 +105,8 @@ def test_extends_merges_mappings_replaces_lists_and_drops_the_options_of_another
 def test_a_fault_in_a_parent_is_shown_there_and_a_chain_that_is_too_long_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "sub/base.yaml", "recipe: 1\ntrain:\n  epochs: 1\n  bach_size: 2\n")
     write(tmp_path, "child.yaml", "recipe: 1\nextends: sub/base.yaml\n")
-    with pytest.raises(
-        RecipeError, match=r"^sub/base\.yaml:4: train\.bach_size .* Did you mean batch_size\?"
-    ):
+    says = r"^sub/base\.yaml:4: train\.bach_size .* Did you mean batch_size\?"
+    with pytest.raises(RecipeError, match=says):
         load_recipe("child.yaml", cwd=tmp_path)
     for i in range(12):
         write(tmp_path, f"r{i}.yaml", f"recipe: 1\nextends: ./r{i + 1}.yaml\n")
@@ -141,13 +133,11 @@ def test_a_fault_in_a_parent_is_shown_there_and_a_chain_that_is_too_long_is_refu
     ],
 )
 def test_extends_faults(tmp_path: Path, extends: str, said: str) -> None:
-    write(tmp_path, "base.yaml", "recipe: 1")
-    write(tmp_path, "round.yaml", "recipe: 1\nextends: ./child.yaml")
-    write(tmp_path, "child.yaml", f"recipe: 1\nextends: {extends}\n")
-    write(tmp_path, "list.yaml", "[1]")
-    write(tmp_path, "new.yaml", "recipe: 2")
-    write(tmp_path, "none.yaml", "train: {}")
-    write(tmp_path, "big.yaml", "#" * 300_000)
+    child = f"recipe: 1\nextends: {extends}\n"
+    texts = {"base": "recipe: 1", "round": "recipe: 1\nextends: ./child.yaml", "child": child, "list": "[1]"}
+    texts |= {"new": "recipe: 2", "none": "train: {}", "big": "#" * 300_000}
+    for name, text in texts.items():
+        write(tmp_path, f"{name}.yaml", text)
     (tmp_path / "binary.yaml").write_bytes(b"a: 1\nb: \xff\n")
     (tmp_path / "folder.yaml").mkdir()
     os.mkfifo(tmp_path / "fifo.yaml")
@@ -172,31 +162,19 @@ def test_paths_start_from_the_file_that_wrote_them(tmp_path: Path) -> None:
 
 
 def test_set_lays_values_over_the_recipe_and_checks_on_the_way_take_one_line(tmp_path: Path) -> None:
-    sets = [
-        "train.epochs=0.5",
-        "train.learning_rate=1e-5",
-        "data.train[0].path=a.jsonl",
-        "data.train[1]={path: b.jsonl, share: 0.1, role: replay}",
-        "check.general=",
-        "samples.prompts=[x, y]",
-        "samples.prompts[1]=z",
-        "name=other",
-    ]
+    sets = ["train.epochs=0.5", "train.learning_rate=1e-5", "data.train[0].path=a.jsonl", "name=other"]
+    sets += ["data.train[1]={path: b.jsonl, share: 0.1, role: replay}", "check.general="]
+    sets += ["samples.prompts=[x, y]", "samples.prompts[1]=z"]
     recipe = load_recipe("lora", sets, cwd=tmp_path).recipe
     assert (recipe.name, recipe.train.epochs, recipe.train.learning_rate) == ("other", 0.5, 1e-5)
-    assert [source.path for source in recipe.data.train] == [
-        str(tmp_path / "a.jsonl"),
-        str(tmp_path / "b.jsonl"),
-    ]
+    assert [source.path for source in recipe.data.train] == [str(tmp_path / f"{name}.jsonl") for name in "ab"]
     assert recipe.data.train[1].role == "replay"
     assert recipe.check.general is None
     assert recipe.samples.prompts == ("x", "z")
-    general = "{suite: quick, margin: 3.0, alpha: 0.05}"
     text = (
-        "recipe: 1\nname: support-tone\nextends: lora\n"
-        "data: {train: [{path: faq.jsonl}]}\n"
-        "check: {target: {path: faq_test.jsonl, metric: exact_match}, "
-        f"general: {general}, every: 0.25, on_fail: flag}}\n"
+        "recipe: 1\nname: support-tone\nextends: lora\ndata: {train: [{path: faq.jsonl}]}\n"
+        "check: {target: {path: faq_test.jsonl, metric: exact_match}, every: 0.25, on_fail: flag,"
+        " general: {suite: quick, margin: 3.0, alpha: 0.05}}\n"
     )
     check = load_recipe(write(tmp_path, "r.yaml", text), cwd=tmp_path).recipe.check
     assert (check.every, check.on_fail, check.at_end) == (0.25, "flag", True)
@@ -273,26 +251,17 @@ def test_other_files_are_checked(home: Path, line: str, said: str) -> None:
 
 
 def nested(levels: int) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for _ in range(levels):
-        tree = {"data": tree}
-    return tree
+    return reduce(lambda tree, _: {"data": tree}, range(levels), {})
 
 
-@pytest.mark.parametrize(
-    "mapping", ["", [], None, float("nan"), {}, nested(100_000), {"recipe": 1, "train": {"epochs": 0}}]
-)
-def test_plain_data_of_a_recipe_is_checked_as_strictly(mapping: Any) -> None:
-    with pytest.raises(RecipeError, match=r"^the recipe: "):
-        recipe_from_mapping(mapping)
-
-
-@pytest.mark.parametrize(
-    "mapping", ["", [], None, {}, nested(100_000), {"recipe": 1, "method": {"name": []}}]
-)
-def test_what_is_no_resolved_recipe_is_named_as_in_a_file(mapping: Any) -> None:
-    with pytest.raises(RecipeError, match=r"^job\.json: "):
-        recipe_from_resolved(mapping, "job.json")
+def test_plain_data_of_a_recipe_is_checked_as_strictly_and_no_resolved_recipe_is_named_as_in_a_file() -> None:
+    none: list[Any] = ["", [], None, {}, nested(100_000)]
+    for mapping in (*none, float("nan"), {"recipe": 1, "train": {"epochs": 0}}):
+        with pytest.raises(RecipeError, match=r"^the recipe: "):
+            recipe_from_mapping(mapping)
+    for mapping in (*none, {"recipe": 1, "method": {"name": []}}):
+        with pytest.raises(RecipeError, match=r"^job\.json: "):
+            recipe_from_resolved(mapping, "job.json")
 
 
 def test_a_resolved_recipe_is_converted_by_its_types_and_no_rule_is_run(tmp_path: Path) -> None:
@@ -302,9 +271,8 @@ def test_a_resolved_recipe_is_converted_by_its_types_and_no_rule_is_run(tmp_path
         recipe_from_mapping(clash)
     assert recipe_from_resolved(clash).model.quantize == "nf4"
     wrong = {**whole, "train": {**whole["train"], "batch_size": "four"}}
-    with pytest.raises(
-        RecipeError, match=r"^job\.json: train\.batch_size is 'four'; it must be a whole number"
-    ):
+    says = r"^job\.json: train\.batch_size is 'four'; it must be a whole number"
+    with pytest.raises(RecipeError, match=says):
         recipe_from_resolved(wrong, "job.json")
     foreign = {**whole, "method": {"name": "none", "rank": 3}}
     assert recipe_from_resolved(foreign).method.options == {"rank": 3}

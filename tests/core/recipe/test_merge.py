@@ -30,10 +30,9 @@ def test_a_reward_that_is_written_is_the_whole_reward(name: str, tmp_path: Path)
 
 
 def test_a_stage_paid_by_a_judge_is_paid_by_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / "chain.yaml").write_text(
-        "recipe: 1\nstages:\n  - {name: judge, extends: reward}\n"
-        "  - {name: ppo, extends: ppo, objective: {reward: {model: 'stage:judge'}}}\n"
-    )
+    ppo = "{name: ppo, extends: ppo, objective: {reward: {model: 'stage:judge'}}}"
+    text = f"recipe: 1\nstages:\n  - {{name: judge, extends: reward}}\n  - {ppo}\n"
+    (tmp_path / "chain.yaml").write_text(text)
     chain = load_chain("chain.yaml", (), tmp_path)
     assert chain is not None
     assert chain.stages[1].loaded.recipe.objective.options.reward.rules == ()

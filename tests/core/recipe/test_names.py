@@ -23,14 +23,9 @@ def test_refuses(name: str) -> None:
     assert len(str(caught.value)) < 250
 
 
-@pytest.mark.parametrize(
-    "name", ["a", "support-tone", "v1.2_b", "x" * 80, "_a", "3b", "console", "com10", "conn.x"]
-)
-def test_accepts(name: str) -> None:
-    assert check_name(name, "--name") == name
-
-
-def test_outside_values_are_shown_in_one_safe_line() -> None:
+def test_others_are_accepted_and_outside_values_are_shown_in_one_safe_line() -> None:
+    for name in ("a", "support-tone", "v1.2_b", "x" * 80, "_a", "3b", "console", "com10", "conn.x"):
+        assert check_name(name, "--name") == name
     assert quoted("a\u202e\x1b[2J\n") == "'a\\u202e\\x1b[2J\\n'"
     assert len(quoted("x" * 10_000)) <= 62
     assert len(quoted(10**50)) <= 60

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -26,15 +27,10 @@ def ends(quiet, text, fold=0):
 
 @pytest.mark.parametrize(
     ("moment", "end"),
-    [
-        ("2026-01-14T21:59:59", None),
-        ("2026-01-14T22:00", "2026-01-15T07:00"),
-        ("2026-01-15T00:00", "2026-01-15T07:00"),
-        ("2026-01-15T06:59:59", "2026-01-15T07:00"),
-        ("2026-01-15T07:00", None),
-        ("2026-01-15T12:00", None),
-    ],
-)
+    [("2026-01-14T21:59:59", None), ("2026-01-14T22:00", "2026-01-15T07:00"),
+     ("2026-01-15T00:00", "2026-01-15T07:00"), ("2026-01-15T06:59:59", "2026-01-15T07:00"),
+     ("2026-01-15T07:00", None), ("2026-01-15T12:00", None)],
+)  # fmt: skip
 def test_a_night_goes_on_over_midnight(moment, end):
     assert ends(NIGHT, moment) == end
 
@@ -79,8 +75,6 @@ def test_the_clock_is_put_forward_and_back():
 
 
 def test_without_a_zone_it_is_this_machine_s_own(monkeypatch):
-    import time
-
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     moment = datetime.fromisoformat("2026-01-15T03:00").replace(tzinfo=ZoneInfo("Asia/Tokyo")).timestamp()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from finetop.core.check.scoring import cache
+from finetop.core.models.hashes import adapter_hash
 from finetop.core.protocol.events import ItemScore
 
 if TYPE_CHECKING:
@@ -41,29 +42,19 @@ def test_scores_come_back_as_they_were_and_under_no_other_key(tmp_path):
     assert cache.read(tmp_path, others[1], PROMPTS) == {}
 
 
-@pytest.mark.parametrize("cut", [1, 5, 40])
-def test_a_torn_last_line_is_left_aside_and_mended(tmp_path, cut):
+@pytest.mark.parametrize("kept", [-1, -5, -40, 20])  # bytes: the last line is torn, or the header
+def test_a_torn_line_is_left_aside_and_repaired(tmp_path, kept):
     key = filled(tmp_path)
     file = tmp_path / f"{key.name}.jsonl"
-    file.write_bytes(file.read_bytes()[:-cut])
+    file.write_bytes(file.read_bytes()[:kept])
     known = cache.read(tmp_path, key, PROMPTS)
-    assert known["a"] == SCORES[0]
-    cache.append(tmp_path, key, [SCORES[1]], PROMPTS)
+    assert known.get("a") == (SCORES[0] if kept < 0 else None)
+    assert kept < 0 or known == {}
+    cache.append(tmp_path, key, SCORES[1:] if kept < 0 else SCORES, PROMPTS)
     assert cache.read(tmp_path, key, PROMPTS) == {score.item: score for score in SCORES}
 
 
-def test_a_torn_header_starts_the_file_anew(tmp_path):
-    key = filled(tmp_path)
-    file = tmp_path / f"{key.name}.jsonl"
-    file.write_bytes(file.read_bytes()[:20])
-    assert cache.read(tmp_path, key, PROMPTS) == {}
-    cache.append(tmp_path, key, SCORES, PROMPTS)
-    assert len(cache.read(tmp_path, key, PROMPTS)) == 2
-
-
 def test_adapter_hash_follows_weights_and_scale(tmp_path):
-    from finetop.core.models.hashes import adapter_hash
-
     (tmp_path / "adapter_config.json").write_text('{"r": 8, "lora_alpha": 16}')
     (tmp_path / "adapter_model.safetensors").write_bytes(b"weights")
     before = adapter_hash(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,9 +33,8 @@ def written_alone(model: Any, tokenizer: Any, prompt: Prompt) -> str:
 
 
 def prompts_behind(tokenizer: Any, beginning: str, longest: int = 6) -> list[Prompt]:
-    return [
-        Prompt(tuple(tokenizer.encode(beginning + text)), (), longest + at) for at, text in enumerate(TEXTS)
-    ]
+    texts = enumerate(beginning + text for text in TEXTS)
+    return [Prompt(tuple(tokenizer.encode(text)), (), longest + at) for at, text in texts]
 
 
 @pytest.mark.parametrize("beginning", ["", "The quick brown fox jumps. ", LONG])
@@ -55,32 +55,33 @@ def test_answers_behind_kept_beginnings_equal_answers_alone(loud_model, tiny_tok
     assert [answer(loud_model, tiny_tokenizer, [single], PLAN, memory)[0] for single in prompts] == wanted
 
 
-def test_answers_of_a_model_with_a_short_window(tiny_tokenizer):
+def test_answers_of_a_model_with_a_short_window(tiny_tokenizer, make_loud):
     from transformers import MistralConfig, MistralForCausalLM
 
     torch.manual_seed(1)
     sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = MistralConfig(
-        vocab_size=len(tiny_tokenizer), num_key_value_heads=1, sliding_window=16, pad_token_id=0, **sizes
-    )
+    sizes |= {"vocab_size": len(tiny_tokenizer), "num_key_value_heads": 1, "sliding_window": 16}
+    config = MistralConfig(pad_token_id=0, **sizes)
     config.eos_token_id = tiny_tokenizer.eos_token_id
-    model = MistralForCausalLM(config).eval()
-    with torch.no_grad():
-        for weights in model.parameters():
-            if weights.dim() > 1:
-                weights.mul_(10)
+    model = make_loud(MistralForCausalLM(config).eval())
     prompts = prompts_behind(tiny_tokenizer, LONG)
     memory = PrefixMemory(find([prompt] for prompt in prompts), 1 << 30)
     wanted = [written_alone(model, tiny_tokenizer, prompt) for prompt in prompts]
     assert answer(model, tiny_tokenizer, prompts, PLAN, memory) == wanted
 
 
-def test_answers_end_at_the_stop_string(loud_model, tiny_tokenizer):
+def test_answers_end_at_the_stop_string_which_a_special_token_can_be(loud_model, tiny_tokenizer):
     prompt = tuple(tiny_tokenizer.encode("What opens at nine? The"))
     (whole,) = answer(loud_model, tiny_tokenizer, [Prompt(prompt, (), 12)], PLAN)
     stop = whole[3:5]
     (cut,) = answer(loud_model, tiny_tokenizer, [Prompt(prompt, (stop,), 12)], PLAN)
     assert cut == whole.split(stop)[0]
+    user = tiny_tokenizer.convert_tokens_to_ids("<|user|>")
+    tokens = [*tiny_tokenizer.encode("We mend"), user, *tiny_tokenizer.encode("radios and clocks")]
+    model = Dictating(loud_model, tokens, first=3)
+    (text,) = answer(model, tiny_tokenizer, [Prompt((1, 2, 3), ("<|user|>",), len(tokens))], PLAN)
+    assert text == "We mend"
+    assert model.calls == len(tiny_tokenizer.encode("We mend")) + 1
 
 
 class Dictating:
@@ -94,15 +95,8 @@ class Dictating:
         return self.forward(**inputs)
 
     def forward(
-        self,
-        input_ids: Any = None,
-        attention_mask: Any = None,
-        position_ids: Any = None,
-        cache: Any = None,
-        **_: Any,
+        self, input_ids: Any, attention_mask: Any, position_ids: Any, cache: Any = None, **_: Any
     ) -> Any:
-        from types import SimpleNamespace
-
         at = attention_mask.shape[1] - self.first
         self.calls += 1
         logits = torch.zeros(len(input_ids), input_ids.shape[1], self.config.vocab_size)
@@ -110,17 +104,8 @@ class Dictating:
         return SimpleNamespace(logits=logits, cache=cache)
 
 
-def test_a_special_token_can_be_a_stop_string(loud_model, tiny_tokenizer):
-    user = tiny_tokenizer.convert_tokens_to_ids("<|user|>")
-    tokens = [*tiny_tokenizer.encode("We mend"), user, *tiny_tokenizer.encode("radios and clocks")]
-    model = Dictating(loud_model, tokens, first=3)
-    (text,) = answer(model, tiny_tokenizer, [Prompt((1, 2, 3), ("<|user|>",), len(tokens))], PLAN)
-    assert text == "We mend"
-    assert model.calls == len(tiny_tokenizer.encode("We mend")) + 1
-
-
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")  # peft on transformers 5.24
-def test_learned_tokens_before_the_input_are_not_read_twice(tiny_model, tiny_tokenizer):
+def test_learned_tokens_before_the_input_are_not_read_twice(tiny_model, tiny_tokenizer, make_loud):
     from peft import PromptTuningConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
@@ -129,10 +114,7 @@ def test_learned_tokens_before_the_input_are_not_read_twice(tiny_model, tiny_tok
 
     base = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
     model = get_peft_model(base, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5)).eval()
-    with torch.no_grad():
-        for weights in base.parameters():
-            if weights.dim() > 1:
-                weights.mul_(10)
+    make_loud(base)
     assert not packs_exactly(model)
     prompts = prompts_behind(tiny_tokenizer, "")
     wanted = [written_alone(model, tiny_tokenizer, prompt) for prompt in prompts]

@@ -19,9 +19,8 @@ LONG = "Where are you? We are behind the station. " * 40
 
 
 def requests_for(kind: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-    return [
-        Instance(kind, {}, given, 0, metadata=("task", number, 1)) for number, given in enumerate(arguments)
-    ]
+    numbered = enumerate(arguments)
+    return [Instance(kind, {}, given, 0, metadata=("task", number, 1)) for number, given in numbered]
 
 
 @pytest.fixture(params=[512, 64], ids=["whole", "cut"])
@@ -74,14 +73,13 @@ def test_answers(both):
         assert ours.generate_until(requests_for("generate_until", requests)) == wanted
 
 
-def test_an_answer_is_256_tokens_long_at_most_where_a_task_sets_no_limit(loud_model, tiny_tokenizer):
+def test_an_answer_is_256_tokens_long_at_most_where_a_task_sets_no_limit_and_is_not_sampled(
+    loud_model, tiny_tokenizer
+):
     ours = PackedModel(loud_model, tiny_tokenizer)
     assert ours._prompt("We", {"until": ["\n"]}).max_new_tokens == 256
     long = ours._prompt(LONG, {"until": ["\n"], "max_gen_toks": 500})
     assert len(long.tokens) == 512 - 500
 
-
-def test_sampled_answers_are_refused(loud_model, tiny_tokenizer):
-    ours = PackedModel(loud_model, tiny_tokenizer)
     with pytest.raises(BadInput, match=r"temperature 0\.7"):
         ours.generate_until(requests_for("generate_until", [("We", {"do_sample": True, "temperature": 0.7})]))

@@ -7,20 +7,23 @@ import pytest
 from finetop.core.check.scoring.packing import TokenSequence, pack, packed_batches
 
 
-def test_shared_beginnings_are_packed_once():
-    sequences = [
-        TokenSequence((1, 2, 3, 4), 3),
-        TokenSequence((1, 2, 3, 5), 3),
-        TokenSequence((1, 2, 9, 9, 9), 2),
-    ]
-    (row,) = pack(sequences, 100)
+def test_shared_beginnings_are_packed_once_and_the_head_runs_on_little_more_than_what_predicts():
+    texts = (((1, 2, 3, 4), 3), ((1, 2, 3, 5), 3), ((1, 2, 9, 9, 9), 2))
+    (row,) = pack([TokenSequence(*text) for text in texts], 100)
     assert row.tokens == [1, 2, 3, 9, 9]
     assert row.depths == [0, 1, 2, 2, 3]
     seen = row.visible()
     assert not seen[3, 2] and seen[4, 3] and seen[4, 0]
+    sequences = [
+        TokenSequence((*range(100 * item, 100 * item + 40), 90_000 + choice, 7), 40)
+        for item in range(6)
+        for choice in range(4)
+    ]
+    for packed in packed_batches(pack(sequences, 150), sequences, 300):
+        assert packed.kept <= 5 * 3  # one node that predicts all four choices, and these themselves
 
 
-def test_rows_keep_to_their_length_and_are_filled_evenly():
+def test_rows_keep_to_their_length_are_filled_evenly_and_do_not_grow_without_end():
     rng = random.Random(1)
     sequences = [TokenSequence(tuple(rng.randrange(10_000) for _ in range(21)), 10) for _ in range(20)]
     rows = pack(sequences, 150)
@@ -28,6 +31,11 @@ def test_rows_keep_to_their_length_and_are_filled_evenly():
     assert len(rows) == 3
     assert min(lengths) >= 120 and max(lengths) <= 150
     assert sorted(place for row in rows for place in row.paths) == list(range(20))
+    context = tuple(range(1_000))
+    sequences = [TokenSequence((*context, *[5_000 + choice] * 400), 1_000) for choice in range(10)]
+    rows = pack(sequences, 512)
+    assert max(len(row.tokens) for row in rows) <= 1.5 * 1_400
+    assert sorted(place for row in rows for place in row.paths) == list(range(10))
 
 
 @pytest.mark.parametrize("context", [90, 100, 130, 400])
@@ -39,14 +47,6 @@ def test_choices_stay_with_their_context_though_it_is_longer_than_a_row(context)
     ]
     rows = pack(sequences, 100)
     assert sum(len(row.tokens) for row in rows) == 2 * (context + 4 * 3)
-
-
-def test_a_row_does_not_grow_without_end_around_a_long_context():
-    context = tuple(range(1_000))
-    sequences = [TokenSequence((*context, *[5_000 + choice] * 400), 1_000) for choice in range(10)]
-    rows = pack(sequences, 512)
-    assert max(len(row.tokens) for row in rows) <= 1.5 * 1_400
-    assert sorted(place for row in rows for place in row.paths) == list(range(10))
 
 
 def test_every_predicting_column_sees_its_sequence_and_nothing_else():
@@ -71,15 +71,3 @@ def test_every_predicting_column_sees_its_sequence_and_nothing_else():
                 assert [int(packed.tokens[row, node]) for node in seen] == list(sequence.tokens[:at])
                 assert [int(packed.depths[row, node]) for node in seen] == list(range(at))
     assert sorted(met) == list(range(30))
-
-
-def test_the_head_runs_on_little_more_than_what_predicts():
-    sequences = [
-        TokenSequence((*range(100 * item, 100 * item + 40), 90_000 + choice, 7), 40)
-        for item in range(6)
-        for choice in range(4)
-    ]
-    for packed in packed_batches(pack(sequences, 150), sequences, 300):
-        assert (
-            packed.kept <= 5 * 3
-        )  # one node that predicts all four choices, and the four choices themselves

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import random
 import weakref
+from functools import wraps
 from typing import Any
 
 import pytest
@@ -41,70 +42,41 @@ def counting(model: Any, fails_at: int = 0) -> Any:
     """Return the model with a count of the tokens it reads; it runs out of memory at its n-th call."""
 
     class Counting:
-        config, device, dtype, generation_config = (
-            model.config,
-            model.device,
-            model.dtype,
-            model.generation_config,
-        )
+        config, device, dtype = model.config, model.device, model.dtype
+        generation_config = model.generation_config
         tokens = calls = 0
 
         def __call__(self, **inputs: Any) -> Any:
             return self.forward(**inputs)
 
-        def forward(
-            self,
-            input_ids: Any = None,
-            attention_mask: Any = None,
-            position_ids: Any = None,
-            cache: Any = None,
-            use_cache: Any = None,
-            logits_to_keep: Any = 0,
-        ) -> Any:
+        @wraps(type(model).forward)  # whose arguments the scorer reads
+        def forward(self, **inputs: Any) -> Any:
             self.calls += 1
-            self.tokens += input_ids.numel()
+            self.tokens += inputs["input_ids"].numel()
             if self.calls == fails_at:
                 raise torch.OutOfMemoryError("CUDA out of memory.")
-            return model(
-                input_ids=input_ids,
-                attention_mask=attention_mask,
-                position_ids=position_ids,
-                cache=cache,
-                use_cache=use_cache,
-                logits_to_keep=logits_to_keep,
-            )
+            return model(**inputs)
 
     return Counting()
 
 
-def test_beginnings_of_subjects_and_of_all_are_found_and_nested():
+def test_beginnings_that_items_share_are_found_and_nested_but_no_short_rare_or_predicting_ones():
     prefixes = find(some_items())
     assert sorted(map(len, prefixes.tokens)) == [60, 140, 140, 140]
     whole = [len(tokens) for tokens in prefixes.tokens].index(60)
     assert sorted(prefixes.parents) == sorted([-1, whole, whole, whole])
-
-
-def test_choices_of_one_item_share_nothing():
     (item, *_) = some_items()
     assert find([item]) == Prefixes()
     rng = random.Random(5)
     context = random_tokens(rng, 200)
-    pair = [
-        TokenSequence((*context, *random_tokens(rng, 9)), 205) for _ in range(2)
-    ]  # contexts that diverge late
+    pair = [TokenSequence((*context, *random_tokens(rng, 9)), 205) for _ in range(2)]  # they diverge late
     assert find([pair]) == Prefixes()
     assert find([pair[:1], pair[1:]]).tokens == (context,)
-
-
-def test_short_beginnings_and_rare_small_ones_are_left_in_their_rows():
     rng = random.Random(6)
     for shared, items, wanted in ((LEAST_TOKENS - 1, 30, 0), (LEAST_TOKENS, 30, 1), (60, 2, 0), (200, 2, 1)):
         head = random_tokens(rng, shared)
         rare_items = [[TokenSequence((*head, 301 + item, 7, 8), shared + 2)] for item in range(items)]
         assert len(find(rare_items).tokens) == wanted, (shared, items)
-
-
-def test_what_predicts_is_never_in_a_beginning():
     rng = random.Random(7)
     context = random_tokens(rng, 150)
     items = [[TokenSequence((*context, token), 150)] for token in range(5)]
@@ -113,16 +85,10 @@ def test_what_predicts_is_never_in_a_beginning():
     assert find([[Prompt(context, (), 5)], [Prompt(context, (), 5)]]).tokens == (context[:149],)
 
 
-def test_finding_does_not_depend_on_the_order_of_items():
-    items = some_items(seed=9)
-    shuffled = list(items)
-    random.Random(2).shuffle(shuffled)
-    assert find(shuffled) == find(items)
-
-
-def test_longest_is_the_longest_that_fits():
+def test_longest_is_the_longest_that_fits_whatever_the_order_of_items():
     items = some_items()
     prefixes = find(items)
+    assert find(random.Random(2).sample(items, len(items))) == prefixes
     for item in items:
         tokens = prefixes.tokens[prefixes.longest(item[0])]
         assert len(tokens) == 140 and item[0].tokens[:140] == tokens
@@ -133,7 +99,7 @@ def test_longest_is_the_longest_that_fits():
     assert prefixes.longest(TokenSequence((1, 2, 3), 2)) == -1
 
 
-def test_scores_behind_a_beginning_are_those_of_the_whole(loud_model):
+def test_scores_behind_a_beginning_are_those_of_the_whole_and_the_very_same_kept_or_read_now(loud_model):
     items = some_items()
     sequences = [sequence for item in items for sequence in item]
     memory = PrefixMemory(find(items), PLENTY)
@@ -141,9 +107,6 @@ def test_scores_behind_a_beginning_are_those_of_the_whole(loud_model):
     for scored, right in zip(score(loud_model, sequences, PLAN, memory), wanted, strict=True):
         assert scored.log_prob == pytest.approx(right.log_prob, abs=1e-4)
         assert scored.is_greedy == right.is_greedy
-
-
-def test_kept_or_read_now_the_numbers_are_the_very_same(loud_model):
     items = some_items(subjects=4)
     kept, forgetful = PrefixMemory(find(items), PLENTY), PrefixMemory(find(items), 0)
     order = random.Random(3).sample(range(len(items)), len(items))
@@ -159,11 +122,7 @@ def test_a_beginning_is_read_once_over_many_calls(loud_model):
     memory = PrefixMemory(find(items), PLENTY)
     for item in items:
         score(model, item, PLAN, memory)
-    own = sum(
-        len({tokens for sequence in item for tokens in (sequence.tokens[: sequence.scored_from],)})
-        for item in items
-    )
-    assert own == 10
+    assert len({sequence.tokens[: sequence.scored_from] for item in items for sequence in item}) == 10
     assert model.tokens < 140 + sum(len(item[0].tokens) - 140 + 6 for item in items)
 
 
@@ -191,14 +150,11 @@ def test_out_of_memory_leaves_nothing_behind(loud_model, fails_at):
     memory = PrefixMemory(find(items), PLENTY)
     left = []
 
-    def keys_of(past: Any) -> Any:
-        left.append(weakref.ref(past.cache.layers[0].keys))
-
     reading = memory.past
 
     def watched(*given: Any) -> Any:
         past = reading(*given)
-        keys_of(past)
+        left.append(weakref.ref(past.cache.layers[0].keys))
         return past
 
     memory.past = watched  # type: ignore[method-assign]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import torch
@@ -18,9 +18,6 @@ from finetop.core.check.scoring.scorer import (
     score,
     window_log_probs,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 NATS = 1e-4
 KINDS = ("qwen2", "gpt2", "gpt_neox", "gemma3", "mistral, window 24", "mixtral", "bloom", "mpt", "mamba")
@@ -37,22 +34,29 @@ def alone(model: Any, sequence: TokenSequence) -> tuple[float, bool]:
     return total, greedy
 
 
+def assert_as_alone(
+    model: Any, sequences: list[TokenSequence], plan: BatchPlan, *memory: PrefixMemory
+) -> None:
+    """Require that each sequence scores as with one plain forward pass of its own."""
+    for scored, sequence in zip(score(model, sequences, plan, *memory), sequences, strict=True):
+        log_prob, greedy = alone(model, sequence)
+        assert scored.log_prob == pytest.approx(log_prob, abs=NATS)
+        assert scored.is_greedy == greedy
+
+
 def some_sequences(count: int, seed: int) -> list[TokenSequence]:
     """Return random contexts with several continuations each; some share prefixes, one is the prefix of another."""
     rng = random.Random(seed)
-    header = [rng.randrange(300) for _ in range(9)]
+
+    def draw(length: int) -> list[int]:
+        return [rng.randrange(300) for _ in range(length)]
+
+    header = draw(9)
     sequences = []
     for _ in range(count):
-        context = [
-            *(header if rng.random() < 0.5 else []),
-            *(rng.randrange(300) for _ in range(rng.randint(1, 30))),
-        ]
+        context = [*(header if rng.random() < 0.5 else []), *draw(rng.randint(1, 30))]
         for _ in range(rng.randint(1, 4)):
-            sequences.append(
-                TokenSequence(
-                    (*context, *(rng.randrange(300) for _ in range(rng.randint(1, 6)))), len(context)
-                )
-            )
+            sequences.append(TokenSequence((*context, *draw(rng.randint(1, 6))), len(context)))
         sequences.append(TokenSequence((*context, *sequences[-1].tokens[len(context) :], 7), len(context)))
     return sequences
 
@@ -63,25 +67,26 @@ def some_sequences(count: int, seed: int) -> list[TokenSequence]:
 )
 def test_scores_equal_a_forward_of_each_sequence_alone(loud_model, plan):
     sequences = some_sequences(12, seed=3)
-    for scored, sequence in zip(score(loud_model, sequences, plan), sequences, strict=True):
-        log_prob, greedy = alone(loud_model, sequence)
-        assert scored.log_prob == pytest.approx(log_prob, abs=NATS)
-        assert scored.is_greedy == greedy
+    assert_as_alone(loud_model, sequences, plan)
+    assert score(loud_model, sequences, plan) == score(loud_model, sequences, plan)  # the very same numbers
 
 
-def test_greedy_continuation_is_found(loud_model):
+def test_a_greedy_continuation_a_window_and_nothing_are_scored_as_what_they_are(loud_model):
     tokens = [5, 9, 11]
     for _ in range(3):
         with torch.no_grad():
             tokens.append(int(loud_model(input_ids=torch.tensor([tokens])).logits[0, -1].argmax()))
     (scored,) = score(loud_model, [TokenSequence(tuple(tokens), 3)], BatchPlan("packed", 64))
     assert scored.is_greedy
-
-
-def test_same_plan_gives_the_very_same_numbers(loud_model):
-    sequences = some_sequences(6, seed=5)
-    plan = BatchPlan("packed", 64)
-    assert score(loud_model, sequences, plan) == score(loud_model, sequences, plan)
+    ids = list(range(20))
+    log_probs = window_log_probs(loud_model, ids)
+    assert log_probs.shape[0] == 19
+    wanted, _ = alone(loud_model, TokenSequence((0, 1, 2, 3, 4), 4))
+    assert float(log_probs[3, 4]) == pytest.approx(wanted, abs=NATS)
+    for layout in ("packed", "plain"):
+        scores = score(loud_model, [TokenSequence((5,), 1), TokenSequence((5, 6), 1)], BatchPlan(layout, 64))
+        assert (scores[0].log_prob, scores[0].is_greedy) == (0.0, True)
+        assert scores[1].log_prob < 0
 
 
 def test_a_model_that_ignores_the_mask_is_found_out(loud_model):
@@ -105,16 +110,7 @@ def test_a_model_that_ignores_the_mask_is_found_out(loud_model):
     assert not packs_exactly(Refusing())
 
 
-def test_window_is_a_plain_forward(loud_model):
-    ids = list(range(20))
-    log_probs = window_log_probs(loud_model, ids)
-    assert log_probs.shape[0] == 19
-    assert float(log_probs[3, 4]) == pytest.approx(
-        alone(loud_model, TokenSequence((0, 1, 2, 3, 4), 4))[0], abs=NATS
-    )
-
-
-def test_pair_splits_where_the_harness_splits(tiny_tokenizer):
+def test_pairs_and_prompts_are_split_and_cut_where_the_harness_does(tiny_tokenizer):
     pair = encode_pair(tiny_tokenizer, "The shop opens ", "at nine", longest=100)
     assert tiny_tokenizer.decode(pair.tokens) == "The shop opens at nine"
     assert tiny_tokenizer.decode(pair.tokens[pair.scored_from :]) == " at nine"
@@ -123,32 +119,20 @@ def test_pair_splits_where_the_harness_splits(tiny_tokenizer):
     assert tiny_tokenizer.decode(short.tokens[short.scored_from :]) == " nine"
     empty = encode_pair(tiny_tokenizer, "", "nine", longest=10)
     assert empty.tokens[0] == tiny_tokenizer.eos_token_id and empty.scored_from == 1
-
-
-def test_nothing_to_score_is_scored_as_nothing(loud_model):
-    for layout in ("packed", "plain"):
-        scores = score(loud_model, [TokenSequence((5,), 1), TokenSequence((5, 6), 1)], BatchPlan(layout, 64))
-        assert (scores[0].log_prob, scores[0].is_greedy) == (0.0, True)
-        assert scores[1].log_prob < 0
-
-
-def test_prompts_end_as_they_are_written(tiny_tokenizer):
     text = "We mend radios.\n\n"
     assert encode_pair(tiny_tokenizer, text, "", 100).tokens == tuple(tiny_tokenizer.encode(text))
     assert encode_prompt(tiny_tokenizer, text, 100, 10) == tuple(tiny_tokenizer.encode(text))
     assert encode_prompt(tiny_tokenizer, text * 9, 100, 97) == tuple(tiny_tokenizer.encode(text * 9)[-3:])
     assert encode_prompt(tiny_tokenizer, "", 100, 10) == (tiny_tokenizer.eos_token_id,)
 
-
-def test_a_continuation_that_is_too_long_keeps_its_end(tiny_tokenizer):
     text = " radios and lamps and clocks"
     ids = tiny_tokenizer.encode(text)
     cut = encode_pair(tiny_tokenizer, "We mend", text, len(ids) - 3)
     assert (cut.tokens, cut.scored_from) == (tuple(ids[2:]), 1)
 
 
-def _kinds() -> dict[str, tuple[Callable[[], Any], bool]]:
-    """Return architectures by name, and whether their attention packs: windows, experts, learned positions, …"""
+def config_of(kind: str) -> tuple[Any, bool]:
+    """Return an architecture by name, and whether its attention packs: windows, experts, learned positions, …"""
     import transformers as hf
 
     tokens = {"vocab_size": 320, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
@@ -156,23 +140,19 @@ def _kinds() -> dict[str, tuple[Callable[[], Any], bool]]:
         **tokens, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
         "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256,
     }  # fmt: skip
-    mamba = {**tokens, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 8}
-    return {
-        "qwen2": (lambda: hf.Qwen2Config(**llama), True),
-        "gpt2": (lambda: hf.GPT2Config(**tokens, n_embd=32, n_layer=2, n_head=4, n_positions=256), True),
-        "gpt_neox": (
-            lambda: hf.GPTNeoXConfig(
-                **{key: value for key, value in llama.items() if key != "num_key_value_heads"}
-            ),
-            True,
-        ),
-        "gemma3": (lambda: hf.Gemma3TextConfig(**llama, head_dim=8, sliding_window=24), True),
-        "mistral, window 24": (lambda: hf.MistralConfig(**llama, sliding_window=24), True),
-        "mixtral": (lambda: hf.MixtralConfig(**llama, num_local_experts=4, num_experts_per_tok=2), True),
-        "bloom": (lambda: hf.BloomConfig(**tokens, hidden_size=32, n_layer=2, n_head=4), False),
-        "mpt": (lambda: hf.MptConfig(**tokens, d_model=32, n_heads=4, n_layers=2, max_seq_len=256), False),
-        "mamba": (lambda: hf.MambaConfig(**mamba), False),
-    }
+    neox = {key: value for key, value in llama.items() if key != "num_key_value_heads"}
+    name, settings, packs = {
+        "qwen2": ("Qwen2", llama, True),
+        "gpt2": ("GPT2", {**tokens, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256}, True),
+        "gpt_neox": ("GPTNeoX", neox, True),
+        "gemma3": ("Gemma3Text", {**llama, "head_dim": 8, "sliding_window": 24}, True),
+        "mistral, window 24": ("Mistral", {**llama, "sliding_window": 24}, True),
+        "mixtral": ("Mixtral", {**llama, "num_local_experts": 4, "num_experts_per_tok": 2}, True),
+        "bloom": ("Bloom", {**tokens, "hidden_size": 32, "n_layer": 2, "n_head": 4}, False),
+        "mpt": ("Mpt", {**tokens, "d_model": 32, "n_heads": 4, "n_layers": 2, "max_seq_len": 256}, False),
+        "mamba": ("Mamba", {**tokens, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 8}, False),
+    }[kind]
+    return getattr(hf, f"{name}Config")(**settings), packs
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -180,8 +160,8 @@ def test_architectures_pack_exactly_or_say_that_they_do_not(kind):
     from transformers import AutoModelForCausalLM
 
     torch.manual_seed(2)
-    config, packs = _kinds()[kind]
-    model = AutoModelForCausalLM.from_config(config()).float().eval()
+    config, packs = config_of(kind)
+    model = AutoModelForCausalLM.from_config(config).float().eval()
     with torch.no_grad():
         for weights in model.parameters():
             if weights.dim() > 1 and float(weights.std()) < 0.1:
@@ -195,9 +175,7 @@ def test_architectures_pack_exactly_or_say_that_they_do_not(kind):
         items.append([TokenSequence((*context, 5 + choice, 9, 11), len(context)) for choice in range(3)])
     memory = PrefixMemory(find(items), 1 << 30)
     sequences = [sequence for item in items for sequence in item]
-    plan = BatchPlan("packed" if packs else "plain", 128)
-    for scored, sequence in zip(score(model, sequences, plan, memory), sequences, strict=True):
-        assert scored.log_prob == pytest.approx(alone(model, sequence)[0], abs=NATS)
+    assert_as_alone(model, sequences, BatchPlan("packed" if packs else "plain", 128), memory)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
@@ -210,6 +188,4 @@ def test_quantised_weights(tiny_model):
     ).eval()
     assert any(weights.dtype == torch.uint8 for weights in model.parameters())
     assert packs_exactly(model)
-    sequences = some_sequences(8, seed=4)
-    for scored, sequence in zip(score(model, sequences, BatchPlan("packed", 128)), sequences, strict=True):
-        assert scored.log_prob == pytest.approx(alone(model, sequence)[0], abs=NATS)
+    assert_as_alone(model, some_sequences(8, seed=4), BatchPlan("packed", 128))

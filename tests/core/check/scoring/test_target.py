@@ -6,8 +6,8 @@ import math
 import random
 from typing import TYPE_CHECKING
 
-import msgspec
 import pytest
+from tiny_run import write_rows
 
 from finetop.core.check.scoring.packing import TokenSequence
 from finetop.core.check.scoring.target import TargetRow, compare, read_rows
@@ -26,8 +26,10 @@ def row(number: int, tokens: int) -> TargetRow:
 
 def test_nats_are_per_token_of_all_answers_together():
     rows = [row(0, 10), row(1, 30)]
-    base = {"0": ItemScore("0", 0, gold_log_prob=-40.0), "1": ItemScore("1", 0, gold_log_prob=-40.0)}
-    tuned = {"0": ItemScore("0", 0, gold_log_prob=-10.0), "1": ItemScore("1", 0, gold_log_prob=-30.0)}
+    base, tuned = (
+        {item: ItemScore(item, 0, gold_log_prob=nats) for item, nats in zip("01", of_rows, strict=True)}
+        for of_rows in ((-40.0, -40.0), (-10.0, -30.0))
+    )
     result = compare("nats_per_token", rows, base, tuned)
     assert (result.base, result.tuned, result.rows) == (2.0, 1.0, 2)
     # Changes of -3 and -1/3 per token around -1, weighted by tokens: residuals -20 and 20 of 40.
@@ -48,22 +50,27 @@ def test_the_interval_covers_in_95_of_100_samples():
     assert 365 <= covered <= 395
 
 
-def test_rows_are_rendered_with_the_answer_alone_scored(tiny_tokenizer, tmp_path):
-    file = tmp_path / "rows.jsonl"
-    file.write_bytes(
-        msgspec.json.encode({"prompt": "Where are you?", "completion": "We are behind the mill."})
-    )
+def test_rows_are_rendered_with_the_answer_alone_scored_and_tables_by_their_columns_and_labels(
+    tiny_tokenizer, tmp_path
+):
+    row = {"prompt": "Where are you?", "completion": "We are behind the mill."}
+    file = write_rows(tmp_path / "rows.jsonl", [row])
     (rendered,) = read_rows(Target(path=str(file)), tiny_tokenizer, Home(tmp_path), 500)
     scored = tiny_tokenizer.decode(rendered.sequence.tokens[rendered.sequence.scored_from :])
     assert scored.startswith("We are behind the mill.")
     assert tiny_tokenizer.decode(rendered.prompt).endswith("Where are you?<|end|>\n<|assistant|>")
     assert rendered.sequence.tokens[: rendered.sequence.scored_from] == rendered.prompt
+    file = tmp_path / "rows.csv"
+    file.write_text("review,sentiment\nA fine lamp.,1\nIt flickers.,0\n")
+    columns = {"prompt": "Review: {review}", "completion": "sentiment"}
+    target = Target(path=str(file), columns=columns, labels={"0": "bad", "1": "good"})
+    read = read_rows(target, tiny_tokenizer, Home(tmp_path), 500)
+    assert [row.gold for row in read] == ["good", "bad"]
+    assert tiny_tokenizer.decode(read[0].prompt).endswith("Review: A fine lamp.<|end|>\n<|assistant|>")
 
 
 def texts_file(tmp_path: Path, *texts: str) -> str:
-    file = tmp_path / "texts.jsonl"
-    file.write_bytes(b"\n".join(msgspec.json.encode({"text": text}) for text in texts))
-    return str(file)
+    return str(write_rows(tmp_path / "texts.jsonl", [{"text": text} for text in texts]))
 
 
 def test_texts_are_cut_into_windows_and_all_of_them_is_scored(tiny_tokenizer, tmp_path):
@@ -91,10 +98,9 @@ def test_of_more_windows_than_are_scored_every_text_has_some(tiny_tokenizer, tmp
 
 @pytest.mark.parametrize("metric", ["exact_match", "token_f1", ("nats_per_token", "exact_match")])
 def test_texts_can_be_asked_nothing(tiny_tokenizer, tmp_path, metric):
+    target = Target(path=texts_file(tmp_path, "A b c."), metric=metric)
     with pytest.raises(BadInput, match="plain texts, which have no prompt") as refused:
-        read_rows(
-            Target(path=texts_file(tmp_path, "A b c."), metric=metric), tiny_tokenizer, Home(tmp_path), 500
-        )
+        read_rows(target, tiny_tokenizer, Home(tmp_path), 500)
     assert "Set it to nats_per_token" in refused.value.hint
     assert "\n" not in str(refused.value)
 
@@ -106,26 +112,13 @@ def test_windows_of_several_texts_count_by_text():
         for text in range(12)
         for at in range(10)
     ]
-    base = {window_row.item: ItemScore(window_row.item, 0, gold_log_prob=-20.0) for window_row in rows}
-    tuned = {
-        window_row.item: ItemScore(
-            window_row.item, 0, gold_log_prob=-20.0 + (2.0 if int(window_row.text or 0) % 2 else -2.0)
-        )
-        for window_row in rows
-    }
+    base, tuned = (
+        {
+            row.item: ItemScore(row.item, 0, gold_log_prob=-20.0 + by * (-1) ** (int(row.text or 0) + 1))
+            for row in rows
+        }
+        for by in (0.0, 2.0)
+    )
     result = compare("nats_per_token", rows, base, tuned)
     assert (result.base, result.tuned, result.rows, result.texts) == (2.0, 2.0, 120, 12)
     assert result.high - result.low == pytest.approx(2 * 1.959964 * math.sqrt(12 / 11 * 12 * 400) / 1200)
-
-
-def test_rows_of_a_table_are_read_by_the_target_s_columns_and_labels(tiny_tokenizer, tmp_path):
-    file = tmp_path / "rows.csv"
-    file.write_text("review,sentiment\nA fine lamp.,1\nIt flickers.,0\n")
-    target = Target(
-        path=str(file),
-        columns={"prompt": "Review: {review}", "completion": "sentiment"},
-        labels={"0": "bad", "1": "good"},
-    )
-    read = read_rows(target, tiny_tokenizer, Home(tmp_path), 500)
-    assert [row.gold for row in read] == ["good", "bad"]
-    assert tiny_tokenizer.decode(read[0].prompt).endswith("Review: A fine lamp.<|end|>\n<|assistant|>")

@@ -29,10 +29,14 @@ from finetop.core.errors import BadInput
 MARGIN = Fraction(3, 100)
 
 
+def pool(margin: int | Fraction, sizes: list[int], alpha: float = 0.05) -> PoolTest:
+    return begin_pool(margin, sizes, alpha_regressed=alpha, alpha_ok=alpha)
+
+
 def run_pool(
     differences: list[int], margin: Fraction, alpha: float, look: int = 1
 ) -> tuple[str | None, int, PoolTest]:
-    test = begin_pool(margin, [1] * len(differences), alpha_regressed=alpha, alpha_ok=alpha)
+    test = pool(margin, [1] * len(differences), alpha)
     for start in range(0, len(differences), look):
         now = differences[start : start + look]
         test = feed_pool(test, now, [1] * len(now))
@@ -87,10 +91,7 @@ def test_every_permutation_of_small_suites_is_wrong_at_most_alpha():
             for lost_places in combinations(range(items), lost):
                 free = [place for place in range(items) if place not in lost_places]
                 for won_places in combinations(free, won):
-                    differences = [
-                        -1 if place in lost_places else 1 if place in won_places else 0
-                        for place in range(items)
-                    ]
+                    differences = [(place in won_places) - (place in lost_places) for place in range(items)]
                     orders += 1
                     wrong += run_pool(differences, margin, alpha)[0] != truth
             assert wrong / orders <= alpha, (lost, won, margin)
@@ -100,27 +101,22 @@ def test_every_permutation_of_small_suites_is_wrong_at_most_alpha():
 
 def test_known_streams():
     # 20 losses in a row of 100 items: the bettor with stake 0.78 multiplies by about 1.6 each time.
-    decision, used, test = run_pool([-1] * 20 + [0] * 80, MARGIN, 0.05)
-    assert (decision, test.by) == ("regressed", "betting")
-    assert used < 20
-    decision, used, test = run_pool([0] * 1000, MARGIN, 0.05)
-    assert (decision, test.by) == ("ok", "betting")
-    assert used < 300
+    for stream, wanted, most in (([-1] * 20 + [0] * 80, "regressed", 20), ([0] * 1000, "ok", 300)):
+        decision, used, test = run_pool(stream, MARGIN, 0.05)
+        assert (decision, test.by, used < most) == (wanted, "betting", True)
     # The drop is exactly the margin: only the last items can decide.
-    decision, used, test = run_pool([0] * 97 + [-1] * 3, MARGIN, 1e-9)
-    assert (decision, used, test.by) == ("regressed", 100, "arithmetic")
-    decision, used, test = run_pool([0] * 98 + [-1] * 2, MARGIN, 1e-9)
-    assert (decision, used, test.by) == ("ok", 98, "arithmetic")
-
-
-def test_certainty_overrules_a_proof():
-    test = begin_pool(Fraction(1, 10), [1] * 200, alpha_regressed=0.05, alpha_ok=0.05)
-    test = feed_pool(test, [0] * 100, [1] * 100)
-    assert (test.decision, test.by) == ("ok", "betting")
-    test = feed_pool(test, [-1] * 10, [1] * 10)
-    assert (test.decision, test.by) == ("ok", "betting")
-    test = feed_pool(test, [-1] * 90, [1] * 90)
-    assert (test.decision, test.by) == ("regressed", "arithmetic")
+    for lost, decided in ((3, ("regressed", 100)), (2, ("ok", 98))):
+        *decision_at, test = run_pool([0] * (100 - lost) + [-1] * lost, MARGIN, 1e-9)
+        assert (*decision_at, test.by) == (*decided, "arithmetic")
+    # Certainty overrules a proof.
+    test = pool(Fraction(1, 10), [1] * 200)
+    for more, decided in (
+        ([0] * 100, ("ok", "betting")),
+        ([-1] * 10, ("ok", "betting")),
+        ([-1] * 90, ("regressed", "arithmetic")),
+    ):
+        test = feed_pool(test, more, [1] * len(more))
+        assert (test.decision, test.by) == decided
 
 
 scores = st.one_of(st.sampled_from([0.0, 1.0]), st.integers(0, 10).map(lambda tenths: tenths / 10))
@@ -136,7 +132,7 @@ def test_the_last_item_always_decides_and_tells_the_truth(clusters, percent, loo
     margin = exact(percent / 100)
     sums = [sum((exact(tuned) - exact(base) for base, tuned in cluster), 0) for cluster in clusters]
     sizes = [len(cluster) for cluster in clusters]
-    test = begin_pool(margin, sizes, alpha_regressed=0.05, alpha_ok=0.05)
+    test = pool(margin, sizes)
     for start in range(0, len(sums), look):
         test = feed_pool(test, sums[start : start + look], sizes[start : start + look])
     assert test.by == "arithmetic"
@@ -145,32 +141,21 @@ def test_the_last_item_always_decides_and_tells_the_truth(clusters, percent, loo
     assert np.isfinite(test.log_ok).all()
 
 
-def test_decimals_are_read_as_printed():
+def test_decimals_are_read_as_printed_and_clusters_keep_the_claim_about_the_mean_item():
     assert exact(0.03) == Fraction(3, 100)
     assert exact(0.5) - exact(0.4) == Fraction(1, 10)
-    test = begin_pool(exact(0.1), [1] * 10, alpha_regressed=0.05, alpha_ok=0.05)
-    test = feed_pool(test, [exact(0.4) - exact(0.5)] * 10, [1] * 10)
-    assert test.decision == "regressed"
-
-
-def test_equal_clusters_are_a_smaller_suite():
+    assert (
+        feed_pool(pool(exact(0.1), [1] * 10), [exact(0.4) - exact(0.5)] * 10, [1] * 10).decision
+        == "regressed"
+    )
     # Four items that always go together are one draw of the same size: the same evidence as single items.
-    single = feed_pool(
-        begin_pool(MARGIN, [1] * 50, alpha_regressed=0.01, alpha_ok=0.01), [0, -1, 0, 1, -1], [1] * 5
-    )
-    fours = feed_pool(
-        begin_pool(MARGIN, [4] * 50, alpha_regressed=0.01, alpha_ok=0.01), [0, -4, 0, 4, -4], [4] * 5
-    )
+    single = feed_pool(pool(MARGIN, [1] * 50, 0.01), [0, -1, 0, 1, -1], [1] * 5)
+    fours = feed_pool(pool(MARGIN, [4] * 50, 0.01), [0, -4, 0, 4, -4], [4] * 5)
     assert fours.log_evidence == pytest.approx(single.log_evidence)
-
-
-def test_clusters_keep_the_claim_about_the_mean_item():
     # One cluster of 10 loses everything, 30 single items nothing: a drop of 0.25 by items, 0.03 by clusters.
     sizes = [10] + [1] * 30
     for margin, truth in ((0.25, "regressed"), (0.26, "ok")):
-        test = begin_pool(exact(margin), sizes, alpha_regressed=1e-6, alpha_ok=1e-6)
-        test = feed_pool(test, [-10] + [0] * 30, sizes)
-        assert test.decision == truth
+        assert feed_pool(pool(exact(margin), sizes, 1e-6), [-10] + [0] * 30, sizes).decision == truth
 
 
 def simulate(sums, sizes, streams, alpha, look, seed):
@@ -202,8 +187,7 @@ def simulate(sums, sizes, streams, alpha, look, seed):
 
 
 @pytest.mark.parametrize(
-    ("lost", "won"),
-    [(20, 20), (28, 12), (26, 9), (28, 9), (17, 0), (18, 0), (19, 0), (60, 0)],
+    ("lost", "won"), [(20, 20), (28, 12), (26, 9), (28, 9), (17, 0), (18, 0), (19, 0), (60, 0)]
 )
 def test_wrong_verdicts_stay_below_alpha(lost, won):
     items, streams, alpha = 600, 400, 0.05
@@ -223,7 +207,7 @@ def test_wrong_verdicts_stay_below_alpha_with_clusters():
     assert worst > 0
 
 
-def test_ability_wealth_is_the_product_of_the_bets():
+def test_ability_wealth_is_the_product_of_the_bets_and_a_fair_game():
     differences = [-1, 0, 0, 1, -1, -1, 0]
     drawn = sample(differences, [1] * 7, 1)
     for drop in (0.0, 0.03, 0.4):
@@ -234,9 +218,6 @@ def test_ability_wealth_is_the_product_of_the_bets():
             under *= 1 + np.minimum(BETS, 0.95 / (1 - drop)) * (difference + drop)
         assert np.exp(log_wealth_of_drop(drawn, drop)) == pytest.approx(of_drop)
         assert np.exp(log_wealth_under(drawn, drop)) == pytest.approx(under)
-
-
-def test_ability_wealth_is_a_fair_game():
     # The exact expectation over one draw if the drop is the one bet against: every bettor's wealth stays 1.
     drop, lost, won = 0.03, 0.065, 0.035
     wealth = np.zeros(9)
@@ -253,28 +234,17 @@ def test_confidence_sequence_against_the_wealth_itself():
     low, high = confidence_sequence(drawn, 0.05)
     bar = log(2 / 0.05)
 
-    def of_drop(drop: float) -> float:
-        return float(log_mean_exp(log_wealth_of_drop(drawn, drop)))
-
-    def under(drop: float) -> float:
-        return float(log_mean_exp(log_wealth_under(drawn, drop)))
-
-    assert of_drop(low) >= bar > of_drop(low + 1e-5)
-    assert under(high) >= bar > under(high - 1e-5)
+    for wealth, limit, step in ((log_wealth_of_drop, low, 1e-5), (log_wealth_under, high, -1e-5)):
+        evidence = [float(log_mean_exp(wealth(drawn, drop))) for drop in (limit, limit + step)]
+        assert evidence[0] >= bar > evidence[1]
+        over_grid = [float(log_mean_exp(wealth(drawn, drop))) for drop in np.linspace(-1, 1, 401)]
+        assert (np.sign(step) * np.diff(over_grid) <= 1e-12).all()
     assert low < -sum(sums) / sum(sizes) < high
-    grid = np.linspace(-1, 1, 401)
-    assert (np.diff([of_drop(drop) for drop in grid]) <= 1e-12).all()
-    assert (np.diff([under(drop) for drop in grid]) >= -1e-12).all()
-
-
-def test_confidence_sequence_of_nothing_and_of_certain_loss():
     assert confidence_sequence(sample([], [], 1), 0.05) == (-1.0, 1.0)
     low, high = confidence_sequence(sample([-1] * 500, [1] * 500, 1), 0.05)
-    assert low > 0.9
-    assert high == 1.0
+    assert low > 0.9 and high == 1.0
     low, high = confidence_sequence(sample([1] * 500, [1] * 500, 1), 0.05)
-    assert low == -1.0
-    assert high < -0.9
+    assert low == -1.0 and high < -0.9
 
 
 def test_confidence_sequence_holds_at_all_looks_at_once():
@@ -302,10 +272,8 @@ def test_the_true_drop_is_covered_at_every_look_at_once(sizes, drop):
         for wealth in (log_wealth_of_drop(drawn, drop), log_wealth_under(drawn, drop)):
             missed |= log_mean_exp(wealth.T) >= log(2 / alpha)
     for stream in np.flatnonzero(missed)[:3].tolist() + np.flatnonzero(~missed)[:3].tolist():
-        limits = [
-            confidence_sequence(Sample(sums / max(sizes), widths / max(sizes), look[stream]), alpha)
-            for look in counts
-        ]
+        seen = [Sample(sums / max(sizes), widths / max(sizes), look[stream]) for look in counts]
+        limits = [confidence_sequence(drawn, alpha) for drawn in seen]
         assert missed[stream] == any(not low <= drop <= high for low, high in limits)
     assert 0.01 < missed.mean() <= alpha + 3 * (alpha * (1 - alpha) / streams) ** 0.5
 
@@ -333,23 +301,20 @@ def test_holm_is_wrong_at_most_alpha_when_nothing_fell():
     assert 0 < wrong / streams <= alpha
 
 
-def test_checkpoints_together_spend_alpha():
+def test_checkpoints_together_spend_alpha_and_huge_wealth_does_not_overflow():
     assert spend_alpha(0.05, 1) == pytest.approx(0.025)
     assert spend_alpha(0.06, 2) == pytest.approx(0.01)
     assert sum(spend_alpha(0.05, claim) for claim in range(1, 10_000)) == pytest.approx(0.05, rel=1e-3)
     with pytest.raises(BadInput, match="claim 0"):
         spend_alpha(0.05, 0)
-
-
-def test_what_cannot_be_tested_is_refused():
-    with pytest.raises(BadInput, match="margin is 0"):
-        begin_pool(Fraction(0), [1], alpha_regressed=0.05, alpha_ok=0.05)
-    with pytest.raises(BadInput, match="alpha is 1"):
-        begin_pool(MARGIN, [1], alpha_regressed=0.5, alpha_ok=1)
-    with pytest.raises(BadInput, match="no item"):
-        begin_pool(MARGIN, [], alpha_regressed=0.05, alpha_ok=0.05)
-
-
-def test_mean_wealth_of_huge_wealth_does_not_overflow():
     assert float(log_mean_exp(np.array([2000.0, 0.0]))) == pytest.approx(2000 - log(2))
     assert float(log_mean_exp(np.log(np.array([1.0, 3.0])))) == pytest.approx(log(2))
+
+
+@pytest.mark.parametrize(
+    ("margin", "sizes", "alpha", "says"),
+    [(Fraction(0), [1], 0.05, "margin is 0"), (MARGIN, [1], 1, "alpha is 1"), (MARGIN, [], 0.05, "no item")],
+)
+def test_what_cannot_be_tested_is_refused(margin, sizes, alpha, says):
+    with pytest.raises(BadInput, match=says):
+        begin_pool(margin, sizes, alpha_regressed=0.05, alpha_ok=alpha)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from fractions import Fraction
+from itertools import accumulate
 from math import comb
 
 import numpy as np
@@ -38,22 +39,23 @@ def test_the_binomial_is_scipys(trials, chance):
     assert binomial_more_than(-1, trials, chance) == 1
 
 
-def test_trials_may_differ_from_element_to_element_and_a_tail_keeps_its_digits():
+def test_trials_may_differ_a_tail_keeps_its_digits_and_standard_errors_are_scipys():
     trials = np.arange(1, 900)
     least = np.ceil(trials * 0.7)
     assert_close(binomial_more_than(least - 1, trials, 0.31), stats.binom.sf(least - 1, trials, 0.31))
     exact = sum(comb(1000, lost) for lost in range(101)) / Fraction(2) ** 1000
     assert float(binomial_at_most(100, 1000, 0.5)) == pytest.approx(float(exact), rel=1e-12)  # 1e-161
     assert float(binomial_more_than(899, 1000, 0.5)) == pytest.approx(float(exact), rel=1e-12)
+    for level in (1e-9, 0.001, 0.0245, 0.049, 0.2, 0.5, 0.8):
+        assert errors_of(level) == pytest.approx(-special.ndtri(level), rel=1e-14, abs=1e-15)
 
 
 @pytest.mark.parametrize("level", [1e-6, 0.001, 0.0245, 0.049, 0.2, 0.25, 0.5, 0.9])
 def test_a_fair_coins_fewest_losses_are_exact(level):
     fewest = _too_many_for_chance(400, level)
     for flips in (*range(12), 100, 399, 400):
-        tail = [Fraction(sum(comb(flips, lost) for lost in range(least, flips + 1)), 2**flips)
-                for least in range(1, flips + 1)]  # fmt: skip
-        assert fewest[flips] == 1 + sum(chance > Fraction(level) for chance in tail)
+        tails = accumulate(comb(flips, lost) for lost in range(flips, 0, -1))  # of `lost` or more, most first
+        assert fewest[flips] == 1 + sum(tail > Fraction(level) * 2**flips for tail in tails)
     if level not in (0.25, 0.5):  # exact ties, which scipy rounds
         flips = np.arange(1, 20_001)
         fewest = _too_many_for_chance(20_000, level)[1:]
@@ -64,11 +66,5 @@ def test_a_fair_coins_fewest_losses_are_exact(level):
 @pytest.mark.parametrize("freedom", [*range(1, 41), 99, 100, 999, 1000])
 def test_students_t_is_scipys(freedom):
     for chance in (0.5, 0.51, 0.6, 0.9, 0.95, 0.975, 0.99, 0.995, 0.9995):
-        assert student_t(freedom, chance) == pytest.approx(
-            special.stdtrit(freedom, chance), rel=1e-11, abs=1e-14
-        )
-
-
-def test_standard_errors_are_scipys():
-    for level in (1e-9, 0.001, 0.0245, 0.049, 0.2, 0.5, 0.8):
-        assert errors_of(level) == pytest.approx(-special.ndtri(level), rel=1e-14, abs=1e-15)
+        wanted = special.stdtrit(freedom, chance)
+        assert student_t(freedom, chance) == pytest.approx(wanted, rel=1e-11, abs=1e-14)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from fractions import Fraction
+from functools import cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,9 +12,11 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from made_checks import Scores, answers, pairs_of, plan_of, run, suite
 
+from finetop.core.check.statistics import sequential
 from finetop.core.check.statistics.betting import exact
 from finetop.core.check.statistics.conclude import check_pairs, conclude
 from finetop.core.check.statistics.item_order import Item
+from finetop.core.check.statistics.no_change import TaskChanges
 from finetop.core.check.statistics.paired_tests import level_at_the_end
 from finetop.core.check.statistics.plan import make_plan
 from finetop.core.check.statistics.sequential import (
@@ -24,7 +27,7 @@ from finetop.core.check.statistics.sequential import (
     sample_of_pool,
     verdict_so_far,
 )
-from finetop.core.check.statistics.verdict import CheckPlan, PairedItem, TaskPlan
+from finetop.core.check.statistics.verdict import CheckPlan, TaskPlan
 
 if TYPE_CHECKING:
     from finetop.core.protocol.check_result import CheckResult
@@ -58,11 +61,8 @@ weights = st.sampled_from([0.25, 1.0, 1.5, 2.0, 5.0])
 def test_all_items_tell_the_weighted_truth(given_weights, drawn, percent):
     tasks = len(given_weights)
     items = [Item(f"t{task % tasks}", str(n), str(cluster)) for n, (_, _, task, cluster) in enumerate(drawn)]
-    base = {item.key: row[0] for item, row in zip(items, drawn, strict=True)}
-    tuned = {item.key: row[1] for item, row in zip(items, drawn, strict=True)}
-    plan = plan_of(items, given_weights, margin=percent / 100)
-    pairs = pairs_of(items, base, tuned)
-    result = check_pairs(plan, pairs)
+    base, tuned = ({item.key: row[side] for item, row in zip(items, drawn, strict=True)} for side in (0, 1))
+    result = check_pairs(plan_of(items, given_weights, margin=percent / 100), pairs_of(items, base, tuned))
     weigh = {item.key: Fraction(given_weights[int(item.task[1:])]) for item in items}
     lost = sum(weigh[key] * (exact(base[key]) - exact(tuned[key])) for key in base)
     drop = lost / sum(weigh.values())
@@ -80,33 +80,24 @@ def expected(result: CheckResult, *, fallen: bool) -> tuple[str, str]:
     """Return the verdict over all items and what decides it, if no task does."""
     if not fallen:
         return ("ok", "arithmetic")
-    if result.chance is None:  # scores between 0 and 1: by betting
-        return ("regressed", "arithmetic") if result.verdict == "regressed" else ("no_verdict", "")
-    return ("regressed", "arithmetic") if result.chance <= level_at_the_end(0.05) else ("no_verdict", "")
+    by_betting = result.verdict == "regressed"  # of scores between 0 and 1
+    is_proven = by_betting if result.chance is None else result.chance <= level_at_the_end(0.05)
+    return ("regressed", "arithmetic") if is_proven else ("no_verdict", "")
 
 
 def test_an_item_of_weight_3_is_three_items_that_always_go_together():
     single = suite(40, 40)
     base, tuned = answers(single, {"t1": 0.3}, 0.2, random.Random(4))
-    threes = [
-        Item(heavy_item.task, f"{heavy_item.item}.{copy}", heavy_item.item)
-        for heavy_item in single
-        if heavy_item.task == "t1"
-        for copy in range(3)
-    ]
-    weighted = plan_of(single, (1.0, 3.0))
-    clustered = plan_of([*single[:40], *threes], (1.0, 1.0))
     copies = {item.key: (item,) for item in single[:40]}
-    copies |= {
-        ("t1", heavy_item.item): tuple(i for i in threes if i.cluster == heavy_item.item)
-        for heavy_item in single[40:]
-    }
-    clustered = msgspec.structs.replace(
-        clustered, order=tuple(i for heavy_item in weighted.order for i in copies[heavy_item.key])
-    )
+    for heavy in single[40:]:
+        copies[heavy.key] = tuple(Item("t1", f"{heavy.item}.{copy}", heavy.item) for copy in range(3))
+    weighted = plan_of(single, (1.0, 3.0))
+    clustered = plan_of([copy for item in single for copy in copies[item.key]], (1.0, 1.0))
+    order = tuple(copy for item in weighted.order for copy in copies[item.key])
+    clustered = msgspec.structs.replace(clustered, order=order)
 
     def scored(scores: Scores) -> Scores:
-        return {copy.key: scores[heavy_item.key] for heavy_item in single for copy in copies[heavy_item.key]}
+        return {copy.key: scores[item.key] for item in single for copy in copies[item.key]}
 
     checks = [begin(weighted), begin(clustered)]
     for item in weighted.order:
@@ -116,10 +107,9 @@ def test_an_item_of_weight_3_is_three_items_that_always_go_together():
         assert pools[0] is not None and pools[1] is not None
         assert pools[0].log_evidence == pytest.approx(pools[1].log_evidence, abs=1e-9)
         assert pools[0].decision == pools[1].decision
-    results = [conclude(check) for check in checks]
-    assert results[0].interval == results[1].interval
-    assert results[0].drop == results[1].drop
-    assert results[0].lost != results[1].lost, "flips count items, not weight"
+    one, other = map(conclude, checks)
+    assert (one.interval, one.drop) == (other.interval, other.drop)
+    assert one.lost != other.lost, "flips count items, not weight"
     assert sample_of_pool(checks[0]).sizes.max() == 1.0
 
 
@@ -131,34 +121,35 @@ def test_the_heaviest_task_decides_and_it_is_said():
     pairs = pairs_of(items, base, tuned)
     even, heavy = (check_pairs(plan_of(items, weight), pairs) for weight in ((1.0,) * 3, (0.5, 0.5, 3.0)))
     assert (even.verdict, heavy.verdict) == ("ok", "regressed")
-    assert heavy.drop == pytest.approx(0.06)
-    assert heavy.base == 1.0
-    assert heavy.tuned == pytest.approx(0.94)
+    assert (heavy.drop, heavy.base, heavy.tuned) == pytest.approx((0.06, 1.0, 0.94))
     assert (heavy.lost, heavy.won) == (even.lost, even.won) == (8, 0)
     assert heavy.mcnemar_p == even.mcnemar_p
     assert heavy.reason.startswith("6.0 points lost, weighted (limit 3.0), all 300 items scored")
     assert heavy.reason.endswith("; worst: t2 -8.0, not proven alone.")
-    assert heavy.claims[0].startswith(
-        "Over all 300 items of 3 tasks, weighted by task, the drop is 3.0 points or more"
-    )
-    assert [(task.drop, task.e_value) for task in heavy.tasks] == [
-        (task.drop, task.e_value) for task in even.tasks
-    ]
+    claim = "Over all 300 items of 3 tasks, weighted by task, the drop is 3.0 points or more"
+    assert heavy.claims[0].startswith(claim)
+    by_weight, evenly = ([(task.drop, task.e_value) for task in each.tasks] for each in (heavy, even))
+    assert by_weight == evenly
     # A weighted suite is as good as one with fewer items, (0.5 + 0.5 + 3)^2 / (0.5^2 + 0.5^2 + 3^2) of 3.
     assert heavy.power[-1].chance < even.power[-1].chance
 
 
-def test_wrong_verdicts_of_weighted_suites_stay_below_alpha():
+def test_wrong_verdicts_of_weighted_suites_stay_below_alpha(monkeypatch):
     # Drops close to the margin: all of it in the heaviest task, in the lightest, or spread.
+    # Once all is asked, chance does not depend on the order: it is drawn once for all streams.
+    drawn = cache(sequential.chance_of_loss)
+
+    def chance_of_loss(tasks: list[TaskChanges], alpha: float) -> float:
+        changes = (msgspec.structs.replace(task, sums=tuple(sorted(task.sums))) for task in tasks)
+        return drawn(tuple(changes), alpha)
+
+    monkeypatch.setattr(sequential, "chance_of_loss", chance_of_loss)
     items, alpha, streams = suite(*[30] * 5), 0.4, 100
     draw = random.Random(7)
     wrong_of = {}
-    for name, lost in {
-        "heaviest": (0, 0, 0, 0, 3),
-        "lightest": (13, 0, 0, 0, 0),
-        "spread": (1, 1, 1, 1, 1),
-    }.items():
-        plan = plan_of(items, (1, 2, 3, 4, 5), alpha=alpha)
+    plan = plan_of(items, (1, 2, 3, 4, 5), alpha=alpha)
+    losses = {"heaviest": (0, 0, 0, 0, 3), "lightest": (13, 0, 0, 0, 0), "spread": (1, 1, 1, 1, 1)}
+    for name, lost in losses.items():
         base: Scores = {item.key: 1.0 for item in items}
         tuned = {key: float(int(key[1]) >= lost[int(key[0][1])]) for key in base}
         for number, key in enumerate(key for key in base if tuned[key] and int(key[1]) > 20):
@@ -190,9 +181,7 @@ def test_a_task_that_collapses_alone_is_found_and_named():
         reason = conclude(check).reason
         assert ("t3 -" in reason) == ("t3" in lost or "worst: t3" in reason)
         gone_on += check.consumed < len(check.tuned)
-    assert regressed == streams
-    assert named >= streams - 2
-    assert for_nothing == 0
+    assert (regressed, for_nothing) == (streams, 0) and named >= streams - 2
     assert gone_on > 0, "no check went on for the task alone"
 
 
@@ -205,14 +194,11 @@ def test_no_order_of_the_items_changes_the_answer(until, lost, won, expected):
         number, (less, more) = int(item.item), (lost, won) if item.task == "t0" else (4, 4)
         base[item.key] = float(number < less or less + more <= number < 60)
         tuned[item.key] = float(less <= number < 60)
-    pairs = [PairedItem(*key, "", base[key], tuned[key]) for key in base]
+    items = suite(*[96] * 7)
+    pairs = pairs_of(items, base, tuned)
     tasks = [TaskPlan(f"t{number}", "acc", 0.0) for number in range(7)]
-    items = [Item(*key) for key in base]
-    outcomes = {
-        check_pairs(make_plan(tasks, items, base, seed=seed, cap=None), pairs, until=until).verdict
-        for seed in range(12)
-    }
-    assert outcomes == {expected}
+    plans = [make_plan(tasks, items, base, seed=seed, cap=None) for seed in range(12)]
+    assert {check_pairs(plan, pairs, until=until).verdict for plan in plans} == {expected}
 
 
 def test_the_pool_regressed_goes_on_for_one_suspicious_task_and_not_for_many():

@@ -36,48 +36,45 @@ def rows_of(quick: Suite, name: str) -> tuple[Row, ...]:
     return read_rows(task_of(quick, name))
 
 
-def test_tasks_have_equal_counts_unique_ids_and_no_clusters(quick):
+def test_tasks_have_equal_counts_unique_ids_no_clusters_and_no_question_twice(quick):
     assert tuple(task.name for task in quick.tasks) == NAMES
     assert [len(rows_of(quick, name)) for name in NAMES] == [ITEMS] * len(NAMES)
     assert {task.cap for task in quick.tasks} == {ITEMS}
     identities = [row.id for name in NAMES for row in rows_of(quick, name)]
     assert len(set(identities)) == len(identities)
     assert all(row.cluster == "" and row.category for name in NAMES for row in rows_of(quick, name))
-
-
-def test_choices_differ_and_gold_is_one_of_them(quick):
-    for name in CHOICE_NAMES:
-        chance = task_of(quick, name).chance
-        for row in rows_of(quick, name):
-            choices = row.values["choices"]
-            assert len(choices) == round(1 / chance)
-            assert len({choice.strip().casefold() for choice in choices}) == len(choices), row.id
-            assert all(choice == choice.strip() and choice for choice in choices), row.id
-            assert 0 <= row.values["gold"] < len(choices)
-
-
-def test_gold_positions_are_balanced(quick):
-    for name in CHOICE_NAMES:
-        rows = rows_of(quick, name)
-        width = len(rows[0].values["choices"])
-        places = Counter(row.values["gold"] for row in rows)
-        assert places == dict.fromkeys(range(width), ITEMS // width)
-
-
-def test_no_question_comes_twice(quick):
     for name in NAMES:
+        values = [row.values for row in rows_of(quick, name)]
         questions = [
-            row.values.get("prompt") or row.values["question"] or " / ".join(sorted(row.values["choices"]))
-            for row in rows_of(quick, name)
+            row.get("prompt") or row["question"] or " / ".join(sorted(row["choices"])) for row in values
         ]
         assert [question for question, count in Counter(questions).items() if count > 1] == []
 
 
-def test_instructions_are_kept_by_their_example_and_not_by_silence(quick):
+def test_choices_differ_and_gold_is_one_of_them_in_balanced_places(quick):
+    for name in CHOICE_NAMES:
+        chance, rows = task_of(quick, name).chance, rows_of(quick, name)
+        places = Counter(row.values["gold"] for row in rows)
+        assert places == dict.fromkeys(range(round(1 / chance)), ITEMS // round(1 / chance))
+        for row in rows:
+            choices = row.values["choices"]
+            assert len(choices) == round(1 / chance)
+            assert len({choice.strip().casefold() for choice in choices}) == len(choices), row.id
+            assert all(choice == choice.strip() and choice for choice in choices), row.id
+
+
+def test_instructions_are_kept_by_their_example_alone_and_general_text_is_paragraphs(quick):
     for row in rows_of(quick, "instructions"):
         assert check_rules(row.values["answer"], row.values["rules"]), row.id
         assert not check_rules("", row.values["rules"]), row.id
         assert not check_rules(row.values["prompt"], row.values["rules"]) or row.category in ECHOED, row.id
+    assert quick.text is not None
+    text = quick.text.read_text(encoding="utf-8")
+    assert 18_000 <= len(text.encode()) <= 24_000
+    paragraphs = text.strip().split("\n\n")
+    assert len(paragraphs) > 30
+    assert len(set(paragraphs)) == len(paragraphs)
+    assert not any("\n" in paragraph for paragraph in paragraphs)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -86,10 +83,8 @@ def test_the_harness_accepts_the_task(quick, name):
     task = harness_task(task_of(quick, name))
     requests = task.construct_requests(doc=document, ctx=task.doc_to_text(document), metadata=(name, 0, 1))
     if name == "instructions":
-        assert requests.args == (
-            document["prompt"],
-            {"until": ["\n"], "max_gen_toks": 24, "do_sample": False},
-        )
+        settings = {"until": ["\n"], "max_gen_toks": 24, "do_sample": False}
+        assert requests.args == (document["prompt"], settings)
         return
     space = "" if name == "grammar" else " "
     assert [request.args[1] for request in requests] == [space + choice for choice in document["choices"]]
@@ -104,13 +99,3 @@ def harness_task(task: SuiteTask) -> Any:
     rows = Documents(row.values for row in read_rows(task))
     settings = {"task": task.name, "test_split": "test", "custom_dataset": lambda **_: {"test": rows}}
     return ConfigurableTask(config={**settings, **task.lm_eval})
-
-
-def test_general_text_is_about_twenty_kilobytes_of_paragraphs(quick):
-    assert quick.text is not None
-    text = quick.text.read_text(encoding="utf-8")
-    assert 18_000 <= len(text.encode()) <= 24_000
-    paragraphs = text.strip().split("\n\n")
-    assert len(paragraphs) > 30
-    assert len(set(paragraphs)) == len(paragraphs)
-    assert not any("\n" in paragraph for paragraph in paragraphs)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_run import write_rows
 
 from finetop.core.check.tasks import harness
 from finetop.core.check.tasks.grading import grade_answer
@@ -48,7 +48,7 @@ def of_arc():
 def folder(tmp_path, of_arc, monkeypatch):
     """Write TMP/tasks/own/capitals.yaml, with its rows in TMP/rows, two folders above; the hub does not answer."""
     (tmp_path / "rows").mkdir()
-    (tmp_path / "rows" / "capitals.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
+    write_rows(tmp_path / "rows" / "capitals.jsonl", ROWS)
     (tmp_path / "tasks" / "own").mkdir(parents=True)
     (tmp_path / "tasks" / "own" / "capitals.yaml").write_text(TASK)
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
@@ -57,27 +57,30 @@ def folder(tmp_path, of_arc, monkeypatch):
     return tmp_path
 
 
-def suite(folder: Path, task: str) -> Any:
+def built(folder: Path, task: str = "yaml: tasks/own/capitals.yaml") -> Any:
+    """Write a suite of one task, and build it."""
     (folder / "own.yaml").write_text(f"suite: 1\nname: own\ntasks:\n  - {{{task}}}\n")
-    return load_suite(folder / "own.yaml")
+    (task,) = build(load_suite(folder / "own.yaml"))
+    return task
 
 
-def test_a_yaml_finds_its_rows_wherever_one_works(folder, tiny_tokenizer, monkeypatch):
+def change(folder: Path, old: str, new: str) -> None:
+    (folder / "tasks" / "own" / "capitals.yaml").write_text(TASK.replace(old, new, 1))
+
+
+def test_a_yaml_finds_its_rows_wherever_one_works_and_a_changed_one_has_another_fingerprint(
+    folder, tiny_tokenizer, monkeypatch
+):
     monkeypatch.chdir("/")
-    (task,) = build(suite(folder, "yaml: tasks/own/capitals.yaml, metric: acc_norm, cluster: region"))
+    task = built(folder, "yaml: tasks/own/capitals.yaml, metric: acc_norm, cluster: region")
     assert (task.name, task.metric, len(task.documents)) == ("capitals", "acc_norm", 12)
     assert task.documents[0].item.cluster == task.documents[1].item.cluster != task.documents[2].item.cluster
     questions = requests_of(task, [document.item for document in task.documents[3:5]], tiny_tokenizer)
     assert [question.gold for question in questions] == [0, 1]
     assert questions[1].pairs[2] == ("Land 4:", " Cla")
-
-
-def test_a_changed_yaml_changes_the_fingerprint(folder):
-    (before,) = build(suite(folder, "yaml: tasks/own/capitals.yaml"))
-    file = folder / "tasks" / "own" / "capitals.yaml"
-    file.write_text(TASK.replace("{{country}}:", "{{country}} has:"))
-    (after,) = build(suite(folder, "yaml: tasks/own/capitals.yaml"))
-    assert before.fingerprint != after.fingerprint
+    before = built(folder)
+    change(folder, "{{country}}:", "{{country}} has:")
+    assert before.fingerprint != built(folder).fingerprint
 
 
 @pytest.mark.parametrize(
@@ -93,10 +96,9 @@ def test_a_changed_yaml_changes_the_fingerprint(folder):
     ],
 )
 def test_a_faulty_yaml_is_one_error(folder, tiny_tokenizer, old, new, said):
-    file = folder / "tasks" / "own" / "capitals.yaml"
-    file.write_text(TASK.replace(old, new, 1))
+    change(folder, old, new)
     with pytest.raises(BadInput) as caught:
-        (task,) = build(suite(folder, "yaml: tasks/own/capitals.yaml"))
+        task = built(folder)
         requests_of(task, [document.item for document in task.documents], tiny_tokenizer)
     assert said in str(caught.value)
     assert caught.value.hint
@@ -112,15 +114,14 @@ def test_a_faulty_yaml_is_one_error(folder, tiny_tokenizer, old, new, said):
 )
 def test_settings_that_the_task_does_not_have(folder, settings, said):
     with pytest.raises(BadInput, match=said):
-        build(suite(folder, f"yaml: tasks/own/capitals.yaml, {settings}"))
+        built(folder, f"yaml: tasks/own/capitals.yaml, {settings}")
 
 
 def test_code_beside_a_yaml_runs_where_it_is_trusted(folder, tiny_tokenizer):
-    file = folder / "tasks" / "own" / "capitals.yaml"
-    file.write_text(TASK.replace("right\n", "!function lands.last\n"))
-    (file.parent / "lands.py").write_text("def last(doc):\n    return len(doc['cities']) - 1\n")
+    change(folder, "right\n", "!function lands.last\n")
+    (folder / "tasks" / "own" / "lands.py").write_text("def last(doc):\n    return len(doc['cities']) - 1\n")
     try:
-        (task,) = build(suite(folder, "yaml: tasks/own/capitals.yaml, trust_code: true"))
+        task = built(folder, "yaml: tasks/own/capitals.yaml, trust_code: true")
         (question, *_) = requests_of(task, [task.documents[0].item], tiny_tokenizer)
     finally:
         sys.modules.pop("lands", None)
@@ -128,27 +129,28 @@ def test_code_beside_a_yaml_runs_where_it_is_trusted(folder, tiny_tokenizer):
 
 
 def test_a_task_by_name_with_a_local_copy_of_its_data(folder, tiny_tokenizer):
-    rows = [
-        {
-            "question": f"What is {n}?",
-            "choices": {"text": ["a", "b", "c"], "label": ["A", "B", "C"]},
-            "answerKey": "ABC"[n % 3],
-        }
-        for n in range(9)
-    ]
-    (folder / "rows" / "arc.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    choices = {"text": ["a", "b", "c"], "label": ["A", "B", "C"]}
+    rows = [{"question": f"What is {n}?", "choices": choices, "answerKey": "ABC"[n % 3]} for n in range(9)]
+    write_rows(folder / "rows" / "arc.jsonl", rows)
     local = "{dataset_path: json, dataset_kwargs: {data_files: {test: rows/arc.jsonl}}}"
-    (task,) = build(suite(folder, f"task: arc_easy, metric: acc_norm, lm_eval: {local}"))
+    task = built(folder, f"task: arc_easy, metric: acc_norm, lm_eval: {local}")
     assert (task.name, task.metric, len(task.documents)) == ("arc_easy", "acc_norm", 9)
     (question, *_) = requests_of(task, [task.documents[4].item], tiny_tokenizer)
     assert (question.pairs[1], question.gold) == (("Question: What is 4?\nAnswer:", " b"), 1)
 
 
-def test_an_unknown_name_suggests(folder):
-    with pytest.raises(
-        BadInput, match=r"own\.yaml:4: the harness has no task 'arc_esy'\. Did you mean arc_easy"
-    ):
-        build(suite(folder, "task: arc_esy"))
+def test_unknown_names_data_out_of_reach_and_tasks_that_run_what_a_model_writes_are_refused(folder):
+    says = r"own\.yaml:4: the harness has no task 'arc_esy'\. Did you mean arc_easy"
+    with pytest.raises(BadInput, match=says):
+        built(folder, "task: arc_esy")
+    with pytest.raises(EnvironmentTrouble, match="the data set of arc_easy") as caught:
+        built(folder, "task: arc_easy")
+    assert "allenai/ai2_arc" in caught.value.message
+    assert "finetop suites SUITE --fetch" in caught.value.hint
+    assert caught.value.exit_code == 4
+    change(folder, "task:", "unsafe_code: true\ntask:")
+    with pytest.raises(BadInput, match="runs code that a model generates"):
+        built(folder)
 
 
 @pytest.mark.slow
@@ -157,37 +159,18 @@ def test_every_task_of_the_harness_is_known_by_name():
     assert len(known) > 10_000 and {"arc_easy", "blimp", "mmlu"} <= set(known)
 
 
-def test_a_data_set_out_of_reach_is_named_with_what_to_do(folder):
-    with pytest.raises(EnvironmentTrouble, match="the data set of arc_easy") as caught:
-        build(suite(folder, "task: arc_easy"))
-    assert "allenai/ai2_arc" in caught.value.message
-    assert "finetop suites SUITE --fetch" in caught.value.hint
-    assert caught.value.exit_code == 4
-
-
-def test_tasks_that_run_what_a_model_writes_are_refused(folder):
-    file = folder / "tasks" / "own" / "capitals.yaml"
-    file.write_text(TASK + "unsafe_code: true\n")
-    with pytest.raises(BadInput, match="runs code that a model generates"):
-        build(suite(folder, "yaml: tasks/own/capitals.yaml"))
-
-
 @pytest.mark.skipif(not DATA.is_dir(), reason="FINETOP_TEST_DATA names no folder of data sets")
 @pytest.mark.parametrize(
     ("name", "metric", "kind", "items"),
     [
-        ("arc_easy", "acc", "likelihood", 1200),
-        ("blimp", "acc", "likelihood", 1150),
-        ("winogrande", "acc", "likelihood", 725),
-        ("lambada_openai", "acc", "likelihood", 1000),
-        ("triviaqa", "exact_match", "generation", 600),
-        ("gsm8k", "exact_match", "generation", 700),
+        ("arc_easy", "acc", "likelihood", 1200), ("blimp", "acc", "likelihood", 1150),
+        ("winogrande", "acc", "likelihood", 725), ("lambada_openai", "acc", "likelihood", 1000),
+        ("triviaqa", "exact_match", "generation", 600), ("gsm8k", "exact_match", "generation", 700),
         ("mmlu", "acc", "likelihood", 1254),
     ],
-)
+)  # fmt: skip
 def test_real_tasks_are_asked(folder, tiny_tokenizer, name, metric, kind, items):
-    file = DATA / "lm_eval_tasks" / "open" / f"rx_{name}.yaml"
-    (task,) = build(suite(folder, f"yaml: {file}"))
+    task = built(folder, f"yaml: {DATA}/lm_eval_tasks/open/rx_{name}.yaml")
     assert (task.metric, task.kind, len(task.documents)) == (metric, kind, items)
     questions = requests_of(task, [document.item for document in task.documents[:20]], tiny_tokenizer)
     assert all(question.text.strip() for question in questions)
@@ -201,4 +184,4 @@ def test_real_tasks_are_asked(folder, tiny_tokenizer, name, metric, kind, items)
 @pytest.mark.skipif(not DATA.is_dir(), reason="FINETOP_TEST_DATA names no folder of data sets")
 def test_rolling_perplexity_cannot_decide(folder):
     with pytest.raises(BadInput, match="whose scores have no bounds: loglikelihood_rolling"):
-        build(suite(folder, f"yaml: {DATA}/lm_eval_tasks/open/rx_wikitext2.yaml"))
+        built(folder, f"yaml: {DATA}/lm_eval_tasks/open/rx_wikitext2.yaml")

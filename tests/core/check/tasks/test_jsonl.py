@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tiny_run import write_rows
 
 from finetop.core.check.scoring.scorer import Scored
 from finetop.core.check.tasks.grading import grade_answer, grade_likelihoods
@@ -33,7 +35,7 @@ OPEN = [
 def open_task(
     folder: Path, rows: Sequence[dict[str, Any]], tokenizer: Any, settings: str = ""
 ) -> tuple[BenchmarkTask, tuple[Request, ...]]:
-    (folder / "own.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    write_rows(folder / "own.jsonl", rows)
     (folder / "own.yaml").write_text(f"suite: 1\nname: own\ntasks:\n  - data: own.jsonl\n{settings}")
     (task,) = build(load_suite(folder / "own.yaml"))
     return task, requests_of(task, [document.item for document in task.documents], tokenizer)
@@ -52,8 +54,6 @@ def test_choices_of_any_number_with_the_answer_by_number_letter_or_text(tmp_path
 
 
 def test_a_table_is_a_task_as_its_rows_would_be(tmp_path, tiny_tokenizer):
-    import csv
-
     _, requests = open_task(tmp_path, CHOICES, tiny_tokenizer)
     with (tmp_path / "own.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(CHOICES[0]))
@@ -63,18 +63,14 @@ def test_a_table_is_a_task_as_its_rows_would_be(tmp_path, tiny_tokenizer):
     (tmp_path / "own.yaml").write_text("suite: 1\nname: own\ntasks:\n  - data: own.csv\n")
     (table,) = build(load_suite(tmp_path / "own.yaml"))
     from_table = requests_of(table, [document.item for document in table.documents], tiny_tokenizer)
-    assert [(request.gold, request.pairs) for request in from_table] == [
-        (request.gold, request.pairs) for request in requests
-    ]
+    asked = [[(request.gold, request.pairs) for request in each] for each in (from_table, requests)]
+    assert asked[0] == asked[1]
 
 
-def test_pairs_have_nothing_in_front(tmp_path, tiny_tokenizer):
+def test_pairs_have_nothing_in_front_and_written_answers_match_one_of_the_texts(tmp_path, tiny_tokenizer):
     task, questions = open_task(tmp_path, PAIRS, tiny_tokenizer)
     assert questions[1].pairs == (("", "A dog barks."), ("", "A dog bark."))
     assert grade_likelihoods(task, questions[1], [Scored(-2.0, False), Scored(-3.0, False)]).score == 1.0
-
-
-def test_written_answers_match_one_of_the_texts(tmp_path, tiny_tokenizer):
     task, questions = open_task(tmp_path, OPEN, tiny_tokenizer)
     assert (task.kind, task.metric) == ("generation", "exact_match")
     assert questions[0].stop == ("\n",)
@@ -83,19 +79,23 @@ def test_written_answers_match_one_of_the_texts(tmp_path, tiny_tokenizer):
     assert grade_answer(task, questions[1], "Red").score == 1.0
 
 
-def test_cloze_asks_for_the_likelihood_of_what_follows(tmp_path, tiny_tokenizer):
+def test_cloze_asks_for_the_likelihood_of_what_follows_and_rows_of_no_shape_are_refused(
+    tmp_path, tiny_tokenizer
+):
     task, questions = open_task(tmp_path, OPEN, tiny_tokenizer, "    shape: cloze\n")
-    assert [question.pairs[0][1] for question in questions] == [
-        " 4",
-        "white",
-    ]  # the second prompt ends with a space
+    # the second prompt ends with a space
+    assert [question.pairs[0][1] for question in questions] == [" 4", "white"]
     assert grade_likelihoods(task, questions[0], [Scored(-1.0, True)]).score == 1.0
     assert grade_likelihoods(task, questions[0], [Scored(-0.1, False)]).score == 0.0
+    says = r"own\.jsonl:1: these keys do not form an item: id, sentence"
+    with pytest.raises(BadInput, match=says) as caught:
+        open_task(tmp_path, [{"sentence": "Hm."}], tiny_tokenizer)
+    assert "question, choices, answer" in caught.value.hint
 
 
 def test_examples_are_the_same_for_every_item(tmp_path, tiny_tokenizer):
     shots = [{"question": f"Which is {n}?", "choices": ["a", "b"], "answer": n % 2} for n in range(3)]
-    (tmp_path / "shots.jsonl").write_text("\n".join(map(json.dumps, shots)))
+    write_rows(tmp_path / "shots.jsonl", shots)
     settings = "    examples: shots.jsonl\n    num_fewshot: 2\n"
     _, questions = open_task(tmp_path, CHOICES, tiny_tokenizer, settings)
     shown = "Question: Which is 0?\nAnswer: a\n\nQuestion: Which is 1?\nAnswer: b\n\n"
@@ -121,11 +121,3 @@ def test_a_row_that_does_not_fit_has_its_line(tmp_path, tiny_tokenizer, row, sai
     with pytest.raises(BadInput, match=r"own\.jsonl:4: ") as caught:
         open_task(tmp_path, [*CHOICES, row], tiny_tokenizer)
     assert said in str(caught.value)
-
-
-def test_rows_of_no_shape_are_refused_with_the_shapes(tmp_path, tiny_tokenizer):
-    with pytest.raises(
-        BadInput, match=r"own\.jsonl:1: these keys do not form an item: id, sentence"
-    ) as caught:
-        open_task(tmp_path, [{"sentence": "Hm."}], tiny_tokenizer)
-    assert "question, choices, answer" in caught.value.hint

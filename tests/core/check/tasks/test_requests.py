@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tiny_run import write_rows
 
 from finetop.core.check.scoring.scorer import Scored
 from finetop.core.check.tasks.grading import grade_answer, grade_likelihoods
@@ -53,8 +53,12 @@ def test_the_metric_judges(suite_folder, tiny_tokenizer):
     (numbers, n), (pairs, p), (orders, o) = open_requests(suite_folder / "tiny.yaml", tiny_tokenizer)
     best_is_second = [Scored(-3.0, False), Scored(-1.0, True), Scored(-2.0, False)]
     right = grade_likelihoods(numbers, n[4], best_is_second)
-    wanted = (1.0, "4", -1.0, -2.0)
-    assert (right.score, right.answer, right.gold_log_prob, right.best_other_log_prob) == wanted
+    assert (right.score, right.answer, right.gold_log_prob, right.best_other_log_prob) == (
+        1.0,
+        "4",
+        -1.0,
+        -2.0,
+    )
     assert grade_likelihoods(numbers, n[5], best_is_second).score == 0.0
     # acc_norm divides by length: -4 / 8 characters loses against -6 / 31.
     by_length = grade_likelihoods(pairs, p[1], [Scored(-4.0, False), Scored(-6.0, False)])
@@ -66,11 +70,7 @@ def test_the_metric_judges(suite_folder, tiny_tokenizer):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        (
-            "doc_to_target: gold",
-            "doc_to_goal: gold",
-            "lm_eval.doc_to_goal is not a setting of the harness. Options: ",
-        ),
+        ("doc_to_target", "doc_to_goal", "lm_eval.doc_to_goal is not a setting of the harness. Options: "),
         ("metric: acc\n", "metric: acc_nrom\n", "acc_nrom"),
         ("output_type: generate_until", "output_type: loglikelihood_rolling", "no bounds"),
         ("doc_to_choice: choices", 'doc_to_choice: "{{absent}}"', "the harness refuses the task numbers"),
@@ -84,18 +84,15 @@ def test_a_faulty_task_names_its_line(suite_folder, tiny_tokenizer, old, new, sa
     assert said in str(caught.value)
 
 
-def test_a_faulty_rule_fails_before_any_model(suite_folder, tiny_tokenizer):
-    file = suite_folder / "orders.jsonl"
-    file.write_text(file.read_text().replace('"max_words"', '"max_wrods"', 1))
-    with pytest.raises(BadInput, match=r"item o0: 'max_wrods' is not a rule. Did you mean max_words"):
-        open_requests(suite_folder / "tiny.yaml", tiny_tokenizer)
-
-
-def test_chat_tasks_need_a_template(suite_folder, tiny_tokenizer):
+def test_a_faulty_rule_fails_before_any_model_and_chat_tasks_need_a_template(suite_folder, tiny_tokenizer):
     bare = type(tiny_tokenizer).from_pretrained(tiny_tokenizer.name_or_path)
     bare.chat_template = None
     with pytest.raises(BadInput, match="no chat template"):
         open_requests(suite_folder / "tiny.yaml", bare)
+    file = suite_folder / "orders.jsonl"
+    file.write_text(file.read_text().replace('"max_words"', '"max_wrods"', 1))
+    with pytest.raises(BadInput, match=r"item o0: 'max_wrods' is not a rule. Did you mean max_words"):
+        open_requests(suite_folder / "tiny.yaml", tiny_tokenizer)
 
 
 def test_a_changed_gold_answer_or_rule_changes_the_hash(suite_folder, tiny_tokenizer):
@@ -106,9 +103,8 @@ def test_a_changed_gold_answer_or_rule_changes_the_hash(suite_folder, tiny_token
     after = open_requests(suite_folder / "tiny.yaml", tiny_tokenizer)
     for place in (0, 2):
         hashes = [[q.prompt_hash for q in tasks[place][1]] for tasks in (before, after)]
-        assert [one != other for one, other in zip(*hashes, strict=True)] == [True] + [False] * (
-            len(hashes[0]) - 1
-        )
+        changed = [at for at, (one, other) in enumerate(zip(*hashes, strict=True)) if one != other]
+        assert changed == [0]
 
 
 def test_exact_match_of_written_answers_needs_no_network(suite_folder, tiny_tokenizer):
@@ -124,11 +120,9 @@ def test_exact_match_of_written_answers_needs_no_network(suite_folder, tiny_toke
 
 def test_chance_is_worked_out(suite_folder, tiny_tokenizer):
     """1/choices; the majority's share if the labels are fixed; 0 for free answers; else the suite's own value."""
-    rows = [
-        {"question": f"Is {n} even?", "choices": ["no", "yes"], "answer": "yes" if n % 4 else "no"}
-        for n in range(40)
-    ]
-    (suite_folder / "fixed.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    choices = {"choices": ["no", "yes"]}
+    rows = [{"question": f"Is {n} even?", **choices, "answer": "yes" if n % 4 else "no"} for n in range(40)]
+    write_rows(suite_folder / "fixed.jsonl", rows)
     text = "suite: 1\nname: fixed\ntasks:\n  - data: fixed.jsonl\n  - {name: said, data: fixed.jsonl, chance: 0.3}\n"
     (suite_folder / "fixed.yaml").write_text(text)
     fixed, stated = open_requests(suite_folder / "fixed.yaml", tiny_tokenizer)
@@ -137,6 +131,4 @@ def test_chance_is_worked_out(suite_folder, tiny_tokenizer):
     file = suite_folder / "tiny.yaml"
     file.write_text(file.read_text().replace("    chance: 0.0\n", ""))
     numbers, pairs, orders = open_requests(file, tiny_tokenizer)
-    assert chance_of(*numbers) == pytest.approx(1 / 3)
-    assert chance_of(*pairs) == 0.5
-    assert chance_of(*orders) == 0.0
+    assert [chance_of(*each) for each in (numbers, pairs, orders)] == pytest.approx([1 / 3, 0.5, 0.0])

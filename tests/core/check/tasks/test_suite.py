@@ -20,12 +20,9 @@ def test_a_suite_is_read_with_absolute_paths(suite_folder, monkeypatch):
     assert (rows[3].id, rows[3].cluster, rows[3].category) == ("p3", "c1", "words")
 
 
-def test_unknown_suite_suggests(suite_folder):
+def test_an_unknown_suite_suggests_and_two_of_one_name_are_both_named(suite_folder):
     with pytest.raises(NotFound, match="Did you mean tiny"):
         find_suite("tinny", Home(suite_folder.parent))
-
-
-def test_two_of_one_name_are_both_named(suite_folder):
     (suite_folder / "other.yaml").write_text((suite_folder / "tiny.yaml").read_text())
     with pytest.raises(BadInput, match=r"Two suites are named tiny: .*other.yaml and .*tiny.yaml"):
         suites(Home(suite_folder.parent))
@@ -93,12 +90,12 @@ def test_fingerprint_follows_what_moves_scores(suite_folder):
     assert task_fingerprint(load_suite(file).tasks[0]) != before
 
 
-def test_listing_suites_imports_nothing_heavy():
+def test_listing_suites_and_drawing_a_result_import_nothing_heavy():
     code = (
         "import sys; from finetop.core.runtime.home import Home; from finetop.core.check.tasks import suite; "
-        "from finetop.core.protocol import check_result; "
+        "from finetop.core.check.statistics import verdict; from finetop.core.protocol import check_result; "
         "from pathlib import Path; suite.suite_files(Home(Path('absent'))); "
-        "print(*{'torch', 'lm_eval', 'numpy', 'datasets', 'transformers'} & set(sys.modules))"
+        "print(*{'torch', 'lm_eval', 'numpy', 'scipy', 'datasets', 'transformers'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
