@@ -77,26 +77,16 @@ def make_check(
     **more: Any,
 ) -> CheckBrief:
     """Return the brief of a check of 412 of 3,000 items."""
+    worst = [
+        TaskBrief("arith", 22.0, "lost"),
+        TaskBrief("knowledge", 12.5, "lost"),
+        TaskBrief("arc", 4.2, "open"),
+    ]
     values: dict[str, Any] = {
-        "check_id": 5,
-        "verdict": verdict,
-        "reason": reason,
-        "step": 1200,
-        "drop": drop,
-        "margin": 3.0,
-        "real_drop": real_drop,
-        "items_used": 412,
-        "items_total": 3000,
-        "suite": "quick",
-        "at": NOW - 2000,
-        "worst": [
-            TaskBrief("arith", 22.0, "lost"),
-            TaskBrief("knowledge", 12.5, "lost"),
-            TaskBrief("arc", 4.2, "open"),
-        ],
-        "target": {"exact_match": [0.71, 0.91]},
-        **more,
-    }
+        "check_id": 5, "verdict": verdict, "reason": reason, "step": 1200, "drop": drop, "margin": 3.0,
+        "real_drop": real_drop, "items_used": 412, "items_total": 3000, "suite": "quick", "at": NOW - 2000,
+        "worst": worst, "target": {"exact_match": [0.71, 0.91]}, **more,
+    }  # fmt: skip
     return CheckBrief(**values)
 
 
@@ -113,62 +103,29 @@ def make_row(id_: int, name: str, state: State, **more: Any) -> RunRow:
 
 def mixed_rows() -> list[RunRow]:
     """Return a list with one run of each important kind."""
-    ended = NOW - 2500
-    done = Finished(ended - 2460, ended)
+    done = Finished(NOW - 4960, NOW - 2500)
+    failed = Failed(NOW - 300, "out of memory", "Lower train.batch_size (now 8).", NOW - 900, 1)
+    trains, regressed = Running(NOW - 800, "training", 311, 9000), {"check": make_check(), "needs_you": True}
+    loads, new = Running(NOW - 20, "loading model", 3.1, 8.0, "GB"), {"step": 0, "metrics": {}}
+    scores = Running(NOW - 30, "scoring", 212.0, 640.0, "items", 40.0)
     return [
-        make_row(1, "support-full-1e-4", done, method="full", check=make_check(), needs_you=True),
-        make_row(
-            2,
-            "sql-lora-70b",
-            Failed(NOW - 300, "out of memory", "Lower train.batch_size (now 8).", NOW - 900, 1),
-            step=41,
-            steps=900,
-            metrics={"loss": 1.644},
-            needs_you=True,
-        ),
-        make_row(
-            3,
-            "legal-cpt",
-            Running(NOW - 800, "training", 311, 9000),
-            step=311,
-            steps=9000,
-            alarm="drift 0.08 of 0.10",
-            needs_you=True,
-            left_s=10800.0,
-        ),
-        make_row(
-            4,
-            "support-r16",
-            Running(NOW - 800, "training", 820, 1200),
-            step=820,
-            left_s=380.0,
-            check=make_check("ok", 0.1, step=600),
-        ),
-        make_row(
-            5, "support-r32", Running(NOW - 20, "loading model", 3.1, 8.0, "GB"), step=0, steps=0, metrics={}
-        ),
-        make_row(6, "support-r64", Queued(1, "wants 2 GPUs"), step=0, steps=600, metrics={}),
-        make_row(7, "smollm2-135m-instruct-support-lr2e-5-s2", Queued(2), step=0, metrics={}),
-        make_row(
-            8,
-            "support-full-1e-5",
-            Finished(NOW - 14000, NOW - 10900),
-            method="full",
-            check=make_check("ok", 0.4),
-        ),
-        make_row(
-            9, "support-r8", Finished(NOW - 99000, NOW - 90000), check=make_check("ok", 1.9, real_drop=True)
-        ),
-        make_row(
-            10,
-            "tiny",
-            Finished(NOW - 199000, NOW - 190000),
-            check=make_check("no_verdict", None, "at chance"),
-        ),
+        make_row(1, "support-full-1e-4", done, method="full", **regressed),
+        make_row(2, "sql-lora-70b", failed, step=41, steps=900, metrics={"loss": 1.644}, needs_you=True),
+        make_row(3, "legal-cpt", trains, step=311, steps=9000, alarm="drift 0.08 of 0.10", needs_you=True,
+                 left_s=10800.0),
+        make_row(4, "support-r16", Running(NOW - 800, "training", 820, 1200), step=820, left_s=380.0,
+                 check=make_check("ok", 0.1, step=600)),
+        make_row(5, "support-r32", loads, steps=0, **new),
+        make_row(6, "support-r64", Queued(1, "wants 2 GPUs"), steps=600, **new),
+        make_row(7, "smollm2-135m-instruct-support-lr2e-5-s2", Queued(2), **new),
+        make_row(8, "support-full-1e-5", Finished(NOW - 14000, NOW - 10900), method="full",
+                 check=make_check("ok", 0.4)),
+        make_row(9, "support-r8", Finished(NOW - 99000, NOW - 90000), check=make_check("ok", 1.9, real_drop=True)),
+        make_row(10, "tiny", Finished(NOW - 199000, NOW - 190000), check=make_check("no_verdict", None, "at chance")),
         make_row(11, "support-full-3e-4", done, method="full", check=make_check(drop=14.2, accepted="ana")),
-        make_row(12, "support-r4", done, checking=Running(NOW - 30, "scoring", 212.0, 640.0, "items", 40.0)),
+        make_row(12, "support-r4", done, checking=scores),
         make_row(13, "support-r2", Stopped(NOW - 4000, "stop", NOW - 5000), step=410),
-    ]
+    ]  # fmt: skip
 
 
 def resolved(text: str, *settings: str) -> dict[str, Any]:
@@ -205,12 +162,14 @@ class FakeSupervisor:
         """Start a new revision of the store."""
         self.rows = self.rows if rows is None else rows
         self.revision += 1
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self._wake()
 
     def leave(self) -> None:
         """Disappear, as after a kill."""
         self.is_gone = True
+        self._wake()
+
+    def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -250,10 +209,9 @@ class FakeSupervisor:
                 return Done(f"{ask.run} is being ended.")
             case Pause() | Release():
                 return Done(f"{ask.run} was told.")
-            case Tag() if SEEN in (*ask.add, *ask.drop):
-                self.change([self._seen(row, ask) if row.name == ask.run else row for row in self.rows])
-                return TagAnswer(ask.run, [*ask.add], [*ask.add], [*ask.drop])
             case Tag():
+                if SEEN in (*ask.add, *ask.drop):
+                    self.change([self._seen(row, ask) if row.name == ask.run else row for row in self.rows])
                 return TagAnswer(ask.run, [*ask.add], [*ask.add], [*ask.drop])
             case Note():
                 return NoteAnswer(ask.run, ask.text, "before")
@@ -303,27 +261,15 @@ class FakeSupervisor:
             rows.sort(key=lambda row: row.group)
             words = [row.group for row in rows]
             groups = [Group(word, words.count(word), "loss", 2, 1.25, 0.5) for word in dict.fromkeys(words)]
+        others = [
+            (term, Filter(tuple(t for t in line.terms if t is not term))) for term in line.terms if not rows
+        ]
         return RunsAnswer(
-            rows[ask.offset : ask.offset + ask.limit],
-            len(rows),
-            len(self.rows),
-            sum(row.needs_you for row in self.rows),
-            self._running(),
-            sum(isinstance(row.state, Queued) for row in self.rows),
-            self.revision,
-            groups=groups,
-            without=[
-                (
-                    term.typed,
-                    sum(
-                        holds(Filter(tuple(t for t in line.terms if t is not term)), row, NOW)
-                        for row in self.rows
-                    ),
-                )
-                for term in line.terms
-                if not rows
-            ],
-        )
+            rows[ask.offset : ask.offset + ask.limit], len(rows), len(self.rows),
+            sum(row.needs_you for row in self.rows), self._running(),
+            sum(isinstance(row.state, Queued) for row in self.rows), self.revision, groups=groups,
+            without=[(term.typed, sum(holds(rest, row, NOW) for row in self.rows)) for term, rest in others],
+        )  # fmt: skip
 
     def _seen(self, row: RunRow, ask: Tag) -> RunRow:
         """Return a run as stored after it is marked or unmarked as seen."""
@@ -336,9 +282,8 @@ class FakeSupervisor:
         if row is None:
             raise NotFound(f"there is no run {run}.")
         text = "recipe: 1\nextends: lora\nname: kept\ndata: {train: [{path: 'builtin:demo/support_train.jsonl'}]}\n"
-        return RunDetail(
-            row, "0001", resolved(text, "train.epochs=3"), text, [], [], [], [], [], [], [], "cpu", {}, {}
-        )
+        lists: list[Any] = [[] for _ in range(7)]
+        return RunDetail(row, "0001", resolved(text, "train.epochs=3"), text, *lists, "cpu", {}, {})
 
     def close(self) -> None:
         pass
