@@ -101,37 +101,25 @@ def cases(model: Path) -> list[Case]:
         "kto": "labels",
     }
     lora = {"method": {"name": "lora"}}
+    full, grpo = {"method": {"name": "full"}}, teach("grpo")
     return [
         *(
-            Case(
-                f"method {name}",
-                {
-                    "method": {"name": name, **METHODS.get(name, {})},
-                    "model": {
-                        "quantize": sorted(methods.load(name).quantized)[-1]
-                    },  # none, if it supports that
-                },
-            )
+            Case(f"method {name}", {
+                "method": {"name": name, **METHODS.get(name, {})},
+                "model": {"quantize": sorted(methods.load(name).quantized)[-1]},  # none, if it supports that
+            })
             for name in methods.names()
         ),
         *(Case(f"objective {name}", teach(name), rows.get(name, "answers")) for name in objectives.names()),
-        *(
-            Case(f"protection {name}", {"method": {"name": "full"}, "protect": {name: PROTECTIONS[name]}})
-            for name in protections.names()
-        ),
-        Case("objective dpo, full", {**teach("dpo"), "method": {"name": "full"}}, "pairs"),
-        Case("objective grpo, full", {**teach("grpo"), "method": {"name": "full"}}, "prompts"),
-        Case(
-            "objective grpo, full, continuous",
-            {**teach("grpo"), "method": {"name": "full"}, "model": {"engine": "continuous"}},
-            "prompts",
-        ),
+        *(Case(f"protection {name}", {**full, "protect": {name: PROTECTIONS[name]}}) for name in protections.names()),
+        Case("objective dpo, full", {**teach("dpo"), **full}, "pairs"),
+        Case("objective grpo, full", {**grpo, **full}, "prompts"),
+        Case("objective grpo, full, continuous", {**grpo, **full, "model": {"engine": "continuous"}}, "prompts"),
         Case("packing", {**lora, "objective": {"name": "sft", "packing": True}}),
         Case("activation checkpointing", {**lora, "train": {"activation_checkpointing": True}}),
         Case("checks on the way", {**lora, "check": {"every": 2, "general": {"suite": "tiny"}}}),
-        Case("nf4", {**lora, "model": {"quantize": "nf4"}}),
-        Case("int8", {**lora, "model": {"quantize": "int8"}}),
-    ]
+        *(Case(kind, {**lora, "model": {"quantize": kind}}) for kind in ("nf4", "int8")),
+    ]  # fmt: skip
 
 
 def prepare(home: Path) -> None:
@@ -141,22 +129,16 @@ def prepare(home: Path) -> None:
     (suites / "tiny.yaml").write_text(SUITE)
     (suites / "general.txt").write_text(TEXT * 240)
     numbers = range(16)
-    write_rows(
-        suites / "items.jsonl",
-        [
-            {"id": f"n{n}", "question": f"What is {n}?", "choices": ["a shop", "a mill"], "gold": 0}
-            for n in numbers
-        ],
-    )
-    write_rows(
-        suites / "written.jsonl",
-        [{"prompt": f"What is {n}?", "answer": f"{n}"} for n in numbers],
-    )
-    pairs = [{"prompt": f"What is {n}?", "chosen": f"It is {n * n}.", "rejected": "Lamps."} for n in numbers]
+    choices = ["a shop", "a mill"]
+    questions = [f"What is {n}?" for n in numbers]
+    items = [{"id": f"n{n}", "question": questions[n], "choices": choices, "gold": 0} for n in numbers]
+    write_rows(suites / "items.jsonl", items)
+    write_rows(suites / "written.jsonl", [{"prompt": questions[n], "answer": f"{n}"} for n in numbers])
+    pairs = [{"prompt": questions[n], "chosen": f"It is {n * n}.", "rejected": "Lamps."} for n in numbers]
     rows: dict[str, list[dict[str, Any]]] = {
-        "answers": [{"prompt": f"What is {n}?", "completion": "It is. " * (1 + n % 3)} for n in numbers],
+        "answers": [{"prompt": questions[n], "completion": "It is. " * (1 + n % 3)} for n in numbers],
         "pairs": pairs,
-        "prompts": [{"prompt": f"What is {n}?", "answer": str(n)} for n in numbers],
+        "prompts": [{"prompt": questions[n], "answer": str(n)} for n in numbers],
         "texts": [{"text": f"{n}. {TEXT * 3}"} for n in numbers],
         "labels": [
             {"prompt": pair["prompt"], "completion": pair[key], "label": key == "chosen"}
@@ -186,8 +168,7 @@ def recipe_of(case: Case, home: Path, model: Path, steps: int) -> dict[str, Any]
     }  # fmt: skip
     for name, section in case.sections.items():
         whole[name] = section if name in ("method", "objective") else {**whole.get(name, {}), **section}
-    resolved: dict[str, Any] = resolve_text(json.dumps(whole)).resolved
-    return resolved
+    return resolve_text(json.dumps(whole)).resolved
 
 
 def run_case(case: Case, number: int, home: Path, model: Path) -> Outcome:
