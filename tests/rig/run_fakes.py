@@ -16,25 +16,11 @@ from finetop.core.errors import FinetopError, NotFound
 from finetop.core.protocol import wire
 from finetop.core.protocol.check_result import brief
 from finetop.core.protocol.data_diff import Difference, Now, SourceRow
+from finetop.core.protocol.messages import runs as messages
 from finetop.core.protocol.messages.checks import Check, CheckAnswer, Checks, ChecksAnswer
 from finetop.core.protocol.messages.data_versions import DataOf, DataOfAnswer, SourceFacts
 from finetop.core.protocol.messages.limits import Done
 from finetop.core.protocol.messages.queue import Kill, Stop
-from finetop.core.protocol.messages.runs import (
-    Curve,
-    Curves,
-    CurvesAnswer,
-    FindInLog,
-    FoundInLog,
-    GetRun,
-    LogAnswer,
-    Processes,
-    ProcessesAnswer,
-    ProcessRow,
-    ReadLog,
-    Runs,
-    RunsAnswer,
-)
 from finetop.core.protocol.messages.session import Changes, ChangesAnswer, Hello, HelloAnswer
 from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import (
@@ -235,8 +221,8 @@ class FakeRun:
         self.revision = 1
         self.asked: list[Ask] = []
         self.processes = [
-            ProcessRow(4100, 12, "finetop.core.runtime.keeper 0012-train", "S", 0.2, 0.012, 1),
-            ProcessRow(4101, 12, "finetop.core.run_job 0012-train", "R", 790.5, 6.41, 38),
+            messages.ProcessRow(4100, 12, "finetop.core.runtime.keeper 0012-train", "S", 0.2, 0.012, 1),
+            messages.ProcessRow(4101, 12, "finetop.core.run_job 0012-train", "R", 790.5, 6.41, 38),
         ]
         self.part = 1 << 14  # bytes of the log searched at a time
         self.refuses: FinetopError | None = None
@@ -274,18 +260,18 @@ class FakeRun:
         match ask:
             case Hello():
                 return HelloAnswer("0.1.0", wire.VERSION, 7, "/home", "gpu-box-3", NOW, "4 GPUs")
-            case Runs():
-                return RunsAnswer([self.detail.row], 1, 1, 0, {"train": 1}, 0, self.revision)
-            case GetRun():
+            case messages.Runs():
+                return messages.RunsAnswer([self.detail.row], 1, 1, 0, {"train": 1}, 0, self.revision)
+            case messages.GetRun():
                 return self.detail
-            case Curves():
+            case messages.Curves():
                 return self._curves(ask)
-            case ReadLog():
+            case messages.ReadLog():
                 return self._log(ask)
-            case FindInLog():
+            case messages.FindInLog():
                 return self._found(ask)
-            case Processes():
-                return ProcessesAnswer(self.processes)
+            case messages.Processes():
+                return messages.ProcessesAnswer(self.processes)
             case Checks():
                 return ChecksAnswer(self.checks)
             case DataOf():
@@ -296,40 +282,42 @@ class FakeRun:
                 return Done(f"{ask.run} is being ended.")
         raise NotFound(f"not in the fake: {ask}")
 
-    def _curves(self, ask: Curves) -> CurvesAnswer:
+    def _curves(self, ask: messages.Curves) -> messages.CurvesAnswer:
         """Bin over steps, or over an axis that grows evenly: 512 tokens, 1 s and 1/600 epoch per step."""
         per_step = {"step": 1.0, "tokens": 512.0, "time": 1.0, "epoch": 1 / 600}[ask.x]
         first, last = round(ask.first / per_step), round(ask.last / per_step)
         by_step = msgspec.structs.replace(ask, first=first, last=last)
         curves = [_binned(key, pairs, by_step) for key, pairs in self.points.items() if key in ask.keys]
         if ask.x == "step":
-            return CurvesAnswer(curves)
+            return messages.CurvesAnswer(curves)
         newest = self.detail.row.step
         steps = _binned("step", [(at, float(at)) for at in range(newest + 1)], by_step)
-        return CurvesAnswer(curves, steps, newest * per_step)
+        return messages.CurvesAnswer(curves, steps, newest * per_step)
 
-    def _found(self, ask: FindInLog) -> FoundInLog:
+    def _found(self, ask: messages.FindInLog) -> messages.FoundInLog:
         """Search as the supervisor does, in parts of `part` bytes."""
         with tempfile.TemporaryFile() as file:
             file.write(self.log.encode())
             file.flush()
             if ask.step is not None:
-                return FoundInLog(*log_file.find_step(file.fileno(), ask.step))
+                return messages.FoundInLog(*log_file.find_step(file.fileno(), ask.step))
             end = len(self.log.encode()) if ask.end < 0 else ask.end
             begin = max(0, end - self.part)
-            return FoundInLog(*log_file.find(file.fileno(), ask.text, begin, end, 5000))
+            return messages.FoundInLog(*log_file.find(file.fileno(), ask.text, begin, end, 5000))
 
-    def _log(self, ask: ReadLog) -> LogAnswer:
+    def _log(self, ask: messages.ReadLog) -> messages.LogAnswer:
         data = self.log.encode()
         start = max(0, len(data) + ask.offset) if ask.offset < 0 else min(ask.offset, len(data))
         piece = data[start : start + ask.limit]
-        return LogAnswer(ask.job or 12, piece.decode("utf-8", "replace"), start + len(piece), len(data))
+        return messages.LogAnswer(
+            ask.job or 12, piece.decode("utf-8", "replace"), start + len(piece), len(data)
+        )
 
     def close(self) -> None:
         pass
 
 
-def _binned(key: str, pairs: list[tuple[int, float | None]], ask: Curves) -> Curve:
+def _binned(key: str, pairs: list[tuple[int, float | None]], ask: messages.Curves) -> messages.Curve:
     bins: dict[int, list[float]] = {}
     seen = [(step, value) for step, value in pairs if ask.first <= step <= ask.last]
     for step, value in seen:
@@ -340,7 +328,7 @@ def _binned(key: str, pairs: list[tuple[int, float | None]], ask: Curves) -> Cur
     columns = sorted(bins)
     bad = sum(value is None for _, value in seen)
     newest = seen[-1] if seen else (0, None)
-    return Curve(
+    return messages.Curve(
         key, columns, [min(bins[column]) for column in columns], [max(bins[column]) for column in columns],
         [sum(bins[column]) / len(bins[column]) for column in columns], *newest, bad,
     )  # fmt: skip

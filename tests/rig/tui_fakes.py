@@ -17,29 +17,11 @@ from at_rest import at_rest
 from finetop.core.errors import NoSupervisor, NotFound
 from finetop.core.protocol import wire
 from finetop.core.protocol.filter_match import holds, place
+from finetop.core.protocol.messages import queue, session
 from finetop.core.protocol.messages.checks import Check, CheckAnswer
 from finetop.core.protocol.messages.limits import Done
 from finetop.core.protocol.messages.notes import Note, NoteAnswer, Tag, TagAnswer
-from finetop.core.protocol.messages.queue import (
-    Kill,
-    LiveRow,
-    Pause,
-    Queue,
-    QueueAnswer,
-    Release,
-    Retry,
-    RetryAnswer,
-    Stop,
-)
 from finetop.core.protocol.messages.runs import Curve, Curves, CurvesAnswer, GetRun, Group, Runs, RunsAnswer
-from finetop.core.protocol.messages.session import (
-    Changes,
-    ChangesAnswer,
-    Hello,
-    HelloAnswer,
-    Notices,
-    NoticesAnswer,
-)
 from finetop.core.protocol.messages.submit import Submit, SubmitAnswer, SubmitSweep, SubmitSweepAnswer
 from finetop.core.protocol.messages.trash import Remove, RemoveAnswer, Removed, Restore
 from finetop.core.protocol.notices import Notice
@@ -176,7 +158,7 @@ class FakeSupervisor:
     async def ask(self, ask: Ask) -> Any:
         if self.is_gone:
             raise NoSupervisor("no supervisor answers.")
-        if isinstance(ask, Changes):
+        if isinstance(ask, session.Changes):
             while ask.since >= self.revision and not self.is_gone:
                 await self._changed.wait()
             if self.is_gone:
@@ -185,13 +167,14 @@ class FakeSupervisor:
             queued = sum(isinstance(row.state, Queued) for row in self.rows)
             running = self._running()
             to_triage = sum(row.needs_you and row.check is not None for row in self.rows)
-            counted = {"queued": queued, "to_triage": to_triage, "jobs": running}
-            gpus_taken = min(4, sum(running.values()))
-            return ChangesAnswer(self.revision, noticed=noticed, gpus=4, gpus_taken=gpus_taken, **counted)
+            counted = {"queued": queued, "to_triage": to_triage, "jobs": running, "noticed": noticed}
+            return session.ChangesAnswer(
+                self.revision, gpus=4, gpus_taken=min(4, sum(running.values())), **counted
+            )
         self.asked.append(ask)
         match ask:
-            case Hello():
-                return HelloAnswer("0.1.0", wire.VERSION, 7, "/home", "gpu-box-3", NOW, "4 GPUs")
+            case session.Hello():
+                return session.HelloAnswer("0.1.0", wire.VERSION, 7, "/home", "gpu-box-3", NOW, "4 GPUs")
             case Runs():
                 return self._runs(ask)
             case GetRun():
@@ -200,14 +183,14 @@ class FakeSupervisor:
                 low = [3.0 - i * 0.2 for i in range(10)]
                 curve = Curve("loss", list(range(10)), low, low, low, 1200, 1.0, 0)
                 return CurvesAnswer([curve])
-            case Notices():
+            case session.Notices():
                 newer = [notice for notice in self.notices if notice.id > ask.after]
-                return NoticesAnswer(newer[: ask.limit])
+                return session.NoticesAnswer(newer[: ask.limit])
             case Check():
                 return CheckAnswer(40, ask.run, 1200)
-            case Stop() | Kill():
+            case queue.Stop() | queue.Kill():
                 return Done(f"{ask.run} is being ended.")
-            case Pause() | Release():
+            case queue.Pause() | queue.Release():
                 return Done(f"{ask.run} was told.")
             case Tag():
                 if SEEN in (*ask.add, *ask.drop):
@@ -221,19 +204,19 @@ class FakeSupervisor:
                     self.trashed = rows
                     self.change([row for row in self.rows if row not in rows])
                 return RemoveAnswer([Removed(row.id, row.name, 10**8, 9, 1) for row in rows])
-            case Queue():
+            case queue.Queue():
                 live = [
-                    LiveRow(row.id, row.name, job.verb, job.state, row.gpus, job.tried)
+                    queue.LiveRow(row.id, row.name, job.verb, job.state, row.gpus, job.tried)
                     for row in self.rows
                     for job in under_way(row)
                     if isinstance(job.state, Running)
                 ]
-                return QueueAnswer([], 0, [], "", live)
+                return queue.QueueAnswer([], 0, [], "", live)
             case Restore():
                 self.change([row for row in self.trashed if str(row.id) == ask.run] + self.rows)
                 return Done(f"{ask.run} is back.")
-            case Retry():
-                return RetryAnswer(ask.run, "train", 400, 2)
+            case queue.Retry():
+                return queue.RetryAnswer(ask.run, "train", 400, 2)
             case Submit():
                 return SubmitAnswer(99, ask.name, 3)
             case SubmitSweep():
@@ -338,6 +321,21 @@ async def pressed(pilot: Any, *keys: str, within_s: float = 0.0, but_threads: bo
     """Press keys and wait until the app has settled."""
     await pilot.press(*keys)
     await settled(pilot, within_s, but_threads=but_threads)
+
+
+async def typed(pilot: Any, *keys: str, within_s: float = 0.0) -> None:
+    """Press keys, each once the app has settled after the one before."""
+    for key in keys:
+        await pressed(pilot, key, within_s=within_s)
+
+
+def is_clean(app: FinetopApp) -> bool:
+    """Return whether the screen holds no control character and fits the terminal, whatever it shows."""
+    text = text_of(app)
+    return text.replace("\n", "").isprintable() and len(text.splitlines()) <= app.size.height
+
+
+HOSTILE = "a\x1b[31mred\x1b]0;owned\x07\x1b[2J\u202etxt\r\nnew\tline\x9bcsi"
 
 
 @asynccontextmanager

@@ -40,15 +40,14 @@ from finetop.tui.widgets.lines import to_strip
 from finetop.tui.widgets.table import Table
 
 SIZE = (80, 24)
+LATE = ("yaml", "finetop.core.recipe.load", "finetop.core.recipe.schema", "textual.widgets._data_table",
+        "textual.widgets._markdown", "markdown_it", "finetop.tui.screens.launch.screen")  # fmt: skip
 HEAVY = ("torch", "duckdb", "transformers", "datasets", "trl", "peft", "pandas", "pyarrow", "numpy", "scipy")
 
 
 def test_starting_loads_no_recipes_and_no_large_widgets_and_no_screen_anything_heavy() -> None:
     code = (
-        "import sys, finetop.tui.app\n"
-        "late = ('yaml', 'finetop.core.recipe.load', 'finetop.core.recipe.schema', 'textual.widgets._data_table',"
-        " 'textual.widgets._markdown', 'markdown_it', 'finetop.tui.screens.launch.screen')\n"
-        "print([name for name in late if name in sys.modules])\n"
+        f"import sys, finetop.tui.app\nprint([name for name in {LATE!r} if name in sys.modules])\n"
         "import finetop.tui.screens.launch.screen, finetop.tui.screens.pages\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])"
     )
@@ -259,21 +258,17 @@ def test_outside_a_terminal_it_says_so() -> None:
     assert not Path("/x").exists()
 
 
-KEYS = [
-    "1", "2", "3", "4", "e", "question_mark", "a", "r", "y", "j", "escape", "enter", "w", "colon", "slash",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("first", ["2", "3", "4", "question_mark", "a", "r"])
-async def test_keys_that_come_at_once_go_to_the_screen_that_each_is_for(first: str, tmp_path: Path) -> None:
-    app, draw = make_app(FakeSupervisor(mixed_rows()), tmp_path), random.Random(first)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        for burst in [["e", first], *(draw.choices(KEYS, k=6) for _ in range(6))]:
-            for key in burst:
-                app.post_message(events.Key(key, key if len(key) == 1 else None))
-            await settled(pilot)
-        assert app.fault is None
+async def test_keys_that_come_at_once_go_to_the_screen_that_each_is_for(tmp_path: Path) -> None:
+    keys = ["question_mark", *"1234earyjw", "escape", "enter", "colon", "slash"]
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()), tmp_path)) as (app, pilot):
+        for first in ("2", "3", "4", "question_mark", "a", "r"):
+            draw = random.Random(first)
+            await pressed(pilot, "escape", "escape", "1")
+            for burst in [["e", first], *(draw.choices(keys, k=6) for _ in range(6))]:
+                for key in burst:
+                    app.post_message(events.Key(key, key if len(key) == 1 else None))
+                await settled(pilot)
+            assert app.fault is None
 
 
 async def test_a_key_waits_for_an_app_that_is_slow_to_obey_the_one_before(
@@ -290,12 +285,8 @@ async def test_a_key_waits_for_an_app_that_is_slow_to_obey_the_one_before(
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot)
         monkeypatch.setattr(app, "_check_bindings", slow)
-        for name, character in [
-            ("question_mark", "?"),
-            ("escape", None),
-            ("slash", "/"),
-            *((letter, letter) for letter in "all"),
-        ]:
+        signs = {"question_mark": "?", "escape": None, "slash": "/"}
+        for name, character in [*signs.items(), *((letter, letter) for letter in "all")]:
             key = events.Key(name, character)
             key.set_sender(app)  # like a terminal's key
             app.post_message(key)

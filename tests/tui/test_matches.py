@@ -8,7 +8,7 @@ import pytest
 from queue_fakes import QueueFake
 from run_fakes import make_run_app, training
 from triage_fakes import FakeTriage, make_store
-from tui_fakes import FakeSupervisor, make_app, mixed_rows, pressed, settled, shown_app, text_of
+from tui_fakes import FakeSupervisor, make_app, mixed_rows, shown_app, text_of, typed
 
 from finetop.tui.keys import NO_MATCH, NO_SEARCH
 from finetop.tui.screens.launch.screen import LaunchScreen
@@ -19,12 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SIZE = (100, 30)
-
-
-async def typed(pilot: Any, *keys: str) -> None:
-    for key in keys:
-        await pressed(pilot, key)
-    await settled(pilot, 0.1)
 
 
 def cursor(app: Any) -> str:
@@ -45,10 +39,9 @@ async def test_in_a_list_n_goes_to_the_next_row_that_is_left(
     tmp_path: Path, name: str, keys: list[str], search: str
 ) -> None:
     makes: dict[str, Any] = {"runs": lambda: FakeSupervisor(mixed_rows()), "queue": QueueFake}
-    async with shown_app(
-        make_app(makes.get(name, lambda: FakeTriage(make_store(tmp_path)))(), tmp_path), SIZE
-    ) as (app, pilot):
-        await typed(pilot, *keys, "slash", *search, "enter", "g")
+    fake = makes.get(name, lambda: FakeTriage(make_store(tmp_path)))()
+    async with shown_app(make_app(fake, tmp_path), SIZE) as (app, pilot):
+        await typed(pilot, *keys, "slash", *search, "enter", "g", within_s=0.05)
         screen, first = app.screen, cursor(app)
         assert "n N match" in text_of(app).splitlines()[-1]
         await typed(pilot, "n")

@@ -8,7 +8,6 @@ import re
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from PIL import Image
 from run_fakes import make_run_app, regressed, training
 from tui_fakes import (
@@ -82,12 +81,8 @@ async def test_tab_completes_the_name_of_a_folder_and_shows_how_it_may_go_on(tmp
 
 
 async def test_what_can_not_be_written_is_said_while_it_is_typed(tmp_path: Path) -> None:
-    reasons = {
-        "x.doc": "the extension must be .csv",
-        "none/x.csv": "no such folder",
-        "~nobody.here/x.csv": "no such user",
-        "": "type a name that ends in",
-    }
+    reasons = {"x.doc": "the extension must be .csv", "none/x.csv": "no such folder"}
+    reasons |= {"~nobody.here/x.csv": "no such user", "": "type a name that ends in"}
     async with shown_app(make_app(FakeSupervisor(mixed_rows()), tmp_path), (120, 30)) as (app, pilot):
         for name, said in reasons.items():
             await pressed(pilot, "e")
@@ -153,31 +148,23 @@ async def test_pressed_again_it_copies_the_command_of_what_is_next() -> None:
         await pilot.press("y")
         assert "copied: finetop remedy support-full-1e-4   y again: support-full-1e-4" in text_of(app)
         await pilot.press("y", "j", "y")  # another key starts over
-        assert [base64.b64decode(sequence[7:-1]).decode() for sequence in heard] == [
-            *("support-full-1e-4", "finetop remedy support-full-1e-4", "support-full-1e-4"),
-            "sql-lora-70b",
-        ]
+        copies = [base64.b64decode(sequence[7:-1]).decode() for sequence in heard]
+        run = "support-full-1e-4"
+        assert copies == [run, f"finetop remedy {run}", run, "sql-lora-70b"]
         app.say("wrote lora.yaml. To queue it: finetop run lora.yaml")
         await pilot.press("y")
         assert "copied: finetop run lora.yaml" in text_of(app)
 
 
-@pytest.mark.parametrize(
-    ("command", "words", "made"),
-    [
+def test_a_command_is_filled_with_what_is_known() -> None:
+    for command, words, made in [
         ("finetop check RUN[@STEP]", {"RUN": "a", "STEP": "20"}, "finetop check a@20"),
         ("finetop check RUN[@STEP]", {"RUN": "a", "STEP": ""}, "finetop check a"),
-        (
-            "finetop flips RUN [--task TASK]",
-            {"RUN": "a b", "TASK": "$(x)"},
-            "finetop flips 'a b' --task '$(x)'",
-        ),
+        ("finetop flips RUN [--task TASK]", {"RUN": "a b", "TASK": "$(x)"}, "finetop flips 'a b' --task '$(x)'"),
         ("finetop flips RUN [--task TASK]", {"RUN": "a"}, "finetop flips a"),
         ("finetop accept RUN --reason TEXT", {"RUN": "a"}, "finetop accept a --reason TEXT"),
-    ],
-)
-def test_a_command_is_filled_with_what_is_known(command: str, words: dict[str, str], made: str) -> None:
-    assert filled(command, words) == made
+    ]:  # fmt: skip
+        assert filled(command, words) == made
 
 
 async def test_launch_copies_the_command_that_queues_the_form(tmp_path: Path) -> None:

@@ -22,15 +22,7 @@ from tui_fakes import (
 from finetop.core.plugins import METHODS
 from finetop.core.protocol.messages.submit import Submit
 from finetop.core.recipe.load import resolve_text
-from finetop.tui.screens.launch.form import (
-    Form,
-    builtin_bases,
-    edited,
-    file_base,
-    open_form,
-    source_of,
-    value_of,
-)
+from finetop.tui.screens.launch.form import builtin_bases, edited, file_base, open_form, source_of, value_of
 from finetop.tui.screens.launch.screen import PAUSE_S, LaunchScreen
 from finetop.tui.screens.runs.screen import RunsScreen
 
@@ -45,9 +37,7 @@ def folder(folder: Path) -> Path:
     return folder
 
 
-async def test_the_form_shows_what_is_missing_and_a_refused_queueing_puts_the_cursor_there(
-    folder: Path,
-) -> None:
+async def test_the_form_shows_what_is_missing_and_a_refusal_puts_the_cursor_there(folder: Path) -> None:
     fake = FakeSupervisor(mixed_rows())
     async with shown_app(make_app(fake, folder)) as (app, pilot):
         await pressed(pilot, "4")
@@ -138,9 +128,9 @@ async def test_n_fills_the_form_from_a_run(folder: Path) -> None:
 
 
 async def test_code_of_a_model_is_asked_about_by_name(folder: Path) -> None:
+    model = "model: {id: other/model, trust_remote_code: true}"
     (folder / "mine.yaml").write_text(
-        "recipe: 1\nextends: lora\nmodel: {id: other/model, trust_remote_code: true}\n"
-        "data: {train: [{path: faq.jsonl}]}\n"
+        f"recipe: 1\nextends: lora\n{model}\ndata: {{train: [{{path: faq.jsonl}}]}}\n"
     )
     fake = FakeSupervisor(mixed_rows())
     async with shown_app(make_app(fake, folder)) as (app, pilot):
@@ -160,19 +150,18 @@ def test_a_form_without_edits_keeps_the_text_it_came_from(folder: Path) -> None:
     assert resolve_text(source_of(form), (), folder).resolved == form.loaded.resolved
 
 
-@pytest.mark.parametrize("text", ["a: b", "null", "'x", "ok"])
-def test_text_settings_are_taken_as_typed(folder: Path, text: str) -> None:
-    form = edited(open_form(builtin_bases(folder)[0]), "about", text)
-    opened: Form = open_form(form.base, {**form.edits, "data.train": "faq.jsonl"})
-    assert opened.loaded is not None
-    assert opened.loaded.recipe.about == text
-
-
-@pytest.mark.parametrize("text", ["a: b", "'x", "  "])
-def test_a_model_that_can_not_be_is_told_at_its_field(folder: Path, text: str) -> None:
-    form = edited(open_form(builtin_bases(folder)[0]), "model.id", text)
-    opened: Form = open_form(form.base, {**form.edits, "data.train": "faq.jsonl"})
-    assert [problem.key for problem in opened.problems] == ["model.id"]
+def test_text_settings_are_taken_as_typed_and_a_model_that_can_not_be_is_told_at_its_field(
+    folder: Path,
+) -> None:
+    base = builtin_bases(folder)[0]
+    for text in ("a: b", "null", "'x", "ok"):
+        form = edited(open_form(base), "about", text)
+        opened = open_form(base, {**form.edits, "data.train": "faq.jsonl"})
+        assert opened.loaded is not None and opened.loaded.recipe.about == text
+    for text in ("a: b", "'x", "  "):
+        form = edited(open_form(base), "model.id", text)
+        opened = open_form(base, {**form.edits, "data.train": "faq.jsonl"})
+        assert [problem.key for problem in opened.problems] == ["model.id"]
 
 
 async def test_all_errors_are_named_at_once_also_those_of_files(folder: Path) -> None:
@@ -221,9 +210,8 @@ async def test_a_setting_is_searched_by_its_words(folder: Path) -> None:
 
 
 def test_a_setting_that_another_field_drops_is_shown_as_it_will_run(folder: Path) -> None:
-    (folder / "steps.yaml").write_text(
-        "recipe: 1\nextends: lora\ntrain: {max_steps: 30}\ndata: {train: [{path: faq.jsonl}]}\n"
-    )
+    text = "recipe: 1\nextends: lora\ntrain: {max_steps: 30}\ndata: {train: [{path: faq.jsonl}]}\n"
+    (folder / "steps.yaml").write_text(text)
     form = open_form(file_base(folder / "steps.yaml"))
     assert value_of(form, "train.max_steps") == "30"
     form = open_form(form.base, {**form.edits, "train.epochs": "3"})
@@ -252,7 +240,9 @@ async def test_a_recipe_is_searched_by_its_name_built_in_or_a_file(folder: Path)
         assert (base_title(app), app.screen.state.part) == ("dpo", "recipes")  # type: ignore[attr-defined]
 
 
-async def test_what_is_typed_stays_with_its_recipe_which_is_marked(folder: Path) -> None:
+async def test_what_is_typed_stays_with_its_recipe_which_is_marked_and_the_data_goes_along(
+    folder: Path,
+) -> None:
     async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder), (120, 40)) as (app, pilot):
         await pressed(pilot, "4")
         await pressed(pilot, "slash", *"rank", "enter", "enter", "ctrl+u", *"64", "enter")
@@ -266,11 +256,8 @@ async def test_what_is_typed_stays_with_its_recipe_which_is_marked(folder: Path)
         form = app.screen.state.form  # type: ignore[attr-defined]
         assert form.edits == {"method.rank": "64", "train.learning_rate": "1e-5"}
         assert "lora *  2 changed" in text_of(app)
-
-
-async def test_the_data_goes_along_to_a_recipe_that_names_none(folder: Path) -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder), (120, 40)) as (app, pilot):
-        await pressed(pilot, "4", "enter", "enter", *"faq.jsonl", "enter", "tab", "j")
+        # the data goes along to a recipe that names none
+        await pressed(pilot, "enter", "enter", *"faq.jsonl", "enter", "tab", "j")
         assert base_title(app) == "qlora"
         assert value_of(app.screen.state.form, "data.train") == "faq.jsonl"
         await pressed(pilot, "slash", *"demo-lora", "enter")

@@ -778,17 +778,11 @@ async def test_no_key_breaks_any_tab() -> None:
 def test_every_key_of_every_footer_is_bound() -> None:
     bound = {name for key in KEYS for name in key.keys.split(",")} | {"question_mark"}
     names = {
-        "←→": ["left", "right"],
-        "+ -": ["plus", "minus"],
-        "↑↓": ["up", "down"],
-        "⇧←→": ["shift+left", "shift+right"],
-        "esc": ["escape"],
-        "?": ["question_mark"],
-        ", .": ["comma", "full_stop"],
-        "[ ]": ["left_square_bracket", "right_square_bracket"],
-        "pgdn": ["pagedown"],
-        "/": ["slash"],
-    }
+        "←→": ["left", "right"], "+ -": ["plus", "minus"], "↑↓": ["up", "down"],
+        "⇧←→": ["shift+left", "shift+right"], "esc": ["escape"], "?": ["question_mark"],
+        ", .": ["comma", "full_stop"], "[ ]": ["left_square_bracket", "right_square_bracket"],
+        "pgdn": ["pagedown"], "/": ["slash"],
+    }  # fmt: skip
     for fake in (training(), regressed(), failed()):
         for tab in TABS:
             for key in footer_keys(ViewState(RunData(fake.detail), tab=tab, shown=Shown(cursor=3))):
@@ -884,23 +878,21 @@ def test_the_forecast_needs_half_of_the_limit_and_a_rise() -> None:
 # --- pictures -----------------------------------------------------------------------------------------------
 
 
+PICTURES: dict[str, tuple[Callable[[], FakeRun], list[str]]] = {
+    "training": (training, []),
+    "check-regressed": (regressed, ["enter"]),
+    "failed": (failed, []),
+    "other-program": (other_program, []),
+    "tokens": (training, ["x", "left", "shift+left"]),
+    "system": (training, ["shift+tab"]),
+    "log-search": (training, ["slash", *"step 4", "enter", "slash", *"loss 1.2", "enter"]),
+}
+
+
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
-@pytest.mark.parametrize(
-    ("make", "keys"),
-    [
-        (training, []),
-        (regressed, ["enter"]),
-        (failed, []),
-        (other_program, []),
-        (training, ["x", "left", "shift+left"]),
-        (training, ["shift+tab"]),
-        (training, ["slash", *"step 4", "enter", "slash", *"loss 1.2", "enter"]),
-    ],
-    ids=["training", "check-regressed", "failed", "other-program", "tokens", "system", "log-search"],
-)
-def test_picture(
-    snap_compare: Callable[..., bool], size: tuple[int, int], make: Callable[[], FakeRun], keys: list[str]
-) -> None:
+@pytest.mark.parametrize("name", PICTURES)
+def test_picture(snap_compare: Callable[..., bool], size: tuple[int, int], name: str) -> None:
+    make, keys = PICTURES[name]
     fake = make()
 
     async def press(pilot: Any) -> None:
