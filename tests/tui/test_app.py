@@ -165,7 +165,6 @@ async def test_places_by_number_help_and_commands() -> None:
             colour = segment.style.bgcolor if segment.style is not None else None
             assert colour is None or colour.is_default, f"the background is painted: {segment}"
         await pressed(pilot, "question_mark")
-        assert "finetop stop RUN" in row_with(app, "stop after a checkpoint")
         await pressed(pilot, "G")
         assert "find a command, screen, run or theme by name" in text_of(app)
         await pressed(pilot, "escape", "4")

@@ -99,8 +99,6 @@ async def test_one_of_several_that_is_away_keeps_its_rows_and_the_others_go_on()
     async with shown_app(app_on(lab, box), (120, 40)) as (app, pilot):
         lab.down()
         await settled(pilot, 0.1)
-        assert "on lab reconnecting, box" in text_of(app).splitlines()[0]
-        assert "✗ NO LINK to lab since 14:22" in text_of(app)
         box.change([make_row(1, "support-r16", Running(NOW - 5), step=31, steps=40), *box.rows[1:]])
         await settled(pilot, 2.2)
         assert "31/40" in text_of(app)

@@ -69,6 +69,10 @@ async def test_the_footers_keys_do_what_they_say() -> None:
         assert isinstance(app.screen, RunScreen) and app.screen.run == "support-r16"
         await pilot.press("escape", "escape")
         assert not isinstance(app.screen, CompareScreen)
+        app.open_compare(["gone", "a", "b"])
+        await pressed(pilot, "X")
+        assert "there is no run gone." in text_of(app) and app.fault is None, "nothing to leave out yet"
+        await pressed(pilot, "escape")
         fake.asked.clear()  # how the data of two runs differ is asked once for each pair
         await compared(fake, pilot)
         await typed(pilot, "tab", "j", "j", "j", within_s=0.2)

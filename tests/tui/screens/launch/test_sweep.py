@@ -14,7 +14,7 @@ from finetop.core.recipe.load import load_recipe
 from finetop.tui.screens.launch import form as forms
 from finetop.tui.screens.launch.form import Form, edited, file_base, open_form
 from finetop.tui.screens.launch.recipe_file import recipe_path, recipe_text, write
-from finetop.tui.screens.launch.screen import PAUSE_S, LaunchScreen
+from finetop.tui.screens.launch.screen import PAUSE_S
 from finetop.tui.screens.launch.sweep import checked_all, points_of, runs_of, swept
 from finetop.tui.screens.runs.screen import RunsScreen
 
@@ -31,10 +31,8 @@ def form_of(folder: Path, **sweeps: str) -> Form:
 async def at(pilot: Any, key: str) -> None:
     """Open Launch on mine.yaml with the cursor on a setting."""
     await pressed(pilot, "4", "k", "tab")
-    screen = pilot.app.screen
-    assert isinstance(screen, LaunchScreen)
-    screen.state.put_cursor_on(key)
-    screen.redraw()
+    pilot.app.screen.state.put_cursor_on(key)
+    pilot.app.screen.redraw()
 
 
 async def test_w_takes_several_values_and_r_queues_a_run_for_each_after_asking(folder: Path) -> None:
@@ -44,9 +42,7 @@ async def test_w_takes_several_values_and_r_queues_a_run_for_each_after_asking(f
         await pressed(pilot, "w", *"5e-6", "enter")
         assert "sweep: 2 values" in row_with(app, "learning rate")
         assert "next  R  queue 2 runs of mine" in text_of(app)
-        screen = app.screen
-        assert isinstance(screen, LaunchScreen)
-        screen.state.put_cursor_on("train.seed")
+        app.screen.state.put_cursor_on("train.seed")
         await pressed(pilot, "w", *"2, 3", "enter")
         assert "next  R  queue 6 runs of mine" in text_of(app)
         await pressed(pilot, "R")
@@ -63,7 +59,9 @@ async def test_w_takes_several_values_and_r_queues_a_run_for_each_after_asking(f
         assert "6 runs are queued. Results: finetop sweep mine" in text_of(app)
 
 
-async def test_what_is_wrong_with_one_of_several_values_stands_beside_the_field(folder: Path) -> None:
+async def test_a_wrong_value_is_named_beside_its_field_and_e_writes_the_recipe_asking_before_it_overwrites(
+    folder: Path,
+) -> None:
     async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder), (120, 40)) as (app, pilot):
         await at(pilot, "train.batch_size")
         await pressed(pilot, "w", *"0", within_s=PAUSE_S)
@@ -71,11 +69,7 @@ async def test_what_is_wrong_with_one_of_several_values_stands_beside_the_field(
         await pressed(pilot, "backspace", "8", "enter", "u")
         assert "sweep" not in row_with(app, "batch  ")
         assert "next  R  queue mine" in text_of(app)
-
-
-async def test_e_writes_the_recipe_and_asks_before_it_writes_over_one(folder: Path) -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder)) as (app, pilot):
-        await at(pilot, "name")
+        app.screen.state.put_cursor_on("name")
         await pressed(pilot, "enter", "ctrl+u", *"tone", "enter", "e")
         assert "wrote tone.yaml. To queue it: finetop run tone.yaml" in text_of(app)
         assert load_recipe("tone.yaml", cwd=folder).recipe.name == "tone"

@@ -100,8 +100,6 @@ async def test_the_trying_is_ended_when_that_is_meant_nothing_moves_while_scores
     fake = MendingSupervisor(meanwhile())
     async with shown_app(make_app(fake)) as (app, pilot):
         await opened(pilot)
-        assert "● d  intruder dimensions…   scoring, 212 of at most 336, 40 s left at most" in text_of(app)
-        assert "○ e  small half pruned" in text_of(app)
         await pilot.press("S", "escape")
         assert not asked(fake, Stop)
         await pressed(pilot, "S", "y")
@@ -121,8 +119,6 @@ async def test_the_trying_is_ended_when_that_is_meant_nothing_moves_while_scores
 async def test_every_metric_can_be_seen_and_the_one_of_which_least_is_kept_counts() -> None:
     async with shown_app(make_app(MendingSupervisor(after())), (120, 40)) as (app, pilot):
         await opened(pilot)
-        assert "Goal: most of each gain kept" in text_of(app)
-        assert "gain kept (worst metric)" in text_of(app)
         assert "0.90" in row_with(app, "★ c") and "66%" in row_with(app, "★ c")
         assert "exact match against retained" in text_of(app)
         await pressed(pilot, "v")
@@ -168,8 +164,6 @@ async def test_r_leads_here_enter_to_details_e_saves_and_c_compares_with_what_tr
     async with shown_app(make_app(fake, tmp_path)) as (app, pilot):
         await opened(pilot)
         assert isinstance(app.screen, RemediesScreen)
-        assert row_with(app, "★ c  half-way").split()[-2:] == ["✓", "ok"]
-        assert "★ c keeps 66% of the gain by rules (exact match 95%) and forgets 0.8." in text_of(app)
         await pressed(pilot, "escape")
         assert isinstance(app.screen, RunsScreen)
         await pressed(pilot, "enter", "r", within_s=0.2)

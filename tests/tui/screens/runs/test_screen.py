@@ -68,19 +68,8 @@ def test_a_run_that_is_paid_shows_its_reward_in_place_of_the_loss() -> None:
         assert ".01" not in line
 
 
-async def test_each_run_says_whether_it_forgot_under_headings_in_columns_that_come_with_the_width() -> None:
-    answers = {
-        "support-full-1e-4": "✗ support-full-1e-4    full   1,200/1,200  0.982  41 m  REGRESSED -9.1",
-        "sql-lora-70b": "FAILED out of memory", "legal-cpt": "DRIFT 0.08 of 0.10",
-        "support-r16": "ok -0.1 at step 600", "support-r32": "loading model 39 %",
-        "support-r64": "1st, wants 2 GPUs", "lr2e-5-s2": "2nd", "support-full-1e-5": "ok -0.4",
-        "support-r8": "ok -1.9, arith -22.0", "tiny": "NO VERDICT at chance",
-        "support-full-3e-4": "-14.2, accepted (ana)", "support-r4": "check 212 of 640 items",
-        "support-r2": "stopped, not checked",
-    }  # fmt: skip
+async def test_headings_part_the_list_and_columns_come_with_the_width() -> None:
     async with shown_app(make_app(FakeSupervisor(mixed_rows())), (80, 36)) as (app, pilot):
-        for name, words in answers.items():
-            assert words in row_with(app, f"{name} "), name
         rows = text_of(app).splitlines()
         assert rows[1].startswith(" 3 need you   4 running   2 queued   13 total")
         headings = [re.sub(r" +(left|age|time)$", "", row).strip() for row in rows]
@@ -338,8 +327,6 @@ async def test_P_pauses_or_resumes_the_pane_follows_the_cursor_and_T_tries_a_fai
         await pilot.click(Table, offset=(8, 2))
         await settled(pilot)
         assert "sql-lora-70b" in cursor_row(app)
-        assert "✗ FAILED  out of memory" in text_of(app)
-        assert "fix    Lower train.batch_size (now 8)." in text_of(app)
         await pressed(pilot, "k", "j")  # a key clears the message
         assert "next  n" in text_of(app)
         await pressed(pilot, "T")

@@ -34,7 +34,6 @@ async def test_keys_lead_to_sweeps_and_runs_and_o_alone_moves_rows() -> None:
         await pressed(pilot, "right_square_bracket", within_s=0.2)
         assert "Sweep older" in text_of(app) and "rank" in text_of(app)
         await pressed(pilot, "left_square_bracket", within_s=0.2)
-        assert "next  b  open tone-" in text_of(app)
         await pressed(pilot, "c")
         assert isinstance(app.screen, CompareScreen)
         assert app.screen.state.names == ["tone-1e-5-s1", "tone-1e-5-s2", "tone-1e-5-s3"]
@@ -77,12 +76,8 @@ async def test_the_number_with_the_most_values_is_drawn_and_others_are_series() 
     assert axis_of(seed_groups.settings(sweeps.runs, sweeps.keys), sweeps.keys) is None
     async with shown_app(make_app(SweepingSupervisor(by_selector()))) as (app, pilot):
         await opened(pilot)
-        assert "by rows, with 95 % intervals over seeds" in text_of(app)
         assert row_with(app, "b length").split()[:3] == ["b", "length", "100"]
-        assert "limit -3" in text_of(app)
         assert "vs random" in text_of(app) and row_with(app, "b length").split()[-2:] == ["-0.4", "✓"]
-        assert "+0.050 ± 0.000 better" in row_with(app, "c loss_band"), "at 100 rows, seed by seed"
-        assert "18 of 18 runs finished" in text_of(app)
         await pressed(pilot, "o")
         assert "loss_band" in text_of(app).splitlines()[3], "the best target of all, at 400 rows"
 
