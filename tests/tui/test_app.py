@@ -154,7 +154,7 @@ async def test_changes_are_told_at_most_once_a_pace() -> None:
     following.cancel()
 
 
-async def test_places_by_number_help_and_commands() -> None:
+async def test_places_by_number_help_commands_and_the_palette() -> None:
     app = make_app(FakeSupervisor(mixed_rows()))
     async with shown_app(app, (50, 12)) as (app, pilot):
         assert "too small: 50x12, needs 60x20" in text_of(app)
@@ -181,6 +181,20 @@ async def test_places_by_number_help_and_commands() -> None:
         assert isinstance(app.screen, LaunchScreen)
         await pressed(pilot, "ctrl+p", "escape")
         assert isinstance(app.screen, LaunchScreen)
+        await pressed(pilot, "1")
+        await pressed(pilot, "ctrl+p", *"support-r16", within_s=0.3)
+        assert row_with(app, "▸").split()[1:5] == ["run", "support-r16", "ok", "-0.1"]
+        await pressed(pilot, "ctrl+u", *"eval_loss", within_s=0.3)
+        assert "metric" in row_with(app, "sort runs by this metric")
+        await pressed(pilot, "ctrl+u", *"arith", within_s=0.3)
+        assert row_with(app, " in support").split()[1:3] == ["task", "arith"]
+        await pressed(pilot, "ctrl+u", *"zzz", within_s=0.3)
+        assert "nothing matches 'zzz'" in text_of(app)
+        await pressed(pilot, "ctrl+u", *"qlora", within_s=0.3)
+        assert "recipe" in row_with(app, "qlora")
+        await pressed(pilot, "enter", within_s=0.3)
+        assert isinstance(app.screen, LaunchScreen)
+        assert app.screen.state.bases[app.screen.state.base_at].title == "qlora"
 
 
 async def test_messages_stay_until_the_next_key_the_mouse_goes_places_and_leaving_says_what_goes_on() -> None:
@@ -308,23 +322,6 @@ async def test_a_fault_of_the_app_is_one_line_and_its_traceback_is_in_a_file(tmp
     assert app.fault is not None and app.fault.exit_code == 70
     assert "\n" not in str(app.fault) and "on purpose" in str(app.fault)
     assert "in broken" in app.fault_file.read_text()
-
-
-async def test_the_palette_finds_runs_recipes_tasks_and_metrics_and_says_when_nothing_matches() -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
-        await pressed(pilot, "ctrl+p", *"support-r16", within_s=0.3)
-        assert row_with(app, "▸").split()[1:5] == ["run", "support-r16", "ok", "-0.1"]
-        await pressed(pilot, "ctrl+u", *"eval_loss", within_s=0.3)
-        assert "metric" in row_with(app, "sort runs by this metric")
-        await pressed(pilot, "ctrl+u", *"arith", within_s=0.3)
-        assert row_with(app, " in support").split()[1:3] == ["task", "arith"]
-        await pressed(pilot, "ctrl+u", *"zzz", within_s=0.3)
-        assert "nothing matches 'zzz'" in text_of(app)
-        await pressed(pilot, "ctrl+u", *"qlora", within_s=0.3)
-        assert "recipe" in row_with(app, "qlora")
-        await pressed(pilot, "enter", within_s=0.3)
-        assert isinstance(app.screen, LaunchScreen)
-        assert app.screen.state.bases[app.screen.state.base_at].title == "qlora"
 
 
 def test_the_help_lists_two_ways_of_a_key_once() -> None:

@@ -37,10 +37,18 @@ async def themes(pilot: Any) -> None:
     await pressed(pilot, *"theme", "enter")
 
 
-async def test_a_theme_is_drawn_at_once_and_esc_undoes_it_enter_keeps_it(tmp_path: Path) -> None:
+async def test_a_theme_typed_in_one_burst_is_drawn_at_once_and_esc_undoes_it_enter_keeps_it(
+    tmp_path: Path,
+) -> None:
     keep(Home(tmp_path), columns=["note"])
     async with shown_app(make_app(FakeSupervisor(mixed_rows()), tmp_path)) as (app, pilot):
         app.show_theme("")
+        await settled(pilot)
+        for key in ("colon", *"theme", "enter", "j"):
+            app.post_message(Key(key, key if len(key) == 1 else None))
+        await settled(pilot)
+        assert isinstance(app.screen, ThemesPage) and app.look.colours == "dark"
+        await pilot.press("escape")
         await themes(pilot)
         await pressed(pilot, "j", "j")
         assert app.look.colours == "light"
@@ -67,13 +75,3 @@ async def test_the_terminals_background_is_taken_unless_a_theme_was_chosen_or_th
         monkeypatch.setenv("FINETOP_THEME", "16")
         await themes(pilot)
         assert "the environment sets the colours: 16." in text_of(app)
-
-
-async def test_a_command_typed_in_one_burst_keeps_all_its_letters(tmp_path: Path) -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()), tmp_path)) as (app, pilot):
-        app.show_theme("")
-        await settled(pilot)
-        for key in ("colon", *"theme", "enter", "j"):
-            app.post_message(Key(key, key if len(key) == 1 else None))
-        await settled(pilot)
-        assert isinstance(app.screen, ThemesPage) and app.look.colours == "dark"

@@ -58,7 +58,7 @@ async def test_the_top_row_says_where_and_the_lost_link_keeps_everything_on_the_
         assert "next  R  restart it" in text_of(app)
 
 
-async def test_several_machines_are_one_list_with_a_host_column() -> None:
+async def test_several_machines_are_one_list_with_a_host_column_that_outlives_a_lost_one() -> None:
     lab, box = two()
     here = FakeSupervisor([make_row(3, "mine", Finished(NOW - 9, NOW - 5))])
     async with shown_app(app_on(lab, box, here=here), (120, 40)) as (app, pilot):
@@ -73,11 +73,32 @@ async def test_several_machines_are_one_list_with_a_host_column() -> None:
             assert "host" in row_with(app, "did it forget?")
             assert "REGRESSED" in text_of(app)
             assert all(len(line) <= width for line in text_of(app).splitlines())
+        # one that is away keeps its rows, and the others go on
+        lab.down()
+        await settled(pilot, 0.1)
+        box.change([make_row(1, "support-r16", Running(NOW - 5), step=31, steps=40), *box.rows[1:]])
+        await settled(pilot, 2.2)
+        assert "31/40" in text_of(app)
+        assert "support-full-1e-4" in text_of(app)
+        await pressed(pilot, "o", within_s=0.2)
+        assert "support-full-1e-4" in text_of(app)
 
 
-async def test_keys_act_on_the_machine_of_the_run() -> None:
+async def test_a_run_is_queued_on_the_machine_that_is_chosen_and_keys_act_on_that_of_the_run(
+    tmp_path: Path,
+) -> None:
     lab, box = two()
-    async with shown_app(app_on(lab, box)) as (app, pilot):
+    async with shown_app(app_on(lab, box, folder=tmp_path)) as (app, pilot):
+        await pressed(pilot, "n", within_s=0.3)
+        assert "no plan yet: R asks which machine to run on (lab, box)" in text_of(app)
+        await pressed(pilot, "R")
+        assert "On which machine?" in text_of(app)
+        assert "1 lab   2 box   esc cancel" in text_of(app)
+        await pressed(pilot, "2", within_s=0.2)
+        (submitted,) = asked(box, Submit)
+        assert ":" not in submitted.name
+        assert "builtin:demo/support_train.jsonl" in json.dumps(submitted.recipe)
+        assert not asked(lab, Submit)
         await pressed(pilot, "slash", *"r16", "enter", within_s=0.2)
         names = [line for line in text_of(app).splitlines() if "support-r16" in line and "--" not in line]
         assert len(names) >= 2
@@ -92,19 +113,6 @@ async def test_keys_act_on_the_machine_of_the_run() -> None:
         await pressed(pilot, "q")
     words = "4 trainings, 1 check keep running. To return: finetop --on ana@lab --on ana@box"
     assert app.return_value == words
-
-
-async def test_one_of_several_that_is_away_keeps_its_rows_and_the_others_go_on() -> None:
-    lab, box = two()
-    async with shown_app(app_on(lab, box), (120, 40)) as (app, pilot):
-        lab.down()
-        await settled(pilot, 0.1)
-        box.change([make_row(1, "support-r16", Running(NOW - 5), step=31, steps=40), *box.rows[1:]])
-        await settled(pilot, 2.2)
-        assert "31/40" in text_of(app)
-        assert "support-full-1e-4" in text_of(app)
-        await pressed(pilot, "o", within_s=0.2)
-        assert "support-full-1e-4" in text_of(app)
 
 
 async def test_a_form_for_another_machine_is_planned_there(tmp_path: Path) -> None:
@@ -129,21 +137,6 @@ async def test_a_form_for_another_machine_is_planned_there(tmp_path: Path) -> No
         await pressed(pilot, "4", within_s=0.3)
         await pressed(pilot, "g", "R", within_s=0.2)
         assert f"lab has no {tmp_path}/rows.jsonl"[:60] in text_of(app)
-        assert not asked(lab, Submit)
-
-
-async def test_a_run_is_queued_on_the_machine_that_is_chosen(tmp_path: Path) -> None:
-    lab, box = two()
-    async with shown_app(app_on(lab, box, folder=tmp_path)) as (app, pilot):
-        await pressed(pilot, "n", within_s=0.3)
-        assert "no plan yet: R asks which machine to run on (lab, box)" in text_of(app)
-        await pressed(pilot, "R")
-        assert "On which machine?" in text_of(app)
-        assert "1 lab   2 box   esc cancel" in text_of(app)
-        await pressed(pilot, "2", within_s=0.2)
-        (submitted,) = asked(box, Submit)
-        assert ":" not in submitted.name
-        assert "builtin:demo/support_train.jsonl" in json.dumps(submitted.recipe)
         assert not asked(lab, Submit)
 
 

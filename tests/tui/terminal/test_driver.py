@@ -492,10 +492,10 @@ def test_a_picture_survives_resizing_forgetting_and_suspending(start: Callable[.
     end(terminal)
 
 
-def test_what_a_link_brings_together_arrives_key_by_key(
+def test_what_a_link_brings_together_arrives_key_by_key_and_no_color_leaves(
     start: Callable[..., Terminal], tmp_path: Path
 ) -> None:
-    terminal = start(TICKS="1")
+    terminal = start(TICKS="1", NO_COLOR="1")
     wait_for_end(terminal)
     noise = b"\xff\x9b"
     for piece in (b"\x1bx\x1b[C\x1b", b"2", "é".encode()[:1], "é".encode()[1:], noise):
@@ -504,6 +504,8 @@ def test_what_a_link_brings_together_arrives_key_by_key(
     end(terminal)
     arrived = (tmp_path / "keys").read_text().split()
     assert arrived == ["escape", "x", "right", "escape", "2", "é", *["replacement_character"] * 2, "f6"]
+    styles = re.findall(rb"\x1b\[([\d;]*)m", terminal.sent)
+    assert styles and set(b";".join(styles).split(b";")) <= {b"", *b"0 1 2 3 4 7 22 23 24 27".split()}
 
 
 def test_a_terminal_that_sleeps_skips_pictures_and_blocks_nobody(
@@ -516,11 +518,3 @@ def test_a_terminal_that_sleeps_skips_pictures_and_blocks_nobody(
     assert "THE END" in terminal.screen.display[0]
     end(terminal)
     assert terminal.bytes < 30 * 8000  # of 60 frames of 8,000 bytes
-
-
-def test_no_color_reaches_the_terminal(start: Callable[..., Terminal]) -> None:
-    terminal = start(NO_COLOR="1")
-    wait_for_end(terminal)
-    end(terminal)
-    for parameters in re.findall(rb"\x1b\[([\d;]*)m", terminal.sent):
-        assert set(parameters.split(b";")) <= {b"", *b"0 1 2 3 4 7 22 23 24 27".split()}

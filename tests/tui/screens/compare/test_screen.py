@@ -95,17 +95,22 @@ def test_of_runs_on_different_tests_none_is_the_best_by_its_target() -> None:
     assert "different tests" in "".join(part for line in drawn for part, _ in line)
 
 
-async def test_runs_that_go_on_are_asked_for_again_and_others_not() -> None:
+async def test_runs_that_go_on_are_asked_for_again_and_one_that_never_started_stretches_no_axis() -> None:
     fake = three()
     going = fake.details["support-r16"]
     state = Running(NOW - 800, "training", 820, 1200, "steps", 380.0)
     fake.details["support-r16"] = replace(going, row=replace(going.row, state=state))
-    async with shown_app(make_run_app(fake)) as (_, pilot):
+    async with shown_app(make_run_app(fake), (120, 40)) as (app, pilot):
         await compared(fake, pilot)
         fake.asked.clear()
         fake.change()
         await settled(pilot, 0.3)
         assert {ask.run for ask in fake.asked if isinstance(ask, GetRun)} == {"support-r16"}
+        row = replace(going.row, state=Queued(2, "waits"), step=0, steps=90_000, metrics={})
+        fake.details["support-r16"] = replace(going, row=row)
+        await pilot.press("escape")
+        screen = await compared(fake, pilot)
+        assert axis_of_all(screen.state).end == 1200 and "90,000" not in row_with(app, " step 0")
 
 
 async def test_no_text_of_a_run_reaches_the_terminal_as_a_command() -> None:
@@ -177,13 +182,3 @@ async def test_the_charts_are_those_of_run() -> None:
             assert (own.chart_columns, own.chart_width) == (layout.chart_columns, layout.chart_width)
             assert screen.state.metrics == of_run.state.charted
             assert text_of(app).count(" step 0 ") == len(screen.state.metrics)
-
-
-async def test_a_run_that_never_started_stretches_no_axis() -> None:
-    fake = three()
-    waits = fake.details["support-r16"]
-    row = replace(waits.row, state=Queued(2, "waits"), step=0, steps=90_000, metrics={})
-    fake.details["support-r16"] = replace(waits, row=row)
-    async with shown_app(make_run_app(fake), (120, 40)) as (app, pilot):
-        screen = await compared(fake, pilot)
-        assert axis_of_all(screen.state).end == 1200 and "90,000" not in row_with(app, " step 0")

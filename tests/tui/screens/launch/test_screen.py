@@ -37,7 +37,16 @@ def folder(folder: Path) -> Path:
     return folder
 
 
-async def test_the_form_shows_what_is_missing_and_a_refusal_puts_the_cursor_there(folder: Path) -> None:
+def base_title(app: Any) -> str:
+    return str(app.screen.state.bases[app.screen.state.base_at].title)
+
+
+async def test_the_form_shows_what_is_missing_a_refusal_puts_the_cursor_there_and_data_is_typed(
+    folder: Path,
+) -> None:
+    (folder / "faq-2.jsonl").write_text(ROW)
+    (folder / "deep").mkdir()
+    (folder / "deep" / "rows.jsonl").write_text(ROW)
     fake = FakeSupervisor(mixed_rows())
     async with shown_app(make_app(fake, folder)) as (app, pilot):
         await pressed(pilot, "4")
@@ -52,13 +61,15 @@ async def test_the_form_shows_what_is_missing_and_a_refusal_puts_the_cursor_ther
         await pressed(pilot, "escape", "u")  # esc keeps the typed text, u undoes it
         assert "q1?RS" not in text_of(app)
         assert not asked(fake, Submit)
-
-
-async def test_data_is_typed_looked_at_and_queued(folder: Path) -> None:
-    fake = FakeSupervisor(mixed_rows())
-    async with shown_app(make_app(fake, folder)) as (app, pilot):
-        await pressed(pilot, "4", "enter")
-        await pressed(pilot, "enter", *"faq.jsonl", "enter")
+        # data is typed with tab, looked at, and queued
+        app.screen.state.put_cursor_on("data.train")  # type: ignore[attr-defined]
+        await pressed(pilot, "enter", "f", "tab")
+        assert row_with(app, "data  ").split("data")[1].split()[0] == "faq"
+        assert "faq-2.jsonl  faq.jsonl" in text_of(app)
+        await pressed(pilot, "ctrl+u", "d", "tab", "tab", "enter")
+        assert "deep/rows.jsonl" in row_with(app, "data  ")
+        assert "✓ 1 row" in row_with(app, "data  ")
+        await pressed(pilot, "enter", "ctrl+u", *"faq.jsonl", "enter")
         assert "✓ 40 rows" in row_with(app, "data  ")
         assert "about 4 steps of 16 rows, then a check on quick" in text_of(app)
         await pressed(pilot, "g", "enter", "ctrl+u", *"tone", "enter", "R")
@@ -94,22 +105,6 @@ async def test_errors_show_beside_the_field_when_typing_pauses(
         await settled(pilot)
         assert "must be" not in row_with(app, "batch  ")
         assert "recipe: 4" in row_with(app, "batch  ")
-
-
-async def test_all_settings_are_there_and_an_unknown_file_says_what_is_wrong(folder: Path) -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder)) as (app, pilot):
-        await pressed(pilot, "4", "tab", "v", "G")
-        assert "▸ trainer_args" in text_of(app)
-        await pilot.press("v", "tab")
-        screen = app.screen
-        assert isinstance(screen, LaunchScreen)
-        await pilot.press(*["k"] * 9)  # the user's own files come first
-        assert screen.state.bases[screen.state.base_at].title == "broken.yaml"
-        await settled(pilot)
-        assert "✗ extends: there is no recipe 'fulll'. Did you mean full?" in text_of(app)
-        assert "broken.yaml can't be used" in text_of(app)
-        await pressed(pilot, "R")
-        assert "not queued" in text_of(app)
 
 
 async def test_n_fills_the_form_from_a_run(folder: Path) -> None:
@@ -169,49 +164,28 @@ def test_text_settings_are_taken_as_typed_and_a_model_that_can_not_be_is_told_at
         assert [problem.key for problem in opened.problems] == ["model.id"]
 
 
-async def test_all_errors_are_named_at_once_also_those_of_files(folder: Path) -> None:
+async def test_all_errors_are_named_at_once_all_settings_are_there_and_a_file_says_its_fault(
+    folder: Path,
+) -> None:
     form = open_form(builtin_bases(folder)[0], {"train.batch_size": "0", "data.train": "gone.jsonl"})
     assert {problem.key for problem in form.problems} == {"train.batch_size", "data.train[0].path"}
     async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder)) as (app, pilot):
         await pressed(pilot, "4", "tab")
-        screen = app.screen
-        assert isinstance(screen, LaunchScreen)
-        screen.state.put_cursor_on("train.batch_size")
+        app.screen.state.put_cursor_on("train.batch_size")  # type: ignore[attr-defined]
         await pressed(pilot, "enter", "ctrl+u", "0", "enter")
         assert "fix 2 settings: data, batch" in text_of(app)
         await pressed(pilot, "R")
         message = row_with(app, "not queued")
         assert "data.train: needs a data file; train.batch_size: must be 1" in message
-
-
-async def test_tab_completes_a_path_and_shows_how_it_may_go_on(folder: Path) -> None:
-    (folder / "faq-2.jsonl").write_text(ROW)
-    (folder / "deep").mkdir()
-    (folder / "deep" / "rows.jsonl").write_text(ROW)
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder)) as (app, pilot):
-        await pressed(pilot, "4", "enter")
-        await pressed(pilot, "enter", "f", "tab")
-        assert row_with(app, "data  ").split("data")[1].split()[0] == "faq"
-        assert "faq-2.jsonl  faq.jsonl" in text_of(app)
-        await pressed(pilot, "ctrl+u", "d", "tab", "tab", "enter")
-        assert "deep/rows.jsonl" in row_with(app, "data  ")
-        assert "✓ 1 row" in row_with(app, "data  ")
-
-
-async def test_a_setting_is_searched_by_its_words(folder: Path) -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder)) as (app, pilot):
-        await pressed(pilot, "4")
-        await pressed(pilot, "slash", *"weight_decay")
-        assert row_with(app, "▸ train.weight_decay").endswith(" 0")
-        assert "train.epochs" not in text_of(app)
-        await pressed(pilot, "enter")
-        assert row_with(app, "▸ train.weight_decay").endswith(" 0")
-        assert any(re.search(r"│ +\d+ of \d+$", row) for row in text_of(app).splitlines()), "it goes on"
-        await pilot.press("slash", *"no such thing")
-        assert "no recipe or setting matches 'no such thing'" in text_of(app)
-        assert "no setting has that name" in text_of(app)
-        await pressed(pilot, "escape")
-        assert row_with(app, "▸ train.weight_decay").endswith(" 0")
+        await pressed(pilot, "v", "G")
+        assert "▸ trainer_args" in text_of(app)
+        await pilot.press("v", "tab", *["k"] * 9)  # the user's own files come first
+        assert base_title(app) == "broken.yaml"
+        await settled(pilot)
+        assert "✗ extends: there is no recipe 'fulll'. Did you mean full?" in text_of(app)
+        assert "broken.yaml can't be used" in text_of(app)
+        await pressed(pilot, "R")
+        assert "not queued" in text_of(app)
 
 
 def test_a_setting_that_another_field_drops_is_shown_as_it_will_run(folder: Path) -> None:
@@ -224,11 +198,7 @@ def test_a_setting_that_another_field_drops_is_shown_as_it_will_run(folder: Path
     assert value_of(form, "train.max_steps") in ("", "null")
 
 
-def base_title(app: Any) -> str:
-    return str(app.screen.state.bases[app.screen.state.base_at].title)
-
-
-async def test_a_recipe_is_searched_by_its_name_built_in_or_a_file(folder: Path) -> None:
+async def test_a_recipe_is_searched_by_its_name_and_a_setting_by_its_words(folder: Path) -> None:
     async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder)) as (app, pilot):
         await pressed(pilot, "4")
         before = base_title(app)
@@ -243,6 +213,19 @@ async def test_a_recipe_is_searched_by_its_name_built_in_or_a_file(folder: Path)
         assert base_title(app) == "qlora", "the name itself is first, arrows go on"
         await pressed(pilot, "tab", "slash", *"dpo", "enter")
         assert (base_title(app), app.screen.state.part) == ("dpo", "recipes")  # type: ignore[attr-defined]
+        # a setting by its words
+        await pressed(pilot, "slash", *"lora", "enter")
+        await pressed(pilot, "slash", *"weight_decay")
+        assert row_with(app, "▸ train.weight_decay").endswith(" 0")
+        assert "train.epochs" not in text_of(app)
+        await pressed(pilot, "enter")
+        assert row_with(app, "▸ train.weight_decay").endswith(" 0")
+        assert any(re.search(r"│ +\d+ of \d+$", row) for row in text_of(app).splitlines()), "it goes on"
+        await pilot.press("slash", *"no such thing")
+        assert "no recipe or setting matches 'no such thing'" in text_of(app)
+        assert "no setting has that name" in text_of(app)
+        await pressed(pilot, "escape")
+        assert row_with(app, "▸ train.weight_decay").endswith(" 0")
 
 
 async def test_what_is_typed_stays_with_its_recipe_which_is_marked_and_the_data_goes_along(

@@ -52,27 +52,7 @@ async def test_keys_change_the_order_the_cursor_stays_on_its_run_and_u_takes_it_
         assert fake.orders()[-1] == Move(LONG, "last")
 
 
-async def test_the_priority_goes_up_and_down_by_its_names_and_the_filter_hides_rows() -> None:
-    fake = QueueFake()
-    async with shown_app(make_app(fake)) as (app, pilot):
-        await opened(pilot)
-        await pressed(pilot, "plus", within_s=0.1)
-        assert fake.orders() == [Prioritise("support-dpo", 5)]
-        await pressed(pilot, "plus")
-        assert "support-dpo has the highest priority already." in text_of(app)
-        await pressed(pilot, "minus", "minus", within_s=0.2)
-        assert fake.waiting[0].priority in (10, 20)
-        assert "priority" in row_with(app, "── support-dpo")
-        await pressed(pilot, "slash", *"eval", "enter")
-        assert names(app) == ["support-eval"]
-        assert "/ eval: 1 match" in text_of(app)
-        await pressed(pilot, "escape")
-        assert len(names(app)) == 4
-        await pressed(pilot, "enter")
-        assert GetRun("support-eval") in fake.asked
-
-
-async def test_h_holds_r_releases_and_p_does_either() -> None:
+async def test_h_holds_r_releases_p_does_either_and_the_priority_goes_by_names() -> None:
     fake = QueueFake()
     async with shown_app(make_app(fake)) as (app, pilot):
         await opened(pilot)
@@ -89,6 +69,21 @@ async def test_h_holds_r_releases_and_p_does_either() -> None:
         assert fake.orders()[-1] == Pause("support-r16")
         await pressed(pilot, "H")
         assert "support-r16 is not waiting." in text_of(app)
+        # the priority goes up and down by its names, and the filter hides rows
+        await pressed(pilot, "j", "plus", within_s=0.1)
+        assert fake.orders()[-1] == Prioritise("support-dpo", 5)
+        await pressed(pilot, "plus")
+        assert "support-dpo has the highest priority already." in text_of(app)
+        await pressed(pilot, "minus", "minus", within_s=0.2)
+        assert fake.waiting[0].priority in (10, 20)
+        assert "priority" in row_with(app, "── support-dpo")
+        await pressed(pilot, "slash", *"eval", "enter")
+        assert names(app) == ["support-eval"]
+        assert "/ eval: 1 match" in text_of(app)
+        await pressed(pilot, "escape")
+        assert len(names(app)) == 4
+        await pressed(pilot, "enter")
+        assert GetRun("support-eval") in fake.asked
 
 
 async def test_what_is_taken_out_or_held_as_a_whole_is_asked_for() -> None:

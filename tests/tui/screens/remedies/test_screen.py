@@ -63,9 +63,9 @@ async def test_what_is_marked_is_tried_else_the_one_under_the_cursor_or_all() ->
         assert "4 remedies queued for support-full-1e-4." in text_of(app)
 
 
-async def test_one_is_exported_to_where_it_is_said() -> None:
+async def test_one_is_exported_to_where_it_is_said_and_every_metric_can_be_seen() -> None:
     fake = MendingSupervisor(after())
-    async with shown_app(make_app(fake)) as (app, pilot):
+    async with shown_app(make_app(fake), (120, 40)) as (app, pilot):
         await opened(pilot)
         await pressed(pilot, "j", "j", "j", "E")
         target = "export half-way to the base to /nowhere/support-full-1e-4-interpolate-0.5"
@@ -80,20 +80,17 @@ async def test_one_is_exported_to_where_it_is_said() -> None:
         await pressed(pilot, "E")
         await pressed(pilot, "ctrl+u", *"half", "enter")
         assert asked(fake, Export)[-1].to == "/nowhere/half", "from the folder where finetop was started"
-
-
-async def test_one_that_trains_again_opens_launch_filled(tmp_path: Path) -> None:
-    async with shown_app(make_app(MendingSupervisor(after()), tmp_path)) as (app, pilot):
-        await opened(pilot)
-        await pressed(pilot, "G", "R")
-        assert "it replays already" in text_of(app)
-        await pressed(pilot, "k", "R", within_s=0.5)
-        assert isinstance(app.screen, LaunchScreen)
-        assert app.screen.state.key == "train.learning_rate"
-        assert app.screen.state.form is not None and app.screen.state.form.edits == {
-            "train.learning_rate": "1e-05",
-            "name": f"{RUN}-lower-rate",
-        }
+        # every metric can be seen, and the one of which least is kept counts
+        await pressed(pilot, "g")
+        assert "0.90" in row_with(app, "★ c") and "66%" in row_with(app, "★ c")
+        assert "exact match against retained" in text_of(app)
+        await pressed(pilot, "v")
+        assert "0.66" in row_with(app, "★ c") and "66%" in row_with(app, "★ c")
+        assert "rules against retained" in text_of(app)
+        await pressed(pilot, "v")
+        assert "exact match against retained" in text_of(app)
+        await pressed(pilot, "j", "j", "enter")
+        assert "rules 0.663, now 1.000, 66% of the gain: the worst metric, which counts" in text_of(app)
 
 
 async def test_the_trying_is_ended_when_that_is_meant_nothing_moves_while_scores_arrive_and_o_sorts() -> None:
@@ -114,20 +111,6 @@ async def test_the_trying_is_ended_when_that_is_meant_nothing_moves_while_scores
         letters = [line[4:5] for line in text_of(app).splitlines()[5:10]]
         assert letters == ["c", "e", "b", "a", "d"]
         assert "▸" in row_with(app, "half-way")
-
-
-async def test_every_metric_can_be_seen_and_the_one_of_which_least_is_kept_counts() -> None:
-    async with shown_app(make_app(MendingSupervisor(after())), (120, 40)) as (app, pilot):
-        await opened(pilot)
-        assert "0.90" in row_with(app, "★ c") and "66%" in row_with(app, "★ c")
-        assert "exact match against retained" in text_of(app)
-        await pressed(pilot, "v")
-        assert "0.66" in row_with(app, "★ c") and "66%" in row_with(app, "★ c")
-        assert "rules against retained" in text_of(app)
-        await pressed(pilot, "v")
-        assert "exact match against retained" in text_of(app)
-        await pressed(pilot, "j", "j", "enter")
-        assert "rules 0.663, now 1.000, 66% of the gain: the worst metric, which counts" in text_of(app)
 
 
 async def test_a_share_names_its_metric_and_a_verdict_has_the_interval_that_decided_it() -> None:
@@ -190,6 +173,16 @@ async def test_r_leads_here_enter_to_details_e_saves_and_c_compares_with_what_tr
         await pressed(pilot, "c", within_s=0.2)
         assert isinstance(app.screen, CompareScreen)
         assert app.screen.state.names == ["support-full-1e-4", "support-full-1e-4-lower-rate"]
+        # one that trains again opens Launch filled
+        await pressed(pilot, "escape", "G", "R")
+        assert "it replays already" in text_of(app)
+        await pressed(pilot, "k", "R", within_s=0.5)
+        assert isinstance(app.screen, LaunchScreen)
+        assert app.screen.state.key == "train.learning_rate"
+        assert app.screen.state.form is not None and app.screen.state.form.edits == {
+            "train.learning_rate": "1e-05",
+            "name": f"{RUN}-lower-rate",
+        }
 
 
 @pytest.mark.parametrize("size", [(60, 20), (120, 40)], ids=["60x20", "120x40"])

@@ -205,11 +205,8 @@ async def test_an_event_comes_to_the_screen_and_only_what_is_shown_is_asked_for(
         fake.train_to(1001)
         await settled(pilot)
         assert {type(ask) for ask in fake.asked} == {GetRun}
-
-
-async def test_of_a_run_that_has_ended_no_curve_is_asked_for_again_and_nothing_is_stopped() -> None:
-    fake = regressed()
-    async with on_run(fake) as (app, pilot):
+        # of a run that has ended no curve is asked for again, and nothing is stopped
+        await opened(fake, pilot, other=regressed())
         fake.asked.clear()
         fake.change()
         await settled(pilot)
@@ -394,7 +391,7 @@ async def test_checkpoints_alarms_and_checks_are_marks_that_the_cursor_names() -
         assert ": check REGRESSED -9.1, checkpoint 600 ──" in text_of(app)
 
 
-async def test_pages_of_charts_are_turned_and_any_metric_has_the_whole_tab() -> None:
+async def test_pages_of_charts_are_turned_a_metric_has_the_whole_tab_and_is_found_by_its_name() -> None:
     fake = training()
     async with on_run(fake, "pagedown") as (app, pilot):
         screen: Any = app.screen
@@ -412,11 +409,9 @@ async def test_pages_of_charts_are_turned_and_any_metric_has_the_whole_tab() -> 
         assert not screen.state.is_full and screen is app.screen
         await pressed(pilot, "z", "z", "G", "pagedown")
         assert "7-8 of 8" in row_with(app, "metrics") and row_with(app, "▸").startswith("▸memory")
-
-
-async def test_metrics_are_found_by_name_and_shown_by_group() -> None:
-    async with on_run(training(), "slash", *"gpu") as (app, pilot):
-        screen: Any = app.screen
+        # metrics are found by name and shown by group
+        await opened(fake, pilot, "slash", *"gpu")
+        screen = app.screen
         assert row_with(app, "GPU busy").startswith(" GPU busy") and "/gpu 1 of 1" in row_with(app, "metrics")
         await pilot.press("enter", "slash", *"nn", "enter")
         assert "No metric has this in its name." in text_of(app)
@@ -899,10 +894,26 @@ def test_picture(snap_compare: Callable[..., bool], size: tuple[int, int], name:
     assert snap_compare(make_run_app(fake), terminal_size=size, run_before=press)
 
 
-async def test_what_a_run_was_trained_on_stands_in_its_recipe_and_its_tree() -> None:
-    fake = regressed()
-    old, fake.detail = fake.detail, replace(fake.detail, sources=[make_source(2, 417)])
-    async with on_run(fake, *["tab"] * TABS.index("recipe"), "G") as (app, pilot):
+async def test_o_opens_the_folder_in_a_program_and_what_it_was_trained_on_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ran: list[Any] = []
+    monkeypatch.setenv("EDITOR", "nano -w")
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setattr(
+        "finetop.tui.screens.run.outside.run_in_terminal", lambda app, command, folder: ran.append(command)
+    )
+    fake, versioned = regressed(), regressed()
+    old, versioned.detail = fake.detail, replace(fake.detail, sources=[make_source(2, 417)])
+    async with on_run(fake) as (app, pilot):
+        await pressed(pilot, "o")
+        assert "Open the run's folder?  " in text_of(app)
+        await pilot.press("e")
+        assert ran == [["nano", "-w", "."]]
+        await pressed(pilot, "o", "c")
+        assert " copied: " in text_of(app)
+        # what a run was trained on stands in its recipe and its tree
+        await opened(fake, pilot, *["tab"] * TABS.index("recipe"), "G", other=versioned)
         shown = text_of(app)
         assert "version  faq.jsonl v2 (417 rows; 38 changed, 5 new since v1, of support-r8)" in shown
         assert "other runs have read up to v3" in shown
@@ -914,21 +925,3 @@ async def test_what_a_run_was_trained_on_stands_in_its_recipe_and_its_tree() -> 
         fake.change(old)
         await settled(pilot, 0.5)
         assert "version  faq.jsonl" not in text_of(app)
-
-
-async def test_o_opens_the_folder_in_a_program_that_the_terminal_is_lent_to(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    ran: list[Any] = []
-    monkeypatch.setenv("EDITOR", "nano -w")
-    monkeypatch.delenv("VISUAL", raising=False)
-    monkeypatch.setattr(
-        "finetop.tui.screens.run.outside.run_in_terminal", lambda app, command, folder: ran.append(command)
-    )
-    async with on_run(regressed()) as (app, pilot):
-        await pressed(pilot, "o")
-        assert "Open the run's folder?  " in text_of(app)
-        await pilot.press("e")
-        assert ran == [["nano", "-w", "."]]
-        await pressed(pilot, "o", "c")
-        assert " copied: " in text_of(app)

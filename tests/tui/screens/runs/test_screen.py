@@ -219,43 +219,6 @@ async def test_nothing_moves_under_the_cursor_until_o(monkeypatch: pytest.Monkey
         assert "o sort: needs you first" in text_of(app)
 
 
-async def test_filter_is_live_says_what_hides_all_and_esc_drops_it_and_o_sorts() -> None:
-    fake = FakeSupervisor(mixed_rows())
-    async with shown_app(make_app(fake)) as (app, pilot):
-        await pressed(pilot, "slash")
-        assert "e.g. regressed, lora loss<1.2, -tag:x" in text_of(app)
-        await pressed(pilot, *"r16")
-        assert "support-r16" in cursor_row(app)
-        assert text_of(app).splitlines()[-2].endswith("1 of 13 match")
-        assert text_of(app).splitlines()[-2].startswith(" / r16")
-        await pressed(pilot, "enter")
-        assert "/ r16: 1 match" in text_of(app).splitlines()[1]
-        await pressed(pilot, "escape")
-        assert "legal-cpt" in text_of(app)
-        await pressed(pilot, "slash", *"REG")
-        assert text_of(app).splitlines()[-2].endswith("1 of 13 match")
-        assert "support-full-1e-4" in cursor_row(app)
-        await pressed(pilot, *"xyz")
-        assert "No run matches 'REGxyz'.  esc clears the filter." in text_of(app)
-        await pressed(pilot, "escape")
-        assert "legal-cpt" in text_of(app)
-        await pressed(pilot, "slash", *"qqq", "enter")
-        assert "No run matches 'qqq'.  esc clears the filter." in text_of(app)
-        assert "13 runs without it" in text_of(app)
-        assert "next  esc  clear the filter" in text_of(app)
-        await pressed(pilot, "escape")
-        assert "support-full-1e-4" in cursor_row(app)
-        await pressed(pilot, "slash")
-        await typed(pilot, "method:lora age>9w")
-        await pressed(pilot, "enter")
-        assert "No run matches 'method:lora age>9w'.  esc clears the filter." in text_of(app)
-        assert " 10 match without age>9w" in text_of(app)
-        await pressed(pilot, "escape", "o", "o")
-        assert "sort: by name" in text_of(app)
-        assert asked(fake, Runs)[-1].sort == "name"
-        assert " needs you\n" not in text_of(app)
-
-
 async def test_without_runs_n_launches_enter_queues_the_demo_and_the_first_run_comes_by_itself() -> None:
     fake = FakeSupervisor([])
     async with shown_app(make_app(fake)) as (app, pilot):
@@ -372,8 +335,9 @@ async def typed(pilot: Any, text: str) -> None:
     await pressed(pilot, *["space" if letter == " " else letter for letter in text])
 
 
-async def test_a_faulty_filter_says_so_beside_it_and_the_rows_stay() -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
+async def test_a_filter_is_live_says_what_is_wrong_or_hides_all_esc_drops_it_and_o_sorts() -> None:
+    fake = FakeSupervisor(mixed_rows())
+    async with shown_app(make_app(fake)) as (app, pilot):
         await pilot.press("slash")
         await typed(pilot, "state:running los<1")
         assert text_of(app).splitlines()[-2].endswith("no run has a metric los. Did you mean loss?")
@@ -392,6 +356,39 @@ async def test_a_faulty_filter_says_so_beside_it_and_the_rows_stay() -> None:
         assert words in "".join(above)
         assert prompt.startswith(" / state:running loss<1 state:bad"), "it stays open"
         assert app.screen.runs.filter == "state:running loss<1"  # type: ignore[attr-defined]
+        await pressed(pilot, "escape", "escape")
+        await pressed(pilot, "slash")
+        assert "e.g. regressed, lora loss<1.2, -tag:x" in text_of(app)
+        await pressed(pilot, *"r16")
+        assert "support-r16" in cursor_row(app)
+        assert text_of(app).splitlines()[-2].endswith("1 of 13 match")
+        assert text_of(app).splitlines()[-2].startswith(" / r16")
+        await pressed(pilot, "enter")
+        assert "/ r16: 1 match" in text_of(app).splitlines()[1]
+        await pressed(pilot, "escape")
+        assert "legal-cpt" in text_of(app)
+        await pressed(pilot, "slash", *"REG")
+        assert text_of(app).splitlines()[-2].endswith("1 of 13 match")
+        assert "support-full-1e-4" in cursor_row(app)
+        await pressed(pilot, *"xyz")
+        assert "No run matches 'REGxyz'.  esc clears the filter." in text_of(app)
+        await pressed(pilot, "escape")
+        assert "legal-cpt" in text_of(app)
+        await pressed(pilot, "slash", *"qqq", "enter")
+        assert "No run matches 'qqq'.  esc clears the filter." in text_of(app)
+        assert "13 runs without it" in text_of(app)
+        assert "next  esc  clear the filter" in text_of(app)
+        await pressed(pilot, "escape")
+        assert "support-full-1e-4" in cursor_row(app)
+        await pressed(pilot, "slash")
+        await typed(pilot, "method:lora age>9w")
+        await pressed(pilot, "enter")
+        assert "No run matches 'method:lora age>9w'.  esc clears the filter." in text_of(app)
+        assert " 10 match without age>9w" in text_of(app)
+        await pressed(pilot, "escape", "o", "o")
+        assert "sort: by name" in text_of(app)
+        assert asked(fake, Runs)[-1].sort == "name"
+        assert " needs you\n" not in text_of(app)
 
 
 async def test_the_state_row_says_filter_group_and_order_and_groups_have_headings() -> None:
@@ -416,11 +413,12 @@ async def test_the_state_row_says_filter_group_and_order_and_groups_have_heading
         assert "o sort: by name" in text_of(app).splitlines()[1]
 
 
-async def test_marked_runs_are_counted_compared_kept_through_a_new_list_and_dropped_by_esc(
+async def test_marked_runs_are_counted_compared_kept_through_a_new_list_dropped_by_esc_and_stopped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     opened: list[Any] = []
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
+    fake = FakeSupervisor(mixed_rows())
+    async with shown_app(make_app(fake)) as (app, pilot):
         monkeypatch.setattr(app, "open_compare", opened.append)
         await pressed(pilot, "c")
         assert "mark at least two runs with space" in text_of(app)
@@ -437,11 +435,8 @@ async def test_marked_runs_are_counted_compared_kept_through_a_new_list_and_drop
         await pressed(pilot, "escape")
         assert "marked" not in text_of(app).splitlines()[1]
         assert "/ legal: 1 match" in text_of(app)
-
-
-async def test_several_are_stopped_once_their_number_is_typed() -> None:
-    fake = FakeSupervisor(mixed_rows())
-    async with shown_app(make_app(fake)) as (app, pilot):
+        # several are stopped once their number is typed
+        await pressed(pilot, "escape", "o", "o", "o", "g")
         await pressed(pilot, "space", "j", "space", "space", "S")
         assert text_of(app).splitlines()[-2] == " Stop 2 runs (1 other has ended)? Type 2:"
         await pressed(pilot, "1", "enter")
@@ -452,24 +447,7 @@ async def test_several_are_stopped_once_their_number_is_typed() -> None:
         assert "2 of 2 done: legal-cpt is being ended." in text_of(app)
 
 
-async def test_X_asks_moves_to_the_trash_and_u_brings_back() -> None:
-    fake = FakeSupervisor(mixed_rows())
-    async with shown_app(make_app(fake)) as (app, pilot):
-        await pressed(pilot, "X")
-        assert "Move support-full-1e-4 to the trash?  100.0 MB; u brings it back." in text_of(app)
-        await pressed(pilot, "escape", "space", "space", "X")
-        assert text_of(app).splitlines()[-2].startswith(" Move 2 runs to the trash?  200.0 MB. Type 2:")
-        await pressed(pilot, "2", "enter", within_s=0.3)
-        assert "4 running   2 queued   11 total" in text_of(app)
-        assert "marked" not in text_of(app).splitlines()[1]
-        await pressed(pilot, "u", within_s=0.3)
-        assert asked(fake, Restore) == [Restore("2"), Restore("1")]
-        assert "undone: the trash: 2 runs." in text_of(app)
-        await pressed(pilot, "u")
-        assert "nothing to undo" in text_of(app)
-
-
-async def test_t_puts_tags_on_and_a_note_and_u_takes_them_back() -> None:
+async def test_t_puts_tags_on_and_a_note_X_asks_and_moves_to_the_trash_and_u_takes_back() -> None:
     fake = FakeSupervisor(mixed_rows())
     async with shown_app(make_app(fake)) as (app, pilot):
         await pressed(pilot, "t")
@@ -486,6 +464,19 @@ async def test_t_puts_tags_on_and_a_note_and_u_takes_them_back() -> None:
         await pressed(pilot, "u")
         assert asked(fake, Tag)[-1] == Tag("support-full-1e-4", ["draft"], ["keep"])
         assert asked(fake, Note)[-1] == Note("support-full-1e-4", "before")
+        # X moves to the trash
+        await pressed(pilot, "X")
+        assert "Move support-full-1e-4 to the trash?  100.0 MB; u brings it back." in text_of(app)
+        await pressed(pilot, "escape", "space", "space", "X")
+        assert text_of(app).splitlines()[-2].startswith(" Move 2 runs to the trash?  200.0 MB. Type 2:")
+        await pressed(pilot, "2", "enter", within_s=0.3)
+        assert "4 running   2 queued   11 total" in text_of(app)
+        assert "marked" not in text_of(app).splitlines()[1]
+        await pressed(pilot, "u", within_s=0.3)
+        assert asked(fake, Restore) == [Restore("2"), Restore("1")]
+        assert "undone: the trash: 2 runs." in text_of(app)
+        await pressed(pilot, "u")
+        assert "nothing to undo" in text_of(app)
 
 
 async def test_columns_are_chosen_kept_and_shown_where_they_fit(

@@ -107,8 +107,11 @@ def test_what_does_not_fit_is_counted_and_the_cursor_is_always_in_view() -> None
             assert used + columns.state <= width
 
 
-async def test_a_lost_item_is_found_by_its_words_from_anywhere(store: duckdb.DuckDBPyConnection) -> None:
-    async with shown_app(make_app(FakeTriage(store))) as (app, pilot):
+async def test_a_lost_item_is_found_by_its_words_and_the_checkpoint_that_lost_it_by_s(
+    store: duckdb.DuckDBPyConnection,
+) -> None:
+    fake = FakeTriage(store)
+    async with shown_app(make_app(fake)) as (app, pilot):
         await pressed(pilot, "colon", *"what is 2 +", within_s=0.3)
         assert row_with(app, "item").split()[:2] == ["▸", "item"], text_of(app)
         await pressed(pilot, "enter", within_s=0.2)
@@ -117,6 +120,15 @@ async def test_a_lost_item_is_found_by_its_words_from_anywhere(store: duckdb.Duc
         assert app.screen.items.filter == "lost what is 2 +"
         await pressed(pilot, "escape", "escape")
         assert not isinstance(app.screen, ItemsScreen)
+        # s finds the checkpoint that lost it and names the price first
+        await opened(pilot, "s")
+        shown = text_of(app).splitlines()
+        assert "Find the checkpoint that lost it (bisects 7)?  3 checks at most, about 2 min" in shown[-2]
+        assert "y find it   o one check   esc cancel" in shown[-1]
+        assert asked(fake, LookEarlier) == []
+        await pressed(pilot, "y")
+        assert asked(fake, LookEarlier) == [LookEarlier("support-full-1e-4", on=True)]
+        assert "step 900 of support-full-1e-4 is looked at." in text_of(app)
 
 
 async def test_the_pane_follows_the_cursor_which_goes_to_every_task_and_turned_to_every_run(
@@ -142,12 +154,14 @@ async def test_the_pane_follows_the_cursor_which_goes_to_every_task_and_turned_t
         assert "▸ ✗ sql-full-2e-5" in text_of(app)
 
 
-async def test_a_reason_is_typed_the_badge_falls_and_u_takes_it_back(
+async def test_a_reason_is_typed_the_badge_falls_u_takes_it_back_and_a_run_is_owned_fixed_and_noted(
     store: duckdb.DuckDBPyConnection,
 ) -> None:
     fake = FakeTriage(store)
     async with shown_app(make_app(fake)) as (app, pilot):
-        await opened(pilot, "A", *"for the paper", "enter")
+        await opened(pilot, "A", "x", "escape", "A", "enter")
+        assert not asked(fake, SetStanding), "esc leaves a reason unsaid, and no reason is none"
+        await typed(pilot, "escape", "A", *"for the paper", "enter")
         assert "support-full-1e-4 is accepted: for the paper" in text_of(app)
         (request,) = asked(fake, SetStanding)
         assert (request.standing.state, request.standing.by, request.task) == ("accepted", own_name(), "")
@@ -161,14 +175,8 @@ async def test_a_reason_is_typed_the_badge_falls_and_u_takes_it_back(
         await pressed(pilot, "u", within_s=0.1)
         assert "2 Triage 3" in text_of(app).splitlines()[0]
         assert asked(fake, SetStanding)[-1].standing == Standing()
-
-
-async def test_o_owns_it_and_gives_it_back_f_names_the_fix_t_notes(store: duckdb.DuckDBPyConnection) -> None:
-    fake = FakeTriage(store)
-    async with shown_app(make_app(fake)) as (app, pilot):
-        await opened(pilot, "A", "x", "escape", "A", "enter")
-        assert not asked(fake, SetStanding), "esc leaves a reason unsaid, and no reason is none"
-        await pressed(pilot, "escape", "O", within_s=0.1)
+        # O owns it and gives it back, F names the fix, t notes
+        await pressed(pilot, "O", within_s=0.1)
         assert row_with(app, "▸").endswith(f"owner {own_name()}")
         await pressed(pilot, "O", within_s=0.1)
         assert row_with(app, "▸").endswith("NEW")
@@ -221,21 +229,6 @@ def test_a_filter_of_items_is_read_word_by_word() -> None:
     assert parse_filter("r", "t", "lost kind:two+digits margin>1.5 runs>2 7 + 5") == wanted
     for odd in ("margin>x", "runs>", "kind:", "margin>-1", "margin>nan"):
         assert parse_filter("r", "t", odd) == LostItems("r", "t", text=odd)
-
-
-async def test_s_finds_the_checkpoint_that_lost_it_and_names_the_price_first(
-    store: duckdb.DuckDBPyConnection,
-) -> None:
-    fake = FakeTriage(store)
-    async with shown_app(make_app(fake)) as (app, pilot):
-        await opened(pilot, "s")
-        shown = text_of(app).splitlines()
-        assert "Find the checkpoint that lost it (bisects 7)?  3 checks at most, about 2 min" in shown[-2]
-        assert "y find it   o one check   esc cancel" in shown[-1]
-        assert asked(fake, LookEarlier) == []
-        await pressed(pilot, "y")
-        assert asked(fake, LookEarlier) == [LookEarlier("support-full-1e-4", on=True)]
-        assert "step 900 of support-full-1e-4 is looked at." in text_of(app)
 
 
 async def test_f_goes_on_with_more_items_of_a_task_or_of_all(store: duckdb.DuckDBPyConnection) -> None:
