@@ -40,8 +40,16 @@ def test_exact_before_beginning_before_words_and_commands_before_items_of_a_rank
     assert ranked("zzz", ALL) == []
 
 
-async def test_each_row_says_what_it_is_and_which_key_does_it() -> None:
+async def test_each_row_says_what_it_is_and_which_key_does_it(monkeypatch: Any, tmp_path: Any) -> None:
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    for name in ("FINETOP_THEME", "NO_COLOR", "COLORFGBG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("finetop.tui.kept.file_of", lambda home: tmp_path / "app.json")
     async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
+        await pressed(pilot, "colon", *"light", within_s=0.3)
+        assert row_with(app, "▸").split()[1:3] == ["theme", "light"], text_of(app)
+        await pressed(pilot, "enter")
+        assert app.look.colours == "light"
         await pressed(pilot, "colon", *"runs", within_s=0.3)
         assert row_with(app, "▸").split()[1:3] == ["screen", "runs"]
         assert row_with(app, "▸").rstrip("│ ").endswith(" 1")
@@ -52,16 +60,4 @@ async def test_each_row_says_what_it_is_and_which_key_does_it() -> None:
         assert isinstance(app.screen, LaunchScreen)
         await pressed(pilot, "colon", "q", "enter")  # as in vim
         assert app._exit
-
-
-async def test_a_theme_is_found_by_its_name(monkeypatch: Any, tmp_path: Any) -> None:
-    monkeypatch.setenv("COLORTERM", "truecolor")
-    for name in ("FINETOP_THEME", "NO_COLOR", "COLORFGBG"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("finetop.tui.kept.file_of", lambda home: tmp_path / "app.json")
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
-        await pressed(pilot, "colon", *"light", within_s=0.3)
-        assert row_with(app, "▸").split()[1:3] == ["theme", "light"], text_of(app)
-        await pressed(pilot, "enter")
-        assert app.look.colours == "light"
     assert '"light"' in (tmp_path / "app.json").read_text()

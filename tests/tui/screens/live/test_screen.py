@@ -24,7 +24,12 @@ DONE = Finished(NOW - 6000, NOW - 4000)
 
 
 async def test_what_runs_is_shown_as_tiles_and_enter_opens_the_one_under_the_cursor() -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
+    trying = Running(NOW - 60, "half-way: scoring tuned", 212, 336, "items", 40.0)
+    others = [SideJob("remedy", trying, Tried(2, 8, 240.0))]
+    hot = make_row(21, "hot", DONE, check=make_check(), others=others, gpus="GPU 1")
+    cold = make_row(22, "cold", DONE, checking=Running(NOW - 9, "scoring tuned", 1200, 1819, "items", 180.0))
+    fake = FakeSupervisor(mixed_rows())
+    async with shown_app(make_app(fake)) as (app, pilot):
         for width in (60, 80, 120, 200):
             await pilot.resize_terminal(width, 24)
             await pressed(pilot, "d")
@@ -45,15 +50,10 @@ async def test_what_runs_is_shown_as_tiles_and_enter_opens_the_one_under_the_cur
         screen.on_resize()
         await settled(pilot)
         assert app.screen is not screen and app.is_running
-
-
-async def test_jobs_beside_a_training_have_a_tile_each_with_how_far_and_how_fast() -> None:
-    trying = Running(NOW - 60, "half-way: scoring tuned", 212, 336, "items", 40.0)
-    others = [SideJob("remedy", trying, Tried(2, 8, 240.0))]
-    hot = make_row(21, "hot", DONE, check=make_check(), others=others, gpus="GPU 1")
-    cold = make_row(22, "cold", DONE, checking=Running(NOW - 9, "scoring tuned", 1200, 1819, "items", 180.0))
-    fake = FakeSupervisor([hot, cold])
-    async with shown_app(make_app(fake)) as (app, pilot):
+        # jobs beside a training have a tile each with how far and how fast
+        fake.change([hot, cold])
+        app.show_runs()
+        await settled(pilot)
         await pressed(pilot, "d")
         text = text_of(app)
         assert " 1 check, 1 remedy job" in text or " 1 remedy job, 1 check" in text

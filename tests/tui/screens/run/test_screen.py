@@ -920,7 +920,7 @@ async def test_o_opens_the_folder_in_a_program_and_what_it_was_trained_on_is_tol
         assert "the file has changed since: now v3, 431 rows" in shown
         await pressed(pilot, "tab", "tab", within_s=0.2)
         assert "faq.jsonl v2 (417 rows; 38 changed, 5 new since v1, of support-r8)" in text_of(app)
-        assert sum(isinstance(ask, DataOf) for ask in fake.asked) == 1
+        assert asked(fake, DataOf) == [DataOf("support-r16")]
         await pilot.press("shift+tab", "shift+tab")
         fake.change(old)
         await settled(pilot, 0.5)

@@ -297,8 +297,11 @@ async def test_P_pauses_or_resumes_the_pane_follows_the_cursor_and_T_tries_a_fai
         assert f"{order.run} resumes from step 400, 2nd in the queue." in text_of(app)
 
 
-async def test_every_footer_key_is_bound_and_the_footer_drops_whole_keys_and_keeps_the_last() -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows())), (120, 40)) as (app, pilot):
+async def test_every_footer_key_is_bound_the_footer_drops_whole_keys_and_the_state_row_says_the_order() -> (
+    None
+):
+    fake = FakeSupervisor(mixed_rows())
+    async with shown_app(make_app(fake), (120, 40)) as (app, pilot):
         screen = app.screen
         assert isinstance(screen, RunsScreen)
         for key in screen.KEYS:
@@ -313,6 +316,25 @@ async def test_every_footer_key_is_bound_and_the_footer_drops_whole_keys_and_kee
         assert footer.endswith("? keys")
         labels = "enter open, S stop, P pause, f check, n new run, / filter, K kill, o sort, space mark, t tag, d live"
         assert {words.strip() for words in footer.split("  ")} <= {*labels.split(", "), "? keys"}
+        # the state row says filter, group and order, and groups have headings
+        await pilot.resize_terminal(120, 40)
+        await pilot.press("slash")
+        await typed(pilot, "support group:method sort:-loss")
+        await pressed(pilot, "enter")
+        assert "/ support: 10 match  by method  o sort: highest loss first" in text_of(app).splitlines()[1]
+        assert " method full: 3 runs, loss 1.25 ± 0.5 of 2" in text_of(app)
+        assert " method lora: 7 runs, loss 1.25 ± 0.5 of 2" in text_of(app)
+        await pressed(pilot, "o")
+        assert "by method  o sort: newest first" in text_of(app).splitlines()[1]
+        assert asked(fake, Runs)[-1].filter == "support group:method"
+        await pilot.press("escape", "colon")  # the palette begins to type an order
+        await typed(pilot, "sort by")
+        await pressed(pilot, "enter")
+        assert text_of(app).splitlines()[-2].startswith(" / sort: ")
+        assert "sort: needs a field. Try sort:newest, sort:loss" in text_of(app).splitlines()[-2]
+        await typed(pilot, "name")
+        await pressed(pilot, "enter")
+        assert "o sort: by name" in text_of(app).splitlines()[1]
 
 
 async def test_hostile_names_draw_no_control_characters() -> None:
@@ -389,28 +411,6 @@ async def test_a_filter_is_live_says_what_is_wrong_or_hides_all_esc_drops_it_and
         assert "sort: by name" in text_of(app)
         assert asked(fake, Runs)[-1].sort == "name"
         assert " needs you\n" not in text_of(app)
-
-
-async def test_the_state_row_says_filter_group_and_order_and_groups_have_headings() -> None:
-    fake = FakeSupervisor(mixed_rows())
-    async with shown_app(make_app(fake), (120, 40)) as (app, pilot):
-        await pilot.press("slash")
-        await typed(pilot, "support group:method sort:-loss")
-        await pressed(pilot, "enter")
-        assert "/ support: 10 match  by method  o sort: highest loss first" in text_of(app).splitlines()[1]
-        assert " method full: 3 runs, loss 1.25 ± 0.5 of 2" in text_of(app)
-        assert " method lora: 7 runs, loss 1.25 ± 0.5 of 2" in text_of(app)
-        await pressed(pilot, "o")
-        assert "by method  o sort: newest first" in text_of(app).splitlines()[1]
-        assert asked(fake, Runs)[-1].filter == "support group:method"
-        await pilot.press("escape", "colon")  # the palette begins to type an order
-        await typed(pilot, "sort by")
-        await pressed(pilot, "enter")
-        assert text_of(app).splitlines()[-2].startswith(" / sort: ")
-        assert "sort: needs a field. Try sort:newest, sort:loss" in text_of(app).splitlines()[-2]
-        await typed(pilot, "name")
-        await pressed(pilot, "enter")
-        assert "o sort: by name" in text_of(app).splitlines()[1]
 
 
 async def test_marked_runs_are_counted_compared_kept_through_a_new_list_dropped_by_esc_and_stopped(

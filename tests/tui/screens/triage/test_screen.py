@@ -188,15 +188,6 @@ async def test_a_reason_is_typed_the_badge_falls_u_takes_it_back_and_a_run_is_ow
         assert "has regressed itself" in text_of(app)
 
 
-async def test_a_narrow_terminal_shows_one_run_turned(store: duckdb.DuckDBPyConnection) -> None:
-    async with shown_app(make_app(FakeTriage(store)), (60, 20)) as (app, pilot):
-        await opened(pilot)
-        rows = text_of(app).splitlines()
-        assert rows[3].split()[:3] == ["▸", "✗", "all"]
-        assert all(len(row) <= 60 for row in rows)
-        assert "? keys" in rows[-1]
-
-
 async def test_items_begin_with_their_kinds_and_a_filter_sifts_them(store: duckdb.DuckDBPyConnection) -> None:
     async with shown_app(make_app(FakeTriage(store)), (100, 30)) as (app, pilot):
         await opened(pilot, "right", "enter", "escape")
@@ -307,7 +298,9 @@ async def test_without_any_check_it_says_what_to_do(tmp_path: Path) -> None:
     connection.close()
 
 
-async def test_the_footer_names_its_keys(store: duckdb.DuckDBPyConnection) -> None:
+async def test_the_footer_names_its_keys_and_a_narrow_terminal_shows_one_run_turned(
+    store: duckdb.DuckDBPyConnection,
+) -> None:
     async with shown_app(make_app(FakeTriage(store)), (160, 30)) as (app, pilot):
         await opened(pilot)
         footer = text_of(app).splitlines()[-1]
@@ -317,6 +310,13 @@ async def test_the_footer_names_its_keys(store: duckdb.DuckDBPyConnection) -> No
         for words in f"{labels}, t note, f more items, ? keys".split(", "):
             assert words in footer
         assert "o sort" not in footer, "nothing is new"
+        # a narrow terminal shows one run, turned
+        await pilot.resize_terminal(60, 20)
+        await settled(pilot, 0.1)
+        rows = text_of(app).splitlines()
+        assert rows[3].split()[:3] == ["▸", "✗", "all"]
+        assert all(len(row) <= 60 for row in rows)
+        assert "? keys" in rows[-1]
 
 
 async def test_hostile_texts_draw_no_control_characters(tmp_path: Path) -> None:
