@@ -127,6 +127,8 @@ async def test_a_form_for_another_machine_is_planned_there(tmp_path: Path) -> No
         assert "⟦Ahoy!⟧" in shown
         requests = asked(lab, LookAhead)
         assert requests[-1].recipe["data"]["train"][0]["path"] == "/there/faq.jsonl"
+        await pressed(pilot, "L")
+        assert "the data is on another machine: finetop lint checks it there." in text_of(app)
         lab.down()
         await pressed(pilot, "enter", "j", "j", "j", "enter", "1", "enter", within_s=1.0)
         assert "no plan from lab: not connected to lab" in text_of(app)
