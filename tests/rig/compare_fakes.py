@@ -8,6 +8,7 @@ import msgspec
 from run_fakes import FakeRun, make_detail, make_source
 from tui_fakes import NOW, make_check
 
+from finetop.core.errors import NotFound
 from finetop.core.protocol.data_diff import Difference, Example
 from finetop.core.protocol.messages.data_versions import DataDiffer, DataDifferAnswer, SourcePair
 from finetop.core.protocol.messages.runs import Curves, GetRun
@@ -29,14 +30,14 @@ class SeveralRuns(FakeRun):
     async def ask(self, ask: Ask) -> Any:
         if isinstance(ask, GetRun):
             self.asked.append(ask)
+            if ask.run not in self.details:
+                raise NotFound(f"there is no run {ask.run}.")
             return self.details[ask.run]
         if isinstance(ask, DataDiffer):
             self.asked.append(ask)
             first, other = (self.details[name].sources[0] for name in (ask.run, ask.other))
-            shown = [
-                Example("Can I pay later? -> No.", f"Can I pay later? -> Yes, in three parts.{self.evil}")
-            ]
-            pair = SourcePair(first, other, Difference(374, 38, 0, 5, examples=shown, not_found=3))
+            shown = Example("Can I pay later? -> No.", f"Can I pay later? -> Yes, in three parts.{self.evil}")
+            pair = SourcePair(first, other, Difference(374, 38, 0, 5, examples=[shown], not_found=3))
             return DataDifferAnswer(ask.run, ask.other, [pair])
         answer = await super().ask(ask)
         if isinstance(ask, Curves):

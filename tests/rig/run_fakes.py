@@ -16,25 +16,11 @@ from finetop.core.errors import FinetopError, NotFound
 from finetop.core.protocol import wire
 from finetop.core.protocol.check_result import brief
 from finetop.core.protocol.data_diff import Difference, Now, SourceRow
+from finetop.core.protocol.messages import runs as messages
 from finetop.core.protocol.messages.checks import Check, CheckAnswer, Checks, ChecksAnswer
 from finetop.core.protocol.messages.data_versions import DataOf, DataOfAnswer, SourceFacts
 from finetop.core.protocol.messages.limits import Done
 from finetop.core.protocol.messages.queue import Kill, Stop
-from finetop.core.protocol.messages.runs import (
-    Curve,
-    Curves,
-    CurvesAnswer,
-    FindInLog,
-    FoundInLog,
-    GetRun,
-    LogAnswer,
-    Processes,
-    ProcessesAnswer,
-    ProcessRow,
-    ReadLog,
-    Runs,
-    RunsAnswer,
-)
 from finetop.core.protocol.messages.session import Changes, ChangesAnswer, Hello, HelloAnswer
 from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import (
@@ -99,16 +85,16 @@ def log_until(step: int) -> str:
 
 def make_result(verdict: str = "regressed", **more: Any) -> dict[str, Any]:
     """Return a check's full result in its wire format: 9.1 points lost over four tasks, one of them at chance."""
+    at_chance = (
+        "grammar: no verdict. The base model scores 0.262, within 3 standard errors of chance (0.250);"
+    )
+    at_chance += " a drop could not be seen."
     tasks = [
         _task("arith", "lost", 0.877, 0.657, (0.16, 0.28), 218, 50, 2),
         _task("knowledge", "lost", 0.98, 0.855, (0.07, 0.19), 100, 13, 0),
         _task("lambada", "open", 0.61, 0.58, (-0.02, 0.09), 94, 6, 3),
         _task("arc", "kept", 0.55, 0.552, (-0.06, 0.05), 180, 9, 9),
-        {
-            **_task("grammar", "unmeasurable", 0.262, None, None, 0, 0, 0),
-            "reason": "grammar: no verdict. The base model scores 0.262, within 3 standard errors of chance (0.250);"
-            " a drop could not be seen.",
-        },
+        {**_task("grammar", "unmeasurable", 0.262, None, None, 0, 0, 0), "reason": at_chance},
     ]
     kinds = [("carry", 40, 21, 0), ("two digits", 61, 21, 1), ("words", 57, 6, 1), ("times", 60, 2, 0)]
     flips = [
@@ -117,41 +103,18 @@ def make_result(verdict: str = "regressed", **more: Any) -> dict[str, Any]:
         )
         for at in range(12)
     ]  # fmt: skip
-    flips.append(
-        {
-            **_flip("arith", "a99", "words", "Tom has 3 apples and 5 pears.", "8", "3", "8"),
-            "base": 0.0,
-            "tuned": 1.0,
-        }
-    )
+    won = _flip("arith", "a99", "words", "Tom has 3 apples and 5 pears.", "8", "3", "8")
+    flips.append({**won, "base": 0.0, "tuned": 1.0})
     values: dict[str, Any] = {
-        "verdict": verdict,
+        "verdict": verdict, "decided_by": "betting", "margin": 0.03, "items_used": 412, "items_total": 3000,
         "reason": "9.1 points lost (limit 3.0), proven on 412 of 3,000 items: the suite's drop is the limit or more.",
-        "decided_by": "betting",
-        "margin": 0.03,
-        "items_used": 412,
-        "items_total": 3000,
-        "base": 0.75,
-        "tuned": 0.66,
-        "drop": 0.091,
-        "interval": (0.012, 0.169),
-        "suite_interval": (0.052, 0.129),
-        "proven_drop": True,
-        "lost": 78,
-        "won": 14,
-        "tasks": tasks,
-        "suite": "quick",
-        "step": 1200,
+        "base": 0.75, "tuned": 0.66, "drop": 0.091, "interval": (0.012, 0.169), "suite_interval": (0.052, 0.129),
+        "proven_drop": True, "lost": 78, "won": 14, "tasks": tasks, "suite": "quick", "step": 1200,
         "target": {"exact_match": {"base": 0.71, "tuned": 0.91, "low": 0.12, "high": 0.28, "rows": 60}},
-        "drift": {"base": 3.41, "tuned": 3.72, "tokens": 1530, "kl": 0.31},
-        "noise_floor": {"items": 128, "flips": 1},
-        "flips": flips,
-        "categories": [
-            {"task": "arith", "category": c, "n": n, "lost": lost, "won": won} for c, n, lost, won in kinds
-        ],
-        "seconds": 41.0,
-        **more,
-    }
+        "drift": {"base": 3.41, "tuned": 3.72, "tokens": 1530, "kl": 0.31}, "noise_floor": {"items": 128, "flips": 1},
+        "categories": [{"task": "arith", "category": c, "n": n, "lost": lost, "won": won} for c, n, lost, won in kinds],
+        "flips": flips, "seconds": 41.0, **more,
+    }  # fmt: skip
     return values
 
 
@@ -177,48 +140,29 @@ def make_detail(state: State, step: int = 820, **more: Any) -> RunDetail:
     row_values = {"step": step, "metrics": last, "left_s": 380.0 if isinstance(state, Running) else None}
     row_values |= {key: more.pop(key) for key in list(more) if key in RunRow.__struct_fields__}
     row = make_row(4, row_values.pop("name", "support-r16"), state, **row_values)
+    prompts = enumerate([SUPPORT, "Do you mend radios?"])
     values: dict[str, Any] = {
-        "folder": "runs/0004-support-r16",
-        "recipe": resolved(RECIPE),
-        "recipe_source": RECIPE,
+        "folder": "runs/0004-support-r16", "recipe": resolved(RECIPE), "recipe_source": RECIPE,
         "jobs": [JobRow(12, "train", state, 1, "jobs/0012-train", 0)],
-        "checkpoints": [
-            CheckpointRow(at, f"checkpoints/step-{at:06d}", 38_200_000, "adapter", NOW - 1200 + at)
-            for at in range(300, step + 1, 300)
-        ],
-        "samples": [
-            SampleRow(at, index, prompt, f"Answer {index} at step {at}: we open at nine, matey.")
-            for index, prompt in enumerate([SUPPORT, "Do you mend radios?"])
-            for at in range(0, step + 1, 300)
-        ],
+        "checkpoints": [CheckpointRow(at, f"checkpoints/step-{at:06d}", 38_200_000, "adapter", NOW - 1200 + at)
+                        for at in range(300, step + 1, 300)],
+        "samples": [SampleRow(at, index, prompt, f"Answer {index} at step {at}: we open at nine, matey.")
+                    for index, prompt in prompts for at in range(0, step + 1, 300)],
         "data": [DataRow("/data/faq.jsonl", 812, 809, 3, 0, 912, 31_000)],
-        "first_row": [
-            ("<|user|>Where is my order?<|end|>\n<|assistant|>", False),
-            ("Ahoy! Your parcel sails today.<|end|>", True),
-        ],
-        "alarms": [],
-        "checks": [],
-        "device": "cuda:0 NVIDIA H100 bfloat16",
+        "first_row": [("<|user|>Where is my order?<|end|>\n<|assistant|>", False),
+                      ("Ahoy! Your parcel sails today.<|end|>", True)],
+        "alarms": [], "checks": [], "device": "cuda:0 NVIDIA H100 bfloat16",
         "versions": {"torch": "2.13.0", "trl": "1.16.0"},
-        "planned": {
-            "steps": 1200,
-            "epochs": 2,
-            "rows": 809,
-            "tokens_per_epoch": 600 * 512,
-            "trainable_parameters": 4_884_480,
-            "parameters": 139_000_000,
-        },
-        **more,
-    }
+        "planned": {"steps": 1200, "epochs": 2, "rows": 809, "tokens_per_epoch": 600 * 512,
+                    "trainable_parameters": 4_884_480, "parameters": 139_000_000}, **more,
+    }  # fmt: skip
     return RunDetail(row=row, **values)
 
 
 def training(**more: Any) -> FakeRun:
     """Return a run at step 820 of 1200, with drift heading for the limit and a check at step 600."""
-    check = make_check("ok", 0.1, step=600)
-    return FakeRun(
-        make_detail(Running(NOW - 800, "training", 820, 1200, "steps", 380.0), check=check, **more)
-    )
+    state = Running(NOW - 800, "training", 820, 1200, "steps", 380.0)
+    return FakeRun(make_detail(state, check=make_check("ok", 0.1, step=600), **more))
 
 
 def other_program() -> FakeRun:
@@ -233,10 +177,8 @@ def regressed(result: dict[str, Any] | None = None, **more: Any) -> FakeRun:
     result = result or make_result()
     short = brief(15, NOW - 2400, 1200, result)
     done = Finished(NOW - 5000, NOW - 2540)
-    jobs = [
-        JobRow(12, "train", done, 1, "jobs/0012-train", 0),
-        JobRow(15, "check", Finished(NOW - 2520, NOW - 2400), 1, "", 0),
-    ]
+    check = JobRow(15, "check", Finished(NOW - 2520, NOW - 2400), 1, "", 0)
+    jobs = [JobRow(12, "train", done, 1, "jobs/0012-train", 0), check]
     detail = make_detail(done, 1200, check=short, checks=[short], jobs=jobs, needs_you=True, **more)
     return FakeRun(detail, checks=[{"check_id": 15, "at": NOW - 2400, **result}])
 
@@ -279,12 +221,16 @@ class FakeRun:
         self.revision = 1
         self.asked: list[Ask] = []
         self.processes = [
-            ProcessRow(4100, 12, "finetop.core.runtime.keeper 0012-train", "S", 0.2, 0.012, 1),
-            ProcessRow(4101, 12, "finetop.core.run_job 0012-train", "R", 790.5, 6.41, 38),
+            messages.ProcessRow(4100, 12, "finetop.core.runtime.keeper 0012-train", "S", 0.2, 0.012, 1),
+            messages.ProcessRow(4101, 12, "finetop.core.run_job 0012-train", "R", 790.5, 6.41, 38),
         ]
         self.part = 1 << 14  # bytes of the log searched at a time
         self.refuses: FinetopError | None = None
         self._changed = asyncio.Event()
+
+    def become(self, other: FakeRun) -> None:
+        """Answer as another run from now on."""
+        self.detail, self.points, self.log, self.checks = other.detail, other.points, other.log, other.checks
 
     def change(self, detail: RunDetail | None = None) -> None:
         """Start a new revision of the store."""
@@ -314,18 +260,18 @@ class FakeRun:
         match ask:
             case Hello():
                 return HelloAnswer("0.1.0", wire.VERSION, 7, "/home", "gpu-box-3", NOW, "4 GPUs")
-            case Runs():
-                return RunsAnswer([self.detail.row], 1, 1, 0, {"train": 1}, 0, self.revision)
-            case GetRun():
+            case messages.Runs():
+                return messages.RunsAnswer([self.detail.row], 1, 1, 0, {"train": 1}, 0, self.revision)
+            case messages.GetRun():
                 return self.detail
-            case Curves():
+            case messages.Curves():
                 return self._curves(ask)
-            case ReadLog():
+            case messages.ReadLog():
                 return self._log(ask)
-            case FindInLog():
+            case messages.FindInLog():
                 return self._found(ask)
-            case Processes():
-                return ProcessesAnswer(self.processes)
+            case messages.Processes():
+                return messages.ProcessesAnswer(self.processes)
             case Checks():
                 return ChecksAnswer(self.checks)
             case DataOf():
@@ -336,40 +282,42 @@ class FakeRun:
                 return Done(f"{ask.run} is being ended.")
         raise NotFound(f"not in the fake: {ask}")
 
-    def _curves(self, ask: Curves) -> CurvesAnswer:
+    def _curves(self, ask: messages.Curves) -> messages.CurvesAnswer:
         """Bin over steps, or over an axis that grows evenly: 512 tokens, 1 s and 1/600 epoch per step."""
         per_step = {"step": 1.0, "tokens": 512.0, "time": 1.0, "epoch": 1 / 600}[ask.x]
         first, last = round(ask.first / per_step), round(ask.last / per_step)
         by_step = msgspec.structs.replace(ask, first=first, last=last)
         curves = [_binned(key, pairs, by_step) for key, pairs in self.points.items() if key in ask.keys]
         if ask.x == "step":
-            return CurvesAnswer(curves)
+            return messages.CurvesAnswer(curves)
         newest = self.detail.row.step
         steps = _binned("step", [(at, float(at)) for at in range(newest + 1)], by_step)
-        return CurvesAnswer(curves, steps, newest * per_step)
+        return messages.CurvesAnswer(curves, steps, newest * per_step)
 
-    def _found(self, ask: FindInLog) -> FoundInLog:
+    def _found(self, ask: messages.FindInLog) -> messages.FoundInLog:
         """Search as the supervisor does, in parts of `part` bytes."""
         with tempfile.TemporaryFile() as file:
             file.write(self.log.encode())
             file.flush()
             if ask.step is not None:
-                return FoundInLog(*log_file.find_step(file.fileno(), ask.step))
+                return messages.FoundInLog(*log_file.find_step(file.fileno(), ask.step))
             end = len(self.log.encode()) if ask.end < 0 else ask.end
             begin = max(0, end - self.part)
-            return FoundInLog(*log_file.find(file.fileno(), ask.text, begin, end, 5000))
+            return messages.FoundInLog(*log_file.find(file.fileno(), ask.text, begin, end, 5000))
 
-    def _log(self, ask: ReadLog) -> LogAnswer:
+    def _log(self, ask: messages.ReadLog) -> messages.LogAnswer:
         data = self.log.encode()
         start = max(0, len(data) + ask.offset) if ask.offset < 0 else min(ask.offset, len(data))
         piece = data[start : start + ask.limit]
-        return LogAnswer(ask.job or 12, piece.decode("utf-8", "replace"), start + len(piece), len(data))
+        return messages.LogAnswer(
+            ask.job or 12, piece.decode("utf-8", "replace"), start + len(piece), len(data)
+        )
 
     def close(self) -> None:
         pass
 
 
-def _binned(key: str, pairs: list[tuple[int, float | None]], ask: Curves) -> Curve:
+def _binned(key: str, pairs: list[tuple[int, float | None]], ask: messages.Curves) -> messages.Curve:
     bins: dict[int, list[float]] = {}
     seen = [(step, value) for step, value in pairs if ask.first <= step <= ask.last]
     for step, value in seen:
@@ -380,7 +328,7 @@ def _binned(key: str, pairs: list[tuple[int, float | None]], ask: Curves) -> Cur
     columns = sorted(bins)
     bad = sum(value is None for _, value in seen)
     newest = seen[-1] if seen else (0, None)
-    return Curve(
+    return messages.Curve(
         key, columns, [min(bins[column]) for column in columns], [max(bins[column]) for column in columns],
         [sum(bins[column]) / len(bins[column]) for column in columns], *newest, bad,
     )  # fmt: skip

@@ -23,9 +23,10 @@ class Terminal:
     """A program in a pseudo-terminal with its own session, and the screen it drew."""
 
     def __init__(
-        self, command: list[str], home: Path, columns: int = 80, rows: int = 24, **environment: str
-    ) -> None:
-        self.screen = pyte.Screen(columns, rows)
+        self, command: list[str], home: Path, columns: int = 80, rows: int = 24, *,
+        screen: pyte.Screen | None = None, **environment: str,
+    ) -> None:  # fmt: skip
+        self.screen = screen or pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
         self.bytes = self.bells = 0
         self._cut = b""
@@ -46,6 +47,11 @@ class Terminal:
 
     def _set_size(self, columns: int, rows: int) -> None:
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Give the terminal another size, as its window does."""
+        self.screen.resize(rows, columns)
+        self._set_size(columns, rows)
 
     def pump(self, seconds: float) -> None:
         """Feed the program's output to the emulator for `seconds`."""

@@ -17,29 +17,11 @@ from at_rest import at_rest
 from finetop.core.errors import NoSupervisor, NotFound
 from finetop.core.protocol import wire
 from finetop.core.protocol.filter_match import holds, place
+from finetop.core.protocol.messages import queue, session
 from finetop.core.protocol.messages.checks import Check, CheckAnswer
 from finetop.core.protocol.messages.limits import Done
 from finetop.core.protocol.messages.notes import Note, NoteAnswer, Tag, TagAnswer
-from finetop.core.protocol.messages.queue import (
-    Kill,
-    LiveRow,
-    Pause,
-    Queue,
-    QueueAnswer,
-    Release,
-    Retry,
-    RetryAnswer,
-    Stop,
-)
 from finetop.core.protocol.messages.runs import Curve, Curves, CurvesAnswer, GetRun, Group, Runs, RunsAnswer
-from finetop.core.protocol.messages.session import (
-    Changes,
-    ChangesAnswer,
-    Hello,
-    HelloAnswer,
-    Notices,
-    NoticesAnswer,
-)
 from finetop.core.protocol.messages.submit import Submit, SubmitAnswer, SubmitSweep, SubmitSweepAnswer
 from finetop.core.protocol.messages.trash import Remove, RemoveAnswer, Removed, Restore
 from finetop.core.protocol.notices import Notice
@@ -77,26 +59,16 @@ def make_check(
     **more: Any,
 ) -> CheckBrief:
     """Return the brief of a check of 412 of 3,000 items."""
+    worst = [
+        TaskBrief("arith", 22.0, "lost"),
+        TaskBrief("knowledge", 12.5, "lost"),
+        TaskBrief("arc", 4.2, "open"),
+    ]
     values: dict[str, Any] = {
-        "check_id": 5,
-        "verdict": verdict,
-        "reason": reason,
-        "step": 1200,
-        "drop": drop,
-        "margin": 3.0,
-        "real_drop": real_drop,
-        "items_used": 412,
-        "items_total": 3000,
-        "suite": "quick",
-        "at": NOW - 2000,
-        "worst": [
-            TaskBrief("arith", 22.0, "lost"),
-            TaskBrief("knowledge", 12.5, "lost"),
-            TaskBrief("arc", 4.2, "open"),
-        ],
-        "target": {"exact_match": [0.71, 0.91]},
-        **more,
-    }
+        "check_id": 5, "verdict": verdict, "reason": reason, "step": 1200, "drop": drop, "margin": 3.0,
+        "real_drop": real_drop, "items_used": 412, "items_total": 3000, "suite": "quick", "at": NOW - 2000,
+        "worst": worst, "target": {"exact_match": [0.71, 0.91]}, **more,
+    }  # fmt: skip
     return CheckBrief(**values)
 
 
@@ -113,62 +85,29 @@ def make_row(id_: int, name: str, state: State, **more: Any) -> RunRow:
 
 def mixed_rows() -> list[RunRow]:
     """Return a list with one run of each important kind."""
-    ended = NOW - 2500
-    done = Finished(ended - 2460, ended)
+    done = Finished(NOW - 4960, NOW - 2500)
+    failed = Failed(NOW - 300, "out of memory", "Lower train.batch_size (now 8).", NOW - 900, 1)
+    trains, regressed = Running(NOW - 800, "training", 311, 9000), {"check": make_check(), "needs_you": True}
+    loads, new = Running(NOW - 20, "loading model", 3.1, 8.0, "GB"), {"step": 0, "metrics": {}}
+    scores = Running(NOW - 30, "scoring", 212.0, 640.0, "items", 40.0)
     return [
-        make_row(1, "support-full-1e-4", done, method="full", check=make_check(), needs_you=True),
-        make_row(
-            2,
-            "sql-lora-70b",
-            Failed(NOW - 300, "out of memory", "Lower train.batch_size (now 8).", NOW - 900, 1),
-            step=41,
-            steps=900,
-            metrics={"loss": 1.644},
-            needs_you=True,
-        ),
-        make_row(
-            3,
-            "legal-cpt",
-            Running(NOW - 800, "training", 311, 9000),
-            step=311,
-            steps=9000,
-            alarm="drift 0.08 of 0.10",
-            needs_you=True,
-            left_s=10800.0,
-        ),
-        make_row(
-            4,
-            "support-r16",
-            Running(NOW - 800, "training", 820, 1200),
-            step=820,
-            left_s=380.0,
-            check=make_check("ok", 0.1, step=600),
-        ),
-        make_row(
-            5, "support-r32", Running(NOW - 20, "loading model", 3.1, 8.0, "GB"), step=0, steps=0, metrics={}
-        ),
-        make_row(6, "support-r64", Queued(1, "wants 2 GPUs"), step=0, steps=600, metrics={}),
-        make_row(7, "smollm2-135m-instruct-support-lr2e-5-s2", Queued(2), step=0, metrics={}),
-        make_row(
-            8,
-            "support-full-1e-5",
-            Finished(NOW - 14000, NOW - 10900),
-            method="full",
-            check=make_check("ok", 0.4),
-        ),
-        make_row(
-            9, "support-r8", Finished(NOW - 99000, NOW - 90000), check=make_check("ok", 1.9, real_drop=True)
-        ),
-        make_row(
-            10,
-            "tiny",
-            Finished(NOW - 199000, NOW - 190000),
-            check=make_check("no_verdict", None, "at chance"),
-        ),
+        make_row(1, "support-full-1e-4", done, method="full", **regressed),
+        make_row(2, "sql-lora-70b", failed, step=41, steps=900, metrics={"loss": 1.644}, needs_you=True),
+        make_row(3, "legal-cpt", trains, step=311, steps=9000, alarm="drift 0.08 of 0.10", needs_you=True,
+                 left_s=10800.0),
+        make_row(4, "support-r16", Running(NOW - 800, "training", 820, 1200), step=820, left_s=380.0,
+                 check=make_check("ok", 0.1, step=600)),
+        make_row(5, "support-r32", loads, steps=0, **new),
+        make_row(6, "support-r64", Queued(1, "wants 2 GPUs"), steps=600, **new),
+        make_row(7, "smollm2-135m-instruct-support-lr2e-5-s2", Queued(2), **new),
+        make_row(8, "support-full-1e-5", Finished(NOW - 14000, NOW - 10900), method="full",
+                 check=make_check("ok", 0.4)),
+        make_row(9, "support-r8", Finished(NOW - 99000, NOW - 90000), check=make_check("ok", 1.9, real_drop=True)),
+        make_row(10, "tiny", Finished(NOW - 199000, NOW - 190000), check=make_check("no_verdict", None, "at chance")),
         make_row(11, "support-full-3e-4", done, method="full", check=make_check(drop=14.2, accepted="ana")),
-        make_row(12, "support-r4", done, checking=Running(NOW - 30, "scoring", 212.0, 640.0, "items", 40.0)),
+        make_row(12, "support-r4", done, checking=scores),
         make_row(13, "support-r2", Stopped(NOW - 4000, "stop", NOW - 5000), step=410),
-    ]
+    ]  # fmt: skip
 
 
 def resolved(text: str, *settings: str) -> dict[str, Any]:
@@ -205,19 +144,21 @@ class FakeSupervisor:
         """Start a new revision of the store."""
         self.rows = self.rows if rows is None else rows
         self.revision += 1
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self._wake()
 
     def leave(self) -> None:
         """Disappear, as after a kill."""
         self.is_gone = True
+        self._wake()
+
+    def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
 
     async def ask(self, ask: Ask) -> Any:
         if self.is_gone:
             raise NoSupervisor("no supervisor answers.")
-        if isinstance(ask, Changes):
+        if isinstance(ask, session.Changes):
             while ask.since >= self.revision and not self.is_gone:
                 await self._changed.wait()
             if self.is_gone:
@@ -226,13 +167,14 @@ class FakeSupervisor:
             queued = sum(isinstance(row.state, Queued) for row in self.rows)
             running = self._running()
             to_triage = sum(row.needs_you and row.check is not None for row in self.rows)
-            counted = {"queued": queued, "to_triage": to_triage, "jobs": running}
-            gpus_taken = min(4, sum(running.values()))
-            return ChangesAnswer(self.revision, noticed=noticed, gpus=4, gpus_taken=gpus_taken, **counted)
+            counted = {"queued": queued, "to_triage": to_triage, "jobs": running, "noticed": noticed}
+            return session.ChangesAnswer(
+                self.revision, gpus=4, gpus_taken=min(4, sum(running.values())), **counted
+            )
         self.asked.append(ask)
         match ask:
-            case Hello():
-                return HelloAnswer("0.1.0", wire.VERSION, 7, "/home", "gpu-box-3", NOW, "4 GPUs")
+            case session.Hello():
+                return session.HelloAnswer("0.1.0", wire.VERSION, 7, "/home", "gpu-box-3", NOW, "4 GPUs")
             case Runs():
                 return self._runs(ask)
             case GetRun():
@@ -241,19 +183,18 @@ class FakeSupervisor:
                 low = [3.0 - i * 0.2 for i in range(10)]
                 curve = Curve("loss", list(range(10)), low, low, low, 1200, 1.0, 0)
                 return CurvesAnswer([curve])
-            case Notices():
+            case session.Notices():
                 newer = [notice for notice in self.notices if notice.id > ask.after]
-                return NoticesAnswer(newer[: ask.limit])
+                return session.NoticesAnswer(newer[: ask.limit])
             case Check():
                 return CheckAnswer(40, ask.run, 1200)
-            case Stop() | Kill():
+            case queue.Stop() | queue.Kill():
                 return Done(f"{ask.run} is being ended.")
-            case Pause() | Release():
+            case queue.Pause() | queue.Release():
                 return Done(f"{ask.run} was told.")
-            case Tag() if SEEN in (*ask.add, *ask.drop):
-                self.change([self._seen(row, ask) if row.name == ask.run else row for row in self.rows])
-                return TagAnswer(ask.run, [*ask.add], [*ask.add], [*ask.drop])
             case Tag():
+                if SEEN in (*ask.add, *ask.drop):
+                    self.change([self._seen(row, ask) if row.name == ask.run else row for row in self.rows])
                 return TagAnswer(ask.run, [*ask.add], [*ask.add], [*ask.drop])
             case Note():
                 return NoteAnswer(ask.run, ask.text, "before")
@@ -263,19 +204,19 @@ class FakeSupervisor:
                     self.trashed = rows
                     self.change([row for row in self.rows if row not in rows])
                 return RemoveAnswer([Removed(row.id, row.name, 10**8, 9, 1) for row in rows])
-            case Queue():
+            case queue.Queue():
                 live = [
-                    LiveRow(row.id, row.name, job.verb, job.state, row.gpus, job.tried)
+                    queue.LiveRow(row.id, row.name, job.verb, job.state, row.gpus, job.tried)
                     for row in self.rows
                     for job in under_way(row)
                     if isinstance(job.state, Running)
                 ]
-                return QueueAnswer([], 0, [], "", live)
+                return queue.QueueAnswer([], 0, [], "", live)
             case Restore():
                 self.change([row for row in self.trashed if str(row.id) == ask.run] + self.rows)
                 return Done(f"{ask.run} is back.")
-            case Retry():
-                return RetryAnswer(ask.run, "train", 400, 2)
+            case queue.Retry():
+                return queue.RetryAnswer(ask.run, "train", 400, 2)
             case Submit():
                 return SubmitAnswer(99, ask.name, 3)
             case SubmitSweep():
@@ -303,27 +244,15 @@ class FakeSupervisor:
             rows.sort(key=lambda row: row.group)
             words = [row.group for row in rows]
             groups = [Group(word, words.count(word), "loss", 2, 1.25, 0.5) for word in dict.fromkeys(words)]
+        others = [
+            (term, Filter(tuple(t for t in line.terms if t is not term))) for term in line.terms if not rows
+        ]
         return RunsAnswer(
-            rows[ask.offset : ask.offset + ask.limit],
-            len(rows),
-            len(self.rows),
-            sum(row.needs_you for row in self.rows),
-            self._running(),
-            sum(isinstance(row.state, Queued) for row in self.rows),
-            self.revision,
-            groups=groups,
-            without=[
-                (
-                    term.typed,
-                    sum(
-                        holds(Filter(tuple(t for t in line.terms if t is not term)), row, NOW)
-                        for row in self.rows
-                    ),
-                )
-                for term in line.terms
-                if not rows
-            ],
-        )
+            rows[ask.offset : ask.offset + ask.limit], len(rows), len(self.rows),
+            sum(row.needs_you for row in self.rows), self._running(),
+            sum(isinstance(row.state, Queued) for row in self.rows), self.revision, groups=groups,
+            without=[(term.typed, sum(holds(rest, row, NOW) for row in self.rows)) for term, rest in others],
+        )  # fmt: skip
 
     def _seen(self, row: RunRow, ask: Tag) -> RunRow:
         """Return a run as stored after it is marked or unmarked as seen."""
@@ -336,9 +265,8 @@ class FakeSupervisor:
         if row is None:
             raise NotFound(f"there is no run {run}.")
         text = "recipe: 1\nextends: lora\nname: kept\ndata: {train: [{path: 'builtin:demo/support_train.jsonl'}]}\n"
-        return RunDetail(
-            row, "0001", resolved(text, "train.epochs=3"), text, [], [], [], [], [], [], [], "cpu", {}, {}
-        )
+        lists: list[Any] = [[] for _ in range(7)]
+        return RunDetail(row, "0001", resolved(text, "train.epochs=3"), text, *lists, "cpu", {}, {})
 
     def close(self) -> None:
         pass
@@ -393,6 +321,21 @@ async def pressed(pilot: Any, *keys: str, within_s: float = 0.0, but_threads: bo
     """Press keys and wait until the app has settled."""
     await pilot.press(*keys)
     await settled(pilot, within_s, but_threads=but_threads)
+
+
+async def typed(pilot: Any, *keys: str, within_s: float = 0.0) -> None:
+    """Press keys, each once the app has settled after the one before."""
+    for key in keys:
+        await pressed(pilot, key, within_s=within_s)
+
+
+def is_clean(app: FinetopApp) -> bool:
+    """Return whether the screen holds no control character and fits the terminal, whatever it shows."""
+    text = text_of(app)
+    return text.replace("\n", "").isprintable() and len(text.splitlines()) <= app.size.height
+
+
+HOSTILE = "a\x1b[31mred\x1b]0;owned\x07\x1b[2J\u202etxt\r\nnew\tline\x9bcsi"
 
 
 @asynccontextmanager

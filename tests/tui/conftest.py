@@ -14,6 +14,7 @@ import textual.pilot
 from at_rest import at_rest
 from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
+from tui_fakes import settled, typed
 
 
 async def wait_for_idle(*_: float) -> None:
@@ -56,6 +57,20 @@ def count_once(callback: Callable[..., Any]) -> int:
 
 
 textual._callback._count_parameters = count_once
+
+
+@pytest.fixture
+def pictured(snap_compare: Callable[..., bool]) -> Callable[..., bool]:
+    """Compares an app's screen with its snapshot, in a size and after keys."""
+
+    def pictured(app: Any, size: tuple[int, int], *keys: str) -> bool:
+        async def press(pilot: Any) -> None:
+            await settled(pilot)
+            await typed(pilot, *keys, within_s=0.2)
+
+        return snap_compare(app, terminal_size=size, run_before=press)
+
+    return pictured
 
 
 @pytest.fixture(autouse=True)

@@ -40,15 +40,14 @@ from finetop.tui.widgets.lines import to_strip
 from finetop.tui.widgets.table import Table
 
 SIZE = (80, 24)
+LATE = ("yaml", "finetop.core.recipe.load", "finetop.core.recipe.schema", "textual.widgets._data_table",
+        "textual.widgets._markdown", "markdown_it", "finetop.tui.screens.launch.screen")  # fmt: skip
 HEAVY = ("torch", "duckdb", "transformers", "datasets", "trl", "peft", "pandas", "pyarrow", "numpy", "scipy")
 
 
 def test_starting_loads_no_recipes_and_no_large_widgets_and_no_screen_anything_heavy() -> None:
     code = (
-        "import sys, finetop.tui.app\n"
-        "late = ('yaml', 'finetop.core.recipe.load', 'finetop.core.recipe.schema', 'textual.widgets._data_table',"
-        " 'textual.widgets._markdown', 'markdown_it', 'finetop.tui.screens.launch.screen')\n"
-        "print([name for name in late if name in sys.modules])\n"
+        f"import sys, finetop.tui.app\nprint([name for name in {LATE!r} if name in sys.modules])\n"
         "import finetop.tui.screens.launch.screen, finetop.tui.screens.pages\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])"
     )
@@ -155,7 +154,7 @@ async def test_changes_are_told_at_most_once_a_pace() -> None:
     following.cancel()
 
 
-async def test_places_by_number_help_and_commands() -> None:
+async def test_places_by_number_help_commands_and_the_palette() -> None:
     app = make_app(FakeSupervisor(mixed_rows()))
     async with shown_app(app, (50, 12)) as (app, pilot):
         assert "too small: 50x12, needs 60x20" in text_of(app)
@@ -166,7 +165,6 @@ async def test_places_by_number_help_and_commands() -> None:
             colour = segment.style.bgcolor if segment.style is not None else None
             assert colour is None or colour.is_default, f"the background is painted: {segment}"
         await pressed(pilot, "question_mark")
-        assert "finetop stop RUN" in row_with(app, "stop after a checkpoint")
         await pressed(pilot, "G")
         assert "find a command, screen, run or theme by name" in text_of(app)
         await pressed(pilot, "escape", "4")
@@ -183,6 +181,20 @@ async def test_places_by_number_help_and_commands() -> None:
         assert isinstance(app.screen, LaunchScreen)
         await pressed(pilot, "ctrl+p", "escape")
         assert isinstance(app.screen, LaunchScreen)
+        await pressed(pilot, "1")
+        await pressed(pilot, "ctrl+p", *"support-r16", within_s=0.3)
+        assert row_with(app, "▸").split()[1:5] == ["run", "support-r16", "ok", "-0.1"]
+        await pressed(pilot, "ctrl+u", *"eval_loss", within_s=0.3)
+        assert "metric" in row_with(app, "sort runs by this metric")
+        await pressed(pilot, "ctrl+u", *"arith", within_s=0.3)
+        assert row_with(app, " in support").split()[1:3] == ["task", "arith"]
+        await pressed(pilot, "ctrl+u", *"zzz", within_s=0.3)
+        assert "nothing matches 'zzz'" in text_of(app)
+        await pressed(pilot, "ctrl+u", *"qlora", within_s=0.3)
+        assert "recipe" in row_with(app, "qlora")
+        await pressed(pilot, "enter", within_s=0.3)
+        assert isinstance(app.screen, LaunchScreen)
+        assert app.screen.state.bases[app.screen.state.base_at].title == "qlora"
 
 
 async def test_messages_stay_until_the_next_key_the_mouse_goes_places_and_leaving_says_what_goes_on() -> None:
@@ -259,21 +271,17 @@ def test_outside_a_terminal_it_says_so() -> None:
     assert not Path("/x").exists()
 
 
-KEYS = [
-    "1", "2", "3", "4", "e", "question_mark", "a", "r", "y", "j", "escape", "enter", "w", "colon", "slash",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("first", ["2", "3", "4", "question_mark", "a", "r"])
-async def test_keys_that_come_at_once_go_to_the_screen_that_each_is_for(first: str, tmp_path: Path) -> None:
-    app, draw = make_app(FakeSupervisor(mixed_rows()), tmp_path), random.Random(first)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        for burst in [["e", first], *(draw.choices(KEYS, k=6) for _ in range(6))]:
-            for key in burst:
-                app.post_message(events.Key(key, key if len(key) == 1 else None))
-            await settled(pilot)
-        assert app.fault is None
+async def test_keys_that_come_at_once_go_to_the_screen_that_each_is_for(tmp_path: Path) -> None:
+    keys = ["question_mark", *"1234earyjw", "escape", "enter", "colon", "slash"]
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()), tmp_path)) as (app, pilot):
+        for first in ("2", "3", "4", "question_mark", "a", "r"):
+            draw = random.Random(first)
+            await pressed(pilot, "escape", "escape", "1")
+            for burst in [["e", first], *(draw.choices(keys, k=6) for _ in range(6))]:
+                for key in burst:
+                    app.post_message(events.Key(key, key if len(key) == 1 else None))
+                await settled(pilot)
+            assert app.fault is None
 
 
 async def test_a_key_waits_for_an_app_that_is_slow_to_obey_the_one_before(
@@ -290,12 +298,8 @@ async def test_a_key_waits_for_an_app_that_is_slow_to_obey_the_one_before(
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot)
         monkeypatch.setattr(app, "_check_bindings", slow)
-        for name, character in [
-            ("question_mark", "?"),
-            ("escape", None),
-            ("slash", "/"),
-            *((letter, letter) for letter in "all"),
-        ]:
+        signs = {"question_mark": "?", "escape": None, "slash": "/"}
+        for name, character in [*signs.items(), *((letter, letter) for letter in "all")]:
             key = events.Key(name, character)
             key.set_sender(app)  # like a terminal's key
             app.post_message(key)
@@ -318,23 +322,6 @@ async def test_a_fault_of_the_app_is_one_line_and_its_traceback_is_in_a_file(tmp
     assert app.fault is not None and app.fault.exit_code == 70
     assert "\n" not in str(app.fault) and "on purpose" in str(app.fault)
     assert "in broken" in app.fault_file.read_text()
-
-
-async def test_the_palette_finds_runs_recipes_tasks_and_metrics_and_says_when_nothing_matches() -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
-        await pressed(pilot, "ctrl+p", *"support-r16", within_s=0.3)
-        assert row_with(app, "▸").split()[1:5] == ["run", "support-r16", "ok", "-0.1"]
-        await pressed(pilot, "ctrl+u", *"eval_loss", within_s=0.3)
-        assert "metric" in row_with(app, "sort runs by this metric")
-        await pressed(pilot, "ctrl+u", *"arith", within_s=0.3)
-        assert row_with(app, " in support").split()[1:3] == ["task", "arith"]
-        await pressed(pilot, "ctrl+u", *"zzz", within_s=0.3)
-        assert "nothing matches 'zzz'" in text_of(app)
-        await pressed(pilot, "ctrl+u", *"qlora", within_s=0.3)
-        assert "recipe" in row_with(app, "qlora")
-        await pressed(pilot, "enter", within_s=0.3)
-        assert isinstance(app.screen, LaunchScreen)
-        assert app.screen.state.bases[app.screen.state.base_at].title == "qlora"
 
 
 def test_the_help_lists_two_ways_of_a_key_once() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +16,7 @@ from remedy_fakes import MendingSupervisor, after
 from run_fakes import make_run_app, regressed, training
 from sweep_fakes import SweepingSupervisor, by_rate
 from triage_fakes import FakeTriage, make_store
-from tui_fakes import NOW, FakeSupervisor, make_app, mixed_rows, pressed, settled, text_of
+from tui_fakes import NOW, FakeSupervisor, make_app, mixed_rows, pressed, settled, text_of, typed
 
 from finetop.core.protocol.runs import Running
 from finetop.tui.keys import Key
@@ -41,9 +43,6 @@ from finetop.tui.theme import Look
 from finetop.tui.widgets.frame import Bottom
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
     from finetop.tui.app import FinetopApp
 
 SIZES = ((80, 24), (60, 20), (40, 10), (200, 60))
@@ -62,28 +61,35 @@ def make_talk() -> ChattingSupervisor:
     return fake
 
 
+def make_lists() -> FakeSupervisor:
+    return FakeSupervisor(mixed_rows())
+
+
+# name -> its supervisor in a folder, and the keys that lead there
+WAYS: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
+    "runs": (lambda folder: make_lists(), []),
+    "runs, none": (lambda folder: FakeSupervisor([]), []),
+    "help": (lambda folder: make_lists(), ["question_mark"]),
+    "palette": (lambda folder: make_lists(), ["colon"]),
+    "launch": (lambda folder: make_lists(), ["4"]),
+    "settings": (lambda folder: make_lists(), ["4", "enter"]),
+    "queue": (lambda folder: QueueFake(), ["3"]),
+    "remedies": (lambda folder: MendingSupervisor(after()), ["r"]),
+    "sweep": (lambda folder: SweepingSupervisor(by_rate()), ["w"]),
+    "approaches": (lambda folder: ComparingSupervisor(measured()), ["a"]),
+    "chat": (lambda folder: make_talk(), ["C", "escape"]),
+    "chat, settings": (lambda folder: make_talk(), ["C", "escape", "s"]),
+    "chat, prompts": (lambda folder: make_talk(), ["C", "escape", "p"]),
+    "live": (lambda folder: make_lists(), ["d"]),
+    "triage": (lambda folder: FakeTriage(make_store(folder)), ["2"]),
+    "triage, turned": (lambda folder: FakeTriage(make_store(folder)), ["2", "v"]),
+    "items": (lambda folder: FakeTriage(make_store(folder)), ["2", "right", "right", "enter", "escape"]),
+    "item": (lambda folder: FakeTriage(make_store(folder)), ["2", "right", "right", "enter"]),
+}
+
+
 def make_screen(name: str, folder: Path) -> tuple[FinetopApp, list[str]]:
     """Return an app and the keys that lead to one of its screens."""
-    ways: dict[str, tuple[Callable[[], Any], list[str]]] = {
-        "runs": (lambda: FakeSupervisor(mixed_rows()), []),
-        "runs, none": (lambda: FakeSupervisor([]), []),
-        "help": (lambda: FakeSupervisor(mixed_rows()), ["question_mark"]),
-        "palette": (lambda: FakeSupervisor(mixed_rows()), ["colon"]),
-        "launch": (lambda: FakeSupervisor(mixed_rows()), ["4"]),
-        "settings": (lambda: FakeSupervisor(mixed_rows()), ["4", "enter"]),
-        "queue": (QueueFake, ["3"]),
-        "remedies": (lambda: MendingSupervisor(after()), ["r"]),
-        "chat": (make_talk, ["C", "escape"]),
-        "chat, settings": (make_talk, ["C", "escape", "s"]),
-        "chat, prompts": (make_talk, ["C", "escape", "p"]),
-        "approaches": (lambda: ComparingSupervisor(measured()), ["a"]),
-        "live": (lambda: FakeSupervisor(mixed_rows()), ["d"]),
-        "sweep": (lambda: SweepingSupervisor(by_rate()), ["w"]),
-        "triage": (lambda: FakeTriage(make_store(folder)), ["2"]),
-        "triage, turned": (lambda: FakeTriage(make_store(folder)), ["2", "v"]),
-        "items": (lambda: FakeTriage(make_store(folder)), ["2", "right", "right", "enter", "escape"]),
-        "item": (lambda: FakeTriage(make_store(folder)), ["2", "right", "right", "enter"]),
-    }
     if name.startswith("run "):
         app = make_run_app(training() if name == "run metrics" else regressed())
         app._first_run = "support-r16"
@@ -93,21 +99,18 @@ def make_screen(name: str, folder: Path) -> tuple[FinetopApp, list[str]]:
         app = make_app(fake, folder)
         app.call_later(app.open_compare, list(fake.details))
         return app, []
-    fake, keys = ways[name]
-    return make_app(fake(), folder), keys
+    make, keys = WAYS[name]
+    return make_app(make(folder), folder), keys
 
 
 TABS = ("metrics", "log", "samples", "recipe", "check", "steps")
-SCREENS = ("runs", "runs, none", "help", "palette", "launch", "settings", "queue", "remedies", "sweep", "approaches",
-           "chat", "chat, settings", "chat, prompts",
-           "live", "triage", "triage, turned", "items", "item", "compare", *(f"run {tab}" for tab in TABS))  # fmt: skip
+SCREENS = (*WAYS, "compare", *(f"run {tab}" for tab in TABS))
 MOVES = ("j", "k", "G", "g", "ctrl+d", "ctrl+u", "pagedown", "pageup")
 
 
 async def opened(pilot: Any, keys: list[str]) -> None:
     await settled(pilot)
-    for key in keys:
-        await pressed(pilot, key)
+    await typed(pilot, *keys)
     await settled(pilot, 0.1)
 
 
@@ -134,9 +137,8 @@ async def test_every_screen_stands_every_size_and_takes_the_keys_that_move(tmp_p
             else:
                 assert "too small" not in text_of(app)
                 # only text is cut: no row ends in half a number
-                cut = [
-                    row for row in rows[1:] if re.search(r"\d…$", row.rstrip()) and len(row) >= size[0] - 1
-                ]
+                half = (row for row in rows[1:] if re.search(r"\d…$", row.rstrip()))
+                cut = [row for row in half if len(row) >= size[0] - 1]
                 assert not cut, (size, cut)
         if name == "palette":
             return  # there letters are text
@@ -182,9 +184,8 @@ def opposite_key(key: Key, keys: Sequence[Key]) -> str:
     """Return the key of the opposite direction, because a key does nothing at its own end."""
     name, _, number = key.action.partition("(")
     other = f"{name}({number[1:] if number.startswith('-') else '-' + number}"
-    return next(
-        (opposite.keys.partition(",")[0] for opposite in keys if number and opposite.action == other), ""
-    )
+    ways = (opposite.keys.partition(",")[0] for opposite in keys if number and opposite.action == other)
+    return next(ways, "")
 
 
 # an empty list offers nothing to act on; its text shows the next step

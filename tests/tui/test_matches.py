@@ -8,7 +8,7 @@ import pytest
 from queue_fakes import QueueFake
 from run_fakes import make_run_app, training
 from triage_fakes import FakeTriage, make_store
-from tui_fakes import FakeSupervisor, make_app, mixed_rows, pressed, settled, shown_app, text_of
+from tui_fakes import FakeSupervisor, make_app, mixed_rows, settled, shown_app, text_of, typed
 
 from finetop.tui.keys import NO_MATCH, NO_SEARCH
 from finetop.tui.screens.launch.screen import LaunchScreen
@@ -19,12 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SIZE = (100, 30)
-
-
-async def typed(pilot: Any, *keys: str) -> None:
-    for key in keys:
-        await pressed(pilot, key)
-    await settled(pilot, 0.1)
 
 
 def cursor(app: Any) -> str:
@@ -45,10 +39,9 @@ async def test_in_a_list_n_goes_to_the_next_row_that_is_left(
     tmp_path: Path, name: str, keys: list[str], search: str
 ) -> None:
     makes: dict[str, Any] = {"runs": lambda: FakeSupervisor(mixed_rows()), "queue": QueueFake}
-    async with shown_app(
-        make_app(makes.get(name, lambda: FakeTriage(make_store(tmp_path)))(), tmp_path), SIZE
-    ) as (app, pilot):
-        await typed(pilot, *keys, "slash", *search, "enter", "g")
+    fake = makes.get(name, lambda: FakeTriage(make_store(tmp_path)))()
+    async with shown_app(make_app(fake, tmp_path), SIZE) as (app, pilot):
+        await typed(pilot, *keys, "slash", *search, "enter", "g", within_s=0.05)
         screen, first = app.screen, cursor(app)
         assert "n N match" in text_of(app).splitlines()[-1]
         await typed(pilot, "n")
@@ -63,7 +56,8 @@ async def test_in_a_list_n_goes_to_the_next_row_that_is_left(
 
 
 async def test_without_a_filter_n_is_a_new_run_and_with_one_the_footer_does_not_offer_it() -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows())), (160, 30)) as (app, pilot):
+    fake = FakeSupervisor(mixed_rows())
+    async with shown_app(make_app(fake), (160, 30)) as (app, pilot):
         assert "n new run" in text_of(app).splitlines()[-1]
         await typed(pilot, "slash", *"state:finished", "enter")
         assert isinstance(app.screen, RunsScreen)
@@ -72,11 +66,12 @@ async def test_without_a_filter_n_is_a_new_run_and_with_one_the_footer_does_not_
         assert "new run" not in footer
         await typed(pilot, "escape", "n")
         assert isinstance(app.screen, LaunchScreen)
-
-
-async def test_what_is_next_on_n_says_that_the_search_ends_first() -> None:
-    rows = [row for row in mixed_rows() if row.name == "sql-lora-70b"]  # out of memory: n is a smaller batch
-    async with shown_app(make_app(FakeSupervisor(rows)), (120, 30)) as (app, pilot):
+        # what is next on n says that the search ends first
+        fake.change(
+            [row for row in mixed_rows() if row.name == "sql-lora-70b"]
+        )  # out of memory: a smaller batch
+        app.show_runs()
+        await settled(pilot)
         assert "next  n  a new run" in text_of(app)
         await typed(pilot, "slash", *"sql", "enter")
         assert "next  esc  end the search, then n: a new run" in text_of(app)

@@ -96,10 +96,7 @@ def test_every_style_can_be_drawn_in_every_palette(colours: Colours) -> None:
 
 def test_256_colours_are_near_the_24_bits_and_16_are_the_terminals_own() -> None:
     red = style(Look("dark", depth=8), "red").color
-    assert red is not None
-    assert red.number is not None
-    assert red.number > 15
+    assert red is not None and red.number is not None and red.number > 15
     own_colour = style(Look("16", depth=4), "red").color
-    assert own_colour is not None
-    assert own_colour.number == 1
+    assert own_colour is not None and own_colour.number == 1
     assert len({style(Look("16", depth=4), name) for name in SERIES}) == len(SERIES)

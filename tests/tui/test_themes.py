@@ -37,10 +37,18 @@ async def themes(pilot: Any) -> None:
     await pressed(pilot, *"theme", "enter")
 
 
-async def test_a_theme_is_drawn_at_once_and_esc_undoes_it_enter_keeps_it(tmp_path: Path) -> None:
+async def test_a_theme_typed_in_one_burst_is_drawn_at_once_and_esc_undoes_it_enter_keeps_it(
+    tmp_path: Path,
+) -> None:
     keep(Home(tmp_path), columns=["note"])
     async with shown_app(make_app(FakeSupervisor(mixed_rows()), tmp_path)) as (app, pilot):
         app.show_theme("")
+        await settled(pilot)
+        for key in ("colon", *"theme", "enter", "j"):
+            app.post_message(Key(key, key if len(key) == 1 else None))
+        await settled(pilot)
+        assert isinstance(app.screen, ThemesPage) and app.look.colours == "dark"
+        await pilot.press("escape")
         await themes(pilot)
         await pressed(pilot, "j", "j")
         assert app.look.colours == "light"
@@ -53,8 +61,8 @@ async def test_a_theme_is_drawn_at_once_and_esc_undoes_it_enter_keeps_it(tmp_pat
     assert (kept(Home(tmp_path)).theme, kept(Home(tmp_path)).columns) == ("dark", ["note"])
 
 
-async def test_what_the_terminal_says_of_its_background_is_taken_unless_a_theme_was_chosen(
-    tmp_path: Path,
+async def test_the_terminals_background_is_taken_unless_a_theme_was_chosen_or_the_environment_sets_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with shown_app(make_app(FakeSupervisor(mixed_rows()), tmp_path)) as (app, pilot):
         app.post_message(GroundTold("light"))
@@ -64,22 +72,6 @@ async def test_what_the_terminal_says_of_its_background_is_taken_unless_a_theme_
         app.post_message(GroundTold("light"))
         await settled(pilot)
         assert app.look.colours == "dark"
-
-
-async def test_a_command_typed_in_one_burst_keeps_all_its_letters(tmp_path: Path) -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()), tmp_path)) as (app, pilot):
-        app.show_theme("")
-        await settled(pilot)
-        for key in ("colon", *"theme", "enter", "j"):
-            app.post_message(Key(key, key if len(key) == 1 else None))
-        await settled(pilot)
-        assert isinstance(app.screen, ThemesPage) and app.look.colours == "dark"
-
-
-async def test_a_theme_of_the_environment_is_said_to_go_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FINETOP_THEME", "16")
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()), tmp_path)) as (app, pilot):
+        monkeypatch.setenv("FINETOP_THEME", "16")
         await themes(pilot)
         assert "the environment sets the colours: 16." in text_of(app)

@@ -198,7 +198,7 @@ class Bottom(Lines, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Press the key that was clicked, or whose words were: in the footer, of a question, or of the next step."""
-        if sign := clicked(self.lines, event.x, event.y, style="key"):
+        if sign := clicked_key(self.lines, event.x, event.y):
             host_of(self).press(sign, self.keys)
 
     def on_paste(self, event: events.Paste) -> None:
@@ -305,15 +305,14 @@ class Bottom(Lines, can_focus=True):
         return footer(self.keys, width, has_help=not self.is_typed_above)
 
 
-def clicked(lines: Sequence[Line], x: int, y: int, *, style: str | None = None) -> str:
-    """Return the span at a place; with a style, the last span of that style up to there."""
-    span, end = "", 0
-    for text, name in lines[y] if y < len(lines) else ():
-        if style is None or name == style:
-            span = text
+def clicked_key(lines: Sequence[Line], x: int, y: int) -> str:
+    """Return the last key up to a place, or an empty string."""
+    key, end = "", 0
+    for text, style in lines[y] if y < len(lines) else ():
+        key = text if style == "key" else key
         end += cell_len(text)
         if x < end:
-            return span.strip()
+            return key.strip()
     return ""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,42 +52,53 @@ async def test_the_top_row_says_where_and_the_lost_link_keeps_everything_on_the_
         assert "NO LINK" not in text_of(app)
         assert "reconnecting" not in text_of(app)
         assert asked(lab, Check) == []
-
-
-async def test_a_supervisor_that_is_gone_there_is_not_a_broken_link() -> None:
-    lab = Linked("lab", mixed_rows())
-    async with shown_app(app_on(lab)) as (app, pilot):
-        lab.leave()
+        lab.leave()  # a supervisor that is gone there is not a broken link
         await settled(pilot, 0.1)
         assert "✗ NO SUPERVISOR on lab since 14:22" in text_of(app)
         assert "next  R  restart it" in text_of(app)
 
 
-async def test_several_machines_are_one_list_with_a_host_column() -> None:
+async def test_several_machines_are_one_list_with_a_host_column_that_outlives_a_lost_one() -> None:
     lab, box = two()
-    async with shown_app(
-        app_on(lab, box, here=FakeSupervisor([make_row(3, "mine", Finished(NOW - 9, NOW - 5))])), (120, 40)
-    ) as (app, _):
+    here = FakeSupervisor([make_row(3, "mine", Finished(NOW - 9, NOW - 5))])
+    async with shown_app(app_on(lab, box, here=here), (120, 40)) as (app, pilot):
         assert "on lab, box, here  14:22" in text_of(app).splitlines()[0]
         assert "17 total" in text_of(app)
         assert row_with(app, "mine").strip("│").split()[1:3] == ["mine", "here"]
         rows = [line for line in text_of(app).splitlines() if "support-r16" in line]
         assert {line.strip("│").split()[2] for line in rows[:2]} == {"lab", "box"}
-
-
-async def test_a_row_with_a_host_is_never_wider_than_the_terminal() -> None:
-    async with shown_app(app_on(*two())) as (app, pilot):
         for width, height in ((80, 24), (60, 20), (120, 40)):
             await pilot.resize_terminal(width, height)
             await settled(pilot)
             assert "host" in row_with(app, "did it forget?")
             assert "REGRESSED" in text_of(app)
             assert all(len(line) <= width for line in text_of(app).splitlines())
+        # one that is away keeps its rows, and the others go on
+        lab.down()
+        await settled(pilot, 0.1)
+        box.change([make_row(1, "support-r16", Running(NOW - 5), step=31, steps=40), *box.rows[1:]])
+        await settled(pilot, 2.2)
+        assert "31/40" in text_of(app)
+        assert "support-full-1e-4" in text_of(app)
+        await pressed(pilot, "o", within_s=0.2)
+        assert "support-full-1e-4" in text_of(app)
 
 
-async def test_keys_act_on_the_machine_of_the_run() -> None:
+async def test_a_run_is_queued_on_the_machine_that_is_chosen_and_keys_act_on_that_of_the_run(
+    tmp_path: Path,
+) -> None:
     lab, box = two()
-    async with shown_app(app_on(lab, box)) as (app, pilot):
+    async with shown_app(app_on(lab, box, folder=tmp_path)) as (app, pilot):
+        await pressed(pilot, "n", within_s=0.3)
+        assert "no plan yet: R asks which machine to run on (lab, box)" in text_of(app)
+        await pressed(pilot, "R")
+        assert "On which machine?" in text_of(app)
+        assert "1 lab   2 box   esc cancel" in text_of(app)
+        await pressed(pilot, "2", within_s=0.2)
+        (submitted,) = asked(box, Submit)
+        assert ":" not in submitted.name
+        assert "builtin:demo/support_train.jsonl" in json.dumps(submitted.recipe)
+        assert not asked(lab, Submit)
         await pressed(pilot, "slash", *"r16", "enter", within_s=0.2)
         names = [line for line in text_of(app).splitlines() if "support-r16" in line and "--" not in line]
         assert len(names) >= 2
@@ -105,26 +115,10 @@ async def test_keys_act_on_the_machine_of_the_run() -> None:
     assert app.return_value == words
 
 
-async def test_one_of_several_that_is_away_keeps_its_rows_and_the_others_go_on() -> None:
-    lab, box = two()
-    async with shown_app(app_on(lab, box), (120, 40)) as (app, pilot):
-        lab.down()
-        await settled(pilot, 0.1)
-        assert "on lab reconnecting, box" in text_of(app).splitlines()[0]
-        assert "✗ NO LINK to lab since 14:22" in text_of(app)
-        box.change([make_row(1, "support-r16", Running(NOW - 5), step=31, steps=40), *box.rows[1:]])
-        await settled(pilot, 2.2)
-        assert "31/40" in text_of(app)
-        assert "support-full-1e-4" in text_of(app)
-        await pressed(pilot, "o", within_s=0.2)
-        assert "support-full-1e-4" in text_of(app)
-
-
 async def test_a_form_for_another_machine_is_planned_there(tmp_path: Path) -> None:
     """The model and data are there, so that machine's supervisor plans the run and nothing is read here."""
-    (tmp_path / "mine.yaml").write_text(
-        "recipe: 1\nextends: lora\ndata: {train: [{path: /there/faq.jsonl}]}\n"
-    )
+    recipe = "recipe: 1\nextends: lora\nname: mine\ndata: {train: [{path: %s}]}\n"
+    (tmp_path / "mine.yaml").write_text(recipe % "/there/faq.jsonl")
     lab = Linked("lab", mixed_rows())
     async with shown_app(app_on(lab, folder=tmp_path)) as (app, pilot):
         await pressed(pilot, "4", "k", within_s=1.0)
@@ -133,30 +127,13 @@ async def test_a_form_for_another_machine_is_planned_there(tmp_path: Path) -> No
         assert "⟦Ahoy!⟧" in shown
         requests = asked(lab, LookAhead)
         assert requests[-1].recipe["data"]["train"][0]["path"] == "/there/faq.jsonl"
+        await pressed(pilot, "L")
+        assert "the data is on another machine: finetop lint checks it there." in text_of(app)
         lab.down()
         await pressed(pilot, "enter", "j", "j", "j", "enter", "1", "enter", within_s=1.0)
         assert "no plan from lab: not connected to lab" in text_of(app)
-
-
-async def test_a_run_is_queued_on_the_machine_that_is_chosen(tmp_path: Path) -> None:
-    lab, box = two()
-    async with shown_app(app_on(lab, box, folder=tmp_path)) as (app, pilot):
-        await pressed(pilot, "n", within_s=0.3)
-        assert "no plan yet: R asks which machine to run on (lab, box)" in text_of(app)
-        await pressed(pilot, "R")
-        assert "On which machine?" in text_of(app)
-        assert "1 lab   2 box   esc cancel" in text_of(app)
-        await pressed(pilot, "2", within_s=0.2)
-        (submitted,) = asked(box, Submit)
-        assert ":" not in submitted.name
-        assert "builtin:demo/support_train.jsonl" in json.dumps(submitted.recipe)
-        assert not asked(lab, Submit)
-
-
-async def test_data_that_is_not_there_is_refused_in_words(tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text(
-        "recipe: 1\nextends: lora\nname: mine\ndata: {train: [{path: rows.jsonl}]}\n"
-    )
+    # data that is not there is refused in words
+    (tmp_path / "mine.yaml").write_text(recipe % "rows.jsonl")
     lab = Linked("lab", mixed_rows())
     async with shown_app(app_on(lab, folder=tmp_path), (160, 40)) as (app, pilot):
         await pressed(pilot, "4", within_s=0.3)
@@ -184,7 +161,7 @@ def test_what_ssh_says_is_cleaned() -> None:
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
 @pytest.mark.parametrize("is_down", [False, True], ids=["together", "one-away"])
-def test_picture(snap_compare: Callable[..., bool], size: tuple[int, int], is_down: bool) -> None:
+def test_picture(snap_compare: Any, size: tuple[int, int], is_down: bool) -> None:
     lab, box = two()
 
     async def before(pilot: Any) -> None:

@@ -17,9 +17,9 @@ SIZE = (80, 24)
 
 
 def notice(
-    number: int, run: str = "support-r16", kind: str = "spike", text: str = "spike: the loss rose"
+    at: int, run: str = "support-r16", kind: str = "spike", text: str = "spike: the loss rose"
 ) -> Notice:
-    return Notice(number, number, run, kind, 5, text, NOW)
+    return Notice(at, at, run, kind, 5, text, NOW)
 
 
 async def test_what_happens_while_the_app_is_open_is_said_with_its_run_and_kept() -> None:
@@ -33,25 +33,17 @@ async def test_what_happens_while_the_app_is_open_is_said_with_its_run_and_kept(
         fake.change()
         await settled(pilot, 0.1)
         assert "support-r16: spike: the loss rose" in text_of(app)
-        fake.notices[:0] = [
-            notice(5, "sql", "failed", "out of memory"),
-            notice(4, "x", "finished"),
-            notice(3, "dpo"),
-        ]
+        newer = [notice(5, "sql", "failed", "out of memory"), notice(4, "x", "finished"), notice(3, "dpo")]
+        fake.notices[:0] = newer
         fake.change()
         await settled(pilot, 0.1)
         assert "sql: out of memory (and 1 other: :messages)" in text_of(app)
         assert [message.text for message in app.messages][1:] == [
             "dpo: spike: the loss rose", "sql: out of memory (and 1 other: :messages)",
         ]  # fmt: skip
-
-
-async def test_a_run_that_has_finished_is_not_news() -> None:
-    fake = FakeSupervisor(mixed_rows())
-    app = make_app(fake)
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot, 0.1)
-        fake.notices = [notice(1, kind="finished"), notice(2, kind="over"), notice(3, kind="stopped")]
+        app.messages.clear()  # a run that has finished is not news
+        over = [notice(6, kind="finished"), notice(7, kind="over"), notice(8, kind="stopped")]
+        fake.notices[:0] = over[::-1]
         fake.change()
         await settled(pilot, 0.1)
         assert app.messages == []
@@ -89,9 +81,7 @@ def test_a_terminal_rings_and_its_picture_stays(rig, text) -> None:
         app.rest(rig.processes[-1].pid)
         assert app.bells - bells == ("bell: true" in text)
         wanted = b"\x1b]9;finetop: fake: spike at step"
-        assert [
-            notification for notification in app.notifications if notification.startswith(wanted)
-        ] == app.notifications
+        assert all(notification.startswith(wanted) for notification in app.notifications)
         assert len(app.notifications) == ("osc9" in text)
         assert shown.splitlines()[0].startswith(" finetop")
         assert "1 training" in shown

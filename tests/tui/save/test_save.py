@@ -8,7 +8,6 @@ import re
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from PIL import Image
 from run_fakes import make_run_app, regressed, training
 from tui_fakes import (
@@ -48,7 +47,7 @@ def listening(app: Any) -> list[str]:
     return heard
 
 
-async def test_the_list_is_saved_whole_and_never_written_over_unasked(tmp_path: Path) -> None:
+async def test_the_list_and_the_screen_are_saved_whole_and_never_written_over_unasked(tmp_path: Path) -> None:
     async with shown_app(make_app(FakeSupervisor(mixed_rows()), tmp_path)) as (app, pilot):
         await pressed(pilot, "e")
         assert "save as runs.csv" in text_of(app) and "save; the extension sets the format" in text_of(app)
@@ -67,27 +66,19 @@ async def test_the_list_is_saved_whole_and_never_written_over_unasked(tmp_path: 
         await pressed(pilot, "e")
         await pressed(pilot, "enter", "y")
         assert (tmp_path / "runs.csv").read_text() != "mine"
+        # the screen itself is a picture without an address
+        await pressed(pilot, "question_mark", "e")
+        await pilot.press("enter")
+        text = (tmp_path / "keys.svg").read_text()
+        ET.fromstring(text)
+        assert "@font-face" not in text and "url(http" not in text and "retraining" in text
 
 
-async def test_tab_completes_the_name_of_a_folder_and_shows_how_it_may_go_on(tmp_path: Path) -> None:
-    for name in ("results/may", "results/march"):
-        (tmp_path / name).mkdir(parents=True)
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()), tmp_path), (120, 30)) as (app, pilot):
-        await pressed(pilot, "e")
-        assert "tab complete" in text_of(app)
-        await pilot.press("ctrl+u", "r", "tab", "tab")
-        assert "save as results/ma" in text_of(app) and "march/  may/" in text_of(app)
-        await pressed(pilot, "y", "tab", *"x.csv", "enter")
-        assert (tmp_path / "results" / "may" / "x.csv").is_file()
-
-
-async def test_what_can_not_be_written_is_said_while_it_is_typed(tmp_path: Path) -> None:
-    reasons = {
-        "x.doc": "the extension must be .csv",
-        "none/x.csv": "no such folder",
-        "~nobody.here/x.csv": "no such user",
-        "": "type a name that ends in",
-    }
+async def test_what_can_not_be_written_is_said_while_it_is_typed_and_tab_completes_a_folder_s_name(
+    tmp_path: Path,
+) -> None:
+    reasons = {"x.doc": "the extension must be .csv", "none/x.csv": "no such folder"}
+    reasons |= {"~nobody.here/x.csv": "no such user", "": "type a name that ends in"}
     async with shown_app(make_app(FakeSupervisor(mixed_rows()), tmp_path), (120, 30)) as (app, pilot):
         for name, said in reasons.items():
             await pressed(pilot, "e")
@@ -96,6 +87,14 @@ async def test_what_can_not_be_written_is_said_while_it_is_typed(tmp_path: Path)
             assert said in text_of(app)
             assert list(tmp_path.iterdir()) == []
             await pressed(pilot, "escape")
+        for name in ("results/may", "results/march"):
+            (tmp_path / name).mkdir(parents=True)
+        await pressed(pilot, "e")
+        assert "tab complete" in text_of(app)
+        await pilot.press("ctrl+u", "r", "tab", "tab")
+        assert "save as results/ma" in text_of(app) and "march/  may/" in text_of(app)
+        await pressed(pilot, "y", "tab", *"x.csv", "enter")
+        assert (tmp_path / "results" / "may" / "x.csv").is_file()
 
 
 async def test_charts_are_saved_as_pictures_and_as_points(tmp_path: Path) -> None:
@@ -124,15 +123,6 @@ async def test_charts_are_saved_as_pictures_and_as_points(tmp_path: Path) -> Non
             assert list(tmp_path.glob(f"support-r16-{tab}.*")), tab
 
 
-async def test_the_screen_itself_is_a_picture_without_an_address(tmp_path: Path) -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()), tmp_path)) as (_, pilot):
-        await pressed(pilot, "question_mark", "e")
-        await pilot.press("enter")
-        text = (tmp_path / "keys.svg").read_text()
-        ET.fromstring(text)
-        assert "@font-face" not in text and "url(http" not in text and "retraining" in text
-
-
 async def test_copying_happens_on_the_key_alone() -> None:
     app = make_run_app(regressed())
     app._first_run = "support-r16"
@@ -146,38 +136,35 @@ async def test_copying_happens_on_the_key_alone() -> None:
 
 
 async def test_pressed_again_it_copies_the_command_of_what_is_next() -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
+    evil = make_row(90, "x\n\x1b]0;owned\x07rm -rf /\x9b2J\r", Finished(1.0, 2.0))
+    async with shown_app(make_app(FakeSupervisor([*mixed_rows(), evil]))) as (app, pilot):
         heard = listening(app)
         await pilot.press("y")
         assert "copied: support-full-1e-4   y again: finetop remedy support-full-1e-4" in text_of(app)
         await pilot.press("y")
         assert "copied: finetop remedy support-full-1e-4   y again: support-full-1e-4" in text_of(app)
         await pilot.press("y", "j", "y")  # another key starts over
-        assert [base64.b64decode(sequence[7:-1]).decode() for sequence in heard] == [
-            *("support-full-1e-4", "finetop remedy support-full-1e-4", "support-full-1e-4"),
-            "sql-lora-70b",
-        ]
+        copies = [base64.b64decode(sequence[7:-1]).decode() for sequence in heard]
+        run = "support-full-1e-4"
+        assert copies == [run, f"finetop remedy {run}", run, "sql-lora-70b"]
         app.say("wrote lora.yaml. To queue it: finetop run lora.yaml")
         await pilot.press("y")
         assert "copied: finetop run lora.yaml" in text_of(app)
+        # a hostile name is copied as it is shown
+        await pressed(pilot, "G", "y")
+        text = base64.b64decode(heard[-1][7:-1]).decode()
+        assert "rm -rf" in text and not re.search("[\x00-\x1f\x7f-\x9f]", text)
 
 
-@pytest.mark.parametrize(
-    ("command", "words", "made"),
-    [
+def test_a_command_is_filled_with_what_is_known() -> None:
+    for command, words, made in [
         ("finetop check RUN[@STEP]", {"RUN": "a", "STEP": "20"}, "finetop check a@20"),
         ("finetop check RUN[@STEP]", {"RUN": "a", "STEP": ""}, "finetop check a"),
-        (
-            "finetop flips RUN [--task TASK]",
-            {"RUN": "a b", "TASK": "$(x)"},
-            "finetop flips 'a b' --task '$(x)'",
-        ),
+        ("finetop flips RUN [--task TASK]", {"RUN": "a b", "TASK": "$(x)"}, "finetop flips 'a b' --task '$(x)'"),
         ("finetop flips RUN [--task TASK]", {"RUN": "a"}, "finetop flips a"),
         ("finetop accept RUN --reason TEXT", {"RUN": "a"}, "finetop accept a --reason TEXT"),
-    ],
-)
-def test_a_command_is_filled_with_what_is_known(command: str, words: dict[str, str], made: str) -> None:
-    assert filled(command, words) == made
+    ]:  # fmt: skip
+        assert filled(command, words) == made
 
 
 async def test_launch_copies_the_command_that_queues_the_form(tmp_path: Path) -> None:
@@ -188,15 +175,6 @@ async def test_launch_copies_the_command_that_queues_the_form(tmp_path: Path) ->
         await pilot.press("y")
         (sent,) = [base64.b64decode(sequence[7:-1]).decode() for sequence in heard]
         assert sent == "finetop run lora --set 'data.train=[{path: \"faq.jsonl\"}]'"
-
-
-async def test_a_hostile_name_is_copied_as_it_is_shown() -> None:
-    evil = "x\n\x1b]0;owned\x07rm -rf /\x9b2J\r"
-    async with shown_app(make_app(FakeSupervisor([make_row(1, evil, Finished(1.0, 2.0))]))) as (app, pilot):
-        heard = listening(app)
-        await pressed(pilot, "y")
-        text = base64.b64decode(heard[0][7:-1]).decode()
-        assert not re.search("[\x00-\x1f\x7f-\x9f]", text)
 
 
 def test_what_is_copied_has_a_size() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from tui_fakes import FakeSupervisor, make_app, mixed_rows, pressed, settled, shown_app
 
 from finetop.tui.keys import Key, moves, paired
@@ -20,21 +19,27 @@ from finetop.tui.widgets.table import Table
 SCREENS = (RunsScreen, RunScreen, TriageScreen, QueueScreen, LaunchScreen, RemediesScreen, CompareScreen)
 
 
-@pytest.mark.parametrize("width", [60, 80, 120])
-async def test_no_line_of_the_help_is_cut(width: int) -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows())), (width, 24)) as (app, pilot):
-        for screen in SCREENS:
-            await app.push_screen(KeysPage(screen.TITLE, screen.KEYS))
-            await settled(pilot)
-            page = app.screen
-            assert isinstance(page, KeysPage)
-            lines = [page.draw_row(at, False, width - 2) for at in range(page.query_one(Table).count)]
-            assert all(line_width(line) <= width - 2 for line in lines), screen
-            words = " ".join(" ".join(text for text, _ in line) for line in lines)
-            for key in screen.KEYS:
-                for word in (*key.about.split(), *key.command.split()):
-                    assert word in words, (screen, key.about, word)
-            await app.pop_screen()
+async def test_no_line_of_the_help_is_cut_and_both_keys_open_and_close_it() -> None:
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
+        for width in (60, 80, 120):
+            await pilot.resize_terminal(width, 24)
+            for screen in SCREENS:
+                await app.push_screen(KeysPage(screen.TITLE, screen.KEYS))
+                await settled(pilot)
+                page = app.screen
+                assert isinstance(page, KeysPage)
+                lines = [page.draw_row(at, False, width - 2) for at in range(page.query_one(Table).count)]
+                assert all(line_width(line) <= width - 2 for line in lines), screen
+                words = " ".join(" ".join(text for text, _ in line) for line in lines)
+                for key in screen.KEYS:
+                    for word in (*key.about.split(), *key.command.split()):
+                        assert word in words, (screen, key.about, word)
+                await app.pop_screen()
+        for key_name in ("question_mark", "f1"):
+            await pressed(pilot, key_name)
+            assert isinstance(app.screen, KeysPage)
+            await pressed(pilot, key_name)
+            assert isinstance(app.screen, RunsScreen)
 
 
 def test_a_key_takes_the_rows_that_it_needs_and_its_command_is_never_cut() -> None:
@@ -50,12 +55,3 @@ def test_a_key_takes_the_rows_that_it_needs_and_its_command_is_never_cut() -> No
 def test_letters_stand_beside_the_arrows_that_do_the_same() -> None:
     signs = [key.shown for key in paired(moves())]
     assert signs == ["↓ ↑ j k", "pgdn pgup", "ctrl+d ctrl+u", "g G"]
-
-
-async def test_both_keys_open_the_help_and_close_it() -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
-        for key in ("question_mark", "f1"):
-            await pressed(pilot, key)
-            assert isinstance(app.screen, KeysPage)
-            await pressed(pilot, key)
-            assert isinstance(app.screen, RunsScreen)

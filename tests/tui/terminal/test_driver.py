@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import os
-import pty
 import random
 import re
-import select
 import signal
-import struct
-import subprocess
 import sys
-import termios
 import time
 from dataclasses import dataclass, field
-from fcntl import ioctl
 from typing import TYPE_CHECKING
 
 import pyte
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from rich.cells import cell_len, set_cell_size
-from terminal import sleeps
+from terminal import Terminal
 from waiting import LIMIT_S, wait_until
 
 from finetop.core.runtime.processes import STOPPED, stat_field
@@ -31,7 +25,7 @@ from finetop.tui.terminal.screen_diff import Pen, difference
 from finetop.tui.terminal.sgr import blank_style, change, restyle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 # Sequences that pyte prints in part or can't parse: private keyboard modes, mode queries, strings.
@@ -61,12 +55,8 @@ class Emulator(pyte.Screen):  # type: ignore[misc]
                 was_wide = before[x].data != "" and before[x + 1].data == ""
                 if was_wide and line[x + 1].data != "" and line[x] == before[x]:
                     line[x] = line[x]._replace(data=" ")
-                if (
-                    was_wide
-                    and line[x + 1].data == ""
-                    and line[x] != before[x]
-                    and cell_len(line[x].data) < 2
-                ):
+                is_cut = was_wide and line[x + 1].data == "" and line[x] != before[x]
+                if is_cut and cell_len(line[x].data) < 2:
                     line[x + 1] = line[x + 1]._replace(data=" ")
 
     def _has_wide(self) -> bool:
@@ -79,6 +69,14 @@ class Emulator(pyte.Screen):  # type: ignore[misc]
     def seen(self) -> list[list[tuple[object, ...]]]:
         """Return what is visible of each cell: of a blank the background, not the colour."""
         return [[_seen(self.buffer[y][x]) for x in range(self.columns)] for y in range(self.lines)]
+
+
+def _screen(*texts: str, size: tuple[int, int] = (120, 40)) -> list[list[tuple[object, ...]]]:
+    """Return what a terminal shows after some texts."""
+    emulator = Emulator(*size)
+    for text in texts:
+        emulator.feed(text)
+    return emulator.seen()
 
 
 def _seen(cell: pyte.screens.Char) -> tuple[object, ...]:
@@ -200,20 +198,12 @@ def test_change_of_style_arrives(old: str, new: str) -> None:
     assert len(change(old, new)) <= len(f"\x1b[;{new}m")
 
 
-@pytest.mark.parametrize(
-    ("parameters", "canonical"),
-    [
-        ("1;0;31", "31"),
-        ("31;39;2", "2"),
-        ("4:3", "4:3"),
-        ("4:3;24", ""),
-        ("38:2::1:2:3", "38:2::1:2:3"),
-        ("58;5;1;32", "32"),
-        ("44;7", "7;44"),
-    ],
-)
-def test_styles_have_one_spelling(parameters: str, canonical: str) -> None:
-    assert restyle("", parameters) == canonical
+def test_styles_have_one_spelling() -> None:
+    spellings = {
+        "1;0;31": "31", "31;39;2": "2", "4:3": "4:3", "4:3;24": "", "38:2::1:2:3": "38:2::1:2:3",
+        "58;5;1;32": "32", "44;7": "7;44",
+    }  # fmt: skip
+    assert {parameters: restyle("", parameters) for parameters in spellings} == spellings
 
 
 def test_a_blank_shows_its_background_and_lines_and_no_color_keeps_bold_dim_and_reverse() -> None:
@@ -230,12 +220,9 @@ def test_a_blank_shows_its_background_and_lines_and_no_color_keeps_bold_dim_and_
 
 def _log(first: int, height: int = 40, width: int = 120) -> str:
     rows = [f"{'loss curve':<{width}}" for _ in range(height - 10)]
-    rows += [
-        f"step {step} loss {1 / (step + 1):.6f} lr 2.0e-4".ljust(width) for step in range(first, first + 10)
-    ]
-    return "\n".join(_at(0, y, _styled("38;2;200;200;200", row)) for y, row in enumerate(rows)) + _at(
-        0, 0, ""
-    )
+    rows += [f"step {n} loss {1 / (n + 1):.6f} lr 2.0e-4".ljust(width) for n in range(first, first + 10)]
+    lines = [_at(0, y, _styled("38;2;200;200;200", row)) for y, row in enumerate(rows)]
+    return "\n".join(lines) + _at(0, 0, "")
 
 
 def test_what_changed_alone_is_sent() -> None:
@@ -263,37 +250,25 @@ def _like_log(first: int) -> str:
 
 
 def test_like_lines_scroll_and_one_that_comes_back_in_another_look_scrolls_nothing() -> None:
-    ours, emulator, plain = Ours((120, 40)), Emulator(120, 40), Emulator(120, 40)
-    emulator.feed(ours.send(_like_log(600)))
-    text = ours.send(_like_log(601))
-    emulator.feed(text)
-    plain.feed(_like_log(601))
-    assert emulator.seen() == plain.seen()
+    ours = Ours((120, 40))
+    first, text = ours.send(_like_log(600)), ours.send(_like_log(601))
+    assert _screen(first, text) == _screen(_like_log(601))
     assert len(text.encode()) < 80  # 170 if each line were patched in place
     # Bytes saved on other lines must not pay for a scroll of lines that do not match.
     line, other = "alpha beta gamma delta one", "alpha beta gamma delta two"
-    ours, emulator, plain = Ours((80, 6)), Emulator(80, 6), Emulator(80, 6)
     before = _at(0, 0, f"{line:<80}") + _at(0, 2, "y" * 80) + _at(0, 3, f"{other:<80}") + _at(0, 5, "x" * 80)
-    before += _at(0, 0, "")
     after = _at(0, 0, f"{line[:-1]:<80}") + _at(0, 3, _styled("1;31", f"{line:<80}")) + _at(0, 5, " " * 80)
-    after += _at(0, 0, "")
-    for frame in (before, after):
-        emulator.feed(ours.send(frame))
-        plain.feed(frame)
-    assert emulator.seen() == plain.seen()
+    frames = [frame + _at(0, 0, "") for frame in (before, after)]
+    ours = Ours((80, 6))
+    assert _screen(*map(ours.send, frames), size=(80, 6)) == _screen(*frames, size=(80, 6))
 
 
 @pytest.mark.parametrize("by", [1, 3, -1])
 def test_a_scrolled_log_sends_its_new_lines(by: int) -> None:
     ours = Ours((120, 40))
-    emulator = Emulator(120, 40)
-    emulator.feed(ours.send(_log(100)))
-    text = ours.send(_log(100 + by))
-    emulator.feed(text)
+    first, text = ours.send(_log(100)), ours.send(_log(100 + by))
     assert len(text.encode()) < 60 + 50 * abs(by)
-    plain = Emulator(120, 40)
-    plain.feed(_log(100 + by))
-    assert emulator.seen() == plain.seen()
+    assert _screen(first, text) == _screen(_log(100 + by))
 
 
 @pytest.mark.parametrize("joined", ["👩\u200d🔬", "☠\ufe0f", "🇩🇪", "👋🏽", "é\u0301", "क्षि"])
@@ -323,9 +298,8 @@ class _Pipe:
         self.newest: Cells | None = None
         self.bugs: list[object] = []
         self.stuck = False
-        self.writer = TerminalWriter(
-            self.end, "utf-8", lambda: self.newest, self.bugs.append, lambda: self.stuck
-        )
+        callbacks = (lambda: self.newest, self.bugs.append, lambda: self.stuck)
+        self.writer = TerminalWriter(self.end, "utf-8", *callbacks)
         self.writer.start()
 
     def show(self, frame: str, size: tuple[int, int] = (120, 40)) -> None:
@@ -365,10 +339,7 @@ def test_controls_keep_their_order_and_none_is_lost_on_a_slow_terminal(pipe: _Pi
         pipe.show(_noise(number))
     sent = pipe.read()
     assert re.findall(r"\x1b\]2;title \d+\x07", sent) == controls
-    emulator, plain = Emulator(120, 40), Emulator(120, 40)
-    emulator.feed(sent)
-    plain.feed(_noise(499))
-    assert emulator.seen() == plain.seen()
+    assert _screen(sent) == _screen(_noise(499))
     assert len(sent) < 50 * 4800  # of 500 frames of 4,800 bytes
 
 
@@ -383,10 +354,7 @@ def test_pictures_wait_for_a_terminal_that_answers_late(pipe: _Pipe) -> None:
     assert len(sent) < 5 * 4800  # of 20 frames of 4,800 bytes
     pipe.writer.answered()
     sent += pipe.read()
-    emulator, plain = Emulator(120, 40), Emulator(120, 40)
-    emulator.feed(sent)
-    plain.feed(_noise(19))
-    assert emulator.seen() == plain.seen()
+    assert _screen(sent) == _screen(_noise(19))
 
 
 def test_while_the_way_to_the_terminal_is_stuck_no_picture_goes_out(
@@ -452,149 +420,101 @@ app.run()
 """
 
 
-def _set_size(fd: int, columns: int, rows: int) -> None:
-    ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-
-class _Terminal:
-    """A program in a pseudo-terminal."""
-
-    def __init__(
-        self, arguments: list[str], environment: dict[str, str], size: tuple[int, int] = (80, 24)
-    ) -> None:
-        self.fd, child = pty.openpty()
-        _set_size(self.fd, *size)
-        unset = {"COLUMNS", "LINES", "NO_COLOR", "TMUX"}
-        variables = {name: value for name, value in os.environ.items() if name not in unset}
-        variables |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", **environment}
-        self.process = subprocess.Popen(
-            arguments, stdin=child, stdout=child, stderr=child, env=variables, start_new_session=True
-        )
-        os.close(child)
-        self.sent = b""
-
-    def resize(self, columns: int, rows: int) -> None:
-        _set_size(self.fd, columns, rows)
-        self.process.send_signal(signal.SIGWINCH)
-
-    def read(self, wait_s: float = 0.02) -> bool:
-        """Read the program's output, if any; return whether there was some."""
-        try:
-            piece = os.read(self.fd, 65536) if select.select([self.fd], [], [], wait_s)[0] else b""
-        except OSError:  # the program has ended
-            piece = b""
-        self.sent += piece
-        return bool(piece)
-
-    def wait_for(self, text: str, *, to_its_end: bool = True) -> None:
-        """Read until a text has been written, and the rest of its frame."""
-        wait_until(
-            lambda: self.read() and text in self.sent.decode(errors="ignore"),
-            lambda: f"{text!r} in {self.sent[-2000:]!r}",
-        )
-        looks = 0 if to_its_end else 3
-        while looks < 3:
-            looks = 0 if self.read() or not sleeps(self.process.pid) else looks + 1
-
-    def end(self) -> None:
-        os.write(self.fd, b"\x1b[17~")
-        wait_until(lambda: not self.read() and self.process.poll() is not None, "it ends")
-        assert self.process.returncode == 0
-        os.close(self.fd)
-
-
-@dataclass
-class _Demos:
-    """Starts the demo app in terminals, and ends them all."""
-
-    folder: Path
-    running: list[_Terminal] = field(default_factory=list)
-
-    def start(self, driver: str = "ours", size: tuple[int, int] = (80, 24), **environment: str) -> _Terminal:
-        arguments = [sys.executable, "-c", _APP, driver, str(self.folder)]
-        terminal = _Terminal(arguments, {"TICKS": "12", **environment}, size)
-        self.running.append(terminal)
-        return terminal
-
-
 @pytest.fixture
-def demos(tmp_path: Path) -> Iterator[_Demos]:
-    demos = _Demos(tmp_path)
-    yield demos
-    for terminal in demos.running:
-        if terminal.process.poll() is None:
-            terminal.process.kill()
-            terminal.process.wait()
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Terminal]]:
+    """Starts the demo app in terminals, which end with the test."""
+    for name in ("NO_COLOR", "TMUX"):
+        monkeypatch.delenv(name, raising=False)
+    terminals: list[Terminal] = []
+
+    def start(driver: str = "ours", size: tuple[int, int] = (80, 24), **environment: str) -> Terminal:
+        command = [sys.executable, "-c", _APP, driver, str(tmp_path)]
+        variables = {"TICKS": "12", **environment}
+        terminals.append(Terminal(command, tmp_path, *size, screen=Emulator(*size), **variables))
+        return terminals[-1]
+
+    yield start
+    for terminal in terminals:
+        terminal.close()
 
 
-def test_an_app_leaves_the_same_screen_with_the_stock_driver(demos: _Demos) -> None:
+def wait_for(terminal: Terminal, text: str) -> None:
+    """Read until a text has been written since `sent` was cleared."""
+    wait_until(
+        lambda: terminal.pump(0.02) or text.encode() in terminal.sent,
+        lambda: f"{text!r} in {terminal.sent[-2000:]!r}",
+    )
+
+
+def wait_for_end(terminal: Terminal) -> list[list[tuple[object, ...]]]:
+    """Return the screen once the app has drawn all it draws."""
+    wait_for(terminal, "END")
+    terminal.rest()
+    return terminal.screen.seen()
+
+
+def end(terminal: Terminal) -> None:
+    terminal.keys("\x1b[17~")
+    assert terminal.wait_end() == 0
+
+
+def test_an_app_leaves_the_same_screen_with_the_stock_driver(start: Callable[..., Terminal]) -> None:
     screens, sizes = [], []
     for name in ("stock", "ours"):
-        terminal = demos.start(name)
-        terminal.wait_for("END")
-        emulator = Emulator(80, 24)
-        emulator.stream.feed(_UNKNOWN_TO_PYTE.sub("", terminal.sent.decode()))
-        screens.append(emulator.seen())
-        sizes.append(len(terminal.sent))
-        terminal.end()
+        terminal = start(name)
+        screens.append(wait_for_end(terminal))
+        sizes.append(terminal.bytes)
+        end(terminal)
         assert re.fullmatch(rb"(?:\x1b\[\?\d+[hl])*", terminal.sent.rpartition(b"\x1b[?1049l")[2])
     assert "THE END" in "".join(str(cell[0]) for cell in screens[1][0])
     assert screens[0] == screens[1]
     assert sizes[1] < sizes[0] / 2
 
 
-def test_a_picture_survives_resizing_forgetting_and_suspending(demos: _Demos) -> None:
-    terminal = demos.start()
-    terminal.wait_for("END")
+def test_a_picture_survives_resizing_forgetting_and_suspending(start: Callable[..., Terminal]) -> None:
+    terminal = start()
+    wait_for_end(terminal)
+    terminal.sent.clear()
     terminal.resize(60, 20)
-    terminal.sent = b""
-    terminal.wait_for("END")
-    emulator = Emulator(60, 20)
-    emulator.stream.feed(_UNKNOWN_TO_PYTE.sub("", terminal.sent.decode()))
-    before = emulator.seen()
-    terminal.sent = b""
-    os.write(terminal.fd, b"\x1b[15~")
-    terminal.wait_for("END")
-    emulator.stream.feed("\x1b[m\x1b[5;5Hnoise" + _UNKNOWN_TO_PYTE.sub("", terminal.sent.decode()))
-    assert emulator.seen() == before
-    terminal.process.send_signal(signal.SIGTSTP)
-    terminal.wait_for("\x1b[?1049l")
-    wait_until(lambda: stat_field(terminal.process.pid, 0) == STOPPED, "it stops once the screen is left")
-    terminal.sent = b""
-    terminal.process.send_signal(signal.SIGCONT)
-    terminal.wait_for("END")
-    emulator.stream.feed("\x1b[m\x1b[5;5Hnoise" + _UNKNOWN_TO_PYTE.sub("", terminal.sent.decode()))
-    assert emulator.seen() == before
-    terminal.end()
+    before = wait_for_end(terminal)
+    noise = b"\x1b[m\x1b[5;5Hnoise"
+    terminal.show(noise)
+    terminal.sent.clear()
+    terminal.keys("\x1b[15~")
+    assert wait_for_end(terminal) == before
+    os.kill(terminal.pid, signal.SIGTSTP)
+    wait_for(terminal, "\x1b[?1049l")
+    wait_until(lambda: stat_field(terminal.pid, 0) == STOPPED, "it stops once the screen is left")
+    terminal.show(noise)
+    terminal.sent.clear()
+    os.kill(terminal.pid, signal.SIGCONT)
+    assert wait_for_end(terminal) == before
+    end(terminal)
 
 
-def test_what_a_link_brings_together_arrives_key_by_key(demos: _Demos) -> None:
-    terminal = demos.start(TICKS="1")
-    terminal.wait_for("END")
+def test_what_a_link_brings_together_arrives_key_by_key_and_no_color_leaves(
+    start: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    terminal = start(TICKS="1", NO_COLOR="1")
+    wait_for_end(terminal)
     noise = b"\xff\x9b"
     for piece in (b"\x1bx\x1b[C\x1b", b"2", "é".encode()[:1], "é".encode()[1:], noise):
-        os.write(terminal.fd, piece)
+        os.write(terminal.master, piece)
         time.sleep(0.02)
-    terminal.end()
-    arrived = (demos.folder / "keys").read_text().split()
+    end(terminal)
+    arrived = (tmp_path / "keys").read_text().split()
     assert arrived == ["escape", "x", "right", "escape", "2", "é", *["replacement_character"] * 2, "f6"]
+    styles = re.findall(rb"\x1b\[([\d;]*)m", terminal.sent)
+    assert styles and set(b";".join(styles).split(b";")) <= {b"", *b"0 1 2 3 4 7 22 23 24 27".split()}
 
 
-def test_a_terminal_that_sleeps_skips_pictures_and_blocks_nobody(demos: _Demos) -> None:
-    terminal = demos.start(size=(200, 50), TICKS="60", BODY="8000")
-    terminal.wait_for("tick", to_its_end=False)
-    wait_until((demos.folder / "drawn").exists, "all is drawn, though nobody reads")
-    terminal.wait_for("END")
-    emulator = Emulator(200, 50)
-    emulator.stream.feed(_UNKNOWN_TO_PYTE.sub("", terminal.sent.decode()))
-    assert "THE END" in emulator.display[0]
-    terminal.end()
-    assert len(terminal.sent) < 30 * 8000  # of 60 frames of 8,000 bytes
-
-
-def test_no_color_reaches_the_terminal(demos: _Demos) -> None:
-    terminal = demos.start(NO_COLOR="1")
-    terminal.wait_for("END")
-    terminal.end()
-    for parameters in re.findall(rb"\x1b\[([\d;]*)m", terminal.sent):
-        assert set(parameters.split(b";")) <= {b"", *b"0 1 2 3 4 7 22 23 24 27".split()}
+def test_a_terminal_that_sleeps_skips_pictures_and_blocks_nobody(
+    start: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    terminal = start(size=(200, 50), TICKS="60", BODY="8000")
+    wait_for(terminal, "tick")
+    wait_until((tmp_path / "drawn").exists, "all is drawn, though nobody reads")
+    wait_for_end(terminal)
+    assert "THE END" in terminal.screen.display[0]
+    end(terminal)
+    assert terminal.bytes < 30 * 8000  # of 60 frames of 8,000 bytes

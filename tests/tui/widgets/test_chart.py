@@ -41,9 +41,8 @@ def test_values_gaps_spikes_points_and_the_limit_are_drawn_on_labelled_axes() ->
     rows = rows_of([Series(curve({0: 1.0, 1: 0.0, 4: 0.5}))])
     assert dot(0, 0, rows) and dot(15, 1, rows)
     assert dot(8, 4, rows) and not dot(8, 5, rows)
-    assert rows[0][GUTTER] == chr(
-        0x2800 + 0x01 + 0x02 + 0x04 + 0x40
-    )  # half of the way down belongs to the first column
+    # half of the way down belongs to the first column
+    assert rows[0][GUTTER] == chr(0x2800 + 0x01 + 0x02 + 0x04 + 0x40)
     assert rows[3][GUTTER] == chr(0x2800 + 0x08 + 0x10 + 0x20 + 0x80)
     rows = rows_of([Series(curve({0: 1.0}))], width=28, view=View(0, 1200))
     assert rows[0].startswith("  1.0 ") and rows[3].startswith("    0 ")
@@ -58,9 +57,8 @@ def test_values_gaps_spikes_points_and_the_limit_are_drawn_on_labelled_axes() ->
     assert sparse[2][GUTTER : GUTTER + 7] == "•⠉⠉•⠉⠉•", "points that are few are marked"
     # a spike is seen and the usual noise is not
     noisy = curve(dict.fromkeys(range(12), 0.25), spread=0.05)
-    spike = Curve(
-        "loss", noisy.column, noisy.low, [*noisy.high[:6], 1.0, *noisy.high[7:]], noisy.mean, 1, 1.0, 0
-    )
+    high = [*noisy.high[:6], 1.0, *noisy.high[7:]]
+    spike = Curve("loss", noisy.column, noisy.low, high, noisy.mean, 1, 1.0, 0)
     assert not any(dot(row, 4, rows_of([Series(noisy)])) for row in range(11))
     assert all(dot(row, 6, rows_of([Series(spike)])) for row in range(11))
     # points are marks over the line
@@ -74,13 +72,8 @@ def test_values_gaps_spikes_points_and_the_limit_are_drawn_on_labelled_axes() ->
 
 
 def test_the_cursor_is_a_column_that_shows_what_it_crosses_and_cuts_no_label() -> None:
-    lines = draw(
-        [Series(curve({4: 0.5, 5: 0.5}))],
-        width=16,
-        height=5,
-        view=View(0, 100, cursor=2),
-        scale=Scale(0.0, 1.0),
-    )
+    crossed, view = [Series(curve({4: 0.5, 5: 0.5}))], View(0, 100, cursor=2)
+    lines = draw(crossed, width=16, height=5, view=view, scale=Scale(0.0, 1.0))
     columns = ["".join(text for text, _ in line)[GUTTER + 2] for line in lines[:4]]
     assert columns == ["┊", "┊", "⠉", "┊"]
     assert ("⠉", "reverse") in lines[2]
@@ -180,30 +173,22 @@ def test_other_axes_have_round_ticks_in_their_unit(last: float, x: Any, unit: st
     assert (ticks.unit, ticks.text.split()) == (unit, labels)
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "words"),
-    [
-        (1.0, 2.9, ["1.0", "1.5", "2.0", "2.5"]),
-        (0.0, 0.12, ["0", "0.05", "0.10"]),
-        (-0.3, 0.4, ["-0.2", "0", "0.2", "0.4"]),
-        (8e-5, 2e-4, ["1e-4", "2e-4"]),
-        (4000, 4110, ["4,000", "4,050", "4,100"]),
-        (120_000, 130_000, ["120k", "125k", "130k"]),
-        (1e6, 3e6, ["1.0M", "1.5M", "2.0M", "2.5M", "3.0M"]),
-        (1.0001, 1.0003, ["1", "+1e-4", "+2e-4"]),
-        (-1e300, 1e300, ["0"]),
-    ],
-)
-def test_y_ticks_are_round_short_and_differ(low: float, high: float, words: list[str]) -> None:
-    assert [text for _, text in y_ticks(Scale(low, high), 11)] == words
+def test_y_ticks_are_round_short_and_differ() -> None:
+    for low, high, *words in [
+        (1.0, 2.9, "1.0", "1.5", "2.0", "2.5"), (0.0, 0.12, "0", "0.05", "0.10"),
+        (-0.3, 0.4, "-0.2", "0", "0.2", "0.4"), (8e-5, 2e-4, "1e-4", "2e-4"),
+        (4000, 4110, "4,000", "4,050", "4,100"), (120_000, 130_000, "120k", "125k", "130k"),
+        (1e6, 3e6, "1.0M", "1.5M", "2.0M", "2.5M", "3.0M"), (1.0001, 1.0003, "1", "+1e-4", "+2e-4"),
+        (-1e300, 1e300, "0"),
+    ]:  # fmt: skip
+        assert [text for _, text in y_ticks(Scale(low, high), 11)] == words
 
 
 def test_a_logarithmic_axis_has_its_powers_of_ten_and_a_range_leaves_out_a_fast_start() -> None:
     assert [text for _, text in y_ticks(Scale(1e-3, 10.0, True), 11)] == ["0.001", "0.01", "0.1", "1", "10"]
     assert [text for _, text in y_ticks(Scale(0.8, 9.0, True), 11)] == ["1", "2", "5"]
-    falling = [
-        Series(curve({at: 1 + gap + 3 * math.exp(-at / 5) for at in range(100)})) for gap in (0.0, 0.1)
-    ]
+    fall = [1 + 3 * math.exp(-at / 5) for at in range(100)]
+    falling = [Series(curve({at: gap + y for at, y in enumerate(fall)})) for gap in (0.0, 0.1)]
     scale = settled_scale(falling, VIEW)
     assert scale is not None and scale.high < 1.3
     assert settled_scale([Series(curve({0: 0.0, 99: 1.0}))], VIEW) is not None
@@ -226,26 +211,20 @@ def test_of_two_lines_the_last_is_seen_the_raw_curve_is_faint_and_a_band_is_fill
 
 
 def test_names_and_labels_keep_the_order_of_the_lines() -> None:
-    series = [
-        Series(curve({0: value, 19: value}), end=letter)
-        for letter, value in zip("ABCD", (0.0, 0.01, 0.02, 0.9), strict=True)
-    ]
+    values = dict(zip("ABCD", (0.0, 0.01, 0.02, 0.9), strict=True))
+    series = [Series(curve({0: value, 19: value}), end=letter) for letter, value in values.items()]
     rows = rows_of(series, width=20, height=7, ends=4)
     assert "".join(row[16:].strip() for row in rows[:6]) == "DCBA"
     # labels in the picture
-    series = [
-        Series(curve({0: 0.1 + value, 40: value}), end=f"{letter} x")
-        for letter, value in zip("AB", (0.31, 0.28), strict=True)
-    ]
+    values = {"A x": 0.31, "B x": 0.28}
+    series = [Series(curve({0: 0.1 + value, 40: value}), end=end) for end, value in values.items()]
     for high in (0.8, 0.9, 1.0, 1.1, 1.3):
         rows = rows_of(series, width=27, height=8, scale=Scale(0.0, high))
         places = [next(at for at, row in enumerate(rows) if text in row) for text in ("A x", "B x")]
         assert places == sorted(places)
     # letters along the lines, each at cells of its own
     flat = dict.fromkeys(range(80), 0.5)
-    rows = rows_of(
-        [Series(curve(flat), letter="A"), Series(curve(flat), letter="B")], width=46, has_letters=True
-    )
+    rows = rows_of([Series(curve(flat), letter=letter) for letter in "AB"], width=46, has_letters=True)
     assert rows[2].count("A") >= 2 and rows[2].count("B") >= 2
 
 
@@ -269,52 +248,39 @@ def test_smoothing_and_the_value_at_a_cell() -> None:
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
 
 
+CURVES = {"smoothing": st.sampled_from([0.0, 0.6]), "is_log": st.booleans()}
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     points=st.dictionaries(st.integers(-3, 90), NUMBERS, max_size=40),
     marks=st.dictionaries(st.integers(0, 90), NUMBERS, max_size=4),
-    width=st.integers(0, 50),
-    height=st.integers(0, 12),
-    cursor=st.none() | st.integers(-2, 60),
-    smoothing=st.sampled_from([0.0, 0.6]),
-    is_log=st.booleans(),
+    view=st.builds(View, st.just(0), st.just(1000), st.none() | st.integers(-2, 60), **CURVES),
+    scale=st.none()
+    | st.builds(lambda low, span: Scale(low, low + span), st.floats(-10, 10), st.floats(0, 10)),
     limit=st.none() | NUMBERS,
-    only_ascii=st.booleans(),
-    before=st.none() | st.tuples(st.floats(-10, 10), st.floats(0, 10)),
+    drawn=st.fixed_dictionaries(
+        {"width": st.integers(0, 50), "height": st.integers(0, 12), "only_ascii": st.booleans()}
+    ),
 )
 def test_no_data_breaks_it_or_leaves_its_room(
-    points: dict[int, float],
-    marks: dict[int, float],
-    width: int,
-    height: int,
-    cursor: int | None,
-    smoothing: float,
-    is_log: bool,
-    limit: float | None,
-    only_ascii: bool,
-    before: tuple[float, float] | None,
+    points: Any, marks: Any, view: View, scale: Scale | None, limit: float | None, drawn: dict[str, Any]
 ) -> None:
     series = [
         Series(curve(dict(sorted(points.items())))),
         Series(curve(dict(sorted(marks.items()))), is_points=True, end="B"),
     ]
-    view = View(0, 1000, cursor, smoothing, is_log)
-    scale = None if before is None else Scale(before[0], before[0] + before[1])
     scale = fitted(scale, series, view, limit)
-    lines = draw(
-        series, width=width, height=height, view=view, scale=scale, limit=limit, only_ascii=only_ascii
-    )
-    assert len(lines) == height
+    lines = draw(series, **drawn, view=view, scale=scale, limit=limit)
+    assert len(lines) == drawn["height"]
     for line in lines:
         text = "".join(part for part, _ in line)
-        assert cell_len(text) <= width and text.isprintable()
-        assert not only_ascii or text.replace("┊", ":").isascii()
+        assert cell_len(text) <= drawn["width"] and text.isprintable()
+        assert not drawn["only_ascii"] or text.replace("┊", ":").isascii()
 
 
 @settings(max_examples=200, deadline=None)
-@given(
-    value=st.floats(-1e300, 1e300), span=st.floats(0, 1e300), is_log=st.booleans(), rows=st.integers(1, 40)
-)
+@given(st.floats(-1e300, 1e300), st.floats(0, 1e300), st.booleans(), st.integers(1, 40))
 def test_ticks_are_within_the_axis_and_no_label_is_longer_than_its_room(
     value: float, span: float, is_log: bool, rows: int
 ) -> None:

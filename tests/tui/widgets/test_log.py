@@ -11,15 +11,14 @@ from rich.cells import cell_len
 
 from finetop.core.protocol.messages.runs import LogAnswer
 from finetop.tui.text import wrapped
+from finetop.tui.widgets import log
 from finetop.tui.widgets.log import (
     EMPTY,
     FIRST_BYTES,
-    LINES,
     PIECE_BYTES,
     Tail,
     fed,
     last_rows,
-    request,
     scrolled,
     skipped,
     view,
@@ -43,8 +42,8 @@ def texts(rows: list[tuple[tuple[str, str], ...]]) -> list[str]:
 
 
 def test_what_is_asked_for_of_a_log_that_is_cut_or_shrank() -> None:
-    assert request(EMPTY, "a", 12).offset == -FIRST_BYTES
-    later = request(feed(EMPTY, "hello\n"), "a", 12)
+    assert log.request(EMPTY, "a", 12).offset == -FIRST_BYTES
+    later = log.request(feed(EMPTY, "hello\n"), "a", 12)
     assert (later.offset, later.limit, later.job) == (6, PIECE_BYTES, 12)
     # the first line of a cut log is left out
     tail = fed(EMPTY, LogAnswer(12, "ut in half\nwhole\n", FIRST_BYTES * 3, FIRST_BYTES * 3))
@@ -54,8 +53,8 @@ def test_what_is_asked_for_of_a_log_that_is_cut_or_shrank() -> None:
     assert tail.offset is None and tail.shown == ()
     assert feed(tail, "new\n").shown == ("new",)
     # memory is bounded and numbers go on
-    tail = numbered(LINES + 500)
-    assert len(tail.lines) == LINES and tail.dropped == 500 and tail.end == LINES + 500
+    tail = numbered(log.LINES + 500)
+    assert len(tail.lines) == log.LINES and tail.dropped == 500 and tail.end == log.LINES + 500
     assert tail.lines[0] == "line 500"
     # the end of a line longer than what is read first
     tail = fed(EMPTY, LogAnswer(12, "x" * FIRST_BYTES, 10**8, 10**8))
@@ -133,13 +132,8 @@ def test_wrapping_keeps_every_word(width: int) -> None:
 def test_what_is_missing_of_a_log_is_said_where_it_is_missing() -> None:
     tail = feed(EMPTY, "first\nhalf a li")
     tail = fed(tail, LogAnswer(12, "e\nlast\n", 9_000_000, 9_000_000, gap=8_400_000))
-    assert tail.shown == (
-        "first",
-        "half a li",
-        "… 8.4 MB of this log are not kept: it grew too long …",
-        "e",
-        "last",
-    )
+    gap = "… 8.4 MB of this log are not kept: it grew too long …"
+    assert tail.shown == ("first", "half a li", gap, "e", "last")
     # who falls behind goes to the end
     tail = feed(EMPTY, "first\n")
     near = LogAnswer(12, "second\n", 13, 13 + PIECE_BYTES)

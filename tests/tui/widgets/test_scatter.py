@@ -9,14 +9,8 @@ from finetop.tui.widgets.scatter import GUTTER, Spot, scatter
 
 
 def drawn(*spots: Spot, limit: float | None = -3.0, width: int = 70, height: int = 8) -> list[str]:
-    lines = scatter(
-        spots,
-        width=width,
-        height=height,
-        limit=limit,
-        x_words=lambda number: f"{number:.0f}",
-        y_words=lambda number: f"{number:.2f}",
-    )
+    words = {"x_words": "{:.0f}".format, "y_words": "{:.2f}".format}
+    lines = scatter(spots, width=width, height=height, limit=limit, **words)
     return ["".join(text for text, _ in line) for line in lines]
 
 
@@ -47,14 +41,8 @@ numbers = st.floats(-1e6, 1e6)
     height=st.integers(1, 20),
 )
 def test_it_fits_whatever_it_shows(spots: list[Spot], limit: float | None, width: int, height: int) -> None:
-    lines = scatter(
-        spots,
-        width=width,
-        height=height,
-        limit=limit,
-        x_words=lambda number: f"{number:.0f}"[:8],
-        y_words=lambda number: f"{number:.0f}"[:6],
-    )
+    words = {"x_words": lambda number: f"{number:.0f}"[:8], "y_words": lambda number: f"{number:.0f}"[:6]}
+    lines = scatter(spots, width=width, height=height, limit=limit, **words)
     assert len(lines) == height
     assert all(line_width(line) in (0, width) for line in lines), GUTTER
 
@@ -64,9 +52,8 @@ def test_each_name_has_a_row_of_its_own_crosses_no_limit_and_stands_apart() -> N
     picture = drawn(*close)
     for spot in close:
         (row,) = (line for line in picture if f" {spot.text} " in f"{line} ")
-        assert row.split()[0] == f"{spot.y:.2f}" and not any(
-            f" {other.text} " in f"{row} " for other in close if other is not spot
-        )
+        assert row.split()[0] == f"{spot.y:.2f}"
+        assert not any(f" {other.text} " in f"{row} " for other in close if other is not spot)
     picture = drawn(*(Spot(letter, -2.9, 0.5) for letter in "ABCDEFGH"), Spot("z", -9.0, 0.9), height=4)
     at = picture[0].index("┊")
     assert all(line.index(letter) >= at for letter in "ABCDEFGH" for line in picture if letter in line)

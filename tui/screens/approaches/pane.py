@@ -108,7 +108,7 @@ def next_words(answer: ApproachesAnswer, row: ApproachRow | None, run: str) -> L
 
 
 def empty_lines(trouble: str) -> list[Line]:
-    """Return the text of an empty screen: the trouble, or how to start a sweep."""
+    """Return the text of an empty screen: the trouble, or how to compare approaches."""
     if trouble:
         return [(), ((f"   {trouble}", "dim"),)]
     return [

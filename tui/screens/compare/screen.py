@@ -159,6 +159,8 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
 
     def action_drop(self) -> None:
         """Leave the selected run out of the view; at least two stay."""
+        if not self.state.runs:
+            return  # not loaded yet
         if len(self.state.names) <= 2:
             host_of(self).say("a comparison needs at least two runs.")
             return

@@ -218,9 +218,14 @@ def is_known(form: Form, key: str) -> bool:
     return any(entry.key == key for entry in form.settings)
 
 
+def is_command(form: Form) -> bool:
+    """Return True if a program of the user's trains."""
+    return bool(form.before.get("command"))
+
+
 def important(form: Form) -> Mapping[str, str]:
     """Return the settings that nearly everybody changes, with their labels."""
-    return OF_COMMAND if form.before.get("command") else IMPORTANT
+    return OF_COMMAND if is_command(form) else IMPORTANT
 
 
 def visible(form: Form, *, all_settings: bool, searched: str = "") -> tuple[tuple[str, Field], ...]:

@@ -10,7 +10,7 @@ from finetop.core.recipe.command import output_of
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import gib_of
-from finetop.tui.screens.launch.form import steps_of
+from finetop.tui.screens.launch.form import is_command, steps_of
 from finetop.tui.screens.launch.lint import lint_words
 from finetop.tui.screens.launch.state import LaunchState
 from finetop.tui.screens.launch.sweep import runs_of
@@ -35,15 +35,17 @@ VERDICTS: dict[str, tuple[str, StyleName, str]] = {
 
 
 def pane_lines(state: LaunchState, width: int, height: int) -> list[Line]:
-    """Return the pane in `height` rows: the setting or recipe under the cursor, the first row, and the plan."""
+    """Return the pane in `height` rows: what is under the cursor, the first row unless a command reads it, the plan."""
     plan = plan_lines(state, width)
-    rows = max(1, height - FIXED - len(plan) + 1)
-    row, title = row_lines(state, width, rows)
-    data = data_words(state)
     planning: Line = (("planning …", "dim"), (" ", ""))
     aside = planning if state.outlook.is_asked else lint_words(state.data_lint.linted)
+    plan = [rule((("plan", "dim"),), width, aside), *plan]
+    if is_command(state.form):
+        return [*explanation_lines(state, width), *plan]
+    row, title = row_lines(state, width, max(1, height - FIXED - len(plan) + 2))
+    data = data_words(state)
     first = rule(((title, "dim"),), width, ((data, "dim"), (" ", "")) if data else ())
-    return [*explanation_lines(state, width), first, *row, rule((("plan", "dim"),), width, aside), *plan]
+    return [*explanation_lines(state, width), first, *row, *plan]
 
 
 def row_lines(state: LaunchState, width: int, rows: int) -> tuple[list[Line], str]:

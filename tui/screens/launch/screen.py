@@ -325,8 +325,12 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
             self.app.push_screen(LintScreen(name, linted.report))
         else:
             message = "the data check is still running: press L again when it is done."
-            if loaded is None or not loaded.recipe.data.train:
+            if forms.is_command(self.state.form):
+                message = "the command reads its own data: nothing to check here."
+            elif loaded is None or not loaded.recipe.data.train:
                 message = "no data yet: set data."
+            elif not files_are_here(host_of(self)):
+                message = "the data is on another machine: finetop lint checks it there."
             host_of(self).say(clean_line(linted.trouble) or message)
 
     def action_back(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from textual.app import ComposeResult
 
@@ -17,6 +16,7 @@ from finetop.core.wording import jobs
 from finetop.core.wording.durations import long_span
 from finetop.tui.app_interface import ChatStart, Host, host_of
 from finetop.tui.keys import BACK, PAGES, Key, rows_of
+from finetop.tui.screens.queue.state import Entry
 from finetop.tui.screens.shared.run_status import forgot, mark_of
 from finetop.tui.screens.shared.sparklines import Sparklines
 from finetop.tui.text import Line, Span, cut_line, cut_middle, leaf, line_width, rule, value
@@ -52,7 +52,7 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
 
     def __init__(self) -> None:
         super().__init__()
-        self.tiles: Sequence[RunRow | Job] = ()
+        self.tiles: Sequence[RunRow | Entry] = ()
         self.at = 0
         self._sparklines = Sparklines(SPARK)
         self._was_answered = False
@@ -68,7 +68,7 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
         return bool(self.tiles)
 
     @property
-    def tile(self) -> RunRow | Job | None:
+    def tile(self) -> RunRow | Entry | None:
         return self.tiles[self.at] if self.at < len(self.tiles) else None
 
     def to_copy(self) -> str:
@@ -88,7 +88,7 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
 
     def _drawn(self, at: int, cells: int) -> list[Line]:
         tile, has_cursor = self.tiles[at], at == self.at
-        if isinstance(tile, Job):
+        if isinstance(tile, Entry):
             return job_lines(tile, width=cells, has_cursor=has_cursor)
         spark = self._sparklines.drawn.get(tile.id, "")
         return tile_lines(tile, spark, width=cells, now=host_of(self).now(), has_cursor=has_cursor)
@@ -112,7 +112,7 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
         more = f"   {self.at + 1} of {len(self.tiles)}" if hidden else ""
         running = jobs.counts(Counter(map(_verb, self.tiles)))
         state.show((((f" {running}", "bold"), (more, "dim")),))
-        job = f"the {jobs.NAMES[self.tile.row.what]} of " if isinstance(self.tile, Job) else ""
+        job = f"the {jobs.NAMES[self.tile.row.what]} of " if isinstance(self.tile, Entry) else ""
         bottom.offer((next_line("enter", f"watch {job}{self.to_copy()}"),), self.KEYS)
 
     def action_move(self, by: int) -> None:
@@ -131,15 +131,15 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
 
     def action_open(self) -> None:
         tile = self.tile
-        if isinstance(tile, Job) and tile.row.what == "remedy":
+        if isinstance(tile, Entry) and tile.row.what == "remedy":
             host_of(self).open_remedies(tile.name)
-        elif isinstance(tile, Job) and tile.row.what == "chat":
+        elif isinstance(tile, Entry) and tile.row.what == "chat":
             host_of(self).open_chat(tile.name, ChatStart(joins=True))
         elif tile is not None:
             host_of(self).open_run(tile.name)
 
 
-async def _side_jobs(host: Host) -> list[Job]:
+async def _side_jobs(host: Host) -> list[Entry]:
     side_jobs = []
     for home in host.homes:
         try:
@@ -147,16 +147,16 @@ async def _side_jobs(host: Host) -> list[Job]:
         except NoSupervisor:
             continue
         label = home.label if len(host.homes) > 1 else ""
-        side_jobs += [Job(row, label) for row in queue.live if row.what not in MAKES_A_RUN]
+        side_jobs += [Entry(label, row) for row in queue.live if row.what not in MAKES_A_RUN]
     return side_jobs
 
 
-def _key(tile: RunRow | Job) -> tuple[str, str]:
+def _key(tile: RunRow | Entry) -> tuple[str, str]:
     return tile.name, _verb(tile)
 
 
-def _verb(tile: RunRow | Job) -> str:
-    return tile.row.what if isinstance(tile, Job) else tile.made_by
+def _verb(tile: RunRow | Entry) -> str:
+    return tile.row.what if isinstance(tile, Entry) else tile.made_by
 
 
 # --- tiles -----------------------------------------------------------------------------------------------
@@ -186,22 +186,11 @@ def _title(mark: Mark, name: str, width: int, *, has_cursor: bool) -> Line:
     return rule((cursor, (f"{mark.mark} ", mark.style), (name, "key" if has_cursor else "bold")), width)
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A job that makes no run, such as a check; `label` names its machine if there are several."""
-
-    row: LiveRow
-    label: str = ""
-
-    @property
-    def name(self) -> str:
-        """The run's name as used in requests."""
-        return f"{self.label}:{self.row.run}" if self.label else self.row.run
-
-
-def job_lines(job: Job, *, width: int, has_cursor: bool) -> list[Line]:
-    """Draw a job: its run, progress, phase, speed and place."""
-    row, state = job.row, job.row.state
+def job_lines(job: Entry, *, width: int, has_cursor: bool) -> list[Line]:
+    """Draw a job that makes no run, such as a check: its run, progress, phase, speed and place."""
+    row = job.row
+    assert isinstance(row, LiveRow)
+    state = row.state
     mark = MARKS["alarm"] if state.pulse else MARKS["running"]
     done, _, left = jobs.job(row.what, state, row.tried, room=width - 3).partition(", ")
     share = jobs.share(state, row.tried)

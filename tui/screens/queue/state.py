@@ -34,7 +34,7 @@ class OnMachine:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A row of the list: a running or a waiting job."""
+    """A running or a waiting job; `label` names its machine if there are several."""
 
     label: str
     row: LiveRow | QueueRow
@@ -156,7 +156,7 @@ def move_change(entry: Entry, line: Sequence[QueueRow], rows: int) -> Change | N
     to = max(0, place + rows) if rows < 0 else place + rows + 1
     request = Move(entry.name, "last")
     if to < len(line):
-        request = Move(entry.name, "before", _run_name(entry, line[to]))
+        request = Move(entry.name, "before", Entry(entry.label, line[to]).name)
     return Change(request, _undo_requests(entry, line, place), f"the position of {entry.row.run}")
 
 
@@ -188,11 +188,7 @@ def _undo_requests(entry: Entry, line: Sequence[QueueRow], place: int) -> tuple[
     row = line[place]
     behind = line[place + 1] if place + 1 < len(line) else None
     if behind is not None and behind.priority == row.priority:
-        return (Move(entry.name, "before", _run_name(entry, behind)),)
+        return (Move(entry.name, "before", Entry(entry.label, behind).name),)
     if behind is None:
         return (Prioritise(entry.name, row.priority), Move(entry.name, "last"))
     return (Prioritise(entry.name, row.priority),)
-
-
-def _run_name(entry: Entry, row: QueueRow) -> str:
-    return f"{entry.label}:{row.run}" if entry.label else row.run

@@ -194,7 +194,7 @@ def under_way(rows: Sequence[RunRow]) -> list[RunRow]:
 
 
 def trash_question(going: Sequence[Removed], do: Do) -> Question | CountQuestion:
-    """Return the question before runs are moved to the trash; `under_way` are the runs the supervisor would move."""
+    """Return the question before runs are moved to the trash; `going` are the runs the supervisor would move."""
     size = size_word(sum(removed.size_bytes for removed in going))
     asks = (Remove([str(removed.run_id) for removed in going]),)
     asking = trash_confirmation([cut_middle(clean_line(removed.name), 32) for removed in going], size)

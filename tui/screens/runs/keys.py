@@ -42,24 +42,8 @@ COMMANDS = (  # only in the command palette
 MOVES = moves("run")
 KEYS = (
     *MATCHES,
-    *(
-        OPEN,
-        MARK,
-        COMPARE,
-        NEW,
-        CHECK,
-        REMEDIES,
-        CHAT,
-        FILTER,
-        TAG,
-        STOP,
-        PAUSE,
-        RETRY,
-        SORT,
-        KILL,
-        SEEN,
-        TRASH,
-    ),
+    *(OPEN, MARK, COMPARE, NEW, CHECK, REMEDIES, CHAT, FILTER),
+    *(TAG, STOP, PAUSE, RETRY, SORT, KILL, SEEN, TRASH),
     *(SWEEP, APPROACHES, LIVE, UNDO, BACK, *MOVES),
 )
 
@@ -83,29 +67,15 @@ def _footer_keys(row: RunRow | None, *, is_filtered: bool, marked: int = 0) -> t
 
 
 def _keys_of(row: RunRow) -> tuple[Key, ...]:
-    if row.side_jobs and not isinstance(row.state, Running | Queued):
-        return (
-            OPEN,
-            STOP,
-            GO_ON if is_held(row) else PAUSE,
-            REMEDIES,
-            CHAT,
-            MARK,
-            NEW,
-            FILTER,
-            LIVE,
-            TAG,
-            SORT,
-        )
-    if comparison_of(row) and not isinstance(row.state, Running | Queued):
-        return (OPEN, APPROACHES, CHECK, REMEDIES, CHAT, MARK, NEW, FILTER, TAG, SORT, TRASH)
-    if sweep_of(row) and not isinstance(row.state, Running | Queued):
-        return (OPEN, SWEEP, CHECK, REMEDIES, CHAT, MARK, NEW, FILTER, TAG, SORT, TRASH)
     if isinstance(row.state, Running):
         return (OPEN, STOP, PAUSE, CHECK, MARK, NEW, FILTER, KILL, LIVE, TAG, SORT)
     if isinstance(row.state, Queued):
         return (OPEN, GO_ON if is_held(row) else PAUSE, STOP, NEW, FILTER, MARK, TAG, SORT)
-    if isinstance(row.state, Failed | Lost | Stopped):
+    if row.side_jobs:
+        pause = GO_ON if is_held(row) else PAUSE
+        return (OPEN, STOP, pause, REMEDIES, CHAT, MARK, NEW, FILTER, LIVE, TAG, SORT)
+    where = (APPROACHES,) if comparison_of(row) else (SWEEP,) if sweep_of(row) else ()
+    if not where and isinstance(row.state, Failed | Lost | Stopped):
         seen = (SEEN,) if is_unseen(row) else ()
         return (OPEN, RETRY, NEW, *seen, CHECK, CHAT, MARK, FILTER, TAG, SORT, TRASH)
-    return (OPEN, CHECK, REMEDIES, CHAT, MARK, NEW, FILTER, TAG, SORT, TRASH)
+    return (OPEN, *where, CHECK, REMEDIES, CHAT, MARK, NEW, FILTER, TAG, SORT, TRASH)

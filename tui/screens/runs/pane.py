@@ -172,7 +172,7 @@ def fault_words(fault: BadInput) -> str:
 
 
 def empty_lines(runs: RunList, home: str) -> list[Line]:
-    """Return the text of an empty screen: the trouble, or how to start a sweep."""
+    """Return the text of an empty screen: which filter hides all runs, or how to start one."""
     if runs.line.terms and runs.answer is not None:
         return _hidden(runs.listed[0], runs.answer)
     return [

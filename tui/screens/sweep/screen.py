@@ -320,7 +320,7 @@ def next_words(held: SweepData, setting: Setting | None) -> Line:
 
 
 def empty_lines(trouble: str) -> list[Line]:
-    """Show why there is nothing to see."""
+    """Return the text of an empty screen: the trouble, or how to start a sweep."""
     if trouble:
         return [(), ((f"   {trouble}", "dim"),)]
     return [

@@ -32,24 +32,8 @@ SORT = Key("o", "sort", "sort", "sort again, worst first, with new checks", "fin
 BACK = Key("escape", "", "back", "clear the filter; back to all runs")
 MOVES = moves()
 KEYS = (
-    *(
-        OPEN,
-        ACCEPT,
-        OWN,
-        FIXED,
-        NOTE,
-        UNDO,
-        REMEDIES,
-        CHAT,
-        STEPS,
-        CHECK,
-        MARK,
-        COMPARE,
-        VIEW,
-        FILTER,
-        SORT,
-        BACK,
-    ),
+    *(OPEN, ACCEPT, OWN, FIXED, NOTE, UNDO, REMEDIES, CHAT),
+    *(STEPS, CHECK, MARK, COMPARE, VIEW, FILTER, SORT, BACK),
     *(LEFT, RIGHT, *MATCHES, *MOVES),
 )
 _ALL_RUNS = Key("", "all runs", sign="v")
@@ -86,8 +70,8 @@ def footer_keys(held: TriageList) -> tuple[Key, ...]:
     is_open = seen is not None and seen.state in ("new", "looking")
     judged, fix = ((ACCEPT, OWN, REMEDIES), (FIXED,)) if is_open else ((), ())
     cursor = (_TASK, _OTHER) if held.is_turned else (_CELL,)
-    first = (*cursor, _RUN if held.on_name else OPEN, *match, *sort, *undo, *judged)
-    return (*first, _ALL_RUNS if held.is_turned else VIEW, STEPS, CHAT, FILTER, COMPARE, *fix, NOTE, CHECK)
+    first = (*cursor, _RUN if held.on_name else OPEN, *match, *sort, *undo, *judged, CHAT)
+    return (*first, _ALL_RUNS if held.is_turned else VIEW, STEPS, FILTER, COMPARE, *fix, NOTE, CHECK)
 
 
 def next_steps_of(held: TriageList, cell: CellAnswer | None) -> list[Line]:

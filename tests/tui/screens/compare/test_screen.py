@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from compare_fakes import SeveralRuns, three
 from msgspec.structs import replace
 from run_fakes import make_run_app, make_source
-from tui_fakes import NOW, asked, pressed, row_with, settled, shown_app, text_of
+from tui_fakes import NOW, asked, pressed, row_with, settled, shown_app, text_of, typed
 
 from finetop.core.protocol.messages.data_versions import DataDiffer
 from finetop.core.protocol.messages.runs import Curves, GetRun
@@ -20,10 +20,6 @@ from finetop.tui.screens.compare.state import CompareState
 from finetop.tui.screens.run.screen import RunScreen
 from finetop.tui.theme import SERIES
 from finetop.tui.widgets.lines import Lines
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 
 SIZES = [(80, 24), (120, 40)]
 
@@ -39,14 +35,13 @@ async def compared(fake: SeveralRuns, pilot: Any) -> CompareScreen:
 @pytest.mark.parametrize("size", SIZES, ids=["80x24", "120x40"])
 @pytest.mark.parametrize("keys", [[], ["j", "v", "left", "left"], ["tab"], ["tab"] * 2, ["tab"] * 3],
                          ids=["numbers", "numbers-cursor", "data", "samples", "scatter"])  # fmt: skip
-def test_picture(snap_compare: Callable[..., bool], size: tuple[int, int], keys: list[str]) -> None:
+def test_picture(snap_compare: Any, size: tuple[int, int], keys: list[str]) -> None:
     fake = three()
 
     async def press(pilot: Any) -> None:
         await settled(pilot)
         await compared(fake, pilot)
-        for key in keys:
-            await pressed(pilot, key, within_s=0.1)
+        await typed(pilot, *keys, within_s=0.1)
 
     assert snap_compare(make_run_app(fake), terminal_size=size, run_before=press)
 
@@ -74,17 +69,15 @@ async def test_the_footers_keys_do_what_they_say() -> None:
         assert isinstance(app.screen, RunScreen) and app.screen.run == "support-r16"
         await pilot.press("escape", "escape")
         assert not isinstance(app.screen, CompareScreen)
-
-
-async def test_how_the_data_of_two_runs_differ_is_asked_once_for_each_pair() -> None:
-    fake = three()
-    async with shown_app(make_run_app(fake), (120, 40)) as (app, pilot):
+        app.open_compare(["gone", "a", "b"])
+        await pressed(pilot, "X")
+        assert "there is no run gone." in text_of(app) and app.fault is None, "nothing to leave out yet"
+        await pressed(pilot, "escape")
+        fake.asked.clear()  # how the data of two runs differ is asked once for each pair
         await compared(fake, pilot)
-        for keys in (["tab"], ["j"], ["j"], ["j"]):
-            await pressed(pilot, *keys, within_s=0.2)
+        await typed(pilot, "tab", "j", "j", "j", within_s=0.2)
         assert "374 in both, 38 changed, 5 only in B" in text_of(app)
-        requests = asked(fake, DataDiffer)
-        assert [ask.other for ask in requests] == ["support-r16", "support-full-1e-5"]
+        assert [ask.other for ask in asked(fake, DataDiffer)] == ["support-r16", "support-full-1e-5"]
 
 
 def test_of_runs_on_different_tests_none_is_the_best_by_its_target() -> None:
@@ -94,26 +87,30 @@ def test_of_runs_on_different_tests_none_is_the_best_by_its_target() -> None:
         replace(run, sources=[*run.sources, test]) for run, test in zip((first, two), tests, strict=True)
     )
     for runs, are_told in (((first, two), True), ((first, old), False), ((first, first), False)):
-        text = "\n".join(
-            "".join(part for part, _ in line) for line in table_lines(CompareState([], runs), NOW)
-        )
+        lines = table_lines(CompareState([], runs), NOW)
+        text = "\n".join("".join(part for part, _ in line) for line in lines)
         assert ("They were measured on different tests" in text) is are_told
         assert ("0.91 *" in text) is (not are_told and runs[1] is old)
     drawn = scatter_lines(CompareState([], [first, two], size=(80, 20)))
     assert "different tests" in "".join(part for line in drawn for part, _ in line)
 
 
-async def test_runs_that_go_on_are_asked_for_again_and_others_not() -> None:
+async def test_runs_that_go_on_are_asked_for_again_and_one_that_never_started_stretches_no_axis() -> None:
     fake = three()
     going = fake.details["support-r16"]
     state = Running(NOW - 800, "training", 820, 1200, "steps", 380.0)
     fake.details["support-r16"] = replace(going, row=replace(going.row, state=state))
-    async with shown_app(make_run_app(fake)) as (_, pilot):
+    async with shown_app(make_run_app(fake), (120, 40)) as (app, pilot):
         await compared(fake, pilot)
         fake.asked.clear()
         fake.change()
         await settled(pilot, 0.3)
         assert {ask.run for ask in fake.asked if isinstance(ask, GetRun)} == {"support-r16"}
+        row = replace(going.row, state=Queued(2, "waits"), step=0, steps=90_000, metrics={})
+        fake.details["support-r16"] = replace(going, row=row)
+        await pilot.press("escape")
+        screen = await compared(fake, pilot)
+        assert axis_of_all(screen.state).end == 1200 and "90,000" not in row_with(app, " step 0")
 
 
 async def test_no_text_of_a_run_reaches_the_terminal_as_a_command() -> None:
@@ -168,32 +165,20 @@ async def test_a_curve_is_hidden_a_chart_has_the_whole_tab_and_the_axes_are_thos
         assert "  min 0 " in text_of(app) and "pauses left out" in text_of(app)
 
 
-@pytest.mark.parametrize(("size", "charts"), [((80, 24), 2), ((120, 40), 4), ((200, 50), 9)])
-async def test_the_charts_are_those_of_run(size: tuple[int, int], charts: int) -> None:
+async def test_the_charts_are_those_of_run() -> None:
     fake = three()
-    async with shown_app(make_run_app(fake), size) as (app, pilot):
-        app.open_run(fake.detail.row.name)
-        await settled(pilot, 0.3)
-        of_run = app.screen
-        assert isinstance(of_run, RunScreen) and of_run.detail is not None
-        layout = of_run.state.layout
-        await pilot.press("escape")
-        screen = await compared(fake, pilot)
-        own_layout = screen.state.layout
-        assert (own_layout.charts, own_layout.chart_columns, own_layout.chart_width) == (
-            charts,
-            layout.chart_columns,
-            layout.chart_width,
-        )
-        assert screen.state.metrics == of_run.state.charted
-        assert text_of(app).count(" step 0 ") == len(screen.state.metrics)
-
-
-async def test_a_run_that_never_started_stretches_no_axis() -> None:
-    fake = three()
-    waits = fake.details["support-r16"]
-    row = replace(waits.row, state=Queued(2, "waits"), step=0, steps=90_000, metrics={})
-    fake.details["support-r16"] = replace(waits, row=row)
-    async with shown_app(make_run_app(fake), (120, 40)) as (app, pilot):
-        screen = await compared(fake, pilot)
-        assert axis_of_all(screen.state).end == 1200 and "90,000" not in row_with(app, " step 0")
+    async with shown_app(make_run_app(fake)) as (app, pilot):
+        for size, charts in (((80, 24), 2), ((120, 40), 4), ((200, 50), 9)):
+            await pilot.resize_terminal(*size)
+            app.open_run(fake.detail.row.name)
+            await settled(pilot, 0.3)
+            of_run = app.screen
+            assert isinstance(of_run, RunScreen) and of_run.detail is not None
+            layout = of_run.state.layout
+            await pilot.press("escape")
+            screen = await compared(fake, pilot)
+            own = screen.state.layout
+            assert own.charts == charts
+            assert (own.chart_columns, own.chart_width) == (layout.chart_columns, layout.chart_width)
+            assert screen.state.metrics == of_run.state.charted
+            assert text_of(app).count(" step 0 ") == len(screen.state.metrics)

@@ -56,11 +56,8 @@ async def test_c_asks_with_how_many_runs_then_queues_them_and_shows_the_comparis
         assert (request.name, request.metric, list(request.left_out)) == ("kb", "exact_match", ["retrieval"])
         assert isinstance(app.screen, ApproachesScreen)
         assert "3 runs are queued, 1 earlier run reused." in text_of(app)
-
-
-async def test_without_a_target_it_says_what_is_missing(folder: Path) -> None:
-    fake = ComparingSupervisor(measured())
-    async with shown_app(make_app(fake, folder)) as (app, pilot):
+        # without a target it says what is missing
+        fake.asked.clear()
         await opened(pilot, "none.yaml")
         assert "C compare approaches" not in text_of(app)
         await pressed(pilot, "C", within_s=0.3)

@@ -20,16 +20,10 @@ from finetop.core.protocol.messages.submit import Submit
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.home import Home, prepare
 from finetop.tui.app import FinetopApp
+from finetop.tui.screens.launch import plan_preview
 from finetop.tui.screens.launch.form import edited, file_base, open_form
 from finetop.tui.screens.launch.pane import FIXED, code_line, pane_lines, plan_lines
-from finetop.tui.screens.launch.plan_preview import (
-    UNKNOWN,
-    Outlook,
-    Preview,
-    local_preview,
-    require_sound,
-    updated,
-)
+from finetop.tui.screens.launch.plan_preview import UNKNOWN, Outlook, Preview, local_preview, updated
 from finetop.tui.screens.launch.state import LaunchState
 from finetop.tui.screens.launch.sweep import checked_all, swept
 from finetop.tui.text import line_width
@@ -43,10 +37,13 @@ def folder(folder: Path) -> Path:
     return folder
 
 
+def recipe_of(model: Path, data: str = "faq.jsonl") -> str:
+    return f"recipe: 1\nextends: lora\nmodel: {{id: {model}}}\ndata: {{train: [{{path: {data}}}]}}\n"
+
+
 def view_of(folder: Path, outlook: Outlook, **edits: str) -> LaunchState:
-    form = open_form(
-        file_base(folder / "mine.yaml"), {key.replace("__", "."): text for key, text in edits.items()}
-    )
+    dotted = {key.replace("__", "."): text for key, text in edits.items()}
+    form = open_form(file_base(folder / "mine.yaml"), dotted)
     state = LaunchState(form, part="settings", preview=Preview(40, False, "user: Hello?"))
     state.ahead.outlook = outlook
     return state
@@ -66,9 +63,8 @@ def test_memory_time_data_and_the_first_row_are_said(folder: Path) -> None:
     assert "203 steps, about 9 min, then a check on quick (limit 3)" in shown
     assert "812 rows, 3 over 1,024 tokens dropped, longest 912" in shown
     assert "<|user|> Hello? <|assistant|> ⟦Ahoy there!⟧" in shown
-    tall = words(
-        view_of(folder, Outlook(make_plan(), (("long " * 200, False), ("learned " * 50, True)))), height=11
-    )
+    long = (("long " * 200, False), ("learned " * 50, True))
+    tall = words(view_of(folder, Outlook(make_plan(), long)), height=11)
     assert "⟦learned learned" in tall  # the learned part is visible, wherever it starts
     assert tall.count("…") == 2
 
@@ -125,7 +121,7 @@ async def test_the_process_ends_with_whoever_listens(tmp_path: Path) -> None:
 @pytest.mark.slow  # it loads torch, as the test below does
 async def test_what_only_the_job_s_own_code_refuses_is_said_last(tiny_model: Path, tmp_path: Path) -> None:
     (tmp_path / "faq.jsonl").write_text(ROW * 40)
-    text = f"recipe: 1\nextends: lora\nmodel: {{id: {tiny_model}}}\ndata: {{train: [{{path: {tmp_path}/faq.jsonl}}]}}\n"
+    text = recipe_of(tiny_model, f"{tmp_path}/faq.jsonl")
     recipe = resolve_text(text + "method: {name: lora, target_modules: [no_such_module]}\n").resolved
     async with aclosing(local_preview(recipe, tmp_path, row=True)) as findings:
         previews = [shown async for shown in findings]
@@ -140,10 +136,7 @@ def children() -> list[int]:
 async def test_the_app_finds_out_what_a_run_comes_to_without_waiting_for_it(
     folder: Path, tiny_model: Path, app_at_home: FinetopApp, warm: str
 ) -> None:
-    recipe = (
-        f"recipe: 1\nextends: lora\nmodel: {{id: {tiny_model}}}\ndata: {{train: [{{path: faq.jsonl}}]}}\n"
-    )
-    (folder / "mine.yaml").write_text(recipe)
+    (folder / "mine.yaml").write_text(recipe_of(tiny_model))
     app = app_at_home
     async with app.run_test(size=(100, 30)) as pilot:
         await pressed(pilot, "4", "k", but_threads=True)
@@ -161,9 +154,7 @@ async def test_what_the_job_would_refuse_stands_beside_its_setting_and_is_not_qu
     folder: Path, tiny_model: Path, fake: FakeSupervisor, app_at_home: FinetopApp
 ) -> None:
     (folder / "faq.jsonl").write_text(ROW * 40 + '{"messages": []}\n')
-    (folder / "mine.yaml").write_text(
-        f"recipe: 1\nextends: lora\nmodel: {{id: {tiny_model}}}\ndata: {{train: [{{path: faq.jsonl}}]}}\n"
-    )
+    (folder / "mine.yaml").write_text(recipe_of(tiny_model))
     app = app_at_home
     async with app.run_test(size=(100, 30)) as pilot:
         await pilot.press("4", "k")
@@ -179,11 +170,11 @@ async def test_what_the_job_would_refuse_stands_beside_its_setting_and_is_not_qu
 async def test_what_is_not_found_out_yet_is_asked_for_before_it_is_queued(
     folder: Path, tiny_model: Path
 ) -> None:
-    text = f"recipe: 1\nextends: lora\nmodel: {{id: {tiny_model}}}\ndata: {{train: [{{path: {folder}/faq.jsonl}}]}}\n"
+    text = recipe_of(tiny_model, f"{folder}/faq.jsonl")
     home = Home(folder / "home")
     prepare(home)
     host: Any = None  # the local machine needs no host
-    await require_sound(host, home, resolve_text(text))
+    await plan_preview.require_sound(host, home, resolve_text(text))
     (folder / "faq.jsonl").write_text(ROW * 40 + '{"messages": []}\n')
     with pytest.raises(BadInput, match=r"^faq\.jsonl:41: messages must be a list of turns\."):
-        await require_sound(host, home, resolve_text(text))
+        await plan_preview.require_sound(host, home, resolve_text(text))

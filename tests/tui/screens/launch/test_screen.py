@@ -22,15 +22,7 @@ from tui_fakes import (
 from finetop.core.plugins import METHODS
 from finetop.core.protocol.messages.submit import Submit
 from finetop.core.recipe.load import resolve_text
-from finetop.tui.screens.launch.form import (
-    Form,
-    builtin_bases,
-    edited,
-    file_base,
-    open_form,
-    source_of,
-    value_of,
-)
+from finetop.tui.screens.launch.form import builtin_bases, edited, file_base, open_form, source_of, value_of
 from finetop.tui.screens.launch.screen import PAUSE_S, LaunchScreen
 from finetop.tui.screens.runs.screen import RunsScreen
 
@@ -45,15 +37,20 @@ def folder(folder: Path) -> Path:
     return folder
 
 
-async def test_the_form_shows_what_is_missing_and_a_refused_queueing_puts_the_cursor_there(
+def base_title(app: Any) -> str:
+    return str(app.screen.state.bases[app.screen.state.base_at].title)
+
+
+async def test_the_form_shows_what_is_missing_a_refusal_puts_the_cursor_there_and_data_is_typed(
     folder: Path,
 ) -> None:
+    (folder / "faq-2.jsonl").write_text(ROW)
+    (folder / "deep").mkdir()
+    (folder / "deep" / "rows.jsonl").write_text(ROW)
     fake = FakeSupervisor(mixed_rows())
     async with shown_app(make_app(fake, folder)) as (app, pilot):
         await pressed(pilot, "4")
         assert "mine.yaml" in text_of(app) and "broken.yaml" in text_of(app)
-        assert "needs a data file" in row_with(app, "data  ")
-        assert "next  R  fix 1 setting: data" in text_of(app)
         await pressed(pilot, "R")
         assert "▸ data" in row_with(app, "data  ")
         assert "not queued: data.train: needs a data file." in text_of(app)
@@ -64,15 +61,16 @@ async def test_the_form_shows_what_is_missing_and_a_refused_queueing_puts_the_cu
         await pressed(pilot, "escape", "u")  # esc keeps the typed text, u undoes it
         assert "q1?RS" not in text_of(app)
         assert not asked(fake, Submit)
-
-
-async def test_data_is_typed_looked_at_and_queued(folder: Path) -> None:
-    fake = FakeSupervisor(mixed_rows())
-    async with shown_app(make_app(fake, folder)) as (app, pilot):
-        await pressed(pilot, "4", "enter")
-        await pressed(pilot, "enter", *"faq.jsonl", "enter")
+        # data is typed with tab, looked at, and queued
+        app.screen.state.put_cursor_on("data.train")  # type: ignore[attr-defined]
+        await pressed(pilot, "enter", "f", "tab")
+        assert row_with(app, "data  ").split("data")[1].split()[0] == "faq"
+        assert "faq-2.jsonl  faq.jsonl" in text_of(app)
+        await pressed(pilot, "ctrl+u", "d", "tab", "tab", "enter")
+        assert "deep/rows.jsonl" in row_with(app, "data  ")
+        assert "✓ 1 row" in row_with(app, "data  ")
+        await pressed(pilot, "enter", "ctrl+u", *"faq.jsonl", "enter")
         assert "✓ 40 rows" in row_with(app, "data  ")
-        assert "user: Hello?   assistant: Ahoy!" in text_of(app)
         assert "about 4 steps of 16 rows, then a check on quick" in text_of(app)
         await pressed(pilot, "g", "enter", "ctrl+u", *"tone", "enter", "R")
         (request,) = asked(fake, Submit)
@@ -102,28 +100,11 @@ async def test_errors_show_beside_the_field_when_typing_pauses(
         pauses[-1]()
         await settled(pilot)
         assert "must be 1 or more" in row_with(app, "batch  ")
-        assert "train.batch_size is 0; it must be a whole number, 1 or more." in text_of(app)
         await pilot.press("ctrl+u", "8")
         pauses[-1]()
         await settled(pilot)
         assert "must be" not in row_with(app, "batch  ")
         assert "recipe: 4" in row_with(app, "batch  ")
-
-
-async def test_all_settings_are_there_and_an_unknown_file_says_what_is_wrong(folder: Path) -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder)) as (app, pilot):
-        await pressed(pilot, "4", "tab", "v", "G")
-        assert "▸ trainer_args" in text_of(app)
-        await pilot.press("v", "tab")
-        screen = app.screen
-        assert isinstance(screen, LaunchScreen)
-        await pilot.press(*["k"] * 9)  # the user's own files come first
-        assert screen.state.bases[screen.state.base_at].title == "broken.yaml"
-        await settled(pilot)
-        assert "✗ extends: there is no recipe 'fulll'. Did you mean full?" in text_of(app)
-        assert "broken.yaml can't be used" in text_of(app)
-        await pressed(pilot, "R")
-        assert "not queued" in text_of(app)
 
 
 async def test_n_fills_the_form_from_a_run(folder: Path) -> None:
@@ -138,9 +119,9 @@ async def test_n_fills_the_form_from_a_run(folder: Path) -> None:
 
 
 async def test_code_of_a_model_is_asked_about_by_name(folder: Path) -> None:
+    model = "model: {id: other/model, trust_remote_code: true}"
     (folder / "mine.yaml").write_text(
-        "recipe: 1\nextends: lora\nmodel: {id: other/model, trust_remote_code: true}\n"
-        "data: {train: [{path: faq.jsonl}]}\n"
+        f"recipe: 1\nextends: lora\n{model}\ndata: {{train: [{{path: faq.jsonl}}]}}\n"
     )
     fake = FakeSupervisor(mixed_rows())
     async with shown_app(make_app(fake, folder)) as (app, pilot):
@@ -153,6 +134,15 @@ async def test_code_of_a_model_is_asked_about_by_name(folder: Path) -> None:
         assert len(asked(fake, Submit)) == 1
 
 
+async def test_of_a_command_no_first_row_is_shown_and_no_data_is_checked(folder: Path) -> None:
+    text = "recipe: 1\nname: mine\ncommand: {run: [python, loop.py], output: out}\n"
+    (folder / "mine.yaml").write_text(text)
+    async with shown_app(make_app(FakeSupervisor([]), folder)) as (app, pilot):
+        await pressed(pilot, "4", "k", "L")
+        assert "another program, started as it is" in text_of(app) and "first row" not in text_of(app)
+        assert "the command reads its own data: nothing to check here." in text_of(app)
+
+
 def test_a_form_without_edits_keeps_the_text_it_came_from(folder: Path) -> None:
     form = open_form(file_base(folder / "mine.yaml"))
     assert form.loaded is not None
@@ -160,70 +150,47 @@ def test_a_form_without_edits_keeps_the_text_it_came_from(folder: Path) -> None:
     assert resolve_text(source_of(form), (), folder).resolved == form.loaded.resolved
 
 
-@pytest.mark.parametrize("text", ["a: b", "null", "'x", "ok"])
-def test_text_settings_are_taken_as_typed(folder: Path, text: str) -> None:
-    form = edited(open_form(builtin_bases(folder)[0]), "about", text)
-    opened: Form = open_form(form.base, {**form.edits, "data.train": "faq.jsonl"})
-    assert opened.loaded is not None
-    assert opened.loaded.recipe.about == text
+def test_text_settings_are_taken_as_typed_and_a_model_that_can_not_be_is_told_at_its_field(
+    folder: Path,
+) -> None:
+    base = builtin_bases(folder)[0]
+    for text in ("a: b", "null", "'x", "ok"):
+        form = edited(open_form(base), "about", text)
+        opened = open_form(base, {**form.edits, "data.train": "faq.jsonl"})
+        assert opened.loaded is not None and opened.loaded.recipe.about == text
+    for text in ("a: b", "'x", "  "):
+        form = edited(open_form(base), "model.id", text)
+        opened = open_form(base, {**form.edits, "data.train": "faq.jsonl"})
+        assert [problem.key for problem in opened.problems] == ["model.id"]
 
 
-@pytest.mark.parametrize("text", ["a: b", "'x", "  "])
-def test_a_model_that_can_not_be_is_told_at_its_field(folder: Path, text: str) -> None:
-    form = edited(open_form(builtin_bases(folder)[0]), "model.id", text)
-    opened: Form = open_form(form.base, {**form.edits, "data.train": "faq.jsonl"})
-    assert [problem.key for problem in opened.problems] == ["model.id"]
-
-
-async def test_all_errors_are_named_at_once_also_those_of_files(folder: Path) -> None:
+async def test_all_errors_are_named_at_once_all_settings_are_there_and_a_file_says_its_fault(
+    folder: Path,
+) -> None:
     form = open_form(builtin_bases(folder)[0], {"train.batch_size": "0", "data.train": "gone.jsonl"})
     assert {problem.key for problem in form.problems} == {"train.batch_size", "data.train[0].path"}
     async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder)) as (app, pilot):
         await pressed(pilot, "4", "tab")
-        screen = app.screen
-        assert isinstance(screen, LaunchScreen)
-        screen.state.put_cursor_on("train.batch_size")
+        app.screen.state.put_cursor_on("train.batch_size")  # type: ignore[attr-defined]
         await pressed(pilot, "enter", "ctrl+u", "0", "enter")
         assert "fix 2 settings: data, batch" in text_of(app)
         await pressed(pilot, "R")
         message = row_with(app, "not queued")
         assert "data.train: needs a data file; train.batch_size: must be 1" in message
-
-
-async def test_tab_completes_a_path_and_shows_how_it_may_go_on(folder: Path) -> None:
-    (folder / "faq-2.jsonl").write_text(ROW)
-    (folder / "deep").mkdir()
-    (folder / "deep" / "rows.jsonl").write_text(ROW)
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder)) as (app, pilot):
-        await pressed(pilot, "4", "enter")
-        await pressed(pilot, "enter", "f", "tab")
-        assert row_with(app, "data  ").split("data")[1].split()[0] == "faq"
-        assert "faq-2.jsonl  faq.jsonl" in text_of(app)
-        await pressed(pilot, "ctrl+u", "d", "tab", "tab", "enter")
-        assert "deep/rows.jsonl" in row_with(app, "data  ")
-        assert "✓ 1 row" in row_with(app, "data  ")
-
-
-async def test_a_setting_is_searched_by_its_words(folder: Path) -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder)) as (app, pilot):
-        await pressed(pilot, "4")
-        await pressed(pilot, "slash", *"weight_decay")
-        assert row_with(app, "▸ train.weight_decay").endswith(" 0")
-        assert "train.epochs" not in text_of(app)
-        await pressed(pilot, "enter")
-        assert row_with(app, "▸ train.weight_decay").endswith(" 0")
-        assert any(re.search(r"│ +\d+ of \d+$", row) for row in text_of(app).splitlines()), "it goes on"
-        await pilot.press("slash", *"no such thing")
-        assert "no recipe or setting matches 'no such thing'" in text_of(app)
-        assert "no setting has that name" in text_of(app)
-        await pressed(pilot, "escape")
-        assert row_with(app, "▸ train.weight_decay").endswith(" 0")
+        await pressed(pilot, "v", "G")
+        assert "▸ trainer_args" in text_of(app)
+        await pilot.press("v", "tab", *["k"] * 9)  # the user's own files come first
+        assert base_title(app) == "broken.yaml"
+        await settled(pilot)
+        assert "✗ extends: there is no recipe 'fulll'. Did you mean full?" in text_of(app)
+        assert "broken.yaml can't be used" in text_of(app)
+        await pressed(pilot, "R")
+        assert "not queued" in text_of(app)
 
 
 def test_a_setting_that_another_field_drops_is_shown_as_it_will_run(folder: Path) -> None:
-    (folder / "steps.yaml").write_text(
-        "recipe: 1\nextends: lora\ntrain: {max_steps: 30}\ndata: {train: [{path: faq.jsonl}]}\n"
-    )
+    text = "recipe: 1\nextends: lora\ntrain: {max_steps: 30}\ndata: {train: [{path: faq.jsonl}]}\n"
+    (folder / "steps.yaml").write_text(text)
     form = open_form(file_base(folder / "steps.yaml"))
     assert value_of(form, "train.max_steps") == "30"
     form = open_form(form.base, {**form.edits, "train.epochs": "3"})
@@ -231,11 +198,7 @@ def test_a_setting_that_another_field_drops_is_shown_as_it_will_run(folder: Path
     assert value_of(form, "train.max_steps") in ("", "null")
 
 
-def base_title(app: Any) -> str:
-    return str(app.screen.state.bases[app.screen.state.base_at].title)
-
-
-async def test_a_recipe_is_searched_by_its_name_built_in_or_a_file(folder: Path) -> None:
+async def test_a_recipe_is_searched_by_its_name_and_a_setting_by_its_words(folder: Path) -> None:
     async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder)) as (app, pilot):
         await pressed(pilot, "4")
         before = base_title(app)
@@ -250,9 +213,24 @@ async def test_a_recipe_is_searched_by_its_name_built_in_or_a_file(folder: Path)
         assert base_title(app) == "qlora", "the name itself is first, arrows go on"
         await pressed(pilot, "tab", "slash", *"dpo", "enter")
         assert (base_title(app), app.screen.state.part) == ("dpo", "recipes")  # type: ignore[attr-defined]
+        # a setting by its words
+        await pressed(pilot, "slash", *"lora", "enter")
+        await pressed(pilot, "slash", *"weight_decay")
+        assert row_with(app, "▸ train.weight_decay").endswith(" 0")
+        assert "train.epochs" not in text_of(app)
+        await pressed(pilot, "enter")
+        assert row_with(app, "▸ train.weight_decay").endswith(" 0")
+        assert any(re.search(r"│ +\d+ of \d+$", row) for row in text_of(app).splitlines()), "it goes on"
+        await pilot.press("slash", *"no such thing")
+        assert "no recipe or setting matches 'no such thing'" in text_of(app)
+        assert "no setting has that name" in text_of(app)
+        await pressed(pilot, "escape")
+        assert row_with(app, "▸ train.weight_decay").endswith(" 0")
 
 
-async def test_what_is_typed_stays_with_its_recipe_which_is_marked(folder: Path) -> None:
+async def test_what_is_typed_stays_with_its_recipe_which_is_marked_and_the_data_goes_along(
+    folder: Path,
+) -> None:
     async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder), (120, 40)) as (app, pilot):
         await pressed(pilot, "4")
         await pressed(pilot, "slash", *"rank", "enter", "enter", "ctrl+u", *"64", "enter")
@@ -266,11 +244,8 @@ async def test_what_is_typed_stays_with_its_recipe_which_is_marked(folder: Path)
         form = app.screen.state.form  # type: ignore[attr-defined]
         assert form.edits == {"method.rank": "64", "train.learning_rate": "1e-5"}
         assert "lora *  2 changed" in text_of(app)
-
-
-async def test_the_data_goes_along_to_a_recipe_that_names_none(folder: Path) -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder), (120, 40)) as (app, pilot):
-        await pressed(pilot, "4", "enter", "enter", *"faq.jsonl", "enter", "tab", "j")
+        # the data goes along to a recipe that names none
+        await pressed(pilot, "enter", "enter", *"faq.jsonl", "enter", "tab", "j")
         assert base_title(app) == "qlora"
         assert value_of(app.screen.state.form, "data.train") == "faq.jsonl"
         await pressed(pilot, "slash", *"demo-lora", "enter")

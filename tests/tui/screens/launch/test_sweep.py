@@ -11,17 +11,10 @@ from tui_fakes import FakeSupervisor, asked, make_app, mixed_rows, pressed, row_
 
 from finetop.core.protocol.messages.submit import SubmitSweep
 from finetop.core.recipe.load import load_recipe
-from finetop.tui.screens.launch.form import (
-    Form,
-    builtin_bases,
-    edited,
-    file_base,
-    open_form,
-    run_base,
-    value_of,
-)
+from finetop.tui.screens.launch import form as forms
+from finetop.tui.screens.launch.form import Form, edited, file_base, open_form
 from finetop.tui.screens.launch.recipe_file import recipe_path, recipe_text, write
-from finetop.tui.screens.launch.screen import PAUSE_S, LaunchScreen
+from finetop.tui.screens.launch.screen import PAUSE_S
 from finetop.tui.screens.launch.sweep import checked_all, points_of, runs_of, swept
 from finetop.tui.screens.runs.screen import RunsScreen
 
@@ -38,10 +31,8 @@ def form_of(folder: Path, **sweeps: str) -> Form:
 async def at(pilot: Any, key: str) -> None:
     """Open Launch on mine.yaml with the cursor on a setting."""
     await pressed(pilot, "4", "k", "tab")
-    screen = pilot.app.screen
-    assert isinstance(screen, LaunchScreen)
-    screen.state.put_cursor_on(key)
-    screen.redraw()
+    pilot.app.screen.state.put_cursor_on(key)
+    pilot.app.screen.redraw()
 
 
 async def test_w_takes_several_values_and_r_queues_a_run_for_each_after_asking(folder: Path) -> None:
@@ -51,9 +42,7 @@ async def test_w_takes_several_values_and_r_queues_a_run_for_each_after_asking(f
         await pressed(pilot, "w", *"5e-6", "enter")
         assert "sweep: 2 values" in row_with(app, "learning rate")
         assert "next  R  queue 2 runs of mine" in text_of(app)
-        screen = app.screen
-        assert isinstance(screen, LaunchScreen)
-        screen.state.put_cursor_on("train.seed")
+        app.screen.state.put_cursor_on("train.seed")
         await pressed(pilot, "w", *"2, 3", "enter")
         assert "next  R  queue 6 runs of mine" in text_of(app)
         await pressed(pilot, "R")
@@ -70,7 +59,9 @@ async def test_w_takes_several_values_and_r_queues_a_run_for_each_after_asking(f
         assert "6 runs are queued. Results: finetop sweep mine" in text_of(app)
 
 
-async def test_what_is_wrong_with_one_of_several_values_stands_beside_the_field(folder: Path) -> None:
+async def test_a_wrong_value_is_named_beside_its_field_and_e_writes_the_recipe_asking_before_it_overwrites(
+    folder: Path,
+) -> None:
     async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder), (120, 40)) as (app, pilot):
         await at(pilot, "train.batch_size")
         await pressed(pilot, "w", *"0", within_s=PAUSE_S)
@@ -78,11 +69,7 @@ async def test_what_is_wrong_with_one_of_several_values_stands_beside_the_field(
         await pressed(pilot, "backspace", "8", "enter", "u")
         assert "sweep" not in row_with(app, "batch  ")
         assert "next  R  queue mine" in text_of(app)
-
-
-async def test_e_writes_the_recipe_and_asks_before_it_writes_over_one(folder: Path) -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder)) as (app, pilot):
-        await at(pilot, "name")
+        app.screen.state.put_cursor_on("name")
         await pressed(pilot, "enter", "ctrl+u", *"tone", "enter", "e")
         assert "wrote tone.yaml. To queue it: finetop run tone.yaml" in text_of(app)
         assert load_recipe("tone.yaml", cwd=folder).recipe.name == "tone"
@@ -95,14 +82,13 @@ async def test_e_writes_the_recipe_and_asks_before_it_writes_over_one(folder: Pa
         assert load_recipe("tone.yaml", cwd=folder).recipe.name == "tone"
 
 
-@pytest.mark.parametrize("typed", ["1e-5, , 2e-5", "1e-5, 1e-5", "1e-5, [2"])
-def test_values_that_can_not_be_are_a_problem_of_their_field(folder: Path, typed: str) -> None:
-    form = form_of(folder, train__learning_rate=typed)
-    assert form.loaded is None
-    assert [problem.key for problem in form.problems] == ["train.learning_rate"]
-
-
-def test_more_runs_than_anybody_means_are_refused_in_the_form(folder: Path) -> None:
+def test_values_that_can_not_be_and_more_runs_than_anybody_means_are_refused_in_the_form(
+    folder: Path,
+) -> None:
+    for text in ("1e-5, , 2e-5", "1e-5, 1e-5", "1e-5, [2"):
+        form = form_of(folder, train__learning_rate=text)
+        assert form.loaded is None
+        assert [problem.key for problem in form.problems] == ["train.learning_rate"]
     many = ", ".join(str(number) for number in range(1, 16))
     form = form_of(folder, train__seed=many, train__batch_size=many)
     assert form.loaded is None
@@ -118,13 +104,12 @@ def test_the_runs_of_a_form_are_those_of_the_command_line(folder: Path) -> None:
 
 
 def test_a_built_in_recipe_is_written_as_what_differs_from_it(folder: Path) -> None:
-    base = next(base for base in builtin_bases(folder) if base.title == "lora")
+    base = next(base for base in forms.builtin_bases(folder) if base.title == "lora")
     edits = {"name": "tone", "data.train": "faq.jsonl", "method.rank": "8"}
     form = open_form(base, edits)
     text = recipe_text(form, folder)
-    assert text == (
-        "recipe: 1\nextends: lora\nname: tone\ndata:\n  train:\n  - path: faq.jsonl\nmethod:\n  rank: 8\n"
-    )
+    data = "data:\n  train:\n  - path: faq.jsonl\n"
+    assert text == f"recipe: 1\nextends: lora\nname: tone\n{data}method:\n  rank: 8\n"
     path = recipe_path(form, folder)
     write(path, text, overwrite=False)
     assert form.loaded is not None
@@ -136,7 +121,7 @@ def test_a_built_in_recipe_is_written_as_what_differs_from_it(folder: Path) -> N
 def test_a_source_is_shown_and_written_without_its_defaults(folder: Path) -> None:
     base = file_base(folder / "mine.yaml")
     resolved = load_recipe("mine.yaml", cwd=folder).resolved
-    assert value_of(open_form(run_base("mine", resolved, folder)), "data.train") == "faq.jsonl"
+    assert forms.value_of(open_form(forms.run_base("mine", resolved, folder)), "data.train") == "faq.jsonl"
     columns = "columns: {prompt: question}"
     form = open_form(base, {"data.eval": f"[{{path: faq.jsonl}}, {{path: faq.jsonl, {columns}}}]"})
     written = yaml.safe_load(recipe_text(form, folder))["data"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from rich.cells import cell_len
 from tui_fakes import (
     NOW,
@@ -25,7 +24,12 @@ DONE = Finished(NOW - 6000, NOW - 4000)
 
 
 async def test_what_runs_is_shown_as_tiles_and_enter_opens_the_one_under_the_cursor() -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
+    trying = Running(NOW - 60, "half-way: scoring tuned", 212, 336, "items", 40.0)
+    others = [SideJob("remedy", trying, Tried(2, 8, 240.0))]
+    hot = make_row(21, "hot", DONE, check=make_check(), others=others, gpus="GPU 1")
+    cold = make_row(22, "cold", DONE, checking=Running(NOW - 9, "scoring tuned", 1200, 1819, "items", 180.0))
+    fake = FakeSupervisor(mixed_rows())
+    async with shown_app(make_app(fake)) as (app, pilot):
         for width in (60, 80, 120, 200):
             await pilot.resize_terminal(width, 24)
             await pressed(pilot, "d")
@@ -46,20 +50,10 @@ async def test_what_runs_is_shown_as_tiles_and_enter_opens_the_one_under_the_cur
         screen.on_resize()
         await settled(pilot)
         assert app.screen is not screen and app.is_running
-
-
-async def test_jobs_beside_a_training_have_a_tile_each_with_how_far_and_how_fast() -> None:
-    trying = Running(NOW - 60, "half-way: scoring tuned", 212, 336, "items", 40.0)
-    hot = make_row(
-        21,
-        "hot",
-        DONE,
-        check=make_check(),
-        others=[SideJob("remedy", trying, Tried(2, 8, 240.0))],
-        gpus="GPU 1",
-    )
-    cold = make_row(22, "cold", DONE, checking=Running(NOW - 9, "scoring tuned", 1200, 1819, "items", 180.0))
-    async with shown_app(make_app(FakeSupervisor([hot, cold]))) as (app, pilot):
+        # jobs beside a training have a tile each with how far and how fast
+        fake.change([hot, cold])
+        app.show_runs()
+        await settled(pilot)
         await pressed(pilot, "d")
         text = text_of(app)
         assert " 1 check, 1 remedy job" in text or " 1 remedy job, 1 check" in text
@@ -69,34 +63,19 @@ async def test_jobs_beside_a_training_have_a_tile_each_with_how_far_and_how_fast
         assert "watch the remedies of hot" in text
         await pressed(pilot, "enter")
         assert app.screen.title == "Remedies"
-
-
-async def test_where_nothing_runs_it_says_so() -> None:
-    async with shown_app(make_app(FakeSupervisor([]))) as (app, pilot):
+        fake.change([])
         app.action_live()
         await settled(pilot)
         assert " Nothing is running." in text_of(app)
 
 
-@pytest.mark.parametrize("width", [38, 45, 80])
-def test_a_tile_is_never_wider_than_its_place(width: int) -> None:
-    row = make_row(
-        1, "名" * 60, Running(NOW - 9, "training", 5, 10**9), step=123_456, steps=10**9, left_s=9e9
-    )
-    for line in tile_lines(row, "▁" * 16, width=width, now=NOW, has_cursor=True):
-        assert cell_len("".join(text for text, _ in line)) <= width
-    assert across(width) >= 1
-
-
-def test_a_tile_names_the_gpus_that_its_run_has() -> None:
-    row = make_row(
-        1,
-        "big",
-        Running(NOW - 9, "training", 5, 9),
-        step=5,
-        steps=9,
-        metrics={"gpu_util": 87.0},
-        gpus="GPU 0, 3",
-    )
-    tile = tile_lines(row, "", width=60, now=NOW, has_cursor=False)
+def test_a_tile_is_never_wider_than_its_place_and_names_the_gpus_that_its_run_has() -> None:
+    going = Running(NOW - 9, "training", 5, 10**9)
+    long = make_row(1, "名" * 60, going, step=123_456, steps=10**9, left_s=9e9)
+    big = make_row(1, "big", going, step=5, steps=9, metrics={"gpu_util": 87.0}, gpus="GPU 0, 3")
+    for width in (38, 45, 80):
+        for line in tile_lines(long, "▁" * 16, width=width, now=NOW, has_cursor=True):
+            assert cell_len("".join(text for text, _ in line)) <= width
+        assert across(width) >= 1
+    tile = tile_lines(big, "", width=60, now=NOW, has_cursor=False)
     assert "GPU 0, 3 at 87 %" in "\n".join("".join(text for text, _ in line) for line in tile)

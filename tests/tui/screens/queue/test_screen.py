@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from machine_fakes import Linked, app_on
 from queue_fakes import BUSY, FAULTY, LIVE, WAITING, QueueFake, make_gpu, make_gpus, make_live, make_waiting
-from tui_fakes import NOW, make_app, pressed, row_with, settled, shown_app, text_of
+from tui_fakes import HOSTILE, NOW, is_clean, make_app, pressed, row_with, settled, shown_app, text_of
 from waiting import LIMIT_S
 
 from finetop.core.protocol.messages.machine import GpuJob, GpuProcess
@@ -53,20 +52,7 @@ async def test_keys_change_the_order_the_cursor_stays_on_its_run_and_u_takes_it_
         assert fake.orders()[-1] == Move(LONG, "last")
 
 
-async def test_the_priority_goes_up_and_down_by_its_names() -> None:
-    fake = QueueFake()
-    async with shown_app(make_app(fake)) as (app, pilot):
-        await opened(pilot)
-        await pressed(pilot, "plus", within_s=0.1)
-        assert fake.orders() == [Prioritise("support-dpo", 5)]
-        await pressed(pilot, "plus")
-        assert "support-dpo has the highest priority already." in text_of(app)
-        await pressed(pilot, "minus", "minus", within_s=0.2)
-        assert fake.waiting[0].priority in (10, 20)
-        assert "priority" in row_with(app, "── support-dpo")
-
-
-async def test_h_holds_r_releases_and_p_does_either() -> None:
+async def test_h_holds_r_releases_p_does_either_and_the_priority_goes_by_names() -> None:
     fake = QueueFake()
     async with shown_app(make_app(fake)) as (app, pilot):
         await opened(pilot)
@@ -83,6 +69,21 @@ async def test_h_holds_r_releases_and_p_does_either() -> None:
         assert fake.orders()[-1] == Pause("support-r16")
         await pressed(pilot, "H")
         assert "support-r16 is not waiting." in text_of(app)
+        # the priority goes up and down by its names, and the filter hides rows
+        await pressed(pilot, "j", "plus", within_s=0.1)
+        assert fake.orders()[-1] == Prioritise("support-dpo", 5)
+        await pressed(pilot, "plus")
+        assert "support-dpo has the highest priority already." in text_of(app)
+        await pressed(pilot, "minus", "minus", within_s=0.2)
+        assert [order.priority for order in fake.orders() if isinstance(order, Prioritise)] == [5, 10, 20]
+        assert "priority" in row_with(app, "── support-dpo")
+        await pressed(pilot, "slash", *"eval", "enter")
+        assert names(app) == ["support-eval"]
+        assert "/ eval: 1 match" in text_of(app)
+        await pressed(pilot, "escape")
+        assert len(names(app)) == 4
+        await pressed(pilot, "enter")
+        assert GetRun("support-eval") in fake.asked
 
 
 async def test_what_is_taken_out_or_held_as_a_whole_is_asked_for() -> None:
@@ -105,19 +106,6 @@ async def test_what_is_taken_out_or_held_as_a_whole_is_asked_for() -> None:
         assert "next  W  release the queue" in text_of(app)
         await pressed(pilot, "W", within_s=0.1)
         assert fake.orders()[-2:] == [Hold(), Release()]
-
-
-async def test_the_filter_hides_rows_and_enter_opens_the_run() -> None:
-    fake = QueueFake()
-    async with shown_app(make_app(fake)) as (app, pilot):
-        await opened(pilot)
-        await pressed(pilot, "slash", *"eval", "enter")
-        assert names(app) == ["support-eval"]
-        assert "/ eval: 1 match" in text_of(app)
-        await pressed(pilot, "escape")
-        assert len(names(app)) == 4
-        await pressed(pilot, "enter")
-        assert GetRun("support-eval") in fake.asked
 
 
 async def test_the_list_follows_what_starts_and_ends_and_the_cursor_stays_on_its_run() -> None:
@@ -193,28 +181,25 @@ def test_what_does_not_fit_is_counted_and_no_row_is_too_wide() -> None:
 
 
 def test_hostile_words_of_a_machine_are_cleaned() -> None:
-    evil = "\x1b]0;evil\x07\u202e\x00name"
-    jobs = [GpuJob(1, evil, "train", None, None)]
+    jobs = [GpuJob(1, HOSTILE, "train", None, None)]
+    others = [GpuProcess(1, HOSTILE, HOSTILE, 1.0)]
     gpus = make_gpus(
-        make_gpu(0, jobs=jobs, kept_for=evil, others=[GpuProcess(1, evil, evil, 1.0)], others_gib=1.0),
-        make_gpu(1, fault="failing", trouble=evil), make_gpu(2, left_out=evil), trouble=evil,
-        on_cpu=jobs,
+        make_gpu(0, jobs=jobs, kept_for=HOSTILE, others=others, others_gib=1.0),
+        make_gpu(1, fault="failing", trouble=HOSTILE), make_gpu(2, left_out=HOSTILE), trouble=HOSTILE, on_cpu=jobs,
     )  # fmt: skip
-    lines = machine_lines([OnMachine(None, evil, None, gpus)], width=200, rows=40)  # type: ignore[arg-type]
+    lines = machine_lines([OnMachine(None, HOSTILE, None, gpus)], width=200, rows=40)  # type: ignore[arg-type]
     assert all(text.isprintable() for line in lines for text, _ in line)
 
 
 async def test_hostile_names_reach_no_row() -> None:
-    evil = "\x1b[31m\u202ex\nname"
-    fake = QueueFake(
-        [make_live(1, evil, evil)], [make_waiting(2, evil, evil, wants=evil, after=evil, starts_at=NOW)]
-    )
-    fake.stopped = evil
+    waiting = make_waiting(2, HOSTILE, HOSTILE, wants=HOSTILE, after=HOSTILE, starts_at=NOW)
+    fake = QueueFake([make_live(1, HOSTILE, HOSTILE)], [waiting])
+    fake.stopped = HOSTILE
     async with shown_app(make_app(fake), (120, 40)) as (app, pilot):
         await opened(pilot)
         await pressed(pilot, "S")
         assert "<202E>" in text_of(app)
-        assert all(line.isprintable() for line in text_of(app).splitlines())
+        assert is_clean(app)
 
 
 async def test_without_utf_8_ours_others_and_free_memory_are_told_apart() -> None:
@@ -227,19 +212,15 @@ async def test_without_utf_8_ours_others_and_free_memory_are_told_apart() -> Non
         assert "%%%%%%%%%%%%%%%%%%%-   74 of 80" in text_of(app)
 
 
+FAKES = {
+    "gpus": QueueFake,
+    "faults": lambda: QueueFake([], WAITING[1:], FAULTY),
+    "none": lambda: QueueFake([make_live(9, "demo-remembers")], [make_waiting(1, "demo-forgets")], ON_CPU),
+    "empty": lambda: QueueFake([], [], make_gpus(cores=2)),
+}
+
+
 @pytest.mark.parametrize("size", [(60, 20), (80, 24), (120, 40)], ids=["60x20", "80x24", "120x40"])
-@pytest.mark.parametrize("kind", ["gpus", "faults", "none", "empty"])
-def test_picture(snap_compare: Callable[..., bool], size: tuple[int, int], kind: str) -> None:
-    fake = {
-        "gpus": lambda: QueueFake(),
-        "faults": lambda: QueueFake([], WAITING[1:], FAULTY),
-        "none": lambda: QueueFake(
-            [make_live(9, "demo-remembers")], [make_waiting(1, "demo-forgets")], ON_CPU
-        ),
-        "empty": lambda: QueueFake([], [], make_gpus(cores=2)),
-    }[kind]()
-
-    async def press(pilot: Any) -> None:
-        await opened(pilot)
-
-    assert snap_compare(make_app(fake), terminal_size=size, run_before=press)
+@pytest.mark.parametrize("kind", FAKES)
+def test_picture(pictured: Any, size: tuple[int, int], kind: str) -> None:
+    assert pictured(make_app(FAKES[kind]()), size, "3")

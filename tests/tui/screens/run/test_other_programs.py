@@ -5,17 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from run_fakes import make_detail
 
-from finetop.core.protocol.runs import (
-    Failed,
-    Finished,
-    JobRow,
-    RunDetail,
-    Running,
-    RunRow,
-    State,
-    Stopped,
-)
+from finetop.core.protocol.runs import Failed, Finished, JobRow, RunDetail, Running, State, Stopped
 from finetop.tui.screens.launch.form import OF_COMMAND, Base, checked, important, open_form, visible
 from finetop.tui.screens.run.head import Slow, head_lines, method_words
 from finetop.tui.screens.run.keys import next_of
@@ -32,18 +24,20 @@ MADE = Finished(1.0, 2.0)
 
 
 def detail(
-    state: State, jobs: tuple[JobRow, ...] = (), command: dict[str, Any] | None = None, **more: Any
+    state: State,
+    jobs: tuple[JobRow, ...] = (),
+    command: dict[str, Any] | None = None,
+    step: int = 0,
+    **more: Any,
 ) -> RunDetail:
-    facts = {"model": "?", "method": "command", "objective": "command", "step": 0, "steps": 0, **more}
-    row = RunRow(
-        id=1, name="loop", created=0.0, state=state, metrics={}, check=None, checking=None, needs_you=False, **facts
-    )  # fmt: skip
     recipe = {
-        "method": {"name": "command"},
-        "check": {"at_end": True, "general": {"suite": "quick"}},
+        "method": {"name": "command"}, "check": {"at_end": True, "general": {"suite": "quick"}},
         "command": {"output": None, "run": ["python", "loop.py"], **(command or {})},
-    }
-    return RunDetail(row, "0001", recipe, "", list(jobs), [], [], [], [], [], [], "cpu", {}, {})
+    }  # fmt: skip
+    facts = {"name": "loop", "model": "?", "method": "command", "objective": "command", "steps": 0, **more}
+    known: dict[str, Any] = {"recipe": recipe, "jobs": [*jobs], "planned": {}, "device": "cpu"}
+    nothing: dict[str, Any] = {"checkpoints": [], "samples": [], "first_row": [], "data": [], "metrics": {}}
+    return make_detail(state, step, left_s=None, **facts, **known, **nothing)
 
 
 def words(lines: Any) -> str:
@@ -63,9 +57,8 @@ def test_the_base_is_shown_once_it_is_known() -> None:
     known = detail(MADE, model="/models/small", method="lora")
     assert method_words(known) == "lora, command on small"
     how = COLUMNS[0].cell
-    assert [
-        how(detail(WORK, objective=kind, method=kind).row, 0.0, {}) for kind in ("command", "watched")
-    ] == ["cmd", "watch"]
+    for kind, word in (("command", "cmd"), ("watched", "watch")):
+        assert how(detail(WORK, objective=kind, method=kind).row, 0.0, {}) == word
     assert how(known.row, 0.0, {}) == "lora"
 
 

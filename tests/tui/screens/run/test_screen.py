@@ -53,7 +53,7 @@ from finetop.core.protocol.runs import (
 )
 from finetop.tui.app import FinetopApp
 from finetop.tui.screens.launch.screen import LaunchScreen
-from finetop.tui.screens.run.head import TABS, Tab
+from finetop.tui.screens.run.head import TABS
 from finetop.tui.screens.run.keys import KEYS, footer_keys
 from finetop.tui.screens.run.screen import RunScreen
 from finetop.tui.screens.run.state import RunData
@@ -70,8 +70,9 @@ from finetop.tui.widgets.pointed_lines import PointedLines
 SMALL, LARGE = (80, 24), (120, 40)
 
 
-async def opened(fake: FakeRun, pilot: Any, *keys: str) -> None:
-    """Open the run and press keys."""
+async def opened(fake: FakeRun, pilot: Any, *keys: str, other: FakeRun | None = None) -> None:
+    """Open the run on a new screen, or make it an `other` one first, and press keys."""
+    fake.become(other or fake)
     pilot.app.open_run(fake.detail.row.name)
     await settled(pilot)
     for key in keys:
@@ -82,9 +83,9 @@ async def opened(fake: FakeRun, pilot: Any, *keys: str) -> None:
 
 @asynccontextmanager
 async def on_run(
-    fake: FakeRun, *keys: str, size: tuple[int, int] = SMALL, look: Look | None = None
+    fake: FakeRun, *keys: str, size: tuple[int, int] = SMALL
 ) -> AsyncIterator[tuple[FinetopApp, Any]]:
-    app = make_run_app(fake, look)
+    app = make_run_app(fake)
     async with app.run_test(size=size) as pilot:
         await opened(fake, pilot, *keys)
         yield app, pilot
@@ -93,71 +94,63 @@ async def on_run(
 # --- states -------------------------------------------------------------------------------------------------
 
 
-async def test_nine_charts_on_a_very_large_terminal() -> None:
-    async with on_run(training(), size=(200, 50)) as (app, _):
-        assert text_of(app).count("1,200") == 8 + 1  # one per metric's axis, and the head
-        assert " of 8" not in row_with(app, "metrics")
-
-
-async def test_starting_says_what_it_does_and_what_is_known() -> None:
+async def test_each_state_says_what_the_run_does_or_how_it_ended_and_what_is_known() -> None:
     state = Running(NOW - 20, "loading model", 3.1, 8.0, "GB", 40.0)
-    fake = FakeRun(make_detail(state, 0, steps=0, metrics={}))
-    fake.log = "reading data\n"
-    async with on_run(fake) as (app, _):
-        assert "starting  loading model, 3.1 of 8 GB" in text_of(app) and "40 s left" in text_of(app)
-        assert "812 rows, 809 kept, 3 dropped" in text_of(app)
-        assert "4.9 of 139 M parameters trained" in text_of(app)
-        assert " reading data" in text_of(app)
-
-
-async def test_queued_shows_what_it_will_do() -> None:
-    fake = FakeRun(make_detail(Queued(2, "wants 2 GPUs"), 0, metrics={}))
-    async with on_run(fake) as (app, _):
-        assert "queued  2nd in the queue: wants 2 GPUs" in text_of(app)
-        assert "method.rank" in text_of(app)
-
-
-async def test_enter_on_a_failed_run_leads_to_its_log() -> None:
-    async with on_run(failed(), "enter") as (app, _):
+    starting = FakeRun(make_detail(state, 0, steps=0, metrics={}))
+    starting.log = "reading data\n"
+    facts = ["812 rows, 809 kept, 3 dropped", "4.9 of 139 M parameters trained", " reading data", "40 s left"]
+    no_drift = training()
+    metrics = {key: no_drift.detail.row.metrics[key] for key in no_drift.points if key not in ("drift", "kl")}
+    no_drift.points = {key: no_drift.points[key] for key in metrics}
+    no_drift.detail = replace(no_drift.detail, row=replace(no_drift.detail.row, metrics=metrics))
+    writing = Running(NOW - 800, "writing samples", 12.0, 32.0, "tokens")
+    export = SideJob("export", Running(NOW - 20, "writing", 2.0, 8.0, "GB"))
+    shown = {
+        "starting": (starting, ["starting  loading model, 3.1 of 8 GB", *facts]),
+        "queued": (
+            FakeRun(make_detail(Queued(2, "wants 2 GPUs"), 0, metrics={})),
+            ["queued  2nd in the queue: wants 2 GPUs", "method.rank"],
+        ),
+        "writing": (
+            FakeRun(make_detail(writing, alarm="", others=[export])),
+            ["export: writing, 2 of 8 GB", "writing samples, 12 of 32 tokens"],
+        ),
+    }
+    ends = {
+        "LOST  the machine restarted": Lost(NOW - 300, "the machine restarted", NOW - 900),
+        "stopped  at step 900 of 1,200; its checkpoint is kept": Stopped(NOW - 300, "stop", NOW - 900),
+        "not checked yet": Finished(NOW - 5000, NOW - 4000),
+    }
+    shown |= {words: (FakeRun(make_detail(end, 900)), [words]) for words, end in ends.items()}
+    fake = training()
+    async with on_run(fake, size=LARGE) as (app, pilot):
+        for name, (run, texts) in shown.items():
+            await opened(fake, pilot, other=run)
+            for text in texts:
+                assert text in text_of(app), name
+        await opened(fake, pilot, other=no_drift)
+        assert "│ grad norm" in row_with(app, " loss ") and "DRIFT" not in text_of(app)
+        await opened(fake, pilot, "enter", other=failed())
         assert app.screen.state.tab == "log"  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(
-    ("state", "words"),
-    [
-        (Lost(NOW - 300, "the machine restarted", NOW - 900), "LOST  the machine restarted"),
-        (Stopped(NOW - 300, "stop", NOW - 900), "stopped  at step 900 of 1,200; its checkpoint is kept"),
-        (Finished(NOW - 5000, NOW - 4000), "not checked yet"),
-    ],
-)
-async def test_other_ends_say_so(state: Any, words: str) -> None:
-    async with on_run(FakeRun(make_detail(state, 900))) as (app, _):
-        assert words in text_of(app)
-
-
-async def test_a_run_without_drift_shows_its_next_metric() -> None:
-    fake = training()
-    for key in ("drift", "kl"):
-        del fake.points[key]
-    row = fake.detail.row
-    metrics = {key: value for key, value in row.metrics.items() if key not in ("drift", "kl")}
-    fake.detail = replace(fake.detail, row=replace(row, metrics=metrics))
-    async with on_run(fake) as (app, _):
-        assert "│ grad norm" in row_with(app, " loss ")
-        assert "DRIFT" not in text_of(app)
-
-
-async def test_values_that_are_not_finite_are_counted_and_the_alarm_is_shown() -> None:
+async def test_values_that_are_not_finite_are_counted_and_an_unknown_run_is_named() -> None:
     fake = training()
     fake.points["loss"] += [(820, None), (820, None)]
     row = fake.detail.row
     row = replace(row, metrics={**row.metrics, "loss": None})
     alarm = AlarmRow("nan", 820, "loss is nan at step 820: lower train.learning_rate", NOW)
     fake.detail = replace(fake.detail, row=row, alarms=[alarm])
-    async with on_run(fake, size=LARGE) as (app, _):
+    async with on_run(fake, size=LARGE) as (app, pilot):
         title = row_with(app, " loss ")
         assert "train not finite" in title and "2 not finite" in title
         assert row_with(app, " ! LOSS").startswith(" ! LOSS is nan at step 820: lower train.learning_rate")
+        await pilot.press("escape")
+        fake.refuses = NotFound("there is no run 'x'.")
+        await opened(fake, pilot)
+        assert "there is no run 'x'." in text_of(app)
+        await pilot.press("escape")
+        assert isinstance(app.screen, RunsScreen)
 
 
 async def test_alarms_are_listed_with_their_steps_and_an_alarm_that_is_over_is_said_no_more() -> None:
@@ -183,20 +176,13 @@ async def test_alarms_are_listed_with_their_steps_and_an_alarm_that_is_over_is_s
         assert "SLOW" not in text_of(app)
 
 
-async def test_an_unknown_run_is_named() -> None:
-    fake = training()
-    fake.refuses = NotFound("there is no run 'x'.")
-    async with on_run(fake) as (app, pilot):
-        assert "there is no run 'x'." in text_of(app)
-        await pilot.press("escape")
-        assert isinstance(app.screen, RunsScreen)
-
-
 async def test_ascii_terminals_get_ascii() -> None:
-    async with on_run(training(), "left", look=Look("none", ascii=True)) as (app, pilot):
+    fake = training()
+    async with make_run_app(fake, Look("none", ascii=True)).run_test(size=SMALL) as pilot:
+        await opened(fake, pilot, "left")
         for _ in TABS:
             await pressed(pilot, "tab")
-            assert text_of(app).isascii()
+            assert text_of(pilot.app).isascii()
 
 
 # --- live ---------------------------------------------------------------------------------------------------
@@ -219,11 +205,8 @@ async def test_an_event_comes_to_the_screen_and_only_what_is_shown_is_asked_for(
         fake.train_to(1001)
         await settled(pilot)
         assert {type(ask) for ask in fake.asked} == {GetRun}
-
-
-async def test_of_a_run_that_has_ended_no_curve_is_asked_for_again_and_nothing_is_stopped() -> None:
-    fake = regressed()
-    async with on_run(fake) as (app, pilot):
+        # of a run that has ended no curve is asked for again, and nothing is stopped
+        await opened(fake, pilot, other=regressed())
         fake.asked.clear()
         fake.change()
         await settled(pilot)
@@ -237,7 +220,7 @@ async def test_of_a_run_that_has_ended_no_curve_is_asked_for_again_and_nothing_i
         assert asked(fake, ReadLog)[-1].job == 15
 
 
-async def test_curves_of_a_week_are_asked_for_when_they_would_look_different() -> None:
+async def test_curves_of_a_week_are_asked_for_when_they_would_look_different_and_time_left_stands() -> None:
     fake = FakeRun(
         make_detail(Running(NOW - 800, "training", 2_500, 20_000, "steps", 380.0), step=2_500, steps=20_000)
     )
@@ -266,23 +249,12 @@ async def test_curves_of_a_week_are_asked_for_when_they_would_look_different() -
         assert await newer(pilot, 2_505) == 1
         assert await newer(pilot, 4_500) == 1
         assert await newer(pilot, 2_400) == 1, "it was resumed"
-
-
-async def test_time_left_stands_for_ten_seconds() -> None:
-    fake = training()
-    app = make_run_app(fake)
-    clock = [NOW]
-    app._now = lambda: clock[0]
-    async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot)
-        clock[0] += 9
-        fake.train_to(1100)
-        await settled(pilot)
-        assert "running 1,100" in text_of(app) and "6 min left" in text_of(app)
-        clock[0] += 2
-        fake.train_to(1101)
-        await settled(pilot)
-        assert "1 min left" in text_of(app)
+        await opened(fake, pilot, other=training())
+        for seconds, step, left in ((9, 1100, "6 min left"), (2, 1101, "1 min left")):
+            clock[0] += seconds
+            fake.train_to(step)
+            await settled(pilot)
+            assert f"running {step:,}" in text_of(app) and left in text_of(app), "it stands for ten seconds"
 
 
 # --- charts -------------------------------------------------------------------------------------------------
@@ -353,14 +325,20 @@ def test_the_cursor_stops_at_the_data_and_moves_a_zoomed_picture_which_ends_at_a
     assert shown_.zoom is None
 
 
-@pytest.mark.parametrize("size", [(80, 24), (60, 24), (59, 24), (120, 40)])
-async def test_a_charts_title_keeps_its_metric_and_its_value(size: tuple[int, int]) -> None:
-    async with on_run(training(), size=size) as (app, pilot):
-        for keys in ((), ("left",)):
-            await pressed(pilot, *keys)
-            title = next(line for line in text_of(app).splitlines() if line.startswith((" loss ", "▸loss ")))
-            assert "1.1" in title
-            assert size[0] < 60 or ("drift  " in title and " 0.09" in title)
+async def test_charts_fit_every_size_and_their_titles_keep_metric_and_value() -> None:
+    async with on_run(training()) as (app, pilot):
+        for width, height in (SMALL, (60, 24), (59, 24), LARGE, (200, 50)):
+            await pilot.resize_terminal(width, height)
+            for keys in (("0",), ("left",)):
+                await pressed(pilot, *keys)
+                title = next(
+                    line for line in text_of(app).splitlines() if line.startswith((" loss ", "▸loss "))
+                )
+                assert "1.1" in title
+                assert width < 60 or ("drift  " in title and " 0.09" in title)
+        await pressed(pilot, "0")
+        assert text_of(app).count("1,200") == 8 + 1  # one per metric's axis, and the head
+        assert " of 8" not in row_with(app, "metrics")
 
 
 async def test_x_goes_through_tokens_time_and_epochs_and_scale_and_smoothing_are_those_of_a_chart() -> None:
@@ -388,11 +366,7 @@ async def test_x_goes_through_tokens_time_and_epochs_and_scale_and_smoothing_are
         assert "smoothed 0.6  log y" in row_with(app, "▸").partition("│")[2]
         await pressed(pilot, "question_mark")
         assert "logarithmic y axis on or off" in text_of(app)
-
-
-async def test_the_cursor_on_another_axis_zooms() -> None:
-    fake = training()
-    async with on_run(fake, "x", "left", "shift+left", "plus"):
+        await opened(fake, pilot, "x", "left", "shift+left", "plus")
         request = asked(fake, Curves)[-1]
         assert request.x == "tokens" and request.last - request.first == 307_200
 
@@ -417,7 +391,7 @@ async def test_checkpoints_alarms_and_checks_are_marks_that_the_cursor_names() -
         assert ": check REGRESSED -9.1, checkpoint 600 ──" in text_of(app)
 
 
-async def test_pages_of_charts_are_turned_and_any_metric_has_the_whole_tab() -> None:
+async def test_pages_of_charts_are_turned_a_metric_has_the_whole_tab_and_is_found_by_its_name() -> None:
     fake = training()
     async with on_run(fake, "pagedown") as (app, pilot):
         screen: Any = app.screen
@@ -435,11 +409,9 @@ async def test_pages_of_charts_are_turned_and_any_metric_has_the_whole_tab() -> 
         assert not screen.state.is_full and screen is app.screen
         await pressed(pilot, "z", "z", "G", "pagedown")
         assert "7-8 of 8" in row_with(app, "metrics") and row_with(app, "▸").startswith("▸memory")
-
-
-async def test_metrics_are_found_by_name_and_shown_by_group() -> None:
-    async with on_run(training(), "slash", *"gpu") as (app, pilot):
-        screen: Any = app.screen
+        # metrics are found by name and shown by group
+        await opened(fake, pilot, "slash", *"gpu")
+        screen = app.screen
         assert row_with(app, "GPU busy").startswith(" GPU busy") and "/gpu 1 of 1" in row_with(app, "metrics")
         await pilot.press("enter", "slash", *"nn", "enter")
         assert "No metric has this in its name." in text_of(app)
@@ -460,15 +432,19 @@ async def test_the_axis_of_a_young_run_ends_where_it_stands_until_i_or_a_tenth_o
         assert "1,200" in row_with(app, " step 0 ")
         await pressed(pilot, "i")
         assert " 50 │" in row_with(app, " step 0 ")
-    fake = training()
-    async with on_run(fake) as (app, pilot):
+        await opened(fake, pilot, other=training())
         assert "1,200" in row_with(app, " step 0 ")
         await pressed(pilot, "i")
         assert "1,000 │" in row_with(app, " step 0 ")
 
 
-async def test_the_log_below_follows_the_charts_cursor_and_the_cursor_the_log() -> None:
-    async with on_run(training(), "left", "shift+left") as (app, pilot):
+async def test_the_log_below_follows_the_charts_cursor_and_the_cursor_the_log_and_events() -> None:
+    alarms = [
+        AlarmRow("spike", 450, "spike: the loss rose 0.9 -> 4.1", NOW),
+        AlarmRow("slow", 602, "slow", NOW),
+    ]
+    fake = training()
+    async with on_run(fake, "left", "shift+left") as (app, pilot):
         screen: Any = app.screen
         await settled(pilot, 0.1)
         assert f"▸step {screen.state.step}/1200" in text_of(app)
@@ -476,16 +452,9 @@ async def test_the_log_below_follows_the_charts_cursor_and_the_cursor_the_log() 
         await pressed(pilot, "slash", *"step 200", "enter")
         await pressed(pilot, "shift+tab")
         assert abs((screen.state.step or 0) - 200) <= 20, "in the middle of its column"
-
-
-async def test_brackets_go_to_alarms_checks_and_checkpoints() -> None:
-    alarms = [
-        AlarmRow("spike", 450, "spike: the loss rose 0.9 -> 4.1", NOW),
-        AlarmRow("slow", 602, "slow", NOW),
-    ]
-    async with on_run(training(alarms=alarms), size=LARGE) as (app, pilot):
-        screen: Any = app.screen
-        steps = []
+        await pilot.resize_terminal(*LARGE)
+        await opened(fake, pilot, other=training(alarms=alarms))
+        screen, steps = app.screen, []
         for key in ("left_square_bracket",) * 3 + ("right_square_bracket",):
             await pilot.press(key)
             steps.append(screen.state.step)
@@ -521,8 +490,9 @@ async def test_the_mouse_sets_the_cursor_zooms_by_its_wheel_and_by_dragging() ->
 # --- other tabs ---------------------------------------------------------------------------------------------
 
 
-async def test_all_tabs_are_seen_on_the_smallest_terminal_and_tab_goes_round_both_ways() -> None:
-    async with on_run(training(), size=(60, 20)) as (app, pilot):
+async def test_tab_goes_round_all_tabs_and_the_system_and_the_recipe_are_shown() -> None:
+    fake = training()
+    async with on_run(fake, size=(60, 20)) as (app, pilot):
         assert row_with(app, "metrics") == "    metrics  log  samples  recipe  check ✓ steps  system"
         screen: Any = app.screen
         seen = []
@@ -532,6 +502,21 @@ async def test_all_tabs_are_seen_on_the_smallest_terminal_and_tab_goes_round_bot
         assert tuple(seen) == TABS and screen.state.tab == "metrics"
         await pilot.press("shift+tab")
         assert screen.state.tab == TABS[-1]
+        await pilot.resize_terminal(*LARGE)
+        fake.asked.clear()
+        await opened(fake, pilot, "shift+tab")
+        assert set(asked(fake, Curves)[-1].keys) == {"gpu_util", "memory_gib", "tokens_per_s"}
+        fake.change()
+        await settled(pilot)
+        assert len(asked(fake, Processes)) == 1, "not at every change"
+        await opened(fake, pilot, "tab", "tab", "tab")
+        assert " learned  Ahoy! Your parcel sails today." in text_of(app)
+        assert "faq.jsonl  812 rows, 809 kept, 3 dropped; longest 912 tokens" in text_of(app)
+        assert "settings that differ from the recipe lora" in text_of(app)
+        assert "data.train[0].path" in text_of(app)
+        assert "method.rank" not in text_of(app), "that is lora's own"
+        await pilot.press("v")
+        assert row_with(app, " method.rank ").split() == ["method.rank", "16"]
 
 
 async def test_the_log_follows_its_end_unless_scrolled_up() -> None:
@@ -602,90 +587,45 @@ async def test_a_step_is_gone_to_by_its_number_and_from_the_charts_cursor() -> N
         assert "newest last" in text_of(app), "at its end the log is followed again"
 
 
-async def test_samples_show_start_middle_and_end_and_all_on_demand() -> None:
-    fake = training()
-    samples = [SampleRow(at, 0, "What?", f"answer at {at}") for at in (0, 200, 400, 600, 800)]
-    fake.detail = replace(fake.detail, samples=samples)
-    async with on_run(fake, "tab", "tab", "v") as (app, pilot):
+async def test_samples_of_two_steps_stand_beside_each_other_with_what_differs_in_bold_or_all_are_shown() -> (
+    None
+):
+    sampled = {
+        0: "We open at nine, sir.",
+        400: "We open at nine, matey.",
+        800: "Ahoy, we open at ten, matey.",
+    }
+    five = [SampleRow(at, 0, "What?", f"answer at {at}") for at in (0, 200, 400, 600, 800)]
+    fake = training(samples=[SampleRow(at, 0, "When?", text) for at, text in sampled.items()])
+    async with on_run(fake) as (app, pilot):
+        for size, apart in ((LARGE, 0), (SMALL, 2)):  # beside, above
+            await pilot.resize_terminal(*size)
+            await opened(fake, pilot, "tab", "tab")
+            lines = app.screen.query_one("#body", Lines).lines
+            rows = text_of(app).splitlines()
+            first, last = (next(at for at, row in enumerate(rows) if f"step {n}" in row) for n in (0, 800))
+            assert last - first == apart
+            bold = " ".join(text for line in lines[3:] for text, style in line if style == "bold")
+            assert sorted(bold.split()) == ["Ahoy,", "We", "matey.", "nine,", "sir.", "ten,", "we"]
+            await pilot.press("left")
+            assert "step 400" in text_of(app) and "step 800" not in text_of(app)
+            await pilot.press("right", "shift+right")
+            shown = [f"step {step}" in text_of(app) for step in (0, 400, 800)]
+            assert shown == [False, True, True]
+        await opened(fake, pilot, "tab", "tab", "v", other=training(samples=five))
         assert [at for at in (0, 200, 400, 600, 800) if f"answer at {at}\n" in text_of(app)] == [0, 400, 800]
         await pilot.press("v")
         assert all(f"answer at {at}" in text_of(app) for at in (0, 200, 400, 600, 800))
 
 
-SAMPLED = {0: "We open at nine, sir.", 400: "We open at nine, matey.", 800: "Ahoy, we open at ten, matey."}
-
-
-@pytest.mark.parametrize(("size", "apart"), [(LARGE, 0), (SMALL, 2)], ids=["beside", "above"])
-async def test_two_steps_stand_beside_each_other_with_what_differs_in_bold(
-    size: tuple[int, int], apart: int
-) -> None:
-    fake = training(samples=[SampleRow(at, 0, "When?", text) for at, text in SAMPLED.items()])
-    async with on_run(fake, "tab", "tab", size=size) as (app, pilot):
-        screen: Any = app.screen
-        lines = screen.query_one("#body", Lines).lines
-        rows = text_of(app).splitlines()
-        first, last = (next(at for at, row in enumerate(rows) if f"step {step}" in row) for step in (0, 800))
-        assert last - first == apart
-        bold = [" ".join(text for text, style in line if style == "bold").split() for line in lines[3:]]
-        assert sorted(word for words in bold for word in words) == [
-            "Ahoy,",
-            "We",
-            "matey.",
-            "nine,",
-            "sir.",
-            "ten,",
-            "we",
-        ]
-        await pilot.press("left")
-        assert "step 400" in text_of(app) and "step 800" not in text_of(app)
-        await pilot.press("right", "shift+right")
-        assert "step 400" in text_of(app) and "step 800" in text_of(app) and "step 0" not in text_of(app)
-
-
-async def test_the_system_tab_asks_for_what_is_measured_and_once_for_the_processes() -> None:
-    fake = training()
-    async with on_run(fake, "shift+tab", size=LARGE) as (_, pilot):
-        assert set(asked(fake, Curves)[-1].keys) == {"gpu_util", "memory_gib", "tokens_per_s"}
-        fake.change()
-        await settled(pilot)
-        assert len(asked(fake, Processes)) == 1, "not at every change"
-
-
-async def test_the_recipe_marks_what_is_learned_and_counts_rows() -> None:
-    async with on_run(training(), "tab", "tab", "tab", size=LARGE) as (app, pilot):
-        assert " learned  Ahoy! Your parcel sails today." in text_of(app)
-        assert "faq.jsonl  812 rows, 809 kept, 3 dropped; longest 912 tokens" in text_of(app)
-        assert "settings that differ from the recipe lora" in text_of(app)
-        assert "data.train[0].path" in text_of(app)
-        assert "method.rank" not in text_of(app), "that is lora's own"
-        await pilot.press("v")
-        assert row_with(app, " method.rank ").split() == ["method.rank", "16"]
-
-
-async def test_enter_leads_to_a_regressed_check_whose_tasks_are_gone_through() -> None:
-    async with on_run(regressed()) as (app, pilot):
-        assert "REGRESSED  9.1 points lost (limit 3.0), proven on 412 of 3,000 items" in text_of(app)
-        assert "check ✗" in row_with(app, "metrics")
-        await pressed(pilot, "enter", "j")
-        assert app.screen.state.tab == "check"  # type: ignore[attr-defined]
-        assert row_with(app, "▸").startswith("▸ ✗ knowledge") and "knowledge: 13 lost" in text_of(app)
-
-
-async def test_why_there_is_no_verdict_stands_whole_below_its_cut_beginning() -> None:
-    """The end of the reason says what would settle it."""
-    reason = "lost 5.0 points on these 100 items, which chance alone does 13 % of the time"
-    reason += ": about 250 more items would tell."
-    fake = regressed(make_result("no_verdict", reason=reason, drop=0.05, decided_by=""))
+async def test_the_check_tab_shows_a_verdict_its_tasks_and_one_level_deeper_whole_answers() -> None:
+    fake = regressed()
     async with on_run(fake) as (app, pilot):
-        assert "would tell" not in text_of(app)
-        await pressed(pilot, "enter")
-        assert row_with(app, "why ").startswith("   why     lost 5.0 points on these 100 items")
-        assert "about 250 more items would tell." in text_of(app)
-
-
-async def test_whole_answers_are_one_level_deeper() -> None:
-    async with on_run(regressed(), "enter", "enter") as (app, pilot):
+        await pressed(pilot, "enter", "j")
         screen: Any = app.screen
+        assert screen.state.tab == "check"
+        assert row_with(app, "▸").startswith("▸ ✗ knowledge") and "knowledge: 13 lost" in text_of(app)
+        await pilot.press("k", "enter")
         assert "lost 1 of 13  a0" in text_of(app) and " tuned    Ahoy" in text_of(app)
         await pilot.press("G")
         assert "39 more answers changed: finetop flips support-r16 --task arith" in text_of(app)
@@ -693,64 +633,74 @@ async def test_whole_answers_are_one_level_deeper() -> None:
         assert screen.state.tab == "check" and not screen.state.is_reading
         await pilot.press("escape")
         assert isinstance(app.screen, RunsScreen)
-
-
-async def test_v_goes_to_earlier_checks() -> None:
-    fake = regressed()
-    early = make_result("ok", reason="ok", drop=0.004, step=600)
-    fake.checks.append({"check_id": 9, "at": NOW - 5000, **early})
-    checks = [*fake.detail.checks, brief(9, NOW - 5000, 600, early)]
-    fake.detail = replace(fake.detail, checks=checks)
-    async with on_run(fake, "enter") as (app, pilot):
-        assert row_with(app, "by step") == "   by step  600 ✓ -0.4  1,200 ✗ -9.1"
-        await pilot.press("v")
-        assert "earlier: 2 of 2" in text_of(app)
-        assert "ok, a real drop  0.4 points lost" in text_of(app)
-
-
-async def test_many_checked_steps_fit_one_row_newest_last() -> None:
-    fake = regressed()
-    early = make_result("ok", reason="ok", drop=0.004)
-    earlier = [brief(12 - at, NOW - 5000, 1100 - 100 * at, early) for at in range(11)]
-    checks = [*fake.detail.checks, *earlier]
-    fake.detail = replace(fake.detail, checks=checks, best=Best(900, "the lowest loss"))
-    async with on_run(fake, "enter") as (app, pilot):
-        row = row_with(app, "by step")
-        assert row.startswith("   by step  …  ") and row.endswith("1,100 ✓ -0.4  1,200 ✗ -9.1")
-        assert len(row) <= 80
-        await pressed(pilot, "s")
-        assert row_with(app, " 900 ").endswith("ok -0.4, arith -22.0, the best")
-
-
-async def test_an_accepted_regression_is_not_red_any_more() -> None:
-    fake = regressed()
-    row = fake.detail.row
-    assert row.check is not None
-    accepted = replace(row.check, accepted="ana", accepted_for="only the voice counts", check_id=99)
-    fake.detail = replace(fake.detail, row=replace(row, check=accepted))
-    async with on_run(fake, "enter") as (app, _):
+        # the end of the reason says what would settle it: it stands whole below its cut beginning
+        reason = "lost 5.0 points on these 100 items, which chance alone does 13 % of the time"
+        reason += ": about 250 more items would tell."
+        result = make_result("no_verdict", reason=reason, drop=0.05, decided_by="")
+        await opened(fake, pilot, other=regressed(result))
+        assert "would tell" not in text_of(app)
+        await pressed(pilot, "enter")
+        assert row_with(app, "why ").startswith("   why     lost 5.0 points on these 100 items")
+        assert "about 250 more items would tell." in text_of(app)
+        # a drop that no task shows alone says what it is proven on, and offers to go on
+        over_all = regressed()
+        (result,) = over_all.checks
+        result["tasks"] = [
+            {**task, "mark": "open", "n": 9 + at, "interval": [-1.0, 1.0]}
+            for at, task in enumerate(result["tasks"][:4])
+        ]
+        check: Any = over_all.detail.row.check
+        check = replace(check, worst=[replace(task, mark="open") for task in check.worst])
+        over_all.detail = replace(over_all.detail, row=replace(over_all.detail.row, check=check))
+        await opened(fake, pilot, "enter", other=over_all)
+        assert "Proven over all tasks together. Each had 9 to" in text_of(app)
+        assert "-100.0 to" not in text_of(app) and " open " in row_with(app, "arith ")
+        assert "next  f  check the remaining 2,588 items to see which tasks lost it" in text_of(app)
+        # an accepted regression is not red any more
+        accepted = regressed()
+        check = replace(check, accepted="ana", accepted_for="only the voice counts", check_id=99)
+        accepted.detail = replace(accepted.detail, row=replace(accepted.detail.row, check=check))
+        await opened(fake, pilot, "enter", other=accepted)
         assert "✗ accepted by ana" in text_of(app) and "REGRESSED" not in text_of(app)
         assert "reason: only the voice counts" in text_of(app)
-
-
-async def test_no_check_says_why_and_a_running_one_how_far_it_is_and_can_be_stopped() -> None:
-    fake = FakeRun(make_detail(Finished(NOW - 5000, NOW - 4000), 900))
-    async with on_run(fake, *["tab"] * 4) as (app, pilot):
+        # a result of another format is left out
+        odd = regressed()
+        odd.checks = [{"check_id": 15, "at": NOW, "verdict": 7}]
+        await opened(fake, pilot, "enter", other=odd)
+        assert "can't read the result" in text_of(app)
+        # no check says why, and a running one how far it is, and can be stopped
+        await opened(
+            fake, pilot, *["tab"] * 4, other=FakeRun(make_detail(Finished(NOW - 5000, NOW - 4000), 900))
+        )
         assert "Not checked yet." in text_of(app)
         checking = Running(NOW - 30, "scoring", 212.0, 640.0, "items", 41.0)
-        row = replace(fake.detail.row, checking=checking)
-        fake.change(replace(fake.detail, row=row))
+        fake.change(replace(fake.detail, row=replace(fake.detail.row, checking=checking)))
         await settled(pilot)
         assert "checking  scoring, 212 of 640 items, 40 s left" in text_of(app)
         await pressed(pilot, "S")
         assert "Stop the check of support-r16?  No verdict; scores so far are kept." in text_of(app)
 
 
-async def test_a_result_of_another_format_is_left_out() -> None:
+async def test_v_goes_to_earlier_checks_and_many_checked_steps_fit_one_row_newest_last() -> None:
     fake = regressed()
-    fake.checks = [{"check_id": 15, "at": NOW, "verdict": 7}]
-    async with on_run(fake, "enter") as (app, _):
-        assert "can't read the result" in text_of(app)
+    early = make_result("ok", reason="ok", drop=0.004, step=600)
+    fake.checks.append({"check_id": 9, "at": NOW - 5000, **early})
+    checks = fake.detail.checks
+    fake.detail = replace(fake.detail, checks=[*checks, brief(9, NOW - 5000, 600, early)])
+    async with on_run(fake, "enter") as (app, pilot):
+        assert row_with(app, "by step") == "   by step  600 ✓ -0.4  1,200 ✗ -9.1"
+        await pilot.press("v")
+        assert "earlier: 2 of 2" in text_of(app)
+        assert "ok, a real drop  0.4 points lost" in text_of(app)
+        earlier = [brief(12 - at, NOW - 5000, 1100 - 100 * at, early) for at in range(11)]
+        many = replace(fake.detail, checks=[*checks, *earlier], best=Best(900, "the lowest loss"))
+        fake.detail = many
+        await opened(fake, pilot, "enter")
+        row = row_with(app, "by step")
+        assert row.startswith("   by step  …  ") and row.endswith("1,100 ✓ -0.4  1,200 ✗ -9.1")
+        assert len(row) <= 80
+        await pressed(pilot, "s")
+        assert row_with(app, " 900 ").endswith("ok -0.4, arith -22.0, the best")
 
 
 async def test_steps_list_checkpoints_to_check_and_a_tree_of_runs_to_open() -> None:
@@ -802,38 +752,30 @@ async def test_keys_check_stop_kill_and_start_anew_and_a_refusal_is_said() -> No
         assert isinstance(app.screen, LaunchScreen)
 
 
-@pytest.mark.parametrize(
-    ("make", "tabs"),
-    [(training, TABS), (regressed, ("check",)), (failed, ("log",))],
-    ids=["training", "regressed", "failed"],
-)
-async def test_no_key_breaks_any_tab(make: Callable[[], FakeRun], tabs: tuple[Tab, ...]) -> None:
+async def test_no_key_breaks_any_tab() -> None:
     skipped = ("search", "new", "back", "stop", "kill", "tab(1)", "tab(-1)", "log", "steps")
     actions = [key.action for key in KEYS if key.action not in skipped]
-    async with on_run(make()) as (app, pilot):
-        screen: Any = app.screen
-        for tab in tabs:
-            for action in actions:
-                screen._open_tab(tab)
-                await screen.run_action(action)
-            await settled(pilot)
-        assert app.is_running
+    fake = training()
+    async with on_run(fake) as (app, pilot):
+        for run, tabs in ((fake, TABS), (regressed(), ("check",)), (failed(), ("log",))):
+            await opened(fake, pilot, other=run)
+            screen: Any = app.screen
+            for tab in tabs:
+                for action in actions:
+                    screen._open_tab(tab)
+                    await screen.run_action(action)
+                await settled(pilot)
+            assert app.is_running
 
 
 def test_every_key_of_every_footer_is_bound() -> None:
     bound = {name for key in KEYS for name in key.keys.split(",")} | {"question_mark"}
     names = {
-        "←→": ["left", "right"],
-        "+ -": ["plus", "minus"],
-        "↑↓": ["up", "down"],
-        "⇧←→": ["shift+left", "shift+right"],
-        "esc": ["escape"],
-        "?": ["question_mark"],
-        ", .": ["comma", "full_stop"],
-        "[ ]": ["left_square_bracket", "right_square_bracket"],
-        "pgdn": ["pagedown"],
-        "/": ["slash"],
-    }
+        "←→": ["left", "right"], "+ -": ["plus", "minus"], "↑↓": ["up", "down"],
+        "⇧←→": ["shift+left", "shift+right"], "esc": ["escape"], "?": ["question_mark"],
+        ", .": ["comma", "full_stop"], "[ ]": ["left_square_bracket", "right_square_bracket"],
+        "pgdn": ["pagedown"], "/": ["slash"],
+    }  # fmt: skip
     for fake in (training(), regressed(), failed()):
         for tab in TABS:
             for key in footer_keys(ViewState(RunData(fake.detail), tab=tab, shown=Shown(cursor=3))):
@@ -872,47 +814,38 @@ async def test_no_outside_text_reaches_the_terminal_raw() -> None:
     fake.checks = [{"check_id": 15, "at": NOW, **result}]
     fake.log += HOSTILE + "\n" + HOSTILE
     fake.processes = [ProcessRow(1, 12, HOSTILE, "R", 1.0, None, None)]
-    for size in (SMALL, (20, 5)):
-        async with on_run(fake, size=size) as (app, pilot):
+
+    def assert_harmless() -> None:
+        for row in app.screen._compositor.render_strips():
+            text = "".join(segment.text for segment in row)
+            assert not any(unicodedata.category(letter) == "Cc" for letter in text)
+            assert "\u202e" not in text
+
+    async with on_run(fake) as (app, pilot):
+        for size in (SMALL, (20, 5)):
+            await pilot.resize_terminal(*size)
+            await opened(fake, pilot)
             screen: Any = app.screen
             for tab in TABS:
                 screen._open_tab(tab)
                 await settled(pilot)
-                assert_harmless(app)
-                if tab != "steps":  # enter opens another run there
-                    await pilot.press("enter")
-                    assert_harmless(app)
-                await pilot.press("v")
-                assert_harmless(app)
-
-
-def assert_harmless(app: FinetopApp) -> None:
-    for row in app.screen._compositor.render_strips():
-        text = "".join(segment.text for segment in row)
-        assert not any(unicodedata.category(letter) == "Cc" for letter in text)
-        assert "\u202e" not in text
+                assert_harmless()
+                for key in ["v"] if tab == "steps" else ["enter", "v"]:  # enter opens another run there
+                    await pilot.press(key)
+                    assert_harmless()
 
 
 # --- words and numbers --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("key", "number", "words"),
-    [
-        ("loss", 1.2141, "1.214"),
-        ("learning_rate", 8.12e-5, "8.1e-5"),
-        ("tokens_per_s", 4103.4, "4,103"),
-        ("tokens_per_s", 3.14, "3.1"),
-        ("drift", 0.081, "0.08"),
-        ("drift", 0.0042, "0.004"),
-        ("drift", -0.0001, "0.00"),
-        ("memory_gib", 38.21, "38.2 GiB"),
-        ("gpu_util", 91.0, "91 %"),
+def test_metrics_are_written_short() -> None:
+    for key, number, words in [
+        ("loss", 1.2141, "1.214"), ("learning_rate", 8.12e-5, "8.1e-5"), ("tokens_per_s", 4103.4, "4,103"),
+        ("tokens_per_s", 3.14, "3.1"), ("drift", 0.081, "0.08"), ("drift", 0.0042, "0.004"),
+        ("drift", -0.0001, "0.00"), ("memory_gib", 38.21, "38.2 GiB"), ("gpu_util", 91.0, "91 %"),
         ("grad_norm", None, "not finite"),
-    ],
-)
-def test_metrics_are_written_short(key: str, number: float | None, words: str) -> None:
-    assert shown(key, number) == words
+    ]:  # fmt: skip
+        assert shown(key, number) == words
 
 
 def test_unknown_metrics_come_last_and_the_evaluation_stays_with_the_loss() -> None:
@@ -938,71 +871,30 @@ def test_the_forecast_needs_half_of_the_limit_and_a_rise() -> None:
 # --- pictures -----------------------------------------------------------------------------------------------
 
 
+PICTURES: dict[str, tuple[Callable[[], FakeRun], list[str]]] = {
+    "training": (training, []),
+    "check-regressed": (regressed, ["enter"]),
+    "failed": (failed, []),
+    "other-program": (other_program, []),
+    "tokens": (training, ["x", "left", "shift+left"]),
+    "system": (training, ["shift+tab"]),
+    "log-search": (training, ["slash", *"step 4", "enter", "slash", *"loss 1.2", "enter"]),
+}
+
+
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
-@pytest.mark.parametrize(
-    ("make", "keys"),
-    [
-        (training, []),
-        (regressed, ["enter"]),
-        (failed, []),
-        (other_program, []),
-        (training, ["x", "left", "shift+left"]),
-        (training, ["shift+tab"]),
-        (training, ["slash", *"step 4", "enter", "slash", *"loss 1.2", "enter"]),
-    ],
-    ids=["training", "check-regressed", "failed", "other-program", "tokens", "system", "log-search"],
-)
-def test_picture(
-    snap_compare: Callable[..., bool], size: tuple[int, int], make: Callable[[], FakeRun], keys: list[str]
-) -> None:
+@pytest.mark.parametrize("name", PICTURES)
+def test_picture(snap_compare: Callable[..., bool], size: tuple[int, int], name: str) -> None:
+    make, keys = PICTURES[name]
     fake = make()
 
     async def press(pilot: Any) -> None:
         await opened(fake, pilot, *keys)
-        await settled(pilot)
 
     assert snap_compare(make_run_app(fake), terminal_size=size, run_before=press)
 
 
-async def test_what_a_run_was_trained_on_stands_in_its_recipe_and_its_tree() -> None:
-    fake = regressed()
-    app = make_run_app(fake)
-    old, fake.detail = fake.detail, replace(fake.detail, sources=[make_source(2, 417)])
-    async with app.run_test(size=(80, 24)) as pilot:
-        await opened(fake, pilot, *["tab"] * TABS.index("recipe"), "G")
-        shown = text_of(app)
-        assert "version  faq.jsonl v2 (417 rows; 38 changed, 5 new since v1, of support-r8)" in shown
-        assert "other runs have read up to v3" in shown
-        assert "the file has changed since: now v3, 431 rows" in shown
-        await pressed(pilot, "tab", "tab", within_s=0.2)
-        assert "faq.jsonl v2 (417 rows; 38 changed, 5 new since v1, of support-r8)" in text_of(app)
-        assert sum(isinstance(ask, DataOf) for ask in fake.asked) == 1
-        await pilot.press("shift+tab", "shift+tab")
-        fake.change(old)
-        await settled(pilot, 0.5)
-        assert "version  faq.jsonl" not in text_of(app)
-
-
-async def test_a_drop_that_no_task_shows_alone_says_what_it_is_proven_on_and_offers_to_go_on() -> None:
-    fake = regressed()
-    (result,) = fake.checks
-    result["tasks"] = [
-        {**task, "mark": "open", "n": 9 + at, "interval": [-1.0, 1.0]}
-        for at, task in enumerate(result["tasks"][:4])
-    ]
-    short = fake.detail.row.check
-    worst = [replace(task, mark="open") for task in short.worst]
-    row = replace(fake.detail.row, check=replace(short, worst=worst))
-    fake.detail = replace(fake.detail, row=row)
-    async with on_run(fake) as (app, pilot):
-        await pressed(pilot, "enter")
-        text = text_of(app)
-        assert "Proven over all tasks together. Each had 9 to" in text
-        assert "-100.0 to" not in text and " open " in row_with(app, "arith ")
-        assert "next  f  check the remaining 2,588 items to see which tasks lost it" in text
-
-
-async def test_o_opens_the_folder_in_a_program_that_the_terminal_is_lent_to(
+async def test_o_opens_the_folder_in_a_program_and_what_it_was_trained_on_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ran: list[Any] = []
@@ -1011,21 +903,25 @@ async def test_o_opens_the_folder_in_a_program_that_the_terminal_is_lent_to(
     monkeypatch.setattr(
         "finetop.tui.screens.run.outside.run_in_terminal", lambda app, command, folder: ran.append(command)
     )
-    async with on_run(regressed()) as (app, pilot):
+    fake, versioned = regressed(), regressed()
+    old, versioned.detail = fake.detail, replace(fake.detail, sources=[make_source(2, 417)])
+    async with on_run(fake) as (app, pilot):
         await pressed(pilot, "o")
         assert "Open the run's folder?  " in text_of(app)
         await pilot.press("e")
         assert ran == [["nano", "-w", "."]]
         await pressed(pilot, "o", "c")
         assert " copied: " in text_of(app)
-
-
-async def test_an_export_and_the_writing_of_samples_say_how_far_they_are() -> None:
-    fake = training()
-    state = Running(NOW - 20, "writing", 2.0, 8.0, "GB")
-    going = Running(NOW - 800, "writing samples", 12.0, 32.0, "tokens")
-    row = replace(fake.detail.row, state=going, alarm="", others=[SideJob("export", state)])
-    fake.detail = replace(fake.detail, row=row)
-    async with on_run(fake, size=(120, 40)) as (app, _):
-        assert "export: writing, 2 of 8 GB" in text_of(app)
-        assert "writing samples, 12 of 32 tokens" in text_of(app)
+        # what a run was trained on stands in its recipe and its tree
+        await opened(fake, pilot, *["tab"] * TABS.index("recipe"), "G", other=versioned)
+        shown = text_of(app)
+        assert "version  faq.jsonl v2 (417 rows; 38 changed, 5 new since v1, of support-r8)" in shown
+        assert "other runs have read up to v3" in shown
+        assert "the file has changed since: now v3, 431 rows" in shown
+        await pressed(pilot, "tab", "tab", within_s=0.2)
+        assert "faq.jsonl v2 (417 rows; 38 changed, 5 new since v1, of support-r8)" in text_of(app)
+        assert asked(fake, DataOf) == [DataOf("support-r16")]
+        await pilot.press("shift+tab", "shift+tab")
+        fake.change(old)
+        await settled(pilot, 0.5)
+        assert "version  faq.jsonl" not in text_of(app)

@@ -27,32 +27,24 @@ class Curved(FakeSupervisor):
 
 
 def runs() -> Curved:
-    done = Finished(NOW - 5000, NOW - 4000)
-    return Curved(
-        [
-            make_row(at, f"run-{at}", done, method="lora" if at < 3 else "full", metrics={"loss": 1.0})
-            for at in range(1, 5)
-        ]
-    )
+    done, facts = Finished(NOW - 5000, NOW - 4000), {"metrics": {"loss": 1.0}}
+    methods = enumerate(("lora", "lora", "full", "full"), 1)
+    return Curved([make_row(at, f"run-{at}", done, method=method, **facts) for at, method in methods])
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50)], ids=lambda size: f"{size[0]}x{size[1]}")
-async def test_marked_runs_are_drawn_at_once_each_with_its_letter(size: tuple[int, int]) -> None:
+async def test_marked_runs_are_drawn_at_once_each_with_its_letter_and_of_groups_the_mean() -> None:
     fake = runs()
-    async with shown_app(make_app(fake), size) as (app, pilot):
-        await pressed(pilot, "space", within_s=0.1)
-        assert "── run-" in text_of(app), "one alone is shown as before"
-        await pressed(pilot, "space", "space", within_s=0.2)
-        assert "loss  A run-1  B run-2  C run-3 " in text_of(app)
-        for words in ("A 1.100", "B 1.200", "C 1.300"):
-            assert words in text_of(app)
-        await pressed(pilot, "escape", within_s=0.1)
-        assert "A 1.100" not in text_of(app)
-
-
-async def test_a_grouped_list_draws_the_mean_of_each_group() -> None:
-    fake = runs()
-    async with shown_app(make_app(fake), (120, 40)) as (app, pilot):
+    async with shown_app(make_app(fake)) as (app, pilot):
+        for size in ((80, 24), (200, 50), (120, 40)):
+            await pilot.resize_terminal(*size)
+            await pressed(pilot, "g", "space", within_s=0.1)
+            assert "── run-" in text_of(app), "one alone is shown as before"
+            await pressed(pilot, "space", "space", within_s=0.2)
+            assert "loss  A run-1  B run-2  C run-3 " in text_of(app)
+            for words in ("A 1.100", "B 1.200", "C 1.300"):
+                assert words in text_of(app)
+            await pressed(pilot, "escape", within_s=0.1)
+            assert "A 1.100" not in text_of(app)
         await pressed(pilot, "slash", *"group:method", "enter", within_s=0.2)
         await pressed(pilot, "g", *["space"] * 3, within_s=0.2)
         assert "A full (2 runs)  B lora (1 run)" in text_of(app)

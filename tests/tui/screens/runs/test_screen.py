@@ -59,66 +59,100 @@ def cursor_row(app: FinetopApp) -> str:
     return row_with(app, "▸")
 
 
-@pytest.mark.parametrize(
-    ("reward", "words"),
-    [(0.25, "r 0.25"), (1.0, "r 1.00"), (-0.25, "r -0.2"), (12.4, "r 12.4"), (-123456.0, "-")],
-)
-def test_a_run_that_is_paid_shows_its_reward_in_place_of_the_loss(reward: float, words: str) -> None:
-    row = make_row(1, "paid", Running(NOW), metrics={"loss": 0.01, "reward": reward})
-    line = "".join(text for text, _ in run_line(empty_list(), row, width=80, now=NOW))
-    assert f" {words} " in line
-    assert ".01" not in line
+def test_a_run_that_is_paid_shows_its_reward_in_place_of_the_loss() -> None:
+    rewards = {0.25: "r 0.25", 1.0: "r 1.00", -0.25: "r -0.2", 12.4: "r 12.4", -123456.0: "-"}
+    for reward, words in rewards.items():
+        row = make_row(1, "paid", Running(NOW), metrics={"loss": 0.01, "reward": reward})
+        line = "".join(text for text, _ in run_line(empty_list(), row, width=80, now=NOW))
+        assert f" {words} " in line
+        assert ".01" not in line
 
 
-async def test_each_run_says_whether_it_forgot_and_headings_part_the_list() -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows())), (80, 36)) as (app, _):
-        answers = {
-            "support-full-1e-4": "✗ support-full-1e-4    full   1,200/1,200  0.982  41 m  REGRESSED -9.1",
-            "sql-lora-70b": "FAILED out of memory",
-            "legal-cpt": "DRIFT 0.08 of 0.10",
-            "support-r16": "ok -0.1 at step 600",
-            "support-r32": "loading model 39 %",
-            "support-r64": "1st, wants 2 GPUs",
-            "lr2e-5-s2": "2nd",
-            "support-full-1e-5": "ok -0.4",
-            "support-r8": "ok -1.9, arith -22.0",
-            "tiny": "NO VERDICT at chance",
-            "support-full-3e-4": "-14.2, accepted (ana)",
-            "support-r4": "check 212 of 640 items",
-            "support-r2": "stopped, not checked",
-        }
-        for name, words in answers.items():
-            assert words in row_with(app, f"{name} "), name
+async def test_headings_part_the_list_and_columns_come_with_the_width() -> None:
+    async with shown_app(make_app(FakeSupervisor(mixed_rows())), (80, 36)) as (app, pilot):
         rows = text_of(app).splitlines()
         assert rows[1].startswith(" 3 need you   4 running   2 queued   13 total")
         headings = [re.sub(r" +(left|age|time)$", "", row).strip() for row in rows]
         parts = ["needs you", "running", "queued", "done"]
         assert [heading for heading in headings if heading in parts] == parts
-
-
-async def test_a_run_that_forgets_while_it_trains_says_so_before_its_alarm() -> None:
-    check = make_check(step=600)
-    row = make_row(
-        1, "hot", Running(NOW - 800, "training"), step=700, check=check, alarm="drift is over", needs_you=True
-    )
-    async with shown_app(make_app(FakeSupervisor([row]))) as (app, _):
-        assert "✗ hot" in cursor_row(app)
-        assert "REGRESSED -9.1 at ste" in cursor_row(app)
-
-
-async def test_columns_come_with_the_width_and_the_answer_is_never_pushed_out() -> None:
-    before: set[str] = set()
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
+        before: set[str] = set()
         for width in (60, 80, 100, 120, 140, 160):
             await pilot.resize_terminal(width, 24)
             await settled(pilot)
             assert all(len(row) <= width for row in text_of(app).splitlines())
-            assert "REGRESSED -9.1" in row_with(app, "▸")
+            assert "REGRESSED -9.1" in row_with(app, "▸"), "the answer is never pushed out"
             assert "? keys" in text_of(app).splitlines()[-1]
             assert ("1,200/1,200" in cursor_row(app)) == (width >= 80)
             head = set(row_with(app, "did it forget?").split())
             assert before < head or (before == head and width == 160)
             before = head
+        # one column says of each part whether it is what is left, or the age
+        await pilot.resize_terminal(80, 40)
+        await settled(pilot)
+        titled = {r.split()[0]: r for r in text_of(app).splitlines() if r.endswith(("left", "age", "time"))}
+        assert titled["running"].index("left") + 4 == titled["done"].index("age") + 3
+        assert "time" in titled["needs"], "one of them runs"
+        assert "left" not in row_with(app, "did it forget?")
+        await pressed(pilot, "o", "o")
+        assert "time" in row_with(app, "did it forget?")
+        await pressed(pilot, "o", "o")
+        await pilot.resize_terminal(128, 40)
+        await settled(pilot)
+        head_row = row_with(app, "did it forget?")
+        assert head_row.index("left") < head_row.index("age")
+        assert row_with(app, "done").strip("│ ") == "done"
+        # a wide pane draws the curve beside the facts
+        await pilot.resize_terminal(200, 50)
+        await settled(pilot)
+        verdict = row_with(app, "REGRESSED  9.1 points lost")
+        assert verdict.index("loss 1") >= 100
+        assert "step 0" in text_of(app)
+
+
+async def test_what_a_list_shows_of_runs_that_need_to_be_seen() -> None:
+    state = Running(NOW - 800, "training")
+    hot = make_row(
+        1, "hot", state, step=700, check=make_check(step=600), alarm="drift is over", needs_you=True
+    )
+    fake = FakeSupervisor([hot])
+
+    async def listed(*rows: Any) -> None:
+        fake.change(list(rows))
+        app.show_runs()
+        await settled(pilot)
+
+    async with shown_app(make_app(fake)) as (app, pilot):
+        assert "✗ hot" in cursor_row(app), "it forgets while it trains, which comes before its alarm"
+        assert "REGRESSED -9.1 at ste" in cursor_row(app)
+        # what runs is in sight under many that need you
+        failed = Failed(NOW - 300, "out of memory")
+        running = Running(NOW - 800, "training", 820, 1200)
+        rows = [make_row(100 + at, f"failed-{at}", failed, needs_you=True) for at in range(23)]
+        await listed(*rows, make_row(50, "goes-on", running, step=820, left_s=380.0))
+        assert "── running, out of view" in text_of(app)
+        assert "820/1,200" in row_with(app, "goes-on") and "6 m" in row_with(app, "goes-on")
+        await pressed(pilot, "G")
+        assert "out of view" not in text_of(app), "now the list itself shows it"
+        assert "goes-on" in cursor_row(app)
+        # a suite that all checks share is not said in each row
+        await listed(*old_failures(2))
+        assert row_with(app, "ended").rstrip().endswith("ok -0.4, arith -22.0")
+        check = make_check("ok", 0.4, suite="quick")
+        await listed(*old_failures(2), make_row(95, "other", Finished(NOW - 99, NOW - 9), check=check))
+        assert "ok -0.4 on core" in row_with(app, "ended")
+        # a run that was just queued is found far down, and a new order begins at its top
+        await listed(*many_rows(250), make_row(900, "new-one", Queued(1), step=0))
+        app.show_runs("new-one")
+        await settled(pilot)
+        assert "new-one" in cursor_row(app)
+        await pressed(pilot, "o")
+        assert app.screen.query_one(Table).cursor == 0
+        # a run that was killed before it saved is retried and not checked
+        await listed(make_row(21, "early", Stopped(NOW - 500, "kill", NOW - 900), step=7, steps=90, saved=0))
+        assert "next  T  retry: it starts again" in text_of(app)
+        assert "f check" not in text_of(app).splitlines()[-1]
+        await pressed(pilot, "T")
+        assert Retry("early") in fake.asked
 
 
 async def test_ten_thousand_runs_are_paged_and_jumped_through() -> None:
@@ -185,43 +219,6 @@ async def test_nothing_moves_under_the_cursor_until_o(monkeypatch: pytest.Monkey
         assert "o sort: needs you first" in text_of(app)
 
 
-async def test_filter_is_live_says_what_hides_all_and_esc_drops_it_and_o_sorts() -> None:
-    fake = FakeSupervisor(mixed_rows())
-    async with shown_app(make_app(fake)) as (app, pilot):
-        await pressed(pilot, "slash")
-        assert "e.g. regressed, lora loss<1.2, -tag:x" in text_of(app)
-        await pressed(pilot, *"r16")
-        assert "support-r16" in cursor_row(app)
-        assert text_of(app).splitlines()[-2].endswith("1 of 13 match")
-        assert text_of(app).splitlines()[-2].startswith(" / r16")
-        await pressed(pilot, "enter")
-        assert "/ r16: 1 match" in text_of(app).splitlines()[1]
-        await pressed(pilot, "escape")
-        assert "legal-cpt" in text_of(app)
-        await pressed(pilot, "slash", *"REG")
-        assert text_of(app).splitlines()[-2].endswith("1 of 13 match")
-        assert "support-full-1e-4" in cursor_row(app)
-        await pressed(pilot, *"xyz")
-        assert "No run matches 'REGxyz'.  esc clears the filter." in text_of(app)
-        await pressed(pilot, "escape")
-        assert "legal-cpt" in text_of(app)
-        await pressed(pilot, "slash", *"qqq", "enter")
-        assert "No run matches 'qqq'.  esc clears the filter." in text_of(app)
-        assert "13 runs without it" in text_of(app)
-        assert "next  esc  clear the filter" in text_of(app)
-        await pressed(pilot, "escape")
-        assert "support-full-1e-4" in cursor_row(app)
-        await pressed(pilot, "slash")
-        await typed(pilot, "method:lora age>9w")
-        await pressed(pilot, "enter")
-        assert "No run matches 'method:lora age>9w'.  esc clears the filter." in text_of(app)
-        assert " 10 match without age>9w" in text_of(app)
-        await pressed(pilot, "escape", "o", "o")
-        assert "sort: by name" in text_of(app)
-        assert asked(fake, Runs)[-1].sort == "name"
-        assert " needs you\n" not in text_of(app)
-
-
 async def test_without_runs_n_launches_enter_queues_the_demo_and_the_first_run_comes_by_itself() -> None:
     fake = FakeSupervisor([])
     async with shown_app(make_app(fake)) as (app, pilot):
@@ -270,7 +267,7 @@ async def test_check_stop_and_kill_ask_and_a_refusal_is_said() -> None:
         assert "there is no run support-r64." in text_of(app)
 
 
-async def test_P_pauses_what_runs_or_waits_and_lets_go_on_what_is_held() -> None:
+async def test_P_pauses_or_resumes_the_pane_follows_the_cursor_and_T_tries_a_failed_run_again() -> None:
     fake = FakeSupervisor(mixed_rows())
     async with shown_app(make_app(fake)) as (app, pilot):
         await pressed(pilot, "j", "j", "j", "P")
@@ -288,18 +285,11 @@ async def test_P_pauses_what_runs_or_waits_and_lets_go_on_what_is_held() -> None
         assert " P resume " in text_of(app).splitlines()[-1]
         await pressed(pilot, "P")
         assert asked(fake, Release) == [Release("support-r16")]
-
-
-async def test_the_pane_follows_the_cursor_and_T_tries_a_failed_run_again() -> None:
-    fake = FakeSupervisor(mixed_rows())
-    async with shown_app(make_app(fake)) as (app, pilot):
-        await pressed(pilot, "P")
+        await pressed(pilot, "g", "P")
         assert "has ended: nothing to pause." in text_of(app)
         await pilot.click(Table, offset=(8, 2))
         await settled(pilot)
         assert "sql-lora-70b" in cursor_row(app)
-        assert "✗ FAILED  out of memory" in text_of(app)
-        assert "fix    Lower train.batch_size (now 8)." in text_of(app)
         await pressed(pilot, "k", "j")  # a key clears the message
         assert "next  n" in text_of(app)
         await pressed(pilot, "T")
@@ -307,26 +297,44 @@ async def test_the_pane_follows_the_cursor_and_T_tries_a_failed_run_again() -> N
         assert f"{order.run} resumes from step 400, 2nd in the queue." in text_of(app)
 
 
-async def test_every_footer_key_is_bound_and_no_other_is_promised() -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows())), (120, 40)) as (app, _):
+async def test_every_footer_key_is_bound_the_footer_drops_whole_keys_and_the_state_row_says_the_order() -> (
+    None
+):
+    fake = FakeSupervisor(mixed_rows())
+    async with shown_app(make_app(fake), (120, 40)) as (app, pilot):
         screen = app.screen
         assert isinstance(screen, RunsScreen)
-        own_keys = screen.KEYS
-        for key in own_keys:
+        for key in screen.KEYS:
             assert key.keys or key.shown == ":", "of the palette"
             for name in filter(None, key.keys.split(",")):
                 assert name in screen._bindings.key_to_bindings, key
             whose, _, action = key.action.partition("(")[0].rpartition(".")
             assert hasattr(app if whose else screen, f"action_{action}"), key
-
-
-async def test_footer_drops_whole_keys_and_keeps_the_last() -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows())), (60, 20)) as (app, pilot):
+        await pilot.resize_terminal(60, 20)
         await pressed(pilot, "j", "j", "j")
         footer = text_of(app).splitlines()[-1]
         assert footer.endswith("? keys")
         labels = "enter open, S stop, P pause, f check, n new run, / filter, K kill, o sort, space mark, t tag, d live"
         assert {words.strip() for words in footer.split("  ")} <= {*labels.split(", "), "? keys"}
+        # the state row says filter, group and order, and groups have headings
+        await pilot.resize_terminal(120, 40)
+        await pilot.press("slash")
+        await typed(pilot, "support group:method sort:-loss")
+        await pressed(pilot, "enter")
+        assert "/ support: 10 match  by method  o sort: highest loss first" in text_of(app).splitlines()[1]
+        assert " method full: 3 runs, loss 1.25 ± 0.5 of 2" in text_of(app)
+        assert " method lora: 7 runs, loss 1.25 ± 0.5 of 2" in text_of(app)
+        await pressed(pilot, "o")
+        assert "by method  o sort: newest first" in text_of(app).splitlines()[1]
+        assert asked(fake, Runs)[-1].filter == "support group:method"
+        await pilot.press("escape", "colon")  # the palette begins to type an order
+        await typed(pilot, "sort by")
+        await pressed(pilot, "enter")
+        assert text_of(app).splitlines()[-2].startswith(" / sort: ")
+        assert "sort: needs a field. Try sort:newest, sort:loss" in text_of(app).splitlines()[-2]
+        await typed(pilot, "name")
+        await pressed(pilot, "enter")
+        assert "o sort: by name" in text_of(app).splitlines()[1]
 
 
 async def test_hostile_names_draw_no_control_characters() -> None:
@@ -349,8 +357,9 @@ async def typed(pilot: Any, text: str) -> None:
     await pressed(pilot, *["space" if letter == " " else letter for letter in text])
 
 
-async def test_a_faulty_filter_says_so_beside_it_and_the_rows_stay() -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
+async def test_a_filter_is_live_says_what_is_wrong_or_hides_all_esc_drops_it_and_o_sorts() -> None:
+    fake = FakeSupervisor(mixed_rows())
+    async with shown_app(make_app(fake)) as (app, pilot):
         await pilot.press("slash")
         await typed(pilot, "state:running los<1")
         assert text_of(app).splitlines()[-2].endswith("no run has a metric los. Did you mean loss?")
@@ -369,39 +378,47 @@ async def test_a_faulty_filter_says_so_beside_it_and_the_rows_stay() -> None:
         assert words in "".join(above)
         assert prompt.startswith(" / state:running loss<1 state:bad"), "it stays open"
         assert app.screen.runs.filter == "state:running loss<1"  # type: ignore[attr-defined]
-
-
-async def test_the_state_row_says_filter_group_and_order_and_groups_have_headings() -> None:
-    fake = FakeSupervisor(mixed_rows())
-    async with shown_app(make_app(fake), (120, 40)) as (app, pilot):
-        await pilot.press("slash")
-        await typed(pilot, "support group:method sort:-loss")
+        await pressed(pilot, "escape", "escape")
+        await pressed(pilot, "slash")
+        assert "e.g. regressed, lora loss<1.2, -tag:x" in text_of(app)
+        await pressed(pilot, *"r16")
+        assert "support-r16" in cursor_row(app)
+        assert text_of(app).splitlines()[-2].endswith("1 of 13 match")
+        assert text_of(app).splitlines()[-2].startswith(" / r16")
         await pressed(pilot, "enter")
-        assert "/ support: 10 match  by method  o sort: highest loss first" in text_of(app).splitlines()[1]
-        assert " method full: 3 runs, loss 1.25 ± 0.5 of 2" in text_of(app)
-        assert " method lora: 7 runs, loss 1.25 ± 0.5 of 2" in text_of(app)
-        await pressed(pilot, "o")
-        assert "by method  o sort: newest first" in text_of(app).splitlines()[1]
-        assert asked(fake, Runs)[-1].filter == "support group:method"
-
-
-async def test_the_palette_begins_to_type_an_order() -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
-        await pilot.press("colon")
-        await typed(pilot, "sort by")
+        assert "/ r16: 1 match" in text_of(app).splitlines()[1]
+        await pressed(pilot, "escape")
+        assert "legal-cpt" in text_of(app)
+        await pressed(pilot, "slash", *"REG")
+        assert text_of(app).splitlines()[-2].endswith("1 of 13 match")
+        assert "support-full-1e-4" in cursor_row(app)
+        await pressed(pilot, *"xyz")
+        assert "No run matches 'REGxyz'.  esc clears the filter." in text_of(app)
+        await pressed(pilot, "escape")
+        assert "legal-cpt" in text_of(app)
+        await pressed(pilot, "slash", *"qqq", "enter")
+        assert "No run matches 'qqq'.  esc clears the filter." in text_of(app)
+        assert "13 runs without it" in text_of(app)
+        assert "next  esc  clear the filter" in text_of(app)
+        await pressed(pilot, "escape")
+        assert "support-full-1e-4" in cursor_row(app)
+        await pressed(pilot, "slash")
+        await typed(pilot, "method:lora age>9w")
         await pressed(pilot, "enter")
-        assert text_of(app).splitlines()[-2].startswith(" / sort: ")
-        assert "sort: needs a field. Try sort:newest, sort:loss" in text_of(app).splitlines()[-2]
-        await typed(pilot, "name")
-        await pressed(pilot, "enter")
-        assert "o sort: by name" in text_of(app).splitlines()[1]
+        assert "No run matches 'method:lora age>9w'.  esc clears the filter." in text_of(app)
+        assert " 10 match without age>9w" in text_of(app)
+        await pressed(pilot, "escape", "o", "o")
+        assert "sort: by name" in text_of(app)
+        assert asked(fake, Runs)[-1].sort == "name"
+        assert " needs you\n" not in text_of(app)
 
 
-async def test_marked_runs_are_counted_compared_kept_through_a_new_list_and_dropped_by_esc(
+async def test_marked_runs_are_counted_compared_kept_through_a_new_list_dropped_by_esc_and_stopped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     opened: list[Any] = []
-    async with shown_app(make_app(FakeSupervisor(mixed_rows()))) as (app, pilot):
+    fake = FakeSupervisor(mixed_rows())
+    async with shown_app(make_app(fake)) as (app, pilot):
         monkeypatch.setattr(app, "open_compare", opened.append)
         await pressed(pilot, "c")
         assert "mark at least two runs with space" in text_of(app)
@@ -418,11 +435,8 @@ async def test_marked_runs_are_counted_compared_kept_through_a_new_list_and_drop
         await pressed(pilot, "escape")
         assert "marked" not in text_of(app).splitlines()[1]
         assert "/ legal: 1 match" in text_of(app)
-
-
-async def test_several_are_stopped_once_their_number_is_typed() -> None:
-    fake = FakeSupervisor(mixed_rows())
-    async with shown_app(make_app(fake)) as (app, pilot):
+        # several are stopped once their number is typed
+        await pressed(pilot, "escape", "o", "o", "o", "g")
         await pressed(pilot, "space", "j", "space", "space", "S")
         assert text_of(app).splitlines()[-2] == " Stop 2 runs (1 other has ended)? Type 2:"
         await pressed(pilot, "1", "enter")
@@ -433,24 +447,7 @@ async def test_several_are_stopped_once_their_number_is_typed() -> None:
         assert "2 of 2 done: legal-cpt is being ended." in text_of(app)
 
 
-async def test_X_asks_moves_to_the_trash_and_u_brings_back() -> None:
-    fake = FakeSupervisor(mixed_rows())
-    async with shown_app(make_app(fake)) as (app, pilot):
-        await pressed(pilot, "X")
-        assert "Move support-full-1e-4 to the trash?  100.0 MB; u brings it back." in text_of(app)
-        await pressed(pilot, "escape", "space", "space", "X")
-        assert text_of(app).splitlines()[-2].startswith(" Move 2 runs to the trash?  200.0 MB. Type 2:")
-        await pressed(pilot, "2", "enter", within_s=0.3)
-        assert "4 running   2 queued   11 total" in text_of(app)
-        assert "marked" not in text_of(app).splitlines()[1]
-        await pressed(pilot, "u", within_s=0.3)
-        assert asked(fake, Restore) == [Restore("2"), Restore("1")]
-        assert "undone: the trash: 2 runs." in text_of(app)
-        await pressed(pilot, "u")
-        assert "nothing to undo" in text_of(app)
-
-
-async def test_t_puts_tags_on_and_a_note_and_u_takes_them_back() -> None:
+async def test_t_puts_tags_on_and_a_note_X_asks_and_moves_to_the_trash_and_u_takes_back() -> None:
     fake = FakeSupervisor(mixed_rows())
     async with shown_app(make_app(fake)) as (app, pilot):
         await pressed(pilot, "t")
@@ -467,6 +464,19 @@ async def test_t_puts_tags_on_and_a_note_and_u_takes_them_back() -> None:
         await pressed(pilot, "u")
         assert asked(fake, Tag)[-1] == Tag("support-full-1e-4", ["draft"], ["keep"])
         assert asked(fake, Note)[-1] == Note("support-full-1e-4", "before")
+        # X moves to the trash
+        await pressed(pilot, "X")
+        assert "Move support-full-1e-4 to the trash?  100.0 MB; u brings it back." in text_of(app)
+        await pressed(pilot, "escape", "space", "space", "X")
+        assert text_of(app).splitlines()[-2].startswith(" Move 2 runs to the trash?  200.0 MB. Type 2:")
+        await pressed(pilot, "2", "enter", within_s=0.3)
+        assert "4 running   2 queued   11 total" in text_of(app)
+        assert "marked" not in text_of(app).splitlines()[1]
+        await pressed(pilot, "u", within_s=0.3)
+        assert asked(fake, Restore) == [Restore("2"), Restore("1")]
+        assert "undone: the trash: 2 runs." in text_of(app)
+        await pressed(pilot, "u")
+        assert "nothing to undo" in text_of(app)
 
 
 async def test_columns_are_chosen_kept_and_shown_where_they_fit(
@@ -498,17 +508,14 @@ async def test_columns_are_chosen_kept_and_shown_where_they_fit(
             assert "REGRESSED -9.1" in cursor_row(app)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"{", b'{"columns": 3}', b'{"columns": ["\\u001b[31m", "x y z"]}', b"x" * 99_999],
-    ids=["empty", "begun", "no list", "no names", "large"],
-)
-async def test_a_file_of_columns_that_is_none_of_ours_is_left_alone(
-    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_file_of_columns_that_is_none_of_ours_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("finetop.tui.kept.file_of", lambda home: tmp_path / "app.json")
-    (tmp_path / "app.json").write_bytes(content)
-    assert input_lines.saved_columns(Home(tmp_path)) in ((), ("x", "y", "z"))
+    no_names = b'{"columns": ["\\u001b[31m", "x y z"]}'
+    for content in (b"", b"{", b'{"columns": 3}', no_names, b"x" * 99_999):
+        (tmp_path / "app.json").write_bytes(content)
+        assert input_lines.saved_columns(Home(tmp_path)) in ((), ("x", "y", "z"))
 
 
 async def test_what_is_counted_and_not_listed_yet_is_no_empty_home() -> None:
@@ -548,91 +555,43 @@ def test_a_new_run_from_a_failed_one_changes_what_its_error_names(
     assert (key, "with" in words) == (("n", True) if settings else ("enter", False))
 
 
-async def test_what_runs_is_in_sight_under_many_that_need_you() -> None:
-    failed = Failed(NOW - 300, "out of memory")
-    rows = [make_row(100 + at, f"failed-{at}", failed, needs_you=True) for at in range(23)]
-    rows.append(make_row(1, "goes-on", Running(NOW - 800, "training", 820, 1200), step=820, left_s=380.0))
-    async with shown_app(make_app(FakeSupervisor(rows))) as (app, pilot):
-        assert "── running, out of view" in text_of(app)
-        assert "820/1,200" in row_with(app, "goes-on") and "6 m" in row_with(app, "goes-on")
-        await pressed(pilot, "G")
-        assert "out of view" not in text_of(app), "now the list itself shows it"
-        assert "goes-on" in cursor_row(app)
-
-
-async def test_a_run_that_was_just_queued_is_found_far_down_and_a_new_order_begins_at_its_top() -> None:
-    fake = FakeSupervisor([*many_rows(250), make_row(900, "new-one", Queued(1), step=0)])
-    async with shown_app(make_app(fake)) as (app, pilot):
-        app.show_runs("new-one")
-        await settled(pilot)
-        assert "new-one" in cursor_row(app)
-        await pressed(pilot, "o")
-        assert app.screen.query_one(Table).cursor == 0
-
-
-async def test_one_column_says_of_each_part_whether_it_is_what_is_left_or_the_age() -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows())), (80, 40)) as (app, pilot):
-        headings = {
-            row.split()[0]: row for row in text_of(app).splitlines() if row.endswith(("left", "age", "time"))
-        }
-        assert headings["running"].index("left") + 4 == headings["done"].index("age") + 3
-        assert "time" in headings["needs"], "one of them runs"
-        assert "left" not in row_with(app, "did it forget?")
-        await pressed(pilot, "o", "o")
-        assert "time" in row_with(app, "did it forget?")
-    async with shown_app(make_app(FakeSupervisor(mixed_rows())), (128, 40)) as (app, pilot):
-        head = row_with(app, "did it forget?")
-        assert head.index("left") < head.index("age")
-        assert row_with(app, "done").strip("│ ") == "done"
-
-
-@pytest.mark.parametrize("title", [column.title for column in (*COLUMNS, HOST)])
-def test_every_column_is_a_field_of_the_filter(title: str) -> None:
-    """`tags, note` has a term for each of its words."""
-    for key in title.replace(",", "").split():
-        assert TITLES.get(key, key) in (*KEYS, "loss", "tokens_per_s")
-
-
-def test_no_two_columns_have_one_title() -> None:
+def test_every_column_is_a_field_of_the_filter_and_no_two_have_one_title() -> None:
+    for column in (*COLUMNS, HOST):
+        for key in column.title.replace(",", "").split():  # `tags, note` has a term for each of its words
+            assert TITLES.get(key, key) in (*KEYS, "loss", "tokens_per_s")
     titles = [column.title for column in COLUMNS]
     assert len(titles) == len(set(titles))
+    # a chosen column is not shown twice
+    runs = empty_list()
+    runs.columns = ("loss", "eval_loss")
+    titles = "".join(text for text, _ in head_line(runs, 120)).split()
+    assert titles.count("loss") == 1 and "eval_loss" in titles
+    assert needed_width(("loss", "eval_loss")) < 120
 
 
-@pytest.mark.parametrize(
-    ("typed_text", "names"),
-    [
-        ("REG", ["support-full-1e-4"]),
-        ("regressed", ["support-full-1e-4"]),
-        ("failed", ["sql-lora-70b"]),
-        ("out of memory", ["sql-lora-70b"]),
-        ("forgot:failed", ["sql-lora-70b"]),
-        ("forgot:acc", ["support-full-3e-4"]),
-        ("no verdict", ["tiny"]),
-        ("queued r64", ["support-r64"]),
-        ("how:full -ok -reg", ["support-full-3e-4"]),
-        ("left<10m", ["support-r16"]),
-        ("drift", ["legal-cpt"]),
-        ("quick", []),
-    ],
-)
-def test_a_word_that_is_on_the_screen_finds_its_run(typed_text: str, names: list[str]) -> None:
-    line = parse(typed_text)
-    assert [row.name for row in mixed_rows() if holds(line, row, NOW)] == names
+def test_a_word_that_is_on_the_screen_finds_its_run() -> None:
+    runs = {
+        "REG": ["support-full-1e-4"], "regressed": ["support-full-1e-4"], "failed": ["sql-lora-70b"],
+        "out of memory": ["sql-lora-70b"], "forgot:failed": ["sql-lora-70b"], "forgot:acc": ["support-full-3e-4"],
+        "no verdict": ["tiny"], "queued r64": ["support-r64"], "how:full -ok -reg": ["support-full-3e-4"],
+        "left<10m": ["support-r16"], "drift": ["legal-cpt"], "quick": [],
+    }  # fmt: skip
+    for text in runs:
+        assert [row.name for row in mixed_rows() if holds(parse(text), row, NOW)] == runs[text], text
 
 
 def old_failures(number: int) -> list[Any]:
     """Return a list in which failures of several days ago are above running and waiting runs."""
-    lost = make_row(1, "tried-lost", Lost(NOW - 9e4, "the machine restarted"), needs_you=True)
-    failed = [
-        make_row(at, f"tried-{at}", Failed(NOW - 9e4 - at, "out of memory"), needs_you=True)
-        for at in range(2, number + 1)
-    ]
-    going = [
+    states = [Lost(NOW - 9e4, "the machine restarted")]
+    states += [Failed(NOW - 9e4 - at, "out of memory") for at in range(2, number + 1)]
+    names = ["tried-lost", *(f"tried-{at}" for at in range(2, number + 1))]
+    tried = zip(names, states, strict=True)
+    return [
+        *(make_row(at, name, state, needs_you=True) for at, (name, state) in enumerate(tried, 1)),
         make_row(90, "trains", Running(NOW - 800, "training", 311, 9000)),
         make_row(91, "waits", Queued(1)),
         make_row(92, "ended", Finished(NOW - 99, NOW - 9), check=make_check("ok", 0.4, suite="core")),
     ]
-    return [lost, *failed, *going]
 
 
 async def test_A_marks_all_failures_as_seen_so_that_what_runs_and_waits_stands_above_them() -> None:
@@ -656,41 +615,17 @@ async def test_A_marks_all_failures_as_seen_so_that_what_runs_and_waits_stands_a
         assert "trains" in cursor_row(app), "the cursor stays at its place"
         await pressed(pilot, "u")
         assert "23 need you" in text_of(app)
-
-
-async def test_A_marks_one_failure_and_then_the_next_is_under_the_cursor() -> None:
-    fake = FakeSupervisor(old_failures(3))
-    async with shown_app(make_app(fake)) as (app, pilot):
-        await pressed(pilot, "j", "A", "y")
+        # of one failure the next is under the cursor
+        fake.asked.clear()
+        fake.change(old_failures(3))
+        app.show_runs()
+        await settled(pilot)
+        await pressed(pilot, "g", "j", "A", "y")
         assert asked(fake, Tag) == [Tag("tried-2", ["seen"])]
         assert "tried-3" in cursor_row(app)
         await pressed(pilot, "A", "escape", "G")
         assert len(asked(fake, Tag)) == 1 and "tried-2" in cursor_row(app)
         assert "A seen" not in text_of(app).splitlines()[-1]
-
-
-async def test_a_suite_that_all_checks_share_is_not_said_in_each_row() -> None:
-    rows = old_failures(2)
-    async with shown_app(make_app(FakeSupervisor(rows))) as (app, _):
-        assert row_with(app, "ended").rstrip().endswith("ok -0.4, arith -22.0")
-    other = make_row(95, "other", Finished(NOW - 99, NOW - 9), check=make_check("ok", 0.4, suite="quick"))
-    async with shown_app(make_app(FakeSupervisor([*rows, other]))) as (app, _):
-        assert "ok -0.4 on core" in row_with(app, "ended")
-
-
-async def test_a_wide_pane_draws_the_curve_beside_the_facts() -> None:
-    async with shown_app(make_app(FakeSupervisor(mixed_rows())), (200, 50)) as (app, _):
-        verdict = row_with(app, "REGRESSED  9.1 points lost")
-        assert verdict.index("loss 1") >= 100
-        assert "step 0" in text_of(app)
-
-
-def test_a_chosen_column_is_not_shown_twice() -> None:
-    runs = empty_list()
-    runs.columns = ("loss", "eval_loss")
-    titles = "".join(text for text, _ in head_line(runs, 120)).split()
-    assert titles.count("loss") == 1 and "eval_loss" in titles
-    assert needed_width(("loss", "eval_loss")) < 120
 
 
 async def test_remedies_under_way_are_seen_in_the_row_the_counts_and_the_question_of_a_stop() -> None:
@@ -707,13 +642,3 @@ async def test_remedies_under_way_are_seen_in_the_row_the_counts_and_the_questio
         assert "Stop the remedies of hot?  2 of 8 done; scores kept." in text_of(app)
         await pressed(pilot, "y")
         assert Stop("hot") in fake.asked
-
-
-async def test_a_run_that_was_killed_before_it_saved_is_retried_and_not_checked() -> None:
-    killed = make_row(21, "early", Stopped(NOW - 500, "kill", NOW - 900), step=7, steps=90, saved=0)
-    fake = FakeSupervisor([killed])
-    async with shown_app(make_app(fake)) as (app, pilot):
-        assert "next  T  retry: it starts again" in text_of(app)
-        assert "f check" not in text_of(app).splitlines()[-1]
-        await pressed(pilot, "T")
-        assert Retry("early") in fake.asked

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 from sweep_fakes import SweepingSupervisor, by_rate, by_selector, by_word, make_answer, make_run
-from tui_fakes import make_app, make_check, pressed, row_with, settled, shown_app, text_of
+from tui_fakes import HOSTILE, is_clean, make_app, make_check, pressed, row_with, settled, shown_app, text_of
 
 from finetop.core.client import seed_groups
 from finetop.core.protocol.messages.runs import SweepBrief
@@ -16,9 +16,6 @@ from finetop.tui.screens.run.screen import RunScreen
 from finetop.tui.screens.runs.screen import RunsScreen
 from finetop.tui.screens.sweep.picture import Point, axis_of, panel
 from finetop.tui.screens.sweep.screen import SweepScreen
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 FOUND = {"rate": by_rate, "selector": by_selector, "word": by_word}
 
@@ -37,7 +34,6 @@ async def test_keys_lead_to_sweeps_and_runs_and_o_alone_moves_rows() -> None:
         await pressed(pilot, "right_square_bracket", within_s=0.2)
         assert "Sweep older" in text_of(app) and "rank" in text_of(app)
         await pressed(pilot, "left_square_bracket", within_s=0.2)
-        assert "next  b  open tone-" in text_of(app)
         await pressed(pilot, "c")
         assert isinstance(app.screen, CompareScreen)
         assert app.screen.state.names == ["tone-1e-5-s1", "tone-1e-5-s2", "tone-1e-5-s3"]
@@ -80,12 +76,8 @@ async def test_the_number_with_the_most_values_is_drawn_and_others_are_series() 
     assert axis_of(seed_groups.settings(sweeps.runs, sweeps.keys), sweeps.keys) is None
     async with shown_app(make_app(SweepingSupervisor(by_selector()))) as (app, pilot):
         await opened(pilot)
-        assert "by rows, with 95 % intervals over seeds" in text_of(app)
         assert row_with(app, "b length").split()[:3] == ["b", "length", "100"]
-        assert "limit -3" in text_of(app)
         assert "vs random" in text_of(app) and row_with(app, "b length").split()[-2:] == ["-0.4", "✓"]
-        assert "+0.050 ± 0.000 better" in row_with(app, "c loss_band"), "at 100 rows, seed by seed"
-        assert "18 of 18 runs finished" in text_of(app)
         await pressed(pilot, "o")
         assert "loss_band" in text_of(app).splitlines()[3], "the best target of all, at 400 rows"
 
@@ -93,28 +85,16 @@ async def test_the_number_with_the_most_values_is_drawn_and_others_are_series() 
 async def test_a_run_of_two_selectors_counts_once_and_no_target_is_ranked_by_its_loss() -> None:
     runs = []
     for at, (by, loss) in enumerate((("random,length", 1.9), ("diversity", 1.7)), start=1):
-        runs += [
-            make_run(
-                2 * at + seed,
-                {"select.by": by, "rows": "100"},
-                seed,
-                check=None,
-                metrics={"eval_loss": loss + seed / 100},
-            )
-            for seed in (1, 2)
-        ]
-    async with shown_app(make_app(SweepingSupervisor(make_answer(runs, ["select.by", "rows"])))) as (
-        app,
-        pilot,
-    ):
+        values = {"select.by": by, "rows": "100"}
+        losses = [{"eval_loss": loss + seed / 100} for seed in (1, 2)]
+        runs += [make_run(2 * at + n, values, n, check=None, metrics=losses[n - 1]) for n in (1, 2)]
+    fake = SweepingSupervisor(make_answer(runs, ["select.by", "rows"]))
+    async with shown_app(make_app(fake)) as (app, pilot):
         await opened(pilot)
         assert "4 of 4 runs finished" in text_of(app)
         assert "same rows" in row_with(app, "length") and "retained" not in text_of(app)
         await pressed(pilot, "o")
         assert "diversity" in text_of(app).splitlines()[3]
-
-
-HOSTILE = "a\x1b]0;owned\x07\x1b[2J\u202e\r\nb"
 
 
 @pytest.mark.parametrize(
@@ -131,8 +111,7 @@ async def test_hostile_words_draw_nothing_of_their_own(size: tuple[int, int]) ->
         await settled(pilot, 0.2)
         for key in ("j", "o", "right"):
             await pressed(pilot, key)
-            text = text_of(app)
-            assert text.replace("\n", "").isprintable() and len(text.splitlines()) <= size[1]
+            assert is_clean(app)
 
 
 @pytest.mark.parametrize(
@@ -140,21 +119,15 @@ async def test_hostile_words_draw_nothing_of_their_own(size: tuple[int, int]) ->
     [("rate", (80, 24)), ("rate", (120, 40)), ("selector", (80, 24)), ("word", (120, 40))],
     ids=["rate-80x24", "rate-120x40", "selector-80x24", "word-120x40"],
 )
-def test_picture(snap_compare: Callable[..., bool], state: str, size: tuple[int, int]) -> None:
-    async def press(pilot: Any) -> None:
-        await opened(pilot)
-        await pressed(pilot, "j", within_s=0.2)
-
-    assert snap_compare(make_app(SweepingSupervisor(FOUND[state]())), terminal_size=size, run_before=press)
+def test_picture(pictured: Any, state: str, size: tuple[int, int]) -> None:
+    assert pictured(make_app(SweepingSupervisor(FOUND[state]())), size, "w", "j")
 
 
 @pytest.mark.parametrize("height", range(6, 14))
 @pytest.mark.parametrize("means", [(-1.4, -14.0), (-1.4, 0.2), (-3.2, -14.0), (-2.9, -3.1)])
 def test_a_point_stands_on_its_side_of_the_limit(height: int, means: tuple[float, float]) -> None:
-    points = [
-        Point(float(at), str(at), mean, mean, mean, letter)
-        for at, (letter, mean) in enumerate(zip("xz", means, strict=True))
-    ]
+    named = enumerate(zip("xz", means, strict=True))
+    points = [Point(float(at), str(at), mean, mean, mean, letter) for at, (letter, mean) in named]
     rows = ["".join(text for text, _ in line) for line in panel(points, "retained, points", -3.0, 40, height)]
     limit = next(at for at, row in enumerate(rows) if "limit -3" in row)
     for point in points:

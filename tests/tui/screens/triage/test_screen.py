@@ -5,11 +5,23 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from exported_files import LOST, exported
 from triage_fakes import FakeTriage, make_store
 from triage_store import add_run, take_in, told_of
-from tui_fakes import asked, make_app, pressed, row_with, settled, shown_app, text_of
+from tui_fakes import (
+    HOSTILE,
+    asked,
+    is_clean,
+    make_app,
+    pressed,
+    row_with,
+    settled,
+    shown_app,
+    text_of,
+    typed,
+)
 
 from finetop.core.commands.shared.triage_state import own_name
 from finetop.core.protocol.events import ExportJudged
@@ -17,6 +29,7 @@ from finetop.core.protocol.messages.checks import Check
 from finetop.core.protocol.messages.triage import LookEarlier, LostItems, SetStanding, Standing, TriageCell
 from finetop.core.store import exports
 from finetop.core.store.database import open_store
+from finetop.core.supervisor.requests import triage
 from finetop.tui.screens.compare.screen import CompareScreen
 from finetop.tui.screens.run.screen import RunScreen
 from finetop.tui.screens.triage.items_screen import ItemsScreen
@@ -26,7 +39,7 @@ from finetop.tui.screens.triage.table import columns_of
 from finetop.tui.widgets.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     import duckdb
@@ -51,8 +64,7 @@ def store(made_store: Path, tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnectio
 
 async def opened(pilot: Any, *keys: str) -> None:
     await settled(pilot)
-    for key in ("2", *keys):
-        await pressed(pilot, key)
+    await typed(pilot, "2", *keys)
     await settled(pilot, 0.1)
 
 
@@ -68,40 +80,19 @@ PICTURES = {
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_picture(snap_compare: Callable[..., bool], store: duckdb.DuckDBPyConnection, name: str) -> None:
+def test_picture(pictured: Any, store: duckdb.DuckDBPyConnection, name: str) -> None:
     size, keys = PICTURES[name]
-
-    async def press(pilot: Any) -> None:
-        await opened(pilot, *keys)
-
-    assert snap_compare(make_app(FakeTriage(store)), terminal_size=size, run_before=press)
+    assert pictured(make_app(FakeTriage(store)), size, "2", *keys)
 
 
 @pytest.mark.parametrize(("size", "keys"), [(SIZE, ()), (LARGE, ("right",))])
 def test_exported_files_stand_beside_base_and_tuned(
-    snap_compare: Callable[..., bool],
-    store: duckdb.DuckDBPyConnection,
-    size: tuple[int, int],
-    keys: tuple[str, ...],
+    pictured: Any, store: duckdb.DuckDBPyConnection, size: tuple[int, int], keys: tuple[str, ...]
 ) -> None:
-    files = (
-        exported("q8_0", unasked="--no-check", verdict=None),
-        exported(),
-        exported("q2_k", LOST, standing="refused"),
-    )
-    for at, file in enumerate(files):
+    lost = exported("q2_k", LOST, standing="refused")
+    for at, file in enumerate((exported("q8_0", unasked="--no-check", verdict=None), exported(), lost)):
         exports.store_file(store, 1, 1, 1790000000.0 + at, ExportJudged(file))
-
-    async def press(pilot: Any) -> None:
-        await opened(pilot, *keys)
-        words = (
-            "lost -30.0 on 20"
-            if keys
-            else "files  q4_k_m base 0.612 tuned 0.598 file 0.594  ok -0.4, 2.1x smaller"
-        )
-        assert words in text_of(pilot.app)
-
-    assert snap_compare(make_app(FakeTriage(store)), terminal_size=size, run_before=press)
+    assert pictured(make_app(FakeTriage(store)), size, "2", *keys)
 
 
 def test_what_does_not_fit_is_counted_and_the_cursor_is_always_in_view() -> None:
@@ -116,8 +107,11 @@ def test_what_does_not_fit_is_counted_and_the_cursor_is_always_in_view() -> None
             assert used + columns.state <= width
 
 
-async def test_a_lost_item_is_found_by_its_words_from_anywhere(store: duckdb.DuckDBPyConnection) -> None:
-    async with shown_app(make_app(FakeTriage(store))) as (app, pilot):
+async def test_a_lost_item_is_found_by_its_words_and_the_checkpoint_that_lost_it_by_s(
+    store: duckdb.DuckDBPyConnection,
+) -> None:
+    fake = FakeTriage(store)
+    async with shown_app(make_app(fake)) as (app, pilot):
         await pressed(pilot, "colon", *"what is 2 +", within_s=0.3)
         assert row_with(app, "item").split()[:2] == ["▸", "item"], text_of(app)
         await pressed(pilot, "enter", within_s=0.2)
@@ -126,37 +120,48 @@ async def test_a_lost_item_is_found_by_its_words_from_anywhere(store: duckdb.Duc
         assert app.screen.items.filter == "lost what is 2 +"
         await pressed(pilot, "escape", "escape")
         assert not isinstance(app.screen, ItemsScreen)
+        # s finds the checkpoint that lost it and names the price first
+        await opened(pilot, "s")
+        shown = text_of(app).splitlines()
+        assert "Find the checkpoint that lost it (bisects 7)?  3 checks at most, about 2 min" in shown[-2]
+        assert "y find it   o one check   esc cancel" in shown[-1]
+        assert asked(fake, LookEarlier) == []
+        await pressed(pilot, "y")
+        assert asked(fake, LookEarlier) == [LookEarlier("support-full-1e-4", on=True)]
+        assert "step 900 of support-full-1e-4 is looked at." in text_of(app)
 
 
-async def test_the_pane_follows_the_cell_under_the_cursor(store: duckdb.DuckDBPyConnection) -> None:
+async def test_the_pane_follows_the_cursor_which_goes_to_every_task_and_turned_to_every_run(
+    store: duckdb.DuckDBPyConnection,
+) -> None:
     async with shown_app(make_app(FakeTriage(store))) as (app, pilot):
         await opened(pilot, "right")
-        assert "✗ REGRESSED   0.950 -> 0.550   change -40.0 (-42.0 to -38.0)" in text_of(app)
-        assert "base ▇ 0.95   300 █ 1.00   400 " in text_of(app)
         await pressed(pilot, "down", "right", within_s=0.1)
         assert "knowledge in sql-full-2e-5" in text_of(app)
         await pressed(pilot, "left", "left", "left")
         assert row_with(app, " next ").split()[:2] == ["next", "enter"]
         await pressed(pilot, "enter")
         assert isinstance(app.screen, RunScreen)
-
-
-async def test_the_cursor_goes_to_every_task(store: duckdb.DuckDBPyConnection) -> None:
-    async with shown_app(make_app(FakeTriage(store))) as (app, pilot):
-        await opened(pilot)
-        seen = set()
+        await typed(pilot, "escape", "g", "right")
+        seen = set()  # the cursor goes to every task
         for _ in range(9):
             await pressed(pilot, "right", within_s=0.1)
             seen.add(row_with(app, " in support-full-1e-4").split()[1])
         assert seen == {"arith", "knowledge", "lambada", "arc", "hellaswag", "piqa", "openbookqa"}
+        await typed(pilot, "v", "down", "right", within_s=0.1)  # turned, right goes to the next run
+        assert text_of(app).splitlines()[1].split()[0] == "sql-full-2e-5"
+        await pressed(pilot, "v")
+        assert "▸ ✗ sql-full-2e-5" in text_of(app)
 
 
-async def test_a_reason_is_typed_the_badge_falls_and_u_takes_it_back(
+async def test_a_reason_is_typed_the_badge_falls_u_takes_it_back_and_a_run_is_owned_fixed_and_noted(
     store: duckdb.DuckDBPyConnection,
 ) -> None:
     fake = FakeTriage(store)
     async with shown_app(make_app(fake)) as (app, pilot):
-        await opened(pilot, "A", *"for the paper", "enter")
+        await opened(pilot, "A", "x", "escape", "A", "enter")
+        assert not asked(fake, SetStanding), "esc leaves a reason unsaid, and no reason is none"
+        await typed(pilot, "escape", "A", *"for the paper", "enter")
         assert "support-full-1e-4 is accepted: for the paper" in text_of(app)
         (request,) = asked(fake, SetStanding)
         assert (request.standing.state, request.standing.by, request.task) == ("accepted", own_name(), "")
@@ -170,19 +175,8 @@ async def test_a_reason_is_typed_the_badge_falls_and_u_takes_it_back(
         await pressed(pilot, "u", within_s=0.1)
         assert "2 Triage 3" in text_of(app).splitlines()[0]
         assert asked(fake, SetStanding)[-1].standing == Standing()
-
-
-async def test_esc_leaves_a_reason_unsaid_and_no_reason_is_none(store: duckdb.DuckDBPyConnection) -> None:
-    fake = FakeTriage(store)
-    async with shown_app(make_app(fake)) as (_, pilot):
-        await opened(pilot, "A", "x", "escape", "A", "enter")
-        assert not asked(fake, SetStanding)
-
-
-async def test_o_owns_it_and_gives_it_back_f_names_the_fix_t_notes(store: duckdb.DuckDBPyConnection) -> None:
-    async with shown_app(make_app(FakeTriage(store))) as (app, pilot):
-        await opened(pilot, "O")
-        await settled(pilot, 0.1)
+        # O owns it and gives it back, F names the fix, t notes
+        await pressed(pilot, "O", within_s=0.1)
         assert row_with(app, "▸").endswith(f"owner {own_name()}")
         await pressed(pilot, "O", within_s=0.1)
         assert row_with(app, "▸").endswith("NEW")
@@ -192,24 +186,6 @@ async def test_o_owns_it_and_gives_it_back_f_names_the_fix_t_notes(store: duckdb
         assert "note   ask Ben" in text_of(app)
         await pressed(pilot, "F", *"sql-full-2e-5", "enter")
         assert "has regressed itself" in text_of(app)
-
-
-async def test_turned_right_goes_to_the_next_run(store: duckdb.DuckDBPyConnection) -> None:
-    async with shown_app(make_app(FakeTriage(store))) as (app, pilot):
-        await opened(pilot, "v", "down")
-        await pressed(pilot, "right", within_s=0.1)
-        assert text_of(app).splitlines()[1].split()[0] == "sql-full-2e-5"
-        await pressed(pilot, "v")
-        assert "▸ ✗ sql-full-2e-5" in text_of(app)
-
-
-async def test_a_narrow_terminal_shows_one_run_turned(store: duckdb.DuckDBPyConnection) -> None:
-    async with shown_app(make_app(FakeTriage(store)), (60, 20)) as (app, pilot):
-        await opened(pilot)
-        rows = text_of(app).splitlines()
-        assert rows[3].split()[:3] == ["▸", "✗", "all"]
-        assert all(len(row) <= 60 for row in rows)
-        assert "? keys" in rows[-1]
 
 
 async def test_items_begin_with_their_kinds_and_a_filter_sifts_them(store: duckdb.DuckDBPyConnection) -> None:
@@ -228,21 +204,8 @@ async def test_items_begin_with_their_kinds_and_a_filter_sifts_them(store: duckd
         assert "runs>1: 1 match" in row_with(app, "match")
         await pressed(pilot, "escape", "escape")
         assert isinstance(app.screen, TriageScreen)
-
-
-def test_a_filter_of_items_is_read_word_by_word() -> None:
-    wanted = LostItems("r", "t", "two digits", "lost", 1.5, 3, "7 + 5")
-    assert parse_filter("r", "t", "lost kind:two+digits margin>1.5 runs>2 7 + 5") == wanted
-    for odd in ("margin>x", "runs>", "kind:", "margin>-1", "margin>nan"):
-        assert parse_filter("r", "t", odd) == LostItems("r", "t", text=odd)
-
-
-async def test_items_are_gone_through_and_esc_leads_back_to_the_last_one(
-    store: duckdb.DuckDBPyConnection,
-) -> None:
-    async with shown_app(make_app(FakeTriage(store))) as (app, pilot):
-        await opened(pilot, "right", "enter")  # one key leads from a cell to an answer
-        await pressed(pilot, "down")
+        # items are gone through, and esc leads back to the last one
+        await typed(pilot, "enter", "down")  # one key leads from a cell to an answer
         assert "arith > carry > item 2 of 10, lost" in text_of(app)
         await pressed(pilot, "G")
         assert "item 10 of 10, won" in text_of(app)
@@ -252,19 +215,11 @@ async def test_items_are_gone_through_and_esc_leads_back_to_the_last_one(
         assert app.screen.item_at(app.screen.query_one(Table).cursor) == app.screen.items.items[9]
 
 
-async def test_s_finds_the_checkpoint_that_lost_it_and_names_the_price_first(
-    store: duckdb.DuckDBPyConnection,
-) -> None:
-    fake = FakeTriage(store)
-    async with shown_app(make_app(fake)) as (app, pilot):
-        await opened(pilot, "s")
-        shown = text_of(app).splitlines()
-        assert "Find the checkpoint that lost it (bisects 7)?  3 checks at most, about 2 min" in shown[-2]
-        assert "y find it   o one check   esc cancel" in shown[-1]
-        assert asked(fake, LookEarlier) == []
-        await pressed(pilot, "y")
-        assert asked(fake, LookEarlier) == [LookEarlier("support-full-1e-4", on=True)]
-        assert "step 900 of support-full-1e-4 is looked at." in text_of(app)
+def test_a_filter_of_items_is_read_word_by_word() -> None:
+    wanted = LostItems("r", "t", "two digits", "lost", 1.5, 3, "7 + 5")
+    assert parse_filter("r", "t", "lost kind:two+digits margin>1.5 runs>2 7 + 5") == wanted
+    for odd in ("margin>x", "runs>", "kind:", "margin>-1", "margin>nan"):
+        assert parse_filter("r", "t", odd) == LostItems("r", "t", text=odd)
 
 
 async def test_f_goes_on_with_more_items_of_a_task_or_of_all(store: duckdb.DuckDBPyConnection) -> None:
@@ -343,7 +298,9 @@ async def test_without_any_check_it_says_what_to_do(tmp_path: Path) -> None:
     connection.close()
 
 
-async def test_the_footer_names_its_keys(store: duckdb.DuckDBPyConnection) -> None:
+async def test_the_footer_names_its_keys_and_a_narrow_terminal_shows_one_run_turned(
+    store: duckdb.DuckDBPyConnection,
+) -> None:
     async with shown_app(make_app(FakeTriage(store)), (160, 30)) as (app, pilot):
         await opened(pilot)
         footer = text_of(app).splitlines()[-1]
@@ -353,38 +310,33 @@ async def test_the_footer_names_its_keys(store: duckdb.DuckDBPyConnection) -> No
         for words in f"{labels}, t note, f more items, ? keys".split(", "):
             assert words in footer
         assert "o sort" not in footer, "nothing is new"
+        # a narrow terminal shows one run, turned
+        await pilot.resize_terminal(60, 20)
+        await settled(pilot, 0.1)
+        rows = text_of(app).splitlines()
+        assert rows[3].split()[:3] == ["▸", "✗", "all"]
+        assert all(len(row) <= 60 for row in rows)
+        assert "? keys" in rows[-1]
 
 
 async def test_hostile_texts_draw_no_control_characters(tmp_path: Path) -> None:
-    evil = "a\x1b[31mred\x1b]0;title\x07\u202etxt\r\nnew\tline\x9bcsi"
-    connection = open_evil(tmp_path, evil)
-    async with shown_app(make_app(FakeTriage(connection)), (100, 30)) as (app, pilot):
+    connection = make_store(tmp_path, {}, steps=False)  # in which every text is hostile
+    run, job = add_run(connection, HOSTILE)
+    lost = told_of({HOSTILE: (9, 1)}, 1200, suite=HOSTILE, reason=HOSTILE)
+    take_in(connection, job, tmp_path, *lost)
+    connection.execute("UPDATE item_scores SET answer = ?", [HOSTILE])
+    escaped = repr(HOSTILE)[1:-1].replace("\\x", "\\u00")
+    connection.execute("UPDATE checks SET result = replace(result, 'carry', ?)", [escaped])
+    fake = FakeTriage(connection)
+    standing = Standing("accepted", HOSTILE, reason=HOSTILE, note=HOSTILE)
+    triage.set_standing(fake._own, SetStanding(str(run), "", standing))
+    async with shown_app(make_app(fake), (100, 30)) as (app, pilot):
         await opened(pilot)
         for keys in ([], ["right"], ["v"], ["v", "enter"], ["down", "down", "enter"], ["escape", "escape"]):
-            for key in keys:
-                await pressed(pilot, key)
-            assert all(letter.isprintable() for letter in text_of(app).replace("\n", ""))
+            await typed(pilot, *keys)
+            assert is_clean(app)
     connection.close()
 
 
-def open_evil(folder: Path, evil: str) -> duckdb.DuckDBPyConnection:
-    """Open a store in which every text is hostile."""
-    connection = make_store(folder, {}, steps=False)
-    run, job = add_run(connection, evil)
-    take_in(connection, job, folder, *told_of({evil: (9, 1)}, 1200, suite=evil, reason=evil))
-    connection.execute("UPDATE item_scores SET answer = ?", [evil])
-    connection.execute(
-        "UPDATE checks SET result = replace(result, 'carry', ?)", [repr(evil)[1:-1].replace("\\x", "\\u00")]
-    )
-    standing = Standing("accepted", evil, reason=evil, note=evil)
-    fake: Any = FakeTriage(connection)
-    from finetop.core.supervisor.requests import triage
-
-    triage.set_standing(fake._own, SetStanding(str(run), "", standing))
-    return connection
-
-
 def test_a_cell_is_as_short_as_it_travels() -> None:
-    import msgspec
-
     assert msgspec.json.encode(TriageCell(22.0, "lost")) == b'[22.0,"lost"]'
