@@ -85,9 +85,15 @@ async def test_without_a_comparison_it_says_how_to_make_one() -> None:
 )
 async def test_hostile_words_draw_nothing_of_their_own(size: tuple[int, int]) -> None:
     rows = [
-        replace(row, name=HOSTILE, about=HOSTILE, message=HOSTILE, runs=[replace(run, name=HOSTILE) for run in row.runs])
+        replace(
+            row,
+            name=HOSTILE,
+            about=HOSTILE,
+            message=HOSTILE,
+            runs=[replace(run, name=HOSTILE) for run in row.runs],
+        )
         for row in measured_rows()
-    ]  # fmt: skip
+    ]
     rows.append(replace(rows[0], state="failed", target=None))
     comparison = replace(
         answer(rows, [Advice(HOSTILE, HOSTILE)], 1, 1), metric=HOSTILE, model=HOSTILE, target=HOSTILE
