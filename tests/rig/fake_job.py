@@ -29,16 +29,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from exported_files import LOST, exported
 
-from finetop.core.models.export import gguf_log
 from finetop.core.protocol import events
 from finetop.core.runtime import event_log
 from finetop.core.runtime.files import retry_file_work
-from finetop.core.runtime.home import Home
 from finetop.core.runtime.job_folder import home_of, read_spec, run_folder_of
-from finetop.core.wording import exports
 
+RANK = str(Path(__file__).with_name("fake_rank.py"))
 STEPS = 10**9  # more than any job takes
 
 
@@ -155,6 +152,7 @@ def read(log: event_log.EventLog, path: str, folder: Path, use: Any = "train") -
     """Read a source, and write the events that the real job writes for it."""
     from finetop.core.data import source_record, sources
     from finetop.core.recipe.schema import Source
+    from finetop.core.runtime.home import Home
 
     source = Source(path=path)
     record = source_record.begin(source)
@@ -209,9 +207,6 @@ def wait_with(file: Path, plan: dict[str, Any]) -> None:
         time.sleep(0.0 if plan.get("spins") else 0.01)
     for rank in ranks:
         rank.wait()
-
-
-RANK = str(Path(__file__).with_name("fake_rank.py"))
 
 
 def end_of(plan: dict[str, Any], folder: Path, begun: int | None) -> str | dict[str, Any]:
@@ -285,6 +280,11 @@ def check(log: event_log.EventLog, lost: int, step: int, args: dict[str, Any]) -
 
 def export(log: event_log.EventLog, refused: list[str], args: dict[str, Any]) -> int:
     """Report GGUF files in the requested formats, of which some are REGRESSED and refused."""
+    from exported_files import LOST, exported
+
+    from finetop.core.models.export import gguf_log
+    from finetop.core.wording import exports
+
     place = {"step": args["step"], "folder": args["to"]}
     files = [
         exported(quant, LOST, standing="refused", **place) if quant in refused else exported(quant, **place)

@@ -2,7 +2,7 @@
 
 import pytest
 from hypothesis import given, settings as hypothesis, strategies as st
-from still import empty_database
+from store_rows import empty_database
 from store_rows import add_run
 
 from finetop.core.errors import BadInput
