@@ -149,8 +149,6 @@ class Rig:
         """Return the recipe of a fake run, and the text that it was resolved from."""
         loaded = load_recipe()
         wanted = {"at_end": plan.get("check", False), "every": plan.get("every")}
-        if not plan.get("general", True):
-            wanted["general"] = None
         check = {**loaded.resolved["check"], **wanted}
         recipe = {**loaded.resolved, "about": json.dumps(plan), "check": check}
         recipe["budget"] = {**recipe["budget"], **(budget or {})}

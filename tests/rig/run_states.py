@@ -138,8 +138,8 @@ def remedies_running(still: Still, name: str) -> None:
     job = next(job for job in jobs.queued(connection) if job.run_id == run_id)
     with transaction(connection):
         jobs.begin_attempt(connection, job.id)
-        phase = "half-way to the base: scoring tuned"
-        jobs.set_state(connection, job.id, data.Running(NOW - 60, phase, 212, 336, "items", 40.0))
+    phase = "half-way to the base: scoring tuned"
+    still.set_state(job.id, data.Running(NOW - 60, phase, 212, 336, "items", 40.0))
 
 
 def remedies_tried(still: Still, name: str, of: slice, **told: Any) -> None:
@@ -192,10 +192,8 @@ def tried(of_them: slice, result: dict[str, Any]) -> Build:
 STOPPED, KILLED = data.Stopped(9.0, "stop", 1.0), data.Stopped(9.0, "kill", 1.0)
 RESTARTED, VANISHED = data.Lost(9.0, "the machine restarted"), data.Lost(9.0, "it vanished")
 NO_MEMORY = data.Failed(9.0, "out of memory", "Lower train.batch_size (now 8).")
-SCORING_ROWS, NO_TARGET = (
-    data.Running(NOW, "scoring", 3.0, 9.0, "rows"),
-    {"target_failed": "faq.jsonl is not there"},
-)
+SCORING_ROWS = data.Running(NOW, "scoring", 3.0, 9.0, "rows")
+NO_TARGET = {"target_failed": "faq.jsonl is not there"}
 
 STATES: dict[str, Build] = {
     "queued": Still.queue,

@@ -41,13 +41,10 @@ def test_what_a_silence_means():
         found = classify(usual, silent_s, stopped_s, is_idle=is_idle, after_s=600.0)
         assert found == word, (usual, silent_s)
     # the usual step is that of the run's own clock
-    for usual, phase, facts in (
-        (3.0, "training", {"done": 20, "total": 120, "unit": "steps", "left_s": 300.0}),
-        (None, "evaluating", {}),
-        (None, "training", {"done": 120, "total": 120, "left_s": 0.0}),
-        (None, "scoring the base", {"done": 1, "total": 9, "left_s": 300.0}),
-    ):
-        assert usual_s(data.Running(0.0, phase, **facts)) == usual
+    assert usual_s(data.Running(0.0, "training", done=20, total=120, unit="steps", left_s=300.0)) == 3.0
+    assert usual_s(data.Running(0.0, "evaluating")) is None
+    assert usual_s(data.Running(0.0, "training", done=120, total=120, left_s=0.0)) is None
+    assert usual_s(data.Running(0.0, "scoring the base", done=1, total=9, left_s=300.0)) is None
 
 
 def test_what_processes_do_meanwhile():
