@@ -183,11 +183,19 @@ def test_one_is_started_as_soon_as_the_one_that_is_ending_lets_go_of_the_home(co
     until_ended(home, 0)
 
 
+def delete_home(rig):
+    def is_gone() -> bool:  # a job is still writing there
+        shutil.rmtree(rig.home.root, ignore_errors=True)
+        return not rig.home.root.exists()
+
+    wait_until(is_gone, "the home is deleted")
+
+
 def test_where_a_home_is_deleted_its_supervisor_and_its_jobs_end_and_leave_nothing(cold_rig):
     cold_rig.up(FINETOP_SPARE="1")
     wait_until(lambda: "waits for the next" in cold_rig.ask(Hello()).spare, "its warm process")
     cold_rig.grandchild_of(cold_rig.submit(waits_at=1, grandchild=True))
-    shutil.rmtree(cold_rig.home.root)
+    delete_home(cold_rig)
     assert cold_rig.processes[-1].wait() == 0
     wait_until(lambda: not cold_rig.descendants(), cold_rig.descendants)
     assert not cold_rig.home.root.exists()
@@ -198,12 +206,7 @@ def test_a_home_that_is_made_anew_is_the_new_supervisors_alone(cold_rig):
     old = cold_rig.submit("old", waits_at=1)
     cold_rig.wait_state(old, "running")
     os.kill(first.pid, signal.SIGSTOP)  # it can continue once everything is written again
-
-    def is_gone() -> bool:  # the job is still writing there
-        shutil.rmtree(cold_rig.home.root, ignore_errors=True)
-        return not cold_rig.home.root.exists()
-
-    wait_until(is_gone, "the home is deleted")
+    delete_home(cold_rig)
     cold_rig.up()
     new = cold_rig.submit("new", steps=3)
     cold_rig.wait_state(new, "finished")
