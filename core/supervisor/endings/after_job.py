@@ -54,11 +54,7 @@ def onward(root: Path, job: Job) -> Onward | None:
 
 
 def settle(
-    supervisor: Supervisor,
-    job: Job,
-    state: data.State,
-    onward: Onward | None,
-    made: Adoption | None = None,
+    supervisor: Supervisor, job: Job, state: data.State, onward: Onward | None, made: Adoption | None = None
 ) -> None:
     """Record how a job ended and what follows from it.
 

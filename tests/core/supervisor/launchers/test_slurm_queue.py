@@ -310,14 +310,12 @@ def test_slurm_is_asked_ever_more_rarely_while_nothing_changes(slurm, clock, tmp
     slurm.becomes("100", "RUNNING")
     rounds(launcher, clock, [new, other], 4)
     assert launcher.list([new])[1].place.nodes == "n1"
-
-
-def test_who_is_to_end_leaves_at_once_however_rarely_slurm_was_asked(slurm, clock, launcher, new):
-    rounds(launcher, clock, [new], 3600)
-    launcher.signal(new, "stop")
-    rounds(launcher, clock, [new], 10)
-    assert slurm.jobs["100"].state == "CANCELLED"
-    assert launcher.list([new])[1].exit is not None
+    # who is to end leaves at once however rarely Slurm was asked
+    rounds(launcher, clock, [new, other], 3600)
+    launcher.signal(other, "stop")
+    rounds(launcher, clock, [new, other], 10)
+    assert slurm.jobs["101"].state == "CANCELLED"
+    assert launcher.list([other])[2].exit is not None
 
 
 def test_a_job_that_lets_go_of_its_lock_is_looked_for_as_often_as_a_new_one(slurm, clock, launcher, new):
