@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 import time
@@ -55,6 +56,25 @@ def open_own(file: Path | str, flags: int) -> int:
         os.close(handle)
         raise OSError(errno.ENXIO, "Not an ordinary file", str(file))
     return handle
+
+
+def take_file_lock(file: Path, wait_s: float) -> int | None:
+    """Lock a file; return its descriptor, or None if it stays held for `wait_s`. Raises OSError."""
+    descriptor = open_own(file, os.O_RDWR | os.O_CREAT)
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                os.close(descriptor)
+                return None
+            time.sleep(0.02)
+        except OSError:
+            os.close(descriptor)
+            raise
+        else:
+            return descriptor
 
 
 def open_regular(file: Path) -> BinaryIO:

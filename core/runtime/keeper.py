@@ -21,7 +21,6 @@ command gets the folder on its own standard input. If standard input ends first,
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import json
 import math
 import os
@@ -36,7 +35,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from finetop.core.runtime import log_file, processes
 from finetop.core.runtime.crash_points import abort_at
-from finetop.core.runtime.files import is_still, open_own, read_own, retry_file_work
+from finetop.core.runtime.files import is_still, open_own, read_own, retry_file_work, take_file_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -326,20 +325,7 @@ def job_environment() -> dict[str, str]:
 
 
 def take_lock(path: Path) -> int | None:
-    descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
-    deadline = time.monotonic() + LOCK_WAIT_S
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                return None
-            time.sleep(0.02)
-        except OSError:
-            os.close(descriptor)
-            raise
-        else:
-            return descriptor
+    return take_file_lock(path, LOCK_WAIT_S)
 
 
 def wanted_attempt(folder: Path) -> int:

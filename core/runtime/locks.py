@@ -5,11 +5,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import time
 from pathlib import Path
 
 from finetop.core.errors import EnvironmentTrouble
-from finetop.core.runtime.files import open_own
+from finetop.core.runtime.files import open_own, take_file_lock
 from finetop.core.runtime.home import Home
 
 
@@ -37,19 +36,8 @@ def is_held(path: Path) -> bool:
 
 def take_lock(home: Home, *, wait_s: float = 0.0) -> int | None:
     """Take the lock; return its descriptor, or None if it stays held for `wait_s`. Raises EnvironmentTrouble."""
-    deadline = time.monotonic() + wait_s
     try:
-        descriptor = open_own(home.lock, os.O_RDWR | os.O_CREAT)
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    os.close(descriptor)
-                    return None
-                time.sleep(0.02)
-            else:
-                return descriptor
+        return take_file_lock(home.lock, wait_s)
     except OSError as error:
         hint = "Put the home on a local disk (--home or FINETOP_HOME)."
         raise EnvironmentTrouble(f"{home.root} can't be locked: {error.strerror}.", hint=hint) from error

@@ -83,7 +83,7 @@ def add_job(
     run_id: int,
     verb: str,
     args: dict[str, Any],
-    priority: int,
+    priority: int = CHECK_PRIORITY,
     place: float | None = None,
     held: bool = False,
     not_before: float | None = None,

@@ -54,10 +54,18 @@ _DATA = (
 
 
 def add_run(
-    connection: Connection, *, run_id: int, name: str, folder: str, recipe: dict[str, Any], source: str
+    connection: Connection,
+    *,
+    run_id: int,
+    name: str,
+    folder: str,
+    recipe: dict[str, Any],
+    source: str,
+    model: str = "",
 ) -> None:
+    """Add a run; `model` is the model shown in lists, if that is not the one of its recipe."""
     insert(
-        connection, "runs", id=run_id, name=name, model=recipe["model"]["id"], method=recipe["method"]["name"],
+        connection, "runs", id=run_id, name=name, model=model or recipe["model"]["id"], method=recipe["method"]["name"],
         objective=recipe["objective"]["name"], created=time.time(), folder=folder, recipe=json_text(recipe),
         source=source, state=json_text(data.Queued(place=0)), rank=QUEUED,
     )  # fmt: skip

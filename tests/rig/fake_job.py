@@ -29,16 +29,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from exported_files import LOST, exported
 
-from finetop.core.models.export import gguf_log
 from finetop.core.protocol import events
 from finetop.core.runtime import event_log
 from finetop.core.runtime.files import retry_file_work
-from finetop.core.runtime.home import Home
 from finetop.core.runtime.job_folder import home_of, read_spec, run_folder_of
-from finetop.core.wording import exports
 
+RANK = str(Path(__file__).with_name("fake_rank.py"))
 STEPS = 10**9  # more than any job takes
 
 
@@ -79,12 +76,12 @@ def main() -> int:
         if begun is not None and "refuses" in plan:
             return ends_with(log, plan["refuses"])
         end = end_of(plan, folder, begun)
-        last = plan.get("steps", 10) if end == "ok" else plan.get("until", plan.get("steps", 10))
-        log.write(events.Planned(plan.get("steps", 10), 1.0, 10, 0, 100, 1, plan.get("parameters", 1)))
+        steps = plan.get("steps", 10)
+        last = steps if end == "ok" else plan.get("until", steps)
+        log.write(events.Planned(steps, 1.0, 10, 0, 100, 1, plan.get("parameters", 1)))
         if plan.get("grandchild"):
-            child = subprocess.Popen(
-                [sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True
-            )
+            sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+            child = subprocess.Popen(sleep, start_new_session=True)
             (folder / "grandchild.txt").write_text(str(child.pid))
         for path in plan.get("reads", ()):
             read(log, path, folder)
@@ -113,7 +110,7 @@ def main() -> int:
                 log.write(events.Alarm(kind, step, f"{kind} at step {step}", is_over))
             if step == plan.get("tells"):
                 tell_all(log, step, spec.args)
-            log.write(events.Phase("training", step, plan.get("steps", 10), "steps", 1.0))
+            log.write(events.Phase("training", step, steps, "steps", 1.0))
             if step in plan.get("saved", ()) or step % plan.get("saves_every", STEPS) == 0:
                 save(log, folder, step)
             if stopping:
@@ -141,11 +138,7 @@ def main() -> int:
     if "best" in plan:
         log.write(events.Best(plan["best"], f"step {plan['best']}: the last one that is OK"))
     if "saved" not in plan:
-        log.write(
-            events.Checkpoint(
-                plan.get("steps", 10), f"checkpoints/step-{plan.get('steps', 10):06d}", 10, "full"
-            )
-        )
+        log.write(events.Checkpoint(steps, f"checkpoints/step-{steps:06d}", 10, "full"))
     log.write_at_last(events.Ended("finished"))
     log.sync()
     return 0
@@ -155,6 +148,7 @@ def read(log: event_log.EventLog, path: str, folder: Path, use: Any = "train") -
     """Read a source, and write the events that the real job writes for it."""
     from finetop.core.data import source_record, sources
     from finetop.core.recipe.schema import Source
+    from finetop.core.runtime.home import Home
 
     source = Source(path=path)
     record = source_record.begin(source)
@@ -172,12 +166,8 @@ def measure(log: event_log.EventLog, plan: dict[str, Any], args: dict[str, Any])
         return ends_with(log, plan["refuses"])
 
     def rows(key: str) -> dict[str, list[events.RowScore]]:
-        values = plan.get(key, [])
-        return (
-            {"token_f1": [events.RowScore(str(at), value, 1.0) for at, value in enumerate(values)]}
-            if values
-            else {}
-        )
+        scores = [events.RowScore(str(at), value, 1.0) for at, value in enumerate(plan.get(key, []))]
+        return {"token_f1": scores} if scores else {}
 
     log.write(
         events.ApproachMeasured(
@@ -209,9 +199,6 @@ def wait_with(file: Path, plan: dict[str, Any]) -> None:
         time.sleep(0.0 if plan.get("spins") else 0.01)
     for rank in ranks:
         rank.wait()
-
-
-RANK = str(Path(__file__).with_name("fake_rank.py"))
 
 
 def end_of(plan: dict[str, Any], folder: Path, begun: int | None) -> str | dict[str, Any]:
@@ -271,9 +258,8 @@ def more(step: int, plan: dict[str, Any]) -> dict[str, float]:
     }
     if step % 50 == 0:
         values["drift"] = step / 20_000
-    print(
-        f"step {step}/{plan['steps']}: loss {1.0 / step:.4f}, grad_norm {values['grad_norm']:.4g}", flush=True
-    )
+    line = f"step {step}/{plan['steps']}: loss {1.0 / step:.4f}, grad_norm {values['grad_norm']:.4g}"
+    print(line, flush=True)
     return values
 
 
@@ -285,6 +271,11 @@ def check(log: event_log.EventLog, lost: int, step: int, args: dict[str, Any]) -
 
 def export(log: event_log.EventLog, refused: list[str], args: dict[str, Any]) -> int:
     """Report GGUF files in the requested formats, of which some are REGRESSED and refused."""
+    from exported_files import LOST, exported
+
+    from finetop.core.models.export import gguf_log
+    from finetop.core.wording import exports
+
     place = {"step": args["step"], "folder": args["to"]}
     files = [
         exported(quant, LOST, standing="refused", **place) if quant in refused else exported(quant, **place)
@@ -324,11 +315,8 @@ def remedy(log: event_log.EventLog, plan: dict[str, Any], args: dict[str, Any]) 
         )  # fmt: skip
     for name in mended[:1]:
         numbers = {"drop": 0.001, "decided": (-0.02, 0.02), "items_used": 128, "items_total": 336}
-        log.write(
-            events.RemedyConfirmed(
-                step=args["step"], name=name, verdict="ok", reason="as planned", alpha=0.05 / 9, **numbers
-            )
-        )
+        numbers |= {"verdict": "ok", "reason": "as planned", "alpha": 0.05 / 9}
+        log.write(events.RemedyConfirmed(step=args["step"], name=name, **numbers))
     log.write_at_last(events.Ended("finished"))
     return 0
 
@@ -343,23 +331,17 @@ def judge(
     from finetop.core.check.statistics.verdict import PairedItem, TaskPlan
 
     tasks = [TaskPlan(name, "acc", 0.25) for name in ("arithmetic", "knowledge")]
-    items = [
-        Item(task.name, f"{task.name}-{i:03d}", f"{task.name}-{i:03d}") for task in tasks for i in range(100)
-    ]
+    keys = [(task.name, f"{task.name}-{i:03d}") for task in tasks for i in range(100)]
+    items = [Item(task, key, key) for task, key in keys]
     base = {item.key: float(int(item.item[-3:]) < 90) for item in items}
     tuned = {item.key: float(lost <= int(item.item[-3:]) < 90) for item in items}
     plan = make_plan(tasks, items, base, seed=1, cap=None)
-    pairs = [
-        PairedItem(item.task, item.item, item.item, base[item.key], tuned[item.key]) for item in plan.order
-    ]
+    pairs = [PairedItem(one.task, one.item, one.item, base[one.key], tuned[one.key]) for one in plan.order]
     for model, scores in (("base", base), ("tuned", tuned)):
         for task in tasks:
+            own = [(item.item, scores[item.key]) for item in items if item.task == task.name]
             made = [
-                events.ItemScore(
-                    item.item, scores[item.key], "12" if scores[item.key] else "17", -0.4, -0.4, -2.0
-                )
-                for item in items
-                if item.task == task.name
+                events.ItemScore(key, score, "12" if score else "17", -0.4, -0.4, -2.0) for key, score in own
             ]
             log.write(events.Scores(model, f"key-{model}", task.name, made, of_step))
     result = json.loads(msgspec.json.encode(check_pairs(plan, pairs)))

@@ -118,6 +118,8 @@ def main() -> int:
 def prepare_supervisor() -> None:
     """Import what a supervisor does, and read what it caches when the first run is submitted."""
     from finetop.core.check.tasks.suite import suites
+    from finetop.core.models import rehearsed  # noqa: F401
+    from finetop.core.plan import answers, estimate, inputs, machine  # noqa: F401
     from finetop.core.recipe.load import recipe_from_mapping, resolve_text
     from finetop.core.runtime import secret_patterns  # noqa: F401
     from finetop.core.runtime.home import Home

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 from tui_fakes import NOW, FakeSupervisor, make_row
 
+from finetop.core.protocol.messages import queue as messages
 from finetop.core.protocol.messages.limits import Done
 from finetop.core.protocol.messages.machine import GpuJob, GpuProcess, GpuRow, Gpus, GpusAnswer
-from finetop.core.protocol.messages.queue import (
-    Hold,
-    LiveRow,
-    Move,
-    Prioritise,
-    Queue,
-    QueueAnswer,
-    QueueRow,
-    Release,
-    Stop,
-)
+from finetop.core.protocol.messages.queue import Hold, LiveRow, Move, Queue, QueueRow, Release
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.messages.session import Changes
 from finetop.core.protocol.request import Ask, Order
@@ -29,8 +21,13 @@ from finetop.core.protocol.runs import Finished, Queued, Running, RunRow
 def make_waiting(id_: int, run: str, because: str = "waits for the one job slot", **more: Any) -> QueueRow:
     """Return a waiting training job."""
     values: dict[str, Any] = {
-        "what": "train", "step": None, "method": "lora", "wants": "", "priority": 10, **more,
-    }  # fmt: skip
+        "what": "train",
+        "step": None,
+        "method": "lora",
+        "wants": "",
+        "priority": 10,
+        **more,
+    }
     state = Queued(id_, because, held=values.pop("held", False))
     return QueueRow(run_id=id_, run=run, state=state, **values)
 
@@ -91,16 +88,10 @@ class QueueFake(FakeSupervisor):
     """Answers requests about its queue, and applies changes to it."""
 
     def __init__(
-        self,
-        live: list[LiveRow] | None = None,
-        waiting: list[QueueRow] | None = None,
-        gpus: GpusAnswer = BUSY,
+        self, live: list[LiveRow] = LIVE, waiting: list[QueueRow] = WAITING, gpus: GpusAnswer = BUSY
     ) -> None:
         super().__init__([])
-        self.live = LIVE if live is None else live
-        self.waiting = WAITING if waiting is None else waiting
-        self.gpus = gpus
-        self.stopped = ""
+        self.live, self.waiting, self.gpus, self.stopped = live, waiting, gpus, ""
 
     def orders(self) -> list[Ask]:
         """Return the requests so far that change something."""
@@ -112,14 +103,12 @@ class QueueFake(FakeSupervisor):
                 answer = await super().ask(ask)
                 gpus_taken = sum(bool(gpu.jobs) for gpu in self.gpus.gpus)
                 counted = {"queued": len(self.waiting), "jobs": {"train": len(self.live)}}
-                return msgspec.structs.replace(
-                    answer, gpus=len(self.gpus.gpus), gpus_taken=gpus_taken, **counted
-                )
+                return replace(answer, gpus=len(self.gpus.gpus), gpus_taken=gpus_taken, **counted)
             case Queue() | Gpus() if self.is_gone:
                 return await super().ask(ask)
             case Queue():
                 running = [job.run for job in self.live]
-                return QueueAnswer(self.waiting, len(self.waiting), running, self.stopped, self.live)
+                return messages.QueueAnswer(self.waiting, len(self.waiting), running, self.stopped, self.live)
             case Gpus():
                 return self.gpus
             case GetRun():
@@ -130,14 +119,13 @@ class QueueFake(FakeSupervisor):
             case Hold(run="") | Release(run=""):
                 self.stopped = "the queue is held" if isinstance(ask, Hold) else ""
             case Hold() | Release():
-                self._set(ask.run, held=isinstance(ask, Hold))
-            case Stop():
+                self._set(
+                    ask.run, lambda row: replace(row, state=replace(row.state, held=isinstance(ask, Hold)))
+                )
+            case messages.Stop():
                 self.waiting = [row for row in self.waiting if row.run != ask.run]
-            case Prioritise():
-                self.waiting = [
-                    msgspec.structs.replace(row, priority=ask.priority) if row.run == ask.run else row
-                    for row in self.waiting
-                ]
+            case messages.Prioritise():
+                self._set(ask.run, lambda row: replace(row, priority=ask.priority))
             case _:
                 return await super().ask(ask)
         self.asked.append(ask)
@@ -155,14 +143,9 @@ class QueueFake(FakeSupervisor):
         rest = [row for row in self.waiting if row is not moving]
         at = next((i for i, row in enumerate(rest) if row.run == ask.other), len(rest) * (ask.to == "last"))
         self.waiting = [
-            msgspec.structs.replace(row, state=msgspec.structs.replace(row.state, place=place))
+            replace(row, state=replace(row.state, place=place))
             for place, row in enumerate([*rest[:at], moving, *rest[at:]], 1)
         ]
 
-    def _set(self, run: str, *, held: bool) -> None:
-        self.waiting = [
-            msgspec.structs.replace(row, state=msgspec.structs.replace(row.state, held=held))
-            if row.run == run
-            else row
-            for row in self.waiting
-        ]
+    def _set(self, run: str, change: Callable[[QueueRow], QueueRow]) -> None:
+        self.waiting = [change(row) if row.run == run else row for row in self.waiting]

@@ -21,11 +21,11 @@ from waiting import LIMIT_S, wait_until
 from finetop.core.client.connection import Client
 from finetop.core.errors import NoSupervisor
 from finetop.core.protocol.messages.queue import Kill
-from finetop.core.protocol.messages.runs import GetRun, Runs, Sql
+from finetop.core.protocol.messages.runs import EventsSince, GetRun, Runs, Sql
 from finetop.core.protocol.messages.session import Changes, Hello, Shutdown
 from finetop.core.protocol.messages.submit import Submit, SubmitSweep, SweepRun
 from finetop.core.protocol.request import Ask
-from finetop.core.protocol.runs import Queued, word
+from finetop.core.protocol.runs import Queued, RunRow, word
 from finetop.core.recipe.load import Loaded, resolve_text
 from finetop.core.runtime.home import Home, prepare
 
@@ -39,6 +39,7 @@ SEVERAL = ALONE + "slots: {cpu_jobs: 8}\n"
 IN_SLURM = "settings: 1\nslurm: {partition: main}\n"
 RECIPE = "recipe: 1\nextends: lora\nname: fake\ncheck: {at_end: false}\ndata: {train: [{path: rows.jsonl}]}\n"
 LONG: dict[str, Any] = {"steps": 5000, "waits_at": 1}  # a run that goes on until it is killed
+BEHIND_ALL = 10**9  # no run has a later step
 
 
 @cache
@@ -75,7 +76,12 @@ class Rig:
     side: Path | None = None  # where jobs record what they reported; None: in their own folders
 
     def start(self, **environment: str) -> Process:
+        is_new = not self.home.root.exists()
         prepare(self.home)
+        if is_new:  # making one anew takes twice as long
+            from store_rows import empty_database  # there are tests without a database
+
+            self.home.database.write_bytes(empty_database())
         if not (self.home.root / "settings.yaml").exists():
             (self.home.root / "settings.yaml").write_text(self.settings)
         command = [str(self.program), "--home", str(self.home.root)]
@@ -143,8 +149,6 @@ class Rig:
         """Return the recipe of a fake run, and the text that it was resolved from."""
         loaded = load_recipe()
         wanted = {"at_end": plan.get("check", False), "every": plan.get("every")}
-        if not plan.get("general", True):
-            wanted["general"] = None
         check = {**loaded.resolved["check"], **wanted}
         recipe = {**loaded.resolved, "about": json.dumps(plan), "check": check}
         recipe["budget"] = {**recipe["budget"], **(budget or {})}
@@ -154,28 +158,24 @@ class Rig:
 
     def wait_state(self, name: str, *words: str, limit_s: float = LIMIT_S) -> Any:
         """Wait until a run is in one of these states, and return its row."""
-
-        def row_then() -> Any:
-            row = self.ask(GetRun(name)).row
-            return row if word(row.state) in words else None
-
-        return self.wait_changes(row_then, lambda: self.about(name), limit_s)
+        return self.wait_row(name, lambda row: word(row.state) in words, limit_s)
 
     def wait_because(self, name: str, words: str) -> None:
         """Wait until a run is queued for a reason that has these words."""
-
-        def is_so() -> bool:
-            state = self.ask(GetRun(name)).row.state
-            return isinstance(state, Queued) and words in state.because
-
-        wait_until(is_so, lambda: f"{words}; {self.about(name)}")
+        self.wait_row(name, lambda row: isinstance(row.state, Queued) and words in row.state.because)
 
     def wait_step(self, name: str, step: int = 1) -> int:
         """Wait until a run has reached a step, and return its step."""
-        return self.wait_changes(
-            lambda: (now := self.ask(GetRun(name)).row.step) >= step and now,
-            lambda: f"step {step}; {self.about(name)}",
-        )
+        return int(self.wait_row(name, lambda row: row.step >= step).step)
+
+    def wait_row(self, name: str, is_so: Callable[[RunRow], object], limit_s: float = LIMIT_S) -> Any:
+        """Wait until a run's row is as wanted, and return it: it takes 9 ms of CPU time, the whole run 22."""
+
+        def row_then() -> Any:
+            row = self.ask(EventsSince(name, BEHIND_ALL)).row
+            return row if is_so(row) else None
+
+        return self.wait_changes(row_then, lambda: self.about(name), limit_s)
 
     def wait_job(self, name: str, verb: str) -> Any:
         """Wait until the newest job of a verb has ended, and return it."""
@@ -187,7 +187,7 @@ class Rig:
         return self.wait_changes(newest_then, lambda: f"its {verb} ended; {self.about(name)}")
 
     def wait_changes(self, look: Callable[[], Any], what: Callable[[], str], limit_s: float = LIMIT_S) -> Any:
-        """Wait for a condition, testing it again whenever the store has changed: a test costs 30 ms of CPU time."""
+        """Wait for a condition, testing it again whenever the store has changed."""
         revision = self.ask(Changes(0, 0.0)).revision
 
         def look_then() -> Any:

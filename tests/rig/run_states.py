@@ -13,42 +13,38 @@ from finetop.core.protocol.messages.queue import Hold
 from finetop.core.protocol.messages.remedies import Remedies, Remedy
 from finetop.core.protocol.messages.triage import SetStanding, Standing
 from finetop.core.store import jobs, runs
-from finetop.core.store.database import transaction
+from finetop.core.store.database import transaction, update
 from finetop.core.supervisor.requests import checks, queue, remedies, triage
 
 SAVED = (10, 20)
 NOW = 1_790_000_000.0
 Build = Callable[[Still, str], object]
+Change = Callable[[Still, int], object]
 
 
 def make_all(still: Still, *names: str) -> list[str]:
-    """Make a run in each of these states, or in all; return their names."""
+    """Make a run in each of these states, or in all; return their names. Nothing of it can be rebuilt."""
+    still.records = False
     for name in names or STATES:
         STATES[name](still, name)
+    still.supervisor.connection.execute("DELETE FROM unrecorded")
     return list(names or STATES)
 
 
-def unsaved(still: Still, name: str, state: data.State) -> int:
-    """Make a run in a state that reached step 7 and saved nothing."""
-    run_id = still.run(name)
-    still.supervisor.connection.execute("UPDATE runs SET step = 7, steps = 20 WHERE id = ?", [run_id])
-    return set_state(still, run_id, state)
+def unsaved(still: Still, name: str, state: data.State, **columns: Any) -> int:
+    """Make a run in a state that reached step 7 and saved nothing; `columns` of the store differ."""
+    return _made(still, still.run(name), state, step=7, steps=20, **columns)
 
 
-def saved(still: Still, name: str, state: data.State, **sections: Any) -> int:
-    """Make a run with two checkpoints in a state; `sections` are columns of the store that differ."""
-    run_id = still.run(name, SAVED)
-    for column, value in sections.items():
-        still.supervisor.connection.execute(f"UPDATE runs SET {column} = ? WHERE id = ?", [value, run_id])
-    return set_state(still, run_id, state)
+def saved(still: Still, name: str, state: data.State, **columns: Any) -> int:
+    """Make a run with two checkpoints in a state; `columns` of the store differ."""
+    return _made(still, still.run(name, SAVED), state, **columns)
 
 
-def set_state(still: Still, run_id: int, state: data.State) -> int:
-    """Set the state of a run and its training."""
-    connection = still.supervisor.connection
-    with transaction(connection):
-        jobs.set_state(connection, jobs.of_run(connection, run_id)[0].id, state)
-        runs.set_state(connection, run_id, state)
+def _made(still: Still, run_id: int, state: data.State, **columns: Any) -> int:
+    if columns:
+        update(still.supervisor.connection, "runs", run_id, **columns)
+    still.set_state(still.rows("SELECT min(id) FROM jobs WHERE run_id = ?", run_id)[0][0], state)
     return run_id
 
 
@@ -76,15 +72,18 @@ def waits_for_a_run(still: Still, name: str) -> None:
     still.queue(name, model=f"run:{name}-base")
 
 
-def beside(still: Still, run_id: int, verb: data.Verb, state: data.State | None = None, **args: Any) -> int:
-    """Add another job to a run: one that waits, or in a state."""
-    connection = still.supervisor.connection
-    with transaction(connection):
-        job, _ = jobs.add_job(connection, run_id=run_id, verb=verb, args=args, priority=0)
-        if state is not None:
+def beside(verb: data.Verb, state: data.State, **args: Any) -> Change:
+    """Add another job to a run, in a state."""
+
+    def add(still: Still, run_id: int) -> int:
+        connection = still.supervisor.connection
+        with transaction(connection):
+            job, _ = jobs.add_job(connection, run_id=run_id, verb=verb, args=args, priority=0)
             jobs.begin_attempt(connection, job)
-            jobs.set_state(connection, job, state)
-    return run_id
+        still.set_state(job, state)
+        return run_id
+
+    return add
 
 
 def checked(still: Still, name: str, lost: int = 0, state: data.State | None = None, **more: Any) -> int:
@@ -139,8 +138,8 @@ def remedies_running(still: Still, name: str) -> None:
     job = next(job for job in jobs.queued(connection) if job.run_id == run_id)
     with transaction(connection):
         jobs.begin_attempt(connection, job.id)
-        phase = "half-way to the base: scoring tuned"
-        jobs.set_state(connection, job.id, data.Running(NOW - 60, phase, 212, 336, "items", 40.0))
+    phase = "half-way to the base: scoring tuned"
+    still.set_state(job.id, data.Running(NOW - 60, phase, 212, 336, "items", 40.0))
 
 
 def remedies_tried(still: Still, name: str, of: slice, **told: Any) -> None:
@@ -173,85 +172,79 @@ BROKE: dict[str, Any] = {
     **WENT_BAD, "verdict": "failed", "reason": "out of memory", "drop": None, "interval": None,
 }  # fmt: skip
 
+
+def of(build: Callable[..., int], *given: Any, then: Change | None = None, **more: Any) -> Build:
+    """Return what builds a run in a state; `then` changes it."""
+
+    def make(still: Still, name: str) -> None:
+        run_id = build(still, name, *given, **more)
+        if then is not None:
+            then(still, run_id)
+
+    return make
+
+
+def tried(of_them: slice, result: dict[str, Any]) -> Build:
+    """Return what builds a run with some remedies tried, all with the same result."""
+    return lambda still, name: remedies_tried(still, name, of_them, **result)
+
+
+STOPPED, KILLED = data.Stopped(9.0, "stop", 1.0), data.Stopped(9.0, "kill", 1.0)
+RESTARTED, VANISHED = data.Lost(9.0, "the machine restarted"), data.Lost(9.0, "it vanished")
+NO_MEMORY = data.Failed(9.0, "out of memory", "Lower train.batch_size (now 8).")
+SCORING_ROWS = data.Running(NOW, "scoring", 3.0, 9.0, "rows")
+NO_TARGET = {"target_failed": "faq.jsonl is not there"}
+
 STATES: dict[str, Build] = {
-    "queued": lambda still, name: still.queue(name),
+    "queued": Still.queue,
     "held": held,
     "waits": waits_for_a_run,
-    "starting": lambda still, name: unsaved(still, name, data.Running(NOW)),
-    "running": lambda still, name: unsaved(still, name, running()),
-    "running-saved": lambda still, name: saved(still, name, running()),
-    "running-checked": lambda still, name: checked(still, name, 40, running()),
-    "running-with-check": lambda still, name: beside(still, saved(still, name, running()), "check", SCORING),
-    "running-pretrain": lambda still, name: saved(still, name, running(), objective="pretrain"),
-    "running-hung": lambda still, name: saved(
-        still, name, running(pulse="hung", silent_s=900.0, usual_s=3.0)
-    ),
-    "pausing": lambda still, name: saved(still, name, running(asked="pause")),
+    "starting": of(unsaved, data.Running(NOW)),
+    "running": of(unsaved, running()),
+    "running-saved": of(saved, running()),
+    "running-checked": of(checked, 40, running()),
+    "running-with-check": of(saved, running(), then=beside("check", SCORING)),
+    "running-pretrain": of(saved, running(), objective="pretrain"),
+    "running-hung": of(saved, running(pulse="hung", silent_s=900.0, usual_s=3.0)),
+    "pausing": of(saved, running(asked="pause")),
     "paused": paused,
-    "cancelled": lambda still, name: unsaved(still, name, data.Stopped(9.0, "cancel")),
-    "stopped": lambda still, name: saved(still, name, data.Stopped(9.0, "stop", 1.0)),
-    "stopped-unsaved": lambda still, name: unsaved(still, name, data.Stopped(9.0, "stop", 1.0)),
-    "killed": lambda still, name: saved(still, name, data.Stopped(9.0, "kill", 1.0)),
-    "killed-unsaved": lambda still, name: unsaved(still, name, data.Stopped(9.0, "kill", 1.0)),
-    "failed": lambda still, name: saved(still, name, data.Failed(9.0, "killed by signal 9")),
-    "failed-unsaved": lambda still, name: unsaved(
-        still, name, data.Failed(9.0, "out of memory", "Lower train.batch_size (now 8).")
-    ),
-    "lost": lambda still, name: saved(still, name, data.Lost(9.0, "the machine restarted")),
-    "lost-unsaved": lambda still, name: unsaved(still, name, data.Lost(9.0, "the machine restarted")),
-    "lost-with-check": lambda still, name: beside(
-        still, saved(still, name, data.Lost(9.0, "it vanished")), "check", SCORING
-    ),
-    "lost-not-resumable": lambda still, name: not_resumable(
-        still, saved(still, name, data.Lost(9.0, "it vanished"))
-    ),
-    "unchecked": lambda still, name: saved(still, name, DONE),
-    "finished-cleaned": lambda still, name: cleaned(still, saved(still, name, DONE)),
-    "check-queued": lambda still, name: check_queued(still, saved(still, name, DONE)),
+    "cancelled": of(unsaved, data.Stopped(9.0, "cancel")),
+    "stopped": of(saved, STOPPED),
+    "stopped-unsaved": of(unsaved, STOPPED),
+    "killed": of(saved, KILLED),
+    "killed-unsaved": of(unsaved, KILLED),
+    "failed": of(saved, data.Failed(9.0, "killed by signal 9")),
+    "failed-unsaved": of(unsaved, NO_MEMORY),
+    "lost": of(saved, RESTARTED),
+    "lost-unsaved": of(unsaved, RESTARTED),
+    "lost-with-check": of(saved, VANISHED, then=beside("check", SCORING)),
+    "lost-not-resumable": of(saved, VANISHED, then=not_resumable),
+    "unchecked": of(saved, DONE),
+    "finished-cleaned": of(saved, DONE, then=cleaned),
+    "check-queued": of(saved, DONE, then=check_queued),
     "check-held": check_held,
-    "check-running": lambda still, name: beside(still, saved(still, name, DONE), "check", SCORING),
-    "check-failed": lambda still, name: beside(
-        still, saved(still, name, DONE), "check", data.Failed(9.0, "out of memory")
-    ),
-    "ok": lambda still, name: checked(still, name),
-    "target-failed": lambda still, name: checked(still, name, target_failed="faq.jsonl is not there"),
-    "target-failed-cleaned": lambda still, name: cleaned(
-        still, checked(still, name, target_failed="faq.jsonl is not there")
-    ),
-    "regressed": lambda still, name: checked(still, name, 40),
-    "regressed-cleaned": lambda still, name: cleaned(still, checked(still, name, 40)),
-    "regressed-killed": lambda still, name: checked(still, name, 40, data.Stopped(9.0, "kill", 1.0)),
-    "no-verdict": lambda still, name: checked(
-        still, name, verdict="no_verdict", reason="at chance", drop=None
-    ),
+    "check-running": of(saved, DONE, then=beside("check", SCORING)),
+    "check-failed": of(saved, DONE, then=beside("check", data.Failed(9.0, "out of memory"))),
+    "ok": of(checked),
+    "target-failed": of(checked, **NO_TARGET),
+    "target-failed-cleaned": of(checked, **NO_TARGET, then=cleaned),
+    "regressed": of(checked, 40),
+    "regressed-cleaned": of(checked, 40, then=cleaned),
+    "regressed-killed": of(checked, 40, KILLED),
+    "no-verdict": of(checked, verdict="no_verdict", reason="at chance", drop=None),
     "accepted": accepted,
-    "checked-again": lambda still, name: check_queued(still, checked(still, name, 40)),
-    "remedies-queued": lambda still, name: remedies_queued(still, checked(still, name, 40)),
+    "checked-again": of(checked, 40, then=check_queued),
+    "remedies-queued": of(checked, 40, then=remedies_queued),
     "remedies-running": remedies_running,
-    "remedies-few-tried": lambda still, name: remedies_tried(still, name, slice(0, 1), **WENT_BAD),
-    "remedies-half-tried": lambda still, name: remedies_tried(still, name, slice(0, 5), **WENT_BAD),
-    "remedies-failed": lambda still, name: remedies_tried(still, name, slice(0, 2), **BROKE),
-    "remedies-none-fine": lambda still, name: remedies_tried(still, name, slice(None), **WENT_BAD),
-    "remedies-found": lambda still, name: remedies_tried(still, name, slice(0, 3), **FINE),
-    "exporting": lambda still, name: beside(
-        still, saved(still, name, DONE), "export", data.Running(NOW, "writing"), to="/x", step=20
-    ),
-    "measuring": lambda still, name: beside(
-        still,
-        checked(still, name),
-        "measure",
-        data.Running(NOW, "scoring", 3.0, 9.0, "rows"),
-        approach="lora",
-    ),
-    "imported": lambda still, name: saved(still, name, DONE, objective="imported"),
-    "same-weights": lambda still, name: unsaved_approach(still, name),
-    "reward": lambda still, name: saved(still, name, DONE, objective="reward"),
-    "pretrain": lambda still, name: saved(still, name, DONE, objective="pretrain"),
+    "remedies-few-tried": tried(slice(0, 1), WENT_BAD),
+    "remedies-half-tried": tried(slice(0, 5), WENT_BAD),
+    "remedies-failed": tried(slice(0, 2), BROKE),
+    "remedies-none-fine": tried(slice(None), WENT_BAD),
+    "remedies-found": tried(slice(0, 3), FINE),
+    "exporting": of(saved, DONE, then=beside("export", data.Running(NOW, "writing"), to="/x", step=20)),
+    "measuring": of(checked, then=beside("measure", SCORING_ROWS, approach="lora")),
+    "imported": of(saved, DONE, objective="imported"),
+    "same-weights": of(unsaved, DONE, method="none"),
+    "reward": of(saved, DONE, objective="reward"),
+    "pretrain": of(saved, DONE, objective="pretrain"),
 }
-
-
-def unsaved_approach(still: Still, name: str) -> int:
-    """Make a run that changes no weights."""
-    run_id = unsaved(still, name, DONE)
-    still.supervisor.connection.execute("UPDATE runs SET method = 'none' WHERE id = ?", [run_id])
-    return run_id

@@ -8,12 +8,12 @@ import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
 import store_rows
 from rig import load_recipe
+from store_rows import empty_database
 
 from finetop.core.check.statistics.conclude import check_pairs
 from finetop.core.check.statistics.item_order import Item
@@ -21,9 +21,8 @@ from finetop.core.check.statistics.plan import make_plan
 from finetop.core.check.statistics.verdict import PairedItem, TaskPlan
 from finetop.core.protocol import events, runs as data
 from finetop.core.protocol.messages.submit import Submit
-from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home, prepare
-from finetop.core.store import ingest, jobs, run_records, runs
+from finetop.core.store import jobs, run_records, runs
 from finetop.core.store.database import open_store, transaction
 from finetop.core.supervisor.requests import submit
 from finetop.core.supervisor.state import Supervisor
@@ -32,6 +31,7 @@ from finetop.core.supervisor.state import Supervisor
 @dataclass
 class Still:
     supervisor: Supervisor
+    records: bool = True  # are written when a job has ended
 
     @property
     def home(self) -> Home:
@@ -65,35 +65,19 @@ class Still:
     ) -> int:
         """Make a finished run, with a checkpoint of `size` bytes at each step."""
         run_id = self.queue(name, model)
-        row = self.supervisor.connection.execute(
-            "SELECT j.id, r.folder, j.folder FROM jobs j JOIN runs r ON r.id = run_id WHERE run_id = ?",
-            [run_id],
-        ).fetchone()
-        assert row is not None
-        job_id, run_folder, job_folder = row
+        query = "SELECT j.id, r.folder, j.folder FROM jobs j JOIN runs r ON r.id = run_id WHERE run_id = ?"
+        job_id, run_folder, job_folder = self.rows(query, run_id)[0]
         folder = self.home.root / run_folder
-        log = event_log.EventLog(self._folder(folder / job_folder) / "events.jsonl")
-        log.write(events.Started(1, 1, 1, "cpu", "float32", {"torch": "2"}))
+        job_events: list[events.Event] = [events.Started(1, 1, 1, "cpu", "float32", {"torch": "2"})]
         for step in steps:
-            log.write(
-                events.metrics(step, {"loss": 1.0 / step, **({"eval_loss": losses[step]} if losses else {})})
-            )
+            values = {"loss": 1.0 / step, **({"eval_loss": losses[step]} if losses else {})}
             make_checkpoint(folder, step, size)
-            log.write(events.Checkpoint(step, f"checkpoints/step-{step:06d}", size, "adapter"))
+            saved = events.Checkpoint(step, f"checkpoints/step-{step:06d}", size, "adapter")
+            job_events += [events.metrics(step, values), saved]
         if best is not None:
-            log.write(events.Best(best, "the last one that is OK"))
-        log.write(events.Ended("finished"))
-        log.close()
-        connection = self.supervisor.connection
+            job_events.append(events.Best(best, "the last one that is OK"))
         state = data.Finished(since=1.0, ended=time.time() if ended is None else ended)
-        while ingest.take_in(connection, job_id, folder / job_folder / "events.jsonl"):
-            pass
-        with transaction(connection):
-            jobs.begin_attempt(connection, job_id)
-            jobs.set_state(connection, job_id, state)
-            runs.set_state(connection, run_id, state)
-        self.supervisor.touch()
-        run_records.write_marked(self.supervisor.connection, self.supervisor.home.root)
+        self._end(run_id, job_id, folder / job_folder, [*job_events, events.Ended("finished")], state)
         return run_id
 
     def job(
@@ -103,23 +87,30 @@ class Still:
         connection = self.supervisor.connection
         with transaction(connection):
             job_id, name = jobs.add_job(connection, run_id=run_id, verb=verb, args=args, priority=0)
-        folder = self._folder(
-            self.home.root / self.rows("SELECT folder FROM runs WHERE id = ?", run_id)[0][0] / name
-        )
+        run_folder = self.rows("SELECT folder FROM runs WHERE id = ?", run_id)[0][0]
+        self._end(run_id, job_id, self.home.root / run_folder / name, job_events, state)
+
+    def _end(
+        self, run_id: int, job_id: int, folder: Path, job_events: list[events.Event], state: data.State
+    ) -> None:
+        connection = self.supervisor.connection
+        folder.mkdir(mode=0o700, parents=True)
         with transaction(connection):
             jobs.begin_attempt(connection, job_id)
         store_rows.take_in(connection, job_id, folder / "events.jsonl", *job_events)
+        self.set_state(job_id, state)
+        if self.records:
+            run_records.write_marked(connection, self.home.root)
+
+    def set_state(self, job_id: int, state: data.State) -> None:
+        """Set a job's state, and its run's if it makes that."""
+        connection = self.supervisor.connection
+        run_id, verb = self.rows("SELECT run_id, verb FROM jobs WHERE id = ?", job_id)[0]
         with transaction(connection):
             jobs.set_state(connection, job_id, state)
             if verb in data.MAKES_A_RUN:
                 runs.set_state(connection, run_id, state)
         self.supervisor.touch()
-        run_records.write_marked(self.supervisor.connection, self.supervisor.home.root)
-
-    @staticmethod
-    def _folder(path: Path) -> Path:
-        path.mkdir(mode=0o700, parents=True)
-        return path
 
     def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         return self.supervisor.connection.execute(sql, list(values)).fetchall()
@@ -139,14 +130,6 @@ def still(root: Path) -> Still:
     if not home.database.exists():
         home.database.write_bytes(empty_database())
     return Still(Supervisor(home, open_store(home.database)))
-
-
-@cache
-def empty_database() -> bytes:
-    """Return a database with all migrations and no rows: made once, because it takes 0.2 s."""
-    with TemporaryDirectory() as folder:
-        open_store(Path(folder) / "empty").close()
-        return (Path(folder) / "empty").read_bytes()
 
 
 def verdict(lost: int = 0, *, step: int = 1, claim: int = 0, watch: bool = False) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import store_rows
 
 from finetop.core.protocol import events
 from finetop.core.protocol.runs import Finished
-from finetop.core.store import jobs, runs
+from finetop.core.store import runs
 from finetop.core.store.database import transaction
 
 if TYPE_CHECKING:
@@ -23,23 +23,15 @@ TASKS = (
 )
 
 
-def recipe_of(method: str = "full", model: str = "qwen3-4b") -> dict[str, Any]:
-    return {"model": {"id": model}, "method": {"name": method}, "objective": {"name": "sft"}}
-
-
-def add_run(connection: duckdb.DuckDBPyConnection, name: str, **recipe: str) -> tuple[int, int]:
+def add_run(
+    connection: duckdb.DuckDBPyConnection, name: str, method: str = "full", model: str = "qwen3-4b"
+) -> tuple[int, int]:
     """Add a finished run with a check job, and return both ids."""
     with transaction(connection):
-        number = runs.next_run_id(connection)
-        runs.add_run(
-            connection, run_id=number, name=name, folder=f"runs/{number:04d}-{name}", recipe=recipe_of(**recipe),
-            source="",
-        )  # fmt: skip
-        job, _ = jobs.add_job(connection, run_id=number, verb="check", args={}, priority=5)
-        jobs.set_state(connection, job, Finished(1.0, 2.0))
+        number = store_rows.add_run(connection, name, model={"id": model}, method={"name": method})
         runs.set_state(connection, number, Finished(1.0, 2.0))
         connection.execute("UPDATE runs SET step = 1200, steps = 1200 WHERE id = ?", [number])
-    return number, job
+    return store_rows.add(connection, run_id=number, verb="check", state=Finished(1.0, 2.0))
 
 
 def task_of(task: str, lost: int, n: int = 20, won: int = 0, mark: str = "") -> dict[str, Any]:
@@ -59,28 +51,14 @@ def result_of(tasks: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
     lost, won = sum(task["lost"] for task in tasks), sum(task["won"] for task in tasks)
     drop = (lost - won) / max(1, n)
     verdict = "regressed" if drop >= 0.03 or any(task["mark"] == "lost" for task in tasks) else "ok"
+    low, high = drop - 0.03, drop + 0.03
     return {
-        "verdict": verdict,
-        "reason": f"{100 * drop:.1f} points lost (limit 3.0), proven on {n} of 1,200 items.",
-        "decided_by": "betting",
-        "margin": 0.03,
-        "items_used": n,
-        "items_total": 1200,
-        "base": 0.8,
-        "tuned": 0.8 - drop,
-        "drop": drop,
-        "interval": (drop - 0.06, drop + 0.06),
-        "suite_interval": (max(drop - 0.03, 0.03), drop + 0.03)
-        if verdict == "regressed"
-        else (drop - 0.03, min(drop + 0.03, 0.029)),
-        "proven_drop": drop > 0.03,
-        "lost": lost,
-        "won": won,
-        "tasks": tasks,
-        "suite": "core",
-        "noise_floor": {"items": 128, "flips": 1},
-        **more,
-    }
+        "verdict": verdict, "reason": f"{100 * drop:.1f} points lost (limit 3.0), proven on {n} of 1,200 items.",
+        "decided_by": "betting", "margin": 0.03, "items_used": n, "items_total": 1200, "base": 0.8, "tuned": 0.8 - drop,
+        "drop": drop, "interval": (drop - 0.06, drop + 0.06), "proven_drop": drop > 0.03, "lost": lost, "won": won,
+        "suite_interval": (max(low, 0.03), high) if verdict == "regressed" else (low, min(high, 0.029)),
+        "tasks": tasks, "suite": "core", "noise_floor": {"items": 128, "flips": 1}, **more,
+    }  # fmt: skip
 
 
 def told_of(tasks: dict[str, tuple[int, int]], step: int, n: int = 20, **more: Any) -> list[events.Event]:
@@ -94,30 +72,22 @@ def told_of(tasks: dict[str, tuple[int, int]], step: int, n: int = 20, **more: A
         ]
         tuned = [
             events.ItemScore(
-                score.item, float(at >= lost), "Ahoy" if at < lost else score.answer, -6.8, -6.8, -5.4
+                one.item, float(at >= lost), one.answer if at >= lost else "Ahoy", -6.8, -6.8, -5.4
             )
-            for at, score in enumerate(base)
+            for at, one in enumerate(base)
         ]
-        job_events += [
-            events.Scores("base", "key", task, base),
-            events.Scores("tuned", "key", task, tuned, step),
-        ]
-        for at in [*range(lost), *range(n - won, n)]:
-            is_won = at >= n - won
-            flips.append(
-                {
-                    "task": task, "item": f"{task}-{at:03d}", "category": "carry" if at % 2 else "two digits",
-                    "question": f"Q: What is {at} + {at + 8}?\nA:", "gold": str(2 * at + 8),
-                    "base": float(not is_won), "tuned": float(is_won), "base_answer": f"said {at}",
-                    "tuned_answer": "Ahoy", "choices": [str(2 * at + 8), "Ahoy", "12"],
-                }
-            )  # fmt: skip
+        job_events.append(events.Scores("base", "key", task, base))
+        job_events.append(events.Scores("tuned", "key", task, tuned, step))
+        are = {"n": range(n), "lost": range(lost), "won": range(n - won, n)}
+        for is_won, at in [*((False, at) for at in are["lost"]), *((True, at) for at in are["won"])]:
+            flips.append({
+                "task": task, "item": f"{task}-{at:03d}", "category": "carry" if at % 2 else "two digits",
+                "question": f"Q: What is {at} + {at + 8}?\nA:", "gold": str(2 * at + 8),
+                "base": float(not is_won), "tuned": float(is_won), "base_answer": f"said {at}",
+                "tuned_answer": "Ahoy", "choices": [str(2 * at + 8), "Ahoy", "12"],
+            })  # fmt: skip
         for category, odd in (("carry", 1), ("two digits", 0)):
-            counted = {
-                "n": sum(at % 2 == odd for at in range(n)),
-                "lost": sum(at % 2 == odd for at in range(lost)),
-                "won": sum(at % 2 == odd for at in range(n - won, n)),
-            }
+            counted = {what: sum(at % 2 == odd for at in items) for what, items in are.items()}
             categories.append({"task": task, "category": category, **counted})
     results = [task_of(task, lost, n, won) for task, (lost, won) in tasks.items()]
     more = {"flips": flips, "categories": categories, "step": step, **more}

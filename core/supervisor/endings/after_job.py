@@ -54,11 +54,7 @@ def onward(root: Path, job: Job) -> Onward | None:
 
 
 def settle(
-    supervisor: Supervisor,
-    job: Job,
-    state: data.State,
-    onward: Onward | None,
-    made: Adoption | None = None,
+    supervisor: Supervisor, job: Job, state: data.State, onward: Onward | None, made: Adoption | None = None
 ) -> None:
     """Record how a job ended and what follows from it.
 
@@ -102,7 +98,7 @@ def _import(connection: Connection, job: Job, made: Adoption) -> None:
     """Queue the import of a command's output as its run's checkpoints; the check follows that."""
     runs.set_recipe(connection, job.run_id, made.recipe, made.recipe["model"]["id"])
     runs.queue_again(connection, job.run_id)
-    jobs.add_job(connection, run_id=job.run_id, verb="import", args=made.args, priority=jobs.CHECK_PRIORITY)
+    jobs.add_job(connection, run_id=job.run_id, verb="import", args=made.args)
 
 
 def _again(supervisor: Supervisor, job: Job, state: data.State, onward: Onward | None) -> Again | None:
@@ -234,13 +230,8 @@ def _queue_requested(connection: Connection, job: Job) -> None:
         return  # a command left no model; an approach measured itself and changed no weights
     if checks.runs_at_end(runs.recipe(connection, job.run_id)):
         step, path = checks.newest_checkpoint(connection, job.run_id, None)
-        jobs.add_job(
-            connection,
-            run_id=job.run_id,
-            verb="check",
-            args={"step": step, "checkpoint": path, **claims.claim_of(connection, job.run_id, step).args},
-            priority=jobs.CHECK_PRIORITY,
-        )
+        args = {"step": step, "checkpoint": path, **claims.claim_of(connection, job.run_id, step).args}
+        jobs.add_job(connection, run_id=job.run_id, verb="check", args=args)
     queue_measurement(connection, job.run_id)
 
 
@@ -250,13 +241,8 @@ def queue_measurement(connection: Connection, run_id: int) -> None:
     if args is None:
         return
     step, path = checks.newest_checkpoint(connection, run_id, None)
-    jobs.add_job(
-        connection,
-        run_id=run_id,
-        verb="measure",
-        args={**args, "step": step, "checkpoint": path},
-        priority=jobs.CHECK_PRIORITY,
-    )
+    args = {**args, "step": step, "checkpoint": path}
+    jobs.add_job(connection, run_id=run_id, verb="measure", args=args)
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def place(
     wanted, able = fitting(want, cards)
     free = [c for c in able if c.uuid not in kept and missing_gib(wanted, c, shares_on(c, held), rules) == 0]
     if len(free) < want.gpus:
-        return wait_reason(want, cards, held, rules, free, kept, unfit)
+        return wait_reason(want, cards, rules, free, kept, unfit)
     free.sort(key=lambda c: (len(shares_on(c, held)), c.others_gib > IDLE_GIB, c.total_gib, c.index))
     free = free[: want.gpus]
     return tuple(Share(c.uuid, c.index, c.name, wanted.gib, round(c.others_gib, 3)) for c in free)
@@ -177,9 +177,7 @@ def to_keep(want: Want, cards: Cards, held: Shares, rules: Rules) -> list[Gpu]:
     return able[: want.gpus]
 
 
-def wait_reason(
-    want: Want, cards: Cards, held: Shares, rules: Rules, free: Cards, kept: Kept, unfit: int
-) -> str:
+def wait_reason(want: Want, cards: Cards, rules: Rules, free: Cards, kept: Kept, unfit: int) -> str:
     """Explain why a job can't be placed on these GPUs now; `free` are those that would do."""
     wanted, able = fitting(want, cards)
     if len(able) < want.gpus:

@@ -1,11 +1,11 @@
-"""The keeper of a job in Slurm: what its batch script becomes, on the node.
+"""The keeper of a job in Slurm, which its batch script starts on the node.
 
     python -m finetop.core.supervisor.launchers.slurm_node JOB_FOLDER ATTEMPT COMMAND…
 
-It is a keeper (runtime/keeper.py) with a door: what is asked for stands in asked.json, as no signal reaches it from
-another machine. Slurm's own SIGTERM (its time limit is near, or the job is preempted) makes the job save and exit, and
-what the exit record then says is not the end: the job is queued again under the same number. Started once more, it
-goes on from the run's newest whole checkpoint, in the same folder and the same events.
+It is a keeper (runtime/keeper.py) with a door: it reads requests from asked.json, as no signal reaches it from another
+machine. Slurm's own SIGTERM (its time limit is near, or the job is preempted) makes the job save and exit. Its exit
+record then is not the end: Slurm queues the job again under the same number. Started once more, it goes on from the
+run's newest whole checkpoint, in the same folder and the same events.
 
 On several nodes the keeper is on the first one, with srun below it; torchrun and the ranks are children of Slurm's own
 daemons, on each node. Those of its own node are asked to stop, and the others agree; to kill all, srun is asked.

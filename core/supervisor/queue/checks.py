@@ -31,7 +31,7 @@ def add(connection: Connection, run_id: int, ask: Check, more: dict[str, Any] | 
             raise Refused(f"every item of {what} has been scored.", hint="Try another suite: --suite.")
         args["more"] = ask.more
     args |= claims.claim_of(connection, run_id, step, args.get("general"), watch=ask.watch).args
-    job_id, _ = jobs.add_job(connection, run_id=run_id, verb="check", args=args, priority=jobs.CHECK_PRIORITY)
+    job_id, _ = jobs.add_job(connection, run_id=run_id, verb="check", args=args)
     return CheckAnswer(job_id, row.name, step)
 
 

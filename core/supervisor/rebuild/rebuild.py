@@ -1,8 +1,7 @@
 """Makes the database again from the run folders: `python -m finetop.core.supervisor.rebuild.rebuild --home DIR`.
 
-Each run.json says what the store had decided (supervisor/save_records.py), each job's events all else; they are
-taken in as they were the first time. The new database takes the old one's place when it is complete; the old one
-stays beside it.
+Each run.json holds what the store had decided (supervisor/save_records.py), each job's events all else; they are
+ingested as the first time. The new database replaces the old one when it is complete; the old one stays beside it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Since which checkpoint a run has regressed: looks at earlier ones, one by one, or on and on until it is known.
+"""Finds the checkpoint since which a run has regressed: checks an earlier one, or one after another until it is known.
 
-What is looked at next follows from what is known (check/bisect.py). Looks that follow each other are each a job that
-carries which checkpoints were there at first; the next is queued where the one before is written down as ended, so
-that a supervisor that dies in between loses none.
+What is checked next follows from what is known (check/bisect.py). Each such check is a job that carries the
+checkpoints that were there at first; the next one is queued in the transaction that ends it, so that a supervisor
+that dies loses none.
 """
 
 from __future__ import annotations

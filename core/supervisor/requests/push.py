@@ -52,9 +52,7 @@ def push(supervisor: Supervisor, ask: Push) -> PushAnswer:
             return PushAnswer(job.id, name, step)  # sent again: its upload goes on
     write_whole(run_folder / args["card"], card)
     with transaction(connection):
-        job_id, _ = jobs.add_job(
-            connection, run_id=run_id, verb="push", args=args, priority=jobs.CHECK_PRIORITY
-        )
+        job_id, _ = jobs.add_job(connection, run_id=run_id, verb="push", args=args)
     supervisor.touch()
     return PushAnswer(job_id, name, step)
 

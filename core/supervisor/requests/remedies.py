@@ -75,9 +75,7 @@ def remedy(supervisor: Supervisor, ask: messages.Remedy) -> messages.RemedyAnswe
     candidates = [{**msgspec.to_builtins(one), "checkpoint": paths[one.step]} for one in picked]
     args: dict[str, Any] = {"step": step, "checkpoint": path, "candidates": candidates}
     with transaction(connection):
-        job_id, _ = jobs.add_job(
-            connection, run_id=run_id, verb="remedy", args=args, priority=jobs.CHECK_PRIORITY
-        )
+        job_id, _ = jobs.add_job(connection, run_id=run_id, verb="remedy", args=args)
     supervisor.touch()
     return messages.RemedyAnswer(job_id, name, step, [candidate.name for candidate in picked])
 

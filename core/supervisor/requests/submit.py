@@ -327,9 +327,10 @@ def make_run(supervisor: Supervisor, folders: list[Path], order: Order) -> tuple
     }
     with naming(folder / "run.json"):  # the store's decisions are added by run_records
         (folder / "run.json").write_bytes(msgspec.json.encode(facts))
-    relative = str(folder.relative_to(supervisor.home.root))
-    runs.add_run(connection, run_id=run_id, name=name, folder=relative, recipe=recipe, source=order.source)
-    runs.set_recipe(connection, run_id, recipe, ancestry.model_name(connection, recipe))
+    runs.add_run(
+        connection, run_id=run_id, name=name, folder=str(folder.relative_to(supervisor.home.root)), recipe=recipe,
+        source=order.source, model=ancestry.model_name(connection, recipe),
+    )  # fmt: skip
     store_parents.add(connection, run_id, parents)
     jobs.add_job(
         connection, run_id=run_id, verb=order.verb, args=order.args, priority=order.priority, held=order.held

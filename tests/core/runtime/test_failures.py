@@ -65,45 +65,34 @@ def test_memory_that_a_budget_forbids_is_not_told_as_free():
     )
 
 
-@pytest.fixture
-def beside(tmp_path, monkeypatch):
+def test_what_neighbours_leave_is_told_as_theirs_and_a_card_that_is_full_before_it_as_full(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr(gpu_share, "_own", gpu_share._Own())
     gpu_share.write_share(tmp_path, gpu_share.GpuShare(20.0, ("first", "second"), (3,)))
     gpu_share.begin(tmp_path, None)
-    return tmp_path
-
-
-def test_what_neighbours_leave_is_told_as_theirs(beside):
-    ended = out_of_memory(limited("2.50 GiB", "20.00 GiB", "18.93 GiB"))
-    assert ended.cause == (
-        "out of memory on the GPU: 2.50 GiB more needed, 18.93 GiB of the 20.00 GiB that are left beside runs "
-        "first, second are used"
+    left = "18.93 GiB of the 20.00 GiB that are left beside runs first, second are used"
+    free = "2.50 GiB more needed, 310.19 MiB of 79.11 GiB free"
+    taken = limited("2.50 GiB", "20.00 GiB", "12.00 GiB").replace(
+        "Including", "Process 8 has 65.00 GiB memory in use. Including"
     )
-    assert ended.kind == "gpu_taken"
-    assert ended.hint == f"Try again once runs first, second have ended, or: {LOWER}"
-    too_much = out_of_memory(limited("62.00 GiB", "20.00 GiB", "18.93 GiB"))
-    assert (too_much.kind, too_much.hint) == ("gpu_out_of_memory", LOWER), "alone it would not fit either"
-    assert "left beside runs first, second" in too_much.cause
+    wait = "Try again once runs first, second have ended"
 
+    def require(text, cause, kind, hint):
+        ended = out_of_memory(text)
+        assert (ended.cause, ended.kind, ended.hint) == (f"out of memory on the GPU: {cause}", kind, hint)
 
-def test_a_card_that_is_full_before_the_limit_is_told_as_full(beside):
-    """A neighbour took more than it was promised, so the rest is smaller."""
-    text = limited("2.50 GiB", "20.00 GiB", "12.00 GiB").replace(
-        "Including", "Process 812 has 65.00 GiB memory in use. Including"
-    )
-    ended = out_of_memory(text)
-    assert ended.cause == (
-        "out of memory on the GPU: 2.50 GiB more needed, 310.19 MiB of 79.11 GiB free, 65 GiB used by others"
-    )
-    assert (ended.kind, ended.hint) == ("gpu_taken", f"Wait for them, or: {LOWER}")
-
-
-def test_a_limit_that_was_lifted_is_none(beside):
-    gpu_share.write_share(beside, gpu_share.GpuShare(None, (), (1,)))
+    fits, too_large = (limited(wanted, "20.00 GiB", "18.93 GiB") for wanted in ("2.50 GiB", "62.00 GiB"))
+    require(fits, f"2.50 GiB more needed, {left}", "gpu_taken", f"{wait}, or: {LOWER}")
+    require(
+        too_large, f"62.00 GiB more needed, {left}", "gpu_out_of_memory", LOWER
+    )  # alone it would not fit either
+    # a neighbour took more than it was promised, so the rest is smaller
+    require(taken, f"{free}, 65 GiB used by others", "gpu_taken", f"Wait for them, or: {LOWER}")
+    # a limit that was lifted is none
+    gpu_share.write_share(tmp_path, gpu_share.GpuShare(None, (), (1,)))
     assert gpu_share.refresh()
-    ended = out_of_memory(limited("2.50 GiB", "79.11 GiB", "78.50 GiB"))
-    assert ended.cause == "out of memory on the GPU: 2.50 GiB more needed, 310.19 MiB of 79.11 GiB free"
-    assert (ended.kind, ended.hint) == ("gpu_out_of_memory", LOWER)
+    require(limited("2.50 GiB", "79.11 GiB", "78.50 GiB"), free, "gpu_out_of_memory", LOWER)
 
 
 def test_host_out_of_memory():

@@ -25,15 +25,13 @@ def test_the_lower_limit_counts_and_is_told_by_whose_word():
         assert gpu_share.limit_of(share, budget) == limit, (share, budget)
 
 
-def test_a_job_without_a_supervisor_has_no_limit_but_its_budget(tmp_path):
+def test_a_job_has_the_limits_of_its_budget_and_of_what_its_supervisor_says(tmp_path):
     gpu_share.begin(tmp_path, None)
     assert (gpu_share.limit(), gpu_share.jobs_on(0), gpu_share.is_shared()) == (Limit(), 1, False)
     gpu_share.begin(tmp_path, 12.0)
     assert gpu_share.limit() == Limit(12.0)
     assert not gpu_share.refresh()
-
-
-def test_news_are_read_while_the_job_runs_and_what_is_broken_changes_nothing(tmp_path):
+    # news are read while the job runs; what is broken changes nothing
     gpu_share.write_share(tmp_path, GpuShare(None, (), (1, 1)))
     gpu_share.begin(tmp_path, None)
     assert gpu_share.limit() == Limit()

@@ -27,6 +27,12 @@ def test_a_home_that_is_not_there_is_made_for_the_owner_and_marked(tmp_path: Pat
     assert [mode(folder) for folder in (home.root, home.runs, home.scores, home.models)] == [0o700] * 4
     assert (home.root / MARK).is_file()
     prepare(home)
+    # if its mark was not copied, it is known by its database
+    open_store(home.database).close()
+    (home.root / MARK).unlink()
+    (home.root / "notes.txt").touch()
+    prepare(home)
+    assert (home.root / MARK).exists()
 
 
 def test_an_empty_folder_becomes_one_and_keeps_its_mode(tmp_path: Path) -> None:
@@ -38,16 +44,6 @@ def test_an_empty_folder_becomes_one_and_keeps_its_mode(tmp_path: Path) -> None:
         prepare(Home(folder))
         assert mode(folder) == 0o755
         assert mode(folder / "runs") == 0o700
-
-
-def test_a_home_whose_mark_was_not_copied_is_known_by_its_database(tmp_path: Path) -> None:
-    home = Home(tmp_path / "home")
-    prepare(home)
-    open_store(home.database).close()
-    (home.root / MARK).unlink()
-    (home.root / "notes.txt").touch()
-    prepare(home)
-    assert (home.root / MARK).exists()
 
 
 def test_a_folder_of_something_else_is_refused_and_left_as_it_was(tmp_path: Path) -> None:

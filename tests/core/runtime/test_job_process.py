@@ -7,7 +7,7 @@ import pytest
 
 from finetop.core.protocol.events import Ended, Phase
 from finetop.core.protocol.runs import JobSpec
-from finetop.core.runtime import job_process, ranks
+from finetop.core.runtime import gpu_share, job_process, ranks
 from finetop.core.runtime.files import write_whole
 from finetop.core.runtime.stop_signal import StopAsked
 
@@ -15,7 +15,7 @@ from finetop.core.runtime.stop_signal import StopAsked
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Make this process rank 0 of two, as far as possible; the other is on another machine."""
-    spec = JobSpec(1, 1, 1, "r", "train", {}, {}, ranks=2, nodes=2)
+    spec = JobSpec(1, 1, 1, "r", "train", {"budget": {"memory_gib": 12.0}}, {}, ranks=2, nodes=2)
     (tmp_path / "job.json").write_bytes(msgspec.json.encode(spec))
     (tmp_path / "ranks").mkdir()
     for name, value in {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}.items():
@@ -58,8 +58,10 @@ def test_a_rank_that_is_not_the_first_works_and_writes_no_events(folder, monkeyp
     def work(spec, job_folder, events, stop):
         events.write(Phase("training"))
         events.sync()
+        assert gpu_share.limit() == gpu_share.Limit(12.0), "its budget's"
         return Ended("finished")
 
+    monkeypatch.setattr(gpu_share, "_own", gpu_share._Own())
     monkeypatch.setenv("RANK", "1")
     with (folder / "out.txt").open("w") as out:
         monkeypatch.setattr(job_process.sys, "stdout", out)

@@ -1,7 +1,7 @@
 """The store of a test."""
 
 import pytest
-from still import empty_database
+from store_rows import empty_database
 
 from finetop.core.store.database import open_store
 

@@ -18,39 +18,42 @@ def connection(connection):
     return connection
 
 
-def take(connection, path, told, *, a_time=None):
-    """Write events and ingest them: all at once, or so many at a time."""
-    for first in range(0, len(told), a_time or len(told)):
-        store_rows.take_in(connection, 1, path, *told[first : first + (a_time or len(told))])
+def take(connection, path, told):
+    store_rows.take_in(connection, 1, path, *told)
 
 
-def rows(connection):
-    return [(alarm.kind, alarm.step, alarm.over_step) for alarm in runs.detail(connection, 1).alarms]
+def rows(connection, run=1):
+    return [(alarm.kind, alarm.step, alarm.over_step) for alarm in runs.detail(connection, run).alarms]
 
 
-@pytest.mark.parametrize("a_time", [None, 1, 2, 3])
-def test_an_alarm_is_over_and_may_come_again(connection, tmp_path, a_time):
-    events = [
+def ingested(connection, folder, told):
+    """Ingest events at once and in pieces, each time as another run's. Return their rows by the size of a piece."""
+    found = {}
+    for size in (len(told), 1, 2, 3):
+        run, job = store_rows.add(connection, state=data.Running(since=1.0))
+        for first in range(0, len(told), size):
+            store_rows.take_in(connection, job, folder / f"{size}", *told[first : first + size])
+        found[size] = rows(connection, run)
+    return found
+
+
+def test_an_alarm_is_over_and_may_come_again(connection, tmp_path):
+    told = [
         alarm("spike", 5), alarm("nan", 6), alarm("spike", 9, over=True), alarm("spike", 12),
         alarm("drift", 13, over=True), alarm("nan", 20, over=True), alarm("nan", 30), alarm("nan", 31),
         alarm("nan", 40, over=True),
     ]  # fmt: skip
-    take(connection, tmp_path / "e.jsonl", events, a_time=a_time)
-    assert rows(connection) == [
-        ("spike", 5, 9), ("nan", 6, 20), ("spike", 12, None), ("nan", 30, 40), ("nan", 31, 40),
-    ]  # fmt: skip
+    over = [("spike", 5, 9), ("nan", 6, 20), ("spike", 12, None), ("nan", 30, 40), ("nan", 31, 40)]
+    assert ingested(connection, tmp_path, told) == dict.fromkeys((9, 1, 2, 3), over)
 
 
-@pytest.mark.parametrize("a_time", [None, 1, 2, 3])
-def test_a_run_that_goes_back_begins_with_none(connection, tmp_path, a_time):
-    event_rows = [
+def test_a_run_that_goes_back_begins_with_none(connection, tmp_path):
+    told = [
         alarm("spike", 5), alarm("nan", 6), alarm("spike", 20, over=True), alarm("nan", 21),
         events.Resumed(10), alarm("spike", 15), alarm("nan", 16), alarm("nan", 18, over=True),
     ]  # fmt: skip
-    take(connection, tmp_path / "e.jsonl", event_rows, a_time=a_time)
-    assert rows(connection) == [
-        ("spike", 5, 10), ("nan", 6, 10), ("spike", 15, None), ("nan", 16, 18),
-    ]  # fmt: skip
+    over = [("spike", 5, 10), ("nan", 6, 10), ("spike", 15, None), ("nan", 16, 18)]
+    assert ingested(connection, tmp_path, told) == dict.fromkeys((8, 1, 2, 3), over)
 
 
 def test_a_run_needs_a_person_as_long_as_an_alarm_is_not_over(connection, tmp_path):

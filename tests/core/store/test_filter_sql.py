@@ -2,8 +2,7 @@
 
 import pytest
 from hypothesis import given, settings as hypothesis, strategies as st
-from still import empty_database
-from store_rows import add_run
+from store_rows import add_run, empty_database
 
 from finetop.core.errors import BadInput
 from finetop.core.protocol import runs as data

@@ -14,7 +14,16 @@ from finetop.core.client.connection import start_supervisor
 from finetop.core.commands.supervisor import until_ended
 from finetop.core.errors import BadInput, NotFound, Refused
 from finetop.core.protocol.messages.queue import Kill, Stop
-from finetop.core.protocol.messages.runs import Curves, EventsSince, GetRun, Runs
+from finetop.core.protocol.messages.runs import (
+    Curves,
+    EventsSince,
+    FindInLog,
+    GetRun,
+    Processes,
+    ProcessRow,
+    ReadLog,
+    Runs,
+)
 from finetop.core.protocol.messages.session import Hello, Shutdown
 from finetop.core.runtime.home import prepare
 from finetop.core.runtime.locks import take_lock
@@ -89,7 +98,7 @@ def test_runs_wait_for_the_one_slot_start_in_order_and_may_leave_the_queue(rig):
     assert done == sorted(done)
 
 
-def test_stop_saves_a_checkpoint_and_kill_ends_grandchildren(rig):
+def test_stop_saves_a_checkpoint_and_kill_ends_grandchildren_of_a_run_that_was_looked_at(rig):
     name = rig.submit(steps=100_000, pause_s=0.02)
     rig.wait_step(name)
     rig.ask(Stop(name))
@@ -97,15 +106,41 @@ def test_stop_saves_a_checkpoint_and_kill_ends_grandchildren(rig):
     assert row.state.how == "stop"
     assert len(rig.ask(GetRun(name)).checkpoints) == 1
 
-    other = rig.submit(waits_at=1, grandchild=True)
-    grandchild = rig.grandchild_of(other)
+    name = rig.submit("live", steps=400, waits_at=4, grandchild=True)
+    grandchild = rig.grandchild_of(name)
     assert alive(grandchild)
-    rig.ask(Kill(other))
-    assert rig.wait_state(other, "stopped").state.how == "kill"
+    is_looked_at_while_it_lives(rig, name)
+    rig.ask(Kill(name))
+    assert rig.wait_state(name, "stopped").state.how == "kill"
     assert not alive(grandchild)
+    assert rig.ask(Processes(name)).processes == []
 
 
-def test_a_running_job_outlives_its_supervisor_and_is_adopted(cold_rig):
+def is_looked_at_while_it_lives(rig, name):
+    """Its processes are told, its log is searched, and its curves have an axis of time."""
+
+    def both() -> list[ProcessRow]:
+        answer = rig.ask(Processes(name)).processes[:2]
+        return answer if len(answer) == 2 else []
+
+    keeper, job = wait_until(both, "the keeper and its job")
+    assert alive(keeper.pid) and alive(job.pid) and keeper.job == job.job
+    assert "keeper" in keeper.command and "/" not in job.command
+    assert job.memory_gib is not None and 0.005 < job.memory_gib < 4 and job.threads
+
+    lines = ["step 1/400: loss 1", "no room: Größe 7", "step 3/400: loss 0.5", "NO ROOM again"]
+    (rig.job_folder(name) / "log.txt").write_text("\n".join(lines))
+    hits = rig.ask(FindInLog(name, text="no room"))
+    assert hits.at == [19, len("\n".join(lines[:3]).encode()) + 1] and hits.begin == 0
+    (at,) = rig.ask(FindInLog(name, step=2)).at
+    assert rig.ask(ReadLog(name, offset=at, limit=6)).text == "step 3"
+
+    rig.wait_step(name, 3)
+    answer = rig.ask(Curves(name, ["loss"], columns=10, last=3600, x="time"))
+    assert answer.newest > 0 and answer.steps is not None and answer.curves[0].column[0] == 0
+
+
+def test_a_running_job_outlives_its_supervisor_and_is_adopted_and_one_that_vanished_is_lost(cold_rig):
     cold_rig.up()
     name = cold_rig.submit(steps=40, pause_s=0.01, waits_at=20)
     cold_rig.wait_step(name)
@@ -115,6 +150,19 @@ def test_a_running_job_outlives_its_supervisor_and_is_adopted(cold_rig):
     row = cold_rig.wait_state(name, "finished")
     assert row.step == 40
     assert cold_rig.ask(GetRun(name)).jobs[0].attempt == attempt
+
+    name = cold_rig.submit("vanishes", waits_at=1)
+    cold_rig.wait_state(name, "running")
+    record = cold_rig.job_folder(name) / "keeper.json"
+    wait_until(record.exists, "its keeper")
+    facts = json.loads(record.read_text())
+    for process in ("pid", "job_pid"):
+        os.kill(facts[process], signal.SIGKILL)
+    # the pid now belongs to a stranger, which must not be signalled: this very test
+    record.write_text(json.dumps({**facts, "pid": os.getpid()}))
+    row = cold_rig.wait_state(name, "lost")
+    record.unlink()
+    assert "vanished" in row.state.cause
 
 
 @pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
@@ -135,26 +183,19 @@ def test_one_is_started_as_soon_as_the_one_that_is_ending_lets_go_of_the_home(co
     until_ended(home, 0)
 
 
-def test_a_process_that_vanished_with_its_keeper_is_lost_and_no_stranger_is_signalled(rig):
-    name = rig.submit(waits_at=1)
-    rig.wait_state(name, "running")
-    folder = rig.job_folder(name)
-    wait_until((folder / "keeper.json").exists, "its keeper")
-    facts = json.loads((folder / "keeper.json").read_text())
-    os.kill(facts["pid"], signal.SIGKILL)
-    os.kill(facts["job_pid"], signal.SIGKILL)
-    # the pid now belongs to a stranger: this very test
-    (folder / "keeper.json").write_text(json.dumps({**facts, "pid": os.getpid()}))
-    row = rig.wait_state(name, "lost")
-    (folder / "keeper.json").unlink()
-    assert "vanished" in row.state.cause
+def delete_home(rig):
+    def is_gone() -> bool:  # a job is still writing there
+        shutil.rmtree(rig.home.root, ignore_errors=True)
+        return not rig.home.root.exists()
+
+    wait_until(is_gone, "the home is deleted")
 
 
 def test_where_a_home_is_deleted_its_supervisor_and_its_jobs_end_and_leave_nothing(cold_rig):
     cold_rig.up(FINETOP_SPARE="1")
     wait_until(lambda: "waits for the next" in cold_rig.ask(Hello()).spare, "its warm process")
     cold_rig.grandchild_of(cold_rig.submit(waits_at=1, grandchild=True))
-    shutil.rmtree(cold_rig.home.root)
+    delete_home(cold_rig)
     assert cold_rig.processes[-1].wait() == 0
     wait_until(lambda: not cold_rig.descendants(), cold_rig.descendants)
     assert not cold_rig.home.root.exists()
@@ -165,12 +206,7 @@ def test_a_home_that_is_made_anew_is_the_new_supervisors_alone(cold_rig):
     old = cold_rig.submit("old", waits_at=1)
     cold_rig.wait_state(old, "running")
     os.kill(first.pid, signal.SIGSTOP)  # it can continue once everything is written again
-
-    def is_gone() -> bool:  # the job is still writing there
-        shutil.rmtree(cold_rig.home.root, ignore_errors=True)
-        return not cold_rig.home.root.exists()
-
-    wait_until(is_gone, "the home is deleted")
+    delete_home(cold_rig)
     cold_rig.up()
     new = cold_rig.submit("new", steps=3)
     cold_rig.wait_state(new, "finished")

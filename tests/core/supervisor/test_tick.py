@@ -109,22 +109,16 @@ def test_who_is_asked_to_stop_while_its_start_is_given_up_is_not_tried_again(mad
     assert jobs.queued(connection) == []
 
 
-def test_a_keeper_that_comes_after_its_attempt_was_given_up_leaves(made):
-    attempt = begun(made)
+def test_an_attempt_that_came_to_life_is_not_revoked_and_a_keeper_that_comes_after_it_was_leaves(made):
+    attempt, revoke = begun(made), made.supervisor.launcher.revoke
     assert local.claim(attempt.folder, attempt.number)
-    assert made.supervisor.launcher.revoke(attempt)
+    with local.locked(attempt.folder):
+        assert not revoke(attempt)
+    for sign in ("exit.json", "events.jsonl"):
+        (attempt.folder / sign).write_text(json.dumps({"attempt": attempt.number, "ended": 1.0}))
+        assert not revoke(attempt), sign
+        (attempt.folder / sign).unlink()
+    assert (attempt.folder / "attempt").read_text() == str(attempt.number)
+    assert revoke(attempt)
     assert local.start_keeper(attempt, dict(os.environ)).wait() == 3
     assert not (attempt.folder / "keeper.json").exists()
-
-
-@pytest.mark.parametrize("sign", ["lock", "exit.json", "events.jsonl"])
-def test_an_attempt_that_came_to_life_is_not_revoked(made, sign):
-    attempt = begun(made)
-    assert local.claim(attempt.folder, attempt.number)
-    if sign == "lock":
-        with local.locked(attempt.folder):
-            assert not made.supervisor.launcher.revoke(attempt)
-    else:
-        (attempt.folder / sign).write_text(json.dumps({"attempt": attempt.number, "ended": 1.0}))
-        assert not made.supervisor.launcher.revoke(attempt)
-    assert (attempt.folder / "attempt").read_text() == str(attempt.number)

@@ -7,7 +7,6 @@ import signal
 from pathlib import Path
 
 import psutil
-import pytest
 from waiting import wait_until as until
 
 from finetop.core.protocol import events
@@ -27,12 +26,6 @@ def job_pid(rig, name):
     return events.decode(lines[0]).e.pid
 
 
-@pytest.fixture
-def warm_rig(cold_rig):
-    cold_rig.up(FINETOP_SPARE="1")
-    return cold_rig
-
-
 def ends_with(rig, pid, number):
     """Check that the waiting process ends with its supervisor, however that ends."""
     rig.processes[-1].send_signal(number)
@@ -40,34 +33,32 @@ def ends_with(rig, pid, number):
     until(lambda: not alive(pid))
 
 
-def test_the_next_job_is_done_by_the_process_that_waits_and_another_takes_its_place(warm_rig):
-    first = until(lambda: waiting_pid(warm_rig))
-    name = warm_rig.submit(steps=30, pause_s=0.01)
-    row = warm_rig.wait_state(name, "finished")
-    assert (row.step, job_pid(warm_rig, name)) == (30, first)
-    assert warm_rig.ask(GetRun(name)).jobs[0].attempt == 1
-    assert json.loads((warm_rig.job_folder(name) / "exit.json").read_text())["code"] == 0
-    second = until(lambda: waiting_pid(warm_rig))
+def test_the_next_job_is_done_by_the_process_that_waits_and_another_takes_its_place(cold_rig):
+    cold_rig.up(FINETOP_SPARE="1")
+    first = until(lambda: waiting_pid(cold_rig))
+    name = cold_rig.submit(steps=30, pause_s=0.01)
+    row = cold_rig.wait_state(name, "finished")
+    assert (row.step, job_pid(cold_rig, name)) == (30, first)
+    assert cold_rig.ask(GetRun(name)).jobs[0].attempt == 1
+    assert json.loads((cold_rig.job_folder(name) / "exit.json").read_text())["code"] == 0
+    second = until(lambda: waiting_pid(cold_rig))
     assert second != first
     assert not alive(first)
-    ends_with(warm_rig, second, signal.SIGTERM)
-
-
-def test_kill_ends_its_whole_tree_and_a_dead_one_costs_no_job(warm_rig):
-    first = until(lambda: waiting_pid(warm_rig))
-    name = warm_rig.submit(waits_at=1, grandchild=True)
-    warm_rig.wait_state(name, "running")
-    grandchild = warm_rig.grandchild_of(name)
-    warm_rig.ask(Kill(name))
-    assert warm_rig.wait_state(name, "stopped").state.how == "kill"
-    assert not alive(first)
+    # a kill ends its whole tree
+    name = cold_rig.submit(waits_at=1, grandchild=True)
+    cold_rig.wait_state(name, "running")
+    grandchild = cold_rig.grandchild_of(name)
+    cold_rig.ask(Kill(name))
+    assert cold_rig.wait_state(name, "stopped").state.how == "kill"
+    assert not alive(second)
     assert not alive(grandchild)
-    second = until(lambda: waiting_pid(warm_rig))
-    os.kill(second, signal.SIGKILL)
-    other = warm_rig.submit(steps=3)
-    assert warm_rig.wait_state(other, "finished").step == 3
-    assert job_pid(warm_rig, other) != second
-    ends_with(warm_rig, until(lambda: waiting_pid(warm_rig)), signal.SIGKILL)
+    # a dead one costs no job
+    third = until(lambda: waiting_pid(cold_rig))
+    os.kill(third, signal.SIGKILL)
+    name = cold_rig.submit(steps=3)
+    assert cold_rig.wait_state(name, "finished").step == 3
+    assert job_pid(cold_rig, name) != third
+    ends_with(cold_rig, until(lambda: waiting_pid(cold_rig)), signal.SIGKILL)
 
 
 def test_it_goes_when_nobody_is_there_and_is_given_up_when_it_keeps_dying(cold_rig):
@@ -76,8 +67,7 @@ def test_it_goes_when_nobody_is_there_and_is_given_up_when_it_keeps_dying(cold_r
     until(lambda: not alive(pid))
     cold_rig.restart(FINETOP_SPARE="1", FINETOP_TEST_DIES="1")
     until(lambda: "it died 3 times" in cold_rig.ask(Hello()).spare)
-    name = cold_rig.submit(steps=2)
-    cold_rig.wait_state(name, "finished")
+    cold_rig.wait_state(cold_rig.submit(steps=2), "finished")
 
 
 def test_none_waits_in_a_home_in_which_no_run_was_ever_queued(cold_rig, monkeypatch):
@@ -94,4 +84,4 @@ def test_none_waits_in_a_home_in_which_no_run_was_ever_queued(cold_rig, monkeypa
     assert pss_kib < 150 * 1024
     first = cold_rig.submit(steps=3)
     cold_rig.wait_state(first, "finished")
-    assert until(lambda: waiting_pid(cold_rig))
+    ends_with(cold_rig, until(lambda: waiting_pid(cold_rig)), signal.SIGTERM)

@@ -41,11 +41,11 @@ class Life:
 
     @property
     def folder(self):
-        return self.still.home.root / runs.detail(self.connection, self.run_id).folder
+        return self.still.home.root / self.detail.folder
 
     @property
-    def jobs(self):
-        return runs.detail(self.connection, self.run_id).jobs
+    def detail(self):
+        return runs.detail(self.connection, self.run_id)
 
     def start(self, *, trains=True):
         job = jobs.queued(self.connection)[0]
@@ -64,13 +64,10 @@ class Life:
         if saved:
             make_checkpoint(self.folder, step, 1000)
 
-    def end(self, state, **start):
-        self.settle(self.start(**start), state)
+    def end(self, state, job=None, **start):
+        job = job or self.start(**start)
+        after_job.settle(self.still.supervisor, job, state, after_job.onward(self.still.home.root, job))
         return self.row.state
-
-    def settle(self, job, state):
-        onward = after_job.onward(self.still.home.root, job)
-        after_job.settle(self.still.supervisor, job, state, onward)
 
     def resume(self, **changes):
         return going_on.resume(self.still.supervisor, ResumeRequest(self.name, **changes))
@@ -99,9 +96,6 @@ def test_each_kind_of_failure_has_its_tries_and_waits():
             found.append(following.wait_s)
             assert (following.number, following.of) == (len(found) + 1, len(waits) + 1)
         assert found == waits, kind
-
-
-def test_what_is_left_to_a_person_is_what_retry_is_about():
     by_retry = {kind for kind, rule in after_job.RULES.items() if rule.setting == "retry"}
     assert by_retry == set(get_args(Passing))
 
@@ -129,7 +123,7 @@ def test_a_killed_run_goes_on_from_its_newest_checkpoint_in_a_minute(life):
     assert isinstance(state, Queued)
     assert (state.because, state.tries, state.held) == ("killed by signal 9", "2nd of 3 tries", False)
     assert before + 60 <= state.next_at <= time.time() + 60
-    first, second = life.jobs
+    first, second = life.detail.jobs
     assert first.state == KILLED
     assert second.args["resume"] == {"step": 4, "checkpoint": "checkpoints/step-000004", "anyway": False}
     assert not life.row.needs_you
@@ -141,33 +135,28 @@ def test_a_killed_run_goes_on_from_its_newest_checkpoint_in_a_minute(life):
     state = life.end(ENVIRONMENT)
     assert (state.cause, state.hint) == ("the hub does not answer", "Look. It was tried 3 times.")
     assert life.row.needs_you
-    assert len(life.jobs) == 5
-
-
-def test_what_would_fail_again_is_left_to_a_person(quiet):
-    for state in (BAD_DATA, Failed(2.0, "loss is nan", kind="nan"), Failed(2.0, "TypeError", kind="code")):
-        life = Life(quiet, state.kind)
-        assert life.end(state) == state
-        assert len(life.jobs) == 1
-
-
-def test_a_run_of_before_a_reboot_goes_on_at_once(life):
-    life.reach(4)
-    state = life.end(REBOOT)
+    assert len(life.detail.jobs) == 5
+    # who ran before a reboot goes on at once
+    rebooted = Life(life.still, "rebooted")
+    rebooted.reach(4)
+    state = rebooted.end(REBOOT)
     assert (state.tries, state.next_at <= time.time()) == ("2nd of 4 tries", True)
     life.still.supervisor.settings = Settings(resume=Resume(after_reboot=False))
-    assert life.end(REBOOT) == REBOOT
+    assert rebooted.end(REBOOT) == REBOOT
 
 
-def test_a_try_that_is_taken_out_or_would_lose_checkpoints_leaves_the_run_as_it_failed(life):
+def test_what_would_fail_again_or_lose_checkpoints_or_is_taken_out_is_left_to_a_person(life):
     life.end(KILLED)
     life.stop()
-    assert life.row.state == KILLED
-    assert life.row.needs_you
+    assert (life.row.state, life.row.needs_you) == (KILLED, True)
     weights = Life(life.still, "weights")
     weights.reach(4)
     (weights.folder / "checkpoints" / "step-000004" / "state").rmdir()  # without its trainer's state
     assert weights.end(KILLED) == KILLED
+    for state in (BAD_DATA, Failed(2.0, "loss is nan", kind="nan"), Failed(2.0, "TypeError", kind="code")):
+        other = Life(life.still, state.kind)
+        assert other.end(state) == state
+        assert len(other.detail.jobs) == 1
 
 
 def test_a_try_has_its_turn_now_by_hand(life):
@@ -207,8 +196,8 @@ def test_a_full_disk_is_waited_for(life):
     assert life.row.state.because == "the disk is full: waits for 1676381 GiB of room"
 
 
-def finished(life, step=9):
-    life.reach(step)
+def finished(life):
+    life.reach(9)
     state = Finished(1.0, 2.0)
     assert life.end(state) == state
     if jobs.queued(life.connection):
@@ -233,7 +222,7 @@ def test_a_refused_resume_leaves_a_finished_run_finished_and_says_why(life):
         True,
     )
     assert runs.recipe(life.connection, life.run_id) == before
-    assert life.jobs[-1].state == refusal
+    assert life.detail.jobs[-1].state == refusal
     life.resume(recipe=longer(life))
     assert life.row.not_resumed == ""
     life.stop()
@@ -242,9 +231,8 @@ def test_a_refused_resume_leaves_a_finished_run_finished_and_says_why(life):
     life.resume(recipe=longer(life))
     assert life.end(BAD_DATA) == BAD_DATA, "it trained: the run has failed"
     assert life.row.not_resumed == ""
-
-
-def test_a_resume_that_can_not_load_is_tried_again_and_then_leaves_the_run_as_it_was(life):
+    # one that can't load is tried again, and then leaves the run as it was
+    life = Life(life.still, "away")
     state = finished(life)
     life.resume(recipe=longer(life))
     for tries in ("2nd of 3 tries", "3rd of 3 tries"):
@@ -260,9 +248,7 @@ def test_a_pause_lets_the_run_wait_where_it_stands_in_the_queue(life, asked):
     job = life.start()
     with transaction(life.connection):
         ask_job.ask(life.connection, job, asked)
-    job = jobs.live(life.connection)[0]
-    life.settle(job, Stopped(2.0, "pause", 1.0))
-    state = life.row.state
+    state = life.end(Stopped(2.0, "pause", 1.0), jobs.live(life.connection)[0])
     if asked == "pause":
         assert (state.because, state.held, state.paused_at, state.place) == ("paused at step 4", True, 4, 2)
         assert life.resume().step == 4
@@ -274,19 +260,18 @@ def test_a_pause_lets_the_run_wait_where_it_stands_in_the_queue(life, asked):
     assert life.row.state == Stopped(2.0, "stop", 1.0)
 
 
-def test_other_settings_for_a_paused_run_are_refused_with_the_way(life):
+def test_other_settings_for_a_paused_run_and_pausing_what_could_not_go_on_are_refused(life):
     life.reach(4)
     life.end(Stopped(2.0, "pause", 1.0))
     stop_pause_kill.pause(life.still.supervisor, Pause("r"))
     with pytest.raises(Refused, match="Remove it first: finetop stop r"):
         life.resume(recipe=longer(life))
-
-
-def test_what_could_not_go_on_is_not_paused(life):
+    life.stop()
+    life = Life(life.still, "whole")
     recipe = runs.recipe(life.connection, life.run_id)
     recipe["train"]["resumable"] = False
     runs.set_recipe(life.connection, life.run_id, recipe, "m")
     life.start()
-    with pytest.raises(Refused, match=r"r could not be resumed: train\.resumable is false"):
-        stop_pause_kill.pause(life.still.supervisor, Pause("r"))
+    with pytest.raises(Refused, match=r"whole could not be resumed: train\.resumable is false"):
+        stop_pause_kill.pause(life.still.supervisor, Pause("whole"))
     assert data.word(life.row.state) == "running"

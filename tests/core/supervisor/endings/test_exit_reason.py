@@ -75,15 +75,20 @@ def test_why_a_job_failed(facts, said, log, kind, cause):
 
 
 def test_what_a_person_asked_for_is_no_failure():
-    asked = Ended("stopped", "asked to stop, after step 3 of 9", kind="asked")
-    assert ended(Exit(0, None, 2.0, GIB, 0), asked, asked="stop").how == "stop"
-    assert ended(killed(15, oom_kills=0), asked="stop").how == "stop"
-    assert ended(killed(9, oom_kills=0), asked="kill").how == "kill"
-    used_up = ended(Exit(0, None, 2.0, GIB, 0), Ended("stopped", "budget.hours (2) is used up"))
-    assert (used_up.how, used_up.cause) == ("stop", "budget.hours (2) is used up")
+    saved, used_up = (
+        Ended("stopped", "asked to stop, after step 3 of 9", kind="asked"),
+        "budget.hours (2) is used up",
+    )
+    for facts, said, asked, how, cause in (
+        (Exit(0, None, 2.0, GIB, 0), saved, "stop", "stop", saved.cause),
+        (killed(15, oom_kills=0), None, "stop", "stop", ""),
+        (killed(15), None, "stop", "stop", ""),
+        (killed(9, oom_kills=0), None, "kill", "kill", ""),
+        (Exit(0, None, 2.0, GIB, 0), Ended("stopped", used_up), "", "stop", used_up),
+    ):
+        assert ended(facts, said, asked=asked) == data.Stopped(2.0, how, 1.0, cause)
     # who was asked to stop when all was done has finished
     assert isinstance(ended(killed(15), Ended("finished"), asked="stop"), data.Finished)
-    assert isinstance(ended(killed(15), None, asked="stop"), data.Stopped)
     assert isinstance(ended(killed(9), Ended("finished")), data.Failed)
     words = "stopped early at step 120: eval_loss did not improve on 1.23 (step 90) in 3 evaluations"
     assert ended(Exit(0, None, 2.0, GIB), Ended("finished", words)) == data.Finished(1.0, 2.0, words)
@@ -121,48 +126,6 @@ def test_of_a_crash_the_frames_of_the_thread_that_crashed_are_kept(tmp_path):
     assert "in string_at (ctypes/__init__.py:" in ended(killed(11, oom_kills=0), None, found).hint
 
 
-TORCHRUN = "E1127 20:11:40.000 4 torch/distributed/elastic/multiprocessing/api.py:1003] "
-
-
-def left(folder, number, ended=None, at=1.0):
-    """Write the record of a rank that ended like this; None: it was killed."""
-    (folder / "ranks").mkdir(exist_ok=True)
-    words = ranks.RankRecord(1, "1", "boot", ended, at)
-    (folder / "ranks" / f"{number}.json").write_bytes(msgspec.json.encode(words))
-
-
-def of_ranks(folder, said=None, log="", asked="", **facts):
-    (folder / "log.txt").write_text(log)
-    ends = exit_reason.rank_ends(folder, folder / "log.txt")
-    return ended(Exit(1, None, 2.0, GIB, **facts), said, log.splitlines(), asked, ends)
-
-
-def test_the_rank_that_was_killed_is_named_with_its_signal(tmp_path):
-    alone = Ended("failed", "rank 1 died", "", 1, "communication")
-    left(tmp_path, 0, alone)
-    left(tmp_path, 1)
-    log = f"{TORCHRUN}failed (exitcode: -9) local_rank: 1 (pid: 4711) of binary: python\n"
-    state = of_ranks(tmp_path, alone, log)
-    assert (state.kind, state.cause) == ("killed", "rank 1: killed by signal 9")
-    assert of_ranks(tmp_path, alone, "").cause == "rank 1: died without a message"
-    state = of_ranks(tmp_path, alone, log, oom_kills=1)
-    assert (state.kind, state.cause) == ("out_of_memory", "rank 1: out of memory on this machine")
-    assert of_ranks(tmp_path, alone, log.replace("-9", "-15"), asked="stop").__class__ is data.Stopped
-
-
-def test_a_launcher_that_was_killed_is_named_and_no_rank_is_blamed(tmp_path):
-    left(tmp_path, 0)
-    left(tmp_path, 1)
-    (tmp_path / "log.txt").write_text("")
-    ends = exit_reason.rank_ends(tmp_path, tmp_path / "log.txt")
-    for kills, kind, cause in (
-        (0, "killed", "the launcher of the ranks (torchrun or srun) was killed by signal 9"),
-        (1, "out_of_memory", "out of memory on this machine"),
-    ):
-        state = ended(killed(9, oom_kills=kills), ends=ends)
-        assert (state.kind, state.cause) == (kind, cause)
-
-
 def test_what_torchrun_reports_does_not_hide_the_ranks_own_words(tmp_path):
     log = tmp_path / "log.txt"
     log.write_text(f"step 3\nValueError: a cabbage\n{TORCHRUN}failed (exitcode: 1)\nTraceback\n=====\n")
@@ -171,33 +134,57 @@ def test_what_torchrun_reports_does_not_hide_the_ranks_own_words(tmp_path):
     assert exit_reason.last_lines(log, None)[-1] == "====="
 
 
-def test_the_rank_that_failed_by_itself_is_named_not_those_it_left_alone(tmp_path):
-    alone = Ended("failed", "the ranks lost each other", "", 1, "communication")
-    left(tmp_path, 0, alone)
-    full = Ended("failed", "out of memory on the GPU: 2 GiB", "Lower it.", 1, "gpu_out_of_memory")
-    left(tmp_path, 1, full, 3.0)
-    left(tmp_path, 2, Ended("failed", "ValueError: a cabbage", "", 1, "code"), 4.0)
-    state = of_ranks(tmp_path, alone)
-    assert (state.kind, state.cause) == ("gpu_out_of_memory", "rank 1: out of memory on the GPU: 2 GiB")
+TORCHRUN = "E1127 20:11:40.000 4 torch/distributed/elastic/multiprocessing/api.py:1003] "
 
 
-def test_a_rank_that_srun_killed_with_the_others_does_not_hide_the_one_that_failed(tmp_path):
-    left(tmp_path, 0)  # on the other node: it had no time to write an event
-    left(tmp_path, 1, Ended("failed", "out of memory on the GPU", "Lower it.", 1, "gpu_out_of_memory"))
-    assert of_ranks(tmp_path).cause == "rank 1: out of memory on the GPU"
-    left(tmp_path, 1)
-    log = f"{TORCHRUN}failed (exitcode: -9) local_rank: 0 (pid: 4711) of binary: python\n"
-    log += "[0]:\n  rank      : 1 (local_rank: 0)\n  exitcode  : -9 (pid: 4711)\n"
-    assert of_ranks(tmp_path, None, log).cause == "rank 1: killed by signal 9"
+KILLED = f"{TORCHRUN}failed (exitcode: -9) local_rank: 1 (pid: 4711) of binary: python\n"
+OF_TWO_NODES = f"{TORCHRUN}failed (exitcode: -9) local_rank: 0 (pid: 4711) of binary: python\n[0]:\n" + (
+    "  rank      : 1 (local_rank: 0)\n  exitcode  : -9 (pid: 4711)\n"
+)
+LOST = Ended("failed", "rank 1 died", "", 1, "communication")
+FULL = Ended("failed", "out of memory on the GPU: 2 GiB", "Lower it.", 1, "gpu_out_of_memory")
+CABBAGE = Ended("failed", "ValueError: a cabbage", "", 1, "code")
+WRONG = Ended("failed", "data.train: there is nothing", "Name a file.", 2, "bad_data")
+ENDED = Exit(1, None, 2.0, GIB)
 
 
-def test_what_was_wrong_before_is_no_ranks(tmp_path):
-    wrong = Ended("failed", "data.train: there is nothing", "Name a file.", 2, "bad_data")
-    left(tmp_path, 0, wrong)
-    left(tmp_path, 1, Ended("failed", "rank 0 failed", "", 1, "communication"))
-    state = of_ranks(tmp_path, wrong)
-    assert (state.cause, state.exit_code) == ("data.train: there is nothing", 2)
-    both = Ended("failed", "ValueError: both", "", 1, "code")
-    left(tmp_path, 0, both)
-    left(tmp_path, 1, both)
-    assert of_ranks(tmp_path, both).cause == "ValueError: both"
+@pytest.mark.parametrize(
+    ("left", "facts", "log", "kind", "cause"),
+    [
+        # the rank that was killed is named with its signal
+        ([LOST, None], ENDED, KILLED, "killed", "rank 1: killed by signal 9"),
+        ([LOST, None], ENDED, "", "killed", "rank 1: died without a message"),
+        ([LOST, None], Exit(1, None, 2.0, GIB, 1), KILLED, "out_of_memory", "rank 1: out of memory on this machine"),
+        # a launcher that was killed is named, and no rank is blamed
+        ([None, None], killed(9, oom_kills=0), "", "killed",
+         "the launcher of the ranks (torchrun or srun) was killed by signal 9"),
+        ([None, None], killed(9, oom_kills=1), "", "out_of_memory", "out of memory on this machine"),
+        # the first that failed by itself, not those that it left alone, or that srun killed with it on another node
+        ([LOST, FULL, CABBAGE], ENDED, "", "gpu_out_of_memory", "rank 1: out of memory on the GPU: 2 GiB"),
+        ([None, FULL], ENDED, "", "gpu_out_of_memory", "rank 1: out of memory on the GPU: 2 GiB"),
+        ([None, None], ENDED, OF_TWO_NODES, "killed", "rank 1: killed by signal 9"),
+        # what was wrong before is no rank's, nor is what all say
+        ([WRONG, LOST], ENDED, "", "bad_data", "data.train: there is nothing"),
+        ([CABBAGE, CABBAGE], ENDED, "", "code", "ValueError: a cabbage"),
+    ],
+)  # fmt: skip
+def test_which_rank_is_to_blame(tmp_path, left, facts, log, kind, cause):
+    state = of_ranks(tmp_path, left, facts, log)
+    assert (state.kind, state.cause, state.exit_code) == (kind, cause, 2 if WRONG in left else facts.code)
+
+
+def test_ranks_that_were_asked_to_stop_have_not_failed(tmp_path):
+    assert isinstance(
+        of_ranks(tmp_path, [LOST, None], ENDED, KILLED.replace("-9", "-15"), "stop"), data.Stopped
+    )
+
+
+def of_ranks(folder, left, facts, log, asked=""):
+    """Return how a job ended whose ranks left these events, one after the other; None: it was killed."""
+    (folder / "ranks").mkdir()
+    for number, its_end in enumerate(left):
+        record = ranks.RankRecord(1, "1", "boot", its_end, 1.0 + number)
+        (folder / "ranks" / f"{number}.json").write_bytes(msgspec.json.encode(record))
+    (folder / "log.txt").write_text(log)
+    ends = exit_reason.rank_ends(folder, folder / "log.txt")
+    return ended(facts, left[0], log.splitlines(), asked, ends)

@@ -40,29 +40,24 @@ def test_what_a_silence_means():
     ):
         found = classify(usual, silent_s, stopped_s, is_idle=is_idle, after_s=600.0)
         assert found == word, (usual, silent_s)
-
-
-def test_the_usual_step_is_told_by_the_runs_own_clock():
-    training = data.Running(0.0, "training", done=20, total=120, unit="steps", left_s=300.0)
-    assert usual_s(training) == 3.0
+    # the usual step is that of the run's own clock
+    assert usual_s(data.Running(0.0, "training", done=20, total=120, unit="steps", left_s=300.0)) == 3.0
     assert usual_s(data.Running(0.0, "evaluating")) is None
     assert usual_s(data.Running(0.0, "training", done=120, total=120, left_s=0.0)) is None
     assert usual_s(data.Running(0.0, "scoring the base", done=1, total=9, left_s=300.0)) is None
 
 
 def test_what_processes_do_meanwhile():
-    for cpu_s, moved, waits, words in (
-        (0.2, 1000, False, liveness.IDLE),
-        (59.0, 0, False, "its processes use 98 % of a core"),
-        (0.0, 60 << 20, False, "its processes use 0 % of a core"),  # but they read a file of many gigabytes
-        (0.0, 0, True, "its process waits for a disk or a device that does not answer"),
+    for cpu_s, moved, more, words in (
+        (0.2, 1000, {}, liveness.IDLE),
+        (59.0, 0, {}, "its processes use 98 % of a core"),
+        (0.0, 60 << 20, {}, "its processes use 0 % of a core"),  # but they read a file of many gigabytes
+        (0.0, 0, {"waits": True}, "its process waits for a disk or a device that does not answer"),
+        (0.1, 0, {"gpu": 0.4}, liveness.IDLE),
+        (0.1, 0, {"gpu": 99.6}, "its processes use 0 % of a core, its GPU is 100 % busy"),
     ):
         uses = deque([ProcessUse(20.0, 100.0, 500), ProcessUse(80.0, 100.0 + cpu_s, 500 + moved)])
-        assert evidence_of(uses, waits=waits) == words
-    uses = deque([ProcessUse(20.0, 100.0, 500), ProcessUse(80.0, 100.1, 500)])
-    assert evidence_of(uses, waits=False, gpu=0.4) == liveness.IDLE
-    busy = "its processes use 0 % of a core, its GPU is 100 % busy"
-    assert evidence_of(uses, waits=False, gpu=99.6) == busy
+        assert evidence_of(uses, **{"waits": False, **more}) == words
 
 
 @pytest.fixture
@@ -70,12 +65,16 @@ def supervisor(quiet):
     """One with a job that counts as running, and is killed or told of after 8 s of silence."""
     quiet.queue("one")
     made = quiet.supervisor
-    made.settings = msgspec.structs.replace(made.settings, hung=Hung(after_s=8.0, then="tell"))
+    set_hung(made, "tell")
     (job,) = jobs.queued(made.connection)
     with transaction(made.connection):
         jobs.set_state(made.connection, job.id, data.Running(since=time.time()))
     made.live = jobs.live(made.connection)
     return made
+
+
+def set_hung(supervisor, then):
+    supervisor.settings = msgspec.structs.replace(supervisor.settings, hung=Hung(after_s=8.0, then=then))
 
 
 def uses(monkeypatch, supervisor, cpu_s=lambda: 1.0, *, is_stopped=False):
@@ -96,11 +95,17 @@ def job_folder(supervisor, **facts):
     return folder
 
 
-async def look_after(supervisor, seconds, size=0):
-    supervisor.vitals_at = time.monotonic() - seconds
+async def look_after(supervisor, seconds=5.0, size=0, times=1):
+    """Look at its job after so many seconds each time; return its last pulse."""
     (job,) = supervisor.live
-    await liveness.update_all(supervisor, {job.id: size})
+    for _ in range(times):
+        supervisor.vitals_at = time.monotonic() - seconds
+        await liveness.update_all(supervisor, {job.id: size})
     return jobs.state_of(supervisor.connection, job.id).pulse
+
+
+def asked(supervisor):
+    return jobs.live(supervisor.connection)[0].asked
 
 
 async def test_what_was_told_or_passed_while_the_supervisor_did_not_look_is_no_silence(supervisor):
@@ -117,13 +122,12 @@ async def test_what_was_told_or_passed_while_the_supervisor_did_not_look_is_no_s
 
 async def test_who_was_stopped_and_goes_on_has_all_the_time_again(supervisor, monkeypatch):
     """It is not killed as hung before its first step after the stop."""
-    supervisor.settings = msgspec.structs.replace(supervisor.settings, hung=Hung(after_s=8.0, then="kill"))
+    set_hung(supervisor, "kill")
     uses(monkeypatch, supervisor, is_stopped=True)
-    seen = [await look_after(supervisor, 5.0) for _ in range(5)]
-    assert seen[-1] == "stopped"
+    assert await look_after(supervisor, times=5) == "stopped"
     uses(monkeypatch, supervisor)
-    assert await look_after(supervisor, 5.0) == ""
-    assert [await look_after(supervisor, 5.0) for _ in range(12)][-1] == "hung"
+    assert await look_after(supervisor) == ""
+    assert await look_after(supervisor, times=12) == "hung"
     assert supervisor.vitals[supervisor.live[0].id].asked_at is not None
 
 
@@ -141,7 +145,7 @@ async def test_a_job_whose_rank_stands_still_is_ended_and_it_is_named(supervisor
 
     async def looked(times):
         for _ in range(times):
-            await look_after(supervisor, 5.0)
+            await look_after(supervisor)
             supervisor.live = jobs.live(supervisor.connection)
         return supervisor.live[0]
 
@@ -157,22 +161,22 @@ async def test_ranks_that_work_without_a_word_have_as_long_as_one_process(superv
     used = itertools.count(step=5.0)
     uses(monkeypatch, supervisor, lambda: next(used))
     job_folder(supervisor, ranks=2)
-    for looks, word, asked in ((9, "silent", ""), (7, "hung", "hung")):
-        assert [await look_after(supervisor, 5.0) for _ in range(looks)][-1] == word
-        assert jobs.live(supervisor.connection)[0].asked == asked
+    for looks, word, ask in ((9, "silent", ""), (7, "hung", "hung")):
+        assert await look_after(supervisor, times=looks) == word
+        assert asked(supervisor) == ask
 
 
 async def test_a_job_of_one_process_is_not_ended_for_its_silence(supervisor, monkeypatch):
     uses(monkeypatch, supervisor)
-    assert [await look_after(supervisor, 5.0) for _ in range(12)][-1] == "hung"
-    assert not jobs.live(supervisor.connection)[0].asked
+    assert await look_after(supervisor, times=12) == "hung"
+    assert not asked(supervisor)
 
 
 async def test_a_command_that_is_silent_is_not_called_hung_unless_its_recipe_says_what_is_normal(
     supervisor, monkeypatch
 ):
     """It may only wait for a download. What it prints is a sign of life, also if it is no number."""
-    supervisor.settings = msgspec.structs.replace(supervisor.settings, hung=Hung(after_s=8.0, then="kill"))
+    set_hung(supervisor, "kill")
     (job,) = supervisor.live
     supervisor.live = [replace(job, verb="command")]
     recipe = runs.recipe(supervisor.connection, job.run_id)
@@ -183,13 +187,13 @@ async def test_a_command_that_is_silent_is_not_called_hung_unless_its_recipe_say
     async def looked(**settings):
         runs.set_recipe(supervisor.connection, job.run_id, {**recipe, "command": {**command, **settings}}, "")
         log.write_text(f"{log.read_text() if log.exists() else ''}downloading\n")
-        assert await look_after(supervisor, 5.0) == ""
-        return [await look_after(supervisor, 5.0) for _ in range(12)][-1]
+        assert await look_after(supervisor) == ""
+        return await look_after(supervisor, times=12)
 
     assert await looked() == "silent"
     notices = supervisor.connection.execute("SELECT kind, text FROM notices").fetchall()
     assert notices == [("hung", "silent for 10 s: its processes are idle")]
     assert await looked(silence_s=600.0) == ""
-    assert not jobs.live(supervisor.connection)[0].asked
+    assert not asked(supervisor)
     assert await looked(silence_s=30.0) == "hung"
-    assert jobs.live(supervisor.connection)[0].asked == "hung"
+    assert asked(supervisor) == "hung"

@@ -13,6 +13,7 @@ from finetop.core.plan.shape import read_shape
 from finetop.core.recipe.load import recipe_from_mapping, resolve_text
 from finetop.core.runtime.gpu import Gpu
 from finetop.core.store import jobs
+from finetop.core.store.database import update
 from finetop.core.supervisor.gpus import job_needs
 from finetop.core.supervisor.gpus.placement import Want
 
@@ -32,9 +33,13 @@ def _patience(monkeypatch):
 @pytest.fixture
 def model(tmp_path):
     """The config.json of a model with 8 billion parameters, and no weights."""
-    folder = tmp_path / "llama"
+    return folder_of(tmp_path, "llama")
+
+
+def folder_of(tmp_path, family):
+    folder = tmp_path / family
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(LLAMA))
+    (folder / "config.json").write_text(json.dumps({**LLAMA, "model_type": family}))
     return str(folder)
 
 
@@ -56,90 +61,71 @@ def want(quiet, recipe, verb="train", card=H100):
     return wait_until(lambda: job_needs.want_of(planner, connection, job, card))
 
 
-@pytest.mark.parametrize(
-    ("verb", "budget", "expected"),
-    [
+def test_what_the_recipe_says_counts_and_all_a_command_has_is_its_budget_and_a_watch_nothing(quiet, model):
+    for verb, budget, expected in (
         ("command", "{}", Want(1)),
         ("command", "{gpus: 0}", Want(0)),
         ("command", "{gpus: 3}", Want(3)),
         ("command", "{memory_gib: 9}", Want(1, 9.0)),
         ("watch", "{gpus: 3}", Want(0)),
-    ],
-)
-def test_a_command_has_what_its_budget_says_without_a_plan_and_a_watch_nothing(quiet, verb, budget, expected):
-    recipe = resolve_text(f"recipe: 1\nname: x\ncommand: [x]\nbudget: {budget}\n").resolved
-    assert want(quiet, recipe, verb) == expected
-
-
-def test_what_the_recipe_says_counts(quiet, model):
+    ):
+        recipe = resolve_text(f"recipe: 1\nname: x\ncommand: [x]\nbudget: {budget}\n").resolved
+        assert want(quiet, recipe, verb) == expected
     for budget, expected in (
         ("{gpus: 2, memory_gib: 24}", Want(2, 24.0)), ("{memory_gib: 24}", Want(1, 24.0)), ("{gpus: 0}", Want(0)),
     ):  # fmt: skip
         assert want(quiet, resolved(model, f"budget: {budget}\n")) == expected
 
 
-def test_else_the_plan_counts(quiet, model):
-    need = want(quiet, resolved(model))
+def test_else_the_plan_counts_which_knows_the_card_the_verb_and_the_parent_s_model(quiet, model):
+    recipe = resolved(model)
+    need = want(quiet, recipe)
     assert (need.gpus, need.is_estimate) == (1, True)
     assert 40 < need.gib < 70  # 15 GiB of weights, and what 4 x 1,024 tokens need for the backward pass
-    larger = want(quiet, resolved(model, "train: {batch_size: 16}\n"))
-    assert larger.gib > need.gib + 5
-
-
-def test_a_model_that_was_built_before_counts_as_it_is(quiet, model):
-    recipe, file = resolved(model), Path(model) / "config.json"
-    guessed = want(quiet, recipe)
-    larger = replace(read_shape(LLAMA), experts=10**9)
-    rehearsed.keep_shape(recipe_from_mapping(recipe, to_train=False), file, quiet.home, larger)
-    assert want(quiet, recipe).gib == pytest.approx(guessed.gib + 1.1 * 2e9 / 2**30, rel=0.01)
-
-
-def test_a_family_that_its_config_alone_does_not_tell_gets_a_gpu_alone_until_it_was_built(quiet, model):
-    file = Path(model) / "config.json"
-    file.write_text(json.dumps({**LLAMA, "model_type": "gemma2"}))
-    recipe = resolved(model)
-    assert want(quiet, recipe).gib is None
-    built = replace(read_shape(LLAMA), family="gemma2")
-    rehearsed.keep_shape(recipe_from_mapping(recipe, to_train=False), file, quiet.home, built)
-    assert want(quiet, recipe).gib > 40
-
-
-def test_the_plan_knows_the_card(quiet, model):
-    """Updates too small for bfloat16 are rounded stochastically; without bfloat16, trainable weights are float32."""
-    recipe = {**resolved(model), "method": {"name": "full"}}
-    assert want(quiet, recipe, card=V100).gib > want(quiet, recipe).gib + 50
-
-
-def test_checks_and_exports_have_needs_of_their_own(quiet, model):
-    recipe = resolved(model, "budget: {gpus: 4, memory_gib: 70}\n")
-    check = want(quiet, recipe, "check")
-    assert (check.gpus, round(check.gib)) == (1, 23)  # weights in bfloat16, and 8 GiB
-    export = want(quiet, recipe, "export")
-    assert (export.gpus, round(export.gib)) == (1, 64)  # twice in float32, and 4 GiB
-    assert want(quiet, recipe, "import") == Want(0)
-
-
-def test_a_run_that_begins_from_another_is_as_large_as_its_model(quiet, model):
-    parent, recipe = quiet.queue("parent"), resolved(model)
-    quiet.supervisor.connection.execute(
-        "UPDATE runs SET recipe = ? WHERE id = ?", [json.dumps(recipe), parent]
-    )
+    assert want(quiet, resolved(model, "train: {batch_size: 16}\n")).gib > need.gib + 5
+    # updates too small for bfloat16 are rounded stochastically; without bfloat16, trainable weights are float32
+    full = {**recipe, "method": {"name": "full"}}
+    assert want(quiet, full, card=V100).gib > want(quiet, full).gib + 50
+    # a check has the weights in bfloat16, and 8 GiB; an export has them twice in float32, and 4 GiB
+    large = resolved(model, "budget: {gpus: 4, memory_gib: 70}\n")
+    for verb, gib in (("check", 23), ("export", 64)):
+        own = want(quiet, large, verb)
+        assert (own.gpus, round(own.gib)) == (1, gib)
+    assert want(quiet, large, "import") == Want(0)
+    parent = quiet.queue("parent")
+    update(quiet.supervisor.connection, "runs", parent, recipe=json.dumps(recipe))
     child = {**recipe, "model": {**recipe["model"], "id": f"run:{parent}@20"}}
-    assert want(quiet, child).gib == want(quiet, recipe).gib
+    assert want(quiet, child).gib == need.gib
 
 
-def test_a_model_that_is_not_here_or_has_no_config_gets_a_gpu_alone(quiet, tmp_path):
+def test_a_model_that_was_built_before_counts_as_it_is(quiet, tmp_path, model):
+    def keep(folder, **facts):
+        shape, recipe = (
+            replace(read_shape(LLAMA), **facts),
+            recipe_from_mapping(resolved(folder), to_train=False),
+        )
+        rehearsed.keep_shape(recipe, Path(folder) / "config.json", quiet.home, shape)
+
+    guessed = want(quiet, resolved(model))
+    keep(model, experts=10**9)
+    assert want(quiet, resolved(model)).gib == pytest.approx(guessed.gib + 1.1 * 2e9 / 2**30, rel=0.01)
+    # a family that its config alone does not tell gets a GPU alone until it was built
+    gemma = folder_of(tmp_path, "gemma2")
+    assert want(quiet, resolved(gemma)).gib is None
+    keep(gemma, family="gemma2")
+    assert want(quiet, resolved(gemma)).gib > 40
+
+
+def test_a_model_without_a_plan_gets_a_gpu_alone(quiet, tmp_path, model, monkeypatch):
     (tmp_path / "config.json").write_text('{"hidden_size": "wide"}')
     for model_id in (
         "./not-there",
         "no-such/model-here",
         "run:77@20",
         str(tmp_path),
-    ):  # run 77: left out by a rebuild
+    ):  # 77: left out by a rebuild
         assert want(quiet, resolved(model_id)) == Want(1, None, is_estimate=True), model_id
-
-
-def test_a_plan_that_never_comes_is_not_waited_for(quiet, model, monkeypatch):
+    # one that never comes is not waited for
     goes_on = threading.Event()
     monkeypatch.setattr(job_needs, "PATIENCE_S", 0.0)
     monkeypatch.setattr(job_needs, "estimate", lambda *about: goes_on.wait())

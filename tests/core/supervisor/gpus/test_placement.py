@@ -78,14 +78,9 @@ def test_cases(want, cards, held, rules, expected):
     assert got == (sorted(expected) if isinstance(expected, list) else expected)
 
 
-def test_what_is_placed_says_what_it_has_and_what_others_had():
-    (placement,) = place(Want(1, 30), (card(others=38),), (), RULES)
-    assert placement == Share("GPU-0", 0, "H100", 30, 38)
-    (placement,) = place(Want(), (card(),), (), RULES)
-    assert placement.gib is None
-
-
-def test_gpus_out_of_service_are_told_of():
+def test_what_is_placed_says_what_it_has_and_what_others_had_and_gpus_out_of_service_are_told_of():
+    assert place(Want(1, 30), (card(others=38),), (), RULES) == (Share("GPU-0", 0, "H100", 30, 38),)
+    assert place(Want(), (card(),), (), RULES)[0].gib is None
     assert place(Want(2), (card(),), (), RULES, unfit=1) == "wants 2 GPUs, 1 works and 1 is out of service"
     assert place(Want(1), (), (), RULES, unfit=2) == "wants 1 GPU, 0 works and 2 are out of service"
     placement = place(Want(1, 100), (card(),), (), RULES, unfit=1)
@@ -104,17 +99,13 @@ def test_the_queue_is_gone_through_in_order_and_each_start_counts_for_the_next()
     decision = decide(jobs(Want(1, 30), Want(), Want(1, 30), Want()), TWO, (), RULES)
     assert started(decision) == {1: [0], 2: [1], 3: [0]}
     assert decision.reasons == {4: "waits for a free GPU"}
-
-
-def test_the_first_that_waits_for_us_keeps_what_is_free_and_those_behind_say_so():
+    # the first that waits for us keeps what is free, and those behind say so
     decision = decide(jobs(Want(2), Want(), Want(gpus=0)), TWO, [share(0)], RULES)
     assert set(decision.starts) == {3}
     assert decision.kept == {"GPU-0": "run1", "GPU-1": "run1"}
     behind = "waits behind run1, for which GPU 0, 1 is reserved"
     assert decision.reasons == {1: "wants 2 GPUs, 1 is free", 2: behind}
-
-
-def test_who_waits_for_other_people_or_can_never_start_here_keeps_nothing():
+    # who waits for other people, or can never start here, keeps nothing
     decision = decide(jobs(Want(2), Want()), (card(0, others=38), card(1)), (), RULES)
     assert decision.kept == {}
     assert started(decision) == {2: [1]}
@@ -124,21 +115,16 @@ def test_who_waits_for_other_people_or_can_never_start_here_keeps_nothing():
 
 
 def test_without_gpus_so_many_jobs_run_as_is_set():
-    for cpu_jobs, live, started, words in (
-        (1, 0, [1], {2: "", 3: ""}),
-        (2, 0, [1, 2], {3: "waits for one of 2 jobs to end"}),
-        (2, 2, [], None),
-        (1, 1, [], None),
+    of_two = "waits for one of 2 jobs to end"
+    for cards, cpu_jobs, live, started, words in (
+        ((), 1, 0, [1], {2: "", 3: ""}),
+        ((), 2, 0, [1, 2], {3: of_two}),
+        ((), 2, 2, [], dict.fromkeys((1, 2, 3), of_two)),
+        ((), 1, 1, [], dict.fromkeys((1, 2, 3), "")),
+        (TWO, 1, 1, [], dict.fromkeys((1, 2, 3), "waits for the one job on the CPU to end")),
     ):
-        decision = decide(jobs(*[Want(gpus=0)] * 3), (), (), Rules(cpu_jobs=cpu_jobs), cpu_live=live)
-        assert list(decision.starts) == started
-        if words is not None:
-            assert decision.reasons == words
-
-
-def test_a_cpu_job_beside_gpus_says_what_it_waits_for():
-    decision = decide(jobs(Want(gpus=0)), TWO, (), RULES, cpu_live=1)
-    assert decision.reasons == {1: "waits for the one job on the CPU to end"}
+        decision = decide(jobs(*[Want(gpus=0)] * 3), cards, (), Rules(cpu_jobs=cpu_jobs), cpu_live=live)
+        assert (list(decision.starts), decision.reasons) == (started, words)
 
 
 # --- invariants -----------------------------------------------------------------------------------------------
@@ -205,16 +191,13 @@ def test_a_big_job_is_not_starved_by_an_endless_stream_of_small_ones(cards, big,
         return  # it can never start here, or needs no GPU
     longest = max(rounds for _, rounds in stream)
     live, number = {}, 100
-    for turn in range(3):  # at first only the small ones: the machine is full
-        decision = decide([Waiting(number + n, "s", want) for n, (want, _) in enumerate(stream)], cards,
-                      [own_share for found, _ in live.values() for own_share in found], rules)  # fmt: skip
-        live |= {job: (found, turn + stream[job - number][1]) for job, found in decision.starts.items()}
-        number += len(stream)
-    for turn in range(3, 3 + len(cards) * (longest + 1) + 1):
-        live = {job: (found, ends) for job, (found, ends) in live.items() if ends > turn}
+    for turn in range(3 + len(cards) * (longest + 1) + 1):
+        if turn >= 3:  # at first all stay: the machine is full
+            live = {job: (found, ends) for job, (found, ends) in live.items() if ends > turn}
         held = [own_share for found, _ in live.values() for own_share in found]
-        behind = [Waiting(number + n, "s", want) for n, (want, _) in enumerate(stream)]
-        decision = decide([Waiting(1, "big", big), *behind], cards, held, rules)
+        small = [Waiting(number + n, "s", want) for n, (want, _) in enumerate(stream)]
+        # at first only the small ones
+        decision = decide(small if turn < 3 else [Waiting(1, "big", big), *small], cards, held, rules)
         if 1 in decision.starts:
             return
         live |= {job: (found, turn + stream[job - number][1]) for job, found in decision.starts.items()}

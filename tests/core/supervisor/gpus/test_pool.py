@@ -36,7 +36,7 @@ def rig(cold_rig, cards):
 
 def seen_by(rig, name):
     """The GPUs in a running job's environment."""
-    device = until(lambda: rig.ask(GetRun(name)).device.strip(), lambda: rig.about(name))
+    device = rig.wait_changes(lambda: rig.ask(GetRun(name)).device.strip(), lambda: rig.about(name))
     return device.split()[0].split(",")
 
 
@@ -76,7 +76,7 @@ def test_two_gpus_take_two_jobs_the_third_waits_and_a_job_for_both_is_not_overta
     rig.wait_state(behind, "finished")
 
 
-def test_other_peoples_memory_is_waited_for_and_left_alone(rig, cards):
+def test_other_peoples_memory_is_left_alone_and_small_jobs_share_a_gpu_and_no_more(rig, cards):
     cards.change(0, used=38, processes=[[1, 38]])
     cards.change(1, used=70.2, processes=[[1, 70]])
     until(lambda: [round(row.others_gib) for row in gpus(rig).gpus] == [38, 70])
@@ -87,11 +87,10 @@ def test_other_peoples_memory_is_waited_for_and_left_alone(rig, cards):
     cards.change(1, used=0, processes=[])
     rig.wait_state(name, "running")
     assert seen_by(rig, name) == [UUIDS[1]]
-
-
-def test_small_jobs_share_a_gpu_whose_memory_is_enough_and_no_more(rig, cards):
+    rig.ask(Kill(name))
+    cards.change(0, used=0, processes=[])
     cards.change(1, used=79, processes=[[1, 79]])
-    until(lambda: gpus(rig).gpus[1].others_gib > 70)
+    until(lambda: [row.others_gib > 70 for row in gpus(rig).gpus] == [False, True])
     names = [rig.submit(f"n{n}", budget={"memory_gib": 30}, **LONG) for n in range(3)]
     for name in names[:2]:
         rig.wait_state(name, "running")
@@ -114,8 +113,7 @@ def test_a_new_supervisor_goes_on_with_what_jobs_have(rig, cards):
     assert seen_by(rig, waiting) == [UUIDS[1]]
     after = rig.submit("four", budget={"memory_gib": 40}, steps=2)
     for is_rebuilt in (False, True):
-        rig.processes[-1].kill()
-        rig.processes[-1].wait()
+        rig.kill()
         if is_rebuilt:
             rebuild.rebuild(rig.home)
         rig.up()
@@ -150,20 +148,37 @@ def test_processes_are_told_apart_by_their_keeper_and_a_failure_names_the_gpu_th
         " it needs a reset: nvidia-smi --gpu-reset -i 0"
     )
     assert (state.kind, "The job ended with: killed by signal 9" in state.hint) == ("gpu_lost", True)
-
-
-def test_a_lost_gpu_leaves_the_pool_and_comes_back(rig, cards):
+    rig.ask(Kill(other))
+    rig.wait_state(other, "stopped")
+    cards.change(0, ecc=0)
+    until(lambda: not rig.ask(Changes(0, 0.0)).trouble)
+    # a lost GPU leaves the pool, and comes back
     cards.change(0, error="GPU_IS_LOST", mute=True)
     trouble = until(lambda: rig.ask(Changes(0, 0.0)).trouble)
     assert trouble == "GPU 0 (NVIDIA H100 80GB HBM3) is lost: GPU is lost"
-    name = rig.submit("one", **LONG)
-    rig.wait_state(name, "running")
-    assert seen_by(rig, name) == [UUIDS[1]]
+    one = rig.submit("one", **LONG)
+    rig.wait_state(one, "running")
+    assert seen_by(rig, one) == [UUIDS[1]]
     pair = rig.submit("pair", budget={"gpus": 2}, steps=2)
     rig.wait_because(pair, "wants 2 GPUs, 1 works and 1 is out of service")
     cards.change(0, error=None, mute=False)
     until(lambda: not rig.ask(Changes(0, 0.0)).trouble)
     rig.wait_because(pair, "wants 2 GPUs, 1 is free")
+    for run in (pair, one):
+        rig.ask(Kill(run))
+        rig.wait_state(run, "stopped")
+    # settings choose GPUs, and a fault in them is told
+    set_to(rig, "gpus: {only: [1]}")
+    until(lambda: gpus(rig).gpus[0].left_out == "left out by settings.yaml gpus.only")
+    two = rig.submit("two", **LONG)
+    rig.wait_state(two, "running")
+    assert seen_by(rig, two) == [UUIDS[1]]
+    set_to(rig, "gpus: {only: [1], shar: true}")
+    trouble = until(lambda: rig.ask(Changes(0, 0.0)).trouble)
+    assert "settings.yaml:2: gpus.shar is not an option of gpus. Did you mean share?" in trouble
+    rig.wait_because(rig.submit("three"), trouble.rstrip("."))  # nothing starts on a guess
+    set_to(rig, f"gpus: {{only: [{UUIDS[0][:12]}]}}")
+    until(lambda: [bool(row.left_out) for row in gpus(rig).gpus] == [False, True])
 
 
 def test_a_driver_that_hangs_holds_up_gpu_jobs_and_nobody_else(cold_rig, cards):
@@ -181,20 +196,6 @@ def test_a_driver_that_hangs_holds_up_gpu_jobs_and_nobody_else(cold_rig, cards):
     cards.told["hangs"] = False
     cards.write()
     rig.wait_state(name, "finished")
-
-
-def test_settings_choose_gpus_and_a_fault_in_them_is_told(rig, cards):
-    set_to(rig, "gpus: {only: [1]}")
-    until(lambda: gpus(rig).gpus[0].left_out == "left out by settings.yaml gpus.only")
-    name = rig.submit("one", **LONG)
-    rig.wait_state(name, "running")
-    assert seen_by(rig, name) == [UUIDS[1]]
-    set_to(rig, "gpus: {only: [1], shar: true}")
-    trouble = until(lambda: rig.ask(Changes(0, 0.0)).trouble)
-    assert "settings.yaml:2: gpus.shar is not an option of gpus. Did you mean share?" in trouble
-    rig.wait_because(rig.submit("two"), trouble.rstrip("."))  # nothing starts on a guess
-    set_to(rig, f"gpus: {{only: [{UUIDS[0][:12]}]}}")
-    until(lambda: [bool(row.left_out) for row in gpus(rig).gpus] == [False, True])
 
 
 def test_the_process_that_waits_is_used_where_it_can_see_the_gpu_that_was_given(cold_rig, cards):

@@ -19,11 +19,10 @@ from finetop.core.train.resume.earlier_jobs import read_earlier_jobs
 STOPPED = events.Ended("stopped", "asked to stop, after step 9 of 50", kind="asked")
 
 
-def job_folder(tmp_path, *, nodes=2, ranks=2, name="0001-train", resume=None):
+def job_folder(tmp_path, *, nodes=2, ranks=2, name="0001-train", verb="train", recipe=None, **args):
     folder = tmp_path / "runs" / "0001-r" / "jobs" / name
     folder.mkdir(parents=True)
-    args = {} if resume is None else {"resume": resume}
-    spec = JobSpec(1, 1, 1, "r", "train", {}, args, ranks=ranks, nodes=nodes)
+    spec = JobSpec(1, 1, 1, "r", verb, recipe or {}, args, ranks=ranks, nodes=nodes)
     (folder / "job.json").write_bytes(msgspec.json.encode(spec))
     return folder
 
@@ -67,10 +66,8 @@ def test_a_command_that_hit_its_time_limit_goes_on_if_it_can(
     tmp_path, monkeypatch, resume_command, left_s, goes_on
 ):
     monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time()) + left_s))
-    folder = job_folder(tmp_path, nodes=1)
     recipe = {"command": {"run": ["x"], "resume_command": resume_command}}
-    spec = JobSpec(1, 1, 1, "r", "command", recipe, {})
-    (folder / "job.json").write_bytes(msgspec.json.encode(spec))
+    folder = job_folder(tmp_path, nodes=1, ranks=1, verb="command", recipe=recipe)
     write(folder / "events.jsonl", events.Ended("stopped", "asked to stop", kind="asked"))
     node = slurm_node.Node(folder, 1)
     node.on_term(signal.SIGTERM, None)

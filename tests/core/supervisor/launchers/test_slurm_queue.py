@@ -3,6 +3,7 @@
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -78,19 +79,15 @@ def slurm(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     for name in ("LOOK_S", "QUIET_S", "AGAIN_S", "FULL_S", "GATHER_S"):
         monkeypatch.setattr(slurm_queue, name, 0.0)
     monkeypatch.setattr(launcher_module, "SETTLE_S", 0.0)
+    monkeypatch.setattr(
+        slurm_queue.SlurmQueue, "_begin", lambda self: None
+    )  # it does a round when a test says so
     return made
 
 
 @pytest.fixture
-def launcher(slurm: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SlurmLauncher:
-    return made_launcher(monkeypatch, tmp_path)
-
-
-def made_launcher(monkeypatch: pytest.MonkeyPatch, home: Path) -> SlurmLauncher:
-    """Make a launcher whose queue does its rounds when the test says so."""
-    made = SlurmLauncher(LocalLauncher(home))
-    monkeypatch.setattr(made._queue, "_begin", lambda: None)
-    return made
+def launcher(slurm: StandIn, tmp_path: Path) -> SlurmLauncher:
+    return SlurmLauncher(LocalLauncher(tmp_path))
 
 
 def attempt_of(home: Path, job: int = 1, number: int = 1) -> Attempt:
@@ -136,6 +133,10 @@ def test_a_job_goes_in_once_and_waits_with_its_reason(launcher, slurm, new):
     assert len(slurm.scripts) == 1 and str(new.folder) in slurm.scripts[0]
     assert {"--requeue", "--open-mode=append", "--signal=B:TERM@300", "--nodes=1"} <= set(slurm.options[0])
     assert slurm_record.read(new.folder, 1).id == "100"
+    # a second job of the attempt is cancelled
+    slurm.jobs["777"] = Listed("777", "PENDING", "Priority", "", slurm.jobs["100"].comment)
+    look(launcher, new)
+    assert {job.id: job.state for job in slurm.jobs.values()} == {"100": "PENDING", "777": "CANCELLED"}
 
 
 @pytest.mark.parametrize(
@@ -167,14 +168,12 @@ def test_what_a_controller_that_dies_makes_sbatch_say_is_no_answer(tmp_path, mon
 
 
 @pytest.mark.parametrize("is_in", [False, True], ids=["before sbatch", "after it"])
-def test_a_supervisor_that_died_neither_loses_nor_doubles_it(
-    launcher, slurm, monkeypatch, tmp_path, is_in, new
-):
+def test_a_supervisor_that_died_neither_loses_nor_doubles_it(launcher, slurm, tmp_path, is_in, new):
     if is_in:
         slurm.loses = [KeyboardInterrupt()]
         with pytest.raises(KeyboardInterrupt):
             launcher._queue.round()
-    after = made_launcher(monkeypatch, tmp_path)
+    after = SlurmLauncher(LocalLauncher(tmp_path))
     seen = look(after, new)
     assert (seen.is_alive, seen.exit) == (is_in, None)  # otherwise it is given up, and a new attempt starts
     if not is_in:
@@ -277,20 +276,10 @@ def test_one_squeue_a_look_whatever_the_number_of_jobs(launcher, slurm, tmp_path
     assert all(seen.place.waits.startswith("waits for: Priority") for seen in looks.values())
 
 
-class Clock:
-    """A monotonic clock that the test sets, with the rest of time."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.time, self.sleep = time.time, time.sleep
-
-    def monotonic(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A monotonic clock that the test sets, with the rest of time."""
+    made = SimpleNamespace(now=1000.0, time=time.time, sleep=time.sleep, monotonic=lambda: made.now)
     for module in (slurm_queue, launcher_module):
         monkeypatch.setattr(module, "time", made)
     for name, value in (("LOOK_S", 3.0), ("QUIET_S", 30.0)):
@@ -298,7 +287,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-def rounds(launcher: SlurmLauncher, clock: Clock, attempts: list[Attempt], seconds: int) -> None:
+def rounds(launcher: SlurmLauncher, clock: SimpleNamespace, attempts: list[Attempt], seconds: int) -> None:
     """Let so much time pass, a round per second, while the supervisor looks."""
     for _ in range(seconds):
         clock.now += 1.0
@@ -321,14 +310,12 @@ def test_slurm_is_asked_ever_more_rarely_while_nothing_changes(slurm, clock, tmp
     slurm.becomes("100", "RUNNING")
     rounds(launcher, clock, [new, other], 4)
     assert launcher.list([new])[1].place.nodes == "n1"
-
-
-def test_who_is_to_end_leaves_at_once_however_rarely_slurm_was_asked(slurm, clock, launcher, new):
-    rounds(launcher, clock, [new], 3600)
-    launcher.signal(new, "stop")
-    rounds(launcher, clock, [new], 10)
-    assert slurm.jobs["100"].state == "CANCELLED"
-    assert launcher.list([new])[1].exit is not None
+    # who is to end leaves at once however rarely Slurm was asked
+    rounds(launcher, clock, [new, other], 3600)
+    launcher.signal(other, "stop")
+    rounds(launcher, clock, [new, other], 10)
+    assert slurm.jobs["101"].state == "CANCELLED"
+    assert launcher.list([other])[2].exit is not None
 
 
 def test_a_job_that_lets_go_of_its_lock_is_looked_for_as_often_as_a_new_one(slurm, clock, launcher, new):
@@ -345,7 +332,7 @@ def test_a_job_that_lets_go_of_its_lock_is_looked_for_as_often_as_a_new_one(slur
 
 @pytest.mark.parametrize("is_lost", [False, True])
 def test_a_sweep_is_one_array_with_its_limit_and_found_by_a_new_supervisor(
-    launcher, slurm, monkeypatch, tmp_path, is_lost
+    launcher, slurm, tmp_path, is_lost
 ):
     attempts = [attempt_of(tmp_path, job) for job in range(1, 7)]
     for attempt in attempts:
@@ -354,7 +341,7 @@ def test_a_sweep_is_one_array_with_its_limit_and_found_by_a_new_supervisor(
         slurm.loses = [KeyboardInterrupt()]
         with pytest.raises(KeyboardInterrupt):
             launcher._queue.round()
-        launcher = made_launcher(monkeypatch, tmp_path)
+        launcher = SlurmLauncher(LocalLauncher(tmp_path))
         for _ in range(2):
             launcher.list(attempts)
             launcher._queue.round()
@@ -407,12 +394,6 @@ def test_what_is_to_go_on_is_alive_until_slurm_says_that_it_is_over(launcher, sl
     slurm.becomes("100", "CANCELLED")
     seen = look(launcher, attempt, 3)
     assert (seen.is_alive, seen.exit.code, seen.exit.cause.kind) == (False, 0, "cancelled")
-
-
-def test_a_second_job_of_an_attempt_is_cancelled(launcher, slurm, attempt):
-    slurm.jobs["777"] = Listed("777", "PENDING", "Priority", "", slurm.jobs["100"].comment)
-    look(launcher, attempt)
-    assert {job.id: job.state for job in slurm.jobs.values()} == {"100": "PENDING", "777": "CANCELLED"}
 
 
 def test_a_time_limit_is_read_as_slurm_does():

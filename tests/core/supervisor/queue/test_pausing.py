@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 from rig import ALONE
-from waiting import LIMIT_S, wait_until
+from waiting import LIMIT_S
 
 from finetop.core.errors import NoSupervisor
 from finetop.core.protocol.messages.queue import Pause, Release, Stop
@@ -13,14 +13,6 @@ from finetop.core.protocol.messages.submit import Resume
 from finetop.core.protocol.runs import Queued, word
 
 POINTS = ("", "pause-asked", "end-noticed", "end-settled")
-
-
-def wait(rig, name, wanted):
-    def row_then():
-        row = rig.ask(GetRun(name)).row
-        return row if wanted(row) else None
-
-    return wait_until(row_then, lambda: rig.about(name))
 
 
 def told(rig, name):
@@ -39,7 +31,7 @@ def test_paused_and_resumed_while_the_supervisor_dies_no_step_is_lost_or_doubled
     at = 0
     for point in POINTS:
         step = at
-        wait(cold_rig, name, lambda row, step=step: word(row.state) == "running" and row.step > step + 5)
+        cold_rig.wait_row(name, lambda row, step=step: word(row.state) == "running" and row.step > step + 5)
         if point:
             process = cold_rig.restart(FINETOP_ABORT_AT=point)
         with contextlib.suppress(NoSupervisor):
@@ -47,12 +39,12 @@ def test_paused_and_resumed_while_the_supervisor_dies_no_step_is_lost_or_doubled
         if point:
             assert process.wait(LIMIT_S) == 99
             process = cold_rig.up()
-        state = wait(cold_rig, name, lambda row: isinstance(row.state, Queued)).state
+        state = cold_rig.wait_row(name, lambda row: isinstance(row.state, Queued)).state
         assert (state.held, state.because) == (True, f"paused at step {state.paused_at}")
         assert state.paused_at > at
         at = state.paused_at
         cold_rig.ask(Resume(name) if point else Release(name))
-    wait(cold_rig, name, lambda row: row.step > at + 5)
+    cold_rig.wait_row(name, lambda row: row.step > at + 5)
     cold_rig.ask(Stop(name))
     last = cold_rig.wait_state(name, "stopped").step
     steps, counts, sides = told(cold_rig, name)
@@ -67,14 +59,14 @@ def test_a_killed_run_goes_on_by_itself_and_a_check_that_is_paused_too(cold_rig)
     cold_rig.up()
     ends = {"ends": ["die", "die"], "until": 6}
     name = cold_rig.submit(steps=9, saved=[2, 4, 8], check=True, holds=["check"], **ends)
-    wait(cold_rig, name, lambda row: word(row.state) == "finished")
+    cold_rig.wait_state(name, "finished")
     steps, counts, sides = told(cold_rig, name)
     assert (steps, counts) == (list(range(1, 10)), {1})
     assert sides == [[1, 2, 3, 4, 5, 6], [5, 6], [5, 6, 7, 8, 9]]
-    wait(cold_rig, name, lambda row: row.checking is not None and word(row.checking) == "running")
+    cold_rig.wait_row(name, lambda row: row.checking is not None and word(row.checking) == "running")
     cold_rig.ask(Pause(name))
-    row = wait(cold_rig, name, lambda row: isinstance(row.checking, Queued))
+    row = cold_rig.wait_row(name, lambda row: isinstance(row.checking, Queued))
     assert (row.checking.held, row.checking.because, word(row.state)) == (True, "held", "finished")
     cold_rig.let_go(name, "check")
     cold_rig.ask(Release(name))
-    assert wait(cold_rig, name, lambda row: row.check is not None).check.step == 8
+    assert cold_rig.wait_row(name, lambda row: row.check is not None).check.step == 8

@@ -33,18 +33,7 @@ def test_what_a_job_asks_for(slurm, budget, has_gpus, is_training, wanted):
     assert placement.options(slurm, budget, has_gpus=has_gpus, is_training=is_training) == wanted
 
 
-@pytest.mark.parametrize(
-    ("verb", "wanted"),
-    [
-        ("command", ("--nodes=1", "--gres=gpu:4")),
-        ("watch", None),
-        ("import", None),
-        ("check", ("--nodes=1", "--gres=gpu:1")),
-    ],
-)
-def test_a_command_has_the_gpus_of_its_budget_and_what_only_reads_stays_here(
-    quiet, monkeypatch, verb, wanted
-):
+def test_a_command_has_the_gpus_of_its_budget_and_what_only_reads_stays_here(quiet, monkeypatch):
     supervisor, connection = quiet.supervisor, quiet.supervisor.connection
     supervisor.settings = Settings(slurm=Slurm())
     monkeypatch.setattr(placement, "has_gpus", lambda supervisor: True)
@@ -52,11 +41,12 @@ def test_a_command_has_the_gpus_of_its_budget_and_what_only_reads_stays_here(
     recipe = runs.recipe(connection, run_id)
     recipe["budget"]["gpus"] = 4
     connection.execute("UPDATE runs SET recipe = ? WHERE id = ?", [json.dumps(recipe), run_id])
-    connection.execute("UPDATE jobs SET verb = ? WHERE run_id = ?", [verb, run_id])
-    (job,) = jobs.queued(connection)
-    batch = placement.batch_of(supervisor, job)
-    assert (None if batch is None else batch.options) == wanted
-    assert placement.split_by_place(supervisor, [job]) == (([job], []) if wanted is None else ([], [job]))
+    for verb, gpus in (("command", 4), ("watch", None), ("import", None), ("check", 1)):
+        connection.execute("UPDATE jobs SET verb = ? WHERE run_id = ?", [verb, run_id])
+        (job,) = jobs.queued(connection)
+        batch = placement.batch_of(supervisor, job)
+        assert (batch and batch.options) == (gpus and ("--nodes=1", f"--gres=gpu:{gpus}")), verb
+        assert placement.split_by_place(supervisor, [job]) == (([], [job]) if gpus else ([job], [])), verb
 
 
 def test_more_nodes_than_jobs_can_have_are_refused_in_words(quiet):

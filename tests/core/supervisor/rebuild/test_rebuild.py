@@ -20,7 +20,7 @@ from store_rows import write
 from waiting import wait_until
 
 from finetop.core.commands.main import main
-from finetop.core.errors import EnvironmentTrouble, RecipeError, StoreTrouble
+from finetop.core.errors import BadInput, EnvironmentTrouble, RecipeError, StoreTrouble
 from finetop.core.protocol import events, runs as data
 from finetop.core.protocol.messages.approaches import ApproachRun, SubmitApproaches
 from finetop.core.protocol.messages.checks import Check, Checks
@@ -54,28 +54,29 @@ def lived(rig, tmp_path):
     said = [{"role": "user", "content": "When?"}, {"role": "assistant", "content": "At 9."}]
     faq.write_text(json.dumps({"messages": said}) + "\n")
     plan = {"steps": 40, "saved": [10, 20, 30], "lost": 20, "best": 20, "reads": [str(faq)]}
-    finished = rig.submit("finished", check=True, **plan)
-    rig.wait_state(finished, "finished")
-    wait_checked(rig, finished, 1)
-    rig.ask(Check(finished, 10))  # without a claim, as it is already used
-    wait_checked(rig, finished, 2)
-    rig.ask(Check(finished, 30, general={"margin": 5.0}))
-    wait_checked(rig, finished, 3)
-    spread = rig.submit("spread", steps=30, saved=[10, 20], every=0.5, lost={"10": 0, "20": 30}, tells=15)
-    rig.wait_state(spread, "finished")
-    rig.ask(Check(spread, 20))
-    wait_checked(rig, spread, 1)
-    rig.ask(SetStanding(spread, "", Standing("looking", "ana", note="since when?")))
-    rig.ask(Remedy(spread, only=["interpolate"]))
-    rig.wait_job(spread, "remedy")
-    resumed = rig.submit("resumed", steps=30, saved=[10, 20], end="die", once=True)
-    rig.wait_state(resumed, "failed")
-    rig.ask(Check(resumed, 20))
-    wait_checked(rig, resumed, 1)
-    rig.ask(Resume(resumed, step=10, anyway=True))
-    rig.wait_state(resumed, "finished")
-    rig.wait_state(rig.submit("garbled", steps=30, garbage=True), "finished")
-    rig.wait_state(rig.submit("broken", steps=3, end="crash"), "failed")
+
+    def ends(name, state="finished", **plan):
+        rig.wait_state(rig.submit(name, **plan), state)
+
+    ends("finished", check=True, **plan)
+    wait_checked(rig, "finished", 1)
+    # the second has no claim, as it is already used
+    for number, ask in enumerate((Check("finished", 10), Check("finished", 30, general={"margin": 5.0})), 2):
+        rig.ask(ask)
+        wait_checked(rig, "finished", number)
+    ends("spread", steps=30, saved=[10, 20], every=0.5, lost={"10": 0, "20": 30}, tells=15)
+    rig.ask(Check("spread", 20))
+    wait_checked(rig, "spread", 1)
+    rig.ask(SetStanding("spread", "", Standing("looking", "ana", note="since when?")))
+    rig.ask(Remedy("spread", only=["interpolate"]))
+    rig.wait_job("spread", "remedy")
+    ends("resumed", "failed", steps=30, saved=[10, 20], end="die", once=True)
+    rig.ask(Check("resumed", 20))
+    wait_checked(rig, "resumed", 1)
+    rig.ask(Resume("resumed", step=10, anyway=True))
+    rig.wait_state("resumed", "finished")
+    ends("garbled", steps=30, garbage=True)
+    ends("broken", "failed", steps=3, end="crash")
     folder = tmp_path / "made-elsewhere"
     folder.mkdir()
     rig.ask(Import(rig_recipe(steps=3), "recipe: 1\n", "adopted", str(folder), [3]))
@@ -83,8 +84,7 @@ def lived(rig, tmp_path):
     run = ApproachRun("compared", "prompt", 1, rig_recipe(f1=[0.5]), "d" * 64)
     rig.ask(SubmitApproaches("kb", "s", "token_f1", [run], {"lora": "no rows"}, "recipe: 1\n"))
     rig.wait_state("compared", "finished")
-    rig.submit("blocker", steps=5000, pause_s=0.05)
-    rig.wait_state("blocker", "running")
+    ends("blocker", "running", steps=5000, pause_s=0.05)
     child(rig, "child", "finished", 30)
     rig.submit("waits", steps=3)
     rig.ask(Stop(rig.submit("cancelled", steps=3)))
@@ -92,8 +92,7 @@ def lived(rig, tmp_path):
     rig.ask(Stop("waits"))
     rig.wait_state("blocker", "stopped")
     rig.wait_state("child", "finished")
-    rig.submit("last", steps=50_000, pause_s=0.05)
-    rig.wait_state("last", "running")
+    ends("last", "running", steps=50_000, pause_s=0.05)
     rig.submit("queued", steps=3)
     child(rig, "grandchild", "queued", None)
     rig.ask(Prioritise("queued", 5))
@@ -164,8 +163,7 @@ def goes_on_from_there(rig):
     assert rig.ask(GetRun("queued")).row.state.because == "held"
     rig.ask(Release("queued"))
     rig.wait_state("queued", "finished")
-    name = rig.submit("newest", steps=1)
-    rig.wait_state(name, "finished")
+    rig.wait_state(rig.submit("newest", steps=1), "finished")
     rows = rig.ask(Sql("SELECT count(*), count(DISTINCT id) FROM runs")).rows
     assert rows == [[15, 15]]
     rig.wait_state("grandchild", "finished")
@@ -192,10 +190,9 @@ def test_a_lost_wal_is_noticed_and_what_it_held_comes_back(cold_rig):
     cold_rig.up()
     cold_rig.wait_state(cold_rig.submit("first", steps=20), "finished")
     cold_rig.shut_down()
-    process = cold_rig.up()
+    cold_rig.up()
     cold_rig.wait_state(cold_rig.submit("second", steps=20), "finished")
-    process.kill()
-    process.wait()
+    cold_rig.kill()
     wal = backups.wal_of(cold_rig.home.database)
     assert wal.stat().st_size > 0
     kept = wal.read_bytes()
@@ -253,21 +250,15 @@ def test_a_run_folder_that_can_not_be_used_is_left_out_in_words(quiet, capsys):
     assert quiet.run("new") == 10, "a folder that is left out keeps its number"
 
 
-def newer_database(home):
-    with contextlib.closing(duckdb.connect(str(home.database))) as connection:
-        connection.execute("INSERT INTO migrations VALUES ('9999_tomorrow.sql', 1)")
-
-
-def newer(file, number):
-    file.write_text(json.dumps({**json.loads(file.read_text()), "format": number + 1}))
-
-
-def newer_run(home):
-    newer(home.runs / "0001-one" / "run.json", run_records.FORMAT)
-
-
-def newer_home(home):
-    newer(home.root / "store.json", run_records.STORE_FORMAT)
+def newer(home, part):
+    """Let a part of a home be of a newer finetop."""
+    if part == "database":
+        with contextlib.closing(duckdb.connect(str(home.database))) as connection:
+            connection.execute("INSERT INTO migrations VALUES ('9999_tomorrow.sql', 1)")
+        return
+    number = run_records.FORMAT if part.startswith("runs/") else run_records.STORE_FORMAT
+    record = json.loads((home.root / part).read_text())
+    (home.root / part).write_text(json.dumps({**record, "format": number + 1}))
 
 
 def contents(home):
@@ -278,16 +269,22 @@ def test_a_home_of_a_newer_finetop_is_refused_and_nothing_is_changed(quiet, caps
     quiet.run("one")
     quiet.close()
     sound = contents(quiet.home)
-    for damage in (newer_database, newer_run, newer_home):
-        damage(quiet.home)
+    for part in ("database", "runs/0001-one/run.json", "store.json"):
+        newer(quiet.home, part)
         before = contents(quiet.home)
-        assert main(["--home", str(quiet.home.root), "rebuild"]) == 2
-        said = capsys.readouterr().err
-        assert said.startswith("finetop: ") and said.count("\n") == 1
-        assert "was written by a newer finetop (" in said and "Rebuild with that version" in said
-        after = contents(quiet.home)
-        assert {file.name for file in after.keys() ^ before.keys()} <= {"supervisor.lock", "finetop-home"}
-        assert {file: after[file] for file in before} == before
+        with pytest.raises(
+            BadInput, match=r"was written by a newer finetop \(.*nothing was changed"
+        ) as caught:
+            rebuild(quiet.home)
+        assert "Rebuild with that version" in caught.value.hint
+        assert contents(quiet.home) == before
+        if part == "database":
+            assert main(["--home", str(quiet.home.root), "rebuild"]) == 2
+            said = capsys.readouterr().err
+            assert said.startswith(f"finetop: {caught.value.message}") and said.count("\n") == 1
+            after = contents(quiet.home)
+            assert {file.name for file in after.keys() - before.keys()} <= {"supervisor.lock", "finetop-home"}
+            assert {file: after[file] for file in before} == before
         for file, content in sound.items():
             file.write_bytes(content)
 
@@ -311,19 +308,13 @@ def test_an_attempt_that_said_nothing_yet_has_not_the_last_one_s_end(quiet):
         write(folder / "events.jsonl", started, events.Phase("training"))
 
 
-def test_every_table_of_the_store_has_its_way_back(tmp_path):
+def test_taking_a_run_in_is_all_or_nothing_and_every_table_has_its_way_back(quiet, monkeypatch):
     """A new table must come from events, be recorded with its run, or be kept in store.json."""
-    connection = open_store(tmp_path / "finetop.duckdb")
-    connection.execute("CREATE TABLE of_a_run (run_id INTEGER, a VARCHAR)")
-    connection.execute("CREATE TABLE of_none (b INTEGER)")
-    schema = run_records.schema_of(connection)
-    assert "of_a_run" in run_records.kept_tables(schema)
-    assert "of_none" in run_records.global_tables(schema)
-    connection.close()
-
-
-def test_taking_a_run_in_is_all_or_nothing(quiet, monkeypatch):
+    connection = quiet.supervisor.connection
     quiet.run("one", (1, 2))
+    connection.execute("CREATE TABLE of_a_run (run_id INTEGER, a VARCHAR); CREATE TABLE of_none (b INTEGER)")
+    schema = run_records.schema_of(connection)
+    assert "of_a_run" in run_records.kept_tables(schema) and "of_none" in run_records.global_tables(schema)
     quiet.close()
     fresh = open_store(quiet.home.root / "other.duckdb")
     monkeypatch.setattr("finetop.core.supervisor.rebuild.rebuild._finish", lambda *_: 1 / 0)
@@ -534,32 +525,8 @@ NAMED = [
 ]
 
 
-def test_what_is_damaged_is_named_with_its_place_and_its_value(quiet):
+def test_what_is_damaged_is_named_with_its_place_and_its_value_and_costs_itself_alone(quiet, tmp_path):
     told = two_sound_runs(quiet)
-    left_out = rebuild_beside(quiet, told, [(path, value) for path, value, _ in NAMED])
-    for number, (_, _, words) in enumerate(NAMED, 10):
-        assert left_out[f"{number:04d}-good-{number}"].startswith(f"run.json: {words}")
-
-
-def test_no_job_trains_by_a_recipe_that_breaks_a_rule(quiet):
-    """Jobs only convert their recipe: one that waits is left out, and one that has ended does not go on."""
-    quiet.run("ended", (1, 2))
-    quiet.queue("waits")
-    quiet.close()
-    for file in sorted(quiet.home.runs.glob("*/run.json")):
-        told = json.loads(file.read_text())
-        told["recipe"]["model"]["quantize"], told["recipe"]["method"] = "nf4", {"name": "full"}
-        file.write_text(json.dumps(told))
-    made = rebuild(quiet.home)
-    assert made.runs == 1
-    assert "run.json: the recipe: model.quantize: full does not work with nf4 weights" in made.left_out[0]
-    quiet.open()
-    with pytest.raises(RecipeError, match="full does not work with nf4 weights"):
-        resume.resume(quiet.supervisor, Resume("ended"))
-
-
-def test_a_damaged_store_json_and_a_folder_that_is_a_link_cost_what_is_damaged_alone(quiet, tmp_path):
-    two_sound_runs(quiet)
     file = quiet.home.root / run_records.STORE
     sound = file.read_text()
     whole = json.loads(sound)
@@ -580,6 +547,28 @@ def test_a_damaged_store_json_and_a_folder_that_is_a_link_cost_what_is_damaged_a
     rebuilt = rebuild(quiet.home)
     assert rebuilt.runs == 2
     assert "a link leads out of the run's folder" in rebuilt.left_out[0]
+    jobs_folder.unlink()
+    (tmp_path / "elsewhere").rename(jobs_folder)
+    left_out = rebuild_beside(quiet, told, [(path, value) for path, value, _ in NAMED])
+    for number, (_, _, words) in enumerate(NAMED, 10):
+        assert left_out[f"{number:04d}-good-{number}"].startswith(f"run.json: {words}")
+
+
+def test_no_job_trains_by_a_recipe_that_breaks_a_rule(quiet):
+    """Jobs only convert their recipe: one that waits is left out, and one that has ended does not go on."""
+    quiet.run("ended", (1, 2))
+    quiet.queue("waits")
+    quiet.close()
+    for file in sorted(quiet.home.runs.glob("*/run.json")):
+        told = json.loads(file.read_text())
+        told["recipe"]["model"]["quantize"], told["recipe"]["method"] = "nf4", {"name": "full"}
+        file.write_text(json.dumps(told))
+    made = rebuild(quiet.home)
+    assert made.runs == 1
+    assert "run.json: the recipe: model.quantize: full does not work with nf4 weights" in made.left_out[0]
+    quiet.open()
+    with pytest.raises(RecipeError, match="full does not work with nf4 weights"):
+        resume.resume(quiet.supervisor, Resume("ended"))
 
 
 def test_a_damaged_folder_is_never_taken_for_one_that_was_never_queued(quiet):

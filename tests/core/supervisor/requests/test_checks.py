@@ -2,15 +2,16 @@
 
 import pytest
 from still import verdict
+from store_rows import take_in
 from triage_store import told_of
 
 from finetop.core.errors import NotFound, Refused
 from finetop.core.protocol import events
 from finetop.core.protocol.messages.checks import Check
-from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.messages.triage import TriageRun
 from finetop.core.protocol.runs import Finished
-from finetop.core.store import jobs, triage
+from finetop.core.store import jobs, runs, triage
+from finetop.core.supervisor.endings import after_job
 from finetop.core.supervisor.requests import checks
 
 
@@ -40,9 +41,15 @@ def test_a_check_that_has_asked_everything_does_not_go_on(quiet) -> None:
     checks.check(quiet.supervisor, Check("good"))  # the same check again
 
 
-def test_a_run_whose_recipe_names_nothing_to_keep_is_not_checked_at_its_end(rig) -> None:
-    name = rig.submit("free", steps=3, saved=[3], check=True, general=False)
-    rig.wait_state(name, "finished")
-    asked = rig.submit("bound", steps=3, saved=[3], check=True)
-    rig.wait_job(asked, "check")
-    assert [job.verb for job in rig.ask(GetRun(name)).jobs] == ["train"]
+def test_a_run_whose_recipe_names_nothing_to_keep_is_not_checked_at_its_end(quiet) -> None:
+    connection = quiet.supervisor.connection
+    for name, general, verbs in (("free", None, []), ("bound", {"suite": "quick"}, ["check"])):
+        run = quiet.queue(name)
+        recipe = runs.recipe(connection, run)
+        recipe["check"] |= {"at_end": True, "general": general}
+        runs.set_recipe(connection, run, recipe, recipe["model"]["id"])
+        (job,) = jobs.queued(connection)
+        saved = events.Checkpoint(3, "checkpoints/step-000003", 1, "adapter")
+        take_in(connection, job.id, quiet.home.root / f"{name}.jsonl", saved)
+        after_job.settle(quiet.supervisor, job, Finished(1.0, 2.0), None)
+        assert [waiting.verb for waiting in jobs.queued(connection)] == verbs

@@ -60,12 +60,21 @@ def test_old_ones_go_but_for_the_newest_and_so_does_old_trash(quiet):
     assert names(shown(quiet, trash_days=0)) == ["old"]
 
 
-def test_the_oldest_go_until_the_rest_fits(quiet):
+def test_the_oldest_go_until_the_rest_fits_and_only_what_was_shown(quiet):
     for number, age in (("a", 3), ("b", 2), ("c", 1)):
         quiet.run(number, (1, 2, 3), ended=time.time() - age * DAY, size=1 << 20)
     assert names(shown(quiet, total_gib=7.01 / 1024)) == ["a@2", "a@1"]
     assert names(shown(quiet, total_gib=0.0)) == ["a@2", "a@1", "b@2", "b@1", "c@2", "c@1"]
     assert shown(quiet, total_gib=1.0) == []
+    paths = ["runs/0001-a/checkpoints/step-000001", "../../etc"]
+    clean.clean(quiet.supervisor, Clean({**ALL, "last": 1}, paths))
+    assert [steps_of(quiet, name) for name in "abc"] == [[2, 3], [1, 2, 3], [1, 2, 3]], "only what was shown"
+    quiet.close()
+    before = dump(quiet.home.database)
+    assert [row[2] for row in before["checkpoints"]] == [2, 3, 1, 2, 3, 1, 2, 3]
+    rebuild(quiet.home)  # it does not come back
+    assert differences(before, dump(quiet.home.database)) == []
+    quiet.open()
 
 
 def test_what_another_run_begins_from_stays_and_so_does_all_of_a_run_that_lives(quiet):
@@ -75,19 +84,6 @@ def test_what_another_run_begins_from_stays_and_so_does_all_of_a_run_that_lives(
     quiet.run("other", (1, 2, 3))
     quiet.supervisor.connection.execute("UPDATE jobs SET word = 'running' WHERE run_id = 3")
     assert names(shown(quiet, last=1)) == ["parent@2"]
-
-
-def test_only_what_was_shown_goes_and_does_not_come_back_with_a_rebuild(quiet):
-    quiet.run("one", (1, 2, 3))
-    paths = ["runs/0001-one/checkpoints/step-000001", "../../etc"]
-    clean.clean(quiet.supervisor, Clean({**ALL, "last": 1}, paths))
-    assert steps_of(quiet, "one") == [2, 3]
-    quiet.close()
-    before = dump(quiet.home.database)
-    assert [row[2] for row in before["checkpoints"]] == [2, 3]
-    rebuild(quiet.home)
-    assert differences(before, dump(quiet.home.database)) == []
-    quiet.open()
 
 
 def test_caches_go_by_when_they_were_last_used_and_not_while_a_job_runs(quiet):
@@ -142,15 +138,12 @@ def test_selected_rows_go_once_no_run_names_them_in_the_trash_neither(quiet):
     assert kept == {"random-1-dd.jsonl", *named}
 
 
-def test_the_home_s_own_settings_hold_and_an_option_goes_before_them(quiet):
+def test_the_home_s_own_settings_hold_and_an_option_goes_before_them_if_it_can_be(quiet):
     quiet.run("one", (1, 2, 3, 4, 5))
     assert names(clean.clean(quiet.supervisor, Clean()).items) == ["one@2", "one@1"]
     (quiet.home.root / "settings.yaml").write_text("settings: 1\nkeep: {last: 4}\n")
     assert names(clean.clean(quiet.supervisor, Clean()).items) == ["one@1"]
     assert names(clean.clean(quiet.supervisor, Clean({"last": 2})).items) == ["one@3", "one@2", "one@1"]
-
-
-def test_a_policy_that_can_not_be_is_refused(quiet):
     for keep in ({"last": 0}, {"last": "many"}, {"lasst": 1}, {"days": -1}, {"total_gib": float("nan")}):
         with pytest.raises(BadInput, match="keep"):
             clean.clean(quiet.supervisor, Clean(keep))

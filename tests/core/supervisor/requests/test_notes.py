@@ -34,6 +34,20 @@ def test_tags_and_a_note_change_and_survive_a_rebuild(quiet):
     assert notes.note(supervisor, Note("a", "mended")).before == "too hot"
     rows = taken_anew(quiet, "SELECT tags, note FROM runs", "SELECT count(*) > 30 FROM settings")
     assert rows == [[('["keep","x"]', "mended")], [(True,)]]
+    # what is no tag, and too much, is refused
+    for tag in ("", "a b", "-x", "\x1b[31m", "x" * 41):
+        with pytest.raises(BadInput, match="is not a tag"):
+            notes.tag(supervisor, Tag("a", [tag]))
+    with pytest.raises(BadInput, match="would have 21 tags; the limit is 20"):
+        notes.tag(supervisor, Tag("a", [f"t{number}" for number in range(19)]))
+    with pytest.raises(BadInput, match="the limit is 2,000"):
+        notes.note(supervisor, Note("a", "x" * 2001))
+    with pytest.raises(NotFound):
+        notes.tag(supervisor, Tag("b", ["x"]))
+    for key in ("reason", "note"):  # what is said of a regression holds no secret
+        standing = Standing("accepted", **{key: "see hf_" + "aB3dE6gH9jK2mN5pQ8" * 2})
+        with pytest.raises(BadInput, match="shown to all"):
+            triage.set_standing(supervisor, SetStanding("a", standing=standing))
 
 
 def test_a_failure_that_was_seen_needs_nobody_until_it_fails_once_more(quiet):
@@ -58,21 +72,3 @@ def test_a_failure_that_was_seen_needs_nobody_until_it_fails_once_more(quiet):
         runs.set_state(connection, failed, Lost(3.0, "the machine restarted"))
     assert listed() == [("a", True), ("waits", False)]
     assert runs.row(connection, failed).tags == ["keep"]
-
-
-def test_what_is_no_tag_and_too_much_is_refused(quiet):
-    supervisor = quiet.supervisor
-    quiet.queue("a")
-    for tag in ("", "a b", "-x", "\x1b[31m", "x" * 41):
-        with pytest.raises(BadInput, match="is not a tag"):
-            notes.tag(supervisor, Tag("a", [tag]))
-    with pytest.raises(BadInput, match="would have 21 tags; the limit is 20"):
-        notes.tag(supervisor, Tag("a", [f"t{number}" for number in range(21)]))
-    with pytest.raises(BadInput, match="the limit is 2,000"):
-        notes.note(supervisor, Note("a", "x" * 2001))
-    with pytest.raises(NotFound):
-        notes.tag(supervisor, Tag("b", ["x"]))
-    for key in ("reason", "note"):  # what is said of a regression holds no secret
-        standing = Standing("accepted", **{key: "see hf_" + "aB3dE6gH9jK2mN5pQ8" * 2})
-        with pytest.raises(BadInput, match="shown to all"):
-            triage.set_standing(supervisor, SetStanding("a", standing=standing))

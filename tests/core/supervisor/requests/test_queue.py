@@ -190,28 +190,18 @@ def test_a_settings_file_with_a_fault_is_told_of_nothing_starts_and_what_held_be
     assert ready(queued) == ["a", "b", "c"]
 
 
-def a_loop(file, elsewhere):
-    (elsewhere / "round").symlink_to(file)
-    file.symlink_to(elsewhere / "round")
-
-
-def a_huge_file(file, elsewhere):
-    file.touch()
-    os.truncate(file, 1 << 40)
-
-
 PLACES = {
     "a link to nothing": lambda file, elsewhere: file.symlink_to(elsewhere / "gone.yaml"),
-    "a loop": a_loop,
+    "a loop": lambda file, elsewhere: file.symlink_to(file),
     "a pipe": lambda file, elsewhere: os.mkfifo(file),
     "a device": lambda file, elsewhere: file.symlink_to("/dev/zero"),
     "a folder": lambda file, elsewhere: file.mkdir(),
-    "a huge file": a_huge_file,
+    "a huge file": lambda file, elsewhere: [file.touch(), os.truncate(file, 1 << 40)],
 }
 
 
-def test_settings_that_can_not_be_read_are_a_fault_and_not_no_settings(queued, tmp_path):
-    supervisor, file = queued.supervisor, queued.home.root / "settings.yaml"
+def test_settings_that_can_not_be_read_are_a_fault_and_not_no_settings(quiet, tmp_path):
+    supervisor, file = quiet.supervisor, quiet.home.root / "settings.yaml"
     for name, place in PLACES.items():
         file.unlink(missing_ok=True)
         place(file, tmp_path)
@@ -221,12 +211,8 @@ def test_settings_that_can_not_be_read_are_a_fault_and_not_no_settings(queued, t
         file.rename(tmp_path / f"away {name}")
         watch_settings.read(supervisor)
         assert supervisor.settings_fault == "", name
-
-
-def test_settings_behind_a_link_hold_until_its_target_goes(queued, tmp_path):
-    supervisor, file, target = queued.supervisor, queued.home.root / "settings.yaml", tmp_path / "mine.yaml"
-    target.write_text("settings: 1\nretry: {times: 7}\n")
-    file.unlink(missing_ok=True)
+    # settings behind a link hold until its target goes
+    (target := tmp_path / "mine.yaml").write_text("settings: 1\nretry: {times: 7}\n")
     file.symlink_to(target)
     watch_settings.read(supervisor)
     assert (supervisor.settings.retry.times, supervisor.settings_fault) == (7, "")

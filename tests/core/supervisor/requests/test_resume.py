@@ -50,14 +50,12 @@ def test_a_killed_run_goes_on_from_its_newest_checkpoint_with_one_curve(rig):
     assert rig.ask(Resume(unsaved)).step == 0, "it begins anew"
     rig.wait_state(unsaved, "finished")
     assert steps(rig, unsaved) == [1, 2, 3]
-
-
-def test_what_can_not_be_is_refused_with_what_to_do(rig):
-    name = rig.submit(steps=6, saved=[2, 4, 6])
+    # what can't be is refused with what to do
+    name = rig.submit("short", steps=6, saved=[2, 4, 6])
     rig.wait_state(name, "finished")
     for ask, kind, says in (
-        (Resume(name), FinetopError, "left to do after step 6. Make it longer: finetop resume fake"),
-        (Resume(name, 2), FinetopError, "removes the later checkpoints of fake: 4, 6"),
+        (Resume(name), FinetopError, "left to do after step 6. Make it longer: finetop resume short"),
+        (Resume(name, 2), FinetopError, "removes the later checkpoints of short: 4, 6"),
         (Resume(name, 3), BadInput, "no checkpoint at step 3. It has 2, 4, 6."),
         (Resume(name, recipe=recipe_of(rig, name, optimizer="sgd")), BadInput, "train.optimizer can't change"),
     ):  # fmt: skip

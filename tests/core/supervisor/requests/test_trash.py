@@ -30,20 +30,17 @@ def reopened(quiet):
     return quiet.supervisor.connection
 
 
-def test_what_goes_is_said_with_its_bytes_and_nothing_goes_before_it_is_told_to(quiet):
-    quiet.run("one", (1, 2), size=5000)
-    before = sorted(quiet.home.root.rglob("*"))
-    told = remove(quiet, "one", only_show=True).runs[0]
-    on_disk = sum(os.lstat(f).st_size for f in (quiet.home.runs / "0001-one").rglob("*") if f.is_file())
-    assert (told.name, told.checkpoints, told.size_bytes) == ("one", 2, on_disk)
-    assert on_disk > 10_000
-    assert sorted(quiet.home.root.rglob("*")) == before
-    assert len(quiet.rows("SELECT * FROM runs")) == 1
-
-
 def test_removed_then_restored_the_database_is_the_same_row_for_row(quiet):
     quiet.run("stays", (1,))
-    quiet.run("goes", (1, 2, 3), best=2, losses={1: 0.3, 2: 0.1, 3: 0.2})
+    quiet.run("goes", (1, 2, 3), best=2, losses={1: 0.3, 2: 0.1, 3: 0.2}, size=5000)
+    # what goes is said with its bytes, and nothing goes before it is told to
+    before = sorted(quiet.home.root.rglob("*"))
+    told = remove(quiet, "goes", only_show=True).runs[0]
+    on_disk = sum(os.lstat(f).st_size for f in (quiet.home.runs / "0002-goes").rglob("*") if f.is_file())
+    assert (told.name, told.checkpoints, told.size_bytes) == ("goes", 3, on_disk)
+    assert on_disk > 15_000
+    assert sorted(quiet.home.root.rglob("*")) == before
+    assert len(quiet.rows("SELECT * FROM runs")) == 2
     quiet.close()
     before = dump(quiet.home.database)
     quiet.open()
@@ -71,18 +68,6 @@ def test_a_number_is_never_given_twice_and_a_run_whose_name_was_given_away_comes
     assert quiet.rows("SELECT max(id) FROM jobs") == [(3,)]
     assert restore(quiet, "1") == "same is back as same-2: its name is taken."
     assert runs.find_run(quiet.supervisor.connection, "same-2")[0] == 1
-
-
-def test_a_run_that_waits_is_refused_and_several_are_removed_all_or_none(quiet):
-    quiet.run("one")
-    quiet.queue("waits")
-    waits = r"train of waits is queued\. End it first: finetop stop waits\."
-    for names in (["waits"], ["one", "waits"]):
-        with pytest.raises(Refused, match=waits):
-            remove(quiet, *names)
-    with pytest.raises(NotFound, match="no run 'nobody'"):
-        remove(quiet, "nobody")
-    assert len(quiet.rows("SELECT * FROM runs")) == 2
 
 
 def test_a_parent_stays_while_its_child_does_and_both_can_go_together(quiet):
@@ -134,9 +119,16 @@ def test_for_good_takes_what_was_shown_alone_and_follows_no_link(quiet, tmp_path
     assert (outside / "mine.txt").read_text() == "mine"
 
 
-def test_a_folder_that_is_a_link_and_a_run_on_a_full_disk_stay(quiet, tmp_path, monkeypatch):
+def test_a_run_that_waits_a_folder_that_is_a_link_and_a_run_on_a_full_disk_stay(quiet, tmp_path, monkeypatch):
     for name in ("one", "two"):
         quiet.run(name)
+    quiet.queue("waits")
+    waits = r"train of waits is queued\. End it first: finetop stop waits\."
+    for names in (["waits"], ["one", "waits"]):  # several are removed all or none
+        with pytest.raises(Refused, match=waits):
+            remove(quiet, *names)
+    with pytest.raises(NotFound, match="no run 'nobody'"):
+        remove(quiet, "nobody")
     folder = quiet.home.runs / "0001-one"
     folder.rename(tmp_path / "elsewhere")
     folder.symlink_to(tmp_path / "elsewhere")
@@ -149,4 +141,4 @@ def test_a_folder_that_is_a_link_and_a_run_on_a_full_disk_stay(quiet, tmp_path, 
     monkeypatch.setattr("finetop.core.supervisor.requests.trash.write_whole", full)
     with pytest.raises(EnvironmentTrouble, match="No space left"):
         remove(quiet, "two")
-    assert len(quiet.rows("SELECT * FROM runs")) == 2
+    assert len(quiet.rows("SELECT * FROM runs")) == 3
