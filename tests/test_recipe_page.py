@@ -48,8 +48,8 @@ def marked(kind: type[msgspec.Struct], key: str, mark: str) -> set[tuple[str, ob
     found: set[tuple[str, object]] = set()
     for name, field in struct_fields(kind).items():
         child = f"{key}{name}"
-        metas = getattr(field.type, "__metadata__", ())
-        found |= {(child, meta.extra[mark]) for meta in metas if meta.extra and mark in meta.extra}
+        extras = [getattr(meta, "extra", None) or {} for meta in getattr(field.type, "__metadata__", ())]
+        found |= {(child, extra[mark]) for extra in extras if mark in extra}
         for arm in arms(field.type):
             if arm is Objective:
                 for objective in OBJECTIVES.names():

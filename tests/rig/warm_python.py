@@ -110,7 +110,7 @@ class Server:
 
     def _accept(self, listening: socket.socket) -> dict[str, Any] | None:
         client, _ = listening.accept()
-        with suppress(OSError, EOFError):
+        with suppress(OSError, EOFError, ValueError):  # killed before it had sent its request
             return self._fork(client)
         client.close()
         return None
@@ -134,13 +134,15 @@ class Server:
         self._events.register(
             os.pidfd_open(pid), selectors.EVENT_READ, lambda ended: self._ended(ended, client)
         )
-        client.sendall(b"%d\n" % pid)
+        with suppress(OSError):  # it was killed meanwhile: its socket's end comes as an event
+            client.sendall(b"%d\n" % pid)
         return None
 
     def _end(self, client: socket.socket) -> None:
-        """End a process whose client is gone."""
-        self._events.unregister(client)
-        kill(self._pid_of[client])
+        """End a process whose client is gone, unless it has ended in the same moment."""
+        if (pid := self._pid_of.get(client)) is not None:
+            self._events.unregister(client)
+            kill(pid)
 
     def _ended(self, ended: int, client: socket.socket) -> None:
         self._events.unregister(ended)
