@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -42,6 +42,9 @@ TEMPLATE = (
 
 
 PRETENDED: pytest.StashKey[tempfile.TemporaryDirectory[str]] = pytest.StashKey()  # its native half
+WARM: pytest.StashKey[tempfile.TemporaryDirectory[str]] = (
+    pytest.StashKey()
+)  # the Python that workers are forks of
 modules = 0
 
 
@@ -66,6 +69,25 @@ def pytest_configure(config: pytest.Config) -> None:
         import pretended_gpu
 
         pretended_gpu.install()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config, specs: list[Any]) -> None:
+    """Fork the workers from one process that has imported the training stack."""
+    if config.getoption("--pretended-gpu"):  # whose processes begin otherwise
+        return
+    import warm_python
+
+    folder = config.stash.setdefault(WARM, tempfile.TemporaryDirectory())
+    program = warm_python.begin(Path(folder.name) / "warm", os.getpid())
+    for spec in specs:
+        spec.python = str(program)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    if node.gateway.spec.python is not None:
+        node.workerinput["warm"] = node.gateway.spec.python
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -138,13 +160,11 @@ def warm_program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     """The Python whose jobs and rehearsals are forks of a process that has imported the training stack."""
     import warm_python
 
+    if hasattr(request.config, "workerinput"):
+        return str(request.config.workerinput.get("warm", sys.executable))
     if request.config.getoption("--pretended-gpu"):  # whose processes begin otherwise
         return sys.executable
-    with shared_by_workers(tmp_path_factory, "warm") as (folder, is_first):
-        if is_first:
-            owner = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
-            warm_python.begin(folder, owner)
-    return str(folder / "python")
+    return str(warm_python.begin(tmp_path_factory.mktemp("warm") / "python", os.getpid()))
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
-"""A Python for tests that has imported the training stack: it forks for each job and rehearsal that is started by it.
+"""A Python for tests that has imported the training stack: it forks for each job, rehearsal and worker of a test run.
 
-Each of these processes saves 8 CPU s of imports. It is made ready by what makes the product's own warm process ready.
+Each of these processes saves 8 CPU s of imports and more. It is made ready by what makes the product's own warm
+process ready.
 
     python warm_python.py SOCKET PID   # serves at a socket that it has inherited, until the process PID ends
 
-FOLDER/python is the program to start. For anything but jobs and rehearsals it becomes this test's own Python, in which
+FOLDER/python is the program to start. For anything else it becomes this test's own Python, in which
 sys.executable is FOLDER/python again: a supervisor's keepers, and commands, start their children in the same way.
 """
 
@@ -20,7 +21,10 @@ import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+
+from execnet.gateway_io import popen_bootstrapline  # how pytest-xdist starts a worker
 
 CLIENT = """#!{python} -SEs
 import json, os, signal, socket, sys
@@ -29,7 +33,7 @@ PYTHON, OWN, words = {python!r}, {own!r}, sys.argv[1:]
 
 
 def is_heavy():
-    if words[:2] == ["-m", "finetop.core.train.rehearsal"]:
+    if words[:2] == ["-m", "finetop.core.train.rehearsal"] or words == ["-u", "-c", {worker!r}]:
         return True
     if len(words) != 3 or words[:2] != ["-m", "finetop.core.run_job"]:
         return False
@@ -67,7 +71,9 @@ def begin(folder: Path, owner: int) -> Path:
     """Start a server that ends with the owner's process; return the program that is forked from it."""
     folder.mkdir()
     program, place = folder / "python", str(folder / "socket")
-    program.write_text(CLIENT.format(python=sys.executable, own=str(program), socket=place))
+    program.write_text(
+        CLIENT.format(python=sys.executable, own=str(program), socket=place, worker=popen_bootstrapline)
+    )
     program.chmod(0o700)
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(place)
@@ -171,7 +177,11 @@ def become(request: list[Any], files: list[int]) -> None:
     os.environ.update(environment)
     os.chdir(folder)
     sys.argv = [module, *words]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    if module == "-c":
+        sys.modules["__main__"] = main_module = ModuleType("__main__")
+        exec(words[0], main_module.__dict__)
+    else:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 def main() -> int:
