@@ -145,6 +145,8 @@ def test_what_was_taken_in_while_it_was_read_is_not_taken_in_again(connection, t
     taken = ingest.commit(connection, [one, two], batches)
     assert (taken.ingested, taken.more) == ([two], [one])
     assert ingest.take_in_all(connection, files) == ingest.Taken(ingested=[], more=[], newer={})
+    [unchanged] = ingest.read_all(ingest.places(connection, [one]), files)
+    assert unchanged.is_empty and unchanged.bad_lines == 0, "a file that did not grow was not cut"
     assert connection.execute("SELECT run_id, step FROM metrics ORDER BY 1").fetchall() == [(1, 1), (2, 2)]
     state = jobs.state_of(connection, two)
     assert (state.since, state.phase) == (7.0, "training"), "its state is the one that it has now"

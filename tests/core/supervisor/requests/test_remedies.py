@@ -49,6 +49,8 @@ def test_what_can_be_done_is_tried_kept_exported_and_removed_with_the_run(rig, t
     assert rows["interpolate-0.5"].drop == pytest.approx(0.4) and rows["interpolate-0.5"].fresh_used == 128
     assert answer.trying == STRENGTHS and not answer.is_under_way
     assert answer.price_s == pytest.approx(1.5), "as long as those took that were tried"
+    [shares] = rig.ask(Sql("SELECT low, high FROM remedies WHERE name = 'interpolate-0.75'")).rows
+    assert shares == pytest.approx([0.05, 0.13]), "points on the screen, shares in the table"
 
     # a repeated one replaces its earlier result
     rig.ask(Remedy(name, only=["interpolate-0.5", "checkpoint"]))
