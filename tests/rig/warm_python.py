@@ -56,10 +56,10 @@ request = json.dumps([words[1], words[2:], os.getcwd(), dict(os.environ)]).encod
 socket.send_fds(server, [len(request).to_bytes(4, "big")], [0, 1, 2])
 server.sendall(request)
 with server.makefile() as answers:
-    pid = int(answers.readline())
+    pid = int(answers.readline() or os._exit(1))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
         signal.signal(number, lambda number, frame: os.kill(pid, number))
-    code = int(answers.readline())
+    code = int(answers.readline() or 1)  # nothing: the test run was broken off
 if code < 0:
     signal.signal(-code, signal.SIG_DFL) if code != -signal.SIGKILL else None
     os.kill(os.getpid(), -code)
