@@ -37,7 +37,7 @@ def test_apps_come_and_go_and_the_run_goes_on(rig, terminal):
     third.wait_text("NO SUPERVISOR")
     rig.up()
     rig.submit("after-the-break", steps=1)
-    third.wait_text("after-the-break")
+    third.wait_text("2 total")  # the list itself may keep its rows in place, and offer the new one under o
 
 
 def test_hang_up_of_the_shell_that_started_everything_leaves_the_supervisor(cold_rig, terminal_of):
