@@ -71,7 +71,7 @@ async def main() -> None:
     parser.add_argument("--sweep", nargs=2, metavar=("DIR", "NAME"))
     parser.add_argument("--any-trainer", nargs=2, metavar=("DIR", "NAME"))
     args = parser.parse_args()
-    if args.home is not None or args.any_trainer is None:
+    if args.home is not None or not (args.comparison or args.sweep or args.any_trainer):
         await story(args.home, args.run)
     for kind in ("comparison", "sweep"):
         if (given := getattr(args, kind)) is not None:

@@ -17,7 +17,7 @@ import msgspec
 
 from finetop.core import approaches
 from finetop.core.approaches._loaded import Loaded, load_approach
-from finetop.core.approaches._pricing import peak_memory, price_of, price_queries
+from finetop.core.approaches._price import peak_memory, price_of, price_queries
 from finetop.core.check.scoring import cache, target
 from finetop.core.check.scoring.batch_plan import BatchPlan, halve_until_it_fits
 from finetop.core.check.scoring.target import TargetRow

@@ -33,7 +33,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 MANIFEST_LIMIT = 4 << 20  # bytes
 _NAME = re.compile(r"step-[0-9]{1,12}", re.ASCII)
-STATE = "state"  # folder of what resuming needs beside the weights: see core/train/resume/saving.py
+STATE = "state"  # folder of what resuming needs beside the weights: see core/train/resume/training_state.py
 
 
 class Base(msgspec.Struct, frozen=True):

@@ -107,7 +107,7 @@ def train(
     )
     from finetop.core.train.meter import Meter
     from finetop.core.train.protections import Base
-    from finetop.core.train.resume import random_state, resume, saving
+    from finetop.core.train.resume import random_state, resume, training_state
 
     silence_libraries()
     if point is not None:
@@ -178,7 +178,7 @@ def train(
     longest_batch.try_worst(trainer, recipe, device, events, checks)
     resume.repeatable(trainer, recipe.train.seed)
     pacer.evaluate = trainer.evaluate
-    pacer.keep_state = partial(saving.keep, trainer) if recipe.train.resumable else None
+    pacer.keep_state = partial(training_state.keep, trainer) if recipe.train.resumable else None
     resume.announce(point, run_folder, trainer.args.max_steps, events)
     if collectives.rank():  # dropout must differ between ranks
         random_state.seed(recipe.train.seed + collectives.rank())

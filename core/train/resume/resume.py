@@ -28,7 +28,7 @@ from finetop.core.train import paged
 from finetop.core.train.resume import random_state, sharded, state_files
 from finetop.core.train.resume.earlier_jobs import fingerprints
 from finetop.core.train.resume.resume_point import ResumePoint
-from finetop.core.train.resume.saving import FORMAT, OWN, STATE, TOKENS, has_own_state, keepers
+from finetop.core.train.resume.training_state import FORMAT, OWN, STATE, TOKENS, has_own_state, keepers
 
 if TYPE_CHECKING:
     from finetop.core.train.meter import Meter

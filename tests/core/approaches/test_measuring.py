@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from finetop.core import approaches
-from finetop.core.approaches import _job, _pricing
+from finetop.core.approaches import _job, _price
 from finetop.core.approaches._job import request_of
 from finetop.core.errors import FinetopError
 from finetop.core.protocol import events as told
@@ -99,9 +99,9 @@ def test_what_others_take_of_the_cpus_is_all_that_was_busy_but_for_this_process(
     began = (0.0, Times(10.0, 0.0, 0.0, 90.0, 0.0, 0.0, 0.0), 5.0)
     ended = (10.0, Times(27.0, 0.0, 1.0, 92.0, 0.0, 2.0, 0.0), 13.0)
     samples = iter([began, ended])
-    monkeypatch.setattr(_pricing.Load, "_sample", lambda _: next(samples))
-    monkeypatch.setattr(_pricing.psutil, "cpu_count", lambda: 2)
-    assert _pricing.Load().others() == pytest.approx((18.0 - 8.0) / 20.0)
+    monkeypatch.setattr(_price.Load, "_sample", lambda _: next(samples))
+    monkeypatch.setattr(_price.psutil, "cpu_count", lambda: 2)
+    assert _price.Load().others() == pytest.approx((18.0 - 8.0) / 20.0)
 
 
 def test_what_cant_be_measured_says_why(folder, tiny_model):

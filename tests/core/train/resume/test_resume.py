@@ -18,7 +18,7 @@ from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
 from finetop.core.train import callbacks, methods
-from finetop.core.train.resume import resume, saving, state_files
+from finetop.core.train.resume import resume, state_files, training_state
 from finetop.core.train.resume.earlier_jobs import read_earlier_jobs
 from finetop.core.train.resume.resume_point import ResumePoint
 
@@ -64,7 +64,9 @@ class Run:
 
     def held(self, step):
         """Return what the model held at a step, if that differs from what is saved; empty for whole models."""
-        return state_files.load(checkpoint.folder_of(self.folder, step) / saving.STATE)["weights"] or {}
+        return (
+            state_files.load(checkpoint.folder_of(self.folder, step) / training_state.STATE)["weights"] or {}
+        )
 
     def weights(self, step):
         folder = checkpoint.folder_of(self.folder, step)

@@ -1,4 +1,4 @@
-"""Saves the training state beside a checkpoint's weights: all that a bit-exact resume needs."""
+"""The training state beside a checkpoint's weights: all that a bit-exact resume needs."""
 
 from __future__ import annotations
 
