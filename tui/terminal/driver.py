@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -244,6 +245,9 @@ class DifferenceDriver(LinuxDriver):
                 *([] if way is None else [way.check]),
             )
             self._terminal.start()
+        # asyncio wakes its loop: the kernel may give the signal to another thread than the one that waits there,
+        # and Python's own handler would then run only once something else wakes that.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCONT, self._sigcont_application)
         super().start_application_mode()  # type: ignore[no-untyped-call]
         self.attrs_before = for_a_shell(self.attrs_before)
         self._forget_on_resize()

@@ -208,12 +208,18 @@ def _write(strokes: _Strokes, x: int, y: int, row: Row, stop: int) -> None:
                 _move(strokes, cell, y, row)
                 strokes.pieces.append(grapheme)
                 certain = len(grapheme) == 1 and not _FLAG.match(grapheme)
-                strokes.x = cell + 1 if certain and row.graphemes[cell + 1 : cell + 2] != [""] else None
+                strokes.x = cell + 1 if certain and _is_known_after(row, cell, cell + 1) else None
         return
     strokes.pieces.append(text)
-    # After the last column a terminal waits to wrap; after a wide character some have moved only one cell.
-    certain = stop < len(row.graphemes) and "" not in row.graphemes[x : stop + 1]
-    strokes.x = stop if certain else None
+    strokes.x = stop if _is_known_after(row, x, stop) else None
+
+
+def _is_known_after(row: Row, x: int, stop: int) -> bool:
+    """Return whether the cursor stands on `stop` once the cells from x to it are written.
+
+    After the last column a terminal waits to wrap; after a wide character some have moved only one cell.
+    """
+    return stop < len(row.graphemes) and "" not in row.graphemes[x : stop + 1]
 
 
 def _move(strokes: _Strokes, x: int, y: int, row: Row) -> None:

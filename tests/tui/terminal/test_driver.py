@@ -181,6 +181,13 @@ def test_leaves_the_screen_that_plain_frames_leave(story: list[tuple[str, object
             assert differenced.seen() == plain.seen()
 
 
+def test_moves_absolutely_after_the_last_column() -> None:
+    ours, differenced = Ours((20, 1)), Emulator(20, 1)
+    for row in (" " * 20, " " * 15 + "e\u0301" * 4 + "a", " " * 16 + "e\u0301" * 3 + "a"):
+        differenced.feed(ours.send(_at(0, 0, row)))
+        assert differenced.seen() == _screen(_at(0, 0, row), size=(20, 1))
+
+
 _whole_styles = st.lists(
     st.sampled_from(
         ["0", "1", "2", "3", "4", "7", "21", "22", "24", "31", "38;2;7;8;9", "39", "48;5;3", "97", "103"]
