@@ -138,7 +138,8 @@ def require_compatible(args: argparse.Namespace, settings: dict[str, Any], home:
     unset: tuple[object, ...] = (None, "", [], "none")
     of_model = [f"--{option}" for option in MODEL_OPTIONS if getattr(args, option) not in unset]
     if args.run and of_model:
-        raise BadInput(f"{of_model[0]} works only with --model; a run has its own.", hint="Leave it out.")
+        hint = "Leave it out, or check the folder that it made: finetop check --model FOLDER --base …"
+        raise BadInput(f"{of_model[0]} works only with --model; a run has its own.", hint=hint)
     if args.all and not args.curve:
         hint = f"Try `finetop check {args.run or 'RUN'} --curve --all`."
         raise BadInput("--all works only with --curve.", hint=hint)

@@ -17,6 +17,7 @@ from finetop.core.external.recipe import CommandRequest, command_recipe
 from finetop.core.protocol.messages.machine import FindProgram
 from finetop.core.protocol.messages.submit import Watch
 from finetop.core.protocol.runs import WATCHED
+from finetop.core.runtime.files import given_path
 from finetop.core.runtime.home import Home
 
 
@@ -31,12 +32,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, home: Home) -> int:
     target = args.target if args.target.isdecimal() else os.path.abspath(Path(args.target).expanduser())  # noqa: PTH100
     program = program_of(target) if home.link is None else ask_once(home, FindProgram(target))
+    here = Path(program.workdir) if home.link is not None else Path.cwd()  # what the paths typed start from
     request = CommandRequest(
         tuple(program.command),
-        Path(program.workdir),
-        output=args.output or program.output,
+        here,
+        workdir=program.workdir,
+        output=str(here / given_path(args.output)) if args.output else program.output,
         base=args.base or "",
-        metrics=tuple(args.metrics),
+        metrics=tuple(path_typed(text, here) for text in args.metrics),
         objective=WATCHED,
     )
     loaded = command_recipe(request, [*args.set, *options.name_set(args)])
@@ -54,6 +57,12 @@ def run(args: argparse.Namespace, home: Home) -> int:
         until = "until nothing new has come for 10 minutes: no process of yours writes to it"
     print(f"{queued.name} is watched {until}. Follow it: finetop tail {queued.name}")
     return 0
+
+
+def path_typed(metrics: str, folder: Path) -> str:
+    """Return --metrics KIND:PATH with the path of a file that is in a folder, else as it is: of the program's own."""
+    kind, mark, path = metrics.partition(":")
+    return f"{kind}:{folder / path}" if mark and path and (folder / path).exists() else metrics
 
 
 PLUGIN = Command("watch a training that was started without finetop, then check it", "run", run, arguments)

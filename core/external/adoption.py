@@ -34,14 +34,15 @@ class Adoption:
 def adoption(resolved: Mapping[str, Any], trained: Trained) -> Adoption:
     """Read the output folder of a run's command, which has ended well."""
     recipe = recipe_from_resolved(resolved)
-    output = None if recipe.command is None else output_of(recipe.command)
-    if output is None:
+    command = recipe.command
+    output = None if command is None else output_of(command)
+    if command is None or output is None:
         return Adoption(
             {}, {}, f"{NO_MODEL}: its output folder is not known. Name it next time: --output DIR."
         )
     base = "" if recipe.model.id == UNKNOWN else recipe.model.id
     try:
-        model = adopted(ImportRequest(str(output), Path(output.anchor), base))
+        model = adopted(ImportRequest(str(output), Path(command.workdir), base))
         models_of(output, trained)
     except FinetopError as error:
         return Adoption({}, {}, f"{NO_MODEL}: {error.message} {error.hint}".strip())

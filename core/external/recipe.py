@@ -14,6 +14,7 @@ import msgspec
 from finetop.core.errors import BadInput, RecipeError
 from finetop.core.recipe.command import filled, output_in
 from finetop.core.recipe.load import Loaded, resolve_text
+from finetop.core.runtime.files import given_path
 from finetop.core.text import plain
 
 if TYPE_CHECKING:
@@ -33,10 +34,14 @@ _WRITTEN = re.compile(rf"^{LABEL}:\d+: ")
 
 @dataclass(frozen=True)
 class CommandRequest:
-    """A command as typed. Paths are relative to `cwd`; an empty text means not given."""
+    """A command as typed. Paths are relative to `cwd`, where it starts too unless `workdir` is another folder.
+
+    An empty text means not given.
+    """
 
     words: tuple[str, ...]
     cwd: Path
+    workdir: str = ""
     name: str = ""
     output: str = ""
     base: str = ""
@@ -49,7 +54,7 @@ class CommandRequest:
 
 def command_recipe(request: CommandRequest, sets: Sequence[str] = ()) -> Loaded:
     """Return the recipe of a command. Raises BadInput, which names no line: nobody wrote this recipe."""
-    command: dict[str, Any] = {"run": list(request.words), "workdir": str(request.cwd)}
+    command: dict[str, Any] = {"run": list(request.words), "workdir": request.workdir or str(request.cwd)}
     named = {"output": request.output, "metrics": list(request.metrics)}
     given = {**named, "resume_command": list(request.resume)}
     command.update({key: value for key, value in given.items() if value})
@@ -61,7 +66,7 @@ def command_recipe(request: CommandRequest, sets: Sequence[str] = ()) -> Loaded:
     if request.objective:
         sections["objective"] = sections["method"] = {"name": request.objective}
     if request.base:
-        sections["model"] = {"id": request.base}
+        sections["model"] = {"id": base_in(request.base, request.cwd)}
     if request.data:
         sections["data"] = {"train": [{"path": path} for path in request.data]}
     lines = [
@@ -73,6 +78,12 @@ def command_recipe(request: CommandRequest, sets: Sequence[str] = ()) -> Loaded:
         return replace(resolve_text(text, sets, request.cwd, label=LABEL, to_train=False), places={})
     except RecipeError as error:
         raise BadInput(_WRITTEN.sub("", error.message), hint=error.hint) from error
+
+
+def base_in(base: str, folder: Path) -> str:
+    """Return a base model: its absolute folder if `folder` has one of that name, else as given."""
+    place = folder / given_path(base)
+    return str(place.resolve()) if place.is_dir() else base
 
 
 def name_of(words: Sequence[str], folder: str = "") -> str:

@@ -32,7 +32,7 @@ def main() -> int:
         with explain_missing():
             report = lint.run(request, home, report_progress)
         if not (request.only or request.skip):
-            lint_report.keep(report, home.root)
+            lint_report.keep(report, home)
         last = LintMessage(report=report)
     except FinetopError as error:
         last = LintMessage(trouble=Trouble(error.message, error.hint, error.exit_code))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from finetop.core.data.versions.lint_record import FOLDER, SHA256
+from finetop.core.errors import EnvironmentTrouble
 from finetop.core.protocol.data_diff import Brief, Kept
+from finetop.core.runtime import home as home_folder
 from finetop.core.runtime.files import write_whole
+from finetop.core.runtime.home import Home
 
 Severity = Literal["error", "warning", "note"]
 SourceRole = Literal["train", "replay", "eval", "test"]
@@ -150,12 +152,17 @@ class LintMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     trouble: Trouble | None = None
 
 
-def keep(report: Report, root: Path) -> None:
+def keep(report: Report, home: Home) -> None:
     """Save what was found in the files that are trained on, replacing earlier results."""
     briefs = [Brief(rule.name, rule.about, rule.severity, rule.count, rule.of) for rule in report.findings]
     content = msgspec.json.encode(Kept(time.time(), [entry.name for entry in report.sources], briefs))
     for source in report.sources:
-        if source.role in LEARNED and SHA256.fullmatch(source.sha256) and root.is_dir():
-            with suppress(OSError):  # a full disk, or a home that is not ours: the report was delivered
-                (root / FOLDER).mkdir(mode=0o700, exist_ok=True)
-                write_whole(root / FOLDER / f"{source.sha256}.json", content)
+        if source.role in LEARNED and SHA256.fullmatch(source.sha256) and home.root.is_dir():
+            # a full disk, or a home that is not ours: the report was delivered
+            with suppress(OSError, EnvironmentTrouble):
+                home_folder.make(
+                    home
+                )  # before anything of ours is in an empty folder, which would be no home then
+                home_folder.require_home(home.root)
+                (home.root / FOLDER).mkdir(mode=0o700, exist_ok=True)
+                write_whole(home.root / FOLDER / f"{source.sha256}.json", content)

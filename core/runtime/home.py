@@ -33,8 +33,16 @@ from finetop.core.text import clean_line
 ANOTHER = "Pick another with --home or FINETOP_HOME."
 MARK = "finetop-home"
 MARKS = {MARK, "finetop.duckdb"}  # the second marks a home whose mark was not copied with it
-# what may exist before the first start: written by hand, or when looking at other machines
-BY_HAND = {"settings.yaml", "hosts.yaml", "hosts.sockets.json", "suites", "lost+found"}
+# what may exist before the first start: written by hand, by the app, or when looking at other machines
+BY_HAND = {
+    "settings.yaml",
+    "hosts.yaml",
+    "hosts.sockets.json",
+    "suites",
+    "lost+found",
+    "app.json",
+    "app-fault.txt",
+}
 SOCKET_PATH_LIMIT = 100  # bytes; the kernel's sun_path holds 108 with its closing NUL
 DATABASE_FOLDER = "FINETOP_DATABASE"  # of the environment
 HERE = "here"  # label of this machine in lists of several

@@ -21,6 +21,7 @@ from finetop.core.errors import NoSupervisor
 from finetop.core.protocol import wire
 from finetop.core.runtime.home import Home, is_made
 from finetop.core.supervisor import stand_in
+from finetop.tui.kept import keep
 
 # What creates a home: commands that start something in it. All others, and new ones, must leave nothing.
 BEGINS = {
@@ -138,6 +139,24 @@ def test_an_empty_folder_is_left_so_and_another_is_refused(folder, command):
     assert [file.name for file in (folder / "empty").iterdir()] == ["settings.yaml"]
     code, _, errors = command("ls", "--home", str(folder))
     assert code == 4 and "it holds" in errors
+
+
+def test_what_lint_finds_is_kept_in_a_home_of_its_own(folder, command):
+    """An empty folder that --home names becomes a home before anything is in it; another is left alone."""
+    (folder / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
+    for name, content in (("empty", None), ("project", "notes.txt")):
+        (folder / name).mkdir(mode=0o700)
+        if content:
+            (folder / name / content).touch()
+        assert command("lint", "rows.jsonl", "--home", str(folder / name))[0] == 0
+    assert is_made(Home(folder / "empty"))
+    assert [file.name for file in (folder / "project").iterdir()] == ["notes.txt"]
+
+
+def test_what_the_app_keeps_leaves_an_empty_folder_fit_for_a_home(folder):
+    (folder / "home").mkdir(mode=0o700)
+    keep(Home(folder / "home"), theme="nord")
+    assert not is_made(Home(folder / "home"))
 
 
 def test_what_lint_keeps_makes_a_home_of_its_folder(folder):

@@ -39,6 +39,15 @@ def test_the_adapter_names_the_base_and_the_method(tmp_path, base):
     assert (made.recipe["model"]["id"], made.recipe["model"]["revision"]) == ("org/name", "abc")
 
 
+def test_a_relative_base_is_found_where_the_command_ran(tmp_path, base):
+    """model="base" in a script is what PEFT writes into the adapter."""
+    write_adapter(tmp_path / "out", "base")
+    assert adopted(tmp_path).recipe["model"]["id"] == str(base)
+    # --base is the shell's; a name that is no folder there is a model of the hub
+    assert adopted(tmp_path, base="base").recipe["model"]["id"] == str(base)
+    assert adopted(tmp_path, base="gpt2").recipe["model"]["id"] == "gpt2"
+
+
 @pytest.mark.parametrize(
     ("prepare", "reason"),
     [

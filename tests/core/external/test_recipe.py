@@ -63,6 +63,16 @@ def test_what_a_command_needs_of_its_shell_comes_with_it_under_its_own(tmp_path)
     assert resolved["command"]["env"] == {"HF_HOME": "/own"}
 
 
+def test_paths_of_a_watch_start_from_the_shell_not_from_the_program(tmp_path):
+    shell, program = tmp_path / "shell", tmp_path / "program"
+    (shell / "base").mkdir(parents=True)
+    request = CommandRequest(("x",), shell, workdir=str(program), output="out", base="./base")
+    recipe = command_recipe(request, ["check.target={path: test.jsonl}"]).recipe
+    assert (recipe.command.workdir, output_of(recipe.command)) == (str(program), program / "out")
+    assert recipe.model.id == str(shell / "base")
+    assert recipe.check.target.path == str(shell / "test.jsonl")
+
+
 def test_a_program_that_is_not_there_is_refused(tmp_path):
     for program in ("nosuchprogram", "./nosuch.sh", "/no/such"):
         resolved = command_recipe(CommandRequest((program,), tmp_path)).resolved

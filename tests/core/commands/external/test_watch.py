@@ -77,6 +77,19 @@ def test_it_is_read_until_it_ends_and_what_it_made_is_checked(
     assert losses("read") == STEPS
 
 
+def test_output_and_base_of_a_watch_are_the_shells(finetop, station, program, tmp_path, monkeypatch):
+    shell = tmp_path / "shell"
+    (shell / "base").mkdir(parents=True)
+    monkeypatch.chdir(shell)
+    code, _, err = finetop("watch", str(program.pid), "--output", "../made", "--base", "base", "--name", "w")
+    assert code == 0, err
+    recipe = station.ask(GetRun("w")).recipe
+    assert recipe["model"]["id"] == str(shell / "base")
+    assert os.path.normpath(recipe["command"]["output"]) == str(tmp_path / "made")
+    assert recipe["command"]["workdir"] == str(tmp_path)
+    finetop("stop", "w")
+
+
 def test_a_watch_takes_no_slot_and_can_be_stopped_and_taken_up_again(
     finetop, queue, station, program, let_go, losses
 ):
