@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any
+from typing import Any, get_args
 
 from finetop.core.client.seed_groups import retained
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.runs import MAKES_A_RUN, RunDetail, Running, State, ran_s
 from finetop.core.recipe.dotted import flat_settings
+from finetop.core.recipe.schema import Metric
 from finetop.core.text import clean_line, counted, listed, number_words
 from finetop.core.wording.data_versions import TESTS_DIFFER, source_words, tests_differ
 from finetop.core.wording.durations import long_span
@@ -22,6 +23,7 @@ NOT_COMPARED = ("name", "about", "recipe", "extends")  # a recipe's origin, not 
 MOST_RUNS = 9  # runs at a time: each has a letter and a column
 NOT_SET = "-"
 FIRST_LISTED = "train.learning_rate"  # listed first among the differences
+TARGET = "target_"  # begins the metrics of the target that training measured
 USUAL = {"method": "lora", "objective": "sft"}
 SAME_LOSS = ("packing",)  # settings of an objective that leave its loss as it is
 SUITES_DIFFER = "They were checked on different suites: what they retained can't be compared."
@@ -111,7 +113,7 @@ def outcomes(runs: Sequence[RunDetail], now: float) -> list[Outcome]:
     rows = [_learned("loss", "loss", runs, min), _learned("eval loss", "eval_loss", runs, min)]
     rows.append(_learned("reward", "reward", runs, max))
     is_one_test, is_one_suite = not other_tests(runs), not suites_differ(runs)
-    for metric in dict.fromkeys(name for run in runs if run.row.check for name in run.row.check.target):
+    for metric in dict.fromkeys(name for run in runs for name in _targets(run)):
         values = [target_of(run, metric) for run in runs]
         row = _numbers(f"target, {metric_words(metric)}", values, min if metric in LOWER_IS_BETTER else max)
         rows.append(row if is_one_test else replace(row, best=(), why_no_best=TESTS_DIFFER))
@@ -204,9 +206,17 @@ def _best(values: Sequence[float | None], better: Callable[..., float]) -> tuple
 
 
 def target_of(run: RunDetail, metric: str) -> float | None:
-    """Return what a run's check measured on its target, or None."""
+    """Return what a run's check measured on its target, else its training (`check.at_end: false`), or None."""
     scores = {} if run.row.check is None else run.row.check.target
-    return scores[metric][1] if metric in scores and len(scores[metric]) > 1 else None
+    if metric in scores and len(scores[metric]) > 1:
+        return scores[metric][1]
+    return run.row.metrics.get(f"{TARGET}{metric}")
+
+
+def _targets(run: RunDetail) -> list[str]:
+    """Return the metrics of the target that a run was measured by, those of its check first."""
+    probed = [metric for metric in get_args(Metric) if f"{TARGET}{metric}" in run.row.metrics]
+    return [*(run.row.check.target if run.row.check else ()), *probed]
 
 
 def _steps(run: RunDetail) -> str:
@@ -241,7 +251,7 @@ def trades(runs: Sequence[RunDetail], metric: str = "") -> list[Trade]:
     if why_no_trades(runs):
         return []
     if not metric:
-        metric = next((name for run in runs if run.row.check for name in run.row.check.target), "")
+        metric = next((name for run in runs for name in _targets(run)), "")
     points = []
     for number, run in enumerate(runs):
         target, kept = target_of(run, metric), retained(run.row)
@@ -269,7 +279,9 @@ def front_sentence(runs: Sequence[RunDetail], names: Sequence[str]) -> str:
     if why := why_no_trades(runs):
         return why
     if len(points) < 2:
-        return f"Can't rank: {'only one' if points else 'no'} run has a target score."
+        has_target = any(map(_targets, runs))
+        wanted = "a target score and a check of what it retained" if has_target else "a target score"
+        return f"Can't rank: {'only one' if points else 'no'} run has {wanted}."
     on_it = [names[number] for number in front(points)]
     left_out = len(runs) - len(points)
     verb, rest_verb = ("is" if number == 1 else "are" for number in (len(on_it), left_out))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from finetop.core.data.files import unknown_column
 from finetop.core.errors import BadData
 from finetop.core.recipe.columns import ANSWERS, is_template, parts
-from finetop.core.text import quoted
+from finetop.core.text import listed, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -77,8 +77,15 @@ def _text(value: Any) -> Any:
 
 def _named(row: Row, columns: Mapping[str, str], labels: Mapping[str, str | bool], place: Place) -> Row:
     key = next((key for key in ("label", *ANSWERS) if key in row), None)
+    if key is None and columns:
+        return row  # its value is missing
     if key is None or isinstance(row[key], list | dict):
-        return row
+        names = listed(("label", *ANSWERS), last=" or ")
+        fault = f"the row has no {names}" if key is None else f"{key} is no single value"
+        hint = (
+            "Remove labels, or name the label's column in columns: label, or completion to learn to write it."
+        )
+        raise BadData(f"{place}: labels has no effect: {fault}.", hint=hint)
     value = label_of(row[key])
     alike = [label for label in labels if label.lower() == value.lower()]
     spelled = value if value in labels else next(iter(alike), None)

@@ -17,7 +17,7 @@ from finetop.core.errors import BadData, BadInput, first_line
 from finetop.core.runtime.limits import limited
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from transformers import PreTrainedTokenizerBase
 
@@ -46,25 +46,35 @@ def render(conversation: Conversation, tokenizer: PreTrainedTokenizerBase, loss:
     """Render a conversation with its answers marked (`loss` answers), or all (`all`). Raises BadInput at `place`."""
     messages, tools = conversation.messages, conversation.tools
     text = _template(messages, tokenizer, place, speak=False, tools=tools)
-    if loss == "all":
-        return Rendered(text, ((0, len(text)),))
+    # of all tokens, those of weight 0 are left out; else the answers are put in
+    marked = [not turn.is_learned if loss == "all" else _is_learned_answer(turn) for turn in messages]
     spans, rewritten = [], 0
-    for index, message in enumerate(messages):
-        if message.role != "assistant":
-            continue
+    for index in [index for index, is_marked in enumerate(marked) if is_marked]:
         is_last = index == len(messages) - 1
-        before = _template(messages[:index], tokenizer, place, speak=True, tools=tools) if index else ""
+        speak = messages[index].role == "assistant"
+        before = _template(messages[:index], tokenizer, place, speak=speak, tools=tools) if index else ""
         answered = messages[: index + 1]
         through = text if is_last else _template(answered, tokenizer, place, speak=False, tools=tools)
         if text.startswith(before) and text.startswith(through):
             spans.append((len(before), len(through)))
-        elif is_last:
-            hint = "Set model.chat_template to a template that only adds text, or objective.loss to all."
+        elif is_last or loss == "all":
+            other = "remove the row" if loss == "all" else "objective.loss to all"
+            hint = f"Set model.chat_template to a template that only adds text, or {other}."
             fault = "the chat template writes the prompt differently once the answer is there"
             raise BadData(f"{place}: {fault}, so the answer can't be separated from it.", hint=hint)
         else:
             rewritten += 1
-    return Rendered(text, tuple(spans), rewritten)
+    return Rendered(text, tuple(_between(spans, len(text)) if loss == "all" else spans), rewritten)
+
+
+def _is_learned_answer(turn: Message) -> bool:
+    return turn.role == "assistant" and turn.is_learned
+
+
+def _between(spans: Sequence[Span], length: int) -> Iterator[Span]:
+    """Yield what lies outside of spans."""
+    starts, ends = (0, *(end for _, end in spans)), (*(start for start, _ in spans), length)
+    return ((start, end) for start, end in zip(starts, ends, strict=True) if start < end)
 
 
 def render_prompt(

@@ -14,14 +14,16 @@ from finetop.core.data.hub import is_local
 from finetop.core.data.source_record import Seen, name_of
 from finetop.core.errors import BadData, BadInput, EnvironmentTrouble, first_line
 from finetop.core.runtime import home as home_folder
+from finetop.core.text import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from finetop.core.data.formats import Conversation, Kind, Record
     from finetop.core.recipe.schema import Source
     from finetop.core.runtime.home import Home
 
+MOST_NAMED = 12  # keys
 LOOKED_AT = 1000  # rows whose labels are listed if a source has no known shape
 
 
@@ -31,6 +33,7 @@ class Row:
 
     place: str
     record: Record
+    unused: tuple[str, ...] = ()  # keys as written that are not read
 
     @property
     def conversation(self) -> Conversation:
@@ -57,15 +60,44 @@ def stream(
 ) -> Iterator[Row]:
     """Yield what `read` returns, row by row. Reading files needs no home."""
     format_name: str = source.format
+    format: formats.Format | None = None
     for place, row in islice(rows(source, home, seen), source.rows):
         if format_name == "auto":
             format_name = format_of(source, home, row, place, kinds)
+        if format is None:
+            format = formats.load(format_name)
+            require_read(source, format, place, kinds)
         try:
             record = formats.read(row, str(place), format_name, kinds)
         except BadData as error:
             error.hint = " ".join((*columns.places(source.columns, error.message), error.hint))
             raise
-        yield Row(str(place), record)
+        yield Row(str(place), record, format.unused(row))
+
+
+def require_read(source: Source, format: formats.Format, place: Place, kinds: Sequence[Kind]) -> None:
+    """Refuse a key of `columns` that the rows' format does not read. Raises BadData."""
+    for key in source.columns:
+        if key in format.keys:
+            continue
+        others = [other for other in formats.of_kinds(kinds) if source.columns.keys() <= {*other.keys}]
+        hint = (
+            f"Remove it, or use the keys of {others[0].name}: {others[0].about}." if others else "Remove it."
+        )
+        if key == "system" and not others and "instruction" not in source.columns:
+            hint = "Use instruction and output for the question and answer, which go with system."
+        raise BadData(
+            f"{place}: columns.{key} has no effect: rows of {format.name} have no {key}.", hint=hint
+        )
+
+
+def unused_sentence(name: str, rows: Iterable[Row]) -> str:
+    """Return which keys of a source's rows are not read; empty if all are."""
+    keys = sorted({key for row in rows for key in row.unused})
+    named = ", ".join(keys[:MOST_NAMED]) + (
+        f" and {len(keys) - MOST_NAMED} more" if len(keys) > MOST_NAMED else ""
+    )
+    return f"{name}: not used: {plain(named)}" if keys else ""
 
 
 def format_of(
@@ -78,9 +110,18 @@ def format_of(
         if source.columns:
             error.hint = f"With columns, a row has only the listed keys. Write {formats.shapes(kinds)}."
             raise
-        first = [row for _, row in islice(entries(source, home), LOOKED_AT) if isinstance(row, dict)]
-        error.hint = formats.renaming(first, kinds)
+        error.hint = formats.renaming(first_rows(source, home), kinds)
         raise
+
+
+def first_rows(source: Source, home: Home | None) -> list[dict[str, Any]]:
+    """Return the readable ones of a source's first rows."""
+    return [row for _, row in islice(entries(source, home), LOOKED_AT) if isinstance(row, dict)]
+
+
+def as_columns(source: Source, home: Home | None, kinds: Sequence[Kind]) -> str:
+    """Return recipe lines that read a source's rows as others of these kinds; empty if none can be guessed."""
+    return columns.guess(first_rows(source, home), kinds)
 
 
 def rows(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from finetop.core.data import sources
 from finetop.core.data.formats import Text
-from finetop.core.errors import BadInput
+from finetop.core.errors import BadData, BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
 
 KINDS: Sequence[Kind] = ("conversation", "text")
+LABELS = ("label", "labels", "class", "intent", "sentiment")  # keys of a text that name what it is
 OF_TEXTS = "nats_per_token"  # the only metric that needs no question
 
 
@@ -26,7 +27,20 @@ def read(target: Target, source: Source, home: Home, seen: Seen | None = None) -
     """Read the target's rows from its source. Raises BadInput, also for a metric that does not apply to them."""
     rows = sources.read(source, home, KINDS, seen)
     require_metrics(target, rows[0].record)
+    require_no_label(source, rows[0], home)
     return rows
+
+
+def require_no_label(source: Source, row: Row, home: Home) -> None:
+    """Refuse texts with a label: whether the label or the text is to be scored must be said. Raises BadData."""
+    label = next((key for key in LABELS if key in row.unused), None)
+    if not isinstance(row.record, Text) or source.columns or label is None:
+        return
+    as_label = sources.as_columns(source, home, ("conversation",))
+    hint = (
+        f"Add to check.target: {as_label} to score the {label}, or columns: {{text: text}} to score the text."
+    )
+    raise BadData(f"{row.place}: has a text and its {label}; only the text would be scored.", hint=hint)
 
 
 def require_metrics(target: Target, record: Record) -> None:

@@ -83,6 +83,8 @@ def read(
     def reading(source: Source, use: source_record.Use) -> list[Row]:
         seen = source_record.begin(source)
         rows = sources.read(source, home, kinds, seen)
+        if unused := sources.unused_sentence(source_record.name_of(source), rows):
+            print(unused)
         events.write(source_record.record(source, use, seen, run_folder))
         return rows
 
@@ -286,7 +288,8 @@ def _as_bytes(example: AnyExample) -> bytes:
 
 def require_rows(train: int, held_back: int, *, has_eval: bool, data: Data) -> None:
     """Check that training rows are left, and evaluation rows if there were any. Raises BadInput."""
-    why = f"All rows were longer than data.max_tokens ({data.max_tokens}), or had no answer within. Raise it."
+    long = f"longer than data.max_tokens ({data.max_tokens}), or had no answer within"
+    why = f"All rows were {long}: raise it. Or no answer was to be learned (weight 0)."
     if not train:
         raise BadInput("data.train: no row is left to learn from.", hint=why)
     if has_eval and not held_back:

@@ -69,6 +69,7 @@ class Read:
     role: SourceRole
     name: str
     format: str | None = None
+    unused: tuple[str, ...] = ()  # keys of its first rows that training does not read
     rows: int = 0
     bytes: int = 0
     sha256: str = ""  # of the whole file; empty if it was not read whole

@@ -21,7 +21,7 @@ import msgspec
 from msgspec.structs import replace
 
 from finetop.core.data import sources
-from finetop.core.data.formats import Kind
+from finetop.core.data.formats import Kind, load as load_format
 from finetop.core.data.prompts import open_asker
 from finetop.core.errors import BadInput, FinetopError, NotFound, did_you_mean
 from finetop.core.lint import findings as rules, fix as fixing, lines
@@ -49,6 +49,7 @@ from finetop.core.recipe.load import recipe_from_resolved
 from finetop.core.recipe.schema import Model, Recipe, Source
 from finetop.core.runtime.home import Home
 from finetop.core.runtime.parts import require
+from finetop.core.text import plain
 
 SEVERITIES = ("error", "warning", "note")
 PASSED_OVER = 20  # unusable documents that are named
@@ -118,6 +119,7 @@ def run(request: LintRequest, home: Home, say: Say) -> Report:
                 for finder in hearers[type(rules.load(name)).scan]:
                     for index, sight in sights:
                         finder.add(seen.at + index, sight)
+    notes += [f"{read.name}: not used: {', '.join(read.unused)}" for read in reads if read.unused]
     notes += [f"{read.name}: its first {read.rows:,} rows were checked" for read in reads if read.is_cut]
     scanner = BlockRunner(Setup((), setup.sources, lens))
     rows_of = partial(scanner.rows_of, measured=False)
@@ -259,7 +261,10 @@ def _format(given: Sequence[bytes | Unread], read: Read, kinds: Sequence[Kind], 
     """Return the format of the first row that has one. Raises BadData if none of a file's first rows is a valid row."""
     raws = [raw for line in given if isinstance(raw := lines.decoded(line), dict)]
     format_name = next((name for raw in raws if (name := format_of(raw, kinds))), None)
-    if format_name is None and not read.rows:
+    if format_name is not None:
+        shape = load_format(format_name)
+        read.unused = tuple(plain(key) for key in sorted({key for raw in raws for key in shape.unused(raw)}))
+    elif not read.rows:
         for place, raw in sources.rows(read.source, home):  # training stops at the first, with the reason
             sources.format_of(read.source, home, raw, place, kinds)
     return format_name

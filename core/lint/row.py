@@ -41,6 +41,7 @@ class Turn(msgspec.Struct, frozen=True):
     role: str
     text: str
     has_calls: bool = False
+    is_learned: bool = True  # False: an answer of weight 0
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -76,7 +77,9 @@ class Row(msgspec.Struct, frozen=True):
     @property
     def learned_texts(self) -> tuple[str, ...]:
         """Return every text that the model learns to write: all answers of a conversation, or the plain text."""
-        return tuple(turn.text for turn in self.turns if turn.role in ("assistant", "text"))
+        return tuple(
+            turn.text for turn in self.turns if turn.role in ("assistant", "text") and turn.is_learned
+        )
 
 
 def kinds_for(lens: Lens, role: SourceRole) -> tuple[Kind, ...]:
@@ -132,7 +135,7 @@ def _turns_of(record: Record) -> Iterator[Turn]:
             yield Turn("text", text)
             return
         case formats.Conversation(prompt, answer):
-            last = [Turn("assistant", answer, bool(record.calls))]
+            last = [Turn("assistant", answer, bool(record.calls), record.is_learned)]
         case formats.Preference(prompt, chosen, rejected):
             last = [Turn("assistant", chosen), Turn("rejected", rejected)]
         case formats.Labelled(prompt, answer):
@@ -140,7 +143,7 @@ def _turns_of(record: Record) -> Iterator[Turn]:
         case formats.Prompt(prompt, answer):
             last = [] if answer is None else [Turn("assistant", answer)]
     for message in prompt:
-        yield Turn(message.role, message.content, bool(message.calls))
+        yield Turn(message.role, message.content, bool(message.calls), message.is_learned)
     yield from last
 
 

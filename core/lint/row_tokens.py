@@ -166,7 +166,8 @@ class Meter:
     def _estimated(self, row: Row) -> Counts:
         """Estimate four characters per token, plus what a chat template adds around turns."""
         tokens = sum(math.ceil(len(turn.text) / CHARACTERS_PER_TOKEN) + TURN_TOKENS for turn in row.turns)
-        answers = [turn.text for turn in row.turns if turn.role in ("assistant", "rejected", "text")]
+        roles = ("assistant", "rejected", "text")
+        answers = [turn.text for turn in row.turns if turn.role in roles and turn.is_learned]
         learned = sum(math.ceil(len(text) / CHARACTERS_PER_TOKEN) + 1 for text in answers)
         most = self.lens.max_tokens
         if row.is_text or most is None or tokens <= most:

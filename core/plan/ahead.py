@@ -106,7 +106,7 @@ class RunChecker:
         checks = recipe.check.at_end or recipe.check.every is not None
         if recipe.check.general is not None:
             yield "check.general.suite", lambda: require_suite(recipe, self.home, with_rows=checks)
-        if recipe.check.target is not None and checks:
+        if recipe.check.target is not None:
             yield "check.target", lambda: require_target(recipe, config_file, self.home)
 
 

@@ -16,11 +16,11 @@ from typing import Any
 
 from msgspec import structs
 
-from finetop.core.data import files, packing, sampled, training_set
+from finetop.core.data import files, packing, sampled, sources, training_set
 from finetop.core.data.examples import AnyExample, pieces, through_model
 from finetop.core.data.hub import is_local
 from finetop.core.data.prompts import open_asker
-from finetop.core.data.source_record import Use
+from finetop.core.data.source_record import Use, name_of
 from finetop.core.data.sources import Row
 from finetop.core.data.training_set import ReadData
 from finetop.core.errors import BadInput
@@ -70,6 +70,7 @@ class Lengths:
     reports: tuple[DataRead, ...] = ()  # of each source, as the job reports it; of the prepared rows
     row: tuple[tuple[str, bool], ...] = ()  # the first row, as the model sees it
     sampled: Sampled | None = None
+    unused: tuple[str, ...] = ()  # a sentence for each source that has keys which are not read
 
 
 def measure(recipe: Recipe, folder: Path | None, home: Home, *, seconds: float = SECONDS) -> Lengths | None:
@@ -88,8 +89,11 @@ def measure(recipe: Recipe, folder: Path | None, home: Home, *, seconds: float =
     times: dict[str, float] = {}  # rows that one row stands for, if only part of a file was read
     unsure: list[float] = [0.0]  # squared relative errors of each file's number of rows
 
+    unused: list[str] = []
+
     def reading(source: Source, _: Use) -> list[Row]:
         part = sampled.read(source, home, tuple(objective.rows))
+        unused.append(sources.unused_sentence(name_of(source), part.rows))
         if part.of > len(part.rows):
             times.update(dict.fromkeys((row.place for row in part.rows), part.of / len(part.rows)))
             unsure.append(part.variance / part.of**2)
@@ -135,6 +139,7 @@ def measure(recipe: Recipe, folder: Path | None, home: Home, *, seconds: float =
         too_long=round(sum(prepared.too_long.value for prepared in train)),
         reports=(*reports, *(prepared.report for prepared in held_back)),
         row=() if first is None or how != COUNTED else shown(first, tokenizer),
+        unused=tuple(filter(None, unused)),
     )
 
 

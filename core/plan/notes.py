@@ -55,6 +55,7 @@ def notes(
         lines.append(f"no data file was read: every row is assumed to have {recipe.data.max_tokens} tokens.")
     elif not known.lengths.is_whole:
         lines.append("some sources are not local files: rows, tokens and time leave them out.")
+    lines += [f"{sentence}." for sentence in known.lengths.unused] if known.lengths is not None else []
     dtype, on_cpu = dtype_of(recipe, shape, machine), machine.device == "cpu"
     wants_16 = on_cpu and recipe.model.dtype in ("auto", "bfloat16")
     if dtype == "float16":

@@ -1,8 +1,8 @@
 """The target during training when no check measures it: metrics `target_…`, drawn as curves.
 
-A new model has no base for a check to compare with, and often its own tokenizer: it is measured at evaluations. With
-the suite off (check.general: null), there is no check at the end: the target is measured before the first step, which
-is the base, and after the last one.
+A new model has no base for a check to compare with, and often its own tokenizer: it is measured at evaluations. Without
+a check of the run (check.general: null, or check.at_end: false and no check.every), the target is measured before the
+first step, which is the base, and after the last one.
 """
 
 from __future__ import annotations
@@ -90,7 +90,9 @@ def begin(setup: Setup) -> Probe | None:
     """Read the target's rows, before the trainer wraps the model; None if a check measures it, or none is set."""
     recipe, wanted = setup.recipe, setup.recipe.check.target
     is_new = not has_base(recipe.objective.name)
-    if wanted is None or not (is_new or (recipe.check.general is None and recipe.check.at_end)):
+    checks = recipe.check
+    is_checked = checks.general is not None and (checks.at_end or checks.every is not None)
+    if wanted is None or (is_checked and not is_new):
         return None
     try:
         with collectives.in_turn():

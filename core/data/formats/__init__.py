@@ -15,6 +15,8 @@ from finetop.core.errors import BadData
 
 Role = Literal["system", "user", "assistant", "tool"]
 Kind = Literal["conversation", "text", "preference", "labelled", "prompt"]
+WEIGHTS = ("weight", "train", "loss")  # keys of a turn that say whether it is learned
+TURN_KEYS = {"role": {"role", "content", "tool_calls", *WEIGHTS}, "from": {"from", "value", *WEIGHTS}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Message:
     role: Role
     content: str
     calls: tuple[Call, ...] = ()
+    is_learned: bool = True  # False: an answer of weight 0, which is read but not learned
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +51,12 @@ class Conversation:
     is_plain: bool = False
     tools: tuple[Mapping[str, Any], ...] = ()
     calls: tuple[Call, ...] = ()
+    is_learned: bool = True  # the last answer
 
     @property
     def messages(self) -> tuple[Message, ...]:
         """The whole conversation, including the last answer."""
-        return (*self.prompt, Message("assistant", self.answer, self.calls))
+        return (*self.prompt, Message("assistant", self.answer, self.calls, self.is_learned))
 
     @property
     def answers(self) -> tuple[str, ...]:
@@ -111,6 +115,19 @@ class Format(plugins.FormatFacts):
     def read(self, row: Mapping[str, Any], place: str = "row") -> Record:
         """Read a row at a place. Raises BadData that names the place, the key and the fix."""
 
+    def unused(self, row: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the keys of a row, and of its turns, that are not read: `topic`, `messages.name`."""
+        unused = {key for key in row if key not in self.keys}
+        for key in self.keys:
+            value = row.get(key)
+            turns = value if isinstance(value, list) else [value]
+            read = next((read for mark, read in TURN_KEYS.items() if _has(turns, mark)), None)
+            if read is not None:
+                unused.update(
+                    f"{key}.{name}" for turn in turns if isinstance(turn, dict) for name in turn.keys() - read
+                )
+        return tuple(sorted(unused))
+
     def require(self, row: Mapping[str, Any], place: str) -> None:
         """Raise BadData for a row that lacks a key."""
         for key in self.needs:
@@ -124,7 +141,7 @@ names, load = KIND.names, KIND.load
 
 def detect(row: Mapping[str, Any], place: str, kinds: Sequence[Kind] = ("conversation",)) -> str:
     """Return the name of a row's format, among those of these kinds. Raises BadData that lists these formats."""
-    for format in (format for kind in kinds for format in _of_kind(kind)):
+    for format in of_kinds(kinds):
         if format.matches(row):
             return format.name
     keys = ", ".join(str(key)[:30] for key in list(row)[:8]) or "nothing"
@@ -140,11 +157,12 @@ def renaming(rows: Sequence[Mapping[str, Any]], kinds: Sequence[Kind]) -> str:
 
 def shapes(kinds: Sequence[Kind]) -> str:
     """Return an example row of each format of these kinds."""
-    return "; or ".join(format.about for kind in kinds for format in _of_kind(kind))
+    return "; or ".join(format.about for format in of_kinds(kinds))
 
 
-def _of_kind(kind: Kind) -> list[Format]:
-    return [format for format in map(load, names()) if format.kind == kind]
+def of_kinds(kinds: Sequence[Kind]) -> list[Format]:
+    """Return the formats of these kinds, in their order."""
+    return [format for kind in kinds for format in map(load, names()) if format.kind == kind]
 
 
 def read(
@@ -153,9 +171,13 @@ def read(
     """Read one row in the named format, or in the detected one. Raises BadData."""
     format = load(detect(row, place, kinds) if format_name == "auto" else format_name)
     if format.kind not in kinds:
-        fitting = " or ".join(fitting.name for kind in kinds for fitting in _of_kind(kind))
+        fitting = " or ".join(fitting.name for fitting in of_kinds(kinds))
         raise BadData(f"{place}: rows of format {format_name} do not fit here.", hint=f"Use {fitting}.")
     return format.read(row, place)
+
+
+def _has(turns: Sequence[Any], mark: str) -> bool:
+    return bool(turns) and isinstance(turns[0], dict) and mark in turns[0]
 
 
 def as_prompt(record: Record) -> Prompt:
@@ -212,7 +234,28 @@ def _turn(turn: Any, key: str, place: str, *, is_first: bool) -> Message:
         calls = read_calls(turn["tool_calls"], f"{key}.tool_calls", place)
         content = content or ""
     may_be_empty = role == "system" or bool(calls)
-    return Message(role, read_text(content, f"{key}.content", place, may_be_empty=may_be_empty), calls)
+    text = read_text(content, f"{key}.content", place, may_be_empty=may_be_empty)
+    return Message(role, text, calls, read_weight(turn, role, key, place))
+
+
+def read_weight(turn: Mapping[str, Any], role: Role, key: str, place: str) -> bool:
+    """Return whether a turn is learned: `weight` of OpenAI, `train` of Axolotl, `loss` of ms-swift. Raises BadData."""
+    weights = {name: turn[name] for name in WEIGHTS if turn.get(name) is not None}
+    for name, weight in weights.items():
+        if not isinstance(weight, bool | int | float) or weight not in (0, 1):
+            hint = "It is 0 for an answer that is not learned, or 1."
+            raise BadData(f"{place}: {key}.{name} is {str(weight)[:30]!r}.", hint=hint)
+        if weight and role != "assistant":
+            hint = "Remove it; objective.loss: all learns every turn."
+            raise BadData(f"{place}: {key}.{name} is 1, but the turn is no answer.", hint=hint)
+    return all(weights.values())
+
+
+def require_learned(is_learned: bool, key: str, place: str) -> None:
+    """Refuse weight 0 at an answer that is preferred or rated: there it can't be kept. Raises BadData."""
+    if not is_learned:
+        hint = "Remove the weight, or the row."
+        raise BadData(f"{place}: {key} has weight 0, but a rated answer is always learned from.", hint=hint)
 
 
 def read_calls(value: Any, key: str, place: str) -> tuple[Call, ...]:

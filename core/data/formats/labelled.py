@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from finetop.core.data.formats import Format, Labelled
+from finetop.core.data.formats import Format, Labelled, require_learned
 from finetop.core.data.formats.messages import PLUGIN as messages
 from finetop.core.data.formats.prompt_completion import PLUGIN as prompt_completion
 from finetop.core.errors import BadData
@@ -33,6 +33,7 @@ class LabelledFormat(Format):
             raise BadData(f"{place}: label {fault}.", hint=_HINT)
         shape = messages if messages.matches(row) else prompt_completion
         conversation = shape.read(row, place)
+        require_learned(conversation.is_learned, "the answer", place)
         return Labelled(conversation.prompt, conversation.answer, label)
 
 

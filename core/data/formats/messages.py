@@ -27,7 +27,9 @@ class MessagesFormat(Format):
             hint = "Put a user turn before it."
             raise BadData(f"{place}: messages has an answer and no question.", hint=hint)
         tools = read_tools(row.get("tools"), place)
-        return Conversation(turns[:-1], turns[-1].content, tools=tools, calls=turns[-1].calls)
+        prompt, answer = turns[:-1], turns[-1]
+        is_learned = answer.is_learned
+        return Conversation(prompt, answer.content, tools=tools, calls=answer.calls, is_learned=is_learned)
 
 
 PLUGIN = MessagesFormat()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from finetop.core.data.formats import Format, Message, Preference, read_text, read_turns
+from finetop.core.data.formats import Format, Message, Preference, read_text, read_turns, require_learned
 from finetop.core.data.formats.sharegpt import read_turn, read_turns_of
 from finetop.core.errors import BadData
 
@@ -35,6 +35,7 @@ class PreferenceFormat(Format):
             if len(turns) != 1 or turns[0].role != "assistant":
                 hint = "Put earlier turns into the prompt."
                 raise BadData(f"{place}: {key} must be one turn of the assistant.", hint=hint)
+            require_learned(turns[0].is_learned, key, place)
             answers.append(turns[0].content)
         if answers[0] == answers[1]:
             raise BadData(f"{place}: chosen and rejected are the same answer.", hint="Remove the row.")

@@ -18,21 +18,24 @@ class PromptCompletionFormat(Format):
     def read(self, row: Mapping[str, Any], place: str = "row") -> Conversation:
         """Read a prompt and its one answer."""
         self.require(row, place)
-        answer = _answer(row["completion"], place)
+        answer, is_learned = _answer(row["completion"], place)
         if isinstance(row["prompt"], list):
-            return Conversation(read_turns(row["prompt"], "prompt", place), answer)
+            turns = read_turns(row["prompt"], "prompt", place)
+            return Conversation(turns, answer, is_learned=is_learned)
         prompt = read_text(row["prompt"], "prompt", place)
-        return Conversation((Message("user", prompt),), answer, is_plain=isinstance(row["completion"], str))
+        is_plain = isinstance(row["completion"], str)
+        return Conversation((Message("user", prompt),), answer, is_plain, is_learned=is_learned)
 
 
-def _answer(completion: Any, place: str) -> str:
+def _answer(completion: Any, place: str) -> tuple[str, bool]:
+    """Return the answer, and whether it is learned."""
     if not isinstance(completion, list):
-        return read_text(completion, "completion", place)
+        return read_text(completion, "completion", place), True
     turns = read_turns(completion, "completion", place)
     if len(turns) != 1 or turns[0].role != "assistant":
         hint = "Put earlier turns into the prompt."
         raise BadData(f"{place}: completion must be one turn of the assistant.", hint=hint)
-    return turns[0].content
+    return turns[0].content, turns[0].is_learned
 
 
 PLUGIN = PromptCompletionFormat()

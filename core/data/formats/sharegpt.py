@@ -14,6 +14,7 @@ from finetop.core.data.formats import (
     read_calls,
     read_text,
     read_tools,
+    read_weight,
 )
 from finetop.core.errors import BadData
 
@@ -44,7 +45,8 @@ class SharegptFormat(Format):
             hint = "Put a human turn before it."
             raise BadData(f"{place}: conversations has an answer and no question.", hint=hint)
         tools = read_tools(row.get("tools"), place)
-        return Conversation(turns[:-1], last.content, tools=tools, calls=last.calls)
+        prompt, is_learned = turns[:-1], last.is_learned
+        return Conversation(prompt, last.content, tools=tools, calls=last.calls, is_learned=is_learned)
 
 
 def read_turns_of(value: Any, key: str, place: str) -> tuple[Message, ...]:
@@ -65,9 +67,10 @@ def read_turn(turn: Any, key: str, place: str, *, is_first: bool = False) -> Mes
         raise BadData(f"{place}: {key} is a system turn.", hint="Only the first turn may be: move it there.")
     value = turn.get("value")
     text = read_text(value, f"{key}.value", place, may_be_empty=who == "system")
+    is_learned = read_weight(turn, ROLES[who], key, place)
     if who != "function_call":
-        return Message(ROLES[who], text)
-    return Message("assistant", "", read_calls([from_json(text)], key, place))
+        return Message(ROLES[who], text, is_learned=is_learned)
+    return Message("assistant", "", read_calls([from_json(text)], key, place), is_learned)
 
 
 PLUGIN = SharegptFormat()

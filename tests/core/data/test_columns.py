@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from finetop.core.data import columns, sources
+from finetop.core.data import columns, sources, target_rows
 from finetop.core.data.files import Place
 from finetop.core.data.formats import Conversation, Labelled, Preference, Prompt, Text
 from finetop.core.errors import BadInput, RecipeError
 from finetop.core.recipe.load import resolve_text
-from finetop.core.recipe.schema import Source
+from finetop.core.recipe.schema import Source, Target
+from finetop.core.runtime.home import Home
 
 HERE = Place("a.csv", 7)
 
@@ -161,3 +162,33 @@ def test_what_can_not_be_is_refused_with_its_line(written: str, said: str) -> No
     with pytest.raises(RecipeError) as caught:
         resolve_text(text, label="mine.yaml")
     assert str(caught.value).startswith("mine.yaml:5: ") and said in str(caught.value)
+
+
+def test_what_has_no_effect_is_refused(tmp_path: Path) -> None:
+    row = {"prompt": "a", "completion": "b", "role": "x"}
+    with pytest.raises(BadInput, match=r"a\.csv:7: labels has no effect: the row has no label, .* or answer"):
+        shaped({"text": "a"}, {}, {"0": "bad"})
+    (tmp_path / "a.jsonl").write_text(json.dumps(row))
+    source = Source(
+        path=str(tmp_path / "a.jsonl"),
+        columns={"prompt": "prompt", "completion": "completion", "system": "role"},
+    )
+    with pytest.raises(BadInput, match=r"columns\.system has no effect: rows of prompt-completion") as caught:
+        sources.read(source, None)
+    assert "instruction and output" in caught.value.hint
+    (kept,) = sources.read(Source(path=str(tmp_path / "a.jsonl")), None)
+    assert sources.unused_sentence("a.jsonl", [kept]) == "a.jsonl: not used: role"
+
+
+def test_a_target_of_texts_with_a_label_asks_which_is_scored(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"text": "It flickers.", "label": 0}\n{"text": "Fine.", "label": 1}\n')
+    with pytest.raises(BadInput, match=r"a\.jsonl:1: has a text and its label") as caught:
+        target_rows.read(target := Target(path=str(file)), target.source, Home(tmp_path))
+    assert (
+        "columns: {prompt: text, completion: label}, labels: {0: name of 0, 1: name of 1}"
+        in caught.value.hint
+    )
+    as_text = Target(path=str(file), columns={"text": "text"})
+    rows = target_rows.read(as_text, as_text.source, Home(tmp_path))
+    assert [row.record for row in rows] == [Text("It flickers."), Text("Fine.")]

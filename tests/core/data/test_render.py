@@ -38,6 +38,15 @@ def test_every_answer_and_its_end_are_learned_and_no_question_but_by_loss_all(to
     assert IGNORED not in example.labels[len(prompt) :]
 
 
+def test_an_answer_of_weight_0_is_read_and_not_learned(tokenizer):
+    asked, answer = TWO_ANSWERS.prompt[0], Message("assistant", "First.", is_learned=False)
+    weighted = Conversation((asked, answer, TWO_ANSWERS.prompt[2]), "Second.")
+    assert learned(weighted, tokenizer) == "Second.<|end|>\n"
+    everything = render.render(weighted, tokenizer, "all", "row").text
+    assert learned(weighted, tokenizer, "all") == everything.replace("First.<|end|>\n", "") != everything
+    assert not learned(Conversation((asked,), "Second.", is_learned=False), tokenizer)
+
+
 def test_no_character_of_an_odd_answer_is_lost(tokenizer):
     for answer in ("👩‍🚀 naïve 漢字", " leading space", "trailing ", "\n\nlines\n", "<|user|>"):
         assert learned(Conversation(ASKED.prompt, answer), tokenizer) == f"{answer}<|end|>\n"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from finetop.core.data import formats
-from finetop.core.data.formats import Message, messages
+from finetop.core.data.formats import Conversation, Message, messages
 from finetop.core.errors import BadInput
 
 ASK = {"role": "user", "content": "Where is it?"}
@@ -32,6 +32,8 @@ FAULTS: dict[str, Any] = {
     "messages[2] is a turn of user. End with the assistant's": [ASK, ANSWER, ASK],
     "messages[1] is a system turn": [ASK, {"role": "system", "content": "a"}, ANSWER],
     "messages has an answer and no question": [ANSWER],
+    "messages[1].weight is '0.5'. It is 0": [ASK, {**ANSWER, "weight": 0.5}],
+    "messages[0].train is 1, but the turn is no answer": [{**ASK, "train": True}, ANSWER],
 }
 
 
@@ -57,3 +59,26 @@ def test_reads_the_last_answer_and_all_before_it() -> None:
     assert {"messages", "prompt-completion"} < set(formats.names())
     assert formats.detect({"messages": []}, "x") == "messages"
     assert not messages.PLUGIN.matches({"conversations": []})
+
+
+def test_a_weight_of_0_marks_an_answer_as_not_learned_and_other_keys_are_named() -> None:
+    row = {
+        "id": 1,
+        "messages": [
+            {**ASK, "name": "Ann"},
+            {**ANSWER, "weight": 0},
+            {**ASK, "loss": False},
+            {**ANSWER, "weight": 1},
+        ],
+    }
+    conversation = messages.PLUGIN.read(row, "x")
+    assert [turn.is_learned for turn in conversation.messages] == [True, False, False, True]
+    assert messages.PLUGIN.unused(row) == ("id", "messages.name")
+    only = {"messages": [ASK, {**ANSWER, "weight": 0}]}
+    assert not messages.PLUGIN.read(only, "x").is_learned
+    rated = {"prompt": "Where?", "chosen": [{**ANSWER, "weight": 0}], "rejected": "No."}
+    with pytest.raises(BadInput, match="chosen has weight 0"):
+        formats.read(rated, "x", kinds=("preference",))
+    turns = [{"from": "human", "value": "Where?"}, {"from": "gpt", "value": "At sea.", "weight": 0}]
+    record = formats.read({"conversations": turns}, "x")
+    assert isinstance(record, Conversation) and not record.is_learned
