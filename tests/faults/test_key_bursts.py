@@ -27,6 +27,7 @@ BYTES = {
     "end": "\x1b[F", "pageup": "\x1b[5~", "pagedown": "\x1b[6~", "backspace": "\x7f", "slash": "\x1b/", "colon": ":",
     "question_mark": "?", "comma": ",", "full_stop": ".", "plus": "+", "equals_sign": "=", "minus": "-",
     "left_square_bracket": "[", "right_square_bracket": "]", "left_curly_bracket": "{", "right_curly_bracket": "}",
+    "f1": "\x1bOP",
 }  # fmt: skip
 TEXTS = (
     ":theme\r", ":live\r", ":columns\r", ":messages\r", ":", "\x1b/", "loss", "state:finished\r", "12", "rank",
@@ -50,6 +51,10 @@ def all_keys() -> list[str]:
             keys = value if isinstance(value, tuple) else (value,)
             names |= {name for key in keys if isinstance(key, Key) for name in key.keys.split(",")}
     return [sent(name) for name in sorted(names - {"", "q"})]
+
+
+def test_every_key_of_all_screens_has_its_bytes():
+    assert {"\x1bOP", "j", "\x1b[B"} <= set(all_keys())
 
 
 def sent(name: str) -> str:

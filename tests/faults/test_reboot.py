@@ -52,6 +52,7 @@ def test_what_ran_goes_on_and_what_waited_waits(cold_rig, survived, restarts):
     cold_rig.settings = ALONE.replace("after_reboot: false", "after_reboot: true")
     cold_rig.up()
     name = cold_rig.submit("ran", steps=STEPS, pause_s=0.005, saves_every=3)
+    cold_rig.wait_state(name, "running")  # else what is moved first is before it
     for waits in ("a", "b", "c"):
         cold_rig.submit(waits, steps=1)
     cold_rig.ask(Move("c", "first"))

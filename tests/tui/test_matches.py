@@ -126,9 +126,12 @@ async def test_in_launch_n_goes_on_to_the_next_setting_with_these_words(tmp_path
 
 async def test_the_help_is_searched_as_well() -> None:
     async with shown_app(make_app(FakeSupervisor(mixed_rows())), SIZE) as (app, pilot):
-        await typed(pilot, "question_mark", "n")
+        await typed(pilot, "question_mark")
+        assert "n N match" not in text_of(app).splitlines()[-1]
+        await typed(pilot, "n")
         assert NO_SEARCH in text_of(app)
         await typed(pilot, "slash", *"trash", "enter")
+        assert "n N match" in text_of(app).splitlines()[-1]
         first = cursor(app)
         assert "trash" in first
         await typed(pilot, "n")

@@ -38,6 +38,7 @@ class TablePage(AppScreen[ScreenResultType], Generic[ScreenResultType], inherit_
 
     DEFAULT_CSS = "TablePage { overflow: hidden; #about { height: 2; } #list { height: 1fr; } }"
     KEYS: ClassVar[tuple[Key, ...]] = (SEARCH, *MATCHES, BACK, *MOVES)
+    OFFERED: ClassVar[tuple[Key, ...]] = (SEARCH, BACK)  # in the footer
     sought = ""  # the search text
 
     def compose(self) -> ComposeResult:
@@ -58,6 +59,11 @@ class TablePage(AppScreen[ScreenResultType], Generic[ScreenResultType], inherit_
         line: Line = ((f" {title}", "bold"), (f"   {aside}" if aside else "", "dim"))
         self.query_one("#about", Lines).show((line,))
 
+    def offer_keys(self) -> None:
+        """Show the footer; once there is a search, n is offered for its matches."""
+        searching = (MATCH, *(key for key in self.OFFERED if key.keys != MATCH.keys))
+        self.bottom.offer([], searching if self.sought else self.OFFERED)
+
     def action_search(self) -> None:
         start = self.query_one(Table).cursor
 
@@ -69,6 +75,7 @@ class TablePage(AppScreen[ScreenResultType], Generic[ScreenResultType], inherit_
 
         def done(text: str, is_kept: bool) -> None:
             self.sought = text.strip().casefold() if is_kept else ""
+            self.offer_keys()
             if not is_kept:
                 self.query_one(Table).go(start)
             elif self.sought and not self._has(self.query_one(Table).cursor):
@@ -119,7 +126,7 @@ class KeysPage(TablePage[None], inherit_bindings=False):
 
     def on_mount(self) -> None:
         self.show_title(f"Keys of {self._of}", "lower case shows, capitals act on a run")
-        self.bottom.offer([], (SEARCH, MATCH, BACK))
+        self.offer_keys()
 
     def on_resize(self) -> None:
         keys = (*self._own, *paired(host_of(self).keys_everywhere()))
@@ -161,7 +168,7 @@ class MessagesPage(TablePage[None], inherit_bindings=False):
         messages = host_of(self).messages
         self.show_title(counted(len(messages), "message") if messages else "No messages yet.")
         self.query_one(Table).show(len(messages))
-        self.bottom.offer([], (SEARCH, BACK))
+        self.offer_keys()
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         message = host_of(self).messages[-1 - index]

@@ -118,13 +118,14 @@ def rebuild(home: Home) -> Rebuilt:
 
 
 def require_known(home: Home) -> None:
-    """Raise BadInput for a home of a newer finetop: the rebuilt database would lack what only that version reads."""
+    """Raise BadInput if the database or store.json is of a newer finetop: the rebuilt one would lack what it holds.
+
+    A single run of a newer finetop is left out like a damaged one; its folder stays.
+    """
     newer = {home.database: made_by_newer(home.database)}
-    known = {home.root / run_records.STORE: run_records.STORE_FORMAT}
-    known |= {folder / "run.json": run_records.FORMAT for folder in run_folders(home)}
-    for file, newest_known in known.items():
-        if (written := run_records.format_of(file)) > newest_known:
-            newer[file] = f"its format is {written}, this finetop reads {newest_known}"
+    store = home.root / run_records.STORE
+    if (written := run_records.format_of(store)) > run_records.STORE_FORMAT:
+        newer[store] = f"its format is {written}, this finetop reads {run_records.STORE_FORMAT}"
     for file, reason in newer.items():
         if reason:
             message = f"{file} was written by a newer finetop ({reason.rstrip('.')}); nothing was changed."

@@ -121,7 +121,8 @@ def read_record(folder: Path, number: int) -> Record:
     content = _as(dict[str, Any], content, "run.json")
     format_ = _as(int, content.get("format"), "run.json: format")
     if format_ != run_records.FORMAT:
-        raise BadInput(f"its run.json has format {format_}; this finetop reads {run_records.FORMAT}.")
+        fix = " Rebuild with the newer finetop that wrote it." if format_ > run_records.FORMAT else ""
+        raise BadInput(f"its run.json has format {format_}; this finetop reads {run_records.FORMAT}.{fix}")
     run_id = _as(Number, content.get("id"), "run.json: id")
     if run_id != number:
         raise BadInput(f"its run.json belongs to run {run_id}.")

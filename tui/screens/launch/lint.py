@@ -116,6 +116,7 @@ class LintScreen(TablePage[None], inherit_bindings=False):
     """The report of `finetop lint`; n goes from one finding to the next."""
 
     KEYS = (*MATCHES, NEXT, SEARCH, BACK, *MOVES)
+    OFFERED = (NEXT, SEARCH, BACK)
     TITLE = "Data"
     COPIES_LINES = True
 
@@ -128,7 +129,7 @@ class LintScreen(TablePage[None], inherit_bindings=False):
     def on_mount(self) -> None:
         command = "finetop lint checks all rows, --fix writes a fixed file"
         self.show_title(f"Data of {self._of}", command)
-        self.bottom.offer([], (NEXT, SEARCH, BACK))
+        self.offer_keys()
 
     def on_resize(self) -> None:
         self._lines = list(report_lines(self._report, max(40, self.size.width - 3), is_page=True))

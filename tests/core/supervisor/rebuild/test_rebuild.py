@@ -224,7 +224,7 @@ def test_a_rebuild_while_a_job_runs_leaves_it_alone_and_adopts_it(cold_rig, caps
 
 
 def test_a_run_folder_that_can_not_be_used_is_left_out_in_words(quiet, capsys):
-    for name in ("good", "torn", "older", "moved", "half"):
+    for name in ("good", "torn", "older", "moved", "half", "newer"):
         quiet.run(name)
     quiet.close()
     runs = quiet.home.runs
@@ -235,6 +235,7 @@ def test_a_run_folder_that_can_not_be_used_is_left_out_in_words(quiet, capsys):
     (runs / "0002-torn" / "run.json").write_text("{")
     (runs / "0003-older" / "run.json").write_text(json.dumps({**told("0003-older"), "format": 1}))
     (runs / "0004-moved").rename(runs / "0009-moved")
+    make_newer(runs / "0006-newer" / "run.json", run_records.FORMAT)
     half = {key: value for key, value in told("0005-half").items() if key != "store"}
     (runs / "0005-half" / "run.json").write_text(json.dumps(half))
     assert main(["--home", str(quiet.home.root), "rebuild", "--json"]) == 1
@@ -244,6 +245,7 @@ def test_a_run_folder_that_can_not_be_used_is_left_out_in_words(quiet, capsys):
         "its run.json can't be read (Input",
         "its run.json has format 1; this f",
         "it was never queued: finetop was ",
+        "its run.json has format 3; this f",
         "its run.json belongs to run 4.",
     ]
     quiet.open()
@@ -256,9 +258,12 @@ def newer(home, part):
         with contextlib.closing(duckdb.connect(str(home.database))) as connection:
             connection.execute("INSERT INTO migrations VALUES ('9999_tomorrow.sql', 1)")
         return
-    number = run_records.FORMAT if part.startswith("runs/") else run_records.STORE_FORMAT
-    record = json.loads((home.root / part).read_text())
-    (home.root / part).write_text(json.dumps({**record, "format": number + 1}))
+    make_newer(home.root / part, run_records.STORE_FORMAT)
+
+
+def make_newer(file, known):
+    """Let a record be of the format after the newest that is known."""
+    file.write_text(json.dumps({**json.loads(file.read_text()), "format": known + 1}))
 
 
 def contents(home):
@@ -269,7 +274,7 @@ def test_a_home_of_a_newer_finetop_is_refused_and_nothing_is_changed(quiet, caps
     quiet.run("one")
     quiet.close()
     sound = contents(quiet.home)
-    for part in ("database", "runs/0001-one/run.json", "store.json"):
+    for part in ("database", "store.json"):
         newer(quiet.home, part)
         before = contents(quiet.home)
         with pytest.raises(
