@@ -9,7 +9,6 @@ import asyncio
 import os
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import IO
@@ -25,7 +24,7 @@ from finetop.core.runtime.environment import require_readable
 from finetop.core.runtime.files import end_of, open_own
 from finetop.core.runtime.home import Home, Link, is_made, making, prepare
 from finetop.core.runtime.parts import require
-from finetop.core.runtime.processes import require_own
+from finetop.core.runtime.processes import python, require_own
 
 START_TIMEOUT_S = 20.0
 ANSWER_TIMEOUT_S = 60.0
@@ -261,7 +260,7 @@ def stand_in(home: Home) -> tuple[socket.socket, subprocess.Popen[bytes]]:
     require_readable()
     ours, theirs = socket.socketpair()
     ours.settimeout(ANSWER_TIMEOUT_S)
-    command = [sys.executable, "-m", "finetop.core.supervisor.stand_in", "--home", str(home.root)]
+    command = python("finetop.core.supervisor.stand_in", "--home", str(home.root))
     with theirs:
         process = subprocess.Popen(command, stdin=theirs.fileno(), start_new_session=True, cwd="/")
     return ours, process
@@ -269,7 +268,7 @@ def stand_in(home: Home) -> tuple[socket.socket, subprocess.Popen[bytes]]:
 
 def _spawn_supervisor(home: Home, log: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "finetop.core.supervisor", "--home", str(home.root)],
+        python("finetop.core.supervisor", "--home", str(home.root)),
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,

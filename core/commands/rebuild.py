@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import subprocess
-import sys
 
 import msgspec
 
@@ -16,6 +15,7 @@ from finetop.core.errors import BadInput, NoSupervisor, of_code
 from finetop.core.protocol.messages.session import Shutdown
 from finetop.core.runtime.home import Home, is_made, prepare
 from finetop.core.runtime.parts import require
+from finetop.core.runtime.processes import python
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     prepare(home)
     with contextlib.suppress(NoSupervisor), Client(home, start=False) as client:
         client.ask(Shutdown())  # jobs keep running; the next command starts a supervisor on the new database
-    command = [sys.executable, "-m", "finetop.core.supervisor.rebuild.rebuild", "--home", str(home.root)]
+    command = python("finetop.core.supervisor.rebuild.rebuild", "--home", str(home.root))
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     if process.returncode:
         lines = process.stderr.strip().splitlines() or ["it ended without a message."]

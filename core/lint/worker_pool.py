@@ -6,7 +6,6 @@ import contextlib
 import os
 import queue
 import subprocess
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +17,7 @@ import msgspec
 from finetop.core.errors import FinetopError
 from finetop.core.lint.lines import Block
 from finetop.core.lint.worker import BlockRunner, Seen, Setup, read_message, write_message
+from finetop.core.runtime.processes import python
 
 AHEAD = 2  # blocks assigned to a worker: one in progress, one waiting
 ALONE_BYTES = 400_000  # smaller data are processed faster here than by workers, which take 0.5 s to start
@@ -38,7 +38,7 @@ class _Worker:
     """One process, and a thread that reads its output, so that neither blocks the other."""
 
     def __init__(self, setup: Setup) -> None:
-        command = [sys.executable, "-m", "finetop.core.lint.worker"]
+        command = python("finetop.core.lint.worker")
         env = {**os.environ, "TOKENIZERS_PARALLELISM": "false"}
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
         assert self.process.stdin is not None and self.process.stdout is not None

@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from finetop.core.protocol.events import Phase
 from finetop.core.runtime import home as home_folder
 from finetop.core.runtime.files import publish
 from finetop.core.runtime.home import Home
+from finetop.core.runtime.processes import python
 from finetop.core.text import plain
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def download(aside: Path, events: EventLog) -> Path:
     events.write(Phase(name, done=0.0, total=WHEEL_MB, unit="MB"))
     wanted = aside / "requirements.txt"
     wanted.write_text(REQUIREMENT, encoding="utf-8")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    command = python("pip", "download", "--no-deps", "--only-binary=:all:")
     command += ["--require-hashes", "--disable-pip-version-check", "--no-input", "--no-cache-dir", "-q"]
     with hub.showing_growth(aside, events, name, WHEEL_MB):
         try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ from finetop.core.models.resolved import Moving
 from finetop.core.recipe.load import recipe_to_mapping
 from finetop.core.recipe.schema import Recipe
 from finetop.core.runtime.parts import require
-from finetop.core.runtime.processes import boot_id, die_with
+from finetop.core.runtime.processes import boot_id, die_with, python
 
 if TYPE_CHECKING:
     from finetop.core.plan.machine import Machine
@@ -54,7 +53,7 @@ class Rehearsal:
             require("torch")
             command = [str(config), device, str(home.root), card]
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "finetop.core.train.rehearsal", *command],
+                python("finetop.core.train.rehearsal", *command),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import subprocess
-import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from typing import IO, NamedTuple
@@ -33,16 +32,12 @@ def last_line(text: bytes) -> str:
     return lines[-1][:300] if lines else "it printed nothing"
 
 
-def _command(module: str, arguments: tuple[str, ...]) -> list[str]:
-    return [sys.executable, "-m", module, *arguments]
-
-
 @contextmanager
 def asked_child(
     module: str, *words: str, asked: bytes, errors: IO[bytes] | None = None, own_session: bool = False
 ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     """Start `python -m module words` with a request; yield the process and its output, and end it after the block."""
-    pipe, command = subprocess.PIPE, _command(module, words)
+    pipe, command = subprocess.PIPE, processes.python(module, *words)
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, start_new_session=own_session)
     assert process.stdin is not None and process.stdout is not None
     try:
@@ -69,7 +64,7 @@ async def answer_lines(module: str, *words: str, asked: bytes) -> AsyncGenerator
 
     It is awaited in threads: when an app ends, nothing of it may be left in a loop that is closing.
     """
-    pipe, command = subprocess.PIPE, _command(module, words)
+    pipe, command = subprocess.PIPE, processes.python(module, *words)
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
     assert process.stdin is not None and process.stdout is not None
     try:
@@ -86,7 +81,7 @@ async def answer_lines(module: str, *words: str, asked: bytes) -> AsyncGenerator
 
 async def answer(module: str, *words: str, asked: bytes) -> Answer:
     """Run `python -m module words` with a request; if cancelled, kill it with all processes that it started."""
-    pipe, command = subprocess.PIPE, _command(module, words)
+    pipe, command = subprocess.PIPE, processes.python(module, *words)
     process = await asyncio.create_subprocess_exec(
         *command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
     )

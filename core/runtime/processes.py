@@ -26,6 +26,14 @@ class Process(NamedTuple):
     cpu_s: float  # including its children that have ended
 
 
+def python(module: str, *words: str) -> list[str]:
+    """Return the command of a process of ours: `python -m module words` that imports nothing from the working folder.
+
+    Without -P, Python searches that folder first: among somebody's data, a file named yaml or random would be executed.
+    """
+    return [sys.executable, "-P", "-m", module, *words]
+
+
 def snapshot() -> dict[int, Process]:
     """Read all processes. 20 microseconds each."""
     by_pid = {}

@@ -99,15 +99,16 @@ def launch_command(
     With several nodes each runs the same command; they find one another by `rendezvous_id` (a Slurm job id) and
     `endpoint` (HOST:PORT of the first node).
     """
-    job = ["-m", "finetop.core.run_job", str(job_folder)]
+    job = processes.python("finetop.core.run_job", str(job_folder))
     if ranks * nodes == 1:
-        return [sys.executable, *job]
+        return job
     meeting = ["--standalone", "--local-addr", "127.0.0.1"]  # the host's own name may not resolve
     if nodes > 1:
         meeting = ["--nnodes", str(nodes), "--rdzv-backend", "c10d"]
         meeting += ["--rdzv-id", rendezvous_id, "--rdzv-endpoint", endpoint]
     own = ["--nproc-per-node", str(ranks), "--shutdown-timeout", str(SAVE_S)]
-    return [sys.executable, "-m", "torch.distributed.run", *meeting, *own, *job]
+    # torchrun's own `python -u -m` would search the working folder first
+    return processes.python("torch.distributed.run", *meeting, *own, "--no-python", *job)
 
 
 def launch_environment(ranks: int, environment: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -106,9 +106,8 @@ def start(job: Path, count: int) -> subprocess.Popen[str]:
 def run_all(jobs: list[Path], count: int) -> None:
     """Run jobs one after another in the same ranks; all must succeed."""
     command = ranks.launch_command(jobs[0], count)
-    here = command.index("-m", 2) if count > 1 else 1
     done = subprocess.run(
-        [*command[:here], __file__, *map(str, jobs)],
+        [*command[:-3], __file__, *map(str, jobs)],
         env={**environment(), "PYTHONPATH": str(Path(__file__).parent)},
         capture_output=True,
         text=True,

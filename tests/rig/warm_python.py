@@ -30,12 +30,14 @@ CLIENT = """#!{python} -SEs
 import json, os, signal, socket, sys
 
 PYTHON, OWN, words = {python!r}, {own!r}, sys.argv[1:]
+flags = ["-P"] if words[:1] == ["-P"] else []
+words = words[len(flags):]
 
 
 def is_heavy():
     if words[:2] == ["-m", "finetop.core.train.rehearsal"] or words == ["-u", "-c", {worker!r}]:
         return True
-    if len(words) != 3 or words[:2] != ["-m", "finetop.core.run_job"]:
+    if len(words) != 3 or "RANK" in os.environ or words[:2] != ["-m", "finetop.core.run_job"]:
         return False
     try:
         with open(words[2] + "/job.json") as file:
@@ -49,7 +51,7 @@ if not is_heavy():
         code = "import runpy, sys; sys.executable = sys.argv.pop(1); name = sys.argv.pop(1);"
         code += "runpy.run_module(name, run_name='__main__', alter_sys=True)"
         words[0:2] = ["-c", code, OWN, words[1]]
-    os.execv(PYTHON, [PYTHON, *words])
+    os.execv(PYTHON, [PYTHON, *flags, *words])
 server = socket.socket(socket.AF_UNIX)
 server.connect({socket!r})
 request = json.dumps([words[1], words[2:], os.getcwd(), dict(os.environ)]).encode()

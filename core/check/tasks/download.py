@@ -14,11 +14,12 @@ from finetop.core.check.tasks.suite import find_suite
 from finetop.core.errors import FinetopError
 from finetop.core.runtime.home import Home
 from finetop.core.runtime.parts import explain_missing
+from finetop.core.runtime.processes import python
 
 
 def command(suite: str, home: Home) -> list[str]:
     """Return the command line that opens a suite's tasks."""
-    return [sys.executable, "-m", "finetop.core.check.tasks.download", suite, str(home.root)]
+    return python("finetop.core.check.tasks.download", suite, str(home.root))
 
 
 def main(arguments: list[str]) -> int:

@@ -14,7 +14,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from finetop.core.models.llama_cpp.quants import QUANTS
 from finetop.core.runtime import parts
 from finetop.core.runtime.child import last_line
 from finetop.core.runtime.job_process import users_environment
+from finetop.core.runtime.processes import python
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -197,7 +197,7 @@ def started() -> Iterator[Process]:
     """Start a process, and end it after the block. Raises EnvironmentTrouble if llama.cpp is not installed."""
     require()
     with tempfile.TemporaryFile() as errors:
-        pipe, command = subprocess.PIPE, [sys.executable, "-m", MODULE]
+        pipe, command = subprocess.PIPE, python(MODULE)
         environment = SPINS | users_environment()
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, env=environment)
         assert process.stdin is not None and process.stdout is not None

@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -178,7 +177,7 @@ class LocalLauncher:
             log = open_own(self._home / "spare.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             with os.fdopen(log, "wb") as out:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "finetop.core.runtime.keeper", "--spare", *warm_command(file)],
+                    processes.python(keeper.__name__, "--spare", *warm_command(file)),
                     stdin=subprocess.PIPE, stdout=out, stderr=out, start_new_session=True, env=variables,
                 )  # fmt: skip
         except OSError:
@@ -282,7 +281,7 @@ def locked(folder: Path) -> Iterator[bool]:
 
 def start_keeper(attempt: Attempt, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     """Start a keeper for a claimed job, in a session of its own."""
-    own = [sys.executable, "-m", "finetop.core.runtime.keeper", str(attempt.folder), str(attempt.number)]
+    own = processes.python(keeper.__name__, str(attempt.folder), str(attempt.number))
     command, null = [*own, *job_command(attempt.folder)], subprocess.DEVNULL
     variables = {**environment, **ranks.launch_environment(ranks_of(attempt.folder))}
     return subprocess.Popen(
@@ -306,7 +305,7 @@ def nodes_of(folder: Path) -> int:
 
 
 def warm_command(file: Path) -> list[str]:
-    return [sys.executable, "-m", "finetop.core.run_job", "--warm", str(file)]
+    return processes.python("finetop.core.run_job", "--warm", str(file))
 
 
 def record_of(folder: Path, attempt: int) -> dict[str, Any] | None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from finetop.core.runtime import ranks
+from finetop.core.runtime import processes, ranks
 from finetop.core.supervisor.launchers import local, slurm_record
 from finetop.core.supervisor.launchers.launcher import Attempt, Batch
 
@@ -93,7 +92,7 @@ def command_of(folder: Path) -> list[str]:
     each = max(1, count // nodes)  # ranks on each node
     meeting = {"rendezvous_id": "$SLURM_JOB_ID", "endpoint": FIRST_NODE}
     launch = ranks.launch_command(folder, each, nodes=nodes, **meeting)
-    return [*step, sys.executable, "-m", ranks.__name__, str(each), *launch]
+    return [*step, *processes.python(ranks.__name__, str(each)), *launch]
 
 
 def script_of(orders: Sequence[Order]) -> str:
@@ -101,7 +100,7 @@ def script_of(orders: Sequence[Order]) -> str:
     lines = ["#!/bin/sh", 'case "${SLURM_ARRAY_TASK_ID:-0}" in']
     for at, order in enumerate(orders):
         folder = order.attempt.folder
-        own = [sys.executable, "-m", NODE, str(folder), str(order.attempt.number), *command_of(folder)]
+        own = [*processes.python(NODE, str(folder), str(order.attempt.number)), *command_of(folder)]
         output = f" >>{shlex.quote(str(folder / 'slurm.txt'))} 2>&1" if len(orders) > 1 else ""
         quoted = (f'"{word}"' if word.startswith("$") else shlex.quote(word) for word in own)
         lines.append(f"{at}) exec {' '.join(quoted)}{output};;")

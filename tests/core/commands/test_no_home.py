@@ -90,8 +90,8 @@ def stand_ins(monkeypatch, tmp_path):
     (tmp_path / "log").touch()
 
     def start(arguments, *, stdin, start_new_session, cwd):
-        assert start_new_session and arguments[1:3] == ["-m", stand_in.__name__]
-        program = [stand_in.__file__, *arguments[3:]]
+        assert start_new_session and arguments[1:4] == ["-P", "-m", stand_in.__name__]
+        program = [stand_in.__file__, *arguments[4:]]
         started.append(fork_server().start(program, tmp_path / "log", os.environ, stdin))
         return started[-1]
 

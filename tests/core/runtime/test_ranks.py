@@ -36,13 +36,14 @@ def left(folder, number, pid=None, ended=None, boot=None):
 
 
 def test_one_process_is_started_as_ever_and_several_by_torchrun(tmp_path):
-    assert ranks.launch_command(tmp_path, 1)[1:] == ["-m", "finetop.core.run_job", str(tmp_path)]
+    own = ["-P", "-m", "finetop.core.run_job", str(tmp_path)]
+    assert ranks.launch_command(tmp_path, 1)[1:] == own
     command = ranks.launch_command(tmp_path, 4)
-    assert command[1:4] == ["-m", "torch.distributed.run", "--standalone"]
+    assert command[1:5] == ["-P", "-m", "torch.distributed.run", "--standalone"]
     # otherwise the ranks meet at the host's own name, which may not resolve
     assert command[command.index("--local-addr") + 1] == "127.0.0.1"
     assert command[command.index("--nproc-per-node") + 1] == "4"
-    assert command[-3:] == ["-m", "finetop.core.run_job", str(tmp_path)]
+    assert command[-6:] == ["--no-python", sys.executable, *own]
     # each node of several is told where they meet
     command = ranks.launch_command(tmp_path, 1, nodes=2, rendezvous_id="4711", endpoint="node1:29500")
     assert "--standalone" not in command

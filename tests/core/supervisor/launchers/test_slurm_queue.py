@@ -407,6 +407,6 @@ def test_on_several_nodes_srun_binds_no_task_to_a_core_and_each_node_counts_its_
     (folder / "job.json").write_text('{"ranks": 8, "nodes": 2}')
     command = slurm_batch.command_of(folder)
     assert command[0] == "srun" and {"--cpu-bind=none", "--kill-on-bad-exit=1"} <= set(command)
-    own = command[command.index("-m") - 1 :]
-    assert own[1:4] == ["-m", "finetop.core.runtime.ranks", "4"]
-    assert own[5:7] == ["-m", "torch.distributed.run"]
+    own = command[command.index("-P") - 1 :]
+    assert own[1:5] == ["-P", "-m", "finetop.core.runtime.ranks", "4"]
+    assert own[6:9] == ["-P", "-m", "torch.distributed.run"]
