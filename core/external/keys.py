@@ -22,7 +22,8 @@ OTHERS = {
     "Loss": "loss",
 }
 # `train/train_loss` is the Trainer's mean over the run.
-WHOLE = {"train_loss": "loss", "training_loss": "loss"}
+WHOLE = dict.fromkeys(("train_loss", "training_loss", "lm_loss", "lm loss", "reduced_train_loss"), LOSS)
+WHOLE |= dict.fromkeys(("total_loss", "loss/train/total", "train/crossentropyloss"), LOSS)
 
 
 def name_of(key: str) -> str:

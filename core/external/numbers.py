@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 LAST_S = 30.0  # for what is left to read at the end
 HOLD_S = 8.0  # how long a weak source waits for a better one (searched for every 5 s), a later attempt for all of its
+FLOOD = "the program prints faster than its numbers can be read. Print less, or name a file with --metrics."
 MOST_HELD = 10_000  # points that wait
 ELSEWHERE = ("key", "source", "own_rank", "reader")  # what a state has of a file besides its own attributes
 
@@ -75,6 +76,11 @@ class Numbers:
                 is_behind = self._read(file, now)
             if is_behind:
                 unfinished.add(file.source)
+                if is_last:
+                    print(
+                        f"finetop: {file.source}: after {LAST_S:g} s its end is still unread: {FLOOD}",
+                        flush=True,
+                    )
         if is_last or self._may_report(now):
             self._report_held(is_last=is_last)
         if self._progress.is_due(now) or is_last:
@@ -139,6 +145,9 @@ class Numbers:
             traceback.print_exc()
             file.is_broken = True
             return False
+        if (passed_over := file.reader.passed_over) > file.passed_over:
+            print(f"finetop: passed over {passed_over - file.passed_over:,} bytes: {FLOOD}", flush=True)
+            file.passed_over = passed_over
         if points:
             file.written = modified(file.reader.path)
             file.began = file.began or points[0].at or file.written

@@ -32,6 +32,7 @@ class File:
     waits: list[Point] = field(default_factory=list)
     held: bool = False  # what it has waits
     is_broken: bool = False  # its reader has failed, or another command writes to it too
+    passed_over: int = 0  # bytes that were not read, as the log says
     began: float = 0.0  # its first value, by its own clock, else by when the file was written
     written: float = 0.0
     names: dict[str, str] = field(default_factory=dict)  # our names of its keys, each of one key alone

@@ -60,7 +60,7 @@ class Reader:
     `total` and `epochs` are the planned steps and epochs, 0 until the file has them. `behind`: the last read left
     something for the next. `guesses`: the file has no steps, and each line counts as one. `series` names one of
     several files that a program writes at the same time; '' if it has one. `is_of_one_process`: one that starts again
-    begins another file.
+    begins another file. `passed_over`: bytes that came too fast to be read.
     """
 
     path: Path
@@ -70,6 +70,7 @@ class Reader:
     guesses: bool = field(default=False, init=False)
     series: str = field(default="", init=False)
     is_of_one_process: bool = field(default=False, init=False)
+    passed_over: int = field(default=0, init=False)
 
     def read(self) -> Sequence[Point]:
         """Return what is new since the last call, in the file's order; a half-written end waits for the next call.

@@ -24,16 +24,20 @@ class Tail:
 
     path: Path
     offset: int = 0
-    most_behind: int = (
-        0  # bytes; in a file that grows faster than it is read, older ones are skipped; 0: never
-    )
+    # bytes; in a file that grows faster than it is read, older ones are passed over, and counted; 0: never
+    most_behind: int = 0
     most: int = 0  # bytes of one read, if fewer than MOST_BYTES
     restarted: bool = False  # since the caller last cleared it
     behind: bool = False  # there is more to read
+    left: int = 0  # bytes that are not read yet
+    passed_over: int = 0  # bytes
     _facts: tuple[int, int, int] = (0, 0, 0)  # inode, size and modification time at the last read
     _mark: bytes = field(default=b"", repr=False)
     _rest: bytes = field(default=b"", repr=False)  # the beginning of a line
     _skips: bool = False  # inside a line that is too long
+    _redraws: bool = False  # a carriage return ended the last whole line
+    _before: bytes = field(default=b"", repr=False)  # that line
+    _taken: bytes = field(default=b"", repr=False)  # of it, read before its end
 
     def go_behind(self, before: Before | None) -> bool:
         """Begin behind what an earlier run left in the file. Return whether it is still there.
@@ -57,20 +61,34 @@ class Tail:
         raw = self._new_bytes()
         *whole, rest = raw.replace(b"\r", b"\n").split(b"\n")
         begins = self._rest
+        if whole:
+            end = raw[: len(raw) - len(rest)]
+            self._redraws, self._before = end.endswith(b"\r"), whole[-1][-LONGEST:]
         self._rest = (b"" if whole else self._rest) + rest
         for line in whole:
             if self._skips:
                 self._skips = False
-            elif len(begins) + len(line) <= LONGEST:
+            elif len(begins) + len(line) <= LONGEST and not (self._taken and begins + line == self._taken):
                 yield (begins + line).decode("utf-8", "replace")
+            self._taken = b""
             begins = b""
         if len(self._rest) > LONGEST:
             self._rest, self._skips = b"", True
 
     @property
-    def unfinished(self) -> str:
-        """What is there of a line that has not ended, such as a progress bar."""
+    def redrawn(self) -> str:
+        """What stands behind a carriage return: a line that overwrites itself, and is whole without an end."""
+        ends_alike = self._rest[-1:] == self._before[-1:] and not self._rest[-1:].isalnum()
+        if not self._redraws or not (ends_alike or len(self._rest) >= len(self._before) - 1):
+            return ""  # it may be half written
         return self._rest.decode("utf-8", "replace")
+
+    def take_redrawn(self) -> bool:
+        """Take the line that overwrites itself as read; return False if it was."""
+        if self._taken == self._rest:
+            return False
+        self._taken = self._rest
+        return True
 
     def _new_bytes(self) -> bytes:
         most = min(self.most or MOST_BYTES, MOST_BYTES)
@@ -87,13 +105,14 @@ class Tail:
                 self.restarted = True
                 raw = os.pread(file.fileno(), most, 0)
             if self.most_behind and size - self.offset > self.most_behind:
+                self.passed_over += size - MOST_BYTES - self.offset
                 self._begin(size - MOST_BYTES)
                 self._skips = True
                 raw = os.pread(file.fileno(), most, self.offset)
         new = raw[len(self._mark) :]
         self._facts, self._mark = facts, raw[-MARK:]
         self.offset += len(new)
-        self.behind = self.offset < size
+        self.behind, self.left = self.offset < size, size - self.offset
         return new
 
     def _begin(self, offset: int) -> None:

@@ -36,7 +36,7 @@ def history_of(*steps: int, loss: float = 1.0) -> dict[str, object]:
 
 
 NAMES = {
-    "loss": "loss Loss train/loss train_loss loss/train",
+    "loss": "loss Loss train/loss train_loss loss/train lm_loss total_loss train/CrossEntropyLoss",
     "eval_loss": "Loss/val eval/loss eval_loss val_loss",
     "eval_accuracy": "validation/accuracy",
     "learning_rate": "lr train/lr",

@@ -191,6 +191,15 @@ def test_a_flood_is_read_in_bounded_parts(path, monkeypatch):
         reads += 1
     assert reads <= 3
     assert [point.step for point in points] == [2]
+    assert reader.passed_over > 1 << 29
+
+
+def test_a_burst_of_plain_text_skips_no_step(path):
+    """A program that prints its tokens between two steps."""
+    text = "".join(f"step {step} loss 1.0\n" + f"{'token ' * 20}\n" * 4000 for step in range(1, 101))
+    reader = Printed(put(path, text), 0)
+    assert [step for step, _ in read(reader)] == [*range(1, 101)]
+    assert reader.passed_over == 0
 
 
 def test_a_read_of_many_values_takes_little_time(path, monkeypatch):
