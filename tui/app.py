@@ -32,6 +32,7 @@ from finetop.tui.messages import GroundTold, ShownMessage, StoreChanged
 from finetop.tui.modes import EVERYWHERE, MESSAGES, PLACES, THEME, new_screen
 from finetop.tui.navigation import NavigatingApp
 from finetop.tui.terminal.clipboard import Copied, copying, to_copy
+from finetop.tui.terminal.driver import is_continued_by_a_shell
 from finetop.tui.terminal.look_of import find_look
 from finetop.tui.text import Line, cut_end, cut_middle
 from finetop.tui.theme import Look, StyleName
@@ -368,6 +369,12 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
 
     def action_how_to_leave(self) -> None:
         self.say("q quits. Running jobs keep running.")
+
+    def action_suspend(self) -> None:
+        if self._driver is not None and self._driver.can_suspend and is_continued_by_a_shell():
+            self.action_suspend_process()
+        else:
+            self.say("No shell with job control could continue finetop. q quits.")
 
     def action_leave(self) -> None:
         number = sum(self.running.values())

@@ -49,6 +49,7 @@ EVERYWHERE = (
         "copy what is under the cursor (charts: ctrl+y); again: the next step as a command",
     ),
     Key("ctrl+l", "", "redraw", "redraw the screen"),
+    Key("ctrl+z", "", "suspend", "suspend finetop; fg in the shell continues it"),
     Key("q", "", "leave", "quit; running jobs keep running"),
 )
 MESSAGES = Key("", "", "messages", "all messages")

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+from terminal import Terminal
+
 from finetop.core.client.connection import Client
 from finetop.core.protocol.messages.queue import Kill
 from finetop.core.protocol.messages.runs import GetRun
@@ -38,6 +40,26 @@ def test_apps_come_and_go_and_the_run_goes_on(rig, terminal):
     rig.up()
     rig.submit("after-the-break", steps=1)
     third.wait_text("2 total")  # the list itself may keep its rows in place, and offer the new one under o
+
+
+def test_ctrl_z_stops_the_app_where_a_shell_can_continue_it(rig, terminal):
+    shell = Terminal(["sh"], rig.home.root)
+    try:
+        shell.keys(f"PS1='$ '\n{sys.executable} -m finetop.tui.main\n")
+        shell.wait_text("No runs yet")
+        shell.keys("\x1a")
+        shell.wait_text("Stopped")
+        shell.screen.reset()
+        shell.keys("fg; echo back-$((40 + 2))\n")
+        shell.wait_text("No runs yet")
+        shell.keys("q")
+        shell.wait_text("back-42")
+    finally:
+        shell.close()
+    alone = terminal()
+    alone.wait_text("No runs yet")
+    alone.keys("\x1a")
+    alone.wait_text("No shell with job control")
 
 
 def test_hang_up_of_the_shell_that_started_everything_leaves_the_supervisor(cold_rig, terminal_of):

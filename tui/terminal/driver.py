@@ -327,6 +327,18 @@ class DifferenceDriver(LinuxDriver):
         signal.signal(signal.SIGWINCH, on_resize)
 
 
+def is_continued_by_a_shell() -> bool:
+    """Return whether the parent is a shell with job control: it shares the session and gave this job its own group.
+
+    A process whose parent is in another session (`ssh HOST finetop`, a terminal's first program) would stay stopped.
+    """
+    try:
+        parent = os.getppid()
+        return os.getsid(parent) == os.getsid(0) and os.getpgid(parent) != os.getpgrp()
+    except OSError:  # the parent belongs to somebody who may not be asked, or has just ended
+        return False
+
+
 def for_a_shell(settings: list[Any] | None) -> list[Any] | None:
     """Return the settings to leave a terminal with: its own, unless an app killed there made it unusable."""
     if settings is not None and not settings[tty.LFLAG] & termios.ICANON:
