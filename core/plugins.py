@@ -57,6 +57,7 @@ class MethodFacts(Configured[Options]):
     not_quantized = ""  # why not all of them
     keeps_base = True  # the base is in memory still when the adapter is off; full and freeze have no adapter
     can_merge = True  # its update can be merged into the base's weights
+    any_size = False  # its settings fit layers of any size; else a rehearsal tells whether they fit a model's
     spelled: Mapping[str, str] = {}  # PEFT's names of its settings
     refuses: Mapping[str, str] = {}  # settings of a recipe that it does not go with when they are on, and why
 

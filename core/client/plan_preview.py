@@ -48,7 +48,7 @@ def main() -> int:
 
 def preview(request: PlanRequest, recipe: Recipe, home: Home) -> None:
     """Write the results as they are known. Raises FinetopError."""
-    preflight = ahead.check_before_queue(recipe, ahead.RunChecker(home))
+    preflight = ahead.check_before_queue(recipe, ahead.RunChecker(home), rehearse=not request.rehearse)
     problems = preflight.as_data()
     if trouble := next((problem.message for problem in problems if problem.key != ahead.ROOM), ""):
         write_line(Shown(trouble=trouble, problems=problems))

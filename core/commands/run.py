@@ -22,10 +22,7 @@ from finetop.core.errors import BadInput, FinetopError
 from finetop.core.external import trainers
 from finetop.core.external.recipe import ENDINGS, CommandRequest, command_recipe, with_environment
 from finetop.core.external.trainers import Known
-from finetop.core.models import rehearsed
-from finetop.core.plan import ahead, inputs
-from finetop.core.plan.machine import read_machine
-from finetop.core.plan.rehearsal import Rehearsal
+from finetop.core.plan import ahead
 from finetop.core.plan.result import Shown, as_error
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages import submit
@@ -139,7 +136,6 @@ def run_one(args: argparse.Namespace, home: Home, loaded: Loaded, priority: int)
         resolved = resolved if home.link is not None else with_environment(resolved)
         forced = []
     else:
-        require_names(loaded.recipe, home)
         forced = require_sound([loaded.recipe], home, force=args.force)
     queued = queue(home, Submit(resolved, loaded.text, loaded.recipe.name, args.hold, priority), forced)
     if args.wait:
@@ -153,25 +149,6 @@ def run_one(args: argparse.Namespace, home: Home, loaded: Loaded, priority: int)
 
 def queued_line(queued: SubmitAnswer) -> str:
     return f"{queued.name} is queued, {'held' if queued.held else f'place {queued.place}'}"
-
-
-def require_names(recipe: Recipe, home: Home) -> None:
-    """Require the modules named, the trainer's raw options and the sizes of a new model to exist. Raises BadInput.
-
-    The job's own code checks it, in a process of a few seconds; not possible if the model is not on this machine.
-    """
-    method = recipe.method.options
-    named = [getattr(method, key, ()) for key in ("target_modules", "target_parameters", "modules_to_save")]
-    has_names = any(isinstance(names, tuple) and names for names in named)
-    is_new = rehearsed.sizes(recipe) is not None
-    if home.link is not None or not (recipe.trainer_args or has_names or is_new):
-        return
-    try:
-        model_config = inputs.find_config(recipe.model, home)
-    except FinetopError:
-        return  # the job will find the model, or report why not
-    machine = read_machine(home.root, use_gpu=recipe.budget.gpus != 0)
-    Rehearsal(recipe, model_config.file, machine, home).answer()
 
 
 def require_sound(recipes: Sequence[Recipe], home: Home, *, force: bool) -> list[str]:

@@ -8,7 +8,7 @@ here: a model that is no Llama is built by another process (6 s), the first time
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,11 @@ from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, Refu
 from finetop.core.models import kernels, rehearsed
 from finetop.core.models.resolved import Moving
 from finetop.core.models.shape import Shape
-from finetop.core.plan import inputs, lengths, machine as machines
+from finetop.core.plan import inputs, lengths, machine as machines, rehearsal
 from finetop.core.plan.estimate import estimate, find_fix, shape_of
 from finetop.core.plan.inputs import ConfigFile
 from finetop.core.plan.lengths import Lengths
 from finetop.core.plan.machine import Machine
-from finetop.core.plan.rehearsal import Rehearsal
 from finetop.core.plan.result import READ_BY, Problem
 from finetop.core.plan.workload import Known, refusals
 from finetop.core.recipe import home_settings, protections as recipe_protections
@@ -199,10 +198,12 @@ def what_is_read(recipe: Recipe) -> bytes:
     return msgspec.json.encode([mapping[name] for name in READ_BY])
 
 
-def check_before_queue(recipe: Recipe, checker: RunChecker) -> Ahead:
-    """Check a run about to be queued: what it reads, and whether this machine is large enough.
+def check_before_queue(recipe: Recipe, checker: RunChecker, *, rehearse: bool = True) -> Ahead:
+    """Check a run about to be queued: what it reads, its method's sizes and names, and whether this machine is large
+    enough.
 
     Without the model on this machine its checks are skipped; memory is also skipped if jobs go to a cluster.
+    `rehearse` is false for a caller that rehearses the run itself.
     """
     home = checker.home
     try:
@@ -212,14 +213,17 @@ def check_before_queue(recipe: Recipe, checker: RunChecker) -> Ahead:
     except FinetopError as error:
         return Ahead(None, (("model.id", error),))
     ahead = checker.check(recipe, config_file)
-    if config_file is None or checker.goes_elsewhere():
+    if config_file is None:
         return ahead
     problems = list(ahead.problems)
     here = machines.read_machine(home.root, measure=False, use_gpu=recipe.budget.gpus != 0)
     shape = rehearsed.shape_of(recipe, config_file.file, home) or shape_of(recipe, config_file.config)
-    if not (shape.is_known or recipe.model.trust_remote_code):  # built once, and kept
-        with suppress(FinetopError):  # the job says what is wrong with it
-            shape = Rehearsal(recipe, config_file.file, here, home).answer().shape or shape
+    is_unknown = not (shape.is_known or recipe.model.trust_remote_code)  # built once, and kept
+    if rehearse and (is_unknown or rehearsal.is_needed(recipe)):
+        with _collected(problems, "method"):
+            shape = rehearsal.Rehearsal(recipe, config_file.file, here, home).answer().shape or shape
+    if checker.goes_elsewhere():
+        return replace(ahead, problems=tuple(problems))
     refused = refusals(recipe, shape, here, recipe.budget.gpus or 1)
     problems += [(key, BadInput(message, hint=hint)) for key, message, hint in refused]
     with _collected(problems, ROOM):

@@ -17,6 +17,8 @@ import msgspec
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import rehearsed
 from finetop.core.models.resolved import Moving
+from finetop.core.plugins import METHODS
+from finetop.core.recipe import protections
 from finetop.core.recipe.load import recipe_to_mapping
 from finetop.core.recipe.schema import Recipe
 from finetop.core.runtime.parts import require
@@ -29,6 +31,16 @@ if TYPE_CHECKING:
 PATIENCE_S = 120.0  # imports take 3 to 8 s, a shape of 2,000 layers a minute
 SECTIONS = ("model", "method", "budget", "protect", "trainer_args")  # that an answer depends on
 OF_TRAIN = ("optimizer", "master", "kernels", "compile", "parallel")
+
+
+def is_needed(recipe: Recipe) -> bool:
+    """Return whether the job might refuse settings that only a rehearsal can judge: names, sizes, raw options."""
+    method, options = METHODS.load(recipe.method.name), recipe.method.options
+    named = [getattr(options, key, ()) for key in ("target_modules", "target_parameters", "modules_to_save")]
+    has_names = any(isinstance(names, tuple) and names for names in named)
+    is_protected = bool(protections.chosen(recipe))
+    is_new = rehearsed.sizes(recipe) is not None
+    return not method.any_size or has_names or is_new or is_protected or bool(recipe.trainer_args)
 
 
 class Rehearsal:

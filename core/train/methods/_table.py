@@ -51,6 +51,7 @@ class TableMethod(Method[Any]):
     quantized: tuple[str, ...] = ALL_FORMATS
     not_quantized: str = ""
     can_merge: bool = True
+    any_size: bool = False
     refuses: Mapping[str, str] = field(default_factory=dict)
     check: Callable[[PreTrainedModel, Any], None] | None = None  # an additional check of the options
 
@@ -156,6 +157,7 @@ ROWS: dict[str, TableMethod] = {
         config="LoraConfig",
         spelled=lora.PLUGIN.spelled,
         fixed={"use_dora": True},  # arXiv:2402.09353
+        any_size=True,
         quantized=("none", "nf4"),
         not_quantized="PEFT can't read the lengths of int8 weights",
     ),
@@ -165,6 +167,7 @@ ROWS: dict[str, TableMethod] = {
         config="LoraConfig",
         spelled=LORA,
         fixed={"use_rslora": True},  # arXiv:2312.03732
+        any_size=True,
     ),
     "oft": TableMethod(
         about="rotates blocks of each layer's inputs: angles between neurons are preserved",

@@ -19,6 +19,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 class Full(Method[Options]):
     about = "trains all weights: the most change, the most memory"
+    any_size = True
     options = Options
     quantized = ("none",)
     not_quantized = "quantized weights can't take small steps"

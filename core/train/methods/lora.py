@@ -40,6 +40,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 class Lora(Method[Options]):
     about = "low-rank adapters: few weights, one GPU, easy to remove"
+    any_size = True
     options = Options
     spelled = {**LORA, "rslora": "use_rslora", "target_parameters": "target_parameters"}
 

@@ -36,6 +36,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 class LoraPlus(Method[Options]):
     about = "LoRA with a higher learning rate for the second matrix: fewer steps to the same loss"
+    any_size = True
     options = Options
 
     def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:

@@ -92,6 +92,11 @@ REFUSED = {  # what the error says: files, sections of the recipe (@ is the fold
     "has no split tests. There is train.": ({}, {"data": {"train": [{"id": "@set", "split": "tests"}]}}),
     "rows.jsonl:1: the model's chat template refuses the row: never": (
         {"odd.jinja": "{{ raise_exception('never') }}"}, {"model": {"chat_template": "@odd.jinja"}}),
+    "`n_frequency` should be less than or equal to the product": (
+        {}, {"method": {"name": "peft", "type": "fourierft", "options": {"n_frequency": 10**7}}}),
+    "data.train: no row is left to learn from.": (
+        {"rows.jsonl": [{"messages": [
+            {"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So.", "weight": 0}]}] * 20}, {}),
 }  # fmt: skip
 
 
@@ -141,7 +146,7 @@ def test_a_model_that_is_no_llama_is_built_before_its_size_is_judged(folder, tmp
             tied = {**config, "tie_word_embeddings": True}
             return Moving(shape=structs.replace(read_shape(tied), is_known=True))
 
-    monkeypatch.setattr(ahead, "Rehearsal", Built)
+    monkeypatch.setattr(ahead.rehearsal, "Rehearsal", Built)
     monkeypatch.setattr(ahead.lengths, "measure", lambda *_given, **_named: None)
     monkeypatch.setattr(machine, "free_memory", lambda: 0.0)
     recipe = load_recipe(folder.file(model={"id": str(tmp_path / "gemma")}, train={"batch_size": 1})).recipe

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from method_bench import base_of
 
-from finetop.core.errors import BadInput
+from finetop.core.errors import BadInput, RecipeError
 from finetop.core.models import rehearsed
 from finetop.core.plan.machine import Machine
-from finetop.core.plan.rehearsal import Rehearsal
+from finetop.core.plan.rehearsal import Rehearsal, is_needed
+from finetop.core.plugins import METHODS
 from finetop.core.recipe.load import load_recipe
 from finetop.core.runtime.home import Home
 from finetop.core.train import rehearsal
@@ -67,3 +70,36 @@ def test_a_model_that_an_objective_makes_anew_is_known_in_its_sizes(tiny_model: 
     assert rehearsed.shape_of(recipe, tiny_model / "config.json", home) == moving.shape
     other = load_recipe("pretrain", ["objective.layers=5"]).recipe
     assert rehearsed.shape_of(other, tiny_model / "config.json", home) is None
+
+
+def of_every_size() -> Iterator[str]:
+    """Yield each method with each of its numbers very small and very large, and PEFT's other types."""
+    for name in METHODS.names():
+        options = METHODS.load(name).options()
+        for key, value in [("name", None), *msgspec.structs.asdict(options).items()]:
+            if type(value) in (int, type(None)) and key != "type":
+                sizes = (1, 3, 7, 4096, 10**6) if key != "name" else (None,)
+                yield from (f"method={{name: {name}{f', {key}: {size}' if size else ''}}}" for size in sizes)
+    for kind, key in (
+        ("fourierft", "n_frequency"),
+        ("lokr", "decompose_factor"),
+        ("c3a", "block_size"),
+        ("loha", "r"),
+    ):
+        sizes = (1, 7, 10**6)
+        yield from (f"method={{name: peft, type: {kind}, options: {{{key}: {size}}}}}" for size in sizes)
+
+
+def test_what_a_plan_refuses_is_rehearsed_before_a_run_is_queued(tiny_model: Path) -> None:
+    refused = set()
+    for setting in of_every_size():
+        try:
+            recipe = load_recipe("lora", [setting]).recipe
+        except RecipeError:
+            continue  # refused by both
+        try:
+            rehearsal.require(recipe, base_of(tiny_model), "float32", "cpu")
+        except BadInput:
+            assert is_needed(recipe), setting
+            refused.add(recipe.method.name)
+    assert refused >= {"oft", "boft", "shira", "peft"}
