@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from finetop.core.check.checked_weights import WEIGHTS_NOW
 from finetop.core.protocol.check_result import read
 from finetop.core.recipe.schema import General
 from finetop.core.text import listed
@@ -93,9 +94,16 @@ def wanted_settings(recipe: Mapping[str, Any], given: Mapping[str, Any]) -> dict
     return {**msgspec.to_builtins(General()), **own, **given}
 
 
-def comparable(results: Sequence[dict[str, Any]], wanted: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
-    """Return the newest result of each step made under the wanted settings; `results` are newest first."""
+def comparable(
+    results: Sequence[dict[str, Any]], wanted: Mapping[str, Any], *, of_any_weights: bool = False
+) -> dict[int, dict[str, Any]]:
+    """Return the newest result of each step made under the wanted settings; `results` are newest first.
+
+    Those of other weights than there are now are left out, if the results tell.
+    """
     alike = [result for result in results if result["step"] is not None and _is_alike(result, wanted)]
+    if not of_any_weights:
+        alike = [result for result in alike if result.get(WEIGHTS_NOW) != "changed"]
     return {result["step"]: result for result in reversed(alike)}
 
 

@@ -14,13 +14,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetop.core.check.checked_weights import hash_in
 from finetop.core.check.scoring.batch_plan import VERSION, Name
 from finetop.core.data import weight_files
-from finetop.core.errors import BadInput
+from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import load, weight_formats
 from finetop.core.models.devices import device_kind, free_memory, scoring_dtype
 from finetop.core.models.forward import has_virtual_tokens
-from finetop.core.models.hashes import adapter_hash
 from finetop.core.models.load_checkpoint import load_checkpoint
 from finetop.core.models.resolved import ResolvedModel
 from finetop.core.runtime.home import Home
@@ -95,10 +95,9 @@ def facts_of(pair: ModelPair, name: Name, tokenizer: Tokenizer, home: Home) -> d
     weights, adapter = pair.base.weights_hash, None
     if tuned and pair.checkpoint is None:
         raise AssertionError("a model in memory has no lasting identity")
-    if tuned and pair.checkpoint and load.is_adapter(pair.checkpoint):
-        adapter = adapter_hash(pair.checkpoint)
-    elif tuned and pair.checkpoint:
-        weights = weight_files.weights_hash(pair.checkpoint, home)
+    if tuned and pair.checkpoint:
+        own = weight_files.model_hash(pair.checkpoint, home)
+        weights, adapter = (weights, own) if load.is_adapter(pair.checkpoint) else (own, None)
     changed = {"remedy": dict(pair.change.facts)} if tuned and pair.change is not None else {}
     return {
         "weights": weights,
@@ -114,6 +113,17 @@ def facts_of(pair: ModelPair, name: Name, tokenizer: Tokenizer, home: Home) -> d
         "lm_eval": lm_eval.__version__,
         **changed,
     }
+
+
+def require_unchanged(pair: ModelPair, tuned: Mapping[str, Any] | None, home: Home) -> None:
+    """Require that the weights on disk are those whose hash the scores are kept under. Raises EnvironmentTrouble."""
+    known = [("the base", pair.base.path, pair.base.weights_hash)]
+    if pair.checkpoint is not None and tuned is not None:
+        known.append(("the checkpoint", pair.checkpoint, str(hash_in(tuned))))
+    for what, folder, digest in known:
+        if weight_files.model_hash(folder, home) != digest:
+            hint = "Check it again when nothing writes there any more."
+            raise EnvironmentTrouble(f"the weights of {what} changed while they were scored.", hint=hint)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.check.model_pair import as_base, as_tuned
+from finetop.core.check.model_pair import as_base, as_tuned, require_unchanged
 from finetop.core.check.scoring import cache as score_cache, drift, target
 from finetop.core.check.scoring.batch_plan import LEAST_ROW_TOKENS, BatchPlan
 from finetop.core.check.scoring.batches import Batch, PreparedSuite, ScoredModel, keys_of, score_batch
@@ -118,6 +118,8 @@ def score_missing(
         together = batches[at : at + at_once]
         pieces = [partial(score_batch, scoring.prepared, scoring.scored_model, batch) for batch in together]
         batch_scores = take_turns(pieces, shares=context.shares, stops=context.stops)
+        if scoring.keys:
+            require_unchanged(context.pair, context.facts["tuned"], context.home)
         for batch, scores in zip(together, batch_scores, strict=True):
             if scoring.keys:
                 prompts = scoring.prepared.prompts[batch.task]
@@ -210,7 +212,10 @@ def _kept(
 
     def score() -> list[ItemScore]:
         context.events.write(Phase(phase_name(context, phase)))
-        return work()
+        scores = work()
+        if key is not None:
+            require_unchanged(context.pair, context.facts["tuned"], context.home)
+        return scores
 
     scores = score_cache.read_or_score(context.home.scores, key, prompts, score)
     return [scores[item] for item in prompts]

@@ -89,13 +89,18 @@ def checked(args: argparse.Namespace, home: Home) -> int:
     result = newest(home, wanted) if answer is None else result_of(home, answer)
     ci_reports.write(args, wanted.name, read(result))
     is_new = answer is not None and answer.stands != "made"
+    is_outdated = result.get("weights_now", "same") != "same"  # only with --last
     if args.json:
         print_json({"run": wanted.name, "check": result, "new": is_new})
     elif not silent:
         print(report(wanted.name, read(result)))
-        if not is_new:
+        if is_outdated:
+            print(
+                f"\nThe weights changed since this check, so it says nothing of them: finetop check {wanted.text}"
+            )
+        elif not is_new:
             print(f"\n{reused_line(wanted, read(result), result['at'])}")
-    return ci_reports.CODES[str(result["verdict"])]
+    return ci_reports.CODES["no_verdict" if is_outdated else str(result["verdict"])]
 
 
 def reused_line(wanted: WantedCheck, result: CheckResult, at: float) -> str:
@@ -197,6 +202,8 @@ def check_now(home: Home, wanted: WantedCheck, reuse: Reuse, *, watch: bool = Fa
         answer = ask_once(home, message)
         if answer.stands == "made":
             return answer
+        if answer.has_changed:
+            progress.say(f"the weights of {wanted.text} changed since its last check: checking them now")
         if waiting := waiting_line(wanted, answer):
             progress.say(waiting)
         try:

@@ -1,18 +1,30 @@
-"""A folder's safetensors, and their hash, which is cached in the home."""
+"""A model's weight files, and their hash: whatever reads weights by path knows by it what it read.
+
+A hash is remembered in the home, beside the size, inode and times of each file. While these are the same the files are
+not read again; a file that was just written may be written again without a trace in its times, so it ages first.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import time
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from finetop.core.errors import BadInput
+from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.runtime import home as home_folder
 from finetop.core.runtime.files import read_given, read_own, write_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from finetop.core.runtime.home import Home
+
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")  # the config holds the scale
+MOMENT_S = 0.1  # several ticks of any kernel's clock, by which it dates changes
+COARSE_MOMENT_S = 2.1  # of file systems that count whole seconds, or two
 
 
 def weight_files(path: Path) -> list[Path]:
@@ -36,23 +48,114 @@ def weight_files(path: Path) -> list[Path]:
     return files
 
 
+def model_hash(folder: Path, home: Home) -> str:
+    """Return the hash of a folder's model: an adapter's, else that of its whole weights. Raises as both."""
+    return adapter_hash(folder, home) if _is_adapter(folder) else weights_hash(folder, home)
+
+
 def weights_hash(path: Path, home: Home) -> str:
-    """Return the sha256 of a folder's safetensors; cached in the home by size and time of each file."""
-    files = weight_files(path)
-    facts = [[file.name, (state := file.stat()).st_size, state.st_mtime_ns] for file in files]
-    place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:24]
-    memory = home.models / ".hashes" / f"{place}.json"
+    """Return the sha256 of a folder's safetensors. Raises BadInput, EnvironmentTrouble, OSError."""
+    return _remembered(path, weight_files(path), home, _add_named)
+
+
+def adapter_hash(folder: Path, home: Home) -> str:
+    """Return the sha256 of an adapter's weights and settings, scale included. Raises BadInput, EnvironmentTrouble."""
+    try:
+        return _remembered(folder, _adapter_files(folder), home, _add)
+    except OSError as error:
+        name = Path(str(error.filename or folder)).name
+        hint = "Pick another checkpoint."
+        raise BadInput(f"{folder}: can't read {name}: {error.strerror}.", hint=hint) from error
+
+
+def file_hash(file: Path, home: Home) -> str:
+    """Return the sha256 of one file of weights, such as GGUF. Raises EnvironmentTrouble, OSError."""
+    return _remembered(file, [file], home, _add)
+
+
+def known_hash(place: Path, home: Home) -> str | None:
+    """Return the hash of a folder's model, or of a file, without reading it: None unless it is as it was hashed."""
+    try:
+        files = [place] if place.is_file() else _model_files(place)
+        return _recalled(_memory_of(place, files, home), _stats(files))
+    except (OSError, BadInput):
+        return None
+
+
+def bytes_of(folder: Path) -> int:
+    """Return the size of a folder's model. Raises BadInput, OSError."""
+    return sum(file.stat().st_size for file in _model_files(folder))
+
+
+def _add(whole: Any, file: Path) -> None:
+    with file.open("rb") as opened:
+        hashlib.file_digest(opened, lambda: whole)
+
+
+def _add_named(whole: Any, file: Path) -> None:
+    with file.open("rb") as opened:
+        whole.update(file.name.encode() + b"\0" + hashlib.file_digest(opened, "sha256").digest())
+
+
+def _is_adapter(folder: Path) -> bool:
+    return (folder / ADAPTER_FILES[0]).is_file()
+
+
+def _adapter_files(folder: Path) -> list[Path]:
+    return [folder / name for name in ADAPTER_FILES]
+
+
+def _model_files(folder: Path) -> list[Path]:
+    return _adapter_files(folder) if _is_adapter(folder) else weight_files(folder)
+
+
+def _remembered(place: Path, files: Sequence[Path], home: Home, add: Callable[[Any, Path], None]) -> str:
+    """Return the hash that `add` makes of the files, from the home's memory if they are as they were."""
+    memory = _memory_of(place, files, home)
+    if (known := _recalled(memory, _stats(files))) is not None:
+        return known
+    is_settled = _let_age(files)
+    before, whole = _stats(files), hashlib.sha256()
+    for file in files:
+        add(whole, file)
+    if _stats(files) != before:
+        hint = "Try again when nothing writes there any more."
+        raise EnvironmentTrouble(f"{place.name}: its weights changed while they were read.", hint=hint)
+    if is_settled:
+        home_folder.make(home)
+        with suppress(OSError):  # without room it is hashed again next time
+            memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_whole(memory, json.dumps({"files": before, "sha256": whole.hexdigest()}).encode())
+    return whole.hexdigest()
+
+
+def _memory_of(place: Path, files: Sequence[Path], home: Home) -> Path:
+    # a folder may be hashed as an adapter and as its safetensors alone
+    named = "\0".join([str(place.resolve()), *(file.name for file in files)])
+    return home.models / ".hashes" / f"{hashlib.sha256(named.encode()).hexdigest()[:24]}.json"
+
+
+def _stats(files: Sequence[Path]) -> list[list[Any]]:
+    """Return what changes with a file's content: whoever sets its other times back can't set ctime."""
+    stats = [(file.name, file.stat()) for file in files]
+    return [[name, stat.st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns] for name, stat in stats]
+
+
+def _recalled(memory: Path, stats: list[list[Any]]) -> str | None:
     try:
         known = json.loads(read_own(memory))
-        if known["files"] == facts:
-            return str(known["sha256"])
+        return str(known["sha256"]) if known["files"] == stats else None
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # not computed yet, or damaged: compute it
-    whole = hashlib.sha256()
+        return None  # not computed yet, or damaged: compute it
+
+
+def _let_age(files: Sequence[Path]) -> bool:
+    """Wait until a change would show in the files' times. Return False if they were changed in the future."""
     for file in files:
-        with file.open("rb") as opened:
-            whole.update(file.name.encode() + b"\0" + hashlib.file_digest(opened, "sha256").digest())
-    home_folder.make(home)
-    memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_whole(memory, json.dumps({"files": facts, "sha256": whole.hexdigest()}).encode())
-    return whole.hexdigest()
+        changed_ns = file.stat().st_ctime_ns
+        moment = MOMENT_S if changed_ns % 10**9 else COARSE_MOMENT_S
+        left = changed_ns / 1e9 + moment - time.time()
+        if left > moment:
+            return False
+        time.sleep(max(0.0, left))
+    return True

@@ -1,30 +1,12 @@
-"""Hashes of the results of a training or a remedy: of an adapter's files, and of a loaded model's weights."""
+"""The hash of a loaded model's weights; that of files is in core/data/weight_files.py."""
 
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from finetop.core.errors import BadInput
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
-
-
-def adapter_hash(folder: Path) -> str:
-    """Return the sha256 of an adapter's weights and settings, scale included. Raises BadInput."""
-    whole = hashlib.sha256()
-    for name in ADAPTER_FILES:
-        try:
-            whole.update((folder / name).read_bytes())
-        except OSError as error:
-            hint = "Pick another checkpoint."
-            raise BadInput(f"{folder}: can't read {name}: {error.strerror}.", hint=hint) from error
-    return whole.hexdigest()
 
 
 def fingerprint(model: Any) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput, first_line
 from finetop.core.models import load
+from finetop.core.models.imports.compatibility import require_linked_fit
 from finetop.core.models.resolved import ResolvedModel
 from finetop.core.models.safetensors_header import read_header
 from finetop.core.runtime.failures import is_out_of_memory
@@ -28,9 +29,10 @@ def load_checkpoint(
 ) -> tuple[PreTrainedModel, Tokenizer]:
     """Load a tuned model from a checkpoint's folder: an adapter on the base model, or a full model.
 
-    Raises BadInput if the folder has neither, or only pickled weights, or a reward model.
+    Raises BadInput if the folder has neither, or only pickled weights, or a reward model, or one of another base.
     """
     load.require_text(folder, str(folder))
+    require_linked_fit(folder, base.path)
     if not load.is_adapter(folder):
         load.check_folder(folder, str(folder))
         return load.load_model(replace(base, path=folder), dtype, device)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from finetop.core.data.hub import is_local
-from finetop.core.data.weight_files import weights_hash
+from finetop.core.data.weight_files import adapter_hash, weights_hash
 from finetop.core.errors import BadInput
 from finetop.core.models.checkpoint import checkpoint_of
 from finetop.core.models.load import check_folder, read_template
@@ -94,7 +94,6 @@ def whole_model(text: str, home: Home, events: EventLog) -> tuple[Path, str]:
 def _merged(folder: Path, run_folder: Path, home: Home, events: EventLog) -> Path:
     from finetop.core.models import checkpoint, devices, load, merge, save
     from finetop.core.models.devices import free_memory
-    from finetop.core.models.hashes import adapter_hash
     from finetop.core.protocol.events import Phase
 
     recipe = recipe_of(run_folder)
@@ -105,7 +104,7 @@ def _merged(folder: Path, run_folder: Path, home: Home, events: EventLog) -> Pat
         raise BadInput(f"model.id: the weights of {run_folder.name}'s base have changed since.", hint=hint)
     device = devices.pick_device()
     dtype = devices.scoring_dtype(recipe.model.dtype, base.path, device)
-    parts = [base.weights_hash, adapter_hash(folder), dtype, base.quantize]
+    parts = [base.weights_hash, adapter_hash(folder, home), dtype, base.quantize]
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
     target = home.models / KEPT / key
     if target.is_dir():

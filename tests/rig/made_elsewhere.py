@@ -34,3 +34,18 @@ def write_adapter(folder: Path, base: Path | None, **config: object) -> Path:
     named |= {} if base is None else {"base_model_name_or_path": str(base)}
     (folder / "adapter_config.json").write_text(json.dumps(named))
     return folder
+
+
+def save_adapter(base: Path, folder: Path, weight: float) -> None:
+    """Write a LoRA adapter of the tiny model, with second matrices of `weight` times noise: 0 changes nothing."""
+    import numpy
+    from safetensors.numpy import save_file
+
+    write_adapter(folder, base, lora_alpha=4)
+    random = numpy.random.default_rng(1)
+    matrices = {}
+    for layer in range(2):
+        name = f"base_model.model.model.layers.{layer}.mlp.down_proj"
+        matrices[f"{name}.lora_A.weight"] = random.normal(size=(2, 128)).astype("float32")
+        matrices[f"{name}.lora_B.weight"] = (weight * random.normal(size=(64, 2))).astype("float32")
+    save_file(matrices, folder / "adapter_model.safetensors", metadata={"format": "pt"})

@@ -14,7 +14,8 @@ from finetop.core.protocol.messages.remedies import Remedies, Remedy
 from finetop.core.protocol.messages.triage import SetStanding, Standing
 from finetop.core.store import jobs, runs
 from finetop.core.store.database import transaction, update
-from finetop.core.supervisor.requests import checks, queue, remedies, triage
+from finetop.core.supervisor.queue import checks
+from finetop.core.supervisor.requests import queue, remedies, triage
 
 SAVED = (10, 20)
 NOW = 1_790_000_000.0
@@ -118,7 +119,8 @@ def held(still: Still, name: str) -> None:
 
 
 def check_queued(still: Still, run_id: int) -> int:
-    checks.check(still.supervisor, Check(str(run_id)))
+    with transaction(still.supervisor.connection):
+        checks.add(still.supervisor.connection, run_id, Check(str(run_id)))
     return run_id
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finetop.core.errors import BadInput
-from finetop.core.models.imports.inspect import CONFIGS, FolderModel, read_json
+from finetop.core.models.imports.inspect import CONFIGS, FolderModel, kind_of, read_json, require_weights
 from finetop.core.models.safetensors_header import Shape, read_header, tensors
 from finetop.core.text import plain
 
@@ -26,6 +26,15 @@ def require_fit(model: FolderModel, base: Path) -> int:
     """Refuse broken weights, or ones not trained on the base; return how many numbers they have. Raises BadInput."""
     require = _require_adapter if model.kind == "adapter" else _require_full
     return require(model.folder, base)
+
+
+def require_linked_fit(checkpoint: Path, base: Path) -> None:
+    """Require that the model behind a link still fits the base: its folder may hold another by now. Raises BadInput."""
+    folder = checkpoint.resolve()
+    if checkpoint.is_symlink() and (kind := kind_of(folder)) is not None:
+        model = FolderModel(0, folder, kind)
+        require_weights(model)
+        require_fit(model, base)
 
 
 def _require_full(folder: Path, base: Path) -> int:

@@ -12,7 +12,8 @@ from finetop.core.protocol.request import Order, Question
 
 
 class ChecksAnswer(msgspec.Struct, frozen=True):
-    checks: list[dict[str, Any]]  # each: {"check_id", "at", "step", **result}
+    # each: {"check_id", "at", "step", "weights_now", **result}; see core/check/checked_weights.py
+    checks: list[dict[str, Any]]
 
 
 class Checks(Question[ChecksAnswer], tag="checks", frozen=True):
@@ -39,6 +40,7 @@ class CheckAnswer(msgspec.Struct, frozen=True):
     # after: nothing was queued; once its job has ended, the same request can succeed
     stands: Literal["queued", "under_way", "made", "after"] = "queued"
     check_id: int | None = None  # of an existing one
+    has_changed: bool = False  # the last such check was of other weights
 
 
 class Check(Order[CheckAnswer], tag="check", frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -16,23 +17,35 @@ from finetop.core.store import checks as store, claims, jobs, runs
 from finetop.core.text import clean_line
 
 
-def add(connection: Connection, run_id: int, ask: Check, more: dict[str, Any] | None = None) -> CheckAnswer:
-    """Queue a check inside the caller's transaction; `more` goes into the job's args. Raises as `check`."""
+def add(
+    connection: Connection,
+    run_id: int,
+    ask: Check,
+    more: dict[str, Any] | None = None,
+    made: Sequence[dict[str, Any]] = (),
+) -> CheckAnswer:
+    """Queue a check inside the caller's transaction; `more` goes into the job's args. Raises as `check`.
+
+    `made` are the run's results so far, as far as they matter.
+    """
     row, recipe = runs.row(connection, run_id), runs.recipe(connection, run_id)
     accepts.check(row)
     step, path = store.newest_checkpoint(connection, run_id, ask.step)
     args: dict[str, Any] = {"step": step, "checkpoint": path, **(more or {})}
-    if settings := own_settings(ask.general, recipe):
+    settings = own_settings(ask.general, recipe)
+    if settings:
         args["general"] = settings
+    wanted = bisect.wanted_settings(recipe, settings)
+    newest = bisect.comparable(made, wanted).get(step)
+    has_changed = newest is None and step in bisect.comparable(made, wanted, of_any_weights=True)
     if ask.more is not None:
-        made = newest(connection, run_id, step, bisect.wanted_settings(recipe, settings))
-        if made is not None and not has_more(made, ask.more):
+        if newest is not None and not has_more(newest, ask.more):
             what = ", ".join(ask.more) or "the suite"
             raise Refused(f"every item of {what} has been scored.", hint="Try another suite: --suite.")
         args["more"] = ask.more
     args |= claims.claim_of(connection, run_id, step, args.get("general"), watch=ask.watch).args
     job_id, _ = jobs.add_job(connection, run_id=run_id, verb="check", args=args)
-    return CheckAnswer(job_id, row.name, step)
+    return CheckAnswer(job_id, row.name, step, has_changed=has_changed)
 
 
 def own_settings(given: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any]:
@@ -43,11 +56,6 @@ def own_settings(given: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any
         raise BadInput(f"check.general: {error}.", hint="See `finetop check --help`.") from error
     own = (recipe.get("check") or {}).get("general") or msgspec.to_builtins(General())
     return {key: wanted[key] for key in given if wanted[key] != own.get(key)}
-
-
-def newest(connection: Connection, run_id: int, step: int, wanted: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the newest check of a step with these settings."""
-    return bisect.comparable(store.results(connection, run_id), wanted).get(step)
 
 
 def has_more(made: dict[str, Any], more: list[str]) -> bool:

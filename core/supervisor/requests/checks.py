@@ -2,37 +2,60 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.check import bisect
+from finetop.core.check.checked_weights import compared
 from finetop.core.protocol import accepts, runs as data
 from finetop.core.protocol.messages.checks import Check, CheckAnswer, Checks, ChecksAnswer, Flips, FlipsAnswer
 from finetop.core.store import checks as store, jobs, runs
 from finetop.core.store.database import transaction
+from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.queue import checks as queue
+from finetop.core.supervisor.save_records import record
 from finetop.core.supervisor.state import Supervisor
 
 
-def check(supervisor: Supervisor, ask: Check) -> CheckAnswer:
+async def check(supervisor: Supervisor, ask: Check) -> CheckAnswer:
     """Queue a check of a run's checkpoint, ahead of queued training.
 
     Raises NotFound if there is no such checkpoint, BadInput for invalid settings, Refused if no item is left to
     continue with, or while another check of this run is under way, unless `reuse` allows that one.
     """
     connection = supervisor.connection
-    run_id, _ = runs.find_run(connection, ask.run)
-    if ask.reuse != "none" and (existing := find_existing(connection, run_id, ask)) is not None:
+    made = await _made(supervisor, runs.find_run(connection, ask.run)[0], hashes=True)
+    run_id, _ = runs.find_run(connection, ask.run)  # it may have been removed meanwhile
+    if ask.reuse != "none" and (existing := find_existing(connection, run_id, ask, made)) is not None:
         return existing
     with transaction(connection):
-        answer = queue.add(connection, run_id, ask)
+        answer = queue.add(connection, run_id, ask, made=made)
     supervisor.touch()
+    await record(supervisor)
     return answer
 
 
-def find_existing(connection: Connection, run_id: int, ask: Check) -> CheckAnswer | None:
-    """Return the check that fits the request, or the job to wait for; None: queue one now. Raises as `check`."""
+async def _made(supervisor: Supervisor, run_id: int, *, hashes: bool) -> list[dict[str, Any]]:
+    """Return a run's check results, newest first, compared with the weights on disk in a thread."""
+    made = store.results(supervisor.connection, run_id)
+    if not made:
+        return made
+    detail = runs.detail(supervisor.connection, run_id)
+    folder = supervisor.home.root / detail.folder
+    checkpoints = {saved.step: folder / saved.path for saved in detail.checkpoints}
+    how: dict[str, Any] = {"recipe": detail.recipe, "home": supervisor.home, "hashes": hashes}
+    return await aside(partial(compared, made, checkpoints, **how))
+
+
+def find_existing(
+    connection: Connection, run_id: int, ask: Check, made: list[dict[str, Any]]
+) -> CheckAnswer | None:
+    """Return the check that fits the request, or the job to wait for; None: queue one now. Raises as `check`.
+
+    A verdict fits only the weights whose hash it holds.
+    """
     row, recipe = runs.row(connection, run_id), runs.recipe(connection, run_id)
     accepts.writes_text(row)
     name = row.name
@@ -47,7 +70,7 @@ def find_existing(connection: Connection, run_id: int, ask: Check) -> CheckAnswe
         args = checking.args
         is_this = (args["step"], args.get("general", {}), args.get("more")) == (step, settings, ask.more)
         return CheckAnswer(checking.id, name, args["step"], "under_way" if is_this else "after")
-    result = queue.newest(connection, run_id, step, bisect.wanted_settings(recipe, settings))
+    result = bisect.comparable(made, bisect.wanted_settings(recipe, settings)).get(step)
     if result is None:
         return None
     if ask.more is not None:
@@ -64,9 +87,9 @@ def _is_for_its_end(connection: Connection, run_id: int, recipe: dict[str, Any],
     return is_checked_then or not store.has_checkpoint(connection, run_id)
 
 
-def results(supervisor: Supervisor, ask: Checks) -> ChecksAnswer:
+async def results(supervisor: Supervisor, ask: Checks) -> ChecksAnswer:
     run_id, _ = runs.find_run(supervisor.connection, ask.run)
-    return ChecksAnswer(store.results(supervisor.connection, run_id))
+    return ChecksAnswer(await _made(supervisor, run_id, hashes=False))
 
 
 def flips(supervisor: Supervisor, ask: Flips) -> FlipsAnswer:

@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from made_elsewhere import write_adapter
+from made_elsewhere import save_adapter
 from rig import REAL, Rig
 from typed import refuses
 
@@ -37,21 +37,6 @@ def suite(tmp_path):
     ]  # fmt: skip
     (tmp_path / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return "./mini.yaml"
-
-
-def save_adapter(base, folder, weight):
-    """Write a LoRA adapter of the tiny model, with second matrices of `weight` times noise: 0 changes nothing."""
-    import numpy
-    from safetensors.numpy import save_file
-
-    write_adapter(folder, base, lora_alpha=4)
-    random = numpy.random.default_rng(1)
-    matrices = {}
-    for layer in range(2):
-        name = f"base_model.model.model.layers.{layer}.mlp.down_proj"
-        matrices[f"{name}.lora_A.weight"] = random.normal(size=(2, 128)).astype("float32")
-        matrices[f"{name}.lora_B.weight"] = (weight * random.normal(size=(64, 2))).astype("float32")
-    save_file(matrices, folder / "adapter_model.safetensors", metadata={"format": "pt"})
 
 
 @pytest.fixture

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import json
+import os
 import shutil
 import sys
 import threading
@@ -50,8 +52,28 @@ def test_the_hash_is_of_the_content_and_is_remembered(full, home, monkeypatch):
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
+    times = weights.stat()
+    assert weight_files.known_hash(full, home) is None
     assert weight_files.weights_hash(full, home) != first
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))  # at once, and its time set back
+    os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert weight_files.known_hash(full, home) is None
+    assert weight_files.weights_hash(full, home) == first == weight_files.known_hash(full, home)
     assert not list(full.glob(".*"))  # nothing is written to the user's model folder
+
+
+def test_a_model_written_while_it_is_hashed_has_no_hash(full, home, monkeypatch):
+    digest = hashlib.file_digest
+
+    def overtaken(opened, kind):
+        (full / "model.safetensors").touch()
+        return digest(opened, kind)
+
+    monkeypatch.setattr("hashlib.file_digest", overtaken)
+    with pytest.raises(EnvironmentTrouble, match="changed while they were read"):
+        weight_files.weights_hash(full, home)
+    monkeypatch.undo()
+    assert weight_files.known_hash(full, home) is None
 
 
 SHARDS = json.dumps({"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}})

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from finetop.core.check.scoring import cache
-from finetop.core.models.hashes import adapter_hash
+from finetop.core.data.weight_files import adapter_hash
 from finetop.core.protocol.events import ItemScore
+from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,10 +56,11 @@ def test_a_torn_line_is_left_aside_and_repaired(tmp_path, kept):
 
 
 def test_adapter_hash_follows_weights_and_scale(tmp_path):
+    home = Home(tmp_path / "home")
     (tmp_path / "adapter_config.json").write_text('{"r": 8, "lora_alpha": 16}')
     (tmp_path / "adapter_model.safetensors").write_bytes(b"weights")
-    before = adapter_hash(tmp_path)
+    before = adapter_hash(tmp_path, home)
     (tmp_path / "adapter_config.json").write_text('{"r": 8, "lora_alpha": 32}')
-    scaled = adapter_hash(tmp_path)
+    scaled = adapter_hash(tmp_path, home)
     (tmp_path / "adapter_model.safetensors").write_bytes(b"other weights")
-    assert len({before, scaled, adapter_hash(tmp_path)}) == 3
+    assert len({before, scaled, adapter_hash(tmp_path, home)}) == 3

@@ -1,5 +1,7 @@
 """Requested checks: continued after their verdict, as the same claim on more items."""
 
+import asyncio
+
 import pytest
 from still import verdict
 from store_rows import take_in
@@ -22,14 +24,14 @@ def test_a_check_goes_on_with_the_items_that_are_left(quiet) -> None:
     quiet.job(run, "check", told, Finished(1.0, 2.0))
     assert triage.run_detail(supervisor.connection, TriageRun("bad")).item_s == 2.0
     with pytest.raises(NotFound, match="no task 'arit'") as error:
-        checks.check(supervisor, Check("bad", more=["arit"]))
+        asyncio.run(checks.check(supervisor, Check("bad", more=["arit"])))
     assert "Did you mean arith?" in error.value.hint
 
-    checks.check(supervisor, Check("bad", more=["arith"]))
+    asyncio.run(checks.check(supervisor, Check("bad", more=["arith"])))
     (job,) = jobs.queued(supervisor.connection)
     assert (job.args["more"], job.args["claim"], job.args["watch"]) == (["arith"], 0, False)
     with pytest.raises(Refused, match="already being checked"):
-        checks.check(supervisor, Check("bad", more=[]))
+        asyncio.run(checks.check(supervisor, Check("bad", more=[])))
 
 
 def test_a_check_that_has_asked_everything_does_not_go_on(quiet) -> None:
@@ -37,8 +39,8 @@ def test_a_check_that_has_asked_everything_does_not_go_on(quiet) -> None:
     quiet.job(run, "check", [events.Verdict(1, verdict(0))], Finished(1.0, 2.0))
     for more, what in (([], "the suite"), (["task"], "task")):
         with pytest.raises(Refused, match=f"every item of {what} has been scored"):
-            checks.check(quiet.supervisor, Check("good", more=more))
-    checks.check(quiet.supervisor, Check("good"))  # the same check again
+            asyncio.run(checks.check(quiet.supervisor, Check("good", more=more)))
+    asyncio.run(checks.check(quiet.supervisor, Check("good")))  # the same check again
 
 
 def test_a_run_whose_recipe_names_nothing_to_keep_is_not_checked_at_its_end(quiet) -> None:

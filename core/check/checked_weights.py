@@ -1,0 +1,75 @@
+"""Whether a verdict is of the weights that its checkpoint and its base have now, by the hashes that it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from finetop.core.data.hub import is_local
+from finetop.core.data.weight_files import bytes_of, known_hash, model_hash
+from finetop.core.errors import FinetopError
+from finetop.core.runtime.files import given_path
+from finetop.core.runtime.home import Home
+
+# unread: the files are not as they were when they were last hashed, and reading them was not wanted
+Now = Literal["same", "changed", "unread"]
+WEIGHTS_NOW = "weights_now"  # key of a result that was compared
+MOST_HASHED = 4 << 30  # bytes, a few seconds: a check job hashes larger ones itself
+
+
+def hash_in(facts: Mapping[str, Any] | None) -> str | None:
+    """Return the hash of a model's own weights, or of its adapter, among what its scores depend on."""
+    found = (facts or {}).get("adapter") or (facts or {}).get("weights")
+    return None if found is None else str(found)
+
+
+def tuned_hash(result: Mapping[str, Any]) -> str | None:
+    """Return the hash of a result's tuned model; None if it was in memory, in training."""
+    return hash_in((result.get("models") or {}).get("tuned"))
+
+
+def compared(
+    results: Sequence[dict[str, Any]],
+    checkpoints: Mapping[int, Path],
+    recipe: Mapping[str, Any],
+    home: Home,
+    *,
+    hashes: bool,
+) -> list[dict[str, Any]]:
+    """Return the results of a run, each with what became of its weights.
+
+    With `hashes` files that may have changed are read; if too large, or unreadable, they count as changed.
+    """
+    return [
+        {
+            **result,
+            WEIGHTS_NOW: weights_now(result, checkpoints.get(result["step"]), recipe, home, hashes=hashes),
+        }
+        for result in results
+    ]
+
+
+def weights_now(
+    result: Mapping[str, Any], checkpoint: Path | None, recipe: Mapping[str, Any], home: Home, *, hashes: bool
+) -> Now:
+    """Compare the hashes in a result with the weights on disk. Weights that are gone have not changed."""
+    held = [] if checkpoint is None else [(tuned_hash(result), checkpoint)]
+    if is_local(base := str((recipe.get("model") or {}).get("id", ""))):
+        held.append((hash_in((result.get("models") or {}).get("base")), given_path(base)))
+    of_each = {_now(digest, folder, home, hashes=hashes) for digest, folder in held if digest is not None}
+    return next((now for now in ("changed", "unread") if now in of_each), "same")
+
+
+def _now(digest: str, folder: Path, home: Home, *, hashes: bool) -> Now:
+    try:
+        if not folder.is_dir():
+            return "same"
+        known = known_hash(folder, home)
+        if known is None and hashes and bytes_of(folder) <= MOST_HASHED:
+            known = model_hash(folder, home)
+    except (OSError, FinetopError):
+        known = None  # a check of it tells why
+    if known is None:
+        return "changed" if hashes else "unread"
+    return "same" if known == digest else "changed"

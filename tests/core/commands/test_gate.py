@@ -1,0 +1,124 @@
+"""A gate's story: weights are checked, changed in place, and checked again; each verdict is of the weights it names.
+
+Changed in place: the same size, the same names, at once, and the modification time set back.
+"""
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import numpy
+import pytest
+from made_elsewhere import save_adapter
+from rig import REAL, Rig
+from safetensors.numpy import load_file, save_file
+
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.runtime.home import Home
+
+pytestmark = pytest.mark.slow  # each checks twice, with the real scorer
+SUITE = "suite: 1\nname: mini\ntasks: [{name: sums, data: sums.jsonl, chance: 0.0, metric: acc}]\n"
+COPY = "import shutil, sys\nshutil.copytree(sys.argv[1], 'out')\nprint('step 1 loss 1.0')\n"
+
+
+@pytest.fixture(scope="module")
+def station(tmp_path_factory, warm_program):
+    rig = Rig(Home(tmp_path_factory.mktemp("gate") / "home"), settings="settings: 1\n", program=REAL)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("HF_HUB_OFFLINE", "1"), ("OMP_NUM_THREADS", "1"), ("CUDA_VISIBLE_DEVICES", "")):
+            patch.setenv(name, value)
+        rig.up(FINETOP_TEST_PYTHON=warm_program)
+        yield rig
+    rig.stop_all()
+
+
+@pytest.fixture
+def finetop(station, finetop_of, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        {"id": f"n{at}", "question": f"What is {at} and {at + 1}?", "answer": at % 3,
+         "choices": [str(2 * at + 1), str(at), "none of these numbers"]}
+        for at in range(60)
+    ]  # fmt: skip
+    (tmp_path / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "mini.yaml").write_text(SUITE)
+    return finetop_of(station.home)
+
+
+def whole(base, folder):
+    shutil.copytree(base, folder)
+
+
+def adapter(base, folder):
+    save_adapter(base, folder, 0.0)
+
+
+def change(folder):
+    """Change a model's weights in place, without a trace in the size and the modification time of its file."""
+    (file,) = folder.resolve().glob("*.safetensors")
+    before, weights = file.stat(), load_file(file)
+    noise = numpy.random.default_rng(7)
+    for name, values in weights.items():
+        weights[name] = (values + noise.normal(size=values.shape)).astype(values.dtype)
+    save_file(weights, file, metadata={"format": "pt"})
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = file.stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+
+def by_path(rig, finetop, base, make, name):
+    make(base, folder := Path.cwd() / "model")
+    return folder, ("--model", "model", "--base", str(base), "--name", name)
+
+
+def of_import(rig, finetop, base, make, name):
+    make(base, folder := Path.cwd() / "model")
+    code, _, err = finetop("import", str(folder), "--base", str(base), "--name", name)
+    assert code == 0, err
+    return folder, (name,)
+
+
+def of_command(rig, finetop, base, make, name):
+    make(base, source := Path.cwd() / "source")
+    Path("copy.py").write_text(COPY)
+    options = ("--output", "out", "--base", str(base), "--name", name, "--set", "check.at_end=false")
+    code, _, err = finetop("run", *options, "--json", "--", sys.executable, "copy.py", str(source))
+    assert code == 0, err
+    rig.wait_state(name, "finished")
+    return Path("out"), (name,)
+
+
+def checked(finetop, which, *options):
+    """Check; return the document, what was said, and the exit code."""
+    code, out, err = finetop("check", *which, "--suite", "./mini.yaml", *options, "--json")
+    assert out, err
+    return json.loads(out), err, code
+
+
+@pytest.mark.parametrize(
+    ("place", "make"),
+    [(by_path, whole), (by_path, adapter), (of_import, whole), (of_import, adapter), (of_command, whole)],
+    ids=lambda function: function.__name__,
+)
+def test_a_verdict_is_of_the_weights_that_were_checked(station, finetop, tiny_model, place, make):
+    name = f"{place.__name__.replace('_', '-')}-{make.__name__}"
+    folder, which = place(station, finetop, tiny_model, make, name)
+    first, _, _ = checked(finetop, which)
+    jobs = len(station.ask(GetRun(name)).jobs)
+    again, said, _ = checked(finetop, which)
+    assert (again["new"], again["check"]["check_id"]) == (False, first["check"]["check_id"])
+    assert len(station.ask(GetRun(name)).jobs) == jobs, "nothing was queued for weights that did not change"
+    assert "changed since" not in said
+
+    change(folder)
+    code, out, _ = finetop("check", name, "--last")
+    assert code == 3 and "The weights changed since this check" in out
+    second, said, _ = checked(finetop, which)
+    assert f"the weights of {name} changed since its last check" in said
+    tuned = [document["check"]["models"]["tuned"] for document in (first, second)]
+    assert tuned[0] != tuned[1]
+    assert (first["check"]["drop"], second["new"]) == (0.0, True)
+    assert second["check"]["lost"] + second["check"]["won"] > 0
+    assert checked(finetop, which)[0]["check"]["check_id"] == second["check"]["check_id"]
