@@ -33,6 +33,7 @@ slow: $(READY)          ## the other long tests: every method on every architect
 nightly: export FINETOP_TEST_KILLS_S = 3600
 nightly: export FINETOP_TEST_TRACES = 1000
 nightly: export FINETOP_TEST_REPEATS = 200
+nightly: export FINETOP_TEST_LIMIT_S = 14400
 nightly: faults         ## the same with an hour of random kills and every trace of the protocol's model
 
 # PY=python3: by a Python that has torch, where nothing can be installed; GPU='--only peers': more words for it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import fcntl
 import gc
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 
 from finetop.core.runtime import job_process
 
@@ -45,6 +47,9 @@ PRETENDED: pytest.StashKey[tempfile.TemporaryDirectory[str]] = pytest.StashKey()
 WARM: pytest.StashKey[tempfile.TemporaryDirectory[str]] = (
     pytest.StashKey()
 )  # the Python that workers are forks of
+# More than a test's own waits (waiting.py), which tell what never came. A slow test may say less or more by its mark.
+TEST_LIMIT_S, SLOW_TEST_LIMIT_S = 900.0, float(os.environ.get("FINETOP_TEST_LIMIT_S", "1800"))
+END_S = 120.0  # after its limit, for a test that is not to be interrupted: its whole process ends, with all stacks
 modules = 0
 
 
@@ -59,6 +64,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Set what must be set before torch is imported: as a job has it, so that peaks are those of a job's allocator."""
     job_process.set_environment()
+    record = os.environ.pop("FINETOP_TEST_RECORD", "")  # not for a pytest that a test starts
+    if record and not hasattr(config, "workerinput"):
+        from outcome_record import OutcomeRecord
+
+        config.pluginmanager.register(OutcomeRecord(Path(record)))
     if config.getoption("--pretended-gpu"):
         import pretended_guard
 
@@ -88,6 +98,33 @@ def pytest_xdist_setupnodes(config: pytest.Config, specs: list[Any]) -> None:
 def pytest_configure_node(node: Any) -> None:
     if node.gateway.spec.python is not None:
         node.workerinput["warm"] = node.gateway.spec.python
+
+
+def limit_of(item: pytest.Item) -> float:
+    """Return how many seconds a test may take, with its fixtures."""
+    mark = item.get_closest_marker("timeout")
+    if mark is not None:
+        return float(mark.args[0])
+    return SLOW_TEST_LIMIT_S if item.get_closest_marker("slow") else TEST_LIMIT_S
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """End the process of a test that hangs beyond its limit: under xdist that test fails, and the rest goes on."""
+    faulthandler.dump_traceback_later(
+        limit_of(item) + END_S, exit=True, file=item.config.stash[fault_handler_stderr_fd_key]
+    )
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give each test its limit, at which it fails by name, also while its event loop waits."""
+    if config.pluginmanager.hasplugin("timeout"):  # a GPU's machine may lack it
+        for item in items:
+            item.add_marker(pytest.mark.timeout(limit_of(item), method="signal"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
