@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -11,6 +12,7 @@ from finetop.core.client.seed_groups import retained
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.runs import MAKES_A_RUN, RunDetail, Running, State, ran_s
+from finetop.core.recipe.command import arguments_of
 from finetop.core.recipe.dotted import flat_settings
 from finetop.core.recipe.schema import Metric
 from finetop.core.text import clean_line, counted, listed, number_words
@@ -26,6 +28,7 @@ FIRST_LISTED = "train.learning_rate"  # listed first among the differences
 TARGET = "target_"  # begins the metrics of the target that training measured
 USUAL = {"method": "lora", "objective": "sft"}
 SAME_LOSS = ("packing",)  # settings of an objective that leave its loss as it is
+SEARCH_PATHS = ("PATH", "LD_LIBRARY_PATH")  # of a command's shell: long, and seldom what was varied
 SUITES_DIFFER = "They were checked on different suites: what they retained can't be compared."
 
 
@@ -59,6 +62,7 @@ class Trade:
 
 def differences(recipes: Sequence[Mapping[str, Any]]) -> list[Difference]:
     """List the settings that differ. One that only one of the methods has is left out if it has its default value."""
+    recipes = [_with_arguments(recipe) for recipe in recipes]
     flat = [dict(flat_settings(recipe, of_item=lambda key, at: f"{key}.{at + 1}")) for recipe in recipes]
     flat = [{key: value for key, value in settings.items() if value != {}} for settings in flat]
     unset = [_defaults(recipe) for recipe in recipes]
@@ -73,6 +77,21 @@ def differences(recipes: Sequence[Mapping[str, Any]]) -> list[Difference]:
             continue
         differing.append(Difference(key, tuple(map(_value_text, values))))
     return differing
+
+
+def _with_arguments(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a recipe with the command of another program by arguments, so that only those that differ are listed."""
+    command = recipe.get("command")
+    if command is None:
+        return recipe
+    parts = {"run": command.get("run") or [], "resume_command": command.get("resume_command") or []}
+    try:
+        parts["shell"] = shlex.split(command.get("shell") or "")
+    except ValueError:  # a quote without its end: the whole line
+        parts["shell"] = [command["shell"]]
+    env = {key: value for key, value in (command.get("env") or {}).items() if key not in SEARCH_PATHS}
+    by_argument = {key: arguments_of(words) for key, words in parts.items()}
+    return {**recipe, "command": {**command, **by_argument, "env": env}}
 
 
 def _defaults(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from finetop.core.protocol.messages.submit import Resume, ResumeAnswer
 from finetop.core.protocol.runs import RunRow
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.home import Home
+from finetop.core.wording.jobs import resumes
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,8 +77,8 @@ def recipe_with(recipe: dict[str, Any], sets: list[str], home: Home) -> dict[str
 
 def print_resumed(queued: ResumeAnswer) -> None:
     """Print from where the run resumes, and the changed settings."""
-    where = f"from step {queued.step}" if queued.step else "from the beginning: it has no checkpoint yet"
-    print(f"{queued.run} resumes {where}, place {queued.place}. Follow it: finetop tail {queued.run}")
+    how = resumes(queued.what, queued.step)
+    print(f"{queued.run} {how}, place {queued.place}. Follow it: finetop tail {queued.run}")
     for change in queued.changes:
         print(f"  {change}")
 

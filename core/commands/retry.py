@@ -10,6 +10,7 @@ from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import plain, reply
 from finetop.core.protocol.messages.queue import Retry
 from finetop.core.runtime.home import Home
+from finetop.core.wording.jobs import resumes
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,9 +19,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, home: Home) -> int:
     queued = ask_once(home, Retry(args.run))
-    where = f", from step {queued.step}" if queued.step else ", from the beginning"
-    what = f"resumes{where}" if queued.what == "train" else f"repeats its {queued.what}"
-    text = f"{queued.run} {what}, place {queued.place}. Follow it: finetop tail {queued.run}"
+    how = resumes(queued.what, queued.step)
+    text = f"{queued.run} {how}, place {queued.place}. Follow it: finetop tail {queued.run}"
     return reply(args, {"retried": plain(queued)}, text)
 
 

@@ -32,6 +32,7 @@ from finetop.core.protocol.messages.session import Hello
 from finetop.core.protocol.messages.submit import Submit, SubmitAnswer, SubmitChain, SubmitSweep
 from finetop.core.protocol.request import Answer, Request
 from finetop.core.recipe import command as commands, sweeps
+from finetop.core.recipe.command import VARIABLE
 from finetop.core.recipe.find import by_name
 from finetop.core.recipe.load import Loaded, load_recipe, recipe_to_mapping
 from finetop.core.recipe.schema import Recipe
@@ -39,7 +40,7 @@ from finetop.core.recipe.stages import Chain, load_chain
 from finetop.core.recipe.sweeps import Axis, Pair
 from finetop.core.runtime import ranks
 from finetop.core.runtime.home import Home
-from finetop.core.text import clean_line, plain as plain_text
+from finetop.core.text import clean_line, plain as plain_text, quoted
 
 SECONDS = 1.2  # for reading rows, of the 2 s that the checks before queueing may take
 
@@ -60,6 +61,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     options.value(of_command, "--with", "TRAINER", about, dest="trainer", default="")
     about = "what goes on after a pause or a failure, quoted as in a shell; {checkpoint}: its newest"
     options.value(of_command, "--resume-command", "WORDS", about, default="")
+    about = "a variable of its environment, of this value or of this shell's; repeatable"
+    options.repeated(of_command, "--env", "NAME[=VALUE]", about)
     options.queueing(parser)
     options.flag(parser, "--force", "queue it even if the job is known to fail, and print why")
     options.wait(parser)
@@ -92,7 +95,7 @@ def require_recipe(args: argparse.Namespace) -> None:
         program = "python" if args.recipe.endswith(".py") else "sh"
         hint = f"Start it as a command: finetop run -- {program} {plain_text(args.recipe)}."
         raise BadInput(f"{plain_text(args.recipe)} is not a recipe.", hint=hint)
-    given = [name for name in ("output", "base", "metrics", "resume_command") if getattr(args, name)]
+    given = [name for name in ("output", "base", "metrics", "resume_command", "env") if getattr(args, name)]
     if given:
         option = f"--{given[0].replace('_', '-')}"
         raise BadInput(f"{option} is for a command: finetop run … -- COMMAND.", hint=f"Leave {option} out.")
@@ -115,9 +118,26 @@ def run_command(args: argparse.Namespace, home: Home, sets: Sequence[str], prior
         resume=words_of(args.resume_command) or known.resume,
         data=known.data,
     )
+    sets = [*sets, *variables_of(args.env)]
     if args.sweep or args.seeds is not None:
         return run_sweep(args, home, sets, priority, lambda sets: command_recipe(request, sets))
     return run_one(args, home, command_recipe(request, sets), priority)
+
+
+def variables_of(given: Sequence[str]) -> list[str]:
+    """Return the variables of --env as settings; one without a value has this shell's. Raises BadInput."""
+    sets = []
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not VARIABLE.fullmatch(name):
+            hint = "Write --env NAME=VALUE, or --env NAME."
+            raise BadInput(f"--env: {quoted(text)} does not begin with a variable's name.", hint=hint)
+        if not equals and name not in os.environ:
+            message = f"--env {name}: this shell has no variable of that name."
+            raise BadInput(message, hint=f"Give its value: --env {name}=VALUE.")
+        value = value if equals else os.environ[name]
+        sets.append(f"command.env.{name}={msgspec.json.encode(value).decode()}")
+    return sets
 
 
 def words_of(text: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,8 @@ LOOKS_APART = 4  # times as long as a read took, at least: a flood must not take
 WAIT_S = 0.2
 TAIL_BYTES = 16 << 10  # of the log, to find out why it failed
 GPUS = "CUDA_VISIBLE_DEVICES"
+# Of the shell that queued it, in command.env; a supervisor that another shell started must not decide.
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _BAR = re.compile(r"[^|]*\b\d+%\|")
 TRACEBACK = "Traceback (most recent call last):"
 
@@ -75,9 +78,18 @@ def work(job: Job) -> Ended:
         end = follow(child, command, job, begun, used_up)
     finally:
         begun.read_new(is_last=True)
+    if end.status == "finished" and not isfinite(begun.alarms.loss):
+        output = commands.output_of(command)
+        end = not_finite(begun.alarms.loss, begun.numbers.step, str(output or "its output folder"))
     if begun.numbers.read:
         print(f"finetop: read its numbers from {', '.join(sorted(begun.numbers.read))}", flush=True)
     return end
+
+
+def not_finite(loss: float, step: int, output: str) -> Ended:
+    """Return the end of a program that left without an error, but whose last loss was NaN or infinite."""
+    hint = f"Lower its learning rate. Its model is not checked; if you want that: finetop import {output}."
+    return Ended("failed", f"the loss is {loss} at its last step, {step:,}", hint, 1, "nan")
 
 
 def start(command: Command, environment: dict[str, str], *, resumed: bool) -> subprocess.Popen[bytes]:
@@ -101,8 +113,9 @@ def start(command: Command, environment: dict[str, str], *, resumed: bool) -> su
 
 
 def environment_of(command: Command, job_folder: Path) -> dict[str, str]:
+    of_user = {key: value for key, value in users_environment().items() if key not in THREADS}
     return {
-        **users_environment(),
+        **of_user,
         "PYTHONUNBUFFERED": "1",  # what it prints is read while it runs
         METRICS: str(job_folder / "metrics.jsonl"),  # where finetop.log writes to
         **commands.environment(command),
@@ -170,7 +183,8 @@ def ending(code: int, log: Path) -> Ended:
     lines = of_program([line for line in text.splitlines() if line.strip()])
     cause, exit_code = failures.of_lines(lines), code if code > 0 else 1
     if cause is not None:
-        return Ended("failed", cause.cause, cause.hint, exit_code, cause.kind)
+        hint = failures.of_another_program(cause).hint
+        return Ended("failed", cause.cause, hint, exit_code, cause.kind)
     how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
     last = lines[-1].strip()[: failures.LONGEST] if lines else "It printed nothing."
     return Ended("failed", f"the command {how}", last, exit_code, "killed" if code < 0 else "code")

@@ -41,12 +41,12 @@ class Reading:
         self._state = b""  # as noted last
         self._is_noted = True
         collected = EventLog(None, self._events.append)
-        alarms = Alarms(recipe, collected)
-        alarms.begin(0)
+        self.alarms = Alarms(recipe, collected)
+        self.alarms.begin(0)
         folders, log = folders_of(command, job.folder), job.folder / "log.txt"
         places = Places(folders, log, note.began - 1.0, note.log_begins, note.environment, note.before)
         self.numbers = Numbers(
-            wanted(command.metrics), places, collected, alarms, goes_on=note.goes_on, spent_s=spent_s
+            wanted(command.metrics), places, collected, self.alarms, goes_on=note.goes_on, spent_s=spent_s
         )
 
     def note(self) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # A supervisor may have been started in another environment than the command's, so these come with it.
 OF_THE_SHELL: tuple[str, ...] = ("PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "PYTHONPATH")
 OF_THE_SHELL += ("LD_LIBRARY_PATH", "HF_HOME", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "HF_HUB_OFFLINE")
-OF_THE_SHELL += ("WANDB_MODE", "WANDB_DIR", "TRACKIO_DIR")
+OF_THE_SHELL += ("WANDB_MODE", "WANDB_DIR", "TRACKIO_DIR", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 HERE = "Give its path, or activate its environment first: the command gets this shell's PATH."
 ENDINGS = (".py", ".sh")  # of scripts
 _INTERPRETER = re.compile(r"python[\d.]*|(?:ba|z)?sh")

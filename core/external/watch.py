@@ -6,17 +6,19 @@ A watch that starts again reads everything anew, so that nothing is lost or doub
 from __future__ import annotations
 
 import time
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
-from finetop.core.external.job import LOOK_S, LOOKS_APART, PACKAGES
+from finetop.core.external.job import LOOK_S, LOOKS_APART, PACKAGES, not_finite
 from finetop.core.external.numbers import Numbers
 from finetop.core.external.reading import PLACES, folders_of
 from finetop.core.external.search import wanted
 from finetop.core.external.sources import Places
 from finetop.core.protocol.events import Ended, Phase
+from finetop.core.recipe.command import output_of
 from finetop.core.runtime import processes
 from finetop.core.runtime.job_process import attempt_of
 from finetop.core.train.alarms import Alarms
@@ -62,8 +64,12 @@ def work(job: Job) -> Ended:
         numbers.read_new(is_last=is_gone)
         if numbers.step != step:
             news_at, step = time.monotonic(), numbers.step
+        is_quiet = not pid and time.monotonic() - news_at >= QUIET_S
+        if (is_gone or is_quiet) and not isfinite(alarms.loss):
+            output = output_of(command)
+            return not_finite(alarms.loss, numbers.step, str(output or "its output folder"))
         if is_gone:
             return Ended("finished")
-        if not pid and time.monotonic() - news_at >= QUIET_S:
+        if is_quiet:
             return Ended("finished", f"nothing new was written for {QUIET_S / 60:.0f} minutes")
         time.sleep(max(LOOK_S, LOOKS_APART * (time.monotonic() - began)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 CHECKPOINT = "{checkpoint}"  # in resume_command
 _PLACE = re.compile(r"\{([A-Za-z_]\w*)\}")
+_OPTION = re.compile(r"--?(?P<name>[A-Za-z][\w.-]*)")
+_WITH_VALUE = re.compile(r"-{0,2}(?P<name>[A-Za-z][\w.-]*)=(?P<value>.*)", re.DOTALL)
+VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)  # the name of one of the environment
 # Options by which programs name the folder that they write their model to.
 _OUTPUT = re.compile(r"-*(?:training_args\.|train\.)?output[_-]dir(?:=(?P<value>.+))?")
 
@@ -29,14 +33,19 @@ def filled(text: str, values: Mapping[str, object]) -> str:
 def argv(command: Command, *, resumed: bool = False) -> list[str]:
     """Return what is started: the program and its arguments; a shell alone if the recipe asks for one.
 
+    In its line every value is quoted, so that none is read as more than a word.
+
     A resume_command with {checkpoint} starts at the newest one; before the first, all begins again.
     """
-    words: Sequence[str] = command.run if command.shell is None else ("/bin/sh", "-c", command.shell)
+    words: Sequence[str] = command.run
     values: Mapping[str, object] = command.values
+    if command.shell is not None:
+        words = ("/bin/sh", "-c", command.shell)
+        values = {name: shlex.quote(str(value)) for name, value in command.values.items()}
     if resumed and command.resume_command:
         newest = newest_checkpoint(output_of(command))
         if newest is not None or not any(CHECKPOINT in word for word in command.resume_command):
-            words, values = command.resume_command, {"checkpoint": newest, **values}
+            words, values = command.resume_command, {"checkpoint": newest, **command.values}
     return [filled(word, values) for word in words]
 
 
@@ -50,6 +59,13 @@ def newest_checkpoint(output: Path | None) -> Path | None:
         return None
     numbered = [folder for folder in folders if folder.name[len("checkpoint-") :].isdecimal()]
     return max(numbered, key=lambda folder: int(folder.name[len("checkpoint-") :]), default=None)
+
+
+def resumed_step(command: Command) -> int:
+    """Return the step of the checkpoint at which resume_command starts; 0 if it names none, or there is none yet."""
+    named = any(CHECKPOINT in word for word in command.resume_command)
+    newest = newest_checkpoint(output_of(command)) if named else None
+    return 0 if newest is None else int(newest.name[len("checkpoint-") :])
 
 
 def environment(command: Command) -> dict[str, str]:
@@ -96,6 +112,27 @@ def _file(workdir: str, name: str) -> Path | None:
         return path if name and path.is_file() else None
     except (OSError, ValueError):
         return None
+
+
+def arguments_of(words: Sequence[str]) -> dict[str, str]:
+    """Return the arguments of a command by name: --lr 1e-4 and --lr=1e-4 as lr, lr=1e-4 too, a flag alone as true.
+
+    What has no name, as the program and its files, is named by its place from 0. Of a repeated one, all values.
+    """
+    named: dict[str, list[str]] = {}
+    option, places = "", 0
+    for word in words:
+        whole, alone = _WITH_VALUE.fullmatch(word), _OPTION.fullmatch(word)
+        if (match := whole or alone) is not None:
+            name = match["name"].replace("-", "_")
+            named.setdefault(name, []).extend([] if whole is None else [whole["value"]])
+            option = name if whole is None else ""
+        elif option:
+            named[option].append(word)
+        else:
+            named[str(places)] = [word]
+            places += 1
+    return {name: " ".join(values) or "true" for name, values in named.items()}
 
 
 def output_in(words: Sequence[str]) -> str:

@@ -128,6 +128,10 @@ def _command(recipe: Recipe) -> Iterator[Problem]:
     if GPUS in command.env:
         message = f"command.env.{GPUS}: finetop gives the command its GPUs."
         yield f"command.env.{GPUS}", message, "Leave it out, and set budget.gpus."
+    for name in command.env:
+        if not name or "=" in name:
+            message = f"command.env: {quoted(name)} can't be the name of a variable."
+            yield "command.env", message, "Write env: {NAME: value}."
     for text in command.metrics:
         name, has_path, path = text.partition(":")
         if name not in (known := ("auto", "none", *METRIC_SOURCES.names())):

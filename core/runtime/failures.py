@@ -6,7 +6,7 @@ import errno
 import re
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 from finetop.core.errors import FinetopError, Kind
@@ -159,10 +159,12 @@ class Cause:
 MEMORY = (
     "Close other programs, or train with less: lower train.batch_size or data.max_tokens, or a smaller model."
 )
+_MEMORY_THERE = "Close other programs, or train with less: a smaller batch, shorter rows, or a smaller model."
 _GPU_GONE = "See `nvidia-smi` and `dmesg | grep -i xid`: it may need a reset or a restart of the machine."
 _ROOM = "Free some space in the home folder's file system (finetop rm removes runs), then retry."
 DISK_FULL = Cause("disk_full", "disk full", _ROOM)
 _SHARED = "Make it larger (docker run --shm-size=8g), or set trainer_args.dataloader_num_workers to 0."
+_SHARED_THERE = "Make it larger (docker run --shm-size=8g), or load its data without worker processes."
 _ASSERTION = (
     "Most often an index out of range: a token or label outside the model's vocabulary. "
     "With CUDA_LAUNCH_BLOCKING=1 the traceback names the line; on the CPU the error names the index."
@@ -234,6 +236,12 @@ def of_words(text: str) -> Cause | None:
 def of_lines(lines: Sequence[str]) -> Cause | None:
     """Recognise a failure from the end of a log, last line first."""
     return next((cause for line in reversed(lines) if (cause := of_words(line))), None)
+
+
+def of_another_program(cause: Cause) -> Cause:
+    """Return a failure of another program, whose hint must not name settings that only our trainers have."""
+    hints = {MEMORY: _MEMORY_THERE, _SHARED: _SHARED_THERE}
+    return replace(cause, hint=hints.get(cause.hint, cause.hint))
 
 
 def as_kind(word: str) -> Kind:

@@ -29,6 +29,22 @@ _COUNTED: Mapping[Verb, str] = {**NAMES, "remedy": "remedy job"}
 _ITEMS = ("items", "rows")  # units of a phase that needs no name: scoring
 
 
+def resumes(verb: str, step: int) -> str:
+    """Return how a job goes on that was queued again; step 0: at none that is known."""
+    match verb:
+        case "train":
+            return (
+                f"resumes from step {count(step)}"
+                if step
+                else "resumes from the beginning: it has no checkpoint yet"
+            )
+        case "command":
+            return f"resumes from its checkpoint-{step}" if step else "starts its command again"
+        case "watch":
+            return "is watched again"
+    return f"repeats its {verb}"
+
+
 def counts(running: Mapping[str, int]) -> str:
     """Count jobs by kind: '1 training, 2 checks'; empty if none runs."""
     by_name: Counter[str] = Counter()

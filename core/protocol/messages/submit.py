@@ -93,9 +93,10 @@ class SubmitSweep(Order[SubmitSweepAnswer], tag="submit-sweep", frozen=True):
 
 class ResumeAnswer(msgspec.Struct, frozen=True):
     run: str
-    step: int  # 0: it starts over, as there is no checkpoint
+    step: int  # 0: it starts over, as there is no checkpoint; of another program: not known
     changes: list[str]  # changes of the recipe, in words
     place: int
+    what: str = "train"  # train, command, check …
 
 
 class Resume(Order[ResumeAnswer], tag="resume", frozen=True):

@@ -69,6 +69,8 @@ def ending(
     if job.asked in ("stop", *PAUSES) and is_early:
         return data.Stopped(facts.ended, _how(job), since)
     cause = why_of_ranks(facts, last_event, log, ranks)
+    if job.verb in data.OF_OTHERS:
+        cause = failures.of_another_program(cause)
     if ranks and ranks[0].ended is not None:
         facts = replace(facts, code=ranks[0].ended.exit_code)  # torchrun's own is 1
     return _failed(facts, cause, since, log)
@@ -156,7 +158,9 @@ def why(facts: Exit, last_event: events.Ended | None, log: list[str]) -> failure
 
 def _was_out_of_memory(facts: Exit, last_event: events.Ended | None) -> bool:
     """Return True if the kernel killed a job's process for lack of memory: by its own count, else by what it held."""
-    if facts.signal != signal.SIGKILL and (last_event is None or last_event.kind not in ("", "code")):
+    if facts.signal != signal.SIGKILL and (
+        last_event is None or last_event.kind not in ("", "code", "killed")
+    ):
         return False
     if facts.oom_kills is not None:
         return facts.oom_kills > 0

@@ -10,8 +10,9 @@ from finetop.core.errors import Refused
 from finetop.core.models import checkpoint
 from finetop.core.protocol import accepts, runs as data
 from finetop.core.protocol.messages.submit import Resume, ResumeAnswer
+from finetop.core.recipe.command import resumed_step
 from finetop.core.recipe.dotted import Change, changes
-from finetop.core.recipe.load import recipe_from_mapping
+from finetop.core.recipe.load import recipe_from_mapping, recipe_from_resolved
 from finetop.core.runtime import secrets
 from finetop.core.store import jobs, queue_order, runs
 from finetop.core.store.database import transaction
@@ -90,7 +91,8 @@ def run_again(supervisor: Supervisor, detail: data.RunDetail, ask: Resume) -> Re
             undo=undo,
         )
     supervisor.touch()
-    return ResumeAnswer(row.name, row.step, [], jobs.place_of(connection, row.id))
+    place = jobs.place_of(connection, row.id)
+    return ResumeAnswer(row.name, step_of_command(detail), [], place, "command")
 
 
 def released(supervisor: Supervisor, run_id: int, name: str, ask: Resume) -> ResumeAnswer | None:
@@ -110,7 +112,15 @@ def released(supervisor: Supervisor, run_id: int, name: str, ask: Resume) -> Res
             queue_order.hold(connection, job.id, held=False)
     supervisor.touch()
     step = max(int(job.args.get("resume", {}).get("step", 0)) for job in waiting)
-    return ResumeAnswer(name, step, [], jobs.place_of(connection, run_id))
+    if waiting[0].verb == "command" and waiting[0].args.get("again"):
+        step = step_of_command(runs.detail(connection, run_id))
+    return ResumeAnswer(name, step, [], jobs.place_of(connection, run_id), waiting[0].verb)
+
+
+def step_of_command(detail: data.RunDetail) -> int:
+    """Return the step of the checkpoint that another program's command goes on from; 0 if none is known."""
+    command = recipe_from_resolved(detail.recipe).command
+    return 0 if command is None else resumed_step(command)
 
 
 def require_ended(detail: data.RunDetail, name: str) -> None:

@@ -42,7 +42,8 @@ def retry(supervisor: Supervisor, ask: Retry) -> RetryAnswer:
             runs.queue_again(connection, run_id)
         jobs.add_job(connection, run_id=run_id, verb=job.verb, args=args, priority=priority, undo=undo)
     supervisor.touch()
-    return RetryAnswer(name, job.verb, args.get("step") or 0, jobs.place_of(connection, run_id))
+    step = resume.step_of_command(detail) if job.verb == "command" else args.get("step") or 0
+    return RetryAnswer(name, job.verb, step, jobs.place_of(connection, run_id))
 
 
 def failed_job(detail: data.RunDetail, name: str) -> data.JobRow:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from finetop.core.plugins import ALARMS, OBJECTIVES, Configured, Options, PluginKind
@@ -23,6 +23,7 @@ class Run:
     steps: int  # planned
     loss_falls: bool = True  # the loss shows how well the run learns
     drift_limit: float = 0.1
+    rate: str = "train.learning_rate"  # what its user lowers
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +76,21 @@ class Alarms:
         self.recipe = recipe
         self.events = events
         self.watches: dict[str, Watch] = {}
+        self.loss = 0.0  # the last one that was measured
 
     def begin(self, steps: int) -> None:
         """Watch a run of this many planned steps; 0 if unknown."""
         name = self.recipe.objective.name
         loss_falls = name not in OBJECTIVES.names() or OBJECTIVES.load(name).loss_falls
-        self.watches = watches(self.recipe, Run(steps, loss_falls, self.recipe.drift.limit))
+        run = Run(steps, loss_falls, self.recipe.drift.limit)
+        if self.recipe.command is not None:
+            run = replace(run, rate="its learning rate")
+        self.watches = watches(self.recipe, run)
 
     def check(self, step: int, values: Mapping[str, float]) -> None:
         """Pass what was measured at a step to every alarm; costs about 20 microseconds."""
         now = time.monotonic()
+        self.loss = values.get("loss", self.loss)
         for kind, watch in self.watches.items():
             note = watch.check(step, now, values)
             if note is not None:

@@ -75,6 +75,7 @@ class Sign:
 @dataclass
 class Divergence:
     signs: list[Sign]
+    rate: str  # what to lower
     seen: int = 0
     bad: int = 0  # signs in consecutive steps
     fine: int = 0  # consecutive steps
@@ -95,7 +96,7 @@ class Divergence:
             return None
         self.is_on = True
         values_text = ", ".join(sign.words() for sign in signs)
-        return AlarmNote(f"diverging at step {step}: {values_text}: lower train.learning_rate")
+        return AlarmNote(f"diverging at step {step}: {values_text}: lower {self.rate}")
 
     def _over(self) -> AlarmNote | None:
         if self.fine < BACK:
@@ -111,7 +112,7 @@ class DivergenceAlarm(Alarm[Options]):
 
     def watch(self, options: Options, run: Run) -> Divergence:
         loss = [Sign("loss", options.loss)] if run.loss_falls else []
-        return Divergence([*loss, Sign("grad_norm", options.grad_norm)])
+        return Divergence([*loss, Sign("grad_norm", options.grad_norm)], run.rate)
 
 
 PLUGIN = DivergenceAlarm()

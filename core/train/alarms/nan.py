@@ -31,6 +31,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 @dataclass
 class Nan:
+    rate: str  # what to lower
     is_on: bool = False
     overflown: int = 0  # consecutive gradients
     fine: int = 0  # consecutive steps since the last bad value
@@ -47,7 +48,7 @@ class Nan:
         if self.is_on:
             return None
         self.is_on = True
-        return AlarmNote(f"{bad} is {values[bad]} at step {step}: lower train.learning_rate")
+        return AlarmNote(f"{bad} is {values[bad]} at step {step}: lower {self.rate}")
 
     def _fine(self, is_step: bool) -> AlarmNote | None:
         self.fine += is_step
@@ -69,7 +70,7 @@ class NanAlarm(Alarm[Options]):
     options = Options
 
     def watch(self, options: Options, run: Run) -> Nan:
-        return Nan()
+        return Nan(run.rate)
 
 
 PLUGIN = NanAlarm()

@@ -40,6 +40,17 @@ def test_sources_of_data_are_compared_one_by_one():
     assert differing == {"data.train.2.path": ("-", "b.jsonl"), "data.train.2.share": ("-", "0.2")}
 
 
+def test_of_two_commands_only_the_argument_that_differs_is_listed():
+    def command(rate, path, **more):
+        run = ["python", "train.py", "--lr", rate, "--bf16", "--output_dir", "out"]
+        return {"command": {"run": run, "env": {"PATH": path, "SEED": "1"}, **more}}
+
+    differing = compare_runs.differences([command("1e-4", "/a:/b"), command("2e-4", "/c")])
+    assert [(row.key, row.values) for row in differing] == [("command.run.lr", ("1e-4", "2e-4"))]
+    lines = [{"command": {"shell": f"cd x && python t.py --name 'a {end}"}} for end in ("b'", "c'")]
+    assert [row.values for row in compare_runs.differences(lines)] == [("a b", "a c")]
+
+
 def test_the_best_number_is_marked_and_what_nobody_has_is_left_out():
     checks = (("regressed", 9.1, 0.91, 0.98), ("ok", 0.1, 0.86, 1.21))
     rows = outcomes([

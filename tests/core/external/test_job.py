@@ -3,11 +3,13 @@
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from command_attempt import Attempt
 
 from finetop.core.errors import BadInput
 from finetop.core.external import job, note
+from finetop.core.external.recipe import with_environment
 from finetop.core.protocol import events
 from finetop.core.runtime.event_log import EventLog
 
@@ -36,6 +38,31 @@ def test_what_earlier_attempts_have_used_of_the_hours_counts(tmp_path):
     # with none left it does not start
     with pytest.raises(BadInput, match=r"budget.hours \(1\) is used up: trained for 1.01 hours"):
         job.work(attempt_after(tmp_path / "all", 3630.0).job())
+
+
+@pytest.mark.parametrize(("last", "status"), [("NaN", "failed"), ("Infinity", "failed"), ("0.5", "finished")])
+def test_a_command_whose_last_loss_is_no_number_has_failed_whatever_its_exit_code(tmp_path, last, status):
+    write = f"""
+import os
+with open(os.environ["FINETOP_METRICS"], "w") as file:
+    file.write('{{"step": 1, "loss": 2.0}}\\n{{"step": 2, "loss": {last}}}\\n')
+"""
+    attempt = Attempt(tmp_path, None, (sys.executable, "-c", write))
+    note.remove(attempt.folder)
+    end = job.work(attempt.job())
+    assert end.status == status
+    if status == "failed":
+        assert end.kind == "nan" and end.cause == f"the loss is {float(last)} at its last step, 2"
+    alarms = [event.text for event in attempt.seen() if isinstance(event, events.Alarm)]
+    assert not any("train.learning_rate" in text for text in alarms)
+
+
+def test_the_threads_of_the_supervisors_shell_are_not_the_commands(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    command = Attempt(tmp_path, None, SLEEP).job().recipe().command
+    assert "OMP_NUM_THREADS" not in job.environment_of(command, tmp_path)
+    own = with_environment({"command": msgspec.to_builtins(command)})["command"]["env"]
+    assert own["OMP_NUM_THREADS"] == "3"
 
 
 def test_a_later_attempt_in_the_same_folder_first_reads_what_the_one_before_left(tmp_path: Path) -> None:

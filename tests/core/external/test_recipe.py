@@ -4,7 +4,7 @@ import pytest
 
 from finetop.core.errors import BadInput
 from finetop.core.external.recipe import CommandRequest, command_recipe, name_of, with_environment
-from finetop.core.recipe.command import argv, environment, output_in, output_of
+from finetop.core.recipe.command import arguments_of, argv, environment, output_in, output_of
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,24 @@ def test_placeholders_are_filled_in_and_other_braces_stay(tmp_path):
     assert argv(command, resumed=True) == argv(command)  # without a resume_command it starts over
     again = command_of(tmp_path, "command.resume_command=[python, t.py, --resume, '{lr}']")
     assert argv(again, resumed=True) == ["python", "t.py", "--resume", "0.0001"]
+
+
+def test_a_value_in_a_line_of_shell_is_one_word(tmp_path):
+    sets = ("command.run=[]", "command.shell='train {data}'", "command.values={data: 'a b; rm x'}")
+    assert argv(command_of(tmp_path, *sets, words=("x",))) == ["/bin/sh", "-c", "train 'a b; rm x'"]
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("python t.py --lr 1e-4 --bf16 --o=o", {"0": "python", "1": "t.py", "lr": "1e-4", "bf16": "true", "o": "o"}),
+        ("t --learning-rate -1 --files a b", {"0": "t", "learning_rate": "-1", "files": "a b"}),
+        ("tune run x lr=3 optimizer.lr=4", {"0": "tune", "1": "run", "2": "x", "lr": "3", "optimizer.lr": "4"}),
+        ("t --a 1 --a 2", {"0": "t", "a": "1 2"}),
+    ],
+)  # fmt: skip
+def test_arguments_of_a_command_have_the_names_that_its_author_gave_them(line, named):
+    assert arguments_of(line.split()) == named
 
 
 def test_what_a_command_needs_of_its_shell_comes_with_it_under_its_own(tmp_path):

@@ -194,3 +194,10 @@ def test_a_run_of_a_changed_recipe_is_found_by_its_settings(connection):
     recipe = {"model": {"id": "m"}, "method": {"name": "lora", "rank": 64}}
     runs.set_recipe(connection, run_id, recipe, "m")
     assert [row.settings for row in asked(connection, "method.rank:64").rows] == [{"method.rank": 64.0}]
+
+
+def test_arguments_of_another_programs_command_are_settings():
+    command = {"run": ["python", "t.py", "--learning-rate", "{lr}", "--model=small"], "values": {"lr": 2e-5}}
+    flat = recipe_settings.flat({"command": command})
+    assert (flat["args.learning_rate"], flat["args.model"]) == (2e-5, "small")
+    assert not any(key.startswith("args.") for key in flat if key not in ("args.learning_rate", "args.model"))

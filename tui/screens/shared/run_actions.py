@@ -67,10 +67,8 @@ def result_words(answer: Any) -> str:
         case ExportAnswer():
             return f"export of {answer.run} queued; it is verified once written."
         case RetryAnswer():
-            where = f"from step {count(answer.step)}" if answer.step else "from the start"
-            again = "is watched again" if answer.what == "watch" else f"repeats its {answer.what}"
-            action = f"resumes {where}" if answer.what == "train" else again
-            return f"{answer.run} {action}, {ordinal(answer.place)} in the queue."
+            how = jobs.resumes(answer.what, answer.step)
+            return f"{answer.run} {how}, {ordinal(answer.place)} in the queue."
         case RemedyAnswer():
             return f"{counted(len(answer.names), 'remedy', 'remedies')} queued for {answer.run}."
         case RemoveAnswer():

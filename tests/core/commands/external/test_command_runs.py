@@ -124,16 +124,21 @@ def test_without_resume_command_a_pause_and_a_resume_are_refused(finetop, queue,
 
 
 def test_a_pause_goes_on_by_the_resume_command_and_nothing_is_doubled(
-    finetop, queue, station, losses, detail
+    finetop, queue, station, losses, detail, tmp_path
 ):
-    resume = f"{PYTHON} train.py 4 8"
-    name = queue(PYTHON, "train.py", "1", "6", "hold", options=("--resume-command", resume))
+    onward = "import runpy, sys; print(sys.argv); sys.argv[1:] = '48'; runpy.run_path('train.py')"
+    resume = f'{PYTHON} -c "{onward}" {{checkpoint}}'
+    options = ("--resume-command", resume, "--output", "out")
+    name = queue(PYTHON, "train.py", "1", "6", "hold", options=options)
     station.wait_step(name, 6)
     assert finetop("pause", name)[0] == 0
     station.wait_state(name, "queued")
     assert detail(name).row.state.held
-    code, _, err = finetop("resume", name)
+    (tmp_path / "out" / "checkpoint-3").mkdir(parents=True)
+    (tmp_path / "out" / "checkpoint-3" / "trainer_state.json").write_text("{}")
+    code, out, err = finetop("resume", name)
     assert code == 0, err
+    assert out.startswith(f"{name} resumes from its checkpoint-3, place ")
     station.wait_state(name, "finished")
     assert losses(name) == STEPS
     assert (detail(name).row.step, detail(name).row.steps) == (8, 8)
@@ -144,8 +149,9 @@ def test_a_stopped_or_failed_command_goes_on_when_asked(finetop, queue, station,
     again = f"{PYTHON} train.py 3 5 hold"
     name = queue(PYTHON, "-c", code, "1", "4", options=("--resume-command", again))
     station.wait_state(name, "failed")
-    code, _, err = finetop("retry", name)
+    code, out, err = finetop("retry", name)
     assert code == 0, err
+    assert out.startswith(f"{name} starts its command again, place ")
     station.wait_step(name, 5)
     finetop("stop", name)
     station.wait_state(name, "stopped")
@@ -169,14 +175,19 @@ def test_the_command_has_the_environment_of_its_shell_and_its_own(
 ):
     monkeypatch.setenv("VIRTUAL_ENV", "/some/venv")
     monkeypatch.setenv("PRIVATE", "of the shell alone")
+    monkeypatch.setenv("NAMED", "of the shell")
     own = tmp_path / "bin" / "mytrainer"
     own.parent.mkdir()
-    own.write_text('#!/bin/sh\necho "[$VIRTUAL_ENV] [$PRIVATE] [$THREADS] [$PYTHONUNBUFFERED]"\n')
+    own.write_text(
+        '#!/bin/sh\necho "[$VIRTUAL_ENV] [$PRIVATE] [$THREADS] [$PYTHONUNBUFFERED] [$NAMED] [$GIVEN]"\n'
+    )
     own.chmod(0o755)
     monkeypatch.setenv("PATH", f"{own.parent}:/usr/bin:/bin")
-    name = queue("mytrainer", options=("--set", "command.env={THREADS: 2}"))
+    name = queue(
+        "mytrainer", options=("--set", "command.env={THREADS: 2}", "--env", "NAMED", "--env", "GIVEN=a=b")
+    )
     station.wait_state(name, "finished")
-    assert "[/some/venv] [] [2] [1]" in log_of(name)
+    assert "[/some/venv] [] [2] [1] [of the shell] [a=b]" in log_of(name)
 
 
 def test_a_shell_line_is_a_shells(finetop, log_of, tmp_path):

@@ -133,7 +133,9 @@ def test_queues_of_several_machines_are_one_table_and_a_change_is_for_the_machin
     assert f"{q}-b is now before {q}-both" in finetop(*BOTH, "queue", "before", f"{q}-b", f"box:{q}-both")[1]
     assert finetop("--on", "box", "queue", "before", f"box:{q}-both", f"box:{q}-b")[0] == 0
     assert finetop(*BOTH, "pause", f"{q}-a")[1].startswith(f"{q}-a is held.")
-    assert finetop(*BOTH, "retry", f"{q}-a")[1].startswith(f"{q}-a resumes, from the beginning, place ")
+    assert finetop(*BOTH, "retry", f"{q}-a")[1].startswith(
+        f"{q}-a resumes from the beginning: it has no checkpoint yet, place "
+    )
 
 
 def test_what_is_no_change_of_several_queues_is_one_line(finetop, q):

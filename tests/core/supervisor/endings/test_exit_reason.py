@@ -28,10 +28,12 @@ def ended(
     log: list[str] | None = None,
     asked: str = "",
     ends: Sequence[exit_reason.RankEnd] = (),
+    verb: data.Verb = "train",
 ) -> data.State:
     job = Job.__new__(Job)
     object.__setattr__(job, "state", data.Running(since=1.0))
     object.__setattr__(job, "asked", asked)
+    object.__setattr__(job, "verb", verb)
     return exit_reason.ending(job, facts, said, log or [], ends, rebooted=False)
 
 
@@ -56,6 +58,10 @@ def killed(number: int, **more: int) -> Exit:
          "the ranks lost each other"),
         (killed(7, oom_kills=0), None, [], "crashed", "bus error (signal 7)"),
         (killed(64, oom_kills=0), None, [], "killed", "killed by signal 64"),
+        (Exit(1, None, 2.0, GIB, 1), Ended("failed", "the command was killed by signal 9", kind="killed"), [],
+         "out_of_memory", "out of memory on this machine"),
+        (Exit(1, None, 2.0, GIB, 0), Ended("failed", "the command was killed by signal 9", kind="killed"), [],
+         "killed", "the command was killed by signal 9"),
         (Exit(1, None, 2.0, GIB, 1), Ended("failed", "DataLoader worker is killed", kind="code"), [], "out_of_memory",
          "out of memory on this machine"),
         (Exit(1, None, 2.0, GIB, 1), Ended("failed", "row 3", kind="bad_data"), [], "bad_data", "row 3"),
@@ -188,3 +194,11 @@ def of_ranks(folder, left, facts, log, asked=""):
     (folder / "log.txt").write_text(log)
     ends = exit_reason.rank_ends(folder, folder / "log.txt")
     return ended(facts, left[0], log.splitlines(), asked, ends)
+
+
+def test_a_hint_names_no_setting_that_another_program_lacks():
+    facts = Exit(1, None, 2.0, GIB, oom_kills=1)
+    for verb, names_settings in (("train", True), ("command", False)):
+        state = ended(facts, Ended("failed", "was killed by signal 9", kind="killed"), verb=verb)
+        assert isinstance(state, data.Failed)
+        assert ("train.batch_size" in state.hint) == names_settings
