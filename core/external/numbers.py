@@ -7,8 +7,9 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.external import search
+from finetop.core.external import merging, search
 from finetop.core.external.keys import LOSS, name_of
+from finetop.core.external.merging import Counted
 from finetop.core.external.ownership import Owned, Owners, modified
 from finetop.core.external.progress import LARGEST_STEP, Progress
 from finetop.core.external.sources import Point
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 LAST_S = 30.0  # for what is left to read at the end
 HOLD_S = 8.0  # how long a weak source waits for a better one (searched for every 5 s), a later attempt for all of its
 FLOOD = "the program prints faster than its numbers can be read. Print less, or name a file with --metrics."
+MOST_LATE = 1000  # points of a file that wait for a better one
 MOST_HELD = 10_000  # points that wait
 ELSEWHERE = ("key", "source", "own_rank", "reader")  # what a state has of a file besides its own attributes
 
@@ -49,6 +51,7 @@ class Numbers:
         self._owners, self._progress = Owners(), Progress()
         # an earlier attempt has reported steps, of which this one discards the later ones
         self._goes_on = goes_on
+        self._looked = 0.0  # monotonic
         self._held_since = 0.0  # monotonic; 0: nothing has been held yet
         self._spent_s = spent_s  # how long the run has been trained, by all its attempts
         self.read: set[str] = set()  # names of the sources that had numbers
@@ -60,7 +63,7 @@ class Numbers:
 
     def read_new(self, *, is_last: bool = False) -> None:
         """Read what is new. With `is_last` nothing waits any longer for a better source."""
-        now = time.monotonic()
+        now = self._looked = time.monotonic()
         if is_last or self._search.is_due(now):
             for file in self._search.new_files(self._files, now):
                 file.held = file.held or self._goes_on
@@ -83,6 +86,7 @@ class Numbers:
                     )
         if is_last or self._may_report(now):
             self._report_held(is_last=is_last)
+        self._lead(now, is_last=is_last)
         if self._progress.is_due(now) or is_last:
             spent_s = None if self._spent_s is None else round(self._spent_s(), 1)
             self._events.write(self._progress.phase(now, spent_s))
@@ -102,7 +106,7 @@ class Numbers:
                 for file in self._files.values()
             ],
             "owned": {
-                name: (keys[id(owned.owner)], owned.step, owned.at)
+                name: (keys[id(owned.owner)], owned.step, owned.at, owned.reached, owned.told)
                 for name, owned in self._owners.owned.items()
             },
             "owners": state_of(self._owners, without=("owned",)),
@@ -121,9 +125,11 @@ class Numbers:
                 file.reader.go_on(of_reader)
                 set_state(file, own)
                 file.waits = [Point(*point) for point in own["waits"]]
+                file.late = [(at, Point(*point)) for at, point in own["late"]]
+                file.counted = None if own["counted"] is None else Counted(*own["counted"])
                 self._files[file.key] = file
-            for name, (key, step, at) in state["owned"].items():
-                self._owners.owned[name] = Owned(self._files[key], step, at)
+            for name, (key, *rest) in state["owned"].items():
+                self._owners.owned[name] = Owned(self._files[key], *rest)
             set_state(self._owners, state["owners"])
             set_state(self._progress, state["progress"])
             self._search.foreign, self._search.shared = set(state["foreign"]), set(state["shared"])
@@ -179,8 +185,62 @@ class Numbers:
             self._report(file, held)
 
     def _report(self, file: File, points: Sequence[Point]) -> None:
-        for point in merged(points):
+        joined = [point for point in merged(points) if 0 <= point.step <= LARGEST_STEP]
+        if file.reader.is_of_one_process:
+            joined = list(map(file.counted_on, joined))
+        for point in joined:
+            file.name_all(point.values)
+        losses = [
+            (point.step, value)
+            for point in joined
+            for key, value in point.values.items()
+            if file.names.get(key) == LOSS
+        ]
+        file.losses = [*file.losses, *losses][-merging.MOST_LOSSES :]
+        if losses:
+            self._correct_guesses(file)
+        for point in joined:
             self._report_point(file, point)
+
+    def _correct_guesses(self, file: File) -> None:
+        """Compare what a file tells with steps that were guessed: keep them if they are right, else drop them."""
+        owned = self._owners.owned.get(LOSS)
+        for other in self._files.values() if owned is not None else ():
+            if owned is None or other.rank >= file.rank or not other.reader.guesses:
+                continue
+            counted = merging.counted(file.losses, other.losses, guesses=True)
+            if counted is None:
+                continue
+            if owned.owner is other and counted.is_same:
+                self._owners.hand_over(other, file)
+            elif owned.owner is other and self._owners.are_alone(other, file):
+                self._go_back(file, self._owners.first_of(other))
+            elif owned.owner is file and other.counted and other.counted.of(counted.guess) != counted.step:
+                self._go_back(file, owned.step + 1)
+            other.counted = counted
+
+    def _lead(self, now: float, *, is_last: bool) -> None:
+        """Report what other files have told of the steps that the owner of the loss has not come to yet."""
+        owned = self._owners.owned.get(LOSS)
+        for file in self._files.values() if owned is not None else ():
+            if owned is None or file is owned.owner or file.is_broken or not file.late:
+                continue
+            guesses = file.reader.guesses
+            if file.counted is None or guesses:
+                file.counted = (
+                    merging.counted(owned.owner.losses, file.losses, guesses=guesses) or file.counted
+                )
+            if file.counted is None:
+                continue
+            ready = [point for at, point in file.late if is_last or now - at >= merging.LEAD_S]
+            file.late = file.late[len(ready) :]
+            for point in ready:
+                if 0 <= (step := file.counted.of(point.step)) <= LARGEST_STEP:
+                    named = self._named(file, point)
+                    values = {
+                        name: value for name, value in named.items() if self._owners.may_lead(name, step)
+                    }
+                    self._write(file, point._replace(step=step), values)
 
     def _plan(self, reader: Reader) -> None:
         epochs = reader.epochs if 0 <= reader.epochs <= LARGEST_STEP else 0.0
@@ -188,22 +248,33 @@ class Numbers:
         self._alarms.begin(self._progress.total)
 
     def _report_point(self, file: File, point: Point) -> None:
-        if not 0 <= point.step <= LARGEST_STEP:
-            return
-        if file.reader.is_of_one_process:
-            point = file.counted_on(point)
-        file.name_all(point.values)
-        named = {name: value for key, value in point.values.items() if (name := file.names.get(key))}
+        named = self._named(file, point)
         mine = {name: value for name, value in named.items() if self._owners.may_report(file, name)}
         if any(self._owners.goes_back(file, name, point.step) for name in mine):
-            self._go_back(file, point.step)
+            self._go_back(file, min(point.step, self._owners.first_guess(file)))
         values = {name: value for name, value in mine.items() if self._owners.is_new(file, name, point)}
+        if len(mine) < len(named) or file.reader.guesses:  # a better file has them, or may yet have
+            file.late.append((self._looked, point))
+            del file.late[: -MOST_LATE if len(file.late) > 2 * MOST_LATE else 0]
+        self._write(file, point, values)
+
+    def _named(self, file: File, point: Point) -> dict[str, float]:
+        return {name: value for key, value in point.values.items() if (name := file.names.get(key))}
+
+    def _write(self, file: File, point: Point, values: dict[str, float]) -> None:
+        """Report values at a step."""
         if not values:
             return
         self.read.add(file.source)
         at = point.at or file.written
         self._progress.reach(point.step, at)
         self._events.write(metrics(point.step, values))
+        if (
+            LOSS in values
+            and self._progress.last_loss is not None
+            and point.step < self._progress.last_loss[0]
+        ):
+            return  # between steps that another file has told: alarms watch them in order
         step_s = self._progress.step_s(point.step, at) if LOSS in values else None
         self._alarms.check(point.step, values if step_s is None else {**values, "step_s": step_s})
 
@@ -212,6 +283,8 @@ class Numbers:
         for other in self._files.values():
             if other is not file:
                 other.waits = []  # it may be of the time before
+                if not other.reader.guesses:
+                    other.late = []
         print(
             f"finetop: the program goes on from step {step}; what it reported of later steps is dropped",
             flush=True,

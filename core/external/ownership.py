@@ -8,12 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from finetop.core.external import merging
 from finetop.core.external.keys import LONGEST, LOSS, name_of, shown
+from finetop.core.external.progress import LARGEST_STEP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from finetop.core.external.merging import Counted, Losses
     from finetop.core.external.sources import Point, Reader
 
 RESTART_S = 2.0  # a file that begins so long after the last value of another is of a later attempt
@@ -37,6 +40,9 @@ class File:
     written: float = 0.0
     names: dict[str, str] = field(default_factory=dict)  # our names of its keys, each of one key alone
     lost: set[str] = field(default_factory=set)  # metrics that a later attempt's file has taken over
+    losses: Losses = field(default_factory=list)  # the newest, as it tells them
+    late: list[tuple[float, Point]] = field(default_factory=list)  # wait for a better file, since when
+    counted: Counted | None = None  # its steps, as the better file has them; None: nothing shows it
     offset: int = 0  # steps of the rounds before, in a file whose program counts them anew in each
     first: int = -1  # step of its loss
     top: int = -1  # its highest step of the loss in this round
@@ -82,6 +88,11 @@ class Owned:
     owner: File
     step: int
     at: float  # by the program's clock, else when the file was written
+    reached: int = -1  # the last step that was reported, by another file if that is later
+    told: list[list[int]] = field(default_factory=list)  # those steps, see merging.add
+
+    def __post_init__(self) -> None:
+        self.reached = max(self.reached, self.step)
 
 
 @dataclass
@@ -111,8 +122,22 @@ class Owners:
         if owned.owner is file or file.rank == owned.owner.rank:
             return step < owned.step
         # A better source corrects steps that were guessed, unless that would discard what a third one reported.
-        alone = all(other.owner is owned.owner or other.owner is file for other in self.owned.values())
-        return owned.owner.reader.guesses and alone and step <= owned.step
+        return owned.owner.reader.guesses and self.are_alone(owned.owner, file) and step <= owned.step
+
+    def are_alone(self, first: File, second: File) -> bool:
+        """Return whether no third file has a metric."""
+        return all(owned.owner is first or owned.owner is second for owned in self.owned.values())
+
+    def first_of(self, owner: File) -> int:
+        """Return the first step that was reported of a file which guesses."""
+        told = (owned.told[0][0] for owned in self.owned.values() if owned.owner is owner and owned.told)
+        return min(told, default=LARGEST_STEP)
+
+    def first_guess(self, better: File) -> int:
+        """Return the first step that a worse file has guessed; far away if the loss is of none."""
+        owned = self.owned.get(LOSS)
+        is_worse = owned is not None and owned.owner.reader.guesses and owned.owner.rank < better.rank
+        return self.first_of(owned.owner) if owned is not None and is_worse else LARGEST_STEP
 
     def is_new(self, file: File, name: str, point: Point) -> bool:
         """Return whether a value is to be reported, and note that it is."""
@@ -124,15 +149,43 @@ class Owners:
             return False
         if point.step <= (self.floor if owned is None else owned.step):
             return False  # known; a better source owns what follows
-        if owned is not None and owned.owner is not file and owned.owner.rank == file.rank:
+        if owned is None:
+            owned = self.owned[name] = Owned(file, point.step, 0.0, point.step - 1)
+        if owned.owner is not file and owned.owner.rank == file.rank:
             owned.owner.lost.add(name)
-        self.owned[name] = Owned(file, point.step, point.at or file.written)
+        is_told = point.step <= owned.reached and merging.has(owned.told, point.step)
+        owned.owner, owned.step, owned.at = file, point.step, point.at or file.written
+        owned.reached = max(owned.reached, point.step)
+        if file.reader.guesses:
+            merging.add(owned.told, point.step)
+        elif owned.step >= owned.reached:
+            owned.told.clear()
+        return not is_told
+
+    def may_lead(self, name: str, step: int) -> bool:
+        """Return whether a value of a file that is not the owner's is to be reported, and note that it is."""
+        owned = self.owned.get(name)
+        if owned is None or step <= owned.reached:
+            return False
+        owned.reached = step
+        merging.add(owned.told, step)
         return True
+
+    def hand_over(self, file: File, better: File) -> None:
+        """Hand a file's metrics to a better one, which has yet to tell the same steps."""
+        for owned in self.owned.values():
+            if owned.owner is file:
+                owned.owner, owned.step = better, -1
 
     def go_back(self, step: int) -> None:
         """Forget what was reported from a step on."""
         self.floor = min(self.floor, step - 1)
         self.owned = {name: owned for name, owned in self.owned.items() if owned.step < step}
+        for owned in self.owned.values():
+            owned.reached = min(owned.reached, step - 1)
+            owned.told = [
+                [first, min(last, step - 1), stride] for first, last, stride in owned.told if first < step
+            ]
 
 
 def modified(path: Path) -> float:

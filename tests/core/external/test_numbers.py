@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from metric_files import Program, history, json_lines, leveldb, other_command, put, scalars
 
-from finetop.core.external import numbers, progress, search, sources
+from finetop.core.external import merging, numbers, progress, search, sources
 from finetop.core.external.keys import name_of
 from finetop.core.external.ownership import MOST_KEYS
 from finetop.core.external.search import wanted
@@ -322,3 +322,57 @@ def test_a_reader_that_fails_ends_neither_the_training_nor_the_other_sources(pro
     program.append("metrics.jsonl", lines((2, 0.5))).look()
     assert program.values("loss") == [(1, 1.0), (2, 0.5)]
     assert capsys.readouterr().out.count("the numbers of csv can't be read any further") == 1
+
+
+def dicts(*losses: float) -> str:
+    """Return what a Trainer without a progress bar prints."""
+    return "".join(f"{{'loss': '{loss}', 'epoch': '0.5'}}\n" for loss in losses)
+
+
+@pytest.mark.parametrize("stride", [1, 10])
+def test_what_is_printed_leads_until_the_next_checkpoint(program, monkeypatch, stride):
+    """A Trainer with disable_tqdm=True prints no steps; its state has them, as often as it saves."""
+    monkeypatch.setattr(merging, "LEAD_S", 0.0)
+    losses = [3 / (1 + n / 10) for n in range(1, 61)]
+    entries = [{"step": stride * n, "loss": loss} for n, loss in enumerate(losses, 1)]
+    printed = [dicts(round(loss, 4)) for loss in losses]
+    for n in (20, 40):
+        program.append("log.txt", *printed[0 if n == 20 else 34 : n]).look().look()
+        program.append(f"checkpoint-{stride * n}/trainer_state.json", {"log_history": entries[:n]}).look()
+        program.append("log.txt", *printed[n : n + 14]).look().look()
+        assert [step for step, _ in program.values()] == [stride * k for k in range(1, n + 15)]
+    assert all(loss == pytest.approx(losses[step // stride - 1], rel=1e-3) for step, loss in program.values())
+    assert len(program.resumed()) == (0 if stride == 1 else 1)
+
+
+def test_a_stopped_trainer_loses_no_printed_step_after_its_last_checkpoint(program):
+    losses = [3 / (1 + n / 10) for n in range(1, 35)]
+    program.append("log.txt", dicts(*(round(loss, 4) for loss in losses)))
+    entries = [{"step": n, "loss": loss} for n, loss in enumerate(losses[:20], 1)]
+    program.append("checkpoint-20/trainer_state.json", {"log_history": entries}).look(is_last=True)
+    assert [step for step, _ in program.values()] == list(range(1, 35))
+
+
+def test_what_is_printed_leads_until_the_event_file_is_written_and_nothing_doubles(program, monkeypatch):
+    monkeypatch.setattr(merging, "LEAD_S", 0.0)
+    program.append("log.txt", "".join(f"step {step} loss {step}.0\n" for step in range(10, 40, 10)))
+    for step in range(1, 31):
+        program.append(EVENTS, scalars(step, AT, loss=step + 0.001))
+    program.look().append("log.txt", "step 40 loss 40.0\nstep 50 loss 50.0\n").look()
+    assert [step for step, _ in program.values()] == [*range(1, 31), 40, 50]
+    for step in range(31, 61):
+        program.append(EVENTS, scalars(step, AT, loss=step + 0.001))
+    program.look(is_last=True)
+    assert sorted(step for step, _ in program.values()) == list(range(1, 61))
+    assert program.resumed() == []
+
+
+def test_a_source_that_counts_other_steps_never_leads(program, monkeypatch):
+    """What it prints is of micro-batches, its event file of steps."""
+    monkeypatch.setattr(merging, "LEAD_S", 0.0)
+    program.append("log.txt", "".join(f"step {step} loss {3 / step}\n" for step in range(1, 41)))
+    for step in range(1, 5):
+        program.append(EVENTS, scalars(step, AT, loss=3 / (8 * step)))
+    program.look().append("log.txt", "".join(f"step {step} loss 0.01\n" for step in range(41, 60)))
+    program.look(is_last=True)
+    assert [step for step, _ in program.values()] == [1, 2, 3, 4]
