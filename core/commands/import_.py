@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from finetop.core.check.tasks.suite import find_suite
+from finetop.core.check.tasks.jsonl import require_items
 from finetop.core.commands import Command
 from finetop.core.commands.shared import imports, options
 from finetop.core.commands.shared.output import plain, print_json
@@ -22,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, home: Home) -> int:
     if args.suite:
-        find_suite(args.suite, home)
+        require_items(args.suite, home)
     general = {"suite": args.suite} if args.suite else {}
     wanted = imports.request_of(args, args.path, general=general, at_end=args.check)
     adoption = imports.queue(home, adopted(wanted), copy=args.copy)

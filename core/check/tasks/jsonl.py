@@ -16,9 +16,18 @@ from typing import Any
 
 import msgspec
 
-from finetop.core.check.tasks.suite import Row, Shape, SuiteTask, read_examples, read_rows
+from finetop.core.check.tasks.suite import (
+    BUILT_IN,
+    Row,
+    Shape,
+    SuiteTask,
+    find_suite,
+    read_examples,
+    read_rows,
+)
 from finetop.core.errors import BadInput
 from finetop.core.recipe.answer_rules import check_rules, exact
+from finetop.core.runtime.home import Home
 from finetop.core.text import quoted
 
 KEYS: Mapping[Shape, tuple[str, ...]] = {
@@ -54,6 +63,14 @@ class Documents(list[dict[str, Any]]):
     def features(self) -> dict[str, None]:
         """Name the columns of the first row."""
         return dict.fromkeys(self[0])
+
+
+def require_items(name: str, home: Home) -> None:
+    """Require that the rows of a suite's own files are items. Raises NotFound, BadInput with the line."""
+    suite = find_suite(name, home)
+    for task in suite.tasks if suite.file.parent != BUILT_IN else ():
+        if task.data is not None:
+            config_of(task)
 
 
 def config_of(task: SuiteTask) -> tuple[tuple[Row, ...], dict[str, Any]]:

@@ -9,8 +9,11 @@ from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.check import bisect
 from finetop.core.check.checked_weights import compared
+from finetop.core.check.tasks.jsonl import require_items
+from finetop.core.errors import FinetopError
 from finetop.core.protocol import accepts, runs as data
 from finetop.core.protocol.messages.checks import Check, CheckAnswer, Checks, ChecksAnswer, Flips, FlipsAnswer
+from finetop.core.runtime.home import Home
 from finetop.core.store import checks as store, jobs, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.io_thread import aside
@@ -26,15 +29,30 @@ async def check(supervisor: Supervisor, ask: Check) -> CheckAnswer:
     continue with, or while another check of this run is under way, unless `reuse` allows that one.
     """
     connection = supervisor.connection
-    made = await _made(supervisor, runs.find_run(connection, ask.run)[0], hashes=True)
+    run_id, _ = runs.find_run(connection, ask.run)
+    recipe = runs.recipe(connection, run_id)
+    settings = bisect.wanted_settings(recipe, queue.own_settings(ask.general, recipe))
+    fault = await aside(partial(_suite_fault, settings["suite"], supervisor.home))
+    made = await _made(supervisor, run_id, hashes=True)
     run_id, _ = runs.find_run(connection, ask.run)  # it may have been removed meanwhile
     if ask.reuse != "none" and (existing := find_existing(connection, run_id, ask, made)) is not None:
         return existing
+    if fault is not None:
+        raise fault
     with transaction(connection):
         answer = queue.add(connection, run_id, ask, made=made)
     supervisor.touch()
     await record(supervisor)
     return answer
+
+
+def _suite_fault(name: str, home: Home) -> FinetopError | None:
+    """Return why a suite can't be asked; it matters only if there is no verdict yet."""
+    try:
+        require_items(name, home)
+    except FinetopError as error:
+        return error
+    return None
 
 
 async def _made(supervisor: Supervisor, run_id: int, *, hashes: bool) -> list[dict[str, Any]]:

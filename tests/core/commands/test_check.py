@@ -150,3 +150,21 @@ def test_a_check_that_can_not_be_made_never_exits_as_regressed(finetop, rig, mon
         got, _, err = finetop("check", name)
         assert (got, "ZeroDivisionError" in err) == (code, code == 70)
         assert finetop("check", name, "--last")[0] == code
+
+
+def test_a_suite_whose_rows_hold_no_item_is_refused_before_anything_is_queued(
+    rig, finetop, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    name = trained(rig, "unasked")
+    (tmp_path / "own.yaml").write_text("suite: 1\nname: own\ntasks: [{data: rows.jsonl}]\n")
+    cases = {
+        "": "rows.jsonl: has no rows",
+        '{"text": "no question"}\n': "rows.jsonl:1: these keys do not form an item: id, text",
+        '{"question": "q", "choices": ["a"], "answer": 0}\n': "rows.jsonl:1: choices is",
+    }
+    for rows, words in cases.items():
+        (tmp_path / "rows.jsonl").write_text(rows)
+        code, _, err = finetop("check", name, "--suite", "./own.yaml")
+        assert (code, words in err) == (2, True), err
+    assert checks_of(rig, name) == 0
