@@ -34,7 +34,6 @@ from finetop.core.supervisor.save_records import record
 from finetop.core.supervisor.state import Supervisor
 
 START_GRACE_S = 10.0  # a job comes to life within 50 ms; a machine under load may need more
-KILLS = ("kill", exit_reason.HUNG)  # requests that must end a job at once
 MOST_STARTS = 3  # of a job that never comes to life
 SHARE_S = 0.1  # of a beat: half to read, half to commit, while no request is answered
 NEED_S = 10.0  # between two estimates of what will be saved
@@ -235,14 +234,14 @@ async def _pass_on(supervisor: Supervisor, job: Job) -> None:
     mark = (job.id, job.attempt, job.asked)
     if not job.asked or mark in supervisor.signalled:
         return
-    kind: Signal = "kill" if job.asked in KILLS else "stop"
+    kind: Signal = "kill" if job.asked in exit_reason.KILLS else "stop"
     if await aside(partial(supervisor.launcher.signal, attempt, kind)):
         supervisor.signalled.add(mark)
 
 
 async def _insist(supervisor: Supervisor, job: Job) -> None:
     """Make sure that a job to be killed ends, even if the signal has no effect."""
-    if job.asked in KILLS:
+    if job.asked in exit_reason.KILLS:
         now = time.monotonic()
         waited_s = now - supervisor.killing.setdefault((job.id, job.attempt), now)
         await aside(partial(supervisor.launcher.cancel, supervisor.attempt(job), waited_s))

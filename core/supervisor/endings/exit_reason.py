@@ -19,6 +19,7 @@ from finetop.core.wording import pulse
 from finetop.core.wording.units import gib
 
 HUNG = "hung"  # the request to a job that is killed because it hangs
+KILLS = ("kill", HUNG)  # requests that must end a job at once; nothing weaker replaces them
 LINES, LINE_LIMIT = 8, 200  # of the log's end, stored with the state
 READ_BYTES = 64 << 10  # a crash lists the frames of up to 100 threads
 PAUSES = ("pause", "rest")  # requests to a job: from a user, from quiet hours

@@ -10,6 +10,7 @@ from duckdb import DuckDBPyConnection as Connection
 from finetop.core.protocol import runs as data
 from finetop.core.store import jobs, runs
 from finetop.core.store.jobs import Job
+from finetop.core.supervisor.endings.exit_reason import KILLS
 
 Wish = Literal["stop", "kill", "pause", "rest"]  # rest is the pause of quiet hours
 # These resume where they were; an import or export is soon over.
@@ -17,8 +18,15 @@ CAN_PAUSE = ("train", "check", "remedy", "approach", "measure", "command")
 
 
 def ask(connection: Connection, job: Job, wish: Wish) -> None:
-    """Record a request to a live job and show it in the job's state; the next beat passes it on."""
+    """Record a request to a live job and show it in the job's state; the next beat passes it on.
+
+    A kill stands: a stop that comes after it would end the job as failed, and try it again.
+    """
     assert isinstance(job.state, data.Running)
+    if job.asked in KILLS:
+        if job.asked == "kill" or wish in ("pause", "rest"):
+            return
+        wish = "kill"  # what is killed because it hangs is now ended for good
     jobs.set_request(connection, job.id, wish)
     state = msgspec.structs.replace(job.state, asked="pause" if wish == "rest" else wish)
     jobs.set_state(connection, job.id, state)

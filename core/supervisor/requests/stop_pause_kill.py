@@ -16,6 +16,7 @@ from finetop.core.runtime.crash_points import abort_at
 from finetop.core.store import jobs, queue_order, runs
 from finetop.core.store.database import transaction
 from finetop.core.store.jobs import Job
+from finetop.core.supervisor.endings.exit_reason import KILLS
 from finetop.core.supervisor.launchers.ask_job import CAN_PAUSE, ask, goes_on_later
 from finetop.core.supervisor.state import Supervisor
 from finetop.core.wording import jobs as wording
@@ -57,8 +58,10 @@ def require_pausable(connection: Connection, job: Job) -> None:
         if job.verb == "watch":
             hint = f"finetop did not start that program. To watch it no longer: finetop stop {job.run_name}."
         raise Refused(f"the {job.verb} of {job.run_name} can't be paused.", hint=hint)
-    if job.asked in ("stop", "kill"):
-        raise Refused(f"{job.run_name} was already asked to {job.asked}.")
+    if job.asked in KILLS:
+        raise Refused(f"{job.run_name} is being killed.")
+    if job.asked == "stop":
+        raise Refused(f"{job.run_name} was already asked to stop.")
     if not goes_on_later(connection, job):
         hint = f"End it: finetop stop {job.run_name}."
         if job.verb == "command":
@@ -81,7 +84,8 @@ def under_way(connection: Connection, run: str, verb: str) -> tuple[str, list[Jo
 def _end(supervisor: Supervisor, run: str, wish: Literal["stop", "kill"]) -> Done:
     connection = supervisor.connection
     name, waiting, live = under_way(connection, run, wish)
-    message = _ending(connection, name, [*live, *waiting], wish)
+    is_killed = any(job.asked in KILLS for job in live)
+    message = _ending(connection, name, [*live, *waiting], "kill" if is_killed else wish)
     with transaction(connection):
         for job in live:
             ask(connection, job, wish)

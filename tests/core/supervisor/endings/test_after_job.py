@@ -1,5 +1,6 @@
 """Failed jobs are retried: automatically by kind of failure, with a limit and a wait; and on request."""
 
+import signal
 import time
 from typing import get_args
 
@@ -14,8 +15,9 @@ from finetop.core.protocol.runs import Failed, Finished, Lost, Queued, Running, 
 from finetop.core.recipe.home_settings import Passing, Resume, Retry, Settings
 from finetop.core.store import jobs, runs
 from finetop.core.store.database import transaction
-from finetop.core.supervisor.endings import after_job
+from finetop.core.supervisor.endings import after_job, exit_reason
 from finetop.core.supervisor.launchers import ask_job
+from finetop.core.supervisor.launchers.launcher import Exit
 from finetop.core.supervisor.queue import ready
 from finetop.core.supervisor.requests import resume as going_on, retry as requests_retry, stop_pause_kill
 
@@ -258,6 +260,36 @@ def test_a_pause_lets_the_run_wait_where_it_stands_in_the_queue(life, asked):
     assert (state.held, state.paused_at, state.place) == (False, None, 1), "ahead of what was queued after it"
     life.stop()
     assert life.row.state == Stopped(2.0, "stop", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "stands"),
+    [
+        ("kill", "stop", "kill"),
+        ("kill", "rest", "kill"),
+        ("stop", "kill", "kill"),
+        ("hung", "stop", "kill"),
+        ("hung", "rest", "hung"),
+    ],
+)
+def test_nothing_weaker_replaces_a_kill(life, first, then, stands):
+    job = life.start()
+    with transaction(life.connection):
+        jobs.set_request(life.connection, job.id, first)
+    (asked,) = jobs.live(life.connection)
+    if then == "stop" and first == "kill":
+        said = stop_pause_kill.stop(life.still.supervisor, Stop("r")).message
+        assert said == "r is being killed."
+    else:
+        with transaction(life.connection):
+            ask_job.ask(life.connection, asked, then)
+    assert jobs.live(life.connection)[0].asked == stands
+    if stands == "kill":
+        killed = Exit(None, signal.SIGKILL, 2.0, 100)
+        state = exit_reason.ending(jobs.live(life.connection)[0], killed, None, [], [], rebooted=False)
+        assert (data.word(state), state.how) == ("stopped", "kill")
+        with pytest.raises(Refused, match="r is being killed"):
+            stop_pause_kill.pause(life.still.supervisor, Pause("r"))
 
 
 def test_other_settings_for_a_paused_run_and_pausing_what_could_not_go_on_are_refused(life):
