@@ -12,9 +12,11 @@ from finetop.core.recipe.columns import ANSWERS, is_template, parts
 from finetop.core.text import listed, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from finetop.core.data.files import Place
+
+    Guess = tuple[dict[str, str], Mapping[str, str | bool]]  # columns and labels; no columns: it does not fit
 
 Row = dict[str, Any]
 # Usual names of a prompt's column.
@@ -22,10 +24,38 @@ ASKING: tuple[str, ...] = ("prompt", "question", "query", "instruction", "input"
 ASKING += ("source", "context", "sentence", "review", "text")
 ANSWERING = ("completion", "answer", "response", "output", "reply", "target", "assistant")
 LABELS = ("label", "labels", "class", "category", "intent", "sentiment", "topic")
-BETTER = ("chosen", "preferred", "accepted", "better", "winner", "positive")
-WORSE = ("rejected", "dispreferred", "refused", "worse", "loser", "negative")
+BETTER = ("chosen", "preferred", "accepted", "better", "winner", "positive", "good")
+WORSE = ("rejected", "dispreferred", "refused", "worse", "loser", "negative", "bad")
 TEXTS = ("text", "content", "body", "document", "article", "passage", "page_content")
+ABOUT = ("context", "passage", "evidence", "background", "input", "document")  # what a question is about
+WINNER = (
+    "winner",
+    "better",
+    "preferred",
+    "preference",
+    "choice",
+    "label",
+    "labels",
+    "better_response_id",
+    "best",
+)
+RATED = ("good", "is_good", "rating", "score", "thumbs", "feedback", "vote")
+BESIDE = (
+    "id",
+    "_id",
+    "uuid",
+    "url",
+    "source",
+    "date",
+    "time",
+    "split",
+    "index",
+    "lang",
+    "language",
+)  # metadata
 MOST_LABELS = 50  # different values in a guess
+MOST_RATINGS = 5  # the same of good and bad answers
+_NUMBERED = re.compile(r"(.*?)[ _-]?([ab012])")  # one of two answers: response_a
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _OTHERWISE = ("true", "false", "null")  # words that YAML does not read as text
 
@@ -38,7 +68,7 @@ def shaped(row: Row, columns: Mapping[str, str], labels: Mapping[str, str | bool
     if labels:
         values = _named(values, columns, labels, place)
     if columns:
-        return {key: value if key == "label" else _text(value) for key, value in values.items()}
+        return {key: value if key == "label" else _as_text(value) for key, value in values.items()}
     return values
 
 
@@ -64,11 +94,11 @@ def _value(row: Row, written: str) -> Any:
 def _written(value: Any) -> str:
     if value is None:
         return ""
-    text = _text(value)
+    text = _as_text(value)
     return text if isinstance(text, str) else json.dumps(text, ensure_ascii=False)
 
 
-def _text(value: Any) -> Any:
+def _as_text(value: Any) -> Any:
     """Convert a number to text; lists and mappings stay."""
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -91,7 +121,7 @@ def _named(row: Row, columns: Mapping[str, str], labels: Mapping[str, str | bool
     spelled = value if value in labels else next(iter(alike), None)
     if spelled is not None:
         named = labels[spelled]
-        return {**row, key: named if key == "label" else _text(named)}
+        return {**row, key: named if key == "label" else _as_text(named)}
     column = columns.get(key, key)
     hint = f"It names {', '.join(labels)}: add {quoted(value)}, or fix the row."
     raise BadData(f"{place}: {column} is {quoted(value)}, which labels does not name.", hint=hint)
@@ -101,58 +131,142 @@ def label_of(value: Any) -> str:
     """Return a label in the form of the keys of `labels`: "1" for 1, 1.0 and "1"; "true" for True."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return str(_text(value)).strip()
+    return str(_as_text(value)).strip()
 
 
 def guess(rows: Sequence[Row], kinds: Sequence[str]) -> str:
-    """Return recipe lines that give rows of an unknown shape a known one, as far as their columns' names allow.
+    """Return recipe lines that give rows of an unknown shape one of these kinds, by the names and values of columns.
 
-    `columns: {prompt: question, completion: answer}`, followed by `labels: {…}` if the answer is a number, true or
-    false; the user must write the labels' names. Empty if there is no second column.
+    `columns: {prompt: question, completion: answer}`, followed by `labels: {…}` where the values of a label have no
+    names yet; the user must write them. Empty if no columns fit.
     """
-    columns = _guessed(rows[0], tuple(kinds)) if rows else {}
-    if not columns:
-        return ""
-    line = f"columns: {_mapping(columns)}"
-    if "label" not in columns and (names := _labels(columns.get("completion", ""), rows)):
-        return f"{line}, labels: {_mapping(names)}"
-    return line
+    usable = [row for row in rows if row]
+    for kind in kinds if usable else ():
+        columns, labels = _GUESSES[kind](_Columns(usable))
+        if columns:
+            line = f"columns: {_mapping(columns)}"
+            return f"{line}, labels: {_mapping(labels)}" if labels else line
+    return ""
 
 
-def _guessed(row: Row, kinds: tuple[str, ...]) -> dict[str, str]:
-    by_name = {str(key).strip().lower(): str(key) for key in row if not is_template(str(key))}
-    lists = {name: row[key] for name, key in by_name.items() if isinstance(row[key], list) and row[key]}
-    for name, turns in lists.items():
-        if "conversation" in kinds and isinstance(turns[0], dict):
-            if "role" in turns[0]:
-                return {"messages": by_name[name]}
-            if "from" in turns[0]:
-                return {"conversations": by_name[name]}
-    texts = [name for name in by_name if isinstance(row[by_name[name]], str)]
-    asks = _first(ASKING, texts)
-    for kind in kinds:
-        names: dict[str, str | None] = {}
-        if kind == "conversation":
-            answers = _first(ANSWERING, by_name, but=asks) or _first(LABELS, by_name, but=asks)
-            if asks is None and answers is not None:
-                asks = next((name for name in texts if name != answers), None)
-            names = {"prompt": asks, "completion": answers}
-        elif kind == "preference":
-            names = {"prompt": asks, "chosen": _first(BETTER, texts), "rejected": _first(WORSE, texts)}
-        elif kind == "labelled":
-            label = _first(LABELS, by_name) or _first(("good", "is_good", "rating", "score"), by_name)
-            names = {"prompt": asks, "completion": _first(ANSWERING, texts, but=asks), "label": label}
-        elif kind == "text":
-            names = {"text": _first(TEXTS, texts) or (texts[0] if len(texts) == 1 else None)}
-        elif kind == "prompt" and asks is not None:
-            answer = _first(ANSWERING, by_name, but=asks)
-            names = {"prompt": asks, **({"answer": answer} if answer else {})}
-        if names and all(names.values()):
-            return {key: by_name[name] for key, name in names.items() if name is not None}
-    if "conversation" in kinds and len(by_name) == 2 and texts:
-        prompt = texts[0]
-        return {"prompt": by_name[prompt], "completion": next(by_name[n] for n in by_name if n != prompt)}
-    return {}
+_NONE: Guess = ({}, {})
+
+
+class _Columns:
+    """The columns of the first rows, by their names in lower case."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows, first = rows, rows[0]
+        self.named = {str(key).strip().lower(): str(key) for key in first if not is_template(str(key))}
+        self.values = {name: first[key] for name, key in self.named.items()}
+        self.texts = [name for name, value in self.values.items() if isinstance(value, str)]
+        self.single = [name for name, value in self.values.items() if not isinstance(value, list | dict)]
+        self.asks = _first(ASKING, self.texts)
+
+    def written(self, names: Mapping[str, str | None]) -> dict[str, str]:
+        """Return columns as they are written; {} if one is missing."""
+        if not all(names.values()):
+            return {}
+        return {key: self.named[name] for key, name in names.items() if name is not None}
+
+    def of(self, name: str) -> list[str]:
+        """Return the different values of a column."""
+        values = (row.get(self.named[name]) for row in self.rows)
+        return sorted({label_of(value) for value in values if value is not None})
+
+    def prompt(self, asks: str) -> str:
+        """Return the column that asks, with the text that it asks about, if there is one."""
+        about = _first(ABOUT, [name for name in self.texts if name != asks])
+        return self.named[asks] if about is None else f"{{{self.named[about]}}}\n\n{{{self.named[asks]}}}"
+
+
+def _conversation(table: _Columns) -> Guess:
+    for name, turns in table.values.items():
+        if isinstance(turns, list) and turns and isinstance(turns[0], dict):
+            key = "messages" if "role" in turns[0] else "conversations" if "from" in turns[0] else ""
+            if key:
+                return {key: table.named[name]}, {}
+    if _preference(table)[0] or (_first(BETTER, table.texts) and _first(WORSE, table.texts)):
+        return _NONE
+    asks = table.asks
+    answer = _first(ANSWERING, table.single, but=asks) or _first(LABELS, table.single, but=asks)
+    if answer is None:  # by its place: the last one of those that are no metadata
+        others = [name for name in table.single if name not in (asks, *ABOUT, *BESIDE)]
+        answer = others[-1] if others and (asks is not None or len(others) > 1) else None
+    if answer is None:
+        return _NONE
+    if asks is not None:
+        prompt = table.prompt(asks) if answer not in ABOUT else table.named[asks]
+    else:
+        asked = [table.named[name] for name in table.texts if name != answer and name not in BESIDE]
+        prompt = asked[0] if len(asked) == 1 else "\n\n".join(f"{{{name}}}" for name in asked)
+    columns = {"prompt": prompt, "completion": table.named[answer]}
+    return (columns, _labels(answer, table.of(answer))) if prompt else _NONE
+
+
+def _preference(table: _Columns) -> Guess:
+    better, worse = _first(BETTER, table.texts), _first(WORSE, table.texts)
+    if better and worse:
+        return table.written({"prompt": table.asks, "chosen": better, "rejected": worse}), {}
+    matches = [(name, match) for name in table.texts if (match := _NUMBERED.fullmatch(name))]
+    for name, match in matches:
+        for other, other_match in matches:
+            if match[1] == other_match[1] and match[2] + other_match[2] in ("ab", "01", "12"):
+                asks = table.asks or next((text for text in table.texts if text not in (name, other)), None)
+                columns = table.written({"prompt": asks, "chosen": name, "rejected": other})
+                return _with_winner(table, columns, (name, match[2]), (other, other_match[2]))
+    return _NONE
+
+
+def _with_winner(
+    table: _Columns, columns: dict[str, str], first: Sequence[str], second: Sequence[str]
+) -> Guess:
+    """Add the column that says which of two answers is the better one, and what its values say."""
+    left = [name for name in table.single if table.named[name] not in columns.values()]
+    winner = _first(WINNER, left)
+    if not columns or winner is None:
+        return columns, {}
+    labels: dict[str, str | bool] = {}
+    for value in table.of(winner)[:MOST_LABELS]:
+        said = value.lower()
+        is_told = said in first or said in second
+        labels[value] = said in first if is_told else f"true if {columns['chosen']} is better"
+    return {**columns, "label": table.named[winner]}, labels
+
+
+def _labelled(table: _Columns) -> Guess:
+    answer = _first(ANSWERING, table.texts, but=table.asks)
+    left = [name for name in table.single if name not in (table.asks, answer)]
+    label = _first(LABELS, left) or _first(RATED, left)
+    columns = table.written({"prompt": table.asks, "completion": answer, "label": label})
+    values = [] if label is None else table.of(label)
+    if not columns or len(values) > MOST_RATINGS:
+        return _NONE
+    if {value.lower() for value in values} <= {"true", "false", "0", "1"}:
+        return columns, {}
+    return columns, dict.fromkeys(values, "true if it is good")
+
+
+def _text(table: _Columns) -> Guess:
+    longest = max(table.texts, key=lambda name: len(str(table.values[name])), default=None)
+    return table.written({"text": _first(TEXTS, table.texts) or longest}), {}
+
+
+def _prompt(table: _Columns) -> Guess:
+    if table.asks is None:
+        columns, labels = _conversation(table)
+        return {"answer" if key == "completion" else key: name for key, name in columns.items()}, labels
+    answer = _first(ANSWERING, table.single, but=table.asks)
+    return table.written({"prompt": table.asks, **({"answer": answer} if answer else {})}), {}
+
+
+_GUESSES: dict[str, Callable[[_Columns], Guess]] = {
+    "conversation": _conversation,
+    "preference": _preference,
+    "labelled": _labelled,
+    "text": _text,
+    "prompt": _prompt,
+}
 
 
 def _first(wanted: Iterable[str], names: Iterable[str], but: str | None = None) -> str | None:
@@ -162,28 +276,29 @@ def _first(wanted: Iterable[str], names: Iterable[str], but: str | None = None) 
     return whole or next((name for ending in wanted for name in given if name.endswith(f"_{ending}")), None)
 
 
-def _labels(column: str, rows: Sequence[Row]) -> dict[str, str]:
+def _labels(column: str, values: Sequence[str]) -> dict[str, str]:
     """Return placeholders for labels that are numbers, or true and false; {} if they are words."""
-    values = sorted({label_of(row[column]) for row in rows if row.get(column) is not None})
     is_coded = all(re.fullmatch(r"-?[0-9]{1,6}|[Tt]rue|[Ff]alse", value) for value in values)
-    is_answer = _first(ANSWERING, [column.lower()]) is not None  # a number may be the real answer
+    is_answer = _first(ANSWERING, [column]) is not None  # a number may be the real answer
     if is_answer or not values or len(values) > MOST_LABELS or not is_coded:
         return {}
     return {value: f"name of {value}" for value in sorted(values, key=lambda value: (len(value), value))}
 
 
-def _mapping(entries: Mapping[str, str]) -> str:
+def _mapping(entries: Mapping[str, str | bool]) -> str:
     written = [f"{_scalar(key, is_key=True)}: {_scalar(value)}" for key, value in entries.items()]
     return f"{{{', '.join(written)}}}"
 
 
-def _scalar(text: str, *, is_key: bool = False) -> str:
+def _scalar(text: str | bool, *, is_key: bool = False) -> str:
     """Write a text so that YAML reads it as one; a number may be a key, which is always text."""
+    if isinstance(text, bool):
+        return str(text).lower()
     words = text.split(" ")
     is_plain = all(map(_PLAIN.fullmatch, words)) and text.lower() not in _OTHERWISE
     if is_key and re.fullmatch(r"-?[0-9]+|[Tt]rue|[Ff]alse", text):
         return text
-    if is_plain or re.fullmatch(r"name of -?\w+", text):
+    if is_plain or text.startswith(("name of ", "true if ")):
         return text
     return json.dumps(text, ensure_ascii=False)
 

@@ -83,7 +83,9 @@ def _lines(source: Source, path: Path, size: int, home: Home, kinds: Sequence[Ki
         aside = Path(folder) / path.name
         aside.write_bytes(b"".join(line if line.endswith(b"\n") else line + b"\n" for line in lines))
         try:
-            sampled_rows = sources.read(structs.replace(source, path=str(aside), rows=None), home, kinds)
+            sampled_rows = list(
+                sources.stream(structs.replace(source, path=str(aside), rows=None), home, kinds)
+            )
         except BadInput as error:
             raise type(error)(_with_offset(error.message, path.name, starts), hint=error.hint) from error
     rows = [replace(row, place=_with_offset(row.place, path.name, starts)) for row in sampled_rows]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Source
     from finetop.core.runtime.home import Home
 
-MOST_NAMED = 12  # keys
+MOST_NAMED = 12  # keys, or rows
+COUNTED = 20_000  # rows that are read to count those with the same fault
 LOOKED_AT = 1000  # rows whose labels are listed if a source has no known shape
 
 
@@ -49,10 +52,47 @@ def read(
 
     Raises BadInput for a row of unknown shape, or if there is none; EnvironmentTrouble if the hub can't be reached.
     """
-    rows = list(stream(source, home, kinds, seen))
+    try:
+        rows = list(stream(source, home, kinds, seen))
+    except BadData as error:
+        error.hint = f"{_alike(error, source, home, kinds)} {error.hint}".strip()
+        raise
     if not rows:
         raise BadInput(f"{name_of(source)}: has no rows.", hint="Give a data set that has some.")
     return rows
+
+
+def _alike(error: BadData, source: Source, home: Home | None, kinds: Sequence[Kind]) -> str:
+    """Return how many rows have the fault of this one, and where, once the first of a file can be read."""
+    lines, total, format_name = [], 0, "auto"
+    for place, row in islice(entries(source, home), COUNTED):
+        total += 1
+        fault = row
+        if not isinstance(row, BadData):
+            try:
+                format_name = formats.detect(row, "", kinds) if format_name == "auto" else format_name
+                formats.read(row, str(place), format_name, kinds)
+                continue
+            except BadData as other:
+                fault = other
+        lines += [place.number] if _fault_of(fault) == _fault_of(error) else []
+    if not 0 < len(lines) < total:
+        return ""
+    more = f" and {len(lines) - MOST_NAMED} more" if len(lines) > MOST_NAMED else ""
+    first = f"the first {total:,}" if total == COUNTED else f"{total:,}"
+    at = f"{', '.join(map(str, lines[:MOST_NAMED]))}{more}"
+    fix = (
+        ""
+        if source.path is None
+        else f" finetop lint {shlex.quote(name_of(source))} --fix FIXED removes such rows."
+    )
+    return f"{len(lines):,} of {first} rows (at {at}).{fix}"
+
+
+def _fault_of(error: object) -> str:
+    """Return an error without what differs between rows: its place, numbers and quoted values."""
+    message = error.message.partition(": ")[2] if isinstance(error, BadData) else ""
+    return re.sub(r"\d+|'[^']*'", "", message)
 
 
 def stream(

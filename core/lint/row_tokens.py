@@ -7,11 +7,12 @@ import math
 import re
 from bisect import bisect_left, bisect_right
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from msgspec.structs import replace
 
 from finetop.core.data import render
+from finetop.core.data.formats import OBJECTIVE_OF
 from finetop.core.data.sources import Row as TrainRow
 from finetop.core.errors import FinetopError
 from finetop.core.models.fast_tokenizer import Characters
@@ -20,18 +21,11 @@ from finetop.core.train import objectives
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.data.formats import Record
+    from finetop.core.data.formats import Kind, Record
     from finetop.core.data.prompts import Asker
     from finetop.core.lint.row import Lens, Row
     from finetop.core.models.fast_tokenizer import LightTokenizer
 
-OBJECTIVE_OF = {  # the objective that learns from rows of a kind, if no recipe names one
-    "conversation": "sft",
-    "text": "continued-pretraining",
-    "preference": "dpo",
-    "labelled": "kto",
-    "prompt": "grpo",
-}
 CHARACTERS_PER_TOKEN: Final = Characters.EACH
 TURN_TOKENS: Final = 5  # around a turn, for an unknown chat template
 MEMORY: Final = 400_000  # different words whose tokens are cached: about 50 MB
@@ -76,7 +70,7 @@ class Meter:
             if self.tokenizer is None:
                 measured[number] = _with(row, self._estimated(row))
             else:
-                kind = type(row.record).__name__.lower()
+                kind = cast("Kind", type(row.record).__name__.lower())
                 is_test = row.role == "test"  # test rows are asked, and not learned from
                 learner = OBJECTIVE_OF[kind] if is_test else self.lens.objective or OBJECTIVE_OF[kind]
                 by_objective.setdefault(learner, []).append(number)

@@ -40,6 +40,8 @@ ELSEWHERE = {
     "activation_checkpointing": "train.activation_checkpointing",
     "torch_compile": "train.compile",
     "use_liger_kernel": "train.kernels",
+    "load_best_model_at_end": "train.keep to best",
+    "metric_for_best_model": "train.keep to best, or train.stop_early.metric",
 }
 # Options that finetop's own reading, logging and saving depend on.
 OURS = {
@@ -47,7 +49,7 @@ OURS = {
     *("disable_tqdm", "dataset_kwargs", "dataset_text_field", "eos_token"),
     *("use_cpu", "push_to_hub", "remove_unused_columns", "pad_token", "model_init_kwargs"),
     *("shuffle_dataset", "do_train", "do_eval", "do_predict", "eval_on_start"),
-    *("resume_from_checkpoint", "load_best_model_at_end"),
+    "resume_from_checkpoint",
 }
 # Distribution over GPUs, which the recipe sets in other ways.
 SEVERAL_GPUS = {

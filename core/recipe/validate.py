@@ -217,6 +217,7 @@ def struct_fields(kind: type[msgspec.Struct]) -> dict[str, msgspec.structs.Field
     return {field.encode_name: field for field in msgspec.structs.fields(kind)}
 
 
+BEST = "train.keep"  # the one of these settings whose value other programs' names imply
 # By setting: short forms, and names in transformers, TRL, PEFT, Axolotl, LLaMA-Factory and Unsloth.
 OTHER_NAMES = {
     "model.id": "model_id model_name model_name_or_path pretrained_model_name_or_path base base_model model_path",
@@ -254,6 +255,7 @@ OTHER_NAMES = {
     "train.save_every": "save_steps save_interval checkpoint_every",
     "train.eval_every": "eval_steps eval_interval evals_per_epoch",
     "train.keep_checkpoints": "save_total_limit",
+    BEST: "load_best_model_at_end load_best_model metric_for_best_model save_best keep_best best",
     "train.stop_early": "early_stopping early_stop patience early_stopping_patience",
     "train.seed": "random_seed random_state",
     "train.parallel": "fsdp deepspeed ddp strategy",
@@ -288,7 +290,7 @@ def _hint_for(key: str, owner: str, known: Iterable[str]) -> str:
     meant = _MEANT.get(folded, "")
     above, _, last = meant.rpartition(".")
     if above == section and last in known:
-        return f"Did you mean {last}?"
+        return f"Did you mean {last}{': best' if meant == BEST else ''}?"
     if (near_by := near(name[:60], known)) and (folded_name(near_by) == folded or not meant):
         return f"Did you mean {near_by}?"
     if meant and (above != section or last in known):

@@ -15,6 +15,13 @@ from finetop.core.errors import BadData
 
 Role = Literal["system", "user", "assistant", "tool"]
 Kind = Literal["conversation", "text", "preference", "labelled", "prompt"]
+OBJECTIVE_OF: dict[Kind, str] = {  # the usual objective for rows of a kind
+    "preference": "dpo",
+    "labelled": "kto",
+    "conversation": "sft",
+    "text": "continued-pretraining",
+    "prompt": "grpo",
+}
 WEIGHTS = ("weight", "train", "loss")  # keys of a turn that say whether it is learned
 TURN_KEYS = {"role": {"role", "content", "tool_calls", *WEIGHTS}, "from": {"from", "value", *WEIGHTS}}
 
@@ -145,13 +152,22 @@ def detect(row: Mapping[str, Any], place: str, kinds: Sequence[Kind] = ("convers
         if format.matches(row):
             return format.name
     keys = ", ".join(str(key)[:30] for key in list(row)[:8]) or "nothing"
-    raise BadData(f"{place}: no format fits a row with {keys}.", hint=renaming([row], kinds))
+    raise BadData(f"{place}: no format fits a row with {keys}.", hint=renaming([dict(row)], kinds))
 
 
-def renaming(rows: Sequence[Mapping[str, Any]], kinds: Sequence[Kind]) -> str:
-    """Return how to give rows of an unknown shape a known one: lines to paste into the recipe, or the known shapes."""
-    if lines := columns.guess([dict(row) for row in rows], kinds):
+def renaming(rows: Sequence[dict[str, Any]], kinds: Sequence[Kind]) -> str:
+    """Return how to give rows of an unknown shape a known one: lines to paste, or what learns such rows, and shapes."""
+    if lines := columns.guess(rows, kinds):
         return f"Add to this source in the recipe (lint and select take it as --columns): {lines}"
+    for kind in (kind for kind in OBJECTIVE_OF if kind not in kinds):
+        fits = any(format.matches(rows[0]) for format in of_kinds((kind,)))
+        is_guessed = kind != "text" or len(rows[0]) == 1  # any row has a text to continue
+        lines = "" if fits or not is_guessed else columns.guess(rows, (kind,))
+        if fits or lines:
+            way = f" with {lines}" if lines else ""
+            return (
+                f"Such rows are learned by {OBJECTIVE_OF[kind]} (extends){way}; here, write {shapes(kinds)}."
+            )
     return f"Write {shapes(kinds)}."
 
 

@@ -13,13 +13,16 @@ from finetop.core.errors import BadData
 class PreferenceFormat(Format):
     kind = "preference"
     about = '{"prompt": "…", "chosen": "…", "rejected": "…"}'
-    keys = ("prompt", "conversations", "chosen", "rejected")
+    keys = ("prompt", "conversations", "chosen", "rejected", "label")
 
     def matches(self, row: Mapping[str, Any]) -> bool:
         return "chosen" in row or "rejected" in row
 
     def read(self, row: Mapping[str, Any], place: str = "row") -> Preference:
-        """Read a prompt (`prompt`, `conversations`, or what both answers begin with) and two answers."""
+        """Read a prompt (`prompt`, `conversations`, or what both answers begin with) and two answers.
+
+        With a `label`, true says that `chosen` is the better one, and false that `rejected` is.
+        """
         for key in ("chosen", "rejected"):
             if row.get(key) is None:
                 raise BadData(f"{place}: {key} is missing.", hint=f"Write {self.about}.")
@@ -39,7 +42,15 @@ class PreferenceFormat(Format):
             answers.append(turns[0].content)
         if answers[0] == answers[1]:
             raise BadData(f"{place}: chosen and rejected are the same answer.", hint="Remove the row.")
-        return Preference(prompt, answers[0], answers[1])
+        better, worse = answers if _is_chosen(row.get("label"), place) else reversed(answers)
+        return Preference(prompt, better, worse)
+
+
+def _is_chosen(label: Any, place: str) -> bool:
+    if label is None or str(label).lower() in ("true", "false"):
+        return str(label).lower() != "false"
+    hint = "It is true if chosen is the better answer, false if rejected is: say so in `labels`, or leave the key out."
+    raise BadData(f"{place}: label is {str(label)[:30]!r}.", hint=hint)
 
 
 def _prompt(row: Mapping[str, Any], place: str) -> tuple[Message, ...] | None:

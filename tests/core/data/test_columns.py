@@ -109,10 +109,21 @@ SHAPES = {
         ([{"chat": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}], Conversation),
         ([{"turns": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}], Conversation),
         ([{"question": "a", "answer": 17}], Conversation),
+        ([{"id": "x1", "claim": "a", "evidence": "b", "verdict": "supported"}], Conversation),
+        ([{"instruction": "a", "context": "b", "response": "c", "topic": "d"}], Conversation),
+        ([{"clause": "a", "kind": "liability", "licence": "MIT"}], Conversation),
     ],
-    "preference": [([{"question": "a", "better": "b", "worse": "c"}], Preference)],
+    "preference": [
+        ([{"question": "a", "better": "b", "worse": "c"}], Preference),
+        ([{"prompt": "a", "response_a": "b", "response_b": "c"}], Preference),
+        (
+            [{"prompt": "a", "response_a": "b", "response_b": "c", "winner": winner} for winner in "ab"],
+            Preference,
+        ),
+        ([{"prompt": "a", "response_0": "b", "response_1": "c", "better_response_id": 1}], Preference),
+    ],
     "labelled": [([{"question": "a", "response": "b", "rating": 1}], Labelled)],
-    "text": [([{"id": "x1", "body": "a"}], Text)],
+    "text": [([{"id": "x1", "body": "a"}], Text), ([{"title": "a", "clause": "long"}], Text)],
     "prompt": [([{"question": "a", "solution": "b"}], Prompt), ([{"question": "a", "answer": 17}], Prompt)],
 }
 
@@ -131,6 +142,43 @@ def test_what_the_error_prints_is_pasted_and_works(kind, rows, record, tmp_path)
     recipe = resolve_text(f"recipe: 1\nextends: lora\ndata: {{train: [{{path: {file}, {lines}}}]}}\n").recipe
     found = sources.read(recipe.data.train[0], None, (kind,))
     assert [type(row.record) for row in found] == [record] * len(rows)
+
+
+def test_the_answer_that_a_column_names_is_the_better_one(tmp_path: Path) -> None:
+    rows = [{"prompt": "q", "response_a": "x", "response_b": "y", "winner": winner} for winner in "ab"]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    named = {"prompt": "prompt", "chosen": "response_a", "rejected": "response_b", "label": "winner"}
+    source = Source(path=str(tmp_path / "a.jsonl"), columns=named, labels={"a": True, "b": False})
+    found = [row.record for row in sources.read(source, None, ("preference",))]
+    assert [(one.chosen, one.rejected) for one in found if isinstance(one, Preference)] == [
+        ("x", "y"),
+        ("y", "x"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "kind", "said"),
+    [
+        (
+            {"chosen": "a", "rejected": "b"},
+            "conversation",
+            "Such rows are learned by dpo (extends); here, write ",
+        ),
+        (
+            {"body": "a"},
+            "conversation",
+            "learned by continued-pretraining (extends) with columns: {text: body}",
+        ),
+        ({"q": "a", "answer": "b"}, "preference", "learned by sft (extends) with columns: {prompt: q, "),
+    ],
+)
+def test_rows_for_another_objective_name_it(
+    row: dict[str, str], kind: Any, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps(row))
+    with pytest.raises(BadInput) as caught:
+        sources.read(Source(path=str(tmp_path / "a.jsonl")), None, (kind,))
+    assert said in caught.value.hint
 
 
 def test_labels_are_printed_for_their_names_and_kept_as_they_were_written(tmp_path: Path) -> None:
@@ -192,3 +240,14 @@ def test_a_target_of_texts_with_a_label_asks_which_is_scored(tmp_path: Path) -> 
     as_text = Target(path=str(file), columns={"text": "text"})
     rows = target_rows.read(as_text, as_text.source, Home(tmp_path))
     assert [row.record for row in rows] == [Text("It flickers."), Text("Fine.")]
+
+
+def test_a_fault_names_all_rows_that_have_it(tmp_path: Path) -> None:
+    rows = [{"prompt": "a", "completion": 5 if number in (3, 7) else "b"} for number in range(10)]
+    rows[5]["completion"] = ""
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(BadInput, match=r"a\.jsonl:4: completion is a number") as caught:
+        sources.read(Source(path=str(tmp_path / "a.jsonl")), None)
+    assert caught.value.hint.startswith(
+        "2 of 10 rows (at 4, 8). finetop lint a.jsonl --fix FIXED removes such rows. "
+    )

@@ -75,7 +75,7 @@ FAULTS: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"prompt": "a", "response": "b"}, "columns: {prompt: prompt, completion: response}"),
         (
             {"question": "a", "reason": "b", "id": "c"},
-            "no format fits a row with question, reason, id. Write {",
+            "no format fits a row with question, reason, id. Add to this source",
         ),
     ],
     "preference": [
