@@ -47,7 +47,7 @@ _AT_STEPS = (
 )
 _ELSEWHERE = (
     "WITH others AS (SELECT r.id, r.name, r.method, c.job_id, c.step FROM runs r JOIN checks c ON c.run_id = r.id"
-    " AND c.id = CAST(r.brief->>'check_id' AS INTEGER) WHERE r.id <> ? AND r.model ="
+    f" AND c.id = {triage.CHECK_ID} WHERE r.id <> ? AND r.model ="
     f" (SELECT model FROM runs WHERE id = ?) ORDER BY r.id DESC LIMIT {OTHER_RUNS})"
     " SELECT s.task, s.item, o.name, o.method, arg_max(s.score, s.rowid) FILTER (s.model = 'tuned')"
     " < arg_max(s.score, s.rowid) FILTER (s.model = 'base') AS lost"

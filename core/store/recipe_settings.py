@@ -14,6 +14,7 @@ from finetop.core.protocol.run_filter import is_setting
 from finetop.core.recipe.command import arguments_of, filled
 from finetop.core.recipe.dotted import flat_settings
 from finetop.core.store.database import append, read_as
+from finetop.core.store.json_fields import number_pattern
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection as Connection
@@ -93,6 +94,6 @@ def known_metrics(connection: Connection, asked: Sequence[str]) -> set[str]:
     """Return the metrics of the newest runs, and those in `asked` that any run has; always includes loss."""
     newest = f"SELECT DISTINCT unnest(json_keys(last)) FROM runs WHERE id {_NEWEST}"
     names = {"loss", *read_as(connection, str, newest)}
-    has_it = "SELECT 1 FROM runs WHERE json_exists(last, ?) LIMIT 1"
+    has_it = "SELECT 1 FROM runs WHERE regexp_matches(last, ?) LIMIT 1"
     unseen = set(asked) - names
-    return names | {key for key in unseen if connection.execute(has_it, [f'$."{key}"']).fetchone()}
+    return names | {key for key in unseen if connection.execute(has_it, [number_pattern(key)]).fetchone()}

@@ -17,7 +17,7 @@ from finetop.core.protocol.check_result import CheckResult, TaskResult, read, ta
 from finetop.core.protocol.messages import triage as ask_for
 from finetop.core.protocol.messages.triage import CurvePoint, Standing, StandingState, TaskFacts
 from finetop.core.protocol.runs import CheckBrief, TaskBrief
-from finetop.core.store import checks, jobs, runs, triage_states
+from finetop.core.store import checks, jobs, json_fields, runs, triage_states
 from finetop.core.store.database import one_row, one_value, read_as, update
 from finetop.core.text import clean_line
 
@@ -39,6 +39,7 @@ _WORDS = (
     "contains(lower(name || ' ' || model || ' ' || method || ' ' || tags || ' ' ||"
     " ['ok', 'new', 'looking', 'accepted', 'fixed'][triage + 1]), ?)"
 )
+CHECK_ID = json_fields.number("r.brief", f"'{json_fields.number_pattern('check_id')}'")  # of `runs r`
 Scores = tuple[float | None, float | None, float | None, float | None, float | None]
 _MARKS = {"regressed": "lost", "ok": "kept", "no_verdict": "open"}
 _brief = msgspec.json.Decoder(CheckBrief)
@@ -146,7 +147,7 @@ def known_check(connection: Connection, run: str) -> Known:
     run_id, name = runs.find_run(connection, run)
     row = connection.execute(
         "SELECT c.id, c.job_id, c.step, c.result FROM runs r JOIN checks c ON c.run_id = r.id"
-        " AND c.id = CAST(r.brief->>'check_id' AS INTEGER) WHERE r.id = ?",
+        f" AND c.id = {CHECK_ID} WHERE r.id = ?",
         [run_id],
     ).fetchone()
     if row is None:

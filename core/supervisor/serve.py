@@ -19,6 +19,7 @@ import msgspec
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, Refused, StoreTrouble
 from finetop.core.protocol import wire
 from finetop.core.protocol.patch_cache import SentAnswers
+from finetop.core.protocol.request import Question
 from finetop.core.runtime.processes import require_own
 from finetop.core.store.database import damage
 from finetop.core.supervisor import connections
@@ -98,7 +99,7 @@ async def talk(supervisor: Supervisor, callers: Callers, caller: Caller) -> None
 
 async def reply(supervisor: Supervisor, line: bytes, sent: SentAnswers | None = None) -> bytes:
     """Answer one line; whatever happens, return a reply. `sent` is what this client was sent before."""
-    number = 0
+    number, ask = 0, None
     try:
         try:
             envelope = wire.envelope_decoder.decode(line)
@@ -118,8 +119,10 @@ async def reply(supervisor: Supervisor, line: bytes, sent: SentAnswers | None = 
         return failed(number, error)
     except Exception as error:
         if is_store_error(error):
-            supervisor.trouble = trouble_of(error)
-            return failed(number, StoreTrouble(supervisor.trouble))
+            trouble = trouble_of(error, is_read=isinstance(ask, Question))
+            if not isinstance(error, duckdb.OutOfMemoryException):  # else it is this request's trouble alone
+                supervisor.trouble = trouble
+            return failed(number, StoreTrouble(trouble))
         # a bug: the client gets a message, the log the traceback
         traceback.print_exc(file=sys.stderr)
         hint = "The traceback is in supervisor.log."
@@ -145,9 +148,11 @@ def failed(number: int, error: FinetopError) -> bytes:
     return wire.encoder.encode({"id": number, "error": fault})
 
 
-def trouble_of(error: duckdb.Error) -> str:
-    """Describe a store error in words."""
+def trouble_of(error: duckdb.Error, *, is_read: bool = False) -> str:
+    """Describe a store error in words; `is_read`: of a request that only reads."""
     text = str(error).splitlines()[0]
     if "No space left" in text or "full" in text.lower():
         return DISK_FULL
+    if is_read:
+        return damage(error) or f"the store can't be read: {text.rstrip('.')}. Nothing was written."
     return damage(error) or f"the store can't be written: {text}"

@@ -9,6 +9,7 @@ import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import duckdb
 import pytest
 from rig import Rig
 from waiting import LIMIT_S, until, wait_until
@@ -19,8 +20,9 @@ from finetop.core.protocol import wire
 from finetop.core.protocol.messages.runs import Runs, Sql
 from finetop.core.protocol.messages.session import Changes, Hello
 from finetop.core.runtime.home import Home
+from finetop.core.store.database import migrate
 from finetop.core.supervisor.requests.session import changes
-from finetop.core.supervisor.serve import listen
+from finetop.core.supervisor.serve import listen, reply
 
 
 @pytest.fixture(scope="module")
@@ -155,3 +157,23 @@ def test_without_handles_for_more_connections_the_log_has_one_line_and_all_are_s
     assert "Traceback" not in log
     for one in greedy:
         one.close()
+
+
+async def test_a_read_that_needs_too_much_memory_says_that_nothing_was_written(quiet):
+    supervisor = quiet.supervisor
+    store = supervisor.connection
+    supervisor.connection = duckdb.connect(config={"memory_limit": "20MB"})
+    try:
+        migrate(supervisor.connection, quiet.home.database, made_now=True)
+        supervisor.connection.execute("ALTER TABLE runs RENAME TO stored")
+        needed = "len((SELECT list(i) FROM range(9000000) numbers(i))) > 0"  # 72 MB
+        supervisor.connection.execute(f"CREATE VIEW runs AS SELECT * FROM stored WHERE {needed}")
+        answered = await reply(supervisor, wire.envelope(1, Runs()))
+    finally:
+        supervisor.connection.close()
+        supervisor.connection = store
+    error = wire.reply_decoder.decode(answered).error
+    assert error is not None
+    assert "can't be read: Out of Memory" in error.message
+    assert "Nothing was written" in error.message
+    assert supervisor.trouble == ""
