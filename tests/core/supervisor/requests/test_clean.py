@@ -147,3 +147,24 @@ def test_the_home_s_own_settings_hold_and_an_option_goes_before_them_if_it_can_b
     for keep in ({"last": 0}, {"last": "many"}, {"lasst": 1}, {"days": -1}, {"total_gib": float("nan")}):
         with pytest.raises(BadInput, match="keep"):
             clean.clean(quiet.supervisor, Clean(keep))
+
+
+class Counted:
+    """A connection that counts its queries."""
+
+    def __init__(self, connection):
+        self.connection, self.queries = connection, 0
+
+    def execute(self, *query):
+        self.queries += 1
+        return self.connection.execute(*query)
+
+
+def test_the_number_of_queries_does_not_grow_with_the_runs(quiet):
+    counts = []
+    for number in range(3):
+        quiet.run(f"r{number}", (1, 2), losses={1: 0.1, 2: 0.2})
+        counted = Counted(quiet.supervisor.connection)
+        assert [one.eval_rank for one in clean.saved(counted, quiet.home)] == [1, 0] * (number + 1)
+        counts.append(counted.queries)
+    assert len(set(counts)) == 1
