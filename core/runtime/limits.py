@@ -28,20 +28,24 @@ def limited(seconds: float, size: int | None = None) -> Iterator[None]:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        end, worked = time.monotonic() + seconds, time.process_time() + WORKED * seconds
+        began = time.monotonic()
+        end, worked = began + seconds, time.process_time() + WORKED * seconds
 
         def check(*_: Any) -> None:
             if time.monotonic() >= end and time.process_time() >= worked:
                 raise TimeoutError
 
         before = signal.signal(signal.SIGALRM, check)
-        remaining, again = signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_S)  # of an enclosing limit
+        remaining, again = signal.setitimer(
+            signal.ITIMER_REAL, seconds, AGAIN_S
+        )  # an enclosing limit, or another's timer
         try:
             yield
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
-            signal.setitimer(signal.ITIMER_REAL, min(remaining, AGAIN_S), again)
+            left = max(remaining - (time.monotonic() - began), AGAIN_S) if remaining else 0.0
+            signal.setitimer(signal.ITIMER_REAL, left, again)
 
 
 @contextmanager

@@ -165,7 +165,7 @@ WHOLE = {
     "stop what waits": Stop("waits"),
     "export": Export("one", "/nowhere/model"),
     "remedy": Remedy("one", 20, ["interpolate"]),
-    "import": Import(recipe(), RECIPE, "adopted", "/nowhere/adapter", [1]),
+    "import": Import(recipe(objective={"name": data.IMPORTED}), RECIPE, "adopted", "/nowhere/adapter", [1]),
     "rm": Remove(["one"]),
     "trash --restore": Restore("gone"),
     "trash --empty": EmptyTrash(["0003-gone"]),

@@ -12,6 +12,7 @@ from finetop.core.runtime.limits import limited
 
 def test_time_and_memory_are_bounded_and_given_back():
     before = resource.getrlimit(resource.RLIMIT_AS), signal.getsignal(signal.SIGALRM)
+    timer = signal.setitimer(signal.ITIMER_REAL, 500.0)  # as pytest has it for the test
     with pytest.raises(TimeoutError), limited(0.05, 1 << 30):
         while True:
             pass
@@ -20,7 +21,11 @@ def test_time_and_memory_are_bounded_and_given_back():
     with limited(5.0, 256 << 20):
         assert len(bytearray(16 << 20)) == 16 << 20
     assert (resource.getrlimit(resource.RLIMIT_AS), signal.getsignal(signal.SIGALRM)) == before
-    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    left, again = signal.setitimer(signal.ITIMER_REAL, *timer)
+    assert 100.0 < left < 500.0 and again == 0.0, "the timer of another goes on"
+    with limited(5.0):
+        pass
+    assert (signal.getitimer(signal.ITIMER_REAL)[0] > 0.0) == (timer[0] > 0.0)
 
 
 def test_time_counts_in_which_the_kernel_works_for_it():

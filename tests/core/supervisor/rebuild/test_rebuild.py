@@ -79,9 +79,9 @@ def lived(rig, tmp_path):
     ends("broken", "failed", steps=3, end="crash")
     folder = tmp_path / "made-elsewhere"
     folder.mkdir()
-    rig.ask(Import(rig_recipe(steps=3), "recipe: 1\n", "adopted", str(folder), [3]))
+    rig.ask(Import(rig_recipe(data.IMPORTED, steps=3), "recipe: 1\n", "adopted", str(folder), [3]))
     rig.wait_state("adopted", "finished")
-    run = ApproachRun("compared", "prompt", 1, rig_recipe(f1=[0.5]), "d" * 64)
+    run = ApproachRun("compared", "prompt", 1, rig_recipe(data.NO_WEIGHT, f1=[0.5]), "d" * 64)
     rig.ask(SubmitApproaches("kb", "s", "token_f1", [run], {"lora": "no rows"}, "recipe: 1\n"))
     rig.wait_state("compared", "finished")
     ends("blocker", "running", steps=5000, pause_s=0.05)
@@ -123,15 +123,15 @@ def wait_checked(rig, name, count):
 
 
 def child(rig, name, parent, step):
-    recipe = rig_recipe(steps=3)
+    recipe = rig_recipe("sft", steps=3)
     reference = f"run:{parent}" + ("" if step is None else f"@{step}")
     rig.ask(Submit({**recipe, "model": {**recipe["model"], "id": reference}}, "recipe: 1\n", name))
 
 
-def rig_recipe(**plan):
+def rig_recipe(objective, **plan):
     resolved = load_recipe().resolved
-    method = {**resolved["method"], "name": "lora"}
-    return {**resolved, "about": json.dumps(plan), "method": method}
+    method, objective = {**resolved["method"], "name": "lora"}, {**resolved["objective"], "name": objective}
+    return {**resolved, "about": json.dumps(plan), "method": method, "objective": objective}
 
 
 @pytest.mark.slow
