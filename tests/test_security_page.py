@@ -5,6 +5,7 @@ from pathlib import Path
 
 from finetop.core import text
 from finetop.core.data import files, render
+from finetop.core.external.sources import _sqlite
 from finetop.core.models import config_file, safetensors_header
 from finetop.core.protocol import wire
 from finetop.core.protocol.messages import runs
@@ -41,6 +42,7 @@ SAID = {
         f"{mib(safetensors_header.LONGEST_HEADER)}; {safetensors_header.MOST_TENSORS:,}",
     "the `config.json`": mib(config_file.LARGEST_FILE),
     "a chat template": f"{render.SECONDS:.0f} s, {render.BYTES >> 30} GiB of memory, {render.LONGEST:,} characters",
+    "a SQLite file of metrics": f"{_sqlite.MOST_S:.0f} s, {mib(_sqlite.LONGEST)} a value",
     "the path of a socket": f"{home.SOCKET_PATH_LIMIT} bytes",
     "messages to a command": f"{compose.MOST} a minute",
 }  # fmt: skip

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from finetop.core.errors import BadInput
 from finetop.core.external import reading
 from finetop.core.external.client import METRICS
+from finetop.core.external.looks import Looks
 from finetop.core.protocol.events import Ended, Phase
 from finetop.core.recipe import command as commands
 from finetop.core.runtime import failures, processes
@@ -29,14 +30,11 @@ from finetop.core.train.resume.earlier_jobs import hours_used_up, read_earlier_j
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from finetop.core.external.reading import Reading
     from finetop.core.recipe.job import Job
     from finetop.core.recipe.schema import Command
 
 PACKAGES = ("finetop",)
 IF_STOPPED = "asked to stop before the command began"
-LOOK_S = 1.0  # between two reads of its numbers
-LOOKS_APART = 4  # times as long as a read took, at least: a flood must not take a core from the training
 WAIT_S = 0.2
 TAIL_BYTES = 16 << 10  # of the log, to find out why it failed
 GPUS = "CUDA_VISIBLE_DEVICES"
@@ -73,11 +71,14 @@ def work(job: Job) -> Ended:
     begun = reading.begin(
         job, attempt=attempt, goes_on=goes_on, environment=environment, spent_before_s=spent_before_s
     )
+    looks = Looks(begun.read_new)
     try:
         child = start(command, environment, resumed=goes_on)
-        end = follow(child, command, job, begun, used_up)
+        end = follow(child, command, job, looks, used_up)
     finally:
-        begun.read_new(is_last=True)
+        if not looks.look_at_last():
+            begun.leave()
+            print("finetop: reading its last numbers takes too long: they are left out", flush=True)
     if end.status == "finished" and not isfinite(begun.alarms.loss):
         output = commands.output_of(command)
         end = not_finite(begun.alarms.loss, begun.numbers.step, str(output or "its output folder"))
@@ -126,12 +127,11 @@ def follow(
     child: subprocess.Popen[bytes],
     command: Command,
     job: Job,
-    begun: Reading,
+    looks: Looks,
     used_up: Callable[[float], str],
 ) -> Ended:
     """Wait for the command, reading its numbers, and return how it ended."""
-    began = looked = time.monotonic()
-    look_s = 0.0
+    began = time.monotonic()
     asked_at: float | None = None
     killed = False
     while (code := exit_code(child)) is None:
@@ -144,10 +144,7 @@ def follow(
             killed = True
             print(f"finetop: it has not ended after {command.grace_s:g} s, and is killed", flush=True)
             processes.kill([child.pid, *processes.descendants(child.pid)])
-        if now - looked >= max(LOOK_S, LOOKS_APART * look_s):
-            begun.read_new()
-            looked = time.monotonic()
-            look_s = looked - now
+        looks.look()
     if job.stop.reason:
         return Ended("stopped", job.stop.reason, kind="asked" if job.stop.is_asked else "")
     return ending(code, job.folder / "log.txt")

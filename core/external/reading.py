@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +41,7 @@ class Reading:
         self._events: list[Event] = []  # of this look
         self._state = b""  # as noted last
         self._is_noted = True
+        self._writing, self._is_left = threading.Lock(), False
         collected = EventLog(None, self._events.append)
         self.alarms = Alarms(recipe, collected)
         self.alarms.begin(0)
@@ -53,11 +55,20 @@ class Reading:
         """Note that the reading has begun."""
         self._write(self._note)
 
-    def read_new(self, *, is_last: bool = False) -> None:
+    def read_new(self, is_last: bool = False) -> None:
         """Read what is new; at last, everything."""
         self.numbers.read_new(is_last=is_last)
-        self._report()
-        if is_last:
+        with self._writing:
+            if self._is_left:
+                return
+            self._report()
+            if is_last:
+                notes.remove(self._job.folder)
+
+    def leave(self) -> None:
+        """Report nothing more, also if a read in another thread goes on: what is left is not read again."""
+        with self._writing:
+            self._is_left = True
             notes.remove(self._job.folder)
 
     def _report(self) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from finetop.core.external.job import LOOK_S, LOOKS_APART, PACKAGES, not_finite
+from finetop.core.external.job import PACKAGES, WAIT_S, not_finite
+from finetop.core.external.looks import Looks
 from finetop.core.external.numbers import Numbers
 from finetop.core.external.reading import PLACES, folders_of
 from finetop.core.external.search import wanted
@@ -58,10 +59,13 @@ def work(job: Job) -> Ended:
     )
     job.events.write(Phase("training"))
     news_at, step = time.monotonic(), -1
+    looks = Looks(lambda is_last: numbers.read_new(is_last=is_last))
     while True:
         is_gone = pid > 0 and not (processes.alive(pid) and processes.start_time(pid) == start)
-        began = time.monotonic()
-        numbers.read_new(is_last=is_gone)
+        if is_gone:
+            looks.look_at_last()
+        else:
+            looks.look()
         if numbers.step != step:
             news_at, step = time.monotonic(), numbers.step
         is_quiet = not pid and time.monotonic() - news_at >= QUIET_S
@@ -72,4 +76,4 @@ def work(job: Job) -> Ended:
             return Ended("finished")
         if is_quiet:
             return Ended("finished", f"nothing new was written for {QUIET_S / 60:.0f} minutes")
-        time.sleep(max(LOOK_S, LOOKS_APART * (time.monotonic() - began)))
+        time.sleep(WAIT_S)

@@ -36,7 +36,6 @@ SETTINGS = {  # environment variables, set before torch is imported; the user's 
     "TRANSFORMERS_VERBOSITY": "error",
     "TOKENIZERS_PARALLELISM": "false",
     "BITSANDBYTES_NOWELCOME": "1",
-    "PYTHONSAFEPATH": "1",  # of what libraries start: workers of torch.compile, of multiprocessing
     # GPUs in NVML's order; memory segments that grow in place, as varying row lengths leave holes between fixed blocks
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",

@@ -181,9 +181,8 @@ class Supervisor:
     killing: dict[tuple[int, int], float] = field(default_factory=dict)  # (job, attempt) -> since when
     # (job, attempt) -> when it was first looked for in vain, by a clock that nobody sets
     missed: dict[tuple[int, int], float] = field(default_factory=dict)
-    last_reads: dict[tuple[int, int], list[asyncio.Task[None]]] = field(
-        default_factory=dict
-    )  # (job, attempt) -> tries
+    # (job, attempt) -> tries, each of which is False if it took too long
+    last_reads: dict[tuple[int, int], list[asyncio.Task[bool]]] = field(default_factory=dict)
     asked_at: float = field(default_factory=time.monotonic)  # last request of any client
     busy_at: float = field(default_factory=time.monotonic)  # when a job last ran or waited
     looked_at: float = 0.0  # when free memory was last read
@@ -196,6 +195,10 @@ class Supervisor:
     def __post_init__(self) -> None:
         self.changed_at = self.revision
         self.launcher = SlurmLauncher(LocalLauncher(self.home.root))
+
+    def occupying(self) -> list[Job]:
+        """List the live jobs whose processes may still run: of the others, the last numbers are being read."""
+        return [job for job in self.live if not self.last_reads.get((job.id, job.attempt))]
 
     def here(self) -> list[Job]:
         """List the live jobs on this machine."""

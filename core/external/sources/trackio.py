@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from finetop.core.external.sources import Places, Point, Reader, Source
 from finetop.core.external.sources._json_lines import flat, metrics_of, step_of
+from finetop.core.external.sources._sqlite import log_of, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,13 +37,11 @@ class Project(Reader):
 
     def read(self) -> list[Point]:
         """Return new rows. A database that is locked or damaged has none for now."""
-        if self.path.is_symlink() or not self.path.is_file():
-            return []  # sqlite3 would follow a link, and wait for a pipe
-        written = (_written(self.path), _written(_log_of(self.path)))
+        written = (_written(self.path), _written(log_of(self.path)))
         if written == self._written and not self.behind:
             return []
         try:
-            with closing(sqlite3.connect(_address(self.path), uri=True, timeout=0.2)) as database:
+            with opened(self.path, "metrics") as database:
                 if not self._run:
                     self._choose(database)
                 query = ROWS.format(run=self._column or "run_name")
@@ -83,23 +80,11 @@ class Trackio(Source):
         for place in (Path(folder).expanduser(), *places.folders):
             for file in place.glob("*.db") if place.is_dir() else (place,):
                 # While trackio writes, new rows are in the log beside the database, which stays as it was.
-                if file.is_file() and max(_written(file), _written(_log_of(file))) >= places.since:
+                if file.is_file() and max(_written(file), _written(log_of(file))) >= places.since:
                     yield file
 
     def open(self, path: Path, places: Places) -> Project:
         return Project(path, places.since)
-
-
-def _address(database: Path) -> str:
-    """Return how to open a database that nothing is written beside: without its log nobody writes to it."""
-    with database.open("rb") as file:
-        has_log_mode = file.read(19)[18:] == b"\2"
-    still = "&immutable=1" if has_log_mode and not _log_of(database).exists() else ""
-    return f"file:{quote(str(database))}?mode=ro{still}"
-
-
-def _log_of(database: Path) -> Path:
-    return database.with_name(f"{database.name}-wal")
 
 
 def _written(file: Path) -> float:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MODULE = "finetop.core.external.last_read"
 LONGEST_S = 120.0
-MOST_TRIES = 3  # the reader itself may be killed
+MOST_TRIES = 3  # the reader itself may be killed; one that takes too long is not started again
 
 
 async def is_over(supervisor: Supervisor, job: Job) -> bool:
@@ -29,15 +29,24 @@ async def is_over(supervisor: Supervisor, job: Job) -> bool:
     if tries and not tries[-1].done():
         return False
     folder = supervisor.home.root / job.folder
-    if len(tries) >= MOST_TRIES or not await aside(partial((folder / FILE).exists)):
+    if (
+        len(tries) >= MOST_TRIES
+        or (tries and not tries[-1].result())
+        or not await aside(partial((folder / FILE).exists))
+    ):
         return True
     tries.append(asyncio.create_task(_read(folder)))
+    supervisor.touch()  # its place is free for another job
     return False
 
 
-async def _read(folder: Path) -> None:
+async def _read(folder: Path) -> bool:
+    """Start the reader; return False if it took too long. What it has read until then counts."""
     try:
         async with asyncio.timeout(LONGEST_S):
             await child.answer(MODULE, str(folder), asked=b"")
-    except (TimeoutError, OSError):
-        return  # what it has read so far counts
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+    return True

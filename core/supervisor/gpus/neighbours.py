@@ -72,8 +72,8 @@ def _of_others(share: Share, use: Use | None) -> float:
 def share_now(supervisor: Supervisor, job: Job, gpus: Placement) -> GpuShare:
     """Return what a job may use of its GPUs beside the jobs that are live now."""
     own = supervisor.pool
-    held = [(live_job.id, share) for live_job in supervisor.live for share in live_job.gpus]
-    held = held if own.newest is None else list(pool.held_by(supervisor.live, own.newest))
+    held = [(live_job.id, share) for live_job in supervisor.occupying() for share in live_job.gpus]
+    held = held if own.newest is None else list(pool.held_by(supervisor.occupying(), own.newest))
     names = {live_job.id: live_job.run_name for live_job in supervisor.live}
     totals = {gpu.uuid: gpu.total_gib for gpu in own.seen.gpus}
     return share_of(job.id, gpus, held, names, totals, own.uses, supervisor.settings.gpus.reserve_gib)

@@ -179,7 +179,10 @@ def takes_no_place(supervisor: Supervisor, job: Job) -> bool:
 def decision_of(supervisor: Supervisor, ready: Sequence[Job]) -> Decision:
     """Decide from the latest reading, shares and settings."""
     pool, rules = supervisor.pool, rules_of(supervisor)
-    here = [job for job in supervisor.here() if not takes_no_place(supervisor, job)]
+    occupying = supervisor.occupying()
+    here = [
+        job for job in occupying if job.id not in supervisor.places and not takes_no_place(supervisor, job)
+    ]
     ours = [gpu for gpu in pool.seen.gpus if not left_out(supervisor, gpu)]
     if not pool.is_in_charge or (pool.seen.gpus and not ours):
         waiting, pool.in_the_way = [Waiting(job.id, job.run_name, Want(gpus=0)) for job in ready], {}
@@ -197,7 +200,7 @@ def decision_of(supervisor: Supervisor, ready: Sequence[Job]) -> Decision:
         if want is None:
             break  # its need is known in a moment; no other job overtakes it meanwhile
         waiting.append(Waiting(job.id, job.run_name, want))
-    held = held_by(supervisor.live, pool.newest)
+    held = held_by(occupying, pool.newest)
     on_gpus, unfit = {job for job, _ in held}, sum(1 for gpu in ours if gpu.fault)
     cpu_live = sum(1 for job in here if job.id not in on_gpus)
     decision = decide(waiting, cards, with_usage(held, pool.uses), rules, unfit=unfit, cpu_live=cpu_live)
