@@ -84,7 +84,8 @@ def print_run(detail: data.RunDetail, home: Home, sources: Sequence[SourceFacts]
     if detail.best is not None:
         print(f"  best       {clean_line(detail.best.text)}")
     for check in detail.checks:
-        standing = ", watch" if check.watch else f", claim {check.claim}" if check.claim else ""
+        claim = f" (check {check.claim} of this run)" if check.claim else ""
+        standing = " (intermediate check)" if check.watch else claim
         verdict = f"{short_answer(check, name_suite=True)}{standing}"
         print(f"  check      at step {check.step}: {verdict}, {ago(check.at)} ago")
         if check.target_failed:

@@ -99,7 +99,7 @@ def on_these_items(power: results.Power) -> str:
 def verdict_line(result: CheckResult) -> str:
     """Return the verdict in one line: 'REGRESSED  9.1 points lost (limit 3.0), proven on 412 of 672 items'.
 
-    A further claim of a run and an intermediate check are marked at the end: '; claim 2', '; watch, no claim'.
+    A further check of a run and an intermediate one are marked at the end: ' (check 2 of this run)'.
     """
     return _answer(result) + standing(result)
 
@@ -107,8 +107,8 @@ def verdict_line(result: CheckResult) -> str:
 def standing(result: CheckResult) -> str:
     """Return a check's part in its run's claims, for the end of a line."""
     if result.watch:
-        return "; watch, no claim"
-    return f"; claim {result.claim}" if result.claim else ""
+        return " (intermediate check)"
+    return f" (check {result.claim} of this run)" if result.claim else ""
 
 
 def _answer(result: CheckResult) -> str:
@@ -220,8 +220,8 @@ def report(name: str, result: CheckResult) -> str:
     if result.tasks:
         lines += [task_table(result), ""]
     lines += map(clean_line, further_lines(result))
-    unmeasured = [clean_line(task.reason) for task in result.tasks if task.reason]
-    if unmeasured and result.verdict != "no_verdict":
+    unmeasured = [clean_line(task.reason) for task in result.tasks if task.reason not in result.reason]
+    if unmeasured:
         lines += ["", *unmeasured]
     if result.claims:
         lines += ["", *map(clean_line, result.claims)]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
+from collections import Counter
 from math import exp, log, nextafter, sqrt
 from typing import TYPE_CHECKING
 
 from finetop.core.check.statistics.betting import BETS, confidence_sequence, suite_interval
 from finetop.core.check.statistics.paired_tests import (
     Flips,
-    chance_of_regressed,
     count_flips,
     errors_of,
     level_at_the_end,
     mcnemar_p,
     more_items,
+    power_of,
     sum_flips,
 )
 from finetop.core.check.statistics.sequential import (
@@ -77,7 +77,9 @@ def conclude(check: Check) -> CheckResult:
         reason = f"stopped early: the suite's drop is under the limit, but these tasks may be lost: {names}."
     has_drop = check.pool.decision == "regressed" and all_asked(check)
     if verdict == "no_verdict" and has_drop and drop is not None:
-        reason = too_few(drop, len(seen), check.chance, _more_items(check, len(seen)), weighted=plan.weighted)
+        more = _more_items(check, len(seen))
+        level = level_at_the_end(plan.alpha)
+        reason = too_few(drop, len(seen), check.chance, level, more, weighted=plan.weighted)
     return CheckResult(
         verdict=verdict,
         reason=reason,
@@ -125,18 +127,15 @@ def check_pairs(plan: CheckPlan, pairs: Iterable[PairedItem], *, until: Until = 
 def _power(check: Check, flips: Flips, seen: Sequence[Item]) -> tuple[Power, ...]:
     """Estimate the power of the items used, from the flips that cancel out, which an unchanged model would show too.
 
-    A check that stopped early has the power of the items it used, not of the whole suite. A weighted suite is as good
-    as an unweighted one of fewer items: (sum of weights)^2 / sum of squares (Kish).
+    A check that stopped early has the power of the items it used, not of the whole suite.
     """
     both_ways = 2 * (min(flips.lost, flips.won) + 1) / (flips.items + 2)
-    plan, weights = check.plan, [check.weights[item.task] for item in seen]
-    items = round(Fraction(sum(weights) ** 2, sum(weight**2 for weight in weights)))
-    level = level_at_the_end(plan.alpha)
-    return tuple(
-        Power(drop, chance_of_regressed(items, plan.margin, both_ways + drop, drop, level))
-        for drop in sorted({*POWER_DROPS, twice(plan.margin)})
-        if drop == 0 or plan.margin < drop <= 1
-    )
+    plan, items = check.plan, Counter(item.task for item in seen)
+    drops = [
+        drop for drop in sorted({*POWER_DROPS, twice(plan.margin)}) if drop == 0 or plan.margin < drop <= 1
+    ]
+    counts = [(count, check.weights[task]) for task, count in items.items()]
+    return power_of(counts, plan.margin, plan.alpha, both_ways, drops)
 
 
 def _more_items(check: Check, used: int) -> int | None:

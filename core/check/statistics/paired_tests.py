@@ -7,6 +7,7 @@ drawing a verdict on the screen does not need them.
 from __future__ import annotations
 
 from collections import Counter
+from fractions import Fraction
 from functools import cache
 from math import ceil, sqrt
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from finetop.core.errors import BadInput
-from finetop.core.protocol.check_result import Category
+from finetop.core.protocol.check_result import Category, Power
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -135,6 +136,22 @@ def mcnemar_p(lost: int, won: int) -> float:
 def level_at_the_end(alpha: float) -> float:
     """Return the share of alpha that the exact test has once every item was asked."""
     return alpha * (1 - EARLY)
+
+
+def power_of(
+    counts: Iterable[tuple[int, float]], margin: float, alpha: float, both_ways: float, drops: Iterable[float]
+) -> tuple[Power, ...]:
+    """Return how often drops of these sizes are caught on tasks of (items, weight): of a check and before one.
+
+    `both_ways` is the share of items that an unchanged model loses or wins. A weighted suite is as good as an
+    unweighted one of fewer items: (sum of weights)^2 / sum of squares (Kish).
+    """
+    sizes = [(items, Fraction(weight)) for items, weight in counts]
+    weights, squares = (sum(items * weight**power for items, weight in sizes) for power in (1, 2))
+    items, level = round(Fraction(weights) ** 2 / squares), level_at_the_end(alpha)
+    return tuple(
+        Power(drop, chance_of_regressed(items, margin, both_ways + drop, drop, level)) for drop in drops
+    )
 
 
 def chance_of_regressed(items: int, margin: float, discordance: float, drop: float, level: float) -> float:

@@ -144,10 +144,17 @@ def reason_of(
     return f"{finding(drop, plan.margin, used, len(plan.order), weighted=plan.weighted)}: {side}."
 
 
-def too_few(drop: float, items: int, chance: float | None, more: int | None, *, weighted: bool) -> str:
-    """Return why a drop of the margin or more is no verdict: it may be chance, which shows it so often if known."""
+def too_few(
+    drop: float, items: int, chance: float | None, level: float, more: int | None, *, weighted: bool
+) -> str:
+    """Return why a drop of the margin or more is no verdict: it may be chance, which shows it so often if known.
+
+    `level` is how often chance may show it at most for a REGRESSED.
+    """
     lost = f"lost {points(drop)} points{', weighted,' if weighted else ''} on these {counted(items, 'item')}"
-    by_chance = "may be chance" if chance is None else f"chance alone does {_percent(chance)} of the time"
+    by_chance = "may be chance"
+    if chance is not None:
+        by_chance = f"chance alone does {_percent(chance)} of the time (allowed {_percent(level)})"
     needed = "over 20,000" if more is None else f"about {more:,}"
     return f"{lost}, which {by_chance}: {needed} more items would decide it."
 
@@ -162,7 +169,7 @@ def _percent(chance: float) -> str:
 def standing_of(claim: int, watch: bool, alpha: float, alpha_total: float) -> tuple[str, ...]:
     """Return which of its run's claims a check is, in one line; empty for a run's only claim."""
     if watch:
-        return ("watch: an intermediate check, no claim.",)
+        return ("This is an intermediate check: no claim of the run.",)
     if claim:
         return (f"claim {claim} of this run: {alpha:.2g} of alpha {alpha_total:g} is spent here.",)
     return ()

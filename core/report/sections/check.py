@@ -124,7 +124,7 @@ def checks(facts: RunFacts) -> tuple[Block, ...]:
             short_answer(check, name_suite=False),
             check.suite,
             f"{check.items_used:,} of {check.items_total:,}",
-            "watch, no claim" if check.watch else f"claim {check.claim}" if check.claim else "",
+            "intermediate" if check.watch else f"check {check.claim}" if check.claim else "",
             moment(check.at),
         )
         for check in detail.checks

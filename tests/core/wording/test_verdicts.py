@@ -58,13 +58,13 @@ def test_no_verdict_says_why():
 
 def test_a_claim_of_several_and_a_watch_say_so():
     second = checked({}, claim=2)
-    assert line_of(second).endswith(" of 400 items; claim 2")
+    assert line_of(second).endswith(" of 400 items (check 2 of this run)")
     assert "claim 2 of this run: 0.0083 of alpha 0.05 is spent here." in report_of(second)
     assert "wrong with probability at most 0.00833." in report_of(second)
     assert "points on items like these (99.17 %, does not decide)" in report_of(second)
     watch = checked({}, watch=True)
-    assert line_of(watch).endswith(" of 400 items; watch, no claim")
-    assert "watch: an intermediate check, no claim." in report_of(watch)
+    assert line_of(watch).endswith(" of 400 items (intermediate check)")
+    assert "This is an intermediate check: no claim of the run." in report_of(watch)
     only = report_of(checked({}))
     assert "claim" not in only and "watch" not in only
     assert check_result.brief(5, 1.0, 120, second).claim == 2
