@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from finetop.core.data.hub import is_local
 from finetop.core.data.weight_files import bytes_of, known_hash, model_hash
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.runs import Now
 from finetop.core.runtime.files import given_path
 from finetop.core.runtime.home import Home
 
-# unread: the files are not as they were when they were last hashed, and reading them was not wanted
-Now = Literal["same", "changed", "unread"]
 WEIGHTS_NOW = "weights_now"  # key of a result that was compared
 MOST_HASHED = 4 << 30  # bytes, a few seconds: a check job hashes larger ones itself
 
@@ -57,8 +56,10 @@ def weights_now(
     held = [] if checkpoint is None else [(tuned_hash(result), checkpoint)]
     if is_local(base := str((recipe.get("model") or {}).get("id", ""))):
         held.append((hash_in((result.get("models") or {}).get("base")), given_path(base)))
-    of_each = {_now(digest, folder, home, hashes=hashes) for digest, folder in held if digest is not None}
-    return next((now for now in ("changed", "unread") if now in of_each), "same")
+    of_each: set[Now] = {
+        _now(digest, folder, home, hashes=hashes) for digest, folder in held if digest is not None
+    }
+    return "changed" if "changed" in of_each else "unread" if "unread" in of_each else "same"
 
 
 def _now(digest: str, folder: Path, home: Home, *, hashes: bool) -> Now:

@@ -214,6 +214,10 @@ class TaskBrief(msgspec.Struct, frozen=True):
 USUAL_SUITE = "quick"  # the default suite, which lists don't mention
 
 
+# Of the weights behind a verdict; changed: others than those it is of; unread: rewritten since they were last hashed
+Now = Literal["same", "changed", "unread"]
+
+
 class CheckBrief(msgspec.Struct, frozen=True):
     """A run's newest check, reduced to what a list needs. Points are of 100; a positive drop is worse."""
 
@@ -236,6 +240,7 @@ class CheckBrief(msgspec.Struct, frozen=True):
     claim: int = 0  # 0: the run's only claim; k: the k-th checkpoint's
     watch: bool = False  # claims nothing
     target_failed: str = ""  # why the target could not be measured
+    weights_now: Now = "same"  # not compared in a list of runs
 
     @property
     def is_settled(self) -> bool:

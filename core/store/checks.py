@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from duckdb import DuckDBPyConnection as Connection
 
+from finetop.core.check.checked_weights import tuned_hash
 from finetop.core.errors import NotFound, did_you_mean
 from finetop.core.protocol import events
 from finetop.core.protocol.check_result import Flip, brief
@@ -35,12 +36,21 @@ def add(connection: Connection, run_id: int, job_id: int, at: float, verdict: ev
     existing = connection.execute(query, [job_id, verdict.step]).fetchone()
     check_id = existing[0] if existing else run_records.next_number(connection, "checks")
     short = brief(check_id, at, verdict.step, verdict.result)
+    if _is_of_new_weights(connection, run_id, verdict):
+        triage_states.reopen(connection, run_id, at)
     connection.execute("DELETE FROM checks WHERE id = ?", [check_id])
     insert(
         connection, "checks", id=check_id, run_id=run_id, step=verdict.step, time=at, verdict=short.verdict,
         result=json_text(verdict.result), job_id=job_id, claim=short.claim, watch=short.watch, superseded=False,
     )  # fmt: skip
     run_records.mark_run(connection, run_id)
+
+
+def _is_of_new_weights(connection: Connection, run_id: int, verdict: events.Verdict) -> bool:
+    """Return True if a step was checked before, as other weights: its folder was changed in place."""
+    now = tuned_hash(verdict.result)
+    before = [tuned_hash(one) for one in models_of(connection, run_id) if one["step"] == verdict.step]
+    return now is not None and bool(before) and before[0] not in (None, now)
 
 
 def supersede(connection: Connection, run_id: int, step: int) -> None:
@@ -88,6 +98,15 @@ def results(connection: Connection, run_id: int) -> list[dict[str, Any]]:
     return [
         {"check_id": check_id, "at": at, "step": step, **msgspec.json.decode(result)}
         for check_id, at, step, result in _newest_first(connection, run_id)
+    ]
+
+
+def models_of(connection: Connection, run_id: int) -> list[dict[str, Any]]:
+    """Read what a run's checks tell of their models, hashes included, newest first."""
+    query = f"SELECT id, step, result->'models' FROM ({_STANDING}) ORDER BY id DESC"
+    return [
+        {"check_id": check_id, "step": step, "models": msgspec.json.decode(models or "null")}
+        for check_id, step, models in connection.execute(query, [run_id]).fetchall()
     ]
 
 

@@ -42,6 +42,18 @@ def store_state(connection: Connection, run_id: int, task: str, standing: Standi
     run_records.mark_run(connection, run_id)
 
 
+def reopen(connection: Connection, run_id: int, at: float) -> None:
+    """Make a run's regressions new again that were accepted, or assigned a fix, before `at`, as other weights."""
+    for task, standing in of_run(connection, run_id).items():
+        if standing.state in ("accepted", "fixed") and standing.at < at:
+            by = standing.fixed_by or standing.by or "somebody"
+            note = f"{standing.state} by {by} for weights that have changed since; {standing.reason}".rstrip(
+                "; "
+            )
+            kept = f"{standing.note}\n{note}".strip()
+            store_state(connection, run_id, task, Standing(note=kept))
+
+
 def to_triage(connection: Connection) -> int:
     """Count the runs whose regression nobody has looked at."""
     return int(one_value(connection, "SELECT count(*) FROM runs WHERE triage = 1"))

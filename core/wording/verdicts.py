@@ -236,12 +236,19 @@ def on_suite(suite: str, *, named: bool | None = None) -> str:
 
 def short_answer(check: CheckBrief, *, name_suite: bool | None = None) -> str:
     """Answer "did it forget?" in a cell: 'ok -1.9 on core, a real drop', 'NO VERDICT: why', '…; target failed'."""
-    return f"{_short_answer(check, name_suite)}{target_mark(check)}"
+    return f"{_short_answer(check, name_suite)}{limits(check)}"
 
 
-def target_mark(check: CheckBrief) -> str:
-    """Return a mark if a check's target could not be measured."""
-    return f"; {TARGET_FAILED}" if check.target_failed else ""
+def limits(check: CheckBrief) -> str:
+    """Return marks behind a verdict: its target could not be measured, its weights are others by now."""
+    target = f"; {TARGET_FAILED}" if check.target_failed else ""
+    return f"{target}{changed_mark(check)}"
+
+
+def changed_mark(check: CheckBrief) -> str:
+    """Return a mark if a verdict is of other weights than there are now, or may be."""
+    marks = {"same": "", "changed": "; weights changed since", "unread": "; weights rewritten since"}
+    return marks[check.weights_now]
 
 
 def next_of_target(name: str) -> str:

@@ -10,7 +10,13 @@ from triage_store import add_run, take_in, told_of
 from tui_fakes import FakeSupervisor
 
 from finetop.core.protocol.messages.session import ChangesAnswer
-from finetop.core.protocol.messages.triage import Earlier, EarlierAnswer, LookEarlier, LookEarlierAnswer
+from finetop.core.protocol.messages.triage import (
+    Earlier,
+    EarlierAnswer,
+    LookEarlier,
+    LookEarlierAnswer,
+    SetStanding,
+)
 from finetop.core.protocol.request import Ask
 from finetop.core.store import triage_states
 from finetop.core.store.database import open_store
@@ -63,6 +69,8 @@ class FakeTriage(FakeSupervisor):
             return LookEarlierAnswer(ask.run, 900, f"step 900 of {ask.run} is looked at.")
         if type(ask) in triage.ANSWERS:
             self.asked.append(ask)
+            if isinstance(ask, SetStanding):
+                return triage.set_standing(self._own, ask)  # its weights are on no disk
             return triage.ANSWERS[type(ask)](self._own, ask)
         answer = await super().ask(ask)
         if isinstance(answer, ChangesAnswer):

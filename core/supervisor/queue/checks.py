@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.check import bisect
+from finetop.core.check.checked_weights import WEIGHTS_NOW, compared
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
 from finetop.core.protocol import accepts
 from finetop.core.protocol.messages.checks import Check, CheckAnswer
+from finetop.core.protocol.runs import Now
 from finetop.core.recipe.schema import General
 from finetop.core.store import checks as store, claims, jobs, runs
+from finetop.core.supervisor.io_thread import aside
+from finetop.core.supervisor.state import Supervisor
 from finetop.core.text import clean_line
+
+MOMENT_S = 1.0  # a run is shown without the state of its weights if its disk does not answer
 
 
 def add(
@@ -46,6 +54,32 @@ def add(
     args |= claims.claim_of(connection, run_id, step, args.get("general"), watch=ask.watch).args
     job_id, _ = jobs.add_job(connection, run_id=run_id, verb="check", args=args)
     return CheckAnswer(job_id, row.name, step, has_changed=has_changed)
+
+
+async def compared_with_disk(
+    supervisor: Supervisor, run_id: int, results: list[dict[str, Any]], *, hashes: bool
+) -> list[dict[str, Any]]:
+    """Return results of a run, each with what became of its weights: see core/check/checked_weights.py.
+
+    Files are looked at in a thread: a network file system may be slow.
+    """
+    if not results:
+        return results
+    detail = runs.detail(supervisor.connection, run_id)
+    folder = supervisor.home.root / detail.folder
+    checkpoints = {saved.step: folder / saved.path for saved in detail.checkpoints}
+    how: dict[str, Any] = {"recipe": detail.recipe, "home": supervisor.home, "hashes": hashes}
+    return await aside(partial(compared, results, checkpoints, **how))
+
+
+async def weights_now(supervisor: Supervisor, run_id: int) -> dict[int, Now]:
+    """Return what became of the weights of a run's checks, by check, as far as it shows within a moment."""
+    results = store.models_of(supervisor.connection, run_id)
+    try:
+        work = compared_with_disk(supervisor, run_id, results, hashes=False)
+        return {result["check_id"]: result[WEIGHTS_NOW] for result in await asyncio.wait_for(work, MOMENT_S)}
+    except TimeoutError:
+        return {}
 
 
 def own_settings(given: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any]:

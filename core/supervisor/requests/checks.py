@@ -8,7 +8,6 @@ from typing import Any
 from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.check import bisect
-from finetop.core.check.checked_weights import compared
 from finetop.core.check.tasks.jsonl import require_items
 from finetop.core.errors import FinetopError
 from finetop.core.protocol import accepts, runs as data
@@ -33,7 +32,7 @@ async def check(supervisor: Supervisor, ask: Check) -> CheckAnswer:
     recipe = runs.recipe(connection, run_id)
     settings = bisect.wanted_settings(recipe, queue.own_settings(ask.general, recipe))
     fault = await aside(partial(_suite_fault, settings["suite"], supervisor.home))
-    made = await _made(supervisor, run_id, hashes=True)
+    made = await queue.compared_with_disk(supervisor, run_id, store.results(connection, run_id), hashes=True)
     run_id, _ = runs.find_run(connection, ask.run)  # it may have been removed meanwhile
     if ask.reuse != "none" and (existing := find_existing(connection, run_id, ask, made)) is not None:
         return existing
@@ -53,18 +52,6 @@ def _suite_fault(name: str, home: Home) -> FinetopError | None:
     except FinetopError as error:
         return error
     return None
-
-
-async def _made(supervisor: Supervisor, run_id: int, *, hashes: bool) -> list[dict[str, Any]]:
-    """Return a run's check results, newest first, compared with the weights on disk in a thread."""
-    made = store.results(supervisor.connection, run_id)
-    if not made:
-        return made
-    detail = runs.detail(supervisor.connection, run_id)
-    folder = supervisor.home.root / detail.folder
-    checkpoints = {saved.step: folder / saved.path for saved in detail.checkpoints}
-    how: dict[str, Any] = {"recipe": detail.recipe, "home": supervisor.home, "hashes": hashes}
-    return await aside(partial(compared, made, checkpoints, **how))
 
 
 def find_existing(
@@ -107,7 +94,8 @@ def _is_for_its_end(connection: Connection, run_id: int, recipe: dict[str, Any],
 
 async def results(supervisor: Supervisor, ask: Checks) -> ChecksAnswer:
     run_id, _ = runs.find_run(supervisor.connection, ask.run)
-    return ChecksAnswer(await _made(supervisor, run_id, hashes=False))
+    made = store.results(supervisor.connection, run_id)
+    return ChecksAnswer(await queue.compared_with_disk(supervisor, run_id, made, hashes=False))
 
 
 def flips(supervisor: Supervisor, ask: Flips) -> FlipsAnswer:

@@ -12,12 +12,12 @@ import msgspec
 
 from finetop.core.errors import Refused
 from finetop.core.protocol.messages import runs as messages
-from finetop.core.protocol.runs import RunDetail
+from finetop.core.protocol.runs import CheckBrief, RunDetail
 from finetop.core.runtime import log_file
 from finetop.core.runtime.files import open_regular
 from finetop.core.store import jobs, metrics, run_list, runs, sql_query
 from finetop.core.supervisor.io_thread import aside
-from finetop.core.supervisor.queue import ready
+from finetop.core.supervisor.queue import checks, ready
 from finetop.core.supervisor.state import Supervisor
 
 PAGE_LIMIT = 500
@@ -40,9 +40,24 @@ def page(supervisor: Supervisor, ask: messages.Runs) -> messages.RunsAnswer:
     return msgspec.structs.replace(answer, stopped=ready.why_stopped(supervisor, time.time()))
 
 
-def detail(supervisor: Supervisor, ask: messages.GetRun) -> RunDetail:
+async def detail(supervisor: Supervisor, ask: messages.GetRun) -> RunDetail:
+    """Return a run in full, with what became of the weights that its verdicts are of."""
     run_id, _ = runs.find_run(supervisor.connection, ask.run)
-    return runs.detail(supervisor.connection, run_id, ready.why(supervisor))
+    now = await checks.weights_now(supervisor, run_id)
+    run_id, _ = runs.find_run(supervisor.connection, ask.run)  # it may have been removed meanwhile
+    detail = runs.detail(supervisor.connection, run_id, ready.why(supervisor))
+    if all(state == "same" for state in now.values()):
+        return detail
+
+    def with_state(check: CheckBrief) -> CheckBrief:
+        return msgspec.structs.replace(check, weights_now=now.get(check.check_id, "same"))
+
+    row = (
+        detail.row
+        if detail.row.check is None
+        else msgspec.structs.replace(detail.row, check=with_state(detail.row.check))
+    )
+    return msgspec.structs.replace(detail, row=row, checks=[with_state(check) for check in detail.checks])
 
 
 def steps(supervisor: Supervisor, ask: messages.EventsSince) -> messages.EventsAnswer:

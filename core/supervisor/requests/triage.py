@@ -7,15 +7,31 @@ from typing import Any
 
 from duckdb import DuckDBPyConnection as Connection
 
+from finetop.core.errors import Refused
 from finetop.core.protocol.messages import triage as messages
 from finetop.core.runtime import secrets
 from finetop.core.store import flipped_items, runs, triage
 from finetop.core.store.database import transaction
+from finetop.core.supervisor.queue import checks
+from finetop.core.supervisor.save_records import record
 from finetop.core.supervisor.state import Supervisor
 
 
 def page(supervisor: Supervisor, ask: messages.Triage) -> messages.TriageAnswer:
     return triage.page(supervisor.connection, ask, supervisor.revision)
+
+
+async def judge(supervisor: Supervisor, ask: messages.SetStanding) -> messages.SetStandingAnswer:
+    """Set the state of a regression. Raises Refused to accept one of other weights than there are now, and as below."""
+    run_id, name = runs.find_run(supervisor.connection, ask.run)
+    if ask.standing.state == "accepted" and not ask.standing.at:
+        now = await checks.weights_now(supervisor, run_id)
+        if now.get(triage.known_check(supervisor.connection, ask.run).id) == "changed":
+            hint = f"Check them first: finetop check {name}."
+            raise Refused(f"the weights of {name} changed since its check.", hint=hint)
+    answer = set_standing(supervisor, ask)
+    await record(supervisor)
+    return answer
 
 
 def set_standing(supervisor: Supervisor, ask: messages.SetStanding) -> messages.SetStandingAnswer:
@@ -39,5 +55,5 @@ ANSWERS: dict[Any, Callable[[Supervisor, Any], Any]] = {
     messages.LookAtCell: _of_store(flipped_items.cell),
     messages.LostItems: _of_store(flipped_items.list_lost),
     messages.LookAtItem: _of_store(flipped_items.item_detail),
-    messages.SetStanding: set_standing,
+    messages.SetStanding: judge,
 }

@@ -115,6 +115,7 @@ def test_a_verdict_is_of_the_weights_that_were_checked(station, finetop, tiny_mo
     change(folder)
     code, out, _ = finetop("check", name, "--last")
     assert code == 3 and "The weights changed since this check" in out
+    assert "weights changed since" in finetop("show", name)[1]
     second, said, _ = checked(finetop, which)
     assert f"the weights of {name} changed since its last check" in said
     tuned = [document["check"]["models"]["tuned"] for document in (first, second)]

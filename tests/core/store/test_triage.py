@@ -2,13 +2,15 @@
 
 import time
 
+import msgspec
 import pytest
 import triage_store as made
 from triage_store import add_run, take_in, told_of
 
 from finetop.core.errors import BadInput, NotFound, Refused
 from finetop.core.protocol.messages import triage as messages
-from finetop.core.store import flipped_items, run_records, runs, triage, triage_states
+from finetop.core.store import flipped_items, jobs, run_records, runs, triage, triage_states
+from finetop.core.store.database import transaction
 
 
 def checked(connection, folder, name: str, **lost: int) -> tuple[int, int]:
@@ -192,3 +194,26 @@ def test_the_changes_of_a_check_of_50_000_items_fit_into_the_store_s_memory(conn
         " FROM range(50000) rows(i), (VALUES ('base'), ('tuned')) models(model)"
     )
     assert len(connection.execute(flipped_items._CHANGED, [1, None, ""]).fetchall()) == 50_000
+
+
+def test_what_was_accepted_of_other_weights_is_new_again(connection, tmp_path) -> None:
+    def verdict_of(weights: str):
+        events = told_of({"arith": (9, 0)}, 1200)
+        last = events[-1]
+        models = {"tuned": {"weights": weights}}
+        return (*events[:-1], msgspec.structs.replace(last, result={**last.result, "models": models}))
+
+    run, job = add_run(connection, "linked")
+    take_in(connection, job, tmp_path, *verdict_of("one"))
+    say(connection, "linked", "accepted", reason="known")
+    for weights, state in (("one", "accepted"), ("two", "new")):
+        with transaction(connection):
+            again, _ = jobs.add_job(connection, run_id=run, verb="check", args={}, priority=0)
+            jobs.begin_attempt(connection, again)
+        take_in(connection, again, tmp_path, *verdict_of(weights))
+        assert triage_states.of_run(connection, run)[""].state == state
+    assert (
+        "accepted by ana for weights that have changed since; known"
+        in triage_states.of_run(connection, run)[""].note
+    )
+    assert runs.row(connection, run).check.accepted == ""

@@ -154,9 +154,10 @@ def job_words(job: runs.SideJob, room: int = 1000) -> Line:
 
 
 def verdict_words(check: CheckBrief, *, short: bool = False, name_suite: bool | None = None) -> Line:
-    """Return a verdict: `REGRESSED -9.1`, `ok -1.9 on core, a real drop`; unless `short` a failed target follows it."""
+    """Return a verdict: `REGRESSED -9.1`, `ok -1.9 on core, a real drop`, and what limits it unless `short`."""
     spans = _verdict_words(check, short=short, name_suite=name_suite)
-    return spans if short or not check.target_failed else (*spans, (verdicts.target_mark(check), "amber"))
+    limits = "" if short else verdicts.limits(check)
+    return (*spans, (limits, "amber")) if limits else spans
 
 
 def _verdict_words(check: CheckBrief, *, short: bool, name_suite: bool | None) -> Line:
@@ -177,6 +178,11 @@ def _verdict_words(check: CheckBrief, *, short: bool, name_suite: bool | None) -
 
 def verdict_sentence(check: CheckBrief) -> Line:
     """Return a verdict in a sentence, with its evidence."""
+    changed = verdicts.changed_mark(check)
+    return (*_sentence(check), (changed, "amber")) if changed else _sentence(check)
+
+
+def _sentence(check: CheckBrief) -> Line:
     mark = mark_of_check(check)
     start: Line = ((f" {mark.mark} ", mark.style),)
     on = verdicts.on_suite(check.suite)
