@@ -36,6 +36,11 @@ class _Model(TypedDict):
     id: str
 
 
+class _Command(TypedDict, total=False):
+    run: list[Any] | None
+    values: dict[str, Any] | None
+
+
 class _Recipe(TypedDict):
     """The part of a recipe that the store itself reads; a job validates the rest when it starts."""
 
@@ -45,6 +50,7 @@ class _Recipe(TypedDict):
     train: NotRequired[dict[str, Any]]
     check: NotRequired[dict[str, Any]]
     budget: NotRequired[dict[str, Any] | None]
+    command: NotRequired[_Command | None]
 
 
 class _Try(TypedDict):

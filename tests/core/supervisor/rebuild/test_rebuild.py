@@ -27,7 +27,7 @@ from finetop.core.protocol.messages.checks import Check, Checks
 from finetop.core.protocol.messages.queue import Hold, Kill, Prioritise, Queue, Release, Stop
 from finetop.core.protocol.messages.remedies import Remedy
 from finetop.core.protocol.messages.runs import EventsSince, GetRun, Sql
-from finetop.core.protocol.messages.submit import Import, Resume, Submit
+from finetop.core.protocol.messages.submit import Export, Import, Resume, Submit
 from finetop.core.protocol.messages.triage import SetStanding, Standing
 from finetop.core.runtime.locks import take_lock
 from finetop.core.store import (
@@ -54,6 +54,7 @@ def lived(rig, tmp_path):
     said = [{"role": "user", "content": "When?"}, {"role": "assistant", "content": "At 9."}]
     faq.write_text(json.dumps({"messages": said}) + "\n")
     plan = {"steps": 40, "saved": [10, 20, 30], "lost": 20, "best": 20, "reads": [str(faq)]}
+    plan["refused"] = ["q4_k_m"]  # of its exports
 
     def ends(name, state="finished", **plan):
         rig.wait_state(rig.submit(name, **plan), state)
@@ -70,6 +71,8 @@ def lived(rig, tmp_path):
     rig.ask(SetStanding("spread", "", Standing("looking", "ana", note="since when?")))
     rig.ask(Remedy("spread", only=["interpolate"]))
     rig.wait_job("spread", "remedy")
+    rig.ask(Export("finished", str(tmp_path / "exported"), quants="q4_k_m"))
+    rig.wait_job("finished", "export")
     ends("resumed", "failed", steps=30, saved=[10, 20], end="die", once=True)
     rig.ask(Check("resumed", 20))
     wait_checked(rig, "resumed", 1)
