@@ -86,6 +86,11 @@ class SafeWriter:
         return getattr(self._stream, name)
 
 
+def well_formed(text: str) -> str:
+    """Return a text that UTF-8 can hold: halves of a surrogate pair are joined, and a lone half becomes U+FFFD."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def clean_line(text: str, *, limit: int = SHOWN_BYTES) -> str:
     """Make outside text safe to show on one row: newlines and tabs become spaces."""
     return clean(_returned(text).replace("\n", " ").replace("\t", " "), limit=limit)

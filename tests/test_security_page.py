@@ -41,7 +41,8 @@ SAID = {
     "the header of a safetensors":
         f"{mib(safetensors_header.LONGEST_HEADER)}; {safetensors_header.MOST_TENSORS:,}",
     "the `config.json`": mib(config_file.LARGEST_FILE),
-    "a chat template": f"{render.SECONDS:.0f} s, {render.BYTES >> 30} GiB of memory, {render.LONGEST:,} characters",
+    "a chat template, for one text": f"{render.SECONDS:.0f} s, {render.BYTES >> 30} GiB of memory,"
+                                      f" {render.LONGEST:,} characters",
     "a SQLite file of metrics": f"{_sqlite.MOST_S:.0f} s, {mib(_sqlite.LONGEST)} a value",
     "the path of a socket": f"{home.SOCKET_PATH_LIMIT} bytes",
     "messages to a command": f"{compose.MOST} a minute",

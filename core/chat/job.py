@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from finetop.core.chat import transcript as files
-from finetop.core.chat.sides import KEY_VARIABLE, KIND, Opening, Request, SideKind, Writer
+from finetop.core.chat.sides import KEY_VARIABLE, KIND, Answered, Opening, Request, SideKind, Writer
 from finetop.core.chat.transcript import Transcript
 from finetop.core.data.formats import Message
 from finetop.core.errors import BadInput, FinetopError
@@ -233,16 +233,18 @@ class Chat:
         )
         try:
             answered = self.writers[place].answer(request)
+            self._end(place, prompt, answered, began, "".join(pieces))
         except FinetopError as error:
             self._fail(place, prompt.number, str(error))
-            return
         except Exception as error:  # a bug, or a library's: the chat goes on, the log has the traceback
             traceback.print_exc()
             end = failures.ended(error)
             self._fail(place, prompt.number, f"{end.cause} {end.hint}".strip())
-            return
-        if not settings.raw:
-            self._remember(place, prompt.text, "".join(pieces))
+
+    def _end(self, place: int, prompt: Prompt, answered: Answered, began: float, text: str) -> None:
+        """Remember an answer, and write how it ended."""
+        if not prompt.settings.raw:
+            self._remember(place, prompt.text, text)
         self.transcript.write(
             ChatLine(
                 "end",

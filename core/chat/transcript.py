@@ -19,6 +19,7 @@ import msgspec
 
 from finetop.core.protocol.messages.chat import ChatLine, ChatSettings, ChatSide
 from finetop.core.runtime.files import open_own, open_regular
+from finetop.core.text import well_formed
 
 ASKS, ANSWERS, PRESENT = "asks.jsonl", "answers.jsonl", "present"
 ABSENT_S = 600.0  # without a reader, after which a chat ends by itself
@@ -163,7 +164,7 @@ class Transcript:
             answer = (line.side, line.number)
             if (pieces := self._pieces.pop(answer, None)) is not None and pieces.text:
                 self._write_pieces(answer, pieces, 0.0)
-            _append(self._file, line)
+            _append(self._file, msgspec.structs.replace(line, text=well_formed(line.text)))
 
     def piece(self, side: int, number: int, text: str) -> None:
         """Take a piece of an answer. Raises OSError."""
@@ -184,8 +185,12 @@ class Transcript:
 
     def _write_pieces(self, answer: tuple[int, int], pieces: Pieces, now: float) -> None:
         side, number = answer
-        _append(self._file, ChatLine("text", now_rounded(), side=side, number=number, text=pieces.text))
-        pieces.text, pieces.written_at = "", now
+        is_half = bool(now) and "\ud800" <= pieces.text[-1] <= "\udbff"  # the other half may be on its way
+        text, rest = (pieces.text[:-1], pieces.text[-1]) if is_half else (pieces.text, "")
+        if text:
+            line = ChatLine("text", now_rounded(), side=side, number=number, text=well_formed(text))
+            _append(self._file, line)
+        pieces.text, pieces.written_at = rest, now
 
 
 @dataclass

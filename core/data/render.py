@@ -108,25 +108,27 @@ class Unbounded(BadData):
     """A template that exceeds its limits: no further row is tried."""
 
 
-def held_to_limits(template: Callable[[], Any], place: str) -> str:
+ROW_HINT = "Change the row, or set model.chat_template to a template that takes it."
+
+
+def held_to_limits(template: Callable[[], Any], place: str, what: str = "row", hint: str = ROW_HINT) -> str:
     """Run a chat template for one text, with limited time, memory and length. Raises BadData at `place`."""
     from jinja2 import TemplateError
 
     of_row = f"{place}: the model's chat template"
-    hint = "Change the row, or set model.chat_template to a template that takes it."
     try:
         with limited(SECONDS, BYTES), template_limits.held_to(LONGEST):
             text = str(template())
         if len(text) > LONGEST:  # from a filter, or a tokenizer class with its own rendering
             raise template_limits.TooLong(len(text))
     except (TemplateError, OverflowError, RecursionError) as error:
-        raise BadData(f"{of_row} refuses the row: {first_line(error)}", hint=hint) from error
+        raise BadData(f"{of_row} refuses the {what}: {first_line(error)}", hint=hint) from error
     except template_limits.TooLong as error:
-        message = f"{of_row} turns the row into {error.size:,} characters"
+        message = f"{of_row} turns the {what} into {error.size:,} characters"
         raise Unbounded(f"{message}; the limit is {LONGEST:,}.", hint=hint) from error
     except (TimeoutError, MemoryError) as error:
         much = f"{SECONDS:g} s" if isinstance(error, TimeoutError) else f"{BYTES >> 20} MiB"
-        raise Unbounded(f"{of_row} takes more than {much} for the row.", hint=hint) from error
+        raise Unbounded(f"{of_row} takes more than {much} for the {what}.", hint=hint) from error
     return text
 
 

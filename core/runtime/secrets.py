@@ -43,6 +43,14 @@ def require_none(text: str, place: str, hint: str = HINT) -> None:
         raise BadInput(f"{place} holds {description}; secrets are not stored with a run.", hint=hint)
 
 
+def require_sendable(name: str, key: str) -> None:
+    """Raise BadInput, which does not repeat it, if a variable's key can't be the value of an HTTP header."""
+    bad = next((character for character in key if not "!" <= character <= "~"), "")
+    if bad:
+        hint = "Often it ends with the line end of a file: tr -d '[:space:]' < FILE."
+        raise BadInput(f"the key in {name} has the character {bad!a}, which no key has.", hint=hint)
+
+
 def describe_secret(text: str) -> str:
     """Describe the first secret in a text without repeating it; '' if there is none."""
     return "" if (secret := locate(text)) is None else secret.what

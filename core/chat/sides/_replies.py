@@ -18,11 +18,13 @@ def piece_of(event: dict[str, Any]) -> tuple[str, str]:
     return (text if isinstance(text, str) else ""), (reason if isinstance(reason, str) else "")
 
 
-def usage_of(event: dict[str, Any]) -> int:
-    """Return the tokens of the prompt, if an event has them."""
+def tokens_of(event: dict[str, Any], name: str) -> int:
+    """Return a count of an event's usage, prompt_tokens or completion_tokens; 0 for what is no count."""
     usage = event.get("usage")
-    tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
-    return tokens if isinstance(tokens, int) and 0 <= tokens < 2**31 else 0
+    tokens = usage.get(name) if isinstance(usage, dict) else None
+    if not isinstance(tokens, int) or isinstance(tokens, bool):
+        return 0
+    return tokens if 0 <= tokens < 2**31 else 0
 
 
 def message_of(body: str) -> str:

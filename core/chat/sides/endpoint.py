@@ -17,11 +17,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from finetop.core.chat.sides import Answered, Opening, Request, SideKind, Why, Writer
-from finetop.core.chat.sides._replies import message_of, piece_of, usage_of
+from finetop.core.chat.sides._replies import message_of, piece_of, tokens_of
 from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.runtime.secrets import MASK, require_sendable
 from finetop.core.text import clean_line, quoted
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Endpoint(SideKind):
             raise EnvironmentTrouble(
                 f"{side.side.label}: its key is not here ({side.side.key_env}).", hint=hint
             )
+        require_sendable(side.side.key_env, key)
         return EndpointWriter(address_of(side.side.url), side.side.model, key, side.side.key_env)
 
 
@@ -100,6 +102,8 @@ class EndpointWriter(Writer):
             return self.ask(request)
         except Stopped:
             return Answered("stopped", 0)
+        except Trouble as error:  # whatever the server put where: its key is in no message
+            raise Trouble(self.masked(error.message), hint=self.masked(error.hint)) from None
 
     def ask(self, request: Request) -> Answered:
         """Ask, and pass on what is answered. Raises Trouble, Stopped."""
@@ -167,7 +171,7 @@ class EndpointWriter(Writer):
                 break
             event = self.decoded(data)
             text, reason = piece_of(event)
-            prompt_tokens = usage_of(event) or prompt_tokens
+            prompt_tokens = tokens_of(event, "prompt_tokens") or prompt_tokens
             if text:
                 call.progress()
                 tokens += 1
@@ -191,10 +195,8 @@ class EndpointWriter(Writer):
         event = self.decoded(text)
         answer, reason = piece_of(event)
         request.piece(answer)
-        usage = event.get("usage")
-        tokens = usage.get("completion_tokens", 0) if isinstance(usage, dict) else 0
-        count, took_s = tokens if isinstance(tokens, int) else 0, time.monotonic() - began
-        return Answered(ENDS.get(reason, "end"), count, took_s, usage_of(event))
+        tokens, took_s = tokens_of(event, "completion_tokens"), time.monotonic() - began
+        return Answered(ENDS.get(reason, "end"), tokens, took_s, tokens_of(event, "prompt_tokens"))
 
     def decoded(self, text: str) -> dict[str, Any]:
         """Decode one event. Raises Trouble for one that is no event, or an error of the server's."""
@@ -210,8 +212,13 @@ class EndpointWriter(Writer):
 
     def said(self, text: str) -> str:
         """Quote what the server said, without a key that it repeats."""
-        text = text.replace(self.key, "…") if self.key else text
-        return clean_line(text, limit=SHOWN).rstrip(".")
+        return clean_line(self.masked(text), limit=SHOWN).rstrip(".")
+
+    def masked(self, text: str) -> str:
+        """Replace the key in a text, also as an address or JSON writes it. Before a text is cut: a half is one too."""
+        for form in {self.key, quote(self.key, safe=""), json.dumps(self.key)[1:-1]} - {""}:
+            text = text.replace(form, MASK)
+        return text
 
     def refused(self, response: http.client.HTTPResponse) -> Trouble:
         """Return the trouble of a status other than 200."""
@@ -226,9 +233,11 @@ class EndpointWriter(Writer):
             hint = "Give the base address, such as http://localhost:8000/v1, and a model that it has."
             return Trouble(f"{self.shown} has no such page or model (404){words}.", hint=hint)
         if 300 <= status < 400:
-            place = clean_line(response.getheader("Location", ""), limit=SHOWN)
+            place = self.said(response.getheader("Location", ""))
             return Trouble(f"{self.shown} redirects to {place}.", hint="Give that address.")
-        return Trouble(f"{self.shown} answers {status} {clean_line(response.reason, limit=40)}{words}.")
+        return Trouble(
+            f"{self.shown} answers {status} {clean_line(self.masked(response.reason), limit=40)}{words}."
+        )
 
 
 class Call:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.chat.sides import Answered, Opening, Request, SideKind, Writer
+from finetop.core.data.render import held_to_limits
 from finetop.core.errors import BadInput, first_line
 from finetop.core.models import load
 from finetop.core.models.llama_cpp import model as llama_cpp
@@ -87,25 +88,24 @@ class GgufWriter(Writer):
 
     def rendered(self, request: Request) -> str:
         """Render a conversation with the file's template, else the plain one. Raises BadInput."""
-        from jinja2 import TemplateError
         from transformers.utils.chat_template_utils import render_jinja_template
 
         turns = [{"role": message.role, "content": message.content} for message in request.messages]
         template: Any = self.model.facts.template or load.PLAIN_TEMPLATE
-        try:
+
+        def rendered() -> Any:
+            tokens = {"bos_token": self.bos, "eos_token": self.eos}
             texts, _ = render_jinja_template(
-                [turns],
-                chat_template=template,
-                add_generation_prompt=True,
-                bos_token=self.bos,
-                eos_token=self.eos,
+                [turns], chat_template=template, add_generation_prompt=True, **tokens
             )
-        except (TemplateError, TypeError, ValueError) as error:
+            return texts[0]
+
+        hint = "Leave the system prompt out, or begin a new conversation."
+        try:
+            return held_to_limits(rendered, "the GGUF file", "conversation", hint)
+        except (TypeError, ValueError) as error:
             message = f"the file's chat template refuses the conversation: {first_line(error)}"
-            raise BadInput(
-                f"{message}.", hint="Leave the system prompt out, or begin a new conversation."
-            ) from error
-        return str(texts[0])
+            raise BadInput(f"{message}.", hint=hint) from error
 
 
 PLUGIN = Gguf()

@@ -18,6 +18,7 @@ from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.chat import MOST_SIDES, ChatLine, ChatSettings, ChatSide, OpenChat
 from finetop.core.runtime.files import given_path
 from finetop.core.runtime.home import Home
+from finetop.core.runtime.secrets import require_sendable
 
 SETTINGS = ("system", "temperature", "top_p", "seed", "max_new_tokens")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -91,6 +92,7 @@ def key_variable(args: argparse.Namespace) -> str:
         raise BadInput("--key-env: that is not the name of a variable.", hint=hint)
     if name and not os.environ.get(name):
         raise BadInput(f"--key-env {name}: this variable is not set.", hint=f"export {name}=…")
+    require_sendable(name, os.environ.get(name, ""))
     return name
 
 

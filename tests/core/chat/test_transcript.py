@@ -60,3 +60,14 @@ def test_who_reads_is_seen_by_the_job(tmp_path, monkeypatch):
     clock[0] = 200.0
     os.utime(tmp_path / files.PRESENT, (5, 5))  # a clock that was set back
     assert presence.absent_s() == 0
+
+
+def test_half_a_surrogate_pair_hinders_no_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "PIECE_S", 0.0)
+    transcript = Transcript(tmp_path)
+    for piece in ("a \ud83d", "\ude00 b \udc00", "\ud83d"):
+        transcript.piece(0, 1, piece)
+    transcript.write(ChatLine("error", 1.0, side=0, number=1, text="it said \ud83d"))
+    *pieces, error = files.all_answers(tmp_path)
+    assert "".join(line.text for line in pieces) == "a \U0001f600 b \ufffd\ufffd"
+    assert error.text == "it said \ufffd"

@@ -27,6 +27,7 @@ from finetop.core.protocol.messages.chat import (
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.request import Answer, Request
 from finetop.core.protocol.runs import JobRow, RunDetail
+from finetop.core.runtime.secrets import require_sendable
 from finetop.tui.app_interface import Asker, Host
 from finetop.tui.screens.chat.state import USUAL_SIDES, ChatState
 
@@ -59,6 +60,7 @@ def keys_of(sides: Sequence[ChatSide]) -> dict[str, str]:
             raise BadInput(
                 f"{name} is not set in the environment of finetop.", hint="Set it and start again."
             )
+        require_sendable(name, os.environ[name])
     return {name: os.environ[name] for name in names}
 
 

@@ -11,6 +11,7 @@ from finetop.core.chat.sides.endpoint import EndpointWriter, Trouble, address_of
 from finetop.core.data.formats import Message
 from finetop.core.errors import BadInput
 from finetop.core.protocol.messages.chat import ChatSettings
+from finetop.core.runtime.secrets import require_sendable
 
 KEY = "sk-test-0123456789"
 
@@ -62,6 +63,45 @@ def test_what_a_server_answers_wrongly(answer, says_what):
     with chat_server(answer) as server, pytest.raises(Trouble, match=says_what) as raised:
         ask(server.url, key=KEY)
     assert KEY not in str(raised.value)
+
+
+def echoes(status_line: str, *headers: str):
+    """Return an answer of a status line and headers as they are."""
+    head = "\r\n".join(
+        [f"HTTP/1.1 {status_line}", *headers, "Content-Length: 0", "Connection: close", "", ""]
+    )
+    return lambda handler: handler.wfile.write(head.encode())
+
+
+@pytest.mark.parametrize("answer", [
+    echoes("302 Found", f"Location: http://other/{KEY}"),
+    echoes("302 Found", "Location: http://" + "x" * 140 + KEY),  # cut in the middle of it
+    echoes(f"500 {KEY}"),
+    echoes("500 " + "x" * 30 + KEY),
+])  # fmt: skip
+def test_a_key_that_a_server_repeats_is_in_no_message(answer):
+    with chat_server(answer) as server, pytest.raises(Trouble) as raised:
+        ask(server.url, key=KEY)
+    assert KEY[:6] not in str(raised.value)
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", " ", "\x00", "é"])
+def test_a_key_with_a_character_that_no_header_has_is_refused_without_being_repeated(end):
+    with pytest.raises(BadInput, match="the key in MY_KEY has the character") as raised:
+        require_sendable("MY_KEY", KEY + end)
+    assert KEY not in str(raised.value)
+
+
+@pytest.mark.parametrize("count", [True, -5, 10**26, 1.5, "7", None])
+def test_a_count_that_is_none_counts_as_0(count):
+    usage = {"prompt_tokens": count, "completion_tokens": count}
+    whole = json.dumps({"choices": [{"message": {"content": "Whole."}}], "usage": usage}).encode()
+    streamed = json.dumps({"choices": [{"delta": {"content": "a"}, "finish_reason": "stop"}], "usage": usage})
+    pieces = sends(b"data: " + streamed.encode() + b"\n\n", DONE)
+    with chat_server(sends(whole, kind="application/json"), pieces) as server:
+        for _ in range(2):
+            answered, _ = ask(server.url)
+            assert type(answered.prompt_tokens) is int and answered.prompt_tokens == 0 <= answered.tokens < 2
 
 
 def test_a_server_that_hangs_or_never_ends(monkeypatch):
