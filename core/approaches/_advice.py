@@ -33,6 +33,7 @@ def advice(rows: Sequence[ApproachRow], metric: str) -> list[Advice]:
         return [Advice("on this target", f"No advice: {few}.")]
     so_far = "So far: " if any(row.state == "under way" for row in rows) else ""
     pieces = [
+        Advice("leaks", _leaks(done)),
         Advice("on this target", so_far + _on_target(done, metric)),
         Advice("what each saw", _saw(done)),
         Advice("changing knowledge", _news.knowledge(done, metric)),
@@ -70,6 +71,18 @@ def _on_target(done: Sequence[ApproachRow], metric: str) -> str:
         text = f"{text}. The cheapest of them is {cheap.name}: {_cost_words(cheap)}."
     beware = "" if cheap is best else _forgot(cheap)
     return f"{text}{_misses(best, metric)}{beware}{_forgot(best)}{_yet(cheap, done)}"
+
+
+def _leaks(done: Sequence[ApproachRow]) -> str:
+    """Return whose training rows contain questions of the test, so that its score is too high."""
+    leaky = [row for row in done if row.leaked]
+    if not leaky:
+        return ""
+    worst = max(leaky, key=lambda row: row.leaked)
+    many = f"{worst.leaked} of {worst.tested} questions of the test are in the training rows"
+    names = listed([row.name for row in leaky])
+    fix = "remove them (finetop lint names them, --fix does it) and compare again"
+    return f"{many}, {worst.leaked_scored} of them scored: {names} may have seen the answers. First, {fix}."
 
 
 def _yet(chosen: ApproachRow, done: Sequence[ApproachRow]) -> str:

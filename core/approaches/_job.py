@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from finetop.core import approaches
+from finetop.core.approaches._leaks import leaked
 from finetop.core.approaches._loaded import Loaded, load_approach
 from finetop.core.approaches._price import peak_memory, price_of, price_queries
 from finetop.core.check.scoring import cache, target
@@ -103,6 +104,8 @@ def measure(request: MeasureRequest, home: Home, events: EventLog, run_folder: P
     memory = peak_memory(request.device)
     scores = score_all(loaded, rows, recipe.check.target, home, events, "target")
     news = measure_news(request, loaded, asker, home, events)
+    reads_rows = approaches.load(request.approach).trains or bool(recipe.ask.shots)
+    tested, found = leaked(recipe, wanted, home) if reads_rows else (0, [])
     return ApproachMeasured(
         approach=request.approach,
         step=request.step,
@@ -118,6 +121,8 @@ def measure(request: MeasureRequest, home: Home, events: EventLog, run_folder: P
         news=news.before,
         news_after=news.after,
         news_s=news.seconds,
+        tested=tested,
+        leaked=found,
         notes=notes,
     )
 

@@ -174,6 +174,7 @@ def _row(name: str, members: Sequence[Member], metric: str) -> ApproachRow:
         news=_new_facts(approach.updates, members, metric),
         **_seen(own, approach.trains),
         **_losses(own),
+        **_leaks(measurements),
         notes=list(dict.fromkeys(line for entry in measurements for line in entry.notes)),
     )
 
@@ -181,6 +182,14 @@ def _row(name: str, members: Sequence[Member], metric: str) -> ApproachRow:
 def _mean(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return fmean(known) if known else None
+
+
+def _leaks(measurements: Sequence[ApproachMeasured]) -> dict[str, Any]:
+    """Count the questions of the test that the training rows contain."""
+    leaked = {row for entry in measurements for row in entry.leaked}
+    scored = {score.row for entry in measurements for scores in entry.scores.values() for score in scores}
+    tested = max((entry.tested for entry in measurements), default=0)
+    return {"tested": tested, "leaked": len(leaked), "leaked_scored": len(leaked & scored)}
 
 
 def _seen(members: Sequence[Member], trains: bool) -> dict[str, Any]:

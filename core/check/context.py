@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -122,22 +122,23 @@ def _contaminated(
     recipe: Recipe, prepared: PreparedSuite, home: Home
 ) -> tuple[frozenset[Key], tuple[str, ...]]:
     """Find the chosen items that the training rows contain; if the rows can't be read, return a note instead."""
+    requests = {item.key: prepared.requests[item.key].text for item in prepared.items}
+    try:
+        return frozenset(contaminated(requests, training_texts(recipe, home))), ()
+    except FinetopError as error:
+        note = f"not searched for benchmark items: the training data can't be read ({error.message})"
+        return frozenset(), (note,)
+
+
+def training_texts(recipe: Recipe, home: Home) -> Iterator[str]:
+    """Yield the texts of a recipe's training rows, one by one. Raises BadInput for a row that can't be read."""
     from finetop.core.data import sources
 
     name = recipe.objective.name  # for a model trained elsewhere, the name says so
     kinds: Sequence[Kind] = OBJECTIVES.load(name).rows if name in OBJECTIVES.names() else ("conversation",)
-
-    def texts() -> Iterable[str]:
-        for source in recipe_protections.with_sources(recipe).train:
-            for row in sources.read(source, home, kinds):
-                yield from texts_of(row.record)
-
-    requests = {item.key: prepared.requests[item.key].text for item in prepared.items}
-    try:
-        return frozenset(contaminated(requests, texts())), ()
-    except FinetopError as error:
-        note = f"not searched for benchmark items: the training data can't be read ({error.message})"
-        return frozenset(), (note,)
+    for source in recipe_protections.with_sources(recipe).train:
+        for row in sources.read(source, home, kinds):
+            yield from texts_of(row.record)
 
 
 def caveats_of(pair: ModelPair, tokenizer: Tokenizer, has_own_template: bool) -> tuple[str, ...]:

@@ -268,6 +268,10 @@ class ApproachMeasured(msgspec.Struct, tag="approach_measured", frozen=True, kw_
     news: RowScores = {}  # on the questions about new facts, without them
     news_after: RowScores = {}  # with the new facts available to retrieval
     news_s: Value | None = None  # to ingest them
+    tested: Count = 0  # rows of the target's test that were searched for in the training rows
+    leaked: Annotated[
+        list[Text], Meta(max_length=1000)
+    ] = []  # those found there, by their numbers as in `scores`
     # what could not be measured or used
     notes: Annotated[list[Text], Meta(max_length=50)] = msgspec.field(default_factory=list, name="said")
 

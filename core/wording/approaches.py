@@ -33,7 +33,8 @@ def cells(row: ApproachRow) -> tuple[str, ...]:
         mean, half = plus_minus(row.gap.mean, (row.gap.high - row.gap.low) / 2, 2)
         gap = f"{'+' if float(mean) > 0 else ''}{mean} ±{half}{'=' if row.gap.is_open else ''}"
     spread = NOT_KNOWN if row.target.spread is None else f"±{row.target.spread:.2f}"
-    return (row.name, score(row.target), spread, gap, *retained(row.retained))
+    leak = f" ({row.leaked} leaked)" if row.leaked else ""
+    return (row.name, f"{score(row.target)}{leak}", spread, gap, *retained(row.retained))
 
 
 def score(value: data.Score | None) -> str:
@@ -41,6 +42,11 @@ def score(value: data.Score | None) -> str:
     if value is None:
         return NOT_KNOWN
     return f"{value.mean:.2f} [{value.low:.2f}, {value.high:.2f}]"
+
+
+def leaked(row: ApproachRow) -> str:
+    """Return how many questions of the test are among its training rows: '8 of 70'; empty if none is."""
+    return f"{row.leaked} of {row.tested}" if row.leaked else ""
 
 
 def retained(result: data.Retained | None) -> tuple[str, str]:

@@ -113,6 +113,11 @@ class ApproachRow(msgspec.Struct, frozen=True, kw_only=True):
     epochs_seen: float | None = None  # of the seed that read least
     losses: tuple[float, float] | None = None  # in training, at its start and end: mean over seeds
     loss_midway: float | None = None  # the same, of the middle third of the steps
+    # Questions of the test, those among them that the training rows contain, and the scored ones of these; 0 for an
+    # approach that reads no training rows.
+    tested: int = 0
+    leaked: int = 0
+    leaked_scored: int = 0
     notes: list[str] = []  # documents it could not use, and questions without a fitting document
 
 

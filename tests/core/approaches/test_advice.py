@@ -5,6 +5,7 @@ import pytest
 
 from finetop.core.approaches._advice import advice
 from finetop.core.protocol.messages.approaches import ApproachRow, Gap, News, Price, Retained, Score
+from finetop.core.wording import approaches as words
 
 # a trained approach with a fair chance: three epochs over enough rows, and a loss that has settled
 FAIR = {"rows_seen": 900, "rows_given": 900, "epochs_seen": 3.0, "losses": (2.0, 1.0), "loss_midway": 1.1}
@@ -42,6 +43,14 @@ LORA = row(
     "lora", 0.4, -0.4, trains=True, query=price(0.5), setup_s=301.0, gpu_s=300.0,
     news=news("train", 0.1, 0.15, 310.0),
 )  # fmt: skip
+
+
+def test_leaks_are_told_before_anything_is_recommended():
+    leaky = msgspec.structs.replace(LORA, tested=70, leaked=8, leaked_scored=2)
+    first = advice([RETRIEVAL, leaky], "token_f1")[0]
+    many = "8 of 70 questions of the test are in the training rows, 2 of them scored"
+    assert first.topic == "leaks" and first.text.startswith(f"{many}: lora may have seen the answers.")
+    assert " (8 leaked)" in words.cells(leaky)[1] and "leaks" not in texts([RETRIEVAL, LORA])
 
 
 def test_knowledge_that_changes_goes_where_it_is_answered_soonest_if_that_is_proven():

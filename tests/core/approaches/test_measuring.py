@@ -90,6 +90,8 @@ def test_each_row_has_its_score_and_a_query_its_price(folder, tiny_model):
 
     few = measure(folder, tiny_model, "few-shot", ["ask.pick=nearest", "ask.shots=2"])
     assert few.prompt_tokens > prompt.prompt_tokens and few.news_after, "the new rows are among its examples"
+    assert (few.tested, few.leaked) == (3, ["0", "1", "2"]), "the test is in the training rows"
+    assert not prompt.leaked and not measured.leaked, "they read no training rows"
     fixed = measure(folder, tiny_model, "few-shot", ["ask.shots=2"])
     assert not fixed.news_after, "they stay as they are"
 

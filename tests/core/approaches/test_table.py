@@ -36,6 +36,15 @@ def test_each_metric_has_its_own_best_and_the_others_their_paired_difference_to_
     assert (absent.state, absent.message, absent.target) == ("left out", "no rows", None)
 
 
+def test_leaks_are_counted_with_those_that_were_scored():
+    leaky = member(1, "lora", [0.1, 0.2], [2.0, 2.1], tested=70, leaked=["0", "1", "50"])
+    clean = member(2, "prompt", [0.1, 0.2], [2.0, 2.1])
+    facts = {
+        row.name: (row.tested, row.leaked, row.leaked_scored) for row in rows([leaky, clean], "token_f1", {})
+    }
+    assert facts == {"lora": (70, 3, 2), "prompt": (0, 0, 0)}
+
+
 def test_rows_seen_are_those_that_the_measured_checkpoint_read():
     of = Trained(70, (2.0, 1.5), midway=1.7, epochs_a_step=1 / 35)
     (last,) = rows([member(1, "lora", [0.1], [2.0], of)], "token_f1", {})

@@ -42,6 +42,7 @@ def columns_of(answer: ApproachesAnswer, width: int, *, of_costs: bool) -> list[
     scores = [
         plain(metric, lambda row: words.score(row.target)),
         plain("vs best", lambda row: words.cells(row)[3]),
+        *([plain("leaked", words.leaked)] if any(row.leaked for row in done) else []),
         plain("retained", lambda row: words.retained(row.retained)[0]),
         Column("forgot?", VERDICTS + 1, _verdicts, is_right=False),
         plain("over seeds", lambda row: words.cells(row)[2]),
