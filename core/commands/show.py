@@ -16,7 +16,7 @@ from finetop.core.protocol.messages.limits import tries_words
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean, clean_line
-from finetop.core.wording import data_versions, exports, pulse, rewards
+from finetop.core.wording import data_versions, exports, numbers_from, pulse, rewards
 from finetop.core.wording.durations import ago
 from finetop.core.wording.endings import state_word
 from finetop.core.wording.next_step import advised
@@ -67,6 +67,11 @@ def print_run(detail: data.RunDetail, home: Home, sources: Sequence[SourceFacts]
     shown = ", ".join(f"{key} {value:.4g}" for key, value in sorted(row.metrics.items()) if value is not None)
     if shown:
         print(f"  last       {shown}")
+    if detail.numbers_from is not None:
+        for number, line in enumerate(numbers_from.read_lines(detail.numbers_from)):
+            print(f"  {'' if number else 'numbers':10} {line}")
+        for number, line in enumerate(numbers_from.left_out_lines(detail.numbers_from)):
+            print(f"  {'' if number else 'left out':10} {line}")
     for source in detail.data:
         used = source.kept if source.used is None else source.used
         by_share = "" if source.used is None else " (by its share)"

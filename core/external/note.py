@@ -34,7 +34,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     goes_on: bool
     after: int  # number of the last event before those of the look
     events: list[Event] = []
-    numbers: msgspec.Raw = msgspec.Raw(b"\xc0")  # see Numbers.state; nil: nothing was read yet
+    numbers: msgspec.Raw = msgspec.Raw(b"\xc0")  # see Numbers.state
 
 
 _encoder, _decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(Note)

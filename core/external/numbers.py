@@ -7,20 +7,25 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from finetop.core.external import merging, search
 from finetop.core.external.keys import LOSS, name_of
 from finetop.core.external.merging import Counted
 from finetop.core.external.ownership import Owned, Owners, modified
 from finetop.core.external.progress import LARGEST_STEP, Progress
-from finetop.core.external.sources import Point
+from finetop.core.external.sources import Point, Proof
 from finetop.core.external.sources._state import StateError, set_state, state_of
-from finetop.core.protocol.events import Planned, Resumed, metrics
+from finetop.core.external.writers import Stranger
+from finetop.core.protocol.events import Planned, Resumed, TakenBack, metrics
+from finetop.core.protocol.numbers_from import NumbersFrom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from finetop.core.external.ownership import File
     from finetop.core.external.sources import Places, Reader
+    from finetop.core.external.writers import Writers
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.train.alarms import Alarms
 
@@ -39,22 +44,31 @@ class Numbers:
         self,
         wanted: Mapping[str, str],
         places: Places,
+        writers: Writers,
         events: EventLog,
         alarms: Alarms,
         *,
+        private: tuple[Path, ...] = (),
+        written_since: float = 0.0,
         goes_on: bool = False,
         spent_s: Callable[[], float] | None = None,
     ) -> None:
-        self._search = search.Search(wanted, places)
+        self._search = search.Search(wanted, places, writers, private, written_since=written_since)
         self._events, self._alarms = events, alarms
         self._files: dict[str, File] = {}
         self._owners, self._progress = Owners(), Progress()
         # an earlier attempt has reported steps, of which this one discards the later ones
         self._goes_on = goes_on
         self._looked = 0.0  # monotonic
+        self._first = 0  # step of this attempt
+        self._told = NumbersFrom([])
         self._held_since = 0.0  # monotonic; 0: nothing has been held yet
         self._spent_s = spent_s  # how long the run has been trained, by all its attempts
         self.read: set[str] = set()  # names of the sources that had numbers
+
+    def look_around(self) -> None:
+        """Note who works in the folders already, before the program begins."""
+        self._search.writers.look(at_all=False)
 
     @property
     def step(self) -> int:
@@ -64,12 +78,12 @@ class Numbers:
     def read_new(self, *, is_last: bool = False) -> None:
         """Read what is new. With `is_last` nothing waits any longer for a better source."""
         now = self._looked = time.monotonic()
-        if is_last or self._search.is_due(now):
-            for file in self._search.new_files(self._files, now):
-                file.held = file.held or self._goes_on
-                self._files[file.key] = file
-            for file in self._search.newly_shared(self._files.values()):
-                file.is_broken = True
+        is_due = is_last or self._search.is_due(now)
+        for file in self._search.new_files(self._files, now) if is_due else self._search.newly_proven():
+            file.held = file.held or self._goes_on
+            self._files[file.key] = file
+        for file, is_to_be_taken_back in self._search.disproven(self._files.values()) if is_due else ():
+            self._leave_out(file, is_to_be_taken_back=is_to_be_taken_back)
         unfinished = set()  # sources with an earlier file that is not read to its end
         for file in sorted(self._files.values(), key=lambda file: -file.own_rank):
             if file.source in unfinished:
@@ -87,6 +101,9 @@ class Numbers:
         if is_last or self._may_report(now):
             self._report_held(is_last=is_last)
         self._lead(now, is_last=is_last)
+        if (numbers_from := self._search.numbers_from(self._files.values(), self._owners)) != self._told:
+            self._told = numbers_from
+            self._events.write(numbers_from)
         if self._progress.is_due(now) or is_last:
             spent_s = None if self._spent_s is None else round(self._spent_s(), 1)
             self._events.write(self._progress.phase(now, spent_s))
@@ -111,17 +128,27 @@ class Numbers:
             },
             "owners": state_of(self._owners, without=("owned",)),
             "progress": state_of(self._progress),
-            "foreign": sorted(self._search.foreign),
+            "processes": sorted(self._search.writers.seen),
+            "strangers": self._search.strangers(),
+            "runs": self._search.places.runs,
             "shared": sorted(self._search.shared),
+            "foreign": self._search.foreign,
             "goes_on": self._goes_on,
+            "first": self._first,
+            "told": msgspec.to_builtins(self._told),
             "read": sorted(self.read),
         }
 
     def go_on(self, state: Mapping[str, Any]) -> None:
         """Go on from the state of another process that read the same program. Raises StateError."""
         try:
+            self._search.places.runs.update(state["runs"])
+            self._search.writers.seen.update(state["processes"])
+            for pid, name, folders, last in state["strangers"]:
+                self._search.writers.met[pid] = Stranger(pid, name, tuple(folders)), last
+            self._search.shared, self._search.foreign = set(state["shared"]), dict(state["foreign"])
             for source, rank, path, of_reader, own in state["files"]:
-                file = self._search.opened(source, rank, Path(path))
+                file = self._search.opened(source, rank, Path(path), Proof(True, own["why"]))
                 file.reader.go_on(of_reader)
                 set_state(file, own)
                 file.waits = [Point(*point) for point in own["waits"]]
@@ -132,9 +159,10 @@ class Numbers:
                 self._owners.owned[name] = Owned(self._files[key], *rest)
             set_state(self._owners, state["owners"])
             set_state(self._progress, state["progress"])
-            self._search.foreign, self._search.shared = set(state["foreign"]), set(state["shared"])
             self._goes_on, self.read = bool(state["goes_on"]), set(state["read"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            self._first = int(state["first"])
+            self._told = msgspec.convert(state["told"], NumbersFrom)
+        except (KeyError, TypeError, ValueError, AttributeError, msgspec.ValidationError) as error:
             raise StateError(str(error)) from error
         self._alarms.begin(self._progress.total)
 
@@ -179,6 +207,7 @@ class Numbers:
             of_loss = [point.step for point in points if any(name_of(key) == LOSS for key in point.values)]
             self._goes_on = False
             self._owners.floor = max(0, min(of_loss or [p.step for p in points]) - 1)
+            self._first = self._owners.floor + 1 if self._owners.floor else 0
             self._events.write(Resumed(self._owners.floor))
         for file in sorted(waited, key=lambda file: -file.rank):
             held, file.waits, file.held = file.waits, [], False
@@ -248,9 +277,15 @@ class Numbers:
         self._alarms.begin(self._progress.total)
 
     def _report_point(self, file: File, point: Point) -> None:
+        if file.is_broken:
+            return
         named = self._named(file, point)
         mine = {name: value for name, value in named.items() if self._owners.may_report(file, name)}
         if any(self._owners.goes_back(file, name, point.step) for name in mine):
+            if (other := self._search.is_doubtful(file)) is not None:
+                self._search.leave_out(file, f"{other} works in its folder too, and its steps begin anew")
+                self._leave_out(file, is_to_be_taken_back=False)
+                return
             self._go_back(file, min(point.step, self._owners.first_guess(file)))
         values = {name: value for name, value in mine.items() if self._owners.is_new(file, name, point)}
         if len(mine) < len(named) or file.reader.guesses:  # a better file has them, or may yet have
@@ -277,6 +312,29 @@ class Numbers:
             return  # between steps that another file has told: alarms watch them in order
         step_s = self._progress.step_s(point.step, at) if LOSS in values else None
         self._alarms.check(point.step, values if step_s is None else {**values, "step_s": step_s})
+
+    def _leave_out(self, file: File, *, is_to_be_taken_back: bool) -> None:
+        """Read a file no further, and take back what was read of it if it may have been another program's."""
+        shown = self._search.shown(file.reader.path)
+        why = self._search.why_left_out(file)
+        if is_to_be_taken_back and file.names:
+            print(f"finetop: {shown}: {why}: its numbers are taken back", flush=True)
+            self._take_back(file, shown, why)
+        else:
+            print(f"finetop: {shown}: {why}: its numbers are left out from now on", flush=True)
+            file.is_broken, file.waits, file.late = True, [], []
+
+    def _take_back(self, file: File, shown: str, why: str) -> None:
+        """Discard what this attempt has reported, and read the other files anew."""
+        self._events.write(TakenBack(self._first, shown, why))
+        files, self._files = self._files, {}
+        for other in files.values():
+            if other is not file and not other.is_broken:
+                self._files[other.key] = self._search.opened_anew(other)
+        if self._progress.total:
+            self._events.write(Planned(0, 0.0, 0, 0, 0, 0, 0))
+        self._owners, self._progress = Owners(floor=self._first - 1), Progress()
+        self._alarms.begin(0)
 
     def _go_back(self, file: File, step: int) -> None:
         """Discard what was reported from a step on: the program began anew there."""

@@ -5,6 +5,7 @@ A later attempt, or a file that begins anew, discards what was reported of later
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -32,10 +33,13 @@ class File:
     source: str
     own_rank: int
     reader: Reader
+    why: str  # it is believed
+    is_proven: bool  # seen to be written by the program; else nobody else seems to
     waits: list[Point] = field(default_factory=list)
     held: bool = False  # what it has waits
     is_broken: bool = False  # its reader has failed, or another command writes to it too
     passed_over: int = 0  # bytes that were not read, as the log says
+    opened: float = field(default_factory=time.time)
     began: float = 0.0  # its first value, by its own clock, else by when the file was written
     written: float = 0.0
     names: dict[str, str] = field(default_factory=dict)  # our names of its keys, each of one key alone

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import threading
 import time
 from pathlib import Path
@@ -10,11 +12,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from finetop.core.external import note as notes
+from finetop.core.external.client import METRICS
 from finetop.core.external.note import Note
 from finetop.core.external.numbers import Numbers
-from finetop.core.external.search import Search, wanted
+from finetop.core.external.search import appended_files, wanted
 from finetop.core.external.sources import Places
 from finetop.core.external.sources._state import StateError
+from finetop.core.external.writers import Writers
 from finetop.core.recipe.command import output_of
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.files import read_if_there
@@ -27,13 +31,16 @@ if TYPE_CHECKING:
     from finetop.core.recipe.job import Job
     from finetop.core.recipe.schema import Command
 
+LATE_S = 5.0  # after the end, in which a file may still be written
 PLACES = ("FINETOP_METRICS", "TRACKIO_DIR", "HF_HOME", "WANDB_DIR")  # variables that say where files go
 
 
 class Reading:
     """The numbers of one attempt, noted before they are reported."""
 
-    def __init__(self, job: Job, note: Note, spent_s: Callable[[], float]) -> None:
+    def __init__(
+        self, job: Job, note: Note, spent_s: Callable[[], float], *, until: float = math.inf
+    ) -> None:
         recipe = job.recipe()
         command = recipe.command
         assert command is not None
@@ -46,14 +53,23 @@ class Reading:
         self.alarms = Alarms(recipe, collected)
         self.alarms.begin(0)
         folders, log = folders_of(command, job.folder), job.folder / "log.txt"
-        places = Places(folders, log, note.began - 1.0, note.log_begins, note.environment, note.before)
+        places = Places(folders, log, note.began - 1.0, note.log_begins, note.environment, note.before, until)
         self.numbers = Numbers(
-            wanted(command.metrics), places, collected, self.alarms, goes_on=note.goes_on, spent_s=spent_s
+            wanted(command.metrics),
+            places,
+            Writers(os.getpid(), note.environment.get(METRICS, "")),
+            collected,
+            self.alarms,
+            private=(job.folder,),
+            goes_on=note.goes_on,
+            spent_s=spent_s,
         )
 
     def note(self) -> None:
-        """Note that the reading has begun."""
-        self._write(self._note)
+        """Note that the reading has begun, and who works in the folders."""
+        self.numbers.look_around()
+        state = msgspec.Raw(msgspec.msgpack.encode(self.numbers.state()))
+        self._write(msgspec.structs.replace(self._note, numbers=state))
 
     def read_new(self, is_last: bool = False) -> None:
         """Read what is new; at last, everything."""
@@ -113,7 +129,7 @@ def begin(
         spent_before_s=spent_before_s,
         log_begins=log.stat().st_size if log.exists() else 0,
         environment={key: environment[key] for key in PLACES if key in environment},
-        before=Search(wanted(command.metrics), places).appended_files(),
+        before=appended_files(wanted(command.metrics), places),
         goes_on=goes_on,
         after=job.events.number,
     )
@@ -128,30 +144,34 @@ def finish(job: Job) -> None:
     if note is None:
         notes.remove(job.folder)
         return
-    spent_s = note.spent_before_s + max(0.0, _ended(job.folder, note) - note.began)
+    exited = _exited(job.folder, note)
+    spent_s = note.spent_before_s + max(0.0, (exited or _last_written(job.folder, note)) - note.began)
+    until = exited + LATE_S if exited else math.inf
     missing = note.after + len(note.events) - job.events.number
     is_exact = 0 <= missing <= len(note.events)
     for event in note.events[len(note.events) - missing :] if is_exact else ():
         job.events.write(event)
-    reading = Reading(job, note, lambda: spent_s)
+    reading = Reading(job, note, lambda: spent_s, until=until)
     try:
         if not is_exact:
             raise StateError("events are missing, or the disk was full when it was noted")
         if (state := msgspec.msgpack.decode(note.numbers)) is not None:
             reading.numbers.go_on(state)
     except StateError:  # everything of the attempt again, as a later attempt would
-        reading = Reading(job, msgspec.structs.replace(note, goes_on=True), lambda: spent_s)
+        reading = Reading(job, msgspec.structs.replace(note, goes_on=True), lambda: spent_s, until=until)
     reading.read_new(is_last=True)
 
 
-def _ended(folder: Path, note: Note) -> float:
-    """Return when an attempt ended: as its keeper says, else when it last wrote."""
+def _exited(folder: Path, note: Note) -> float:
+    """Return when an attempt ended, as its keeper noted; 0 if it did not."""
     try:
         facts = msgspec.json.decode(read_if_there(folder / "exit.json") or b"{}")
-        if facts.get("attempt") == note.attempt:
-            return float(facts["ended"])
+        return float(facts["ended"]) if facts.get("attempt") == note.attempt else 0.0
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        pass
+        return 0.0
+
+
+def _last_written(folder: Path, note: Note) -> float:
     names = ("events.jsonl", "log.txt", "metrics.jsonl")
     return max(
         (file.stat().st_mtime for file in map(folder.joinpath, names) if file.exists()), default=note.began

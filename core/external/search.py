@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from dataclasses import dataclass, field, replace
@@ -10,18 +11,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetop.core.external import note, sources
-from finetop.core.external.client import METRICS
 from finetop.core.external.ownership import File, modified
+from finetop.core.external.sources import Evidence, Proof
 from finetop.core.external.sources._tail import before_of
+from finetop.core.protocol.numbers_from import FilesLeftOut, NumbersFrom, ReadFile
+from finetop.core.runtime.files import open_regular
+from finetop.core.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from finetop.core.external.ownership import Owners
     from finetop.core.external.sources import Places
+    from finetop.core.external.writers import Stranger, Writers
 
 AUTO, NONE = "auto", "none"
 SEARCH_S = 5.0  # between two searches, or longer: SEARCHES times the CPU time of a search
 SEARCHES, LONGEST_S = 200, 60.0
+MOST_DOUBTS = 200  # files that are left out and looked at more often than they are searched for
+MOST_PRINTED = 4 << 20  # bytes of the log in which names of runs are searched at a time
+MOST_SHOWN, MOST_FOREIGN = 200, 10_000
 OF_NAMED = 10  # ranks that a file gains if `command.metrics` names it
 
 
@@ -34,132 +43,260 @@ def wanted(settings: Sequence[str]) -> dict[str, str]:
     return {**paths, **{name: path for name, _, path in named}}
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """A file that is not read, and why."""
+
+    source: str
+    path: Path
+    rank: int
+    proof: Proof
+
+
 @dataclass
 class Search:
-    """The wanted sources and the places to search.
+    """The wanted sources, the places to search, and the processes that may write there.
 
-    `foreign` are files of other commands, `shared` those that another command reads too: two programs write to them,
-    and nobody can tell their lines apart.
+    `shared` are files that another program may write to as well: nobody can tell their lines apart, unless a process
+    is seen to write them.
     """
 
     wanted: Mapping[str, str]
     places: Places
-    foreign: set[str] = field(default_factory=set)
+    writers: Writers
+    private: tuple[Path, ...] = ()  # folders and files that nobody else writes to
     shared: set[str] = field(default_factory=set)
+    foreign: dict[str, str] = field(
+        default_factory=dict
+    )  # files that another process was seen to write, and why
+    left_out: dict[str, LeftOut] = field(default_factory=dict)  # by key
+    written_since: float = 0.0  # a file that is appended to is believed only if it was written since then
+    _searched: float = 0.0  # when, in seconds since 1970
+    _absent: dict[str, float] = field(
+        default_factory=dict
+    )  # files, and when they were searched for in vain last
+    _printed: set[str] = field(default_factory=set)
+    _printed_to: int = -1  # bytes of the log
     _next_at: float = 0.0  # monotonic
 
     def is_due(self, now: float) -> bool:
         return now >= self._next_at
 
     def new_files(self, known: Mapping[str, File], now: float) -> list[File]:
-        """Return the files that are not known yet, those of an earlier attempt first."""
+        """Return the program's files that are not known yet, those of an earlier attempt first."""
         began = time.process_time()
-        new = []
+        self.writers.look(at_all=True)
+        new, left_out = [], {}
         for name, path in self.wanted.items():
             source = sources.load(name)
-            for file in dict.fromkeys(self._files(source, path)):
-                if key_of(name, file) in known or str(file) in self.foreign | self.shared:
+            rank = source.rank + OF_NAMED * bool(path)
+            for file in dict.fromkeys(files_of(source, path, self.places)):
+                key = key_of(name, file)
+                if key in known or (proof := self.proof_of(source, file, is_named=bool(path))) is None:
                     continue
-                if is_foreign(file, self.places.environment.get(METRICS, "")):
-                    self.foreign.add(str(file))
+                if proof.is_own:
+                    new.append((modified(file), name, rank, file, proof))
                 else:
-                    new.append((modified(file), name, source.rank + OF_NAMED * bool(path), file))
+                    left_out[key] = LeftOut(name, file, rank, proof)
+        self.left_out = {**left_out, **{key: one for key, one in self.left_out.items() if key in known}}
+        self._searched = time.time()
         self._next_at = now + min(max(SEARCH_S, SEARCHES * (time.process_time() - began)), LONGEST_S)
-        return [self.opened(name, rank, file) for _, name, rank, file in sorted(new)]
+        return [self.opened(name, rank, file, proof) for _, name, rank, file, proof in sorted(new)]
 
-    def newly_shared(self, files: Iterable[File]) -> list[File]:
-        """Return those of some files that another running command reads too."""
-        own = self.places.environment.get(METRICS, "")
-        doubtful = [
-            file
-            for file in files
-            if sources.load(file.source).is_appended
-            and str(file.reader.path) not in self.shared
-            and file.reader.path.parent != Path(own).parent
-        ]
-        if not doubtful or not own:
+    def newly_proven(self) -> list[File]:
+        """Look at the program's processes, and return the files that were left out and are seen to be its own."""
+        self.writers.look(at_all=False)
+        proven = []
+        for key, one in list(self.left_out.items())[:MOST_DOUBTS]:
+            source = sources.load(one.source)
+            if one.proof.is_foreign or not any(self.writers.has_open(one.path)):
+                continue
+            proof = self.proof_of(source, one.path, is_named=one.rank != source.rank)
+            if proof is not None and proof.is_own:
+                del self.left_out[key]
+                proven.append(self.opened(one.source, one.rank, one.path, proof))
+        return proven
+
+    def proof_of(self, source: sources.Source, file: Path, *, is_named: bool) -> Proof | None:
+        """Return whether a file is the program's, by its processes, else since nobody else works in its folder."""
+        proof = self._by_process(source, file) or self._by_place(source, file, is_named=is_named)
+        if proof.is_foreign and len(self.foreign) < MOST_FOREIGN:
+            self.foreign[str(file)] = proof.why
+        return source.of_run(file, self.places, proof, self._evidence)
+
+    def _evidence(self) -> Evidence:
+        output = self.places.folders[:-1][:1]
+        is_shared = self.writers.stranger_in(output) is not None
+        return Evidence(self._names_printed(), self.writers.names(), () if is_shared else output)
+
+    def _by_process(self, source: sources.Source, file: Path) -> Proof | None:
+        mine, theirs = self.writers.has_open(file)
+        if mine and theirs:
+            return Proof(False, f"{self.writers.name_of(theirs)} writes to it too", writer=theirs)
+        if self._is_private(file):
+            return Proof(True, "it is the run's own", by_process=True)
+        if mine:
+            return Proof(True, f"{self.writers.name_of(mine)} has it open", by_process=True)
+        if theirs and not self.writers.is_unknown:
+            return Proof(False, f"{self.writers.name_of(theirs)} writes it", is_foreign=True, writer=theirs)
+        if why := self.foreign.get(str(file)):
+            return Proof(False, why, is_foreign=True)
+        writer = source.writer_in(file)
+        if writer in self.writers.seen:
+            return Proof(True, f"process {writer} wrote it", by_process=True)
+        if writer and self.writers.is_alive(writer) and not self.writers.is_unknown:
+            return Proof(False, f"{self.writers.name_of(writer)} wrote it", is_foreign=True, writer=writer)
+        return None
+
+    def _by_place(self, source: sources.Source, file: Path, *, is_named: bool) -> Proof:
+        if is_named:
+            return Proof(True, "command.metrics names it")
+        between = self._between(file)
+        if not between:
+            return Proof(False, "all programs write there, and no process of this one was seen to")
+        if other := self.writers.stranger_in(between, self._absent.setdefault(str(file), self._searched)):
+            self.shared.add(str(file))
+            return Proof(False, f"{other} works in its folder too")
+        if str(file) in self.shared:
+            return Proof(False, "another program worked in its folder too")
+        if source.is_appended and modified(file) < self.written_since:
+            return Proof(False, "nothing was written to it since the watch began")
+        return Proof(True, "no other program works in its folder")
+
+    def _between(self, file: Path) -> list[Path]:
+        """Return the folders from a file up to the program's folder that it is in; empty outside of these."""
+        place = next((place for place in self.places.folders if file == place or place in file.parents), None)
+        if place is None:
             return []
-        theirs = {path for folder in other_commands(own) for path in note.files_of(folder)}
-        shared = [file for file in doubtful if str(file.reader.path) in theirs]
-        for file in shared:
-            self.shared.add(str(file.reader.path))
-            print(
-                f"finetop: another command writes to {file.reader.path} too: its numbers are left out from now on."
-                " Give each command a folder of its own.",
-                flush=True,
-            )
-        return shared
+        return [folder for folder in (file, *file.parents) if folder == place or place in folder.parents]
 
-    def appended_files(self) -> dict[str, sources.Before]:
-        """Return the files that are there before the program starts, and to which it may append."""
-        before = {}
-        for name, path in self.wanted.items():
-            source = sources.load(name)
-            for file in self._files(source, path) if source.is_appended else ():
-                with contextlib.suppress(OSError):
-                    before[str(file)] = before_of(file)
-        return before
+    def _is_private(self, file: Path) -> bool:
+        return any(file == own or own in file.parents for own in self.private)
 
-    def opened(self, name: str, rank: int, path: Path) -> File:
+    def _names_printed(self) -> set[str]:
+        """Return the names of runs and projects that the program has printed so far."""
+        if (log := self.places.log) is None:
+            return self._printed
+        if self._printed_to < 0:
+            self._printed_to = self.places.log_begins
+        with contextlib.suppress(OSError), open_regular(log) as file:
+            text = os.pread(file.fileno(), MOST_PRINTED, self._printed_to)
+            whole = text.rfind(b"\n") + 1
+            self._printed_to += whole
+            printed = text[:whole].decode("utf-8", "replace")
+            patterns = filter(None, (sources.load(name).names_run for name in self.wanted))
+            self._printed |= {name for pattern in patterns for name in pattern.findall(printed)}
+        return self._printed
+
+    def disproven(self, files: Iterable[File]) -> list[tuple[File, bool]]:
+        """Return the files that another program writes to, of those that are read: left out from now on.
+
+        With each whether all that was read of it is to be taken back: it may have been the other's all along.
+        """
+        theirs = {path for folder in self.writers.other_jobs() for path in note.files_of(folder)}
+        found = []
+        for file in files:
+            path, source = file.reader.path, sources.load(file.source)
+            if file.is_broken:
+                continue
+            known = Proof(True, file.why, by_process=file.is_proven)
+            if source.is_appended and not file.is_proven and str(path) in theirs:
+                known = Proof(False, "another command writes to it too")
+            run = self.places.runs.get(str(path), "")
+            proof = source.of_run(path, self.places, self._by_process(source, path) or known, self._evidence)
+            is_other_run = run != self.places.runs.get(str(path), "")
+            if proof is None or (proof.is_own and not is_other_run):
+                continue
+            self.shared.add(str(path))
+            if not proof.is_own:
+                self.left_out[file.key] = LeftOut(file.source, path, file.own_rank, proof)
+            was_alone = not proof.writer or self.writers.began(proof.writer) > file.opened
+            from_now_on = source.is_appended and (file.is_proven or was_alone)
+            found.append((file, not from_now_on))
+        return found
+
+    def leave_out(self, file: File, why: str) -> None:
+        self.shared.add(str(file.reader.path))
+        self.left_out[file.key] = LeftOut(file.source, file.reader.path, file.own_rank, Proof(False, why))
+
+    def why_left_out(self, file: File) -> str:
+        one = self.left_out.get(file.key)
+        return one.proof.why if one is not None else "it has another run of this program"
+
+    def shown(self, path: Path) -> str:
+        """Return a path as it is shown: below the folder that the program works in."""
+        folder = self.places.folders[-1]
+        return plain(str(path.relative_to(folder)) if folder in path.parents else str(path))
+
+    def numbers_from(self, files: Iterable[File], owners: Owners) -> NumbersFrom:
+        """Return where the numbers are read from, and what was left out."""
+        read = []
+        for file in files:
+            names = {name for name in file.names.values() if name}
+            own = {name for name in names if (owned := owners.owned.get(name)) and owned.owner is file}
+            if names and not file.is_broken:
+                shown = self.shown(file.reader.path)
+                read.append(ReadFile(file.source, shown, file.why, sorted(own), sorted(names - own)))
+        by_folder: dict[tuple[str, Path, str], list[Path]] = {}
+        for one in self.left_out.values():
+            by_folder.setdefault((one.source, one.path.parent, one.proof.why), []).append(one.path)
+        left_out = [
+            FilesLeftOut(source, self.shown(paths[0] if len(paths) == 1 else folder), len(paths), why)
+            for (source, folder, why), paths in by_folder.items()
+        ]
+        return NumbersFrom(read[:MOST_SHOWN], left_out[:MOST_SHOWN])
+
+    def strangers(self) -> list[tuple[int, str, list[str], float]]:
+        """Return the processes of others that work in the program's folders, and the minute they were last there."""
+        tops = [os.path.realpath(folder) for folder in self.places.folders]
+        return [
+            (*other[:2], list(other.folders), math.ceil(last / 60) * 60.0)
+            for other, last in self.writers.met.values()
+            if any(f"{folder}/".startswith(f"{top}/") for folder in other.folders for top in tops)
+        ]
+
+    def is_doubtful(self, file: File) -> Stranger | None:
+        """Return a program that may write to a file which was believed since no other worked in its folder."""
+        if file.is_proven or self._is_private(file.reader.path):
+            return None
+        return self.writers.stranger_in(self._between(file.reader.path))
+
+    def opened(self, name: str, rank: int, path: Path, proof: Proof) -> File:
         """Return a file to be read from its beginning."""
         source = sources.load(name)
-        return File(key_of(name, path), name, rank, source.open(path, self.places), held=source.waits)
+        reader = source.open(path, self.places)
+        return File(key_of(name, path), name, rank, reader, proof.why, proof.by_process, held=source.waits)
 
-    def _files(self, source: sources.Source, path: str) -> Iterator[Path]:
-        try:
-            if not path:
-                yield from source.find(self.places)
-                return
-            named = (self.places.folders[-1] / path).resolve()  # no other link is followed
-            if named.is_file():
-                yield from filter(self.places.is_new, (named,))
-            else:
-                yield from source.find(replace(self.places, folders=(named,), log=None))
-        except OSError:
-            return  # a folder that comes or goes: the next search
+    def opened_anew(self, file: File) -> File:
+        proof = Proof(True, file.why, by_process=file.is_proven)
+        return self.opened(file.source, file.own_rank, file.reader.path, proof)
+
+
+def appended_files(wanted: Mapping[str, str], places: Places) -> dict[str, sources.Before]:
+    """Return the files that are there before the program starts, and to which it may append."""
+    before = {}
+    for name, path in wanted.items():
+        source = sources.load(name)
+        for file in files_of(source, path, places) if source.is_appended else ():
+            with contextlib.suppress(OSError):
+                before[str(file)] = before_of(file)
+    return before
+
+
+def files_of(source: sources.Source, path: str, places: Places) -> Iterator[Path]:
+    """Yield the files of a source that are there now; `path` is the one that is named, or empty."""
+    try:
+        if not path:
+            yield from source.find(places)
+            return
+        named = (places.folders[-1] / path).resolve()  # no other link is followed
+        if named.is_file():
+            yield from filter(places.is_new, (named,))
+        else:
+            yield from source.find(replace(places, folders=(named,), log=None))
+    except OSError:
+        return  # a folder that comes or goes: the next search
 
 
 def key_of(source: str, path: Path) -> str:
     return f"{source}:{path}"
-
-
-def is_foreign(path: Path, own: str) -> bool:
-    """Return whether a process that has a file open is of another command; `own` is this one's FINETOP_METRICS."""
-    named = {metrics for metrics in map(_metrics_of, _writers(path)) if metrics}
-    return bool(named) and own not in named
-
-
-def other_commands(own: str) -> set[Path]:
-    """Return the job folders of the commands that run besides this one."""
-    named = {_metrics_of(process) for process in _processes()}
-    return {Path(metrics).parent for metrics in named if metrics and metrics != own}
-
-
-def _processes() -> Iterator[str]:
-    for process in Path("/proc").iterdir():
-        if process.name.isdecimal() and int(process.name) != os.getpid():
-            yield process.name
-
-
-def _writers(path: Path) -> Iterator[str]:
-    """Yield the processes of this user that have a file open."""
-    try:
-        target = path.stat()
-    except OSError:
-        return
-    for process in _processes():
-        try:
-            with os.scandir(f"/proc/{process}/fd") as files:
-                if any(os.path.samestat(file.stat(), target) for file in files):
-                    yield process
-        except OSError:
-            continue  # another user's, or it has ended
-
-
-def _metrics_of(process: str) -> str:
-    try:
-        environment = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return ""
-    key = f"{METRICS}=".encode()
-    return next((os.fsdecode(value[len(key) :]) for value in environment if value.startswith(key)), "")

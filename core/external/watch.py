@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from finetop.core.external.client import METRICS
 from finetop.core.external.job import PACKAGES, WAIT_S, not_finite
 from finetop.core.external.looks import Looks
 from finetop.core.external.numbers import Numbers
 from finetop.core.external.reading import PLACES, folders_of
 from finetop.core.external.search import wanted
 from finetop.core.external.sources import Places
+from finetop.core.external.writers import Writers
 from finetop.core.protocol.events import Ended, Phase
 from finetop.core.recipe.command import output_of
 from finetop.core.runtime import processes
@@ -40,6 +42,14 @@ def environment_of(pid: int) -> dict[str, str]:
     return {key: environment[key] for key in PLACES if key in environment}
 
 
+def started_at(pid: int) -> float:
+    """Return when a process started, in seconds since 1970; now if it has ended, 0 if there is none to watch."""
+    try:
+        return psutil.Process(pid).create_time() if pid else 0.0
+    except psutil.Error:
+        return time.time()
+
+
 def work(job: Job) -> Ended:
     """Read the program's numbers until its process is gone, or nothing new has come for `QUIET_S`."""
     recipe = job.recipe()
@@ -48,14 +58,19 @@ def work(job: Job) -> Ended:
     pid, start = int(job.args.get("pid") or 0), job.args.get("start")
     job.started(f"process {pid}" if pid else "a folder", "", PACKAGES)
     log = Path(job.args["log"]) if job.args.get("log") else None
+    environment = environment_of(pid)
+    goes_on = attempt_of(job.folder) > 1 or bool(job.args.get("again"))
     alarms = Alarms(recipe, job.events)
     alarms.begin(0)
     numbers = Numbers(
         wanted(command.metrics),
-        Places(folders_of(command), log, environment=environment_of(pid)),
+        Places(folders_of(command), log, started_at(pid) - 1.0, environment=environment),
+        Writers(pid, environment.get(METRICS, ""), with_root=True),
         job.events,
         alarms,
-        goes_on=attempt_of(job.folder) > 1 or bool(job.args.get("again")),
+        private=() if log is None else (log,),
+        written_since=time.time() if pid and not goes_on else 0.0,
+        goes_on=goes_on,
     )
     job.events.write(Phase("training"))
     news_at, step = time.monotonic(), -1

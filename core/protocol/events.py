@@ -18,6 +18,7 @@ from msgspec import Meta
 from finetop.core.protocol import check_result as results
 from finetop.core.protocol.data_diff import Origin
 from finetop.core.protocol.exports import ExportedFile
+from finetop.core.protocol.numbers_from import NumbersFrom
 
 FORMAT = 1
 LARGEST = 1e290  # of a value: the mean of a thousand million of them is still finite
@@ -136,6 +137,14 @@ class Resumed(msgspec.Struct, tag="resumed", frozen=True):
     """The run resumes from this step's checkpoint: what was reported of later steps is discarded."""
 
     step: Step  # 0: it starts over
+
+
+class TakenBack(msgspec.Struct, tag="taken_back", frozen=True):
+    """What was reported from a step on is discarded: some of it was another program's. The rest is reported anew."""
+
+    step: Step
+    file: Text
+    why: Text
 
 
 class Alarm(msgspec.Struct, tag="alarm", frozen=True):
@@ -303,6 +312,8 @@ Event = (
     | Sample
     | Checkpoint
     | Resumed
+    | TakenBack
+    | NumbersFrom
     | Alarm
     | Scores
     | Verdict

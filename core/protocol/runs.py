@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from finetop.core.errors import Kind
 from finetop.core.protocol.data_diff import SourceRow
 from finetop.core.protocol.exports import ExportedFile
+from finetop.core.protocol.numbers_from import NumbersFrom
 from finetop.core.text import counted
 
 FOR_A_SLOT = "waits for the one job slot"
@@ -457,3 +458,4 @@ class RunDetail(msgspec.Struct, frozen=True):
     alarms_total: int = 0
     sources: list[SourceRow] = []  # what was read, if the run reported it
     exports: list[ExportedFile] = []  # oldest first
+    numbers_from: NumbersFrom | None = None  # of another program

@@ -24,6 +24,7 @@ class Process(NamedTuple):
     parent: int
     state: str
     cpu_s: float  # including its children that have ended
+    start: int = 0  # in ticks since boot
 
 
 def python(module: str, *words: str) -> list[str]:
@@ -44,7 +45,7 @@ def snapshot() -> dict[int, Process]:
             continue  # it has ended
         ticks = sum(int(fields[place]) for place in (11, 12, 13, 14))
         pid = int(entry.name)
-        by_pid[pid] = Process(pid, int(fields[1]), fields[0].decode(), ticks / TICKS_S)
+        by_pid[pid] = Process(pid, int(fields[1]), fields[0].decode(), ticks / TICKS_S, int(fields[19]))
     return by_pid
 
 

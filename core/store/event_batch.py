@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from finetop.core.protocol import events, runs as data
+from finetop.core.protocol.numbers_from import NumbersFrom
 from finetop.core.runtime.files import open_regular
 from finetop.core.store import alarms
 
@@ -51,6 +52,7 @@ class Batch:
     started: events.Started | None = None
     phase: events.Phase | None = None
     planned: events.Planned | None = None
+    numbers_from: NumbersFrom | None = None
     first_row: events.FirstRow | None = None
     verdicts: list[tuple[float, events.Verdict | events.Resumed]] = field(default_factory=list)
     resumed: int | None = None  # the earliest step that the run went back to
@@ -148,7 +150,7 @@ def _sort_in(batch: Batch, at: int, raw: bytes) -> None:
     if line.n > batch.last_n + LARGEST_GAP:
         batch.leave_out(at, f"its number {line.n} is far ahead of the last, {batch.last_n}")
         return
-    if isinstance(line.e, events.Resumed) and batch.place.verb not in data.RESUMES:
+    if isinstance(line.e, events.Resumed | events.TakenBack) and batch.place.verb not in data.RESUMES:
         batch.leave_out(at, f"a job with verb {batch.place.verb} can't resume from a step")
         return
     batch.last_n = line.n
@@ -165,7 +167,11 @@ def _sort_in(batch: Batch, at: int, raw: bytes) -> None:
     elif isinstance(event, events.Alarm):
         batch.alarms.add(run_id, line.t, event)
     elif isinstance(event, events.Resumed):
-        _go_back(batch, line.t, event)
+        _go_back(batch, line.t, event.step)
+    elif isinstance(event, events.TakenBack):
+        _go_back(batch, line.t, event.step - 1)
+    elif isinstance(event, NumbersFrom):
+        batch.numbers_from = event
     elif isinstance(event, events.Phase):
         batch.phase = event
     elif isinstance(event, events.Started):
@@ -196,15 +202,15 @@ def _sort_in(batch: Batch, at: int, raw: bytes) -> None:
 STEP_OF = {"checkpoints": 2, "samples": 1}  # place of the step in a row
 
 
-def _go_back(batch: Batch, at: float, event: events.Resumed) -> None:
+def _go_back(batch: Batch, at: float, step: int) -> None:
     """Drop what was read of later steps: they belong to a discarded part of the run."""
-    batch.resumed = event.step if batch.resumed is None else min(batch.resumed, event.step)
-    batch.stands = event.step
-    batch.metrics = [row for row in batch.metrics if row[2] <= event.step]
+    batch.resumed = step if batch.resumed is None else min(batch.resumed, step)
+    batch.stands = step
+    batch.metrics = [row for row in batch.metrics if row[2] <= step]
     for table, place in STEP_OF.items():
-        batch.rows[table] = [row for row in batch.rows.get(table, []) if row[place] <= event.step]
-    batch.alarms.go_back(event.step)
-    batch.verdicts.append((at, event))
+        batch.rows[table] = [row for row in batch.rows.get(table, []) if row[place] <= step]
+    batch.alarms.go_back(step)
+    batch.verdicts.append((at, events.Resumed(max(0, step))))
     batch.last.clear()
     batch.step = 0
 

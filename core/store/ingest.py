@@ -226,6 +226,8 @@ def _write_rare(connection: Connection, batch: Batch) -> None:
         update(connection, "runs", run_id, steps=batch.planned.steps)
         if dtype:
             connection.execute(_SET_DTYPE, [dtype, job_id])
+    if batch.numbers_from is not None:
+        update(connection, "jobs", job_id, numbers_from=json_text(batch.numbers_from))
     if batch.first_row is not None:
         update(connection, "runs", run_id, first_row=json_text(batch.first_row.pieces))
     for at, verdict in batch.verdicts:

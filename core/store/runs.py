@@ -13,6 +13,7 @@ from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import NotFound, near
 from finetop.core.protocol import runs as data
+from finetop.core.protocol.numbers_from import NumbersFrom
 from finetop.core.protocol.tags import SEEN
 from finetop.core.store import (
     alarms,
@@ -204,7 +205,7 @@ def go_back(connection: Connection, run_id: int, step: int) -> None:
     condition = "run_id = ? AND step <= ? GROUP BY key ORDER BY key"
     query = f"SELECT key, arg_max(value, step) FROM metrics WHERE {condition}"
     last = dict(connection.execute(query, [run_id, step]).fetchall())
-    update(connection, "runs", run_id, step=step, last=json_text(last))
+    update(connection, "runs", run_id, step=max(0, step), last=json_text(last))
     set_rank(connection, run_id)
 
 
@@ -302,11 +303,12 @@ def detail(connection: Connection, run_id: int, why: Mapping[int, str] | None = 
     folder, recipe_text, source, first_row, best = one_row(connection, query, [run_id])
     own_jobs = jobs.of_run(connection, run_id)
     condition = "run_id = ? AND list_contains(?, verb) ORDER BY id DESC"
-    query = f"SELECT verb, device, versions, planned FROM jobs WHERE {condition}"
+    query = f"SELECT verb, device, versions, planned, numbers_from FROM jobs WHERE {condition}"
     makers = connection.execute(query, [run_id, list(data.MAKES_A_RUN)]).fetchall()
-    _, device, versions, planned = makers[0] if makers else ("", "", "{}", "{}")
+    _, device, versions, planned, _ = makers[0] if makers else ("", "", "{}", "{}", None)
     # the import of what a command made knows the model, and nothing of where it was trained
     device = next((own for verb, own, *_ in makers if verb in data.OF_OTHERS), device)
+    numbers_from = next((text for *_, text in makers if text), None)
     gpus = next(
         (job.gpus for job in reversed(own_jobs) if job.verb in data.MAKES_A_RUN and job.verb != "import"), []
     )
@@ -332,4 +334,5 @@ def detail(connection: Connection, run_id: int, why: Mapping[int, str] | None = 
         children=below,
         sources=data_versions.of_run(connection, run_id),
         exports=exports.of_run(connection, run_id),
+        numbers_from=msgspec.json.decode(numbers_from, type=NumbersFrom) if numbers_from else None,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from stat import S_ISREG
@@ -11,7 +13,7 @@ from finetop.core.external.sources._state import set_state, state_of
 from finetop.core.plugins import METRIC_SOURCES, Plugin, PluginKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence, Set
     from pathlib import Path
 
 
@@ -43,14 +45,18 @@ class Places:
     # of the program, where it says where files go
     environment: Mapping[str, str] = field(default_factory=dict)
     before: Mapping[str, Before] = field(default_factory=dict)  # the files that were there, by their paths
+    until: float = math.inf  # when the program ended
+    runs: dict[str, str] = field(
+        default_factory=dict
+    )  # of a file that has several programs' runs, this one's
 
     def is_new(self, file: Path) -> bool:
-        """Return whether a file is there and was written since the program began."""
+        """Return whether a file is there and was written while the program ran."""
         try:
             facts = file.stat()
         except OSError:
             return False  # a checkpoint may be deleted while files are searched for
-        return S_ISREG(facts.st_mode) and facts.st_mtime >= self.since
+        return S_ISREG(facts.st_mode) and self.since <= facts.st_mtime <= self.until
 
 
 @dataclass
@@ -90,16 +96,45 @@ class Reader:
         set_state(self, state)
 
 
+class Proof(NamedTuple):
+    """Whether a file is the program's, and why; neither own nor foreign: nobody can tell."""
+
+    is_own: bool
+    why: str
+    is_foreign: bool = False
+    by_process: bool = False  # seen; else concluded, since nobody else works in its folder
+    writer: int = 0  # the other program's process, if it is known
+
+
+class Evidence(NamedTuple):
+    """What is known of a program besides its files."""
+
+    printed: Set[str]  # names of runs and projects
+    words: Set[str]  # names in its arguments and its environment
+    outputs: Sequence[Path]  # the folder that it alone writes to, if that is known
+
+
 class Source(Plugin):
     """A kind of file. Where several have the same metric, the one with the highest rank is believed."""
 
     rank: int
     waits: bool = False  # what it has first waits a while for a better source
     is_appended: bool = False  # several programs, one after the other, may append to one file
+    names_run: re.Pattern[str] | None = None  # finds the names of a program's runs in what it prints
 
     @abstractmethod
     def find(self, places: Places) -> Iterator[Path]:
         """Yield the files of this kind that are there now. Called every few seconds: it walks no tree deeply."""
+
+    def writer_in(self, path: Path) -> int:
+        """Return the process of this machine that a file names as its writer; 0 if it names none."""
+        return 0
+
+    def of_run(
+        self, path: Path, places: Places, proof: Proof, evidence: Callable[[], Evidence]
+    ) -> Proof | None:
+        """Return the proof for a file in which several programs have runs; None while it has none of this time."""
+        return proof
 
     @abstractmethod
     def open(self, path: Path, places: Places) -> Reader:

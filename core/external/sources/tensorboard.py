@@ -6,6 +6,8 @@ event.proto: wall_time (1), step (2), summary (5) with values (1) of a tag (1) a
 
 from __future__ import annotations
 
+import re
+import socket
 import struct
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATTERN = "events.out.tfevents.*"
+NAME = re.compile(r"events\.out\.tfevents\.\d+\.(?P<host>.+?)\.(?P<pid>\d+)\.\d+.*")  # and the time before it
 # below a run's folders; the Trainer's is runs/DATE_HOST/
 DEPTHS = ("", "runs/", "runs/*/", "logs/", "*/", "*/*/")
 MOST_BYTES = 8 << 20  # of one read
@@ -125,6 +128,10 @@ class TensorBoard(Source):
         for folder in places.folders:
             for depth in DEPTHS:
                 yield from filter(places.is_new, folder.glob(depth + PATTERN))
+
+    def writer_in(self, path: Path) -> int:
+        name = NAME.fullmatch(path.name)
+        return int(name["pid"]) if name and name["host"] == socket.gethostname() else 0
 
     def open(self, path: Path, places: Places) -> Events:
         return Events(path)

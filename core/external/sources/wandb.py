@@ -8,6 +8,7 @@ wandb_internal.proto of wandb 0.31.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PATTERNS = ("wandb/*run-*/run-*.wandb", "*/wandb/*run-*/run-*.wandb")
+LOG, LOG_HEAD = "logs/debug.log", 4096  # beside a run's file; bytes that name the process
+PROCESS = re.compile(rb" MainThread:(\d+) ")
 BLOCK, HEADER, MAGIC = 1 << 15, 7, b":W&B"
 WHOLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 HISTORY, ITEM, STEP, NUMBER, KEY, NESTED, JSON = 2, 1, 2, 1, 1, 2, 16
@@ -122,6 +125,15 @@ class Wandb(Source):
             for file in (file for pattern in PATTERNS for file in folder.glob(pattern)):
                 if not file.parent.is_symlink() and places.is_new(file):
                     yield file
+
+    def writer_in(self, path: Path) -> int:
+        """Return the process that logged the run's beginning; the file itself is written by one below it."""
+        try:
+            with open_regular(path.parent / LOG) as file:
+                named = PROCESS.search(file.read(LOG_HEAD))
+        except OSError:
+            return 0
+        return int(named[1]) if named else 0
 
     def open(self, path: Path, places: Places) -> Run:
         return Run(path)

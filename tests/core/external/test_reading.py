@@ -4,7 +4,8 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ from metric_files import framed, history, json_lines, leveldb, scalars
 
 from finetop.core.external import client, note, numbers, ownership
 from finetop.core.protocol import events
+from finetop.core.protocol.numbers_from import NumbersFrom
 
 AT = 1.8e9
 pytestmark = pytest.mark.usefixtures("at_once")
@@ -251,31 +253,36 @@ def test_what_an_earlier_command_left_in_a_file_is_not_of_this_one(tmp_path, nam
     assert attempt.steps() == steps
 
 
-def test_a_file_that_two_commands_write_to_is_read_by_neither(tmp_path, capsys):
-    """Neither keeps it open, so that only what their jobs read shows it."""
+def test_a_file_that_two_commands_may_write_to_is_read_by_neither(tmp_path, capsys):
+    """Neither keeps it open: the one that was alone before keeps what it had, and nothing is read from then on."""
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    first, second = Attempt(tmp_path / "a"), Attempt(tmp_path / "b", tmp_path / "a" / "work")
-    programs = [
-        subprocess.Popen(["sleep", "600"], env={**os.environ, client.METRICS: str(one.metrics)})
-        for one in (first, second)
-    ]
-    try:
+    first = Attempt(tmp_path / "a")
+    with program_of(first):
         first.append("metrics.jsonl", lines(1, 2))
         first.reading.read_new()
-        first.append("metrics.jsonl", lines(3))
-        second.reading.read_new()
-        first.reading.read_new()
-        first.append("metrics.jsonl", lines(4))
-        second.metrics.write_text(lines(7))
-        for one in (first, second, first):
-            one.reading.read_new()
-    finally:
-        for program in programs:
-            program.kill()
-            program.wait()
+        second = Attempt(tmp_path / "b", tmp_path / "a" / "work")
+        with program_of(second):
+            first.append("metrics.jsonl", lines(3))
+            second.metrics.write_text(lines(7))
+            for one in (second, first):
+                one.reading.read_new()
+            first.append("metrics.jsonl", lines(4))
+            for one in (second, first):
+                one.reading.read_new()
     first.finish()
     second.finish()
     assert second.steps() == [7]  # its own finetop.log
     assert first.steps() == [1, 2]
-    assert capsys.readouterr().out.count("another command writes to") == 2
+    assert capsys.readouterr().out.count("another command writes to it too") == 1
+    left_out = [event.left_out for event in second.seen() if isinstance(event, NumbersFrom)]
+    assert [(one.source, one.file, one.files) for one in left_out[-1]] == [("lines", "metrics.jsonl", 1)]
+    assert "in its folder too" in left_out[-1][0].why
+
+
+@contextmanager
+def program_of(attempt: Attempt) -> Iterator[None]:
+    environment = {**os.environ, client.METRICS: str(attempt.metrics)}
+    with subprocess.Popen(["sleep", "600"], env=environment) as program:
+        yield
+        program.kill()

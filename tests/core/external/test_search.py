@@ -1,26 +1,260 @@
-"""Which command has a file open, and where a process says that it writes to."""
+"""Which files are a program's: those that its processes write, and those in a folder where nobody else works."""
 
-from metric_files import other_command
+import json
+import os
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
 
-from finetop.core.external.search import is_foreign
-from finetop.core.external.watch import environment_of
+import pytest
+from metric_files import Program, history, json_lines, leveldb, process, put, scalars
+
+from finetop.core.external import writers
+from finetop.core.external.watch import started_at
+from finetop.core.protocol import events
+from finetop.core.protocol.numbers_from import NumbersFrom
+from finetop.core.runtime import processes
+
+AT = 1.8e9
+pytestmark = pytest.mark.usefixtures("at_once")
 
 
-def test_a_file_is_foreign_while_only_another_command_has_it_open(tmp_path):
-    (tmp_path / "link").symlink_to(tmp_path / "open")
-    (tmp_path / "closed").touch()
-    with other_command(tmp_path / "open") as writer:
-        assert is_foreign(tmp_path / "open", "/own")
-        assert is_foreign(tmp_path / "link", "")
-        assert not is_foreign(tmp_path / "open", "/other/metrics.jsonl")
-        assert not is_foreign(tmp_path / "closed", "/own")
-        assert not is_foreign(tmp_path / "none", "/own")
-        # of a process is read only what says where files go
-        places = {"FINETOP_METRICS": "/other/metrics.jsonl", "WANDB_DIR": "/w"}
-        assert environment_of(writer.pid).items() >= places.items()
-        assert "SECRET" not in environment_of(writer.pid)
-        assert environment_of(0) == {}
-        writer.kill()
-        writer.wait()
-        assert not is_foreign(tmp_path / "open", "/own")
-        assert environment_of(writer.pid) == {}
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "work").mkdir()
+    return tmp_path / "work"
+
+
+@pytest.fixture
+def program(folder: Path) -> Iterator[Program]:
+    """A program of one process, in its folder."""
+    with process(folder) as own:
+        yield Program(folder, root=own.pid)
+
+
+def lines(*points: tuple[int, float]) -> str:
+    return json_lines(*({"step": step, "loss": loss} for step, loss in points))
+
+
+def event_file(pid: int, host: str = "") -> str:
+    return f"events.out.tfevents.1800000000.{host or socket.gethostname()}.{pid}.0"
+
+
+def test_an_event_file_names_its_process(program, folder):
+    with process(folder) as other:
+        program.append(f"runs/{event_file(other.pid)}", scalars(1, AT, loss=9.0))
+        program.append(f"runs/{event_file(program.root)}", scalars(1, AT, loss=1.0)).look()
+        assert program.values() == [(1, 1.0)]
+        (why,) = program.left_out().values()
+        assert why.startswith(f"process {other.pid} (")
+        assert why.endswith(") wrote it")
+    assert program.look().values() == [(1, 1.0)]  # and once that has ended
+    assert list(program.left_out().values()) == [why]
+
+
+@pytest.mark.parametrize("host", ["", "elsewhere"])
+def test_an_event_file_of_a_process_that_was_never_seen(program, folder, host):
+    """Of a program that has ended, or on another machine: believed while nobody else works in the folder."""
+    with process(folder):
+        program.append(f"runs/a/{event_file(2**22 - 3, host)}", scalars(1, AT, loss=9.0)).look()
+        assert program.values() == []
+        assert "works in its folder too" in program.left_out()[f"runs/a/{event_file(2**22 - 3, host)}"]
+    program.append(f"runs/b/{event_file(2**22 - 4, host)}", scalars(1, AT, loss=1.0)).look()
+    assert program.values() == [(1, 1.0)]
+
+
+def test_a_run_of_wandb_names_its_process_in_its_log(program, folder):
+    with process(folder) as other:
+        for name, pid, loss in (("run-1-a", program.root, 1.0), ("run-2-b", other.pid, 9.0)):
+            program.append(f"wandb/{name}/run-{name[-1]}.wandb", leveldb(history(1, loss=loss)))
+            program.append(
+                f"wandb/{name}/logs/debug.log", f"2026-12-02 INFO    MainThread:{pid} [wandb_setup.py]\n"
+            )
+        assert program.look().values() == [(1, 1.0)]
+        assert list(program.left_out()) == ["wandb/run-2-b/run-b.wandb"]
+
+
+def test_in_a_shared_folder_a_file_is_believed_once_a_process_of_the_program_has_it_open(folder):
+    file = put(folder / "metrics.jsonl", lines((1, 1.0)))
+    with process(folder) as own, process(folder):
+        program = Program(folder, root=own.pid).look()
+        assert program.values() == []
+        assert "works in its folder too" in program.left_out()["metrics.jsonl"]
+    with process(folder, file) as own, process(folder):
+        program = Program(folder, root=own.pid).look()
+        assert program.values() == [(1, 1.0)]
+        assert program.left_out() == {}
+        told = [event for event in program.seen if isinstance(event, NumbersFrom)][-1]
+        assert [(file.source, file.metrics) for file in told.read] == [("lines", ["loss"])]
+        assert "has it open" in told.read[0].why
+
+
+def test_a_file_that_another_process_has_open_is_foreign_wherever_that_works(program, folder, tmp_path):
+    with process(tmp_path, put(folder / "metrics.jsonl", lines((1, 9.0)))) as other:
+        assert program.look().values() == []
+        assert program.left_out()["metrics.jsonl"].startswith(f"process {other.pid} ")
+
+
+def test_what_a_program_wrote_that_has_ended_is_not_believed(folder, program):
+    """It was there when this program began, and ended before anybody looked for files."""
+    with process(folder):
+        program.numbers.look_around()
+        program.append("metrics.csv", "step,loss\n53,9.0\n")
+    assert program.look().values() == []
+    assert "works in its folder too" in program.left_out()["metrics.csv"]
+    program.append("metrics.jsonl", lines((1, 1.0))).look()  # a file that came when it was gone
+    assert program.values() == [(1, 1.0)]
+
+
+def test_of_a_watched_process_a_table_counts_once_it_grows(folder):
+    put(folder / "metrics.csv", "step,loss\n1,9.0\n")
+    with process(folder) as own:
+        program = Program(folder, root=own.pid)
+        program.numbers._search.written_since = time.time() + 5
+        assert program.look().values() == []
+        assert program.left_out() == {"metrics.csv": "nothing was written to it since the watch began"}
+        os.utime(folder / "metrics.csv", (time.time() + 9,) * 2)
+        assert program.look().values() == [(1, 9.0)]
+
+
+@pytest.mark.parametrize(
+    ("words", "is_onlooker"),
+    [
+        (["-bash"], True),
+        (["bash", "train.sh"], False),
+        (["/usr/bin/python3", "/opt/bin/tensorboard", "--logdir", "runs"], True),
+        (["python", "-m", "finetop.tui.main"], True),
+        (["python", "train.py"], False),
+        (["accelerate", "launch", "train.py"], False),
+    ],
+)
+def test_programs_that_write_no_metrics_may_work_in_the_folder(words, is_onlooker):
+    assert writers._is_onlooker(words, writers._program_of(words)) == is_onlooker
+
+
+def test_what_proves_to_be_of_another_program_is_taken_back(folder, tmp_path):
+    """It wrote the file before this program was seen alone with it; what is believed still is reported anew."""
+    file = put(folder / "metrics.jsonl", lines((0, 9.0), (1, 9.0), (7, 9.0)))
+    with process(folder) as own, process(tmp_path) as other:
+        program = Program(folder, root=own.pid)
+        program.append("log.txt", "step 1 loss 1.0\nstep 2 loss 0.5\n").look()
+        assert program.values()[0] == (0, 9.0)
+        program.writers.has_open = lambda path: (0, other.pid if path == file else 0)
+        program.look().look()
+        assert program.values() == [(1, 1.0), (2, 0.5)]
+        (taken,) = (event for event in program.seen if isinstance(event, events.TakenBack))
+        assert (taken.step, taken.file) == (0, "metrics.jsonl")
+        assert "writes it" in program.left_out()["metrics.jsonl"]
+
+
+def test_a_program_that_comes_later_and_begins_anew_in_the_same_file_is_left_out(program, folder, capsys):
+    program.append("metrics.jsonl", lines((5, 1.0), (6, 0.9))).look()
+    with process(folder):
+        program.append("metrics.jsonl", lines((7, 0.8))).look()
+        program.append("metrics.jsonl", lines((1, 9.0), (8, 9.0))).look().look()
+    assert program.values() == [(5, 1.0), (6, 0.9), (7, 0.8)]
+    assert "its steps begin anew" in capsys.readouterr().out
+
+
+def test_files_that_were_written_before_a_watched_process_began_are_not_its_own(folder):
+    put(folder / "metrics.jsonl", lines((195, 9.0)))
+    os.utime(folder / "metrics.jsonl", (time.time() - 7200,) * 2)
+    with process(folder) as own:
+        assert abs(started_at(own.pid) - time.time()) < 600
+        assert Program(folder, root=own.pid, since=started_at(own.pid)).look().values() == []
+
+
+def test_one_look_at_the_machine_serves_all_files(program, folder, monkeypatch):
+    for number in range(300):
+        name = event_file(program.root).removesuffix("0") + str(number)
+        put(folder / "runs" / name, scalars(1, AT, **{f"loss_{number}": 1.0}))
+    looks: list[int] = []
+    snapshot = processes.snapshot
+    monkeypatch.setattr(processes, "snapshot", lambda: looks.append(1) or snapshot())
+    assert len(program.look().names()) == 300
+    assert len(looks) == 1
+
+
+METRICS = "CREATE TABLE metrics (id INTEGER PRIMARY KEY, run_id, timestamp, run_name, step, metrics)"
+CONFIGS = "CREATE TABLE configs (id INTEGER PRIMARY KEY, run_id, run_name, config, created_at)"
+
+
+def project(home: Path, *runs: tuple[str, float], name: str = "demo", **config: str) -> Path:
+    """Add runs to a project of trackio, each by its name with one loss."""
+    path = home / f"{name}.db"
+    home.mkdir(exist_ok=True)
+    is_new = not path.exists()
+    with closing(sqlite3.connect(path)) as database, database:
+        for sql in (METRICS, CONFIGS) if is_new else ():
+            database.execute(sql)
+        for run, loss in runs:
+            now, run_id = datetime.now(UTC).isoformat(), os.urandom(4).hex()
+            row = (run_id, now, run, 1, json.dumps({"loss": loss}))
+            database.execute("INSERT INTO metrics VALUES (NULL, ?, ?, ?, ?, ?)", row)
+            row = (run_id, run, json.dumps(config), now)
+            database.execute("INSERT INTO configs VALUES (NULL, ?, ?, ?, ?)", row)
+    return path
+
+
+def printed(run: str, name: str = "demo") -> str:
+    return f"* Trackio project initialized: {name}\n* Created new run: {run}\n"
+
+
+@pytest.fixture
+def tracked(program: Program, tmp_path: Path) -> Program:
+    """The program, with trackio's folder of all programs of the user."""
+    return Program(
+        program.folder,
+        root=program.root,
+        since=time.time() - 60,
+        environment={"TRACKIO_DIR": str(tmp_path / "all")},
+    )
+
+
+def test_another_programs_run_of_trackio_is_left_out(tracked, tmp_path):
+    project(tmp_path / "all", ("theirs", 77.59))
+    tracked.append("log.txt", "step 1 loss 1.0\n").look()
+    assert tracked.values() == [(1, 1.0)]
+    assert tracked.left_out() == {str(tmp_path / "all" / "demo.db"): "this program names no run in it"}
+
+
+def test_the_run_that_the_program_prints_is_its_own(tracked, tmp_path):
+    project(tmp_path / "all", ("theirs", 77.59), ("mine", 1.5))
+    project(tmp_path / "all", ("mine", 66.6), name="other")
+    tracked.append("log.txt", printed("mine")).look()
+    assert tracked.values() == [(1, 1.5)]
+    assert list(tracked.left_out()) == [str(tmp_path / "all" / "other.db")]
+    with process(tmp_path, tmp_path / "all" / "demo.db"):  # the others write to it too
+        assert tracked.look().look().values() == [(1, 1.5)]
+
+
+def test_two_runs_of_one_name_that_began_together_cant_be_told_apart(tracked, tmp_path):
+    project(tmp_path / "all", ("dainty-sunset-0", 77.59))
+    tracked.append("log.txt", printed("dainty-sunset-0")).look()
+    assert tracked.values() == [(1, 77.59)]
+    project(tmp_path / "all", ("dainty-sunset-0", 1.5))
+    assert tracked.look().look().values() == []
+    assert tracked.left_out() == {
+        str(tmp_path / "all" / "demo.db"): "2 programs name their runs dainty-sunset-0"
+    }
+
+
+def test_a_run_whose_configuration_names_the_output_folder_is_the_programs(tracked, tmp_path, folder):
+    project(tmp_path / "all", ("theirs", 77.59), output_dir="/elsewhere")
+    project(tmp_path / "all", ("mine", 1.5), output_dir=str(folder / "out"))
+    object.__setattr__(tracked.numbers._search.places, "folders", (folder / "out", folder))
+    assert tracked.look().values() == [(1, 1.5)]
+
+
+def test_the_only_run_is_the_programs_if_it_has_the_database_open(tmp_path, folder):
+    path = project(tmp_path / "all", ("mine", 1.5))
+    with process(folder, path) as own:
+        environment = {"TRACKIO_DIR": str(path.parent)}
+        tracked = Program(folder, root=own.pid, since=time.time() - 60, environment=environment)
+        assert tracked.look().values() == [(1, 1.5)]
+        project(path.parent, ("theirs", 77.59))
+        assert tracked.look().look().values() == [(1, 1.5)]

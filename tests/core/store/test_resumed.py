@@ -9,6 +9,7 @@ import store_rows
 from store_rows import take_in
 
 from finetop.core.protocol import events, runs as data
+from finetop.core.protocol.numbers_from import FilesLeftOut, NumbersFrom, ReadFile
 from finetop.core.store import checks, claims, jobs, metrics, parents, runs
 
 add_run = functools.partial(store_rows.add_run, check={"every": 5})
@@ -65,6 +66,29 @@ def test_a_run_that_begins_anew_has_nothing_of_before(connection, tmp_path):
     rows = metrics.steps(connection, number, after=-1, limit=100)
     assert [(row.step, row.values) for row in rows] == [(0, {"kl": 0.0})]
     assert runs.detail(connection, number).checkpoints == []
+
+
+@pytest.mark.parametrize("chunks", [1, 2])
+def test_what_was_taken_back_is_gone_and_where_the_numbers_come_from_is_kept(connection, tmp_path, chunks):
+    """Also the values of step 0, and what was planned."""
+    number = add_run(connection)
+    job = store_rows.add(connection, run_id=number, verb="command")[1]
+    foreign = [events.Planned(99, 0, 0, 0, 0, 0, 0), events.metrics(0, {"loss": 9.0}), *told(1, 195, 9.0)]
+    read = ReadFile("stdout", "log.txt", "it is the run's own", ["loss"])
+    left_out = FilesLeftOut("trackio", "demo.db", 1, "this program names no run in it")
+    own: list[events.Event] = [
+        events.TakenBack(0, "demo.db", "this program names no run in it"),
+        events.Planned(0, 0, 0, 0, 0, 0, 0),
+        *told(1, 3, 2.0),
+        NumbersFrom([read], [left_out]),
+    ]
+    for part in [[*foreign, *own]] if chunks == 1 else [foreign, own]:
+        take_in(connection, job, tmp_path / "e", *part)
+    rows = metrics.steps(connection, number, after=-1, limit=1000)
+    assert [(row.step, row.values["loss"]) for row in rows] == [(1, 2.0), (2, 2.0), (3, 2.0)]
+    detail = runs.detail(connection, number)
+    assert (detail.row.step, detail.row.steps, [alarm.step for alarm in detail.alarms]) == (3, 0, [3])
+    assert detail.numbers_from == NumbersFrom([read], [left_out])
 
 
 def test_parents_are_waited_for_until_they_have_finished(connection):

@@ -7,7 +7,7 @@ from typing import Literal
 
 from finetop.core.protocol.runs import OF_OTHERS, UNKNOWN, Finished, Queued, RunDetail, Running, RunRow
 from finetop.core.text import clean_line, count
-from finetop.core.wording import jobs
+from finetop.core.wording import jobs, numbers_from
 from finetop.core.wording.durations import clock, long_span
 from finetop.tui.screens.shared import run_status
 from finetop.tui.text import Line, cut_middle, leaf, line_width, spread
@@ -53,8 +53,10 @@ def head_lines(detail: RunDetail, slow: Slow, width: int, now: float) -> list[Li
     mark, name = run_status.mark_of(row), cut_middle(clean_line(row.name), 32)
     left: Line = ((f" {mark.mark} ", mark.style), (name, "bold"), (f"   {method_words(detail)}", ""))
     beside, device = beside_words(row), clean_line(detail.device)
+    source = "" if detail.numbers_from is None else numbers_from.brief(detail.numbers_from, row.main_metric)
+    all_parts = ([beside, source, device, slow.busy], [beside, source, slow.busy], [beside, source])
     first = left
-    for parts in ([beside, device, slow.busy], [beside, slow.busy], [beside or slow.busy]):  # as many as fit
+    for parts in (*all_parts, [beside or source or slow.busy]):  # as many as fit
         if first == left and (right := "   ".join(filter(None, parts))):
             first = spread(left, ((right, "dim"), (" ", "")), width)
     return [first, _state_line(row, slow, width, now)]

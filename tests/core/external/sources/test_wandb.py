@@ -4,7 +4,8 @@ import math
 from pathlib import Path
 
 import pytest
-from metric_files import BLOCK, found, history, leveldb, message, opened, put, read, steps
+from metric_bytes import BLOCK
+from metric_files import found, history, leveldb, message, opened, put, read, steps
 
 from finetop.core.external.sources import Reader, wandb
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from run_fakes import make_detail
 
+from finetop.core.protocol.numbers_from import FilesLeftOut, NumbersFrom, ReadFile
 from finetop.core.protocol.runs import Failed, Finished, JobRow, RunDetail, Running, State, Stopped
 from finetop.tui.screens.launch.form import OF_COMMAND, Base, checked, important, open_form, visible
 from finetop.tui.screens.run.head import Slow, head_lines, method_words
@@ -50,6 +52,21 @@ def next_words(run: RunDetail) -> str:
 
 def job(number: int, verb: str, state: State) -> JobRow:
     return JobRow(number, verb, state, 1, f"jobs/{number}", 0)
+
+
+def test_the_head_tells_where_the_numbers_are_from_and_how_much_was_left_out() -> None:
+    """On a narrow screen too: before the device and the load."""
+    numbers = NumbersFrom(
+        [
+            ReadFile("stdout", "log.txt", "it is the run's own", ["loss"]),
+            ReadFile("csv", "metrics.csv", "command.metrics names it", ["accuracy"], ["loss"]),
+        ],
+        [FilesLeftOut("trackio", "demo.db", 1, "this program names no run in it")],
+    )
+    run = msgspec.structs.replace(detail(WORK, step=3), numbers_from=numbers)
+    for width in (80, 120):
+        head = words(head_lines(run, Slow(0.0, None, "97 % busy"), width, 100.0))
+        assert "loss from stdout, others from csv, 1 file left out" in head
 
 
 def test_the_base_is_shown_once_it_is_known() -> None:
