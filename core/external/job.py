@@ -74,6 +74,7 @@ def work(job: Job) -> Ended:
     looks = Looks(begun.read_new)
     try:
         child = start(command, environment, resumed=goes_on)
+        begun.note(child.pid)
         end = follow(child, command, job, looks, used_up)
     finally:
         if not looks.look_at_last():

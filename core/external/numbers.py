@@ -66,9 +66,10 @@ class Numbers:
         self._spent_s = spent_s  # how long the run has been trained, by all its attempts
         self.read: set[str] = set()  # names of the sources that had numbers
 
-    def look_around(self) -> None:
-        """Note who works in the folders already, before the program begins."""
+    def look_around(self, pid: int = 0) -> None:
+        """Note who works in the folders before the program begins; then the program's process, once it has one."""
         self._search.writers.look(at_all=False)
+        self._search.writers.seen |= {pid} - {0}
 
     @property
     def step(self) -> int:
@@ -335,6 +336,7 @@ class Numbers:
             self._events.write(Planned(0, 0.0, 0, 0, 0, 0, 0))
         self._owners, self._progress = Owners(floor=self._first - 1), Progress()
         self._alarms.begin(0)
+        self._alarms.loss = 0.0
 
     def _go_back(self, file: File, step: int) -> None:
         """Discard what was reported from a step on: the program began anew there."""

@@ -65,9 +65,9 @@ class Reading:
             spent_s=spent_s,
         )
 
-    def note(self) -> None:
-        """Note that the reading has begun, and who works in the folders."""
-        self.numbers.look_around()
+    def note(self, pid: int = 0) -> None:
+        """Note that the reading has begun, and who works in the folders; then the program's process."""
+        self.numbers.look_around(pid)
         state = msgspec.Raw(msgspec.msgpack.encode(self.numbers.state()))
         self._write(msgspec.structs.replace(self._note, numbers=state))
 

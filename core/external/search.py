@@ -144,7 +144,9 @@ class Search:
         writer = source.writer_in(file)
         if writer in self.writers.seen:
             return Proof(True, f"process {writer} wrote it", by_process=True)
-        if writer and self.writers.is_alive(writer) and not self.writers.is_unknown:
+        if (
+            writer and not self.writers.is_unknown
+        ):  # also of one that has ended: every other one is another program's
             return Proof(False, f"{self.writers.name_of(writer)} wrote it", is_foreign=True, writer=writer)
         return None
 

@@ -111,7 +111,6 @@ class Writers:
         default_factory=dict
     )  # all so far, and when they were last there
     _facts: dict[int, _Facts] = field(default_factory=dict)
-    _alive: set[int] = field(default_factory=set)
     _own_files: dict[tuple[int, int], int] = field(default_factory=dict)  # device and inode -> process
     _their_files: dict[tuple[int, int], int] = field(default_factory=dict)
 
@@ -119,9 +118,8 @@ class Writers:
         """Look at the program's processes and their files; `at_all`: at everybody's files too."""
         everyone = processes.snapshot()
         below = {process.pid for process in processes.below(self.root, everyone)} if self.root else set()
-        self._alive = set(everyone)
         self._facts = {process.pid: self._facts_of(process) for process in everyone.values()}
-        below |= {self.root} & self._alive if self.with_root else set()
+        below |= {self.root} & everyone.keys() if self.with_root else set()
         below = {
             pid for pid in below if self._facts[pid].metrics in ("", self.metrics)
         }  # no job of another command
@@ -130,7 +128,7 @@ class Writers:
         if len(self.seen) < MOST_SEEN:
             self.seen |= self.own
         above = {os.getpid(), *_ancestors(os.getpid(), everyone), *_ancestors(self.root, everyone)}
-        others = self._alive - self.own - above
+        others = everyone.keys() - self.own - above
         self.strangers = {
             pid: Stranger(pid, self._facts[pid].name, (folder, *self._facts[pid].outputs))
             for pid in others
@@ -166,9 +164,6 @@ class Writers:
     def is_unknown(self) -> bool:
         """Whether no process of the program is known: a folder is watched."""
         return not self.root and not self.metrics
-
-    def is_alive(self, pid: int) -> bool:
-        return pid in self._alive
 
     def began(self, pid: int) -> float:
         """Return when a process started, in seconds since 1970; 0 if it has ended."""

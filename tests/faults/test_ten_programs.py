@@ -23,6 +23,7 @@ from finetop.core.runtime.job_process import users_environment
 
 PROGRAM = Path(__file__).parents[1] / "rig" / "tracked_program.py"
 TRACKERS = ("trackio", "tensorboard", "wandb", "csv", "stdout")
+STRANGERS, ENDLESS = ("trackio", "tensorboard", "csv"), 10**6
 ENDED = ("finished", "stopped", "failed", "lost")
 REAL = (
     ["real"] if os.environ.get("FINETOP_TEST_REAL_TRACKERS") else []
@@ -108,11 +109,10 @@ def test_each_of_many_programs_at_once_has_its_own_numbers(cold_rig, tmp_path, s
         field = Field(rig, tmp_path / f"round-{number}")
         tag = f"-{number}"
         try:
-            strangers = [
-                field.start("trackio", f"stranger-a{tag}", "elsewhere", 60),
-                field.start("tensorboard", f"stranger-b{tag}", "tensorboard", 60),
-                field.start("csv", f"stranger-c{tag}", "stdout", 60),
-            ]
+            for tracker, letter, place in zip(
+                STRANGERS, "abc", ("elsewhere", "tensorboard", "stdout"), strict=True
+            ):
+                field.start(tracker, f"stranger-{letter}{tag}", place, ENDLESS)
             wait_until(lambda: all(field.side(f"stranger-{one}{tag}") for one in "abc"), "the strangers")  # noqa: B023
             names = [
                 field.queue(
@@ -135,8 +135,6 @@ def test_each_of_many_programs_at_once_has_its_own_numbers(cold_rig, tmp_path, s
                     disturb(field, running, luck)
                 time.sleep(luck.random())
             rows = {name: rig.wait_state(name, *ENDED, limit_s=TORCH_LIMIT_S) for name in names}
-            for stranger in strangers:
-                stranger.wait()
             for name in names:
                 side, stored = field.side(name), field.stored(name)
                 truth = dict(side)

@@ -56,15 +56,21 @@ def test_an_event_file_names_its_process(program, folder):
     assert list(program.left_out().values()) == [why]
 
 
-@pytest.mark.parametrize("host", ["", "elsewhere"])
-def test_an_event_file_of_a_process_that_was_never_seen(program, folder, host):
-    """Of a program that has ended, or on another machine: believed while nobody else works in the folder."""
+def test_an_event_file_of_another_machine_is_believed_while_nobody_else_works_in_the_folder(program, folder):
+    names = [f"runs/{name}/{event_file(2**22 - 3, 'elsewhere')}" for name in ("a", "b")]
     with process(folder):
-        program.append(f"runs/a/{event_file(2**22 - 3, host)}", scalars(1, AT, loss=9.0)).look()
+        program.append(names[0], scalars(1, AT, loss=9.0)).look()
         assert program.values() == []
-        assert "works in its folder too" in program.left_out()[f"runs/a/{event_file(2**22 - 3, host)}"]
-    program.append(f"runs/b/{event_file(2**22 - 4, host)}", scalars(1, AT, loss=1.0)).look()
+        assert "works in its folder too" in program.left_out()[names[0]]
+    program.append(names[1], scalars(1, AT, loss=1.0)).look()
     assert program.values() == [(1, 1.0)]
+
+
+def test_an_event_file_of_a_process_that_was_never_seen_is_not_believed(program):
+    name = event_file(2**22 - 3)
+    program.append(name, scalars(1, AT, loss=9.0)).look()
+    assert program.values() == []
+    assert program.left_out() == {name: f"process {2**22 - 3} wrote it"}
 
 
 def test_a_run_of_wandb_names_its_process_in_its_log(program, folder):
