@@ -40,7 +40,7 @@ def curves(
     columns = max(1, min(columns, WIDEST_CHART))
     query = (
         "SELECT key, least((step - ?)::BIGINT * ? // ?, ?)::INTEGER AS bin, min(value), max(value), avg(value),"
-        " max(step), arg_max(value, step), count(*) - count(value)"
+        " max(step), arg_max(value, step), count(*) - count(value), count(value)"
         f" FROM metrics WHERE run_id = ? AND step BETWEEN ? AND ?{_chosen(keys)} GROUP BY key, bin ORDER BY key, bin"
     )
     values: list[object] = [first, columns, width, columns - 1, run_id, first, last]
@@ -72,7 +72,7 @@ def curves_across(
         " arg_max(value, step) AS newest"
         f" FROM metrics WHERE run_id = ? AND step <= ?{_chosen(keys)} GROUP BY key, place)"
         " SELECT key, own.bin, min(low), max(high), sum(total) / sum(good), max(step), arg_max(newest, step),"
-        " sum(count - good)::INTEGER"
+        " sum(count - good)::INTEGER, sum(good)::INTEGER"
         " FROM told ASOF JOIN (SELECT unnest(?) AS begins, unnest(?) AS bin) own ON told.begin >= own.begins"
         " GROUP BY key, own.bin ORDER BY key, own.bin"
     )
@@ -88,14 +88,17 @@ def _build_curves(connection: Connection, query: str, values: list[object]) -> l
     """Build curves from a query's rows, one per key and column."""
     binned = connection.execute(query, values).fetchall()
     by_key: dict[str, Curve] = {}
-    for key, column, low, high, mean, step, newest, bad in binned:
-        old = by_key.get(key) or Curve(key, [], [], [], [], 0, None, 0)
+    for key, column, low, high, mean, step, newest, bad, count in binned:
+        old = by_key.get(key) or Curve(key, [], [], [], [], 0, None, 0, [])
         if low is not None:
             old.column.append(column)
             old.low.append(low)
             old.high.append(high)
             old.mean.append(mean)
-        by_key[key] = Curve(key, old.column, old.low, old.high, old.mean, step, newest, old.bad + bad)
+            old.count.append(count)
+        by_key[key] = Curve(
+            key, old.column, old.low, old.high, old.mean, step, newest, old.bad + bad, old.count
+        )
     return list(by_key.values())
 
 

@@ -331,6 +331,7 @@ def _binned(key: str, pairs: list[tuple[int, float | None]], ask: messages.Curve
     return messages.Curve(
         key, columns, [min(bins[column]) for column in columns], [max(bins[column]) for column in columns],
         [sum(bins[column]) / len(bins[column]) for column in columns], *newest, bad,
+        [len(bins[column]) for column in columns],
     )  # fmt: skip
 
 

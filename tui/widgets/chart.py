@@ -22,6 +22,7 @@ GUTTER = LABEL + 1  # cells left of the picture, for the labels of the y axis
 _POINT, _ASCII_POINT = "•", "o"
 _THICK_FROM = 7  # rows of a picture from which a line is two dots thick
 _FEW = 6  # usual dot columns between points from which each point is marked
+_MOST_RAW = 2  # lines whose raw values are drawn behind the smoothed ones: those of more drown them
 _LETTERS_EVERY = 14  # cells between two letters along a line
 _GRID: Final = "┈"
 _GAPS: Final = (" ", _GRID)  # what a label may be drawn over
@@ -85,15 +86,16 @@ def draw(
     if has_letters:
         _draw_letters(cells, series, heights)
     _draw_limit(cells, limit, scale)
-    beside = _draw_ends(cells, series, heights, ends, marks or {})
+    beside, labelled = _draw_ends(cells, series, heights, ends, marks or {})
     for at, cell in (marks or {}).items():
         if 0 <= at < columns:
             cells[0][at] = cell
     if view.cursor is not None and 0 <= view.cursor < columns:
-        for row in cells:
+        for y, row in enumerate(cells):
             text, style = row[view.cursor]
-            is_free = text in (*_GAPS, "-", _AREA) and style not in SERIES  # not in a label
-            row[view.cursor] = ("┊", "dim") if is_free else (text, "reverse")
+            if (y, view.cursor) not in labelled:  # a label stays readable
+                is_free = text in (*_GAPS, "-", _AREA) and style not in SERIES
+                row[view.cursor] = ("┊", "dim") if is_free else (text, "reverse")
     gutters = [f"{labels.get(y, ''):>{LABEL}} " for y in range(rows)]
     lines = [((text, "dim"), *joined(cells[y]), *beside.get(y, ())) for y, text in enumerate(gutters)]
     return [*lines, axis]
@@ -124,7 +126,7 @@ def _draw_curves(
     rows, columns = len(cells), len(cells[0])
     heights = [_bands(line, view.smoothing, scale, rows, columns) for line in series]
     lines = [(line, bands) for line, bands in zip(series, heights, strict=True) if not line.is_points]
-    if view.smoothing:
+    if view.smoothing and len(lines) <= _MOST_RAW:
         for line, _ in lines:
             raw = _joined(_bands(line, 0, scale, rows, columns))
             _put(cells, _bits_of(raw), _FAINT[line.style], only_ascii=only_ascii)
@@ -205,7 +207,7 @@ def _draw_limit(cells: Cells, limit: float | None, scale: Scale) -> None:
     if limit is None or not scale.low <= limit <= scale.high:  # NaN is not between them either
         return
     row = cells[_row(limit, scale, len(cells))]
-    row[:] = [("-", "amber") if cell[0] in (*_GAPS, "┊") else cell for cell in row]
+    row[:] = [("-", "amber") if cell[0] in (*_GAPS, "┊", _AREA) else cell for cell in row]
     name = " limit "
     for at in range(len(row) - len(name), -1, -1):
         if all(cell[0] == "-" for cell in row[at : at + len(name)]):
@@ -219,14 +221,15 @@ def _draw_ends(
     heights: Sequence[Sequence[Band]],
     room: int,
     marks: Mapping[int, Cell],
-) -> dict[int, Line]:
-    """Write the texts at the lines' ends; return those right of the picture, by row."""
+) -> tuple[dict[int, Line], set[tuple[int, int]]]:
+    """Write the texts at the lines' ends; return those right of the picture, by row, and the cells of those inside."""
     named = [(bands[-1], line) for line, bands in zip(series, heights, strict=True) if line.end and bands]
     named.sort(key=lambda pair: (pair[0][1], -pair[1].curve.mean[-1]))
     if room:
         rows = rows_of_their_own([top // 4 for (_, top, _), _ in named], len(cells))
         texts = [(f" {clean_line(line.end)}"[:room], line.style) for _, line in named]
-        return {y: (text,) for y, text in zip(rows, texts, strict=False)}
+        return {y: (text,) for y, text in zip(rows, texts, strict=False)}, set()
+    labelled: set[tuple[int, int]] = set()
     least = 0  # the row below the previous label: labels keep the order of the lines
     for (column, top, _), line in named:
         text = clean_line(line.end)
@@ -234,7 +237,8 @@ def _draw_ends(
             y, x = place
             least = y + 1
             cells[y][x : x + len(text)] = [(letter, line.style) for letter in text]
-    return {}
+            labelled.update((y, x + at) for at in range(len(text)))
+    return {}, labelled
 
 
 def rows_of_their_own(rows: Sequence[int], height: int) -> list[int]:

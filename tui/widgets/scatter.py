@@ -15,6 +15,7 @@ from finetop.tui.widgets.chart import rows_of_their_own
 GUTTER = 7  # cells for the labels of the y axis
 _EDGE = 0.06  # of the range, left free at each side
 _FREE = (" ", "┊")
+_GRID = "┈"  # along a labelled row; across there is none, as it would be taken for the limit
 _APART = 2  # cells between two names in a row
 
 
@@ -94,8 +95,16 @@ def scatter(
         words = labels.get(y, set())
         if len(words) > 1:
             words = {y_words(sign * upwards.value(rows - 1 - y))}
+        if any(words):
+            row = [
+                (_GRID, "faint") if _is_blank(row[max(0, x - 1) : x + 2]) else row[x] for x in range(columns)
+            ]
         lines.append(((f"{''.join(words):>{GUTTER}} ", "dim"), *joined(row)))
     return [*lines, _x_axis(across, x_words)]
+
+
+def _is_blank(cells: Sequence[tuple[str, StyleName]]) -> bool:
+    return all(cell == (" ", "") for cell in cells)
 
 
 def scatter_title(metric: str) -> str:

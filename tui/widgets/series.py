@@ -125,7 +125,8 @@ def in_columns(curve: Curve, columns: int, wanted: int) -> Curve:
         return curve
     last = {column * wanted // columns: at for at, column in enumerate(curve.column)}
     low, high, mean = ([values[at] for at in last.values()] for values in (curve.low, curve.high, curve.mean))
-    return Curve(curve.key, list(last), low, high, mean, curve.last_step, curve.last_value, curve.bad)
+    count = [curve.count[at] for at in last.values()] if curve.count else []
+    return Curve(curve.key, list(last), low, high, mean, curve.last_step, curve.last_value, curve.bad, count)
 
 
 def end_value(series: Series, smoothing: float = 0.0) -> float | None:
@@ -134,10 +135,29 @@ def end_value(series: Series, smoothing: float = 0.0) -> float | None:
     return values[-1] if values else None
 
 
-def value_at(series: Series, cell: int, smoothing: float = 0.0) -> float | None:
-    """Return a curve's value at a cell: the mean of its bins there, else the newest before; None before the first."""
+class Reading(NamedTuple):
+    """What a curve says at a cell: a value, and of how many values it is the mean (0 if unknown)."""
+
+    value: float
+    number: int
+
+
+def value_at(series: Series, cell: int, smoothing: float = 0.0) -> Reading | None:
+    """Return a curve's value at a cell: the mean of all there, else the newest bin before; None before the first.
+
+    A bin without a count weighs as one value.
+    """
     pairs = points_of(series, smoothing)
-    here = [value for column, value in pairs if column // 2 == cell]
-    if here:
-        return sum(here) / len(here)
-    return next((value for column, value in reversed(pairs) if column // 2 < cell), None)
+    counts = series.curve.count or [0] * len(pairs)
+    here = [
+        (value, count) for (column, value), count in zip(pairs, counts, strict=True) if column // 2 == cell
+    ]
+    if not here:
+        before = (
+            (value, count) for (column, value), count in zip(pairs, counts, strict=True) if column // 2 < cell
+        )
+        here = [*before][-1:]
+    if not here:
+        return None
+    total = sum(value * max(count, 1) for value, count in here)
+    return Reading(total / sum(max(count, 1) for _, count in here), sum(count for _, count in here))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -45,14 +46,21 @@ def _y_ticks(scale: Scale, rows: int) -> list[tuple[float, str]]:
     span, most = scale.high - scale.low, min(8, max(2, rows * 2 // 5))
     if not 0 < span < math.inf:
         return [(scale.low, label(scale.low))]
-    step = round_step(span, most)
-    for _ in range(_TRIES):
+    for step in _steps_of(span, most):
         values = _multiples(scale.low, scale.high, step)
         labels = [label(value, step) for value in values]
         if len(values) > 1 and len(set(labels)) == len(labels) and max(map(len, labels)) <= LABEL:
             return list(zip(values, labels, strict=True))
-        step = round_step(step * 1.5, 1)
-    return _apart(scale, round_step(span, most))
+    return _apart(scale, _steps_of(span, most))
+
+
+def _steps_of(span: float, most: int) -> list[float]:
+    """Return the steps to try: the one that fits, coarser ones, then finer ones, as one tick alone is no scale."""
+    coarser = [round_step(span, most)]
+    for _ in range(_TRIES - 1):
+        coarser.append(round_step(coarser[-1] * 1.5, 1))
+    finer = [round_step(span, parts) for parts in (most + 1, 2 * most, 4 * most)]
+    return list(dict.fromkeys([*coarser, *finer]))
 
 
 def _multiples(low: float, high: float, step: float) -> list[float]:
@@ -60,16 +68,31 @@ def _multiples(low: float, high: float, step: float) -> list[float]:
     return [float(f"{at * step:.12g}") for at in range(first, last + 1)]
 
 
-def _apart(scale: Scale, step: float) -> list[tuple[float, str]]:
+def _apart(scale: Scale, steps: Sequence[float]) -> list[tuple[float, str]]:
     """Label values that differ too little for their length: the first in full, the others by their difference."""
-    first = scale.low
-    for _ in range(_TRIES):
+    for step in steps:
         first, *others = _multiples(scale.low, scale.high, step) or [scale.low]
-        labels = [f"+{label(value - first, step)}" for value in others]
-        if len(set(labels)) == len(labels) and all(len(text) <= LABEL for text in labels):
-            return [(first, label(first)), *zip(others, labels, strict=True)]
-        step = round_step(step * 1.5, 1)
-    return [(first, label(first))]
+        labels = [f"+{_brief(value - first, step)}" for value in others]
+        if others and len(set(labels)) == len(labels) and all(len(text) <= LABEL for text in labels):
+            return [(first, _rounded(first)), *zip(others, labels, strict=True)]
+    ends = [(scale.low, _rounded(scale.low)), (scale.high, f"+{_brief(scale.high - scale.low, 0)}")]
+    fits = all(len(text) <= LABEL for _, text in ends)
+    return ends if fits else [(at, label(at, steps[0])) for at in _multiples(scale.low, scale.high, steps[0])]
+
+
+def _rounded(value: float) -> str:
+    """Return a value with as many of three digits as a label has room for."""
+    texts = [_brief(float(f"{value:.{digits}g}"), 0) for digits in (3, 2, 1)]
+    return next((text for text in texts if len(text) <= LABEL), texts[-1])
+
+
+def _brief(value: float, step: float) -> str:
+    """Return the shortest label of a value that loses no digit: 1.5k for 1,500, 5e-3 for 0.005."""
+    powers = [_power(value, step)] if 1e-99 < abs(value) < math.inf else []
+    if 1e3 <= abs(value) < 1e4:
+        powers.append(f"{value / 1e3:.3g}k")
+    exact = [text for text in powers if math.isclose(float(text.replace("k", "e3")), value, rel_tol=1e-9)]
+    return min([label(value, step), *exact], key=len)
 
 
 def _log_ticks(scale: Scale, rows: int) -> list[tuple[float, str]]:
@@ -107,7 +130,7 @@ def _power(value: float, step: float) -> str:
     power = math.floor(math.log10(abs(value)) + 1e-9)
     digits = 0 if step <= 0 else min(9, max(0, power - math.floor(math.log10(step) + 1e-9)))
     head, _, tail = f"{value:.{digits}e}".partition("e")
-    return f"{head}e{int(tail)}"
+    return f"{head.rstrip('0').rstrip('.') if digits else head}e{int(tail)}"
 
 
 def x_ticks(first: float, last: float, columns: int, x: Across = "step") -> XTicks:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings, strategies as st
 from rich.cells import cell_len
 
 from finetop.core.protocol.messages.runs import Curve
-from finetop.tui.theme import SERIES
+from finetop.tui.theme import SERIES, SERIES_FAINT
 from finetop.tui.widgets.axis import Scale, round_end, scale_of, share_of, widened, x_end
 from finetop.tui.widgets.chart import GUTTER, columns_of, draw, place_at, plot_width
 from finetop.tui.widgets.series import Series, View, fitted, in_columns, settled_scale, smoothed, value_at
@@ -179,7 +181,7 @@ def test_y_ticks_are_round_short_and_differ() -> None:
         (-0.3, 0.4, "-0.2", "0", "0.2", "0.4"), (8e-5, 2e-4, "1e-4", "2e-4"),
         (4000, 4110, "4,000", "4,050", "4,100"), (120_000, 130_000, "120k", "125k", "130k"),
         (1e6, 3e6, "1.0M", "1.5M", "2.0M", "2.5M", "3.0M"), (1.0001, 1.0003, "1", "+1e-4", "+2e-4"),
-        (-1e300, 1e300, "0"),
+        (-1e300, 1e300, "0", "5e299", "1e300"),
     ]:  # fmt: skip
         assert [text for _, text in y_ticks(Scale(low, high), 11)] == words
 
@@ -233,9 +235,11 @@ def test_smoothing_and_the_value_at_a_cell() -> None:
     assert smoothed([0.0, 1.0], 0.5) == pytest.approx([0.0, 2 / 3])
     series = Series(curve({2: 1.0, 3: 3.0, 9: 5.0}))
     assert value_at(series, 0) is None
-    assert value_at(series, 1) == 2.0
-    assert value_at(series, 3) == 3.0
-    assert value_at(series, 4) == 5.0
+    assert value_at(series, 1) == (2.0, 0)
+    assert value_at(series, 3) == (3.0, 0)
+    assert value_at(series, 4) == (5.0, 0)
+    counted = replace(series, curve=msgspec.structs.replace(series.curve, count=[1, 3, 12]))
+    assert [value_at(counted, cell) for cell in (1, 2, 4)] == [(2.5, 4), (3.0, 3), (5.0, 12)]
     assert place_at(View(0, 100), 0, 10) == 5
     # a curve of other columns keeps its places
     half = in_columns(curve({0: 1.0, 1: 2.0, 6: 3.0}), 10, 5)
@@ -301,3 +305,59 @@ def test_a_live_range_holds_every_value_and_only_grows(values: list[float], is_l
         assert share_of(wider, value) is not None
         assert abs(value) > 1e299 or wider.low <= value <= wider.high
         scale = wider
+
+
+_ends = st.tuples(st.floats(-1e9, 1e9), st.floats(-7, 9), st.booleans())
+
+
+def _read(text: str) -> tuple[float, float]:
+    """Return the number that a label says, and half of the unit of its last digit."""
+    text = text.replace(",", "")
+    size = {"k": 1e3, "M": 1e6, "B": 1e9}.get(text[-1], 1.0)
+    head, _, power = text.rstrip("kMB").lower().partition("e")
+    unit = size * 10.0 ** (int(power or 0) - len(head.partition(".")[2]))
+    return float(head) * size * 10.0 ** int(power or 0), 0.5001 * unit
+
+
+@settings(max_examples=200, deadline=None)
+@given(_ends, st.integers(4, 40))
+def test_what_is_read_off_the_y_axis_is_where_it_stands(ends: tuple[float, float, bool], rows: int) -> None:
+    at, power, is_positive = ends
+    low = abs(at) if is_positive else at
+    span = max(10.0**power, abs(low) * 1e-6)
+    scale = widened(None, low, low + span)
+    ticks = y_ticks(scale, rows)
+    assert len(ticks) > 1, "one number is no scale"
+    (first, first_text), *others = ticks
+    for value, text in ticks:
+        assert share_of(scale, value) is not None and len(text) <= LABEL
+    assert abs(_read(first_text)[0] - first) <= max(_read(first_text)[1], 0.005 * abs(first))
+    for value, text in others:
+        base = first if text.startswith("+") else 0.0
+        number, half = _read(text.lstrip("+"))
+        assert abs(base + number - value) <= max(half, 1e-9 * abs(value)), (text, value)
+    texts = [text for _, text in ticks]
+    assert len(set(texts)) == len(texts)
+
+
+def test_small_numbers_are_labelled_in_full() -> None:
+    assert [text for _, text in y_ticks(Scale(5e-6, 1e-5), 8)] == ["6e-6", "8e-6", "1e-5"]
+
+
+def test_labels_limits_and_smoothed_lines_are_not_drawn_over() -> None:
+    line = curve({0: 0.2, 1: 0.2, 2: 0.2, 3: 0.2})
+    rows = rows_of([Series(line, end="0.21")], width=30, view=View(0, 100, cursor=3))
+    assert any("0.21" in row for row in rows), "the cursor stands in a label, and leaves it"
+    drawn = draw(
+        [Series(line, end="0.21")], width=30, height=5, view=View(0, 100, cursor=3), scale=Scale(0, 1)
+    )
+    assert not any(style == "reverse" and text in "0.21" for row in drawn for text, style in row)
+    falling = curve(dict(enumerate([0.9, 0.9, 0.1, 0.1, 0.1, 0.1])))
+    row = rows_of([Series(falling)], limit=0.5)[2]
+    assert "-" in row and "⢕" not in row, "the limit goes on over the fill"
+    noisy = [curve({column: 0.5 + 0.4 * (-1) ** column for column in range(16)}) for _ in range(4)]
+    for number, is_faint in ((2, True), (4, False)):
+        series = [Series(each, style=SERIES[at]) for at, each in enumerate(noisy[:number])]
+        picture = draw(series, width=16, height=5, view=View(0, 100, smoothing=0.9), scale=Scale(0, 1))
+        styles = {style for row in picture for _, style in row}
+        assert any(style in SERIES_FAINT for style in styles) is is_faint

@@ -77,6 +77,7 @@ def _title(state: CompareState, metric: str, view: View, *, is_cut: bool) -> Lin
     line: Line = ((title_of(metric), "bold"),)
     width, hidden = state.layout.chart_width, state.hidden
     parts: list[Line] = []
+    most = 0  # values behind one number at the cursor
     if view.cursor is not None:
         cells = plot_width(width - ends_of(width))
         step = round(place_at(view, view.cursor, cells))
@@ -84,10 +85,13 @@ def _title(state: CompareState, metric: str, view: View, *, is_cut: bool) -> Lin
         for number, (run, curve) in enumerate(zip(state.runs, state.curves.get(metric, ()), strict=False)):
             if curve is None or run.row.name in hidden:
                 continue
-            value = value_at(Series(curve), view.cursor, view.smoothing)
-            text = "-" if value is None else shown(metric, value)
+            reading = value_at(Series(curve), view.cursor, view.smoothing)
+            text = "-" if reading is None else shown(metric, reading.value)
+            most = max(most, 0 if reading is None else reading.number)
             letter: Line = ((LETTERS[number], style_of(number)),)
             parts.append((*letter, (f" {text}", "bold" if number == state.chosen else "")))
+    if most > 1 and not view.smoothing:
+        parts.append(((f"means of up to {most} values", "dim"),))
     if view.x != "step":
         parts.append(((NAMES[view.x], "dim"),))
     if view.smoothing:

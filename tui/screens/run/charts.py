@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from finetop.core.protocol.messages.runs import Curve
@@ -133,6 +133,9 @@ def _title(board: Board, key: str, series: list[Series], limit: float | None, wi
     if board.under_cursor and room >= _LEAST_WORDS:
         event = board.under_cursor[0]
         line = (*line, ("  ", ""), (cut_end(event.words, room), event.mark.style or "bold"))
+    averaged = _averaged(view, series)
+    if averaged and line_width(line) + 2 + len(averaged) <= width:
+        line = (*line, ("  ", ""), (averaged, "dim"))
     return line
 
 
@@ -145,10 +148,19 @@ def _values(board: Board, key: str, series: list[Series], width: int, *, has_nam
     for plot in series:
         name = {"loss": "train ", "eval_loss": "eval "}.get(plot.curve.key, "") if has_names else ""
         if view.cursor is not None:
-            number = value_at(plot, view.cursor, view.smoothing)
-            text = "-" if number is None else shown(key, number)
+            reading = value_at(plot, view.cursor, view.smoothing)
+            text = "-" if reading is None else shown(key, reading.value)
         else:
             text = shown(key, board.state.row.metrics.get(plot.curve.key, plot.curve.last_value))
         point: Line = ((" o" if board.only_ascii else " •", SERIES[1]),) if plot.is_points else ()
         parts.append(((name, ""), (text, "amber" if text == "not finite" else "bold"), *point))
     return parts
+
+
+def _averaged(view: View, series: Sequence[Series]) -> str:
+    """Return of how many values the numbers at the cursor are the mean; empty if each is a step's own."""
+    if view.cursor is None or view.smoothing:
+        return ""
+    readings = [value_at(plot, view.cursor) for plot in series]
+    most = max((reading.number for reading in readings if reading is not None), default=0)
+    return f"mean of {most} steps" if most > 1 else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean, stdev
+from typing import NamedTuple
 
 from finetop.core.protocol.messages.runs import Curve, Curves, CurvesAnswer
 from finetop.core.protocol.runs import RunRow
@@ -15,11 +16,20 @@ from finetop.tui.theme import Look
 from finetop.tui.widgets.axis import x_end
 from finetop.tui.widgets.chart import columns_of, draw, plot_width
 from finetop.tui.widgets.paged_list import Ask
-from finetop.tui.widgets.series import Series, View, fitted, settled_scale
+from finetop.tui.widgets.series import Series, View, fitted, in_columns, settled_scale
 
 MOST = 40  # most runs whose curves are loaded
 SMOOTHING = 0.6
 AGE_S = 10.0  # curves of running runs are reloaded after this many seconds
+
+
+class Request(NamedTuple):
+    """What a run's curve was asked for: it fits no other axis."""
+
+    metric: str
+    last: int
+    columns: int
+    step: int  # of the run, then
 
 
 class Overlay:
@@ -29,7 +39,7 @@ class Overlay:
         self.curves: dict[int, Curve] = {}  # by run number
         self.metric = ""
         self.last = 1
-        self._asked: dict[int, tuple[object, ...]] = {}
+        self.requests: dict[int, Request] = {}
         self._asked_at: dict[int, float] = {}
 
     async def load(self, ask: Ask, rows: Sequence[RunRow], width: int, now: float) -> bool:
@@ -39,29 +49,37 @@ class Overlay:
             return False
         self.metric = rows[0].main_metric
         self.last = max((x_end(row.step, row.steps) for row in rows), default=1)
-        columns, is_new = columns_of(width - ENDS), False
+        columns, is_new = columns_of(width - (ENDS if len(rows) > 1 else 0)), False
         for row in rows:
-            request = (self.metric, self.last, columns, row.step)
-            before = self._asked.get(row.id)
+            request = Request(self.metric, self.last, columns, row.step)
+            before = self.requests.get(row.id)
             is_fresh = now - self._asked_at.get(row.id, 0.0) < AGE_S
             if request == before or (before is not None and before[:3] == request[:3] and is_fresh):
                 continue
             question = Curves(row.name, [self.metric], columns=columns, last=self.last)
             answer: CurvesAnswer = await ask(question)
-            self._asked[row.id], self._asked_at[row.id] = request, now
+            self.requests[row.id], self._asked_at[row.id] = request, now
             self.curves[row.id] = answer.curves[0] if answer.curves else _nothing(self.metric)
             is_new = True
         return is_new
+
+    def curve(self, row: RunRow, columns: int, last: int) -> Curve:
+        """Return a run's curve in some columns of the axis to `last`; without points if it was loaded for another."""
+        request = self.requests.get(row.id)
+        if request is None or (request.metric, request.last) != (self.metric, last):
+            return _nothing(self.metric)
+        return in_columns(self.curves[row.id], request.columns, columns)
 
 
 def curve_lines(overlay: Overlay, row: RunRow, size: tuple[int, int], look: Look) -> list[Line]:
     """Draw one run's curve with its metric and last value above; nothing until it is loaded."""
     width, height = size
-    curve = overlay.curves.get(row.id)
-    if curve is None or not curve.column or overlay.metric != row.main_metric:
+    end = x_end(row.step, row.steps)
+    curve = overlay.curve(row, columns_of(width), end)
+    if not curve.column or overlay.metric != row.main_metric:
         return []
     series = [Series(curve)]
-    last, view = curve.last_value, View(0, overlay.last, smoothing=SMOOTHING)
+    last, view = curve.last_value, View(0, end, smoothing=SMOOTHING)
     scale = settled_scale(series, view) or fitted(None, series, view)
     picture = draw(series, width=width, height=height - 1, view=view, scale=scale, only_ascii=look.ascii)
     number = "-" if last is None else shown(overlay.metric, last)
@@ -77,7 +95,9 @@ def overlay_lines(
 ) -> list[Line]:
     """Draw the pane: the runs or groups, then their curves."""
     width, height = size
-    lines = _by_group(overlay, rows) if is_grouped else _by_run(overlay, rows)
+    ends = ENDS if plot_width(width) > 4 * ENDS else 0
+    columns = columns_of(width - ends)
+    lines = _by_group(overlay, rows, columns) if is_grouped else _by_run(overlay, rows, columns)
     names = distinct_names([name for name, _ in lines], max(8, (width - 16) // max(1, len(lines)) - 4))
     title: Line = ((f"{title_of(overlay.metric)}  ", "bold"),)
     for name, (_, series) in zip(names, lines, strict=True):
@@ -93,25 +113,25 @@ def overlay_lines(
         height=height - 1,
         view=view,
         scale=settled_scale(drawn, view) or fitted(None, drawn, view),
-        ends=ENDS if plot_width(width) > 4 * ENDS else 0,
+        ends=ends,
         has_letters=len(drawn) > 1,
         only_ascii=look.ascii,
     )
     return [rule(cut_line(title, width - 6), width), *picture]
 
 
-def _by_run(overlay: Overlay, rows: Sequence[RunRow]) -> list[tuple[str, Series]]:
-    curves = [overlay.curves.get(row.id, _nothing(overlay.metric)) for row in rows[: len(LETTERS)]]
+def _by_run(overlay: Overlay, rows: Sequence[RunRow], columns: int) -> list[tuple[str, Series]]:
+    curves = [overlay.curve(row, columns, overlay.last) for row in rows[: len(LETTERS)]]
     return [
         (clean_line(row.name), lettered(overlay.metric, number, curve, curve.last_value))
         for number, (row, curve) in enumerate(zip(rows, curves, strict=False))
     ]
 
 
-def _by_group(overlay: Overlay, rows: Sequence[RunRow]) -> list[tuple[str, Series]]:
+def _by_group(overlay: Overlay, rows: Sequence[RunRow], columns: int) -> list[tuple[str, Series]]:
     groups: dict[str, list[Curve]] = {}
     for row in rows[:MOST]:
-        curve = overlay.curves.get(row.id, _nothing(overlay.metric))
+        curve = overlay.curve(row, columns, overlay.last)
         groups.setdefault(clean_line(row.group), []).append(curve)
     lines = []
     for number, (group, curves) in enumerate(list(groups.items())[: len(LETTERS)]):

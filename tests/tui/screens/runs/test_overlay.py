@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from finetop.core.protocol.messages.runs import Curve, Curves, CurvesAnswer
 from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import Finished
 from finetop.tui.screens.runs.overlay import mean_of
+
+BRAILLE = re.compile("[\u2801-\u28ff]")
 
 
 class Curved(FakeSupervisor):
@@ -58,3 +61,18 @@ def test_a_mean_has_one_standard_deviation_as_its_band() -> None:
     mean = mean_of("loss", [curve([0, 1], [1.0, 2.0]), curve([0], [3.0])])
     assert (mean.column, mean.mean) == ([0, 1], [2.0, 2.0])
     assert mean.low[0] == pytest.approx(2 - 2**0.5) and mean.high[1] == 2.0
+
+
+async def test_each_run_is_drawn_over_its_own_axis_on_the_way_back_too() -> None:
+    fake = runs()
+    fake.rows = [
+        make_row(1, "short", Finished(NOW - 5000, NOW - 4000), step=300, steps=300, metrics={"loss": 1.0}),
+        make_row(2, "long", Finished(NOW - 5000, NOW - 4000), step=1200, steps=1200, metrics={"loss": 1.0}),
+    ]
+    async with shown_app(make_app(fake), size=(200, 50)) as (app, pilot):
+        for keys, end in ((("g",), "300"), (("j",), "1,200"), (("k",), "300")):
+            await pressed(pilot, *keys, within_s=0.3)
+            axis = next(line for line in text_of(app).splitlines() if " step 0 " in line)
+            assert axis.rstrip(" │").endswith(end), axis
+            curve = max(text_of(app).splitlines(), key=lambda line: len(BRAILLE.findall(line)))
+            assert BRAILLE.fullmatch(curve.rstrip(" │")[-1]), "the curve reaches the end of its axis"
