@@ -126,7 +126,7 @@ def _of_run(
     home: Home,
     name: str,
     ended: float,
-    places: Mapping[int, Path],
+    places: dict[int, Path],
     losses: Mapping[int, float],
     stay: Collection[int | None],
 ) -> list[Saved]:
