@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import msgspec
 
 from finetop.core.data import files, source_record, sources
-from finetop.core.data.files.jsonl import LONGEST_LINE, is_utf8
+from finetop.core.data.files.jsonl import LONGEST_LINE, decode, is_utf8
 from finetop.core.data.similarity.spill_file import disk_folder
 from finetop.core.errors import BadData, BadInput, EnvironmentTrouble
 from finetop.core.runtime.files import is_pattern
@@ -227,7 +227,7 @@ def decoded(line: bytes | Unread) -> dict[str, Any] | str:
     if isinstance(line, Unread):
         return line.why
     try:
-        raw = msgspec.json.decode(line)
+        raw = decode(line)
     except RecursionError:
         return "is nested too deeply"
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -11,6 +11,7 @@ import zlib
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -28,6 +29,7 @@ ROW_BYTES = _text.MAX_BYTES
 PACKED = ".gz"
 USUAL = "jsonl"  # for a name without a known ending
 _GZIP = b"\x1f\x8b"
+_GZIP_BITS = 31  # zlib's number for gzip's frame around it
 _PARQUET = b"PAR1"
 _OURS = (".manifest.json", ".manifest.jsonl")  # by `finetop select` and `lint --fix`, beside their output
 _SAVED = ("state.json", "dataset_dict.json")  # in a folder written by datasets' save_to_disk
@@ -236,13 +238,32 @@ def count_rows(path: Path, most: int) -> tuple[float, bool]:
             if (counted := kind.count(opened, file.name)) is not None:
                 rows += counted
                 continue
-            packed = getattr(opened, "myfileobj", None) or opened
             for _ in kind.rows(opened, file.name):
                 rows += 1
                 if rows == most:
-                    return rows * size / max(1, before + packed.tell()), False
+                    return rows * size / max(1, before + _read_of(opened)), False
         before += file.stat().st_size
     return float(rows), True
+
+
+def _read_of(file: BinaryIO) -> int:
+    """Return how many bytes of a file hold what was read from it; it is then at another place.
+
+    How far GzipFile reads ahead depends on Python, up to all of a small file: so what was read is unpacked again.
+    """
+    left = file.tell()
+    packed: BinaryIO | None = getattr(file, "myfileobj", None)
+    if packed is None:
+        return left
+    packed.seek(0)
+    member = zlib.decompressobj(_GZIP_BITS)
+    with suppress(zlib.error):  # what is damaged lies behind what was read
+        while left > 0 and (piece := packed.read(1024)):
+            while piece and left > 0:
+                left -= len(member.decompress(piece))
+                piece = member.unused_data
+                member = zlib.decompressobj(_GZIP_BITS) if member.eof else member
+    return packed.tell()
 
 
 def require(path: Path) -> None:

@@ -10,6 +10,7 @@ from finetop.core.data.files import FileType, Rows, _text
 from finetop.core.errors import BadData
 
 LONGEST_LINE = 256 << 20  # bytes; a line too long for a row is skipped up to this length
+DEEPEST = 950  # brackets within brackets; Python itself goes to 1,000 or 20,000, depending on its version
 _ONE_A_LINE = "Write one JSON object a line."
 
 
@@ -43,11 +44,31 @@ def _pass_over(file: BinaryIO, line: bytes, place: str) -> None:
             raise BadData(message, hint=_ONE_A_LINE)
 
 
+def decode(text: bytes | str) -> Any:
+    """Decode JSON. Raises RecursionError for one nested deeper than DEEPEST, msgspec's errors for what is no JSON."""
+    value = msgspec.json.decode(text)
+    opening = (
+        text.count("[") + text.count("{") if isinstance(text, str) else text.count(b"[") + text.count(b"{")
+    )
+    if opening > DEEPEST:
+        level, depth = [value], 0
+        while level:
+            if (depth := depth + 1) > DEEPEST:
+                raise RecursionError
+            inner = (
+                one.values() if isinstance(one, dict) else one
+                for one in level
+                if isinstance(one, dict | list)
+            )
+            level = [child for children in inner for child in children if isinstance(child, dict | list)]
+    return value
+
+
 def row_of(line: bytes, name: str, number: int) -> dict[str, Any] | BadData:
     """Parse a line as a row, or return its error."""
     place = f"{name}:{number}"
     try:
-        row = msgspec.json.decode(line)
+        row = decode(line)
     except RecursionError:
         return BadData(f"{place}: is nested too deeply.", hint="A row is a flat object.")
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

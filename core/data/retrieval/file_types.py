@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from finetop.core.data.files.jsonl import decode
+
 OF_ROWS = frozenset((".jsonl", ".json", ".csv", ".tsv"))
 SUFFIXES = OF_ROWS | {".txt", ".text", ".md", ".markdown", ".rst", ".html", ".htm"}
 SAVE_AS_TEXT = "Save it as text."
@@ -128,7 +130,7 @@ def _json_list(text: str) -> Iterator[tuple[int, Any]]:
 
 def _parsed(text: bytes | str) -> Any:
     try:
-        return msgspec.json.decode(text)
+        return decode(text)
     except UnicodeDecodeError:
         return Unusable("is not UTF-8 text")
     except RecursionError:

@@ -46,6 +46,7 @@ FAULTS = {
     ),
     "half a pair": (b'{"a": "\\ud800"}', "faq.jsonl:1: is not JSON"),
     "deep": (b'{"a": ' + b"[" * 100_000, "faq.jsonl:1: is nested too deeply."),
+    "deep, closed": (b'{"a": ' + b"[" * 960 + b"]" * 960 + b"}", "faq.jsonl:1: is nested too deeply."),
     "nul": (b"\0" * 100, "faq.jsonl:1: is binary, not text."),
     "after blank lines": (b"\n\n" + GOOD + b"\n\n{", "faq.jsonl:5: is not JSON"),
 }
