@@ -11,15 +11,17 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 
 from finetop.core.errors import BadInput, NoSupervisor, of_code
 from finetop.core.protocol import wire
+from finetop.core.protocol.messages.chat import OpenChat
 from finetop.core.protocol.patch import DoesNotFit
 from finetop.core.protocol.patch_cache import HeldAnswers
-from finetop.core.protocol.request import Answer, Ask, Question, Request, answer_type
+from finetop.core.protocol.request import Answer, Ask, Order, Question, Request, answer_type
+from finetop.core.runtime import secrets
 from finetop.core.runtime.environment import require_readable
 from finetop.core.runtime.files import end_of, open_own
 from finetop.core.runtime.home import Home, Link, is_made, making, prepare
@@ -75,6 +77,7 @@ class Client:
         Over a link, a read-only request is repeated when the link drops, for as long as it takes; one that changes
         something is not, because it may have been carried out.
         """
+        require_no_secret(message)
         if self._stand_in is not None and message.makes_home:
             self.close()
             self._open(start=True, makes_home=True)
@@ -111,6 +114,20 @@ class Client:
         return decode(line, ask, self._held)
 
 
+def require_no_secret(ask: Request[Any]) -> None:
+    """Raise BadInput if what would be stored holds the value of a secret in this environment.
+
+    The supervisor may have been started in another one, or on another machine. Keys of a chat are not stored.
+    """
+    if isinstance(ask, Order):
+        sent = msgspec.structs.replace(ask, keys={}) if isinstance(ask, OpenChat) else ask
+        secret = secrets.locate_value(msgspec.json.encode(sent).decode())
+        if secret is not None:
+            raise BadInput(
+                f"this holds {secret.what}; secrets are not stored with a run.", hint=secrets.SENT_HINT
+            )
+
+
 def ask_once(home: Home, ask: Request[Answer]) -> Answer:
     """Ask one thing on a connection of its own."""
     with Client(home) as client:
@@ -130,6 +147,7 @@ class AsyncClient:
 
     async def ask(self, ask: Request[Answer]) -> Answer:
         """Send one request and return its answer. Reconnects after a break; raises NoSupervisor if that fails."""
+        require_no_secret(ask)
         link = self.home.link
         async with self._lock:
             if link is not None and not link.is_up:

@@ -18,7 +18,7 @@ from finetop.core.commands.shared import options
 from finetop.core.commands.shared.imports import require_finished
 from finetop.core.commands.shared.output import print_json
 from finetop.core.data import hub
-from finetop.core.errors import BadInput, NotFound, did_you_mean
+from finetop.core.errors import BadInput, EnvironmentTrouble, NotFound, did_you_mean
 from finetop.core.models.llama_cpp.quants import quants_of
 from finetop.core.plugins import keeps_base
 from finetop.core.protocol import runs as data
@@ -84,6 +84,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if queued.job_id is None:
         export(home, args, pushed, str(target))
         queued = ask_once(home, order)
+    if queued.job_id is None:
+        raise EnvironmentTrouble(f"the export is gone from {target}.", hint="Push again: it is written anew.")
     return finish(home, args, queued, target)
 
 
@@ -127,7 +129,7 @@ def export(home: Home, args: argparse.Namespace, pushed: Pushed, target: str) ->
     name = args.run.partition("@")[0]
     is_adapter = pushed.kind == "adapter"
     order = Export(name, target, pushed.step, remedy=args.remedy, adapter=is_adapter, quants=pushed.quants)
-    queued = ask_once(home, structs.replace(order, anyway=args.anyway))
+    queued = ask_once(home, structs.replace(order, anyway=args.anyway and bool(pushed.quants)))
     job = until_done(home, queued, quiet=args.json)
     hint = f"See `finetop tail --log {name}`."
     require_finished(job.state, f"the export of {name} failed", hint, may_deny=True)
@@ -135,7 +137,6 @@ def export(home: Home, args: argparse.Namespace, pushed: Pushed, target: str) ->
 
 def finish(home: Home, args: argparse.Namespace, queued: PushAnswer, target: Path) -> int:
     """Wait for the upload, and print its files and address."""
-    assert queued.job_id is not None
     job = until_done(home, queued, quiet=args.json)
     hint = f"See `finetop tail --log {queued.run}`; the files are in {target}."
     require_finished(job.state, f"the push of {queued.run} failed", hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,7 @@ _WORDS = {
 }
 MASK = "…"
 _PLAIN = ("", MASK, "true", "false", "none", "null")
+SENT_HINT = "Leave it out: a program reads it from the environment in which finetop was started."
 HINT = "Set it in the environment (HF_TOKEN …), where finetop starts, and remove it from the recipe."
 
 
@@ -75,11 +77,19 @@ def locate(text: str) -> Secret | None:
 
 
 def locate_value(text: str) -> Secret | None:
-    """Find the value of a secret in the environment."""
-    for name, value in os.environ.items():
-        if len(value) >= SHORTEST and is_secret_name(name) and value in text:
-            return Secret(_line(text, text.index(value)), f"the value of {name}")
+    """Find the value of a secret in the environment, also as JSON writes it."""
+    for name, value in values().items():
+        for form in (value, json.dumps(value, ensure_ascii=False)[1:-1]):
+            if form in text:
+                return Secret(_line(text, text.index(form)), f"the value of {name}")
     return None
+
+
+def values() -> dict[str, str]:
+    """Return the variables of the environment that hold a secret."""
+    return {
+        name: value for name, value in os.environ.items() if len(value) >= SHORTEST and is_secret_name(name)
+    }
 
 
 def _line(text: str, at: int) -> int:

@@ -63,6 +63,30 @@ def test_secrets_of_the_environment_are_nowhere_to_be_found(cold_rig, tmp_path, 
     survived("23", "canaries in the environment", repeats=len(SECRETS), written=len(places), wrong=len(hits))
 
 
+@pytest.mark.parametrize("words", [
+    ["note", "{name}", "as {value} says"],
+    ["tag", "{name}", "+{value}"],
+    ["accept", "{name}", "--reason", "{value}"],
+    ["run", "--env", "PYTHONPATH", "--", "python", "train.py"],
+    ["run", "--name", "theirs", "--", "python", "train.py", "{value}"],
+], ids=["note", "tag", "reason", "PYTHONPATH", "argument"])  # fmt: skip
+def test_a_secret_of_the_client_s_environment_alone_is_not_sent(rig, tmp_path, monkeypatch, capfd, words):
+    """The supervisor was started without it, or on another machine."""
+    name = rig.submit("told", steps=1)
+    rig.wait_state(name, "finished")
+    value = "a-canary-that-sings"
+    monkeypatch.setenv("MY_PASSWORD", value)
+    monkeypatch.setenv("PYTHONPATH", f"/opt/{value}")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").touch()
+    runs = len(list(rig.home.runs.iterdir()))
+    given = [word.format(name=name, value=value) for word in words]
+    assert main(["--home", str(rig.home.root), *given]) == 2
+    error = capfd.readouterr().err
+    assert "the value of MY_PASSWORD" in error and value not in error
+    assert len(list(rig.home.runs.iterdir())) == runs
+
+
 def readable(path: Path) -> bool:
     try:
         return bool(path.read_bytes())

@@ -59,6 +59,7 @@ def test_what_arrives_is_what_the_dry_run_showed(world, cold_rig, hub, finetop_o
         (("one", "no-organization"), 2, "is not a repository of the Hugging Face hub"),
         ((*push[1:], "--merged"), 2, "is not the merged export of one@4"),
         (("one", REPO, "--adapter", "--remedy", "prune"), 2, "a remedy changes the whole model"),
+        (("bad", REPO, "--merged", "--anyway"), 4, "the export is gone from"),  # the fake job wrote none
     ):
         got, _, err = finetop("push", *words)
         assert (got, len(err.splitlines())) == (code, 1) and expected in err, err

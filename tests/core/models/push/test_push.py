@@ -1,5 +1,7 @@
 """What must not leave is found in every kind of file; the hub's refusals are one line each; scores in its form."""
 
+import gzip
+import pickle
 import socket
 
 import numpy
@@ -29,7 +31,9 @@ def request_of(tmp_path, **more):
     ("Modelfile", "FROM file:///home/me/x.gguf", "Modelfile:1: holds a local path"),
     ("notes.txt", "HOST", "notes.txt:1: holds this machine's name"),
     ("tokenizer.json", "HOME/x", "tokenizer.json:1: holds a path of this machine"),
-    ("training_args.bin", "", "training_args.bin is a pickle"),
+    ("training_args.bin", "", "training_args.bin is of a kind that no model needs"),
+    ("auth.json", f'"{SECRET}"'.replace("B", "\\u0042"), "auth.json:1: holds what looks like a Hugging Face token"),
+    (f"notes-{SECRET}.md", "", "the name of a file holds what looks like a Hugging Face token"),
     ("model.safetensors", "HOME/base", r"model.safetensors \(its metadata\):1: holds a path of this machine"),
 ])  # fmt: skip
 def test_what_must_not_leave_is_named_with_its_place(tmp_path, monkeypatch, name, text, expected):
@@ -48,6 +52,41 @@ def test_what_must_not_leave_is_named_with_its_place(tmp_path, monkeypatch, name
     (out / name).unlink()
     (out / "tokenizer.json").write_text('{"vocab": {"/home/user": 1, "root": 2, "gpu-box-17": 3}}')
     leaks.require_none(out, folder.files_of(out), home, ("org/name",))
+
+
+PICKLED = pickle.dumps({"a": 1})
+ZIPPED = b"PK\x03\x04" + bytes(20)
+
+
+@pytest.mark.parametrize(("name", "content", "expected"), [
+    ("notes.txt", b"a\xff " + SECRET.encode(), "notes.txt is no text in UTF-8: byte 1"),
+    ("notes.txt", SECRET.encode("utf-16"), "is a text in UTF-16"),
+    ("notes.txt", SECRET.encode("utf-16-le"), "is no text in UTF-8: byte 1 is 0"),
+    ("model.PT", ZIPPED, "is an archive or a pickle"),
+    ("model.pth.tar", bytes(512), "of a kind that no model needs"),
+    ("model.joblib", PICKLED, "is a pickle"),
+    ("state.json", PICKLED, "is a pickle"),
+    ("state.json", gzip.compress(b"a", mtime=0), "is an archive"),
+    ("model.dill", b"cos\nsystem\n.", "of a kind that no model needs"),
+    ("arrays.npz", ZIPPED, "is an archive or a pickle"),
+    ("sub/curves.png", b"\x89PNG\r\n\x1a\n", "of a kind that no model needs"),
+    ("curves.png", b"no picture", "of a kind that no model needs"),
+    ("model.gguf", b"GGML", "of a kind that no model needs"),
+    ("model.safetensors", b"\x10", "is no safetensors file"),
+    ("model.gguf", b"GGUF" + bytes(3 * (1 << 20) - 9) + b"THE-SECRET-VALUE", "model.gguf: holds the value of MY_TOKEN"),
+    ("tokenizer.model", b"\n\x00" + "THE-SECRET-VALUE".encode("utf-16-le"), "holds the value of MY_TOKEN"),
+], ids=lambda value: value if isinstance(value, str) else "")  # fmt: skip
+def test_what_can_not_be_searched_is_refused_and_weights_are_searched_to_their_end(
+    tmp_path, monkeypatch, name, content, expected
+):
+    monkeypatch.setattr(leaks, "BLOCK", 1 << 20)  # the value lies across two of them
+    monkeypatch.setenv("MY_TOKEN", "THE-SECRET-VALUE")
+    file = tmp_path / "out" / name
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    with pytest.raises(BadInput, match=expected) as caught:
+        leaks.require_none(tmp_path / "out", [name], tmp_path / "home", ())
+    assert SECRET not in str(caught.value) and "THE-SECRET" not in str(caught.value)
 
 
 def test_each_refusal_of_the_hub_is_one_line(tmp_path, monkeypatch):
