@@ -17,7 +17,7 @@ import numpy as np
 from finetop.core.data.similarity import edits, minhash
 from finetop.core.data.similarity.edits import Change, Counts, asks_the_same, compare, is_rare
 from finetop.core.data.similarity.spill_file import Store
-from finetop.core.data.similarity.word_codes import Codes, bare
+from finetop.core.data.similarity.word_codes import Codes, bare, words_in
 from finetop.core.lint.report import LEARNED
 from finetop.core.lint.row_hashes import COLUMNS, HEAD, LONGEST, TEXT
 from finetop.core.lint.template_families import Families
@@ -176,7 +176,7 @@ class Gathered:
                         continue
                     self._light[pair] = change if change.is_few_words else replace(change, only_in=edits.NONE)
                     if not any(map(self.is_answered, pair, change.only_in)):
-                        judgement = asks_the_same(change, min(map(len, questions)))
+                        judgement = asks_the_same(change, min(map(words_in, questions)))
                         both = int(firsts["question"][place]), int(seconds["question"][place])
                         judged.add(pair, both, change, judgement)
             self._same |= set(judged.same())

@@ -4,7 +4,8 @@ Light edits are those that people and scrapers make: a word changed, inserted or
 something added before or after. No light edit, however few words it takes, is another name or number (the weight of the
 tent, of the stove), nor, between short texts, another word if both are common in the data (the weight, the height) or
 both are rare (calligraphy, welding): such texts come from one template. An edit replaces a word that the data have by
-one that they hardly have.
+one that they hardly have. In scripts without capitals a name can't be told from a word: there any word in place of
+another may be one.
 """
 
 from __future__ import annotations
@@ -19,7 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz.distance import LCSseq, Levenshtein
 
-from finetop.core.data.similarity.word_codes import DIGIT, LITTLE, MARKS, NAME, START, Codes, bare
+from finetop.core.data.similarity.word_codes import (
+    CHARACTER,
+    DIGIT,
+    LITTLE,
+    MARKS,
+    NAME,
+    START,
+    UNCASED,
+    Codes,
+    bare,
+)
 
 LITTLE_WEIGHT: Final = 0.35  # of a word with little meaning of its own
 NAME_WEIGHT: Final = 1.5
@@ -38,8 +49,13 @@ SENTENCE: Final = 4.0  # weight: a shorter sentence is judged together with the 
 TELLING: Final = 4.0  # weight of an answer's words that few questions have; a shorter one ("Yes") fits many
 
 Counts = NDArray[np.uint32]
-_MARKS = range(8)
-_WEIGHTS: Final = [LITTLE_WEIGHT if mark & LITTLE else NAME_WEIGHT if mark & NAME else 1.0 for mark in _MARKS]
+CHARACTER_WEIGHT: Final = 0.5  # of a character in a script without spaces, of which two make a word
+_ALL: Final = (1 << MARKS) - 1
+_WEIGHTS: Final = [
+    (LITTLE_WEIGHT if mark & LITTLE else NAME_WEIGHT if mark & NAME else 1.0)
+    * (CHARACTER_WEIGHT if mark & CHARACTER else 1.0)
+    for mark in range(_ALL + 1)
+]
 NONE: Final[tuple[frozenset[int], frozenset[int]]] = (frozenset(), frozenset())
 
 
@@ -146,7 +162,10 @@ def compare(one: Codes, other: Codes, counts: Counts | None = None, *, if_light:
     """Align two texts word by word and summarize what differs; with `if_light` others are only reported as unlike."""
     first, second = one.tolist(), other.tolist()
     bare_one, bare_other = bare(one).tolist(), bare(other).tolist()
-    weight_one, weight_other = [_WEIGHTS[code & 7] for code in first], [_WEIGHTS[code & 7] for code in second]
+    weight_one, weight_other = (
+        [_WEIGHTS[code & _ALL] for code in first],
+        [_WEIGHTS[code & _ALL] for code in second],
+    )
     if bare_one == bare_other:
         return Change(1.0, weight=sum(weight_one))
     unlike = Change(0.0, weight=max(sum(weight_one), sum(weight_other)), worst=0.0)
@@ -183,7 +202,7 @@ def compare(one: Codes, other: Codes, counts: Counts | None = None, *, if_light:
         lost_other.append((c, d))
         if tag == "replace":
             # This includes a number replaced by a word.
-            names += all(has_name) or any(code & DIGIT for code in (*gone, *new))
+            names += all(has_name) or any(code & DIGIT for code in (*gone, *new)) or _may_be_names(gone, new)
         if cost > most or (names and if_light):
             return unlike
         more_names += has_name[0] != has_name[1]
@@ -212,6 +231,11 @@ def compare(one: Codes, other: Codes, counts: Counts | None = None, *, if_light:
     )
 
 
+def _may_be_names(gone: list[int], new: list[int]) -> bool:
+    """Return whether words of a script without capitals stand in place of others: names, as far as one can tell."""
+    return all(any(code & UNCASED and not code & LITTLE for code in side) for side in (gone, new))
+
+
 def _sentences(codes: list[int], weight: list[float], lost: list[tuple[int, int]]) -> tuple[float, int, bool]:
     """Return the kept share of the sentence that lost most (short sentences count together with the next), the number
     of words in the sentences that lost any, and whether the first or the last one is among these.
@@ -221,7 +245,8 @@ def _sentences(codes: list[int], weight: list[float], lost: list[tuple[int, int]
     has = misses = 0.0
     for end in bounds:
         gone = [(max(a, begin), min(b, end)) for a, b in lost if a < end and (b > begin or a == b == begin)]
-        words += (end - begin) * bool(gone)
+        if gone:
+            words += end - begin - sum(bool(code & CHARACTER) for code in codes[begin:end]) // 2
         is_at_end = is_at_end or (bool(gone) and (begin == 0 or end == len(codes)))
         has += sum(weight[begin:end])
         misses += sum(sum(weight[a:b]) for a, b in gone)

@@ -1,8 +1,9 @@
 """A text as one number per word, for comparing texts.
 
-A code is 28 bits of a hash of the word, ignoring case, and four marks: a capital (not in a sentence's first word, which
-always has one), a digit in it, whether it has little meaning of its own, and whether it starts a sentence. In scripts
-without spaces each character is a word. Signs of arithmetic and money are words too: 16 + 4 is not 16 - 4.
+A code is 26 bits of a hash of the word, ignoring case, and six marks: a capital (not in a sentence's first word, which
+always has one), a digit in it, whether it has little meaning of its own, whether it starts a sentence, whether its
+script has no capitals, which would tell a name, and whether it is a single character. In scripts without spaces each
+character is a code; two count as a word. Signs of arithmetic and money are words too: 16 + 4 is not 16 - 4.
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ CAPITAL: Final = 1
 DIGIT: Final = 2
 LITTLE: Final = 4  # little meaning of its own: the, of, please
 START: Final = 8
+UNCASED: Final = 16  # of a script without capitals: Chinese, Arabic, Hindi …
+CHARACTER: Final = 32  # of a script without spaces
 NAME: Final = CAPITAL | DIGIT
-MARKS: Final = 4  # bits
+MARKS: Final = 6  # bits
 
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _TOKEN = re.compile(
     rf"[.!?:;\n\u3002\uff01\uff1f]+|\((?=[A-Z][a-z]+\x20)|[+*/=<>%^$\u20ac\u00a3\u00d7\u00f7]|(?<=[\d\s])[-\u2212](?=[\s\d])|[{_UNSPACED}]|[^\W_{_UNSPACED}]+"
 )
+_UNSPACED_ONE = re.compile(rf"[{_UNSPACED}]")
 _ASCII_TOKEN = re.compile(  # the same, faster
     r"[A-Za-z0-9]+|[.!?:;\n]+|\((?=[A-Z][a-z]+\x20)|[+*/=<>%^$]|(?<=[\d\s])-(?=[\s\d])", re.ASCII
 )
@@ -50,6 +54,9 @@ _LITTLE_WORDS: Final = """
     please kindly thanks thank ok okay well now hi hello dear tell me give know want like need get got go
 """
 LITTLE_WORDS: Final = frozenset(_LITTLE_WORDS.split())
+_LITTLE_CHARACTERS: Final = frozenset(
+    "的了是在吗呢吧啊呀嘛请就都也很把被给和与及着过这那它のはがをにでともかへやねよ"
+)
 
 
 class _Remembered(dict[str, int]):
@@ -66,10 +73,13 @@ def _code(word: str) -> int:
     if word[0] in _ENDS:
         return 0
     folded = word.casefold()
-    code = (crc32(folded.encode("utf-8", "replace")) | 16) >> MARKS << MARKS
+    code = (crc32(folded.encode("utf-8", "replace")) | 1 << MARKS) >> MARKS << MARKS
     if word in _OPENERS:
         return code | START | LITTLE
+    if _UNSPACED_ONE.match(word):
+        return code | CHARACTER | UNCASED | LITTLE * (word in _LITTLE_CHARACTERS)
     code |= CAPITAL * word[0].isupper() | LITTLE * (folded in LITTLE_WORDS)
+    code |= UNCASED * (word[0].isalpha() and word.lower() == word.upper())
     return code | DIGIT * any(map(str.isdigit, word))
 
 
@@ -94,6 +104,11 @@ def codes_of(text: str) -> Codes:
         codes &= ~np.uint32(CAPITAL)
     codes[starts] = codes[starts] & ~np.uint32(CAPITAL) | np.uint32(START)
     return codes
+
+
+def words_in(codes: Codes) -> int:
+    """Return how many words a text has; two characters of a script without spaces are one."""
+    return len(codes) - int(np.count_nonzero(codes & np.uint32(CHARACTER))) // 2
 
 
 def bare(codes: Codes) -> Codes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from finetop.core.data.similarity.containment import Items
 from finetop.core.data.similarity.edits import TELLING, Sameness, asks_the_same, compare
-from finetop.core.data.similarity.word_codes import Codes
+from finetop.core.data.similarity.word_codes import Codes, words_in
 from finetop.core.lint import pair_index, row_hashes
 from finetop.core.lint.pair_findings import Like, PairRule
 from finetop.core.lint.pair_index import Gathered
@@ -43,7 +43,7 @@ class Leaks(PairRule):
             for hit in wanted.search(list(map(codes, numbers))):
                 number, test = numbers[hit.text], tests[hit.item]
                 hits[number, test] = "as it is" if hit.is_verbatim else "lightly edited"
-                told = asks_the_same(hit.change, len(wanted.items[hit.item]))
+                told = asks_the_same(hit.change, words_in(wanted.items[hit.item]))
                 answered[number, test] = self._answers(seen, number, test, told)
                 is_other = any(map(seen.is_answered, (test, number), hit.change.only_in))
                 is_same = heads["context"][number] == heads["context"][test]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from finetop.core.data.similarity.edits import TELLING, Change, compare
+from finetop.core.data.similarity.word_codes import words_in
 from finetop.core.lint import row_hashes
 from finetop.core.lint.pair_findings import Like, PairRule
 from finetop.core.lint.pair_index import Gathered
@@ -49,7 +50,7 @@ class NearDuplicates(PairRule):
             return ""
         # "Yes" answers many questions: it does not show that they are the same.
         is_telling = answer.weight >= TELLING or one["kind"] == row_hashes.TEXT
-        is_long = len(seen.asked(first)) >= LONG and question.worst >= ALIKE and not question.added_names
+        is_long = words_in(seen.asked(first)) >= LONG and question.worst >= ALIKE and not question.added_names
         if not is_telling and not is_long and not is_same:
             return ""
         if question.is_equal and answer.is_equal:

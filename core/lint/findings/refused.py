@@ -244,6 +244,16 @@ _SELF = re.compile(
 )
 
 
+# "I am sorry to hear that …." is sympathy, and what follows it may be help; with "…, but I can't" it is a refusal.
+_SYMPATHY = re.compile(
+    r"^(?:(?:oh|hi|hello|dear [a-z]+)[,!.]? )?(?:(?:i|we)(?: am| are|['’]m|['’]re)? )?"
+    r"(?:(?:very|so|really|truly|sincerely) )*"
+    r"(?:sorry (?:to (?:hear|learn|read|see)|that you(?:r|['’]re| are| have)|for (?:the|your|any|this|that|all)"
+    r"|about (?:the|your|this|that))|apologi[sz]e for (?:the|your|any|this|that|all))"
+    r"(?:(?!,? but\b|,? however\b|, (?:i|we)\b)[^.!?\n])*[.!?]+\s*"
+)
+
+
 def _says_no(head: str, question: str) -> bool:
     if head.count(" ") >= MOST or "help but" in head:
         return False
@@ -300,6 +310,8 @@ class Refused(Rule):
         if "\n" in text or "  " in text or "\t" in text:
             text = _SPACES.sub(" ", text)
         text = text.strip()[:HEAD]
+        if sympathy := _SYMPATHY.match(text.lower()):
+            text = text[sympathy.end() :]
         head = text.lower()
         if _may_refuse(head) and (match := _REFUSES.search(head)):
             return [Sight("refuses", excerpt(text, *match.span()))]

@@ -1,12 +1,13 @@
 """Light edits are distinguished from other questions."""
 
+# ruff: noqa: E501
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
 from finetop.core.data.similarity.edits import TABLE, asks_the_same, compare, count_words
-from finetop.core.data.similarity.word_codes import codes_of
+from finetop.core.data.similarity.word_codes import codes_of, words_in
 
 TENT = "What is the setup of the TrailMaster X4 Tent?"
 
@@ -69,3 +70,20 @@ def test_a_word_for_another_is_an_edit_only_where_one_is_usual_and_one_is_not() 
     assert told(weight, "What is the velvet of that tent?", *usual) == "sure"
     assert told("What equipment is needed for falconry", "What equipment is needed for beekeeping") == ""
     assert told(weight, "Please, what is the weight of that tent?") == "same"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "edited"),
+    [
+        ("请写一段简短的文字介绍法国的地理位置和气候特点", "请写一段简短的文字介绍德国的地理位置和气候特点", "写一段简短的文字介绍法国的地理位置和气候特点吧"),
+        ("フランスの地理と気候を紹介する短い文章を書いてください", "ドイツの地理と気候を紹介する短い文章を書いてください", "フランスの地理と気候を紹介する短い文章を書いてください!"),
+        ("اكتب مقدمة قصيرة عن مناخ فرنسا لكتاب مدرسي", "اكتب مقدمة قصيرة عن مناخ ألمانيا لكتاب مدرسي", "اكتب مقدمة قصيرة عن مناخ فرنسا لكتاب مدرسي!"),
+        ("초등학생을 위한 프랑스 기후 소개 글을 쉽게 써 주세요", "초등학생을 위한 독일 기후 소개 글을 쉽게 써 주세요", "초등학생을 위한 프랑스 기후 소개 글을 쉽게 써 주세요!"),
+    ],
+)  # fmt: skip
+def test_another_name_in_a_script_without_capitals_is_no_light_edit(
+    one: str, other: str, edited: str
+) -> None:
+    assert not compare(codes_of(one), codes_of(other)).is_light
+    assert compare(codes_of(one), codes_of(edited)).is_light
+    assert words_in(codes_of("天气很好")) == 2 == words_in(codes_of("fine weather"))

@@ -62,9 +62,27 @@ NOT_REFUSALS = (
     "As an AI researcher at Google, she published many papers.",
     "I refuse to believe that he is gone, said Mary.",
     "I'm afraid of spiders.",
+    "I am sorry to hear that your parcel is not here yet. Please send us the number and we will look for it.",
+    "I'm sorry to hear that you can't log in. Reset your password in the settings.",
+    "We apologize for the delay, which is not your fault. The lamp is on its way.",
 )
 MARKS = ("[INSERT NAME]", "[Your Name]", "[enter the date]", "<COMPANY_NAME>", "{first_name}", "%USER_NAME%")
 SEEN = [
+    (
+        "echoes",
+        chat("What is the capital of France called?", "what is the capital of France called"),
+        "the question itself",
+    ),
+    (
+        "echoes",
+        chat("Open?", "At nine.\nUser: And Sunday?\nAssistant: Closed."),
+        "turns of a dialogue in one answer",
+    ),
+    (
+        "echoes",
+        chat("几点开门？", "九点。\n用户：周日呢？\n助手：不开门。"),
+        "turns of a dialogue in one answer",
+    ),
     ("empty", chat("Two?", "  "), "empty"),
     ("empty", chat("Two?", "..."), "only punctuation"),
     ("empty", chat("Two?", "N/A"), "a placeholder such as n/a"),
@@ -172,6 +190,14 @@ def test_one_sentence_without_a_full_stop_is_cut_where_most_like_it_have_one(tmp
     assert (finding.places, list(finding.kinds)) == (("rows.jsonl:81",), ["of one sentence, without its end"])
     loose = [chat(f"l{number}", f"The tent number {number} has two doors") for number in range(30)]
     assert lint_rows("cut-off", tmp_path, *whole, *spec, *loose, cut) == []
+
+
+def test_one_answer_to_many_questions_is_told_and_copies_of_a_row_are_not(tmp_path):
+    same = "Please contact our support team by phone between nine and five."
+    rows = [chat(f"What about item {number}?", same) for number in range(12)]
+    (found,) = lint_rows("echoes", tmp_path, *rows, chat("Open?", "At nine."))
+    assert (found.count, found.kinds) == (12, {"one answer to 12 questions": 12})
+    assert not lint_rows("echoes", tmp_path, *[chat("What about it?", same)] * 12)
 
 
 def test_half_a_word_at_the_end_is_cut(tmp_path):
