@@ -133,7 +133,7 @@ def _of_run(
     """Describe a run's checkpoints, newest first. `stay` names steps that must; -1: all of them."""
     by_loss = sorted(losses, key=lambda step: (losses[step], -step))
     all_saved = []
-    for rank, (step, place) in enumerate(reversed(places.items())):
+    for rank, (step, place) in enumerate(reversed([*places.items()])):
         must_stay = rank == 0 or step in stay or -1 in stay
         path, size_bytes = str(place.relative_to(home.root)), sum(trash.sizes_below(place))
         eval_rank = by_loss.index(step) if step in losses else None
