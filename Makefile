@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Four on two cores: tests wait for processes a third of their time and more.
 WORKERS ?= 4
 
-.PHONY: demo test check faults slow nightly gpu bench screenshots clean
+.PHONY: demo test check faults slow nightly gpu bench screenshots wheel clean
 
 demo: $(READY)          ## the whole story, small: train, check, verdict
 	$(BIN)/finetop demo
@@ -47,6 +47,10 @@ bench: $(READY)         ## measurements, each beside its peer
 
 screenshots: $(READY)   ## the pictures of the README, made by the app
 	$(BIN)/python docs/screenshots.py
+
+wheel:                  ## dist/finetop-….whl, to install on machines without a checkout
+	$(PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@ls dist/finetop-*.whl
 
 $(READY):
 	$(PYTHON) -c 'import sys; sys.exit("finetop needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
