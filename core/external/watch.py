@@ -42,12 +42,15 @@ def environment_of(pid: int) -> dict[str, str]:
     return {key: environment[key] for key in PLACES if key in environment}
 
 
-def started_at(pid: int) -> float:
-    """Return when a process started, in seconds since 1970; now if it has ended, 0 if there is none to watch."""
-    try:
-        return psutil.Process(pid).create_time() if pid else 0.0
-    except psutil.Error:
-        return time.time()
+def started_at(pid: int, start: str) -> float:
+    """Return when a process with this start time began, in seconds since 1970; 0 if that is not known.
+
+    It may have ended before its watch went on.
+    """
+    if not pid or not start.isdecimal():
+        return 0.0
+    began = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + int(start) / processes.TICKS_S
+    return began if began <= time.time() else 0.0  # before the machine restarted
 
 
 def work(job: Job) -> Ended:
@@ -64,7 +67,7 @@ def work(job: Job) -> Ended:
     alarms.begin(0)
     numbers = Numbers(
         wanted(command.metrics),
-        Places(folders_of(command), log, started_at(pid) - 1.0, environment=environment),
+        Places(folders_of(command), log, started_at(pid, str(start)) - 1.0, environment=environment),
         Writers(pid, environment.get(METRICS, ""), with_root=True),
         job.events,
         alarms,

@@ -170,8 +170,9 @@ def test_files_that_were_written_before_a_watched_process_began_are_not_its_own(
     put(folder / "metrics.jsonl", lines((195, 9.0)))
     os.utime(folder / "metrics.jsonl", (time.time() - 7200,) * 2)
     with process(folder) as own:
-        assert abs(started_at(own.pid) - time.time()) < 600
-        assert Program(folder, root=own.pid, since=started_at(own.pid)).look().values() == []
+        began = started_at(own.pid, str(processes.start_time(own.pid)))
+        assert abs(began - time.time()) < 600
+        assert Program(folder, root=own.pid, since=began).look().values() == []
 
 
 def test_one_look_at_the_machine_serves_all_files(program, folder, monkeypatch):
