@@ -70,7 +70,9 @@ class Search:
         default_factory=dict
     )  # files that another process was seen to write, and why
     left_out: dict[str, LeftOut] = field(default_factory=dict)  # by key
-    written_since: float = 0.0  # a file that is appended to is believed only if it was written since then
+    written_since: float = (
+        0.0  # outside of the output, a file must have been written since then to be believed
+    )
     _searched: float = 0.0  # when, in seconds since 1970
     _absent: dict[str, float] = field(
         default_factory=dict
@@ -161,7 +163,8 @@ class Search:
             return Proof(False, f"{other} works in its folder too")
         if str(file) in self.shared:
             return Proof(False, "another program worked in its folder too")
-        if source.is_appended and modified(file) < self.written_since:
+        in_output = len(self.places.folders) > 1 and self.places.folders[0] in file.parents
+        if source.is_appended and not in_output and modified(file) < self.written_since:
             return Proof(False, "nothing was written to it since the watch began")
         return Proof(True, "no other program works in its folder")
 
