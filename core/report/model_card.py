@@ -30,7 +30,8 @@ from finetop.core.wording.check_markdown import escape
 from finetop.core.wording.data_versions import source_words
 from finetop.core.wording.verdicts import change_of, interval_of, task_cells
 
-RELATIONS: dict[Kind, str] = {"adapter": "adapter", "merged": "finetune", "gguf": "quantized"}
+# a GGUF file of a run is a tuned model first: the hub's "quantized" is for the base's own weights
+RELATIONS: dict[Kind, str] = {"adapter": "adapter", "merged": "finetune", "gguf": "finetune"}
 LIBRARIES: dict[Kind, str] = {"adapter": "peft", "merged": "transformers"}  # the hub knows GGUF by its files
 REASON = 160  # characters of a reason on one line
 SETTINGS = ("method", "objective", "train")  # sections of the recipe that the card shows
@@ -168,7 +169,9 @@ def verdict_parts(facts: RunFacts, pushed: Pushed) -> Iterator[str]:
         yield block_text(Table(head, rows, right=(2, 3, 4, 6, 7, 8)))
     early = outcome.items_used < outcome.items_total
     yield (
-        "The tuned model and its base answered the same items; changes are in points of 100."
+        f"The tuned model and its base answered the same {outcome.items_used:,} items"
+        + (f" of the suite {escape(outcome.suite)}" if outcome.suite else "")
+        + "; changes are in points of 100."
         + (
             " The comparison ended as soon as it was decided, so the scores are not benchmark scores."
             if early

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import json
 
+import msgspec
+from run_fakes import make_detail
+
+from finetop.core.commands.export import regression
+from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.supervisor.requests import submit
 
@@ -49,3 +54,18 @@ def test_a_refused_file_is_named_and_the_others_are_written(finetop, rig, tmp_pa
     code, out, _ = finetop("show", name)
     assert out.count("  export     at step 4: q8_0: ok -0.4") == 3
     assert "q2_k: REGRESSED -12.0 against what was trained, 2.1x smaller, refused" in out
+
+
+def test_the_first_line_says_that_the_exported_step_regressed():
+    check = data.CheckBrief(
+        1, "regressed", "", 300, 4.25, 3.0, real_drop=True, items_used=200, items_total=672, suite="quick", at=0.0,
+        worst=[], target={},
+    )  # fmt: skip
+    detail = make_detail(data.Finished(1.0, 2.0), checks=[check])
+    says = "support-r16@300 is REGRESSED: it lost 4.2 points on quick (`finetop triage` shows what)."
+    assert regression(detail, 300) == says
+    assert regression(detail, 600) == "", "another checkpoint's verdict"
+    accepted = msgspec.structs.replace(check, accepted="ana")
+    assert regression(msgspec.structs.replace(detail, checks=[accepted]), 300) == says
+    kept = msgspec.structs.replace(check, verdict="ok")
+    assert regression(msgspec.structs.replace(detail, checks=[kept]), 300) == ""

@@ -18,7 +18,7 @@ from finetop.core.protocol.messages.runs import Curve
 from finetop.core.recipe.load import load_recipe
 from finetop.core.report import Bars, Chart, formats
 from finetop.core.report.load import RunFacts
-from finetop.core.report.model_card import Pushed, card_of
+from finetop.core.report.model_card import Pushed, card_of, metadata
 from finetop.core.report.run_page import page_of
 from finetop.core.report.svg import bars, chart, standalone, ticks
 
@@ -151,6 +151,16 @@ def card(text):
     source = SourceRow(text, f"/nowhere/{HARMLESS}.jsonl", text, "train", 60, "5e" * 32)
     detail = msgspec.structs.replace(facts.detail, recipe=load_recipe("lora").resolved, sources=[source])
     return card_of(replace(facts, detail=detail), Pushed("org/name", 60, "adapter"), "1.0").body
+
+
+@pytest.mark.parametrize(
+    ("kind", "relation"), [("adapter", "adapter"), ("merged", "finetune"), ("gguf", "finetune")]
+)
+def test_a_card_relates_files_of_a_tuned_model_to_its_base(kind, relation):
+    facts = told(HARMLESS)
+    recipe = {**load_recipe("lora").resolved, "model": {"id": "org/base"}}
+    facts = replace(facts, detail=msgspec.structs.replace(facts.detail, recipe=recipe))
+    assert metadata(facts, Pushed("org/name", 60, kind))["base_model_relation"] == relation
 
 
 def test_nothing_is_loaded_from_outside_and_no_script_is_there():
