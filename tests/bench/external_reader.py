@@ -20,9 +20,11 @@ from contextlib import closing
 from pathlib import Path
 
 import bench
-from metric_files import BLOCK, Program, history, leveldb, scalars
+from metric_bytes import history, leveldb, scalars
+from metric_files import Program
 
 from finetop.core.external import numbers
+from finetop.core.external.sources.wandb import BLOCK
 
 MOST_PERCENT = 1.0
 LOOK_S = 1.0  # as core/external/job.py looks
