@@ -104,7 +104,7 @@ def test_what_is_the_same_and_what_an_old_run_never_told(finetop, rig, two):
     source = SourceFacts("faq.jsonl", "train", "prompt-completion", 22, 1, sha256_of(two))
     keep(
         Report((source,), 22, Lengths("tokens", 1, 1, 1, 1, 1, 1, 1, 1), (finding,), ("empty",), 0.1),
-        rig.home.root,
+        rig.home,
     )
     assert "finetop lint found 1: empty in 3 rows" in finetop("show", "three")[1]
     out = finetop("report", "three", "--to", "-", "--markdown")[1]
