@@ -25,8 +25,9 @@ from finetop.core.check.scoring.target import TargetRow
 from finetop.core.data.prompts import Asker, open_asker, print_skipped
 from finetop.core.errors import BadInput
 from finetop.core.models import devices
+from finetop.core.protocol.check_result import Metric
 from finetop.core.protocol.events import ApproachMeasured, Ended, ItemScore, Phase, RowScore
-from finetop.core.recipe.schema import Ask, Metric, Recipe, Target
+from finetop.core.recipe.schema import Ask, Recipe, Target
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
 from finetop.core.runtime.job_process import silence_libraries

@@ -38,10 +38,9 @@ from finetop.core.check.statistics.verdict import CheckPlan
 from finetop.core.models import resolve
 from finetop.core.models.export.export import ExportRequest
 from finetop.core.models.llama_cpp.model import Model, open_model
-from finetop.core.protocol.check_result import CheckResult, worst_first
+from finetop.core.protocol.check_result import CheckResult, Metric, worst_first
 from finetop.core.protocol.events import ItemScore, Phase
 from finetop.core.protocol.exports import ExportVerdict, TargetScores, TaskScores, Three
-from finetop.core.recipe.schema import Metric
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
 

@@ -29,7 +29,7 @@ from finetop.core.runtime.failures import is_out_of_memory
 
 if TYPE_CHECKING:
     from finetop.core.check.context import CheckContext
-    from finetop.core.recipe.schema import Metric
+    from finetop.core.protocol.check_result import Metric
 
 SLOWEST_PHASE_S = 0.5  # a phase is reported at most this often
 

@@ -10,11 +10,10 @@ from typing import Any, get_args
 
 from finetop.core.client.seed_groups import retained
 from finetop.core.errors import FinetopError
-from finetop.core.protocol.check_result import LOWER_IS_BETTER
+from finetop.core.protocol.check_result import LOWER_IS_BETTER, Metric
 from finetop.core.protocol.runs import MAKES_A_RUN, RunDetail, Running, State, ran_s
 from finetop.core.recipe.command import arguments_of
 from finetop.core.recipe.dotted import flat_settings
-from finetop.core.recipe.schema import Metric
 from finetop.core.text import clean_line, counted, listed, number_words
 from finetop.core.wording.data_versions import TESTS_DIFFER, source_words, tests_differ
 from finetop.core.wording.durations import long_span

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from finetop.core.data.formats import Kind, Record
     from finetop.core.data.source_record import Seen
     from finetop.core.data.sources import Row
-    from finetop.core.recipe.schema import Metric, Source, Target
+    from finetop.core.protocol.check_result import Metric
+    from finetop.core.recipe.schema import Source, Target
     from finetop.core.runtime.home import Home
 
 KINDS: Sequence[Kind] = ("conversation", "text")

@@ -18,6 +18,7 @@ MARGIN = 3.0  # points: the default drop that counts as forgetting
 ALPHA = 0.05  # the highest probability of a wrong verdict, likewise
 LOWER_IS_BETTER = ("nats_per_token",)
 
+Metric = Literal["nats_per_token", "exact_match", "token_f1", "rules"]  # of a target
 Verdict = Literal["ok", "regressed", "no_verdict"]
 Mark = Literal["lost", "kept", "open", "unmeasurable"]
 DecidedBy = Literal["", "betting", "arithmetic", "task"]

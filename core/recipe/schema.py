@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from finetop.core.plugins import ALARMS, FORMATS, PROTECTIONS, Configured, PluginKind
-from finetop.core.protocol.check_result import ALPHA, MARGIN
+from finetop.core.protocol.check_result import ALPHA, MARGIN, Metric
 from finetop.core.recipe.columns import Columns, Labels
 from finetop.core.recipe.weight_formats import Quantize
 from finetop.core.text import listed
@@ -27,7 +27,6 @@ PathText = Annotated[str, Meta(min_length=1, max_length=4096)]
 Text = Annotated[str, Meta(min_length=1, max_length=1000)]
 Attention = Literal["auto", "sdpa", "flash_attention_2", "flex", "eager"]
 EngineChoice = Literal["auto", "exact", "continuous", "vllm"]
-Metric = Literal["nats_per_token", "exact_match", "token_f1", "rules"]
 Argument = Annotated[str, Meta(max_length=100_000)]
 LongText = Annotated[str, Meta(min_length=1, max_length=20_000)]
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer
 
     from finetop.core.models.llama_cpp.model import Model
-    from finetop.core.recipe.schema import Metric, Target
+    from finetop.core.protocol.check_result import Metric
+    from finetop.core.recipe.schema import Target
 
 LEAST_ROOM = 512  # tokens
 

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
     from finetop.core.data.prompts import Asker
     from finetop.core.data.sources import Row
-    from finetop.core.recipe.schema import Metric, Rule, Target
+    from finetop.core.protocol.check_result import Metric
+    from finetop.core.recipe.schema import Rule, Target
     from finetop.core.runtime.home import Home
 
 ROWS = 200  # at most this many rows are scored, or windows of texts
