@@ -62,6 +62,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
 def path_typed(metrics: str, folder: Path) -> str:
     """Return --metrics KIND:PATH with the path of a file that is in a folder, else as it is: of the program's own."""
     kind, mark, path = metrics.partition(":")
+    if kind == "pattern":
+        return metrics
     return f"{kind}:{folder / path}" if mark and path and (folder / path).exists() else metrics
 
 

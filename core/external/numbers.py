@@ -17,7 +17,7 @@ from finetop.core.external.progress import LARGEST_STEP, Progress
 from finetop.core.external.sources import Point, Proof
 from finetop.core.external.sources._state import StateError, set_state, state_of
 from finetop.core.external.writers import Stranger
-from finetop.core.protocol.events import Planned, Resumed, TakenBack, metrics
+from finetop.core.protocol.events import NO_NUMBERS, NOTHING_READ, Alarm, Planned, Resumed, TakenBack, metrics
 from finetop.core.protocol.numbers_from import NumbersFrom
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 LAST_S = 30.0  # for what is left to read at the end
 HOLD_S = 8.0  # how long a weak source waits for a better one (searched for every 5 s), a later attempt for all of its
 FLOOD = "the program prints faster than its numbers can be read. Print less, or name a file with --metrics."
+SILENT_LINES, SILENT_S = 50, 60.0  # printed without a number, or for so long, which is reported
 MOST_LATE = 1000  # points of a file that wait for a better one
 MOST_HELD = 10_000  # points that wait
 ELSEWHERE = ("key", "source", "own_rank", "reader")  # what a state has of a file besides its own attributes
@@ -59,6 +60,8 @@ class Numbers:
         self._owners, self._progress = Owners(), Progress()
         # an earlier attempt has reported steps, of which this one discards the later ones
         self._goes_on = goes_on
+        self._began = time.monotonic()
+        self._has_nothing = False  # it was reported that nothing was recognised
         self._looked = 0.0  # monotonic
         self._first = 0  # step of this attempt
         self._told = NumbersFrom([])
@@ -105,6 +108,7 @@ class Numbers:
         if (numbers_from := self._search.numbers_from(self._files.values(), self._owners)) != self._told:
             self._told = numbers_from
             self._events.write(numbers_from)
+        self._report_nothing_read(now)
         if self._progress.is_due(now) or is_last:
             spent_s = None if self._spent_s is None else round(self._spent_s(), 1)
             self._events.write(self._progress.phase(now, spent_s))
@@ -137,6 +141,7 @@ class Numbers:
             "goes_on": self._goes_on,
             "first": self._first,
             "told": msgspec.to_builtins(self._told),
+            "has_nothing": self._has_nothing,
             "read": sorted(self.read),
         }
 
@@ -163,6 +168,7 @@ class Numbers:
             self._goes_on, self.read = bool(state["goes_on"]), set(state["read"])
             self._first = int(state["first"])
             self._told = msgspec.convert(state["told"], NumbersFrom)
+            self._has_nothing = bool(state["has_nothing"])
         except (KeyError, TypeError, ValueError, AttributeError, msgspec.ValidationError) as error:
             raise StateError(str(error)) from error
         self._alarms.begin(self._progress.total)
@@ -213,6 +219,19 @@ class Numbers:
         for file in sorted(waited, key=lambda file: -file.rank):
             held, file.waits, file.held = file.waits, [], False
             self._report(file, held)
+
+    def _report_nothing_read(self, now: float) -> None:
+        """Raise an alarm if a program prints and nothing of it is recognised; close it with the first number."""
+        has_numbers = bool(self.read) or any(file.waits for file in self._files.values())
+        if self._has_nothing and self.read:
+            self._has_nothing = False
+            self._events.write(Alarm(NO_NUMBERS, self.step, "numbers are read now", over=True))
+        elif not self._has_nothing and not has_numbers and self._search.wanted:
+            lines = sum(file.reader.lines for file in self._files.values())
+            if lines >= SILENT_LINES or (lines and now - self._began >= SILENT_S):
+                self._has_nothing = True
+                self._events.write(Alarm(NO_NUMBERS, 0, NOTHING_READ))
+                print(f"finetop: {NOTHING_READ}", flush=True)
 
     def _report(self, file: File, points: Sequence[Point]) -> None:
         joined = [point for point in merged(points) if 0 <= point.step <= LARGEST_STEP]

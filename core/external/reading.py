@@ -53,7 +53,16 @@ class Reading:
         self.alarms = Alarms(recipe, collected)
         self.alarms.begin(0)
         folders, log = folders_of(command, job.folder), job.folder / "log.txt"
-        places = Places(folders, log, note.began - 1.0, note.log_begins, note.environment, note.before, until)
+        places = Places(
+            folders,
+            log,
+            note.began - 1.0,
+            note.log_begins,
+            note.environment,
+            note.before,
+            until,
+            pattern=command.pattern or "",
+        )
         self.numbers = Numbers(
             wanted(command.metrics),
             places,

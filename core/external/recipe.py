@@ -28,6 +28,7 @@ HERE = "Give its path, or activate its environment first: the command gets this 
 ENDINGS = (".py", ".sh")  # of scripts
 _INTERPRETER = re.compile(r"python[\d.]*|(?:ba|z)?sh")
 LAUNCHERS = re.compile(r"python[\d.]*|accelerate|torchrun|deepspeed|uv|env|launch|run|-m")
+PATTERN = "pattern:"  # of --metrics: what is printed, in place of a kind of file
 LABEL = "command"  # of the recipe, as a place of its faults
 _WRITTEN = re.compile(rf"^{LABEL}:\d+: ")
 
@@ -55,7 +56,11 @@ class CommandRequest:
 def command_recipe(request: CommandRequest, sets: Sequence[str] = ()) -> Loaded:
     """Return the recipe of a command. Raises BadInput, which names no line: nobody wrote this recipe."""
     command: dict[str, Any] = {"run": list(request.words), "workdir": request.workdir or str(request.cwd)}
-    named = {"output": request.output, "metrics": list(request.metrics)}
+    patterns = [text.removeprefix(PATTERN) for text in request.metrics if text.startswith(PATTERN)]
+    metrics = [text for text in request.metrics if not text.startswith(PATTERN)]
+    if len(patterns) > 1:
+        raise BadInput("--metrics: only one pattern can be given.", hint="Join them: (?:first|second).")
+    named = {"output": request.output, "metrics": metrics, "pattern": "".join(patterns)}
     given = {**named, "resume_command": list(request.resume)}
     command.update({key: value for key, value in given.items() if value})
     sections: dict[str, Any] = {

@@ -67,7 +67,13 @@ def work(job: Job) -> Ended:
     alarms.begin(0)
     numbers = Numbers(
         wanted(command.metrics),
-        Places(folders_of(command), log, started_at(pid, str(start)) - 1.0, environment=environment),
+        Places(
+            folders_of(command),
+            log,
+            started_at(pid, str(start)) - 1.0,
+            environment=environment,
+            pattern=command.pattern or "",
+        ),
         Writers(pid, environment.get(METRICS, ""), with_root=True),
         job.events,
         alarms,

@@ -147,10 +147,17 @@ class TakenBack(msgspec.Struct, tag="taken_back", frozen=True):
     why: Text
 
 
+NO_NUMBERS = "no_numbers"  # kind of the alarm that nothing of a program's output is recognised
+NOTHING_READ = (
+    "nothing recognised in what it prints: name its file (--metrics csv:FILE), or how its lines look "
+    "(command.pattern, --metrics pattern:REGEX)"
+)
+
+
 class Alarm(msgspec.Struct, tag="alarm", frozen=True):
     """A notable event; with `over`, the alarm of this kind has ended."""
 
-    kind: Text  # a file of core/train/alarms, or "regressed", "check", "suite", "compiler"
+    kind: Text  # a file of core/train/alarms, or "regressed", "check", "suite", "compiler", NO_NUMBERS
     step: Step
     text: Text
     over: bool = False

@@ -24,6 +24,7 @@ from finetop.core.recipe import columns, parallel, protections as recipe_protect
 from finetop.core.recipe.answer_rules import find_rule
 from finetop.core.recipe.command import placeholders
 from finetop.core.recipe.dotted import place_of
+from finetop.core.recipe.log_pattern import EXAMPLE, fault_of
 from finetop.core.recipe.names import check_name
 from finetop.core.recipe.protections import Problem
 from finetop.core.recipe.references import is_reference
@@ -140,6 +141,8 @@ def _command(recipe: Recipe) -> Iterator[Problem]:
         elif has_path and (not path or name in ("auto", "none")):
             message = f"command.metrics: {quoted(text)} names no file or folder of a source."
             yield "command.metrics", message, f"Write {name}, or csv:logs/metrics.csv."
+    if command.pattern is not None and (fault := fault_of(command.pattern)):
+        yield "command.pattern", f"command.pattern {fault}.", f"Such as: {EXAMPLE}"
     train = recipe.train
     for key, is_set in (("stop_early", train.stop_early is not None), ("keep", train.keep == "best")):
         if is_set:

@@ -323,12 +323,21 @@ def _with_command(recipe: Node) -> Node:
     command = recipe.settings.get("command")
     if command is None or command.value is None or isinstance(command.value, str):
         return recipe
-    settings = {"run": command} if isinstance(command.value, list) else command.settings
+    settings = {"run": command} if isinstance(command.value, list) else _with_pattern(command.settings)
     folder = Node(".", command.origin, command.line)
     kind = command.with_value({"name": command.with_value(COMMAND)})
     unknown = command.with_value({"id": command.with_value(UNKNOWN)})
     whole = {"method": kind, "objective": kind, "model": unknown, **recipe.settings}
     return recipe.with_value({**whole, "command": command.with_value({"workdir": folder, **settings})})
+
+
+def _with_pattern(settings: dict[str, Node]) -> dict[str, Node]:
+    """Expand `metrics: {pattern: …}`, which is short for `command.pattern`."""
+    metrics = settings.get("metrics")
+    if metrics is None or not isinstance(metrics.value, dict) or metrics.settings.keys() != {"pattern"}:
+        return settings
+    others = {key: node for key, node in settings.items() if key != "metrics"}
+    return {"pattern": metrics.settings["pattern"], **others}
 
 
 def _section(recipe: Node, key: str, shorts: Mapping[str, str | None]) -> Node:

@@ -469,6 +469,10 @@ class Command(Section, frozen=True, kw_only=True):
         tuple[Text, ...],
         "Where its numbers come from: auto, none, or KIND or KIND:PATH (kinds: finetop methods).",
     ] = ("auto",)
+    pattern: Annotated[
+        Text | None,
+        "Regular expression for the lines that it prints: its groups name the step and the metrics.",
+    ] = None
     stop_signal: Annotated[
         Literal["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2"], "Signal that asks it to stop."
     ] = "SIGTERM"

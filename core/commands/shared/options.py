@@ -92,7 +92,12 @@ def of_command(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     group = parser.add_argument_group("of another program's training")
     path(group, "--output", "DIR", "folder that it writes its model to (default: its own --output_dir)")
     path(group, "--base", "ID|FOLDER", "the model that it tunes (default: the one that its adapter names)")
-    repeated(group, "--metrics", "KIND[:PATH]", "where its numbers come from; repeatable (default: auto)")
+    repeated(
+        group,
+        "--metrics",
+        "KIND[:PATH]|pattern:REGEX",
+        "where its numbers come from; repeatable (default: auto)",
+    )
     return group
 
 

@@ -14,6 +14,7 @@ import msgspec
 from finetop.core.commands.shared import colour
 from finetop.core.errors import BadInput
 from finetop.core.protocol import runs as data
+from finetop.core.protocol.events import NOTHING_READ
 from finetop.core.text import clean_line, json_safe
 from finetop.core.wording import jobs, pulse
 from finetop.core.wording.endings import state_word
@@ -98,6 +99,10 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def state_words(row: data.RunRow) -> str:
     """Return a run's state in words, with its cause or phase."""
+    return f"{_state_words(row)}, no numbers" if row.alarm == NOTHING_READ else _state_words(row)
+
+
+def _state_words(row: data.RunRow) -> str:
     state = row.state
     if isinstance(state, data.Queued):
         return queued_words(state)

@@ -50,6 +50,8 @@ class Places:
         default_factory=dict
     )  # of a file that has several programs' runs, this one's
 
+    pattern: str = ""  # for the lines that it prints, in place of the known formats
+
     def is_new(self, file: Path) -> bool:
         """Return whether a file is there and was written while the program ran."""
         try:
@@ -66,7 +68,8 @@ class Reader:
     `total` and `epochs` are the planned steps and epochs, 0 until the file has them. `behind`: the last read left
     something for the next. `guesses`: the file has no steps, and each line counts as one. `series` names one of
     several files that a program writes at the same time; '' if it has one. `is_of_one_process`: one that starts again
-    begins another file. `passed_over`: bytes that came too fast to be read.
+    begins another file. `passed_over`: bytes that came too fast to be read. `lines`: of text
+    that a person reads, which may have no numbers.
     """
 
     path: Path
@@ -77,6 +80,7 @@ class Reader:
     series: str = field(default="", init=False)
     is_of_one_process: bool = field(default=False, init=False)
     passed_over: int = field(default=0, init=False)
+    lines: int = field(default=0, init=False)
 
     def read(self) -> Sequence[Point]:
         """Return what is new since the last call, in the file's order; a half-written end waits for the next call.

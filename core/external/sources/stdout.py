@@ -12,7 +12,14 @@ import time
 from typing import TYPE_CHECKING
 
 from finetop.core.external.sources import Places, Point, Reader, Source
-from finetop.core.external.sources._json_lines import SUMMARIES, has_loss, metrics_of, step_of, total_of
+from finetop.core.external.sources._json_lines import (
+    SUMMARIES,
+    has_loss,
+    metrics_of,
+    number,
+    step_of,
+    total_of,
+)
 from finetop.core.external.sources._printed_line import (
     EPOCH,
     NOT_VALUES,
@@ -27,6 +34,7 @@ from finetop.core.external.sources._printed_line import (
 from finetop.core.external.sources._printed_steps import Laps, Rows
 from finetop.core.external.sources._printed_table import PrintedTable
 from finetop.core.external.sources._tail import Tail
+from finetop.core.runtime.limits import limited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,13 +65,18 @@ MOST_BEHIND = 1 << 30  # bytes: a program may print 1 GB/s; what is passed over 
 # A read takes so much CPU time, and the rest of one part. 100 MB of plain text take 1 s, of lines with numbers 45 s.
 PART_BYTES, MOST_CPU_S = 64 << 10, 0.05
 FLOOD_BYTES, FLOOD_CPU_S = 2 << 20, 0.25  # with so much unread
+MATCHED, MATCH_S = (
+    2_000,
+    1.0,
+)  # characters of a line, and time for a part of lines, that a recipe's pattern gets
 
 
 class Printed(Reader):
     """The log of one job."""
 
-    def __init__(self, path: Path, begins: int) -> None:
+    def __init__(self, path: Path, begins: int, pattern: str = "") -> None:
         super().__init__(path)
+        self._pattern = pattern
         self._tail = Tail(path, begins, MOST_BEHIND, PART_BYTES)
         self._waiting: dict[str, float] = {}  # values without a step, until the next bar
         # the newest bar of the training, and its length, 0 if none is known
@@ -84,9 +97,13 @@ class Printed(Reader):
         most = FLOOD_CPU_S if self._tail.left > FLOOD_BYTES else MOST_CPU_S
         until = time.process_time() + most
         while True:
-            for line in self._tail.lines():
-                if len(line) <= LONGEST:
-                    self._line(_plain(line), points)
+            lines = [_plain(line) for line in self._tail.lines() if len(line) <= LONGEST]
+            self.lines += sum(1 for line in lines if line and not line.startswith(OWN))
+            if self._pattern:
+                self._match(lines, points)
+            else:
+                for line in lines:
+                    self._line(line, points)
             if not self._tail.behind or time.process_time() >= until:
                 break
         self.passed_over = self._tail.passed_over
@@ -105,8 +122,34 @@ class Printed(Reader):
                 self._on_bar(bar, "", points, has_values=False)
             return bool(drawn)
         if drawn and self._tail.take_redrawn():
-            self._line(_plain(drawn), points)
+            if self._pattern:
+                self._match([_plain(drawn)], points)
+            else:
+                self._line(_plain(drawn), points)
         return False
+
+    def _match(self, lines: list[str], points: list[Point]) -> None:
+        """Read lines by the recipe's pattern, which may take no longer than a second for them."""
+        try:
+            with limited(MATCH_S):
+                found = [match for line in lines if (match := re.search(self._pattern, line[:MATCHED]))]
+        except TimeoutError:
+            self._pattern = ""
+            print(
+                f"finetop: command.pattern takes more than {MATCH_S:g} s for 64 KiB, and is no longer used",
+                flush=True,
+            )
+            return
+        for match in found:
+            values = {
+                key: number(text, texts=True) for key, text in match.groupdict().items() if text is not None
+            }
+            named = {key: value for key, value in values.items() if value is not None}
+            self.total = int(named.pop("total", self.total))
+            step, epoch = whole(named, "step"), whole(named, EPOCH)
+            if step < 0 and epoch < 0:
+                self.guesses, step = True, self._step + 1
+            self._on_step(Row(named, *((step, 0, epoch) if step >= 0 else (epoch, 0, -1))), points)
 
     def _line(self, line: str, points: list[Point]) -> None:
         bar = (_BAR.match(line) if "%|" in line else None) or (_RICH.match(line) if "━" in line else None)
@@ -284,7 +327,7 @@ class Stdout(Source):
             yield from filter(places.is_new, torchtunes)
 
     def open(self, path: Path, places: Places) -> Printed:
-        return Printed(path, places.log_begins if path == places.log else 0)
+        return Printed(path, places.log_begins if path == places.log else 0, places.pattern)
 
 
 PLUGIN = Stdout()

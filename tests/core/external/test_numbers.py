@@ -376,3 +376,25 @@ def test_a_source_that_counts_other_steps_never_leads(program, monkeypatch):
     program.look().append("log.txt", "".join(f"step {step} loss 0.01\n" for step in range(41, 60)))
     program.look(is_last=True)
     assert [step for step, _ in program.values()] == [1, 2, 3, 4]
+
+
+def test_output_of_which_nothing_is_recognised_is_an_alarm_until_a_number_comes(program, capsys, monkeypatch):
+    def alarms() -> list[tuple[str, bool]]:
+        return [(event.kind, event.over) for event in program.seen if isinstance(event, events.Alarm)]
+
+    program.append("log.txt", "Loading the model\n" * 49).look()
+    assert alarms() == []
+    program.append("log.txt", "[17] L~2.5\n").look().look()
+    assert alarms() == [("no_numbers", False)]
+    assert capsys.readouterr().out.count("nothing recognised") == 1
+    program.append("log.txt", "step 1 loss 2.0\n").look()
+    assert alarms() == [("no_numbers", False), ("no_numbers", True)]
+
+
+def test_a_minute_of_output_without_a_number_is_an_alarm_and_silence_is_none(program, tmp_path, monkeypatch):
+    monkeypatch.setattr(numbers, "SILENT_S", 0.0)
+    quiet = Program(tmp_path / "quiet").look()
+    unread = Program(tmp_path / "none", ("none",)).append("log.txt", "words\n" * 99).look()
+    program.append("log.txt", "one line\n").look()
+    told = [any(isinstance(event, events.Alarm) for event in one.seen) for one in (quiet, unread, program)]
+    assert told == [False, False, True]

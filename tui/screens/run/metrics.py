@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from finetop.core.protocol.events import NO_NUMBERS
 from finetop.core.protocol.runs import Failed, Queued, Running, RunRow
 from finetop.core.text import count
 from finetop.tui.screens.run import log_tab
@@ -102,9 +103,9 @@ def _below_lines(board: Board, width: int) -> list[Line]:
     if isinstance(detail.row.state, Failed) and detail.row.state.hint:
         rows = wrapped(detail.row.state.hint, width - 10, 2)
         return [((" fix     " if not at else " " * 9, "bold"), (row, "")) for at, row in enumerate(rows)]
-    if not isinstance(detail.row.state, Running):
-        return []
     alarm = open_alarm(detail)
+    if not isinstance(detail.row.state, Running):
+        return [alarm_row(alarm)] if alarm is not None and alarm.kind == NO_NUMBERS else []
     return [*([] if alarm is None else [alarm_row(alarm)]), *_forecast(board)]
 
 

@@ -213,3 +213,27 @@ def test_a_read_of_many_values_takes_little_time(path, monkeypatch):
 def test_torchtunes_log_is_found(path, tmp_path):
     torchtunes = put(tmp_path / "logs" / "log_1.txt", "Step 1 | loss:1.0 \n")
     assert found("stdout", tmp_path, log=path) == [torchtunes]
+
+
+PATTERN = r"^it (?P<step>\d+)\b.* L=(?P<loss>\S+)(?: of (?P<total>\d+))?"
+
+
+def test_a_pattern_of_ones_own_reads_its_lines_and_no_others(path):
+    text = "it 1 (x) L=2.5 of 90\nstep 7 loss 9.0\nit 2 (x) L=nope\nit 3 (x) L=1e-3\n"
+    reader = Printed(put(path, text), 0, PATTERN)
+    assert read(reader) == [(1, {"loss": 2.5}), (3, {"loss": 1e-3})]
+    assert reader.total == 90
+    assert read(Printed(put(path, "L=2.0\nL=1.0\n"), 0, "L=(?P<loss>.*)")) == [
+        (1, {"loss": 2.0}),
+        (2, {"loss": 1.0}),
+    ]
+
+
+def test_a_pattern_that_takes_too_long_is_given_up_and_the_known_formats_are_read(path, capsys, monkeypatch):
+    monkeypatch.setattr(stdout, "MATCH_S", 0.2)
+    slow = "x*" * 10 + "(?P<loss>y)"
+    reader = Printed(put(path, "x" * 1900 + "\n"), 0, slow)
+    assert read(reader) == []
+    put(path, "step 2 loss 2.0\n", adds=True)
+    assert read(reader) == [(2, {"loss": 2.0})]
+    assert "no longer used" in capsys.readouterr().out
