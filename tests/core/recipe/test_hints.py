@@ -73,6 +73,8 @@ CASES: list[tuple[str, list[list[str]]]] = [
     ("command: {run: [ls], shell: ls}\n", [["command.shell="]]),
     ("extends: lora\ncommand: [ls]\n", [["command="]]),
     ("command: {run: [ls], values: {lr: 1}}\n", [["command.run=[ls, '{lr}']"]]),
+    ("command: {run: [ls], pattern: '(a+)+(?P<loss>b)'}\n", [["command.pattern=loss (?P<loss>.+)"]]),
+    ("command: {run: [ls], env: {'A=B': x}}\n", [["command.env={A: x}"]]),
     ("command: {run: [ls], metrics: ['csv:']}\n", [["command.metrics=[csv]"], ["command.metrics=['csv:a.csv']"]]),
     ("command: {run: [ls], env: {CUDA_VISIBLE_DEVICES: 0}}\n", [["command.env={}"]]),
     ("command: [ls]\nmodel: {id: 'run:other'}\n", [["model.id=/folder"]]),
