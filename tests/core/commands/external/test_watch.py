@@ -81,13 +81,13 @@ def test_output_and_base_of_a_watch_are_the_shells(finetop, station, program, tm
     shell = tmp_path / "shell"
     (shell / "base").mkdir(parents=True)
     monkeypatch.chdir(shell)
-    code, _, err = finetop("watch", str(program.pid), "--output", "../made", "--base", "base", "--name", "w")
+    code, _, err = finetop("watch", str(program.pid), "--output", "../made", "--base", "base", "--name", "shells")
     assert code == 0, err
-    recipe = station.ask(GetRun("w")).recipe
+    recipe = station.ask(GetRun("shells")).recipe
     assert recipe["model"]["id"] == str(shell / "base")
     assert os.path.normpath(recipe["command"]["output"]) == str(tmp_path / "made")
     assert recipe["command"]["workdir"] == str(tmp_path)
-    finetop("stop", "w")
+    finetop("stop", "shells")
 
 
 def test_a_watch_takes_no_slot_and_can_be_stopped_and_taken_up_again(
