@@ -34,9 +34,10 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.json:
         raise BadInput("finetop chat has no --json.", hint=f'See `finetop ask {args.run} "…" --json`.')
     settings, sides = shared.settings_of(args), sides_of(args, home)
-    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    chat = shared.opened(args, home, sides, is_own=False)
-    if is_terminal and not args.plain and args.open_app is not None:
+    in_app = sys.stdin.isatty() and sys.stdout.isatty() and not args.plain and args.open_app is not None
+    # line by line it is its own: it is closed at its end, and another's must go on
+    chat = shared.opened(args, home, sides, is_own=not in_app)
+    if in_app:
         try:
             return int(args.open_app([home], chat.opened.run, settings))
         except EnvironmentTrouble as error:  # a terminal that the app can't draw on

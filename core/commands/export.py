@@ -6,6 +6,7 @@ Exit code 1 if its outputs differ, or a GGUF file lost too much against what was
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if lost and not args.json:
         print(f"warning: {lost}", flush=True)
     job = until_done(home, queued, quiet=args.json)
-    log = closing_log(home, queued)
+    log = closing_log(home, replace(queued, job_id=job.id))
     facts = facts_in(log) if quants else {}
     is_refused = any(file.get("standing") == "refused" for file in facts.get("files", ()))
     failed = f"the export of {name} failed"
@@ -108,12 +109,17 @@ def target_of(given: str, name: str, home: Home) -> Path:
 
 
 def until_done(home: Home, queued: ExportAnswer | RemedyAnswer | PushAnswer, *, quiet: bool) -> data.JobRow:
-    """Wait for the end of a job, printing its phases. Returns the job."""
-    shown, revision = "", 0
+    """Wait for the end of a job, of its last try if it is tried again, printing its phases. Returns the job."""
+    shown, revision, job_id = "", 0, queued.job_id
     with Client(home) as client:
         while True:
             jobs = client.ask(GetRun(queued.run)).jobs
-            job: data.JobRow = next(job_row for job_row in jobs if job_row.id == queued.job_id)
+            job: data.JobRow = next(job_row for job_row in jobs if job_row.id == job_id)
+            if (again := next_try(job, jobs)) is not None:
+                if not quiet:
+                    print(f"{getattr(job.state, 'cause', 'it failed')}; it is tried again", flush=True)
+                job_id, shown = again.id, ""
+                continue
             if not job.is_under_way:
                 return job
             phase = job.state.phase if isinstance(job.state, data.Running) else "queued"
@@ -121,6 +127,20 @@ def until_done(home: Home, queued: ExportAnswer | RemedyAnswer | PushAnswer, *, 
                 print(phase, flush=True)
                 shown = phase
             revision = client.ask(Changes(revision, 10.0)).revision
+
+
+def next_try(job: data.JobRow, jobs: Sequence[data.JobRow]) -> data.JobRow | None:
+    """Return the job that tries a failed one again, which was queued with its end; None if there is none."""
+
+    def wanted(args: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in args.items() if key != "retry"}
+
+    if not isinstance(job.state, data.Failed | data.Lost):
+        return None
+    later = (
+        other for other in jobs if other.id > job.id and other.verb == job.verb and "retry" in other.args
+    )
+    return next((other for other in later if wanted(other.args) == wanted(job.args)), None)
 
 
 def closing_log(home: Home, queued: ExportAnswer) -> str:

@@ -116,7 +116,16 @@ def has_folder() -> bool:
     return True
 
 
+def require_text(arguments: Sequence[str]) -> None:
+    """Refuse an argument that is not UTF-8: no message can hold it. Raises BadInput."""
+    for argument in arguments:
+        if any("\ud800" <= char <= "\udfff" for char in argument):
+            shown = argument.encode("utf-8", "replace").decode()[:60]
+            raise BadInput(f"{shown!r} is not valid UTF-8.", hint="Rename the file, or give another text.")
+
+
 def dispatch(arguments: list[str], open_app: OpenApp | None) -> int:
+    require_text(arguments)
     where, rest = split_where(arguments)
     if not rest:
         if open_app is None:

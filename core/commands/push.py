@@ -140,7 +140,7 @@ def finish(home: Home, args: argparse.Namespace, queued: PushAnswer, target: Pat
     job = until_done(home, queued, quiet=args.json)
     hint = f"See `finetop tail --log {queued.run}`; the files are in {target}."
     require_finished(job.state, f"the push of {queued.run} failed", hint)
-    log = clean(ask_once(home, ReadLog(queued.run, queued.job_id, LOG_END)).text)
+    log = clean(ask_once(home, ReadLog(queued.run, job.id, LOG_END)).text)
     lines = log.splitlines()
     if args.json:
         urls = [line.rpartition(" ")[2] for line in lines if line.startswith(SENT)]

@@ -162,6 +162,8 @@ def wanted_of(args: argparse.Namespace) -> Wanted:
     if not args.to:
         raise BadInput("--to is missing.", hint="Name the new file: --to few.jsonl.")
     to = Path(args.to).absolute()
+    if to.is_dir() or not to.name:
+        raise BadInput(f"--to: {shown(str(to))} is a folder.", hint="Name the new file: --to few.jsonl.")
     for file in (to, manifest_of(to)):
         if file.exists() or file.is_symlink():
             hint = "Give another file."

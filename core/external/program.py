@@ -13,12 +13,18 @@ from finetop.core.recipe.command import output_in
 from finetop.core.runtime import processes, secrets
 from finetop.core.text import plain
 
+OWN = ("finetop.core.", "finetop.tui.")  # modules that finetop's processes are started with
+
 
 def program_of(target: str) -> Program:
     """Find a program by its process id or by an absolute folder. Raises BadInput, NotFound."""
     if target.isdecimal():
         return of_process(int(target))
-    folder = Path(target).resolve()
+    try:
+        folder = Path(target).resolve()
+    except (OSError, RuntimeError) as error:  # Python 3.11 raises the second
+        hint = "Give the folder that the program writes to, or its process id."
+        raise BadInput(f"{plain(target)} is a link that leads to itself.", hint=hint) from error
     if not folder.is_dir():
         raise BadInput(
             f"there is no folder {plain(str(folder))}, and it is no process id.",
@@ -54,7 +60,10 @@ def of_process(pid: int) -> Program:
 
 
 def writer_of(folder: Path) -> int | None:
-    """Return the process of this user that has files of a folder open or names it; of several, their ancestor."""
+    """Return the process of this user that writes to files of a folder or names it; of several, their ancestor.
+
+    Never one of finetop's own.
+    """
     own, mine = psutil.Process(), {}
     family = {own.pid, *(parent.pid for parent in own.parents())}
     for process in psutil.process_iter():
@@ -69,10 +78,13 @@ def writer_of(folder: Path) -> int | None:
 def _has(process: psutil.Process, folder: Path) -> bool:
     workdir = Path(process.cwd())
     words = process.cmdline()
+    if any(word.startswith(OWN) for word in words) or any(Path(word).name == "finetop" for word in words[:2]):
+        return False
     named = output_in(words)
     if named and (workdir / named).resolve() == folder:
         return True
-    return any(folder in Path(file.path).parents for file in process.open_files())
+    written = (Path(file.path) for file in process.open_files() if getattr(file, "mode", "w") != "r")
+    return any(folder in file.parents for file in written)
 
 
 def _above(process: psutil.Process) -> set[int]:

@@ -20,6 +20,7 @@ from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, Refu
 from finetop.core.protocol import wire
 from finetop.core.protocol.patch_cache import SentAnswers
 from finetop.core.protocol.request import Question
+from finetop.core.runtime.files import os_error_words
 from finetop.core.runtime.processes import require_own
 from finetop.core.store.database import damage
 from finetop.core.supervisor import connections
@@ -123,6 +124,8 @@ async def reply(supervisor: Supervisor, line: bytes, sent: SentAnswers | None = 
             if not isinstance(error, duckdb.OutOfMemoryException):  # else it is this request's trouble alone
                 supervisor.trouble = trouble
             return failed(number, StoreTrouble(trouble))
+        if isinstance(error, OSError) and error.filename is not None:  # a full disk, a link in a file's place
+            return failed(number, EnvironmentTrouble(f"{os_error_words(error, supervisor.home.root)}."))
         # a bug: the client gets a message, the log the traceback
         traceback.print_exc(file=sys.stderr)
         hint = "The traceback is in supervisor.log."

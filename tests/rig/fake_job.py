@@ -64,6 +64,8 @@ def main() -> int:
         return check(log, lost[str(step)] if isinstance(lost, dict) else lost, step, spec.args)
     if spec.verb == "remedy":
         return remedy(log, plan, spec.args)
+    if spec.verb == "export" and "export_dies" in plan and "retry" not in spec.args:
+        os.kill(os.getpid(), signal.SIGKILL)
     if spec.verb == "export" and "refused" in plan:
         return export(log, plan["refused"], spec.args)
     if spec.verb in ("approach", "measure"):
@@ -271,6 +273,7 @@ def check(log: event_log.EventLog, lost: int, step: int, args: dict[str, Any]) -
 
 def export(log: event_log.EventLog, refused: list[str], args: dict[str, Any]) -> int:
     """Report GGUF files in the requested formats, of which some are REGRESSED and refused."""
+    sys.path.append(str(Path(__file__).parent))  # python -P leaves it out
     from exported_files import LOST, exported
 
     from finetop.core.models.export import gguf_log

@@ -64,6 +64,25 @@ def test_chat_line_by_line(rig, finetop, name, monkeypatch):
     wait_until(lambda: not any(job.is_under_way for job in chats_of(rig, name)), "it is closed")
 
 
+def test_two_chats_line_by_line_do_not_end_each_other(rig, finetop, name, monkeypatch):
+    """The second is opened, used and closed while the first waits for its next prompt."""
+    with chat_server(says("One"), says("Two"), says("Three")) as server:
+        sides = [chat_command.ChatSide("far", "endpoint", url=server.url, model="m")]
+        monkeypatch.setattr(chat_command, "sides_of", lambda args, home: sides)
+        second = []
+
+        def typed():
+            yield "Hi"
+            monkeypatch.setattr(chat_command, "prompts", lambda: iter(["Hello"]))
+            second.append(finetop("chat", name, "--plain")[:2])
+            yield "Again"
+
+        monkeypatch.setattr(chat_command, "prompts", typed)
+        code, out, err = finetop("chat", name, "--plain")
+    assert (code, out) == (0, "Three\n"), err
+    assert second == [(0, "One\nTwo\n")]  # both print to one terminal
+
+
 def test_ctrl_c_stops_an_answer_and_again_ends_the_chat(rig, finetop, name, monkeypatch):
     presses = []
     read = Chat.read

@@ -97,6 +97,11 @@ def test_bad_input_is_one_line_with_its_exit_code(finetop):
     refuses(finetop, {"--home /proc/finetop supervisor start": "/proc/finetop"}, code=4)
 
 
+def test_an_argument_that_is_not_utf_8_is_refused_in_one_line(finetop):
+    code, _, err = finetop("show", os.fsdecode(b"run-\xff"))
+    assert (code, err) == (2, "finetop: 'run-?' is not valid UTF-8. Rename the file, or give another text.\n")
+
+
 def test_check_answers_with_its_exit_code_and_flips_names_the_items(finetop, rig):
     for name, lost, code, word in (("same", 0, 0, "OK"), ("worse", 20, 1, "REGRESSED")):
         rig.wait_state(rig.submit(name, steps=3, lost=lost), "finished")

@@ -69,3 +69,14 @@ def test_the_first_line_says_that_the_exported_step_regressed():
     assert regression(msgspec.structs.replace(detail, checks=[accepted]), 300) == says
     kept = msgspec.structs.replace(check, verdict="ok")
     assert regression(msgspec.structs.replace(detail, checks=[kept]), 300) == ""
+
+
+def test_an_export_that_is_tried_again_has_not_failed(finetop_of, cold_rig, tmp_path):
+    rig, finetop = cold_rig, finetop_of(cold_rig.home)
+    rig.settings = "settings: 1\nretry: {times: 1, wait_s: 0}\n"
+    rig.up()
+    name = rig.submit("one", steps=4, saved=[4], refused=[], export_dies=True)
+    rig.wait_state(name, "finished")
+    code, out, err = finetop("export", name, "--quant", "q8_0", "--to", str(tmp_path / "a"))
+    assert code == 0, err
+    assert "killed by signal 9; it is tried again\n" in out and "exported, q8_0: ok" in out

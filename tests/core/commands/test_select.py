@@ -76,6 +76,7 @@ def test_what_can_t_be_is_one_line_and_writes_nothing(here, typed):
         "org/name --rows 1 --to x.jsonl": "Save a hub data set to a file first",
         "rows.jsonl --rows 1 --by best --to x.jsonl": "there is no selector 'best'.",
         "rows.jsonl --rows 1 --to rows.jsonl": "already exists and is not overwritten.",
+        "rows.jsonl --rows 1 --to /": "--to: / is a folder.",
         "rows.jsonl --rows 1 --to no/x.jsonl": "no folder",
         "bad.jsonl --rows 1 --to x.jsonl": "bad.jsonl:2: is not JSON",
         "home --rows 1 --to x.jsonl": "home is a folder.",

@@ -10,6 +10,7 @@ import pytest
 from typed import refuses
 from waiting import wait_until
 
+from finetop.core.protocol.messages.machine import FindProgram
 from finetop.core.protocol.messages.runs import GetRun
 
 SETTINGS = "settings: 1\nretry: {times: 2, wait_s: 0}\nslots: {cpu_jobs: 1}\n"
@@ -81,7 +82,9 @@ def test_output_and_base_of_a_watch_are_the_shells(finetop, station, program, tm
     shell = tmp_path / "shell"
     (shell / "base").mkdir(parents=True)
     monkeypatch.chdir(shell)
-    code, _, err = finetop("watch", str(program.pid), "--output", "../made", "--base", "base", "--name", "shells")
+    code, _, err = finetop(
+        "watch", str(program.pid), "--output", "../made", "--base", "base", "--name", "shells"
+    )
     assert code == 0, err
     recipe = station.ask(GetRun("shells")).recipe
     assert recipe["model"]["id"] == str(shell / "base")
@@ -133,12 +136,18 @@ def test_a_killed_watch_goes_on_by_itself_and_loses_and_doubles_nothing(
 
 def test_what_can_not_be_watched_is_refused_in_one_line(finetop, tmp_path):
     (tmp_path / "own.txt").touch()
+    (tmp_path / "round").symlink_to("round")
     cases = {
+        "round": "is a link that leads to itself",
         "nowhere": "there is no folder",
         "999999999": "there is no process 999999999",
         "own.txt": "and it is no process id",
     }
     refuses(finetop, cases, "watch")
+
+
+def test_finetops_own_processes_are_no_program_that_writes_to_a_folder(station):
+    assert station.ask(FindProgram(str(station.home.root))).pid == 0
 
 
 def test_a_folder_without_a_program_is_watched_too(finetop, station, tmp_path, losses):

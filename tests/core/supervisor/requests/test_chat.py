@@ -127,3 +127,20 @@ def test_sides_and_prompts(rig, tmp_path):
             open_chat(rig, name, side)
     with pytest.raises(FinetopError, match="at most 2 sides, not 3"):
         open_chat(rig, name, *[ChatSide("", "base")] * 3)
+
+
+def test_a_link_in_place_of_its_asks_is_told_in_one_line_and_not_written_through(rig, tmp_path):
+    name = rig.submit(steps=1, saved=[1])
+    rig.wait_state(name, "finished")
+    opened = rig.ask(
+        messages.OpenChat(name, [ChatSide("far", "endpoint", url="http://127.0.0.1:9", model="m")])
+    )
+    job = next(job for job in rig.ask(GetRun(name)).jobs if job.id == opened.job_id)
+    asks = rig.home.root / rig.ask(GetRun(name)).folder / job.folder / "asks.jsonl"
+    asks.parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "other").touch()
+    asks.symlink_to(tmp_path / "other")
+    with pytest.raises(FinetopError, match=r"asks\.jsonl: .*symbolic links\.$"):
+        rig.ask(messages.AskChat(name, opened.job_id, 1, "Hi", messages.ChatSettings()))
+    assert (tmp_path / "other").read_bytes() == b""
+    rig.ask(messages.CloseChat(name, opened.job_id))
