@@ -64,7 +64,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Set what must be set before torch is imported: as a job has it, so that peaks are those of a job's allocator."""
     job_process.set_environment()
-    os.environ.pop("PYTHONSAFEPATH", None)  # scripts of the rig import what lies beside them
     record = os.environ.pop("FINETOP_TEST_RECORD", "")  # not for a pytest that a test starts
     if record and not hasattr(config, "workerinput"):
         from outcome_record import OutcomeRecord

@@ -62,9 +62,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
         order = Export(name, str(target), step, args.dtype, args.remedy, args.adapter, quants)
         order = replace(order, unchecked=args.no_check, anyway=args.anyway)
         queued = client.ask(order)
-    lost = "" if args.remedy else regression(detail, queued.step)
-    if lost and not args.json:
-        print(f"warning: {lost}", flush=True)
+    if queued.regressed and not args.json:
+        print(f"warning: {queued.regressed}", flush=True)
     job = until_done(home, queued, quiet=args.json)
     log = closing_log(home, replace(queued, job_id=job.id))
     facts = facts_in(log) if quants else {}
@@ -75,22 +74,13 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.json:
         more: dict[str, Any] = {"remedy": args.remedy} if args.remedy else {}
         more |= {"adapter": True} if args.adapter else {}
-        more |= {"regressed": lost} if lost else {}
+        more |= {"regressed": queued.regressed} if queued.regressed else {}
         print_json({"run": queued.run, "step": queued.step, "folder": str(target), **more, **facts})
     else:
         print("\n".join(line for line in log.splitlines() if line.startswith(("export", "warning"))))
     if is_refused and isinstance(job.state, data.Failed):
         raise FinetopError(job.state.cause, hint=job.state.hint)
     return 0
-
-
-def regression(detail: data.RunDetail, step: int) -> str:
-    """Return in words that the model to write regressed, by the newest check of this step; '' if it did not."""
-    check = next((check for check in detail.checks if check.step == step), None)
-    if check is None or check.verdict != "regressed":
-        return ""
-    points = "" if check.drop is None else f": it lost {check.drop:.1f} points on {check.suite}"
-    return f"{detail.row.name}@{step} is REGRESSED{points} (`finetop triage` shows what)."
 
 
 def step_of(detail: data.RunDetail, step: int | None) -> int | None:

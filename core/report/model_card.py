@@ -17,6 +17,7 @@ from finetop.core.protocol.data_diff import SourceRow
 from finetop.core.protocol.messages.push import PICTURE, Card, Kind, PublicScore
 from finetop.core.protocol.runs import RemedyRow
 from finetop.core.recipe.dotted import flat_settings, flat_texts
+from finetop.core.recipe.fields import fields
 from finetop.core.recipe.load import recipe_from_resolved
 from finetop.core.recipe.protections import chosen
 from finetop.core.report import Block, Chart, Table
@@ -28,14 +29,25 @@ from finetop.core.report.sections.training import curves
 from finetop.core.text import clean_line
 from finetop.core.wording.check_markdown import escape
 from finetop.core.wording.data_versions import source_words
-from finetop.core.wording.verdicts import change_of, interval_of, task_cells
+from finetop.core.wording.verdicts import WORDS, change_of, interval_of, task_cells
 
 # a GGUF file of a run is a tuned model first: the hub's "quantized" is for the base's own weights
 RELATIONS: dict[Kind, str] = {"adapter": "adapter", "merged": "finetune", "gguf": "finetune"}
 LIBRARIES: dict[Kind, str] = {"adapter": "peft", "merged": "transformers"}  # the hub knows GGUF by its files
+STANDINGS: dict[str, str] = {str(key): word for key, word in WORDS.items()}
 REASON = 160  # characters of a reason on one line
-SETTINGS = ("method", "objective", "train")  # sections of the recipe that the card shows
-WORDS = {"ok": "OK", "regressed": "REGRESSED", "no_verdict": "NO VERDICT"}
+SETTINGS = ("method", "objective", "train")  # sections of the recipe that the card shows whole
+# of others it shows what differs from the default; these are told elsewhere on it, or are of the machine alone
+NOT_SHOWN = (
+    "recipe",
+    "name",
+    "about",
+    "extends",
+    "model.id",
+    "model.revision",
+    "check.target",
+    "budget",
+)
 # The folders of a path: a card names files alone
 _FOLDERS = re.compile(r"(?<![\w.:/\\-])(?:~|\.{1,2})?(?:/[\w.+@~-]+)+/(?=[\w.+@-])")
 
@@ -66,7 +78,7 @@ def refusal(facts: RunFacts, pushed: Pushed) -> FinetopError | None:
             return None
         lost = row.drop if row.fresh_drop is None else row.fresh_drop
         points = "" if lost is None else f", {change_of(lost)} points"
-        word = WORDS.get(standing, "not confirmed")
+        word = STANDINGS.get(standing, "not confirmed")
         return Refused(f"{name} with {row.name} is {word}{points}.", hint=hint)
     outcome = facts.outcome
     if outcome is None:
@@ -167,6 +179,8 @@ def verdict_parts(facts: RunFacts, pushed: Pushed) -> Iterator[str]:
         head = ("", "task", "base", "tuned", "change", "interval", "lost", "won", "items")
         rows = tuple(task_cells(task, outcome.margin) for task in worst_first(outcome))
         yield block_text(Table(head, rows, right=(2, 3, 4, 6, 7, 8)))
+    if rules := rules_of(facts.detail.recipe):
+        yield f"An answer to the target's questions counts if it meets every rule: {escape(rules)}."
     early = outcome.items_used < outcome.items_total
     yield (
         f"The tuned model and its base answered the same {outcome.items_used:,} items"
@@ -177,6 +191,15 @@ def verdict_parts(facts: RunFacts, pushed: Pushed) -> Iterator[str]:
             if early
             else ""
         )
+    )
+
+
+def rules_of(recipe: dict[str, Any]) -> str:
+    """Return the rules that the target's answers are judged by: `max_words 20, json_object`."""
+    rules = ((recipe.get("check") or {}).get("target") or {}).get("rules") or ()
+    return ", ".join(
+        " ".join(str(part) for part in (rule["rule"], rule.get("value")) if part is not None)
+        for rule in rules
     )
 
 
@@ -191,7 +214,7 @@ def remedy_parts(row: RemedyRow) -> Iterator[str]:
     points = (
         "" if lost is None else f" {change_of(lost)} points against the base [{interval_of(bounds, 0.0)}]"
     )
-    yield f"**{WORDS.get(word, word or 'NOT CHECKED')}**{points}, {where}."
+    yield f"**{STANDINGS.get(word, word or 'NOT CHECKED')}**{points}, {where}."
     if row.worst:
         rows = tuple((task.task, change_of(task.drop)) for task in row.worst)
         yield block_text(Table(("task", "change, points"), rows, right=(1,)))
@@ -205,12 +228,8 @@ def training_parts(facts: RunFacts, *, has_charts: bool) -> Iterator[str]:
     yield "## Training"
     if has_charts:
         yield f"![Curves over {facts.last:,} steps]({PICTURE})"
-    recipe, detail = facts.detail.recipe, facts.detail
-    shown = {name: recipe[name] for name in SETTINGS if recipe.get(name)}
-    used = {name: recipe["protect"][name] for name in chosen(recipe_from_resolved(recipe))}
-    shown |= {"protect": used} if used else {}
-    unset = {key for key, value in flat_settings(shown) if value in (None, {}, [])}
-    settings = tuple((key, text) for key, text in flat_texts(shown).items() if key not in unset)
+    detail = facts.detail
+    settings = tuple(settings_of(detail.recipe).items())
     yield "<details><summary>Settings</summary>"
     yield block_text(Table(("setting", "value"), settings))
     yield "</details>"
@@ -225,6 +244,34 @@ def training_parts(facts: RunFacts, *, has_charts: bool) -> Iterator[str]:
     lines += [f"Energy of the GPUs: {used:,.1f} Wh." for used in energy if used is not None]
     if lines:
         yield "\n".join(f"- {escape(line)}" for line in lines)
+
+
+def settings_of(recipe: dict[str, Any]) -> dict[str, str]:
+    """Return the method, the objective, the training and the protections whole, and what else is not the default."""
+    used = {name: recipe["protect"][name] for name in chosen(recipe_from_resolved(recipe))}
+    shown = {name: recipe[name] for name in SETTINGS if recipe.get(name)} | (
+        {"protect": used} if used else {}
+    )
+    unset = {key for key, value in flat_settings(shown) if value in (None, {}, [])}
+    settings = {key: text for key, text in flat_texts(shown).items() if key not in unset}
+    defaults = {field.key: field.default for field in fields()}
+    for key, value in flat_settings(recipe, of_item=None):
+        is_told = (
+            key.startswith(("protect.", *(f"{name}." for name in (*SETTINGS, *NOT_SHOWN))))
+            or key in NOT_SHOWN
+        )
+        if (
+            not is_told
+            and key in defaults
+            and value not in (defaults[key], None)
+            and not _has_sections(value)
+        ):
+            settings[key] = flat_texts({key: value})[key]
+    return settings
+
+
+def _has_sections(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(item, dict) for item in value)
 
 
 def data_parts(facts: RunFacts) -> Iterator[str]:

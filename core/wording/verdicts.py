@@ -228,6 +228,14 @@ def report(name: str, result: CheckResult) -> str:
     return "\n".join(lines).rstrip()
 
 
+def regression(name: str, check: CheckBrief) -> str:
+    """Return that a model regressed, whoever accepted it, for who gets its files; empty if it did not."""
+    if check.verdict != "regressed":
+        return ""
+    lost = "" if check.drop is None else f": it lost {check.drop:.1f} points on {check.suite}"
+    return f"{name} is REGRESSED{lost} (`finetop triage` shows what)."
+
+
 def on_suite(suite: str, *, named: bool | None = None) -> str:
     """Return the suite of a verdict: ' on core'; empty for the usual suite, unless `named` is True."""
     is_named = suite != USUAL_SUITE if named is None else named

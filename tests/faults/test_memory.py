@@ -111,6 +111,7 @@ def test_a_limit_of_address_space_is_told_as_no_memory(tmp_path, survived, progr
     job = Job.__new__(Job)
     object.__setattr__(job, "state", data.Running(since=time.time()))
     object.__setattr__(job, "asked", "")
+    object.__setattr__(job, "verb", "train")
     ended = event_rows[-1] if event_rows else None
     last_lines = exit_reason.last_lines(folder / "log.txt", facts)
     state = exit_reason.ending(job, facts, ended, last_lines, rebooted=False)

@@ -11,14 +11,22 @@ import msgspec
 from finetop.core.data import hub
 from finetop.core.errors import BadInput
 from finetop.core.models.save import FACTS
+from finetop.core.protocol.exports import ExportVerdict
 from finetop.core.protocol.messages.push import PICTURE, Card, Kind
 from finetop.core.runtime.files import write_whole
+from finetop.core.wording.exports import points
 from finetop.core.wording.units import size_word
+from finetop.core.wording.verdicts import WORDS
 
 README, SCORES = "README.md", ".eval_results/finetop.yaml"
 ADAPTER = "adapter_config.json"
 LEFT_OUT = (".cache", ".git")  # of huggingface_hub and git, not of the model
 UNKNOWN = "not known"
+TO_FILL = "unknown"  # the hub's word for a licence that nobody has stated yet
+APART = (
+    "How far the written weights are from the trained ones, on general text: the mean and the largest difference"
+    " between the log-probabilities (nats) that both give a token."
+)
 ALL = "all"  # formats of GGUF files
 
 
@@ -122,8 +130,14 @@ def card_text(request: PushRequest, facts: dict[str, Any]) -> str:
 
     base = hub.id_of(request.base_id)
     licences = {name: hub.licence(name, kind) for name, kind in named(request)}
-    metadata = {**request.card.metadata, **({"license": licences[base]} if licences.get(base) else {})}
-    body = "\n\n".join([request.card.body.rstrip(), *licence_lines(licences), *file_lines(request, facts)])
+    metadata = {**request.card.metadata, "license": licences.get(base) or TO_FILL}
+    body = "\n\n".join(
+        [
+            request.card.body.rstrip(),
+            *licence_lines(licences, is_stated=bool(licences.get(base))),
+            *file_lines(request, facts),
+        ]
+    )
     text = f"---\n{ModelCardData(**metadata).to_yaml()}\n---\n\n{body}\n"
     read = ModelCard(text).data
     if wrong := [name for name, value in metadata.items() if read.get(name) != value]:
@@ -138,11 +152,11 @@ def named(request: PushRequest) -> list[tuple[str, hub.HubKind]]:
     return [*models, *((name, "dataset") for name in request.card.datasets)]
 
 
-def licence_lines(licences: dict[str, str]) -> list[str]:
-    if not licences:
-        return []
+def licence_lines(licences: dict[str, str], *, is_stated: bool) -> list[str]:
     lines = [f"- `{name}`: {licence or UNKNOWN}" for name, licence in licences.items()]
-    return ["## Licences", "\n".join(lines)]
+    if not is_stated:
+        lines.append("- this model: not stated. Fill in `license` at the top of this card.")
+    return ["## Licences", "\n".join(lines)] if lines else []
 
 
 def file_lines(request: PushRequest, facts: dict[str, Any]) -> list[str]:
@@ -151,6 +165,8 @@ def file_lines(request: PushRequest, facts: dict[str, Any]) -> list[str]:
     lines = [f"Weights in {facts['dtype']}."] if facts.get("dtype") and not proof else []
     if request.base_id == hub.ALIAS and not facts["base"]["revision"]:
         lines.append(f"The base was a copy of {hub.HUB_ID} in 4 bits: outputs beside the original differ.")
+    if any(not agreement.get("of_texts") for agreement in facts.get("agreements", ())):
+        lines.append(APART)
     for agreement in facts.get("agreements", ()):
         apart = "in its reward" if agreement.get("of_texts") else "nats/token"
         lines.append(
@@ -162,8 +178,18 @@ def file_lines(request: PushRequest, facts: dict[str, Any]) -> list[str]:
     for file in facts.get("files", ()):
         alike = f"{file['answers'] - file['answers_differ']} of {file['answers']} answers alike"
         nats = f"{file['nats']:.4f} nats/token of general text (trained: {file['reference_nats']:.4f})"
-        lines.append(f"`{file['file']}`, {size_word(file['bytes'])}: {nats}, {alike}.")
+        lines.append(f"`{file['file']}`, {size_word(file['bytes'])}: {nats}, {alike}{verdict_words(file)}.")
     return ["## Verified files", "\n".join(f"- {line}" for line in lines)] if lines else []
+
+
+def verdict_words(file: dict[str, Any]) -> str:
+    """Return what rounding cost a GGUF file on the items of the run's check: its own verdict."""
+    if not file.get("verdict"):
+        return ""
+    verdict = msgspec.convert(file["verdict"], ExportVerdict)
+    moved = f" {points(verdict)} points" if points(verdict) else ""
+    items = f"{verdict.items_used:,} of {verdict.items_total:,} items of {verdict.suite}"
+    return f"; {WORDS[verdict.verdict]}{moved} against the trained model on {items}"
 
 
 def scores_text(request: PushRequest) -> str:

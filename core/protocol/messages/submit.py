@@ -112,6 +112,7 @@ class ExportAnswer(msgspec.Struct, frozen=True):
     job_id: int
     run: str
     step: int
+    regressed: str = ""  # in words, that the step regressed
 
 
 class Export(Order[ExportAnswer], tag="export", frozen=True):

@@ -19,7 +19,7 @@ from finetop.core.errors import BadInput, EnvironmentTrouble, NotFound, Refused,
 from finetop.core.external.recipe import require_program
 from finetop.core.models.llama_cpp.quants import quants_of
 from finetop.core.plugins import writes_text
-from finetop.core.protocol import accepts, runs as data
+from finetop.core.protocol import accepts, check_result, runs as data
 from finetop.core.protocol.messages.submit import (
     Export,
     ExportAnswer,
@@ -47,6 +47,7 @@ from finetop.core.supervisor.queue import placement
 from finetop.core.supervisor.requests import outputs, parent_runs as ancestry
 from finetop.core.supervisor.state import Supervisor
 from finetop.core.text import quoted
+from finetop.core.wording import verdicts
 
 THERE = "Give its path there: the command gets the PATH of that machine's supervisor, or of command.env."
 
@@ -150,12 +151,22 @@ def export(supervisor: Supervisor, ask: Export) -> ExportAnswer:
     if ask.remedy:
         args["remedy"] = remedies.for_export(connection, run_id, step, ask.remedy)
         _, args["checkpoint"] = checks.newest_checkpoint(connection, run_id, args["remedy"]["step"])
+    regressed = "" if ask.remedy else regression_of(connection, run_id, f"{name}@{step}", step)
+    args |= {"regressed": regressed} if regressed else {}
     with transaction(connection):
         job_id, _ = jobs.add_job(
             connection, run_id=run_id, verb="export", args=args, priority=jobs.CHECK_PRIORITY
         )
     supervisor.touch()
-    return ExportAnswer(job_id, name, step)
+    return ExportAnswer(job_id, name, step, regressed)
+
+
+def regression_of(connection: Connection, run_id: int, name: str, step: int) -> str:
+    """Return in words that a checkpoint regressed by its own newest check; empty if it did not."""
+    result = checks.newest_result(connection, run_id, step)
+    if result is None or result["step"] != step:
+        return ""
+    return verdicts.regression(name, check_result.brief(0, result["at"], step, result))
 
 
 def asked_items(connection: Connection, ask: Export, run_id: int, name: str, step: int) -> dict[str, Any]:

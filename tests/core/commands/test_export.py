@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import json
 
-import msgspec
-from run_fakes import make_detail
-
-from finetop.core.commands.export import regression
-from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.supervisor.requests import submit
 
@@ -56,19 +51,22 @@ def test_a_refused_file_is_named_and_the_others_are_written(finetop, rig, tmp_pa
     assert "q2_k: REGRESSED -12.0 against what was trained, 2.1x smaller, refused" in out
 
 
-def test_the_first_line_says_that_the_exported_step_regressed():
-    check = data.CheckBrief(
-        1, "regressed", "", 300, 4.25, 3.0, real_drop=True, items_used=200, items_total=672, suite="quick", at=0.0,
-        worst=[], target={},
-    )  # fmt: skip
-    detail = make_detail(data.Finished(1.0, 2.0), checks=[check])
-    says = "support-r16@300 is REGRESSED: it lost 4.2 points on quick (`finetop triage` shows what)."
-    assert regression(detail, 300) == says
-    assert regression(detail, 600) == "", "another checkpoint's verdict"
-    accepted = msgspec.structs.replace(check, accepted="ana")
-    assert regression(msgspec.structs.replace(detail, checks=[accepted]), 300) == says
-    kept = msgspec.structs.replace(check, verdict="ok")
-    assert regression(msgspec.structs.replace(detail, checks=[kept]), 300) == ""
+def test_an_export_of_a_step_that_regressed_says_so_first_and_in_its_files(finetop, rig, tmp_path):
+    name = rig.submit("bad", steps=4, saved=[2, 4], lost=30, check=True)
+    rig.wait_job(name, "check")
+    code, out, err = finetop("export", name, "--to", str(tmp_path / "a"))
+    assert code == 0, err
+    says = out.splitlines()[0].removeprefix("warning: ")
+    assert says.startswith(f"{name}@4 is REGRESSED: it lost ") and says.endswith(
+        "(`finetop triage` shows what)."
+    )
+    assert json.loads(finetop("export", name, "--to", str(tmp_path / "b"), "--json")[1])["regressed"] == says
+    finetop("accept", name, "--reason", "only the voice counts")
+    assert finetop("export", name, "--to", str(tmp_path / "c"))[1].splitlines()[0] == f"warning: {says}"
+    finetop("export", f"{name}@2", "--to", str(tmp_path / "d"))
+    exports = [job for job in rig.ask(GetRun(name)).jobs if job.verb == "export"]
+    told = {job.args["step"]: job.args.get("regressed") for job in exports}
+    assert told == {4: says, 2: None}, "another checkpoint's verdict is not its own"
 
 
 def test_an_export_that_is_tried_again_has_not_failed(finetop_of, cold_rig, tmp_path):

@@ -18,7 +18,7 @@ from finetop.core.protocol.messages.runs import Curve
 from finetop.core.recipe.load import load_recipe
 from finetop.core.report import Bars, Chart, formats
 from finetop.core.report.load import RunFacts
-from finetop.core.report.model_card import Pushed, card_of, metadata
+from finetop.core.report.model_card import Pushed, card_of, metadata, rules_of, settings_of
 from finetop.core.report.run_page import page_of
 from finetop.core.report.svg import bars, chart, standalone, ticks
 
@@ -161,6 +161,20 @@ def test_a_card_relates_files_of_a_tuned_model_to_its_base(kind, relation):
     recipe = {**load_recipe("lora").resolved, "model": {"id": "org/base"}}
     facts = replace(facts, detail=msgspec.structs.replace(facts.detail, recipe=recipe))
     assert metadata(facts, Pushed("org/name", 60, kind))["base_model_relation"] == relation
+
+
+def test_a_card_shows_the_settings_that_are_not_the_default_and_the_rules():
+    recipe = load_recipe("lora", ["data.max_tokens=333", "train.epochs=3", "model.dtype=float32"]).resolved
+    settings = settings_of(recipe)
+    assert (settings["data.max_tokens"], settings["model.dtype"], settings["train.epochs"]) == (
+        "333",
+        "float32",
+        "3.0",
+    )
+    assert not [key for key in settings if key.startswith(("data.train", "name", "budget", "model.id"))]
+    assert "data.on_long" not in settings, "the default"
+    target = {"rules": [{"rule": "max_words", "value": 20}, {"rule": "one_word", "value": None}]}
+    assert rules_of({"check": {"target": target}}) == "max_words 20, one_word"
 
 
 def test_nothing_is_loaded_from_outside_and_no_script_is_there():

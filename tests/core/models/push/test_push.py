@@ -122,6 +122,24 @@ def test_each_refusal_of_the_hub_is_one_line(tmp_path, monkeypatch):
     refused(EnvironmentTrouble, "the upload to org/name was cut")
 
 
+def test_the_card_tells_each_file_s_own_verdict_and_asks_for_a_licence(tmp_path):
+    verdict = {
+        "verdict": "regressed", "reason": "", "margin": 0.03, "drop": 0.061,
+        "items_used": 200, "items_total": 672, "suite": "quick",
+    }  # fmt: skip
+    sizes = {"bytes": 2_000_000, "nats": 3.1, "reference_nats": 3.0, "answers": 50, "answers_differ": 9}
+    files = [
+        {"file": "q2_k.gguf", **sizes, "verdict": verdict},
+        {"file": "f16.gguf", **sizes, "verdict": None},
+    ]
+    agreement = {"of": "x vs. y", "mean": 1e-6, "largest": 1e-5, "tokens": 9}
+    facts = {"base": {"revision": "1"}, "files": files, "agreements": [agreement]}
+    text = "\n".join(folder.file_lines(request_of(tmp_path), facts))
+    assert "alike; REGRESSED -6.1 points against the trained model on 200 of 672 items of quick." in text
+    assert text.endswith("41 of 50 answers alike.") and "log-probabilities (nats)" in text
+    assert "Fill in `license`" in folder.licence_lines({"org/base": ""}, is_stated=False)[1]
+
+
 def test_scores_are_in_the_hub_s_own_form(tmp_path):
     score = PublicScore("openbookqa", "allenai/openbookqa", "main", 41.2, "all 500 items")
     text = folder.scores_text(request_of(tmp_path, scores=[score]))

@@ -61,7 +61,9 @@ def test_the_prompt_ends_where_both_answers_begin(tiny_model):
 
 def test_a_missing_answer_is_named_by_its_line(train, pairs):
     del pairs[6]["rejected"]
-    with pytest.raises(BadInput, match=r"^tiny\.jsonl:7: rejected is missing\. Write"):
+    with pytest.raises(
+        BadInput, match=r"^tiny\.jsonl:7: rejected is missing\. 1 of 24 rows \(at 7\)\..* Write"
+    ):
         train(pairs, objective={"name": "dpo"})
 
 
