@@ -1,7 +1,7 @@
 """Reads what a killed command wrote and its job did not read: `python -m finetop.core.external.last_read JOB_FOLDER`.
 
-The supervisor starts it when such a job has ended, before it decides what follows. Exit code 3: another process has
-the job's lock.
+The supervisor starts it when such a job has ended, before it decides what follows. It exits
+with LOCKED while another process has the job's lock.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from finetop.core.external import reading
+from finetop.core.external.note import LOCKED
 from finetop.core.recipe.job import Job
 from finetop.core.runtime import keeper
 from finetop.core.runtime.event_log import EventLog
@@ -23,7 +24,7 @@ def main() -> int:
     folder = Path(sys.argv[1])
     lock = keeper.take_lock(folder / "lock")
     if lock is None:
-        return 3
+        return LOCKED
     spec = read_spec(folder)
     events = EventLog(folder / "events.jsonl")
     events.number_behind(spec.events_taken)

@@ -16,6 +16,7 @@ from finetop.core.external.sources import Before
 from finetop.core.protocol.events import Event
 from finetop.core.runtime.files import open_own, read_own
 
+LOCKED = 3  # exit code of the last reader: another process has the job's lock
 FILE = "reading.msgpack"
 FORMAT = 1
 LARGEST = 256 << 20  # bytes; a look reads less

@@ -183,6 +183,7 @@ class Supervisor:
     missed: dict[tuple[int, int], float] = field(default_factory=dict)
     # (job, attempt) -> tries, each of which is False if it took too long
     last_reads: dict[tuple[int, int], list[asyncio.Task[bool]]] = field(default_factory=dict)
+    read_out: set[tuple[int, int]] = field(default_factory=set)  # (job, attempt) whose last reads have ended
     asked_at: float = field(default_factory=time.monotonic)  # last request of any client
     busy_at: float = field(default_factory=time.monotonic)  # when a job last ran or waited
     looked_at: float = 0.0  # when free memory was last read
