@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Four on two cores: tests wait for processes a third of their time and more.
 WORKERS ?= 4
 
-.PHONY: demo test check faults slow nightly gpu bench screenshots wheel clean
+.PHONY: demo test check faults slow nightly gpu bench screenshots versions wheel clean
 
 demo: $(READY)          ## the whole story, small: train, check, verdict
 	$(BIN)/finetop demo
@@ -47,6 +47,21 @@ bench: $(READY)         ## measurements, each beside its peer
 
 screenshots: $(READY)   ## the pictures of the README, made by the app
 	$(BIN)/python docs/screenshots.py
+
+# Each Python that is found, with the torch that pip is set up to take here and with the registry's own (on Linux
+# that is the CUDA build, 3 GB): what continuous integration does not repeat each time.
+PYTHONS ?= python3.11 python3.12 python3.13
+BUILDS ?= here registry
+versions:               ## make test by each Python and each build of torch, in environments of their own; a table
+	@for python in $(PYTHONS); do for build in $(BUILDS); do \
+	  name=$$python-$$build; \
+	  if ! command -v $$python > /dev/null; then echo "$$name  not found"; continue; fi; \
+	  if [ $$build = registry ]; then export PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS= PIP_CONSTRAINT=; fi; \
+	  $(MAKE) test PYTHON=$$python VENV=.venv-$$name > .venv-$$name.log 2>&1; \
+	  torch=$$(.venv-$$name/bin/python -c 'import torch; print(torch.__version__)' 2> /dev/null || echo none); \
+	  echo "$$name  torch $$torch  $$(grep -E '(passed|failed|error).* in ' .venv-$$name.log | tail -1 | tr -d =)"; \
+	  unset PIP_CONFIG_FILE PIP_FIND_LINKS PIP_CONSTRAINT; \
+	done; done
 
 wheel:                  ## dist/finetop-….whl, to install on machines without a checkout
 	$(PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
