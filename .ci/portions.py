@@ -22,7 +22,7 @@ from pathlib import Path
 
 PORTIONS = tuple(os.environ.get("FINETOP_CI_PORTIONS", "test faults slow").split())
 # A quiet machine of two cores needs less than 60; then a busy one has had its time too.
-MINUTES = float(os.environ.get("FINETOP_CI_MINUTES", "100"))
+MINUTES = float(os.environ.get("FINETOP_CI_MINUTES", "85"))
 STILL_S = float(os.environ.get("FINETOP_CI_STILL_S", "2400"))  # more than the limit of the longest test
 ALONE_S = 1900.0
 MOST_AGAIN = 40  # more failures than that are no accidents
