@@ -115,7 +115,7 @@ def test_a_verdict_is_of_the_weights_that_were_checked(station, finetop, tiny_mo
     change(folder)
     code, out, _ = finetop("check", name, "--last")
     assert code == 3 and "The weights changed since this check" in out
-    assert "weights changed since" in finetop("show", name)[1]
+    assert "; weights rewritten since" in finetop("show", name)[1]
     second, said, _ = checked(finetop, which)
     assert f"the weights of {name} changed since its last check" in said
     tuned = [document["check"]["models"]["tuned"] for document in (first, second)]
@@ -123,3 +123,4 @@ def test_a_verdict_is_of_the_weights_that_were_checked(station, finetop, tiny_mo
     assert (first["check"]["drop"], second["new"]) == (0.0, True)
     assert second["check"]["lost"] + second["check"]["won"] > 0
     assert checked(finetop, which)[0]["check"]["check_id"] == second["check"]["check_id"]
+    assert finetop("show", name)[1].count("; weights changed since") == 1, "of the first check alone"
