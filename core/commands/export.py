@@ -62,8 +62,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
         order = Export(name, str(target), step, args.dtype, args.remedy, args.adapter, quants)
         order = replace(order, unchecked=args.no_check, anyway=args.anyway)
         queued = client.ask(order)
-    if queued.regressed and not args.json:
-        print(f"warning: {queued.regressed}", flush=True)
+    if queued.warning and not args.json:
+        print(f"warning: {queued.warning}", flush=True)
     job = until_done(home, queued, quiet=args.json)
     log = closing_log(home, replace(queued, job_id=job.id))
     facts = facts_in(log) if quants else {}
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.json:
         more: dict[str, Any] = {"remedy": args.remedy} if args.remedy else {}
         more |= {"adapter": True} if args.adapter else {}
-        more |= {"regressed": queued.regressed} if queued.regressed else {}
+        more |= {"warning": queued.warning} if queued.warning else {}
         print_json({"run": queued.run, "step": queued.step, "folder": str(target), **more, **facts})
     else:
         print("\n".join(line for line in log.splitlines() if line.startswith(("export", "warning"))))

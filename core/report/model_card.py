@@ -81,6 +81,9 @@ def refusal(facts: RunFacts, pushed: Pushed) -> FinetopError | None:
         word = STANDINGS.get(standing, "not confirmed")
         return Refused(f"{name} with {row.name} is {word}{points}.", hint=hint)
     outcome = facts.outcome
+    if outcome is not None and is_of_other_weights(facts, pushed):
+        check = f"Check them: finetop check {name}. Or publish them: --anyway (the card says so)."
+        return Refused(f"the weights of {name} changed since they were checked.", hint=check)
     if outcome is None:
         check = f"Check it first: finetop check {name}. Or publish it unchecked: --anyway."
         return Refused(f"{name} has no verdict: nothing shows what it forgot.", hint=check)
@@ -91,6 +94,14 @@ def refusal(facts: RunFacts, pushed: Pushed) -> FinetopError | None:
         return Refused(f"{name} has no verdict: {reason}.", hint=hint)
     word, _, sentence, _ = verdict(facts)
     return Refused(clean_line(f"{name} is {word}: {sentence}").rstrip(".") + ".", hint=hint)
+
+
+def is_of_other_weights(facts: RunFacts, pushed: Pushed) -> bool:
+    """Return whether the step's newest verdict is of other weights than it has now, or may be."""
+    return (
+        next((check.weights_now for check in facts.detail.checks if check.step == pushed.step), "same")
+        != "same"
+    )
 
 
 def card_of(facts: RunFacts, pushed: Pushed, version: str) -> Card:
@@ -168,6 +179,8 @@ def verdict_parts(facts: RunFacts, pushed: Pushed) -> Iterator[str]:
     if pushed.remedy is not None:
         yield from remedy_parts(pushed.remedy)
         return
+    if is_of_other_weights(facts, pushed):
+        yield "**The weights changed since this check: it says nothing of the files here.**"
     word, _, sentence, sure = verdict(facts)
     yield f"**{escape(word)}** {escape(sentence)}"
     outcome = facts.outcome

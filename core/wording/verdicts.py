@@ -236,6 +236,11 @@ def regression(name: str, check: CheckBrief) -> str:
     return f"{name} is REGRESSED{lost} (`finetop triage` shows what)."
 
 
+def outdated(name: str) -> str:
+    """Return that a model's verdict is of other weights than it has now."""
+    return f"the weights of {name} changed since they were checked, so they have no verdict (finetop check {name})."
+
+
 def on_suite(suite: str, *, named: bool | None = None) -> str:
     """Return the suite of a verdict: ' on core'; empty for the usual suite, unless `named` is True."""
     is_named = suite != USUAL_SUITE if named is None else named

@@ -144,5 +144,5 @@ def card(request: ExportRequest, base: ResolvedModel) -> str:
         auto=auto,
         load=f'"{name}"{revision}{", num_labels=1" if is_reward else ""}',
     )
-    text += f"\n{request.regressed}\n" if request.regressed else ""
+    text += f"\n{request.warning}\n" if request.warning else ""
     return text + ("" if base.quantize == "none" else IN_FEWER_BITS.format(quantize=base.quantize))

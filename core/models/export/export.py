@@ -59,7 +59,7 @@ class ExportRequest:
     general: Mapping[str, Any] | None = None  # how the run was checked; None: files are not asked its items
     unasked: str = ""  # why not
     anyway: bool = False  # a REGRESSED file is written all the same
-    regressed: str = ""  # in words, that the checkpoint regressed by its check
+    warning: str = ""  # that the checkpoint regressed, or changed since its check
     quiet: bool = False  # written on the way to something else: nothing is announced
 
     @property
@@ -269,6 +269,6 @@ def facts_of(request: ExportRequest, base: ResolvedModel) -> dict[str, Any]:
         "objective": request.recipe.objective.name,
         "base": {"id": base.id, "revision": base.revision, "weights_hash": base.weights_hash},
         "quantize": base.quantize,
-        **({"regressed": request.regressed} if request.regressed else {}),
+        **({"warning": request.warning} if request.warning else {}),
         **({} if request.remedy is None else {"remedy": msgspec.to_builtins(request.remedy.candidate)}),
     }

@@ -67,7 +67,7 @@ def request_of(job: Job, device: str) -> ExportRequest:
         general=general_of(job.args.get("general")),
         unasked=str(job.args.get("unasked", "")),
         anyway=job.args.get("anyway") is True,
-        regressed=str(job.args.get("regressed", "")),
+        warning=str(job.args.get("warning", "")),
     )
 
 

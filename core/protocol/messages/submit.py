@@ -112,7 +112,7 @@ class ExportAnswer(msgspec.Struct, frozen=True):
     job_id: int
     run: str
     step: int
-    regressed: str = ""  # in words, that the step regressed
+    warning: str = ""  # that the step regressed, or changed since its check
 
 
 class Export(Order[ExportAnswer], tag="export", frozen=True):

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from duckdb import DuckDBPyConnection as Connection
 
+from finetop.core.check.checked_weights import WEIGHTS_NOW
 from finetop.core.check.tasks.suite import find_suite
 from finetop.core.errors import BadInput, EnvironmentTrouble, NotFound, Refused, did_you_mean
 from finetop.core.external.recipe import require_program
@@ -43,7 +44,7 @@ from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import naming, os_error_words
 from finetop.core.store import checks, jobs, parents as store_parents, remedies, run_records, runs
 from finetop.core.store.database import transaction
-from finetop.core.supervisor.queue import placement
+from finetop.core.supervisor.queue import checks as queued_checks, placement
 from finetop.core.supervisor.requests import outputs, parent_runs as ancestry
 from finetop.core.supervisor.state import Supervisor
 from finetop.core.text import quoted
@@ -117,7 +118,7 @@ def on_runs(stage: Stage, numbers: dict[str, int]) -> dict[str, Any]:
     return recipe
 
 
-def export(supervisor: Supervisor, ask: Export) -> ExportAnswer:
+async def export(supervisor: Supervisor, ask: Export) -> ExportAnswer:
     """Queue the export of a run's checkpoint as a whole model, GGUF files or an adapter, ahead of queued training.
 
     Raises NotFound for an unknown checkpoint, BadInput for a model that can't be merged, a run without an adapter, an
@@ -151,21 +152,25 @@ def export(supervisor: Supervisor, ask: Export) -> ExportAnswer:
     if ask.remedy:
         args["remedy"] = remedies.for_export(connection, run_id, step, ask.remedy)
         _, args["checkpoint"] = checks.newest_checkpoint(connection, run_id, args["remedy"]["step"])
-    regressed = "" if ask.remedy else regression_of(connection, run_id, f"{name}@{step}", step)
-    args |= {"regressed": regressed} if regressed else {}
+    warning = "" if ask.remedy else await warning_of(supervisor, run_id, f"{name}@{step}", step)
+    run_id, _ = runs.find_run(connection, ask.run)  # it may have been removed meanwhile
+    args |= {"warning": warning} if warning else {}
     with transaction(connection):
         job_id, _ = jobs.add_job(
             connection, run_id=run_id, verb="export", args=args, priority=jobs.CHECK_PRIORITY
         )
     supervisor.touch()
-    return ExportAnswer(job_id, name, step, regressed)
+    return ExportAnswer(job_id, name, step, warning)
 
 
-def regression_of(connection: Connection, run_id: int, name: str, step: int) -> str:
-    """Return in words that a checkpoint regressed by its own newest check; empty if it did not."""
-    result = checks.newest_result(connection, run_id, step)
+async def warning_of(supervisor: Supervisor, run_id: int, name: str, step: int) -> str:
+    """Return in words that a checkpoint regressed by its own newest check, or is no longer what that was of."""
+    result = checks.newest_result(supervisor.connection, run_id, step)
     if result is None or result["step"] != step:
         return ""
+    (result,) = await queued_checks.compared_with_disk(supervisor, run_id, [result], hashes=True)
+    if result[WEIGHTS_NOW] != "same":
+        return verdicts.outdated(name)
     return verdicts.regression(name, check_result.brief(0, result["at"], step, result))
 
 

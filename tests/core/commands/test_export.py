@@ -60,12 +60,12 @@ def test_an_export_of_a_step_that_regressed_says_so_first_and_in_its_files(finet
     assert says.startswith(f"{name}@4 is REGRESSED: it lost ") and says.endswith(
         "(`finetop triage` shows what)."
     )
-    assert json.loads(finetop("export", name, "--to", str(tmp_path / "b"), "--json")[1])["regressed"] == says
+    assert json.loads(finetop("export", name, "--to", str(tmp_path / "b"), "--json")[1])["warning"] == says
     finetop("accept", name, "--reason", "only the voice counts")
     assert finetop("export", name, "--to", str(tmp_path / "c"))[1].splitlines()[0] == f"warning: {says}"
     finetop("export", f"{name}@2", "--to", str(tmp_path / "d"))
     exports = [job for job in rig.ask(GetRun(name)).jobs if job.verb == "export"]
-    told = {job.args["step"]: job.args.get("regressed") for job in exports}
+    told = {job.args["step"]: job.args.get("warning") for job in exports}
     assert told == {4: says, 2: None}, "another checkpoint's verdict is not its own"
 
 

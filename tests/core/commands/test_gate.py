@@ -116,6 +116,8 @@ def test_a_verdict_is_of_the_weights_that_were_checked(station, finetop, tiny_mo
     code, out, _ = finetop("check", name, "--last")
     assert code == 3 and "The weights changed since this check" in out
     assert "; weights rewritten since" in finetop("show", name)[1]
+    code, out, _ = finetop("export", name, "--to", str(Path.cwd() / "exported"))
+    assert out.startswith(f"warning: the weights of {name}@") and "changed since they were checked" in out
     second, said, _ = checked(finetop, which)
     assert f"the weights of {name} changed since its last check" in said
     tuned = [document["check"]["models"]["tuned"] for document in (first, second)]

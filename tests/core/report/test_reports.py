@@ -18,7 +18,7 @@ from finetop.core.protocol.messages.runs import Curve
 from finetop.core.recipe.load import load_recipe
 from finetop.core.report import Bars, Chart, formats
 from finetop.core.report.load import RunFacts
-from finetop.core.report.model_card import Pushed, card_of, metadata, rules_of, settings_of
+from finetop.core.report.model_card import Pushed, card_of, metadata, refusal, rules_of, settings_of
 from finetop.core.report.run_page import page_of
 from finetop.core.report.svg import bars, chart, standalone, ticks
 
@@ -175,6 +175,24 @@ def test_a_card_shows_the_settings_that_are_not_the_default_and_the_rules():
     assert "data.on_long" not in settings, "the default"
     target = {"rules": [{"rule": "max_words", "value": 20}, {"rule": "one_word", "value": None}]}
     assert rules_of({"check": {"target": target}}) == "max_words 20, one_word"
+
+
+def test_a_card_does_not_pass_on_the_verdict_of_other_weights():
+    facts = told(HARMLESS)
+    outcome = msgspec.structs.replace(facts.outcome, verdict="ok") if facts.outcome else None
+    check = msgspec.structs.replace(facts.detail.checks[0], step=60)
+    told_of = {}
+    for now in ("same", "changed", "unread"):
+        checks = [msgspec.structs.replace(check, weights_now=now)]
+        detail = msgspec.structs.replace(facts.detail, checks=checks, recipe=load_recipe("lora").resolved)
+        own = replace(facts, detail=detail, outcome=outcome)
+        error = refusal(own, Pushed("org/name", 60, "adapter"))
+        says = (
+            "The weights changed since this check"
+            in card_of(own, Pushed("org/name", 60, "adapter"), "1.0").body
+        )
+        told_of[now] = (error is not None and "changed since they were checked" in str(error), says)
+    assert told_of == {"same": (False, False), "changed": (True, True), "unread": (True, True)}
 
 
 def test_nothing_is_loaded_from_outside_and_no_script_is_there():

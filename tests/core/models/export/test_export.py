@@ -93,7 +93,7 @@ def test_on_four_bits_each_tensor_is_that_of_the_merge_in_memory(tiny_model, ord
 @pytest.mark.parametrize("method", ["lora", "prompt-tuning"])
 def test_an_adapter_alone_is_loaded_by_peft_as_its_readme_says(ordered, home, events, capsys, method):
     regressed = "tiny@7 is REGRESSED: it lost 4.2 points on quick (`finetop triage` shows what)."
-    wanted, general = ordered({"adapter": True, "regressed": regressed}, method={"name": method})
+    wanted, general = ordered({"adapter": True, "warning": regressed}, method={"name": method})
     state = wanted.checkpoint / checkpoint.STATE
     state.mkdir()
     (state / "optimizer.pt").write_bytes(b"x")
@@ -107,7 +107,7 @@ def test_an_adapter_alone_is_loaded_by_peft_as_its_readme_says(ordered, home, ev
     assert {"adapter_model.safetensors", "adapter_config.json", "README.md", "tokenizer.json"} <= names
     assert not names & {checkpoint.STATE, checkpoint.MANIFEST, "model.safetensors"}
     facts = json.loads((wanted.to / "finetop.json").read_text())
-    assert (facts["run"], facts["regressed"]) == ("tiny", regressed)
+    assert (facts["run"], facts["warning"]) == ("tiny", regressed)
 
     readme = (wanted.to / "README.md").read_text()
     assert regressed in readme
