@@ -68,16 +68,11 @@ def adapter_hash(folder: Path, home: Home) -> str:
         raise BadInput(f"{folder}: can't read {name}: {error.strerror}.", hint=hint) from error
 
 
-def file_hash(file: Path, home: Home) -> str:
-    """Return the sha256 of one file of weights, such as GGUF. Raises EnvironmentTrouble, OSError."""
-    return _remembered(file, [file], home, _add)
-
-
-def known_hash(place: Path, home: Home) -> str | None:
-    """Return the hash of a folder's model, or of a file, without reading it: None unless it is as it was hashed."""
+def known_hash(folder: Path, home: Home) -> str | None:
+    """Return the hash of a folder's model without reading it: None unless it is as it was hashed."""
     try:
-        files = [place] if place.is_file() else _model_files(place)
-        return _recalled(_memory_of(place, files, home), _stats(files))
+        files = _model_files(folder)
+        return _recalled(_memory_of(folder, files, home), _stats(files))
     except (OSError, BadInput):
         return None
 
