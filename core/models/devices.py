@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from finetop.core.models import config_file
@@ -133,12 +134,14 @@ def without_cuda() -> Iterator[None]:
     """Make libraries inside read the GPUs from NVML, so that CUDA, and with it the GPU, is not initialised.
 
     On import, bitsandbytes counts the GPUs and reads their capabilities; an optimizer asks whether its step is being
-    captured. If NVML can't tell (MIG instances), the driver is asked, which allocates nothing.
+    captured: torch 2.13 asks the current stream, for which CUDA is initialised; older ones ask CUDA itself. If NVML
+    can't tell (MIG instances), the driver is asked, which allocates nothing.
     """
     import torch
 
     switch = "PYTORCH_NVML_BASED_CUDA_CHECK"
     ask, is_capturing = torch.cuda.get_device_capability, torch.cuda.is_current_stream_capturing
+    stream = torch.accelerator.current_stream
     known = {gpu.uuid: gpu.capability for gpu in gpus.read_once().gpus}
     before = os.environ.get(switch)
     named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
@@ -149,11 +152,13 @@ def without_cuda() -> Iterator[None]:
         return ask(device) if capability is None else capability
 
     torch.cuda.get_device_capability, torch.cuda.is_current_stream_capturing = capability_of, lambda: False
+    torch.accelerator.current_stream = lambda *_: SimpleNamespace(is_capturing=lambda: False)
     os.environ[switch] = "1"
     try:
         yield
     finally:
         torch.cuda.get_device_capability, torch.cuda.is_current_stream_capturing = ask, is_capturing
+        torch.accelerator.current_stream = stream
         if before is None:
             del os.environ[switch]
         else:

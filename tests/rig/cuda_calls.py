@@ -12,6 +12,7 @@ import json
 import sys
 import traceback
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -54,8 +55,11 @@ def pretend(cards: Path) -> None:
         "_cuda_getDevice": 0,
         "_cuda_getCurrentRawStream": 0,
         "_cuda_isCurrentStreamCapturing": False,
+        "_accelerator_getDeviceIndex": 0,
+        "_accelerator_getStream": SimpleNamespace(is_capturing=lambda: False),
     }.items():
         setattr(torch._C, name, counted(name, answer))
+    torch._C._accelerator_getAccelerator = lambda: torch.device("cuda")  # None in a build for the CPU alone
     torch.cuda._lazy_init = counted("_lazy_init", None)
     torch.cuda.current_device = counted("current_device", 0)
     torch.cuda.get_device_properties = counted("get_device_properties", None)
