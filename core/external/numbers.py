@@ -134,6 +134,7 @@ class Numbers:
             "owners": state_of(self._owners, without=("owned",)),
             "progress": state_of(self._progress),
             "processes": sorted(self._search.writers.seen),
+            "written": [(*key, file) for key, file in self._search.writers.written.items()],
             "strangers": self._search.strangers(),
             "runs": self._search.places.runs,
             "shared": sorted(self._search.shared),
@@ -150,6 +151,9 @@ class Numbers:
         try:
             self._search.places.runs.update(state["runs"])
             self._search.writers.seen.update(state["processes"])
+            self._search.writers.written |= {
+                (device, inode): file for device, inode, file in state["written"]
+            }
             for pid, name, folders, last in state["strangers"]:
                 self._search.writers.met[pid] = Stranger(pid, name, tuple(folders)), last
             self._search.shared, self._search.foreign = set(state["shared"]), dict(state["foreign"])

@@ -81,6 +81,9 @@ class Search:
     _printed_to: int = -1  # bytes of the log
     _next_at: float = 0.0  # monotonic
 
+    def __post_init__(self) -> None:
+        self.writers.folders = tuple(os.path.realpath(folder).rstrip("/") for folder in self.places.folders)
+
     def is_due(self, now: float) -> bool:
         return now >= self._next_at
 
@@ -111,7 +114,9 @@ class Search:
         proven = []
         for key, one in list(self.left_out.items())[:MOST_DOUBTS]:
             source = sources.load(one.source)
-            if one.proof.is_foreign or not any(self.writers.has_open(one.path)):
+            if one.proof.is_foreign or not (
+                any(self.writers.has_open(one.path)) or self.writers.has_written(one.path)
+            ):
                 continue
             proof = self.proof_of(source, one.path, is_named=one.rank != source.rank)
             if proof is not None and proof.is_own:
@@ -143,6 +148,8 @@ class Search:
             return Proof(False, f"{self.writers.name_of(theirs)} writes it", is_foreign=True, writer=theirs)
         if why := self.foreign.get(str(file)):
             return Proof(False, why, is_foreign=True)
+        if self.writers.has_written(file):
+            return Proof(True, "the program had it open", by_process=True)
         writer = source.writer_in(file)
         if writer in self.writers.seen:
             return Proof(True, f"process {writer} wrote it", by_process=True)
@@ -235,11 +242,11 @@ class Search:
 
     def numbers_from(self, files: Iterable[File], owners: Owners) -> NumbersFrom:
         """Return where the numbers are read from, and what was left out."""
-        read = []
+        read: list[ReadFile] = []
         for file in files:
             names = {name for name in file.names.values() if name}
             own = {name for name in names if (owned := owners.owned.get(name)) and owned.owner is file}
-            if names and not file.is_broken:
+            if names and not file.is_broken and len(read) < MOST_SHOWN:
                 shown = self.shown(file.reader.path)
                 read.append(ReadFile(file.source, shown, file.why, sorted(own), sorted(names - own)))
         by_folder: dict[tuple[str, Path, str], list[Path]] = {}
@@ -249,15 +256,13 @@ class Search:
             FilesLeftOut(source, self.shown(paths[0] if len(paths) == 1 else folder), len(paths), why)
             for (source, folder, why), paths in by_folder.items()
         ]
-        return NumbersFrom(read[:MOST_SHOWN], left_out[:MOST_SHOWN])
+        return NumbersFrom(read, left_out[:MOST_SHOWN])
 
     def strangers(self) -> list[tuple[int, str, list[str], float]]:
         """Return the processes of others that work in the program's folders, and the minute they were last there."""
-        tops = [os.path.realpath(folder) for folder in self.places.folders]
         return [
             (*other[:2], list(other.folders), math.ceil(last / 60) * 60.0)
             for other, last in self.writers.met.values()
-            if any(f"{folder}/".startswith(f"{top}/") for folder in other.folders for top in tops)
         ]
 
     def is_doubtful(self, file: File) -> Stranger | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -24,7 +25,7 @@ from finetop.core.runtime.job_folder import read_spec
 from finetop.core.text import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 MOST_SEEN = 100_000  # processes of a program that are remembered
 WRITES = 0o200  # of the mode of a link in /proc/PID/fd: the file is open for writing
@@ -106,10 +107,16 @@ class Writers:
     with_root: bool = False
     seen: set[int] = field(default_factory=set)  # every process of the program so far
     own: set[int] = field(default_factory=set)  # now
-    strangers: dict[int, Stranger] = field(default_factory=dict)
+    strangers: dict[int, Stranger] = field(default_factory=dict)  # that work in the program's folders
     met: dict[int, tuple[Stranger, float]] = field(
         default_factory=dict
     )  # all so far, and when they were last there
+    folders: tuple[
+        str, ...
+    ] = ()  # of the program, as the system names them; what is elsewhere does not matter
+    # Files that the program has had open for writing so far, by device and inode: what it closes, or leaves when it
+    # ends, is still its own.
+    written: dict[tuple[int, int], str] = field(default_factory=dict)
     _facts: dict[int, _Facts] = field(default_factory=dict)
     _own_files: dict[tuple[int, int], int] = field(default_factory=dict)  # device and inode -> process
     _their_files: dict[tuple[int, int], int] = field(default_factory=dict)
@@ -135,11 +142,12 @@ class Writers:
             if not self._facts[pid].is_onlooker and (folder := _working_folder(pid))
             if not self.is_unknown
             or self._facts[pid].metrics  # of a folder that is watched, whoever works there
+            if self._are_near((folder, *self._facts[pid].outputs))
         }
         now = time.time()
         if len(self.met) < MOST_SEEN:
             self.met |= {pid: (stranger, now) for pid, stranger in self.strangers.items()}
-        self._own_files = _open_files(self.own)
+        self._own_files = _open_files(self.own, self._note_written)
         if at_all:
             self._their_files = _open_files(others)
 
@@ -151,6 +159,26 @@ class Writers:
             return 0, 0
         key = facts.st_dev, facts.st_ino
         return self._own_files.get(key, 0), self._their_files.get(key, 0)
+
+    def has_written(self, path: Path) -> bool:
+        """Return whether a process of the program was seen with a file open for writing."""
+        try:
+            facts = path.stat()
+        except OSError:
+            return False
+        # A file that was deleted may leave its inode to another one.
+        return self.written.get((facts.st_dev, facts.st_ino)) == f"{_real(path.parent)}/{path.name}"
+
+    def _note_written(self, key: tuple[int, int], link: str) -> None:
+        if key not in self.written and len(self.written) < MOST_SEEN:
+            with suppress(OSError):
+                file = str(Path(link).readlink())
+                if self._are_near((file,)):
+                    self.written[key] = file
+
+    def _are_near(self, paths: Iterable[str]) -> bool:
+        """Return whether one of some paths is in the program's folders."""
+        return any(f"{path}/".startswith(f"{folder}/") for path in paths for folder in self.folders)
 
     def stranger_in(self, folders: Iterable[Path], since: float = math.inf) -> Stranger | None:
         """Return a process of another program that works in one of some folders, or did since then."""
@@ -264,8 +292,13 @@ def _working_folder(pid: int) -> str:
         return ""
 
 
-def _open_files(pids: Iterable[int]) -> dict[tuple[int, int], int]:
-    """Return the files that processes of this user have open for writing, by device and inode."""
+def _open_files(
+    pids: Iterable[int], note: Callable[[tuple[int, int], str], None] | None = None
+) -> dict[tuple[int, int], int]:
+    """Return the files that processes of this user have open for writing, by device and inode.
+
+    `note` is called with each of them and its link.
+    """
     opened: dict[tuple[int, int], int] = {}
     for pid in pids:
         with suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:  # another user's, or it has ended
@@ -273,5 +306,8 @@ def _open_files(pids: Iterable[int]) -> dict[tuple[int, int], int]:
                 with suppress(OSError):  # closed meanwhile
                     if entry.stat(follow_symlinks=False).st_mode & WRITES:
                         facts = entry.stat()
-                        opened[facts.st_dev, facts.st_ino] = pid
+                        key = facts.st_dev, facts.st_ino
+                        opened[key] = pid
+                        if note is not None and S_ISREG(facts.st_mode):
+                            note(key, entry.path)
     return opened

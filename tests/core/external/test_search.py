@@ -99,6 +99,32 @@ def test_in_a_shared_folder_a_file_is_believed_once_a_process_of_the_program_has
         assert "has it open" in told.read[0].why
 
 
+def test_in_a_shared_folder_a_file_that_the_program_had_open_stays_its_own(folder, tmp_path):
+    """tensorboardX names no process in its file, and closes it at its end."""
+    name = "events.out.tfevents.1800000000.host"
+    file = put(folder / "runs" / "a" / name, scalars(1, AT, loss=1.0))
+    with process(folder):
+        with process(folder, file) as own:
+            program = Program(folder, root=own.pid)
+            program.numbers.look_around()
+        put(folder / "runs" / "b" / name, scalars(1, AT, loss=9.0))
+        later = Program(folder, root=own.pid)
+        later.numbers.go_on(program.numbers.state())  # of a process that was killed
+        for one in (program, later):
+            assert one.look(is_last=True).values() == [(1, 1.0)]
+            assert list(one.left_out()) == [f"runs/b/{name}"]
+
+
+def test_a_file_with_the_inode_of_one_that_the_program_deleted_is_not_its_own(program, folder):
+    file = put(folder / "metrics.jsonl", lines((1, 9.0)))
+    facts = file.stat()
+    program.writers.written[facts.st_dev, facts.st_ino] = str(folder / "gone.jsonl")
+    with process(folder):
+        assert program.look().values() == []
+        program.writers.written[facts.st_dev, facts.st_ino] = str(file.resolve())
+        assert program.look().values() == [(1, 9.0)]
+
+
 def test_a_file_that_another_process_has_open_is_foreign_wherever_that_works(program, folder, tmp_path):
     with process(tmp_path, put(folder / "metrics.jsonl", lines((1, 9.0)))) as other:
         assert program.look().values() == []
@@ -175,15 +201,24 @@ def test_files_that_were_written_before_a_watched_process_began_are_not_its_own(
         assert Program(folder, root=own.pid, since=began).look().values() == []
 
 
+def test_only_processes_that_work_near_the_program_are_remembered(program, folder, tmp_path):
+    """A machine starts thousands of others in a day, and each file is compared with all of them."""
+    with process(tmp_path) as elsewhere, process(folder) as near:
+        program.look()
+        assert program.writers.met.keys() & {elsewhere.pid, near.pid} == {near.pid}
+
+
 def test_one_look_at_the_machine_serves_all_files(program, folder, monkeypatch):
     for number in range(300):
         name = event_file(program.root).removesuffix("0") + str(number)
         put(folder / "runs" / name, scalars(1, AT, **{f"loss_{number}": 1.0}))
-    looks: list[int] = []
-    snapshot = processes.snapshot
-    monkeypatch.setattr(processes, "snapshot", lambda: looks.append(1) or snapshot())
+    looks: list[str] = []
+    snapshot, scandir = processes.snapshot, os.scandir
+    monkeypatch.setattr(processes, "snapshot", lambda: looks.append("processes") or snapshot())
+    monkeypatch.setattr(os, "scandir", lambda path: looks.append(path) or scandir(path))
     assert len(program.look().names()) == 300
-    assert len(looks) == 1
+    assert looks.count("processes") == 1
+    assert looks.count(f"/proc/{program.root}/fd") == 1
 
 
 METRICS = "CREATE TABLE metrics (id INTEGER PRIMARY KEY, run_id, timestamp, run_name, step, metrics)"
