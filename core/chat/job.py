@@ -110,14 +110,15 @@ class Asks:
         self._offset = 0
         self._newest = 0
         self._stopped_through = 0
+        self._side_stopped_through: dict[int, int] = {}
         self._presence = files.Presence(job.folder)
 
     def start(self) -> None:
         threading.Thread(target=self._run, name="asks", daemon=True).start()
 
-    def is_stopped(self, number: int) -> bool:
-        """Return whether the answers to a prompt are to end."""
-        return number <= self._stopped_through
+    def is_stopped(self, number: int, side: int) -> bool:
+        """Return whether a side's answer to a prompt is to end."""
+        return number <= max(self._stopped_through, self._side_stopped_through.get(side, 0))
 
     def _run(self) -> None:
         try:
@@ -138,8 +139,10 @@ class Asks:
                 case files.Prompt():
                     self._newest = max(self._newest, line.number)
                     self.waiting.put(line)
-                case files.StopLine():
+                case files.StopLine(side=None):
                     self._stopped_through = self._newest
+                case files.StopLine(side=int(side)):
+                    self._side_stopped_through[side] = self._newest
                 case files.MakeRoom() if not known:
                     at = files.now_rounded()
                     self._transcript.write(ChatLine("notice", at, text=line.text, ends_at=line.ends_at))
@@ -195,13 +198,22 @@ class Chat:
         """Let the sides answer that are asked: those that compute here one after the other, others meanwhile."""
         if prompt.number <= self.begun:
             return
-        now, text = files.now_rounded(), prompt.text
         self.transcript.write(
-            ChatLine("prompt", now, number=prompt.number, text=text, fresh=prompt.fresh, sides=prompt.sides)
+            ChatLine(
+                "prompt",
+                files.now_rounded(),
+                number=prompt.number,
+                text=prompt.text,
+                fresh=prompt.fresh,
+                sides=prompt.sides,
+                settings=prompt.settings,
+            )
         )
         if prompt.fresh:
             self._forget()
-        asked = prompt.sides or list(range(len(self.writers)))
+        asked = sorted(
+            prompt.sides or range(len(self.writers)), key=lambda place: place != prompt.settings.first
+        )
         threads = [
             threading.Thread(target=self._answer, args=(place, prompt), daemon=True)
             for place in asked
@@ -229,7 +241,7 @@ class Chat:
             messages=[*system, *earlier, Message("user", prompt.text)],
             settings=settings,
             piece=piece,
-            is_stopped=lambda: self.asks.is_stopped(prompt.number),
+            is_stopped=lambda: self.asks.is_stopped(prompt.number, place),
         )
         try:
             answered = self.writers[place].answer(request)

@@ -17,6 +17,8 @@ from typing import Any
 
 import msgspec
 
+from finetop.core.errors import NotFound
+from finetop.core.models import checkpoint
 from finetop.core.protocol.messages.chat import ChatLine, ChatSettings, ChatSide
 from finetop.core.runtime.files import open_own, open_regular
 from finetop.core.text import well_formed
@@ -38,8 +40,10 @@ class Prompt(msgspec.Struct, tag="prompt", frozen=True, omit_defaults=True):
     sides: list[int] = []  # empty: all
 
 
-class StopLine(msgspec.Struct, tag="stop", frozen=True):
+class StopLine(msgspec.Struct, tag="stop", frozen=True, omit_defaults=True):
     """End the answers to all prompts before this line."""
+
+    side: int | None = None  # None: all sides
 
 
 class MakeRoom(msgspec.Struct, tag="make-room", frozen=True):
@@ -86,6 +90,14 @@ class Side:
 
 _ask_lines: msgspec.json.Decoder[AskLine] = msgspec.json.Decoder(AskLine)
 _chat_lines = msgspec.json.Decoder(ChatLine)
+
+
+def require_checkpoint(home: Path, side: Side) -> None:
+    """Raise NotFound if a side's checkpoint has lost its files: that is found before anything is loaded."""
+    folder = home / side.place.folder / side.place.checkpoint
+    if side.place.checkpoint and (fault := checkpoint.why_unusable(folder)):
+        name = f"step {side.side.step:,} of {side.side.run}" if side.side.step else side.side.label
+        raise NotFound(f"the checkpoint {name} can't be used: {fault}.", hint="Pick another checkpoint.")
 
 
 def sides_of(args: dict[str, Any]) -> list[Side]:

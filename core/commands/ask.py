@@ -30,7 +30,7 @@ class Asked:
     """One prompt."""
 
     text: str
-    system: str = ""
+    system: str | None = None  # None: as the options say
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,8 +49,11 @@ def run(args: argparse.Namespace, home: Home) -> int:
     failed = False
     try:
         waiting = shared.Waiting()
+        shared.print_sent(chat, settings)
         for prompt in prompts:
-            own = settings if not prompt.system else msgspec.structs.replace(settings, system=prompt.system)
+            own = (
+                settings if prompt.system is None else msgspec.structs.replace(settings, system=prompt.system)
+            )
             number = chat.ask(prompt.text, own, fresh=True)
             answers = [Answer(side.label) for side in chat.opened.sides]
             writer = None if args.json or args.file is not None else Writer(answers)
@@ -112,11 +115,11 @@ def prompt_of(line: bytes, place: str) -> Asked:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"{place}: is not JSON ({error}).", hint=SHAPE) from error
     facts = {"prompt": row} if isinstance(row, str) else row if isinstance(row, dict) else {}
-    prompt, system = facts.get("prompt"), facts.get("system", "")
+    prompt, system = facts.get("prompt"), facts.get("system")
     for turns in (facts.get("messages"), prompt):
         if isinstance(turns, list):
             return of_messages(turns, place)
-    if not isinstance(prompt, str) or not prompt.strip() or not isinstance(system, str):
+    if not isinstance(prompt, str) or not prompt.strip() or not isinstance(system, str | None):
         keys = clean_line(", ".join(map(str, facts)), limit=80)
         raise BadInput(f"{place}: a row of {keys or quoted(row)} has no prompt.", hint=SHAPE)
     return Asked(prompt, system)
@@ -138,7 +141,7 @@ def of_messages(messages: Sequence[Any], place: str) -> Asked:
     if len(questions) != 1 or not questions[0].strip():
         hint = "Each prompt begins a conversation: give rows with one question."
         raise BadInput(f"{place}: it has {len(questions)} turns before the answer.", hint=hint)
-    return Asked(questions[0], "\n\n".join(systems))
+    return Asked(questions[0], "\n\n".join(systems) if systems else None)
 
 
 # --- answers --------------------------------------------------------------------------------------------------

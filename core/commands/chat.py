@@ -69,6 +69,7 @@ def converse(chat: Chat, settings: ChatSettings) -> int:
     """Answer line by line until the input ends. Raises ChatEnded."""
     labels = " and ".join(side.label for side in chat.opened.sides)
     print(f"{labels} of {chat.opened.run}. {HELP}.", file=sys.stderr, flush=True)
+    shared.print_sent(chat, settings)
     waiting, fresh = shared.Waiting(), False
     for text in prompts():
         match text.strip():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,10 +20,14 @@ from finetop.core.protocol.events import SourceRead
 from finetop.core.runtime.files import is_pattern, open_regular
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.data.formats import Record
     from finetop.core.recipe.schema import Source
 
 Use = Literal["train", "replay", "eval", "test"]
 _REVISION = re.compile(r"@([0-9a-f]{40})/")
+LONGEST_SYSTEM = 20_000  # characters of a system prompt that is recorded, as of a recipe's
 DEEPEST = 5  # manifests of manifests
 HEAD_BYTES = 1 << 20  # of a JSON-lines manifest, of which only the first line is read
 WHOLE_BYTES = 64 << 20
@@ -36,6 +41,7 @@ class Seen:
     contents: Contents = field(default_factory=Contents)
     revision: str = ""
     fingerprint: str = ""
+    system: str = ""
 
     def look_at(self, dataset: Any) -> None:
         """Record a `datasets` data set's fingerprint, and the commit that its files came from."""
@@ -76,7 +82,20 @@ def record(source: Source, use: Use, seen: Seen, run_folder: Path | None) -> Sou
         fingerprint=seen.fingerprint,
         sha256=sha256,
         origin=None if source.path is None else of_file(Path(source.path), sha256),
+        system=seen.system,
     )
+
+
+def common_system(records: Sequence[Record]) -> str:
+    """Return the system prompt that more than half of some rows have; empty if there is none."""
+    counted = Counter(map(_system_of, records))
+    text, count = counted.most_common(1)[0] if counted else ("", 0)
+    return text if 2 * count > len(records) and len(text) <= LONGEST_SYSTEM else ""
+
+
+def _system_of(record: Record) -> str:
+    prompt = getattr(record, "prompt", ())  # a plain text has none
+    return prompt[0].content if prompt and prompt[0].role == "system" else ""
 
 
 def name_of(source: Source) -> str:

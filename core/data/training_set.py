@@ -85,6 +85,7 @@ def read(
         rows = sources.read(source, home, kinds, seen)
         if unused := sources.unused_sentence(source_record.name_of(source), rows):
             print(unused)
+        seen.system = source_record.common_system([row.record for row in rows])
         events.write(source_record.record(source, use, seen, run_folder))
         return rows
 

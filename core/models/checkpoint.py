@@ -157,8 +157,20 @@ def is_complete(folder: Path) -> bool:
     return not fault_of(folder)
 
 
-def fault_of(folder: Path) -> str:
-    """Return what is wrong with a checkpoint's files; an empty string if all exist and have their size."""
+def why_unusable(folder: Path) -> str:
+    """Return why a checkpoint's model can't be loaded, as far as its files tell; empty if none is missing."""
+    if not folder.is_dir():
+        return "its folder is gone"
+    if (folder / MANIFEST).exists():
+        return fault_of(folder, with_state=False)
+    return "" if any(folder.glob("*.safetensors")) else "it has no weights"  # one that was imported
+
+
+def fault_of(folder: Path, *, with_state: bool = True) -> str:
+    """Return what is wrong with a checkpoint's files; an empty string if all exist and have their size.
+
+    Without state, only files that using the model needs are looked at, not those for resuming.
+    """
     try:
         manifest = _read_manifest(folder)
     except FileNotFoundError:
@@ -173,7 +185,11 @@ def fault_of(folder: Path) -> str:
         return f"its {MANIFEST} belongs to step {manifest.step}"
     if not manifest.files:
         return f"its {MANIFEST} names no file"
-    faults = (_file_fault(folder, name, size) for name, size in manifest.files.items())
+    faults = (
+        _file_fault(folder, name, size)
+        for name, size in manifest.files.items()
+        if with_state or PurePath(name).parts[:1] != (STATE,)
+    )
     return next(filter(None, faults), "")
 
 

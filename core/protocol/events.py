@@ -32,6 +32,7 @@ Many = Annotated[int, Meta(ge=0, le=2**53)]  # bytes, tokens, parameters
 Value = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)]
 Share = Annotated[float, Meta(ge=-1, le=1)]
 Text = Annotated[str, Meta(max_length=10_000)]
+System = Annotated[str, Meta(max_length=20_000)]  # as long as a recipe's may be
 Key = Annotated[str, Meta(min_length=1, max_length=200)]
 CheckpointPath = Annotated[str, Meta(pattern=r"\Acheckpoints/step-[0-9]{1,12}\Z")]
 
@@ -101,6 +102,7 @@ class SourceRead(msgspec.Struct, tag="source_read", frozen=True, kw_only=True):
     fingerprint: Text = ""  # of a data set, from `datasets`
     sha256: Text = ""  # of the file
     origin: Origin | None = None  # what the file was made of, from the manifest beside it
+    system: System = ""  # the system prompt of more than half of its rows
 
 
 class FirstRow(msgspec.Struct, tag="first_row", frozen=True):

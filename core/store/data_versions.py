@@ -117,6 +117,16 @@ def _origin(connection: Connection, text: str | None) -> tuple[Origin | None, in
     return origin, int(one_value(connection, query, [origin.path, origin.sha256]))
 
 
+def system_prompt(connection: Connection, run_id: int) -> str | None:
+    """Return the system prompt of most rows that a run was trained on, empty for none; None if it was not recorded."""
+    query = (
+        "SELECT system FROM data_sources WHERE run_id = ? AND used_as = 'train'"
+        " ORDER BY job_id DESC, rows DESC LIMIT 1"
+    )
+    newest = connection.execute(query, [run_id]).fetchall()
+    return newest[0][0] if newest else None
+
+
 def previous_version(connection: Connection, row: SourceRow) -> tuple[int, str, str] | None:
     """Return the version before a run's: its number, its content, and a run that read it ('' if none is left)."""
     query = f"SELECT number, content FROM data_versions {_WHERE} AND number < ? ORDER BY number DESC LIMIT 1"

@@ -227,5 +227,5 @@ def _plain_row(
         return "checkpoints", (run_id, job_id, *fields, at)
     if isinstance(event, events.SourceRead):
         origin = None if event.origin is None else msgspec.json.encode(event.origin).decode()
-        return "data_sources", (run_id, job_id, at, *fields[:-1], origin)
+        return "data_sources", (run_id, job_id, at, *fields[:-2], origin, event.system)
     return ("samples" if isinstance(event, events.Sample) else "data_reports"), (run_id, *fields)

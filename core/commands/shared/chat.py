@@ -19,6 +19,8 @@ from finetop.core.protocol.messages.chat import MOST_SIDES, ChatLine, ChatSettin
 from finetop.core.runtime.files import given_path
 from finetop.core.runtime.home import Home
 from finetop.core.runtime.secrets import require_sendable
+from finetop.core.text import clean_line
+from finetop.core.wording import chat as wording
 
 SETTINGS = ("system", "temperature", "top_p", "seed", "max_new_tokens")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -33,19 +35,23 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     options.optional(parser, "--endpoint-model", "NAME", "its model (default: the first that it lists)")
     about = "the environment variable with its key (default: OPENAI_API_KEY, if that is set)"
     options.optional(parser, "--key-env", "NAME", about)
-    options.optional(parser, "--system", "TEXT", "a system prompt")
+    about = 'the system prompt, "" for none (default: the one that the run was trained with)'
+    options.value(parser, "--system", "TEXT", about, default=None)
     options.value(parser, "--temperature", "T", "0 (the default) is greedy", type=float, default=0.0)
     options.value(
         parser, "--top-p", "P", "sample from this share of the probability", type=float, default=1.0
     )
     options.value(parser, "--seed", "N", "seed of sampling", type=int, default=1)
     options.value(parser, "--max-new-tokens", "N", "longest answer", type=options.count, default=512)
+    options.flag(
+        parser, "--tuned-first", "the second side answers before the first: the model before its base"
+    )
     options.flag(parser, "--cpu", "answer on the CPU, without waiting for a GPU")
 
 
 def settings_of(args: argparse.Namespace) -> ChatSettings:
     """Return the settings. Raises BadInput for a value out of range."""
-    given = {name: getattr(args, name) for name in SETTINGS}
+    given = {name: getattr(args, name) for name in SETTINGS} | {"first": int(args.tuned_first)}
     try:
         return msgspec.convert(given, ChatSettings)
     except msgspec.ValidationError as error:
@@ -104,6 +110,13 @@ def opened(args: argparse.Namespace, home: Home, sides: list[ChatSide], *, is_ow
     name, _ = options.run_and_step(args.run)
     keys = {side.key_env: os.environ[side.key_env] for side in sides if side.key_env}
     return open_chat(home, OpenChat(name, sides, on_cpu=args.cpu, is_own=is_own, keys=keys))
+
+
+def print_sent(chat: Chat, settings: ChatSettings) -> None:
+    """Report on stderr what is sent with each prompt."""
+    said, text = wording.system(settings, chat.opened.system)
+    system = f"{said}: {clean_line(text)}" if text else said
+    print(f"{wording.generation(settings)}; {system}", file=sys.stderr, flush=True)
 
 
 class Waiting:

@@ -34,6 +34,7 @@ class ChatOpened(msgspec.Struct, frozen=True):
     job_id: int
     run: str
     sides: list[ChatSide]  # as they were resolved: runs and steps filled in
+    system: str = ""  # the system prompt that the run was trained with
 
 
 class OpenChat(Order[ChatOpened], tag="chat-open", frozen=True):
@@ -50,14 +51,15 @@ class OpenChat(Order[ChatOpened], tag="chat-open", frozen=True):
 
 
 class ChatSettings(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How answers are generated: sampling of all sides alike."""
+    """How answers are generated, by all sides alike, and which side begins."""
 
-    system: str = ""
+    system: str | None = None  # None: the one that the run was trained with; empty: none
     temperature: Annotated[float, Meta(ge=0.0, le=5.0)] = 0.0  # 0: greedy
     top_p: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
     seed: Whole = 1
     max_new_tokens: Annotated[int, Meta(ge=1, le=32768)] = 512
     raw: bool = False  # the prompt as it is, without the chat template: an item of a benchmark
+    first: Whole = 0  # the side that answers first
 
 
 class AskChat(Order[Done], tag="chat-ask", frozen=True):
@@ -73,10 +75,11 @@ class AskChat(Order[Done], tag="chat-ask", frozen=True):
 
 
 class StopAnswers(Order[Done], tag="chat-stop-answers", frozen=True):
-    """End the answers that are being generated; what was generated of them stays."""
+    """End the answers to all prompts so far; what was generated of them stays."""
 
     run: str
     job: Whole
+    side: Whole | None = None  # None: all sides
 
 
 class ChatLine(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -92,6 +95,7 @@ class ChatLine(msgspec.Struct, frozen=True, omit_defaults=True):
     text: str = ""  # prompt: its text; text: a piece of the answer; error, notice: in words
     fresh: bool = False  # of prompt
     sides: list[Whole] = []  # of prompt: those that answer it; empty: all
+    settings: ChatSettings | None = None  # of prompt
     # of end: how the answer ended, its tokens and times
     why: Literal["", "end", "length", "stopped"] = ""
     tokens: int = 0
@@ -127,9 +131,15 @@ class ChatPrompt(msgspec.Struct, frozen=True, omit_defaults=True):
     source: Literal["recipe", "test", "lost"]
     label: str  # "row 12", "hellaswag item 481"
     text: str
-    system: str = ""
+    system: str | None = None  # None: as the chat's settings say
     expected: str = ""  # the reference answer
     raw: bool = False
+    choices: Whole = 0  # answers among which the check chose by their probability; 0: the model wrote
+
+
+def lost_item(task: str, item: str, question: str, gold: str, choices: int) -> ChatPrompt:
+    """Return an item that a check lost as a prompt: as the check put it, without the chat template."""
+    return ChatPrompt("lost", f"{task} item {item}", question, expected=gold, raw=True, choices=choices)
 
 
 class ChatPromptsAnswer(msgspec.Struct, frozen=True):

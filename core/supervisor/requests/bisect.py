@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from finetop.core.check import bisect
+from finetop.core.models import checkpoint
 from finetop.core.protocol import accepts, runs as data
 from finetop.core.protocol.messages.checks import Check
 from finetop.core.protocol.messages.triage import Earlier, EarlierAnswer, LookEarlier, LookEarlierAnswer
@@ -61,7 +62,7 @@ async def _run_and_steps(supervisor: Supervisor, run: str) -> tuple[int, str, se
 
 
 def _steps_on_disk(folder: Path, detail: data.RunDetail) -> set[int]:
-    return {saved.step for saved in detail.checkpoints if (folder / saved.path).is_dir()}
+    return {saved.step for saved in detail.checkpoints if not checkpoint.why_unusable(folder / saved.path)}
 
 
 ANSWERS = {Earlier: estimate, LookEarlier: check_next}

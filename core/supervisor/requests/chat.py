@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from finetop.core.protocol.messages import chat as messages
 from finetop.core.protocol.messages.chat import MOST_SIDES, ChatSide
 from finetop.core.protocol.messages.limits import Done
 from finetop.core.runtime.files import make_inside
-from finetop.core.store import checks, jobs, remedies, runs, triage
+from finetop.core.store import checks, data_versions, jobs, remedies, runs, triage
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.launchers.ask_job import ask as ask_job
@@ -35,22 +36,26 @@ from finetop.core.text import quoted
 LOOK_S = 0.5  # between two looks at the state of a chat whose answers somebody waits for
 
 
-def open_chat(supervisor: Supervisor, ask: messages.OpenChat) -> messages.ChatOpened:
+async def open_chat(supervisor: Supervisor, ask: messages.OpenChat) -> messages.ChatOpened:
     """Queue a chat, or return the one that is open with the same sides.
 
-    Raises NotFound for an unknown run, checkpoint or remedy, BadInput for a side that can't answer.
+    Raises NotFound for an unknown run, checkpoint or remedy, or one whose files are gone, BadInput for a side that
+    can't answer.
     """
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
     sides = [side_of(connection, run_id, side) for side in ask.sides] or own_sides(connection, run_id)
     if len(sides) > MOST_SIDES:
         raise BadInput(f"a chat has at most {MOST_SIDES} sides, not {len(sides)}.")
+    recipe, recorded = runs.recipe(connection, run_id), data_versions.system_prompt(connection, run_id)
+    system = await aside(partial(before_queueing, supervisor.home.root, sides, recipe, recorded))
     args: dict[str, Any] = {"sides": [side.plain for side in sides]}
+    args |= {"system": system} if system else {}
     args |= {key: True for key in ("on_cpu", "is_own") if getattr(ask, key)}
     opened = [side.side for side in sides]
     for job in jobs.of_run(connection, run_id):
         if job.verb == "chat" and job.args == args and not ask.is_own and is_open(job.state):
-            return messages.ChatOpened(job.id, name, opened)
+            return messages.ChatOpened(job.id, name, opened, system)
     with transaction(connection):
         job_id, _ = jobs.add_job(
             connection, run_id=run_id, verb="chat", args=args, priority=jobs.CHECK_PRIORITY
@@ -59,7 +64,14 @@ def open_chat(supervisor: Supervisor, ask: messages.OpenChat) -> messages.ChatOp
         place: ask.keys[side.key_env] for place, side in enumerate(opened) if side.key_env in ask.keys
     }
     supervisor.touch()
-    return messages.ChatOpened(job_id, name, opened)
+    return messages.ChatOpened(job_id, name, opened, system)
+
+
+def before_queueing(home: Path, sides: Sequence[Side], recipe: dict[str, Any], recorded: str | None) -> str:
+    """Require the files of all sides, and return the system prompt that a run was trained with. Raises NotFound."""
+    for side in sides:
+        files.require_checkpoint(home, side)
+    return prompts.trained_system(recipe, recorded)
 
 
 def is_open(state: data.State) -> bool:
@@ -169,7 +181,10 @@ async def put(supervisor: Supervisor, ask: messages.AskChat) -> Done:
         raise BadInput(
             "the prompt is empty." if ask.number > 0 else f"number is {ask.number}, not 1 or more."
         )
-    line = files.Prompt(ask.number, ask.text, ask.settings, ask.fresh, ask.sides)
+    settings = ask.settings
+    if settings.system is None:
+        settings = msgspec.structs.replace(settings, system=job.args.get("system", ""))
+    line = files.Prompt(ask.number, ask.text, settings, ask.fresh, ask.sides)
     async with supervisor.chats.turn:
         await aside(partial(put_once, folder, supervisor.home.runs, line))
     return Done(f"asked {sides if not ask.sides else len(ask.sides)}.")
@@ -191,7 +206,7 @@ def put_once(folder: Path, above: Path, line: files.Prompt) -> None:
 
 async def stop_answers(supervisor: Supervisor, ask: messages.StopAnswers) -> Done:
     _, folder = open_chat_of(supervisor, ask.run, ask.job)
-    await append(supervisor, folder, files.StopLine())
+    await append(supervisor, folder, files.StopLine(ask.side))
     return Done("stopping.")
 
 
@@ -294,7 +309,7 @@ async def keep_answer(supervisor: Supervisor, ask: messages.KeepAnswer) -> Done:
     if prompt is None or not own:
         raise NotFound(f"this chat has no answer to prompt {ask.number} of side {ask.side}.")
     if target is not None:
-        system = "" if prompt.settings.raw else prompt.settings.system
+        system = "" if prompt.settings.raw else prompt.settings.system or ""
         await aside(partial(append_row, target, prompt.text, system, text))
         return Done(f"added to {target}.")
     step = sides[ask.side].side.step or 0

@@ -101,6 +101,8 @@ def test_a_whole_model_is_beside_its_base_and_what_ends_an_answer(world, plain):
     chat.answer(Prompt(1, "Hello", ChatSettings(max_new_tokens=LENGTH)))
     for side, model in ((0, models[2]), (1, models[0])):
         assert answers(folder, 1)[0][side] == plain_answer(model, tokenizer, [("user", "Hello")])[0]
+    chat.answer(Prompt(9, "Hello", ChatSettings(max_new_tokens=4, first=1), fresh=True))
+    assert list(answers(folder, 9)[1]) == [1, 0], "the second side answers first"
     # a model that never ends is held to the most tokens; a stop takes effect within a token
     ends_never = ChatSettings(max_new_tokens=40)
     for writer in writers:
@@ -109,11 +111,11 @@ def test_a_whole_model_is_beside_its_base_and_what_ends_an_answer(world, plain):
     chat.answer(Prompt(2, "Hello", ends_never))
     assert [(end.why, end.tokens) for end in answers(folder, 2)[1].values()] == [("length", 40)] * 2
     seen = []
-    chat.asks.is_stopped = lambda number: len(seen) >= 7 or bool(seen.append(number))
+    chat.asks.is_stopped = lambda number, side: len(seen) >= 7 or bool(seen.append(number))
     chat.answer(Prompt(3, "Hello", ends_never))
     stopped = [(end.why, end.tokens) for end in answers(folder, 3)[1].values()]
     assert stopped == [("stopped", 7), ("stopped", 0)]
-    chat.asks.is_stopped = lambda number: False
+    chat.asks.is_stopped = lambda number, side: False
     # longer than the model reads; NaN; a bug: one line each, and the chat goes on
     chat.answer(Prompt(4, "Hello there " * 400, ChatSettings(), fresh=True, sides=[0]))
     assert "tokens, and the model reads at most 512. Begin a new one." in answers(folder, 4)[1][0].text
@@ -165,7 +167,7 @@ def test_a_gguf_file_answers_as_the_model_that_it_was_written_from(world, tmp_pa
         texts, ends = answers(folder, number)
         assert texts[1] == texts[0] and ends[0].prompt_tokens == ends[1].prompt_tokens
         assert (ends[1].why, ends[1].tokens) == (ends[0].why, ends[0].tokens)
-    chat.asks.is_stopped = lambda number: True
+    chat.asks.is_stopped = lambda number, side: True
     chat.answer(Prompt(3, "Hello", settings, sides=[1]))
     assert answers(folder, 3)[1][1].why == "stopped"
     writers[1].stack.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datasets
 import pytest
 from tiny_run import write_rows as write_all
 
@@ -184,3 +185,18 @@ def test_columns_and_labels_of_a_data_set(tmp_path, events):
     # one that is not there is named
     with pytest.raises(BadInput, match="no folder"):
         training_set.read(Data(train=(Source(id=str(tmp_path / "none")),)), 1, Home(tmp_path), events)
+
+
+def test_the_system_prompt_of_most_rows_is_recorded_whatever_they_are_read_from(tmp_path, events):
+    def rows(*systems):
+        turns = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
+        heads = [[{"role": "system", "content": system}] if system else [] for system in systems]
+        return [{"messages": [*head, *turns]} for head in heads]
+
+    files = {"most.jsonl": rows("Ahoy", "Ahoy", "Else"), "half.jsonl": rows("Ahoy", "")}
+    paths = [str(write_all(tmp_path / name, content)) for name, content in files.items()]
+    table = tmp_path / "table.parquet"
+    datasets.Dataset.from_list(rows("Ahoy", "Ahoy")).to_parquet(table)
+    data = Data(train=tuple(Source(path=path) for path in (*paths, str(table))), eval=NO_EVAL)
+    training_set.read(data, 1, Home(tmp_path), events)
+    assert [read.system for read in written(tmp_path, SourceRead)] == ["Ahoy", "", "Ahoy"]

@@ -12,7 +12,7 @@ from store_rows import write
 
 from finetop.core.protocol import events, runs as data
 from finetop.core.runtime import event_log, files as runtime_files
-from finetop.core.store import event_batch, ingest, jobs, metrics, runs
+from finetop.core.store import data_versions, event_batch, ingest, jobs, metrics, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor import tick
 
@@ -220,6 +220,18 @@ def test_data_that_was_seen_before_and_an_alarm_are_taken_in_at_once(connection,
         ingest.take_in_all(connection, {job: write(tmp_path / name, read, alarm)})
     assert connection.execute("SELECT count(*) FROM alarms").fetchall() == [(2,)]
     assert connection.execute("SELECT number FROM data_versions").fetchall() == [(1,)]
+
+
+def test_the_system_prompt_is_that_of_the_largest_source_of_the_newest_training(connection, tmp_path):
+    def read(name, rows, system, use="train"):
+        how = {"source": name, "path": name, "use": use, "rows": rows, "content": f"{rows:064d}"}
+        return events.SourceRead(**how, system=system)
+
+    run, job = add(connection, "one")
+    assert data_versions.system_prompt(connection, run) is None, "nothing was recorded"
+    sources = (read("a", 9, "Ahoy"), read("b", 8, ""), read("c", 99, "Test", "test"))
+    store_rows.take_in(connection, job, tmp_path / "e", *sources)
+    assert data_versions.system_prompt(connection, run) == "Ahoy"
 
 
 def test_the_number_format_that_training_took_is_shown_in_place_of_the_one_asked_for(connection, tmp_path):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from finetop.core.protocol.runs import Queued
+from finetop.core.text import clean_line
 from finetop.tui.keys import PAGES, Key
 from finetop.tui.screens.chat.state import ChatState
 from finetop.tui.screens.chat.status import waiting_words
-from finetop.tui.text import Line
+from finetop.tui.text import Line, cut_end
 from finetop.tui.widgets.frame import next_line
 
 TYPE = Key("i,enter", "type", "type", "type a prompt: enter sends, ctrl+j begins a line, ↑↓ earlier prompts")
@@ -14,7 +15,7 @@ PROMPTS = Key(
     "p", "prompts", "prompts", "prompts at hand: the recipe's, test rows, items that the check lost"
 )
 FRESH = Key("n", "new conversation", "fresh", "begin a new conversation: the models forget the turns before")
-STOP = Key("S", "stop", "stop", "stop the answers; their text so far stays")
+STOP = Key("S", "stop", "stop", "stop the chosen side's answer, then the other's; the text so far stays")
 _KEEP = "keep the chosen side's answer: among the run's samples, or as a row of a test file"
 KEEP = Key("w", "keep", "keep", _KEEP)
 SETTINGS = Key("s", "settings", "settings", "system prompt, temperature, top_p, seed, length")
@@ -86,11 +87,17 @@ def next_lines(state: ChatState) -> list[Line]:
         return [next_line(key, f"{first}answer on the CPU instead: starts now, answers slowly")]
     if waiting_words(state):
         key, first = ("esc", "then S: ") if state.is_typing else ("S", "")
-        return [next_line(key, f"{first}stop all answers, also of what waits")]
+        return [next_line(key, f"{first}stop {_stopped(state)}, also what waits")]
     if state.is_typing:
         return []
     if state.is_answering:
-        return [next_line("S", "stop the answers; their text so far stays")]
+        return [next_line("S", f"stop {_stopped(state)}; the text so far stays")]
     if state.turns:
-        return [next_line("i", "the next prompt; n first for a new conversation")]
+        return [next_line("i", "the next prompt; press n first for a new conversation")]
     return [next_line("p", "pick a prompt of the recipe, a test row or an item that the check lost")]
+
+
+def _stopped(state: ChatState) -> str:
+    """Return what S stops: the answers of one side."""
+    side = state.side_to_stop
+    return "all answers" if side is None else cut_end(clean_line(state.sides[side].model.label), 24)

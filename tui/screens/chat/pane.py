@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from finetop.core.protocol.messages.chat import ChatSettings
 from finetop.core.protocol.runs import Failed, Lost, Queued, Running
 from finetop.core.text import clean_line, counted
+from finetop.core.wording import chat as wording
 from finetop.core.wording.durations import clock, long_span
 from finetop.tui.screens.chat import prompt_entry
-from finetop.tui.screens.chat.state import LIMIT, RAW_TOKENS, Answer, ChatState, Turn
+from finetop.tui.screens.chat.state import LIMIT, Answer, ChatState, Turn
 from finetop.tui.screens.chat.status import side_title, waiting_words
 from finetop.tui.text import (
     CURSOR,
@@ -23,7 +23,7 @@ from finetop.tui.text import (
 )
 
 EARLIER_ROWS = 3  # of a prompt above its answer
-GREEDY = "temperature 0, greedy"
+LEAST_SYSTEM = 8  # cells of a system prompt's text
 
 
 # --- above the panes -------------------------------------------------------------------------------------------
@@ -69,21 +69,17 @@ def _countdown(state: ChatState, room: int, now: float) -> Line:
     return (("! ", "amber mark"), (text, "amber"))
 
 
-def settings_line(settings: ChatSettings, width: int) -> Line:
-    """Return how answers are generated, in one row."""
-    sampling = f"temperature {settings.temperature:g}" if settings.temperature else GREEDY
-    top_p = f", top_p {settings.top_p:g}" if settings.temperature and settings.top_p < 1 else ""
-    seed = f", seed {settings.seed}" if settings.temperature else ""
-    facts = f" {sampling}{top_p}{seed}, at most {counted(settings.max_new_tokens, 'token')}"
-    if settings.raw:
-        facts += ", no template"
-    system = clean_line(settings.system)
-    label = "   system " if system else "   no system prompt"
-    return (
-        (facts, "dim"),
-        (label, "dim"),
-        (cut_end(system, max(0, width - len(facts) - len(label) - 1)), ""),
-    )
+def settings_line(state: ChatState, width: int) -> Line:
+    """Return what the prompt on the prompt line is sent with, in one row."""
+    settings = state.settings_to_send
+    said, system = wording.system(settings, state.trained_system)
+    first = ""
+    if settings.first and settings.first < len(state.sides):
+        first = f", {cut_end(clean_line(state.sides[settings.first].model.label), 16)} first"
+    facts = f" {wording.generation(settings)}{first}   {said}"
+    room = width - len(facts) - 3
+    text = f"  {cut_end(clean_line(system), room)}" if system and room >= LEAST_SYSTEM else ""
+    return ((cut_end(facts, width - 1), "dim"), (text, ""))
 
 
 # --- a side ----------------------------------------------------------------------------------------------------
@@ -132,7 +128,7 @@ def body_lines(state: ChatState, at: int, width: int) -> list[Line]:
         if state.is_over:
             words = "■ not answered: R opens the chat again and puts it there"
         elif ask.number in state.accepted:
-            words = "waits for its turn"
+            words = "waiting"
         elif state.is_cut:
             words = "not sent yet: no connection"
         lines += [((f" {words}", "dim"),), ()]
@@ -159,6 +155,8 @@ def _turn_lines(state: ChatState, turn: Turn, at: int, width: int) -> list[Line]
         lines += [rule((("new conversation", "dim"),), width), ()]
     is_chosen = turn is state.turn and at == state.chosen and not state.is_typing
     lines += _prompt_lines(turn.prompt, CURSOR if is_chosen else (" ", ""), width)
+    if sent_with := _sent_with(state, turn):
+        lines += [((f" {row}", "dim"),) for row in wrapped(sent_with, width - 3, EARLIER_ROWS)]
     if turn.expected:
         expected = wrapped(turn.expected, width - 12, EARLIER_ROWS)
         lines += [
@@ -166,7 +164,23 @@ def _turn_lines(state: ChatState, turn: Turn, at: int, width: int) -> list[Line]
             for row, text in enumerate(expected)
         ]
     lines += [((f" {row}", ""),) for row in answer.rows(width - 3)]
-    return [*lines, *_ending_lines(state, answer, width), ()]
+    is_raw = turn.settings is not None and turn.settings.raw
+    return [*lines, *_ending_lines(state, answer, width, is_raw=is_raw), ()]
+
+
+def _sent_with(state: ChatState, turn: Turn) -> str:
+    """Return what a prompt was sent with, if that is not what the head shows; and how a check asked it."""
+    said = []
+    if turn.settings is not None and turn.begins and turn.settings.raw:
+        said.append("sent as the check sent it: no chat template, no system prompt")
+    elif (
+        turn.settings is not None and turn.begins and turn.settings.system != state.system_of(state.settings)
+    ):
+        words, text = wording.system(turn.settings, state.trained_system)
+        said.append(f"{words}: {clean_line(text)}" if text else words)
+    if turn.at_hand is not None and (how := wording.how_checked(turn.at_hand)):
+        said.append(how)
+    return "; ".join(said)
 
 
 def _prompt_lines(prompt: str, mark: Span, width: int) -> list[Line]:
@@ -177,7 +191,7 @@ def _prompt_lines(prompt: str, mark: Span, width: int) -> list[Line]:
     ]
 
 
-def _ending_lines(state: ChatState, answer: Answer, width: int) -> list[Line]:
+def _ending_lines(state: ChatState, answer: Answer, width: int, *, is_raw: bool) -> list[Line]:
     """Return what follows an answer's text: why it ended, or that it has not."""
     if answer.error:
         return [((f" {row}", "red"),) for row in wrapped(f"✗ {answer.error}", width - 3)]
@@ -186,7 +200,8 @@ def _ending_lines(state: ChatState, answer: Answer, width: int) -> list[Line]:
             return [((" ■ the chat ended here", "dim"),)]
         return [] if answer.pieces else [((" …", "dim"),)]
     if answer.end.why == "length":
-        return [((f" (cut at {counted(answer.end.tokens, 'token')}; s changes the limit)", "dim"),)]
+        how = "items of a check end there" if is_raw else "s changes the limit"
+        return [((f" (cut at {counted(answer.end.tokens, 'token')}; {how})", "dim"),)]
     if answer.end.why == "stopped":
         return [((" (stopped)", "dim"),)]
     return [] if answer.text.strip() else [((" (an empty answer)", "dim"),)]
@@ -198,6 +213,10 @@ def _empty_lines(state: ChatState, at: int, width: int) -> list[Line]:
         return [((f" {row}", "red"),) for row in wrapped(state.trouble, width - 3)] if not at else []
     if state.left_open is not None:
         return _left_open_lines(state, width) if not at else []
+    if isinstance(state.job, Failed | Lost):
+        return _failure_lines(state.job, width) if not at else []
+    if state.is_over:
+        return []
     if isinstance(state.job, Queued):
         text = "You can type already: the first prompt is answered once it has started."
     elif state.job_id is None or (isinstance(state.job, Running) and not state.sides[at].is_ready):
@@ -205,6 +224,13 @@ def _empty_lines(state: ChatState, at: int, width: int) -> list[Line]:
     else:
         text = "Type a prompt and press enter. esc, then p: prompts of the recipe, test rows, lost items."
     return [((f" {row}", "dim"),) for row in wrapped(text, width - 3)]
+
+
+def _failure_lines(job: Failed | Lost, width: int) -> list[Line]:
+    """Return why the chat failed, in full, and what can be done."""
+    hint = job.hint if isinstance(job, Failed) else ""
+    cause: list[Line] = [((f" {row}", "red"),) for row in wrapped(f"✗ {clean_line(job.cause)}", width - 3)]
+    return cause + [((f" {row}", ""),) for row in wrapped(clean_line(hint), width - 3)]
 
 
 def _left_open_lines(state: ChatState, width: int) -> list[Line]:
@@ -223,7 +249,7 @@ def prompt_lines(state: ChatState, width: int, rows: int) -> list[Line]:
     title, aside = _prompt_title(state)
     lines = [rule(((cut_end(title, width - 8), "bold" if state.is_typing else "dim"),), width, aside)]
     if not state.is_typing and not state.entry.text:
-        hint: Line = () if state.is_closed else (("   ", ""), ("i", "key"), (" types a prompt", "dim"))
+        hint: Line = () if state.is_closed else (("   press ", "dim"), ("i", "key"), (" to type", "dim"))
         return [*lines, hint]
     text = prompt_entry.drawn(state.entry, width - 4, rows, has_cursor=state.is_typing)
     mark: Span = (" > ", "key" if state.is_typing else "dim")
@@ -238,6 +264,4 @@ def _prompt_title(state: ChatState) -> tuple[str, Line]:
     aside: Line = ((waiting, "dim"), (" ", "")) if waiting else ()
     if at_hand is None:
         return ("prompt, new conversation" if state.is_fresh and state.turns else "prompt"), aside
-    template = f", no template, at most {RAW_TOKENS} tokens" if at_hand.raw else ""
-    system = ", with its own system prompt" if at_hand.system else ""
-    return f"prompt: {clean_line(at_hand.label)}, new conversation{template}{system}", aside
+    return f"prompt: {clean_line(at_hand.label)}, new conversation", aside

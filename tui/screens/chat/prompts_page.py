@@ -12,6 +12,7 @@ from textual.css.query import NoMatches
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.chat import ChatPrompt, ChatPrompts
 from finetop.core.text import clean_line, count, counted
+from finetop.core.wording import chat as wording
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, moves
 from finetop.tui.screens.pages import TablePage
@@ -83,7 +84,7 @@ class PromptsPage(TablePage["ChatPrompt | None"], inherit_bindings=False):
             aside = "none: the recipe names no prompts or test file, and no check has lost items"
         elif self._filter:
             aside = f"{count(len(self._listed))} of {aside}"
-        self.show_title("Prompts at hand", aside)
+        self.show_title("Prompts", aside)
         self.query_one(Table).show(len(self._listed))
         self._show_whole()
 
@@ -117,7 +118,8 @@ class PromptsPage(TablePage["ChatPrompt | None"], inherit_bindings=False):
         below: list[Line] = [rule((("expected answer", ""),), width), *expected] if prompt.expected else []
         system = paragraph(f"system: {prompt.system}", width - 1, 1, style="dim") if prompt.system else []
         text = paragraph(prompt.text, width - 1, max(1, height - 1 - len(system) - len(below)))
-        how = "as it is, without the chat template" if prompt.raw else "as the user's message"
+        how = wording.how_checked(prompt) or "as it is, without the chat template"
+        how = how if prompt.raw else "as the user's message"
         title = rule(((clean_line(prompt.label), "bold"), (f"   {how}", "dim")), width)
         part.show([title, *system, *text, *below])
         self.bottom.offer((next_line("enter", "put it on the prompt line"),), (PICK, FILTER, BACK))

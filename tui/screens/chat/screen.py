@@ -106,7 +106,7 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
     def _redraw(self) -> None:
         state, now, width = self.state, host_of(self).now(), self.size.width
         self.query_one("#title", Lines).show((pane.title_line(state, width, now),))
-        self.query_one("#settings", Lines).show((pane.settings_line(state.settings, width),))
+        self.query_one("#settings", Lines).show((pane.settings_line(state, width),))
         prompt = self.query_one("#prompt", Lines)
         lines = pane.prompt_lines(state, prompt.room.width, max(1, min(10, self.size.height // 5)))
         set_height(prompt, len(lines) + bool(prompt.box))
@@ -224,7 +224,8 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
             self.state.settings = settings or self.state.settings
             self.redraw()
 
-        self.app.push_screen(SettingsPage(self.state.settings), changed)
+        labels = [side.model.label for side in self.state.sides]
+        self.app.push_screen(SettingsPage(self.state.settings, self.state.trained_system, labels), changed)
 
     def action_model(self) -> None:
         """Open another chat, with another model on the chosen side."""
@@ -259,7 +260,7 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
         if not state.is_answering or state.job_id is None:
             host_of(self).say("nothing is being answered.")
             return
-        await send(host_of(self), StopAnswers(state.run, state.job_id))
+        await send(host_of(self), StopAnswers(state.run, state.job_id, state.side_to_stop))
 
     def action_keep(self) -> None:
         ask_where(self, self.state, self.redraw)

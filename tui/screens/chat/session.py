@@ -110,7 +110,8 @@ class Session:
         """Go on with the chat that was left open."""
         job = self.state.left_open
         if job is not None:
-            self.state.begin(job.id, sides_of(job), job.state)
+            system = str(job.args.get("system", ""))
+            self.state.begin(job.id, sides_of(job), job.state, trained_system=system)
             await self._attend()
 
     async def open_anew(self, sides: Sequence[ChatSide], *, on_cpu: bool = False) -> None:
@@ -133,7 +134,7 @@ class Session:
         except FinetopError as error:
             self._show_trouble(error)
             return
-        state.begin(chat.job_id, chat.sides)
+        state.begin(chat.job_id, chat.sides, trained_system=chat.system)
         self._is_ended = False
         await self._attend()
 

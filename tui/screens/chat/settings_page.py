@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,8 @@ from finetop.tui.text import Line, cursor_mark, cut_end, line_width, spread
 from finetop.tui.widgets.frame import next_line
 from finetop.tui.widgets.table import Table
 
-EDIT = Key("enter", "edit", "edit", "edit the setting; the template: on or off")
-RESET = Key("u", "usual value", "reset", "back to the usual value")
+EDIT = Key("enter", "edit", "edit", "edit the setting; template and first side: the other value")
+RESET = Key("u", "default", "reset", "back to the default; the system prompt: the one of training")
 BACK = Key("escape,s", "back", "back", "back to the chat: the next prompt uses these")
 _LABEL, _VALUE = 18, 12  # cells
 MOST_TOKENS = 32_768
@@ -53,7 +53,7 @@ def _whole(text: str, least: int, most: int) -> int:
 
 
 SETTINGS = (
-    Setting("system", "system prompt", "before every conversation; empty: none", "", str),
+    Setting("system", "system prompt", "begins every conversation; empty: none", "", str),
     Setting(
         "temperature", "temperature", "0 always picks the likeliest token", "a number from 0 to 5",
         lambda text: _number(text, 0.0, 5.0),
@@ -67,6 +67,7 @@ SETTINGS = (
     Setting("max_new_tokens", "at most", "tokens of an answer", f"a whole number from 1 to {count(MOST_TOKENS)}",
             lambda text: _whole(text, 1, MOST_TOKENS)),
     Setting("raw", "chat template", "off: the prompt as it is, as a benchmark's item", "", bool),
+    Setting("first", "answers first", "the other one waits for it", "", int),
 )  # fmt: skip
 
 
@@ -79,26 +80,34 @@ def fault(setting: Setting, text: str) -> str:
     return ""
 
 
-def shown(setting: Setting, settings: ChatSettings) -> str:
-    """Return a setting's value as it is shown and edited."""
-    value = getattr(settings, setting.name)
-    if setting.name == "raw":
-        return "off" if value else "on"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 class SettingsPage(TablePage[ChatSettings], inherit_bindings=False):
     """The settings, one a row; leaving returns them."""
 
     KEYS = (EDIT, RESET, BACK, *moves("setting"))
     TITLE = "Chat settings"
 
-    def __init__(self, settings: ChatSettings) -> None:
+    def __init__(self, settings: ChatSettings, trained_system: str, sides: Sequence[str]) -> None:
         super().__init__()
-        self.settings = settings
+        self.settings, self._trained_system, self._sides = settings, trained_system, sides
 
     def on_mount(self) -> None:
         self._show()
+
+    def _shown(self, setting: Setting) -> str:
+        """Return a setting's value as it is shown and edited."""
+        value = getattr(self.settings, setting.name)
+        match setting.name:
+            case "raw":
+                return "off" if value else "on"
+            case "first":
+                return clean_line(self._sides[min(value, len(self._sides) - 1)])
+            case "system":
+                return self._trained_system if value is None else str(value)
+        return f"{value:g}" if isinstance(value, float) else str(value)
+
+    def _about(self, setting: Setting) -> str:
+        is_usual = setting.name == "system" and self.settings.system is None and self._trained_system
+        return "as in training" if is_usual else setting.about
 
     def _show(self) -> None:
         self.show_title("Settings of the chat", "both models alike, from the next prompt on")
@@ -107,8 +116,8 @@ class SettingsPage(TablePage[ChatSettings], inherit_bindings=False):
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         setting = SETTINGS[index]
-        value = clean_line(shown(setting, self.settings)) or "none"
-        about: Line = ((setting.about, "dim"), (" ", ""))
+        value = clean_line(self._shown(setting)) or "none"
+        about: Line = ((self._about(setting), "dim"), (" ", ""))
         name: Line = (cursor_mark(has_cursor), (f"  {setting.label:<{_LABEL}}", "bold" if has_cursor else ""))
         room = width - _LABEL - 4 - line_width(about)
         text = cut_end(value, room if room >= _VALUE else width - _LABEL - 4)
@@ -120,6 +129,9 @@ class SettingsPage(TablePage[ChatSettings], inherit_bindings=False):
         if setting.name == "raw":
             self._set(setting, not self.settings.raw)
             return
+        if setting.name == "first":
+            self._set(setting, (self.settings.first + 1) % len(self._sides))
+            return
 
         def done(text: str, is_kept: bool) -> None:
             if is_kept:
@@ -127,7 +139,7 @@ class SettingsPage(TablePage[ChatSettings], inherit_bindings=False):
 
         self.bottom.ask_text(
             setting.label,
-            shown(setting, self.settings),
+            self._shown(setting),
             done=done,
             fault=lambda text: fault(setting, text),
             keep="set",
@@ -138,7 +150,7 @@ class SettingsPage(TablePage[ChatSettings], inherit_bindings=False):
         setting = SETTINGS[self.query_one(Table).cursor]
         usual = getattr(ChatSettings(), setting.name)
         if getattr(self.settings, setting.name) == usual:
-            host_of(self).say(f"{setting.label} has its usual value.")
+            host_of(self).say(f"{setting.label} has its default value.")
         else:
             self._set(setting, usual)
 

@@ -61,6 +61,11 @@ class Answer:
         return self.last_at - self.first_at
 
 
+def _kind(settings: ChatSettings | None) -> tuple[str | None, bool]:
+    """Return what of some settings stands at the head of a conversation."""
+    return (None, False) if settings is None else (settings.system, settings.raw)
+
+
 @dataclass
 class Turn:
     """A prompt, and the answer of each side that it was put to."""
@@ -68,8 +73,15 @@ class Turn:
     number: int
     prompt: str
     is_fresh: bool = False  # it begins a conversation
-    expected: str = ""
+    begins: bool = False  # that, or what it is sent with differs from the turn before
+    settings: ChatSettings | None = None
+    at_hand: ChatPrompt | None = None
     answers: dict[int, Answer] = field(default_factory=dict)
+
+    @property
+    def expected(self) -> str:
+        """The reference answer of a prompt at hand."""
+        return "" if self.at_hand is None else self.at_hand.expected
 
     @property
     def is_over(self) -> bool:
@@ -112,10 +124,11 @@ class ChatState:
     unsent: list[AskChat] = field(default_factory=list)  # not in the transcript yet, in order
     accepted: set[int] = field(default_factory=set)  # numbers of those that the supervisor has
     settings: ChatSettings = field(default_factory=ChatSettings)
-    expected: dict[int, str] = field(default_factory=dict)  # of prompts at hand, by number
+    trained_system: str = ""  # the system prompt that the run was trained with
+    picked: dict[int, ChatPrompt] = field(default_factory=dict)  # prompts at hand that were sent, by number
     at_hand: ChatPrompt | None = None  # the prompt at hand that is on the prompt line
     is_fresh: bool = False  # the next prompt begins a conversation
-    own_system: str = ""  # system prompt of a conversation that began with a prompt at hand
+    own_system: str | None = None  # of a conversation that began with a prompt at hand that has one
     widths: tuple[int, ...] = ()  # of the panes that are side by side, in cells
     chosen: int = 1  # the side that keys act on: at first the tuned one
     is_full: bool = False  # the chosen side alone fills the screen
@@ -151,6 +164,12 @@ class ChatState:
         return not self.is_over and any(not turn.is_over for turn in self.turns)
 
     @property
+    def side_to_stop(self) -> int | None:
+        """The side whose answers S ends: the chosen one if it has any open, else the other."""
+        unended = {side for turn in self.turns for side, answer in turn.answers.items() if not answer.is_over}
+        return self.chosen if self.chosen in unended else next(iter(unended), None)
+
+    @property
     def history(self) -> list[str]:
         """The prompts that were put or wait, oldest first, each once."""
         prompts = [turn.prompt for turn in self.turns] + [ask.text for ask in self.unsent]
@@ -177,12 +196,15 @@ class ChatState:
         numbers = [turn.number for turn in self.turns] + [ask.number for ask in self.unsent]
         return max(numbers, default=0) + 1
 
-    def begin(self, job_id: int, sides: Iterable[ChatSide], job: State | None = None) -> None:
+    def begin(
+        self, job_id: int, sides: Iterable[ChatSide], job: State | None = None, *, trained_system: str = ""
+    ) -> None:
         """Read a chat's transcript from its start; what was not sent yet goes to this chat."""
+        self.trained_system = trained_system
         self.sides = [Side(model) for model in sides]
         self.job_id, self.job, self.offset, self.turns = job_id, job, 0, []
         self.device, self.notice, self.ends_at, self.trouble, self.left_open = "", "", 0.0, "", None
-        self.expected, self.turn_at = {}, None
+        self.picked, self.turn_at = {}, None
         self.chosen = min(self.chosen, len(self.sides) - 1)
         self.accepted = set()
         self.unsent = [replace(ask, job=job_id, number=at) for at, ask in enumerate(self.unsent, 1)]
@@ -202,7 +224,9 @@ class ChatState:
             case "prompt":
                 turn = self._turn(line.number)
                 turn.prompt, turn.is_fresh = line.text, line.fresh
-                turn.expected = self.expected.get(line.number, "")
+                turn.settings, turn.at_hand = line.settings, self.picked.get(line.number)
+                before = self.turns[-2].settings if len(self.turns) > 1 else None
+                turn.begins = line.fresh or _kind(before) != _kind(line.settings)
                 for side in line.sides or sides:
                     turn.answers.setdefault(side, Answer(now))
                 self.unsent = [ask for ask in self.unsent if ask.number != line.number]
@@ -236,6 +260,20 @@ class ChatState:
 
     # --- the prompt line ------------------------------------------------------------------------------------
 
+    @property
+    def settings_to_send(self) -> ChatSettings:
+        """The settings that the prompt on the prompt line is sent with."""
+        at_hand, settings = self.at_hand, self.settings
+        if at_hand is not None and at_hand.raw:  # a model goes on and on after an item of a benchmark
+            most = min(RAW_TOKENS, settings.max_new_tokens)
+            return replace(settings, system="", raw=True, max_new_tokens=most)
+        system = at_hand.system if at_hand is not None else None if self.is_fresh else self.own_system
+        return settings if system is None else replace(settings, system=system)
+
+    def system_of(self, settings: ChatSettings) -> str:
+        """Return the system prompt of some settings, empty for none."""
+        return self.trained_system if settings.system is None else settings.system
+
     def to_send(self) -> AskChat | None:
         """Take the prompt off the prompt line as the request that puts it; None for an empty one.
 
@@ -244,21 +282,13 @@ class ChatState:
         text = self.entry.text
         if not text.strip():
             return None
-        at_hand, settings = self.at_hand, self.settings
+        at_hand, settings = self.at_hand, self.settings_to_send
         is_fresh = self.is_fresh or at_hand is not None
-        if at_hand is not None:
-            self.own_system = at_hand.system
-            system = at_hand.system or ("" if at_hand.raw else settings.system)
-            settings = replace(settings, system=system, raw=at_hand.raw or settings.raw)
-            if at_hand.raw:  # a model goes on and on after an item of a benchmark
-                settings = replace(settings, max_new_tokens=min(RAW_TOKENS, settings.max_new_tokens))
-        elif is_fresh:
-            self.own_system = ""
-        elif self.own_system:
-            settings = replace(settings, system=self.own_system)
+        if is_fresh:
+            self.own_system = None if at_hand is None else at_hand.system
         ask = AskChat(self.run, self.job_id or 0, self.next_number, text, settings, is_fresh)
-        if at_hand is not None and at_hand.expected:
-            self.expected[ask.number] = at_hand.expected
+        if at_hand is not None:
+            self.picked[ask.number] = at_hand
         self.unsent.append(ask)
         self.entry, self.at_hand, self.is_fresh = Entry(), None, at_hand is not None and at_hand.raw
         self.draft, self.history_at, self.turn_at = "", None, None
@@ -269,7 +299,7 @@ class ChatState:
     def renumber(self) -> None:
         """Move the prompts that were not accepted up by one number: another client has put one with theirs."""
         before = [ask.number for ask in self.unsent if ask.number not in self.accepted]
-        self.expected = {number + (number in before): text for number, text in self.expected.items()}
+        self.picked = {number + (number in before): prompt for number, prompt in self.picked.items()}
         self.unsent = [replace(ask, number=ask.number + (ask.number in before)) for ask in self.unsent]
 
     def put_at_hand(self, prompt: ChatPrompt) -> None:

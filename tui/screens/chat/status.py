@@ -87,11 +87,11 @@ def _not_begun_status(state: ChatState, at: int, now: float) -> Line:
         if other != at and not answer.is_over and answer.pieces
     ]
     if turn is not state.turn:
-        return (("waits for the prompt before", "dim"),)
+        return (("waiting for the prompt before", "dim"),)
     if others:
-        return ((f"waits for {cut_end(clean_line(state.sides[others[0]].model.label), 20)}", "dim"),)
+        return ((f"waiting for {cut_end(clean_line(state.sides[others[0]].model.label), 20)}", "dim"),)
     is_served = state.sides[at].model.kind == "endpoint"
-    words = "waits for the server" if is_served else "reading the prompt"
+    words = "waiting for the server" if is_served else "reading the prompt"
     return _running(words, now - turn.answers[at].since)
 
 

@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.css.query import NoMatches
 
 from finetop.core.protocol.check_result import Flip
-from finetop.core.protocol.messages.chat import ChatPrompt, ChatSide
+from finetop.core.protocol.messages.chat import ChatSide, lost_item
 from finetop.core.protocol.messages.triage import ItemAnswer, ItemKind, LookAtItem, TriageRow
 from finetop.core.text import clean_line, count
 from finetop.tui.app_interface import ChatStart, host_of, show_refusals
@@ -106,9 +106,7 @@ class ItemScreen(AppScreen[None], inherit_bindings=False):
         if item is None or not item.question:
             host_of(self).say("the text of this item was not kept.")
             return
-        at_hand = ChatPrompt(
-            "lost", f"{item.task} item {item.item}", item.question, expected=item.gold, raw=True
-        )
+        at_hand = lost_item(item.task, item.item, item.question, item.gold, len(item.choices))
         model = None
         if row.step is not None:
             model = ChatSide(f"step {count(row.step)}", "checkpoint", step=row.step)

@@ -15,6 +15,7 @@ from finetop.core.protocol.messages.queue import Pause
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.messages.submit import Submit
 from finetop.core.protocol.messages.trash import Remove
+from finetop.core.protocol.messages.triage import Earlier
 
 KEY = "sk-secret-of-a-test"
 
@@ -144,3 +145,51 @@ def test_a_link_in_place_of_its_asks_is_told_in_one_line_and_not_written_through
         rig.ask(messages.AskChat(name, opened.job_id, 1, "Hi", messages.ChatSettings()))
     assert (tmp_path / "other").read_bytes() == b""
     rig.ask(messages.CloseChat(name, opened.job_id))
+
+
+def test_the_system_prompt_of_training_is_sent_unless_another_is_given(rig, tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    turns = [{"role": role, "content": role.upper()} for role in ("system", "user", "assistant")]
+    rows.write_text(f"{json.dumps({'messages': turns})}\n" * 3)
+    recipe, text = rig.recipe(None, {"steps": 1, "saved": [1]})
+    train = [{**recipe["data"]["train"][0], "path": str(rows), "id": None}]
+    recipe |= {"data": {**recipe["data"], "train": train}, "ask": {**recipe["ask"], "system": "Be brief."}}
+    name = rig.ask(Submit(recipe, text, "fake")).name
+    rig.wait_state(name, "finished")
+    with chat_server(says("ok")) as server:
+        chat = open_chat(rig, name, endpoint(server.url))
+        assert chat.opened.system == "Be brief.\n\nSYSTEM"
+        for number, how in enumerate(({}, {"system": ""}, {"system": "Else."}), 1):
+            chat.ask(number, "Hi", fresh=True, **how)
+        chat.until("end", 3)
+        systems = [asked["messages"][0] for asked in server.asked]
+        assert [turn["content"] for turn in systems] == [chat.opened.system, "Hi", "Else."]
+        prompts = [line for line in chat.lines if line.kind == "prompt"]
+        assert [line.settings.system for line in prompts] == [chat.opened.system, "", "Else."]
+        rig.ask(messages.CloseChat(*chat.chat))
+
+
+def test_one_side_is_stopped_alone_and_the_second_may_begin(rig):
+    name = rig.submit(steps=1, saved=[1])
+    rig.wait_state(name, "finished")
+    with chat_server(never_ends()) as server, chat_server(never_ends()) as other:
+        chat = open_chat(rig, name, endpoint(server.url), endpoint(other.url, "near"))
+        chat.ask(1, "Go on", max_new_tokens=30_000, first=1)
+        wait_until(lambda: chat.read() is not None and chat.text(1, 0) and chat.text(1, 1), str(chat.lines))
+        rig.ask(messages.StopAnswers(*chat.chat, 1))
+        assert [line.side for line in chat.until("end", 1)] == [1], "the other goes on"
+        rig.ask(messages.StopAnswers(*chat.chat, 0))
+        assert [line.side for line in chat.until("end", 1, 2)] == [1, 0]
+        rig.ask(messages.CloseChat(*chat.chat))
+
+
+def test_a_checkpoint_without_its_weights_is_refused_before_anything_is_loaded(rig):
+    name = rig.submit(steps=2, saved=[1, 2])
+    rig.wait_state(name, "finished")
+    for weights in (rig.home.root / rig.ask(GetRun(name)).folder).glob("checkpoints/*/weights"):
+        weights.unlink()
+    with pytest.raises(
+        FinetopError, match=r"step 2 of fake can't be used: 'weights' is missing\. Pick another"
+    ):
+        open_chat(rig, name)
+    assert rig.ask(Earlier(name)).unseen == 0, "nor does a bisection count it"

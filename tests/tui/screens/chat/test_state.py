@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 from chat_fakes import SIDES, answer, at_hand, conversation, end, prompt, ready
+from msgspec.structs import replace
 from tui_fakes import NOW
 
-from finetop.core.protocol.messages.chat import AskChat, ChatLine, ChatSettings, ChatSide
-from finetop.core.protocol.runs import Finished, Running
+from finetop.core.protocol.messages.chat import AskChat, ChatLine, ChatSettings, ChatSide, lost_item
+from finetop.core.protocol.runs import Failed, Finished, Running
 from finetop.tui.screens.chat import pane, prompt_entry
 from finetop.tui.screens.chat.prompt_entry import press
 from finetop.tui.screens.chat.state import ChatState
@@ -72,8 +73,8 @@ def test_a_side_that_was_not_asked_shows_nothing_of_the_prompt() -> None:
     ([], 0, "● loading model, 3.1 of 8 GB"),
     (ready(), 0, "ready"),
     ([*ready(), prompt(1, "hi")], 0, "● reading the prompt"),
-    ([*ready(), prompt(1, "hi"), *answer(0, 1, "so")], 1, "waits for base"),
-    ([*ready(), prompt(1, "hi"), *answer(0, 1, "so"), prompt(2, "ho")], 0, "waits for the prompt before"),
+    ([*ready(), prompt(1, "hi"), *answer(0, 1, "so")], 1, "waiting for base"),
+    ([*ready(), prompt(1, "hi"), *answer(0, 1, "so"), prompt(2, "ho")], 0, "waiting for the prompt before"),
 ])  # fmt: skip
 def test_a_side_says_what_it_does(lines: list[ChatLine], side: int, status: str) -> None:
     state = make_state(*lines)
@@ -86,9 +87,9 @@ def test_an_endpoint_that_says_nothing_counts_from_when_it_was_its_turn() -> Non
     state = ChatState("support")
     state.begin(41, [SIDES[0], ChatSide("qwen", "endpoint", url="http://h/v1")], OPEN)
     state.feed([*ready(), prompt(1, "hi"), *answer(0, 1, "so")], NOW)
-    assert words(state, 1, NOW + 9) == "waits for base"
+    assert words(state, 1, NOW + 9) == "waiting for base"
     state.feed([end(0, 1, 1)], NOW + 10)
-    assert words(state, 1, NOW + 50) == "● waits for the server, 40 s" and state.is_waiting
+    assert words(state, 1, NOW + 50) == "● waiting for the server, 40 s" and state.is_waiting
     state.feed([ChatLine("text", NOW + 51, 1, 1, "hello")], NOW + 51)
     assert words(state, 1, NOW + 52) == "● answering" and not state.is_waiting
 
@@ -152,7 +153,7 @@ def test_a_prompt_is_taken_off_the_line_once_and_waits_until_it_is_in_the_transc
     assert ask.settings.system == "Be brief." and state.entry == Entry()
     assert " sending …" in shown(state, 0)
     state.accepted.add(3)
-    assert " waits for its turn" in shown(state, 0)
+    assert " waiting" in shown(state, 0)
     state.feed([prompt(3, "Third?")], NOW)
     assert not state.unsent and state.turns[-1].prompt == "Third?"
 
@@ -189,6 +190,62 @@ def test_a_prompt_at_hand_begins_a_conversation_with_its_system_prompt_and_shows
     state.feed([prompt(ask.number, ask.text, fresh=True)], NOW)
     text = "\n".join(shown(state, 0, height=40))
     assert "new conversation" in text and "expected  Aye, in five days." in text
+
+
+ITEM = lost_item("arith", "17", "Q: What is 47 + 38?\nA:", "85", 4)
+
+
+def head(state: ChatState, width: int = 120) -> str:
+    return "".join(text for text, _ in pane.settings_line(state, width)).strip()
+
+
+def test_the_head_says_what_the_prompt_on_the_line_is_sent_with() -> None:
+    state = make_state(*conversation())
+    assert head(state) == "temperature 0, greedy, at most 512 tokens   no system prompt"
+    state.begin(42, SIDES, OPEN, trained_system="You are a pirate.")
+    assert head(state).endswith("system, as in training  You are a pirate.")
+    assert sent(state, "Hi").settings.system is None, "the supervisor fills in the same"
+    state.at_hand = at_hand()[0]
+    assert head(state).endswith("system  You are a helpful pirate.")
+    assert sent(state, "Hi").settings.system == "You are a helpful pirate."
+    state.at_hand = ITEM
+    assert head(state).endswith("at most 64 tokens   no template, no system prompt")
+    state.at_hand, state.settings = None, ChatSettings(system="", first=1)
+    state.is_fresh = True
+    assert head(state).endswith("512 tokens, tuned first   no system prompt (trained with one)")
+
+
+def test_a_turn_says_what_it_was_sent_with_where_the_head_says_something_else() -> None:
+    state = make_state(*ready())
+    state.trained_system, state.picked = "You are a pirate.", {2: ITEM}
+    raw = ChatSettings(system="", raw=True, max_new_tokens=64)
+    for number, settings in enumerate(
+        (ChatSettings(system="You are a pirate."), raw, ChatSettings(system="")), 1
+    ):
+        state.feed([replace(prompt(number, "hi", fresh=True), settings=settings)], NOW)
+        state.feed([end(0, number, 64, why="length")], NOW)
+    text = " ".join(" ".join(shown(state, 0, 100, 60)).split())
+    assert "You are a pirate." not in text, "it is what the head shows"
+    assert "sent as the check sent it: no chat template" in text
+    assert "the check compared how likely each of 4 answers is; here the model writes its own" in text
+    assert "(cut at 64 tokens; items of a check end there)" in text
+    assert text.count("no system prompt (trained with one)") == 1
+
+
+def test_a_failure_fills_the_empty_pane() -> None:
+    state = make_state()
+    cause = "the checkpoint step-1200 can't be used: 'model.safetensors' is missing, which was there at first"
+    state.job = Failed(NOW, cause, hint="Pick another checkpoint.")
+    text = " ".join(" ".join(shown(state, 0)[1:]).split())
+    assert text == f"✗ {cause} Pick another checkpoint."
+
+
+def test_s_ends_the_chosen_side_then_the_other() -> None:
+    state = make_state(*ready(), prompt(1, "hi"), *answer(0, 1, "so"))
+    state.chosen = 0
+    assert state.side_to_stop == 0
+    state.feed([end(0, 1, 1, why="stopped")], NOW)
+    assert state.is_answering and state.side_to_stop == 1
 
 
 def test_up_and_down_go_through_lines_and_then_earlier_prompts() -> None:
