@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.model_pair import ModelPair, facts_of
-from finetop.core.check.scoring import drift, target
+from finetop.core.check.scoring import drift, llama_cpp, target
 from finetop.core.check.scoring.batch_plan import Name
 from finetop.core.check.scoring.batches import PreparedSuite, prepare
 from finetop.core.check.statistics.item_order import Key
@@ -79,6 +79,8 @@ def open_context(
     tokenizer = load.load_tokenizer(base)
     config = load.read_config(base)
     longest = longest_input(config, tokenizer)
+    if pair.gguf is not None:
+        llama_cpp.require_vocabulary(pair.gguf, tokenizer)
     prepared = prepare(build(suite), tokenizer, longest, general.seed, filled(pair.device))
     wanted = recipe.check.target
     keeps = None if run_folder is None else events.write
@@ -94,6 +96,8 @@ def open_context(
             target_rows = target.read_rows(wanted, tokenizer, home, longest, asker, keeps, run_folder, window)
         except FinetopError as error:
             target_failed = target.failed(str(error))
+    if pair.gguf is not None:
+        pair.room = llama_cpp.room_for(prepared, target_rows, wanted)
     excluded, notes = _contaminated(recipe, prepared, home)
     notes = (*notes, *caveats_of(pair, tokenizer, recipe.model.chat_template is not None))
     return CheckContext(
@@ -156,6 +160,8 @@ def caveats_of(pair: ModelPair, tokenizer: Tokenizer, has_own_template: bool) ->
             f"the base model has changed since the checkpoint was trained (sha256 {str(trained_on)[:12]} then,"
             f" {pair.base.weights_hash[:12]} now)"
         )
+    if pair.gguf is not None:
+        caveats.append("the GGUF file was scored by llama.cpp, its base by transformers, on the same tokens")
     if load.has_tokenizer(folder):
         caveats += _tokenizer_caveats(folder, tokenizer)
     return tuple(caveats)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +21,7 @@ from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import load, weight_formats
 from finetop.core.models.devices import device_kind, free_memory, scoring_dtype
 from finetop.core.models.forward import has_virtual_tokens
+from finetop.core.models.llama_cpp.model import open_model
 from finetop.core.models.load_checkpoint import load_checkpoint
 from finetop.core.models.resolved import ResolvedModel
 from finetop.core.runtime.home import Home
@@ -57,6 +58,13 @@ class ModelPair:
     loaded: Any = None
     loaded_name: str = ""
     change: Change | None = None
+    room: int = 0  # tokens that a GGUF file must have a context for
+    opened: ExitStack = field(default_factory=ExitStack)  # llama.cpp's process, while it is loaded
+
+    @property
+    def gguf(self) -> Path | None:
+        """Return the GGUF file that the tuned model is, which llama.cpp scores; else None."""
+        return None if self.checkpoint is None else weight_files.gguf_file(self.checkpoint)
 
     @property
     def is_adapter(self) -> bool:
@@ -98,7 +106,9 @@ def facts_of(pair: ModelPair, name: Name, tokenizer: Tokenizer, home: Home) -> d
     if tuned and pair.checkpoint:
         own = weight_files.model_hash(pair.checkpoint, home)
         weights, adapter = (weights, own) if load.is_adapter(pair.checkpoint) else (own, None)
-    changed = {"remedy": dict(pair.change.facts)} if tuned and pair.change is not None else {}
+    changed: dict[str, Any] = {"remedy": dict(pair.change.facts)} if tuned and pair.change is not None else {}
+    if tuned and pair.gguf is not None:
+        changed["llama_cpp"] = version("llama-cpp-py-sync")
     return {
         "weights": weights,
         "adapter": adapter,
@@ -146,6 +156,7 @@ def as_tuned(pair: ModelPair) -> Iterator[Any]:
 def put_away(pair: ModelPair) -> None:
     """Drop the loaded model: two full models may not fit."""
     pair.loaded, pair.loaded_name = None, ""
+    pair.opened.close()
     free_memory(pair.device)
 
 
@@ -156,12 +167,15 @@ def _load(pair: ModelPair, name: Name) -> Any:
         put_away(pair)
         dtype = load.torch_dtype(pair.dtype, pair.device)
         if name == "base":
-            model, _ = load.load_model(pair.base, dtype, pair.device)
+            model = load.load_model(pair.base, dtype, pair.device)[0].eval()
+        elif (file := pair.gguf) is not None:
+            model = pair.opened.enter_context(open_model(file, pair.room))
         else:
             model, _ = load_checkpoint(pair.base, pair.checkpoint, dtype, pair.device)
             if pair.change is not None:
                 model = pair.change.make(model)
-        pair.loaded, pair.loaded_name = model.eval(), name
+            model = model.eval()
+        pair.loaded, pair.loaded_name = model, name
     return pair.loaded
 
 

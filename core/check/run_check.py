@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from msgspec import structs, to_builtins
 
 from finetop.core.check.context import CheckContext, open_context
-from finetop.core.check.model_pair import open_pair
+from finetop.core.check.model_pair import open_pair, put_away
 from finetop.core.check.outcome import drift_of, flips_of, notes_on
 from finetop.core.check.scoring import target
 from finetop.core.check.scoring.batch_plan import BatchPlan, Name, halve_until_it_fits
@@ -96,7 +96,10 @@ def check(
         base = score_base(context, plan)
         return score_until_decided(context, base, claim=claim, watch=watch, more=more)
 
-    result = in_smaller_batches(context, work)
+    try:
+        result = in_smaller_batches(context, work)
+    finally:
+        put_away(pair)
     return structs.replace(result, seconds=round(time.monotonic() - began, 1))
 
 

@@ -15,7 +15,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.model_pair import as_base, as_tuned, require_unchanged
-from finetop.core.check.scoring import cache as score_cache, drift, target
+from finetop.core.check.scoring import cache as score_cache, drift, llama_cpp, target
 from finetop.core.check.scoring.batch_plan import LEAST_ROW_TOKENS, BatchPlan
 from finetop.core.check.scoring.batches import Batch, PreparedSuite, ScoredModel, keys_of, score_batch
 from finetop.core.check.scoring.cache import ScoreKey
@@ -23,6 +23,7 @@ from finetop.core.check.scoring.turns import take_turns
 from finetop.core.check.statistics.item_order import Item, Key
 from finetop.core.errors import FinetopError
 from finetop.core.models import collectives
+from finetop.core.models.llama_cpp.model import Model as GgufModel
 from finetop.core.protocol.events import ItemScore, Phase, Scores
 from finetop.core.runtime import failures
 from finetop.core.runtime.failures import is_out_of_memory
@@ -116,7 +117,7 @@ def score_missing(
     for at in range(0, len(batches), at_once):
         report()
         together = batches[at : at + at_once]
-        pieces = [partial(score_batch, scoring.prepared, scoring.scored_model, batch) for batch in together]
+        pieces = [partial(_score_batch, scoring, batch) for batch in together]
         batch_scores = take_turns(pieces, shares=context.shares, stops=context.stops)
         if scoring.keys:
             require_unchanged(context.pair, context.facts["tuned"], context.home)
@@ -126,6 +127,12 @@ def score_missing(
                 score_cache.append(context.home.scores, scoring.keys[batch.task], scores, prompts)
             scoring.scores.update({(batch.task, score.item): score for score in scores})
             pace.fresh += len(batch.items)
+
+
+def _score_batch(scoring: Scoring, batch: Batch) -> list[ItemScore]:
+    if isinstance(model := scoring.scored_model.model(), GgufModel):
+        return llama_cpp.score_batch(model, scoring.prepared, batch)
+    return score_batch(scoring.prepared, scoring.scored_model, batch)
 
 
 def score_items(context: CheckContext, scoring: Scoring, items: Sequence[Item], phase: str) -> None:
@@ -144,7 +151,9 @@ def score_windows(context: CheckContext, scored_model: ScoredModel) -> list[Item
     key = _extra_key(scored_model, {"name": "drift", "window": drift.WINDOW}, writes=False)
 
     def score() -> list[ItemScore]:
-        return drift.score_windows(scored_model.model(), context.windows, shares=context.shares)
+        if isinstance(model := scored_model.model(), GgufModel):
+            return llama_cpp.score_windows(model, context.windows)
+        return drift.score_windows(model, context.windows, shares=context.shares)
 
     return _kept(context, key, prompts, score, f"drift of {scored_model.name}")
 
@@ -168,6 +177,8 @@ def score_target(context: CheckContext, scored_model: ScoredModel) -> dict[Metri
 
         def work(metric: Metric = metric, rows: Sequence[target.TargetRow] = rows) -> list[ItemScore]:
             model, tokenizer = scored_model.model(), context.prepared.tokenizer
+            if isinstance(model, GgufModel):
+                return llama_cpp.score_rows(model, tokenizer, metric, rows, wanted)
             plan, shares = scored_model.plan, context.shares
             return target.score_rows(metric, rows, wanted, model, tokenizer, plan, shares=shares)
 

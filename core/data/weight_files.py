@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")  # the config holds the scale
+GGUF_FILE = "model.gguf"  # of a checkpoint that is a GGUF file: the file, or a link to it
 MOMENT_S = 0.1  # several ticks of any kernel's clock, by which it dates changes
 COARSE_MOMENT_S = 2.1  # of file systems that count whole seconds, or two
 
@@ -49,8 +50,14 @@ def weight_files(path: Path) -> list[Path]:
 
 
 def model_hash(folder: Path, home: Home) -> str:
-    """Return the hash of a folder's model: an adapter's, else that of its whole weights. Raises as both."""
-    return adapter_hash(folder, home) if _is_adapter(folder) else weights_hash(folder, home)
+    """Return the hash of a folder's model: an adapter's, a GGUF file's, or its whole weights'. Raises as all."""
+    if _is_adapter(folder):
+        return adapter_hash(folder, home)
+    return (
+        weights_hash(folder, home)
+        if gguf_file(folder) is None
+        else _remembered(folder, [folder / GGUF_FILE], home, _add)
+    )
 
 
 def weights_hash(path: Path, home: Home) -> str:
@@ -66,6 +73,12 @@ def adapter_hash(folder: Path, home: Home) -> str:
         name = Path(str(error.filename or folder)).name
         hint = "Pick another checkpoint."
         raise BadInput(f"{folder}: can't read {name}: {error.strerror}.", hint=hint) from error
+
+
+def gguf_file(checkpoint: Path) -> Path | None:
+    """Return the GGUF file that a checkpoint is; None for one of safetensors."""
+    file = checkpoint / GGUF_FILE
+    return file if file.is_file() else None
 
 
 def known_hash(folder: Path, home: Home) -> str | None:
@@ -101,7 +114,9 @@ def _adapter_files(folder: Path) -> list[Path]:
 
 
 def _model_files(folder: Path) -> list[Path]:
-    return _adapter_files(folder) if _is_adapter(folder) else weight_files(folder)
+    if _is_adapter(folder):
+        return _adapter_files(folder)
+    return weight_files(folder) if (file := gguf_file(folder)) is None else [file]
 
 
 def _remembered(place: Path, files: Sequence[Path], home: Home, add: Callable[[Any, Path], None]) -> str:

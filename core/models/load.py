@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +115,13 @@ PLAIN_TEMPLATE = (
     "{%- endif %}{%- endfor %}"
     "{%- if add_generation_prompt %}{{ '### Answer\n' }}{%- endif %}"
 )
+
+
+def tokenizer_of(base: ResolvedModel, checkpoint: Path) -> PreTrainedTokenizerBase:
+    """Load the tokenizer that was saved with a checkpoint, with its template, else the base's. Raises BadInput."""
+    if has_tokenizer(checkpoint):
+        return load_tokenizer(replace(base, path=checkpoint, chat_template=None))
+    return load_tokenizer(base)
 
 
 def load_tokenizer(resolved: ResolvedModel) -> PreTrainedTokenizerBase:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def load_tuned(base: ResolvedModel, folder: Path, dtype: torch.dtype, device: str) -> tuple[Any, Tokenizer]:
     """Load a checkpoint and its tokenizer as trained, an adapter on its base. Raises BadInput, EnvironmentTrouble."""
-    tokenizer = load.load_tokenizer(replace(base, path=folder, chat_template=None))
+    tokenizer = load.tokenizer_of(base, folder)
     if not is_adapter(folder):
         return load_whole(replace(base, path=folder, quantize="none"), dtype, device), tokenizer
     return _with_adapter(_load_base(base, folder, dtype, device), folder, device), tokenizer

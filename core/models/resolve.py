@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,7 +112,7 @@ def _merged(folder: Path, run_folder: Path, home: Home, events: EventLog) -> Pat
     save.require_room(target, base.path, dtype)
     number_format = load.torch_dtype(dtype, device)
     model = merge.whole(base, folder, number_format, device)
-    tokenizer = load.load_tokenizer(replace(base, path=folder, chat_template=None))  # with its template
+    tokenizer = load.tokenizer_of(base, folder)
     facts = {"run": run_folder.name, "checkpoint": folder.name, "base": base.id}
     facts["weights_hash"] = base.weights_hash
     with save.beside(target) as aside:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from finetop.core import plugins
 from finetop.core.errors import BadInput, FinetopError, NotFound, Refused
-from finetop.core.protocol.runs import NO_WEIGHT, Queued, Running, RunRow, word
+from finetop.core.protocol.runs import GGUF, NO_WEIGHT, Queued, Running, RunRow, word
 
 RequestName = Literal["check", "remedies", "remedy", "bisect", "retry"]
 
@@ -34,6 +34,14 @@ def weights(method: str, name: str) -> None:
         raise Refused(f"{name} trains no weights: it is the base model, prompted in its own way.", hint=hint)
 
 
+def tensors(method: str, name: str) -> None:
+    """Require weights of its own that can be merged, changed and trained on."""
+    weights(method, name)
+    if method == GGUF:
+        hint = "Use the model that the file was made of. The file itself can be checked and chatted with."
+        raise BadInput(f"{name} is a GGUF file, which llama.cpp alone reads.", hint=hint)
+
+
 def check(row: RunRow) -> None:
     """Require what a check needs: text, a checkpoint, and no other check under way."""
     writes_text(row)
@@ -45,6 +53,7 @@ def check(row: RunRow) -> None:
 def remedies(row: RunRow) -> None:
     """Require what remedies are made from: text and a checkpoint."""
     writes_text(row)
+    tensors(row.method, row.name)
     _checkpoint(row)
 
 

@@ -132,7 +132,7 @@ class Checkpoint(msgspec.Struct, tag="checkpoint", frozen=True):
     step: Step
     path: CheckpointPath  # relative to the run folder
     size_bytes: Many
-    kind: Text  # "adapter" or "full"
+    kind: Text  # "adapter", "full" or "gguf"
 
 
 class Resumed(msgspec.Struct, tag="resumed", frozen=True):

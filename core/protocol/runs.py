@@ -101,6 +101,7 @@ Verb = Literal[
     "chat",
 ]
 NO_WEIGHT = "none"  # method and objective of a run without weight changes
+GGUF = "gguf"  # method of a run that is a GGUF file, which llama.cpp alone reads
 UNKNOWN = "?"  # model of a run, until its output names it
 IMPORTED = "imported"  # objective of a run that was trained elsewhere
 COMMAND, WATCHED = (

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.chat.generate import Kept, generate
 from finetop.core.chat.sides import Answered, Opening, Request, SideKind, Writer
+from finetop.core.chat.sides.gguf import open_file
+from finetop.core.data.weight_files import gguf_file
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.models import load, resolve, weight_formats
 from finetop.core.models.devices import free_memory, scoring_dtype
@@ -95,6 +97,9 @@ class Checkpoint(SideKind):
         if not folder.is_dir():
             hint = "It may have been removed: pick another."
             raise BadInput(f"there is no checkpoint {folder}.", hint=hint)
+        if (file := gguf_file(folder)) is not None:
+            opening.events.write(Phase(f"loading {side.side.label}"))
+            return open_file(file)
         base = resolve.resolve_model(recipe.model, opening.home, opening.events)
         dtype = scoring_dtype(recipe.model.dtype, base.path, opening.device)
         opening.events.write(Phase(f"loading {side.side.label}"))
@@ -105,7 +110,7 @@ class Checkpoint(SideKind):
             model, has_base = remedied(model, side, base, folder, has_base=has_base)
         model = model.eval()
         opening.models.append(InMemory(model, base, dtype, has_base))
-        return ModelWriter(model, tokenizer_of(base, folder), opening.device, False)
+        return ModelWriter(model, load.tokenizer_of(base, folder), opening.device, False)
 
 
 def remedied(
@@ -119,11 +124,6 @@ def remedied(
     if weight_formats.load(base.quantize).rounds_inputs and change.makes_whole:
         raise BadInput(f"{candidate.name}: a base in {base.quantize} can't be rewritten.")
     return change.make(model), has_base and not change.makes_whole
-
-
-def tokenizer_of(base: ResolvedModel, folder: Path) -> Tokenizer:
-    """Load the tokenizer that was saved with a checkpoint, else the base's."""
-    return load.load_tokenizer(replace(base, path=folder) if load.has_tokenizer(folder) else base)
 
 
 PLUGIN = Checkpoint()

@@ -12,45 +12,36 @@ from finetop.core.chat.sides import Answered, Opening, Request, SideKind, Writer
 from finetop.core.data.render import held_to_limits
 from finetop.core.errors import BadInput, first_line
 from finetop.core.models import load
+from finetop.core.models.imports.inspect import require_gguf
 from finetop.core.models.llama_cpp import model as llama_cpp
 from finetop.core.models.llama_cpp.messages import Sampling
 from finetop.core.protocol.events import Phase
-from finetop.core.runtime.files import open_regular
-from finetop.core.text import plain
 
 if TYPE_CHECKING:
     from finetop.core.chat.transcript import Side
     from finetop.core.protocol.messages.chat import ChatSide
 
 LONGEST = 8192  # tokens of a conversation: the memory for them is taken at the start
-MAGIC = b"GGUF"
 
 
 class Gguf(SideKind):
     about = "a GGUF file"
 
     def check(self, side: ChatSide) -> None:
-        llama_cpp.require()
-        try:
-            with open_regular(Path(side.path)) as file:
-                begins = file.read(len(MAGIC))
-        except OSError as error:
-            raise BadInput(
-                f"{plain(side.path)} can't be read: {error.strerror}.", hint="Give a GGUF file."
-            ) from error
-        if begins != MAGIC:
-            raise BadInput(
-                f"{plain(side.path)} is no GGUF file.", hint="`finetop export RUN --to gguf` writes one."
-            )
+        require_gguf(Path(side.path))
 
     def open(self, side: Side, place: int, opening: Opening) -> Writer:
         opening.events.write(Phase(f"loading {side.side.label}"))
-        path = Path(side.side.path)
-        with ExitStack() as stack:
-            process = stack.enter_context(llama_cpp.started())
-            trained = process.open(path, context=0).facts.trained_context
-            model = process.open(path, context=min(trained or LONGEST, LONGEST))
-            return GgufWriter(model, stack.pop_all())
+        return open_file(Path(side.side.path))
+
+
+def open_file(path: Path) -> GgufWriter:
+    """Load a file. Raises BadInput, EnvironmentTrouble."""
+    with ExitStack() as stack:
+        process = stack.enter_context(llama_cpp.started())
+        trained = process.open(path, context=0).facts.trained_context
+        model = process.open(path, context=min(trained or LONGEST, LONGEST))
+        return GgufWriter(model, stack.pop_all())
 
 
 @dataclass

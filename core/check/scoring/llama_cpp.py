@@ -3,26 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetop.core.check.scoring import target
+from finetop.core.check.scoring import drift, target
 from finetop.core.check.scoring.batch_plan import Prompt
-from finetop.core.check.scoring.batches import PreparedSuite
+from finetop.core.check.scoring.batches import Batch, PreparedSuite
 from finetop.core.check.scoring.generation import answer_text, has_stopped
 from finetop.core.check.scoring.packing import TokenSequence
 from finetop.core.check.scoring.scorer import Scored
 from finetop.core.check.statistics.item_order import Item, Key
 from finetop.core.check.tasks.grading import grade_answer, grade_likelihoods
+from finetop.core.errors import BadInput
+from finetop.core.models.llama_cpp.model import Model, open_model
 from finetop.core.protocol.events import ItemScore
+from finetop.core.text import plain, quoted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer
 
-    from finetop.core.models.llama_cpp.model import Model
     from finetop.core.protocol.check_result import Metric
     from finetop.core.recipe.schema import Target
 
-LEAST_ROOM = 512  # tokens
+LEAST_ROOM = 512  # tokens; a window of drift has half as many
+
+
+def require_vocabulary(file: Path, tokenizer: Tokenizer) -> None:
+    """Require that a file reads the tokens that the base's tokenizer makes: of the same number, the same text.
+
+    Added tokens are left out: converters write some in another way. Raises BadInput.
+    """
+    with open_model(file, context=0) as model:
+        theirs = model.vocabulary()
+    added = tokenizer.get_added_vocab()
+    for text, number in sorted(tokenizer.get_vocab().items(), key=lambda entry: entry[1]):
+        if text not in added and (number >= len(theirs) or theirs[number] != text):
+            what = quoted(theirs[number]) if number < len(theirs) else "missing"
+            raise BadInput(
+                f"{plain(file.name)}: token {number} is {what}, and {quoted(text)} in the base's tokenizer.",
+                hint="Give the base that it was made from: --base ID|FOLDER.",
+            )
 
 
 def score_items(
@@ -42,6 +62,19 @@ def score_items(
             scores[item.key] = grade_likelihoods(task, request, choices)
         report()
     return scores
+
+
+def score_batch(model: Model, prepared: PreparedSuite, batch: Batch) -> list[ItemScore]:
+    """Score a batch's items, in its order."""
+    items = [prepared.requests[batch.task, item].item for item in batch.items]
+    scores = score_items(model, prepared, items, lambda: None)
+    return [scores[item.key] for item in items]
+
+
+def score_windows(model: Model, windows: drift.Windows) -> list[ItemScore]:
+    """Score windows of text, as `drift.score_windows` does."""
+    scored = [score(model, TokenSequence(ids, 1)) for ids in windows]
+    return [ItemScore(str(place), 0.0, gold_log_prob=one.log_prob) for place, one in enumerate(scored)]
 
 
 def score_rows(

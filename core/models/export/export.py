@@ -176,7 +176,7 @@ def load_trained(
     if request.remedy is not None:
         return load_remedied(request, request.remedy, base, work, events)
     if weight_formats.load(base.quantize).rounds_inputs and load.is_adapter(request.checkpoint):
-        tokenizer = load.load_tokenizer(replace(base, path=request.checkpoint, chat_template=None))
+        tokenizer = load.tokenizer_of(base, request.checkpoint)
         return merging.load_written_out(base, request.checkpoint, number_format, request.device), tokenizer
     return merging.load_tuned(base, request.checkpoint, number_format, request.device)
 
@@ -201,7 +201,7 @@ def load_remedied(
                 hint=f"Score it here first: finetop remedy {request.run_name} --only {remedy.candidate.name}.",
             )
         print(f"exported, the weights are those that were scored: sha256 {weights[:12]}")
-    tokenizer = load.load_tokenizer(replace(base, path=request.checkpoint, chat_template=None))
+    tokenizer = load.tokenizer_of(base, request.checkpoint)
     return tuned.eval(), tokenizer
 
 

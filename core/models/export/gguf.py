@@ -112,7 +112,7 @@ def name_of(request: ExportRequest) -> str:
 
 def rule_of(request: ExportRequest, base: ResolvedModel, config: Any, scratch: Path) -> str:
     """Return llama.cpp's rule that tokenizes as the checkpoint does. Raises BadInput."""
-    tokenizer = load.load_tokenizer(replace(base, path=request.checkpoint, chat_template=None))
+    tokenizer = load.tokenizer_of(base, request.checkpoint)
     folder = base.path if load.is_adapter(request.checkpoint) else request.checkpoint
     return token_proof.find_rule(writer.source_of(folder, config, tokenizer, name_of(request)), scratch)
 

@@ -1,5 +1,7 @@
 """Whether a tuned model fits this base: names and shapes of the weights, from the files' headers only.
 
+Of a GGUF file, llama.cpp reads the head: its layers, its width, its vocabulary.
+
 PEFT skips weights that it does not find in the base, with a warning: a check would then compare the base with itself.
 """
 
@@ -8,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from finetop.core.errors import BadInput
 from finetop.core.models.imports.inspect import CONFIGS, FolderModel, kind_of, read_json, require_weights
+from finetop.core.models.llama_cpp.model import open_model
 from finetop.core.models.safetensors_header import Shape, read_header, tensors
 from finetop.core.text import plain
 
@@ -24,7 +28,7 @@ ASK_BASE = "Give the base that it was trained on: --base ID|FOLDER."
 
 def require_fit(model: FolderModel, base: Path) -> int:
     """Refuse broken weights, or ones not trained on the base; return how many numbers they have. Raises BadInput."""
-    require = _require_adapter if model.kind == "adapter" else _require_full
+    require = {"adapter": _require_adapter, "full": _require_full, "gguf": _require_gguf}[model.kind]
     return require(model.folder, base)
 
 
@@ -39,14 +43,7 @@ def require_linked_fit(checkpoint: Path, base: Path) -> None:
 
 def _require_full(folder: Path, base: Path) -> int:
     own, known = (read_json(place / CONFIGS["full"]) for place in (folder, base))
-    for key in SAME:
-        own_value, base_value = own.get(key), known.get(key)
-        if None not in (own_value, base_value) and own_value != base_value:
-            raise BadInput(
-                f"{plain(str(folder))} has {key} {own_value}, but the base {plain(str(base))} has {base_value}:"
-                " it was not trained from it.",
-                hint=f"{ASK_BASE} To compare unrelated models: `finetop diff` on their sample logs.",
-            )
+    _require_same(own, known, folder, base)
     vocab_size, base_vocab_size = own.get("vocab_size"), known.get("vocab_size")
     if isinstance(vocab_size, int) and isinstance(base_vocab_size, int) and vocab_size < base_vocab_size:
         raise BadInput(
@@ -55,6 +52,28 @@ def _require_full(folder: Path, base: Path) -> int:
             hint=ASK_BASE,
         )
     return sum(shape.count for shape in tensors(folder).values())
+
+
+def _require_gguf(file: Path, base: Path) -> int:
+    with open_model(file, context=0) as model:
+        facts = model.facts
+    known = read_json(base / CONFIGS["full"])
+    layers, width = facts.layers or None, facts.width or None
+    own = {"num_hidden_layers": layers, "n_layer": layers, "hidden_size": width, "n_embd": width}
+    _require_same(own, known.get("text_config", known), file, base)
+    return sum(shape.count for shape in tensors(base).values())
+
+
+def _require_same(own: Mapping[str, Any], known: Mapping[str, Any], place: Path, base: Path) -> None:
+    """Require the facts of a configuration that training from the base leaves as they are. Raises BadInput."""
+    for key in SAME:
+        own_value, base_value = own.get(key), known.get(key)
+        if None not in (own_value, base_value) and own_value != base_value:
+            raise BadInput(
+                f"{plain(str(place))} has {key} {own_value}, but the base {plain(str(base))} has {base_value}:"
+                " it was not trained from it.",
+                hint=f"{ASK_BASE} To compare unrelated models: `finetop diff` on their sample logs.",
+            )
 
 
 def _require_adapter(folder: Path, base: Path) -> int:

@@ -14,10 +14,12 @@ from typing import Any, Literal
 import msgspec
 
 from finetop.core.errors import BadInput, did_you_mean
-from finetop.core.runtime.files import read_given
+from finetop.core.runtime import parts
+from finetop.core.runtime.files import open_regular, read_given
 from finetop.core.text import plain, quoted
 
-Kind = Literal["adapter", "full"]
+Kind = Literal["adapter", "full", "gguf"]
+GGUF_MAGIC = b"GGUF"
 CONFIGS: dict[Kind, str] = {"adapter": "adapter_config.json", "full": "config.json"}
 _CHECKPOINT = re.compile(r"(?:checkpoint|step)-(\d{1,9})")  # the Trainer's, and ours
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -29,7 +31,7 @@ UNSCORED = ("MULTITASK_PROMPT_TUNING", "CPT", "CARTRIDGE", "POLY", "XLORA")
 
 @dataclass(frozen=True)
 class FolderModel:
-    """One model: its folder, and its optimizer step (0 if unknown)."""
+    """One model: its folder, or GGUF file, and its optimizer step (0 if unknown)."""
 
     step: int
     folder: Path
@@ -81,7 +83,10 @@ class AdapterConfig:
 
 
 def inspect_folder(path: Path) -> ModelFolder:
-    """Return what a folder contains. Raises BadInput if nothing in it can be checked."""
+    """Return what a folder, or a GGUF file, contains. Raises BadInput if nothing in it can be checked."""
+    if path.suffix == ".gguf" and path.is_file():
+        require_gguf(path)
+        return ModelFolder(path, (), FolderModel(0, path, "gguf"), None)
     _require_folder(path)
     inside = [(int(match[1]), folder) for folder, match in _checkpoint_folders(path)]
     kinds = [(step, folder, kind_of(folder)) for step, folder in sorted(inside)]
@@ -124,6 +129,21 @@ def written_at(model: FolderModel) -> float:
     """Return when a model's weights were last written or put there (seconds since 1970). Raises OSError."""
     facts = [file.stat() for file in model.folder.glob("*.safetensors")]
     return max((max(stat.st_mtime, stat.st_ctime) for stat in facts), default=0.0)
+
+
+def require_gguf(path: Path) -> None:
+    """Require llama.cpp, and a GGUF file by its first bytes. Raises EnvironmentTrouble, BadInput."""
+    parts.require("llama_cpp_py_sync")
+    try:
+        with open_regular(path) as file:
+            begins = file.read(len(GGUF_MAGIC))
+    except OSError as error:
+        raise BadInput(
+            f"{plain(str(path))} can't be read: {error.strerror}.", hint="Give a GGUF file."
+        ) from error
+    if begins != GGUF_MAGIC:
+        hint = "`finetop export RUN --to gguf` writes one."
+        raise BadInput(f"{plain(str(path))} is no GGUF file.", hint=hint)
 
 
 def _require_folder(path: Path) -> None:

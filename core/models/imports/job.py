@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core.data.weight_files import weights_hash
+from finetop.core.data.weight_files import GGUF_FILE, model_hash, weights_hash
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import resolve
 from finetop.core.models.checkpoint import clear_leftovers, folder_of
@@ -107,9 +107,9 @@ def adopt(
     for model in chosen.checkpoints:
         target = folder_of(run_folder, model.step)
         place_of = str(target.relative_to(run_folder))
-        size = sum(file.stat().st_size for file in needed(model.folder))
+        size = sum(file.stat().st_size for file in needed(model).values())
         events.write(Checkpoint(model.step, place_of, size, model.kind))
-        digest = weights_hash(model.folder, home)[:16]
+        digest = model_hash(target, home)[:16]
         print(f"step {model.step}: {model.kind}, {model.folder}, weights sha256 {digest}")
     if chosen.best is not None:
         events.write(Best(chosen.best, f"step {chosen.best}: the folder's own model is this checkpoint"))
@@ -163,12 +163,15 @@ def place(model: FolderModel, run_folder: Path, *, copy: bool) -> None:
     aside = target.with_name(f".{target.name}.partial")
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not copy:
+        if not copy and model.kind != "gguf":
             target.symlink_to(model.folder, target_is_directory=True)
             return
         aside.mkdir(mode=0o700)
-        for file in needed(model.folder):
-            shutil.copyfile(file, aside / file.name)
+        for name, file in needed(model).items():
+            if copy:
+                shutil.copyfile(file, aside / name)
+            else:
+                (aside / name).symlink_to(file)
         publish(aside, target)
     except OSError as error:
         shutil.rmtree(aside, ignore_errors=True)
@@ -177,9 +180,12 @@ def place(model: FolderModel, run_folder: Path, *, copy: bool) -> None:
         raise EnvironmentTrouble(message, hint=hint) from error
 
 
-def needed(folder: Path) -> list[Path]:
-    """Return the files that loading a model needs, by name."""
-    return sorted({file for pattern in NEEDED for file in folder.glob(pattern) if file.is_file()})
+def needed(model: FolderModel) -> dict[str, Path]:
+    """Return the files that loading a model needs, by their names in its checkpoint."""
+    if model.kind == "gguf":
+        return {GGUF_FILE: model.folder}
+    files = {file for pattern in NEEDED for file in model.folder.glob(pattern) if file.is_file()}
+    return {file.name: file for file in sorted(files)}
 
 
 @dataclass(frozen=True)

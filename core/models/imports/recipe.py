@@ -58,7 +58,7 @@ def adopted(request: ImportRequest) -> Adopted:
         "name": name,
         "about": f"made elsewhere: {plain(str(path))}"[:1000],
         "model": model,
-        "method": {"name": "full"} if adapter is None else method_of(adapter),
+        "method": {"name": model_folder.newest.kind} if adapter is None else method_of(adapter),
         "objective": {"name": OBJECTIVE},
         "data": data,
         "check": check,
@@ -82,7 +82,8 @@ def base_of(
         return request.base, None
     if adapter is None:
         hint = "Add --base ID|FOLDER."
-        raise BadInput(f"{place} is a full model that does not name its base model.", hint=hint)
+        what = "a GGUF file" if model_folder.newest.kind == "gguf" else "a full model"
+        raise BadInput(f"{place} is {what} that does not name its base model.", hint=hint)
     if adapter.base is None:
         raise BadInput(f"{place}: adapter_config.json names no base model.", hint="Add --base ID|FOLDER.")
     folder = request.cwd / given_path(adapter.base)
@@ -131,7 +132,7 @@ def rows_file(file: str, cwd: Path) -> str:
 
 def name_of(path: Path) -> str:
     """Return a run's name after its folder; for checkpoint-500 after the parent folder too."""
-    text = path.name
+    text = path.name.removesuffix(".gguf")
     if text.startswith(("checkpoint-", "step-")) and path.parent.name:
         text = f"{path.parent.name}-{text}"
     safe = "".join(char if char.isascii() and (char.isalnum() or char in "._-") else "-" for char in text)

@@ -84,6 +84,8 @@ class Facts(msgspec.Struct, tag=True, frozen=True):
     eos: int
     stops: list[int]  # all tokens that end an answer for llama.cpp
     formats: dict[str, int]  # number formats of its tensors, and of how many
+    layers: int = 0  # as its head says; 0: it doesn't
+    width: int = 0
 
 
 class TokenLists(msgspec.Struct, tag=True, frozen=True):

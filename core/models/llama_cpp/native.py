@@ -113,6 +113,8 @@ class Loaded:
             eos=int(lib.llama_vocab_eos(self.vocabulary)),
             stops=[number for number in ids if lib.llama_vocab_is_eog(self.vocabulary, number)],
             formats=dict(formats),
+            layers=self.count("block_count"),
+            width=self.count("embedding_length"),
         )
 
     def metadata(self, key: str) -> str | None:
@@ -120,6 +122,11 @@ class Loaded:
         room = ffi.new("char[]", LONGEST_TEXT)
         length = lib.llama_model_meta_val_str(self.model, key.encode(), room, len(room))
         return _text(room) if length >= 0 else None
+
+    def count(self, key: str) -> int:
+        """Return a number of the file's architecture, which it has also where only its vocabulary is read."""
+        found = self.metadata(f"{self.metadata('general.architecture')}.{key}") or ""
+        return int(found) if found.isdecimal() else 0
 
     def tokenize(self, text: str, *, add_special: bool) -> list[int]:
         """Return a text's tokens; special ones are known by their text."""

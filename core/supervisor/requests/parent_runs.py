@@ -7,7 +7,7 @@ from typing import Any
 from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import BadInput, FinetopError, NotFound
-from finetop.core.protocol import runs as data
+from finetop.core.protocol import accepts, runs as data
 from finetop.core.recipe.dotted import with_settings
 from finetop.core.recipe.load import recipe_from_resolved
 from finetop.core.recipe.references import Reference, references
@@ -49,6 +49,7 @@ def _parent(connection: Connection, key: str, reference: Reference) -> Parent:
 
 def require_fit(recipe: dict[str, Any], name: str, key: str) -> None:
     """Raise BadInput if a run's model does not fit the setting `key`."""
+    accepts.tensors(recipe["method"]["name"], name)
     is_reward = recipe["objective"]["name"] == "reward"
     if is_reward and key != REWARD:
         hint = "Name it as objective.reward.model of ppo, rloo or grpo."

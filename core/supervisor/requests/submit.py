@@ -126,7 +126,7 @@ async def export(supervisor: Supervisor, ask: Export) -> ExportAnswer:
     """
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
-    accepts.weights(runs.recipe(connection, run_id)["method"]["name"], name)
+    accepts.tensors(runs.recipe(connection, run_id)["method"]["name"], name)
     step, path = checks.newest_checkpoint(connection, run_id, ask.step)
     require = ancestry.require_adapter if ask.adapter else ancestry.require_whole
     require(runs.recipe(connection, run_id), name)

@@ -7,10 +7,12 @@ import json
 import os
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy
 import pytest
+from gguf import GGUFReader
 from made_elsewhere import save_adapter
 from rig import REAL, Rig
 from safetensors.numpy import load_file, save_file
@@ -19,6 +21,9 @@ from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.runtime.home import Home
 
 pytestmark = pytest.mark.slow  # each checks twice, with the real scorer
+LLAMA_CPP = pytest.mark.skipif(
+    find_spec("llama_cpp_py_sync") is None, reason="llama.cpp is not installed: finetop[gguf]"
+)
 SUITE = "suite: 1\nname: mini\ntasks: [{name: sums, data: sums.jsonl, chance: 0.0, metric: acc}]\n"
 COPY = "import shutil, sys\nshutil.copytree(sys.argv[1], 'out')\nprint('step 1 loss 1.0')\n"
 
@@ -57,12 +62,16 @@ def adapter(base, folder):
 
 def change(folder):
     """Change a model's weights in place, without a trace in the size and the modification time of its file."""
-    (file,) = folder.resolve().glob("*.safetensors")
-    before, weights = file.stat(), load_file(file)
-    noise = numpy.random.default_rng(7)
-    for name, values in weights.items():
-        weights[name] = (values + noise.normal(size=values.shape)).astype(values.dtype)
-    save_file(weights, file, metadata={"format": "pt"})
+    (file,) = folder.resolve().glob("*.safetensors") if folder.is_dir() else [folder]
+    before, noise = file.stat(), numpy.random.default_rng(7)
+    if folder.is_dir():
+        weights = load_file(file)
+        for name, values in weights.items():
+            weights[name] = (values + noise.normal(size=values.shape)).astype(values.dtype)
+        save_file(weights, file, metadata={"format": "pt"})
+    else:
+        for tensor in GGUFReader(file, "r+").tensors:
+            tensor.data[:] = tensor.data + noise.normal(size=tensor.data.shape)
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     after = file.stat()
     assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
@@ -78,6 +87,23 @@ def of_import(rig, finetop, base, make, name):
     code, _, err = finetop("import", str(folder), "--base", str(base), "--name", name)
     assert code == 0, err
     return folder, (name,)
+
+
+def of_merged(rig, finetop, base, make, name):
+    return _exported(finetop, base, make, name, "merged")
+
+
+def of_gguf(rig, finetop, base, make, name):
+    folder, which = _exported(finetop, base, make, name, "gguf", "--quant", "f32", "--no-check")
+    (file,) = folder.glob("*.gguf")
+    return file, ("--model", str(file), *which[2:])
+
+
+def _exported(finetop, base, make, name, to, *options):
+    of_import(None, finetop, base, make, source := f"{name}-source")
+    code, _, err = finetop("export", source, "--to", f"./{to}", *options)
+    assert code == 0, err
+    return Path(to), ("--model", to, "--base", str(base), "--name", name)
 
 
 def of_command(rig, finetop, base, make, name):
@@ -99,7 +125,15 @@ def checked(finetop, which, *options):
 
 @pytest.mark.parametrize(
     ("place", "make"),
-    [(by_path, whole), (by_path, adapter), (of_import, whole), (of_import, adapter), (of_command, whole)],
+    [
+        (by_path, whole),
+        (by_path, adapter),
+        (of_import, whole),
+        (of_import, adapter),
+        (of_command, whole),
+        (of_merged, adapter),
+        pytest.param(of_gguf, adapter, marks=LLAMA_CPP),
+    ],
     ids=lambda function: function.__name__,
 )
 def test_a_verdict_is_of_the_weights_that_were_checked(station, finetop, tiny_model, place, make):
@@ -116,8 +150,11 @@ def test_a_verdict_is_of_the_weights_that_were_checked(station, finetop, tiny_mo
     code, out, _ = finetop("check", name, "--last")
     assert code == 3 and "The weights changed since this check" in out
     assert "; weights rewritten since" in finetop("show", name)[1]
-    code, out, _ = finetop("export", name, "--to", str(Path.cwd() / "exported"))
-    assert out.startswith(f"warning: the weights of {name}@") and "changed since they were checked" in out
+    code, out, err = finetop("export", name, "--to", str(Path.cwd() / "exported"))
+    if place is of_gguf:
+        assert code == 2 and f"{name} is a GGUF file, which llama.cpp alone reads." in err
+    else:
+        assert out.startswith(f"warning: the weights of {name}@") and "changed since they were checked" in out
     second, said, _ = checked(finetop, which)
     assert f"the weights of {name} changed since its last check" in said
     tuned = [document["check"]["models"]["tuned"] for document in (first, second)]

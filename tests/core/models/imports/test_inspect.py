@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ import pytest
 from finetop.core.errors import BadInput
 from finetop.core.models.imports.inspect import FolderModel, inspect_folder, read_adapter
 
+LLAMA_CPP = pytest.mark.skipif(
+    find_spec("llama_cpp_py_sync") is None, reason="llama.cpp is not installed: finetop[gguf]"
+)
 CONFIG = "adapter_config.json"
 
 
@@ -32,6 +36,16 @@ def test_a_full_model(full: Path) -> None:
     assert inspect_folder(full).own == FolderModel(0, full, "full")
     (full / "trainer_state.json").write_text(json.dumps({"global_step": 700, "log_history": []}))
     assert inspect_folder(full).steps == [700]
+
+
+@LLAMA_CPP
+def test_a_gguf_file_is_known_by_its_first_bytes(tmp_path: Path) -> None:
+    file = tmp_path / "tuned.gguf"
+    file.write_bytes(b"GGUF....")
+    assert inspect_folder(file).own == FolderModel(0, file, "gguf")
+    file.write_bytes(b"GGML....")
+    with pytest.raises(BadInput, match=r"tuned\.gguf is no GGUF file"):
+        inspect_folder(file)
 
 
 def test_a_trainers_output_has_its_checkpoints_in_order_of_steps(out: Path) -> None:
