@@ -9,6 +9,8 @@ from finetop.core.protocol.check_result import CheckResult
 from finetop.core.protocol.runs import RemedyRow
 from finetop.core.remedies._choice import choosing_items
 
+CACHED = 5  # times as fast as the slowest: its scores came from the cache
+
 
 def price(
     own: Sequence[RemedyRow], others: Sequence[RemedyRow], checks: Sequence[CheckResult]
@@ -16,18 +18,19 @@ def price(
     """Estimate the seconds of trying a remedy: from this run's, else from others of its base, else from its checks.
 
     Loading and target are included. To confirm one takes as long: as many items are left for it. A remedy scores up to
-    all selection items, while a check may have stopped after a few, so the time per item counts. Of several checks the
-    slowest counts, as one that found its scores in the cache took almost no time. None without any measurement.
+    all selection items, while a check may have stopped after a few, so the time per item counts. Those that found their
+    scores in the cache took almost no time and don't count; of several checks the slowest does. None without any
+    measurement.
     """
     measured_rows = _measured(own) or _measured(others)
     items = next((row.items_total for row in _measured(own)), 0)
     items = items or max((choosing_items(check.items_total) for check in checks), default=0)
-    if measured_rows:
-        each = median(row.seconds / row.items_total for row in measured_rows)
+    each = max((check.seconds / check.items_scored for check in checks if check.items_scored), default=0.0)
+    by_remedy = [row.seconds / row.items_total for row in measured_rows]
+    slowest = max(by_remedy, default=0.0)
+    if slowest > each / CACHED:
+        each = median(pace for pace in by_remedy if pace > slowest / CACHED)
         items = items or round(median(row.items_total for row in measured_rows))
-    else:
-        scored = [check for check in checks if check.items_scored]
-        each = max((check.seconds / check.items_scored for check in scored), default=0.0)
     return each * items or None
 
 

@@ -132,7 +132,7 @@ class TriageRunAnswer(msgspec.Struct, frozen=True):
     columns: list[str]  # the tasks in the order of the row's cells
     tasks: list[TaskFacts]  # the whole first, then worst first
     curve: list[CurvePoint]  # of the whole
-    not_looked_at: list[int]  # checkpoints that were never checked
+    not_looked_at: list[int]  # unchecked checkpoints that a search would choose from
     item_s: float | None = None  # seconds per item in that check, overhead included; None if unknown
     newest: int | None = None  # the step that a check of the run would use; None if no checkpoint is saved
 
@@ -160,7 +160,7 @@ class CellAnswer(msgspec.Struct, frozen=True):
     floor_items: int  # base against itself in other batches
     floor_flips: int
     first: list[Flip]  # the surest losses
-    not_looked_at: list[int]  # checkpoints that were never checked
+    not_looked_at: list[int]  # unchecked checkpoints that a search would choose from
     exports: list[
         ExportedFile
     ] = []  # files of the checked checkpoint that were asked its items, oldest first

@@ -7,6 +7,7 @@ that dies loses none.
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from finetop.core.supervisor.queue import checks as queue
 from finetop.core.supervisor.save_records import record
 from finetop.core.supervisor.state import Supervisor
 
+MOMENT_S = 1.0  # a cell is shown without its unchecked steps if the run's disk does not answer
+
 
 async def estimate(supervisor: Supervisor, ask: Earlier) -> EarlierAnswer:
     """Return how many checks the search would take. Raises Refused while the run trains."""
@@ -33,6 +36,21 @@ async def estimate(supervisor: Supervisor, ask: Earlier) -> EarlierAnswer:
     unseen, most = set(results.steps) - results.seen.keys(), bisect.most_looks(results.steps, results.seen)
     text = results.text if results.seen else ""
     return EarlierAnswer(name, len(unseen), most, text, newest.get("seconds") or None)
+
+
+async def searchable(supervisor: Supervisor, run: str) -> list[int]:
+    """Return the steps that a search would choose from; empty if it would only say what is known."""
+    connection = supervisor.connection
+    run_id, _ = runs.find_run(connection, run)
+    detail = runs.detail(connection, run_id)
+    look = aside(partial(_steps_on_disk, supervisor.home.root / detail.folder, detail))
+    try:
+        results = bisection.known(connection, run_id, await asyncio.wait_for(look, MOMENT_S))
+    except TimeoutError:  # a network file system that is slow or gone
+        return []
+    if not bisect.most_looks(results.steps, results.seen):
+        return []
+    return sorted(set(results.steps) - results.seen.keys())
 
 
 async def check_next(supervisor: Supervisor, ask: LookEarlier) -> LookEarlierAnswer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import Refused
@@ -13,6 +14,7 @@ from finetop.core.runtime import secrets
 from finetop.core.store import flipped_items, runs, triage
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.queue import checks
+from finetop.core.supervisor.requests import bisect
 from finetop.core.supervisor.save_records import record
 from finetop.core.supervisor.state import Supervisor
 
@@ -45,14 +47,24 @@ def set_standing(supervisor: Supervisor, ask: messages.SetStanding) -> messages.
     return answer
 
 
+async def cell(supervisor: Supervisor, ask: messages.LookAtCell) -> messages.CellAnswer:
+    answer = flipped_items.cell(supervisor.connection, ask)
+    return msgspec.structs.replace(answer, not_looked_at=await bisect.searchable(supervisor, ask.run))
+
+
+async def run_detail(supervisor: Supervisor, ask: messages.TriageRun) -> messages.TriageRunAnswer:
+    answer = triage.run_detail(supervisor.connection, ask)
+    return msgspec.structs.replace(answer, not_looked_at=await bisect.searchable(supervisor, ask.run))
+
+
 def _of_store(read: Callable[[Connection, Any], Any]) -> Callable[[Supervisor, Any], Any]:
     return lambda supervisor, ask: read(supervisor.connection, ask)
 
 
 ANSWERS: dict[Any, Callable[[Supervisor, Any], Any]] = {
     messages.Triage: page,
-    messages.TriageRun: _of_store(triage.run_detail),
-    messages.LookAtCell: _of_store(flipped_items.cell),
+    messages.TriageRun: run_detail,
+    messages.LookAtCell: cell,
     messages.LostItems: _of_store(flipped_items.list_lost),
     messages.LookAtItem: _of_store(flipped_items.item_detail),
     messages.SetStanding: judge,

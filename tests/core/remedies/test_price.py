@@ -25,6 +25,8 @@ def test_a_remedy_is_priced_by_this_run_s_remedies_else_by_others_else_by_checks
     assert price([], [], [check(0.4, 672), *slow]) == price([], [], slow), "the other was in the cache"
     own = [tried(66.0), tried(70.0), tried(60.0)]
     assert price(own, [tried(9.0)], checks) == pytest.approx(66.0)
+    assert price([tried(0.2), tried(0.2), *own], [], []) == pytest.approx(66.0), "two were in the cache"
+    assert price([tried(0.2)], [], slow) == pytest.approx(33.6), "all were: the check says more"
     assert price([tried(0.0, 0)], [tried(66.0)], checks) == pytest.approx(66.0)
     longer = price([], [tried(66.0)], [check(4.0, 64, total=2000)])
     assert longer == pytest.approx(66.0 / 336 * 1000), "of as many items"

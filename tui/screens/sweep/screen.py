@@ -184,9 +184,11 @@ class SweepScreen(ListScreen, inherit_bindings=False):
     def action_best(self) -> None:
         leader = best(self.held)
         if leader is None:
-            host_of(self).say("no best yet: it needs two settings with a target, one of them not regressed.")
+            host_of(self).say(
+                "no best yet: it needs two settings, and a run with a target that has not regressed."
+            )
         else:
-            host_of(self).open_run(self.held.run_of(leader).name)
+            host_of(self).open_run(leader.name)
 
     def action_compare(self) -> None:
         """Compare the runs of the setting under the cursor, or one run of each setting if it has a single run."""
@@ -312,10 +314,11 @@ def next_words(held: SweepData, setting: Setting | None) -> Line:
     if setting is None:
         return ()
     leader = best(held)
-    name = cut_middle(clean_line(held.run_of(leader or setting).name), 24)
+    chosen = held.run_of(setting)
+    name = cut_middle(clean_line((leader or chosen).name), 24)
     if leader is None:
         return next_line("enter", f"open {name}")
-    key = "enter" if leader is setting else "b"
+    key = "enter" if leader is chosen else "b"
     return next_line(key, f"open {name}: the best target that has not regressed")
 
 

@@ -103,19 +103,19 @@ def ranked(held: SweepData, settings: Sequence[Setting]) -> list[Setting]:
     return sorted(settings, key=worth)
 
 
-def best(held: SweepData) -> Setting | None:
-    """Return the setting with the best target among those without a regression; None if there are not two settings.
+def best(held: SweepData) -> RunRow | None:
+    """Return the run with the best target of those without a regression; None if there are not two settings.
 
     None for a selection curve: its own column compares with random rows, including the margin of chance.
     """
-    if held.curves is not None:
+    if held.curves is not None or len(held.settings) < 2:
         return None
-    fine = [
-        setting
+    scored = [
+        (score, run)
         for setting in held.settings
-        if held.mean_of(setting) is not None
-        and not any(run.check is not None and run.check.verdict == "regressed" for run in setting.runs)
+        for run in setting.runs
+        if (score := seed_groups.target(run)) is not None
+        and not (run.check is not None and run.check.verdict == "regressed")
     ]
-    if len(held.settings) < 2 or not fine:
-        return None
-    return ranked(held, fine)[0]
+    sign = 1 if held.is_lower_better else -1
+    return min(scored, key=lambda pair: sign * pair[0])[1] if scored else None

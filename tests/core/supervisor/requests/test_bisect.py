@@ -6,11 +6,11 @@ from triage_store import told_of
 from waiting import wait_until
 
 from finetop.core.protocol.messages.runs import GetRun
-from finetop.core.protocol.messages.triage import Earlier, LookEarlier
+from finetop.core.protocol.messages.triage import Earlier, LookAtCell, LookEarlier
 from finetop.core.protocol.runs import Failed, Finished, State, Stopped
-from finetop.core.store import jobs
+from finetop.core.store import jobs, runs
 from finetop.core.supervisor.endings import after_job
-from finetop.core.supervisor.requests import bisect
+from finetop.core.supervisor.requests import bisect, triage
 
 
 def test_one_order_finds_the_checkpoint_that_lost_it(rig) -> None:
@@ -38,6 +38,12 @@ def test_what_can_not_be_used_is_left_out_and_a_stop_ends_them(quiet) -> None:
         quiet.job(run, "check", told, Finished(1.0, 2.0), watch=step == 300)
     found = asyncio.run(bisect.estimate(supervisor, Earlier("bad")))
     assert (found.unseen, found.most) == (2, 2)
+    assert _offered(supervisor) == [600, 900]
+    folder = supervisor.home.root / runs.detail(supervisor.connection, run).folder
+    (lost,) = folder.glob("checkpoints/*600/manifest.json")
+    lost.parent.rename(folder / "elsewhere")
+    assert _offered(supervisor) == [900], "the next step offers what its key can do"
+    (folder / "elsewhere").rename(lost.parent)
 
     def ends(state: State) -> list[int]:
         """End the waiting check, and return the steps that wait then."""
@@ -55,3 +61,7 @@ def test_what_can_not_be_used_is_left_out_and_a_stop_ends_them(quiet) -> None:
     assert ends(broken) == [600], "it says nothing of those before it"
     away = Failed(2.0, "no such device", "", 1.0, exit_code=4, kind="environment")
     assert ends(away) == [600], "it is tried again"
+
+
+def _offered(supervisor) -> list[int]:
+    return asyncio.run(triage.cell(supervisor, LookAtCell("bad"))).not_looked_at

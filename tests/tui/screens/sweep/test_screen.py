@@ -16,6 +16,7 @@ from finetop.tui.screens.run.screen import RunScreen
 from finetop.tui.screens.runs.screen import RunsScreen
 from finetop.tui.screens.sweep.picture import Point, axis_of, panel
 from finetop.tui.screens.sweep.screen import SweepScreen
+from finetop.tui.screens.sweep.state import SweepData, best
 
 FOUND = {"rate": by_rate, "selector": by_selector, "word": by_word}
 
@@ -58,6 +59,26 @@ async def test_keys_lead_to_sweeps_and_runs_and_o_alone_moves_rows() -> None:
         await pressed(pilot, "escape")
         await pressed(pilot, "escape")
         assert isinstance(app.screen, RunsScreen)
+
+
+async def test_the_best_is_the_run_with_the_best_target_that_has_not_regressed() -> None:
+    """A setting may do worse on average, or have a seed that regressed, and yet hold the best run."""
+    async with shown_app(make_app(SweepingSupervisor(by_rate()))) as (app, pilot):
+        await opened(pilot)
+        assert "open tone-2e-4-s2: the best target that has not regressed" in text_of(app), "0.93, not 0.91"
+        await pressed(pilot, "b")
+        assert isinstance(app.screen, RunScreen) and app.screen.run == "tone-2e-4-s2"
+    sweeps = by_rate()
+    runs = [run for run in sweeps.runs if run.row.name != "tone-2e-4-s2"]
+    mixed = next(run for run in sweeps.runs if run.row.name == "tone-1e-3-s1")
+    assert mixed.row.check is not None
+    fine = replace(mixed.row.check, verdict="ok", target={"exact_match": (0.5, 0.94)})
+    held = SweepData("tone")
+    held.update(
+        replace(sweeps, runs=[*runs, replace(mixed, row=replace(mixed.row, name="lucky", check=fine))])
+    )
+    leader = best(held)
+    assert leader is not None and leader.name == "lucky"
 
 
 async def test_without_a_sweep_it_says_how_to_make_one() -> None:
