@@ -62,13 +62,15 @@ def print_gpus(answer: GpusAnswer) -> None:
     minutes = CELLS * 2 * answer.column_s / 60
     rows = [(*cells(gpu), bars(gpu.history, CELLS)) for gpu in answer.gpus]
     below = [[f"     {line}" for line in lines_of(gpu)] for gpu in answer.gpus]
-    print_table((*HEAD, f"last {minutes:.0f} min"), rows, right=(0, 2, 3, 4, 5, 6, 7), below=below)
+    print_table(
+        (*HEAD, f"last {minutes:.0f} min"), rows, right=(0, 2, 3, 4, 5, 6, 7), prose=(1,), below=below
+    )
 
 
 def print_nodes(nodes: Sequence[NodeRow]) -> None:
     """Print the cluster's nodes, each with its GPUs and this home's runs on it."""
     rows = [(node.name, node.partitions, node_words(node), ", ".join(node.jobs)) for node in nodes]
-    print_table(("node", "partition", "state", "runs here"), rows)
+    print_table(("node", "partition", "state", "runs here"), rows, prose=(1, 2))
 
 
 def cells(gpu: GpuRow) -> tuple[str, ...]:

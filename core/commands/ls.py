@@ -21,24 +21,27 @@ from finetop.core.text import clean_line, count
 from finetop.core.wording import run_groups
 from finetop.core.wording.durations import ago, short_span
 
-WIDEST = 60  # cells of a column in a pipe; --json has the whole text
+HOW, STEP, LOSS = 1, 3, 4  # columns that a narrow terminal has no room for
 FILTER = """\
 All terms of a filter must match; a leading - negates one:
-  failed  support         part of any of: name, state, verdict, model, method, tags, note, host
-  method:lora             part of: name, model, method, objective, how, tag, note, alarm, suite, host;
-                          with = the whole
+  failed  support         part of any of: name, state, verdict, model, method,
+                          tags, note, host
+  method:lora             part of: name, model, method, objective, how, tag,
+                          note, alarm, suite, host; with = the whole
   forgot:regressed        part of the text under "did it forget?"
   state:failed            queued, running, finished, stopped, failed, lost
   verdict:regressed       ok, regressed, accepted, fixed, no_verdict, none
   loss<1.2                any metric, and step, steps, drop (in points), id
-  train.learning_rate<=1e-4  method.rank:16   any setting of the recipe
-  age<2d  left<1h         time since it ended (else since it was created); time remaining: 30m, 2h, 2d, 1w
-  sort:-drop group:train.seed   sort order, and the setting to group by
+  train.learning_rate<=1e-4  method.rank:16
+                          any setting of the recipe
+  age<2d  left<1h         time since it ended (else since it was created); time
+                          remaining: 30m, 2h, 2d, 1w
+  sort:-drop group:train.seed
+                          sort order, and the setting to group by
 In quotes: finetop ls 'method:lora loss<1.2 -tag:draft note:"to do"'"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = FILTER
     options.value(parser, "filter", "FILTER", "which runs: see below", nargs="*")
     about = "needs_you, newest, name, age, any metric or setting; --sort=-drop: largest first"
@@ -104,11 +107,15 @@ def print_rows(
     """Print the table; with a host column if the runs are of several machines."""
     hosts = ("host",) if any(row.host for row in rows) else ()
     differ = len({row.check.suite for row in rows if row.check is not None}) > 1
-    numbers = [column for column, key in enumerate(more, start=6) if not run_columns.is_word(key)]
+    words = {column for column, key in enumerate(more, start=6) if run_columns.is_word(key)}
+    numbers = set(range(6, 6 + len(more))) - words
     head = (*hosts, "run", "how", "state", "step", "loss", "left/age", *more, "did it forget?")
     cells = [(*(row.host for _ in hosts), *line_of(row, more, name_suite=differ)) for row in rows]
-    right = [len(hosts) + column for column in (3, 4, 5, *numbers)]
-    print_table(head, cells, right=right, above=headings(rows, groups, line.group), widest=WIDEST)
+    right, prose, drop = (
+        [len(hosts) + column for column in columns]
+        for columns in ((3, 4, 5, *numbers), (HOW, 2, *words), (HOW, LOSS, STEP))
+    )
+    print_table(head, cells, right=right, prose=prose, drop=drop, above=headings(rows, groups, line.group))
     if matching > len(rows):
         print(f"… {matching - len(rows)} more: --limit {matching}")
 

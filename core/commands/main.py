@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, NoReturn, Protocol, cast
 
 from finetop.core.commands import Command, Where
 from finetop.core.commands.shared import options
+from finetop.core.commands.shared.table_layout import wrapped
 from finetop.core.errors import BadInput, EnvironmentTrouble, Fault, FinetopError, near
 from finetop.core.runtime.files import os_error_words
 from finetop.core.runtime.home import Home, find_home
@@ -59,6 +60,17 @@ OTHER_WORDS = {
     "save": "export",
     "query": "sql",
 }
+
+
+class Help(argparse.HelpFormatter):
+    """A help text that breaks lines between words only: options and paths hold hyphens."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return wrapped(" ".join(text.split()), width)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines = text.splitlines() if "\n" in text else wrapped(text, width - len(indent))
+        return "\n".join(f"{indent}{line}" for line in lines)
 
 
 class Parser(argparse.ArgumentParser):
@@ -222,7 +234,9 @@ def split_where(arguments: list[str]) -> tuple[Where, list[str]]:
 
 def parser_of(verb: str) -> argparse.ArgumentParser:
     command = load(verb)
-    parser = Parser(prog=f"finetop {verb}", description=command.about, allow_abbrev=False)
+    parser = Parser(
+        prog=f"finetop {verb}", description=command.about, allow_abbrev=False, formatter_class=Help
+    )
     add_arguments(parser, command)
     return parser
 
@@ -249,7 +263,14 @@ def print_help() -> None:
         print(f"\n{group}")
         for verb, command in commands.items():
             if group == command.group:
-                print(fill(command.about, 78, initial_indent=f"  {verb:<12} ", subsequent_indent=" " * 15))
+                about = fill(
+                    command.about,
+                    78,
+                    initial_indent=f"  {verb:<12} ",
+                    subsequent_indent=" " * 15,
+                    break_on_hyphens=False,
+                )
+                print(about)
     print("\nAll accept --json, --home DIR and --help; those that show or change runs also --on HOST.")
     print("Exit codes: 0 done, 1 a negative answer, 2 bad input, 3 no verdict, 4 the environment.")
 

@@ -73,7 +73,7 @@ def print_answer(answer: RemediesAnswer, run: str) -> None:
         (wording.star(answer, row), letter, row.label, *wording.cells(answer, row), row.name)
         for letter, row in wording.lettered(answer.rows)
     ]
-    print_table(head, rows, right=(3, 4))
+    print_table(head, rows, right=(3, 4), prose=(2,))
     if isinstance(answer.job, data.Failed | data.Lost):
         print(f"the job failed: {clean_line(answer.job.cause)}")
     for line in (*wording.reasons(answer), *wording.best(answer)):

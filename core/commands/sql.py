@@ -14,6 +14,7 @@ from finetop.core.protocol.messages.runs import SQL_BYTES, SQL_ROWS, Sql
 from finetop.core.runtime.home import Home
 from finetop.core.text import spreadsheet_cell
 
+LONGEST = 80  # characters of a name; longer texts are cut on a terminal
 MOST = f"an answer holds at most {SQL_ROWS:,} rows and {SQL_BYTES >> 20} MiB"
 
 
@@ -40,7 +41,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
             at for at, cells in enumerate(columns) if all(isinstance(v, int | float | None) for v in cells)
         ]
         rows = [["" if value is None else str(value) for value in row] for row in answer.rows]
-        print_table(answer.columns, rows, right=numbers)
+        long = [at for at, cells in enumerate(columns) if max(len(str(cell)) for cell in cells) > LONGEST]
+        print_table(answer.columns, rows, right=numbers, prose=long)
     if answer.cut:
         more = "raise --limit for more" if len(answer.rows) == args.limit < SQL_ROWS else MOST
         warn(f"cut at {len(answer.rows):,} rows; {more}.")

@@ -54,7 +54,7 @@ def print_curves(curves: selection_curve.Curves) -> None:
     note = f"target: {clean_line(curves.metric, limit=60)}, {better} is better. ± is half of a 95 % interval over seeds"
     note += "; against random they are paired by seed."
     for sentence in (note, "", *selection_curve.sentences(curves)):
-        print("\n".join(textwrap.wrap(sentence, 80)))
+        print("\n".join(textwrap.wrap(sentence, 80, break_on_hyphens=False)))
 
 
 def print_sweep(sweeps_answer: SweepsAnswer) -> None:

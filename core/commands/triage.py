@@ -11,7 +11,15 @@ from finetop.core.client.connection import ask_once
 from finetop.core.client.remote.merge_triage import merged_table
 from finetop.core.commands import Command
 from finetop.core.commands.shared import options, remote
-from finetop.core.commands.shared.output import number, plain, print_json, print_table
+from finetop.core.commands.shared.output import (
+    number,
+    plain,
+    print_json,
+    print_table,
+    terminal_width,
+    widths_of,
+)
+from finetop.core.commands.shared.table_layout import total_width, wrapped
 from finetop.core.commands.shared.triage_state import own_name, record
 from finetop.core.errors import BadInput
 from finetop.core.protocol.messages import triage as data
@@ -21,7 +29,8 @@ from finetop.core.wording.durations import ago
 from finetop.core.wording.triage import counts_line, standing_words, state_words, worst_cell
 from finetop.core.wording.verdicts import MARKS, change, change_of, interval_of
 
-TASKS = 6  # columns of the table; --tasks N shows more
+NAME = 30  # cells for names before tasks fold
+TASKS = 6  # most columns of the table; --tasks N shows more
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +41,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     options.optional(parser, "--fixed-by", "RUN", "mark it as fixed by a later run")
     options.flag(parser, "--new", "mark it as new again")
     options.optional(parser, "--filter", "WORDS", "only runs whose name, model or state contains these")
-    options.value(parser, "--tasks", "N", "maximum number of columns", type=options.count, default=TASKS)
+    options.value(
+        parser, "--tasks", "N", f"number of columns (default: {TASKS}, if they fit)", type=options.count
+    )
     options.limit(parser, 50)
 
 
@@ -95,18 +106,37 @@ def print_table_of_runs(args: argparse.Namespace, answer: data.TriageAnswer) -> 
         print(f"None of {answer.total} checked runs matches {args.filter!r}.")
     else:
         print(counts_line(answer))
-        shown, hidden = answer.tasks[: args.tasks], answer.tasks[args.tasks :]
-        head = ("", "run", "all", *shown, *([f"+{len(hidden)}"] if hidden else []), "state")
-        rows = [row_cells(row, len(shown), bool(hidden)) for row in answer.rows]
+        shown = tasks_that_fit(answer) if args.tasks is None else args.tasks
+        hidden = answer.tasks[shown:]
+        head, *rows = table_of(answer, shown)
         print_table(head, rows, right=range(2, len(head) - 1))
         if answer.matching > len(answer.rows):
             print(f"… {answer.matching - len(answer.rows)} more: --limit {answer.matching}")
         if hidden:
-            print(f"+{len(hidden)} is the worst of {', '.join(hidden)}: --tasks {len(answer.tasks)}")
+            worst = f"+{len(hidden)} is the worst of {', '.join(hidden)}: --tasks {len(answer.tasks)}"
+            print("\n".join(wrapped(worst, terminal_width() or len(worst))))
     if answer.unchecked_total:
         more = answer.unchecked_total - len(answer.unchecked)
         rest = f" and {more} more" if more > 0 else ""
         print(f"Finished without a check: {', '.join(answer.unchecked)}{rest}. Check one: finetop check RUN")
+    return 0
+
+
+def table_of(answer: data.TriageAnswer, shown: int) -> list[tuple[str, ...]]:
+    """Return the head and the rows with so many tasks; the others are one column, with the worst of each run."""
+    tasks, hidden = answer.tasks[:shown], answer.tasks[shown:]
+    head = ("", "run", "all", *tasks, *([f"+{len(hidden)}"] if hidden else []), "state")
+    return [head, *(row_cells(row, shown, bool(hidden)) for row in answer.rows)]
+
+
+def tasks_that_fit(answer: data.TriageAnswer) -> int:
+    """Return how many tasks have a column: as many as the terminal has room for, as in the app."""
+    room = terminal_width()
+    for shown in range(min(TASKS, len(answer.tasks)), 0, -1):
+        widths = widths_of(table_of(answer, shown))
+        widths[1] = min(widths[1], NAME)  # a longer name has a line of its own
+        if room is None or total_width(widths) <= room:
+            return shown
     return 0
 
 

@@ -6,12 +6,13 @@ import argparse
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from finetop.core.commands.shared import colour
+from finetop.core.commands.shared.table_layout import GAP, INDENT, Layout, cut, lay_out, natural, wrapped
 from finetop.core.errors import BadInput
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.events import NOTHING_READ
@@ -22,7 +23,6 @@ from finetop.core.wording.queue import why
 from finetop.core.wording.verdicts import short_answer
 
 SCHEMA = 1
-NARROWEST = 8  # fewest cells of a text column
 
 
 def print_json(document: dict[str, Any]) -> None:
@@ -44,53 +44,77 @@ def print_table(
     head: Sequence[str],
     rows: Sequence[Sequence[str]],
     *,
-    right: Sequence[int] = (),
+    right: Collection[int] = (),
+    prose: Collection[int] = (),
+    drop: Sequence[int] = (),
     below: Sequence[Sequence[str]] = (),
     above: Mapping[int, str] | None = None,
-    widest: int | None = None,
 ) -> None:
     """Print rows under a head, columns as wide as they need, those in `right` right-aligned.
 
-    On a terminal the table is at most as wide as the screen: words are cut, numbers never. Elsewhere a column of words
-    has at most `widest` cells, if given. `below` holds the lines to print under each row, `above` a line above some.
+    On a terminal the table is at most as wide as the screen: see `lay_out` for `prose` and `drop`. `below` holds the
+    lines to print under each row, `above` a line above some.
     """
-    cells = [[clean_line(cell, limit=200) for cell in row] for row in (head, *rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
-    if sys.stdout.isatty():
-        widths = _fitted(widths, right, shutil.get_terminal_size().columns)
-    elif widest is not None:
-        widths = [width if at in right else min(width, widest) for at, width in enumerate(widths)]
+    cells = [[clean_line(cell) for cell in row] for row in (head, *rows)]
+    widths = widths_of(cells)
+    room = terminal_width()
+    layout = natural(widths)
+    if room is not None:
+        layout = lay_out(widths, list(map(len, cells[0])), room, right=right, prose=prose, drop=drop)
     for number, row in enumerate(cells):
         if above and number - 1 in above:
             print(above[number - 1])
-        last = max((column for column, cell in enumerate(row) if cell), default=0)  # no trailing blanks
-        for column, (cell, width) in enumerate(zip(row[: last + 1], widths, strict=False)):
-            text = cell.rjust(width) if column in right else _cut(cell, width, in_middle=column == 0)
-            is_last = column == last
-            colour.write(text.rstrip() if is_last else text, colour.DIM if not number else colour.tone(cell))
-            print("" if is_last else "  ", end="\n" if is_last else "")
+        for at, columns in enumerate(layout.lines):
+            _print_line(row, columns, layout, right, prose, indent=INDENT * (at > 0), is_head=not number)
         for under in below[number - 1] if below and number else ():
             print(under)
+    if layout.left_out:
+        print(f"Too narrow for {', '.join(cells[0][at] for at in layout.left_out)}: a pipe has them (| cat).")
 
 
-def _fitted(widths: Sequence[int], right: Sequence[int], room: int) -> list[int]:
-    """Narrow the widest columns of words, one cell at a time, until the table fits or none can be narrowed."""
-    fitted = list(widths)
-    text_columns = [column for column in range(len(fitted)) if column not in right]
-    while sum(fitted) + 2 * (len(fitted) - 1) > room and text_columns:
-        widest = max(text_columns, key=lambda column: fitted[column])
-        if fitted[widest] <= NARROWEST:
-            break
-        fitted[widest] -= 1
-    return fitted
+def terminal_width() -> int | None:
+    """Return how many cells a line of stdout may have; None if it is no terminal."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def _cut(text: str, width: int, *, in_middle: bool) -> str:
-    """Cut words to a column's width; a name is cut in its middle, because its end tells it from others."""
-    if len(text) <= width:
-        return text.ljust(width)
-    tail = (width - 1) // 2 if in_middle else 0
-    return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
+def widths_of(cells: Sequence[Sequence[str]]) -> list[int]:
+    """Return the natural width of each column of rows, the head among them."""
+    return [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+
+
+def _print_line(
+    row: Sequence[str],
+    columns: Sequence[int],
+    layout: Layout,
+    right: Collection[int],
+    prose: Collection[int],
+    *,
+    indent: int,
+    is_head: bool,
+) -> None:
+    """Print one line of a row; the table's last column goes on below itself."""
+    filled = [column for column in columns if row[column]]
+    if not filled and columns is not layout.lines[0]:
+        return
+    start, rest = indent, []
+    colour.write(" " * indent)
+    for column in columns[: columns.index(filled[-1]) + 1 if filled else 1]:
+        cell, width = row[column], layout.widths[column]
+        is_last = not filled or column == filled[-1]
+        if column == len(row) - 1:
+            cell, *rest = wrapped(cell, width) if len(cell) > width else [cell]
+        elif column in prose:
+            cell = cut(cell, width)
+        text = cell.rjust(width) if column in right else cell if is_last else cell.ljust(width)
+        colour.write(text, colour.DIM if is_head else colour.tone(row[column]))
+        if not is_last:
+            start += width + GAP
+            colour.write("  " if len(cell) <= width else f"\n{' ' * start}")  # a long name has its own line
+    print()
+    for text in rest:
+        colour.write(" " * start)
+        colour.write(text, colour.DIM if is_head else "")
+        print()
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -78,14 +78,6 @@ def test_a_run_that_is_rewarded_shows_its_reward_and_of_an_evaluation_not_minus_
         assert step_line(StepRow(3, 1.0, values), 9) == f"step 3/9  {text}"
 
 
-def test_a_piped_list_is_not_as_wide_as_its_longest_failure(capsys):
-    failed = msgspec.structs.replace(
-        checked_row("quick"), not_resumed="it failed, as " + "was to be expected " * 9
-    )
-    ls.print_rows([failed], [], parse(""), (), 1)
-    assert max(map(len, capsys.readouterr().out.splitlines())) < 150
-
-
 def test_an_early_end_and_a_target_that_failed_are_marked():
     early = checked_row("quick")
     check = msgspec.structs.replace(early.check, target_failed="held.jsonl: no such file.")
