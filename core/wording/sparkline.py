@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -16,6 +17,6 @@ def sparkline(values: Sequence[float], width: int) -> str:
     edges = [i * len(values) // bins for i in range(bins + 1)]
     means = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
     low, high = min(means), max(means)
-    if high <= low:
+    if math.isclose(low, high):  # means of equal values differ in their last digit
         return BLOCKS[0] * bins
     return "".join(BLOCKS[round((mean - low) / (high - low) * 7)] for mean in means)

@@ -108,7 +108,8 @@ def _row(value: float, scale: Scale, rows: int) -> int:
 
 def _dot_row(value: float, scale: Scale, rows: int) -> int | None:
     share = share_of(scale, value) if math.isfinite(value) else None
-    return None if share is None else round((1 - share) * (4 * rows - 1))
+    # means of equal values differ in their last digit: a flat line between two dot rows is in one of them
+    return None if share is None else round(round((1 - share) * (4 * rows - 1), 6))
 
 
 def _draw_grid(cells: Cells, labels: Mapping[int, str], columns: Sequence[int]) -> None:

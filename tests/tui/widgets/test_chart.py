@@ -69,7 +69,7 @@ def test_values_gaps_spikes_points_and_the_limit_are_drawn_on_labelled_axes() ->
     assert rows_of([line, points], only_ascii=True)[2][GUTTER : GUTTER + 2] == "'o"
     # the limit
     rows = rows_of([Series(curve({0: 0.9, 1: 0.9}))], limit=0.9)
-    assert rows[0] == "  1.0 ⠒-- limit ", "the limit's name replaces no tick"
+    assert rows[0] == "  1.0 ⠤-- limit ", "the limit's name replaces no tick"
     assert "limit" not in "".join(rows_of([Series(curve({0: 0.5}))], limit=2.0))  # out of range, so no line
 
 
@@ -103,7 +103,7 @@ def test_an_area_is_filled_only_down_to_a_zero_below_a_line_that_is_alone() -> N
     assert "⢕" not in "".join(rows_of(line, height=10, scale=Scale(0.001, 1.0, True)))
     lines = draw([Series(curve({0: 0.9, 1: 0.9}))], width=16, height=10, view=VIEW, scale=Scale(0.0, 1.0))
     column = ["".join(text for text, _ in line)[GUTTER] for line in lines[:9]]
-    assert column == ["⣀", "⠉", *"⢕" * 7]
+    assert column == ["┈", "⠛", *"⢕" * 7]
     assert ("⢕", "series1 faint") in lines[8]
     both = draw(
         [Series(curve({0: 0.9})), Series(curve({0: 0.5}), style="series2")],
@@ -131,6 +131,11 @@ def test_constant_values_of_any_size_are_a_line(value: float) -> None:
         rows = rows_of(series, view=view, scale=fitted(None, series, view))
         if value > 0 or not is_log:  # a logarithmic axis has no place for other values
             assert any(ord(letter) > 0x2800 for row in rows for letter in row)
+
+
+def test_means_that_differ_in_their_last_digit_are_one_flat_line() -> None:
+    middle = {at: math.nextafter(0.5, at % 2) for at in range(8)}  # between two dot rows
+    assert rows_of([Series(curve(middle))])[2][GUTTER:].startswith("⠉⠉⠉⠉")
 
 
 def test_the_range_widens_by_doubling_holds_the_limit_and_never_narrows() -> None:
