@@ -105,4 +105,4 @@ class NavigatingApp(OrderedKeysApp, inherit_bindings=False):
         while self.current_mode == mode and len(self.screen_stack) > 1:
             await self.pop_screen()
         if is_there:
-            self.say(f"this is {self.screen.title}.")
+            self.say(f"already on {self.screen.title}.")

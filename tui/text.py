@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 
-from finetop.core.text import SHOWN_BYTES, clean, clean_line, number_words
+from finetop.core.text import SHOWN_BYTES, clean, clean_line
 from finetop.tui.theme import StyleName
 
 STEPS_WIDTH = 11  # cells
@@ -106,22 +106,6 @@ def _short(number: int) -> str:
         if number >= size * 10:
             return f"{number // size:,}{unit}"
     return f"{number:,}"
-
-
-def value(number: float | None, width: int = 5) -> str:
-    """Format a metric in `width` cells or little more: 0.982, 12.31, 1,234, 1.2e-5; '-' for None."""
-    if number is None:
-        return "-"
-    size = abs(number)
-    if size and (size < 0.001 or size >= 100_000):
-        return number_words(number, 2)
-    digits = max(0, width - 1 - len(str(int(size))))
-    return f"{number:,.{min(3, digits)}f}"
-
-
-def decimals(number: float | None, digits: int = 2) -> str:
-    """Format a number with `digits` decimals: 0.08; '-' for None."""
-    return "-" if number is None else f"{number:.{digits}f}"
 
 
 def line_width(line: Line) -> int:

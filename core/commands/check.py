@@ -226,7 +226,8 @@ def waiting_line(wanted: WantedCheck, answer: CheckAnswer) -> str:
             later = f"the check of {wanted.text} comes after it."
             return f"{name} is being checked at step {answer.step}; {later}"
         case "after":
-            return f"waits for {name} to be trained and checked. A saved checkpoint now: finetop check {name}@STEP"
+            now = f"To check a saved checkpoint now: finetop check {name}@STEP"
+            return f"waiting for {name} to train and be checked. {now}"
         case "under_way":
             return f"{name} is already being checked; following that check."
     return ""

@@ -32,6 +32,7 @@ from finetop.core.text import clean
 
 ABOUT = "write a run's model, or only its adapter, to a folder, and verify that its outputs are the same"
 GGUF = "gguf"
+DETAIL = "exported, "  # begins each further line of the log about what was written
 LOG_BYTES = 32_768
 
 
@@ -77,7 +78,10 @@ def run(args: argparse.Namespace, home: Home) -> int:
         more |= {"warning": queued.warning} if queued.warning else {}
         print_json({"run": queued.run, "step": queued.step, "folder": str(target), **more, **facts})
     else:
-        print("\n".join(line for line in log.splitlines() if line.startswith(("export", "warning"))))
+        told = (line for line in log.splitlines() if line.startswith(("export", "warning")))
+        print(
+            "\n".join(f"  {line.removeprefix(DETAIL)}" if line.startswith(DETAIL) else line for line in told)
+        )
     if is_refused and isinstance(job.state, data.Failed):
         raise FinetopError(job.state.cause, hint=job.state.hint)
     return 0

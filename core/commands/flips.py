@@ -44,7 +44,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
         print_json({"check_id": answer.check_id, "flips": [facts(flip) for flip in flips]})
         return 0
     won = sum(flip.won for flip in answer.flips)
-    print(f"{len(answer.flips) - won} lost, {won} won in check {answer.check_id} of {args.run}")
+    check = "the newest check" if args.check is None else f"check {args.check}"
+    print(f"{len(answer.flips) - won} lost, {won} won in {check} of {args.run}")
     for flip in flips[: args.limit]:
         print_item(flip)
     if len(flips) > args.limit:
@@ -66,7 +67,7 @@ def print_filtered(args: argparse.Namespace, home: Home) -> int:
         print_json({"check_id": answer.check_id, "matching": answer.matching, "items": items})
         return 0
     changed = answer.lost + answer.won
-    print(f"{answer.matching} of {changed} changed items in check {answer.check_id} of {args.run}")
+    print(f"{answer.matching} of {changed} changed items in the deciding check of {args.run}")
     for item in answer.items:
         print_item(item)
     if answer.matching > len(answer.items):

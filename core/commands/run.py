@@ -162,7 +162,7 @@ def run_one(args: argparse.Namespace, home: Home, loaded: Loaded, priority: int)
         return follow_run(args, home, queued.name)
     follow = f"Follow it: finetop tail {queued.name}"
     if queued.held:
-        follow = f"Release it: finetop queue release {queued.name}"
+        follow = f"finetop queue release {queued.name} releases it"
     document = {"run": queued.name, "run_id": queued.run_id, "place": queued.place, "held": queued.held}
     return reply(args, document, f"{queued_line(queued)}. {follow}")
 

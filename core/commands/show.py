@@ -19,6 +19,7 @@ from finetop.core.text import clean, clean_line
 from finetop.core.wording import data_versions, exports, numbers_from, pulse, rewards
 from finetop.core.wording.durations import ago
 from finetop.core.wording.endings import state_word
+from finetop.core.wording.metrics import last_words
 from finetop.core.wording.next_step import advised
 from finetop.core.wording.verdicts import next_of_target, short_answer
 
@@ -64,9 +65,8 @@ def print_run(detail: data.RunDetail, home: Home, sources: Sequence[SourceFacts]
         print(f"  where      {detail.device.strip()}")
     if answer := answer_words(row, name_suite=True):
         print(f"  forgot?    {answer}")
-    shown = ", ".join(f"{key} {value:.4g}" for key, value in sorted(row.metrics.items()) if value is not None)
-    if shown:
-        print(f"  last       {shown}")
+    if last := last_words(row):
+        print(f"  last       {last}")
     if detail.numbers_from is not None:
         for number, line in enumerate(numbers_from.read_lines(detail.numbers_from)):
             print(f"  {'' if number else 'numbers':10} {line}")
@@ -83,9 +83,6 @@ def print_run(detail: data.RunDetail, home: Home, sources: Sequence[SourceFacts]
         print(f"  version    {data_versions.version_line(source_facts)}")
         for line in data_versions.further_facts(source_facts):
             print(f"             {line}")
-    for checkpoint in detail.checkpoints:
-        size = checkpoint.size_bytes / 1e6
-        print(f"  checkpoint {checkpoint.step}: {checkpoint.path} ({checkpoint.kind}, {size:.1f} MB)")
     if detail.best is not None:
         print(f"  best       {clean_line(detail.best.text)}")
     for check in detail.checks:
@@ -99,6 +96,9 @@ def print_run(detail: data.RunDetail, home: Home, sources: Sequence[SourceFacts]
         print(f"  export     at step {file.step}: {clean_line(exports.line(file))}, {ago(file.at)} ago")
         print(f"             {clean_line(exports.beside(file), limit=1000)}")
         print(f"             {clean_line(file.folder)}/{clean_line(file.name)}")
+    for checkpoint in detail.checkpoints:
+        size = checkpoint.size_bytes / 1e6
+        print(f"  checkpoint {checkpoint.step}: {checkpoint.path} ({checkpoint.kind}, {size:.1f} MB)")
     for parent in detail.parents:
         step = "" if parent.step is None else f"@{parent.step}"
         print(f"  parent     {clean_line(parent.name)}{step}, as {parent.setting}")
@@ -116,9 +116,9 @@ def print_run(detail: data.RunDetail, home: Home, sources: Sequence[SourceFacts]
         for line in job_words(job):
             print(f"             {line}")
     print(f"  folder     {home.shown}/{detail.folder}")
-    last = max((sample.step for sample in detail.samples), default=0)
+    newest = max((sample.step for sample in detail.samples), default=0)
     for sample in detail.samples:
-        if sample.step == last:
+        if sample.step == newest:
             print(f"  sample     {clean_line(sample.prompt, limit=100)}")
             print(f"             {clean(sample.text, limit=400)}")
     compared = [tag.removeprefix(TAG) for tag in row.tags if tag.startswith(TAG)]

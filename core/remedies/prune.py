@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from finetop.core.check.model_pair import Change
 
 KEPT = 0.5
+_ABOUT = {"small": "smaller half pruned", "random": "random half pruned"}
 
 
 class Prune(Remedy):
@@ -30,7 +31,7 @@ class Prune(Remedy):
     def candidates(self, subject: Subject) -> list[Candidate]:
         """Return two candidates: by size and at random."""
         return [
-            Candidate(f"prune-{by}", "prune", f"{by} half pruned", subject.step, settings, subject.no_weights)
+            Candidate(f"prune-{by}", "prune", _ABOUT[by], subject.step, settings, subject.no_weights)
             for by in ("small", "random")
             for settings in ({"by": by, "kept": KEPT},)
         ]

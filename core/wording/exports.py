@@ -56,7 +56,8 @@ def beside(file: ExportedFile) -> str:
     base, tuned, exported = cells_of(verdict.scores)
     parts = [f"base {base}, tuned {tuned}, exported {exported}"]
     parts.append(f"{verdict.items_used:,} of {counted(verdict.items_total, 'item')}")
-    parts.append(f"{verdict.answers_differ} answered otherwise: {verdict.lost} lost, {verdict.won} won")
+    differ = f"{counted(verdict.answers_differ, 'answer')} {'differs' if verdict.answers_differ == 1 else 'differ'}"
+    parts.append(f"{differ}: {verdict.lost} lost, {verdict.won} won")
     if verdict.verdict == "regressed":
         parts.append(f"lost {lost_words(verdict)}")
     if verdict.verdict == "no_verdict":

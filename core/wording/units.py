@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, number_words
 
 GIB = 2**30
 
@@ -57,3 +57,19 @@ def plus_minus(mean: float, half: float, digits: int) -> tuple[str, str]:
         if (abs(rounded_mean) > around) == (abs(mean) > half):
             break
     return f"{rounded_mean:.{places}f}", f"{around:.{places}f}"
+
+
+def value(number: float | None, width: int = 5) -> str:
+    """Format a metric in `width` cells or little more: 0.982, 12.31, 1,234, 1.2e-5; '-' for None."""
+    if number is None:
+        return "-"
+    size = abs(number)
+    if size and (size < 0.001 or size >= 100_000):
+        return number_words(number, 2)
+    digits = max(0, width - 1 - len(str(int(size))))
+    return f"{number:,.{min(3, digits)}f}"
+
+
+def decimals(number: float | None, digits: int = 2) -> str:
+    """Format a number with `digits` decimals: 0.08; '-' for None."""
+    return "-" if number is None else f"{number:.{digits}f}"

@@ -177,7 +177,7 @@ def further_lines(result: CheckResult) -> list[str]:
         if decided[0] == decided[1]:
             lines.append(f"change  {change(result.drop, result.margin)} points {all_of}, each scored")
         else:
-            sure = f"{100 * (1 - result.alpha):.4g} % a side, decides"
+            sure = f"{100 * (1 - result.alpha):.4g} % one-sided, decides"
             lines.append(f"change  {interval(decided, result.margin)} points {all_of} ({sure})")
     if result.interval is not None:
         interval_text, sure = interval(result.interval, result.margin), f"{100 * (1 - result.alpha):.4g} %"

@@ -53,7 +53,7 @@ def untried() -> list[RemedyRow]:
         make_remedy("interpolate-0.75", "3/4 of the change"),
         make_remedy("interpolate-0.5", "half-way to the base"),
         make_remedy("intruders", "intruder dimensions removed"),
-        make_remedy("prune-small", "small half pruned"),
+        make_remedy("prune-small", "smaller half pruned"),
     ]
 
 
@@ -68,7 +68,7 @@ def tried() -> list[RemedyRow]:
             verdict="unchanged",
             reason="none of its 210 matrices has an intruder.",
         ),
-        make_remedy("prune-small", "small half pruned", 0.65, 1.9, "ok"),
+        make_remedy("prune-small", "smaller half pruned", 0.65, 1.9, "ok"),
     ]
 
 

@@ -27,13 +27,14 @@ from finetop.core.errors import FinetopError, NoSupervisor
 from finetop.core.protocol.messages.session import ChangesAnswer, HelloAnswer
 from finetop.core.runtime.home import Home
 from finetop.core.wording.durations import long_span, short_span
+from finetop.core.wording.units import value
 from finetop.tui.connection.listener import follow
 from finetop.tui.keys import paired
 from finetop.tui.screens.launch.screen import LaunchScreen
 from finetop.tui.screens.pages import KeysPage
 from finetop.tui.screens.run.screen import RunScreen
 from finetop.tui.screens.runs.screen import RunsScreen
-from finetop.tui.text import cut_middle, of_steps, value
+from finetop.tui.text import cut_middle, of_steps
 from finetop.tui.theme import Look, to_look
 from finetop.tui.widgets.frame import Bottom
 from finetop.tui.widgets.lines import to_strip

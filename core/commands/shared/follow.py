@@ -149,7 +149,7 @@ def step_line(step: StepRow, steps: int) -> str:
         ("loss", "loss", ".4f"),
         ("eval_reward", "eval reward", ".4f") if by_reward else ("eval_loss", "eval", ".4f"),
         ("grad_norm", "grad", ".3f"),
-        ("learning_rate", "rate", ""),
+        ("learning_rate", "lr", ""),
         ("tokens_per_s", "tok/s", ",.0f"),
         ("drift", "drift", ".3f"),
     ):

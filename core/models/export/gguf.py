@@ -52,7 +52,7 @@ def export_gguf(
     quantized = sum(QUANTS[quant].bytes for quant in request.quants) * MOST_BYTES
     save.require_room(request.to, base.path, written, beside=4.0 + quantized)
     with save.beside(request.to) as aside, merged_beside(request.to) as folder:
-        events.write(Phase("finding llama.cpp's rule of tokenizing"))
+        events.write(Phase("finding llama.cpp's tokenizer"))
         name = name_of(request)
         pre = rule_of(request, base, config, aside / "vocabulary")
         whole.export(replace(request, to=folder, quiet=True), text, home, events)

@@ -192,11 +192,11 @@ def lines_of(converted: Converted, verdicts: Mapping[str, str]) -> list[str]:
     lines = [
         f"proven in float32 by llama.cpp: {converted.tokens.strings} texts get the same tokens,"
         f" {proven.largest:.1g} nats apart at most on {proven.tokens} tokens (allowed: {converted.bound:g}),"
-        f" {proven.answers - proven.answers_differ} of {proven.answers} answers alike"
+        f" {proven.answers - proven.answers_differ} of {proven.answers} same answers"
     ]
     lines += [f"note: {note}" for note in converted.notes]
     width = max(len(file.name) for file in converted.files)
-    head = f"{'file':{width}}  {'size':>9}  nats/token  {'KL':>7}  answers alike  tokens/s on this CPU"
+    head = f"{'file':{width}}  {'size':>9}  nats/token  {'KL':>7}  same answers   tokens/s on this CPU"
     lines.append(f"{head}  verdict")
     lines.append(f"{'the model':{width}}  {'':>9}  {proven.reference_nats:10.4f}")
     for file in converted.files:

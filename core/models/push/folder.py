@@ -176,7 +176,7 @@ def file_lines(request: PushRequest, facts: dict[str, Any]) -> list[str]:
     if proof:
         lines.append(f"llama.cpp finds the tokens of {proof['strings']} texts as the trained tokenizer does.")
     for file in facts.get("files", ()):
-        alike = f"{file['answers'] - file['answers_differ']} of {file['answers']} answers alike"
+        alike = f"{file['answers'] - file['answers_differ']} of {file['answers']} answers are the same"
         nats = f"{file['nats']:.4f} nats/token of general text (trained: {file['reference_nats']:.4f})"
         lines.append(f"`{file['file']}`, {size_word(file['bytes'])}: {nats}, {alike}{verdict_words(file)}.")
     return ["## Verified files", "\n".join(f"- {line}" for line in lines)] if lines else []

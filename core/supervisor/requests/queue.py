@@ -137,10 +137,10 @@ def hold(supervisor: Supervisor, ask: Hold) -> Done:
             queue_order.hold_all(connection, held=True)
         ready.refresh(supervisor)
         text = "the queue is held: nothing starts, running jobs continue"
-        return Done(f"{text}. Release it: finetop queue release")
+        return Done(f"{text}. finetop queue release releases it")
     name, waiting = waiting_of(supervisor, ask.run)
     _hold(supervisor, waiting, held=True)
-    return Done(f"{name} is held. Release it: finetop queue release {name}")
+    return Done(f"{name} is held. finetop queue release {name} releases it")
 
 
 def release(supervisor: Supervisor, ask: Release) -> Done:

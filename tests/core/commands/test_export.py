@@ -40,7 +40,7 @@ def test_a_refused_file_is_named_and_the_others_are_written(finetop, rig, tmp_pa
     assert (
         code == 1 and "q2_k is REGRESSED -12.0 (lost arith -30.0, arc -4.0) against what was trained" in err
     )
-    assert "exported, q8_0: ok -0.4 against what was trained, 2.1x smaller\n" in out
+    assert "  q8_0: ok -0.4 against what was trained, 2.1x smaller\n" in out
     code, out, _ = finetop(*order, "--to", str(tmp_path / "b"), "--json")
     files = json.loads(out)["files"]
     assert (code, [file["standing"] for file in files]) == (1, ["written", "refused"])
@@ -77,4 +77,4 @@ def test_an_export_that_is_tried_again_has_not_failed(finetop_of, cold_rig, tmp_
     rig.wait_state(name, "finished")
     code, out, err = finetop("export", name, "--quant", "q8_0", "--to", str(tmp_path / "a"))
     assert code == 0, err
-    assert "killed by signal 9; it is tried again\n" in out and "exported, q8_0: ok" in out
+    assert "killed by signal 9; it is tried again\n" in out and "  q8_0: ok" in out

@@ -18,7 +18,7 @@ def test_what_waits_is_listed_and_changed_as_typed(rig, finetop, tmp_path):
         rig.submit(name, steps=1)
     recipe = str(write_recipe(tmp_path, "c", "budget: {gpus: 0}\n"))
     code, out, _ = finetop("run", recipe, "--hold", "--priority", "high")
-    assert (code, out) == (0, "c is queued, held. Release it: finetop queue release c\n")
+    assert (code, out) == (0, "c is queued, held. finetop queue release c releases it\n")
     assert finetop("queue", "first", "b")[:2] == (0, "b is first in the queue.\n")
     code, out, _ = finetop("queue")
     assert re.sub(r"\d\d:\d\d", "14:38", out).splitlines() == [

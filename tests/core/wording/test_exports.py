@@ -14,11 +14,11 @@ from finetop.core.wording import exports
     ("file", "line", "beside"),
     [
         (exported(), "q4_k_m: ok -0.4 against what was trained, 2.1x smaller",
-         "base 0.612, tuned 0.598, exported 0.594; 320 of 672 items; 21 answered otherwise: 5 lost, 4 won;"
+         "base 0.612, tuned 0.598, exported 0.594; 320 of 672 items; 21 answers differ: 5 lost, 4 won;"
          " nats_per_token 2.94 -> 0.98 -> 1.01 (worse than tuned: +0.01 to +0.05 at 95 %)"),
         (exported("q2_k", LOST, standing="refused"),
          "q2_k: REGRESSED -12.0 against what was trained, 2.1x smaller, refused",
-         "base 0.612, tuned 0.598, exported 0.478; 128 of 672 items; 60 answered otherwise: 17 lost, 2 won;"
+         "base 0.612, tuned 0.598, exported 0.478; 128 of 672 items; 60 answers differ: 17 lost, 2 won;"
          " lost arith -30.0, arc -4.0"),
         (exported("f32", None, bytes=440_000_000, unasked="--no-check"), "f32: not checked, 2.0x larger",
          "--no-check"),

@@ -182,7 +182,7 @@ def test_wherever_a_verdict_stands_beside_an_interval_it_is_the_one_that_decided
     }  # fmt: skip
     outcome = check_result.read(result)
     decided = "-8.4 to -3.02"
-    assert f"change  {decided} points over all 672 items (95 % a side, decides)" in report_of(result)
+    assert f"change  {decided} points over all 672 items (95 % one-sided, decides)" in report_of(result)
     assert decided in bisect.table_rows([4], {4: msgspec.to_builtins(outcome)}, {})[0]
     facts = facts_of(outcome, "")
     assert verdicts.interval_of(facts.interval, 3.0) == decided

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from finetop.core.wording.metrics import shown, title_of
+from finetop.core.wording.units import decimals
 from finetop.tui.screens.compare.state import CompareState
 from finetop.tui.screens.run.x_axis import NAMES, axis_of, place_words
 from finetop.tui.screens.run.zoom import Axis, Shown, fitted as fitted_axis, oldest_in, with_mouse
 from finetop.tui.screens.shared.lettered import ENDS, LETTERS, lettered, style_of
-from finetop.tui.screens.shared.metric_names import shown, title_of
-from finetop.tui.text import Line, cursor_mark, decimals, line_width
+from finetop.tui.text import Line, cursor_mark, line_width
 from finetop.tui.theme import Look
 from finetop.tui.widgets.chart import draw, place_at, plot_width
 from finetop.tui.widgets.chart_grid import hit, rows_of_charts

@@ -10,7 +10,7 @@ from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.runs import RunDetail, SampleRow
 from finetop.core.text import clean_line, count
 from finetop.core.wording import data_versions
-from finetop.core.wording.units import metric_words
+from finetop.core.wording.units import metric_words, value
 from finetop.core.wording.verdicts import change_of
 from finetop.tui.screens.compare.state import TABS, CompareState
 from finetop.tui.screens.shared.lettered import LETTERS, style_of
@@ -25,7 +25,6 @@ from finetop.tui.text import (
     paragraph,
     rule,
     spread,
-    value,
     wrapped,
 )
 from finetop.tui.theme import StyleName

@@ -9,10 +9,10 @@ from finetop.core.protocol.messages.data_versions import DataDiffer, DataDifferA
 from finetop.core.protocol.messages.runs import Across, Curve, Curves, CurvesAnswer, GetRun
 from finetop.core.protocol.runs import RunDetail, Running
 from finetop.core.wording.data_versions import same_data
+from finetop.core.wording.metrics import metric_keys
 from finetop.tui.app_interface import Host
 from finetop.tui.screens.run.grid import Grid
 from finetop.tui.screens.run.zoom import Shown
-from finetop.tui.screens.shared.metric_names import metric_keys
 from finetop.tui.widgets.chart_grid import Layout, grid_of
 from finetop.tui.widgets.series import Stretch
 

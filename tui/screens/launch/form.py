@@ -31,7 +31,7 @@ IMPORTANT = {
     "train.learning_rate": "learning rate",
     "method.rank": "rank",
     "method.alpha": "alpha",
-    "data.max_tokens": "longest row",
+    "data.max_tokens": "max tokens",
     "check.general.suite": "check",
     "check.general.margin": "limit",
     "train.seed": "seed",

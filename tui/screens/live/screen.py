@@ -14,12 +14,13 @@ from finetop.core.protocol.runs import MAKES_A_RUN, Running, RunRow
 from finetop.core.text import clean_line, count
 from finetop.core.wording import jobs
 from finetop.core.wording.durations import long_span
+from finetop.core.wording.units import value
 from finetop.tui.app_interface import ChatStart, Host, host_of
 from finetop.tui.keys import BACK, PAGES, Key, rows_of
 from finetop.tui.screens.queue.state import Entry
 from finetop.tui.screens.shared.run_status import forgot, mark_of
 from finetop.tui.screens.shared.sparklines import Sparklines
-from finetop.tui.text import Line, Span, cut_line, cut_middle, leaf, line_width, rule, value
+from finetop.tui.text import Line, Span, cut_line, cut_middle, leaf, line_width, rule
 from finetop.tui.theme import MARKS, Mark
 from finetop.tui.widgets.bar import share_bar
 from finetop.tui.widgets.frame import Bottom, Top, next_line

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from finetop.core.protocol.messages.runs import Curve
+from finetop.core.wording.metrics import shown, title_of
+from finetop.core.wording.units import decimals
 from finetop.tui.screens.run.marks import Event, by_cell, events_of, marks_in
 from finetop.tui.screens.run.view_state import ViewState
 from finetop.tui.screens.run.x_axis import NAMES, place_words, step_at
-from finetop.tui.screens.shared.metric_names import drift_limit, shown, title_of
-from finetop.tui.text import Line, cursor_mark, cut_end, decimals, line_width
+from finetop.tui.screens.shared.metric_names import drift_limit
+from finetop.tui.text import Line, cursor_mark, cut_end, line_width
 from finetop.tui.theme import SERIES
 from finetop.tui.widgets.axis import Scale
 from finetop.tui.widgets.chart import columns_of, draw, plot_width

@@ -11,13 +11,13 @@ from finetop.core.text import clean_line, count
 from finetop.core.wording import jobs
 from finetop.core.wording.durations import clock, long_span
 from finetop.core.wording.triage import settled_by
-from finetop.core.wording.units import metric_words
+from finetop.core.wording.units import decimals, metric_words
 from finetop.core.wording.verdicts import change, further_lines, interval, verdict_line, word
 from finetop.tui.screens.run.flips import flip_rows
 from finetop.tui.screens.run.state import Checked
 from finetop.tui.screens.run.view_state import ViewState
 from finetop.tui.screens.shared.run_status import NOT_CHECKED, mark_of_check
-from finetop.tui.text import Line, cursor_mark, cut_end, decimals, labelled, line_width, rule, wrapped
+from finetop.tui.text import Line, cursor_mark, cut_end, labelled, line_width, rule, wrapped
 from finetop.tui.theme import MARKS, TASK_MARKS
 
 _FLIPS = 3  # least rows for changed answers

@@ -17,12 +17,12 @@ from finetop.core.protocol.runs import (
 from finetop.core.recipe.command import output_in
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
+from finetop.core.wording.metrics import title_of
 from finetop.core.wording.next_step import advised, is_held
 from finetop.tui.keys import MATCH, MATCHES, Key, after_search, moves
 from finetop.tui.screens.run.head import Tab
 from finetop.tui.screens.run.view_state import ViewState
 from finetop.tui.screens.shared.fix import fix_of
-from finetop.tui.screens.shared.metric_names import title_of
 from finetop.tui.screens.shared.run_actions import CHAT, GO_ON, KILL, NEW, PAUSE, REMEDIES, RETRY, STOP
 from finetop.tui.screens.shared.run_status import next_step
 from finetop.tui.text import cut_middle
@@ -80,8 +80,8 @@ _EARLIER = Key("", "earlier check", sign="v")
 _OTHER_JOB = Key("", "other job", sign="v")
 _END_SEARCH = Key("", "end search", sign="esc")
 _MORE_SAMPLES = Key("", "more steps", sign="v")
-_PAIR = Key("", "right", sign="←→")
-_PAIR_LEFT = Key("", "left", sign="⇧←→")
+_PAIR = Key("", "right step", sign="←→")
+_PAIR_LEFT = Key("", "left step", sign="⇧←→")
 _SETTINGS = Key("", "all or differing", sign="v")
 _OPEN_RUN = Key("", "open it", sign="enter")
 

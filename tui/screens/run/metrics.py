@@ -5,15 +5,17 @@ from __future__ import annotations
 from finetop.core.protocol.events import NO_NUMBERS
 from finetop.core.protocol.runs import Failed, Queued, Running, RunRow
 from finetop.core.text import count
+from finetop.core.wording.metrics import shown, title_of
+from finetop.core.wording.units import decimals
 from finetop.tui.screens.run import log_tab
 from finetop.tui.screens.run.charts import Board, chart_rows
 from finetop.tui.screens.run.grid import SPARK, numbered
 from finetop.tui.screens.run.recipe import data_lines, plan_line, settings_lines
 from finetop.tui.screens.run.steps import alarm_row, open_alarm
 from finetop.tui.screens.run.view_state import ViewState
-from finetop.tui.screens.shared.metric_names import drift_forecast, drift_limit, shown, title_of
+from finetop.tui.screens.shared.metric_names import drift_forecast, drift_limit
 from finetop.tui.screens.shared.run_status import verdict_words
-from finetop.tui.text import Line, cut_end, decimals, line_width, rule, wrapped
+from finetop.tui.text import Line, cut_end, line_width, rule, wrapped
 from finetop.tui.theme import SERIES
 from finetop.tui.widgets.chart import columns_of
 from finetop.tui.widgets.chart_grid import beside
@@ -78,7 +80,7 @@ def _number_rows(board: Board, width: int) -> list[Line]:
 
 def _number(state: ViewState, key: str, width: int) -> Line:
     text = shown(key, state.row.metrics[key])
-    line: Line = ((f" {cut_end(title_of(key), 11):<11} ", ""), (f"{text:<8}", "bold"))
+    line: Line = ((f" {cut_end(title_of(key, is_tight=True), 11):<11} ", ""), (f"{text:<8}", "bold"))
     spark = state.held.sparks.get(key, "")
     return (*line, (" " + spark, SERIES[0])) if line_width(line) + 1 + SPARK <= width else line
 

@@ -209,7 +209,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         """Return True if the tab has no charts, after reporting where they are."""
         is_without = self.state.tab not in OF_CHARTS
         if is_without:
-            host_of(self).say(f"no chart here: they are on {' and '.join(OF_CHARTS)}; tab goes there.")
+            host_of(self).say(f"charts are on {' and '.join(OF_CHARTS)} (tab).")
         return is_without
 
     def action_move(self, rows: int) -> None:

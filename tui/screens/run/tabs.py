@@ -9,6 +9,7 @@ from finetop.core.protocol.runs import OF_OTHERS, RunDetail, SampleRow
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.endings import state_word
+from finetop.core.wording.metrics import title_of
 from finetop.tui.screens.run.charts import Board, board_of, chart_rows
 from finetop.tui.screens.run.check import check_lines, no_check_lines
 from finetop.tui.screens.run.flips import answer_lines
@@ -18,7 +19,7 @@ from finetop.tui.screens.run.recipe import recipe_lines
 from finetop.tui.screens.run.sample_diff import beside_lines, steps_of
 from finetop.tui.screens.run.steps import alarm_lines, lineage_lines, step_lines
 from finetop.tui.screens.run.view_state import ViewState
-from finetop.tui.screens.shared.metric_names import SYSTEM, title_of
+from finetop.tui.screens.shared.metric_names import SYSTEM
 from finetop.tui.text import Line, cut_end, in_view, labelled, paragraph, rule
 
 _PROMPT_ROWS, _ANSWER_ROWS = 3, 4

@@ -21,13 +21,13 @@ from finetop.tui.screens.shared.run_actions import (
 
 OPEN = Key("enter", "open", "open", "open the run under the cursor", "finetop show RUN")
 CHECK = Key("f", "check", "check", "check for forgetting", "finetop check RUN")
-SWEEP = Key("w", "sweep", "sweep", "its sweep, else the newest", "finetop sweep NAME")
-_ITS_COMPARISON = "its comparison of approaches, else the newest"
+SWEEP = Key("w", "sweep", "sweep", "its sweep (or the newest)", "finetop sweep NAME")
+_ITS_COMPARISON = "its approaches (or the newest)"
 APPROACHES = Key("a", "approaches", "approaches", _ITS_COMPARISON, "finetop approaches NAME")
 LIVE = Key("d", "live", "live", "live view of running jobs", "finetop queue")
 FILTER = Key("slash", "filter", "filter", "filter, e.g. method:lora loss<1.2 -tag:x", "finetop ls FILTER")
 SORT = Key("o", "sort", "sort", "sort, or show new runs", "finetop ls --sort newest")
-MARK = Key("space", "mark", "mark", "mark for c, t, S, K, T, A and X")
+MARK = Key("space", "mark", "mark", "mark: then compare, tag, stop …")
 COMPARE = Key("c", "compare", "compare", "compare the marked runs", "finetop compare RUN RUN")
 TAG = Key("t", "tag", "tag", 'tags and a note: +keep -draft "a note"', "finetop tag RUN +TAG")
 TRASH = Key("X", "trash", "trash", "to the trash (asks)", "finetop rm RUN")

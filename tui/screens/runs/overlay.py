@@ -9,8 +9,8 @@ from typing import NamedTuple
 from finetop.core.protocol.messages.runs import Curve, Curves, CurvesAnswer
 from finetop.core.protocol.runs import RunRow
 from finetop.core.text import clean_line, counted
+from finetop.core.wording.metrics import shown, title_of
 from finetop.tui.screens.shared.lettered import ENDS, LETTERS, lettered
-from finetop.tui.screens.shared.metric_names import shown, title_of
 from finetop.tui.text import Line, cut_line, distinct_names, rule
 from finetop.tui.theme import Look
 from finetop.tui.widgets.axis import x_end
@@ -83,7 +83,7 @@ def curve_lines(overlay: Overlay, row: RunRow, size: tuple[int, int], look: Look
     scale = settled_scale(series, view) or fitted(None, series, view)
     picture = draw(series, width=width, height=height - 1, view=view, scale=scale, only_ascii=look.ascii)
     number = "-" if last is None else shown(overlay.metric, last)
-    return [((f"{title_of(overlay.metric)} ", "dim"), (number, "bold")), *picture]
+    return [((f"{title_of(overlay.metric, is_tight=True)} ", "dim"), (number, "bold")), *picture]
 
 
 def _nothing(metric: str) -> Curve:

@@ -12,13 +12,13 @@ from finetop.core.protocol.runs import COMMAND, UNKNOWN, CheckBrief, Failed, Fin
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import jobs, pulse, run_groups
 from finetop.core.wording.durations import clock, long_span
-from finetop.core.wording.units import metric_words
+from finetop.core.wording.units import decimals, metric_words, value
 from finetop.core.wording.verdicts import change_of
 from finetop.tui.keys import after_search
 from finetop.tui.screens.runs.state import RunList
 from finetop.tui.screens.shared import run_status
 from finetop.tui.screens.shared.run_status import ended_at
-from finetop.tui.text import Line, cut_line, cut_middle, decimals, leaf, line_width, rule, spread, value
+from finetop.tui.text import Line, cut_line, cut_middle, leaf, line_width, rule, spread
 from finetop.tui.theme import StyleName
 from finetop.tui.widgets.frame import next_line
 
@@ -37,7 +37,7 @@ _WORDS: Mapping[str, str] = {
 }
 MORE = 10  # cells for the number of unnamed tasks
 SHOWN = 24  # most cells of a filter
-EXAMPLE = "a listed word (failed), loss<1.2 or tag:draft"
+EXAMPLE = "a word from the list (failed), loss<1.2 or tag:draft"
 LEFT = 30  # cells reserved for marked runs and runs that need attention
 
 
@@ -146,7 +146,7 @@ def _main_number(row: RunRow, spark: str) -> Line:
 
 
 def _numbers(row: RunRow) -> str:
-    labels = {"eval_loss": "eval loss", "grad_norm": "grad norm", "learning_rate": "rate"}
+    labels = {"eval_loss": "eval loss", "grad_norm": "grad norm", "learning_rate": "lr"}
     known = [key for key in labels if row.metrics.get(key) is not None]
     parts = [f"{labels[key]} {value(row.metrics[key])}" for key in known]
     drift = row.metrics.get("drift")

@@ -15,6 +15,7 @@ from finetop.core.protocol.run_filter import is_metric
 from finetop.core.protocol.runs import COMMAND, IMPORTED, OF_OTHERS, WATCHED, RunRow
 from finetop.core.text import clean_line
 from finetop.core.wording.durations import short_span
+from finetop.core.wording.units import value
 from finetop.tui.screens.runs.state import RunList, time_title
 from finetop.tui.screens.shared.run_status import ended_at, forgot, hue, mark_of
 from finetop.tui.text import (
@@ -27,7 +28,6 @@ from finetop.tui.text import (
     leaf,
     line_width,
     of_steps,
-    value,
 )
 from finetop.tui.theme import MARKS, StyleName
 

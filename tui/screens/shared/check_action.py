@@ -81,7 +81,7 @@ def _ask_to_bisect(screen: AppScreen[Any], run: str, bisection: triage.EarlierAn
         return Answer(key, label, lambda: screen.run_worker(send(host, triage.LookEarlier(run, on))))
 
     about = "" if bisection.look_s is None else f", about {long_span(bisection.most * bisection.look_s)}"
-    what = f" Find the checkpoint that lost it (bisects {count(bisection.unseen)})?"
+    what = f" Which of {counted(bisection.unseen, 'checkpoint')} lost it?"
     question: Line = ((what, "bold"), (f"  {counted(bisection.most, 'check')} at most{about}", ""))
     single = [answer("o", "one check", on=False)] if bisection.most > 1 else []
     screen.bottom.ask(question, [answer("y", "find it", on=True), *single], leave="cancel")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from finetop.core.protocol.messages.runs import Curve
-from finetop.tui.screens.shared.metric_names import shown
+from finetop.core.wording.metrics import shown
 from finetop.tui.theme import SERIES, StyleName
 from finetop.tui.widgets.series import Series
 

@@ -12,8 +12,9 @@ from finetop.core.wording.durations import long_span
 from finetop.core.wording.endings import state_word
 from finetop.core.wording.next_step import advised
 from finetop.core.wording.queue import is_for_later, why
+from finetop.core.wording.units import decimals
 from finetop.tui.screens.shared.fix import fix_words
-from finetop.tui.text import Line, Span, decimals, line_width
+from finetop.tui.text import Line, Span, line_width
 from finetop.tui.theme import MARKS, Mark, StyleName
 
 NOT_CHECKED = Mark("-", "-", "")

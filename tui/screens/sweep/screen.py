@@ -9,7 +9,7 @@ from finetop.core.client.seed_groups import Setting
 from finetop.core.protocol.messages.runs import Sweeps, SweepsAnswer
 from finetop.core.protocol.runs import Finished
 from finetop.core.text import clean_line, counted
-from finetop.core.wording.units import metric_words
+from finetop.core.wording.units import metric_words, value
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import BACK, PAGES, Key
 from finetop.tui.save import Sheet
@@ -17,17 +17,7 @@ from finetop.tui.screens.shared.run_status import forgot, mark_of
 from finetop.tui.screens.sweep import row as rows
 from finetop.tui.screens.sweep.picture import letters, picture_lines
 from finetop.tui.screens.sweep.state import SweepData, best
-from finetop.tui.text import (
-    STEPS_WIDTH,
-    Line,
-    cursor_mark,
-    cut_middle,
-    of_steps,
-    rule,
-    spread,
-    value,
-    wrapped,
-)
+from finetop.tui.text import STEPS_WIDTH, Line, cursor_mark, cut_middle, of_steps, rule, spread, wrapped
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.list_screen import ListScreen

@@ -208,7 +208,7 @@ def _beside(known: ItemAnswer, width: int) -> list[Line]:
         names = ", ".join(cut_middle(clean_line(name), 24) for name in known.also)
         names += f", +{more}" if more else ""
         how = ", ".join(f"{lost} of {of} {clean_line(method)}" for method, lost, of in known.methods if of)
-        also = f"{'lost in ' if is_won else ''}{names}  ({how})"
+        also = f"{'lost in' if is_won else 'by'} {names}  ({how})"
     elif asked_count:
         also = f"{'no other run lost it' if is_won else 'in no other run'} ({count(asked_count)} asked)"
     if also:

@@ -117,5 +117,5 @@ def also_next(row: TriageRow, cell: CellAnswer | None) -> tuple[str, str] | None
     if seen is None or seen.state in ("accepted", "fixed"):
         return None
     if hidden and "bisect" not in row.refuses:
-        return "s", f"find the checkpoint that lost it (bisects {count(hidden)})"
+        return "s", f"find the checkpoint that lost it (bisect {counted(hidden, 'checkpoint')})"
     return "A", "accept it, with a reason"

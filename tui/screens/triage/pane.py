@@ -13,18 +13,9 @@ from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import exports
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.triage import since_words, standing_words
+from finetop.core.wording.units import decimals
 from finetop.core.wording.verdicts import change, change_of, interval_of
-from finetop.tui.text import (
-    Line,
-    cursor_mark,
-    cut_end,
-    cut_middle,
-    decimals,
-    line_width,
-    padded,
-    rule,
-    wrapped,
-)
+from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, line_width, padded, rule, wrapped
 from finetop.tui.theme import TASK_MARKS
 
 _LABEL = 10

@@ -11,9 +11,10 @@ from finetop.core.protocol.messages.triage import Standing, TaskFacts, TriageAns
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.triage import counts_line, standing_words, state_words, worst_cell
+from finetop.core.wording.units import decimals
 from finetop.core.wording.verdicts import change
 from finetop.tui.screens.triage.state import NAME, TASKS, WHOLE, TriageList
-from finetop.tui.text import Line, Span, cursor_mark, cut_end, cut_middle, decimals, leaf, padded, spread
+from finetop.tui.text import Line, Span, cursor_mark, cut_end, cut_middle, leaf, padded, spread
 from finetop.tui.theme import TASK_MARKS, StyleName
 
 _CELL, _WIDEST = 7, 14  # cells of a column: -22.0✗ and a blank, or a task's full name

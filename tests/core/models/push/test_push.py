@@ -135,8 +135,10 @@ def test_the_card_tells_each_file_s_own_verdict_and_asks_for_a_licence(tmp_path)
     agreement = {"of": "x vs. y", "mean": 1e-6, "largest": 1e-5, "tokens": 9}
     facts = {"base": {"revision": "1"}, "files": files, "agreements": [agreement]}
     text = "\n".join(folder.file_lines(request_of(tmp_path), facts))
-    assert "alike; REGRESSED -6.1 points against the trained model on 200 of 672 items of quick." in text
-    assert text.endswith("41 of 50 answers alike.") and "log-probabilities (nats)" in text
+    assert (
+        "are the same; REGRESSED -6.1 points against the trained model on 200 of 672 items of quick." in text
+    )
+    assert text.endswith("41 of 50 answers are the same.") and "log-probabilities (nats)" in text
     assert "Fill in `license`" in folder.licence_lines({"org/base": ""}, is_stated=False)[1]
 
 

@@ -87,7 +87,7 @@ def test_a_priority_goes_before_the_place_and_a_check_before_both(queued):
 
 
 def test_a_held_run_waits_for_its_release_and_the_others_go_ahead(queued):
-    assert hold(queued, "a") == "a is held. Release it: finetop queue release a"
+    assert hold(queued, "a") == "a is held. finetop queue release a releases it"
     assert (ready(queued), listed(queued)) == (["b", "c"], ["b", "c", "a"])
     row = queue.listing(queued.supervisor, Queue()).rows[-1]
     assert (row.state.held, row.state.because, row.do) == (True, "held", "finetop queue release a")

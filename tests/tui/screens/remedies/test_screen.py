@@ -114,7 +114,7 @@ async def test_the_trying_is_ended_when_that_is_meant_nothing_moves_while_scores
 
 
 async def test_a_share_names_its_metric_and_a_verdict_has_the_interval_that_decided_it() -> None:
-    alone = make_remedy("prune-small", "small half pruned", 0.9, 1.5, "regressed", decided=None)
+    alone = make_remedy("prune-small", "smaller half pruned", 0.9, 1.5, "regressed", decided=None)
     fake = MendingSupervisor(make_answer([*tried()[:3], alone], best="interpolate-0.5"))
     async with shown_app(make_app(fake)) as (app, pilot):
         await opened(pilot)
@@ -123,7 +123,7 @@ async def test_a_share_names_its_metric_and_a_verdict_has_the_interval_that_deci
             await settled(pilot)
             assert "100% exact match  -3.6 (-4.6 to -3.1)   ✗ REGRESSED" in row_with(app, "b  3/4 of")
             assert "66% rules        -0.8 (-1.8 to -0.3)   ✓ ok" in row_with(app, "c  half-way to")
-            assert "  -1.5, arith -22.0     ✗ REGRESSED" in row_with(app, "d  small half"), "what decided"
+            assert "  -1.5, arith -22.0     ✗ REGRESSED" in row_with(app, "d  smaller half"), "what decided"
         fake.found = make_answer(
             tried(), Failed(NOW - 9, "out of memory even with rows of 256 tokens."), "interpolate-0.5"
         )

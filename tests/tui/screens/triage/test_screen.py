@@ -123,7 +123,7 @@ async def test_a_lost_item_is_found_by_its_words_and_the_checkpoint_that_lost_it
         # s finds the checkpoint that lost it and names the price first
         await opened(pilot, "s")
         shown = text_of(app).splitlines()
-        assert "Find the checkpoint that lost it (bisects 7)?  3 checks at most, about 2 min" in shown[-2]
+        assert "Which of 7 checkpoints lost it?  3 checks at most, about 2 min" in shown[-2]
         assert "y find it   o one check   esc cancel" in shown[-1]
         assert asked(fake, LookEarlier) == []
         await pressed(pilot, "y")
