@@ -13,12 +13,14 @@ from finetop.core.protocol.messages.session import ChangesAnswer
 from finetop.core.protocol.messages.triage import (
     Earlier,
     EarlierAnswer,
+    LookAtCell,
     LookEarlier,
     LookEarlierAnswer,
     SetStanding,
+    TriageRun,
 )
 from finetop.core.protocol.request import Ask
-from finetop.core.store import triage_states
+from finetop.core.store import flipped_items, triage as stored, triage_states
 from finetop.core.store.database import open_store
 from finetop.core.supervisor.requests import triage
 
@@ -69,8 +71,12 @@ class FakeTriage(FakeSupervisor):
             return LookEarlierAnswer(ask.run, 900, f"step 900 of {ask.run} is looked at.")
         if type(ask) in triage.ANSWERS:
             self.asked.append(ask)
-            if isinstance(ask, SetStanding):
-                return triage.set_standing(self._own, ask)  # its weights are on no disk
+            if isinstance(ask, SetStanding):  # none of its weights are on disk
+                return triage.set_standing(self._own, ask)
+            if isinstance(ask, LookAtCell):
+                return flipped_items.cell(self.connection, ask)
+            if isinstance(ask, TriageRun):
+                return stored.run_detail(self.connection, ask)
             return triage.ANSWERS[type(ask)](self._own, ask)
         answer = await super().ask(ask)
         if isinstance(answer, ChangesAnswer):

@@ -7,7 +7,7 @@ from functools import partial
 from typing import ClassVar
 
 from msgspec.structs import replace
-from textual import work
+from textual import on, work
 from textual.app import ComposeResult
 
 from finetop.core.commands.shared.triage_state import own_name
@@ -106,7 +106,6 @@ class TriageScreen(ListScreen, inherit_bindings=False):
             self.query_one("#head", Lines).show((triage_table.run_head_line(width, *span),))
             rows = len(tasks) or 1
         else:
-            state.show((triage_table.state_line(held, width, host_of(self).now()),))
             head = self.query_one("#head", Lines)
             lines = triage_table.head_lines(self._columns, held.tasks)
             set_height(head, len(lines))
@@ -115,7 +114,16 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         self.query_one("#empty", Lines).show(triage_table.empty_lines(held))
         self._share_height(rows)
         table.show(rows, None if self.held.is_turned else self.held.row_at)
+        self.show_state()
         self.show_pane()
+
+    @on(Table.Scrolled)
+    def show_state(self) -> None:
+        """Show the state line with the rows in view."""
+        if not self.held.is_turned:
+            state, now = self.query_one("#state", Lines), host_of(self).now()
+            in_view = self.query_one(Table).rows_in_view()
+            state.show((triage_table.state_line(self.held, state.room.width, now, in_view),))
 
     def _share_height(self, rows: int) -> None:
         """Size the table to the rows it needs, up to a half; the pane gets the rest."""

@@ -202,8 +202,11 @@ def _bar(task: TaskFacts, margin: float, cells: int, span: tuple[float, float]) 
     return (("".join(bar), ""),)
 
 
-def state_line(held: TriageList, width: int, now: float) -> Line:
-    """Return how many regressions are new, assigned and settled; on the right the checks' facts or the filter."""
+def state_line(held: TriageList, width: int, now: float, in_view: tuple[int, int]) -> Line:
+    """Return how many regressions are new, assigned and settled; on the right the checks' facts or the filter.
+
+    If not all rows are in view, it says which are.
+    """
     answer = held.answer
     if answer is None:
         return ((" loading …", "dim"),)
@@ -213,7 +216,10 @@ def state_line(held: TriageList, width: int, now: float) -> Line:
     if not answer.new + answer.looking + answer.accepted + answer.fixed and answer.newest:
         counts = f"{counts.rstrip('.')}; {newest_words(answer, now)}"
     left: Line = ((f" {counts}", "red" if answer.new else ""),)
-    return spread(left, (*_right(held), (" ", "")), width)
+    right, (first, end) = _right(held), in_view
+    if first < end and end - first < held.pages.matching:
+        right = ((f"{count(first + 1)}-{count(end)} of {count(held.pages.matching)}   ", "bold"), *right)
+    return spread(left, (*right, (" ", "")), width)
 
 
 def _right(held: TriageList) -> Line:

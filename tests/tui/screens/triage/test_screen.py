@@ -154,6 +154,19 @@ async def test_the_pane_follows_the_cursor_which_goes_to_every_task_and_turned_t
         assert "▸ ✗ sql-full-2e-5" in text_of(app)
 
 
+async def test_it_says_which_rows_are_in_view_if_not_all_are(tmp_path: Path) -> None:
+    runs = {f"run-{at}": (at % 5, 0, 0, 0, 0, 0, 0) for at in range(14)}
+    connection = make_store(tmp_path, runs, steps=False)
+    async with shown_app(make_app(FakeTriage(connection)), SIZE) as (app, pilot):
+        await opened(pilot)
+        table = app.screen.query_one(Table)
+        assert f" 1-{table.rows} of 14 " in text_of(app).splitlines()[1]
+        await pressed(pilot, "G")
+        await settled(pilot)
+        assert f" {15 - table.rows}-14 of 14 " in text_of(app).splitlines()[1]
+    connection.close()
+
+
 async def test_a_reason_is_typed_the_badge_falls_u_takes_it_back_and_a_run_is_owned_fixed_and_noted(
     store: duckdb.DuckDBPyConnection,
 ) -> None:
