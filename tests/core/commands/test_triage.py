@@ -73,7 +73,7 @@ def test_from_what_was_lost_to_who_has_taken_it(checked, finetop):
 
     code, out, _ = finetop("flips", "bad", "--lost", "--task", "knowledge", "--limit", "1")
     assert code == 0
-    assert out.splitlines()[0].startswith("30 of 30 changed items in check")
+    assert out.splitlines()[0].startswith("30 of 30 changed items in the deciding check of bad")
     assert out.splitlines()[-1] == "… 29 more: --limit 30"
     assert "0 of 60 changed items" in finetop("flips", "bad", "--in-runs", "2")[1]
     number = json.loads(finetop("flips", "bad", "--json")[1])["check_id"]
