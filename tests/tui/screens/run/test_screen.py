@@ -399,8 +399,8 @@ async def test_pages_of_charts_are_turned_a_metric_has_the_whole_tab_and_is_foun
         assert "grad norm  0.455" in row_with(app, "│ tokens/s") and "3-4 of 8" in row_with(app, "metrics")
         assert "lr          4.6e-5" in text_of(app), "what is on no page that is seen is a number"
         await pressed(pilot, "down", "down", "down")
-        assert row_with(app, "▸").startswith("▸rate") and "5-6 of 8" in row_with(app, "metrics")
-        assert "next  enter  rate full screen" in text_of(app)
+        assert row_with(app, "▸").startswith("▸learning rate") and "5-6 of 8" in row_with(app, "metrics")
+        assert "next  enter  learning rate full screen" in text_of(app)
         await pressed(pilot, "enter")
         assert "KL to start" not in text_of(app) and "log, newest" not in text_of(app)
         assert asked(fake, Curves)[-1].columns == columns_of(79)
