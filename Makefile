@@ -48,20 +48,24 @@ bench: $(READY)         ## measurements, each beside its peer
 screenshots: $(READY)   ## the pictures of the README, made by the app
 	$(BIN)/python docs/screenshots.py
 
-# Each Python that is found, with the torch that pip is set up to take here and with the registry's own (on Linux
-# that is the CUDA build, 3 GB): what continuous integration does not repeat each time.
+# Each Python that runs, by name or path, with the torch that pip is set up to take here and with the registry's own (on
+# Linux that is the CUDA build, 3 GB): what continuous integration does not repeat each time.
 PYTHONS ?= python3.11 python3.12 python3.13
 BUILDS ?= here registry
 versions:               ## make test by each Python and each build of torch, in environments of their own; a table
-	@for python in $(PYTHONS); do for build in $(BUILDS); do \
-	  name=$$python-$$build; \
-	  if ! command -v $$python > /dev/null; then echo "$$name  not found"; continue; fi; \
+	@for python in $(PYTHONS); do for build in $(BUILDS); do ( \
+	  version=$$($$python -c 'import platform; print(platform.python_version())' 2> /dev/null) \
+	    || { echo "$$python  not found"; exit 0; }; \
+	  venv=.venv-$$version-$$build; \
 	  if [ $$build = registry ]; then export PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS= PIP_CONSTRAINT=; fi; \
-	  $(MAKE) test PYTHON=$$python VENV=.venv-$$name > .venv-$$name.log 2>&1; \
-	  torch=$$(.venv-$$name/bin/python -c 'import torch; print(torch.__version__)' 2> /dev/null || echo none); \
-	  echo "$$name  torch $$torch  $$(grep -E '(passed|failed|error).* in ' .venv-$$name.log | tail -1 | tr -d =)"; \
-	  unset PIP_CONFIG_FILE PIP_FIND_LINKS PIP_CONSTRAINT; \
-	done; done
+	  $(MAKE) test PYTHON=$$python VENV=$$venv > $$venv.log 2>&1; code=$$?; \
+	  torch=$$($$venv/bin/python -c 'import torch; print(torch.__version__)' 2> /dev/null || echo none); \
+	  tests=$$(grep -E '(passed|failed|error).* in ' $$venv.log | tail -1 | tr -d =); \
+	  echo "$$version $$build  torch $$torch  $${tests:-no tests: $$venv.log says why}"; \
+	  sed -nE 's/^SKIPPED \[([0-9]+)\] [^ ]+ /\1 /p' $$venv.log \
+	    | awk '{n = $$1; $$1 = ""; skips[$$0] += n} END {for (why in skips) print "    skipped " skips[why] ":" why}'; \
+	  exit $$code; \
+	) || failed=1; done; done; exit $${failed:-0}
 
 wheel:                  ## dist/finetop-….whl, to install on machines without a checkout
 	$(PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
