@@ -35,7 +35,10 @@ def notes(
     if not work.trained.is_known:
         lines.append(f"method {recipe.method.name} has no formula: estimated as LoRA.")
     if recipe_protections.chosen(recipe).get("mask_surprising") is not None:
-        lines.append("protect.mask_surprising drops rows in which the base finds every token too unlikely.")
+        lines.append(
+            "protect.mask_surprising drops rows in which the base finds every token too unlikely: the job counts them "
+            "before its first step, and ends there if no row is left."
+        )
     if recipe.train.optimizer in STATES_8BIT and work.trained.wide > work.trained.numbers * TOLD_SHARE:
         wide = work.trained.wide * STATES_32BIT
         lines.append(

@@ -19,6 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from finetop.core.errors import BadInput
 from finetop.core.protocol.events import FORMAT, Ended, Started
 from finetop.core.protocol.runs import JobSpec
 from finetop.core.runtime import compiler, failures, gpu_share, ranks, stop_signal
@@ -74,7 +75,8 @@ def run(job_folder: Path, work: Work, what_to_lower: Callable[[Path], str]) -> i
     except stop_signal.StopAsked:
         last = Ended("stopped", "asked to stop", kind="asked")
     except BaseException as error:
-        traceback.print_exc()
+        if not isinstance(error, BadInput):  # its own words say where, what and how to fix it
+            traceback.print_exc()
         last = failures.ended(error, what_to_lower(job_folder))
         if last.kind == "communication":
             other_end = ranks.lost(job_folder, rank)

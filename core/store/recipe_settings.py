@@ -41,10 +41,12 @@ def flat(recipe: dict[str, Any]) -> dict[str, float | str]:
 
 def _arguments(recipe: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the arguments of another program's command, as args.NAME: what its author calls its configuration."""
-    if (command := recipe.get("command")) is not None:
-        words = [filled(str(word), command.get("values") or {}) for word in command.get("run") or ()]
-        named = arguments_of(words)
-        yield from ((f"args.{name}", value) for name, value in named.items() if not name.isdecimal())
+    match recipe.get("command"):
+        case {"run": list() as run, **rest}:  # a run.json may be damaged
+            values = rest.get("values")
+            words = [filled(str(word), values if isinstance(values, dict) else {}) for word in run]
+            named = arguments_of(words)
+            yield from ((f"args.{name}", value) for name, value in named.items() if not name.isdecimal())
 
 
 def _number(text: str) -> float | str:

@@ -81,9 +81,26 @@ class MaskSurprising(Protection[Options]):
             flush=True,
         )
         if not kept:
-            hint = "Raise protect.mask_surprising."
-            raise BadInput(f"protect.mask_surprising: no token is under {options.perplexity:g}.", hint=hint)
+            raise _nothing_left(given, nats, options.perplexity)
         return kept
+
+
+def _nothing_left(rows: list[Example], nats: dict[tuple[int, ...], Tensor], perplexity: float) -> BadInput:
+    """Return the error of a limit under which no token is left, with one that would leave half of them."""
+    from finetop.core.data.examples import IGNORED
+
+    learned = sorted(
+        float(nats[tuple(row.input_ids)][at - 1])
+        for row in rows
+        for at, label in enumerate(row.labels)
+        if at and label != IGNORED
+    )
+    message = f"protect.mask_surprising.perplexity is {perplexity:g}, which leaves no row to train on"
+    if not learned:
+        return BadInput(f"{message}: no token of the rows is learned.", hint="Check data and objective.loss.")
+    half = math.exp(learned[len(learned) // 2])
+    message = f"{message}: the base finds all {len(learned):,} learned tokens less likely than that."
+    return BadInput(message, hint=f"{half:.3g} would leave half of the tokens; null learns all of them.")
 
 
 def mask(example: Example, nats: Tensor, perplexity: float) -> Example:

@@ -210,13 +210,26 @@ def require_refused(done, code, says):
     assert (last.status, last.exit_code) == ("failed", code)
     assert says in last.cause
     assert last.hint
-    assert "Traceback" in log
+    assert ("Traceback" in log) is (code != 2)
     assert "loading the model" not in {phase.name for phase in of(events.Phase, happened)}
 
 
 def test_bad_input_ends_in_words_with_its_exit_code(tmp_path, tiny_model, do):
     job = make_job(tmp_path, tiny_model, [*ROWS[:16], {"messages": []}])
     require_refused(do(job), 2, "faq.jsonl:17: messages must be a list of turns.")
+
+
+def test_a_mask_that_leaves_no_row_is_one_error_before_the_first_step(tmp_path, tiny_model, do):
+    job = make_job(tmp_path, tiny_model, protect={"mask_surprising": 1.01})
+    code, log, happened = do(job)
+    assert code == 2 and "Traceback" not in log
+    assert "perplexity is 1.01, which leaves no row to train on" in happened[-1].cause
+    limit = float(happened[-1].hint.partition(" would leave half of the tokens")[0])
+    assert not of(events.Planned, happened)
+    (tmp_path / "half").mkdir()
+    half = make_job(tmp_path / "half", tiny_model, protect={"mask_surprising": limit}, train={"max_steps": 1})
+    code, log, happened = do(half)
+    assert code == 0 and 40 <= int(log.partition(" tokens (")[2].partition(" %")[0]) <= 60
 
 
 @pytest.mark.slow
