@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,10 +46,39 @@ def require_absent(target: Path) -> None:
         raise Refused(f"{target} already exists and is not overwritten.", hint=hint)
 
 
+def partial_of(target: Path) -> Path:
+    """Return where a folder is written before it gets its name."""
+    return target.with_name(f".{target.name}.partial")
+
+
+def merged_of(target: Path) -> Path:
+    """Return where the merged model of GGUF files is written on the way."""
+    return target.with_name(f".{target.name}.merged")
+
+
+def leftovers(target: Path) -> list[Path]:
+    """Return the folders that a killed export to `target` left half written."""
+    merged = merged_of(target)
+    written = (partial_of(target), merged, partial_of(merged))
+    every = (place for folder in written for place in (folder, folder.with_name(f"{folder.name}.gone")))
+    return [folder for folder in every if folder.is_dir() and not folder.is_symlink()]
+
+
+def clear_leftovers(target: Path) -> None:
+    """Remove what a killed export left; each is renamed first, as another export to `target` may begin meanwhile."""
+    with suppress(OSError):  # `finetop clean` names what can't be removed now
+        for folder in leftovers(target):
+            gone = folder.with_name(f"{folder.name.removesuffix('.gone')}.gone")
+            if folder != gone:
+                shutil.rmtree(gone, ignore_errors=True)
+                folder.rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
+
+
 @contextmanager
 def beside(target: Path) -> Iterator[Path]:
     """Yield a temporary folder beside the target, removed if the block fails. Raises EnvironmentTrouble."""
-    aside = target.with_name(f".{target.name}.partial")
+    aside = partial_of(target)
     try:
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(mode=0o700, parents=True)

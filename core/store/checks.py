@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -153,19 +153,36 @@ def _require_task(connection: Connection, job_id: int, task: str) -> None:
         raise NotFound(f"this check has no task {quoted(task)}.", hint=hint or f"It has {', '.join(tasks)}.")
 
 
-def newest_checkpoint(connection: Connection, run_id: int, step: int | None) -> tuple[int, str]:
-    """Return step and path of the checkpoint at `step`, else the best, else the newest. Raises NotFound."""
+def newest_checkpoint(
+    connection: Connection, run_id: int, step: int | None, gone: Collection[int] = ()
+) -> tuple[int, str]:
+    """Return step and path of the checkpoint at `step`, else the best, else the newest. Raises NotFound.
+
+    `gone` are the steps whose folders were deleted: see core/supervisor/saved_checkpoints.py.
+    """
     best = best_of(connection, run_id) if step is None else None
-    newest = "run_id = ? AND (? IS NULL OR step = ?) ORDER BY (step = ?) DESC, step DESC LIMIT 1"
-    values = [run_id, step, step, -1 if best is None else best.step]
+    there = "run_id = ? AND NOT list_contains(?::BIGINT[], step)"
+    newest = f"{there} AND (? IS NULL OR step = ?) ORDER BY (step = ?) DESC, step DESC LIMIT 1"
+    values = [run_id, list(gone), step, step, -1 if best is None else best.step]
     row = connection.execute(f"SELECT step, path FROM checkpoints WHERE {newest}", values).fetchone()
-    if row is None:
-        query = "SELECT DISTINCT step FROM checkpoints WHERE run_id = ? ORDER BY step"
-        steps = read_as(connection, str, query, [run_id])
-        hint = f"It has {', '.join(steps)}." if steps else _without_checkpoint(connection, run_id)
-        at = "" if step is None else f" at step {step}"
-        raise NotFound(f"this run has no checkpoint{at}.", hint=hint)
-    return int(row[0]), str(row[1])
+    if row is not None:
+        return int(row[0]), str(row[1])
+    query = f"SELECT DISTINCT step FROM checkpoints WHERE {there} ORDER BY step"
+    steps = read_as(connection, str, query, [run_id, list(gone)])
+    hint = f"It has {', '.join(steps)}." if steps else _without_checkpoint(connection, run_id)
+    if gone and not steps:
+        hint = "None is left: train it again."
+    if step in gone or (step is None and gone):
+        which = "checkpoints were" if step is None else f"checkpoint at step {step} was"
+        raise NotFound(f"this run's {which} deleted.", hint=hint)
+    at = "" if step is None else f" at step {step}"
+    raise NotFound(f"this run has no checkpoint{at}.", hint=hint)
+
+
+def saved_places(connection: Connection, run_id: int) -> dict[int, str]:
+    """Return the path below the home of each checkpoint that a run reported, by step."""
+    query = "SELECT c.step, r.folder || '/' || c.path FROM checkpoints c JOIN runs r ON r.id = c.run_id"
+    return dict(connection.execute(f"{query} WHERE r.id = ?", [run_id]).fetchall())
 
 
 def has_checkpoint(connection: Connection, run_id: int) -> bool:

@@ -197,6 +197,16 @@ def imports(connection: Connection, path: str) -> list[tuple[int, str, dict[str,
     return [(run_id, name, read(recipe), read(args)) for run_id, name, recipe, args in rows]
 
 
+def unfinished_exports(connection: Connection) -> dict[str, str]:
+    """Return the targets of exports that ended early, with the names of their runs; none that is written to now."""
+    query = (
+        "SELECT j.args->>'to', r.name FROM jobs j JOIN runs r ON r.id = j.run_id WHERE j.verb = 'export'"
+        " GROUP BY ALL HAVING bool_or(j.word NOT IN ('finished', 'queued', 'running'))"
+        " AND NOT bool_or(j.word IN ('queued', 'running'))"
+    )
+    return dict(connection.execute(query).fetchall())
+
+
 def waiting_line(
     connection: Connection, why: Mapping[int, str] | None = None
 ) -> list[tuple[Job, data.Queued]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -61,10 +62,12 @@ def of_base(connection: Connection, run_id: int) -> list[RemedyRow]:
     return read_as(connection, _row.decode, query, [run_id, FOR_PRICE])
 
 
-def for_export(connection: Connection, run_id: int, step: int, name: str) -> dict[str, Any]:
+def for_export(
+    connection: Connection, run_id: int, step: int, name: str, gone: Collection[int] = ()
+) -> dict[str, Any]:
     """Return how to make a remedy, and its scored weights. Raises NotFound if not tried, Refused if it failed."""
     recipe = runs.recipe(connection, run_id)
-    by_name = {candidate.name: candidate for candidate in candidates(connection, run_id, recipe, step)}
+    by_name = {made.name: made for made in candidates(connection, run_id, recipe, step, gone)}
     row = of_run(connection, run_id, step).get(name)
     if name not in by_name:
         raise NotFound(f"this run has no remedy {name[:60]!r}.", hint=did_you_mean(name[:60], by_name))
@@ -77,12 +80,15 @@ def for_export(connection: Connection, run_id: int, step: int, name: str) -> dic
 
 
 def candidates(
-    connection: Connection, run_id: int, recipe: dict[str, Any], step: int
+    connection: Connection, run_id: int, recipe: dict[str, Any], step: int, gone: Collection[int] = ()
 ) -> list[messages_remedies.Candidate]:
+    """Return the remedies of a run's checkpoint; those of checkpoints that are `gone` from the disk are left out."""
     query = "SELECT step, kind FROM checkpoints WHERE run_id = ? ORDER BY step"
     saved = connection.execute(query, [run_id]).fetchall()
     kind = next((kind for saved_step, kind in saved if saved_step == step), "")
-    return remedies.candidates(remedies.subject_of(recipe, step, kind, [at for at, _ in saved]))
+    return remedies.candidates(
+        remedies.subject_of(recipe, step, kind, [at for at, _ in saved if at not in gone])
+    )
 
 
 def _tried(at: float, event: events.RemedyTried) -> RemedyRow:

@@ -22,7 +22,7 @@ from finetop.core.store import ingest, jobs, notices, runs
 from finetop.core.store.database import transaction
 from finetop.core.store.jobs import Job
 from finetop.core.supervisor import warm_process, watch_settings
-from finetop.core.supervisor.endings import after_job, exit_reason, last_read, liveness
+from finetop.core.supervisor.endings import after_job, exit_reason, last_read, leftovers, liveness
 from finetop.core.supervisor.gpus import neighbours, pool
 from finetop.core.supervisor.gpus.placement import Placement
 from finetop.core.supervisor.io_thread import aside
@@ -209,6 +209,7 @@ async def _ended(supervisor: Supervisor, job: Job, status: JobStatus, took_s: fl
         return False  # more events than one beat reads; end it when all are ingested
     log = await aside(partial(exit_reason.last_lines, supervisor.launcher.logs(folder), facts))
     rank_ends = await aside(partial(exit_reason.rank_ends, folder, supervisor.launcher.logs(folder)))
+    await leftovers.clear(supervisor, job)
     onward = await aside(partial(after_job.onward, supervisor.home.root, job))
     read(supervisor)
     job = next(live for live in supervisor.live if live.id == job.id)  # re-read: its request may have changed

@@ -4,6 +4,7 @@ Each action (tests/faults/dying.py) is repeated, dying at the first place, the s
 supervisor finds the state from before or after; the run folders hold the same as the database.
 """
 
+import asyncio
 import json
 import shutil
 import subprocess
@@ -212,7 +213,7 @@ def test_of_several_each_is_done_or_not_and_asked_again_the_rest_is(pattern, tmp
                 request(Remove(["two"]))]  # fmt: skip
     else:
         supervisor = Supervisor(home, open_home(home))
-        items = clean.clean(supervisor, Clean({"last": 1})).items
+        items = asyncio.run(clean.clean(supervisor, Clean({"last": 1}))).items
         supervisor.connection.close()
         assert {item.kind for item in items} == {"checkpoint", "trash"}
         does = [request(Clean({"last": 1}, [item.path for item in items]))] * 2

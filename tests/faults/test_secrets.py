@@ -1,5 +1,6 @@
 """Fault 23: secrets stay in the environment: canaries appear nowhere, and a recipe that holds one is refused."""
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -172,6 +173,6 @@ def test_the_supervisor_refuses_a_secret_and_keeps_nothing_of_the_run(quiet):
               "objective": {"name": "sft"}}  # fmt: skip
     for source, expected in (("recipe: 1 # " + CANARY, "Hugging Face"), ("recipe: 1", "hub_token")):
         with pytest.raises(BadInput, match=expected):
-            submit.submit(quiet.supervisor, Submit(recipe, source, "one"))
+            asyncio.run(submit.submit(quiet.supervisor, Submit(recipe, source, "one")))
     assert list(quiet.home.runs.iterdir()) == []
     assert quiet.rows("SELECT * FROM runs") == []

@@ -65,6 +65,9 @@ def main() -> int:
     if spec.verb == "remedy":
         return remedy(log, plan, spec.args)
     if spec.verb == "export" and "export_dies" in plan and "retry" not in spec.args:
+        half = Path(spec.args["to"]).parent / f".{Path(spec.args['to']).name}.partial"
+        half.mkdir(parents=True)
+        (half / "model.safetensors").write_bytes(b"w")
         os.kill(os.getpid(), signal.SIGKILL)
     if spec.verb == "export" and "refused" in plan:
         return export(log, plan["refused"], spec.args)
@@ -140,7 +143,9 @@ def main() -> int:
     if "best" in plan:
         log.write(events.Best(plan["best"], f"step {plan['best']}: the last one that is OK"))
     if "saved" not in plan:
-        log.write(events.Checkpoint(steps, f"checkpoints/step-{steps:06d}", 10, "full"))
+        path = f"checkpoints/step-{steps:06d}"
+        (run_folder_of(folder) / path).mkdir(parents=True, exist_ok=True)
+        log.write(events.Checkpoint(steps, path, 10, "full"))
     log.write_at_last(events.Ended("finished"))
     log.sync()
     return 0

@@ -235,7 +235,7 @@ async def soak(root: Path, hours: float, runs: int, seed: int) -> None:
     loaded = resolve_text(RECIPE)
     recipe = {**loaded.resolved, "check": {**loaded.resolved["check"], "at_end": True}}
     for number in range(runs):
-        submit.submit(supervisor, Submit(recipe, loaded.text, f"run-{number}"))
+        await submit.submit(supervisor, Submit(recipe, loaded.text, f"run-{number}"))
     apps = [App(), App()]
     beats = int(hours * 3600 / BEAT_S)
     for number in range(1, beats + 1):

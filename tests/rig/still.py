@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import time
@@ -50,7 +51,7 @@ class Still:
         recipe = copy.deepcopy(loaded.resolved)
         if model:
             recipe["model"] = {**recipe["model"], "id": model}
-        return submit.submit(self.supervisor, Submit(recipe, loaded.text, name)).run_id
+        return asyncio.run(submit.submit(self.supervisor, Submit(recipe, loaded.text, name))).run_id
 
     def run(
         self,

@@ -96,7 +96,7 @@ def with_verdicts(facts: dict[str, Any], judged: Judged) -> dict[str, Any]:
 @contextmanager
 def merged_beside(target: Path) -> Iterator[Path]:
     """Yield where the merged model goes on the way; removed after the block."""
-    folder = target.with_name(f".{target.name}.merged")
+    folder = save.merged_of(target)
     shutil.rmtree(folder, ignore_errors=True)
     try:
         yield folder

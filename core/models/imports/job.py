@@ -166,6 +166,7 @@ def place(model: FolderModel, run_folder: Path, *, copy: bool) -> None:
         if not copy and model.kind != "gguf":
             target.symlink_to(model.folder, target_is_directory=True)
             return
+        shutil.rmtree(aside, ignore_errors=True)  # of an attempt that was killed
         aside.mkdir(mode=0o700)
         for name, file in needed(model).items():
             if copy:

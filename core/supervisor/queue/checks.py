@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -31,14 +31,15 @@ def add(
     ask: Check,
     more: dict[str, Any] | None = None,
     made: Sequence[dict[str, Any]] = (),
+    gone: Collection[int] = (),
 ) -> CheckAnswer:
     """Queue a check inside the caller's transaction; `more` goes into the job's args. Raises as `check`.
 
-    `made` are the run's results so far, as far as they matter.
+    `made` are the run's results so far, as far as they matter; `gone` the steps whose weights were deleted.
     """
     row, recipe = runs.row(connection, run_id), runs.recipe(connection, run_id)
     accepts.check(row)
-    step, path = store.newest_checkpoint(connection, run_id, ask.step)
+    step, path = store.newest_checkpoint(connection, run_id, ask.step, gone)
     args: dict[str, Any] = {"step": step, "checkpoint": path, **(more or {})}
     settings = own_settings(ask.general, recipe)
     if settings:

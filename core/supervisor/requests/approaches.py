@@ -17,11 +17,11 @@ from finetop.core.protocol.messages import approaches as messages
 from finetop.core.recipe.names import check_name
 from finetop.core.store import approaches as store, jobs, notes, runs
 from finetop.core.supervisor.endings import after_job
-from finetop.core.supervisor.requests import submit as orders
+from finetop.core.supervisor.requests import parent_runs, submit as orders
 from finetop.core.supervisor.state import Supervisor
 
 
-def submit(supervisor: Supervisor, ask: messages.SubmitApproaches) -> messages.SubmitApproachesAnswer:
+async def submit(supervisor: Supervisor, ask: messages.SubmitApproaches) -> messages.SubmitApproachesAnswer:
     """Queue the runs of a comparison, all or none. Raises as `submit.submit`, and BadInput for one without runs."""
     connection = supervisor.connection
     if not ask.runs:
@@ -29,6 +29,7 @@ def submit(supervisor: Supervisor, ask: messages.SubmitApproaches) -> messages.S
     check_name(ask.name, "name")
     for run in ask.runs:
         orders.require_run(supervisor, _order(ask, run))
+    gone = await parent_runs.gone_of(supervisor, [run.recipe for run in ask.runs])
     name = _free_name(connection, ask)
     queued: list[messages.QueuedApproach] = []
     with orders.all_or_nothing(supervisor) as folders:
@@ -36,7 +37,7 @@ def submit(supervisor: Supervisor, ask: messages.SubmitApproaches) -> messages.S
         made_anew = {run.approach for run in ask.runs}
         _forget(connection, name, made_anew | set(ask.left_out))
         for run in ask.runs:
-            queued.append(_add_run(supervisor, folders, ask, name, run, existing_runs[run.digest]))
+            queued.append(_add_run(supervisor, folders, ask, name, run, existing_runs[run.digest], gone))
         stored = {comparison.name: comparison.left_out for comparison in store.comparisons(connection)}
         earlier = {key: reason for key, reason in stored.get(name, {}).items() if key not in made_anew}
         left_out = {**earlier, **ask.left_out}
@@ -67,12 +68,13 @@ def _add_run(
     comparison: str,
     wanted: messages.ApproachRun,
     run_id: int | None,
+    gone: parent_runs.Gone,
 ) -> messages.QueuedApproach:
     """Add a run to a comparison: an existing one with the same digest, else a new one."""
     connection = supervisor.connection
     was_there = run_id is not None
     if run_id is None:
-        run_id, _ = orders.make_run(supervisor, folders, _order(ask, wanted))
+        run_id, _ = orders.make_run(supervisor, folders, _order(ask, wanted), gone)
     member = store.Member(run_id, wanted.approach, wanted.seed, wanted.learns_news)
     store.add_member(connection, comparison, member, wanted.digest)
     _tag(connection, run_id, comparison, on=True)

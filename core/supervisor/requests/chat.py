@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from finetop.core.protocol.messages.limits import Done
 from finetop.core.runtime.files import make_inside
 from finetop.core.store import checks, data_versions, jobs, remedies, runs, triage
 from finetop.core.store.database import transaction
+from finetop.core.supervisor import saved_checkpoints
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.launchers.ask_job import ask as ask_job
 from finetop.core.supervisor.queue import ready
@@ -44,7 +45,9 @@ async def open_chat(supervisor: Supervisor, ask: messages.OpenChat) -> messages.
     """
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
-    sides = [side_of(connection, run_id, side) for side in ask.sides] or own_sides(connection, run_id)
+    sides = [await side_of(supervisor, run_id, side) for side in ask.sides]
+    sides = sides or await own_sides(supervisor, run_id)
+    run_id, name = runs.find_run(connection, ask.run)  # it may have been removed meanwhile
     if len(sides) > MOST_SIDES:
         raise BadInput(f"a chat has at most {MOST_SIDES} sides, not {len(sides)}.")
     recipe, recorded = runs.recipe(connection, run_id), data_versions.system_prompt(connection, run_id)
@@ -82,15 +85,15 @@ def is_open(state: data.State) -> bool:
 # --- sides ----------------------------------------------------------------------------------------------------
 
 
-def own_sides(connection: Connection, run_id: int) -> list[Side]:
+async def own_sides(supervisor: Supervisor, run_id: int) -> list[Side]:
     """Return a run's base beside its best or newest checkpoint; a new model has no base."""
-    tuned = side_of(connection, run_id, ChatSide("tuned", "checkpoint"))
-    if not plugins.has_base(runs.row(connection, run_id).objective):
+    tuned = await checkpoint_side(supervisor, run_id, ChatSide("tuned", "checkpoint"))
+    if not plugins.has_base(runs.row(supervisor.connection, run_id).objective):
         return [tuned]
-    return [side_of(connection, run_id, ChatSide("base", "base")), tuned]
+    return [base_side(supervisor.connection, run_id, ChatSide("base", "base")), tuned]
 
 
-def side_of(connection: Connection, run_id: int, side: ChatSide) -> Side:
+async def side_of(supervisor: Supervisor, run_id: int, side: ChatSide) -> Side:
     """Resolve a side: its run, its checkpoint, its remedy. Raises NotFound, BadInput, Refused."""
     match side.kind:
         case "gguf":
@@ -101,9 +104,9 @@ def side_of(connection: Connection, run_id: int, side: ChatSide) -> Side:
             KIND.load(side.kind).check(side)
             return Side(msgspec.structs.replace(side, label=side.label or side.model or side.url))
         case "base":
-            return base_side(connection, run_id, side)
+            return base_side(supervisor.connection, run_id, side)
         case "checkpoint":
-            return checkpoint_side(connection, run_id, side)
+            return await checkpoint_side(supervisor, run_id, side)
 
 
 def base_side(connection: Connection, run_id: int, side: ChatSide) -> Side:
@@ -115,26 +118,30 @@ def base_side(connection: Connection, run_id: int, side: ChatSide) -> Side:
     return Side(named, Place(folder_of(connection, run_id)))
 
 
-def checkpoint_side(connection: Connection, run_id: int, side: ChatSide) -> Side:
+async def checkpoint_side(supervisor: Supervisor, run_id: int, side: ChatSide) -> Side:
+    connection = supervisor.connection
     run_id = runs.find_run(connection, side.run)[0] if side.run else run_id
     row = runs.row(connection, run_id)
     accepts.weights(row.method, row.name)
     if not plugins.writes_text(row.objective):
         raise BadInput(f"{row.name} is a reward model, which generates no text.", hint="Pick another run.")
-    step, path = checks.newest_checkpoint(connection, run_id, side.step)
+    gone = await saved_checkpoints.gone(supervisor, run_id)
+    step, path = checks.newest_checkpoint(connection, run_id, side.step, gone if not side.remedy else ())
     candidate = None
     if side.remedy:
-        candidate = remedy_of(connection, run_id, step, side.remedy)
-        _, path = checks.newest_checkpoint(connection, run_id, candidate["step"])
+        candidate = remedy_of(connection, run_id, step, side.remedy, gone)
+        _, path = checks.newest_checkpoint(connection, run_id, candidate["step"], gone)
     label = side.label or (f"{row.name}@{step}" + (f" {side.remedy}" if side.remedy else ""))
     named = msgspec.structs.replace(side, label=label, run=row.name, step=step)
     place = Place(folder_of(connection, run_id), path, plugins.keeps_base(row.method), candidate)
     return Side(named, place)
 
 
-def remedy_of(connection: Connection, run_id: int, step: int, name: str) -> dict[str, Any]:
+def remedy_of(
+    connection: Connection, run_id: int, step: int, name: str, gone: Collection[int]
+) -> dict[str, Any]:
     """Return how to make a remedy's model from a checkpoint. Raises NotFound, Refused."""
-    found = remedies.candidates(connection, run_id, runs.recipe(connection, run_id), step)
+    found = remedies.candidates(connection, run_id, runs.recipe(connection, run_id), step, gone)
     by_name = {candidate.name: candidate for candidate in found}
     if name not in by_name:
         hint = did_you_mean(name[:60], by_name) or "See `finetop remedy`."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from finetop.core.protocol.messages.checks import Check, CheckAnswer, Checks, Ch
 from finetop.core.runtime.home import Home
 from finetop.core.store import checks as store, jobs, runs
 from finetop.core.store.database import transaction
+from finetop.core.supervisor import saved_checkpoints
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.queue import checks as queue
 from finetop.core.supervisor.save_records import record
@@ -33,13 +35,14 @@ async def check(supervisor: Supervisor, ask: Check) -> CheckAnswer:
     settings = bisect.wanted_settings(recipe, queue.own_settings(ask.general, recipe))
     fault = await aside(partial(_suite_fault, settings["suite"], supervisor.home))
     made = await queue.compared_with_disk(supervisor, run_id, store.results(connection, run_id), hashes=True)
+    gone = await saved_checkpoints.gone(supervisor, run_id)
     run_id, _ = runs.find_run(connection, ask.run)  # it may have been removed meanwhile
-    if ask.reuse != "none" and (existing := find_existing(connection, run_id, ask, made)) is not None:
+    if ask.reuse != "none" and (existing := find_existing(connection, run_id, ask, made, gone)) is not None:
         return existing
     if fault is not None:
         raise fault
     with transaction(connection):
-        answer = queue.add(connection, run_id, ask, made=made)
+        answer = queue.add(connection, run_id, ask, made=made, gone=gone)
     supervisor.touch()
     await record(supervisor)
     return answer
@@ -55,7 +58,7 @@ def _suite_fault(name: str, home: Home) -> FinetopError | None:
 
 
 def find_existing(
-    connection: Connection, run_id: int, ask: Check, made: list[dict[str, Any]]
+    connection: Connection, run_id: int, ask: Check, made: list[dict[str, Any]], gone: Collection[int] = ()
 ) -> CheckAnswer | None:
     """Return the check that fits the request, or the job to wait for; None: queue one now. Raises as `check`.
 
@@ -70,7 +73,8 @@ def find_existing(
     making = next((job for job in under_way if job.verb in data.MAKES_A_RUN), None)
     if making is not None and ask.step is None and _is_for_its_end(connection, run_id, recipe, making):
         return CheckAnswer(making.id, name, 0, "after")
-    step, _ = store.newest_checkpoint(connection, run_id, ask.step)
+    # a verdict on named weights stands when they are deleted
+    step, _ = store.newest_checkpoint(connection, run_id, ask.step, gone if ask.step is None else ())
     if checking is not None:
         args = checking.args
         is_this = (args["step"], args.get("general", {}), args.get("more")) == (step, settings, ask.more)

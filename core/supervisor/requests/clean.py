@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
 from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import BadInput, EnvironmentTrouble
-from finetop.core.models import checkpoint
+from finetop.core.models import checkpoint, save
 from finetop.core.protocol.messages.trash import Clean, CleanAnswer, CleanItem
 from finetop.core.protocol.runs import Best
 from finetop.core.recipe import home_settings
@@ -21,10 +24,12 @@ from finetop.core.runtime.files import read_own
 from finetop.core.runtime.home import Home
 from finetop.core.store import jobs, run_records
 from finetop.core.store.database import insert, read_as, transaction
+from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.requests import trash
 from finetop.core.supervisor.state import Supervisor
 
 DAY_S = 86_400.0
+UNFINISHED = "unfinished export"
 SELECTED, ROWS = "selected", ".jsonl"  # folder below the home, and suffix of its files
 NAME = r"[A-Za-z0-9._-]+\.jsonl"
 
@@ -43,7 +48,7 @@ class Saved:
     eval_rank: int | None  # 0: the lowest eval_loss of its run; None: it has none
 
 
-def clean(supervisor: Supervisor, ask: Clean) -> CleanAnswer:
+async def clean(supervisor: Supervisor, ask: Clean) -> CleanAnswer:
     """List what a policy would remove; with `shown`, remove those of its paths. Raises BadInput for an invalid one."""
     own = msgspec.to_builtins(home_settings.load(supervisor.home).keep)
     try:
@@ -51,12 +56,16 @@ def clean(supervisor: Supervisor, ask: Clean) -> CleanAnswer:
     except msgspec.ValidationError as error:
         raise BadInput(f"keep: {error}.", hint="See `finetop clean --help`.") from error
     connection, home = supervisor.connection, supervisor.home
-    items = list(items_to_remove(connection, home, keep))
+    left = await aside(partial(_unfinished, jobs.unfinished_exports(connection)))
+    items = [*left, *items_to_remove(connection, home, keep)]
     if ask.shown is None:
         return CleanAnswer(items)
     agreed = [item for item in items if item.path in set(ask.shown)]
     for item in agreed:
-        take_away(connection, home, item)
+        if item.kind == UNFINISHED:
+            await aside(partial(shutil.rmtree, item.path, ignore_errors=True))
+        else:
+            take_away(connection, home, item)
     supervisor.touch()
     return CleanAnswer(agreed)
 
@@ -65,6 +74,7 @@ def items_to_remove(connection: Connection, home: Home, keep: Keep) -> Iterator[
     """Yield what a policy removes. While a job runs, what jobs share stays."""
     yield from _checkpoints(saved(connection, home), keep)
     if not jobs.live(connection):
+        yield from _unfinished_merges(home)
         yield from _unused(home, home.models / "merged", "merged model", keep.merged_days)
         yield from _unused(home, home.scores, "scores", keep.scores_days)
         yield from _unused(home, home.root / "retrieval", "index of documents", keep.scores_days)
@@ -76,6 +86,25 @@ def items_to_remove(connection: Connection, home: Home, keep: Keep) -> Iterator[
             if age >= keep.trash_days:
                 reason = f"in the trash for {age:.0f} days"
                 yield CleanItem("trash", run.name, f"trash/{run.folder}", run.size_bytes, reason)
+
+
+def _unfinished(targets: Mapping[str, str]) -> list[CleanItem]:
+    """Return what killed exports left half written beside their targets, which are given with their runs' names."""
+    items = []
+    for target, run in targets.items():
+        with suppress(OSError):
+            for folder in save.leftovers(Path(target)):
+                size = sum(trash.sizes_below(folder))
+                items.append(CleanItem(UNFINISHED, run, str(folder), size, "its export was killed"))
+    return items
+
+
+def _unfinished_merges(home: Home) -> Iterator[CleanItem]:
+    for folder in sorted((home.models / "merged").glob(".*.partial")):
+        path = str(folder.relative_to(home.root))
+        yield CleanItem(
+            "merged model", folder.name, path, sum(trash.sizes_below(folder)), "its job was killed"
+        )
 
 
 def saved(connection: Connection, home: Home) -> list[Saved]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from duckdb import DuckDBPyConnection as Connection
@@ -13,12 +15,28 @@ from finetop.core.recipe.load import recipe_from_resolved
 from finetop.core.recipe.references import Reference, references
 from finetop.core.store import checks, parents, runs
 from finetop.core.store.parents import Parent
+from finetop.core.supervisor import saved_checkpoints
+from finetop.core.supervisor.state import Supervisor
 from finetop.core.train import methods
 
 REWARD = "objective.reward.model"
+Gone = Mapping[int, Collection[int]]  # the steps of deleted checkpoints, by run
 
 
-def resolve(connection: Connection, recipe: dict[str, Any]) -> tuple[dict[str, Any], list[Parent]]:
+async def gone_of(supervisor: Supervisor, recipes: Iterable[Mapping[str, Any]]) -> Gone:
+    """Return the deleted checkpoints of the runs that recipes start from."""
+    gone: dict[int, Collection[int]] = {}
+    for reference in (each for recipe in recipes for each in references(recipe).values()):
+        if reference.kind == "run":
+            with suppress(NotFound):  # told, with its setting, when the recipe is resolved
+                run_id, _ = runs.find_run(supervisor.connection, reference.name)
+                gone[run_id] = await saved_checkpoints.gone(supervisor, run_id)
+    return gone
+
+
+def resolve(
+    connection: Connection, recipe: dict[str, Any], gone: Gone
+) -> tuple[dict[str, Any], list[Parent]]:
     """Replace each run that a recipe names by its id and, if already known, its checkpoint's step.
 
     A run that has not ended yet will be waited for. Raises NotFound for an unknown run or checkpoint, BadInput for a
@@ -27,7 +45,7 @@ def resolve(connection: Connection, recipe: dict[str, Any]) -> tuple[dict[str, A
     resolved: list[Parent] = []
     for key, reference in references(recipe).items():
         try:
-            parent = _parent(connection, key, reference)
+            parent = _parent(connection, key, reference, gone)
         except NotFound as error:
             raise NotFound(f"{key}: {error.message}", hint=error.hint) from error
         resolved.append(parent)
@@ -35,7 +53,7 @@ def resolve(connection: Connection, recipe: dict[str, Any]) -> tuple[dict[str, A
     return recipe, resolved
 
 
-def _parent(connection: Connection, key: str, reference: Reference) -> Parent:
+def _parent(connection: Connection, key: str, reference: Reference, gone: Gone) -> Parent:
     if reference.kind == "stage":
         raise BadInput(f"{key}: {reference} is not a stage of a chain.", hint="Name a run: run:NAME.")
     run_id, name = runs.find_run(connection, reference.name)
@@ -43,7 +61,7 @@ def _parent(connection: Connection, key: str, reference: Reference) -> Parent:
     state = runs.row(connection, run_id).state
     if isinstance(state, data.Queued | data.Running) and reference.step is None:
         return Parent(run_id, key, None)
-    step, _ = checks.newest_checkpoint(connection, run_id, reference.step)
+    step, _ = checks.newest_checkpoint(connection, run_id, reference.step, gone.get(run_id, ()))
     return Parent(run_id, key, step)
 
 

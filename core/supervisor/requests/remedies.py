@@ -16,18 +16,22 @@ from finetop.core.remedies._choice import best, gained, shares
 from finetop.core.remedies._price import price
 from finetop.core.store import checks, jobs, remedies as tried, runs
 from finetop.core.store.database import transaction
+from finetop.core.supervisor import saved_checkpoints
 from finetop.core.supervisor.state import Supervisor
 
 
-def remedies_of(supervisor: Supervisor, ask: messages.Remedies) -> messages.RemediesAnswer:
+async def remedies_of(supervisor: Supervisor, ask: messages.Remedies) -> messages.RemediesAnswer:
     """List the remedies for a checkpoint and their results. Raises NotFound, BadInput."""
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
     recipe = runs.recipe(connection, run_id)
     accepts.remedies(runs.row(connection, run_id))
-    step, _ = checks.newest_checkpoint(connection, run_id, ask.step)
+    gone = await saved_checkpoints.gone(supervisor, run_id)
+    step, _ = checks.newest_checkpoint(connection, run_id, ask.step, gone if ask.step is None else ())
     by_name = tried.of_run(connection, run_id, step)
-    rows = [_row(candidate, by_name) for candidate in tried.candidates(connection, run_id, recipe, step)]
+    rows = [
+        _row(candidate, by_name) for candidate in tried.candidates(connection, run_id, recipe, step, gone)
+    ]
     job = _job(connection, run_id, step)
     check = checks.newest_result(connection, run_id, step)
     base = {} if check is None else _base(check)
@@ -59,19 +63,21 @@ def remedies_of(supervisor: Supervisor, ask: messages.Remedies) -> messages.Reme
     )
 
 
-def remedy(supervisor: Supervisor, ask: messages.Remedy) -> messages.RemedyAnswer:
+async def remedy(supervisor: Supervisor, ask: messages.Remedy) -> messages.RemedyAnswer:
     """Queue a job that tries remedies, before training. Raises NotFound for an unknown one, Refused for none."""
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
     recipe = runs.recipe(connection, run_id)
     accepts.remedy(runs.row(connection, run_id))
-    step, path = checks.newest_checkpoint(connection, run_id, ask.step)
-    picked = remedies.chosen(tried.candidates(connection, run_id, recipe, step), ask.only)
+    gone = await saved_checkpoints.gone(supervisor, run_id)
+    accepts.remedy(runs.row(connection, run_id))  # another may have been queued meanwhile
+    step, path = checks.newest_checkpoint(connection, run_id, ask.step, gone)
+    picked = remedies.chosen(tried.candidates(connection, run_id, recipe, step, gone), ask.only)
     if not picked:
         hint = f"See `finetop remedy {name} --list`."
         raise Refused(f"no remedy is available for {name} without training.", hint=hint)
     others = {one.step for one in picked} - {step}
-    paths = {at: checks.newest_checkpoint(connection, run_id, at)[1] for at in others} | {step: path}
+    paths = {at: checks.newest_checkpoint(connection, run_id, at, gone)[1] for at in others} | {step: path}
     candidates = [{**msgspec.to_builtins(one), "checkpoint": paths[one.step]} for one in picked]
     args: dict[str, Any] = {"step": step, "checkpoint": path, "candidates": candidates}
     with transaction(connection):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from finetop.core.protocol.runs import CheckBrief, RunDetail
 from finetop.core.runtime import log_file
 from finetop.core.runtime.files import open_regular
 from finetop.core.store import jobs, metrics, run_list, runs, sql_query
+from finetop.core.supervisor import saved_checkpoints
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.queue import checks, ready
 from finetop.core.supervisor.state import Supervisor
@@ -44,8 +46,11 @@ async def detail(supervisor: Supervisor, ask: messages.GetRun) -> RunDetail:
     """Return a run in full, with what became of the weights that its verdicts are of."""
     run_id, _ = runs.find_run(supervisor.connection, ask.run)
     now = await checks.weights_now(supervisor, run_id)
+    gone = await gone_now(supervisor, run_id)
     run_id, _ = runs.find_run(supervisor.connection, ask.run)  # it may have been removed meanwhile
     detail = runs.detail(supervisor.connection, run_id, ready.why(supervisor))
+    if gone:
+        detail = without(detail, gone)
     if all(state == "same" for state in now.values()):
         return detail
 
@@ -58,6 +63,22 @@ async def detail(supervisor: Supervisor, ask: messages.GetRun) -> RunDetail:
         else msgspec.structs.replace(detail.row, check=with_state(detail.row.check))
     )
     return msgspec.structs.replace(detail, row=row, checks=[with_state(check) for check in detail.checks])
+
+
+async def gone_now(supervisor: Supervisor, run_id: int) -> frozenset[int]:
+    """Return the steps of deleted checkpoints, as far as it shows within a moment."""
+    try:
+        return await asyncio.wait_for(saved_checkpoints.gone(supervisor, run_id), checks.MOMENT_S)
+    except TimeoutError:
+        return frozenset()
+
+
+def without(detail: RunDetail, gone: Collection[int]) -> RunDetail:
+    """Leave out the checkpoints of these steps."""
+    left = [saved for saved in detail.checkpoints if saved.step not in gone]
+    best = None if detail.best is None or detail.best.step in gone else detail.best
+    row = msgspec.structs.replace(detail.row, saved=len({saved.step for saved in left}))
+    return msgspec.structs.replace(detail, row=row, checkpoints=left, best=best)
 
 
 def steps(supervisor: Supervisor, ask: messages.EventsSince) -> messages.EventsAnswer:

@@ -44,6 +44,7 @@ from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import naming, os_error_words
 from finetop.core.store import checks, jobs, parents as store_parents, remedies, run_records, runs
 from finetop.core.store.database import transaction
+from finetop.core.supervisor import saved_checkpoints
 from finetop.core.supervisor.queue import checks as queued_checks, placement
 from finetop.core.supervisor.requests import outputs, parent_runs as ancestry
 from finetop.core.supervisor.state import Supervisor
@@ -53,27 +54,27 @@ from finetop.core.wording import verdicts
 THERE = "Give its path there: the command gets the PATH of that machine's supervisor, or of command.env."
 
 
-def submit(supervisor: Supervisor, ask: Submit) -> SubmitAnswer:
+async def submit(supervisor: Supervisor, ask: Submit) -> SubmitAnswer:
     """Queue a run: its folder with the recipe, then its rows. After an error neither remains.
 
     Raises BadInput for an invalid name or an unreadable suite, NotFound for a missing one, EnvironmentTrouble if the
     folder can't be made.
     """
     order = Order(ask.name, ask.recipe, ask.source, ask.priority, ask.held, trains(ask.recipe))
-    run_id, name = _add_run(supervisor, order)
+    run_id, name = await _add_run(supervisor, order)
     return SubmitAnswer(run_id, name, jobs.place_of(supervisor.connection, run_id), ask.held)
 
 
-def watch(supervisor: Supervisor, ask: Watch) -> SubmitAnswer:
+async def watch(supervisor: Supervisor, ask: Watch) -> SubmitAnswer:
     """Make a run of a program that was started without finetop; it is watched at once. Raises as `submit`."""
     outputs.require_unwatched(supervisor, ask)
     args = {"pid": ask.pid, "start": ask.start, "log": ask.log}
     order = Order(ask.name, ask.recipe, ask.source, jobs.CHECK_PRIORITY, verb="watch", args=args)
-    run_id, name = _add_run(supervisor, order)
+    run_id, name = await _add_run(supervisor, order)
     return SubmitAnswer(run_id, name, jobs.place_of(supervisor.connection, run_id), held=False)
 
 
-def chain(supervisor: Supervisor, ask: SubmitChain) -> SubmitChainAnswer:
+async def chain(supervisor: Supervisor, ask: SubmitChain) -> SubmitChainAnswer:
     """Queue the runs of a chain, all or none; with `first`, starting from the existing runs of earlier stages.
 
     Raises as `submit`, and NotFound for an unknown stage, or an earlier stage that was never run.
@@ -85,6 +86,7 @@ def chain(supervisor: Supervisor, ask: SubmitChain) -> SubmitChainAnswer:
     start = names.index(ask.first) if ask.first else 0
     for stage in ask.stages[start:]:
         require_run(supervisor, Order(f"{ask.name}.{stage.name}", stage.recipe, ask.source))
+    gone = await ancestry.gone_of(supervisor, [stage.recipe for stage in ask.stages[start:]])
     whole = ask.name if ask.first else runs.free_chain(connection, ask.name, names)
     numbers = {name: runs.newest_of_stage(connection, whole, name) for name in names[:start]}
     queued: list[tuple[int, str]] = []
@@ -94,7 +96,7 @@ def chain(supervisor: Supervisor, ask: SubmitChain) -> SubmitChainAnswer:
             held = ask.held and (begins or stage is ask.stages[start])
             recipe = on_runs(stage, numbers)
             order = Order(f"{whole}.{stage.name}", recipe, ask.source, ask.priority, held)
-            queued.append(make_run(supervisor, folders, order))
+            queued.append(make_run(supervisor, folders, order, gone))
             numbers[stage.name] = queued[-1][0]
     supervisor.touch()
     places, _ = jobs.places(connection)
@@ -127,7 +129,8 @@ async def export(supervisor: Supervisor, ask: Export) -> ExportAnswer:
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
     accepts.tensors(runs.recipe(connection, run_id)["method"]["name"], name)
-    step, path = checks.newest_checkpoint(connection, run_id, ask.step)
+    gone = await saved_checkpoints.gone(supervisor, run_id)
+    step, path = checks.newest_checkpoint(connection, run_id, ask.step, () if ask.remedy else gone)
     require = ancestry.require_adapter if ask.adapter else ancestry.require_whole
     require(runs.recipe(connection, run_id), name)
     target = absolute(ask.to, "to")
@@ -150,8 +153,8 @@ async def export(supervisor: Supervisor, ask: Export) -> ExportAnswer:
     elif ask.unchecked or ask.anyway:
         raise BadInput("only GGUF files get a verdict.", hint="Give --to gguf or --quant, or leave it out.")
     if ask.remedy:
-        args["remedy"] = remedies.for_export(connection, run_id, step, ask.remedy)
-        _, args["checkpoint"] = checks.newest_checkpoint(connection, run_id, args["remedy"]["step"])
+        args["remedy"] = remedies.for_export(connection, run_id, step, ask.remedy, gone)
+        _, args["checkpoint"] = checks.newest_checkpoint(connection, run_id, args["remedy"]["step"], gone)
     warning = "" if ask.remedy else await warning_of(supervisor, run_id, f"{name}@{step}", step)
     run_id, _ = runs.find_run(connection, ask.run)  # it may have been removed meanwhile
     args |= {"warning": warning} if warning else {}
@@ -207,7 +210,7 @@ def absolute(text: str, key: str) -> Path:
     return path
 
 
-def import_model(supervisor: Supervisor, ask: Import) -> ImportAnswer:
+async def import_model(supervisor: Supervisor, ask: Import) -> ImportAnswer:
     """Make a run of a model that was trained elsewhere, and queue the job that reads it, ahead of training.
 
     With `reuse`, return the existing run of a link to the same folder on the same base. Raises as `submit`.
@@ -219,7 +222,7 @@ def import_model(supervisor: Supervisor, ask: Import) -> ImportAnswer:
                 return ImportAnswer(run_id, name, True)
     args = {"path": ask.path, "steps": ask.steps, "copy": ask.copy}
     order = Order(ask.name, ask.recipe, ask.source, jobs.CHECK_PRIORITY, verb="import", args=args)
-    run_id, name = _add_run(supervisor, order)
+    run_id, name = await _add_run(supervisor, order)
     return ImportAnswer(run_id, name, False)
 
 
@@ -251,11 +254,12 @@ def trains(recipe: Mapping[str, Any]) -> data.Verb:
     return "train" if recipe.get("command") is None else "command"
 
 
-def _add_run(supervisor: Supervisor, order: Order) -> tuple[int, str]:
+async def _add_run(supervisor: Supervisor, order: Order) -> tuple[int, str]:
     """Make a run: its folder with the recipe, its rows, and the job that makes it. Return id and name."""
     require_run(supervisor, order)
+    gone = await ancestry.gone_of(supervisor, [order.recipe])
     with all_or_nothing(supervisor) as folders:
-        number_and_name = make_run(supervisor, folders, order)
+        number_and_name = make_run(supervisor, folders, order, gone)
     supervisor.touch()
     return number_and_name
 
@@ -318,14 +322,16 @@ def all_or_nothing(supervisor: Supervisor) -> Iterator[list[Path]]:
         raise
 
 
-def make_run(supervisor: Supervisor, folders: list[Path], order: Order) -> tuple[int, str]:
+def make_run(
+    supervisor: Supervisor, folders: list[Path], order: Order, gone: ancestry.Gone
+) -> tuple[int, str]:
     """Make one run's folder and rows inside of `all_or_nothing`. Returns its number and name.
 
     Raises OSError and as `resolve`.
     """
     connection = supervisor.connection
     name = runs.free_name(connection, order.name)
-    recipe, parents = ancestry.resolve(connection, order.recipe)
+    recipe, parents = ancestry.resolve(connection, order.recipe, gone)
     run_id = runs.next_run_id(connection)
     folder = supervisor.home.run_folder(run_id, name)
     folders.append(folder)

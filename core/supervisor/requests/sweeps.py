@@ -16,12 +16,12 @@ from finetop.core.recipe.names import check_name
 from finetop.core.recipe.sweeps import SEED
 from finetop.core.store import jobs, notes, runs
 from finetop.core.supervisor.queue import ready
-from finetop.core.supervisor.requests import submit as orders
+from finetop.core.supervisor.requests import parent_runs, submit as orders
 from finetop.core.supervisor.state import Supervisor
 from finetop.core.text import number_words
 
 
-def submit(supervisor: Supervisor, ask: SubmitSweep) -> SubmitSweepAnswer:
+async def submit(supervisor: Supervisor, ask: SubmitSweep) -> SubmitSweepAnswer:
     """Queue the runs of a sweep, all or none. Raises as `submit.submit`, and BadInput for one without runs."""
     connection = supervisor.connection
     if not ask.runs:
@@ -33,13 +33,14 @@ def submit(supervisor: Supervisor, ask: SubmitSweep) -> SubmitSweepAnswer:
         )
         for tag in run.tags:
             require_tag(tag)
+    gone = await parent_runs.gone_of(supervisor, [run.recipe for run in ask.runs])
     sweep = runs.first_free(ask.name, _members(supervisor).__contains__)
     queued: list[tuple[int, str]] = []
     with orders.all_or_nothing(supervisor) as folders:
         for run in ask.runs:
             verb = orders.trains(run.recipe)
             order = orders.Order(run.name, run.recipe, ask.source, ask.priority, ask.held, verb)
-            run_id, name = orders.make_run(supervisor, folders, order)
+            run_id, name = orders.make_run(supervisor, folders, order, gone)
             notes.set_tags(connection, run_id, [SWEEP + sweep, *run.tags])
             queued.append((run_id, name))
     supervisor.touch()

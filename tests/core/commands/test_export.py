@@ -69,6 +69,20 @@ def test_an_export_of_a_step_that_regressed_says_so_first_and_in_its_files(finet
     assert told == {4: says, 2: None}, "another checkpoint's verdict is not its own"
 
 
+def test_a_killed_export_leaves_nothing_and_clean_names_what_could_not_be_removed(finetop, rig, tmp_path):
+    name = rig.submit("one", steps=4, saved=[4], export_dies=True)
+    rig.wait_state(name, "finished")
+    code, _, err = finetop("export", name, "--to", str(tmp_path / "a" / "out"))
+    assert code == 1 and "killed by signal 9" in err
+    half = tmp_path / "a" / ".out.partial"
+    assert not half.exists()
+    half.mkdir()
+    (half / "model.safetensors").write_bytes(b"w" * 5000)
+    code, out, _ = finetop("clean")
+    assert code == 0 and "unfinished export  one  5.0 kB  its export was killed" in out
+    assert finetop("clean", "--yes")[0] == 0 and not half.exists()
+
+
 def test_an_export_that_is_tried_again_has_not_failed(finetop_of, cold_rig, tmp_path):
     rig, finetop = cold_rig, finetop_of(cold_rig.home)
     rig.settings = "settings: 1\nretry: {times: 1, wait_s: 0}\n"

@@ -1,5 +1,6 @@
 """What each policy removes, and what is never removed."""
 
+import asyncio
 import os
 import time
 
@@ -15,8 +16,12 @@ DAY = 86_400.0
 ALL = dict.fromkeys(("last", "days", "total_gib", "merged_days", "selected_days", "trash_days")) | {"best": 1}
 
 
+def cleaned(quiet, ask):
+    return asyncio.run(clean.clean(quiet.supervisor, ask)).items
+
+
 def shown(quiet, **keep):
-    return clean.clean(quiet.supervisor, Clean({**ALL, **keep})).items
+    return cleaned(quiet, Clean({**ALL, **keep}))
 
 
 def names(items):
@@ -25,7 +30,7 @@ def names(items):
 
 def done(quiet, **keep):
     paths = [item.path for item in shown(quiet, **keep)]
-    return clean.clean(quiet.supervisor, Clean({**ALL, **keep}, paths)).items
+    return cleaned(quiet, Clean({**ALL, **keep}, paths))
 
 
 def steps_of(quiet, name):
@@ -67,7 +72,7 @@ def test_the_oldest_go_until_the_rest_fits_and_only_what_was_shown(quiet):
     assert names(shown(quiet, total_gib=0.0)) == ["a@2", "a@1", "b@2", "b@1", "c@2", "c@1"]
     assert shown(quiet, total_gib=1.0) == []
     paths = ["runs/0001-a/checkpoints/step-000001", "../../etc"]
-    clean.clean(quiet.supervisor, Clean({**ALL, "last": 1}, paths))
+    cleaned(quiet, Clean({**ALL, "last": 1}, paths))
     assert [steps_of(quiet, name) for name in "abc"] == [[2, 3], [1, 2, 3], [1, 2, 3]], "only what was shown"
     quiet.close()
     before = dump(quiet.home.database)
@@ -140,13 +145,13 @@ def test_selected_rows_go_once_no_run_names_them_in_the_trash_neither(quiet):
 
 def test_the_home_s_own_settings_hold_and_an_option_goes_before_them_if_it_can_be(quiet):
     quiet.run("one", (1, 2, 3, 4, 5))
-    assert names(clean.clean(quiet.supervisor, Clean()).items) == ["one@2", "one@1"]
+    assert names(cleaned(quiet, Clean())) == ["one@2", "one@1"]
     (quiet.home.root / "settings.yaml").write_text("settings: 1\nkeep: {last: 4}\n")
-    assert names(clean.clean(quiet.supervisor, Clean()).items) == ["one@1"]
-    assert names(clean.clean(quiet.supervisor, Clean({"last": 2})).items) == ["one@3", "one@2", "one@1"]
+    assert names(cleaned(quiet, Clean())) == ["one@1"]
+    assert names(cleaned(quiet, Clean({"last": 2}))) == ["one@3", "one@2", "one@1"]
     for keep in ({"last": 0}, {"last": "many"}, {"lasst": 1}, {"days": -1}, {"total_gib": float("nan")}):
         with pytest.raises(BadInput, match="keep"):
-            clean.clean(quiet.supervisor, Clean(keep))
+            cleaned(quiet, Clean(keep))
 
 
 class Counted:

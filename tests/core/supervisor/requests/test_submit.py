@@ -1,5 +1,6 @@
 """A run that can't be made: it leaves nothing behind, and the error names what was refused."""
 
+import asyncio
 import errno
 import os
 from pathlib import Path
@@ -29,5 +30,5 @@ def test_a_full_disk_is_told_with_the_file_that_did_not_fit(quiet, monkeypatch, 
     with pytest.raises(
         EnvironmentTrouble, match=rf"^runs/\d+-fake/{file}: no space left on device\. Nothing was"
     ):
-        submit.submit(quiet.supervisor, Submit(loaded.resolved, loaded.text, "fake"))
+        asyncio.run(submit.submit(quiet.supervisor, Submit(loaded.resolved, loaded.text, "fake")))
     assert list(quiet.supervisor.home.runs.iterdir()) == []
