@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ import yaml
 from finetop.core import approaches, errors, remedies, select
 from finetop.core.check.tasks.requests import build_task, requests_of
 from finetop.core.check.tasks.suite import load_suite
+from finetop.core.client.remote.hosts import usual_places
 from finetop.core.commands import Command
 from finetop.core.commands.main import load, verbs
 from finetop.core.lint import findings
@@ -20,7 +22,8 @@ from finetop.core.models.llama_cpp.quants import QUANTS
 from finetop.core.plugins import REWARD_RULES
 from finetop.core.recipe import answer_rules
 from finetop.core.recipe.home_settings import Settings, load as load_settings
-from finetop.core.recipe.load import resolve_text
+from finetop.core.recipe.load import load_recipe, resolve_text
+from finetop.core.recipe.stages import load_chain
 from finetop.core.runtime.environment import WANTED
 from finetop.core.runtime.home import Home
 from finetop.core.train import alarms, methods, objectives, protections, rewards
@@ -119,17 +122,43 @@ def test_the_commands_that_can_not_go_elsewhere_are_named() -> None:
     assert together == {verb for verb, command in commands.items() if command.run_several}
 
 
-RECIPES = [(page, block) for page in ("methods", "rules", "approaches") for block in blocks(page)]
+PASTED = [
+    pytest.param(dedent(block), id=f"{file.stem}:{text[: found.start()].count(chr(10)) + 1}")
+    for file in [TESTS.parent / "README.md", *sorted((TESTS.parent / "docs").glob("*.md"))]
+    for text in [file.read_text(encoding="utf-8")]
+    for found in re.finditer(r"^ *```ya?ml\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
+    for block in found.groups()
+]
 
 
-def test_every_such_page_has_a_recipe() -> None:
-    assert {page for page, _ in RECIPES} == {"methods", "rules", "approaches"}
+@pytest.mark.parametrize("block", PASTED)
+def test_every_yaml_is_read_by_the_program_as_it_stands(block: str, tmp_path: Path) -> None:
+    """Paste a block into the file that it is meant for: its first key says which."""
+    match block.partition(":")[0]:
+        case "recipe":
+            file = tmp_path / "mine.yaml"
+            file.write_text(block)
+            read = load_chain(str(file), []) or load_recipe(str(file)).recipe
+            assert read
+        case "settings":
+            (tmp_path / "settings.yaml").write_text(block)
+            assert load_settings(Home(tmp_path)).settings == 1
+        case "suite":
+            (tmp_path / "mine.yaml").write_text(block)
+            (tmp_path / "general.txt").write_text("text")
+            (tmp_path / "tasks").mkdir()
+            (tmp_path / "tasks" / "passages.yaml").write_text("task: passages")
+            for name, row in {**SUITE_ROWS, "arc_easy.jsonl": {}}.items():
+                (tmp_path / name).write_text("\n".join([json.dumps(row)] * 3))
+            assert load_suite(tmp_path / "mine.yaml").tasks
+        case _:
+            (tmp_path / "hosts.yaml").write_text(block)
+            assert usual_places(tmp_path / "hosts.yaml")
 
 
-@pytest.mark.parametrize(("page", "written"), RECIPES)
-def test_every_recipe_can_be_read(page: str, written: str) -> None:
-    recipe = resolve_text(written).recipe
-    assert recipe.approaches.update is not None if page == "approaches" else recipe.data.train
+def test_there_are_yaml_blocks_of_each_kind() -> None:
+    kinds = [block.values[0].partition(":")[0] for block in PASTED]
+    assert {"recipe", "settings", "suite"} < set(kinds) and len(kinds) > 40
 
 
 def test_every_alarm_has_its_section_with_all_its_settings() -> None:
@@ -140,13 +169,10 @@ def test_every_alarm_has_its_section_with_all_its_settings() -> None:
         assert "**Over**" in text and "**Try**" in text
 
 
-def test_what_the_page_of_the_alarms_shows_can_be_read(tmp_path: Path) -> None:
-    of_recipe, of_settings = sorted(blocks("alarms"))
+def test_what_the_page_of_the_alarms_shows_can_be_read() -> None:
+    of_recipe, _ = sorted(blocks("alarms"))
     recipe = resolve_text(of_recipe).recipe
     assert (recipe.alarms.spike.rise, recipe.alarms.plateau.on) == (1.0, False)
-    (tmp_path / "settings.yaml").write_text(of_settings)
-    settings = load_settings(Home(tmp_path))
-    assert settings.tell.command and settings.tell.quiet
     fields = re.findall(r"`((?:train|model|method|data|drift)\.\w+)`", PAGES["alarms"])
     assert fields
     plain = msgspec.to_builtins(resolve_text("recipe: 1\nextends: lora\nname: x\n").recipe)

@@ -16,9 +16,9 @@ from finetop.core.commands.shared import chat as shared, options
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.protocol.messages.chat import ChatSettings, ChatSide
 from finetop.core.runtime.home import Home
+from finetop.core.wording.chat_commands import HELP, NEW, QUIT, command_in, unknown
 
 ABOUT = "talk to a run's model beside its base, or beside another model"
-HELP = "/new begins a new conversation, /quit ends the chat, ctrl+c stops an answer"
 BASE = "base"
 
 
@@ -68,19 +68,20 @@ def sides_of(args: argparse.Namespace, home: Home) -> list[ChatSide]:
 def converse(chat: Chat, settings: ChatSettings) -> int:
     """Answer line by line until the input ends. Raises ChatEnded."""
     labels = " and ".join(side.label for side in chat.opened.sides)
-    print(f"{labels} of {chat.opened.run}. {HELP}.", file=sys.stderr, flush=True)
+    print(f"{labels} of {chat.opened.run}. {HELP}, ctrl+c stops an answer.", file=sys.stderr, flush=True)
     shared.print_sent(chat, settings)
     waiting, fresh = shared.Waiting(), False
     for text in prompts():
-        match text.strip():
-            case "":
-                continue
-            case "/quit":
-                break
-            case "/new":
-                fresh = True
-                print("a new conversation.", file=sys.stderr, flush=True)
-                continue
+        if not text.strip():
+            continue
+        command = command_in(text)
+        if command == QUIT:
+            break
+        if command:
+            fresh = fresh or command == NEW
+            said = "a new conversation." if command == NEW else unknown(command)
+            print(said, file=sys.stderr, flush=True)
+            continue
         number = chat.ask(text, settings, fresh=fresh)
         fresh = False
         if not show_answers(chat, number, waiting):

@@ -119,7 +119,10 @@ def chosen_settings(loaded: Loaded, *, all_of_it: bool) -> list[Setting]:
 
 
 def settings_of(loaded: Loaded) -> list[Setting]:
-    """Return each setting of a recipe with value and source: `faq.yaml:5`, `extends lora`, `--set` or `default`."""
+    """Return each setting of a recipe with value and source.
+
+    A source is `faq.yaml:5`, `extends lora`, `--set`, `default`, or what implies it: `from the file's name`.
+    """
     recipe, of_command = loaded.recipe, {"method.name", "objective.name"}
     if recipe.command is None:
         known = {field.key for field in fields(recipe.method.name, recipe.objective.name)}
@@ -152,6 +155,8 @@ def _source(loaded: Loaded, key: str) -> str:
     place = loaded.places.get(key)
     if place is None:
         return DEFAULT
+    if key in loaded.implied:
+        return loaded.implied[key]
     label = re.sub(r":\d+$", "", place)
     if label.startswith(BUILTIN) and label != loaded.chain[0]:
         return f"extends {label.removeprefix(BUILTIN).removesuffix('.yaml')}"

@@ -40,7 +40,8 @@ class Loaded:
     """A recipe as it will run, and where it came from.
 
     `resolved` has every default and is plain data for JSON; `places` maps each dotted key that was written to its
-    file:line; `chain` names the files from the recipe itself to the last one it extends.
+    file:line; `chain` names the files from the recipe itself to the last one it extends. Of those `places`, `implied`
+    are the ones that nobody wrote: what each follows from.
     """
 
     recipe: Recipe
@@ -49,6 +50,7 @@ class Loaded:
     resolved: dict[str, Any]
     places: Mapping[str, str]
     chain: tuple[str, ...]
+    implied: Mapping[str, str]
 
 
 def load_recipe(path_or_name: str, sets: Sequence[str] = (), cwd: Path | None = None) -> Loaded:
@@ -112,7 +114,7 @@ def recipe_from_mapping(
         root = expand_short_forms(checked_root(from_plain(mapping, Origin(place, Path.cwd()))))
     except RecursionError as error:
         raise RecipeError("is nested too deeply.", place=place) from error
-    recipe, problems, _ = read_recipe(root, to_train=to_train)
+    recipe, problems, *_ = read_recipe(root, to_train=to_train)
     _raise_first(problems)
     assert recipe is not None
     return recipe
@@ -149,12 +151,12 @@ def load_root(
         message = f"holds {secret.what}, which is not kept with a run."
         raise RecipeError(message, place=root.origin.at(secret.line), hint=secrets.HINT)
     root, chain = _merged_with_parents(root, path, sets, cwd)
-    recipe, problems, places = read_recipe(root, to_train=to_train)
+    recipe, problems, places, implied = read_recipe(root, to_train=to_train)
     command = [] if path is None else ["finetop", "recipe", origin_of(path, cwd).label]
     command += [f"--set={text}" for text in sets] if command else []
     _raise_first(problems, shlex.join(command))
     assert recipe is not None
-    return Loaded(recipe, text, path, recipe_to_mapping(recipe), places, chain)
+    return Loaded(recipe, text, path, recipe_to_mapping(recipe), places, chain, implied)
 
 
 def _merged_with_parents(
@@ -221,7 +223,7 @@ def checked_root(root: Node) -> Node:
 
 def _named(root: Node, path: Path | None) -> Node:
     """Name a recipe after its file if it has no name."""
-    name = Node("unnamed" if path is None else path.stem, root.origin, 0)
+    name = Node("unnamed" if path is None else path.stem, root.origin, 0, "from the file's name")
     return root.with_value({"name": name, **root.settings})
 
 
@@ -324,7 +326,7 @@ def _with_command(recipe: Node) -> Node:
     if command is None or command.value is None or isinstance(command.value, str):
         return recipe
     settings = {"run": command} if isinstance(command.value, list) else _with_pattern(command.settings)
-    folder = Node(".", command.origin, command.line)
+    folder = command.implies(".", "from the recipe's folder")
     kind = command.with_value({"name": command.with_value(COMMAND)})
     unknown = command.with_value({"id": command.with_value(UNKNOWN)})
     whole = {"method": kind, "objective": kind, "model": unknown, **recipe.settings}

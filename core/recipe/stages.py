@@ -224,7 +224,7 @@ def _stage_over_shared(shared: Node, node: Node, name: str) -> Node:
     """Merge a stage over the shared settings; it inherits `extends`, `about` and `recipe` unless it sets them."""
     own = ("extends", "about", "recipe")
     inherited = {key: setting for key, setting in shared.settings.items() if key in own}
-    child = {**inherited, **node.settings, "name": node.with_value(name)}
+    child = {**inherited, **node.settings, "name": node.implies(name, "from chain and stage")}
     return merge_recipes(expand_short_forms(shared), node.with_value(child))
 
 
@@ -235,15 +235,15 @@ def _with_defaults(laid: Node, node: Node, sets: Sequence[str], before: Sequence
     writers = [earlier.name for earlier in before if earlier.loaded.recipe.objective.name != "reward"]
     has_model = "id" in _entries(node.settings.get("model")) or "model.id" in set_keys
     if writers and not has_model:
-        begin = {"id": node.with_value(f"stage:{writers[-1]}")}
+        begin = {"id": node.implies(f"stage:{writers[-1]}", "from the stage before")}
         settings["model"] = node.with_value(_entries(settings.get("model")) | begin)
     reward_models = [earlier.name for earlier in before if earlier.loaded.recipe.objective.name == "reward"]
     objective = _entries(settings.get("objective"))
     named = objective.get("name") or node.settings.get("extends")  # the built-in recipe of an objective
     has_reward = "reward" in objective or any("objective.reward" in key for key in set_keys)
     if reward_models and not has_reward and named is not None and named.value in REWARDED:
-        judge = node.with_value(f"stage:{reward_models[-1]}")
-        reward = node.with_value({"model": judge, "rules": node.with_value([])})
+        judge = node.implies(f"stage:{reward_models[-1]}", "from the stage before")
+        reward = node.with_value({"model": judge, "rules": node.implies([], "from the stage before")})
         settings["objective"] = node.with_value({**objective, "reward": reward})
     return laid.with_value(settings)
 

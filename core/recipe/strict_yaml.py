@@ -54,11 +54,15 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One value with its place; `line` is 0 without lines (--set, JSON)."""
+    """One value with its place; `line` is 0 without lines (--set, JSON).
+
+    A value that nobody wrote is `implied` by what these words name; its place is where an error of it is fixed.
+    """
 
     value: Scalar | list[Node] | dict[str, Node]
     origin: Origin
     line: int
+    implied: str = ""
 
     @property
     def place(self) -> str:
@@ -73,6 +77,10 @@ class Node:
     def with_value(self, value: Scalar | list[Node] | dict[str, Node]) -> Node:
         """Return another value at the same place."""
         return Node(value, self.origin, self.line)
+
+    def implies(self, value: Scalar | list[Node] | dict[str, Node], by: str) -> Node:
+        """Return a value that this one implies, which nobody wrote."""
+        return Node(value, self.origin, self.line, by)
 
 
 @lru_cache(maxsize=8)  # a command looks for stages in a file before it loads it as one recipe

@@ -29,11 +29,11 @@ CHOICES: dict[Any, PluginKind[Any]] = {Method: METHODS, Objective: OBJECTIVES}
 
 def read_recipe(
     root: Node, *, to_train: bool = True
-) -> tuple[Recipe | None, list[RecipeError], dict[str, str]]:
-    """Read a whole merged tree. Returns the recipe or None, all problems, and the place of each setting.
+) -> tuple[Recipe | None, list[RecipeError], dict[str, str], dict[str, str]]:
+    """Read a whole merged tree. Returns the recipe or None, all problems, the place of each setting, what is implied.
 
     `to_train` is False for a recipe that only says what to check and how. Places are by dotted key
-    (`data.train[0].path` -> `faq.yaml:7`), for the settings that were written.
+    (`data.train[0].path` -> `faq.yaml:7`), for the settings that were written or are implied.
     """
     command = root.settings.get("command")
     to_train = to_train and (command is None or command.value is None)
@@ -42,7 +42,7 @@ def read_recipe(
     problems = list(reader.problems)
     if isinstance(recipe, Recipe) and not problems:
         problems += cross_problems(recipe, reader.places, root.place, to_train=to_train)
-    return (None if problems else recipe), problems, reader.places
+    return (None if problems else recipe), problems, reader.places, reader.implied
 
 
 def read_as(root: Node, kind: type[Kind], whole: str) -> Kind:
@@ -63,6 +63,7 @@ class _Reader:
         self.whole = whole
         self.problems: list[RecipeError] = []
         self.places: dict[str, str] = {}
+        self.implied: dict[str, str] = {}
 
     def problem(self, place: str, key: str, message: str, hint: str = "") -> Any:
         self.problems.append(RecipeError(message, place=place, key=key, hint=hint))
@@ -71,6 +72,8 @@ class _Reader:
     def read(self, node: Node, annotation: Any, key: str) -> Any:
         if key:
             self.places[key] = node.place
+        if node.implied:
+            self.implied[key] = node.implied
         for arm in arms(annotation):
             if arm in CHOICES:
                 return self.choice(node, arm, CHOICES[arm], key)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from still import Still, verdict
+from still import Still, answered, verdict
 
 from finetop.core.protocol import events, runs as data
 from finetop.core.protocol.messages.checks import Check
@@ -131,7 +130,7 @@ def check_held(still: Still, name: str) -> None:
 
 
 def remedies_queued(still: Still, run_id: int) -> int:
-    asyncio.run(remedies.remedy(still.supervisor, Remedy(str(run_id))))
+    answered(remedies.remedy(still.supervisor, Remedy(str(run_id))))
     return run_id
 
 
@@ -148,7 +147,7 @@ def remedies_running(still: Still, name: str) -> None:
 def remedies_tried(still: Still, name: str, of: slice, **told: Any) -> None:
     """Make a run that forgot, with some remedies tried and their reported results."""
     run_id = checked(still, name, 40)
-    own = asyncio.run(remedies.remedies_of(still.supervisor, Remedies(name))).rows
+    own = answered(remedies.remedies_of(still.supervisor, Remedies(name))).rows
     can = [row for row in own if not row.why_not][of]
     candidates = [{"name": row.name, "label": row.label} for row in can]
     tried = [

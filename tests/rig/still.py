@@ -6,10 +6,12 @@ import asyncio
 import copy
 import json
 import time
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import store_rows
@@ -27,6 +29,8 @@ from finetop.core.store import jobs, run_records, runs
 from finetop.core.store.database import open_store, transaction
 from finetop.core.supervisor.requests import submit
 from finetop.core.supervisor.state import Supervisor
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -51,7 +55,7 @@ class Still:
         recipe = copy.deepcopy(loaded.resolved)
         if model:
             recipe["model"] = {**recipe["model"], "id": model}
-        return asyncio.run(submit.submit(self.supervisor, Submit(recipe, loaded.text, name))).run_id
+        return answered(submit.submit(self.supervisor, Submit(recipe, loaded.text, name))).run_id
 
     def run(
         self,
@@ -115,6 +119,12 @@ class Still:
 
     def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         return self.supervisor.connection.execute(sql, list(values)).fetchall()
+
+
+def answered(reply: Coroutine[Any, Any, T]) -> T:
+    """Return what a request answers, also to a test that runs in an event loop itself."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, reply).result()
 
 
 def make_checkpoint(folder: Path, step: int, size: int) -> Path:

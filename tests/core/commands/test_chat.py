@@ -56,10 +56,11 @@ def test_chat_line_by_line(rig, finetop, name, monkeypatch):
             chat_command.ChatSide("two", "endpoint", url=two.url, model="m"),
         ]
         monkeypatch.setattr(chat_command, "sides_of", lambda args, home: sides)
-        monkeypatch.setattr("sys.stdin", io.StringIO("Hi\n\nAnd?\n/new\nAgain\n/quit\nnever\n"))
+        monkeypatch.setattr("sys.stdin", io.StringIO("Hi\n\nAnd?\n/hepl\n/new\nAgain\n/quit\nnever\n"))
         code, out, err = finetop("chat", name)
     assert (code, out) == (0, "".join(f"one:\n{text}\n\ntwo:\nTwo\n" for text in ("Hello", "Yes", "New")))
     assert "one and two of fake. /new begins" in err
+    assert "there is no command /hepl: /new begins" in err
     assert [len(asked["messages"]) for asked in one.asked] == [1, 3, 1]
     wait_until(lambda: not any(job.is_under_way for job in chats_of(rig, name)), "it is closed")
 

@@ -73,7 +73,7 @@ def test_a_killed_export_leaves_nothing_and_clean_names_what_could_not_be_remove
     name = rig.submit("one", steps=4, saved=[4], export_dies=True)
     rig.wait_state(name, "finished")
     code, _, err = finetop("export", name, "--to", str(tmp_path / "a" / "out"))
-    assert code == 1 and "killed by signal 9" in err
+    assert code != 0 and "killed by signal 9" in err
     half = tmp_path / "a" / ".out.partial"
     assert not half.exists()
     half.mkdir()

@@ -73,6 +73,29 @@ def test_a_chain_is_printed_stage_by_stage(capsys):
     assert answer["stages"][2]["recipe"]["objective"]["reward"]["model"] == "stage:reward"
 
 
+def test_a_line_is_credited_only_with_what_stands_on_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = "data: {train: [{path: rows.jsonl}]}"
+    files = {
+        "mine.yaml": f"recipe: 1\nextends: lora\n{rows}\n",
+        "theirs.yaml": "recipe: 1\nname: x\ncommand: {run: [python, x.py]}\n",
+        "chain.yaml": f"recipe: 1\nstages:\n  - {{name: sft, extends: lora, {rows}}}\n"
+        f"  - {{name: dpo, extends: dpo, {rows}}}\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert "name: mine  # from the file's name\n" in shown(capsys, "mine.yaml")
+    assert f"workdir: {tmp_path}  # from the recipe's folder\n" in shown(capsys, "theirs.yaml")
+    sft, dpo = shown(capsys, "chain.yaml").split("---\n")
+    assert "name: chain.sft  # from chain and stage\n" in sft
+    assert "id: 'stage:sft'  # from the stage before\n" in dpo
+    own = json.loads(shown(capsys, "mine.yaml", "--json"))["from"]
+    assert {key for key, source in own.items() if source.startswith("mine.yaml")} == {
+        "recipe",
+        "data.train[0].path",
+    }
+
+
 def test_what_can_not_be_is_one_line(command):
     cases = {
         "train --set train.epochs=1": "--set works only with a recipe.",

@@ -23,6 +23,7 @@ from finetop.core.protocol.messages.chat import (
     StopAnswers,
 )
 from finetop.core.protocol.runs import Queued
+from finetop.core.wording.chat_commands import NEW, QUIT, command_in, unknown
 from finetop.tui.app_interface import ChatStart, Host, host_of
 from finetop.tui.keys import NO_MORE, rows_of
 from finetop.tui.save import Sheet
@@ -36,7 +37,7 @@ from finetop.tui.screens.chat.settings_page import SettingsPage
 from finetop.tui.screens.chat.state import BASE, ChatState
 from finetop.tui.screens.shared.run_actions import send
 from finetop.tui.widgets.app_screen import AppScreen
-from finetop.tui.widgets.entry import entry_of
+from finetop.tui.widgets.entry import Entry, entry_of
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines, set_height
 from finetop.tui.widgets.pointed_lines import PointedLines
@@ -184,10 +185,23 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
         event.prevent_default()
         if event.key == "enter" and state.keeping is not None:
             send_reference(self, state)
+        elif event.key == "enter" and (command := command_in(state.entry.text)):
+            self._obey(command)
         elif message := prompt_entry.press(state, event.key, event.character):
             host_of(self).say(message)
         self.session.put_prompts()
         self.redraw()
+
+    def _obey(self, command: str) -> None:
+        """Do what a line of the prompt commands."""
+        if command not in (NEW, QUIT):
+            host_of(self).say(unknown(command))
+            return
+        self.state.entry = Entry()
+        if command == QUIT:
+            self._leave()
+        else:
+            self.action_fresh()
 
     def on_paste(self, event: events.Paste) -> None:
         self._stir()
@@ -340,6 +354,9 @@ class ChatScreen(AppScreen[None], inherit_bindings=False):
         if self.state.is_full:
             self.action_full()
             return
+        self._leave()
+
+    def _leave(self) -> None:
         if (request := self.session.close()) is not None:
             self.app.run_worker(_end(host_of(self), request))
         self.dismiss()

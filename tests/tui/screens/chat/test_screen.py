@@ -92,6 +92,21 @@ async def test_a_prompt_is_sent_to_both_and_the_answers_stream() -> None:
         assert asked(fake, AskChat)[-1].text == "one\ntwo"
 
 
+async def test_a_command_on_the_prompt_line_goes_to_no_model() -> None:
+    fake = talking()
+    async with shown_app(make_app(fake)) as (app, pilot):
+        screen = await opened(pilot, "slash", *"hepl", "enter")
+        assert "there is no command /hepl: /new begins a new conversation" in text_of(app)
+        await pressed(pilot, "ctrl+u", "slash", *"new", "enter")
+        assert screen.state.is_fresh and screen.state.entry.text == ""
+        await pressed(pilot, *" ", "slash", *"new", "enter")
+        assert [ask.text for ask in asked(fake, AskChat)] == [" /new"]
+        await pressed(pilot, "slash", *"quit", "enter")
+        await settled(pilot, 0.1)
+        assert isinstance(app.screen, RunsScreen)
+    assert [close.job for close in asked(fake, CloseChat)] == [41]
+
+
 STEP = ChatSide("step 1,200", "checkpoint", step=1200)
 REMEDY = ChatSide("half-way to the base", "checkpoint", step=1200, remedy="interpolate-0.5")
 
