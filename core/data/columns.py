@@ -28,6 +28,8 @@ BETTER = ("chosen", "preferred", "accepted", "better", "winner", "positive", "go
 WORSE = ("rejected", "dispreferred", "refused", "worse", "loser", "negative", "bad")
 TEXTS = ("text", "content", "body", "document", "article", "passage", "page_content")
 ABOUT = ("context", "passage", "evidence", "background", "input", "document")  # what a question is about
+GOOD = (*BETTER, "up", "yes", "like")
+BAD = (*WORSE, "down", "no", "dislike")
 WINNER = (
     "winner",
     "better",
@@ -144,9 +146,22 @@ def guess(rows: Sequence[Row], kinds: Sequence[str]) -> str:
     for kind in kinds if usable else ():
         columns, labels = _GUESSES[kind](_Columns(usable))
         if columns:
-            line = f"columns: {_mapping(columns)}"
-            return f"{line}, labels: {_mapping(labels)}" if labels else line
+            return recipe_line(columns, labels)
     return ""
+
+
+def recipe_line(columns: Mapping[str, str], labels: Mapping[str, str | bool]) -> str:
+    """Return columns and labels as a recipe and --columns have them, in one line; empty for none."""
+    named = {"columns": columns, "labels": labels}
+    return ", ".join(f"{key}: {_mapping(entries)}" for key, entries in named.items() if entries)
+
+
+def ratings(values: Iterable[str]) -> dict[str, str | bool]:
+    """Return names of the labels of good and bad answers, as far as their words say which is which."""
+    return {
+        value: value.lower() in GOOD if value.lower() in (*GOOD, *BAD) else "true if it is good"
+        for value in values
+    }
 
 
 _NONE: Guess = ({}, {})
@@ -244,7 +259,7 @@ def _labelled(table: _Columns) -> Guess:
         return _NONE
     if {value.lower() for value in values} <= {"true", "false", "0", "1"}:
         return columns, {}
-    return columns, dict.fromkeys(values, "true if it is good")
+    return columns, ratings(values)
 
 
 def _text(table: _Columns) -> Guess:

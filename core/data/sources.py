@@ -81,12 +81,12 @@ def _alike(error: BadData, source: Source, home: Home | None, kinds: Sequence[Ki
     more = f" and {len(lines) - MOST_NAMED} more" if len(lines) > MOST_NAMED else ""
     first = f"the first {total:,}" if total == COUNTED else f"{total:,}"
     at = f"{', '.join(map(str, lines[:MOST_NAMED]))}{more}"
-    fix = (
-        ""
-        if source.path is None
-        else f" finetop lint {shlex.quote(name_of(source))} --fix FIXED removes such rows."
-    )
-    return f"{len(lines):,} of {first} rows (at {at}).{fix}"
+    counted = f"{len(lines):,} of {first} rows (at {at})."
+    if source.path is None:
+        return counted
+    line = columns.recipe_line(source.columns, source.labels)
+    words = ["finetop", "lint", name_of(source), *(["--columns", line] if line else []), "--fix", "FIXED"]
+    return f"{counted} {shlex.join(words)} removes such rows."
 
 
 def _fault_of(error: object) -> str:
@@ -110,9 +110,20 @@ def stream(
         try:
             record = formats.read(row, str(place), format_name, kinds)
         except BadData as error:
-            error.hint = " ".join((*columns.places(source.columns, error.message), error.hint))
+            named = _labels_to_paste(source, home, error)
+            error.hint = " ".join((*columns.places(source.columns, error.message), error.hint, *named))
             raise
         yield Row(str(place), record, format.unused(row))
+
+
+def _labels_to_paste(source: Source, home: Home | None, error: BadData) -> Iterator[str]:
+    """Yield the `labels` of a source whose labels are a few words, none of which can be read as true or false."""
+    if "label is " not in error.message or source.labels:
+        return
+    values = {columns.label_of(row["label"]) for row in first_rows(source, home) if "label" in row}
+    if len(values) <= columns.MOST_RATINGS and not values & {"true", "false", "1", "0"}:
+        line = columns.recipe_line(source.columns, columns.ratings(sorted(values)))
+        yield f"Write beside path: {line}."
 
 
 def require_read(source: Source, format: formats.Format, place: Place, kinds: Sequence[Kind]) -> None:

@@ -11,9 +11,7 @@ from finetop.core.data.formats.prompt_completion import PLUGIN as prompt_complet
 from finetop.core.errors import BadData
 
 _GOOD = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
-_HINT = (
-    "It is true for a good answer (or 1), false for a bad one (or 0); `labels` in the recipe names others."
-)
+_HINT = "It is true for a good answer (or 1), false for a bad one (or 0)."
 
 
 class LabelledFormat(Format):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from finetop.core.commands.shared.options import columns_of
 from finetop.core.data import columns, sources, target_rows
 from finetop.core.data.files import Place
 from finetop.core.data.formats import Conversation, Labelled, Preference, Prompt, Text
@@ -251,3 +253,36 @@ def test_a_fault_names_all_rows_that_have_it(tmp_path: Path) -> None:
     assert caught.value.hint.startswith(
         "2 of 10 rows (at 4, 8). finetop lint a.jsonl --fix FIXED removes such rows. "
     )
+
+
+def test_a_fault_behind_columns_prints_the_lint_that_reads_them(tmp_path: Path) -> None:
+    rows = [{"Q": "a", "A": "b", "vote": vote} for vote in ("up", "tie", "down")]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    given = {
+        "columns": {"prompt": "Say:\n{Q}", "completion": "A", "label": "vote"},
+        "labels": {"up": True, "down": False},
+    }
+    with pytest.raises(BadInput, match=r"vote is 'tie'") as caught:
+        sources.read(Source(path=str(tmp_path / "a.jsonl"), **given), None, ("labelled",))
+    command = caught.value.hint.partition("(at 2). ")[2].partition(" removes")[0]
+    words = shlex.split(command)
+    assert words[:4] == ["finetop", "lint", "a.jsonl", "--columns"] and words[5:] == ["--fix", "FIXED"]
+    assert columns_of(words[4]) == given
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        (("good", "bad"), "labels: {bad: false, good: true}"),
+        (("A1", "B7"), "labels: {A1: true if it is good, B7: true if it is good}"),
+        (("good", "true"), ""),
+    ],
+)
+def test_labels_of_good_and_bad_answers_are_printed_to_paste(
+    tmp_path: Path, values: tuple[str, ...], line: str
+) -> None:
+    rows = [{"prompt": "a", "completion": "b", "label": value} for value in values]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(BadInput, match="label is '") as caught:
+        sources.read(Source(path=str(tmp_path / "a.jsonl")), None, ("labelled",))
+    assert (f"Write beside path: {line}." in caught.value.hint) == bool(line)
