@@ -39,7 +39,9 @@ SMALLEST = {
     "pretended_gpu": "lora",
     "remote_link": "--link 0",
     "retrieval": "",
+    "rlhf": "--model {model} --objectives ppo --answers 64 --new-tokens 4 --prompts 4 --pairs 8 --held-out 4",
     "runs_list": "--runs 300 --steps 2 --repeats 1",
+    "sft_throughput": "--model {model} --rows 4 --arms trl-fp32,ours-fp32",
     "small_suites": "--streams 20 --whole 1",
     "warm_start": "--model {model} --rows {rows} --times 1",
     "whole_checks": "--streams 2",
@@ -50,11 +52,9 @@ ELSEWHERE = {
     "demo_seeds": "needs the small real model for minutes a seed; the demo itself is tests/test_whole_story.py",
     "forgetting_table": "needs the small real model for 20 minutes",
     "gpu_report": "runs whole in tests/core/train/test_pretended_gpu.py",
-    "rlhf": "needs minutes at its smallest size: a reward model, then training against it",
     "same_model": "needs the small real model for minutes a seed",
     "scorer_speed": "needs the small real model beside the harness's",
     "selection": "needs the small real model for hours: nine runs",
-    "sft_throughput": "needs minutes at its smallest size: every arm in a process of its own",
 }
 
 
