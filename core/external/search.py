@@ -127,9 +127,12 @@ class Search:
     def proof_of(self, source: sources.Source, file: Path, *, is_named: bool) -> Proof | None:
         """Return whether a file is the program's, by its processes, else since nobody else works in its folder."""
         proof = self._by_process(source, file) or self._by_place(source, file, is_named=is_named)
+        self._note_foreign(file, proof)
+        return source.of_run(file, self.places, proof, self._evidence)
+
+    def _note_foreign(self, file: Path, proof: Proof) -> None:
         if proof.is_foreign and len(self.foreign) < MOST_FOREIGN:
             self.foreign[str(file)] = proof.why
-        return source.of_run(file, self.places, proof, self._evidence)
 
     def _evidence(self) -> Evidence:
         output = self.places.folders[:-1][:1]
@@ -220,6 +223,7 @@ class Search:
             if proof is None or (proof.is_own and not is_other_run):
                 continue
             self.shared.add(str(path))
+            self._note_foreign(path, proof)
             if not proof.is_own:
                 self.left_out[file.key] = LeftOut(file.source, path, file.own_rank, proof)
             was_alone = not proof.writer or self.writers.began(proof.writer) > file.opened
