@@ -17,7 +17,16 @@ from finetop.core.external.progress import LARGEST_STEP, Progress
 from finetop.core.external.sources import Point, Proof
 from finetop.core.external.sources._state import StateError, set_state, state_of
 from finetop.core.external.writers import Stranger
-from finetop.core.protocol.events import NO_NUMBERS, NOTHING_READ, Alarm, Planned, Resumed, TakenBack, metrics
+from finetop.core.protocol.events import (
+    NO_NUMBERS,
+    NOT_READABLE,
+    NOTHING_READ,
+    Alarm,
+    Planned,
+    Resumed,
+    TakenBack,
+    metrics,
+)
 from finetop.core.protocol.numbers_from import NumbersFrom
 
 if TYPE_CHECKING:
@@ -225,17 +234,22 @@ class Numbers:
             self._report(file, held)
 
     def _report_nothing_read(self, now: float) -> None:
-        """Raise an alarm if a program prints and nothing of it is recognised; close it with the first number."""
+        """Raise an alarm if a program prints and nothing of it is recognised, or where its output can't be read.
+
+        The first number closes it.
+        """
         has_numbers = bool(self.read) or any(file.waits for file in self._files.values())
         if self._has_nothing and self.read:
             self._has_nothing = False
             self._events.write(Alarm(NO_NUMBERS, self.step, "numbers are read now", over=True))
         elif not self._has_nothing and not has_numbers and self._search.wanted:
             lines = sum(file.reader.lines for file in self._files.values())
-            if lines >= SILENT_LINES or (lines and now - self._began >= SILENT_S):
+            is_unreadable = self._search.places.log is None
+            if lines >= SILENT_LINES or ((lines or is_unreadable) and now - self._began >= SILENT_S):
                 self._has_nothing = True
-                self._events.write(Alarm(NO_NUMBERS, 0, NOTHING_READ))
-                print(f"finetop: {NOTHING_READ}", flush=True)
+                why = NOT_READABLE if is_unreadable else NOTHING_READ
+                self._events.write(Alarm(NO_NUMBERS, 0, why))
+                print(f"finetop: {why}", flush=True)
 
     def _report(self, file: File, points: Sequence[Point]) -> None:
         joined = [point for point in merged(points) if 0 <= point.step <= LARGEST_STEP]

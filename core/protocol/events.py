@@ -154,6 +154,9 @@ NOTHING_READ = (
     "nothing recognised in what it prints: name its file (--metrics csv:FILE), or how its lines look "
     "(command.pattern, --metrics pattern:REGEX)"
 )
+NOT_READABLE = (  # of a watched program
+    "no file with numbers found, and its output goes to a terminal or a pipe: name its file (--metrics csv:FILE)"
+)
 
 
 class Alarm(msgspec.Struct, tag="alarm", frozen=True):

@@ -15,7 +15,7 @@ from finetop.core.commands.shared import colour
 from finetop.core.commands.shared.table_layout import GAP, INDENT, Layout, cut, lay_out, natural, wrapped
 from finetop.core.errors import BadInput
 from finetop.core.protocol import runs as data
-from finetop.core.protocol.events import NOTHING_READ
+from finetop.core.protocol.events import NOT_READABLE, NOTHING_READ
 from finetop.core.text import clean_line, json_safe
 from finetop.core.wording import jobs, pulse
 from finetop.core.wording.endings import state_word
@@ -123,7 +123,8 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def state_words(row: data.RunRow) -> str:
     """Return a run's state in words, with its cause or phase."""
-    return f"{_state_words(row)}, no numbers" if row.alarm == NOTHING_READ else _state_words(row)
+    words = _state_words(row)
+    return f"{words}, no numbers" if row.alarm in (NOTHING_READ, NOT_READABLE) else words
 
 
 def _state_words(row: data.RunRow) -> str:

@@ -396,5 +396,10 @@ def test_a_minute_of_output_without_a_number_is_an_alarm_and_silence_is_none(pro
     quiet = Program(tmp_path / "quiet").look()
     unread = Program(tmp_path / "none", ("none",)).append("log.txt", "words\n" * 99).look()
     program.append("log.txt", "one line\n").look()
-    told = [any(isinstance(event, events.Alarm) for event in one.seen) for one in (quiet, unread, program)]
-    assert told == [False, False, True]
+    terminal = Program(tmp_path / "terminal")  # of a watched program, whose output nobody else can read
+    object.__setattr__(terminal.numbers._search.places, "log", None)
+    told = [
+        [event.text for event in one.seen if isinstance(event, events.Alarm)]
+        for one in (quiet, unread, program, terminal.look())
+    ]
+    assert told == [[], [], [events.NOTHING_READ], [events.NOT_READABLE]]

@@ -14,7 +14,7 @@ from finetop.tui.screens.run.recipe import data_lines, plan_line, settings_lines
 from finetop.tui.screens.run.steps import alarm_row, open_alarm
 from finetop.tui.screens.run.view_state import ViewState
 from finetop.tui.screens.shared.metric_names import drift_forecast, drift_limit
-from finetop.tui.screens.shared.run_status import verdict_words
+from finetop.tui.screens.shared.run_status import alarm_words, verdict_words
 from finetop.tui.text import Line, cut_end, line_width, rule, wrapped
 from finetop.tui.theme import SERIES
 from finetop.tui.widgets.chart import columns_of
@@ -106,8 +106,11 @@ def _below_lines(board: Board, width: int) -> list[Line]:
         rows = wrapped(detail.row.state.hint, width - 10, 2)
         return [((" fix     " if not at else " " * 9, "bold"), (row, "")) for at, row in enumerate(rows)]
     alarm = open_alarm(detail)
+    if alarm is not None and alarm.kind == NO_NUMBERS:
+        first, *rest = wrapped(alarm.text, width - 4, 3)  # it ends with what to do
+        return [((" ! ", "amber mark"), *alarm_words(first)), *[((f"   {row}", "amber"),) for row in rest]]
     if not isinstance(detail.row.state, Running):
-        return [alarm_row(alarm)] if alarm is not None and alarm.kind == NO_NUMBERS else []
+        return []
     return [*([] if alarm is None else [alarm_row(alarm)]), *_forecast(board)]
 
 

@@ -5,6 +5,7 @@ import sys
 import pytest
 from waiting import wait_until
 
+from finetop.core.protocol.events import NOTHING_READ
 from finetop.core.protocol.messages.runs import GetRun
 
 PYTHON = sys.executable
@@ -45,6 +46,15 @@ def test_the_output_becomes_the_model_of_the_same_run_and_is_checked(
         code, _, err = finetop(*arguments)
         assert code == 0 and "Traceback" not in err, err
     assert name in (tmp_path / "r.html").read_text()
+
+
+def test_a_run_of_which_nothing_was_recognised_says_so_with_what_to_do(finetop, queue, ended, log_of):
+    name = queue(PYTHON, "-c", "print('[17] L~2.5\\n' * 50)", name="unread")
+    ended(name)
+    row = next(line for line in finetop("ls")[1].splitlines() if line.startswith(name))
+    assert "finished, no numbers" in row
+    assert f"alarm      step 0: {NOTHING_READ}" in finetop("show", name)[1]
+    assert f"finetop: {NOTHING_READ}" in log_of(name)
 
 
 def test_without_a_model_the_run_has_finished_and_says_why_there_is_no_check(finetop, queue, ended, detail):

@@ -8,8 +8,9 @@ import msgspec
 import pytest
 from run_fakes import make_detail
 
+from finetop.core.protocol.events import NO_NUMBERS, NOTHING_READ
 from finetop.core.protocol.numbers_from import FilesLeftOut, NumbersFrom, ReadFile
-from finetop.core.protocol.runs import Failed, Finished, JobRow, RunDetail, Running, State, Stopped
+from finetop.core.protocol.runs import AlarmRow, Failed, Finished, JobRow, RunDetail, Running, State, Stopped
 from finetop.tui.screens.launch.form import OF_COMMAND, Base, checked, important, open_form, visible
 from finetop.tui.screens.run.head import Slow, head_lines, method_words
 from finetop.tui.screens.run.keys import next_of
@@ -89,6 +90,16 @@ def test_before_the_first_number_it_says_that_there_is_none() -> None:
     assert "running 160 of 400" in words(head_lines(known, Slow(2.0, None, ""), 80, 2.0))
     asked = Running(1.0, "training", asked="stop")
     assert "waiting for its program to end" in words([run_status.state_sentence(detail(asked).row, 2.0)])
+
+
+@pytest.mark.parametrize("state", [WORK, MADE])
+def test_if_nothing_was_recognised_the_screen_says_what_to_do(state: State) -> None:
+    run = msgspec.structs.replace(detail(state), alarms=[AlarmRow(NO_NUMBERS, 0, NOTHING_READ, 1.0)])
+    run = msgspec.structs.replace(run, row=msgspec.structs.replace(run.row, alarm=NOTHING_READ))
+    tab = words(body_lines(ViewState(held=RunData(detail=run)))[0])
+    assert " ".join(tab.split()).endswith(f"! NOTHING {NOTHING_READ.removeprefix('nothing ')}")
+    if state is WORK:
+        assert "NOTHING recognised" in words([run_status.state_sentence(run.row, 2.0)])
 
 
 @pytest.mark.parametrize(
