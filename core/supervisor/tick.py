@@ -18,17 +18,17 @@ from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.disk_space import change_text
 from finetop.core.runtime.files import make_inside, write_whole
 from finetop.core.runtime.gpu_share import GpuShare
-from finetop.core.store import ingest, jobs, notices, runs
+from finetop.core.store import checks as store_checks, ingest, jobs, notices, runs
 from finetop.core.store.database import transaction
 from finetop.core.store.jobs import Job
 from finetop.core.supervisor import warm_process, watch_settings
-from finetop.core.supervisor.endings import after_job, exit_reason, last_read, leftovers, liveness
+from finetop.core.supervisor.endings import after_job, bisect, exit_reason, last_read, leftovers, liveness
 from finetop.core.supervisor.gpus import neighbours, pool
 from finetop.core.supervisor.gpus.placement import Placement
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.launchers.launcher import Attempt, Exit, JobStatus, Place, Signal
 from finetop.core.supervisor.notify import deliver
-from finetop.core.supervisor.queue import chats, placement, ready as waiting
+from finetop.core.supervisor.queue import chats, checks as queued_checks, placement, ready as waiting
 from finetop.core.supervisor.requests import parent_runs
 from finetop.core.supervisor.save_records import record
 from finetop.core.supervisor.state import Supervisor
@@ -223,7 +223,11 @@ async def _ended(supervisor: Supervisor, job: Job, status: JobStatus, took_s: fl
     if isinstance(state, data.Finished) and job.verb in data.OF_OTHERS:
         recipe = runs.recipe(supervisor.connection, job.run_id)
         made = await aside(partial(adoption, recipe, after_job.trained(supervisor.connection, job)))
-    after_job.settle(supervisor, job, state, onward, made)
+    results = None
+    if bisect.is_of_series(job):
+        results = store_checks.results(supervisor.connection, job.run_id)
+        results = await queued_checks.compared_with_disk(supervisor, job.run_id, results, hashes=True)
+    after_job.settle(supervisor, job, state, onward, made, results)
     return True
 
 

@@ -54,11 +54,17 @@ def onward(root: Path, job: Job) -> Onward | None:
 
 
 def settle(
-    supervisor: Supervisor, job: Job, state: data.State, onward: Onward | None, made: Adoption | None = None
+    supervisor: Supervisor,
+    job: Job,
+    state: data.State,
+    onward: Onward | None,
+    made: Adoption | None = None,
+    results: list[dict[str, Any]] | None = None,
 ) -> None:
     """Record how a job ended and what follows from it.
 
-    `onward` is where its training could resume, `made` what another program's output becomes.
+    `onward` is where its training could resume, `made` what another program's output becomes, `results` are its run's
+    checks as the disk shows them.
     """
     connection = supervisor.connection
     abort_at("end-noticed")
@@ -78,7 +84,7 @@ def settle(
                 if job.verb in data.MAKES_A_RUN:
                     _end_run(connection, job, _last_try(job, state))
                 notices.add_ending(connection, job.id, _last_try(job, state))
-            bisect.queue_next(connection, job, state)
+            bisect.queue_next(connection, job, state, results)
     supervisor.touch()
     abort_at("end-settled")
 

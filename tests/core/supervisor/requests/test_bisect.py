@@ -5,6 +5,7 @@ import asyncio
 from triage_store import told_of
 from waiting import wait_until
 
+from finetop.core.data.weight_files import model_hash
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.messages.triage import Earlier, LookAtCell, LookEarlier
 from finetop.core.protocol.runs import Failed, Finished, State, Stopped
@@ -61,6 +62,21 @@ def test_what_can_not_be_used_is_left_out_and_a_stop_ends_them(quiet) -> None:
     assert ends(broken) == [600], "it says nothing of those before it"
     away = Failed(2.0, "no such device", "", 1.0, exit_code=4, kind="environment")
     assert ends(away) == [600], "it is tried again"
+
+
+def test_a_verdict_of_weights_that_changed_since_counts_as_none(quiet) -> None:
+    supervisor = quiet.supervisor
+    run = quiet.run("bad", (300, 600, 900))
+    folder = quiet.home.root / runs.detail(supervisor.connection, run).folder / "checkpoints"
+    of_now = {"tuned": {"weights": model_hash(folder / "step-000900", quiet.home)}}
+    of_others = {"tuned": {"weights": "0" * 64}}
+    for step, lost, models in ((900, 9, of_now), (600, 9, of_others), (300, 0, of_others)):
+        told = told_of({"arith": (lost, 0)}, step, suite="quick", models=models)
+        quiet.job(run, "check", told, Finished(1.0, 2.0), watch=step != 900)
+    found = asyncio.run(bisect.estimate(supervisor, Earlier("bad")))
+    assert found.unseen == 2 and found.text.startswith("regressed since step 900")
+    asked = asyncio.run(bisect.check_next(supervisor, LookEarlier("bad", on=True)))
+    assert asked.step == 300, "the oldest, which had been OK"
 
 
 def _offered(supervisor) -> list[int]:
