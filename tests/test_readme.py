@@ -6,12 +6,15 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
+import gguf_file
+import numpy
 import pytest
 import yaml
 from chat_server import chat_server, says
 from made_elsewhere import write_adapter
 from rig import SEVERAL, Rig
 from sample_logs import choice_row, write_log
+from transformers import AutoTokenizer
 
 from finetop.core.commands.main import main, parser_of, verbs
 from finetop.core.commands.shared.follow import JobProgress
@@ -50,8 +53,15 @@ FIVE_MINUTES = commands_in(README.partition("## Five minutes")[2].partition("\n#
 
 
 def fill(folder: Path, tiny_model: Path) -> None:
-    """Make what the commands name: a base model, an adapter, the sample logs of two models."""
+    """Make what the commands name: a base model, an adapter, a GGUF file, the sample logs of two models."""
     (folder / "base").symlink_to(tiny_model)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    words = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    writer = gguf_file.begin(
+        folder / "tuned-q4_k_m.gguf", words, ["a b"], "gpt-2", special=[0], width=64, layers=2
+    )
+    writer.add_tensor("token_embd.weight", numpy.zeros((len(words), 64), "float32"))
+    gguf_file.finish(writer)
     write_adapter(folder / "adapter", Path("base"), target_modules=["q_proj"])
     for name in ("base", "tuned"):
         rows = [choice_row(number, number % 10 > 0) for number in range(200)]
@@ -100,7 +110,7 @@ def type_the_five_minutes(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
                 side = ["--endpoint", server.url] if typing == "ask" else []
                 assert main([word for word in words if not side or word != "--both"] + side) == 0, words
     assert {verb for verb, _ in shown} == {"check"}
-    assert shown[0][1].startswith("waits for demo-full-hot to be trained and checked")
+    assert shown[0][1].startswith("waiting for demo-full-hot to train and be checked")
     assert "in the queue; nothing starts: the queue is held: finetop queue release" in shown[1][1]
     for name in ("demo-lora", "demo-full-hot"):
         wait_checked(rig, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import psutil
@@ -21,10 +22,12 @@ def program_of(target: str) -> Program:
     if target.isdecimal():
         return of_process(int(target))
     try:
-        folder = Path(target).resolve()
-    except (OSError, RuntimeError) as error:  # Python 3.11 raises the second
-        hint = "Give the folder that the program writes to, or its process id."
-        raise BadInput(f"{plain(target)} is a link that leads to itself.", hint=hint) from error
+        Path(target).stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            hint = "Give the folder that the program writes to, or its process id."
+            raise BadInput(f"{plain(target)} is a link that leads to itself.", hint=hint) from error
+    folder = Path(target).resolve()
     if not folder.is_dir():
         raise BadInput(
             f"there is no folder {plain(str(folder))}, and it is no process id.",

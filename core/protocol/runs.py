@@ -460,3 +460,4 @@ class RunDetail(msgspec.Struct, frozen=True):
     sources: list[SourceRow] = []  # what was read, if the run reported it
     exports: list[ExportedFile] = []  # oldest first
     numbers_from: NumbersFrom | None = None  # of another program
+    deleted: list[int] = []  # steps of reported checkpoints that are no longer on disk

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from terminal import Terminal
+from waiting import wait_until
 
 from finetop.core.client.connection import Client
 from finetop.core.protocol.messages.queue import Kill
@@ -48,7 +49,8 @@ def test_ctrl_z_stops_the_app_where_a_shell_can_continue_it(rig, terminal):
         shell.keys(f"PS1='$ '\n{sys.executable} -m finetop.tui.main\n")
         shell.wait_text("No runs yet")
         shell.keys("\x1a")
-        shell.wait_text("Stopped")
+        # The shell writes where the app left the cursor, which may be near the end of a row.
+        wait_until(lambda: shell.pump(0.02) or "Stopped" in "".join(shell.screen.display), shell.text)
         shell.screen.reset()
         shell.keys("fg; echo back-$((40 + 2))\n")
         shell.wait_text("No runs yet")

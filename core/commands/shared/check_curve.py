@@ -48,7 +48,7 @@ def run(
         raise Refused(why, hint=f"See `finetop show {name}`.")
     wanted = bisect.wanted_settings(detail.recipe, settings)
     results = _results(home, name, wanted)
-    steps = sorted({checkpoint.step for checkpoint in detail.checkpoints} | set(results))
+    steps = sorted({*(checkpoint.step for checkpoint in detail.checkpoints), *detail.deleted, *results})
     verdicts: dict[int, bisect.Seen] = {step: result["verdict"] for step, result in results.items()}
     steps_present = existing_steps(home, detail)
     verdicts |= {step: "missing" for step in steps if step not in verdicts and step not in steps_present}

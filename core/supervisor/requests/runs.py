@@ -78,7 +78,7 @@ def without(detail: RunDetail, gone: Collection[int]) -> RunDetail:
     left = [saved for saved in detail.checkpoints if saved.step not in gone]
     best = None if detail.best is None or detail.best.step in gone else detail.best
     row = msgspec.structs.replace(detail.row, saved=len({saved.step for saved in left}))
-    return msgspec.structs.replace(detail, row=row, checkpoints=left, best=best)
+    return msgspec.structs.replace(detail, row=row, checkpoints=left, best=best, deleted=sorted(gone))
 
 
 def steps(supervisor: Supervisor, ask: messages.EventsSince) -> messages.EventsAnswer:

@@ -126,7 +126,7 @@ def test_a_check_of_a_run_that_waits_follows_it_to_its_verdict(finetop, rig, on_
     lines = on_line("in the queue", lambda: (rig.job_folder(other) / "go").touch())
     code, out, err = finetop("check", name, "--json")
     assert (code, json.loads(out)["new"], checks_of(rig, name)) == (1, True, 1)
-    assert lines[0].startswith(f"waits for {name} to be trained and checked. ")
+    assert lines[0].startswith(f"waiting for {name} to train and be checked. ")
     assert without_time(lines[1]) == waits_for(other)
     assert err.splitlines() == lines  # stdout has only the JSON document
 

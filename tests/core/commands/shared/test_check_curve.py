@@ -69,8 +69,8 @@ def test_checkpoints_that_were_removed_are_told_as_gone(rig, finetop):
     assert (code, document["curve"]["since"], document["curve"]["open"]) == (1, 6, [4])
     seen = [point["seen"] for point in document["checkpoints"]]
     assert seen == ["ok", "missing", "regressed", "regressed", "missing"]
-    shutil.rmtree(folder)
     rig.wait_state(rig.submit("four", steps=3), "finished")
+    shutil.rmtree(rig.home.root / rig.ask(GetRun("four")).folder / "checkpoints")
     assert finetop("check", "four", "--curve")[0] == 2
 
 
