@@ -22,7 +22,6 @@ from finetop.core.store.database import transaction
 from finetop.core.supervisor.endings import bisect as bisection
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.queue import checks as queue
-from finetop.core.supervisor.save_records import record
 from finetop.core.supervisor.state import Supervisor
 
 MOMENT_S = 1.0  # a cell is shown without its unchecked steps if the run's disk does not answer
@@ -64,7 +63,6 @@ async def check_next(supervisor: Supervisor, ask: LookEarlier) -> LookEarlierAns
     with transaction(connection):
         queue.add(connection, run_id, Check(name, step, watch=results.is_watch(step)), more, made)
     supervisor.touch()
-    await record(supervisor)
     then = "the next follows by itself until it is known" if ask.on else "then s checks the next"
     return LookEarlierAnswer(name, step, f"step {step:,} of {name} is queued for a check; {then}.")
 

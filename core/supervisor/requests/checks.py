@@ -19,7 +19,6 @@ from finetop.core.store.database import transaction
 from finetop.core.supervisor import saved_checkpoints
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.queue import checks as queue
-from finetop.core.supervisor.save_records import record
 from finetop.core.supervisor.state import Supervisor
 
 
@@ -44,7 +43,6 @@ async def check(supervisor: Supervisor, ask: Check) -> CheckAnswer:
     with transaction(connection):
         answer = queue.add(connection, run_id, ask, made=made, gone=gone)
     supervisor.touch()
-    await record(supervisor)
     return answer
 
 

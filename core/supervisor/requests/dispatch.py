@@ -36,7 +36,7 @@ async def answer(supervisor: Supervisor, ask: Request[Answer]) -> Answer:
     reply: Answer = ANSWERS[type(ask)](supervisor, ask)
     if isawaitable(reply):
         reply = await reply
-    elif supervisor.revision != revision:
+    if supervisor.revision != revision:
         await record(supervisor)
     if isinstance(ask, EmptyTrash | Clean):  # already invisible; deleting the files may take long
         await aside(partial(trash.delete_discarded, supervisor.home))

@@ -28,7 +28,6 @@ from finetop.core.store import parents, run_records, runs
 from finetop.core.store.database import read_as, transaction
 from finetop.core.supervisor.rebuild import rebuild
 from finetop.core.supervisor.rebuild.record import read_record
-from finetop.core.supervisor.save_records import record
 from finetop.core.supervisor.state import Supervisor
 
 REMOVED = "removed.json"
@@ -289,16 +288,14 @@ def _was_coming_back(mark: Path) -> bool:
         return False
 
 
-async def remove_and_record(supervisor: Supervisor, ask: messages.Remove) -> messages.RemoveAnswer:
+async def remove_alone(supervisor: Supervisor, ask: messages.Remove) -> messages.RemoveAnswer:
     """Remove runs while holding the lock on records, which `remove` writes itself."""
     async with supervisor.recording:
-        answer = remove(supervisor, ask)
-    await record(supervisor)
-    return answer
+        return remove(supervisor, ask)
 
 
 ANSWERS = {
-    messages.Remove: remove_and_record,
+    messages.Remove: remove_alone,
     messages.Trash: trash,
     messages.Restore: restore,
     messages.EmptyTrash: empty,

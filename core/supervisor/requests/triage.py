@@ -15,7 +15,6 @@ from finetop.core.store import flipped_items, runs, triage
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.queue import checks
 from finetop.core.supervisor.requests import bisect
-from finetop.core.supervisor.save_records import record
 from finetop.core.supervisor.state import Supervisor
 
 
@@ -31,9 +30,7 @@ async def judge(supervisor: Supervisor, ask: messages.SetStanding) -> messages.S
         if now.get(triage.known_check(supervisor.connection, ask.run).id) == "changed":
             hint = f"Check them first: finetop check {name}."
             raise Refused(f"the weights of {name} changed since its check.", hint=hint)
-    answer = set_standing(supervisor, ask)
-    await record(supervisor)
-    return answer
+    return set_standing(supervisor, ask)
 
 
 def set_standing(supervisor: Supervisor, ask: messages.SetStanding) -> messages.SetStandingAnswer:

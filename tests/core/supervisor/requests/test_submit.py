@@ -1,4 +1,4 @@
-"""A run that can't be made: it leaves nothing behind, and the error names what was refused."""
+"""A queued run is on disk before the answer; one that can't be made leaves nothing, and the error names why."""
 
 import asyncio
 import errno
@@ -11,7 +11,15 @@ from rig import RECIPE
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.protocol.messages.submit import Submit
 from finetop.core.recipe.load import resolve_text
-from finetop.core.supervisor.requests import submit
+from finetop.core.supervisor.rebuild.record import read_record
+from finetop.core.supervisor.requests import dispatch, submit
+
+
+def test_a_run_can_be_rebuilt_from_its_folder_before_the_answer_that_it_is_queued(quiet) -> None:
+    loaded = resolve_text(RECIPE)
+    made = asyncio.run(dispatch.answer(quiet.supervisor, Submit(loaded.resolved, loaded.text, "fake")))
+    (folder,) = quiet.supervisor.home.runs.iterdir()
+    assert [job["verb"] for job in read_record(folder, made.run_id).store.jobs] == ["train"]
 
 
 @pytest.mark.parametrize("file", ["recipe.yaml", "run.json"])
