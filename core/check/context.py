@@ -59,6 +59,10 @@ class CheckContext:
     model_label: str = ""  # which of several models is being scored, for the phase names
     reports_scores: bool = True  # writes item scores to the events
     phase_at: float = 0.0
+    # items that all phases to come score at most; None: only those of the phase are known
+    ahead: int | None = None
+    passes_s: float = 0.0  # that the base's drift and target took: the tuned model's take as long
+    ends_job: bool = True  # the time left is that of the job; False: training goes on afterwards
     # ranks score every other batch; if False each rank scores all, because none can continue without the others
     shares: bool = True
     stops: Callable[[], bool] = lambda: False  # returns True if this rank was asked to stop

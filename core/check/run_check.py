@@ -93,6 +93,7 @@ def check(
     context = open_context(recipe, pair, home, events, run_folder)
 
     def work(plan: BatchPlan) -> CheckResult:
+        context.ahead, context.passes_s = items_ahead(context, plan), 0.0
         base = score_base(context, plan)
         return score_until_decided(context, base, claim=claim, watch=watch, more=more)
 
@@ -101,6 +102,22 @@ def check(
     finally:
         put_away(pair)
     return structs.replace(result, seconds=round(time.monotonic() - began, 1))
+
+
+def items_ahead(context: CheckContext, plan: BatchPlan) -> int:
+    """Count what a check has to score at most, in all its phases: items, drift windows and rows of the target."""
+    items = context.prepared.items
+    names: tuple[Name, ...] = ("base", "tuned")
+    scorings = [open_scoring(context, context.prepared, _scored_model(context, name, plan)) for name in names]
+    missing = sum(len(unscored(scoring, items)) for scoring in scorings)
+    return missing + len(first_items(context)) + len(scorings) * _rows_of_passes(context)
+
+
+def _rows_of_passes(context: CheckContext) -> int:
+    """Count the drift windows and the rows of the target by all its metrics."""
+    wanted = context.recipe.check.target
+    metrics = wanted.metrics if wanted and context.target_rows else ()
+    return len(context.windows) + sum(len(rows_of(context, metric)) for metric in metrics)
 
 
 def in_smaller_batches(context: CheckContext, take: Callable[[BatchPlan], Answer]) -> Answer:
@@ -277,6 +294,11 @@ def score_pairs(
     loads them only a handful of times.
     """
     order, pace = state.plan.order, Pace()
+    if (
+        context.ahead is not None
+    ):  # of the measurable tasks alone; how long the base's passes took is known by now
+        passes = 0 if context.passes_s else _rows_of_passes(context)
+        context.ahead = len(unscored(base, order)) + len(unscored(tuned, order)) + passes
     phase = "scoring base and tuned" if unscored(base, order) else "scoring tuned"
 
     def report() -> None:

@@ -114,6 +114,9 @@ def score_missing(
     """
     batches = list(dict.fromkeys(scoring.batch_of[item.key] for item in unscored(scoring, items)))
     at_once = collectives.count() if context.shares else 1
+    if batches and not pace.fresh:
+        scoring.scored_model.model()
+        pace.began = time.monotonic()  # loading is not part of the pace of items
     for at in range(0, len(batches), at_once):
         report()
         together = batches[at : at + at_once]
@@ -127,6 +130,8 @@ def score_missing(
                 score_cache.append(context.home.scores, scoring.keys[batch.task], scores, prompts)
             scoring.scores.update({(batch.task, score.item): score for score in scores})
             pace.fresh += len(batch.items)
+            if context.ahead is not None:
+                context.ahead -= len(batch.items)
 
 
 def _score_batch(scoring: Scoring, batch: Batch) -> list[ItemScore]:
@@ -223,7 +228,9 @@ def _kept(
 
     def score() -> list[ItemScore]:
         context.events.write(Phase(phase_name(context, phase)))
+        began = time.monotonic()
         scores = work()
+        context.passes_s += time.monotonic() - began
         if key is not None:
             require_unchanged(context.pair, context.facts["tuned"], context.home)
         return scores
@@ -249,13 +256,19 @@ def report_scores(context: CheckContext, scoring: Scoring, items: Iterable[Item]
 
 
 def report_phase(context: CheckContext, phase: str, done: int, total: int, pace: Pace, left: int) -> None:
-    """Report progress; the time left is an upper bound, from the items left and the pace so far."""
+    """Report progress; the time left is an upper bound, from the items left, of all phases if known, at this pace."""
     now = time.monotonic()
     if now - context.phase_at < SLOWEST_PHASE_S:
         return
     context.phase_at = now
-    left_s = round(left * (now - pace.began) / pace.fresh, 1) if pace.fresh else None
-    context.events.write(Phase(phase_name(context, phase), done, total, "items", left_s))
+    each = (now - pace.began) / pace.fresh if pace.fresh else None
+    left_s = None
+    if each is not None and context.ends_job:
+        ahead = left if context.ahead is None else max(left, context.ahead)
+        left_s = round(ahead * each + context.passes_s * (context.ahead is not None), 1)
+    per_s = round(1 / each, 3) if each else None
+    name = phase_name(context, phase)
+    context.events.write(Phase(name, done, total, "items", left_s, per_s=per_s))
 
 
 def phase_name(context: CheckContext, phase: str) -> str:

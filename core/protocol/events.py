@@ -55,8 +55,9 @@ class Phase(msgspec.Struct, tag="phase", frozen=True):
     done: Value | None = None
     total: Value | None = None
     unit: Text = ""
-    left_s: Value | None = None
+    left_s: Value | None = None  # of training and of a check: until the whole is done; of others: the phase
     spent_s: Value | None = None  # in training: how long the run has been trained, by all its jobs
+    per_s: Value | None = None  # units a second
 
 
 class Planned(msgspec.Struct, tag="planned", frozen=True):

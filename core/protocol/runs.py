@@ -47,6 +47,7 @@ class Running(msgspec.Struct, tag="running", frozen=True):
     frames: list[str] = []  # their stack frames, a line each
     late: list[str] = []  # which of several ranks is late with what, what the others do, what it did last
     waits: str = ""  # why it waits in a cluster's queue; empty once it runs
+    per_s: float | None = None  # units of its progress a second
 
 
 class Finished(msgspec.Struct, tag="finished", frozen=True):

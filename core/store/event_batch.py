@@ -173,6 +173,10 @@ def _sort_in(batch: Batch, at: int, raw: bytes) -> None:
     elif isinstance(event, NumbersFrom):
         batch.numbers_from = event
     elif isinstance(event, events.Phase):
+        if batch.place.verb == "train" and event.name != "training":
+            # training's as it was last: an evaluation on the way has an end of its own
+            left_s = None if batch.phase is None else batch.phase.left_s
+            event = msgspec.structs.replace(event, left_s=left_s)
         batch.phase = event
     elif isinstance(event, events.Started):
         batch.started, batch.best, batch.ended = event, None, None  # best and end belong to an attempt

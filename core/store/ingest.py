@@ -209,8 +209,11 @@ def _state_of(batch: Batch) -> str | None:
     if not isinstance(state, data.Running):
         return None
     phase = batch.phase
-    progress = {"done": phase.done, "total": phase.total, "unit": phase.unit, "left_s": phase.left_s}
-    return json_text(msgspec.structs.replace(state, phase=phase.name, **progress))
+    left_s = phase.left_s
+    if left_s is None and batch.place.verb == "train":
+        left_s = state.left_s
+    progress = {name: getattr(phase, name) for name in ("done", "total", "unit", "per_s")}
+    return json_text(msgspec.structs.replace(state, phase=phase.name, left_s=left_s, **progress))
 
 
 def _write_rare(connection: Connection, batch: Batch) -> None:

@@ -154,8 +154,8 @@ def _settled(text: str) -> Any:
     """Remove from a running state what its job's events report: it changes too often to be recorded."""
     state = _state.decode(text)
     if isinstance(state, data.Running):
-        unknown = {"phase": data.STARTING, "done": None, "total": None, "unit": "", "left_s": None}
-        state = msgspec.structs.replace(data.without_silence(state), **unknown)
+        unknown = dict.fromkeys(("done", "total", "left_s", "per_s"))
+        state = msgspec.structs.replace(data.without_silence(state), phase=data.STARTING, unit="", **unknown)
     return msgspec.to_builtins(state)
 
 

@@ -84,7 +84,7 @@ def begin(setup: Setup, stop: Stop) -> TrainingChecks | None:
         with collectives.in_turn():
             own_folder = setup.run_folder if collectives.rank() == 0 else None
             context = open_context(recipe, pair, setup.home, events, own_folder)
-        context.shares = is_whole
+        context.shares, context.ends_job = is_whole, False
         side = run_check.in_smaller_batches(
             context, lambda plan: run_check.score_base(context, plan, whole=whole)
         )

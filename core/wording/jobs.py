@@ -95,9 +95,7 @@ def share(state: Running, tried: Tried | None = None) -> float | None:
 
 def speed(state: Running) -> str:
     """Return the speed of a phase: '5.3 items/s'; empty if unknown."""
-    if state.unit not in _ITEMS or state.done is None or not state.total or not state.left_s:
-        return ""
-    return f"{(state.total - state.done) / state.left_s:.3g} {state.unit}/s"
+    return f"{state.per_s:.3g} {clean_line(state.unit)}/s" if state.per_s and state.unit in _ITEMS else ""
 
 
 def phase(state: Running) -> str:

@@ -22,6 +22,8 @@ from finetop.core.supervisor.gpus.usage import card_of
 from finetop.core.supervisor.state import Supervisor
 from finetop.core.wording.queue import ON_CPU
 
+WHOLE = ("train", "command", "check")  # verbs of jobs whose time left is that of all their phases
+LEARNED = ("train", "check", "export")
 REMEMBERED = 60  # newest ended jobs that durations are learned from
 # jobs that are told a time: each end asks anew for all who wait, 20 of them on 8 GPUs take some 10 ms
 MOST = 20
@@ -61,7 +63,7 @@ def starts(
     has_gpus = own.is_in_charge and bool(ours)
     held = pool.held_by(live, own.newest) if has_gpus and own.newest is not None else ()
     held_of = {job.id: tuple(share for of, share in held if of == job.id) for job in live}
-    going = [Going(job.run_name, held_of[job.id], lengths.left(job)) for job in live]
+    going = [Going(job.run_name, held_of[job.id], lengths.left(job, now)) for job in live]
     coming = []
     for job in may:
         need = own.wants.get(job.id) if has_gpus else Want(gpus=0)
@@ -84,55 +86,78 @@ def _may_start(supervisor: Supervisor, job: Job, now: float) -> bool:
 
 
 class Lengths:
-    """Observed durations: of training by everything it depends on, of checks by model."""
+    """How long whole jobs take, all their phases: of training by everything it depends on, of others by model."""
 
     def __init__(self, connection: Connection, recipes: Mapping[int, dict[str, Any]]) -> None:
         self._recipes = recipes
-        self._train: dict[str, float] = {}  # newest of each kind
-        self._checks: dict[str, list[float]] = {}
+        self._took: dict[str, list[float]] = {}  # by kind of job, newest first
         query = (
             "SELECT j.verb, j.args, j.state, r.recipe FROM jobs j JOIN runs r ON r.id = j.run_id"
-            " WHERE j.word = 'finished' AND j.verb IN ('train', 'check') ORDER BY j.id DESC LIMIT ?"
+            f" WHERE j.word = 'finished' AND j.verb IN {LEARNED} ORDER BY j.id DESC LIMIT ?"
         )
         for verb, args, state, recipe in connection.execute(query, [REMEMBERED]).fetchall():
             finished, of_job = msgspec.json.decode(state, type=data.Finished), msgspec.json.decode(recipe)
-            took = finished.ended - finished.since
-            if verb == "check":
-                self._checks.setdefault(of_job["model"]["id"], []).append(took)
-            elif "resume" not in msgspec.json.decode(args):
-                self._train.setdefault(length_key(of_job), took)
+            if key := kind_of(verb, msgspec.json.decode(args), of_job):
+                self._took.setdefault(key, []).append(finished.ended - finished.since)
 
     def learn(self, job: Job, now: float) -> None:
         """Use a live job's estimate if none of its kind has ended: the first run of a sweep stands for the rest."""
         assert isinstance(job.state, data.Running)
-        if job.verb == "train" and job.state.left_s is not None and "resume" not in job.args:
-            took = now - job.state.since + job.state.left_s
-            self._train.setdefault(length_key(self._recipes[job.run_id]), took)
+        left_s, key = _own_left(job), self._kind(job)
+        if key and left_s is not None:
+            self._took.setdefault(key, [now - job.state.since + left_s])
 
-    def left(self, job: Job) -> float | None:
-        """Return how long a live job goes on, including the check that follows it."""
+    def left(self, job: Job, now: float) -> float | None:
+        """Return how long a live job goes on, including the check that follows it; None if its end is unknown.
+
+        A job that reports a phase's end alone goes on for what is left of the usual time, if it is known.
+        """
         assert isinstance(job.state, data.Running)
-        left_s = job.state.left_s
-        return None if left_s is None else left_s + self._check_after(job, self._recipes[job.run_id])
+        own, usual = _own_left(job), self._usual(job)
+        if own is None and usual is not None:
+            own = max(0.0, usual - (now - job.state.since))
+        return self._with_check(job, own)
 
     def whole(self, job: Job) -> float | None:
         """Return how long a waiting job would take, including the check that follows it."""
-        recipe = self._recipes[job.run_id]
-        if job.verb == "check":
-            return self._check(recipe)
-        if job.verb != "train" or "resume" in job.args:
+        return self._with_check(job, self._usual(job))
+
+    def _kind(self, job: Job) -> str:
+        return kind_of(job.verb, job.args, self._recipes[job.run_id])
+
+    def _usual(self, job: Job) -> float | None:
+        durations = self._took.get(self._kind(job), ())
+        if not durations:
             return None
-        trains = self._train.get(length_key(recipe))
-        return None if trains is None else trains + self._check_after(job, recipe)
+        return durations[0] if job.verb == "train" else median(durations[:5])
 
-    def _check(self, recipe: dict[str, Any]) -> float | None:
-        durations = self._checks.get(recipe["model"]["id"])
-        return median(durations[:5]) if durations else None
+    def _with_check(self, job: Job, seconds: float | None) -> float | None:
+        """Add the check that follows a training; None if it is unknown how long that takes."""
+        recipe = self._recipes[job.run_id]
+        if seconds is None or job.verb != "train" or not checks.runs_at_end(recipe):
+            return seconds
+        durations = self._took.get(kind_of("check", {}, recipe), ())
+        return seconds + median(durations[:5]) if durations else None
 
-    def _check_after(self, job: Job, recipe: dict[str, Any]) -> float:
-        if job.verb != "train" or not checks.runs_at_end(recipe):
-            return 0.0
-        return self._check(recipe) or 0.0
+
+def _own_left(job: Job) -> float | None:
+    """Return the seconds left that a job reports, if it means the whole job and not its phase."""
+    assert isinstance(job.state, data.Running)
+    return job.state.left_s if job.verb in WHOLE else None
+
+
+def kind_of(verb: str, args: Mapping[str, Any], recipe: dict[str, Any]) -> str:
+    """Return the key of a job's duration: those with the same key take about as long here; empty: unlike others."""
+    match verb:
+        case "train":
+            return "" if "resume" in args else f"train {length_key(recipe)}"
+        case "check":
+            return f"check {recipe['model']['id']}"
+        case "export":
+            form = [args.get(name) for name in ("quants", "adapter", "dtype")]
+            return f"export {recipe['model']['id']} {form}"
+        case _:
+            return ""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from tiny_run import chat, of, read_events, write_rows
 from waiting import TORCH_LIMIT_S
 
 from finetop.core import run_job
-from finetop.core.check import context, run_check
+from finetop.core.check import context, run_check, scoring_passes
 from finetop.core.check.scoring import target
 from finetop.core.errors import FinetopError
 from finetop.core.protocol import check_result, events
@@ -132,6 +132,21 @@ def test_a_check_from_job_to_verdict(home, checkpoint, tiny_model, save_adapter)
     assert not base & tuned
     of_base = {"measuring base", "scoring base and tuned", "noise floor"}
     assert not {phase.name for phase in of(events.Phase, happened)} & of_base
+
+
+def test_the_time_left_is_that_of_all_phases(home, checkpoint, tiny_model, save_adapter, monkeypatch):
+    """While the base is measured, all that the tuned model will be asked is still ahead."""
+    monkeypatch.setattr(scoring_passes, "SLOWEST_PHASE_S", 0.0)
+    save_adapter(checkpoint, BROKEN)
+    folder = make_job(home, tiny_model, 1, more=[])
+    assert work(folder) == events.Ended("finished")
+    ahead: dict[str, list[float]] = {}
+    for phase in of(events.Phase, read_events(folder)):
+        if phase.left_s is not None and phase.per_s:
+            ahead.setdefault(phase.name, []).append(phase.left_s * phase.per_s)
+    assert min(ahead["measuring base"]) > 40 + 30 + 12
+    pairs = next(items for name, items in ahead.items() if name.startswith("scoring"))
+    assert pairs[0] > pairs[-1]
 
 
 @pytest.mark.slow

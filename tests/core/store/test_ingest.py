@@ -234,6 +234,19 @@ def test_the_system_prompt_is_that_of_the_largest_source_of_the_newest_training(
     assert data_versions.system_prompt(connection, run) == "Ahoy"
 
 
+def test_an_evaluation_on_the_way_leaves_the_time_of_training(connection, tmp_path):
+    training = events.Phase("training", 5.0, 10.0, "steps", 600.0)
+    measuring = events.Phase("scoring base", 1.0, 9.0, "items", 4.0)
+    for name, phases, left_s in (
+        ("one", (measuring,), None),
+        ("two", (measuring, training, measuring), 600.0),
+    ):
+        run, job = add(connection, name)
+        store_rows.take_in(connection, job, tmp_path / name, *phases)
+        state = runs.row(connection, run).state
+        assert (state.phase, state.left_s) == ("scoring base", left_s)
+
+
 def test_the_number_format_that_training_took_is_shown_in_place_of_the_one_asked_for(connection, tmp_path):
     run, job = add(connection, "one")
     started = events.Started(events.FORMAT, 1, 1, "cuda:0 NVIDIA H100", "auto", {})

@@ -3,7 +3,7 @@
 from finetop.core.protocol.runs import Queued, Running, SideJob, Tried
 from finetop.core.wording import jobs
 
-SCORING = Running(1.0, "scoring tuned", 1200, 1819, "items", 180.0)
+SCORING = Running(1.0, "scoring tuned", 1200, 1819, "items", 180.0, per_s=3.44)
 REMEDIES = SideJob("remedy", Running(1.0, "half-way: scoring tuned", 3, 9, "items", 9.0), Tried(2, 8, 240.0))
 TRAINING = SideJob("train", Running(1.0, "training", 3, 9, "steps", 9.0))
 CHECK = SideJob("check", SCORING)

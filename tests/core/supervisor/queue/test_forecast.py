@@ -1,5 +1,6 @@
 """When waiting jobs would start: simulated by hand, and in the listing of a store with ended runs."""
 
+import asyncio
 import time
 
 import pytest
@@ -7,6 +8,7 @@ from rig import load_recipe
 
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.queue import Hold, Queue, Release
+from finetop.core.protocol.messages.submit import Submit
 from finetop.core.protocol.runs import Share
 from finetop.core.runtime.gpu import Gpu
 from finetop.core.store import jobs
@@ -14,7 +16,7 @@ from finetop.core.store.database import transaction
 from finetop.core.supervisor.gpus.placement import Rules, Waiting, Want
 from finetop.core.supervisor.queue import ready
 from finetop.core.supervisor.queue.start_times import MOST, Coming, Going, Start, length_key, simulate
-from finetop.core.supervisor.requests import queue
+from finetop.core.supervisor.requests import queue, submit
 
 CPU = Rules(cpu_jobs=1)
 GPUS = tuple(Gpu(index, f"GPU-{index}", "H100", 80.0) for index in range(2))
@@ -108,6 +110,29 @@ def test_the_first_run_of_a_sweep_tells_of_the_rest_while_it_runs(quiet):
     first, then = [row.starts_at for row in listed(quiet).rows]
     assert first == seen_since(now, 40.0)
     assert then - first + now == seen_since(now, 100.0)  # as long as it has taken by then, and will take
+
+
+def test_the_start_behind_a_training_counts_its_check_or_is_not_told(quiet):
+    """The phases of a training before its steps have an end of their own, and its check follows it."""
+    connection, now = quiet.supervisor.connection, time.time()
+    loaded = load_recipe()
+    checked = {**loaded.resolved, "check": {**loaded.resolved["check"], "at_end": True}}
+    for name in ("going", "next"):
+        asyncio.run(submit.submit(quiet.supervisor, Submit(checked, loaded.text, name)))
+    with transaction(connection):
+        jobs.set_state(connection, 1, data.Running(now - 60.0, "training", 60, 100, "steps", 40.0))
+    assert [row.starts_at for row in listed(quiet).rows] == [None], "nobody knows how long its check takes"
+    quiet.job(quiet.run("before"), "check", [], data.Finished(now - 900.0, now - 600.0))
+    assert [row.starts_at for row in listed(quiet).rows] == [seen_since(now, 340.0)]
+
+
+def test_an_export_goes_on_for_as_long_as_the_one_before_took(quiet):
+    now = time.time()
+    run = quiet.run("before")
+    quiet.job(run, "export", [], data.Finished(now - 900.0, now - 600.0))
+    quiet.job(run, "export", [], data.Running(now - 100.0, "merging", 1, 2, "files", 5.0))
+    quiet.queue("next")
+    assert [row.starts_at for row in listed(quiet).rows] == [seen_since(now, 200.0)]
 
 
 def test_what_a_run_wants_is_said_in_few_words():

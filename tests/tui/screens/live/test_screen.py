@@ -24,10 +24,12 @@ DONE = Finished(NOW - 6000, NOW - 4000)
 
 
 async def test_what_runs_is_shown_as_tiles_and_enter_opens_the_one_under_the_cursor() -> None:
-    trying = Running(NOW - 60, "half-way: scoring tuned", 212, 336, "items", 40.0)
+    trying = Running(NOW - 60, "half-way: scoring tuned", 212, 336, "items", 40.0, per_s=3.1)
     others = [SideJob("remedy", trying, Tried(2, 8, 240.0))]
     hot = make_row(21, "hot", DONE, check=make_check(), others=others, gpus="GPU 1")
-    cold = make_row(22, "cold", DONE, checking=Running(NOW - 9, "scoring tuned", 1200, 1819, "items", 180.0))
+    cold = make_row(
+        22, "cold", DONE, checking=Running(NOW - 9, "scoring tuned", 1200, 1819, "items", 180.0, per_s=3.44)
+    )
     fake = FakeSupervisor(mixed_rows())
     async with shown_app(make_app(fake)) as (app, pilot):
         for width in (60, 80, 120, 200):
