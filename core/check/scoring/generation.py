@@ -15,12 +15,16 @@ from finetop.core.models.engine import tokens_held
 from finetop.core.models.forward import end_tokens, keeps_cache, longest_packed, read_on, spread
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase as Tokenizer
 
     from finetop.core.check.scoring.prefix_cache import PrefixMemory
 
 LEAST_SHARED = 8  # shared leading tokens of a batch that are worth a forward pass of their own
+# Tokens that a GPU writes between two looks at what it wrote: a look waits for the GPU, and answers that ended leave
+# the batch by a copy of its whole cache.
+BETWEEN_LOOKS = 8
 
 
 def answer(
@@ -138,20 +142,46 @@ def _known(model: Any, memory: PrefixMemory | None, number: int, plan: BatchPlan
 
 
 def _write(model: Any, tokenizer: Tokenizer, prompts: Sequence[Prompt], state: _State) -> list[str]:
-    """Write answers to prompts with the same stop strings; a finished answer leaves the batch."""
+    """Write answers to prompts with the same stop strings; at each look the finished ones leave the batch."""
+    import torch
+
     ends = end_tokens(model, tokenizer)
     written: list[list[int]] = [[] for _ in prompts]
     active = list(range(len(prompts)))
+    most = between_looks(model.device)
+    unseen = [state.following]
     while True:
-        for place, token in zip(active, state.following, strict=True):
-            written[place].append(token)
+        for place, tokens in zip(active, torch.stack(unseen, dim=1).tolist(), strict=True):
+            _append(tokenizer, written[place], tokens, prompts[place], ends)
         ended = [_has_ended(tokenizer, written[place], prompts[place], ends) for place in active]
         going = [row for row, is_over in enumerate(ended) if not is_over]
         if not going:
             break
-        active = [active[row] for row in going]
-        state = _step(model, state, going)
+        if len(going) < len(active):
+            active = [active[row] for row in going]
+            state = _leave(state, going)
+        unseen = []
+        left = max(prompts[place].max_new_tokens - len(written[place]) for place in active)
+        last = torch.tensor([_room(prompts[place]) - 1 for place in active], device=model.device)[:, None]
+        for _ in range(min(most, left)):
+            state = _step(model, state, last)
+            unseen.append(state.following)
     return _texts(tokenizer, written, prompts)
+
+
+def between_looks(device: torch.device) -> int:
+    """Return how many tokens are written between two looks; on a CPU a look costs nothing."""
+    return 1 if device.type == "cpu" else BETWEEN_LOOKS
+
+
+def _append(
+    tokenizer: Tokenizer, written: list[int], tokens: Sequence[int], prompt: Prompt, ends: Sequence[int]
+) -> None:
+    """Add tokens to an answer up to its end; what its row wrote between the end and the look is dropped."""
+    for token in tokens:
+        written.append(token)
+        if _has_ended(tokenizer, written, prompt, ends):
+            return
 
 
 def _answer_alone(model: Any, tokenizer: Tokenizer, prompt: Prompt) -> str:
@@ -168,7 +198,7 @@ def _answer_alone(model: Any, tokenizer: Tokenizer, prompt: Prompt) -> str:
 
 @dataclass
 class _State:
-    following: list[int]  # the next token of each unfinished answer
+    following: Tensor  # the next token of each unfinished answer [answers]
     read: Tensor  # attention mask [answers, tokens so far]
     cache: Any
 
@@ -207,21 +237,27 @@ def _shared_beginning(prompts: Sequence[Prompt]) -> int:
     return sum(1 for _ in takewhile(bool, same))
 
 
-def _step(model: Any, state: _State, going: list[int]) -> _State:
+def _leave(state: _State, going: list[int]) -> _State:
+    """Return the batch with these rows alone."""
     import torch
 
-    mask, following = state.read, torch.tensor(state.following, device=model.device)
-    if len(going) < len(state.following):
-        rows = torch.tensor(going, device=model.device)
-        state.cache.batch_select_indices(rows)
-        mask, following = mask[rows], following[rows]
-    mask = torch.cat([mask, mask.new_ones(len(going), 1)], dim=1)
-    return _forward(model, following[:, None], mask, mask.sum(-1, keepdim=True) - 1, state.cache)
+    rows = torch.tensor(going, device=state.read.device)
+    state.cache.batch_select_indices(rows)
+    return _State(state.following[rows], state.read[rows], state.cache)
+
+
+def _step(model: Any, state: _State, last: Tensor) -> _State:
+    """Write one more token; `last` [answers, 1] is the last position of each: one that is over stays at it."""
+    import torch
+
+    mask = torch.cat([state.read, state.read.new_ones(len(last), 1)], dim=1)
+    positions = (mask.sum(-1, keepdim=True) - 1).minimum(last)
+    return _forward(model, state.following[:, None], mask, positions, state.cache)
 
 
 def _forward(model: Any, ids: Tensor, mask: Tensor, positions: Tensor, cache: Any) -> _State:
     logits, cache = read_on(model, ids, positions, mask, cache)
-    return _State(logits.argmax(-1).tolist(), mask, cache)
+    return _State(logits.argmax(-1), mask, cache)
 
 
 def _has_ended(tokenizer: Tokenizer, tokens: list[int], prompt: Prompt, ends: Sequence[int]) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from finetop.core.check.scoring import generation
 from finetop.core.check.scoring.batch_plan import BatchPlan, Prompt
 from finetop.core.check.scoring.generation import answer
 from finetop.core.check.scoring.prefix_cache import PrefixMemory, find
@@ -68,6 +69,31 @@ def test_answers_of_a_model_with_a_short_window(tiny_tokenizer, make_loud):
     memory = PrefixMemory(find([prompt] for prompt in prompts), 1 << 30)
     wanted = [written_alone(model, tiny_tokenizer, prompt) for prompt in prompts]
     assert answer(model, tiny_tokenizer, prompts, PLAN, memory) == wanted
+
+
+def test_answers_looked_at_every_eight_tokens_as_on_a_gpu_are_the_same(
+    tiny_tokenizer, make_loud, monkeypatch
+):
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(3)
+    prompts = [
+        replace(one, max_new_tokens=2 + 9 * at) for at, one in enumerate(prompts_behind(tiny_tokenizer, ""))
+    ]
+    long = Prompt(tuple(tiny_tokenizer.encode(LONG)), (), 2)
+    # learned positions end with the longest prompt's answer, while others in its batch go on
+    sizes = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": len(long.tokens) + 2}
+    model = make_loud(GPT2LMHeadModel(GPT2Config(vocab_size=len(tiny_tokenizer), **sizes)).eval())
+    looks = []
+    stack = torch.stack
+    monkeypatch.setattr(torch, "stack", lambda rows, dim=0: looks.append(len(rows)) or stack(rows, dim=dim))
+    (stop,) = {text[2:4] for text in answer(model, tiny_tokenizer, prompts[3:], PLAN)}
+    every = [*prompts, long, replace(prompts[3], stop=(stop,))]
+    wanted = [answer(model, tiny_tokenizer, [prompt], PLAN)[0] for prompt in every]
+    monkeypatch.setattr(generation, "between_looks", lambda device: 8)
+    looks.clear()
+    assert answer(model, tiny_tokenizer, every, BatchPlan("packed", 4096)) == wanted
+    assert max(looks) == 8 and sum(looks) >= 29
 
 
 def test_answers_end_at_the_stop_string_which_a_special_token_can_be(loud_model, tiny_tokenizer):
