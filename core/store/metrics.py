@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from duckdb import DuckDBPyConnection as Connection
+from msgspec.structs import replace
 
 from finetop.core.protocol.messages.runs import Across, Curve, CurvesAnswer, StepRow
 from finetop.core.protocol.runs import RESUMES, Queued
@@ -40,7 +41,7 @@ def curves(
     columns = max(1, min(columns, WIDEST_CHART))
     query = (
         "SELECT key, least((step - ?)::BIGINT * ? // ?, ?)::INTEGER AS bin, min(value), max(value), avg(value),"
-        " max(step), arg_max(value, step), count(*) - count(value), count(value)"
+        " max(step), arg_max(value, step), count(*) - count(value), count(value), max(step) FILTER (value IS NOT NULL)"
         f" FROM metrics WHERE run_id = ? AND step BETWEEN ? AND ?{_chosen(keys)} GROUP BY key, bin ORDER BY key, bin"
     )
     values: list[object] = [first, columns, width, columns - 1, run_id, first, last]
@@ -69,10 +70,10 @@ def curves_across(
     query = (
         "WITH told AS (SELECT key, step // ? AS place, min(step) AS begin, max(step) AS step, min(value) AS low,"
         " max(value) AS high, sum(value) AS total, count(value) AS good, count(*) AS count,"
-        " arg_max(value, step) AS newest"
+        " arg_max(value, step) AS newest, max(step) FILTER (value IS NOT NULL) AS last_good"
         f" FROM metrics WHERE run_id = ? AND step <= ?{_chosen(keys)} GROUP BY key, place)"
         " SELECT key, own.bin, min(low), max(high), sum(total) / sum(good), max(step), arg_max(newest, step),"
-        " sum(count - good)::INTEGER, sum(good)::INTEGER"
+        " sum(count - good)::INTEGER, sum(good)::INTEGER, max(last_good)"
         " FROM told ASOF JOIN (SELECT unnest(?) AS begins, unnest(?) AS bin) own ON told.begin >= own.begins"
         " GROUP BY key, own.bin ORDER BY key, own.bin"
     )
@@ -88,17 +89,17 @@ def _build_curves(connection: Connection, query: str, values: list[object]) -> l
     """Build curves from a query's rows, one per key and column."""
     binned = connection.execute(query, values).fetchall()
     by_key: dict[str, Curve] = {}
-    for key, column, low, high, mean, step, newest, bad, count in binned:
-        old = by_key.get(key) or Curve(key, [], [], [], [], 0, None, 0, [])
+    for key, column, low, high, mean, step, newest, bad, count, own_step in binned:
+        old = by_key.get(key) or Curve(key, [], [], [], [], 0, None, 0, [], [])
         if low is not None:
             old.column.append(column)
             old.low.append(low)
             old.high.append(high)
             old.mean.append(mean)
             old.count.append(count)
-        by_key[key] = Curve(
-            key, old.column, old.low, old.high, old.mean, step, newest, old.bad + bad, old.count
-        )
+            old.step.append(own_step)
+        last_value = old.last_value if newest is None else newest
+        by_key[key] = replace(old, last_step=step, last_value=last_value, bad=old.bad + bad)
     return list(by_key.values())
 
 

@@ -319,19 +319,21 @@ class FakeRun:
 
 def _binned(key: str, pairs: list[tuple[int, float | None]], ask: messages.Curves) -> messages.Curve:
     bins: dict[int, list[float]] = {}
+    newest_steps: dict[int, int] = {}
     seen = [(step, value) for step, value in pairs if ask.first <= step <= ask.last]
     for step, value in seen:
         if value is not None:
             place = (step - int(ask.first)) * ask.columns // max(1, int(ask.last - ask.first))
             column = min(place, ask.columns - 1)
             bins.setdefault(column, []).append(value)
+            newest_steps[column] = step
     columns = sorted(bins)
     bad = sum(value is None for _, value in seen)
     newest = seen[-1] if seen else (0, None)
     return messages.Curve(
         key, columns, [min(bins[column]) for column in columns], [max(bins[column]) for column in columns],
         [sum(bins[column]) / len(bins[column]) for column in columns], *newest, bad,
-        [len(bins[column]) for column in columns],
+        [len(bins[column]) for column in columns], [newest_steps[column] for column in columns],
     )  # fmt: skip
 
 

@@ -74,7 +74,8 @@ def draw(
     axis: Line = ((f"{ticks.unit:>{LABEL}} ", "dim"), (ticks.text, "dim"))
     cells: Cells = [[(" ", "")] * columns for _ in range(rows)]
     if scale is None:
-        words = "no data yet"[:columns]
+        is_off = any(line.curve.column for line in series)
+        words = ("no value above 0" if is_off else "no data yet")[:columns]
         cells[rows // 2][: len(words)] = [(letter, "dim") for letter in words]
         return [*(((" " * GUTTER, ""), *joined(row)) for row in cells), axis]
     labels: dict[int, str] = {}

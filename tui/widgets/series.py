@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Final, NamedTuple
+
+from msgspec.structs import replace
 
 from finetop.core.protocol.messages.runs import Across, Curve
 from finetop.tui.theme import StyleName
@@ -72,16 +75,26 @@ def points_of(series: Series, smoothing: float) -> list[tuple[int, float]]:
 
 
 def spikes_of(series: Series, smoothing: float) -> list[tuple[int, float, float]]:
-    """Return what sticks out of the line: column, the bin's mean and its extreme. Usual noise is not drawn."""
+    """Return what sticks out of the line: column, the bin's mean and its extreme. Usual noise is not drawn.
+
+    The highest and the lowest value always are: they are read off the picture.
+    """
     if smoothing or series.is_points or series.has_band or not series.curve.column:
         return []
     curve = series.curve
     spikes: list[tuple[int, float, float]] = []
-    for ends in (curve.high, curve.low):
+    for ends, furthest in (
+        (curve.high, curve.high.index(max(curve.high))),
+        (curve.low, curve.low.index(min(curve.low))),
+    ):
         reach = [abs(end - mean) for end, mean in zip(ends, curve.mean, strict=True)]
         usual = median(reach)
-        bins = zip(curve.column, curve.mean, ends, reach, strict=True)
-        spikes += [(column, mean, end) for column, mean, end, far in bins if far > SPIKE * usual]
+        bins = enumerate(zip(curve.column, curve.mean, ends, reach, strict=True))
+        spikes += [
+            (column, mean, end)
+            for at, (column, mean, end, far) in bins
+            if far > SPIKE * usual or at == furthest
+        ]
     return spikes
 
 
@@ -120,13 +133,31 @@ def fitted(
 
 
 def in_columns(curve: Curve, columns: int, wanted: int) -> Curve:
-    """Convert a curve of `columns` columns to `wanted`, for a resized picture, until newer data arrive."""
+    """Convert a curve of `columns` columns to `wanted`, for a resized picture, until newer data arrive.
+
+    Columns that fall together become one: its extremes are theirs, its mean that of all their values.
+    """
     if columns == wanted or columns < 1:
         return curve
-    last = {column * wanted // columns: at for at, column in enumerate(curve.column)}
-    low, high, mean = ([values[at] for at in last.values()] for values in (curve.low, curve.high, curve.mean))
-    count = [curve.count[at] for at in last.values()] if curve.count else []
-    return Curve(curve.key, list(last), low, high, mean, curve.last_step, curve.last_value, curve.bad, count)
+    bins: dict[int, list[int]] = {}
+    for at, column in enumerate(curve.column):
+        place = column * wanted // columns if wanted < columns or column < columns - 1 else wanted - 1
+        bins.setdefault(place, []).append(at)
+    counts = curve.count or [1] * len(curve.column)
+
+    def mean(together: Sequence[int]) -> float:
+        total = sum(counts[at] for at in together)
+        return sum(curve.mean[at] * (counts[at] / total) for at in together)
+
+    return replace(
+        curve,
+        column=list(bins),
+        low=[min(curve.low[at] for at in together) for together in bins.values()],
+        high=[max(curve.high[at] for at in together) for together in bins.values()],
+        mean=[mean(together) for together in bins.values()],
+        count=[sum(curve.count[at] for at in together) for together in bins.values()] if curve.count else [],
+        step=[curve.step[together[-1]] for together in bins.values()] if curve.step else [],
+    )
 
 
 def end_value(series: Series, smoothing: float = 0.0) -> float | None:
@@ -136,28 +167,30 @@ def end_value(series: Series, smoothing: float = 0.0) -> float | None:
 
 
 class Reading(NamedTuple):
-    """What a curve says at a cell: a value, and of how many values it is the mean (0 if unknown)."""
+    """What a curve says at a cell: a value, of how many values it is the mean, and the newest one's step.
+
+    The number is 0 and the step None if they are unknown.
+    """
 
     value: float
     number: int
+    step: int | None = None
 
 
 def value_at(series: Series, cell: int, smoothing: float = 0.0) -> Reading | None:
     """Return a curve's value at a cell: the mean of all there, else the newest bin before; None before the first.
 
-    A bin without a count weighs as one value.
+    A smoothed line is read where it is drawn: at its newest point there. A bin without a count weighs as one value.
     """
-    pairs = points_of(series, smoothing)
-    counts = series.curve.count or [0] * len(pairs)
-    here = [
-        (value, count) for (column, value), count in zip(pairs, counts, strict=True) if column // 2 == cell
-    ]
-    if not here:
-        before = (
-            (value, count) for (column, value), count in zip(pairs, counts, strict=True) if column // 2 < cell
-        )
-        here = [*before][-1:]
-    if not here:
+    curve = series.curve
+    end = bisect_left(curve.column, 2 * cell + 2)
+    start = bisect_left(curve.column, 2 * cell)
+    if end == 0:
         return None
-    total = sum(value * max(count, 1) for value, count in here)
-    return Reading(total / sum(max(count, 1) for _, count in here), sum(count for _, count in here))
+    here = range(start, end) if start < end else range(end - 1, end)
+    step = curve.step[here[-1]] if curve.step else None
+    if smoothing and not series.is_points:
+        return Reading(values_of(series, smoothing)[here[-1]], 0, step)
+    counts = [curve.count[at] if curve.count else 1 for at in here]
+    value = sum(curve.mean[at] * (count / sum(counts)) for at, count in zip(here, counts, strict=True))
+    return Reading(value, sum(counts) if curve.count else 0, step)

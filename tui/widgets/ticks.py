@@ -69,21 +69,45 @@ def _multiples(low: float, high: float, step: float) -> list[float]:
 
 
 def _apart(scale: Scale, steps: Sequence[float]) -> list[tuple[float, str]]:
-    """Label values that differ too little for their length: the first in full, the others by their difference."""
+    """Label values that differ too little for their length: the first in full, the others by their difference.
+
+    The first is one that a label holds exactly, if the lower half has any: the others are read as its sums.
+    """
+    rounded: list[tuple[float, str]] = []
     for step in steps:
-        first, *others = _multiples(scale.low, scale.high, step) or [scale.low]
+        values = _multiples(scale.low, scale.high, step) or [scale.low]
+        lower = values[: (len(values) + 1) // 2]
+        exact = next((at for at, value in enumerate(lower) if _is_exact(value)), 0)
+        first, *others = values[exact:]
         labels = [f"+{_brief(value - first, step)}" for value in others]
         if others and len(set(labels)) == len(labels) and all(len(text) <= LABEL for text in labels):
-            return [(first, _rounded(first)), *zip(others, labels, strict=True)]
+            ticks = [(first, _rounded(first)), *zip(others, labels, strict=True)]
+            if _is_exact(first):
+                return ticks
+            rounded = rounded or ticks
+    if rounded:
+        return rounded
     ends = [(scale.low, _rounded(scale.low)), (scale.high, f"+{_brief(scale.high - scale.low, 0)}")]
     fits = all(len(text) <= LABEL for _, text in ends)
     return ends if fits else [(at, label(at, steps[0])) for at in _multiples(scale.low, scale.high, steps[0])]
 
 
 def _rounded(value: float) -> str:
-    """Return a value with as many of three digits as a label has room for."""
-    texts = [_brief(float(f"{value:.{digits}g}"), 0) for digits in (3, 2, 1)]
-    return next((text for text in texts if len(text) <= LABEL), texts[-1])
+    """Return a value with as many digits as a label has room for."""
+    numbers = [float(f"{value:.{digits}g}") for digits in (5, 4, 3, 2, 1)]
+    return next((text for number in numbers if (text := _exact(number))), _brief(numbers[-1], 0))
+
+
+def _is_exact(value: float) -> bool:
+    return bool(_exact(float(f"{value:.9g}")))
+
+
+def _exact(value: float) -> str:
+    """Return the label that says a value to its last digit; empty if it is too long."""
+    text = _brief(value, 0)
+    size = next((size for size, unit in _COUNTS if text.endswith(unit)), 1.0)
+    number = float(text.replace(",", "").rstrip("kMB")) * size
+    return text if len(text) <= LABEL and math.isclose(number, value, rel_tol=1e-9) else ""
 
 
 def _brief(value: float, step: float) -> str:
@@ -163,10 +187,15 @@ def _unit(last: float, x: Across) -> tuple[str, float]:
 
 
 def _x_label(value: float, step: float, x: Across) -> str:
-    if x == "step":
-        return _steps(round(value))
-    if x == "tokens":
-        return short_count(value)
+    if x in ("step", "tokens"):
+        least = 10_000_000 if x == "step" else 1000
+        size, unit = next(((size, unit) for size, unit in _COUNTS if value >= max(size, least)), (1.0, ""))
+        if not unit:
+            return f"{round(value):,}"
+        digits = max(0, min(9, math.ceil(math.log10(size / step) - 1e-9)))
+        own = max(0, 2 - math.floor(math.log10(value / size)))  # three in all, more only as the step needs
+        text = f"{value / size:.{max(digits, own)}f}"
+        return (text.rstrip("0").rstrip(".") if "." in text else text) + unit
     return f"{value:.6g}" if step >= 1 else f"{float(_number(value, step)):g}"
 
 
@@ -174,7 +203,7 @@ def x_words(place: float, x: Across = "step") -> str:
     """Format a place on the x axis with its unit: 820, 1.2M tok, 40 min, epoch 1.5."""
     match x:
         case "step":
-            return _steps(round(place))
+            return f"{round(place):,}"
         case "tokens":
             return f"{short_count(place)} tok"
         case "time":
@@ -189,7 +218,3 @@ def short_count(number: float) -> str:
         if number >= size:
             return f"{number / size:.3g}{unit}"
     return f"{number:.0f}"
-
-
-def _steps(step: int) -> str:
-    return f"{step / 1e6:.4g}M" if step >= 10_000_000 else f"{step:,}"

@@ -86,6 +86,7 @@ class Curve(msgspec.Struct, frozen=True):
     last_value: float | None
     bad: int  # values that were not finite
     count: list[int] = []  # values in each bin; empty if unknown
+    step: list[int] = []  # step of the newest value in each bin; empty if unknown
 
 
 class CurvesAnswer(msgspec.Struct, frozen=True):

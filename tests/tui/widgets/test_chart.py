@@ -61,7 +61,7 @@ def test_values_gaps_spikes_points_and_the_limit_are_drawn_on_labelled_axes() ->
     noisy = curve(dict.fromkeys(range(12), 0.25), spread=0.05)
     high = [*noisy.high[:6], 1.0, *noisy.high[7:]]
     spike = Curve("loss", noisy.column, noisy.low, high, noisy.mean, 1, 1.0, 0)
-    assert not any(dot(row, 4, rows_of([Series(noisy)])) for row in range(11))
+    assert not any(dot(row, 4, rows_of([Series(noisy)], scale=Scale(0.0, 4.0))) for row in range(11))
     assert all(dot(row, 6, rows_of([Series(spike)])) for row in range(11))
     # points are marks over the line
     line, points = Series(curve({0: 0.5, 1: 0.5, 2: 0.5})), Series(curve({2: 0.5}), is_points=True)
@@ -240,15 +240,17 @@ def test_smoothing_and_the_value_at_a_cell() -> None:
     assert smoothed([0.0, 1.0], 0.5) == pytest.approx([0.0, 2 / 3])
     series = Series(curve({2: 1.0, 3: 3.0, 9: 5.0}))
     assert value_at(series, 0) is None
-    assert value_at(series, 1) == (2.0, 0)
-    assert value_at(series, 3) == (3.0, 0)
-    assert value_at(series, 4) == (5.0, 0)
-    counted = replace(series, curve=msgspec.structs.replace(series.curve, count=[1, 3, 12]))
-    assert [value_at(counted, cell) for cell in (1, 2, 4)] == [(2.5, 4), (3.0, 3), (5.0, 12)]
+    assert [value_at(series, cell) for cell in (1, 3, 4)] == [(2.0, 0, None), (3.0, 0, None), (5.0, 0, None)]
+    facts = {"count": [1, 3, 12], "step": [20, 39, 99]}
+    counted = replace(series, curve=msgspec.structs.replace(series.curve, **facts))
+    assert [value_at(counted, cell) for cell in (1, 2, 4)] == [(2.5, 4, 39), (3.0, 3, 39), (5.0, 12, 99)]
+    assert value_at(counted, 1, smoothing=0.9) == (pytest.approx(2.0526, abs=1e-3), 0, 39), (
+        "where it is drawn"
+    )
     assert place_at(View(0, 100), 0, 10) == 5
     # a curve of other columns keeps its places
     half = in_columns(curve({0: 1.0, 1: 2.0, 6: 3.0}), 10, 5)
-    assert (half.column, half.mean) == ([0, 3], [2.0, 3.0])
+    assert (half.column, half.mean, half.high) == ([0, 3], [1.5, 3.0], [2.0, 3.0])
     assert in_columns(curve({0: 1.0, 6: 3.0}), 10, 20).column == [0, 12]
     # two bins a cell
     assert columns_of(38) == 2 * plot_width(38) == 64

@@ -5,12 +5,12 @@ from __future__ import annotations
 from finetop.core.wording.metrics import shown, title_of
 from finetop.core.wording.units import decimals
 from finetop.tui.screens.compare.state import CompareState
-from finetop.tui.screens.run.x_axis import NAMES, axis_of, place_words
+from finetop.tui.screens.run.x_axis import NAMES, axis_of, place_words, step_at
 from finetop.tui.screens.run.zoom import Axis, Shown, fitted as fitted_axis, oldest_in, with_mouse
 from finetop.tui.screens.shared.lettered import ENDS, LETTERS, lettered, style_of
 from finetop.tui.text import Line, cursor_mark, line_width
 from finetop.tui.theme import Look
-from finetop.tui.widgets.chart import draw, place_at, plot_width
+from finetop.tui.widgets.chart import draw, plot_width
 from finetop.tui.widgets.chart_grid import hit, rows_of_charts
 from finetop.tui.widgets.pointed_lines import PointedLines
 from finetop.tui.widgets.series import Series, View, end_value, fitted, settled_scale, value_at
@@ -81,12 +81,14 @@ def _title(state: CompareState, metric: str, view: View, *, is_cut: bool) -> Lin
     most = 0  # values behind one number at the cursor
     if view.cursor is not None:
         cells = plot_width(width - ends_of(width))
-        step = round(place_at(view, view.cursor, cells))
+        readings = {
+            number: value_at(Series(curve), view.cursor, view.smoothing)
+            for number, (run, curve) in enumerate(zip(state.runs, state.curves.get(metric, ()), strict=False))
+            if curve is not None and run.row.name not in hidden
+        }
+        step = step_at(view, None, view.cursor, cells, readings.get(state.chosen))
         parts.append(((place_words(view, view.cursor, cells, step), "bold"),))
-        for number, (run, curve) in enumerate(zip(state.runs, state.curves.get(metric, ()), strict=False)):
-            if curve is None or run.row.name in hidden:
-                continue
-            reading = value_at(Series(curve), view.cursor, view.smoothing)
+        for number, reading in readings.items():
             text = "-" if reading is None else shown(metric, reading.value)
             most = max(most, 0 if reading is None else reading.number)
             letter: Line = ((LETTERS[number], style_of(number)),)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from finetop.core.protocol.messages.runs import Curve
+from finetop.core.text import count
 from finetop.core.wording.metrics import shown, title_of
 from finetop.core.wording.units import decimals
 from finetop.tui.screens.run.marks import Event, by_cell, events_of, marks_in
 from finetop.tui.screens.run.view_state import ViewState
-from finetop.tui.screens.run.x_axis import NAMES, place_words, step_at
+from finetop.tui.screens.run.x_axis import NAMES, place_words, step_at, steps_in
 from finetop.tui.screens.shared.metric_names import drift_limit
 from finetop.tui.text import Line, cursor_mark, cut_end, line_width
 from finetop.tui.theme import SERIES
@@ -67,7 +68,10 @@ def board_of(state: ViewState, *, only_ascii: bool = False) -> Board:
     state.step = None
     if view.cursor is not None:
         under = events.get(view.cursor)
-        state.step = under[0].step if under else step_at(view, held.steps, view.cursor, cells)
+        main = curves.get(next(iter(views), ""))
+        reading = None if main is None else value_at(Series(main), view.cursor)
+        own_step = step_at(view, held.steps, view.cursor, cells, reading)
+        state.step = under[0].step if under else own_step
     return Board(state, curves, scales, view, views, state.metric, events, only_ascii)
 
 
@@ -110,10 +114,14 @@ def _title(board: Board, key: str, series: list[Series], limit: float | None, wi
     view = board.views[key]
     gutter: Line = (cursor_mark(key == board.metric),)
     name_spans = (*gutter, (title_of(key), "bold"))
-    parts = _values(board, key, series, width, has_names=True)
-    room = width - line_width(name_spans) - sum(line_width(part) + 2 for part in parts)
-    if room < 0:
-        parts = _values(board, key, series, width, has_names=False)
+    forms = (
+        _values(board, key, series, width, has_names=has_names, is_brief=is_brief)
+        for has_names, is_brief in ((True, False), (True, True), (False, False), (False, True))
+    )
+    for parts in forms:
+        room = width - line_width(name_spans) - sum(line_width(part) + 2 for part in parts)
+        if room >= 0:
+            break
     if limit is not None and parts:
         limit_text = f" (limit {decimals(limit)})"
         parts[-1] = (*parts[-1], (limit_text if len(limit_text) <= room else "", ""))
@@ -135,34 +143,46 @@ def _title(board: Board, key: str, series: list[Series], limit: float | None, wi
     if board.under_cursor and room >= _LEAST_WORDS:
         event = board.under_cursor[0]
         line = (*line, ("  ", ""), (cut_end(event.words, room), event.mark.style or "bold"))
-    averaged = _averaged(view, series)
-    if averaged and line_width(line) + 2 + len(averaged) <= width:
-        line = (*line, ("  ", ""), (averaged, "dim"))
     return line
 
 
-def _values(board: Board, key: str, series: list[Series], width: int, *, has_names: bool) -> list[Line]:
-    view = board.views[key]
+def _values(
+    board: Board, key: str, series: list[Series], width: int, *, has_names: bool, is_brief: bool
+) -> list[Line]:
+    """Return the place of the cursor and each series' value there, else the newest ones.
+
+    A mean of several steps is called one; briefly, it stands beside the steps that it is of.
+    """
+    view, cells = board.views[key], plot_width(width)
+    if view.cursor is None:
+        newest = [board.state.row.metrics.get(plot.curve.key, plot.curve.last_value) for plot in series]
+        texts = [shown(key, value) for value in newest]
+        return [
+            _value(board, plot, text, has_names=has_names) for plot, text in zip(series, texts, strict=True)
+        ]
+    readings = [value_at(plot, view.cursor, view.smoothing) for plot in series]
+    step = step_at(view, None, view.cursor, cells, readings[0]) if readings and view.x == "step" else 0
+    first, last = steps_in(view, view.cursor, cells)
     parts: list[Line] = []
-    if view.cursor is not None:
-        place = place_words(view, view.cursor, plot_width(width), board.state.step or 0)
-        parts.append(((place, "bold"),))
-    for plot in series:
-        name = {"loss": "train ", "eval_loss": "eval "}.get(plot.curve.key, "") if has_names else ""
-        if view.cursor is not None:
-            reading = value_at(plot, view.cursor, view.smoothing)
-            text = "-" if reading is None else shown(key, reading.value)
-        else:
-            text = shown(key, board.state.row.metrics.get(plot.curve.key, plot.curve.last_value))
-        point: Line = ((" o" if board.only_ascii else " •", SERIES[1]),) if plot.is_points else ()
-        parts.append(((name, ""), (text, "amber" if text == "not finite" else "bold"), *point))
-    return parts
-
-
-def _averaged(view: View, series: Sequence[Series]) -> str:
-    """Return of how many values the numbers at the cursor are the mean; empty if each is a step's own."""
-    if view.cursor is None or view.smoothing:
-        return ""
-    readings = [value_at(plot, view.cursor) for plot in series]
+    is_range = is_brief and view.x == "step"
+    for plot, reading in zip(series, readings, strict=True):
+        text = "-" if reading is None else shown(key, reading.value)
+        if view.x == "step" and reading is not None and reading.step is not None:
+            is_earlier = reading.step != step if reading.number == 1 else reading.step < first
+            text += f" at {count(reading.step)}" if is_earlier else ""
+            is_range = is_range and not (is_earlier and reading.number > 1)
+        elif is_brief and reading is not None and reading.number > 1:
+            text = f"mean {text}"
+        parts.append(_value(board, plot, text, has_names=has_names))
     most = max((reading.number for reading in readings if reading is not None), default=0)
-    return f"mean of {most} steps" if most > 1 else ""
+    if most > 1 and is_range:
+        return [((f"steps {count(first)}-{count(last)}", "bold"),), *parts]
+    if most > 1 and (view.x == "step" or not is_brief):
+        parts.append(((f"mean of {most} steps", "dim"),))
+    return [((place_words(view, view.cursor, cells, step), "bold"),), *parts]
+
+
+def _value(board: Board, plot: Series, text: str, *, has_names: bool) -> Line:
+    name = {"loss": "train ", "eval_loss": "eval "}.get(plot.curve.key, "") if has_names else ""
+    point: Line = ((" o" if board.only_ascii else " •", SERIES[1]),) if plot.is_points else ()
+    return ((name, ""), (text, "amber" if text == "not finite" else "bold"), *point)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Final
@@ -12,7 +13,7 @@ from finetop.core.text import count
 from finetop.tui.screens.run.zoom import Axis
 from finetop.tui.widgets.axis import round_end, x_end
 from finetop.tui.widgets.chart import place_at
-from finetop.tui.widgets.series import View
+from finetop.tui.widgets.series import Reading, View
 from finetop.tui.widgets.ticks import x_words
 
 AXES: Final[tuple[Across, ...]] = ("step", "tokens", "time", "epoch")
@@ -97,10 +98,14 @@ def cell_of(step: int, view: View, steps: Curve | None, cells: int) -> int | Non
     return min(int((step - view.first) / max(1, view.last - view.first) * cells), cells - 1)
 
 
-def step_at(view: View, steps: Curve | None, cell: int, cells: int) -> int:
-    """Return the step in the middle of a chart cell; on other axes the last step up to there."""
+def step_at(view: View, steps: Curve | None, cell: int, cells: int, reading: Reading | None = None) -> int:
+    """Return the step of what is read at a chart cell, if that is one value's; else the last up to its middle.
+
+    On other axes it is the last step up to the cell.
+    """
     if view.x == "step":
-        return round(place_at(view, cell, cells))
+        own_step = None if reading is None or reading.number != 1 else reading.step
+        return int(place_at(view, cell, cells)) if own_step is None else own_step
     if steps is None or not steps.column:
         return 0
     until = [high for column, high in zip(steps.column, steps.high, strict=True) if column <= 2 * cell]
@@ -110,3 +115,10 @@ def step_at(view: View, steps: Curve | None, cell: int, cells: int) -> int:
 def place_words(view: View, cell: int, cells: int, step: int) -> str:
     """Return a cell's position on the axis, given its step: 'step 412', '1.2M tok', '40 min', 'epoch 1.5'."""
     return f"step {count(step)}" if view.x == "step" else x_words(place_at(view, cell, cells), view.x)
+
+
+def steps_in(view: View, cell: int, cells: int) -> tuple[int, int]:
+    """Return the first and the last step of a chart cell."""
+    width = (view.last - view.first) / max(1, cells)
+    first, end = (math.ceil(view.first + at * width - 1e-9) for at in (cell, cell + 1))
+    return first, int(view.last) if cell == cells - 1 else max(first, end - 1)

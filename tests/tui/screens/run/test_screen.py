@@ -266,7 +266,7 @@ async def test_the_cursor_shows_values_and_a_zoom_asks_for_the_steps_in_view() -
     async with on_run(fake, "left", "shift+left") as (app, pilot):
         screen: Any = app.screen
         assert screen.state.shown.cursor == 10
-        assert " loss  step 394  1." in text_of(app)
+        assert " loss  steps 375-412  1." in text_of(app), "the value is the mean of theirs"
         await pilot.press("right", "shift+right", "h")
         assert screen.state.shown.cursor == 20
         await pilot.press("0")
@@ -388,7 +388,7 @@ async def test_checkpoints_alarms_and_checks_are_marks_that_the_cursor_names() -
         screen.state.shown = Shown(cursor=marks.index("✗") - 6)
         screen.redraw()
         await settled(pilot)
-        assert "step 600  train 1.165  eval 1.267 •  check REGRESS…" in row_with(app, " loss ")
+        assert "steps 600-623  train 1.165  eval 1.267 at 600 •" in row_with(app, " loss ")
         assert ": check REGRESSED -9.1, checkpoint 600 ──" in text_of(app)
 
 
