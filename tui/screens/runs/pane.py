@@ -55,6 +55,11 @@ def facts_width(width: int) -> int:
     return width // 2 if width >= CHART_FROM else width
 
 
+def curve_width(width: int) -> int:
+    """Return the width of the curve beside the facts."""
+    return width - facts_width(width) - 1
+
+
 def with_curve(lines: Sequence[Line], curve: Sequence[Line], width: int) -> list[Line]:
     """Put a run's curve beside the lines of its pane, below the full-width first line."""
     left = facts_width(width)

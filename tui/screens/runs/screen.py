@@ -23,7 +23,7 @@ from finetop.tui.screens.runs import actions, input_lines, pane
 from finetop.tui.screens.runs.actions import queue_demo
 from finetop.tui.screens.runs.keys import COMMANDS, KEYS, footer_keys
 from finetop.tui.screens.runs.overlay import Overlay, curve_lines, overlay_lines
-from finetop.tui.screens.runs.pane import CHART_FROM, facts_width
+from finetop.tui.screens.runs.pane import CHART_FROM
 from finetop.tui.screens.runs.row import head_line, part_heading, run_line
 from finetop.tui.screens.runs.state import SORTS, RunList
 from finetop.tui.screens.shared import run_actions
@@ -143,7 +143,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             now, spark = self.host.now(), self.runs.sparklines.drawn.get(row.id, "")
             lines = pane.pane_lines(row, width=width, height=height, now=now, spark=spark)
             if width >= CHART_FROM:
-                size = (width - facts_width(width) - 1, height - 1)
+                size = (pane.curve_width(width), height - 1)
                 curve = curve_lines(self.overlay, row, size, self.host.look)
                 lines = pane.with_curve(lines, curve, width)
         part.show(lines)
@@ -197,7 +197,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         marked, width = list(self.runs.marked.values()), self.query_one("#pane", Lines).room.width
         if len(marked) < 2:
             row = self.row if width >= CHART_FROM else None
-            marked, width = [] if row is None or not row.step else [row], width - facts_width(width)
+            marked, width = [] if row is None or not row.step else [row], pane.curve_width(width)
         if await self.overlay.load(self.host.ask, marked, width, self.host.now()):
             self.show_pane()
         with_column = range(*table.rows_in_view()) if self.size.width >= SPARKS_FROM else ()
