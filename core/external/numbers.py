@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from finetop.core.train.alarms import Alarms
 
 LAST_S = 30.0  # for what is left to read at the end
+AGAIN_S = 0.2  # between two tries of a file that another program has locked
+LOCKED = "another program has it locked."
 HOLD_S = 8.0  # how long a weak source waits for a better one (searched for every 5 s), a later attempt for all of its
 FLOOD = "the program prints faster than its numbers can be read. Print less, or name a file with --metrics."
 SILENT_LINES, SILENT_S = 50, 60.0  # printed without a number, or for so long, which is reported
@@ -92,9 +94,10 @@ class Numbers:
         """Read what is new. With `is_last` nothing waits any longer for a better source."""
         now = self._looked = time.monotonic()
         is_due = is_last or self._search.is_due(now)
-        for file in self._search.new_files(self._files, now) if is_due else self._search.newly_proven():
-            file.held = file.held or self._goes_on
-            self._files[file.key] = file
+        self._take(self._search.new_files(self._files, now) if is_due else self._search.newly_proven())
+        while is_last and self._search.is_waiting() and time.monotonic() - now < LAST_S:
+            time.sleep(AGAIN_S)
+            self._take(self._search.newly_proven())
         for file, is_to_be_taken_back in self._search.disproven(self._files.values()) if is_due else ():
             self._leave_out(file, is_to_be_taken_back=is_to_be_taken_back)
         unfinished = set()  # sources with an earlier file that is not read to its end
@@ -102,15 +105,16 @@ class Numbers:
             if file.source in unfinished:
                 continue
             is_behind = self._read(file, now)
-            while is_last and is_behind and time.monotonic() - now < LAST_S:
+            while is_last and (is_behind or file.is_locked) and time.monotonic() - now < LAST_S:
+                time.sleep(AGAIN_S if file.is_locked else 0.0)
                 is_behind = self._read(file, now)
             if is_behind:
                 unfinished.add(file.source)
-                if is_last:
-                    print(
-                        f"finetop: {file.source}: after {LAST_S:g} s its end is still unread: {FLOOD}",
-                        flush=True,
-                    )
+            if is_last and (is_behind or file.is_locked):
+                why = LOCKED if file.is_locked else FLOOD
+                print(
+                    f"finetop: {file.source}: after {LAST_S:g} s its end is still unread: {why}", flush=True
+                )
         if is_last or self._may_report(now):
             self._report_held(is_last=is_last)
         self._lead(now, is_last=is_last)
@@ -121,6 +125,11 @@ class Numbers:
         if self._progress.is_due(now) or is_last:
             spent_s = None if self._spent_s is None else round(self._spent_s(), 1)
             self._events.write(self._progress.phase(now, spent_s))
+
+    def _take(self, files: Iterable[File]) -> None:
+        for file in files:
+            file.held = file.held or self._goes_on
+            self._files[file.key] = file
 
     def state(self) -> dict[str, Any]:
         """Return what was read and reported so far, as plain data."""

@@ -67,6 +67,11 @@ class File:
         return point._replace(step=point.step + self.offset) if self.offset else point
 
     @property
+    def is_locked(self) -> bool:
+        """Whether more is to be read once another program lets it."""
+        return self.reader.is_locked and not self.is_broken
+
+    @property
     def rank(self) -> int:
         return self.own_rank - OF_GUESSES * self.reader.guesses
 

@@ -115,14 +115,23 @@ class Search:
         for key, one in list(self.left_out.items())[:MOST_DOUBTS]:
             source = sources.load(one.source)
             if one.proof.is_foreign or not (
-                any(self.writers.has_open(one.path)) or self.writers.has_written(one.path)
+                one.proof.is_locked
+                or any(self.writers.has_open(one.path))
+                or self.writers.has_written(one.path)
             ):
                 continue
             proof = self.proof_of(source, one.path, is_named=one.rank != source.rank)
-            if proof is not None and proof.is_own:
-                del self.left_out[key]
+            if proof is not None and not proof.is_own:
+                self.left_out[key] = replace(one, proof=proof)
+                continue
+            del self.left_out[key]
+            if proof is not None:
                 proven.append(self.opened(one.source, one.rank, one.path, proof))
         return proven
+
+    def is_waiting(self) -> bool:
+        """Return whether a file was locked, so that it is not known yet whose it is."""
+        return any(one.proof.is_locked for one in self.left_out.values())
 
     def proof_of(self, source: sources.Source, file: Path, *, is_named: bool) -> Proof | None:
         """Return whether a file is the program's, by its processes, else since nobody else works in its folder."""
@@ -220,7 +229,7 @@ class Search:
             run = self.places.runs.get(str(path), "")
             proof = source.of_run(path, self.places, self._by_process(source, path) or known, self._evidence)
             is_other_run = run != self.places.runs.get(str(path), "")
-            if proof is None or (proof.is_own and not is_other_run):
+            if proof is None or proof.is_locked or (proof.is_own and not is_other_run):
                 continue
             self.shared.add(str(path))
             self._note_foreign(path, proof)

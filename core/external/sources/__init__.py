@@ -69,7 +69,8 @@ class Reader:
     something for the next. `guesses`: the file has no steps, and each line counts as one. `series` names one of
     several files that a program writes at the same time; '' if it has one. `is_of_one_process`: one that starts again
     begins another file. `passed_over`: bytes that came too fast to be read. `lines`: of text
-    that a person reads, which may have no numbers.
+    that a person reads, which may have no numbers. `is_locked`: the last read found another program writing, and has
+    nothing.
     """
 
     path: Path
@@ -81,6 +82,7 @@ class Reader:
     is_of_one_process: bool = field(default=False, init=False)
     passed_over: int = field(default=0, init=False)
     lines: int = field(default=0, init=False)
+    is_locked: bool = field(default=False, init=False)
 
     def read(self) -> Sequence[Point]:
         """Return what is new since the last call, in the file's order; a half-written end waits for the next call.
@@ -108,6 +110,7 @@ class Proof(NamedTuple):
     is_foreign: bool = False
     by_process: bool = False  # seen; else concluded, since nobody else works in its folder
     writer: int = 0  # the other program's process, if it is known
+    is_locked: bool = False  # another program writes to it just now, so nobody can tell yet
 
 
 class Evidence(NamedTuple):

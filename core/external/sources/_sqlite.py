@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
 MOST_S = 5.0  # of all queries between opening and closing, of which the reader has worked
 WORKED = 0.5  # this share: on a busy machine, waiting for its turn is no fault of the file's
-LONGEST_S = 60.0  # but no longer than this
+LONGEST_S = 60.0  # but no longer than this: the next look tries again
 CHECK_EVERY = 10_000  # instructions of SQLite's machine, a fraction of a millisecond
 LONGEST = 4 << 20  # bytes of a value or a row
 BUSY_S = 0.2  # for a program that writes to it
+# Errors while a program writes, and after it was killed in doing so, until another one opens the file.
+NOT_NOW = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_READONLY)
 _DENIED, _ALLOWED = sqlite3.SQLITE_DENY, sqlite3.SQLITE_OK
 _REQUIRED = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_PRAGMA)
 _HOSTILE = (sqlite3.SQLITE_AUTH, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_INTERRUPT)  # ends of a query
@@ -32,11 +34,15 @@ class NoTable(sqlite3.DatabaseError):
     """What is to be read is computed: a view, a virtual table, a generated column."""
 
 
+class Locked(sqlite3.OperationalError):
+    """Another program writes to the file now, or the machine is too busy: it can be read later."""
+
+
 @contextmanager
 def opened(path: Path, *tables: str) -> Iterator[sqlite3.Connection]:
-    """Open a file for queries of these tables. Raises sqlite3.Error, OSError.
+    """Open a file for queries of these tables. Raises Locked, another sqlite3.Error, OSError.
 
-    A file whose queries take longer than MOST_S, or in which these are no tables, is not opened a second time.
+    A file whose queries work longer than MOST_S, or in which these are no tables, is not opened a second time.
     """
     facts = path.lstat()
     if not S_ISREG(facts.st_mode):
@@ -45,13 +51,14 @@ def opened(path: Path, *tables: str) -> Iterator[sqlite3.Connection]:
     if key in _refused:
         raise sqlite3.OperationalError(_refused[key])
     began, worked = time.monotonic(), time.thread_time()
-    is_late = False
+    is_late = has_waited = False
 
     def stops() -> bool:
-        nonlocal is_late
+        nonlocal is_late, has_waited
         waited_s, worked_s = time.monotonic() - began, time.thread_time() - worked
-        is_late = is_late or waited_s > LONGEST_S or (waited_s > MOST_S and worked_s > WORKED * MOST_S)
-        return is_late
+        is_late = is_late or (waited_s > MOST_S and worked_s > WORKED * MOST_S)
+        has_waited = has_waited or waited_s > LONGEST_S
+        return is_late or has_waited
 
     with closing(sqlite3.connect(_address(path), uri=True, timeout=BUSY_S)) as database:
         database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
@@ -61,6 +68,9 @@ def opened(path: Path, *tables: str) -> Iterator[sqlite3.Connection]:
             database.set_authorizer(_authorize)
             yield database
         except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code in NOT_NOW or (code == sqlite3.SQLITE_INTERRUPT and not is_late):
+                raise Locked(str(error)) from error
             if isinstance(error, NoTable) or getattr(error, "sqlite_errorcode", None) in _HOSTILE:
                 _refused[key] = f"reading it took more than {MOST_S:.0f} s" if is_late else str(error)
                 print(f"finetop: {path.name}: {_refused[key]}: it is left out from now on", flush=True)

@@ -6,12 +6,13 @@ import json
 import os
 import re
 import sqlite3
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from finetop.core.external.sources import Evidence, Places, Point, Proof, Reader, Source
 from finetop.core.external.sources._json_lines import flat, metrics_of, step_of
-from finetop.core.external.sources._sqlite import log_of, opened
+from finetop.core.external.sources._sqlite import Locked, log_of, opened
 from finetop.core.text import plain
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 FOLDER = "~/.cache/huggingface"
 MOST_ROWS = 10_000  # of one read
+SETTLED_S = (
+    2.0  # the clock of files is coarse: one that was written just now may have been written again since
+)
 SECONDS = "(julianday(timestamp) - 2440587.5) * 86400"  # since 1970
 ROWS = f"SELECT id, step, metrics, {SECONDS} FROM metrics WHERE id > ? AND {{run}} = ? ORDER BY id LIMIT ?"
 APART_S = 30.0  # two runs of one name that began closer together can't be told apart
@@ -43,14 +47,19 @@ class Project(Reader):
     def read(self) -> list[Point]:
         """Return new rows. A database that is locked or damaged has none for now."""
         written = (_written(self.path), _written(log_of(self.path)))
-        if written == self._written and not self.behind:
+        is_settled = time.time() - max(written) > SETTLED_S
+        if written == self._written and is_settled and not self.behind:
             return []
+        self.is_locked = False
         try:
             with opened(self.path, "metrics") as database:
                 if self._last < 0:
                     self._choose(database)
                 query = ROWS.format(run=self._column or "run_name")
                 rows = database.execute(query, (self._last, self._run, MOST_ROWS)).fetchall()
+        except Locked:
+            self.is_locked = True
+            return []
         except (sqlite3.Error, OSError):
             return []
         self._written, self.behind = written, len(rows) == MOST_ROWS
@@ -109,7 +118,11 @@ class Trackio(Source):
         names; if it is the only one of this time and the program was seen writing the file; or if the project lies in
         a folder of the program's alone.
         """
-        runs, chosen = _runs_of(path, places.since), places.runs.get(str(path), "")
+        chosen = places.runs.get(str(path), "")
+        try:
+            runs = _runs_of(path, places.since)
+        except Locked:
+            return Proof(False, "another program has it locked", is_locked=True)
         if not runs:
             return None
         named = _named(runs, path.stem, evidence())
@@ -146,7 +159,7 @@ def _named(runs: list[_Run], project: str, evidence: Evidence) -> list[_Run]:
 
 
 def _runs_of(path: Path, since: float) -> list[_Run]:
-    """Return the runs of a project that have values since then, new ones first."""
+    """Return the runs of a project that have values since then, new ones first. Raises Locked."""
     try:
         with opened(path, "metrics", "configs") as database:
             column = _column_of(database)
@@ -157,6 +170,8 @@ def _runs_of(path: Path, since: float) -> list[_Run]:
             ).fetchone():
                 query = CONFIGS.format(run=column, ids=", ".join("?" * len(rows)))
                 configs = dict(database.execute(query, [row[0] for row in rows]).fetchall())
+    except Locked:
+        raise
     except (sqlite3.Error, OSError):
         return []
     return [_Run(str(row[0]), str(row[1]), row[3], _mapping(configs.get(row[0], b""))) for row in rows]

@@ -4,16 +4,20 @@ import json
 import os
 import socket
 import sqlite3
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from metric_files import Program, history, json_lines, leveldb, process, put, scalars
+from waiting import wait_until
 
 from finetop.core.external import writers
+from finetop.core.external.sources import trackio
+from finetop.core.external.sources._sqlite import Locked, opened
 from finetop.core.external.watch import started_at
 from finetop.core.protocol import events
 from finetop.core.protocol.numbers_from import NumbersFrom
@@ -291,6 +295,60 @@ def test_a_run_whose_configuration_names_the_output_folder_is_the_programs(track
     project(tmp_path / "all", ("mine", 1.5), output_dir=str(folder / "out"))
     object.__setattr__(tracked.numbers._search.places, "folders", (folder / "out", folder))
     assert tracked.look().values() == [(1, 1.5)]
+
+
+@contextmanager
+def locked_for(path: Path, released: Callable[[], bool]) -> Iterator[None]:
+    """Lock a database as a program that writes to it does, until something is so."""
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        release = threading.Thread(target=lambda: (wait_until(released), database.execute("COMMIT")))
+        release.start()
+        yield
+        release.join()
+
+
+def test_a_run_is_found_at_last_though_others_lock_the_database_all_the_time(tracked, tmp_path, monkeypatch):
+    tries = patched_tries(monkeypatch)
+    path = project(tmp_path / "all", ("theirs", 77.59), ("mine", 1.5))
+    tracked.append("log.txt", printed("mine"))
+    with locked_for(path, lambda: len(tries) > 1):
+        assert tracked.look().values() == []
+        assert tracked.left_out() == {str(path): "another program has it locked"}
+        tracked.look(is_last=True)
+    assert tracked.values() == [(1, 1.5)]
+    assert tracked.left_out() == {}
+
+
+def test_the_last_values_of_a_run_are_read_once_others_let_them(tracked, tmp_path, monkeypatch):
+    path = project(tmp_path / "all", ("mine", 1.5))
+    tracked.append("log.txt", printed("mine")).look()
+    assert tracked.values() == [(1, 1.5)]
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(
+            "INSERT INTO metrics SELECT NULL, run_id, timestamp, run_name, 2, metrics FROM metrics"
+        )
+    tries = patched_tries(monkeypatch)
+    with locked_for(path, lambda: len(tries) > 1):
+        tracked.look(is_last=True)
+    assert tracked.values() == [(1, 1.5), (2, 1.5)]
+
+
+def patched_tries(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Return the list of the databases that could not be opened for a lock, as it grows."""
+    tries: list[Path] = []
+
+    @contextmanager
+    def noted(path: Path, *tables: str) -> Iterator[sqlite3.Connection]:
+        try:
+            with opened(path, *tables) as database:
+                yield database
+        except Locked:
+            tries.append(path)
+            raise
+
+    monkeypatch.setattr(trackio, "opened", noted)
+    return tries
 
 
 def test_the_only_run_is_the_programs_if_it_has_the_database_open(tmp_path, folder):

@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from finetop.core.external.sources import _sqlite
-from finetop.core.external.sources._sqlite import NoTable, opened
+from finetop.core.external.sources._sqlite import Locked, NoTable, opened
 
 COUNTED = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c{}) SELECT x FROM c"
 HUGE = "hex(zeroblob(4000000))"  # twice as many bytes
@@ -39,6 +39,20 @@ def test_a_query_that_takes_too_long_is_broken_off(tmp_path, monkeypatch):
         made.execute(f"CREATE TABLE metrics AS {COUNTED.format(' LIMIT 100000')}")
     with pytest.raises(sqlite3.OperationalError, match="interrupted"), opened(path, "metrics") as database:
         database.execute("SELECT max(x) FROM metrics").fetchall()
+
+
+def test_a_file_that_could_not_be_read_on_a_busy_machine_is_read_later(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "project.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as made:
+        made.execute(f"CREATE TABLE metrics AS {COUNTED.format(' LIMIT 100000')}")
+    monkeypatch.setattr(_sqlite, "MOST_S", 1e9)
+    monkeypatch.setattr(_sqlite, "LONGEST_S", 0.0)
+    with pytest.raises(Locked, match="interrupted"), opened(path, "metrics") as database:
+        database.execute("SELECT max(x) FROM metrics").fetchall()
+    monkeypatch.setattr(_sqlite, "LONGEST_S", 1e9)
+    with opened(path, "metrics") as database:
+        assert database.execute("SELECT max(x) FROM metrics").fetchall() == [(100_000,)]
+    assert capsys.readouterr().out == ""
 
 
 def test_a_view_is_not_read_in_place_of_a_table(tmp_path):

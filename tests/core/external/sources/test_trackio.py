@@ -4,6 +4,7 @@ import json
 import math
 import os
 import sqlite3
+import time
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -101,8 +102,21 @@ def test_a_database_that_is_locked_has_nothing_for_now(path):
         connection.execute("BEGIN EXCLUSIVE")
         reader = opened("trackio", path)
         assert read(reader) == []
+        assert reader.is_locked
         connection.execute("COMMIT")
         assert read(reader) == [(1, {"loss": 1.0})]
+        assert not reader.is_locked
+
+
+def test_a_row_that_is_written_within_one_tick_of_the_files_clock_is_read(path):
+    with database(path) as connection:
+        log(connection, 1, loss=1.0)
+        reader, now = opened("trackio", path), time.time()
+        for step in (1, 2):
+            os.utime(path, (now, now))
+            os.utime(f"{path}-wal", (now, now))
+            assert steps(reader) == [step]
+            log(connection, step + 1, loss=1.0)
 
 
 def test_nothing_is_written_beside_a_database_whose_name_has_signs_of_an_address(tmp_path):
