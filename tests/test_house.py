@@ -90,6 +90,7 @@ OPEN_OTHERWISE = {
     "runtime/files.py": "the one place",
     "runtime/processes.py": "the kernel's files of cgroups",
     "runtime/keeper.py write_stacks": "by open_own",
+    "runtime/torch_fits.py built_for": "a file that comes with torch",
     "store/database.py migrations": "SQL that comes with finetop",
     "store/backups.py copy": "of the database, which open_store has looked at; copyfile refuses a pipe",
     "store/sql_query.py _copy": "the same",

@@ -14,7 +14,7 @@ from typing import Any
 
 from finetop.core.models import config_file
 from finetop.core.recipe.number_format import chosen
-from finetop.core.runtime import amd_gpus, gpu_share, gpus
+from finetop.core.runtime import amd_gpus, gpu_share, gpus, torch_fits
 from finetop.core.runtime.gpu import computes_in_bfloat16
 
 SHARE_OF_GPU = 0.9  # of its free memory, that a model's weights may take
@@ -188,12 +188,28 @@ def import_libraries(*names: str) -> None:
 
 
 def pick_device(number: int = 0) -> str:
-    """Return the device to compute on: CUDA GPU `number` (one per rank), else Apple's GPU, else the CPU."""
+    """Return the device to compute on: CUDA GPU `number` (one per rank), else Apple's GPU, else the CPU.
+
+    Raises EnvironmentTrouble if this process has a GPU that torch can't use.
+    """
     import torch
 
     if torch.cuda.is_available():
         return f"cuda:{number}"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    if torch.backends.mps.is_available():
+        return "mps"
+    torch_fits.require_no_gpu(_why_no_cuda)
+    return "cpu"
+
+
+def _why_no_cuda() -> str:
+    import torch
+
+    try:
+        torch.cuda.init()
+    except (AssertionError, RuntimeError) as error:
+        return str(error).partition("\n")[0].rstrip(".")
+    return "torch finds no GPU"
 
 
 def describe_device(device: str) -> str:

@@ -51,6 +51,12 @@ def computes_in_bfloat16(capability: Capability) -> bool:
     return capability is None or capability >= WITH_BFLOAT16
 
 
+def is_named(gpu: Gpu, name: int | str) -> bool:
+    """Return True if a number or the start of a UUID names this GPU."""
+    text = str(name)
+    return gpu.index == int(text) if text.isdecimal() else bool(text) and gpu.uuid.startswith(text)
+
+
 @dataclass(frozen=True)
 class GpuReading:
     """All GPUs at one moment; `trouble` is why there are none, if there should be."""

@@ -27,6 +27,7 @@ from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.files import read_own, retry_file_work
 from finetop.core.runtime.job_folder import read_spec
 from finetop.core.runtime.stop_signal import Stop
+from finetop.core.runtime.torch_fits import VISIBLE
 
 Work = Callable[[JobSpec, Path, EventLog, Stop], Ended]
 
@@ -70,7 +71,10 @@ def run(job_folder: Path, work: Work, what_to_lower: Callable[[Path], str]) -> i
     try:
         spec = read_spec(job_folder)
         events.number_behind(spec.events_taken)
-        gpu_share.begin(job_folder, (spec.recipe.get("budget") or {}).get("memory_gib"))
+        budget = spec.recipe.get("budget") or {}
+        if budget.get("gpus") == 0:
+            os.environ[VISIBLE] = ""  # none was asked for, wherever it runs
+        gpu_share.begin(job_folder, budget.get("memory_gib"))
         last = work(spec, job_folder, events, stop)
     except stop_signal.StopAsked:
         last = Ended("stopped", "asked to stop", kind="asked")

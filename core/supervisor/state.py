@@ -57,6 +57,7 @@ class Pool:
     shares_of: tuple[object, ...] = ()  # inputs of these shares, once all are written
     # chats -> the run that could start without them; None: not known yet
     in_the_way: dict[int, str] | None = None
+    usable: tuple[object, ...] = ()  # the driver and GPUs that torch was found to fit
     decided: tuple[object, ...] = ()  # inputs of the decision, if it stands until they change
 
     @property

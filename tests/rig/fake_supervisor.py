@@ -2,6 +2,7 @@
 
 FINETOP_TEST_NODES_JOB: a program that runs instead of the trainer in the ranks of several nodes.
 FINETOP_TEST_CHAT_NOTICE_S: how long before a chat makes room it says so. FINETOP_TEST_HOST: the machine's host name.
+FINETOP_TEST_TORCH: "real" judges the installed torch; else it fits the GPUs.
 FINETOP_TEST_GRACE_S: how long a keeper may take to start, FINETOP_TEST_KILL_S: how long to kill its job,
 FINETOP_TEST_NO_ANSWER_S: how long a GPU query may take until the driver counts as not answering; the defaults
 are so long that no busy machine reaches them.
@@ -13,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from finetop.core.runtime import gpus, ranks
+from finetop.core.runtime import gpus, ranks, torch_fits
 from finetop.core.runtime.crash_points import SWITCH
 from finetop.core.supervisor import __main__ as program, tick, warm_process
 from finetop.core.supervisor.gpus import job_needs, monitor, pool
@@ -40,6 +41,8 @@ def main() -> int:
     tick.START_GRACE_S = float(os.environ.get("FINETOP_TEST_GRACE_S", LIMIT_S))
     if os.environ.get("FINETOP_TEST_NVML") != "real":
         gpus.load = fake_nvml
+    if os.environ.get("FINETOP_TEST_TORCH") != "real":  # it fits the GPUs of that file
+        torch_fits.misfit = lambda reading, cards: None
     if host := os.environ.get("FINETOP_TEST_HOST"):
         platform.node = lambda: host
     chats.NOTICE_S = float(os.environ.get("FINETOP_TEST_CHAT_NOTICE_S", chats.NOTICE_S))

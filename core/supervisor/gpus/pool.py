@@ -16,7 +16,8 @@ from msgspec.structs import replace
 
 from finetop.core.protocol import runs as data
 from finetop.core.runtime import gpus as nvml
-from finetop.core.runtime.gpu import Gpu, GpuReading
+from finetop.core.runtime.gpu import Gpu, GpuReading, is_named
+from finetop.core.runtime.torch_fits import VISIBLE
 from finetop.core.store import jobs
 from finetop.core.store.database import transaction
 from finetop.core.store.jobs import Job
@@ -42,7 +43,6 @@ AHEAD = 200  # waiting jobs that are considered
 KEPT_LOOKS = 300  # ten minutes
 # kinds of failure that a lost or failing GPU may have caused
 OF_A_GPU = ("", "killed", "crashed", "hung", "environment", "gpu_lost", "gpu_error", "communication", "code")
-VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def update(supervisor: Supervisor) -> None:
@@ -262,12 +262,6 @@ def left_out(supervisor: Supervisor, gpu: Gpu) -> str:
     if visible is not None and not any(is_named(gpu, name.strip()) for name in visible.split(",")):
         return f"left out by {VISIBLE} of the supervisor"
     return ""
-
-
-def is_named(gpu: Gpu, name: int | str) -> bool:
-    """Return True if a number or the start of a UUID names this GPU."""
-    text = str(name)
-    return gpu.index == int(text) if text.isdecimal() else bool(text) and gpu.uuid.startswith(text)
 
 
 def trouble(supervisor: Supervisor) -> str:

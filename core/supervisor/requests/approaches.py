@@ -17,6 +17,7 @@ from finetop.core.protocol.messages import approaches as messages
 from finetop.core.recipe.names import check_name
 from finetop.core.store import approaches as store, jobs, notes, runs
 from finetop.core.supervisor.endings import after_job
+from finetop.core.supervisor.gpus.require_usable import require_usable_gpus
 from finetop.core.supervisor.requests import parent_runs, submit as orders
 from finetop.core.supervisor.state import Supervisor
 
@@ -29,6 +30,7 @@ async def submit(supervisor: Supervisor, ask: messages.SubmitApproaches) -> mess
     check_name(ask.name, "name")
     for run in ask.runs:
         orders.require_run(supervisor, _order(ask, run))
+    await require_usable_gpus(supervisor, [run.recipe for run in ask.runs])
     gone = await parent_runs.gone_of(supervisor, [run.recipe for run in ask.runs])
     name = _free_name(connection, ask)
     queued: list[messages.QueuedApproach] = []

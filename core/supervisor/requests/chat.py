@@ -26,6 +26,8 @@ from finetop.core.runtime.files import make_inside
 from finetop.core.store import checks, data_versions, jobs, remedies, runs, triage
 from finetop.core.store.database import transaction
 from finetop.core.supervisor import saved_checkpoints
+from finetop.core.supervisor.gpus.job_needs import chat_models
+from finetop.core.supervisor.gpus.require_usable import require_usable_gpus
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.launchers.ask_job import ask as ask_job
 from finetop.core.supervisor.queue import ready
@@ -55,6 +57,8 @@ async def open_chat(supervisor: Supervisor, ask: messages.OpenChat) -> messages.
     args: dict[str, Any] = {"sides": [side.plain for side in sides]}
     args |= {"system": system} if system else {}
     args |= {key: True for key in ("on_cpu", "is_own") if getattr(ask, key)}
+    if chat_models(args) and not ask.on_cpu:
+        await require_usable_gpus(supervisor, [recipe], "chat")
     opened = [side.side for side in sides]
     for job in jobs.of_run(connection, run_id):
         if job.verb == "chat" and job.args == args and not ask.is_own and is_open(job.state):

@@ -17,6 +17,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.store import checks as store, jobs, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor import saved_checkpoints
+from finetop.core.supervisor.gpus.require_usable import require_usable_gpus
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.queue import checks as queue
 from finetop.core.supervisor.state import Supervisor
@@ -40,6 +41,8 @@ async def check(supervisor: Supervisor, ask: Check) -> CheckAnswer:
         return existing
     if fault is not None:
         raise fault
+    await require_usable_gpus(supervisor, [recipe], "check")
+    run_id, _ = runs.find_run(connection, ask.run)
     with transaction(connection):
         answer = queue.add(connection, run_id, ask, made=made, gone=gone)
     supervisor.touch()

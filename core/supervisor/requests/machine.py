@@ -22,6 +22,7 @@ from finetop.core.runtime.gpus import HAS_NO_ANSWER
 from finetop.core.store import jobs
 from finetop.core.store.jobs import Job
 from finetop.core.supervisor.gpus import monitor, pool
+from finetop.core.supervisor.gpus.require_usable import first_reading
 from finetop.core.supervisor.gpus.usage import Use
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.launchers import slurm_commands
@@ -30,14 +31,11 @@ from finetop.core.supervisor.state import Sample, Supervisor
 COLUMNS = 30  # of the history, 20 s each
 PATHS = 500  # of one request
 LONGEST_S = 50.0  # for a plan: a client waits for a minute
-FIRST_LOOK_S = 10.0  # a driver that no process has open may take seconds to start
 
 
 async def gpus(supervisor: Supervisor, ask: messages.Gpus) -> messages.GpusAnswer:
     """Return the state of the GPUs; right after the supervisor's start, wait for the first reading."""
-    deadline = time.monotonic() + FIRST_LOOK_S
-    while not supervisor.pool.has_looked and time.monotonic() < deadline:
-        await asyncio.sleep(0.05)
+    await first_reading(supervisor)
     return gpu_state(supervisor)
 
 

@@ -17,6 +17,7 @@ from finetop.core.remedies._price import price
 from finetop.core.store import checks, jobs, remedies as tried, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor import saved_checkpoints
+from finetop.core.supervisor.gpus.require_usable import require_usable_gpus
 from finetop.core.supervisor.state import Supervisor
 
 
@@ -69,6 +70,7 @@ async def remedy(supervisor: Supervisor, ask: messages.Remedy) -> messages.Remed
     run_id, name = runs.find_run(connection, ask.run)
     recipe = runs.recipe(connection, run_id)
     accepts.remedy(runs.row(connection, run_id))
+    await require_usable_gpus(supervisor, [recipe], "remedy")
     gone = await saved_checkpoints.gone(supervisor, run_id)
     accepts.remedy(runs.row(connection, run_id))  # another may have been queued meanwhile
     step, path = checks.newest_checkpoint(connection, run_id, ask.step, gone)

@@ -45,6 +45,7 @@ from finetop.core.runtime.files import naming, os_error_words
 from finetop.core.store import checks, jobs, parents as store_parents, remedies, run_records, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor import saved_checkpoints
+from finetop.core.supervisor.gpus.require_usable import require_usable_gpus
 from finetop.core.supervisor.queue import checks as queued_checks, placement
 from finetop.core.supervisor.requests import outputs, parent_runs as ancestry
 from finetop.core.supervisor.state import Supervisor
@@ -86,6 +87,7 @@ async def chain(supervisor: Supervisor, ask: SubmitChain) -> SubmitChainAnswer:
     start = names.index(ask.first) if ask.first else 0
     for stage in ask.stages[start:]:
         require_run(supervisor, Order(f"{ask.name}.{stage.name}", stage.recipe, ask.source))
+    await require_usable_gpus(supervisor, [stage.recipe for stage in ask.stages[start:]])
     gone = await ancestry.gone_of(supervisor, [stage.recipe for stage in ask.stages[start:]])
     whole = ask.name if ask.first else runs.free_chain(connection, ask.name, names)
     numbers = {name: runs.newest_of_stage(connection, whole, name) for name in names[:start]}
@@ -155,6 +157,8 @@ async def export(supervisor: Supervisor, ask: Export) -> ExportAnswer:
     if ask.remedy:
         args["remedy"] = remedies.for_export(connection, run_id, step, ask.remedy, gone)
         _, args["checkpoint"] = checks.newest_checkpoint(connection, run_id, args["remedy"]["step"], gone)
+    if not ask.adapter:
+        await require_usable_gpus(supervisor, [runs.recipe(connection, run_id)], "export")
     warning = "" if ask.remedy else await warning_of(supervisor, run_id, f"{name}@{step}", step)
     run_id, _ = runs.find_run(connection, ask.run)  # it may have been removed meanwhile
     args |= {"warning": warning} if warning else {}
@@ -257,6 +261,7 @@ def trains(recipe: Mapping[str, Any]) -> data.Verb:
 async def _add_run(supervisor: Supervisor, order: Order) -> tuple[int, str]:
     """Make a run: its folder with the recipe, its rows, and the job that makes it. Return id and name."""
     require_run(supervisor, order)
+    await require_usable_gpus(supervisor, [order.recipe], order.verb)
     gone = await ancestry.gone_of(supervisor, [order.recipe])
     with all_or_nothing(supervisor) as folders:
         number_and_name = make_run(supervisor, folders, order, gone)

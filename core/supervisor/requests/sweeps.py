@@ -15,6 +15,7 @@ from finetop.core.recipe.dotted import flat_settings
 from finetop.core.recipe.names import check_name
 from finetop.core.recipe.sweeps import SEED
 from finetop.core.store import jobs, notes, runs
+from finetop.core.supervisor.gpus.require_usable import require_usable_gpus
 from finetop.core.supervisor.queue import ready
 from finetop.core.supervisor.requests import parent_runs, submit as orders
 from finetop.core.supervisor.state import Supervisor
@@ -33,6 +34,7 @@ async def submit(supervisor: Supervisor, ask: SubmitSweep) -> SubmitSweepAnswer:
         )
         for tag in run.tags:
             require_tag(tag)
+    await require_usable_gpus(supervisor, [run.recipe for run in ask.runs])
     gone = await parent_runs.gone_of(supervisor, [run.recipe for run in ask.runs])
     sweep = runs.first_free(ask.name, _members(supervisor).__contains__)
     queued: list[tuple[int, str]] = []

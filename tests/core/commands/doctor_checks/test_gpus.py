@@ -1,12 +1,10 @@
 """doctor's findings on GPUs and their driver."""
 
-from importlib import metadata
-
 import pytest
 from fake_nvml import Cards, FakeNvml
 
 from finetop.core.commands.doctor_checks import gpus
-from finetop.core.runtime import compiler, gpus as nvml
+from finetop.core.runtime import compiler, gpus as nvml, torch_fits
 
 
 @pytest.fixture
@@ -22,19 +20,14 @@ def findings():
     return [(finding.level, finding.about, finding.text, finding.fix) for finding in gpus.gpu_findings()]
 
 
-def install(monkeypatch, **versions):
-    """Pretend that these packages are installed, and no others."""
-
-    def version(name):
-        if name.replace("-", "_") in versions:
-            return versions[name.replace("-", "_")]
-        raise metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(metadata, "version", version)
+def install(monkeypatch, version="2.13.0", cuda="13.0"):
+    """Pretend that this torch is installed, and that CUDA's driver starts."""
+    monkeypatch.setattr(torch_fits, "built_for", lambda: torch_fits.Build(version, cuda))
+    monkeypatch.setattr(torch_fits, "driver_refusal", lambda: None)
 
 
 def test_gpus_are_summed_up_with_their_driver(cards, monkeypatch):
-    install(monkeypatch, torch="2.13.0", nvidia_cuda_runtime="13.0.96")
+    install(monkeypatch)
     text = "2 x NVIDIA H100 80GB HBM3 (80 GiB), driver 580.65.06 for CUDA up to 13.0"
     assert findings() == [("ok", "GPU", text, "")]
     cards.change(1, name="NVIDIA L4", total=22.5)
@@ -44,7 +37,7 @@ def test_gpus_are_summed_up_with_their_driver(cards, monkeypatch):
 
 
 def test_an_unfit_gpu_has_a_line_of_its_own(cards, monkeypatch):
-    install(monkeypatch, torch="2.13.0")
+    install(monkeypatch)
     for facts, level, text, fix in (
         ({"error": "GPU_IS_LOST"}, "trouble", "lost: GPU is lost", "nvidia-smi --gpu-reset -i 1, or reboot"),
         ({"error": "", "ecc": 2}, "trouble", "fails: 2 uncorrectable memory errors", "Jobs use the others."),
@@ -63,16 +56,14 @@ def test_a_driver_that_fails_is_told_in_its_own_words(cards):
 
 
 def test_a_torch_that_can_not_use_the_driver_is_reported(cards, monkeypatch):
-    of_12 = {"torch": "2.13.0", "nvidia_cuda_runtime_cu12": "12.8.90"}
-    of_13 = {"torch": "2.13.0", "nvidia_cuda_runtime": "13.0.96"}
-    for versions, cuda, trouble in (
-        ({"torch": "2.13.0+cpu"}, 13000, "built without CUDA"),
-        (of_13, 12080, "needs CUDA 13, but driver 580.65.06 supports up to 12.8"),
-        (of_12, 12040, ""),
-        (of_12, 13000, ""),
+    for build, offered, trouble in (
+        (("2.13.0+cpu", ""), 13000, "built without CUDA"),
+        (("2.13.0", "13.0"), 12080, "needs CUDA 13, but driver 580.65.06 supports up to 12.8"),
+        (("2.13.0", "12.8"), 12040, ""),
+        (("2.13.0", "12.8"), 13000, ""),
     ):
-        install(monkeypatch, **versions)
-        cards.told["cuda"] = cuda
+        install(monkeypatch, *build)
+        cards.told["cuda"] = offered
         cards.write()
         more = [(level, trouble in text) for level, _, text, _ in findings()[1:]]
         assert more == ([("trouble", True)] if trouble else [])
@@ -82,7 +73,7 @@ def test_a_compiler_that_triton_lacks_is_told_where_there_is_a_gpu(cards, monkey
     lacks = "a C compiler and Python.h of Python 3.12"
     monkeypatch.setattr(compiler, "triton_lacks", lambda: lacks)
     monkeypatch.setattr(compiler, "fix", lambda: "apt install gcc")
-    install(monkeypatch, torch="2.13.0")
+    install(monkeypatch)
     text = f"lacks {lacks}: losses are slower, and liger, flex and train.compile can't be used"
     assert findings()[1:] == [("warning", "compiler", text, "apt install gcc")]
     monkeypatch.setattr(nvml, "load", lambda: None)
@@ -90,7 +81,7 @@ def test_a_compiler_that_triton_lacks_is_told_where_there_is_a_gpu(cards, monkey
 
 
 def test_a_card_without_bfloat16_and_one_too_old_for_this_torch_are_told_of(cards, monkeypatch):
-    install(monkeypatch, torch="2.13.0", nvidia_cuda_runtime="13.0.96")
+    install(monkeypatch)
     for number in (0, 1):
         cards.change(number, name="Tesla T4", total=15, capability=[7, 5])
     ((_, _, text, _),) = findings()
@@ -99,7 +90,7 @@ def test_a_card_without_bfloat16_and_one_too_old_for_this_torch_are_told_of(card
     _, (level, _, text, fix) = findings()
     no_code = "torch 2.13.0 is built for CUDA 13, which has no code for Tesla V100-SXM2-16GB (7.0)"
     assert (level, text, "CUDA 12" in fix) == ("trouble", no_code, True)
-    install(monkeypatch, torch="2.13.0", nvidia_cuda_runtime_cu12="12.6.77")
+    install(monkeypatch, cuda="12.6")
     assert len(findings()) == 1
 
 

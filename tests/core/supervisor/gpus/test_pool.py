@@ -10,6 +10,7 @@ from rig import LONG
 from waiting import wait_until as until
 
 from finetop.core.client.connection import Client
+from finetop.core.errors import EnvironmentTrouble
 from finetop.core.protocol.messages.machine import Gpus
 from finetop.core.protocol.messages.queue import Kill
 from finetop.core.protocol.messages.runs import GetRun, Runs
@@ -220,3 +221,17 @@ def test_without_gpus_jobs_run_one_at_a_time_or_as_is_set(cold_rig):
     set_to(cold_rig, "slots: {cpu_jobs: 2}")
     cold_rig.wait_state(names[1], "running")
     cold_rig.wait_because(names[2], "waits for one of 2 jobs to end")
+
+
+def test_a_gpu_that_torch_can_not_use_is_refused_before_queueing_and_the_cpu_is_not(cold_rig, cards):
+    """The installed torch may be built for the CPU; one for CUDA finds no driver behind these cards."""
+    cold_rig.up(FINETOP_TEST_TORCH="real")
+    with pytest.raises(EnvironmentTrouble, match="H100 80GB HBM3 can't be used: ") as refused:
+        cold_rig.submit("one", steps=1)
+    assert "budget.gpus to 0" in refused.value.hint
+    assert cold_rig.ask(Runs()).rows == []
+    assert not list((cold_rig.home.root / "runs").glob("*"))
+    cold_rig.wait_state(cold_rig.submit("two", budget={"gpus": 0}, steps=1), "finished")
+    set_to(cold_rig, "gpus: {only: []}")
+    until(lambda: gpus(cold_rig).gpus[0].left_out)
+    cold_rig.wait_state(cold_rig.submit("three", steps=1), "finished")
