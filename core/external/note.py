@@ -30,8 +30,8 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     began: float  # seconds since 1970
     spent_before_s: float  # by earlier attempts
     log_begins: int
-    environment: dict[str, str]  # of the command, where it says where files go
-    before: dict[str, Before]  # files that were there
+    environment: dict[str, bytes]  # of the command, where it says where files go
+    before: dict[bytes, Before]  # files that were there
     goes_on: bool
     after: int  # number of the last event before those of the look
     events: list[Event] = []
@@ -65,7 +65,9 @@ def files_of(folder: Path) -> list[str]:
         return []
     try:
         numbers = msgspec.msgpack.decode(note.numbers) or {"files": (), "shared": ()}
-        return [*(path for _, _, path, *_ in numbers["files"]), *numbers["shared"]]
+        return [
+            os.fsdecode(path) for path in (*(path for _, _, path, *_ in numbers["files"]), *numbers["shared"])
+        ]
     except (msgspec.DecodeError, KeyError, TypeError, ValueError):
         return []
 

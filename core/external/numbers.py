@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 from pathlib import Path
@@ -133,30 +134,30 @@ class Numbers:
 
     def state(self) -> dict[str, Any]:
         """Return what was read and reported so far, as plain data."""
-        keys = {id(file): key for key, file in self._files.items()}
+        places = {id(file): place for place, file in enumerate(self._files.values())}
         return {
             "files": [
                 (
                     file.source,
                     file.own_rank,
-                    str(file.reader.path),
+                    os.fsencode(file.reader.path),  # a name need not be UTF-8
                     file.reader.state(),
                     state_of(file, without=ELSEWHERE),
                 )
                 for file in self._files.values()
             ],
             "owned": {
-                name: (keys[id(owned.owner)], owned.step, owned.at, owned.reached, owned.told)
+                name: (places[id(owned.owner)], owned.step, owned.at, owned.reached, owned.told)
                 for name, owned in self._owners.owned.items()
             },
             "owners": state_of(self._owners, without=("owned",)),
             "progress": state_of(self._progress),
             "processes": sorted(self._search.writers.seen),
-            "written": [(*key, file) for key, file in self._search.writers.written.items()],
+            "written": [(*key, os.fsencode(file)) for key, file in self._search.writers.written.items()],
             "strangers": self._search.strangers(),
-            "runs": self._search.places.runs,
-            "shared": sorted(self._search.shared),
-            "foreign": self._search.foreign,
+            "runs": {os.fsencode(file): run for file, run in self._search.places.runs.items()},
+            "shared": sorted(map(os.fsencode, self._search.shared)),
+            "foreign": {os.fsencode(file): why for file, why in self._search.foreign.items()},
             "goes_on": self._goes_on,
             "first": self._first,
             "told": msgspec.to_builtins(self._told),
@@ -167,31 +168,33 @@ class Numbers:
     def go_on(self, state: Mapping[str, Any]) -> None:
         """Go on from the state of another process that read the same program. Raises StateError."""
         try:
-            self._search.places.runs.update(state["runs"])
+            self._search.places.runs.update({os.fsdecode(file): run for file, run in state["runs"].items()})
             self._search.writers.seen.update(state["processes"])
             self._search.writers.written |= {
-                (device, inode): file for device, inode, file in state["written"]
+                (device, inode): os.fsdecode(file) for device, inode, file in state["written"]
             }
             for pid, name, folders, last in state["strangers"]:
-                self._search.writers.met[pid] = Stranger(pid, name, tuple(folders)), last
-            self._search.shared, self._search.foreign = set(state["shared"]), dict(state["foreign"])
+                self._search.writers.met[pid] = Stranger(pid, name, tuple(map(os.fsdecode, folders))), last
+            self._search.shared = set(map(os.fsdecode, state["shared"]))
+            self._search.foreign = {os.fsdecode(file): why for file, why in state["foreign"].items()}
             for source, rank, path, of_reader, own in state["files"]:
-                file = self._search.opened(source, rank, Path(path), Proof(True, own["why"]))
+                file = self._search.opened(source, rank, Path(os.fsdecode(path)), Proof(True, own["why"]))
                 file.reader.go_on(of_reader)
                 set_state(file, own)
                 file.waits = [Point(*point) for point in own["waits"]]
                 file.late = [(at, Point(*point)) for at, point in own["late"]]
                 file.counted = None if own["counted"] is None else Counted(*own["counted"])
                 self._files[file.key] = file
-            for name, (key, *rest) in state["owned"].items():
-                self._owners.owned[name] = Owned(self._files[key], *rest)
+            files = list(self._files.values())
+            for name, (place, *rest) in state["owned"].items():
+                self._owners.owned[name] = Owned(files[place], *rest)
             set_state(self._owners, state["owners"])
             set_state(self._progress, state["progress"])
             self._goes_on, self.read = bool(state["goes_on"]), set(state["read"])
             self._first = int(state["first"])
             self._told = msgspec.convert(state["told"], NumbersFrom)
             self._has_nothing = bool(state["has_nothing"])
-        except (KeyError, TypeError, ValueError, AttributeError, msgspec.ValidationError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, msgspec.ValidationError) as error:
             raise StateError(str(error)) from error
         self._alarms.begin(self._progress.total)
 

@@ -52,21 +52,22 @@ class Reading:
         collected = EventLog(None, self._events.append)
         self.alarms = Alarms(recipe, collected)
         self.alarms.begin(0)
+        environment = {key: os.fsdecode(value) for key, value in note.environment.items()}
         folders, log = folders_of(command, job.folder), job.folder / "log.txt"
         places = Places(
             folders,
             log,
             note.began - 1.0,
             note.log_begins,
-            note.environment,
-            note.before,
+            environment,
+            {os.fsdecode(path): before for path, before in note.before.items()},
             until,
             pattern=command.pattern or "",
         )
         self.numbers = Numbers(
             wanted(command.metrics),
             places,
-            Writers(os.getpid(), note.environment.get(METRICS, "")),
+            Writers(os.getpid(), environment.get(METRICS, "")),
             collected,
             self.alarms,
             private=(job.folder,),
@@ -137,8 +138,11 @@ def begin(
         began=time.time(),
         spent_before_s=spent_before_s,
         log_begins=log.stat().st_size if log.exists() else 0,
-        environment={key: environment[key] for key in PLACES if key in environment},
-        before=appended_files(wanted(command.metrics), places),
+        environment={key: os.fsencode(environment[key]) for key in PLACES if key in environment},
+        before={
+            os.fsencode(path): before
+            for path, before in appended_files(wanted(command.metrics), places).items()
+        },
         goes_on=goes_on,
         after=job.events.number,
     )

@@ -271,10 +271,10 @@ class Search:
         ]
         return NumbersFrom(read, left_out[:MOST_SHOWN])
 
-    def strangers(self) -> list[tuple[int, str, list[str], float]]:
+    def strangers(self) -> list[tuple[int, str, list[bytes], float]]:
         """Return the processes of others that work in the program's folders, and the minute they were last there."""
         return [
-            (*other[:2], list(other.folders), math.ceil(last / 60) * 60.0)
+            (*other[:2], list(map(os.fsencode, other.folders)), math.ceil(last / 60) * 60.0)
             for other, last in self.writers.met.values()
         ]
 

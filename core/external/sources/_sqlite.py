@@ -5,12 +5,15 @@ A file decides what a query of it computes: a view or a generated column can be 
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from contextlib import closing, contextmanager
 from stat import S_ISREG
 from typing import TYPE_CHECKING
 from urllib.parse import quote
+
+from finetop.core.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +76,7 @@ def opened(path: Path, *tables: str) -> Iterator[sqlite3.Connection]:
                 raise Locked(str(error)) from error
             if isinstance(error, NoTable) or getattr(error, "sqlite_errorcode", None) in _HOSTILE:
                 _refused[key] = f"reading it took more than {MOST_S:.0f} s" if is_late else str(error)
-                print(f"finetop: {path.name}: {_refused[key]}: it is left out from now on", flush=True)
+                print(f"finetop: {plain(path.name)}: {_refused[key]}: it is left out from now on", flush=True)
             raise
 
 
@@ -105,4 +108,4 @@ def _address(database: Path) -> str:
     with database.open("rb") as file:
         has_log_mode = file.read(19)[18:] == b"\2"
     still = "&immutable=1" if has_log_mode and not log_of(database).exists() else ""
-    return f"file:{quote(str(database))}?mode=ro{still}"
+    return f"file:{quote(os.fsencode(database))}?mode=ro{still}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,7 @@ def _plain(value: Any) -> Any:
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, int) and not isinstance(value, bool):
         return max(-LARGEST, min(value, LARGEST))
-    return str(value) if isinstance(value, Path) else value
+    return os.fsencode(value) if isinstance(value, Path) else value  # a name need not be UTF-8
 
 
 def _as(now: Any, value: Any) -> Any:
@@ -58,6 +59,6 @@ def _as(now: Any, value: Any) -> Any:
     if isinstance(now, tuple) and len(now) == len(value):
         return tuple(map(_as, now, value))
     try:
-        return type(now)(value)
+        return Path(os.fsdecode(value)) if isinstance(now, Path) else type(now)(value)
     except (TypeError, ValueError) as error:
         raise StateError(f"{value!r} is no {type(now).__name__}") from error

@@ -2,16 +2,17 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
 from command_attempt import Attempt
-from metric_files import framed, history, json_lines, leveldb, scalars
+from metric_files import framed, history, json_lines, leveldb, process, scalars
 
 from finetop.core.external import client, note, numbers, ownership
 from finetop.core.protocol import events
@@ -78,6 +79,31 @@ def test_what_follows_the_last_look_is_read_once(attempt, source):
     assert not (attempt.folder / note.FILE).exists()
     attempt.finish()
     assert attempt.steps() == [1, 2, 3, 4, 5, 6]
+
+
+def test_names_that_are_not_utf_8_break_nothing(attempt, monkeypatch):
+    odd = os.fsdecode(b"caf\xe9")
+    (attempt.work / odd / odd).mkdir(parents=True)
+    monkeypatch.setenv(client.METRICS, "/other/metrics.jsonl")  # of the process below: another command's
+    files = {
+        f"lightning_logs/version_{odd}/metrics.csv": ("loss", lambda step: table(step).encode()),
+        f"{odd}/events.out.tfevents.1": ("a", lambda step: scalars(step, AT, a=1.0)),
+        f"wandb/run-{odd}/run-{odd}.wandb": (
+            "b",
+            lambda step: leveldb(history(1, b=1.0)) if step == 1 else b"",
+        ),
+    }
+    with process(attempt.work / odd / odd):
+        for step in (1, 2):
+            for name, (_, content) in files.items():
+                attempt.append(name, content(step))
+            attempt.append(f"checkpoint-{odd}/trainer_state.json", "{}")
+            with closing(sqlite3.connect(attempt.work / f"trackio-{odd}.db")) as database:
+                database.execute("CREATE VIEW IF NOT EXISTS metrics AS SELECT 1")
+            if step == 1:
+                attempt.reading.read_new()
+        attempt.finish()
+    assert [attempt.steps(key) for key, _ in files.values()] == [[1, 2], [1, 2], [1]]
 
 
 def test_a_trainer_state_is_read_once(attempt):
