@@ -1,10 +1,15 @@
 """Commands as typed, run in the test's own process."""
 
+import json
+
 import pytest
-from rig import Rig
+from rig import REAL, Rig
 
 from finetop.core.commands.main import main
 from finetop.core.runtime.home import Home
+
+SETTINGS = "settings: 1\nretry: {times: 1, wait_s: 0}\nslots: {cpu_jobs: 8}\n"
+SUITE = "suite: 1\nname: mini\ntasks: [{name: sums, data: sums.jsonl, chance: 0.0, metric: acc}]\n"
 
 
 @pytest.fixture
@@ -25,6 +30,32 @@ def shared_rig(tmp_path_factory):
     rig.up()
     yield rig
     rig.stop_all()
+
+
+@pytest.fixture(scope="module")
+def station(request, tmp_path_factory, warm_program):
+    """A home with the real supervisor and real jobs, for the tests of one file, which may have its own SETTINGS."""
+    settings = getattr(request.module, "SETTINGS", SETTINGS)
+    rig = Rig(Home(tmp_path_factory.mktemp("station") / "home"), settings=settings, program=REAL)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("HF_HUB_OFFLINE", "1"), ("OMP_NUM_THREADS", "1"), ("CUDA_VISIBLE_DEVICES", "")):
+            patch.setenv(name, value)
+        rig.up(FINETOP_TEST_PYTHON=warm_program)
+        yield rig
+    rig.stop_all()
+
+
+@pytest.fixture
+def suite(tmp_path):
+    """A suite of 60 sums in the test's folder, as it is named there."""
+    rows = [
+        {"id": f"n{at}", "question": f"What is {at} and {at + 1}?", "answer": at % 3,
+         "choices": [str(2 * at + 1), str(at), "none of these numbers"]}
+        for at in range(60)
+    ]  # fmt: skip
+    (tmp_path / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "mini.yaml").write_text(SUITE)
+    return "./mini.yaml"
 
 
 @pytest.fixture

@@ -10,8 +10,6 @@ from typed import refuses
 
 from finetop.core.runtime.home import Home
 
-SUITE = "suite: 1\nname: mini\ntasks: [{name: sums, data: sums.jsonl, chance: 0.0, metric: acc}]\n"
-
 
 @pytest.fixture
 def finetop(tmp_path, finetop_of, monkeypatch, warm):
@@ -25,18 +23,6 @@ def finetop(tmp_path, finetop_of, monkeypatch, warm):
     rig.up()
     yield command
     rig.stop_all()
-
-
-@pytest.fixture
-def suite(tmp_path):
-    (tmp_path / "mini.yaml").write_text(SUITE)
-    rows = [
-        {"id": f"n{at}", "question": f"What is {at} and {at + 1}?", "answer": at % 3,
-         "choices": [str(2 * at + 1), str(at), "none of these numbers"]}
-        for at in range(60)
-    ]  # fmt: skip
-    (tmp_path / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return "./mini.yaml"
 
 
 @pytest.fixture

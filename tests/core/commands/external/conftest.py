@@ -4,12 +4,9 @@ import json
 
 import pytest
 from made_elsewhere import write_adapter, write_base
-from rig import REAL, Rig
 
 from finetop.core.protocol.messages.runs import Sql
-from finetop.core.runtime.home import Home
 
-SETTINGS = "settings: 1\nretry: {times: 1, wait_s: 0}\nslots: {cpu_jobs: 8}\n"
 # Reports steps FIRST to LAST, then ends; with HOLD it goes on until it is signalled.
 TRAIN = """
 import json, os, sys, time
@@ -21,19 +18,6 @@ print("reported", flush=True)
 while hold:
     time.sleep(0.05)
 """
-
-
-@pytest.fixture(scope="module")
-def station(request, tmp_path_factory, warm_program):
-    """A home with the real supervisor, for the tests of one file, which may have its own SETTINGS."""
-    settings = getattr(request.module, "SETTINGS", SETTINGS)
-    rig = Rig(Home(tmp_path_factory.mktemp("station")), settings=settings, program=REAL)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in (("HF_HUB_OFFLINE", "1"), ("OMP_NUM_THREADS", "1"), ("CUDA_VISIBLE_DEVICES", "")):
-            patch.setenv(name, value)
-        rig.up(FINETOP_TEST_PYTHON=warm_program)
-        yield rig
-    rig.stop_all()
 
 
 @pytest.fixture
