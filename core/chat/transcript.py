@@ -72,6 +72,7 @@ class Place(msgspec.Struct, frozen=True, omit_defaults=True):
     checkpoint: str = ""  # below that
     is_adapter: bool = False  # with the base inside, which can be switched to
     candidate: dict[str, Any] | None = None  # how a remedy's model is made of it
+    stamp: str = ""  # of its weight files when the chat was queued: other weights are another model
 
 
 @dataclass(frozen=True)

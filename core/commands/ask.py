@@ -219,10 +219,12 @@ def report(args: argparse.Namespace, chat: Chat, prompt: Asked, answers: Sequenc
     """Print the answers as JSON, if that is asked for, and their errors."""
     print_errors(answers)
     facts: dict[str, Any] = {"prompt": prompt.text, "answers": [answer.plain for answer in answers]}
+    notices = [notice for notice in chat.opened.notices if notice]
     if args.file is not None:
+        facts |= {"notices": notices} if notices else {}
         print(json_safe(msgspec.json.encode(facts).decode()), flush=True)
     elif args.json:
-        print_json({"run": chat.opened.run, **facts})
+        print_json({"run": chat.opened.run, "notices": notices, **facts})
 
 
 PLUGIN = Command(ABOUT, "watch", run, arguments)

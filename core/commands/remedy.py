@@ -21,6 +21,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, counted
 from finetop.core.wording import remedies as wording
 from finetop.core.wording.durations import long_span
+from finetop.core.wording.verdicts import outdated
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +68,8 @@ def print_remedies(args: argparse.Namespace, home: Home, name: str, step: int | 
 def print_answer(answer: RemediesAnswer, run: str) -> None:
     """Print the table, the best remedy, the ones that need training, and the next command for the run as typed."""
     print(f"remedies for {clean_line(answer.run)}@{answer.step}   {wording.now(answer)}")
+    if answer.weights_now != "same":
+        print(outdated(f"{clean_line(answer.run)}@{answer.step}", answer.weights_now))
     kept = "gain kept (worst metric)" if wording.has_several(answer) else "gain kept"
     head = ("", "", "remedy", answer.metric or "target", kept, "retained", "forgot?", "name")
     rows = [
@@ -98,6 +101,8 @@ def print_next(answer: RemediesAnswer, run: str) -> None:
         case "nothing":
             print(f"next: nothing left to try: {clean_line(step.why)}")
             return
+        case "check":
+            command = f"finetop check {clean_line(answer.run)}@{answer.step}"
         case "export":
             command = f"finetop export {run} --remedy {step.name} --to DIR"
         case "confirm":

@@ -27,7 +27,7 @@ from finetop.core.protocol.messages.triage import Standing, Triage, TriageRow, T
 from finetop.core.runtime.home import Home
 from finetop.core.wording.durations import ago
 from finetop.core.wording.triage import counts_line, standing_words, state_words, worst_cell
-from finetop.core.wording.verdicts import MARKS, change, change_of, interval_of
+from finetop.core.wording.verdicts import MARKS, change, change_of, interval_of, outdated
 
 NAME = 30  # cells for names before tasks fold
 TASKS = 6  # most columns of the table; --tasks N shows more
@@ -164,6 +164,8 @@ def print_run(args: argparse.Namespace, home: Home) -> int:
         return 0
     row = answer.row
     print(f"{row.shown_name}, suite {row.suite}, limit {row.margin:.1f}, base {row.model}")
+    if answer.weights_now != "same":
+        print(outdated(row.shown_name, answer.weights_now))
     print(answer.tasks[0].reason)
     head = ("", "task", "base", "tuned", "change", "interval", "lost", "won", "items", "state")
     print_table(head, [task_cells(task, row) for task in answer.tasks], right=(2, 3, 4, 6, 7, 8))

@@ -90,6 +90,15 @@ def known_hash(folder: Path, home: Home) -> str | None:
         return None
 
 
+def stamp_of(folder: Path) -> str:
+    """Return what tells a folder's weight files, or one file, from others in their place, unread; empty without any."""
+    try:
+        stats = _stats(_model_files(folder) if folder.is_dir() else [folder])
+    except (OSError, BadInput):
+        return ""
+    return hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:16]
+
+
 def bytes_of(folder: Path) -> int:
     """Return the size of a folder's model. Raises BadInput, OSError."""
     return sum(file.stat().st_size for file in _model_files(folder))

@@ -235,6 +235,9 @@ class RemedyTried(msgspec.Struct, tag="remedy_tried", frozen=True, kw_only=True)
     ] = []  # task, drop, mark; worst first
     note: Text = ""
     weights: Text = ""  # sha256
+    models: Annotated[
+        dict[Key, Text], Meta(max_length=2)
+    ] = {}  # sha256 of "base" and "tuned", as they were read
     seconds: Value = 0.0
 
 

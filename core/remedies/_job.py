@@ -15,6 +15,7 @@ from typing import Any
 
 from finetop.core import remedies
 from finetop.core.check import run_check as checking
+from finetop.core.check.checked_weights import hash_in
 from finetop.core.check.context import CheckContext, open_context
 from finetop.core.check.model_pair import Change, facts_of, open_pair, put_away
 from finetop.core.check.run_check import BaseScores
@@ -161,6 +162,7 @@ def try_one(trial: Trial, candidate: Candidate, folder: Path, current: RemedyRow
             tasks=[(task.task, task.drop or 0.0, task.mark) for task in worst_first(result)],
             note="; ".join(filter(None, (note, failed))),
             weights=weights,
+            models=_models_of(context),
             seconds=round(time.monotonic() - began, 1),
         )
     trial.events.write(event)
@@ -176,6 +178,12 @@ def _identity(trial: Trial, candidate: Candidate) -> dict[str, Any]:
         "made_of": candidate.step or trial.request.step,
         "settings": dict(candidate.settings),
     }
+
+
+def _models_of(context: CheckContext) -> dict[str, str]:
+    """Return the hashes of the base and of the checkpoint that a candidate is made of."""
+    held = {name: hash_in(facts) for name, facts in context.facts.items()}
+    return {name: digest for name, digest in held.items() if digest is not None}
 
 
 def _numbers(result: CheckResult) -> dict[str, Any]:

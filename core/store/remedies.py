@@ -12,9 +12,10 @@ from finetop.core import remedies
 from finetop.core.errors import NotFound, Refused, did_you_mean
 from finetop.core.protocol import events
 from finetop.core.protocol.messages import remedies as messages_remedies
-from finetop.core.protocol.runs import RemedyRow, TaskBrief
+from finetop.core.protocol.runs import Now, RemedyRow, TaskBrief
 from finetop.core.store import runs
 from finetop.core.store.database import insert, json_text, read_as
+from finetop.core.wording import remedies as wording
 
 NOW = "now"  # the candidate that is the checkpoint itself
 FOR_PRICE = 30  # of other runs' remedies, for the price estimate
@@ -63,17 +64,23 @@ def of_base(connection: Connection, run_id: int) -> list[RemedyRow]:
 
 
 def for_export(
-    connection: Connection, run_id: int, step: int, name: str, gone: Collection[int] = ()
+    connection: Connection, run_id: int, step: int, name: str, gone: Collection[int], weights_now: Now
 ) -> dict[str, Any]:
-    """Return how to make a remedy, and its scored weights. Raises NotFound if not tried, Refused if it failed."""
+    """Return how to make a remedy, and its scored weights.
+
+    Raises NotFound if not tried, Refused if it failed, or was tried on other weights than there are now.
+    """
     recipe = runs.recipe(connection, run_id)
     by_name = {made.name: made for made in candidates(connection, run_id, recipe, step, gone)}
     row = of_run(connection, run_id, step).get(name)
     if name not in by_name:
         raise NotFound(f"this run has no remedy {name[:60]!r}.", hint=did_you_mean(name[:60], by_name))
+    run = runs.row(connection, run_id).name
     if row is None:
-        run = runs.row(connection, run_id).name
         raise NotFound(f"{name} was not tried yet.", hint=f"Run `finetop remedy {run} --only {name}`.")
+    if weights_now != "same":
+        hint = f"Check those, then try it again: finetop check {run}@{step}"
+        raise Refused(wording.tried_on_others(name, f"{run}@{step}"), hint=hint)
     if row.verdict in ("failed", "unchanged"):
         raise Refused(f"{name} could not be made: {row.reason}")
     return {**msgspec.to_builtins(by_name[name]), "weights": row.weights}

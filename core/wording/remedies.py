@@ -24,7 +24,7 @@ LITTLE_GAIN = 0.5  # share of the gain: a remedy that keeps less gives up most o
 class Next:
     """The next step for a run that forgot: with which remedy or retraining, and why."""
 
-    do: Literal["export", "confirm", "try", "retrain", "nothing"]
+    do: Literal["check", "export", "confirm", "try", "retrain", "nothing"]
     name: str = ""
     why: str = ""
 
@@ -66,13 +66,23 @@ def how(answer: RemediesAnswer, row: RemedyRow) -> str:
         return "not available"
     if row.verdict:
         return verdict(row)
-    return "queued" if waits(answer, row) else "not tried"
+    return "queued" if waits(answer, row) else untried(row)
+
+
+def tried_on_others(name: str, of: str) -> str:
+    """Return that a remedy's result is of other weights than a checkpoint has now."""
+    return f"{name} was tried on other weights than {of} has now."
+
+
+def untried(row: RemedyRow) -> str:
+    """Return that a remedy has no result of the weights that there are now."""
+    return "not tried" if row.weights_now == "same" else "tried on other weights"
 
 
 def reasons(answer: RemediesAnswer) -> list[str]:
     """Return why remedies are not available, failed or change nothing, one line each."""
     return [
-        f"{letter} {row.label}: {clean_line(row.why_not or row.reason, limit=200)}"
+        f"{letter}, {row.label}: {clean_line(row.why_not or row.reason, limit=200)}"
         for letter, row in lettered(answer.rows)
         if row.why_not or row.verdict in ("failed", "unchanged")
     ]
@@ -128,13 +138,15 @@ def next_step(answer: RemediesAnswer) -> Next:
     keeps more, after untried ones, and after retraining. If half of them were tried and none is ok, or all tried so
     far failed, retraining comes before the others.
     """
+    if answer.weights_now != "same":
+        return Next("check", why="its weights changed since they were checked")
     row = next((row for row in answer.rows if row.name == answer.best), None)
-    untried = len(left(answer))
+    untried_count = len(left(answer))
     retraining = next((row.name for row in answer.retrainings if not row.why_not), "")
     if row is None:
         tried = [row for row in answer.rows if row.verdict]
         have_failed = bool(tried) and all(row.verdict == "failed" for row in tried)
-        if untried and not (retraining and (have_failed or len(tried) >= untried)):
+        if untried_count and not (retraining and (have_failed or len(tried) >= untried_count)):
             return Next("try")
         why = "none of these is proven ok" if tried else "no remedy works without training"
         if have_failed:
@@ -144,7 +156,7 @@ def next_step(answer: RemediesAnswer) -> Next:
         return Next("confirm", better.name, f"keeps {gain(better)} of the gain, not confirmed yet")
     if keeps_little(row):
         why = f"{row.label} keeps only {gain(row)} of the gain"
-        if untried:
+        if untried_count:
             return Next("try", why=why)
         if retraining:
             return Next("retrain", retraining, why)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from finetop.core.protocol import check_result as results
 from finetop.core.protocol.check_result import LOWER_IS_BETTER, CheckResult, TaskResult, Verdict, worst_first
-from finetop.core.protocol.runs import USUAL_SUITE, CheckBrief
+from finetop.core.protocol.runs import USUAL_SUITE, CheckBrief, Now
 from finetop.core.text import clean_line, counted
 from finetop.core.wording.units import rounded
 
@@ -236,9 +236,18 @@ def regression(name: str, check: CheckBrief) -> str:
     return f"{name} is REGRESSED{lost} (`finetop triage` shows what)."
 
 
-def outdated(name: str) -> str:
-    """Return that a model's verdict is of other weights than it has now."""
-    return f"the weights of {name} changed since they were checked, so they have no verdict (finetop check {name})."
+def outdated(name: str, now: Now) -> str:
+    """Return that a model's verdict is of other weights than it has now, or may be; empty if it is of these."""
+    check = f"finetop check {name}"
+    match now:
+        case "same":
+            return ""
+        case "unread":
+            return f"the weights of {name} were rewritten since they were checked ({check} tells if they changed)."
+        case "changed":
+            return (
+                f"the weights of {name} changed since they were checked, so they have no verdict ({check})."
+            )
 
 
 def on_suite(suite: str, *, named: bool | None = None) -> str:

@@ -113,7 +113,9 @@ def opened(args: argparse.Namespace, home: Home, sides: list[ChatSide], *, is_ow
 
 
 def print_sent(chat: Chat, settings: ChatSettings) -> None:
-    """Report on stderr what is sent with each prompt."""
+    """Report on stderr what is sent with each prompt, after what the reader must know of the models."""
+    for notice in filter(None, chat.opened.notices):
+        print(f"warning: {notice}", file=sys.stderr, flush=True)
     said, text = wording.system(settings, chat.opened.system)
     system = f"{said}: {clean_line(text)}" if text else said
     print(f"{wording.generation(settings)}; {system}", file=sys.stderr, flush=True)

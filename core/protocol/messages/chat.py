@@ -35,6 +35,7 @@ class ChatOpened(msgspec.Struct, frozen=True):
     run: str
     sides: list[ChatSide]  # as they were resolved: runs and steps filled in
     system: str = ""  # the system prompt that the run was trained with
+    notices: list[str] = []  # of each side, what its reader must know; "" for nothing
 
 
 class OpenChat(Order[ChatOpened], tag="chat-open", frozen=True):

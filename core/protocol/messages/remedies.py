@@ -8,7 +8,7 @@ import msgspec
 
 from finetop.core.protocol.messages.limits import Whole
 from finetop.core.protocol.request import Order, Question
-from finetop.core.protocol.runs import Queued, RemedyRow, Running, State
+from finetop.core.protocol.runs import Now, Queued, RemedyRow, Running, State
 
 
 class RetrainingRow(msgspec.Struct, frozen=True):
@@ -37,6 +37,7 @@ class RemediesAnswer(msgspec.Struct, frozen=True):
     price_s: float | None = None  # of trying one, as measured (remedies/_price.py); None if none was tried
     confirming_s: float = 0.0  # of confirming the best
     now_by: Literal["check", "choosing"] = "check"  # the source of `now`
+    weights_now: Now = "same"  # of the checkpoint's newest check; unless same, that counts as none
 
     @property
     def is_under_way(self) -> bool:

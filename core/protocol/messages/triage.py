@@ -14,6 +14,7 @@ from finetop.core.protocol.check_result import Flip
 from finetop.core.protocol.exports import ExportedFile
 from finetop.core.protocol.messages.limits import Whole
 from finetop.core.protocol.request import Order, Question
+from finetop.core.protocol.runs import Now
 
 StandingState = Literal["new", "looking", "accepted", "fixed"]
 Kind = Literal["", "lost", "won"]
@@ -135,6 +136,9 @@ class TriageRunAnswer(msgspec.Struct, frozen=True):
     not_looked_at: list[int]  # unchecked checkpoints that a search would choose from
     item_s: float | None = None  # seconds per item in that check, overhead included; None if unknown
     newest: int | None = None  # the step that a check of the run would use; None if no checkpoint is saved
+    weights_now: Now = (
+        "same"  # of the row's check; unless same, it says nothing of the weights that there are
+    )
 
 
 class TriageRun(Question[TriageRunAnswer], tag="triage-run", frozen=True):
@@ -164,6 +168,7 @@ class CellAnswer(msgspec.Struct, frozen=True):
     exports: list[
         ExportedFile
     ] = []  # files of the checked checkpoint that were asked its items, oldest first
+    weights_now: Now = "same"  # of the run's check
 
 
 class LookAtCell(Question[CellAnswer], tag="triage-cell", frozen=True):

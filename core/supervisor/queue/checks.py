@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,12 +15,13 @@ from finetop.core.check.checked_weights import WEIGHTS_NOW, compared
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
 from finetop.core.protocol import accepts
 from finetop.core.protocol.messages.checks import Check, CheckAnswer
-from finetop.core.protocol.runs import Now
+from finetop.core.protocol.runs import Now, RemedyRow
 from finetop.core.recipe.schema import General
-from finetop.core.store import checks as store, claims, jobs, runs
+from finetop.core.store import checks as store, claims, jobs, remedies, runs
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.state import Supervisor
 from finetop.core.text import clean_line
+from finetop.core.wording import verdicts
 
 MOMENT_S = 1.0  # a run is shown without the state of its weights if its disk does not answer
 
@@ -81,6 +82,43 @@ async def weights_now(supervisor: Supervisor, run_id: int) -> dict[int, Now]:
         return {result["check_id"]: result[WEIGHTS_NOW] for result in await asyncio.wait_for(work, MOMENT_S)}
     except TimeoutError:
         return {}
+
+
+async def newest_of(
+    supervisor: Supervisor, run_id: int, step: int, *, hashes: bool = True
+) -> dict[str, Any] | None:
+    """Return a checkpoint's own newest result, with what became of its weights; None if it was never checked."""
+    result = store.newest_result(supervisor.connection, run_id, step)
+    if result is None or result["step"] != step:
+        return None
+    (compared_result,) = await compared_with_disk(supervisor, run_id, [result], hashes=hashes)
+    return compared_result
+
+
+async def outdated(supervisor: Supervisor, run_id: int, step: int) -> str:
+    """Return in words that a checkpoint has other weights than its newest check is of; empty if it has not."""
+    name = runs.row(supervisor.connection, run_id).name
+    result = await newest_of(supervisor, run_id, step)
+    return "" if result is None else verdicts.outdated(f"{name}@{step}", result[WEIGHTS_NOW])
+
+
+async def remedies_now(
+    supervisor: Supervisor, run_id: int, rows: Mapping[str, RemedyRow], *, hashes: bool
+) -> dict[str, Now]:
+    """Return what became of the weights that a checkpoint's remedies were made of, by the remedy's name.
+
+    If the checkpoint itself changed, that holds for all of them: the gain that they keep is a share of its own.
+    """
+    held = [
+        {"step": row.step, "models": {name: {"weights": digest} for name, digest in row.models.items()}}
+        for row in rows.values()
+    ]
+    compared_rows = await compared_with_disk(supervisor, run_id, held, hashes=hashes)
+    states: dict[str, Now] = {
+        name: result[WEIGHTS_NOW] for name, result in zip(rows, compared_rows, strict=True)
+    }
+    own = states.get(remedies.NOW, "same")
+    return states if own == "same" else dict.fromkeys(states, own)
 
 
 def own_settings(given: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any]:

@@ -17,12 +17,14 @@ from finetop.core.chat import prompts, transcript as files
 from finetop.core.chat.keep import append_row
 from finetop.core.chat.sides import KIND
 from finetop.core.chat.transcript import Place, Side
+from finetop.core.data.hub import is_local
+from finetop.core.data.weight_files import stamp_of
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
 from finetop.core.protocol import accepts, runs as data
 from finetop.core.protocol.messages import chat as messages
 from finetop.core.protocol.messages.chat import MOST_SIDES, ChatSide
 from finetop.core.protocol.messages.limits import Done
-from finetop.core.runtime.files import make_inside
+from finetop.core.runtime.files import given_path, make_inside
 from finetop.core.store import checks, data_versions, jobs, remedies, runs, triage
 from finetop.core.store.database import transaction
 from finetop.core.supervisor import saved_checkpoints
@@ -30,11 +32,12 @@ from finetop.core.supervisor.gpus.job_needs import chat_models
 from finetop.core.supervisor.gpus.require_usable import require_usable_gpus
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.launchers.ask_job import ask as ask_job
-from finetop.core.supervisor.queue import ready
+from finetop.core.supervisor.queue import checks as queued_checks, ready
 from finetop.core.supervisor.requests.stop_pause_kill import remove_from_queue
 from finetop.core.supervisor.requests.submit import absolute
 from finetop.core.supervisor.state import Supervisor
 from finetop.core.text import quoted
+from finetop.core.wording import remedies as wording
 
 LOOK_S = 0.5  # between two looks at the state of a chat whose answers somebody waits for
 
@@ -42,13 +45,14 @@ LOOK_S = 0.5  # between two looks at the state of a chat whose answers somebody 
 async def open_chat(supervisor: Supervisor, ask: messages.OpenChat) -> messages.ChatOpened:
     """Queue a chat, or return the one that is open with the same sides.
 
-    Raises NotFound for an unknown run, checkpoint or remedy, or one whose files are gone, BadInput for a side that
-    can't answer.
+    One that loaded other weights than there are now is not that chat. Raises NotFound for an unknown run, checkpoint
+    or remedy, or one whose files are gone, BadInput for a side that can't answer.
     """
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
     sides = [await side_of(supervisor, run_id, side) for side in ask.sides]
     sides = sides or await own_sides(supervisor, run_id)
+    notices = [await notice_of(supervisor, run_id, side) for side in sides]
     run_id, name = runs.find_run(connection, ask.run)  # it may have been removed meanwhile
     if len(sides) > MOST_SIDES:
         raise BadInput(f"a chat has at most {MOST_SIDES} sides, not {len(sides)}.")
@@ -61,8 +65,10 @@ async def open_chat(supervisor: Supervisor, ask: messages.OpenChat) -> messages.
         await require_usable_gpus(supervisor, [recipe], "chat")
     opened = [side.side for side in sides]
     for job in jobs.of_run(connection, run_id):
-        if job.verb == "chat" and job.args == args and not ask.is_own and is_open(job.state):
-            return messages.ChatOpened(job.id, name, opened, system)
+        is_this = job.verb == "chat" and {key: job.args[key] for key in job.args if key != "notices"} == args
+        if is_this and not ask.is_own and is_open(job.state):
+            return messages.ChatOpened(job.id, name, opened, system, notices)
+    args |= {"notices": notices} if any(notices) else {}
     with transaction(connection):
         job_id, _ = jobs.add_job(
             connection, run_id=run_id, verb="chat", args=args, priority=jobs.CHECK_PRIORITY
@@ -71,7 +77,22 @@ async def open_chat(supervisor: Supervisor, ask: messages.OpenChat) -> messages.
         place: ask.keys[side.key_env] for place, side in enumerate(opened) if side.key_env in ask.keys
     }
     supervisor.touch()
-    return messages.ChatOpened(job_id, name, opened, system)
+    return messages.ChatOpened(job_id, name, opened, system, notices)
+
+
+async def notice_of(supervisor: Supervisor, run_id: int, side: Side) -> str:
+    """Return in words that a side's weights are others than those that its check, or its remedy's, is of."""
+    connection, step = supervisor.connection, side.side.step
+    if side.side.kind != "checkpoint" or step is None:
+        return ""
+    run_id, name = runs.find_run(connection, side.side.run) if side.side.run else (run_id, "")
+    if outdated := await queued_checks.outdated(supervisor, run_id, step):
+        return outdated
+    tried = remedies.of_run(connection, run_id, step)
+    now = await queued_checks.remedies_now(supervisor, run_id, tried, hashes=True)
+    if now.get(side.side.remedy, "same") == "same":
+        return ""
+    return wording.tried_on_others(side.side.remedy, f"{name}@{step}")
 
 
 def before_queueing(home: Path, sides: Sequence[Side], recipe: dict[str, Any], recorded: str | None) -> str:
@@ -94,7 +115,7 @@ async def own_sides(supervisor: Supervisor, run_id: int) -> list[Side]:
     tuned = await checkpoint_side(supervisor, run_id, ChatSide("tuned", "checkpoint"))
     if not plugins.has_base(runs.row(supervisor.connection, run_id).objective):
         return [tuned]
-    return [base_side(supervisor.connection, run_id, ChatSide("base", "base")), tuned]
+    return [await base_side(supervisor, run_id, ChatSide("base", "base")), tuned]
 
 
 async def side_of(supervisor: Supervisor, run_id: int, side: ChatSide) -> Side:
@@ -103,23 +124,26 @@ async def side_of(supervisor: Supervisor, run_id: int, side: ChatSide) -> Side:
         case "gguf":
             path = absolute(side.path, "path")
             KIND.load(side.kind).check(side)
-            return Side(msgspec.structs.replace(side, label=side.label or path.name))
+            stamp = await aside(partial(stamp_of, path))
+            return Side(msgspec.structs.replace(side, label=side.label or path.name), Place(stamp=stamp))
         case "endpoint":
             KIND.load(side.kind).check(side)
             return Side(msgspec.structs.replace(side, label=side.label or side.model or side.url))
         case "base":
-            return base_side(supervisor.connection, run_id, side)
+            return await base_side(supervisor, run_id, side)
         case "checkpoint":
             return await checkpoint_side(supervisor, run_id, side)
 
 
-def base_side(connection: Connection, run_id: int, side: ChatSide) -> Side:
+async def base_side(supervisor: Supervisor, run_id: int, side: ChatSide) -> Side:
+    connection = supervisor.connection
     run_id, name = runs.find_run(connection, side.run) if side.run else (run_id, "")
     row = runs.row(connection, run_id)
     if not plugins.has_base(row.objective):
         raise BadInput(f"{row.name} is a new model: it has no base.", hint="Leave the base out.")
     named = msgspec.structs.replace(side, label=side.label or "base", run=name or row.name)
-    return Side(named, Place(folder_of(connection, run_id)))
+    stamp = await aside(partial(stamps_of, base_of(connection, run_id)))
+    return Side(named, Place(folder_of(connection, run_id), stamp=stamp))
 
 
 async def checkpoint_side(supervisor: Supervisor, run_id: int, side: ChatSide) -> Side:
@@ -137,8 +161,20 @@ async def checkpoint_side(supervisor: Supervisor, run_id: int, side: ChatSide) -
         _, path = checks.newest_checkpoint(connection, run_id, candidate["step"], gone)
     label = side.label or (f"{row.name}@{step}" + (f" {side.remedy}" if side.remedy else ""))
     named = msgspec.structs.replace(side, label=label, run=row.name, step=step)
-    place = Place(folder_of(connection, run_id), path, plugins.keeps_base(row.method), candidate)
-    return Side(named, place)
+    run_folder = folder_of(connection, run_id)
+    folders = [supervisor.home.root / run_folder / path, *base_of(connection, run_id)]
+    stamp = await aside(partial(stamps_of, folders))
+    return Side(named, Place(run_folder, path, plugins.keeps_base(row.method), candidate, stamp))
+
+
+def base_of(connection: Connection, run_id: int) -> list[Path]:
+    """Return the folder of a run's base, if it is one that somebody may write to; none for a model of the hub."""
+    model = str((runs.recipe(connection, run_id).get("model") or {}).get("id", ""))
+    return [given_path(model)] if is_local(model) else []
+
+
+def stamps_of(folders: Sequence[Path]) -> str:
+    return " ".join(filter(None, map(stamp_of, folders)))
 
 
 def remedy_of(

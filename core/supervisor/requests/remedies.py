@@ -8,7 +8,8 @@ import msgspec
 from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core import remedies
-from finetop.core.errors import Refused
+from finetop.core.check.checked_weights import WEIGHTS_NOW
+from finetop.core.errors import BadInput, Refused
 from finetop.core.protocol import accepts, runs as data
 from finetop.core.protocol.check_result import MARGIN, read as outcome, worst_first
 from finetop.core.protocol.messages import remedies as messages
@@ -18,6 +19,7 @@ from finetop.core.store import checks, jobs, remedies as tried, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor import saved_checkpoints
 from finetop.core.supervisor.gpus.require_usable import require_usable_gpus
+from finetop.core.supervisor.queue import checks as queue
 from finetop.core.supervisor.state import Supervisor
 
 
@@ -30,11 +32,17 @@ async def remedies_of(supervisor: Supervisor, ask: messages.Remedies) -> message
     gone = await saved_checkpoints.gone(supervisor, run_id)
     step, _ = checks.newest_checkpoint(connection, run_id, ask.step, gone if ask.step is None else ())
     by_name = tried.of_run(connection, run_id, step)
+    states = await queue.remedies_now(supervisor, run_id, by_name, hashes=False)
+    own_check = await queue.newest_of(supervisor, run_id, step, hashes=False)
+    run_id, name = runs.find_run(connection, ask.run)  # it may have been removed meanwhile
+    by_name = {row: result for row, result in by_name.items() if states[row] == "same"}
     rows = [
-        _row(candidate, by_name) for candidate in tried.candidates(connection, run_id, recipe, step, gone)
+        _row(candidate, by_name, states.get(candidate.name, "same"))
+        for candidate in tried.candidates(connection, run_id, recipe, step, gone)
     ]
     job = _job(connection, run_id, step)
-    check = checks.newest_result(connection, run_id, step)
+    weights_now: data.Now = "same" if own_check is None else own_check[WEIGHTS_NOW]
+    check = checks.newest_result(connection, run_id, step) if weights_now == "same" else None
     base = {} if check is None else _base(check)
     general = (recipe.get("check") or {}).get("general") or {}
     now = _now(by_name, check, step)
@@ -61,19 +69,26 @@ async def remedies_of(supervisor: Supervisor, ask: messages.Remedies) -> message
         trying=[] if job is None else [str(candidate["name"]) for candidate in job.args["candidates"]],
         price_s=price_s,
         confirming_s=price_s or 0.0,
+        weights_now=weights_now,
     )
 
 
 async def remedy(supervisor: Supervisor, ask: messages.Remedy) -> messages.RemedyAnswer:
-    """Queue a job that tries remedies, before training. Raises NotFound for an unknown one, Refused for none."""
+    """Queue a job that tries remedies, before training.
+
+    Raises NotFound for an unknown one, Refused for none, BadInput if the checkpoint changed since its newest check.
+    """
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
     recipe = runs.recipe(connection, run_id)
     accepts.remedy(runs.row(connection, run_id))
     await require_usable_gpus(supervisor, [recipe], "remedy")
     gone = await saved_checkpoints.gone(supervisor, run_id)
-    accepts.remedy(runs.row(connection, run_id))  # another may have been queued meanwhile
     step, path = checks.newest_checkpoint(connection, run_id, ask.step, gone)
+    if outdated := await queue.outdated(supervisor, run_id, step):
+        raise BadInput(outdated, hint="Check it first: a remedy fixes what a check found.")
+    run_id, name = runs.find_run(connection, ask.run)  # it may have been removed meanwhile
+    accepts.remedy(runs.row(connection, run_id))  # another may have been queued meanwhile
     picked = remedies.chosen(tried.candidates(connection, run_id, recipe, step, gone), ask.only)
     if not picked:
         hint = f"See `finetop remedy {name} --list`."
@@ -88,14 +103,16 @@ async def remedy(supervisor: Supervisor, ask: messages.Remedy) -> messages.Remed
     return messages.RemedyAnswer(job_id, name, step, [candidate.name for candidate in picked])
 
 
-def _row(candidate: messages.Candidate, by_name: dict[str, data.RemedyRow]) -> data.RemedyRow:
-    """Return a candidate's row: its results if it was tried."""
+def _row(
+    candidate: messages.Candidate, by_name: dict[str, data.RemedyRow], weights_now: data.Now
+) -> data.RemedyRow:
+    """Return a candidate's row: its results if it was tried on the weights that there are now."""
     about = remedies.load(candidate.remedy).about
     row = by_name.get(candidate.name)
     if row is None:
         names = (candidate.name, candidate.remedy, candidate.label)
         row = data.RemedyRow(*names, candidate.step, dict(candidate.settings))
-    return msgspec.structs.replace(row, about=about, why_not=candidate.why_not)
+    return msgspec.structs.replace(row, about=about, why_not=candidate.why_not, weights_now=weights_now)
 
 
 def _job(connection: Connection, run_id: int, step: int) -> data.JobRow | None:

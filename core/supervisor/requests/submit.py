@@ -155,7 +155,10 @@ async def export(supervisor: Supervisor, ask: Export) -> ExportAnswer:
     elif ask.unchecked or ask.anyway:
         raise BadInput("only GGUF files get a verdict.", hint="Give --to gguf or --quant, or leave it out.")
     if ask.remedy:
-        args["remedy"] = remedies.for_export(connection, run_id, step, ask.remedy, gone)
+        tried = remedies.of_run(connection, run_id, step)
+        now = await queued_checks.remedies_now(supervisor, run_id, tried, hashes=True)
+        weights_now = now.get(ask.remedy, "same")
+        args["remedy"] = remedies.for_export(connection, run_id, step, ask.remedy, gone, weights_now)
         _, args["checkpoint"] = checks.newest_checkpoint(connection, run_id, args["remedy"]["step"], gone)
     if not ask.adapter:
         await require_usable_gpus(supervisor, [runs.recipe(connection, run_id)], "export")
@@ -172,13 +175,11 @@ async def export(supervisor: Supervisor, ask: Export) -> ExportAnswer:
 
 async def warning_of(supervisor: Supervisor, run_id: int, name: str, step: int) -> str:
     """Return in words that a checkpoint regressed by its own newest check, or is no longer what that was of."""
-    result = checks.newest_result(supervisor.connection, run_id, step)
-    if result is None or result["step"] != step:
+    result = await queued_checks.newest_of(supervisor, run_id, step)
+    if result is None:
         return ""
-    (result,) = await queued_checks.compared_with_disk(supervisor, run_id, [result], hashes=True)
-    if result[WEIGHTS_NOW] != "same":
-        return verdicts.outdated(name)
-    return verdicts.regression(name, check_result.brief(0, result["at"], step, result))
+    regression = verdicts.regression(name, check_result.brief(0, result["at"], step, result))
+    return verdicts.outdated(name, result[WEIGHTS_NOW]) or regression
 
 
 def asked_items(connection: Connection, ask: Export, run_id: int, name: str, step: int) -> dict[str, Any]:

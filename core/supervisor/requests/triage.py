@@ -10,12 +10,14 @@ from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import Refused
 from finetop.core.protocol.messages import triage as messages
+from finetop.core.protocol.runs import Now
 from finetop.core.runtime import secrets
 from finetop.core.store import flipped_items, runs, triage
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.queue import checks
 from finetop.core.supervisor.requests import bisect
 from finetop.core.supervisor.state import Supervisor
+from finetop.core.wording.verdicts import outdated
 
 
 def page(supervisor: Supervisor, ask: messages.Triage) -> messages.TriageAnswer:
@@ -24,12 +26,10 @@ def page(supervisor: Supervisor, ask: messages.Triage) -> messages.TriageAnswer:
 
 async def judge(supervisor: Supervisor, ask: messages.SetStanding) -> messages.SetStandingAnswer:
     """Set the state of a regression. Raises Refused to accept one of other weights than there are now, and as below."""
-    run_id, name = runs.find_run(supervisor.connection, ask.run)
-    if ask.standing.state == "accepted" and not ask.standing.at:
-        now = await checks.weights_now(supervisor, run_id)
-        if now.get(triage.known_check(supervisor.connection, ask.run).id) == "changed":
-            hint = f"Check them first: finetop check {name}."
-            raise Refused(f"the weights of {name} changed since its check.", hint=hint)
+    _, name = runs.find_run(supervisor.connection, ask.run)
+    is_accepting = ask.standing.state == "accepted" and not ask.standing.at
+    if is_accepting and (now := await _weights_now(supervisor, ask.run)) == "changed":
+        raise Refused(outdated(name, now), hint="Check it first.")
     return set_standing(supervisor, ask)
 
 
@@ -46,12 +46,20 @@ def set_standing(supervisor: Supervisor, ask: messages.SetStanding) -> messages.
 
 async def cell(supervisor: Supervisor, ask: messages.LookAtCell) -> messages.CellAnswer:
     answer = flipped_items.cell(supervisor.connection, ask)
-    return msgspec.structs.replace(answer, not_looked_at=await bisect.searchable(supervisor, ask.run))
+    steps, now = await bisect.searchable(supervisor, ask.run), await _weights_now(supervisor, ask.run)
+    return msgspec.structs.replace(answer, not_looked_at=steps, weights_now=now)
 
 
 async def run_detail(supervisor: Supervisor, ask: messages.TriageRun) -> messages.TriageRunAnswer:
     answer = triage.run_detail(supervisor.connection, ask)
-    return msgspec.structs.replace(answer, not_looked_at=await bisect.searchable(supervisor, ask.run))
+    steps, now = await bisect.searchable(supervisor, ask.run), await _weights_now(supervisor, ask.run)
+    return msgspec.structs.replace(answer, not_looked_at=steps, weights_now=now)
+
+
+async def _weights_now(supervisor: Supervisor, run: str) -> Now:
+    """Return what became of the weights of the check that a run is known by."""
+    known = triage.known_check(supervisor.connection, run)
+    return (await checks.weights_now(supervisor, known.run_id)).get(known.id, "same")
 
 
 def _of_store(read: Callable[[Connection, Any], Any]) -> Callable[[Supervisor, Any], Any]:

@@ -2,13 +2,16 @@
 
 import io
 import json
+from argparse import Namespace
 
 import pytest
 from chat_server import chat_server, never_ends, says, sends
 from waiting import wait_until
 
 from finetop.core.client.chat import Chat
-from finetop.core.commands import chat as chat_command
+from finetop.core.commands import ask as ask_command, chat as chat_command
+from finetop.core.commands.shared import chat as shared_chat
+from finetop.core.protocol.messages.chat import ChatOpened, ChatSettings, ChatSide
 from finetop.core.protocol.messages.runs import GetRun
 
 
@@ -47,6 +50,20 @@ def test_ask_prints_an_answer_and_closes_its_chat(rig, finetop, name, tmp_path, 
         assert (code, out) == (1, "") and "finetop: m: " in err and "(404): no such model" in err
     wait_until(lambda: not any(job.is_under_way for job in chats_of(rig, name)), "all are closed")
     assert len(chats_of(rig, name)) == 4
+
+
+def test_what_the_reader_must_know_of_a_side_stands_above_the_answers_and_beside_them_in_json(capsys):
+    sides = [ChatSide("base", "base"), ChatSide("tuned", "checkpoint")]
+    chat = Chat(None, ChatOpened(1, "bad", sides, notices=["", "its weights changed."]))
+    shared_chat.print_sent(chat, ChatSettings())
+    answers = [ask_command.Answer(side.label) for side in sides]
+    for asked in ({"file": None, "json": True}, {"file": "x", "json": False}):
+        ask_command.report(Namespace(**asked), chat, ask_command.Asked("Hi"), answers)
+    out, err = capsys.readouterr()
+    assert err.splitlines()[0] == "warning: its weights changed."
+    whole, end = json.JSONDecoder().raw_decode(out)
+    for document in (whole, json.loads(out[end:])):
+        assert document["notices"] == ["its weights changed."]
 
 
 def test_chat_line_by_line(rig, finetop, name, monkeypatch):

@@ -14,41 +14,20 @@ import numpy
 import pytest
 from gguf import GGUFReader
 from made_elsewhere import save_adapter
-from rig import REAL, Rig
 from safetensors.numpy import load_file, save_file
 
 from finetop.core.protocol.messages.runs import GetRun
-from finetop.core.runtime.home import Home
 
 pytestmark = pytest.mark.slow  # each checks twice, with the real scorer
 LLAMA_CPP = pytest.mark.skipif(
     find_spec("llama_cpp_py_sync") is None, reason="llama.cpp is not installed: finetop[gguf]"
 )
-SUITE = "suite: 1\nname: mini\ntasks: [{name: sums, data: sums.jsonl, chance: 0.0, metric: acc}]\n"
 COPY = "import shutil, sys\nshutil.copytree(sys.argv[1], 'out')\nprint('step 1 loss 1.0')\n"
 
 
-@pytest.fixture(scope="module")
-def station(tmp_path_factory, warm_program):
-    rig = Rig(Home(tmp_path_factory.mktemp("gate") / "home"), settings="settings: 1\n", program=REAL)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in (("HF_HUB_OFFLINE", "1"), ("OMP_NUM_THREADS", "1"), ("CUDA_VISIBLE_DEVICES", "")):
-            patch.setenv(name, value)
-        rig.up(FINETOP_TEST_PYTHON=warm_program)
-        yield rig
-    rig.stop_all()
-
-
 @pytest.fixture
-def finetop(station, finetop_of, tmp_path, monkeypatch):
+def finetop(station, finetop_of, suite, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    rows = [
-        {"id": f"n{at}", "question": f"What is {at} and {at + 1}?", "answer": at % 3,
-         "choices": [str(2 * at + 1), str(at), "none of these numbers"]}
-        for at in range(60)
-    ]  # fmt: skip
-    (tmp_path / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (tmp_path / "mini.yaml").write_text(SUITE)
     return finetop_of(station.home)
 
 
@@ -150,6 +129,10 @@ def test_a_verdict_is_of_the_weights_that_were_checked(station, finetop, tiny_mo
     code, out, _ = finetop("check", name, "--last")
     assert code == 3 and "The weights changed since this check" in out
     assert "; weights rewritten since" in finetop("show", name)[1]
+    assert f"the weights of {name}" in finetop("triage", name)[1].splitlines()[1]
+    code, _, err = finetop("remedy", name)
+    if place is not of_gguf:
+        assert code == 2 and f"the weights of {name}@" in err and "changed since they were checked" in err
     code, out, err = finetop("export", name, "--to", str(Path.cwd() / "exported"))
     if place is of_gguf:
         assert code == 2 and f"{name} is a GGUF file, which llama.cpp alone reads." in err

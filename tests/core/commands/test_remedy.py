@@ -15,7 +15,7 @@ def test_from_the_list_to_one_that_is_confirmed_and_what_comes_next(finetop, rig
     name = rig.submit("one", steps=20, lost=30, check=True, mended=["interpolate-0.5", "interpolate-0.25"])
     rig.wait_job(name, "check")
     code, out, _ = finetop("remedy", name, "--list")
-    assert code == 0 and "not tried" in out and "a earlier checkpoint: none was saved" in out
+    assert code == 0 and "not tried" in out and "a, earlier checkpoint: none was saved" in out
     assert f"next: finetop remedy {name} --wait" in out
     cases = {
         "one --only prun": "Did you mean prune",
@@ -47,6 +47,15 @@ def test_from_the_list_to_one_that_is_confirmed_and_what_comes_next(finetop, rig
     assert queued_recipe["protect"]["kl_to_base"]["weight"] == 1.0
     changed = {key for key in queued_recipe if queued_recipe[key] != before[key]}
     assert changed == {"name", "protect"}
+
+
+def test_weights_that_changed_are_checked_first(capsys):
+    others = RemedyRow("interpolate-0.5", "interpolate", "half-way", 9, weights_now="changed")
+    print_answer(RemediesAnswer("one", 9, "", {}, 3.0, None, [others], [], weights_now="changed"), "one@9")
+    _, said, _, row, _, last = capsys.readouterr().out.splitlines()
+    assert said.startswith("the weights of one@9 changed since they were checked")
+    assert "tried on other weights" in row
+    assert last == "next: finetop check one@9   # its weights changed since they were checked"
 
 
 def test_what_gives_up_most_of_the_gain_is_not_what_comes_next(capsys):

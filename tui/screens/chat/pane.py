@@ -7,7 +7,7 @@ from finetop.core.text import clean_line, counted
 from finetop.core.wording import chat as wording
 from finetop.core.wording.durations import clock, long_span
 from finetop.tui.screens.chat import prompt_entry
-from finetop.tui.screens.chat.state import LIMIT, Answer, ChatState, Turn
+from finetop.tui.screens.chat.state import LIMIT, Answer, ChatState, Side, Turn
 from finetop.tui.screens.chat.status import side_title, waiting_words
 from finetop.tui.text import (
     CURSOR,
@@ -23,6 +23,7 @@ from finetop.tui.text import (
 )
 
 EARLIER_ROWS = 3  # of a prompt above its answer
+NOTICE_ROWS = 4
 LEAST_SYSTEM = 8  # cells of a system prompt's text
 
 
@@ -88,19 +89,34 @@ def settings_line(state: ChatState, width: int) -> Line:
 def side_lines(state: ChatState, at: int, *, width: int, height: int, now: float) -> list[Line]:
     """Return a side's pane in `height` rows: its title, and the turns in view."""
     side = state.sides[at]
-    lines = body_lines(state, at, width)
-    room = max(1, height - 1)
+    lines, notice = body_lines(state, at, width), _notice_lines(state, at, width)
+    room = max(1, height - 1 - len(notice))
     top = max(0, len(lines) - room) if side.first is None else min(side.first, max(0, len(lines) - room))
     if side.first is not None:
         side.first = None if top >= len(lines) - room else top
     _, shown, where = in_view(lines, top, room)
-    return [side_title(state, at, width, where if side.first is not None else "", now), *shown]
+    return [side_title(state, at, width, where if side.first is not None else "", now), *notice, *shown]
+
+
+def _notice_lines(state: ChatState, at: int, width: int) -> list[Line]:
+    """Return what a side's reader must know, in as many rows as on the side beside it."""
+
+    def rows(side: Side, own_width: int) -> list[str]:
+        return wrapped(clean_line(side.notice), own_width - 4, NOTICE_ROWS) if side.notice else []
+
+    lines: list[Line] = [
+        ((" ! " if not row else "   ", "amber mark"), (text, "amber"))
+        for row, text in enumerate(rows(state.sides[at], width))
+    ]
+    beside = [len(rows(side, own)) for side, own in zip(state.sides, state.widths, strict=False)]
+    return [*lines, *[()] * (max(beside, default=0) - len(lines))]
 
 
 def scrolled(state: ChatState, at: int, rows: int, *, width: int, height: int) -> bool:
     """Scroll a side's pane by some rows; at its end it follows what is written. Return whether anything moved."""
     side = state.sides[at]
-    last = max(0, len(body_lines(state, at, width)) - (height - 1))
+    room = height - 1 - len(_notice_lines(state, at, width))
+    last = max(0, len(body_lines(state, at, width)) - room)
     first = last if side.first is None else side.first
     to = min(max(0, first + rows), last)
     side.first = None if to == last else to

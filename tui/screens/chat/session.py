@@ -111,7 +111,8 @@ class Session:
         job = self.state.left_open
         if job is not None:
             system = str(job.args.get("system", ""))
-            self.state.begin(job.id, sides_of(job), job.state, trained_system=system)
+            notices = [str(notice) for notice in job.args.get("notices", ())]
+            self.state.begin(job.id, sides_of(job), job.state, trained_system=system, notices=notices)
             await self._attend()
 
     async def open_anew(self, sides: Sequence[ChatSide], *, on_cpu: bool = False) -> None:
@@ -134,7 +135,7 @@ class Session:
         except FinetopError as error:
             self._show_trouble(error)
             return
-        state.begin(chat.job_id, chat.sides, trained_system=chat.system)
+        state.begin(chat.job_id, chat.sides, trained_system=chat.system, notices=chat.notices)
         self._is_ended = False
         await self._attend()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -101,6 +101,7 @@ class Side:
     model: ChatSide
     is_ready: bool = False
     error: str = ""  # why it can't answer at all
+    notice: str = ""  # what its reader must know
     first: int | None = None  # the first row in view; None: follow the end
 
 
@@ -197,11 +198,19 @@ class ChatState:
         return max(numbers, default=0) + 1
 
     def begin(
-        self, job_id: int, sides: Iterable[ChatSide], job: State | None = None, *, trained_system: str = ""
+        self,
+        job_id: int,
+        sides: Iterable[ChatSide],
+        job: State | None = None,
+        *,
+        trained_system: str = "",
+        notices: Sequence[str] = (),
     ) -> None:
         """Read a chat's transcript from its start; what was not sent yet goes to this chat."""
         self.trained_system = trained_system
         self.sides = [Side(model) for model in sides]
+        for side, notice in zip(self.sides, notices, strict=False):
+            side.notice = notice
         self.job_id, self.job, self.offset, self.turns = job_id, job, 0, []
         self.device, self.notice, self.ends_at, self.trouble, self.left_open = "", "", 0.0, "", None
         self.picked, self.turn_at = {}, None

@@ -6,7 +6,7 @@ from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.messages.remedies import RemediesAnswer, RetrainingRow
 from finetop.core.protocol.runs import Failed, Lost, Queued, RemedyRow, Running
 from finetop.core.text import clean_line, count, counted
-from finetop.core.wording import remedies
+from finetop.core.wording import remedies, verdicts
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import change_of
@@ -36,7 +36,8 @@ def title_lines(answer: RemediesAnswer, width: int) -> list[Line]:
 def _now_line(answer: RemediesAnswer, width: int) -> Line:
     row = answer.now
     if row is None or row.drop is None:
-        return (("not tried yet", "dim"),)
+        is_outdated = answer.weights_now != "same"
+        return (("weights changed since its check", "amber"),) if is_outdated else (("not tried yet", "dim"),)
     reached = f"target {remedies.target(answer, row)}, " if answer.metric else ""
     word = remedies.verdict(row)
     style = MARKS[row.verdict].style if row.verdict in MARKS else ""
@@ -55,7 +56,7 @@ def detail_lines(answer: RemediesAnswer, row: RemedyRow, width: int) -> list[Lin
     if row.why_not:
         return [*lines, (), ((f"   {clean_line(row.why_not)}", "amber"),)]
     if not row.verdict:
-        return [*lines, (), (("   not tried yet", "dim"),)]
+        return [*lines, (), ((f"   {remedies.untried(row)}", "dim"),)]
     if row.note:
         lines += [((f"   {text}", ""),) for text in wrapped(row.note, width - 6)]
     lines += [(), *_chosen_on(row, answer.margin), *_confirmed_on(row, answer.margin), ()]
@@ -105,6 +106,9 @@ def _confirmed_on(row: RemedyRow, margin: float) -> list[Line]:
 
 def best_lines(answer: RemediesAnswer, width: int) -> list[Line]:
     """Return the best remedy and how certain that is: the newest finding, in at most two rows."""
+    if outdated := verdicts.outdated(f"{clean_line(answer.run)}@{answer.step}", answer.weights_now):
+        first, *more = wrapped(outdated, width - 4, 2)
+        return [((" ! ", "amber mark"), (first, "amber")), *(((f"   {line}", "amber"),) for line in more)]
     sentences = remedies.best(answer)
     if not sentences:
         return [_under_way(answer)]
@@ -133,6 +137,8 @@ def next_lines(answer: RemediesAnswer, at: RemedyRow | RetrainingRow | None) -> 
     step, left = remedies.next_step(answer), remedies.left(answer)
     why = f": {clean_line(step.why)}" if step.why else ""
     match step.do:
+        case "check":
+            return [next_line("esc", f"back, then f: check it{why}")]
         case "export":
             how = f", which {clean_line(step.why)}" if why else " as a full model, verified"
             return [next_line("E", f"on {letters[step.name]}: export it{how}")]

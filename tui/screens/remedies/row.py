@@ -79,7 +79,7 @@ def remedy_line(state: RemediesState, row: RemedyRow, letter: str, *, has_cursor
         return (*start, (f"  {cut_end(_activity(answer), room)}", "cyan"))
     if not row.verdict:
         price = "" if answer.price_s is None else f", about {long_span(answer.price_s)}"
-        text = "queued" if remedies.waits(answer, row) else f"not tried{price}"
+        text = "queued" if remedies.waits(answer, row) else f"{remedies.untried(row)}{price}"
         return (*start, (f"  {cut_end(text, room)}", "dim"))
     if row.verdict in ("failed", "unchanged"):
         style: StyleName = "red" if row.verdict == "failed" else "dim"

@@ -29,7 +29,8 @@ async def check(
         checked: triage.TriageRunAnswer | None = await host.ask(triage.TriageRun(run))
     except FinetopError:  # not checked yet; any other cause refuses the next request too
         checked = None
-    if checked is None or (checked.newest if step is None else step) != checked.row.step:
+    asked_step = step if checked is None or step is not None else checked.newest
+    if checked is None or asked_step != checked.row.step or checked.weights_now != "same":
         await send(host, Check(run, step))
         return
     tasks = [facts for facts in checked.tasks[1:] if facts.total > facts.n and facts.mark != "unmeasurable"]

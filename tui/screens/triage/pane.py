@@ -14,7 +14,7 @@ from finetop.core.wording import exports
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.triage import since_words, standing_words
 from finetop.core.wording.units import decimals
-from finetop.core.wording.verdicts import change, change_of, interval_of
+from finetop.core.wording.verdicts import change, change_of, interval_of, outdated
 from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, line_width, padded, rule, wrapped
 from finetop.tui.theme import TASK_MARKS
 
@@ -37,6 +37,7 @@ def pane_lines(
     lines = [rule(title, width, ((since, ""), (" ", "")) if since else ())]
     if cell is None:
         return [*lines, (("   loading …", "dim"),)][:height]
+    lines += _outdated_lines(cell, row, width)
     verdict = verdict_lines(cell.facts, row, width)
     lines += verdict
     lines += export_lines(cell, task, width)
@@ -48,6 +49,12 @@ def pane_lines(
     if left >= 3 and cell.first:
         lines += _items(cell, width, left)
     return lines[:height]
+
+
+def _outdated_lines(cell: CellAnswer, row: TriageRow, width: int) -> list[Line]:
+    words = outdated(clean_line(row.shown_name), cell.weights_now)
+    rows = wrapped(words, width - 4, 2) if words else []
+    return [((" ! " if not at else "   ", "amber mark"), (text, "amber")) for at, text in enumerate(rows)]
 
 
 def verdict_lines(facts: TaskFacts, row: TriageRow, width: int) -> list[Line]:

@@ -284,3 +284,18 @@ def test_a_countdown_goes_by_one_clock() -> None:
     assert "this chat ends in 48 s" in title(state, 60), "first of all"
     state.feed([ChatLine("notice", ahead, text="the run found another GPU")], NOW)
     assert "ends in" not in title(state, 100)
+
+
+def test_what_a_side_s_reader_must_know_stands_above_its_turns_which_stay_beside_the_other_s() -> None:
+    state = ChatState("support")
+    state.begin(41, SIDES, OPEN, notices=["", "the weights of support@1200 changed since they were checked."])
+    state.feed(conversation(), NOW)
+    state.widths = (40, 40)
+    base, tuned = shown(state, 0, 40, 30), shown(state, 1, 40, 30)
+    assert (
+        " ".join(line.strip() for line in tuned[1:3])
+        == "! the weights of support@1200 changed since they were checked."
+    )
+    assert base[1:3] == ["", ""]
+    first = "Where is my order?"
+    assert [next(at for at, line in enumerate(lines) if first in line) for lines in (base, tuned)] == [3, 3]

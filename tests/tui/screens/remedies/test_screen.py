@@ -134,6 +134,18 @@ async def test_a_share_names_its_metric_and_a_verdict_has_the_interval_that_deci
         assert "keeps 66% of the gain by rules" in text_of(app)
 
 
+async def test_weights_that_changed_are_checked_before_anything_is_tried() -> None:
+    others = make_remedy("interpolate-0.5", "half-way to the base", weights_now="changed")
+    fake = MendingSupervisor(make_answer([others], now=None, weights_now="changed"))
+    async with shown_app(make_app(fake)) as (app, pilot):
+        await opened(pilot)
+        shown = text_of(app)
+        assert "weights changed since its check" in shown
+        assert f"! the weights of {RUN}@1200 changed since they were checked" in shown
+        assert "back, then f: check it: its weights changed since they were checked" in shown
+        assert "tried on other weights" in row_with(app, "half-way")
+
+
 def test_a_good_number_has_no_red_bar() -> None:
     for remedy in tried():
         line = remedy_line(RemediesState("", after()), remedy, "a", has_cursor=False, width=118)

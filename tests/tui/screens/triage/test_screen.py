@@ -26,7 +26,15 @@ from tui_fakes import (
 from finetop.core.commands.shared.triage_state import own_name
 from finetop.core.protocol.events import ExportJudged
 from finetop.core.protocol.messages.checks import Check
-from finetop.core.protocol.messages.triage import LookEarlier, LostItems, SetStanding, Standing, TriageCell
+from finetop.core.protocol.messages.triage import (
+    CellAnswer,
+    LookEarlier,
+    LostItems,
+    SetStanding,
+    Standing,
+    TriageCell,
+)
+from finetop.core.protocol.request import Ask
 from finetop.core.store import exports
 from finetop.core.store.database import open_store
 from finetop.core.supervisor.requests import triage
@@ -93,6 +101,22 @@ def test_exported_files_stand_beside_base_and_tuned(
     for at, file in enumerate((exported("q8_0", unasked="--no-check", verdict=None), exported(), lost)):
         exports.store_file(store, 1, 1, 1790000000.0 + at, ExportJudged(file))
     assert pictured(make_app(FakeTriage(store)), size, "2", *keys)
+
+
+async def test_a_verdict_of_other_weights_says_so_above_its_numbers(store: duckdb.DuckDBPyConnection) -> None:
+    class Changed(FakeTriage):
+        async def ask(self, ask: Ask) -> Any:
+            answer = await super().ask(ask)
+            is_cell = isinstance(answer, CellAnswer)
+            return msgspec.structs.replace(answer, weights_now="changed") if is_cell else answer
+
+    async with shown_app(make_app(Changed(store))) as (app, pilot):
+        await opened(pilot)
+        lines = text_of(app).splitlines()
+        said = next(
+            at for at, line in enumerate(lines) if "! the weights of support-full-1e-4 changed" in line
+        )
+        assert "✗ REGRESSED" in lines[said + 2]
 
 
 def test_what_does_not_fit_is_counted_and_the_cursor_is_always_in_view() -> None:
