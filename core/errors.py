@@ -9,6 +9,7 @@ FinetopError                 something went wrong that the user can act on
 ├── NoVerdict                exit 3: a check that cannot decide (gives the reason)
 ├── Fault                    exit 70: a bug in finetop itself (names the file with the traceback)
 └── EnvironmentTrouble       exit 4: no supervisor, no disk, no GPU, no model within reach
+    ├── InstallationTrouble  exit 4: driver, card and packages do not fit together
     ├── NoSupervisor         exit 4: it does not answer
     └── StoreTrouble         exit 4: the database can't be used (corrupt, newer than the program, locked)
 """
@@ -34,6 +35,7 @@ Kind = Literal[
     "nan",  # the loss was NaN, step after step
     "disk_full",
     "environment",  # no hub, no driver, a failing file system
+    "installation",  # driver, card, packages or a container's limits don't fit: until somebody changes them
     "gpu_lost",  # off the bus, or damaged memory
     "gpu_error",  # a kernel failed: an assertion on the device, an illegal address
     "communication",  # between ranks: NCCL, gloo
@@ -106,6 +108,12 @@ class Fault(FinetopError):
 class EnvironmentTrouble(FinetopError):
     exit_code = 4
     kind: Kind = "environment"
+
+
+class InstallationTrouble(EnvironmentTrouble):
+    """What is installed does not fit together: it fails again until somebody changes that."""
+
+    kind: Kind = "installation"
 
 
 class NoSupervisor(EnvironmentTrouble):

@@ -22,7 +22,7 @@ from finetop.core.external.client import METRICS
 from finetop.core.external.looks import Looks
 from finetop.core.protocol.events import Ended, Phase
 from finetop.core.recipe import command as commands
-from finetop.core.runtime import failures, processes
+from finetop.core.runtime import causes, failures, processes
 from finetop.core.runtime.files import end_of
 from finetop.core.runtime.job_process import attempt_of, users_environment
 from finetop.core.train.resume.earlier_jobs import hours_used_up, read_earlier_jobs
@@ -179,9 +179,9 @@ def ending(code: int, log: Path) -> Ended:
     except OSError:
         text = ""  # the command has deleted it
     lines = of_program([line for line in text.splitlines() if line.strip()])
-    cause, exit_code = failures.of_lines(lines), code if code > 0 else 1
+    cause, exit_code = causes.of_lines(lines), code if code > 0 else 1
     if cause is not None:
-        hint = failures.of_another_program(cause).hint
+        hint = causes.of_another_program(cause).hint
         return Ended("failed", cause.cause, hint, exit_code, cause.kind)
     how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
     last = lines[-1].strip()[: failures.LONGEST] if lines else "It printed nothing."

@@ -190,7 +190,7 @@ def import_libraries(*names: str) -> None:
 def pick_device(number: int = 0) -> str:
     """Return the device to compute on: CUDA GPU `number` (one per rank), else Apple's GPU, else the CPU.
 
-    Raises EnvironmentTrouble if this process has a GPU that torch can't use.
+    Raises InstallationTrouble if this process has a GPU that torch can't use.
     """
     import torch
 

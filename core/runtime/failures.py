@@ -6,12 +6,11 @@ import errno
 import re
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import get_args
 
 from finetop.core.errors import FinetopError, Kind
 from finetop.core.protocol.events import Ended
-from finetop.core.runtime import gpu_share, parts
+from finetop.core.runtime import causes, gpu_share, parts
 from finetop.core.wording.units import gib, gib_of
 
 _WANTED = re.compile(r"Tried to allocate ([\d.]+ [KMG]iB)")
@@ -46,9 +45,9 @@ def ended(error: BaseException, what_to_lower: str = LESS) -> Ended:
             return Ended("failed", cause, f"Wait for them, or: {what_to_lower}", 1, "gpu_taken")
         return Ended("failed", cause, what_to_lower, 1, kind)
     if is_disk_full(error):
-        return Ended("failed", DISK_FULL.cause, DISK_FULL.hint, 4, DISK_FULL.kind)
+        return Ended("failed", causes.DISK_FULL.cause, causes.DISK_FULL.hint, 4, causes.DISK_FULL.kind)
     lines = str(error).strip().splitlines()
-    recognised = of_words(f"{type(error).__name__}: {error}")
+    recognised = causes.of_words(f"{type(error).__name__}: {error}")
     if recognised is not None:
         text = f"{recognised.cause}: {lines[0]}" if lines else recognised.cause
         return Ended("failed", text[:LONGEST], recognised.hint, 1, recognised.kind)
@@ -58,22 +57,34 @@ def ended(error: BaseException, what_to_lower: str = LESS) -> Ended:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error is a lack of memory, of the GPU or of the machine."""
-    names, text = {kind.__name__ for kind in type(error).__mro__}, str(error)
-    is_named = bool(names & {"OutOfMemoryError", "MemoryError"})
-    return is_named or "CUDA out of memory" in text or bool(_HOST.search(text))
+    return _lacks(error) in ("gpu_out_of_memory", "out_of_memory")
 
 
 def is_of_gpu(error: BaseException) -> bool:
     """Return whether a lack of memory is one of the GPU, not of the machine."""
-    return "CUDA" in str(error) or type(error).__name__ == "OutOfMemoryError"
+    return _lacks(error) == "gpu_out_of_memory"
+
+
+def _lacks(error: BaseException) -> Kind:
+    """Return the kind of an error that a library raised for what the machine lacks; '' for others."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if "MemoryError" in names:
+        return "out_of_memory"
+    found = causes.of_words(str(error)) if names & {"RuntimeError", "OSError"} else None
+    if "OutOfMemoryError" in names:  # torch's; of a rank it has no more than "out of memory"
+        return "out_of_memory" if found is not None and found.kind == "out_of_memory" else "gpu_out_of_memory"
+    return "" if found is None else found.kind
 
 
 def is_disk_full(error: BaseException | None) -> bool:
-    """Return whether the disk or a quota is full, even if a library wrapped the error."""
+    """Return whether the disk or a quota is full, even if a library wrapped the error; /dev/shm is no disk."""
     while error is not None:
+        found = causes.of_words(str(error))
+        if found is causes.SHARED_FULL:
+            return False
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True
-        if "No space left on device" in str(error) or "(os error 28)" in str(error):
+        if found is causes.DISK_FULL:
             return True
         error = error.__cause__ or error.__context__
     return False
@@ -82,7 +93,7 @@ def is_disk_full(error: BaseException | None) -> bool:
 def is_of_machine(error: BaseException) -> bool:
     """Return whether the cause is memory, the disk, a GPU or its driver, not the data being read."""
     text = f"{type(error).__name__}: {error}"
-    return is_out_of_memory(error) or is_disk_full(error) or of_words(text) is not None
+    return is_out_of_memory(error) or is_disk_full(error) or causes.of_words(text) is not None
 
 
 def _of_others(error: BaseException) -> float:
@@ -131,7 +142,7 @@ def _numbers(error: BaseException) -> str:
         return f" on the GPU: {needed[1]} more needed, {free[2]} of {free[1]} free"
     if host:
         return f" on this machine: {gib_of(int(host[1]))} GiB more needed{_available(', ')}"
-    return f" on this machine{_available(': ')}" if isinstance(error, MemoryError) else ""
+    return " on the GPU" if is_of_gpu(error) else f" on this machine{_available(': ')}"
 
 
 def _available(before: str) -> str:
@@ -147,78 +158,6 @@ def _available(before: str) -> str:
 KINDS: frozenset[str] = frozenset(get_args(Kind))
 
 
-@dataclass(frozen=True)
-class Cause:
-    """Why a job failed, and a hint."""
-
-    kind: Kind
-    cause: str
-    hint: str = ""
-
-
-MEMORY = (
-    "Close other programs, or train with less: lower train.batch_size or data.max_tokens, or a smaller model."
-)
-_MEMORY_THERE = "Close other programs, or train with less: a smaller batch, shorter rows, or a smaller model."
-_GPU_GONE = "See `nvidia-smi` and `dmesg | grep -i xid`: it may need a reset or a restart of the machine."
-_ROOM = "Free some space in the home folder's file system (finetop rm removes runs), then retry."
-DISK_FULL = Cause("disk_full", "disk full", _ROOM)
-_SHARED = "Make it larger (docker run --shm-size=8g), or set trainer_args.dataloader_num_workers to 0."
-_SHARED_THERE = "Make it larger (docker run --shm-size=8g), or load its data without worker processes."
-_ASSERTION = (
-    "Most often an index out of range: a token or label outside the model's vocabulary. "
-    "With CUDA_LAUNCH_BLOCKING=1 the traceback names the line; on the CPU the error names the index."
-)
-_KERNEL = "Retry once; if it fails at the same step, run with CUDA_LAUNCH_BLOCKING=1 to see where."
-_COMPILER = "Triton could not build its kernels: a C compiler or Python.h is missing"
-_RANKS = "One rank may have died first: see whose log ends early. Then the network between them."
-# The first match counts. Texts as in CUDA 12 and 13, torch 2.13, NCCL 2.27, glibc and Linux 6.
-_KNOWN: tuple[tuple[str, Cause], ...] = (
-    (
-        r"CUDA out of memory|CU[A-Z]+_STATUS_ALLOC_FAILED|CUDA error: out of memory",
-        Cause("gpu_out_of_memory", "out of memory on the GPU", MEMORY),
-    ),
-    (
-        r"DefaultCPUAllocator|std::bad_alloc|[Cc]annot allocate memory|\[Errno 12\]|MemoryError"
-        r"|Memory allocation still failed|cudaErrorMemoryAllocation.*host"
-        r"|failed to map segment from shared object(?!: Operation not permitted)",  # that: a disk mounted noexec
-        Cause("out_of_memory", "out of memory on this machine", MEMORY),
-    ),
-    (r"No space left on device|\(os error 28\)|Disk quota exceeded", DISK_FULL),
-    (
-        r"insufficient shared memory|unable to (?:open|mmap|allocate) shared memory|shm_open",
-        Cause("environment", "/dev/shm is too small", _SHARED),
-    ),
-    (
-        r"GPU is lost|fallen off the bus|uncorrectable ECC|NVLink (?:was detected|error)|GPU requires reset"
-        r"|cudaErrorECCUncorrectable|cudaErrorDevicesUnavailable|CUDA-capable device\(s\) is/are busy",
-        Cause("gpu_lost", "the GPU is lost: it does not answer, or its memory is damaged", _GPU_GONE),
-    ),
-    (
-        r"device-side assert",
-        Cause("gpu_error", "an assertion failed on the GPU (device-side assert)", _ASSERTION),
-    ),
-    (
-        r"illegal memory access|illegal instruction was enc|misaligned address|unspecified launch failure"
-        r"|CUBLAS_STATUS_\w+|CUDNN_STATUS_\w+|CUDA error:|HIP error:",
-        Cause("gpu_error", "a kernel failed on the GPU", _KERNEL),
-    ),
-    (
-        r"NCCL|Watchdog caught collective operation timeout|DistBackendError|gloo.*(?:[Tt]imed? ?out|closed by peer)"
-        r"|Connection closed by peer|Timed out waiting.*ms for (?:recv|send) operation",
-        Cause("communication", "the ranks lost each other", _RANKS),
-    ),
-    (
-        r"Failed to find C compiler|Python\.h: No such file",
-        Cause("environment", _COMPILER, "See finetop doctor."),
-    ),
-    (
-        r"CUDA driver version is insufficient|no CUDA-capable device|Found no NVIDIA driver|CUDA unknown error"
-        r"|forward compatibility was attempted",
-        Cause("environment", "the GPU's driver does not fit", "See finetop doctor."),
-    ),
-)
-_compiled = [(re.compile(pattern), cause) for pattern, cause in _KNOWN]
 CRASHES = {
     signal.SIGSEGV: "segmentation fault",
     signal.SIGABRT: "aborted",
@@ -226,22 +165,6 @@ CRASHES = {
     signal.SIGFPE: "arithmetic fault",
     signal.SIGILL: "illegal instruction",
 }
-
-
-def of_words(text: str) -> Cause | None:
-    """Recognise a failure by its message; None for an exception of the program itself."""
-    return next((cause for pattern, cause in _compiled if pattern.search(text)), None)
-
-
-def of_lines(lines: Sequence[str]) -> Cause | None:
-    """Recognise a failure from the end of a log, last line first."""
-    return next((cause for line in reversed(lines) if (cause := of_words(line))), None)
-
-
-def of_another_program(cause: Cause) -> Cause:
-    """Return a failure of another program, whose hint must not name settings that only our trainers have."""
-    hints = {MEMORY: _MEMORY_THERE, _SHARED: _SHARED_THERE}
-    return replace(cause, hint=hints.get(cause.hint, cause.hint))
 
 
 def as_kind(word: str) -> Kind:

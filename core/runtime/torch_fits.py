@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from finetop.core.errors import EnvironmentTrouble
-from finetop.core.runtime import gpus, processes
+from finetop.core.errors import InstallationTrouble
+from finetop.core.runtime import causes, gpus, processes
 from finetop.core.runtime.gpu import Gpu, GpuReading, is_named
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -29,7 +29,6 @@ MISSING = "missing"
 START_S = 30.0  # eight GPUs without persistence mode take 10 to 20 s
 OLDEST_OF_CUDA_13 = (7, 5)  # compute capability; a V100 has 7.0, a P100 6.0
 FOR_CUDA = "Install torch built for CUDA: https://pytorch.org/get-started."
-RELOAD = "After a driver's update reboot, or reload it: modprobe -r nvidia_uvm nvidia && modprobe nvidia."
 INSTALL = (
     "Install NVIDIA's driver with its tools; for a container set NVIDIA_DRIVER_CAPABILITIES=compute,utility."
 )
@@ -37,17 +36,17 @@ ON_CPU = "To compute on the CPU instead, set budget.gpus to 0."
 # the driver's answers: what they mean and what to do
 REFUSALS = {
     2: ("the GPU has no memory left to start CUDA", "End what uses it: see finetop gpus."),
-    46: ("another process has the GPU for itself (compute mode)", "Set it to shared: nvidia-smi -c DEFAULT."),
+    46: ("another process has the GPU for itself (compute mode)", causes.SHARED_MODE),
     100: ("CUDA sees no GPU", "In a container, pass the GPUs on: docker run --gpus all."),
-    802: ("the fabric manager has not set up the GPUs", "Start it: systemctl restart nvidia-fabricmanager."),
-    803: ("the driver's library and its kernel module differ in version", RELOAD),
+    802: ("the fabric manager has not set up the GPUs", causes.FABRIC),
+    803: ("the driver's library and its kernel module differ in version", causes.RELOAD),
     804: (
         "a compatibility library (cuda-compat) comes before the driver's, and this GPU does not support that",
-        "Remove .../cuda/compat from LD_LIBRARY_PATH, or update the driver.",
+        causes.COMPAT,
     ),
     999: (
         "CUDA can't start: most often nvidia_uvm is not loaded, or /dev/nvidia-uvm is missing",
-        "Load it: modprobe nvidia_uvm. In a container, pass /dev/nvidia-uvm on too.",
+        causes.UVM,
     ),
 }
 
@@ -109,15 +108,15 @@ def _by_version(build: Build, reading: GpuReading, card: Gpu) -> Misfit | None:
     return None
 
 
-def refusal(cards: Sequence[Gpu], found: Misfit) -> EnvironmentTrouble:
+def refusal(cards: Sequence[Gpu], found: Misfit) -> InstallationTrouble:
     """Return the error of a job that has or would get one of these cards."""
-    return EnvironmentTrouble(
+    return InstallationTrouble(
         f"{cards[0].name or 'the GPU'} can't be used: {found.text}.", hint=f"{found.fix} {ON_CPU}"
     )
 
 
 def require_no_gpu(ask_torch: Callable[[], str]) -> None:
-    """Raise EnvironmentTrouble if this process was given a GPU; `ask_torch` returns why torch finds none."""
+    """Raise InstallationTrouble if this process was given a GPU; `ask_torch` returns why torch finds none."""
     visible = os.environ.get(VISIBLE)
     if visible is not None and visible.strip() in HIDES_ALL:
         return

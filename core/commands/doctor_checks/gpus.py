@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from finetop.core.commands.doctor_checks import Finding, ok, trouble, warning
-from finetop.core.runtime import compiler, gpus, torch_fits
+from finetop.core.runtime import causes, compiler, gpus, torch_fits
 from finetop.core.runtime.gpu import Gpu, GpuReading
 
 RESET = "See `dmesg | grep -i xid`, then nvidia-smi --gpu-reset -i {index}, or reboot. Jobs use the others."
@@ -18,7 +18,7 @@ def gpu_findings() -> Iterator[Finding]:
     reading = gpus.read_once()
     devices = list(Path("/dev").glob("nvidia[0-9]*"))
     if reading.trouble:
-        yield trouble("GPU", reading.trouble, torch_fits.RELOAD)
+        yield trouble("GPU", reading.trouble, causes.RELOAD)
     elif reading.gpus:
         yield ok("GPU", gpu_summary(reading))
         yield from (unfit(gpu) for gpu in reading.gpus if gpu.fault)

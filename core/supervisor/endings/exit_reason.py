@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from finetop.core.protocol import events, runs as data
-from finetop.core.runtime import failures, log_file, ranks, stack_dumps
+from finetop.core.runtime import causes, failures, log_file, ranks, stack_dumps
 from finetop.core.runtime.files import end_of
 from finetop.core.store.jobs import Job
 from finetop.core.supervisor.launchers.launcher import Exit
@@ -60,7 +60,7 @@ def ending(
         return data.Stopped(facts.ended, "kill" if last_event is None else "stop", since, facts.cause.cause)
     if job.asked == HUNG:
         message, hint = f"hung: {pulse.details(job.state)}", ". ".join(pulse.reasons(job.state))
-        return _failed(facts, failures.Cause("hung", message, hint), since, log)
+        return _failed(facts, causes.Cause("hung", message, hint), since, log)
     is_from_outside = last_event is not None and last_event.kind == "asked" and not job.asked
     if last_event is not None and last_event.status == "stopped" and not is_from_outside:
         # a budget or a check ended it, not a request
@@ -71,7 +71,7 @@ def ending(
         return data.Stopped(facts.ended, _how(job), since)
     cause = why_of_ranks(facts, last_event, log, ranks)
     if job.verb in data.OF_OTHERS:
-        cause = failures.of_another_program(cause)
+        cause = causes.of_another_program(cause)
     if ranks and ranks[0].ended is not None:
         facts = replace(facts, code=ranks[0].ended.exit_code)  # torchrun's own is 1
     return _failed(facts, cause, since, log)
@@ -82,7 +82,7 @@ def is_unwatched(facts: Exit) -> bool:
     return facts.code is None and facts.signal is None
 
 
-def _failed(facts: Exit, cause: failures.Cause, since: float, log: list[str]) -> data.Failed:
+def _failed(facts: Exit, cause: causes.Cause, since: float, log: list[str]) -> data.Failed:
     return data.Failed(facts.ended, cause.cause, cause.hint, since, facts.code, facts.signal, cause.kind, log)
 
 
@@ -120,7 +120,7 @@ def rank_ends(folder: Path, log: Path) -> list[RankEnd]:
 
 def why_of_ranks(
     facts: Exit, last_event: events.Ended | None, log: list[str], ranks: Sequence[RankEnd]
-) -> failures.Cause:
+) -> causes.Cause:
     """Return why a job failed, and which of its ranks."""
     if not ranks:
         return why(facts, last_event, log)
@@ -133,28 +133,28 @@ def why_of_ranks(
         return replace(cause, cause=f"the launcher of the ranks (torchrun or srun) was {cause.cause}")
     if first.ended is None and first.signal is None:
         hint = "It was killed, or its machine went down. See the log."
-        cause = failures.Cause("killed", "died without a message", hint)
+        cause = causes.Cause("killed", "died without a message", hint)
     if first.ended is not None and first.ended.exit_code != 1:
         return cause  # the recipe, the data or the machine: not specific to this rank
     return replace(cause, cause=f"rank {first.number}: {cause.cause}")
 
 
-def why(facts: Exit, last_event: events.Ended | None, log: list[str]) -> failures.Cause:
+def why(facts: Exit, last_event: events.Ended | None, log: list[str]) -> causes.Cause:
     """Return why a job failed: from the kernel, else the job's message, else the signal, else its log."""
     if facts.cause is not None and (last_event is None or last_event.kind == "asked"):
         return facts.cause
     if _was_out_of_memory(facts, last_event):
         message = f"out of memory on this machine{_held(facts)}"
-        return failures.Cause("out_of_memory", message, failures.MEMORY)
+        return causes.Cause("out_of_memory", message, causes.MEMORY)
     if last_event is not None and last_event.status == "stopped":
         hint = f"Not requested through finetop: a user, or the machine shutting down. {last_event.cause}."
-        return failures.Cause("killed", "ended by signal 15 from outside, and saved", hint)
+        return causes.Cause("killed", "ended by signal 15 from outside, and saved", hint)
     if last_event is not None:
-        return failures.Cause(failures.as_kind(last_event.kind), last_event.cause, last_event.hint)
+        return causes.Cause(failures.as_kind(last_event.kind), last_event.cause, last_event.hint)
     if facts.signal is not None:
         return _of_signal(facts, log)
     last = log[-1] if log else ""
-    return failures.of_lines(log) or failures.Cause("code", f"exited with code {facts.code}", last)
+    return causes.of_lines(log) or causes.Cause("code", f"exited with code {facts.code}", last)
 
 
 def _was_out_of_memory(facts: Exit, last_event: events.Ended | None) -> bool:
@@ -179,23 +179,23 @@ def _held(facts: Exit) -> str:
     return f": it held {gib(held_gib)} of {gib(limit)} GiB"
 
 
-def _of_signal(facts: Exit, log: list[str]) -> failures.Cause:
+def _of_signal(facts: Exit, log: list[str]) -> causes.Cause:
     assert facts.signal is not None
     if crash := failures.CRASHES.get(signal.Signals(facts.signal)):
-        if (from_log := failures.of_lines(log)) is not None:
+        if (from_log := causes.of_lines(log)) is not None:
             return from_log
         location = stack_dumps.at_crash(log)
         hint = f"A fault in native code{f', in {location}' if location else ''}. Check if it recurs at the same step."
         if facts.signal == signal.SIGBUS:
             hint = "Often /dev/shm, or the disk below a file that is mapped, is full."
-        return failures.Cause("crashed", f"{crash} (signal {facts.signal})", hint)
+        return causes.Cause("crashed", f"{crash} (signal {facts.signal})", hint)
     hint = "finetop did not send it, and the kernel reports no lack of memory: a user or another program did."
     if _held_nearly_all(facts):
         short = f"The machine's memory may have been short{_held(facts)}"
         hint = f"{short}; then something like earlyoom killed it."
     elif facts.oom_kills is None:
         hint = "finetop did not send it. If the machine ran out of memory, `dmesg` shows it."
-    return failures.Cause("killed", f"killed by signal {facts.signal}", hint)
+    return causes.Cause("killed", f"killed by signal {facts.signal}", hint)
 
 
 def last_lines(log: Path, facts: Exit | None) -> list[str]:

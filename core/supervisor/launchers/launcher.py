@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from finetop.core.protocol.messages.machine import NodeRow
 from finetop.core.protocol.messages.runs import ProcessRow
-from finetop.core.runtime.failures import Cause
+from finetop.core.runtime.causes import Cause
 
 Signal = Literal["stop", "kill", "stacks"]  # save and exit; kill the whole tree; write the stacks to the log
 Trace = Literal["none", "here", "restarted"]

@@ -15,8 +15,8 @@ from dataclasses import replace
 
 from finetop.core.protocol.messages.machine import NodeRow
 from finetop.core.protocol.messages.runs import ProcessRow
+from finetop.core.runtime.causes import Cause
 from finetop.core.runtime.crash_points import abort_at
-from finetop.core.runtime.failures import Cause
 from finetop.core.runtime.files import size_of, write_whole
 from finetop.core.runtime.locks import is_held
 from finetop.core.supervisor.launchers import launcher, slurm_record

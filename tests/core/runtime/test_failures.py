@@ -141,5 +141,5 @@ def test_kernels_that_can_not_be_built_are_a_fault_of_the_machine():
         "/tmp/tmp1/cuda_utils.c:9:10: fatal error: Python.h: No such file or directory",
     ):
         ended = failures.ended(RuntimeError(text), LOWER)
-        assert (ended.kind, ended.hint) == ("environment", "See finetop doctor.")
+        assert (ended.kind, ended.hint) == ("installation", "See finetop doctor.")
         assert ended.cause.startswith("Triton could not build its kernels")
