@@ -162,7 +162,7 @@ def test_only_takes_names_of_sections(tmp_path: Path) -> None:
         [sys.executable, str(REPORT), "--only", "peer"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert "--only peer: there is no such section; there is tests, master, peers, large" in done.stderr
+    assert "--only peer: there is no such section; there is large, quick, scoring, packing" in done.stderr
 
 
 def test_what_is_missing_heads_the_page(

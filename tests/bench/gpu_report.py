@@ -4,8 +4,9 @@
     make gpu PY=python3           with a Python in which finetop is not installed: it is used from this checkout
     … --only tests --only peers   only some sections; --model FOLDER a model of your own
 
-The tests marked `gpu` run first, then the measurements, the most important first (in tests/rig/gpu_sections.py), each
-section in a separate process: a process that crashes, hangs, or breaks the GPU for itself costs only its current row.
+The most important comes first: a model of 8 billion weights, beside TRL, in 4 bits, and its check; then scoring,
+packing, the methods, the tests marked `gpu`, and what is left (all in tests/rig/gpu_sections.py). Each section is a
+separate process: one that crashes, hangs, or breaks the GPU for itself costs only its current row.
 The page is rewritten whenever a row is complete. Beside it are pytest's output (gpu-tests.txt) and the sections'
 output, with the traceback of each row that failed (gpu-report.log).
 
@@ -113,14 +114,15 @@ def real_sections(given: argparse.Namespace, folder: Path, beside: Path) -> list
     pytest += ["--pretended-gpu"] if given.pretended else []
     tests = [*pytest, f"--basetemp={folder / 'tests'}", *files]
     return [
+        measured("large", "A model of 8 billion random weights", 180),
+        measured("quick", "A check of quick", 75),
+        measured("scoring", "Scoring, by that model", 75),
+        measured("packing", "Packing and attention", 75),
+        measured("methods", "Every method", 120),
         Section("tests", "Tests marked gpu", 150, lambda _: tests, beside / "gpu-tests.txt", continues=False),
-        measured("master", "Full tuning, by train.master", 75),
         measured("peers", "Beside others", 90),
-        measured("large", "The plan and a model of 8 billion random weights", 120),
-        measured("packing", "Packing and attention", 90),
+        measured("master", "Full tuning, by train.master", 75),
         measured("paid", "Own answers, rewarded", 90),
-        measured("methods", "Every method", 180),
-        measured("quick", "A check of quick", 60),
         measured("slow-methods", "Methods that begin slowly", 90),
     ]
 

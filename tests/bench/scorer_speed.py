@@ -60,11 +60,7 @@ def zero_shot(tokenizer: Any, items: int) -> list[Item]:
     """Return questions with contexts of about 64 tokens and four choices of a few tokens each."""
     rows = _rows("arc_easy/open.jsonl")
     if rows is None:
-        rng = random.Random(1)
-        return [
-            Item(f"Question: {_words(rng, 58)}?\nAnswer:", tuple(" " + _words(rng, 5) for _ in range(4)))
-            for _ in range(items)
-        ]
+        return made_up(items)
     questions = [
         Item(f"Question: {row['question']}\nAnswer:", tuple(" " + t for t in row["choices"]["text"]))
         for row in rows
@@ -75,6 +71,15 @@ def zero_shot(tokenizer: Any, items: int) -> list[Item]:
         if 52 <= len(tokenizer.encode(item.context)) <= 80 and len(item.choices) == 4
     ]
     return fitting[:items]
+
+
+def made_up(items: int) -> list[Item]:
+    """Return questions of random words, in such lengths."""
+    rng = random.Random(1)
+    return [
+        Item(f"Question: {_words(rng, 58)}?\nAnswer:", tuple(" " + _words(rng, 5) for _ in range(4)))
+        for _ in range(items)
+    ]
 
 
 def five_shot(tokenizer: Any, items: int, *, letters: bool) -> list[Item]:
@@ -130,11 +135,12 @@ def ours(model: Any, tokenizer: Any, items: list[Item]) -> list[float]:
     from finetop.core.check.scoring.scorer import encode_pair, plan_for, score
 
     encoded = [[encode_pair(tokenizer, item.context, text, 8192) for text in item.choices] for item in items]
-    memory = PrefixMemory(find(encoded), room_for("cpu"))
+    device = str(model.device)
+    memory = PrefixMemory(find(encoded), room_for(device))
     log_probs: list[float] = []
     for at in range(0, len(encoded), CELL):
         cell = [sequence for item in encoded[at : at + CELL] for sequence in item]
-        log_probs += [result.log_prob for result in score(model, cell, plan_for("cpu"), memory)]
+        log_probs += [result.log_prob for result in score(model, cell, plan_for(device), memory)]
     return log_probs
 
 

@@ -29,6 +29,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import random_weights
 import tiny_run
 
 TESTS = Path(__file__).parents[1]
@@ -43,6 +44,7 @@ PAID: dict[str, Any] = {
     "reward": {"rules": [{"rule": "length", "value": [1, 20]}]},
     "max_new_tokens": ANSWER_TOKENS,
 }
+ON_QUICK = {"check": {"general": {"suite": "quick"}}}
 HEAD = ("run", "tokens/s", "peak GB", "plan GB", "asked for GB", "loss", "whole run")
 TRL = ("trl", "datasets")  # needed by all training except ppo's
 SLOW_METHODS = ("osf", "boft")  # full SVDs of all weights; a CUDA extension that is built first
@@ -52,7 +54,7 @@ LARGE: dict[str, Any] = {  # the shape of Llama-3.1-8B
 }  # fmt: skip
 SMALL = {**LARGE, "vocab_size": 512, "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2,
          "num_attention_heads": 4, "num_key_value_heads": 2}  # fmt: skip
-LARGE_STEPS, SHARD_BYTES = 8, 4e9
+LARGE_STEPS, LARGE_LATE = (3, 1) if IS_PRETENDED else (10, 4)
 # Packages that may be missing, by import name, and what is left out without each.
 WITHOUT = {
     "trl": "all training but ppo, and TRL alone beside it",
@@ -99,6 +101,7 @@ class Bench:
     def __init__(self, folder: Path, model: Path) -> None:
         self.folder = folder
         self.model = model
+        self.large_adapter = folder / "large-adapter"  # what `large` trained, which `quick` checks
         answers = [
             {"prompt": f"What is {n}?", "completion": tiny_run.TEXT * (2 + n % 14)}
             for n in range(ROWS_OF_DATA)
@@ -138,8 +141,8 @@ class Bench:
         known = Known(lengths=lengths.measure(recipe, model, Home(self.folder / "home")))
         return estimate(recipe, read_config(model), machine.read_machine(folder, measure=False), known)
 
-    def train(self, recipe: Any, late: int = LATE) -> tuple[str, ...]:
-        """Train in this process, and read the run's events."""
+    def train(self, recipe: Any, late: int = LATE, keep: Path | None = None) -> tuple[str, ...]:
+        """Train in this process; the last checkpoint becomes the folder `keep`."""
         from finetop.core.protocol import events
         from finetop.core.runtime.event_log import EventLog
         from finetop.core.runtime.home import Home
@@ -148,26 +151,49 @@ class Bench:
 
         run = self.run_folder()
         plan = self.plan(recipe, run)
+        clock = Clock(late)
+
+        def seen(event: Any) -> None:
+            if isinstance(event, events.Metrics) and "loss" in event.values:
+                clock.step(event.values["tokens"], event.values["loss"])
+
         forget_peak()
         began = time.monotonic()
-        log = EventLog(run / "events.jsonl")
+        log = EventLog(run / "events.jsonl", seen)
         try:
             train.train(recipe, run, Home(self.folder / "home"), "cuda:0", log, Stop())
         finally:
             log.close()
-        seconds = time.monotonic() - began
-        measured = tiny_run.of(events.Metrics, tiny_run.read_events(run))
-        values = [event.values for event in measured if "loss" in event.values]
-        for checkpoint in (run / "checkpoints").glob("*"):
-            shutil.rmtree(checkpoint)
+        seconds, peak = time.monotonic() - began, peak_gb()
+        if keep is not None:
+            max((run / "checkpoints").glob("step-*")).rename(keep)
+        shutil.rmtree(run / "checkpoints", ignore_errors=True)
         return Measured(
-            statistics.median(step["tokens_per_s"] for step in values[late:]),
-            peak_gb(),
-            plan.estimate / 1e9,
-            plan.need / 1e9,
-            seconds,
-            statistics.mean(step["loss"] for step in values[late:]),
+            clock.speed(), peak, plan.estimate / 1e9, plan.need / 1e9, seconds, clock.loss()
         ).cells()
+
+
+class Clock:
+    """What is measured of training by whatever program: the same moments of each step, between its logs."""
+
+    def __init__(self, late: int) -> None:
+        self.late = late  # the first steps are not timed
+        self.steps: list[tuple[float, float, float]] = []  # moment, tokens so far, loss
+
+    def step(self, tokens: float, loss: float) -> None:
+        """Note a step, once the GPU has done it."""
+        import torch
+
+        torch.cuda.synchronize()
+        self.steps.append((time.monotonic(), tokens, loss))
+
+    def speed(self) -> float:
+        """Return the tokens a second between the first timed step and the last, with fetching and logging."""
+        (began, first, _), (ended, last, _) = self.steps[self.late], self.steps[-1]
+        return (last - first) / (ended - began)
+
+    def loss(self) -> float:
+        return statistics.mean(loss for _, _, loss in self.steps[self.late :])
 
 
 def forget_peak() -> None:
@@ -264,17 +290,20 @@ def peers(bench: Bench) -> Iterator[Row]:
     yield Row("LLaMA-Factory, activations kept", partial(llama_factory, bench), ("llamafactory",))
 
 
-def trl_alone(bench: Bench, activations_again: bool) -> tuple[str, ...]:
+def trl_alone(
+    bench: Bench, activations_again: bool, model: Path | None = None, steps: int = STEPS, late: int = LATE
+) -> tuple[str, ...]:
     """Train the same rows with TRL as its documentation starts it, with the same activation checkpointing."""
     import card
     from datasets import Dataset
     from peft import LoraConfig
+    from transformers import TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
     rows = [json.loads(line) for line in (bench.folder / "answers.jsonl").read_text().splitlines()]
     held = card.number_format()
     arguments = SFTConfig(
-        output_dir=str(bench.folder / "trl"), max_steps=STEPS, per_device_train_batch_size=BATCH,
+        output_dir=str(bench.folder / "trl"), max_steps=steps, per_device_train_batch_size=BATCH,
         max_length=TOKENS, learning_rate=2e-5, logging_steps=1, save_strategy="no", report_to="none",
         disable_tqdm=True, gradient_checkpointing=activations_again, model_init_kwargs={"dtype": held},
         **{{"bfloat16": "bf16", "float16": "fp16"}[held]: True},
@@ -282,32 +311,22 @@ def trl_alone(bench: Bench, activations_again: bool) -> tuple[str, ...]:
     forget_peak()
     began = time.monotonic()
     trainer = SFTTrainer(
-        str(bench.model), arguments, train_dataset=Dataset.from_list(rows),
+        str(model or bench.model), arguments, train_dataset=Dataset.from_list(rows),
         peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear"),
     )  # fmt: skip
     if trainer.args.n_gpu > 1:
         raise NotMeasured(f"TRL takes {trainer.args.n_gpu} GPUs here, and finetop one")
-    times: list[tuple[float, float]] = []
-    trainer.add_callback(_clock(times))
-    trainer.train()
-    late = times[LATE:]
-    speed = (late[-1][1] - late[0][1]) / (late[-1][0] - late[0][0])
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    seconds = time.monotonic() - began
-    return Measured(speed, peak_gb(), None, None, seconds, statistics.mean(losses[LATE:])).cells()
+    clock = Clock(late)
 
-
-def _clock(times: list[tuple[float, float]]) -> Any:
-    import torch
-    from transformers import TrainerCallback
-
-    class Clock(TrainerCallback):  # type: ignore[misc]
+    class Timer(TrainerCallback):  # type: ignore[misc]
         def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
-            if "num_tokens" in logs:
-                torch.cuda.synchronize()
-                times.append((time.monotonic(), logs["num_tokens"]))
+            if "num_tokens" in logs and "loss" in logs:
+                clock.step(logs["num_tokens"], float(logs["loss"]))
 
-    return Clock()
+    trainer.add_callback(Timer())
+    trainer.train()
+    seconds = time.monotonic() - began
+    return Measured(clock.speed(), peak_gb(), None, None, seconds, clock.loss()).cells()
 
 
 def llama_factory(bench: Bench) -> tuple[str, ...]:
@@ -338,104 +357,144 @@ def llama_factory(bench: Bench) -> tuple[str, ...]:
 
 
 def large(bench: Bench) -> Iterator[Row]:
-    """A model of 8 billion random weights, made on the GPU: its memory beside the plan's estimate."""
-    model_folder = bench.folder / "large"
+    """A model of 8 billion random weights with a head of 128k tokens: ours, TRL alone, and in 4 bits."""
 
-    def trained(quantize: str) -> tuple[str, ...]:
-        import torch
-        from transformers import AutoTokenizer, LlamaConfig
+    def trained(quantize: str, *, keep: bool = False) -> tuple[str, ...]:
+        model = large_model(bench)
+        sections = {"model": {"id": str(model), "quantize": quantize}, "train": {"max_steps": LARGE_STEPS}}
+        recipe = bench.recipe(**sections)
+        require_room(bench.plan(recipe, bench.folder).need)
+        with random_weights.filled(model):
+            return bench.train(recipe, late=LARGE_LATE, keep=bench.large_adapter if keep else None)
 
-        shape = LlamaConfig(**(SMALL if IS_PRETENDED else LARGE), tie_word_embeddings=False, dtype="bfloat16")
-        shape.architectures = ["LlamaForCausalLM"]
-        shape.save_pretrained(model_folder)
-        AutoTokenizer.from_pretrained(bench.folder / "tiny").save_pretrained(model_folder)
-        total = torch.cuda.get_device_properties(0).total_memory
-        recipe = bench.recipe(
-            model={"id": str(model_folder), "quantize": quantize}, train={"max_steps": LARGE_STEPS}
-        )
-        need = bench.plan(recipe, bench.folder).need
-        if need > total:
-            raise NotMeasured(f"the plan asks for {need / 1e9:.0f} GB, the GPU has {total / 1e9:.0f}")
-        write_weights(shape, model_folder)
-        return bench.train(recipe, late=3)
+    def alone() -> tuple[str, ...]:
+        model = large_model(bench)
+        recipe = bench.recipe(model={"id": str(model)}, train={"max_steps": LARGE_STEPS})
+        require_room(bench.plan(recipe, bench.folder).need)
+        with random_weights.filled(model):
+            return trl_alone(bench, False, model, LARGE_STEPS, LARGE_LATE)
 
-    yield Row("8B, lora", partial(trained, "none"))
+    yield Row("8B, lora", partial(trained, "none", keep=True))
+    yield Row("8B, TRL alone, lora", alone)
     yield Row("8B, lora on nf4", partial(trained, "nf4"), (*TRL, "bitsandbytes"))
 
 
-def write_weights(shape: Any, folder: Path) -> None:
-    """Write random weights of a shape, a few GB at a time, unless they exist. Raises NotMeasured."""
+def large_model(bench: Bench) -> Path:
+    """Return the folder of the large model, made at its first use."""
+    from transformers import AutoTokenizer, LlamaConfig
+
+    folder = bench.folder / "large"
+    if not folder.exists():
+        shape = LlamaConfig(**(SMALL if IS_PRETENDED else LARGE), tie_word_embeddings=False, dtype="bfloat16")
+        random_weights.write(shape, folder)
+        AutoTokenizer.from_pretrained(bench.folder / "tiny").save_pretrained(folder)
+    return folder
+
+
+def require_room(need: float) -> None:
+    """Raise NotMeasured if the plan asks for more bytes than the GPU has."""
     import torch
-    from safetensors.torch import save_file
-    from transformers import LlamaForCausalLM
 
-    if (folder / "model.safetensors.index.json").is_file():
-        return
-    with torch.device("meta"):
-        meta = LlamaForCausalLM(shape).state_dict()
-    whole = sum(weight.numel() * 2 for weight in meta.values())
-    free = shutil.disk_usage(folder).free
-    if free < 1.2 * whole:
-        raise NotMeasured(f"it takes {whole / 1e9:.0f} GB of disk, and {folder} has {free / 1e9:.0f}")
-    torch.manual_seed(0)
-    places: dict[str, str] = {}
-    shard: dict[str, Any] = {}
+    total = torch.cuda.get_device_properties(0).total_memory
+    if need > total:
+        raise NotMeasured(f"the plan asks for {need / 1e9:.0f} GB, the GPU has {total / 1e9:.0f}")
 
-    def write() -> None:
-        if shard:
-            file = f"model-{len(set(places.values())):05d}.safetensors"
-            save_file(shard, folder / file, metadata={"format": "pt"})
-            places.update(dict.fromkeys(shard, file))
-            shard.clear()
 
-    for name, weight in meta.items():
-        tensor = torch.empty(weight.shape, dtype=torch.bfloat16, device="cuda:0")
-        tensor = tensor.fill_(1.0) if weight.dim() == 1 else tensor.normal_(0.0, 0.02)
-        shard[name] = tensor.cpu()
-        if sum(saved.numel() * 2 for saved in shard.values()) > SHARD_BYTES:
-            write()
-    write()
-    index = {"metadata": {"total_size": whole}, "weight_map": places}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+def scoring(bench: Bench) -> Iterator[Row]:
+    """Log-likelihoods of questions with four choices, by the model of 8 billion weights."""
+    import scorer_speed
+
+    def by(how: Callable[[Any, Any, list[scorer_speed.Item]], list[float]]) -> tuple[str, ...]:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        folder = large_model(bench)
+        need = 1.3 * (folder / "model.safetensors").stat().st_size
+        require_room(need)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        with random_weights.filled(folder):
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).to("cuda:0").eval()
+        items = scorer_speed.made_up(4 if IS_PRETENDED else 200)
+        how(model, tokenizer, items[:2])
+        forget_peak()
+        return timed(lambda: how(model, tokenizer, items), len(items))
+
+    def in_vllm() -> tuple[str, ...]:
+        from vllm import LLM, SamplingParams
+
+        folder = large_model(bench)
+        engine = LLM(str(folder), load_format="dummy", max_model_len=1024, enable_prefix_caching=True)
+        items = scorer_speed.made_up(200)
+        texts = [item.context + choice for item in items for choice in item.choices]
+        read = SamplingParams(max_tokens=1, prompt_logprobs=0)
+        engine.generate(texts[:8], read, use_tqdm=False)
+        return timed(lambda: engine.generate(texts, read, use_tqdm=False), len(items))
+
+    yield Row("finetop", partial(by, scorer_speed.ours), ())
+    for size in (8, 32):
+        harness = partial(scorer_speed.stock, batch_size=size)
+        yield Row(f"the harness, batches of {size}", partial(by, harness), ("lm_eval",))
+    yield Row("vllm", in_vllm, ("vllm",))
+
+
+def timed(work: Callable[[], Any], count: int) -> tuple[str, ...]:
+    """Return the cells of work on a number of questions."""
+    import torch
+
+    began = time.monotonic()
+    work()
+    torch.cuda.synchronize()
+    seconds, peak = time.monotonic() - began, peak_gb()
+    return (f"{seconds:.1f} s", "-" if peak is None else f"{peak:.2f}", f"{count / seconds:.1f}")
 
 
 def quick(bench: Bench) -> Iterator[Row]:
-    """The time of a `quick` check of an adapter, base and tuned, with an empty cache."""
+    """The time of a `quick` check of an adapter, base and tuned: of the large model, then of another."""
 
-    def checked() -> tuple[str, ...]:
-        from finetop.core.check import run_check
-        from finetop.core.runtime.event_log import EventLog
-        from finetop.core.runtime.home import Home
-        from finetop.core.runtime.stop_signal import Stop
-        from finetop.core.train import train
+    def of_large() -> tuple[str, ...]:
+        if not bench.large_adapter.exists():
+            raise NotMeasured("there is no adapter: its training failed or was left out")
+        model = large_model(bench)
+        with random_weights.filled(model):
+            return check_of(bench, bench.recipe(model={"id": str(model)}, **ON_QUICK), bench.large_adapter)
 
-        home, run = Home(bench.folder / "home"), bench.run_folder()
-        recipe = bench.recipe(check={"general": {"suite": "quick"}}, train={"max_steps": 2})
-        log = EventLog(run / "events.jsonl")
-        try:
-            train.train(recipe, run, home, "cuda:0", log, Stop())
-            forget_peak()
-            began = time.monotonic()
-            result = run_check.check(
-                recipe, run / "checkpoints" / "step-000002", home, "cuda:0", log, run_folder=run
-            )
-        finally:
-            log.close()
-        peak = peak_gb()
-        return (
-            f"{time.monotonic() - began:.1f} s",
-            "-" if peak is None else f"{peak:.2f}",
-            str(result.verdict),
+    def of_other() -> tuple[str, ...]:
+        adapter = bench.folder / "adapter"
+        bench.train(bench.recipe(train={"max_steps": 2}), late=0, keep=adapter)
+        return check_of(bench, bench.recipe(**ON_QUICK), adapter)
+
+    yield Row("8B, base and tuned", of_large, (*TRL, "lm_eval"))
+    yield Row("base and tuned", of_other, (*TRL, "lm_eval"))
+
+
+def check_of(bench: Bench, recipe: Any, checkpoint: Path) -> tuple[str, str, str]:
+    """Check a checkpoint on `quick`: the time it took, its peak of memory, and its verdict."""
+    from finetop.core.check import run_check
+    from finetop.core.runtime.event_log import EventLog
+    from finetop.core.runtime.home import Home
+
+    run = bench.run_folder()
+    log = EventLog(run / "events.jsonl")
+    forget_peak()
+    began = time.monotonic()
+    try:
+        result = run_check.check(
+            recipe, checkpoint, Home(bench.folder / "home"), "cuda:0", log, run_folder=run
         )
-
-    yield Row("quick, base and tuned", checked)
+    finally:
+        log.close()
+    peak = peak_gb()
+    return f"{time.monotonic() - began:.1f} s", "-" if peak is None else f"{peak:.2f}", str(result.verdict)
 
 
 ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
-    "master": master, "peers": peers, "large": large, "packing": packing, "paid": paid, "methods": methods,
-    "quick": quick, "slow-methods": slow_methods,
+    "large": large, "quick": quick, "scoring": scoring, "peers": peers, "packing": packing, "methods": methods,
+    "master": master, "paid": paid, "slow-methods": slow_methods,
 }  # fmt: skip
-HEADS = {"quick": ("check", "took", "peak GB", "verdict")}
+HEADS = {
+    "quick": ("check", "took", "peak GB", "verdict"),
+    "scoring": ("scored by", "took", "peak GB", "questions/s"),
+}
 
 
 def measure(section: str, rows: list[Row], skip: int, write: Callable[[dict[str, Any]], None]) -> bool:
@@ -556,7 +615,7 @@ def packages() -> list[str]:
         wanted = next(
             (
                 dependency.removeprefix(name)
-                for dependency in project["dependencies"]
+                for dependency in (*project["dependencies"], *project["optional-dependencies"]["train"])
                 if dependency.startswith((f"{name}>", f"{name}="))
             ),
             "",
@@ -657,5 +716,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(TESTS), str(TESTS / "rig"), str(TESTS / "faults")]
+    sys.path[:0] = [str(TESTS), *(str(TESTS / name) for name in ("rig", "faults", "bench"))]
     sys.exit(main())

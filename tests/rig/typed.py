@@ -55,9 +55,11 @@ def finetop_in(folder: Path, **variables: str) -> Finetop:
     """Return what runs one command in a folder, on the home in it."""
     own = {**os.environ, "FINETOP_HOME": str(folder / "home"), "HF_HUB_OFFLINE": "1", **variables}
 
-    def run(*arguments: str) -> tuple[int, str, str]:
+    def run(*arguments: str, stdin: str | None = None) -> tuple[int, str, str]:
         command = [sys.executable, "-m", "finetop.tui.main", *arguments]
-        ended = subprocess.run(command, capture_output=True, text=True, check=False, env=own, cwd=folder)
+        ended = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=own, cwd=folder, input=stdin
+        )
         return ended.returncode, ended.stdout, ended.stderr
 
     return run

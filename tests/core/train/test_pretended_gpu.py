@@ -129,12 +129,15 @@ def test_the_report_of_a_gpu_measures_all_that_is_installed(library, tmp_path):
         "finetop, lora r16, activations kept",
         "TRL alone, lora r16, activations kept",
         "8B, lora",
+        "8B, TRL alone, lora",
         "packed, sdpa",
         "lora",
     } <= measured
     # for a pretended GPU
     no_kernels = {"loftq", "lora on nf4", "8B, lora on nf4", "packed, flex", "not packed, compiled"}
     assert set(missed) <= no_kernels | late, missed
+    checks = {row[0]: row[1] for row in rows if row[0] in ("8B, base and tuned", "finetop")}
+    assert all(took.endswith(" s") for took in checks.values()) and len(checks) == 2, checks
     assert re.search(r"## Tests marked gpu\s+[1-9]\d* passed, [1-9]\d* skipped\.\n", text)
     assert "This GPU is **pretended**" in text
     assert "allocator: expandable_segments:True" in text  # set by the job
