@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe, Source
 
 
-GPUS = "CUDA_VISIBLE_DEVICES"
+OF_GPUS = {"CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"}
 # At most 96 characters, no .. or -- in it, no - or . at an end of a part.
 _HUB_ID = re.compile(r"(?!.*(--|\.\.))(?=.{1,96}$)\w([\w.-]*\w)?(/\w([\w.-]*\w)?)?", re.ASCII)
 
@@ -126,9 +126,9 @@ def _command(recipe: Recipe) -> Iterator[Problem]:
     for name in sorted(command.values.keys() - placeholders(command)):
         key, hint = f"command.values.{name}", "Write the name in braces where it belongs."
         yield key, f"{key}: the command has no {{{plain(name)[:60]}}}.", hint
-    if GPUS in command.env:
-        message = f"command.env.{GPUS}: finetop gives the command its GPUs."
-        yield f"command.env.{GPUS}", message, "Leave it out, and set budget.gpus."
+    for name in command.env.keys() & OF_GPUS:
+        message = f"command.env.{name}: finetop gives the command its GPUs."
+        yield f"command.env.{name}", message, "Leave it out, and set budget.gpus."
     for name in command.env:
         if not name or "=" in name:
             message = f"command.env: {quoted(name)} can't be the name of a variable."

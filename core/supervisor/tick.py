@@ -116,7 +116,8 @@ async def start(supervisor: Supervisor, job: Job, gpus: Placement) -> None:
     if place is not None:
         supervisor.places[job.id] = place
     abort_at("supervisor-committed")
-    environment = {**warm_process.environment(supervisor, gpus), **chats.environment(supervisor, job)}
+    own = warm_process.environment(supervisor, gpus, job.verb)
+    environment = {**own, **chats.environment(supervisor, job)}
     begins = partial(supervisor.launcher.submit, Attempt(job.id, folder, attempt), environment)
     await aside(partial(begins, may_be_warm=job.verb == "train", batch=batch))
     abort_at("supervisor-spawned")

@@ -12,6 +12,7 @@ import time
 
 import psutil
 
+from finetop.core.protocol import runs as data
 from finetop.core.store import run_records
 from finetop.core.supervisor.gpus import pool
 from finetop.core.supervisor.gpus.placement import Placement
@@ -26,10 +27,10 @@ SETTLE_S = 1.0  # idle time before one is started: a run that ends may queue its
 MOST_FAILURES = 3  # in a row, of processes that died while waiting
 
 
-def environment(supervisor: Supervisor, gpus: Placement) -> dict[str, str]:
+def environment(supervisor: Supervisor, gpus: Placement, verb: data.Verb = "train") -> dict[str, str]:
     """Return the environment for a job's process on these GPUs."""
     own = {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
-    return {**os.environ, **own, **pool.environment(supervisor, gpus)}
+    return {**os.environ, **own, **pool.environment(supervisor, gpus, verb)}
 
 
 def update(supervisor: Supervisor, *, is_busy: bool) -> None:

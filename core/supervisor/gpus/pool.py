@@ -276,12 +276,17 @@ def trouble(supervisor: Supervisor) -> str:
     return "; ".join(faults) or stuck_reason(pool) or pool.seen.trouble
 
 
-def environment(supervisor: Supervisor, shares: Placement) -> dict[str, str]:
-    """Return the environment variables that limit a job to its GPUs, by UUID."""
+def environment(supervisor: Supervisor, shares: Placement, verb: data.Verb = "train") -> dict[str, str]:
+    """Return the environment variables that limit a job to its GPUs, by UUID.
+
+    Commands get numbers, as deepspeed's launcher reads nothing else; CUDA names an instance of a GPU by UUID alone.
+    """
     if not supervisor.pool.is_in_charge:
         return {}  # the environment is left as it is
+    by_number = verb == "command" and not any(gpu.is_part for gpu in supervisor.pool.seen.gpus)
+    names = [str(share.index) if by_number else share.uuid for share in shares]
     # without this, CUDA numbers GPUs by speed and NVML by bus position
-    return {VISIBLE: ",".join(share.uuid for share in shares), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    return {VISIBLE: ",".join(names), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
 
 def guess(supervisor: Supervisor) -> Placement:

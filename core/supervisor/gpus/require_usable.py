@@ -33,9 +33,9 @@ async def require_usable_gpus(
     """
     if verb in data.READS or supervisor.settings.slurm is not None:
         return
+    await first_reading(supervisor)
     if not any(recipe.get("command") is None and takes_gpu(recipe) for recipe in recipes):
         return
-    await first_reading(supervisor)
     own, reading = supervisor.pool, supervisor.pool.seen
     cards = [gpu for gpu in reading.gpus if not gpu.fault and not pool.left_out(supervisor, gpu)]
     judged = (reading.driver, reading.cuda, *(gpu.uuid for gpu in cards))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +35,7 @@ from finetop.core.protocol.messages.submit import (
 )
 from finetop.core.recipe.command import argv
 from finetop.core.recipe.dotted import with_settings
+from finetop.core.recipe.launchers import require_own_gpus
 from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.recipe.names import check_name
 from finetop.core.recipe.references import Reference, references
@@ -263,6 +264,7 @@ async def _add_run(supervisor: Supervisor, order: Order) -> tuple[int, str]:
     """Make a run: its folder with the recipe, its rows, and the job that makes it. Return id and name."""
     require_run(supervisor, order)
     await require_usable_gpus(supervisor, [order.recipe], order.verb)
+    require_launchers(supervisor, [order.recipe])
     gone = await ancestry.gone_of(supervisor, [order.recipe])
     with all_or_nothing(supervisor) as folders:
         number_and_name = make_run(supervisor, folders, order, gone)
@@ -295,6 +297,16 @@ def require_startable(command: Command) -> None:
     """Require the program of a command that was sent from another machine, without its PATH. Raises BadInput."""
     if command.run and command.shell is None and "PATH" not in command.env:
         require_program(argv(command), command.workdir, os.environ.get("PATH"), THERE)
+
+
+def require_launchers(supervisor: Supervisor, recipes: Iterable[Mapping[str, Any]]) -> None:
+    """Require that commands keep to the GPUs of their budgets, where there are GPUs. Raises BadInput."""
+    if not supervisor.pool.is_in_charge and not placement.has_gpus(supervisor):
+        return
+    for recipe in recipes:
+        read = recipe_from_mapping(recipe, to_train=False)
+        if read.command is not None and read.budget.gpus != 0:
+            require_own_gpus(read.command, read.budget.gpus or 1)
 
 
 def require_no_secrets(command: Command) -> None:

@@ -35,6 +35,7 @@ async def submit(supervisor: Supervisor, ask: SubmitSweep) -> SubmitSweepAnswer:
         for tag in run.tags:
             require_tag(tag)
     await require_usable_gpus(supervisor, [run.recipe for run in ask.runs])
+    orders.require_launchers(supervisor, [run.recipe for run in ask.runs])
     gone = await parent_runs.gone_of(supervisor, [run.recipe for run in ask.runs])
     sweep = runs.first_free(ask.name, _members(supervisor).__contains__)
     queued: list[tuple[int, str]] = []

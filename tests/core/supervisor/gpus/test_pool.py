@@ -10,11 +10,13 @@ from rig import LONG
 from waiting import wait_until as until
 
 from finetop.core.client.connection import Client
-from finetop.core.errors import EnvironmentTrouble
+from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.external.recipe import CommandRequest, command_recipe
 from finetop.core.protocol.messages.machine import Gpus
 from finetop.core.protocol.messages.queue import Kill
 from finetop.core.protocol.messages.runs import GetRun, Runs
 from finetop.core.protocol.messages.session import Changes, Hello
+from finetop.core.protocol.messages.submit import Submit
 from finetop.core.protocol.runs import Queued, Running
 from finetop.core.runtime.files import write_whole
 from finetop.core.supervisor.rebuild import rebuild
@@ -235,3 +237,29 @@ def test_a_gpu_that_torch_can_not_use_is_refused_before_queueing_and_the_cpu_is_
     set_to(cold_rig, "gpus: {only: []}")
     until(lambda: gpus(cold_rig).gpus[0].left_out)
     cold_rig.wait_state(cold_rig.submit("three", steps=1), "finished")
+
+
+def submit_command(rig, words, *sets):
+    """Queue a command, which the fake job stands in for."""
+    loaded = command_recipe(CommandRequest(tuple(words.split()), rig.home.root, name="program"), sets)
+    return rig.ask(Submit(loaded.resolved, loaded.text, "program")).name
+
+
+def test_a_command_gets_its_gpus_by_number_and_instances_by_uuid(rig, cards):
+    """deepspeed's launcher reads only numbers (int("GPU-…") fails); CUDA names an instance by its UUID alone."""
+    assert seen_by(rig, submit_command(rig, "/bin/true", "budget.gpus=2")) == ["0", "1"]
+    assert seen_by(rig, rig.submit("ours", steps=1)) == [UUIDS[0]]
+    part = f"MIG-{UUIDS[1][4:]}"
+    cards.change(1, parts=[{"uuid": part, "total": 20}])
+    until(lambda: gpus(rig).gpus[1].uuid == part)
+    assert seen_by(rig, submit_command(rig, "/bin/true", "budget.memory_gib=10")) in ([UUIDS[0]], [part])
+
+
+def test_a_launcher_that_takes_other_gpus_is_refused_before_queueing(rig):
+    for words, message in (
+        ("/usr/bin/env deepspeed --num_gpus 2 train.py", "ignores CUDA_VISIBLE_DEVICES"),
+        ("/usr/bin/env torchrun --nproc-per-node 2 train.py", "more processes than budget.gpus"),
+    ):
+        with pytest.raises(BadInput, match=message):
+            submit_command(rig, words)
+    assert rig.ask(Runs()).rows == []
