@@ -85,16 +85,18 @@ class AdapterConfig:
 def inspect_folder(path: Path) -> ModelFolder:
     """Return what a folder, or a GGUF file, contains. Raises BadInput if nothing in it can be checked."""
     if path.suffix == ".gguf" and path.is_file():
-        require_gguf(path)
-        return ModelFolder(path, (), FolderModel(0, path, "gguf"), None)
+        return _of_gguf(path, path)
     _require_folder(path)
     inside = [(int(match[1]), folder) for folder, match in _checkpoint_folders(path)]
     kinds = [(step, folder, kind_of(folder)) for step, folder in sorted(inside)]
     checkpoints = tuple(FolderModel(step, folder, kind) for step, folder, kind in kinds if kind is not None)
     kind = kind_of(path)
     if kind is None and not checkpoints:
+        if (file := _gguf_in(path)) is not None:
+            return _of_gguf(path, file)
         raise BadInput(
-            f"{plain(str(path))} holds neither adapter_config.json nor config.json, nor folders checkpoint-….",
+            f"{plain(str(path))} holds neither adapter_config.json nor config.json, nor folders checkpoint-…,"
+            " nor a GGUF file.",
             hint="Give the folder of a saved adapter or model, or a Trainer's output folder.",
         )
     for checkpoint in checkpoints:
@@ -104,6 +106,23 @@ def inspect_folder(path: Path) -> ModelFolder:
         own = FolderModel(_step_of(path, after=checkpoints[-1].step if checkpoints else 0), path, kind)
         require_weights(own)
     return ModelFolder(path, checkpoints, own, _state_of(path, checkpoints))
+
+
+def _gguf_in(folder: Path) -> Path | None:
+    """Return the GGUF file of a folder without another model; None if it has none. Raises BadInput for several."""
+    files = sorted(file for file in folder.glob("*.gguf") if file.is_file())
+    if len(files) > 1:
+        names = ", ".join(plain(file.name) for file in files[:3]) + (" …" if len(files) > 3 else "")
+        message = f"{plain(str(folder))} holds {len(files)} GGUF files: {names}."
+        raise BadInput(
+            message, hint=f"Check one: finetop check --model {plain(str(files[0]))} --base ID|FOLDER"
+        )
+    return files[0] if files else None
+
+
+def _of_gguf(path: Path, file: Path) -> ModelFolder:
+    require_gguf(file)
+    return ModelFolder(path, (), FolderModel(0, file, "gguf"), None)
 
 
 def models_of(path: Path, trained: Trained) -> ModelFolder:
@@ -127,13 +146,13 @@ def models_of(path: Path, trained: Trained) -> ModelFolder:
 
 def written_at(model: FolderModel) -> float:
     """Return when a model's weights were last written or put there (seconds since 1970). Raises OSError."""
-    facts = [file.stat() for file in model.folder.glob("*.safetensors")]
+    files = [model.folder] if model.kind == "gguf" else model.folder.glob("*.safetensors")
+    facts = [file.stat() for file in files]
     return max((max(stat.st_mtime, stat.st_ctime) for stat in facts), default=0.0)
 
 
 def require_gguf(path: Path) -> None:
-    """Require llama.cpp, and a GGUF file by its first bytes. Raises EnvironmentTrouble, BadInput."""
-    parts.require("llama_cpp_py_sync")
+    """Require a GGUF file by its first bytes, and llama.cpp. Raises BadInput, EnvironmentTrouble."""
     try:
         with open_regular(path) as file:
             begins = file.read(len(GGUF_MAGIC))
@@ -144,6 +163,7 @@ def require_gguf(path: Path) -> None:
     if begins != GGUF_MAGIC:
         hint = "`finetop export RUN --to gguf` writes one."
         raise BadInput(f"{plain(str(path))} is no GGUF file.", hint=hint)
+    parts.require("llama_cpp_py_sync")
 
 
 def _require_folder(path: Path) -> None:

@@ -13,6 +13,7 @@ from finetop.core.check.tasks.jsonl import require_items
 from finetop.core.errors import FinetopError
 from finetop.core.protocol import accepts, runs as data
 from finetop.core.protocol.messages.checks import Check, CheckAnswer, Checks, ChecksAnswer, Flips, FlipsAnswer
+from finetop.core.runtime import parts
 from finetop.core.runtime.home import Home
 from finetop.core.store import checks as store, jobs, runs
 from finetop.core.store.database import transaction
@@ -26,14 +27,15 @@ from finetop.core.supervisor.state import Supervisor
 async def check(supervisor: Supervisor, ask: Check) -> CheckAnswer:
     """Queue a check of a run's checkpoint, ahead of queued training.
 
-    Raises NotFound if there is no such checkpoint, BadInput for invalid settings, Refused if no item is left to
-    continue with, or while another check of this run is under way, unless `reuse` allows that one.
+    Raises NotFound if there is no such checkpoint, BadInput for invalid settings, EnvironmentTrouble for a GGUF file
+    without llama.cpp, Refused if no item is left to continue with, or while another check of this run is under way,
+    unless `reuse` allows that one.
     """
     connection = supervisor.connection
     run_id, _ = runs.find_run(connection, ask.run)
     recipe = runs.recipe(connection, run_id)
     settings = bisect.wanted_settings(recipe, queue.own_settings(ask.general, recipe))
-    fault = await aside(partial(_suite_fault, settings["suite"], supervisor.home))
+    fault = await aside(partial(_fault, settings["suite"], recipe["method"]["name"], supervisor.home))
     made = await queue.compared_with_disk(supervisor, run_id, store.results(connection, run_id), hashes=True)
     gone = await saved_checkpoints.gone(supervisor, run_id)
     run_id, _ = runs.find_run(connection, ask.run)  # it may have been removed meanwhile
@@ -49,10 +51,12 @@ async def check(supervisor: Supervisor, ask: Check) -> CheckAnswer:
     return answer
 
 
-def _suite_fault(name: str, home: Home) -> FinetopError | None:
-    """Return why a suite can't be asked; it matters only if there is no verdict yet."""
+def _fault(suite: str, method: str, home: Home) -> FinetopError | None:
+    """Return why a model can't be asked a suite; it matters only if there is no verdict yet."""
     try:
-        require_items(name, home)
+        require_items(suite, home)
+        if method == data.GGUF:
+            parts.require("llama_cpp_py_sync")
     except FinetopError as error:
         return error
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,8 +11,15 @@ from typing import Any
 
 import pytest
 
-from finetop.core.errors import BadInput
-from finetop.core.models.imports.inspect import FolderModel, inspect_folder, read_adapter
+from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.models.imports.inspect import (
+    FolderModel,
+    Trained,
+    inspect_folder,
+    models_of,
+    read_adapter,
+)
+from finetop.core.runtime import parts
 
 LLAMA_CPP = pytest.mark.skipif(
     find_spec("llama_cpp_py_sync") is None, reason="llama.cpp is not installed: finetop[gguf]"
@@ -96,6 +104,28 @@ def test_a_pickled_full_model_or_checkpoint_is_refused_too(full: Path, out: Path
     pickled_adapter(out / "checkpoint-2")
     with pytest.raises(BadInput, match=r"checkpoint-2 has its weights as adapter_model\.bin"):
         inspect_folder(out)
+
+
+def test_a_folder_with_one_gguf_file_is_that_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "find_spec", lambda package: None)
+    (tmp_path / "model.Q4_K_M.gguf").write_bytes(b"GGUF")
+    with pytest.raises(EnvironmentTrouble) as missing:
+        inspect_folder(tmp_path)
+    assert (
+        str(missing.value)
+        == "running or writing a GGUF file needs finetop[gguf]: pip install 'finetop[gguf]'"
+    )
+    monkeypatch.undo()
+    monkeypatch.setattr(parts, "require", lambda package: None)
+    found = models_of(tmp_path, Trained(30, 30, 0.0))
+    assert found.own == FolderModel(30, tmp_path / "model.Q4_K_M.gguf", "gguf")
+    with pytest.raises(BadInput, match="no model that is newer than the start"):
+        models_of(tmp_path, Trained(30, 30, time.time() + 60))
+    (tmp_path / "model.Q8_0.gguf").write_bytes(b"GGUF")
+    with pytest.raises(
+        BadInput, match=r"holds 2 GGUF files: model\.Q4_K_M\.gguf, model\.Q8_0\.gguf\. Check one: finetop"
+    ):
+        inspect_folder(tmp_path)
 
 
 def test_no_folder_and_a_file(adapter: Path) -> None:

@@ -7,11 +7,12 @@ from still import verdict
 from store_rows import take_in
 from triage_store import told_of
 
-from finetop.core.errors import NotFound, Refused
+from finetop.core.errors import EnvironmentTrouble, NotFound, Refused
 from finetop.core.protocol import events
 from finetop.core.protocol.messages.checks import Check
 from finetop.core.protocol.messages.triage import TriageRun
 from finetop.core.protocol.runs import Finished
+from finetop.core.runtime import parts
 from finetop.core.store import jobs, runs, triage
 from finetop.core.supervisor.endings import after_job
 from finetop.core.supervisor.requests import checks
@@ -32,6 +33,18 @@ def test_a_check_goes_on_with_the_items_that_are_left(quiet) -> None:
     assert (job.args["more"], job.args["claim"], job.args["watch"]) == (["arith"], 0, False)
     with pytest.raises(Refused, match="already being checked"):
         asyncio.run(checks.check(supervisor, Check("bad", more=[])))
+
+
+def test_a_gguf_file_is_not_queued_for_a_check_without_llama_cpp(quiet, monkeypatch) -> None:
+    connection = quiet.supervisor.connection
+    run = quiet.run("file", (1,))
+    recipe = runs.recipe(connection, run)
+    recipe["method"] = {"name": "gguf"}
+    recipe["objective"] = {"name": "imported"}
+    runs.set_recipe(connection, run, recipe, recipe["model"]["id"])
+    monkeypatch.setattr(parts, "find_spec", lambda package: None)
+    with pytest.raises(EnvironmentTrouble, match=r"needs finetop\[gguf\]: pip install"):
+        asyncio.run(checks.check(quiet.supervisor, Check("file")))
 
 
 def test_a_check_that_has_asked_everything_does_not_go_on(quiet) -> None:
