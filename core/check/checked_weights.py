@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from finetop.core.data.hub import is_local
-from finetop.core.data.weight_files import bytes_of, known_hash, model_hash
+from finetop.core.data import hub
+from finetop.core.data.weight_files import bytes_of, is_adapter, known_hash, model_hash
 from finetop.core.errors import FinetopError
+from finetop.core.models.checkpoint import checkpoint_of
 from finetop.core.protocol.runs import Now
+from finetop.core.recipe.references import is_reference
 from finetop.core.runtime.files import given_path
 from finetop.core.runtime.home import Home
 
@@ -24,7 +26,7 @@ def hash_in(facts: Mapping[str, Any] | None) -> str | None:
 
 
 def tuned_hash(result: Mapping[str, Any]) -> str | None:
-    """Return the hash of a result's tuned model; None if it was in memory, in training."""
+    """Return the hash of a result's tuned model; None if an earlier finetop checked it in memory, in training."""
     return hash_in((result.get("models") or {}).get("tuned"))
 
 
@@ -54,12 +56,30 @@ def weights_now(
 ) -> Now:
     """Compare the hashes in a result with the weights on disk. Weights that are gone have not changed."""
     held = [] if checkpoint is None else [(tuned_hash(result), checkpoint)]
-    if is_local(base := str((recipe.get("model") or {}).get("id", ""))):
-        held.append((hash_in((result.get("models") or {}).get("base")), given_path(base)))
+    if (base := base_folder(recipe, home)) is not None:
+        held.append((hash_in((result.get("models") or {}).get("base")), base))
     of_each: set[Now] = {
         _now(digest, folder, home, hashes=hashes) for digest, folder in held if digest is not None
     }
     return "changed" if "changed" in of_each else "unread" if "unread" in of_each else "same"
+
+
+def base_folder(recipe: Mapping[str, Any], home: Home) -> Path | None:
+    """Return where a job would find a recipe's base on this machine; None if it is not here, or is merged for it."""
+    model = recipe.get("model") or {}
+    name, revision = str(model.get("id", "")), model.get("revision")
+    if hub.is_local(name):
+        return given_path(name)
+    if is_reference(name):
+        try:
+            parent = checkpoint_of(name, home)
+        except FinetopError:
+            return None
+        return None if is_adapter(parent) else parent
+    own_copy = home.models / hub.ALIAS
+    if name == hub.ALIAS and revision is None and own_copy.is_dir():
+        return own_copy
+    return hub.snapshot_of(hub.id_of(name), revision)
 
 
 def _now(digest: str, folder: Path, home: Home, *, hashes: bool) -> Now:

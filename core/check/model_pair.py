@@ -100,18 +100,13 @@ def facts_of(pair: ModelPair, name: Name, tokenizer: Tokenizer, home: Home) -> d
     import transformers
 
     tuned = name == "tuned"
-    weights, adapter = pair.base.weights_hash, None
     if tuned and pair.checkpoint is None:
         raise AssertionError("a model in memory has no lasting identity")
-    if tuned and pair.checkpoint:
-        own = weight_files.model_hash(pair.checkpoint, home)
-        weights, adapter = (weights, own) if load.is_adapter(pair.checkpoint) else (own, None)
     changed: dict[str, Any] = {"remedy": dict(pair.change.facts)} if tuned and pair.change is not None else {}
     if tuned and pair.gguf is not None:
         changed["llama_cpp"] = version("llama-cpp-py-sync")
     return {
-        "weights": weights,
-        "adapter": adapter,
+        **hashes_of(pair.base, pair.checkpoint if tuned else None, home),
         "tokenizer": _sha(tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else repr(tokenizer)),
         "template": _sha(str(tokenizer.chat_template)),
         "dtype": pair.dtype,
@@ -123,6 +118,16 @@ def facts_of(pair: ModelPair, name: Name, tokenizer: Tokenizer, home: Home) -> d
         "lm_eval": lm_eval.__version__,
         **changed,
     }
+
+
+def hashes_of(base: ResolvedModel, checkpoint: Path | None, home: Home) -> dict[str, str | None]:
+    """Return the hashes of a model's whole weights and of its adapter; without a checkpoint, the base's."""
+    if checkpoint is None:
+        return {"weights": base.weights_hash, "adapter": None}
+    own = weight_files.model_hash(checkpoint, home)
+    if load.is_adapter(checkpoint):
+        return {"weights": base.weights_hash, "adapter": own}
+    return {"weights": own, "adapter": None}
 
 
 def require_unchanged(pair: ModelPair, tuned: Mapping[str, Any] | None, home: Home) -> None:

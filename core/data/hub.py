@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -117,6 +118,19 @@ def cached(model_id: str, revision: str | None) -> Path | None:
         return None
     whole = (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
     return folder if whole else None
+
+
+def snapshot_of(model_id: str, revision: str | None) -> Path | None:
+    """Return the folder of a cached model's newest known commit; else None. Nothing is imported or downloaded."""
+    variables = os.environ
+    home = variables.get("HF_HOME") or f"{variables.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
+    cache = variables.get("HF_HUB_CACHE") or variables.get("HUGGINGFACE_HUB_CACHE") or f"{home}/hub"
+    folder = Path(cache).expanduser() / f"models--{model_id.replace('/', '--')}"
+    name = revision or "main"
+    with suppress(OSError, ValueError):  # a commit has no reference
+        name = (folder / "refs" / name).read_text(encoding="utf-8").strip()
+    snapshot = folder / "snapshots" / name
+    return snapshot if model_id and snapshot.is_dir() else None
 
 
 @contextmanager

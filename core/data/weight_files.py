@@ -51,7 +51,7 @@ def weight_files(path: Path) -> list[Path]:
 
 def model_hash(folder: Path, home: Home) -> str:
     """Return the hash of a folder's model: an adapter's, a GGUF file's, or its whole weights'. Raises as all."""
-    if _is_adapter(folder):
+    if is_adapter(folder):
         return adapter_hash(folder, home)
     return (
         weights_hash(folder, home)
@@ -114,7 +114,8 @@ def _add_named(whole: Any, file: Path) -> None:
         whole.update(file.name.encode() + b"\0" + hashlib.file_digest(opened, "sha256").digest())
 
 
-def _is_adapter(folder: Path) -> bool:
+def is_adapter(folder: Path) -> bool:
+    """Return whether a folder is an adapter, by its settings."""
     return (folder / ADAPTER_FILES[0]).is_file()
 
 
@@ -123,7 +124,7 @@ def _adapter_files(folder: Path) -> list[Path]:
 
 
 def _model_files(folder: Path) -> list[Path]:
-    if _is_adapter(folder):
+    if is_adapter(folder):
         return _adapter_files(folder)
     return weight_files(folder) if (file := gguf_file(folder)) is None else [file]
 

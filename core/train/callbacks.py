@@ -204,7 +204,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         """Check the checkpoint just written, while its model is in memory; return True if training should end."""
         self._now_does("checking")
         folder = checkpoint.folder_of(self.setup.run_folder, step)
-        outcome = check_callback.check_in_memory(checks, step, str(folder.relative_to(self.setup.run_folder)))
+        outcome = check_callback.check_in_memory(checks, step, folder, self.setup.run_folder)
         if outcome is None:
             return False
         check_callback.react(checks, step, outcome)

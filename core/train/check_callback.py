@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,11 +22,11 @@ import torch
 
 from finetop.core.check import run_check
 from finetop.core.check.context import CheckContext, open_context
-from finetop.core.check.model_pair import ModelPair
+from finetop.core.check.model_pair import ModelPair, hashes_of
 from finetop.core.check.run_check import BaseScores
 from finetop.core.check.scoring.batch_plan import BatchPlan
 from finetop.core.check.scoring.batches import Batch, PreparedSuite, ScoredModel, score_batch
-from finetop.core.errors import EnvironmentTrouble
+from finetop.core.errors import EnvironmentTrouble, FinetopError
 from finetop.core.models import attention, collectives, shards
 from finetop.core.models.devices import free_memory
 from finetop.core.protocol.check_result import CheckResult, read
@@ -120,8 +121,13 @@ def is_due(checks: TrainingChecks, step: int, total: int) -> bool:
     return step % steps_between(checks.check.every, total) == 0
 
 
-def check_in_memory(checks: TrainingChecks, step: int, checkpoint: str) -> CheckResult | None:
-    """Check the model in memory as the next claim and write its verdict; None if stopped, or short of memory."""
+def check_in_memory(
+    checks: TrainingChecks, step: int, checkpoint: Path, run_folder: Path
+) -> CheckResult | None:
+    """Check the model in memory as the next claim and write its verdict; None if stopped, or short of memory.
+
+    The verdict holds the hash of the checkpoint, which was just written of this model.
+    """
     began = time.monotonic()
     device = checks.context.pair.device
     checks.context.step = step
@@ -151,11 +157,26 @@ def check_in_memory(checks: TrainingChecks, step: int, checkpoint: str) -> Check
     checks.spent_s += seconds
     if result is None:
         return None
-    result = msgspec.structs.replace(result, step=step, checkpoint=checkpoint, seconds=round(seconds, 1))
+    models = {**result.models, "tuned": {**result.models["tuned"], **_hashes_of(checks, checkpoint)}}
+    name = str(checkpoint.relative_to(run_folder))
+    result = msgspec.structs.replace(
+        result, step=step, checkpoint=name, models=models, seconds=round(seconds, 1)
+    )
     checks.events.write(Verdict(step, msgspec.to_builtins(result)))
     checks.outcomes[step] = result
     print(f"check at step {step}, suite {result.suite}: {verdict_line(result)}; {seconds:.1f} s", flush=True)
     return result
+
+
+def _hashes_of(checks: TrainingChecks, checkpoint: Path) -> dict[str, str | None]:
+    """Return the hashes of a checkpoint; none on ranks that write no verdict, or if its files can't be read."""
+    if collectives.rank():
+        return {}
+    try:
+        return hashes_of(checks.context.pair.base, checkpoint, checks.context.home)
+    except (OSError, FinetopError) as error:
+        print(f"the verdict of {checkpoint.name} holds no hash of its weights: {error}", flush=True)
+        return {}
 
 
 def has_its_base(model: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -17,14 +17,15 @@ from finetop.core.chat import prompts, transcript as files
 from finetop.core.chat.keep import append_row
 from finetop.core.chat.sides import KIND
 from finetop.core.chat.transcript import Place, Side
-from finetop.core.data.hub import is_local
+from finetop.core.check.checked_weights import base_folder
 from finetop.core.data.weight_files import stamp_of
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
 from finetop.core.protocol import accepts, runs as data
 from finetop.core.protocol.messages import chat as messages
 from finetop.core.protocol.messages.chat import MOST_SIDES, ChatSide
 from finetop.core.protocol.messages.limits import Done
-from finetop.core.runtime.files import given_path, make_inside
+from finetop.core.runtime.files import make_inside
+from finetop.core.runtime.home import Home
 from finetop.core.store import checks, data_versions, jobs, remedies, runs, triage
 from finetop.core.store.database import transaction
 from finetop.core.supervisor import saved_checkpoints
@@ -142,7 +143,7 @@ async def base_side(supervisor: Supervisor, run_id: int, side: ChatSide) -> Side
     if not plugins.has_base(row.objective):
         raise BadInput(f"{row.name} is a new model: it has no base.", hint="Leave the base out.")
     named = msgspec.structs.replace(side, label=side.label or "base", run=name or row.name)
-    stamp = await aside(partial(stamps_of, base_of(connection, run_id)))
+    stamp = await aside(partial(stamps_of, runs.recipe(connection, run_id), supervisor.home))
     return Side(named, Place(folder_of(connection, run_id), stamp=stamp))
 
 
@@ -162,19 +163,15 @@ async def checkpoint_side(supervisor: Supervisor, run_id: int, side: ChatSide) -
     label = side.label or (f"{row.name}@{step}" + (f" {side.remedy}" if side.remedy else ""))
     named = msgspec.structs.replace(side, label=label, run=row.name, step=step)
     run_folder = folder_of(connection, run_id)
-    folders = [supervisor.home.root / run_folder / path, *base_of(connection, run_id)]
-    stamp = await aside(partial(stamps_of, folders))
+    weights = supervisor.home.root / run_folder / path
+    stamp = await aside(partial(stamps_of, runs.recipe(connection, run_id), supervisor.home, weights))
     return Side(named, Place(run_folder, path, plugins.keeps_base(row.method), candidate, stamp))
 
 
-def base_of(connection: Connection, run_id: int) -> list[Path]:
-    """Return the folder of a run's base, if it is one that somebody may write to; none for a model of the hub."""
-    model = str((runs.recipe(connection, run_id).get("model") or {}).get("id", ""))
-    return [given_path(model)] if is_local(model) else []
-
-
-def stamps_of(folders: Sequence[Path]) -> str:
-    return " ".join(filter(None, map(stamp_of, folders)))
+def stamps_of(recipe: Mapping[str, Any], home: Home, *checkpoint: Path) -> str:
+    """Return what tells the weights of a run's base, and of a checkpoint, from others in their place."""
+    base = base_folder(recipe, home)
+    return " ".join(map(stamp_of, (*checkpoint, *([] if base is None else [base]))))
 
 
 def remedy_of(

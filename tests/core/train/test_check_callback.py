@@ -16,11 +16,12 @@ from tiny_run import chat, of, read_events, write_rows
 from transformers import AutoModelForCausalLM
 
 from finetop.core.check import run_check as check_job, scoring_passes
+from finetop.core.check.checked_weights import compared
 from finetop.core.errors import BadInput
 from finetop.core.models import checkpoint
 from finetop.core.protocol import events
 from finetop.core.protocol.check_result import read
-from finetop.core.recipe.load import resolve_text
+from finetop.core.recipe.load import recipe_to_mapping, resolve_text
 from finetop.core.runtime import event_log, stop_signal
 from finetop.core.runtime.home import Home
 from finetop.core.train import check_callback
@@ -113,7 +114,7 @@ def kept(run):
     return [folder.name for folder in checkpoint.complete(run.folder)]
 
 
-def test_training_goes_on_bit_for_bit_as_if_nothing_had_looked(train):
+def test_training_goes_on_bit_for_bit_as_if_nothing_had_looked(train, home):
     plain, checked = train(check={"every": None}), train()
     for key in ("loss", "grad_norm", "eval_loss"):
         assert plain.curve(key) == checked.curve(key), key
@@ -127,6 +128,17 @@ def test_training_goes_on_bit_for_bit_as_if_nothing_had_looked(train):
         assert (checked.folder / verdict.result["checkpoint"]).is_dir()
         assert verdict.result["general"]["suite"] == "tiny"
         assert verdict.result["models"]["base"]["weights"]
+    # It holds the hashes of both, so it speaks of no other weights that may come to lie there.
+    recipe = recipe_to_mapping(checked.recipe)
+    results = [verdict.result for verdict in checked.of(events.Verdict)]
+    folders = {result["step"]: checked.folder / result["checkpoint"] for result in results}
+
+    def weights_now():
+        return [made["weights_now"] for made in compared(results, folders, recipe, home, hashes=True)]
+
+    assert weights_now() == ["same", "same", "same"]
+    (folders[4] / "adapter_model.safetensors").write_bytes(b"others")
+    assert weights_now() == ["same", "changed", "same"]
     # The base is reported once, the tuned model's items by step.
     scores = checked.of(events.Scores)
     assert {event.step for event in scores if event.model == "base"} == {None}
