@@ -236,6 +236,27 @@ def test_rows_that_lack_a_package_are_left_out_by_name() -> None:
     assert written == [{"note": "Left out, no_such not installed: two; three."}]
 
 
+def test_the_page_names_the_cards_and_why_torch_can_not_use_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    import gpu_sections
+
+    from finetop.core.runtime import gpus, torch_fits
+    from finetop.core.runtime.gpu import Gpu, GpuReading
+
+    seen = GpuReading((Gpu(0, "GPU-0", "Tesla V100", 32.0, capability=(7, 0)),), driver="580.65", cuda="13.0")
+    monkeypatch.setattr(gpus, "read_once", lambda: seen)
+    monkeypatch.setattr(torch_fits, "built_for", lambda: torch_fits.Build("2.13.0", "13.0"))
+    monkeypatch.setattr(gpu_sections, "missing", lambda has_driver: [("trl", f"driver: {has_driver}")])
+    told = gpu_sections.machine()
+    assert told["device"] == "GPU-0" and told["missing"] == [("trl", "driver: True")]
+    assert told["facts"][0] == "GPUs: Tesla V100 (32 GiB, float16 alone), driver 580.65 for CUDA up to 13.0."
+    assert told["facts"][1].startswith(
+        "torch: torch 2.13.0 is built for CUDA 13, which has no code for Tesla V100"
+    )
+    assert not any("was not tested with" in fact for fact in told["facts"]), (
+        "what is installed is in the ranges"
+    )
+
+
 def test_it_writes_its_page_when_it_is_stopped(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     process = subprocess.Popen([sys.executable, str(REPORT), "--to", str(page)], stdout=subprocess.DEVNULL)

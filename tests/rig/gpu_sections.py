@@ -561,14 +561,14 @@ def machine() -> dict[str, Any]:
     import card
 
     from finetop.core.commands.doctor_checks import gpus as gpu_facts
-    from finetop.core.runtime import gpus
+    from finetop.core.runtime import gpus, torch_fits
 
     seen = gpus.read_once()
     fit = [gpu for gpu in seen.gpus if not gpu.fault]
     facts = []
     if seen.gpus:
         facts.append(f"GPUs: {gpu_facts.gpu_summary(seen)}.")
-    facts += [f"{fact.title}: {fact.text}" for fact in gpu_facts.torch_fits(seen)] if seen.gpus else []
+    facts += [f"torch: {found.text}. {found.fix}" for found in torch_fits.misfits(seen, fit)] if fit else []
     result: dict[str, Any] = {"why_none": card.why_none(), "device": fit[0].uuid if fit else ""}
     if not result["why_none"]:
         facts.append(card_words())
