@@ -59,6 +59,14 @@ class Trade:
     kept: float
 
 
+def settings_of(runs: Sequence[RunDetail]) -> list[Mapping[str, Any]]:
+    """Return the recipes of runs; if each has a configuration of its own program, with that as `config`."""
+    own = [{} if run.numbers_from is None else run.numbers_from.settings for run in runs]
+    if not all(own):
+        return [run.recipe for run in runs]
+    return [{**run.recipe, "config": config} for run, config in zip(runs, own, strict=True)]
+
+
 def differences(recipes: Sequence[Mapping[str, Any]]) -> list[Difference]:
     """List the settings that differ. One that only one of the methods has is left out if it has its default value."""
     recipes = [_with_arguments(recipe) for recipe in recipes]

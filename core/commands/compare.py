@@ -40,7 +40,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         details: list[data.RunDetail] = [client.ask(GetRun(detail)) for detail in wanted]
         data_answers = [] if args.recipe else differing_data(client, details, MANY if args.data else FEW)
     names = [detail.row.name for detail in details]
-    differing = compare_runs.differences([detail.recipe for detail in details])
+    differing = compare_runs.differences(compare_runs.settings_of(details))
     outcomes = [] if args.recipe else compare_runs.outcomes(details, time.time())
     trades = compare_runs.trades(details)
     if args.json:

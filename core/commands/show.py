@@ -70,6 +70,8 @@ def print_run(detail: data.RunDetail, home: Home, sources: Sequence[SourceFacts]
     if detail.numbers_from is not None:
         for number, line in enumerate(numbers_from.read_lines(detail.numbers_from)):
             print(f"  {'' if number else 'numbers':10} {line}")
+        if settings := numbers_from.settings_line(detail.numbers_from):
+            print(f"  config     {settings}")
         for number, line in enumerate(numbers_from.left_out_lines(detail.numbers_from)):
             print(f"  {'' if number else 'left out':10} {line}")
     for source in detail.data:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetop.core.external import note, sources
+from finetop.core.external import configuration, note, sources
 from finetop.core.external.ownership import File, modified
 from finetop.core.external.sources import Evidence, Proof
 from finetop.core.external.sources._tail import before_of
@@ -249,19 +249,26 @@ class Search:
         return one.proof.why if one is not None else "it has another run of this program"
 
     def shown(self, path: Path) -> str:
-        """Return a path as it is shown: below the folder that the program works in."""
-        folder = self.places.folders[-1]
-        return plain(str(path.relative_to(folder)) if folder in path.parents else str(path))
+        """Return a path as it is shown: below the folder that the program works in, its output, its job, or ~."""
+        for folder in reversed(self.places.folders):
+            if folder in (path, *path.parents):
+                return plain(str(path.relative_to(folder)))
+        home = Path(os.environ.get("HOME") or "/")
+        is_below = home in path.parents and home != Path("/")
+        return plain(str(Path("~") / path.relative_to(home)) if is_below else str(path))
 
     def numbers_from(self, files: Iterable[File], owners: Owners) -> NumbersFrom:
         """Return where the numbers are read from, and what was left out."""
         read: list[ReadFile] = []
-        for file in files:
+        settings: configuration.Settings = {}
+        for file in sorted(files, key=lambda file: file.own_rank):
             names = {name for name in file.names.values() if name}
+            config = {} if file.is_broken else file.reader.config
             own = {name for name in names if (owned := owners.owned.get(name)) and owned.owner is file}
-            if names and not file.is_broken and len(read) < MOST_SHOWN:
-                shown = self.shown(file.reader.path)
-                read.append(ReadFile(file.source, shown, file.why, sorted(own), sorted(names - own)))
+            if (names or config) and not file.is_broken and len(read) < MOST_SHOWN:
+                shown, metrics = self.shown(file.reader.path), (sorted(own), sorted(names - own))
+                read.append(ReadFile(file.source, shown, file.why, *metrics, len(config)))
+                configuration.add(settings, config)
         by_folder: dict[tuple[str, Path, str], list[Path]] = {}
         for one in self.left_out.values():
             by_folder.setdefault((one.source, one.path.parent, one.proof.why), []).append(one.path)
@@ -269,7 +276,7 @@ class Search:
             FilesLeftOut(source, self.shown(paths[0] if len(paths) == 1 else folder), len(paths), why)
             for (source, folder, why), paths in by_folder.items()
         ]
-        return NumbersFrom(read, left_out[:MOST_SHOWN])
+        return NumbersFrom(read, left_out[:MOST_SHOWN], settings)
 
     def strangers(self) -> list[tuple[int, str, list[bytes], float]]:
         """Return the processes of others that work in the program's folders, and the minute they were last there."""
@@ -317,8 +324,8 @@ def files_of(source: sources.Source, path: str, places: Places) -> Iterator[Path
             yield from filter(places.is_new, (named,))
         else:
             yield from source.find(replace(places, folders=(named,), log=None))
-    except OSError:
-        return  # a folder that comes or goes: the next search
+    except (OSError, RuntimeError):
+        return  # a folder that comes or goes: the next search; ~ of a user without a home
 
 
 def key_of(source: str, path: Path) -> str:

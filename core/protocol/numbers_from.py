@@ -1,4 +1,4 @@
-"""Where another program's numbers are read from, and which files were left out, and why."""
+"""Where another program's numbers and its configuration are read from, and which files were left out, and why."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from msgspec import Meta
 Text = Annotated[str, Meta(max_length=10_000)]
 Key = Annotated[str, Meta(min_length=1, max_length=200)]
 Keys = Annotated[list[Key], Meta(max_length=2000)]
+MOST_SETTINGS, LONGEST_SETTING = 500, 200  # characters of a value
+SettingName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.-]{1,300}\Z")]
+Setting = Annotated[float, Meta(ge=-1e290, le=1e290)] | Annotated[str, Meta(max_length=LONGEST_SETTING)]
 
 
 class ReadFile(msgspec.Struct, frozen=True):
@@ -20,6 +23,7 @@ class ReadFile(msgspec.Struct, frozen=True):
     why: Text  # it is believed
     metrics: Keys  # that are taken from it
     also: Keys = []  # that it has, and that are taken from another
+    settings: Annotated[int, Meta(ge=0, lt=2**31)] = 0  # of the program's configuration, that it has
 
 
 class FilesLeftOut(msgspec.Struct, frozen=True):
@@ -36,3 +40,5 @@ class NumbersFrom(msgspec.Struct, tag="numbers_from", frozen=True):
 
     read: Annotated[list[ReadFile], Meta(max_length=1000)]
     left_out: Annotated[list[FilesLeftOut], Meta(max_length=1000)] = []
+    # its configuration by dotted name; the runs' setting is config.NAME
+    settings: Annotated[dict[SettingName, Setting], Meta(max_length=MOST_SETTINGS)] = {}

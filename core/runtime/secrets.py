@@ -126,6 +126,11 @@ def masked(words: Sequence[str]) -> list[str]:
     return kept
 
 
+def masked_value(name: str, value: str) -> str:
+    """Return the value of a setting that somebody else wrote, or the mask if it is a secret."""
+    return MASK if _is_secret_option(name, value) or describe_secret(value) else value
+
+
 def _is_secret_option(name: str, value: str) -> bool:
     """Return whether a value may be a secret by its option's name; not a switch, number, variable or special token."""
     bare = value.strip("'\"")

@@ -15,7 +15,16 @@ from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import StoreTrouble
 from finetop.core.protocol import check_result as results, events, runs as data
-from finetop.core.store import approaches, checks, data_versions, exports, notices, remedies, runs
+from finetop.core.store import (
+    approaches,
+    checks,
+    data_versions,
+    exports,
+    notices,
+    recipe_settings,
+    remedies,
+    runs,
+)
 from finetop.core.store.database import append, json_text, one_value, read_as, transaction, update
 from finetop.core.store.event_batch import Batch, Place, read
 from finetop.core.wording import verdicts
@@ -231,6 +240,7 @@ def _write_rare(connection: Connection, batch: Batch) -> None:
             connection.execute(_SET_DTYPE, [dtype, job_id])
     if batch.numbers_from is not None:
         update(connection, "jobs", job_id, numbers_from=json_text(batch.numbers_from))
+        recipe_settings.store_configuration(connection, run_id, batch.numbers_from.settings)
     if batch.first_row is not None:
         update(connection, "runs", run_id, first_row=json_text(batch.first_row.pieces))
     for at, verdict in batch.verdicts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.text import clean_line, counted, listed
+from finetop.core.text import clean_line, counted, listed, number_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from finetop.core.protocol.numbers_from import NumbersFrom
 
 MOST_NAMED = 8  # metrics of a file
+MOST_SETTINGS = 12
 
 
 def brief(numbers: NumbersFrom, metric: str) -> str:
@@ -35,7 +36,19 @@ def read_lines(numbers: NumbersFrom) -> Iterator[str]:
         parts = [_named(file.metrics)] if file.metrics else []
         if file.also:
             parts.append(f"also {_named(file.also)}, taken from a better source")
+        if file.settings:
+            parts.append(counted(file.settings, "setting"))
         yield clean_line(f"{'; '.join(parts)}: {file.source} {file.file} ({file.why})")
+
+
+def settings_line(numbers: NumbersFrom) -> str:
+    """Return the first settings of the program's configuration; empty if none is known."""
+    shown = [
+        f"{name} {value if isinstance(value, str) else number_words(value)}"
+        for name, value in numbers.settings.items()
+    ]
+    more = len(shown) - MOST_SETTINGS
+    return clean_line(", ".join(shown[:MOST_SETTINGS]) + (f", {more} more" if more > 0 else ""))
 
 
 def left_out_lines(numbers: NumbersFrom) -> Iterator[str]:

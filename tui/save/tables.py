@@ -94,7 +94,7 @@ def compare(
             charts.append(Chart(metric, named, last, first=first))
     names = tuple(detail.row.name for detail in details)
     results = compare_runs.outcomes(details, time.time())
-    differing = compare_runs.differences([detail.recipe for detail in details])
+    differing = compare_runs.differences(compare_runs.settings_of(details))
     sources = compare_runs.data_differences(details)
     tables = (
         Table(("results", *names), tuple((row.label, *row.cells) for row in results)),

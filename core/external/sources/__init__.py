@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from finetop.core.external.configuration import Settings
 from finetop.core.external.sources._state import set_state, state_of
 from finetop.core.plugins import METRIC_SOURCES, Plugin, PluginKind
 
@@ -70,7 +71,7 @@ class Reader:
     several files that a program writes at the same time; '' if it has one. `is_of_one_process`: one that starts again
     begins another file. `passed_over`: bytes that came too fast to be read. `lines`: of text
     that a person reads, which may have no numbers. `is_locked`: the last read found another program writing, and has
-    nothing.
+    nothing. `config`: the program's own configuration, if the file has it.
     """
 
     path: Path
@@ -83,6 +84,7 @@ class Reader:
     passed_over: int = field(default=0, init=False)
     lines: int = field(default=0, init=False)
     is_locked: bool = field(default=False, init=False)
+    config: Settings = field(default_factory=dict, init=False)
 
     def read(self) -> Sequence[Point]:
         """Return what is new since the last call, in the file's order; a half-written end waits for the next call.

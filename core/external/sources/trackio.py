@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from finetop.core.external.configuration import settings_of
 from finetop.core.external.sources import Evidence, Places, Point, Proof, Reader, Source
 from finetop.core.external.sources._json_lines import flat, metrics_of, step_of
 from finetop.core.external.sources._sqlite import Locked, log_of, opened
@@ -52,9 +53,13 @@ class Project(Reader):
             return []
         self.is_locked = False
         try:
-            with opened(self.path, "metrics") as database:
+            with opened(self.path, "metrics", "configs") as database:
                 if self._last < 0:
                     self._choose(database)
+                if self._run and not self.config:
+                    self.config = settings_of(
+                        _configs(database, self._column, [self._run]).get(self._run, {})
+                    )
                 query = ROWS.format(run=self._column or "run_name")
                 rows = database.execute(query, (self._last, self._run, MOST_ROWS)).fetchall()
         except Locked:
@@ -164,17 +169,21 @@ def _runs_of(path: Path, since: float) -> list[_Run]:
         with opened(path, "metrics", "configs") as database:
             column = _column_of(database)
             rows = database.execute(RECENT.format(run=column), (since,)).fetchall()
-            configs: dict[str, Any] = {}
-            if database.execute(
-                "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'configs'"
-            ).fetchone():
-                query = CONFIGS.format(run=column, ids=", ".join("?" * len(rows)))
-                configs = dict(database.execute(query, [row[0] for row in rows]).fetchall())
+            configs = _configs(database, column, [row[0] for row in rows])
     except Locked:
         raise
     except (sqlite3.Error, OSError):
         return []
-    return [_Run(str(row[0]), str(row[1]), row[3], _mapping(configs.get(row[0], b""))) for row in rows]
+    return [_Run(str(row[0]), str(row[1]), row[3], configs.get(row[0], {})) for row in rows]
+
+
+def _configs(database: sqlite3.Connection, column: str, runs: list[str]) -> dict[str, dict[str, Any]]:
+    """Return the configurations of some runs."""
+    has_table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'configs'"
+    if not database.execute(has_table).fetchone():
+        return {}
+    query = CONFIGS.format(run=column, ids=", ".join("?" * len(runs)))
+    return {run: _mapping(text) for run, text in database.execute(query, runs)}
 
 
 def _mapping(text: Any) -> dict[str, Any]:

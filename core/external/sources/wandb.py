@@ -1,7 +1,8 @@
 """Weights & Biases' own file of a run, offline or not: wandb/run-*/run-ID.wandb.
 
 A LevelDB log (blocks of 32 KiB; records in pieces with a CRC, a length and a type) of protobuf Records, of which
-history (2) has items (1) with a key (1) or nested keys (2) and a value as JSON (16), and a step (2) with a number (1):
+history (2) has items (1) with a key (1) or nested keys (2) and a value as JSON (16), and a step (2) with a number (1).
+The configuration is in config (5) and in the run's (17) config (4), whose updates (1) are such items:
 wandb_internal.proto of wandb 0.31.
 """
 
@@ -10,8 +11,9 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from finetop.core.external.configuration import add, settings_of
 from finetop.core.external.sources import Places, Point, Reader, Source
 from finetop.core.external.sources._json_lines import TIMES, first, flat, metrics_of, step_of
 from finetop.core.external.sources._protobuf import Broken, fields
@@ -26,6 +28,7 @@ PROCESS = re.compile(rb" MainThread:(\d+) ")
 BLOCK, HEADER, MAGIC = 1 << 15, 7, b":W&B"
 WHOLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 HISTORY, ITEM, STEP, NUMBER, KEY, NESTED, JSON = 2, 1, 2, 1, 1, 2, 16
+CONFIG, RUN, CONFIG_OF_RUN, UPDATE = 5, 17, 4, 1
 MOST_BYTES = 8 << 20  # of one read
 LONGEST = 64 << 20  # bytes of a record
 
@@ -53,6 +56,8 @@ class Run(Reader):
         for record in self._records(data):
             if (point := _point(record)) is not None:
                 points.append(point)
+            elif config := _config(record):
+                add(self.config, settings_of(config))
         return points
 
     def _records(self, data: bytes) -> Iterator[bytes]:
@@ -101,6 +106,21 @@ def _point(record: bytes) -> Point | None:
     step = own if own is not None else step if isinstance(step, int) else step_of(numbers)
     wanted = {key: value for key, value in metrics_of(numbers).items() if not key.startswith("_")}
     return Point(step, wanted, first(numbers, TIMES) or 0.0) if wanted and step is not None else None
+
+
+def _config(record: bytes) -> dict[str, Any]:
+    """Return what a record changes of the configuration."""
+    config: dict[str, Any] = {}
+    try:
+        for number, part in fields(record):
+            parts = [part] if number == CONFIG else []
+            if number == RUN:
+                parts = [inner for kind, inner in fields(part) if kind == CONFIG_OF_RUN]
+            items = (item for one in parts for kind, item in fields(one) if kind == UPDATE)
+            config |= {name: value for item in items for name, value in _item(item).items()}
+    except (Broken, ValueError, RecursionError):
+        return {}
+    return config
 
 
 def _item(item: int | bytes) -> dict[str, object]:

@@ -7,6 +7,7 @@ from tui_fakes import NOW, make_check
 
 from finetop.core.client import compare_runs
 from finetop.core.client.compare_runs import Trade
+from finetop.core.protocol.numbers_from import NumbersFrom
 from finetop.core.protocol.runs import Finished, Running
 
 
@@ -49,6 +50,16 @@ def test_of_two_commands_only_the_argument_that_differs_is_listed():
     assert [(row.key, row.values) for row in differing] == [("command.run.lr", ("1e-4", "2e-4"))]
     lines = [{"command": {"shell": f"cd x && python t.py --name 'a {end}"}} for end in ("b'", "c'")]
     assert [row.values for row in compare_runs.differences(lines)] == [("a b", "a c")]
+
+
+def test_what_two_programs_own_configurations_differ_in_is_listed_if_both_have_one():
+    def run(name, **settings):
+        return msgspec.structs.replace(ended(name), recipe={}, numbers_from=NumbersFrom([], [], settings))
+
+    runs = [run("a", lr=1e-4, seed=3.0), run("b", lr=2e-4, seed=3.0)]
+    differing = compare_runs.differences(compare_runs.settings_of(runs))
+    assert [(row.key, row.values) for row in differing] == [("config.lr", ("1e-4", "2e-4"))]
+    assert compare_runs.differences(compare_runs.settings_of([*runs, run("c")])) == []
 
 
 def test_the_best_number_is_marked_and_what_nobody_has_is_left_out():

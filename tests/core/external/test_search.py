@@ -230,7 +230,7 @@ METRICS = "CREATE TABLE metrics (id INTEGER PRIMARY KEY, run_id, timestamp, run_
 CONFIGS = "CREATE TABLE configs (id INTEGER PRIMARY KEY, run_id, run_name, config, created_at)"
 
 
-def project(home: Path, *runs: tuple[str, float], name: str = "demo", **config: str) -> Path:
+def project(home: Path, *runs: tuple[str, float], name: str = "demo", **config: object) -> Path:
     """Add runs to a project of trackio, each by its name with one loss."""
     path = home / f"{name}.db"
     home.mkdir(exist_ok=True)
@@ -270,10 +270,12 @@ def test_another_programs_run_of_trackio_is_left_out(tracked, tmp_path):
 
 
 def test_the_run_that_the_program_prints_is_its_own(tracked, tmp_path):
-    project(tmp_path / "all", ("theirs", 77.59), ("mine", 1.5))
+    project(tmp_path / "all", ("theirs", 77.59), lr=9.0)
+    project(tmp_path / "all", ("mine", 1.5), lr=0.5)
     project(tmp_path / "all", ("mine", 66.6), name="other")
     tracked.append("log.txt", printed("mine")).look()
     assert tracked.values() == [(1, 1.5)]
+    assert [event for event in tracked.seen if isinstance(event, NumbersFrom)][-1].settings == {"lr": 0.5}
     assert list(tracked.left_out()) == [str(tmp_path / "all" / "other.db")]
     with process(tmp_path, tmp_path / "all" / "demo.db"):  # the others write to it too
         assert tracked.look().look().values() == [(1, 1.5)]

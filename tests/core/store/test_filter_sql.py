@@ -201,3 +201,14 @@ def test_arguments_of_another_programs_command_are_settings():
     flat = recipe_settings.flat({"command": command})
     assert (flat["args.learning_rate"], flat["args.model"]) == (2e-5, "small")
     assert not any(key.startswith("args.") for key in flat if key not in ("args.learning_rate", "args.model"))
+
+
+def test_the_configuration_of_another_program_is_a_setting_beside_those_of_its_recipe(connection):
+    fill(connection, [])
+    run_id = add(connection, "a")
+    for rate in (1e-4, 2e-4):
+        recipe_settings.store_configuration(connection, run_id, {"lr": rate, "optim": "adam"})
+    runs.set_recipe(connection, run_id, {"model": {"id": "m"}, "method": {"name": "lora", "rank": 64}}, "m")
+    (row,) = asked(connection, "config.lr>1.5e-4 config.optim:adam method.rank:64").rows
+    assert row.settings == {"config.lr": 2e-4, "config.optim": "adam", "method.rank": 64.0}
+    assert asked(connection, "config.lr<1.5e-4").matching == 0

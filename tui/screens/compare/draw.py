@@ -69,7 +69,7 @@ def table_lines(state: CompareState, now: float) -> list[Line]:
     for why in compare_runs.why_no_best(outcomes):
         lines += paragraph(why, width, indent=3, style="bold")
     lines.append(rule((("recipe differences", ""),), width))
-    differing = compare_runs.differences([run.recipe for run in runs])
+    differing = compare_runs.differences(compare_runs.settings_of(runs))
     if not differing:
         lines.append((("   none: same recipe, only chance or the machine differs", "dim"),))
 

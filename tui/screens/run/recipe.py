@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from finetop.core.client import compare_runs
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.data_versions import SourceFacts
 from finetop.core.protocol.runs import DataRow, RunDetail
@@ -41,7 +42,7 @@ def recipe_lines(
     if base is None or is_whole:
         turn: Line = (("v", "key"), (f" what differs from {name}", "dim")) if base is not None else ()
         lines.append(rule((("all settings, with defaults", ""),), width, turn))
-        return [*lines, *settings_lines(detail.recipe, width)]
+        return [*lines, *settings_lines(compare_runs.settings_of([detail])[0], width)]
     turn = (("v", "key"), (" all", "dim"))
     lines.append(rule(((f"settings that differ from the recipe {name}", ""),), width, turn))
     return [*lines, *_differing_lines(detail.recipe, base, name, width)]
@@ -113,7 +114,7 @@ def plan_line(detail: RunDetail) -> list[Line]:
     return [((f" {'plan':<{_LABEL - 1}}", "dim"), (text, ""))]
 
 
-def settings_lines(recipe: dict[str, Any], width: int) -> list[Line]:
+def settings_lines(recipe: Mapping[str, Any], width: int) -> list[Line]:
     """Return all settings as `section.name  value`, in the recipe's order."""
     settings = flat_texts(recipe)
     name_width = min(34, max((len(name) for name in settings), default=0))

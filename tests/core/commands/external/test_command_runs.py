@@ -1,5 +1,6 @@
 """Commands from the command line to their end, with the real supervisor and real programs."""
 
+import json
 import sys
 
 import pytest
@@ -55,6 +56,23 @@ def test_a_run_of_which_nothing_was_recognised_says_so_with_what_to_do(finetop, 
     assert "finished, no numbers" in row
     assert f"alarm      step 0: {NOTHING_READ}" in finetop("show", name)[1]
     assert f"finetop: {NOTHING_READ}" in log_of(name)
+
+
+def test_the_configuration_that_a_script_writes_is_shown_and_a_column(finetop, queue, ended):
+    code = (
+        "import json; json.dump({'lr': 2e-5, 'seed': 3}, open('config.json', 'w')); print('step 1 loss 0.5')"
+    )
+    name = queue(PYTHON, "-c", code, name="configured")
+    ended(name)
+    shown = finetop("show", name)[1]
+    assert "  config     lr 2e-5, seed 3\n" in shown
+    assert "loss: stdout log.txt (it is the run's own)" in shown
+    assert "2 settings: config config.json (no other program works in its folder)" in shown
+    assert json.loads(finetop("show", name, "--json")[1])["run"]["numbers_from"]["settings"] == {
+        "lr": 2e-05,
+        "seed": 3.0,
+    }
+    assert "2e-05" in finetop("ls", "config.lr<1e-4", "--columns", "config.lr,config.seed")[1]
 
 
 def test_without_a_model_the_run_has_finished_and_says_why_there_is_no_check(finetop, queue, ended, detail):
