@@ -88,7 +88,8 @@ OPENS = {"open", "read_bytes", "read_text", "write_bytes", "write_text", "copyfi
 CALLED = re.compile(rf"\b(?:{'|'.join(OPENS)})\(")
 OPEN_OTHERWISE = {
     "runtime/files.py": "the one place",
-    "runtime/processes.py": "the kernel's files of cgroups",
+    "runtime/cgroups.py": "the kernel's files of control groups",
+    "runtime/processes.py": "the kernel's files of processes",
     "runtime/keeper.py write_stacks": "by open_own",
     "runtime/torch_fits.py built_for": "a file that comes with torch",
     "store/database.py migrations": "SQL that comes with finetop",

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
-import psutil
 
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.models import config_file, devices, safetensors_header
 from finetop.core.recipe import number_format
+from finetop.core.runtime import cgroups
 from finetop.core.runtime.files import read_given, write_whole
 from finetop.core.runtime.home import Home
 from finetop.core.runtime.processes import boot_id
@@ -93,7 +93,9 @@ def choose(recipe: Recipe, folder: Path, device: str, home: Home, before: str = 
         reason = "this CPU has no arithmetic for bfloat16: float32 is used, which is faster here"
         return wanted, reason if lacks else ""
     count = 0.0 if recipe.model.quantize != "none" else _parameters(folder)
-    return train_in(wanted, measured(home), count, total_memory(), only_16_bit=only_16_bit(recipe))
+    return train_in(
+        wanted, measured(home), count, float(cgroups.total_memory()), only_16_bit=only_16_bit(recipe)
+    )
 
 
 def _of_float16(recipe: Recipe, folder: Path, device: str) -> list[str]:
@@ -112,15 +114,6 @@ def only_16_bit(recipe: Recipe) -> bool:
 
 def _parameters(folder: Path) -> float:
     return float(sum(shape.count for shape in safetensors_header.tensors(folder).values()))
-
-
-def total_memory() -> float:
-    """Return the memory of this machine, or of the container that this process is in, in bytes."""
-    total = float(psutil.virtual_memory().total)
-    try:
-        return min(total, float(Path("/sys/fs/cgroup/memory.max").read_text()))
-    except (OSError, ValueError):
-        return total  # no limit
 
 
 def kept(home: Home) -> Speeds | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from finetop.core.models import config_file
 from finetop.core.recipe.number_format import chosen
-from finetop.core.runtime import amd_gpus, gpu_share, gpus, torch_fits
+from finetop.core.runtime import amd_gpus, cgroups, gpu_share, gpus, torch_fits
 from finetop.core.runtime.gpu import computes_in_bfloat16
 
 SHARE_OF_GPU = 0.9  # of its free memory, that a model's weights may take
@@ -100,11 +100,10 @@ def _amd_energy(device: str) -> Callable[[], float | None]:
 
 def memory_of(device: str, limit_gib: float | None = None) -> float | None:
     """Return the bytes that a device has, or that a job may use on a GPU; None if unknown."""
-    import psutil
     import torch
 
     if device == "cpu":
-        return float(psutil.virtual_memory().total)
+        return float(cgroups.total_memory())
     if not device.startswith("cuda"):
         return None
     total = float(torch.cuda.get_device_properties(device).total_memory)

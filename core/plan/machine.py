@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-import psutil
-
 from finetop.core.models import cpu_formats, devices
-from finetop.core.runtime import compiler, gpus as nvml
+from finetop.core.runtime import cgroups, compiler, gpus as nvml
 from finetop.core.runtime.gpu import GIB, Gpu
 from finetop.core.runtime.home import Home
+from finetop.core.text import counted
 
 # 16-bit tensor arithmetic of whole cards, dense, in TFLOP/s, from their makers' data sheets.
 TERAFLOPS = {
@@ -57,17 +55,17 @@ def read_machine(home: Path, *, measure: bool = True, use_gpu: bool = True) -> M
             flops=card_flops(first.name),
             free_disk=disk,
             total=max(card.total_gib for card in cards) * GIB,
-            host=cpu_formats.total_memory(),
+            host=float(cgroups.total_memory()),
             lacks=compiler.triton_lacks(),
         )
     return Machine(
         device="cpu",
-        name=f"{os.cpu_count()} CPU cores",
-        memory=free_memory(),
+        name=counted(cgroups.cores(), "CPU core"),
+        memory=float(cgroups.free_memory()),
         has_bfloat16=devices.cpu_has_bfloat16(),
         speeds=cpu_formats.kept(Home(home)),
         home=home,
-        total=cpu_formats.total_memory(),
+        total=float(cgroups.total_memory()),
         flops=cpu_flops() if measure else None,
         free_disk=disk,
     )
@@ -84,16 +82,6 @@ def as_measured(machine: Machine) -> Machine:
 def gpus() -> tuple[Gpu, ...]:
     """Return the GPUs that are fit for jobs."""
     return tuple(gpu for gpu in nvml.read_once().gpus if not gpu.fault)
-
-
-def free_memory() -> float:
-    """Return the free memory of this machine, or of the container we are in, in bytes."""
-    free = float(psutil.virtual_memory().available)
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    try:
-        return min(free, float(limit.read_text()) - float(used.read_text()))
-    except (OSError, ValueError):
-        return free  # no limit
 
 
 def free_disk(folder: Path) -> float | None:

@@ -10,7 +10,7 @@ from typing import get_args
 
 from finetop.core.errors import FinetopError, Kind
 from finetop.core.protocol.events import Ended
-from finetop.core.runtime import causes, gpu_share, parts
+from finetop.core.runtime import causes, cgroups, gpu_share, parts
 from finetop.core.wording.units import gib, gib_of
 
 _WANTED = re.compile(r"Tried to allocate ([\d.]+ [KMG]iB)")
@@ -148,9 +148,7 @@ def _numbers(error: BaseException) -> str:
 def _available(before: str) -> str:
     """Return how much memory is available, in words; '' if there is too little to find out."""
     try:
-        import psutil
-
-        return f"{before}{gib_of(psutil.virtual_memory().available)} GiB available"
+        return f"{before}{gib_of(cgroups.free_memory())} GiB available"
     except (ImportError, MemoryError, OSError):
         return ""
 

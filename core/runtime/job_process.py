@@ -22,7 +22,7 @@ from pathlib import Path
 from finetop.core.errors import BadInput
 from finetop.core.protocol.events import FORMAT, Ended, Started
 from finetop.core.protocol.runs import JobSpec
-from finetop.core.runtime import compiler, failures, gpu_share, ranks, stop_signal
+from finetop.core.runtime import cgroups, compiler, failures, gpu_share, ranks, stop_signal
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.files import read_own, retry_file_work
 from finetop.core.runtime.job_folder import read_spec
@@ -98,6 +98,10 @@ def run(job_folder: Path, work: Work, what_to_lower: Callable[[Path], str]) -> i
 def set_environment() -> None:
     """Set the environment for training before torch is imported. Existing variables stay."""
     wanted = dict(SETTINGS)
+    if (cores := cgroups.cores()) < cgroups.affinity():
+        wanted["OMP_NUM_THREADS"] = str(
+            cores
+        )  # libraries know the affinity, and not the quota of a container
     # without what Triton needs, torch 2.13 must not use it for some products
     if find_spec("triton") is not None and compiler.missing():
         wanted["TORCH_DISABLE_NATIVE_JIT"] = "1"

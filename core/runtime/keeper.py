@@ -33,7 +33,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from finetop.core.runtime import log_file, processes
+from finetop.core.runtime import cgroups, log_file, processes
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import is_still, open_own, read_own, retry_file_work, take_file_lock
 
@@ -199,7 +199,7 @@ def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int, door: Door | 
         door.begin(job.pid, watch.ask_to_stop)
     peak_kib, code = wait(job.pid)
     signal.signal(signal.SIGALRM, signal.SIG_IGN)
-    before, now = watch.oom_kills[0], processes.oom_kills()
+    before, now = watch.oom_kills[0], cgroups.oom_kills()
     end_all()  # dataloader workers, grandchildren in other sessions: all are ours, as subreaper
     abort_at("keeper-waited")
     facts = {
@@ -210,7 +210,7 @@ def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int, door: Door | 
         "ran_s": round(time.monotonic() - began, 3),  # independent of the wall clock
         "peak_memory_kib": peak_kib,
         "oom_kills": None if before is None or now is None else now - before,
-        "memory_limit_kib": processes.memory_limit_kib(),
+        "memory_limit_kib": cgroups.total_memory() // 1024,
     }
     if not watch.is_gone:
         write_json(folder / "exit.json", facts if door is None else door.facts(facts))
@@ -227,7 +227,7 @@ class Watch:
         self._kills_at = math.inf  # deadline for srun; what is left then is killed (monotonic)
         facts = job_facts(folder)
         self._ranks, self._nodes = (count_of(facts, key) for key in ("ranks", "nodes"))
-        self.oom_kills = [processes.oom_kills()] * OOM_LOOKS  # oldest first
+        self.oom_kills = [cgroups.oom_kills()] * OOM_LOOKS  # oldest first
         self._counted_at = time.monotonic()
         self._log, self._limit = str(folder / "log.txt"), log_limit(facts)
         self._opened = retry_file_work(lambda: os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
@@ -254,7 +254,7 @@ class Watch:
         is_flood = self._limit is not None and bound_log(self._log, self._limit)
         if time.monotonic() - self._counted_at >= OOM_LOOK_S:
             self._counted_at = time.monotonic()
-            self.oom_kills = [*self.oom_kills[1:], processes.oom_kills()]
+            self.oom_kills = [*self.oom_kills[1:], cgroups.oom_kills()]
         signal.setitimer(signal.ITIMER_REAL, HASTE_S if is_flood else LOG_LOOK_S)
 
     def ask_to_stop(self) -> None:

@@ -179,52 +179,6 @@ def require_own(link: socket.socket) -> None:
         raise PermissionError(f"the socket is user {user}'s")
 
 
-def memory_groups(
-    ours: Path = Path("/proc/self/cgroup"), system: Path = Path("/sys/fs/cgroup")
-) -> list[tuple[Path, str, str]]:
-    """List our memory cgroups, innermost first: folder, file with the count of kills, file with the limit."""
-    try:
-        lines = ours.read_text().splitlines()
-    except OSError:
-        return []
-    groups = []
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if "memory" in controllers.split(","):
-            root, files = system / "memory", ("memory.oom_control", "memory.limit_in_bytes")
-        elif not controllers:
-            root, files = system, ("memory.events", "memory.max")
-        else:
-            continue
-        own = root / path.lstrip("/")
-        groups += [(group, *files) for group in (own, *own.parents) if group.is_relative_to(root)]
-    return [group for group in groups if (group[0] / group[1]).exists()]
-
-
-def oom_kills() -> int | None:
-    """Return how many processes the kernel killed for lack of memory: in our cgroup, else on this machine."""
-    for file in [group / events for group, events, _ in memory_groups()[:1]] + [Path("/proc/vmstat")]:
-        try:
-            for line in file.read_text().splitlines():
-                if line.startswith("oom_kill "):
-                    return int(line.split()[1])
-        except (OSError, ValueError):
-            continue
-    return None
-
-
-def memory_limit_kib() -> int:
-    """Return our memory limit in KiB: the smallest of the machine's and all enclosing cgroups'. 0: unknown."""
-    limits = []
-    try:
-        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-        texts = [(group / limit).read_text().strip() for group, _, limit in memory_groups()]
-        limits += [int(text) for text in texts if text.isdigit()]
-    except (OSError, ValueError):
-        pass
-    return min(limits, default=0) // 1024
-
-
 def die_with(parent: int) -> Callable[[], None]:
     """Return a preexec function that has the kernel kill the child when this parent dies (Linux only)."""
     import ctypes  # few users of this module need it

@@ -26,7 +26,7 @@ from pathlib import Path
 import msgspec
 
 from finetop.core.protocol.events import Ended, Event, Metrics, Phase
-from finetop.core.runtime import processes, stack_dumps
+from finetop.core.runtime import cgroups, processes, stack_dumps
 from finetop.core.runtime.files import open_own, read_own, write_whole
 
 SAVE_S = 6 * 3600  # torchrun's grace for ranks that were asked to stop: saving a large checkpoint takes time
@@ -119,7 +119,7 @@ def launch_environment(ranks: int, environment: Mapping[str, str] = os.environ) 
     if ranks == 1 or "OMP_NUM_THREADS" in environment:
         return {}
     slurm_cores = environment.get("SLURM_CPUS_ON_NODE", "")
-    cores = int(slurm_cores) if slurm_cores.isdecimal() else os.cpu_count() or 1
+    cores = int(slurm_cores) if slurm_cores.isdecimal() else cgroups.cores()
     return {"OMP_NUM_THREADS": str(max(1, cores // ranks))}
 
 

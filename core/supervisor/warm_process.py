@@ -13,6 +13,7 @@ import time
 import psutil
 
 from finetop.core.protocol import runs as data
+from finetop.core.runtime import cgroups
 from finetop.core.store import run_records
 from finetop.core.supervisor.gpus import pool
 from finetop.core.supervisor.gpus.placement import Placement
@@ -61,7 +62,7 @@ def is_wanted(supervisor: Supervisor, failures: int, now: float) -> bool:
         return True
     if run_records.next_number(supervisor.connection, "jobs") == 1:
         return False  # no run was ever queued here
-    return psutil.virtual_memory().available > TIMES_FREE * MEMORY_BYTES
+    return cgroups.free_memory() > TIMES_FREE * MEMORY_BYTES
 
 
 def let_go(supervisor: Supervisor) -> None:

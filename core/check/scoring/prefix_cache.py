@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.scoring.packing import TokenSequence
+from finetop.core.models import devices
 from finetop.core.models.forward import read_on, spread
+from finetop.core.runtime import cgroups
 
 if TYPE_CHECKING:
     from finetop.core.check.scoring.batch_plan import Prompt
@@ -170,15 +172,7 @@ def _bytes(cache: Any) -> int:
 
 
 def room_for(device: str) -> int:
-    """Return the bytes that kept prefixes may use on a device: a share of free memory, at most 4 GiB."""
-    import psutil
-    import torch
-
+    """Return the bytes that kept prefixes may use on a device: at most 4 GiB, and a share of what its limit leaves."""
     kind = device.split(":")[0]
-    if kind == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-    elif kind == "cpu":
-        free = psutil.virtual_memory().available
-    else:
-        return USUAL_BYTES
-    return min(MOST_BYTES, int(free * SHARE_OF_MEMORY[kind]))
+    free = cgroups.free_memory() if kind == "cpu" else devices.free_bytes(device)
+    return USUAL_BYTES if free is None else max(0, min(MOST_BYTES, int(free * SHARE_OF_MEMORY[kind])))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from finetop.core.commands.doctor_checks import Finding, ok, trouble, warning
-from finetop.core.runtime import causes, compiler, gpus, torch_fits
+from finetop.core.runtime import causes, cgroups, compiler, gpus, torch_fits
 from finetop.core.runtime.gpu import Gpu, GpuReading
+from finetop.core.text import counted
 
 RESET = "See `dmesg | grep -i xid`, then nvidia-smi --gpu-reset -i {index}, or reboot. Jobs use the others."
 
@@ -32,7 +32,7 @@ def gpu_findings() -> Iterator[Finding]:
         text = f"{len(devices)} in /dev, but {gpus.LIBRARY} shows none: the driver is incomplete"
         yield trouble("GPU", text, torch_fits.INSTALL)
     else:
-        yield ok("GPU", f"none found; {os.cpu_count()} CPU cores")
+        yield ok("GPU", f"none found; {counted(cgroups.cores(), 'CPU core')}")
 
 
 def gpu_summary(reading: GpuReading) -> str:

@@ -27,7 +27,7 @@ from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
 from finetop.core.models.llama_cpp import messages
 from finetop.core.models.llama_cpp.messages import Facts, Sampling
 from finetop.core.models.llama_cpp.quants import QUANTS
-from finetop.core.runtime import parts
+from finetop.core.runtime import cgroups, parts
 from finetop.core.runtime.child import last_line
 from finetop.core.runtime.job_process import users_environment
 from finetop.core.runtime.processes import python
@@ -212,6 +212,6 @@ def started() -> Iterator[Process]:
 
 
 def _cores() -> int:
-    """Return how many threads compute unless a caller says so: OMP_NUM_THREADS, as for torch, else one a core."""
+    """Return how many threads compute by default: OMP_NUM_THREADS, as for torch, else the usable cores."""
     wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return int(wanted) if wanted.isdecimal() and int(wanted) else len(os.sched_getaffinity(0))
+    return int(wanted) if wanted.isdecimal() and int(wanted) else cgroups.cores()

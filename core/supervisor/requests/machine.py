@@ -16,7 +16,7 @@ from finetop.core.errors import EnvironmentTrouble, FinetopError
 from finetop.core.external.program import program_of
 from finetop.core.protocol.messages import machine as messages
 from finetop.core.protocol.runs import Share
-from finetop.core.runtime import child
+from finetop.core.runtime import cgroups, child
 from finetop.core.runtime.gpu import Gpu, Process
 from finetop.core.runtime.gpus import HAS_NO_ANSWER
 from finetop.core.store import jobs
@@ -56,7 +56,7 @@ def gpu_state(supervisor: Supervisor) -> messages.GpusAnswer:
         driver=own.seen.driver,
         cuda=own.seen.cuda,
         trouble=pool.stuck_reason(own) or own.seen.trouble or ("" if own.has_looked else HAS_NO_ANSWER),
-        cores=cores(),
+        cores=cgroups.cores(),
         cpu_jobs=supervisor.settings.slots.cpu_jobs,
         on_cpu=[_job(job, None, None) for job in live.values() if job.id not in (on_gpus | placed)],
         waiting=[
@@ -80,11 +80,6 @@ def nodes(supervisor: Supervisor, live: Mapping[int, Job]) -> list[messages.Node
         msgspec.structs.replace(node, jobs=sorted(on.get(node.name, ())))
         for node in supervisor.launcher.nodes()
     ]
-
-
-def cores() -> int:
-    """Return how many CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _row(supervisor: Supervisor, gpu: Gpu, use: Use, held: Sequence[tuple[Job, Share]]) -> messages.GpuRow:

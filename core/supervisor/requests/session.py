@@ -15,12 +15,11 @@ from finetop.core.protocol import wire
 from finetop.core.protocol.messages import session as messages
 from finetop.core.protocol.messages.limits import Done
 from finetop.core.protocol.notices import Way
-from finetop.core.runtime import ranks
+from finetop.core.runtime import cgroups, ranks
 from finetop.core.runtime.parts import own_version
 from finetop.core.store import jobs, notices, runs, triage_states
 from finetop.core.supervisor import warm_process, watch_settings
 from finetop.core.supervisor.notify import body, compose, deliver
-from finetop.core.supervisor.requests import machine
 from finetop.core.supervisor.state import Supervisor
 from finetop.core.text import counted
 
@@ -46,7 +45,7 @@ def device(supervisor: Supervisor) -> str:
     """Return what jobs run on: '4 GPUs', else '2 CPU cores'. Before the first reading, device files are counted."""
     pool = supervisor.pool
     gpus = pool.seen.gpus if pool.newest is not None else list(Path("/dev").glob("nvidia[0-9]*"))
-    return counted(len(gpus), "GPU") if gpus else counted(machine.cores(), "CPU core")
+    return counted(len(gpus), "GPU") if gpus else counted(cgroups.cores(), "CPU core")
 
 
 def shutdown(supervisor: Supervisor, ask: messages.Shutdown) -> Done:

@@ -118,8 +118,8 @@ def test_it_refuses_what_the_job_would(error, folder, command):
 
 
 def test_a_machine_that_is_too_small_is_refused_with_what_makes_it_fit(folder, monkeypatch, command):
-    monkeypatch.setattr(machine.cpu_formats, "total_memory", lambda: 1.5 * 2**30)
-    monkeypatch.setattr(machine, "free_memory", lambda: 0.0)  # a queued job waits for free memory
+    monkeypatch.setattr(machine.cgroups, "total_memory", lambda: 1.5 * 2**30)
+    monkeypatch.setattr(machine.cgroups, "free_memory", lambda: 0.0)  # a queued job waits for free memory
     path = folder.file(train={"batch_size": 65536, "grad_accumulation": 1})
     code, _, err = command("run", path)
     assert (code, "mine does not fit this machine: it needs" in err, "have 1.5 in all" in err) == (
@@ -148,11 +148,11 @@ def test_a_model_that_is_no_llama_is_built_before_its_size_is_judged(folder, tmp
 
     monkeypatch.setattr(ahead.rehearsal, "Rehearsal", Built)
     monkeypatch.setattr(ahead.lengths, "measure", lambda *_given, **_named: None)
-    monkeypatch.setattr(machine, "free_memory", lambda: 0.0)
+    monkeypatch.setattr(machine.cgroups, "free_memory", lambda: 0.0)
     recipe = load_recipe(folder.file(model={"id": str(tmp_path / "gemma")}, train={"batch_size": 1})).recipe
     looker = ahead.RunChecker(Home(tmp_path / "home"))
     for total, problems, times in ((16, 0, 1), (5, 0, 2), (1, 1, 3)):
-        monkeypatch.setattr(machine.cpu_formats, "total_memory", lambda total=total: total * 2**30)
+        monkeypatch.setattr(machine.cgroups, "total_memory", lambda total=total: total * 2**30)
         assert len(ahead.check_before_queue(recipe, looker).problems) == problems
         assert len(built) == times
 

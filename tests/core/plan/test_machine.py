@@ -7,7 +7,7 @@ from fake_nvml import Cards, FakeNvml
 
 from finetop.core.models import cpu_formats
 from finetop.core.plan import machine
-from finetop.core.runtime import gpus
+from finetop.core.runtime import cgroups, gpus
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def cards(tmp_path, monkeypatch):
 def test_cards_are_read_from_the_driver(cards, tmp_path):
     here = machine.read_machine(tmp_path)
     assert (here.device, here.gpus, here.memory, here.flops) == ("gpu", 2, 80 * 2**30, 989e12)
-    assert here.host == cpu_formats.total_memory()
+    assert here.host == cgroups.total_memory()
     # the disk is that of the nearest folder there is
     assert machine.free_disk(tmp_path / "not" / "yet") == pytest.approx(machine.free_disk(tmp_path), rel=0.01)
     assert machine.read_machine(tmp_path, measure=False, use_gpu=False).device == "cpu"

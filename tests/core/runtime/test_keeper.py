@@ -1,8 +1,7 @@
-"""What the keeper reads from its surroundings, such as memory cgroups; how it asks several nodes to stop."""
+"""What the keeper reads from its surroundings; how it asks several nodes to stop."""
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,33 +14,6 @@ from waiting import wait_until
 from finetop.core.runtime import keeper, processes
 
 PRETENDED = str(Path(__file__).parents[2] / "rig" / "pretended_srun.py")
-
-
-@pytest.mark.parametrize(
-    ("ours", "folders", "found"),
-    [
-        ("0::/user.slice/job\n", ["user.slice/job", "user.slice"], ["user.slice/job", "user.slice"]),  # version 2
-        ("0::/\n", [""], [""]),  # a container with cgroups v2
-        ("9:name=systemd:/\n4:cpu,memory:/a/b\n0::/\n", ["memory/a/b", "memory/a", "memory"],
-         ["memory/a/b", "memory/a", "memory"]),  # version 1, or both
-        ("4:memory:/docker/0123\n", ["memory"], ["memory"]),  # a container with cgroups v1: its path is outside
-        ("0::/init.scope\n", [], []),  # v2 without the controller
-    ],
-)  # fmt: skip
-def test_memory_groups_are_found_ours_first(tmp_path, ours, folders, found):
-    (tmp_path / "cgroup").write_text(ours)
-    for folder in folders:
-        group = tmp_path / "fs" / folder
-        group.mkdir(parents=True, exist_ok=True)
-        name = "memory.oom_control" if folder.startswith("memory") else "memory.events"
-        (group / name).write_text("low 0\noom 3\noom_kill 2\n")
-    groups = processes.memory_groups(tmp_path / "cgroup", tmp_path / "fs")
-    assert [str(group.relative_to(tmp_path / "fs")).strip(".") for group, _, _ in groups] == found
-
-
-def test_the_kernel_counts_and_there_is_a_limit():
-    assert processes.oom_kills() is not None
-    assert 0 < processes.memory_limit_kib() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 10
 
 
 @contextlib.contextmanager
