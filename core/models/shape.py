@@ -64,6 +64,12 @@ class Shape(msgspec.Struct, frozen=True):
     kinds: tuple[int, ...]  # layers of each kind of attention: full, or windowed
     max_positions: int
     dtype: str  # in which the weights were saved
+    head_norms: bool = False  # norms of queries and keys, whose float32 copies are kept too
+    fused_heads: bool = False  # values are a part of what one layer computes for queries, keys and values
+    inner_floats: float = (
+        0.0  # numbers of 4 bytes that an activation of several operations keeps of each of its inputs
+    )
+    is_relu: bool = False  # whose output is all that its gradient needs
 
     @property
     def linear_weights(self) -> int:
@@ -185,7 +191,22 @@ def _read(model: Any) -> Shape:
         kinds=tuple(Counter(getattr(config, "layer_types", None) or ["all"] * layers).values()),
         max_positions=getattr(config, "max_position_embeddings", None) or 0,
         dtype=str(config.dtype or "float32").removeprefix("torch."),
+        head_norms=sum(bool(_IN_LAYER.search(path)) and _is_attention(path) for path in norms) >= layers,
+        fused_heads=sum(one.role == "attention in" for one in made) == 1 and not positions,
+        inner_floats=_inner_floats(config),
+        is_relu=_activation(config) == "relu",
     )  # fmt: skip
+
+
+def _activation(config: Any) -> str:
+    names = ("hidden_act", "hidden_activation", "activation_function")
+    return next((str(name) for key in names if (name := getattr(config, key, None))), "")
+
+
+def _inner_floats(config: Any) -> float:
+    """Return what an activation keeps of each number beside its input; under autocast it computes powers in float32."""
+    # gelu_new: the input's copy, the hyperbolic tangent, and one plus it
+    return 3.0 if _activation(config) in ("gelu_new", "gelu_fast") else 0.0
 
 
 def _is_attention(path: str) -> bool:

@@ -14,7 +14,7 @@ import msgspec
 from finetop.core.recipe import parallel
 
 if TYPE_CHECKING:
-    from finetop.core.models.shape import Shape
+    from finetop.core.models.shape import Linear, Role, Shape
     from finetop.core.plan.method_options import Trained
 
 # Whole logits in 16 bits: the logits 2, their float32 copy 4, log-softmax 4, its gradient 4.
@@ -24,6 +24,9 @@ LOGIT_BYTES_FLOAT32 = 16.0  # logits, log-softmax, its gradient, the logits' gra
 # with seven float32 copies and a mask beside them at the worst moment of _backward_tile, where it subtracts.
 TILE_TOKENS, TILE_WORDS = 4096, 32768
 TILE_BYTES_TORCH = 29.0
+
+ROLES: tuple[Role, ...] = ("attention in", "attention out", "mlp in", "mlp out")
+INTO: tuple[Role, ...] = ("attention in", "mlp in")  # of these, which read a norm's output
 
 # transformers' own scan of a state-space layer, without its kernel: A and B of each token in float32, their products,
 # the states.
@@ -204,63 +207,109 @@ def activation_memory(work: Workload) -> float:
     layers = shape.layers * moving.depth
     masks = work.masked * (work.compute_bytes * (1 if work.checkpointing else shape.layers) + 1)
     rebuilt = moving.rebuilt * work.compute_bytes
-    ends = tokens * (2 * stream + 4 * shape.hidden + work.token_extras)  # embedded words, the last norm
+    ends = tokens * (
+        stream + 4 * shape.hidden + work.token_extras
+    )  # the last norm, and what goes into the head
     if work.checkpointing:
         return tokens * (layers * stream + each) + rebuilt / max(1, shape.layers) + ends + masks
     return tokens * layers * each + rebuilt + ends + masks
 
 
 def stream_bytes(work: Workload) -> float:
-    """Return the bytes of a number in the residual stream."""
-    return 4.0 if work.master else work.compute_bytes
+    """Return the bytes of a number in the residual stream: float32 where the embeddings are."""
+    return 4.0 if work.master and work.trained.depth == 1.0 else work.compute_bytes
 
 
 def layer_bytes(work: Workload) -> float:
     """Return what one layer keeps for each token."""
     shape, moving, size = work.shape, work.trained, work.compute_bytes
-    every = work.quantized_keeps_inputs and work.linear_bytes is not None
-    learns = {
-        role: every or any(linear.name in moving.learning for linear in shape.linears if linear.role == role)
-        for role in ("attention in", "attention out", "mlp in", "mlp out")
-    }
     stream = stream_bytes(work)
-    norm = 4 * shape.hidden if shape.norm_in_float32 and not work.fused_kernels else stream * shape.hidden
-    if moving.norms_move and not work.fused_kernels:
+    in_float32 = shape.norm_in_float32 or work.on_gpu  # autocast computes other norms in float32 on a GPU
+    norm = (4 if in_float32 and not work.fused_kernels else stream) * shape.hidden
+    if moving.norms_move and shape.norm_in_float32 and not work.fused_kernels:
         norm += stream * shape.hidden  # normalised, before the norm's weight
-    kept = shape.norms_per_layer * norm
-    roles = ("attention in", "mlp in")
-    copies = sum(learns[role] * (_linears(shape, role) if work.master else 1) for role in roles)
-    kept += size * shape.hidden * copies
-    keys = shape.query_width if work.masked else shape.key_width
-    kept += size * (shape.query_width + 2 * keys)  # rotated queries and keys, values
-    kept += size * shape.query_width  # attention's output, for its own gradient
-    if shape.keeps_scores or work.keeps_scores:
-        kept += shape.heads * work.sequence * (4 + 2 * size)
+    kept = shape.norms_per_layer * norm + _heads(work)
+    if shape.head_norms and not work.fused_kernels:
+        kept += (4 + size * moving.norms_move) * (shape.query_width + shape.key_width)
     kept += SCAN_COPIES * 4 * shape.scanned
-    inner = (2 if work.fused_kernels else 3) if shape.is_gated else 1
-    kept += size * shape.mlp_width * (inner + learns["mlp out"])
-    return kept + _paths(work)
+    inner = shape.mlp_width * (4.0 if _widens(work) else size)
+    if shape.is_gated:
+        kept += inner * (2 if work.fused_kernels else 3)
+    elif not (shape.is_relu and _shares(work, "mlp out")):  # else its output is what the next layer keeps
+        kept += inner
+    kept += shape.mlp_width * 4 * shape.inner_floats
+    return kept + sum(_inputs(work, role) for role in ROLES) + _paths(work)
 
 
-def _linears(shape: Shape, role: str) -> float:
-    """Return a layer's number of linear parts of a role: autocast rounds their float32 input again for each."""
-    return sum(linear.count for linear in shape.linears if linear.role == role) / max(1, shape.layers)
+def _heads(work: Workload) -> float:
+    """Return what a layer's attention keeps for each token, its input excluded."""
+    shape, size = work.shape, work.compute_bytes
+    query, key = shape.query_width, shape.key_width
+    if shape.keeps_scores or work.keeps_scores:  # keys and values are copied for each head
+        return 3 * size * query + shape.heads * work.sequence * (4 + size)
+    keys = query if work.masked else key
+    is_part = shape.fused_heads and not _widens(work)
+    values = query + 2 * key if is_part else keys  # a part of a tensor keeps all of it
+    return size * (2 * query + keys + values) + 4 * shape.heads  # with its output
+
+
+def _widens(work: Workload) -> bool:
+    """Return whether the float32 of a norm goes through its layers: quantized ones answer in their input's format."""
+    return (
+        work.on_gpu
+        and work.linear_bytes is not None
+        and not work.shape.norm_in_float32
+        and work.compute_bytes < 4
+    )
+
+
+def _learning(work: Workload, role: Role) -> list[Linear]:
+    """Return the linear layers of a role whose inputs a gradient needs."""
+    every = work.quantized_keeps_inputs and work.linear_bytes is not None
+    names = work.trained.learning
+    return [one for one in work.shape.linears if one.role == role and (every or one.name in names)]
+
+
+def _copies(work: Workload, role: Role) -> bool:
+    """Return whether autocast rounds the input of a role's layers for each of them, and each keeps its copy."""
+    moving, size = work.trained, work.compute_bytes
+    if size == 4:
+        return False
+    if role in INTO and (work.master or (work.on_gpu and not work.shape.norm_in_float32)):
+        return True  # a norm in float32 goes before
+    if not moving.beside:
+        return False
+    # PEFT's quantized layers cast unless autocast is on, and ask that of a GPU's alone
+    is_uncast = moving.uncast if work.linear_bytes is None else work.on_gpu
+    return moving.dropout or _widens(work) or (work.trained_bytes != size and not is_uncast)
+
+
+def _shares(work: Workload, role: Role) -> bool:
+    """Return whether layers of a role keep their common input itself."""
+    return bool(_learning(work, role)) and not _copies(work, role)
+
+
+def _inputs(work: Workload, role: Role) -> float:
+    """Return what the linear layers of a role keep of their inputs, for each token of a layer."""
+    shape, size = work.shape, work.compute_bytes
+    linears = _learning(work, role)
+    if not linears:
+        return 0.0
+    if _copies(work, role):
+        each = size + work.trained.dropout  # and dropout's mask of bytes
+        return each * sum(one.inputs * one.count for one in linears) / max(1, shape.layers)
+    if role == "attention out" and not (shape.keeps_scores or work.keeps_scores):
+        return 0.0  # attention keeps its output
+    return size * max(one.inputs * one.count / shape.layers for one in linears)
 
 
 def _paths(work: Workload) -> float:
-    """Return what an adapter's paths keep for each token of one layer."""
+    """Return what an adapter's paths keep for each token of one layer, their input excluded."""
     shape, moving, size = work.shape, work.trained, work.compute_bytes
     kept = 4.0 * moving.token_floats / shape.layers
-    shares = moving.one_pass and not (work.on_gpu or moving.dropout or work.linear_bytes is not None)
     for linear in moving.adapted:
-        share = linear.count / shape.layers
-        copies = moving.wide_copies
-        if work.trained_bytes != size and not shares and linear.name in moving.learning:
-            copies += 1  # autocast makes a copy for each path
-        if moving.dropout:
-            copies += 1 + 1 / size  # and a mask of bytes
-        path = copies * linear.inputs + moving.inner + moving.output_copies * linear.outputs
-        kept += share * size * path
+        path = moving.wide_copies * linear.inputs + moving.inner + moving.output_copies * linear.outputs
+        kept += linear.count / shape.layers * size * path
     return kept
 
 

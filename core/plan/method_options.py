@@ -35,7 +35,7 @@ class Trained:
     head_moves: bool = False
     virtual_tokens: int = 0
     dropout: bool = False
-    one_pass: bool = False  # on a CPU its paths read their layer's input uncopied (core/train/cpu_lora.py)
+    uncast: bool = False  # its paths read their layer's input as it is (core/train/lora_inputs.py)
     is_known: bool = True
 
 

@@ -15,6 +15,7 @@ from finetop.core.models import attention, config_file
 from finetop.core.models.shape import Linear, Shape
 
 LLAMAS = ("llama", "mistral", "ministral", "granite", "qwen2", "qwen3")  # counted to a thousandth
+HEAD_NORMS = ("qwen3", "qwen3_moe", "gemma3_text")  # families that norm queries and keys
 
 
 def read_config(place: Path) -> dict[str, Any]:
@@ -96,6 +97,7 @@ def _read_shape(text: str) -> Shape:
         kinds=tuple(Counter(map(str, types[:layers])).values()) if isinstance(types, list) else (layers,),
         max_positions=maybe("max_position_embeddings", "n_positions"),
         dtype=str(config.get("dtype") or config.get("torch_dtype") or "float32"),
+        head_norms=config.get("model_type") in HEAD_NORMS,
     )
 
 

@@ -93,7 +93,7 @@ def _lora(shape: Shape, options: Any) -> Trained:
         adapted=targets,
         inner=rank,
         head_moves=head,
-        one_pass=True,
+        uncast=True,
         dropout=bool(option_of(options, "dropout", "lora_dropout", default=0.0)),
     )
 
@@ -110,7 +110,7 @@ def _dora(shape: Shape, options: Any) -> Trained:
         wide=lora.wide + sum(small((linear.outputs, linear.count)) for linear in lora.adapted),
         scratch=3.0 * widest(lora.adapted),
         output_copies=2.0,  # base and update, each times a trained length
-        one_pass=False,
+        uncast=False,
     )
 
 
@@ -141,7 +141,9 @@ def _adalora(shape: Shape, options: Any) -> Trained:
     sides = [((each.inputs * rank, each.count), (each.outputs * rank, each.count)) for each in targets]
     wide = sum(small(*pair) for pair in sides) + small(*((rank, each.count) for each in targets))
     names, sums = names_of(targets), 3 * numbers
-    return Trained(numbers, numbers, wide=wide, sums=sums, learning=names, adapted=targets, inner=2 * rank)
+    return Trained(
+        numbers, numbers, wide=wide, sums=sums, learning=names, adapted=targets, inner=2 * rank, uncast=True
+    )
 
 
 # Families in which PEFT scales queries and values instead of keys and values.

@@ -77,13 +77,14 @@ def general_windows(recipe: Recipe, tokenizer: Tokenizer, home: Home) -> list[li
 def make_trainer(build: Callable[[Setup], Any], setup: Setup) -> Any:
     """Build the objective's trainer, with the method's callbacks and optimizer."""
     from finetop.core.models import shards
-    from finetop.core.train import cpu_lm_head, cpu_lora, master, plain_loss, stochastic_adamw
+    from finetop.core.train import cpu_lm_head, cpu_lora, lora_inputs, master, plain_loss, stochastic_adamw
 
     method, options = methods.load(setup.recipe.method.name), setup.recipe.method.options
     if setup.device == "cpu":
         cpu_lm_head.install()
         if not (shards.is_divided(setup.model) or setup.recipe.train.compile):
             cpu_lora.install(setup.model)
+    lora_inputs.install(setup.model)
     plain_loss.take_if_needed(setup.device, setup.events)
     setup.hooks = [*setup.hooks, *method.callbacks(options)]
     held = None  # sharded weights are float32 already

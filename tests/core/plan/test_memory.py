@@ -58,22 +58,23 @@ def test_weights_in_four_bits_leave_embeddings_and_head_whole(work):
 
 
 def test_activations_of_a_layer_are_what_autograd_keeps(work):
-    """Llama, all weights, 16 bits: two norms of 6 h, two inputs of 2 h, attention 2 (2 h + 2 k), the MLP 8 m."""
+    """Llama, all weights, 16 bits: two norms of 6 h, two inputs of 2 h, attention 4 h + 4 k and 4 a head, MLP 8 m."""
     h, k, m = 4096, 1024, 14336
-    assert memory.layer_bytes(work) == 2 * 6 * h + 2 * 2 * h + 2 * (h + 2 * k) + 2 * h + 8 * m
+    attention = 2 * (2 * h + 2 * k) + 4 * 32
+    assert memory.layer_bytes(work) == 2 * 6 * h + 2 * 2 * h + attention + 8 * m
     frozen = replace(work, trained=trained(work.shape, "prompt-tuning", {"tokens": 8}))
-    assert memory.layer_bytes(frozen) == 2 * 4 * h + 2 * (h + 2 * k) + 2 * h + 6 * m
+    assert memory.layer_bytes(frozen) == 2 * 4 * h + attention + 6 * m
     fused = replace(work, fused_kernels=True)
-    assert memory.layer_bytes(fused) == 2 * 2 * h + 2 * 2 * h + 2 * (h + 2 * k) + 2 * h + 6 * m
+    assert memory.layer_bytes(fused) == 2 * 2 * h + 2 * 2 * h + attention + 6 * m
 
 
 def test_checkpointing_keeps_streams_and_one_layer_and_frozen_layers_keep_no_activations(work):
     kept = part(replace(work, checkpointing=True), "activations")
     tokens = 2000
-    ends = tokens * (2 * 2 * 4096 + 4 * 4096)
+    ends = tokens * (2 * 4096 + 4 * 4096)
     assert kept == pytest.approx(tokens * (32 * 2 * 4096 + memory.layer_bytes(work)) + ends)
     few = replace(work, trained=trained(work.shape, "freeze", {"layers": 4}))
-    ends = 2000 * (2 * 2 * 4096 + 4 * 4096)
+    ends = 2000 * (2 * 4096 + 4 * 4096)
     whole = part(work, "activations") - ends
     assert part(few, "activations") - ends == pytest.approx(whole * 4 / 32)
 
@@ -110,15 +111,17 @@ def test_getting_ready_counts_where_it_holds_more_than_a_step(work):
 
 
 def test_what_scales_and_rotations_keep_of_a_token(work):
-    """IA3: unscaled keys and values, the MLP's inner activation in float32. OFT: autocast's copy of each input."""
+    """IA3: unscaled keys and values, the MLP's inner activation in float32. OFT: autocast's copies alone."""
     h, k, m = 4096, 1024, 14336
     frozen = memory.layer_bytes(replace(work, trained=trained(work.shape, "prompt-tuning", {})))
     scaled = replace(work, trained=trained(work.shape, "ia3", {}), trained_bytes=4.0)
     assert memory.layer_bytes(scaled) - frozen == 2 * 2 * k + 4 * m
     turned = replace(work, trained=trained(work.shape, "oft", {}), trained_bytes=4.0)
-    whole = memory.layer_bytes(work) - 2 * 2 * h  # except for the norms' own
-    assert memory.layer_bytes(turned) - whole == 2 * (6 * h + m)
-    assert memory.layer_bytes(replace(turned, trained_bytes=2.0)) == whole
+    assert memory.layer_bytes(turned) - frozen == 2 * (6 * h + m)
+    shared = replace(
+        turned, trained_bytes=2.0
+    )  # of queries, keys and values; of gate and up; the last layer's
+    assert memory.layer_bytes(shared) - frozen == 2 * (2 * h + m)
 
 
 def test_int8_keeps_what_goes_into_each_layer_and_nf4_does_not(work):
@@ -165,16 +168,20 @@ def test_public_measurements_are_met(monkeypatch):
     assert sum(point.need < point.measured for point in compared) <= len(compared) / 20
 
 
-def test_on_a_cpu_the_paths_of_lora_share_their_input(work):
-    """Elsewhere, with dropout, and for DoRA autocast makes a copy for each path."""
+def test_the_paths_of_lora_share_their_input_unless_it_is_cast_for_each(work):
+    """With dropout, for DoRA, and on 4 bits on a CPU autocast makes a copy for each path."""
 
-    def copied(on_gpu, method="lora", **options):
+    def copied(method="lora", *, on_gpu=True, bits=None, **options):
         moving = trained(work.shape, method, options)
-        workload = replace(work, on_gpu=on_gpu, trained=moving, trained_bytes=4.0)
-        plain = replace(workload, trained_bytes=workload.compute_bytes)
+        workload = replace(work, on_gpu=on_gpu, trained=moving, trained_bytes=4.0, linear_bytes=bits)
+        plain = replace(
+            workload, trained_bytes=workload.compute_bytes, trained=replace(moving, dropout=False)
+        )
         return part(workload, "activations") - part(plain, "activations")
 
-    assert copied(True) > 0
-    assert copied(False) == 0
-    assert copied(False, "dora") > 0
-    assert copied(False, dropout=0.1) > 0
+    in_4_bits = nf4.PLUGIN.linear_bytes
+    assert copied() == copied("adalora") == copied(on_gpu=False) == copied(bits=in_4_bits) == 0
+    assert copied("dora") > 0
+    assert copied("dora", bits=in_4_bits) == 0
+    assert copied(bits=in_4_bits, on_gpu=False) > 0
+    assert copied(dropout=0.1) > copied("dora")
