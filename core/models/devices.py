@@ -17,6 +17,7 @@ from finetop.core.recipe.number_format import chosen
 from finetop.core.runtime import amd_gpus, cgroups, gpu_share, gpus, torch_fits
 from finetop.core.runtime.gpu import computes_in_bfloat16
 
+ROUNDS_TO_TF32 = ("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "NVIDIA_TF32_OVERRIDE")
 SHARE_OF_GPU = 0.9  # of its free memory, that a model's weights may take
 
 
@@ -111,12 +112,28 @@ def memory_of(device: str, limit_gib: float | None = None) -> float | None:
 
 
 def open_device(limit_gib: float | None, number: int = 0, libraries: Iterable[str] = ()) -> str:
-    """Import the job's libraries, choose its device, and limit its share of a GPU's memory; None for no limit."""
+    """Import the job's libraries, choose its device, and limit its share of a GPU's memory; None for no limit.
+
+    Products in float32 are exact, whatever the environment says; training allows less.
+    """
     import_libraries(*libraries)
+    multiply_exactly()
     device = pick_device(number)
     if limit_gib is not None and device.startswith("cuda"):
         keep_to(limit_gib, device)
     return device
+
+
+def multiply_exactly() -> None:
+    """Round no float32 product to TF32 (10 bits): vendors' containers set a variable that has torch do so."""
+    import torch
+
+    for name in ROUNDS_TO_TF32:
+        if os.environ.get(name) != "0":
+            os.environ.pop(
+                name, None
+            )  # cuBLAS reads its own at its first product, and a child such as vLLM both
+    torch.set_float32_matmul_precision("highest")
 
 
 def keep_to(limit_gib: float | None, device: str) -> None:

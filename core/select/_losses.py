@@ -177,5 +177,6 @@ def open_scorer(base: ResolvedModel, dtype: str, home: Home) -> Scorer:
     from finetop.core.models import devices
     from finetop.core.models.devices import scoring_dtype
 
+    devices.multiply_exactly()
     device = devices.pick_device()
     return Scorer(base, scoring_dtype(dtype, base.path, device), device, home)

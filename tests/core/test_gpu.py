@@ -27,6 +27,20 @@ def test_the_gpu_is_picked_and_named():
     assert devices.number_format("auto", None, device) == sixteen
 
 
+def test_products_in_float32_are_not_rounded_to_tf32(monkeypatch):
+    """Only a GPU with tensor cores for TF32 (8.0 and newer) can fail this."""
+    import torch
+
+    from finetop.core.models import devices
+
+    monkeypatch.setenv("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "1")
+    torch.set_float32_matmul_precision("high")  # as that variable has it
+    device = devices.open_device(None)
+    left, right = torch.randn(256, 4096, device=device), torch.randn(4096, 256, device=device)
+    exact = (left.double() @ right.double()).float()
+    assert (left @ right - exact).abs().max() < 1e-3  # TF32 is off by 0.05
+
+
 def test_packed_scores_on_the_gpu_are_those_of_the_cpu(tiny_model):
     import torch
     from transformers import AutoModelForCausalLM
