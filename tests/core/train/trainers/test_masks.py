@@ -46,6 +46,39 @@ def test_loss_and_gradients_are_the_same_without_a_mask(tiny_model, attention):
     assert all(torch.allclose(with_mask, without, atol=1e-7) for with_mask, without in pairs)
 
 
+def test_a_compiled_model_makes_no_mask_and_copies_no_keys(tiny_model):
+    model = AutoModelForCausalLM.from_pretrained(tiny_model)
+    trainer = Loss(model)
+    masks.leave_out(trainer)
+    attended = []
+
+    def see(graph, _):
+        for node in graph.graph.nodes:
+            if "scaled_dot_product_attention" in str(node.target):
+                attended.append(node.kwargs.get("attn_mask"))
+        return graph.forward
+
+    torch._dynamo.reset()
+    loss = trainer.compute_loss(torch.compile(model, backend=see), batch())
+    assert torch.equal(loss, trainer.compute_loss(model, batch()))
+    assert attended and attended == [None] * len(attended)
+
+
+def test_rows_that_are_packed_stay_apart(tiny_model):
+    """Packed rows come without a mask: their positions are all that tells one from the next."""
+    model = AutoModelForCausalLM.from_pretrained(tiny_model)
+    trainer = Loss(model)
+    masks.leave_out(trainer)
+    ids = torch.arange(12).reshape(1, 12) + 10
+    packed = {"input_ids": ids, "position_ids": torch.arange(12)[None] % 6, "labels": ids}
+    with torch.no_grad():
+        assert not torch.equal(
+            trainer.compute_loss(model, packed),
+            trainer.compute_loss(model, {"input_ids": ids, "labels": ids}),
+        )
+        assert torch.equal(trainer.compute_loss(model, packed), model(**packed, use_cache=False).loss)
+
+
 def test_the_mask_is_left_out_of_the_loss_alone(tiny_model):
     model = AutoModelForCausalLM.from_pretrained(tiny_model)
     trainer = Loss(model)
