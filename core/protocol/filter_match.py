@@ -170,4 +170,5 @@ def _sorted_by(row: RunRow, sort: Sort, name: str) -> tuple[Any, ...]:
 def _needs_you(row: RunRow) -> tuple[Any, ...]:
     if isinstance(row.state, Queued) and not row.needs_you:
         return (2, row.state.place or NO_NUMBER)
-    return (0 if row.needs_you else 1 if isinstance(row.state, Running) else 3, -since(row))
+    runs = any(isinstance(state, Running) for state in (row.state, *(job.state for job in row.side_jobs)))
+    return (0 if row.needs_you else 1 if runs else 3, -since(row))

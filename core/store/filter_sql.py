@@ -8,14 +8,20 @@ from typing import Any
 
 from finetop.core.protocol.filter_match import NO_NUMBER, VERDICT_TEXTS, fits
 from finetop.core.protocol.run_filter import CHOICES, Filter, Sort, Term, is_metric, is_setting
-from finetop.core.protocol.runs import USUAL_SUITE
+from finetop.core.protocol.runs import MAKES_A_RUN, USUAL_SUITE
 from finetop.core.store import json_fields
 from finetop.core.store.database import json_text
 
 _OPS = {":": "=", "=": "=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 _SUITE = json_fields.text("r.brief", "suite")
-# A job that waits in a cluster's queue is live in the store, and queued for people: see `visible_state`.
-_WAITS = f"({json_fields.is_filled('r.state', 'waits')} AND NOT {json_fields.is_filled('r.state', 'asked')})"
+
+
+def _waits(state: str) -> str:
+    """Return as SQL whether a job waits in a cluster's queue: live in the store, queued for people."""
+    return f"({json_fields.is_filled(state, 'waits')} AND NOT {json_fields.is_filled(state, 'asked')})"
+
+
+_WAITS = _waits("r.state")
 _IS_RUNNING = f"({json_fields.equals('r.state', 'type', 'running')} AND NOT {_WAITS})"
 _STATE = f"CASE WHEN {_WAITS} THEN 'queued' ELSE {json_fields.text('r.state', 'type')} END"
 _VERDICT = (
@@ -94,6 +100,17 @@ class Statement:
         unnested = f"unnest({runs}::INTEGER[]) AS run_id, unnest({places}::INTEGER[]) AS place"
         self.joins["places"] = f" LEFT JOIN (SELECT {unnested}) q ON q.run_id = r.id"
         return "q.place"
+
+    def rank(self) -> str:
+        """Join the runs that a check or another job beside their training runs for; return the rank, which counts them.
+
+        They are listed among what runs. Jobs in a cluster's queue only wait.
+        """
+        runs = f"job.word = 'running' AND NOT {_waits('job.state')} AND job.verb NOT IN {MAKES_A_RUN}"
+        self.joins["beside"] = (
+            f" LEFT JOIN (SELECT DISTINCT run_id FROM jobs job WHERE {runs}) b ON b.run_id = r.id"
+        )
+        return "CASE WHEN r.rank = 3 AND b.run_id IS NOT NULL THEN 1 ELSE r.rank END"
 
     def alarm(self) -> str:
         """Join each run's newest open alarm; return the column. One pass: a subquery per run was one per word."""
@@ -214,7 +231,7 @@ def order(statement: Statement, sort: Sort, waiting: dict[int, int]) -> list[tup
         # waiting rows in start order, all others newest first
         place = statement.places(waiting)
         within = f"CASE WHEN r.rank = 2 THEN coalesce({place}, {NO_NUMBER}) ELSE -{_SINCE} END"
-        return [("r.rank", "ASC"), (within, "ASC"), newest]
+        return [(statement.rank(), "ASC"), (within, "ASC"), newest]
     if sort.key == "newest":
         return [("r.id", "ASC" if sort.descending else "DESC")]
     if sort.key == "name":

@@ -98,6 +98,7 @@ def mixed_rows() -> list[RunRow]:
         make_row(4, "support-r16", Running(NOW - 800, "training", 820, 1200), step=820, left_s=380.0,
                  check=make_check("ok", 0.1, step=600)),
         make_row(5, "support-r32", loads, steps=0, **new),
+        make_row(12, "support-r4", done, checking=scores),
         make_row(6, "support-r64", Queued(1, "wants 2 GPUs"), steps=600, **new),
         make_row(7, "smollm2-135m-instruct-support-lr2e-5-s2", Queued(2), **new),
         make_row(8, "support-full-1e-5", Finished(NOW - 14000, NOW - 10900), method="full",
@@ -105,7 +106,6 @@ def mixed_rows() -> list[RunRow]:
         make_row(9, "support-r8", Finished(NOW - 99000, NOW - 90000), check=make_check("ok", 1.9, real_drop=True)),
         make_row(10, "tiny", Finished(NOW - 199000, NOW - 190000), check=make_check("no_verdict", None, "at chance")),
         make_row(11, "support-full-3e-4", done, method="full", check=make_check(drop=14.2, accepted="ana")),
-        make_row(12, "support-r4", done, checking=scores),
         make_row(13, "support-r2", Stopped(NOW - 4000, "stop", NOW - 5000), step=410),
     ]  # fmt: skip
 

@@ -1,6 +1,7 @@
 """Filters in the store: SQL and plain Python give the same runs in the same order, whatever the runs hold."""
 
 import pytest
+import store_rows
 from hypothesis import given, settings as hypothesis, strategies as st
 from store_rows import add_run, empty_database
 
@@ -8,7 +9,7 @@ from finetop.core.errors import BadInput
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.filter_match import group_place, holds, place
 from finetop.core.protocol.run_filter import Filter, Sort, Term, format_filter
-from finetop.core.store import recipe_settings, run_list, runs
+from finetop.core.store import jobs, recipe_settings, run_list, runs
 from finetop.core.store.database import json_text, open_store, transaction
 from finetop.core.wording.run_groups import group_heading
 
@@ -84,7 +85,7 @@ def connection(tmp_path_factory):
 
 
 def fill(connection, found):
-    for table in ("runs", "settings", "alarms", "unrecorded"):
+    for table in ("runs", "jobs", "settings", "alarms", "unrecorded"):
         connection.execute(f"DELETE FROM {table}")
     for run_id, run_row in enumerate(found, start=1):
         recipe = {
@@ -175,6 +176,22 @@ def test_groups_have_a_count_and_the_mean_and_spread_of_what_is_sorted_by(connec
     connection.execute("UPDATE runs SET last = '{\"loss\":1e300}' WHERE id = 1")
     (group,) = asked(connection, "group:method").groups
     assert (group.runs, group.measured, group.mean) == (3, 2, 4.0)
+
+
+def test_a_run_that_is_being_checked_is_listed_among_what_runs(connection):
+    fill(connection, [])
+    done, runs_now = data.Finished(1.0, 2.0), data.Running(3.0, "scoring")
+    checked, _ = store_rows.add(connection, "checked", state=done)
+    store_rows.add(connection, "done", state=done)
+    store_rows.add(connection, "trains", state=runs_now)
+    store_rows.add(connection, "queued")
+    _, check = store_rows.add(connection, verb="check", run_id=checked, state=runs_now)
+    rows = asked(connection, "", sort="needs_you").rows
+    assert [row.name for row in rows] == ["trains", "checked", "queued", "done"]
+    assert sorted(rows, key=lambda row: place(row, Sort(), "", row.name)) == rows
+    with transaction(connection):
+        jobs.set_state(connection, check, done)
+    assert [row.name for row in asked(connection, "", sort="needs_you").rows][-2:] == ["done", "checked"]
 
 
 def test_which_term_hides_all(connection):

@@ -24,7 +24,7 @@ from finetop.tui.kept import keep, kept
 from finetop.tui.screens.pick import Choice, Picked, PickPage
 from finetop.tui.screens.runs.actions import CountQuestion
 from finetop.tui.screens.runs.pane import fault_words
-from finetop.tui.screens.runs.row import needed_width
+from finetop.tui.screens.runs.row import keys_on_screen, needed_width
 from finetop.tui.screens.runs.state import RunList
 from finetop.tui.screens.shared.run_actions import short_name
 from finetop.tui.widgets.frame import Bottom, TextQuestion
@@ -194,7 +194,11 @@ def pick_columns(screen: TypedLines) -> None:
     of |= {key: (metric, "") for key in metrics if is_metric(key)}
     of |= {key: (setting, about) for key, about in settings.items()}
     of = {key: (setting if is_setting(key) else metric, "") for key in shown} | of
-    choices = [Choice(key, about, part, is_on=key in shown) for key, (part, about) in of.items()]
+    there = keys_on_screen(screen.size.width, has_hosts=screen.runs.has_hosts, chosen=shown)
+    choices = [
+        Choice(key, about, part, is_on=key in shown, is_fixed=key in there and key not in shown)
+        for key, (part, about) in of.items()
+    ]
     choices.sort(key=lambda choice: _PARTS.index(choice.of))
 
     def done(picked: Picked | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
@@ -17,7 +17,7 @@ from finetop.core.text import clean_line
 from finetop.core.wording.durations import short_span
 from finetop.core.wording.units import value
 from finetop.tui.screens.runs.state import RunList, time_title
-from finetop.tui.screens.shared.run_status import ended_at, forgot, hue, mark_of
+from finetop.tui.screens.shared.run_status import ended_at, forgot, hue, left_of, mark_of, runs_now
 from finetop.tui.text import (
     STEPS_WIDTH,
     Line,
@@ -71,7 +71,8 @@ def _loss(row: RunRow, now: float, sparks: Sparks) -> str:
 
 
 def _left(row: RunRow, now: float, sparks: Sparks) -> str:
-    return "" if row.left_s is None or ended_at(row) is not None else short_span(row.left_s)
+    left_s = left_of(row)
+    return "" if left_s is None else short_span(left_s)
 
 
 def _age(row: RunRow, now: float, sparks: Sparks) -> str:
@@ -80,7 +81,7 @@ def _age(row: RunRow, now: float, sparks: Sparks) -> str:
 
 def _time(row: RunRow, now: float, sparks: Sparks) -> str:
     """Return the time left or the age, for terminals too narrow for both columns."""
-    return _left(row, now, sparks) or _age(row, now, sparks)
+    return _left(row, now, sparks) or ("" if runs_now(row) else _age(row, now, sparks))
 
 
 def _speed(row: RunRow, now: float, sparks: Sparks) -> str:
@@ -99,6 +100,10 @@ COLUMNS = (
     Column("curve", 10, "left", 118, lambda row, now, sparks: sparks.get(row.id, ""), style=None),
     Column("tags, note", 18, "left", 146, lambda row, *_: " ".join([*row.tags, row.note]), widest=40),
 )
+_KEYS: Mapping[str, Sequence[str]] = {  # of the usual columns
+    "how": ("method",), "step": ("step", "steps"), "loss": ("loss",), TIME: ("age",), "age": ("age",),
+    "model": ("model",), "tok/s": ("tokens_per_s",), "tags, note": ("tags", "note"),
+}  # fmt: skip
 HOST = Column("host", 9, "left", 60, lambda row, *_: row.host)  # shown if the list covers several machines
 
 
@@ -140,6 +145,12 @@ def run_line(runs: RunList, row: RunRow, *, has_cursor: bool = False, width: int
         cells = (*cells, (" " * column.gap + _aside(text, column), style))
     room = width - line_width(cells) - 2
     return (*cells, ("  ", ""), *cut_line(forgot(row, now, room, name_suite=runs.name_suite), room))
+
+
+def keys_on_screen(width: int, *, has_hosts: bool = False, chosen: Sequence[str] = ()) -> set[str]:
+    """Return the keys of the columns that a terminal of this width shows without choosing them."""
+    titles = [column.title for column in _columns(width, has_hosts, tuple(chosen)) if not column.key]
+    return {"verdict", *(key for title in titles for key in _KEYS.get(title, ()))}
 
 
 def needed_width(chosen: Sequence[str], *, has_hosts: bool = False) -> int:

@@ -9,13 +9,13 @@ from finetop.core.protocol.messages.runs import GetRun, Group, Runs, RunsAnswer
 from finetop.core.protocol.run_columns import settings_of
 from finetop.core.protocol.run_filter import Filter, Sort, parse, read_sort
 from finetop.core.protocol.runs import MAKES_A_RUN, RunDetail, Running, RunRow
-from finetop.tui.screens.shared.run_status import ended_at, heading_of
+from finetop.tui.screens.shared.run_status import ended_at, heading_of, runs_now
 from finetop.tui.screens.shared.sparklines import Sparklines
 from finetop.tui.widgets.paged_list import CHUNK, Ask, PagedList
 
 SORTS = ("needs_you", "newest", "name", "loss")  # `o` cycles through them
 SPARK_COLUMNS = 10
-SOUGHT, MOST_GOING = 1000, 8  # rows searched for a run by name; running runs shown while out of view
+SOUGHT, MOST_GOING = 1000, 40  # rows searched for a run by name; running runs shown while out of view
 MOST, ALL_CHUNK = 20_000, 500  # rows saved to a file; rows requested at once
 
 
@@ -31,6 +31,7 @@ class RunList(PagedList["RunRow"]):
         self.line = Filter(sort=Sort())  # the same, parsed
         self.groups: dict[str, Group] = {}  # by their words
         self.going: tuple[RunRow, ...] = ()  # running runs out of view
+        self._running: Sequence[RunRow] = ()
         self._is_going_old = True
         self.columns: tuple[str, ...] = ()  # chosen in addition to the usual ones
         self.marked: dict[int, RunRow] = {}  # by run number, as last seen: they may be on no loaded page
@@ -97,11 +98,12 @@ class RunList(PagedList["RunRow"]):
         in_view = [row for index, row in self.pages.rows.items() if first <= index < end]
         seen = {row.id for row in in_view}
         if running <= sum(isinstance(row.state, Running) for row in in_view):
-            self.going, self._is_going_old = (), True
+            self._running, self._is_going_old = (), True
         elif self._is_going_old:
             answer: RunsAnswer = await self._ask(Runs("state:running", SORTS[1], 0, MOST_GOING))
-            self.going, self._is_going_old = tuple(answer.rows), False
-        self.going = tuple(row for row in self.going if row.id not in seen)
+            self._running, self._is_going_old = answer.rows, False
+        unseen = (row for row in self._running if row.id not in seen)
+        self.going = tuple(sorted(unseen, key=lambda row: row.needs_you))  # the others are listed further up
 
     async def _page(self, offset: int, limit: int) -> tuple[Sequence[RunRow], int]:
         answer = await self._runs(self.listed, offset, limit)
@@ -144,7 +146,7 @@ class RunList(PagedList["RunRow"]):
 
 def time_title(rows: Iterable[RunRow]) -> str:
     """Return the title of the column shared by time left and age: 'left', 'age', or 'time' for both."""
-    titles = {"age" if ended_at(row) is not None else "left" for row in rows}
+    titles = {"left" if runs_now(row) or ended_at(row) is None else "age" for row in rows}
     return next(iter(titles)) if len(titles) == 1 else "time"
 
 

@@ -25,9 +25,22 @@ def heading_of(row: RunRow) -> str:
     """Return the heading of a run in the list "needs you first"."""
     if row.needs_you:
         return HEADINGS[0]
-    if isinstance(row.state, Running):
-        return HEADINGS[1]
-    return HEADINGS[2] if isinstance(row.state, Queued) else HEADINGS[3]
+    if isinstance(row.state, Queued):
+        return HEADINGS[2]
+    return HEADINGS[1 if runs_now(row) else 3]
+
+
+def runs_now(row: RunRow) -> bool:
+    """Return True if a run is made now, or a job beside its training runs, such as its check."""
+    return any(isinstance(state, Running) for state in (row.state, *(job.state for job in row.side_jobs)))
+
+
+def left_of(row: RunRow) -> float | None:
+    """Return how many seconds what runs of a run has left; None if that is unknown."""
+    if ended_at(row) is None:
+        return row.left_s
+    states = (job.state for job in row.side_jobs)
+    return next((state.left_s for state in states if isinstance(state, Running)), None)
 
 
 def mark_of(row: RunRow) -> Mark:
@@ -73,8 +86,11 @@ def forgot(row: RunRow, now: float, room: int = 1000, *, name_suite: bool | None
             return ((word, "red"), (f" {clean_line(state.cause)}", "red"))
         case Queued():
             has_place = state.place and not state.held and not is_for_later(state, now)
-            place = ordinal(state.place) if has_place else ""
-            return ((", ".join(filter(None, (place, why(state, now)))), "dim"),)
+            place, because = ordinal(state.place) if has_place else "", why(state, now)
+            words = ", ".join(filter(None, (place, because)))
+            if place and len(words) > room and because.startswith("waits "):
+                words = f"{place}, waits"  # the pane says what for
+            return ((words, "dim"),)
         case Running():
             return _running(row, state, name_suite)
     if row.not_resumed:

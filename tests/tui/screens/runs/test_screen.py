@@ -133,6 +133,13 @@ async def test_what_a_list_shows_of_runs_that_need_to_be_seen() -> None:
         assert "820/1,200" in row_with(app, "goes-on") and "6 m" in row_with(app, "goes-on")
         await pressed(pilot, "G")
         assert "out of view" not in text_of(app), "now the list itself shows it"
+        # of those the ones that no part above lists come first
+        ill = [make_row(200 + at, f"ill-{at}", running, needs_you=True, alarm="spike") for at in range(20)]
+        await listed(*rows, *ill, make_row(50, "goes-on", running, step=820, left_s=380.0))
+        await pressed(pilot, "g")
+        assert "820/1,200" in row_with(app, "goes-on")
+        await listed(*rows, make_row(50, "goes-on", running, step=820, left_s=380.0))
+        await pressed(pilot, "G")
         assert "goes-on" in cursor_row(app)
         # a suite that all checks share is not said in each row
         await listed(*old_failures(2))
@@ -258,7 +265,7 @@ async def test_check_stop_and_kill_ask_and_a_refusal_is_said() -> None:
         assert "Kill support-r16?  820 steps lost: nothing is saved." in text_of(app)
         await pressed(pilot, "y")
         assert asked(fake, Kill) == [Kill("support-r16")]
-        await pressed(pilot, "j", "j", "K")
+        await pressed(pilot, "j", "j", "j", "K")
         assert "Remove support-r64 from the queue?" in text_of(app)
         await pressed(pilot, "y")
         assert asked(fake, Stop)[1:] == [Stop("support-r64")]
@@ -488,6 +495,9 @@ async def test_columns_are_chosen_kept_and_shown_where_they_fit(
         await pilot.press("colon")
         await typed(pilot, "columns")
         await pressed(pilot, "enter")
+        assert "[x] model" in text_of(app) and "[ ] objective" in text_of(app), "what is shown has its mark"
+        await pressed(pilot, "space")
+        assert "model is shown at this width anyway" in text_of(app) and "[x] model" in text_of(app)
         await typed(pilot, "eval_losx")
         assert "no run has a metric eval_losx. Did you mean eval_loss?" in text_of(app).splitlines()[-2]
         await pressed(pilot, "enter")
