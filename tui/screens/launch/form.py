@@ -272,6 +272,24 @@ def _sources(sources: list[dict[str, Any]], folder: Path) -> str:
     return json.dumps(shown) if shown else ""
 
 
+def sources_in_words(form: Form) -> list[str]:
+    """Return what a data field that is typed as a list holds, each source in words; none of a plain path."""
+    text = value_of(form, "data.train")
+    try:
+        sources = json.loads(text) if text.startswith("[") else []
+    except ValueError:
+        return []
+    if not all(isinstance(source, dict) for source in sources):
+        return []
+    return [_source_words(source, form.base.folder) for source in sources]
+
+
+def _source_words(source: Mapping[str, Any], folder: Path) -> str:
+    path = str(source.get("path", "")).removeprefix(f"{folder}/")
+    others = (f"{key} {value_words(value)}" for key, value in source.items() if key != "path")
+    return ", ".join(filter(None, (path, *others)))
+
+
 def given(source: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a data source that differ from the defaults."""
     return {key: value for key, value in source.items() if value != _DEFAULTS.get(key)}

@@ -76,6 +76,9 @@ def _wrapped_spans(spans: Sequence[Span], width: int, rows: int) -> list[Line]:
         end = used = 0
         while end < len(cells) and used + cell_len(cells[end][0]) <= width:
             used, end = used + cell_len(cells[end][0]), end + 1
+        if end < len(cells):  # a word goes to the next row, unless it fills one
+            blanks = (at for at in range(end, 0, -1) if cells[at - 1][0] == " ")
+            end = next(blanks, end)
         lines.append(joined([(" ", ""), *cells[:end]]))
         cells = cells[max(1, end) :]
     if cells and lines:

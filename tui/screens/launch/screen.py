@@ -28,7 +28,15 @@ from finetop.tui.screens.launch.search import search, to_match
 from finetop.tui.screens.launch.state import LaunchState
 from finetop.tui.screens.launch.submit import ask_before, ask_comparison, queue_form, write_recipe
 from finetop.tui.screens.launch.sweep import checked_all, swept
-from finetop.tui.screens.launch.view import beside, field_lines, in_border, next_words, recipe_lines, scrolled
+from finetop.tui.screens.launch.view import (
+    beside,
+    field_lines,
+    in_border,
+    next_words,
+    recipe_lines,
+    recipes_width,
+    scrolled,
+)
 from finetop.tui.widgets.app_screen import AppScreen
 from finetop.tui.widgets.entry import Entry, entry_of, inserted, typed
 from finetop.tui.widgets.frame import Bottom, Top
@@ -114,7 +122,7 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
         state = self.state
         form, pane = self.query_one("#form", Lines), self.query_one("#pane", Lines)
         width, height = form.room
-        left_width = 18 if width < 80 else 24
+        left_width = recipes_width(self.size.width)
         title = [in_border(left_width, has_cursor=state.part == "recipes")] if form.box else []
         height -= len(title)
         left, right = recipe_lines(state, left_width), field_lines(state, width - left_width - 2)
@@ -218,8 +226,10 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
             self._enter(entry)
         elif event.key == "tab" and files_are_here(host_of(self)) and self.state.types_path:
             self._complete(self.state.entry.text)
-        elif event.key in ("enter", "escape"):
+        elif event.key == "enter":
             self._end_typing()
+        elif event.key == "escape":
+            self._leave_typing()
         elif event.key in ("up", "down", "tab"):
             self._end_typing()
             self.action_move(-1 if event.key == "up" else 1)
@@ -244,6 +254,16 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
     def _complete(self, text: str) -> None:
         longer, self.state.names = completed(text, host_of(self).folder)
         self._enter(entry_of(longer))
+
+    def _leave_typing(self) -> None:
+        """End typing; a text that can't be used gives way to the one before."""
+        key, before = self.state.key, self.state.before
+        typed_text = "" if self.state.entry is None else self.state.entry.text
+        self._end_typing()
+        if typed_text != before and forms.problem_at(self.state.form, key) is not None:
+            self.state.change(forms.edited(self.state.form, key, before))
+            self._check()
+            host_of(self).say(f"{key} is as before: {clean_line(typed_text) or 'nothing'} can't be used.")
 
     def _end_typing(self) -> None:
         self.state.entry = None
@@ -273,7 +293,8 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
             self.state.part = "settings"
             self._go_to_first_problem()
         elif self.state.key:
-            self.state.entry = entry_of(forms.value_of(self.state.form, self.state.key))
+            self.state.before = forms.value_of(self.state.form, self.state.key)
+            self.state.entry = entry_of(self.state.before)
         self.redraw()
 
     def action_view(self) -> None:
@@ -311,7 +332,7 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
             host.say("w sweeps the setting under the cursor: go to one first, e.g. the learning rate.")
             return
         self.state.change(swept(self.state.form, key, is_swept=True))
-        value = forms.value_of(self.state.form, key)
+        self.state.before = value = forms.value_of(self.state.form, key)
         self._enter(entry_of(value if "," in value else f"{value}, "))
 
     def action_write(self) -> None:

@@ -26,6 +26,7 @@ class LaunchState:
     field_at: int = 0
     all_settings: bool = False
     entry: Entry | None = None  # the field being typed
+    before: str = ""  # its text before it was typed
     names: tuple[str, ...] = ()  # possible completions of the path being typed
     preview: Preview = NOTHING
     ahead: Ahead = field(default_factory=Ahead)

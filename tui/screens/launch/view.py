@@ -18,6 +18,15 @@ from finetop.tui.widgets.frame import next_line
 
 LABEL = 15  # cells of a common setting's label
 KEY_LABEL, LONGEST_KEY = 24, 40  # least and most cells of a dotted key
+NAMES, WIDE = (
+    24,
+    160,
+)  # cells of the recipes' names; the terminal width from which their purposes are beside them
+
+
+def recipes_width(width: int) -> int:
+    """Return the cells of the part with the recipes."""
+    return 18 if width < 80 else NAMES if width < WIDE else width // 2 - 10
 
 
 def recipe_lines(state: LaunchState, width: int) -> tuple[list[Line], int]:
@@ -32,10 +41,15 @@ def recipe_lines(state: LaunchState, width: int) -> tuple[list[Line], int]:
         if is_here:
             cursor = len(lines)
         mark = " *" if base.key in state.typed_over else ""
-        name = cut_middle(clean_line(base.title), width - 3 - len(mark))
+        room = min(width, NAMES) - 3 - len(mark)
+        name = cut_middle(clean_line(base.title), room)
         gutter = _cursor(is_here, is_active=state.part == "recipes")
         row: Line = (gutter, (f" {name}", "bold" if is_here else ""))
-        lines.append((*row, (mark, "bold")) if mark else row)
+        row = (*row, (mark, "bold")) if mark else row
+        if width > NAMES:  # room for what each recipe is for
+            blank = " " * (NAMES - line_width(row))
+            row = (*row, (blank + cut_end(clean_line(base.about), width - NAMES - 1), "dim"))
+        lines.append(row)
     return lines, cursor
 
 
@@ -69,7 +83,8 @@ def field_lines(state: LaunchState, width: int) -> tuple[list[Line], int]:
 
 def _field_line(state: LaunchState, label: str, field: Field, width: int, label_width: int) -> Line:
     is_here = field is state.field
-    value_width = max(12, min(30, width - label_width - 24))
+    most = 50 if width >= 100 else 30
+    value_width = max(12, min(most, width - label_width - 24))
     aside = _aside(state, field, width - label_width - value_width - 5)
     room = value_width if aside else width - label_width - 4
     typed = state.entry if is_here else None
@@ -83,7 +98,10 @@ def _value(form: Form, field: Field, width: int) -> Line:
     style: StyleName = "bold" if field.key in form.edits else ""
     if forms.problem_at(form, field.key):
         style = "red"
-    return ((cut_middle(clean_line(forms.value_of(form, field.key)), width), style),)
+    text = forms.value_of(form, field.key)
+    if field.key == "data.train" and (sources := forms.sources_in_words(form)):
+        text = sources[0] if len(sources) == 1 else f"{len(sources)} sources: {'; '.join(sources)}"
+    return ((cut_middle(clean_line(text), width), style),)
 
 
 def _aside(state: LaunchState, field: Field, width: int) -> Line:
@@ -111,6 +129,8 @@ def explanation_lines(state: LaunchState, width: int) -> list[Line]:
         allowed = f"a path, or {field.type}" if field.key == "data.train" else field.type
         kind: Line = ((cut_end(allowed, width // 2), "dim"), (" ", ""))
         detail: Line = ((f" {clean_line(problem.whole)}", "red"),) if problem else ()
+        if field.key == "data.train" and not problem:
+            detail = ((cut_end(clean_line(f" {'   '.join(forms.sources_in_words(form))}"), width), "dim"),)
         if state.names:
             detail = ((" ", ""), (cut_end(clean_line("  ".join(state.names)), width - 2), "bold"))
         return [rule(((field.key, "bold"),), width, kind), ((f" {clean_line(field.about)}", ""),), detail]

@@ -58,7 +58,7 @@ async def test_the_form_shows_what_is_missing_a_refusal_puts_the_cursor_there_an
         await pressed(pilot, *"q1", "question_mark", "R", "S")  # letters are text while a field is typed
         assert "q1?RS" in row_with(app, "name ")
         assert "? keys" not in text_of(app)
-        await pressed(pilot, "escape", "u")  # esc keeps the typed text, u undoes it
+        await pressed(pilot, "escape", "u")  # esc keeps a valid text, u undoes it
         assert "q1?RS" not in text_of(app)
         assert not asked(fake, Submit)
         # data is typed with tab, looked at, and queued
@@ -105,6 +105,24 @@ async def test_errors_show_beside_the_field_when_typing_pauses(
         await settled(pilot)
         assert "must be" not in row_with(app, "batch  ")
         assert "recipe: 4" in row_with(app, "batch  ")
+        # one that can't be used goes with esc
+        await pressed(pilot, "enter", "enter", *"x", "escape")
+        assert "batch          8 " in row_with(app, "batch  ") and "must be" not in text_of(app)
+        assert "train.batch_size is as before: 8x can't be used." in text_of(app)
+
+
+async def test_data_of_several_sources_are_words_and_at_200_columns_each_recipe_says_what_it_is_for(
+    folder: Path,
+) -> None:
+    sources = "{path: faq.jsonl, share: 0.3}, {path: faq.jsonl}"
+    (folder / "mine.yaml").write_text(f"recipe: 1\nextends: lora\ndata: {{train: [{sources}]}}\n")
+    async with shown_app(make_app(FakeSupervisor(mixed_rows()), folder), (200, 50)) as (app, pilot):
+        await pressed(pilot, "4")
+        assert "low-rank adapters" in row_with(app, "▸ lora ")
+        await pressed(pilot, "g", "j")
+        assert "2 sources: faq.jsonl, share 0.3; faq.jsonl" in row_with(app, "data   ")
+        await pressed(pilot, "tab", "j", "j")
+        assert "faq.jsonl, share 0.3   faq.jsonl" in text_of(app)
 
 
 async def test_n_fills_the_form_from_a_run(folder: Path) -> None:
