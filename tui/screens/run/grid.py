@@ -146,18 +146,25 @@ def numbered(small: Sequence[str], columns: int) -> Sequence[str]:
     return small[: columns * _NUMBERS - 1]
 
 
-def metrics_line(bottom: Bottom, grid: Grid, look_anew: Callable[[], object]) -> None:
-    """Ask for a text and list the metrics with it in their names while it is typed."""
+def metrics_line(
+    bottom: Bottom,
+    grid: Grid,
+    keys: Callable[[], Sequence[str]],
+    look_anew: Callable[[], object],
+    search_log: Callable[[str], object],
+) -> None:
+    """Ask for a text and list the metrics with it in their names; `search_log` gets a text that none has."""
 
     def seek(text: str) -> None:
         grid.seek(text)
+        if not grid.listed(keys()):
+            bottom.say_aside((("no metric has it: enter searches the log", "dim"),))
         look_anew()
 
-    bottom.ask_text(
-        "metrics",
-        grid.sought,
-        changed=seek,
-        done=lambda text, is_kept: seek(text if is_kept else ""),
-        keep="filter",
-        leave="all metrics",
-    )
+    def done(text: str, is_kept: bool) -> None:
+        seek(text if is_kept else "")
+        if not grid.listed(keys()):
+            seek("")
+            search_log(text)
+
+    bottom.ask_text("metrics", grid.sought, changed=seek, done=done, keep="filter", leave="all metrics")

@@ -110,7 +110,8 @@ def _footer_keys(state: ViewState) -> tuple[Key, ...]:
         case "metrics":
             if not detail.row.metrics:
                 return (NEXT_TAB, *stop, LOG, NEW, BACK)
-            return (*_chart_keys(state), *stop[:1], BACK, SMOOTH, LOG_SCALE, *stop[1:], *check, STEPS)
+            back = () if state.is_full else (BACK,)  # esc leads to all charts first
+            return (*_chart_keys(state), *stop[:1], *back, SMOOTH, LOG_SCALE, *stop[1:], *check, STEPS)
         case "log":
             jobs = (_OTHER_JOB,) if len(detail.jobs) > 1 else ()
             hits = (MATCH, _END_SEARCH) if state.has_search else ()

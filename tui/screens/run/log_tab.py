@@ -124,8 +124,8 @@ def can_scroll(log_view: LogView, held: RunData, width: int, height: int) -> boo
     return sum(len(log.drawn_rows(line, width)) for line in lines) > height
 
 
-def to_hit(log_view: LogView, direction: int) -> bool:
-    """Go to the next (1) or previous (-1) hit; return whether there is one."""
+def to_hit(log_view: LogView, direction: int, *, goes_round: bool = False) -> bool:
+    """Go to the next (1) or previous (-1) hit, going round from the last to the first; return whether there is one."""
     search = log_view.search
     if search is None or not search.hits:
         return False
@@ -135,7 +135,9 @@ def to_hit(log_view: LogView, direction: int) -> bool:
     else:
         nearest = log_page.place_behind if direction > 0 else log_page.place_before
         hit = nearest(search.hits, here)
-    if hit is None:
+        if hit is None and goes_round and search.is_over:
+            hit = search.hits[0 if direction > 0 else -1]
+    if hit is None or hit == search.at:
         return False
     search.at = log_view.at = log_view.mark = hit
     log_view.first, log_view.page = None, None

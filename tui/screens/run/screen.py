@@ -19,7 +19,7 @@ from finetop.tui.save import Sheet
 from finetop.tui.screens.run.grid import metrics_line
 from finetop.tui.screens.run.head import OF_CHARTS, TABS, Slow, Tab, head_lines, tabs_line, updated_slow
 from finetop.tui.screens.run.keys import KEYS, footer_keys, next_of
-from finetop.tui.screens.run.log_tab import go_to_step, load_near, search_line, to_hit
+from finetop.tui.screens.run.log_tab import go_to_step, load_near, search_line, start_search, to_hit
 from finetop.tui.screens.run.outside import ask_to_open
 from finetop.tui.screens.run.tabs import body_lines
 from finetop.tui.screens.run.view_state import PAGE, ViewState
@@ -134,11 +134,17 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     def action_search(self) -> None:
         """Filter the metrics by name; on any other tab, search the log."""
         if self.state.tab == "metrics":
-            metrics_line(self.bottom, self.state.grid, self.look_anew)
+            keys = lambda: self.state.metric_keys  # noqa: E731
+            metrics_line(self.bottom, self.state.grid, keys, self.look_anew, self._search_log)
             return
         if self.state.tab != "log":
             self.action_log()
         search_line(self.bottom, self.state.log, self.look_anew)
+
+    def _search_log(self, text: str) -> None:
+        self.action_log()
+        start_search(self.state.log, text)
+        self.look_anew()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave `n` to a new run while there is no search."""
@@ -153,7 +159,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
 
     def action_hit(self, direction: int) -> None:
         if self.state.tab == "log":
-            if not to_hit(self.state.log, direction):
+            if not to_hit(self.state.log, direction, goes_round=True):
                 has_search = self.state.log.search is not None
                 host_of(self).say(NO_MATCH if has_search else NO_SEARCH)
             self.look_anew()

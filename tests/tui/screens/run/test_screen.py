@@ -404,6 +404,7 @@ async def test_pages_of_charts_are_turned_a_metric_has_the_whole_tab_and_is_foun
         await pressed(pilot, "enter")
         assert "KL to start" not in text_of(app) and "log, newest" not in text_of(app)
         assert asked(fake, Curves)[-1].columns == columns_of(79)
+        assert text_of(app).splitlines()[-1].count(" esc ") == 1
         await pressed(pilot, "down")
         assert row_with(app, "▸").startswith("▸KL to start")
         await pilot.press("escape")
@@ -414,8 +415,8 @@ async def test_pages_of_charts_are_turned_a_metric_has_the_whole_tab_and_is_foun
         await opened(fake, pilot, "slash", *"gpu")
         screen = app.screen
         assert row_with(app, "GPU busy").startswith(" GPU busy") and "/gpu 1 of 1" in row_with(app, "metrics")
-        await pilot.press("enter", "slash", *"nn", "enter")
-        assert "No metric has this in its name." in text_of(app)
+        await pressed(pilot, "enter", "slash", *"nn")
+        assert "No metric has this in its name." in text_of(app) and "enter searches the log" in text_of(app)
         await pilot.press("escape")
         assert "1-2 of 8" in row_with(app, "metrics") and screen is app.screen
         await pressed(pilot, "v", "v")
@@ -551,7 +552,9 @@ async def test_search_covers_the_whole_log_newest_first_and_marks_what_it_finds(
         await pressed(pilot, "comma")
         assert text_of(app).splitlines()[5] == "▸CUDA is not there"
         await pressed(pilot, "comma")
-        assert "no more matches in that direction." in text_of(app)
+        assert "line 2 of 2" in text_of(app), "from the first on to the last"
+        await pressed(pilot, "full_stop")
+        assert "line 1 of 2" in text_of(app)
         await pressed(pilot, "full_stop")
         assert "line 2 of 2" in text_of(app)
         await pressed(pilot, "escape")
@@ -560,6 +563,9 @@ async def test_search_covers_the_whole_log_newest_first_and_marks_what_it_finds(
         assert "line 1 of 1" in text_of(app) and text_of(app).splitlines()[5].startswith("▸step 300/1200")
         await pressed(pilot, "slash", *["backspace"] * 10, *"nowhere", "enter")
         assert "no line has “nowhere”" in text_of(app)
+        # what no metric's name has is searched in the log
+        await opened(fake, pilot, "slash", *"there", "enter")
+        assert "“there”, line 1 of 1" in text_of(app)
 
 
 async def test_a_step_is_gone_to_by_its_number_and_from_the_charts_cursor() -> None:
