@@ -82,13 +82,12 @@ def outcome_cells(outcome: compare_runs.Outcome) -> tuple[str, ...]:
 
 def print_data(details: Sequence[data.RunDetail], answers: Sequence[DataDifferAnswer]) -> None:
     """Print how the data of each run differ from the first's, or that they don't."""
-    recipes = {run.row.name: run.recipe for run in details}
     if not answers:
         print(data_versions.same_line(details[0].sources))
     for answer in answers:
         first, other = clean_line(answer.run), clean_line(answer.other)
         print(f"how the data of {first} (A) and {other} (B) differ")
-        for kind, text in data_versions.differ_lines(answer, "A", "B", recipes):
+        for kind, text in data_versions.differ_lines(answer, "A", "B", details):
             print(f"    {kind} {text}" if kind in ("-", "+") else f"  {'  ' if kind else ''}{text}")
 
 

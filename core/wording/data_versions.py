@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from finetop.core.protocol.data_diff import Difference, Kept, Origin, SourceRow
 from finetop.core.protocol.messages import data_versions as messages
 from finetop.core.protocol.messages.data_versions import SourceFacts, SourcePair
-from finetop.core.protocol.runs import NO_WEIGHT
+from finetop.core.protocol.runs import NO_WEIGHT, Queued, RunDetail
 from finetop.core.text import clean_line, counted
 
 LINT_SHOWN = 4
 FILE = "the file"  # sentences about a file begin with this
 NO_ROWS = "No row hashes for this run."
+NOT_STARTED = "Its rows are read when it starts."
 TESTS_DIFFER = "They were measured on different tests: their scores on the target can't be compared."
 NO_TRAINING = "Not trained: no weights changed."
 
@@ -191,17 +191,20 @@ def same_line(rows: Sequence[SourceRow]) -> str:
     return f"Same data: {', '.join(map(version_words, rows))}."
 
 
-def unknown_rows(recipe: Mapping[str, Any]) -> str:
+def unknown_rows(run: RunDetail) -> str:
     """Return why the rows that a run has read are unknown."""
-    return NO_TRAINING if recipe.get("method", {}).get("name") == NO_WEIGHT else NO_ROWS
+    if run.row.method == NO_WEIGHT:
+        return NO_TRAINING
+    return NOT_STARTED if isinstance(run.row.state, Queued) else NO_ROWS
 
 
 def differ_lines(
-    answer: messages.DataDifferAnswer, first: str, other: str, recipes: Mapping[str, Mapping[str, Any]]
+    answer: messages.DataDifferAnswer, first: str, other: str, runs: Sequence[RunDetail]
 ) -> Iterator[tuple[str, str]]:
     """Yield how the data of two runs differ: (kind, line), kind '' for a source, 'setting', '-' or '+' for a row."""
-    for name in answer.unknown:
-        yield "", f"{clean_line(name)}: {unknown_rows(recipes.get(name, {}))}"
+    for run in runs:
+        if run.row.name in answer.unknown:
+            yield "", f"{clean_line(run.row.name)}: {unknown_rows(run)}"
     for pair in answer.pairs:
         yield "", pair_words(pair, first, other)
         for line in settings(pair):

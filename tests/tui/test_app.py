@@ -159,6 +159,7 @@ async def test_places_by_number_help_commands_and_the_palette() -> None:
     app = make_app(FakeSupervisor(mixed_rows()))
     async with shown_app(app, (50, 12)) as (app, pilot):
         assert "too small: 50x12, needs 60x20" in text_of(app)
+        assert "enter open" in text_of(app).splitlines()[-1], "the keys stay"
         await pilot.resize_terminal(80, 40)
         await settled(pilot)
         assert "too small" not in text_of(app) and "REGRESSED" in text_of(app)
@@ -191,6 +192,8 @@ async def test_places_by_number_help_commands_and_the_palette() -> None:
         assert row_with(app, " in support").split()[1:3] == ["task", "arith"]
         await pressed(pilot, "ctrl+u", *"zzz", within_s=0.3)
         assert "nothing matches 'zzz'" in text_of(app)
+        await pressed(pilot, "ctrl+u", *"dataset", within_s=0.3)
+        assert "nothing matches 'dataset' here; in a shell: finetop data" in text_of(app)
         await pressed(pilot, "ctrl+u", *"qlora", within_s=0.3)
         assert "recipe" in row_with(app, "qlora")
         await pressed(pilot, "enter", within_s=0.3)

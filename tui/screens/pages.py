@@ -176,6 +176,16 @@ class MessagesPage(TablePage[None], inherit_bindings=False):
         return (*cursor, (f" {clock(message.at)}  ", "dim"), (message.text, message.style))
 
 
+def nothing_words(text: str) -> str:
+    """Return that nothing matches a text, and the command of the command line that it names."""
+    from finetop.core.commands.main import OTHER_WORDS, verbs
+
+    word = text.strip().lower()
+    verb = word if word in verbs() else OTHER_WORDS.get(word, "")
+    shell = f" here; in a shell: finetop {verb}" if verb else ""
+    return f"nothing matches {clean_line(text)!r}{shell}"
+
+
 class CommandsPage(TablePage["Key | Match | None"], inherit_bindings=False):
     """All commands and everything else findable by name; enter returns the selected one."""
 
@@ -227,7 +237,7 @@ class CommandsPage(TablePage["Key | Match | None"], inherit_bindings=False):
             cursor = self.query_one(Table).cursor
             chosen = self._matching[cursor] if 0 < cursor < len(self._matching) else None
             at = matching.index(chosen) if chosen in matching else 0
-            self._show(matching, "" if matching else f"nothing matches {clean_line(text)!r}", at)
+            self._show(matching, "" if matching else nothing_words(text), at)
 
     def _done(self, text: str, is_chosen: bool) -> None:
         cursor = self.query_one(Table).cursor

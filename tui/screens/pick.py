@@ -25,12 +25,16 @@ _NAME = 28  # cells
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One thing to pick, listed under the heading `of`; `is_on` is None if only some of several runs have it."""
+    """One thing to pick, listed under the heading `of`; `is_on` is None if only some of several runs have it.
+
+    One that is fixed is there anyway, at this size of the terminal: it has its mark, and can't be picked.
+    """
 
     name: str
     about: str = ""
     of: str = ""
     is_on: bool | None = False
+    is_fixed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +119,13 @@ class PickPage(TablePage["Picked | None"], inherit_bindings=False):
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         choice = self._listed[index]
-        box = {True: "[x]", False: "[ ]", None: "[-]"}[self._changed.get(choice.name, choice.is_on)]
+        is_on = choice.is_fixed or self._changed.get(choice.name, choice.is_on)
+        box = {True: "[x]", False: "[ ]", None: "[-]"}[is_on]
         name = clean_line(choice.name)
         room = max(_NAME, cell_len(name) + 1)
         return (
             cursor_mark(has_cursor),
-            ("     " if choice is self._text else f" {box} ", "key"),
+            ("     " if choice is self._text else f" {box} ", "dim" if choice.is_fixed else "key"),
             (padded(name, room), "bold" if has_cursor else ""),
             (cut_end(choice.about, max(0, width - room - 7)), "dim"),
         )
@@ -133,6 +138,9 @@ class PickPage(TablePage["Picked | None"], inherit_bindings=False):
         choice = self._listed[at]
         if choice is self._text:
             self._ask(f'"{choice.about}"', at=len(choice.about) + 1)
+            return
+        if choice.is_fixed:
+            bottom.say_aside(((f"{choice.name} is shown at this width anyway", "dim"),))
             return
         is_on = not self._changed.pop(choice.name, choice.is_on)
         if is_on != choice.is_on:

@@ -264,8 +264,12 @@ class Bottom(Lines, can_focus=True):
         self.aside, self._is_refused = ((words, "red"),), True
 
     def _trouble(self) -> list[Line]:
-        trouble = host_of(self).trouble
-        return [((" ✗ ", "red"), (trouble, "red"))] if trouble else []
+        trouble, (width, height) = host_of(self).trouble, self.screen.size
+        lines: list[Line] = [((" ✗ ", "red"), (trouble, "red"))] if trouble else []
+        if width < SMALLEST[0] or height < SMALLEST[1]:
+            small = f"too small: {width}x{height}, needs {SMALLEST[0]}x{SMALLEST[1]}"
+            lines.append(((f" {small}", "amber"),))
+        return lines
 
     def _middle(self) -> Sequence[Line]:
         width = self.size.width
@@ -291,10 +295,6 @@ class Bottom(Lines, can_focus=True):
         return self.next or [()]
 
     def _footer(self) -> Line:
-        width, height = self.screen.size
-        if width < SMALLEST[0] or height < SMALLEST[1]:
-            small = f"too small: {width}x{height}, needs {SMALLEST[0]}x{SMALLEST[1]}"
-            return ((f" {small}", "amber"),)
         question = self.question
         if isinstance(question, TextQuestion):
             tab = (("tab", "complete"),) if question.complete is not None else ()
@@ -302,7 +302,7 @@ class Bottom(Lines, can_focus=True):
         if isinstance(question, Question):
             answers = tuple((answer.key, answer.label) for answer in question.answers)
             return _key_words((*answers, ("esc", question.leave)))
-        return footer(self.keys, width, has_help=not self.is_typed_above)
+        return footer(self.keys, self.screen.size.width, has_help=not self.is_typed_above)
 
 
 def clicked_key(lines: Sequence[Line], x: int, y: int) -> str:

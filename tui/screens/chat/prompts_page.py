@@ -23,7 +23,7 @@ from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.table import Table
 
 PICK = Key("enter", "pick", "pick", "put it on the prompt line")
-FILTER = Key("slash", "filter", "filter", "only prompts with these words in label, text or answer")
+FILTER = Key("slash", "filter", "filter", "only prompts with these words in section, label, text or answer")
 BACK = Key("escape,p", "back", "back", "clear the filter, then back to the chat")
 HEADINGS = {"recipe": "of the recipe", "test": "rows of the test file", "lost": "lost by the newest check"}
 _LABEL = 24  # cells
@@ -31,10 +31,12 @@ _EXPECTED = 24  # least cells
 
 
 def matching(prompts: Sequence[ChatPrompt], text: str) -> list[ChatPrompt]:
-    """Return the prompts that have all words of a text in label, text or expected answer."""
-    return [
-        prompt for prompt in prompts if has_words(f"{prompt.label} {prompt.text} {prompt.expected}", text)
-    ]
+    """Return the prompts that have all words of a text in their section, label, text or expected answer."""
+
+    def words(prompt: ChatPrompt) -> str:
+        return f"{HEADINGS[prompt.source]} {prompt.label} {prompt.text} {prompt.expected}"
+
+    return [prompt for prompt in prompts if has_words(words(prompt), text)]
 
 
 class PromptsPage(TablePage["ChatPrompt | None"], inherit_bindings=False):

@@ -18,6 +18,7 @@ from finetop.tui.screens.shared.run_status import verdict_words
 from finetop.tui.text import (
     Line,
     cut_end,
+    cut_line,
     cut_middle,
     distinct_names,
     labelled,
@@ -31,7 +32,7 @@ from finetop.tui.theme import StyleName
 from finetop.tui.widgets.scatter import Spot, scatter
 
 LABEL, WIDE_LABEL, WIDE = 21, 32, 110  # cells of a setting's name; the wide one from WIDE columns on
-CELL = 20  # maximum cells of a run's value in a table
+CELL = 20  # cells of a run's value in a table, more only if a value needs them
 _ANSWER_ROWS = 4
 _NAME = 30  # cells of a run's name
 _EXAMPLE_ROWS = 3
@@ -57,15 +58,21 @@ def table_lines(state: CompareState, now: float) -> list[Line]:
     """Return the results and the recipe differences, one column per run; a column that does not fit is left out."""
     runs, chosen, (width, _) = state.runs, state.chosen, state.size
     label = WIDE_LABEL if width >= WIDE else LABEL
-    cell, shown = _columns(runs, chosen, width - label)
+    outcomes = compare_runs.outcomes(runs, now)
+    fits, shown = _columns(runs, chosen, width - label)
+    results = {row.label: [_result(state, row, at) for at in shown] for row in outcomes}
+    longest = max((line_width(cell) for cells in results.values() for cell in cells), default=0)
+    cell = min(fits, max(CELL, longest + 2))
     head: Line = ((f" {'':<{label}}", ""), *((f" {LETTERS[at]:<{cell - 1}}", style_of(at)) for at in shown))
     left_out = len(runs) - len(shown)
     beside: Line = ((f"{left_out} more don't fit", "dim"), (" ", "")) if left_out else ()
     lines = [rule((("results, * best", ""),), width, beside), head]
-    outcomes = compare_runs.outcomes(runs, now)
-    for row in outcomes:
-        title: Line = ((f" {cut_end(row.label, label):<{label}}", ""),)
-        lines.append((*title, *_outcome(state, row, shown, cell)))
+    for name, cells in results.items():
+        row_line: Line = ((f" {cut_end(name, label):<{label}}", ""),)
+        for spans in cells:
+            spans = cut_line(spans, cell - 2)
+            row_line = (*row_line, (" ", ""), *spans, (" " * (cell - 1 - line_width(spans)), ""))
+        lines.append(row_line)
     for why in compare_runs.why_no_best(outcomes):
         lines += paragraph(why, width, indent=3, style="bold")
     lines.append(rule((("recipe differences", ""),), width))
@@ -85,32 +92,26 @@ def table_lines(state: CompareState, now: float) -> list[Line]:
 
 
 def _columns(runs: Sequence[RunDetail], chosen: int, width: int) -> tuple[int, list[int]]:
-    """Return the cell width and the runs shown: as many as fit, always with the selected run."""
+    """Return the most cells of a run and the runs shown: as many as fit, always with the selected run."""
     fits = max(1, (width - 1) // 12)
     shown = list(range(len(runs)))[:fits]
     if chosen not in shown:
         shown[-1] = chosen
-    return min(CELL, max(4, (width - 1) // len(shown))), shown
+    return max(4, (width - 1) // len(shown)), shown
 
 
 def _style_at(at: int, chosen: int) -> StyleName:
     return "bold" if at == chosen else ""
 
 
-def _outcome(state: CompareState, row: compare_runs.Outcome, shown: Sequence[int], cell: int) -> Line:
-    line: Line = ()
-    runs, chosen = state.runs, state.chosen
-    for at in shown:
-        check = runs[at].row.check
-        spans: Line = ((row.cells[at], _style_at(at, chosen)),)
-        if row.label == "retained" and check is not None:
-            spans = verdict_words(check, short=True, name_suite=compare_runs.suites_differ(runs) or None)
-        if at in row.best:
-            spans = (*spans, (" *", "bold"))
-        if sum(len(text) for text, _ in spans) > cell - 1:
-            spans = ((cut_end(row.cells[at], cell - 2), spans[0][1]),)
-        line = (*line, (" ", ""), *spans, (" " * max(0, cell - 1 - line_width(spans)), ""))
-    return line
+def _result(state: CompareState, row: compare_runs.Outcome, at: int) -> Line:
+    """Return one result of a run; the best is marked."""
+    runs = state.runs
+    check = runs[at].row.check
+    spans: Line = ((row.cells[at], _style_at(at, state.chosen)),)
+    if row.label == "retained" and check is not None:
+        spans = verdict_words(check, short=True, name_suite=compare_runs.suites_differ(runs) or None)
+    return (*spans, (" *", "bold")) if at in row.best else spans
 
 
 def sample_lines(state: CompareState) -> list[Line]:
@@ -214,7 +215,7 @@ def data_lines(state: CompareState) -> list[Line]:
     lines: list[Line] = [rule(((f"data of {names[0]}, and of {names[1]}", ""),), width)]
     for run, name in ((first, names[0]), (second, names[1])):
         if not run.sources:
-            lines += _rows(f"{name}: {data_versions.unknown_rows(run.recipe)}", width, "", "dim")
+            lines += _rows(f"{name}: {data_versions.unknown_rows(run)}", width, "", "dim")
     if not (first.sources and second.sources):
         return lines
     if data_versions.same_data([first.sources, second.sources]):
@@ -222,8 +223,7 @@ def data_lines(state: CompareState) -> list[Line]:
     differ = state.data.get((first.row.name, second.row.name))
     if differ is None:
         return [*lines, (("   comparing their rows …", "dim"),)]
-    recipes = {run.row.name: run.recipe for run in runs}
-    for kind, text in data_versions.differ_lines(differ, LETTERS[at], LETTERS[other], recipes):
+    for kind, text in data_versions.differ_lines(differ, LETTERS[at], LETTERS[other], runs):
         if kind in ("-", "+"):
             letter = LETTERS[at if kind == "-" else other]
             lines += _rows(text, width, f"{letter} ", "", _EXAMPLE_ROWS)

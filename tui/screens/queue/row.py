@@ -23,7 +23,18 @@ def name_width(width: int) -> int:
 
 
 def head_line(width: int) -> Line:
-    """Return the header row."""
+    """Return the titles of the columns that running and waiting jobs share; the headings of both have the others."""
+    return ((_shared_titles(width), "dim"),)
+
+
+def part_heading(heading: str, entry: Entry, width: int) -> str:
+    """Return the heading of running or waiting jobs with the titles of their own columns."""
+    own = "progress" if isinstance(entry.row, LiveRow) else f"{'starts':<{STARTS}}  because"
+    at = len(_shared_titles(width)) + 1
+    return f"{heading:<{at}}{own}" if heading and len(heading) < at else heading
+
+
+def _shared_titles(width: int) -> str:
     title = f"      # {'run':<{name_width(width)}}"
     if width >= WHAT_FROM:
         title += f"  {'what':<{WHAT}}"
@@ -31,7 +42,7 @@ def head_line(width: int) -> Line:
         title += f"  {'wants':<{WANTS}}"
     if width >= PRIORITY_FROM:
         title += f"  {'priority':<{PRIORITY}}"
-    return ((f"{title}  {'starts':<{STARTS}}  because", "dim"),)
+    return title
 
 
 def entry_line(entry: Entry, *, has_cursor: bool, width: int, now: float) -> Line:
@@ -53,7 +64,10 @@ def entry_line(entry: Entry, *, has_cursor: bool, width: int, now: float) -> Lin
         line = (*line, (f"  {padded(_priority(entry), PRIORITY)}", ""))
     if isinstance(row, QueueRow):
         line = (*line, (f"  {starts_words(entry, now):<{STARTS}}", ""))
-    return (*line, ("  ", ""), (cut_end(because(entry, now), width - line_width(line) - 2), ""))
+    room, text = width - line_width(line) - 2, because(entry, now)
+    if len(text) > room:  # the column's title says as much
+        text = text.removeprefix("waits for ").removeprefix("waits ")
+    return (*line, ("  ", ""), (cut_end(text, room), ""))
 
 
 def mark_of(entry: Entry) -> Mark:

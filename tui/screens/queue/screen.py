@@ -17,7 +17,7 @@ from finetop.tui.app_interface import host_of, show_refusals
 from finetop.tui.keys import MATCH, MATCHES, Key, moves
 from finetop.tui.save import Sheet
 from finetop.tui.screens.queue.machine import free_words, machine_lines
-from finetop.tui.screens.queue.row import DAY_S, entry_line, head_line, progress, step_of
+from finetop.tui.screens.queue.row import DAY_S, entry_line, head_line, part_heading, progress, step_of
 from finetop.tui.screens.queue.state import Change, Entry, QueueList, hold_change, move_change, with_priority
 from finetop.tui.screens.shared.run_actions import ask_to_end, result_words
 from finetop.tui.text import Line, cut_middle, paragraph, rule, spread
@@ -105,7 +105,8 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         return entry_line(self.queues.entries[index], has_cursor=has_cursor, width=width, now=now)
 
     def draw_heading(self, index: int) -> str:
-        return self.queues.entries[index].heading()
+        entry, width = self.queues.entries[index], self.query_one("#state", Lines).room.width
+        return part_heading(entry.heading(), entry, width)
 
     def redraw(self) -> None:
         queues, height = self.queues, self.size.height

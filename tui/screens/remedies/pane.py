@@ -77,7 +77,8 @@ def detail_lines(answer: RemediesAnswer, row: RemedyRow, width: int) -> list[Lin
 
 
 def _settings(row: RemedyRow) -> Line:
-    text = ", ".join(clean_line(f"{key} {value}") for key, value in row.settings.items())
+    settings = {key: value for key, value in row.settings.items() if key != "step"}  # said already
+    text = ", ".join(clean_line(f"{key} {value}") for key, value in settings.items())
     return ((f"   {text}", "dim"),) if text else ()
 
 

@@ -68,7 +68,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         yield Lines(id="title", box="top")
         yield Lines(id="head", box="sides")
         yield Table(self.draw_row, self.draw_heading, id="remedies", box="low")
-        yield Lines(id="whole")
+        yield Lines(id="whole", box="low")
         yield Lines(id="picture", box="whole")
         yield Lines(id="best")
         yield Bottom()
@@ -123,7 +123,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         if self.state.is_reading and self.at is not None and not isinstance(self.at, RetrainingRow):
             whole = self.query_one("#whole", Lines)
             lines, first = pane.detail_lines(answer, self.at, width), max(0, self.state.first)
-            self.state.first, lines, where = in_view(lines, first, whole.size.height)
+            self.state.first, lines, where = in_view(lines, first, whole.room.height)
             self.state.is_longer = bool(where)
             whole.show(lines)
         self.show_pane()
@@ -159,7 +159,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
 
     def action_page(self, pages: float) -> None:
         if self.state.is_reading:
-            self.action_move(rows_of(pages, self.query_one("#whole").size.height))
+            self.action_move(rows_of(pages, self.query_one("#whole", Lines).room.height))
         else:
             super().action_page(pages)
 

@@ -207,12 +207,12 @@ class ItemWidths(NamedTuple):
     question: int
     gold: int
     answer: int
-    since: str  # the title of the column with the step since which an item is lost
+    since: str  # the title of the column with the first checked step at which an item is lost
 
 
 def item_widths(width: int) -> ItemWidths:
     """Divide the width among question, gold and both answers; a narrow one has no gold or log-probabilities."""
-    since = "lost since step" if width >= _WIDE else "since"
+    since = "lost by step" if width >= _WIDE else "lost by"  # nothing is known of what was not checked before
     room = width - 3 - len(since) - 1 - len(_ALSO) - 1
     if width < NARROW:
         answer = max(8, room // 4)
@@ -233,7 +233,7 @@ def item_head(widths: ItemWidths, *, first: str) -> Line:
 
 
 def item_line(item: Flip, widths: ItemWidths, *, has_cursor: bool = False, with_task: bool = False) -> Line:
-    """Draw one item: question, gold, both answers with log-probabilities, since which step, other runs."""
+    """Draw one item: question, gold, both answers with log-probabilities, by which step it is lost, other runs."""
     question, gold, answer, since = widths
     text = item.question or item.item
     if with_task:

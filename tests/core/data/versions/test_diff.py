@@ -6,9 +6,11 @@ from difflib import SequenceMatcher
 
 import numpy as np
 import pytest
+from tui_fakes import FakeSupervisor, make_row
 
 from finetop.core.data.versions.diff import compare
 from finetop.core.protocol.data_diff import Difference
+from finetop.core.protocol.runs import Finished, Queued
 from finetop.core.wording import data_versions
 
 
@@ -56,14 +58,20 @@ def test_edits_in_place_are_told_from_new_rows_as_difflib_tells_them(seed):
     assert found.difference.same_order
 
 
+def test_of_a_run_without_rows_it_is_said_why():
+    done, waits = Finished(0.0, 1.0), Queued(1)
+    runs = [make_row(1, "one", done, method="none"), make_row(2, "two", waits), make_row(3, "three", done)]
+    details = [FakeSupervisor(runs)._detail(row.name) for row in runs]
+    words = [data_versions.unknown_rows(detail) for detail in details]
+    assert words == [data_versions.NO_TRAINING, data_versions.NOT_STARTED, data_versions.NO_ROWS]
+
+
 def test_another_order_is_said_and_a_difference_in_words():
     found = differ([1, 2, 3, 4], [4, 2, 3, 1]).difference
     assert (found.both, found.changed, found.gone, found.new, found.same_order) == (4, 0, 0, 0, False)
     assert data_versions.changes(found) == "the same rows in another order"
     assert not differ([1, 1, 2], [1, 2, 1]).difference.same_order
     assert differ([1, 2], [1, 2]).difference.is_same
-    untrained, trained = (data_versions.unknown_rows({"method": {"name": name}}) for name in ("none", "lora"))
-    assert untrained == data_versions.NO_TRAINING != trained
     assert data_versions.changes(differ([1, 2], [5, 6, 7]).difference) == "other rows, all 3"
     assert differ([], [1]).difference == Difference(0, 0, 0, 1)
     found = differ([1, 2, 3, 4, 5], [1, 9, 3, 4, 5, 6, 7]).difference

@@ -19,6 +19,7 @@ from finetop.tui.screens.chat.settings_page import SETTINGS, fault
 def test_prompts_are_found_by_label_text_and_expected_answer() -> None:
     assert [prompt.label for prompt in matching(at_hand(), "malta")] == ["row 2"]
     assert [prompt.label for prompt in matching(at_hand(), "arith 85")] == ["arith item 17"]
+    assert {prompt.source for prompt in matching(at_hand(), "lost newest")} == {"lost"}, "by their section"
     assert len(matching(at_hand(), "")) == 4
 
 

@@ -168,6 +168,10 @@ async def test_r_leads_here_enter_to_details_e_saves_and_c_compares_with_what_tr
         assert "-0.8 (-1.8 to -0.3) on 192 of 336 selection items" in text
         assert "✓ confirmed  -0.8 (-2.0 to +0.4) on 300 of 336 fresh items, at alpha 0.005" in text
         assert "strength 0.5" in text and "arith" in text
+        await pilot.resize_terminal(120, 40)
+        await settled(pilot)
+        assert text_of(app).splitlines()[-3].startswith("╰──"), "its frame ends below it"
+        await pilot.resize_terminal(80, 24)
         await pressed(pilot, "escape")
         assert "half-way to the base   66% rules" in text_of(app)
         await pressed(pilot, "e")
