@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 MOST_NAMED = 12  # keys, or rows
 COUNTED = 20_000  # rows that are read to count those with the same fault
+CACHE = "datasets"  # folder in the home: data sets of the hub, as `datasets` keeps them
+ELSEWHERE = "Save it where there is a network: datasets.load_dataset(…).to_json(FILE), and give path: FILE."
 LOOKED_AT = 1000  # rows whose labels are listed if a source has no known shape
 
 
@@ -227,14 +229,18 @@ def _dataset(source: Source, home: Home) -> Any:
     datasets.disable_progress_bars()
     try:
         if not is_local(data_id):
+            require_reachable(source, home)
             _ask_hub(data_id)
         elif any((Path(data_id) / name).is_file() for name in ("state.json", "dataset_dict.json")):
             return _pick_split(datasets.load_from_disk(data_id), split, source)
         elif not Path(data_id).is_dir():
             raise BadInput(f"data: no folder {data_id}.", hint="Give a folder, or a hub id such as org/name.")
         home_folder.make(home)
-        cache = str(home.root / "datasets")
+        cache = str(home.root / CACHE)
         return datasets.load_dataset(data_id, source.subset, split=split, cache_dir=cache)
+    except ConnectionError as error:
+        why = f"data: {data_id} is not here, and the hub can't be reached ({first_line(error)})"
+        raise EnvironmentTrouble(f"{why}.", hint=ELSEWHERE) from error
     except (ValueError, FileNotFoundError, datasets.exceptions.DatasetsError) as error:
         fault = f"data: can't read {data_id} (split {split}): {first_line(error)}"
         raise BadInput(fault, hint="Check the id, split and subset.") from error
@@ -249,9 +255,25 @@ def _pick_split(saved: Any, split: str, source: Source) -> Any:
     return saved[split]
 
 
+def require_reachable(source: Source, home: Home) -> None:
+    """Require a data set of the hub to be in the home, if HF_HUB_OFFLINE is set. Raises BadInput."""
+    data_id = source.id
+    if data_id is None or is_local(data_id) or not _is_offline():
+        return
+    wanted = re.sub(r"\W|_", "", data_id).lower()
+    kept = (home.root / CACHE).glob("*___*")  # by datasets: org___name
+    if not any(re.sub(r"\W|_", "", folder.name).lower() == wanted for folder in kept):
+        why = f"data: {data_id} is not here, and HF_HUB_OFFLINE keeps the hub from being asked"
+        raise BadInput(f"{why}.", hint=f"Unset it. Or: {ELSEWHERE}")
+
+
+def _is_offline() -> bool:
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
+
+
 def _ask_hub(data_id: str) -> None:
     """Fail in seconds, not minutes, if the hub can't be reached; with HF_HUB_OFFLINE the cache is used."""
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
+    if _is_offline():
         return
     answer = hub.ask(data_id, None, kind="dataset")
     if isinstance(answer, BadInput | EnvironmentTrouble):

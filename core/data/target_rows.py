@@ -27,21 +27,21 @@ OF_TEXTS = "nats_per_token"  # the only metric that needs no question
 def read(target: Target, source: Source, home: Home, seen: Seen | None = None) -> list[Row]:
     """Read the target's rows from its source. Raises BadInput, also for a metric that does not apply to them."""
     rows = sources.read(source, home, KINDS, seen)
+    require_no_label(target, source, rows[0], home)
     require_metrics(target, rows[0].record)
-    require_no_label(source, rows[0], home)
     return rows
 
 
-def require_no_label(source: Source, row: Row, home: Home) -> None:
+def require_no_label(target: Target, source: Source, row: Row, home: Home) -> None:
     """Refuse texts with a label: whether the label or the text is to be scored must be said. Raises BadData."""
     label = next((key for key in LABELS if key in row.unused), None)
     if not isinstance(row.record, Text) or source.columns or label is None:
         return
     as_label = sources.as_columns(source, home, ("conversation",))
-    hint = (
-        f"Add to check.target: {as_label} to score the {label}, or columns: {{text: text}} to score the text."
-    )
-    raise BadData(f"{row.place}: has a text and its {label}; only the text would be scored.", hint=hint)
+    hint = f"Add to check.target: {as_label} to score the {label}"
+    if {*target.metrics} <= {OF_TEXTS}:
+        hint += ", or columns: {text: text} to score the text"
+    raise BadData(f"{row.place}: has a text and its {label}; only the text would be scored.", hint=f"{hint}.")
 
 
 def require_metrics(target: Target, record: Record) -> None:

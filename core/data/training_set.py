@@ -237,13 +237,14 @@ class Fitted:
     examples: list[AnyExample]
     report: DataRead
     too_long: int  # examples of more than data.max_tokens
+    unlearned: int  # examples left out since no token of them is learned: weight 0, or cut off
     rewritten: int  # earlier answers that the chat template changes
 
 
 def fitted(name: str, examples: Iterable[list[AnyExample]], data: Data) -> Fitted:
     """Truncate or drop the examples that are too long, and count; `examples` yields those of each row of the source."""
     kept: list[AnyExample] = []
-    rows = used = longest = too_long = truncated = rewritten = 0
+    rows = used = longest = too_long = unlearned = truncated = rewritten = 0
     fingerprint = hashlib.sha256()
     for of_row in examples:
         rows += 1
@@ -258,6 +259,7 @@ def fitted(name: str, examples: Iterable[list[AnyExample]], data: Data) -> Fitte
                     continue
                 example = example.cut(data.max_tokens)  # from here on the truncated one counts
             if not example.answer_tokens:
+                unlearned += 1
                 continue  # nothing to learn, and a batch of only such rows would divide by zero
             truncated += is_long
             fingerprint.update(_as_bytes(example))
@@ -273,7 +275,7 @@ def fitted(name: str, examples: Iterable[list[AnyExample]], data: Data) -> Fitte
         answer_tokens=sum(example.answer_tokens for example in kept),
         fingerprint=fingerprint.hexdigest(),
     )
-    return Fitted(kept, report, too_long, rewritten)
+    return Fitted(kept, report, too_long, unlearned, rewritten)
 
 
 def _as_bytes(example: AnyExample) -> bytes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import shlex
 from pathlib import Path
 
 import psutil
@@ -12,8 +14,9 @@ from finetop.core.errors import BadInput, NotFound
 from finetop.core.protocol.messages.machine import Program
 from finetop.core.recipe.command import output_in
 from finetop.core.runtime import processes, secrets
-from finetop.core.text import plain
+from finetop.core.text import clean_line, plain
 
+MOST_NAMED = 3
 OWN = ("finetop.core.", "finetop.tui.")  # modules that finetop's processes are started with
 
 
@@ -33,6 +36,9 @@ def program_of(target: str) -> Program:
             f"there is no folder {plain(str(folder))}, and it is no process id.",
             hint="Give the folder that the program writes to, or its process id.",
         )
+    if folder == Path(folder.anchor):
+        hint = "Give the folder that the program writes to, or its process id."
+        raise BadInput(f"{folder} holds every program's files.", hint=hint)
     pid = writer_of(folder)
     if pid is None:
         return Program(0, "", [], str(folder), str(folder), "")
@@ -65,7 +71,7 @@ def of_process(pid: int) -> Program:
 def writer_of(folder: Path) -> int | None:
     """Return the process of this user that writes to files of a folder or names it; of several, their ancestor.
 
-    Never one of finetop's own.
+    Never one of finetop's own. Raises BadInput if several programs do, each a process group of its own.
     """
     own, mine = psutil.Process(), {}
     family = {own.pid, *(parent.pid for parent in own.parents())}
@@ -75,7 +81,18 @@ def writer_of(folder: Path) -> int | None:
                 mine[process.pid] = process
         except psutil.Error:
             continue
-    return next((pid for pid, process in sorted(mine.items()) if not _above(process) & mine.keys()), None)
+    first_of: dict[int, int] = {}  # a pipeline, such as `train | tee`, is one process group
+    for pid, process in sorted(mine.items()):
+        if not _above(process) & mine.keys():
+            first_of.setdefault(_group(pid), pid)
+    if len(first_of) > 1:
+        named = [f"{pid} ({clean_line(_words(mine[pid]), limit=40)})" for pid in first_of.values()]
+        more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+        message = (
+            f"{len(named)} programs write to {plain(str(folder))}: {', '.join(named[:MOST_NAMED])}{more}."
+        )
+        raise BadInput(message, hint="Name one by its process id: finetop watch PID.")
+    return next(iter(first_of.values()), None)
 
 
 def _has(process: psutil.Process, folder: Path) -> bool:
@@ -88,6 +105,20 @@ def _has(process: psutil.Process, folder: Path) -> bool:
         return True
     written = (Path(file.path) for file in process.open_files() if getattr(file, "mode", "w") != "r")
     return any(folder in file.parents for file in written)
+
+
+def _group(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except OSError:
+        return pid
+
+
+def _words(process: psutil.Process) -> str:
+    try:
+        return shlex.join(secrets.masked(process.cmdline()))
+    except psutil.Error:
+        return "ended"
 
 
 def _above(process: psutil.Process) -> set[int]:

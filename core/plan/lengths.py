@@ -62,6 +62,7 @@ class Lengths:
     how: str
     is_whole: bool = True  # False: some sources could not be read
     too_long: int = 0  # rows longer than data.max_tokens, left out or cut as data.on_long sets
+    unlearned: int = 0  # rows left out since no token of them is learned
     longest_kept: int | None = None  # tokens of the longest row left; None: up to data.max_tokens
     sequences: int | None = None  # sequences after packing, if the objective packs
     eval_tokens: int = 0
@@ -77,12 +78,15 @@ def measure(recipe: Recipe, folder: Path | None, home: Home, *, seconds: float =
     """Prepare the data of a recipe and measure it; None if none of it is on this machine.
 
     `folder` is the model's, with its tokenizer.json. Raises BadInput as the job does, as far as tokens are counted: for
-    rows of unknown format or refused by the chat template, if no row is left, and if too many are too long.
+    rows of unknown format or refused by the chat template, if no row is left, if too many are too long, and
+    for a data set of the hub that HF_HUB_OFFLINE keeps away.
     """
     deadline = time.monotonic() + seconds
     data = recipe_protections.with_sources(recipe)
     evaluation = data.eval if not isinstance(data.eval, tuple) else tuple(filter(is_here, data.eval))
     here = structs.replace(data, train=tuple(filter(is_here, data.train)), eval=evaluation)
+    for source in (*data.train, *(data.eval if isinstance(data.eval, tuple) else ())):
+        sources.require_reachable(source, home)
     if not here.train:
         return None
     objective = OBJECTIVES.load(recipe.objective.name)
@@ -137,6 +141,7 @@ def measure(recipe: Recipe, folder: Path | None, home: Home, *, seconds: float =
             (ex.tokens for prepared in (*train, *held_back) for ex in prepared.examples), default=0
         ),
         too_long=round(sum(prepared.too_long.value for prepared in train)),
+        unlearned=round(sum(prepared.unlearned.value for prepared in train)),
         reports=(*reports, *(prepared.report for prepared in held_back)),
         row=() if first is None or how != COUNTED else shown(first, tokenizer),
         unused=tuple(filter(None, unused)),

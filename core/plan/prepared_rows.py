@@ -118,6 +118,10 @@ class PreparedRows:
     def too_long(self) -> Estimate:
         return self._sum(lambda fitted: fitted.too_long)
 
+    @property
+    def unlearned(self) -> Estimate:
+        return self._sum(lambda fitted: fitted.unlearned)
+
     def refuse(self, data: Data) -> None:
         """Refuse what the job refuses; from a part of the rows, only if it is nearly certain. Raises BadInput."""
         number, rows = self.too_long.range[0], round(self.of)

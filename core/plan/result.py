@@ -75,6 +75,7 @@ class Steps(msgspec.Struct, frozen=True):
     steps: int
     tokens: int
     too_long: int = 0  # rows of more than data.max_tokens
+    unlearned: int = 0  # rows left out since no token of them is learned: answers of weight 0, or cut off
     sequences: int | None = None  # sequences that the rows are packed into
     written: int = 0  # rows among these that the base writes before the first step
     sampled: Sampled | None = None  # None: every row was prepared

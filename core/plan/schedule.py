@@ -93,6 +93,7 @@ def steps_of(recipe: Recipe, lengths: Lengths, gpus: int) -> Steps:
         steps=steps,
         tokens=round((lengths.tokens * copies + written_in_epoch(recipe, lengths)) * epochs),
         too_long=lengths.too_long,
+        unlearned=lengths.unlearned,
         sequences=lengths.sequences,
         written=lengths.written,
         sampled=None if part is None else Sampled(part.read, part.of, part.rows, part.tokens, (low, high)),

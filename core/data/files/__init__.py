@@ -320,5 +320,10 @@ def _reason(error: Exception) -> str:
 
 def unknown_column(name: str, row: Row) -> str:
     """Return a hint for an unknown column: a similar name, and the existing columns."""
+    first, dot, _ = name.partition(".")
+    if dot and isinstance(row.get(first), dict):
+        return (
+            f"{first} is a mapping, and columns are the keys of the row itself: write its values beside it."
+        )
     meant = near(name, row)
     return f"{f'Did you mean {meant}?' if meant else ''} The columns are {', '.join(map(str, row))}.".strip()

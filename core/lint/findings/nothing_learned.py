@@ -1,4 +1,4 @@
-"""Rows from which no token is learned: the whole answer is cut off, or the chat template leaves none of it."""
+"""Rows from which no token is learned: the answer is cut off, has weight 0, or the chat template leaves none of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from finetop.core.lint.row import Lens, Row
 
 class NothingLearned(Rule):
     about = "rows from which nothing is learned"
-    why = "They take time and teach nothing: training leaves them out. Their prompts alone fill data.max_tokens."
+    why = (
+        "They take time and teach nothing: training leaves them out. Their prompts alone fill data.max_tokens, or no"
+        " answer has another weight than 0."
+    )
     fix = "remove these rows"
     do = "remove the rows from which nothing is learned"
     severity = "error"
@@ -17,6 +20,8 @@ class NothingLearned(Rule):
         """Return a sight if the row is used but leaves nothing to learn."""
         if row.record is None or row.refused or row.kept or not row.tokens:
             return None
+        if row.role != "test" and any(not turn.is_learned for turn in row.turns) and not row.learned_texts:
+            return [Sight("every answer has weight 0", excerpt(row.asked), "remove")]
         if lens.max_tokens is None or row.tokens <= lens.max_tokens:
             sight = Sight("no token is learned", excerpt(row.asked), "remove")
             return [sight] if lens.has_tokenizer else None

@@ -98,6 +98,13 @@ def test_an_unknown_column_lists_those_there_are(tmp_path: Path) -> None:
         assert str(caught.value).startswith("a.csv:2: co") and said in str(caught.value)
 
 
+def test_a_column_in_a_mapping_is_told_from_one_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"data": {"q": "a", "a": "b"}}\n')
+    source = Source(path=str(tmp_path / "a.jsonl"), columns={"prompt": "data.q", "completion": "data.a"})
+    with pytest.raises(BadInput, match=r"'data\.q', which does not exist\. data is a mapping"):
+        sources.read(source, None)
+
+
 SHAPES = {
     "conversation": [
         ([{"id": 1, "question": "a", "answer": "b"}], Conversation),
@@ -239,6 +246,10 @@ def test_a_target_of_texts_with_a_label_asks_which_is_scored(tmp_path: Path) -> 
         "columns: {prompt: text, completion: label}, labels: {0: name of 0, 1: name of 1}"
         in caught.value.hint
     )
+    answered = Target(path=str(file), metric=("exact_match",))
+    with pytest.raises(BadInput, match="only the text would be scored") as caught:
+        target_rows.read(answered, answered.source, Home(tmp_path))
+    assert caught.value.hint.endswith("labels: {0: name of 0, 1: name of 1} to score the label.")
     as_text = Target(path=str(file), columns={"text": "text"})
     rows = target_rows.read(as_text, as_text.source, Home(tmp_path))
     assert [row.record for row in rows] == [Text("It flickers."), Text("Fine.")]

@@ -8,8 +8,10 @@ from tiny_run import write_rows as write_all
 
 from finetop.core.data import training_set
 from finetop.core.data.sources import read as rows_of
-from finetop.core.errors import BadInput
+from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.plan import lengths
 from finetop.core.protocol.events import DataRead, FirstRow, SourceRead, decode
+from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.recipe.schema import Data, EvalShare, Source
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
@@ -90,6 +92,19 @@ def test_a_row_whose_answer_is_cut_off_whole_is_dropped(tmp_path, events, tokeni
     assert len(read_and_build(tmp_path, events, tokenizer, recipe).train) == 1
     (report,) = written(tmp_path, DataRead)
     assert (report.kept, report.dropped, report.truncated) == (1, 1, 0)
+
+
+def test_a_data_set_of_the_hub_that_is_not_here_is_refused_at_once_offline(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    home, source = Home(tmp_path / "home"), Source(id="org/My_Set")
+    recipe = recipe_from_mapping({"recipe": 1, "name": "x", "data": {"train": [{"id": "org/My_Set"}]}})
+    for read in (lambda: rows_of(source, home), lambda: lengths.measure(recipe, None, home)):
+        with pytest.raises(BadInput, match="data: org/My_Set is not here, and HF_HUB_OFFLINE keeps"):
+            read()
+    (home.root / "datasets/org___my_set").mkdir(parents=True)
+    assert lengths.measure(recipe, None, home) is None
+    with pytest.raises(EnvironmentTrouble, match="org/My_Set is not here, and the hub can't be reached"):
+        rows_of(source, home)
 
 
 def test_rows_set_aside_are_not_trained_on_and_are_the_same_each_time(tmp_path, events):

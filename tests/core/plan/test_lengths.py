@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 from tiny_run import chat, write_rows
 
+from finetop.core.commands.plan import data_words
 from finetop.core.data import sampled
 from finetop.core.errors import BadInput
 from finetop.core.plan import lengths, prepared_rows
+from finetop.core.plan.result import Steps
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.home import Home
 
@@ -57,6 +59,17 @@ def test_long_rows_are_cut_or_left_out_as_the_recipe_says(tmp_path):
     assert (left.rows, left.too_long) == (3, 1)
     assert cut.longest == left.longest > 1000  # as the run reports it, before it is cut
     assert left.longest_kept is not None and left.longest_kept < 64
+
+
+def test_rows_whose_answers_all_have_weight_0_are_counted_as_left_out(tmp_path):
+    asked = {"role": "user", "content": "Open?"}
+    rows = [
+        {"messages": [asked, {"role": "assistant", "content": "No.", "weight": at % 2}]} for at in range(6)
+    ]
+    measured = measure_lengths(recipe_of(train=[write(tmp_path / "a.jsonl", rows)]), tmp_path)
+    assert (measured.rows, measured.unlearned, measured.too_long) == (3, 3, 0)
+    steps = Steps(3, 0, 9, 9, "counted", 1, 3, 9, unlearned=3)
+    assert data_words(steps).endswith("; 3 rows with nothing to learn left out")
 
 
 def test_too_many_long_rows_are_refused_where_tokens_are_counted(tmp_path, tiny_model):

@@ -96,6 +96,8 @@ def data_words(state: LaunchState) -> str:
     if steps.too_long:
         fate = _fate(steps, data.on_long)
         parts.append(f"{count(steps.too_long)} over {count(data.max_tokens)} tokens {fate}")
+    if steps.unlearned:
+        parts.append(f"{count(steps.unlearned)} with nothing to learn left out")
     parts.append(f"longest {count(steps.longest)}" + ("" if steps.too_long else " tokens"))
     return ", ".join(parts)
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 
 import pytest
 from typed import refuses
@@ -142,8 +143,26 @@ def test_what_can_not_be_watched_is_refused_in_one_line(finetop, tmp_path):
         "nowhere": "there is no folder",
         "999999999": "there is no process 999999999",
         "own.txt": "and it is no process id",
+        "/": "/ holds every program's files",
     }
     refuses(finetop, cases, "watch")
+
+
+def test_of_several_programs_that_write_to_a_folder_one_is_named(finetop, tmp_path):
+    (tmp_path / "out").mkdir()
+    holds = "import sys; file = open(sys.argv[1], 'ab'); print(flush=True); sys.stdin.read()"
+    with ExitStack() as stack:
+        pids = []
+        for name in ("one", "two"):
+            words, pipe = [sys.executable, "-c", holds, f"out/{name}"], subprocess.PIPE
+            process = subprocess.Popen(words, cwd=tmp_path, stdin=pipe, stdout=pipe, start_new_session=True)
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            assert process.stdout.readline()
+            pids.append(process.pid)
+        code, _, err = finetop("watch", "out")
+    assert code == 2 and "2 programs write to" in err and "finetop watch PID" in err
+    assert all(f"{pid} (" in err for pid in pids)
 
 
 def test_finetops_own_processes_are_no_program_that_writes_to_a_folder(station):

@@ -30,6 +30,15 @@ def lint_rows(name: str, folder: Path, *rows: dict[str, Any], **asked: Any) -> l
     return list(lint(folder, write_rows(folder / "rows.jsonl", rows), only=(name,), **asked).findings)
 
 
+def test_a_row_whose_answers_all_have_weight_0_is_told_also_without_a_tokenizer(tmp_path: Path) -> None:
+    asked = {"role": "user", "content": "What is 2 and 3?"}
+    rows = [
+        {"messages": [asked, {"role": "assistant", "content": "5", "weight": weight}]} for weight in (0, 1)
+    ]
+    (finding,) = lint_rows("nothing-learned", tmp_path, *rows)
+    assert (finding.count, finding.kinds) == (1, {"every answer has weight 0": 1})
+
+
 USER, BOT = "user", "assistant"
 REFUSALS = (
     "Unfortunately I'm not able to share that information.",
