@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 LEAD_S = 5.0  # how long a value waits for the better file
 COMPARED, FEWEST = 20, 2  # losses
 CLOSE = 1e-2  # relative: what is printed is rounded
+SAME = 1e-3  # relative: of several places, only one that is so close is believed
+CLEARLY = (
+    3.0  # times as close as the next best: a loss that falls by .5 % a step is close to its neighbour's too
+)
 MOST_LOSSES = 1000  # that are kept of a file
 
 Losses = list[tuple[int, float]]  # by step
@@ -51,16 +55,31 @@ def _aligned(known: Losses, told: Losses) -> Counted | None:
     last = known[-COMPARED:]
     if len(last) < FEWEST or len({loss for _, loss in last}) < FEWEST:
         return None
-    places = [at for at in range(len(told)) if _stands_at(last, told, at)]
-    if len(places) != 1:
+    places = sorted(
+        (distance, at) for at in range(len(told)) if (distance := _distance(last, told, at)) <= CLOSE
+    )
+    if not places:
         return None
-    return Counted(told[places[0]][0], last[-1][0], last[-1][0] - last[-2][0])
+    (best, at), *others = places
+    if others and not (best <= SAME and CLEARLY * best < others[0][0]):
+        return None
+    return Counted(told[at][0], last[-1][0], last[-1][0] - last[-2][0])
 
 
-def _stands_at(last: Losses, told: Losses, at: int) -> bool:
-    """Return whether the last losses end there; the first ones may have been told before `told` begins."""
-    pairs = list(zip(reversed(last), reversed(told[: at + 1]), strict=False))
-    return len(pairs) >= FEWEST and all(is_close(mine[1], other[1]) for mine, other in pairs)
+def _distance(last: Losses, told: Losses, at: int) -> float:
+    """Return by how much, relatively, the last losses differ from those that end there.
+
+    The first ones may have been told before `told` begins.
+    """
+    pairs = [
+        (mine[1], other[1]) for mine, other in zip(reversed(last), reversed(told[: at + 1]), strict=False)
+    ]
+    if len(pairs) < FEWEST or not all(is_close(*pair) for pair in pairs):
+        return math.inf
+    return max(
+        abs(mine - other) / max(abs(mine), abs(other)) if math.isfinite(mine) and mine != other else 0.0
+        for mine, other in pairs
+    )
 
 
 def is_close(first: float, second: float) -> bool:

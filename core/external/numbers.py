@@ -22,6 +22,7 @@ from finetop.core.protocol.events import (
     NO_NUMBERS,
     NOT_READABLE,
     NOTHING_READ,
+    SKIPPED_OUTPUT,
     Alarm,
     Planned,
     Resumed,
@@ -43,7 +44,7 @@ LAST_S = 30.0  # for what is left to read at the end
 AGAIN_S = 0.2  # between two tries of a file that another program has locked
 LOCKED = "another program has it locked."
 HOLD_S = 8.0  # how long a weak source waits for a better one (searched for every 5 s), a later attempt for all of its
-FLOOD = "the program prints faster than its numbers can be read. Print less, or name a file with --metrics."
+FLOOD = "it prints faster than its numbers can be read. Print less, or name a file with --metrics"
 SILENT_LINES, SILENT_S = 50, 60.0  # printed without a number, or for so long, which is reported
 MOST_LATE = 1000  # points of a file that wait for a better one
 MOST_HELD = 10_000  # points that wait
@@ -74,6 +75,7 @@ class Numbers:
         self._goes_on = goes_on
         self._began = time.monotonic()
         self._has_nothing = False  # it was reported that nothing was recognised
+        self._skipped = 0  # bytes that were not read, as reported
         self._looked = 0.0  # monotonic
         self._first = 0  # step of this attempt
         self._told = NumbersFrom([])
@@ -116,6 +118,7 @@ class Numbers:
                 print(
                     f"finetop: {file.source}: after {LAST_S:g} s its end is still unread: {why}", flush=True
                 )
+        self._report_skipped(is_last=is_last)
         if is_last or self._may_report(now):
             self._report_held(is_last=is_last)
         self._lead(now, is_last=is_last)
@@ -162,6 +165,7 @@ class Numbers:
             "first": self._first,
             "told": msgspec.to_builtins(self._told),
             "has_nothing": self._has_nothing,
+            "skipped": self._skipped,
             "read": sorted(self.read),
         }
 
@@ -193,7 +197,7 @@ class Numbers:
             self._goes_on, self.read = bool(state["goes_on"]), set(state["read"])
             self._first = int(state["first"])
             self._told = msgspec.convert(state["told"], NumbersFrom)
-            self._has_nothing = bool(state["has_nothing"])
+            self._has_nothing, self._skipped = bool(state["has_nothing"]), int(state["skipped"])
         except (LookupError, TypeError, ValueError, AttributeError, msgspec.ValidationError) as error:
             raise StateError(str(error)) from error
         self._alarms.begin(self._progress.total)
@@ -211,9 +215,6 @@ class Numbers:
             traceback.print_exc()
             file.is_broken = True
             return False
-        if (passed_over := file.reader.passed_over) > file.passed_over:
-            print(f"finetop: passed over {passed_over - file.passed_over:,} bytes: {FLOOD}", flush=True)
-            file.passed_over = passed_over
         if points:
             file.written = modified(file.reader.path)
             file.began = file.began or points[0].at or file.written
@@ -262,6 +263,18 @@ class Numbers:
                 why = NOT_READABLE if is_unreadable else NOTHING_READ
                 self._events.write(Alarm(NO_NUMBERS, 0, why))
                 print(f"finetop: {why}", flush=True)
+
+    def _report_skipped(self, *, is_last: bool) -> None:
+        """Raise an alarm once a part of what the program wrote is passed over, and at last with how much in all."""
+        skipped = sum(file.reader.passed_over + is_last * file.reader.left for file in self._files.values())
+        if skipped <= self._skipped or (self._skipped and not is_last):
+            return
+        text = f"{skipped:,} bytes of its output were not read, and steps in them are missing: {FLOOD}"
+        if self._skipped:
+            self._events.write(Alarm(SKIPPED_OUTPUT, self.step, "see the next one", over=True))
+        self._skipped = skipped
+        self._events.write(Alarm(SKIPPED_OUTPUT, self.step, text))
+        print(f"finetop: {text}", flush=True)
 
     def _report(self, file: File, points: Sequence[Point]) -> None:
         joined = [point for point in merged(points) if 0 <= point.step <= LARGEST_STEP]

@@ -38,7 +38,6 @@ class File:
     waits: list[Point] = field(default_factory=list)
     held: bool = False  # what it has waits
     is_broken: bool = False  # its reader has failed, or another command writes to it too
-    passed_over: int = 0  # bytes that were not read, as the log says
     opened: float = field(default_factory=time.time)
     began: float = 0.0  # its first value, by its own clock, else by when the file was written
     written: float = 0.0

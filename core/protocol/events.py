@@ -151,6 +151,7 @@ class TakenBack(msgspec.Struct, tag="taken_back", frozen=True):
 
 
 NO_NUMBERS = "no_numbers"  # kind of the alarm that nothing of a program's output is recognised
+SKIPPED_OUTPUT = "skipped_output"  # kind of the alarm that a part of a program's output was not read
 NOTHING_READ = (
     "nothing recognised in what it prints: name its file (--metrics csv:FILE), or how its lines look "
     "(command.pattern, --metrics pattern:REGEX)"
@@ -163,7 +164,7 @@ NOT_READABLE = (  # of a watched program
 class Alarm(msgspec.Struct, tag="alarm", frozen=True):
     """A notable event; with `over`, the alarm of this kind has ended."""
 
-    kind: Text  # a file of core/train/alarms, or "regressed", "check", "suite", "compiler", NO_NUMBERS
+    kind: Text  # a file of core/train/alarms, or "regressed", "check", "suite", "compiler", NO_NUMBERS, SKIPPED_OUTPUT
     step: Step
     text: Text
     over: bool = False

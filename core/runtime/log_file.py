@@ -59,9 +59,9 @@ def read(descriptor: int, offset: int, limit: int) -> Piece:
     """
     size = os.fstat(descriptor).st_size
     start = max(0, size + offset) if offset < 0 else min(offset, size)
-    begin = _next(os.SEEK_DATA, descriptor, start, size, otherwise=start)
+    begin = next_place(os.SEEK_DATA, descriptor, start, size, otherwise=start)
     end = min(size, begin + limit)
-    raw = os.pread(descriptor, _next(os.SEEK_HOLE, descriptor, begin, end, otherwise=end) - begin, begin)
+    raw = os.pread(descriptor, next_place(os.SEEK_HOLE, descriptor, begin, end, otherwise=end) - begin, begin)
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     text = decoder.decode(raw)
     held_back = len(decoder.getstate()[0])
@@ -70,7 +70,7 @@ def read(descriptor: int, offset: int, limit: int) -> Piece:
     return Piece(text, begin - start, begin + len(raw) - held_back, size)
 
 
-def _next(what: int, descriptor: int, offset: int, end: int, *, otherwise: int) -> int:
+def next_place(what: int, descriptor: int, offset: int, end: int, *, otherwise: int) -> int:
     """Return the first place from here on at which data or a hole begins, `end` at the latest."""
     if offset >= end:
         return end

@@ -69,7 +69,7 @@ class Reader:
     `total` and `epochs` are the planned steps and epochs, 0 until the file has them. `behind`: the last read left
     something for the next. `guesses`: the file has no steps, and each line counts as one. `series` names one of
     several files that a program writes at the same time; '' if it has one. `is_of_one_process`: one that starts again
-    begins another file. `passed_over`: bytes that came too fast to be read. `lines`: of text
+    begins another file. `passed_over`: bytes that came too fast to be read, `left`: not read yet. `lines`: of text
     that a person reads, which may have no numbers. `is_locked`: the last read found another program writing, and has
     nothing. `config`: the program's own configuration, if the file has it.
     """
@@ -82,6 +82,7 @@ class Reader:
     series: str = field(default="", init=False)
     is_of_one_process: bool = field(default=False, init=False)
     passed_over: int = field(default=0, init=False)
+    left: int = field(default=0, init=False)
     lines: int = field(default=0, init=False)
     is_locked: bool = field(default=False, init=False)
     config: Settings = field(default_factory=dict, init=False)

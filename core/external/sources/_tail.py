@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from finetop.core.external.sources import Before
 from finetop.core.runtime.files import open_regular
+from finetop.core.runtime.log_file import next_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,8 +99,10 @@ class Tail:
             return b""
         with open_regular(self.path) as file:
             size = os.fstat(file.fileno()).st_size
-            raw = os.pread(file.fileno(), most + len(self._mark), self.offset - len(self._mark))
             is_replaced = facts[0] != (self._facts[0] or facts[0])
+            raw = self._from_mark(
+                file.fileno(), size, most, has_holes=bool(self.most_behind and not is_replaced)
+            )
             if is_replaced or size < self.offset or not raw.startswith(self._mark):
                 self._begin(0)
                 self.restarted = True
@@ -114,6 +117,22 @@ class Tail:
         self.offset += len(new)
         self.behind, self.left = self.offset < size, size - self.offset
         return new
+
+    def _from_mark(self, file: int, size: int, most: int, *, has_holes: bool) -> bytes:
+        """Read from the mark on; what was dropped of a log that grew too long is passed over, and counted."""
+        while True:
+            begins = self.offset - len(self._mark)
+            raw = os.pread(file, most + len(self._mark), begins)
+            end = begins + len(raw)
+            hole = next_place(os.SEEK_HOLE, file, begins, end, otherwise=end) if has_holes else end
+            if hole > self.offset or hole == end:
+                return raw[: hole - begins]
+            data = next_place(os.SEEK_DATA, file, hole, size, otherwise=size)
+            if data > self.offset:
+                self.passed_over += data - self.offset
+                self._begin(data)
+                self._skips = True
+            self._mark = b""
 
     def _begin(self, offset: int) -> None:
         self.offset, self._mark, self._rest, self._skips = offset, b"", b"", False

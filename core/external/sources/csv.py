@@ -37,7 +37,7 @@ class Table(Reader):
             if (row := logged(self._values(line), self._step)) is not None:
                 self._step, metrics = row
                 points.append(Point(self._step, metrics))
-        self.behind = self._tail.behind
+        self.behind, self.left = self._tail.behind, self._tail.left
         return points
 
     def _values(self, line: str) -> dict[str, float]:

@@ -42,7 +42,7 @@ class Lines(Reader):
                 self._step, metrics = row
                 at = first(values, TIMES) or 0.0
                 points.append(Point(self._step, metrics, at if at > EARLIEST else 0.0))
-        self.behind = self._tail.behind
+        self.behind, self.left = self._tail.behind, self._tail.left
         return points
 
 

@@ -106,7 +106,7 @@ class Printed(Reader):
                     self._line(line, points)
             if not self._tail.behind or time.process_time() >= until:
                 break
-        self.passed_over = self._tail.passed_over
+        self.passed_over, self.left = self._tail.passed_over, self._tail.left
         is_drawn = self._read_drawn(points)
         if waited and waited == self._waiting:
             self._place(None, points)  # no bar came
@@ -130,9 +130,14 @@ class Printed(Reader):
 
     def _match(self, lines: list[str], points: list[Point]) -> None:
         """Read lines by the recipe's pattern, which may take no longer than a second for them."""
+        found, until = [], time.thread_time() + MATCH_S
         try:
-            with limited(MATCH_S):
-                found = [match for line in lines if (match := re.search(self._pattern, line[:MATCHED]))]
+            with limited(MATCH_S):  # inside a line in the main thread alone
+                for line in lines:
+                    if match := re.search(self._pattern, line[:MATCHED]):
+                        found.append(match)
+                    if time.thread_time() > until:
+                        raise TimeoutError
         except TimeoutError:
             self._pattern = ""
             print(

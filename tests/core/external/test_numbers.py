@@ -1,5 +1,6 @@
 """A program's numbers, from several sources at once: each value once, under one name, at its step."""
 
+import json
 import math
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from finetop.core.external import merging, numbers, progress, search, sources
 from finetop.core.external.keys import name_of
 from finetop.core.external.ownership import MOST_KEYS
 from finetop.core.external.search import wanted
+from finetop.core.external.sources import stdout
 from finetop.core.protocol import events
 
 AT = 1.8e9  # seconds since 1970
@@ -305,6 +307,39 @@ def test_the_pace_is_told_to_alarms_by_the_programs_clock(program):
         program.append("metrics.jsonl", {"step": step, "time": at, "loss": 1.0})
     program.look()
     assert seen == [{"loss": 1.0}, {"loss": 1.0, "step_s": 0.5}]
+
+
+def test_printed_losses_that_fall_slowly_lead_between_two_checkpoints(program):
+    """Each is within a hundredth of the next, as in most trainings; only their digits tell which step is which."""
+    losses = [(step, 5.9073153 * 0.993**step) for step in range(1, 35)]
+    for _, loss in losses:
+        program.append("log.txt", f"{{'loss': '{loss:.4g}', 'epoch': '0.1'}}\n")
+    state = {"log_history": [{"step": step, "loss": loss} for step, loss in losses[:20]]}
+    program.append("checkpoint-20/trainer_state.json", json.dumps(state)).look().look(is_last=True)
+    assert [step for step, _ in program.values()] == [*range(1, 35)]
+    assert [loss for _, loss in program.values()] == pytest.approx([loss for _, loss in losses], rel=1e-3)
+
+
+def test_what_is_printed_too_fast_to_be_read_is_counted_in_an_alarm(program, monkeypatch):
+    monkeypatch.setattr(stdout, "MOST_BEHIND", 4 << 20)
+    monkeypatch.setattr(numbers, "LAST_S", 0.0)
+
+    def alarms() -> list[tuple[str, bool]]:
+        told = [event for event in program.seen if isinstance(event, events.Alarm)]
+        return [(event.kind, event.over) for event in told]
+
+    program.append("log.txt", "step 1 loss 1.0\n").look()
+    assert alarms() == []
+    program.append("log.txt", "x" * 99 + "\n", *["text\n" * 1000] * 1000, "step 2 loss 1.0\n").look().look()
+    assert alarms() == [("skipped_output", False)]
+    monkeypatch.setattr(stdout, "MOST_CPU_S", 0.0)
+    monkeypatch.setattr(stdout, "FLOOD_CPU_S", 0.0)
+    program.append("log.txt", "text\n" * 200_000).look(is_last=True)
+    assert alarms() == [("skipped_output", False), ("skipped_output", True), ("skipped_output", False)]
+    last = [event for event in program.seen if isinstance(event, events.Alarm)][-1]
+    assert "bytes of its output were not read" in last.text
+    (reader,) = (file.reader for file in program.numbers._files.values())
+    assert last.text.startswith(f"{reader.passed_over + reader.left:,} bytes")
 
 
 def test_alarms_and_own_lines_in_the_log_are_no_numbers(program):

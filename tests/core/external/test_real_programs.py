@@ -19,6 +19,7 @@ from waiting import TORCH_LIMIT_S, wait_until
 
 from finetop.core.commands.main import main
 from finetop.core.external.recipe import CommandRequest, command_recipe
+from finetop.core.protocol.events import SKIPPED_OUTPUT
 from finetop.core.protocol.messages.queue import Stop
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.messages.submit import Watch
@@ -61,6 +62,35 @@ TRAINER = """
                       processing_class=tokenizer)
     trainer.train()
     trainer.save_model("out")
+"""
+# Prints a dict for each step and no bar; its state is written with each checkpoint.
+ENDLESS_TRAINER = """
+    import sys, time
+    from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainerCallback, TrainingArguments
+
+    class Slow(TrainerCallback):
+        def on_step_end(self, *args, **kwargs):
+            time.sleep(0.5)
+
+    tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+    ids = tokenizer("We mend radios, lamps and clocks.")["input_ids"]
+    arguments = TrainingArguments(
+        "out", max_steps=100_000, logging_steps=1, save_steps=20, learning_rate=1e-4, report_to="none", use_cpu=True,
+        disable_tqdm=True, per_device_train_batch_size=1,
+    )
+    rows = [{"input_ids": ids, "labels": ids}] * 1000
+    model = AutoModelForCausalLM.from_pretrained(sys.argv[1])
+    Trainer(model, arguments, train_dataset=rows, callbacks=[Slow()]).train()
+"""
+# Prints 6 MB/s for five seconds: a step between plain text, and lines of numbers that are none.
+FLOOD = """
+    import sys, time
+    text = "".join(f"token {n} of the answer, as it is written while it trains; 0.25 s\\n" for n in range(4500))
+    began = time.monotonic()
+    for step in range(1, 101):
+        sys.stdout.write(f"{text}step {step}/100 | loss {1 / step:.4f}\\n")
+        sys.stdout.flush()
+        time.sleep(max(0.0, began + step * len(text) / 6e6 - time.monotonic()))
 """
 RANKS = """
     import os, time, torch
@@ -170,6 +200,40 @@ def test_llama_factory_runs_by_its_own_file_and_what_it_trained_is_checked(
     name = with_trainer(rig, "llamafactory", folder, Path(sys.executable).parent, monkeypatch)
     require_checked(rig, name, [2, 4])
     assert rig.ask(GetRun(name)).row.method == "lora"
+
+
+@pytest.mark.slow
+def test_all_steps_that_a_trainer_printed_are_stored_though_its_state_is_of_a_checkpoint(
+    rig, tmp_path, tiny_model
+):
+    folder = tmp_path / "stopped"
+    words = [sys.executable, str(script(folder, ENDLESS_TRAINER)), str(tiny_model)]
+    name = submit(rig, folder, words, "stopped", output="out", base=str(tiny_model))
+
+    def printed() -> int:
+        log = rig.job_folder(name) / "log.txt"
+        return log.read_text().count("{'loss': ") if log.exists() else 0
+
+    wait_until(lambda: printed() >= 34, lambda: rig.about(name), TORCH_LIMIT_S)
+
+    def last() -> int:
+        return next(reversed(stored(rig, name)), 0)
+
+    wait_until(lambda: last() > 20 and last() % 20, "what follows a checkpoint is seen while it trains")
+    rig.ask(Stop(name))
+    rig.wait_state(name, *ENDS)
+    assert stored(rig, name) == [*range(1, printed() + 1)]
+    assert not [alarm for alarm in rig.ask(GetRun(name)).alarms if alarm.kind == SKIPPED_OUTPUT]
+
+
+@pytest.mark.slow
+def test_each_step_of_a_program_that_prints_megabytes_a_second_is_stored(rig, tmp_path):
+    folder = tmp_path / "flood"
+    name = submit(rig, folder, [sys.executable, str(script(folder, FLOOD))], "flood")
+    assert word(rig.wait_state(name, *ENDS).state) == "finished"
+    assert (rig.job_folder(name) / "log.txt").stat().st_size > 25e6
+    assert stored(rig, name) == [*range(1, 101)]
+    assert not [alarm for alarm in rig.ask(GetRun(name)).alarms if alarm.kind == SKIPPED_OUTPUT]
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from metric_files import found, opened, put, read, steps
 
 from finetop.core.external.sources import _tail, stdout
 from finetop.core.external.sources.stdout import Printed
+from finetop.core.runtime import log_file
 
 
 @pytest.fixture
@@ -192,6 +193,26 @@ def test_a_flood_is_read_in_bounded_parts(path, monkeypatch):
     assert reads <= 3
     assert [point.step for point in points] == [2]
     assert reader.passed_over > 1 << 29
+
+
+def test_what_is_dropped_of_a_log_that_grew_too_long_is_counted_and_nothing_is_read_twice(path):
+    """Where the reader is: in the hole, right behind it, and long past it."""
+    line = f"step {{}} loss 1.0 {'token ' * 20}\n"
+    reader, last = printed(path, "".join(line.format(step) for step in range(1, 11)))[0], 10
+    with path.open("r+b") as log:
+        for upto in (20_000, 40_000):
+            put(path, "".join(line.format(step) for step in range(last + 1, upto + 1)), adds=True)
+            if not log_file.bound(log.fileno(), 400_000):
+                pytest.skip("this file system makes no holes")
+            before, seen = reader.passed_over, steps(reader)
+            missing = sorted({*range(last + 1, upto + 1)} - {*seen})
+            assert seen == sorted({*seen}) and missing == [*range(missing[0], missing[-1] + 1)]
+            lost = sum(len(line.format(step)) for step in missing)
+            assert abs(lost - (reader.passed_over - before)) < 2 * len(line)
+            last = upto
+        assert log_file.bound(log.fileno(), 40_000)  # where the reader has been
+        put(path, line.format(last + 1), adds=True)
+        assert steps(reader) == [last + 1]
 
 
 def test_a_burst_of_plain_text_skips_no_step(path):
